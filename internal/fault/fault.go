@@ -1,0 +1,60 @@
+// Package fault names the instants at which a process may die, so that tests
+// and the demo can kill it exactly there. In production nothing is armed and a
+// point costs one atomic load.
+package fault
+
+import (
+	"os"
+	"sync/atomic"
+	"syscall"
+)
+
+// The points, in the order in which a transaction meets them.
+const (
+	HalfBeforeConfirm   = "half.before-confirm"   // half message written, confirm not yet seen
+	HalfAfterConfirm    = "half.after-confirm"    // half message stored, local transaction not begun
+	LocalAfterCommit    = "local.after-commit"    // COMMIT done, its answer not yet passed on
+	CommitBeforePublish = "commit.before-publish" // resolution known, messages not yet published
+	CommitBeforeConfirm = "commit.before-confirm" // messages written, confirms not yet seen
+	CommitAfterConfirm  = "commit.after-confirm"  // messages stored, op record not yet written
+	ConsumeBefore       = "consume.before"        // delivery received, handler not begun
+	ConsumeAfterCommit  = "consume.after-commit"  // handler's transaction committed, delivery not acknowledged
+	DeadBeforeAck       = "dead.before-ack"       // dead letter stored, delivery not acknowledged
+	KeeperHolding       = "keeper.holding"        // the Keeper holds a half message
+	KeeperBeforeAck     = "keeper.before-ack"     // handed over, half message not acknowledged
+)
+
+var hook atomic.Pointer[func(string)]
+
+// Point says that the process has come to the named instant.
+func Point(name string) {
+	if h := hook.Load(); h != nil {
+		(*h)(name)
+	}
+}
+
+// Set calls h at every point from now on, from whatever goroutine comes there;
+// nil disarms.
+func Set(h func(name string)) {
+	if h == nil {
+		hook.Store(nil)
+		return
+	}
+	hook.Store(&h)
+}
+
+// KillAt makes the process die by SIGKILL when it comes to the named point.
+func KillAt(name string) {
+	Set(func(at string) {
+		if at == name {
+			Kill()
+		}
+	})
+}
+
+// Kill ends this process by SIGKILL: no deferred function, no flush, no
+// goodbye to any server. It does not return.
+func Kill() {
+	_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
+	select {}
+}
