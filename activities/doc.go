@@ -1,0 +1,15 @@
+// Package activities holds the steps of a transaction as Temporal activities,
+// over ports that the worker fills: the broker, the outcome rows, the closures
+// of this process.
+//
+// The fast path runs HalfSend, LocalTransaction and Commit or Rollback as local
+// activities of one workflow task; the same functions run as regular activities
+// where a step has to wait for a server or another process. Each works on a list
+// of transactions, and its answers are per transaction: one member's trouble is
+// a value in its answer and never an error of the activity, which would be
+// everybody's.
+//
+// Every step may be repeated: a half message published twice is held once by
+// the Keeper, a local transaction is run once by its outcome row, a message
+// delivered twice takes effect once by the consumer's inbox row.
+package activities

@@ -1,0 +1,29 @@
+package activities
+
+import (
+	"go.temporal.io/sdk/activity"
+	"go.temporal.io/sdk/worker"
+)
+
+// Register registers all steps with w, the worker of the producer group's task
+// queue.
+func (a *Transactions) Register(w worker.ActivityRegistry) {
+	for name, step := range map[string]any{
+		HalfSend:             a.HalfSend,
+		LocalTransaction:     a.LocalTransaction,
+		Commit:               a.Commit,
+		CommitUntilConfirmed: a.CommitUntilConfirmed,
+		Rollback:             a.Rollback,
+		CheckBack:            a.CheckBack,
+		Decide:               a.Decide,
+	} {
+		w.RegisterActivityWithOptions(step, activity.RegisterOptions{Name: name})
+	}
+	a.RegisterInstance(w)
+}
+
+// RegisterInstance registers the one step that runs on a process's own task
+// queue.
+func (a *Transactions) RegisterInstance(w worker.ActivityRegistry) {
+	w.RegisterActivityWithOptions(a.LocalTransactionInProcess, activity.RegisterOptions{Name: LocalTransactionInProcess})
+}

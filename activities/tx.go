@@ -1,0 +1,90 @@
+package activities
+
+import holdfast "github.com/holdfastmq/holdfast"
+
+// The names under which the steps are registered, and which a history shows.
+const (
+	HalfSend                  = "HalfSend"
+	LocalTransaction          = "LocalTransaction"
+	LocalTransactionInProcess = "LocalTransactionInProcess"
+	Commit                    = "Commit"
+	CommitUntilConfirmed      = "CommitUntilConfirmed"
+	Rollback                  = "Rollback"
+	CheckBack                 = "CheckBack"
+	Decide                    = "Decide"
+)
+
+// Form is how a transaction's local transaction is run.
+type Form string
+
+const (
+	// Inline is a closure that waits in the process that called Send.
+	Inline Form = "inline"
+	// Registered is a named handler on the producer group's workers.
+	Registered Form = "registered"
+	// Split is run by the application itself, which then confirms.
+	Split Form = "split"
+	// HandedOver was run, or not, by somebody who did not tell: only a
+	// check-back can say. The half message is stored already.
+	HandedOver Form = "handed-over"
+)
+
+// Tx is a transaction as its workflow and its steps carry it.
+type Tx struct {
+	// ID is the transaction's ID.
+	ID string `json:"id"`
+	// Form is how its local transaction is run.
+	Form Form `json:"form"`
+	// Instance is the process that holds the closure; Inline only.
+	Instance string `json:"instance,omitempty"`
+	// Handler is the name of the registered handler; Registered only.
+	Handler string `json:"handler,omitempty"`
+	// Why says why the transaction has come here; HandedOver only.
+	Why string `json:"why,omitempty"`
+	// Messages are the transaction's messages, with their IDs.
+	Messages []holdfast.Message `json:"messages"`
+}
+
+// StepInput is the input of every step on several transactions.
+type StepInput struct {
+	Group        string `json:"group"`
+	Transactions []Tx   `json:"transactions"`
+}
+
+// StepResult says how a step ended for one transaction.
+type StepResult struct {
+	// ID is the transaction's ID.
+	ID string `json:"id"`
+	// Error says why the step failed; empty means that it did not.
+	Error string `json:"error,omitempty"`
+	// Unrouted says that no consumer is bound to the topic of one of the
+	// messages; Commit only.
+	Unrouted bool `json:"unrouted,omitempty"`
+}
+
+// LocalResult is the answer about one local transaction, from the step that
+// runs it or from a check-back.
+type LocalResult struct {
+	// ID is the transaction's ID.
+	ID string `json:"id"`
+	// Resolution is what became of it.
+	Resolution holdfast.Resolution `json:"resolution"`
+	// Messages are the messages to deliver, if the local transaction changed
+	// them; empty means as they were.
+	Messages []holdfast.Message `json:"messages,omitempty"`
+	// Error says why the resolution is Rollback or Unknown.
+	Error string `json:"error,omitempty"`
+	// Elsewhere says that this process cannot run it: the closure waits in
+	// another process, or no handler of that name is registered here.
+	Elsewhere bool `json:"elsewhere,omitempty"`
+}
+
+// LocalInput is the input of the steps on one transaction.
+type LocalInput struct {
+	Group       string `json:"group"`
+	Transaction Tx     `json:"transaction"`
+	// Resolution is what the operator decides; Decide only.
+	Resolution holdfast.Resolution `json:"resolution,omitempty"`
+	// Force decides without the database's word; Decide only.
+	Force bool `json:"force,omitempty"`
+}

@@ -1,0 +1,245 @@
+package barrier
+
+import (
+	"cmp"
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"gorm.io/gorm"
+
+	holdfast "github.com/holdfastmq/holdfast"
+	"github.com/holdfastmq/holdfast/internal/fault"
+)
+
+// settleTimeout bounds how long Run tries to make a rollback known, after its
+// context may be done. The lock timeout is what it waits for another run.
+const (
+	settleTimeout     = 3 * time.Second
+	settleLockTimeout = time.Second
+)
+
+// errEnded is about a caller's function that ended the transaction it was given.
+var errEnded = errors.New("the function ended the transaction itself: leave COMMIT and ROLLBACK to Holdfast")
+
+// Local is one local transaction to run.
+type Local struct {
+	// TxID is the transaction's ID. Required.
+	TxID string
+	// Group is the producer group that answers check-backs for it. Required.
+	Group string
+	// Messages are the messages as they are in the half message, with their IDs.
+	Messages []holdfast.Message
+	// MaxBody is the limit on the bodies of Messages together after the local
+	// transaction changed them, in bytes; 0 means [holdfast.MaxBody].
+	MaxBody int
+	// Fresh says that TxID was made for this call of Run and that nothing will
+	// call Run for it again. A failure is then known to be Rollback, even if the
+	// database cannot be reached. Otherwise another run of the same transaction
+	// may be committed: Run makes sure, and answers Unknown if it cannot.
+	Fresh bool
+	// Options are the transaction's isolation level; nil means the database's
+	// default.
+	Options *sql.TxOptions
+}
+
+// Result says how a local transaction ended.
+type Result struct {
+	// Resolution is Commit, Rollback, or Unknown if the database has not said.
+	Resolution holdfast.Resolution
+	// Messages are the messages to deliver; nil unless Resolution is Commit.
+	Messages []holdfast.Message
+	// Changed says that the local transaction changed the messages, so that they
+	// are stored in the outcome row.
+	Changed bool
+	// Err says why Resolution is Rollback or Unknown; it wraps the function's
+	// error, and [holdfast.ErrUndecided] if Unknown.
+	Err error
+	// Repeated says that another run of this transaction is committed: this one
+	// had no effect.
+	Repeated bool
+}
+
+// Run runs the local transaction l on db: BEGIN, the outcome row, fn, COMMIT.
+//
+// fn gets tx, a handle in the transaction bound to ctx, and clones of the
+// messages, whose body, headers, key and content type it may change, for
+// example to complete them with a generated number. Changed messages are stored
+// in the outcome row, in the same transaction. fn must not end tx and should
+// end when ctx is done; an error or a panic (see [holdfast.PanicError]) rolls
+// back.
+//
+// A transaction is resolved once for all. If an earlier run is committed, Run
+// answers Commit and does not call fn; if a check-back, an operator or an
+// earlier run has rolled it back, it answers Rollback with
+// [holdfast.ErrAlreadyResolved]. A COMMIT without an answer is Unknown:
+// [CheckBack] decides. db must not be in a transaction.
+func Run(ctx context.Context, db *gorm.DB, l Local, fn func(ctx context.Context, tx *gorm.DB, ms []*holdfast.Message) error) Result {
+	if err := cmp.Or(checkDB(db), l.validate()); err != nil {
+		if l.Fresh {
+			return rolledBack(err)
+		}
+		return l.unknown(err)
+	}
+	r, final := l.run(ctx, db, fn)
+	if !final {
+		return l.settle(ctx, db, r)
+	}
+	return r
+}
+
+func (l Local) validate() error {
+	if l.Options != nil && l.Options.ReadOnly {
+		return fmt.Errorf("%w: a read-only transaction cannot write its outcome row", holdfast.ErrInvalid)
+	}
+	return checkKey(l.TxID, l.Group)
+}
+
+// run answers Rollback whenever no COMMIT was sent. final is false if another
+// run may have committed, or may yet.
+func (l Local) run(ctx context.Context, db *gorm.DB, fn func(context.Context, *gorm.DB, []*holdfast.Message) error) (r Result, final bool) {
+	t, err := begin(ctx, db, l.Options)
+	if err != nil {
+		return rolledBack(explain(db, "begin the local transaction "+l.TxID, err)), l.Fresh
+	}
+	row, inserted, err := insertOrRead(t.ctx, t.pool, l.TxID, l.Group, holdfast.Commit)
+	if err != nil {
+		t.rollback()
+		return l.notInserted(explain(db, "insert the outcome row of transaction "+l.TxID, err))
+	}
+	if !inserted {
+		t.rollback()
+		return l.follow(row), true
+	}
+	var ms []holdfast.Message
+	var changed bool
+	err = t.call(func() (err error) {
+		ms, changed, err = l.call(t, db, fn)
+		return err
+	})
+	if err == nil {
+		err = t.ctx.Err() // COMMIT is not sent yet: this is the last certain moment
+	}
+	if err != nil {
+		if !t.rollback() {
+			return l.unknown(fmt.Errorf("%w: %w", errEnded, err)), true
+		}
+		return rolledBack(err), l.Fresh
+	}
+	return l.commit(t, db, ms, changed)
+}
+
+// notInserted answers for a run whose outcome row was neither inserted nor
+// followed.
+func (l Local) notInserted(err error) (Result, bool) {
+	if row := (*rowError)(nil); errors.As(err, &row) {
+		return l.unknown(err), true
+	}
+	// A serialization failure is how a stricter isolation level says that there
+	// is a row, which it cannot see.
+	return rolledBack(err), l.Fresh && sqlState(err) != serializationFailed
+}
+
+// call runs fn on clones of the messages, and stores what it changed.
+func (l Local) call(t *transaction, db *gorm.DB, fn func(context.Context, *gorm.DB, []*holdfast.Message) error) ([]holdfast.Message, bool, error) {
+	ms := holdfast.CloneMessages(l.Messages)
+	given := make([]*holdfast.Message, len(ms))
+	for i := range ms {
+		given[i] = &ms[i]
+	}
+	if err := fn(t.ctx, t.gorm(db), given); err != nil {
+		return nil, false, err
+	}
+	for i, m := range given {
+		if m == nil {
+			return nil, false, fmt.Errorf("%w: the local transaction %s made message %d nil", holdfast.ErrInvalid, l.TxID, i+1)
+		}
+		ms[i] = *m
+	}
+	changed, err := l.changed(ms)
+	if err != nil || !changed {
+		return ms, false, err
+	}
+	return ms, true, store(t.ctx, db, t.pool, l.TxID, ms)
+}
+
+// changed reports whether ms differ from the half message's, and refuses
+// changes that are not allowed.
+func (l Local) changed(ms []holdfast.Message) (bool, error) {
+	changed := false
+	for i, m := range ms {
+		was := l.Messages[i]
+		var what string
+		switch {
+		case m.ID != was.ID:
+			what = "ID"
+		case m.Topic != was.Topic:
+			what = "Topic"
+		case m.AllowUnrouted != was.AllowUnrouted:
+			what = "AllowUnrouted"
+		}
+		if what != "" {
+			return false, fmt.Errorf("%w: the local transaction %s changed %s of message %d: only Body, Headers, Key and ContentType may be changed",
+				holdfast.ErrInvalid, l.TxID, what, i+1)
+		}
+		changed = changed || !m.Equal(was)
+	}
+	if !changed {
+		return false, nil
+	}
+	return true, holdfast.ValidateMessages(ms, l.MaxBody)
+}
+
+func (l Local) commit(t *transaction, db *gorm.DB, ms []holdfast.Message, changed bool) (Result, bool) {
+	err := t.commit()
+	switch {
+	case err == nil:
+		fault.Point(fault.LocalAfterCommit)
+		return Result{Resolution: holdfast.Commit, Messages: ms, Changed: changed}, true
+	case errors.Is(err, sql.ErrTxDone) && t.ctx.Err() == nil:
+		return l.unknown(fmt.Errorf("%w: %w", errEnded, err)), true
+	case errors.Is(err, pgx.ErrTxCommitRollback):
+		err = fmt.Errorf("%w: a statement failed in the function, which did not return its error", err)
+		fallthrough
+	case commitFailed(err) == holdfast.Rollback:
+		return rolledBack(fmt.Errorf("COMMIT of the local transaction %s was refused: %w", l.TxID, err)), l.Fresh
+	}
+	return l.unknown(explain(db, "COMMIT of the local transaction "+l.TxID+" was not answered", err)), true
+}
+
+// settle makes the rollback of a run the truth about the transaction, unless
+// another run has committed it.
+func (l Local) settle(ctx context.Context, db *gorm.DB, r Result) Result {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), settleTimeout)
+	defer cancel()
+	row, err := decide(ctx, db, l.TxID, l.Group, holdfast.Rollback, settleLockTimeout)
+	if err != nil {
+		return l.unknown(fmt.Errorf("%w (and whether another run is committed could not be found out: %w)", r.Err, err))
+	}
+	if row.Resolution == holdfast.Commit {
+		return l.follow(row)
+	}
+	return r
+}
+
+// follow answers what the row says.
+func (l Local) follow(row Outcome) Result {
+	switch {
+	case row.Resolution == holdfast.Rollback:
+		return rolledBack(alreadyRolledBack(l.TxID))
+	case row.Messages != nil:
+		return Result{Resolution: holdfast.Commit, Messages: row.Messages, Changed: true, Repeated: true}
+	}
+	return Result{Resolution: holdfast.Commit, Messages: holdfast.CloneMessages(l.Messages), Repeated: true}
+}
+
+func (l Local) unknown(err error) Result {
+	return Result{Err: fmt.Errorf("%w: transaction %s: %w", holdfast.ErrUndecided, l.TxID, err)}
+}
+
+func rolledBack(err error) Result {
+	return Result{Resolution: holdfast.Rollback, Err: err}
+}

@@ -1,0 +1,133 @@
+package barrier
+
+import (
+	"context"
+	"database/sql"
+	"database/sql/driver"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"strconv"
+	"strings"
+
+	"github.com/jackc/pgx/v5/pgconn"
+	"gorm.io/driver/postgres"
+	"gorm.io/gorm"
+
+	holdfast "github.com/holdfastmq/holdfast"
+)
+
+// SQLSTATE codes, see PostgreSQL's manual, appendix A.
+const (
+	undefinedTable      = "42P01"
+	insufficientRights  = "42501"
+	readOnlyTransaction = "25006"
+	tooManyConnections  = "53300"
+	lockNotAvailable    = "55P03"
+	completionUnknown   = "40003"
+	serializationFailed = "40001"
+)
+
+// sqlState returns the SQLSTATE code in err, or "". The drivers' errors share
+// the method, not the type.
+func sqlState(err error) string {
+	var e interface{ SQLState() string }
+	if errors.As(err, &e) {
+		return e.SQLState()
+	}
+	return ""
+}
+
+// abortedClasses are the classes of errors by which the server says, in answer
+// to COMMIT, that the transaction is rolled back. It is not complete on
+// purpose: with any other error the row is asked.
+var abortedClasses = map[string]bool{
+	"09": true, // triggered action exception
+	"22": true, // data exception
+	"23": true, // integrity constraint violation, as of a deferred constraint
+	"27": true, // triggered data change violation
+	"38": true, // external routine exception
+	"39": true, // external routine invocation exception
+	"40": true, // transaction rollback, as of a serialization failure
+	"42": true, // syntax error or access rule violation, in a deferred trigger
+	"44": true, // WITH CHECK OPTION violation
+	"P0": true, // raised by a deferred trigger
+}
+
+// commitFailed says what an error in answer to COMMIT proves: Rollback, or
+// Unknown if the server may have committed.
+func commitFailed(err error) holdfast.Resolution {
+	var pg *pgconn.PgError
+	if errors.As(err, &pg) && (pg.Severity == "FATAL" || pg.Severity == "PANIC" ||
+		pg.SeverityUnlocalized == "FATAL" || pg.SeverityUnlocalized == "PANIC") {
+		return holdfast.Unknown
+	}
+	code := sqlState(err)
+	if len(code) == 5 && abortedClasses[code[:2]] && code != completionUnknown {
+		return holdfast.Rollback
+	}
+	return holdfast.Unknown
+}
+
+// explain adds to an error of one of our own statements what was being done
+// and, where that is known, what to do about it.
+func explain(db *gorm.DB, doing string, err error) error {
+	if remedy := remedyFor(err); remedy != "" {
+		err = &holdfast.UnavailableError{Part: "PostgreSQL", Where: where(db, err), Remedy: remedy, Err: err}
+	}
+	return fmt.Errorf("%s: %w", doing, err)
+}
+
+func remedyFor(err error) string {
+	switch code := sqlState(err); {
+	case code == undefinedTable:
+		return "Holdfast's tables are not there: run `holdfast migrate`, and see that their schema is in the connection's search_path"
+	case code == insufficientRights:
+		return "grant this user SELECT, INSERT, UPDATE and DELETE on Holdfast's tables; `holdfast migrate` needs CREATE on their schema"
+	case code == readOnlyTransaction:
+		return "this server or session is read-only: connect to the primary, for example with target_session_attrs=read-write"
+	case code == tooManyConnections:
+		return "raise max_connections, or lower the pools' SetMaxOpenConns"
+	case strings.HasPrefix(code, "28"), code == "3D000":
+		return "check the user, the password and the database's name in the connection's URL, and pg_hba.conf"
+	case strings.HasPrefix(code, "08"), strings.HasPrefix(code, "57P0"), unreachable(err):
+		return "see that it runs and can be reached; it is tried again"
+	}
+	return ""
+}
+
+// unreachable reports whether err is a lost or refused connection.
+func unreachable(err error) bool {
+	var connect *pgconn.ConnectError
+	if errors.As(err, &connect) {
+		return true
+	}
+	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
+		return false
+	}
+	var network net.Error
+	return errors.As(err, &network) || errors.Is(err, driver.ErrBadConn) || errors.Is(err, sql.ErrConnDone) ||
+		errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, net.ErrClosed)
+}
+
+// where is the address of the database, without credentials.
+func where(db *gorm.DB, err error) string {
+	var connect *pgconn.ConnectError
+	if errors.As(err, &connect) && connect.Config != nil {
+		return address(connect.Config)
+	}
+	d, ok := db.Dialector.(*postgres.Dialector)
+	if !ok || d.Config == nil || d.Config.DSN == "" {
+		return ""
+	}
+	cfg, err := pgconn.ParseConfig(d.Config.DSN)
+	if err != nil {
+		return ""
+	}
+	return address(cfg)
+}
+
+func address(cfg *pgconn.Config) string {
+	return net.JoinHostPort(cfg.Host, strconv.Itoa(int(cfg.Port))) + "/" + cfg.Database
+}

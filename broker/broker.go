@@ -1,0 +1,109 @@
+package broker
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"sync"
+
+	"github.com/holdfastmq/holdfast"
+)
+
+// errClosed means that Close was called.
+var errClosed = errors.New("holdfast: the broker connection is closed")
+
+// Broker is RabbitMQ as Holdfast uses it. Its methods may be called from many
+// goroutines.
+type Broker struct {
+	o    Options
+	log  *slog.Logger
+	topo *topology
+	pub  *publisher
+	ops  *opWriter
+
+	pubLink  *link
+	consLink *link
+
+	run    context.Context // done once Close begins to tear down
+	cancel context.CancelFunc
+
+	mu     sync.Mutex
+	closed bool
+	done   chan struct{}  // closed when Close is through
+	calls  sync.WaitGroup // goroutines that outlive their caller's context
+}
+
+// Open connects to RabbitMQ once; afterwards lost connections are made again
+// for ever. An error wraps [holdfast.ErrInvalid] or is a
+// *[holdfast.UnavailableError] that says what to do.
+func Open(ctx context.Context, o Options) (*Broker, error) {
+	o = o.withDefaults()
+	if err := o.validate(); err != nil {
+		return nil, err
+	}
+	b := &Broker{o: o, log: o.Logger, done: make(chan struct{})}
+	b.run, b.cancel = context.WithCancel(context.Background())
+	b.topo = newTopology(b)
+	b.pubLink = newLink("publish", o, b.topo.restore)
+	b.consLink = newLink("consume", o, b.topo.restore)
+	if err := b.consLink.start(ctx); err != nil {
+		b.cancel()
+		return nil, err
+	}
+	if err := b.pubLink.start(ctx); err != nil {
+		b.cancel()
+		b.consLink.stop(ctx)
+		return nil, err
+	}
+	b.pub = newPublisher(b.run, b.pubLink, b.topo, o)
+	b.ops = newOpWriter(b.run, b.pub, o)
+	return b, nil
+}
+
+// Close writes what [Broker.Settle] still holds, waits for its confirms until
+// ctx is done, and closes the connections. End Consume and Keep first, by their
+// contexts. Publishes that still wait end with an error. A second Close waits
+// for the first. The error is that of ctx, if it ended the wait for op records;
+// what is lost then costs check-backs, no message.
+func (b *Broker) Close(ctx context.Context) error {
+	b.mu.Lock()
+	if b.closed {
+		b.mu.Unlock()
+		<-b.done
+		return nil
+	}
+	b.closed = true
+	b.mu.Unlock()
+	err := b.ops.stop(ctx)
+	if e := b.pub.stop(ctx); err == nil {
+		err = e
+	}
+	b.cancel()
+	b.pubLink.stop(ctx)
+	b.consLink.stop(ctx)
+	b.pub.wait()
+	b.ops.wait()
+	b.calls.Wait()
+	close(b.done)
+	return err
+}
+
+func (b *Broker) timeout(ctx context.Context) (context.Context, context.CancelFunc) {
+	if _, ok := ctx.Deadline(); ok {
+		return ctx, func() {}
+	}
+	return context.WithTimeout(ctx, b.o.PublishTimeout)
+}
+
+// spawn runs f in a goroutine that Close waits for.
+func (b *Broker) spawn(f func()) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.closed {
+		return false
+	}
+	b.calls.Go(f)
+	return true
+}
+
+func validGroup(group string) error { return holdfast.ValidateName("producer group", group) }

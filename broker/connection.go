@@ -1,0 +1,351 @@
+package broker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/cenkalti/backoff/v5"
+	amqp "github.com/rabbitmq/amqp091-go"
+
+	"github.com/holdfastmq/holdfast"
+)
+
+// link is one supervised connection: when it is lost, it is made again, with
+// growing pauses, for ever. There is one for publishing and one for everything
+// else, because RabbitMQ stops reading from a connection that publishes while
+// an alarm holds.
+type link struct {
+	role string // "publish" or "consume"
+	o    Options
+	log  *slog.Logger
+	// onUp runs on each new connection before anybody else gets it.
+	onUp func(ctx context.Context, conn *amqp.Connection)
+
+	mu        sync.Mutex
+	conn      *amqp.Connection // nil while there is none
+	raw       net.Conn
+	changed   chan struct{} // closed and replaced at each change of conn
+	since     time.Time     // of the loss
+	lastErr   error
+	blocked   string // why RabbitMQ blocks publishers, "" if it does not
+	unblocked chan struct{}
+
+	cancel context.CancelFunc
+	done   chan struct{}
+}
+
+func newLink(role string, o Options, onUp func(context.Context, *amqp.Connection)) *link {
+	open := make(chan struct{})
+	close(open)
+	return &link{role: role, o: o, onUp: onUp, changed: make(chan struct{}), unblocked: open,
+		log: o.Logger.With("rabbitmq", o.where(), "connection", role), done: make(chan struct{})}
+}
+
+// start makes the first connection and, if that succeeds, supervises it until
+// stop.
+func (l *link) start(ctx context.Context) error {
+	conn, raw, err := l.dial(ctx)
+	if err != nil {
+		return err
+	}
+	if l.onUp != nil {
+		l.onUp(ctx, conn)
+	}
+	run, cancel := context.WithCancel(context.Background())
+	l.cancel = cancel
+	l.setUp(conn, raw)
+	go l.supervise(run, conn)
+	return nil
+}
+
+func (l *link) supervise(ctx context.Context, conn *amqp.Connection) {
+	defer close(l.done)
+	pause := newBackoff()
+	for {
+		began := time.Now()
+		err := l.watch(ctx, conn)
+		if ctx.Err() != nil {
+			return
+		}
+		l.setDown(err)
+		l.log.Warn("connection to RabbitMQ lost, connecting again", "error", err)
+		// A connection that lasted begins the pauses anew; one that is lost at
+		// once does not, or a broker that is coming up would be hammered.
+		if time.Since(began) > 30*time.Second {
+			pause.Reset()
+		}
+		if conn = l.reconnect(ctx, pause); conn == nil {
+			return
+		}
+		l.log.Info("connected to RabbitMQ again")
+	}
+}
+
+// reconnect returns nil when ctx is done.
+func (l *link) reconnect(ctx context.Context, pause *backoff.ExponentialBackOff) *amqp.Connection {
+	for {
+		if !sleep(ctx, pause.NextBackOff()) {
+			return nil
+		}
+		conn, raw, err := l.dial(ctx)
+		if err != nil {
+			l.mu.Lock()
+			l.lastErr = err
+			l.mu.Unlock()
+			l.log.Debug("RabbitMQ cannot be reached yet", "error", err)
+			continue
+		}
+		if l.onUp != nil {
+			l.onUp(ctx, conn)
+		}
+		l.setUp(conn, raw)
+		return conn
+	}
+}
+
+// watch returns when conn is lost or ctx is done.
+func (l *link) watch(ctx context.Context, conn *amqp.Connection) error {
+	closed := conn.NotifyClose(make(chan *amqp.Error, 1))
+	blocks := conn.NotifyBlocked(make(chan amqp.Blocking, 1))
+	for {
+		select {
+		case <-ctx.Done():
+			go drain(blocks)
+			return ctx.Err()
+		case e, ok := <-closed:
+			if !ok || e == nil {
+				return amqp.ErrClosed
+			}
+			return e
+		case b, ok := <-blocks:
+			if !ok {
+				blocks = nil // closed below us: the loss is reported by closed
+				continue
+			}
+			l.setBlocked(b)
+		}
+	}
+}
+
+func drain[T any](c <-chan T) {
+	for range c {
+	}
+}
+
+func (l *link) setUp(conn *amqp.Connection, raw net.Conn) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.conn, l.raw, l.lastErr = conn, raw, nil
+	close(l.changed)
+	l.changed = make(chan struct{})
+}
+
+func (l *link) setDown(err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.raw != nil {
+		_ = l.raw.Close()
+	}
+	l.conn, l.raw, l.since, l.lastErr = nil, nil, time.Now(), err
+	l.clearBlocked()
+	close(l.changed)
+	l.changed = make(chan struct{})
+}
+
+func (l *link) setBlocked(b amqp.Blocking) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if !b.Active {
+		l.log.Info("RabbitMQ accepts publishes again")
+		l.clearBlocked()
+		return
+	}
+	if l.blocked == "" {
+		l.unblocked = make(chan struct{})
+	}
+	if l.blocked = b.Reason; l.blocked == "" {
+		l.blocked = "no reason given"
+	}
+	l.log.Warn("RabbitMQ blocks publishers: it is short of memory or disk", "reason", b.Reason)
+}
+
+// clearBlocked is called with mu held.
+func (l *link) clearBlocked() {
+	if l.blocked != "" {
+		l.blocked = ""
+		close(l.unblocked)
+	}
+}
+
+// get waits for a connection.
+func (l *link) get(ctx context.Context) (*amqp.Connection, error) {
+	for {
+		l.mu.Lock()
+		conn, changed := l.conn, l.changed
+		l.mu.Unlock()
+		if conn != nil && !conn.IsClosed() {
+			return conn, nil
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return nil, fmt.Errorf("%w: %s", ctx.Err(), l.state())
+		case <-l.done:
+			return nil, errClosed
+		}
+	}
+}
+
+// gate returns a channel that is closed while RabbitMQ accepts publishes.
+func (l *link) gate() <-chan struct{} {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.unblocked
+}
+
+// state says how the connection is, for people, with what to do.
+func (l *link) state() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	switch {
+	case l.conn == nil || l.conn.IsClosed():
+		s := "disconnected from RabbitMQ at " + l.o.where()
+		if !l.since.IsZero() {
+			s += " since " + l.since.Format(time.RFC3339)
+		}
+		if l.lastErr != nil {
+			s += " (" + l.lastErr.Error() + ")"
+		}
+		return s
+	case l.blocked != "":
+		return fmt.Sprintf("RabbitMQ at %s blocks publishers because of a memory or disk alarm (%s): free memory or disk space there, or raise vm_memory_high_watermark or lower disk_free_limit; consumers go on",
+			l.o.where(), l.blocked)
+	}
+	return "connected to RabbitMQ at " + l.o.where()
+}
+
+// isBlocked reports whether RabbitMQ blocks publishers.
+func (l *link) isBlocked() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.blocked != ""
+}
+
+// stop ends the supervision and closes the connection: politely until ctx is
+// done, then by force.
+func (l *link) stop(ctx context.Context) {
+	if l.cancel == nil {
+		return
+	}
+	l.cancel()
+	<-l.done
+	l.mu.Lock()
+	conn, raw := l.conn, l.raw
+	l.conn, l.raw = nil, nil
+	l.mu.Unlock()
+	if conn == nil {
+		return
+	}
+	defer context.AfterFunc(ctx, func() { _ = raw.Close() })()
+	deadline := time.Now().Add(dialTimeout)
+	if d, ok := ctx.Deadline(); ok {
+		deadline = d
+	}
+	_ = conn.CloseDeadline(deadline)
+}
+
+func newBackoff() *backoff.ExponentialBackOff {
+	b := backoff.NewExponentialBackOff()
+	b.InitialInterval, b.MaxInterval, b.Multiplier, b.RandomizationFactor = 50*time.Millisecond, 4*time.Second, 1.7, 0.25
+	b.Reset()
+	return b
+}
+
+// sleep waits for d and reports whether ctx is still alive.
+func sleep(ctx context.Context, d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return ctx.Err() == nil
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// deadlineConn gives every write a deadline: amqp091 holds the channel's lock
+// while it writes, and would wait for ever for a peer that takes nothing.
+type deadlineConn struct{ net.Conn }
+
+func (c deadlineConn) Write(p []byte) (int, error) {
+	if err := c.SetWriteDeadline(time.Now().Add(writeTimeout)); err != nil {
+		return 0, err
+	}
+	return c.Conn.Write(p)
+}
+
+// dial connects, and gives up when ctx is done.
+func (l *link) dial(ctx context.Context) (*amqp.Connection, net.Conn, error) {
+	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
+	defer cancel()
+	var raw net.Conn
+	var stop func() bool
+	props := amqp.NewConnectionProperties()
+	props.SetClientConnectionName(l.o.Name + " (" + l.role + ")")
+	conn, err := amqp.DialConfig(l.o.URL, amqp.Config{
+		Heartbeat:  heartbeat,
+		Properties: props,
+		Dial: func(network, addr string) (net.Conn, error) {
+			c, err := (&net.Dialer{}).DialContext(ctx, network, addr)
+			if err != nil {
+				return nil, err
+			}
+			raw = deadlineConn{c}
+			stop = context.AfterFunc(ctx, func() { _ = c.Close() })
+			return raw, nil
+		},
+	})
+	if err == nil && stop != nil && !stop() {
+		err = ctx.Err() // too late: the connection is closed already
+	}
+	if err != nil {
+		if raw != nil {
+			_ = raw.Close()
+		}
+		return nil, nil, l.explain(ctx, err)
+	}
+	return conn, raw, nil
+}
+
+// explain makes of an error of dialling one that says what to do.
+func (l *link) explain(ctx context.Context, err error) error {
+	u := &holdfast.UnavailableError{Part: "RabbitMQ", Where: l.o.where(), Err: err}
+	var ae *amqp.Error
+	var dns *net.DNSError
+	switch {
+	case ctx.Err() != nil:
+		if !errors.Is(err, ctx.Err()) {
+			u.Err = fmt.Errorf("%w: %w", ctx.Err(), err)
+		}
+		u.Remedy = "no answer in time: check host and port in AMQP_URL, firewalls, and whether RabbitMQ is overloaded"
+	case errors.As(err, &ae) && ae.Code == amqp.NotAllowed && strings.Contains(ae.Reason, "not found"):
+		u.Remedy = "the virtual host in AMQP_URL does not exist: create it with rabbitmqctl add_vhost, or correct the URL; the default one is written as / or %2F"
+	case errors.As(err, &ae) && ae.Code == amqp.NotAllowed:
+		u.Remedy = "give the user access to the virtual host with rabbitmqctl set_permissions, or correct AMQP_URL"
+	case errors.As(err, &ae) && ae.Code == amqp.AccessRefused:
+		u.Remedy = "check user and password in AMQP_URL; the user guest may only connect from localhost"
+	case errors.As(err, &dns):
+		u.Remedy = "check the host name in AMQP_URL"
+	case strings.Contains(err.Error(), "refused"):
+		u.Remedy = "nothing listens there: start RabbitMQ, or correct host and port in AMQP_URL"
+	default:
+		u.Remedy = "check that AMQP_URL leads to a RabbitMQ"
+	}
+	return u
+}

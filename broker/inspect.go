@@ -1,0 +1,86 @@
+package broker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	amqp "github.com/rabbitmq/amqp091-go"
+)
+
+// Info is what RabbitMQ says about itself and about some queues.
+type Info struct {
+	// Product and Version name the server, such as "RabbitMQ" and "3.10.8".
+	Product string `json:"product"`
+	Version string `json:"version"`
+	// Where is its address, without credentials.
+	Where string `json:"where"`
+	// Blocked says why publishers are blocked; empty if they are not, as far
+	// as this connection was told.
+	Blocked string `json:"blocked,omitempty"`
+	// Topics says whether the topics exchange exists.
+	Topics bool `json:"topics"`
+	// Queues are the queues that were asked for, in that order.
+	Queues []QueueInfo `json:"queues,omitempty"`
+}
+
+// QueueInfo is the state of one queue.
+type QueueInfo struct {
+	Name string `json:"name"`
+	// Exists is false if there is no such queue; the rest is zero then.
+	Exists bool `json:"exists"`
+	// Messages counts those that wait for a consumer, not those that one holds.
+	Messages  int `json:"messages"`
+	Consumers int `json:"consumers"`
+}
+
+// Inspect asks RabbitMQ for its version and for the queues with these names
+// (see [Broker.HalfQueue], [Broker.ConsumerQueue] and [Broker.DeadQueue]). It
+// changes nothing.
+func (b *Broker) Inspect(ctx context.Context, queues ...string) (Info, error) {
+	ctx, cancel := b.timeout(ctx)
+	defer cancel()
+	conn, err := b.consLink.get(ctx)
+	if err != nil {
+		return Info{}, fmt.Errorf("inspect: %w", err)
+	}
+	text := func(name string) string { return headerText(conn.Properties[name]) }
+	info := Info{Product: text("product"), Version: text("version"), Where: b.o.where()}
+	if b.pubLink.isBlocked() {
+		info.Blocked = b.pubLink.state()
+	}
+	info.Topics, err = b.exists(ctx, conn, func(ch *amqp.Channel) error {
+		return ch.ExchangeDeclarePassive(b.TopicsExchange(), amqp.ExchangeTopic, true, false, false, false, nil)
+	})
+	if err != nil {
+		return info, fmt.Errorf("inspect exchange %s: %w", b.TopicsExchange(), err)
+	}
+	for _, name := range queues {
+		found := make(chan amqp.Queue, 1)
+		ok, err := b.exists(ctx, conn, func(ch *amqp.Channel) error {
+			q, err := ch.QueueDeclarePassive(name, true, false, false, false, nil)
+			found <- q
+			return err
+		})
+		if err != nil {
+			return info, fmt.Errorf("inspect queue %s: %w", name, err)
+		}
+		q := QueueInfo{Name: name, Exists: ok}
+		if ok {
+			f := <-found
+			q.Messages, q.Consumers = f.Messages, f.Consumers
+		}
+		info.Queues = append(info.Queues, q)
+	}
+	return info, nil
+}
+
+// exists runs a passive declaration; that there is no such thing is no error.
+func (b *Broker) exists(ctx context.Context, conn *amqp.Connection, f func(*amqp.Channel) error) (bool, error) {
+	err := b.onChannel(ctx, conn, f)
+	var ae *amqp.Error
+	if errors.As(err, &ae) && ae.Code == amqp.NotFound {
+		return false, nil
+	}
+	return err == nil, err
+}

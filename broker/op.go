@@ -1,0 +1,236 @@
+package broker
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/holdfastmq/holdfast"
+)
+
+const (
+	maxUnsettled = 100_000 // transactions that wait for an op record
+	maxOpFlight  = 16      // op records that wait for a confirm
+)
+
+// Settle says that a transaction is done: its messages are published, or it is
+// rolled back, so that the Keeper can forget its half message. The op record
+// that says so is written later, together with others; nothing is promised: a
+// lost one costs a check-back and at most a duplicate delivery. At most 100,000
+// transactions wait; further ones are not noted. Unknown is ignored. Settle
+// does not wait for the network.
+func (b *Broker) Settle(group, txID string, r holdfast.Resolution) { b.ops.add(group, txID, r) }
+
+// Flush waits until the op records of everything settled before are confirmed,
+// or until ctx is done, whose error it then returns.
+func (b *Broker) Flush(ctx context.Context) error { return b.ops.flush(ctx) }
+
+// flushing is a waiting Flush: first for all that was settled to be in records
+// (armed), then for the records up to until.
+type flushing struct {
+	armed bool
+	until uint64
+	done  chan struct{}
+}
+
+// opWriter gathers settled transactions into op records.
+type opWriter struct {
+	pub      *publisher
+	o        Options
+	log      *slog.Logger
+	interval time.Duration
+
+	mu      sync.Mutex
+	groups  map[string]*opRecord
+	waiting int // in groups
+	open    int // in groups or in a record under way
+	dropped int
+	last    uint64          // number of the last record taken
+	flying  map[uint64]bool // records under way
+	flushes []*flushing
+	stopped bool
+
+	kick   chan struct{} // something to do
+	full   chan struct{} // do not wait for the interval
+	slots  chan struct{}
+	cancel context.CancelFunc
+	wg     sync.WaitGroup
+}
+
+func newOpWriter(ctx context.Context, pub *publisher, o Options) *opWriter {
+	ctx, cancel := context.WithCancel(ctx)
+	w := &opWriter{pub: pub, o: o, log: o.Logger, interval: o.OpInterval,
+		groups: map[string]*opRecord{}, flying: map[uint64]bool{},
+		kick: make(chan struct{}, 1), full: make(chan struct{}, 1), slots: make(chan struct{}, maxOpFlight), cancel: cancel}
+	w.wg.Go(func() { w.run(ctx) })
+	return w
+}
+
+func signal(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
+}
+
+func (w *opWriter) add(group, tx string, r holdfast.Resolution) {
+	if r != holdfast.Commit && r != holdfast.Rollback || validGroup(group) != nil || validTx(tx) != nil {
+		return
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.stopped || w.open >= maxUnsettled {
+		if w.dropped++; w.dropped%maxUnsettled == 1 {
+			w.log.Warn("op records cannot be written fast enough; some transactions will be checked back", "not noted so far", w.dropped)
+		}
+		return
+	}
+	g := w.groups[group]
+	if g == nil {
+		g = &opRecord{}
+		w.groups[group] = g
+	}
+	if r == holdfast.Commit {
+		g.Commit = append(g.Commit, tx)
+	} else {
+		g.Rollback = append(g.Rollback, tx)
+	}
+	w.waiting++
+	w.open++
+	if w.waiting == 1 {
+		signal(w.kick)
+	}
+	if w.waiting >= w.o.OpBatch {
+		signal(w.full)
+	}
+}
+
+func (w *opWriter) run(ctx context.Context) {
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		select {
+		case <-w.kick:
+		case <-ctx.Done():
+			return
+		}
+		timer.Reset(w.interval)
+		select {
+		case <-timer.C:
+		case <-w.full:
+		case <-ctx.Done():
+			return
+		}
+		if !w.write(ctx) {
+			return
+		}
+	}
+}
+
+// write starts an op record for every OpBatch of waiting transactions; it
+// reports false when ctx is done.
+func (w *opWriter) write(ctx context.Context) bool {
+	for {
+		select {
+		case w.slots <- struct{}{}:
+		case <-ctx.Done():
+			return false
+		}
+		id, group, r := w.take()
+		n := len(r.Commit) + len(r.Rollback)
+		if n == 0 {
+			<-w.slots
+			return true
+		}
+		w.wg.Go(func() {
+			p := publication{key: w.o.Prefix + ".half." + group, mandatory: true, repair: true, msg: encodeOp(group, r)}
+			if err := w.pub.one(ctx, &p, ""); err != nil {
+				w.log.Debug("an op record was lost; its transactions will be checked back", "group", group, "transactions", n, "error", err)
+			}
+			<-w.slots
+			w.landed(id, n)
+		})
+	}
+}
+
+// take makes a record of at most OpBatch transactions of one group.
+func (w *opWriter) take() (id uint64, group string, r opRecord) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for name, g := range w.groups {
+		n := min(w.o.OpBatch, len(g.Commit))
+		r.Commit, g.Commit = g.Commit[:n:n], g.Commit[n:]
+		n = min(w.o.OpBatch-n, len(g.Rollback))
+		r.Rollback, g.Rollback = g.Rollback[:n:n], g.Rollback[n:]
+		if len(g.Commit)+len(g.Rollback) == 0 {
+			delete(w.groups, name)
+		}
+		w.waiting -= len(r.Commit) + len(r.Rollback)
+		w.last++
+		w.flying[w.last] = true
+		w.check()
+		return w.last, name, r
+	}
+	return 0, "", r
+}
+
+// landed says that a record is confirmed, or lost.
+func (w *opWriter) landed(id uint64, n int) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.open -= n
+	delete(w.flying, id)
+	w.check()
+}
+
+// check ends the flushes that are through; mu is held.
+func (w *opWriter) check() {
+	w.flushes = slices.DeleteFunc(w.flushes, func(f *flushing) bool {
+		if !f.armed && w.waiting == 0 {
+			f.armed, f.until = true, w.last
+		}
+		if !f.armed {
+			return false
+		}
+		for id := range w.flying {
+			if id <= f.until {
+				return false
+			}
+		}
+		close(f.done)
+		return true
+	})
+}
+
+func (w *opWriter) flush(ctx context.Context) error {
+	f := &flushing{done: make(chan struct{})}
+	w.mu.Lock()
+	w.flushes = append(w.flushes, f)
+	w.check()
+	w.mu.Unlock()
+	signal(w.full)
+	select {
+	case <-f.done:
+		return nil
+	case <-ctx.Done():
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		w.flushes = slices.DeleteFunc(w.flushes, func(o *flushing) bool { return o == f })
+		return fmt.Errorf("op records are still waiting for their confirms: %w", ctx.Err())
+	}
+}
+
+// stop notes nothing more, and flushes until ctx is done.
+func (w *opWriter) stop(ctx context.Context) error {
+	w.mu.Lock()
+	w.stopped = true
+	w.mu.Unlock()
+	err := w.flush(ctx)
+	w.cancel()
+	return err
+}
+
+func (w *opWriter) wait() { w.wg.Wait() }

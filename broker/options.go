@@ -1,0 +1,126 @@
+package broker
+
+import (
+	"fmt"
+	"log/slog"
+	"net"
+	"strconv"
+	"time"
+
+	amqp "github.com/rabbitmq/amqp091-go"
+
+	"github.com/holdfastmq/holdfast"
+)
+
+// Options say which RabbitMQ to use and how. The zero value of every field but
+// URL means its default.
+type Options struct {
+	// URL is where RabbitMQ is: amqp://user:password@host:5672/vhost, or
+	// amqps:// for TLS. Required. It is never logged.
+	URL string
+	// Prefix begins the name of every exchange and queue; programs that are to
+	// work together need the same. Default "holdfast", at most 40 bytes.
+	Prefix string
+	// Name is the connection's name in RabbitMQ's management UI. Default
+	// "holdfast".
+	Name string
+	// PublishChannels is the number of AMQP channels that publishes are spread
+	// over. Default 4, at most 64.
+	PublishChannels int
+	// PublishTimeout is how long a publish may take, retries included, where
+	// the caller's context has no deadline. Default 10 s.
+	PublishTimeout time.Duration
+	// MaxBody limits the bodies of one transaction's messages together, in
+	// bytes. Default [holdfast.MaxBody].
+	MaxBody int
+	// OpInterval is how long an op record gathers transactions before it is
+	// written. Default 2 ms.
+	OpInterval time.Duration
+	// OpBatch is how many transactions one op record names at most. Default
+	// 500, at most 10,000.
+	OpBatch int
+	// Logger is told of lost and regained connections and of what needs an
+	// operator. Default: nobody is.
+	Logger *slog.Logger
+}
+
+const (
+	defaultPrefix = "holdfast"
+	maxPrefix     = 40
+	dialTimeout   = 10 * time.Second
+	heartbeat     = 10 * time.Second
+	// writeTimeout ends a connection whose peer takes no bytes any more. A
+	// broker alarm does not come to that: no publish is written then.
+	writeTimeout = 30 * time.Second
+)
+
+func (o Options) withDefaults() Options {
+	def := func(s *string, d string) {
+		if *s == "" {
+			*s = d
+		}
+	}
+	def(&o.Prefix, defaultPrefix)
+	def(&o.Name, defaultPrefix)
+	if o.PublishChannels == 0 {
+		o.PublishChannels = 4
+	}
+	if o.PublishTimeout == 0 {
+		o.PublishTimeout = 10 * time.Second
+	}
+	if o.MaxBody == 0 {
+		o.MaxBody = holdfast.MaxBody
+	}
+	if o.OpInterval == 0 {
+		o.OpInterval = 2 * time.Millisecond
+	}
+	if o.OpBatch == 0 {
+		o.OpBatch = 500
+	}
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	return o
+}
+
+// validate checks options that have their defaults.
+func (o Options) validate() error {
+	if o.URL == "" {
+		return fmt.Errorf("%w: no URL for RabbitMQ: set AMQP_URL, for example to amqp://user:password@host:5672/vhost", holdfast.ErrInvalid)
+	}
+	// The parser's error quotes the URL, and with it the password: not wrapped.
+	if _, err := amqp.ParseURI(o.URL); err != nil {
+		return fmt.Errorf("%w: AMQP_URL is no URL for RabbitMQ: want amqp://user:password@host:5672/vhost, with special characters in user, password and vhost percent-encoded", holdfast.ErrInvalid)
+	}
+	if err := holdfast.ValidateName("prefix", o.Prefix); err != nil {
+		return err
+	}
+	if len(o.Prefix) > maxPrefix {
+		return fmt.Errorf("%w: the prefix has %d bytes, the limit is %d", holdfast.ErrInvalid, len(o.Prefix), maxPrefix)
+	}
+	for _, n := range []struct {
+		name      string
+		v, lo, hi int
+	}{
+		{"PublishChannels", o.PublishChannels, 1, 64},
+		{"OpBatch", o.OpBatch, 1, 10_000},
+		{"MaxBody", o.MaxBody, 1, 64 << 20},
+	} {
+		if n.v < n.lo || n.v > n.hi {
+			return fmt.Errorf("%w: %s is %d: want %d to %d", holdfast.ErrInvalid, n.name, n.v, n.lo, n.hi)
+		}
+	}
+	if o.PublishTimeout < 0 || o.OpInterval < 0 {
+		return fmt.Errorf("%w: PublishTimeout and OpInterval must not be negative", holdfast.ErrInvalid)
+	}
+	return nil
+}
+
+// where is the address without the credentials.
+func (o Options) where() string {
+	u, err := amqp.ParseURI(o.URL)
+	if err != nil {
+		return ""
+	}
+	return net.JoinHostPort(u.Host, strconv.Itoa(u.Port))
+}

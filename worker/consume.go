@@ -1,0 +1,128 @@
+package worker
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"gorm.io/gorm"
+
+	holdfast "github.com/holdfastmq/holdfast"
+	"github.com/holdfastmq/holdfast/barrier"
+	"github.com/holdfastmq/holdfast/broker"
+)
+
+// Handle is a consumer's work on one message: it writes with tx, which is
+// committed together with the inbox row when it returns nil, so that its effect
+// happens once however often the message is delivered.
+type Handle func(ctx context.Context, tx *gorm.DB, m holdfast.Message) error
+
+// Consumer is a named subscription: one queue, any number of processes. Exactly
+// one of Handle and HandleAtLeastOnce is set.
+type Consumer struct {
+	// Name names the subscription and its queue. Required.
+	Name string
+	// Topics are the topics to receive, with AMQP's wildcards * (one word) and #
+	// (any number). Required.
+	Topics []string
+	// Handle does the work in a database transaction.
+	Handle Handle
+	// HandleAtLeastOnce does the work without a database: its effect happens once
+	// for each delivery, and deliveries may repeat.
+	HandleAtLeastOnce func(ctx context.Context, m holdfast.Message) error
+	// DB is the consumer's database; nil means the worker's.
+	DB *gorm.DB
+	// Concurrency is how many messages are handled at once. Default: 16.
+	Concurrency int
+	// Prefetch is how many messages the broker hands out in advance. Default:
+	// 64, and at least Concurrency.
+	Prefetch int
+	// Tries is how often a message is tried before it goes to the dead letters.
+	// Default: 3.
+	Tries int
+	// Timeout bounds one try. Default: 1 m.
+	Timeout time.Duration
+}
+
+// Consume adds a consumer. Call it before Run, which returns what is wrong with
+// it.
+func (w *Worker) Consume(c Consumer) {
+	if err := c.validate(); err != nil {
+		w.problem(err)
+		return
+	}
+	for _, other := range w.consumers {
+		if other.Name == c.Name {
+			w.problem(fmt.Errorf("%w: two consumers are named %q", holdfast.ErrInvalid, c.Name))
+			return
+		}
+	}
+	if c.DB == nil {
+		c.DB = w.o.DB
+	}
+	if c.Handle != nil && c.DB == nil {
+		w.problem(fmt.Errorf("%w: consumer %s: Handle needs a DB; without one use HandleAtLeastOnce", holdfast.ErrInvalid, c.Name))
+		return
+	}
+	w.consumers = append(w.consumers, c)
+}
+
+func (c Consumer) validate() error {
+	if err := holdfast.ValidateName("consumer's name", c.Name); err != nil {
+		return err
+	}
+	if len(c.Topics) == 0 {
+		return fmt.Errorf("%w: consumer %s has no topics", holdfast.ErrInvalid, c.Name)
+	}
+	if (c.Handle == nil) == (c.HandleAtLeastOnce == nil) {
+		return fmt.Errorf("%w: consumer %s: set one of Handle and HandleAtLeastOnce", holdfast.ErrInvalid, c.Name)
+	}
+	if c.Concurrency < 0 || c.Prefetch < 0 || c.Tries < 0 || c.Timeout < 0 {
+		return fmt.Errorf("%w: consumer %s: a negative limit", holdfast.ErrInvalid, c.Name)
+	}
+	return nil
+}
+
+// Typed turns a function on values into a [Handle] on messages of topic t. A
+// body that does not decode is a dead letter at once.
+func Typed[T any](t holdfast.Topic[T], handle func(ctx context.Context, tx *gorm.DB, v T, m holdfast.Message) error) Handle {
+	return func(ctx context.Context, tx *gorm.DB, m holdfast.Message) error {
+		v, err := t.Decode(m)
+		if err != nil {
+			return err
+		}
+		return handle(ctx, tx, v, m)
+	}
+}
+
+// SendValue is [Worker.Send] for a message of topic t that carries v.
+func SendValue[T any](ctx context.Context, w *Worker, t holdfast.Topic[T], key string, v T, local Local) (holdfast.Receipt, error) {
+	m, err := t.Message(key, v)
+	if err != nil {
+		return holdfast.Receipt{}, err
+	}
+	return w.Send(ctx, m, local)
+}
+
+// consume runs one consumer until ctx is done and its handlers have returned.
+func (w *Worker) consume(ctx context.Context, c Consumer) error {
+	return w.broker.Consume(ctx, broker.Subscription{
+		Name: c.Name, Topics: c.Topics, Prefetch: c.Prefetch, Concurrency: c.Concurrency, Tries: c.Tries,
+		HandlerTimeout: c.Timeout, DrainTimeout: w.o.DrainTimeout,
+		Handle: func(ctx context.Context, d broker.Delivery) error { return w.handle(ctx, c, d) },
+	})
+}
+
+// handle makes the effect of a delivery happen once.
+func (w *Worker) handle(ctx context.Context, c Consumer, d broker.Delivery) error {
+	if c.HandleAtLeastOnce != nil {
+		return c.HandleAtLeastOnce(ctx, d.Message)
+	}
+	repeated, err := barrier.Consume(ctx, c.DB, c.Name, d.Message.ID, func(ctx context.Context, tx *gorm.DB) error {
+		return c.Handle(ctx, tx, d.Message)
+	})
+	if repeated {
+		w.o.Logger.Debug("delivery repeated, no effect", "consumer", c.Name, "message", d.Message.ID)
+	}
+	return err
+}

@@ -1,0 +1,24 @@
+// Package worker joins Holdfast in one process: it sends transactional
+// messages, runs and checks back local transactions, keeps the half queue, and
+// consumes. It is the package that applications import.
+//
+//	w, err := worker.New(worker.Options{Group: "orders", Temporal: c, AMQPURL: url, DB: db})
+//	w.Consume(worker.Consumer{Name: "payments", Topics: []string{"order.placed"}, Handle: charge})
+//	go w.Run(ctx)
+//	receipt, err := w.Send(ctx, msg, func(ctx context.Context, tx *gorm.DB, m *holdfast.Message) error {
+//		return tx.Create(&order).Error
+//	})
+//
+// A local transaction has one of three forms: inline ([Worker.Send]), registered
+// ([Worker.Handle] and [Worker.Start]) and split ([Worker.Begin]).
+//
+//	options.go    what can be set
+//	worker.go     New, Run and what runs in between
+//	send.go       Send, SendAll, Start: the caller's side
+//	begin.go      Begin: the split form
+//	pending.go    what a caller in this process waits for
+//	ports.go      the steps' ports, filled with broker and barrier
+//	keep.go       hand-over of half messages that the Keeper found undecided
+//	consume.go    consumers and their inbox rows
+//	temporal.go   Temporal workers and search attributes
+package worker

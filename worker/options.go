@@ -1,0 +1,141 @@
+package worker
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"time"
+
+	"github.com/google/uuid"
+	"go.temporal.io/sdk/client"
+	"gorm.io/gorm"
+
+	holdfast "github.com/holdfastmq/holdfast"
+	"github.com/holdfastmq/holdfast/workflows"
+)
+
+// Options configure a [Worker]. The zero value of every field but Group means
+// its documented default.
+type Options struct {
+	// Group is the producer group: the processes that answer check-backs for
+	// each other, because they share a database. Required, unless the process
+	// only consumes.
+	Group string
+	// Temporal is the client to use; the caller closes it, after Run has
+	// returned. Nil makes a worker that only consumes.
+	Temporal client.Client
+	// Namespace is the namespace of Temporal; empty means $TEMPORAL_NAMESPACE, or
+	// "default".
+	Namespace string
+	// AMQPURL is RabbitMQ's address; empty means $AMQP_URL.
+	AMQPURL string
+	// DB is the database of the local transactions and of the consumers. It may
+	// be nil where every topic has a Checker and every consumer its own DB, or
+	// none.
+	DB *gorm.DB
+	// Prefix begins the names of all queues, exchanges and task queues. Default:
+	// "holdfast".
+	Prefix string
+	// Instance names this process among those of its group; it must be unique.
+	// Default: host name, process ID and a random part.
+	Instance string
+	// Logger receives what is worth knowing; nil discards it.
+	Logger *slog.Logger
+
+	// SendTimeout bounds Send, Start, Begin, Commit and Rollback where the
+	// caller's context has no deadline. Default: 30 s.
+	SendTimeout time.Duration
+	// StartTimeout is how long Run waits for RabbitMQ, PostgreSQL and Temporal to
+	// be there. Default: 1 m.
+	StartTimeout time.Duration
+	// DrainTimeout is how long Run, once its context is done, lets running work
+	// come to its end. Default: 30 s.
+	DrainTimeout time.Duration
+	// MaxBody limits the bodies of one transaction's messages together, in
+	// bytes. Default and maximum: 1 MiB.
+	MaxBody int
+	// CheckAfter is the age at which the Keeper hands an undecided half message
+	// over. Default: 10 s.
+	CheckAfter time.Duration
+	// KeeperWindow is how many records of the half queue the Keeper holds at
+	// most. Default: 2000.
+	KeeperWindow int
+	// CheckBack is the schedule of check-backs; its zero value is the default
+	// schedule.
+	CheckBack workflows.Schedule
+	// LocalTimeout bounds a local transaction. Default: 5 m.
+	LocalTimeout time.Duration
+	// ReachTimeout is how long the process that holds a closure is waited for,
+	// when the workflow runs in another one, before it counts as gone. Default:
+	// 5 s.
+	ReachTimeout time.Duration
+	// LockTimeout is how long a check-back waits for a local transaction that is
+	// still open, before it answers Unknown. Default: 2 s.
+	LockTimeout time.Duration
+	// TaskTimeout is how long Temporal waits for a process before it gives its
+	// workflow task to another: the delay after a crash. Default: 10 s.
+	TaskTimeout time.Duration
+	// Retention is how long outcome rows and inbox rows are kept. It must be
+	// longer than any half message or delivery can live. Default: 30 days.
+	Retention time.Duration
+}
+
+func (o Options) withDefaults() Options {
+	setDefault(&o.AMQPURL, os.Getenv("AMQP_URL"))
+	setDefault(&o.Namespace, os.Getenv("TEMPORAL_NAMESPACE"))
+	setDefault(&o.Namespace, "default")
+	setDefault(&o.Prefix, "holdfast")
+	if o.Instance == "" {
+		host, _ := os.Hostname() // an empty host name is still unique
+		o.Instance = fmt.Sprintf("%s-%d-%s", host, os.Getpid(), uuid.NewString()[:8])
+	}
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	setDefault(&o.SendTimeout, 30*time.Second)
+	setDefault(&o.StartTimeout, time.Minute)
+	setDefault(&o.DrainTimeout, 30*time.Second)
+	setDefault(&o.MaxBody, holdfast.MaxBody)
+	setDefault(&o.CheckAfter, 10*time.Second)
+	setDefault(&o.KeeperWindow, 2000)
+	setDefault(&o.LocalTimeout, 5*time.Minute)
+	setDefault(&o.ReachTimeout, 5*time.Second)
+	setDefault(&o.LockTimeout, 2*time.Second)
+	setDefault(&o.TaskTimeout, 10*time.Second)
+	setDefault(&o.Retention, 30*24*time.Hour)
+	return o
+}
+
+// validate checks o after withDefaults.
+func (o Options) validate() error {
+	var errs []error
+	if o.AMQPURL == "" {
+		errs = append(errs, fmt.Errorf("%w: no RabbitMQ address: set Options.AMQPURL or AMQP_URL", holdfast.ErrInvalid))
+	}
+	if o.Temporal != nil || o.Group != "" {
+		errs = append(errs, holdfast.ValidateName("group", o.Group))
+	}
+	errs = append(errs, holdfast.ValidateName("prefix", o.Prefix), holdfast.ValidateName("instance", o.Instance))
+	if err := o.CheckBack.Validate(); err != nil {
+		errs = append(errs, fmt.Errorf("%w: %w", holdfast.ErrInvalid, err))
+	}
+	if o.MaxBody < 0 || o.MaxBody > holdfast.MaxBody {
+		errs = append(errs, fmt.Errorf("%w: MaxBody %d: want at most %d, since a Temporal payload is limited", holdfast.ErrInvalid, o.MaxBody, holdfast.MaxBody))
+	}
+	for name, d := range map[string]time.Duration{"SendTimeout": o.SendTimeout, "StartTimeout": o.StartTimeout,
+		"DrainTimeout": o.DrainTimeout, "CheckAfter": o.CheckAfter, "LocalTimeout": o.LocalTimeout, "ReachTimeout": o.ReachTimeout,
+		"LockTimeout": o.LockTimeout, "TaskTimeout": o.TaskTimeout, "Retention": o.Retention} {
+		if d < 0 {
+			errs = append(errs, fmt.Errorf("%w: %s %v: want more than 0", holdfast.ErrInvalid, name, d))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func setDefault[T comparable](field *T, value T) {
+	var zero T
+	if *field == zero {
+		*field = value
+	}
+}

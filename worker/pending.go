@@ -1,0 +1,229 @@
+package worker
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	holdfast "github.com/holdfastmq/holdfast"
+	"github.com/holdfastmq/holdfast/activities"
+	"github.com/holdfastmq/holdfast/barrier"
+)
+
+// pending is a transaction that a caller in this process waits for, and whose
+// closure may wait here to be run. Its answer is kept for a while after, for a
+// step that is run again.
+type pending struct {
+	id     string
+	caller context.Context // the caller's; its deadline bounds the half message
+	local  LocalAll        // nil where no closure waits here
+
+	stored chan struct{} // closed when the half message is stored
+	remote chan struct{} // closed when the workflow turns out to run elsewhere
+	ran    chan struct{} // closed when the local transaction has ended
+	done   chan struct{} // closed when the caller can be answered
+
+	mu       sync.Mutex
+	begun    bool // the closure was taken up
+	given    bool // the caller gave up before that
+	isStored bool
+	isRemote bool
+	isDone   bool
+	result   activities.LocalResult // valid once ran is closed
+	answer   answer                 // valid once done is closed
+}
+
+// answer is what the caller learns.
+type answer struct {
+	resolution holdfast.Resolution
+	messages   []holdfast.Message
+	err        error
+}
+
+func newPending(ctx context.Context, id string, local LocalAll) *pending {
+	return &pending{id: id, caller: ctx, local: local, stored: make(chan struct{}), remote: make(chan struct{}),
+		ran: make(chan struct{}), done: make(chan struct{})}
+}
+
+// giveUp makes sure that the closure is not run any more, and reports whether
+// it was in time.
+func (p *pending) giveUp() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.begun {
+		return false
+	}
+	p.given = true
+	return true
+}
+
+// begin takes the closure up; it is true once.
+func (p *pending) begin() (first, given bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.begun || p.given {
+		return false, p.given
+	}
+	p.begun = true
+	return true, false
+}
+
+// run runs the closure, or returns the answer of its first run. Where the caller
+// gave up before, it asks instead: another process may have run an earlier
+// transaction of this ID, so giving up proves nothing.
+func (p *pending) run(ctx context.Context, run func(context.Context) barrier.Result, ask func() activities.LocalResult, messages []holdfast.Message) activities.LocalResult {
+	first, given := p.begin()
+	if given {
+		return ask()
+	}
+	if !first {
+		select {
+		case <-p.ran:
+			return p.result
+		case <-ctx.Done():
+			return activities.LocalResult{ID: p.id, Error: "the local transaction is still running in the calling process"}
+		}
+	}
+	// The closure sees the caller's context, and ends with the step too.
+	callerCtx, cancel := context.WithCancel(p.caller)
+	defer cancel()
+	defer context.AfterFunc(ctx, cancel)()
+	res := run(callerCtx)
+	p.result = localResult(p.id, res)
+	close(p.ran)
+	p.localEnded(res, messages)
+	return p.result
+}
+
+// localEnded answers the caller if the local transaction did not commit.
+func (p *pending) localEnded(res barrier.Result, messages []holdfast.Message) {
+	switch res.Resolution {
+	case holdfast.Rollback:
+		p.finish(answer{resolution: holdfast.Rollback, err: rolledBack(res.Err)})
+	case holdfast.Unknown:
+		p.finish(answer{err: undecided(p.id, res.Err)})
+	case holdfast.Commit:
+		if len(res.Messages) > 0 {
+			messages = res.Messages
+		}
+		p.mu.Lock()
+		p.answer.resolution, p.answer.messages = holdfast.Commit, messages
+		p.mu.Unlock()
+	}
+}
+
+// finish answers the caller; only the first answer counts.
+func (p *pending) finish(a answer) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.isDone {
+		return
+	}
+	if a.resolution == holdfast.Commit && len(a.messages) == 0 {
+		a.messages = p.answer.messages
+	}
+	p.answer, p.isDone = a, true
+	close(p.done)
+}
+
+// known returns what is known before the end.
+func (p *pending) known() answer {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.answer
+}
+
+func (p *pending) setStored() { p.once(&p.isStored, p.stored) }
+func (p *pending) setRemote() { p.once(&p.isRemote, p.remote) }
+
+func (p *pending) once(flag *bool, c chan struct{}) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !*flag {
+		*flag = true
+		close(c)
+	}
+}
+
+func rolledBack(cause error) error {
+	if cause == nil {
+		return holdfast.ErrRolledBack
+	}
+	return fmt.Errorf("%w: %w", holdfast.ErrRolledBack, cause)
+}
+
+func undecided(txID string, cause error) error {
+	if cause == nil {
+		return fmt.Errorf("%w: transaction %s will end as the database says", holdfast.ErrUndecided, txID)
+	}
+	return fmt.Errorf("%w: transaction %s will end as the database says: %w", holdfast.ErrUndecided, txID, cause)
+}
+
+func localResult(txID string, res barrier.Result) activities.LocalResult {
+	out := activities.LocalResult{ID: txID, Resolution: res.Resolution}
+	if res.Changed {
+		out.Messages = res.Messages
+	}
+	if res.Err != nil {
+		out.Error = res.Err.Error()
+	}
+	return out
+}
+
+// registry holds the pending transactions of this process.
+type registry struct {
+	mu      sync.Mutex
+	byID    map[string]*pending
+	ended   []ended // in the order of their end
+	keepFor time.Duration
+	keepMax int
+}
+
+type ended struct {
+	id string
+	at time.Time
+}
+
+func newRegistry(keepFor time.Duration, keepMax int) *registry {
+	return &registry{byID: map[string]*pending{}, keepFor: keepFor, keepMax: keepMax}
+}
+
+// add enters p; an ID that is there already is refused.
+func (r *registry) add(p *pending) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if _, there := r.byID[p.id]; there {
+		return fmt.Errorf("%w: %s was sent by this process before: use a new ID for new work", holdfast.ErrDuplicate, p.id)
+	}
+	r.byID[p.id] = p
+	return nil
+}
+
+func (r *registry) get(txID string) *pending {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.byID[txID]
+}
+
+// end marks the caller of p as answered: p is kept a little longer, so that a
+// step that is run again gets the first run's answer. Afterwards the outcome row
+// gives it.
+func (r *registry) end(p *pending, now time.Time) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.ended = append(r.ended, ended{p.id, now})
+	n := 0
+	for n < len(r.ended) && (len(r.ended)-n > r.keepMax || now.Sub(r.ended[n].at) > r.keepFor) {
+		delete(r.byID, r.ended[n].id)
+		n++
+	}
+	r.ended = r.ended[n:]
+}
+
+// forget removes p at once: it was never started.
+func (r *registry) forget(p *pending) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	delete(r.byID, p.id)
+}

@@ -1,0 +1,193 @@
+package worker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"go.temporal.io/sdk/activity"
+	"gorm.io/gorm"
+
+	holdfast "github.com/holdfastmq/holdfast"
+	"github.com/holdfastmq/holdfast/activities"
+	"github.com/holdfastmq/holdfast/barrier"
+)
+
+// steps are the steps' ports: the broker and the outcome rows, with an ear for
+// the callers that wait in this process.
+type steps struct{ w *Worker }
+
+// PublishHalf stores h, within the deadline of its caller where that waits in
+// this process.
+func (s steps) PublishHalf(ctx context.Context, h holdfast.Half) error {
+	p := s.w.pendings.get(h.TxID)
+	if p != nil {
+		if deadline, has := p.caller.Deadline(); has {
+			var cancel context.CancelFunc
+			ctx, cancel = context.WithDeadline(ctx, deadline)
+			defer cancel()
+		}
+	}
+	err := s.w.broker.PublishHalf(ctx, h)
+	switch {
+	case p == nil:
+	case err == nil:
+		p.setStored()
+	default:
+		p.giveUp()
+		p.finish(answer{resolution: holdfast.Rollback, err: fmt.Errorf("%w: %w", holdfast.ErrNotStored, err)})
+	}
+	return err
+}
+
+// PublishMessages delivers ms and answers the caller.
+func (s steps) PublishMessages(ctx context.Context, group, txID string, ms []holdfast.Message) error {
+	if err := s.w.broker.PublishMessages(ctx, group, txID, ms); err != nil {
+		return err
+	}
+	if p := s.w.pendings.get(txID); p != nil {
+		p.finish(answer{resolution: holdfast.Commit, messages: ms})
+	}
+	return nil
+}
+
+// Settle writes the op record.
+func (s steps) Settle(group, txID string, r holdfast.Resolution) { s.w.broker.Settle(group, txID, r) }
+
+// RunLocal runs a local transaction that is this process's to run.
+func (s steps) RunLocal(ctx context.Context, group string, tx activities.Tx) activities.LocalResult {
+	p := s.w.pendings.get(tx.ID)
+	if p != nil && activity.IsActivity(ctx) && !activity.GetInfo(ctx).IsLocalActivity {
+		p.setRemote() // the workflow runs in another process
+	}
+	if tx.Form == activities.Registered {
+		return s.runHandler(ctx, group, tx, p)
+	}
+	if tx.Instance != s.w.o.Instance || p == nil || p.local == nil {
+		return activities.LocalResult{ID: tx.ID, Elsewhere: true, Error: "this process does not hold the closure of transaction " + tx.ID}
+	}
+	return p.run(ctx,
+		func(ctx context.Context) barrier.Result { return s.runBarrier(ctx, group, tx, p.local) },
+		func() activities.LocalResult { return s.CheckBack(ctx, group, tx) },
+		tx.Messages)
+}
+
+func (s steps) runHandler(ctx context.Context, group string, tx activities.Tx, p *pending) activities.LocalResult {
+	handler, ok := s.w.handlers[tx.Handler]
+	if !ok {
+		return activities.LocalResult{ID: tx.ID, Elsewhere: true, Error: fmt.Sprintf("no handler %q is registered in this process", tx.Handler)}
+	}
+	res := s.runBarrier(ctx, group, tx, handler)
+	if p != nil {
+		p.localEnded(res, tx.Messages)
+	}
+	return localResult(tx.ID, res)
+}
+
+func (s steps) runBarrier(ctx context.Context, group string, tx activities.Tx, local LocalAll) barrier.Result {
+	return barrier.Run(ctx, s.w.o.DB, barrier.Local{TxID: tx.ID, Group: group, Messages: tx.Messages, MaxBody: s.w.o.MaxBody}, local)
+}
+
+// CheckBack asks the topic's Checker, or the outcome row.
+func (s steps) CheckBack(ctx context.Context, group string, tx activities.Tx) activities.LocalResult {
+	out := activities.LocalResult{ID: tx.ID}
+	if checker := s.w.checker(tx.Messages); checker != nil {
+		r, err := ask(ctx, checker, tx.Messages[0])
+		if err != nil {
+			out.Error = fmt.Sprintf("the Checker of topic %s: %v", tx.Messages[0].Topic, err)
+			return out
+		}
+		out.Resolution = r
+		return out
+	}
+	if s.w.o.DB == nil {
+		out.Error = fmt.Sprintf("nobody can answer: this process has neither a database nor a Checker for topic %s", tx.Messages[0].Topic)
+		return out
+	}
+	outcome, err := barrier.CheckBack(ctx, s.w.o.DB, tx.ID, group, s.w.o.LockTimeout)
+	if err != nil {
+		out.Error = err.Error()
+		return out
+	}
+	out.Resolution, out.Messages = outcome.Resolution, outcome.Messages
+	return out
+}
+
+// ask calls a Checker; a panic in it is an error.
+func ask(ctx context.Context, c holdfast.Checker, m holdfast.Message) (r holdfast.Resolution, err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			r, err = holdfast.Unknown, &holdfast.PanicError{Value: v}
+		}
+	}()
+	r, err = c.Check(ctx, m)
+	if err != nil {
+		return holdfast.Unknown, err
+	}
+	return r, nil
+}
+
+// Decide makes r the truth, unless whoever knows says otherwise.
+func (s steps) Decide(ctx context.Context, group string, tx activities.Tx, r holdfast.Resolution, force bool) (activities.LocalResult, error) {
+	out := activities.LocalResult{ID: tx.ID, Resolution: r}
+	if s.w.checker(tx.Messages) != nil {
+		if known := s.CheckBack(ctx, group, tx); known.Resolution != holdfast.Unknown && known.Resolution != r {
+			return out, fmt.Errorf("%w: the Checker of topic %s says %s", holdfast.ErrAlreadyResolved, tx.Messages[0].Topic, known.Resolution)
+		}
+		return out, nil
+	}
+	if s.w.o.DB == nil {
+		if force {
+			return out, nil
+		}
+		return out, errors.New("this process has neither a database nor a Checker: use force to decide without")
+	}
+	outcome, err := barrier.Decide(ctx, s.w.o.DB, tx.ID, group, r, s.w.o.LockTimeout)
+	switch {
+	case errors.Is(err, holdfast.ErrAlreadyResolved):
+		return out, err
+	case err != nil && !force:
+		return out, fmt.Errorf("the database cannot say: %w; mend it, or use force to decide without", err)
+	case err != nil:
+		return out, nil
+	}
+	out.Messages = outcome.Messages
+	return out, nil
+}
+
+// checker returns the Checker for the transaction of ms, or nil.
+func (w *Worker) checker(ms []holdfast.Message) holdfast.Checker {
+	return w.checkers[ms[0].Topic]
+}
+
+var _ interface {
+	activities.HalfStore
+	activities.Publisher
+	activities.OpLog
+	activities.Locals
+	activities.Truth
+} = steps{}
+
+// Handle registers local under name, for [Worker.Start] and for anybody who
+// starts the workflow. Call it before Run.
+func (w *Worker) Handle(name string, local Local) {
+	if name == "" || local == nil {
+		w.problem(fmt.Errorf("%w: Handle needs a name and a local transaction", holdfast.ErrInvalid))
+		return
+	}
+	if _, there := w.handlers[name]; there {
+		w.problem(fmt.Errorf("%w: handler %q is registered twice", holdfast.ErrInvalid, name))
+		return
+	}
+	w.handlers[name] = func(ctx context.Context, tx *gorm.DB, ms []*holdfast.Message) error { return local(ctx, tx, ms[0]) }
+}
+
+// Check registers c for the transactions whose first message has the topic: it
+// answers their check-backs instead of the outcome row. Call it before Run.
+func (w *Worker) Check(topic string, c holdfast.Checker) {
+	if topic == "" || c == nil {
+		w.problem(fmt.Errorf("%w: Check needs a topic and a Checker", holdfast.ErrInvalid))
+		return
+	}
+	w.checkers[topic] = c
+}

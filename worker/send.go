@@ -1,0 +1,254 @@
+package worker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/google/uuid"
+	enumspb "go.temporal.io/api/enums/v1"
+	"go.temporal.io/api/serviceerror"
+	"go.temporal.io/sdk/client"
+	"go.temporal.io/sdk/temporal"
+	"gorm.io/gorm"
+
+	holdfast "github.com/holdfastmq/holdfast"
+	"github.com/holdfastmq/holdfast/activities"
+	"github.com/holdfastmq/holdfast/workflows"
+)
+
+// Local is a local transaction with one message. It writes with tx, which is
+// committed when it returns nil and rolled back when it returns an error or
+// panics. It may change the body, headers, key and content type of m: what they
+// are at the end is what is delivered.
+//
+// It runs once; where a crash leaves it open whether it did, the outcome row
+// decides. It must not commit or roll back tx itself.
+type Local func(ctx context.Context, tx *gorm.DB, m *holdfast.Message) error
+
+// LocalAll is a local transaction with several messages.
+type LocalAll func(ctx context.Context, tx *gorm.DB, ms []*holdfast.Message) error
+
+// watchAfter is when a caller that has heard nothing from this process's own
+// steps begins to watch the workflow.
+const watchAfter = time.Second
+
+// Send runs local and delivers m if and only if it commits. It returns when m is
+// confirmed by the broker, without waiting for consumers.
+//
+// The errors tell what is known. ErrInvalid, ErrTooLarge, ErrDuplicate,
+// ErrNotRunning, ErrNotStored, an UnavailableError: nothing was run.
+// ErrRolledBack, which wraps the error of local: nothing is delivered.
+// ErrUndecided: it ends as the database says; do not repeat the work.
+// ErrDeliveryPending: committed, and delivered once the broker can be reached.
+//
+// Send blocks until the worker is ready. It may be called from many goroutines.
+func (w *Worker) Send(ctx context.Context, m holdfast.Message, local Local) (holdfast.Receipt, error) {
+	if local == nil {
+		return holdfast.Receipt{}, fmt.Errorf("%w: Send needs a local transaction", holdfast.ErrInvalid)
+	}
+	return w.SendAll(ctx, []holdfast.Message{m}, func(ctx context.Context, tx *gorm.DB, ms []*holdfast.Message) error {
+		return local(ctx, tx, ms[0])
+	})
+}
+
+// SendAll is [Worker.Send] for several messages of one local transaction: all of
+// them are delivered, or none. The transaction's ID is the first message's, if
+// that is set.
+func (w *Worker) SendAll(ctx context.Context, ms []holdfast.Message, local LocalAll) (holdfast.Receipt, error) {
+	if local == nil {
+		return holdfast.Receipt{}, fmt.Errorf("%w: SendAll needs a local transaction", holdfast.ErrInvalid)
+	}
+	if w.o.DB == nil {
+		return holdfast.Receipt{}, fmt.Errorf("%w: Send needs Options.DB; without a gorm database use Begin and a Checker", holdfast.ErrInvalid)
+	}
+	return w.transact(ctx, activities.Tx{Form: activities.Inline, Instance: w.o.Instance}, ms, local)
+}
+
+// Start runs the handler that is registered under name on any worker of the
+// group, and delivers m if and only if its transaction commits. Errors are as
+// with [Worker.Send].
+func (w *Worker) Start(ctx context.Context, name string, m holdfast.Message) (holdfast.Receipt, error) {
+	if name == "" {
+		return holdfast.Receipt{}, fmt.Errorf("%w: Start needs the name of a handler", holdfast.ErrInvalid)
+	}
+	return w.transact(ctx, activities.Tx{Form: activities.Registered, Handler: name}, []holdfast.Message{m}, nil)
+}
+
+// transact starts the workflow of tx and waits for its answer.
+func (w *Worker) transact(ctx context.Context, tx activities.Tx, ms []holdfast.Message, local LocalAll) (holdfast.Receipt, error) {
+	ctx, cancel := w.bounded(ctx)
+	defer cancel()
+	receipt, err := w.identify(&tx, ms)
+	if err != nil {
+		return receipt, err
+	}
+	leave, err := w.enter(ctx)
+	if err != nil {
+		return receipt, err
+	}
+	defer leave()
+	p := newPending(ctx, tx.ID, local)
+	if err := w.pendings.add(p); err != nil {
+		return receipt, err
+	}
+	defer func() { w.pendings.end(p, time.Now()) }()
+	run, err := w.startTransaction(ctx, tx, 0)
+	switch {
+	case err == nil:
+	case tx.Form == activities.Registered && !errors.Is(err, holdfast.ErrDuplicate):
+		return receipt, undecided(tx.ID, fmt.Errorf("it may have been started; Start again with this ID is safe: %w", err))
+	case p.giveUp():
+		return receipt, err
+	default:
+		run = w.o.Temporal.GetWorkflow(ctx, receipt.WorkflowID, "") // its answer was lost, but it was started
+	}
+	receipt.RunID = run.GetRunID()
+	return w.await(ctx, p, run, receipt)
+}
+
+// identify checks the messages, and gives them and tx their IDs.
+func (w *Worker) identify(tx *activities.Tx, ms []holdfast.Message) (holdfast.Receipt, error) {
+	receipt := holdfast.Receipt{Group: w.o.Group}
+	if err := holdfast.ValidateMessages(ms, w.o.MaxBody); err != nil {
+		return receipt, err
+	}
+	tx.Messages = holdfast.CloneMessages(ms)
+	if tx.ID = ms[0].ID; tx.ID == "" {
+		id, err := uuid.NewV7()
+		if err != nil {
+			return receipt, fmt.Errorf("holdfast: make a transaction ID: %w", err)
+		}
+		tx.ID = id.String()
+	}
+	holdfast.NumberMessages(tx.ID, tx.Messages)
+	receipt.TxID, receipt.WorkflowID = tx.ID, workflows.WorkflowID(w.o.Group, tx.ID)
+	return receipt, nil
+}
+
+// startTransaction starts the workflow of tx. firstCheck, if not 0, replaces the
+// wait before the first check-back.
+func (w *Worker) startTransaction(ctx context.Context, tx activities.Tx, firstCheck time.Duration) (client.WorkflowRun, error) {
+	in := workflows.Input{Group: w.o.Group, Prefix: w.o.Prefix, Transactions: []activities.Tx{tx}, Schedule: w.o.CheckBack,
+		LocalTimeout: w.o.LocalTimeout, ReachTimeout: w.o.ReachTimeout}
+	if firstCheck > 0 {
+		in.Schedule = in.Schedule.StartingAfter(firstCheck)
+	}
+	run, err := w.o.Temporal.ExecuteWorkflow(ctx, client.StartWorkflowOptions{
+		ID:                                       workflows.WorkflowID(w.o.Group, tx.ID),
+		TaskQueue:                                workflows.TaskQueue(w.o.Prefix, w.o.Group),
+		WorkflowTaskTimeout:                      w.o.TaskTimeout,
+		WorkflowIDReusePolicy:                    enumspb.WORKFLOW_ID_REUSE_POLICY_ALLOW_DUPLICATE_FAILED_ONLY,
+		WorkflowIDConflictPolicy:                 enumspb.WORKFLOW_ID_CONFLICT_POLICY_FAIL,
+		WorkflowExecutionErrorWhenAlreadyStarted: true,
+		EnableEagerStart:                         true,
+		StaticSummary:                            workflows.Summary([]activities.Tx{tx}),
+		TypedSearchAttributes:                    searchAttributes(tx.Messages),
+	}, workflows.Name, in)
+	if err == nil {
+		return run, nil
+	}
+	var started *serviceerror.WorkflowExecutionAlreadyStarted
+	if errors.As(err, &started) {
+		return nil, fmt.Errorf("%w: workflow %s is there already: use a new ID for new work", holdfast.ErrDuplicate, workflows.WorkflowID(w.o.Group, tx.ID))
+	}
+	return nil, w.temporalError("start transaction "+tx.ID, err)
+}
+
+func searchAttributes(ms []holdfast.Message) temporal.SearchAttributes {
+	attributes := []temporal.SearchAttributeUpdate{temporal.NewSearchAttributeKeyKeyword(workflows.AttributeTopic).ValueSet(ms[0].Topic)}
+	var keys []string
+	for _, m := range ms {
+		if m.Key != "" {
+			keys = append(keys, m.Key)
+		}
+	}
+	if len(keys) > 0 {
+		attributes = append(attributes, temporal.NewSearchAttributeKeyKeywordList(workflows.AttributeKey).ValueSet(keys))
+	}
+	return temporal.NewSearchAttributes(attributes...)
+}
+
+// await waits for the end of p: this process's own steps tell it, or, where they
+// ran in another process, the workflow's result.
+func (w *Worker) await(ctx context.Context, p *pending, run client.WorkflowRun, receipt holdfast.Receipt) (holdfast.Receipt, error) {
+	timer := time.NewTimer(watchAfter)
+	defer timer.Stop()
+	remote, late := p.remote, timer.C
+	for {
+		select {
+		case <-p.done:
+			return p.receive(receipt)
+		case <-remote:
+			remote, late = nil, nil
+			go w.watch(ctx, p, run)
+		case <-late:
+			remote, late = nil, nil
+			go w.watch(ctx, p, run)
+		case <-ctx.Done():
+			return p.leave(ctx, receipt)
+		}
+	}
+}
+
+// watch answers p with the workflow's result. It ends with ctx at the latest.
+func (w *Worker) watch(ctx context.Context, p *pending, run client.WorkflowRun) {
+	var status workflows.Status
+	if err := run.Get(ctx, &status); err != nil {
+		if ctx.Err() == nil {
+			p.finish(answer{err: undecided(p.id, fmt.Errorf("workflow %s: %w", run.GetID(), err))})
+		}
+		return
+	}
+	for _, m := range status.Transactions {
+		if m.ID == p.id {
+			p.finish(memberAnswer(m))
+		}
+	}
+}
+
+// memberAnswer is the answer to the caller of a transaction whose workflow ended.
+func memberAnswer(m workflows.MemberStatus) answer {
+	switch m.State {
+	case workflows.Committed:
+		return answer{resolution: holdfast.Commit}
+	case workflows.Refused:
+		return answer{resolution: holdfast.Rollback, err: fmt.Errorf("%w: %s", holdfast.ErrNotStored, m.Reason)}
+	default:
+		return answer{resolution: holdfast.Rollback, err: rolledBack(errors.New(m.Reason))}
+	}
+}
+
+func (p *pending) receive(receipt holdfast.Receipt) (holdfast.Receipt, error) {
+	a := p.known()
+	receipt.Resolution, receipt.Messages = a.resolution, a.messages
+	return receipt, a.err
+}
+
+// leave answers a caller whose deadline has come.
+func (p *pending) leave(ctx context.Context, receipt holdfast.Receipt) (holdfast.Receipt, error) {
+	if p.local != nil && p.giveUp() {
+		receipt.Resolution = holdfast.Rollback
+		return receipt, fmt.Errorf("%w: the local transaction was not begun in time: %w", holdfast.ErrRolledBack, context.Cause(ctx))
+	}
+	select {
+	case <-p.done:
+		return p.receive(receipt)
+	default:
+	}
+	a := p.known()
+	receipt.Resolution, receipt.Messages = a.resolution, a.messages
+	if a.resolution == holdfast.Commit {
+		return receipt, fmt.Errorf("%w: transaction %s: %w", holdfast.ErrDeliveryPending, p.id, context.Cause(ctx))
+	}
+	return receipt, undecided(p.id, context.Cause(ctx))
+}
+
+// bounded gives ctx the SendTimeout where it has no deadline.
+func (w *Worker) bounded(ctx context.Context) (context.Context, context.CancelFunc) {
+	if _, has := ctx.Deadline(); has {
+		return context.WithCancel(ctx)
+	}
+	return context.WithTimeoutCause(ctx, w.o.SendTimeout, fmt.Errorf("the send timeout of %v passed: %w", w.o.SendTimeout, context.DeadlineExceeded))
+}

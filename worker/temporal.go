@@ -1,0 +1,131 @@
+package worker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"strings"
+	"time"
+
+	enumspb "go.temporal.io/api/enums/v1"
+	"go.temporal.io/api/operatorservice/v1"
+	"go.temporal.io/api/serviceerror"
+	"go.temporal.io/sdk/client"
+	sdkworker "go.temporal.io/sdk/worker"
+	"go.temporal.io/sdk/workflow"
+
+	holdfast "github.com/holdfastmq/holdfast"
+	"github.com/holdfastmq/holdfast/activities"
+	"github.com/holdfastmq/holdfast/workflows"
+)
+
+// temporalWorkers are the Temporal workers of one process.
+type temporalWorkers []sdkworker.Worker
+
+// startTemporal starts the workers of the group's task queue and of this
+// process's own.
+func (w *Worker) startTemporal(fatal func(error)) (temporalWorkers, error) {
+	steps := steps{w}
+	transactions := &activities.Transactions{Halves: steps, Publish: steps, Ops: steps, Locals: steps, Truth: steps}
+	options := sdkworker.Options{WorkerStopTimeout: w.o.DrainTimeout, OnFatalError: fatal}
+
+	group := sdkworker.New(w.o.Temporal, workflows.TaskQueue(w.o.Prefix, w.o.Group), options)
+	group.RegisterWorkflowWithOptions(workflows.Transaction, workflow.RegisterOptions{Name: workflows.Name})
+	transactions.Register(group)
+
+	own := options
+	own.DisableWorkflowWorker, own.MaxConcurrentActivityTaskPollers = true, 2
+	instance := sdkworker.New(w.o.Temporal, workflows.InstanceQueue(w.o.Prefix, w.o.Group, w.o.Instance), own)
+	transactions.RegisterInstance(instance)
+
+	var started temporalWorkers
+	for _, tw := range []sdkworker.Worker{instance, group} {
+		if err := tw.Start(); err != nil {
+			started.stop()
+			return nil, w.temporalError("start the worker", err)
+		}
+		started = append(started, tw)
+	}
+	return started, nil
+}
+
+func (ws temporalWorkers) stop() {
+	for _, w := range ws {
+		w.Stop()
+	}
+}
+
+// temporalError makes an UnavailableError of err, unless it is a plain refusal.
+func (w *Worker) temporalError(doing string, err error) error {
+	var invalid *serviceerror.InvalidArgument
+	if errors.As(err, &invalid) {
+		return fmt.Errorf("%w: %s: Temporal refuses: %w", holdfast.ErrInvalid, doing, err)
+	}
+	return &holdfast.UnavailableError{Part: "Temporal", Err: fmt.Errorf("%s: %w", doing, err),
+		Remedy: "check TEMPORAL_ADDRESS and that the server runs"}
+}
+
+// SearchAttributes are the search attributes that Holdfast's workflows use, by
+// name.
+func SearchAttributes() map[string]enumspb.IndexedValueType {
+	return map[string]enumspb.IndexedValueType{
+		workflows.AttributeState: enumspb.INDEXED_VALUE_TYPE_KEYWORD,
+		workflows.AttributeTopic: enumspb.INDEXED_VALUE_TYPE_KEYWORD,
+		workflows.AttributeKey:   enumspb.INDEXED_VALUE_TYPE_KEYWORD_LIST,
+	}
+}
+
+// EnsureSearchAttributes creates the search attributes that the namespace does
+// not have yet. Where that is not allowed, the error says which to create.
+func EnsureSearchAttributes(ctx context.Context, c client.Client, namespace string) error {
+	missing, err := MissingSearchAttributes(ctx, c, namespace)
+	if err != nil || len(missing) == 0 {
+		return err
+	}
+	wanted := maps.Clone(missing)
+	_, err = c.OperatorService().AddSearchAttributes(ctx, &operatorservice.AddSearchAttributesRequest{SearchAttributes: wanted, Namespace: namespace})
+	var exists *serviceerror.AlreadyExists
+	if err == nil || errors.As(err, &exists) {
+		return awaitSearchAttributes(ctx, c, namespace)
+	}
+	var names []string
+	for name, kind := range missing {
+		names = append(names, fmt.Sprintf("--name %s --type %s", name, kind))
+	}
+	return fmt.Errorf("holdfast: namespace %s has no search attributes for Holdfast and they cannot be created: %w; ask its administrator for: temporal operator search-attribute create --namespace %s %s",
+		namespace, err, namespace, strings.Join(names, " "))
+}
+
+// MissingSearchAttributes returns those of [SearchAttributes] that the namespace
+// does not have. One of another type is an error.
+func MissingSearchAttributes(ctx context.Context, c client.Client, namespace string) (map[string]enumspb.IndexedValueType, error) {
+	list, err := c.OperatorService().ListSearchAttributes(ctx, &operatorservice.ListSearchAttributesRequest{Namespace: namespace})
+	if err != nil {
+		return nil, fmt.Errorf("holdfast: list the search attributes of namespace %s: %w", namespace, err)
+	}
+	missing := SearchAttributes()
+	for name, kind := range list.GetCustomAttributes() {
+		want, ours := missing[name]
+		if ours && want != kind {
+			return nil, fmt.Errorf("holdfast: search attribute %s of namespace %s is a %s, but Holdfast needs a %s: remove it with temporal operator search-attribute remove --name %s", name, namespace, kind, want, name)
+		}
+		delete(missing, name)
+	}
+	return missing, nil
+}
+
+// awaitSearchAttributes waits until the server knows what was just created.
+func awaitSearchAttributes(ctx context.Context, c client.Client, namespace string) error {
+	for {
+		missing, err := MissingSearchAttributes(ctx, c, namespace)
+		if err != nil || len(missing) == 0 {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("holdfast: the search attributes of namespace %s were created but do not appear: %w", namespace, ctx.Err())
+		case <-time.After(200 * time.Millisecond):
+		}
+	}
+}

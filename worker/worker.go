@@ -1,0 +1,258 @@
+package worker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/cenkalti/backoff/v5"
+	"go.temporal.io/sdk/client"
+	"golang.org/x/sync/errgroup"
+	"gorm.io/gorm"
+
+	holdfast "github.com/holdfastmq/holdfast"
+	"github.com/holdfastmq/holdfast/barrier"
+	"github.com/holdfastmq/holdfast/broker"
+)
+
+// Worker is Holdfast in one process. Make it with [New], register what it does,
+// then call Run. Send, SendAll, Start and Begin may be called from many
+// goroutines; the methods that register may not, and not after Run.
+type Worker struct {
+	o         Options
+	consumers []Consumer
+	handlers  map[string]LocalAll
+	checkers  map[string]holdfast.Checker
+	problems  []error
+	pendings  *registry
+
+	broker *broker.Broker // set before ready is closed
+
+	ready   chan struct{} // closed when sending can begin
+	mu      sync.Mutex
+	claimed bool
+	stopped chan struct{}  // closed when nothing new may be sent
+	sending sync.WaitGroup // callers inside; none is added once stopped is closed
+}
+
+// New returns a worker. It connects to nothing: Run does.
+func New(o Options) (*Worker, error) {
+	o = o.withDefaults()
+	if err := o.validate(); err != nil {
+		return nil, err
+	}
+	return &Worker{o: o, handlers: map[string]LocalAll{}, checkers: map[string]holdfast.Checker{},
+		pendings: newRegistry(time.Minute, 10_000), ready: make(chan struct{}), stopped: make(chan struct{})}, nil
+}
+
+// Ready is closed once the worker is connected and its parts run.
+func (w *Worker) Ready() <-chan struct{} { return w.ready }
+
+// Run connects, runs everything until ctx is done, lets running work come to its
+// end, and returns. It returns an error at once for a wrong registration or wrong
+// credentials, and after Options.StartTimeout where one of the three parts cannot
+// be reached; once running, it reconnects for ever. A worker runs once.
+func (w *Worker) Run(ctx context.Context) error {
+	if err := w.claim(); err != nil {
+		return err
+	}
+	defer w.stop()
+	if err := errors.Join(w.problems...); err != nil {
+		return err
+	}
+	if err := w.connect(ctx); err != nil {
+		return err
+	}
+	defer w.disconnect(ctx)
+
+	group, running := errgroup.WithContext(ctx)
+	if w.o.Temporal != nil {
+		workers, err := w.startTemporal(func(err error) {
+			group.Go(func() error { return w.temporalError("run the worker", err) })
+		})
+		if err != nil {
+			return err
+		}
+		defer workers.stop()
+		defer w.drain()
+		group.Go(func() error { return w.keep(running) })
+	}
+	for _, c := range w.consumers {
+		group.Go(func() error { return w.consume(running, c) })
+	}
+	group.Go(func() error { return w.sweep(running) })
+	close(w.ready)
+	w.o.Logger.Info("holdfast runs", "group", w.o.Group, "instance", w.o.Instance, "consumers", len(w.consumers))
+	return group.Wait()
+}
+
+func (w *Worker) claim() error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.claimed {
+		return fmt.Errorf("%w: Run was called before: make a new worker", holdfast.ErrInvalid)
+	}
+	w.claimed = true
+	return nil
+}
+
+func (w *Worker) problem(err error) { w.problems = append(w.problems, err) }
+
+// stop refuses what is sent from now on.
+func (w *Worker) stop() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	select {
+	case <-w.stopped:
+	default:
+		close(w.stopped)
+	}
+}
+
+// drain lets those who are sending come to their end, for DrainTimeout at most.
+func (w *Worker) drain() {
+	w.stop()
+	done := make(chan struct{})
+	go func() {
+		w.sending.Wait()
+		close(done)
+	}()
+	select {
+	case <-done:
+	case <-time.After(w.o.DrainTimeout):
+		w.o.Logger.Warn("stopping although transactions are being sent: check-back will end them")
+	}
+}
+
+// enter waits until sending can begin, and counts the caller until it calls
+// leave.
+func (w *Worker) enter(ctx context.Context) (leave func(), err error) {
+	if err := w.awaitReady(ctx); err != nil {
+		return nil, err
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	select {
+	case <-w.stopped:
+		return nil, fmt.Errorf("%w: Run is ending", holdfast.ErrNotRunning)
+	default:
+		w.sending.Add(1)
+		return w.sending.Done, nil
+	}
+}
+
+// awaitReady waits until sending can begin.
+func (w *Worker) awaitReady(ctx context.Context) error {
+	if w.o.Temporal == nil {
+		return fmt.Errorf("%w: set Options.Temporal and Options.Group to send", holdfast.ErrInvalid)
+	}
+	select {
+	case <-w.ready:
+		return nil
+	case <-w.stopped:
+		return fmt.Errorf("%w: Run has returned", holdfast.ErrNotRunning)
+	case <-ctx.Done():
+		return fmt.Errorf("%w: it was not ready in time; is Run called? %w", holdfast.ErrNotRunning, context.Cause(ctx))
+	}
+}
+
+// connect reaches the three parts, and prepares what they need.
+func (w *Worker) connect(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, w.o.StartTimeout)
+	defer cancel()
+	var err error
+	if w.broker, err = w.openBroker(ctx); err != nil {
+		return err
+	}
+	if err = w.prepare(ctx); err != nil {
+		_ = w.broker.Close(ctx) // the first error is the one to know
+	}
+	return err
+}
+
+func (w *Worker) prepare(ctx context.Context) error {
+	for _, db := range w.databases() {
+		if err := w.retry(ctx, "PostgreSQL", func() error { return barrier.CheckMigrated(ctx, db) }); err != nil {
+			return err
+		}
+	}
+	if w.o.Temporal != nil {
+		if err := w.retry(ctx, "Temporal", func() error { return w.prepareTemporal(ctx) }); err != nil {
+			return err
+		}
+		if err := w.broker.DeclareGroup(ctx, w.o.Group); err != nil {
+			return err
+		}
+	}
+	for _, c := range w.consumers {
+		if err := w.broker.DeclareConsumer(ctx, c.Name, c.Topics); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (w *Worker) openBroker(ctx context.Context) (b *broker.Broker, err error) {
+	err = w.retry(ctx, "RabbitMQ", func() error {
+		b, err = broker.Open(ctx, broker.Options{URL: w.o.AMQPURL, Prefix: w.o.Prefix, Name: w.o.Instance, MaxBody: w.o.MaxBody, Logger: w.o.Logger})
+		return err
+	})
+	return b, err
+}
+
+func (w *Worker) prepareTemporal(ctx context.Context) error {
+	if _, err := w.o.Temporal.CheckHealth(ctx, &client.CheckHealthRequest{}); err != nil {
+		return w.temporalError("reach the server", err)
+	}
+	return EnsureSearchAttributes(ctx, w.o.Temporal, w.o.Namespace)
+}
+
+// retry repeats do while the part cannot be reached. Anything else that is wrong
+// will not change by waiting.
+func (w *Worker) retry(ctx context.Context, part string, do func() error) error {
+	_, err := backoff.Retry(ctx, func() (struct{}, error) {
+		err := do()
+		var unavailable *holdfast.UnavailableError
+		if err != nil && !errors.As(err, &unavailable) {
+			return struct{}{}, backoff.Permanent(err)
+		}
+		return struct{}{}, err
+	}, backoff.WithMaxElapsedTime(0), backoff.WithNotify(func(err error, next time.Duration) {
+		w.o.Logger.Warn("not reached yet", "part", part, "error", err, "next", next)
+	}))
+	return err
+}
+
+// disconnect writes the last op records and closes the broker's connections.
+func (w *Worker) disconnect(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), w.o.DrainTimeout)
+	defer cancel()
+	if err := w.broker.Close(ctx); err != nil {
+		w.o.Logger.Warn("closing the broker", "error", err)
+	}
+}
+
+// databases returns each database once.
+func (w *Worker) databases() []*gorm.DB {
+	var out []*gorm.DB
+	seen := map[*gorm.DB]bool{nil: true}
+	for _, db := range append([]*gorm.DB{w.o.DB}, w.consumerDBs()...) {
+		if !seen[db] {
+			seen[db] = true
+			out = append(out, db)
+		}
+	}
+	return out
+}
+
+func (w *Worker) consumerDBs() []*gorm.DB {
+	var out []*gorm.DB
+	for _, c := range w.consumers {
+		if c.Handle != nil {
+			out = append(out, c.DB)
+		}
+	}
+	return out
+}

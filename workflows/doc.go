@@ -1,0 +1,20 @@
+// Package workflows holds the Temporal workflow Transaction: the durable
+// coordinator of transactional messages.
+//
+// A workflow coordinates a list of transactions, its members, and every decision
+// is per member. The happy path is one workflow task with three local
+// activities: HalfSend, LocalTransaction, Commit (or Rollback). A member that
+// cannot be finished so goes on by itself: it is checked back on a durable
+// timer, delivered until the broker confirms, or parked for an operator.
+//
+//	transaction.go  the flow, as a table of contents
+//	member.go       what is known of one member
+//	local.go        the local transaction, in its forms
+//	settle.go       check-back, delivery, parking
+//	operator.go     the operator's Updates and signals
+//	schedule.go     when to check back: a pure function
+//	text.go         what the Temporal UI shows
+//
+// This is the determinism boundary: no clock, no randomness, no goroutine, no
+// broker and no database here.
+package workflows

@@ -1,0 +1,160 @@
+package workflows
+
+import (
+	"fmt"
+	"time"
+
+	holdfast "github.com/holdfastmq/holdfast"
+	"github.com/holdfastmq/holdfast/activities"
+)
+
+// Name is the workflow type's name.
+const Name = "Transaction"
+
+// Names of the Updates; commit, rollback and recheck are signals too.
+const (
+	UpdateCommit   = "commit"
+	UpdateRollback = "rollback"
+	UpdateRecheck  = "recheck"
+	UpdateConfirm  = "confirm"
+	UpdateStored   = "stored"
+)
+
+// QueryStatus is the name of the query that returns a [Status].
+const QueryStatus = "status"
+
+// Names of the search attributes.
+const (
+	AttributeState = "HoldfastState"
+	AttributeTopic = "HoldfastTopic"
+	AttributeKey   = "HoldfastKey"
+)
+
+// WorkflowID returns the ID of the workflow of one transaction.
+func WorkflowID(group, txID string) string { return "tx/" + group + "/" + txID }
+
+// TaskQueue returns the name of the task queue of a producer group.
+func TaskQueue(prefix, group string) string { return prefix + "." + group }
+
+// InstanceQueue returns the name of the task queue of one process of a group.
+func InstanceQueue(prefix, group, instance string) string {
+	return prefix + "." + group + "." + instance
+}
+
+// Input is the input of the workflow Transaction.
+type Input struct {
+	// Group is the producer group.
+	Group string `json:"group"`
+	// Prefix is the prefix of the task queues' names; empty means "holdfast".
+	Prefix string `json:"prefix,omitempty"`
+	// Transactions are the members.
+	Transactions []activities.Tx `json:"transactions"`
+	// Schedule says when to check back; its zero value is the default.
+	Schedule Schedule `json:"schedule,omitzero"`
+	// LocalTimeout bounds a local transaction; 0 means 5 minutes. What is still
+	// running then is checked back.
+	LocalTimeout time.Duration `json:"local_timeout,omitempty"`
+	// ReachTimeout bounds how long the process that holds a closure is waited
+	// for; 0 means 5 seconds.
+	ReachTimeout time.Duration `json:"reach_timeout,omitempty"`
+}
+
+func (in Input) withDefaults() Input {
+	if in.Prefix == "" {
+		in.Prefix = "holdfast"
+	}
+	in.Schedule = in.Schedule.withDefaults()
+	if in.LocalTimeout == 0 {
+		in.LocalTimeout = 5 * time.Minute
+	}
+	if in.ReachTimeout == 0 {
+		in.ReachTimeout = 5 * time.Second
+	}
+	return in
+}
+
+func (in Input) validate() error {
+	if err := holdfast.ValidateName("group", in.Group); err != nil {
+		return err
+	}
+	if len(in.Transactions) == 0 {
+		return fmt.Errorf("%w: the input has no transactions", holdfast.ErrInvalid)
+	}
+	seen := make(map[string]bool, len(in.Transactions))
+	for _, tx := range in.Transactions {
+		if tx.ID == "" || seen[tx.ID] {
+			return fmt.Errorf("%w: transaction ID %q is empty or occurs twice", holdfast.ErrInvalid, tx.ID)
+		}
+		seen[tx.ID] = true
+		if err := validateTx(tx); err != nil {
+			return fmt.Errorf("transaction %s: %w", tx.ID, err)
+		}
+	}
+	return nil
+}
+
+func validateTx(tx activities.Tx) error {
+	switch tx.Form {
+	case activities.Inline:
+		if tx.Instance == "" {
+			return fmt.Errorf("%w: an inline local transaction needs the instance that holds its closure", holdfast.ErrInvalid)
+		}
+	case activities.Registered:
+		if tx.Handler == "" {
+			return fmt.Errorf("%w: a registered local transaction needs the name of its handler", holdfast.ErrInvalid)
+		}
+	case activities.Split, activities.HandedOver:
+	default:
+		return fmt.Errorf("%w: form %q: want inline, registered, split or handed-over", holdfast.ErrInvalid, tx.Form)
+	}
+	if len(tx.Messages) == 0 {
+		return fmt.Errorf("%w: no messages", holdfast.ErrInvalid)
+	}
+	for _, m := range tx.Messages {
+		if err := m.Validate(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// State is where a member stands.
+type State string
+
+// The states of a member. The last three are final.
+const (
+	Sending    State = "sending"     // its half message is being stored
+	Running    State = "running"     // its local transaction is running
+	Waiting    State = "waiting"     // the application is to confirm
+	Checking   State = "checking"    // the resolution is unknown and asked for
+	Delivering State = "delivering"  // committed, its messages are not all confirmed
+	Parked     State = "parked"      // waits for an operator
+	Committed  State = "committed"   // delivered
+	RolledBack State = "rolled-back" // forgotten
+	Refused    State = "refused"     // its half message was not stored; nothing was run
+)
+
+// Final reports whether nothing more happens to a member in this state.
+func (s State) Final() bool { return s == Committed || s == RolledBack || s == Refused }
+
+// MemberStatus tells where one transaction stands.
+type MemberStatus struct {
+	ID         string              `json:"id"`
+	State      State               `json:"state"`
+	Resolution holdfast.Resolution `json:"resolution"`
+	// Reason says why it is so, where that is worth saying.
+	Reason string `json:"reason,omitempty"`
+	// Decided names the operator who decided, and the operator's reason.
+	Decided string `json:"decided,omitempty"`
+	// Checks are the check-backs that were answered, Unreached those that were
+	// not.
+	Checks    int      `json:"checks,omitempty"`
+	Unreached int      `json:"unreached,omitempty"`
+	Topics    []string `json:"topics,omitempty"`
+	Keys      []string `json:"keys,omitempty"`
+}
+
+// Status is the answer to the query "status", and the workflow's result.
+type Status struct {
+	Transactions []MemberStatus `json:"transactions"`
+}

@@ -1,0 +1,104 @@
+package workflows
+
+import (
+	"time"
+
+	"go.temporal.io/sdk/workflow"
+
+	holdfast "github.com/holdfastmq/holdfast"
+	"github.com/holdfastmq/holdfast/activities"
+)
+
+// member is one transaction of a workflow, and all that is known of it.
+type member struct {
+	tx         activities.Tx
+	state      State
+	resolution holdfast.Resolution
+	reason     string
+	decided    string // the operator who decided, and why
+	stored     bool   // the half message is stored
+
+	checks     Checks
+	firstCheck time.Time
+	atOnce     bool // the next check-back does not wait
+	attempts   int  // check-backs and deliveries that came to an end
+	woken      int  // counts what should make it go on at once
+	resting    bool // waits for a timer
+	cancelled  bool // the workflow was asked to cancel
+	asking     workflow.Mutex
+}
+
+func newMember(tx activities.Tx) *member {
+	m := &member{tx: tx, state: Sending}
+	if tx.Form == activities.HandedOver {
+		m.state, m.reason, m.stored, m.atOnce = Checking, tx.Why, true, true
+	}
+	return m
+}
+
+// answer takes in what somebody said about the local transaction.
+func (m *member) answer(r activities.LocalResult) {
+	if m.resolution != holdfast.Unknown {
+		return // decided meanwhile; the first decision stands
+	}
+	m.resolution = r.Resolution
+	if m.state == Parked && m.resolution != holdfast.Unknown {
+		m.state = Checking
+	}
+	if r.Error != "" {
+		m.reason = r.Error
+	} else if r.Resolution != holdfast.Unknown {
+		m.reason = ""
+	}
+	if len(r.Messages) > 0 {
+		m.tx.Messages = r.Messages
+	}
+}
+
+func (m *member) end(s State, reason string) { m.state, m.reason = s, reason }
+
+// failed notes that an attempt to find out, or to deliver, did not settle it.
+func (m *member) failed(s State, reason string) {
+	m.state, m.reason = s, reason
+	m.attempts++
+}
+
+// undecided reports whether an operator's decision would still count.
+func (m *member) undecided() bool {
+	return m.resolution == holdfast.Unknown && !m.state.Final()
+}
+
+// wake makes whatever the member waits for happen now.
+func (m *member) wake() {
+	m.atOnce = true
+	m.woken++
+}
+
+func (m *member) status() MemberStatus {
+	s := MemberStatus{ID: m.tx.ID, State: m.state, Resolution: m.resolution, Reason: m.reason, Decided: m.decided,
+		Checks: m.checks.Answered, Unreached: m.checks.Unreached, Topics: holdfast.Topics(m.tx.Messages)}
+	for _, msg := range m.tx.Messages {
+		if msg.Key != "" {
+			s.Keys = append(s.Keys, msg.Key)
+		}
+	}
+	return s
+}
+
+func (t *transaction) status() Status {
+	var s Status
+	for _, m := range t.members {
+		s.Transactions = append(s.Transactions, m.status())
+	}
+	return s
+}
+
+// find returns the member with the ID txID; an empty ID means the only one.
+func (t *transaction) find(txID string) *member {
+	for _, m := range t.members {
+		if m.tx.ID == txID || txID == "" && len(t.members) == 1 {
+			return m
+		}
+	}
+	return nil
+}

@@ -1,0 +1,263 @@
+package workflows
+
+import (
+	"errors"
+	"fmt"
+
+	"go.temporal.io/sdk/temporal"
+	"go.temporal.io/sdk/workflow"
+
+	holdfast "github.com/holdfastmq/holdfast"
+	"github.com/holdfastmq/holdfast/activities"
+)
+
+// Request is the argument of the Updates and signals commit, rollback and
+// recheck.
+type Request struct {
+	// Tx is the transaction's ID; empty means the workflow's only one.
+	Tx string `json:"tx,omitempty"`
+	// Operator is who asks. Required.
+	Operator string `json:"operator"`
+	// Reason is why. Required.
+	Reason string `json:"reason"`
+	// Force decides even though the database cannot be asked. If it says
+	// otherwise later, messages and data disagree.
+	Force bool `json:"force,omitempty"`
+}
+
+// Confirmation is the argument of the Update confirm: the application's own
+// second confirmation of a split transaction.
+type Confirmation struct {
+	Tx         string              `json:"tx"`
+	Resolution holdfast.Resolution `json:"resolution"`
+	// Messages are the messages to deliver, if the local transaction changed
+	// them.
+	Messages []holdfast.Message `json:"messages,omitempty"`
+}
+
+// listen sets the handlers: the query, the Updates and the signals, and the
+// watch for a request to cancel on parent.
+func (t *transaction) listen(ctx, parent workflow.Context) error {
+	for _, m := range t.members {
+		m.asking = workflow.NewMutex(ctx)
+	}
+	err := workflow.SetQueryHandlerWithOptions(ctx, QueryStatus, func() (Status, error) { return t.status(), nil },
+		workflow.QueryHandlerOptions{Description: "Where each transaction of this workflow stands."})
+	if err != nil {
+		return err
+	}
+	for _, a := range t.actions() {
+		if err := t.listenFor(ctx, a); err != nil {
+			return err
+		}
+	}
+	if err := t.listenToApplication(ctx); err != nil {
+		return err
+	}
+	workflow.GoNamed(ctx, "cancel", func(ctx workflow.Context) {
+		parent.Done().Receive(ctx, nil)
+		for _, m := range t.members {
+			if m.undecided() {
+				m.cancelled = true
+				m.wake()
+			}
+		}
+	})
+	return nil
+}
+
+// action is something that an operator can ask for.
+type action struct {
+	name, description string
+	check             func(*member) error
+	do                func(workflow.Context, *member, Request) error
+}
+
+func (t *transaction) actions() []action {
+	return []action{
+		{UpdateCommit, "Decide that the local transaction committed and deliver its messages. Refused if the database says that it rolled back. Argument: operator, reason, and tx where there are several.",
+			canDecide, t.decideAs(holdfast.Commit)},
+		{UpdateRollback, "Decide that the local transaction rolled back and forget its messages; it can then never commit. Refused if the database says that it committed. Argument: operator, reason, and tx where there are several.",
+			canDecide, t.decideAs(holdfast.Rollback)},
+		{UpdateRecheck, "Check back, or try to deliver, now instead of later. Argument: operator, reason, and tx where there are several.",
+			canRecheck, recheck},
+	}
+}
+
+func (t *transaction) decideAs(r holdfast.Resolution) func(workflow.Context, *member, Request) error {
+	return func(ctx workflow.Context, m *member, req Request) error {
+		attempts := m.attempts
+		if _, err := t.decide(ctx, m, r, req); err != nil {
+			return err
+		}
+		return m.awaitProgress(ctx, attempts)
+	}
+}
+
+func recheck(ctx workflow.Context, m *member, _ Request) error {
+	attempts := m.attempts
+	m.wake()
+	return m.awaitProgress(ctx, attempts)
+}
+
+// awaitProgress waits until m is at its end, or one more attempt has failed.
+func (m *member) awaitProgress(ctx workflow.Context, attempts int) error {
+	return workflow.Await(ctx, func() bool { return m.state.Final() || m.attempts > attempts })
+}
+
+// listenFor offers a as an Update, which answers, and as a signal, which does
+// not.
+func (t *transaction) listenFor(ctx workflow.Context, a action) error {
+	check := func(req Request) (*member, error) {
+		m, err := t.requested(req)
+		if err != nil {
+			return nil, err
+		}
+		return m, a.check(m)
+	}
+	err := workflow.SetUpdateHandlerWithOptions(ctx, a.name, func(ctx workflow.Context, req Request) (MemberStatus, error) {
+		m, err := check(req)
+		if err != nil {
+			return MemberStatus{}, temporal.NewNonRetryableApplicationError(err.Error(), "Refused", nil)
+		}
+		if err := a.do(ctx, m, req); err != nil {
+			return MemberStatus{}, err
+		}
+		return m.status(), nil
+	}, workflow.UpdateHandlerOptions{
+		Description: a.description,
+		Validator: func(req Request) error {
+			_, err := check(req)
+			return err
+		},
+	})
+	if err != nil {
+		return err
+	}
+	signals := workflow.GetSignalChannelWithOptions(ctx, a.name, workflow.SignalChannelOptions{Description: a.description})
+	workflow.GoNamed(ctx, "signal "+a.name, func(ctx workflow.Context) {
+		for {
+			var req Request
+			signals.Receive(ctx, &req)
+			m, err := check(req)
+			if err == nil {
+				err = a.do(ctx, m, req)
+			}
+			if err != nil {
+				workflow.GetLogger(ctx).Warn("signal refused", "signal", a.name, "operator", req.Operator, "error", err)
+			}
+		}
+	})
+	return nil
+}
+
+// requested returns the member that req is about.
+func (t *transaction) requested(req Request) (*member, error) {
+	m := t.find(req.Tx)
+	switch {
+	case req.Operator == "" || req.Reason == "":
+		return nil, errors.New(`say who asks and why: {"operator": "…", "reason": "…"}`)
+	case m == nil && req.Tx == "":
+		return nil, fmt.Errorf("this workflow holds %d transactions: name one in \"tx\"", len(t.members))
+	case m == nil:
+		return nil, fmt.Errorf("this workflow does not hold transaction %s", req.Tx)
+	}
+	return m, nil
+}
+
+func canDecide(m *member) error {
+	switch {
+	case m.state.Final():
+		return fmt.Errorf("transaction %s is settled already: %s", m.tx.ID, m.state)
+	case m.resolution != holdfast.Unknown:
+		return fmt.Errorf("transaction %s is decided already: %s; to deliver it now, use recheck", m.tx.ID, m.resolution)
+	case m.state == Sending || m.state == Running:
+		return fmt.Errorf("transaction %s is still %s: wait until it is checked back", m.tx.ID, m.state)
+	}
+	return nil
+}
+
+func canRecheck(m *member) error {
+	switch {
+	case m.state.Final():
+		return fmt.Errorf("transaction %s is settled already: %s", m.tx.ID, m.state)
+	case m.state == Sending || m.state == Running:
+		return fmt.Errorf("transaction %s is still %s: there is nothing to check back", m.tx.ID, m.state)
+	case m.state == Delivering && !m.resting:
+		return fmt.Errorf("transaction %s is being delivered: Temporal repeats that until the broker confirms", m.tx.ID)
+	}
+	return nil
+}
+
+// decide makes an operator's resolution the truth, if the database agrees.
+func (t *transaction) decide(ctx workflow.Context, m *member, r holdfast.Resolution, req Request) (holdfast.Resolution, error) {
+	if err := m.asking.Lock(ctx); err != nil {
+		return holdfast.Unknown, err
+	}
+	defer m.asking.Unlock()
+	if !m.undecided() {
+		return m.resolution, fmt.Errorf("transaction %s was decided meanwhile: %s", m.tx.ID, m.resolution)
+	}
+	var result activities.LocalResult
+	err := workflow.ExecuteActivity(t.asked(ctx, 3, decideSummary(m, r, req)), activities.Decide,
+		activities.LocalInput{Group: t.in.Group, Transaction: m.tx, Resolution: r, Force: req.Force}).Get(ctx, &result)
+	if err != nil {
+		return holdfast.Unknown, refusal(err)
+	}
+	m.decided = req.Operator + ": " + req.Reason
+	m.answer(result)
+	return m.resolution, nil
+}
+
+// listenToApplication offers the Updates that a split transaction's own
+// application uses.
+func (t *transaction) listenToApplication(ctx workflow.Context) error {
+	err := workflow.SetUpdateHandlerWithOptions(ctx, UpdateStored, func(ctx workflow.Context, txID string) (MemberStatus, error) {
+		m := t.find(txID)
+		if err := workflow.Await(ctx, func() bool { return m.stored || m.state.Final() }); err != nil {
+			return MemberStatus{}, err
+		}
+		return m.status(), nil
+	}, workflow.UpdateHandlerOptions{
+		Description: "Wait until the half message is stored. For the application; argument: the transaction's ID.",
+		Validator:   t.known,
+	})
+	if err != nil {
+		return err
+	}
+	return workflow.SetUpdateHandlerWithOptions(ctx, UpdateConfirm, func(ctx workflow.Context, c Confirmation) (MemberStatus, error) {
+		m := t.find(c.Tx)
+		attempts := m.attempts
+		m.answer(activities.LocalResult{Resolution: c.Resolution, Messages: c.Messages})
+		if m.resolution == c.Resolution {
+			err := m.awaitProgress(ctx, attempts)
+			return m.status(), err
+		}
+		return m.status(), temporal.NewNonRetryableApplicationError(
+			fmt.Sprintf("transaction %s was decided before: %s", c.Tx, m.resolution), "AlreadyResolved", nil)
+	}, workflow.UpdateHandlerOptions{
+		Description: "The application's second confirmation of a split transaction. Not for operators: use commit or rollback.",
+		Validator: func(c Confirmation) error {
+			if c.Resolution == holdfast.Unknown {
+				return errors.New("confirm with commit or rollback")
+			}
+			return t.known(c.Tx)
+		},
+	})
+}
+
+func (t *transaction) known(txID string) error {
+	if m := t.find(txID); m == nil || m.tx.Form != activities.Split {
+		return fmt.Errorf("this workflow does not hold a split transaction %s", txID)
+	}
+	return nil
+}
+
+// refusal turns an activity's error into what the operator reads.
+func refusal(err error) error {
+	var failure *temporal.ApplicationError
+	if errors.As(err, &failure) {
+		return temporal.NewNonRetryableApplicationError(failure.Message(), failure.Type(), nil)
+	}
+	return err
+}

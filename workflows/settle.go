@@ -1,0 +1,153 @@
+package workflows
+
+import (
+	"time"
+
+	"go.temporal.io/sdk/temporal"
+	"go.temporal.io/sdk/workflow"
+
+	holdfast "github.com/holdfastmq/holdfast"
+	"github.com/holdfastmq/holdfast/activities"
+)
+
+// settle brings one member to its end, however long that takes.
+func (t *transaction) settle(ctx workflow.Context, m *member) {
+	for !m.state.Final() {
+		switch {
+		case m.resolution == holdfast.Rollback:
+			t.rollback(ctx, []*member{m})
+		case m.resolution == holdfast.Commit && m.state != Delivering:
+			t.commit(ctx, []*member{m})
+		case m.resolution == holdfast.Commit:
+			t.deliver(ctx, m)
+		case m.cancelled:
+			t.rollbackForCancel(ctx, m)
+		case m.state == Running:
+			t.runElsewhere(ctx, m)
+		default:
+			t.ask(ctx, m)
+		}
+	}
+}
+
+// ask waits for the next check-back's time, or for whoever decides before it,
+// and asks. When the schedule is exhausted it parks instead.
+func (t *transaction) ask(ctx workflow.Context, m *member) {
+	if m.checks.Answered+m.checks.Unreached > 0 {
+		m.checks.Age = workflow.Now(ctx).Sub(m.firstCheck)
+	}
+	wait, park := t.in.Schedule.next(m.checks)
+	switch {
+	case m.atOnce:
+		m.atOnce = false
+	case park != "":
+		t.park(ctx, m, park+lastAnswer(m))
+		return
+	default:
+		if m.checks.Answered+m.checks.Unreached > 0 {
+			t.show(ctx, Checking, checkingDetails(m, wait))
+		}
+		if t.waitFor(ctx, m, wait, checkTimerSummary(m)) || !m.undecided() {
+			return
+		}
+	}
+	t.checkBack(ctx, m)
+}
+
+// waitFor waits until the time has passed or the member was woken, decided or
+// cancelled, and reports whether it was.
+func (t *transaction) waitFor(ctx workflow.Context, m *member, wait time.Duration, summary string) bool {
+	woken, resolution := m.woken, m.resolution
+	m.resting = true
+	ok, _ := workflow.AwaitWithOptions(ctx, workflow.AwaitOptions{Timeout: wait, TimerOptions: workflow.TimerOptions{Summary: shorten(summary)}},
+		func() bool { return m.woken != woken || m.resolution != resolution })
+	m.resting = false
+	return ok
+}
+
+// checkBack asks the producer group once.
+func (t *transaction) checkBack(ctx workflow.Context, m *member) {
+	_ = m.asking.Lock(ctx)
+	defer m.asking.Unlock()
+	if !m.undecided() {
+		return
+	}
+	m.state = Checking
+	if m.checks.Answered+m.checks.Unreached == 0 {
+		m.firstCheck = workflow.Now(ctx)
+	}
+	var result activities.LocalResult
+	err := workflow.ExecuteActivity(t.asked(ctx, 1, checkSummary(t.in.Group, m)), activities.CheckBack,
+		activities.LocalInput{Group: t.in.Group, Transaction: m.tx}).Get(ctx, &result)
+	switch {
+	case err != nil:
+		m.checks.Unreached++
+		m.failed(Checking, unreachedReason(t.in.Group, err))
+	case result.Resolution == holdfast.Unknown:
+		m.checks.Answered++
+		m.failed(Checking, result.Error)
+	default:
+		m.answer(result)
+	}
+}
+
+// asked are the options of an activity that any process of the group answers.
+func (t *transaction) asked(ctx workflow.Context, attempts int32, summary string) workflow.Context {
+	return workflow.WithActivityOptions(ctx, workflow.ActivityOptions{
+		TaskQueue:              TaskQueue(t.in.Prefix, t.in.Group),
+		StartToCloseTimeout:    15 * time.Second,
+		ScheduleToCloseTimeout: time.Minute,
+		RetryPolicy:            &temporal.RetryPolicy{MaximumAttempts: attempts},
+		Summary:                shorten(summary),
+	})
+}
+
+// deliver publishes the messages of a committed member until the broker has
+// confirmed them. A message that no consumer is bound for is tried a few times
+// more, then parks.
+func (t *transaction) deliver(ctx workflow.Context, m *member) {
+	options := workflow.ActivityOptions{
+		TaskQueue:           TaskQueue(t.in.Prefix, t.in.Group),
+		StartToCloseTimeout: 15 * time.Second,
+		RetryPolicy:         &temporal.RetryPolicy{InitialInterval: time.Second, BackoffCoefficient: 2, MaximumInterval: time.Minute},
+		Summary:             shorten(commitSummary([]*member{m})),
+	}
+	for n := 0; ; n++ {
+		t.show(ctx, Delivering, deliveringDetails(m))
+		err := workflow.ExecuteActivity(workflow.WithActivityOptions(ctx, options), activities.CommitUntilConfirmed,
+			activities.LocalInput{Group: t.in.Group, Transaction: m.tx}).Get(ctx, nil)
+		if err == nil {
+			m.end(Committed, "")
+			return
+		}
+		m.failed(Delivering, rootMessage(err))
+		if wait, ok := nextUnrouted(n); ok {
+			t.waitFor(ctx, m, wait, unroutedTimerSummary(m))
+			continue
+		}
+		t.park(ctx, m, m.reason)
+		m.state, n = Delivering, -1
+	}
+}
+
+// park waits for an operator.
+func (t *transaction) park(ctx workflow.Context, m *member, reason string) {
+	m.state, m.reason = Parked, reason
+	t.show(ctx, Parked, parkedDetails(m))
+	woken, resolution := m.woken, m.resolution
+	_ = workflow.Await(ctx, func() bool { return m.woken != woken || m.resolution != resolution })
+}
+
+// rollbackForCancel treats the workflow's cancellation as an operator's
+// rollback. Whether it is refused or not, the check-back that follows reads
+// what the truth now is.
+func (t *transaction) rollbackForCancel(ctx workflow.Context, m *member) {
+	m.cancelled = false
+	if m.state == Running {
+		m.state = Checking
+	}
+	if _, err := t.decide(ctx, m, holdfast.Rollback, Request{Operator: "Temporal", Reason: "the workflow was asked to cancel"}); err != nil {
+		m.reason = err.Error()
+		m.wake()
+	}
+}

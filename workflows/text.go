@@ -1,0 +1,181 @@
+package workflows
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"go.temporal.io/sdk/temporal"
+	"go.temporal.io/sdk/workflow"
+
+	holdfast "github.com/holdfastmq/holdfast"
+	"github.com/holdfastmq/holdfast/activities"
+)
+
+// Summary is the one line about a new workflow of txs that the Temporal UI
+// shows beside its name.
+func Summary(txs []activities.Tx) string {
+	return shorten("transaction: " + topicsOf(txs))
+}
+
+// show says in the UI, and in the search attribute, that the workflow is off
+// its happy path, and why. The state of a workflow of several members is that
+// of the one that was in trouble last.
+func (t *transaction) show(ctx workflow.Context, s State, details string) {
+	workflow.SetCurrentDetails(ctx, details)
+	if t.state == s {
+		return
+	}
+	t.state = s
+	_ = workflow.UpsertTypedSearchAttributes(ctx, temporal.NewSearchAttributeKeyKeyword(AttributeState).ValueSet(string(s)))
+}
+
+// showEnd corrects the search attribute of a workflow that was off its happy
+// path.
+func (t *transaction) showEnd(ctx workflow.Context) {
+	if t.state == "" {
+		return
+	}
+	last := t.members[len(t.members)-1].state
+	t.show(ctx, last, "Ended: "+string(last)+".")
+}
+
+func topicsOf(txs []activities.Tx) string {
+	var all []holdfast.Message
+	for _, tx := range txs {
+		all = append(all, tx.Messages...)
+	}
+	s := strings.Join(firstFew(holdfast.Topics(all)), ", ")
+	if len(all) == 1 && all[0].Key != "" {
+		s += " " + all[0].Key
+	}
+	if len(all) > 1 {
+		s += fmt.Sprintf(" (%d messages)", len(all))
+	}
+	return s
+}
+
+func firstFew(names []string) []string {
+	const few = 3
+	if len(names) > few {
+		return append(names[:few:few], "…")
+	}
+	return names
+}
+
+func membersTopics(members []*member) string {
+	txs := make([]activities.Tx, len(members))
+	for i, m := range members {
+		txs[i] = m.tx
+	}
+	return topicsOf(txs)
+}
+
+func halfSummary(group string, members []*member) string {
+	return fmt.Sprintf("half message for %s → half queue of %s", membersTopics(members), group)
+}
+
+func localSummary(members []*member) string {
+	if len(members) == 1 && members[0].tx.Form == activities.Registered {
+		return fmt.Sprintf("local transaction: handler %s", members[0].tx.Handler)
+	}
+	return "local transaction in the calling process"
+}
+
+func elsewhereSummary(m *member) string {
+	if m.tx.Form == activities.Registered {
+		return fmt.Sprintf("local transaction: looking for a worker with handler %s", m.tx.Handler)
+	}
+	return fmt.Sprintf("local transaction in the calling process %s", m.tx.Instance)
+}
+
+func elsewhereError(m *member, err error) string {
+	if m.tx.Form == activities.Registered {
+		return fmt.Sprintf("handler %s could not be run: %s (register it with Handle on the group's workers)", m.tx.Handler, rootMessage(err))
+	}
+	return fmt.Sprintf("the process %s, which was to run the local transaction, is gone", m.tx.Instance)
+}
+
+func commitSummary(members []*member) string { return "deliver " + membersTopics(members) }
+
+func rollbackSummary(members []*member) string {
+	s := "forget " + membersTopics(members)
+	if len(members) == 1 && members[0].reason != "" {
+		s += ": " + members[0].reason
+	}
+	return s
+}
+
+func checkSummary(group string, m *member) string {
+	return fmt.Sprintf("check-back %d: ask group %s what became of %s", m.checks.Answered+m.checks.Unreached+1, group, m.tx.ID)
+}
+
+func checkTimerSummary(m *member) string {
+	if m.state == Waiting {
+		return "until the first check-back, unless the application confirms before"
+	}
+	return fmt.Sprintf("until check-back %d", m.checks.Answered+m.checks.Unreached+1)
+}
+
+func unroutedTimerSummary(m *member) string { return "until the next delivery: " + m.reason }
+
+func decideSummary(m *member, r holdfast.Resolution, req Request) string {
+	return fmt.Sprintf("%s %s: %s (%s)", r, m.tx.ID, req.Reason, req.Operator)
+}
+
+func lastAnswer(m *member) string {
+	if m.reason == "" {
+		return ""
+	}
+	return "; last answer: " + m.reason
+}
+
+func unreachedReason(group string, err error) string {
+	var timeout *temporal.TimeoutError
+	if errors.As(err, &timeout) {
+		return fmt.Sprintf("no process of group %s answered", group)
+	}
+	return rootMessage(err)
+}
+
+func checkingDetails(m *member, wait time.Duration) string {
+	return fmt.Sprintf("**Checking back**: transaction `%s` is undecided after %d answered and %d unanswered check-backs; the next one comes in %v.\n\nLast answer: %s",
+		m.tx.ID, m.checks.Answered, m.checks.Unreached, wait, orNone(m.reason))
+}
+
+func deliveringDetails(m *member) string {
+	return fmt.Sprintf("**Delivering**: the local transaction of `%s` is committed; its messages are published until the broker confirms.\n\nLast error: %s",
+		m.tx.ID, orNone(m.reason))
+}
+
+func parkedDetails(m *member) string {
+	if m.resolution == holdfast.Commit {
+		return fmt.Sprintf("**Parked**: transaction `%s` is committed but cannot be delivered: %s.\n\nMend that, then send the Update `recheck`.", m.tx.ID, m.reason)
+	}
+	return fmt.Sprintf("**Parked**: transaction `%s`: %s.\n\nAn operator decides, with the Update `commit`, `rollback` or `recheck`, or with `holdfast tx`.", m.tx.ID, m.reason)
+}
+
+func orNone(s string) string {
+	if s == "" {
+		return "none"
+	}
+	return s
+}
+
+func rootMessage(err error) string {
+	var failure *temporal.ApplicationError
+	if errors.As(err, &failure) {
+		return failure.Message()
+	}
+	return err.Error()
+}
+
+// shorten keeps a summary within Temporal's limit of 400 bytes.
+func shorten(s string) string {
+	const limit = 390
+	if len(s) <= limit {
+		return s
+	}
+	return strings.ToValidUTF8(s[:limit], "") + "…"
+}

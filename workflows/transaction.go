@@ -1,0 +1,172 @@
+package workflows
+
+import (
+	"time"
+
+	"go.temporal.io/sdk/temporal"
+	"go.temporal.io/sdk/workflow"
+
+	holdfast "github.com/holdfastmq/holdfast"
+	"github.com/holdfastmq/holdfast/activities"
+)
+
+// transaction is a run of the workflow Transaction.
+type transaction struct {
+	in      Input
+	members []*member
+	state   State // what HoldfastState was last set to; empty: never
+}
+
+// Transaction coordinates the transactions of in until each has ended, and
+// returns how. It fails only for an invalid input: everything else is a
+// member's end, or waits for an operator.
+//
+// A request to cancel the workflow is an operator's rollback: whatever is not
+// decided yet is rolled back if the database allows it, and otherwise ends as
+// the database says.
+func Transaction(ctx workflow.Context, in Input) (Status, error) {
+	t, err := setup(in)
+	if err != nil {
+		return Status{}, temporal.NewNonRetryableApplicationError(err.Error(), "InvalidInput", err)
+	}
+	return t.run(ctx)
+}
+
+func setup(in Input) (*transaction, error) {
+	if err := in.validate(); err != nil {
+		return nil, err
+	}
+	if err := in.Schedule.Validate(); err != nil {
+		return nil, err
+	}
+	t := &transaction{in: in.withDefaults()}
+	for _, tx := range in.Transactions {
+		t.members = append(t.members, newMember(tx))
+	}
+	return t, nil
+}
+
+func (t *transaction) run(ctx workflow.Context) (Status, error) {
+	parent := ctx
+	ctx, _ = workflow.NewDisconnectedContext(parent)
+	if err := t.listen(ctx, parent); err != nil {
+		return Status{}, err
+	}
+	t.sendHalves(ctx)
+	t.runLocals(ctx)
+	t.commit(ctx, t.with(holdfast.Commit))
+	t.rollback(ctx, t.with(holdfast.Rollback))
+	t.settleRest(ctx)
+	err := workflow.Await(ctx, func() bool { return workflow.AllHandlersFinished(ctx) })
+	return t.status(), err
+}
+
+// sendHalves stores the half messages. A member whose half message was not
+// confirmed is refused: its local transaction is never run.
+func (t *transaction) sendHalves(ctx workflow.Context) {
+	var sending []*member
+	for _, m := range t.members {
+		if m.state == Sending {
+			sending = append(sending, m)
+		}
+	}
+	if len(sending) == 0 {
+		return
+	}
+	var results []activities.StepResult
+	err := t.local(ctx, activities.HalfSend, 20*time.Second, halfSummary(t.in.Group, sending), t.step(sending), &results)
+	for i, m := range sending {
+		switch {
+		case err != nil:
+			m.end(Refused, "half message: "+err.Error())
+		case results[i].Error != "":
+			m.end(Refused, results[i].Error)
+		default:
+			m.state, m.stored = Running, true
+		}
+	}
+}
+
+// commit delivers the messages of members in one step. Those that cannot be
+// delivered so are left Delivering.
+func (t *transaction) commit(ctx workflow.Context, members []*member) {
+	if len(members) == 0 {
+		return
+	}
+	var results []activities.StepResult
+	err := t.local(ctx, activities.Commit, 15*time.Second, commitSummary(members), t.step(members), &results)
+	for i, m := range members {
+		switch {
+		case err != nil:
+			m.failed(Delivering, err.Error())
+		case results[i].Error != "":
+			m.failed(Delivering, results[i].Error)
+		default:
+			m.end(Committed, "")
+		}
+	}
+}
+
+// rollback lets the half queue forget the half messages of members.
+func (t *transaction) rollback(ctx workflow.Context, members []*member) {
+	if len(members) == 0 {
+		return
+	}
+	// A lost op record costs a hand-over that finds nothing to do.
+	_ = t.local(ctx, activities.Rollback, 15*time.Second, rollbackSummary(members), t.step(members), nil)
+	for _, m := range members {
+		m.end(RolledBack, m.reason)
+	}
+}
+
+// settleRest brings every member that is left to its end, each by itself.
+func (t *transaction) settleRest(ctx workflow.Context) {
+	for _, m := range t.members {
+		if m.state.Final() {
+			continue
+		}
+		workflow.GoNamed(ctx, "settle "+m.tx.ID, func(ctx workflow.Context) { t.settle(ctx, m) })
+	}
+	_ = workflow.Await(ctx, t.allFinal) // the context is disconnected: it cannot be cancelled
+	t.showEnd(ctx)
+}
+
+// with returns the members that are resolved as r and not at their end.
+func (t *transaction) with(r holdfast.Resolution) []*member {
+	var out []*member
+	for _, m := range t.members {
+		if m.resolution == r && !m.state.Final() {
+			out = append(out, m)
+		}
+	}
+	return out
+}
+
+func (t *transaction) allFinal() bool {
+	for _, m := range t.members {
+		if !m.state.Final() {
+			return false
+		}
+	}
+	return true
+}
+
+func (t *transaction) step(members []*member) activities.StepInput {
+	in := activities.StepInput{Group: t.in.Group, Transactions: make([]activities.Tx, len(members))}
+	for i, m := range members {
+		in.Transactions[i] = m.tx
+	}
+	return in
+}
+
+// local runs a step as a local activity, once: what fails is repeated by the
+// slower ways of settle, or not at all.
+func (t *transaction) local(ctx workflow.Context, name string, timeout time.Duration, summary string, in, out any) error {
+	ctx = workflow.WithLocalActivityOptions(ctx, workflow.LocalActivityOptions{
+		StartToCloseTimeout:    timeout,
+		ScheduleToCloseTimeout: timeout,
+		RetryPolicy:            &temporal.RetryPolicy{MaximumAttempts: 1},
+		Summary:                shorten(summary),
+	})
+	return workflow.ExecuteLocalActivity(ctx, name, in).Get(ctx, out)
+}

@@ -1,0 +1,493 @@
+package workflows_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/mock"
+	"github.com/stretchr/testify/require"
+	"go.temporal.io/sdk/temporal"
+	"go.temporal.io/sdk/testsuite"
+	sdkworker "go.temporal.io/sdk/worker"
+	"go.temporal.io/sdk/workflow"
+
+	holdfast "github.com/holdfastmq/holdfast"
+	"github.com/holdfastmq/holdfast/activities"
+	"github.com/holdfastmq/holdfast/workflows"
+)
+
+// world is what the steps of a workflow under test act on.
+type world struct {
+	mu        sync.Mutex
+	halves    []string
+	delivered []holdfast.Message
+	settled   map[string]holdfast.Resolution
+	ran       []string
+	asked     int
+
+	halfErr    func(txID string) error
+	publishErr func(txID string, attempt int) error
+	publishes  int
+	local      func(tx activities.Tx, regular bool) activities.LocalResult
+	check      func(tx activities.Tx, n int) activities.LocalResult
+	decideErr  error
+}
+
+func (w *world) PublishHalf(_ context.Context, h holdfast.Half) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.halfErr != nil {
+		if err := w.halfErr(h.TxID); err != nil {
+			return err
+		}
+	}
+	w.halves = append(w.halves, h.TxID)
+	return nil
+}
+
+func (w *world) PublishMessages(_ context.Context, _, txID string, ms []holdfast.Message) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.publishes++
+	if w.publishErr != nil {
+		if err := w.publishErr(txID, w.publishes); err != nil {
+			return err
+		}
+	}
+	w.delivered = append(w.delivered, ms...)
+	return nil
+}
+
+func (w *world) Settle(_, txID string, r holdfast.Resolution) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.settled[txID] = r
+}
+
+func (w *world) RunLocal(_ context.Context, _ string, tx activities.Tx) activities.LocalResult {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.ran = append(w.ran, tx.ID)
+	if w.local == nil {
+		return activities.LocalResult{ID: tx.ID, Resolution: holdfast.Commit}
+	}
+	return w.local(tx, len(w.ran) > 1)
+}
+
+func (w *world) CheckBack(_ context.Context, _ string, tx activities.Tx) activities.LocalResult {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.asked++
+	if w.check == nil {
+		return activities.LocalResult{ID: tx.ID, Error: "nobody knows"}
+	}
+	return w.check(tx, w.asked)
+}
+
+func (w *world) Decide(_ context.Context, _ string, tx activities.Tx, r holdfast.Resolution, _ bool) (activities.LocalResult, error) {
+	return activities.LocalResult{ID: tx.ID, Resolution: r}, w.decideErr
+}
+
+func setup(t *testing.T, w *world) *testsuite.TestWorkflowEnvironment {
+	t.Helper()
+	w.settled = map[string]holdfast.Resolution{}
+	var suite testsuite.WorkflowTestSuite
+	env := suite.NewTestWorkflowEnvironment()
+	env.SetWorkerOptions(sdkworker.Options{})
+	env.RegisterWorkflowWithOptions(workflows.Transaction, workflow.RegisterOptions{Name: workflows.Name})
+	steps := &activities.Transactions{Halves: w, Publish: w, Ops: w, Locals: w, Truth: w}
+	steps.Register(env)
+	env.SetTestTimeout(time.Minute)
+	return env
+}
+
+func tx(id string, form activities.Form) activities.Tx {
+	return activities.Tx{ID: id, Form: form, Instance: "p1", Handler: "place",
+		Messages: []holdfast.Message{{ID: id, Topic: "order.placed", Key: "o-" + id, Body: []byte(`{"n":1}`)}}}
+}
+
+func input(txs ...activities.Tx) workflows.Input {
+	return workflows.Input{Group: "orders", Transactions: txs}
+}
+
+// ended runs the workflow to its end and returns its result.
+func ended(t *testing.T, env *testsuite.TestWorkflowEnvironment, in workflows.Input) []workflows.MemberStatus {
+	t.Helper()
+	env.ExecuteWorkflow(workflows.Name, in)
+	require.True(t, env.IsWorkflowCompleted())
+	require.NoError(t, env.GetWorkflowError())
+	var s workflows.Status
+	require.NoError(t, env.GetWorkflowResult(&s))
+	return s.Transactions
+}
+
+// update sends an Update after the time has passed, and returns what came back.
+type updateResult struct {
+	status   workflows.MemberStatus
+	err      error
+	rejected error
+}
+
+func update(env *testsuite.TestWorkflowEnvironment, after time.Duration, name string, arg any) *updateResult {
+	r := &updateResult{}
+	env.RegisterDelayedCallback(func() {
+		env.UpdateWorkflow(name, "", &testsuite.TestUpdateCallback{
+			OnAccept: func() {},
+			OnReject: func(err error) { r.rejected = err },
+			OnComplete: func(result any, err error) {
+				r.err = err
+				if s, ok := result.(workflows.MemberStatus); ok {
+					r.status = s
+				}
+			},
+		}, arg)
+	}, after)
+	return r
+}
+
+func TestCommit(t *testing.T) {
+	w := &world{}
+	got := ended(t, setup(t, w), input(tx("1", activities.Inline)))
+	require.Equal(t, workflows.Committed, got[0].State)
+	require.Equal(t, []string{"1"}, w.halves)
+	require.Len(t, w.delivered, 1)
+	require.Equal(t, holdfast.Commit, w.settled["1"])
+}
+
+func TestRollback(t *testing.T) {
+	w := &world{local: func(tx activities.Tx, _ bool) activities.LocalResult {
+		return activities.LocalResult{ID: tx.ID, Resolution: holdfast.Rollback, Error: "out of stock"}
+	}}
+	got := ended(t, setup(t, w), input(tx("1", activities.Inline)))
+	require.Equal(t, workflows.RolledBack, got[0].State)
+	require.Equal(t, "out of stock", got[0].Reason)
+	require.Empty(t, w.delivered)
+	require.Equal(t, holdfast.Rollback, w.settled["1"])
+}
+
+func TestHalfMessageNotStored(t *testing.T) {
+	w := &world{halfErr: func(string) error { return errors.New("no confirm") }}
+	got := ended(t, setup(t, w), input(tx("1", activities.Inline)))
+	require.Equal(t, workflows.Refused, got[0].State)
+	require.Empty(t, w.ran, "the local transaction must not run without a half message")
+	require.Empty(t, w.settled)
+}
+
+func TestChangedMessagesAreDelivered(t *testing.T) {
+	changed := []holdfast.Message{{ID: "1", Topic: "order.placed", Key: "o-1", Body: []byte("changed")}}
+	w := &world{local: func(tx activities.Tx, _ bool) activities.LocalResult {
+		return activities.LocalResult{ID: tx.ID, Resolution: holdfast.Commit, Messages: changed}
+	}}
+	ended(t, setup(t, w), input(tx("1", activities.Inline)))
+	require.Equal(t, changed, w.delivered)
+}
+
+func TestMembersAreDecidedByThemselves(t *testing.T) {
+	w := &world{
+		halfErr: func(id string) error {
+			if id == "refused" {
+				return errors.New("no confirm")
+			}
+			return nil
+		},
+		local: func(tx activities.Tx, _ bool) activities.LocalResult {
+			switch tx.ID {
+			case "back":
+				return activities.LocalResult{ID: tx.ID, Resolution: holdfast.Rollback, Error: "no"}
+			case "unknown":
+				return activities.LocalResult{ID: tx.ID, Error: "answer lost"}
+			}
+			return activities.LocalResult{ID: tx.ID, Resolution: holdfast.Commit}
+		},
+		check: func(tx activities.Tx, _ int) activities.LocalResult {
+			return activities.LocalResult{ID: tx.ID, Resolution: holdfast.Commit}
+		},
+	}
+	got := ended(t, setup(t, w), input(tx("good", activities.Inline), tx("back", activities.Inline),
+		tx("refused", activities.Inline), tx("unknown", activities.Inline)))
+	var states []workflows.State
+	for _, m := range got {
+		states = append(states, m.State)
+	}
+	require.Equal(t, []workflows.State{workflows.Committed, workflows.RolledBack, workflows.Refused, workflows.Committed}, states)
+	require.NotContains(t, w.ran, "refused")
+	require.Len(t, w.delivered, 2)
+	require.Equal(t, 1, w.asked)
+}
+
+func TestClosureElsewhere(t *testing.T) {
+	w := &world{local: func(tx activities.Tx, regular bool) activities.LocalResult {
+		if !regular {
+			return activities.LocalResult{ID: tx.ID, Elsewhere: true}
+		}
+		return activities.LocalResult{ID: tx.ID, Resolution: holdfast.Commit}
+	}}
+	got := ended(t, setup(t, w), input(tx("1", activities.Inline)))
+	require.Equal(t, workflows.Committed, got[0].State)
+	require.Zero(t, w.asked, "a denied eager start must not cost a check-back")
+}
+
+func TestCallingProcessGone(t *testing.T) {
+	w := &world{
+		local: func(tx activities.Tx, _ bool) activities.LocalResult {
+			return activities.LocalResult{ID: tx.ID, Elsewhere: true}
+		},
+		check: func(tx activities.Tx, _ int) activities.LocalResult {
+			return activities.LocalResult{ID: tx.ID, Resolution: holdfast.Rollback}
+		},
+	}
+	env := setup(t, w)
+	start := env.Now()
+	got := ended(t, env, input(tx("1", activities.Inline)))
+	require.Equal(t, workflows.RolledBack, got[0].State)
+	require.Equal(t, 1, w.asked)
+	require.Less(t, env.Now().Sub(start), 10*time.Second, "check-back follows at once, in the workflow's own time")
+}
+
+func TestScheduleThenPark(t *testing.T) {
+	w := &world{}
+	env := setup(t, w)
+	start := env.Now()
+	var asked int
+	env.RegisterDelayedCallback(func() {
+		var s workflows.Status
+		v, err := env.QueryWorkflow(workflows.QueryStatus)
+		require.NoError(t, err)
+		require.NoError(t, v.Get(&s))
+		require.Equal(t, workflows.Parked, s.Transactions[0].State)
+		require.Contains(t, s.Transactions[0].Reason, "undecided after 15 check-backs")
+		require.Contains(t, s.Transactions[0].Reason, "nobody knows")
+		asked = w.asked
+	}, 3*time.Hour)
+	done := update(env, 4*time.Hour, workflows.UpdateCommit, workflows.Request{Operator: "ann", Reason: "the bank says so"})
+	got := ended(t, env, input(tx("1", activities.Split)))
+	require.Equal(t, 15, asked)
+	require.NoError(t, done.rejected)
+	require.NoError(t, done.err)
+	require.Equal(t, workflows.Committed, done.status.State)
+	require.Equal(t, workflows.Committed, got[0].State)
+	require.Equal(t, "ann: the bank says so", got[0].Decided)
+	require.Len(t, w.delivered, 1)
+	require.GreaterOrEqual(t, env.Now().Sub(start), 4*time.Hour)
+}
+
+func TestOperatorRollbackWhileChecking(t *testing.T) {
+	w := &world{}
+	env := setup(t, w)
+	done := update(env, 15*time.Second, workflows.UpdateRollback, workflows.Request{Operator: "ann", Reason: "never ran"})
+	got := ended(t, env, input(tx("1", activities.Split)))
+	require.NoError(t, done.err)
+	require.Equal(t, workflows.RolledBack, got[0].State)
+	require.Empty(t, w.delivered)
+}
+
+func TestOperatorIsRefused(t *testing.T) {
+	for name, tc := range map[string]struct {
+		request workflows.Request
+		want    string
+	}{
+		"no name":       {workflows.Request{Reason: "x"}, "say who asks and why"},
+		"no reason":     {workflows.Request{Operator: "x"}, "say who asks and why"},
+		"another one":   {workflows.Request{Operator: "x", Reason: "y", Tx: "2"}, "does not hold transaction 2"},
+		"several, none": {workflows.Request{Operator: "x", Reason: "y"}, "name one"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := &world{check: func(tx activities.Tx, n int) activities.LocalResult {
+				return activities.LocalResult{ID: tx.ID, Resolution: holdfast.Rollback}
+			}}
+			env := setup(t, w)
+			refused := update(env, time.Second, workflows.UpdateCommit, tc.request)
+			in := input(tx("1", activities.Split))
+			if name == "several, none" {
+				in = input(tx("1", activities.Split), tx("3", activities.Split))
+			}
+			ended(t, env, in)
+			require.ErrorContains(t, refused.rejected, tc.want)
+		})
+	}
+}
+
+func TestDatabaseOverrulesOperator(t *testing.T) {
+	w := &world{decideErr: fmt.Errorf("%w: the database says rollback", holdfast.ErrAlreadyResolved),
+		check: func(tx activities.Tx, _ int) activities.LocalResult {
+			return activities.LocalResult{ID: tx.ID, Resolution: holdfast.Rollback}
+		}}
+	env := setup(t, w)
+	done := update(env, time.Second, workflows.UpdateCommit, workflows.Request{Operator: "ann", Reason: "x"})
+	got := ended(t, env, input(tx("1", activities.Split)))
+	require.ErrorContains(t, done.err, "the database says rollback")
+	require.Equal(t, workflows.RolledBack, got[0].State)
+	require.Empty(t, w.delivered)
+}
+
+func TestRecheck(t *testing.T) {
+	w := &world{check: func(tx activities.Tx, n int) activities.LocalResult {
+		if n < 3 {
+			return activities.LocalResult{ID: tx.ID, Error: "not yet"}
+		}
+		return activities.LocalResult{ID: tx.ID, Resolution: holdfast.Commit}
+	}}
+	env := setup(t, w)
+	first := update(env, time.Second, workflows.UpdateRecheck, workflows.Request{Operator: "ann", Reason: "try"})
+	second := update(env, 2*time.Second, workflows.UpdateRecheck, workflows.Request{Operator: "ann", Reason: "try"})
+	third := update(env, 3*time.Second, workflows.UpdateRecheck, workflows.Request{Operator: "ann", Reason: "try"})
+	ended(t, env, input(tx("1", activities.Split)))
+	require.Equal(t, "not yet", first.status.Reason)
+	require.Equal(t, 2, second.status.Checks)
+	require.Equal(t, workflows.Committed, third.status.State)
+}
+
+func TestSignalsDoAsUpdates(t *testing.T) {
+	w := &world{}
+	env := setup(t, w)
+	env.RegisterDelayedCallback(func() {
+		env.SignalWorkflow(workflows.UpdateCommit, workflows.Request{Reason: "refused: no operator"})
+		env.SignalWorkflow(workflows.UpdateRollback, workflows.Request{Operator: "batch", Reason: "clean-up"})
+	}, time.Second)
+	got := ended(t, env, input(tx("1", activities.Split)))
+	require.Equal(t, workflows.RolledBack, got[0].State)
+	require.Equal(t, "batch: clean-up", got[0].Decided)
+}
+
+func TestUnroutedParksAndRecheckDelivers(t *testing.T) {
+	bound := false
+	w := &world{publishErr: func(string, int) error {
+		if bound {
+			return nil
+		}
+		return fmt.Errorf("%w: no consumer is bound to order.placed", holdfast.ErrUnroutable)
+	}}
+	env := setup(t, w)
+	var parked workflows.Status
+	env.RegisterDelayedCallback(func() {
+		v, err := env.QueryWorkflow(workflows.QueryStatus)
+		require.NoError(t, err)
+		require.NoError(t, v.Get(&parked))
+		w.mu.Lock()
+		bound = true
+		w.mu.Unlock()
+	}, time.Hour)
+	refused := update(env, 30*time.Minute, workflows.UpdateRollback, workflows.Request{Operator: "ann", Reason: "x"})
+	done := update(env, 2*time.Hour, workflows.UpdateRecheck, workflows.Request{Operator: "ann", Reason: "bound now"})
+	got := ended(t, env, input(tx("1", activities.Inline)))
+	require.Equal(t, workflows.Parked, parked.Transactions[0].State)
+	require.Contains(t, parked.Transactions[0].Reason, "no consumer is bound to order.placed")
+	require.ErrorContains(t, refused.rejected, "decided already: commit")
+	require.Equal(t, workflows.Committed, done.status.State)
+	require.Equal(t, workflows.Committed, got[0].State)
+}
+
+func TestBrokerAwayWhileDelivering(t *testing.T) {
+	w := &world{publishErr: func(_ string, n int) error {
+		if n < 5 {
+			return errors.New("connection refused")
+		}
+		return nil
+	}}
+	got := ended(t, setup(t, w), input(tx("1", activities.Inline)))
+	require.Equal(t, workflows.Committed, got[0].State)
+	require.Equal(t, 5, w.publishes)
+	require.Len(t, w.delivered, 1)
+}
+
+func TestUnreachedChecksDoNotPark(t *testing.T) {
+	w := &world{check: func(tx activities.Tx, n int) activities.LocalResult {
+		return activities.LocalResult{ID: tx.ID, Resolution: holdfast.Commit}
+	}}
+	env := setup(t, w)
+	failures := 0
+	env.OnActivity(activities.CheckBack, mock.Anything, mock.Anything).Return(func(context.Context, activities.LocalInput) (activities.LocalResult, error) {
+		if failures++; failures <= 20 {
+			return activities.LocalResult{}, temporal.NewApplicationError("no worker", "Unreached")
+		}
+		return activities.LocalResult{Resolution: holdfast.Commit}, nil
+	})
+	got := ended(t, env, input(tx("1", activities.Split)))
+	require.Equal(t, workflows.Committed, got[0].State)
+	require.Equal(t, 20, got[0].Unreached)
+	require.Zero(t, got[0].Checks)
+}
+
+func TestConfirm(t *testing.T) {
+	w := &world{}
+	env := setup(t, w)
+	changed := []holdfast.Message{{ID: "1", Topic: "order.placed", Body: []byte("changed")}}
+	done := update(env, time.Second, workflows.UpdateConfirm, workflows.Confirmation{Tx: "1", Resolution: holdfast.Commit, Messages: changed})
+	got := ended(t, env, input(tx("1", activities.Split)))
+	require.Equal(t, workflows.Committed, done.status.State)
+	require.Equal(t, workflows.Committed, got[0].State)
+	require.Equal(t, changed, w.delivered)
+	require.Zero(t, w.asked)
+}
+
+func TestCancelRollsBackWhatIsUndecided(t *testing.T) {
+	w := &world{}
+	env := setup(t, w)
+	env.RegisterDelayedCallback(env.CancelWorkflow, 15*time.Second)
+	got := ended(t, env, input(tx("1", activities.Split)))
+	require.Equal(t, workflows.RolledBack, got[0].State)
+	require.Contains(t, got[0].Decided, "cancel")
+}
+
+func TestCancelOfCommittedDelivers(t *testing.T) {
+	w := &world{decideErr: fmt.Errorf("%w: committed", holdfast.ErrAlreadyResolved)}
+	w.check = func(tx activities.Tx, n int) activities.LocalResult {
+		if n == 1 {
+			return activities.LocalResult{ID: tx.ID, Error: "lock timeout"}
+		}
+		return activities.LocalResult{ID: tx.ID, Resolution: holdfast.Commit}
+	}
+	env := setup(t, w)
+	env.RegisterDelayedCallback(env.CancelWorkflow, 15*time.Second)
+	got := ended(t, env, input(tx("1", activities.Split)))
+	require.Equal(t, workflows.Committed, got[0].State)
+	require.Len(t, w.delivered, 1)
+}
+
+func TestHandedOver(t *testing.T) {
+	w := &world{check: func(tx activities.Tx, _ int) activities.LocalResult {
+		return activities.LocalResult{ID: tx.ID, Resolution: holdfast.Commit}
+	}}
+	got := ended(t, setup(t, w), input(tx("1", activities.HandedOver)))
+	require.Equal(t, workflows.Committed, got[0].State)
+	require.Empty(t, w.halves, "its half message is stored already")
+	require.Empty(t, w.ran)
+}
+
+func TestRegisteredWithoutHandler(t *testing.T) {
+	w := &world{
+		local: func(tx activities.Tx, _ bool) activities.LocalResult {
+			return activities.LocalResult{ID: tx.ID, Elsewhere: true, Error: `no handler "place" is registered in this process`}
+		},
+		check: func(tx activities.Tx, _ int) activities.LocalResult {
+			return activities.LocalResult{ID: tx.ID, Resolution: holdfast.Rollback}
+		},
+	}
+	got := ended(t, setup(t, w), input(tx("1", activities.Registered)))
+	require.Equal(t, workflows.RolledBack, got[0].State)
+	require.Greater(t, len(w.ran), 10, "another worker may have the handler: it is looked for")
+}
+
+func TestInvalidInput(t *testing.T) {
+	for name, in := range map[string]workflows.Input{
+		"no group":   {Transactions: []activities.Tx{tx("1", activities.Inline)}},
+		"no members": {Group: "orders"},
+		"twice":      input(tx("1", activities.Inline), tx("1", activities.Inline)),
+		"form":       input(tx("1", "odd")),
+		"topic":      input(activities.Tx{ID: "1", Form: activities.Split, Messages: []holdfast.Message{{}}}),
+	} {
+		t.Run(name, func(t *testing.T) {
+			env := setup(t, &world{})
+			env.ExecuteWorkflow(workflows.Name, in)
+			var failure *temporal.ApplicationError
+			require.ErrorAs(t, env.GetWorkflowError(), &failure)
+			require.True(t, failure.NonRetryable())
+			require.True(t, strings.Contains(failure.Error(), "holdfast: "), failure)
+		})
+	}
+}
