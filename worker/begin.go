@@ -87,6 +87,10 @@ func (s *Split) awaitStored(ctx context.Context, p *pending) error {
 // ID returns the transaction's ID.
 func (s *Split) ID() string { return s.receipt.TxID }
 
+// Receipt says where the transaction is found in Temporal; its resolution is
+// Unknown.
+func (s *Split) Receipt() holdfast.Receipt { return s.receipt }
+
 // Barrier inserts the outcome row into the application's own transaction tx,
 // before its first write. If it fails, roll tx back. ErrAlreadyResolved means
 // that a check-back was faster; repeated that an earlier run committed already.

@@ -1,0 +1,36 @@
+# Everything a contributor needs; `make` alone lists it.
+GO ?= go
+HOLDFAST = $(GO) run ./cmd/holdfast
+TOOL = $(GO) tool -modfile=tools/go.mod
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test dev bench lint compose-config histories
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+demo: ## Run the order-payment example through every failure, on real parts (KEEP=1 leaves them up)
+	$(HOLDFAST) demo $(if $(KEEP),--keep)
+
+test: ## Run all tests with the race detector, on real parts
+	$(HOLDFAST) dev --temp -- $(GO) test -race -timeout 20m $(TESTFLAGS) ./...
+
+dev: ## Start RabbitMQ, PostgreSQL and Temporal privately, until Ctrl-C
+	$(HOLDFAST) dev
+
+bench: ## Measure; the last lines say which bars are met
+	cd bench && $(GO) run . $(BENCHFLAGS)
+
+lint: ## gofmt, go vet, staticcheck, workflowcheck, import rules
+	@test -z "$$(gofmt -l $$(git ls-files '*.go'))" || { echo 'not gofmt-clean:'; gofmt -l $$(git ls-files '*.go'); exit 1; }
+	$(GO) vet ./...
+	cd bench && $(GO) vet ./...
+	$(TOOL) staticcheck ./...
+	$(TOOL) workflowcheck ./workflows/... ./compensation/...
+	$(GO) test ./internal/imports
+
+compose-config: ## Check docker-compose.yml with docker-compose
+	@sh scripts/compose-config.sh
+
+histories: ## Record the histories that the replay tests use, on real parts
+	$(HOLDFAST) dev --temp -- env HOLDFAST_RECORD=1 $(GO) test -count=1 -run TestRecordHistories ./worker

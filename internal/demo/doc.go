@@ -1,0 +1,10 @@
+// Package demo runs the order-payment example through everything that can go
+// wrong with a transactional message, against the real parts and with processes
+// that are really killed, and compares what the databases say afterwards with
+// what was expected.
+//
+//	demo.go       the run: stack, stage, scenarios, table
+//	stage.go      the databases, services and clients that scenarios act on
+//	service.go    the example's processes
+//	scenarios.go  the scenarios
+package demo

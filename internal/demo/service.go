@@ -1,0 +1,163 @@
+package demo
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+)
+
+// quiet keeps Temporal's client library from writing into the story.
+var quiet = slog.New(slog.DiscardHandler)
+
+// service is a running process of the example.
+type service struct {
+	name string
+	url  string
+	cmd  *exec.Cmd
+	dead chan struct{} // closed when the process has ended
+
+	mu  sync.Mutex
+	log []string // its last lines
+}
+
+// env is what the processes need to find everything, with the demo's patience.
+func (s *stage) env(databaseURL string) []string {
+	return append(s.stack.Env(), "DATABASE_URL="+databaseURL, "LISTEN=127.0.0.1:0", "HOLDFAST_PREFIX="+s.prefix,
+		"HOLDFAST_CHECK_AFTER=5s", "HOLDFAST_CHECK_BACK=1s", "HOLDFAST_MAX_CHECKS=3",
+		"HOLDFAST_TASK_TIMEOUT=3s", "HOLDFAST_LOCK_TIMEOUT=10s")
+}
+
+func (s *stage) startOrder(ctx context.Context, faultAt string) (err error) {
+	s.order, err = s.start(ctx, "order", s.ordersURL, faultAt)
+	return err
+}
+
+func (s *stage) startPayment(ctx context.Context, faultAt string) (err error) {
+	s.payment, err = s.start(ctx, "payment", s.paymentsURL, faultAt)
+	return err
+}
+
+// start starts a service and waits until it is ready. Where faultAt names an
+// instant, the process kills itself with SIGKILL when it comes there.
+func (s *stage) start(ctx context.Context, name, databaseURL, faultAt string) (*service, error) {
+	p := &service{name: name, dead: make(chan struct{})}
+	p.cmd = exec.Command(filepath.Join(s.dir, "orderpayment"), name)
+	p.cmd.Env = append(append(os.Environ(), s.env(databaseURL)...), "HOLDFAST_FAULT="+faultAt)
+	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // a Ctrl-C is the demo's to handle
+	stdout, err := p.cmd.StdoutPipe()
+	if err != nil {
+		return nil, err
+	}
+	stderr, err := p.cmd.StderrPipe()
+	if err != nil {
+		return nil, err
+	}
+	if err := p.cmd.Start(); err != nil {
+		return nil, err
+	}
+	ready := make(chan string, 1)
+	var readers sync.WaitGroup
+	readers.Go(func() {
+		for lines := bufio.NewScanner(stdout); lines.Scan(); {
+			if line := lines.Text(); strings.Contains(line, "ready") {
+				ready <- line
+			}
+		}
+	})
+	readers.Go(func() {
+		for lines := bufio.NewScanner(stderr); lines.Scan(); {
+			p.note(lines.Text())
+		}
+	})
+	go func() {
+		readers.Wait()
+		_ = p.cmd.Wait() // how it ended is in ProcessState
+		close(p.dead)
+	}()
+	select {
+	case line := <-ready:
+		if _, url, ok := strings.Cut(line, " on "); ok {
+			p.url = url
+		}
+		return p, nil
+	case <-p.dead:
+		return nil, fmt.Errorf("the %s service ended before it was ready: %v\n%s", name, p.cmd.ProcessState, p.tail())
+	case <-ctx.Done():
+		p.stop()
+		return nil, fmt.Errorf("the %s service was not ready in time: %w\n%s", name, ctx.Err(), p.tail())
+	}
+}
+
+func (p *service) note(line string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	const keep = 40
+	if p.log = append(p.log, line); len(p.log) > keep {
+		p.log = p.log[1:]
+	}
+}
+
+func (p *service) tail() string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return strings.Join(p.log, "\n")
+}
+
+// killed waits until the process has died by SIGKILL, as its fault should make
+// it.
+func (p *service) killed(ctx context.Context) error {
+	select {
+	case <-p.dead:
+	case <-ctx.Done():
+		return fmt.Errorf("the %s service was to be killed and lives: %w", p.name, ctx.Err())
+	}
+	if status, ok := p.cmd.ProcessState.Sys().(syscall.WaitStatus); !ok || status.Signal() != syscall.SIGKILL {
+		return fmt.Errorf("the %s service did not die by SIGKILL: %v", p.name, p.cmd.ProcessState)
+	}
+	return nil
+}
+
+// stop ends the process: kindly, then not.
+func (p *service) stop() {
+	if p == nil {
+		return
+	}
+	_ = p.cmd.Process.Signal(syscall.SIGTERM) // it may have ended already
+	select {
+	case <-p.dead:
+	case <-time.After(10 * time.Second):
+		_ = p.cmd.Process.Kill()
+		<-p.dead
+	}
+}
+
+// restartOrder replaces the order service, which is dead or is to stop.
+func (s *stage) restartOrder(ctx context.Context, faultAt string) error {
+	s.order.stop()
+	return s.startOrder(ctx, faultAt)
+}
+
+func (s *stage) restartPayment(ctx context.Context, faultAt string) error {
+	s.payment.stop()
+	return s.startPayment(ctx, faultAt)
+}
+
+// showLogs prints what the services said last.
+func (s *stage) showLogs() {
+	for _, p := range []*service{s.order, s.payment} {
+		if p != nil {
+			fmt.Fprintf(s.out, "--- the %s service's last lines\n%s\n", p.name, p.tail())
+		}
+	}
+}
+
+var errNotKilled = errors.New("the order service answered although it was to be killed")

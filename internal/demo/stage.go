@@ -1,0 +1,306 @@
+package demo
+
+import (
+	"bytes"
+	"context"
+	"database/sql"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"time"
+
+	"github.com/google/uuid"
+	_ "github.com/jackc/pgx/v5/stdlib" // the driver "pgx"
+	"go.temporal.io/api/workflowservice/v1"
+	"go.temporal.io/sdk/client"
+	temporallog "go.temporal.io/sdk/log"
+
+	holdfast "github.com/holdfastmq/holdfast"
+	"github.com/holdfastmq/holdfast/internal/stack"
+	"github.com/holdfastmq/holdfast/workflows"
+)
+
+// stage is what scenarios act on.
+type stage struct {
+	out      io.Writer
+	stack    *stack.Stack
+	dir      string // binaries and logs
+	prefix   string
+	number   int // of the scenario
+	refs     []workflowRef
+	temporal client.Client
+
+	ordersURL, paymentsURL string
+	orders, payments       *sql.DB
+	order, payment         *service
+}
+
+func newStage(ctx context.Context, out io.Writer, st *stack.Stack) (s *stage, err error) {
+	run := uuid.NewString()[:8]
+	s = &stage{out: out, stack: st, prefix: "demo-" + run}
+	defer func() {
+		if err != nil {
+			s.close()
+		}
+	}()
+	if s.dir, err = os.MkdirTemp("", "holdfast-demo-"); err != nil {
+		return s, err
+	}
+	if s.ordersURL, err = st.CreateDatabase(ctx, "demo_orders_"+run); err != nil {
+		return s, err
+	}
+	if s.paymentsURL, err = st.CreateDatabase(ctx, "demo_payments_"+run); err != nil {
+		return s, err
+	}
+	if s.orders, err = sql.Open("pgx", s.ordersURL); err != nil {
+		return s, err
+	}
+	if s.payments, err = sql.Open("pgx", s.paymentsURL); err != nil {
+		return s, err
+	}
+	s.temporal, err = client.DialContext(ctx, client.Options{HostPort: st.TemporalAddress(), Namespace: st.Namespace(),
+		Logger: temporallog.NewStructuredLogger(quiet)})
+	if err != nil {
+		return s, err
+	}
+	if err = s.build(ctx); err != nil {
+		return s, err
+	}
+	s.say("starting the payment service and the order service")
+	if err = s.startPayment(ctx, ""); err != nil {
+		return s, err
+	}
+	return s, s.startOrder(ctx, "")
+}
+
+// build makes the example's and the CLI's binaries.
+func (s *stage) build(ctx context.Context) error {
+	s.say("building examples/orderpayment and cmd/holdfast")
+	cmd := exec.CommandContext(ctx, "go", "build", "-o", s.dir,
+		"github.com/holdfastmq/holdfast/examples/orderpayment", "github.com/holdfastmq/holdfast/cmd/holdfast")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("build the example (the demo runs inside Holdfast's repository): %w: %s", err, out)
+	}
+	return nil
+}
+
+func (s *stage) close() {
+	for _, p := range []*service{s.order, s.payment} {
+		p.stop()
+	}
+	for _, db := range []*sql.DB{s.orders, s.payments} {
+		if db != nil {
+			_ = db.Close()
+		}
+	}
+	if s.temporal != nil {
+		s.temporal.Close()
+	}
+	if s.dir != "" {
+		_ = os.RemoveAll(s.dir)
+	}
+}
+
+func (s *stage) say(format string, args ...any) { fmt.Fprintf(s.out, "   "+format+"\n", args...) }
+
+// reply is what the order service answers.
+type reply struct {
+	holdfast.Receipt
+	Error  string `json:"error"`
+	status int
+}
+
+// post sends v to the order service. An error means that it gave no answer.
+func (s *stage) post(ctx context.Context, path string, v any) (reply, error) {
+	body, err := json.Marshal(v)
+	if err != nil {
+		return reply{}, err
+	}
+	request, err := http.NewRequestWithContext(ctx, http.MethodPost, s.order.url+path, bytes.NewReader(body))
+	if err != nil {
+		return reply{}, err
+	}
+	response, err := http.DefaultClient.Do(request)
+	if err != nil {
+		return reply{}, err
+	}
+	defer func() { _ = response.Body.Close() }()
+	r := reply{status: response.StatusCode}
+	if err := json.NewDecoder(response.Body).Decode(&r); err != nil && !errors.Is(err, io.EOF) {
+		return r, err
+	}
+	if r.WorkflowID != "" {
+		s.refs = append(s.refs, workflowRef{r.WorkflowID, r.RunID})
+	}
+	return r, nil
+}
+
+// order is what the demo orders.
+type order struct {
+	ID     string `json:"id"`
+	Item   string `json:"item"`
+	Amount int64  `json:"amount"`
+}
+
+func (s *stage) newOrder() order {
+	return order{ID: fmt.Sprintf("order-%d", s.number), Item: "anchor", Amount: 4200}
+}
+
+// until polls cond, which reads some server's state, until it is true.
+func until(ctx context.Context, what string, cond func() (bool, error)) error {
+	var last error
+	for {
+		ok, err := cond()
+		if err == nil && ok {
+			return nil
+		}
+		last = err
+		select {
+		case <-ctx.Done():
+			return errors.Join(fmt.Errorf("waiting for %s: %w", what, ctx.Err()), last)
+		case <-time.After(50 * time.Millisecond):
+		}
+	}
+}
+
+// workflowOf finds the transaction of an order by its key, as an operator would.
+func (s *stage) workflowOf(ctx context.Context, key string) (ref workflowRef, err error) {
+	err = until(ctx, "the workflow of "+key, func() (bool, error) {
+		list, err := s.temporal.ListWorkflow(ctx, &workflowservice.ListWorkflowExecutionsRequest{
+			Namespace: s.stack.Namespace(),
+			Query:     fmt.Sprintf("%s = '%s' AND WorkflowId STARTS_WITH 'tx/' AND TaskQueue = '%s'", workflows.AttributeKey, key, workflows.TaskQueue(s.prefix, "orders")),
+		})
+		if err != nil || len(list.GetExecutions()) == 0 {
+			return false, err
+		}
+		found := list.GetExecutions()[0].GetExecution()
+		ref = workflowRef{found.GetWorkflowId(), found.GetRunId()}
+		return true, nil
+	})
+	if err == nil {
+		s.refs = append(s.refs, ref)
+	}
+	return ref, err
+}
+
+// ended waits for the end of a transaction and returns it.
+func (s *stage) ended(ctx context.Context, ref workflowRef) (workflows.MemberStatus, error) {
+	var status workflows.Status
+	if err := s.temporal.GetWorkflow(ctx, ref.id, ref.runID).Get(ctx, &status); err != nil {
+		return workflows.MemberStatus{}, err
+	}
+	return status.Transactions[0], nil
+}
+
+func count(ctx context.Context, db *sql.DB, query string, args ...any) (n int, err error) {
+	err = db.QueryRowContext(ctx, query, args...).Scan(&n)
+	return n, err
+}
+
+// books says what both databases hold about an order.
+func (s *stage) books(ctx context.Context, orderID string) (string, error) {
+	orders, err := count(ctx, s.orders, "SELECT count(*) FROM orders WHERE id = $1", orderID)
+	if err != nil {
+		return "", err
+	}
+	payments, err := count(ctx, s.payments, "SELECT count(*) FROM payments WHERE order_id = $1", orderID)
+	return fmt.Sprintf("%d order, %d payment", orders, payments), err
+}
+
+// paid waits until the order is paid, and says what the databases hold after
+// everything that was sent before has been consumed.
+func (s *stage) paid(ctx context.Context, orderID string) (string, error) {
+	err := until(ctx, "the payment of "+orderID, func() (bool, error) {
+		n, err := count(ctx, s.payments, "SELECT count(*) FROM payments WHERE order_id = $1", orderID)
+		return n > 0, err
+	})
+	if err != nil {
+		return "", err
+	}
+	return s.settled(ctx, orderID)
+}
+
+// settled sends one more order through and waits for its payment: what was in
+// the consumer's queue before has been consumed then. It says what the databases
+// hold about orderID.
+func (s *stage) settled(ctx context.Context, orderID string) (string, error) {
+	last := order{ID: orderID + "-afterwards", Item: "chain", Amount: 100}
+	refs := s.refs
+	if r, err := s.post(ctx, "/orders", last); err != nil || r.status != http.StatusCreated {
+		return "", fmt.Errorf("the order afterwards: %s %w", r.Error, err)
+	}
+	s.refs = refs
+	err := until(ctx, "the payment of "+last.ID, func() (bool, error) {
+		n, err := count(ctx, s.payments, "SELECT count(*) FROM payments WHERE order_id = $1", last.ID)
+		return n > 0, err
+	})
+	if err != nil {
+		return "", err
+	}
+	return s.books(ctx, orderID)
+}
+
+// audit compares both databases as a whole: every order is paid once, and
+// nothing else is.
+func (s *stage) audit(ctx context.Context) error {
+	read := func(db *sql.DB, query string) (map[string]int, error) {
+		rows, err := db.QueryContext(ctx, query)
+		if err != nil {
+			return nil, err
+		}
+		defer func() { _ = rows.Close() }()
+		all := map[string]int{}
+		for rows.Next() {
+			var id string
+			if err := rows.Scan(&id); err != nil {
+				return nil, err
+			}
+			all[id]++
+		}
+		return all, rows.Err()
+	}
+	orders, err := read(s.orders, "SELECT id FROM orders")
+	if err != nil {
+		return err
+	}
+	payments, err := read(s.payments, "SELECT order_id FROM payments")
+	if err != nil {
+		return err
+	}
+	var errs []error
+	for id := range orders {
+		if payments[id] != 1 {
+			errs = append(errs, fmt.Errorf("order %s has %d payments", id, payments[id]))
+		}
+	}
+	for id := range payments {
+		if orders[id] != 1 {
+			errs = append(errs, fmt.Errorf("payment of %s has no order", id))
+		}
+	}
+	s.say("audit: %d orders, %d of them paid once, %d payments", len(orders), len(orders)-len(errs), len(payments))
+	return errors.Join(errs...)
+}
+
+// links prints where each transaction is seen in the Temporal UI.
+func (s *stage) links(results []result) {
+	for i, r := range results {
+		for _, ref := range r.workflows {
+			fmt.Fprintf(s.out, "%d. %s/namespaces/%s/workflows/%s/%s/history\n", i+1, s.stack.TemporalUI(), s.stack.Namespace(), url.PathEscape(ref.id), ref.runID)
+		}
+	}
+}
+
+// cli runs the command holdfast and returns what it prints.
+func (s *stage) cli(ctx context.Context, args ...string) (string, error) {
+	cmd := exec.CommandContext(ctx, filepath.Join(s.dir, "holdfast"), args...)
+	cmd.Env = append(os.Environ(), s.env(s.ordersURL)...)
+	out, err := cmd.CombinedOutput()
+	return string(out), err
+}

@@ -1,0 +1,111 @@
+// Package imports holds the rules about who may import whom.
+package imports
+
+import (
+	"encoding/json"
+	"errors"
+	"io"
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+const module = "github.com/holdfastmq/holdfast"
+
+type pkg struct {
+	ImportPath string
+	Imports    []string
+	Deps       []string
+	Standard   bool
+}
+
+// mayImport says which packages of the module each of its libraries may import:
+// imports point one way.
+var mayImport = map[string][]string{
+	"":             {},
+	"barrier":      {"", "internal/fault"},
+	"broker":       {"", "internal/fault"},
+	"compensation": {""},
+	"activities":   {"", "internal/fault"},
+	"workflows":    {"", "activities", "compensation"},
+	"worker":       {"", "activities", "barrier", "broker", "workflows", "compensation"},
+}
+
+func TestImportsPointOneWay(t *testing.T) {
+	for path, p := range list(t) {
+		allowed, ruled := mayImport[path]
+		if !ruled {
+			continue
+		}
+		for _, imported := range p.Imports {
+			if name, ours := local(imported); ours && !slices.Contains(allowed, name) {
+				t.Errorf("%s imports %s: it may import %q of this module", p.ImportPath, imported, allowed)
+			}
+		}
+	}
+}
+
+// TestVocabularyIsStandardLibraryOnly keeps the root package free of
+// dependencies.
+func TestVocabularyIsStandardLibraryOnly(t *testing.T) {
+	all := list(t)
+	for _, dep := range all[""].Deps {
+		require.False(t, strings.Contains(strings.Split(dep, "/")[0], "."), "the root package depends on %s", dep)
+	}
+}
+
+// TestWorkflowsAreDeterministicByConstruction keeps databases and brokers out of
+// whatever a workflow can reach.
+func TestWorkflowsAreDeterministicByConstruction(t *testing.T) {
+	all := list(t)
+	for _, path := range []string{"workflows", "compensation", "activities"} {
+		p, there := all[path]
+		require.True(t, there, path)
+		for _, dep := range p.Deps {
+			for _, banned := range []string{"gorm.io/", "github.com/rabbitmq/amqp091-go", "database/sql", "github.com/jackc/"} {
+				require.False(t, strings.HasPrefix(dep, banned), "%s depends on %s", path, dep)
+			}
+		}
+	}
+}
+
+// TestProductionDoesNotImportItsTools keeps the development stack, the demo and
+// the testing libraries out of what users import.
+func TestProductionDoesNotImportItsTools(t *testing.T) {
+	all := list(t)
+	for path := range mayImport {
+		for _, dep := range all[path].Deps {
+			for _, banned := range []string{module + "/internal/stack", module + "/internal/demo", module + "/cmd", "github.com/stretchr/"} {
+				require.False(t, strings.HasPrefix(dep, banned), "%s depends on %s", path, dep)
+			}
+		}
+	}
+}
+
+func local(path string) (name string, ours bool) {
+	if path == module {
+		return "", true
+	}
+	return strings.CutPrefix(path, module+"/")
+}
+
+// list returns the module's packages by their path inside it.
+func list(t *testing.T) map[string]pkg {
+	t.Helper()
+	out, err := exec.Command("go", "list", "-json=ImportPath,Imports,Deps,Standard", module+"/...").Output()
+	require.NoError(t, err)
+	all := map[string]pkg{}
+	for d := json.NewDecoder(strings.NewReader(string(out))); ; {
+		var p pkg
+		err := d.Decode(&p)
+		if errors.Is(err, io.EOF) {
+			return all
+		}
+		require.NoError(t, err)
+		name, _ := local(p.ImportPath)
+		all[name] = p
+	}
+}
