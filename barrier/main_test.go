@@ -13,6 +13,7 @@ import (
 	"go.uber.org/goleak"
 	"gorm.io/driver/postgres"
 	"gorm.io/gorm"
+	"gorm.io/gorm/logger"
 
 	holdfast "github.com/holdfastmq/holdfast"
 	"github.com/holdfastmq/holdfast/barrier"
@@ -20,7 +21,10 @@ import (
 
 const group = "orders"
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	// gorm's cache of prepared statements never ends its goroutine.
+	goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction("gorm.io/gorm/internal/lru.NewLRU[...].func1"))
+}
 
 var dbSeq atomic.Int64
 
@@ -46,6 +50,9 @@ func open(t *testing.T, url string, cfg *gorm.Config) *gorm.DB {
 	t.Helper()
 	if cfg == nil {
 		cfg = &gorm.Config{}
+	}
+	if cfg.Logger == nil {
+		cfg.Logger = logger.Discard
 	}
 	db, err := gorm.Open(postgres.Open(url), cfg)
 	require.NoError(t, err)

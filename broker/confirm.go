@@ -376,7 +376,7 @@ func (s *session) reason() *amqp.Error {
 var messageSize = regexp.MustCompile(`message size (\d+) is larger than configured max size (\d+)`)
 
 // lost says why the channel was lost, nil if it was not, and whether r itself
-// was the reason: RabbitMQ closes the channel over a message that is too large.
+// was the reason.
 func (s *session) lost(r *request) (lost, tooLarge error) {
 	if !s.ch.IsClosed() {
 		return nil, nil
@@ -385,6 +385,13 @@ func (s *session) lost(r *request) (lost, tooLarge error) {
 	case <-s.closed:
 	case <-time.After(time.Second): // being closed right now: the reason is not worth more
 	}
+	return s.tooLarge(r)
+}
+
+// tooLarge is the reason why the channel was lost, and an error for r if it was
+// r's size: RabbitMQ closes the channel over a message that is too large, which
+// costs its neighbours only another try.
+func (s *session) tooLarge(r *request) (lost, tooLarge error) {
 	e := s.reason()
 	if e == nil {
 		return amqp.ErrClosed, nil

@@ -63,8 +63,8 @@
 //	holdfast-topic     the topic
 //	holdfast-key       the business key, if there is one
 //
-// A header that a user calls CC or BCC is written as holdfast-user-CC or
-// holdfast-user-BCC, since RabbitMQ would act on it, and read back as it was.
+// A header that a user calls CC or BCC is written as holdfast-header-CC or
+// holdfast-header-BCC, since RabbitMQ would act on it, and read back as it was.
 // A message of a foreign publisher needs a message-id; the rest is optional.
 //
 // A dead letter has the body, properties and headers of the delivery, and

@@ -22,7 +22,7 @@ const (
 	headerGroup    = "holdfast-group"
 	headerKey      = "holdfast-key"
 	headerTopic    = "holdfast-topic"
-	headerUser     = "holdfast-user-" // begins the name of a header that AMQP would act on
+	headerUser     = "holdfast-header-" // begins the name of a header that AMQP would act on
 	kindHalf       = "half"
 	kindOp         = "op"
 	version        = "1"
@@ -274,10 +274,11 @@ func plain(v any) any {
 	return headerText(v)
 }
 
-// clip shortens s to at most n bytes, at a character's boundary.
+// clip shortens s to at most n bytes, at a character's boundary, and marks that.
 func clip(s string, n int) string {
+	const mark = "…"
 	if len(s) <= n {
 		return s
 	}
-	return strings.ToValidUTF8(s[:n], "") + "…"
+	return strings.ToValidUTF8(s[:n-len(mark)], "") + mark
 }
