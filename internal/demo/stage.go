@@ -83,7 +83,7 @@ func newStage(ctx context.Context, out io.Writer, st *stack.Stack) (s *stage, er
 func (s *stage) build(ctx context.Context) error {
 	s.say("building examples/orderpayment and cmd/holdfast")
 	cmd := exec.CommandContext(ctx, "go", "build", "-o", s.dir,
-		"github.com/holdfastmq/holdfast/examples/orderpayment")
+		"github.com/holdfastmq/holdfast/examples/orderpayment", "github.com/holdfastmq/holdfast/cmd/holdfast")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("build the example (the demo runs inside Holdfast's repository): %w: %s", err, out)
 	}

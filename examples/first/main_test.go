@@ -1,0 +1,39 @@
+package main
+
+import (
+	"context"
+	"os"
+	"os/exec"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/holdfastmq/holdfast/internal/stack/stacktest"
+)
+
+func TestMain(m *testing.M) { os.Exit(stacktest.Main(m)) }
+
+// TestFirstProgram runs the program as a reader of the README would.
+func TestFirstProgram(t *testing.T) {
+	s := stacktest.Shared(t)
+	cmd := exec.CommandContext(context.Background(), "go", "run", ".")
+	cmd.Env = append(os.Environ(), s.Env()...)
+	cmd.Env = append(cmd.Env, "DATABASE_URL="+stacktest.Database(t, s))
+	var stderr strings.Builder
+	cmd.Stderr = &stderr
+	out, err := cmd.Output()
+	require.NoError(t, err, stderr.String())
+	require.Regexp(t, `^commit\ncharged 4200 for [0-9a-f-]{36}\n$`, string(out))
+}
+
+// TestREADMEShowsTheProgram keeps the README's copy the same.
+func TestREADMEShowsTheProgram(t *testing.T) {
+	readme, err := os.ReadFile("../../README.md")
+	require.NoError(t, err)
+	program, err := os.ReadFile("main.go")
+	require.NoError(t, err)
+	_, code, found := strings.Cut(string(program), "package main\n")
+	require.True(t, found)
+	require.Contains(t, string(readme), "package main\n"+code, "copy examples/first/main.go into the README")
+}

@@ -1,0 +1,143 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"io"
+	"os"
+	"time"
+
+	"github.com/spf13/cobra"
+)
+
+// The exit statuses.
+const (
+	exitOK    = 0
+	exitError = 1
+	exitUsage = 2
+)
+
+// Surroundings are what a command reads from and writes to.
+type Surroundings struct {
+	// In, Out and Err are the standard input, output and error.
+	In       io.Reader
+	Out, Err io.Writer
+	// Environ is the environment, as "NAME=value".
+	Environ []string
+	// Now is the clock, and its location the time zone of what is printed.
+	Now func() time.Time
+}
+
+// Process returns the surroundings of this process.
+func Process() Surroundings {
+	return Surroundings{In: os.Stdin, Out: os.Stdout, Err: os.Stderr, Environ: os.Environ(), Now: time.Now}
+}
+
+// app is one run of the program.
+type app struct {
+	Surroundings
+	config
+	began bool // the arguments are right, and the command itself has begun
+}
+
+// Main runs the program with args, which do not include its name, and returns
+// the exit status. It returns when ctx is done at the latest, once what it
+// started is stopped.
+func Main(ctx context.Context, args []string, s Surroundings) int {
+	a := &app{Surroundings: s}
+	root := newRootCommand(a)
+	root.SetArgs(args)
+	root.SetIn(s.In)
+	root.SetOut(s.Out)
+	root.SetErr(s.Err)
+	err := a.readEnvironment()
+	if err == nil {
+		err = root.ExecuteContext(ctx)
+	}
+	return a.exit(root, err)
+}
+
+// exit prints err and returns the exit status.
+func (a *app) exit(root *cobra.Command, err error) int {
+	var status statusError
+	switch {
+	case err == nil:
+		return exitOK
+	case errors.As(err, &status):
+		return int(status)
+	}
+	printError(a.Err, err)
+	var usage usageError
+	if !a.began || errors.As(err, &usage) {
+		printf(a.Err, "Run '%s --help' for usage.\n", root.Name())
+		return exitUsage
+	}
+	return exitError
+}
+
+func newRootCommand(a *app) *cobra.Command {
+	root := &cobra.Command{
+		Use:   "holdfast",
+		Short: "Transactional messages for RabbitMQ, coordinated by Temporal",
+		Long: `holdfast starts a private stack to develop against, checks an installation,
+and shows and settles transactions.
+
+Environment:
+  AMQP_URL              RabbitMQ, amqp://user:password@host:5672/vhost
+  DATABASE_URL          PostgreSQL, postgres://user:password@host:5432/database
+  TEMPORAL_ADDRESS, TEMPORAL_NAMESPACE, TEMPORAL_API_KEY, TEMPORAL_TLS_…
+                        Temporal, as for its own tools
+  HOLDFAST_PREFIX       as --prefix
+  HOLDFAST_TIMEOUT      as --timeout
+  HOLDFAST_TEMPORAL_UI  base of the links to Temporal's web UI, http://localhost:8233
+  NO_COLOR              no colours, also on a terminal
+
+Errors go to the standard error. The exit status is 0, 1 for an error, 2 for a
+wrong usage.`,
+		Example:       "  holdfast dev -- go run ./cmd/shop\n  holdfast doctor --group orders\n  holdfast tx list --state parked",
+		SilenceErrors: true,
+		SilenceUsage:  true,
+		Args:          cobra.NoArgs,
+	}
+	root.CompletionOptions.HiddenDefaultCmd = true
+	flags := root.PersistentFlags()
+	flags.StringVar(&a.prefixFlag, "prefix", "", "prefix of all queues and task queues (default $HOLDFAST_PREFIX, or holdfast)")
+	flags.DurationVar(&a.timeoutFlag, "timeout", 0, "how long the command may take (default $HOLDFAST_TIMEOUT, or 30s; doctor: 10s)")
+	root.PersistentPreRunE = func(*cobra.Command, []string) error { return a.readFlags() }
+	root.AddCommand(
+		newDemoCommand(a),
+		newDevCommand(a),
+		newDoctorCommand(a),
+		newMigrateCommand(a),
+		newTxCommand(a),
+		newVersionCommand(a),
+	)
+	a.noteBegin(root)
+	return root
+}
+
+// noteBegin makes every command below c note that its arguments were right: an
+// error before that is a wrong usage.
+func (a *app) noteBegin(c *cobra.Command) {
+	for _, sub := range c.Commands() {
+		a.noteBegin(sub)
+	}
+	if run := c.RunE; run != nil {
+		c.RunE = func(cmd *cobra.Command, args []string) error {
+			a.began = true
+			return run(cmd, args)
+		}
+	}
+}
+
+// bounded gives ctx the command's time limit, or otherwise, if neither the flag
+// nor the environment sets one.
+func (a *app) bounded(ctx context.Context, otherwise time.Duration) (context.Context, context.CancelFunc) {
+	if a.Timeout > 0 {
+		otherwise = a.Timeout
+	}
+	return context.WithTimeout(ctx, otherwise)
+}
+
+// defaultTimeout is how long a command that asks Temporal or a database may take.
+const defaultTimeout = 30 * time.Second

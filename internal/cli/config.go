@@ -1,0 +1,67 @@
+package cli
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/caarlos0/env/v11"
+
+	holdfast "github.com/holdfastmq/holdfast"
+)
+
+// config is what the environment says, and then the global flags. Temporal's own
+// part is read by its SDK.
+type config struct {
+	AMQPURL     string        `env:"AMQP_URL"`
+	DatabaseURL string        `env:"DATABASE_URL"`
+	Prefix      string        `env:"HOLDFAST_PREFIX" envDefault:"holdfast"`
+	Timeout     time.Duration `env:"HOLDFAST_TIMEOUT"`
+	UI          string        `env:"HOLDFAST_TEMPORAL_UI"`
+	User        string        `env:"USER"`
+	NoColor     string        `env:"NO_COLOR"`
+	Term        string        `env:"TERM"`
+
+	prefixFlag  string
+	timeoutFlag time.Duration
+}
+
+// readEnvironment fills the config.
+func (a *app) readEnvironment() error {
+	if err := env.ParseWithOptions(&a.config, env.Options{Environment: env.ToMap(a.Environ)}); err != nil {
+		return usageError{fmt.Errorf("the environment: %w", err)}
+	}
+	return nil
+}
+
+// readFlags lets the global flags overrule the environment.
+func (a *app) readFlags() error {
+	if a.prefixFlag != "" {
+		a.Prefix = a.prefixFlag
+	}
+	if a.timeoutFlag != 0 {
+		a.Timeout = a.timeoutFlag
+	}
+	if a.Timeout < 0 {
+		return usageError{fmt.Errorf("the timeout %v is negative", a.Timeout)}
+	}
+	if err := holdfast.ValidateName("prefix", a.Prefix); err != nil {
+		return usageError{err}
+	}
+	return nil
+}
+
+// environment is an environment as envconfig looks things up in it.
+type environment []string
+
+func (e environment) Environ() []string { return e }
+
+// LookupEnv returns the last value, as a process would see it.
+func (e environment) LookupEnv(name string) (value string, ok bool) {
+	for _, entry := range e {
+		if v, found := strings.CutPrefix(entry, name+"="); found {
+			value, ok = v, true
+		}
+	}
+	return value, ok
+}

@@ -1,0 +1,66 @@
+package cli
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"os/signal"
+	"syscall"
+)
+
+// signalsToForward returns the signals that end programs, until stop. The
+// process itself no longer dies of them, not even of a second one.
+func signalsToForward() (signals <-chan os.Signal, stop func()) {
+	c := make(chan os.Signal, 8)
+	signal.Notify(c, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
+	return c, func() { signal.Stop(c) }
+}
+
+// runCommand runs a command with env in addition to the environment, passes
+// signals on to it, and returns its exit status.
+func (a *app) runCommand(command, env []string, signals <-chan os.Signal) error {
+	cmd := exec.Command(command[0], command[1:]...)
+	cmd.Env = append(append([]string(nil), a.Environ...), env...)
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = a.In, a.Out, a.Err
+	if err := cmd.Start(); err != nil {
+		return withRemedy(fmt.Errorf("run the command: %w", err), "give a program and its arguments after --")
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- cmd.Wait() }()
+	for {
+		select {
+		case s := <-signals:
+			// A terminal has sent Ctrl-C to the command too; twice would often mean
+			// "do not clean up".
+			if s != os.Interrupt || !isTerminal(a.In) {
+				_ = cmd.Process.Signal(s) // it may have ended meanwhile
+			}
+		case err := <-ended:
+			return exitStatus(err)
+		}
+	}
+}
+
+// exitStatus makes the end of a command this program's, as a shell does.
+func exitStatus(err error) error {
+	var exit *exec.ExitError
+	if !errors.As(err, &exit) {
+		return err
+	}
+	if status, ok := exit.Sys().(syscall.WaitStatus); ok && status.Signaled() {
+		return statusError(128 + int(status.Signal()))
+	}
+	return statusError(exit.ExitCode())
+}
+
+// isTerminal says whether a stream is a terminal, or at least a character
+// device.
+func isTerminal(stream any) bool {
+	f, ok := stream.(*os.File)
+	if !ok {
+		return false
+	}
+	info, err := f.Stat()
+	return err == nil && info.Mode()&os.ModeCharDevice != 0
+}

@@ -1,0 +1,23 @@
+// Package cli holds the commands of the program holdfast.
+//
+// A command reads its configuration from the environment and its flags, asks
+// RabbitMQ, PostgreSQL or Temporal, and writes a table, or JSON where --json is
+// given, to the standard output. Errors go to the standard error, with what to
+// do about them. The exit status is 0, 1 for an error, 2 for a wrong usage.
+//
+//	cli.go      Main, the root command, exit statuses
+//	config.go   what the environment says
+//	errors.go   errors with a remedy, and how they are printed
+//	connect.go  connections to Temporal and PostgreSQL
+//	print.go    tables, colours, JSON
+//
+//	dev.go      holdfast dev: the private stack; devrun.go: a command inside it
+//	migrate.go  holdfast migrate
+//	doctor.go   holdfast doctor; doctor_*.go: the checks of each part
+//	version.go  holdfast version
+//
+//	tx.go       holdfast tx; txlist.go, txshow.go, txact.go, txstart.go: below it
+//	query.go    what to ask Temporal's visibility store for: pure
+//	find.go     which workflow an ID, or a business key, means
+//	history.go  a workflow's history as readable steps: pure
+package cli

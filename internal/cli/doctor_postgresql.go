@@ -1,0 +1,67 @@
+package cli
+
+import (
+	"context"
+	"strings"
+
+	"gorm.io/gorm"
+
+	"github.com/holdfastmq/holdfast/barrier"
+)
+
+// oldestPostgreSQL is the oldest version that Holdfast works with.
+const oldestPostgreSQL = 12
+
+func (a *app) examinePostgreSQL(ctx context.Context, _ examination) []finding {
+	f := findings{part: "PostgreSQL"}
+	db, closeDB, err := a.database()
+	if err != nil {
+		f.unreached(err, "set DATABASE_URL; --skip postgresql if nothing uses a database")
+		return f.all
+	}
+	defer closeDB()
+	current, latest, err := barrier.Status(ctx, db)
+	if err != nil {
+		f.unreached(err, "see that it runs, and check DATABASE_URL")
+		return f.all
+	}
+	f.ok("connection", "reached")
+	f.postgresVersion(ctx, db)
+	switch {
+	case current == 0:
+		f.add(levelProblem, "tables", "run `holdfast migrate`, and see that the tables' schema is in the search_path", "Holdfast's tables are not there")
+	case current < latest:
+		f.add(levelProblem, "tables", "run `holdfast migrate`", "at version %d, this program needs %d", current, latest)
+	case current > latest:
+		f.add(levelWarning, "tables", "use a newer program", "at version %d, newer than this program's %d", current, latest)
+	default:
+		f.ok("tables", "at version %d: up to date", current)
+	}
+	return f.all
+}
+
+func (f *findings) postgresVersion(ctx context.Context, db *gorm.DB) {
+	var row struct {
+		Num     int
+		Version string
+	}
+	err := db.WithContext(ctx).Raw("SELECT current_setting('server_version_num')::int AS num, current_setting('server_version') AS version").Scan(&row).Error
+	switch {
+	case err != nil:
+		f.add(levelWarning, "version", "", "unknown: %s", text(err))
+	case row.Num/10000 < oldestPostgreSQL:
+		f.add(levelProblem, "version", "upgrade to PostgreSQL 12 or later", "%s", row.Version)
+	default:
+		f.ok("version", "%s", strings.Fields(row.Version + " ")[0])
+	}
+}
+
+// unreached adds the problem that a part cannot be reached. An error that knows
+// its own remedy keeps it.
+func (f *findings) unreached(err error, remedy string) {
+	detail, own := splitRemedy(err)
+	if own != "" {
+		remedy = own
+	}
+	f.add(levelProblem, "connection", remedy, "%s", detail)
+}

@@ -1,0 +1,140 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+
+	"github.com/holdfastmq/holdfast/broker"
+)
+
+// manyWaiting is how many messages in a queue are worth a warning.
+const manyWaiting = 10_000
+
+func (a *app) examineRabbitMQ(ctx context.Context, e examination) []finding {
+	f := findings{part: "RabbitMQ"}
+	if a.AMQPURL == "" {
+		f.unreached(errors.New("no address"), "set AMQP_URL, for example to amqp://user:password@host:5672/vhost")
+		return f.all
+	}
+	b, err := broker.Open(ctx, broker.Options{URL: a.AMQPURL, Prefix: a.Prefix, Name: "holdfast doctor"})
+	if err != nil {
+		f.unreached(err, "see that it runs, and check AMQP_URL")
+		return f.all
+	}
+	defer func() { _ = b.Close(ctx) }() // nothing was published
+	queues := []string{b.DeadQueue()}
+	for _, g := range e.groups {
+		queues = append(queues, b.HalfQueue(g))
+	}
+	for _, c := range e.consumers {
+		queues = append(queues, b.ConsumerQueue(c))
+	}
+	info, err := b.Inspect(ctx, queues...)
+	if err != nil {
+		f.unreached(err, "see that this user may read what begins with "+a.Prefix)
+		return f.all
+	}
+	f.ok("connection", "reached at %s", info.Where)
+	f.rabbitVersion(info)
+	if info.Blocked != "" {
+		f.add(levelProblem, "alarms", "free memory or disk on the server, or raise its limits", "publishers are blocked: %s", info.Blocked)
+	}
+	f.topology(info, b.TopicsExchange(), len(e.groups)+len(e.consumers) > 0)
+	f.dead(info.Queues[0])
+	for i, g := range e.groups {
+		f.halfQueue(g, info.Queues[1+i])
+	}
+	for i, c := range e.consumers {
+		f.consumerQueue(c, info.Queues[1+len(e.groups)+i])
+	}
+	return f.all
+}
+
+// rabbitVersion checks that the version is one that Holdfast is tested with.
+func (f *findings) rabbitVersion(info broker.Info) {
+	name := strings.TrimSpace(info.Product + " " + info.Version)
+	major, minor, ok := majorMinor(info.Version)
+	switch {
+	case !ok:
+		f.add(levelWarning, "version", "use RabbitMQ 3.10 to 4.3", "%s: unknown", name)
+	case major < 3 || major == 3 && minor < 10:
+		f.add(levelProblem, "version", "upgrade to RabbitMQ 3.10 or later", "%s is too old", name)
+	case major > 4 || major == 4 && minor > 3:
+		f.add(levelWarning, "version", "use RabbitMQ 3.10 to 4.3", "%s is newer than what Holdfast is tested with", name)
+	default:
+		f.ok("version", "%s", name)
+	}
+}
+
+// majorMinor reads the beginning of a version such as 3.10.8.
+func majorMinor(version string) (major, minor int, ok bool) {
+	fields := strings.SplitN(strings.TrimPrefix(version, "v"), ".", 3)
+	if len(fields) < 2 {
+		return 0, 0, false
+	}
+	major, err := strconv.Atoi(fields[0])
+	if err != nil {
+		return 0, 0, false
+	}
+	digits := strings.IndexFunc(fields[1]+" ", func(r rune) bool { return r < '0' || r > '9' })
+	minor, err = strconv.Atoi(fields[1][:digits])
+	return major, minor, err == nil
+}
+
+// topology checks what every group needs. Before the first group has started,
+// that it is not there is as it should be.
+func (f *findings) topology(info broker.Info, exchange string, expected bool) {
+	switch {
+	case info.Topics:
+		f.ok("exchange", "%s is there", exchange)
+	case expected:
+		f.add(levelProblem, "exchange", "start a process that uses Holdfast: it makes it; check --prefix", "%s is not there", exchange)
+	default:
+		f.add(levelWarning, "exchange", "the first process that uses Holdfast makes it; check --prefix", "%s is not there yet", exchange)
+	}
+}
+
+func (f *findings) dead(q broker.QueueInfo) {
+	switch {
+	case !q.Exists:
+		f.ok("dead letters", "none (%s is not there yet)", q.Name)
+	case q.Messages > 0:
+		f.add(levelWarning, "dead letters", "look at them in RabbitMQ's management UI: each says why in the header holdfast-reason",
+			"%d wait in %s", q.Messages, q.Name)
+	default:
+		f.ok("dead letters", "none")
+	}
+}
+
+func (f *findings) halfQueue(group string, q broker.QueueInfo) {
+	check := "group " + group
+	switch {
+	case !q.Exists:
+		f.add(levelProblem, check, "start a process of the group; check its name and --prefix", "its half queue %s is not there", q.Name)
+	case q.Consumers == 0:
+		f.add(levelProblem, check, "start a process of the group", "no Keeper reads %s: no process of the group runs; %s", q.Name, waiting(q))
+	case q.Messages > manyWaiting:
+		f.add(levelWarning, check, "see whether its processes have enough CPU, and whether Temporal takes hand-overs", "the Keeper lags behind: %s", waiting(q))
+	default:
+		f.ok(check, "%s: %s, %s", q.Name, waiting(q), plural(q.Consumers, "Keeper"))
+	}
+}
+
+func (f *findings) consumerQueue(name string, q broker.QueueInfo) {
+	check := "consumer " + name
+	switch {
+	case !q.Exists:
+		f.add(levelProblem, check, "start a process of the consumer; check its name and --prefix", "its queue %s is not there", q.Name)
+	case q.Consumers == 0:
+		f.add(levelProblem, check, "start a process of the consumer", "nobody reads %s: %s", q.Name, waiting(q))
+	case q.Messages > manyWaiting:
+		f.add(levelWarning, check, "start more processes of the consumer, or raise its concurrency", "it lags behind: %s", waiting(q))
+	default:
+		f.ok(check, "%s: %s, %d reading", q.Name, waiting(q), q.Consumers)
+	}
+}
+
+func waiting(q broker.QueueInfo) string { return fmt.Sprintf("%d waiting", q.Messages) }

@@ -1,0 +1,311 @@
+package cli
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	commonpb "go.temporal.io/api/common/v1"
+	enumspb "go.temporal.io/api/enums/v1"
+	failurepb "go.temporal.io/api/failure/v1"
+	historypb "go.temporal.io/api/history/v1"
+	"go.temporal.io/sdk/converter"
+
+	holdfast "github.com/holdfastmq/holdfast"
+	"github.com/holdfastmq/holdfast/activities"
+	"github.com/holdfastmq/holdfast/workflows"
+)
+
+// step is one line of a workflow's history, as people read it.
+type step struct {
+	At time.Time `json:"at"`
+	// Kind is workflow, local-activity, activity, timer, update, signal or
+	// workflow-task.
+	Kind string `json:"kind"`
+	// Name is the activity's, the Update's or the signal's.
+	Name string `json:"name,omitempty"`
+	// Summary says what it is for.
+	Summary string `json:"summary,omitempty"`
+	// Result says how it ended; empty while it has not.
+	Result string `json:"result,omitempty"`
+}
+
+// story is what a history tells.
+type story struct {
+	steps []step
+	// messages are the transactions' messages by transaction, as they are to be
+	// delivered.
+	messages map[string][]holdfast.Message
+	order    []string // the transactions, as the input lists them
+	group    string
+}
+
+// reader reads a history event by event.
+type reader struct {
+	story
+	data    converter.DataConverter
+	pending map[int64]int // the step that an event began, by event ID
+}
+
+// readHistory turns a history into a story. What it cannot decode, it leaves
+// out.
+func readHistory(events []*historypb.HistoryEvent, data converter.DataConverter) story {
+	r := &reader{story: story{messages: map[string][]holdfast.Message{}}, data: data, pending: map[int64]int{}}
+	for _, e := range events {
+		r.event(e)
+	}
+	return r.story
+}
+
+// begin adds a step that later events of its ID complete.
+func (r *reader) begin(e *historypb.HistoryEvent, kind, name, summary string) {
+	if s := r.summary(e); s != "" {
+		summary = s
+	}
+	r.pending[e.GetEventId()] = len(r.steps)
+	r.steps = append(r.steps, step{At: e.GetEventTime().AsTime(), Kind: kind, Name: name, Summary: summary})
+}
+
+// add adds a step that is complete.
+func (r *reader) add(e *historypb.HistoryEvent, kind, name, summary, result string) {
+	r.begin(e, kind, name, summary)
+	r.steps[len(r.steps)-1].Result = result
+}
+
+// end completes the step that the event id began.
+func (r *reader) end(id int64, result string) {
+	if i, ok := r.pending[id]; ok {
+		r.steps[i].Result = result
+	}
+}
+
+func (r *reader) summary(e *historypb.HistoryEvent) string {
+	var s string
+	if p := e.GetUserMetadata().GetSummary(); p != nil {
+		_ = r.data.FromPayload(p, &s)
+	}
+	return s
+}
+
+// decode reads the first payload into v, and reports whether it could.
+func (r *reader) decode(p *commonpb.Payloads, v any) bool {
+	return len(p.GetPayloads()) > 0 && r.data.FromPayload(p.GetPayloads()[0], v) == nil
+}
+
+func (r *reader) event(e *historypb.HistoryEvent) {
+	switch e.GetEventType() {
+	case enumspb.EVENT_TYPE_MARKER_RECORDED:
+		r.localActivity(e)
+	case enumspb.EVENT_TYPE_ACTIVITY_TASK_SCHEDULED, enumspb.EVENT_TYPE_ACTIVITY_TASK_STARTED, enumspb.EVENT_TYPE_ACTIVITY_TASK_COMPLETED,
+		enumspb.EVENT_TYPE_ACTIVITY_TASK_FAILED, enumspb.EVENT_TYPE_ACTIVITY_TASK_TIMED_OUT, enumspb.EVENT_TYPE_ACTIVITY_TASK_CANCELED:
+		r.activity(e)
+	case enumspb.EVENT_TYPE_TIMER_STARTED:
+		r.begin(e, "timer", age(e.GetTimerStartedEventAttributes().GetStartToFireTimeout().AsDuration()), "")
+	case enumspb.EVENT_TYPE_TIMER_FIRED:
+		r.end(e.GetTimerFiredEventAttributes().GetStartedEventId(), "fired")
+	case enumspb.EVENT_TYPE_TIMER_CANCELED:
+		r.end(e.GetTimerCanceledEventAttributes().GetStartedEventId(), "not needed any more")
+	case enumspb.EVENT_TYPE_WORKFLOW_EXECUTION_SIGNALED:
+		a := e.GetWorkflowExecutionSignaledEventAttributes()
+		r.add(e, "signal", a.GetSignalName(), r.asked(a.GetInput()), "")
+	case enumspb.EVENT_TYPE_WORKFLOW_EXECUTION_UPDATE_ACCEPTED:
+		in := e.GetWorkflowExecutionUpdateAcceptedEventAttributes().GetAcceptedRequest().GetInput()
+		r.begin(e, "update", in.GetName(), r.updateAsked(in.GetName(), in.GetArgs()))
+	case enumspb.EVENT_TYPE_WORKFLOW_EXECUTION_UPDATE_COMPLETED:
+		a := e.GetWorkflowExecutionUpdateCompletedEventAttributes()
+		r.end(a.GetAcceptedEventId(), r.updateResult(a.GetOutcome().GetSuccess(), a.GetOutcome().GetFailure()))
+	default:
+		r.workflow(e)
+	}
+}
+
+// workflow reads the events of the workflow itself.
+func (r *reader) workflow(e *historypb.HistoryEvent) {
+	switch e.GetEventType() {
+	case enumspb.EVENT_TYPE_WORKFLOW_EXECUTION_STARTED:
+		var in workflows.Input
+		if r.decode(e.GetWorkflowExecutionStartedEventAttributes().GetInput(), &in) {
+			r.input(in)
+		}
+		r.add(e, "workflow", "started", "", r.why(in))
+	case enumspb.EVENT_TYPE_WORKFLOW_EXECUTION_COMPLETED:
+		r.add(e, "workflow", "completed", "", "")
+	case enumspb.EVENT_TYPE_WORKFLOW_EXECUTION_FAILED:
+		r.add(e, "workflow", "failed", "", failureText(e.GetWorkflowExecutionFailedEventAttributes().GetFailure()))
+	case enumspb.EVENT_TYPE_WORKFLOW_EXECUTION_TIMED_OUT:
+		r.add(e, "workflow", "timed out", "", "")
+	case enumspb.EVENT_TYPE_WORKFLOW_EXECUTION_CANCELED:
+		r.add(e, "workflow", "canceled", "", "")
+	case enumspb.EVENT_TYPE_WORKFLOW_EXECUTION_CANCEL_REQUESTED:
+		a := e.GetWorkflowExecutionCancelRequestedEventAttributes()
+		r.add(e, "workflow", "asked to cancel", a.GetCause(), "by "+orDash(a.GetIdentity()))
+	case enumspb.EVENT_TYPE_WORKFLOW_EXECUTION_TERMINATED:
+		a := e.GetWorkflowExecutionTerminatedEventAttributes()
+		r.add(e, "workflow", "terminated", a.GetReason(), "by "+orDash(a.GetIdentity()))
+	case enumspb.EVENT_TYPE_WORKFLOW_TASK_FAILED:
+		a := e.GetWorkflowTaskFailedEventAttributes()
+		if a.GetCause() != enumspb.WORKFLOW_TASK_FAILED_CAUSE_UNHANDLED_COMMAND { // something arrived meanwhile: usual
+			r.add(e, "workflow-task", "failed", a.GetCause().String(), failureText(a.GetFailure()))
+		}
+	case enumspb.EVENT_TYPE_WORKFLOW_TASK_TIMED_OUT:
+		r.add(e, "workflow-task", "timed out", "the process that had it did not answer", "given to another one")
+	}
+}
+
+func (r *reader) input(in workflows.Input) {
+	r.group = in.Group
+	for _, tx := range in.Transactions {
+		r.order = append(r.order, tx.ID)
+		r.messages[tx.ID] = tx.Messages
+	}
+}
+
+func (r *reader) why(in workflows.Input) string {
+	for _, tx := range in.Transactions {
+		if tx.Why != "" {
+			return tx.Why
+		}
+	}
+	return ""
+}
+
+// localActivity reads the marker of a local activity. Its event is as late as
+// the end of the workflow task; the marker itself knows better.
+func (r *reader) localActivity(e *historypb.HistoryEvent) {
+	a := e.GetMarkerRecordedEventAttributes()
+	if a.GetMarkerName() != "LocalActivity" {
+		return
+	}
+	var marker struct {
+		ActivityType string
+		ReplayTime   time.Time
+	}
+	r.decode(a.GetDetails()["data"], &marker)
+	result := failureText(a.GetFailure())
+	if a.GetFailure() == nil {
+		result = r.stepResult(marker.ActivityType, a.GetDetails()["result"])
+	}
+	r.add(e, "local-activity", marker.ActivityType, "", result)
+	if !marker.ReplayTime.IsZero() {
+		r.steps[len(r.steps)-1].At = marker.ReplayTime
+	}
+}
+
+// stepResult is how the steps on several transactions ended.
+func (r *reader) stepResult(name string, result *commonpb.Payloads) string {
+	var said []string
+	if name == activities.LocalTransaction {
+		var locals []activities.LocalResult
+		r.decode(result, &locals)
+		for _, l := range locals {
+			said = append(said, r.localResult(l))
+		}
+	} else {
+		var steps []activities.StepResult
+		r.decode(result, &steps)
+		for _, s := range steps {
+			if s.Error != "" {
+				said = append(said, "failed: "+s.Error)
+			}
+		}
+	}
+	if len(said) == 0 {
+		return "ok"
+	}
+	return strings.Join(said, "; ")
+}
+
+// localResult reads the answer about one local transaction, with the messages
+// that it changed.
+func (r *reader) localResult(l activities.LocalResult) string {
+	if len(l.Messages) > 0 {
+		r.messages[l.ID] = l.Messages
+	}
+	s := l.Resolution.String()
+	if l.Elsewhere {
+		s = "not in this process"
+	}
+	if l.Error != "" {
+		s += ": " + l.Error
+	}
+	return s
+}
+
+func (r *reader) activity(e *historypb.HistoryEvent) {
+	switch e.GetEventType() {
+	case enumspb.EVENT_TYPE_ACTIVITY_TASK_SCHEDULED:
+		r.begin(e, "activity", e.GetActivityTaskScheduledEventAttributes().GetActivityType().GetName(), "")
+	case enumspb.EVENT_TYPE_ACTIVITY_TASK_STARTED:
+		a := e.GetActivityTaskStartedEventAttributes()
+		if i, ok := r.pending[a.GetScheduledEventId()]; ok && a.GetAttempt() > 1 {
+			r.steps[i].Summary += fmt.Sprintf(" (attempt %d; before: %s)", a.GetAttempt(), failureText(a.GetLastFailure()))
+		}
+	case enumspb.EVENT_TYPE_ACTIVITY_TASK_COMPLETED:
+		a := e.GetActivityTaskCompletedEventAttributes()
+		var local activities.LocalResult
+		result := "ok"
+		if r.decode(a.GetResult(), &local) && local.ID != "" {
+			result = r.localResult(local)
+		}
+		r.end(a.GetScheduledEventId(), result)
+	case enumspb.EVENT_TYPE_ACTIVITY_TASK_FAILED:
+		a := e.GetActivityTaskFailedEventAttributes()
+		r.end(a.GetScheduledEventId(), "failed: "+failureText(a.GetFailure()))
+	case enumspb.EVENT_TYPE_ACTIVITY_TASK_TIMED_OUT:
+		a := e.GetActivityTaskTimedOutEventAttributes()
+		r.end(a.GetScheduledEventId(), "timed out: "+failureText(a.GetFailure()))
+	case enumspb.EVENT_TYPE_ACTIVITY_TASK_CANCELED:
+		r.end(e.GetActivityTaskCanceledEventAttributes().GetScheduledEventId(), "canceled")
+	}
+}
+
+// asked reads what an operator asks for.
+func (r *reader) asked(args *commonpb.Payloads) string {
+	var req workflows.Request
+	if !r.decode(args, &req) {
+		return ""
+	}
+	s := req.Operator + ": " + req.Reason
+	if req.Force {
+		s += " (forced)"
+	}
+	return s
+}
+
+func (r *reader) updateAsked(name string, args *commonpb.Payloads) string {
+	switch name {
+	case workflows.UpdateStored:
+		return "the application waits until the half message is stored"
+	case workflows.UpdateConfirm:
+		var c workflows.Confirmation
+		r.decode(args, &c)
+		if len(c.Messages) > 0 {
+			r.messages[c.Tx] = c.Messages
+		}
+		return "the application's second confirmation: " + c.Resolution.String()
+	}
+	return r.asked(args)
+}
+
+func (r *reader) updateResult(success *commonpb.Payloads, failure *failurepb.Failure) string {
+	if failure != nil {
+		return "refused: " + failureText(failure)
+	}
+	var m workflows.MemberStatus
+	if r.decode(success, &m) {
+		return string(m.State)
+	}
+	return "ok"
+}
+
+// failureText is a failure with its innermost cause.
+func failureText(f *failurepb.Failure) string {
+	if f == nil {
+		return ""
+	}
+	s := strings.ReplaceAll(f.GetMessage(), "holdfast: ", "")
+	if cause := failureText(f.GetCause()); cause != "" && cause != s {
+		s += ": " + cause
+	}
+	return s
+}

@@ -1,0 +1,91 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/spf13/cobra"
+	"gorm.io/gorm"
+
+	"github.com/holdfastmq/holdfast/barrier"
+)
+
+// migration is what `holdfast migrate --json` writes.
+type migration struct {
+	From   int64 `json:"from"`
+	To     int64 `json:"to"`
+	Latest int64 `json:"latest"`
+}
+
+func newMigrateCommand(a *app) *cobra.Command {
+	var url string
+	var status, asJSON bool
+	c := &cobra.Command{
+		Use:   "migrate",
+		Short: "Create Holdfast's tables, or bring them to this version",
+		Long: `Create Holdfast's tables in the first schema of the database's search_path, or
+bring them to this program's version. It may be run again, and by several at
+once; the applications' own tables are not touched.
+
+JSON: from and to (versions before and after), latest (this program's version).`,
+		Example: "  holdfast migrate --database-url postgres://shop:secret@localhost/shop\n  holdfast migrate --status",
+		Args:    cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if url != "" {
+				a.DatabaseURL = url
+			}
+			db, closeDB, err := a.database()
+			if err != nil {
+				return err
+			}
+			defer closeDB()
+			ctx, cancel := a.bounded(cmd.Context(), defaultTimeout)
+			defer cancel()
+			m, err := migrate(ctx, db, status)
+			if err != nil {
+				return err
+			}
+			if asJSON {
+				return printJSON(a.Out, m)
+			}
+			printf(a.Out, "%s\n", m.sentence())
+			return nil
+		},
+	}
+	c.Flags().StringVar(&url, "database-url", "", "the database (default $DATABASE_URL)")
+	c.Flags().BoolVar(&status, "status", false, "only say which version the tables have")
+	c.Flags().BoolVar(&asJSON, "json", false, "write JSON")
+	return c
+}
+
+// migrate migrates, unless only the status is asked for.
+func migrate(ctx context.Context, db *gorm.DB, status bool) (migration, error) {
+	var m migration
+	var err error
+	if m.From, m.Latest, err = barrier.Status(ctx, db); err != nil {
+		return m, err
+	}
+	m.To = m.From
+	if status || m.From >= m.Latest {
+		return m, nil
+	}
+	if err := barrier.Migrate(ctx, db); err != nil {
+		return m, err
+	}
+	m.To, _, err = barrier.Status(ctx, db)
+	return m, err
+}
+
+func (m migration) sentence() string {
+	switch {
+	case m.To > m.Latest:
+		return fmt.Sprintf("The tables are at version %d, newer than this program's %d.", m.To, m.Latest)
+	case m.From != m.To:
+		return fmt.Sprintf("Migrated from version %d to %d.", m.From, m.To)
+	case m.To == m.Latest:
+		return fmt.Sprintf("The tables are at version %d: up to date.", m.To)
+	case m.To == 0:
+		return fmt.Sprintf("The tables are not there; this program needs version %d: run `holdfast migrate`.", m.Latest)
+	}
+	return fmt.Sprintf("The tables are at version %d, this program needs %d: run `holdfast migrate`.", m.To, m.Latest)
+}

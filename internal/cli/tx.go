@@ -1,0 +1,33 @@
+package cli
+
+import (
+	"github.com/spf13/cobra"
+)
+
+func newTxCommand(a *app) *cobra.Command {
+	c := &cobra.Command{
+		Use:   "tx",
+		Short: "List, show, start and settle transactions",
+		Long: `List, show, start and settle transactions.
+
+An ID is a transaction's ID, a workflow's ID (tx/GROUP/ID) or a business key. A
+transaction's ID alone says nothing of its group: without --group it is looked
+for in the groups of the 1000 latest transactions, and, if it is a UUIDv7, which
+holds its time, among the transactions of that time.
+
+States: running (also while its half message is being stored, or the application
+has yet to confirm), checking, delivering, parked; committed, rolled-back,
+refused (its half message was not stored); and failed, terminated, canceled,
+timed-out, where the workflow itself was ended from outside.`,
+		Example: "  holdfast tx list --state parked\n  holdfast tx show A-1007\n  holdfast tx commit 01927c4e-… --reason \"the bank says so\"",
+		Args:    cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return usagef("say what to do: list, show, start, commit, rollback or recheck")
+		},
+	}
+	c.AddCommand(newTxListCommand(a), newTxShowCommand(a), newTxStartCommand(a))
+	for _, act := range actions {
+		c.AddCommand(newTxActionCommand(a, act))
+	}
+	return c
+}

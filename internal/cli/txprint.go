@@ -1,0 +1,134 @@
+package cli
+
+import (
+	"fmt"
+	"io"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/holdfastmq/holdfast/workflows"
+)
+
+// printDetail writes a transaction for people to read.
+func printDetail(w io.Writer, d detail, now time.Time) error {
+	t := newTable(w)
+	field := func(name, value string) {
+		if value != "" {
+			t.row(name, value)
+		}
+	}
+	at := func(when time.Time) string {
+		return fmt.Sprintf("%s (%s ago)", when.In(now.Location()).Format(dateTime), age(now.Sub(when)))
+	}
+	field("transaction", orDash(d.Tx))
+	field("group", d.Group)
+	field("state", d.State)
+	field("unknown", d.Unknown)
+	for _, m := range d.Transactions {
+		if len(d.Transactions) == 1 {
+			member(field, m)
+		}
+	}
+	field("started", at(d.Started))
+	if d.Closed != nil {
+		field("closed", at(*d.Closed))
+	}
+	field("workflow", d.WorkflowID)
+	field("run", d.RunID)
+	field("ui", d.UI)
+	if err := t.flush(); err != nil {
+		return err
+	}
+	if len(d.Transactions) > 1 {
+		if err := printMembers(w, d.Transactions); err != nil {
+			return err
+		}
+	}
+	if err := printMessages(w, d.Messages); err != nil {
+		return err
+	}
+	return printSteps(w, d, now)
+}
+
+func member(field func(name, value string), m workflows.MemberStatus) {
+	field("resolution", m.Resolution.String())
+	field("reason", m.Reason)
+	field("decided by", m.Decided)
+	if m.Checks+m.Unreached > 0 {
+		field("check-backs", fmt.Sprintf("%d answered, %d not", m.Checks, m.Unreached))
+	}
+}
+
+func printMembers(w io.Writer, ms []workflows.MemberStatus) error {
+	printf(w, "\nTransactions\n")
+	t := newTable(w, "  TX", "STATE", "KEY", "REASON")
+	for _, m := range ms {
+		t.row("  "+m.ID, string(m.State), few(m.Keys), orDash(m.Reason))
+	}
+	return t.flush()
+}
+
+func printMessages(w io.Writer, ms []messageDetail) error {
+	if len(ms) == 0 {
+		return nil
+	}
+	printf(w, "\nMessages\n")
+	t := newTable(w, "  ID", "TOPIC", "KEY", "TYPE", "BYTES")
+	for _, m := range ms {
+		t.row("  "+m.ID, m.Topic, orDash(m.Key), orDash(m.ContentType), strconv.Itoa(m.Size))
+	}
+	if err := t.flush(); err != nil {
+		return err
+	}
+	for _, m := range ms {
+		switch {
+		case m.Text != "":
+			printf(w, "\nBody of %s\n%s\n", oneLine(m.ID), printable(m.Text))
+		case len(m.Base64) > 0:
+			printf(w, "\nBody of %s (binary: --json shows it)\n", oneLine(m.ID))
+		}
+	}
+	return nil
+}
+
+// printable is a text of several lines that cannot move the cursor.
+func printable(s string) string {
+	lines := strings.Split(s, "\n")
+	for i, l := range lines {
+		lines[i] = oneLine(l)
+	}
+	return strings.Join(lines, "\n")
+}
+
+func printSteps(w io.Writer, d detail, now time.Time) error {
+	printf(w, "\nSteps\n")
+	t := newTable(w, "  TIME", "STEP", "WHAT", "RESULT")
+	day := ""
+	for _, s := range d.Steps {
+		at := s.At.In(now.Location())
+		if today := at.Format("2006-01-02"); today != day {
+			day = today
+			t.row("  " + day)
+		}
+		t.row("  "+at.Format("15:04:05.000"), stepName(s), orDash(s.Summary), orDash(s.Result))
+	}
+	if err := t.flush(); err != nil {
+		return err
+	}
+	if d.Cut {
+		printf(w, "  … and more: Temporal's web UI shows them all\n")
+	}
+	return nil
+}
+
+// stepName names a step as the Temporal UI does.
+func stepName(s step) string {
+	switch s.Kind {
+	case "local-activity", "activity":
+		return s.Name
+	case "workflow-task":
+		return "workflow task " + s.Name
+	}
+	return s.Kind + " " + s.Name
+}

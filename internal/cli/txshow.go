@@ -1,0 +1,217 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/spf13/cobra"
+	enumspb "go.temporal.io/api/enums/v1"
+	historypb "go.temporal.io/api/history/v1"
+
+	holdfast "github.com/holdfastmq/holdfast"
+	"github.com/holdfastmq/holdfast/workflows"
+)
+
+// detail is what `holdfast tx show --json` writes.
+type detail struct {
+	row
+	// Transactions are where the workflow's transactions stand, if that can be
+	// known; Unknown says why it cannot.
+	Transactions []workflows.MemberStatus `json:"transactions,omitempty"`
+	Unknown      string                   `json:"unknown,omitempty"`
+	Messages     []messageDetail          `json:"messages"`
+	Steps        []step                   `json:"steps"`
+	Cut          bool                     `json:"steps_cut,omitempty"`
+	UI           string                   `json:"ui,omitempty"`
+}
+
+// messageDetail is a message, with its body only where that is asked for.
+type messageDetail struct {
+	ID          string            `json:"id"`
+	Topic       string            `json:"topic"`
+	Key         string            `json:"key,omitempty"`
+	ContentType string            `json:"content_type,omitempty"`
+	Headers     map[string]string `json:"headers,omitempty"`
+	Size        int               `json:"size"`
+	Text        string            `json:"text,omitempty"`
+	Base64      []byte            `json:"base64,omitempty"`
+}
+
+// Limits of what is read for one transaction.
+const (
+	eventLimit   = 5000
+	queryTimeout = 5 * time.Second
+)
+
+func newTxShowCommand(a *app) *cobra.Command {
+	var group, ui string
+	var body, asJSON bool
+	c := &cobra.Command{
+		Use:   "show ID",
+		Short: "Show where a transaction stands, and how it came there",
+		Long: `Show where a transaction stands, its messages, and the steps of its workflow's
+history. ID is a transaction's ID, a workflow's ID (tx/GROUP/ID) or a business
+key; for where an ID is looked for, see holdfast tx --help.
+
+JSON: tx, group, state, reason, topics, keys, started, closed, workflow_id,
+run_id; transactions (id, state, resolution, reason, decided, checks, unreached,
+topics, keys); unknown (why these are not known); messages (id, topic, key,
+content_type, headers, size, and with --body text or base64); steps (at, kind,
+name, summary, result); steps_cut (there are more); ui.`,
+		Example: "  holdfast tx show A-1007\n  holdfast tx show 01927c4e-6f0e-7cc3-98c4-dc0c0c07398f --group orders --body",
+		Args:    cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if ui != "" {
+				a.UI = ui
+			}
+			return a.withTemporal(cmd.Context(), func(ctx context.Context, t *temporalServer) error {
+				found, err := t.find(ctx, args[0], group)
+				if err != nil {
+					return err
+				}
+				d, err := t.detail(ctx, found, body)
+				if err != nil {
+					return err
+				}
+				d.UI = uiLink(a.UI, t.namespace, d.WorkflowID, d.RunID)
+				if asJSON {
+					return printJSON(a.Out, d)
+				}
+				return printDetail(a.Out, d, a.Now())
+			})
+		},
+	}
+	flags := c.Flags()
+	flags.StringVar(&group, "group", "", "the producer group, where ID is a transaction's")
+	flags.StringVar(&ui, "ui", "", "base of the link to Temporal's web UI (default $HOLDFAST_TEMPORAL_UI)")
+	flags.BoolVar(&body, "body", false, "show the messages' bodies")
+	flags.BoolVar(&asJSON, "json", false, "write JSON")
+	return c
+}
+
+// detail reads all that is known of a transaction's workflow.
+func (t *temporalServer) detail(ctx context.Context, of target, body bool) (detail, error) {
+	described, err := t.DescribeWorkflowExecution(ctx, of.workflowID, of.runID)
+	if err != nil {
+		return detail{}, fmt.Errorf("workflow %s: %w", of.workflowID, err)
+	}
+	info := described.GetWorkflowExecutionInfo()
+	if kind := info.GetType().GetName(); kind != workflows.Name {
+		return detail{}, usagef("workflow %s is a %s, not a %s", of.workflowID, kind, workflows.Name)
+	}
+	d := detail{row: t.infoRow(info)}
+	var status workflows.Status
+	if status, err = t.status(ctx, d.row, info.GetStatus()); err != nil {
+		d.Unknown = text(err)
+	}
+	events, cut, err := t.history(ctx, d.WorkflowID, d.RunID)
+	if err != nil {
+		return detail{}, err
+	}
+	told := readHistory(events, t.data)
+	d.Steps, d.Cut = told.steps, cut
+	d.fill(of, status, told, body)
+	return d, nil
+}
+
+// fill takes from status and history what belongs to the transaction that was
+// meant, or to all if none was.
+func (d *detail) fill(of target, status workflows.Status, told story, body bool) {
+	meant := func(id string, keys []string) bool {
+		return (of.tx == "" || of.tx == id) && (of.key == "" || slices.Contains(keys, of.key))
+	}
+	for _, m := range status.Transactions {
+		if meant(m.ID, m.Keys) {
+			d.Transactions = append(d.Transactions, m)
+		}
+	}
+	if len(d.Transactions) == 1 {
+		m := d.Transactions[0]
+		d.Tx, d.State, d.Reason, d.Topics, d.Keys = m.ID, string(m.State), m.Reason, m.Topics, m.Keys
+	}
+	for _, id := range told.order {
+		ms := told.messages[id]
+		if !meant(id, keysOf(ms)) {
+			continue
+		}
+		for _, m := range ms {
+			d.Messages = append(d.Messages, newMessageDetail(m, body))
+		}
+	}
+}
+
+func keysOf(ms []holdfast.Message) []string {
+	var keys []string
+	for _, m := range ms {
+		keys = append(keys, m.Key)
+	}
+	return keys
+}
+
+func newMessageDetail(m holdfast.Message, body bool) messageDetail {
+	d := messageDetail{ID: m.ID, Topic: m.Topic, Key: m.Key, ContentType: m.ContentType, Headers: m.Headers, Size: len(m.Body)}
+	switch {
+	case !body:
+	case utf8.Valid(m.Body):
+		d.Text = string(m.Body)
+	default:
+		d.Base64 = m.Body
+	}
+	return d
+}
+
+// status asks an open workflow where it stands, and reads the result of a
+// completed one.
+func (t *temporalServer) status(ctx context.Context, r row, s enumspb.WorkflowExecutionStatus) (workflows.Status, error) {
+	var status workflows.Status
+	switch s {
+	case enumspb.WORKFLOW_EXECUTION_STATUS_RUNNING:
+		ctx, cancel := context.WithTimeout(ctx, queryTimeout)
+		defer cancel()
+		answer, err := t.QueryWorkflow(ctx, r.WorkflowID, r.RunID, workflows.QueryStatus)
+		if err == nil {
+			err = answer.Get(&status)
+		}
+		if err != nil {
+			return status, fmt.Errorf("no process of group %s answered (start one to see more): %w", r.Group, err)
+		}
+	case enumspb.WORKFLOW_EXECUTION_STATUS_COMPLETED:
+		if err := t.GetWorkflow(ctx, r.WorkflowID, r.RunID).Get(ctx, &status); err != nil {
+			return status, fmt.Errorf("the result cannot be read: %w", err)
+		}
+	default:
+		return status, fmt.Errorf("its workflow ended without deciding: %s", r.State)
+	}
+	return status, nil
+}
+
+// history reads a workflow's events, up to a limit.
+func (t *temporalServer) history(ctx context.Context, id, run string) (events []*historypb.HistoryEvent, cut bool, err error) {
+	it := t.GetWorkflowHistory(ctx, id, run, false, enumspb.HISTORY_EVENT_FILTER_TYPE_ALL_EVENT)
+	for it.HasNext() {
+		if len(events) == eventLimit {
+			return events, true, nil
+		}
+		e, err := it.Next()
+		if err != nil {
+			return nil, false, fmt.Errorf("read the history of workflow %s: %w", id, err)
+		}
+		events = append(events, e)
+	}
+	return events, false, nil
+}
+
+// uiLink is the address of a workflow's history in Temporal's web UI, or empty
+// if the base is not known.
+func uiLink(base, namespace, workflowID, runID string) string {
+	if base == "" {
+		return ""
+	}
+	return strings.TrimRight(base, "/") + "/namespaces/" + url.PathEscape(namespace) + "/workflows/" +
+		url.PathEscape(workflowID) + "/" + url.PathEscape(runID) + "/history"
+}

@@ -1,0 +1,28 @@
+// Package stack runs a private RabbitMQ, PostgreSQL and Temporal dev server
+// (with its web UI) on loopback ports of their own. `holdfast dev`, the demo,
+// the tests and the benchmarks stand on it.
+//
+// Each of the three is a [Part]: it can be killed as a crash would, stopped, and
+// started again on the same ports and data. A part whose address is in the
+// environment (AMQP_URL, DATABASE_URL, TEMPORAL_ADDRESS) is *external*: it is
+// checked and used, never started or stopped, and its field in [Stack] is nil.
+//
+// What is missing is installed: RabbitMQ and PostgreSQL as Debian packages,
+// without leaving a system service behind that was not there before; the
+// Temporal CLI is built from source once and kept in the user's cache folder.
+//
+// # Files
+//
+//	stack.go      Start, Close, the addresses
+//	part.go       one part: start, wait until ready, stop, kill
+//	process.go    one process: its log, its end, its descendants
+//	rabbitmq.go   postgres.go   temporal.go: what is particular to each
+//	database.go   creating and dropping databases
+//	external.go   parts that the environment names
+//	install.go    apt.go   temporalcli.go: getting what is missing
+//	folder.go     the data folder: its owner, its lock, its secrets
+//	stale.go      what an owner that died left behind
+//	ports.go      free ports that stay free while a part is down
+//	progress.go   the lines a user sees meanwhile
+//	spawn.go      starting processes so that they die with their owner
+package stack

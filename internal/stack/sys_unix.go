@@ -1,0 +1,93 @@
+//go:build unix
+
+package stack
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"syscall"
+)
+
+// errLocked means that another process holds the lock.
+var errLocked = errors.New("locked by another process")
+
+// fileLock is a lock that the kernel releases when its holder dies.
+type fileLock struct{ f *os.File }
+
+// tryLock takes the lock, or fails with errLocked at once.
+func tryLock(path string) (*fileLock, error) {
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("lock file: %w", err)
+	}
+	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+		_ = f.Close()
+		if errors.Is(err, syscall.EWOULDBLOCK) {
+			return nil, errLocked
+		}
+		return nil, fmt.Errorf("lock %s: %w", path, err)
+	}
+	return &fileLock{f}, nil
+}
+
+func (l *fileLock) release() { _ = l.f.Close() }
+
+// ownGroup puts the command into a process group of its own, out of the reach of
+// the terminal's Ctrl-C.
+func ownGroup(cmd *exec.Cmd) {
+	if cmd.SysProcAttr == nil {
+		cmd.SysProcAttr = &syscall.SysProcAttr{}
+	}
+	cmd.SysProcAttr.Setpgid = true
+}
+
+// asUser makes the command run as another user; it needs root.
+func asUser(cmd *exec.Cmd, u *account) {
+	if u == nil {
+		return
+	}
+	if cmd.SysProcAttr == nil {
+		cmd.SysProcAttr = &syscall.SysProcAttr{}
+	}
+	cmd.SysProcAttr.Credential = &syscall.Credential{Uid: u.uid, Gid: u.gid}
+}
+
+// killGroup kills every process of the group.
+func killGroup(pgid int) error {
+	if err := syscall.Kill(-pgid, syscall.SIGKILL); err != nil && !errors.Is(err, syscall.ESRCH) {
+		return fmt.Errorf("kill process group %d: %w", pgid, err)
+	}
+	return nil
+}
+
+// signalPID sends a signal; a process that is gone is no error.
+func signalPID(pid int, sig syscall.Signal) error {
+	if err := syscall.Kill(pid, sig); err != nil && !errors.Is(err, syscall.ESRCH) {
+		return fmt.Errorf("signal %s to process %d: %w", sig, pid, err)
+	}
+	return nil
+}
+
+// ownedByUs says whether the file belongs to the user who runs this process.
+func ownedByUs(info os.FileInfo) bool {
+	uid, ok := ownerOf(info)
+	return ok && uid == uint32(os.Geteuid())
+}
+
+func ownerOf(info os.FileInfo) (uint32, bool) {
+	st, ok := info.Sys().(*syscall.Stat_t)
+	if !ok {
+		return 0, false
+	}
+	return st.Uid, true
+}
+
+const (
+	sigStop      = syscall.SIGSTOP
+	sigKill      = syscall.SIGKILL
+	sigTerminate = syscall.SIGTERM
+	sigFast      = syscall.SIGINT  // PostgreSQL's fast shutdown
+	sigImmediate = syscall.SIGQUIT // PostgreSQL's immediate shutdown
+)

@@ -1,0 +1,60 @@
+package stack
+
+import (
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+func TestRecentTemporal(t *testing.T) {
+	for out, want := range map[string]bool{
+		"temporal version 1.5.1 (Server 1.29.1, UI 2.42.1)":     true,
+		"temporal version 0.0.0-DEV (Server 1.30.0, UI 2.42.1)": true,
+		"temporal version 1.4.1 (Server 1.28.0, UI 2.38.3)":     false,
+		"temporal version 2.0.0 (Server 2.0.0, UI 3.0.0)":       true,
+		"something else": false,
+	} {
+		require.Equal(t, want, recentTemporal(out), out)
+	}
+}
+
+func TestWithDatabase(t *testing.T) {
+	for dsn, want := range map[string]string{
+		"postgres://u:p@h:1/a?sslmode=disable": "postgres://u:p@h:1/b?sslmode=disable",
+		"postgresql://u:p@h:1":                 "postgresql://u:p@h:1/b",
+		"postgres://h/a?dbname=c":              "postgres://h/b",
+		"host=h dbname=a":                      "host=h dbname=a dbname=b",
+	} {
+		got, err := withDatabase(dsn, "b")
+		require.NoError(t, err)
+		require.Equal(t, want, got)
+	}
+}
+
+func TestWithoutEnv(t *testing.T) {
+	require.Equal(t, []string{"A=1", "HOMEWARD=3"},
+		withoutEnv([]string{"A=1", "HOME=2", "HOMEWARD=3", "ERL_FLAGS=4"}, "HOME", "ERL_"))
+}
+
+func TestFreePort(t *testing.T) {
+	p := ports{}
+	require.NoError(t, p.fill("a", "b", "c"))
+	require.Len(t, p, 3)
+	require.NotEqual(t, p["a"], p["b"])
+	require.NotEqual(t, p["b"], p["c"])
+	require.True(t, portFree(p["a"]))
+}
+
+func TestLastLines(t *testing.T) {
+	require.Equal(t, "b\nc", lastLines("a\nb\nc\n", 2))
+	require.Equal(t, "a", lastLines("a", 2))
+}
+
+func TestDatabaseNames(t *testing.T) {
+	s := &Stack{databaseURL: "postgres://h/a"}
+	for _, name := range []string{"", "A", `x"; DROP`, "1a", "a-b"} {
+		_, err := s.CreateDatabase(t.Context(), name)
+		require.ErrorContains(t, err, "database name")
+		require.ErrorContains(t, s.DropDatabase(t.Context(), name), "database name")
+	}
+}
