@@ -58,7 +58,10 @@ func (w *Worker) Begin(ctx context.Context, checkAfter time.Duration, ms ...hold
 	}
 	receipt.RunID = run.GetRunID()
 	s := &Split{w: w, messages: tx.Messages, receipt: receipt}
-	return s, s.awaitStored(ctx, p)
+	if err := s.awaitStored(ctx, p); err != nil {
+		return nil, err
+	}
+	return s, nil
 }
 
 // awaitStored waits until the half message is stored.

@@ -15,9 +15,9 @@ import (
 // closure may wait here to be run. Its answer is kept for a while after, for a
 // step that is run again.
 type pending struct {
-	id     string
-	caller context.Context // the caller's; its deadline bounds the half message
-	local  LocalAll        // nil where no closure waits here
+	id       string
+	inline   bool      // a closure waits here, or waited
+	deadline time.Time // the caller's; it bounds the half message's publish
 
 	stored chan struct{} // closed when the half message is stored
 	remote chan struct{} // closed when the workflow turns out to run elsewhere
@@ -25,6 +25,8 @@ type pending struct {
 	done   chan struct{} // closed when the caller can be answered
 
 	mu       sync.Mutex
+	caller   context.Context // the closure sees it; dropped at the end, as local is
+	local    LocalAll
 	begun    bool // the closure was taken up
 	given    bool // the caller gave up before that
 	isStored bool
@@ -42,8 +44,20 @@ type answer struct {
 }
 
 func newPending(ctx context.Context, id string, local LocalAll) *pending {
-	return &pending{id: id, caller: ctx, local: local, stored: make(chan struct{}), remote: make(chan struct{}),
-		ran: make(chan struct{}), done: make(chan struct{})}
+	p := &pending{id: id, inline: local != nil, caller: ctx, local: local, stored: make(chan struct{}),
+		remote: make(chan struct{}), ran: make(chan struct{}), done: make(chan struct{})}
+	p.deadline, _ = ctx.Deadline()
+	return p
+}
+
+// changed reports whether the local transaction changed its messages.
+func (p *pending) changed() bool {
+	select {
+	case <-p.ran:
+		return len(p.result.Messages) > 0
+	default:
+		return false
+	}
 }
 
 // giveUp makes sure that the closure is not run any more, and reports whether
@@ -58,26 +72,34 @@ func (p *pending) giveUp() bool {
 	return true
 }
 
-// begin takes the closure up; it is true once.
-func (p *pending) begin() (first, given bool) {
+// begin takes the closure up; it returns it once.
+func (p *pending) begin() (local LocalAll, caller context.Context, given bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.begun || p.given {
-		return false, p.given
+		return nil, nil, p.given
 	}
 	p.begun = true
-	return true, false
+	return p.local, p.caller, false
+}
+
+// release drops what could hold memory, once the caller is answered.
+func (p *pending) release() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.given, p.isDone = p.given || !p.begun, true
+	p.local, p.caller, p.answer = nil, nil, answer{}
 }
 
 // run runs the closure, or returns the answer of its first run. Where the caller
 // gave up before, it asks instead: another process may have run an earlier
 // transaction of this ID, so giving up proves nothing.
-func (p *pending) run(ctx context.Context, run func(context.Context) barrier.Result, ask func() activities.LocalResult, messages []holdfast.Message) activities.LocalResult {
-	first, given := p.begin()
+func (p *pending) run(ctx context.Context, run func(context.Context, LocalAll) barrier.Result, ask func() activities.LocalResult, messages []holdfast.Message) activities.LocalResult {
+	local, caller, given := p.begin()
 	if given {
 		return ask()
 	}
-	if !first {
+	if local == nil {
 		select {
 		case <-p.ran:
 			return p.result
@@ -86,10 +108,10 @@ func (p *pending) run(ctx context.Context, run func(context.Context) barrier.Res
 		}
 	}
 	// The closure sees the caller's context, and ends with the step too.
-	callerCtx, cancel := context.WithCancel(p.caller)
+	caller, cancel := context.WithCancel(caller)
 	defer cancel()
 	defer context.AfterFunc(ctx, cancel)()
-	res := run(callerCtx)
+	res := run(caller, local)
 	p.result = localResult(p.id, res)
 	close(p.ran)
 	p.localEnded(res, messages)
@@ -108,8 +130,10 @@ func (p *pending) localEnded(res barrier.Result, messages []holdfast.Message) {
 			messages = res.Messages
 		}
 		p.mu.Lock()
-		p.answer.resolution, p.answer.messages = holdfast.Commit, messages
-		p.mu.Unlock()
+		defer p.mu.Unlock()
+		if !p.isDone {
+			p.answer.resolution, p.answer.messages = holdfast.Commit, messages
+		}
 	}
 }
 
@@ -210,8 +234,13 @@ func (r *registry) get(txID string) *pending {
 // step that is run again gets the first run's answer. Afterwards the outcome row
 // gives it.
 func (r *registry) end(p *pending, now time.Time) {
+	p.release()
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if p.changed() { // its messages are in the outcome row: no need to hold them here
+		delete(r.byID, p.id)
+		return
+	}
 	r.ended = append(r.ended, ended{p.id, now})
 	n := 0
 	for n < len(r.ended) && (len(r.ended)-n > r.keepMax || now.Sub(r.ended[n].at) > r.keepFor) {
@@ -219,11 +248,4 @@ func (r *registry) end(p *pending, now time.Time) {
 		n++
 	}
 	r.ended = r.ended[n:]
-}
-
-// forget removes p at once: it was never started.
-func (r *registry) forget(p *pending) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	delete(r.byID, p.id)
 }

@@ -22,11 +22,9 @@ type steps struct{ w *Worker }
 func (s steps) PublishHalf(ctx context.Context, h holdfast.Half) error {
 	p := s.w.pendings.get(h.TxID)
 	if p != nil {
-		if deadline, has := p.caller.Deadline(); has {
-			var cancel context.CancelFunc
-			ctx, cancel = context.WithDeadline(ctx, deadline)
-			defer cancel()
-		}
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithDeadline(ctx, p.deadline)
+		defer cancel()
 	}
 	err := s.w.broker.PublishHalf(ctx, h)
 	switch {
@@ -63,11 +61,11 @@ func (s steps) RunLocal(ctx context.Context, group string, tx activities.Tx) act
 	if tx.Form == activities.Registered {
 		return s.runHandler(ctx, group, tx, p)
 	}
-	if tx.Instance != s.w.o.Instance || p == nil || p.local == nil {
+	if tx.Instance != s.w.o.Instance || p == nil || !p.inline {
 		return activities.LocalResult{ID: tx.ID, Elsewhere: true, Error: "this process does not hold the closure of transaction " + tx.ID}
 	}
 	return p.run(ctx,
-		func(ctx context.Context) barrier.Result { return s.runBarrier(ctx, group, tx, p.local) },
+		func(ctx context.Context, local LocalAll) barrier.Result { return s.runBarrier(ctx, group, tx, local) },
 		func() activities.LocalResult { return s.CheckBack(ctx, group, tx) },
 		tx.Messages)
 }

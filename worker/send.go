@@ -228,7 +228,7 @@ func (p *pending) receive(receipt holdfast.Receipt) (holdfast.Receipt, error) {
 
 // leave answers a caller whose deadline has come.
 func (p *pending) leave(ctx context.Context, receipt holdfast.Receipt) (holdfast.Receipt, error) {
-	if p.local != nil && p.giveUp() {
+	if p.inline && p.giveUp() {
 		receipt.Resolution = holdfast.Rollback
 		return receipt, fmt.Errorf("%w: the local transaction was not begun in time: %w", holdfast.ErrRolledBack, context.Cause(ctx))
 	}

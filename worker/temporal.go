@@ -80,6 +80,9 @@ func SearchAttributes() map[string]enumspb.IndexedValueType {
 // not have yet. Where that is not allowed, the error says which to create.
 func EnsureSearchAttributes(ctx context.Context, c client.Client, namespace string) error {
 	missing, err := MissingSearchAttributes(ctx, c, namespace)
+	if unlisted(err) {
+		return nil // a hosted namespace may keep its list to itself: the first Send would tell
+	}
 	if err != nil || len(missing) == 0 {
 		return err
 	}
@@ -95,6 +98,13 @@ func EnsureSearchAttributes(ctx context.Context, c client.Client, namespace stri
 	}
 	return fmt.Errorf("holdfast: namespace %s has no search attributes for Holdfast and they cannot be created: %w; ask its administrator for: temporal operator search-attribute create --namespace %s %s",
 		namespace, err, namespace, strings.Join(names, " "))
+}
+
+// unlisted reports whether the server does not let us see its search attributes.
+func unlisted(err error) bool {
+	var denied *serviceerror.PermissionDenied
+	var unimplemented *serviceerror.Unimplemented
+	return errors.As(err, &denied) || errors.As(err, &unimplemented)
 }
 
 // MissingSearchAttributes returns those of [SearchAttributes] that the namespace
