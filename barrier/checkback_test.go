@@ -75,6 +75,8 @@ func TestCheckBackLockTimeout(t *testing.T) {
 	pool, err := db.DB()
 	require.NoError(t, err)
 	pool.SetMaxOpenConns(1)
+	_, err = barrier.CheckBack(t.Context(), db, "t2", group, time.Minute)
+	require.NoError(t, err)
 	var setting string
 	require.NoError(t, db.Raw("SHOW lock_timeout").Scan(&setting).Error)
 	require.Equal(t, "0", setting, "the connection's own setting is left as it was")

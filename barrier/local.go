@@ -36,10 +36,11 @@ type Local struct {
 	// MaxBody is the limit on the bodies of Messages together after the local
 	// transaction changed them, in bytes; 0 means [holdfast.MaxBody].
 	MaxBody int
-	// Fresh says that TxID was made for this call of Run and that nothing will
-	// call Run for it again. A failure is then known to be Rollback, even if the
+	// Fresh says that TxID was made for this call of Run, and that nothing calls
+	// Run for it again. A failure is then known to be Rollback, even if the
 	// database cannot be reached. Otherwise another run of the same transaction
-	// may be committed: Run makes sure, and answers Unknown if it cannot.
+	// may have committed, or may yet: Run then makes the rollback known in an
+	// outcome row, and answers Unknown if it cannot.
 	Fresh bool
 	// Options are the transaction's isolation level; nil means the database's
 	// default.
@@ -138,9 +139,10 @@ func (l Local) notInserted(err error) (Result, bool) {
 	if row := (*rowError)(nil); errors.As(err, &row) {
 		return l.unknown(err), true
 	}
-	// A serialization failure is how a stricter isolation level says that there
-	// is a row, which it cannot see.
-	return rolledBack(err), l.Fresh && sqlState(err) != serializationFailed
+	// Another transaction may have the key if it was the statement that failed,
+	// not the database: a lock timeout, or a serialization failure, which is how
+	// a stricter isolation level says that there is a row it cannot see.
+	return rolledBack(err), l.Fresh && remedyFor(err) != ""
 }
 
 // call runs fn on clones of the messages, and stores what it changed.

@@ -209,6 +209,21 @@ func TestRunWaitsForADecisionInFlight(t *testing.T) {
 	}
 }
 
+// A lock timeout of the caller's own says that somebody has the key.
+func TestRunOwnLockTimeout(t *testing.T) {
+	_, url := migrated(t)
+	db := open(t, url+"&lock_timeout=1", nil)
+	other := open(t, url, nil).Begin()
+	require.NoError(t, other.Exec("INSERT INTO holdfast_outcomes (tx_id, producer_group, resolution) VALUES ('t1', ?, 'commit')", group).Error)
+	l := local("t1")
+	l.Fresh = true
+	r := barrier.Run(t.Context(), db, l, placing("t1"))
+	require.Equal(t, holdfast.Unknown, r.Resolution)
+	require.ErrorIs(t, r.Err, holdfast.ErrUndecided)
+	require.NoError(t, other.Commit().Error)
+	require.Equal(t, holdfast.Commit, barrier.Run(t.Context(), db, l, placing("t1")).Resolution)
+}
+
 func TestRunTwiceAtOnce(t *testing.T) {
 	db, _ := migrated(t)
 	entered, release := make(chan struct{}), make(chan struct{})
@@ -234,8 +249,8 @@ func TestRunTwiceAtOnce(t *testing.T) {
 	require.Equal(t, 1, orders(t, db, "t1"))
 }
 
-// The first of two runs rolls back, and the second, which waited, commits: the
-// first must not say Rollback.
+// The first of two runs fails, and the second waited for it: whichever comes
+// next decides for both.
 func TestRunFailsWhileAnotherWaits(t *testing.T) {
 	db, _ := migrated(t)
 	first, second := make(chan barrier.Result, 1), make(chan barrier.Result, 1)
@@ -253,9 +268,14 @@ func TestRunFailsWhileAnotherWaits(t *testing.T) {
 	close(release)
 	a, b := <-first, <-second
 	require.Equal(t, a.Resolution, b.Resolution)
-	require.Equal(t, holdfast.Commit, b.Resolution)
-	require.True(t, a.Repeated)
-	require.Equal(t, 1, orders(t, db, "t1"))
+	if b.Resolution == holdfast.Commit {
+		require.True(t, a.Repeated)
+		require.Equal(t, 1, orders(t, db, "t1"))
+		return
+	}
+	require.ErrorIs(t, a.Err, errBoom)
+	require.ErrorIs(t, b.Err, holdfast.ErrAlreadyResolved)
+	require.Zero(t, orders(t, db, "t1"))
 }
 
 func TestRunContext(t *testing.T) {
@@ -308,11 +328,11 @@ func TestRunFunctionEndsTransaction(t *testing.T) {
 		fn   func(tx *gorm.DB) error
 		want holdfast.Resolution
 	}{
-		"commits, returns nil":        {func(tx *gorm.DB) error { return tx.Commit().Error }, holdfast.Commit},
-		"commits, returns an error":   {func(tx *gorm.DB) error { tx.Commit(); return errBoom }, holdfast.Commit},
-		"commits, panics":             {func(tx *gorm.DB) error { tx.Commit(); panic(errBoom) }, holdfast.Commit},
-		"rolls back, returns nil":     {func(tx *gorm.DB) error { return tx.Rollback().Error }, holdfast.Rollback},
-		"rolls back, returns a error": {func(tx *gorm.DB) error { tx.Rollback(); return errBoom }, holdfast.Rollback},
+		"commits, returns nil":         {func(tx *gorm.DB) error { return tx.Commit().Error }, holdfast.Commit},
+		"commits, returns an error":    {func(tx *gorm.DB) error { tx.Commit(); return errBoom }, holdfast.Commit},
+		"commits, panics":              {func(tx *gorm.DB) error { tx.Commit(); panic(errBoom) }, holdfast.Commit},
+		"rolls back, returns nil":      {func(tx *gorm.DB) error { return tx.Rollback().Error }, holdfast.Rollback},
+		"rolls back, returns an error": {func(tx *gorm.DB) error { tx.Rollback(); return errBoom }, holdfast.Rollback},
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
@@ -364,9 +384,13 @@ func TestRunRefuses(t *testing.T) {
 	refused(db, barrier.Local{Group: group})
 	refused(db, barrier.Local{TxID: "t1"})
 	refused(db, barrier.Local{TxID: "t1", Group: group, Options: &sql.TxOptions{ReadOnly: true}})
-	require.NoError(t, db.Transaction(func(tx *gorm.DB) error { refused(tx, local("t1")); return nil }))
+	inside := func(tx *gorm.DB) error {
+		require.ErrorContains(t, refused(tx, local("t1")).Err, "in a transaction already")
+		return nil
+	}
+	require.NoError(t, db.Transaction(inside))
 	prepared := open(t, url, &gorm.Config{PrepareStmt: true})
-	require.NoError(t, prepared.Transaction(func(tx *gorm.DB) error { refused(tx, local("t1")); return nil }))
+	require.NoError(t, prepared.Transaction(inside))
 
 	fresh := local("t1")
 	fresh.Fresh = true

@@ -3,9 +3,7 @@ package barrier_test
 import (
 	"context"
 	"fmt"
-	"net/url"
 	"os"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -17,32 +15,26 @@ import (
 
 	holdfast "github.com/holdfastmq/holdfast"
 	"github.com/holdfastmq/holdfast/barrier"
+	"github.com/holdfastmq/holdfast/internal/stack/stacktest"
 )
 
 const group = "orders"
 
 func TestMain(m *testing.M) {
+	code := stacktest.Main(m)
 	// gorm's cache of prepared statements never ends its goroutine.
-	goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction("gorm.io/gorm/internal/lru.NewLRU[...].func1"))
+	leaked := goleak.Find(goleak.IgnoreAnyFunction("gorm.io/gorm/internal/lru.NewLRU[...].func1"))
+	if leaked != nil {
+		fmt.Fprintln(os.Stderr, leaked)
+		code = max(code, 1)
+	}
+	os.Exit(code)
 }
 
-var dbSeq atomic.Int64
-
+// databaseURL is the URL of a fresh database, dropped when the test ends.
 func databaseURL(t *testing.T) string {
-	base := os.Getenv("BARRIER_PG")
-	admin, err := gorm.Open(postgres.Open(base))
-	require.NoError(t, err)
-	name := fmt.Sprintf("b%d_%d", os.Getpid(), dbSeq.Add(1))
-	require.NoError(t, admin.Exec("CREATE DATABASE "+name).Error)
-	t.Cleanup(func() {
-		admin.Exec("DROP DATABASE " + name + " WITH (FORCE)")
-		pool, _ := admin.DB()
-		_ = pool.Close()
-	})
-	u, err := url.Parse(base)
-	require.NoError(t, err)
-	u.Path = "/" + name
-	return u.String()
+	t.Helper()
+	return stacktest.Database(t, stacktest.Shared(t))
 }
 
 // open connects to url, until the test ends.

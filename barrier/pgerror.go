@@ -26,7 +26,6 @@ const (
 	tooManyConnections  = "53300"
 	lockNotAvailable    = "55P03"
 	completionUnknown   = "40003"
-	serializationFailed = "40001"
 )
 
 // sqlState returns the SQLSTATE code in err, or "". The drivers' errors share

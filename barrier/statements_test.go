@@ -1,0 +1,99 @@
+package barrier_test
+
+import (
+	"context"
+	"database/sql"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	"gorm.io/driver/postgres"
+	"gorm.io/gorm"
+
+	holdfast "github.com/holdfastmq/holdfast"
+	"github.com/holdfastmq/holdfast/barrier"
+)
+
+// spy is a connection pool of the caller's own that notes every statement by
+// its first word and table.
+type spy struct {
+	*sql.DB
+	seen []string
+}
+
+func (s *spy) note(query string) {
+	words := strings.Fields(query)
+	if len(words) > 2 {
+		words = words[:3]
+	}
+	s.seen = append(s.seen, strings.Join(words, " "))
+}
+
+func (s *spy) BeginTx(ctx context.Context, opts *sql.TxOptions) (gorm.ConnPool, error) {
+	s.note("BEGIN")
+	tx, err := s.DB.BeginTx(ctx, opts)
+	return &spyTx{tx, s}, err
+}
+
+type spyTx struct {
+	*sql.Tx
+	s *spy
+}
+
+func (tx *spyTx) ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error) {
+	tx.s.note(query)
+	return tx.Tx.ExecContext(ctx, query, args...)
+}
+
+func (tx *spyTx) QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row {
+	tx.s.note(query)
+	return tx.Tx.QueryRowContext(ctx, query, args...)
+}
+
+func (tx *spyTx) Commit() error   { tx.s.note("COMMIT"); return tx.Tx.Commit() }
+func (tx *spyTx) Rollback() error { tx.s.note("ROLLBACK"); return tx.Tx.Rollback() }
+
+func TestStatements(t *testing.T) {
+	direct, _ := migrated(t)
+	pool, err := direct.DB()
+	require.NoError(t, err)
+	s := &spy{DB: pool}
+	db, err := gorm.Open(postgres.New(postgres.Config{Conn: s}), &gorm.Config{})
+	require.NoError(t, err)
+	statements := func(f func()) []string {
+		s.seen = nil
+		f()
+		return s.seen
+	}
+	const outcome, read, order = "INSERT INTO holdfast_outcomes", "SELECT producer_group, resolution,", "INSERT INTO orders"
+
+	require.Equal(t, []string{"BEGIN", outcome, order, "COMMIT"}, statements(func() {
+		require.NoError(t, barrier.Run(t.Context(), db, local("t1"), placing("t1")).Err)
+	}))
+	require.Equal(t, []string{"BEGIN", outcome, read, "ROLLBACK"}, statements(func() {
+		require.True(t, barrier.Run(t.Context(), db, local("t1"), placing("t1")).Repeated)
+	}), "a row that is there is read in a second statement")
+	require.Equal(t, []string{"BEGIN", outcome, "UPDATE holdfast_outcomes SET", "COMMIT"}, statements(func() {
+		require.NoError(t, barrier.Run(t.Context(), db, local("t2"), func(_ context.Context, _ *gorm.DB, ms []*holdfast.Message) error {
+			ms[0].Key = "changed"
+			return nil
+		}).Err)
+	}))
+	fresh := local("t3")
+	fresh.Fresh = true
+	require.Equal(t, []string{"BEGIN", outcome, "ROLLBACK"}, statements(func() {
+		require.ErrorIs(t, barrier.Run(t.Context(), db, fresh, func(context.Context, *gorm.DB, []*holdfast.Message) error { return errBoom }).Err, errBoom)
+	}))
+	require.Equal(t, []string{"BEGIN", "SELECT set_config('lock_timeout', $1,", outcome, "COMMIT"}, statements(func() {
+		_, err := barrier.CheckBack(t.Context(), db, "t3", group, 0)
+		require.NoError(t, err)
+	}))
+	require.Equal(t, []string{"BEGIN", "SELECT set_config('lock_timeout', $1,", outcome, read, "ROLLBACK"}, statements(func() {
+		_, err := barrier.CheckBack(t.Context(), db, "t3", group, 0)
+		require.NoError(t, err)
+	}))
+	require.Equal(t, []string{"BEGIN", "INSERT INTO holdfast_inbox", order, "COMMIT"}, statements(func() {
+		_, err := barrier.Consume(t.Context(), db, "billing", "m1", func(_ context.Context, tx *gorm.DB) error { return placeOrder(tx, "m1") })
+		require.NoError(t, err)
+	}))
+}
