@@ -47,7 +47,7 @@ func (w *Worker) Begin(ctx context.Context, checkAfter time.Duration, ms ...hold
 		return nil, err
 	}
 	defer leave()
-	p := newPending(ctx, tx.ID, nil)
+	p := newPending(ctx, tx.ID, ms[0].ID == "", nil)
 	if err := w.pendings.add(p); err != nil {
 		return nil, err
 	}

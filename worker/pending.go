@@ -17,6 +17,7 @@ import (
 type pending struct {
 	id       string
 	inline   bool      // a closure waits here, or waited
+	fresh    bool      // the ID was made for this call: nobody can have run it before
 	deadline time.Time // the caller's; it bounds the half message's publish
 
 	stored chan struct{} // closed when the half message is stored
@@ -43,8 +44,8 @@ type answer struct {
 	err        error
 }
 
-func newPending(ctx context.Context, id string, local LocalAll) *pending {
-	p := &pending{id: id, inline: local != nil, caller: ctx, local: local, stored: make(chan struct{}),
+func newPending(ctx context.Context, id string, fresh bool, local LocalAll) *pending {
+	p := &pending{id: id, inline: local != nil, fresh: fresh, caller: ctx, local: local, stored: make(chan struct{}),
 		remote: make(chan struct{}), ran: make(chan struct{}), done: make(chan struct{})}
 	p.deadline, _ = ctx.Deadline()
 	return p

@@ -65,7 +65,7 @@ func (s steps) RunLocal(ctx context.Context, group string, tx activities.Tx) act
 		return activities.LocalResult{ID: tx.ID, Elsewhere: true, Error: "this process does not hold the closure of transaction " + tx.ID}
 	}
 	return p.run(ctx,
-		func(ctx context.Context, local LocalAll) barrier.Result { return s.runBarrier(ctx, group, tx, local) },
+		func(ctx context.Context, local LocalAll) barrier.Result { return s.runBarrier(ctx, group, tx, p.fresh, local) },
 		func() activities.LocalResult { return s.CheckBack(ctx, group, tx) },
 		tx.Messages)
 }
@@ -75,15 +75,15 @@ func (s steps) runHandler(ctx context.Context, group string, tx activities.Tx, p
 	if !ok {
 		return activities.LocalResult{ID: tx.ID, Elsewhere: true, Error: fmt.Sprintf("no handler %q is registered in this process", tx.Handler)}
 	}
-	res := s.runBarrier(ctx, group, tx, handler)
+	res := s.runBarrier(ctx, group, tx, false, handler)
 	if p != nil {
 		p.localEnded(res, tx.Messages)
 	}
 	return localResult(tx.ID, res)
 }
 
-func (s steps) runBarrier(ctx context.Context, group string, tx activities.Tx, local LocalAll) barrier.Result {
-	return barrier.Run(ctx, s.w.o.DB, barrier.Local{TxID: tx.ID, Group: group, Messages: tx.Messages, MaxBody: s.w.o.MaxBody}, local)
+func (s steps) runBarrier(ctx context.Context, group string, tx activities.Tx, fresh bool, local LocalAll) barrier.Result {
+	return barrier.Run(ctx, s.w.o.DB, barrier.Local{TxID: tx.ID, Group: group, Messages: tx.Messages, Fresh: fresh, MaxBody: s.w.o.MaxBody}, local)
 }
 
 // CheckBack asks the topic's Checker, or the outcome row.

@@ -89,7 +89,7 @@ func (w *Worker) transact(ctx context.Context, tx activities.Tx, ms []holdfast.M
 		return receipt, err
 	}
 	defer leave()
-	p := newPending(ctx, tx.ID, local)
+	p := newPending(ctx, tx.ID, ms[0].ID == "", local)
 	if err := w.pendings.add(p); err != nil {
 		return receipt, err
 	}
