@@ -65,7 +65,9 @@ func (s steps) RunLocal(ctx context.Context, group string, tx activities.Tx) act
 		return activities.LocalResult{ID: tx.ID, Elsewhere: true, Error: "this process does not hold the closure of transaction " + tx.ID}
 	}
 	return p.run(ctx,
-		func(ctx context.Context, local LocalAll) barrier.Result { return s.runBarrier(ctx, group, tx, p.fresh, local) },
+		func(ctx context.Context, local LocalAll) barrier.Result {
+			return s.runBarrier(ctx, group, tx, p.fresh, local)
+		},
 		func() activities.LocalResult { return s.CheckBack(ctx, group, tx) },
 		tx.Messages)
 }
