@@ -17,12 +17,14 @@
 //	part.go       one part: start, wait until ready, stop, kill
 //	process.go    one process: its log, its end, its descendants
 //	rabbitmq.go   postgres.go   temporal.go: what is particular to each
+//	postgresdir.go  a data folder that PostgreSQL's user can reach
 //	database.go   creating and dropping databases
 //	external.go   parts that the environment names
-//	install.go    apt.go   temporalcli.go: getting what is missing
+//	install.go    apt.go, apt.sh, temporalcli.go: getting what is missing
 //	folder.go     the data folder: its owner, its lock, its secrets
 //	stale.go      what an owner that died left behind
 //	ports.go      free ports that stay free while a part is down
 //	progress.go   the lines a user sees meanwhile
 //	spawn.go      starting processes so that they die with their owner
+//	proctable.go  what the process table says
 package stack

@@ -30,7 +30,8 @@ func TestKillsAndRestarts(t *testing.T) {
 			env := s.Env()
 			check := c.kept(t, s)
 
-			pid, below := c.part.PID(), descendants(c.part.PID())
+			pid := c.part.PID()
+			below := descendants(pid)
 			require.NoError(t, c.part.Kill())
 			require.Zero(t, c.part.PID())
 			_, alive := lookup(pid)
@@ -57,9 +58,18 @@ func keepMessage(t *testing.T, s *Stack) func() {
 	defer func() { _ = conn.Close() }()
 	ch, err := conn.Channel()
 	require.NoError(t, err)
-	require.NoError(t, ch.Confirm(false))
 	_, err = ch.QueueDeclare("kept", true, false, false, false, amqp.Table{"x-queue-type": "quorum"})
 	require.NoError(t, err)
+	// RabbitMQ loses a quorum queue that is declared within about a second of a
+	// SIGKILL, messages and all (measured on 3.10.8: it never has a leader again).
+	// A stop in good order writes the declaration down.
+	require.NoError(t, s.RabbitMQ.Restart(deadline(t)))
+	conn, err = amqp.Dial(s.AMQPURL())
+	require.NoError(t, err)
+	defer func() { _ = conn.Close() }()
+	ch, err = conn.Channel()
+	require.NoError(t, err)
+	require.NoError(t, ch.Confirm(false))
 	confirm, err := ch.PublishWithDeferredConfirmWithContext(deadline(t), "", "kept", true, false,
 		amqp.Publishing{DeliveryMode: amqp.Persistent, Body: []byte("still here")})
 	require.NoError(t, err)
@@ -139,14 +149,12 @@ func keepWorkflow(t *testing.T, s *Stack) func() {
 func TestStartFails(t *testing.T) {
 	s := start(t, Options{IgnoreEnv: true})
 	require.NoError(t, s.PostgreSQL.Kill())
-	p := s.PostgreSQL.driver.(*postgres)
-	bin := p.bin
-	defer func() { p.bin = bin }()
-	p.user = nil // so that, as root, it refuses; or
-	p.ports["sql"] = s.RabbitMQ.driver.(*rabbit).ports["amqp"]
+	s.PostgreSQL.driver.(*postgres).ports["sql"] = s.RabbitMQ.driver.(*rabbit).ports["amqp"]
 	begun := time.Now()
 	err := s.PostgreSQL.Start(deadline(t))
+	require.ErrorIs(t, err, errPortTaken)
 	require.ErrorContains(t, err, "PostgreSQL did not start")
 	require.ErrorContains(t, err, fmt.Sprintf("the end of %s", s.PostgreSQL.Log()))
+	require.ErrorContains(t, err, "Address already in use")
 	require.Less(t, time.Since(begun), time.Minute)
 }

@@ -83,7 +83,12 @@ func (o *owner) kill(t *testing.T) {
 
 // TestOwnerAlive: a data folder has one owner.
 func TestOwnerAlive(t *testing.T) {
-	dir := t.TempDir()
+	dir := t.TempDir() // which user postgres cannot reach, when this is root
+	t.Cleanup(func() {
+		for _, outside := range readBook(filepath.Join(dir, bookFile)).Outside {
+			require.NoError(t, os.RemoveAll(outside))
+		}
+	})
 	s := start(t, Options{IgnoreEnv: true, Dir: dir})
 	_, err := Start(deadline(t), Options{IgnoreEnv: true, Dir: dir})
 	require.ErrorContains(t, err, fmt.Sprintf("a stack is already running from %s (PID %d): stop it or use another folder", dir, os.Getpid()))
@@ -109,7 +114,7 @@ func keepRowThere(t *testing.T, s *Stack, database string) {
 // TestOwnerKilled: what a killed owner left is stopped at the next start from
 // its folder, and nothing else is.
 func TestOwnerKilled(t *testing.T) {
-	dir := t.TempDir()
+	dir := openTemp(t)
 	bystander := exec.Command("sleep", "600")
 	require.NoError(t, bystander.Start())
 	t.Cleanup(func() { _ = bystander.Process.Kill(); _ = bystander.Wait() })
