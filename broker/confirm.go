@@ -104,6 +104,7 @@ const (
 type request struct {
 	p       *publication
 	state   atomic.Int32
+	epoch   uint64        // the topology's, before it was written
 	written chan struct{} // closed once written, or failed
 	done    <-chan struct{}
 
@@ -120,7 +121,7 @@ type request struct {
 
 // submit hands a publication to a writer.
 func (p *publisher) submit(ctx context.Context, m *publication) *request {
-	r := &request{p: m, written: make(chan struct{}), done: p.done}
+	r := &request{p: m, epoch: p.topo.epoch.Load(), written: make(chan struct{}), done: p.done}
 	w := p.writers[int(p.next.Add(1))%len(p.writers)]
 	select {
 	case w.in <- r:
@@ -196,8 +197,9 @@ func (r *request) waitConfirm(ctx context.Context) outcome {
 
 // writer owns one AMQP channel after the other.
 type writer struct {
-	p  *publisher
-	in chan *request
+	p    *publisher
+	in   chan *request
+	held *request // taken from in, waiting for RabbitMQ to accept publishes
 }
 
 func (w *writer) run(ctx context.Context) {
@@ -223,16 +225,13 @@ func (w *writer) run(ctx context.Context) {
 }
 
 // serve writes requests until the channel is lost; it reports false when ctx
-// is done.
+// is done. While RabbitMQ blocks publishers, requests wait, unwritten, until
+// their deadline.
 func (w *writer) serve(ctx context.Context, s *session) bool {
 	for {
-		gate := w.p.link.gate()
-		select {
-		case <-gate:
-		default:
-			// Blocked: requests wait, unwritten, until their deadline.
+		if w.held == nil {
 			select {
-			case <-gate:
+			case w.held = <-w.in:
 			case <-s.closed:
 				return w.after(ctx, s)
 			case <-ctx.Done():
@@ -240,13 +239,14 @@ func (w *writer) serve(ctx context.Context, s *session) bool {
 			}
 		}
 		select {
-		case r := <-w.in:
-			s.write(r)
+		case <-w.p.link.gate():
 		case <-s.closed:
 			return w.after(ctx, s)
 		case <-ctx.Done():
 			return false
 		}
+		s.write(w.held)
+		w.held = nil
 	}
 }
 

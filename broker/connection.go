@@ -279,17 +279,6 @@ func sleep(ctx context.Context, d time.Duration) bool {
 	}
 }
 
-// deadlineConn gives every write a deadline: amqp091 holds the channel's lock
-// while it writes, and would wait for ever for a peer that takes nothing.
-type deadlineConn struct{ net.Conn }
-
-func (c deadlineConn) Write(p []byte) (int, error) {
-	if err := c.SetWriteDeadline(time.Now().Add(writeTimeout)); err != nil {
-		return 0, err
-	}
-	return c.Conn.Write(p)
-}
-
 // dial connects, and gives up when ctx is done.
 func (l *link) dial(ctx context.Context) (*amqp.Connection, net.Conn, error) {
 	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
@@ -306,8 +295,8 @@ func (l *link) dial(ctx context.Context) (*amqp.Connection, net.Conn, error) {
 			if err != nil {
 				return nil, err
 			}
-			raw = deadlineConn{c}
-			stop = context.AfterFunc(ctx, func() { _ = c.Close() })
+			raw = newBatchConn(c)
+			stop = context.AfterFunc(ctx, func() { _ = raw.Close() })
 			return raw, nil
 		},
 	})

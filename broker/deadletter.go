@@ -67,6 +67,8 @@ func deadLetter(d *amqp.Delivery, queue, consumer string, attempts int, cause er
 	for name, value := range d.Headers {
 		headers[escapeHeader(name)] = value
 	}
+	delete(headers, "x-delivery-count") // of the queue it leaves
+	delete(headers, "x-acquired-count")
 	cut(headers)
 	set := func(name, value string) {
 		if value != "" {

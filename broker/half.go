@@ -194,7 +194,7 @@ func decodeMessage(d *amqp.Delivery) (m holdfast.Message, tx, group string, err 
 	for name, value := range d.Headers {
 		if user, ok := strings.CutPrefix(name, headerUser); ok {
 			name = user
-		} else if strings.HasPrefix(strings.ToLower(name), holdfast.ReservedHeader) {
+		} else if strings.HasPrefix(strings.ToLower(name), holdfast.ReservedHeader) || brokersOwn(name) {
 			continue
 		}
 		if m.Headers == nil {
@@ -211,6 +211,12 @@ func decodeMessage(d *amqp.Delivery) (m holdfast.Message, tx, group string, err 
 		return m, tx, group, malformed("the message's ID has %d bytes", len(m.ID))
 	}
 	return m, tx, group, nil
+}
+
+// brokersOwn reports whether RabbitMQ adds a header of this name to deliveries.
+func brokersOwn(name string) bool {
+	return name == "x-delivery-count" || name == "x-acquired-count" || name == "x-death" ||
+		strings.HasPrefix(name, "x-first-death-") || strings.HasPrefix(name, "x-last-death-")
 }
 
 // headerText turns a header's value into text: other AMQP clients write

@@ -178,7 +178,7 @@ func (p *publisher) round(ctx context.Context, ms []publication, point string) b
 	all := true
 	for _, r := range reqs {
 		m := r.p
-		m.note(r.waitConfirm(ctx), r)
+		m.note(r.waitConfirm(ctx), r, p.topo.changedSince(r.epoch))
 		if !m.settled && ctx.Err() != nil {
 			p.expire(ctx.Err(), m)
 		}
@@ -187,14 +187,15 @@ func (p *publisher) round(ctx context.Context, ms []publication, point string) b
 	return all
 }
 
-// note takes over the outcome of a try.
-func (m *publication) note(o outcome, r *request) {
+// note takes over the outcome of a try. repaired says that bindings were being
+// made again meanwhile: a return is no verdict then.
+func (m *publication) note(o outcome, r *request, repaired bool) {
 	switch o {
 	case outcomeAcked:
 		m.settled = true
 	case outcomeReturned:
 		m.unknown, m.last = false, lastReturned
-		if !m.repair {
+		if !m.repair && !repaired {
 			m.settled = true
 			m.err = fmt.Errorf("%w: no consumer is bound to %s", holdfast.ErrUnroutable, m.key)
 		}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"sync/atomic"
 
 	amqp "github.com/rabbitmq/amqp091-go"
 
@@ -106,7 +107,8 @@ type topology struct {
 	consumers map[string][]string
 
 	repairing chan struct{} // a token: one repair at a time
-	repairs   uint64        // finished ones; guarded by mu
+	repairs   uint64        // successful ones; guarded by mu
+	epoch     atomic.Uint64 // counts beginnings and ends of repairs: odd while one runs
 }
 
 func newTopology(b *Broker) *topology {
@@ -232,13 +234,20 @@ func (t *topology) repair(ctx context.Context) error {
 		steps = t.baseSteps()
 	}
 	t.b.log.Warn("an exchange or queue is missing in RabbitMQ: declaring everything again")
+	t.epoch.Add(1)
 	err = t.run(ctx, conn, steps)
+	t.epoch.Add(1)
 	if err == nil {
 		t.mu.Lock()
 		t.repairs++
 		t.mu.Unlock()
 	}
 	return err
+}
+
+// changedSince reports whether a repair ran at or after the given epoch.
+func (t *topology) changedSince(epoch uint64) bool {
+	return epoch%2 == 1 || t.epoch.Load() != epoch
 }
 
 // onChannel runs f with a channel of its own. amqp091's calls know no context,

@@ -89,7 +89,7 @@ Environment:
                         Temporal, as for its own tools
   HOLDFAST_PREFIX       as --prefix
   HOLDFAST_TIMEOUT      as --timeout
-  HOLDFAST_TEMPORAL_UI  base of the links to Temporal's web UI, http://localhost:8233
+  HOLDFAST_TEMPORAL_UI  Temporal's web UI, such as http://localhost:8233
   NO_COLOR              no colours, also on a terminal
 
 Errors go to the standard error. The exit status is 0, 1 for an error, 2 for a
@@ -97,7 +97,6 @@ wrong usage.`,
 		Example:       "  holdfast dev -- go run ./cmd/shop\n  holdfast doctor --group orders\n  holdfast tx list --state parked",
 		SilenceErrors: true,
 		SilenceUsage:  true,
-		Args:          cobra.NoArgs,
 	}
 	root.CompletionOptions.HiddenDefaultCmd = true
 	flags := root.PersistentFlags()

@@ -13,14 +13,17 @@ import (
 // config is what the environment says, and then the global flags. Temporal's own
 // part is read by its SDK.
 type config struct {
-	AMQPURL     string        `env:"AMQP_URL"`
-	DatabaseURL string        `env:"DATABASE_URL"`
-	Prefix      string        `env:"HOLDFAST_PREFIX" envDefault:"holdfast"`
-	Timeout     time.Duration `env:"HOLDFAST_TIMEOUT"`
-	UI          string        `env:"HOLDFAST_TEMPORAL_UI"`
-	User        string        `env:"USER"`
-	NoColor     string        `env:"NO_COLOR"`
-	Term        string        `env:"TERM"`
+	AMQPURL     string `env:"AMQP_URL"`
+	DatabaseURL string `env:"DATABASE_URL"`
+	Prefix      string `env:"HOLDFAST_PREFIX" envDefault:"holdfast"`
+	UI          string `env:"HOLDFAST_TEMPORAL_UI"`
+	User        string `env:"USER"`
+	NoColor     string `env:"NO_COLOR"`
+	Term        string `env:"TERM"`
+	TimeoutText string `env:"HOLDFAST_TIMEOUT"`
+
+	// Timeout is how long the command may take; 0 means its own default.
+	Timeout time.Duration
 
 	prefixFlag  string
 	timeoutFlag time.Duration
@@ -38,6 +41,12 @@ func (a *app) readEnvironment() error {
 func (a *app) readFlags() error {
 	if a.prefixFlag != "" {
 		a.Prefix = a.prefixFlag
+	}
+	if a.TimeoutText != "" {
+		var err error
+		if a.Timeout, err = time.ParseDuration(a.TimeoutText); err != nil {
+			return usagef("HOLDFAST_TIMEOUT: %w", err)
+		}
 	}
 	if a.timeoutFlag != 0 {
 		a.Timeout = a.timeoutFlag

@@ -2,7 +2,6 @@ package cli
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -23,7 +22,7 @@ func newDevCommand(a *app) *cobra.Command {
 		Long: `Run a private RabbitMQ, PostgreSQL and Temporal (with its web UI) on loopback
 ports of their own, and print where they are, as lines for a shell. They are
 stopped with Ctrl-C; their data stays in the data folder, and is there again the
-next time. The database "holdfast" is created; holdfast migrate makes its tables.
+next time. The database "holdfast" is created; run holdfast migrate for tables.
 
 With a COMMAND, it is run with AMQP_URL, DATABASE_URL, TEMPORAL_ADDRESS,
 TEMPORAL_NAMESPACE and HOLDFAST_TEMPORAL_UI set; when it ends, all is stopped,
@@ -65,7 +64,12 @@ func (a *app) dev(ctx context.Context, o stack.Options, command []string) (err e
 	}
 	defer func() {
 		printf(a.Err, "Stopping.\n")
-		err = errors.Join(err, s.Close())
+		if e := s.Close(); e != nil {
+			printError(a.Err, e) // a command's exit status stands
+			if err == nil {
+				err = statusError(exitError)
+			}
+		}
 	}()
 	if len(command) > 0 {
 		signals, stop := signalsToForward()

@@ -155,13 +155,14 @@ func (a *app) examine(ctx context.Context, e examination) diagnosis {
 
 // printDiagnosis writes the findings for people to read.
 func printDiagnosis(w io.Writer, d diagnosis, p palette) error {
-	t := newTable(w, "PART", "CHECK", p.paint("", "STATE"), "DETAIL")
+	t := newTable(w)
+	t.painted("PART", "CHECK", p.paint("", "STATE"), "DETAIL")
 	count := map[level]int{}
 	for _, f := range d.Findings {
 		count[f.Level]++
-		t.row(f.Part, f.Check, p.paint(f.Level, string(f.Level)), f.Detail)
+		t.painted(f.Part, f.Check, p.paint(f.Level, string(f.Level)), f.Detail)
 		if f.Remedy != "" {
-			t.row("", "", p.paint("", ""), "→ "+f.Remedy)
+			t.painted("", "", p.paint("", ""), "→ "+f.Remedy)
 		}
 	}
 	if err := t.flush(); err != nil {

@@ -39,7 +39,7 @@ func withRemedy(err error, format string, args ...any) error {
 // the packages' own "holdfast: ".
 func text(err error) string {
 	s := strings.ReplaceAll(err.Error(), "holdfast: ", "")
-	return strings.Join(strings.FieldsFunc(s, func(r rune) bool { return r == '\n' || r == '\r' }), "; ")
+	return oneLine(strings.Join(strings.Fields(s), " "))
 }
 
 func printError(w io.Writer, err error) {

@@ -64,8 +64,14 @@ func (t *temporalServer) find(ctx context.Context, id, group string) (target, er
 	return target{}, notFound(id)
 }
 
+// noSuchError means that nothing has this ID or key.
+type noSuchError string
+
+func (e noSuchError) Error() string        { return fmt.Sprintf("no transaction has the ID or the key %q", string(e)) }
+func (e noSuchError) Is(target error) bool { return target == holdfast.ErrNotFound }
+
 func notFound(id string) error {
-	return withRemedy(fmt.Errorf("%w: no transaction has the ID or the key %q", holdfast.ErrNotFound, id),
+	return withRemedy(noSuchError(id),
 		"give its group with --group; it may be too new to be listed yet, or older than the namespace keeps")
 }
 
@@ -123,7 +129,11 @@ func (t *temporalServer) byKey(ctx context.Context, key, group string) (target, 
 	if f.validate() != nil || len(key) > holdfast.MaxName {
 		return target{}, notFound(key)
 	}
-	infos, err := t.page(ctx, f.query(), 10)
+	size := 10
+	if !askable(key) {
+		size = recentLimit
+	}
+	infos, err := t.page(ctx, f.query(), size)
 	if err != nil {
 		return target{}, err
 	}
@@ -131,8 +141,8 @@ func (t *temporalServer) byKey(ctx context.Context, key, group string) (target, 
 	seen := map[string]bool{}
 	for _, info := range infos {
 		id := info.GetExecution().GetWorkflowId()
-		if seen[id] {
-			continue // an earlier run of the same workflow
+		if seen[id] || !f.matches(t.infoRow(info)) {
+			continue // an earlier run of the same workflow, or another key
 		}
 		seen[id] = true
 		_, tx := splitWorkflowID(id)
@@ -167,7 +177,7 @@ func (t *temporalServer) ofItsTime(ctx context.Context, id string) ([]string, er
 	}
 	seconds, nanos := u.Time().UnixTime()
 	at := time.Unix(seconds, nanos)
-	query := filter{since: at.Add(-time.Minute)}.query() + " AND StartTime <= " + quote(at.Add(time.Minute).UTC().Format(time.RFC3339))
+	query := filter{since: at.Add(-time.Minute)}.query() + " AND StartTime <= " + quote(at.Add(time.Minute).UTC().Format(time.RFC3339Nano))
 	infos, err := t.page(ctx, query, recentLimit)
 	if err != nil {
 		return nil, err

@@ -44,14 +44,11 @@ func (t *temporalServer) list(ctx context.Context, f filter, limit int) (rows []
 		if err != nil {
 			return nil, "", listError(err)
 		}
-		found, err := t.rows(ctx, page.GetExecutions())
+		found, err := t.rows(ctx, page.GetExecutions(), f)
 		if err != nil {
 			return nil, "", err
 		}
 		for _, r := range found {
-			if !f.keeps(r) {
-				continue
-			}
 			if len(rows) == limit {
 				return rows, fmt.Sprintf("There are more than %d: raise --limit, or narrow it down.", limit), nil
 			}
@@ -74,14 +71,18 @@ func listError(err error) error {
 	return withRemedy(fmt.Errorf("list transactions: %w", err), "`holdfast doctor` says whether Temporal has what Holdfast needs")
 }
 
-// rows turns workflows into their transactions, in their order.
-func (t *temporalServer) rows(ctx context.Context, infos []*workflowpb.WorkflowExecutionInfo) ([]row, error) {
+// rows turns workflows into those of their transactions that f means, in their
+// order.
+func (t *temporalServer) rows(ctx context.Context, infos []*workflowpb.WorkflowExecutionInfo, f filter) ([]row, error) {
 	of := make([][]row, len(infos))
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(resultsAtOnce)
 	for i, info := range infos {
 		group.Go(func() error {
-			of[i] = t.workflowRows(ctx, info)
+			known := t.infoRow(info)
+			if f.matches(known) {
+				of[i] = f.keeps(known, t.workflowRows(ctx, known, info.GetStatus()))
+			}
 			return ctx.Err()
 		})
 	}
@@ -95,20 +96,19 @@ func (t *temporalServer) rows(ctx context.Context, infos []*workflowpb.WorkflowE
 	return rows, nil
 }
 
-// workflowRows returns the transactions of one workflow: of a completed one as
+// workflowRows returns the transactions of the workflow r: of a completed one as
 // its result says.
-func (t *temporalServer) workflowRows(ctx context.Context, info *workflowpb.WorkflowExecutionInfo) []row {
-	r := t.infoRow(info)
-	if info.GetStatus() != enumspb.WORKFLOW_EXECUTION_STATUS_COMPLETED {
+func (t *temporalServer) workflowRows(ctx context.Context, r row, status enumspb.WorkflowExecutionStatus) []row {
+	if status != enumspb.WORKFLOW_EXECUTION_STATUS_COMPLETED {
 		return []row{r}
 	}
-	var status workflows.Status
-	if err := t.GetWorkflow(ctx, r.WorkflowID, r.RunID).Get(ctx, &status); err != nil {
+	var result workflows.Status
+	if err := t.GetWorkflow(ctx, r.WorkflowID, r.RunID).Get(ctx, &result); err != nil {
 		r.Reason = "its result cannot be read: " + text(err)
 		return []row{r}
 	}
 	var rows []row
-	for _, m := range status.Transactions {
+	for _, m := range result.Transactions {
 		r.Tx, r.State, r.Reason, r.Topics, r.Keys = m.ID, string(m.State), m.Reason, m.Topics, m.Keys
 		rows = append(rows, r)
 	}

@@ -30,10 +30,13 @@ func newTable(w io.Writer, columns ...string) *table {
 
 func (t *table) row(cells ...string) {
 	for i, c := range cells {
-		cells[i] = strings.ReplaceAll(c, "\t", " ")
+		cells[i] = oneLine(c)
 	}
-	_, _ = fmt.Fprintln(t.w, strings.Join(cells, "\t"))
+	t.painted(cells...)
 }
+
+// painted writes a row of cells that are safe already, and may be coloured.
+func (t *table) painted(cells ...string) { _, _ = fmt.Fprintln(t.w, strings.Join(cells, "\t")) }
 
 func (t *table) flush() error { return t.w.Flush() }
 

@@ -51,9 +51,8 @@ func (f filter) validate() error {
 	return nil
 }
 
-// query is the filter as a query for Temporal's visibility store. It finds
-// workflows; where one holds several transactions, or ended in a state that only
-// its result tells, keeps decides for each.
+// query is the filter as a query for Temporal's visibility store. What it finds
+// may be more than what is meant: matches and keeps decide.
 func (f filter) query() string {
 	terms := []string{"WorkflowType = " + quote(workflows.Name)}
 	if f.group != "" {
@@ -63,14 +62,14 @@ func (f filter) query() string {
 	if f.state != "" {
 		terms = append(terms, stateTerm(f.state))
 	}
-	if f.topic != "" {
+	if askable(f.topic) {
 		terms = append(terms, workflows.AttributeTopic+" = "+quote(f.topic))
 	}
-	if f.key != "" {
+	if askable(f.key) {
 		terms = append(terms, workflows.AttributeKey+" = "+quote(f.key))
 	}
 	if !f.since.IsZero() {
-		terms = append(terms, "StartTime >= "+quote(f.since.UTC().Format(time.RFC3339)))
+		terms = append(terms, "StartTime >= "+quote(f.since.UTC().Format(time.RFC3339Nano)))
 	}
 	return strings.Join(terms, " AND ")
 }
@@ -89,12 +88,30 @@ func stateTerm(state string) string {
 	return `ExecutionStatus = "Running" AND ` + workflows.AttributeState + " = " + quote(state)
 }
 
-// keeps reports whether a transaction of a workflow that the query found is
-// meant itself.
-func (f filter) keeps(r row) bool {
-	return (f.state == "" || r.State == f.state) &&
-		(f.topic == "" || len(r.Topics) == 0 || slices.Contains(r.Topics, f.topic)) &&
-		(f.key == "" || len(r.Keys) == 0 || slices.Contains(r.Keys, f.key))
+// askable reports whether the visibility store can be asked for a value. On SQL,
+// Temporal garbles quotation marks and backslashes, whatever their escapes; such
+// values are looked for among all transactions instead.
+func askable(value string) bool { return value != "" && !strings.ContainsAny(value, `"\`) }
+
+// matches reports whether a row has the topic and the key that are meant. The
+// visibility store is asked for them too, but may ignore case.
+func (f filter) matches(r row) bool {
+	return (f.topic == "" || slices.Contains(r.Topics, f.topic)) && (f.key == "" || slices.Contains(r.Keys, f.key))
+}
+
+// keeps returns those of a workflow's transactions that are meant. known is what
+// the search attributes say of all of them.
+func (f filter) keeps(known row, of []row) []row {
+	var kept []row
+	if !f.matches(known) {
+		return nil
+	}
+	for _, r := range of {
+		if (len(of) == 1 || f.matches(r)) && (f.state == "" || f.state == r.State) {
+			kept = append(kept, r)
+		}
+	}
+	return kept
 }
 
 // quote makes s a string in a visibility query.

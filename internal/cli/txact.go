@@ -36,8 +36,11 @@ func newTxActionCommand(a *app, act action) *cobra.Command {
 	c := &cobra.Command{
 		Use:   act.update + " ID --reason TEXT",
 		Short: act.short,
-		Long: act.long + ` Operator and reason are recorded
-in the workflow's history. A process of the transaction's group has to run.
+		Long: act.long + `
+
+Operator and reason are recorded in the workflow's history. A process of the
+transaction's group has to run. ID is a transaction's ID, a workflow's ID
+(tx/GROUP/ID) or a business key; see holdfast tx --help.
 
 JSON: id, state, resolution, reason, decided, checks, unreached, topics, keys.`,
 		Example: "  holdfast tx " + act.update + " A-1007 --reason \"the bank says so\"",
@@ -108,16 +111,23 @@ func (t *temporalServer) ask(ctx context.Context, of target, update string, req 
 func (t *temporalServer) explain(ctx context.Context, of target, update, prefix string, err error) error {
 	var refused *temporal.ApplicationError
 	var ended *serviceerror.NotFound
-	var slow *client.WorkflowUpdateServiceTimeoutOrCanceledError
 	switch {
 	case errors.As(err, &refused):
 		return withRemedy(fmt.Errorf("%s is refused: %s", update, refused.Message()), "`holdfast tx show %s` says more", of.workflowID)
 	case errors.As(err, &ended):
 		return withRemedy(fmt.Errorf("%s is settled already: its workflow has ended", of.workflowID), "`holdfast tx show %s` says how", of.workflowID)
-	case errors.As(err, &slow), errors.Is(err, context.DeadlineExceeded):
+	case timedOut(err):
 		return t.explainSilence(ctx, of, update, prefix)
 	}
 	return fmt.Errorf("%s %s: %w", update, of.workflowID, err)
+}
+
+// timedOut reports whether err is the end of the command's time, as the SDK's
+// many layers put it.
+func timedOut(err error) bool {
+	var update *client.WorkflowUpdateServiceTimeoutOrCanceledError
+	var call *serviceerror.DeadlineExceeded
+	return errors.As(err, &update) || errors.As(err, &call) || errors.Is(err, context.DeadlineExceeded)
 }
 
 // explainSilence says why there was no answer in time.
@@ -125,10 +135,14 @@ func (t *temporalServer) explainSilence(ctx context.Context, of target, update, 
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), queryTimeout)
 	defer cancel()
 	group, _ := splitWorkflowID(of.workflowID)
+	remedy := "start a process of the group and ask again; asking twice is safe"
+	if update == "start" {
+		remedy = "it runs as soon as a process of the group is started; `holdfast tx show " + of.workflowID + "` says how it ended"
+	}
 	pollers, err := t.pollers(ctx, workflows.TaskQueue(prefix, group), enumspb.TASK_QUEUE_TYPE_WORKFLOW)
 	if err == nil && pollers == 0 {
 		return withRemedy(fmt.Errorf("%s %s: no worker of group %s answers", update, of.workflowID, group),
-			"start a process of the group and ask again; asking twice is safe")
+			"%s", remedy)
 	}
 	return withRemedy(fmt.Errorf("%s %s: no answer in time", update, of.workflowID),
 		"it may still take effect: `holdfast tx show %s` says whether it did; raise --timeout to wait longer", of.workflowID)

@@ -96,7 +96,7 @@ func printMessages(w io.Writer, ms []messageDetail) error {
 func printable(s string) string {
 	lines := strings.Split(s, "\n")
 	for i, l := range lines {
-		lines[i] = oneLine(l)
+		lines[i] = oneLine(strings.ReplaceAll(l, "\t", "    "))
 	}
 	return strings.Join(lines, "\n")
 }
@@ -104,14 +104,9 @@ func printable(s string) string {
 func printSteps(w io.Writer, d detail, now time.Time) error {
 	printf(w, "\nSteps\n")
 	t := newTable(w, "  TIME", "STEP", "WHAT", "RESULT")
-	day := ""
+	format := timeFormat(d.Steps, now.Location())
 	for _, s := range d.Steps {
-		at := s.At.In(now.Location())
-		if today := at.Format("2006-01-02"); today != day {
-			day = today
-			t.row("  " + day)
-		}
-		t.row("  "+at.Format("15:04:05.000"), stepName(s), orDash(s.Summary), orDash(s.Result))
+		t.row("  "+s.At.In(now.Location()).Format(format), stepName(s), orDash(s.Summary), orDash(s.Result))
 	}
 	if err := t.flush(); err != nil {
 		return err
@@ -120,6 +115,19 @@ func printSteps(w io.Writer, d detail, now time.Time) error {
 		printf(w, "  … and more: Temporal's web UI shows them all\n")
 	}
 	return nil
+}
+
+// timeFormat is how the steps' times are written: with the day, if there are
+// several.
+func timeFormat(steps []step, zone *time.Location) string {
+	days := map[string]bool{}
+	for _, s := range steps {
+		days[s.At.In(zone).Format("2006-01-02")] = true
+	}
+	if len(days) > 1 {
+		return "01-02 15:04:05.000"
+	}
+	return "15:04:05.000"
 }
 
 // stepName names a step as the Temporal UI does.

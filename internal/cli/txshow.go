@@ -123,7 +123,7 @@ func (t *temporalServer) detail(ctx context.Context, of target, body bool) (deta
 // meant, or to all if none was.
 func (d *detail) fill(of target, status workflows.Status, told story, body bool) {
 	meant := func(id string, keys []string) bool {
-		return (of.tx == "" || of.tx == id) && (of.key == "" || slices.Contains(keys, of.key))
+		return of.tx == id || of.tx == "" && (of.key == "" || slices.Contains(keys, of.key))
 	}
 	for _, m := range status.Transactions {
 		if meant(m.ID, m.Keys) {

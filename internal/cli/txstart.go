@@ -189,7 +189,7 @@ func (t *temporalServer) awaitEnd(ctx context.Context, run client.WorkflowRun, g
 	var status workflows.Status
 	err := run.Get(ctx, &status)
 	switch {
-	case ctx.Err() != nil:
+	case timedOut(err):
 		return t.explainSilence(ctx, target{workflowID: got.WorkflowID}, "start", prefix)
 	case err != nil:
 		return withRemedy(fmt.Errorf("workflow %s: %w", got.WorkflowID, err), "`holdfast tx show %s` says more", got.WorkflowID)

@@ -1,0 +1,76 @@
+package broker
+
+import (
+	"context"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	amqp "github.com/rabbitmq/amqp091-go"
+	"github.com/stretchr/testify/require"
+
+	"github.com/holdfastmq/holdfast/internal/stack/stacktest"
+)
+
+const benchCallers = 64
+
+// BenchmarkPublishHalf is 64 callers that each store one half message after the
+// other.
+func BenchmarkPublishHalf(b *testing.B) {
+	br := open(b, stacktest.Shared(b).AMQPURL(), stacktest.Prefix(b), nil)
+	ctx := context.Background()
+	require.NoError(b, br.DeclareGroup(ctx, "g"))
+	h := half("tx-0123456789abcdef0123456789abcdef", "g")
+	b.ReportAllocs()
+	callers(b, func() error { return br.PublishHalf(ctx, h) })
+}
+
+// BenchmarkBareLoop is the bar: the same records over one channel with deferred
+// confirms and nothing around it.
+func BenchmarkBareLoop(b *testing.B) {
+	br := open(b, stacktest.Shared(b).AMQPURL(), stacktest.Prefix(b), nil)
+	require.NoError(b, br.DeclareGroup(context.Background(), "g"))
+	h := half("tx-0123456789abcdef0123456789abcdef", "g")
+	conn, err := amqp.Dial(stacktest.Shared(b).AMQPURL())
+	require.NoError(b, err)
+	defer func() { _ = conn.Close() }()
+	ch, err := conn.Channel()
+	require.NoError(b, err)
+	require.NoError(b, ch.Confirm(false))
+	b.ReportAllocs()
+	callers(b, func() error {
+		msg, err := encodeHalf(h)
+		if err != nil {
+			return err
+		}
+		msg.DeliveryMode, msg.Timestamp = amqp.Persistent, time.Now()
+		dc, err := ch.PublishWithDeferredConfirm("", br.HalfQueue("g"), true, false, msg)
+		if err != nil {
+			return err
+		}
+		if !dc.Wait() {
+			return errorText("nack")
+		}
+		return nil
+	})
+}
+
+func callers(b *testing.B, f func() error) {
+	var left atomic.Int64
+	left.Store(int64(b.N))
+	b.ResetTimer()
+	var wg sync.WaitGroup
+	for range benchCallers {
+		wg.Go(func() {
+			for left.Add(-1) >= 0 {
+				if err := f(); err != nil {
+					b.Error(err)
+					return
+				}
+			}
+		})
+	}
+	wg.Wait()
+	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "records/s")
+}

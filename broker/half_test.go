@@ -1,0 +1,241 @@
+package broker
+
+import (
+	"bytes"
+	"encoding/json"
+	"strings"
+	"testing"
+	"time"
+
+	amqp "github.com/rabbitmq/amqp091-go"
+	"github.com/stretchr/testify/require"
+
+	"github.com/holdfastmq/holdfast"
+)
+
+func sampleHalf() holdfast.Half {
+	return holdfast.Half{TxID: "0190-a", Group: "orders", At: time.Date(2026, 1, 2, 3, 4, 5, 678, time.UTC),
+		Messages: []holdfast.Message{
+			{ID: "0190-a.1", Topic: "order.placed", Key: "O-1", ContentType: "application/json",
+				Headers: map[string]string{"trace": "x"}, Body: []byte(`{"n":1}`)},
+			{ID: "0190-a.2", Topic: "stock.reserve", Body: []byte{0, 1, 0xff}, AllowUnrouted: true},
+		}}
+}
+
+func TestHalfThereAndBack(t *testing.T) {
+	h := sampleHalf()
+	p, err := encodeHalf(h)
+	require.NoError(t, err)
+	require.Equal(t, h.TxID, p.MessageId)
+	got, err := decodeHalf(p.Headers, p.Body, "orders", holdfast.MaxBody)
+	require.NoError(t, err)
+	require.True(t, got.At.Equal(h.At))
+	require.Equal(t, h.Messages, got.Messages)
+	require.Equal(t, h.TxID, got.TxID)
+	require.Equal(t, h.Group, got.Group)
+}
+
+// What a producer may send, a Keeper must be able to read, or it would go to
+// the dead letters instead of being checked back.
+func TestLargestHalfIsReadable(t *testing.T) {
+	for name, body := range map[string]byte{"binary": 0xff, "quotes": '"', "text": 'a', "escaped": '<'} {
+		t.Run(name, func(t *testing.T) {
+			h := holdfast.Half{TxID: strings.Repeat("t", holdfast.MaxID), Group: "g"}
+			value := strings.Repeat("<", holdfast.MaxHeaders-1)
+			for range holdfast.MaxMessages {
+				h.Messages = append(h.Messages, holdfast.Message{Topic: strings.Repeat("&", holdfast.MaxName), Key: strings.Repeat("<", holdfast.MaxName),
+					ContentType: strings.Repeat(">", holdfast.MaxName), Headers: map[string]string{"h": value},
+					Body: bytes.Repeat([]byte{body}, holdfast.MaxBody/holdfast.MaxMessages)})
+			}
+			require.NoError(t, holdfast.ValidateMessages(h.Messages, holdfast.MaxBody))
+			p, err := encodeHalf(h)
+			require.NoError(t, err)
+			_, err = decodeHalf(p.Headers, p.Body, "g", holdfast.MaxBody)
+			require.NoError(t, err)
+		})
+	}
+}
+
+func TestMalformedHalves(t *testing.T) {
+	good, err := encodeHalf(sampleHalf())
+	require.NoError(t, err)
+	change := func(f func(r map[string]any)) []byte {
+		var r map[string]any
+		require.NoError(t, json.Unmarshal(good.Body, &r))
+		f(r)
+		body, err := json.Marshal(r)
+		require.NoError(t, err)
+		return body
+	}
+	many := make([]any, holdfast.MaxMessages+1)
+	for i := range many {
+		many[i] = map[string]any{"topic": "x"}
+	}
+	for name, c := range map[string]struct {
+		headers amqp.Table
+		body    []byte
+		group   string
+		says    string
+	}{
+		"no JSON":            {body: []byte("hello"), says: "half record"},
+		"empty":              {body: []byte{}, says: "half record"},
+		"other version":      {headers: amqp.Table{headerVersion: "2", headerTx: "0190-a", headerGroup: "orders"}, says: "upgrade"},
+		"other body version": {body: change(func(r map[string]any) { r["v"] = 2 }), says: `"v":2`},
+		"no transaction":     {body: change(func(r map[string]any) { delete(r, "tx") }), says: "transaction"},
+		"transaction differs from header": {body: change(func(r map[string]any) { r["tx"] = "other" }),
+			says: `"other", its header says "0190-a"`},
+		"group differs from header": {body: change(func(r map[string]any) { r["group"] = "other" }), says: `group "other"`},
+		"wrong queue":               {group: "billing", says: `group "orders" in the half queue of "billing"`},
+		"no messages":               {body: change(func(r map[string]any) { r["messages"] = []any{} }), says: "at least one message"},
+		"too many messages":         {body: change(func(r map[string]any) { r["messages"] = many }), says: "65 messages"},
+		"no topic":                  {body: change(func(r map[string]any) { r["messages"] = []any{map[string]any{}} }), says: "topic is empty"},
+		"pattern as topic":          {body: change(func(r map[string]any) { r["messages"] = []any{map[string]any{"topic": "a.*"}} }), says: "topic"},
+		"oversized body": {body: change(func(r map[string]any) {
+			r["messages"] = []any{map[string]any{"topic": "a", "text": strings.Repeat("x", 2000)}}
+		}), says: "2000 bytes"},
+		"oversized record": {body: append(bytes.Clone(good.Body), bytes.Repeat([]byte(" "), 16<<20)...), says: "the limit is"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			headers, body, group := good.Headers, good.Body, "orders"
+			if c.headers != nil {
+				headers = c.headers
+			}
+			if c.body != nil {
+				body = c.body
+			}
+			if c.group != "" {
+				group = c.group
+			}
+			_, err := decodeHalf(headers, body, group, 1000)
+			require.ErrorIs(t, err, holdfast.ErrMalformed)
+			require.ErrorContains(t, err, c.says)
+		})
+	}
+}
+
+func TestOpThereAndBack(t *testing.T) {
+	p := encodeOp("orders", opRecord{Commit: []string{"a", "b"}, Rollback: []string{"c"}})
+	require.JSONEq(t, `{"v":1,"commit":["a","b"],"rollback":["c"]}`, string(p.Body))
+	txs, err := decodeOp(p.Headers, p.Body, "orders")
+	require.NoError(t, err)
+	require.Equal(t, []string{"a", "b", "c"}, txs)
+	for name, body := range map[string]string{
+		"no JSON": "x", "names nothing": `{"v":1}`, "other version": `{"v":3,"commit":["a"]}`, "empty ID": `{"v":1,"commit":[""]}`,
+		"bad ID": `{"v":1,"rollback":["a b"]}`,
+	} {
+		_, err := decodeOp(p.Headers, []byte(body), "orders")
+		require.ErrorIs(t, err, holdfast.ErrMalformed, name)
+	}
+	_, err = decodeOp(p.Headers, p.Body, "billing")
+	require.ErrorIs(t, err, holdfast.ErrMalformed)
+}
+
+// asDelivered is what a consumer gets of a publishing.
+func asDelivered(p amqp.Publishing, exchange, key string) amqp.Delivery {
+	return amqp.Delivery{Headers: p.Headers, ContentType: p.ContentType, MessageId: p.MessageId, Body: p.Body, Exchange: exchange, RoutingKey: key}
+}
+
+func TestMessageThereAndBack(t *testing.T) {
+	m := holdfast.Message{ID: "t.1", Topic: "order.placed", Key: "O-1", ContentType: "text/plain",
+		Headers: map[string]string{"trace": "x", "CC": "boss", "BCC": "auditor"}, Body: []byte("hello")}
+	p := encodeMessage("orders", "t", m)
+	require.NotContains(t, p.Headers, "CC", "RabbitMQ would route by it")
+	require.NotContains(t, p.Headers, "BCC")
+	d := asDelivered(p, "x", "order.placed")
+	got, tx, group, err := decodeMessage(&d)
+	require.NoError(t, err)
+	require.Equal(t, m, got)
+	require.Equal(t, "t", tx)
+	require.Equal(t, "orders", group)
+}
+
+func TestForeignMessage(t *testing.T) {
+	d := amqp.Delivery{MessageId: "m1", RoutingKey: "order.placed", Body: []byte("x"), Headers: amqp.Table{
+		"int": int32(7), "long": int64(-8), "bytes": []byte("raw"), "bool": true, "float": 1.5, "nothing": nil,
+		"time": time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC), "decimal": amqp.Decimal{Scale: 2, Value: -5},
+		"list": []any{"a", int32(1), []byte("b")}, "table": amqp.Table{"k": amqp.Table{"l": int64(2)}},
+	}}
+	m, tx, group, err := decodeMessage(&d)
+	require.NoError(t, err)
+	require.Empty(t, tx+group)
+	require.Equal(t, "order.placed", m.Topic)
+	require.Equal(t, map[string]string{"int": "7", "long": "-8", "bytes": "raw", "bool": "true", "float": "1.5", "nothing": "",
+		"time": "2026-01-02T03:04:05Z", "decimal": "-0.05", "list": `["a",1,"b"]`, "table": `{"k":{"l":2}}`}, m.Headers)
+
+	d.MessageId = ""
+	_, _, _, err = decodeMessage(&d)
+	require.ErrorIs(t, err, holdfast.ErrMalformed)
+	require.ErrorContains(t, err, "message-id")
+}
+
+func FuzzDecode(f *testing.F) {
+	p, _ := encodeHalf(sampleHalf())
+	f.Add(p.Body, "1", "0190-a", "orders")
+	f.Add(encodeOp("orders", opRecord{Commit: []string{"a"}}).Body, "1", "a", "orders")
+	f.Add([]byte(`{"v":1,"tx":"a","group":"orders","messages":[{"topic":"x","text":"a","base64":"YQ=="}]}`), "1", "a", "orders")
+	f.Add([]byte(`{"v":1,"commit":[null,"\u0000"]}`), "", "", "")
+	f.Fuzz(func(t *testing.T, body []byte, v, tx, group string) {
+		headers := amqp.Table{headerVersion: v, headerTx: tx, headerGroup: []byte(group), "CC": []any{v}}
+		h, err := decodeHalf(headers, body, "orders", 1<<16)
+		if err != nil {
+			require.ErrorIs(t, err, holdfast.ErrMalformed)
+		} else {
+			again, err := encodeHalf(h)
+			require.NoError(t, err)
+			same, err := decodeHalf(again.Headers, again.Body, "orders", 1<<16)
+			require.NoError(t, err, "what was read once must be readable again")
+			require.Equal(t, len(h.Messages), len(same.Messages))
+			for i := range h.Messages {
+				require.True(t, h.Messages[i].Equal(same.Messages[i]) || len(h.Messages[i].Headers)+len(same.Messages[i].Headers) == 0)
+			}
+		}
+		if _, err := decodeOp(headers, body, "orders"); err != nil {
+			require.ErrorIs(t, err, holdfast.ErrMalformed)
+		}
+		d := amqp.Delivery{Headers: headers, Body: body, MessageId: tx, RoutingKey: group}
+		if _, _, _, err := decodeMessage(&d); err != nil {
+			require.ErrorIs(t, err, holdfast.ErrMalformed)
+		}
+		dead := deadLetter(&d, "q", "c", 1, malformed("%s", v), time.Now())
+		require.NoError(t, dead.Headers.Validate())
+		require.NotContains(t, dead.Headers, "CC")
+	})
+}
+
+func TestDeadLetterRecord(t *testing.T) {
+	at := time.Date(2026, 1, 2, 3, 4, 5, 6, time.UTC)
+	d := amqp.Delivery{MessageId: "m", Body: []byte("b"), ContentType: "text/plain", Exchange: "holdfast.topics", RoutingKey: "order.placed",
+		CorrelationId: "c", ReplyTo: "r", Type: "t", AppId: "a", Expiration: "1000", UserId: "guest", Priority: 3,
+		Headers: amqp.Table{"n": int32(1), headerTx: "tx", "CC": []any{"elsewhere"}}}
+	p := deadLetter(&d, "holdfast.q.bill", "bill", 3, holdfast.Permanent(errorText(strings.Repeat("é", 3000))), at)
+	require.Equal(t, "m", p.MessageId)
+	require.Equal(t, d.Body, p.Body)
+	require.Empty(t, p.Expiration, "it would expire in the queue of dead letters")
+	require.Empty(t, p.UserId, "RabbitMQ would refuse another user's ID")
+	require.Equal(t, "c r t a", strings.Join([]string{p.CorrelationId, p.ReplyTo, p.Type, p.AppId}, " "))
+	reason := p.Headers[headerReason].(string)
+	require.LessOrEqual(t, len(reason), maxReason)
+	delete(p.Headers, headerReason)
+	require.Equal(t, amqp.Table{"n": int32(1), headerTx: "tx", "holdfast-header-CC": []any{"elsewhere"},
+		headerConsumer: "bill", headerQueue: "holdfast.q.bill", headerErrorClass: ClassPermanent, headerAttempts: "3",
+		headerDeadAt: "2026-01-02T03:04:05.000000006Z", headerExchange: "holdfast.topics", headerRoutingKey: "order.placed",
+		headerExpiration: "1000", headerUserID: "guest"}, p.Headers)
+
+	require.Equal(t, ClassMalformed, errorClass(malformed("x")))
+	require.Equal(t, ClassPanic, errorClass(&holdfast.PanicError{Value: 1}))
+	require.Equal(t, ClassExhausted, errorClass(errorText("x")))
+}
+
+// Headers that leave no room in the frame would end the connection.
+func TestDeadLetterHeadersFitTheFrame(t *testing.T) {
+	d := amqp.Delivery{MessageId: "m", Headers: amqp.Table{"big": strings.Repeat("x", 110<<10), "small": "s", "big2": strings.Repeat("y", 15<<10)}}
+	p := deadLetter(&d, "q", "c", 1, errorText("e"), time.Now())
+	require.NotContains(t, p.Headers, "big")
+	require.Contains(t, p.Headers, "big2")
+	require.Equal(t, "s", p.Headers["small"])
+	require.Equal(t, "[big]", p.Headers[headerCut])
+}
+
+type errorText string
+
+func (e errorText) Error() string { return string(e) }

@@ -1,0 +1,195 @@
+package broker
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	amqp "github.com/rabbitmq/amqp091-go"
+	"github.com/stretchr/testify/require"
+
+	"github.com/holdfastmq/holdfast"
+)
+
+// patience is how long tests wait for what must happen. It says nothing about
+// how fast it is.
+const patience = 60 * time.Second
+
+func testContext(t testing.TB) context.Context {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Minute)
+	t.Cleanup(cancel)
+	return ctx
+}
+
+// open opens a Broker at url that the test's end closes.
+func open(t testing.TB, url, prefix string, change func(*Options)) *Broker {
+	t.Helper()
+	o := Options{URL: url, Prefix: prefix, Name: t.Name(), Logger: slog.New(slog.NewTextHandler(testWriter{t}, &slog.HandlerOptions{Level: slog.LevelDebug}))}
+	if change != nil {
+		change(&o)
+	}
+	b, err := Open(testContext(t), o)
+	require.NoError(t, err)
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+		defer cancel()
+		_ = b.Close(ctx)
+	})
+	return b
+}
+
+// testWriter shows the log of a failed test.
+type testWriter struct{ t testing.TB }
+
+func (w testWriter) Write(p []byte) (int, error) {
+	w.t.Logf("%s", p)
+	return len(p), nil
+}
+
+// background runs f until the test's end, or until the returned stop, which
+// waits for f.
+func background(t testing.TB, f func(ctx context.Context) error) (stop func()) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- f(ctx) }()
+	var once sync.Once
+	stop = func() {
+		once.Do(func() {
+			cancel()
+			select {
+			case err := <-done:
+				require.NoError(t, err)
+			case <-time.After(patience):
+				t.Error("did not end after its context was cancelled")
+			}
+		})
+	}
+	t.Cleanup(stop)
+	return stop
+}
+
+func eventually(t testing.TB, what string, f func() bool) {
+	t.Helper()
+	require.Eventually(t, f, patience, 10*time.Millisecond, what)
+}
+
+// next waits for a value.
+func next[T any](t testing.TB, c <-chan T) T {
+	t.Helper()
+	select {
+	case v, ok := <-c:
+		require.True(t, ok, "channel closed")
+		return v
+	case <-time.After(patience):
+		require.FailNow(t, "nothing came")
+		panic("unreachable")
+	}
+}
+
+func messages(tx, topic string, n int) []holdfast.Message {
+	ms := make([]holdfast.Message, n)
+	for i := range ms {
+		ms[i] = holdfast.Message{Topic: topic, Body: []byte(tx + "/" + strconv.Itoa(i))}
+	}
+	holdfast.NumberMessages(tx, ms)
+	return ms
+}
+
+func half(tx, group string) holdfast.Half {
+	return holdfast.Half{TxID: tx, Group: group, At: time.Now(), Messages: messages(tx, "order.placed", 1)}
+}
+
+// ready is how many messages wait in a queue, -1 if it does not exist.
+func ready(t testing.TB, b *Broker, queue string) int {
+	t.Helper()
+	info, err := b.Inspect(testContext(t), queue)
+	require.NoError(t, err)
+	if !info.Queues[0].Exists {
+		return -1
+	}
+	return info.Queues[0].Messages
+}
+
+// take gets one message out of a queue.
+func take(t testing.TB, b *Broker, queue string) amqp.Delivery {
+	t.Helper()
+	return takeAll(t, b, queue, 1)[0]
+}
+
+// takeAll gets n messages out of a queue. A queue with a single active consumer
+// knows no basic.get.
+func takeAll(t testing.TB, b *Broker, queue string, n int) []amqp.Delivery {
+	t.Helper()
+	var out []amqp.Delivery
+	rawChannel(t, b, func(ch *amqp.Channel) {
+		require.NoError(t, ch.Qos(n, 0, false))
+		ds, err := ch.Consume(queue, "", false, false, false, false, nil)
+		require.NoError(t, err)
+		for range n {
+			d := next(t, ds)
+			require.NoError(t, d.Ack(false))
+			out = append(out, d)
+		}
+	})
+	return out
+}
+
+// rawChannel runs f with a channel of its own, past the Broker.
+func rawChannel(t testing.TB, b *Broker, f func(ch *amqp.Channel)) {
+	t.Helper()
+	conn, err := b.consLink.get(testContext(t))
+	require.NoError(t, err)
+	ch, err := conn.Channel()
+	require.NoError(t, err)
+	defer func() { _ = ch.Close() }()
+	f(ch)
+}
+
+// cut cuts a Broker's connections as a network would.
+func cutConnections(b *Broker) {
+	for _, l := range []*link{b.pubLink, b.consLink} {
+		l.mu.Lock()
+		if l.raw != nil {
+			_ = l.raw.Close()
+		}
+		l.mu.Unlock()
+	}
+}
+
+// tally counts deliveries by message ID.
+type tally struct {
+	mu  sync.Mutex
+	ids map[string]int
+}
+
+func (c *tally) add(id string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.ids == nil {
+		c.ids = map[string]int{}
+	}
+	c.ids[id]++
+}
+
+func (c *tally) of(id string) int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.ids[id]
+}
+
+func (c *tally) distinct() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return len(c.ids)
+}
+
+var txCount atomic.Int64
+
+func newTx() string { return fmt.Sprintf("tx-%d", txCount.Add(1)) }

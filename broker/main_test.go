@@ -1,0 +1,21 @@
+package broker
+
+import (
+	"os"
+	"testing"
+
+	"go.uber.org/goleak"
+
+	"github.com/holdfastmq/holdfast/internal/stack/stacktest"
+)
+
+func TestMain(m *testing.M) {
+	code := stacktest.Main(m)
+	if code == 0 {
+		if err := goleak.Find(); err != nil {
+			os.Stderr.WriteString("goroutines are left: " + err.Error() + "\n")
+			code = 1
+		}
+	}
+	os.Exit(code)
+}

@@ -1,0 +1,124 @@
+package cli
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/spf13/cobra"
+	"github.com/stretchr/testify/require"
+
+	holdfast "github.com/holdfastmq/holdfast"
+)
+
+func TestExitStatuses(t *testing.T) {
+	env := []string{"USER=ann"}
+	for _, tc := range []struct {
+		args, env []string
+		status    int
+		err       string
+	}{
+		{[]string{}, env, exitOK, ""},
+		{[]string{"--help"}, env, exitOK, ""},
+		{[]string{"version"}, env, exitOK, ""},
+		{[]string{"nope"}, env, exitUsage, `unknown command "nope"`},
+		{[]string{"version", "extra"}, env, exitUsage, "extra"},
+		{[]string{"version", "--nope"}, env, exitUsage, "unknown flag: --nope"},
+		{[]string{"tx"}, env, exitUsage, "say what to do"},
+		{[]string{"tx", "list", "--state", "odd"}, env, exitUsage, `state "odd"`},
+		{[]string{"tx", "list", "--limit", "0"}, env, exitUsage, "--limit 0"},
+		{[]string{"tx", "show"}, env, exitUsage, "accepts 1 arg"},
+		{[]string{"tx", "commit", "1"}, env, exitUsage, "--reason"},
+		{[]string{"tx", "commit", "1", "--reason", "x"}, nil, exitUsage, "--operator"},
+		{[]string{"tx", "start", "--group", "g"}, env, exitUsage, `required flag(s) "handler", "topic" not set`},
+		{[]string{"tx", "start", "--group", "g/h", "--handler", "h", "--topic", "t"}, env, exitUsage, "the group"},
+		{[]string{"doctor", "--skip", "kafka"}, env, exitUsage, "--skip kafka"},
+		{[]string{"doctor", "--group", "a/b"}, env, exitUsage, "a/b"},
+		{[]string{"dev", "go", "test"}, env, exitUsage, "after --"},
+		{[]string{"version", "--prefix", "a b"}, env, exitUsage, "prefix"},
+		{[]string{"version", "--timeout", "-1s"}, env, exitUsage, "negative"},
+		{[]string{"version"}, []string{"HOLDFAST_TIMEOUT=soon"}, exitUsage, "HOLDFAST_TIMEOUT"},
+		{[]string{"migrate"}, env, exitError, "set DATABASE_URL"},
+		{[]string{"migrate"}, []string{"DATABASE_URL=postgres://u:s3cr%et@h/x"}, exitError, "DATABASE_URL is no URL"},
+		{[]string{"tx", "list"}, []string{"TEMPORAL_ADDRESS=127.0.0.1:1"}, exitError, "Temporal at 127.0.0.1:1"},
+	} {
+		t.Run(strings.Join(tc.args, " "), func(t *testing.T) {
+			r := runProgram(t, tc.env, tc.args...)
+			require.Equal(t, tc.status, r.status, r.err)
+			if tc.err == "" {
+				require.Empty(t, r.err)
+				return
+			}
+			require.Empty(t, r.out)
+			require.True(t, strings.HasPrefix(r.err, "holdfast: "), r.err)
+			require.Contains(t, r.err, tc.err)
+			require.NotContains(t, r.err, "s3cr")
+			require.Equal(t, tc.status == exitUsage, strings.Contains(r.err, "--help"), r.err)
+		})
+	}
+}
+
+func TestEveryCommandIsDocumented(t *testing.T) {
+	var look func(c *cobra.Command)
+	look = func(c *cobra.Command) {
+		if c.Name() != "help" && c.Name() != "completion" {
+			require.NotEmpty(t, c.Short, c.CommandPath())
+			require.NotEmpty(t, c.Long, c.CommandPath())
+			require.Contains(t, c.Example, "holdfast "+strings.TrimPrefix(strings.TrimPrefix(c.CommandPath(), "holdfast"), " "), c.CommandPath())
+			if c.Flags().Lookup("json") != nil {
+				require.Contains(t, c.Long, "JSON: ", c.CommandPath())
+			}
+			for _, line := range strings.Split(c.Long, "\n") {
+				require.LessOrEqual(t, len([]rune(line)), 80, "%s: %s", c.CommandPath(), line)
+			}
+		}
+		for _, sub := range c.Commands() {
+			look(sub)
+		}
+	}
+	look(newRootCommand(&app{}))
+}
+
+func TestErrorsAreOneLineWithTheirRemedy(t *testing.T) {
+	err := fmt.Errorf("inspect: %w", &holdfast.UnavailableError{Part: "RabbitMQ", Where: "h:1", Remedy: "start it", Err: errors.New("no\n  route")})
+	require.Equal(t, "inspect: RabbitMQ at h:1 cannot be used: no route (start it)", text(err))
+	what, remedy := splitRemedy(err)
+	require.Equal(t, "RabbitMQ at h:1 cannot be used: no route", what)
+	require.Equal(t, "start it", remedy)
+	what, remedy = splitRemedy(fmt.Errorf("x: %w", withRemedy(holdfast.ErrNotFound, "look %s", "elsewhere")))
+	require.Equal(t, "not found", what)
+	require.Equal(t, "look elsewhere", remedy)
+}
+
+func TestFlagsOverruleTheEnvironment(t *testing.T) {
+	a := &app{Surroundings: Surroundings{Environ: []string{"HOLDFAST_PREFIX=e", "HOLDFAST_TIMEOUT=3s"}}}
+	require.NoError(t, a.readEnvironment())
+	require.NoError(t, a.readFlags())
+	require.Equal(t, "e", a.Prefix)
+	require.Equal(t, "3s", a.Timeout.String())
+	a.prefixFlag, a.timeoutFlag = "f", 4e9
+	require.NoError(t, a.readFlags())
+	require.Equal(t, "f", a.Prefix)
+	require.Equal(t, "4s", a.Timeout.String())
+
+	bare := &app{}
+	require.NoError(t, bare.readEnvironment())
+	require.Equal(t, "holdfast", bare.Prefix)
+}
+
+func TestTemporalIsConfiguredByTheEnvironment(t *testing.T) {
+	a := &app{Surroundings: Surroundings{Environ: []string{"TEMPORAL_ADDRESS=h:7", "TEMPORAL_NAMESPACE=a", "TEMPORAL_NAMESPACE=shop"}}}
+	o, err := a.temporalOptions()
+	require.NoError(t, err)
+	require.Equal(t, "h:7", o.HostPort)
+	require.Equal(t, "shop", o.Namespace, "the last one counts")
+}
+
+func TestVersionAsJSON(t *testing.T) {
+	var v version
+	r := runProgram(t, nil, "version", "--json")
+	require.NoError(t, json.Unmarshal([]byte(r.out), &v))
+	require.NotEmpty(t, v.Go)
+}

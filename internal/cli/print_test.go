@@ -1,0 +1,82 @@
+package cli
+
+import (
+	"bytes"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	holdfast "github.com/holdfastmq/holdfast"
+	"github.com/holdfastmq/holdfast/workflows"
+)
+
+func TestPrintRows(t *testing.T) {
+	now := began.Add(90 * time.Minute)
+	var out bytes.Buffer
+	require.NoError(t, printRows(&out, []row{
+		{Tx: "01927c4e-6f0e-7cc3-98c4-dc0c0c07398f", State: "parked", Topics: []string{"order.placed"}, Keys: []string{"A-1\x1b[2J"}, Started: began, WorkflowID: "tx/orders/01927c4e-6f0e-7cc3-98c4-dc0c0c07398f"},
+		{State: "running", Topics: []string{"a", "b", "c"}, Started: now.Add(-3 * time.Second), WorkflowID: "cohort/orders/7"},
+	}, now))
+	golden(t, "list.txt", out.String())
+
+	out.Reset()
+	require.NoError(t, printRows(&out, nil, now))
+	require.Equal(t, "No transactions.\n", out.String())
+}
+
+func TestPrintDetail(t *testing.T) {
+	closed := began.Add(time.Minute)
+	d := detail{row: row{Tx: "1", Group: "orders", State: "committed", Started: began, Closed: &closed, WorkflowID: "tx/orders/1", RunID: "r"},
+		UI: uiLink("http://ui/", "default", "tx/orders/1", "r")}
+	d.Transactions = []workflows.MemberStatus{{ID: "1", State: workflows.Committed, Resolution: holdfast.Commit, Decided: "ann: the bank says so", Checks: 2, Unreached: 1}}
+	d.Messages = []messageDetail{
+		newMessageDetail(holdfast.Message{ID: "1.1", Topic: "order.placed", Key: "A-1", ContentType: "application/json", Body: []byte("{\n\t\"a\": 1\n}")}, true),
+		newMessageDetail(holdfast.Message{ID: "1.2", Topic: "order.counted", Body: []byte{0xff, 0}}, true),
+	}
+	d.Steps = []step{{At: began, Kind: "workflow", Name: "started", Summary: "transaction: order.placed"}}
+	var out bytes.Buffer
+	require.NoError(t, printDetail(&out, d, closed.Add(time.Hour)))
+	golden(t, "show.txt", out.String())
+
+	d.row.Tx, d.Unknown = "", "no process of group orders answered"
+	d.Transactions = append(d.Transactions, workflows.MemberStatus{ID: "2", State: workflows.Parked, Reason: "undecided", Keys: []string{"k", "l"}})
+	d.Messages, d.Closed, d.Cut, d.UI = nil, nil, true, ""
+	out.Reset()
+	require.NoError(t, printDetail(&out, d, closed.Add(time.Hour)))
+	golden(t, "show-cohort.txt", out.String())
+}
+
+func TestBodiesAreShownOnlyWhenAskedFor(t *testing.T) {
+	m := newMessageDetail(holdfast.Message{Body: []byte("secret")}, false)
+	require.Equal(t, 6, m.Size)
+	require.Empty(t, m.Text)
+	require.Empty(t, m.Base64)
+}
+
+func TestUILink(t *testing.T) {
+	require.Empty(t, uiLink("", "default", "tx/a/b", "r"))
+	require.Equal(t, "http://ui/namespaces/shop.x/workflows/tx%2Forders%2Fa%3Fb/r/history", uiLink("http://ui/", "shop.x", "tx/orders/a?b", "r"))
+}
+
+func TestAge(t *testing.T) {
+	for d, want := range map[time.Duration]string{
+		-time.Second: "0s", 59 * time.Second: "59s", 61 * time.Second: "1m01s", 90 * time.Minute: "1h30m", 50 * time.Hour: "2d02h",
+	} {
+		require.Equal(t, want, age(d))
+	}
+}
+
+func TestPrintDiagnosis(t *testing.T) {
+	d := diagnosis{Findings: []finding{
+		{"RabbitMQ", "version", levelOK, "RabbitMQ 3.10.8", ""},
+		{"RabbitMQ", "dead letters", levelWarning, "3 wait in holdfast.dead", "look at them"},
+		{"Temporal", "connection", levelProblem, "refused", "start it"},
+	}}
+	var out bytes.Buffer
+	require.NoError(t, printDiagnosis(&out, d, false))
+	golden(t, "doctor.txt", out.String())
+	out.Reset()
+	require.NoError(t, printDiagnosis(&out, d, true))
+	golden(t, "doctor-colours.txt", out.String())
+}
