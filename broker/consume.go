@@ -262,6 +262,7 @@ func (c *consumer) handle(j *job) {
 		return
 	}
 	d := Delivery{Message: m, TxID: tx, Group: group, Redelivered: j.d.Redelivered}
+	away := newBackoff()
 	for d.Attempt = 1; ; d.Attempt++ {
 		fault.Point(fault.ConsumeBefore)
 		err := c.try(d)
@@ -273,15 +274,27 @@ func (c *consumer) handle(j *job) {
 			// Interrupted by the shutdown, not failed.
 			c.settle(j.d.Nack(false, true))
 			return
-		case holdfast.IsPermanent(err) || d.Attempt >= c.o.Tries:
+		case holdfast.IsPermanent(err) || d.Attempt >= c.o.Tries && !unavailable(err):
 			c.bury(j, d.Attempt, err)
 			return
 		case c.isStopping():
 			c.settle(j.d.Nack(false, true))
 			return
+		case unavailable(err):
+			// Not the message's fault: it waits here, and the try does not count.
+			c.log.Warn("a message waits for its handler's database", "message", m.ID, "error", err)
+			c.pause(away.NextBackOff())
+			d.Attempt--
+			continue
 		}
 		c.log.Debug("handler failed, trying again", "message", m.ID, "attempt", d.Attempt, "error", err)
 	}
+}
+
+// unavailable reports whether err says that a server is away.
+func unavailable(err error) bool {
+	var u *holdfast.UnavailableError
+	return errors.As(err, &u)
 }
 
 func (c *consumer) isStopping() bool {
