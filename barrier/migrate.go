@@ -2,6 +2,7 @@ package barrier
 
 import (
 	"context"
+	"errors"
 	"embed"
 	"fmt"
 	"io/fs"
@@ -68,9 +69,9 @@ func CheckMigrated(ctx context.Context, db *gorm.DB) error {
 	if current >= latest {
 		return nil
 	}
-	problem := fmt.Errorf("Holdfast's tables are at version %d, this program needs %d", current, latest)
+	problem := fmt.Errorf("tables of Holdfast are at version %d, this program needs %d", current, latest)
 	if current == 0 {
-		problem = fmt.Errorf("Holdfast's tables are not there")
+		problem = errors.New("tables of Holdfast are not there")
 	}
 	return &holdfast.UnavailableError{Part: "PostgreSQL", Where: where(db, nil), Err: problem,
 		Remedy: "run `holdfast migrate`, and see that the tables' schema is in the connection's search_path"}

@@ -51,11 +51,12 @@ func (w *Worker) Begin(ctx context.Context, checkAfter time.Duration, ms ...hold
 	if err := w.pendings.add(p); err != nil {
 		return nil, err
 	}
-	defer func() { w.pendings.end(p, time.Now()) }()
 	run, err := w.startTransaction(ctx, tx, checkAfter)
 	if err != nil {
-		return nil, err // if it was started all the same, a check-back ends it
+		w.pendings.forget(p) // so that it can be begun again
+		return nil, err      // if it was started all the same, a check-back ends it
 	}
+	defer func() { w.pendings.end(p, time.Now()) }()
 	receipt.RunID = run.GetRunID()
 	s := &Split{w: w, messages: tx.Messages, receipt: receipt}
 	if err := s.awaitStored(ctx, p); err != nil {

@@ -250,3 +250,12 @@ func (r *registry) end(p *pending, now time.Time) {
 	}
 	r.ended = r.ended[n:]
 }
+
+// forget removes p, whose workflow was not started, so that its ID can be used
+// again.
+func (r *registry) forget(p *pending) {
+	p.release()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	delete(r.byID, p.id)
+}

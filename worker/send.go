@@ -2,8 +2,10 @@ package worker
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/google/uuid"
@@ -93,17 +95,19 @@ func (w *Worker) transact(ctx context.Context, tx activities.Tx, ms []holdfast.M
 	if err := w.pendings.add(p); err != nil {
 		return receipt, err
 	}
-	defer func() { w.pendings.end(p, time.Now()) }()
 	run, err := w.startTransaction(ctx, tx, 0)
 	switch {
 	case err == nil:
 	case tx.Form == activities.Registered && !errors.Is(err, holdfast.ErrDuplicate):
+		w.pendings.forget(p) // so that it can be sent again
 		return receipt, undecided(tx.ID, fmt.Errorf("it may have been started; Start again with this ID is safe: %w", err))
 	case p.giveUp():
+		w.pendings.forget(p) // likewise: if it was started all the same, a check-back ends it
 		return receipt, err
 	default:
 		run = w.o.Temporal.GetWorkflow(ctx, receipt.WorkflowID, "") // its answer was lost, but it was started
 	}
+	defer func() { w.pendings.end(p, time.Now()) }()
 	receipt.RunID = run.GetRunID()
 	return w.await(ctx, p, run, receipt)
 }
@@ -156,13 +160,25 @@ func (w *Worker) startTransaction(ctx context.Context, tx activities.Tx, firstCh
 	return nil, w.temporalError("start transaction "+tx.ID, err)
 }
 
+// maxKeys is how long the list of keys may be in JSON, in bytes: Temporal's
+// limit on the value of a search attribute is 2048.
+const maxKeys = 2000
+
+// searchAttributes are the first message's topic, and as many of the distinct
+// keys as Temporal takes.
 func searchAttributes(ms []holdfast.Message) temporal.SearchAttributes {
 	attributes := []temporal.SearchAttributeUpdate{temporal.NewSearchAttributeKeyKeyword(workflows.AttributeTopic).ValueSet(ms[0].Topic)}
 	var keys []string
+	size := 2
 	for _, m := range ms {
-		if m.Key != "" {
-			keys = append(keys, m.Key)
+		if m.Key == "" || slices.Contains(keys, m.Key) {
+			continue
 		}
+		text, _ := json.Marshal(m.Key) // a string always encodes
+		if size += len(text) + 1; size > maxKeys {
+			break
+		}
+		keys = append(keys, m.Key)
 	}
 	if len(keys) > 0 {
 		attributes = append(attributes, temporal.NewSearchAttributeKeyKeywordList(workflows.AttributeKey).ValueSet(keys))

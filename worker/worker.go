@@ -4,10 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"time"
 
 	"github.com/cenkalti/backoff/v5"
+	amqp "github.com/rabbitmq/amqp091-go"
 	"go.temporal.io/sdk/client"
 	"golang.org/x/sync/errgroup"
 	"gorm.io/gorm"
@@ -212,17 +214,41 @@ func (w *Worker) prepareTemporal(ctx context.Context) error {
 // retry repeats do while the part cannot be reached. Anything else that is wrong
 // will not change by waiting.
 func (w *Worker) retry(ctx context.Context, part string, do func() error) error {
+	pause := backoff.NewExponentialBackOff()
+	pause.MaxInterval = 2 * time.Second
+	var last error // of a try that was not cut off, if there was one
 	_, err := backoff.Retry(ctx, func() (struct{}, error) {
 		err := do()
+		if last == nil || ctx.Err() == nil {
+			last = err
+		}
 		var unavailable *holdfast.UnavailableError
-		if err != nil && !errors.As(err, &unavailable) {
+		if err != nil && (!errors.As(err, &unavailable) || refused(err)) {
 			return struct{}{}, backoff.Permanent(err)
 		}
 		return struct{}{}, err
-	}, backoff.WithMaxElapsedTime(0), backoff.WithNotify(func(err error, next time.Duration) {
+	}, backoff.WithBackOff(pause), backoff.WithMaxElapsedTime(0), backoff.WithNotify(func(err error, next time.Duration) {
 		w.o.Logger.Warn("not reached yet", "part", part, "error", err, "next", next)
 	}))
+	if err != nil && ctx.Err() != nil && last != nil {
+		return last // it says more than that the time is up
+	}
 	return err
+}
+
+// refused reports whether a server was reached, and refuses these credentials,
+// this virtual host or this database.
+func refused(err error) bool {
+	var rabbit *amqp.Error
+	if errors.As(err, &rabbit) {
+		return rabbit.Code == amqp.AccessRefused || rabbit.Code == amqp.NotAllowed
+	}
+	var postgres interface{ SQLState() string }
+	if errors.As(err, &postgres) {
+		code := postgres.SQLState()
+		return strings.HasPrefix(code, "28") || code == "3D000"
+	}
+	return false
 }
 
 // disconnect writes the last op records and closes the broker's connections.

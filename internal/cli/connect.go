@@ -28,7 +28,7 @@ type temporalServer struct {
 func (a *app) temporalOptions() (client.Options, error) {
 	o, err := envconfig.LoadClientOptions(envconfig.LoadClientOptionsRequest{EnvLookup: environment(a.Environ), IncludeRemoteCodec: true})
 	if err != nil {
-		return o, withRemedy(fmt.Errorf("Temporal's configuration: %w", err), "check the variables TEMPORAL_… and Temporal's configuration file")
+		return o, withRemedy(fmt.Errorf("configuration of Temporal: %w", err), "check the variables TEMPORAL_… and Temporal's configuration file")
 	}
 	if o.HostPort == "" {
 		o.HostPort = client.DefaultHostPort

@@ -12,11 +12,13 @@
 //	print.go    tables, colours, JSON
 //
 //	dev.go      holdfast dev: the private stack; devrun.go: a command inside it
+//	demo.go     holdfast demo
 //	migrate.go  holdfast migrate
 //	doctor.go   holdfast doctor; doctor_*.go: the checks of each part
 //	version.go  holdfast version
 //
 //	tx.go       holdfast tx; txlist.go, txshow.go, txact.go, txstart.go: below it
+//	list.go     workflows as rows of a list; txprint.go: one transaction for people
 //	query.go    what to ask Temporal's visibility store for: pure
 //	find.go     which workflow an ID, or a business key, means
 //	history.go  a workflow's history as readable steps: pure

@@ -67,7 +67,9 @@ func (t *temporalServer) find(ctx context.Context, id, group string) (target, er
 // noSuchError means that nothing has this ID or key.
 type noSuchError string
 
-func (e noSuchError) Error() string        { return fmt.Sprintf("no transaction has the ID or the key %q", string(e)) }
+func (e noSuchError) Error() string {
+	return fmt.Sprintf("no transaction has the ID or the key %q", string(e))
+}
 func (e noSuchError) Is(target error) bool { return target == holdfast.ErrNotFound }
 
 func notFound(id string) error {

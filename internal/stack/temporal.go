@@ -40,7 +40,6 @@ type temporal struct {
 	binary    string
 	namespace string
 	ports     ports
-	version   string
 }
 
 func newTemporal(ctx context.Context, f *folder, in *installer, namespace string) (*temporal, error) {
