@@ -133,7 +133,8 @@ func (m Message) Validate() error {
 
 func (m Message) validateHeaders() error {
 	size := 0
-	for name, value := range m.Headers {
+	for _, name := range m.headerNames() {
+		value := m.Headers[name]
 		if name == "" {
 			return fmt.Errorf("%w: a header of the message to %q has an empty name", ErrInvalid, m.Topic)
 		}
@@ -152,6 +153,17 @@ func (m Message) validateHeaders() error {
 		return fmt.Errorf("%w: the headers of the message to %q have %d bytes, the limit is %d: move data into the body", ErrTooLarge, m.Topic, size, MaxHeaders)
 	}
 	return nil
+}
+
+// headerNames returns the names of the headers in one order, since a workflow
+// validates, too.
+func (m Message) headerNames() []string {
+	names := make([]string, 0, len(m.Headers))
+	for name := range m.Headers { //workflowcheck:ignore
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	return names
 }
 
 // ValidateMessages checks the messages of one transaction, with maxBody the
