@@ -159,7 +159,8 @@ func (m Message) validateHeaders() error {
 // validates, too.
 func (m Message) headerNames() []string {
 	names := make([]string, 0, len(m.Headers))
-	for name := range m.Headers { //workflowcheck:ignore
+	//workflowcheck:ignore
+	for name := range m.Headers {
 		names = append(names, name)
 	}
 	slices.Sort(names)
