@@ -42,6 +42,7 @@ func (t *transaction) runLocals(ctx workflow.Context) {
 		}
 		m.state = Checking
 	}
+	t.showKeys(ctx)
 }
 
 // runElsewhere runs the local transaction of m in the process that holds its

@@ -76,12 +76,7 @@ func (m *member) wake() {
 
 func (m *member) status() MemberStatus {
 	s := MemberStatus{ID: m.tx.ID, State: m.state, Resolution: m.resolution, Reason: m.reason, Decided: m.decided,
-		Checks: m.checks.Answered, Unreached: m.checks.Unreached, Topics: holdfast.Topics(m.tx.Messages)}
-	for _, msg := range m.tx.Messages {
-		if msg.Key != "" {
-			s.Keys = append(s.Keys, msg.Key)
-		}
-	}
+		Checks: m.checks.Answered, Unreached: m.checks.Unreached, Topics: holdfast.Topics(m.tx.Messages), Keys: keysOf(m.tx.Messages)}
 	return s
 }
 

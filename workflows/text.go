@@ -3,6 +3,7 @@ package workflows
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -39,6 +40,19 @@ func (t *transaction) showEnd(ctx workflow.Context) {
 	}
 	last := t.members[len(t.members)-1].state
 	t.show(ctx, last, "Ended: "+string(last)+".")
+}
+
+// showKeys makes the business keys that the local transactions changed
+// findable. It costs an action, and only where one was changed.
+func (t *transaction) showKeys(ctx workflow.Context) {
+	var before, after []holdfast.Message
+	for i, m := range t.members {
+		before = append(before, t.in.Transactions[i].Messages...)
+		after = append(after, m.tx.Messages...)
+	}
+	if keys := keysOf(after); len(keys) > 0 && !slices.Equal(keys, keysOf(before)) {
+		_ = workflow.UpsertTypedSearchAttributes(ctx, setKeys(keys))
+	}
 }
 
 func topicsOf(txs []activities.Tx) string {

@@ -187,6 +187,28 @@ func TestChangedMessagesAreDelivered(t *testing.T) {
 	require.Equal(t, changed, w.delivered)
 }
 
+func TestChangedKeyIsFindable(t *testing.T) {
+	w := &world{local: func(tx activities.Tx, _ bool) activities.LocalResult {
+		return activities.LocalResult{ID: tx.ID, Resolution: holdfast.Commit,
+			Messages: []holdfast.Message{{ID: tx.ID, Topic: "order.placed", Key: "A-1007"}}}
+	}}
+	env := setup(t, w)
+	env.OnUpsertTypedSearchAttributes(mock.Anything).Return(func(attributes temporal.SearchAttributes) error {
+		keys, ok := attributes.GetKeywordList(temporal.NewSearchAttributeKeyKeywordList(workflows.AttributeKey))
+		require.True(t, ok)
+		require.Equal(t, []string{"A-1007"}, keys)
+		return nil
+	}).Once()
+	ended(t, env, input(tx("1", activities.Inline)))
+	env.AssertExpectations(t)
+}
+
+func TestHappyPathUpsertsNothing(t *testing.T) {
+	env := setup(t, &world{})
+	env.OnUpsertTypedSearchAttributes(mock.Anything).Panic("an upsert costs an action")
+	ended(t, env, input(tx("1", activities.Inline)))
+}
+
 func TestMembersAreDecidedByThemselves(t *testing.T) {
 	w := &world{
 		halfErr: func(id string) error {

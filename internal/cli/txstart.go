@@ -8,14 +8,11 @@ import (
 	"io"
 	"os"
 	"strings"
-	"time"
 
 	"github.com/google/uuid"
 	"github.com/spf13/cobra"
-	enumspb "go.temporal.io/api/enums/v1"
 	"go.temporal.io/api/serviceerror"
 	"go.temporal.io/sdk/client"
-	"go.temporal.io/sdk/temporal"
 
 	holdfast "github.com/holdfastmq/holdfast"
 	"github.com/holdfastmq/holdfast/activities"
@@ -155,16 +152,8 @@ func (s *start) readBody(in io.Reader) ([]byte, error) {
 func (t *temporalServer) start(ctx context.Context, s start, prefix string) (started, error) {
 	tx := activities.Tx{ID: s.message.ID, Form: activities.Registered, Handler: s.handler, Messages: []holdfast.Message{s.message}}
 	got := started{Tx: tx.ID, Group: s.group, State: stateRunning, WorkflowID: workflows.WorkflowID(s.group, tx.ID)}
-	run, err := t.ExecuteWorkflow(ctx, client.StartWorkflowOptions{
-		ID:                                       got.WorkflowID,
-		TaskQueue:                                workflows.TaskQueue(prefix, s.group),
-		WorkflowTaskTimeout:                      10 * time.Second,
-		WorkflowIDReusePolicy:                    enumspb.WORKFLOW_ID_REUSE_POLICY_ALLOW_DUPLICATE_FAILED_ONLY,
-		WorkflowIDConflictPolicy:                 enumspb.WORKFLOW_ID_CONFLICT_POLICY_FAIL,
-		WorkflowExecutionErrorWhenAlreadyStarted: true,
-		StaticSummary:                            workflows.Summary([]activities.Tx{tx}),
-		TypedSearchAttributes:                    startAttributes(s.message),
-	}, workflows.Name, workflows.Input{Group: s.group, Prefix: prefix, Transactions: []activities.Tx{tx}})
+	run, err := t.ExecuteWorkflow(ctx, workflows.StartOptions(prefix, s.group, tx),
+		workflows.Name, workflows.Input{Group: s.group, Prefix: prefix, Transactions: []activities.Tx{tx}})
 	if err != nil {
 		return got, explainStart(got, err)
 	}
@@ -198,14 +187,6 @@ func (t *temporalServer) awaitEnd(ctx context.Context, run client.WorkflowRun, g
 		got.State, got.Reason = string(m.State), m.Reason
 	}
 	return nil
-}
-
-func startAttributes(m holdfast.Message) temporal.SearchAttributes {
-	attributes := []temporal.SearchAttributeUpdate{temporal.NewSearchAttributeKeyKeyword(workflows.AttributeTopic).ValueSet(m.Topic)}
-	if m.Key != "" {
-		attributes = append(attributes, temporal.NewSearchAttributeKeyKeywordList(workflows.AttributeKey).ValueSet([]string{m.Key}))
-	}
-	return temporal.NewSearchAttributes(attributes...)
 }
 
 func (s started) sentence() string {

@@ -1,0 +1,59 @@
+package workflows
+
+import (
+	"encoding/json"
+	"slices"
+
+	enumspb "go.temporal.io/api/enums/v1"
+	"go.temporal.io/sdk/client"
+	"go.temporal.io/sdk/temporal"
+
+	holdfast "github.com/holdfastmq/holdfast"
+	"github.com/holdfastmq/holdfast/activities"
+)
+
+// StartOptions are the options with which whoever starts the workflow of tx
+// starts it: one workflow per transaction ID, and a new one only where the last
+// was terminated, failed or timed out.
+func StartOptions(prefix, group string, tx activities.Tx) client.StartWorkflowOptions {
+	attributes := []temporal.SearchAttributeUpdate{temporal.NewSearchAttributeKeyKeyword(AttributeTopic).ValueSet(tx.Messages[0].Topic)}
+	if keys := keysOf(tx.Messages); len(keys) > 0 {
+		attributes = append(attributes, setKeys(keys))
+	}
+	return client.StartWorkflowOptions{
+		ID:                                       WorkflowID(group, tx.ID),
+		TaskQueue:                                TaskQueue(prefix, group),
+		WorkflowIDReusePolicy:                    enumspb.WORKFLOW_ID_REUSE_POLICY_ALLOW_DUPLICATE_FAILED_ONLY,
+		WorkflowIDConflictPolicy:                 enumspb.WORKFLOW_ID_CONFLICT_POLICY_FAIL,
+		WorkflowExecutionErrorWhenAlreadyStarted: true,
+		EnableEagerStart:                         true,
+		StaticSummary:                            Summary([]activities.Tx{tx}),
+		TypedSearchAttributes:                    temporal.NewSearchAttributes(attributes...),
+	}
+}
+
+func setKeys(keys []string) temporal.SearchAttributeUpdate {
+	return temporal.NewSearchAttributeKeyKeywordList(AttributeKey).ValueSet(keys)
+}
+
+// maxKeys is the limit on the keys of one workflow's HoldfastKey, in bytes of
+// JSON; Temporal refuses a search attribute of more than 2 KiB.
+const maxKeys = 2000
+
+// keysOf returns the distinct business keys of ms in their order, as many as
+// Temporal takes.
+func keysOf(ms []holdfast.Message) []string {
+	var keys []string
+	size := 2
+	for _, m := range ms {
+		if m.Key == "" || slices.Contains(keys, m.Key) {
+			continue
+		}
+		text, _ := json.Marshal(m.Key) // a string always encodes
+		if size += len(text) + 1; size > maxKeys {
+			break
+		}
+		keys = append(keys, m.Key)
+	}
+	return keys
+}
