@@ -2,17 +2,13 @@ package worker
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"slices"
 	"time"
 
 	"github.com/google/uuid"
-	enumspb "go.temporal.io/api/enums/v1"
 	"go.temporal.io/api/serviceerror"
 	"go.temporal.io/sdk/client"
-	"go.temporal.io/sdk/temporal"
 	"gorm.io/gorm"
 
 	holdfast "github.com/holdfastmq/holdfast"
@@ -139,17 +135,9 @@ func (w *Worker) startTransaction(ctx context.Context, tx activities.Tx, firstCh
 	if firstCheck > 0 {
 		in.Schedule = in.Schedule.StartingAfter(firstCheck)
 	}
-	run, err := w.o.Temporal.ExecuteWorkflow(ctx, client.StartWorkflowOptions{
-		ID:                                       workflows.WorkflowID(w.o.Group, tx.ID),
-		TaskQueue:                                workflows.TaskQueue(w.o.Prefix, w.o.Group),
-		WorkflowTaskTimeout:                      w.o.TaskTimeout,
-		WorkflowIDReusePolicy:                    enumspb.WORKFLOW_ID_REUSE_POLICY_ALLOW_DUPLICATE_FAILED_ONLY,
-		WorkflowIDConflictPolicy:                 enumspb.WORKFLOW_ID_CONFLICT_POLICY_FAIL,
-		WorkflowExecutionErrorWhenAlreadyStarted: true,
-		EnableEagerStart:                         true,
-		StaticSummary:                            workflows.Summary([]activities.Tx{tx}),
-		TypedSearchAttributes:                    searchAttributes(tx.Messages),
-	}, workflows.Name, in)
+	options := workflows.StartOptions(w.o.Prefix, w.o.Group, tx)
+	options.WorkflowTaskTimeout = w.o.TaskTimeout
+	run, err := w.o.Temporal.ExecuteWorkflow(ctx, options, workflows.Name, in)
 	if err == nil {
 		return run, nil
 	}
@@ -158,32 +146,6 @@ func (w *Worker) startTransaction(ctx context.Context, tx activities.Tx, firstCh
 		return nil, fmt.Errorf("%w: workflow %s is there already: use a new ID for new work", holdfast.ErrDuplicate, workflows.WorkflowID(w.o.Group, tx.ID))
 	}
 	return nil, w.temporalError("start transaction "+tx.ID, err)
-}
-
-// maxKeys is how long the list of keys may be in JSON, in bytes: Temporal's
-// limit on the value of a search attribute is 2048.
-const maxKeys = 2000
-
-// searchAttributes are the first message's topic, and as many of the distinct
-// keys as Temporal takes.
-func searchAttributes(ms []holdfast.Message) temporal.SearchAttributes {
-	attributes := []temporal.SearchAttributeUpdate{temporal.NewSearchAttributeKeyKeyword(workflows.AttributeTopic).ValueSet(ms[0].Topic)}
-	var keys []string
-	size := 2
-	for _, m := range ms {
-		if m.Key == "" || slices.Contains(keys, m.Key) {
-			continue
-		}
-		text, _ := json.Marshal(m.Key) // a string always encodes
-		if size += len(text) + 1; size > maxKeys {
-			break
-		}
-		keys = append(keys, m.Key)
-	}
-	if len(keys) > 0 {
-		attributes = append(attributes, temporal.NewSearchAttributeKeyKeywordList(workflows.AttributeKey).ValueSet(keys))
-	}
-	return temporal.NewSearchAttributes(attributes...)
 }
 
 // await waits for the end of p: this process's own steps tell it, or, where they

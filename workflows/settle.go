@@ -17,6 +17,7 @@ func (t *transaction) settle(ctx workflow.Context, m *member) {
 		case m.resolution == holdfast.Rollback:
 			t.rollback(ctx, []*member{m})
 		case m.resolution == holdfast.Commit && m.state != Delivering:
+			t.showKeys(ctx)
 			t.commit(ctx, []*member{m})
 		case m.resolution == holdfast.Commit:
 			t.deliver(ctx, m)

@@ -45,12 +45,12 @@ func (t *transaction) showEnd(ctx workflow.Context) {
 // showKeys makes the business keys that the local transactions changed
 // findable. It costs an action, and only where one was changed.
 func (t *transaction) showKeys(ctx workflow.Context) {
-	var before, after []holdfast.Message
-	for i, m := range t.members {
-		before = append(before, t.in.Transactions[i].Messages...)
-		after = append(after, m.tx.Messages...)
+	var all []holdfast.Message
+	for _, m := range t.members {
+		all = append(all, m.tx.Messages...)
 	}
-	if keys := keysOf(after); len(keys) > 0 && !slices.Equal(keys, keysOf(before)) {
+	if keys := keysOf(all); len(keys) > 0 && !slices.Equal(keys, t.keys) {
+		t.keys = keys
 		_ = workflow.UpsertTypedSearchAttributes(ctx, setKeys(keys))
 	}
 }

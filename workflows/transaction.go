@@ -14,7 +14,8 @@ import (
 type transaction struct {
 	in      Input
 	members []*member
-	state   State // what HoldfastState was last set to; empty: never
+	state   State    // what HoldfastState was last set to; empty: never
+	keys    []string // what HoldfastKey was last set to
 }
 
 // Transaction coordinates the transactions of in until each has ended, and
@@ -40,9 +41,12 @@ func setup(in Input) (*transaction, error) {
 		return nil, err
 	}
 	t := &transaction{in: in.withDefaults()}
+	var all []holdfast.Message
 	for _, tx := range in.Transactions {
 		t.members = append(t.members, newMember(tx))
+		all = append(all, tx.Messages...)
 	}
+	t.keys = keysOf(all)
 	return t, nil
 }
 
