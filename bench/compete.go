@@ -1,0 +1,167 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"time"
+)
+
+// competitor is one way of doing the work.
+type competitor struct {
+	name  string
+	about string // what is measured, for the reader of the results
+	// callers are the numbers of callers it is measured at; nil means those of
+	// the flags.
+	callers []int
+	// turns is how many measurements a round's seconds are divided into; 0 means
+	// 1. Fast work is compared better in many short turns.
+	turns int
+	// open prepares it on the servers. The context ends its preparation only.
+	open func(ctx context.Context, s *servers) (*entry, error)
+}
+
+// competitors in the order in which they are measured and printed.
+var competitors = []competitor{limit, traced, empty, usual, publish, publishBare}
+
+// entry is a competitor that is ready to be measured.
+type entry struct {
+	// drive puts the load on.
+	drive driver
+	// settle waits for, or removes, what a measurement leaves behind, so that it
+	// does not weigh on the next one. Nil: nothing.
+	settle func(ctx context.Context) error
+	// close ends it. Nil: nothing to do.
+	close func()
+}
+
+// measurement is one figure with what it is about.
+type measurement struct {
+	Name    string `json:"name"`
+	Callers int    `json:"callers"`
+	Round   int    `json:"round"`
+	Turn    int    `json:"turn"`
+	figure
+}
+
+const (
+	openTimeout   = 2 * time.Minute
+	settleTimeout = time.Minute
+)
+
+// compete measures all in rounds. What could not be measured is in the error;
+// the others are measured all the same.
+func compete(ctx context.Context, s *servers, o options, progress io.Writer) ([]measurement, error) {
+	entries, err := openAll(ctx, s, o.only)
+	defer func() {
+		for _, e := range entries {
+			if e.close != nil {
+				e.close()
+			}
+		}
+	}()
+	if err != nil {
+		return nil, err
+	}
+	var out []measurement
+	var errs []error
+	for round := 1; round <= o.rounds; round++ {
+		for _, slot := range slots(o, round) {
+			m := measurement{Name: slot.competitor.name, Callers: slot.callers, Round: round, Turn: slot.turn}
+			m.figure, err = measureOne(ctx, entries[m.Name], m, slot.seconds(o), o.profile)
+			if ctx.Err() != nil {
+				return out, errors.Join(errs...)
+			}
+			if err != nil {
+				err = fmt.Errorf("%s at %d callers, round %d: %w", m.Name, m.Callers, m.Round, err)
+				fmt.Fprintln(progress, err)
+				errs = append(errs, err)
+				continue
+			}
+			fmt.Fprintln(progress, m)
+			out = append(out, m)
+		}
+	}
+	return out, errors.Join(errs...)
+}
+
+func openAll(ctx context.Context, s *servers, cs []competitor) (map[string]*entry, error) {
+	ctx, cancel := context.WithTimeout(ctx, openTimeout)
+	defer cancel()
+	entries := map[string]*entry{}
+	for _, c := range cs {
+		e, err := c.open(ctx, s)
+		if err != nil {
+			return entries, fmt.Errorf("%s cannot be prepared: %w", c.name, err)
+		}
+		entries[c.name] = e
+	}
+	return entries, nil
+}
+
+// slot is one measurement of a round.
+type slot struct {
+	competitor competitor
+	callers    int
+	turn       int // from 1
+}
+
+// slots is the order of a round: those with the same number of callers are
+// neighbours in time, and every other round runs backwards.
+func slots(o options, round int) []slot {
+	var counts []int
+	turns := 1
+	for _, c := range o.only {
+		counts = append(counts, c.counts(o)...)
+		turns = max(turns, c.turns)
+	}
+	slices.Sort(counts)
+	var out []slot
+	for _, n := range slices.Compact(counts) {
+		for turn := 1; turn <= turns; turn++ {
+			for _, c := range o.only {
+				if turn <= max(1, c.turns) && slices.Contains(c.counts(o), n) {
+					out = append(out, slot{c, n, turn})
+				}
+			}
+		}
+	}
+	if round%2 == 0 {
+		slices.Reverse(out)
+	}
+	return out
+}
+
+func (c competitor) counts(o options) []int {
+	if c.callers != nil {
+		return c.callers
+	}
+	return o.callers
+}
+
+// seconds is how long the slot's measurement is.
+func (s slot) seconds(o options) time.Duration {
+	return time.Duration(o.seconds / float64(max(1, s.competitor.turns)) * float64(time.Second))
+}
+
+func measureOne(ctx context.Context, e *entry, m measurement, window time.Duration, profiles string) (figure, error) {
+	stop, err := profile(profiles, fmt.Sprintf("%s-%d-%d.%d.pprof", m.Name, m.Callers, m.Round, m.Turn))
+	if err != nil {
+		return figure{}, err
+	}
+	f, err := measure(ctx, e.drive, m.Callers, window)
+	stop()
+	if e.settle == nil {
+		return f, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, settleTimeout)
+	defer cancel()
+	began := time.Now()
+	if settleErr := e.settle(ctx); settleErr != nil {
+		err = errors.Join(err, fmt.Errorf("cleaning up after it: %w", settleErr))
+	}
+	f.Settle = millis(time.Since(began))
+	return f, err
+}

@@ -1,0 +1,31 @@
+// Bench measures Holdfast beside what it is to be compared with, on one machine
+// and in one run: the limit (no coordination), the Traced lane, an empty
+// workflow, the usual way (a workflow with three activities), and the broker
+// package's publishing beside a bare amqp091-go loop.
+//
+//	cd bench && go run .                     # starts private servers, about 7 minutes
+//	go run . -only traced,usual -seconds 3   # some of it
+//	go run . -profile profiles               # with a CPU profile of each measurement
+//
+// Servers whose addresses are in AMQP_URL, DATABASE_URL and TEMPORAL_ADDRESS are
+// used instead of private ones; what is made there is removed at the end, except
+// workflow histories, which end with the namespace's retention.
+//
+// The machine is shared and noisy: everything is measured in several rounds,
+// the competitors one after the other within each round, every other round in
+// the reverse order. The figures printed are medians of the rounds; a bar is
+// the median of the rounds' ratios.
+//
+//	main.go      flags, the run as a table of contents
+//	servers.go   the three servers, and a client of each
+//	compete.go   what a competitor is, and the rounds
+//	limit.go  traced.go  empty.go  usual.go  publish.go: the competitors
+//	order.go     the order that all of them place
+//	measure.go   one measurement: warm-up, window, end
+//	stats.go     percentiles and medians
+//	cpu.go       which processes used the processor meanwhile
+//	profile.go   CPU profiles of this process
+//	bars.go      what the ratios have to be
+//	table.go     what is printed
+//	results.go   what is written to the JSON file
+package main

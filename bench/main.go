@@ -1,0 +1,115 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	context.AfterFunc(ctx, stop) // a second Ctrl-C ends the program at once
+	err := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
+	if err != nil && !errors.Is(err, flag.ErrHelp) {
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		os.Exit(1)
+	}
+}
+
+// run measures what args ask for. A bar that is not reached is no error; what
+// could not be measured is.
+func run(ctx context.Context, args []string, out, progress io.Writer) (err error) {
+	o, err := parse(args, progress)
+	if err != nil {
+		return err
+	}
+	s, err := openServers(ctx, progress)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, s.close()) }()
+
+	r := results{Configuration: configure(ctx, s, o)}
+	r.Measurements, err = compete(ctx, s, o, progress)
+	if ctx.Err() != nil {
+		return errors.Join(errors.New("interrupted"), err)
+	}
+	r.Bars = judge(bars, r.Measurements)
+	printResults(out, r)
+	if err == nil {
+		err = r.write(o.json)
+	}
+	fmt.Fprintf(out, "\nwritten to %s\n\n", o.json)
+	printBars(out, r.Bars)
+	return err
+}
+
+// options are the flags.
+type options struct {
+	only    []competitor
+	seconds float64
+	rounds  int
+	callers []int
+	json    string
+	profile string
+}
+
+func parse(args []string, usage io.Writer) (options, error) {
+	var o options
+	var only, callers string
+	names := strings.Join(names(competitors), ",")
+	f := flag.NewFlagSet("bench", flag.ContinueOnError)
+	f.SetOutput(usage)
+	f.StringVar(&only, "only", names, "measure only these")
+	f.Float64Var(&o.seconds, "seconds", 5, "length of one measurement, without its warm-up")
+	f.IntVar(&o.rounds, "rounds", 3, "how often each is measured")
+	f.StringVar(&callers, "callers", "1,16,64", "numbers of concurrent callers")
+	f.StringVar(&o.json, "json", filepath.Join("results", time.Now().UTC().Format("20060102T150405Z")+".json"), "write every figure to this file")
+	f.StringVar(&o.profile, "profile", "", "write a CPU profile of each measurement into this folder")
+	if err := f.Parse(args); err != nil {
+		return o, err
+	}
+	if f.NArg() > 0 {
+		return o, fmt.Errorf("%q: only flags are understood", f.Arg(0))
+	}
+	if o.seconds < 0.1 || o.seconds > 600 {
+		return o, fmt.Errorf("-seconds %v: want 0.1 to 600", o.seconds)
+	}
+	if o.rounds < 1 || o.rounds > 100 {
+		return o, fmt.Errorf("-rounds %d: want 1 to 100", o.rounds)
+	}
+	for c := range strings.SplitSeq(callers, ",") {
+		n, err := strconv.Atoi(strings.TrimSpace(c))
+		if err != nil || n < 1 || n > 4096 {
+			return o, fmt.Errorf("-callers %q: want numbers from 1 to 4096, separated by commas", callers)
+		}
+		o.callers = append(o.callers, n)
+	}
+	for name := range strings.SplitSeq(only, ",") {
+		i := slices.IndexFunc(competitors, func(c competitor) bool { return c.name == strings.TrimSpace(name) })
+		if i < 0 {
+			return o, fmt.Errorf("-only %q: there is no %q; there are %s", only, name, names)
+		}
+		o.only = append(o.only, competitors[i])
+	}
+	return o, nil
+}
+
+func names(cs []competitor) []string {
+	out := make([]string, len(cs))
+	for i, c := range cs {
+		out[i] = c.name
+	}
+	return out
+}

@@ -1,0 +1,61 @@
+package main
+
+import (
+	"context"
+	"time"
+
+	"github.com/google/uuid"
+	"gorm.io/gorm"
+
+	holdfast "github.com/holdfastmq/holdfast"
+)
+
+// order is the row that every competitor's database transaction inserts.
+type order struct {
+	ID        int64
+	Number    string `gorm:"size:64;not null"`
+	Customer  string `gorm:"size:64;not null"`
+	Cents     int64  `gorm:"not null"`
+	CreatedAt time.Time
+}
+
+func (order) TableName() string { return "bench_orders" }
+
+// bodySize is the length of a message's body in bytes.
+const bodySize = 256
+
+// body is the message of an order. It is cheap to make, so that it does not weigh
+// in what is measured.
+func body(number string) []byte {
+	const before, between, after = `{"number":"`, `","customer":"c-1042","cents":129900,"note":"`, `"}`
+	b := make([]byte, 0, bodySize)
+	b = append(append(append(b, before...), number...), between...)
+	for len(b) < bodySize-len(after) {
+		b = append(b, 'n')
+	}
+	return append(b, after...)
+}
+
+// newMessage is the message of a new order, without an ID.
+func newMessage(topic string) holdfast.Message {
+	number := uuid.NewString()
+	return holdfast.Message{Topic: topic, Key: number, ContentType: "application/json", Body: body(number)}
+}
+
+// newTransaction is a new transaction's ID and message.
+func newTransaction(topic string) (id string, ms []holdfast.Message) {
+	id = uuid.Must(uuid.NewV7()).String()
+	ms = []holdfast.Message{newMessage(topic)}
+	holdfast.NumberMessages(id, ms)
+	return id, ms
+}
+
+// insert is the work of the local transaction.
+func insert(tx *gorm.DB, number string) error {
+	return tx.Create(&order{Number: number, Customer: "c-1042", Cents: 129900}).Error
+}
+
+// insertAlone is insert in a transaction of its own.
+func insertAlone(ctx context.Context, db *gorm.DB, number string) error {
+	return db.WithContext(ctx).Transaction(func(tx *gorm.DB) error { return insert(tx, number) })
+}

@@ -1,0 +1,163 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+	amqp "github.com/rabbitmq/amqp091-go"
+	"go.temporal.io/sdk/client"
+	"go.temporal.io/sdk/log"
+	"gorm.io/driver/postgres"
+	"gorm.io/gorm"
+	"gorm.io/gorm/logger"
+
+	"github.com/holdfastmq/holdfast/barrier"
+	"github.com/holdfastmq/holdfast/broker"
+	"github.com/holdfastmq/holdfast/internal/stack"
+)
+
+const (
+	startTimeout   = 20 * time.Minute // the first start builds and installs
+	connectTimeout = time.Minute
+	closeTimeout   = 20 * time.Second
+	// poolSize is the number of database connections, for all competitors alike.
+	poolSize = 32
+)
+
+// servers are the three servers and one client of each. All competitors share
+// them; each has queues, topics and task queues of its own, by its name.
+type servers struct {
+	stack    *stack.Stack
+	prefix   string // of everything that is made
+	database string
+	db       *gorm.DB
+	temporal client.Client
+	broker   *broker.Broker
+	admin    *amqp.Connection // to purge and delete queues
+}
+
+// openServers starts private servers, or takes those that the environment
+// names, and connects. The context ends the start only.
+func openServers(ctx context.Context, progress io.Writer) (*servers, error) {
+	ctx, cancel := context.WithTimeout(ctx, startTimeout)
+	defer cancel()
+	st, err := stack.Start(ctx, stack.Options{Out: progress})
+	if err != nil {
+		return nil, err
+	}
+	id := strings.ReplaceAll(uuid.NewString()[:8], "-", "")
+	s := &servers{stack: st, prefix: "bench-" + id, database: "holdfast_bench_" + id}
+	if err := s.connect(ctx); err != nil {
+		return nil, errors.Join(err, s.close())
+	}
+	return s, nil
+}
+
+func (s *servers) connect(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, connectTimeout)
+	defer cancel()
+	if err := s.openDatabase(ctx); err != nil {
+		return err
+	}
+	o, err := s.stack.TemporalOptions()
+	if err != nil {
+		return err
+	}
+	o.Logger = log.NewStructuredLogger(slog.New(slog.DiscardHandler))
+	if s.temporal, err = client.DialContext(ctx, o); err != nil {
+		return err
+	}
+	if s.admin, err = amqp.Dial(s.stack.AMQPURL()); err != nil {
+		return err
+	}
+	s.broker, err = broker.Open(ctx, broker.Options{URL: s.stack.AMQPURL(), Prefix: s.prefix})
+	return err
+}
+
+func (s *servers) openDatabase(ctx context.Context) error {
+	dsn, err := s.stack.CreateDatabase(ctx, s.database)
+	if err != nil {
+		return err
+	}
+	if s.db, err = gorm.Open(postgres.Open(dsn), &gorm.Config{Logger: logger.Discard}); err != nil {
+		return err
+	}
+	pool, err := s.db.DB()
+	if err != nil {
+		return err
+	}
+	pool.SetMaxOpenConns(poolSize)
+	pool.SetMaxIdleConns(poolSize) // or most are opened anew each time
+	if err := barrier.Migrate(ctx, s.db); err != nil {
+		return err
+	}
+	return s.db.WithContext(ctx).AutoMigrate(&order{})
+}
+
+// topic declares a consumer's queue for a competitor and returns the topic that
+// leads to it. Nobody consumes: the queue is purged after each measurement.
+func (s *servers) topic(ctx context.Context, competitor string) (string, error) {
+	topic := competitor + ".order.placed"
+	return topic, s.broker.DeclareConsumer(ctx, competitor, []string{topic})
+}
+
+// purge empties queues, or deletes them.
+func (s *servers) purge(queues ...string) error {
+	ch, err := s.admin.Channel()
+	if err != nil {
+		return err
+	}
+	defer func() { _ = ch.Close() }()
+	for _, q := range queues {
+		if _, err := ch.QueuePurge(q, false); err != nil {
+			return fmt.Errorf("purge %s: %w", q, err)
+		}
+	}
+	return nil
+}
+
+// close removes what was made and stops what was started.
+func (s *servers) close() error {
+	ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
+	defer cancel()
+	var errs []error
+	if s.broker != nil {
+		errs = append(errs, s.broker.Close(ctx), s.deleteQueues())
+	}
+	if s.admin != nil {
+		errs = append(errs, s.admin.CloseDeadline(time.Now().Add(closeTimeout)))
+	}
+	if s.temporal != nil {
+		s.temporal.Close()
+	}
+	if s.db != nil {
+		if pool, err := s.db.DB(); err == nil {
+			errs = append(errs, pool.Close())
+		}
+		errs = append(errs, s.stack.DropDatabase(ctx, s.database))
+	}
+	return errors.Join(append(errs, s.stack.Close())...)
+}
+
+func (s *servers) deleteQueues() error {
+	ch, err := s.admin.Channel()
+	if err != nil {
+		return err
+	}
+	queues := []string{s.broker.DeadQueue()}
+	for _, c := range competitors {
+		queues = append(queues, s.broker.HalfQueue(c.name), s.broker.ConsumerQueue(c.name))
+	}
+	for _, q := range queues { // deleting one that was never made is no error
+		if _, err := ch.QueueDelete(q, false, false, false); err != nil {
+			return fmt.Errorf("delete %s: %w", q, err)
+		}
+	}
+	return ch.ExchangeDelete(s.broker.TopicsExchange(), false, false)
+}

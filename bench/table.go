@@ -1,0 +1,118 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"strings"
+	"text/tabwriter"
+)
+
+// String is the line of progress about one measurement.
+func (m measurement) String() string {
+	s := fmt.Sprintf("round %d  %-12s %4d callers  %8s/s  p50 %s ms  p99 %s ms", m.Round, m.Name, m.Callers,
+		digits(m.Rate), digits(m.P50), digits(m.P99))
+	if m.Failed > 0 {
+		s += fmt.Sprintf("  %d failed: %s", m.Failed, m.Failure)
+	}
+	return s
+}
+
+// printResults prints the configuration, the medians and the bars' ratios.
+func printResults(out io.Writer, r results) {
+	c := r.Configuration
+	fmt.Fprintf(out, "\n%d cores, %s, kernel %s, %s; %s\n", c.Cores, c.OS, c.Kernel, c.Go, list(c.Servers))
+	fmt.Fprintf(out, "medians of %d rounds of %v s; bodies of %d bytes, %d database connections\n\n", c.Rounds, c.Seconds, c.BodySize, c.PoolSize)
+	t := tabwriter.NewWriter(out, 0, 0, 2, ' ', tabwriter.AlignRight)
+	fmt.Fprintln(t, "\tcallers\tper second\tp50 ms\tp99 ms\tfailed\tprocessor ms per operation\t")
+	for _, name := range names(competitors) {
+		for _, m := range medians(r.Measurements, name) {
+			fmt.Fprintf(t, "%s\t%d\t%s\t%s\t%s\t%d\t%s\t\n", m.Name, m.Callers, digits(m.Rate), digits(m.P50), digits(m.P99), m.Failed, m.CPU)
+		}
+	}
+	_ = t.Flush() // to what was printed to before
+	fmt.Fprintln(out)
+	for _, name := range slices.Sorted(maps.Keys(c.About)) {
+		fmt.Fprintf(out, "%-13s %s\n", name+":", c.About[name])
+	}
+	fmt.Fprintln(out)
+	for _, b := range r.Bars {
+		fmt.Fprintf(out, "%s: rounds", b.Name)
+		for _, v := range b.Rounds {
+			fmt.Fprintf(out, " %s", ratio(v, b.AtLeast))
+		}
+		fmt.Fprintln(out)
+	}
+}
+
+// printBars prints the last lines.
+func printBars(out io.Writer, bars []barResult) {
+	for _, b := range bars {
+		fmt.Fprintln(out, b)
+	}
+}
+
+// medians sums the rounds of one competitor up, by number of callers; failures
+// are added.
+func medians(ms []measurement, name string) []measurement {
+	byCallers := map[int][]measurement{}
+	for _, m := range ms {
+		if m.Name == name {
+			byCallers[m.Callers] = append(byCallers[m.Callers], m)
+		}
+	}
+	var out []measurement
+	for _, callers := range slices.Sorted(maps.Keys(byCallers)) {
+		rounds := byCallers[callers]
+		of := func(quantity func(measurement) float64) float64 {
+			var vs []float64
+			for _, m := range rounds {
+				vs = append(vs, quantity(m))
+			}
+			return median(vs)
+		}
+		sum := measurement{Name: name, Callers: callers, figure: figure{CPU: cpuUse{}}}
+		sum.Rate = of(func(m measurement) float64 { return m.Rate })
+		sum.P50 = of(func(m measurement) float64 { return m.P50 })
+		sum.P99 = of(func(m measurement) float64 { return m.P99 })
+		for part := range rounds[0].CPU {
+			sum.CPU[part] = of(func(m measurement) float64 { return m.CPU[part] })
+		}
+		for _, m := range rounds {
+			sum.Failed += m.Failed
+		}
+		out = append(out, sum)
+	}
+	return out
+}
+
+// String is "bench 0.31 + rabbitmq 0.22 …", without what is next to nothing.
+func (u cpuUse) String() string {
+	var parts []string
+	for _, part := range slices.Sorted(maps.Keys(u)) {
+		if u[part] >= 0.005 {
+			parts = append(parts, part+" "+digits(u[part]))
+		}
+	}
+	return strings.Join(parts, ", ")
+}
+
+func list(m map[string]string) string {
+	var parts []string
+	for _, k := range slices.Sorted(maps.Keys(m)) {
+		parts = append(parts, k+" "+m[k])
+	}
+	return strings.Join(parts, ", ")
+}
+
+// digits prints three significant ones.
+func digits(v float64) string {
+	switch {
+	case v >= 100:
+		return fmt.Sprintf("%.0f", v)
+	case v >= 10:
+		return fmt.Sprintf("%.1f", v)
+	}
+	return fmt.Sprintf("%.2f", v)
+}
