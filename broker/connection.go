@@ -230,6 +230,13 @@ func (l *link) state() string {
 	return "connected to RabbitMQ at " + l.o.where()
 }
 
+// isUp reports whether there is a connection that publishes can go over.
+func (l *link) isUp() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.conn != nil && !l.conn.IsClosed() && l.blocked == ""
+}
+
 // isBlocked reports whether RabbitMQ blocks publishers.
 func (l *link) isBlocked() bool {
 	l.mu.Lock()

@@ -226,8 +226,11 @@ func (p *publisher) expire(err error, m *publication) {
 		kind = ErrConfirmUnknown
 	}
 	state := p.link.state()
-	if m.last != "" {
+	switch {
+	case m.last != "":
 		state = m.last + "; " + state
+	case m.unknown && p.link.isUp():
+		state += "; if this lasts, the queue may be without a leader: see rabbitmq-queues quorum_status"
 	}
 	m.settled, m.err = true, fmt.Errorf("%w: %w: %s", kind, err, state)
 }

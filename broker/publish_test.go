@@ -103,6 +103,7 @@ func TestNothingConfirmedIsLost(t *testing.T) {
 	ctx := testContext(t)
 	require.NoError(t, b.DeclareGroup(ctx, "g"))
 	require.NoError(t, b.DeclareConsumer(ctx, "c", []string{"order.placed"}))
+	settleQueues(t, s.RabbitMQ)
 	var confirmed tally
 	var wg sync.WaitGroup
 	end := make(chan struct{})
@@ -153,6 +154,7 @@ func TestDeadlineWhileDown(t *testing.T) {
 	b := open(t, s.AMQPURL(), "down", func(o *Options) { o.PublishTimeout = 50 * time.Millisecond })
 	ctx := testContext(t)
 	require.NoError(t, b.DeclareGroup(ctx, "g"))
+	settleQueues(t, s.RabbitMQ)
 	require.NoError(t, s.RabbitMQ.Kill())
 	eventually(t, "the loss is noticed", func() bool {
 		err := b.PublishHalf(context.Background(), half("a", "g")) // no deadline of its own

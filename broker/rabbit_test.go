@@ -2,6 +2,7 @@ package broker
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"os"
 	"os/exec"
@@ -34,4 +35,12 @@ func rabbitctl(t *testing.T, pid int, args ...string) {
 	cmd.Dir = filepath.Dir(ctl)
 	out, err := cmd.CombinedOutput()
 	require.NoErrorf(t, err, "%s", out)
+}
+
+// settleQueues makes queues that were just declared survive a SIGKILL: RabbitMQ
+// 3.10 writes its list of quorum queues half a second late, and a queue that is
+// not on it has no leader for ever.
+func settleQueues(t *testing.T, rabbit interface{ Restart(context.Context) error }) {
+	t.Helper()
+	require.NoError(t, rabbit.Restart(testContext(t)))
 }

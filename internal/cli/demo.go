@@ -1,15 +1,10 @@
 package cli
 
 import (
-	"errors"
-
 	"github.com/spf13/cobra"
 
 	"github.com/holdfastmq/holdfast/internal/demo"
 )
-
-// errNotAsExpected ends the demo with a status; the table has said why.
-var errNotAsExpected = errors.New("not every scenario ended as expected")
 
 func newDemoCommand(a *app) *cobra.Command {
 	var keep bool
@@ -29,7 +24,7 @@ expected, and so does the exit status.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			good, err := demo.Run(cmd.Context(), demo.Options{Out: a.Out, Keep: keep})
 			if err == nil && !good {
-				err = errNotAsExpected
+				err = statusError(exitError) // the table has said why
 			}
 			return err
 		},
