@@ -13,11 +13,10 @@ import (
 	"unicode/utf8"
 )
 
-// Limits on what a message may carry. MaxBody is only the default: the worker's
-// options can change it.
+// Limits on what a message may carry; the worker's options can lower MaxBody.
 const (
-	// MaxBody is the default limit on the bodies of one transaction's messages
-	// together, in bytes.
+	// MaxBody is the limit on the bodies of one transaction's messages together,
+	// in bytes.
 	MaxBody = 1 << 20
 	// MaxName is the limit on a topic, a key, a group's and a consumer's name,
 	// in bytes. AMQP 0-9-1 allows 255 for a routing key.
@@ -25,7 +24,7 @@ const (
 	// MaxID is the limit on a transaction's ID, in bytes.
 	MaxID = 100
 	// MaxHeaders is the limit on a message's header names and values together,
-	// in bytes.
+	// in bytes; all messages of a transaction together have four times that.
 	MaxHeaders = 16 << 10
 	// MaxMessages is the limit on the number of messages in one transaction.
 	MaxMessages = 64
@@ -40,7 +39,9 @@ type Message struct {
 	// ID identifies the message; a consumer's effect happens once per ID. It is
 	// the transaction's ID, with ".n" appended where the transaction has
 	// several messages. Leave it empty to have a UUIDv7 made; set it on the
-	// first message of a transaction to choose the transaction's ID.
+	// first message of a transaction to choose the transaction's ID. An ID that
+	// you choose must be unique over all producer groups that a consumer hears,
+	// and must not end in a dot and digits.
 	ID string
 	// Topic is the routing key that consumers subscribe to: words separated by
 	// dots, such as "order.placed". Required.
@@ -122,7 +123,7 @@ func (m Message) Validate() error {
 	if err := validText("key", m.Key, MaxName, ""); err != nil {
 		return err
 	}
-	if err := validText("ID", m.ID, MaxID, " /"); err != nil {
+	if err := validText("ID", m.ID, MaxID+len(".64"), " /"); err != nil {
 		return err
 	}
 	if err := validText("content type", m.ContentType, MaxName, ""); err != nil {
@@ -179,16 +180,34 @@ func ValidateMessages(ms []Message, maxBody int) error {
 	if len(ms) > MaxMessages {
 		return fmt.Errorf("%w: %d messages in one transaction, the limit is %d", ErrTooLarge, len(ms), MaxMessages)
 	}
-	size := 0
+	size, headers := 0, 0
 	for _, m := range ms {
 		if err := m.Validate(); err != nil {
 			return err
 		}
 		size += len(m.Body)
+		for _, name := range m.headerNames() {
+			headers += len(name) + len(m.Headers[name])
+		}
 	}
 	if size > maxBody {
-		return fmt.Errorf("%w: %d bytes of body in transaction to %q, the limit is %d: store large data elsewhere and send a reference, or raise MaxBody",
+		return fmt.Errorf("%w: %d bytes of body in the transaction to %q, the limit is %d: store large data elsewhere and send a reference",
 			ErrTooLarge, size, ms[0].Topic, maxBody)
+	}
+	if headers > 4*MaxHeaders {
+		return fmt.Errorf("%w: %d bytes of headers in the transaction to %q, the limit is %d: move data into the bodies",
+			ErrTooLarge, headers, ms[0].Topic, 4*MaxHeaders)
+	}
+	return nil
+}
+
+// ValidateTxID checks a transaction's ID that the caller chose.
+func ValidateTxID(id string) error {
+	if err := validText("ID", id, MaxID, " /"); err != nil {
+		return err
+	}
+	if rest := strings.TrimRight(id, "0123456789"); rest != id && strings.HasSuffix(rest, ".") {
+		return fmt.Errorf("%w: the ID %q ends in a dot and digits, which is how the messages of a transaction are numbered", ErrInvalid, id)
 	}
 	return nil
 }

@@ -107,23 +107,24 @@ func (a *Transactions) CommitUntilConfirmed(ctx context.Context, in LocalInput) 
 	switch {
 	case err != nil:
 		return err
-	case res[0].Unrouted:
-		return temporal.NewNonRetryableApplicationError(res[0].Error, UnroutedType, nil)
+	case res[0].Hopeless:
+		return temporal.NewNonRetryableApplicationError(res[0].Error, HopelessType, nil)
 	case res[0].Error != "":
 		return temporal.NewApplicationError(res[0].Error, "NotConfirmed")
 	}
 	return nil
 }
 
-// UnroutedType is the type of the error of a CommitUntilConfirmed that no
-// consumer is bound for; it is not retried.
-const UnroutedType = "Unrouted"
+// HopelessType is the type of the error of a CommitUntilConfirmed that an
+// operator has to make possible; Temporal does not retry it.
+const HopelessType = "Hopeless"
 
 func stepResult(tx Tx, err error) StepResult {
 	if err == nil {
 		return StepResult{ID: tx.ID}
 	}
-	return StepResult{ID: tx.ID, Error: err.Error(), Unrouted: errors.Is(err, holdfast.ErrUnroutable)}
+	hopeless := errors.Is(err, holdfast.ErrUnroutable) || errors.Is(err, holdfast.ErrTooLarge) || errors.Is(err, holdfast.ErrInvalid)
+	return StepResult{ID: tx.ID, Error: err.Error(), Hopeless: hopeless}
 }
 
 // forEach runs step for every transaction of in at once and returns the answers

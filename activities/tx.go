@@ -57,9 +57,9 @@ type StepResult struct {
 	ID string `json:"id"`
 	// Error says why the step failed; empty means that it did not.
 	Error string `json:"error,omitempty"`
-	// Unrouted says that no consumer is bound to the topic of one of the
-	// messages; Commit only.
-	Unrouted bool `json:"unrouted,omitempty"`
+	// Hopeless says that repeating will not help by itself: no consumer is bound
+	// to a topic, or a message is larger than RabbitMQ takes; Commit only.
+	Hopeless bool `json:"hopeless,omitempty"`
 }
 
 // LocalResult is the answer about one local transaction, from the step that

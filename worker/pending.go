@@ -2,6 +2,7 @@ package worker
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"time"
@@ -33,7 +34,8 @@ type pending struct {
 	isStored bool
 	isRemote bool
 	isDone   bool
-	result   activities.LocalResult // valid once ran is closed
+	result   activities.LocalResult // valid once ran is closed; without messages
+	changed  bool                   // the local transaction changed its messages; likewise
 	answer   answer                 // valid once done is closed
 }
 
@@ -51,14 +53,19 @@ func newPending(ctx context.Context, id string, fresh bool, local LocalAll) *pen
 	return p
 }
 
-// changed reports whether the local transaction changed its messages.
-func (p *pending) changed() bool {
-	select {
-	case <-p.ran:
-		return len(p.result.Messages) > 0
-	default:
-		return false
+// waitsForHalf reports whether the caller still waits for the half message.
+func (p *pending) waitsForHalf() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return !p.begun && !p.given && !p.isStored && !p.isDone
+}
+
+// notRun is what is known of a local transaction that this call did not run.
+func (p *pending) notRun() holdfast.Resolution {
+	if p.fresh {
+		return holdfast.Rollback
 	}
+	return holdfast.Unknown // an earlier call with this ID may have run it
 }
 
 // giveUp makes sure that the closure is not run any more, and reports whether
@@ -103,6 +110,9 @@ func (p *pending) run(ctx context.Context, run func(context.Context, LocalAll) b
 	if local == nil {
 		select {
 		case <-p.ran:
+			if p.changed {
+				return ask() // the outcome row has the messages
+			}
 			return p.result
 		case <-ctx.Done():
 			return activities.LocalResult{ID: p.id, Error: "the local transaction is still running in the calling process"}
@@ -113,10 +123,12 @@ func (p *pending) run(ctx context.Context, run func(context.Context, LocalAll) b
 	defer cancel()
 	defer context.AfterFunc(ctx, cancel)()
 	res := run(caller, local)
-	p.result = localResult(p.id, res)
+	result := localResult(p.id, res)
+	p.result, p.changed = result, len(result.Messages) > 0
+	p.result.Messages = nil
 	close(p.ran)
 	p.localEnded(res, messages)
-	return p.result
+	return result
 }
 
 // localEnded answers the caller if the local transaction did not commit.
@@ -179,8 +191,12 @@ func rolledBack(cause error) error {
 }
 
 func undecided(txID string, cause error) error {
-	if cause == nil {
+	var away *holdfast.UnavailableError
+	switch {
+	case cause == nil:
 		return fmt.Errorf("%w: transaction %s will end as the database says", holdfast.ErrUndecided, txID)
+	case errors.As(cause, &away): // not wrapped: by itself it would mean that nothing was run
+		return fmt.Errorf("%w: transaction %s will end as the database says: %v", holdfast.ErrUndecided, txID, cause)
 	}
 	return fmt.Errorf("%w: transaction %s will end as the database says: %w", holdfast.ErrUndecided, txID, cause)
 }
@@ -238,10 +254,6 @@ func (r *registry) end(p *pending, now time.Time) {
 	p.release()
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if p.changed() { // its messages are in the outcome row: no need to hold them here
-		delete(r.byID, p.id)
-		return
-	}
 	r.ended = append(r.ended, ended{p.id, now})
 	n := 0
 	for n < len(r.ended) && (len(r.ended)-n > r.keepMax || now.Sub(r.ended[n].at) > r.keepFor) {

@@ -17,36 +17,37 @@ import (
 // the callers that wait in this process.
 type steps struct{ w *Worker }
 
-// PublishHalf stores h, within the deadline of its caller where that waits in
-// this process.
+// PublishHalf stores h, within the deadline of its caller where that waits for
+// it in this process. In a repetition of the step nobody does any more: then a
+// failure says nothing to the caller.
 func (s steps) PublishHalf(ctx context.Context, h holdfast.Half) error {
 	p := s.w.pendings.get(h.TxID)
-	if p != nil {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithDeadline(ctx, p.deadline)
-		defer cancel()
+	if p == nil || !p.waitsForHalf() {
+		return s.w.broker.PublishHalf(ctx, h)
 	}
+	ctx, cancel := context.WithDeadline(ctx, p.deadline)
+	defer cancel()
 	err := s.w.broker.PublishHalf(ctx, h)
-	switch {
-	case p == nil:
-	case err == nil:
+	if err == nil {
 		p.setStored()
-	default:
-		p.giveUp()
-		p.finish(answer{resolution: holdfast.Rollback, err: fmt.Errorf("%w: %w", holdfast.ErrNotStored, err)})
+	} else if p.giveUp() {
+		p.finish(answer{resolution: p.notRun(), err: fmt.Errorf("%w: %w", holdfast.ErrNotStored, err)})
 	}
 	return err
 }
 
 // PublishMessages delivers ms and answers the caller.
 func (s steps) PublishMessages(ctx context.Context, group, txID string, ms []holdfast.Message) error {
-	if err := s.w.broker.PublishMessages(ctx, group, txID, ms); err != nil {
-		return err
-	}
-	if p := s.w.pendings.get(txID); p != nil {
+	err := s.w.broker.PublishMessages(ctx, group, txID, ms)
+	p := s.w.pendings.get(txID)
+	switch {
+	case p == nil:
+	case err == nil:
 		p.finish(answer{resolution: holdfast.Commit, messages: ms})
+	case errors.Is(err, holdfast.ErrUnroutable): // waiting would not help
+		p.finish(answer{resolution: holdfast.Commit, messages: ms, err: fmt.Errorf("%w: %w", holdfast.ErrDeliveryPending, err)})
 	}
-	return nil
+	return err
 }
 
 // Settle writes the op record.

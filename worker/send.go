@@ -9,6 +9,7 @@ import (
 	"github.com/google/uuid"
 	"go.temporal.io/api/serviceerror"
 	"go.temporal.io/sdk/client"
+	"go.temporal.io/sdk/temporal"
 	"gorm.io/gorm"
 
 	holdfast "github.com/holdfastmq/holdfast"
@@ -114,6 +115,9 @@ func (w *Worker) identify(tx *activities.Tx, ms []holdfast.Message) (holdfast.Re
 	if err := holdfast.ValidateMessages(ms, w.o.MaxBody); err != nil {
 		return receipt, err
 	}
+	if err := holdfast.ValidateTxID(ms[0].ID); err != nil {
+		return receipt, err
+	}
 	tx.Messages = holdfast.CloneMessages(ms)
 	if tx.ID = ms[0].ID; tx.ID == "" {
 		id, err := uuid.NewV7()
@@ -160,10 +164,10 @@ func (w *Worker) await(ctx context.Context, p *pending, run client.WorkflowRun, 
 			return p.receive(receipt)
 		case <-remote:
 			remote, late = nil, nil
-			go w.watch(ctx, p, run)
+			w.sending.Go(func() { w.watch(ctx, p, run) })
 		case <-late:
 			remote, late = nil, nil
-			go w.watch(ctx, p, run)
+			w.sending.Go(func() { w.watch(ctx, p, run) })
 		case <-ctx.Done():
 			return p.leave(ctx, receipt)
 		}
@@ -175,7 +179,7 @@ func (w *Worker) watch(ctx context.Context, p *pending, run client.WorkflowRun) 
 	var status workflows.Status
 	if err := run.Get(ctx, &status); err != nil {
 		if ctx.Err() == nil {
-			p.finish(answer{err: undecided(p.id, fmt.Errorf("workflow %s: %w", run.GetID(), err))})
+			p.finish(answer{err: watchError(p.id, run.GetID(), err)})
 		}
 		return
 	}
@@ -186,6 +190,15 @@ func (w *Worker) watch(ctx context.Context, p *pending, run client.WorkflowRun) 
 	}
 }
 
+// watchError is the answer to the caller of a transaction whose workflow failed.
+func watchError(txID, workflowID string, err error) error {
+	var failure *temporal.ApplicationError
+	if errors.As(err, &failure) && failure.Type() == workflows.InvalidInput {
+		return fmt.Errorf("%w: %s", holdfast.ErrInvalid, failure.Message())
+	}
+	return undecided(txID, fmt.Errorf("workflow %s: %w", workflowID, err))
+}
+
 // memberAnswer is the answer to the caller of a transaction whose workflow ended.
 func memberAnswer(m workflows.MemberStatus) answer {
 	switch m.State {
@@ -193,8 +206,14 @@ func memberAnswer(m workflows.MemberStatus) answer {
 		return answer{resolution: holdfast.Commit}
 	case workflows.Refused:
 		return answer{resolution: holdfast.Rollback, err: fmt.Errorf("%w: %s", holdfast.ErrNotStored, m.Reason)}
+	case workflows.RolledBack:
+		reason := m.Reason
+		if reason == "" {
+			reason = "a check-back found that the local transaction had not committed"
+		}
+		return answer{resolution: holdfast.Rollback, err: rolledBack(errors.New(reason))}
 	default:
-		return answer{resolution: holdfast.Rollback, err: rolledBack(errors.New(m.Reason))}
+		return answer{err: undecided(m.ID, errors.New(m.Reason))}
 	}
 }
 
@@ -206,14 +225,14 @@ func (p *pending) receive(receipt holdfast.Receipt) (holdfast.Receipt, error) {
 
 // leave answers a caller whose deadline has come.
 func (p *pending) leave(ctx context.Context, receipt holdfast.Receipt) (holdfast.Receipt, error) {
-	if p.inline && p.giveUp() {
-		receipt.Resolution = holdfast.Rollback
-		return receipt, fmt.Errorf("%w: the local transaction was not begun in time: %w", holdfast.ErrRolledBack, context.Cause(ctx))
-	}
 	select {
 	case <-p.done:
 		return p.receive(receipt)
 	default:
+	}
+	if p.inline && p.giveUp() && p.fresh {
+		receipt.Resolution = holdfast.Rollback
+		return receipt, fmt.Errorf("%w: the local transaction was not begun in time: %w", holdfast.ErrRolledBack, context.Cause(ctx))
 	}
 	a := p.known()
 	receipt.Resolution, receipt.Messages = a.resolution, a.messages

@@ -12,6 +12,9 @@
 //	local.go        the local transaction, in its forms
 //	settle.go       check-back, delivery, parking
 //	operator.go     the operator's Updates and signals
+//	renew.go        going on in a new run, where a history gets too long
+//	input.go        input, states and status
+//	start.go        how whoever starts a transaction starts it
 //	schedule.go     when to check back: a pure function
 //	text.go         what the Temporal UI shows
 //

@@ -11,6 +11,9 @@ import (
 // Name is the workflow type's name.
 const Name = "Transaction"
 
+// InvalidInput is the type of the error of a workflow whose input is wrong.
+const InvalidInput = "InvalidInput"
+
 // Names of the Updates; commit, rollback and recheck are signals too.
 const (
 	UpdateCommit   = "commit"
@@ -57,6 +60,11 @@ type Input struct {
 	// ReachTimeout bounds how long the process that holds a closure is waited
 	// for; 0 means 5 seconds.
 	ReachTimeout time.Duration `json:"reach_timeout,omitempty"`
+	// Carried and Ended are what the run before hands over about the members
+	// that have not ended, in their order, and about those that have. Empty in a
+	// first run.
+	Carried []Carried      `json:"carried,omitempty"`
+	Ended   []MemberStatus `json:"ended,omitempty"`
 }
 
 func (in Input) withDefaults() Input {
@@ -79,6 +87,9 @@ func (in Input) validate() error {
 	}
 	if len(in.Transactions) == 0 {
 		return fmt.Errorf("%w: the input has no transactions", holdfast.ErrInvalid)
+	}
+	if len(in.Carried) > 0 && len(in.Carried) != len(in.Transactions) {
+		return fmt.Errorf("%w: %d carried members for %d transactions", holdfast.ErrInvalid, len(in.Carried), len(in.Transactions))
 	}
 	seen := make(map[string]bool, len(in.Transactions))
 	for _, tx := range in.Transactions {

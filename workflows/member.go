@@ -1,6 +1,7 @@
 package workflows
 
 import (
+	"slices"
 	"time"
 
 	"go.temporal.io/sdk/workflow"
@@ -17,6 +18,7 @@ type member struct {
 	reason     string
 	decided    string // the operator who decided, and why
 	stored     bool   // the half message is stored
+	refusal    string // why it was not
 
 	checks     Checks
 	firstCheck time.Time
@@ -57,6 +59,11 @@ func (m *member) answer(r activities.LocalResult) {
 
 func (m *member) end(s State, reason string) { m.state, m.reason = s, reason }
 
+// unstored notes that the half message was not confirmed.
+func (m *member) unstored(why string) {
+	m.state, m.refusal, m.reason, m.atOnce = Checking, why, why, true
+}
+
 // failed notes that an attempt to find out, or to deliver, did not settle it.
 func (m *member) failed(s State, reason string) {
 	m.state, m.reason = s, reason
@@ -81,7 +88,7 @@ func (m *member) status() MemberStatus {
 }
 
 func (t *transaction) status() Status {
-	var s Status
+	s := Status{Transactions: slices.Clone(t.in.Ended)}
 	for _, m := range t.members {
 		s.Transactions = append(s.Transactions, m.status())
 	}

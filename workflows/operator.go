@@ -80,7 +80,7 @@ func (t *transaction) actions() []action {
 		{UpdateRollback, "Decide that the local transaction rolled back and forget its messages; it can then never commit. Refused if the database says that it committed. Argument: operator, reason, and tx where there are several.",
 			canDecide, t.decideAs(holdfast.Rollback)},
 		{UpdateRecheck, "Check back, or try to deliver, now instead of later. Argument: operator, reason, and tx where there are several.",
-			canRecheck, recheck},
+			canRecheck, t.recheck},
 	}
 }
 
@@ -90,19 +90,20 @@ func (t *transaction) decideAs(r holdfast.Resolution) func(workflow.Context, *me
 		if _, err := t.decide(ctx, m, r, req); err != nil {
 			return err
 		}
-		return m.awaitProgress(ctx, attempts)
+		return t.awaitProgress(ctx, m, attempts)
 	}
 }
 
-func recheck(ctx workflow.Context, m *member, _ Request) error {
+func (t *transaction) recheck(ctx workflow.Context, m *member, _ Request) error {
 	attempts := m.attempts
 	m.wake()
-	return m.awaitProgress(ctx, attempts)
+	return t.awaitProgress(ctx, m, attempts)
 }
 
-// awaitProgress waits until m is at its end, or one more attempt has failed.
-func (m *member) awaitProgress(ctx workflow.Context, attempts int) error {
-	return workflow.Await(ctx, func() bool { return m.state.Final() || m.attempts > attempts })
+// awaitProgress waits until m is at its end, or one more attempt has failed, or
+// what follows happens in a new run.
+func (t *transaction) awaitProgress(ctx workflow.Context, m *member, attempts int) error {
+	return workflow.Await(ctx, func() bool { return m.state.Final() || m.attempts > attempts || t.renewing })
 }
 
 // listenFor offers a as an Update, which answers, and as a signal, which does
@@ -116,6 +117,7 @@ func (t *transaction) listenFor(ctx workflow.Context, a action) error {
 		return m, a.check(m)
 	}
 	err := workflow.SetUpdateHandlerWithOptions(ctx, a.name, func(ctx workflow.Context, req Request) (MemberStatus, error) {
+		ctx, _ = workflow.NewDisconnectedContext(ctx) // an operator may decide after a cancel, too
 		m, err := check(req)
 		if err != nil {
 			return MemberStatus{}, temporal.NewNonRetryableApplicationError(err.Error(), "Refused", nil)
@@ -213,8 +215,9 @@ func (t *transaction) decide(ctx workflow.Context, m *member, r holdfast.Resolut
 // application uses.
 func (t *transaction) listenToApplication(ctx workflow.Context) error {
 	err := workflow.SetUpdateHandlerWithOptions(ctx, UpdateStored, func(ctx workflow.Context, txID string) (MemberStatus, error) {
+		ctx, _ = workflow.NewDisconnectedContext(ctx)
 		m := t.find(txID)
-		if err := workflow.Await(ctx, func() bool { return m.stored || m.state.Final() }); err != nil {
+		if err := workflow.Await(ctx, func() bool { return m.stored || m.state.Final() || t.renewing }); err != nil {
 			return MemberStatus{}, err
 		}
 		return m.status(), nil
@@ -226,11 +229,15 @@ func (t *transaction) listenToApplication(ctx workflow.Context) error {
 		return err
 	}
 	return workflow.SetUpdateHandlerWithOptions(ctx, UpdateConfirm, func(ctx workflow.Context, c Confirmation) (MemberStatus, error) {
+		ctx, _ = workflow.NewDisconnectedContext(ctx)
 		m := t.find(c.Tx)
-		attempts := m.attempts
+		attempts, again := m.attempts, m.resolution == c.Resolution
 		m.answer(activities.LocalResult{Resolution: c.Resolution, Messages: c.Messages})
-		if m.resolution == c.Resolution {
-			err := m.awaitProgress(ctx, attempts)
+		switch {
+		case again:
+			return m.status(), nil // told before: whatever comes of it comes without us
+		case m.resolution == c.Resolution:
+			err := t.awaitProgress(ctx, m, attempts)
 			return m.status(), err
 		}
 		return m.status(), temporal.NewNonRetryableApplicationError(

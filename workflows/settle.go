@@ -10,9 +10,10 @@ import (
 	"github.com/holdfastmq/holdfast/activities"
 )
 
-// settle brings one member to its end, however long that takes.
+// settle brings one member to its end, however long that takes, or to where it
+// can go on in a new run.
 func (t *transaction) settle(ctx workflow.Context, m *member) {
-	for !m.state.Final() {
+	for !m.state.Final() && (m.cancelled || m.state == Running || !t.tooLong(ctx)) {
 		switch {
 		case m.resolution == holdfast.Rollback:
 			t.rollback(ctx, []*member{m})
@@ -61,7 +62,7 @@ func (t *transaction) waitFor(ctx workflow.Context, m *member, wait time.Duratio
 	woken, resolution := m.woken, m.resolution
 	m.resting = true
 	ok, _ := workflow.AwaitWithOptions(ctx, workflow.AwaitOptions{Timeout: wait, TimerOptions: workflow.TimerOptions{Summary: shorten(summary)}},
-		func() bool { return m.woken != woken || m.resolution != resolution })
+		func() bool { return m.woken != woken || m.resolution != resolution || t.renewing })
 	m.resting = false
 	return ok
 }
@@ -113,7 +114,7 @@ func (t *transaction) deliver(ctx workflow.Context, m *member) {
 		RetryPolicy:         &temporal.RetryPolicy{InitialInterval: time.Second, BackoffCoefficient: 2, MaximumInterval: time.Minute},
 		Summary:             shorten(commitSummary([]*member{m})),
 	}
-	for n := 0; ; n++ {
+	for n := 0; !t.tooLong(ctx); n++ {
 		t.show(ctx, Delivering, deliveringDetails(m))
 		err := workflow.ExecuteActivity(workflow.WithActivityOptions(ctx, options), activities.CommitUntilConfirmed,
 			activities.LocalInput{Group: t.in.Group, Transaction: m.tx}).Get(ctx, nil)
@@ -127,7 +128,8 @@ func (t *transaction) deliver(ctx workflow.Context, m *member) {
 			continue
 		}
 		t.park(ctx, m, m.reason)
-		m.state, n = Delivering, -1
+		m.state = Delivering
+		return
 	}
 }
 
@@ -136,7 +138,7 @@ func (t *transaction) park(ctx workflow.Context, m *member, reason string) {
 	m.state, m.reason = Parked, reason
 	t.show(ctx, Parked, parkedDetails(m))
 	woken, resolution := m.woken, m.resolution
-	_ = workflow.Await(ctx, func() bool { return m.woken != woken || m.resolution != resolution })
+	_ = workflow.Await(ctx, func() bool { return m.woken != woken || m.resolution != resolution || t.renewing })
 }
 
 // rollbackForCancel treats the workflow's cancellation as an operator's

@@ -12,10 +12,11 @@ import (
 
 // transaction is a run of the workflow Transaction.
 type transaction struct {
-	in      Input
-	members []*member
-	state   State    // what HoldfastState was last set to; empty: never
-	keys    []string // what HoldfastKey was last set to
+	in       Input
+	members  []*member
+	renewing bool     // the members are to go on in a new run
+	state    State    // what HoldfastState was last set to; empty: never
+	keys     []string // what HoldfastKey was last set to
 }
 
 // Transaction coordinates the transactions of in until each has ended, and
@@ -28,7 +29,7 @@ type transaction struct {
 func Transaction(ctx workflow.Context, in Input) (Status, error) {
 	t, err := setup(in)
 	if err != nil {
-		return Status{}, temporal.NewNonRetryableApplicationError(err.Error(), "InvalidInput", err)
+		return Status{}, temporal.NewNonRetryableApplicationError(err.Error(), InvalidInput, err)
 	}
 	return t.run(ctx)
 }
@@ -42,8 +43,12 @@ func setup(in Input) (*transaction, error) {
 	}
 	t := &transaction{in: in.withDefaults()}
 	var all []holdfast.Message
-	for _, tx := range in.Transactions {
-		t.members = append(t.members, newMember(tx))
+	for i, tx := range in.Transactions {
+		m := newMember(tx)
+		if len(in.Carried) > 0 {
+			m.resume(in.Carried[i])
+		}
+		t.members = append(t.members, m)
 		all = append(all, tx.Messages...)
 	}
 	t.keys = keysOf(all)
@@ -61,12 +66,18 @@ func (t *transaction) run(ctx workflow.Context) (Status, error) {
 	t.commit(ctx, t.with(holdfast.Commit))
 	t.rollback(ctx, t.with(holdfast.Rollback))
 	t.settleRest(ctx)
-	err := workflow.Await(ctx, func() bool { return workflow.AllHandlersFinished(ctx) })
-	return t.status(), err
+	if err := workflow.Await(ctx, func() bool { return workflow.AllHandlersFinished(ctx) }); err != nil {
+		return Status{}, err
+	}
+	if !t.allFinal() {
+		return Status{}, t.renew(ctx)
+	}
+	return t.status(), nil
 }
 
 // sendHalves stores the half messages. A member whose half message was not
-// confirmed is refused: its local transaction is never run.
+// confirmed does not run its local transaction. It is checked back, nevertheless:
+// this task may be a repetition, and the first run may have come further.
 func (t *transaction) sendHalves(ctx workflow.Context) {
 	var sending []*member
 	for _, m := range t.members {
@@ -82,9 +93,9 @@ func (t *transaction) sendHalves(ctx workflow.Context) {
 	for i, m := range sending {
 		switch {
 		case err != nil:
-			m.end(Refused, "half message: "+err.Error())
+			m.unstored("half message: " + err.Error())
 		case results[i].Error != "":
-			m.end(Refused, results[i].Error)
+			m.unstored(results[i].Error)
 		default:
 			m.state, m.stored = Running, true
 		}
@@ -119,19 +130,29 @@ func (t *transaction) rollback(ctx workflow.Context, members []*member) {
 	// A lost op record costs a hand-over that finds nothing to do.
 	_ = t.local(ctx, activities.Rollback, 15*time.Second, rollbackSummary(members), t.step(members), nil)
 	for _, m := range members {
+		if m.refusal != "" {
+			m.end(Refused, m.refusal)
+			continue
+		}
 		m.end(RolledBack, m.reason)
 	}
 }
 
-// settleRest brings every member that is left to its end, each by itself.
+// settleRest brings every member that is left to its end, each by itself, or to
+// where it can go on in a new run.
 func (t *transaction) settleRest(ctx workflow.Context) {
+	settling := 0
 	for _, m := range t.members {
 		if m.state.Final() {
 			continue
 		}
-		workflow.GoNamed(ctx, "settle "+m.tx.ID, func(ctx workflow.Context) { t.settle(ctx, m) })
+		settling++
+		workflow.GoNamed(ctx, "settle "+m.tx.ID, func(ctx workflow.Context) {
+			t.settle(ctx, m)
+			settling--
+		})
 	}
-	_ = workflow.Await(ctx, t.allFinal) // the context is disconnected: it cannot be cancelled
+	_ = workflow.Await(ctx, func() bool { return settling == 0 }) // the context is disconnected: it cannot be cancelled
 	t.showEnd(ctx)
 }
 

@@ -11,6 +11,7 @@ import (
 
 	"github.com/stretchr/testify/mock"
 	"github.com/stretchr/testify/require"
+	"go.temporal.io/sdk/converter"
 	"go.temporal.io/sdk/temporal"
 	"go.temporal.io/sdk/testsuite"
 	sdkworker "go.temporal.io/sdk/worker"
@@ -171,11 +172,38 @@ func TestRollback(t *testing.T) {
 }
 
 func TestHalfMessageNotStored(t *testing.T) {
-	w := &world{halfErr: func(string) error { return errors.New("no confirm") }}
+	w := &world{halfErr: func(string) error { return errors.New("no confirm") }, check: answers(holdfast.Rollback)}
 	got := ended(t, setup(t, w), input(tx("1", activities.Inline)))
 	require.Equal(t, workflows.Refused, got[0].State)
+	require.Equal(t, "no confirm", got[0].Reason)
 	require.Empty(t, w.ran, "the local transaction must not run without a half message")
-	require.Empty(t, w.settled)
+}
+
+// TestHalfMessageNotStoredAgain is the repetition of a workflow task whose first
+// run had come further: the local transaction is committed.
+func TestHalfMessageNotStoredAgain(t *testing.T) {
+	w := &world{halfErr: func(string) error { return errors.New("no confirm") }, check: answers(holdfast.Commit)}
+	got := ended(t, setup(t, w), input(tx("1", activities.Inline)))
+	require.Equal(t, workflows.Committed, got[0].State)
+	require.Len(t, w.delivered, 1)
+	require.Empty(t, w.ran)
+}
+
+// TestConfirmedAlthoughHalfMessageNotStored is the same for a split transaction.
+func TestConfirmedAlthoughHalfMessageNotStored(t *testing.T) {
+	w := &world{halfErr: func(string) error { return errors.New("no confirm") }}
+	env := setup(t, w)
+	update(env, time.Second, workflows.UpdateConfirm, workflows.Confirmation{Tx: "1", Resolution: holdfast.Commit})
+	got := ended(t, env, input(tx("1", activities.Split)))
+	require.Equal(t, workflows.Committed, got[0].State)
+	require.Len(t, w.delivered, 1)
+}
+
+// answers is a check-back that always knows.
+func answers(r holdfast.Resolution) func(activities.Tx, int) activities.LocalResult {
+	return func(tx activities.Tx, _ int) activities.LocalResult {
+		return activities.LocalResult{ID: tx.ID, Resolution: r}
+	}
 }
 
 func TestChangedMessagesAreDelivered(t *testing.T) {
@@ -226,8 +254,11 @@ func TestMembersAreDecidedByThemselves(t *testing.T) {
 			}
 			return activities.LocalResult{ID: tx.ID, Resolution: holdfast.Commit}
 		},
-		check: func(tx activities.Tx, _ int) activities.LocalResult {
-			return activities.LocalResult{ID: tx.ID, Resolution: holdfast.Commit}
+		check: func(tx activities.Tx, n int) activities.LocalResult {
+			if tx.ID == "refused" {
+				return answers(holdfast.Rollback)(tx, n)
+			}
+			return answers(holdfast.Commit)(tx, n)
 		},
 	}
 	got := ended(t, setup(t, w), input(tx("good", activities.Inline), tx("back", activities.Inline),
@@ -239,7 +270,7 @@ func TestMembersAreDecidedByThemselves(t *testing.T) {
 	require.Equal(t, []workflows.State{workflows.Committed, workflows.RolledBack, workflows.Refused, workflows.Committed}, states)
 	require.NotContains(t, w.ran, "refused")
 	require.Len(t, w.delivered, 2)
-	require.Equal(t, 1, w.asked)
+	require.Equal(t, 2, w.asked)
 }
 
 func TestClosureElsewhere(t *testing.T) {
@@ -447,6 +478,58 @@ func TestConfirm(t *testing.T) {
 	require.Zero(t, w.asked)
 }
 
+// TestConfirmAgain is an application that repeats its Commit while the messages
+// cannot be delivered: each call is answered.
+func TestConfirmAgain(t *testing.T) {
+	bound := false
+	w := &world{publishErr: func(string, int) error {
+		if bound {
+			return nil
+		}
+		return fmt.Errorf("%w: no consumer is bound to order.placed", holdfast.ErrUnroutable)
+	}}
+	env := setup(t, w)
+	commit := workflows.Confirmation{Tx: "1", Resolution: holdfast.Commit}
+	var answers []*updateResult
+	for _, after := range []time.Duration{time.Second, 10 * time.Second, time.Hour} { // delivering, and parked
+		answers = append(answers, update(env, after, workflows.UpdateConfirm, commit))
+	}
+	env.RegisterDelayedCallback(func() {
+		for _, a := range answers {
+			require.NoError(t, a.err)
+			require.Equal(t, holdfast.Commit, a.status.Resolution)
+		}
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		bound = true
+	}, 2*time.Hour)
+	update(env, 3*time.Hour, workflows.UpdateRecheck, workflows.Request{Operator: "ann", Reason: "bound"})
+	got := ended(t, env, input(tx("1", activities.Split)))
+	require.Equal(t, workflows.Committed, got[0].State)
+}
+
+func TestDeliveryThatCannotSucceedParks(t *testing.T) {
+	w := &world{publishErr: func(_ string, n int) error {
+		if n > 20 {
+			return nil
+		}
+		return fmt.Errorf("%w: RabbitMQ's max_message_size is 1000", holdfast.ErrTooLarge)
+	}}
+	env := setup(t, w)
+	var parked workflows.Status
+	env.RegisterDelayedCallback(func() {
+		v, err := env.QueryWorkflow(workflows.QueryStatus)
+		require.NoError(t, err)
+		require.NoError(t, v.Get(&parked))
+		w.publishes = 20
+	}, time.Hour)
+	update(env, 2*time.Hour, workflows.UpdateRecheck, workflows.Request{Operator: "ann", Reason: "raised"})
+	got := ended(t, env, input(tx("1", activities.Inline)))
+	require.Equal(t, workflows.Parked, parked.Transactions[0].State)
+	require.Contains(t, parked.Transactions[0].Reason, "max_message_size")
+	require.Equal(t, workflows.Committed, got[0].State)
+}
+
 func TestCancelRollsBackWhatIsUndecided(t *testing.T) {
 	w := &world{}
 	env := setup(t, w)
@@ -454,6 +537,22 @@ func TestCancelRollsBackWhatIsUndecided(t *testing.T) {
 	got := ended(t, env, input(tx("1", activities.Split)))
 	require.Equal(t, workflows.RolledBack, got[0].State)
 	require.Contains(t, got[0].Decided, "cancel")
+}
+
+func TestOperatorAfterCancel(t *testing.T) {
+	w := &world{decideErr: errors.New("the database is away")}
+	env := setup(t, w)
+	env.RegisterDelayedCallback(env.CancelWorkflow, 15*time.Second)
+	env.RegisterDelayedCallback(func() {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		w.decideErr = nil
+	}, time.Hour)
+	done := update(env, 2*time.Hour, workflows.UpdateRollback, workflows.Request{Operator: "ann", Reason: "it is back"})
+	got := ended(t, env, input(tx("1", activities.Split)))
+	require.NoError(t, done.err)
+	require.Equal(t, workflows.RolledBack, done.status.State)
+	require.Equal(t, workflows.RolledBack, got[0].State)
 }
 
 func TestCancelOfCommittedDelivers(t *testing.T) {
@@ -468,6 +567,47 @@ func TestCancelOfCommittedDelivers(t *testing.T) {
 	env.RegisterDelayedCallback(env.CancelWorkflow, 15*time.Second)
 	got := ended(t, env, input(tx("1", activities.Split)))
 	require.Equal(t, workflows.Committed, got[0].State)
+	require.Len(t, w.delivered, 1)
+}
+
+// TestContinuesAsNew is a history that has got too long, by an operator who
+// rechecks: what is known is carried into the next run.
+func TestContinuesAsNew(t *testing.T) {
+	w := &world{check: func(tx activities.Tx, n int) activities.LocalResult {
+		if tx.ID == "done" {
+			return answers(holdfast.Commit)(tx, n)
+		}
+		return activities.LocalResult{ID: tx.ID, Error: "not yet"}
+	}}
+	env := setup(t, w)
+	env.RegisterDelayedCallback(func() { env.SetContinueAsNewSuggested(true) }, 2*time.Hour)
+	rechecked := update(env, 3*time.Hour, workflows.UpdateRecheck, workflows.Request{Tx: "open", Operator: "ann", Reason: "look again"})
+	env.ExecuteWorkflow(workflows.Name, input(tx("done", activities.Split), tx("open", activities.Split)))
+	var again *workflow.ContinueAsNewError
+	require.ErrorAs(t, env.GetWorkflowError(), &again)
+	require.NoError(t, rechecked.err)
+	var next workflows.Input
+	require.NoError(t, converter.GetDefaultDataConverter().FromPayloads(again.Input, &next))
+	require.Len(t, next.Transactions, 1)
+	require.Equal(t, "open", next.Transactions[0].ID)
+	require.Equal(t, 15, next.Carried[0].Checks, "the schedule's count goes on")
+	require.Equal(t, workflows.Committed, next.Ended[0].State)
+
+	w = &world{}
+	env = setup(t, w)
+	env.RegisterDelayedCallback(func() {
+		v, err := env.QueryWorkflow(workflows.QueryStatus)
+		require.NoError(t, err)
+		var s workflows.Status
+		require.NoError(t, v.Get(&s))
+		require.Equal(t, workflows.Parked, s.Transactions[1].State, "it was parked, and is again")
+	}, time.Minute)
+	done := update(env, time.Hour, workflows.UpdateCommit, workflows.Request{Tx: "open", Operator: "ann", Reason: "found"})
+	got := ended(t, env, next)
+	require.NoError(t, done.err)
+	require.Equal(t, []string{"done", "open"}, []string{got[0].ID, got[1].ID})
+	require.Equal(t, workflows.Committed, got[1].State)
+	require.Empty(t, w.halves)
 	require.Len(t, w.delivered, 1)
 }
 

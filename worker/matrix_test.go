@@ -1,0 +1,289 @@
+package worker_test
+
+import (
+	"context"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"gorm.io/gorm"
+
+	holdfast "github.com/holdfastmq/holdfast"
+	"github.com/holdfastmq/holdfast/activities"
+	"github.com/holdfastmq/holdfast/barrier"
+	"github.com/holdfastmq/holdfast/internal/fault"
+	"github.com/holdfastmq/holdfast/worker"
+	"github.com/holdfastmq/holdfast/workflows"
+)
+
+// lane is how transactions are coordinated. Every row of the failure matrix is
+// run on each lane.
+type lane struct {
+	name string
+	set  func(*worker.Options)
+	// traced: every transaction has a workflow, whatever happens to it.
+	traced bool
+}
+
+var lanes = []lane{{name: "traced", traced: true}}
+
+func laneOf(name string) lane {
+	for _, l := range lanes {
+		if l.name == name {
+			return l
+		}
+	}
+	panic("no lane " + name)
+}
+
+// options are those of the processes of the matrix: a crash costs seconds.
+func (l lane) options(o worker.Options) worker.Options {
+	o = hurried(o)
+	if l.set != nil {
+		l.set(&o)
+	}
+	return o
+}
+
+// outcome is how a transaction must have ended.
+type outcome struct {
+	orders  int // rows in the producer's database
+	effects int // rows in the consumer's database
+	state   workflows.State
+}
+
+var (
+	delivered = outcome{orders: 1, effects: 1, state: workflows.Committed}
+	forgotten = outcome{state: workflows.RolledBack}
+)
+
+// TestFailureMatrix kills a real process at each instant, and looks at what is
+// in both databases once another one has taken over.
+func TestFailureMatrix(t *testing.T) {
+	t.Parallel()
+	producers := []struct {
+		name string
+		dies string
+		form string
+		want outcome
+	}{
+		{"before the half's confirm", fault.HalfBeforeConfirm, formInline, forgotten},
+		{"after half, before local transaction", fault.HalfAfterConfirm, formInline, forgotten},
+		{"inside the local transaction", insideLocal, formInline, forgotten},
+		{"after COMMIT, before its answer", fault.LocalAfterCommit, formInline, delivered},
+		{"after COMMIT, before the publish", fault.CommitBeforePublish, formInline, delivered},
+		{"after publish, before its confirm", fault.CommitBeforeConfirm, formInline, delivered},
+		{"after confirm, before op", fault.CommitAfterConfirm, formInline, delivered},
+		// Any worker of the group can run a registered handler again.
+		{"registered: before the half's confirm", fault.HalfBeforeConfirm, formRegistered, delivered},
+		{"registered: inside the local transaction", insideLocal, formRegistered, delivered},
+		{"registered: after COMMIT, before its answer", fault.LocalAfterCommit, formRegistered, delivered},
+		{"split: before the application's transaction", beforeBarrier, formSplit, forgotten},
+		{"split: inside the application's transaction", insideLocal, formSplit, forgotten},
+		{"split: after COMMIT, before Commit", afterSplitCommit, formSplit, delivered},
+	}
+	consumers := []struct {
+		name string
+		dies string
+	}{
+		{"consumer: before its transaction", fault.ConsumeBefore},
+		{"consumer: inside its transaction", insideHandler},
+		{"consumer: after its COMMIT, before its ack", fault.ConsumeAfterCommit},
+	}
+	keepers := []struct {
+		name string
+		dies string
+	}{
+		{"Keeper: with halves held", fault.KeeperHolding},
+		{"Keeper: between hand-over and ack", fault.KeeperBeforeAck},
+	}
+	for _, l := range lanes {
+		for _, row := range producers {
+			t.Run(l.name+"/"+row.name, func(t *testing.T) {
+				t.Parallel()
+				killProducer(t, l, row.dies, row.form, row.want)
+			})
+		}
+		for _, row := range consumers {
+			t.Run(l.name+"/"+row.name, func(t *testing.T) {
+				t.Parallel()
+				killConsumer(t, l, row.dies)
+			})
+		}
+		for _, row := range keepers {
+			t.Run(l.name+"/"+row.name, func(t *testing.T) {
+				t.Parallel()
+				killKeeper(t, l, row.dies)
+			})
+		}
+		t.Run(l.name+"/consumer: between dead-letter publish and ack", func(t *testing.T) {
+			t.Parallel()
+			killAtDeadLetter(t, l)
+		})
+	}
+}
+
+// successor is the worker that takes over in the group.
+func (s *site) successor(l lane) *running {
+	s.t.Helper()
+	return s.runWith(l.options(s.options()), func(w *worker.Worker) { w.Handle("place", insertAndPass) })
+}
+
+func killProducer(t *testing.T, l lane, dies, form string, want outcome) {
+	s := newSite(t)
+	seen := &audit{}
+	s.consuming(payments(s.effects), seen.consumer())
+	id := newID()
+	s.child(childConfig{Role: roleProducer, Form: form, Fault: dies, Lane: l.name, Tx: id}).killed()
+
+	w := s.successor(l)
+	s.requireOutcome(l, w, seen, id, want)
+	w.stop()
+	s.drained()
+}
+
+// TestCallerDiesWhileItsWorkflowRunsElsewhere kills the process that holds the
+// closure, inside it, while another process runs the workflow: its heartbeat
+// stops, and a check-back follows.
+func TestCallerDiesWhileItsWorkflowRunsElsewhere(t *testing.T) {
+	t.Parallel()
+	for _, l := range lanes {
+		if !l.traced {
+			continue
+		}
+		t.Run(l.name, func(t *testing.T) {
+			t.Parallel()
+			s := newSite(t)
+			seen := &audit{}
+			s.consuming(payments(s.effects), seen.consumer())
+			w := s.successor(l)
+			for elsewhere := false; !elsewhere; { // until it is the other process that gets the workflow
+				id := newID()
+				s.child(childConfig{Role: roleProducer, Form: formInline, Fault: insideLocal, Lane: l.name, Tx: id, Lazy: true}).killed()
+				s.requireOutcome(l, w, seen, id, forgotten)
+				elsewhere = slices.Contains(s.scheduled(id), activities.LocalTransactionInProcess)
+			}
+		})
+	}
+}
+
+// requireOutcome waits for the end of a transaction, and requires that it is the
+// right one everywhere, and stays so.
+func (s *site) requireOutcome(l lane, w *running, seen *audit, id string, want outcome) {
+	s.t.Helper()
+	if l.traced {
+		require.Equal(s.t, want.state, s.ended(id).State)
+	} else {
+		until(s.t, "an outcome row", func() bool {
+			_, err := barrier.Read(s.ctx(), s.orders, id)
+			return err == nil
+		})
+	}
+	row, err := barrier.Read(s.ctx(), s.orders, id)
+	require.NoError(s.t, err)
+	require.Equal(s.t, want.state == workflows.Committed, row.Resolution == holdfast.Commit)
+	require.Equal(s.t, want.orders, s.ordered(id))
+	if want.effects == 0 {
+		s.neverDelivered(w, seen, id)
+		return
+	}
+	require.Equal(s.t, "C-"+id, s.oneEffect(id).Key)
+	if l.traced {
+		s.found(workflows.AttributeKey+" = 'C-"+id+"'", id)
+	}
+	// What is sent later arrives later, so a second effect would be there then.
+	later := newID()
+	_, err = w.Send(s.ctx(), order(later), insert)
+	require.NoError(s.t, err)
+	s.oneEffect(later)
+	require.Equal(s.t, want.effects, s.effected(id))
+}
+
+func killConsumer(t *testing.T, l lane, dies string) {
+	s := newSite(t)
+	w := s.successor(l)
+	c := s.child(childConfig{Role: roleConsumer, Fault: dies})
+	c.awaitReady()
+	id := newID()
+	_, err := w.Send(t.Context(), order(id), insertAndPass)
+	require.NoError(t, err)
+	c.killed()
+
+	seen := &audit{}
+	s.consuming(payments(s.effects), seen.consumer())
+	s.requireOutcome(l, w, seen, id, delivered)
+	w.stop()
+	s.drained()
+}
+
+func killAtDeadLetter(t *testing.T, l lane) {
+	s := newSite(t)
+	w := s.successor(l)
+	c := s.child(childConfig{Role: roleConsumer, Fault: fault.DeadBeforeAck, Refuse: true})
+	c.awaitReady()
+	id := newID()
+	_, err := w.Send(t.Context(), order(id), insert)
+	require.NoError(t, err)
+	c.killed()
+	require.Equal(t, 1, s.dead(id), "stored before the death")
+
+	// The delivery comes again, and is refused again.
+	s.consuming(childConfig{Refuse: true}.consumer(s.effects))
+	until(t, "the dead letter, again", func() bool { return s.dead(id) > 0 })
+	require.Zero(t, s.effected(id))
+	require.Equal(t, 1, s.ordered(id))
+}
+
+// dead takes what is in the queue of dead letters, and counts those of id.
+func (s *site) dead(id string) (n int) {
+	s.t.Helper()
+	for _, d := range s.deadLetters() {
+		if d.MessageId == id {
+			n++
+		}
+	}
+	return n
+}
+
+// killKeeper is about half messages that nobody but the Keeper knows of: one
+// whose local transaction is committed, and one whose was never begun.
+func killKeeper(t *testing.T, l lane, dies string) {
+	s := newSite(t)
+	seen := &audit{}
+	s.consuming(payments(s.effects), seen.consumer())
+	committed, never := newID(), newID()
+	s.orphan(committed, true)
+	s.orphan(never, false)
+	s.child(childConfig{Role: roleKeeper, Fault: dies, Lane: l.name}).killed()
+
+	w := s.successor(l)
+	for id, want := range map[string]outcome{committed: delivered, never: forgotten} {
+		if l.traced {
+			until(t, "a workflow of "+id, func() bool {
+				_, err := s.temporal.DescribeWorkflowExecution(s.ctx(), workflows.WorkflowID(group, id), "")
+				return err == nil
+			})
+		}
+		s.requireOutcome(l, w, seen, id, want)
+	}
+	w.stop()
+	s.drained()
+}
+
+// orphan stores a half message that has no workflow, as after the loss of
+// Temporal's data, with a committed local transaction or none.
+func (s *site) orphan(id string, committed bool) {
+	s.t.Helper()
+	b := s.broker()
+	require.NoError(s.t, b.DeclareGroup(s.ctx(), s.at.Group))
+	m := order(id)
+	if committed {
+		res := barrier.Run(s.ctx(), s.orders, barrier.Local{TxID: id, Group: s.at.Group, Messages: []holdfast.Message{m}},
+			func(ctx context.Context, tx *gorm.DB, ms []*holdfast.Message) error {
+				return insertAndPass(ctx, tx, ms[0])
+			})
+		require.NoError(s.t, res.Err)
+	}
+	require.NoError(s.t, b.PublishHalf(s.ctx(), holdfast.Half{TxID: id, Group: s.at.Group, At: time.Now(), Messages: []holdfast.Message{m}}))
+}

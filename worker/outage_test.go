@@ -1,0 +1,310 @@
+package worker_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	amqp "github.com/rabbitmq/amqp091-go"
+	"github.com/stretchr/testify/require"
+	"go.temporal.io/api/serviceerror"
+	"gorm.io/gorm"
+
+	holdfast "github.com/holdfastmq/holdfast"
+	"github.com/holdfastmq/holdfast/internal/stack"
+	"github.com/holdfastmq/holdfast/internal/stack/stacktest"
+	"github.com/holdfastmq/holdfast/worker"
+	"github.com/holdfastmq/holdfast/workflows"
+)
+
+// callers is how many send at the same time.
+const callers = 8
+
+// load are callers that send without end, a tenth of them changing their mind.
+type load struct {
+	s      *site
+	w      *running
+	cancel context.CancelFunc
+	wg     sync.WaitGroup
+
+	mu   sync.Mutex
+	sent []string
+	good int // Sends that returned without an error
+	errs map[string]int
+	lied []string // receipts that say the wrong thing
+	gone []string // what callers were told is rolled back
+}
+
+func (s *site) load(w *running) *load {
+	s.t.Helper()
+	seed := rand.Uint64()
+	s.t.Logf("seed %d", seed)
+	ctx, cancel := context.WithCancel(context.Background())
+	l := &load{s: s, w: w, cancel: cancel, errs: map[string]int{}}
+	for n := range callers {
+		l.wg.Go(func() {
+			rnd := rand.New(rand.NewPCG(seed, uint64(n)))
+			for ctx.Err() == nil {
+				id := "" // made by Send: then a failure is known to be a rollback
+				if n%2 == 0 {
+					id = newID()
+				}
+				l.send(id, rnd.IntN(10) == 0)
+			}
+		})
+	}
+	s.t.Cleanup(l.stop)
+	return l
+}
+
+// send sends one transaction. Its own deadline is what ends it: a caller that
+// goes away is not what is tested here.
+func (l *load) send(id string, refuse bool) {
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	defer cancel()
+	receipt, err := l.w.Send(ctx, order(id), func(ctx context.Context, tx *gorm.DB, m *holdfast.Message) error {
+		if err := insert(ctx, tx, m); err != nil {
+			return err
+		}
+		if refuse {
+			return errOops
+		}
+		return nil
+	})
+	id = receipt.TxID
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.sent = append(l.sent, id)
+	switch {
+	case err == nil:
+		l.good++
+		if refuse || receipt.Resolution != holdfast.Commit {
+			l.lied = append(l.lied, fmt.Sprintf("%s: %+v", id, receipt))
+		}
+	case errors.Is(err, errOops):
+	default:
+		l.errs[kind(err)]++
+		if errors.Is(err, holdfast.ErrRolledBack) || errors.Is(err, holdfast.ErrNotStored) {
+			l.gone = append(l.gone, id)
+		}
+	}
+}
+
+// kind names an error of Send.
+func kind(err error) string {
+	var unavailable *holdfast.UnavailableError
+	switch {
+	case errors.Is(err, holdfast.ErrNotStored):
+		return "not stored"
+	case errors.Is(err, holdfast.ErrRolledBack):
+		return "rolled back"
+	case errors.Is(err, holdfast.ErrUndecided):
+		return "undecided"
+	case errors.Is(err, holdfast.ErrDeliveryPending):
+		return "delivery pending"
+	case errors.As(err, &unavailable):
+		return "unavailable"
+	}
+	return err.Error()
+}
+
+// more waits until n more Sends have succeeded.
+func (l *load) more(n int) {
+	l.s.t.Helper()
+	count := func() int {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		return l.good
+	}
+	target := count() + n
+	until(l.s.t, fmt.Sprintf("%d more transactions", n), func() bool { return count() >= target })
+}
+
+func (l *load) stop() {
+	l.cancel()
+	l.wg.Wait()
+}
+
+// verify ends the load, waits for the end of everything, and compares the two
+// databases.
+func (l *load) verify() {
+	t, s := l.s.t, l.s
+	t.Helper()
+	l.stop()
+	t.Logf("%d sent, %d good, errors: %v", len(l.sent), l.good, l.errs)
+	require.Empty(t, l.lied)
+	states := map[workflows.State]int{}
+	for _, id := range l.sent {
+		status, err := endOf(s.ctx(), s.temporal, id)
+		var unknown *serviceerror.NotFound
+		if errors.As(err, &unknown) {
+			require.Zero(t, s.ordered(id), "%s has no workflow", id)
+			continue
+		}
+		require.NoError(t, err, id)
+		require.True(t, status.State.Final(), "%s: %+v", id, status)
+		require.Empty(t, status.Decided)
+		require.Equal(t, status.State == workflows.Committed, s.ordered(id) == 1, "%s: %+v", id, status)
+		states[status.State]++
+	}
+	t.Logf("ended as: %v", states)
+	for _, id := range l.gone {
+		require.Zero(t, s.ordered(id), "%s: its caller was told that it is rolled back", id)
+	}
+	orders := s.strings(s.orders, "SELECT id FROM orders ORDER BY id")
+	s.redeliver()
+	until(t, "every effect", func() bool { return s.count(s.effects, "SELECT count(*) FROM effects") >= len(orders) })
+	require.Equal(t, orders, s.strings(s.effects, "SELECT message_id FROM effects ORDER BY message_id"), "one effect for each order, and none else")
+	l.w.stop()
+	s.drained()
+}
+
+func (s *site) strings(db *gorm.DB, query string) (out []string) {
+	s.t.Helper()
+	require.NoError(s.t, db.Raw(query).Scan(&out).Error)
+	return out
+}
+
+// redeliver puts what the consumer gave up back into its queue, as an operator
+// would once the database is there again.
+func (s *site) redeliver() {
+	s.t.Helper()
+	dead := s.deadLetters()
+	if len(dead) == 0 {
+		return
+	}
+	s.t.Logf("%d dead letters are delivered again", len(dead))
+	s.channel(func(ch *amqp.Channel) {
+		for _, d := range dead {
+			require.Equal(s.t, "payments", d.Headers["holdfast-consumer"])
+			require.NoError(s.t, ch.Confirm(false))
+			c, err := ch.PublishWithDeferredConfirm("", s.at.Prefix+".q.payments", true, false,
+				amqp.Publishing{MessageId: d.MessageId, Headers: d.Headers, Body: d.Body, DeliveryMode: amqp.Persistent})
+			require.NoError(s.t, err)
+			require.True(s.t, c.Wait())
+		}
+	})
+}
+
+// outageOptions: what an outage costs should be seconds.
+func outageOptions(o worker.Options) worker.Options {
+	o = hurried(o)
+	o.CheckAfter, o.TaskTimeout = 3*time.Second, 5*time.Second
+	return o
+}
+
+// TestOutages kills each server under load. The load must resume by itself, and
+// nothing may be lost or happen twice.
+func TestOutages(t *testing.T) {
+	st := stacktest.Private(t)
+	for _, row := range []struct {
+		name string
+		part *stack.Part
+	}{{"RabbitMQ", st.RabbitMQ}, {"PostgreSQL", st.PostgreSQL}, {"Temporal", st.Temporal}} {
+		t.Run(row.name, func(t *testing.T) {
+			s := newSiteOn(t, st)
+			s.consuming(payments(s.effects))
+			w := s.run(outageOptions(s.options()))
+			l := s.load(w)
+			l.more(60)
+			require.NoError(t, row.part.Kill())
+			require.NoError(t, row.part.Start(s.ctx()))
+			l.more(100)
+			l.verify()
+		})
+	}
+	t.Run("broker alarm", func(t *testing.T) { brokerAlarm(t, st) })
+}
+
+// brokerAlarm: RabbitMQ blocks publishers. Callers see their deadline, consumers
+// go on, and all of it heals.
+func brokerAlarm(t *testing.T, st *stack.Stack) {
+	ctl, err := rabbitmqctl(st)
+	if err != nil {
+		t.Skipf("no broker alarm: %v", err)
+	}
+	s := newSiteOn(t, st)
+	s.consuming(payments(s.effects))
+	w := s.run(outageOptions(s.options()))
+	l := s.load(w)
+	l.more(60)
+	ctl(t, "set_vm_memory_high_watermark", "0.0000001")
+	// A caller with a deadline sees it, and its local transaction is not run.
+	until(t, "publishers are blocked", func() bool {
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		id := newID()
+		_, err := w.Send(ctx, order(id), insert)
+		if err == nil || errors.Is(err, holdfast.ErrDeliveryPending) {
+			return false // it got through before
+		}
+		require.Contains(t, []string{"not stored", "rolled back", "undecided"}, kind(err), "%v", err)
+		return errors.Is(err, holdfast.ErrNotStored) && s.ordered(id) == 0
+	})
+	ctl(t, "set_vm_memory_high_watermark", "0.4")
+	l.more(60)
+	l.stop()
+	for _, id := range s.strings(s.orders, "SELECT id FROM orders") {
+		if status := s.ended(id); status.State != workflows.Committed {
+			t.Errorf("%s: %+v", id, status)
+		}
+	}
+	l.verify()
+}
+
+// rabbitmqctl runs commands against the stack's private node.
+func rabbitmqctl(st *stack.Stack) (func(t *testing.T, args ...string), error) {
+	const path = "/usr/lib/rabbitmq/bin/rabbitmqctl"
+	if _, err := os.Stat(path); err != nil {
+		return nil, err
+	}
+	home := filepath.Join(st.Dir(), "rabbitmq")
+	environ, err := os.ReadFile(fmt.Sprintf("/proc/%d/environ", st.RabbitMQ.PID()))
+	if err != nil {
+		return nil, err
+	}
+	return func(t *testing.T, args ...string) {
+		t.Helper()
+		cmd := exec.Command(path, args...)
+		cmd.Dir = home
+		cmd.Env = strings.Split(strings.TrimRight(string(environ), "\x00"), "\x00")
+		out, err := cmd.CombinedOutput()
+		require.NoError(t, err, "%s", out)
+	}, nil
+}
+
+// TestCutConnections cuts the connections to all three servers at random
+// moments.
+func TestCutConnections(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	direct := s.at
+	rabbit, postgres, temporal := newRelay(t, hostOf(t, direct.AMQPURL)), newRelay(t, hostOf(t, direct.OrdersURL)), newRelay(t, direct.Temporal)
+	behind := *s
+	behind.at.AMQPURL = rabbit.through(direct.AMQPURL)
+	behind.temporal = dialTemporal(t, temporal.address(), direct.Namespace, nil)
+	behind.orders = openDB(t, postgres.through(direct.OrdersURL))
+	behind.effects = openDB(t, postgres.through(direct.EffectsURL))
+	behind.consuming(payments(behind.effects))
+	w := behind.run(outageOptions(behind.options()))
+
+	l := s.load(w)
+	seed := rand.Uint64()
+	t.Logf("seed of the cuts %d", seed)
+	rnd := rand.New(rand.NewPCG(seed, 0))
+	for range 12 {
+		l.more(5 + rnd.IntN(15))
+		r := []*relay{rabbit, postgres, temporal}[rnd.IntN(3)]
+		until(t, "connections to cut", func() bool { return r.cut() > 0 })
+	}
+	l.more(20)
+	l.verify()
+}

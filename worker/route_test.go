@@ -1,0 +1,94 @@
+package worker_test
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	holdfast "github.com/holdfastmq/holdfast"
+	"github.com/holdfastmq/holdfast/worker"
+	"github.com/holdfastmq/holdfast/workflows"
+)
+
+func TestUnroutable(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	w := s.producer()
+
+	t.Run("allowed", func(t *testing.T) {
+		m := order(newID())
+		m.AllowUnrouted = true
+		receipt, err := w.Send(t.Context(), m, insert)
+		require.NoError(t, err)
+		require.Equal(t, holdfast.Commit, receipt.Resolution)
+		require.Equal(t, workflows.Committed, s.ended(m.ID).State)
+	})
+
+	id := newID()
+	ctx, cancel := context.WithTimeout(t.Context(), 1500*time.Millisecond)
+	defer cancel()
+	receipt, err := w.Send(ctx, order(id), insert)
+	require.ErrorIs(t, err, holdfast.ErrDeliveryPending)
+	require.ErrorIs(t, err, context.DeadlineExceeded)
+	require.Equal(t, holdfast.Commit, receipt.Resolution)
+	require.Equal(t, id, receipt.Messages[0].ID)
+	require.Equal(t, 1, s.ordered(id))
+
+	// It is tried again, and parks. An operator need not wait for that.
+	for s.status(id).State != workflows.Parked {
+		status, err := s.ask(id, workflows.UpdateRecheck)
+		if err != nil {
+			require.ErrorContains(t, err, "is being delivered") // a try was under way
+			continue
+		}
+		require.Contains(t, status.Reason, "no consumer is bound to "+placed)
+	}
+	s.found(workflows.AttributeState+" = 'parked' AND "+workflows.AttributeTopic+" = '"+placed+"'", id)
+	_, err = s.ask(id, workflows.UpdateRollback)
+	require.ErrorContains(t, err, "decided already")
+	status, err := s.ask(id, workflows.UpdateRecheck)
+	require.NoError(t, err)
+	require.Equal(t, workflows.Delivering, status.State, "still nobody is bound")
+
+	s.consuming(payments(s.effects))
+	until(t, "delivery, now that a consumer is bound", func() bool {
+		status, err := s.ask(id, workflows.UpdateRecheck)
+		return err == nil && status.State == workflows.Committed
+	})
+	s.oneEffect(id)
+	s.found(workflows.AttributeState+" = 'committed' AND "+workflows.AttributeKey+" = 'K-"+id+"'", id)
+}
+
+// TestUnroutableHeals: without an operator, too.
+func TestUnroutableHeals(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	w := s.producer()
+	id := newID()
+	done := make(chan error, 1)
+	go func() {
+		_, err := w.Send(s.ctx(), order(id), insert)
+		done <- err
+	}()
+	until(t, "the order is committed", func() bool { return s.ordered(id) == 1 })
+	s.run(worker.Options{AMQPURL: s.at.AMQPURL, DB: s.effects, Prefix: s.at.Prefix}, payments(s.effects))
+	require.NoError(t, next(t, done), "the caller waits for it")
+	s.oneEffect(id)
+}
+
+// found waits until the visibility store finds the transaction's workflow.
+func (s *site) found(query, id string) {
+	s.t.Helper()
+	until(s.t, "workflow "+id+" found by "+query, func() bool {
+		list, err := s.list(query)
+		require.NoError(s.t, err)
+		for _, found := range list {
+			if found == workflows.WorkflowID(group, id) {
+				return true
+			}
+		}
+		return false
+	})
+}
