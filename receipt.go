@@ -8,13 +8,14 @@ type Receipt struct {
 	TxID string `json:"tx"`
 	// Group is its producer group.
 	Group string `json:"group"`
-	// Resolution is what is known of the local transaction: Unknown goes with
-	// ErrUndecided.
+	// Resolution is what is known of the local transaction; Unknown comes with an
+	// error.
 	Resolution Resolution `json:"resolution"`
 	// Messages are the messages as delivered: with their IDs, and with what the
 	// local transaction changed. Empty unless Resolution is Commit.
 	Messages []Message `json:"messages,omitempty"`
-	// WorkflowID and RunID find the transaction's history in Temporal.
+	// WorkflowID and RunID find the transaction's history in Temporal. RunID is
+	// empty where the answer to its start was lost.
 	WorkflowID string `json:"workflow_id"`
 	RunID      string `json:"run_id"`
 }

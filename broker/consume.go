@@ -246,8 +246,10 @@ func (c *consumer) finish(workers *sync.WaitGroup, cancel context.CancelCauseFun
 
 func (c *consumer) work() {
 	for j := range c.jobs {
-		c.handle(&j)
-		c.end()
+		func() {
+			defer c.end()
+			c.handle(&j)
+		}()
 	}
 }
 
@@ -263,7 +265,7 @@ func (c *consumer) handle(j *job) {
 	}
 	d := Delivery{Message: m, TxID: tx, Group: group, Redelivered: j.d.Redelivered}
 	away := newBackoff()
-	for d.Attempt = 1; ; d.Attempt++ {
+	for d.Attempt = 1; !j.ch.IsClosed(); d.Attempt++ { // if lost meanwhile, it comes again
 		fault.Point(fault.ConsumeBefore)
 		err := c.try(d)
 		switch {
@@ -274,13 +276,13 @@ func (c *consumer) handle(j *job) {
 			// Interrupted by the shutdown, not failed.
 			c.settle(j.d.Nack(false, true))
 			return
-		case holdfast.IsPermanent(err) || d.Attempt >= c.o.Tries && !unavailable(err):
+		case holdfast.IsPermanent(err) || d.Attempt >= c.o.Tries && !waits(err):
 			c.bury(j, d.Attempt, err)
 			return
 		case c.isStopping():
 			c.settle(j.d.Nack(false, true))
 			return
-		case unavailable(err):
+		case waits(err):
 			// Not the message's fault: it waits here, and the try does not count.
 			c.log.Warn("a message waits for its handler's database", "message", m.ID, "error", err)
 			c.pause(away.NextBackOff())
@@ -291,10 +293,25 @@ func (c *consumer) handle(j *job) {
 	}
 }
 
-// unavailable reports whether err says that a server is away.
-func unavailable(err error) bool {
-	var u *holdfast.UnavailableError
-	return errors.As(err, &u)
+// waitError is an error that is not the message's fault.
+type waitError struct{ error }
+
+func (e waitError) Unwrap() error { return e.error }
+
+// Wait marks what a handler returns as no fault of the message, such as a
+// database that cannot be reached: the message waits in this process and is tried
+// again with growing pauses of up to 4 s, and nothing is counted. Wait(nil) is
+// nil.
+func Wait(err error) error {
+	if err == nil {
+		return nil
+	}
+	return waitError{err}
+}
+
+func waits(err error) bool {
+	var w waitError
+	return errors.As(err, &w)
 }
 
 func (c *consumer) isStopping() bool {

@@ -31,7 +31,13 @@ type Split struct {
 // calls [Split.Commit]. The first check-back comes after checkAfter (0: as the
 // schedule says): a local transaction that has not called Barrier by then is
 // rolled back, and Barrier fails with ErrAlreadyResolved.
+//
+// ErrNotStored, an UnavailableError and the errors of bad input mean that there
+// is nothing to commit.
 func (w *Worker) Begin(ctx context.Context, checkAfter time.Duration, ms ...holdfast.Message) (*Split, error) {
+	if checkAfter < 0 {
+		return nil, fmt.Errorf("%w: the first check-back after %v: want 0 (as the schedule says) or more", holdfast.ErrInvalid, checkAfter)
+	}
 	ctx, cancel := w.bounded(ctx)
 	defer cancel()
 	tx := activities.Tx{Form: activities.Split}
@@ -110,8 +116,8 @@ func (s *Split) Store(ctx context.Context, tx *gorm.DB, change func(ms []holdfas
 		return err
 	}
 	for i, m := range ms {
-		if m.Topic != s.messages[i].Topic || m.ID != s.messages[i].ID {
-			return fmt.Errorf("%w: the topic and ID of message %s may not change", holdfast.ErrInvalid, s.messages[i].ID)
+		if m.Topic != s.messages[i].Topic || m.ID != s.messages[i].ID || m.AllowUnrouted != s.messages[i].AllowUnrouted {
+			return fmt.Errorf("%w: topic, ID and AllowUnrouted of message %s may not change", holdfast.ErrInvalid, s.messages[i].ID)
 		}
 	}
 	if err := holdfast.ValidateMessages(ms, s.w.o.MaxBody); err != nil {
@@ -127,7 +133,8 @@ func (s *Split) Commit(ctx context.Context) (holdfast.Receipt, error) {
 	ctx, cancel := s.w.bounded(ctx)
 	defer cancel()
 	c := workflows.Confirmation{Tx: s.ID(), Resolution: holdfast.Commit}
-	if s.w.checker(s.messages) == nil {
+	proven := s.w.checker(s.messages) == nil // by the outcome row
+	if proven {
 		outcome, err := barrier.Read(ctx, s.w.o.DB, s.ID())
 		switch {
 		case errors.Is(err, holdfast.ErrNotFound):
@@ -139,7 +146,7 @@ func (s *Split) Commit(ctx context.Context) (holdfast.Receipt, error) {
 		}
 		c.Messages = outcome.Messages
 	}
-	return s.confirm(ctx, c)
+	return s.confirm(ctx, c, proven)
 }
 
 // Rollback says that the application's transaction is not committed, and makes
@@ -147,7 +154,8 @@ func (s *Split) Commit(ctx context.Context) (holdfast.Receipt, error) {
 func (s *Split) Rollback(ctx context.Context) (holdfast.Receipt, error) {
 	ctx, cancel := s.w.bounded(ctx)
 	defer cancel()
-	if s.w.checker(s.messages) == nil {
+	proven := s.w.checker(s.messages) == nil
+	if proven {
 		_, err := barrier.Decide(ctx, s.w.o.DB, s.ID(), s.w.o.Group, holdfast.Rollback, s.w.o.LockTimeout)
 		switch {
 		case errors.Is(err, holdfast.ErrAlreadyResolved):
@@ -156,7 +164,7 @@ func (s *Split) Rollback(ctx context.Context) (holdfast.Receipt, error) {
 			return s.receipt, undecided(s.ID(), err)
 		}
 	}
-	receipt, err := s.confirm(ctx, workflows.Confirmation{Tx: s.ID(), Resolution: holdfast.Rollback})
+	receipt, err := s.confirm(ctx, workflows.Confirmation{Tx: s.ID(), Resolution: holdfast.Rollback}, proven)
 	if errors.Is(err, holdfast.ErrRolledBack) {
 		err = nil // as asked
 	}
@@ -169,8 +177,10 @@ func (s *Split) rolledBack(err error) (holdfast.Receipt, error) {
 	return receipt, rolledBack(err)
 }
 
-// confirm sends the second confirmation, and waits for what comes of it.
-func (s *Split) confirm(ctx context.Context, c workflows.Confirmation) (holdfast.Receipt, error) {
+// confirm sends the second confirmation, and waits for what comes of it. Where
+// the outcome row has proven it, it holds even if Temporal cannot be told now: a
+// check-back will find it.
+func (s *Split) confirm(ctx context.Context, c workflows.Confirmation, proven bool) (holdfast.Receipt, error) {
 	receipt := s.receipt
 	var status workflows.MemberStatus
 	err := s.update(ctx, workflows.UpdateConfirm, c, &status)
@@ -182,9 +192,12 @@ func (s *Split) confirm(ctx context.Context, c workflows.Confirmation) (holdfast
 	switch {
 	case errors.As(err, &failure) && failure.Type() == "AlreadyResolved":
 		return receipt, fmt.Errorf("%w: %s", holdfast.ErrAlreadyResolved, failure.Message())
-	case err != nil && c.Resolution == holdfast.Commit:
-		receipt.Resolution = holdfast.Commit // the database says so
+	case err != nil && proven && c.Resolution == holdfast.Commit:
+		receipt.Resolution = holdfast.Commit
 		return receipt, fmt.Errorf("%w: transaction %s: %w", holdfast.ErrDeliveryPending, s.ID(), err)
+	case err != nil && proven:
+		receipt.Resolution = holdfast.Rollback
+		return receipt, nil
 	case err != nil:
 		return receipt, undecided(s.ID(), err)
 	case !status.State.Final():

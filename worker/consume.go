@@ -2,6 +2,7 @@ package worker
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -38,7 +39,8 @@ type Consumer struct {
 	// 64, and at least Concurrency.
 	Prefetch int
 	// Tries is how often a message is tried before it goes to the dead letters.
-	// Default: 3.
+	// While the database cannot be reached to begin or to commit, the message
+	// waits, and nothing is counted. Default: 3.
 	Tries int
 	// Timeout bounds one try. Default: 1 m.
 	Timeout time.Duration
@@ -76,6 +78,9 @@ func (c Consumer) validate() error {
 	}
 	if (c.Handle == nil) == (c.HandleAtLeastOnce == nil) {
 		return fmt.Errorf("%w: consumer %s: set one of Handle and HandleAtLeastOnce", holdfast.ErrInvalid, c.Name)
+	}
+	if c.Prefetch > 0 && c.Prefetch < c.Concurrency {
+		return fmt.Errorf("%w: consumer %s: Prefetch is %d, want at least Concurrency, which is %d", holdfast.ErrInvalid, c.Name, c.Prefetch, c.Concurrency)
 	}
 	if c.Concurrency < 0 || c.Prefetch < 0 || c.Tries < 0 || c.Timeout < 0 {
 		return fmt.Errorf("%w: consumer %s: a negative limit", holdfast.ErrInvalid, c.Name)
@@ -118,11 +123,18 @@ func (w *Worker) handle(ctx context.Context, c Consumer, d broker.Delivery) erro
 	if c.HandleAtLeastOnce != nil {
 		return c.HandleAtLeastOnce(ctx, d.Message)
 	}
+	failed := false
 	repeated, err := barrier.Consume(ctx, c.DB, c.Name, d.Message.ID, func(ctx context.Context, tx *gorm.DB) error {
-		return c.Handle(ctx, tx, d.Message)
+		err := c.Handle(ctx, tx, d.Message)
+		failed = err != nil
+		return err
 	})
 	if repeated {
 		w.o.Logger.Debug("delivery repeated, no effect", "consumer", c.Name, "message", d.Message.ID)
+	}
+	var away *holdfast.UnavailableError
+	if !failed && errors.As(err, &away) {
+		return broker.Wait(err)
 	}
 	return err
 }

@@ -3,7 +3,6 @@ package worker
 import (
 	"context"
 	"errors"
-	"fmt"
 	"sync"
 
 	holdfast "github.com/holdfastmq/holdfast"
@@ -44,7 +43,7 @@ func (w *Worker) handOver(ctx context.Context, halves []holdfast.Half) []error {
 
 func (w *Worker) handOverOne(ctx context.Context, h holdfast.Half) error {
 	run, err := w.startTransaction(ctx, activities.Tx{ID: h.TxID, Form: activities.HandedOver, Messages: h.Messages,
-		Why: fmt.Sprintf("the Keeper held its half message for %v without an op record", w.o.CheckAfter)}, 0)
+		Why: "the Keeper held its half message without an op record"}, 0)
 	if errors.Is(err, holdfast.ErrDuplicate) {
 		return nil
 	}

@@ -49,8 +49,9 @@ type Options struct {
 	// StartTimeout is how long Run waits for RabbitMQ, PostgreSQL and Temporal to
 	// be there. Default: 1 m.
 	StartTimeout time.Duration
-	// DrainTimeout is how long Run, once its context is done, lets running work
-	// come to its end. Default: 30 s.
+	// DrainTimeout is how long Run, once its context is done, lets handlers and
+	// senders come to their end; closing connections takes up to 10 s more.
+	// Default: 30 s.
 	DrainTimeout time.Duration
 	// MaxBody limits the bodies of one transaction's messages together, in
 	// bytes. Default and maximum: 1 MiB.
@@ -59,7 +60,7 @@ type Options struct {
 	// over. Default: 10 s.
 	CheckAfter time.Duration
 	// KeeperWindow is how many records of the half queue the Keeper holds at
-	// most. Default: 2000.
+	// most, 10 to 65535. Default: 2000.
 	KeeperWindow int
 	// CheckBack is the schedule of check-backs; its zero value is the default
 	// schedule.
@@ -74,10 +75,13 @@ type Options struct {
 	// still open, before it answers Unknown. Default: 2 s.
 	LockTimeout time.Duration
 	// TaskTimeout is how long Temporal waits for a process before it gives its
-	// workflow task to another: the delay after a crash. Default: 10 s.
+	// workflow task to another: the delay after a crash. Default: 10 s; at most
+	// 2 m.
 	TaskTimeout time.Duration
 	// Retention is how long outcome rows and inbox rows are kept. It must be
-	// longer than any half message or delivery can live. Default: 30 days.
+	// longer than any transaction stays undecided, parked ones included, and than
+	// any delivery waits. Default: 30 days; at least a day more than the
+	// check-backs' MaxAge.
 	Retention time.Duration
 }
 
@@ -122,6 +126,15 @@ func (o Options) validate() error {
 	}
 	if o.MaxBody < 0 || o.MaxBody > holdfast.MaxBody {
 		errs = append(errs, fmt.Errorf("%w: MaxBody %d: want at most %d, since a Temporal payload is limited", holdfast.ErrInvalid, o.MaxBody, holdfast.MaxBody))
+	}
+	if o.KeeperWindow < 10 || o.KeeperWindow > 65_535 {
+		errs = append(errs, fmt.Errorf("%w: KeeperWindow %d: want 10 to 65535", holdfast.ErrInvalid, o.KeeperWindow))
+	}
+	if o.TaskTimeout > 2*time.Minute {
+		errs = append(errs, fmt.Errorf("%w: TaskTimeout %v: Temporal allows at most 2m", holdfast.ErrInvalid, o.TaskTimeout))
+	}
+	if least := o.CheckBack.LongestAge() + o.CheckAfter + 24*time.Hour; o.Retention >= 0 && o.Retention < least {
+		errs = append(errs, fmt.Errorf("%w: Retention %v: want at least %v, or a check-back could miss the row of a committed transaction", holdfast.ErrInvalid, o.Retention, least))
 	}
 	for name, d := range map[string]time.Duration{"SendTimeout": o.SendTimeout, "StartTimeout": o.StartTimeout,
 		"DrainTimeout": o.DrainTimeout, "CheckAfter": o.CheckAfter, "LocalTimeout": o.LocalTimeout, "ReachTimeout": o.ReachTimeout,

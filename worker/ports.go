@@ -6,7 +6,6 @@ import (
 	"fmt"
 
 	"go.temporal.io/sdk/activity"
-	"gorm.io/gorm"
 
 	holdfast "github.com/holdfastmq/holdfast"
 	"github.com/holdfastmq/holdfast/activities"
@@ -156,11 +155,6 @@ func (s steps) Decide(ctx context.Context, group string, tx activities.Tx, r hol
 	return out, nil
 }
 
-// checker returns the Checker for the transaction of ms, or nil.
-func (w *Worker) checker(ms []holdfast.Message) holdfast.Checker {
-	return w.checkers[ms[0].Topic]
-}
-
 var _ interface {
 	activities.HalfStore
 	activities.Publisher
@@ -168,27 +162,3 @@ var _ interface {
 	activities.Locals
 	activities.Truth
 } = steps{}
-
-// Handle registers local under name, for [Worker.Start] and for anybody who
-// starts the workflow. Call it before Run.
-func (w *Worker) Handle(name string, local Local) {
-	if name == "" || local == nil {
-		w.problem(fmt.Errorf("%w: Handle needs a name and a local transaction", holdfast.ErrInvalid))
-		return
-	}
-	if _, there := w.handlers[name]; there {
-		w.problem(fmt.Errorf("%w: handler %q is registered twice", holdfast.ErrInvalid, name))
-		return
-	}
-	w.handlers[name] = func(ctx context.Context, tx *gorm.DB, ms []*holdfast.Message) error { return local(ctx, tx, ms[0]) }
-}
-
-// Check registers c for the transactions whose first message has the topic: it
-// answers their check-backs instead of the outcome row. Call it before Run.
-func (w *Worker) Check(topic string, c holdfast.Checker) {
-	if topic == "" || c == nil {
-		w.problem(fmt.Errorf("%w: Check needs a topic and a Checker", holdfast.ErrInvalid))
-		return
-	}
-	w.checkers[topic] = c
-}

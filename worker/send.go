@@ -36,11 +36,12 @@ const watchAfter = time.Second
 // Send runs local and delivers m if and only if it commits. It returns when m is
 // confirmed by the broker, without waiting for consumers.
 //
-// The errors tell what is known. ErrInvalid, ErrTooLarge, ErrDuplicate,
-// ErrNotRunning, ErrNotStored, an UnavailableError: nothing was run.
-// ErrRolledBack, which wraps the error of local: nothing is delivered.
-// ErrUndecided: it ends as the database says; do not repeat the work.
-// ErrDeliveryPending: committed, and delivered once the broker can be reached.
+// The errors tell what is known; ask in this order. ErrUndecided: it ends as the
+// database says; do not repeat the work. ErrDeliveryPending: committed, and
+// delivered once that is possible. ErrRolledBack, which wraps the error of local:
+// nothing is delivered. ErrDuplicate: an earlier call with this ID decides.
+// ErrInvalid, ErrTooLarge, ErrNotRunning, ErrNotStored, an UnavailableError:
+// nothing was run.
 //
 // Send blocks until the worker is ready. It may be called from many goroutines.
 func (w *Worker) Send(ctx context.Context, m holdfast.Message, local Local) (holdfast.Receipt, error) {
@@ -169,7 +170,9 @@ func (w *Worker) await(ctx context.Context, p *pending, run client.WorkflowRun, 
 			remote, late = nil, nil
 			w.sending.Go(func() { w.watch(ctx, p, run) })
 		case <-ctx.Done():
-			return p.leave(ctx, receipt)
+			return p.leave(context.Cause(ctx), receipt)
+		case <-w.over:
+			return p.leave(w.ended(), receipt)
 		}
 	}
 }
@@ -223,8 +226,8 @@ func (p *pending) receive(receipt holdfast.Receipt) (holdfast.Receipt, error) {
 	return receipt, a.err
 }
 
-// leave answers a caller whose deadline has come.
-func (p *pending) leave(ctx context.Context, receipt holdfast.Receipt) (holdfast.Receipt, error) {
+// leave answers a caller who cannot wait any longer.
+func (p *pending) leave(why error, receipt holdfast.Receipt) (holdfast.Receipt, error) {
 	select {
 	case <-p.done:
 		return p.receive(receipt)
@@ -232,14 +235,14 @@ func (p *pending) leave(ctx context.Context, receipt holdfast.Receipt) (holdfast
 	}
 	if p.inline && p.giveUp() && p.fresh {
 		receipt.Resolution = holdfast.Rollback
-		return receipt, fmt.Errorf("%w: the local transaction was not begun in time: %w", holdfast.ErrRolledBack, context.Cause(ctx))
+		return receipt, fmt.Errorf("%w: the local transaction was not begun in time: %w", holdfast.ErrRolledBack, why)
 	}
 	a := p.known()
 	receipt.Resolution, receipt.Messages = a.resolution, a.messages
 	if a.resolution == holdfast.Commit {
-		return receipt, fmt.Errorf("%w: transaction %s: %w", holdfast.ErrDeliveryPending, p.id, context.Cause(ctx))
+		return receipt, fmt.Errorf("%w: transaction %s: %w", holdfast.ErrDeliveryPending, p.id, why)
 	}
-	return receipt, undecided(p.id, context.Cause(ctx))
+	return receipt, undecided(p.id, why)
 }
 
 // bounded gives ctx the SendTimeout where it has no deadline.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"strings"
+	"sync"
 	"time"
 
 	enumspb "go.temporal.io/api/enums/v1"
@@ -14,6 +15,8 @@ import (
 	"go.temporal.io/sdk/client"
 	sdkworker "go.temporal.io/sdk/worker"
 	"go.temporal.io/sdk/workflow"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 
 	holdfast "github.com/holdfastmq/holdfast"
 	"github.com/holdfastmq/holdfast/activities"
@@ -28,7 +31,7 @@ type temporalWorkers []sdkworker.Worker
 func (w *Worker) startTemporal(fatal func(error)) (temporalWorkers, error) {
 	steps := steps{w}
 	transactions := &activities.Transactions{Halves: steps, Publish: steps, Ops: steps, Locals: steps, Truth: steps}
-	options := sdkworker.Options{WorkerStopTimeout: w.o.DrainTimeout, OnFatalError: fatal}
+	options := sdkworker.Options{WorkerStopTimeout: closeTimeout, OnFatalError: fatal}
 
 	group := sdkworker.New(w.o.Temporal, workflows.TaskQueue(w.o.Prefix, w.o.Group), options)
 	group.RegisterWorkflowWithOptions(workflows.Transaction, workflow.RegisterOptions{Name: workflows.Name})
@@ -51,16 +54,22 @@ func (w *Worker) startTemporal(fatal func(error)) (temporalWorkers, error) {
 }
 
 func (ws temporalWorkers) stop() {
+	var stopping sync.WaitGroup
 	for _, w := range ws {
-		w.Stop()
+		stopping.Go(w.Stop)
 	}
+	stopping.Wait()
 }
 
 // temporalError makes an UnavailableError of err, unless it is a plain refusal.
 func (w *Worker) temporalError(doing string, err error) error {
 	var invalid *serviceerror.InvalidArgument
-	if errors.As(err, &invalid) {
+	var denied *serviceerror.PermissionDenied
+	switch {
+	case errors.As(err, &invalid):
 		return fmt.Errorf("%w: %s: Temporal refuses: %w", holdfast.ErrInvalid, doing, err)
+	case errors.As(err, &denied), status.Code(err) == codes.Unauthenticated:
+		return fmt.Errorf("holdfast: %s: Temporal refuses the credentials: %w (check TEMPORAL_API_KEY, TEMPORAL_TLS_… and TEMPORAL_NAMESPACE)", doing, err)
 	}
 	return &holdfast.UnavailableError{Part: "Temporal", Err: fmt.Errorf("%s: %w", doing, err),
 		Remedy: "check TEMPORAL_ADDRESS and that the server runs"}

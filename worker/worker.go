@@ -6,10 +6,12 @@ import (
 	"fmt"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/cenkalti/backoff/v5"
 	amqp "github.com/rabbitmq/amqp091-go"
+	"go.temporal.io/api/serviceerror"
 	"go.temporal.io/sdk/client"
 	"golang.org/x/sync/errgroup"
 	"gorm.io/gorm"
@@ -37,6 +39,8 @@ type Worker struct {
 	claimed bool
 	stopped chan struct{}  // closed when nothing new may be sent
 	sending sync.WaitGroup // callers inside; none is added once stopped is closed
+	over    chan struct{}  // closed when Run has returned
+	runErr  error          // what it returned; valid once over is closed
 }
 
 // New returns a worker. It connects to nothing: Run does.
@@ -46,7 +50,8 @@ func New(o Options) (*Worker, error) {
 		return nil, err
 	}
 	return &Worker{o: o, handlers: map[string]LocalAll{}, checkers: map[string]holdfast.Checker{},
-		pendings: newRegistry(time.Minute, 10_000), ready: make(chan struct{}), stopped: make(chan struct{})}, nil
+		pendings: newRegistry(time.Minute, 10_000), ready: make(chan struct{}), stopped: make(chan struct{}),
+		over: make(chan struct{})}, nil
 }
 
 // Ready is closed once the worker is connected and its parts run.
@@ -60,7 +65,16 @@ func (w *Worker) Run(ctx context.Context) error {
 	if err := w.claim(); err != nil {
 		return err
 	}
-	defer w.stop()
+	w.runErr = w.run(ctx)
+	w.stop()
+	close(w.over)
+	return w.runErr
+}
+
+func (w *Worker) run(ctx context.Context) error {
+	if len(w.handlers) > 0 && w.o.DB == nil {
+		w.problem(fmt.Errorf("%w: Handle needs Options.DB", holdfast.ErrInvalid))
+	}
 	if err := errors.Join(w.problems...); err != nil {
 		return err
 	}
@@ -70,6 +84,11 @@ func (w *Worker) Run(ctx context.Context) error {
 	defer w.disconnect(ctx)
 
 	group, running := errgroup.WithContext(ctx)
+	var drainUntil atomic.Pointer[time.Time]
+	defer context.AfterFunc(running, func() {
+		until := time.Now().Add(w.o.DrainTimeout)
+		drainUntil.Store(&until)
+	})()
 	if w.o.Temporal != nil {
 		workers, err := w.startTemporal(func(err error) {
 			group.Go(func() error { return w.temporalError("run the worker", err) })
@@ -78,7 +97,7 @@ func (w *Worker) Run(ctx context.Context) error {
 			return err
 		}
 		defer workers.stop()
-		defer w.drain()
+		defer func() { w.drain(drainUntil.Load()) }()
 		group.Go(func() error { return w.keep(running) })
 	}
 	for _, c := range w.consumers {
@@ -113,9 +132,13 @@ func (w *Worker) stop() {
 	}
 }
 
-// drain lets those who are sending come to their end, for DrainTimeout at most.
-func (w *Worker) drain() {
+// drain lets those who are sending come to their end, until the time at most.
+func (w *Worker) drain(until *time.Time) {
 	w.stop()
+	if until == nil { // this very moment
+		now := time.Now().Add(w.o.DrainTimeout)
+		until = &now
+	}
 	done := make(chan struct{})
 	go func() {
 		w.sending.Wait()
@@ -123,7 +146,7 @@ func (w *Worker) drain() {
 	}()
 	select {
 	case <-done:
-	case <-time.After(w.o.DrainTimeout):
+	case <-time.After(time.Until(*until)):
 		w.o.Logger.Warn("stopping although transactions are being sent: check-back will end them")
 	}
 }
@@ -153,11 +176,21 @@ func (w *Worker) awaitReady(ctx context.Context) error {
 	select {
 	case <-w.ready:
 		return nil
+	case <-w.over:
+		return w.ended()
 	case <-w.stopped:
-		return fmt.Errorf("%w: Run has returned", holdfast.ErrNotRunning)
+		return fmt.Errorf("%w: Run is ending", holdfast.ErrNotRunning)
 	case <-ctx.Done():
 		return fmt.Errorf("%w: it was not ready in time; is Run called? %w", holdfast.ErrNotRunning, context.Cause(ctx))
 	}
+}
+
+// ended says that Run has returned, and why.
+func (w *Worker) ended() error {
+	if w.runErr == nil {
+		return fmt.Errorf("%w: Run has returned", holdfast.ErrNotRunning)
+	}
+	return fmt.Errorf("%w: Run has returned: %w", holdfast.ErrNotRunning, w.runErr)
 }
 
 // connect reaches the three parts, and prepares what they need.
@@ -208,7 +241,13 @@ func (w *Worker) prepareTemporal(ctx context.Context) error {
 	if _, err := w.o.Temporal.CheckHealth(ctx, &client.CheckHealthRequest{}); err != nil {
 		return w.temporalError("reach the server", err)
 	}
-	return EnsureSearchAttributes(ctx, w.o.Temporal, w.o.Namespace)
+	err := EnsureSearchAttributes(ctx, w.o.Temporal, w.o.Namespace)
+	var unavailable *serviceerror.Unavailable
+	var deadline *serviceerror.DeadlineExceeded
+	if errors.As(err, &unavailable) || errors.As(err, &deadline) {
+		return w.temporalError("see to the search attributes", err)
+	}
+	return err
 }
 
 // retry repeats do while the part cannot be reached. Anything else that is wrong
@@ -253,12 +292,15 @@ func refused(err error) bool {
 
 // disconnect writes the last op records and closes the broker's connections.
 func (w *Worker) disconnect(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), w.o.DrainTimeout)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeTimeout)
 	defer cancel()
 	if err := w.broker.Close(ctx); err != nil {
 		w.o.Logger.Warn("closing the broker", "error", err)
 	}
 }
+
+// closeTimeout bounds the closing of each kind of connection.
+const closeTimeout = 5 * time.Second
 
 // databases returns each database once.
 func (w *Worker) databases() []*gorm.DB {

@@ -81,6 +81,9 @@ func nextUnrouted(n int) (wait time.Duration, ok bool) {
 	return unroutedDelays[n], true
 }
 
+// LongestAge returns how long s goes on asking.
+func (s Schedule) LongestAge() time.Duration { return s.withDefaults().MaxAge }
+
 // StartingAfter returns s with wait as the first delay.
 func (s Schedule) StartingAfter(wait time.Duration) Schedule {
 	s = s.withDefaults()
