@@ -37,12 +37,12 @@ func (c *cable) intercept(ctx context.Context, method string, req, reply any, co
 		start.RequestEagerExecution = false
 	}
 	if c.fail.Swap(false) {
-		return status.Error(codes.PermissionDenied, "the cable is cut")
+		return status.Error(codes.FailedPrecondition, "the cable is cut")
 	}
 	if err := invoke(ctx, method, req, reply, conn, opts...); err != nil || !lose {
 		return err
 	}
-	return status.Error(codes.PermissionDenied, "the cable was cut meanwhile")
+	return status.Error(codes.FailedPrecondition, "the cable was cut meanwhile")
 }
 
 // dial connects to Temporal over c.

@@ -31,6 +31,7 @@ func (a *app) examineTemporal(ctx context.Context, e examination) []finding {
 	}
 	if f.attributes(ctx, t, e.fix) {
 		f.parked(ctx, t)
+		f.lost(ctx, t, a.Prefix)
 	}
 	for _, g := range e.groups {
 		f.pollers(ctx, t, a.Prefix, g)

@@ -26,7 +26,7 @@ var actions = []action{
 	{workflows.UpdateRollback, "Decide that a transaction's local transaction rolled back",
 		"Decide that a transaction's local transaction rolled back: its messages are\nforgotten, and it can never commit later. The database is asked first: it is\nrefused if that says otherwise.", true},
 	{workflows.UpdateRecheck, "Check back, or try to deliver, now instead of later",
-		"Check back, or try to deliver, now instead of later.", false},
+		"Check back, or try to deliver, now instead of later. A transaction whose\nworkflow was terminated, or failed, is taken up again in a new one.", false},
 }
 
 func newTxActionCommand(a *app, act action) *cobra.Command {
@@ -61,7 +61,7 @@ JSON: id, state, resolution, reason, decided, checks, unreached, topics, keys.`,
 					return err
 				}
 				req.Tx = found.tx
-				status, err := t.ask(ctx, found, act.update, req, a.Prefix)
+				status, err := t.act(ctx, found, act, req, a.Prefix)
 				if err != nil {
 					return err
 				}
@@ -91,6 +91,17 @@ func statusSentence(m workflows.MemberStatus) string {
 		s += " " + m.Reason
 	}
 	return oneLine(s)
+}
+
+// act does what was asked for. What an Update cannot reach any more, because the
+// workflow was closed undecided, a recheck takes up again.
+func (t *temporalServer) act(ctx context.Context, of target, act action, req workflows.Request, prefix string) (workflows.MemberStatus, error) {
+	if act.update == workflows.UpdateRecheck {
+		if status, lost, err := t.takeUp(ctx, of, req); lost || err != nil {
+			return status, err
+		}
+	}
+	return t.ask(ctx, of, act.update, req, prefix)
 }
 
 // ask sends an Update and waits for its answer.

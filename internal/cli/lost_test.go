@@ -1,0 +1,29 @@
+package cli
+
+import (
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/holdfastmq/holdfast/workflows"
+)
+
+// TestRecheckTakesUpWhatIsLost: a workflow that was terminated after its half
+// message had been handed over has nobody left who would end the transaction.
+func TestRecheckTakesUpWhatIsLost(t *testing.T) {
+	s := newShop(t)
+	id := s.park("L-1")
+	require.NoError(t, s.c.TerminateWorkflow(t.Context(), workflows.WorkflowID(s.group, id), "", "an accident"))
+	s.eventually(func() bool {
+		_, by := s.diagnose(s.env)
+		return by["Temporal lost"].Level == levelProblem
+	}, func() string { return "doctor does not see the lost transaction" })
+
+	r := s.holdfast("tx", "recheck", id, "--group", s.group, "--reason", "taken up again", "--timeout", "3s")
+	require.Equal(t, exitError, r.status, "it is undecidable again, so there is no end to wait for")
+	_, by := s.diagnose(s.env)
+	require.Equal(t, levelOK, by["Temporal lost"].Level)
+	var status workflows.MemberStatus
+	s.decode(&status, "tx", "commit", id, "--group", s.group, "--reason", "the partner says so")
+	require.Equal(t, workflows.Committed, status.State)
+}

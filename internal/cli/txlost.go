@@ -1,0 +1,109 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	enumspb "go.temporal.io/api/enums/v1"
+
+	"github.com/holdfastmq/holdfast/activities"
+	"github.com/holdfastmq/holdfast/workflows"
+)
+
+// isLost reports whether a workflow was closed without deciding: somebody
+// terminated it, or it failed.
+func isLost(s enumspb.WorkflowExecutionStatus) bool {
+	for _, lost := range closedStates {
+		if s == lost {
+			return true
+		}
+	}
+	return false
+}
+
+// takeUp starts a lost transaction again, with a check-back, and waits for its
+// end. It reports false where the transaction is not lost.
+func (t *temporalServer) takeUp(ctx context.Context, of target, req workflows.Request) (workflows.MemberStatus, bool, error) {
+	d, err := t.DescribeWorkflowExecution(ctx, of.workflowID, "")
+	if err != nil {
+		return workflows.MemberStatus{}, false, fmt.Errorf("describe workflow %s: %w", of.workflowID, err)
+	}
+	info := d.GetWorkflowExecutionInfo()
+	if !isLost(info.GetStatus()) {
+		return workflows.MemberStatus{}, false, nil
+	}
+	in, err := t.input(ctx, of.workflowID, info.GetExecution().GetRunId())
+	if err != nil {
+		return workflows.MemberStatus{}, true, err
+	}
+	for _, tx := range in.Transactions {
+		if of.tx == "" && len(in.Transactions) == 1 || tx.ID == of.tx {
+			tx.Form, tx.Instance, tx.Handler = activities.HandedOver, "", ""
+			tx.Why = fmt.Sprintf("%s: %s (its workflow was closed undecided: %s)", req.Operator, req.Reason, info.GetStatus())
+			status, err := t.again(ctx, in, tx)
+			return status, true, err
+		}
+	}
+	return workflows.MemberStatus{}, true, notFound(of.tx)
+}
+
+// again starts tx in a workflow of its own.
+func (t *temporalServer) again(ctx context.Context, in workflows.Input, tx activities.Tx) (workflows.MemberStatus, error) {
+	prefix := in.Prefix
+	if prefix == "" {
+		prefix = "holdfast"
+	}
+	in.Transactions, in.Carried, in.Ended = []activities.Tx{tx}, nil, nil
+	run, err := t.ExecuteWorkflow(ctx, workflows.StartOptions(prefix, in.Group, tx), workflows.Name, in)
+	if err != nil {
+		return workflows.MemberStatus{}, fmt.Errorf("start transaction %s again: %w", tx.ID, err)
+	}
+	got := started{Tx: tx.ID, Group: in.Group, State: stateRunning, WorkflowID: run.GetID(), RunID: run.GetRunID()}
+	err = t.awaitEnd(ctx, run, &got, prefix)
+	return workflows.MemberStatus{ID: tx.ID, State: workflows.State(got.State), Reason: got.Reason}, err
+}
+
+// input reads what a workflow was started with.
+func (t *temporalServer) input(ctx context.Context, id, run string) (workflows.Input, error) {
+	var in workflows.Input
+	it := t.GetWorkflowHistory(ctx, id, run, false, enumspb.HISTORY_EVENT_FILTER_TYPE_ALL_EVENT)
+	if !it.HasNext() {
+		return in, fmt.Errorf("workflow %s has no history", id)
+	}
+	first, err := it.Next()
+	if err == nil {
+		err = t.data.FromPayloads(first.GetWorkflowExecutionStartedEventAttributes().GetInput(), &in)
+	}
+	if err != nil {
+		return in, fmt.Errorf("read the input of workflow %s: %w", id, err)
+	}
+	return in, nil
+}
+
+// lost finds transactions whose last workflow was closed undecided, among the
+// latest.
+func (f *findings) lost(ctx context.Context, t *temporalServer, prefix string) {
+	const check, most = "lost", 100
+	infos, err := t.page(ctx, filter{}.query()+` AND ExecutionStatus IN ("Terminated", "Failed", "TimedOut", "Canceled")`, most)
+	if err != nil {
+		f.add(levelWarning, check, "", "unknown: %s", text(err))
+		return
+	}
+	n, example := 0, ""
+	for _, info := range infos {
+		if !strings.HasPrefix(info.GetTaskQueue(), prefix+".") {
+			continue
+		}
+		d, err := t.DescribeWorkflowExecution(ctx, info.GetExecution().GetWorkflowId(), "")
+		if err == nil && isLost(d.GetWorkflowExecutionInfo().GetStatus()) {
+			n, example = n+1, info.GetExecution().GetWorkflowId()
+		}
+	}
+	if n == 0 {
+		f.ok(check, "no transaction's workflow was closed undecided")
+		return
+	}
+	f.add(levelProblem, check, "take each up again, such as: holdfast tx recheck "+example+" --reason TEXT",
+		"%s closed undecided, by a termination for example", plural(n, "workflow"))
+}
