@@ -66,7 +66,7 @@ func encodeHalf(h holdfast.Half) (amqp.Publishing, error) {
 // maxHalfRecord is how long a half record may be when the bodies in it have
 // maxBody bytes: base64 and the escapes of JSON make them longer.
 func maxHalfRecord(maxBody int) int {
-	return maxBody/2*3 + halfOverhead + holdfast.MaxMessages*(perMessageJSON+6*holdfast.MaxHeaders)
+	return maxBody/2*3 + halfOverhead + holdfast.MaxMessages*perMessageJSON + 6*4*holdfast.MaxHeaders
 }
 
 // decodeHalf reads a half record. group is whose half queue it was in.

@@ -41,7 +41,7 @@ func TestLargestHalfIsReadable(t *testing.T) {
 	for name, body := range map[string]byte{"binary": 0xff, "quotes": '"', "text": 'a', "escaped": '<'} {
 		t.Run(name, func(t *testing.T) {
 			h := holdfast.Half{TxID: strings.Repeat("t", holdfast.MaxID), Group: "g"}
-			value := strings.Repeat("<", holdfast.MaxHeaders-1)
+			value := strings.Repeat("<", 4*holdfast.MaxHeaders/holdfast.MaxMessages-1)
 			for range holdfast.MaxMessages {
 				h.Messages = append(h.Messages, holdfast.Message{Topic: strings.Repeat("&", holdfast.MaxName), Key: strings.Repeat("<", holdfast.MaxName),
 					ContentType: strings.Repeat(">", holdfast.MaxName), Headers: map[string]string{"h": value},

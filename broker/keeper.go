@@ -49,6 +49,9 @@ type KeeperStats struct {
 	// Subscribed says that the Keeper listens to the half queue. Of several
 	// only one gets records.
 	Subscribed bool
+	// Subscriptions counts how often it subscribed: the first time, and after
+	// each loss.
+	Subscriptions uint64
 	// Held is the number of records held, HandingOver the part of them whose
 	// halves are being handed over.
 	Held, HandingOver int
@@ -133,6 +136,7 @@ func (k *keeper) session(ctx context.Context, s *subscription) {
 	core := newKeeperCore(keeperLimits{window: k.o.Window, checkAfter: k.o.CheckAfter, orphanAfter: k.o.CheckAfter,
 		sweepMax: k.o.SweepMax, sweepBytes: k.o.SweepBytes, sweeps: keeperSweeps})
 	k.stats.Subscribed = true
+	k.stats.Subscriptions++
 	bad := make(chan badRecord, k.o.Window)
 	results := make(chan handedOver, k.o.Window+keeperSweeps) // never blocks: all are records of the window
 	end, cancel := context.WithCancel(ctx)

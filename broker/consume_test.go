@@ -1,0 +1,307 @@
+package broker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	amqp "github.com/rabbitmq/amqp091-go"
+	"github.com/stretchr/testify/require"
+
+	"github.com/holdfastmq/holdfast"
+	"github.com/holdfastmq/holdfast/internal/fault"
+	"github.com/holdfastmq/holdfast/internal/stack/stacktest"
+)
+
+func consuming(t *testing.T) (*Broker, context.Context) {
+	t.Helper()
+	b := open(t, stacktest.Shared(t).AMQPURL(), stacktest.Prefix(t), func(o *Options) { o.PublishTimeout = 20 * time.Second })
+	ctx := testContext(t)
+	require.NoError(t, b.DeclareConsumer(ctx, "c", []string{"order.*"}))
+	return b, ctx
+}
+
+// consumer starts a consumer of the queue of consuming.
+func (b *Broker) testConsumer(t *testing.T, change func(*Subscription), handle func(ctx context.Context, d Delivery) error) (stop func()) {
+	t.Helper()
+	o := Subscription{Name: "c", Topics: []string{"order.*"}, Handle: handle}
+	if change != nil {
+		change(&o)
+	}
+	return background(t, func(ctx context.Context) error { return b.Consume(ctx, o) })
+}
+
+func publishTx(t *testing.T, b *Broker, tx string) {
+	t.Helper()
+	require.NoError(t, b.PublishMessages(testContext(t), "g", tx, messages(tx, "order.placed", 1)))
+}
+
+func TestFailingDeliveriesEndAsDeadLetters(t *testing.T) {
+	for name, c := range map[string]struct {
+		err      error
+		attempts int
+		class    string
+	}{
+		"poison":    {errors.New("always"), 3, ClassExhausted},
+		"permanent": {holdfast.Permanent(errors.New("never")), 1, ClassPermanent},
+		"panic":     {nil, 3, ClassPanic},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b, _ := consuming(t)
+			var attempts []int
+			done := make(chan string, 10)
+			b.testConsumer(t, nil, func(_ context.Context, d Delivery) error {
+				if d.TxID == "good" {
+					done <- d.TxID
+					return nil
+				}
+				attempts = append(attempts, d.Attempt)
+				d.Message.Body[0] = '!' // a later try must not see this
+				if c.err == nil {
+					panic("oh no")
+				}
+				return c.err
+			})
+			publishTx(t, b, "bad")
+			d := take(t, b, b.DeadQueue())
+			require.Len(t, attempts, c.attempts)
+			require.Equal(t, "bad/0", string(d.Body))
+			require.Equal(t, "bad", d.MessageId)
+			require.Equal(t, "bad", d.Headers[headerTx])
+			require.Equal(t, "c", d.Headers[headerConsumer])
+			require.Equal(t, b.ConsumerQueue("c"), d.Headers[headerQueue])
+			require.Equal(t, c.class, d.Headers[headerErrorClass])
+			require.NotEmpty(t, d.Headers[headerReason])
+			publishTx(t, b, "good")
+			require.Equal(t, "good", next(t, done), "the queue goes on")
+			require.Zero(t, ready(t, b, b.DeadQueue()))
+		})
+	}
+}
+
+func TestForeignAndMalformedDeliveries(t *testing.T) {
+	b, _ := consuming(t)
+	got := make(chan Delivery, 10)
+	b.testConsumer(t, nil, func(_ context.Context, d Delivery) error { got <- d; return nil })
+	rawChannel(t, b, func(ch *amqp.Channel) {
+		require.NoError(t, ch.Publish(b.TopicsExchange(), "order.raw", false, false, amqp.Publishing{
+			Body: []byte("no ID"), Headers: amqp.Table{"n": int32(1), "CC": []any{"x"}}}))
+		require.NoError(t, ch.Publish(b.TopicsExchange(), "order.raw", false, false, amqp.Publishing{
+			MessageId: "m1", Body: []byte("x"), Headers: amqp.Table{"n": int64(7), "raw": []byte("b")}}))
+	})
+	d := next(t, got)
+	require.Equal(t, holdfast.Message{ID: "m1", Topic: "order.raw", Headers: map[string]string{"n": "7", "raw": "b"}, Body: []byte("x")}, d.Message)
+	require.Equal(t, 1, d.Attempt)
+	dead := take(t, b, b.DeadQueue())
+	require.Equal(t, "no ID", string(dead.Body))
+	require.EqualValues(t, 1, dead.Headers["n"])
+	require.Equal(t, ClassMalformed, dead.Headers[headerErrorClass])
+	require.Contains(t, dead.Headers[headerReason], "message-id")
+}
+
+// A dead letter that cannot be stored must not be acknowledged.
+func TestNoAckWithoutStoredDeadLetter(t *testing.T) {
+	b, _ := consuming(t)
+	b.o.PublishTimeout = 50 * time.Millisecond
+	tries := make(chan bool, 100)
+	publishTx(t, b, "bad")
+	b.pubLink.setBlocked(amqp.Blocking{Active: true, Reason: "test"})
+	b.testConsumer(t, nil, func(_ context.Context, d Delivery) error {
+		tries <- d.Redelivered
+		return holdfast.Permanent(errors.New("never"))
+	})
+	require.False(t, next(t, tries))
+	require.True(t, next(t, tries), "given back, and delivered again")
+	b.pubLink.setBlocked(amqp.Blocking{Active: false})
+	require.Equal(t, "bad", take(t, b, b.DeadQueue()).MessageId)
+}
+
+// The dead letter is stored before the delivery is acknowledged.
+func TestDeadLetterBeforeAck(t *testing.T) {
+	b, _ := consuming(t)
+	watcher := open(t, stacktest.Shared(t).AMQPURL(), b.o.Prefix, nil)
+	var once sync.Once
+	fault.Set(func(name string) {
+		if name == fault.DeadBeforeAck {
+			once.Do(func() { cutConnections(b) }) // the ack is lost
+		}
+	})
+	defer fault.Set(nil)
+	b.testConsumer(t, nil, func(context.Context, Delivery) error { return holdfast.Permanent(errors.New("never")) })
+	publishTx(t, b, "bad")
+	for _, d := range takeAll(t, watcher, b.DeadQueue(), 2) {
+		require.Equal(t, "bad", d.MessageId, "twice rather than never")
+	}
+}
+
+// A consumer that dies with a delivery: another gets it.
+func TestRedeliveryAfterCrash(t *testing.T) {
+	b, _ := consuming(t)
+	other := open(t, stacktest.Shared(t).AMQPURL(), b.o.Prefix, nil)
+	publishTx(t, b, "a")
+	begun, release := make(chan Delivery, 10), make(chan struct{})
+	stop := b.testConsumer(t, nil, func(_ context.Context, d Delivery) error {
+		begun <- d
+		<-release
+		return nil
+	})
+	require.False(t, next(t, begun).Redelivered)
+	got := make(chan Delivery, 10)
+	other.testConsumer(t, nil, func(_ context.Context, d Delivery) error { got <- d; return nil })
+	cutConnections(b)
+	d := next(t, got)
+	require.Equal(t, "a", d.Message.ID)
+	require.True(t, d.Redelivered)
+	close(release)
+	stop()
+	require.Zero(t, ready(t, b, b.ConsumerQueue("c")))
+}
+
+func TestQueueDeletedUnderConsumer(t *testing.T) {
+	b, _ := consuming(t)
+	got := make(chan Delivery, 10)
+	b.testConsumer(t, nil, func(_ context.Context, d Delivery) error { got <- d; return nil })
+	publishTx(t, b, "a")
+	require.Equal(t, "a", next(t, got).Message.ID)
+	rawChannel(t, b, func(ch *amqp.Channel) {
+		_, err := ch.QueueDelete(b.ConsumerQueue("c"), false, false, false)
+		require.NoError(t, err)
+	})
+	eventually(t, "made and bound again", func() bool {
+		return b.PublishMessages(testContext(t), "g", "b", messages("b", "order.placed", 1)) == nil
+	})
+	require.Equal(t, "b", next(t, got).Message.ID)
+}
+
+// On shutdown a running handler finishes undisturbed and is acknowledged; what
+// was not begun is given back.
+func TestDrain(t *testing.T) {
+	b, _ := consuming(t)
+	const all = 20
+	for range all {
+		publishTx(t, b, newTx())
+	}
+	begun, release := make(chan struct{}, all), make(chan struct{})
+	var finished, disturbed atomic.Int64
+	stopped := make(chan struct{})
+	stop := b.testConsumer(t, func(o *Subscription) { o.Concurrency = 2; o.Prefetch = 10 }, func(ctx context.Context, _ Delivery) error {
+		begun <- struct{}{}
+		<-release
+		if ctx.Err() != nil {
+			disturbed.Add(1)
+		}
+		finished.Add(1)
+		return nil
+	})
+	next(t, begun)
+	next(t, begun)
+	go func() { stop(); close(stopped) }()
+	eventually(t, "the others are given back", func() bool { return ready(t, b, b.ConsumerQueue("c")) == all-2 })
+	close(release)
+	next2(t, stopped)
+	require.EqualValues(t, 2, finished.Load(), "nothing is begun after the end")
+	require.Zero(t, disturbed.Load())
+	require.Equal(t, all-2, ready(t, b, b.ConsumerQueue("c")))
+}
+
+// A handler that does not finish in DrainTimeout is interrupted; its delivery is
+// given back and does not count as failed.
+func TestDrainTimeout(t *testing.T) {
+	b, _ := consuming(t)
+	publishTx(t, b, "a")
+	begun := make(chan struct{}, 1)
+	stop := b.testConsumer(t, func(o *Subscription) { o.DrainTimeout = 10 * time.Millisecond; o.Tries = 1 }, func(ctx context.Context, _ Delivery) error {
+		begun <- struct{}{}
+		<-ctx.Done()
+		if !errors.Is(context.Cause(ctx), errDrained) {
+			t.Error("ended by", context.Cause(ctx))
+		}
+		return ctx.Err()
+	})
+	next(t, begun)
+	stop()
+	require.Equal(t, 1, ready(t, b, b.ConsumerQueue("c")))
+	require.Zero(t, ready(t, b, b.DeadQueue()))
+}
+
+func TestHandlerTimeoutIsAnError(t *testing.T) {
+	b, _ := consuming(t)
+	publishTx(t, b, "a")
+	b.testConsumer(t, func(o *Subscription) { o.HandlerTimeout = time.Millisecond; o.Tries = 2 }, func(ctx context.Context, _ Delivery) error {
+		<-ctx.Done()
+		return ctx.Err()
+	})
+	d := take(t, b, b.DeadQueue())
+	require.Equal(t, "2", d.Headers[headerAttempts])
+	require.Contains(t, d.Headers[headerReason], "deadline exceeded")
+}
+
+// A database that is away is not the message's fault.
+func TestWait(t *testing.T) {
+	b, _ := consuming(t)
+	publishTx(t, b, "a")
+	attempts := make(chan int, 100)
+	var n atomic.Int64
+	b.testConsumer(t, func(o *Subscription) { o.Tries = 1 }, func(context.Context, Delivery) error {
+		if n.Add(1) < 4 {
+			return fmt.Errorf("handler: %w", Wait(errors.New("the database is away")))
+		}
+		attempts <- int(n.Load())
+		return nil
+	})
+	require.Equal(t, 4, next(t, attempts))
+	require.Zero(t, ready(t, b, b.DeadQueue()))
+	require.NoError(t, Wait(nil))
+}
+
+func TestConcurrencyIsBounded(t *testing.T) {
+	b, _ := consuming(t)
+	var running, most atomic.Int64
+	var got tally
+	b.testConsumer(t, func(o *Subscription) { o.Concurrency = 3 }, func(_ context.Context, d Delivery) error {
+		n := running.Add(1)
+		for m := most.Load(); n > m && !most.CompareAndSwap(m, n); m = most.Load() {
+		}
+		got.add(d.Message.ID)
+		running.Add(-1)
+		return nil
+	})
+	var cut atomic.Bool
+	for range 200 {
+		publishTx(t, b, newTx())
+		if got.distinct() > 50 && !cut.Swap(true) {
+			cutConnections(b)
+		}
+	}
+	eventually(t, "all", func() bool { return got.distinct() == 200 })
+	require.LessOrEqual(t, most.Load(), int64(3))
+}
+
+func TestSubscriptionIsChecked(t *testing.T) {
+	b, ctx := consuming(t)
+	handle := func(context.Context, Delivery) error { return nil }
+	for name, o := range map[string]Subscription{
+		"no name":      {Topics: []string{"x"}, Handle: handle},
+		"no topics":    {Name: "c", Handle: handle},
+		"no handler":   {Name: "c", Topics: []string{"x"}},
+		"prefetch":     {Name: "c", Topics: []string{"x"}, Handle: handle, Prefetch: 1, Concurrency: 2},
+		"no tries":     {Name: "c", Topics: []string{"x"}, Handle: handle, Tries: -1},
+		"empty topic":  {Name: "c", Topics: []string{""}, Handle: handle},
+		"long timeout": {Name: "c", Topics: []string{"x"}, Handle: handle, DrainTimeout: -1},
+	} {
+		require.ErrorIs(t, b.Consume(ctx, o), holdfast.ErrInvalid, name)
+	}
+}
+
+func next2(t *testing.T, c <-chan struct{}) {
+	t.Helper()
+	select {
+	case <-c:
+	case <-time.After(patience):
+		require.FailNow(t, "not closed")
+	}
+}
