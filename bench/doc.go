@@ -4,12 +4,17 @@
 // package's publishing beside a bare amqp091-go loop.
 //
 //	cd bench && go run .                     # starts private servers, about 7 minutes
+//	go run . -temporal dev                   # on Temporal's dev server
 //	go run . -only traced,usual -seconds 3   # some of it
 //	go run . -profile profiles               # with a CPU profile of each measurement
 //
 // Servers whose addresses are in AMQP_URL, DATABASE_URL and TEMPORAL_ADDRESS are
 // used instead of private ones; what is made there is removed at the end, except
 // workflow histories, which end with the namespace's retention.
+//
+// The private Temporal server is one as in production, with its data in
+// PostgreSQL; building it takes some minutes, once. The dev server measures
+// something else: one history shard, all of whose writes are serialised.
 //
 // The machine is shared and noisy: everything is measured in several rounds,
 // the competitors one after the other within each round, every other round in

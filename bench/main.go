@@ -34,7 +34,7 @@ func run(ctx context.Context, args []string, out, progress io.Writer) (err error
 	if err != nil {
 		return err
 	}
-	s, err := openServers(ctx, progress)
+	s, err := openServers(ctx, o.temporal, progress)
 	if err != nil {
 		return err
 	}
@@ -57,21 +57,23 @@ func run(ctx context.Context, args []string, out, progress io.Writer) (err error
 
 // options are the flags.
 type options struct {
-	only    []competitor
-	seconds float64
-	rounds  int
-	callers []int
-	json    string
-	profile string
+	only     []competitor
+	temporal temporalServer
+	seconds  float64
+	rounds   int
+	callers  []int
+	json     string
+	profile  string
 }
 
 func parse(args []string, usage io.Writer) (options, error) {
 	var o options
-	var only, callers string
+	var only, callers, temporal string
 	names := strings.Join(names(competitors), ",")
 	f := flag.NewFlagSet("bench", flag.ContinueOnError)
 	f.SetOutput(usage)
 	f.StringVar(&only, "only", names, "measure only these")
+	f.StringVar(&temporal, "temporal", temporalServers[0].name, "the private Temporal server: postgresql (PostgreSQL persistence, as in production) or dev (the dev server); with TEMPORAL_ADDRESS neither")
 	f.Float64Var(&o.seconds, "seconds", 5, "length of one measurement, without its warm-up")
 	f.IntVar(&o.rounds, "rounds", 3, "how often each is measured")
 	f.StringVar(&callers, "callers", "1,16,64", "numbers of concurrent callers")
@@ -83,6 +85,11 @@ func parse(args []string, usage io.Writer) (options, error) {
 	if f.NArg() > 0 {
 		return o, fmt.Errorf("%q: only flags are understood", f.Arg(0))
 	}
+	i := slices.IndexFunc(temporalServers, func(t temporalServer) bool { return t.name == temporal })
+	if i < 0 {
+		return o, fmt.Errorf("-temporal %q: want postgresql or dev", temporal)
+	}
+	o.temporal = temporalServers[i]
 	if o.seconds < 0.1 || o.seconds > 600 {
 		return o, fmt.Errorf("-seconds %v: want 0.1 to 600", o.seconds)
 	}

@@ -31,6 +31,8 @@ type configuration struct {
 	Kernel  string    `json:"kernel,omitempty"`
 	Cores   int       `json:"cores"`
 	Go      string    `json:"go"`
+	// Temporal is the Temporal server: "postgresql", "dev" or "external".
+	Temporal string `json:"temporal"`
 	// Servers are the versions of the three servers.
 	Servers map[string]string `json:"servers"`
 	Modules map[string]string `json:"modules"`
@@ -44,10 +46,14 @@ type configuration struct {
 func configure(ctx context.Context, s *servers, o options) configuration {
 	c := configuration{At: time.Now().UTC().Truncate(time.Second), Seconds: o.seconds, Rounds: o.rounds, Callers: o.callers,
 		OS: runtime.GOOS + "/" + runtime.GOARCH, Cores: runtime.NumCPU(), Go: runtime.Version(),
-		Servers: s.versions(ctx), Modules: modules(), PoolSize: poolSize, BodySize: bodySize,
+		Temporal: externalTemporal, Servers: s.versions(ctx), Modules: modules(), PoolSize: poolSize, BodySize: bodySize,
 		Private: s.stack.RabbitMQ != nil && s.stack.PostgreSQL != nil && s.stack.Temporal != nil, About: map[string]string{}}
 	if release, err := os.ReadFile("/proc/sys/kernel/osrelease"); err == nil {
 		c.Kernel = strings.TrimSpace(string(release))
+	}
+	if s.stack.Temporal != nil {
+		c.Temporal = o.temporal.name
+		c.Servers["Temporal"] += " (" + o.temporal.about + ")"
 	}
 	for _, competitor := range o.only {
 		c.About[competitor.name] = competitor.about
@@ -69,9 +75,6 @@ func (s *servers) versions(ctx context.Context) map[string]string {
 	}
 	if info, err := s.temporal.WorkflowService().GetSystemInfo(ctx, &workflowservice.GetSystemInfoRequest{}); err == nil {
 		v["Temporal"] = info.GetServerVersion()
-	}
-	if s.stack.Temporal != nil {
-		v["Temporal"] += " (dev server, SQLite)"
 	}
 	return v
 }

@@ -30,6 +30,22 @@ const (
 	poolSize = 32
 )
 
+// temporalServer is a Temporal that can be measured on.
+type temporalServer struct {
+	name   string // as the flag and the results call it
+	about  string
+	server stack.TemporalServer
+}
+
+// temporalServers are the private ones; the first is the default.
+var temporalServers = []temporalServer{
+	{"postgresql", fmt.Sprintf("PostgreSQL, %d history shards", stack.TemporalShards), stack.TemporalPostgreSQL},
+	{"dev", "dev server: SQLite, 1 history shard", stack.TemporalDev},
+}
+
+// externalTemporal is the one that TEMPORAL_ADDRESS names.
+const externalTemporal = "external"
+
 // servers are the three servers and one client of each. All competitors share
 // them; each has queues, topics and task queues of its own, by its name.
 type servers struct {
@@ -44,10 +60,10 @@ type servers struct {
 
 // openServers starts private servers, or takes those that the environment
 // names, and connects. The context ends the start only.
-func openServers(ctx context.Context, progress io.Writer) (*servers, error) {
+func openServers(ctx context.Context, temporal temporalServer, progress io.Writer) (*servers, error) {
 	ctx, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
-	st, err := stack.Start(ctx, stack.Options{Out: progress})
+	st, err := stack.Start(ctx, stack.Options{Out: progress, TemporalServer: temporal.server})
 	if err != nil {
 		return nil, err
 	}

@@ -22,7 +22,7 @@ func (m measurement) String() string {
 // printResults prints the configuration, the medians and the bars' ratios.
 func printResults(out io.Writer, r results) {
 	c := r.Configuration
-	fmt.Fprintf(out, "\n%d cores, %s, kernel %s, %s; %s\n", c.Cores, c.OS, c.Kernel, c.Go, list(c.Servers))
+	fmt.Fprintf(out, "\n%d cores, %s, kernel %s, %s; Temporal: %s; %s\n", c.Cores, c.OS, c.Kernel, c.Go, c.Temporal, list(c.Servers))
 	fmt.Fprintf(out, "medians of %d rounds of %v s; bodies of %d bytes, %d database connections\n\n", c.Rounds, c.Seconds, c.BodySize, c.PoolSize)
 	t := tabwriter.NewWriter(out, 0, 0, 2, ' ', tabwriter.AlignRight)
 	fmt.Fprintln(t, "\tcallers\tper second\tp50 ms\tp99 ms\tfailed\tprocessor ms per operation\t")

@@ -38,25 +38,17 @@ func (w *Worker) Begin(ctx context.Context, checkAfter time.Duration, ms ...hold
 	if checkAfter < 0 {
 		return nil, fmt.Errorf("%w: the first check-back after %v: want 0 (as the schedule says) or more", holdfast.ErrInvalid, checkAfter)
 	}
+	if w.o.DB == nil && len(ms) > 0 && w.checker(ms) == nil {
+		return nil, fmt.Errorf("%w: topic %s has no Checker, and Options.DB is not set: nobody could answer a check-back", holdfast.ErrInvalid, ms[0].Topic)
+	}
 	ctx, cancel := w.bounded(ctx)
 	defer cancel()
 	tx := activities.Tx{Form: activities.Split}
-	receipt, err := w.identify(&tx, ms)
+	p, receipt, err := w.admit(ctx, &tx, ms, nil)
 	if err != nil {
 		return nil, err
 	}
-	if w.o.DB == nil && w.checker(ms) == nil {
-		return nil, fmt.Errorf("%w: topic %s has no Checker, and Options.DB is not set: nobody could answer a check-back", holdfast.ErrInvalid, ms[0].Topic)
-	}
-	leave, err := w.enter(ctx)
-	if err != nil {
-		return nil, err
-	}
-	defer leave()
-	p := newPending(ctx, tx.ID, ms[0].ID == "", nil)
-	if err := w.pendings.add(p); err != nil {
-		return nil, err
-	}
+	defer w.sending.Done()
 	run, err := w.startTransaction(ctx, tx, checkAfter)
 	if err != nil {
 		w.pendings.forget(p) // so that it can be begun again

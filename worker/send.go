@@ -80,19 +80,11 @@ func (w *Worker) Start(ctx context.Context, name string, m holdfast.Message) (ho
 func (w *Worker) transact(ctx context.Context, tx activities.Tx, ms []holdfast.Message, local LocalAll) (holdfast.Receipt, error) {
 	ctx, cancel := w.bounded(ctx)
 	defer cancel()
-	receipt, err := w.identify(&tx, ms)
+	p, receipt, err := w.admit(ctx, &tx, ms, local)
 	if err != nil {
 		return receipt, err
 	}
-	leave, err := w.enter(ctx)
-	if err != nil {
-		return receipt, err
-	}
-	defer leave()
-	p := newPending(ctx, tx.ID, ms[0].ID == "", local)
-	if err := w.pendings.add(p); err != nil {
-		return receipt, err
-	}
+	defer w.sending.Done()
 	run, err := w.startTransaction(ctx, tx, 0)
 	switch {
 	case err == nil:
@@ -108,6 +100,24 @@ func (w *Worker) transact(ctx context.Context, tx activities.Tx, ms []holdfast.M
 	defer func() { w.pendings.end(p, time.Now()) }()
 	receipt.RunID = run.GetRunID()
 	return w.await(ctx, p, run, receipt)
+}
+
+// admit checks the transaction and gives it its ID, waits until sending can
+// begin, and enters it. The caller is counted in w.sending where err is nil.
+func (w *Worker) admit(ctx context.Context, tx *activities.Tx, ms []holdfast.Message, local LocalAll) (*pending, holdfast.Receipt, error) {
+	receipt, err := w.identify(tx, ms)
+	if err != nil {
+		return nil, receipt, err
+	}
+	if err := w.enter(ctx); err != nil {
+		return nil, receipt, err
+	}
+	p := newPending(ctx, tx.ID, ms[0].ID == "", local)
+	if err := w.pendings.add(p); err != nil {
+		w.sending.Done()
+		return nil, receipt, err
+	}
+	return p, receipt, nil
 }
 
 // identify checks the messages, and gives them and tx their IDs.

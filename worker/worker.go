@@ -151,20 +151,19 @@ func (w *Worker) drain(until *time.Time) {
 	}
 }
 
-// enter waits until sending can begin, and counts the caller until it calls
-// leave.
-func (w *Worker) enter(ctx context.Context) (leave func(), err error) {
+// enter waits until sending can begin, and counts the caller in w.sending.
+func (w *Worker) enter(ctx context.Context) error {
 	if err := w.awaitReady(ctx); err != nil {
-		return nil, err
+		return err
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	select {
 	case <-w.stopped:
-		return nil, fmt.Errorf("%w: Run is ending", holdfast.ErrNotRunning)
+		return fmt.Errorf("%w: Run is ending", holdfast.ErrNotRunning)
 	default:
 		w.sending.Add(1)
-		return w.sending.Done, nil
+		return nil
 	}
 }
 

@@ -80,6 +80,20 @@ func administer(ctx context.Context, dsn, what, statement string) error {
 	return nil
 }
 
+// commented reads the comment on a database; empty where there is none of either.
+func commented(ctx context.Context, dsn, name string) (comment string, err error) {
+	conn, err := pgx.Connect(ctx, dsn)
+	if err != nil {
+		return "", fmt.Errorf("look for it: %w", err)
+	}
+	defer func() { _ = conn.Close(context.WithoutCancel(ctx)) }()
+	err = conn.QueryRow(ctx, "SELECT coalesce(shobj_description(oid, 'pg_database'), '') FROM pg_database WHERE datname = $1", name).Scan(&comment)
+	if err != nil && !errors.Is(err, pgx.ErrNoRows) {
+		return "", fmt.Errorf("look for it: %w", err)
+	}
+	return comment, nil
+}
+
 // withDatabase is the connection string with another database, be it a URL or
 // keywords and values.
 func withDatabase(dsn, name string) (string, error) {

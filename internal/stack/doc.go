@@ -1,6 +1,7 @@
 // Package stack runs a private RabbitMQ, PostgreSQL and Temporal dev server
 // (with its web UI) on loopback ports of their own. `holdfast dev`, the demo,
-// the tests and the benchmarks stand on it.
+// the tests and the benchmarks stand on it. Instead of the dev server it can run
+// the Temporal server as in production, with PostgreSQL persistence.
 //
 // Each of the three is a [Part]: it can be killed as a crash would, stopped, and
 // started again on the same ports and data. A part whose address is in the
@@ -9,7 +10,8 @@
 //
 // What is missing is installed: RabbitMQ and PostgreSQL as Debian packages,
 // without leaving a system service behind that was not there before; the
-// Temporal CLI is built from source once and kept in the user's cache folder.
+// Temporal CLI, or the Temporal server, is built from source once and kept in
+// the user's cache folder.
 //
 // # Files
 //
@@ -17,10 +19,11 @@
 //	part.go       one part: start, wait until ready, stop, kill
 //	process.go    one process: its log, its end, its descendants
 //	rabbitmq.go   postgres.go   temporal.go: what is particular to each
+//	temporalserver.go  the Temporal server with PostgreSQL persistence
 //	postgresdir.go  a data folder that PostgreSQL's user can reach
 //	database.go   creating and dropping databases
 //	external.go   parts that the environment names
-//	install.go    apt.go, apt.sh, temporalcli.go: getting what is missing
+//	install.go    apt.go, apt.sh, gobuild.go, temporalcli.go: getting what is missing
 //	folder.go     the data folder: its owner, its lock, its secrets
 //	stale.go      what an owner that died left behind
 //	ports.go      free ports that stay free while a part is down

@@ -5,6 +5,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -16,15 +17,8 @@ const loopback = "127.0.0.1"
 // be taken by anybody's connection while a killed part is down, even by a client
 // that keeps trying to reach that very port and so connects to itself.
 func freePort() (int, error) {
-	low := 20000
-	high := ephemeralLow()
-	for range 200 {
-		if high <= low {
-			break
-		}
-		if port := low + rand.IntN(high-low); portFree(port) {
-			return port, nil
-		}
+	if port := freeBetween(20000, ephemeralLow()); port != 0 {
+		return port, nil
 	}
 	l, err := net.Listen("tcp", net.JoinHostPort(loopback, "0"))
 	if err != nil {
@@ -32,6 +26,30 @@ func freePort() (int, error) {
 	}
 	defer func() { _ = l.Close() }()
 	return l.Addr().(*net.TCPAddr).Port, nil
+}
+
+// freeSmallPort finds one below 1<<15; if it can, one that freePort might find.
+func freeSmallPort() (int, error) {
+	const high = 1 << 15
+	for _, low := range []int{min(high, ephemeralLow()), high} {
+		if port := freeBetween(20000, low); port != 0 {
+			return port, nil
+		}
+	}
+	return 0, fmt.Errorf("no free port on %s below %d", loopback, high)
+}
+
+// freeBetween tries ports from low to below high; 0 means that none was found.
+func freeBetween(low, high int) int {
+	if high <= low {
+		return 0
+	}
+	for range 200 {
+		if port := low + rand.IntN(high-low); portFree(port) {
+			return port
+		}
+	}
+	return 0
 }
 
 // portFree says whether the port could be listened on just now.
@@ -78,13 +96,21 @@ func inUse(log string) bool {
 type ports map[string]int
 
 // fill gives every purpose that has no port, or one that is taken, a free one.
-func (p ports) fill(purposes ...string) error {
-	taken := make(map[int]bool, len(purposes))
+func (p ports) fill(purposes ...string) error { return p.fillFrom(freePort, purposes...) }
+
+// fillFrom is fill with another source of ports.
+func (p ports) fillFrom(free func() (int, error), purposes ...string) error {
+	taken := make(map[int]bool, len(p))
+	for purpose, port := range p {
+		if !slices.Contains(purposes, purpose) {
+			taken[port] = true
+		}
+	}
 	for _, purpose := range purposes {
 		port := p[purpose]
 		for port == 0 || taken[port] || !portFree(port) {
 			var err error
-			if port, err = freePort(); err != nil {
+			if port, err = free(); err != nil {
 				return err
 			}
 		}

@@ -20,6 +20,8 @@ type Options struct {
 	// IgnoreEnv means never to use AMQP_URL, DATABASE_URL or TEMPORAL_ADDRESS
 	// from the environment. Tests that kill parts set it.
 	IgnoreEnv bool
+	// TemporalServer is the Temporal to start, where TEMPORAL_ADDRESS names none.
+	TemporalServer TemporalServer
 
 	// orphans leaves the processes running when this process dies; for tests of
 	// what happens then.
@@ -38,6 +40,10 @@ type Stack struct {
 	book    *book
 	spawner *spawner
 
+	temporalServer  TemporalServer
+	postgres        *postgres     // the driver of PostgreSQL; valid once postgresStarted is closed
+	postgresStarted chan struct{} // closed when it is up
+
 	closeOnce sync.Once
 	closeErr  error
 }
@@ -51,13 +57,17 @@ func Start(ctx context.Context, o Options) (*Stack, error) {
 	env := external(o.IgnoreEnv)
 	s := &Stack{
 		amqpURL: env(envAMQP), databaseURL: env(envDatabase), temporalAddress: env(envTemporal),
-		namespace: env(envNamespace),
+		namespace: env(envNamespace), temporalServer: o.TemporalServer, postgresStarted: make(chan struct{}),
 	}
 	if s.namespace == "" {
 		s.namespace = defaultNamespace
 	}
 	if s.temporalAddress != "" {
 		s.temporalUI = env(envUI)
+	}
+	if s.temporalServer == TemporalPostgreSQL && s.temporalAddress == "" && s.databaseURL != "" {
+		return nil, errors.New("Temporal with PostgreSQL persistence keeps its data in the private PostgreSQL, " +
+			"and DATABASE_URL names another one: unset DATABASE_URL, or set TEMPORAL_ADDRESS to a running server, or use the dev server")
 	}
 	if s.amqpURL == "" || s.databaseURL == "" || s.temporalAddress == "" {
 		if err := s.open(o, out); err != nil {
@@ -150,6 +160,8 @@ func (s *Stack) bringPostgreSQL(ctx context.Context, out *progress, in *installe
 		return err
 	}
 	s.databaseURL = p.url(postgresDatabase)
+	s.postgres = p
+	close(s.postgresStarted)
 	return nil
 }
 
@@ -161,6 +173,9 @@ func (s *Stack) bringTemporal(ctx context.Context, out *progress, in *installer)
 		}
 		return err
 	}
+	if s.temporalServer == TemporalPostgreSQL {
+		return s.bringTemporalServer(ctx, out, in)
+	}
 	t, err := newTemporal(ctx, s.folder, in, s.namespace)
 	if err != nil {
 		return err
@@ -171,6 +186,27 @@ func (s *Stack) bringTemporal(ctx context.Context, out *progress, in *installer)
 	}
 	s.temporalAddress, s.temporalUI = t.address(), t.ui()
 	out.line(temporalName, "web UI at %s", s.temporalUI)
+	return nil
+}
+
+// bringTemporalServer brings up the Temporal server with PostgreSQL persistence,
+// once PostgreSQL is up.
+func (s *Stack) bringTemporalServer(ctx context.Context, out *progress, in *installer) error {
+	t, err := newTemporalServer(ctx, s.folder, in, s.namespace)
+	if err != nil {
+		return err
+	}
+	select {
+	case <-s.postgresStarted:
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+	t.database = s.postgres
+	s.Temporal = s.part(temporalName, "temporal", t, out)
+	if err := s.Temporal.Start(ctx); err != nil {
+		return err
+	}
+	s.temporalAddress = t.address()
 	return nil
 }
 
@@ -199,7 +235,8 @@ func (s *Stack) TemporalAddress() string { return s.temporalAddress }
 // Namespace is the Temporal namespace: TEMPORAL_NAMESPACE, or "default".
 func (s *Stack) Namespace() string { return s.namespace }
 
-// TemporalUI is the base URL of Temporal's web UI; empty where it is unknown.
+// TemporalUI is the base URL of Temporal's web UI; empty where there is none, or
+// it is unknown.
 func (s *Stack) TemporalUI() string { return s.temporalUI }
 
 // Env are the settings that make another process use this stack, as KEY=VALUE.

@@ -32,6 +32,23 @@ var searchAttributes = []string{
 	"HoldfastKey=KeywordList",
 }
 
+// temporalLimits are raised: a benchmark is to measure the server, not its rate
+// limits.
+var temporalLimits = []struct {
+	key   string
+	value int
+}{
+	{"frontend.rps", 100000},
+	{"frontend.namespaceRPS", 100000},
+	{"frontend.namespaceRPS.visibility", 1000},
+	{"frontend.namespaceCount", 10000},
+	{"frontend.persistenceMaxQPS", 100000},
+	{"history.rps", 100000},
+	{"history.persistenceMaxQPS", 100000},
+	{"matching.rps", 100000},
+	{"matching.persistenceMaxQPS", 100000},
+}
+
 // temporal runs Temporal's dev server: all services and the web UI in one
 // process, its data in one SQLite file.
 type temporal struct {
@@ -88,21 +105,10 @@ func (t *temporal) commands() []command {
 	for _, a := range searchAttributes {
 		args = append(args, "--search-attribute", a)
 	}
-	// A benchmark is to measure the server, not its rate limits.
-	for _, v := range []string{
-		"frontend.rps=100000",
-		"frontend.namespaceRPS=100000",
-		"frontend.namespaceRPS.visibility=1000",
-		"frontend.namespaceCount=10000",
-		"frontend.persistenceMaxQPS=100000",
-		"history.rps=100000",
-		"history.persistenceMaxQPS=100000",
-		"matching.rps=100000",
-		"matching.persistenceMaxQPS=100000",
-		"system.enableEagerWorkflowStart=true",
-	} {
-		args = append(args, "--dynamic-config-value", v)
+	for _, l := range temporalLimits {
+		args = append(args, "--dynamic-config-value", l.key+"="+strconv.Itoa(l.value))
 	}
+	args = append(args, "--dynamic-config-value", "system.enableEagerWorkflowStart=true")
 	return []command{{
 		label: "temporal", path: t.binary, args: args, dir: t.dir,
 		// Neither the user's CLI settings nor their home folder matter to the server.

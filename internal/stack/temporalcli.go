@@ -2,13 +2,11 @@ package stack
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
-	"runtime"
 	"strconv"
 	"strings"
 )
@@ -37,59 +35,16 @@ func (i *installer) temporalBinary(ctx context.Context) (string, error) {
 			i.out.line(temporalName, "%s is too old (%s); not used", path, strings.TrimSpace(string(out)))
 		}
 	}
-	dir := filepath.Join(i.cache, fmt.Sprintf("temporal-%s-%s-%s", temporalCLI, runtime.GOOS, runtime.GOARCH))
+	dir := i.versioned("temporal", temporalCLI)
 	path := filepath.Join(dir, "temporal")
-	if isFile(path) {
-		return path, nil
-	}
-	err := i.locked(ctx, temporalName, "temporal", func() error {
-		if isFile(path) {
-			return nil
-		}
-		return i.buildTemporal(ctx, dir)
+	err := i.build(ctx, goBuild{
+		what: "the Temporal CLI " + temporalCLI, duration: "about 3 minutes", dir: dir, module: temporalModule, version: temporalCLI,
+		ldflags:  fmt.Sprintf("-X %s/temporalcli.Version=%s", temporalModule, strings.TrimPrefix(temporalCLI, "v")),
+		programs: []program{{"cmd/temporal", "temporal"}},
+		remedy: fmt.Sprintf("run `go install %s/cmd/temporal@%s` or see https://docs.temporal.io/cli#install, "+
+			"then have `temporal` on the PATH; or set TEMPORAL_ADDRESS to a running server", temporalModule, temporalCLI),
 	})
 	return path, err
-}
-
-// buildTemporal builds the CLI into a new folder, which then takes its place as
-// a whole: a build that was cut off is never mistaken for a finished one.
-func (i *installer) buildTemporal(ctx context.Context, dir string) error {
-	remedy := fmt.Sprintf("run `go install %s/cmd/temporal@%s` or see https://docs.temporal.io/cli#install, "+
-		"then have `temporal` on the PATH; or set TEMPORAL_ADDRESS to a running server", temporalModule, temporalCLI)
-	goTool, err := exec.LookPath("go")
-	if err != nil {
-		return fmt.Errorf("the Temporal CLI is not installed and %w (no Go toolchain on the PATH): %s", errNotInstallable, remedy)
-	}
-	tmp, err := os.MkdirTemp(i.cache, "building-temporal-")
-	if err != nil {
-		return fmt.Errorf("the Temporal CLI cannot be built: %w", err)
-	}
-	defer func() { _ = os.RemoveAll(tmp) }()
-	defer i.out.long(temporalName, fmt.Sprintf("building the Temporal CLI %s from source, once (about 3 minutes)", temporalCLI))()
-	ldflags := fmt.Sprintf("-s -w -X %s/temporalcli.Version=%s", temporalModule, strings.TrimPrefix(temporalCLI, "v"))
-	cmd := exec.CommandContext(ctx, goTool, "install", "-ldflags", ldflags, temporalModule+"/cmd/temporal@"+temporalCLI)
-	cmd.Dir = tmp
-	// The user's own build settings are for the user's builds.
-	cmd.Env = append(withoutEnv(os.Environ(), "GOFLAGS", "GOOS", "GOARCH", "GOBIN", "GOWORK", "GO111MODULE", "CGO_ENABLED"),
-		"GOFLAGS=-trimpath", "GOBIN="+tmp, "GOWORK=off", "CGO_ENABLED=0")
-	ownGroup(cmd)
-	cmd.Cancel = func() error { return killGroup(cmd.Process.Pid) }
-	if out, err := cmd.CombinedOutput(); err != nil {
-		if ctx.Err() != nil {
-			return fmt.Errorf("building the Temporal CLI: %w", context.Cause(ctx))
-		}
-		return fmt.Errorf("the Temporal CLI %w: %s\ngo install: %w\n%s", errNotInstallable, remedy, err, lastLines(string(out), 15))
-	}
-	if err := os.Chmod(tmp, 0o755); err != nil {
-		return fmt.Errorf("the Temporal CLI was built but cannot be kept: %w", err)
-	}
-	if err := os.RemoveAll(dir); err != nil && !errors.Is(err, os.ErrNotExist) {
-		return fmt.Errorf("the Temporal CLI was built but cannot be kept: %w", err)
-	}
-	if err := os.Rename(tmp, dir); err != nil {
-		return fmt.Errorf("the Temporal CLI was built but cannot be kept: %w", err)
-	}
-	return nil
 }
 
 var temporalVersion = regexp.MustCompile(`Server (\d+)\.(\d+)\.\d+`)
