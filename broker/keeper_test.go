@@ -105,8 +105,7 @@ func TestKeeperHandsOver(t *testing.T) {
 		require.NoError(t, b.PublishHalf(ctx, half(tx, "g")))
 	}
 	var once sync.Once
-	var k *keeping
-	k = keep(t, b, func(o *KeeperOptions) {
+	k := keep(t, b, func(o *KeeperOptions) {
 		soon(o)
 		take := o.HandOver
 		o.HandOver = func(ctx context.Context, halves []holdfast.Half) []error {
