@@ -1,8 +1,8 @@
 package workflows
 
 import (
-	"encoding/json"
 	"slices"
+	"strings"
 
 	enumspb "go.temporal.io/api/enums/v1"
 	"go.temporal.io/sdk/client"
@@ -49,11 +49,25 @@ func keysOf(ms []holdfast.Message) []string {
 		if m.Key == "" || slices.Contains(keys, m.Key) {
 			continue
 		}
-		text, _ := json.Marshal(m.Key) // a string always encodes
-		if size += len(text) + 1; size > maxKeys {
+		if size += jsonLength(m.Key) + 1; size > maxKeys {
 			break
 		}
 		keys = append(keys, m.Key)
 	}
 	return keys
+}
+
+// jsonLength returns the length of a key as a string in JSON. Keys have no
+// control characters.
+func jsonLength(key string) int {
+	n := len(key) + len(`""`) + 3*(strings.Count(key, "\u2028")+strings.Count(key, "\u2029"))
+	for _, c := range []byte(key) {
+		switch c {
+		case '"', '\\':
+			n++
+		case '<', '>', '&':
+			n += 5
+		}
+	}
+	return n
 }

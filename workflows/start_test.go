@@ -1,0 +1,31 @@
+package workflows
+
+import (
+	"encoding/json"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	holdfast "github.com/holdfastmq/holdfast"
+)
+
+func TestJSONLength(t *testing.T) {
+	for _, key := range []string{"", "A-1007", `"quoted" \\ <&>`, "grüße", "\u2028\u2029"} {
+		text, err := json.Marshal(key)
+		require.NoError(t, err)
+		require.Equal(t, len(text), jsonLength(key), key)
+	}
+}
+
+func TestKeysAreBounded(t *testing.T) {
+	var ms []holdfast.Message
+	for i := range 64 {
+		ms = append(ms, holdfast.Message{Key: strings.Repeat("k", 190) + string(rune('a'+i%26))})
+	}
+	keys := keysOf(append(ms, ms...))
+	text, err := json.Marshal(keys)
+	require.NoError(t, err)
+	require.LessOrEqual(t, len(text), maxKeys)
+	require.Len(t, keys, 10)
+}
