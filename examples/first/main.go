@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"log"
+	"log/slog"
 	"os"
 
 	"github.com/google/uuid"
@@ -14,6 +15,7 @@ import (
 	"github.com/holdfastmq/holdfast/worker"
 	"go.temporal.io/sdk/client"
 	"go.temporal.io/sdk/contrib/envconfig"
+	temporallog "go.temporal.io/sdk/log"
 	"gorm.io/driver/postgres"
 	"gorm.io/gorm"
 )
@@ -33,7 +35,9 @@ func main() {
 	check(err)
 	check(db.AutoMigrate(&Order{}))
 	check(barrier.Migrate(ctx, db)) // or: holdfast migrate
-	temporal, err := client.Dial(envconfig.MustLoadDefaultClientOptions())
+	options := envconfig.MustLoadDefaultClientOptions()
+	options.Logger = temporallog.NewStructuredLogger(slog.Default())
+	temporal, err := client.Dial(options)
 	check(err)
 	defer temporal.Close()
 
