@@ -21,7 +21,11 @@ func TestTemporalServer(t *testing.T) {
 	if os.Getenv(envTestTemporalServer) != "1" {
 		t.Skip("building the Temporal server takes minutes on a machine that has not done it yet: set " + envTestTemporalServer + "=1 to run this")
 	}
-	o := Options{Dir: t.TempDir(), IgnoreEnv: true, TemporalServer: TemporalPostgreSQL}
+	dir, err := os.MkdirTemp("", "hf")
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, os.RemoveAll(dir)) })
+	require.NoError(t, os.Chmod(dir, 0o711)) // or its user postgres cannot reach it
+	o := Options{Dir: dir, IgnoreEnv: true, TemporalServer: TemporalPostgreSQL}
 	s := start(t, o)
 	require.Empty(t, s.TemporalUI())
 	runWorkflow(t, s)
