@@ -74,7 +74,7 @@ func TestOpenSaysWhatIsWrong(t *testing.T) {
 			require.NotEmpty(t, u.Where)
 			require.Contains(t, u.Remedy, c.remedy, err)
 			require.NotContains(t, err.Error(), "sesame")
-			if pass, _ := good.User.Password(); len(pass) > 4 {
+			if pass, _ := good.User.Password(); len(pass) > 4 && pass != "guest" { // a remedy names the user guest
 				require.NotContains(t, err.Error(), pass)
 			}
 			if name == "no answer" {
