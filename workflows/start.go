@@ -28,6 +28,7 @@ func StartOptions(prefix, group string, tx activities.Tx) client.StartWorkflowOp
 		WorkflowExecutionErrorWhenAlreadyStarted: true,
 		EnableEagerStart:                         true,
 		StaticSummary:                            Summary([]activities.Tx{tx}),
+		StaticDetails:                            details(group, tx),
 		TypedSearchAttributes:                    temporal.NewSearchAttributes(attributes...),
 	}
 }

@@ -20,6 +20,19 @@ func Summary(txs []activities.Tx) string {
 	return shorten("transaction: " + topicsOf(txs))
 }
 
+// details say in the Temporal UI what a new workflow is for.
+func details(group string, tx activities.Tx) string {
+	s := fmt.Sprintf("Transaction `%s` of producer group `%s`, local transaction %s.\n\nDelivered if it commits: %s.",
+		tx.ID, group, tx.Form, strings.Join(holdfast.Topics(tx.Messages), ", "))
+	if keys := keysOf(tx.Messages); len(keys) > 0 {
+		s += "\n\nKeys: " + strings.Join(keys, ", ")
+	}
+	if tx.Why != "" {
+		s += "\n\nHere because: " + tx.Why
+	}
+	return s
+}
+
 // show says in the UI, and in the search attribute, that the workflow is off
 // its happy path, and why. The state of a workflow of several members is that
 // of the one that was in trouble last.
