@@ -13,7 +13,7 @@ import (
 // settle brings one member to its end, however long that takes, or to where it
 // can go on in a new run.
 func (t *transaction) settle(ctx workflow.Context, m *member) {
-	for !m.state.Final() && (m.cancelled || m.state == Running || !t.tooLong(ctx)) {
+	for !m.state.Final() && (m.cancelled && m.undecided() || m.state == Running || !t.tooLong(ctx)) {
 		switch {
 		case m.resolution == holdfast.Rollback:
 			t.rollback(ctx, []*member{m})

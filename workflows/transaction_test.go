@@ -611,6 +611,27 @@ func TestContinuesAsNew(t *testing.T) {
 	require.Len(t, w.delivered, 1)
 }
 
+// TestContinuesAsNewAfterCancelAndCommit: a cancel that came while the local
+// transaction ran has nothing to say any more once that has committed.
+func TestContinuesAsNewAfterCancelAndCommit(t *testing.T) {
+	w := &world{publishErr: func(string, int) error {
+		return fmt.Errorf("%w: no consumer is bound to order.placed", holdfast.ErrUnroutable)
+	}}
+	env := setup(t, w)
+	w.local = func(tx activities.Tx, _ bool) activities.LocalResult {
+		env.CancelWorkflow()
+		return activities.LocalResult{ID: tx.ID, Resolution: holdfast.Commit}
+	}
+	env.RegisterDelayedCallback(func() { env.SetContinueAsNewSuggested(true) }, time.Hour)
+	update(env, 2*time.Hour, workflows.UpdateRecheck, workflows.Request{Operator: "ann", Reason: "again"})
+	env.ExecuteWorkflow(workflows.Name, input(tx("1", activities.Inline)))
+	var again *workflow.ContinueAsNewError
+	require.ErrorAs(t, env.GetWorkflowError(), &again)
+	var next workflows.Input
+	require.NoError(t, converter.GetDefaultDataConverter().FromPayloads(again.Input, &next))
+	require.Equal(t, holdfast.Commit, next.Carried[0].Resolution)
+}
+
 func TestHandedOver(t *testing.T) {
 	w := &world{check: func(tx activities.Tx, _ int) activities.LocalResult {
 		return activities.LocalResult{ID: tx.ID, Resolution: holdfast.Commit}
