@@ -146,7 +146,7 @@ func (w *opWriter) write(ctx context.Context) bool {
 			return true
 		}
 		w.wg.Go(func() {
-			p := publication{key: w.o.Prefix + ".half." + group, mandatory: true, repair: true, msg: encodeOp(group, r)}
+			p := publication{key: w.o.halfQueue(group), mandatory: true, repair: true, msg: encodeOp(group, r)}
 			if err := w.pub.one(ctx, &p, ""); err != nil {
 				w.log.Debug("an op record was lost; its transactions will be checked back", "group", group, "transactions", n, "error", err)
 			}

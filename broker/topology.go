@@ -25,7 +25,9 @@ func (b *Broker) TopicsExchange() string { return b.o.Prefix + ".topics" }
 func (b *Broker) DeadQueue() string { return b.o.Prefix + ".dead" }
 
 // HalfQueue is the name of a producer group's half queue.
-func (b *Broker) HalfQueue(group string) string { return b.o.Prefix + ".half." + group }
+func (b *Broker) HalfQueue(group string) string { return b.o.halfQueue(group) }
+
+func (o Options) halfQueue(group string) string { return o.Prefix + ".half." + group }
 
 // ConsumerQueue is the name of a consumer's queue.
 func (b *Broker) ConsumerQueue(name string) string { return b.o.Prefix + ".q." + name }

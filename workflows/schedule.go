@@ -29,6 +29,9 @@ type Checks struct {
 	Age time.Duration
 }
 
+// asked counts all check-backs.
+func (c Checks) asked() int { return c.Answered + c.Unreached }
+
 func (s Schedule) withDefaults() Schedule {
 	if len(s.Delays) == 0 {
 		s.Delays = []time.Duration{10 * time.Second, 30 * time.Second, time.Minute, 2 * time.Minute, 5 * time.Minute}
@@ -58,7 +61,7 @@ func (s Schedule) Validate() error {
 // next says how long to wait before the next check-back, or why to park
 // instead.
 func (s Schedule) next(c Checks) (wait time.Duration, park string) {
-	asked := c.Answered + c.Unreached
+	asked := c.asked()
 	switch {
 	case c.Answered >= s.MaxChecks:
 		return 0, fmt.Sprintf("undecided after %d check-backs", c.Answered)

@@ -35,7 +35,7 @@ func (t *transaction) settle(ctx workflow.Context, m *member) {
 // ask waits for the next check-back's time, or for whoever decides before it,
 // and asks. When the schedule is exhausted it parks instead.
 func (t *transaction) ask(ctx workflow.Context, m *member) {
-	if m.checks.Answered+m.checks.Unreached > 0 {
+	if m.checks.asked() > 0 {
 		m.checks.Age = workflow.Now(ctx).Sub(m.firstCheck)
 	}
 	wait, park := t.in.Schedule.next(m.checks)
@@ -46,7 +46,7 @@ func (t *transaction) ask(ctx workflow.Context, m *member) {
 		t.park(ctx, m, park+lastAnswer(m))
 		return
 	default:
-		if m.checks.Answered+m.checks.Unreached > 0 {
+		if m.checks.asked() > 0 {
 			t.show(ctx, Checking, checkingDetails(m, wait))
 		}
 		if t.waitFor(ctx, m, wait, checkTimerSummary(m)) || !m.undecided() {
@@ -75,7 +75,7 @@ func (t *transaction) checkBack(ctx workflow.Context, m *member) {
 		return
 	}
 	m.state = Checking
-	if m.checks.Answered+m.checks.Unreached == 0 {
+	if m.checks.asked() == 0 {
 		m.firstCheck = workflow.Now(ctx)
 	}
 	var result activities.LocalResult

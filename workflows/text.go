@@ -135,14 +135,14 @@ func rollbackSummary(members []*member) string {
 }
 
 func checkSummary(group string, m *member) string {
-	return fmt.Sprintf("check-back %d: ask group %s what became of %s", m.checks.Answered+m.checks.Unreached+1, group, m.tx.ID)
+	return fmt.Sprintf("check-back %d: ask group %s what became of %s", m.checks.asked()+1, group, m.tx.ID)
 }
 
 func checkTimerSummary(m *member) string {
 	if m.state == Waiting {
 		return "until the first check-back, unless the application confirms before"
 	}
-	return fmt.Sprintf("until check-back %d", m.checks.Answered+m.checks.Unreached+1)
+	return fmt.Sprintf("until check-back %d", m.checks.asked()+1)
 }
 
 func unroutedTimerSummary(m *member) string { return "until the next delivery: " + m.reason }
