@@ -1,6 +1,6 @@
-// Package activities holds the steps of a transaction as Temporal activities,
-// over ports that the worker fills: the broker, the outcome rows, the closures
-// of this process.
+// Package activities holds the steps of transactions and of dead letters as
+// Temporal activities, over ports that the worker fills: the broker, the outcome
+// rows, the closures of this process, the Compensate handlers.
 //
 // The fast path runs HalfSend, LocalTransaction and Commit or Rollback as local
 // activities of one workflow task; the same functions run as regular activities
@@ -11,5 +11,6 @@
 //
 // Every step may be repeated: a half message published twice is held once by
 // the Keeper, a local transaction is run once by its outcome row, a message
-// delivered twice takes effect once by the consumer's inbox row.
+// delivered twice takes effect once by the consumer's inbox row, a compensation
+// runs once by its step row, and a compensation notice says the same each time.
 package activities

@@ -19,6 +19,7 @@ func (a *Transactions) Register(w worker.ActivityRegistry) {
 	} {
 		w.RegisterActivityWithOptions(step, activity.RegisterOptions{Name: name})
 	}
+	registerAlert(w, a.Alerts)
 	a.RegisterInstance(w)
 }
 

@@ -13,14 +13,16 @@ import (
 	"github.com/holdfastmq/holdfast/internal/fault"
 )
 
-// Transactions are the steps of the workflow Transaction. All ports are
-// required; the methods may be called from many goroutines.
+// Transactions are the steps of the workflow Transaction. All ports but Alerts
+// are required; without that, nobody is told of what parks. The methods may be
+// called from many goroutines.
 type Transactions struct {
 	Halves  HalfStore
 	Publish Publisher
 	Ops     OpLog
 	Locals  Locals
 	Truth   Truth
+	Alerts  Alerter
 }
 
 // HalfSend stores the half messages. A transaction whose half message was not

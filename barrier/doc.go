@@ -1,6 +1,6 @@
-// Package barrier keeps outcome rows and inbox rows in PostgreSQL: the truth
-// about local transactions, and the memory that makes a delivery's effect
-// happen once.
+// Package barrier keeps outcome rows, inbox rows and step rows in PostgreSQL:
+// the truth about local transactions, and the memory that makes the effect of a
+// delivery, and of a step, happen once.
 //
 // # Outcome rows
 //
@@ -29,6 +29,23 @@
 //
 // [Consume] runs a consumer's handler in one transaction with the inbox row
 // (consumer, message ID). A repeated delivery finds the row, and runs nothing.
+//
+// [Undo] undoes a message's effect for a consumer that gets a compensation
+// notice. It inserts the inbox row of the message itself: if that row is there,
+// there is an effect to undo; if not, the message is blocked from now on.
+//
+//	Consume, the message             Undo, the notice
+//	BEGIN                            BEGIN
+//	INSERT (consumer, message)       INSERT (consumer, notice)
+//	the handler's writes  ──first──▶ INSERT (consumer, message)  waits for COMMIT or ROLLBACK
+//	COMMIT                ─────────▶ inserts nothing: runs the undo, COMMIT
+//	or ROLLBACK           ─────────▶ inserts, COMMIT: the message is blocked
+//
+// # Step rows
+//
+// [Step] runs a step, such as a producer's compensation, in one transaction with
+// the step row (owner, step, do or undo). A step that is run again finds the
+// row, and runs nothing.
 //
 // # Tables
 //

@@ -43,37 +43,69 @@ func Consume(ctx context.Context, db *gorm.DB, consumer, messageID string, handl
 	if err := cmp.Or(checkDB(db), checkDelivery(consumer, messageID)); err != nil {
 		return false, err
 	}
-	t, err := begin(ctx, db, nil)
+	err = commitOnce(ctx, db, "message "+messageID, func(t *transaction) (bool, error) {
+		first, err := insertFirst(t, db, consumer, messageID)
+		if err != nil {
+			return false, err
+		}
+		if !first {
+			repeated = true
+			return false, nil
+		}
+		return true, handle(t.ctx, t.gorm(db))
+	})
 	if err != nil {
-		return false, explain(db, "begin a transaction for message "+messageID, err)
+		return false, err
 	}
+	if !repeated {
+		fault.Point(fault.ConsumeAfterCommit)
+	}
+	return repeated, nil
+}
+
+// insertFirst inserts an inbox row, unless it is there.
+func insertFirst(t *transaction, db *gorm.DB, consumer, messageID string) (first bool, err error) {
 	n, err := exec(t.ctx, t.pool, insertInbox, consumer, messageID)
 	if err != nil {
-		t.rollback()
 		return false, explain(db, inboxRow(consumer, messageID), err)
 	}
-	if n == 0 {
-		t.rollback()
-		return true, nil
+	return n == 1, nil
+}
+
+// commitOnce runs work in a transaction of its own: the rows that make it happen
+// once, then the caller's function. It commits if work answers true, and rolls
+// back if not, or after an error or a panic. subject says in errors what it is
+// about.
+func commitOnce(ctx context.Context, db *gorm.DB, subject string, work func(t *transaction) (commit bool, err error)) error {
+	t, err := begin(ctx, db, nil)
+	if err != nil {
+		return explain(db, "begin a transaction for "+subject, err)
 	}
-	err = t.call(func() error { return handle(t.ctx, t.gorm(db)) })
+	commit := false
+	err = t.call(func() (err error) {
+		commit, err = work(t)
+		return err
+	})
+	if err == nil && !commit {
+		t.rollback() // nothing was written
+		return nil
+	}
 	if err == nil {
-		err = t.ctx.Err()
+		err = t.ctx.Err() // COMMIT is not sent yet
 	}
 	if err != nil {
 		if !t.rollback() {
 			err = fmt.Errorf("%w: %w", errEnded, err)
 		}
-		return false, err
+		return err
 	}
 	if err := t.commit(); err != nil {
 		if errors.Is(err, sql.ErrTxDone) && t.ctx.Err() == nil {
 			err = fmt.Errorf("%w: %w", errEnded, err)
 		}
-		return false, explain(db, "COMMIT for message "+messageID, err)
+		return explain(db, "COMMIT for "+subject, err)
 	}
-	fault.Point(fault.ConsumeAfterCommit)
-	return false, nil
+	return nil
 }
 
 func inboxRow(consumer, messageID string) string {
@@ -84,8 +116,14 @@ func checkDelivery(consumer, messageID string) error {
 	if err := holdfast.ValidateName("consumer", consumer); err != nil {
 		return err
 	}
-	if messageID == "" || len(messageID) > 1000 || !utf8.ValidString(messageID) || strings.ContainsRune(messageID, 0) {
-		return fmt.Errorf("%w: the message's ID %.100q must be text of 1 to 1000 bytes", holdfast.ErrInvalid, messageID)
+	return checkText("the message's ID", messageID, 1000)
+}
+
+// checkText refuses what PostgreSQL cannot store as text, and what is too long
+// for an index.
+func checkText(what, text string, limit int) error {
+	if text == "" || len(text) > limit || !utf8.ValidString(text) || strings.ContainsRune(text, 0) {
+		return fmt.Errorf("%w: %s %.100q must be text of 1 to %d bytes", holdfast.ErrInvalid, what, text, limit)
 	}
 	return nil
 }

@@ -3,6 +3,7 @@ package barrier
 import (
 	"context"
 	"database/sql/driver"
+	"fmt"
 	"io"
 	"testing"
 
@@ -34,5 +35,17 @@ func TestCommitFailed(t *testing.T) {
 		context.Canceled, context.DeadlineExceeded, io.EOF, driver.ErrBadConn,
 	} {
 		require.Equal(t, holdfast.Unknown, commitFailed(err), "%v", err)
+	}
+}
+
+func TestUnreachable(t *testing.T) {
+	// The pool's connections learn one by one that their server is gone.
+	closed := fmt.Errorf("begin: %w", pgconn.ErrConnClosed)
+	for _, err := range []error{closed, io.ErrUnexpectedEOF, driver.ErrBadConn, &pgconn.ConnectError{}} {
+		require.True(t, unreachable(err), "%v", err)
+		require.NotEmpty(t, remedyFor(err), "%v", err)
+	}
+	for _, err := range []error{context.Canceled, context.DeadlineExceeded, pqError("23505")} {
+		require.False(t, unreachable(err), "%v", err)
 	}
 }

@@ -26,6 +26,7 @@ const (
 	eatCommit       // the server never gets it
 	eatAnswer       // the server commits, its answer is lost
 	stallCommit     // the server never gets it, and the connection stays open
+	holdCommit      // the server gets it once it is released
 	eatRead         // the server never gets the read of an outcome row
 )
 
@@ -40,7 +41,7 @@ func proxy(t *testing.T, base string) (string, *cutter) {
 	target := u.Host
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
-	p := &cutter{open: map[net.Conn]bool{}, stalled: make(chan struct{}, 1)}
+	p := &cutter{open: map[net.Conn]bool{}, stalled: make(chan struct{}, 1), released: make(chan struct{}), closed: make(chan struct{})}
 	var wg sync.WaitGroup
 	wg.Go(func() {
 		for {
@@ -74,7 +75,13 @@ type cutter struct {
 	open map[net.Conn]bool
 	// stalled is sent to for the first COMMIT that is held up.
 	stalled chan struct{}
+	// released is closed to let those go on that are only held, closed to end them.
+	released, closed chan struct{}
+	once             sync.Once
 }
+
+// release lets the server have the COMMITs that are held.
+func (p *cutter) release() { close(p.released) }
 
 func (p *cutter) set(c cut) { p.mu.Lock(); p.mode = c; p.mu.Unlock() }
 func (p *cutter) get() cut  { p.mu.Lock(); defer p.mu.Unlock(); return p.mode }
@@ -87,6 +94,7 @@ func (p *cutter) add(cs ...net.Conn) {
 }
 
 func (p *cutter) closeAll() {
+	p.once.Do(func() { close(p.closed) })
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for c := range p.open {
@@ -111,6 +119,13 @@ func (p *cutter) up(client, server net.Conn, committing chan<- struct{}) {
 				p.stalled <- struct{}{}
 				_, _ = io.Copy(io.Discard, client)
 				return
+			case holdCommit:
+				p.stalled <- struct{}{}
+				select {
+				case <-p.released:
+				case <-p.closed:
+					return
+				}
 			case eatAnswer:
 				committing <- struct{}{}
 			}
@@ -256,6 +271,45 @@ func TestConsumeCommitWithoutAnswer(t *testing.T) {
 	require.NoError(t, err)
 	require.True(t, repeated)
 	require.Equal(t, 1, orders(t, direct, "m1"))
+}
+
+func TestStepCommitWithoutAnswer(t *testing.T) {
+	for name, c := range map[string]cut{"before": eatCommit, "after": eatAnswer} {
+		t.Run(name, func(t *testing.T) {
+			direct, url := migrated(t)
+			via, p := proxy(t, url)
+			db := open(t, via, nil)
+			run := func(_ context.Context, tx *gorm.DB) error { return placeOrder(tx, "s1") }
+			undo := func(_ context.Context, tx *gorm.DB) error { return placeOrder(tx, "u1") }
+			_, err := barrier.Consume(t.Context(), direct, "billing", "m1", func(context.Context, *gorm.DB) error { return nil })
+			require.NoError(t, err)
+
+			p.set(c)
+			repeated, err := barrier.Step(t.Context(), db, step("m1"), run)
+			require.ErrorContains(t, err, "COMMIT for step compensate (undo) of m1")
+			require.False(t, repeated)
+			for _, id := range []string{"m1", "m2"} {
+				result, err := barrier.Undo(t.Context(), db, "billing", id, id+".notice", undo)
+				require.ErrorContains(t, err, "COMMIT for compensation notice "+id)
+				require.Empty(t, result)
+			}
+
+			p.set(passCommit)
+			repeated, err = barrier.Step(t.Context(), db, step("m1"), run)
+			require.NoError(t, err)
+			require.Equal(t, c == eatAnswer, repeated)
+			for id, want := range map[string]barrier.UndoResult{"m1": barrier.Undone, "m2": barrier.Blocked} {
+				if c == eatAnswer {
+					want = barrier.Repeated
+				}
+				result, err := barrier.Undo(t.Context(), db, "billing", id, id+".notice", undo)
+				require.NoError(t, err)
+				require.Equal(t, want, result, id)
+			}
+			require.Equal(t, 1, orders(t, direct, "s1"))
+			require.Equal(t, 1, orders(t, direct, "u1"))
+		})
+	}
 }
 
 func TestBackendTerminatedInside(t *testing.T) {

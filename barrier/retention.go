@@ -21,6 +21,8 @@ const (
 SELECT ctid FROM holdfast_outcomes WHERE created_at < $1 ORDER BY created_at LIMIT $2 FOR UPDATE SKIP LOCKED))`
 	deleteInbox = `DELETE FROM holdfast_inbox WHERE ctid = ANY(ARRAY(
 SELECT ctid FROM holdfast_inbox WHERE created_at < $1 ORDER BY created_at LIMIT $2 FOR UPDATE SKIP LOCKED))`
+	deleteSteps = `DELETE FROM holdfast_steps WHERE ctid = ANY(ARRAY(
+SELECT ctid FROM holdfast_steps WHERE created_at < $1 ORDER BY created_at LIMIT $2 FOR UPDATE SKIP LOCKED))`
 )
 
 // DeleteOutcomes deletes the outcome rows created before olderThan, batch rows
@@ -32,9 +34,15 @@ func DeleteOutcomes(ctx context.Context, db *gorm.DB, olderThan time.Time, batch
 }
 
 // DeleteInbox does the same with inbox rows. A message that is delivered again
-// after its inbox row was deleted takes effect again.
+// after its inbox row was deleted takes effect again, and [Undo] does not find it.
 func DeleteInbox(ctx context.Context, db *gorm.DB, olderThan time.Time, batch int) (int64, error) {
 	return deleteBatches(ctx, db, "inbox rows", deleteInbox, olderThan, batch)
+}
+
+// DeleteSteps does the same with step rows. A step that is run again after its
+// row was deleted takes effect again.
+func DeleteSteps(ctx context.Context, db *gorm.DB, olderThan time.Time, batch int) (int64, error) {
+	return deleteBatches(ctx, db, "step rows", deleteSteps, olderThan, batch)
 }
 
 func deleteBatches(ctx context.Context, db *gorm.DB, what, query string, olderThan time.Time, batch int) (total int64, err error) {

@@ -96,4 +96,23 @@ func TestStatements(t *testing.T) {
 		_, err := barrier.Consume(t.Context(), db, "billing", "m1", func(_ context.Context, tx *gorm.DB) error { return placeOrder(tx, "m1") })
 		require.NoError(t, err)
 	}))
+	require.Equal(t, []string{"BEGIN", "INSERT INTO holdfast_inbox", "ROLLBACK"}, statements(func() {
+		repeated, err := barrier.Consume(t.Context(), db, "billing", "m1", func(_ context.Context, tx *gorm.DB) error { return placeOrder(tx, "m1") })
+		require.NoError(t, err)
+		require.True(t, repeated)
+	}))
+	require.Equal(t, []string{"BEGIN", "INSERT INTO holdfast_steps", order, "COMMIT"}, statements(func() {
+		_, err := barrier.Step(t.Context(), db, step("m1"), func(_ context.Context, tx *gorm.DB) error { return placeOrder(tx, "m1") })
+		require.NoError(t, err)
+	}), "the row first")
+	const inbox = "INSERT INTO holdfast_inbox"
+	undo := func(id string) func() {
+		return func() {
+			_, err := barrier.Undo(t.Context(), db, "billing", id, id+".notice", func(_ context.Context, tx *gorm.DB) error { return placeOrder(tx, "undone") })
+			require.NoError(t, err)
+		}
+	}
+	require.Equal(t, []string{"BEGIN", inbox, inbox, order, "COMMIT"}, statements(undo("m1")))
+	require.Equal(t, []string{"BEGIN", inbox, inbox, "COMMIT"}, statements(undo("m2")))
+	require.Equal(t, []string{"BEGIN", inbox, "ROLLBACK"}, statements(undo("m2")))
 }

@@ -3,11 +3,13 @@ package barrier_test
 import (
 	"context"
 	"net/url"
+	"os"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
+	"github.com/pressly/goose/v3"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"gorm.io/driver/postgres"
@@ -59,15 +61,48 @@ func TestMigrate(t *testing.T) {
 	require.Error(t, db.Exec("INSERT INTO holdfast_outcomes VALUES ('x', 'g', 'unknown')").Error)
 }
 
+// Tables of the first version are brought to this one with what they hold, and
+// back.
+func TestMigrateFromTheFirstVersion(t *testing.T) {
+	db := open(t, databaseURL(t), nil)
+	pool, err := db.DB()
+	require.NoError(t, err)
+	p, err := goose.NewProvider(goose.DialectPostgres, pool, os.DirFS("migrations"),
+		goose.WithTableName("holdfast_migrations"), goose.WithDisableGlobalRegistry(true))
+	require.NoError(t, err)
+	_, err = p.UpTo(t.Context(), 1)
+	require.NoError(t, err)
+	require.ErrorContains(t, barrier.CheckMigrated(t.Context(), db), "run `holdfast migrate`")
+	_, err = barrier.Step(t.Context(), db, step("m1"), func(context.Context, *gorm.DB) error { t.Error("called"); return nil })
+	require.ErrorContains(t, err, "run `holdfast migrate`")
+	require.NoError(t, barrier.Run(t.Context(), db, local("t1"), func(context.Context, *gorm.DB, []*holdfast.Message) error { return nil }).Err)
+
+	for range 2 {
+		require.NoError(t, barrier.Migrate(t.Context(), db))
+		require.NoError(t, barrier.CheckMigrated(t.Context(), db))
+		_, err = barrier.Step(t.Context(), db, step("m1"), func(context.Context, *gorm.DB) error { return nil })
+		require.NoError(t, err)
+		require.Error(t, db.Exec("INSERT INTO holdfast_steps VALUES ('m1', 'compensate', 'redo')").Error)
+		requireRow(t, db, "t1", holdfast.Commit)
+		_, err = p.Down(t.Context())
+		require.NoError(t, err)
+		current, _, err := barrier.Status(t.Context(), db)
+		require.NoError(t, err)
+		require.EqualValues(t, 1, current)
+		require.Error(t, db.Exec("SELECT 1 FROM holdfast_steps").Error)
+	}
+}
+
 func TestRetention(t *testing.T) {
 	db, _ := migrated(t)
 	require.NoError(t, db.Exec(`INSERT INTO holdfast_outcomes SELECT 't' || i, 'orders', 'commit', null, now() - i * interval '1 hour' FROM generate_series(1, 100) i`).Error)
 	require.NoError(t, db.Exec(`INSERT INTO holdfast_inbox SELECT 'billing', 'm' || i, now() - i * interval '1 hour' FROM generate_series(1, 100) i`).Error)
+	require.NoError(t, db.Exec(`INSERT INTO holdfast_steps SELECT 'm' || i, 'compensate', 'undo', null, now() - i * interval '1 hour' FROM generate_series(1, 100) i`).Error)
 	// Each statement of retention is recorded by its transaction.
 	require.NoError(t, db.Exec(`CREATE TABLE deleted (tx xid8 DEFAULT pg_current_xact_id())`).Error)
 	require.NoError(t, db.Exec(`CREATE FUNCTION note() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN INSERT INTO deleted DEFAULT VALUES; RETURN OLD; END $$`).Error)
 	for table, remove := range map[string]func(context.Context, *gorm.DB, time.Time, int) (int64, error){
-		"holdfast_outcomes": barrier.DeleteOutcomes, "holdfast_inbox": barrier.DeleteInbox} {
+		"holdfast_outcomes": barrier.DeleteOutcomes, "holdfast_inbox": barrier.DeleteInbox, "holdfast_steps": barrier.DeleteSteps} {
 		require.NoError(t, db.Exec(`TRUNCATE deleted`).Error)
 		require.NoError(t, db.Exec(`CREATE TRIGGER note BEFORE DELETE ON `+table+` FOR EACH ROW EXECUTE FUNCTION note()`).Error)
 		cutoff := time.Now().Add(-50*time.Hour - 30*time.Minute)
@@ -168,7 +203,23 @@ func TestGormConfigurations(t *testing.T) {
 				require.NoError(t, err)
 				require.Equal(t, i == 1, repeated)
 			}
-			require.Equal(t, 1, orders(t, db.Session(&gorm.Session{NewDB: true}), id+"-consumed"))
+			for i := range 2 {
+				repeated, err := barrier.Step(t.Context(), db, step(id), func(_ context.Context, tx *gorm.DB) error {
+					return placeOrder(tx, id+"-step")
+				})
+				require.NoError(t, err)
+				require.Equal(t, i == 1, repeated)
+			}
+			for _, want := range []barrier.UndoResult{barrier.Undone, barrier.Repeated} {
+				result, err := barrier.Undo(t.Context(), db, "billing", id, id+".notice", func(_ context.Context, tx *gorm.DB) error {
+					return placeOrder(tx, id+"-undone")
+				})
+				require.NoError(t, err)
+				require.Equal(t, want, result)
+			}
+			for _, effect := range []string{"-consumed", "-step", "-undone"} {
+				require.Equal(t, 1, orders(t, db.Session(&gorm.Session{NewDB: true}), id+effect))
+			}
 			require.NoError(t, barrier.CheckMigrated(t.Context(), db))
 			_, err = barrier.DeleteOutcomes(t.Context(), db, time.Now().Add(-time.Hour), 10)
 			require.NoError(t, err)

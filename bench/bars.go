@@ -5,46 +5,73 @@ import (
 	"strconv"
 )
 
-// bar is a ratio that has to be reached: what quantity says of one competitor,
-// over what it says of another, at a number of callers, in the same round.
+// bar is a ratio that has to be reached, or not to be exceeded: what quantity
+// says of one competitor, over what it says of another, at a number of callers,
+// in the same round.
 type bar struct {
 	name     string
-	atLeast  float64
+	limit    bound
 	quantity func(figure) float64
 	of, over string
 	callers  int
+	// ideal is what to divide by where over is empty.
+	ideal float64
 }
+
+// bound is a lower limit, or an upper one.
+type bound struct {
+	value float64
+	upper bool
+}
+
+func atLeast(v float64) bound { return bound{value: v} }
+func atMost(v float64) bound  { return bound{value: v, upper: true} }
 
 func rate(f figure) float64 { return f.Rate }
 func p50(f figure) float64  { return f.P50 }
 
+func growth(f figure) float64 { return f.Growth }
+
 // bars are all that have to be reached. Add new ones at the end.
 var bars = []bar{
-	{"traced-vs-usual-rate", 5, rate, traced.name, usual.name, 64},
-	{"traced-vs-usual-p50", 8, p50, usual.name, traced.name, 1}, // how many times shorter
-	{"traced-vs-empty-rate", 0.75, rate, traced.name, empty.name, 64},
-	{"publish-vs-bare-rate", 0.8, rate, publish.name, publishBare.name, 64},
+	{name: "traced-vs-usual-rate", limit: atLeast(5), quantity: rate, of: traced.name, over: usual.name, callers: 64},
+	{name: "traced-vs-usual-p50", limit: atLeast(8), quantity: p50, of: usual.name, over: traced.name, callers: 1}, // how many times shorter
+	{name: "traced-vs-empty-rate", limit: atLeast(0.75), quantity: rate, of: traced.name, over: empty.name, callers: 64},
+	{name: "publish-vs-bare-rate", limit: atLeast(0.8), quantity: rate, of: publish.name, over: publishBare.name, callers: 64},
+	{name: "consume-vs-bare", limit: atLeast(0.85), quantity: rate, of: consume.name, over: consumeBare.name, callers: 16},
+	{name: "consume-vs-bare-db", limit: atLeast(0.75), quantity: rate, of: consumeDB.name, over: consumeDBBare.name, callers: 16},
+	{name: "backlog-vs-ideal", limit: atLeast(0.85), quantity: rate, of: backlog.name, callers: backlogCallers, ideal: backlogCallers / slowness.Seconds()},
+	{name: "dead-memory", limit: atMost(100), quantity: growth, of: dead.name, callers: deadCallers, ideal: 1}, // MB
+	{name: "dead-redeliver-vs-empty", limit: atLeast(0.5), quantity: rate, of: deadRedeliver.name, over: empty.name, callers: 64},
 }
 
-// barResult is what a bar came to.
+// barResult is what a bar came to. It has one of AtLeast and AtMost.
 type barResult struct {
 	Name    string    `json:"name"`
 	Value   float64   `json:"value"` // the median of Rounds
-	AtLeast float64   `json:"at_least"`
+	AtLeast *float64  `json:"at_least,omitempty"`
+	AtMost  *float64  `json:"at_most,omitempty"`
 	OK      bool      `json:"ok"`
 	Rounds  []float64 `json:"rounds"`
+
+	limit bound
 }
 
 // judge works the bars out. One that was not measured is left out.
 func judge(bars []bar, ms []measurement) []barResult {
 	var out []barResult
 	for _, b := range bars {
-		r := barResult{Name: b.name, AtLeast: b.atLeast, Rounds: b.ratios(ms)}
+		r := barResult{Name: b.name, limit: b.limit, Rounds: b.ratios(ms)}
 		if len(r.Rounds) == 0 {
 			continue
 		}
 		r.Value = median(r.Rounds)
-		r.OK = r.Value >= r.AtLeast
+		r.OK = b.limit.holds(r.Value)
+		if b.limit.upper {
+			r.AtMost = &b.limit.value
+		} else {
+			r.AtLeast = &b.limit.value
+		}
 		out = append(out, r)
 	}
 	return out
@@ -62,32 +89,58 @@ func (b bar) ratios(ms []measurement) []float64 {
 	}
 	var out []float64
 	for _, m := range ms {
-		if v := over[when{m.Round, m.Turn}]; m.Name == b.of && m.Callers == b.callers && v > 0 {
+		if m.Name != b.of || m.Callers != b.callers {
+			continue
+		}
+		v := b.ideal
+		if b.over != "" {
+			v = over[when{m.Round, m.Turn}]
+		}
+		if v > 0 {
 			out = append(out, b.quantity(m.figure)/v)
 		}
 	}
 	return out
 }
 
-// String is the line that is printed last and that programs read.
-func (r barResult) String() string {
-	verdict := "short"
-	if r.OK {
-		verdict = "ok"
+// holds reports whether v is on the right side.
+func (l bound) holds(v float64) bool {
+	if l.upper {
+		return v <= l.value
 	}
-	return fmt.Sprintf("bar %s %s (at least %s) %s", r.Name, ratio(r.Value, r.AtLeast), strconv.FormatFloat(r.AtLeast, 'f', -1, 64), verdict)
+	return v >= l.value
 }
 
-// ratio prints v with as many decimals as it takes to see on which side of limit
-// it is: 5.6, 0.87, 0.799.
-func ratio(v, limit float64) string {
+func (l bound) String() string {
+	side := "at least "
+	if l.upper {
+		side = "at most "
+	}
+	return side + strconv.FormatFloat(l.value, 'f', -1, 64)
+}
+
+// String is the line that is printed last and that programs read.
+func (r barResult) String() string {
+	verdict := "ok"
+	switch {
+	case !r.OK && r.limit.upper:
+		verdict = "over"
+	case !r.OK:
+		verdict = "short"
+	}
+	return fmt.Sprintf("bar %s %s (%s) %s", r.Name, ratio(r.Value, r.limit), r.limit, verdict)
+}
+
+// ratio prints v with as many decimals as it takes to see on which side of the
+// limit it is: 5.6, 0.87, 0.799.
+func ratio(v float64, limit bound) string {
 	decimals := 1
-	if limit < 2 {
+	if limit.value < 2 {
 		decimals = 2
 	}
 	for ; decimals < 6; decimals++ {
 		s := strconv.FormatFloat(v, 'f', decimals, 64)
-		if shown, err := strconv.ParseFloat(s, 64); err == nil && (shown >= limit) == (v >= limit) {
+		if shown, err := strconv.ParseFloat(s, 64); err == nil && limit.holds(shown) == limit.holds(v) {
 			return s
 		}
 	}

@@ -24,14 +24,18 @@ type competitor struct {
 }
 
 // competitors in the order in which they are measured and printed.
-var competitors = []competitor{limit, traced, empty, usual, publish, publishBare}
+var competitors = []competitor{limit, traced, empty, usual, publish, publishBare, consume, consumeBare, consumeDB, consumeDBBare, backlog, dead, deadRedeliver}
 
-// entry is a competitor that is ready to be measured.
+// entry is a competitor that is ready to be measured. It has either drive or run.
 type entry struct {
-	// drive puts the load on.
+	// prepare puts in place what one measurement uses up. Nil: nothing.
+	prepare func(ctx context.Context) error
+	// drive puts the load on, for as long as it is measured.
 	drive driver
+	// run is one measurement of work that ends by itself.
+	run func(ctx context.Context, callers int) (figure, error)
 	// settle waits for, or removes, what a measurement leaves behind, so that it
-	// does not weigh on the next one. Nil: nothing.
+	// does not weigh on the next one, also after a failure. Nil: nothing.
 	settle func(ctx context.Context) error
 	// close ends it. Nil: nothing to do.
 	close func()
@@ -47,8 +51,9 @@ type measurement struct {
 }
 
 const (
-	openTimeout   = 2 * time.Minute
-	settleTimeout = time.Minute
+	openTimeout    = 5 * time.Minute // a program may have to be built
+	prepareTimeout = 5 * time.Minute
+	settleTimeout  = 2 * time.Minute
 )
 
 // compete measures all in rounds. What could not be measured is in the error;
@@ -147,12 +152,7 @@ func (s slot) seconds(o options) time.Duration {
 }
 
 func measureOne(ctx context.Context, e *entry, m measurement, window time.Duration, profiles string) (figure, error) {
-	stop, err := profile(profiles, fmt.Sprintf("%s-%d-%d.%d.pprof", m.Name, m.Callers, m.Round, m.Turn))
-	if err != nil {
-		return figure{}, err
-	}
-	f, err := measure(ctx, e.drive, m.Callers, window)
-	stop()
+	f, err := e.measure(ctx, m, window, profiles)
 	if e.settle == nil {
 		return f, err
 	}
@@ -164,4 +164,24 @@ func measureOne(ctx context.Context, e *entry, m measurement, window time.Durati
 	}
 	f.Settle = millis(time.Since(began))
 	return f, err
+}
+
+// measure prepares and measures, and profiles the latter only.
+func (e *entry) measure(ctx context.Context, m measurement, window time.Duration, profiles string) (figure, error) {
+	if e.prepare != nil {
+		ctx, cancel := context.WithTimeout(ctx, prepareTimeout)
+		defer cancel()
+		if err := e.prepare(ctx); err != nil {
+			return figure{}, fmt.Errorf("preparing it: %w", err)
+		}
+	}
+	stop, err := profile(profiles, fmt.Sprintf("%s-%d-%d.%d.pprof", m.Name, m.Callers, m.Round, m.Turn))
+	if err != nil {
+		return figure{}, err
+	}
+	defer stop()
+	if e.run != nil {
+		return e.run(ctx, m.Callers)
+	}
+	return measure(ctx, e.drive, m.Callers, window)
 }

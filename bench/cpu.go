@@ -9,8 +9,8 @@ import (
 )
 
 // cpuUse is processor time by part, in milliseconds: "bench" is this process
-// (client and worker), the servers are those that it started, "elsewhere" is
-// everything else on the machine. It is read from /proc, and nil where there is
+// (client and worker), "worker" one that runs a worker alone, the servers are
+// those that it started, "elsewhere" is everything else on the machine. It is read from /proc, and nil where there is
 // none.
 type cpuUse map[string]float64
 
@@ -39,9 +39,9 @@ func readCPU() cpuUse {
 	}
 	use := cpuUse{}
 	type process struct {
-		parent int
-		part   string
-		used   float64
+		parent     int
+		name, part string
+		used       float64
 	}
 	all := map[int]process{}
 	stats, _ := filepath.Glob("/proc/[0-9]*/stat") // the pattern is right
@@ -52,13 +52,16 @@ func readCPU() cpuUse {
 			continue // it has ended
 		}
 		parent, _ := strconv.Atoi(fields[1])
-		all[pid] = process{parent, partOf(name), number(fields[11]) + number(fields[12])}
+		all[pid] = process{parent, name, partOf(name), number(fields[11]) + number(fields[12])}
 	}
 	self := os.Getpid()
 	for pid, p := range all {
 		part := p.part
-		if pid == self {
+		switch {
+		case pid == self:
 			part = "bench"
+		case p.parent == self && p.name == all[self].name:
+			part = "worker"
 		}
 		if part == "" {
 			continue

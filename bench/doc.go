@@ -1,12 +1,14 @@
 // Bench measures Holdfast beside what it is to be compared with, on one machine
 // and in one run: the limit (no coordination), the Traced lane, an empty
-// workflow, the usual way (a workflow with three activities), and the broker
-// package's publishing beside a bare amqp091-go loop.
+// workflow, the usual way (a workflow with three activities), publishing and
+// consuming beside bare amqp091-go loops, and what dead letters cost.
 //
-//	cd bench && go run .                     # starts private servers, about 7 minutes
+//	cd bench && go run .                     # starts private servers, about 12 minutes
 //	go run . -temporal dev                   # on Temporal's dev server
 //	go run . -only traced,usual -seconds 3   # some of it
 //	go run . -profile profiles               # with a CPU profile of each measurement
+//
+// Run it in this folder: it builds the program holdfast from the one above.
 //
 // Servers whose addresses are in AMQP_URL, DATABASE_URL and TEMPORAL_ADDRESS are
 // used instead of private ones; what is made there is removed at the end, except
@@ -21,14 +23,22 @@
 // the reverse order. The figures printed are medians of the rounds; a bar is
 // the median of the rounds' ratios.
 //
+// Most competitors repeat an operation for as long as -seconds says. Consumers
+// drain a backlog instead, which was published before: it takes as long as it
+// takes.
+//
 //	main.go      flags, the run as a table of contents
 //	servers.go   the three servers, and a client of each
 //	compete.go   what a competitor is, and the rounds
-//	limit.go  traced.go  empty.go  usual.go  publish.go: the competitors
+//	limit.go  traced.go  empty.go  usual.go  publish.go  consume.go
+//	consumebare.go  dead.go  deadredeliver.go: the competitors
+//	deadworker.go  the worker of the last two, a process of its own
 //	order.go     the order that all of them place
 //	measure.go   one measurement: warm-up, window, end
+//	drain.go     one measurement of a consumer: a backlog, from its first message to its last
 //	stats.go     percentiles and medians
 //	cpu.go       which processes used the processor meanwhile
+//	memory.go    how much memory a process has
 //	profile.go   CPU profiles of this process
 //	bars.go      what the ratios have to be
 //	table.go     what is printed

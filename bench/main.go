@@ -17,6 +17,9 @@ import (
 )
 
 func main() {
+	if consumer := os.Getenv(deadWorkerEnv); consumer != "" {
+		os.Exit(deadWorkerMain(consumer))
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	context.AfterFunc(ctx, stop) // a second Ctrl-C ends the program at once

@@ -85,14 +85,16 @@ func closedLoop(op func(ctx context.Context) error) driver {
 // figure is what one measurement comes to.
 type figure struct {
 	Rate       float64 `json:"per_second"`
-	P50        float64 `json:"p50_ms"`
-	P99        float64 `json:"p99_ms"`
+	P50        float64 `json:"p50_ms,omitempty"` // 0: work that has no caller who waits
+	P99        float64 `json:"p99_ms,omitempty"`
 	Operations int     `json:"operations"`
 	Seconds    float64 `json:"seconds"`
 	Failed     int     `json:"failed,omitempty"`
 	Failure    string  `json:"failure,omitempty"` // the first one
 	// Settle is how long it took afterwards until nothing was left to do.
 	Settle float64 `json:"settle_ms,omitempty"`
+	// Growth is what the worker's resident memory had grown by at its peak, in MB.
+	Growth float64 `json:"growth_mb,omitempty"`
 	// CPU is the processor time used meanwhile, by whom.
 	CPU cpuUse `json:"cpu_ms_per_operation,omitempty"`
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"os"
 	"strings"
 	"time"
 
@@ -117,13 +118,26 @@ func (s *servers) openDatabase(ctx context.Context) error {
 }
 
 // topic declares a consumer's queue for a competitor and returns the topic that
-// leads to it. Nobody consumes: the queue is purged after each measurement.
+// leads to it. The queue is purged after each measurement.
 func (s *servers) topic(ctx context.Context, competitor string) (string, error) {
-	topic := competitor + ".order.placed"
+	topic := topicOf(competitor)
 	return topic, s.broker.DeclareConsumer(ctx, competitor, []string{topic})
 }
 
-// purge empties queues, or deletes them.
+func topicOf(competitor string) string { return competitor + ".order.placed" }
+
+// ready is the number of messages in a queue that no consumer holds.
+func (s *servers) ready(queue string) (int, error) {
+	ch, err := s.admin.Channel()
+	if err != nil {
+		return 0, err
+	}
+	defer func() { _ = ch.Close() }()
+	q, err := ch.QueueDeclarePassive(queue, true, false, false, false, nil)
+	return q.Messages, err
+}
+
+// purge empties queues.
 func (s *servers) purge(queues ...string) error {
 	ch, err := s.admin.Channel()
 	if err != nil {
@@ -136,6 +150,25 @@ func (s *servers) purge(queues ...string) error {
 		}
 	}
 	return nil
+}
+
+func (s *servers) delete(queues ...string) error {
+	ch, err := s.admin.Channel()
+	if err != nil {
+		return err
+	}
+	defer func() { _ = ch.Close() }()
+	for _, q := range queues { // deleting one that was never made is no error
+		if _, err := ch.QueueDelete(q, false, false, false); err != nil {
+			return fmt.Errorf("delete %s: %w", q, err)
+		}
+	}
+	return nil
+}
+
+// env is the environment of a process that is to use the same servers.
+func (s *servers) env() []string {
+	return append(os.Environ(), append(s.stack.Env(), "HOLDFAST_PREFIX="+s.prefix)...)
 }
 
 // close removes what was made and stops what was started.
@@ -162,18 +195,28 @@ func (s *servers) close() error {
 }
 
 func (s *servers) deleteQueues() error {
+	dead := s.broker.DeadQueue()
+	queues := []string{dead, s.broker.OversizedQueue()}
+	exchanges := []string{s.broker.TopicsExchange(), dead, s.prefix + ".retry", s.prefix + ".status"}
+	for _, delay := range broker.DefaultLadder() { // a queue and an exchange of the same name
+		queues = append(queues, s.broker.RetryQueue(delay))
+		exchanges = append(exchanges, s.broker.RetryQueue(delay))
+	}
+	for _, c := range competitors {
+		queues = append(queues, s.broker.HalfQueue(c.name), s.broker.ConsumerQueue(c.name))
+	}
+	if err := s.delete(queues...); err != nil {
+		return err
+	}
 	ch, err := s.admin.Channel()
 	if err != nil {
 		return err
 	}
-	queues := []string{s.broker.DeadQueue()}
-	for _, c := range competitors {
-		queues = append(queues, s.broker.HalfQueue(c.name), s.broker.ConsumerQueue(c.name))
-	}
-	for _, q := range queues { // deleting one that was never made is no error
-		if _, err := ch.QueueDelete(q, false, false, false); err != nil {
-			return fmt.Errorf("delete %s: %w", q, err)
+	defer func() { _ = ch.Close() }()
+	for _, e := range exchanges {
+		if err := ch.ExchangeDelete(e, false, false); err != nil {
+			return fmt.Errorf("delete exchange %s: %w", e, err)
 		}
 	}
-	return ch.ExchangeDelete(s.broker.TopicsExchange(), false, false)
+	return nil
 }

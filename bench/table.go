@@ -11,8 +11,13 @@ import (
 
 // String is the line of progress about one measurement.
 func (m measurement) String() string {
-	s := fmt.Sprintf("round %d  %-12s %4d callers  %8s/s  p50 %s ms  p99 %s ms", m.Round, m.Name, m.Callers,
-		digits(m.Rate), digits(m.P50), digits(m.P99))
+	s := fmt.Sprintf("round %d  %-15s %4d callers  %8s/s", m.Round, m.Name, m.Callers, digits(m.Rate))
+	if m.P50 > 0 {
+		s += fmt.Sprintf("  p50 %s ms  p99 %s ms", digits(m.P50), digits(m.P99))
+	}
+	if m.Growth != 0 {
+		s += fmt.Sprintf("  memory grew by %s MB", digits(m.Growth))
+	}
 	if m.Failed > 0 {
 		s += fmt.Sprintf("  %d failed: %s", m.Failed, m.Failure)
 	}
@@ -28,19 +33,19 @@ func printResults(out io.Writer, r results) {
 	fmt.Fprintln(t, "\tcallers\tper second\tp50 ms\tp99 ms\tfailed\tprocessor ms per operation\t")
 	for _, name := range names(competitors) {
 		for _, m := range medians(r.Measurements, name) {
-			fmt.Fprintf(t, "%s\t%d\t%s\t%s\t%s\t%d\t%s\t\n", m.Name, m.Callers, digits(m.Rate), digits(m.P50), digits(m.P99), m.Failed, m.CPU)
+			fmt.Fprintf(t, "%s\t%d\t%s\t%s\t%s\t%d\t%s\t\n", m.Name, m.Callers, digits(m.Rate), latency(m.P50), latency(m.P99), m.Failed, m.CPU)
 		}
 	}
 	_ = t.Flush() // to what was printed to before
 	fmt.Fprintln(out)
 	for _, name := range slices.Sorted(maps.Keys(c.About)) {
-		fmt.Fprintf(out, "%-13s %s\n", name+":", c.About[name])
+		fmt.Fprintf(out, "%-16s %s\n", name+":", c.About[name])
 	}
 	fmt.Fprintln(out)
 	for _, b := range r.Bars {
 		fmt.Fprintf(out, "%s: rounds", b.Name)
 		for _, v := range b.Rounds {
-			fmt.Fprintf(out, " %s", ratio(v, b.AtLeast))
+			fmt.Fprintf(out, " %s", ratio(v, b.limit))
 		}
 		fmt.Fprintln(out)
 	}
@@ -104,6 +109,14 @@ func list(m map[string]string) string {
 		parts = append(parts, k+" "+m[k])
 	}
 	return strings.Join(parts, ", ")
+}
+
+// latency prints a latency in milliseconds; 0 is none.
+func latency(ms float64) string {
+	if ms == 0 {
+		return "-"
+	}
+	return digits(ms)
 }
 
 // digits prints three significant ones.

@@ -74,3 +74,23 @@ func callers(b *testing.B, f func() error) {
 	wg.Wait()
 	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "records/s")
 }
+
+// BenchmarkConsume is a consumer whose handler does nothing.
+func BenchmarkConsume(b *testing.B) {
+	br := open(b, stacktest.Shared(b).AMQPURL(), stacktest.Prefix(b), func(o *Options) { o.Logger = nil })
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	require.NoError(b, br.DeclareConsumer(ctx, "c", []string{"order.*"}))
+	callers(b, func() error { return br.PublishMessages(ctx, "g", "tx", messages("tx", "order.placed", 1)) })
+	b.ReportAllocs()
+	b.ResetTimer()
+	var left atomic.Int64
+	left.Store(int64(b.N))
+	require.NoError(b, br.Consume(ctx, Subscription{Name: "c", Topics: []string{"order.*"}, Handle: func(context.Context, Delivery) error {
+		if left.Add(-1) == 0 {
+			cancel()
+		}
+		return nil
+	}}))
+	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "deliveries/s")
+}

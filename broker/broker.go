@@ -15,11 +15,12 @@ var errClosed = errors.New("holdfast: the broker connection is closed")
 // Broker is RabbitMQ as Holdfast uses it. Its methods may be called from many
 // goroutines.
 type Broker struct {
-	o    Options
-	log  *slog.Logger
-	topo *topology
-	pub  *publisher
-	ops  *opWriter
+	o     Options
+	log   *slog.Logger
+	topo  *topology
+	pub   *publisher
+	ops   *opWriter
+	board *board
 
 	pubLink  *link
 	consLink *link
@@ -44,6 +45,7 @@ func Open(ctx context.Context, o Options) (*Broker, error) {
 	b := &Broker{o: o, log: o.Logger, done: make(chan struct{})}
 	b.run, b.cancel = context.WithCancel(context.Background())
 	b.topo = newTopology(b)
+	b.board = newBoard(b)
 	b.pubLink = newLink("publish", o, b.topo.restore)
 	b.consLink = newLink("consume", o, b.topo.restore)
 	if err := b.consLink.start(ctx); err != nil {

@@ -11,7 +11,6 @@ import (
 	amqp "github.com/rabbitmq/amqp091-go"
 
 	"github.com/holdfastmq/holdfast"
-	"github.com/holdfastmq/holdfast/internal/fault"
 )
 
 // Delivery is one message as it comes to a consumer.
@@ -22,11 +21,17 @@ type Delivery struct {
 	// TxID and Group are the transaction it belongs to and that one's producer
 	// group; both are empty if a foreign publisher sent it.
 	TxID, Group string
-	// Redelivered says that RabbitMQ has delivered it before, perhaps to
-	// another process; what that did with it is not known.
+	// Redelivered says that it was delivered before, perhaps to another process;
+	// what that did with it is not known.
 	Redelivered bool
-	// Attempt counts the tries of this delivery, from 1.
+	// Attempt counts the message's attempts that failed, and this one. It begins
+	// anew with each redelivery by an operator.
 	Attempt int
+	// Redelivery is the number of the operator's redelivery, 0 for none.
+	Redelivery int
+	// Notice is set where the message is a compensation notice: Message is the
+	// compensated one then, but for its ID and its Topic, which are the notice's.
+	Notice *Notice
 }
 
 // Subscription says what a consumer gets and how its handler is run. The zero
@@ -43,9 +48,22 @@ type Subscription struct {
 	Prefetch int
 	// Concurrency is how many handlers run at a time. Default 16.
 	Concurrency int
-	// Tries is how often a delivery is tried, at once, before it goes to the
-	// dead letters. Default 3.
+	// Tries is how often a message is tried at once, before the first delay of
+	// Ladder. Default 3.
 	Tries int
+	// Ladder are the delays before each further try, in this order; after the
+	// last one the message goes to the dead letters. Nil: [DefaultLadder]; empty:
+	// none. At most 20 delays of 1 ms to 24 h, in whole milliseconds.
+	Ladder []time.Duration
+	// Policy is what is to be done with the consumer's dead letters. Zero: they
+	// wait for an operator.
+	Policy holdfast.Policy
+	// Breaker says when the consumer pauses because everything fails.
+	Breaker BreakerOptions
+	// Observe, if not nil, is told of everything that happens to deliveries. It
+	// is called from Concurrency goroutines, must return at once, and must not
+	// panic.
+	Observe func(Event)
 	// HandlerTimeout ends the context of one try. Default 1 min. Keep it, times
 	// Tries, well below RabbitMQ's consumer_timeout (30 min).
 	HandlerTimeout time.Duration
@@ -53,11 +71,16 @@ type Subscription struct {
 	// to end. Default 30 s.
 	DrainTimeout time.Duration
 	// Handle does the work; Consume acknowledges. nil: done. An error: try
-	// again, and after the last try, or if [holdfast.IsPermanent], it goes to
-	// the dead letters with the error's text. A panic is an error. Called from
-	// Concurrency goroutines; the same message may come more than once.
-	// Required.
+	// again, Tries times at once and then once after each delay of Ladder; after
+	// the last try, or if [holdfast.IsPermanent], it goes to the dead letters
+	// with the error's text. [holdfast.RetryAfter] chooses the delay. A panic is
+	// an error. Called from Concurrency goroutines; the same message may come
+	// more than once. Required.
 	Handle func(ctx context.Context, d Delivery) error
+
+	unbegun   time.Duration // maxUnbegun
+	wait      time.Duration // maxWait
+	lookEvery time.Duration // lookEvery
 }
 
 // abandonAfter is how long a handler may ignore the end of its context before
@@ -79,6 +102,19 @@ func (o Subscription) withDefaults() Subscription {
 	if o.DrainTimeout == 0 {
 		o.DrainTimeout = 30 * time.Second
 	}
+	if o.unbegun == 0 {
+		o.unbegun = maxUnbegun
+	}
+	if o.lookEvery == 0 {
+		o.lookEvery = lookEvery
+	}
+	if o.wait == 0 {
+		o.wait = maxWait
+	}
+	if o.Ladder == nil {
+		o.Ladder = DefaultLadder()
+	}
+	o.Breaker = o.Breaker.withDefaults()
 	return o
 }
 
@@ -98,6 +134,11 @@ func (o Subscription) validate() error {
 	case o.HandlerTimeout < 0 || o.DrainTimeout < 0:
 		return fmt.Errorf("%w: consumer %q: HandlerTimeout and DrainTimeout must not be negative", holdfast.ErrInvalid, o.Name)
 	}
+	for _, err := range []error{validLadder(o.Ladder), o.Policy.Validate(), o.Breaker.validate()} {
+		if err != nil {
+			return fmt.Errorf("consumer %q: %w", o.Name, err)
+		}
+	}
 	return nil
 }
 
@@ -113,7 +154,11 @@ func (b *Broker) Consume(ctx context.Context, o Subscription) error {
 		return err
 	}
 	queue := b.ConsumerQueue(o.Name)
-	c := &consumer{b: b, o: o, queue: queue, log: b.log.With("consumer", o.Name), jobs: make(chan job), stopping: ctx.Done()}
+	c := &consumer{b: b, o: o, queue: queue, log: b.log.With("consumer", o.Name), jobs: make(chan job), stopping: ctx.Done(),
+		schedule: newSchedule(o.Tries, o.Ladder), stuck: time.NewTimer(o.unbegun),
+		look: make(chan struct{}, 1)}
+	c.gate = newGate(o.Breaker, c.breakerChanged)
+	defer b.showConsumer(c.status)()
 	// Handlers outlive ctx by DrainTimeout.
 	handlers, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
 	defer cancel(nil)
@@ -122,8 +167,10 @@ func (b *Broker) Consume(ctx context.Context, o Subscription) error {
 	for range o.Concurrency {
 		workers.Go(c.work)
 	}
-	err := b.resubscribe(ctx, c.log, queue, o.Prefetch,
-		func(ctx context.Context) error { return b.DeclareConsumer(ctx, o.Name, o.Topics) },
+	err := b.resubscribe(ctx, c.log, queue, 0,
+		func(ctx context.Context) error {
+			return b.declareConsumer(ctx, o.Name, o.Topics, c.schedule.delays)
+		},
 		func(ctx context.Context, s *subscription) {
 			c.session(ctx, s)
 			if ctx.Err() != nil {
@@ -137,10 +184,16 @@ func (b *Broker) Consume(ctx context.Context, o Subscription) error {
 // errDrained is why a handler's context ends when DrainTimeout has passed.
 var errDrained = errors.New("holdfast: the consumer is shutting down")
 
+// job is one delivery for a worker; one without a channel is none.
 type job struct {
-	d  amqp.Delivery
-	ch *amqp.Channel
+	d     amqp.Delivery
+	ch    *amqp.Channel
+	alone bool          // it is the only one here
+	done  chan struct{} // closed when the worker is through, if not nil
 }
+
+// delivery is a copy: with a pointer into it, every job would be on the heap.
+func (j job) delivery() *amqp.Delivery { return &j.d }
 
 type consumer struct {
 	b        *Broker
@@ -150,38 +203,14 @@ type consumer struct {
 	jobs     chan job
 	handlers context.Context
 	stopping <-chan struct{}
+	schedule schedule
+	gate     *gate
+	stuck    *time.Timer   // the session's
+	look     chan struct{} // has a token if there are suspects to look for
 
 	mu      sync.Mutex
 	running int
 	idle    chan struct{} // closed when running comes to 0, if somebody waits
-}
-
-// session passes deliveries to the workers until the subscription is lost or
-// ctx is done.
-func (c *consumer) session(ctx context.Context, s *subscription) {
-	for {
-		select {
-		case d, ok := <-s.deliveries:
-			if !ok {
-				return
-			}
-			c.begin()
-			select {
-			case c.jobs <- job{d, s.ch}:
-			case <-ctx.Done():
-				_ = d.Nack(false, true)
-				c.end()
-			}
-		case <-ctx.Done():
-			// After the answer nothing more comes, and deliveries is closed.
-			if s.ch.Cancel(consumerTag, false) == nil {
-				for d := range s.deliveries {
-					_ = d.Nack(false, true)
-				}
-			}
-			return
-		}
-	}
 }
 
 func (c *consumer) begin() {
@@ -206,28 +235,12 @@ func (c *consumer) drain(cancel context.CancelCauseFunc) {
 	if c.handlers.Err() != nil {
 		return // that was before
 	}
-	c.mu.Lock()
-	if c.running == 0 {
-		c.mu.Unlock()
+	if c.rest(context.Background(), c.o.DrainTimeout) {
 		return
-	}
-	idle := make(chan struct{})
-	c.idle = idle
-	c.mu.Unlock()
-	t := time.NewTimer(c.o.DrainTimeout)
-	defer t.Stop()
-	select {
-	case <-idle:
-		return
-	case <-t.C:
 	}
 	c.log.Warn("handlers did not finish in time; their deliveries are given back", "after", c.o.DrainTimeout)
 	cancel(errDrained)
-	t.Reset(abandonAfter)
-	select {
-	case <-idle:
-	case <-t.C:
-	}
+	c.rest(context.Background(), abandonAfter)
 }
 
 // finish waits for the workers once there is no session any more: handlers of
@@ -245,73 +258,19 @@ func (c *consumer) finish(workers *sync.WaitGroup, cancel context.CancelCauseFun
 }
 
 func (c *consumer) work() {
-	for j := range c.jobs {
+	var j job // on the heap, once
+	for j = range c.jobs {
+		if j.ch == nil {
+			continue
+		}
 		func() {
 			defer c.end()
+			if j.done != nil {
+				defer close(j.done)
+			}
 			c.handle(&j)
 		}()
 	}
-}
-
-// handle tries one delivery and acknowledges it, or not.
-func (c *consumer) handle(j *job) {
-	if j.ch.IsClosed() {
-		return // lost meanwhile: it comes again
-	}
-	m, tx, group, err := decodeMessage(&j.d)
-	if err != nil {
-		c.bury(j, 1, err)
-		return
-	}
-	d := Delivery{Message: m, TxID: tx, Group: group, Redelivered: j.d.Redelivered}
-	away := newBackoff()
-	for d.Attempt = 1; !j.ch.IsClosed(); d.Attempt++ { // if lost meanwhile, it comes again
-		fault.Point(fault.ConsumeBefore)
-		err := c.try(d)
-		switch {
-		case err == nil:
-			c.settle(j.d.Ack(false))
-			return
-		case c.handlers.Err() != nil:
-			// Interrupted by the shutdown, not failed.
-			c.settle(j.d.Nack(false, true))
-			return
-		case holdfast.IsPermanent(err) || d.Attempt >= c.o.Tries && !waits(err):
-			c.bury(j, d.Attempt, err)
-			return
-		case c.isStopping():
-			c.settle(j.d.Nack(false, true))
-			return
-		case waits(err):
-			// Not the message's fault: it waits here, and the try does not count.
-			c.log.Warn("a message waits for its handler's database", "message", m.ID, "error", err)
-			c.pause(away.NextBackOff())
-			d.Attempt--
-			continue
-		}
-		c.log.Debug("handler failed, trying again", "message", m.ID, "attempt", d.Attempt, "error", err)
-	}
-}
-
-// waitError is an error that is not the message's fault.
-type waitError struct{ error }
-
-func (e waitError) Unwrap() error { return e.error }
-
-// Wait marks what a handler returns as no fault of the message, such as a
-// database that cannot be reached: the message waits in this process and is tried
-// again with growing pauses of up to 4 s, and nothing is counted. Wait(nil) is
-// nil.
-func Wait(err error) error {
-	if err == nil {
-		return nil
-	}
-	return waitError{err}
-}
-
-func waits(err error) bool {
-	var w waitError
-	return errors.As(err, &w)
 }
 
 func (c *consumer) isStopping() bool {
@@ -323,36 +282,6 @@ func (c *consumer) isStopping() bool {
 	}
 }
 
-func (c *consumer) try(d Delivery) error {
-	ctx, cancel := context.WithTimeout(c.handlers, c.o.HandlerTimeout)
-	defer cancel()
-	d.Message = d.Message.Clone() // what one try changes, the next must not see
-	return protect(func() error { return c.o.Handle(ctx, d) })
-}
-
-// settle notes an acknowledgement that could not be sent: the channel is lost,
-// and the delivery comes again.
-func (c *consumer) settle(err error) {
-	if err != nil {
-		c.log.Debug("acknowledgement lost with its channel: the message will be delivered again", "error", err)
-	}
-}
-
-// bury sends a delivery to the dead letters, and acknowledges it only once that
-// is confirmed.
-func (c *consumer) bury(j *job, attempts int, cause error) {
-	c.log.Warn("a message goes to the dead letters", "message", j.d.MessageId, "topic", j.d.RoutingKey, "attempts", attempts, "error", cause)
-	err := c.b.publishDead(c.handlers, deadLetter(&j.d, c.queue, c.o.Name, attempts, cause, time.Now()))
-	if err != nil {
-		c.log.Error("a dead letter could not be stored; the message will be delivered again", "message", j.d.MessageId, "error", err)
-		c.pause(time.Second)
-		c.settle(j.d.Nack(false, true))
-		return
-	}
-	fault.Point(fault.DeadBeforeAck)
-	c.settle(j.d.Ack(false))
-}
-
 // pause waits, but not into a shutdown.
 func (c *consumer) pause(d time.Duration) {
 	t := time.NewTimer(d)
@@ -360,5 +289,42 @@ func (c *consumer) pause(d time.Duration) {
 	select {
 	case <-t.C:
 	case <-c.stopping:
+	}
+}
+
+// status says how the consumer is.
+func (c *consumer) status() ConsumerStatus {
+	s := ConsumerStatus{Name: c.o.Name}
+	var err error
+	if s.Breaker, s.Since, err = c.gate.status(); err != nil {
+		s.Error = oneLine(err.Error(), maxReason)
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	s.Handling = c.running
+	return s
+}
+
+// breakerChanged tells people.
+func (c *consumer) breakerChanged(x change) {
+	e := Event{Kind: EventBreaker, Consumer: c.o.Name, Breaker: x.to, Reason: x.err.Error()}
+	switch {
+	case x.to == BreakerOpen && x.from == BreakerClosed:
+		e.Delay = x.pause
+		c.log.Warn("everything fails: the consumer pauses, then tries one message at a time", "failures", c.o.Breaker.Failures, "pause", x.pause, "error", x.err)
+	case x.to == BreakerOpen:
+		e.Delay = x.pause
+		c.log.Warn("the consumer still fails, and pauses longer", "pause", x.pause, "error", x.err)
+	case x.to == BreakerProbing:
+		c.log.Info("the consumer tries one message", "error", x.err)
+	default:
+		c.log.Info("the consumer works again, and goes on as usual", "error", x.err)
+	}
+	c.observe(e)
+}
+
+func (c *consumer) observe(e Event) {
+	if c.o.Observe != nil {
+		c.o.Observe(e)
 	}
 }

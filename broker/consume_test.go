@@ -28,7 +28,7 @@ func consuming(t *testing.T) (*Broker, context.Context) {
 // consumer starts a consumer of the queue of consuming.
 func (b *Broker) testConsumer(t *testing.T, change func(*Subscription), handle func(ctx context.Context, d Delivery) error) (stop func()) {
 	t.Helper()
-	o := Subscription{Name: "c", Topics: []string{"order.*"}, Handle: handle}
+	o := Subscription{Name: "c", Topics: []string{"order.*"}, Handle: handle, Ladder: []time.Duration{}}
 	if change != nil {
 		change(&o)
 	}
@@ -46,9 +46,9 @@ func TestFailingDeliveriesEndAsDeadLetters(t *testing.T) {
 		attempts int
 		class    string
 	}{
-		"poison":    {errors.New("always"), 3, ClassExhausted},
-		"permanent": {holdfast.Permanent(errors.New("never")), 1, ClassPermanent},
-		"panic":     {nil, 3, ClassPanic},
+		"poison":    {errors.New("always"), 3, string(holdfast.ClassError)},
+		"permanent": {holdfast.Permanent(errors.New("never")), 1, string(holdfast.ClassPermanent)},
+		"panic":     {nil, 3, string(holdfast.ClassPanic)},
 	} {
 		t.Run(name, func(t *testing.T) {
 			b, _ := consuming(t)
@@ -99,7 +99,7 @@ func TestForeignAndMalformedDeliveries(t *testing.T) {
 	dead := take(t, b, b.DeadQueue())
 	require.Equal(t, "no ID", string(dead.Body))
 	require.EqualValues(t, 1, dead.Headers["n"])
-	require.Equal(t, ClassMalformed, dead.Headers[headerErrorClass])
+	require.EqualValues(t, holdfast.ClassMalformed, dead.Headers[headerErrorClass])
 	require.Contains(t, dead.Headers[headerReason], "message-id")
 }
 
@@ -108,6 +108,7 @@ func TestNoAckWithoutStoredDeadLetter(t *testing.T) {
 	b, _ := consuming(t)
 	b.o.PublishTimeout = 50 * time.Millisecond
 	tries := make(chan bool, 100)
+	logged := watchLog(b)
 	publishTx(t, b, "bad")
 	b.pubLink.setBlocked(amqp.Blocking{Active: true, Reason: "test"})
 	b.testConsumer(t, nil, func(_ context.Context, d Delivery) error {
@@ -115,8 +116,9 @@ func TestNoAckWithoutStoredDeadLetter(t *testing.T) {
 		return holdfast.Permanent(errors.New("never"))
 	})
 	require.False(t, next(t, tries))
-	require.True(t, next(t, tries), "given back, and delivered again")
+	eventually(t, "given back", func() bool { return logged.contains("will be delivered again") })
 	b.pubLink.setBlocked(amqp.Blocking{Active: false})
+	require.True(t, next(t, tries), "and delivered again")
 	require.Equal(t, "bad", take(t, b, b.DeadQueue()).MessageId)
 }
 
@@ -206,6 +208,11 @@ func TestDrain(t *testing.T) {
 	require.EqualValues(t, 2, finished.Load(), "nothing is begun after the end")
 	require.Zero(t, disturbed.Load())
 	eventually(t, "what was held is given back", func() bool { return ready(t, b, b.ConsumerQueue("c")) == all-2 })
+	got := make(chan Delivery, all)
+	b.testConsumer(t, nil, func(_ context.Context, d Delivery) error { got <- d; return nil })
+	for range all - 2 {
+		require.False(t, next(t, got).Redelivered, "a shutdown is no loss")
+	}
 }
 
 // A handler that does not finish in DrainTimeout is interrupted; its delivery is
@@ -238,6 +245,7 @@ func TestHandlerTimeoutIsAnError(t *testing.T) {
 	d := take(t, b, b.DeadQueue())
 	require.Equal(t, "2", d.Headers[headerAttempts])
 	require.Contains(t, d.Headers[headerReason], "deadline exceeded")
+	require.EqualValues(t, holdfast.ClassTimeout, d.Headers[headerErrorClass])
 }
 
 // A database that is away is not the message's fault.

@@ -2,11 +2,8 @@ package broker
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"maps"
-	"slices"
 	"strconv"
 	"time"
 
@@ -30,16 +27,27 @@ const (
 	headerCut        = "holdfast-headers-cut"
 )
 
-// The values of the header holdfast-error-class.
+// The headers of retries; a dead letter has them, too.
 const (
-	// ClassPermanent: the handler marked the error with [holdfast.Permanent].
-	ClassPermanent = "permanent"
-	// ClassExhausted: the last of the allowed tries failed.
-	ClassExhausted = "exhausted"
-	// ClassPanic: the last try panicked.
-	ClassPanic = "panic"
-	// ClassMalformed: the delivery is not what the wire format says.
-	ClassMalformed = "malformed"
+	headerLost       = "holdfast-lost"        // redeliveries since an attempt last returned
+	headerLog        = "holdfast-attempt-log" // JSON of []holdfast.Attempt, bounded
+	headerPolicy     = "holdfast-policy"      // holdfast.Policy.String
+	headerRedelivery = "holdfast-redelivery"  // number of the operator's redelivery
+)
+
+// The header of a handled record that was put off.
+const headerLate = "holdfast-late"
+
+// The headers of an edited redelivery.
+const (
+	headerEditedBy = "holdfast-edited-by"
+	headerOriginal = "holdfast-original-sha256" // of the body before the edit, in hex
+)
+
+// Values of the header holdfast-kind beside half and op.
+const (
+	kindHandled     = "handled"     // in the queue of dead letters: a redelivery was handled
+	kindCompensated = "compensated" // a compensation notice
 )
 
 const (
@@ -47,92 +55,62 @@ const (
 	maxDeadHeaders = 96 << 10 // AMQP sends headers in one frame of 128 KiB
 )
 
-func errorClass(err error) string {
+func errorClass(err error) holdfast.ErrorClass {
 	var p *holdfast.PanicError
 	switch {
 	case errors.Is(err, holdfast.ErrMalformed) && !holdfast.IsPermanent(err):
-		return ClassMalformed
+		return holdfast.ClassMalformed
 	case holdfast.IsPermanent(err):
-		return ClassPermanent
+		return holdfast.ClassPermanent
 	case errors.As(err, &p):
-		return ClassPanic
+		return holdfast.ClassPanic
 	}
-	return ClassExhausted
+	return holdfast.ClassError
 }
 
-// deadLetter makes the record of a delivery that nobody tries any more: its
+// deadLetter makes the record of a delivery that died at its first attempt, of
+// what is no consumer's fault.
+func deadLetter(d *amqp.Delivery, queue, consumer string, attempted int, cause error, at time.Time) amqp.Publishing {
+	return deadRecord(d, death{queue: queue, consumer: consumer, at: at,
+		failure: failure{attempts: attempts{failed: attempted}, class: errorClass(cause), reason: cause.Error()}})
+}
+
+// death says where, when and of what a delivery died.
+type death struct {
+	failure
+	queue, consumer string
+	policy          holdfast.Policy
+	at              time.Time
+}
+
+// deadRecord makes the record of a delivery that nobody tries any more: its
 // body, properties and headers as they were, and why it is dead.
-func deadLetter(d *amqp.Delivery, queue, consumer string, attempts int, cause error, at time.Time) amqp.Publishing {
-	headers := make(amqp.Table, len(d.Headers)+10)
-	for name, value := range d.Headers {
-		headers[escapeHeader(name)] = value
+func deadRecord(d *amqp.Delivery, x death) amqp.Publishing {
+	msg := copyOf(d)
+	h := msg.Headers
+	for _, name := range []string{headerHops, headerLog, headerPolicy} {
+		delete(h, name) // of its retries, or of an earlier death
 	}
-	delete(headers, "x-delivery-count") // of the queue it leaves
-	delete(headers, "x-acquired-count")
-	cut(headers)
-	set := func(name, value string) {
-		if value != "" {
-			headers[name] = clip(value, 255)
-		}
+	cut(h)
+	setText(h, headerConsumer, x.consumer)
+	setText(h, headerQueue, x.queue)
+	setText(h, headerErrorClass, string(x.class))
+	setCount(h, headerLost, x.lost)
+	h[headerAttempts] = strconv.Itoa(x.failed + x.lost)
+	setText(h, headerDeadAt, x.at.UTC().Format(time.RFC3339Nano))
+	h[headerReason] = clip(x.reason, maxReason)
+	if len(x.log) > 0 {
+		h[headerLog] = encodeLog(x.log)
 	}
-	set(headerConsumer, consumer)
-	set(headerQueue, queue)
-	set(headerErrorClass, errorClass(cause))
-	set(headerAttempts, strconv.Itoa(attempts))
-	set(headerDeadAt, at.UTC().Format(time.RFC3339Nano))
-	set(headerExchange, d.Exchange)
-	set(headerRoutingKey, d.RoutingKey)
-	// As properties, these two would make RabbitMQ drop or refuse the record.
-	set(headerExpiration, d.Expiration)
-	set(headerUserID, d.UserId)
-	headers[headerReason] = clip(cause.Error(), maxReason)
-	return amqp.Publishing{
-		Headers:         headers,
-		ContentType:     d.ContentType,
-		ContentEncoding: d.ContentEncoding,
-		Priority:        d.Priority,
-		CorrelationId:   d.CorrelationId,
-		Timestamp:       d.Timestamp,
-		ReplyTo:         d.ReplyTo,
-		MessageId:       d.MessageId,
-		Type:            d.Type,
-		AppId:           d.AppId,
-		Body:            d.Body,
+	if p := x.policy.String(); p != "" {
+		h[headerPolicy] = p
 	}
+	return msg
 }
 
-// cut drops the largest headers of a foreign message while all of them together
-// would not leave room in the frame for ours, and notes their names: a header
-// frame that is too long would end the connection.
-func cut(headers amqp.Table) {
-	size := func(name string) int {
-		text, err := json.Marshal(plain(headers[name]))
-		if err != nil {
-			return len(headerText(headers[name])) + len(name)
-		}
-		return len(text) + len(name) + 8
-	}
-	sizes := map[string]int{}
-	total := 0
-	for name := range headers {
-		sizes[name] = size(name)
-		total += sizes[name]
-	}
-	if total <= maxDeadHeaders {
-		return
-	}
-	names := slices.SortedFunc(maps.Keys(sizes), func(a, b string) int { return sizes[b] - sizes[a] })
-	var gone []string
-	for _, name := range names {
-		if total <= maxDeadHeaders {
-			break
-		}
-		total -= sizes[name]
-		delete(headers, name)
-		gone = append(gone, clip(name, 64))
-	}
-	headers[headerCut] = clip(fmt.Sprint(gone), 1024)
-}
+// cut makes room for ours among a foreign message's headers: a header frame that
+// is too long would end the connection.
+func cut(headers amqp.Table) { cutTo(headers, maxDeadHeaders) }
 
 // publishDead stores a dead letter and returns once it is confirmed.
 func (b *Broker) publishDead(ctx context.Context, msg amqp.Publishing) error {

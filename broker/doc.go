@@ -9,7 +9,10 @@
 // that the half message can be forgotten ([Broker.Settle]). The Keeper
 // ([Broker.Keep]) holds half messages unacknowledged, and hands over those that
 // stay undecided. Consumers ([Broker.Consume]) get what their queues are bound
-// to; what they cannot handle goes to the queue of dead letters.
+// to; what they cannot handle goes to the queue of dead letters, which every worker
+// with a Temporal empties into workflows ([Broker.ConsumeDead]). From there a
+// message can go back to its consumer ([Broker.Redeliver]), or its compensation
+// can be made known ([Broker.PublishCompensated]).
 //
 // The package decides nothing about transactions: resolutions, check-backs and
 // compensation are made elsewhere, out of what it delivers.
@@ -18,10 +21,16 @@
 //
 // With the prefix "holdfast":
 //
-//	holdfast.topics         topic exchange of committed messages; routing key = topic
-//	holdfast.half.<group>   half messages and op records of a producer group
-//	holdfast.q.<consumer>   the messages of one consumer
-//	holdfast.dead           dead letters
+//	holdfast.topics            topic exchange of committed messages; routing key = topic
+//	holdfast.half.<group>      half messages and op records of a producer group
+//	holdfast.q.<consumer>      the messages of one consumer
+//	holdfast.alone.<consumer>  those of them that were lost twice in a row
+//	holdfast.retry.<delay>     messages that wait, and the fanout exchange to there
+//	holdfast.retry             direct exchange from there back to the consumers
+//	holdfast.dead              dead letters and answers to redeliveries, and the
+//	                           fanout exchange to there
+//	holdfast.dead.oversized    dead messages that are too large for a workflow
+//	holdfast.status            fanout exchange of status requests
 //
 // All queues are durable quorum queues. The half queue has a single active
 // consumer. What RabbitMQ itself drops from half and consumer queues goes to
@@ -67,22 +76,128 @@
 // holdfast-header-BCC, since RabbitMQ would act on it, and read back as it was.
 // A message of a foreign publisher needs a message-id; the rest is optional.
 //
+// A retry has the body, properties and headers of the delivery, without what
+// RabbitMQ added (x-death and the like), and
+//
+//	holdfast-consumer      the consumer
+//	holdfast-attempts      how many attempts failed and count
+//	holdfast-lost          how often it was lost since an attempt last returned
+//	holdfast-hops          how often it still waits for the longest delay, untried
+//	holdfast-attempt-log   the first 2 and the last 10 attempts, as JSON:
+//	                       [{"n":1,"at":"…","class":"error","error":"…"}]
+//	holdfast-error-class   that of the last attempt
+//	holdfast-reason        its error's text, at most 2 KiB
+//	holdfast-redelivery    the number of the operator's redelivery, if it is one
+//	holdfast-exchange      as in a dead letter, as are the next three
+//	holdfast-routing-key
+//	holdfast-expiration
+//	holdfast-user-id
+//
+// Headers with numbers are absent where the number is 0. A message is put at its
+// queue's end through the default exchange, or into holdfast.retry.<delay>
+// through the exchange of that name, with the consumer's queue as routing key.
+// When the time is over, RabbitMQ takes it to the exchange holdfast.retry, where
+// that routing key leads to the queue, and if that is gone, the alternate exchange
+// to the dead letters. A delay is written as in 500ms, 10s, 5m or 1h30m. All
+// consumers share the delay queues.
+//
+// When a message is handled whose holdfast-redelivery is n, its consumer first
+// publishes a record to holdfast.dead with the message's message-id, no body, and
+//
+//	holdfast-kind          handled
+//	holdfast-version       1
+//	holdfast-consumer      the consumer
+//	holdfast-redelivery    n
+//
 // A dead letter has the body, properties and headers of the delivery, and
 //
 //	holdfast-consumer      the consumer that gave up; none for the half queue
 //	holdfast-queue         the queue it was in
 //	holdfast-reason        the error's text, at most 2 KiB
-//	holdfast-error-class   permanent, exhausted, panic or malformed
-//	holdfast-attempts      how often it was tried
+//	holdfast-error-class   error, timeout, panic, lost, permanent, malformed or dropped
+//	holdfast-attempts      how often it was tried, or lost in the end
+//	holdfast-attempt-log   as in a retry
+//	holdfast-lost          as in a retry
+//	holdfast-redelivery    as in a retry
+//	holdfast-policy        what its consumer wants done with it, if not to wait
 //	holdfast-dead-at       when, in RFC 3339, UTC
-//	holdfast-exchange      the exchange it was published to, if not the default one
-//	holdfast-routing-key   the routing key it was published with
+//	holdfast-exchange      the exchange it was first published to, if not the
+//	                       default one
+//	holdfast-routing-key   the routing key it was first published with
 //	holdfast-expiration    its property expiration, if it had one
 //	holdfast-user-id       its property user-id, if it had one
 //	holdfast-headers-cut   names of headers that were dropped, because they and
 //	                       ours would not fit into one frame
 //
-// What RabbitMQ dead-letters itself has its x-death header instead.
+// What RabbitMQ dead-letters itself has its x-death header instead. A record with
+// neither is taken as a dead letter, too, whatever it is. A dead letter goes by its
+// message-id; without one, by a hash of its content.
+//
+// A message of more than [holdfast.MaxBody], or with headers that would not fit
+// into a workflow, is stored whole in holdfast.dead.oversized, perhaps twice, and
+// then replaced by a record with its first 4 KiB and
+//
+//	holdfast-kept          the queue that has the whole message
+//	holdfast-size          the body's length in bytes
+//	holdfast-letter        the dead letter's ID, where there is no message-id
+//
+// A redelivered message is published through the default exchange, as it was when
+// it was published first, with
+//
+//	holdfast-redelivery       the redelivery's number, from 1
+//	holdfast-exchange         as in the dead letter
+//	holdfast-routing-key      as in the dead letter: the topic, where no other is named
+//	holdfast-edited-by        who edited its body, if somebody did
+//	holdfast-original-sha256  hash of the body before that, in hex
+//
+// If it dies again its dead letter has that number, too. If it is handled, a
+// handled record is put into holdfast.dead before the acknowledgement: no body, the
+// message's message-id and
+//
+//	holdfast-kind          handled
+//	holdfast-consumer      the consumer; none where a Keeper answers
+//	holdfast-queue         its queue, or the half queue
+//	holdfast-redelivery    the redelivery's number
+//	holdfast-late          1 in a copy that Holdfast has put off for 10 s
+//
+// A compensation notice goes to the topics exchange, with ".compensated" behind the
+// topic of its message. It has that one's body, content type and headers, its own
+// holdfast-topic, the message-id of the message with ".compensated" behind it, and
+//
+//	holdfast-kind            compensated
+//	holdfast-of              the message's ID
+//	holdfast-of-consumer     the consumer that failed on it
+//	holdfast-of-reason       its last error
+//	holdfast-of-error-class  that one's class
+//
+// The same notice goes into the queue of the consumer that failed.
+//
+// # Status
+//
+// Every process on which a consumer or Keeper runs binds a queue of its own,
+// holdfast.status.<uuid>, to holdfast.status: exclusive, and deleted with its
+// connection. It answers each request there, whose reply-to must be RabbitMQ's
+// amq.rabbitmq.reply-to, with a [ProcessStatus] in JSON and the request's
+// correlation-id; the message-id tells processes apart. See [Broker.Ask]. A
+// program that only publishes or asks has no such queue.
+//
+// # Deliveries that fail
+//
+// A message is tried Tries times at once, then once after each delay of its
+// consumer's Ladder, then it is a dead letter. A delivery that comes again without
+// a result is written down as lost before it is tried, so that a message that
+// kills its process is not tried for ever; after two losses in a row it is tried
+// only where nothing else is being handled, so that no other dies with it. When
+// every recent message failed, the circuit breaker pauses the consumer in this
+// process and then tries one message at a time; what fails meanwhile does not
+// count. See [Subscription] and [BreakerOptions].
+//
+// Attempts are counted in the headers above and nowhere else. A message is
+// acknowledged only once what replaces it is confirmed: a process that dies in
+// between leaves two of it. A message waits at least its delay; while RabbitMQ
+// cannot take it out of a delay queue, longer. If somebody deletes the exchange
+// holdfast.retry, messages stay in the delay queues, where RabbitMQ no longer
+// counts them, until a few minutes after a consumer has connected anew.
 //
 // # Confirms
 //

@@ -190,6 +190,9 @@ func decodeMessage(d *amqp.Delivery) (m holdfast.Message, tx, group string, err 
 	tx, group = headerText(d.Headers[headerTx]), headerText(d.Headers[headerGroup])
 	if m.Topic == "" {
 		m.Topic = d.RoutingKey
+		if first, retried := d.Headers[headerRoutingKey]; retried {
+			m.Topic = headerText(first)
+		}
 	}
 	for name, value := range d.Headers {
 		if user, ok := strings.CutPrefix(name, headerUser); ok {

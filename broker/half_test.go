@@ -217,13 +217,13 @@ func TestDeadLetterRecord(t *testing.T) {
 	require.LessOrEqual(t, len(reason), maxReason)
 	delete(p.Headers, headerReason)
 	require.Equal(t, amqp.Table{"n": int32(1), headerTx: "tx", "holdfast-header-CC": []any{"elsewhere"},
-		headerConsumer: "bill", headerQueue: "holdfast.q.bill", headerErrorClass: ClassPermanent, headerAttempts: "3",
+		headerConsumer: "bill", headerQueue: "holdfast.q.bill", headerErrorClass: string(holdfast.ClassPermanent), headerAttempts: "3",
 		headerDeadAt: "2026-01-02T03:04:05.000000006Z", headerExchange: "holdfast.topics", headerRoutingKey: "order.placed",
 		headerExpiration: "1000", headerUserID: "guest"}, p.Headers)
 
-	require.Equal(t, ClassMalformed, errorClass(malformed("x")))
-	require.Equal(t, ClassPanic, errorClass(&holdfast.PanicError{Value: 1}))
-	require.Equal(t, ClassExhausted, errorClass(errorText("x")))
+	require.Equal(t, holdfast.ClassMalformed, errorClass(malformed("x")))
+	require.Equal(t, holdfast.ClassPanic, errorClass(&holdfast.PanicError{Value: 1}))
+	require.Equal(t, holdfast.ClassError, errorClass(errorText("x")))
 }
 
 // Headers that leave no room in the frame would end the connection.

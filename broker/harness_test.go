@@ -4,7 +4,9 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -14,6 +16,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/holdfastmq/holdfast"
+	"github.com/holdfastmq/holdfast/internal/stack/stacktest"
 )
 
 // patience is how long tests wait for what must happen. It says nothing about
@@ -36,12 +39,57 @@ func open(t testing.TB, url, prefix string, change func(*Options)) *Broker {
 	}
 	b, err := Open(testContext(t), o)
 	require.NoError(t, err)
+	deleteMade(t, url, prefix)
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 		defer cancel()
 		_ = b.Close(ctx)
+		made.mu.Lock()
+		defer made.mu.Unlock()
+		made.queues[prefix] = append(made.queues[prefix], b.topo.queues()...)
 	})
 	return b
+}
+
+// made are the queues of the tests that run, by prefix.
+var made = struct {
+	mu     sync.Mutex
+	queues map[string][]string
+}{queues: map[string][]string{}}
+
+// deleteMade has a prefix's queues deleted at the test's end, once all its
+// Brokers are closed.
+func deleteMade(t testing.TB, url, prefix string) {
+	made.mu.Lock()
+	defer made.mu.Unlock()
+	if _, known := made.queues[prefix]; known {
+		return
+	}
+	made.queues[prefix] = nil
+	t.Cleanup(func() {
+		made.mu.Lock()
+		queues := made.queues[prefix]
+		delete(made.queues, prefix)
+		made.mu.Unlock()
+		stacktest.DeleteQueues(t, url, queues...)
+	})
+}
+
+// queues are the queues that the Broker has declared.
+func (t *topology) queues() []string {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	out := []string{t.b.DeadQueue(), t.b.OversizedQueue(), t.b.RetryQueue(postponed)}
+	for d := range t.delays {
+		out = append(out, t.b.RetryQueue(d))
+	}
+	for g := range t.groups {
+		out = append(out, t.b.HalfQueue(g))
+	}
+	for c := range t.consumers {
+		out = append(out, t.b.ConsumerQueue(c), t.b.AloneQueue(c))
+	}
+	return out
 }
 
 // testWriter shows the log of a failed test.
@@ -50,6 +98,41 @@ type testWriter struct{ t testing.TB }
 func (w testWriter) Write(p []byte) (int, error) {
 	w.t.Logf("%s", p)
 	return len(p), nil
+}
+
+// logWatch keeps a Broker's log.
+type logWatch struct {
+	mu    sync.Mutex
+	lines []string
+}
+
+// watchLog is called before what it is to watch.
+func watchLog(b *Broker) *logWatch {
+	w := &logWatch{}
+	b.log = slog.New(watching{b.log.Handler(), w})
+	return w
+}
+
+func (w *logWatch) contains(text string) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return slices.ContainsFunc(w.lines, func(line string) bool { return strings.Contains(line, text) })
+}
+
+type watching struct {
+	slog.Handler
+	w *logWatch
+}
+
+func (h watching) WithAttrs(as []slog.Attr) slog.Handler {
+	return watching{h.Handler.WithAttrs(as), h.w}
+}
+
+func (h watching) Handle(ctx context.Context, r slog.Record) error {
+	h.w.mu.Lock()
+	h.w.lines = append(h.w.lines, r.Message)
+	h.w.mu.Unlock()
+	return h.Handler.Handle(ctx, r)
 }
 
 // background runs f until the test's end, or until the returned stop, which
@@ -182,6 +265,15 @@ func (c *tally) of(id string) int {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.ids[id]
+}
+
+func (c *tally) sum() (n int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, k := range c.ids {
+		n += k
+	}
+	return n
 }
 
 func (c *tally) distinct() int {

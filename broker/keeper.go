@@ -108,6 +108,7 @@ func (b *Broker) Keep(ctx context.Context, o KeeperOptions) error {
 		return err
 	}
 	k := &keeper{b: b, o: o, queue: b.HalfQueue(o.Group), log: b.log.With("group", o.Group)}
+	defer b.showKeeper(k.status)()
 	defer k.handing.Wait()
 	return b.resubscribe(ctx, k.log, k.queue, o.Window,
 		func(ctx context.Context) error { return b.DeclareGroup(ctx, o.Group) }, k.session)
@@ -122,6 +123,9 @@ type keeper struct {
 	stats, told KeeperStats
 	failLogged  time.Time
 	handing     sync.WaitGroup
+
+	mu    sync.Mutex
+	shown keeperView
 }
 
 // handedOver is the result of one hand-over, or of one malformed record (tag).
@@ -137,7 +141,7 @@ func (k *keeper) session(ctx context.Context, s *subscription) {
 		sweepMax: k.o.SweepMax, sweepBytes: k.o.SweepBytes, sweeps: keeperSweeps})
 	k.stats.Subscribed = true
 	k.stats.Subscriptions++
-	bad := make(chan badRecord, k.o.Window)
+	bad := make(chan badRecord, 2*k.o.Window)                 // never blocks: half of it is for malformed ones
 	results := make(chan handedOver, k.o.Window+keeperSweeps) // never blocks: all are records of the window
 	end, cancel := context.WithCancel(ctx)
 	var side sync.WaitGroup
@@ -146,14 +150,17 @@ func (k *keeper) session(ctx context.Context, s *subscription) {
 		cancel()
 		side.Wait()
 		k.stats.Subscribed, k.stats.Held, k.stats.HandingOver = false, 0, 0
+		k.show(keeperView{stats: k.stats})
 		k.tell()
 	}()
 	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()
+	active := false // nobody is told; the first record shows it
 	for {
 		e := core.due(time.Now())
 		k.carryOut(ctx, s, e, results)
 		k.stats.Held, k.stats.HandingOver = core.tags, core.handing
+		k.show(keeperView{k.stats, active, len(core.halves), core.oldest()})
 		k.tell()
 		if at := core.next(); at.IsZero() {
 			timer.Stop()
@@ -165,6 +172,7 @@ func (k *keeper) session(ctx context.Context, s *subscription) {
 			if !ok {
 				return
 			}
+			active = true
 			k.carryOut(ctx, s, k.receive(core, &d, bad), results)
 		case r := <-results:
 			k.carryOut(ctx, s, k.result(core, r), results)
@@ -186,11 +194,13 @@ func (k *keeper) receive(core *keeperCore, d *amqp.Delivery, bad chan<- badRecor
 	case kindHalf:
 		var h holdfast.Half
 		if h, err = decodeHalf(d.Headers, d.Body, k.o.Group, k.b.o.MaxBody); err == nil {
+			k.answer(d, bad)
 			return core.onHalf(h, d.DeliveryTag, len(d.Body), time.Now())
 		}
 	case kindOp:
 		var txs []string
 		if txs, err = decodeOp(d.Headers, d.Body, k.o.Group); err == nil {
+			k.answer(d, bad)
 			return core.onOp(txs, d.DeliveryTag, time.Now())
 		}
 	default:
@@ -199,6 +209,20 @@ func (k *keeper) receive(core *keeperCore, d *amqp.Delivery, bad chan<- badRecor
 	core.onBad()
 	bad <- badRecord{d, err}
 	return keeperEffects{}
+}
+
+// answer says that a redelivered record can be read now: from here on it is as
+// good as any other. The answer is not waited for; if it is lost, an operator
+// ends the dead letter.
+func (k *keeper) answer(d *amqp.Delivery, side chan<- badRecord) {
+	if number(d.Headers[headerRedelivery]) == 0 || d.MessageId == "" {
+		return
+	}
+	if len(side) >= k.o.Window {
+		k.log.Warn("a redelivered record can be read now, but its dead letter is not told", "message", d.MessageId)
+		return
+	}
+	side <- badRecord{d, nil}
 }
 
 // result gives the core what came of a hand-over.
@@ -265,28 +289,35 @@ func (k *keeper) handOver(ctx context.Context, halves []holdfast.Half) (errs []e
 	return k.o.HandOver(ctx, halves)
 }
 
+// badRecord is a malformed record, or, without err, one that a redelivery cured.
 type badRecord struct {
 	d   *amqp.Delivery
 	err error
 }
 
-// bury sends malformed records to the dead letters, for as long as that takes.
+// bury sends malformed records to the dead letters, for as long as that takes, and
+// says there which others are cured.
 func (k *keeper) bury(ctx context.Context, bad <-chan badRecord, results chan<- handedOver) {
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case r := <-bad:
-			k.log.Warn("a malformed record in the half queue goes to the dead letters", "message", r.d.MessageId, "error", r.err)
-			msg := deadLetter(r.d, k.queue, "", 1, r.err, time.Now())
+			msg := handledRecord(k.queue, "", r.d.MessageId, number(r.d.Headers[headerRedelivery]))
+			if r.err != nil {
+				k.log.Warn("a malformed record in the half queue goes to the dead letters", "message", r.d.MessageId, "error", r.err)
+				msg = deadLetter(r.d, k.queue, "", 1, r.err, time.Now())
+			}
 			pause := newBackoff()
 			for {
 				err := k.b.publishDead(ctx, msg)
 				if err == nil {
-					results <- handedOver{tag: r.d.DeliveryTag}
+					if r.err != nil {
+						results <- handedOver{tag: r.d.DeliveryTag}
+					}
 					break
 				}
-				k.log.Error("a malformed record could not be stored with the dead letters; trying again", "error", err)
+				k.log.Error("a malformed or cured record could not be stored with the dead letters; trying again", "error", err)
 				if !sleep(ctx, pause.NextBackOff()) {
 					return
 				}

@@ -256,6 +256,16 @@ func (c *keeperCore) next() time.Time {
 	return at
 }
 
+// oldest is when the oldest half that is held was first seen, the zero time if
+// none is held.
+func (c *keeperCore) oldest() time.Time {
+	c.trim()
+	if len(c.order) == 0 {
+		return time.Time{}
+	}
+	return c.order[0].since
+}
+
 func (c *keeperCore) endHalf(e *keeperEffects, held *heldHalf) {
 	if held.state == halfHanding {
 		c.handing -= len(held.tags)

@@ -176,7 +176,7 @@ func TestKeeperMalformedRecords(t *testing.T) {
 	eventually(t, "all", func() bool { s := k.now(); return s.HandedOver == 1 && s.Malformed == 4 && s.Held == 0 })
 	reasons := map[string]bool{}
 	for _, d := range takeAll(t, b, b.DeadQueue(), 4) {
-		require.Equal(t, ClassMalformed, d.Headers[headerErrorClass])
+		require.EqualValues(t, holdfast.ClassMalformed, d.Headers[headerErrorClass])
 		require.Equal(t, b.HalfQueue("g"), d.Headers[headerQueue])
 		reasons[d.Headers[headerReason].(string)] = true
 	}

@@ -10,6 +10,9 @@ import (
 )
 
 func TestMain(m *testing.M) {
+	if os.Getenv(childEnv) != "" {
+		os.Exit(childConsumer())
+	}
 	code := stacktest.Main(m)
 	if code == 0 {
 		if err := goleak.Find(); err != nil {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"runtime/debug"
+	"strconv"
 	"time"
 
 	amqp "github.com/rabbitmq/amqp091-go"
@@ -13,17 +14,55 @@ import (
 	"github.com/holdfastmq/holdfast"
 )
 
-// subscription is one AMQP channel that consumes one queue.
+// subscription is one AMQP channel that consumes one queue. Its methods are for
+// one goroutine.
 type subscription struct {
 	ch         *amqp.Channel
-	deliveries <-chan amqp.Delivery // closed when the subscription is lost
+	deliveries <-chan amqp.Delivery // closed when the subscription is lost; nil while there is none
 	closes     <-chan *amqp.Error
 	cancels    <-chan string
+	prefetch   int // 0 while there is none
+	tags       int
+	failed     error
 }
 
-const consumerTag = "holdfast" // unique within its channel
+// tag is the current one. Each is new: to RabbitMQ a consumer that was cancelled
+// goes on, with what it holds, if another of its name comes.
+func (s *subscription) tag() string { return "holdfast-" + strconv.Itoa(s.tags) }
 
-// subscribe begins to consume queue. Its channel is the caller's to close.
+// consume begins to fetch from queue. An error means that the channel is lost.
+func (s *subscription) consume(queue string, prefetch int) error {
+	s.tags++
+	err := s.ch.Qos(prefetch, 0, false)
+	if err == nil {
+		s.deliveries, err = s.ch.Consume(queue, s.tag(), false, false, false, false, nil)
+	}
+	if err != nil {
+		s.deliveries, s.prefetch, s.failed = nil, 0, err
+		return err
+	}
+	s.prefetch = prefetch
+	return nil
+}
+
+// stop ends the fetching and keeps the channel, over which what was taken before
+// can still be acknowledged. It returns what was fetched and not taken.
+func (s *subscription) stop() (rest []amqp.Delivery) {
+	if s.deliveries == nil {
+		return nil
+	}
+	// After the answer nothing more comes, and deliveries is closed.
+	if err := s.ch.Cancel(s.tag(), false); err == nil {
+		for d := range s.deliveries {
+			rest = append(rest, d)
+		}
+	}
+	s.deliveries, s.prefetch = nil, 0
+	return rest
+}
+
+// subscribe begins to consume queue; with a prefetch of 0 it leaves that to the
+// caller. Its channel is the caller's to close.
 func (b *Broker) subscribe(ctx context.Context, queue string, prefetch int) (*subscription, error) {
 	conn, err := b.consLink.get(ctx)
 	if err != nil {
@@ -63,10 +102,10 @@ func openSubscription(conn *amqp.Connection, queue string, prefetch int) (*subsc
 	s := &subscription{ch: ch,
 		closes:  ch.NotifyClose(make(chan *amqp.Error, 1)),
 		cancels: ch.NotifyCancel(make(chan string, 1))}
-	if err = ch.Qos(prefetch, 0, false); err == nil {
-		s.deliveries, err = ch.Consume(queue, consumerTag, false, false, false, false, nil)
+	if prefetch == 0 {
+		return s, nil
 	}
-	if err != nil {
+	if err := s.consume(queue, prefetch); err != nil {
 		_ = ch.Close()
 		return nil, err
 	}
@@ -88,6 +127,9 @@ func (s *subscription) reason() error {
 			return e
 		}
 	default:
+	}
+	if s.failed != nil {
+		return s.failed
 	}
 	return amqp.ErrClosed
 }

@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	amqp "github.com/rabbitmq/amqp091-go"
 
@@ -21,8 +23,19 @@ const deliveryLimit = 100_000_000
 // TopicsExchange is the name of the topic exchange of committed messages.
 func (b *Broker) TopicsExchange() string { return b.o.Prefix + ".topics" }
 
-// DeadQueue is the name of the queue of dead letters.
-func (b *Broker) DeadQueue() string { return b.o.Prefix + ".dead" }
+// DeadQueue is the name of the queue of dead letters, and of the fanout exchange
+// that leads to it.
+func (b *Broker) DeadQueue() string { return deadQueue(b.o.Prefix) }
+
+// RetryQueue is the name of the queue in which messages wait for delay before
+// they are tried again, and of the fanout exchange that leads to it. All
+// consumers share it.
+func (b *Broker) RetryQueue(delay time.Duration) string {
+	return b.o.Prefix + ".retry." + delayName(delay)
+}
+
+// retryExchange leads from the delay queues back to the consumers' queues.
+func (b *Broker) retryExchange() string { return b.o.Prefix + ".retry" }
 
 // HalfQueue is the name of a producer group's half queue.
 func (b *Broker) HalfQueue(group string) string { return b.o.halfQueue(group) }
@@ -49,22 +62,29 @@ func (b *Broker) DeclareGroup(ctx context.Context, group string) error {
 	return nil
 }
 
-// DeclareConsumer makes the queue of a consumer and binds it to topics, in
-// which * stands for one word and # for any number of words. It is remembered
-// like a group.
+// DeclareConsumer makes the queue of a consumer, binds it to topics, in which *
+// stands for one word and # for any number of words, and makes the delay queues of
+// the default ladder. It is remembered like a group.
 //
 // A topic that was bound before and is no longer listed stays bound: AMQP
 // cannot list bindings. Remove it in the management UI.
 func (b *Broker) DeclareConsumer(ctx context.Context, name string, topics []string) error {
+	return b.declareConsumer(ctx, name, topics, knownDelays(nil))
+}
+
+func (b *Broker) declareConsumer(ctx context.Context, name string, topics []string, delays []time.Duration) error {
 	if err := validConsumer(name, topics); err != nil {
 		return err
 	}
-	if err := b.declare(ctx, b.topo.baseSteps(), b.topo.consumerSteps(name, topics)); err != nil {
+	if err := b.declare(ctx, b.topo.baseSteps(), b.topo.exitSteps(), b.topo.consumerSteps(name, topics), b.topo.delaySteps(delays)); err != nil {
 		return err
 	}
 	b.topo.mu.Lock()
 	defer b.topo.mu.Unlock()
 	b.topo.consumers[name] = slices.Clone(topics)
+	for _, d := range delays {
+		b.topo.delays[d] = true
+	}
 	return nil
 }
 
@@ -107,6 +127,7 @@ type topology struct {
 	mu        sync.Mutex
 	groups    map[string]bool
 	consumers map[string][]string
+	delays    map[time.Duration]bool // of all consumers
 
 	repairing chan struct{} // a token: one repair at a time
 	repairs   uint64        // successful ones; guarded by mu
@@ -114,7 +135,7 @@ type topology struct {
 }
 
 func newTopology(b *Broker) *topology {
-	t := &topology{b: b, groups: map[string]bool{}, consumers: map[string][]string{}, repairing: make(chan struct{}, 1)}
+	t := &topology{b: b, groups: map[string]bool{}, consumers: map[string][]string{}, delays: map[time.Duration]bool{}, repairing: make(chan struct{}, 1)}
 	t.repairing <- struct{}{}
 	return t
 }
@@ -134,6 +155,18 @@ func (t *topology) guarded() amqp.Table {
 	return args
 }
 
+// delayed is a queue that messages leave after delay, for the queue whose name
+// they were published with as routing key; at least once, and if that queue is
+// gone, for the dead letters.
+func (t *topology) delayed(delay time.Duration) amqp.Table {
+	args := quorum()
+	args["x-message-ttl"] = delay.Milliseconds()
+	args["x-dead-letter-exchange"] = t.b.retryExchange()
+	args["x-dead-letter-strategy"] = "at-least-once"
+	args["x-overflow"] = "reject-publish"
+	return args
+}
+
 func queueStep(name string, args amqp.Table) step {
 	return step{"queue " + name, func(ch *amqp.Channel) error {
 		_, err := ch.QueueDeclare(name, true, false, false, false, args)
@@ -141,13 +174,45 @@ func queueStep(name string, args amqp.Table) step {
 	}}
 }
 
-func (t *topology) baseSteps() []step {
-	return []step{
-		{"exchange " + t.b.TopicsExchange(), func(ch *amqp.Channel) error {
-			return ch.ExchangeDeclare(t.b.TopicsExchange(), amqp.ExchangeTopic, true, false, false, false, nil)
-		}},
-		queueStep(t.b.DeadQueue(), quorum()),
+func exchangeStep(name, kind string, args amqp.Table) step {
+	return step{"exchange " + name, func(ch *amqp.Channel) error {
+		return ch.ExchangeDeclare(name, kind, true, false, false, false, args)
+	}}
+}
+
+func bindStep(queue, key, exchange string) step {
+	what := "binding of " + queue + " to " + exchange
+	if key != "" {
+		what += " for " + key
 	}
+	return step{what, func(ch *amqp.Channel) error { return ch.QueueBind(queue, key, exchange, false, nil) }}
+}
+
+func (t *topology) baseSteps() []step {
+	dead := t.b.DeadQueue()
+	steps := []step{
+		exchangeStep(t.b.TopicsExchange(), amqp.ExchangeTopic, nil),
+		queueStep(dead, quorum()),
+		exchangeStep(dead, amqp.ExchangeFanout, nil),
+		bindStep(dead, "", dead),
+		queueStep(t.b.OversizedQueue(), quorum()),
+	}
+	return slices.Concat(steps, t.exitSteps(), t.delaySteps([]time.Duration{postponed}))
+}
+
+// exitSteps make the way out of the delay queues. An alternate exchange catches
+// what is meant for a queue that is gone: at-least-once dead-lettering would try
+// that again for ever.
+func (t *topology) exitSteps() []step {
+	return []step{exchangeStep(t.b.retryExchange(), amqp.ExchangeDirect, amqp.Table{"alternate-exchange": t.b.DeadQueue()})}
+}
+
+func (t *topology) delaySteps(delays []time.Duration) (steps []step) {
+	for _, d := range delays {
+		name := t.b.RetryQueue(d)
+		steps = append(steps, queueStep(name, t.delayed(d)), exchangeStep(name, amqp.ExchangeFanout, nil), bindStep(name, "", name))
+	}
+	return steps
 }
 
 func (t *topology) groupSteps(group string) []step {
@@ -156,13 +221,17 @@ func (t *topology) groupSteps(group string) []step {
 	return []step{queueStep(t.b.HalfQueue(group), args)}
 }
 
+// consumerSteps come after exitSteps with nothing in between: what a delay queue
+// lets go meanwhile ends with the dead letters.
 func (t *topology) consumerSteps(name string, topics []string) []step {
 	queue := t.b.ConsumerQueue(name)
-	steps := []step{queueStep(queue, t.guarded())}
+	alone := t.b.AloneQueue(name)
+	steps := []step{
+		queueStep(queue, t.guarded()), bindStep(queue, queue, t.b.retryExchange()),
+		queueStep(alone, t.guarded()), bindStep(alone, alone, t.b.retryExchange()),
+	}
 	for _, topic := range topics {
-		steps = append(steps, step{"binding of " + queue + " to " + topic, func(ch *amqp.Channel) error {
-			return ch.QueueBind(queue, topic, t.b.TopicsExchange(), false, nil)
-		}})
+		steps = append(steps, bindStep(queue, topic, t.b.TopicsExchange()))
 	}
 	return steps
 }
@@ -177,10 +246,13 @@ func (t *topology) all() []step {
 	for g := range t.groups {
 		steps = append(steps, t.groupSteps(g)...)
 	}
+	if len(t.consumers) > 0 {
+		steps = append(steps, t.exitSteps()...)
+	}
 	for name, topics := range t.consumers {
 		steps = append(steps, t.consumerSteps(name, topics)...)
 	}
-	return steps
+	return append(steps, t.delaySteps(slices.Sorted(maps.Keys(t.delays)))...)
 }
 
 // run carries the steps out, each on a channel of its own, since an error

@@ -34,6 +34,8 @@ const (
 	beforeBarrier    = "test.before-barrier"     // split: begun, nothing done
 	afterSplitCommit = "test.after-split-commit" // split: committed, not confirmed
 	insideHandler    = "test.inside-handler"     // in the consumer's transaction, its writes done
+	insideUndo       = "test.inside-undo"        // in the transaction of a consumer's Undo, its writes done
+	insideCompensate = "test.inside-compensate"  // in the transaction of the group's Compensate, its writes done
 )
 
 // What a child does.
@@ -56,6 +58,9 @@ type childConfig struct {
 	Lane              string
 	Tx                string
 	Refuse            bool // the consumer's handler fails for good
+	Fail              bool // the consumer's handler fails, and is tried again after retryDelay
+	Undoes            bool // the consumer is "stock", which has an Undo
+	Poison            bool // the handler of a message with the key "poison" kills its process
 	Lazy              bool // without eager start
 }
 
@@ -109,6 +114,7 @@ func (c childConfig) run(ctx context.Context) error {
 		return err
 	}
 	w.Handle("place", insertAndPass)
+	w.Compensate(placed, refund)
 	if c.Role == roleKeeper {
 		return c.serve(ctx, w, nil)
 	}
@@ -173,20 +179,6 @@ func insertAndPass(ctx context.Context, tx *gorm.DB, m *holdfast.Message) error 
 	err := insert(ctx, tx, m)
 	fault.Point(insideLocal)
 	return err
-}
-
-// consumer is the consumer "payments", with a place to die in.
-func (c childConfig) consumer(db *gorm.DB) worker.Consumer {
-	p := payments(db)
-	p.Handle = func(ctx context.Context, tx *gorm.DB, m holdfast.Message) error {
-		err := take(ctx, tx, m)
-		fault.Point(insideHandler)
-		if c.Refuse {
-			return holdfast.Permanent(errOops)
-		}
-		return err
-	}
-	return p
 }
 
 // child is a running child process.

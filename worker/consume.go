@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	"gorm.io/gorm"
@@ -38,10 +39,24 @@ type Consumer struct {
 	// Prefetch is how many messages the broker hands out in advance. Default:
 	// 64, and at least Concurrency.
 	Prefetch int
-	// Tries is how often a message is tried before it goes to the dead letters.
+	// Tries is how often a message is tried at once, before its retries begin.
 	// While the database cannot be reached to begin or to commit, the message
 	// waits, and nothing is counted. Default: 3.
 	Tries int
+	// Ladder are the delays of the further tries, one for each; after the last one
+	// the message is a dead letter. Nil: 10 s, 30 s, 1 m, 5 m, 15 m, 1 h; empty:
+	// none.
+	Ladder []time.Duration
+	// DeadLetters is what happens to the messages that it gives up. The zero
+	// value: each waits for an operator.
+	DeadLetters holdfast.Policy
+	// Breaker is when it pauses because nothing succeeds any more. The zero
+	// value: after 10 messages in a row that failed.
+	Breaker broker.BreakerOptions
+	// Undo undoes what Handle did, when another consumer of the same message
+	// failed and the producer has compensated it. It runs where this consumer has
+	// handled the message; where it has not, it never will. Needs Handle.
+	Undo Compensation
 	// Timeout bounds one try. Default: 1 m.
 	Timeout time.Duration
 }
@@ -67,6 +82,7 @@ func (w *Worker) Consume(c Consumer) {
 		return
 	}
 	w.consumers = append(w.consumers, c)
+	w.paused[c.Name] = new(atomic.Bool)
 }
 
 func (c Consumer) validate() error {
@@ -81,6 +97,12 @@ func (c Consumer) validate() error {
 	}
 	if c.Prefetch > 0 && c.Prefetch < c.Concurrency {
 		return fmt.Errorf("%w: consumer %s: Prefetch is %d, want at least Concurrency, which is %d", holdfast.ErrInvalid, c.Name, c.Prefetch, c.Concurrency)
+	}
+	if c.Undo != nil && c.Handle == nil {
+		return fmt.Errorf("%w: consumer %s: Undo needs Handle, whose inbox row says whether there is something to undo", holdfast.ErrInvalid, c.Name)
+	}
+	if err := c.DeadLetters.Validate(); err != nil {
+		return fmt.Errorf("consumer %s: %w", c.Name, err)
 	}
 	if c.Concurrency < 0 || c.Prefetch < 0 || c.Tries < 0 || c.Timeout < 0 {
 		return fmt.Errorf("%w: consumer %s: a negative limit", holdfast.ErrInvalid, c.Name)
@@ -111,8 +133,10 @@ func SendValue[T any](ctx context.Context, w *Worker, t holdfast.Topic[T], key s
 
 // consume runs one consumer until ctx is done and its handlers have returned.
 func (w *Worker) consume(ctx context.Context, c Consumer) error {
+	w.metrics.breaker(c.Name, breakerIsClosed)
 	return w.broker.Consume(ctx, broker.Subscription{
-		Name: c.Name, Topics: c.Topics, Prefetch: c.Prefetch, Concurrency: c.Concurrency, Tries: c.Tries,
+		Name: c.Name, Topics: c.bindings(), Prefetch: c.Prefetch, Concurrency: c.Concurrency, Tries: c.Tries,
+		Ladder: c.Ladder, Policy: c.DeadLetters, Breaker: c.Breaker, Observe: w.observe,
 		HandlerTimeout: c.Timeout, DrainTimeout: w.o.DrainTimeout,
 		Handle: func(ctx context.Context, d broker.Delivery) error { return w.handle(ctx, c, d) },
 	})
@@ -120,11 +144,24 @@ func (w *Worker) consume(ctx context.Context, c Consumer) error {
 
 // handle makes the effect of a delivery happen once.
 func (w *Worker) handle(ctx context.Context, c Consumer, d broker.Delivery) error {
+	switch {
+	case d.Notice == nil:
+	case c.undoes(d.Notice):
+		return w.undo(ctx, c, d)
+	case !c.wantsNotices():
+		w.o.Logger.Debug("compensation notice ignored: the consumer has no Undo", "consumer", c.Name, "message", d.Notice.Of)
+		return nil
+	}
 	if c.HandleAtLeastOnce != nil {
 		return c.HandleAtLeastOnce(ctx, d.Message)
 	}
 	failed := false
 	repeated, err := barrier.Consume(ctx, c.DB, c.Name, d.Message.ID, func(ctx context.Context, tx *gorm.DB) error {
+		if c.blockedBy(d.Notice) {
+			if _, err := barrier.Once(ctx, tx, c.Name, d.Notice.Of); err != nil {
+				return err
+			}
+		}
 		err := c.Handle(ctx, tx, d.Message)
 		failed = err != nil
 		return err
@@ -132,6 +169,12 @@ func (w *Worker) handle(ctx context.Context, c Consumer, d broker.Delivery) erro
 	if repeated {
 		w.o.Logger.Debug("delivery repeated, no effect", "consumer", c.Name, "message", d.Message.ID)
 	}
+	return excused(err, failed)
+}
+
+// excused marks an error as no fault of the message where it is not the
+// handler's: the database cannot be reached to begin or to commit.
+func excused(err error, failed bool) error {
 	var away *holdfast.UnavailableError
 	if !failed && errors.As(err, &away) {
 		return broker.Wait(err)

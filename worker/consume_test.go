@@ -11,6 +11,7 @@ import (
 
 	holdfast "github.com/holdfastmq/holdfast"
 	"github.com/holdfastmq/holdfast/worker"
+	"github.com/holdfastmq/holdfast/workflows"
 )
 
 // deadLetters takes what is in the queue of dead letters.
@@ -121,7 +122,7 @@ func TestDeadLetters(t *testing.T) {
 	var calls atomic.Int32
 	type cargo struct{ Item string }
 	consumer := func(name, topic string, handle worker.Handle) worker.Consumer {
-		return worker.Consumer{Name: name, Topics: []string{topic}, Tries: 2, Handle: handle}
+		return worker.Consumer{Name: name, Topics: []string{topic}, Tries: 2, Ladder: noLadder, Handle: handle}
 	}
 	s.consuming(
 		consumer("permanent", "a.permanent", func(ctx context.Context, tx *gorm.DB, m holdfast.Message) error {
@@ -150,7 +151,7 @@ func TestDeadLetters(t *testing.T) {
 		calls                int32
 	}{
 		{"a.permanent", "permanent", errOops.Error(), 1},
-		{"a.failing", "exhausted", errOops.Error(), 2},
+		{"a.failing", "error", errOops.Error(), 2},
 		{"a.panicking", "panic", "man overboard", 2},
 		{"a.typed", "permanent", "decode message", 0},
 	} {
@@ -202,14 +203,19 @@ func TestMalformedHalves(t *testing.T) {
 	s.orphan(id, true) // behind all of them
 	s.producer(func(o *worker.Options) { *o = hurried(*o) })
 	s.oneEffect(id)
-	var got []amqp.Delivery
+	// Some have the same ID, and collapse into one workflow.
+	letters := map[string]workflows.DeadLetterStatus{}
 	until(t, "the malformed records are dead letters", func() bool {
-		got = append(got, s.deadLetters()...)
-		return len(got) >= len(bad)
+		copies := 0
+		for _, id := range s.letters() {
+			letters[id] = s.letterOf(id)
+			copies += 1 + letters[id].Duplicates
+		}
+		return copies == len(bad)
 	})
-	require.Len(t, got, len(bad))
-	for _, d := range got {
-		require.Equal(t, "malformed", d.Headers["holdfast-error-class"])
-		require.NotEmpty(t, d.Headers["holdfast-reason"])
+	for id, l := range letters {
+		require.Equal(t, holdfast.ClassMalformed, l.Failure.Class, id)
+		require.NotEmpty(t, l.Failure.Reason)
+		require.Equal(t, b.HalfQueue(group), l.Queue)
 	}
 }

@@ -21,6 +21,13 @@
 //	ports.go      the steps' ports, filled with broker and barrier
 //	keep.go       hand-over of half messages that the Keeper found undecided
 //	consume.go    consumers and their inbox rows
+//	intake.go     dead letters become workflows, and are redelivered
+//	answers.go    answers to redeliveries that this process waits for
+//	compensate.go Compensate, and a consumer's Undo
+//	observe.go    metrics and alerts of what happens
 //	sweep.go      the retention of rows
+//	alert.go      alerts, their queue and the hook
+//	webhook.go    alerts posted to a URL
+//	metrics.go    what is counted
 //	temporal.go   Temporal workers and search attributes
 package worker

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log"
+	"time"
 
 	"go.temporal.io/sdk/client"
 	"gorm.io/gorm"
@@ -99,4 +100,50 @@ func ExampleWorker_Check() {
 	w.Check("gift.granted", holdfast.CheckerFunc(func(ctx context.Context, m holdfast.Message) (holdfast.Resolution, error) {
 		return holdfast.Unknown, errors.New("ask the partner's system here")
 	}))
+}
+
+// errRefused is what the bank answers for a card that it will never accept.
+var errRefused = errors.New("the card is refused")
+
+func charge(tx *gorm.DB, o Order) error {
+	return tx.Exec("INSERT INTO charges VALUES (?, ?)", o.ID, o.Amount).Error
+}
+func reserve(tx *gorm.DB, o Order) error {
+	return tx.Exec("INSERT INTO reserved VALUES (?)", o.ID).Error
+}
+
+// A consumer that keeps failing: its delays, and what becomes of its dead
+// letters. The producer group undoes the order, once, and a consumer that has
+// done its part undoes that.
+func ExampleWorker_Compensate() {
+	var orders, payments *worker.Worker // from worker.New: two processes
+
+	orders.Compensate("order.placed", worker.TypedCompensation(OrderPlaced,
+		func(ctx context.Context, tx *gorm.DB, o Order, m holdfast.Message, f holdfast.Failure) error {
+			return tx.Exec("UPDATE orders SET state = 'refunded', why = ? WHERE id = ?", f.Reason, o.ID).Error
+		}))
+
+	payments.Consume(worker.Consumer{
+		Name: "payments", Topics: []string{"order.placed"},
+		Handle: worker.Typed(OrderPlaced, func(ctx context.Context, tx *gorm.DB, o Order, m holdfast.Message) error {
+			err := charge(tx, o)
+			if errors.Is(err, errRefused) {
+				return holdfast.Permanent(err) // no repetition helps: a dead letter at once
+			}
+			return err // tried again, three times at once and then after each delay
+		}),
+		Ladder: []time.Duration{10 * time.Second, time.Minute, 15 * time.Minute},
+		// What is refused is compensated by itself; anything else waits for an
+		// operator, and holdfast dead.
+		DeadLetters: holdfast.Policy{Action: holdfast.PolicyCompensatePermanent},
+	})
+	payments.Consume(worker.Consumer{
+		Name: "stock", Topics: []string{"order.placed"},
+		Handle: worker.Typed(OrderPlaced, func(ctx context.Context, tx *gorm.DB, o Order, m holdfast.Message) error {
+			return reserve(tx, o)
+		}),
+		Undo: worker.TypedCompensation(OrderPlaced, func(ctx context.Context, tx *gorm.DB, o Order, m holdfast.Message, f holdfast.Failure) error {
+			return tx.Exec("DELETE FROM reserved WHERE order_id = ?", o.ID).Error
+		}),
+	})
 }

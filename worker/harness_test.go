@@ -50,6 +50,7 @@ type site struct {
 	t               testing.TB
 	stack           *stack.Stack
 	at              place
+	consumers       map[string]bool // their names, to delete their queues
 	orders, effects *gorm.DB
 	temporal        client.Client
 }
@@ -61,7 +62,8 @@ func newSite(t testing.TB) *site {
 
 func newSiteOn(t testing.TB, st *stack.Stack) *site {
 	t.Helper()
-	s := &site{t: t, stack: st, temporal: stacktest.TemporalClient(t, st)}
+	s := &site{t: t, stack: st, temporal: stacktest.TemporalClient(t, st), consumers: map[string]bool{"payments": true}}
+	t.Cleanup(s.deleteQueues)
 	s.at = place{AMQPURL: st.AMQPURL(), OrdersURL: stacktest.Database(t, st), EffectsURL: stacktest.Database(t, st),
 		Temporal: st.TemporalAddress(), Namespace: st.Namespace(), Prefix: stacktest.Prefix(t), Group: group}
 	s.orders, s.effects = openDB(t, s.at.OrdersURL), openDB(t, s.at.EffectsURL)
@@ -71,6 +73,18 @@ func newSiteOn(t testing.TB, st *stack.Stack) *site {
 	require.NoError(t, s.orders.Exec("CREATE TABLE orders (id text, note text)").Error)
 	require.NoError(t, s.effects.Exec("CREATE TABLE effects (message_id text, topic text, key text, body text, headers text)").Error)
 	return s
+}
+
+func (s *site) deleteQueues() {
+	queues := []string{"dead", "dead.oversized", "half." + group,
+		"retry.10s", "retry.30s", "retry.1m", "retry.5m", "retry.15m", "retry.1h"}
+	for name := range s.consumers {
+		queues = append(queues, "q."+name, "alone."+name)
+	}
+	for i := range queues {
+		queues[i] = s.at.Prefix + "." + queues[i]
+	}
+	stacktest.DeleteQueues(s.t, s.at.AMQPURL, queues...)
 }
 
 // dialDB connects lazily, with few connections.
@@ -157,6 +171,7 @@ func (s *site) run(o worker.Options, cs ...worker.Consumer) *running {
 	s.t.Helper()
 	return s.runWith(o, func(w *worker.Worker) {
 		for _, c := range cs {
+			s.consumers[c.Name] = true
 			w.Consume(c)
 		}
 	})
@@ -393,8 +408,13 @@ func (s *site) ask(id, name string, change ...func(*workflows.Request)) (workflo
 // history reads the history of a transaction's workflow.
 func (s *site) history(id string) *historypb.History {
 	s.t.Helper()
+	return s.historyOf(workflows.WorkflowID(group, id))
+}
+
+func (s *site) historyOf(workflowID string) *historypb.History {
+	s.t.Helper()
 	h := &historypb.History{}
-	for events := s.temporal.GetWorkflowHistory(s.ctx(), workflows.WorkflowID(group, id), "", false, enumspb.HISTORY_EVENT_FILTER_TYPE_ALL_EVENT); events.HasNext(); {
+	for events := s.temporal.GetWorkflowHistory(s.ctx(), workflowID, "", false, enumspb.HISTORY_EVENT_FILTER_TYPE_ALL_EVENT); events.HasNext(); {
 		e, err := events.Next()
 		require.NoError(s.t, err)
 		h.Events = append(h.Events, e)

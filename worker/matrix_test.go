@@ -2,6 +2,7 @@ package worker_test
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"testing"
 	"time"
@@ -98,6 +99,13 @@ func TestFailureMatrix(t *testing.T) {
 		{"Keeper: with halves held", fault.KeeperHolding},
 		{"Keeper: between hand-over and ack", fault.KeeperBeforeAck},
 	}
+	coordinators := []struct {
+		name string
+		dies string
+	}{
+		{"dead letter: taken over, before its ack", fault.DeadTakenBeforeAck},
+		{"dead letter: compensated, before that is recorded", fault.StepAfterCommit},
+	}
 	for _, l := range lanes {
 		for _, row := range producers {
 			t.Run(l.name+"/"+row.name, func(t *testing.T) {
@@ -115,6 +123,12 @@ func TestFailureMatrix(t *testing.T) {
 			t.Run(l.name+"/"+row.name, func(t *testing.T) {
 				t.Parallel()
 				killKeeper(t, l, row.dies)
+			})
+		}
+		for _, row := range coordinators {
+			t.Run(l.name+"/"+row.name, func(t *testing.T) {
+				t.Parallel()
+				killCoordinator(t, l, row.dies)
 			})
 		}
 		t.Run(l.name+"/consumer: between dead-letter publish and ack", func(t *testing.T) {
@@ -226,24 +240,39 @@ func killAtDeadLetter(t *testing.T, l lane) {
 	_, err := w.Send(t.Context(), order(id), insert)
 	require.NoError(t, err)
 	c.killed()
-	require.Equal(t, 1, s.dead(id), "stored before the death")
+	s.awaitLetter("payments", id, workflows.Parked) // stored before the death
 
-	// The delivery comes again, and is refused again.
+	// The delivery comes again, and is refused again: no second workflow.
 	s.consuming(childConfig{Refuse: true}.consumer(s.effects))
-	until(t, "the dead letter, again", func() bool { return s.dead(id) > 0 })
+	until(t, "the dead letter, again", func() bool { return s.letter("payments", id).Duplicates == 1 })
+	require.Equal(t, workflows.Parked, s.letter("payments", id).State)
 	require.Zero(t, s.effected(id))
 	require.Equal(t, 1, s.ordered(id))
 }
 
-// dead takes what is in the queue of dead letters, and counts those of id.
-func (s *site) dead(id string) (n int) {
-	s.t.Helper()
-	for _, d := range s.deadLetters() {
-		if d.MessageId == id {
-			n++
-		}
+// killCoordinator kills the process that has a dead letter whose policy is to
+// compensate it.
+func killCoordinator(t *testing.T, l lane, dies string) {
+	s := newSite(t)
+	c := childConfig{Refuse: true}.consumer(s.effects)
+	c.DeadLetters = holdfast.Policy{Action: holdfast.PolicyCompensate}
+	require.NoError(t, s.broker().DeclareConsumer(s.ctx(), c.Name, c.Topics))
+	w := s.successor(l)
+	id := newID()
+	_, err := w.Send(t.Context(), order(id), insert)
+	require.NoError(t, err)
+	w.stop() // nobody takes dead letters in
+	s.consuming(c)
+	s.child(childConfig{Role: roleKeeper, Fault: dies, Lane: l.name}).killed()
+
+	s.runWith(l.options(s.options()), func(w *worker.Worker) { w.Compensate(placed, refund) })
+	end := s.awaitLetter("payments", id, workflows.Compensated)
+	if dies == fault.StepAfterCommit {
+		require.Contains(t, fmt.Sprint(end.Story), "had compensated it before")
 	}
-	return n
+	require.Equal(t, 1, s.refunded(id))
+	require.Zero(t, s.effected(id))
+	until(t, "one workflow", func() bool { return slices.Equal(s.letters(), []string{deadID("payments", id)}) })
 }
 
 // killKeeper is about half messages that nobody but the Keeper knows of: one

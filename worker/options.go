@@ -1,6 +1,7 @@
 package worker
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -8,6 +9,7 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+	"go.opentelemetry.io/otel/metric"
 	"go.temporal.io/sdk/client"
 	"gorm.io/gorm"
 
@@ -50,8 +52,8 @@ type Options struct {
 	// be there. Default: 1 m.
 	StartTimeout time.Duration
 	// DrainTimeout is how long Run, once its context is done, lets handlers and
-	// senders come to their end; closing connections takes up to 10 s more.
-	// Default: 30 s.
+	// senders come to their end; what runs for Temporal, the last alerts and the
+	// connections take up to 16 s more. Default: 30 s.
 	DrainTimeout time.Duration
 	// MaxBody limits the bodies of one transaction's messages together, in
 	// bytes. Default and maximum: 1 MiB.
@@ -78,11 +80,27 @@ type Options struct {
 	// workflow task to another: the delay after a crash. Default: 10 s; at most
 	// 2 m.
 	TaskTimeout time.Duration
-	// Retention is how long outcome rows and inbox rows are kept. It must be
-	// longer than any transaction stays undecided, parked ones included, and than
-	// any delivery waits. Default: 30 days; at least a day more than the
-	// check-backs' MaxAge.
+	// WorkflowCache is how many open workflows stay in memory, about 40 KB each and
+	// the bodies of their messages; the others are read again when something happens to them. Temporal's SDK has one
+	// cache for all workers of a process: the first one that is made decides.
+	// Default: 1000; negative: whatever the process has set.
+	WorkflowCache int
+	// Retention is how long outcome and inbox rows are kept; step rows are kept
+	// for a year at least. It must be longer than any transaction stays undecided,
+	// parked ones included, and than any delivery waits: what a consumer did for a
+	// message is not undone where its dead letter is compensated later than that.
+	// Default: 30 days; at least a day more than the check-backs' MaxAge.
 	Retention time.Duration
+
+	// OnAlert is called, in a goroutine of its own, when something parks, a dead
+	// letter arrives, or a breaker opens or closes. It may block for a minute; what
+	// does not fit into a queue of 1,000 alerts is dropped, and counted.
+	OnAlert func(ctx context.Context, a holdfast.Alert)
+	// Webhook is posted the same. The zero value: HOLDFAST_WEBHOOK_URL and
+	// HOLDFAST_WEBHOOK_SECRET, or none.
+	Webhook Webhook
+	// Meter makes the metrics; nil means OpenTelemetry's global provider.
+	Meter metric.MeterProvider
 }
 
 func (o Options) withDefaults() Options {
@@ -107,7 +125,11 @@ func (o Options) withDefaults() Options {
 	setDefault(&o.ReachTimeout, 5*time.Second)
 	setDefault(&o.LockTimeout, 2*time.Second)
 	setDefault(&o.TaskTimeout, 10*time.Second)
+	setDefault(&o.WorkflowCache, 1000)
 	setDefault(&o.Retention, 30*24*time.Hour)
+	if o.Webhook.URL == "" && o.Webhook.Secret == "" {
+		o.Webhook.URL, o.Webhook.Secret = os.Getenv("HOLDFAST_WEBHOOK_URL"), os.Getenv("HOLDFAST_WEBHOOK_SECRET")
+	}
 	return o
 }
 
@@ -127,6 +149,7 @@ func (o Options) validate() error {
 	if o.MaxBody < 0 || o.MaxBody > holdfast.MaxBody {
 		errs = append(errs, fmt.Errorf("%w: MaxBody %d: want at most %d, since a Temporal payload is limited", holdfast.ErrInvalid, o.MaxBody, holdfast.MaxBody))
 	}
+	errs = append(errs, o.Webhook.validate())
 	if o.KeeperWindow < 10 || o.KeeperWindow > 65_535 {
 		errs = append(errs, fmt.Errorf("%w: KeeperWindow %d: want 10 to 65535", holdfast.ErrInvalid, o.KeeperWindow))
 	}

@@ -229,6 +229,7 @@ func TestOutages(t *testing.T) {
 		})
 	}
 	t.Run("broker alarm", func(t *testing.T) { brokerAlarm(t, st) })
+	failingOutages(t, st)
 }
 
 // brokerAlarm: RabbitMQ blocks publishers. Callers see their deadline, consumers

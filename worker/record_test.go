@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+	historypb "go.temporal.io/api/history/v1"
 	"google.golang.org/protobuf/encoding/protojson"
 	"gorm.io/gorm"
 
@@ -81,7 +82,12 @@ func TestRecordHistories(t *testing.T) {
 func (r *recorder) save(name, id string) {
 	r.t.Helper()
 	r.ended(id)
-	text, err := protojson.MarshalOptions{Indent: " "}.Marshal(r.history(id))
+	r.write(name, r.history(id))
+}
+
+func (r *recorder) write(name string, history *historypb.History) {
+	r.t.Helper()
+	text, err := protojson.MarshalOptions{Indent: " "}.Marshal(history)
 	require.NoError(r.t, err)
 	host, err := os.Hostname()
 	require.NoError(r.t, err)

@@ -12,6 +12,10 @@ import (
 const (
 	sweepEvery = time.Hour
 	sweepBatch = 1000
+	// keepSteps is how long step rows are kept at least. A dead letter may be
+	// compensated long after another one of the same message was, and is not to
+	// be compensated twice.
+	keepSteps = 366 * 24 * time.Hour
 )
 
 // sweep deletes the rows that are older than the retention, once an hour.
@@ -31,16 +35,28 @@ func (w *Worker) sweep(ctx context.Context) error {
 }
 
 func (w *Worker) sweepOne(ctx context.Context, db *gorm.DB, before time.Time) {
-	outcomes, err := barrier.DeleteOutcomes(ctx, db, before, sweepBatch)
-	if err == nil {
-		var inbox int64
-		inbox, err = barrier.DeleteInbox(ctx, db, before, sweepBatch)
-		outcomes += inbox
+	var rows int64
+	var err error
+	for _, remove := range []func(context.Context, *gorm.DB, time.Time, int) (int64, error){
+		barrier.DeleteOutcomes, barrier.DeleteInbox, deleteSteps} {
+		var n int64
+		n, err = remove(ctx, db, before, sweepBatch)
+		rows += n
+		if err != nil {
+			break
+		}
 	}
 	if err != nil && ctx.Err() == nil {
 		w.o.Logger.Warn("deleting old rows; the next try comes in an hour", "error", err)
 	}
-	if outcomes > 0 {
-		w.o.Logger.Info("deleted old rows", "rows", outcomes, "before", before)
+	if rows > 0 {
+		w.o.Logger.Info("deleted old rows", "rows", rows, "before", before)
 	}
+}
+
+func deleteSteps(ctx context.Context, db *gorm.DB, before time.Time, batch int) (int64, error) {
+	if latest := time.Now().Add(-keepSteps); before.After(latest) {
+		before = latest
+	}
+	return barrier.DeleteSteps(ctx, db, before, batch)
 }

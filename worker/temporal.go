@@ -26,24 +26,36 @@ import (
 // temporalWorkers are the Temporal workers of one process.
 type temporalWorkers []sdkworker.Worker
 
-// startTemporal starts the workers of the group's task queue and of this
-// process's own.
+// startTemporal starts the workers of the group's task queue, of this process's
+// own, and of the dead letters'.
 func (w *Worker) startTemporal(fatal func(error)) (temporalWorkers, error) {
 	steps := steps{w}
-	transactions := &activities.Transactions{Halves: steps, Publish: steps, Ops: steps, Locals: steps, Truth: steps}
+	transactions := &activities.Transactions{Halves: steps, Publish: steps, Ops: steps, Locals: steps, Truth: steps, Alerts: steps}
+	dead := &activities.DeadLetters{Redeliver: steps, Notify: steps, Compensations: steps, Alerts: steps}
+	if w.o.WorkflowCache > 0 {
+		sdkworker.SetStickyWorkflowCacheSize(w.o.WorkflowCache)
+	}
 	options := sdkworker.Options{WorkerStopTimeout: closeTimeout, OnFatalError: fatal}
 
 	group := sdkworker.New(w.o.Temporal, workflows.TaskQueue(w.o.Prefix, w.o.Group), options)
 	group.RegisterWorkflowWithOptions(workflows.Transaction, workflow.RegisterOptions{Name: workflows.Name})
 	transactions.Register(group)
+	dead.RegisterGroup(group)
 
 	own := options
 	own.DisableWorkflowWorker, own.MaxConcurrentActivityTaskPollers = true, 2
 	instance := sdkworker.New(w.o.Temporal, workflows.InstanceQueue(w.o.Prefix, w.o.Group, w.o.Instance), own)
 	transactions.RegisterInstance(instance)
 
+	shared := options // rarely busy, and then much
+	shared.WorkflowTaskPollerBehavior = sdkworker.NewPollerBehaviorAutoscaling(sdkworker.PollerBehaviorAutoscalingOptions{InitialNumberOfPollers: 2, MaximumNumberOfPollers: 20})
+	shared.MaxConcurrentActivityTaskPollers = 2
+	letters := sdkworker.New(w.o.Temporal, workflows.DeadLetterQueue(w.o.Prefix), shared)
+	letters.RegisterWorkflowWithOptions(workflows.DeadLetter, workflow.RegisterOptions{Name: workflows.DeadLetterName})
+	dead.Register(letters)
+
 	var started temporalWorkers
-	for _, tw := range []sdkworker.Worker{instance, group} {
+	for _, tw := range []sdkworker.Worker{instance, group, letters} {
 		if err := tw.Start(); err != nil {
 			started.stop()
 			return nil, w.temporalError("start the worker", err)

@@ -25,12 +25,17 @@ import (
 // then call Run. Send, SendAll, Start and Begin may be called from many
 // goroutines; the methods that register may not, and not after Run.
 type Worker struct {
-	o         Options
-	consumers []Consumer
-	handlers  map[string]LocalAll
-	checkers  map[string]holdfast.Checker
-	problems  []error
-	pendings  *registry
+	o             Options
+	consumers     []Consumer
+	handlers      map[string]LocalAll
+	checkers      map[string]holdfast.Checker
+	compensations map[string]Compensation
+	problems      []error
+	pendings      *registry
+	answers       answers
+	metrics       *metrics
+	alerts        *alerter
+	paused        map[string]*atomic.Bool // the consumers, and whether their breaker is open
 
 	broker *broker.Broker // set before ready is closed
 
@@ -49,7 +54,15 @@ func New(o Options) (*Worker, error) {
 	if err := o.validate(); err != nil {
 		return nil, err
 	}
-	return &Worker{o: o, handlers: map[string]LocalAll{}, checkers: map[string]holdfast.Checker{},
+	m, err := newMetrics(o.Meter)
+	if err != nil {
+		return nil, err
+	}
+	alerts, err := newAlerter(o.OnAlert, o.Webhook, o.Logger, m)
+	if err != nil {
+		return nil, err
+	}
+	return &Worker{o: o, metrics: m, alerts: alerts, paused: map[string]*atomic.Bool{}, handlers: map[string]LocalAll{}, checkers: map[string]holdfast.Checker{}, compensations: map[string]Compensation{},
 		pendings: newRegistry(time.Minute, 10_000), ready: make(chan struct{}), stopped: make(chan struct{}),
 		over: make(chan struct{})}, nil
 }
@@ -67,6 +80,7 @@ func (w *Worker) Run(ctx context.Context) error {
 	}
 	w.runErr = w.run(ctx)
 	w.stop()
+	_ = w.metrics.close() // nobody reads them any more
 	close(w.over)
 	return w.runErr
 }
@@ -75,6 +89,12 @@ func (w *Worker) run(ctx context.Context) error {
 	if len(w.handlers) > 0 && w.o.DB == nil {
 		w.problem(fmt.Errorf("%w: Handle needs Options.DB", holdfast.ErrInvalid))
 	}
+	if len(w.compensations) > 0 && w.o.DB == nil {
+		w.problem(fmt.Errorf("%w: Compensate needs Options.DB", holdfast.ErrInvalid))
+	}
+	if len(w.compensations) > 0 && w.o.Temporal == nil {
+		w.problem(fmt.Errorf("%w: Compensate needs Options.Temporal and Options.Group: it runs in the producer group", holdfast.ErrInvalid))
+	}
 	if err := errors.Join(w.problems...); err != nil {
 		return err
 	}
@@ -82,6 +102,7 @@ func (w *Worker) run(ctx context.Context) error {
 		return err
 	}
 	defer w.disconnect(ctx)
+	defer w.alerting(ctx)()
 
 	group, running := errgroup.WithContext(ctx)
 	var drainUntil atomic.Pointer[time.Time]
@@ -99,6 +120,7 @@ func (w *Worker) run(ctx context.Context) error {
 		defer workers.stop()
 		defer func() { w.drain(drainUntil.Load()) }()
 		group.Go(func() error { return w.keep(running) })
+		group.Go(func() error { return w.intake(running) })
 	}
 	for _, c := range w.consumers {
 		group.Go(func() error { return w.consume(running, c) })
@@ -107,6 +129,21 @@ func (w *Worker) run(ctx context.Context) error {
 	close(w.ready)
 	w.o.Logger.Info("holdfast runs", "group", w.o.Group, "instance", w.o.Instance, "consumers", len(w.consumers))
 	return group.Wait()
+}
+
+// alerting delivers alerts until the function that it returns is called, and then
+// what is queued, for a few seconds.
+func (w *Worker) alerting(ctx context.Context) (stop func()) {
+	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		_ = w.alerts.run(ctx) // always nil
+	}()
+	return func() {
+		cancel()
+		<-done
+	}
 }
 
 func (w *Worker) claim() error {
@@ -221,7 +258,7 @@ func (w *Worker) prepare(ctx context.Context) error {
 		}
 	}
 	for _, c := range w.consumers {
-		if err := w.broker.DeclareConsumer(ctx, c.Name, c.Topics); err != nil {
+		if err := w.broker.DeclareConsumer(ctx, c.Name, c.bindings()); err != nil {
 			return err
 		}
 	}

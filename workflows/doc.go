@@ -1,7 +1,9 @@
-// Package workflows holds the Temporal workflow Transaction: the durable
-// coordinator of transactional messages.
+// Package workflows holds the Temporal workflows: Transaction, the durable
+// coordinator of transactional messages, and DeadLetter, which stays with a
+// message that its consumer gave up until that is handled, compensated or
+// discarded.
 //
-// A workflow coordinates a list of transactions, its members, and every decision
+// A workflow Transaction coordinates a list of transactions, its members, and every decision
 // is per member. The happy path is one workflow task with three local
 // activities: HalfSend, LocalTransaction, Commit (or Rollback). A member that
 // cannot be finished so goes on by itself: it is checked back on a durable
@@ -17,6 +19,19 @@
 //	start.go        how whoever starts a transaction starts it
 //	schedule.go     when to check back: a pure function
 //	text.go         what the Temporal UI shows
+//
+// A workflow DeadLetter is one message of one consumer. Its root coroutine does
+// what is wanted, one thing at a time; its policy, operators and the consumer's
+// queue say what.
+//
+//	deadletter.go           the flow
+//	deadletter_policy.go    what a death, and an answer, leads to: pure functions
+//	deadletter_operator.go  the operator's Updates, and why they are refused
+//	deadletter_signals.go   the same as signals, and the consumer's answers
+//	deadletter_steps.go     redelivery, compensation, alerts
+//	deadletter_input.go     input, states and status
+//	deadletter_start.go     how whoever starts it starts it
+//	deadletter_text.go      what the Temporal UI shows
 //
 // This is the determinism boundary: no clock, no randomness, no goroutine, no
 // broker and no database here.

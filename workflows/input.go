@@ -145,8 +145,14 @@ const (
 	Refused    State = "refused"     // its half message was not stored; nothing was run
 )
 
-// Final reports whether nothing more happens to a member in this state.
-func (s State) Final() bool { return s == Committed || s == RolledBack || s == Refused }
+// Final reports whether nothing more happens to what is in this state.
+func (s State) Final() bool {
+	switch s {
+	case Committed, RolledBack, Refused, Handled, Compensated, Discarded:
+		return true
+	}
+	return false
+}
 
 // MemberStatus tells where one transaction stands.
 type MemberStatus struct {

@@ -25,6 +25,7 @@ func TestReplay(t *testing.T) {
 			t.Parallel()
 			replayer := sdkworker.NewWorkflowReplayer()
 			replayer.RegisterWorkflowWithOptions(workflows.Transaction, workflow.RegisterOptions{Name: workflows.Name})
+			replayer.RegisterWorkflowWithOptions(workflows.DeadLetter, workflow.RegisterOptions{Name: workflows.DeadLetterName})
 			require.NoError(t, replayer.ReplayWorkflowHistoryFromJSONFile(nil, file))
 		})
 	}

@@ -133,12 +133,26 @@ func (t *transaction) deliver(ctx workflow.Context, m *member) {
 	}
 }
 
-// park waits for an operator.
+// park waits for an operator, and tells whoever should know. An operator may be
+// there before the alert is out.
 func (t *transaction) park(ctx workflow.Context, m *member, reason string) {
 	m.state, m.reason = Parked, reason
 	t.show(ctx, Parked, parkedDetails(m))
 	woken, resolution := m.woken, m.resolution
+	t.alert(ctx, m)
 	_ = workflow.Await(ctx, func() bool { return m.woken != woken || m.resolution != resolution || t.renewing })
+}
+
+// alert says that m is parked. That it cannot be said changes nothing. Workflows
+// that parked before there were alerts have none in their histories.
+func (t *transaction) alert(ctx workflow.Context, m *member) {
+	if workflow.GetVersion(ctx, "alert when parked", workflow.DefaultVersion, 1) == workflow.DefaultVersion {
+		return
+	}
+	first := m.tx.Messages[0]
+	_ = t.local(ctx, activities.Alert, 5*time.Second, "alert: parked, "+membersTopics([]*member{m}), holdfast.Alert{
+		Kind: holdfast.AlertParked, At: workflow.Now(ctx), Group: t.in.Group, ID: m.tx.ID, Topic: first.Topic, Key: first.Key,
+		WorkflowID: workflow.GetInfo(ctx).WorkflowExecution.ID, Parked: true, Reason: m.reason, Remedy: parkedRemedy(m)}, nil)
 }
 
 // rollbackForCancel treats the workflow's cancellation as an operator's

@@ -178,9 +178,16 @@ func deliveringDetails(m *member) string {
 
 func parkedDetails(m *member) string {
 	if m.resolution == holdfast.Commit {
-		return fmt.Sprintf("**Parked**: transaction `%s` is committed but cannot be delivered: %s.\n\nMend that, then send the Update `recheck`.", m.tx.ID, m.reason)
+		return fmt.Sprintf("**Parked**: transaction `%s` is committed but cannot be delivered: %s.\n\n%s", m.tx.ID, m.reason, parkedRemedy(m))
 	}
-	return fmt.Sprintf("**Parked**: transaction `%s`: %s.\n\nAn operator decides, with the Update `commit`, `rollback` or `recheck`, or with `holdfast tx`.", m.tx.ID, m.reason)
+	return fmt.Sprintf("**Parked**: transaction `%s`: %s.\n\n%s", m.tx.ID, m.reason, parkedRemedy(m))
+}
+
+func parkedRemedy(m *member) string {
+	if m.resolution == holdfast.Commit {
+		return "Mend that, then send the Update `recheck`."
+	}
+	return "An operator decides, with the Update `commit`, `rollback` or `recheck`, or with `holdfast tx`."
 }
 
 func orNone(s string) string {

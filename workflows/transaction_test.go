@@ -37,6 +37,9 @@ type world struct {
 	local      func(tx activities.Tx, regular bool) activities.LocalResult
 	check      func(tx activities.Tx, n int) activities.LocalResult
 	decideErr  error
+
+	alerts  []holdfast.Alert
+	onAlert func()
 }
 
 func (w *world) PublishHalf(_ context.Context, h holdfast.Half) error {
@@ -94,6 +97,15 @@ func (w *world) Decide(_ context.Context, _ string, tx activities.Tx, r holdfast
 	return activities.LocalResult{ID: tx.ID, Resolution: r}, w.decideErr
 }
 
+func (w *world) Alert(a holdfast.Alert) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.alerts = append(w.alerts, a)
+	if w.onAlert != nil {
+		w.onAlert()
+	}
+}
+
 func setup(t *testing.T, w *world) *testsuite.TestWorkflowEnvironment {
 	t.Helper()
 	w.settled = map[string]holdfast.Resolution{}
@@ -101,7 +113,7 @@ func setup(t *testing.T, w *world) *testsuite.TestWorkflowEnvironment {
 	env := suite.NewTestWorkflowEnvironment()
 	env.SetWorkerOptions(sdkworker.Options{})
 	env.RegisterWorkflowWithOptions(workflows.Transaction, workflow.RegisterOptions{Name: workflows.Name})
-	steps := &activities.Transactions{Halves: w, Publish: w, Ops: w, Locals: w, Truth: w}
+	steps := &activities.Transactions{Halves: w, Publish: w, Ops: w, Locals: w, Truth: w, Alerts: w}
 	steps.Register(env)
 	env.SetTestTimeout(time.Minute)
 	return env
@@ -320,6 +332,11 @@ func TestScheduleThenPark(t *testing.T) {
 	done := update(env, 4*time.Hour, workflows.UpdateCommit, workflows.Request{Operator: "ann", Reason: "the bank says so"})
 	got := ended(t, env, input(tx("1", activities.Split)))
 	require.Equal(t, 15, asked)
+	require.Len(t, w.alerts, 1)
+	require.Contains(t, w.alerts[0].Reason, "undecided after 15 check-backs")
+	w.alerts[0].Reason, w.alerts[0].At, w.alerts[0].WorkflowID = "", time.Time{}, ""
+	require.Equal(t, holdfast.Alert{Kind: holdfast.AlertParked, Group: "orders", ID: "1", Topic: "order.placed", Key: "o-1", Parked: true,
+		Remedy: "An operator decides, with the Update `commit`, `rollback` or `recheck`, or with `holdfast tx`."}, w.alerts[0])
 	require.NoError(t, done.rejected)
 	require.NoError(t, done.err)
 	require.Equal(t, workflows.Committed, done.status.State)
@@ -327,6 +344,23 @@ func TestScheduleThenPark(t *testing.T) {
 	require.Equal(t, "ann: the bank says so", got[0].Decided)
 	require.Len(t, w.delivered, 1)
 	require.GreaterOrEqual(t, env.Now().Sub(start), 4*time.Hour)
+}
+
+// TestOperatorBeforeTheAlertIsOut: a request that comes while the alert is being
+// raised is not lost.
+func TestOperatorBeforeTheAlertIsOut(t *testing.T) {
+	w := &world{check: func(tx activities.Tx, n int) activities.LocalResult {
+		if n <= 15 {
+			return activities.LocalResult{ID: tx.ID, Error: "nobody knows"}
+		}
+		return answers(holdfast.Commit)(tx, n)
+	}}
+	env := setup(t, w)
+	w.onAlert = func() {
+		env.SignalWorkflow(workflows.UpdateRecheck, workflows.Request{Operator: "ann", Reason: "I saw it"})
+	}
+	got := ended(t, env, input(tx("1", activities.Split)))
+	require.Equal(t, workflows.Committed, got[0].State)
 }
 
 func TestOperatorRollbackWhileChecking(t *testing.T) {
@@ -527,6 +561,7 @@ func TestDeliveryThatCannotSucceedParks(t *testing.T) {
 	got := ended(t, env, input(tx("1", activities.Inline)))
 	require.Equal(t, workflows.Parked, parked.Transactions[0].State)
 	require.Contains(t, parked.Transactions[0].Reason, "max_message_size")
+	require.Equal(t, "Mend that, then send the Update `recheck`.", w.alerts[0].Remedy)
 	require.Equal(t, workflows.Committed, got[0].State)
 }
 

@@ -13,4 +13,5 @@
 //	payment.go  the payment service: a consumer
 //	service.go  what both need to run
 //	unruly.go   ways to misbehave, for the demo
+//	moods.go    ways for charging to fail, for the demo
 package main

@@ -29,6 +29,11 @@ func (s *orders) place(ctx context.Context, o Order) (holdfast.Receipt, error) {
 		})
 }
 
+// refund gives an order back: a consumer of order.placed has failed for good.
+func refund(_ context.Context, tx *gorm.DB, o Order, _ holdfast.Message, f holdfast.Failure) error {
+	return tx.Create(&Refund{OrderID: o.ID, Because: f.Consumer + ": " + f.Reason}).Error
+}
+
 func (s *orders) routes() *http.ServeMux {
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST /orders", s.post)

@@ -6,6 +6,7 @@ import (
 	"gorm.io/gorm"
 
 	holdfast "github.com/holdfastmq/holdfast"
+	"github.com/holdfastmq/holdfast/broker"
 	"github.com/holdfastmq/holdfast/worker"
 )
 
@@ -17,6 +18,14 @@ type Payment struct {
 	Amount  int64
 }
 
+// Reservation is goods set aside for an order; a compensated order's are
+// released.
+type Reservation struct {
+	ID       int64 `gorm:"primaryKey"`
+	OrderID  string
+	Released bool
+}
+
 // GiftBooked is a gift as the payment service books it.
 type GiftBooked struct {
 	ID     int64 `gorm:"primaryKey"`
@@ -24,9 +33,23 @@ type GiftBooked struct {
 }
 
 // consumers adds what the payment service does.
-func consumers(w *worker.Worker) {
-	w.Consume(worker.Consumer{Name: "payments", Topics: []string{OrderPlaced.Name}, Handle: worker.Typed(OrderPlaced, charge)})
-	w.Consume(worker.Consumer{Name: "gifts", Topics: []string{GiftGranted.Name}, Handle: worker.Typed(GiftGranted, bookGift)})
+func (s *service) consumers() {
+	moods := &moods{db: s.db}
+	s.w.Consume(worker.Consumer{
+		Name: "payments", Topics: []string{OrderPlaced.Name},
+		Handle: worker.Typed(OrderPlaced, moods.charge),
+		Ladder: s.Ladder,
+		// A card that is refused stays refused: give the order back at once. With
+		// anything else, a person looks first.
+		DeadLetters: holdfast.Policy{Action: holdfast.PolicyCompensatePermanent},
+		Breaker:     broker.BreakerOptions{Failures: s.BreakerFailures, Pause: s.BreakerPause},
+	})
+	s.w.Consume(worker.Consumer{
+		Name: "stock", Topics: []string{OrderPlaced.Name},
+		Handle: worker.Typed(OrderPlaced, reserve),
+		Undo:   release,
+	})
+	s.w.Consume(worker.Consumer{Name: "gifts", Topics: []string{GiftGranted.Name}, Handle: worker.Typed(GiftGranted, bookGift)})
 }
 
 func charge(_ context.Context, tx *gorm.DB, o Order, _ holdfast.Message) error {
@@ -35,6 +58,16 @@ func charge(_ context.Context, tx *gorm.DB, o Order, _ holdfast.Message) error {
 	}
 	misbehave(insideHandler)
 	return nil
+}
+
+func reserve(_ context.Context, tx *gorm.DB, o Order, _ holdfast.Message) error {
+	return tx.Create(&Reservation{OrderID: o.ID}).Error
+}
+
+// release undoes reserve: another consumer could not do its part, and the order
+// was given back.
+func release(_ context.Context, tx *gorm.DB, m holdfast.Message, _ holdfast.Failure) error {
+	return tx.Model(&Reservation{}).Where("order_id = ?", m.Key).Update("released", true).Error
 }
 
 func bookGift(_ context.Context, tx *gorm.DB, g Gift, _ holdfast.Message) error {

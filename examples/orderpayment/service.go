@@ -34,6 +34,10 @@ type config struct {
 	MaxChecks   int             `env:"HOLDFAST_MAX_CHECKS"`
 	TaskTimeout time.Duration   `env:"HOLDFAST_TASK_TIMEOUT"`
 	LockTimeout time.Duration   `env:"HOLDFAST_LOCK_TIMEOUT"`
+	// How the payments' consumer takes failures.
+	Ladder          []time.Duration `env:"HOLDFAST_LADDER"`
+	BreakerFailures int             `env:"HOLDFAST_BREAKER_FAILURES"`
+	BreakerPause    time.Duration   `env:"HOLDFAST_BREAKER_PAUSE"`
 }
 
 // service is a worker and what it is made of.
@@ -80,12 +84,13 @@ func open(ctx context.Context, group string, tables ...any) (*service, error) {
 
 // runOrders runs the order service until ctx is done.
 func runOrders(ctx context.Context) error {
-	s, err := open(ctx, "orders", &Order{})
+	s, err := open(ctx, "orders", &Order{}, &Refund{})
 	if err != nil {
 		return err
 	}
 	defer s.temporal.Close()
 	s.w.Check(GiftGranted.Name, partner{})
+	s.w.Compensate(OrderPlaced.Name, worker.TypedCompensation(OrderPlaced, refund))
 	listener, err := net.Listen("tcp", s.Listen)
 	if err != nil {
 		return err
@@ -106,12 +111,12 @@ func runOrders(ctx context.Context) error {
 
 // runPayments runs the payment service until ctx is done.
 func runPayments(ctx context.Context) error {
-	s, err := open(ctx, "payments", &Payment{}, &GiftBooked{})
+	s, err := open(ctx, "payments", &Payment{}, &Reservation{}, &GiftBooked{}, &Mood{})
 	if err != nil {
 		return err
 	}
 	defer s.temporal.Close()
-	consumers(s.w)
+	s.consumers()
 	go func() {
 		select {
 		case <-s.w.Ready():

@@ -10,6 +10,13 @@ type Order struct {
 	Amount int64  `json:"amount" gorm:"check:amount > 0"` // in cents
 }
 
+// Refund is an order that was given back.
+type Refund struct {
+	ID      int64 `gorm:"primaryKey"`
+	OrderID string
+	Because string
+}
+
 // Gift is a gift that a partner's system grants: its truth is not in our
 // database.
 type Gift struct {

@@ -80,7 +80,7 @@ func newRootCommand(a *app) *cobra.Command {
 		Use:   "holdfast",
 		Short: "Transactional messages for RabbitMQ, coordinated by Temporal",
 		Long: `holdfast starts a private stack to develop against, checks an installation,
-and shows and settles transactions.
+and shows and settles transactions and dead letters.
 
 Environment:
   AMQP_URL              RabbitMQ, amqp://user:password@host:5672/vhost
@@ -101,9 +101,10 @@ wrong usage.`,
 	root.CompletionOptions.HiddenDefaultCmd = true
 	flags := root.PersistentFlags()
 	flags.StringVar(&a.prefixFlag, "prefix", "", "prefix of all queues and task queues (default $HOLDFAST_PREFIX, or holdfast)")
-	flags.DurationVar(&a.timeoutFlag, "timeout", 0, "how long the command may take (default $HOLDFAST_TIMEOUT, or 30s; doctor: 10s)")
+	flags.DurationVar(&a.timeoutFlag, "timeout", 0, "how long the command may take (default $HOLDFAST_TIMEOUT, or 30s; doctor: 10s; dead, for several: 1h)")
 	root.PersistentPreRunE = func(*cobra.Command, []string) error { return a.readFlags() }
 	root.AddCommand(
+		newDeadCommand(a),
 		newDemoCommand(a),
 		newDevCommand(a),
 		newDoctorCommand(a),

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"time"
 
 	"go.temporal.io/sdk/client"
 	"go.temporal.io/sdk/contrib/envconfig"
@@ -59,7 +60,13 @@ func (a *app) temporal(ctx context.Context) (*temporalServer, error) {
 
 // withTemporal connects, and runs f within the command's time limit.
 func (a *app) withTemporal(ctx context.Context, f func(context.Context, *temporalServer) error) error {
-	ctx, cancel := a.bounded(ctx, defaultTimeout)
+	return a.withTemporalFor(ctx, defaultTimeout, f)
+}
+
+// withTemporalFor is withTemporal for a command that may take longer, or less
+// time, unless --timeout says otherwise.
+func (a *app) withTemporalFor(ctx context.Context, limit time.Duration, f func(context.Context, *temporalServer) error) error {
+	ctx, cancel := a.bounded(ctx, limit)
 	defer cancel()
 	t, err := a.temporal(ctx)
 	if err != nil {

@@ -18,6 +18,12 @@
 //	version.go  holdfast version
 //
 //	tx.go       holdfast tx; txlist.go, txshow.go, txact.go, txstart.go: below it
+//	dead.go     holdfast dead; deadlist.go, deadgroup.go, deadshow.go, deadact.go: below it
+//	deadquery.go, deaderror.go, deadjudge.go  which dead letters are meant, which
+//	            errors are the same, what an answer means: pure
+//	deadsend.go one action on many dead letters; deadverify.go: what came of it
+//	deadlost.go letters whose workflow was ended from outside
+//
 //	list.go     workflows as rows of a list; txprint.go: one transaction for people
 //	query.go    what to ask Temporal's visibility store for: pure
 //	find.go     which workflow an ID, or a business key, means

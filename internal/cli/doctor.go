@@ -78,9 +78,11 @@ func newDoctorCommand(a *app) *cobra.Command {
 		Short: "Check RabbitMQ, PostgreSQL and Temporal, and say how to mend what is wrong",
 		Long: `Check RabbitMQ, PostgreSQL and Temporal: whether they can be reached, have a
 version that Holdfast works with, and have what Holdfast needs; for the groups
-and consumers that are named, also whether processes of them run and their
-queues; and what waits for an operator. Nothing is changed, except that --fix
-creates missing search attributes in Temporal.
+and consumers that are named, also whether processes of them run, their queues,
+and what these processes answer: what the Keeper holds, whether the circuit
+breaker is open; and what waits for an operator: parked transactions, dead
+letters. Nothing is changed, except that --fix creates missing search attributes
+in Temporal.
 
 The exit status is 1 if there is a problem; warnings do not count.
 

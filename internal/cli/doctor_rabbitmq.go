@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -25,7 +26,8 @@ func (a *app) examineRabbitMQ(ctx context.Context, e examination) []finding {
 		return f.all
 	}
 	defer func() { _ = b.Close(ctx) }() // nothing was published
-	queues := []string{b.DeadQueue()}
+	queues := failureQueues(b.DeadQueue(), a.Prefix)
+	failing := len(queues)
 	for _, g := range e.groups {
 		queues = append(queues, b.HalfQueue(g))
 	}
@@ -43,12 +45,22 @@ func (a *app) examineRabbitMQ(ctx context.Context, e examination) []finding {
 		f.add(levelProblem, "alarms", "free memory or disk on the server, or raise its limits", "publishers are blocked: %s", info.Blocked)
 	}
 	f.topology(info, b.TopicsExchange(), len(e.groups)+len(e.consumers) > 0)
-	f.dead(info.Queues[0])
+	f.failures(info.Queues[:failing])
+	answers, err := b.Ask(ctx, 0)
+	f.processes(answers, err)
+	now := a.Now()
 	for i, g := range e.groups {
-		f.halfQueue(g, info.Queues[1+i])
+		q := info.Queues[failing+i]
+		f.halfQueue(g, q)
+		f.keeper(g, answers, q.Consumers)
 	}
 	for i, c := range e.consumers {
-		f.consumerQueue(c, info.Queues[1+len(e.groups)+i])
+		q, of := info.Queues[failing+len(e.groups)+i], consumerStates(answers, c)
+		f.consumerQueue(c, q, of)
+		f.breaker(c, of, q.Consumers, now)
+	}
+	for _, c := range paused(answers, e.consumers) {
+		f.breaker(c, consumerStates(answers, c), 0, now)
 	}
 	return f.all
 }
@@ -97,18 +109,6 @@ func (f *findings) topology(info broker.Info, exchange string, expected bool) {
 	}
 }
 
-func (f *findings) dead(q broker.QueueInfo) {
-	switch {
-	case !q.Exists:
-		f.ok("dead letters", "none (%s is not there yet)", q.Name)
-	case q.Messages > 0:
-		f.add(levelWarning, "dead letters", "look at them in RabbitMQ's management UI: each says why in the header holdfast-reason",
-			"%d wait in %s", q.Messages, q.Name)
-	default:
-		f.ok("dead letters", "none")
-	}
-}
-
 func (f *findings) halfQueue(group string, q broker.QueueInfo) {
 	check := "group " + group
 	switch {
@@ -123,11 +123,17 @@ func (f *findings) halfQueue(group string, q broker.QueueInfo) {
 	}
 }
 
-func (f *findings) consumerQueue(name string, q broker.QueueInfo) {
+// consumerQueue looks at a consumer's queue; of is how the consumer is in the
+// processes that answered. One whose circuit breaker is open reads nothing.
+func (f *findings) consumerQueue(name string, q broker.QueueInfo, of []broker.ConsumerStatus) {
 	check := "consumer " + name
 	switch {
 	case !q.Exists:
 		f.add(levelProblem, check, "start a process of the consumer; check its name and --prefix", "its queue %s is not there", q.Name)
+	case q.Consumers == 0 && slices.ContainsFunc(of, func(c broker.ConsumerStatus) bool { return severity(c) > 0 }):
+		f.ok(check, "%s: %s, paused by its circuit breaker", q.Name, waiting(q))
+	case q.Consumers == 0 && len(of) > 0:
+		f.add(levelWarning, check, "run doctor again; if it stays so, see the log of its processes", "its processes run, but read nothing at the moment: %s", waiting(q))
 	case q.Consumers == 0:
 		f.add(levelProblem, check, "start a process of the consumer", "nobody reads %s: %s", q.Name, waiting(q))
 	case q.Messages > manyWaiting:

@@ -32,6 +32,8 @@ func (a *app) examineTemporal(ctx context.Context, e examination) []finding {
 	if f.attributes(ctx, t, e.fix) {
 		f.parked(ctx, t)
 		f.lost(ctx, t, a.Prefix)
+		f.letters(ctx, t, a.Prefix)
+		f.lostLetters(ctx, t, a.Prefix)
 	}
 	for _, g := range e.groups {
 		f.pollers(ctx, t, a.Prefix, g)

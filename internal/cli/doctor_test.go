@@ -33,20 +33,30 @@ func TestQueues(t *testing.T) {
 		look func(*findings)
 		want level
 	}{
-		"no dead queue":   {func(f *findings) { f.dead(broker.QueueInfo{}) }, levelOK},
-		"no dead letters": {func(f *findings) { f.dead(broker.QueueInfo{Exists: true}) }, levelOK},
-		"dead letters":    {func(f *findings) { f.dead(broker.QueueInfo{Exists: true, Messages: 1}) }, levelWarning},
-		"no half queue":   {func(f *findings) { f.halfQueue("g", broker.QueueInfo{}) }, levelProblem},
-		"no Keeper":       {func(f *findings) { f.halfQueue("g", broker.QueueInfo{Exists: true}) }, levelProblem},
-		"a Keeper":        {func(f *findings) { f.halfQueue("g", broker.QueueInfo{Exists: true, Consumers: 2}) }, levelOK},
+		"no dead queue":                     {func(f *findings) { f.dead(broker.QueueInfo{}) }, levelOK},
+		"no dead letters":                   {func(f *findings) { f.dead(broker.QueueInfo{Exists: true}) }, levelOK},
+		"dead letters that nobody takes in": {func(f *findings) { f.dead(broker.QueueInfo{Exists: true, Messages: 1}) }, levelWarning},
+		"dead letters being taken in":       {func(f *findings) { f.dead(broker.QueueInfo{Exists: true, Messages: manyDead, Consumers: 1}) }, levelOK},
+		"a slow intake":                     {func(f *findings) { f.dead(broker.QueueInfo{Exists: true, Messages: manyDead + 1, Consumers: 1}) }, levelWarning},
+		"nothing oversized":                 {func(f *findings) { f.oversized(broker.QueueInfo{Exists: true}) }, levelOK},
+		"oversized":                         {func(f *findings) { f.oversized(broker.QueueInfo{Exists: true, Messages: 1}) }, levelWarning},
+		"no half queue":                     {func(f *findings) { f.halfQueue("g", broker.QueueInfo{}) }, levelProblem},
+		"no Keeper":                         {func(f *findings) { f.halfQueue("g", broker.QueueInfo{Exists: true}) }, levelProblem},
+		"a Keeper":                          {func(f *findings) { f.halfQueue("g", broker.QueueInfo{Exists: true, Consumers: 2}) }, levelOK},
 		"a slow Keeper": {func(f *findings) {
 			f.halfQueue("g", broker.QueueInfo{Exists: true, Consumers: 1, Messages: manyWaiting + 1})
 		}, levelWarning},
-		"no consumer queue": {func(f *findings) { f.consumerQueue("c", broker.QueueInfo{}) }, levelProblem},
-		"no consumer":       {func(f *findings) { f.consumerQueue("c", broker.QueueInfo{Exists: true}) }, levelProblem},
-		"a consumer":        {func(f *findings) { f.consumerQueue("c", broker.QueueInfo{Exists: true, Consumers: 1}) }, levelOK},
+		"no consumer queue": {func(f *findings) { f.consumerQueue("c", broker.QueueInfo{}, nil) }, levelProblem},
+		"no consumer":       {func(f *findings) { f.consumerQueue("c", broker.QueueInfo{Exists: true}, nil) }, levelProblem},
+		"a consumer":        {func(f *findings) { f.consumerQueue("c", broker.QueueInfo{Exists: true, Consumers: 1}, nil) }, levelOK},
 		"a slow consumer": {func(f *findings) {
-			f.consumerQueue("c", broker.QueueInfo{Exists: true, Consumers: 1, Messages: manyWaiting + 1})
+			f.consumerQueue("c", broker.QueueInfo{Exists: true, Consumers: 1, Messages: manyWaiting + 1}, nil)
+		}, levelWarning},
+		"a paused consumer": {func(f *findings) {
+			f.consumerQueue("c", broker.QueueInfo{Exists: true}, []broker.ConsumerStatus{{Breaker: broker.BreakerOpen}})
+		}, levelOK},
+		"a consumer that reads nothing": {func(f *findings) {
+			f.consumerQueue("c", broker.QueueInfo{Exists: true}, []broker.ConsumerStatus{{Breaker: broker.BreakerClosed}})
 		}, levelWarning},
 		"exchange":           {func(f *findings) { f.topology(broker.Info{Topics: true}, "x", true) }, levelOK},
 		"no exchange yet":    {func(f *findings) { f.topology(broker.Info{}, "x", false) }, levelWarning},

@@ -107,7 +107,7 @@ func (r *reader) event(e *historypb.HistoryEvent) {
 		r.end(e.GetTimerCanceledEventAttributes().GetStartedEventId(), "not needed any more")
 	case enumspb.EVENT_TYPE_WORKFLOW_EXECUTION_SIGNALED:
 		a := e.GetWorkflowExecutionSignaledEventAttributes()
-		r.add(e, "signal", a.GetSignalName(), r.asked(a.GetInput()), "")
+		r.add(e, "signal", a.GetSignalName(), r.signalled(a.GetSignalName(), a.GetInput()), "")
 	case enumspb.EVENT_TYPE_WORKFLOW_EXECUTION_UPDATE_ACCEPTED:
 		in := e.GetWorkflowExecutionUpdateAcceptedEventAttributes().GetAcceptedRequest().GetInput()
 		r.begin(e, "update", in.GetName(), r.updateAsked(in.GetName(), in.GetArgs()))
@@ -130,6 +130,8 @@ func (r *reader) workflow(e *historypb.HistoryEvent) {
 		r.add(e, "workflow", "started", "", r.why(in))
 	case enumspb.EVENT_TYPE_WORKFLOW_EXECUTION_COMPLETED:
 		r.add(e, "workflow", "completed", "", "")
+	case enumspb.EVENT_TYPE_WORKFLOW_EXECUTION_CONTINUED_AS_NEW:
+		r.add(e, "workflow", "continued", "in a new run, since its history was long", "")
 	case enumspb.EVENT_TYPE_WORKFLOW_EXECUTION_FAILED:
 		r.add(e, "workflow", "failed", "", failureText(e.GetWorkflowExecutionFailedEventAttributes().GetFailure()))
 	case enumspb.EVENT_TYPE_WORKFLOW_EXECUTION_TIMED_OUT:
@@ -270,6 +272,25 @@ func (r *reader) asked(args *commonpb.Payloads) string {
 		s += " (forced)"
 	}
 	return s
+}
+
+// signalled reads a signal: an operator's, or a consumer's answer to a
+// redelivery.
+func (r *reader) signalled(name string, args *commonpb.Payloads) string {
+	switch name {
+	case workflows.SignalHandled:
+		var n int
+		r.decode(args, &n)
+		return fmt.Sprintf("redelivery %d was handled", n)
+	case workflows.SignalDied:
+		var f holdfast.Failure
+		r.decode(args, &f)
+		if f.Redelivery == 0 {
+			return "a copy: " + f.Reason
+		}
+		return fmt.Sprintf("redelivery %d failed: %s", f.Redelivery, f.Reason)
+	}
+	return r.asked(args)
 }
 
 func (r *reader) updateAsked(name string, args *commonpb.Payloads) string {

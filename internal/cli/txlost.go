@@ -64,41 +64,37 @@ func (t *temporalServer) again(ctx context.Context, in workflows.Input, tx activ
 	return workflows.MemberStatus{ID: tx.ID, State: workflows.State(got.State), Reason: got.Reason}, err
 }
 
-// input reads what a workflow was started with.
+// input reads what a transaction's workflow was started with.
 func (t *temporalServer) input(ctx context.Context, id, run string) (workflows.Input, error) {
 	var in workflows.Input
+	err := t.inputOf(ctx, id, run, &in)
+	return in, err
+}
+
+// inputOf reads what a workflow was started with.
+func (t *temporalServer) inputOf(ctx context.Context, id, run string, in any) error {
 	it := t.GetWorkflowHistory(ctx, id, run, false, enumspb.HISTORY_EVENT_FILTER_TYPE_ALL_EVENT)
 	if !it.HasNext() {
-		return in, fmt.Errorf("workflow %s has no history", id)
+		return fmt.Errorf("workflow %s has no history", id)
 	}
 	first, err := it.Next()
 	if err == nil {
-		err = t.data.FromPayloads(first.GetWorkflowExecutionStartedEventAttributes().GetInput(), &in)
+		err = t.data.FromPayloads(first.GetWorkflowExecutionStartedEventAttributes().GetInput(), in)
 	}
 	if err != nil {
-		return in, fmt.Errorf("read the input of workflow %s: %w", id, err)
+		return fmt.Errorf("read the input of workflow %s: %w", id, err)
 	}
-	return in, nil
+	return nil
 }
 
 // lost finds transactions whose last workflow was closed undecided, among the
 // latest.
 func (f *findings) lost(ctx context.Context, t *temporalServer, prefix string) {
-	const check, most = "lost", 100
-	infos, err := t.page(ctx, filter{}.query()+` AND ExecutionStatus IN ("Terminated", "Failed", "TimedOut", "Canceled")`, most)
+	const check = "lost"
+	n, example, err := t.closedUndecided(ctx, filter{}.query(), func(queue string) bool { return strings.HasPrefix(queue, prefix+".") })
 	if err != nil {
 		f.add(levelWarning, check, "", "unknown: %s", text(err))
 		return
-	}
-	n, example := 0, ""
-	for _, info := range infos {
-		if !strings.HasPrefix(info.GetTaskQueue(), prefix+".") {
-			continue
-		}
-		d, err := t.DescribeWorkflowExecution(ctx, info.GetExecution().GetWorkflowId(), "")
-		if err == nil && isLost(d.GetWorkflowExecutionInfo().GetStatus()) {
-			n, example = n+1, info.GetExecution().GetWorkflowId()
-		}
 	}
 	if n == 0 {
 		f.ok(check, "no transaction's workflow was closed undecided")
@@ -106,4 +102,27 @@ func (f *findings) lost(ctx context.Context, t *temporalServer, prefix string) {
 	}
 	f.add(levelProblem, check, "take each up again, such as: holdfast tx recheck "+example+" --reason TEXT",
 		"%s closed undecided, by a termination for example", plural(n, "workflow"))
+}
+
+// closedUndecided counts the workflows that query finds on the task queues meant
+// and whose last run is lost, among the latest, and names one.
+func (t *temporalServer) closedUndecided(ctx context.Context, query string, meant func(taskQueue string) bool) (n int, example string, err error) {
+	const most = 100
+	infos, err := t.page(ctx, query+` AND ExecutionStatus IN ("Terminated", "Failed", "TimedOut", "Canceled")`, most)
+	if err != nil {
+		return 0, "", err
+	}
+	seen := map[string]bool{}
+	for _, info := range infos {
+		id := info.GetExecution().GetWorkflowId()
+		if seen[id] || !meant(info.GetTaskQueue()) {
+			continue
+		}
+		seen[id] = true
+		d, err := t.DescribeWorkflowExecution(ctx, id, "")
+		if err == nil && isLost(d.GetWorkflowExecutionInfo().GetStatus()) {
+			n, example = n+1, id
+		}
+	}
+	return n, example, nil
 }

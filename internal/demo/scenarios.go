@@ -35,6 +35,11 @@ func scenarios() []scenario {
 		{"the payment consumer is killed inside its handler: charged once", paidOnce, killedInHandler},
 		{"an undecidable transaction parks; an operator commits it", "0 gift booked while parked, 1 after", parked},
 		{"the workflow is terminated after the half message: the Keeper hands it over", paidOnce, terminated},
+		{"the payment fails three times, then succeeds: retried, charged once", paidOnce, failsThenSucceeds},
+		{"the card is refused for good: compensated by itself, the stock released", refundedOnce, refused},
+		{"the payment fails for an unknown reason: waits, inspected, compensated by hand", "0 refund while parked; " + refundedOnce, compensatedByHand},
+		{"the payment has a bug: waits, and is redelivered once the bug is mended", "0 payment while parked; " + paidOnce, redeliveredAfterFix},
+		{"the card network is away: the breaker opens, and nothing dies", "12 of 12 orders paid once, 0 dead letters", outage},
 	}
 }
 

@@ -33,7 +33,8 @@ type service struct {
 func (s *stage) env(databaseURL string) []string {
 	return append(s.stack.Env(), "DATABASE_URL="+databaseURL, "LISTEN=127.0.0.1:0", "HOLDFAST_PREFIX="+s.prefix,
 		"HOLDFAST_CHECK_AFTER=5s", "HOLDFAST_CHECK_BACK=1s", "HOLDFAST_MAX_CHECKS=3",
-		"HOLDFAST_TASK_TIMEOUT=3s", "HOLDFAST_LOCK_TIMEOUT=10s")
+		"HOLDFAST_TASK_TIMEOUT=3s", "HOLDFAST_LOCK_TIMEOUT=10s",
+		"HOLDFAST_LADDER=1s,1s", "HOLDFAST_BREAKER_FAILURES=5", "HOLDFAST_BREAKER_PAUSE=1s")
 }
 
 func (s *stage) startOrder(ctx context.Context, faultAt string) (err error) {

@@ -216,11 +216,7 @@ func (s *stage) books(ctx context.Context, orderID string) (string, error) {
 // paid waits until the order is paid, and says what the databases hold after
 // everything that was sent before has been consumed.
 func (s *stage) paid(ctx context.Context, orderID string) (string, error) {
-	err := until(ctx, "the payment of "+orderID, func() (bool, error) {
-		n, err := count(ctx, s.payments, "SELECT count(*) FROM payments WHERE order_id = $1", orderID)
-		return n > 0, err
-	})
-	if err != nil {
+	if _, err := s.awaitPayment(ctx, orderID); err != nil {
 		return "", err
 	}
 	return s.settled(ctx, orderID)
@@ -236,18 +232,14 @@ func (s *stage) settled(ctx context.Context, orderID string) (string, error) {
 		return "", fmt.Errorf("the order afterwards: %s %w", r.Error, err)
 	}
 	s.refs = refs
-	err := until(ctx, "the payment of "+last.ID, func() (bool, error) {
-		n, err := count(ctx, s.payments, "SELECT count(*) FROM payments WHERE order_id = $1", last.ID)
-		return n > 0, err
-	})
-	if err != nil {
+	if _, err := s.awaitPayment(ctx, last.ID); err != nil {
 		return "", err
 	}
 	return s.books(ctx, orderID)
 }
 
-// audit compares both databases as a whole: every order is paid once, and
-// nothing else is.
+// audit compares both databases as a whole: every order is either paid once, its
+// goods reserved, or refunded once, its goods released; and nothing else is.
 func (s *stage) audit(ctx context.Context) error {
 	read := func(db *sql.DB, query string) (map[string]int, error) {
 		rows, err := db.QueryContext(ctx, query)
@@ -273,10 +265,18 @@ func (s *stage) audit(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	refunds, err := read(s.orders, "SELECT order_id FROM refunds")
+	if err != nil {
+		return err
+	}
+	reserved, err := read(s.payments, "SELECT order_id FROM reservations WHERE NOT released")
+	if err != nil {
+		return err
+	}
 	var errs []error
 	for id := range orders {
-		if payments[id] != 1 {
-			errs = append(errs, fmt.Errorf("order %s has %d payments", id, payments[id]))
+		if payments[id]+refunds[id] != 1 || reserved[id] != payments[id] {
+			errs = append(errs, fmt.Errorf("order %s has %d payments, %d refunds and %d reservations", id, payments[id], refunds[id], reserved[id]))
 		}
 	}
 	for id := range payments {
@@ -284,7 +284,7 @@ func (s *stage) audit(ctx context.Context) error {
 			errs = append(errs, fmt.Errorf("payment of %s has no order", id))
 		}
 	}
-	s.say("audit: %d orders, %d of them paid once, %d payments", len(orders), len(orders)-len(errs), len(payments))
+	s.say("audit: %d orders: %d paid once, %d refunded once", len(orders), len(payments), len(refunds))
 	return errors.Join(errs...)
 }
 

@@ -19,7 +19,13 @@ const (
 	CommitAfterConfirm  = "commit.after-confirm"  // messages stored, op record not yet written
 	ConsumeBefore       = "consume.before"        // delivery received, handler not begun
 	ConsumeAfterCommit  = "consume.after-commit"  // handler's transaction committed, delivery not acknowledged
+	StepAfterCommit     = "step.after-commit"     // a step's transaction committed, its answer not yet passed on
 	DeadBeforeAck       = "dead.before-ack"       // dead letter stored, delivery not acknowledged
+	RetryBeforeAck      = "retry.before-ack"      // retry stored, delivery not acknowledged
+	HandledBeforeAck    = "handled.before-ack"    // success of a redelivery reported, delivery not acknowledged
+	DeadKeptBeforeAck   = "dead.kept-before-ack"  // oversized message and its record stored, delivery not acknowledged
+	DeadTakenBeforeAck  = "dead.taken-before-ack" // dead letter taken over, not acknowledged
+	NotifyBeforeConfirm = "notify.before-confirm" // compensation notice written, confirms not yet seen
 	KeeperHolding       = "keeper.holding"        // the Keeper holds a half message
 	KeeperBeforeAck     = "keeper.before-ack"     // handed over, half message not acknowledged
 )

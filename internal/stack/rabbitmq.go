@@ -35,6 +35,7 @@ type rabbit struct {
 }
 
 func newRabbit(ctx context.Context, f *folder, in *installer) (*rabbit, error) {
+	raiseFileLimit()
 	r := &rabbit{f: f, ports: f.loadPorts("rabbitmq")}
 	found := func() bool {
 		r.server, r.epmd = findRabbit()

@@ -84,6 +84,25 @@ func ownerOf(info os.FileInfo) (uint32, bool) {
 	return st.Uid, true
 }
 
+// manyFiles is how many files a server may have open: RabbitMQ sets some aside
+// for each queue, and takes no connection when none are left.
+const manyFiles = 200_000
+
+// raiseFileLimit lets what is started from now on open many files, as many as
+// this user may allow.
+func raiseFileLimit() {
+	var limit syscall.Rlimit
+	if syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit) != nil || limit.Cur >= manyFiles {
+		return
+	}
+	most := syscall.Rlimit{Cur: manyFiles, Max: max(manyFiles, limit.Max)}
+	if syscall.Setrlimit(syscall.RLIMIT_NOFILE, &most) == nil {
+		return
+	}
+	limit.Cur = limit.Max
+	_ = syscall.Setrlimit(syscall.RLIMIT_NOFILE, &limit) // then it stays as it is
+}
+
 const (
 	sigStop      = syscall.SIGSTOP
 	sigKill      = syscall.SIGKILL

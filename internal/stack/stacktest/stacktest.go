@@ -25,6 +25,7 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+	amqp "github.com/rabbitmq/amqp091-go"
 	"go.temporal.io/sdk/client"
 	sdklog "go.temporal.io/sdk/log"
 
@@ -146,6 +147,25 @@ func Database(t testing.TB, s *stack.Stack) string {
 func Prefix(t testing.TB) string {
 	t.Helper()
 	return "t-" + unique()
+}
+
+// DeleteQueues deletes queues, at the end of a test, that it may have made. A
+// RabbitMQ with some thousand quorum queues takes no connections any more.
+func DeleteQueues(t testing.TB, url string, queues ...string) {
+	t.Helper()
+	conn, err := amqp.DialConfig(url, amqp.Config{Dial: amqp.DefaultDial(callLimit)})
+	if err != nil {
+		return // the test stopped its server: the queues go with it
+	}
+	defer func() { _ = conn.Close() }()
+	ch, err := conn.Channel()
+	for _, q := range queues {
+		if err != nil {
+			t.Logf("queues of the test stay behind: %v", err)
+			return
+		}
+		_, err = ch.QueueDelete(q, false, false, false) // one that is not there is no error
+	}
 }
 
 // TemporalClient is a client for the stack's Temporal server, closed at the end

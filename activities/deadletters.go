@@ -1,0 +1,107 @@
+package activities
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"go.temporal.io/sdk/activity"
+	"go.temporal.io/sdk/temporal"
+	"go.temporal.io/sdk/worker"
+
+	holdfast "github.com/holdfastmq/holdfast"
+)
+
+// DeadLetters are the steps of the workflow DeadLetter. The methods may be called
+// from many goroutines. Alerts may be nil: then nobody is told. A worker that
+// registers only one of the two sets needs only that one's ports.
+type DeadLetters struct {
+	Redeliver     Redeliverer
+	Notify        Notifier
+	Compensations Compensator
+	Alerts        Alerter
+}
+
+// Types of the errors that Temporal does not retry, because repetition does not
+// cure them.
+const (
+	UnroutableType = "Unroutable" // the queue is not there
+	TooLargeType   = "TooLarge"   // over a limit, or kept outside its workflow
+	InvalidType    = "Invalid"    // not what AMQP or Holdfast can carry
+	NotFoundType   = "NotFound"   // no such Compensate handler
+	PermanentType  = "Permanent"  // the handler marked it so
+)
+
+// Register registers the steps of the task queue of dead letters.
+func (a *DeadLetters) Register(w worker.ActivityRegistry) {
+	w.RegisterActivityWithOptions(a.redeliver, activity.RegisterOptions{Name: Redeliver})
+	w.RegisterActivityWithOptions(a.notify, activity.RegisterOptions{Name: Notify})
+	registerAlert(w, a.Alerts)
+}
+
+// RegisterGroup registers the steps of a producer group's task queue. It may
+// follow the Register of a [Transactions] on the same worker.
+func (a *DeadLetters) RegisterGroup(w worker.ActivityRegistry) {
+	w.RegisterActivityWithOptions(a.compensate, activity.RegisterOptions{Name: Compensate})
+	registerAlert(w, a.Alerts)
+}
+
+// redeliver puts a dead letter back into its consumer's queue.
+func (a *DeadLetters) redeliver(ctx context.Context, r Redelivery) (Redelivered, error) {
+	if r.Letter.Kept != "" {
+		return Redelivered{}, temporal.NewNonRetryableApplicationError(
+			fmt.Sprintf("message %s has %d bytes, too many for a workflow: the whole of it is in queue %s; deliver it from there", r.Letter.ID, r.Letter.Size, r.Letter.Kept),
+			TooLargeType, nil)
+	}
+	out, err := a.Redeliver.Redeliver(ctx, r)
+	return out, lasting(err, "NotRedelivered")
+}
+
+// notify publishes the compensation notice.
+func (a *DeadLetters) notify(ctx context.Context, d holdfast.DeadLetter) error {
+	return lasting(a.Notify.PublishCompensated(ctx, d), "NotNotified")
+}
+
+// compensate runs the producer group's Compensate handler, and heartbeats while
+// it runs, so that the death of its process is noticed.
+func (a *DeadLetters) compensate(ctx context.Context, d holdfast.DeadLetter) (repeated bool, err error) {
+	stop := heartbeat(ctx)
+	defer stop()
+	repeated, err = a.Compensations.Compensate(ctx, d)
+	return repeated, lasting(err, "NotCompensated")
+}
+
+// registerAlert registers the step Alert. Both sets of steps have it, and may
+// share a worker: the last registration counts.
+func registerAlert(w worker.ActivityRegistry, to Alerter) {
+	alert := func(_ context.Context, a holdfast.Alert) error {
+		if to != nil {
+			to.Alert(a)
+		}
+		return nil
+	}
+	w.RegisterActivityWithOptions(alert, activity.RegisterOptions{Name: Alert, DisableAlreadyRegisteredCheck: true})
+}
+
+// lasting makes an error of Temporal's: one that is retried, with the type
+// given, unless repetition does not cure it.
+func lasting(err error, retried string) error {
+	kind := ""
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, holdfast.ErrUnroutable):
+		kind = UnroutableType
+	case errors.Is(err, holdfast.ErrTooLarge):
+		kind = TooLargeType
+	case errors.Is(err, holdfast.ErrInvalid):
+		kind = InvalidType
+	case errors.Is(err, holdfast.ErrNotFound):
+		kind = NotFoundType
+	case holdfast.IsPermanent(err):
+		kind = PermanentType
+	default:
+		return temporal.NewApplicationError(err.Error(), retried)
+	}
+	return temporal.NewNonRetryableApplicationError(err.Error(), kind, nil)
+}

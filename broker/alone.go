@@ -1,0 +1,132 @@
+package broker
+
+import (
+	"context"
+	"time"
+
+	amqp "github.com/rabbitmq/amqp091-go"
+)
+
+// A message that was lost twice in a row may be what kills its process, or may
+// have been near one that does. RabbitMQ says of both that they were delivered
+// before. So it goes to a queue of its own kind, from which a process takes it
+// only while it holds nothing else: if it is lost from there, then by itself. A
+// message dies of losses only there. That it is always its turn in the end needs
+// no order: whatever returns is no suspect any more.
+
+const (
+	// lookEvery is how often a process looks for suspects.
+	lookEvery = 5 * time.Second
+	// lookAfterBusy is when it looks again if its handlers did not come to rest.
+	lookAfterBusy = 10 * time.Minute
+	// maxVisit is how many suspects are tried before others have their turn.
+	maxVisit = 20
+)
+
+// AloneQueue is the name of the queue of those messages of a consumer that were
+// lost twice in a row with the process that had them.
+func (b *Broker) AloneQueue(consumer string) string { return b.o.Prefix + ".alone." + consumer }
+
+// home is the queue in which a message waits that was lost so often.
+func (c *consumer) home(lost int) string {
+	if lost >= suspectAt {
+		return c.b.AloneQueue(c.o.Name)
+	}
+	return c.queue
+}
+
+// lookSoon has the session look for suspects.
+func (c *consumer) lookSoon() {
+	select {
+	case c.look <- struct{}{}:
+	default:
+	}
+}
+
+// restLimit is how long suspects wait for the running handlers to return: those
+// that heed their time limit do, or suspects would wait for ever where handlers
+// are slow.
+func (o Subscription) restLimit() time.Duration { return o.HandlerTimeout + abandonAfter }
+
+// suspects tries suspects, if there are any, and returns when to look again. One
+// may be the probe of the circuit breaker: there may be no other message.
+func (c *consumer) suspects(ctx context.Context, s *subscription, state string) (next time.Duration) {
+	if state == BreakerOpen {
+		return c.o.lookEvery
+	}
+	queue := c.home(suspectAt)
+	q, err := s.ch.QueueDeclarePassive(queue, true, false, false, false, nil)
+	if err != nil {
+		s.failed = err // the channel is lost with it
+		return c.o.lookEvery
+	}
+	if q.Messages == 0 {
+		return c.o.lookEvery
+	}
+	c.moveBack(pointers(s.stop())...)
+	if limit := c.o.restLimit(); !c.rest(ctx, limit) {
+		if ctx.Err() == nil {
+			c.log.Warn("a message that was lost several times has to wait: handlers are still busy", "after", limit)
+		}
+		return lookAfterBusy
+	}
+	c.log.Info("messages that were lost several times are tried alone", "messages", q.Messages)
+	for range maxVisit {
+		if state, _ := c.gate.mode(); state == BreakerOpen || ctx.Err() != nil {
+			return c.o.lookEvery
+		}
+		d, ok, err := s.ch.Get(queue, false)
+		if err != nil {
+			s.failed = err
+			return c.o.lookEvery
+		}
+		if !ok {
+			return c.o.lookEvery
+		}
+		if !c.alone(ctx, s, d) {
+			return lookAfterBusy
+		}
+	}
+	return c.o.lookEvery
+}
+
+// alone has one delivery tried while there is no other, and reports whether its
+// handler returned. One that ignores its context must not hold up the others for
+// ever.
+func (c *consumer) alone(ctx context.Context, s *subscription, d amqp.Delivery) bool {
+	through := make(chan struct{})
+	if !c.pass(ctx, s, job{d: d, ch: s.ch, alone: true, done: through}) {
+		return true
+	}
+	limit := time.NewTimer(time.Duration(c.o.Tries)*c.o.HandlerTimeout + abandonAfter)
+	defer limit.Stop()
+	select {
+	case <-through:
+		return true
+	case <-limit.C:
+		c.gate.renew() // if it was a probe, another may be one
+	case <-ctx.Done():
+	}
+	return false
+}
+
+// rest waits until no handler runs, and reports whether that came.
+func (c *consumer) rest(ctx context.Context, limit time.Duration) bool {
+	c.mu.Lock()
+	if c.running == 0 {
+		c.mu.Unlock()
+		return true
+	}
+	idle := make(chan struct{})
+	c.idle = idle
+	c.mu.Unlock()
+	t := time.NewTimer(limit)
+	defer t.Stop()
+	select {
+	case <-idle:
+		return true
+	case <-t.C:
+	case <-ctx.Done():
+	}
+	return false
+}

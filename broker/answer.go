@@ -1,0 +1,128 @@
+package broker
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+	amqp "github.com/rabbitmq/amqp091-go"
+)
+
+const (
+	// directReply is RabbitMQ's pseudo queue for answers; the reply-to of a
+	// request that was sent with it begins with directReplies.
+	directReply   = "amq.rabbitmq.reply-to"
+	directReplies = directReply + "."
+	// replyTimeout is how long an answer may take; the asker is gone by then.
+	replyTimeout = 2 * time.Second
+	// unseenAfter is the number of failures in a row after which the log says
+	// that this process cannot be asked.
+	unseenAfter = 3
+)
+
+// answer answers status requests until ctx is done. It never gives up, and
+// nothing waits for it: whatever happens here, consumers and Keepers go on.
+func (s *board) answer(ctx context.Context) {
+	pause := newBackoff()
+	pause.MaxInterval = time.Minute
+	failed := 0
+	for {
+		began := time.Now()
+		subscribed, err := s.serve(ctx)
+		if ctx.Err() != nil || errors.Is(err, errClosed) {
+			return
+		}
+		if failed++; subscribed {
+			failed = 0
+		}
+		if failed == unseenAfter {
+			s.b.log.Warn("status requests cannot be answered: holdfast doctor does not see this process; everything else goes on", "error", err)
+		} else {
+			s.b.log.Debug("status requests are not answered for a moment", "error", err)
+		}
+		if time.Since(began) > 10*time.Second {
+			pause.Reset()
+		}
+		if !sleep(ctx, pause.NextBackOff()) {
+			return
+		}
+	}
+}
+
+// serve answers until its subscription is lost or ctx is done.
+func (s *board) serve(ctx context.Context) (subscribed bool, err error) {
+	if _, err := s.b.consLink.get(ctx); err != nil { // however long that takes
+		return false, err
+	}
+	// A new name each time: RabbitMQ may still hold the queue of a connection
+	// that it has not missed yet.
+	queue := s.b.o.statusExchange() + "." + uuid.NewString()
+	if err := s.b.declare(ctx, s.steps(queue)); err != nil {
+		return false, err
+	}
+	sub, err := s.b.subscribe(ctx, queue, 1)
+	if err != nil {
+		return false, err
+	}
+	defer func() { _ = sub.ch.Close() }() // and RabbitMQ deletes the queue
+	for {
+		select {
+		case d, ok := <-sub.deliveries:
+			if !ok {
+				return true, sub.reason()
+			}
+			if err := d.Ack(false); err != nil {
+				continue // the channel is lost: deliveries is closed soon
+			}
+			if err := s.reply(ctx, &d); err != nil {
+				s.b.log.Debug("a status request was not answered", "error", err)
+			}
+		case <-ctx.Done():
+			return true, ctx.Err()
+		}
+	}
+}
+
+// steps declare the exchange and this process's queue, which takes few requests
+// and lives as long as its consumer, or a minute where it never gets one.
+func (s *board) steps(queue string) []step {
+	exchange := s.b.o.statusExchange()
+	args := amqp.Table{"x-queue-type": "classic", "x-max-length": int64(100), "x-expires": time.Minute.Milliseconds()}
+	return []step{{"exchange " + exchange + " and a queue of it", func(ch *amqp.Channel) error {
+		if err := ch.ExchangeDeclare(exchange, amqp.ExchangeFanout, true, false, false, false, nil); err != nil {
+			return err
+		}
+		if _, err := ch.QueueDeclare(queue, false, true, true, false, args); err != nil {
+			return err
+		}
+		return ch.QueueBind(queue, "", exchange, false, nil)
+	}}}
+}
+
+// reply answers one request. It goes over the connection for publishing, since a
+// connection that publishes is not read while an alarm holds, and consumers
+// acknowledge over the other one. Only pseudo queues are answered to: a request
+// cannot fill a queue.
+func (s *board) reply(ctx context.Context, d *amqp.Delivery) (err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			err = fmt.Errorf("status: %w", panicError(v))
+		}
+	}()
+	if !strings.HasPrefix(d.ReplyTo, directReplies) {
+		return fmt.Errorf("reply-to %q: want %s", clip(d.ReplyTo, 64), directReply)
+	}
+	body, err := json.Marshal(s.now())
+	if err != nil {
+		return fmt.Errorf("status: %w", err)
+	}
+	ctx, cancel := context.WithTimeout(ctx, replyTimeout)
+	defer cancel()
+	p := publication{key: d.ReplyTo, msg: amqp.Publishing{Headers: amqp.Table{headerKind: kindStatus}, ContentType: "application/json",
+		MessageId: s.id, CorrelationId: d.CorrelationId, Body: body}}
+	return s.b.pub.one(ctx, &p, "")
+}

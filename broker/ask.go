@@ -1,0 +1,139 @@
+package broker
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/google/uuid"
+	amqp "github.com/rabbitmq/amqp091-go"
+)
+
+// askWait is how long Ask waits for answers, unless told otherwise.
+const askWait = time.Second
+
+// Ask asks all processes of this prefix on which a consumer or Keeper runs how
+// these are, and collects the answers that come within wait, or until ctx is
+// done; 0 means 1 s. Where no process listens it returns at once. How many
+// should answer is not known: one that is busy, or that cannot reach RabbitMQ,
+// is missing. No answer is no error; an error says that the request could not be
+// sent, or that the connection was lost before the time was over, and comes with
+// the answers until then. The answers are sorted by instance.
+func (b *Broker) Ask(ctx context.Context, wait time.Duration) ([]ProcessStatus, error) {
+	if wait <= 0 {
+		wait = askWait
+	}
+	// RabbitMQ does not read from a connection that it blocks.
+	if b.pubLink.isBlocked() {
+		return nil, fmt.Errorf("ask the processes: %s", b.pubLink.state())
+	}
+	ctx, cancel := context.WithTimeout(ctx, b.o.PublishTimeout+wait)
+	defer cancel()
+	conn, err := b.pubLink.get(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("ask the processes: %w", err)
+	}
+	a := &asking{wait: wait, id: uuid.NewString(), exchange: b.o.statusExchange(), from: map[string]bool{}}
+	err = b.onChannel(ctx, conn, func(ch *amqp.Channel) error { return a.run(ctx, ch) })
+	answers, err := a.result(err)
+	if err == nil && len(answers) == 0 && b.pubLink.isBlocked() {
+		err = fmt.Errorf("ask the processes: %s", b.pubLink.state())
+	}
+	return answers, err
+}
+
+// asking is one request and its answers.
+type asking struct {
+	wait         time.Duration
+	id, exchange string
+
+	mu      sync.Mutex // Ask may leave before run does
+	sent    bool
+	from    map[string]bool
+	answers []ProcessStatus
+}
+
+// run sends the request and takes answers until the time is over.
+func (a *asking) run(ctx context.Context, ch *amqp.Channel) error {
+	closes := ch.NotifyClose(make(chan *amqp.Error, 1))
+	returns := ch.NotifyReturn(make(chan amqp.Return, 1))
+	answers, err := ch.Consume(directReply, "", true, false, false, false, nil)
+	if err != nil {
+		return err
+	}
+	// A process that gets the request later than that need not answer.
+	err = ch.PublishWithContext(ctx, a.exchange, "", true, false, amqp.Publishing{Headers: amqp.Table{headerKind: kindStatus},
+		ReplyTo: directReply, CorrelationId: a.id, Expiration: strconv.FormatInt(max(1, a.wait.Milliseconds()), 10)})
+	if err != nil {
+		return err
+	}
+	a.mu.Lock()
+	a.sent = true
+	a.mu.Unlock()
+	timer := time.NewTimer(a.wait)
+	defer timer.Stop()
+	for {
+		select {
+		case d, ok := <-answers:
+			if !ok {
+				answers = nil // closes says why
+				continue
+			}
+			a.take(&d)
+		case _, ok := <-returns:
+			if ok {
+				return nil // no process listens
+			}
+			returns = nil // closes says why
+		case e := <-closes:
+			switch {
+			case e == nil:
+				return amqp.ErrClosed
+			case e.Code == amqp.NotFound:
+				return nil // no process has ever listened: there is no exchange
+			}
+			return e
+		case <-timer.C:
+			return nil
+		case <-ctx.Done():
+			return nil
+		}
+	}
+}
+
+// take reads an answer. What is malformed, belongs to another request or comes
+// again is skipped.
+func (a *asking) take(d *amqp.Delivery) {
+	var p ProcessStatus
+	if d.CorrelationId != a.id || len(d.Body) > maxStatusAnswer || json.Unmarshal(d.Body, &p) != nil || p.V != statusVersion {
+		return
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.from[d.MessageId] {
+		return
+	}
+	a.from[d.MessageId] = true
+	a.answers = append(a.answers, p)
+}
+
+// result is what Ask returns when run has ended with err, or was left.
+func (a *asking) result(err error) ([]ProcessStatus, error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	answers := slices.Clone(a.answers)
+	slices.SortStableFunc(answers, func(x, y ProcessStatus) int { return cmp.Compare(x.Instance, y.Instance) })
+	if over := errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled); a.sent && over {
+		err = nil
+	}
+	if err != nil {
+		return answers, fmt.Errorf("ask the processes: %w", err)
+	}
+	return answers, nil
+}

@@ -1,0 +1,201 @@
+package broker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/holdfastmq/holdfast"
+	"github.com/holdfastmq/holdfast/internal/fault"
+)
+
+// maxWait is how long a message waits in its worker for what its handler lacks.
+const maxWait = time.Minute
+
+// waitError is an error that is not the message's fault.
+type waitError struct{ error }
+
+func (e waitError) Unwrap() error { return e.error }
+
+// Wait marks what a handler returns as no fault of the message, such as a
+// database that cannot be reached: the message waits in this process and is tried
+// again with growing pauses of up to 4 s, until the circuit breaker opens, or
+// after a minute goes to its queue's end. It is not counted against the message,
+// and each time for the breaker. Wait(nil) is nil.
+func Wait(err error) error {
+	if err == nil {
+		return nil
+	}
+	return waitError{err}
+}
+
+func waits(err error) bool {
+	var w waitError
+	return errors.As(err, &w)
+}
+
+// work is one delivery in a worker's hands.
+type work struct {
+	j   *job
+	d   Delivery
+	era uint64
+	a   attempts
+
+	// What is written with a retry or a dead letter; see consumer.failed.
+	log    []holdfast.Attempt
+	class  holdfast.ErrorClass
+	reason string
+}
+
+// handle brings one delivery to its end, or leaves it to come again.
+func (c *consumer) handle(j *job) {
+	if j.ch.IsClosed() {
+		return // lost meanwhile: it comes again
+	}
+	era, ok := c.gate.enter()
+	if !ok {
+		c.moveBack(j.delivery())
+		return
+	}
+	w := work{j: j, era: era, a: readAttempts(j.d.Headers)}
+	m, tx, group, err := decodeMessage(&j.d)
+	var notice *Notice
+	if err == nil {
+		notice, err = decodeNotice(&j.d, m.Topic)
+	}
+	w.d = Delivery{Message: m, TxID: tx, Group: group, Notice: notice, Redelivered: w.a.lost > 0, Redelivery: w.a.redelivery}
+	stray := w.a.lost >= suspectAt && !j.alone
+	if err == nil && w.a.hops == 0 && !j.d.Redelivered && !stray {
+		c.tryOut(&w)
+		return
+	}
+	c.gate.leave(era) // before an acknowledgement brings the next one
+	switch {
+	case err != nil:
+		c.failed(&w, errorClass(err), err)
+		c.bury(&w)
+	case w.a.hops > 0:
+		c.hop(&w)
+	case j.d.Redelivered:
+		c.lost(&w)
+	default:
+		c.moveBack(j.delivery())
+	}
+}
+
+// tryOut tries a delivery until its schedule has something else for it. Whatever
+// returns without an acknowledgement leaves it to come again with its channel's
+// end.
+func (c *consumer) tryOut(w *work) {
+	away := newBackoff()
+	var waiting time.Time
+	for !w.j.ch.IsClosed() {
+		fault.Point(fault.ConsumeBefore)
+		w.d.Attempt = w.a.failed + 1
+		began := time.Now()
+		timedOut, err := c.try(w.d)
+		took := time.Since(began)
+		switch {
+		case err == nil:
+			c.gate.success(w.era)
+			c.observeAttempt(w, EventAttemptOK, took)
+			c.succeed(w)
+			return
+		case c.handlers.Err() != nil:
+			// Interrupted by the shutdown, not failed.
+			c.giveBack(w)
+			return
+		case waits(err) && !holdfast.IsPermanent(err):
+			if waiting.IsZero() {
+				waiting = began
+			}
+			c.log.Warn("a message waits for its handler's database", "message", w.d.Message.ID, "error", err)
+			if !c.gate.failure(w.era, w.d.Message.ID, true, err) || c.isStopping() || time.Since(waiting) > c.o.wait {
+				c.rotate(w)
+				return
+			}
+			c.pause(away.NextBackOff())
+			if !c.gate.counts(w.era) || c.isStopping() {
+				c.rotate(w)
+				return
+			}
+			continue
+		}
+		class := errorClass(err)
+		if timedOut && class == holdfast.ClassError {
+			class = holdfast.ClassTimeout
+		}
+		e := ending{class: class}
+		e.wish, e.wished = holdfast.RetryDelay(err)
+		c.failed(w, class, err)
+		c.observeAttempt(w, EventAttemptFailed, took)
+		v := c.schedule.after(w.a.failed, w.a.redelivery, e)
+		if v.do == doAgain && c.gate.counts(w.era) {
+			if c.isStopping() {
+				c.retry(w, verdict{do: doTail}) // elsewhere
+				return
+			}
+			c.log.Debug("handler failed, trying again", "message", w.d.Message.ID, "attempt", w.d.Attempt, "error", err)
+			continue
+		}
+		if class == holdfast.ClassPermanent {
+			c.gate.success(w.era) // the handler could judge it
+			c.bury(w)
+			return
+		}
+		switch counts := c.gate.failure(w.era, w.d.Message.ID, false, err); {
+		case !counts:
+			c.rotate(w)
+		case v.do == doBury:
+			c.bury(w)
+		default:
+			c.retry(w, v)
+		}
+		return
+	}
+	c.gate.leave(w.era) // a probe of which nothing came must not stay under way
+}
+
+// try runs the handler once, and reports whether its time limit passed.
+func (c *consumer) try(d Delivery) (timedOut bool, err error) {
+	ctx, cancel := context.WithTimeout(c.handlers, c.o.HandlerTimeout)
+	defer cancel()
+	d.Message = d.Message.Clone() // what one try changes, the next must not see
+	err = protect(func() error { return c.o.Handle(ctx, d) })
+	return errors.Is(ctx.Err(), context.DeadlineExceeded), err
+}
+
+// failed notes an attempt that returned with an error. Whatever was lost before
+// is forgotten: it was not the message that killed its process.
+func (c *consumer) failed(w *work, class holdfast.ErrorClass, err error) {
+	w.a.failed++
+	w.a.lost = 0
+	c.note(w, class, err.Error())
+}
+
+// note adds to the log of attempts.
+func (c *consumer) note(w *work, class holdfast.ErrorClass, reason string) {
+	if w.log == nil {
+		w.log = readLog(w.j.d.Headers)
+	}
+	w.class, w.reason = class, reason
+	w.log = logged(w.log, w.a.failed+w.a.lost, class, reason, time.Now())
+}
+
+// lost deals with a delivery that came again without a result. Before it is
+// tried, that is written down, and not only here: if it kills its process, the
+// next one knows. So it goes to its queue's end, or into a delay queue, or to the
+// dead letters.
+func (c *consumer) lost(w *work) {
+	w.a.lost++
+	c.note(w, holdfast.ClassLost, fmt.Sprintf("the process that had it was killed, lost its connection or gave it back, and no attempt returned (%d in a row)", w.a.lost))
+	c.observe(c.event(w, EventLost))
+	v := c.schedule.afterLoss(w.a.failed, w.a.lost, w.a.redelivery)
+	c.log.Info("a message was delivered before and nobody knows what came of it", "message", w.d.Message.ID, "lost", w.a.lost)
+	if v.do == doBury {
+		c.bury(w)
+		return
+	}
+	c.retry(w, v)
+}

@@ -1,0 +1,303 @@
+package broker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	amqp "github.com/rabbitmq/amqp091-go"
+
+	"github.com/holdfastmq/holdfast"
+	"github.com/holdfastmq/holdfast/internal/fault"
+)
+
+// DeadRecord is one record of the queue of dead letters: one of the two is set.
+type DeadRecord struct {
+	// Letter is a dead letter.
+	Letter *holdfast.DeadLetter
+	// Handled says that a redelivered message was handled.
+	Handled *HandledRecord
+}
+
+// ID is the dead letter's, in either case.
+func (r DeadRecord) ID() string {
+	if r.Handled != nil {
+		return r.Handled.MessageID
+	}
+	return r.Letter.ID
+}
+
+// DeadOptions say how the queue of dead letters is emptied. The zero value of
+// every field but Take means its default.
+type DeadOptions struct {
+	// Concurrency is how many calls of Take run at a time. Default 16.
+	Concurrency int
+	// Prefetch is how many records are held unacknowledged at most, those that
+	// Take refused included; memory is bounded by that many bodies. Default 32,
+	// or Concurrency if that is more; at most 65,535.
+	Prefetch int
+	// MaxBody is the longest body, in bytes, that a dead letter carries whole.
+	// Default, and most, [holdfast.MaxBody].
+	MaxBody int
+	// Take takes a record over: nil means that it will be dealt with whatever
+	// dies from now on, and the record is acknowledged. With an error, or a
+	// panic, it is tried again after a pause that grows to 15 s, for ever. Mark
+	// with [Wait] what is no fault of the record, such as a Temporal that is
+	// away. The same record may come more than once, also after nil, and records
+	// come in any order. Its context ends after 30 s. Required.
+	Take func(ctx context.Context, r DeadRecord) error
+
+	hold, crowdedHold time.Duration // tests shorten them
+}
+
+const (
+	takeTimeout = 30 * time.Second
+	intakePause = 15 * time.Second
+	intakeDrain = 10 * time.Second
+	// intakeHold is how long a record that Take refuses is held: well below
+	// RabbitMQ's consumer_timeout of 30 min.
+	intakeHold = 2 * time.Minute
+	// crowdedHold is the same for one that is at fault itself, while such records
+	// fill half of the prefetch window and would soon hold up the others.
+	crowdedHold = 10 * time.Second
+)
+
+func (o DeadOptions) withDefaults() DeadOptions {
+	if o.Concurrency == 0 {
+		o.Concurrency = 16
+	}
+	if o.Prefetch == 0 {
+		o.Prefetch = max(32, o.Concurrency)
+	}
+	if o.MaxBody == 0 {
+		o.MaxBody = holdfast.MaxBody
+	}
+	if o.hold == 0 {
+		o.hold = intakeHold
+	}
+	if o.crowdedHold == 0 {
+		o.crowdedHold = crowdedHold
+	}
+	return o
+}
+
+func (o DeadOptions) validate() error {
+	switch {
+	case o.Take == nil:
+		return fmt.Errorf("%w: DeadOptions.Take is nil", holdfast.ErrInvalid)
+	case o.Concurrency < 1 || o.Concurrency > 65_535:
+		return fmt.Errorf("%w: DeadOptions.Concurrency is %d: want 1 to 65535", holdfast.ErrInvalid, o.Concurrency)
+	case o.Prefetch < o.Concurrency || o.Prefetch > 65_535:
+		return fmt.Errorf("%w: DeadOptions.Prefetch is %d: want at least Concurrency (%d) and at most 65535", holdfast.ErrInvalid, o.Prefetch, o.Concurrency)
+	case o.MaxBody < 1 || o.MaxBody > holdfast.MaxBody:
+		return fmt.Errorf("%w: DeadOptions.MaxBody is %d: want 1 to %d, which is what a workflow can carry", holdfast.ErrInvalid, o.MaxBody, holdfast.MaxBody)
+	}
+	return nil
+}
+
+// ConsumeDead empties the queue of dead letters into Take until ctx is done; then
+// it takes no further record, gives back those that were not begun, lets running
+// calls of Take finish for 10 s, ends their contexts, and returns nil. Any number
+// of processes may do so. It goes on by itself after lost connections. An error
+// means wrong options, a queue that exists with other arguments, a closed Broker,
+// or a Take that ignores its context.
+//
+// A record that Take refuses is held and tried again; every two minutes it goes
+// back to the queue, behind all others. A record is acknowledged only when Take
+// returned nil, or when it is stored anew.
+func (b *Broker) ConsumeDead(ctx context.Context, o DeadOptions) error {
+	o = o.withDefaults()
+	if err := o.validate(); err != nil {
+		return err
+	}
+	in := &intake{b: b, o: o, log: b.log, slots: make(chan struct{}, o.Concurrency)}
+	// Calls outlive ctx by intakeDrain.
+	var cancel context.CancelCauseFunc
+	in.calls, cancel = context.WithCancelCause(context.WithoutCancel(ctx))
+	defer cancel(nil)
+	err := b.resubscribe(ctx, in.log, b.DeadQueue(), o.Prefetch,
+		func(ctx context.Context) error { return b.declare(ctx, b.topo.baseSteps()) },
+		func(ctx context.Context, s *subscription) {
+			in.session(ctx, s)
+			if ctx.Err() != nil {
+				_ = in.drain(cancel) // while what finishes can be acknowledged
+			}
+		})
+	return errors.Join(err, in.drain(cancel))
+}
+
+type intake struct {
+	b     *Broker
+	o     DeadOptions
+	log   *slog.Logger
+	calls context.Context // of Take
+	slots chan struct{}   // one for each running call
+
+	records sync.WaitGroup
+	waiting atomic.Int64 // records that Take refused, pausing
+	drained chan struct{}
+	given   bool // drain gave up
+
+	mu     sync.Mutex
+	logged time.Time
+}
+
+// session runs until the subscription is lost or ctx is done. Each record has a
+// goroutine, of which there are never more than Prefetch.
+func (in *intake) session(ctx context.Context, s *subscription) {
+	gone, end := context.WithCancel(ctx)
+	defer end()
+	for {
+		select {
+		case d, ok := <-s.deliveries:
+			if !ok {
+				return
+			}
+			in.records.Go(func() { in.record(gone, &d) })
+		case <-ctx.Done():
+			for _, d := range s.stop() {
+				_ = d.Nack(false, true)
+			}
+			return
+		}
+	}
+}
+
+// drain waits for the records that are still worked on, once no further one
+// begins.
+func (in *intake) drain(cancel context.CancelCauseFunc) error {
+	if in.drained == nil {
+		in.drained = make(chan struct{})
+		go func() { in.records.Wait(); close(in.drained) }()
+		t := time.NewTimer(intakeDrain)
+		defer t.Stop()
+		select {
+		case <-in.drained:
+			return nil
+		case <-t.C:
+		}
+		in.log.Warn("dead letters were not taken over in time; they are given back", "after", intakeDrain)
+		cancel(errDrained)
+		t.Reset(abandonAfter)
+		select {
+		case <-in.drained:
+		case <-t.C:
+			in.given = true
+		}
+	}
+	if in.given {
+		return errors.New("queue of dead letters: Take ignores the end of its context: what it has will be delivered again")
+	}
+	return nil
+}
+
+// errGone says that the subscription ended before the record's turn came.
+var errGone = errors.New("holdfast: the subscription ended")
+
+// record deals with one delivery, until gone is done: then it is RabbitMQ's again.
+func (in *intake) record(gone context.Context, d *amqp.Delivery) {
+	r := in.read(d)
+	large := r.Letter != nil && oversized(r.Letter, in.o.MaxBody)
+	pause := newBackoff()
+	pause.MaxInterval = intakePause
+	came := time.Now()
+	for {
+		err := in.try(gone, d, r, large)
+		switch {
+		case err == nil:
+			in.settle(d.Ack(false))
+			return
+		case gone.Err() != nil:
+			in.settle(d.Nack(false, true))
+			return
+		}
+		in.complain(r, err)
+		in.waiting.Add(1)
+		ok := sleep(gone, min(pause.NextBackOff(), in.hold(err)))
+		limit := in.hold(err)
+		in.waiting.Add(-1)
+		if ok && time.Since(came) < limit {
+			continue
+		}
+		if ok && !large && in.putBack(d, r) {
+			in.settle(d.Ack(false))
+			return
+		}
+		in.settle(d.Nack(false, true))
+		return
+	}
+}
+
+func (in *intake) read(d *amqp.Delivery) DeadRecord {
+	if h, ok := decodeHandled(in.b.o.Prefix, d); ok {
+		return DeadRecord{Handled: h}
+	}
+	l := decodeDead(in.b.o.Prefix, d, time.Now())
+	return DeadRecord{Letter: &l}
+}
+
+// try hands the record over, as soon as there is a slot.
+func (in *intake) try(gone context.Context, d *amqp.Delivery, r DeadRecord, large bool) error {
+	tooLong := time.NewTimer(in.o.hold) // calls of Take that hang must not come to consumer_timeout
+	defer tooLong.Stop()
+	select {
+	case in.slots <- struct{}{}:
+		defer func() { <-in.slots }()
+	case <-tooLong.C:
+		return Wait(errors.New("all calls of Take are slow: there was no slot for this one"))
+	case <-gone.Done():
+		return errGone
+	}
+	if gone.Err() != nil {
+		return errGone
+	}
+	if large {
+		return in.b.keep(in.calls, d, r.Letter, in.o.MaxBody)
+	}
+	ctx, cancel := context.WithTimeout(in.calls, takeTimeout)
+	defer cancel()
+	err := protect(func() error { return in.o.Take(ctx, r) })
+	if err == nil {
+		fault.Point(fault.DeadTakenBeforeAck)
+	}
+	return err
+}
+
+// hold is how long a record that failed with err may be held.
+func (in *intake) hold(err error) time.Duration {
+	if !waits(err) && in.waiting.Load()*2 > int64(in.o.Prefetch) {
+		return in.o.crowdedHold
+	}
+	return in.o.hold
+}
+
+// putBack stores the record behind all others. A copy that a crash leaves has the
+// same ID.
+func (in *intake) putBack(d *amqp.Delivery, r DeadRecord) bool {
+	err := in.b.toTail(in.calls, d, r.Letter)
+	if err != nil {
+		in.log.Warn("a dead letter could not be put behind the others; it is given back", "id", r.ID(), "error", err)
+	}
+	return err == nil
+}
+
+func (in *intake) settle(err error) {
+	if err != nil {
+		in.log.Debug("acknowledgement lost with its channel: the dead letter will be delivered again", "error", err)
+	}
+}
+
+// complain logs that records wait, but not for each of them.
+func (in *intake) complain(r DeadRecord, err error) {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	if time.Since(in.logged) < 10*time.Second {
+		return
+	}
+	in.logged = time.Now()
+	in.log.Warn("dead letters could not be taken over; they are kept and tried again", "id", r.ID(), "waiting", in.waiting.Load()+1, "error", err)
+}

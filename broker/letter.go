@@ -1,0 +1,300 @@
+package broker
+
+import (
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/binary"
+	"encoding/hex"
+	"encoding/json"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+	"unicode"
+	"unicode/utf8"
+
+	amqp "github.com/rabbitmq/amqp091-go"
+
+	"github.com/holdfastmq/holdfast"
+)
+
+// The headers that the intake writes into the records it puts back.
+const (
+	headerKept      = "holdfast-kept"   // the queue that has the whole message
+	headerWholeSize = "holdfast-size"   // of the whole body, where headerKept is set
+	headerLetter    = "holdfast-letter" // the dead letter's ID, where there is no message-id
+)
+
+// headerBase64 begins the name that a header has in an envelope if its value is
+// not UTF-8, which JSON could not carry: the value is in base64 then.
+const headerBase64 = "holdfast-base64-"
+
+const (
+	maxText        = 255 // of names, topics, keys and IDs; AMQP's limit on most of them
+	maxAttempts    = 12  // in the log of a dead letter
+	maxLetterError = 300
+)
+
+// decodeDead reads whatever is in the queue of dead letters; there is nothing
+// that it does not make a dead letter of. now is the time of its death where it
+// does not say.
+func decodeDead(prefix string, d *amqp.Delivery, now time.Time) holdfast.DeadLetter {
+	var l holdfast.DeadLetter
+	origin := *d // as it was before it died
+	death, dropped := lastDeath(d.Headers)
+	switch {
+	case isDeadLetter(d.Headers):
+		l = ourDeath(d.Headers, now)
+	case dropped:
+		l = droppedDeath(prefix, d, death, now)
+		origin.Exchange, origin.RoutingKey = death.exchange, death.key
+	default:
+		l = unknownDeath(prefix, now)
+	}
+	if key, ok := d.Headers[headerRoutingKey]; ok {
+		origin.Exchange, origin.RoutingKey = headerText(d.Headers[headerExchange]), headerText(key)
+	}
+	l.Failure.Redelivery = number(d.Headers[headerRedelivery])
+	policy, err := holdfast.ParsePolicy(headerText(d.Headers[headerPolicy]))
+	if err != nil {
+		l.Failure.Reason += "; it waits for an operator because " + err.Error()
+	}
+	l.Policy = policy
+	l.Failure.Reason = plainText(l.Failure.Reason, maxReason)
+
+	m, tx, group, err := decodeMessage(&origin)
+	if err != nil && l.Failure.Class == "" {
+		l.Failure.Class, l.Failure.Reason = holdfast.ClassMalformed, plainText(err.Error(), maxReason)
+	} else if l.Failure.Class == "" {
+		l.Failure.Class = holdfast.ClassDropped
+	}
+	if validTx(tx) == nil && validGroup(group) == nil {
+		l.TxID, l.Group = tx, group
+	}
+	l.Envelope = envelope(&origin)
+	l.ID = letterID(d, &l.Envelope)
+	if l.Envelope.MessageID = d.MessageId; !utf8.ValidString(d.MessageId) || len(d.MessageId) > maxText {
+		l.Envelope.MessageID = l.ID // as close as JSON and AMQP come to it
+	}
+	m.ID = l.Envelope.MessageID
+	m.Topic, m.Key, m.ContentType = nameText(m.Topic), nameText(m.Key), validUTF8(m.ContentType)
+	m.Headers = validHeaders(m.Headers)
+	l.Message = m
+	l.Size = len(d.Body)
+	if l.Kept = nameText(headerText(d.Headers[headerKept])); l.Kept != "" {
+		l.Size = max(number(d.Headers[headerWholeSize]), len(d.Body))
+	}
+	return l
+}
+
+// isDeadLetter reports whether a consumer or a Keeper wrote the record.
+func isDeadLetter(h amqp.Table) bool {
+	return h[headerDeadAt] != nil || h[headerQueue] != nil && h[headerErrorClass] != nil
+}
+
+// ourDeath reads the headers that deadLetter wrote.
+func ourDeath(h amqp.Table, now time.Time) holdfast.DeadLetter {
+	at, err := time.Parse(time.RFC3339Nano, headerText(h[headerDeadAt]))
+	if err != nil {
+		at = now
+	}
+	l := holdfast.DeadLetter{Queue: nameText(headerText(h[headerQueue])), Failure: attemptsOf(h)}
+	l.Failure.Consumer = consumerName(headerText(h[headerConsumer]))
+	l.Failure.At = writableTime(at)
+	l.Failure.Class = knownClass(headerText(h[headerErrorClass]))
+	if l.Failure.Reason = headerText(h[headerReason]); l.Failure.Reason == "" {
+		l.Failure.Reason = "no reason is given"
+	}
+	return l
+}
+
+// attemptsOf reads what retries and dead letters say of the tries.
+func attemptsOf(h amqp.Table) holdfast.Failure {
+	f := holdfast.Failure{Attempts: number(h[headerAttempts])}
+	var log []holdfast.Attempt
+	if json.Unmarshal([]byte(headerText(h[headerLog])), &log) != nil {
+		return f
+	}
+	if len(log) > maxAttempts {
+		log = slices.Concat(log[:2], log[len(log)-(maxAttempts-2):])
+	}
+	for i := range log {
+		log[i].Class, log[i].Error = knownClass(string(log[i].Class)), plainText(log[i].Error, maxLetterError)
+		log[i].At = writableTime(log[i].At)
+	}
+	f.Log = log
+	return f
+}
+
+// unknownDeath is for what somebody else put into the queue of dead letters; its
+// class comes of whether it can be read.
+func unknownDeath(prefix string, now time.Time) holdfast.DeadLetter {
+	return holdfast.DeadLetter{Queue: deadQueue(prefix), Failure: holdfast.Failure{At: writableTime(now),
+		Reason: "somebody put it into the queue of dead letters; it does not say why, nor whose it is"}}
+}
+
+func knownClass(s string) holdfast.ErrorClass {
+	switch c := holdfast.ErrorClass(s); c {
+	case holdfast.ClassError, holdfast.ClassTimeout, holdfast.ClassPanic, holdfast.ClassLost,
+		holdfast.ClassPermanent, holdfast.ClassMalformed, holdfast.ClassDropped:
+		return c
+	}
+	return holdfast.ClassError
+}
+
+// consumerName returns s if a consumer can be called so.
+func consumerName(s string) string {
+	if holdfast.ValidateName("consumer", s) != nil {
+		return ""
+	}
+	return s
+}
+
+// number reads a count; what is none is 0.
+func number(v any) int {
+	n, err := strconv.ParseInt(headerText(v), 10, 32)
+	if err != nil || n < 0 {
+		return 0
+	}
+	return int(n)
+}
+
+// writableTime returns t in UTC, or no time where JSON has no form for it.
+func writableTime(t time.Time) time.Time {
+	if t = t.UTC(); t.Year() < 1 || t.Year() > 9999 {
+		return time.Time{}
+	}
+	return t
+}
+
+func validUTF8(s string) string { return strings.ToValidUTF8(s, "\uFFFD") }
+
+// plainText returns s as at most n bytes of UTF-8 without control characters
+// other than line ends and tabs.
+func plainText(s string, n int) string { return clip(withoutControls(s, "\n\t"), n) }
+
+// nameText is plainText for what can be part of a name, or of an ID.
+func nameText(s string) string { return clip(withoutControls(s, ""), maxText) }
+
+func withoutControls(s, but string) string {
+	return strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) && !strings.ContainsRune(but, r) {
+			return utf8.RuneError
+		}
+		return r
+	}, validUTF8(s))
+}
+
+func validHeaders(h map[string]string) map[string]string {
+	if len(h) == 0 {
+		return nil
+	}
+	valid := make(map[string]string, len(h))
+	for name, value := range h {
+		valid[validUTF8(name)] = validUTF8(value)
+	}
+	return valid
+}
+
+// usableID reports whether a message's ID can be a dead letter's, and with it a
+// part of a workflow's.
+func usableID(id string) bool {
+	return id != "" && len(id) <= maxText && utf8.ValidString(id) && !strings.ContainsFunc(id, unicode.IsControl)
+}
+
+// letterIDOf returns the dead letter's ID for a message-id that is not empty.
+func letterIDOf(messageID string) string {
+	if usableID(messageID) {
+		return messageID
+	}
+	sum := sha256.Sum256([]byte(messageID))
+	return "sha256-" + hex.EncodeToString(sum[:16])
+}
+
+// letterID returns the same ID for all copies of a message. Without a message-id,
+// messages with the same content count as copies.
+func letterID(d *amqp.Delivery, e *holdfast.Envelope) string {
+	if d.MessageId != "" {
+		return letterIDOf(d.MessageId)
+	}
+	if id := headerText(d.Headers[headerLetter]); usableID(id) {
+		return id
+	}
+	sum := sha256.New()
+	add := func(s string) {
+		_ = binary.Write(sum, binary.BigEndian, uint64(len(s)))
+		sum.Write([]byte(s))
+	}
+	for _, s := range []string{d.ContentType, d.ContentEncoding, d.CorrelationId, d.ReplyTo, d.Type, d.AppId} {
+		add(s)
+	}
+	for _, name := range slices.Sorted(maps.Keys(e.Headers)) {
+		add(name)
+		add(e.Headers[name])
+	}
+	sum.Write(d.Body)
+	return "sha256-" + hex.EncodeToString(sum.Sum(nil)[:16])
+}
+
+// ofDeath reports whether a header is about a message's retries and its death,
+// and not part of the message.
+func ofDeath(name string) bool {
+	switch name {
+	case headerConsumer, headerQueue, headerReason, headerErrorClass, headerAttempts, headerDeadAt,
+		headerExchange, headerRoutingKey, headerLost, headerLog, headerPolicy, headerRedelivery,
+		headerKept, headerWholeSize, headerLetter, "holdfast-hops":
+		return true
+	}
+	return brokersOwn(name)
+}
+
+// envelope is what Redeliver needs beside the message. Its MessageID is set by
+// the caller.
+func envelope(d *amqp.Delivery) holdfast.Envelope {
+	e := holdfast.Envelope{
+		Exchange:        validUTF8(d.Exchange),
+		RoutingKey:      validUTF8(d.RoutingKey),
+		ContentEncoding: validUTF8(d.ContentEncoding),
+		CorrelationID:   validUTF8(d.CorrelationId),
+		ReplyTo:         validUTF8(d.ReplyTo),
+		Type:            validUTF8(d.Type),
+		AppID:           validUTF8(d.AppId),
+		Priority:        d.Priority,
+		Timestamp:       writableTime(d.Timestamp),
+	}
+	e.Headers = make(map[string]string, len(d.Headers))
+	for _, p := range []struct{ name, value string }{{headerExpiration, d.Expiration}, {headerUserID, d.UserId}} {
+		if p.value != "" {
+			e.Headers[p.name] = validUTF8(p.value) // a new publish cannot have these properties
+		}
+	}
+	for name, value := range d.Headers {
+		if ofDeath(name) {
+			continue
+		}
+		name, text := validUTF8(escapeHeader(name)), headerText(value)
+		if !utf8.ValidString(text) || strings.HasPrefix(name, headerBase64) {
+			name, text = headerBase64+name, base64.StdEncoding.EncodeToString([]byte(text))
+		}
+		e.Headers[name] = text
+	}
+	if len(e.Headers) == 0 {
+		e.Headers = nil
+	}
+	return e
+}
+
+// envelopeHeaders is the way back.
+func envelopeHeaders(e *holdfast.Envelope) amqp.Table {
+	headers := make(amqp.Table, len(e.Headers)+4)
+	for name, text := range e.Headers {
+		if original, ok := strings.CutPrefix(name, headerBase64); ok {
+			if raw, err := base64.StdEncoding.DecodeString(text); err == nil {
+				name, text = original, string(raw)
+			}
+		}
+		headers[name] = text
+	}
+	return headers
+}

@@ -1,0 +1,92 @@
+package broker
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"testing"
+
+	amqp "github.com/rabbitmq/amqp091-go"
+	"github.com/stretchr/testify/require"
+
+	"github.com/holdfastmq/holdfast"
+)
+
+func TestCompensationNotice(t *testing.T) {
+	b, ctx := deadQueueOf(t)
+	l := decodeDead(b.o.Prefix, delivered(deadLetter(placed(nil), b.ConsumerQueue("c"), "c", 3, holdfast.Permanent(errors.New("no such order")), deathTime)), deathTime)
+	gone := l
+	gone.Queue = b.ConsumerQueue("nobody")
+	require.NoError(t, b.PublishCompensated(ctx, gone), "nobody listens, and that is no error")
+
+	require.NoError(t, b.DeclareConsumer(ctx, "c", []string{"order.*.compensated"}))
+	got := make(chan Delivery, 10)
+	fail := true
+	b.testConsumer(t, nil, func(_ context.Context, d Delivery) error {
+		if got <- d; fail && d.Notice != nil {
+			fail = false
+			return holdfast.Permanent(errors.New("the notice's own failure"))
+		}
+		return nil
+	})
+	require.NoError(t, b.PublishCompensated(ctx, l))
+	d := next(t, got)
+	require.Equal(t, &Notice{Of: "tx-1", Topic: "order.placed", Failure: holdfast.Failure{Consumer: "c", Class: holdfast.ClassPermanent, Reason: "no such order"}}, d.Notice)
+	require.Equal(t, holdfast.Message{ID: "tx-1.compensated", Topic: "order.placed.compensated", Key: "order-1", ContentType: "text/plain",
+		Headers: map[string]string{"tenant": "north", "CC": "x"}, Body: []byte("hello")}, d.Message)
+	require.Equal(t, "tx-1", d.TxID)
+	require.Equal(t, "orders", d.Group)
+	require.Equal(t, d.Message, next(t, got).Message, "who gave the message up is told directly, too")
+
+	// A notice that died is a notice still when it is redelivered.
+	records := deadLetters(t, b)
+	died := next(t, records).Letter
+	require.Equal(t, "tx-1.compensated", died.ID)
+	require.Equal(t, "the notice's own failure", died.Failure.Reason)
+	require.NoError(t, b.Redeliver(ctx, RedeliverRequest{Letter: *died, N: 1}))
+	again := next(t, got)
+	require.Equal(t, d.Notice, again.Notice)
+	require.Equal(t, d.Message, again.Message)
+
+	publishTx(t, b, "plain")
+	require.Nil(t, next(t, got).Notice)
+}
+
+func TestNoticesThatCannotBe(t *testing.T) {
+	b, ctx := deadQueueOf(t)
+	l := decodeDead(b.o.Prefix, placed(nil), deathTime)
+	for name, c := range map[string]struct {
+		change func(l *holdfast.DeadLetter)
+		err    error
+		says   string
+	}{
+		"topic":    {func(l *holdfast.DeadLetter) { l.Message.Topic = strings.Repeat("t", 244) }, holdfast.ErrInvalid, "shorter topic"},
+		"no topic": {func(l *holdfast.DeadLetter) { l.Message.Topic = "" }, holdfast.ErrInvalid, "no topic"},
+		"kept":     {func(l *holdfast.DeadLetter) { l.Kept = b.OversizedQueue() }, holdfast.ErrTooLarge, b.OversizedQueue()},
+	} {
+		t.Run(name, func(t *testing.T) {
+			bad := l
+			c.change(&bad)
+			err := b.PublishCompensated(ctx, bad)
+			require.ErrorIs(t, err, c.err)
+			require.ErrorContains(t, err, c.says)
+			require.True(t, holdfast.IsPermanent(err))
+		})
+	}
+	// A foreign message belongs to no transaction.
+	l.TxID, l.Group = "", ""
+	p := notice(&l)
+	require.NotContains(t, p.Headers, headerTx)
+	require.NotContains(t, p.Headers, headerGroup)
+	l.ID = strings.Repeat("x", 255)
+	require.Regexp(t, "^sha256-", notice(&l).MessageId)
+
+	for name, d := range map[string]*amqp.Delivery{
+		"of nothing":  {Headers: amqp.Table{headerKind: kindCompensated, headerTopic: "a.compensated"}},
+		"wrong topic": {Headers: amqp.Table{headerKind: kindCompensated, headerOf: "m", headerTopic: "a"}},
+		"only that":   {Headers: amqp.Table{headerKind: kindCompensated, headerOf: "m", headerTopic: ".compensated"}},
+	} {
+		_, err := decodeNotice(d, headerText(d.Headers[headerTopic]))
+		require.ErrorIs(t, err, holdfast.ErrMalformed, name)
+	}
+}

@@ -1,0 +1,363 @@
+package broker
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	amqp "github.com/rabbitmq/amqp091-go"
+	"github.com/stretchr/testify/require"
+
+	"github.com/holdfastmq/holdfast"
+)
+
+var quick = BreakerOptions{Failures: 4, Pause: 20 * time.Millisecond, MaxPause: 40 * time.Millisecond}
+
+// dependency is what a handler needs.
+type dependency struct {
+	down    atomic.Bool
+	state   atomic.Value // of the breaker
+	probes  tally
+	handled tally
+	probing atomic.Int64 // handlers that run and were begun as probes
+	errs    chan string
+}
+
+func newDependency() *dependency {
+	d := &dependency{errs: make(chan string, 1000)}
+	d.state.Store(BreakerClosed)
+	return d
+}
+
+func (d *dependency) observe(e Event) {
+	if e.Kind == EventBreaker {
+		d.state.Store(e.Breaker)
+	}
+}
+
+func (d *dependency) handle(_ context.Context, m Delivery) error {
+	if d.state.Load() == BreakerProbing {
+		if d.probing.Add(1) > 1 {
+			d.errs <- "two probes at a time"
+		}
+		defer d.probing.Add(-1)
+		d.probes.add(m.Message.ID)
+	}
+	if d.down.Load() {
+		return errDown
+	}
+	d.handled.add(m.Message.ID)
+	return nil
+}
+
+// During an outage nothing becomes a dead letter, however long it lasts: the
+// messages take turns as probes. Then everything is handled.
+func TestOutage(t *testing.T) {
+	for _, concurrency := range []int{1, 64} {
+		t.Run(strconv.Itoa(concurrency), func(t *testing.T) {
+			b, _ := consuming(t)
+			dep := newDependency()
+			dep.down.Store(true)
+			var dead atomic.Int64
+			b.testConsumer(t, func(o *Subscription) {
+				o.Concurrency, o.Tries, o.Ladder, o.Breaker = concurrency, 2, rungs(4), quick
+				o.Observe = func(e Event) {
+					dep.observe(e)
+					if e.Kind == EventDead {
+						dead.Add(1)
+					}
+				}
+			}, dep.handle)
+			const all = 8 // each is a probe more often than it is allowed attempts
+			for range all {
+				publishTx(t, b, newTx())
+			}
+			eventually(t, "probed with many messages, again and again", func() bool {
+				return dep.probes.distinct() == all && dep.probes.sum() > 10*all
+			})
+			cutConnections(b)
+			at := dep.probes.sum()
+			eventually(t, "goes on after a lost connection", func() bool { return dep.probes.sum() > at+5 })
+			dep.down.Store(false)
+			eventually(t, "everything handled", func() bool { return dep.handled.distinct() == all })
+			eventually(t, "closed", func() bool { return dep.state.Load() == BreakerClosed })
+			require.Zero(t, dead.Load())
+			require.Empty(t, dep.errs)
+			eventually(t, "nothing is left", func() bool { return ready(t, b, b.ConsumerQueue("c")) == 0 })
+			publishTx(t, b, "later")
+			eventually(t, "as usual", func() bool { return dep.handled.of("later") == 1 })
+		})
+	}
+}
+
+// While the breaker is open nothing is held: neither what was fetched ahead nor
+// what failed, nor what waits for its database.
+func TestNothingHeldWhileOpen(t *testing.T) {
+	for name, err := range map[string]error{"failing": errDown, "waiting": fmt.Errorf("begin: %w", Wait(errDown)), "retry after": holdfast.RetryAfter(time.Second, errDown)} {
+		t.Run(name, func(t *testing.T) {
+			b, _ := consuming(t)
+			const all = 20
+			for range all {
+				publishTx(t, b, newTx())
+			}
+			dep := newDependency()
+			o := Subscription{Name: "c", Topics: []string{"order.*"}, Concurrency: 3, Tries: 1, Ladder: rungs(5), Observe: dep.observe,
+				Breaker: BreakerOptions{Failures: 4, Pause: time.Hour}, Handle: func(context.Context, Delivery) error { return err }}
+			stop := background(t, func(ctx context.Context) error { return b.Consume(ctx, o) })
+			eventually(t, "open", func() bool { return dep.state.Load() == BreakerOpen })
+			waiting := func() int {
+				return ready(t, b, b.ConsumerQueue("c")) + max(0, ready(t, b, b.RetryQueue(30*time.Millisecond))) + ready(t, b, b.RetryQueue(10*time.Second))
+			}
+			eventually(t, "everything is in its queues", func() bool { return waiting() == all })
+			stop() // shuts down while it is open
+			eventually(t, "and still is", func() bool { return waiting() == all })
+			require.Zero(t, ready(t, b, b.DeadQueue()))
+		})
+	}
+}
+
+// One bad message is no outage: it dies. Nor are several tries of it, nor errors
+// that a handler could judge.
+func TestBadMessagesAreNoOutage(t *testing.T) {
+	b, _ := consuming(t)
+	var events watched
+	b.testConsumer(t, func(o *Subscription) {
+		o.Concurrency, o.Tries, o.Ladder, o.Breaker, o.Observe = 1, 5, rungs(5), quick, events.add
+	}, func(_ context.Context, d Delivery) error {
+		if d.Message.ID == "bad" {
+			return errDown
+		}
+		return holdfast.Permanent(errDown)
+	})
+	publishTx(t, b, "bad")
+	for range 10 {
+		publishTx(t, b, newTx())
+	}
+	attempts := map[string]string{}
+	for _, d := range takeAll(t, b, b.DeadQueue(), 11) {
+		attempts[d.MessageId] = d.Headers[headerAttempts].(string)
+	}
+	require.Equal(t, "10", attempts["bad"])
+	require.Empty(t, events.of(EventBreaker))
+}
+
+// An error that a handler could judge closes the breaker as a success does.
+func TestJudgementEndsTheOutage(t *testing.T) {
+	b, _ := consuming(t)
+	dep := newDependency()
+	dep.down.Store(true)
+	b.testConsumer(t, func(o *Subscription) {
+		o.Tries, o.Ladder, o.Breaker, o.Observe = 1, rungs(5), quick, dep.observe
+	}, func(ctx context.Context, d Delivery) error {
+		if err := dep.handle(ctx, d); err != nil {
+			return err
+		}
+		return holdfast.Permanent(errOops)
+	})
+	for range 8 {
+		publishTx(t, b, newTx())
+	}
+	eventually(t, "open", func() bool { return dep.state.Load() == BreakerOpen })
+	dep.down.Store(false)
+	eventually(t, "closed", func() bool { return dep.state.Load() == BreakerClosed })
+	takeAll(t, b, b.DeadQueue(), 8)
+}
+
+// A handler that hangs until its time is over is an outage, too.
+func TestHangingHandlers(t *testing.T) {
+	b, _ := consuming(t)
+	dep := newDependency()
+	dep.down.Store(true)
+	b.testConsumer(t, func(o *Subscription) {
+		o.Concurrency, o.Tries, o.Ladder, o.Breaker, o.Observe, o.HandlerTimeout = 8, 2, rungs(2), quick, dep.observe, 10*time.Millisecond
+	}, func(ctx context.Context, d Delivery) error {
+		if dep.down.Load() {
+			<-ctx.Done()
+		}
+		return dep.handle(ctx, d)
+	})
+	for range 20 {
+		publishTx(t, b, newTx())
+	}
+	eventually(t, "probes", func() bool { return dep.probes.distinct() > 5 })
+	dep.down.Store(false)
+	eventually(t, "everything handled", func() bool { return dep.handled.distinct() == 20 })
+	require.Zero(t, ready(t, b, b.DeadQueue()))
+}
+
+// A failure that was begun before an outage does not count after it.
+func TestBegunBeforeTheOutage(t *testing.T) {
+	b, _ := consuming(t)
+	dep := newDependency()
+	dep.down.Store(true)
+	begun, release := make(chan struct{}, 10), make(chan struct{})
+	var slow atomic.Int64
+	b.testConsumer(t, func(o *Subscription) {
+		o.Concurrency, o.Tries, o.Breaker, o.Observe = 2, 1, quick, dep.observe
+		o.Ladder = rungs(3)
+	},
+		func(ctx context.Context, d Delivery) error {
+			if d.Message.ID == "slow" && slow.Add(1) == 1 {
+				begun <- struct{}{}
+				<-release
+				return errDown
+			}
+			if d.Message.ID == "slow" && d.Attempt != 1 {
+				dep.errs <- "it counted"
+			}
+			return dep.handle(ctx, d)
+		})
+	publishTx(t, b, "slow")
+	next(t, begun)
+	for range 6 {
+		publishTx(t, b, newTx())
+	}
+	eventually(t, "open", func() bool { return dep.state.Load() != BreakerClosed })
+	dep.down.Store(false)
+	eventually(t, "closed", func() bool { return dep.state.Load() == BreakerClosed })
+	close(release)
+	eventually(t, "tried again", func() bool { return dep.handled.of("slow") == 1 })
+	require.Empty(t, dep.errs)
+}
+
+// What the breaker does not see, a lone message that waits or a breaker that is
+// off: nothing waits in its worker for long.
+func TestWaitingEndsAtTheQueuesEnd(t *testing.T) {
+	b, _ := consuming(t)
+	got := make(chan string, 100)
+	b.testConsumer(t, func(o *Subscription) { o.Concurrency, o.Breaker.Off, o.wait = 1, true, time.Nanosecond }, func(_ context.Context, d Delivery) error {
+		got <- d.Message.ID
+		return Wait(errDown)
+	})
+	publishTx(t, b, "a")
+	require.Equal(t, "a", next(t, got))
+	publishTx(t, b, "b")
+	seen := map[string]int{}
+	for seen["a"] < 3 || seen["b"] < 3 {
+		seen[next(t, got)]++
+	}
+	require.Zero(t, ready(t, b, b.DeadQueue()))
+}
+
+// With all handlers busy for long, what was fetched ahead goes to others.
+func TestBusyProcessGivesBack(t *testing.T) {
+	b, _ := consuming(t)
+	begun, release := make(chan struct{}, 100), make(chan struct{})
+	b.testConsumer(t, func(o *Subscription) { o.Concurrency, o.unbegun = 1, time.Millisecond }, func(context.Context, Delivery) error {
+		begun <- struct{}{}
+		<-release
+		return nil
+	})
+	const all = 10
+	for range all {
+		publishTx(t, b, newTx())
+	}
+	next(t, begun)
+	eventually(t, "given back", func() bool { return ready(t, b, b.ConsumerQueue("c")) == all-1 })
+	other := open(t, b.o.URL, b.o.Prefix, nil)
+	got := make(chan Delivery, all)
+	other.testConsumer(t, nil, func(_ context.Context, d Delivery) error { got <- d; return nil })
+	for range all - 1 {
+		next(t, got)
+	}
+	close(release)
+}
+
+// The consumer's status, as a process answers it.
+func TestConsumerStatus(t *testing.T) {
+	c := &consumer{o: Subscription{Name: "c", Breaker: BreakerOptions{Failures: 1}.withDefaults()}, b: &Broker{}}
+	c.log = Options{}.withDefaults().Logger
+	c.gate = newGate(c.o.Breaker, c.breakerChanged)
+	require.Equal(t, ConsumerStatus{Name: "c", Breaker: BreakerClosed}, c.status())
+	c.begin()
+	era, _ := c.gate.enter()
+	c.gate.failure(era, "a", false, fmt.Errorf("no\nroute"))
+	s := c.status()
+	require.Equal(t, BreakerOpen, s.Breaker)
+	require.Equal(t, "no route", s.Error)
+	require.Equal(t, 1, s.Handling)
+	require.False(t, s.Since.IsZero())
+}
+
+// What is given back untried does not look lost; but what may have been lost
+// before must still look so, and what is a suspect must stay one.
+func TestMovedBackAsItCame(t *testing.T) {
+	b, ctx := consuming(t)
+	c := &consumer{b: b, o: Subscription{Name: "c"}, queue: b.ConsumerQueue("c"), log: b.log, handlers: ctx}
+	rawChannel(t, b, func(ch *amqp.Channel) {
+		get := func(queue string) (d amqp.Delivery) {
+			eventually(t, "there", func() bool {
+				var ok bool
+				var err error
+				d, ok, err = ch.Get(queue, false)
+				require.NoError(t, err)
+				return ok
+			})
+			return d
+		}
+		publishTx(t, b, "a")
+		d := get(c.queue)
+		c.moveBack(&d)
+		d = get(c.queue)
+		require.False(t, d.Redelivered)
+		require.Equal(t, "order.placed", d.Headers[headerRoutingKey])
+		require.NoError(t, d.Nack(false, true))
+		d = get(c.queue)
+		require.True(t, d.Redelivered)
+		c.moveBack(&d)
+		d = get(c.queue)
+		require.True(t, d.Redelivered, "it would be forgotten that it may have been lost")
+		require.NoError(t, d.Ack(false))
+
+		publishRaw(t, b, "", b.AloneQueue("c"), amqp.Publishing{MessageId: "s", Headers: amqp.Table{headerLost: "2"}})
+		d = get(b.AloneQueue("c"))
+		c.giveBack(&work{j: &job{d: d, alone: true}})
+		d = get(b.AloneQueue("c"))
+		require.False(t, d.Redelivered)
+		require.Equal(t, "2", d.Headers[headerLost])
+	})
+}
+
+// Where there is no other message, one that was lost several times is the probe.
+func TestSuspectIsAProbe(t *testing.T) {
+	b, _ := consuming(t)
+	dep := newDependency()
+	dep.down.Store(true)
+	b.testConsumer(t, func(o *Subscription) {
+		o.Tries, o.Ladder, o.lookEvery, o.Observe = 1, rungs(1), 10*time.Millisecond, dep.observe
+		o.Breaker = BreakerOptions{Failures: 1, Pause: 10 * time.Millisecond, MaxPause: 10 * time.Millisecond}
+	}, dep.handle)
+	publishTx(t, b, "first")
+	eventually(t, "probed", func() bool { return dep.probes.sum() > 0 })
+	// Another process takes it.
+	taken := make(chan string, 10)
+	stop := b.testConsumer(t, nil, func(_ context.Context, d Delivery) error { taken <- d.TxID; return nil })
+	require.Equal(t, "first", next(t, taken))
+	stop()
+	eventually(t, "nothing to probe with", func() bool {
+		return dep.state.Load() == BreakerProbing && ready(t, b, b.ConsumerQueue("c")) == 0
+	})
+	dep.down.Store(false)
+	publishRaw(t, b, "", b.AloneQueue("c"), amqp.Publishing{MessageId: "suspect", Headers: amqp.Table{headerLost: "2"}})
+	eventually(t, "tried", func() bool { return dep.handled.of("suspect") == 1 })
+	eventually(t, "closed", func() bool { return dep.state.Load() == BreakerClosed })
+}
+
+// A probe whose channel is lost before its handler begins does not stay under
+// way: nothing else would ever be tried.
+func TestProbeThatNeverBegins(t *testing.T) {
+	b, ctx := consuming(t)
+	c := &consumer{b: b, o: Subscription{Name: "c"}, log: b.log, handlers: ctx}
+	c.gate = newGate(quick.withDefaults(), func(change) {})
+	c.gate.b.to(BreakerProbing, time.Now())
+	era, ok := c.gate.enter()
+	require.True(t, ok)
+	w := work{j: &job{}, era: era}
+	rawChannel(t, b, func(ch *amqp.Channel) { w.j.ch = ch }) // and closes it
+	c.tryOut(&w)
+	_, ok = c.gate.enter()
+	require.True(t, ok)
+}

@@ -1,0 +1,120 @@
+package broker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+
+	amqp "github.com/rabbitmq/amqp091-go"
+
+	"github.com/holdfastmq/holdfast"
+)
+
+// RedeliverRequest asks for a dead letter to be delivered again.
+type RedeliverRequest struct {
+	// Letter is the dead letter, as ConsumeDead gave it.
+	Letter holdfast.DeadLetter
+	// N numbers its redeliveries, from 1.
+	N int
+	// Operator is who asked for it. Required where Edited.
+	Operator string
+	// Edited says that Body replaces the message's body, and ContentType, if it
+	// is not empty, its content type.
+	Edited      bool
+	Body        []byte
+	ContentType string
+	// OriginalSHA256 is the hash of the body before the edit, in hex. Required
+	// where Edited: the letter may come without its body then.
+	OriginalSHA256 string
+}
+
+// Redeliver puts a dead letter back into the queue that it died in, and into no
+// other, and returns once RabbitMQ has confirmed it; like every publish it may be
+// stored twice. The consumer gets the message as it was, with the number of the
+// redelivery.
+//
+// [holdfast.ErrUnroutable] means that the queue is not there. A letter that was
+// not whole ([holdfast.ErrTooLarge]) and one that no redelivery can help
+// ([holdfast.ErrInvalid]) are refused, with errors marked by
+// [holdfast.Permanent]. Nothing was stored then.
+func (b *Broker) Redeliver(ctx context.Context, r RedeliverRequest) error {
+	if err := b.redeliverable(&r); err != nil {
+		return holdfast.Permanent(fmt.Errorf("redeliver %s: %w", r.Letter.ID, err))
+	}
+	ctx, cancel := b.timeout(ctx)
+	defer cancel()
+	queue := r.Letter.Queue
+	p := publication{key: queue, mandatory: true, msg: redelivery(b.o.Prefix, &r)}
+	err := b.pub.one(ctx, &p, "")
+	if errors.Is(err, holdfast.ErrUnroutable) {
+		return fmt.Errorf("redeliver %s: %w: the queue %s does not exist: start the consumer or producer that it belongs to, which makes it, and redeliver then, or discard the message",
+			r.Letter.ID, holdfast.ErrUnroutable, queue)
+	}
+	if err != nil {
+		return fmt.Errorf("redeliver %s to %s: %w", r.Letter.ID, queue, err)
+	}
+	return nil
+}
+
+// redeliverable says why a redelivery can never work.
+func (b *Broker) redeliverable(r *RedeliverRequest) error {
+	l := &r.Letter
+	ofConsumer := consumerOf(b.o.Prefix, l.Queue) != ""
+	switch {
+	case r.N < 1:
+		return fmt.Errorf("%w: a redelivery has a number from 1, not %d", holdfast.ErrInvalid, r.N)
+	case !ofConsumer && groupOf(b.o.Prefix, l.Queue) == "":
+		return fmt.Errorf("%w: it comes from %q, which is no consumer's queue and no half queue of the prefix %q: nobody knows whom it is for; publish it anew where it belongs, then discard it",
+			holdfast.ErrInvalid, l.Queue, b.o.Prefix)
+	case l.Kept != "":
+		return fmt.Errorf("%w: it has %d bytes, and only their beginning is in the workflow; the whole message is in the queue %s: move it from there to %s, with a shovel or the management UI, and discard this dead letter",
+			holdfast.ErrTooLarge, l.Size, l.Kept, l.Queue)
+	case ofConsumer && l.Envelope.MessageID == "":
+		return fmt.Errorf("%w: it has no message-id, and would die again for that: publish it anew with one, then discard it", holdfast.ErrInvalid)
+	case r.Edited && r.Operator == "":
+		return fmt.Errorf("%w: an edited redelivery needs its operator's name", holdfast.ErrInvalid)
+	case r.Edited && len(r.OriginalSHA256) != 64:
+		return fmt.Errorf("%w: an edited redelivery needs the SHA-256 of the body before the edit, in hex", holdfast.ErrInvalid)
+	case r.Edited && len(r.Body) > holdfast.MaxBody:
+		return fmt.Errorf("%w: the new body has %d bytes, the limit is %d", holdfast.ErrTooLarge, len(r.Body), holdfast.MaxBody)
+	}
+	return nil
+}
+
+// redelivery makes the message as it was before it died.
+func redelivery(prefix string, r *RedeliverRequest) amqp.Publishing {
+	l, e := &r.Letter, &r.Letter.Envelope
+	headers := envelopeHeaders(e)
+	msg := amqp.Publishing{
+		Headers:         headers,
+		ContentType:     l.Message.ContentType,
+		ContentEncoding: e.ContentEncoding,
+		Priority:        e.Priority,
+		CorrelationId:   e.CorrelationID,
+		Timestamp:       e.Timestamp,
+		ReplyTo:         e.ReplyTo,
+		MessageId:       e.MessageID,
+		Type:            e.Type,
+		AppId:           e.AppID,
+		Body:            l.Message.Body,
+	}
+	if consumerOf(prefix, l.Queue) == "" && msg.MessageId == "" {
+		msg.MessageId = l.ID // the Keeper needs none; its answer does
+	}
+	if r.Edited {
+		headers[headerEditedBy], headers[headerOriginal] = clip(r.Operator, maxText), r.OriginalSHA256
+		msg.Body = r.Body
+		if r.ContentType != "" {
+			msg.ContentType = r.ContentType
+		}
+	}
+	cut(headers)
+	headers[headerRedelivery] = strconv.Itoa(r.N)
+	if consumerOf(prefix, l.Queue) != "" {
+		// The routing key will be the queue's name, and a foreign message has no
+		// other topic.
+		headers[headerExchange], headers[headerRoutingKey] = e.Exchange, e.RoutingKey
+	}
+	return msg
+}

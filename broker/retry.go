@@ -1,0 +1,153 @@
+package broker
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/holdfastmq/holdfast"
+)
+
+// What a ladder may be.
+const (
+	maxRungs = 20
+	minDelay = time.Millisecond
+	maxDelay = 24 * time.Hour
+)
+
+// A message may be lost because it kills its process, or merely because it was
+// there when something else did.
+const (
+	// suspectAt is the number of losses in a row from which on a message is
+	// tried only while its process holds no other.
+	suspectAt = 2
+	// minLost is the number of losses in a row that a message dies of at the
+	// least, however few attempts it is allowed. It is greater than suspectAt:
+	// nothing dies of losses in company alone.
+	minLost = 3
+)
+
+// DefaultLadder returns the delays between a consumer's immediate tries and the
+// dead letters, where it names none: 10 s, 30 s, 1 min, 5 min, 15 min, 1 h.
+func DefaultLadder() []time.Duration {
+	return []time.Duration{10 * time.Second, 30 * time.Second, time.Minute, 5 * time.Minute, 15 * time.Minute, time.Hour}
+}
+
+func validLadder(ladder []time.Duration) error {
+	if len(ladder) > maxRungs {
+		return fmt.Errorf("%w: Ladder has %d delays: want at most %d", holdfast.ErrInvalid, len(ladder), maxRungs)
+	}
+	for _, d := range ladder {
+		if d < minDelay || d > maxDelay || d%time.Millisecond != 0 {
+			return fmt.Errorf("%w: Ladder has a delay of %v: want whole milliseconds, %v to %s", holdfast.ErrInvalid, d, minDelay, delayName(maxDelay))
+		}
+	}
+	return nil
+}
+
+// delayName is the shortest text of a delay: 10s, 5m, 1h30m, 500ms.
+func delayName(d time.Duration) string {
+	s := d.String()
+	if strings.HasSuffix(s, "m0s") {
+		s = strings.TrimSuffix(s, "0s")
+	}
+	if strings.HasSuffix(s, "h0m") {
+		s = strings.TrimSuffix(s, "0m")
+	}
+	return s
+}
+
+// schedule decides what happens to a delivery after an attempt. It knows no
+// clock and does nothing itself.
+type schedule struct {
+	tries  int
+	ladder []time.Duration
+	delays []time.Duration // of the ladder and of the default one, ascending
+}
+
+func newSchedule(tries int, ladder []time.Duration) schedule {
+	return schedule{tries: tries, ladder: ladder, delays: knownDelays(ladder)}
+}
+
+// knownDelays are those that there are queues for.
+func knownDelays(ladder []time.Duration) []time.Duration {
+	delays := slices.Concat(ladder, DefaultLadder())
+	slices.Sort(delays)
+	return slices.Compact(delays)
+}
+
+// action is what is to be done with a delivery.
+type action int
+
+const (
+	doAgain action = iota // try it again at once, here
+	doTail                // put it to its queue's end
+	doDelay               // put it into a delay queue
+	doBury                // put it with the dead letters
+)
+
+// verdict is what a schedule decides.
+type verdict struct {
+	do    action
+	delay time.Duration // of doDelay
+	hops  int           // of doDelay: how often delay follows again, untried
+}
+
+// ending says how an attempt failed.
+type ending struct {
+	class  holdfast.ErrorClass
+	wish   time.Duration // what RetryAfter asked for
+	wished bool
+}
+
+// total is how many attempts a message is allowed: a redelivered one only the
+// immediate ones, since somebody waits for its result.
+func (s schedule) total(redelivery int) int {
+	if redelivery > 0 {
+		return s.tries
+	}
+	return s.tries + len(s.ladder)
+}
+
+// after decides about a delivery whose attempt failed so. failed counts the
+// attempts that failed, this one included.
+func (s schedule) after(failed, redelivery int, e ending) verdict {
+	switch {
+	case e.class == holdfast.ClassPermanent || failed >= s.total(redelivery):
+		return verdict{do: doBury}
+	case e.wished:
+		return s.wish(e.wish)
+	case failed < s.tries:
+		return verdict{do: doAgain}
+	}
+	return verdict{do: doDelay, delay: s.ladder[failed-s.tries]}
+}
+
+// wish is the shortest delay that is at least d, or the longest one as often as
+// it takes.
+func (s schedule) wish(d time.Duration) verdict {
+	if i, _ := slices.BinarySearch(s.delays, d); i < len(s.delays) {
+		return verdict{do: doDelay, delay: s.delays[i]}
+	}
+	longest := s.delays[len(s.delays)-1]
+	return verdict{do: doDelay, delay: longest, hops: int((d - 1) / longest)}
+}
+
+// hop decides about a delivery that is still to wait left times.
+func (s schedule) hop(left int) verdict {
+	return verdict{do: doDelay, delay: s.delays[len(s.delays)-1], hops: left - 1}
+}
+
+// afterLoss decides about a delivery that came back without a result: lost times
+// in a row, after failed attempts that did return.
+func (s schedule) afterLoss(failed, lost, redelivery int) verdict {
+	used := failed + lost
+	switch {
+	case used >= s.total(redelivery) && lost >= minLost:
+		return verdict{do: doBury}
+	case used < s.tries || len(s.ladder) == 0 || redelivery > 0:
+		return verdict{do: doTail}
+	}
+	return verdict{do: doDelay, delay: s.ladder[min(used-s.tries, len(s.ladder)-1)]}
+}

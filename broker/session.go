@@ -1,0 +1,131 @@
+package broker
+
+import (
+	"context"
+	"time"
+
+	amqp "github.com/rabbitmq/amqp091-go"
+)
+
+// maxUnbegun is how long a fetched delivery waits for a worker before everything
+// that was fetched ahead is given back: RabbitMQ's consumer_timeout would end
+// the channel after 30 min, and another process may have a free worker.
+const maxUnbegun = 2 * time.Minute
+
+// session fetches as the circuit breaker allows and passes deliveries to the
+// workers, until the channel is lost or ctx is done. Everything happens on one
+// channel: closing it would give back what is being handled. What RabbitMQ sends
+// just when the fetching ends, it takes back itself, and it comes again as
+// redelivered.
+func (c *consumer) session(ctx context.Context, s *subscription) {
+	c.gate.renew()
+	wake := time.NewTimer(0)
+	defer wake.Stop()
+	look := time.NewTimer(0) // a process that was killed left something, perhaps
+	defer look.Stop()
+	for ctx.Err() == nil {
+		state, until := c.gate.mode()
+		if prefetch := c.prefetch(state); s.prefetch != prefetch {
+			c.moveBack(pointers(s.stop())...)
+			if prefetch > 0 && s.consume(c.queue, prefetch) != nil {
+				return
+			}
+		}
+		if s.failed != nil {
+			return
+		}
+		closes := s.closes // otherwise deliveries is closed
+		if s.deliveries != nil {
+			closes = nil
+		}
+		if state == BreakerOpen {
+			wake.Reset(time.Until(until))
+		} else {
+			wake.Stop()
+		}
+		select {
+		case d, ok := <-s.deliveries:
+			if !ok {
+				return
+			}
+			c.pass(ctx, s, job{d: d, ch: s.ch})
+		case <-c.look:
+			look.Reset(0)
+		case <-look.C:
+			look.Reset(c.suspects(ctx, s, state))
+		case <-c.gate.changed:
+		case <-wake.C:
+		case e := <-closes:
+			if e != nil {
+				s.failed = e
+			}
+			return
+		case <-ctx.Done():
+		}
+	}
+	c.moveBack(pointers(s.stop())...)
+}
+
+// prefetch is how much is fetched: while the breaker probes, one message at a
+// time.
+func (c *consumer) prefetch(state string) int {
+	switch state {
+	case BreakerOpen:
+		return 0
+	case BreakerProbing:
+		return 1
+	}
+	return c.o.Prefetch
+}
+
+// pass hands a delivery to a worker and reports whether it did. Otherwise it gave
+// it back.
+func (c *consumer) pass(ctx context.Context, s *subscription, j job) bool {
+	c.begin()
+	select {
+	case c.jobs <- j:
+		return true
+	default:
+	}
+	c.stuck.Reset(c.o.unbegun)
+	defer c.stuck.Stop()
+	for {
+		select {
+		case c.jobs <- j:
+			return true
+		case <-c.gate.changed:
+			if !c.gate.isOpen() {
+				continue // session looks at the state before it fetches more
+			}
+			c.moveBack(j.delivery())
+		case <-ctx.Done():
+			// Stopped first: an acknowledgement would bring a further delivery,
+			// which the stop would make look as if it had been lost.
+			c.moveBack(append(pointers(s.stop()), j.delivery())...)
+		case <-c.stuck.C:
+			c.moveBack(j.delivery())
+			c.relieve(ctx, s)
+		}
+		c.end()
+		return false
+	}
+}
+
+// relieve gives back what was fetched ahead, since no worker is free, and returns
+// when one is.
+func (c *consumer) relieve(ctx context.Context, s *subscription) {
+	c.log.Warn("all handlers have been busy for long: what was fetched ahead is given back until one returns", "after", c.o.unbegun, "handlers", c.o.Concurrency)
+	c.moveBack(pointers(s.stop())...)
+	select {
+	case c.jobs <- job{}:
+	case <-ctx.Done():
+	}
+}
+
+func pointers(ds []amqp.Delivery) []*amqp.Delivery {
+	out := make([]*amqp.Delivery, len(ds))
+	for i := range ds {
+		out[i] = &ds[i]
+	}
+	return out
+}

@@ -1,0 +1,189 @@
+package broker
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	amqp "github.com/rabbitmq/amqp091-go"
+
+	"github.com/holdfastmq/holdfast/internal/fault"
+)
+
+const (
+	// unpublishedPause is how long a worker keeps a delivery that it could not
+	// publish anew, before it gives it back.
+	unpublishedPause = time.Second
+	// moveTimeout bounds the publishing of what is given back.
+	moveTimeout = 5 * time.Second
+)
+
+// Everything that is not a success is published first and acknowledged once
+// that is confirmed. A process that dies in between leaves two copies, each with
+// its own attempts; the inbox makes their effect happen once, and of two dead
+// letters one workflow.
+
+// settle notes an acknowledgement that could not be sent: the channel is lost,
+// and the delivery comes again.
+func (c *consumer) settle(err error) {
+	if err != nil {
+		c.log.Debug("acknowledgement lost with its channel: the message will be delivered again", "error", err)
+	}
+}
+
+// publish stores a message in a queue through exchange.
+func (c *consumer) publish(exchange, key string, msg amqp.Publishing) error {
+	ctx, cancel := c.b.timeout(c.handlers)
+	defer cancel()
+	p := publication{exchange: exchange, key: key, mandatory: true, repair: true, msg: msg}
+	return c.b.pub.one(ctx, &p, "")
+}
+
+// unpublished gives back a delivery whose copy could not be stored.
+func (c *consumer) unpublished(w *work, what string, err error) {
+	c.log.Error(what+" could not be stored; the message will be delivered again", "message", w.j.d.MessageId, "error", err)
+	c.pause(unpublishedPause)
+	c.settle(w.j.d.Nack(false, true))
+}
+
+// succeed acknowledges a delivery. Where an operator waits for it, that is
+// reported first; if it cannot be, the message comes again, without effect.
+func (c *consumer) succeed(w *work) {
+	if w.a.redelivery > 0 {
+		msg := handledRecord(c.queue, c.o.Name, w.d.Message.ID, w.a.redelivery)
+		if err := c.b.publishHandled(c.handlers, msg); err != nil {
+			c.unpublished(w, "the success of a redelivery", err)
+			return
+		}
+		fault.Point(fault.HandledBeforeAck)
+	}
+	c.settle(w.j.d.Ack(false))
+}
+
+// retry puts a delivery where v says.
+func (c *consumer) retry(w *work, v verdict) {
+	w.a.hops = v.hops
+	msg, ok := retryOf(&w.j.d, c.o.Name, failure{w.a, w.log, w.class, w.reason})
+	if !ok {
+		w.reason = fmt.Sprintf("its headers leave no room for those of a retry (%d KiB in all); it failed with: %s", maxRetryHeaders>>10, w.reason)
+		c.bury(w)
+		return
+	}
+	exchange := ""
+	if v.do == doDelay {
+		exchange = c.b.RetryQueue(v.delay)
+	}
+	if err := c.publish(exchange, c.home(w.a.lost), msg); err != nil {
+		c.unpublished(w, "a retry", err)
+		return
+	}
+	if v.do == doTail && w.a.lost >= suspectAt {
+		c.lookSoon()
+	}
+	c.log.Debug("a message is tried again later", "message", w.d.Message.ID, "attempts", w.a.failed, "lost", w.a.lost, "delay", v.delay, "error", w.reason)
+	e := c.event(w, EventRetry)
+	e.Delay = v.delay * time.Duration(v.hops+1)
+	c.observe(e)
+	fault.Point(fault.RetryBeforeAck)
+	c.settle(w.j.d.Ack(false))
+}
+
+// hop lets a delivery wait once more, untried.
+func (c *consumer) hop(w *work) {
+	v := c.schedule.hop(w.a.hops)
+	msg := copyOf(&w.j.d)
+	setCount(msg.Headers, headerHops, v.hops)
+	if err := c.publish(c.b.RetryQueue(v.delay), c.queue, msg); err != nil {
+		c.unpublished(w, "a retry", err)
+		return
+	}
+	fault.Point(fault.RetryBeforeAck)
+	c.settle(w.j.d.Ack(false))
+}
+
+// rotate puts a delivery that failed for no fault of its own to its queue's end,
+// as it came; its attempt returned, so what was lost before is forgotten.
+func (c *consumer) rotate(w *work) {
+	msg := copyOf(&w.j.d)
+	delete(msg.Headers, headerLost)
+	if !fits(msg) {
+		c.unpublished(w, "a message", fmt.Errorf("its headers have more than %d KiB", maxRetryHeaders>>10))
+		return
+	}
+	if err := c.publish("", c.queue, msg); err != nil {
+		c.unpublished(w, "a message", err)
+		return
+	}
+	fault.Point(fault.RetryBeforeAck)
+	c.settle(w.j.d.Ack(false))
+}
+
+// bury puts a delivery with the dead letters.
+func (c *consumer) bury(w *work) {
+	d := &w.j.d
+	c.log.Warn("a message goes to the dead letters", "message", d.MessageId, "topic", w.d.Message.Topic, "attempts", w.a.failed+w.a.lost, "class", w.class, "error", w.reason)
+	msg := deadRecord(d, death{failure: failure{w.a, w.log, w.class, w.reason}, queue: c.queue, consumer: c.o.Name, policy: c.o.Policy, at: time.Now()})
+	if err := c.b.publishDead(c.handlers, msg); err != nil {
+		c.unpublished(w, "a dead letter", err)
+		return
+	}
+	c.observe(c.event(w, EventDead))
+	fault.Point(fault.DeadBeforeAck)
+	c.settle(d.Ack(false))
+}
+
+// giveBack returns a delivery that its handler could not finish, because this
+// process ends. What is suspected of killing its process must not look as if it
+// had done so.
+func (c *consumer) giveBack(w *work) {
+	if w.j.alone {
+		c.moveBack(w.j.delivery())
+		return
+	}
+	c.settle(w.j.d.Nack(false, true))
+}
+
+// moveBack puts deliveries that were not tried to their queue's end as they came,
+// so that nobody takes them for lost; those that may have been lost before, and
+// those that cannot be stored anew, it just gives back.
+func (c *consumer) moveBack(ds ...*amqp.Delivery) {
+	var moved []*amqp.Delivery
+	var ps []publication
+	up := c.b.pubLink.isUp()
+	for _, d := range ds {
+		msg := copyOf(d)
+		if d.Redelivered || !up || !fits(msg) {
+			c.settle(d.Nack(false, true))
+			continue
+		}
+		moved = append(moved, d)
+		ps = append(ps, publication{key: c.home(headerCount(d.Headers, headerLost)), mandatory: true, repair: true, msg: msg})
+	}
+	if len(ps) == 0 {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(c.handlers), moveTimeout)
+	defer cancel()
+	for i, err := range c.b.pub.all(ctx, ps, "") {
+		if err != nil {
+			c.settle(moved[i].Nack(false, true))
+			continue
+		}
+		c.settle(moved[i].Ack(false))
+	}
+}
+
+func (c *consumer) observeAttempt(w *work, kind EventKind, took time.Duration) {
+	if c.o.Observe == nil {
+		return
+	}
+	e := c.event(w, kind)
+	e.Took = took
+	c.o.Observe(e)
+}
+
+func (c *consumer) event(w *work, kind EventKind) Event {
+	m := &w.d.Message
+	return Event{Kind: kind, Consumer: c.o.Name, MessageID: m.ID, Topic: m.Topic, Key: m.Key, TxID: w.d.TxID, Group: w.d.Group,
+		Redelivery: w.a.redelivery, Class: w.class, Reason: w.reason, Attempts: w.a.failed + w.a.lost}
+}

@@ -1,0 +1,175 @@
+package broker
+
+import (
+	"cmp"
+	"context"
+	"maps"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/google/uuid"
+)
+
+// The states of a consumer's circuit breaker.
+const (
+	BreakerClosed  = "closed"  // as usual
+	BreakerOpen    = "open"    // paused, because every recent delivery failed
+	BreakerProbing = "probing" // one message is tried
+)
+
+// ConsumerStatus is how one process's consumer is.
+type ConsumerStatus struct {
+	Name string `json:"name"`
+	// Breaker is the state of its circuit breaker, Since when it changed last.
+	Breaker string    `json:"breaker"`
+	Since   time.Time `json:"since,omitzero"`
+	// Error is the last error, where the breaker is not closed.
+	Error string `json:"error,omitempty"`
+	// Handling counts the deliveries in work.
+	Handling int `json:"handling"`
+}
+
+// KeeperStatus is how one process's Keeper is. The counts are those of
+// [KeeperStats].
+type KeeperStatus struct {
+	Group string `json:"group"`
+	// Active says that it has got records since it subscribed last. Of several
+	// Keepers only one gets any; while none has come, nobody can know which.
+	Active bool `json:"active"`
+	// Subscribed says that it listens to the half queue.
+	Subscribed bool `json:"subscribed"`
+	// Held is the number of records held, HandingOver the part of them whose
+	// halves are being handed over, Undecided the number of halves among them.
+	Held        int `json:"held"`
+	HandingOver int `json:"handing_over"`
+	Undecided   int `json:"undecided"`
+	// OldestAge is how long it has held its oldest undecided half, 0 if it holds
+	// none; CheckAfter is the age at which it hands halves over. Both are
+	// nanoseconds in JSON.
+	OldestAge  time.Duration `json:"oldest_age"`
+	CheckAfter time.Duration `json:"check_after"`
+	// Matched, HandedOver, Failed, Orphaned and Malformed count since Keep began.
+	Matched    uint64 `json:"matched"`
+	HandedOver uint64 `json:"handed_over"`
+	Failed     uint64 `json:"failed"`
+	Orphaned   uint64 `json:"orphaned"`
+	Malformed  uint64 `json:"malformed"`
+}
+
+// ProcessStatus is the answer of one process to [Broker.Ask]: how the consumers
+// and Keepers are that run on its Broker.
+type ProcessStatus struct {
+	// V is the version of this format: 1.
+	V int `json:"v"`
+	// Instance is Options.Name of the Broker that answers.
+	Instance  string           `json:"instance"`
+	Consumers []ConsumerStatus `json:"consumers,omitempty"`
+	Keepers   []KeeperStatus   `json:"keepers,omitempty"`
+}
+
+const (
+	statusVersion   = 1
+	maxStatusError  = 1 << 10  // bytes of an error's text in an answer
+	maxStatusAnswer = 1 << 20  // bytes of an answer that is read
+	kindStatus      = "status" // of requests and of answers
+)
+
+func (o Options) statusExchange() string { return o.Prefix + ".status" }
+
+// board knows the consumers and Keepers that run in this process, and has status
+// requests answered while there are any.
+type board struct {
+	b *Broker
+	// id tells this Broker's answers from those of others with the same name.
+	id string
+
+	mu    sync.Mutex
+	shown map[uint64]func(*ProcessStatus)
+	last  uint64
+	stop  context.CancelFunc // ends the answering; set while something is shown
+}
+
+func newBoard(b *Broker) *board {
+	return &board{b: b, id: uuid.NewString(), shown: map[uint64]func(*ProcessStatus){}}
+}
+
+// showConsumer lets answers tell of a consumer until hide is called. status is
+// called from another goroutine and must return quickly.
+func (b *Broker) showConsumer(status func() ConsumerStatus) (hide func()) {
+	return b.board.show(func(p *ProcessStatus) { p.Consumers = append(p.Consumers, status()) })
+}
+
+// showKeeper is showConsumer for a Keeper.
+func (b *Broker) showKeeper(status func() KeeperStatus) (hide func()) {
+	return b.board.show(func(p *ProcessStatus) { p.Keepers = append(p.Keepers, status()) })
+}
+
+func (s *board) show(add func(*ProcessStatus)) (hide func()) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.last++
+	n := s.last
+	s.shown[n] = add
+	if len(s.shown) == 1 {
+		ctx, cancel := context.WithCancel(s.b.run)
+		s.stop = cancel
+		s.b.spawn(func() { s.answer(ctx) }) // not on a closed Broker, where nothing runs for long
+	}
+	return sync.OnceFunc(func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if delete(s.shown, n); len(s.shown) == 0 {
+			s.stop()
+		}
+	})
+}
+
+// now asks everything that is shown.
+func (s *board) now() ProcessStatus {
+	s.mu.Lock()
+	var shown []func(*ProcessStatus)
+	for _, n := range slices.Sorted(maps.Keys(s.shown)) {
+		shown = append(shown, s.shown[n])
+	}
+	s.mu.Unlock()
+	p := ProcessStatus{V: statusVersion, Instance: s.b.o.Name}
+	for _, add := range shown {
+		add(&p)
+	}
+	for i := range p.Consumers {
+		p.Consumers[i].Error = clip(p.Consumers[i].Error, maxStatusError)
+	}
+	slices.SortStableFunc(p.Consumers, func(x, y ConsumerStatus) int { return cmp.Compare(x.Name, y.Name) })
+	slices.SortStableFunc(p.Keepers, func(x, y KeeperStatus) int { return cmp.Compare(x.Group, y.Group) })
+	return p
+}
+
+// keeperView is what others may see of a Keeper.
+type keeperView struct {
+	stats     KeeperStats
+	active    bool
+	undecided int
+	oldest    time.Time
+}
+
+// show lets others see how the Keeper is.
+func (k *keeper) show(v keeperView) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.shown = v
+}
+
+// status is how the Keeper was when it last did something.
+func (k *keeper) status() KeeperStatus {
+	k.mu.Lock()
+	v := k.shown
+	k.mu.Unlock()
+	s := KeeperStatus{Group: k.o.Group, Active: v.active, Subscribed: v.stats.Subscribed,
+		Held: v.stats.Held, HandingOver: v.stats.HandingOver, Undecided: v.undecided, CheckAfter: k.o.CheckAfter,
+		Matched: v.stats.Matched, HandedOver: v.stats.HandedOver, Failed: v.stats.Failed, Orphaned: v.stats.Orphaned, Malformed: v.stats.Malformed}
+	if !v.oldest.IsZero() {
+		s.OldestAge = time.Since(v.oldest)
+	}
+	return s
+}

@@ -1,0 +1,272 @@
+package broker
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	amqp "github.com/rabbitmq/amqp091-go"
+	"github.com/stretchr/testify/require"
+
+	"github.com/holdfastmq/holdfast/internal/stack/stacktest"
+)
+
+// asker opens a Broker that only asks the processes of b's prefix.
+func asker(t *testing.T, prefix string) *Broker {
+	return open(t, stacktest.Shared(t).AMQPURL(), prefix, func(o *Options) { o.Name = "asker" })
+}
+
+// answers asks until the answers are as they should be.
+func answers(t *testing.T, b *Broker, ready func([]ProcessStatus) bool) []ProcessStatus {
+	t.Helper()
+	var got []ProcessStatus
+	require.Eventually(t, func() bool {
+		var err error
+		got, err = b.Ask(testContext(t), 300*time.Millisecond)
+		return err == nil && ready(got)
+	}, patience, 10*time.Millisecond, "the answers are %v", got)
+	return got
+}
+
+func instances(of []ProcessStatus) (names []string) {
+	for _, p := range of {
+		names = append(names, p.Instance)
+	}
+	return names
+}
+
+// nobody asserts that no process listens: Ask then does not wait.
+func nobody(t *testing.T, b *Broker) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	got, err := b.Ask(ctx, time.Hour)
+	require.NoError(t, err)
+	require.Empty(t, got)
+	require.NoError(t, ctx.Err(), "it waited although nobody can answer")
+}
+
+func exchangeExists(t *testing.T, b *Broker, name string) bool {
+	t.Helper()
+	conn, err := b.consLink.get(testContext(t))
+	require.NoError(t, err)
+	ok, err := b.exists(testContext(t), conn, func(ch *amqp.Channel) error {
+		return ch.ExchangeDeclarePassive(name, amqp.ExchangeFanout, true, false, false, false, nil)
+	})
+	require.NoError(t, err)
+	return ok
+}
+
+func TestProcessesAnswer(t *testing.T) {
+	b, ctx := consuming(t)
+	b.o.Name = "one"
+	two := open(t, stacktest.Shared(t).AMQPURL(), b.o.Prefix, func(o *Options) { o.Name = "two" })
+	a := asker(t, b.o.Prefix)
+	begun, release := make(chan struct{}, 1), make(chan struct{})
+	b.testConsumer(t, nil, func(context.Context, Delivery) error {
+		begun <- struct{}{}
+		<-release
+		return nil
+	})
+	defer close(release)
+	publishTx(t, b, "a")
+	next(t, begun)
+	two.testConsumer(t, func(o *Subscription) { o.Name, o.Topics = "b", []string{"x"} }, func(context.Context, Delivery) error { return nil })
+	two.testConsumer(t, func(o *Subscription) { o.Name, o.Topics = "a", []string{"x"} }, func(context.Context, Delivery) error { return nil })
+	keep(t, two, later)
+	require.NoError(t, b.PublishHalf(ctx, half("h", "g")))
+
+	got := answers(t, a, func(ps []ProcessStatus) bool {
+		return len(ps) == 2 && len(ps[1].Keepers) == 1 && ps[1].Keepers[0].Undecided == 1
+	})
+	require.Equal(t, ProcessStatus{V: 1, Instance: "one", Consumers: []ConsumerStatus{{Name: "c", Breaker: BreakerClosed, Handling: 1}}}, got[0])
+	require.Equal(t, "two", got[1].Instance)
+	require.Equal(t, []ConsumerStatus{{Name: "a", Breaker: BreakerClosed}, {Name: "b", Breaker: BreakerClosed}}, got[1].Consumers)
+	k := got[1].Keepers[0]
+	require.Positive(t, k.OldestAge)
+	require.Positive(t, k.CheckAfter)
+	k.OldestAge, k.CheckAfter = 0, 0
+	require.Equal(t, KeeperStatus{Group: "g", Active: true, Subscribed: true, Held: 1, Undecided: 1}, k)
+
+	b.Settle("g", "h", 1)
+	answers(t, a, func(ps []ProcessStatus) bool {
+		k := ps[len(ps)-1].Keepers[0]
+		return k.Matched == 1 && k.Held == 0 && k.Undecided == 0 && k.OldestAge == 0
+	})
+}
+
+// Who only publishes or asks declares nothing and does not answer.
+func TestNobodyAnswers(t *testing.T) {
+	b, ctx := halfQueue(t)
+	require.NoError(t, b.PublishHalf(ctx, half("a", "g")))
+	nobody(t, b)
+	require.False(t, exchangeExists(t, b, b.o.statusExchange()))
+}
+
+func TestEndedConsumersAreGone(t *testing.T) {
+	b, _ := consuming(t)
+	a := asker(t, b.o.Prefix)
+	nothing := func(context.Context, Delivery) error { return nil }
+	stop := b.testConsumer(t, nil, nothing)
+	other := b.testConsumer(t, func(o *Subscription) { o.Name = "other" }, nothing)
+	answers(t, a, func(ps []ProcessStatus) bool { return len(ps) == 1 && len(ps[0].Consumers) == 2 })
+	other()
+	got := answers(t, a, func(ps []ProcessStatus) bool { return len(ps) == 1 })
+	require.Len(t, got[0].Consumers, 1, "known at once")
+	stop()
+	answers(t, a, func(ps []ProcessStatus) bool { return len(ps) == 0 })
+	nobody(t, a)
+	b.testConsumer(t, nil, nothing)
+	answers(t, a, func(ps []ProcessStatus) bool { return len(ps) == 1 })
+}
+
+func TestAnswersAfterLostConnections(t *testing.T) {
+	b, _ := consuming(t)
+	a := asker(t, b.o.Prefix)
+	b.testConsumer(t, nil, func(context.Context, Delivery) error { return nil })
+	k := keep(t, b, later)
+	for range 3 {
+		answers(t, a, func(ps []ProcessStatus) bool { return len(ps) == 1 && len(ps[0].Keepers) == 1 })
+		cutConnections(b)
+		cutConnections(a)
+	}
+	answers(t, a, func(ps []ProcessStatus) bool { return len(ps) == 1 && ps[0].Keepers[0].Subscribed })
+	require.Positive(t, k.now().Subscriptions)
+}
+
+// Answers that no process of ours gives are skipped, and so are repeated ones.
+func TestOddAnswersAreSkipped(t *testing.T) {
+	b, _ := consuming(t)
+	b.o.Name = "ours"
+	a := asker(t, b.o.Prefix)
+	b.testConsumer(t, nil, func(context.Context, Delivery) error { return nil })
+	answers(t, a, func(ps []ProcessStatus) bool { return len(ps) == 1 })
+	rawChannel(t, b, func(ch *amqp.Channel) {
+		q, err := ch.QueueDeclare("", false, true, true, false, nil)
+		require.NoError(t, err)
+		require.NoError(t, ch.QueueBind(q.Name, "", b.o.statusExchange(), false, nil))
+		requests, err := ch.Consume(q.Name, "", true, true, false, false, nil)
+		require.NoError(t, err)
+		type reply struct{ id, tx, body string }
+		good := `{"v":1,"instance":"theirs","consumers":[{"name":"c","breaker":"open","since":"2026-01-02T03:04:05Z","error":"away"}]}`
+		failed := make(chan error, 1)
+		go func() { // until the channel is closed
+			var err error
+			for d := range requests {
+				for _, r := range []reply{{"1", "", "{"}, {"2", "", ""}, {"3", "", `{"v":2,"instance":"newer"}`}, {"4", "", `{"v":1,"instance":5}`},
+					{"5", "another", good}, {"6", "", good}, {"6", "", good}} {
+					if r.tx == "" {
+						r.tx = d.CorrelationId
+					}
+					err = errors.Join(err, ch.Publish("", d.ReplyTo, false, false, amqp.Publishing{MessageId: r.id, CorrelationId: r.tx, Body: []byte(r.body)}))
+				}
+			}
+			failed <- err
+		}()
+		got := answers(t, a, func(ps []ProcessStatus) bool { return len(ps) > 1 })
+		require.Equal(t, []string{"ours", "theirs"}, instances(got))
+		require.Equal(t, []ConsumerStatus{{Name: "c", Breaker: BreakerOpen, Since: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC), Error: "away"}}, got[1].Consumers)
+		require.NoError(t, ch.Close())
+		require.NoError(t, next(t, failed))
+	})
+}
+
+// A request cannot make a process fill a queue.
+func TestOnlyDirectReplies(t *testing.T) {
+	b, _ := consuming(t)
+	a := asker(t, b.o.Prefix)
+	b.testConsumer(t, nil, func(context.Context, Delivery) error { return nil })
+	answers(t, a, func(ps []ProcessStatus) bool { return len(ps) == 1 })
+	rawChannel(t, b, func(ch *amqp.Channel) {
+		for _, to := range []string{"", b.DeadQueue()} {
+			require.NoError(t, ch.Publish(b.o.statusExchange(), "", false, false, amqp.Publishing{ReplyTo: to}))
+		}
+	})
+	answers(t, a, func(ps []ProcessStatus) bool { return len(ps) == 1 }) // requests are answered one after the other
+	require.Zero(t, ready(t, b, b.DeadQueue()))
+}
+
+// Whatever is wrong with status requests, consumers go on.
+func TestBrokenStatusHarmsNobody(t *testing.T) {
+	handled := make(chan string, 10)
+	handle := func(_ context.Context, d Delivery) error { handled <- d.TxID; return nil }
+
+	t.Run("wrong exchange", func(t *testing.T) {
+		b, _ := consuming(t)
+		rawChannel(t, b, func(ch *amqp.Channel) {
+			require.NoError(t, ch.ExchangeDeclare(b.o.statusExchange(), amqp.ExchangeDirect, true, false, false, false, nil))
+		})
+		b.testConsumer(t, nil, handle)
+		publishTx(t, b, "a")
+		require.Equal(t, "a", next(t, handled))
+		nobody(t, asker(t, b.o.Prefix))
+		publishTx(t, b, "b")
+		require.Equal(t, "b", next(t, handled))
+		require.False(t, b.consLink.conn.IsClosed())
+	})
+
+	t.Run("panic", func(t *testing.T) {
+		b, _ := consuming(t)
+		a := asker(t, b.o.Prefix)
+		b.testConsumer(t, nil, handle)
+		asked := make(chan struct{}, 100)
+		hide := b.showConsumer(func() ConsumerStatus { asked <- struct{}{}; panic("oh no") })
+		answers(t, a, func(ps []ProcessStatus) bool { return len(asked) > 0 && len(ps) == 0 })
+		hide()
+		hide() // once is enough
+		answers(t, a, func(ps []ProcessStatus) bool { return len(ps) == 1 && len(ps[0].Consumers) == 1 })
+		publishTx(t, b, "a")
+		require.Equal(t, "a", next(t, handled))
+	})
+
+	t.Run("alarm", func(t *testing.T) {
+		b, _ := consuming(t)
+		a := asker(t, b.o.Prefix)
+		b.testConsumer(t, nil, handle)
+		answers(t, a, func(ps []ProcessStatus) bool { return len(ps) == 1 })
+		asked := make(chan struct{}, 100)
+		defer b.showConsumer(func() ConsumerStatus { asked <- struct{}{}; return ConsumerStatus{Name: "x"} })()
+		b.pubLink.setBlocked(amqp.Blocking{Active: true, Reason: "test"})
+		ctx, cancel := context.WithTimeout(context.Background(), patience)
+		defer cancel()
+		_, err := b.Ask(ctx, time.Hour)
+		require.ErrorContains(t, err, "memory or disk alarm")
+		require.NoError(t, ctx.Err(), "no further channel waits for the end of the alarm")
+		got, err := a.Ask(testContext(t), 300*time.Millisecond)
+		require.NoError(t, err)
+		next(t, asked)
+		require.Empty(t, got, "answers go over the connection that an alarm blocks, not over that of the consumers")
+		require.NoError(t, a.PublishMessages(testContext(t), "g", "a", messages("a", "order.placed", 1)))
+		require.Equal(t, "a", next(t, handled), "acknowledged and consumed during the alarm")
+		b.pubLink.setBlocked(amqp.Blocking{})
+		answers(t, a, func(ps []ProcessStatus) bool { return len(ps) == 1 })
+	})
+}
+
+func TestAskOnAClosedBroker(t *testing.T) {
+	b := asker(t, stacktest.Prefix(t))
+	require.NoError(t, b.Close(testContext(t)))
+	_, err := b.Ask(testContext(t), 0)
+	require.ErrorContains(t, err, "closed")
+}
+
+// Others may read the answers.
+func TestFormatOfAnswers(t *testing.T) {
+	body, err := json.Marshal(ProcessStatus{V: 1, Instance: "i",
+		Consumers: []ConsumerStatus{{Name: "c", Breaker: BreakerOpen, Since: time.Unix(0, 0).UTC(), Error: "e", Handling: 2}},
+		Keepers:   []KeeperStatus{{Group: "g", Active: true, Subscribed: true, Held: 4, HandingOver: 1, Undecided: 3, OldestAge: time.Second, CheckAfter: 2, Matched: 5, HandedOver: 6, Failed: 7, Orphaned: 8, Malformed: 9}}})
+	require.NoError(t, err)
+	require.Equal(t, `{"v":1,"instance":"i","consumers":[{"name":"c","breaker":"open","since":"1970-01-01T00:00:00Z","error":"e","handling":2}],`+
+		`"keepers":[{"group":"g","active":true,"subscribed":true,"held":4,"handing_over":1,"undecided":3,"oldest_age":1000000000,"check_after":2,`+
+		`"matched":5,"handed_over":6,"failed":7,"orphaned":8,"malformed":9}]}`, string(body))
+}
+
+// A long error must not make an answer too long to be read.
+func TestErrorsInAnswersAreClipped(t *testing.T) {
+	b := asker(t, stacktest.Prefix(t))
+	defer b.showConsumer(func() ConsumerStatus { return ConsumerStatus{Error: strings.Repeat("x", 1<<20)} })()
+	require.Equal(t, maxStatusError, len(b.board.now().Consumers[0].Error))
+}

@@ -1,0 +1,85 @@
+package cli
+
+import (
+	"time"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+)
+
+func newDeadCommand(a *app) *cobra.Command {
+	c := &cobra.Command{
+		Use:   "dead",
+		Short: "List, show and settle dead letters",
+		Long: `List, show and settle dead letters: messages whose consumer gave up. Each is a
+workflow, dead/CONSUMER/MESSAGE, that is open until the message was handled,
+compensated or discarded.
+
+An ID is such a workflow's ID, a message's ID or a business key. A message's ID
+says nothing of the consumer: where several gave it up, add --consumer.
+
+States: parked (waits for an operator), waits (for its policy's next
+redelivery), redelivering, compensating; handled, compensated, discarded; and
+failed, terminated, canceled, timed-out, where the workflow itself was ended
+from outside: such a letter is lost until it is started again, which every
+action on it does first.`,
+		Example: "  holdfast dead list --consumer payments\n  holdfast dead list --group-by error\n  holdfast dead show A-1007\n" +
+			"  holdfast dead redeliver --consumer payments --class timeout --reason \"the ledger is back\"",
+		Args: cobra.NoArgs,
+		RunE: func(*cobra.Command, []string) error {
+			return usagef("say what to do: list, show, redeliver, compensate, discard or restart")
+		},
+	}
+	c.AddCommand(newDeadListCommand(a), newDeadShowCommand(a))
+	for _, act := range deadActs {
+		c.AddCommand(newDeadActCommand(a, act))
+	}
+	return c
+}
+
+// deadFlags are the flags that say which dead letters are meant.
+type deadFlags struct {
+	consumer, topic, key, class, errorText string
+	states                                 []string
+	olderThan, newerThan                   time.Duration
+	limit                                  int
+}
+
+func (d *deadFlags) register(flags *pflag.FlagSet, limit int, limitHelp, stateHelp string) {
+	flags.StringVar(&d.consumer, "consumer", "", "only this consumer's; for what has none, its queue's name")
+	flags.StringVar(&d.topic, "topic", "", "only messages of this topic")
+	flags.StringVar(&d.key, "key", "", "only messages with this business key")
+	flags.StringVar(&d.class, "class", "", "only those whose last attempt failed so: error, timeout, panic, lost, permanent, malformed, dropped")
+	flags.StringVar(&d.errorText, "error", "", "only those whose last error has this text, as it is or as --group-by error shows it")
+	flags.StringSliceVar(&d.states, "state", nil, stateHelp)
+	flags.DurationVar(&d.olderThan, "older-than", 0, "only those that came longer ago than this, such as 1h")
+	flags.DurationVar(&d.newerThan, "newer-than", 0, "only those that came within this time")
+	flags.IntVar(&d.limit, "limit", limit, limitHelp)
+}
+
+// narrows reports whether anything but the consumer is given.
+func (d *deadFlags) narrows() bool {
+	return d.topic != "" || d.key != "" || d.class != "" || d.errorText != "" || len(d.states) > 0 ||
+		d.olderThan != 0 || d.newerThan != 0
+}
+
+// filter is what the flags mean now.
+func (d *deadFlags) filter(a *app) (deadFilter, error) {
+	f := deadFilter{prefix: a.Prefix, consumer: d.consumer, topic: d.topic, key: d.key, class: d.class, errorText: d.errorText, states: d.states}
+	if d.olderThan < 0 || d.newerThan < 0 {
+		return f, usagef("an age is not negative: --older-than 1h, for example")
+	}
+	if d.olderThan > 0 {
+		f.before = a.Now().Add(-d.olderThan)
+	}
+	if d.newerThan > 0 {
+		f.after = a.Now().Add(-d.newerThan)
+	}
+	if d.olderThan > 0 && d.newerThan > 0 && d.newerThan <= d.olderThan {
+		return f, usagef("nothing is older than %v and newer than %v", d.olderThan, d.newerThan)
+	}
+	if err := f.validate(); err != nil {
+		return f, usageError{err}
+	}
+	return f, nil
+}

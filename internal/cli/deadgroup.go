@@ -1,0 +1,159 @@
+package cli
+
+import (
+	"cmp"
+	"context"
+	"io"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// deadGroup is a number of dead letters that have something in common.
+type deadGroup struct {
+	By    string `json:"by"`
+	Value string `json:"value"`
+	Count int    `json:"count"`
+	// Example is the workflow of the latest one.
+	Example string    `json:"example"`
+	Oldest  time.Time `json:"oldest"`
+	Newest  time.Time `json:"newest"`
+	// Command lists them.
+	Command string `json:"command"`
+}
+
+// groupings are what dead letters can be counted by.
+var groupings = map[string]func(deadRow) string{
+	"error":    func(r deadRow) string { return normalError(r.Reason) },
+	"consumer": func(r deadRow) string { return r.owner },
+	"topic":    func(r deadRow) string { return r.Topic },
+	"class":    func(r deadRow) string { return r.Class },
+}
+
+// listGroups counts what f means, and prints the largest groups.
+func (a *app) listGroups(ctx context.Context, t *temporalServer, f deadFilter, d *deadFlags, by string, asJSON bool) error {
+	var c counter
+	err := t.dead(ctx, f, deadPage, func(r deadRow) bool {
+		c.count(groupings[by](r), r)
+		return true
+	})
+	if err != nil {
+		return err
+	}
+	groups := c.largest()
+	for i := range groups {
+		groups[i].By, groups[i].Command = by, d.command(a.prefixFlag, by, groups[i].Value)
+	}
+	if len(groups) > d.limit {
+		printf(a.Err, "There are %d groups: raise --limit to see more than %d.\n", len(groups), d.limit)
+		groups = groups[:d.limit]
+	}
+	if asJSON {
+		return printJSON(a.Out, groups)
+	}
+	return printGroups(a.Out, by, groups, a.Now())
+}
+
+// counter counts dead letters by what they have in common.
+type counter struct{ groups map[string]*deadGroup }
+
+func (c *counter) count(value string, r deadRow) {
+	g := c.groups[value]
+	if g == nil {
+		if c.groups == nil {
+			c.groups = map[string]*deadGroup{}
+		}
+		g = &deadGroup{Value: value, Example: r.WorkflowID, Oldest: r.Started, Newest: r.Started}
+		c.groups[value] = g
+	}
+	g.Count++
+	if r.Started.Before(g.Oldest) {
+		g.Oldest = r.Started
+	}
+	if r.Started.After(g.Newest) {
+		g.Newest, g.Example = r.Started, r.WorkflowID
+	}
+}
+
+// largest returns the groups, the largest first.
+func (c *counter) largest() []deadGroup {
+	groups := []deadGroup{}
+	for _, g := range c.groups {
+		groups = append(groups, *g)
+	}
+	slices.SortFunc(groups, func(x, y deadGroup) int {
+		return cmp.Or(cmp.Compare(y.Count, x.Count), cmp.Compare(x.Value, y.Value))
+	})
+	return groups
+}
+
+// command is the command that lists one group of what the flags mean.
+func (d deadFlags) command(prefix, by, value string) string {
+	switch by {
+	case "error":
+		d.errorText = value
+	case "consumer":
+		d.consumer = value
+	case "topic":
+		d.topic = value
+	case "class":
+		d.class = value
+	}
+	words := []string{"holdfast dead list"}
+	flag := func(name, value string) {
+		if value != "" {
+			words = append(words, name, shellWord(value))
+		}
+	}
+	duration := func(d time.Duration) string {
+		if d == 0 {
+			return ""
+		}
+		return d.String()
+	}
+	flag("--prefix", prefix)
+	flag("--consumer", d.consumer)
+	flag("--topic", d.topic)
+	flag("--key", d.key)
+	flag("--class", d.class)
+	flag("--error", d.errorText)
+	flag("--state", strings.Join(d.states, ","))
+	flag("--older-than", duration(d.olderThan))
+	flag("--newer-than", duration(d.newerThan))
+	return strings.Join(words, " ")
+}
+
+// shellWord is s as one word of a shell's command line.
+func shellWord(s string) string {
+	plain := func(r rune) bool {
+		return r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("._-,/:@", r)
+	}
+	if s != "" && strings.IndexFunc(s, func(r rune) bool { return !plain(r) }) < 0 {
+		return s
+	}
+	return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
+}
+
+func printGroups(w io.Writer, by string, groups []deadGroup, now time.Time) error {
+	if len(groups) == 0 {
+		printf(w, "No dead letters.\n")
+		return nil
+	}
+	t := newTable(w, "COUNT", strings.ToUpper(by), "AGE", "EXAMPLE")
+	for _, g := range groups {
+		ages := age(now.Sub(g.Newest))
+		if oldest := age(now.Sub(g.Oldest)); oldest != ages {
+			ages += " to " + oldest
+		}
+		t.row(strconv.Itoa(g.Count), orDash(cutText(g.Value, 100)), ages, g.Example)
+	}
+	if err := t.flush(); err != nil {
+		return err
+	}
+	printf(w, "\nTo list them:\n")
+	for _, g := range groups {
+		printf(w, "  %s\n", oneLine(g.Command))
+	}
+	return nil
+}

@@ -1,0 +1,236 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"strconv"
+	"time"
+
+	"github.com/spf13/cobra"
+	enumspb "go.temporal.io/api/enums/v1"
+	workflowpb "go.temporal.io/api/workflow/v1"
+	"go.temporal.io/api/workflowservice/v1"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/holdfastmq/holdfast/workflows"
+)
+
+// deadRow is a dead letter in a list.
+type deadRow struct {
+	ID       string `json:"id"`
+	Consumer string `json:"consumer,omitempty"`
+	Topic    string `json:"topic,omitempty"`
+	Key      string `json:"key,omitempty"`
+	State    string `json:"state"`
+	Class    string `json:"class,omitempty"`
+	// Reason is the last error, shortened.
+	Reason     string     `json:"reason,omitempty"`
+	Attempts   int        `json:"attempts,omitempty"`
+	Started    time.Time  `json:"started"`
+	Closed     *time.Time `json:"closed,omitempty"`
+	WorkflowID string     `json:"workflow_id"`
+	RunID      string     `json:"run_id"`
+
+	owner     string // the consumer, or the queue of what has none
+	taskQueue string
+	status    enumspb.WorkflowExecutionStatus
+}
+
+// deadPage is how many dead letters are asked for at once: Temporal's limit.
+const deadPage = 1000
+
+func newDeadListCommand(a *app) *cobra.Command {
+	var d deadFlags
+	var by string
+	var asJSON bool
+	c := &cobra.Command{
+		Use:   "list",
+		Short: "List dead letters, or count them",
+		Long: `List dead letters: those that are open, unless --state says otherwise, the
+latest first. --group-by error, consumer, topic or class counts them instead,
+and says how to list each group; errors are grouped without the numbers, IDs
+and quoted values in them. A dead letter appears here about a second after it
+came, and what happened to it about a second later; those that are settled are
+found for as long as the Temporal namespace keeps them.
+
+JSON: an array of id, consumer, topic, key, state, class, reason, attempts,
+started, closed, workflow_id, run_id; with --group-by an array of by, value,
+count, example (a workflow_id), oldest, newest, command.`,
+		Example: "  holdfast dead list --consumer payments --older-than 1h\n  holdfast dead list --group-by error\n" +
+			"  holdfast dead list --state handled,discarded --newer-than 24h --json",
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			f, err := d.filter(a)
+			if err != nil {
+				return err
+			}
+			if d.limit < 1 {
+				return usagef("--limit %d: want 1 or more", d.limit)
+			}
+			if by != "" && groupings[by] == nil {
+				return usagef("--group-by %s: want error, consumer, topic or class", by)
+			}
+			return a.withTemporal(cmd.Context(), func(ctx context.Context, t *temporalServer) error {
+				if by != "" {
+					return a.listGroups(ctx, t, f, &d, by, asJSON)
+				}
+				return a.listDead(ctx, t, f, d.limit, asJSON)
+			})
+		},
+	}
+	d.register(c.Flags(), 20, "how many at most", "only those in these states (default: all open ones): parked, waits, redelivering, compensating, handled, compensated, discarded, failed, terminated, canceled, timed-out, all")
+	c.Flags().StringVar(&by, "group-by", "", "count them by error, consumer, topic or class")
+	c.Flags().BoolVar(&asJSON, "json", false, "write JSON")
+	return c
+}
+
+func (a *app) listDead(ctx context.Context, t *temporalServer, f deadFilter, limit int, asJSON bool) error {
+	rows := []deadRow{}
+	more := false
+	err := t.dead(ctx, f, min(max(limit+1, 10), deadPage), func(r deadRow) bool {
+		if more = len(rows) == limit; !more {
+			rows = append(rows, r)
+		}
+		return !more
+	})
+	if err != nil {
+		return err
+	}
+	if more {
+		printf(a.Err, "There are more than %d: raise --limit, narrow it down, or use --group-by.\n", limit)
+	}
+	if asJSON {
+		return printJSON(a.Out, rows)
+	}
+	return printDeadRows(a.Out, rows, a.Now())
+}
+
+// printDeadRows writes dead letters as a table.
+func printDeadRows(w io.Writer, rows []deadRow, now time.Time) error {
+	if len(rows) == 0 {
+		printf(w, "No dead letters.\n")
+		return nil
+	}
+	t := newTable(w, "MESSAGE", "CONSUMER", "STATE", "TOPIC", "KEY", "AGE", "TRIES", "CLASS", "ERROR")
+	for _, r := range rows {
+		t.row(r.ID, r.owner, r.State, orDash(r.Topic), orDash(r.Key), age(now.Sub(r.Started)),
+			strconv.Itoa(r.Attempts), orDash(r.Class), orDash(cutText(r.Reason, 80)))
+	}
+	return t.flush()
+}
+
+// cutText is the beginning of s, of at most so many characters.
+func cutText(s string, most int) string {
+	runes := []rune(s)
+	if len(runes) <= most {
+		return s
+	}
+	return string(runes[:most-1]) + "…"
+}
+
+// dead calls visit for each dead letter that f means, the open ones first and
+// then the latest, until it returns false.
+func (t *temporalServer) dead(ctx context.Context, f deadFilter, size int, visit func(deadRow) bool) error {
+	if f.class != "" || f.errorText != "" {
+		size = deadPage // only matches can tell
+	}
+	seen := map[string]bool{}
+	var token []byte
+	for {
+		page, err := t.ListWorkflow(ctx, &workflowservice.ListWorkflowExecutionsRequest{Namespace: t.namespace,
+			PageSize: int32(size), NextPageToken: token, Query: f.query()})
+		if err != nil {
+			return withRemedy(fmt.Errorf("list dead letters: %w", err), "`holdfast doctor` says whether Temporal has what Holdfast needs")
+		}
+		var rows []deadRow
+		for _, info := range page.GetExecutions() {
+			r := t.deadRow(info)
+			if !seen[r.WorkflowID] && f.matches(r) { // seen: an earlier run of it
+				seen[r.WorkflowID] = true
+				rows = append(rows, r)
+			}
+		}
+		if rows, err = t.completeRows(ctx, rows); err != nil {
+			return err
+		}
+		for _, r := range rows {
+			if !visit(r) {
+				return nil
+			}
+		}
+		if token = page.GetNextPageToken(); len(token) == 0 {
+			return nil
+		}
+	}
+}
+
+// completeRows asks for what the visibility store did not say: whether what was
+// ended from outside has been started again since, which leaves it out, and how
+// a letter ended that has no state.
+func (t *temporalServer) completeRows(ctx context.Context, rows []deadRow) ([]deadRow, error) {
+	again := make([]bool, len(rows))
+	all, ctx := errgroup.WithContext(ctx)
+	all.SetLimit(resultsAtOnce)
+	for i, r := range rows {
+		switch {
+		case isLost(r.status):
+			all.Go(func() error {
+				d, err := t.DescribeWorkflowExecution(ctx, r.WorkflowID, "")
+				if err != nil {
+					return fmt.Errorf("look for workflow %s: %w", r.WorkflowID, err)
+				}
+				again[i] = d.GetWorkflowExecutionInfo().GetExecution().GetRunId() != r.RunID
+				return nil
+			})
+		case r.status == enumspb.WORKFLOW_EXECUTION_STATUS_COMPLETED && r.State == "completed":
+			all.Go(func() error {
+				var result workflows.DeadLetterStatus
+				if t.GetWorkflow(ctx, r.WorkflowID, r.RunID).Get(ctx, &result) == nil {
+					rows[i].State = string(result.State)
+				}
+				return ctx.Err()
+			})
+		}
+	}
+	if err := all.Wait(); err != nil {
+		return nil, err
+	}
+	kept := rows[:0]
+	for i, r := range rows {
+		if !again[i] {
+			kept = append(kept, r)
+		}
+	}
+	return kept, nil
+}
+
+// deadRow is what Temporal says of a dead letter without asking its workflow.
+func (t *temporalServer) deadRow(info *workflowpb.WorkflowExecutionInfo) deadRow {
+	r := deadRow{WorkflowID: info.GetExecution().GetWorkflowId(), RunID: info.GetExecution().GetRunId(), Started: info.GetStartTime().AsTime(),
+		State: executionState(info.GetStatus()), taskQueue: info.GetTaskQueue(), status: info.GetStatus()}
+	r.owner, r.ID = splitDeadID(r.WorkflowID)
+	if info.GetCloseTime() != nil {
+		closed := info.GetCloseTime().AsTime()
+		r.Closed = &closed
+	}
+	var state string
+	var keys []string
+	t.attribute(info, workflows.AttributeTopic, &r.Topic)
+	if t.attribute(info, workflows.AttributeKey, &keys); len(keys) > 0 {
+		r.Key = keys[0]
+	}
+	if t.attribute(info, workflows.AttributeState, &state); state != "" && !isLost(r.status) {
+		r.State = state
+	}
+	memo := func(name string, v any) {
+		if p := info.GetMemo().GetFields()[name]; p != nil {
+			_ = t.data.FromPayload(p, v) // what cannot be read is not shown
+		}
+	}
+	memo(workflows.MemoConsumer, &r.Consumer)
+	memo(workflows.MemoClass, &r.Class)
+	memo(workflows.MemoReason, &r.Reason)
+	memo(workflows.MemoAttempts, &r.Attempts)
+	return r
+}

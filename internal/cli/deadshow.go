@@ -1,0 +1,184 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/spf13/cobra"
+	enumspb "go.temporal.io/api/enums/v1"
+
+	holdfast "github.com/holdfastmq/holdfast"
+	"github.com/holdfastmq/holdfast/workflows"
+)
+
+// deadDetail is what `holdfast dead show --json` writes.
+type deadDetail struct {
+	deadRow
+	Queue string `json:"queue"`
+	// Status is where it stands, if that can be known; Unknown says why it
+	// cannot.
+	Status  *workflows.DeadLetterStatus `json:"status,omitempty"`
+	Unknown string                      `json:"unknown,omitempty"`
+	Message messageDetail               `json:"message"`
+	// Kept is the queue that has the whole message, where only its beginning is
+	// here.
+	Kept     string             `json:"kept,omitempty"`
+	Log      []holdfast.Attempt `json:"attempt_log,omitempty"`
+	Policy   holdfast.Policy    `json:"policy,omitzero"`
+	Producer *producer          `json:"producer,omitempty"`
+	Pending  []pendingActivity  `json:"pending,omitempty"`
+	Steps    []step             `json:"steps"`
+	Cut      bool               `json:"steps_cut,omitempty"`
+	UI       string             `json:"ui,omitempty"`
+}
+
+// producer is the transaction that sent a message.
+type producer struct {
+	Tx    string `json:"tx"`
+	Group string `json:"group"`
+	// WorkflowID and State are its workflow's, if that was found; Note says why
+	// it was not.
+	WorkflowID string `json:"workflow_id,omitempty"`
+	State      string `json:"state,omitempty"`
+	Note       string `json:"note,omitempty"`
+	UI         string `json:"ui,omitempty"`
+}
+
+func newDeadShowCommand(a *app) *cobra.Command {
+	var consumer, ui string
+	var body, asJSON bool
+	c := &cobra.Command{
+		Use:   "show ID",
+		Short: "Show a dead letter: why it died, what was done, what can be done",
+		Long: `Show a dead letter: its message, how each attempt failed, what was done about
+it, what can be done now, the transaction that sent it, and the steps of its
+workflow's history. For what an ID is, see holdfast dead --help.
+
+JSON: id, consumer, topic, key, state, class, reason, attempts, started, closed,
+workflow_id, run_id, queue; status (also failure, redeliveries, duplicates,
+next, actions, story: at, what, operator, text); unknown (why there is no
+status); message (id, topic, key, content_type, headers, size, and with --body
+text or base64); kept; attempt_log (n, at, class, error); policy; producer (tx,
+group, workflow_id, state, note, ui); pending (name, attempt, running, next,
+error); steps (at, kind, name, summary, result); steps_cut (there are more);
+ui.`,
+		Example: "  holdfast dead show A-1007\n  holdfast dead show 01927c4e-6f0e-7cc3-98c4-dc0c0c07398f --consumer payments --body",
+		Args:    cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if ui != "" {
+				a.UI = ui
+			}
+			return a.withTemporal(cmd.Context(), func(ctx context.Context, t *temporalServer) error {
+				found, err := t.findDead(ctx, args[0], consumer, a.Prefix)
+				if err != nil {
+					return err
+				}
+				d, err := t.deadDetail(ctx, found, a.UI, body)
+				if err != nil {
+					return err
+				}
+				if asJSON {
+					return printJSON(a.Out, d)
+				}
+				return printDeadDetail(a.Out, d, a.Now())
+			})
+		},
+	}
+	flags := c.Flags()
+	flags.StringVar(&consumer, "consumer", "", "the consumer, where ID is a message's or a key")
+	flags.StringVar(&ui, "ui", "", "base of the links to Temporal's web UI (default $HOLDFAST_TEMPORAL_UI)")
+	flags.BoolVar(&body, "body", false, "show the message's body")
+	flags.BoolVar(&asJSON, "json", false, "write JSON")
+	return c
+}
+
+// deadDetail reads all that is known of a dead letter.
+func (t *temporalServer) deadDetail(ctx context.Context, of deadRow, ui string, body bool) (deadDetail, error) {
+	described, err := t.DescribeWorkflowExecution(ctx, of.WorkflowID, of.RunID)
+	if err != nil {
+		return deadDetail{}, fmt.Errorf("workflow %s: %w", of.WorkflowID, err)
+	}
+	d := deadDetail{deadRow: t.deadRow(described.GetWorkflowExecutionInfo()), Pending: pendingActivities(described.GetPendingActivities())}
+	d.UI = uiLink(ui, t.namespace, d.WorkflowID, d.RunID)
+	var in workflows.DeadLetterInput
+	if err := t.inputOf(ctx, d.WorkflowID, d.RunID, &in); err != nil {
+		return deadDetail{}, err
+	}
+	d.letter(in.Letter, body)
+	d.stands(ctx, t)
+	if in.Letter.TxID != "" {
+		d.Producer = t.producer(ctx, in.Letter, ui)
+	}
+	events, cut, err := t.history(ctx, d.WorkflowID, d.RunID)
+	if err != nil {
+		return deadDetail{}, err
+	}
+	d.Steps, d.Cut = readHistory(events, t.data).steps, cut
+	return d, nil
+}
+
+// letter takes from the workflow's input what does not change.
+func (d *deadDetail) letter(l holdfast.DeadLetter, body bool) {
+	d.Message, d.Kept, d.Policy, d.Queue, d.Log = newMessageDetail(l.Message, body), l.Kept, l.Policy, l.Queue, l.Failure.Log
+	d.Message.Size = max(l.Size, d.Message.Size)
+	d.ID, d.Consumer, d.Topic, d.Key = l.ID, l.Failure.Consumer, l.Message.Topic, l.Message.Key
+}
+
+// stands asks where it stands, or reads how it ended.
+func (d *deadDetail) stands(ctx context.Context, t *temporalServer) {
+	var status workflows.DeadLetterStatus
+	var err error
+	switch {
+	case d.status == enumspb.WORKFLOW_EXECUTION_STATUS_RUNNING:
+		if status, err = t.deadStatus(ctx, d.WorkflowID, d.RunID); err != nil {
+			err = fmt.Errorf("no process answered (start one with Temporal, which serves the task queue %s, to see more): %w", d.taskQueue, err)
+		}
+	case isLost(d.status):
+		err = fmt.Errorf("its workflow was %s; `holdfast dead restart %s --reason TEXT` starts it again", d.State, shellWord(d.WorkflowID))
+	default:
+		status, err = t.deadResult(ctx, d.WorkflowID, d.RunID)
+	}
+	if err != nil {
+		d.Unknown = text(err)
+		return
+	}
+	d.Status, d.State = &status, string(status.State)
+	d.Class, d.Reason, d.Attempts = string(status.Failure.Class), status.Failure.Reason, status.Failure.Attempts
+	if len(status.Failure.Log) > 0 {
+		d.Log = status.Failure.Log
+	}
+}
+
+// producer looks for the transaction that sent a message.
+func (t *temporalServer) producer(ctx context.Context, l holdfast.DeadLetter, ui string) *producer {
+	p := &producer{Tx: l.TxID, Group: l.Group}
+	id := workflows.WorkflowID(l.Group, l.TxID)
+	found, err := t.one(ctx, l.TxID, []string{id})
+	if errors.Is(err, holdfast.ErrNotFound) && l.Message.Key != "" {
+		found, err = t.byKey(ctx, l.Message.Key, l.Group) // in a workflow with others
+	}
+	switch {
+	case errors.Is(err, holdfast.ErrNotFound):
+		p.Note = "no workflow has it: it took the Express lane, or is older than the namespace keeps"
+		return p
+	case err != nil:
+		p.Note = text(err)
+		return p
+	}
+	described, err := t.DescribeWorkflowExecution(ctx, found.workflowID, found.runID)
+	if err != nil {
+		p.Note = text(err)
+		return p
+	}
+	info := described.GetWorkflowExecutionInfo()
+	rows := t.workflowRows(ctx, t.infoRow(info), info.GetStatus())
+	at := slices.IndexFunc(rows, func(r row) bool { return r.Tx == l.TxID })
+	if at < 0 {
+		p.Note = "no workflow of its own; " + found.workflowID + " has its key"
+		return p
+	}
+	p.WorkflowID, p.State, p.UI = found.workflowID, rows[at].State, uiLink(ui, t.namespace, found.workflowID, rows[at].RunID)
+	return p
+}

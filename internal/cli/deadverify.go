@@ -1,0 +1,133 @@
+package cli
+
+import (
+	"context"
+	"time"
+
+	enumspb "go.temporal.io/api/enums/v1"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/holdfastmq/holdfast/activities"
+	"github.com/holdfastmq/holdfast/workflows"
+)
+
+// Pauses between looks at what is not over.
+const (
+	firstPause = 100 * time.Millisecond
+	mostPause  = 2 * time.Second
+)
+
+// verify looks at what was accepted until all of it is over, or the wait is.
+func (b *batch) verify(ctx context.Context, rows []deadRow, all []outcome) {
+	if b.wait == 0 {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, b.wait)
+	defer cancel()
+	for pause := firstPause; ; pause = min(2*pause, mostPause) {
+		left := 0
+		var lanes errgroup.Group
+		lanes.SetLimit(b.parallel)
+		for i := range all {
+			if !all[i].pending {
+				continue
+			}
+			left++
+			lanes.Go(func() error {
+				if ctx.Err() == nil {
+					b.again(ctx, rows[i], &all[i])
+				}
+				return nil
+			})
+		}
+		_ = lanes.Wait() // the outcomes tell
+		if left == 0 {
+			return
+		}
+		t := time.NewTimer(pause)
+		select {
+		case <-t.C:
+		case <-ctx.Done():
+			t.Stop()
+			return
+		}
+	}
+}
+
+// again looks once more at what is not over. What cannot be seen now stays as it
+// was.
+func (b *batch) again(ctx context.Context, r deadRow, o *outcome) {
+	status, err := b.stands(ctx, r)
+	if err != nil {
+		return
+	}
+	if o.Outcome == isUnknown && !status.State.Final() { // whether this action did it cannot be told
+		o.State, o.Detail = string(status.State), noAnswer+"; it is "+string(status.State)+": "+status.Reason
+		return
+	}
+	now := judge(b.act.update, status, o.Redelivery)
+	if now.pending && o.Outcome == now.Outcome {
+		o.State, o.Detail, o.group = now.State, now.Detail, now.group
+		return
+	}
+	now.ID, now.Consumer, now.WorkflowID = o.ID, o.Consumer, o.WorkflowID
+	if *o = now; !o.pending {
+		b.tick()
+	}
+}
+
+// stands returns where a letter stands: one call where its workflow has
+// completed, two where it runs.
+func (b *batch) stands(ctx context.Context, r deadRow) (workflows.DeadLetterStatus, error) {
+	var status workflows.DeadLetterStatus
+	ctx, cancel := context.WithTimeout(ctx, queryTimeout)
+	defer cancel()
+	it := b.t.GetWorkflowHistory(ctx, r.WorkflowID, "", false, enumspb.HISTORY_EVENT_FILTER_TYPE_CLOSE_EVENT)
+	if it.HasNext() {
+		last, err := it.Next()
+		if err != nil {
+			return status, err
+		}
+		if done := last.GetWorkflowExecutionCompletedEventAttributes(); done != nil {
+			return status, b.t.data.FromPayloads(done.GetResult(), &status)
+		}
+	}
+	return b.t.deadStatus(ctx, r.WorkflowID, "")
+}
+
+// look adds to the compensations that are not over why that is so.
+func (b *batch) look(ctx context.Context, rows []deadRow, all []outcome) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), queryTimeout)
+	defer cancel()
+	down := map[string]bool{} // groups that nobody works for
+	for _, o := range all {
+		if _, known := down[o.group]; o.Outcome != isUndoing || o.group == "" || known {
+			continue
+		}
+		n, err := b.t.pollers(ctx, workflows.TaskQueue(b.prefix, o.group), enumspb.TASK_QUEUE_TYPE_ACTIVITY)
+		down[o.group] = err == nil && n == 0
+	}
+	var lanes errgroup.Group
+	lanes.SetLimit(b.parallel)
+	for i := range all {
+		if all[i].Outcome != isUndoing {
+			continue
+		}
+		all[i].Remedy = "`holdfast dead show " + shellWord(all[i].WorkflowID) + "` says how it goes on"
+		lanes.Go(func() error {
+			d, err := b.t.DescribeWorkflowExecution(ctx, rows[i].WorkflowID, "")
+			if err != nil {
+				return nil // nothing to add
+			}
+			for _, p := range pendingActivities(d.GetPendingActivities()) {
+				all[i].Detail = p.sentence()
+				if down[all[i].group] && !p.Running && p.Name == activities.Compensate {
+					all[i].Detail = "no worker of group " + all[i].group + " runs"
+					all[i].Remedy = "start a process of the group within a day: then it goes on by itself"
+				}
+			}
+			return nil
+		})
+	}
+	_ = lanes.Wait()
+}

@@ -1,0 +1,123 @@
+package cli
+
+import (
+	"io/fs"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// documents are the pages for people, by their paths.
+func documents(t *testing.T) map[string]string {
+	t.Helper()
+	root := filepath.Join("..", "..")
+	pages := map[string]string{}
+	read := func(path string) {
+		text, err := os.ReadFile(path)
+		require.NoError(t, err)
+		pages[path] = string(text)
+	}
+	for _, name := range []string{"README.md", "CONTRIBUTING.md"} {
+		read(filepath.Join(root, name))
+	}
+	err := filepath.WalkDir(filepath.Join(root, "docs"), func(path string, _ fs.DirEntry, err error) error {
+		if err == nil && strings.HasSuffix(path, ".md") {
+			read(path)
+		}
+		return err
+	})
+	require.NoError(t, err)
+	require.Greater(t, len(pages), 10)
+	return pages
+}
+
+var (
+	fencedCommand = regexp.MustCompile(`(?m)^holdfast ([a-z].*)$`)
+	inlineCommand = regexp.MustCompile("`holdfast ((?:[a-z]+ ?)+ ?[^`]*)`")
+	quotedWord    = regexp.MustCompile(`"[^"]*"`)
+)
+
+// TestDocumentedCommands: every command in the pages exists, with its flags.
+func TestDocumentedCommands(t *testing.T) {
+	seen := 0
+	for path, text := range documents(t) {
+		for _, found := range append(fencedCommand.FindAllStringSubmatch(text, -1), inlineCommand.FindAllStringSubmatch(text, -1)...) {
+			line, _, _ := strings.Cut(found[1], " #")
+			args := strings.Fields(quotedWord.ReplaceAllString(line, "QUOTED"))
+			root := newRootCommand(&app{})
+			c, rest, err := root.Find(args)
+			require.NoError(t, err, "%s: holdfast %s", path, line)
+			require.NotEqual(t, root, c, "%s: holdfast %s", path, line)
+			require.NoError(t, c.ParseFlags(rest), "%s: holdfast %s", path, line)
+			seen++
+		}
+	}
+	require.Greater(t, seen, 50)
+}
+
+var (
+	link    = regexp.MustCompile(`\]\(([^)\s]+)\)`)
+	heading = regexp.MustCompile(`(?m)^#+ (.+)$`)
+	noSlug  = regexp.MustCompile(`[^\pL\pN _-]`)
+)
+
+// TestDocumentedLinks: every link inside the repository leads somewhere.
+func TestDocumentedLinks(t *testing.T) {
+	anchors := func(text string) (all []string) {
+		for _, h := range heading.FindAllStringSubmatch(text, -1) {
+			all = append(all, strings.ReplaceAll(noSlug.ReplaceAllString(strings.ToLower(h[1]), ""), " ", "-"))
+		}
+		return all
+	}
+	pages := documents(t)
+	for path, text := range pages {
+		for _, found := range link.FindAllStringSubmatch(text, -1) {
+			file, anchor, _ := strings.Cut(found[1], "#")
+			if strings.Contains(file, "://") {
+				continue
+			}
+			to := path
+			if file != "" {
+				to = filepath.Join(filepath.Dir(path), file)
+			}
+			_, err := os.Stat(to)
+			require.NoError(t, err, "%s: %s", path, found[1])
+			if anchor != "" {
+				require.Contains(t, anchors(pages[to]), anchor, "%s: %s", path, found[1])
+			}
+		}
+	}
+}
+
+// TestRunbookHasAPageForEachReason: what the code says when something parks is
+// in the runbook's table, and each page of the runbook is in that table.
+func TestRunbookHasAPageForEachReason(t *testing.T) {
+	runbook := filepath.Join("..", "..", "docs", "runbook")
+	table, err := os.ReadFile(filepath.Join(runbook, "README.md"))
+	require.NoError(t, err)
+	for file, reasons := range map[string][]string{
+		"deadletter_text.go":   {"gave it up", "it was given up", "it died outside of its consumer"},
+		"deadletter_policy.go": {"which is all that the policy wants", "the policy is to ", "too many for a workflow"},
+		"deadletter_steps.go":  {"cannot be redelivered", "compensation failed", "compensated, but "},
+		"deadletter.go":        {"its policy is ignored", "the workflow was asked to cancel"},
+		"schedule.go":          {"undecided after "},
+	} {
+		code, err := os.ReadFile(filepath.Join("..", "..", "workflows", file))
+		require.NoError(t, err)
+		for _, reason := range reasons {
+			require.Contains(t, string(code), reason, "%s says something else now: correct the runbook", file)
+			require.Contains(t, string(table), reason)
+		}
+	}
+	pages, err := filepath.Glob(filepath.Join(runbook, "*.md"))
+	require.NoError(t, err)
+	for _, page := range pages {
+		if name := filepath.Base(page); name != "README.md" {
+			require.Contains(t, string(table), "("+name, "the runbook's table does not lead to %s", name)
+		}
+	}
+}

@@ -1,0 +1,177 @@
+package cli
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/holdfastmq/holdfast/broker"
+)
+
+const (
+	// keeperLate is how much longer than CheckAfter a half may be held before it
+	// is worth a warning.
+	keeperLate = time.Minute
+	// namesShown is how many processes are named.
+	namesShown = 5
+)
+
+// processes says which processes answered.
+func (f *findings) processes(answers []broker.ProcessStatus, err error) {
+	const check = "processes"
+	switch {
+	case err != nil:
+		f.add(levelWarning, check, "see whether RabbitMQ takes publishes, and run doctor again", "unknown: %s", text(err))
+	case len(answers) == 0:
+		f.ok(check, "none answers")
+	default:
+		var names []string
+		for _, p := range answers {
+			names = append(names, orDash(p.Instance))
+		}
+		more := ""
+		if n := len(names) - namesShown; n > 0 {
+			names, more = names[:namesShown], fmt.Sprintf(" and %d more", n)
+		}
+		f.ok(check, "%s answering: %s%s", processes(len(answers)), strings.Join(names, ", "), more)
+	}
+}
+
+// consumerStates returns how a consumer is in each process that has it: where
+// one has it more than once, the worse.
+func consumerStates(answers []broker.ProcessStatus, name string) []broker.ConsumerStatus {
+	var of []broker.ConsumerStatus
+	for _, p := range answers {
+		var here []broker.ConsumerStatus
+		for _, c := range p.Consumers {
+			if c.Name == name {
+				here = append(here, c)
+			}
+		}
+		if len(here) > 0 {
+			of = append(of, slices.MaxFunc(here, func(x, y broker.ConsumerStatus) int { return cmp.Compare(severity(x), severity(y)) }))
+		}
+	}
+	return of
+}
+
+// severity orders the states of circuit breakers. What is not known counts as
+// closed.
+func severity(c broker.ConsumerStatus) int {
+	switch c.Breaker {
+	case broker.BreakerOpen:
+		return 2
+	case broker.BreakerProbing:
+		return 1
+	}
+	return 0
+}
+
+// paused returns the names of consumers that are not asked about and whose
+// circuit breaker is not closed somewhere.
+func paused(answers []broker.ProcessStatus, asked []string) []string {
+	var names []string
+	for _, p := range answers {
+		for _, c := range p.Consumers {
+			if severity(c) > 0 && !slices.Contains(asked, c.Name) {
+				names = append(names, c.Name)
+			}
+		}
+	}
+	slices.Sort(names)
+	return slices.Compact(names)
+}
+
+// breaker says how a consumer's circuit breakers are, one of each process that
+// answered. readers is how many RabbitMQ knows, 0 if it was not asked.
+func (f *findings) breaker(name string, of []broker.ConsumerStatus, readers int, now time.Time) {
+	check := "breaker " + name
+	if len(of) == 0 {
+		if readers > 0 {
+			f.add(levelWarning, check, "see whether its processes are overloaded, or of a version that does not answer yet",
+				"unknown: no process with it answers")
+		}
+		return
+	}
+	worst := severity(slices.MaxFunc(of, func(x, y broker.ConsumerStatus) int { return cmp.Compare(severity(x), severity(y)) }))
+	var first, last broker.ConsumerStatus
+	n, handling := 0, 0
+	for _, c := range of {
+		handling += c.Handling
+		if severity(c) != worst {
+			continue
+		}
+		if n++; n == 1 || c.Since.Before(first.Since) {
+			first = c
+		}
+		if n == 1 || c.Since.After(last.Since) {
+			last = c
+		}
+	}
+	where := fmt.Sprintf("in %d of %s", n, processes(len(of)))
+	cause := ""
+	if last.Error != "" {
+		cause = ": last error: " + last.Error
+	}
+	switch worst {
+	case 2:
+		f.add(levelWarning, check, "mend the dependency that the error names; it resumes by itself", "open%s %s%s", since(first.Since, now), where, cause)
+	case 1:
+		f.add(levelWarning, check, "wait: it resumes by itself once its dependency is mended", "probing%s %s%s", since(first.Since, now), where, cause)
+	default:
+		silent := ""
+		if readers > len(of) {
+			silent = fmt.Sprintf(", %d more did not answer", readers-len(of))
+		}
+		f.ok(check, "closed in %s%s; %s in work", processes(len(of)), silent, plural(handling, "message"))
+	}
+}
+
+// since is when something began, for a sentence; empty if that is not known.
+func since(at, now time.Time) string {
+	if at.IsZero() {
+		return ""
+	}
+	return fmt.Sprintf(" since %s (%s)", at.In(now.Location()).Format(dateTime), age(now.Sub(at)))
+}
+
+// keeper says how the Keeper is that gets a group's records. readers is how many
+// RabbitMQ knows.
+func (f *findings) keeper(group string, answers []broker.ProcessStatus, readers int) {
+	check := "keeper " + group
+	var active broker.KeeperStatus
+	instance, all := "", 0
+	for _, p := range answers {
+		for _, k := range p.Keepers {
+			if k.Group != group {
+				continue
+			}
+			if all++; k.Active && (!active.Active || k.Held > active.Held) {
+				active, instance = k, p.Instance
+			}
+		}
+	}
+	switch {
+	case all == 0 && readers > 0:
+		f.add(levelWarning, check, "see whether the group's processes are overloaded, or of a version that does not answer yet",
+			"unknown: no process with it answers")
+	case all == 0:
+	case !active.Active:
+		f.ok(check, "nothing came to any of %d yet", all)
+	case active.OldestAge > active.CheckAfter+keeperLate:
+		f.add(levelWarning, check, "see that Temporal can be reached from it: it hands over what stays undecided, and tries again by itself",
+			"%s; %d times a half message was not taken over", held(instance, active), active.Failed)
+	default:
+		f.ok(check, "%s", held(instance, active))
+	}
+}
+
+func held(instance string, k broker.KeeperStatus) string {
+	s := fmt.Sprintf("%s holds %s, %s undecided", orDash(instance), plural(k.Held, "record"), plural(k.Undecided, "half message"))
+	if k.OldestAge > 0 {
+		s += ", the oldest for " + age(k.OldestAge)
+	}
+	return s
+}

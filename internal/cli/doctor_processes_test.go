@@ -1,0 +1,169 @@
+package cli
+
+import (
+	"errors"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/holdfastmq/holdfast/broker"
+	"github.com/holdfastmq/holdfast/workflows"
+)
+
+var noon = time.Date(2026, 1, 2, 12, 0, 0, 0, time.UTC)
+
+// only returns the only finding that look makes, or none, and asserts that
+// whatever is wrong has a remedy.
+func only(t *testing.T, look func(*findings)) finding {
+	t.Helper()
+	f := findings{part: "P"}
+	look(&f)
+	require.LessOrEqual(t, len(f.all), 1)
+	if len(f.all) == 0 {
+		return finding{}
+	}
+	require.Equal(t, f.all[0].Level != levelOK, f.all[0].Remedy != "")
+	return f.all[0]
+}
+
+func TestProcessesFinding(t *testing.T) {
+	var seven []broker.ProcessStatus
+	for n := range 7 {
+		seven = append(seven, broker.ProcessStatus{Instance: fmt.Sprintf("p%d", n)})
+	}
+	for name, tc := range map[string]struct {
+		answers []broker.ProcessStatus
+		err     error
+		level   level
+		detail  string
+	}{
+		"none":  {nil, nil, levelOK, "none answers"},
+		"one":   {[]broker.ProcessStatus{{Instance: "a"}}, nil, levelOK, "1 process answering: a"},
+		"seven": {seven, nil, levelOK, "7 processes answering: p0, p1, p2, p3, p4 and 2 more"},
+		"error": {seven, errors.New("alarm"), levelWarning, "unknown: alarm"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			got := only(t, func(f *findings) { f.processes(tc.answers, tc.err) })
+			require.Equal(t, tc.level, got.Level)
+			require.Equal(t, tc.detail, got.Detail)
+		})
+	}
+}
+
+func TestBreakerFinding(t *testing.T) {
+	closed := broker.ConsumerStatus{Name: "c", Breaker: broker.BreakerClosed, Handling: 2, Error: "old"}
+	open := broker.ConsumerStatus{Name: "c", Breaker: broker.BreakerOpen, Since: noon.Add(-5 * time.Minute), Error: "bank away"}
+	later := broker.ConsumerStatus{Name: "c", Breaker: broker.BreakerOpen, Since: noon.Add(-time.Second), Error: "bank on fire"}
+	probing := broker.ConsumerStatus{Name: "c", Breaker: broker.BreakerProbing, Since: noon.Add(-time.Hour), Error: "bank away"}
+	for name, tc := range map[string]struct {
+		of      []broker.ConsumerStatus
+		readers int
+		level   level
+		detail  string
+	}{
+		"nobody":      {nil, 0, "", ""},
+		"no answer":   {nil, 1, levelWarning, "unknown: no process with it answers"},
+		"closed":      {[]broker.ConsumerStatus{closed, closed}, 2, levelOK, "closed in 2 processes; 4 messages in work"},
+		"some silent": {[]broker.ConsumerStatus{closed}, 3, levelOK, "closed in 1 process, 2 more did not answer; 2 messages in work"},
+		"open":        {[]broker.ConsumerStatus{closed, open}, 1, levelWarning, "open since 2026-01-02 11:55:00 (5m00s) in 1 of 2 processes: last error: bank away"},
+		"all open":    {[]broker.ConsumerStatus{later, open}, 0, levelWarning, "open since 2026-01-02 11:55:00 (5m00s) in 2 of 2 processes: last error: bank on fire"},
+		"probing":     {[]broker.ConsumerStatus{closed, probing}, 2, levelWarning, "probing since 2026-01-02 11:00:00 (1h00m) in 1 of 2 processes: last error: bank away"},
+		"both":        {[]broker.ConsumerStatus{probing, open}, 1, levelWarning, "open since 2026-01-02 11:55:00 (5m00s) in 1 of 2 processes: last error: bank away"},
+		"bare":        {[]broker.ConsumerStatus{{Breaker: broker.BreakerOpen}}, 0, levelWarning, "open in 1 of 1 process"},
+		"unheard of":  {[]broker.ConsumerStatus{{Breaker: "ajar"}}, 1, levelOK, "closed in 1 process; 0 messages in work"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			got := only(t, func(f *findings) { f.breaker("c", tc.of, tc.readers, noon) })
+			require.Equal(t, tc.level, got.Level)
+			require.Equal(t, tc.detail, got.Detail)
+		})
+	}
+}
+
+func TestConsumersOfAnswers(t *testing.T) {
+	at := func(name, breaker string) broker.ConsumerStatus {
+		return broker.ConsumerStatus{Name: name, Breaker: breaker}
+	}
+	answers := []broker.ProcessStatus{
+		{Consumers: []broker.ConsumerStatus{at("a", broker.BreakerClosed), at("a", broker.BreakerOpen), at("b", broker.BreakerClosed)}},
+		{Consumers: []broker.ConsumerStatus{at("a", broker.BreakerProbing), at("a", broker.BreakerClosed), at("d", broker.BreakerOpen)}},
+		{Keepers: []broker.KeeperStatus{{Group: "a"}}},
+	}
+	require.Equal(t, []broker.ConsumerStatus{at("a", broker.BreakerOpen), at("a", broker.BreakerProbing)}, consumerStates(answers, "a"))
+	require.Empty(t, consumerStates(answers, "none"))
+	require.Equal(t, []string{"a", "d"}, paused(answers, nil))
+	require.Equal(t, []string{"d"}, paused(answers, []string{"a", "b"}))
+}
+
+func TestKeeperFinding(t *testing.T) {
+	at := func(name string, k broker.KeeperStatus) broker.ProcessStatus {
+		k.CheckAfter = 10 * time.Second
+		return broker.ProcessStatus{Instance: name, Keepers: []broker.KeeperStatus{{Group: "other", Active: true, Held: 99}, k}}
+	}
+	idle := at("idle", broker.KeeperStatus{Group: "g", Subscribed: true})
+	for name, tc := range map[string]struct {
+		answers []broker.ProcessStatus
+		readers int
+		level   level
+		detail  string
+	}{
+		"nobody":    {nil, 0, "", ""},
+		"no answer": {nil, 1, levelWarning, "unknown: no process with it answers"},
+		"others":    {[]broker.ProcessStatus{{Keepers: []broker.KeeperStatus{{Group: "other"}}}}, 1, levelWarning, "unknown: no process with it answers"},
+		"none yet":  {[]broker.ProcessStatus{idle, idle}, 2, levelOK, "nothing came to any of 2 yet"},
+		"empty":     {[]broker.ProcessStatus{idle, at("a", broker.KeeperStatus{Group: "g", Active: true})}, 2, levelOK, "a holds 0 records, 0 half messages undecided"},
+		"holding": {[]broker.ProcessStatus{idle, at("a", broker.KeeperStatus{Group: "g", Active: true, Held: 3, Undecided: 1, OldestAge: 70 * time.Second})}, 2,
+			levelOK, "a holds 3 records, 1 half message undecided, the oldest for 1m10s"},
+		"stuck": {[]broker.ProcessStatus{idle, at("a", broker.KeeperStatus{Group: "g", Active: true, Held: 3, Undecided: 2, OldestAge: 71 * time.Second, Failed: 7})}, 2,
+			levelWarning, "a holds 3 records, 2 half messages undecided, the oldest for 1m11s; 7 times a half message was not taken over"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			got := only(t, func(f *findings) { f.keeper("g", tc.answers, tc.readers) })
+			require.Equal(t, tc.level, got.Level)
+			require.Equal(t, tc.detail, got.Detail)
+		})
+	}
+}
+
+func TestFailureQueuesFindings(t *testing.T) {
+	require.Equal(t, []string{"x.dead", "x.dead.oversized", "x.retry.10s", "x.retry.30s", "x.retry.1m", "x.retry.5m", "x.retry.15m", "x.retry.1h"}, failureQueues("x.dead", "x"))
+	queues := make([]broker.QueueInfo, 8)
+	require.Equal(t, "none waits for a delay of the default ladder", only(t, func(f *findings) { f.retries(queues[2:]) }).Detail)
+	queues[2].Messages, queues[7].Messages = 2, 1
+	require.Equal(t, "3 waiting for a delay: 2 of 10s, 1 of 1h", only(t, func(f *findings) { f.retries(queues[2:]) }).Detail)
+	var f findings
+	f.failures(queues)
+	require.Len(t, f.all, 3)
+}
+
+func TestOpenLettersFinding(t *testing.T) {
+	type counts = map[workflows.State]int64
+	for name, tc := range map[string]struct {
+		counts  counts
+		pollers int
+		levels  []level
+		detail  string
+	}{
+		"none":       {nil, 0, []level{levelOK}, "none waits for an operator"},
+		"one":        {counts{workflows.Parked: 1}, 1, []level{levelWarning}, "1 dead letter waiting for an operator"},
+		"unserved":   {counts{workflows.Parked: 1}, 0, []level{levelWarning, levelProblem}, "1 dead letter waiting for an operator"},
+		"unknown":    {counts{workflows.Parked: 1}, -1, []level{levelWarning}, "1 dead letter waiting for an operator"},
+		"on its way": {counts{workflows.Redelivering: 2}, 1, []level{levelOK}, "none waits for an operator; 2 being redelivered"},
+		"all": {counts{workflows.Parked: 4, workflows.Waits: 3, workflows.Redelivering: 2, workflows.Compensating: 1}, 1, []level{levelWarning},
+			"4 dead letters waiting for an operator; 3 waiting for the next redelivery; 2 being redelivered; 1 being compensated"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var f findings
+			f.openLetters(tc.counts, "x/dead-letters", tc.pollers)
+			require.Equal(t, tc.detail, f.all[0].Detail)
+			var got []level
+			for _, found := range f.all {
+				got = append(got, found.Level)
+				require.Equal(t, found.Level != levelOK, found.Remedy != "")
+			}
+			require.Equal(t, tc.levels, got)
+		})
+	}
+}

@@ -1,0 +1,166 @@
+package worker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+
+	"go.opentelemetry.io/otel"
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/metric"
+
+	holdfast "github.com/holdfastmq/holdfast"
+)
+
+// meterName is the instrumentation scope of Holdfast's metrics.
+const meterName = "github.com/holdfastmq/holdfast"
+
+// maxSeries bounds the attribute sets that are kept: names come from
+// registrations, but also from dead letters.
+const maxSeries = 1000
+
+// The kinds of what is parked.
+const (
+	parkedTransaction = "transaction"
+	parkedDeadLetter  = "dead-letter"
+)
+
+// breakerState is a breaker's state as a number.
+type breakerState int64
+
+const (
+	breakerIsClosed  breakerState = 0
+	breakerIsProbing breakerState = 1
+	breakerIsOpen    breakerState = 2
+)
+
+// metrics counts what happens in a worker. Its methods may be called from many
+// goroutines; counting what was counted before allocates nothing.
+type metrics struct {
+	attempts, retries, deadLetters, parks, alerts, drops metric.Int64Counter
+
+	mu       sync.RWMutex
+	options  map[series][]metric.AddOption
+	breakers map[string]breakerState
+	watching metric.Registration
+}
+
+// series is a set of attributes: two of a consumer, a class, a kind and so on,
+// in the order of their instrument's keys.
+type series struct {
+	keys *[2]attribute.Key
+	a, b string
+}
+
+// The keys of the instruments; a second one that is empty is left out.
+var (
+	byConsumer      = &[2]attribute.Key{"consumer"}
+	byConsumerClass = &[2]attribute.Key{"consumer", "class"}
+	byKind          = &[2]attribute.Key{"kind"}
+	byToWhy         = &[2]attribute.Key{"to", "why"}
+)
+
+// newMetrics makes the instruments with p, or with OpenTelemetry's global
+// provider if p is nil. Call close at the end.
+func newMetrics(p metric.MeterProvider) (*metrics, error) {
+	if p == nil {
+		p = otel.GetMeterProvider()
+	}
+	meter := p.Meter(meterName)
+	m := &metrics{options: map[series][]metric.AddOption{}, breakers: map[string]breakerState{}}
+	var errs []error
+	counter := func(name, unit, description string) metric.Int64Counter {
+		c, err := meter.Int64Counter(name, metric.WithUnit(unit), metric.WithDescription(description))
+		errs = append(errs, err)
+		return c
+	}
+	m.attempts = counter("holdfast.consumer.attempts", "{attempt}", "Tries of deliveries, by how they ended.")
+	m.retries = counter("holdfast.consumer.retries", "{message}", "Messages put on the retry ladder.")
+	m.deadLetters = counter("holdfast.dead_letters", "{message}", "Messages that a consumer gave up.")
+	m.parks = counter("holdfast.parked", "{item}", "Transactions and dead letters that began to wait for an operator.")
+	m.alerts = counter("holdfast.alerts", "{alert}", "Alerts raised.")
+	m.drops = counter("holdfast.alerts.dropped", "{alert}", "Alerts that did not reach the hook or the webhook.")
+	state, err := meter.Int64ObservableGauge("holdfast.breaker.state",
+		metric.WithDescription("A consumer's circuit breaker: 0 closed, 1 probing, 2 open."))
+	errs = append(errs, err)
+	if err := errors.Join(errs...); err != nil {
+		return nil, fmt.Errorf("make the metrics: %w", err)
+	}
+	m.watching, err = meter.RegisterCallback(func(_ context.Context, o metric.Observer) error {
+		m.mu.RLock()
+		defer m.mu.RUnlock()
+		for consumer, now := range m.breakers {
+			o.ObserveInt64(state, int64(now), metric.WithAttributeSet(attribute.NewSet(byConsumer[0].String(consumer))))
+		}
+		return nil
+	}, state)
+	if err != nil {
+		return nil, fmt.Errorf("make the metrics: %w", err)
+	}
+	return m, nil
+}
+
+// close ends the observation of the breakers.
+func (m *metrics) close() error { return m.watching.Unregister() }
+
+// attempted counts a try of a delivery; class is empty for one that succeeded.
+func (m *metrics) attempted(consumer string, class holdfast.ErrorClass) {
+	if class == "" {
+		class = "ok"
+	}
+	m.add(m.attempts, series{byConsumerClass, consumer, string(class)}, 1)
+}
+
+// retried counts a message that its consumer tries again after a delay.
+func (m *metrics) retried(consumer string) { m.add(m.retries, series{byConsumer, consumer, ""}, 1) }
+
+// died counts a message that its consumer gave up.
+func (m *metrics) died(consumer string, class holdfast.ErrorClass) {
+	m.add(m.deadLetters, series{byConsumerClass, consumer, string(class)}, 1)
+}
+
+// breaker says what a consumer's breaker is now; until it is first called the
+// consumer has none.
+func (m *metrics) breaker(consumer string, now breakerState) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.breakers[consumer] = now
+}
+
+// parked counts what began to wait for an operator; kind is parkedTransaction or
+// parkedDeadLetter.
+func (m *metrics) parked(kind string) { m.add(m.parks, series{byKind, kind, ""}, 1) }
+
+// alert counts an alert that was raised.
+func (m *metrics) alert(kind holdfast.AlertKind) {
+	m.add(m.alerts, series{byKind, string(kind), ""}, 1)
+}
+
+// dropped counts alerts that did not reach the hook or the webhook.
+func (m *metrics) dropped(to, why string, n int) { m.add(m.drops, series{byToWhy, to, why}, int64(n)) }
+
+func (m *metrics) add(c metric.Int64Counter, s series, n int64) {
+	c.Add(context.Background(), n, m.option(s)...)
+}
+
+// option returns the attributes of s, made once.
+func (m *metrics) option(s series) []metric.AddOption {
+	m.mu.RLock()
+	o, known := m.options[s]
+	m.mu.RUnlock()
+	if known {
+		return o
+	}
+	attributes := []attribute.KeyValue{s.keys[0].String(s.a)}
+	if s.keys[1] != "" {
+		attributes = append(attributes, s.keys[1].String(s.b))
+	}
+	o = []metric.AddOption{metric.WithAttributeSet(attribute.NewSet(attributes...))}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if len(m.options) < maxSeries {
+		m.options[s] = o
+	}
+	return o
+}

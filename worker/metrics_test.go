@@ -1,0 +1,148 @@
+package worker
+
+import (
+	"fmt"
+	"sync"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	"go.opentelemetry.io/otel"
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/metric/noop"
+	sdk "go.opentelemetry.io/otel/sdk/metric"
+	"go.opentelemetry.io/otel/sdk/metric/metricdata"
+
+	holdfast "github.com/holdfastmq/holdfast"
+)
+
+// meter is a provider whose values are read by hand.
+type meter struct {
+	t      testing.TB
+	reader *sdk.ManualReader
+	*metrics
+}
+
+func newMeter(t testing.TB) *meter {
+	t.Helper()
+	reader := sdk.NewManualReader()
+	m, err := newMetrics(sdk.NewMeterProvider(sdk.WithReader(reader)))
+	require.NoError(t, err)
+	return &meter{t, reader, m}
+}
+
+// values returns every series that has a value, such as
+// "holdfast.consumer.attempts class=ok,consumer=billing".
+func (m *meter) values() map[string]int64 {
+	m.t.Helper()
+	var all metricdata.ResourceMetrics
+	require.NoError(m.t, m.reader.Collect(m.t.Context(), &all))
+	out := map[string]int64{}
+	for _, scope := range all.ScopeMetrics {
+		require.Equal(m.t, meterName, scope.Scope.Name)
+		for _, one := range scope.Metrics {
+			require.NotEmpty(m.t, one.Description)
+			for _, p := range points(m.t, one) {
+				out[one.Name+" "+p.Attributes.Encoded(attribute.DefaultEncoder())] = p.Value
+			}
+		}
+	}
+	return out
+}
+
+func points(t testing.TB, m metricdata.Metrics) []metricdata.DataPoint[int64] {
+	t.Helper()
+	switch d := m.Data.(type) {
+	case metricdata.Sum[int64]:
+		require.True(t, d.IsMonotonic, m.Name)
+		require.NotEmpty(t, m.Unit, m.Name)
+		return d.DataPoints
+	case metricdata.Gauge[int64]:
+		return d.DataPoints
+	}
+	require.Fail(t, "another kind of metric", "%s is %T", m.Name, m.Data)
+	return nil
+}
+
+func TestMetrics(t *testing.T) {
+	m := newMeter(t)
+	require.Empty(t, m.values())
+
+	m.attempted("billing", "")
+	m.attempted("billing", "")
+	m.attempted("billing", holdfast.ClassPanic)
+	m.attempted("shipping", "")
+	m.retried("billing")
+	m.died("billing", holdfast.ClassPermanent)
+	m.breaker("billing", breakerIsOpen)
+	m.breaker("shipping", breakerIsClosed)
+	m.parked(parkedTransaction)
+	m.parked(parkedDeadLetter)
+	m.alert(holdfast.AlertParked)
+	m.dropped("hook", "full", 3)
+	want := map[string]int64{
+		"holdfast.consumer.attempts class=ok,consumer=billing":    2,
+		"holdfast.consumer.attempts class=panic,consumer=billing": 1,
+		"holdfast.consumer.attempts class=ok,consumer=shipping":   1,
+		"holdfast.consumer.retries consumer=billing":              1,
+		"holdfast.dead_letters class=permanent,consumer=billing":  1,
+		"holdfast.breaker.state consumer=billing":                 2,
+		"holdfast.breaker.state consumer=shipping":                0,
+		"holdfast.parked kind=transaction":                        1,
+		"holdfast.parked kind=dead-letter":                        1,
+		"holdfast.alerts kind=parked":                             1,
+		"holdfast.alerts.dropped to=hook,why=full":                3,
+	}
+	require.Equal(t, want, m.values())
+
+	m.breaker("billing", breakerIsProbing)
+	want["holdfast.breaker.state consumer=billing"] = 1
+	require.Equal(t, want, m.values(), "the state is there at every reading")
+
+	require.NoError(t, m.close())
+	require.NotContains(t, m.values(), "holdfast.breaker.state consumer=billing")
+}
+
+func TestMetricsConcurrently(t *testing.T) {
+	m := newMeter(t)
+	var wg sync.WaitGroup
+	for i := range 8 {
+		wg.Go(func() {
+			consumer := fmt.Sprint("c", i%2)
+			for range 100 {
+				m.attempted(consumer, "")
+				m.breaker(consumer, breakerIsOpen)
+			}
+			m.values()
+		})
+	}
+	wg.Wait()
+	require.EqualValues(t, 400, m.values()["holdfast.consumer.attempts class=ok,consumer=c0"])
+	require.EqualValues(t, 400, m.values()["holdfast.consumer.attempts class=ok,consumer=c1"])
+}
+
+// Counting what was counted before makes no attribute sets, and what is kept of
+// them is bounded, whatever names come.
+func TestMetricsAreCheap(t *testing.T) {
+	m, err := newMetrics(noop.NewMeterProvider())
+	require.NoError(t, err)
+	m.attempted("billing", "")
+	require.Zero(t, testing.AllocsPerRun(100, func() { m.attempted("billing", "") }))
+	for i := range 2 * maxSeries {
+		m.died(fmt.Sprint("c", i), holdfast.ClassError)
+	}
+	require.Len(t, m.options, maxSeries)
+	require.NoError(t, m.close())
+}
+
+func TestMetricsOfTheGlobalProvider(t *testing.T) {
+	before := otel.GetMeterProvider()
+	reader := sdk.NewManualReader()
+	otel.SetMeterProvider(sdk.NewMeterProvider(sdk.WithReader(reader)))
+	defer otel.SetMeterProvider(before)
+	global, err := newMetrics(nil)
+	require.NoError(t, err)
+	global.alert(holdfast.AlertDeadLetter)
+	m := &meter{t, reader, global}
+	require.EqualValues(t, 1, m.values()["holdfast.alerts kind=dead-letter"])
+	require.NoError(t, global.close())
+}

@@ -1,0 +1,56 @@
+package worker
+
+import (
+	holdfast "github.com/holdfastmq/holdfast"
+	"github.com/holdfastmq/holdfast/broker"
+)
+
+// observe makes metrics and alerts of what happens to this process's consumers.
+// It never blocks.
+func (w *Worker) observe(e broker.Event) {
+	switch e.Kind {
+	case broker.EventAttemptOK:
+		w.metrics.attempted(e.Consumer, "")
+	case broker.EventAttemptFailed, broker.EventLost:
+		w.metrics.attempted(e.Consumer, e.Class)
+	case broker.EventRetry:
+		w.metrics.retried(e.Consumer)
+	case broker.EventDead:
+		w.metrics.died(e.Consumer, e.Class)
+	case broker.EventBreaker:
+		w.breakerChanged(e)
+	}
+}
+
+// breakerChanged tells when a consumer pauses and when it goes on, not of each
+// probe in between.
+func (w *Worker) breakerChanged(e broker.Event) {
+	paused := w.paused[e.Consumer]
+	switch e.Breaker {
+	case broker.BreakerOpen:
+		w.metrics.breaker(e.Consumer, breakerIsOpen)
+		if !paused.Swap(true) {
+			w.alerts.Alert(holdfast.Alert{Kind: holdfast.AlertBreakerOpened, Consumer: e.Consumer, Reason: e.Reason,
+				Remedy: "mend what the consumer depends on; it goes on by itself"})
+		}
+	case broker.BreakerProbing:
+		w.metrics.breaker(e.Consumer, breakerIsProbing)
+	default:
+		w.metrics.breaker(e.Consumer, breakerIsClosed)
+		if paused.Swap(false) {
+			w.alerts.Alert(holdfast.Alert{Kind: holdfast.AlertBreakerClosed, Consumer: e.Consumer})
+		}
+	}
+}
+
+// Alert passes an alert of a workflow on.
+func (s steps) Alert(a holdfast.Alert) {
+	if a.Parked {
+		kind := parkedTransaction
+		if a.Consumer != "" || a.Class != "" {
+			kind = parkedDeadLetter
+		}
+		s.w.metrics.parked(kind)
+	}
+	s.w.alerts.Alert(a)
+}

@@ -1,0 +1,136 @@
+package workflows
+
+import (
+	"time"
+
+	holdfast "github.com/holdfastmq/holdfast"
+)
+
+// DeadLetterName is the name of the workflow type of dead letters.
+const DeadLetterName = "DeadLetter"
+
+// Names of the Updates of a dead letter; each is a signal too.
+const (
+	UpdateRedeliver       = "redeliver"
+	UpdateRedeliverEdited = "redeliver-edited"
+	UpdateCompensate      = "compensate"
+	UpdateDiscard         = "discard"
+)
+
+// Names of the signals by which the consumer's queue answers a redelivery.
+const (
+	// SignalHandled says that a redelivery was handled; its argument is the
+	// redelivery's number.
+	SignalHandled = "handled"
+	// SignalDied says that the message died again; its argument is a
+	// [holdfast.Failure].
+	SignalDied = "died"
+)
+
+// DeadLetterQueue returns the name of the task queue of the workflows DeadLetter,
+// which every worker of the prefix serves. No producer group's name has a slash.
+func DeadLetterQueue(prefix string) string { return prefix + "/dead-letters" }
+
+// DeadLetterID returns the ID of the workflow of a dead letter: the same for
+// every copy of it, so that duplicates collapse. What has no consumer goes by its
+// queue's name.
+func DeadLetterID(d holdfast.DeadLetter) string {
+	owner := d.Failure.Consumer
+	if owner == "" {
+		owner = d.Queue
+	}
+	return "dead/" + owner + "/" + d.ID
+}
+
+// DeadLetterInput is the input of the workflow DeadLetter.
+type DeadLetterInput struct {
+	// Prefix is the prefix of the queues' names; empty means "holdfast".
+	Prefix string              `json:"prefix,omitempty"`
+	Letter holdfast.DeadLetter `json:"letter"`
+	// Resumed is what the run before hands over; nil in a first run.
+	Resumed *DeadLetterStatus `json:"resumed,omitempty"`
+}
+
+// The states of a dead letter beside Parked. The last three are final.
+const (
+	Redelivering State = "redelivering" // back in its queue; the consumer has not answered yet
+	Waits        State = "waits"        // until the policy's next redelivery
+	Compensating State = "compensating" // the producer group's Compensate runs, or is tried again
+	Handled      State = "handled"      // redelivered, and handled
+	Compensated  State = "compensated"  // undone, and the notice is published
+	Discarded    State = "discarded"    // by an operator
+)
+
+// DeadLetterRequest is the argument of the Updates and signals redeliver,
+// redeliver-edited, compensate and discard.
+type DeadLetterRequest struct {
+	// Operator is who asks. Required.
+	Operator string `json:"operator"`
+	// Reason is why. Required.
+	Reason string `json:"reason"`
+	// Text or Base64 is the new body; redeliver-edited only.
+	Text   string `json:"text,omitempty"`
+	Base64 []byte `json:"base64,omitempty"`
+	// ContentType is the new body's; empty: as it was. redeliver-edited only.
+	ContentType string `json:"content_type,omitempty"`
+	// Force compensates or discards although a redelivery is not answered yet:
+	// the consumer may handle it nevertheless.
+	Force bool `json:"force,omitempty"`
+	// Once refuses a redeliver while the last redelivery is not answered, so that
+	// a tool can repeat what it is not sure of without sending twice.
+	Once bool `json:"once,omitempty"`
+	// Wait is how long a redeliver waits for the consumer's answer; 0: it does
+	// not.
+	Wait time.Duration `json:"wait,omitempty"`
+}
+
+// DeadLetterEvent is one line of a dead letter's story.
+type DeadLetterEvent struct {
+	At time.Time `json:"at"`
+	// What happened: died, redeliver, redeliver-edited, compensate, discard,
+	// handled, compensated, notified, parked, refused (a signal), cancel (a
+	// request to cancel the workflow, which changes nothing but a wait).
+	What string `json:"what"`
+	// Operator is who asked for it; "policy" where nobody did; empty where it
+	// came by itself.
+	Operator string `json:"operator,omitempty"`
+	// Text is the operator's reason, or the error.
+	Text string `json:"text,omitempty"`
+}
+
+// DeadLetterStatus is the answer to the query "status" and to the Updates, and
+// the workflow's result.
+type DeadLetterStatus struct {
+	ID       string `json:"id"`
+	Consumer string `json:"consumer,omitempty"`
+	Queue    string `json:"queue"`
+	Topic    string `json:"topic"`
+	Key      string `json:"key,omitempty"`
+	Tx       string `json:"tx,omitempty"`
+	Group    string `json:"group,omitempty"`
+	State    State  `json:"state"`
+	// Reason says why it is so.
+	Reason string `json:"reason,omitempty"`
+	// Next is when the policy redelivers it; Waits only.
+	Next time.Time `json:"next,omitzero"`
+	// Failure is the last death.
+	Failure holdfast.Failure `json:"failure"`
+	// Redeliveries numbers them: it is the last one's number, and no number is
+	// used twice. Duplicates counts copies, and answers to older redeliveries,
+	// that came while this one was here.
+	Redeliveries int `json:"redeliveries,omitempty"`
+	Duplicates   int `json:"duplicates,omitempty"`
+	// Actions are the Updates that would be accepted now, without Force.
+	Actions []string `json:"actions,omitempty"`
+	// Story is what happened, oldest first; of a long one, the last 50.
+	Story []DeadLetterEvent `json:"story,omitempty"`
+}
+
+// Names of the memo's fields by which lists can show a dead letter without
+// asking its workflow; each is text, attempts a number.
+const (
+	MemoConsumer = "holdfast-consumer"
+	MemoClass    = "holdfast-error-class"
+	MemoReason   = "holdfast-reason"
+	MemoAttempts = "holdfast-attempts"
+)

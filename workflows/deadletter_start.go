@@ -1,0 +1,81 @@
+package workflows
+
+import (
+	enumspb "go.temporal.io/api/enums/v1"
+	"go.temporal.io/sdk/client"
+	"go.temporal.io/sdk/temporal"
+	"go.temporal.io/sdk/workflow"
+
+	holdfast "github.com/holdfastmq/holdfast"
+)
+
+var keyState = temporal.NewSearchAttributeKeyKeyword(AttributeState)
+
+// DeadLetterOptions are the options with which whoever starts the workflow of in
+// starts it: one workflow per consumer and message, and a new one only where the
+// last was terminated, failed or timed out. The search attributes say at the
+// start where it will stand, so that the usual letter, which is parked, writes
+// none later.
+func DeadLetterOptions(in DeadLetterInput) client.StartWorkflowOptions {
+	if in.Prefix == "" {
+		in.Prefix = "holdfast"
+	}
+	l := in.Letter
+	state, failure := firstDeath(l).next().state, l.Failure
+	if in.Resumed != nil {
+		state, failure = in.Resumed.State, in.Resumed.Failure
+		failure.Consumer = l.Failure.Consumer
+	}
+	attributes := []temporal.SearchAttributeUpdate{keyState.ValueSet(string(state))}
+	if topic := l.Message.Topic; topic != "" {
+		attributes = append(attributes, temporal.NewSearchAttributeKeyKeyword(AttributeTopic).ValueSet(clip(topic, 255)))
+	}
+	if key := l.Message.Key; key != "" {
+		attributes = append(attributes, setKeys([]string{clip(key, holdfast.MaxName)}))
+	}
+	return client.StartWorkflowOptions{
+		ID:                                       DeadLetterID(l),
+		TaskQueue:                                DeadLetterQueue(in.Prefix),
+		WorkflowIDReusePolicy:                    enumspb.WORKFLOW_ID_REUSE_POLICY_ALLOW_DUPLICATE_FAILED_ONLY,
+		WorkflowIDConflictPolicy:                 enumspb.WORKFLOW_ID_CONFLICT_POLICY_FAIL,
+		WorkflowExecutionErrorWhenAlreadyStarted: true,
+		EnableEagerStart:                         true,
+		StaticSummary:                            shorten("dead letter: " + letterSubject(l) + ": " + orNone(oneLine(l.Failure.Reason))),
+		StaticDetails:                            deadDetails(l),
+		TypedSearchAttributes:                    temporal.NewSearchAttributes(attributes...),
+		Memo:                                     memo(failure),
+	}
+}
+
+// memo is what lists show without asking the workflow.
+func memo(f holdfast.Failure) map[string]any {
+	return map[string]any{
+		MemoConsumer: f.Consumer,
+		MemoClass:    string(f.Class),
+		MemoReason:   clip(f.Reason, 500),
+		MemoAttempts: f.Attempts,
+	}
+}
+
+// remember corrects the memo after another death.
+func (d *deadLetter) remember(ctx workflow.Context) {
+	m := memo(d.failure)
+	m[MemoConsumer] = d.in.Letter.Failure.Consumer
+	_ = workflow.UpsertMemo(ctx, m)
+}
+
+// shownState is what HoldfastState says now.
+func shownState(ctx workflow.Context) State {
+	s, _ := workflow.GetTypedSearchAttributes(ctx).GetKeyword(keyState)
+	return State(s)
+}
+
+// show says in the Temporal UI, and in the search attribute, where it stands.
+func (d *deadLetter) show(ctx workflow.Context) {
+	workflow.SetCurrentDetails(ctx, d.currentDetails())
+	if d.shown == d.state {
+		return
+	}
+	d.shown = d.state
+	_ = workflow.UpsertTypedSearchAttributes(ctx, keyState.ValueSet(string(d.state)))
+}

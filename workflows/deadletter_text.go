@@ -1,0 +1,252 @@
+package workflows
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	enumspb "go.temporal.io/api/enums/v1"
+	"go.temporal.io/sdk/temporal"
+
+	holdfast "github.com/holdfastmq/holdfast"
+)
+
+// letterSubject names a letter's message in few words.
+func letterSubject(l holdfast.DeadLetter) string {
+	s := l.Message.Topic
+	if s == "" {
+		s = "message " + l.ID
+	}
+	if l.Message.Key != "" {
+		s += " " + l.Message.Key
+	}
+	return oneLine(s) + " → " + ownerOf(l)
+}
+
+// ownerOf is the consumer that gave it up or, where there is none, the queue.
+func ownerOf(l holdfast.DeadLetter) string {
+	if l.Failure.Consumer != "" {
+		return l.Failure.Consumer
+	}
+	return l.Queue
+}
+
+func (d *deadLetter) subject() string { return letterSubject(d.in.Letter) }
+
+// failureLine says in one line how a consumer failed.
+func failureLine(f holdfast.Failure) string {
+	s := "it was given up"
+	switch {
+	case f.Class == holdfast.ClassDropped:
+		s = "it died outside of its consumer"
+	case f.Consumer != "":
+		s = f.Consumer + " gave it up"
+	}
+	switch {
+	case f.Attempts == 1:
+		s += " after 1 attempt"
+	case f.Attempts > 1:
+		s += fmt.Sprintf(" after %d attempts", f.Attempts)
+	}
+	if f.Redelivery > 0 {
+		s += fmt.Sprintf(" in redelivery %d", f.Redelivery)
+	}
+	return fmt.Sprintf("%s (%s): %s", s, f.Class, orNone(clip(f.Reason, 500)))
+}
+
+// deadDetails say in the Temporal UI what a new workflow is for.
+func deadDetails(l holdfast.DeadLetter) string {
+	s := fmt.Sprintf("Dead letter: message %s for consumer %s.\n\n", code(l.ID), code(ownerOf(l)))
+	s += fmt.Sprintf("- Topic: %s\n", code(l.Message.Topic))
+	if l.Message.Key != "" {
+		s += fmt.Sprintf("- Key: %s\n", code(l.Message.Key))
+	}
+	s += fmt.Sprintf("- Queue: %s\n- Size: %d bytes\n", code(l.Queue), l.Size)
+	if l.Group != "" {
+		s += fmt.Sprintf("- Sent by producer group %s in transaction %s: workflow %s\n", code(l.Group), code(l.TxID), code(WorkflowID(l.Group, l.TxID)))
+	}
+	if b := bound(l); b != "" {
+		s += fmt.Sprintf("- To be dealt with by hand: %s\n", b)
+	}
+	s += fmt.Sprintf("- Policy: %s\n", policyLine(firstDeath(l).policy))
+	return s
+}
+
+func policyLine(p holdfast.Policy) string {
+	s := "wait for an operator"
+	switch p.Action {
+	case holdfast.PolicyCompensate:
+		s = "compensate at once"
+	case holdfast.PolicyCompensatePermanent:
+		s = "compensate at once what failed permanently, else wait for an operator"
+	case holdfast.PolicyRedeliver:
+		var delays []string
+		for _, x := range p.Redeliver {
+			delays = append(delays, x.String())
+		}
+		s = clip("redeliver after "+strings.Join(delays, ", "), 300) + ", then wait for an operator"
+	}
+	if p.AllowEdits {
+		s += "; edits are allowed"
+	}
+	return s
+}
+
+// currentDetails say in the Temporal UI what happened, where it stands and what
+// an operator can do.
+func (d *deadLetter) currentDetails() string {
+	s := fmt.Sprintf("**%s**: %s", d.state, orNone(clip(d.reason, 1500)))
+	if d.state == Waits {
+		s += fmt.Sprintf("\n\nThe policy redelivers it at %s.", d.next.UTC().Format(time.RFC3339))
+	}
+	s += d.possible()
+	f := d.failure
+	if last := failureLine(f); !strings.Contains(d.reason, last) {
+		s += "\n\nLast death: " + cell(last)
+	}
+	if d.redeliveries > 0 {
+		s += fmt.Sprintf("\n\nRedeliveries: %d", d.redeliveries)
+	}
+	if len(f.Log) > 0 {
+		s += "\n\n| attempt | at | class | error |\n|---|---|---|---|\n"
+		for _, a := range f.Log {
+			s += fmt.Sprintf("| %d | %s | %s | %s |\n", a.N, a.At.UTC().Format(time.RFC3339), a.Class, cell(a.Error))
+		}
+	}
+	return s
+}
+
+// possible says in the Temporal UI what an operator can do, above what may be long.
+func (d *deadLetter) possible() string {
+	can := d.allowed()
+	if len(can) == 0 {
+		return "\n\n" + d.remedy()
+	}
+	s := "\n\nAn operator can, with `holdfast dead` or with an Update:\n"
+	for _, a := range can {
+		s += fmt.Sprintf("\n- `%s` %s", a.name, a.example(d.state))
+	}
+	return s
+}
+
+// remedy says for an alert what an operator can do.
+func (d *deadLetter) remedy() string {
+	switch {
+	case d.state.Final():
+		return "Nothing is left to do."
+	case d.state == Compensating:
+		return fmt.Sprintf("Wait: group %s compensates it. If no process of it runs, start one.", d.in.Letter.Group)
+	}
+	var can []string
+	for _, a := range d.allowed() {
+		can = append(can, code(a.name))
+	}
+	return "An operator can, with `holdfast dead` or with an Update: " + strings.Join(can, ", ") + "."
+}
+
+// allowed are the Updates that would be accepted now, by force if need be.
+func (d *deadLetter) allowed() (can []deadAction) {
+	if d.state.Final() || d.state == Compensating {
+		return nil
+	}
+	for _, a := range d.actions {
+		if a.allowed(true) == nil {
+			can = append(can, a)
+		}
+	}
+	return can
+}
+
+// example is an argument of the Update.
+func (a deadAction) example(s State) string {
+	more := ""
+	switch a.name {
+	case UpdateRedeliverEdited:
+		more = `, "text": "…"`
+	case UpdateCompensate, UpdateDiscard:
+		if s == Redelivering {
+			more = `, "force": true`
+		}
+	}
+	return "`" + `{"operator": "…", "reason": "…"` + more + "}`"
+}
+
+func (d *deadLetter) timerSummary() string {
+	return fmt.Sprintf("until redelivery %d of at most %d by the policy → %s", d.redeliveries+1, len(d.policy.Redeliver), ownerOf(d.in.Letter))
+}
+
+func (d *deadLetter) redeliverSummary(r *redelivery) string {
+	edited := ""
+	if r.edit != nil {
+		edited = " with another body"
+	}
+	return fmt.Sprintf("redelivery %d of %s%s: %s (%s)", r.n, d.subject(), edited, oneLine(r.reason), oneLine(r.operator))
+}
+
+func (d *deadLetter) compensateSummary() string {
+	return fmt.Sprintf("compensate %s %s in group %s: %s (%s)", oneLine(d.in.Letter.Message.Topic), oneLine(d.in.Letter.Message.Key), d.in.Letter.Group,
+		oneLine(d.compensation.reason), oneLine(d.compensation.operator))
+}
+
+func (d *deadLetter) notifySummary() string {
+	return fmt.Sprintf("tell the other consumers: %s%s %s", oneLine(d.in.Letter.Message.Topic), holdfast.CompensatedSuffix, oneLine(d.in.Letter.Message.Key))
+}
+
+func compensatedLine(group string, repeated bool) string {
+	if repeated {
+		return "group " + group + " had compensated it before"
+	}
+	return "by group " + group
+}
+
+// compensateError says why group did not compensate, and what to do.
+func (d *deadLetter) compensateError(err error) string {
+	group := d.in.Letter.Group
+	var timeout *temporal.TimeoutError
+	if !errors.As(err, &timeout) {
+		return rootMessage(err)
+	}
+	switch timeout.TimeoutType() {
+	case enumspb.TIMEOUT_TYPE_START_TO_CLOSE:
+		return fmt.Sprintf("group %s did not end it within 5m", group)
+	case enumspb.TIMEOUT_TYPE_HEARTBEAT:
+		return fmt.Sprintf("the process of group %s that ran it was lost, %d times", group, compensateAttempts)
+	}
+	return fmt.Sprintf("no process of group %s compensated it within 24h: start one, then compensate again", group)
+}
+
+// code writes s as code in Markdown, shortened.
+func code(s string) string {
+	if s == "" {
+		return "none"
+	}
+	return "`" + strings.ReplaceAll(oneLine(clip(s, 300)), "`", "'") + "`"
+}
+
+// cell makes s fit into a cell of a Markdown table.
+func cell(s string) string { return strings.ReplaceAll(oneLine(clip(s, 500)), "|", `\|`) }
+
+// oneLine replaces control characters by spaces.
+func oneLine(s string) string {
+	return strings.Map(func(r rune) rune {
+		if r < ' ' || r == 0x7f {
+			return ' '
+		}
+		return r
+	}, s)
+}
+
+// clip cuts s to at most limit bytes of valid UTF-8.
+func clip(s string, limit int) string {
+	if len(s) > limit {
+		s = s[:limit]
+		for len(s) > 0 && s[len(s)-1]&0xc0 == 0x80 { // inside a character
+			s = s[:len(s)-1]
+		}
+		if len(s) > 0 && s[len(s)-1] >= 0xc0 {
+			s = s[:len(s)-1]
+		}
+	}
+	return strings.ToValidUTF8(s, "?")
+}
