@@ -32,6 +32,8 @@ type Delivery struct {
 	// Notice is set where the message is a compensation notice: Message is the
 	// compensated one then, but for its ID and its Topic, which are the notice's.
 	Notice *Notice
+	// Saga is set where the message is a saga's, to a participant.
+	Saga *SagaCall
 }
 
 // Subscription says what a consumer gets and how its handler is run. The zero
@@ -77,6 +79,11 @@ type Subscription struct {
 	// an error. Called from Concurrency goroutines; the same message may come
 	// more than once. Required.
 	Handle func(ctx context.Context, d Delivery) error
+	// GiveUp, if not nil, is asked before a delivery goes to the dead letters,
+	// because its tries are used up, its error is permanent, or it keeps killing its
+	// process. true: it was taken care of, and is acknowledged. false: it becomes a
+	// dead letter. An error: the delivery comes again.
+	GiveUp func(ctx context.Context, d Delivery, f holdfast.Failure) (taken bool, err error)
 
 	unbegun   time.Duration // maxUnbegun
 	wait      time.Duration // maxWait

@@ -3,6 +3,7 @@ package broker
 import (
 	"cmp"
 	"context"
+	"encoding/json"
 	"maps"
 	"slices"
 	"sync"
@@ -66,6 +67,18 @@ type ProcessStatus struct {
 	Instance  string           `json:"instance"`
 	Consumers []ConsumerStatus `json:"consumers,omitempty"`
 	Keepers   []KeeperStatus   `json:"keepers,omitempty"`
+	// Sagas are the definitions that are registered with the process.
+	Sagas []SagaDefinition `json:"sagas,omitempty"`
+}
+
+// SagaDefinition is a saga that a process can run.
+type SagaDefinition struct {
+	Group   string `json:"group"`
+	Name    string `json:"name"`
+	Version int    `json:"version"`
+	// Plan is its plan in JSON (saga/core.Plan); empty where the answer would be
+	// too large with it.
+	Plan json.RawMessage `json:"plan,omitempty"`
 }
 
 const (
@@ -100,7 +113,12 @@ func (b *Broker) showConsumer(status func() ConsumerStatus) (hide func()) {
 	return b.board.show(func(p *ProcessStatus) { p.Consumers = append(p.Consumers, status()) })
 }
 
-// showKeeper is showConsumer for a Keeper.
+// ShowSagas lets answers tell of the process's sagas until hide is called.
+func (b *Broker) ShowSagas(defs []SagaDefinition) (hide func()) {
+	return b.board.show(func(p *ProcessStatus) { p.Sagas = append(p.Sagas, defs...) })
+}
+
+// showKeeper lets answers tell of a Keeper until hide is called.
 func (b *Broker) showKeeper(status func() KeeperStatus) (hide func()) {
 	return b.board.show(func(p *ProcessStatus) { p.Keepers = append(p.Keepers, status()) })
 }

@@ -11,23 +11,32 @@ import (
 
 // The points, in the order in which a transaction meets them.
 const (
-	HalfBeforeConfirm   = "half.before-confirm"   // half message written, confirm not yet seen
-	HalfAfterConfirm    = "half.after-confirm"    // half message stored, local transaction not begun
-	LocalAfterCommit    = "local.after-commit"    // COMMIT done, its answer not yet passed on
-	CommitBeforePublish = "commit.before-publish" // resolution known, messages not yet published
-	CommitBeforeConfirm = "commit.before-confirm" // messages written, confirms not yet seen
-	CommitAfterConfirm  = "commit.after-confirm"  // messages stored, op record not yet written
-	ConsumeBefore       = "consume.before"        // delivery received, handler not begun
-	ConsumeAfterCommit  = "consume.after-commit"  // handler's transaction committed, delivery not acknowledged
-	StepAfterCommit     = "step.after-commit"     // a step's transaction committed, its answer not yet passed on
-	DeadBeforeAck       = "dead.before-ack"       // dead letter stored, delivery not acknowledged
-	RetryBeforeAck      = "retry.before-ack"      // retry stored, delivery not acknowledged
-	HandledBeforeAck    = "handled.before-ack"    // success of a redelivery reported, delivery not acknowledged
-	DeadKeptBeforeAck   = "dead.kept-before-ack"  // oversized message and its record stored, delivery not acknowledged
-	DeadTakenBeforeAck  = "dead.taken-before-ack" // dead letter taken over, not acknowledged
-	NotifyBeforeConfirm = "notify.before-confirm" // compensation notice written, confirms not yet seen
-	KeeperHolding       = "keeper.holding"        // the Keeper holds a half message
-	KeeperBeforeAck     = "keeper.before-ack"     // handed over, half message not acknowledged
+	HalfBeforeConfirm      = "half.before-confirm"       // half message written, confirm not yet seen
+	HalfAfterConfirm       = "half.after-confirm"        // half message stored, local transaction not begun
+	LocalAfterCommit       = "local.after-commit"        // COMMIT done, its answer not yet passed on
+	CommitBeforePublish    = "commit.before-publish"     // resolution known, messages not yet published
+	CommitBeforeConfirm    = "commit.before-confirm"     // messages written, confirms not yet seen
+	CommitAfterConfirm     = "commit.after-confirm"      // messages stored, op record not yet written
+	ConsumeBefore          = "consume.before"            // delivery received, handler not begun
+	ConsumeAfterCommit     = "consume.after-commit"      // handler's transaction committed, delivery not acknowledged
+	StepAfterCommit        = "step.after-commit"         // a step's transaction committed, its answer not yet passed on
+	DeadBeforeAck          = "dead.before-ack"           // dead letter stored, delivery not acknowledged
+	RetryBeforeAck         = "retry.before-ack"          // retry stored, delivery not acknowledged
+	HandledBeforeAck       = "handled.before-ack"        // success of a redelivery reported, delivery not acknowledged
+	DeadKeptBeforeAck      = "dead.kept-before-ack"      // oversized message and its record stored, delivery not acknowledged
+	DeadTakenBeforeAck     = "dead.taken-before-ack"     // dead letter taken over, not acknowledged
+	NotifyBeforeConfirm    = "notify.before-confirm"     // compensation notice written, confirms not yet seen
+	SagaDoBefore           = "saga.do-before"            // a step's Do is begun, nothing is done
+	SagaDoAfterCommit      = "saga.do-after-commit"      // its transaction committed, its answer not yet passed on
+	SagaUndoBefore         = "saga.undo-before"          // a step's Undo is begun, nothing is done
+	SagaUndoAfterCommit    = "saga.undo-after-commit"    // its transaction committed, its answer not yet passed on
+	SagaCallBeforeConfirm  = "saga.call-before-confirm"  // message to a participant written, confirm not yet seen
+	SagaCallAfterConfirm   = "saga.call-after-confirm"   // message to a participant stored, reply not yet awaited
+	SagaReplyBeforeConfirm = "saga.reply-before-confirm" // participant's reply written, confirm not yet seen
+	SagaReplyBeforeAck     = "saga.reply-before-ack"     // participant's reply stored, its delivery not acknowledged
+	SagaReplyTaken         = "saga.reply-taken"          // reply passed on to the saga, not acknowledged
+	KeeperHolding          = "keeper.holding"            // the Keeper holds a half message
+	KeeperBeforeAck        = "keeper.before-ack"         // handed over, half message not acknowledged
 )
 
 var hook atomic.Pointer[func(string)]

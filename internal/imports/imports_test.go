@@ -29,9 +29,11 @@ var mayImport = map[string][]string{
 	"barrier":      {"", "internal/fault"},
 	"broker":       {"", "internal/fault"},
 	"compensation": {""},
-	"activities":   {"", "internal/fault"},
-	"workflows":    {"", "activities", "compensation"},
-	"worker":       {"", "activities", "barrier", "broker", "workflows", "compensation"},
+	"saga/core":    {""},
+	"saga":         {"", "saga/core"},
+	"activities":   {"", "internal/fault", "saga/core"},
+	"workflows":    {"", "activities", "compensation", "saga/core"},
+	"worker":       {"", "activities", "barrier", "broker", "workflows", "compensation", "saga", "saga/core", "internal/fault"},
 }
 
 func TestImportsPointOneWay(t *testing.T) {

@@ -1,0 +1,13 @@
+// Package core decides how a saga moves: state and event in, state and effects
+// out. It has no clock, no I/O and no goroutine, and does not know what drives it
+// or how many sagas share a history.
+//
+//	plan.go      a definition without its functions
+//	complete.go  what a plan leaves open, and what is wrong with it
+//	state.go     what is known of one saga, which is all there is to carry on
+//	event.go     what happens to a saga, and what it wants done
+//	forward.go   doing
+//	backward.go  undoing
+//	operator.go  what an operator can ask for
+//	patch.go     what a step changes in the state: JSON merge patches (RFC 7386)
+package core

@@ -1,0 +1,292 @@
+package core
+
+import (
+	"slices"
+	"time"
+
+	"github.com/holdfastmq/holdfast"
+)
+
+// Begin returns what a new saga wants done first.
+func (m *Machine) Begin(now time.Time) []Effect { return m.advance(now) }
+
+// Restart returns what a resumed saga wants done first: what was under way is
+// tried again, which the step rows make safe; pauses go on.
+func (m *Machine) Restart(now time.Time) []Effect {
+	var out []Effect
+	m.leaves(func(s *Step, at StepState) {
+		x := m.state.Steps[s.Name]
+		switch at.Status {
+		case Running:
+			x.Tries++
+			out = append(out, Effect{Kind: EffectDo, Step: s, Try: x.Tries, Again: x.Again})
+		case Undoing:
+			x.UndoTries++
+			out = append(out, Effect{Kind: EffectUndo, Step: s, Try: x.UndoTries})
+		case Retrying, Reundoing:
+			out = append(out, Effect{Kind: EffectSleep, Step: s, For: max(0, at.Next.Sub(now))})
+		}
+	})
+	return append(out, m.advance(now)...)
+}
+
+// Apply takes an event and returns what is to be done now. An operator's event
+// that is not possible is an error, and changes nothing.
+func (m *Machine) Apply(e Event) ([]Effect, error) {
+	switch e.Kind {
+	case DoEnded:
+		return m.doEnded(e), nil
+	case UndoEnded:
+		return m.undoEnded(e), nil
+	case Slept:
+		return m.slept(e), nil
+	case Stranded:
+		m.at(e.Step).NoWorker = !e.Found
+		return nil, nil
+	}
+	if err := m.Check(e); err != nil {
+		return nil, err
+	}
+	return m.operate(e), nil
+}
+
+// advance begins whatever can begin, and sees whether the saga has ended.
+func (m *Machine) advance(now time.Time) []Effect {
+	switch m.state.Phase {
+	case Forwards:
+		if m.over(m.plan.Steps) {
+			m.state.Phase = Completed
+			return nil
+		}
+		if m.state.Paused {
+			return nil
+		}
+		return m.ready(m.plan.Steps, now)
+	case Backwards:
+		return m.back(now)
+	}
+	return nil
+}
+
+// over reports whether all these steps have ended well.
+func (m *Machine) over(steps []Step) bool {
+	for i := range steps {
+		if !m.stepOver(&steps[i]) {
+			return false
+		}
+	}
+	return true
+}
+
+func (m *Machine) stepOver(s *Step) bool {
+	switch s.Kind {
+	case Sequence, Parallel:
+		return m.over(s.Steps)
+	case Choice:
+		at := m.Step(s.Name)
+		if at.Status != Done {
+			return at.Status == Skipped
+		}
+		c := chosen(s, at)
+		return c == nil || m.over(c.Steps)
+	}
+	status := m.Step(s.Name).Status
+	return status == Done || status == Skipped
+}
+
+// chosen is the case that a choice took; nil: none.
+func chosen(s *Step, at StepState) *Step {
+	if at.Chosen == nil {
+		return nil
+	}
+	var otherwise *Step
+	for i := range s.Steps {
+		switch s.Steps[i].Case {
+		case *at.Chosen:
+			return &s.Steps[i]
+		case "":
+			otherwise = &s.Steps[i]
+		}
+	}
+	return otherwise
+}
+
+// ready begins the steps whose turn it is in a sequence.
+func (m *Machine) ready(steps []Step, now time.Time) []Effect {
+	for i := range steps {
+		if !m.stepOver(&steps[i]) {
+			return m.readyStep(&steps[i], now)
+		}
+	}
+	return nil
+}
+
+func (m *Machine) readyStep(s *Step, now time.Time) []Effect {
+	switch s.Kind {
+	case Sequence:
+		return m.ready(s.Steps, now)
+	case Parallel:
+		var out []Effect
+		for i := range s.Steps {
+			out = append(out, m.readyStep(&s.Steps[i], now)...)
+		}
+		return out
+	case Choice:
+		if at := m.Step(s.Name); at.Status == Done {
+			if c := chosen(s, at); c != nil {
+				return m.ready(c.Steps, now)
+			}
+			return nil
+		}
+	}
+	if m.Step(s.Name).Status != Pending {
+		return nil
+	}
+	at := m.at(s.Name)
+	at.Began = now
+	m.state.Stack = append(m.state.Stack, s.Name) // before it runs: its Undo is there from now on
+	return []Effect{m.try(s, at)}
+}
+
+func (m *Machine) try(s *Step, at *StepState) Effect {
+	at.Status, at.Next = Running, time.Time{}
+	at.Tries++
+	at.Spent++
+	return Effect{Kind: EffectDo, Step: s, Try: at.Tries, Again: at.Again}
+}
+
+// Last reports whether the saga is completed if this step, which is under way,
+// ends well.
+func (m *Machine) Last(step string) bool {
+	at := m.state.Steps[step]
+	if at == nil || m.state.Phase != Forwards {
+		return false
+	}
+	s := m.plan.Find(step)
+	if s == nil || s.Kind == Choice {
+		return false
+	}
+	was := at.Status
+	at.Status = Done
+	over := m.over(m.plan.Steps)
+	at.Status = was
+	return over
+}
+
+func (m *Machine) doEnded(e Event) []Effect {
+	s, at := m.plan.Find(e.Step), m.at(e.Step)
+	if s == nil || at.Status != Running {
+		return nil
+	}
+	at.NoWorker, at.Ended = false, e.At
+	o := e.Outcome
+	if len(o.Sub) > 0 {
+		at.Sub = o.Sub
+	}
+	if o.Kind == OutcomeDone {
+		data, err := Merge(m.state.Data, o.Patch)
+		switch {
+		case err != nil:
+			o = Outcome{Kind: OutcomeFailed, Class: holdfast.ClassPermanent, Error: "its result: " + err.Error()}
+		case len(data) > MaxData:
+			o = Outcome{Kind: OutcomeFailed, Class: holdfast.ClassPermanent, Error: tooLarge(len(data))}
+		default:
+			m.state.Data = data
+		}
+	}
+	at.Class, at.Error = o.Class, o.Error
+	wanted := at.SkipWanted
+	at.SkipWanted = false
+	switch {
+	case o.Kind == OutcomeDone:
+		at.Status = Done
+		if s.Kind == Choice {
+			at.Chosen = &o.Case
+		}
+	case o.Kind == OutcomeSkipped:
+		at.Status = Skipped
+		m.unstack(s.Name) // nothing was done
+	case wanted:
+		at.Status = Skipped
+	case m.state.Phase == Backwards:
+		at.Status = ended(o)
+	case o.Kind == OutcomeRefused:
+		at.Status = Refused
+		m.giveUp(s, at, Cause{Step: s.Name, Reason: o.Error, Refused: true})
+	case o.Kind == OutcomeFailed && !o.permanent() && (s.OnFailure == Forward || at.Spent < s.Retry.attempts()):
+		return append(m.sleep(s, at, Retrying, at.Spent, e.At), m.advance(e.At)...)
+	case o.Kind == OutcomeBlocked:
+		at.Status = Failed
+		m.turnBack(Cause{Step: s.Name, Reason: o.Error, Class: o.Class})
+	default:
+		at.Status = Failed
+		m.giveUp(s, at, Cause{Step: s.Name, Reason: o.Error, Class: o.Class})
+	}
+	return append(m.stopRest(), m.advance(e.At)...)
+}
+
+// ended is how a step ended that nobody waits for any more.
+func ended(o Outcome) Status {
+	switch o.Kind {
+	case OutcomeRefused:
+		return Refused
+	case OutcomeStopped:
+		return Stopped
+	}
+	return Failed
+}
+
+// giveUp is what a failure for good leads to. A step that cannot go back waits for
+// an operator: repeating it would end the same.
+func (m *Machine) giveUp(s *Step, at *StepState, c Cause) {
+	if s.OnFailure == Backward {
+		m.turnBack(c)
+	}
+}
+
+func (m *Machine) turnBack(c Cause) {
+	m.state.Phase, m.state.Cause = Backwards, &c
+}
+
+// stopRest stops what is under way, if the saga goes back.
+func (m *Machine) stopRest() []Effect {
+	if m.state.Phase != Backwards {
+		return nil
+	}
+	var out []Effect
+	m.leaves(func(s *Step, at StepState) {
+		switch at.Status {
+		case Running:
+			out = append(out, Effect{Kind: EffectStop, Step: s})
+		case Retrying:
+			m.at(s.Name).Status = Failed
+			out = append(out, Effect{Kind: EffectWake, Step: s})
+		}
+	})
+	return out
+}
+
+func (m *Machine) sleep(s *Step, at *StepState, status Status, tries int, now time.Time) []Effect {
+	pause := s.Retry.pause(tries)
+	at.Status, at.Next = status, now.Add(pause)
+	return []Effect{{Kind: EffectSleep, Step: s, For: pause}}
+}
+
+// slept begins the next try, unless the saga is paused: then it begins on resume.
+func (m *Machine) slept(e Event) []Effect {
+	s, at := m.plan.Find(e.Step), m.at(e.Step)
+	if s == nil || m.state.Paused {
+		return nil
+	}
+	switch at.Status {
+	case Retrying:
+		return []Effect{m.try(s, at)}
+	case Reundoing:
+		return []Effect{m.tryUndo(s, at)}
+	}
+	return nil
+}
+
+func (m *Machine) unstack(name string) {
+	m.state.Stack = slices.DeleteFunc(m.state.Stack, func(n string) bool { return n == name })
+}

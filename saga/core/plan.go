@@ -1,0 +1,187 @@
+package core
+
+import (
+	"encoding/json"
+	"time"
+)
+
+// Kind is what a step is.
+type Kind string
+
+// The kinds. The last three hold other steps.
+const (
+	Local    Kind = "local"    // Do and Undo in the database of the saga's group
+	Message  Kind = "message"  // a message to a participant, and its reply
+	Activity Kind = "activity" // any Temporal activity
+	Wait     Kind = "wait"     // an answer from outside, such as an approval
+	Saga     Kind = "saga"     // another saga
+	Sequence Kind = "sequence" // one after the other
+	Parallel Kind = "parallel" // all at once
+	Choice   Kind = "choice"   // one of several cases
+)
+
+// OnFailure is what becomes of the saga when a step has failed for good.
+type OnFailure string
+
+// The ways on. The empty one is Backward up to the pivot, and Forward after it.
+const (
+	Backward OnFailure = "backward" // compensate
+	Forward  OnFailure = "forward"  // keep trying
+	Park     OnFailure = "park"     // wait for an operator
+)
+
+// Retry says how often and when a failed try is repeated. Refusals and permanent
+// errors are not. Zero fields mean the defaults.
+type Retry struct {
+	// Attempts limits the tries; default 5. Forward steps know no limit.
+	Attempts int `json:"attempts,omitempty"`
+	// First is the pause after the first try; default 1 s. Each pause is twice the
+	// one before.
+	First time.Duration `json:"first,omitempty"`
+	// Max limits the pauses; default 1 m.
+	Max time.Duration `json:"max,omitempty"`
+}
+
+// Plan is a saga's definition without its functions: all that is needed to drive
+// it. It is written into the history of each saga, which ends by the plan it began
+// with.
+type Plan struct {
+	Name    string `json:"name"`
+	Version int    `json:"version"`
+	Steps   []Step `json:"steps"`
+}
+
+// Step is one step of a plan, or a group of steps.
+type Step struct {
+	// Name is unique in the plan.
+	Name string `json:"name"`
+	Kind Kind   `json:"kind"`
+	// OnFailure is never empty in a plan that [Plan.Complete] has returned.
+	OnFailure OnFailure `json:"on_failure,omitempty"`
+	// Pivot marks the step after which there is no way back.
+	Pivot bool `json:"pivot,omitempty"`
+	// Undo says that there is something to undo it with; NoUndo that it needs
+	// nothing.
+	Undo   bool `json:"undo,omitempty"`
+	NoUndo bool `json:"no_undo,omitempty"`
+	// Conditional says that a function of the state decides whether it runs;
+	// Receives that a function takes its result into the state.
+	Conditional bool `json:"conditional,omitempty"`
+	Receives    bool `json:"receives,omitempty"`
+	// Timeout bounds one try of a local step or an activity; for a message the
+	// time until its reply, for a wait that until its answer, for a sub-saga its
+	// life. 0 means the default of the kind.
+	Timeout time.Duration `json:"timeout,omitempty"`
+	Retry   Retry         `json:"retry,omitzero"`
+	// Topic and UndoTopic are a message's. An empty UndoTopic: no Undo.
+	Topic     string `json:"topic,omitempty"`
+	UndoTopic string `json:"undo_topic,omitempty"`
+	// Type and UndoType are an activity's types, TaskQueue where it runs; empty:
+	// the group's own.
+	Type      string `json:"type,omitempty"`
+	UndoType  string `json:"undo_type,omitempty"`
+	TaskQueue string `json:"task_queue,omitempty"`
+	// Saga is the plan of a sub-saga.
+	Saga *Plan `json:"saga,omitempty"`
+	// Case is the label of a sequence in a choice; empty is the one for all that
+	// no other case takes.
+	Case string `json:"case,omitempty"`
+	// Steps are those of a sequence, the branches of a parallel group, the cases
+	// (sequences) of a choice.
+	Steps []Step `json:"steps,omitempty"`
+}
+
+// Defaults of what a plan leaves open.
+const (
+	DefaultAttempts       = 5
+	DefaultFirst          = time.Second
+	DefaultMax            = time.Minute
+	DefaultLocalTimeout   = time.Minute
+	DefaultMessageTimeout = 5 * time.Minute
+	DefaultWaitTimeout    = 24 * time.Hour
+	DefaultSagaTimeout    = 0 // none
+	// UndoAttempts is how often an Undo is tried before it is parked, at least.
+	UndoAttempts = 10
+)
+
+// MaxData limits a saga's state, in bytes of JSON.
+const MaxData = 256 << 10
+
+// Group reports whether the step holds other steps.
+func (s *Step) Group() bool { return s.Kind == Sequence || s.Kind == Parallel || s.Kind == Choice }
+
+// TryTimeout is the step's timeout, or the default of its kind.
+func (s *Step) TryTimeout() time.Duration {
+	if s.Timeout > 0 {
+		return s.Timeout
+	}
+	switch s.Kind {
+	case Message:
+		return DefaultMessageTimeout
+	case Wait:
+		return DefaultWaitTimeout
+	case Saga:
+		return DefaultSagaTimeout
+	}
+	return DefaultLocalTimeout
+}
+
+func (r Retry) attempts() int {
+	if r.Attempts > 0 {
+		return r.Attempts
+	}
+	return DefaultAttempts
+}
+
+// pause is how long to wait after the given number of failed tries.
+func (r Retry) pause(tries int) time.Duration {
+	d, limit := r.First, r.Max
+	if d <= 0 {
+		d = DefaultFirst
+	}
+	if limit <= 0 {
+		limit = max(DefaultMax, d)
+	}
+	for i := 1; i < tries && d < limit; i++ {
+		d *= 2
+	}
+	return min(d, limit)
+}
+
+// Find returns the step of that name, or nil.
+func (p *Plan) Find(name string) *Step { return find(p.Steps, name) }
+
+func find(steps []Step, name string) *Step {
+	for i := range steps {
+		if steps[i].Name == name {
+			return &steps[i]
+		}
+		if s := find(steps[i].Steps, name); s != nil {
+			return s
+		}
+	}
+	return nil
+}
+
+// Each calls f for every step, groups before their steps, with the depth at which
+// it stands.
+func (p *Plan) Each(f func(s *Step, depth int)) { each(p.Steps, 0, f) }
+
+func each(steps []Step, depth int, f func(*Step, int)) {
+	for i := range steps {
+		f(&steps[i], depth)
+		each(steps[i].Steps, depth+1, f)
+	}
+}
+
+// ActivityInput is what an activity of a saga gets.
+type ActivityInput struct {
+	// Saga is the saga's ID, Step the step's name: together the key by which the
+	// activity can tell that it has been run before.
+	Saga string `json:"saga"`
+	Step string `json:"step"`
+	// Undo says that the step is to be undone.
+	Undo bool `json:"undo,omitempty"`
+	// Data is the saga's state, or what the step's Send makes of it.
+	Data json.RawMessage `json:"data"`
+}
