@@ -345,8 +345,6 @@ func TestRecordSagas(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := realSaga(t, x.steps...)
-			r.in.Key = "A-1007"
-			r.in.ID = workflows.SagaID(r.in.Group, name, r.prefix)
 			r.on("do slow", noReply)
 			r.on("do refusing", refusal)
 			r.on("do failing", oops, wellDone)
