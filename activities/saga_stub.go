@@ -1,6 +1,11 @@
 package activities
 
-import "go.temporal.io/sdk/worker"
+import (
+	"context"
+
+	"go.temporal.io/sdk/activity"
+	"go.temporal.io/sdk/worker"
+)
 
 // Sagas are the steps of the workflow Saga.
 type Sagas struct {
@@ -9,4 +14,9 @@ type Sagas struct {
 }
 
 // Register registers them.
-func (a *Sagas) Register(worker.ActivityRegistry) {}
+func (a *Sagas) Register(w worker.ActivityRegistry) {
+	for name, f := range map[string]func(context.Context, SagaStep) SagaResult{SagaDo: a.Runner.Do, SagaUndo: a.Runner.Undo} {
+		w.RegisterActivityWithOptions(func(ctx context.Context, s SagaStep) (SagaResult, error) { return f(ctx, s), nil }, activity.RegisterOptions{Name: name})
+	}
+	registerAlert(w, a.Alerts)
+}
