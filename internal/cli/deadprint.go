@@ -11,8 +11,8 @@ import (
 	"github.com/holdfastmq/holdfast/workflows"
 )
 
-// printDeadDetail writes a dead letter for people to read.
-func printDeadDetail(w io.Writer, d deadDetail, now time.Time) error {
+// print implements shown.
+func (d deadDetail) print(w io.Writer, now time.Time) error {
 	if err := printDeadFields(w, d, now); err != nil {
 		return err
 	}

@@ -10,6 +10,7 @@
 //	errors.go   errors with a remedy, and how they are printed
 //	connect.go  connections to Temporal and PostgreSQL
 //	print.go    tables, colours, JSON
+//	show.go     the commands that show one thing
 //
 //	dev.go      holdfast dev: the private stack; devrun.go: a command inside it
 //	demo.go     holdfast demo

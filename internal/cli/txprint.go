@@ -10,8 +10,8 @@ import (
 	"github.com/holdfastmq/holdfast/workflows"
 )
 
-// printDetail writes a transaction for people to read.
-func printDetail(w io.Writer, d detail, now time.Time) error {
+// print implements shown.
+func (d detail) print(w io.Writer, now time.Time) error {
 	t := newTable(w)
 	field := func(name, value string) {
 		if value != "" {
