@@ -108,7 +108,7 @@ func (o outcome) bad(waited, named bool) bool {
 }
 
 // summarize counts outcomes, such as "3 dead letters: 2 handled, 1 unknown".
-func summarize(all []outcome) string {
+func summarize(noun string, all []outcome) string {
 	var parts []string
 	for _, v := range verdicts {
 		n := len(slices.DeleteFunc(slices.Clone(all), func(o outcome) bool { return o.Outcome != v }))
@@ -116,5 +116,5 @@ func summarize(all []outcome) string {
 			parts = append(parts, fmt.Sprintf("%d %s", n, v))
 		}
 	}
-	return plural(len(all), "dead letter") + ": " + strings.Join(parts, ", ")
+	return plural(len(all), noun) + ": " + strings.Join(parts, ", ")
 }

@@ -2,7 +2,6 @@ package cli
 
 import (
 	"context"
-	"time"
 
 	enumspb "go.temporal.io/api/enums/v1"
 	"golang.org/x/sync/errgroup"
@@ -10,49 +9,6 @@ import (
 	"github.com/holdfastmq/holdfast/activities"
 	"github.com/holdfastmq/holdfast/workflows"
 )
-
-// Pauses between looks at what is not over.
-const (
-	firstPause = 100 * time.Millisecond
-	mostPause  = 2 * time.Second
-)
-
-// verify looks at what was accepted until all of it is over, or the wait is.
-func (b *batch) verify(ctx context.Context, rows []deadRow, all []outcome) {
-	if b.wait == 0 {
-		return
-	}
-	ctx, cancel := context.WithTimeout(ctx, b.wait)
-	defer cancel()
-	for pause := firstPause; ; pause = min(2*pause, mostPause) {
-		left := 0
-		var lanes errgroup.Group
-		lanes.SetLimit(b.parallel)
-		for i := range all {
-			if !all[i].pending {
-				continue
-			}
-			left++
-			lanes.Go(func() error {
-				if ctx.Err() == nil {
-					b.again(ctx, rows[i], &all[i])
-				}
-				return nil
-			})
-		}
-		_ = lanes.Wait() // the outcomes tell
-		if left == 0 {
-			return
-		}
-		t := time.NewTimer(pause)
-		select {
-		case <-t.C:
-		case <-ctx.Done():
-			t.Stop()
-			return
-		}
-	}
-}
 
 // again looks once more at what is not over. What cannot be seen now stays as it
 // was.

@@ -22,6 +22,8 @@
 //	dead.go     holdfast dead; deadlist.go, deadgroup.go, deadshow.go, deadact.go: below it
 //	deadquery.go, deaderror.go, deadjudge.go  which dead letters are meant, which
 //	            errors are the same, what an answer means: pure
+//	bulk.go, bulkask.go, bulksend.go  one action on many things: its flags, its
+//	            questions, so many at a time
 //	deadsend.go one action on many dead letters; deadverify.go: what came of it
 //	deadlost.go letters whose workflow was ended from outside
 //
