@@ -147,7 +147,7 @@ func TestDeadLettersAreCounted(t *testing.T) {
 }
 
 func TestTheCommandOfAGroup(t *testing.T) {
-	d := deadFlags{consumer: "payments", states: []string{"parked", "waits"}, olderThan: time.Hour, limit: 7}
+	d := deadFlags{consumer: "payments", states: []string{"parked", "waits"}, ages: ages{olderThan: time.Hour}, limit: 7}
 	require.Equal(t, `holdfast dead list --consumer payments --error 'can'\''t find order <n>' --state parked,waits --older-than 1h0m0s`,
 		d.command("", "error", "can't find order <n>"))
 	require.Equal(t, `holdfast dead list --prefix shop --consumer mails --state parked,waits --older-than 1h0m0s`, d.command("shop", "consumer", "mails"))

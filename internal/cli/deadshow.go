@@ -115,13 +115,13 @@ func (d *deadDetail) stands(ctx context.Context, t *temporalServer) {
 	var err error
 	switch {
 	case d.status == enumspb.WORKFLOW_EXECUTION_STATUS_RUNNING:
-		if status, err = t.deadStatus(ctx, d.WorkflowID, d.RunID); err != nil {
+		if err = t.askStatus(ctx, d.WorkflowID, d.RunID, &status); err != nil {
 			err = fmt.Errorf("no process answered (start one with Temporal, which serves the task queue %s, to see more): %w", d.taskQueue, err)
 		}
 	case isLost(d.status):
 		err = fmt.Errorf("its workflow was %s; `holdfast dead restart %s --reason TEXT` starts it again", d.State, shellWord(d.WorkflowID))
 	default:
-		status, err = t.deadResult(ctx, d.WorkflowID, d.RunID)
+		err = t.readResult(ctx, d.WorkflowID, d.RunID, &status)
 	}
 	if err != nil {
 		d.Unknown = text(err)

@@ -13,8 +13,8 @@ import (
 // again looks once more at what is not over. What cannot be seen now stays as it
 // was.
 func (b *batch) again(ctx context.Context, r deadRow, o *outcome) {
-	status, err := b.stands(ctx, r)
-	if err != nil {
+	var status workflows.DeadLetterStatus
+	if err := b.t.stands(ctx, r.WorkflowID, &status); err != nil {
 		return
 	}
 	if o.Outcome == isUnknown && !status.State.Final() { // whether this action did it cannot be told
@@ -30,25 +30,6 @@ func (b *batch) again(ctx context.Context, r deadRow, o *outcome) {
 	if *o = now; !o.pending {
 		b.tick()
 	}
-}
-
-// stands returns where a letter stands: one call where its workflow has
-// completed, two where it runs.
-func (b *batch) stands(ctx context.Context, r deadRow) (workflows.DeadLetterStatus, error) {
-	var status workflows.DeadLetterStatus
-	ctx, cancel := context.WithTimeout(ctx, queryTimeout)
-	defer cancel()
-	it := b.t.GetWorkflowHistory(ctx, r.WorkflowID, "", false, enumspb.HISTORY_EVENT_FILTER_TYPE_CLOSE_EVENT)
-	if it.HasNext() {
-		last, err := it.Next()
-		if err != nil {
-			return status, err
-		}
-		if done := last.GetWorkflowExecutionCompletedEventAttributes(); done != nil {
-			return status, b.t.data.FromPayloads(done.GetResult(), &status)
-		}
-	}
-	return b.t.deadStatus(ctx, r.WorkflowID, "")
 }
 
 // look adds to the compensations that are not over why that is so.

@@ -28,7 +28,9 @@
 //	deadlost.go letters whose workflow was ended from outside
 //
 //	list.go     workflows as rows of a list; txprint.go: one transaction for people
+//	ages.go     how long ago things began
 //	query.go    what to ask Temporal's visibility store for: pure
 //	find.go     which workflow an ID, or a business key, means
+//	status.go   where a workflow stands
 //	history.go  a workflow's history as readable steps: pure
 package cli

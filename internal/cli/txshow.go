@@ -6,7 +6,6 @@ import (
 	"net/url"
 	"slices"
 	"strings"
-	"time"
 	"unicode/utf8"
 
 	"github.com/spf13/cobra"
@@ -42,11 +41,8 @@ type messageDetail struct {
 	Base64      []byte            `json:"base64,omitempty"`
 }
 
-// Limits of what is read for one transaction.
-const (
-	eventLimit   = 5000
-	queryTimeout = 5 * time.Second
-)
+// eventLimit is how many events are read of one history.
+const eventLimit = 5000
 
 func newTxShowCommand(a *app) *cobra.Command {
 	var group string
@@ -155,13 +151,7 @@ func (t *temporalServer) status(ctx context.Context, r row, s enumspb.WorkflowEx
 	var status workflows.Status
 	switch s {
 	case enumspb.WORKFLOW_EXECUTION_STATUS_RUNNING:
-		ctx, cancel := context.WithTimeout(ctx, queryTimeout)
-		defer cancel()
-		answer, err := t.QueryWorkflow(ctx, r.WorkflowID, r.RunID, workflows.QueryStatus)
-		if err == nil {
-			err = answer.Get(&status)
-		}
-		if err != nil {
+		if err := t.askStatus(ctx, r.WorkflowID, r.RunID, &status); err != nil {
 			return status, fmt.Errorf("no process of group %s answered (start one to see more): %w", r.Group, err)
 		}
 	case enumspb.WORKFLOW_EXECUTION_STATUS_COMPLETED:
