@@ -31,7 +31,7 @@ func (d deadDetail) print(w io.Writer, now time.Time) error {
 	if d.Kept != "" {
 		printf(w, "  only its beginning is here: the whole of it is in queue %s\n", oneLine(d.Kept))
 	}
-	return printSteps(w, detail{Steps: d.Steps, Cut: d.Cut}, now)
+	return printSteps(w, "Steps", detail{Steps: d.Steps, Cut: d.Cut}, now)
 }
 
 func printDeadFields(w io.Writer, d deadDetail, now time.Time) error {

@@ -27,10 +27,17 @@
 //	deadsend.go one action on many dead letters; deadverify.go: what came of it
 //	deadlost.go letters whose workflow was ended from outside
 //
+//	saga.go     holdfast saga; sagalist.go, sagashow.go, sagastart.go, sagaact.go,
+//	            sagadiagram.go: below it
+//	sagaquery.go, saganext.go  which sagas are meant, what comes next: pure
+//	sagarow.go  a saga and the workflow that undoes it, as one; sagafind.go: by ID
+//	sagasend.go one action on many sagas; sagaundo.go: on those that have ended
+//	sagaprint.go one saga for people
+//
 //	list.go     workflows as rows of a list; txprint.go: one transaction for people
 //	ages.go     how long ago things began
 //	query.go    what to ask Temporal's visibility store for: pure
 //	find.go     which workflow an ID, or a business key, means
 //	status.go   where a workflow stands
-//	history.go  a workflow's history as readable steps: pure
+//	history.go  a workflow's history as readable steps: pure; history_saga.go: a saga's
 package cli
