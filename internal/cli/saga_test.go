@@ -150,6 +150,20 @@ func TestJudgeSaga(t *testing.T) {
 	}
 }
 
+// TestNothingIsSentWhereNobodyRuns: an Update that no process takes would only be
+// waited for.
+func TestNothingIsSentWhereNobodyRuns(t *testing.T) {
+	for _, act := range sagaActs {
+		b := &sagaBatch{act: act, nobody: map[string]bool{"hf.orders": true}}
+		for _, r := range []sagaRow{{State: "parked", status: enumspb.WORKFLOW_EXECUTION_STATUS_RUNNING}, {State: "terminated", status: enumspb.WORKFLOW_EXECUTION_STATUS_TERMINATED}} {
+			r.Group, r.taskQueue = "orders", "hf.orders"
+			o := b.one(t.Context(), r)
+			require.Equal(t, []any{isUnsent, "no worker of group orders runs"}, []any{o.Outcome, o.Detail})
+			require.Contains(t, o.Remedy, "start a process of the group")
+		}
+	}
+}
+
 func TestSagaUsage(t *testing.T) {
 	env := []string{"USER=ann", "TEMPORAL_ADDRESS=127.0.0.1:1"}
 	for args, want := range map[string]string{

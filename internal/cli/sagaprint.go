@@ -67,11 +67,10 @@ func (d shownSaga) printFields(w io.Writer, now time.Time) error {
 	field("group", d.Group)
 	field("state", d.stateText())
 	if d.Status != nil {
-		cause := causeText(d.Status.Core.Cause)
-		if !strings.HasSuffix(cause, d.Reason) {
-			field("reason", d.Reason)
+		field("reason", d.Reason)
+		if d.State != core.StateCompensating && d.State != core.StateCompensated { // else the reason says it
+			field("cause", causeText(d.Status.Core.Cause))
 		}
-		field("cause", cause)
 		if d.Status.Late > 0 {
 			field("late replies", strconv.Itoa(d.Status.Late))
 		}

@@ -22,7 +22,7 @@ func (b *sagaBatch) undo(ctx context.Context, r sagaRow) outcome {
 		return outcome{Outcome: isRefused, State: r.State, Detail: text(err)}
 	}
 	in.Undo.Operator, in.Undo.Reason = b.req.Operator, b.req.Reason
-	options := sagaUndoOptions(b.prefix, in)
+	options := workflows.SagaUndoOptions(b.prefix, in)
 	_, err = b.t.ExecuteWorkflow(ctx, options, workflows.SagaName, in)
 	var there *serviceerror.WorkflowExecutionAlreadyStarted
 	if err != nil && !errors.As(err, &there) {
