@@ -13,15 +13,27 @@ import (
 const queryTimeout = 5 * time.Second
 
 // askStatus asks a workflow where it stands. Of one that was closed, a process
-// answers too, from its history.
+// answers too, from its history. Temporal may give up a question early, although
+// somebody would answer it: then it is asked again.
 func (t *temporalServer) askStatus(ctx context.Context, id, run string, status any) error {
 	ctx, cancel := context.WithTimeout(ctx, queryTimeout)
 	defer cancel()
-	answer, err := t.QueryWorkflow(ctx, id, run, workflows.QueryStatus)
-	if err != nil {
-		return err
+	for {
+		answer, err := t.QueryWorkflow(ctx, id, run, workflows.QueryStatus)
+		if err == nil {
+			return answer.Get(status)
+		}
+		if !timedOut(err) {
+			return err
+		}
+		pause := time.NewTimer(firstPause)
+		select {
+		case <-pause.C:
+		case <-ctx.Done():
+			pause.Stop()
+			return err
+		}
 	}
-	return answer.Get(status)
 }
 
 // readResult reads the result of a completed workflow.
