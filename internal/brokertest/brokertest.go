@@ -6,6 +6,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -142,10 +143,17 @@ func (w world) consumeReplies(b Broker, handle func(context.Context, broker.Saga
 			return nil
 		})
 	})
-	w.repeat(own, func() error { return b.PublishSagaReply(w.Context(), callOf(b), reply("ready-own")) })
-	call := callOf(b)
-	call.ReplyTo = ""
-	w.repeat(shared, func() error { return b.PublishSagaReply(w.Context(), call, reply("ready-shared")) })
+	ask := func(step string, direct bool) func() error {
+		return func() error {
+			call := callOf(b)
+			if call.Step = step; !direct {
+				call.ReplyTo = ""
+			}
+			return b.PublishSagaReply(w.Context(), call, done)
+		}
+	}
+	w.repeat(own, ask("ready-own", true))
+	w.repeat(shared, ask("ready-shared", false))
 	return stop
 }
 
@@ -266,7 +274,9 @@ func invalid(w world) {
 	large := holdfast.Message{ID: "m", Topic: "a", Body: make([]byte, holdfast.MaxBody+1)}
 	require.ErrorIs(w, b.PublishMessages(w.Context(), group, "tx", []holdfast.Message{large}), holdfast.ErrTooLarge)
 	require.ErrorIs(w, b.PublishHalf(w.Context(), holdfast.Half{TxID: "m", Group: group, Messages: []holdfast.Message{large}}), holdfast.ErrTooLarge)
-	require.NoError(w, b.PublishHalf(w.Context(), holdfast.Half{TxID: "m", Group: group, Messages: []holdfast.Message{{ID: "m", Topic: "a"}}}))
+	require.ErrorIs(w, b.PublishSagaReply(w.Context(), callOf(b), broker.SagaReply{Outcome: "perhaps"}), holdfast.ErrInvalid)
+	tooLong := broker.SagaReply{Outcome: "done", Result: json.RawMessage(`"` + strings.Repeat("x", broker.MaxSagaResult) + `"`)}
+	require.ErrorIs(w, b.PublishSagaReply(w.Context(), callOf(b), tooLong), holdfast.ErrTooLarge)
 }
 
 func triedAgain(w world) {
@@ -336,9 +346,8 @@ func callOf(b Broker) broker.SagaCall {
 		ReplyTo: b.InstanceReplyQueue(group), Replies: b.ReplyQueue(group)}
 }
 
-func reply(step string) broker.SagaReply {
-	return broker.SagaReply{Saga: "saga/shop/order/1", Workflow: "saga/shop/order/1", Step: step, Outcome: "done"}
-}
+// done is a reply: what it answers, it has of its call.
+var done = broker.SagaReply{Outcome: "done"}
 
 func roundTrip(w world) {
 	home, away := w.open("home"), w.open("away")
@@ -348,8 +357,8 @@ func roundTrip(w world) {
 		if err := calls.handle(ctx, d); err != nil {
 			return err
 		}
-		return away.PublishSagaReply(ctx, *d.Saga, broker.SagaReply{Saga: d.Saga.Saga, Workflow: d.Saga.Workflow, Step: d.Saga.Step, Undo: d.Saga.Undo,
-			Outcome: "refused", Class: holdfast.ClassPermanent, Reason: "because", Result: json.RawMessage(`{"n":1}`), Participant: "stock"})
+		return away.PublishSagaReply(ctx, *d.Saga, broker.SagaReply{Step: "whatever", Outcome: "refused",
+			Class: holdfast.ClassPermanent, Reason: "because", Result: json.RawMessage(`{"n":1}`), Participant: "stock"})
 	}})
 	call := callOf(home)
 	call.Undo, call.Cause, call.Again = true, "card declined", true
@@ -403,7 +412,7 @@ func vanished(w world) {
 	var lost, found log
 	stop := w.consumeReplies(home, lost.take)
 	stop()
-	require.NoError(w, away.PublishSagaReply(w.Context(), callOf(home), reply("reserve")))
+	require.NoError(w, away.PublishSagaReply(w.Context(), callOf(home), done))
 	w.consumeReplies(away, found.take)
 	w.eventually(func() bool {
 		found.mu.Lock()
@@ -425,7 +434,7 @@ func notTaken(w world) {
 		}
 		return nil
 	})
-	require.NoError(w, b.PublishSagaReply(w.Context(), callOf(b), reply("reserve")))
+	require.NoError(w, b.PublishSagaReply(w.Context(), callOf(b), done))
 	w.eventually(func() bool {
 		mu.Lock()
 		defer mu.Unlock()
@@ -439,12 +448,12 @@ func foreign(w world) {
 	w.consumeReplies(b, l.take)
 	call := callOf(b)
 	call.ReplyTo = "somebody.elses.queue"
-	require.NoError(w, b.PublishSagaReply(w.Context(), call, reply("reserve")))
+	require.NoError(w, b.PublishSagaReply(w.Context(), call, done))
 	w.eventually(func() bool {
 		l.mu.Lock()
 		defer l.mu.Unlock()
 		return len(l.replies) == 1
 	})
 	call.Replies = "somebody.elses.queue"
-	require.ErrorIs(w, b.PublishSagaReply(w.Context(), call, reply("reserve")), holdfast.ErrInvalid)
+	require.ErrorIs(w, b.PublishSagaReply(w.Context(), call, done), holdfast.ErrInvalid)
 }
