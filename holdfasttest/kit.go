@@ -213,3 +213,7 @@ func (k *Kit) name(name string) {
 	}
 	k.names[name] = true
 }
+
+// Halves are the half messages that nobody has settled, by transaction: of a
+// transaction that has ended there is none.
+func (k *Kit) Halves() map[string]holdfast.Half { return k.server.Halves() }

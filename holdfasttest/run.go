@@ -19,7 +19,7 @@ import (
 const (
 	// horizon is when a workflow that still waits is left to itself, in its own
 	// time: nothing but an operator would end it.
-	horizon = 10 * 365 * 24 * time.Hour
+	horizon = 5 * 365 * 24 * time.Hour
 	// patience is how long the test environment waits, in real time, for a step that
 	// neither ends nor lets time pass.
 	patience = time.Minute
