@@ -50,7 +50,7 @@ func TestSend(t *testing.T) {
 		checkBacks int
 	}{
 		"":                        {effects: 1, delivered: 1},
-		holdfasttest.BeforeHalf:   {err: holdfast.ErrNotStored},
+		holdfasttest.BeforeHalf:   {err: holdfast.ErrNotStored, checkBacks: 1},
 		holdfasttest.AfterHalf:    {err: holdfast.ErrRolledBack, checkBacks: 1},
 		holdfasttest.BeforeCommit: {err: holdfast.ErrRolledBack, checkBacks: 1},
 		holdfasttest.AfterCommit:  {effects: 1, delivered: 1, checkBacks: 1},
