@@ -20,8 +20,9 @@ import (
 
 const (
 	// lookAtSaga is how often a saga that is waited for is looked at, to see whether
-	// it needs an operator.
-	lookAtSaga = time.Second
+	// it needs an operator; more often at first.
+	lookAtSaga      = time.Second
+	lookAtSagaFirst = 50 * time.Millisecond
 	// askSaga bounds the question how a saga stands.
 	askSaga = time.Second
 )
@@ -174,7 +175,7 @@ func (w *Worker) follow(ctx context.Context, id, workflowID string) (v verdict, 
 			}
 		}
 	}()
-	tick := time.NewTimer(0)
+	tick, wait := time.NewTimer(0), lookAtSagaFirst
 	defer tick.Stop()
 	for {
 		select {
@@ -187,7 +188,8 @@ func (w *Worker) follow(ctx context.Context, id, workflowID string) (v verdict, 
 			if v, needed := w.needsOperator(ctx, id, workflowID); needed {
 				return v, false
 			}
-			tick.Reset(lookAtSaga)
+			tick.Reset(wait)
+			wait = min(2*wait, lookAtSaga)
 		case <-ctx.Done():
 			return verdict{err: ctx.Err()}, false
 		}

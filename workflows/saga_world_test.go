@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/stretchr/testify/mock"
 	"github.com/stretchr/testify/require"
 	"go.temporal.io/sdk/activity"
 	"go.temporal.io/sdk/testsuite"
@@ -239,3 +240,6 @@ func sagaStory(s workflows.SagaStatus) (lines []string) {
 	}
 	return lines
 }
+
+// testAny stands for any argument of an activity.
+const testAny = mock.Anything

@@ -67,9 +67,11 @@ func (r *Runner) Do(ctx context.Context, s activities.SagaStep) activities.SagaR
 // errSkipped rolls the step row back where the condition says no.
 var errSkipped = errors.New("its condition does not hold")
 
-// doLocal asks the condition inside the step's transaction: if an earlier run took
+// doLocal does a local step, within its timeout, and asks the condition inside the step's transaction: if an earlier run took
 // effect, that is what counts, whatever the condition says now.
 func (r *Runner) doLocal(ctx context.Context, c *saga.Compiled, s activities.SagaStep) activities.SagaResult {
+	ctx, cancel := context.WithTimeout(ctx, s.Step.TryTimeout())
+	defer cancel()
 	res, err := barrier.DoStep(ctx, r.DB, s.Saga.ID, s.Step.Name, s.Again, func(ctx context.Context, tx *gorm.DB) ([]byte, error) {
 		if s.Step.Conditional {
 			if yes, err := c.When(s.Step.Name, s.Data); err != nil || !yes {
@@ -139,9 +141,11 @@ func (r *Runner) Undo(ctx context.Context, s activities.SagaStep) activities.Sag
 	return failedAs(holdfast.ClassPermanent, "step "+s.Step.Name+" is a "+string(s.Step.Kind)+", which nobody undoes like this")
 }
 
-// undoLocal gives the Undo the state with what the Do changed in it, which the
+// undoLocal undoes a local step, within its timeout, and gives the Undo the state with what the Do changed in it, which the
 // saga may never have learned.
 func (r *Runner) undoLocal(ctx context.Context, c *saga.Compiled, s activities.SagaStep) activities.SagaResult {
+	ctx, cancel := context.WithTimeout(ctx, s.Step.TryTimeout())
+	defer cancel()
 	_, err := barrier.UndoStep(ctx, r.DB, s.Saga.ID, s.Step.Name, s.Cause, func(ctx context.Context, tx *gorm.DB, patch []byte) error {
 		data, err := core.Merge(s.Data, patch)
 		if err != nil {
