@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -243,3 +244,6 @@ func sagaStory(s workflows.SagaStatus) (lines []string) {
 
 // testAny stands for any argument of an activity.
 const testAny = mock.Anything
+
+// longData is more than a saga's state may be.
+var longData = json.RawMessage(`"` + strings.Repeat("x", core.MaxData) + `"`)
