@@ -33,8 +33,10 @@ type request struct {
 }
 
 // OnDo calls f when a step's Do is begun for the first time, before it runs. f may
-// ask for what an operator can: [Kit.Pause] and the others. It is not called for
-// waits and sub-sagas: see [Kit.OnState].
+// ask for what an operator can: [Kit.Pause] and the others. The saga hears that
+// when it waits for something: a reply ([Kit.DelayReply] sees to that), an answer,
+// a retry. Steps that follow each other at once are one piece of work, here as with
+// Temporal. f is not called for waits and sub-sagas: see [Kit.OnState].
 func (k *Kit) OnDo(step string, f func()) { k.hook(step, false, f) }
 
 // OnUndo does the same with a step's Undo.

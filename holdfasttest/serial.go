@@ -67,15 +67,15 @@ func (o *outbound) serve(ctx workflow.Context, run func() workflow.Future) workf
 		o.turn = workflow.NewMutex(ctx)
 	}
 	out, settle := workflow.NewFuture(ctx)
-	lasting, _ := workflow.NewDisconnectedContext(ctx)
-	workflow.Go(lasting, func(lasting workflow.Context) {
+	workflow.Go(ctx, func(ctx workflow.Context) {
 		if err := o.turn.Lock(ctx); err != nil {
 			settle.SetError(err)
 			return
 		}
 		defer o.turn.Unlock()
 		f := run()
-		_ = workflow.Await(lasting, f.IsReady)
+		ctx, _ = workflow.NewDisconnectedContext(ctx)
+		_ = workflow.Await(ctx, f.IsReady)
 		settle.Chain(f)
 	})
 	return out
