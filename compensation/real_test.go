@@ -186,5 +186,12 @@ func TestPanicOfWorkflowCode(t *testing.T) {
 	a.work(mended)
 	require.ErrorContains(t, r.Get(a.ctx(), nil), "no seats")
 	require.Equal(t, []string{"hotel last", "hotel first"}, a.called())
-	a.history(mended)
+	for _, e := range a.history(mended) {
+		if o := e.GetActivityTaskScheduledEventAttributes(); o != nil { // by default
+			require.Equal(t, time.Minute, o.GetStartToCloseTimeout().AsDuration())
+			require.Equal(t, int32(10), o.GetRetryPolicy().GetMaximumAttempts())
+			require.Equal(t, time.Second, o.GetRetryPolicy().GetInitialInterval().AsDuration())
+			require.Equal(t, time.Minute, o.GetRetryPolicy().GetMaximumInterval().AsDuration())
+		}
+	}
 }
