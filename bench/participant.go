@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"time"
 
 	sdkworker "go.temporal.io/sdk/worker"
 	"gorm.io/gorm"
@@ -24,6 +25,17 @@ const (
 	participantWorker     = "worker"     // a Holdfast worker with two participants
 	participantActivities = "activities" // a Temporal worker with their activities
 )
+
+// participantWork is what the participants do, by step.
+var participantWork = map[string]struct {
+	do, undo func(*gorm.DB, sagaOrder) error
+}{
+	stepReserve: {reserve, unreserve},
+	stepCharge:  {charge, refund},
+}
+
+// participantLadder is a participant's default: queues that are left behind.
+var participantLadder = []time.Duration{time.Second, 5 * time.Second, 30 * time.Second}
 
 // runParticipant says that it is ready, and takes part until in ends.
 func runParticipant(way string, in io.Reader, out io.Writer) error {

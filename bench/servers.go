@@ -215,12 +215,16 @@ func (s *servers) deleteQueues() error {
 	dead := s.broker.DeadQueue()
 	queues := []string{dead, s.broker.OversizedQueue()}
 	exchanges := []string{s.broker.TopicsExchange(), dead, s.prefix + ".retry", s.prefix + ".status"}
-	for _, delay := range broker.DefaultLadder() { // a queue and an exchange of the same name
+	for _, delay := range append(broker.DefaultLadder(), participantLadder...) { // a queue and an exchange of the same name
 		queues = append(queues, s.broker.RetryQueue(delay))
 		exchanges = append(exchanges, s.broker.RetryQueue(delay))
 	}
 	for _, c := range competitors {
 		queues = append(queues, s.broker.HalfQueue(c.name), s.broker.ConsumerQueue(c.name), s.broker.ReplyQueue(c.name))
+	}
+	for step := range participantWork {
+		topic, _ := topicsOf(sagaMixed.name, step)
+		queues = append(queues, s.broker.ConsumerQueue(topic))
 	}
 	if err := s.delete(queues...); err != nil {
 		return err
