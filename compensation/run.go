@@ -56,7 +56,9 @@ func (s *Stack) RunReport(ctx workflow.Context) Report {
 // cancelled workflow ends as canceled. What could not be undone makes it an error
 // of the type [FailedType].
 //
-// It may be deferred, with the workflow's named error; see the package's example.
+// It may be deferred, with the workflow's named error, as in the package's example,
+// if that is set by returning only: deferred functions are also called when a worker
+// drops a workflow that waits from its memory, and must then find nil.
 func (s *Stack) RunAfter(ctx workflow.Context, cause error) error {
 	var renewed *workflow.ContinueAsNewError
 	switch {
