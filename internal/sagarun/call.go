@@ -61,12 +61,12 @@ func (r *Runner) undoMessage(ctx context.Context, c *saga.Compiled, s activities
 
 // answered is what a reply means.
 func answered(r broker.SagaReply) activities.SagaResult {
-	switch core.OutcomeKind(r.Outcome) {
-	case core.OutcomeDone:
+	switch r.Outcome {
+	case broker.ReplyDone:
 		return done(nil)
-	case core.OutcomeRefused:
+	case broker.ReplyRefused:
 		return refused(r.Reason)
-	case core.OutcomeBlocked:
+	case broker.ReplyBlocked:
 		return blocked(r.Reason)
 	}
 	class := r.Class

@@ -12,11 +12,7 @@ import (
 	"github.com/holdfastmq/holdfast/barrier"
 	"github.com/holdfastmq/holdfast/broker"
 	"github.com/holdfastmq/holdfast/internal/fault"
-	"github.com/holdfastmq/holdfast/saga/core"
 )
-
-// MaxResult limits what a participant answers, in bytes of JSON.
-const MaxResult = 512 << 10
 
 // Replies sends participants' replies.
 type Replies interface {
@@ -86,7 +82,7 @@ func doing(call *broker.SagaCall) string {
 func (p *Participant) answer(ctx context.Context, d broker.Delivery) (broker.SagaReply, error) {
 	reply := p.reply(d.Saga)
 	if d.Saga.Undo {
-		reply.Outcome = string(core.OutcomeDone)
+		reply.Outcome = broker.ReplyDone
 		return reply, p.undo(ctx, d)
 	}
 	failed := false
@@ -105,11 +101,11 @@ func (p *Participant) answer(ctx context.Context, d broker.Delivery) (broker.Sag
 	}
 	switch res.Outcome {
 	case barrier.StepRefused:
-		reply.Outcome, reply.Reason = string(core.OutcomeRefused), clip(res.Reason)
+		reply.Outcome, reply.Reason = broker.ReplyRefused, clip(res.Reason)
 	case barrier.StepBlocked:
-		reply.Outcome, reply.Reason = string(core.OutcomeBlocked), clip(res.Reason)
+		reply.Outcome, reply.Reason = broker.ReplyBlocked, clip(res.Reason)
 	default:
-		reply.Outcome, reply.Result = string(core.OutcomeDone), res.Result
+		reply.Outcome, reply.Result = broker.ReplyDone, res.Result
 	}
 	return reply, nil
 }
@@ -137,8 +133,8 @@ func (p *Participant) encode(v any) ([]byte, error) {
 	if err != nil {
 		return nil, holdfast.Permanent(fmt.Errorf("what participant %s answers is no JSON: %w", p.Name, err))
 	}
-	if len(out) > MaxResult {
-		return nil, holdfast.Permanent(fmt.Errorf("%w: what participant %s answers has %d bytes of JSON, the limit is %d: answer a reference", holdfast.ErrTooLarge, p.Name, len(out), MaxResult))
+	if len(out) > broker.MaxSagaResult {
+		return nil, holdfast.Permanent(fmt.Errorf("%w: what participant %s answers has %d bytes of JSON, the limit is %d: answer a reference", holdfast.ErrTooLarge, p.Name, len(out), broker.MaxSagaResult))
 	}
 	return out, nil
 }
@@ -151,7 +147,7 @@ func (p *Participant) GiveUp(ctx context.Context, d broker.Delivery, f holdfast.
 		return false, nil
 	}
 	reply := p.reply(d.Saga)
-	reply.Outcome, reply.Class = string(core.OutcomeFailed), f.Class
+	reply.Outcome, reply.Class = broker.ReplyFailed, f.Class
 	reply.Reason = clip(fmt.Sprintf("participant %s gave up at attempt %d: %s", p.Name, f.Attempts, f.Reason))
 	if err := p.Replies.PublishSagaReply(ctx, *d.Saga, reply); err != nil {
 		if never(err) {
