@@ -84,7 +84,7 @@ func openSaga(ctx context.Context, s *servers, def saga.Saga[sagaOrder], b *book
 	if err != nil {
 		return nil, err
 	}
-	e := sagaEntry(s, workflows.SagaName, b, p, func(ctx context.Context, o sagaOrder) (sagaOrder, error) {
+	e := sagaEntry(s, workflows.SagaName, workflows.TaskQueue(s.prefix, def.Name), b, p, func(ctx context.Context, o sagaOrder) (sagaOrder, error) {
 		h, err := worker.StartSaga(ctx, w, def, o)
 		if err != nil {
 			return o, err
@@ -95,8 +95,9 @@ func openSaga(ctx context.Context, s *servers, def saga.Saga[sagaOrder], b *book
 	return e, nil
 }
 
-// sagaEntry is an entry of one way of running sagas, as workflows of a type.
-func sagaEntry(s *servers, workflowType string, b *books, p *participants, run func(context.Context, sagaOrder) (sagaOrder, error)) *entry {
+// sagaEntry is an entry of one way of running sagas, as workflows of a
+// type on a task queue.
+func sagaEntry(s *servers, workflowType, queue string, b *books, p *participants, run func(context.Context, sagaOrder) (sagaOrder, error)) *entry {
 	return &entry{
 		prepare: func(ctx context.Context) error {
 			if err := b.open(ctx); err != nil {
@@ -114,7 +115,7 @@ func sagaEntry(s *servers, workflowType string, b *books, p *participants, run f
 			})
 		}),
 		settle: func(ctx context.Context) error {
-			err := s.closed(ctx, workflowType)
+			err := s.closed(ctx, workflowType, queue)
 			if err == nil {
 				err = b.check(ctx)
 			}

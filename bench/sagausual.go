@@ -47,7 +47,7 @@ func openUsual(s *servers, name string, body usualSaga, b *books, p *participant
 	if err := w.Start(); err != nil {
 		return nil, err
 	}
-	e := sagaEntry(s, name, b, p, func(ctx context.Context, o sagaOrder) (sagaOrder, error) {
+	e := sagaEntry(s, name, queue, b, p, func(ctx context.Context, o sagaOrder) (sagaOrder, error) {
 		run, err := s.temporal.ExecuteWorkflow(ctx, client.StartWorkflowOptions{ID: s.prefix + "/" + o.Number, TaskQueue: queue}, name, o)
 		if err != nil {
 			return o, err
