@@ -35,6 +35,11 @@ func (s *spy) BeginTx(ctx context.Context, opts *sql.TxOptions) (gorm.ConnPool, 
 	return &spyTx{tx, s}, err
 }
 
+func (s *spy) ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error) {
+	s.note(query)
+	return s.DB.ExecContext(ctx, query, args...)
+}
+
 type spyTx struct {
 	*sql.Tx
 	s *spy
@@ -115,4 +120,20 @@ func TestStatements(t *testing.T) {
 	require.Equal(t, []string{"BEGIN", inbox, inbox, order, "COMMIT"}, statements(undo("m1")))
 	require.Equal(t, []string{"BEGIN", inbox, inbox, "COMMIT"}, statements(undo("m2")))
 	require.Equal(t, []string{"BEGIN", inbox, "ROLLBACK"}, statements(undo("m2")))
+
+	const steps, readStep, setStep = "INSERT INTO holdfast_steps", "SELECT d.result, u.op,", "UPDATE holdfast_steps SET"
+	do := func(id, result string, again bool, fail error) func() {
+		return func() { doStep(t, db, id, again, doing(id, result, fail)) }
+	}
+	require.Equal(t, []string{"BEGIN", steps, order, "COMMIT"}, statements(do("s1", "", false, nil)))
+	require.Equal(t, []string{"BEGIN", steps, order, setStep, "COMMIT"}, statements(do("s2", "1", false, nil)), "one more for the result")
+	require.Equal(t, []string{"BEGIN", steps, readStep, "ROLLBACK"}, statements(do("s2", "1", false, nil)))
+	require.Equal(t, []string{"BEGIN", steps, order, "ROLLBACK", steps}, statements(do("s3", "", false, refuse("sold out"))))
+	require.Equal(t, []string{"BEGIN", steps, readStep, setStep, order, setStep, "COMMIT"}, statements(do("s3", "1", true, nil)))
+	undoSaga := func(id string) func() {
+		return func() { undoOf(t, db, id, "cancelled", undoingStep(id)) }
+	}
+	require.Equal(t, []string{"BEGIN", steps, steps, readStep, order, "COMMIT"}, statements(undoSaga("s1")))
+	require.Equal(t, []string{"BEGIN", steps, "ROLLBACK"}, statements(undoSaga("s1")))
+	require.Equal(t, []string{"BEGIN", steps, steps, "COMMIT"}, statements(undoSaga("s4")))
 }
