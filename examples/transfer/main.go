@@ -78,6 +78,13 @@ func run(ctx context.Context, stop func()) error {
 // showcase does three transfers: one that works, one that the first bank refuses,
 // and one that the second does.
 func showcase(ctx context.Context, w *worker.Worker, banks ...*bank) error {
+	for _, b := range banks {
+		select {
+		case <-b.worker.Ready():
+		case <-ctx.Done(): // it could not run
+			return nil
+		}
+	}
 	if err := books(ctx, banks); err != nil {
 		return err
 	}
