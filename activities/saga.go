@@ -58,6 +58,9 @@ type SagaResult struct {
 	// Input is what SagaPrepare made: an activity's input, a sub-saga's first
 	// state.
 	Input json.RawMessage `json:"input,omitempty"`
+	// First says that the step was not done before, so that nothing which comes
+	// after it was, either. False: that is not known.
+	First bool `json:"first,omitempty"`
 }
 
 // SagaRunner runs the steps of sagas. How a step ended is a value: an error says

@@ -34,7 +34,7 @@ const (
 // arguments, a closed Broker, or a handler that ignores its context.
 //
 // handle is called from up to 64 goroutines for each queue, and its context ends
-// after 30 s; nil acknowledges. After an error or a panic the reply comes again,
+// after 30 s; at most 256 replies of each queue are held. nil acknowledges. After an error or a panic the reply comes again,
 // after a pause that grows to 4 s, for ever, and perhaps to another process. The
 // same reply may come more than once. What is no reply goes to the dead letters.
 func (b *Broker) ConsumeReplies(ctx context.Context, group string, handle func(context.Context, SagaReply) error) error {
@@ -46,14 +46,9 @@ func (b *Broker) ConsumeReplies(ctx context.Context, group string, handle func(c
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	taker := func() *replyTaker {
-		log := b.log.With("group", group)
-		return &replyTaker{pool: newPool(ctx, log, "replies to sagas"), b: b, log: log, group: group, handle: handle,
-			slots: make(chan struct{}, replyConcurrency), hold: replyHold}
-	}
 	var errs [2]error
 	var both sync.WaitGroup
-	for i, run := range []func(context.Context) error{taker().durable, taker().instance} {
+	for i, run := range []func(context.Context) error{b.newReplyTaker(ctx, group, handle).durable, b.newReplyTaker(ctx, group, handle).instance} {
 		both.Go(func() {
 			errs[i] = run(ctx)
 			cancel() // one alone would seem to work
@@ -75,6 +70,12 @@ type replyTaker struct {
 
 	mu     sync.Mutex
 	logged time.Time
+}
+
+func (b *Broker) newReplyTaker(ctx context.Context, group string, handle func(context.Context, SagaReply) error) *replyTaker {
+	log := b.log.With("group", group)
+	return &replyTaker{pool: newPool(ctx, log, "replies to sagas"), b: b, log: log, group: group, handle: handle,
+		slots: make(chan struct{}, replyConcurrency), hold: replyHold}
 }
 
 // durable takes those of the group's queue.

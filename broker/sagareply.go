@@ -110,21 +110,20 @@ func (b *Broker) replyDirectly(ctx context.Context, queue string, msg amqp.Publi
 // replyDurably makes the queue where it does not exist: the group may be away, and
 // may never have run.
 func (b *Broker) replyDurably(ctx context.Context, queue string, msg amqp.Publishing) error {
-	pause := newBackoff()
 	for {
 		p := publication{key: queue, mandatory: true, msg: msg}
 		err := b.pub.one(ctx, &p, fault.SagaReplyBeforeConfirm)
 		if !errors.Is(err, holdfast.ErrUnroutable) {
 			return err
 		}
+		if !sleep(ctx, remakePause) {
+			return fmt.Errorf("%w: %w: the queue %s does not exist and could not be made; %s", ErrNotSent, ctx.Err(), queue, b.pubLink.state())
+		}
 		if e := b.declare(ctx, b.topo.baseSteps(), b.topo.replySteps(queue)); e != nil {
 			if errors.Is(e, holdfast.ErrInvalid) {
 				return e
 			}
-			err = fmt.Errorf("%w: the queue %s does not exist: %w", ErrNotSent, queue, e)
-		}
-		if !sleep(ctx, pause.NextBackOff()) {
-			return err
+			b.log.Debug("a reply queue could not be made", "queue", queue, "error", e)
 		}
 	}
 }

@@ -1,6 +1,7 @@
 package broker
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"encoding/json"
@@ -178,12 +179,14 @@ func encodeStatus(p ProcessStatus) ([]byte, error) {
 	}
 	slices.SortStableFunc(bySize, func(x, y *SagaDefinition) int { return cmp.Compare(len(y.Plan), len(x.Plan)) })
 	for {
-		body, err := json.Marshal(p)
-		if err != nil || len(body) <= maxStatusAnswer || len(bySize) == 0 {
-			return body, err
+		var body bytes.Buffer
+		e := json.NewEncoder(&body)
+		e.SetEscapeHTML(false) // it would make plans longer
+		if err := e.Encode(p); err != nil || body.Len() <= maxStatusAnswer || len(bySize) == 0 {
+			return body.Bytes(), err
 		}
-		for over := len(body) - maxStatusAnswer; over > 0 && len(bySize) > 0; bySize = bySize[1:] {
-			over -= len(bySize[0].Plan) // at least: JSON may have escaped it
+		for over := body.Len() - maxStatusAnswer; over > 0 && len(bySize) > 0; bySize = bySize[1:] {
+			over -= len(bySize[0].Plan)
 			bySize[0].Plan = nil
 		}
 	}

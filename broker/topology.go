@@ -285,6 +285,11 @@ func (t *topology) restore(ctx context.Context, conn *amqp.Connection) {
 	}
 }
 
+// remakePause is how long a queue that was just found missing stays so. A quorum
+// queue that is deleted and made again before RabbitMQ has told its consumers of
+// that keeps them, and delivers nothing to them.
+const remakePause = 300 * time.Millisecond
+
 // repair makes everything remembered again because something turned out to be
 // missing. Callers that come while one repair runs share its result.
 func (t *topology) repair(ctx context.Context) error {
@@ -302,6 +307,9 @@ func (t *topology) repair(ctx context.Context) error {
 	t.mu.Unlock()
 	if shared {
 		return nil
+	}
+	if !sleep(ctx, remakePause) {
+		return ctx.Err()
 	}
 	conn, err := t.b.consLink.get(ctx)
 	if err != nil {

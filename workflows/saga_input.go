@@ -49,6 +49,8 @@ type SagaInput struct {
 	Undo *SagaUndoOf `json:"undo,omitempty"`
 	// Resumed is what the run before knew, or what is known of the saga to undo.
 	Resumed *SagaStatus `json:"resumed,omitempty"`
+	// Renewed says that Resumed is what the run before knew.
+	Renewed bool `json:"renewed,omitempty"`
 }
 
 // SagaUndoOf says which saga is to be undone, who wants it and why.
@@ -101,6 +103,8 @@ type SagaStatus struct {
 	Core core.State `json:"core"`
 	// Answers are answers that came before their wait began.
 	Answers map[string]SagaRequest `json:"answers,omitempty"`
+	// Since says when the tries that wait for something were begun.
+	Since map[string]time.Time `json:"since,omitempty"`
 	// Story is what happened beside the usual, the oldest first: retries, operators,
 	// parking.
 	Story []SagaEvent `json:"story,omitempty"`

@@ -204,6 +204,9 @@ func TestDatabaseAway(t *testing.T) {
 	t.Parallel()
 	away, err := gorm.Open(postgres.Open("postgres://nobody@127.0.0.1:1/nothing?sslmode=disable"), &gorm.Config{Logger: logger.Discard, DisableAutomaticPing: true})
 	require.NoError(t, err)
+	pool, err := away.DB()
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = pool.Close() })
 	p := &sagarun.Participant{Name: "seats", Topic: "seat.take", UndoTopic: "seat.leave", DB: away, Do: takeSeat}
 	for topic, call := range map[string]broker.SagaCall{
 		"seat.take":  {Saga: "s", Workflow: "s", Step: "seat"},

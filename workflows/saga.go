@@ -1,0 +1,234 @@
+package workflows
+
+import (
+	"fmt"
+	"time"
+
+	"go.temporal.io/sdk/temporal"
+	"go.temporal.io/sdk/workflow"
+
+	holdfast "github.com/holdfastmq/holdfast"
+	"github.com/holdfastmq/holdfast/activities"
+	"github.com/holdfastmq/holdfast/saga/core"
+)
+
+// sagaRun is a run of the workflow Saga. Its machine decides; what that wants done
+// is carried out by a coroutine for each step. The root coroutine takes what comes
+// from outside, and shows how things stand.
+type sagaRun struct {
+	in  SagaInput
+	ctx workflow.Context // disconnected: a request to cancel does not reach the steps
+	m   *core.Machine
+
+	tries   []*try                 // what is under way
+	since   map[string]time.Time   // when they were begun, where that outlasts a run
+	answers map[string]SagaRequest // that came before their wait
+	story   []SagaEvent
+	late    int
+
+	actions   []sagaAction
+	signals   []workflow.ReceiveChannel // of the actions, in their order
+	replies   workflow.ReceiveChannel
+	requests  []*request // of operators, not yet done
+	cancelled bool       // the request to cancel has been seen
+
+	invalid   error  // what is wrong with the plan that was found
+	planned   bool   // the plan is known
+	elsewhere bool   // a process did not have the saga's version
+	shown     string // what HoldfastState was last set to; empty: never
+	paused    string // who paused it, and why
+	changed   bool   // something is to be shown
+	detailed  bool   // it is worth details: something takes longer
+	alerting  bool
+	renewing  bool // it is to go on in a new run
+}
+
+// Saga brings a saga to its end, completed or compensated, and returns how it
+// stands then; with in.Undo, it undoes one that has ended. It fails only for an
+// invalid input: whatever else goes wrong is compensated, or waits for an operator.
+//
+// A request to cancel the workflow has the saga compensate.
+func Saga(ctx workflow.Context, in SagaInput) (SagaStatus, error) {
+	s, err := newSaga(ctx, in)
+	if err != nil {
+		return SagaStatus{}, temporal.NewNonRetryableApplicationError(err.Error(), InvalidInput, err)
+	}
+	return s.run(ctx)
+}
+
+func newSaga(ctx workflow.Context, in SagaInput) (*sagaRun, error) {
+	in, err := in.complete()
+	if err != nil {
+		return nil, err
+	}
+	s := &sagaRun{in: in, planned: in.Plan != nil, since: map[string]time.Time{}, answers: map[string]SagaRequest{}}
+	if !s.planned { // found by the first step; nothing begins before
+		s.in.Plan = &core.Plan{Name: in.Name, Version: in.Version}
+	}
+	s.shown = string(shownState(ctx))
+	s.m = core.New(s.in.Plan, in.Data)
+	if in.Resumed != nil {
+		s.resume(*in.Resumed)
+	}
+	return s, nil
+}
+
+func (s *sagaRun) run(parent workflow.Context) (SagaStatus, error) {
+	ctx, _ := workflow.NewDisconnectedContext(parent)
+	s.ctx = ctx
+	if err := s.listen(ctx); err != nil {
+		return SagaStatus{}, err
+	}
+	s.start(ctx)
+	for {
+		s.rest(ctx, parent)
+		switch {
+		case s.invalid != nil:
+			return SagaStatus{}, temporal.NewNonRetryableApplicationError(s.invalid.Error(), InvalidInput, s.invalid)
+		case s.replies.Len() > 0:
+			s.hearReply(ctx)
+		case s.isAsked(parent) && s.quiet():
+			s.takeRequest(ctx, parent)
+		case s.changed:
+			s.show(ctx)
+		case s.m.Ended():
+			return s.status(), nil
+		case s.renewing:
+			return SagaStatus{}, workflow.NewContinueAsNewError(ctx, SagaName, s.renewed())
+		}
+	}
+}
+
+// rest waits until the root coroutine has something to do.
+func (s *sagaRun) rest(ctx, parent workflow.Context) {
+	_ = workflow.Await(ctx, func() bool {
+		return s.changed || s.invalid != nil || s.replies.Len() > 0 || s.isAsked(parent) && s.quiet() ||
+			(s.m.Ended() || s.tooLong(ctx) && len(s.tries) == 0) && workflow.AllHandlersFinished(ctx) && !s.alerting
+	})
+}
+
+// start begins what comes first.
+func (s *sagaRun) start(ctx workflow.Context) {
+	if !s.planned {
+		workflow.GoNamed(ctx, "plan", s.findPlan)
+		return
+	}
+	switch {
+	case s.in.Undo != nil && !s.in.Renewed:
+		s.startUndo(ctx)
+	case s.in.Renewed:
+		s.carryOut(s.m.Restart(workflow.Now(ctx)))
+	default:
+		s.carryOut(s.m.Begin(workflow.Now(ctx)))
+	}
+	s.in.Resumed, s.in.Data = nil, nil
+}
+
+// startUndo turns back a saga that has ended.
+func (s *sagaRun) startUndo(ctx workflow.Context) {
+	if s.in.Undo.Terminated {
+		s.m.Assume()
+	}
+	if s.m.State().Phase == core.Backwards {
+		s.carryOut(s.m.Restart(workflow.Now(ctx)))
+		return
+	}
+	s.compensate(ctx, SagaRequest{Operator: s.in.Undo.Operator, Reason: s.in.Undo.Reason})
+}
+
+// happen feeds the machine, and carries out what it wants. Of an operator's event,
+// Check has been asked.
+func (s *sagaRun) happen(ctx workflow.Context, e core.Event) {
+	e.At = workflow.Now(ctx)
+	effects, err := s.m.Apply(e)
+	if err != nil {
+		workflow.GetLogger(ctx).Error("the event is not possible", "event", e.Kind, "step", e.Step, "error", err)
+		return
+	}
+	s.changed = true
+	s.tellEvent(ctx, e)
+	s.carryOut(effects)
+}
+
+// carryOut does what the machine wants. What it wants done in a new run, the
+// machine will want again there.
+func (s *sagaRun) carryOut(effects []core.Effect) {
+	for _, e := range effects {
+		switch e.Kind {
+		case core.EffectWake, core.EffectStop:
+			if t := s.underWay(e.Step.Name); t != nil {
+				t.stopped = true
+			}
+		default:
+			if !s.renewing {
+				s.begin(e)
+			}
+		}
+	}
+}
+
+// begin carries out an effect that takes time, in a coroutine of its own.
+func (s *sagaRun) begin(e core.Effect) {
+	t := &try{step: e.Step, n: e.Try, again: e.Again, undo: e.Kind == core.EffectUndo}
+	at, back := s.m.Step(e.Step.Name), s.m.State().Phase == core.Backwards
+	t.stopped = at.SkipWanted || back && e.Kind == core.EffectDo // of a run before, that could not end
+	s.tries = append(s.tries, t)
+	event, act := core.Event{Kind: core.DoEnded, Step: t.step.Name}, s.do
+	switch e.Kind {
+	case core.EffectUndo:
+		event.Kind, act = core.UndoEnded, s.undo
+	case core.EffectSleep:
+		event.Kind = core.Slept
+		act = func(ctx workflow.Context, t *try) core.Outcome { return s.sleep(ctx, t, e.For) }
+	}
+	workflow.GoNamed(s.ctx, string(e.Kind)+" "+t.step.Name, func(ctx workflow.Context) {
+		event.Outcome = act(ctx, t)
+		s.leave(t)
+		if t.left {
+			return
+		}
+		s.happen(ctx, event)
+	})
+}
+
+// complete checks the input, and fills in what it leaves open.
+func (in SagaInput) complete() (SagaInput, error) {
+	if in.Prefix == "" {
+		in.Prefix = "holdfast"
+	}
+	if err := holdfast.ValidateName("group", in.Group); err != nil {
+		return in, err
+	}
+	if err := holdfast.ValidateName("saga's name", in.Name); err != nil {
+		return in, err
+	}
+	if in.ID == "" {
+		return in, fmt.Errorf("%w: saga %s has no ID", holdfast.ErrInvalid, in.Name)
+	}
+	if in.Plan == nil && in.Resumed != nil && len(in.Resumed.Plan.Steps) > 0 {
+		in.Plan = &in.Resumed.Plan
+	}
+	if in.Plan != nil {
+		plan, err := in.Plan.Complete()
+		if err != nil {
+			return in, err
+		}
+		if plan.Name != in.Name {
+			return in, fmt.Errorf("%w: the plan of saga %s is that of saga %s", holdfast.ErrInvalid, in.Name, plan.Name)
+		}
+		in.Plan = &plan
+	}
+	if in.Undo != nil && (in.Undo.Operator == "" || in.Undo.Reason == "") {
+		return in, fmt.Errorf("%w: saga %s is to be undone: say who asks and why", holdfast.ErrInvalid, in.ID)
+	}
+	if len(in.Data) == 0 {
+		in.Data = []byte("{}")
+	}
+	return in, core.CheckData(in.Data)
+}
+
+// ref names the saga to the steps.
+func (s *sagaRun) ref(ctx workflow.Context) activities.SagaRef {
+	return activities.SagaRef{ID: s.in.ID, Workflow: workflow.GetInfo(ctx).WorkflowExecution.ID, Group: s.in.Group,
+		Key: s.in.Key, Name: s.in.Name, Version: s.in.Plan.Version}
+}

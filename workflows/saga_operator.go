@@ -1,0 +1,260 @@
+package workflows
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"go.temporal.io/sdk/temporal"
+	"go.temporal.io/sdk/workflow"
+
+	"github.com/holdfastmq/holdfast/saga/core"
+)
+
+// sagaAction is something that an operator can ask for.
+type sagaAction struct {
+	name, description string
+	// rank orders what has come at the same time. What lets the saga go on is done
+	// before what keeps it from that.
+	rank  int
+	check func(SagaRequest) error
+	do    func(workflow.Context, *request)
+}
+
+// request is something that an operator asked for.
+type request struct {
+	action *sagaAction
+	req    SagaRequest
+	update bool // somebody waits for the answer
+	done   bool
+	err    error
+}
+
+// end answers a request.
+func (r *request) end(err error) { r.done, r.err = true, err }
+
+func (s *sagaRun) sagaActions() []sagaAction {
+	event := func(kind core.EventKind) func(SagaRequest) error {
+		return func(req SagaRequest) error { return s.m.Check(core.Event{Kind: kind, Step: req.Step}) }
+	}
+	apply := func(kind core.EventKind) func(workflow.Context, *request) {
+		return func(ctx workflow.Context, r *request) {
+			s.happen(ctx, core.Event{Kind: kind, Step: r.req.Step, Operator: r.req.Operator, Reason: r.req.Reason})
+			r.end(nil)
+		}
+	}
+	return []sagaAction{
+		{UpdateAnswer, `Answer a wait: approve it, with a value where the step takes one, or refuse it. An answer may come before its wait. Argument: {"operator": "ann", "reason": "within the limit", "step": "approval"}; to say no, "refuse": true; "value" is JSON`,
+			0, s.checkAnswer, s.takeAnswer},
+		{UpdateRetry, `Try again now what has failed, with all attempts anew; of several, "step" names one. Argument: {"operator": "ann", "reason": "the printer is back", "step": "ship"}`,
+			1, event(core.RetryNow), apply(core.RetryNow)},
+		{UpdateResume, `Go on after a pause. Argument: {"operator": "ann", "reason": "looked into it"}`,
+			1, event(core.Continue), apply(core.Continue)},
+		{UpdateSkip, `Go on without a step that waits, has failed, or was not begun; while the saga goes back, without its Undo. The saga takes it for done. Argument: {"operator": "ann", "reason": "shipped by hand", "step": "ship"}`,
+			2, event(core.Skip), apply(core.Skip)},
+		{UpdatePause, `Begin nothing more, until resumed. What is under way ends. Argument: {"operator": "ann", "reason": "stock is being counted"}`,
+			3, event(core.Pause), apply(core.Pause)},
+		{UpdateCompensate, `Undo all that was done, the last first. What has no Undo stays: the answer names it. Answers when the saga has turned back. Argument: {"operator": "ann", "reason": "the customer withdrew"}`,
+			4, event(core.Undo), func(ctx workflow.Context, r *request) {
+				s.compensate(ctx, r.req)
+				r.end(nil)
+			}},
+	}
+}
+
+// refuse says why the saga does not do what is asked for.
+func (s *sagaRun) refuse(a *sagaAction, req SagaRequest) error {
+	switch {
+	case req.Operator == "" || req.Reason == "":
+		return errors.New(`say who asks and why: {"operator": "…", "reason": "…"}`)
+	case a.name != UpdateAnswer && (req.Refuse || len(req.Value) > 0):
+		return errors.New(`"refuse" and "value" are for ` + UpdateAnswer)
+	case req.Step != "" && (a.name == UpdatePause || a.name == UpdateResume || a.name == UpdateCompensate):
+		return fmt.Errorf("%s is for the saga as a whole: leave out the step %q", a.name, clip(req.Step, 100))
+	}
+	return a.check(req)
+}
+
+// listen sets the handlers: the query, the Updates, and the signals, which the root
+// coroutine takes itself.
+func (s *sagaRun) listen(ctx workflow.Context) error {
+	s.actions = s.sagaActions()
+	err := workflow.SetQueryHandlerWithOptions(ctx, QueryStatus, func() (SagaStatus, error) { return s.status(), nil },
+		workflow.QueryHandlerOptions{Description: "Where this saga stands, what happened, and what an operator can do."})
+	if err != nil {
+		return err
+	}
+	s.replies = workflow.GetSignalChannelWithOptions(ctx, SignalReply, workflow.SignalChannelOptions{
+		Description: "A participant's reply. Not for operators: the workers of the producer group send it."})
+	for i := range s.actions {
+		if err := s.listenTo(ctx, &s.actions[i]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// listenTo offers a as an Update, which answers, and as a signal, which does not.
+func (s *sagaRun) listenTo(ctx workflow.Context, a *sagaAction) error {
+	s.signals = append(s.signals, workflow.GetSignalChannelWithOptions(ctx, a.name, workflow.SignalChannelOptions{Description: a.description}))
+	return workflow.SetUpdateHandlerWithOptions(ctx, a.name, func(ctx workflow.Context, req SagaRequest) (SagaStatus, error) {
+		ctx, _ = workflow.NewDisconnectedContext(ctx) // an operator may act after a cancel, too
+		r := &request{action: a, req: req, update: true}
+		s.requests = append(s.requests, r)
+		_ = workflow.Await(ctx, func() bool { return r.done })
+		if r.err != nil {
+			return SagaStatus{}, temporal.NewNonRetryableApplicationError(r.err.Error(), SagaRefused, nil)
+		}
+		return s.status(), nil
+	}, workflow.UpdateHandlerOptions{
+		Description: a.description,
+		Validator:   func(req SagaRequest) error { return s.refuse(a, req) },
+	})
+}
+
+// isAsked reports whether there is something from outside that was not heard.
+func (s *sagaRun) isAsked(parent workflow.Context) bool {
+	if len(s.requests) > 0 || s.cancelComes(parent) {
+		return true
+	}
+	for _, c := range s.signals {
+		if c.Len() > 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// cancelComes reports whether there is a request to cancel that was not seen.
+func (s *sagaRun) cancelComes(parent workflow.Context) bool {
+	return !s.cancelled && parent.Err() != nil
+}
+
+// takeRequest does the next thing that somebody outside asks for. What was woken
+// together with the root coroutine comes before.
+func (s *sagaRun) takeRequest(ctx, parent workflow.Context) {
+	s.pass(ctx)
+	for i, c := range s.signals {
+		var req SagaRequest
+		for c.ReceiveAsync(&req) {
+			s.requests = append(s.requests, &request{action: &s.actions[i], req: req})
+			req = SagaRequest{}
+		}
+	}
+	if !s.quiet() {
+		return
+	}
+	var next *request
+	for _, r := range s.requests {
+		if next == nil || r.action.rank < next.action.rank {
+			next = r
+		}
+	}
+	if next == nil {
+		s.takeCancel(ctx, parent)
+		return
+	}
+	s.requests = without(s.requests, next)
+	if err := s.refuse(next.action, next.req); err != nil {
+		next.end(err)
+		if !next.update {
+			s.tell(ctx, SagaEvent{What: "rejected", Step: next.req.Step, Operator: next.req.Operator, Text: next.action.name + ": " + err.Error()})
+			workflow.GetLogger(ctx).Warn("signal refused", "signal", next.action.name, "operator", next.req.Operator, "error", err)
+		}
+		return
+	}
+	next.action.do(ctx, next)
+}
+
+// pass lets every other coroutine go on that can.
+func (s *sagaRun) pass(ctx workflow.Context) {
+	passed := false
+	workflow.GoNamed(ctx, "pass", func(workflow.Context) { passed = true }) // comes after all others
+	_ = workflow.Await(ctx, func() bool { return passed })
+}
+
+func without(all []*request, r *request) (rest []*request) {
+	for _, x := range all {
+		if x != r {
+			rest = append(rest, x)
+		}
+	}
+	return rest
+}
+
+// takeCancel takes a request to cancel the workflow for an operator's compensate.
+func (s *sagaRun) takeCancel(ctx, parent workflow.Context) {
+	if !s.cancelComes(parent) {
+		return
+	}
+	s.cancelled = true
+	req := SagaRequest{Operator: "Temporal", Reason: "the workflow was asked to cancel"}
+	if s.m.Ended() {
+		return
+	}
+	if err := s.m.Check(core.Event{Kind: core.Undo}); err != nil {
+		s.tell(ctx, SagaEvent{What: "rejected", Operator: req.Operator, Text: "cancel: " + err.Error()})
+		return
+	}
+	s.compensate(ctx, req)
+}
+
+// compensate turns the saga back, and says what has no Undo.
+func (s *sagaRun) compensate(ctx workflow.Context, req SagaRequest) {
+	_, without := s.m.Undoable()
+	s.happen(ctx, core.Event{Kind: core.Undo, Operator: req.Operator, Reason: clip(req.Reason, maxError)})
+	if len(without) > 0 {
+		s.tell(ctx, SagaEvent{What: "not-undone", Text: "no Undo, stays done: " + strings.Join(without, ", ")})
+	}
+}
+
+// checkAnswer says why a step cannot be answered now, and what is possible.
+func (s *sagaRun) checkAnswer(req SagaRequest) error {
+	step := s.in.Plan.Find(req.Step)
+	switch {
+	case s.m.Ended():
+		return fmt.Errorf("the saga is %s: nothing is left to answer", s.m.Standing())
+	case step == nil || step.Kind != core.Wait:
+		return fmt.Errorf("there is no wait %q in saga %s: it has %s", clip(req.Step, 100), s.in.Name, s.waits())
+	case s.m.State().Phase == core.Backwards:
+		return fmt.Errorf("the saga is %s: step %s is not waited for any more", s.m.Standing(), req.Step)
+	case core.CheckData(req.Value) != nil:
+		return core.CheckData(req.Value)
+	}
+	if by, there := s.answers[req.Step]; there {
+		return fmt.Errorf("step %s was answered already, by %s", req.Step, by.Operator)
+	}
+	switch status := s.m.Step(req.Step).Status; status {
+	case core.Pending, core.Running:
+		return nil
+	case core.Failed, core.Refused:
+		return fmt.Errorf("step %s is %s: retry it first, then answer", req.Step, status)
+	default:
+		return fmt.Errorf("step %s is %s: it is not waited for", req.Step, status)
+	}
+}
+
+// waits names the waits of the plan.
+func (s *sagaRun) waits() string {
+	var names []string
+	s.in.Plan.Each(func(x *core.Step, _ int) {
+		if x.Kind == core.Wait {
+			names = append(names, x.Name)
+		}
+	})
+	if len(names) == 0 {
+		return "none"
+	}
+	return strings.Join(names, ", ")
+}
+
+// takeAnswer gives an answer to its wait, or keeps it until that begins.
+func (s *sagaRun) takeAnswer(ctx workflow.Context, r *request) {
+	s.tell(ctx, SagaEvent{What: UpdateAnswer, Step: r.req.Step, Operator: r.req.Operator, Text: answerLine(r.req)})
+	if t := s.underWay(r.req.Step); t != nil && !t.left && !t.stopped {
+		t.answer = r
+		return
+	}
+	s.answers[r.req.Step] = r.req
+	r.end(nil)
+}

@@ -1,0 +1,216 @@
+package workflows
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	enumspb "go.temporal.io/api/enums/v1"
+	"go.temporal.io/sdk/temporal"
+	"go.temporal.io/sdk/workflow"
+
+	holdfast "github.com/holdfastmq/holdfast"
+	"github.com/holdfastmq/holdfast/saga/core"
+)
+
+// subEnd is how a sub-saga ended, as the step keeps it.
+type subEnd struct {
+	// N numbers the sagas that were run for the step, each with an ID of its own: a
+	// compensated one can never be done again.
+	N int `json:"n"`
+	// Data is its first state.
+	Data json.RawMessage `json:"data"`
+	// Core is what is known of it; nil: it was terminated, or never ran.
+	Core *core.State `json:"core,omitempty"`
+}
+
+// subKey is the key of the nth saga that is run for a step: of the saga's own ID
+// and the step's name.
+func subKey(id, step string, n int) string {
+	_, tail, _ := strings.Cut(strings.TrimPrefix(id, "saga/"), "/") // without the group
+	key := strings.ReplaceAll(tail, "/", ".") + "." + step
+	if n > 1 {
+		key += fmt.Sprintf(".%d", n)
+	}
+	return key
+}
+
+// doSub runs another saga to its end.
+func (s *sagaRun) doSub(ctx workflow.Context, t *try) core.Outcome {
+	p := s.prepare(ctx, t)
+	if p.Outcome.Kind != core.OutcomeDone {
+		return p.Outcome
+	}
+	if t.stopped {
+		return core.Outcome{Kind: core.OutcomeStopped}
+	}
+	end := subEnd{N: 1, Data: p.Input}
+	if was, known := s.subEnd(t.step.Name); known {
+		end.N = was.N
+		if was.Core != nil && was.Core.Phase == core.Compensated {
+			end.N++
+		}
+	}
+	status, err := s.runSub(ctx, t, s.subInput(t, end), sagaOptionsOfChild)
+	o := s.subOutcome(ctx, t, status, err)
+	if status != nil {
+		end.Core = &status.Core
+	}
+	o.Sub = marshal(end)
+	return o
+}
+
+// subOutcome is what the end of a sub-saga means for its step.
+func (s *sagaRun) subOutcome(ctx workflow.Context, t *try, status *SagaStatus, err error) core.Outcome {
+	switch {
+	case err != nil: // terminated, or it could not begin: what it did is not known
+		return failed(holdfast.ClassPermanent, "its saga did not end: %s", rootMessage(err))
+	case status.Core.Phase == core.Completed:
+		return s.receive(ctx, t, status.Core.Data)
+	}
+	c := status.Core.Cause
+	switch {
+	case t.stopped:
+		return core.Outcome{Kind: core.OutcomeStopped}
+	case c == nil:
+		return failed(holdfast.ClassPermanent, "its saga was compensated")
+	case c.Refused:
+		return core.Outcome{Kind: core.OutcomeRefused, Error: causeText(c)}
+	case c.Operator == TimeoutOperator:
+		return failed(holdfast.ClassTimeout, "%s", c.Reason)
+	case c.Operator != "":
+		return failed(holdfast.ClassPermanent, "%s", causeText(c))
+	}
+	return failed(c.Class, "%s", causeText(c))
+}
+
+// TimeoutOperator is who compensates a sub-saga that takes longer than its step's
+// timeout.
+const TimeoutOperator = "timeout"
+
+// undoSub undoes the saga that was run for a step, as one that has ended is.
+func (s *sagaRun) undoSub(ctx workflow.Context, t *try) core.Outcome {
+	end, known := s.subEnd(t.step.Name)
+	if !known { // what is known of this saga says that it was not begun, or not whether
+		p := s.prepare(ctx, t)
+		if p.Outcome.Kind != core.OutcomeDone {
+			return p.Outcome
+		}
+		end = subEnd{N: 1, Data: p.Input}
+	}
+	if end.Core != nil && end.Core.Phase == core.Compensated {
+		return core.Outcome{Kind: core.OutcomeDone}
+	}
+	in := s.subInput(t, end)
+	in.Undo = &SagaUndoOf{Operator: s.in.ID, Reason: orNone(s.cause()), Terminated: end.Core == nil}
+	if end.Core != nil {
+		in.Resumed = &SagaStatus{Core: *end.Core}
+	}
+	status, err := s.runSub(ctx, t, in, undoOptionsOfChild)
+	switch {
+	case err != nil:
+		return failed(holdfast.ClassError, "saga %s was not undone: %s", in.ID, rootMessage(err))
+	case status.Core.Phase != core.Compensated:
+		return failed(holdfast.ClassError, "saga %s is %s", in.ID, status.State)
+	}
+	return core.Outcome{Kind: core.OutcomeDone}
+}
+
+func (s *sagaRun) subEnd(step string) (end subEnd, known bool) {
+	raw := s.m.Step(step).Sub
+	return end, len(raw) > 0 && json.Unmarshal(raw, &end) == nil
+}
+
+func (s *sagaRun) subInput(t *try, end subEnd) SagaInput {
+	plan := *t.step.Saga
+	key := subKey(s.in.ID, t.step.Name, end.N)
+	return SagaInput{ID: SagaID(s.in.Group, plan.Name, key), Group: s.in.Group, Prefix: s.in.Prefix, Name: plan.Name,
+		Key: key, Plan: &plan, Data: end.Data}
+}
+
+// alreadyPause is how long to wait before a saga that runs already is begun again:
+// once it has ended, that finds in its step rows what it did.
+const alreadyPause = 10 * time.Second
+
+// runSub runs a saga as a child, and waits for its end. If the step is stopped, or
+// takes too long, the child is asked to compensate, and its end awaited.
+func (s *sagaRun) runSub(ctx workflow.Context, t *try, in SagaInput, options func(SagaInput) workflow.ChildWorkflowOptions) (*SagaStatus, error) {
+	s.detailed, s.changed = true, true
+	life, cancel := workflow.WithCancel(ctx)
+	defer cancel()
+	due := func() bool { return false }
+	if d := t.step.TryTimeout(); d > 0 && !t.undo {
+		due = workflow.NewTimerWithOptions(life, d, workflow.TimerOptions{Summary: shorten("timeout of " + t.step.Name)}).IsReady
+	}
+	for {
+		f := workflow.ExecuteChildWorkflow(workflow.WithChildOptions(ctx, options(in)), SagaName, in)
+		stop := func() bool { return !t.undo && (t.stopped || due()) }
+		s.await(ctx, t, func() bool { return f.IsReady() || stop() })
+		if !f.IsReady() {
+			s.compensateSub(ctx, t, f, in.ID)
+			s.await(ctx, t, f.IsReady)
+		}
+		var status SagaStatus
+		err := f.Get(ctx, &status)
+		var already *temporal.ChildWorkflowExecutionAlreadyStartedError
+		if !errors.As(err, &already) {
+			if err != nil {
+				return nil, err
+			}
+			return &status, nil
+		}
+		if stop() {
+			s.compensateSub(ctx, t, nil, in.ID)
+		}
+		again := workflow.NewTimerWithOptions(ctx, alreadyPause, workflow.TimerOptions{Summary: shorten("saga " + in.ID + " runs already: until it is looked at again")})
+		s.await(ctx, t, again.IsReady)
+	}
+}
+
+// compensateSub asks a child to compensate, with the reason. If that is not
+// possible, the child has ended.
+func (s *sagaRun) compensateSub(ctx workflow.Context, t *try, f workflow.ChildWorkflowFuture, id string) {
+	req := SagaRequest{Operator: s.in.ID, Reason: orNone(s.cause())}
+	if !t.stopped {
+		req = SagaRequest{Operator: TimeoutOperator, Reason: fmt.Sprintf("it did not end within %v", t.step.TryTimeout())}
+	}
+	if f != nil {
+		s.await(ctx, t, f.GetChildWorkflowExecution().IsReady)
+	}
+	told := workflow.SignalExternalWorkflow(ctx, id, "", UpdateCompensate, req)
+	s.await(ctx, t, told.IsReady)
+}
+
+func sagaOptionsOfChild(in SagaInput) workflow.ChildWorkflowOptions {
+	return childOptions(in, in.ID, sagaSummary(in), sagaDetails(in))
+}
+
+func undoOptionsOfChild(in SagaInput) workflow.ChildWorkflowOptions {
+	return childOptions(in, SagaUndoID(in.ID), undoSummary(in), undoDetails(in))
+}
+
+// childOptions let a saga outlive the one that it is a step of, and be run again:
+// its step rows know what it did.
+func childOptions(in SagaInput, id, summary, details string) workflow.ChildWorkflowOptions {
+	return workflow.ChildWorkflowOptions{
+		WorkflowID:            id,
+		TaskQueue:             TaskQueue(in.Prefix, in.Group),
+		ParentClosePolicy:     enumspb.PARENT_CLOSE_POLICY_ABANDON,
+		WorkflowIDReusePolicy: enumspb.WORKFLOW_ID_REUSE_POLICY_ALLOW_DUPLICATE,
+		WaitForCancellation:   true,
+		StaticSummary:         summary,
+		StaticDetails:         details,
+		TypedSearchAttributes: sagaAttributes(in),
+	}
+}
+
+// marshal is for what is known to be JSON.
+func marshal(v any) json.RawMessage {
+	data, err := json.Marshal(v)
+	if err != nil {
+		panic(err)
+	}
+	return data
+}

@@ -1,0 +1,246 @@
+package workflows
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/holdfastmq/holdfast/saga/core"
+)
+
+// alertTimeout bounds the telling of an alert.
+const alertTimeout = 5 * time.Second
+
+// sagaSubject names a saga in few words.
+func sagaSubject(in SagaInput) string {
+	return oneLine(strings.TrimSpace(in.Name + " " + clip(in.Key, 200)))
+}
+
+// sagaSummary is the line about a new saga that the Temporal UI shows beside its
+// name; sagaDetails say there what it is for.
+func sagaSummary(in SagaInput) string { return shorten("saga: " + sagaSubject(in)) }
+
+func sagaDetails(in SagaInput) string {
+	s := fmt.Sprintf("Saga %s of producer group %s", code(in.Name), code(in.Group))
+	if in.Key != "" {
+		s += ", key " + code(in.Key)
+	}
+	s += "."
+	if in.Plan == nil {
+		return s
+	}
+	s += fmt.Sprintf(" Version %d.\n\n", in.Plan.Version)
+	n := 0
+	in.Plan.Each(func(x *core.Step, depth int) {
+		if n++; n <= maxRows {
+			s += strings.Repeat("  ", depth) + "- " + stepLine(x) + "\n"
+		}
+	})
+	return s
+}
+
+func undoSummary(in SagaInput) string {
+	return shorten(fmt.Sprintf("undo saga %s: %s (%s)", sagaSubject(in), oneLine(in.Undo.Reason), oneLine(in.Undo.Operator)))
+}
+
+func undoDetails(in SagaInput) string {
+	return fmt.Sprintf("Undoes the saga %s, which has ended: run %s.\n\n%s wants it: %s",
+		code(in.ID), code(in.Undo.RunID), code(in.Undo.Operator), cell(in.Undo.Reason))
+}
+
+// maxRows limits the steps that a text lists.
+const maxRows = 60
+
+// stepLine says what a step is.
+func stepLine(x *core.Step) string {
+	s := code(x.Name) + ": " + string(x.Kind)
+	switch x.Kind {
+	case core.Message:
+		s += " " + code(x.Topic)
+	case core.Activity:
+		s += " " + code(x.Type)
+	case core.Saga:
+		if x.Saga != nil {
+			s += " " + code(x.Saga.Name)
+		}
+	}
+	if x.Pivot {
+		s += ", the pivot"
+	}
+	return s
+}
+
+// summary is the line that the Temporal UI shows beside a try.
+func (s *sagaRun) summary(t *try) string {
+	verb, topic := "do", t.step.Topic
+	if t.undo {
+		verb, topic = "undo", t.step.UndoTopic
+	}
+	line := verb + " " + t.step.Name
+	if t.step.Kind == core.Message {
+		line += " → " + topic
+	}
+	if t.n > 1 {
+		line += fmt.Sprintf(", try %d", t.n)
+	}
+	if t.undo {
+		line += ": " + oneLine(s.cause())
+	}
+	return line
+}
+
+func (s *sagaRun) againSummary(t *try) string { return s.summary(t) + ", asked again: no reply yet" }
+
+func (s *sagaRun) prepareSummary(t *try) string {
+	switch {
+	case t.step.Kind == core.Choice:
+		return "choose: " + t.step.Name
+	case t.step.Kind == core.Wait:
+		return "whether to wait for " + t.step.Name
+	}
+	return "input of " + t.step.Name
+}
+
+func (s *sagaRun) sleepSummary(step *core.Step) string {
+	at := s.m.Step(step.Name)
+	if at.Status == core.Reundoing {
+		return fmt.Sprintf("until try %d to undo %s: %s", at.UndoTries+1, step.Name, oneLine(at.Error))
+	}
+	return fmt.Sprintf("until try %d of %s: %s", at.Tries+1, step.Name, oneLine(at.Error))
+}
+
+func (s *sagaRun) waitSummary(t *try) string {
+	return fmt.Sprintf("until %s is answered, at most %v", t.step.Name, t.step.TryTimeout())
+}
+
+func (s *sagaRun) replySummary(t *try) string {
+	topic := t.step.Topic
+	if t.undo {
+		topic = t.step.UndoTopic
+	}
+	return fmt.Sprintf("until %s is asked again: no reply from %s yet", t.step.Name, topic)
+}
+
+// unrepliedText says that a participant did not reply in time. trouble is why its
+// message could not be published, if so.
+func (s *sagaRun) unrepliedText(t *try, trouble string) string {
+	topic := t.step.Topic
+	if t.undo {
+		topic = t.step.UndoTopic
+	}
+	text := fmt.Sprintf("no reply from %s within %v", topic, t.step.TryTimeout())
+	if trouble != "" {
+		text += ": " + trouble
+	}
+	return text
+}
+
+func (s *sagaRun) noWorkerText() string {
+	text := fmt.Sprintf("no worker of group %s has saga %s", s.in.Group, s.in.Name)
+	if s.in.Plan.Version > 0 {
+		text += fmt.Sprintf(" version %d", s.in.Plan.Version)
+	}
+	return text + ": start one that registers it"
+}
+
+// causeText says why a saga goes back, or went.
+func causeText(c *core.Cause) string {
+	switch {
+	case c.Operator != "":
+		return c.Operator + ": " + c.Reason
+	case c.Refused:
+		return "step " + c.Step + " was refused: " + c.Reason
+	}
+	return "step " + c.Step + " failed: " + c.Reason
+}
+
+// triedText says how a try ended, and what comes next.
+func (s *sagaRun) triedText(at core.StepState) string {
+	text := at.Error
+	if !at.Next.IsZero() {
+		text = clip(text, maxError-60) + "; tried again at " + at.Next.UTC().Format(time.RFC3339)
+	}
+	return text
+}
+
+func answerLine(req SagaRequest) string {
+	if req.Refuse {
+		return "no: " + req.Reason
+	}
+	return "yes: " + req.Reason
+}
+
+func (s *sagaRun) parkedText(state, step, reason string) string {
+	if state == core.StateCompensationFailed {
+		return fmt.Sprintf("step %s could not be undone: %s", step, reason)
+	}
+	return fmt.Sprintf("step %s: %s", step, reason)
+}
+
+// remedy says for an alert what an operator can do.
+func (s *sagaRun) remedy(state, step string) string {
+	if state == core.StateCompensationFailed {
+		return fmt.Sprintf("Mend the cause, then `holdfast saga retry %s`; or undo %s by hand, then `holdfast saga skip %s --step %s`.", s.in.ID, step, s.in.ID, step)
+	}
+	return fmt.Sprintf("Mend the cause, then `holdfast saga retry %s`; or `holdfast saga compensate %s`.", s.in.ID, s.in.ID)
+}
+
+// currentDetails say in the Temporal UI where the saga stands, what an operator can
+// do, and how its steps are.
+func (s *sagaRun) currentDetails() string {
+	state := s.standing()
+	step, reason := s.reason(state)
+	text := fmt.Sprintf("**%s**", state)
+	if step != "" {
+		text += ": " + code(step)
+	}
+	if reason != "" {
+		text += ": " + cell(clip(reason, maxError))
+	}
+	text += s.possibleText()
+	return text + s.table()
+}
+
+func (s *sagaRun) possibleText() string {
+	text := ""
+	for i := range s.actions {
+		if a := &s.actions[i]; s.possible(a) {
+			text += fmt.Sprintf("\n- `%s` `%s`", a.name, a.example())
+		}
+	}
+	if text == "" {
+		return "\n\nNothing is left to do."
+	}
+	return "\n\nAn operator can, with `holdfast saga` or with an Update:\n" + text
+}
+
+// example is an argument of the Update.
+func (a *sagaAction) example() string {
+	if a.name == UpdateSkip || a.name == UpdateAnswer {
+		return `{"operator": "…", "reason": "…", "step": "…"}`
+	}
+	return `{"operator": "…", "reason": "…"}`
+}
+
+// table lists the steps.
+func (s *sagaRun) table() string {
+	text, n := "\n\n| step | state | tries | took | last error |\n|---|---|---|---|---|\n", 0
+	s.in.Plan.Each(func(x *core.Step, depth int) {
+		if x.Kind == core.Sequence || x.Kind == core.Parallel {
+			return
+		}
+		if n++; n > maxRows {
+			return
+		}
+		at := s.m.Step(x.Name)
+		took := ""
+		if !at.Ended.IsZero() {
+			took = at.Ended.Sub(at.Began).Round(time.Millisecond).String()
+		}
+		text += fmt.Sprintf("| %s%s | %s | %d | %s | %s |\n", strings.Repeat("&nbsp;&nbsp;", depth), code(x.Name), at.Status, at.Tries+at.UndoTries, took, cell(clip(at.Error, 200)))
+	})
+	if n > maxRows {
+		text += fmt.Sprintf("\n%d more steps.\n", n-maxRows)
+	}
+	return text
+}

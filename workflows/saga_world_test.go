@@ -1,0 +1,241 @@
+package workflows_test
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"go.temporal.io/sdk/activity"
+	"go.temporal.io/sdk/testsuite"
+	sdkworker "go.temporal.io/sdk/worker"
+	"go.temporal.io/sdk/workflow"
+
+	holdfast "github.com/holdfastmq/holdfast"
+	"github.com/holdfastmq/holdfast/activities"
+	"github.com/holdfastmq/holdfast/saga/core"
+	"github.com/holdfastmq/holdfast/workflows"
+)
+
+// stage is what the steps of a saga under test act on: a runner that notes what it
+// is asked for, and answers as the test wants.
+type stage struct {
+	mu     sync.Mutex
+	calls  []string // "do a", "undo b", in their order
+	steps  []activities.SagaStep
+	local  []bool // of each call: it was a local activity
+	alerts []holdfast.Alert
+	tried  map[string]int
+
+	// outcome is how the nth try of "do a" ends; nil, or a zero outcome: done.
+	outcome map[string]func(n int) core.Outcome
+	plans   map[string]core.Plan
+	absent  func(n int) bool // the process that is asked the nth time does not have the saga
+	asked   int
+	onCall  func(call string, s activities.SagaStep)
+}
+
+func (g *stage) call(ctx context.Context, what string, s activities.SagaStep) core.Outcome {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	call := what + " " + s.Step.Name
+	g.asked++
+	if g.absent != nil && g.absent(g.asked) {
+		return core.Outcome{Kind: core.OutcomeNoWorker}
+	}
+	if g.tried == nil {
+		g.tried = map[string]int{}
+	}
+	g.tried[call]++
+	g.calls, g.steps, g.local = append(g.calls, call), append(g.steps, s), append(g.local, activity.GetInfo(ctx).IsLocalActivity)
+	if g.onCall != nil {
+		g.onCall(call, s)
+	}
+	if f := g.outcome[call]; f != nil {
+		if o := f(g.tried[call]); o.Kind != "" {
+			return o
+		}
+	}
+	o := core.Outcome{Kind: core.OutcomeDone}
+	if what == "do" && s.Step.Kind == core.Local {
+		o.Patch = json.RawMessage(fmt.Sprintf(`{%q:%d}`, s.Step.Name, g.tried[call]))
+	}
+	return o
+}
+
+func (g *stage) Plan(_ context.Context, name string, version int) (core.Plan, error) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.asked++
+	p, there := g.plans[name]
+	if !there || g.absent != nil && g.absent(g.asked) {
+		return p, fmt.Errorf("%w: %s version %d", holdfast.ErrNotFound, name, version)
+	}
+	return p, nil
+}
+
+func (g *stage) Do(ctx context.Context, s activities.SagaStep) activities.SagaResult {
+	return activities.SagaResult{Outcome: g.call(ctx, "do", s)}
+}
+
+func (g *stage) Undo(ctx context.Context, s activities.SagaStep) activities.SagaResult {
+	return activities.SagaResult{Outcome: g.call(ctx, "undo", s)}
+}
+
+func (g *stage) Prepare(ctx context.Context, s activities.SagaStep) activities.SagaResult {
+	return activities.SagaResult{Outcome: g.call(ctx, "prepare", s), Input: s.Data}
+}
+
+func (g *stage) Receive(ctx context.Context, s activities.SagaStep) activities.SagaResult {
+	o := g.call(ctx, "receive", s)
+	if o.Kind == core.OutcomeDone && len(s.Result) > 0 {
+		o.Patch = json.RawMessage(fmt.Sprintf(`{%q:%s}`, s.Step.Name, s.Result))
+	}
+	return activities.SagaResult{Outcome: o}
+}
+
+func (g *stage) Alert(a holdfast.Alert) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.alerts = append(g.alerts, a)
+}
+
+// called are the calls until now.
+func (g *stage) called() []string {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return slices.Clone(g.calls)
+}
+
+// on has a call end with the outcomes given, one after the other; the last repeats.
+func (g *stage) on(call string, outcomes ...core.Outcome) {
+	if g.outcome == nil {
+		g.outcome = map[string]func(int) core.Outcome{}
+	}
+	g.outcome[call] = func(n int) core.Outcome { return outcomes[min(n, len(outcomes))-1] }
+}
+
+var (
+	wellDone  = core.Outcome{Kind: core.OutcomeDone}
+	noReply   = core.Outcome{Kind: core.OutcomePending}
+	refusal   = core.Outcome{Kind: core.OutcomeRefused, Error: "out of stock"}
+	oops      = core.Outcome{Kind: core.OutcomeFailed, Class: holdfast.ClassError, Error: "oops"}
+	forGood   = core.Outcome{Kind: core.OutcomeFailed, Class: holdfast.ClassPermanent, Error: "never"}
+	isBlocked = core.Outcome{Kind: core.OutcomeBlocked, Error: "undone before"}
+)
+
+// play is a saga under test.
+type play struct {
+	*testsuite.TestWorkflowEnvironment
+	*stage
+	t  *testing.T
+	in workflows.SagaInput
+}
+
+func localStep(name string) core.Step {
+	return core.Step{Name: name, Kind: core.Local, Undo: true}
+}
+
+func messageStep(name string) core.Step {
+	return core.Step{Name: name, Kind: core.Message, Topic: name + ".do", UndoTopic: name + ".undo", Undo: true}
+}
+
+func waitStep(name string) core.Step { return core.Step{Name: name, Kind: core.Wait} }
+
+// order is the input of a saga of these steps.
+func sagaOf(steps ...core.Step) workflows.SagaInput {
+	plan := core.Plan{Name: "order", Version: 1, Steps: steps}
+	return workflows.SagaInput{ID: workflows.SagaID("shop", "order", "A-1"), Group: "shop", Name: "order", Key: "A-1", Plan: &plan,
+		Data: json.RawMessage(`{"amount":5}`)}
+}
+
+func stageOf(t *testing.T, in workflows.SagaInput) *play {
+	t.Helper()
+	var suite testsuite.WorkflowTestSuite
+	p := &play{TestWorkflowEnvironment: suite.NewTestWorkflowEnvironment(), stage: &stage{}, t: t, in: in}
+	p.SetWorkerOptions(sdkworker.Options{DeadlockDetectionTimeout: patience})
+	p.RegisterWorkflowWithOptions(workflows.Saga, workflow.RegisterOptions{Name: workflows.SagaName})
+	(&activities.Sagas{Runner: p.stage, Alerts: p.stage}).Register(p)
+	p.SetTestTimeout(time.Minute)
+	p.SetStartWorkflowOptions(workflows.SagaOptions("", in))
+	require.NoError(t, p.SetTypedSearchAttributesOnStart(workflows.SagaOptions("", in).TypedSearchAttributes))
+	return p
+}
+
+func (p *play) run() workflows.SagaStatus {
+	p.t.Helper()
+	p.ExecuteWorkflow(workflows.SagaName, p.in)
+	require.True(p.t, p.IsWorkflowCompleted())
+	require.NoError(p.t, p.GetWorkflowError())
+	var s workflows.SagaStatus
+	require.NoError(p.t, p.GetWorkflowResult(&s))
+	return s
+}
+
+// status asks the workflow.
+func (p *play) status() workflows.SagaStatus {
+	p.t.Helper()
+	v, err := p.QueryWorkflow(workflows.QueryStatus)
+	require.NoError(p.t, err)
+	var s workflows.SagaStatus
+	require.NoError(p.t, v.Get(&s))
+	return s
+}
+
+// at does something after the time has passed.
+func (p *play) at(after time.Duration, do func()) { p.RegisterDelayedCallback(do, after) }
+
+func (p *play) signal(after time.Duration, name string, arg any) {
+	p.at(after, func() { p.SignalWorkflow(name, arg) })
+}
+
+func (p *play) reply(after time.Duration, step string, outcome core.OutcomeKind) {
+	p.signal(after, workflows.SignalReply, workflows.SagaReply{Step: step, Outcome: outcome, Reason: "says " + step})
+}
+
+// sagaAnswer is what an Update answered.
+type sagaAnswer struct {
+	status   workflows.SagaStatus
+	err      error
+	rejected error
+	answered time.Time // zero: it was not
+}
+
+// ask sends an Update.
+func (p *play) ask(after time.Duration, name string, req workflows.SagaRequest) *sagaAnswer {
+	a := &sagaAnswer{}
+	p.at(after, func() {
+		p.UpdateWorkflow(name, "", &testsuite.TestUpdateCallback{
+			OnAccept: func() {},
+			OnReject: func(err error) { a.rejected, a.answered = err, p.Now() },
+			OnComplete: func(result any, err error) {
+				a.err, a.answered = err, p.Now()
+				if s, ok := result.(workflows.SagaStatus); ok {
+					a.status = s
+				}
+			},
+		}, req)
+	})
+	return a
+}
+
+// ann asks for something.
+func ann(step string) workflows.SagaRequest {
+	return workflows.SagaRequest{Operator: "ann", Reason: "because", Step: step}
+}
+
+// sagaStory are the lines of a story: what, and the step.
+func sagaStory(s workflows.SagaStatus) (lines []string) {
+	for _, e := range s.Story {
+		line := e.What
+		if e.Step != "" {
+			line += " " + e.Step
+		}
+		lines = append(lines, line)
+	}
+	return lines
+}
