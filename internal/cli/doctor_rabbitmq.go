@@ -33,7 +33,7 @@ func (a *app) examineRabbitMQ(ctx context.Context, e examination) []finding {
 	queues := failureQueues(b.DeadQueue(), a.Prefix)
 	failing := len(queues)
 	for _, g := range e.groups {
-		queues = append(queues, b.HalfQueue(g))
+		queues = append(queues, b.HalfQueue(g), b.ReplyQueue(g))
 	}
 	for _, c := range e.consumers {
 		queues = append(queues, b.ConsumerQueue(c), b.AloneQueue(c))
@@ -54,12 +54,13 @@ func (a *app) examineRabbitMQ(ctx context.Context, e examination) []finding {
 	f.processes(answers, err)
 	now := a.Now()
 	for i, g := range e.groups {
-		q := info.Queues[failing+i]
+		q := info.Queues[failing+2*i]
 		f.halfQueue(g, q)
+		f.replyQueue(g, info.Queues[failing+2*i+1])
 		f.keeper(g, answers, q.Consumers)
 	}
 	for i, c := range e.consumers {
-		at, of := failing+len(e.groups)+2*i, consumerStates(answers, c)
+		at, of := failing+2*len(e.groups)+2*i, consumerStates(answers, c)
 		q := info.Queues[at]
 		f.consumerQueue(c, q, of)
 		f.aloneQueue(c, info.Queues[at+1])
@@ -145,6 +146,20 @@ func (f *findings) consumerQueue(name string, q broker.QueueInfo, of []broker.Co
 	case q.Messages > manyWaiting:
 		f.add(levelWarning, check, "start more processes of the consumer, or raise its concurrency", "it lags behind: %s", waiting(q))
 	default:
+		f.ok(check, "%s: %s, %d reading", q.Name, waiting(q), q.Consumers)
+	}
+}
+
+// replyQueue looks at the replies to a group's sagas that found the process gone
+// that had asked.
+func (f *findings) replyQueue(group string, q broker.QueueInfo) {
+	check := "replies " + group
+	switch {
+	case q.Messages > 0 && q.Consumers == 0:
+		f.add(levelProblem, check, "start a process of the group that has its sagas", "%s in %s, and nobody reads them: sagas wait for them", waiting(q), q.Name)
+	case q.Messages > manyWaiting:
+		f.add(levelWarning, check, "see whether its processes have enough CPU, and whether Temporal takes signals", "they lag behind: %s in %s", waiting(q), q.Name)
+	case q.Exists:
 		f.ok(check, "%s: %s, %d reading", q.Name, waiting(q), q.Consumers)
 	}
 }

@@ -9,9 +9,9 @@ func newSagaCommand(a *app) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "saga",
 		Short: "List, show, start and steer sagas",
-		Long: `List, show, start and steer sagas. Each is a workflow, saga/GROUP/NAME/KEY. One
-that is undone after its end has a second one, saga/GROUP/NAME/KEY/undo: both are
-one saga here, and its state is that of the second.
+		Long: `List, show, start and steer sagas. Each is a workflow, saga/GROUP/NAME/KEY.
+One that is undone after its end has a second one, saga/GROUP/NAME/KEY/undo:
+both are one saga here, and its state is that of the second.
 
 An ID is such a workflow's ID, NAME/KEY, or a key alone if only one saga has it.
 Without --group, the latter two are looked for among the groups and names of the
@@ -20,9 +20,9 @@ Without --group, the latter two are looked for among the groups and names of the
 States: running; waiting (for an answer), paused (by an operator), no-worker (no
 process has its version), parked (a step failed for good: it waits for an
 operator), compensating, compensation-failed (a step could not be undone: it
-waits for an operator); completed, compensated; and failed, terminated, canceled,
-timed-out, where the workflow itself was ended from outside: what such a saga did
-is not undone until it is compensated.`,
+waits for an operator); completed, compensated; and failed, terminated,
+canceled, timed-out, where the workflow itself was ended from outside: what such
+a saga did is not undone until it is compensated.`,
 		Example: "  holdfast saga list --state parked,compensation-failed\n  holdfast saga show A-1007\n" +
 			"  holdfast saga retry order-payment/A-1007 --reason \"the card works again\"\n" +
 			"  holdfast saga compensate A-1007 --reason \"the customer changed their mind\"",

@@ -22,10 +22,7 @@ type sagaAct struct {
 	also        []string // states that a filter can be told to select
 }
 
-// openSagaStates are the states of sagas whose workflow runs.
-var openSagaStates = []string{core.StateRunning, core.StateWaiting, core.StatePaused, core.StateNoWorker, core.StateParked,
-	core.StateCompensating, core.StateCompensationFailed}
-
+// stuckStates are the states of sagas that wait for an operator to mend them.
 var stuckStates = []string{core.StateParked, core.StateCompensationFailed}
 
 var sagaActs = []sagaAct{
@@ -44,16 +41,16 @@ In a saga that goes back, it is the Undo that is tried. It ends a pause.`,
 		step: "the step to try; default: all that failed", states: stuckStates,
 		also: []string{core.StateRunning, core.StateWaiting, core.StatePaused, core.StateNoWorker, core.StateCompensating}},
 	{name: workflows.UpdateSkip, short: "Go on without a step", said: isSkipped,
-		long: `Go on as if a step had been done, or undone, that failed or waits. Nothing is done
-for it: whatever it should have brought about is the operator's to see to. When
-the saga goes back later, it is undone like the others.`,
+		long: `Go on as if a step had been done, or undone, that failed or waits. Nothing is
+done for it: whatever it should have brought about is the operator's to see to.
+When the saga goes back later, it is undone like the others.`,
 		step: "the step to go on without (required)", needsStep: true, states: stuckStates,
 		also: []string{core.StateRunning, core.StateWaiting, core.StatePaused, core.StateNoWorker, core.StateCompensating}},
 	{name: workflows.UpdateCompensate, short: "Undo all that sagas did", said: isCompensated,
 		long: `Undo all that sagas did, the last step first. One that runs turns back at once.
 One that has completed, or whose workflow was ended from outside, is undone by a
-second workflow, saga/GROUP/NAME/KEY/undo. To repeat it is safe: nothing is undone
-twice. What cannot be undone waits for retry or skip.`,
+second workflow, saga/GROUP/NAME/KEY/undo. To repeat it is safe: nothing is
+undone twice. What cannot be undone waits for retry or skip.`,
 		states: []string{core.StateParked},
 		also: append([]string{core.StateRunning, core.StateWaiting, core.StatePaused, core.StateNoWorker, core.StateCompensating,
 			core.StateCompleted}, lostStates...)},

@@ -25,8 +25,8 @@ func newSagaDiagramCommand(a *app) *cobra.Command {
 		Use:   "diagram NAME",
 		Short: "Draw a saga's definition as a Mermaid flowchart",
 		Long: `Draw a saga's definition as a Mermaid flowchart, which GitHub and many editors
-show. The running processes are asked for it, through RabbitMQ; where none has it,
-it is taken from the latest saga of that name in Temporal.`,
+show. The running processes are asked for it, through RabbitMQ; where none has
+it, it is taken from the latest saga of that name in Temporal.`,
 		Example: "  holdfast saga diagram order-payment\n  holdfast saga diagram order-payment --version 2 > order-payment.mmd",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {

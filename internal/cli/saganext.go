@@ -11,7 +11,7 @@ import (
 )
 
 // whatNext says what comes next in a saga, in sentences.
-func whatNext(s workflows.SagaStatus) []string {
+func whatNext(s workflows.SagaStatus, now time.Time) []string {
 	var next []string
 	say := func(format string, args ...any) { next = append(next, fmt.Sprintf(format, args...)) }
 	if s.Core.Phase == core.Completed || s.Core.Phase == core.Compensated {
@@ -22,7 +22,7 @@ func whatNext(s workflows.SagaStatus) []string {
 	}
 	s.Plan.Each(func(step *core.Step, _ int) {
 		if at := s.Core.Steps[step.Name]; at != nil && !branches(step) {
-			if line := nextOf(s, step, *at); line != "" {
+			if line := nextOf(s, step, *at, now); line != "" {
 				say("%s", line)
 			}
 		}
@@ -37,20 +37,20 @@ func whatNext(s workflows.SagaStatus) []string {
 func branches(step *core.Step) bool { return step.Kind == core.Sequence || step.Kind == core.Parallel }
 
 // nextOf says what one step waits for; empty: nothing.
-func nextOf(s workflows.SagaStatus, step *core.Step, at core.StepState) string {
+func nextOf(s workflows.SagaStatus, step *core.Step, at core.StepState, now time.Time) string {
 	switch {
 	case at.NoWorker:
 		return fmt.Sprintf("%s waits for a process of group %s that has version %d of %s: start one.", step.Name, s.Group, s.Version, s.Name)
 	case at.Status == core.Running && at.SkipWanted:
 		return step.Name + " is being skipped."
 	case at.Status == core.Running:
-		return step.Name + " " + underWay(step, at)
+		return step.Name + " " + underWay(step, at, now)
 	case at.Status == core.Retrying:
-		return fmt.Sprintf("%s is tried again at %s (try %d%s).", step.Name, at.Next.UTC().Format(time.RFC3339), at.Tries+1, ofTries(step))
+		return fmt.Sprintf("%s is tried again at %s (try %d%s).", step.Name, clock(at.Next, now), at.Tries+1, ofTries(step))
 	case at.Status == core.Undoing:
 		return fmt.Sprintf("%s is being undone (try %d).", step.Name, at.UndoTries)
 	case at.Status == core.Reundoing:
-		return fmt.Sprintf("The Undo of %s is tried again at %s (try %d).", step.Name, at.Next.UTC().Format(time.RFC3339), at.UndoTries+1)
+		return fmt.Sprintf("The Undo of %s is tried again at %s (try %d).", step.Name, clock(at.Next, now), at.UndoTries+1)
 	case at.Status == core.UndoFailed:
 		return step.Name + " could not be undone: it waits for an operator, who tries again or skips it."
 	case s.Core.Phase == core.Forwards && (at.Status == core.Failed || at.Status == core.Refused):
@@ -60,10 +60,10 @@ func nextOf(s workflows.SagaStatus, step *core.Step, at core.StepState) string {
 }
 
 // underWay says what a step that is being done waits for.
-func underWay(step *core.Step, at core.StepState) string {
+func underWay(step *core.Step, at core.StepState, now time.Time) string {
 	until := ""
 	if limit := step.TryTimeout(); limit > 0 && at.Tries == 1 && !at.Began.IsZero() {
-		until = ", until " + at.Began.Add(limit).UTC().Format(time.RFC3339)
+		until = ", until " + clock(at.Began.Add(limit), now)
 	}
 	switch step.Kind {
 	case core.Message:

@@ -67,10 +67,11 @@ func (d shownSaga) printFields(w io.Writer, now time.Time) error {
 	field("group", d.Group)
 	field("state", d.stateText())
 	if d.Status != nil {
-		field("reason", d.Reason)
-		if cause := causeText(d.Status.Core.Cause); cause != d.Reason {
-			field("cause", cause)
+		cause := causeText(d.Status.Core.Cause)
+		if !strings.HasSuffix(cause, d.Reason) {
+			field("reason", d.Reason)
 		}
+		field("cause", cause)
 		if d.Status.Late > 0 {
 			field("late replies", strconv.Itoa(d.Status.Late))
 		}
@@ -125,71 +126,62 @@ var marks = map[core.Status]struct {
 
 // printTree draws the steps: what is in a group hangs below it.
 func (d shownSaga) printTree(w io.Writer, now time.Time) error {
-	printf(w, "\nSteps\n")
-	t := newTable(w)
+	var drawn strings.Builder
+	t := newTable(&drawn)
 	t.painted("  STEP", "KIND", d.paint.paint("", "STATUS"), "TOOK", "TRIES", "NOTE")
-	d.branch(t, d.Status.Plan.Steps, "  ", "", now)
-	return t.flush()
-}
-
-// branch draws steps below each other. not is what those are that will never be
-// done; empty: they may be.
-func (d shownSaga) branch(t *table, steps []core.Step, indent, not string, now time.Time) {
-	for i := range steps {
-		s := &steps[i]
-		here, below := "", ""
-		if indent != "  " {
-			here, below = edges(i == len(steps)-1)
-		}
-		at, note := d.at(s), not
-		sign := marks[at.Status].sign
-		if d.Status.Core.Phase == "" { // nobody could tell
-			sign = "?"
-		}
-		name := indent + here + sign + " " + s.Name
-		if s.Pivot {
-			name += " ◆"
-		}
-		switch s.Kind {
-		case core.Sequence, core.Parallel:
-			name = indent + here + groupName(s)
-			t.painted(oneLine(name), "", d.paint.paint("", ""), "", "", note)
-			d.branch(t, s.Steps, indent+below, not, now)
-			continue
-		}
-		m := marks[at.Status]
-		word := m.word
-		if d.Status.Core.Phase == "" {
-			word = "unknown"
-		}
-		if not != "" && at.Status == core.Pending {
-			word = not
-		}
-		t.painted(oneLine(name), oneLine(kindText(s)), d.paint.paint(m.level, word), took(at, now), triesText(at), oneLine(noteText(s, at, now)))
-		d.cases(t, s, at, indent+below, not, now)
+	for i := range d.Status.Plan.Steps {
+		d.draw(t, &d.Status.Plan.Steps[i], "  ", "  ", "", now)
 	}
+	if err := t.flush(); err != nil {
+		return err
+	}
+	printf(w, "\nSteps\n")
+	for line := range strings.Lines(drawn.String()) {
+		printf(w, "%s\n", strings.TrimRight(line, " \n"))
+	}
+	return nil
 }
 
-// cases draws those of a choice.
-func (d shownSaga) cases(t *table, s *core.Step, at core.StepState, indent, not string, now time.Time) {
+// draw draws a step after here, and what is in it after below. not is what those
+// are that will never be done; empty: it may be.
+func (d shownSaga) draw(t *table, s *core.Step, here, below, not string, now time.Time) {
+	at := d.at(s)
+	if branches(s) {
+		t.painted(oneLine(here+groupName(s)), "", d.paint.paint("", ""), "", "", not)
+	} else {
+		d.drawStep(t, s, at, here, not, now)
+	}
 	for i := range s.Steps {
-		c := &s.Steps[i]
-		here, below := edges(i == len(s.Steps)-1)
-		left := not
-		if at.Chosen != nil && chosenCase(s, *at.Chosen) != c {
+		in, left := &s.Steps[i], not
+		if at.Chosen != nil && chosenCase(s, *at.Chosen) != in {
 			left = "not chosen"
 		}
-		t.painted(oneLine(indent+here+groupName(c)), "", d.paint.paint("", ""), "", "", left)
-		d.branch(t, c.Steps, indent+below, left, now)
+		first, rest := "├─ ", "│  "
+		if i == len(s.Steps)-1 {
+			first, rest = "└─ ", "   "
+		}
+		d.draw(t, in, below+first, below+rest, left, now)
 	}
 }
 
-// edges are what stands before a branch, and before what hangs below it.
-func edges(last bool) (here, below string) {
-	if last {
-		return "└─ ", "   "
+// drawStep draws a step that has a status of its own.
+func (d shownSaga) drawStep(t *table, s *core.Step, at core.StepState, here, not string, now time.Time) {
+	m := marks[at.Status]
+	switch {
+	case d.Status.Core.Phase == "": // nobody could tell
+		m.sign, m.word = "?", "unknown"
+	case not != "" && at.Status == core.Pending:
+		m.word = not
+	case at.NoWorker:
+		m.word, m.level = "no worker", levelProblem
+	case s.Kind == core.Wait && at.Status == core.Running:
+		m.word = "waiting"
 	}
-	return "├─ ", "│  "
+	name := here + m.sign + " " + s.Name
+	if s.Pivot {
+		name += " ◆"
+	}
+	t.painted(oneLine(name), oneLine(kindText(s)), d.paint.paint(m.level, m.word), took(at, now), triesText(at), oneLine(noteText(s, at, now)))
 }
 
 func (d shownSaga) at(s *core.Step) core.StepState {
@@ -274,9 +266,6 @@ func noteText(s *core.Step, at core.StepState, now time.Time) string {
 			label = "otherwise"
 		}
 		notes = append(notes, "chose "+label)
-	}
-	if at.NoWorker {
-		notes = append(notes, "no process has this version")
 	}
 	if !at.Next.IsZero() && (at.Status == core.Retrying || at.Status == core.Reundoing) {
 		notes = append(notes, "next try "+clock(at.Next, now))

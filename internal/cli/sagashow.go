@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"time"
 
 	"github.com/spf13/cobra"
 	enumspb "go.temporal.io/api/enums/v1"
@@ -46,22 +47,22 @@ Where no process of the group answers, its workflow's history is shown instead.
 
   ✓ done   ▶ under way   ↻ to be tried again   ✗ failed   ⊘ refused
   ↩ undone   ↶ being undone   ‼ could not be undone   » skipped   · not begun
-  ◆ the pivot: after it there is no way back
+  ◆ the pivot: after it there is no way back   ∥ all at once   → in sequence
 
 JSON: id, group, name, key, version, state, step, reason, started, closed,
-undone_later, parent, workflow_id, run_id; status (id, group, name, version, key,
-state, step, reason; plan; core: phase, steps, stack, paused, cause, and with
---data the state's data; answers; story: at, what, step, operator, text; actions;
-late); unknown (why there is no status) and plan; next; commands; pending (name,
-attempt, running, next, error); ui, undoes_ui; history (at, kind, name, summary,
-result), history_cut (there is more).`,
+undone_later, parent, workflow_id, run_id; status (id, group, name, version,
+key, state, step, reason; plan; core: phase, steps, stack, paused, cause, and
+with --data the saga's data; answers; story: at, what, step, operator, text;
+actions; late); unknown (why there is no status) and plan; next; commands;
+pending (name, attempt, running, next, error); ui, undoes_ui; history (at, kind,
+name, summary, result), history_cut (there is more).`,
 		Example: "  holdfast saga show A-1007\n  holdfast saga show order-payment/A-1007 --data --history",
 	}, func(ctx context.Context, t *temporalServer, id string) (shown, error) {
 		found, err := t.findSaga(ctx, id, group, a.Prefix)
 		if err != nil {
 			return nil, err
 		}
-		d, err := t.sagaDetail(ctx, found, data, history)
+		d, err := t.sagaDetail(ctx, found, data, history, a.Now())
 		if err != nil {
 			return nil, err
 		}
@@ -86,14 +87,14 @@ type shownSaga struct {
 }
 
 // sagaDetail reads all that is known of a saga.
-func (t *temporalServer) sagaDetail(ctx context.Context, of sagaRow, data, history bool) (shownSaga, error) {
+func (t *temporalServer) sagaDetail(ctx context.Context, of sagaRow, data, history bool, now time.Time) (shownSaga, error) {
 	d := shownSaga{sagaDetail: sagaDetail{sagaRow: of}, data: data}
 	described, err := t.DescribeWorkflowExecution(ctx, of.WorkflowID, of.RunID)
 	if err != nil {
 		return d, fmt.Errorf("workflow %s: %w", of.WorkflowID, err)
 	}
 	d.Pending = pendingActivities(described.GetPendingActivities())
-	if err := d.stands(ctx, t); err != nil {
+	if err := d.stands(ctx, t, now); err != nil {
 		return d, err
 	}
 	if d.Status != nil && !data {
@@ -111,7 +112,7 @@ func (t *temporalServer) sagaDetail(ctx context.Context, of sagaRow, data, histo
 
 // stands asks where it stands, or reads how it ended. Of what was ended from
 // outside, a process can tell from its history how far it came.
-func (d *shownSaga) stands(ctx context.Context, t *temporalServer) error {
+func (d *shownSaga) stands(ctx context.Context, t *temporalServer, now time.Time) error {
 	var status workflows.SagaStatus
 	var err error
 	if d.status == enumspb.WORKFLOW_EXECUTION_STATUS_COMPLETED {
@@ -124,7 +125,7 @@ func (d *shownSaga) stands(ctx context.Context, t *temporalServer) error {
 		if !isLost(d.status) {
 			d.State = status.State
 		}
-		d.Next, d.Commands = whatNext(status), d.possible(status)
+		d.Next, d.Commands = whatNext(status, now), d.possible(status)
 		return nil
 	}
 	d.Unknown = fmt.Sprintf("no process answered: start one of group %s, which serves the task queue %s, to see its steps (%s)", d.Group, d.taskQueue, text(err))
