@@ -180,7 +180,8 @@ func compensatedRunning(ctx context.Context, s *stage) (string, error) {
 	if err := s.compensateSaga(ctx, o); err != nil {
 		return "", err
 	}
-	// The message that waits for those 10 s comes to nothing: the audit sees to it.
+	// The message that waits for those 10 s comes to nothing: the scenarios after
+	// this one take longer, and then the audit sees it.
 	if err := s.payment.mend(ctx, o.ID); err != nil {
 		return "", err
 	}
