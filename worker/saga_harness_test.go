@@ -36,13 +36,20 @@ func sagaSite(t testing.TB) *site {
 	for _, db := range []*gorm.DB{s.orders, s.effects} {
 		require.NoError(t, db.Exec("CREATE TABLE log (n serial, saga text, what text)").Error)
 	}
-	t.Cleanup(func() {
-		for _, delay := range []string{"1s", "5s", "30s", "100ms"} {
-			stacktest.DeleteQueues(t, s.at.AMQPURL, s.at.Prefix+".retry."+delay)
-		}
-		stacktest.DeleteQueues(t, s.at.AMQPURL, s.at.Prefix+".replies."+group)
-	})
+	t.Cleanup(s.deleteSagaQueues)
 	return s
+}
+
+// deleteSagaQueues deletes those that only sagas have made.
+func (s *site) deleteSagaQueues() {
+	queues := []string{"replies." + group}
+	for _, delay := range []string{"1s", "5s", "30s", "100ms"} {
+		queues = append(queues, "retry."+delay)
+	}
+	for i := range queues {
+		queues[i] = s.at.Prefix + "." + queues[i]
+	}
+	stacktest.DeleteQueues(s.t, s.at.AMQPURL, queues...)
 }
 
 // write writes a line into the log, in a step's transaction.
