@@ -29,7 +29,7 @@ func (o oneConnection) Initialize(db *gorm.DB) error {
 }
 
 // inUseFor is how long another goroutine may have the connection.
-const inUseFor = 5 * time.Second
+const inUseFor = 2 * time.Second
 
 var errInUse = errors.New("holdfasttest: the database in memory has one connection, and a transaction has it: a function that gets a tx must write with the tx, not with the database")
 
