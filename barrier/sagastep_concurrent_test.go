@@ -3,6 +3,7 @@ package barrier_test
 import (
 	"context"
 	"fmt"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -219,24 +220,74 @@ func TestDoStepWaitsForTheUndo(t *testing.T) {
 	}
 }
 
-// An Undo that is committed between a refusal's ROLLBACK and its row is not
-// missed, nor is another run of the Do.
-func TestRefusalMeetsAnother(t *testing.T) {
-	for name, other := range map[string]func(t *testing.T, db *gorm.DB){
-		"undo": func(t *testing.T, db *gorm.DB) {
-			require.Equal(t, barrier.Blocked, undoOf(t, db, "s1", "cancelled", neverUndo(t)))
-		},
-		"do": func(t *testing.T, db *gorm.DB) { doStep(t, db, "s1", false, doing("s1", `"R-1"`, nil)) },
+// Between any two statements on the rows, another run may do, refuse or undo the
+// step: what it did is followed.
+func TestSagaStepMeetsAnother(t *testing.T) {
+	others := map[string]func(t *testing.T, db *gorm.DB){
+		"do":     func(t *testing.T, db *gorm.DB) { doStep(t, db, "s1", true, doing("s1", `"R-2"`, nil)) },
+		"refuse": func(t *testing.T, db *gorm.DB) { doStep(t, db, "s1", true, doing("s1", "", refuse("gone"))) },
+		"undo":   func(t *testing.T, db *gorm.DB) { undoOf(t, db, "s1", "cancelled", undoingStep("s1")) },
+		"delete": func(t *testing.T, db *gorm.DB) { require.NoError(t, db.Exec("DELETE FROM holdfast_steps").Error) },
+	}
+	refused := fmt.Sprintf("refused %q repeated=false", "sold out")
+	blocked := fmt.Sprintf("blocked %q repeated=true", "cancelled")
+	for name, c := range map[string]struct {
+		before bool   // it refused before
+		at     string // the statement before which the other comes
+		fail   error  // of the Do
+		other  string
+		want   string
+	}{
+		"done before the refusal is kept":         {false, "last INSERT", refuse("sold out"), "do", `done "" repeated=true`},
+		"refused before the refusal is kept":      {false, "last INSERT", refuse("sold out"), "refuse", refused},
+		"undone before the refusal is kept":       {false, "last INSERT", refuse("sold out"), "undo", blocked},
+		"done before it takes over":               {true, "UPDATE", nil, "do", `done "" repeated=true`},
+		"refused before it takes over":            {true, "UPDATE", nil, "refuse", `done "" repeated=false`},
+		"undone before it takes over":             {true, "UPDATE", nil, "undo", blocked},
+		"done before the other refusal is kept":   {true, "last UPDATE", refuse("sold out"), "do", `done "" repeated=true`},
+		"undone before the other refusal is kept": {true, "last UPDATE", refuse("sold out"), "undo", blocked},
+		"gone before it is read":                  {true, "SELECT", nil, "delete", `done "" repeated=false`},
 	} {
 		t.Run(name, func(t *testing.T) {
-			db, _ := migrated(t)
-			r := doStep(t, db, "s1", false, func(_ context.Context, tx *gorm.DB) ([]byte, error) {
-				require.NoError(t, tx.Exec("ROLLBACK").Error) // as if it were later
-				other(t, db)
-				return nil, refuse("sold out")
+			t.Parallel()
+			direct, _ := migrated(t)
+			if c.before {
+				doStep(t, direct, "s1", false, doing("s1", "", refuse("first")))
+			}
+			db, s := spied(t, direct)
+			verb, last := strings.CutPrefix(c.at, "last ")
+			wait := last // until it has run
+			s.before = func(query string) {
+				if !wait && strings.HasPrefix(query, verb) && strings.Contains(query, "holdfast_steps") {
+					s.before = nil
+					others[c.other](t, direct)
+				}
+			}
+			r, err := barrier.DoStep(t.Context(), db, "s1", "reserve", true, func(ctx context.Context, tx *gorm.DB) ([]byte, error) {
+				wait = false
+				return doing("s1", "", c.fail)(ctx, tx)
 			})
-			require.True(t, r.Repeated)
-			require.NotEqual(t, barrier.StepRefused, r.Outcome)
+			require.NoError(t, err)
+			require.Nil(t, s.before, "the other came")
+			require.Equal(t, c.want, fmt.Sprintf("%s %q repeated=%t", r.Outcome, r.Reason, r.Repeated))
+		})
+	}
+	for other, want := range map[string]barrier.UndoResult{"do": barrier.Undone, "refuse": barrier.Blocked} {
+		t.Run(other+" before the Undo blocks it", func(t *testing.T) {
+			t.Parallel()
+			direct, _ := migrated(t)
+			doStep(t, direct, "s1", false, doing("s1", "", refuse("first")))
+			db, s := spied(t, direct)
+			s.before = func(query string) {
+				if strings.HasPrefix(query, "UPDATE ") {
+					s.before = nil
+					others[other](t, direct)
+				}
+			}
+			require.Equal(t, want, undoOf(t, db, "s1", "cancelled", undoingStep("s1")))
+			require.Nil(t, s.before, "the other came")
+			require.Len(t, effects(t, direct, "s1"), map[string]int{"do": 2}[other])
+			require.Equal(t, barrier.StepBlocked, doStep(t, direct, "s1", true, neverDo(t)).Outcome)
 		})
 	}
 }

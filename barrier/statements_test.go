@@ -19,6 +19,19 @@ import (
 type spy struct {
 	*sql.DB
 	seen []string
+	// before is called before each statement, nil: nothing is.
+	before func(query string)
+}
+
+// spied is db, with what it does noted by the spy.
+func spied(t *testing.T, db *gorm.DB) (*gorm.DB, *spy) {
+	t.Helper()
+	pool, err := db.DB()
+	require.NoError(t, err)
+	s := &spy{DB: pool}
+	db, err = gorm.Open(postgres.New(postgres.Config{Conn: s}), &gorm.Config{})
+	require.NoError(t, err)
+	return db, s
 }
 
 func (s *spy) note(query string) {
@@ -27,6 +40,9 @@ func (s *spy) note(query string) {
 		words = words[:3]
 	}
 	s.seen = append(s.seen, strings.Join(words, " "))
+	if s.before != nil {
+		s.before(query)
+	}
 }
 
 func (s *spy) BeginTx(ctx context.Context, opts *sql.TxOptions) (gorm.ConnPool, error) {
@@ -60,11 +76,7 @@ func (tx *spyTx) Rollback() error { tx.s.note("ROLLBACK"); return tx.Tx.Rollback
 
 func TestStatements(t *testing.T) {
 	direct, _ := migrated(t)
-	pool, err := direct.DB()
-	require.NoError(t, err)
-	s := &spy{DB: pool}
-	db, err := gorm.Open(postgres.New(postgres.Config{Conn: s}), &gorm.Config{})
-	require.NoError(t, err)
+	db, s := spied(t, direct)
 	statements := func(f func()) []string {
 		s.seen = nil
 		f()

@@ -49,7 +49,7 @@ func (w *Worker) breakerChanged(e broker.Event) {
 func (s steps) Alert(a holdfast.Alert) {
 	if a.Parked {
 		kind := parkedTransaction
-		if strings.HasPrefix(a.ID, "saga/") {
+		if strings.HasPrefix(a.WorkflowID, "saga/") {
 			kind = parkedSaga
 			s.w.sagas.ends.look(a.ID)
 		} else if a.Consumer != "" || a.Class != "" {

@@ -140,7 +140,7 @@ func (h *SagaHandle[S]) Answer(ctx context.Context, step, operator, reason strin
 func (w *Worker) answerSaga(ctx context.Context, id string, req workflows.SagaRequest) error {
 	ctx, cancel := w.bounded(ctx)
 	defer cancel()
-	if err := w.awaitReady(ctx); err != nil {
+	if err := w.awaitRunning(ctx); err != nil {
 		return err
 	}
 	handle, err := w.o.Temporal.UpdateWorkflow(ctx, client.UpdateWorkflowOptions{WorkflowID: id, UpdateName: workflows.UpdateAnswer,

@@ -36,7 +36,7 @@ type verdict struct {
 // waitSaga waits for a saga: this process tells it of its end, or, where that comes
 // in another one or not by itself, Temporal does.
 func (w *Worker) waitSaga(ctx context.Context, id string, end *sagaEnd) (json.RawMessage, error) {
-	if err := w.awaitReady(ctx); err != nil {
+	if err := w.awaitRunning(ctx); err != nil {
 		return nil, err
 	}
 	var done <-chan struct{}
@@ -79,6 +79,19 @@ func (w *Worker) waitSaga(ctx context.Context, id string, end *sagaEnd) (json.Ra
 		w.sagas.ends.forget(end)
 	}
 	return v.data, v.err
+}
+
+// awaitRunning waits until the worker runs.
+func (w *Worker) awaitRunning(ctx context.Context) error {
+	if err := w.awaitReady(ctx); err != nil {
+		return err
+	}
+	select {
+	case <-w.over:
+		return w.ended()
+	default:
+		return nil
+	}
 }
 
 // stillPending is the answer to a caller who cannot wait any longer.
