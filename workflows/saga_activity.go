@@ -66,8 +66,10 @@ func (s *sagaRun) runActivity(ctx workflow.Context, t *try, name string, data js
 	}
 	in := core.ActivityInput{Saga: s.in.ID, Step: t.step.Name, Undo: t.undo, Data: data}
 	err := s.activity(ctx, t, name, o, in, out, func() bool { return t.stopped })
+	//workflowcheck:ignore it decides by data alone
+	valid := len(result) == 0 || json.Valid(result)
 	switch {
-	case err == nil && (len(result) == 0 || json.Valid(result)):
+	case err == nil && valid:
 		return result, core.Outcome{Kind: core.OutcomeDone}
 	case err == nil || !isFailure(err):
 		return nil, failed(holdfast.ClassPermanent, "its result is no JSON")

@@ -122,12 +122,11 @@ func (g *stage) on(call string, outcomes ...core.Outcome) {
 }
 
 var (
-	wellDone  = core.Outcome{Kind: core.OutcomeDone}
-	noReply   = core.Outcome{Kind: core.OutcomePending}
-	refusal   = core.Outcome{Kind: core.OutcomeRefused, Error: "out of stock"}
-	oops      = core.Outcome{Kind: core.OutcomeFailed, Class: holdfast.ClassError, Error: "oops"}
-	forGood   = core.Outcome{Kind: core.OutcomeFailed, Class: holdfast.ClassPermanent, Error: "never"}
-	isBlocked = core.Outcome{Kind: core.OutcomeBlocked, Error: "undone before"}
+	wellDone = core.Outcome{Kind: core.OutcomeDone}
+	noReply  = core.Outcome{Kind: core.OutcomePending}
+	refusal  = core.Outcome{Kind: core.OutcomeRefused, Error: "out of stock"}
+	oops     = core.Outcome{Kind: core.OutcomeFailed, Class: holdfast.ClassError, Error: "oops"}
+	forGood  = core.Outcome{Kind: core.OutcomeFailed, Class: holdfast.ClassPermanent, Error: "never"}
 )
 
 // play is a saga under test.
