@@ -113,8 +113,8 @@ func (s *sagaRun) listenTo(ctx workflow.Context, a *sagaAction) error {
 }
 
 // isAsked reports whether there is something from outside that was not heard.
-func (s *sagaRun) isAsked(parent workflow.Context) bool {
-	if len(s.requests) > 0 || s.cancelComes(parent) {
+func (s *sagaRun) isAsked() bool {
+	if len(s.requests) > 0 || s.cancelComes() {
 		return true
 	}
 	for _, c := range s.signals {
@@ -126,13 +126,11 @@ func (s *sagaRun) isAsked(parent workflow.Context) bool {
 }
 
 // cancelComes reports whether there is a request to cancel that was not seen.
-func (s *sagaRun) cancelComes(parent workflow.Context) bool {
-	return !s.cancelled && parent.Err() != nil
-}
+func (s *sagaRun) cancelComes() bool { return !s.cancelled && s.parent.Err() != nil }
 
 // takeRequest does the next thing that somebody outside asks for. What was woken
 // together with the root coroutine comes before.
-func (s *sagaRun) takeRequest(ctx, parent workflow.Context) {
+func (s *sagaRun) takeRequest(ctx workflow.Context) {
 	s.pass(ctx)
 	for i, c := range s.signals {
 		var req SagaRequest
@@ -151,7 +149,7 @@ func (s *sagaRun) takeRequest(ctx, parent workflow.Context) {
 		}
 	}
 	if next == nil {
-		s.takeCancel(ctx, parent)
+		s.takeCancel(ctx)
 		return
 	}
 	s.requests = without(s.requests, next)
@@ -183,8 +181,8 @@ func without(all []*request, r *request) (rest []*request) {
 }
 
 // takeCancel takes a request to cancel the workflow for an operator's compensate.
-func (s *sagaRun) takeCancel(ctx, parent workflow.Context) {
-	if !s.cancelComes(parent) {
+func (s *sagaRun) takeCancel(ctx workflow.Context) {
+	if !s.cancelComes() {
 		return
 	}
 	s.cancelled = true

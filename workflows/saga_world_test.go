@@ -35,6 +35,7 @@ type stage struct {
 
 	// outcome is how the nth try of "do a" ends; nil, or a zero outcome: done.
 	outcome map[string]func(n int) core.Outcome
+	first   map[string]bool // what the step rows of these say: it was not done before
 	plans   map[string]core.Plan
 	absent  func(n int) bool // the process that is asked the nth time does not have the saga
 	asked   int
@@ -81,7 +82,8 @@ func (g *stage) Plan(_ context.Context, name string, version int) (core.Plan, er
 }
 
 func (g *stage) Do(ctx context.Context, s activities.SagaStep) activities.SagaResult {
-	return activities.SagaResult{Outcome: g.call(ctx, "do", s)}
+	o := g.call(ctx, "do", s)
+	return activities.SagaResult{Outcome: o, First: g.first[s.Step.Name]}
 }
 
 func (g *stage) Undo(ctx context.Context, s activities.SagaStep) activities.SagaResult {
