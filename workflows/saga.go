@@ -146,7 +146,7 @@ func (s *sagaRun) startUndo(ctx workflow.Context) {
 // happen feeds the machine, and carries out what it wants. Of an operator's event,
 // Check has been asked.
 func (s *sagaRun) happen(ctx workflow.Context, e core.Event) {
-	e.At = workflow.Now(ctx)
+	e.At, e.Outcome.Error = workflow.Now(ctx), clip(e.Outcome.Error, maxError)
 	effects, err := s.m.Apply(e)
 	if err != nil {
 		workflow.GetLogger(ctx).Error("the event is not possible", "event", e.Kind, "step", e.Step, "error", err)

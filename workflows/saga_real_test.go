@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 	enumspb "go.temporal.io/api/enums/v1"
@@ -392,4 +393,69 @@ func (x *theatre) save(name string) {
 	clean = strings.ReplaceAll(clean, `"`+host+`:`, `"recorder:`) // a worker's sticky queue
 	require.NotContains(x.t, clean, host, name)
 	require.NoError(x.t, os.WriteFile(filepath.Join("testdata", "histories", name+".json"), []byte(clean+"\n"), 0o644))
+}
+
+// TestRealSagaTimesOut: how often a step is tried is the machine's to say, and not
+// Temporal's.
+func TestRealSagaTimesOut(t *testing.T) {
+	t.Parallel()
+	slow, bad := localStep("slow"), localStep("bad")
+	slow.Timeout, slow.Retry = time.Second, core.Retry{First: 1}
+	bad.Retry = core.Retry{Attempts: 3, First: 1}
+	x := realSaga(t, slow, bad)
+	x.hang = func(ctx context.Context, call string, n int) {
+		if call == "do slow" && n == 2 {
+			<-ctx.Done()
+		}
+		if call == "do bad" {
+			panic("bug")
+		}
+	}
+	x.on("do slow", oops, wellDone)
+	require.NoError(t, x.start())
+	s := x.result(x.in.ID)
+	require.Equal(t, core.StateCompensated, s.State)
+	require.Equal(t, 3, s.Core.Steps["slow"].Tries)
+	require.Equal(t, 3, x.tried["do slow"])
+	require.Equal(t, 3, s.Core.Steps["bad"].Tries)
+	require.Equal(t, 3, x.tried["do bad"])
+	require.Equal(t, "panic: bug", s.Core.Cause.Reason)
+	events := x.history(x.in.ID)
+	require.Equal(t, 1, count(events, enumspb.EVENT_TYPE_ACTIVITY_TASK_TIMED_OUT))
+}
+
+// TestRealSubSagaRunsAlready: a saga that was lost, and started once more, finds its
+// sub-saga: it waits for that, and then for what that did.
+func TestRealSubSagaRunsAlready(t *testing.T) {
+	t.Parallel()
+	x := realSaga(t, subStep("send", localStep("pack"), waitStep("pickup")), localStep("z"))
+	require.NoError(t, x.start())
+	parent := x.in.ID
+	child := "saga/shop/parcel/order." + x.in.Key + ".send"
+	x.in.ID = child
+	until(t, "the sub-saga is there", func() bool {
+		_, err := x.c.DescribeWorkflowExecution(x.ctx(), child, "")
+		return err == nil
+	})
+	x.stands(core.StateWaiting)
+	require.NoError(t, x.c.TerminateWorkflow(x.ctx(), parent, "", "a mistake"))
+	x.in.ID = parent
+	require.NoError(t, x.start())
+	x.in.ID = child
+	until(t, "the sub-saga is found", func() bool { return x.tasks(parent) >= 2 })
+	_, err := x.update(workflows.UpdateAnswer, ann("pickup"))
+	require.NoError(t, err)
+	require.Equal(t, core.StateCompleted, x.result(child).State)
+	first := x.run()
+	until(t, "the sub-saga is begun once more", func() bool { return x.run() != first })
+	x.stands(core.StateWaiting)
+	_, err = x.update(workflows.UpdateAnswer, ann("pickup"))
+	require.NoError(t, err)
+	require.Equal(t, core.StateCompleted, x.result(parent).State)
+	x.history(parent)
+}
+
+// tasks counts the workflow tasks of a saga.
+func (x *theatre) tasks(id string) int {
+	return count(x.history(id), enumspb.EVENT_TYPE_WORKFLOW_TASK_COMPLETED)
 }

@@ -40,6 +40,7 @@ type stage struct {
 	absent  func(n int) bool // the process that is asked the nth time does not have the saga
 	asked   int
 	onCall  func(call string, s activities.SagaStep)
+	hang    func(ctx context.Context, call string, n int) // may not return
 }
 
 func (g *stage) call(ctx context.Context, what string, s activities.SagaStep) core.Outcome {
@@ -57,6 +58,13 @@ func (g *stage) call(ctx context.Context, what string, s activities.SagaStep) co
 	g.calls, g.steps, g.local = append(g.calls, call), append(g.steps, s), append(g.local, activity.GetInfo(ctx).IsLocalActivity)
 	if g.onCall != nil {
 		g.onCall(call, s)
+	}
+	if hang, n := g.hang, g.tried[call]; hang != nil {
+		g.mu.Unlock()
+		defer g.mu.Lock() // before the Unlock above
+		hang(ctx, call, n)
+		g.mu.Lock()
+		defer g.mu.Unlock()
 	}
 	if f := g.outcome[call]; f != nil {
 		if o := f(g.tried[call]); o.Kind != "" {
