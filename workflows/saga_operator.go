@@ -8,6 +8,7 @@ import (
 	"go.temporal.io/sdk/temporal"
 	"go.temporal.io/sdk/workflow"
 
+	holdfast "github.com/holdfastmq/holdfast"
 	"github.com/holdfastmq/holdfast/saga/core"
 )
 
@@ -206,6 +207,9 @@ func (s *sagaRun) compensate(ctx workflow.Context, req SagaRequest) {
 	}
 }
 
+// maxAnswer limits the value of an answer, in bytes of JSON.
+const maxAnswer = 64 << 10
+
 // checkAnswer says why a step cannot be answered now, and what is possible.
 func (s *sagaRun) checkAnswer(req SagaRequest) error {
 	step := s.in.Plan.Find(req.Step)
@@ -216,8 +220,8 @@ func (s *sagaRun) checkAnswer(req SagaRequest) error {
 		return fmt.Errorf("there is no wait %q in saga %s: it has %s", clip(req.Step, 100), s.in.Name, s.waits())
 	case s.m.State().Phase == core.Backwards:
 		return fmt.Errorf("the saga is %s: step %s is not waited for any more", s.m.Standing(), req.Step)
-	case core.CheckData(req.Value) != nil:
-		return core.CheckData(req.Value)
+	case len(req.Value) > maxAnswer:
+		return fmt.Errorf("%w: the answer's value has %d bytes, the limit is %d", holdfast.ErrTooLarge, len(req.Value), maxAnswer)
 	}
 	if by, there := s.answers[req.Step]; there {
 		return fmt.Errorf("step %s was answered already, by %s", req.Step, by.Operator)
@@ -253,6 +257,7 @@ func (s *sagaRun) takeAnswer(ctx workflow.Context, r *request) {
 		t.answer = r
 		return
 	}
+	r.req.Operator, r.req.Reason = clip(r.req.Operator, 200), clip(r.req.Reason, maxError)
 	s.answers[r.req.Step] = r.req
 	r.end(nil)
 }
