@@ -6,7 +6,11 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+	commonpb "go.temporal.io/api/common/v1"
 	enumspb "go.temporal.io/api/enums/v1"
+	updatepb "go.temporal.io/api/update/v1"
+	"go.temporal.io/api/workflowservice/v1"
+	"go.temporal.io/sdk/client"
 	sdkworker "go.temporal.io/sdk/worker"
 	"go.temporal.io/sdk/workflow"
 
@@ -96,6 +100,7 @@ func TestSagaOperatorDuringLastStep(t *testing.T) {
 
 // TestRealSagaLostTask loses a workflow task after its steps were done.
 func TestRealSagaLostTask(t *testing.T) {
+	t.Parallel()
 	x := realSaga(t)
 	x.in = sagaOf(localStep("a"), hasty("stock"), localStep("c"))
 	x.in.Plan.Steps[1].Timeout = time.Second
@@ -120,4 +125,31 @@ func TestRealSagaLostTask(t *testing.T) {
 	require.Equal(t, core.StateCompensated, x.result(x.in.ID).State)
 	require.Equal(t, []string{"do a", "do stock", "do c", "do a", "do stock", "undo c", "undo stock", "undo a"}, x.called())
 	require.Equal(t, 1, count(x.history(x.in.ID), enumspb.EVENT_TYPE_WORKFLOW_TASK_FAILED))
+}
+
+// TestRealSagaCancelAndAnswer: an answer and a request to cancel that come together
+// are taken in the order in which a lost run of the workflow task may have: what the
+// answer leads to is begun, and undone.
+func TestRealSagaCancelAndAnswer(t *testing.T) {
+	t.Parallel()
+	x := realSaga(t, localStep("a"), waitStep("ok"), localStep("b"), waitStep("last"))
+	require.NoError(t, x.start())
+	x.stands(core.StateWaiting)
+	x.stop()
+	answered := make(chan error)
+	go func() {
+		_, err := x.c.UpdateWorkflow(x.ctx(), client.UpdateWorkflowOptions{WorkflowID: x.in.ID, UpdateID: "answer", UpdateName: workflows.UpdateAnswer,
+			Args: []any{ann("ok")}, WaitForStage: client.WorkflowUpdateStageCompleted})
+		answered <- err
+	}()
+	until(t, "the answer is admitted", func() bool {
+		_, err := x.c.WorkflowService().PollWorkflowExecutionUpdate(x.ctx(), &workflowservice.PollWorkflowExecutionUpdateRequest{Namespace: x.namespace,
+			UpdateRef: &updatepb.UpdateRef{WorkflowExecution: &commonpb.WorkflowExecution{WorkflowId: x.in.ID}, UpdateId: "answer"}})
+		return err == nil
+	})
+	require.NoError(t, x.c.CancelWorkflow(x.ctx(), x.in.ID, ""))
+	x.work(x.stage)
+	require.NoError(t, <-answered)
+	require.Equal(t, core.StateCompensated, x.result(x.in.ID).State)
+	require.Equal(t, []string{"do a", "do b", "undo b", "undo a"}, x.called())
 }

@@ -129,19 +129,16 @@ func (s *sagaRun) isAsked() bool {
 // cancelComes reports whether there is a request to cancel that was not seen.
 func (s *sagaRun) cancelComes() bool { return !s.cancelled && s.parent.Err() != nil }
 
-// takeRequest does the next thing that somebody outside asks for. What was woken
-// together with the root coroutine comes before.
+// takeRequest does the next thing that somebody outside asks for. Updates that came
+// with the same workflow task are here already: the SDK begins them before it wakes
+// the root coroutine.
 func (s *sagaRun) takeRequest(ctx workflow.Context) {
-	s.pass(ctx)
 	for i, c := range s.signals {
 		var req SagaRequest
 		for c.ReceiveAsync(&req) {
 			s.requests = append(s.requests, &request{action: &s.actions[i], req: req})
 			req = SagaRequest{}
 		}
-	}
-	if !s.quiet() {
-		return
 	}
 	var next *request
 	for _, r := range s.requests {
@@ -163,13 +160,6 @@ func (s *sagaRun) takeRequest(ctx workflow.Context) {
 		return
 	}
 	next.action.do(ctx, next)
-}
-
-// pass lets every other coroutine go on that can.
-func (s *sagaRun) pass(ctx workflow.Context) {
-	passed := false
-	workflow.GoNamed(ctx, "pass", func(workflow.Context) { passed = true }) // comes after all others
-	_ = workflow.Await(ctx, func() bool { return passed })
 }
 
 func without(all []*request, r *request) (rest []*request) {

@@ -34,17 +34,20 @@ type theatre struct {
 	c      client.Client
 	prefix string
 	in     workflows.SagaInput
+
+	namespace string
+	stop      func() // the first worker
 }
 
 // realSaga starts a worker for the group of a saga of these steps.
 func realSaga(t *testing.T, steps ...core.Step) *theatre {
 	t.Helper()
 	s := stacktest.Shared(t)
-	x := &theatre{stage: &stage{}, t: t, c: stacktest.TemporalClient(t, s), prefix: stacktest.Prefix(t), in: sagaOf(steps...)}
+	x := &theatre{stage: &stage{}, t: t, c: stacktest.TemporalClient(t, s), prefix: stacktest.Prefix(t), in: sagaOf(steps...), namespace: s.Namespace()}
 	x.in.Prefix, x.in.Key = x.prefix, x.prefix
 	x.in.ID = workflows.SagaID(x.in.Group, x.in.Name, x.in.Key) // the same on every server
 	require.NoError(t, worker.EnsureSearchAttributes(t.Context(), x.c, s.Namespace()))
-	x.work(x.stage)
+	x.stop = x.work(x.stage).Stop
 	return x
 }
 
@@ -122,6 +125,7 @@ func (x *theatre) history(id string) []*historypb.HistoryEvent {
 // TestRealSagaCosts: a saga of three local steps is one eager-started workflow, one
 // workflow task, and nothing but the steps' markers: 2 actions.
 func TestRealSagaCosts(t *testing.T) {
+	t.Parallel()
 	x := realSaga(t, localStep("a"), localStep("b"), localStep("c"))
 	require.NoError(t, x.start())
 	require.Equal(t, core.StateCompleted, x.result(x.in.ID).State)
@@ -140,6 +144,7 @@ func TestRealSagaCosts(t *testing.T) {
 
 // TestRealSagaUndoIsRecorded: what was done is recorded before its Undo begins.
 func TestRealSagaUndoIsRecorded(t *testing.T) {
+	t.Parallel()
 	x := realSaga(t, localStep("a"), localStep("b"), localStep("c"))
 	x.on("do c", refusal)
 	recorded := -1
@@ -159,6 +164,7 @@ func TestRealSagaUndoIsRecorded(t *testing.T) {
 
 // TestRealSagaMetadata: all that an operator can do is described in the Temporal UI.
 func TestRealSagaMetadata(t *testing.T) {
+	t.Parallel()
 	x := realSaga(t, localStep("a"), waitStep("ok"))
 	require.NoError(t, x.start())
 	x.stands(core.StateWaiting)
@@ -189,6 +195,7 @@ func TestRealSagaMetadata(t *testing.T) {
 // TestRealSagaNoWorker: a saga whose version no worker has waits, visibly, and goes
 // on when one comes.
 func TestRealSagaNoWorker(t *testing.T) {
+	t.Parallel()
 	x := realSaga(t, localStep("a"), localStep("b"))
 	x.absent = func(int) bool { return true }
 	require.NoError(t, x.start())
@@ -208,6 +215,7 @@ func TestRealSagaNoWorker(t *testing.T) {
 // TestRealSagaTerminated: a saga that was terminated is undone from what is known
 // of it, by a workflow of its own, and the operator can do it again.
 func TestRealSagaTerminated(t *testing.T) {
+	t.Parallel()
 	x := realSaga(t, localStep("a"), waitStep("ok"), localStep("b"))
 	require.NoError(t, x.start())
 	x.stands(core.StateWaiting)
@@ -226,6 +234,7 @@ func TestRealSagaTerminated(t *testing.T) {
 
 // TestRealSubSaga: the child is a saga like any other, with its own operators.
 func TestRealSubSaga(t *testing.T) {
+	t.Parallel()
 	x := realSaga(t, localStep("a"), subStep("send", localStep("pack"), waitStep("pickup")), localStep("z"))
 	x.on("do z", refusal)
 	require.NoError(t, x.start())
@@ -249,6 +258,7 @@ func TestRealSubSaga(t *testing.T) {
 
 // TestRealSagaRenewed: a history of thousands of events goes on in a new run.
 func TestRealSagaRenewed(t *testing.T) {
+	t.Parallel()
 	x := realSaga(t, localStep("a"), messageStep("stock"), waitStep("ok"))
 	x.on("do stock", noReply)
 	require.NoError(t, x.start())
