@@ -211,7 +211,7 @@ func (m *Machine) doEnded(e Event) []Effect {
 	case m.state.Phase == Backwards:
 		at.Status = ended(o)
 	case o.Kind == OutcomeRefused:
-		at.Status = Refused
+		at.Status, at.Unsure = Refused, false // it was not done, nor was anything after it
 		m.giveUp(s, at, Cause{Step: s.Name, Reason: o.Error, Refused: true})
 	case o.Kind == OutcomeFailed && !o.permanent() && s.Kind != Wait && (s.OnFailure == Forward || at.Spent < s.Retry.attempts()):
 		return append(m.sleep(s, at, Retrying, at.Spent, e.At), m.advance(e.At)...)
@@ -246,6 +246,7 @@ func (m *Machine) giveUp(s *Step, at *StepState, c Cause) {
 
 func (m *Machine) turnBack(c Cause) {
 	m.state.Phase, m.state.Cause = Backwards, &c
+	m.assumeUnsure()
 }
 
 // stopRest stops what is under way, if the saga goes back.

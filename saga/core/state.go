@@ -61,6 +61,9 @@ type StepState struct {
 	// Again says that an operator has it tried again after a refusal, which does not
 	// count any more.
 	Again bool `json:"again,omitempty"`
+	// Unsure says that it may have been done, and what comes after it: see
+	// [Machine.Unsure].
+	Unsure bool `json:"unsure,omitempty"`
 	// Chosen is the case of a choice.
 	Chosen *string `json:"chosen,omitempty"`
 	// Sub is how a sub-saga ended: what its Undo needs.
