@@ -26,6 +26,7 @@ func TestReplay(t *testing.T) {
 			replayer := sdkworker.NewWorkflowReplayer()
 			replayer.RegisterWorkflowWithOptions(workflows.Transaction, workflow.RegisterOptions{Name: workflows.Name})
 			replayer.RegisterWorkflowWithOptions(workflows.DeadLetter, workflow.RegisterOptions{Name: workflows.DeadLetterName})
+			replayer.RegisterWorkflowWithOptions(workflows.Saga, workflow.RegisterOptions{Name: workflows.SagaName})
 			require.NoError(t, replayer.ReplayWorkflowHistoryFromJSONFile(nil, file))
 		})
 	}

@@ -129,7 +129,10 @@ func (s *sagaRun) startUndo(ctx workflow.Context) {
 	if s.in.Undo.Terminated {
 		s.m.Assume()
 	}
-	if s.m.State().Phase == core.Backwards {
+	switch s.m.State().Phase {
+	case core.Compensated:
+		return
+	case core.Backwards:
 		s.carryOut(s.m.Restart(workflow.Now(ctx)))
 		return
 	}

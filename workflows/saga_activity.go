@@ -23,11 +23,7 @@ func (s *sagaRun) doActivity(ctx workflow.Context, t *try) core.Outcome {
 	if p.Outcome.Kind != core.OutcomeDone {
 		return p.Outcome
 	}
-	if !t.step.Receives {
-		return s.runActivity(ctx, t, t.step.Type, p.Input, nil)
-	}
-	var result json.RawMessage
-	o := s.runActivity(ctx, t, t.step.Type, p.Input, &result)
+	result, o := s.runActivity(ctx, t, t.step.Type, p.Input)
 	if o.Kind != core.OutcomeDone {
 		return o
 	}
@@ -40,13 +36,15 @@ func (s *sagaRun) undoActivity(ctx workflow.Context, t *try) core.Outcome {
 	if p.Outcome.Kind != core.OutcomeDone {
 		return p.Outcome
 	}
-	return s.runActivity(ctx, t, t.step.UndoType, p.Input, nil)
+	_, o := s.runActivity(ctx, t, t.step.UndoType, p.Input)
+	return o
 }
 
-// runActivity runs an activity of the user's, once.
-func (s *sagaRun) runActivity(ctx workflow.Context, t *try, name string, data json.RawMessage, result any) core.Outcome {
+// runActivity runs an activity of the user's, once, and returns its result, where
+// that is wanted.
+func (s *sagaRun) runActivity(ctx workflow.Context, t *try, name string, data json.RawMessage) (json.RawMessage, core.Outcome) {
 	if t.stopped && !t.undo {
-		return core.Outcome{Kind: core.OutcomeStopped}
+		return nil, core.Outcome{Kind: core.OutcomeStopped}
 	}
 	s.detailed, s.changed = true, true
 	o := workflow.ActivityOptions{
@@ -59,21 +57,31 @@ func (s *sagaRun) runActivity(ctx workflow.Context, t *try, name string, data js
 	if o.TaskQueue == "" {
 		o.TaskQueue = TaskQueue(s.in.Prefix, s.in.Group)
 	}
-	in := core.ActivityInput{Saga: s.in.ID, Step: t.step.Name, Undo: t.undo, Data: data}
-	err := s.activity(ctx, t, name, o, in, result, func() bool { return t.stopped })
-	switch {
-	case err == nil:
-		return core.Outcome{Kind: core.OutcomeDone}
-	case hasType(err, SagaRefused) && !t.undo:
-		return core.Outcome{Kind: core.OutcomeRefused, Error: clip(rootMessage(err), maxError)}
-	case !isFailure(err):
-		return failed(holdfast.ClassPermanent, "its result is no JSON: %v", err)
+	var (
+		result json.RawMessage
+		out    any
+	)
+	if t.step.Receives && !t.undo {
+		out = &result
 	}
-	return failureOf(err)
+	in := core.ActivityInput{Saga: s.in.ID, Step: t.step.Name, Undo: t.undo, Data: data}
+	err := s.activity(ctx, t, name, o, in, out, func() bool { return t.stopped })
+	//workflowcheck:ignore it decides by data alone
+	valid := len(result) == 0 || json.Valid(result)
+	switch {
+	case err == nil && valid:
+		return result, core.Outcome{Kind: core.OutcomeDone}
+	case err == nil || !isFailure(err):
+		return nil, failed(holdfast.ClassPermanent, "its result is no JSON")
+	case hasType(err, SagaRefused) && !t.undo:
+		return nil, core.Outcome{Kind: core.OutcomeRefused, Error: clip(rootMessage(err), maxError)}
+	}
+	return nil, failureOf(err)
 }
 
 // isFailure reports whether err is an activity's, and not one of reading its result.
 func isFailure(err error) bool {
 	var failure *temporal.ActivityError
-	return errors.As(err, &failure)
+	var cancelled *temporal.CanceledError
+	return errors.As(err, &failure) || errors.As(err, &cancelled)
 }

@@ -120,6 +120,7 @@ func (s *sagaRun) undoSub(ctx workflow.Context, t *try) core.Outcome {
 
 func (s *sagaRun) subEnd(step string) (end subEnd, known bool) {
 	raw := s.m.Step(step).Sub
+	//workflowcheck:ignore it decides by data alone
 	return end, len(raw) > 0 && json.Unmarshal(raw, &end) == nil
 }
 
@@ -208,6 +209,7 @@ func childOptions(in SagaInput, id, summary, details string) workflow.ChildWorkf
 
 // marshal is for what is known to be JSON.
 func marshal(v any) json.RawMessage {
+	//workflowcheck:ignore it sorts the keys
 	data, err := json.Marshal(v)
 	if err != nil {
 		panic(err)

@@ -5,10 +5,12 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
 
+	"github.com/stretchr/testify/mock"
 	"github.com/stretchr/testify/require"
 	"go.temporal.io/sdk/activity"
 	"go.temporal.io/sdk/testsuite"
@@ -120,12 +122,11 @@ func (g *stage) on(call string, outcomes ...core.Outcome) {
 }
 
 var (
-	wellDone  = core.Outcome{Kind: core.OutcomeDone}
-	noReply   = core.Outcome{Kind: core.OutcomePending}
-	refusal   = core.Outcome{Kind: core.OutcomeRefused, Error: "out of stock"}
-	oops      = core.Outcome{Kind: core.OutcomeFailed, Class: holdfast.ClassError, Error: "oops"}
-	forGood   = core.Outcome{Kind: core.OutcomeFailed, Class: holdfast.ClassPermanent, Error: "never"}
-	isBlocked = core.Outcome{Kind: core.OutcomeBlocked, Error: "undone before"}
+	wellDone = core.Outcome{Kind: core.OutcomeDone}
+	noReply  = core.Outcome{Kind: core.OutcomePending}
+	refusal  = core.Outcome{Kind: core.OutcomeRefused, Error: "out of stock"}
+	oops     = core.Outcome{Kind: core.OutcomeFailed, Class: holdfast.ClassError, Error: "oops"}
+	forGood  = core.Outcome{Kind: core.OutcomeFailed, Class: holdfast.ClassPermanent, Error: "never"}
 )
 
 // play is a saga under test.
@@ -239,3 +240,9 @@ func sagaStory(s workflows.SagaStatus) (lines []string) {
 	}
 	return lines
 }
+
+// testAny stands for any argument of an activity.
+const testAny = mock.Anything
+
+// longData is more than a saga's state may be.
+var longData = json.RawMessage(`"` + strings.Repeat("x", core.MaxData) + `"`)

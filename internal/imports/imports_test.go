@@ -25,15 +25,16 @@ type pkg struct {
 // mayImport says which packages of the module each of its libraries may import:
 // imports point one way.
 var mayImport = map[string][]string{
-	"":             {},
-	"barrier":      {"", "internal/fault"},
-	"broker":       {"", "internal/fault"},
-	"compensation": {""},
-	"saga/core":    {""},
-	"saga":         {"", "saga/core"},
-	"activities":   {"", "internal/fault", "saga/core"},
-	"workflows":    {"", "activities", "compensation", "saga/core"},
-	"worker":       {"", "activities", "barrier", "broker", "workflows", "compensation", "saga", "saga/core", "internal/fault"},
+	"":                 {},
+	"barrier":          {"", "internal/fault"},
+	"broker":           {"", "internal/fault"},
+	"compensation":     {""},
+	"saga/core":        {""},
+	"saga":             {"", "saga/core"},
+	"activities":       {"", "internal/fault", "saga/core"},
+	"workflows":        {"", "activities", "compensation", "saga/core"},
+	"internal/sagarun": {"", "activities", "barrier", "broker", "saga", "saga/core", "internal/fault"},
+	"worker":           {"", "activities", "barrier", "broker", "workflows", "compensation", "saga", "saga/core", "internal/fault", "internal/sagarun"},
 }
 
 func TestImportsPointOneWay(t *testing.T) {

@@ -213,7 +213,7 @@ func (m *Machine) doEnded(e Event) []Effect {
 	case o.Kind == OutcomeRefused:
 		at.Status = Refused
 		m.giveUp(s, at, Cause{Step: s.Name, Reason: o.Error, Refused: true})
-	case o.Kind == OutcomeFailed && !o.permanent() && (s.OnFailure == Forward || at.Spent < s.Retry.attempts()):
+	case o.Kind == OutcomeFailed && !o.permanent() && s.Kind != Wait && (s.OnFailure == Forward || at.Spent < s.Retry.attempts()):
 		return append(m.sleep(s, at, Retrying, at.Spent, e.At), m.advance(e.At)...)
 	case o.Kind == OutcomeBlocked:
 		at.Status = Failed

@@ -21,6 +21,7 @@ func Merge(doc, patch json.RawMessage) (json.RawMessage, error) {
 	if err != nil {
 		return nil, fmt.Errorf("the patch: %w", err)
 	}
+	//workflowcheck:ignore it sorts the keys
 	return json.Marshal(merge(d, p))
 }
 
@@ -39,6 +40,7 @@ func Diff(before, after json.RawMessage) (json.RawMessage, error) {
 	if !differs {
 		return nil, nil
 	}
+	//workflowcheck:ignore it sorts the keys
 	return json.Marshal(patch)
 }
 
@@ -50,6 +52,7 @@ func decode(data json.RawMessage) (any, error) {
 	d := json.NewDecoder(bytes.NewReader(data))
 	d.UseNumber()
 	var v any
+	//workflowcheck:ignore it decides by data alone
 	err := d.Decode(&v)
 	return v, err
 }

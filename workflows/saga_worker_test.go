@@ -1,0 +1,77 @@
+package workflows_test
+
+import (
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/holdfastmq/holdfast/saga/core"
+	"github.com/holdfastmq/holdfast/workflows"
+)
+
+// A saga whose version this process does not have is run by another one; that does
+// not count as a try.
+func TestSagaNoWorker(t *testing.T) {
+	p := stageOf(t, sagaOf(localStep("a"), localStep("b"), messageStep("stock"), activityStep("flight")))
+	p.booking(&booking{})
+	p.absent = func(n int) bool { return n <= 8 }
+	s := p.run()
+	require.Equal(t, core.StateCompleted, s.State)
+	require.Equal(t, []string{"no-worker a", "found a"}, sagaStory(s))
+	require.Equal(t, "no worker of group shop has saga order version 1: start one that registers it", s.Story[0].Text)
+	for _, x := range s.Core.Steps {
+		require.Equal(t, 1, x.Tries)
+	}
+	require.Equal(t, []bool{false, false, false, false}, p.local, "this process is not asked any more")
+}
+
+// A saga that was started by its name waits for a worker that has it.
+func TestSagaPlanIsFound(t *testing.T) {
+	in := sagaOf(localStep("a"))
+	plan := *in.Plan
+	plan.Version = 3
+	in.Plan = nil
+	p := stageOf(t, in)
+	p.plans = map[string]core.Plan{"order": plan}
+	p.absent = func(n int) bool { return n <= 3 }
+	s := p.run()
+	require.Equal(t, core.StateCompleted, s.State)
+	require.Equal(t, 3, s.Version)
+	require.Equal(t, 3, p.steps[0].Saga.Version)
+	require.JSONEq(t, `{"amount":5,"a":1}`, string(s.Core.Data))
+}
+
+func TestSagaPlanIsNotFound(t *testing.T) {
+	in := sagaOf(localStep("a"))
+	in.Plan = nil
+	p := stageOf(t, in)
+	p.at(minute, func() {
+		s := p.status()
+		require.Equal(t, core.StateNoWorker, s.State)
+		require.Equal(t, "no worker of group shop has saga order: start one that registers it", s.Reason)
+	})
+	p.at(2*minute, p.CancelWorkflow)
+	s := p.run()
+	require.Equal(t, core.StateCompensated, s.State)
+	require.Empty(t, p.calls)
+}
+
+func TestSagaInvalidInput(t *testing.T) {
+	for want, spoil := range map[string]func(*workflows.SagaInput){
+		"the group is empty":                    func(in *workflows.SagaInput) { in.Group = "" },
+		"the saga's name is empty":              func(in *workflows.SagaInput) { in.Name = "" },
+		"saga order has no ID":                  func(in *workflows.SagaInput) { in.ID = "" },
+		"two steps have this name":              func(in *workflows.SagaInput) { in.Plan.Steps = append(in.Plan.Steps, localStep("a")) },
+		"the plan of saga other is that of":     func(in *workflows.SagaInput) { in.Name = "other" },
+		"store large data elsewhere":            func(in *workflows.SagaInput) { in.Data = longData },
+		"is to be undone: say who asks and why": func(in *workflows.SagaInput) { in.Undo = &workflows.SagaUndoOf{} },
+	} {
+		t.Run(want, func(t *testing.T) {
+			p := stageOf(t, sagaOf(localStep("a")))
+			spoil(&p.in)
+			p.ExecuteWorkflow(workflows.SagaName, p.in)
+			require.ErrorContains(t, p.GetWorkflowError(), want)
+			require.ErrorContains(t, p.GetWorkflowError(), workflows.InvalidInput)
+		})
+	}
+}
