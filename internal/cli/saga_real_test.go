@@ -317,7 +317,7 @@ func TestCompensateASagaThatRuns(t *testing.T) {
 	o, r = g.one("compensate", id)
 	require.Equal(t, []any{isStuck, exitError}, []any{o.Outcome, r.status}, "again: it stands as it did")
 	r = g.holdfast("compensate", id, "--reason", "x")
-	require.Contains(t, r.err, "`holdfast saga retry` tries again")
+	require.Contains(t, r.err, "`holdfast saga retry "+id+" --reason TEXT` tries again")
 	g.set("undo create", "", "")
 	o, _ = g.one("retry", id)
 	require.Equal(t, isRetried, o.Outcome)

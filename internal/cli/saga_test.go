@@ -306,6 +306,8 @@ func TestSagaFindings(t *testing.T) {
 func TestStartSentence(t *testing.T) {
 	require.Equal(t, "Saga saga/g/n/k is running", sagaStarted{ID: "saga/g/n/k", State: "running"}.sentence())
 	require.Equal(t, "Saga s is parked, step pay: no card", sagaStarted{ID: "s", State: "parked", Step: "pay", Reason: "no card"}.sentence())
+	require.Equal(t, "Saga s is compensated, step pay was refused: no", sagaStarted{ID: "s", State: "compensated", Step: "pay", Reason: "step pay was refused: no"}.sentence())
+	require.Equal(t, "Saga s is compensated, ann: oops", sagaStarted{ID: "s", State: "compensated", Reason: "ann: oops"}.sentence())
 }
 
 func TestDataText(t *testing.T) {

@@ -152,13 +152,7 @@ func (b *sagaBatch) again(ctx context.Context, o *outcome) {
 // judgeSaga says what a saga's status means for an action that it accepted.
 func judgeSaga(act sagaAct, s workflows.SagaStatus) outcome {
 	o := outcome{Outcome: act.said, State: s.State}
-	where := s.Reason
-	if s.Step != "" {
-		where = "step " + s.Step
-		if s.Reason != "" {
-			where += ": " + s.Reason
-		}
-	}
+	where := stepReason(s.Step, s.Reason)
 	if act.name != workflows.UpdateCompensate {
 		o.Detail = "it is " + s.State
 		if slices.Contains(stuckStates, s.State) {
