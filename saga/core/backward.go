@@ -99,7 +99,8 @@ func (m *Machine) Undoable() (undo, without []string) {
 // Assume makes a saga whose end is not known, such as one whose workflow was
 // terminated, ready to go back, by an Undo event or, where it goes back already,
 // by [Machine.Restart]: whatever was not begun, as far as is known, may have been,
-// and is put on the stack too, but for the cases that a choice did not take. The
+// and is put on the stack too, but for the cases that a choice did not take; a
+// refusal may have been asked again, and an Undo that failed is tried again. The
 // Undo of what was never done finds nothing.
 func (m *Machine) Assume() {
 	if m.Ended() {
@@ -111,9 +112,9 @@ func (m *Machine) Assume() {
 		case Pending:
 			at.Status = Stopped
 			m.state.Stack = append(m.state.Stack, s.Name)
-		case Running, Retrying:
+		case Running, Retrying, Refused:
 			at.Status = Stopped
-		case Undoing, Reundoing:
+		case Undoing, Reundoing, UndoFailed:
 			at.Status = Failed
 		}
 		at.Next, at.NoWorker, at.SkipWanted = time.Time{}, false, false

@@ -168,7 +168,7 @@ func (c *completion) direction(s Step) Step {
 	default:
 		c.wrong(s.Name, "on failure %q: want backward, forward or park", s.OnFailure)
 	}
-	if s.Kind == Wait {
+	if s.Kind == Wait && !s.Undo {
 		s.NoUndo = true
 	}
 	if s.Undo && s.NoUndo {

@@ -9,5 +9,6 @@
 //	forward.go   doing
 //	backward.go  undoing
 //	operator.go  what an operator can ask for
+//	mermaid.go   a plan, drawn
 //	patch.go     what a step changes in the state: JSON merge patches (RFC 7386)
 package core
