@@ -1,9 +1,11 @@
 package core_test
 
 import (
+	"encoding/json"
 	"flag"
 	"fmt"
 	"os"
+	"strings"
 	"testing"
 	"time"
 
@@ -127,4 +129,22 @@ func TestPauses(t *testing.T) {
 			require.NoError(t, err)
 		}
 	}
+}
+
+// Patches that are small, each by itself, cannot make the state too large.
+func TestTooLarge(t *testing.T) {
+	p, err := core.Plan{Name: "p", Steps: []core.Step{{Name: "a", Kind: core.Local, NoUndo: true}, {Name: "b", Kind: core.Local, NoUndo: true, OnFailure: core.Park}}}.Complete()
+	require.NoError(t, err)
+	m := core.New(&p, nil)
+	m.Begin(time.Time{})
+	half := strings.Repeat("x", core.MaxData/2)
+	for _, step := range []string{"a", "b"} {
+		_, err := m.Apply(core.Event{Kind: core.DoEnded, Step: step, Outcome: core.Outcome{Kind: core.OutcomeDone, Patch: json.RawMessage(fmt.Sprintf(`{%q:%q}`, step, half))}})
+		require.NoError(t, err)
+	}
+	require.Equal(t, core.StateParked, m.Standing())
+	_, at := m.Troubled()
+	require.Equal(t, holdfast.ClassPermanent, at.Class)
+	require.Contains(t, at.Error, "store large data elsewhere")
+	require.NotContains(t, string(m.State().Data), `"b"`)
 }

@@ -375,7 +375,6 @@ func (w *world) text() string {
 type generator struct {
 	rnd     *rand.Rand
 	n       int
-	after   bool // the pivot, or a Forward step
 	pivoted bool
 }
 
