@@ -21,8 +21,8 @@ import (
 // It is SQLite, and passes for PostgreSQL: what gorm writes works in it, and so do
 // $1, ON CONFLICT, RETURNING and now(), which is when the test program began. SQL
 // that only PostgreSQL understands does not: give [Options] a PostgreSQL of yours
-// for that. It has one connection: a function that gets a tx must write with that,
-// and would wait for ever if it wrote with the database itself.
+// for that. It has one connection: what a function that gets a tx writes with the
+// database itself is an error.
 func NewDB(t testing.TB) *gorm.DB {
 	t.Helper()
 	functions()
@@ -33,6 +33,9 @@ func NewDB(t testing.TB) *gorm.DB {
 	}
 	db, err := gorm.Open(dialector{sqlite.Dialector{Conn: pool}}, &gorm.Config{Logger: logger.Discard})
 	if err != nil {
+		t.Fatalf("open a database in memory: %v", err)
+	}
+	if err := db.Use(oneConnection{pool}); err != nil {
 		t.Fatalf("open a database in memory: %v", err)
 	}
 	for _, table := range tables {

@@ -70,3 +70,13 @@ func TestADatabaseInMemoryOutlivesACancelledTransaction(t *testing.T) {
 	require.NoError(t, db.Model(&item{}).Count(&n).Error)
 	require.Zero(t, n)
 }
+
+func TestWritingBesideTheTransactionIsAnError(t *testing.T) {
+	db := holdfasttest.NewDB(t)
+	require.NoError(t, db.AutoMigrate(&item{}))
+	_, err := barrier.Consume(t.Context(), db, "c", "m", func(context.Context, *gorm.DB) error {
+		return db.Create(&item{Name: "a"}).Error
+	})
+	require.ErrorContains(t, err, "write with the tx")
+	require.NoError(t, db.Create(&item{Name: "a"}).Error)
+}

@@ -1,16 +1,20 @@
 package holdfasttest_test
 
 import (
+	"context"
 	"errors"
+	"runtime"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"gorm.io/gorm"
 
 	holdfast "github.com/holdfastmq/holdfast"
 	"github.com/holdfastmq/holdfast/holdfasttest"
 	"github.com/holdfastmq/holdfast/saga"
 	"github.com/holdfastmq/holdfast/saga/core"
+	"github.com/holdfastmq/holdfast/worker"
 )
 
 var errNotNow = errors.New("not now")
@@ -122,4 +126,19 @@ func TestNoParticipant(t *testing.T) {
 	require.Equal(t, core.StateCompensationFailed, res.Status.State)
 	require.ErrorContains(t, res.Err, "no participant is bound to topic stock.release")
 	require.ErrorContains(t, errors.New(res.Status.Core.Cause.Reason), "no participant is bound to topic stock.reserve")
+}
+
+func TestAFunctionThatEndsItsGoroutine(t *testing.T) {
+	exit := func(context.Context, *gorm.DB, *trip) error {
+		runtime.Goexit() // as t.FailNow does
+		return nil
+	}
+	for _, step := range []saga.StepDef{saga.Local("exit", exit, nil), saga.Message("exit", "exit", ""), saga.Activity("exit", "Exit", "")} {
+		k := holdfasttest.New(t)
+		k.Activity("Exit", func(context.Context, saga.ActivityInput) error { return exit(nil, nil, nil) })
+		k.Participate(worker.Participant{Topic: "exit", Do: func(context.Context, *gorm.DB, holdfast.Message) (any, error) { return nil, exit(nil, nil, nil) }})
+		res := holdfasttest.RunSaga(k, sagaOf(step.NoUndo()), trip{})
+		require.ErrorIs(t, res.Err, holdfast.ErrSagaPending)
+		require.ErrorContains(t, res.Err, "step exit ended its goroutine")
+	}
 }

@@ -2,7 +2,6 @@ package holdfasttest_test
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"testing"
 	"time"
@@ -233,5 +232,3 @@ func TestStateTooLarge(t *testing.T) {
 	require.ErrorIs(t, res.Err, holdfast.ErrSagaCompensated)
 	require.ErrorContains(t, res.Err, "limit")
 }
-
-var _ = errors.New

@@ -92,10 +92,13 @@ func (o *observed) ExecuteActivity(ctx context.Context, in *interceptor.ExecuteA
 	if !ok {
 		return o.Next.ExecuteActivity(ctx, in)
 	}
+	returned := false
+	defer func() { o.k.abandoned(step.Step, returned) }()
 	err = o.k.around(step.Step, step.Undo, func() (err error) {
 		out, err = o.Next.ExecuteActivity(ctx, in)
 		return err
 	})
+	returned = true
 	if err == nil {
 		if f := o.k.strikes(faultLose, step.Step, step.Undo); f != nil {
 			err = f.err

@@ -105,8 +105,19 @@ func (s steps) step(ctx context.Context, in activities.SagaStep, undo bool, run 
 	}
 	ctx, noReply := context.WithCancel(ctx)
 	defer noReply()
+	returned := false
+	defer func() { s.k.abandoned(in.Step.Name, returned) }()
 	out := run(context.WithValue(ctx, unanswered{}, noReply), in)
+	returned = true
 	return s.lose(in, undo, out)
+}
+
+// abandoned ends the run if a function of a step has ended its goroutine, as
+// t.FailNow and package require do: nobody would come back.
+func (k *Kit) abandoned(step string, returned bool) {
+	if !returned {
+		k.endRun("a function of step " + step + " ended its goroutine: use assert, or return an error, instead of require and t.Fatal")
+	}
 }
 
 // lose has the answer of a local step that took effect get lost.

@@ -446,8 +446,12 @@ func foreign(w world) {
 	b := w.open("a")
 	var l log
 	w.consumeReplies(b, l.take)
+	w.consume(b, broker.Subscription{Name: "victim", Topics: []string{"t"}, Handle: func(_ context.Context, d broker.Delivery) error {
+		w.Errorf("a reply in a consumer's queue: %v", d)
+		return nil
+	}})
 	call := callOf(b)
-	call.ReplyTo = "somebody.elses.queue"
+	call.ReplyTo = strings.TrimSuffix(b.ReplyQueue(group), "replies."+group) + "q.victim"
 	require.NoError(w, b.PublishSagaReply(w.Context(), call, done))
 	w.eventually(func() bool {
 		l.mu.Lock()

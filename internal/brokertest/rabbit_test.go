@@ -38,7 +38,7 @@ func TestPromisesOfRabbitMQ(t *testing.T) {
 // queues are what the suite may have made.
 func queues(prefix string) []string {
 	var out []string
-	for _, c := range []string{"first", "second", "other", "star", "hash", "middle", "c", "stock"} {
+	for _, c := range []string{"first", "second", "other", "star", "hash", "middle", "c", "stock", "victim"} {
 		out = append(out, prefix+".q."+c, prefix+".alone."+c)
 	}
 	for _, q := range []string{"replies.shop", "dead", "dead.oversized", "retry.postponed"} {

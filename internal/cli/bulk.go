@@ -20,7 +20,8 @@ type things struct {
 	// are theirs.
 	columns []string
 	cells   func(outcome) []string
-	// remedies are what to do about verdicts, where the outcome does not know.
+	// remedies are what to do about verdicts, where the outcome does not know; " ID"
+	// stands for one.
 	remedies map[verdict]string
 }
 
@@ -121,7 +122,7 @@ func (b *bulk) sentence(o outcome) string {
 func (b *bulk) failure(o outcome) error {
 	err := fmt.Errorf("%s %s: %s: %s", b.verb, o.WorkflowID, o.Outcome, o.Detail)
 	if o.Remedy == "" {
-		o.Remedy = b.remedies[o.Outcome]
+		o.Remedy = strings.ReplaceAll(b.remedies[o.Outcome], " ID", " "+shellWord(o.ID))
 	}
 	if o.Remedy == "" {
 		o.Remedy = "`" + b.show + " " + shellWord(o.WorkflowID) + "` says more"

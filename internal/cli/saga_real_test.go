@@ -317,7 +317,7 @@ func TestCompensateASagaThatRuns(t *testing.T) {
 	o, r = g.one("compensate", id)
 	require.Equal(t, []any{isStuck, exitError}, []any{o.Outcome, r.status}, "again: it stands as it did")
 	r = g.holdfast("compensate", id, "--reason", "x")
-	require.Contains(t, r.err, "`holdfast saga retry` tries again")
+	require.Contains(t, r.err, "`holdfast saga retry "+id+" --reason TEXT` tries again")
 	g.set("undo create", "", "")
 	o, _ = g.one("retry", id)
 	require.Equal(t, isRetried, o.Outcome)
@@ -455,6 +455,59 @@ func TestDiagramOfASagaInTemporal(t *testing.T) {
 	require.Contains(t, r.err, "cannot be asked")
 	r = g.holdfast("diagram", "nope")
 	require.Equal(t, exitError, r.status)
+}
+
+// TestASagaThatEndsMeanwhile: what was seen of a saga may be old when its turn
+// comes.
+func TestASagaThatEndsMeanwhile(t *testing.T) {
+	g := newTroupe(t)
+	id := g.begin("1", `{"ask":1}`, "waiting")
+	ts := &temporalServer{Client: g.c, namespace: "default", data: searchAttributes}
+	seen, err := ts.findSaga(t.Context(), id, "", g.prefix)
+	require.NoError(t, err)
+	_, _ = g.one("answer", id, "--step", "approve")
+	g.stands(id, "completed")
+	b := &sagaBatch{t: ts, prefix: g.prefix, act: sagaActs[0], crew: crew{parallel: 1, answer: answerLimit, tick: func() {}},
+		req: workflows.SagaRequest{Operator: "ann", Reason: "x"}}
+	all, err := b.run(t.Context(), []sagaRow{seen})
+	require.NoError(t, err)
+	require.Equal(t, []any{isRefused, "it is completed: nothing is left to pause"}, []any{all[0].Outcome, all[0].Detail})
+
+	b.act, b.wait = sagaActs[4], patience
+	all, err = b.run(t.Context(), []sagaRow{seen, seen}) // two operators at once
+	require.NoError(t, err)
+	for _, o := range all {
+		require.Equal(t, []any{isCompensated, id + "/undo"}, []any{o.Outcome, o.WorkflowID})
+	}
+}
+
+// TestTheProcessesAreAskedForASaga: which group has it, and how it looks.
+func TestTheProcessesAreAskedForASaga(t *testing.T) {
+	q := newQuiet(t)
+	plan, err := json.Marshal(errand(t))
+	require.NoError(t, err)
+	q.answer(broker.ProcessStatus{V: 1, Instance: "a", Sagas: []broker.SagaDefinition{{Group: "orders", Name: "errand", Version: 3, Plan: plan},
+		{Group: "orders", Name: "twice", Version: 1}, {Group: "shop", Name: "twice", Version: 1}}})
+	r := q.holdfast("saga", "diagram", "errand")
+	require.Equal(t, exitOK, r.status, r.err)
+	require.Contains(t, r.out, "flowchart")
+	require.Empty(t, r.err)
+	r = q.holdfast("saga", "diagram", "errand", "--version", "2")
+	require.Contains(t, r.err, "no running process has version 2 of saga errand: there is version 3 in group orders")
+
+	var got sagaStarted
+	q.decode(&got, "saga", "start", "errand", "--data", "{}")
+	q.t.Cleanup(func() {
+		_ = q.c.TerminateWorkflow(context.WithoutCancel(t.Context()), got.ID, "", "the test has ended")
+	})
+	require.Equal(t, []string{"orders", got.Key}, []string{got.Group, strings.TrimPrefix(got.ID, "saga/orders/errand/")})
+	r = q.holdfast("saga", "start", "twice", "--data", "{}")
+	require.Equal(t, exitError, r.status)
+	require.Contains(t, r.err, "saga twice is in 2 groups: orders, shop; say which with --group")
+	r = q.holdfast("saga", "start", "nope", "--data", "{}")
+	require.Contains(t, r.err, "no running process has a saga nope")
+	r = q.holdfast("saga", "pause", got.ID, "--reason", "x", "--operator", "ann")
+	require.Contains(t, r.err, "not sent: no worker of group orders runs; start a process of the group")
 }
 
 // nobodyHas is the answer where no process has a saga.

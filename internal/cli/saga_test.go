@@ -11,7 +11,10 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+	commonpb "go.temporal.io/api/common/v1"
 	enumspb "go.temporal.io/api/enums/v1"
+	workflowpb "go.temporal.io/api/workflow/v1"
+	"google.golang.org/protobuf/types/known/timestamppb"
 
 	holdfast "github.com/holdfastmq/holdfast"
 	"github.com/holdfastmq/holdfast/broker"
@@ -114,6 +117,41 @@ func TestSagaState(t *testing.T) {
 		require.Equal(t, want, sagaState(tc.status, tc.attribute, tc.undo))
 	}
 	require.Equal(t, "compensated", sagaState(completed, "", true))
+}
+
+// TestTwoWorkflowsAreOneSaga: what undid an earlier saga of the same key says
+// nothing of this one.
+func TestTwoWorkflowsAreOneSaga(t *testing.T) {
+	info := func(id string, status enumspb.WorkflowExecutionStatus, began, ended time.Duration) *workflowpb.WorkflowExecutionInfo {
+		i := &workflowpb.WorkflowExecutionInfo{Execution: &commonpb.WorkflowExecution{WorkflowId: id, RunId: "run of " + id}, Status: status,
+			StartTime: timestamppb.New(noon.Add(began)), TaskQueue: "hf.orders"}
+		if ended > 0 {
+			i.CloseTime = timestamppb.New(noon.Add(ended))
+		}
+		return i
+	}
+	const id, undo = "saga/orders/pay/1", "saga/orders/pay/1/undo"
+	const running, completed, terminated = enumspb.WORKFLOW_EXECUTION_STATUS_RUNNING, enumspb.WORKFLOW_EXECUTION_STATUS_COMPLETED, enumspb.WORKFLOW_EXECUTION_STATUS_TERMINATED
+	undone := info(undo, completed, 2*time.Hour, 3*time.Hour)
+	for name, tc := range map[string]struct {
+		own, undo *workflowpb.WorkflowExecutionInfo
+		state     string
+		workflow  string
+		started   time.Duration
+	}{
+		"completed":             {info(id, completed, 0, time.Hour), nil, "completed", id, 0},
+		"undone":                {info(id, completed, 0, time.Hour), undone, "compensated", undo, 0},
+		"being undone":          {info(id, terminated, 0, time.Hour), info(undo, running, 2*time.Hour, 0), "compensating", undo, 0},
+		"undone, and again new": {info(id, running, 4*time.Hour, 0), undone, "running", id, 4 * time.Hour},
+		"and ended again":       {info(id, terminated, 4*time.Hour, 5*time.Hour), undone, "terminated", id, 4 * time.Hour},
+		"forgotten":             {nil, undone, "compensated", undo, 2 * time.Hour},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := (&temporalServer{}).joinRow(id, tc.own, tc.undo)
+			require.Equal(t, []any{tc.state, tc.workflow, tc.workflow == undo, noon.Add(tc.started)}, []any{r.State, r.WorkflowID, r.UndoneLater, r.Started})
+			require.Equal(t, []string{"orders", "pay", "1"}, []string{r.Group, r.Name, r.Key})
+		})
+	}
 }
 
 func TestJudgeSaga(t *testing.T) {
@@ -268,6 +306,8 @@ func TestSagaFindings(t *testing.T) {
 func TestStartSentence(t *testing.T) {
 	require.Equal(t, "Saga saga/g/n/k is running", sagaStarted{ID: "saga/g/n/k", State: "running"}.sentence())
 	require.Equal(t, "Saga s is parked, step pay: no card", sagaStarted{ID: "s", State: "parked", Step: "pay", Reason: "no card"}.sentence())
+	require.Equal(t, "Saga s is compensated, step pay was refused: no", sagaStarted{ID: "s", State: "compensated", Step: "pay", Reason: "step pay was refused: no"}.sentence())
+	require.Equal(t, "Saga s is compensated, ann: oops", sagaStarted{ID: "s", State: "compensated", Reason: "ann: oops"}.sentence())
 }
 
 func TestDataText(t *testing.T) {

@@ -68,10 +68,10 @@ func (act sagaAct) possible() []string { return append(slices.Clone(act.states),
 var sagasInWords = things{noun: "saga", show: "holdfast saga show", scope: "group",
 	columns: []string{"SAGA"}, cells: func(o outcome) []string { return []string{o.ID} },
 	remedies: map[verdict]string{
-		isUnknown: "it may have taken effect: `holdfast saga show` says; repeating the command is safe",
+		isUnknown: "see that a process of its group runs; it may have taken effect: `holdfast saga show ID` says; repeating the command is safe",
 		isUnsent:  "repeat the command",
-		isUndoing: "`holdfast saga show` says how it goes on; repeating the command waits longer",
-		isStuck:   "`holdfast saga show` says why; `holdfast saga retry` tries again, `holdfast saga skip` leaves a step as it is",
+		isUndoing: "`holdfast saga show ID` says how it goes on; repeating the command waits longer",
+		isStuck:   "`holdfast saga show ID` says why; `holdfast saga retry ID --reason TEXT` tries again, `holdfast saga skip ID --step STEP --reason TEXT` leaves a step as it is",
 	}}
 
 // sagaOrder is what the flags of an action say.

@@ -180,7 +180,7 @@ func (d shownSaga) drawStep(t *table, s *core.Step, at core.StepState, here, not
 	if s.Pivot {
 		name += " ◆"
 	}
-	t.painted(oneLine(name), oneLine(kindText(s)), d.paint.paint(m.level, m.word), took(at, now), triesText(at), oneLine(noteText(s, at, now)))
+	t.painted(oneLine(name), oneLine(kindText(s)), d.paint.paint(m.level, m.word), took(at, now), triesText(at), oneLine(noteText(s, at, d.Status.Core.Phase == core.Forwards, now)))
 }
 
 func (d shownSaga) at(s *core.Step) core.StepState {
@@ -253,10 +253,11 @@ func triesText(at core.StepState) string {
 	return s
 }
 
-// noteText is what else there is to say of a step.
-func noteText(s *core.Step, at core.StepState, now time.Time) string {
+// noteText is what else there is to say of a step; open says that the saga goes
+// forward.
+func noteText(s *core.Step, at core.StepState, open bool, now time.Time) string {
 	var notes []string
-	if s.Conditional && at.Status == core.Pending {
+	if s.Conditional && at.Status == core.Pending && open {
 		notes = append(notes, "only if its condition holds")
 	}
 	if at.Chosen != nil {

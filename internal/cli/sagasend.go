@@ -8,6 +8,7 @@ import (
 	enumspb "go.temporal.io/api/enums/v1"
 	"go.temporal.io/api/serviceerror"
 	"go.temporal.io/sdk/client"
+	"go.temporal.io/sdk/temporal"
 
 	"github.com/holdfastmq/holdfast/saga/core"
 	"github.com/holdfastmq/holdfast/workflows"
@@ -36,7 +37,7 @@ func (b *sagaBatch) run(ctx context.Context, rows []sagaRow) ([]outcome, error) 
 	}
 	all := b.send(ctx, len(rows), func(ctx context.Context, i int) outcome { return b.one(ctx, rows[i]) })
 	for i, r := range rows {
-		if all[i].ID = r.ID; all[i].WorkflowID == "" {
+		if all[i].ID = r.ID; all[i].WorkflowID == "" { // not sent
 			all[i].WorkflowID = r.WorkflowID
 		}
 	}
@@ -44,8 +45,16 @@ func (b *sagaBatch) run(ctx context.Context, rows []sagaRow) ([]outcome, error) 
 	return all, nil
 }
 
-// one does it to one saga.
+// one does it to one saga, and says to which of its workflows.
 func (b *sagaBatch) one(ctx context.Context, r sagaRow) outcome {
+	o := b.do(ctx, r)
+	if o.WorkflowID == "" {
+		o.WorkflowID = r.WorkflowID
+	}
+	return o
+}
+
+func (b *sagaBatch) do(ctx context.Context, r sagaRow) outcome {
 	open := r.status == enumspb.WORKFLOW_EXECUTION_STATUS_RUNNING
 	switch {
 	case r.State == core.StateCompensated && b.act.name == workflows.UpdateCompensate:
@@ -88,8 +97,8 @@ func (b *sagaBatch) ended(ctx context.Context, r sagaRow) outcome {
 		return outcome{Outcome: isUnknown, Detail: text(err)}
 	case len(now) == 0:
 		return outcome{Outcome: isRefused, Detail: "there is no such saga any more"}
-	case now[0].status == enumspb.WORKFLOW_EXECUTION_STATUS_RUNNING:
-		return outcome{Outcome: isUnknown, State: now[0].State, Detail: "its workflow went on in a new run meanwhile: do it again"}
+	case now[0].RunID == r.RunID && now[0].status == r.status:
+		return outcome{Outcome: isUnknown, State: r.State, Detail: "Temporal says that its workflow runs, and that it does not: do it again"}
 	}
 	return b.one(ctx, now[0])
 }
@@ -98,16 +107,15 @@ func (b *sagaBatch) ended(ctx context.Context, r sagaRow) outcome {
 func (b *sagaBatch) ask(ctx context.Context, r sagaRow) (outcome, error) {
 	ctx, cancel := context.WithTimeout(ctx, b.answer)
 	defer cancel()
-	if b.act.name == workflows.UpdateCompensate {
-		if o, is := b.alreadyBack(ctx, r); is {
-			return o, nil
-		}
-	}
 	handle, err := b.t.UpdateWorkflow(ctx, client.UpdateWorkflowOptions{WorkflowID: r.WorkflowID, UpdateName: b.act.name,
 		Args: []any{b.req}, WaitForStage: client.WorkflowUpdateStageCompleted})
 	var status workflows.SagaStatus
 	if err == nil {
 		err = handle.Get(ctx, &status)
+	}
+	var refused *temporal.ApplicationError
+	if errors.As(err, &refused) && b.goesBack(ctx, r, &status) {
+		err = nil
 	}
 	if err != nil {
 		return outcome{}, err
@@ -116,14 +124,11 @@ func (b *sagaBatch) ask(ctx context.Context, r sagaRow) (outcome, error) {
 	return judgeSaga(b.act, status), nil
 }
 
-// alreadyBack says where a saga stands that goes back already: the Update would be
-// refused, but what was asked for is being done.
-func (b *sagaBatch) alreadyBack(ctx context.Context, r sagaRow) (outcome, bool) {
-	var status workflows.SagaStatus
-	if b.t.askStatus(ctx, r.WorkflowID, "", &status) != nil || status.Core.Phase != core.Backwards {
-		return outcome{}, false
-	}
-	return judgeSaga(b.act, status), true
+// goesBack reports whether a saga refuses to compensate because it does already, or
+// has.
+func (b *sagaBatch) goesBack(ctx context.Context, r sagaRow, status *workflows.SagaStatus) bool {
+	return b.act.name == workflows.UpdateCompensate && b.t.stands(ctx, r.WorkflowID, status) == nil &&
+		(status.Core.Phase == core.Backwards || status.Core.Phase == core.Compensated)
 }
 
 // again looks once more at what is not over. What cannot be seen now stays as it
@@ -147,13 +152,7 @@ func (b *sagaBatch) again(ctx context.Context, o *outcome) {
 // judgeSaga says what a saga's status means for an action that it accepted.
 func judgeSaga(act sagaAct, s workflows.SagaStatus) outcome {
 	o := outcome{Outcome: act.said, State: s.State}
-	where := s.Reason
-	if s.Step != "" {
-		where = "step " + s.Step
-		if s.Reason != "" {
-			where += ": " + s.Reason
-		}
-	}
+	where := stepReason(s.Step, s.Reason)
 	if act.name != workflows.UpdateCompensate {
 		o.Detail = "it is " + s.State
 		if slices.Contains(stuckStates, s.State) {

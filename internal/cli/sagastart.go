@@ -192,11 +192,19 @@ func (t *temporalServer) whyNoEnd(ctx context.Context, got *sagaStarted, queue s
 
 func (s sagaStarted) sentence() string {
 	line := fmt.Sprintf("Saga %s is %s", s.ID, s.State)
-	if s.Step != "" {
-		line += ", step " + s.Step
-	}
-	if s.Reason != "" {
-		line += ": " + s.Reason
+	if why := stepReason(s.Step, s.Reason); why != "" {
+		line += ", " + why
 	}
 	return oneLine(line)
+}
+
+// stepReason names a step and says what is to be said of it, once.
+func stepReason(step, reason string) string {
+	switch {
+	case step == "" || strings.HasPrefix(reason, "step "+step+" "):
+		return reason
+	case reason == "":
+		return "step " + step
+	}
+	return "step " + step + ": " + reason
 }

@@ -103,7 +103,7 @@ func TestHowAParticipantFails(t *testing.T) {
 		"no JSON": {func(context.Context, *gorm.DB, holdfast.Message) (any, error) { return func() {}, nil }, core.OutcomeFailed, "is no JSON"},
 		"too large": {func(context.Context, *gorm.DB, holdfast.Message) (any, error) {
 			return strings.Repeat("x", broker.MaxSagaResult), nil
-		}, core.OutcomeFailed, "too large"},
+		}, core.OutcomeFailed, "what participant seats answers has"},
 		"refused by us": {func(_ context.Context, tx *gorm.DB, _ holdfast.Message) (any, error) {
 			return "window", note(tx, "window")
 		}, core.OutcomeFailed, "draughty"},

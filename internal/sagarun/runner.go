@@ -69,10 +69,13 @@ var errSkipped = errors.New("its condition does not hold")
 
 // doLocal does a local step, within its timeout, and asks the condition inside the step's transaction: if an earlier run took
 // effect, that is what counts, whatever the condition says now.
-func (r *Runner) doLocal(ctx context.Context, c *saga.Compiled, s activities.SagaStep) activities.SagaResult {
+func (r *Runner) doLocal(ctx context.Context, c *saga.Compiled, s activities.SagaStep) (out activities.SagaResult) {
+	ran := false // the step row was this call's: so there was none
+	defer func() { out.First = ran }()
 	ctx, cancel := context.WithTimeout(ctx, s.Step.TryTimeout())
 	defer cancel()
 	res, err := barrier.DoStep(ctx, r.DB, s.Saga.ID, s.Step.Name, s.Again, func(ctx context.Context, tx *gorm.DB) ([]byte, error) {
+		ran = true
 		if s.Step.Conditional {
 			if yes, err := c.When(s.Step.Name, s.Data); err != nil || !yes {
 				return nil, orSkipped(err)
@@ -91,6 +94,7 @@ func (r *Runner) doLocal(ctx context.Context, c *saga.Compiled, s activities.Sag
 	case err != nil:
 		return failed(ctx, err)
 	}
+	ran = !res.Repeated
 	switch res.Outcome {
 	case barrier.StepRefused:
 		return refused(res.Reason)

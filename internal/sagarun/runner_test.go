@@ -35,8 +35,10 @@ func TestLocalStep(t *testing.T) {
 	r := newRig(t, db, rooms(takeRoom, leaveRoom))
 	s := r.step("rooms", "room", `{"who":"ann"}`)
 	s.Last = true
-	for range 2 { // the second time the row answers
-		o := r.do(s)
+	for n := range 2 { // the second time the row answers
+		out := r.Do(t.Context(), s)
+		require.Equal(t, n == 0, out.First)
+		o := out.Outcome
 		require.Equal(t, core.OutcomeDone, o.Kind, o.Error)
 		require.JSONEq(t, `{"room":"12"}`, string(o.Patch))
 	}
@@ -59,7 +61,9 @@ func TestUndoBeforeDo(t *testing.T) {
 	s := r.step("rooms", "room", `{}`)
 	s.Cause = "changed her mind"
 	require.Equal(t, core.OutcomeDone, r.undo(s).Kind)
-	require.Equal(t, core.OutcomeBlocked, r.do(s).Kind)
+	out := r.Do(t.Context(), s)
+	require.Equal(t, core.OutcomeBlocked, out.Outcome.Kind)
+	require.False(t, out.First)
 	require.Empty(t, notes(t, db))
 	require.Empty(t, r.ended)
 }
@@ -86,7 +90,9 @@ func TestHowALocalStepFails(t *testing.T) {
 			r := newRig(t, db, rooms(fail, leaveRoom))
 			s := r.step("rooms", "room", `{}`)
 			s.Last, s.Step.Timeout = true, time.Second
-			o := r.do(s)
+			out := r.Do(t.Context(), s)
+			require.True(t, out.First, "nothing was done before")
+			o := out.Outcome
 			require.Equal(t, c.want.Kind, o.Kind, o.Error)
 			require.Equal(t, c.want.Class, o.Class)
 			require.Contains(t, o.Error, c.want.Error)
