@@ -15,7 +15,11 @@ func (s *sagaRun) standing() string {
 	if !s.planned && s.detailed && !s.m.Ended() {
 		return core.StateNoWorker
 	}
-	return s.m.Standing()
+	state := s.m.Standing()
+	if state == core.StateWaiting && !slices.ContainsFunc(s.tries, func(t *try) bool { return t.step.Kind == core.Wait && t.due != nil }) {
+		return core.StateRunning // whether it has to wait is not yet decided
+	}
+	return state
 }
 
 // status is what the query answers, and the result.
