@@ -191,7 +191,7 @@ func TestSagaOnItsHappyPathShowsNothing(t *testing.T) {
 		}
 		return n
 	}
-	for price, want := range map[int]int{0: 0, 7: 2} { // waiting, completed
+	for price, want := range map[int]int{0: 0, 7: 3} { // waiting, running, completed
 		j := journey{ID: newID(), Price: price}
 		h, err := worker.StartSaga(s.ctx(), w.Worker, def, j)
 		require.NoError(t, err)
