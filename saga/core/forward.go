@@ -1,6 +1,7 @@
 package core
 
 import (
+	"fmt"
 	"slices"
 	"time"
 
@@ -192,11 +193,13 @@ func (m *Machine) doEnded(e Event) []Effect {
 	}
 	if o.Kind == OutcomeDone {
 		data, err := Merge(m.state.Data, o.Patch)
-		if err == nil {
+		if err != nil {
+			err = fmt.Errorf("its result: %w", err)
+		} else {
 			err = CheckData(data)
 		}
 		if err != nil {
-			o = Outcome{Kind: OutcomeFailed, Class: holdfast.ClassPermanent, Error: "its result: " + err.Error()}
+			o = Outcome{Kind: OutcomeFailed, Class: holdfast.ClassPermanent, Error: err.Error()}
 		} else {
 			m.state.Data = data
 		}
