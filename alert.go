@@ -8,7 +8,8 @@ type AlertKind string
 // The kinds.
 const (
 	// AlertParked: a transaction waits for an operator, or a dead letter that died
-	// again, or whose redelivery or compensation was not possible.
+	// again, or whose redelivery or compensation was not possible, or a saga, one of
+	// whose steps failed for good or could not be undone.
 	AlertParked AlertKind = "parked"
 	// AlertDeadLetter: a consumer has given up a message, which waits for an
 	// operator from now on unless the consumer's policy acts.
@@ -27,7 +28,8 @@ type Alert struct {
 	// Group and Consumer say whose it is.
 	Group    string `json:"group,omitempty"`
 	Consumer string `json:"consumer,omitempty"`
-	// ID is the transaction's or the message's, Topic and Key are the message's.
+	// ID is the transaction's, the message's or the saga's, Topic and Key are the
+	// message's; a saga's Topic is its name.
 	ID    string `json:"id,omitempty"`
 	Topic string `json:"topic,omitempty"`
 	Key   string `json:"key,omitempty"`

@@ -1,6 +1,7 @@
-// Package activities holds the steps of transactions and of dead letters as
-// Temporal activities, over ports that the worker fills: the broker, the outcome
-// rows, the closures of this process, the Compensate handlers.
+// Package activities holds the steps of transactions, of dead letters and of sagas
+// as Temporal activities, over ports that the worker fills: the broker, the outcome
+// rows, the closures of this process, the Compensate handlers, the functions of
+// sagas.
 //
 // The fast path runs HalfSend, LocalTransaction and Commit or Rollback as local
 // activities of one workflow task; the same functions run as regular activities
@@ -12,5 +13,6 @@
 // Every step may be repeated: a half message published twice is held once by
 // the Keeper, a local transaction is run once by its outcome row, a message
 // delivered twice takes effect once by the consumer's inbox row, a compensation
-// runs once by its step row, and a compensation notice says the same each time.
+// runs once by its step row, a compensation notice says the same each time, and a
+// saga's step is done once, and undone once, by its step rows.
 package activities

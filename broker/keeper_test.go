@@ -69,12 +69,14 @@ func TestHalfQueueDeletedUnderKeeper(t *testing.T) {
 	k := keep(t, b, later)
 	require.NoError(t, b.PublishHalf(ctx, half("a", "g")))
 	eventually(t, "held", func() bool { return k.now().Held == 1 })
-	rawChannel(t, b, func(ch *amqp.Channel) {
-		_, err := ch.QueueDelete(b.HalfQueue("g"), false, false, false)
-		require.NoError(t, err)
-	})
-	require.NoError(t, b.PublishHalf(ctx, half("b", "g")))
-	eventually(t, "subscribed anew, and held", func() bool { return k.now().Subscriptions == 2 && k.now().Held == 1 })
+	for n := uint64(2); n <= 6; n++ {
+		rawChannel(t, b, func(ch *amqp.Channel) {
+			_, err := ch.QueueDelete(b.HalfQueue("g"), false, false, false)
+			require.NoError(t, err)
+		})
+		require.NoError(t, b.PublishHalf(ctx, half(newTx(), "g")))
+		eventually(t, "subscribed anew, and held", func() bool { return k.now().Subscriptions == n && k.now().Held == 1 })
+	}
 }
 
 // nothingHeld ends the Keeper and looks whether the half queue is empty.

@@ -253,15 +253,18 @@ func TestReplyQueuesDeleted(t *testing.T) {
 	b := replying(t, "asks", "")
 	var got tally
 	takeReplies(t, b, func(_ context.Context, r SagaReply) error { got.add(r.Step); return nil })
-	for _, queue := range []string{b.ReplyQueue("g"), b.InstanceReplyQueue("g")} {
+	for n, queue := range []string{b.ReplyQueue("g"), b.InstanceReplyQueue("g"), b.ReplyQueue("g")} {
 		rawChannel(t, b, func(ch *amqp.Channel) {
 			_, err := ch.QueueDelete(queue, false, false, false)
 			require.NoError(t, err)
 		})
+		if n == 2 {
+			subscribed(t, b) // also while nobody replies
+		}
 		call := aCall(b)
-		call.ReplyTo, call.Step = queue, queue
+		call.ReplyTo, call.Step = queue, queue+"/"+newTx()
 		require.NoError(t, b.PublishSagaReply(testContext(t), call, SagaReply{Outcome: ReplyDone}))
-		eventually(t, "handled", func() bool { return got.of(queue) > 0 })
+		eventually(t, "handled", func() bool { return got.of(call.Step) > 0 })
 		subscribed(t, b)
 	}
 }

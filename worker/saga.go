@@ -56,7 +56,7 @@ func (w *Worker) sagaRunner() *sagarun.Runner {
 // sagaEnded takes note of a saga that has ended in this process.
 func (w *Worker) sagaEnded(s workflows.SagaStatus) {
 	w.metrics.sagaEnded(s.Name, s.State)
-	w.sagas.ends.tell(s.ID, sagaVerdict(s.ID, s))
+	w.sagas.ends.tell(s.ID, sagaVerdict(s))
 }
 
 // showSagas lets others see which sagas this process has, until hide is called.

@@ -196,7 +196,7 @@ func (w *Worker) follow(ctx context.Context, id, workflowID string) (v verdict, 
 			if r.err != nil {
 				return w.lostSaga(ctx, id, workflowID, r.err)
 			}
-			return sagaVerdict(id, r.status), r.status.State == core.StateCompleted
+			return sagaVerdict(r.status), r.status.State == core.StateCompleted
 		case <-tick.C:
 			if v, needed := w.needsOperator(ctx, id, workflowID); needed {
 				return v, false
@@ -246,50 +246,16 @@ func (w *Worker) needsOperator(ctx context.Context, id, workflowID string) (v ve
 		return v, false
 	}
 	state, _ := d.TypedSearchAttributes.GetKeyword(temporal.NewSearchAttributeKeyKeyword(workflows.AttributeState))
-	condition := sagaCondition(state)
-	if condition == nil {
+	if state != core.StateParked && state != core.StateCompensationFailed {
 		return v, false
 	}
 	status, err := w.sagaStatus(ctx, workflowID)
 	if err != nil { // nobody is there to say more
-		return verdict{err: &holdfast.SagaError{Condition: condition, ID: id}}, true
+		return verdict{err: &holdfast.SagaError{Condition: workflows.SagaCondition(state), ID: id}}, true
 	}
-	v = sagaVerdict(id, status)
+	v = sagaVerdict(status)
 	return v, !errors.Is(v.err, holdfast.ErrSagaPending) // it may have gone on meanwhile
 }
 
-// sagaCondition is the condition of a saga that will not end by itself; nil for
-// the other states.
-func sagaCondition(state string) error {
-	switch state {
-	case core.StateParked:
-		return holdfast.ErrSagaParked
-	case core.StateCompensationFailed:
-		return holdfast.ErrSagaCompensationFailed
-	}
-	return nil
-}
-
 // sagaVerdict is what a saga's status means for who waits for it.
-func sagaVerdict(id string, s workflows.SagaStatus) verdict {
-	v := verdict{data: s.Core.Data}
-	e := &holdfast.SagaError{Condition: sagaCondition(s.State), ID: id, Step: s.Step, Reason: s.Reason}
-	switch {
-	case s.State == core.StateCompleted:
-		return v
-	case s.State == core.StateCompensated:
-		e.Condition = holdfast.ErrSagaCompensated
-		if c := s.Core.Cause; c != nil {
-			e.Step, e.Reason, e.Refused = c.Step, c.Reason, c.Refused
-		}
-	case s.State == core.StateCompensationFailed:
-		e.Refused = s.Core.Cause != nil && s.Core.Cause.Refused
-	case s.State == core.StateParked:
-		at := s.Core.Steps[s.Step]
-		e.Refused = at != nil && at.Status == core.Refused
-	default:
-		e.Condition = holdfast.ErrSagaPending
-	}
-	v.err = e
-	return v
-}
+func sagaVerdict(s workflows.SagaStatus) verdict { return verdict{data: s.Core.Data, err: s.Err()} }

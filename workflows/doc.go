@@ -1,7 +1,7 @@
 // Package workflows holds the Temporal workflows: Transaction, the durable
-// coordinator of transactional messages, and DeadLetter, which stays with a
-// message that its consumer gave up until that is handled, compensated or
-// discarded.
+// coordinator of transactional messages; DeadLetter, which stays with a message
+// that its consumer gave up until that is handled, compensated or discarded; and
+// Saga, which brings a saga to its end.
 //
 // A workflow Transaction coordinates a list of transactions, its members, and every decision
 // is per member. The happy path is one workflow task with three local
@@ -32,6 +32,25 @@
 //	deadletter_input.go     input, states and status
 //	deadletter_start.go     how whoever starts it starts it
 //	deadletter_text.go      what the Temporal UI shows
+//
+// A workflow Saga is one saga. The machine of saga/core decides; what it wants done is
+// carried out here, and what happens is fed back to it. Dos are local activities of
+// one workflow task as far as that goes; Undos are regular ones, so that whatever was
+// done is recorded before.
+//
+//	saga.go           the flow
+//	saga_try.go       one try of a step, and how the runner's steps are run
+//	saga_steps.go     the kinds of steps, and the saga's definition
+//	saga_reply.go     messages: replies, and asking again
+//	saga_activity.go  any Temporal activity
+//	saga_wait.go      answers from outside
+//	saga_sub.go       sagas as steps of sagas
+//	saga_operator.go  the operator's Updates and signals, and the request to cancel
+//	saga_status.go    where it stands: query, search attribute, story, alerts
+//	saga_renew.go     going on in a new run, where a history gets too long
+//	saga_input.go     input and status
+//	saga_start.go     how whoever starts it starts it, or undoes one that has ended
+//	saga_text.go      what the Temporal UI shows
 //
 // This is the determinism boundary: no clock, no randomness, no goroutine, no
 // broker and no database here.

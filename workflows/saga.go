@@ -16,9 +16,10 @@ import (
 // is carried out by a coroutine for each step. The root coroutine takes what comes
 // from outside, and shows how things stand.
 type sagaRun struct {
-	in  SagaInput
-	ctx workflow.Context // disconnected: a request to cancel does not reach the steps
-	m   *core.Machine
+	in     SagaInput
+	parent workflow.Context // that a request to cancel reaches
+	ctx    workflow.Context // disconnected from it, for the steps
+	m      *core.Machine
 
 	tries   []*try                 // what is under way
 	since   map[string]time.Time   // when they were begun, where that outlasts a run
@@ -34,6 +35,7 @@ type sagaRun struct {
 
 	invalid   error  // what is wrong with the plan that was found
 	planned   bool   // the plan is known
+	first     bool   // no run that is lost can have begun what is begun now
 	elsewhere bool   // a process did not have the saga's version
 	shown     string // what HoldfastState was last set to; empty: never
 	paused    string // who paused it, and why
@@ -75,20 +77,20 @@ func newSaga(ctx workflow.Context, in SagaInput) (*sagaRun, error) {
 
 func (s *sagaRun) run(parent workflow.Context) (SagaStatus, error) {
 	ctx, _ := workflow.NewDisconnectedContext(parent)
-	s.ctx = ctx
+	s.ctx, s.parent = ctx, parent
 	if err := s.listen(ctx); err != nil {
 		return SagaStatus{}, err
 	}
 	s.start(ctx)
 	for {
-		s.rest(ctx, parent)
+		s.rest(ctx)
 		switch {
 		case s.invalid != nil:
 			return SagaStatus{}, temporal.NewNonRetryableApplicationError(s.invalid.Error(), InvalidInput, s.invalid)
 		case s.replies.Len() > 0:
 			s.hearReply(ctx)
-		case s.isAsked(parent) && s.quiet():
-			s.takeRequest(ctx, parent)
+		case s.isAsked() && s.quiet():
+			s.takeRequest(ctx)
 		case s.changed:
 			s.show(ctx)
 		case s.m.Ended():
@@ -100,15 +102,17 @@ func (s *sagaRun) run(parent workflow.Context) (SagaStatus, error) {
 }
 
 // rest waits until the root coroutine has something to do.
-func (s *sagaRun) rest(ctx, parent workflow.Context) {
+func (s *sagaRun) rest(ctx workflow.Context) {
 	_ = workflow.Await(ctx, func() bool {
-		return s.changed || s.invalid != nil || s.replies.Len() > 0 || s.isAsked(parent) && s.quiet() ||
+		return s.changed || s.invalid != nil || s.replies.Len() > 0 || s.isAsked() && s.quiet() ||
 			(s.m.Ended() || s.tooLong(ctx) && len(s.tries) == 0) && workflow.AllHandlersFinished(ctx) && !s.alerting
 	})
 }
 
 // start begins what comes first.
 func (s *sagaRun) start(ctx workflow.Context) {
+	s.first = taskOf(ctx) <= firstTask
+	defer func() { s.first = false }()
 	if !s.planned {
 		workflow.GoNamed(ctx, "plan", s.findPlan)
 		return
@@ -142,7 +146,7 @@ func (s *sagaRun) startUndo(ctx workflow.Context) {
 // happen feeds the machine, and carries out what it wants. Of an operator's event,
 // Check has been asked.
 func (s *sagaRun) happen(ctx workflow.Context, e core.Event) {
-	e.At = workflow.Now(ctx)
+	e.At, e.Outcome.Error = workflow.Now(ctx), clip(e.Outcome.Error, maxError)
 	effects, err := s.m.Apply(e)
 	if err != nil {
 		workflow.GetLogger(ctx).Error("the event is not possible", "event", e.Kind, "step", e.Step, "error", err)
@@ -184,14 +188,28 @@ func (s *sagaRun) begin(e core.Effect) {
 		event.Kind = core.Slept
 		act = func(ctx workflow.Context, t *try) core.Outcome { return s.sleep(ctx, t, e.For) }
 	}
+	t.first = s.first
 	workflow.GoNamed(s.ctx, string(e.Kind)+" "+t.step.Name, func(ctx workflow.Context) {
 		event.Outcome = act(ctx, t)
+		s.letIn(ctx, t)
 		s.leave(t)
 		if t.left {
 			return
 		}
+		s.first = t.first
 		s.happen(ctx, event)
+		s.first = false
 	})
+}
+
+// letIn lets those from outside be heard who came while t ran as a local activity,
+// before what follows begins. Only where no run that is lost can have begun that;
+// what would complete the saga has done so.
+func (s *sagaRun) letIn(ctx workflow.Context, t *try) {
+	if t.first && s.isAsked() && !s.m.Last(t.step.Name) {
+		s.await(ctx, t, func() bool { return !s.isAsked() })
+		t.first = true
+	}
 }
 
 // complete checks the input, and fills in what it leaves open.

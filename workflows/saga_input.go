@@ -106,7 +106,7 @@ type SagaStatus struct {
 	// Since says when the tries that wait for something were begun.
 	Since map[string]time.Time `json:"since,omitempty"`
 	// Story is what happened beside the usual, the oldest first: retries, operators,
-	// parking.
+	// parking; of a long one, the last 50.
 	Story []SagaEvent `json:"story,omitempty"`
 	// Actions are the Updates that would be accepted now.
 	Actions []string `json:"actions,omitempty"`
@@ -116,9 +116,16 @@ type SagaStatus struct {
 
 // SagaEvent is a line of a saga's story.
 type SagaEvent struct {
-	At       time.Time `json:"at"`
-	What     string    `json:"what"`
-	Step     string    `json:"step,omitempty"`
-	Operator string    `json:"operator,omitempty"`
-	Text     string    `json:"text,omitempty"`
+	At time.Time `json:"at"`
+	// What happened: failed, undo-failed (a try; of several in a row, the last),
+	// refused, no-worker, found (a worker again), parked, compensation-failed; pause,
+	// resume, retry, skip, compensate, answer (an operator); not-undone (what has no
+	// Undo), rejected (a signal, an answer or a cancel that was not possible).
+	What string `json:"what"`
+	Step string `json:"step,omitempty"`
+	// Operator is who asked for it; "Temporal" for a request to cancel; empty where
+	// it came by itself.
+	Operator string `json:"operator,omitempty"`
+	// Text is the operator's reason, or the error.
+	Text string `json:"text,omitempty"`
 }

@@ -8,6 +8,7 @@ import (
 	"go.temporal.io/sdk/temporal"
 	"go.temporal.io/sdk/workflow"
 
+	holdfast "github.com/holdfastmq/holdfast"
 	"github.com/holdfastmq/holdfast/saga/core"
 )
 
@@ -113,8 +114,8 @@ func (s *sagaRun) listenTo(ctx workflow.Context, a *sagaAction) error {
 }
 
 // isAsked reports whether there is something from outside that was not heard.
-func (s *sagaRun) isAsked(parent workflow.Context) bool {
-	if len(s.requests) > 0 || s.cancelComes(parent) {
+func (s *sagaRun) isAsked() bool {
+	if len(s.requests) > 0 || s.cancelComes() {
 		return true
 	}
 	for _, c := range s.signals {
@@ -126,23 +127,18 @@ func (s *sagaRun) isAsked(parent workflow.Context) bool {
 }
 
 // cancelComes reports whether there is a request to cancel that was not seen.
-func (s *sagaRun) cancelComes(parent workflow.Context) bool {
-	return !s.cancelled && parent.Err() != nil
-}
+func (s *sagaRun) cancelComes() bool { return !s.cancelled && s.parent.Err() != nil }
 
-// takeRequest does the next thing that somebody outside asks for. What was woken
-// together with the root coroutine comes before.
-func (s *sagaRun) takeRequest(ctx, parent workflow.Context) {
-	s.pass(ctx)
+// takeRequest does the next thing that somebody outside asks for. Updates that came
+// with the same workflow task are here already: the SDK begins them before it wakes
+// the root coroutine.
+func (s *sagaRun) takeRequest(ctx workflow.Context) {
 	for i, c := range s.signals {
 		var req SagaRequest
 		for c.ReceiveAsync(&req) {
 			s.requests = append(s.requests, &request{action: &s.actions[i], req: req})
 			req = SagaRequest{}
 		}
-	}
-	if !s.quiet() {
-		return
 	}
 	var next *request
 	for _, r := range s.requests {
@@ -151,7 +147,7 @@ func (s *sagaRun) takeRequest(ctx, parent workflow.Context) {
 		}
 	}
 	if next == nil {
-		s.takeCancel(ctx, parent)
+		s.takeCancel(ctx)
 		return
 	}
 	s.requests = without(s.requests, next)
@@ -166,13 +162,6 @@ func (s *sagaRun) takeRequest(ctx, parent workflow.Context) {
 	next.action.do(ctx, next)
 }
 
-// pass lets every other coroutine go on that can.
-func (s *sagaRun) pass(ctx workflow.Context) {
-	passed := false
-	workflow.GoNamed(ctx, "pass", func(workflow.Context) { passed = true }) // comes after all others
-	_ = workflow.Await(ctx, func() bool { return passed })
-}
-
 func without(all []*request, r *request) (rest []*request) {
 	for _, x := range all {
 		if x != r {
@@ -183,8 +172,8 @@ func without(all []*request, r *request) (rest []*request) {
 }
 
 // takeCancel takes a request to cancel the workflow for an operator's compensate.
-func (s *sagaRun) takeCancel(ctx, parent workflow.Context) {
-	if !s.cancelComes(parent) {
+func (s *sagaRun) takeCancel(ctx workflow.Context) {
+	if !s.cancelComes() {
 		return
 	}
 	s.cancelled = true
@@ -208,6 +197,9 @@ func (s *sagaRun) compensate(ctx workflow.Context, req SagaRequest) {
 	}
 }
 
+// maxAnswer limits the value of an answer, in bytes of JSON.
+const maxAnswer = 64 << 10
+
 // checkAnswer says why a step cannot be answered now, and what is possible.
 func (s *sagaRun) checkAnswer(req SagaRequest) error {
 	step := s.in.Plan.Find(req.Step)
@@ -218,8 +210,8 @@ func (s *sagaRun) checkAnswer(req SagaRequest) error {
 		return fmt.Errorf("there is no wait %q in saga %s: it has %s", clip(req.Step, 100), s.in.Name, s.waits())
 	case s.m.State().Phase == core.Backwards:
 		return fmt.Errorf("the saga is %s: step %s is not waited for any more", s.m.Standing(), req.Step)
-	case core.CheckData(req.Value) != nil:
-		return core.CheckData(req.Value)
+	case len(req.Value) > maxAnswer:
+		return fmt.Errorf("%w: the answer's value has %d bytes, the limit is %d", holdfast.ErrTooLarge, len(req.Value), maxAnswer)
 	}
 	if by, there := s.answers[req.Step]; there {
 		return fmt.Errorf("step %s was answered already, by %s", req.Step, by.Operator)
@@ -255,6 +247,7 @@ func (s *sagaRun) takeAnswer(ctx workflow.Context, r *request) {
 		t.answer = r
 		return
 	}
+	r.req.Operator, r.req.Reason = clip(r.req.Operator, 200), clip(r.req.Reason, maxError)
 	s.answers[r.req.Step] = r.req
 	r.end(nil)
 }

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 	enumspb "go.temporal.io/api/enums/v1"
@@ -33,17 +34,20 @@ type theatre struct {
 	c      client.Client
 	prefix string
 	in     workflows.SagaInput
+
+	namespace string
+	stop      func() // the first worker
 }
 
 // realSaga starts a worker for the group of a saga of these steps.
 func realSaga(t *testing.T, steps ...core.Step) *theatre {
 	t.Helper()
 	s := stacktest.Shared(t)
-	x := &theatre{stage: &stage{}, t: t, c: stacktest.TemporalClient(t, s), prefix: stacktest.Prefix(t), in: sagaOf(steps...)}
+	x := &theatre{stage: &stage{}, t: t, c: stacktest.TemporalClient(t, s), prefix: stacktest.Prefix(t), in: sagaOf(steps...), namespace: s.Namespace()}
 	x.in.Prefix, x.in.Key = x.prefix, x.prefix
 	x.in.ID = workflows.SagaID(x.in.Group, x.in.Name, x.in.Key) // the same on every server
 	require.NoError(t, worker.EnsureSearchAttributes(t.Context(), x.c, s.Namespace()))
-	x.work(x.stage)
+	x.stop = x.work(x.stage).Stop
 	return x
 }
 
@@ -121,6 +125,7 @@ func (x *theatre) history(id string) []*historypb.HistoryEvent {
 // TestRealSagaCosts: a saga of three local steps is one eager-started workflow, one
 // workflow task, and nothing but the steps' markers: 2 actions.
 func TestRealSagaCosts(t *testing.T) {
+	t.Parallel()
 	x := realSaga(t, localStep("a"), localStep("b"), localStep("c"))
 	require.NoError(t, x.start())
 	require.Equal(t, core.StateCompleted, x.result(x.in.ID).State)
@@ -139,6 +144,7 @@ func TestRealSagaCosts(t *testing.T) {
 
 // TestRealSagaUndoIsRecorded: what was done is recorded before its Undo begins.
 func TestRealSagaUndoIsRecorded(t *testing.T) {
+	t.Parallel()
 	x := realSaga(t, localStep("a"), localStep("b"), localStep("c"))
 	x.on("do c", refusal)
 	recorded := -1
@@ -158,6 +164,7 @@ func TestRealSagaUndoIsRecorded(t *testing.T) {
 
 // TestRealSagaMetadata: all that an operator can do is described in the Temporal UI.
 func TestRealSagaMetadata(t *testing.T) {
+	t.Parallel()
 	x := realSaga(t, localStep("a"), waitStep("ok"))
 	require.NoError(t, x.start())
 	x.stands(core.StateWaiting)
@@ -188,6 +195,7 @@ func TestRealSagaMetadata(t *testing.T) {
 // TestRealSagaNoWorker: a saga whose version no worker has waits, visibly, and goes
 // on when one comes.
 func TestRealSagaNoWorker(t *testing.T) {
+	t.Parallel()
 	x := realSaga(t, localStep("a"), localStep("b"))
 	x.absent = func(int) bool { return true }
 	require.NoError(t, x.start())
@@ -207,6 +215,7 @@ func TestRealSagaNoWorker(t *testing.T) {
 // TestRealSagaTerminated: a saga that was terminated is undone from what is known
 // of it, by a workflow of its own, and the operator can do it again.
 func TestRealSagaTerminated(t *testing.T) {
+	t.Parallel()
 	x := realSaga(t, localStep("a"), waitStep("ok"), localStep("b"))
 	require.NoError(t, x.start())
 	x.stands(core.StateWaiting)
@@ -225,6 +234,7 @@ func TestRealSagaTerminated(t *testing.T) {
 
 // TestRealSubSaga: the child is a saga like any other, with its own operators.
 func TestRealSubSaga(t *testing.T) {
+	t.Parallel()
 	x := realSaga(t, localStep("a"), subStep("send", localStep("pack"), waitStep("pickup")), localStep("z"))
 	x.on("do z", refusal)
 	require.NoError(t, x.start())
@@ -248,6 +258,7 @@ func TestRealSubSaga(t *testing.T) {
 
 // TestRealSagaRenewed: a history of thousands of events goes on in a new run.
 func TestRealSagaRenewed(t *testing.T) {
+	t.Parallel()
 	x := realSaga(t, localStep("a"), messageStep("stock"), waitStep("ok"))
 	x.on("do stock", noReply)
 	require.NoError(t, x.start())
@@ -392,4 +403,69 @@ func (x *theatre) save(name string) {
 	clean = strings.ReplaceAll(clean, `"`+host+`:`, `"recorder:`) // a worker's sticky queue
 	require.NotContains(x.t, clean, host, name)
 	require.NoError(x.t, os.WriteFile(filepath.Join("testdata", "histories", name+".json"), []byte(clean+"\n"), 0o644))
+}
+
+// TestRealSagaTimesOut: how often a step is tried is the machine's to say, and not
+// Temporal's.
+func TestRealSagaTimesOut(t *testing.T) {
+	t.Parallel()
+	slow, bad := localStep("slow"), localStep("bad")
+	slow.Timeout, slow.Retry = time.Second, core.Retry{First: 1}
+	bad.Retry = core.Retry{Attempts: 3, First: 1}
+	x := realSaga(t, slow, bad)
+	x.hang = func(ctx context.Context, call string, n int) {
+		if call == "do slow" && n == 2 {
+			<-ctx.Done()
+		}
+		if call == "do bad" {
+			panic("bug")
+		}
+	}
+	x.on("do slow", oops, wellDone)
+	require.NoError(t, x.start())
+	s := x.result(x.in.ID)
+	require.Equal(t, core.StateCompensated, s.State)
+	require.Equal(t, 3, s.Core.Steps["slow"].Tries)
+	require.Equal(t, 3, x.tried["do slow"])
+	require.Equal(t, 3, s.Core.Steps["bad"].Tries)
+	require.Equal(t, 3, x.tried["do bad"])
+	require.Equal(t, "panic: bug", s.Core.Cause.Reason)
+	events := x.history(x.in.ID)
+	require.Equal(t, 1, count(events, enumspb.EVENT_TYPE_ACTIVITY_TASK_TIMED_OUT))
+}
+
+// TestRealSubSagaRunsAlready: a saga that was lost, and started once more, finds its
+// sub-saga: it waits for that, and then for what that did.
+func TestRealSubSagaRunsAlready(t *testing.T) {
+	t.Parallel()
+	x := realSaga(t, subStep("send", localStep("pack"), waitStep("pickup")), localStep("z"))
+	require.NoError(t, x.start())
+	parent := x.in.ID
+	child := "saga/shop/parcel/order." + x.in.Key + ".send"
+	x.in.ID = child
+	until(t, "the sub-saga is there", func() bool {
+		_, err := x.c.DescribeWorkflowExecution(x.ctx(), child, "")
+		return err == nil
+	})
+	x.stands(core.StateWaiting)
+	require.NoError(t, x.c.TerminateWorkflow(x.ctx(), parent, "", "a mistake"))
+	x.in.ID = parent
+	require.NoError(t, x.start())
+	x.in.ID = child
+	until(t, "the sub-saga is found", func() bool { return x.tasks(parent) >= 2 })
+	_, err := x.update(workflows.UpdateAnswer, ann("pickup"))
+	require.NoError(t, err)
+	require.Equal(t, core.StateCompleted, x.result(child).State)
+	first := x.run()
+	until(t, "the sub-saga is begun once more", func() bool { return x.run() != first })
+	x.stands(core.StateWaiting)
+	_, err = x.update(workflows.UpdateAnswer, ann("pickup"))
+	require.NoError(t, err)
+	require.Equal(t, core.StateCompleted, x.result(parent).State)
+	x.history(parent)
+}
+
+// tasks counts the workflow tasks of a saga.
+func (x *theatre) tasks(id string) int {
+	return count(x.history(id), enumspb.EVENT_TYPE_WORKFLOW_TASK_COMPLETED)
 }

@@ -62,3 +62,50 @@ func TestSagaRenewed(t *testing.T) {
 	require.Contains(t, next.calls, "undo slow")
 	require.Contains(t, next.calls, "undo stock")
 }
+
+// TestSagaRenewedGoingBack: what only waited, and was left to the next run, is not
+// waited for there if the saga has turned back meanwhile.
+func TestSagaRenewedGoingBack(t *testing.T) {
+	p := stageOf(t, sagaOf(localStep("a"), group(core.Parallel, "all", waitStep("ok"), messageStep("stock"), activityStep("flight"))))
+	p.booking(&booking{})
+	p.OnActivity("book", testAny, testAny).After(time.Hour).Return("booked", nil)
+	p.on("do stock", noReply)
+	p.at(time.Minute, func() {
+		p.SetContinueAsNewSuggested(true)
+		p.SignalWorkflow(workflows.SignalReply, workflows.SagaReply{})
+	})
+	p.ask(2*time.Minute, workflows.UpdateCompensate, ann(""))
+	next := p.renewed()
+	next.booking(&booking{})
+	begin := next.Now()
+	s := next.run()
+	require.Equal(t, core.StateCompensated, s.State)
+	require.Equal(t, []string{"prepare flight", "undo stock", "undo a"}, next.calls)
+	require.Less(t, next.Now().Sub(begin), time.Minute)
+	require.Equal(t, core.Stopped, s.Core.Steps["ok"].Status)
+}
+
+// TestSagaRenewedPaused: a pause goes on in the next run, and an early answer is
+// not lost.
+func TestSagaRenewedPaused(t *testing.T) {
+	p := stageOf(t, sagaOf(localStep("a"), messageStep("stock"), waitStep("ok"), localStep("b")))
+	p.on("do stock", noReply)
+	p.ask(2*time.Second, workflows.UpdatePause, ann(""))
+	p.ask(3*time.Second, workflows.UpdateAnswer, ann("ok"))
+	p.at(4*time.Second, func() { p.SetContinueAsNewSuggested(true) })
+	next := p.renewed()
+	next.reply(time.Minute, "stock", core.OutcomeDone)
+	next.at(time.Hour, func() {
+		s := next.status()
+		require.Equal(t, core.StatePaused, s.State)
+		require.Equal(t, "ann: because", s.Reason)
+		require.Equal(t, []string{"pause", "answer ok"}, sagaStory(s))
+		require.Len(t, s.Answers, 1)
+	})
+	next.ask(2*time.Hour, workflows.UpdateResume, ann(""))
+	s := next.run()
+	require.Equal(t, core.StateCompleted, s.State)
+	require.Equal(t, "do b", next.calls[len(next.calls)-1])
+	require.Equal(t, core.Done, s.Core.Steps["ok"].Status)
+	require.Less(t, s.Core.Steps["b"].Ended.Sub(s.Core.Steps["ok"].Began), time.Minute, "it was answered before")
+}

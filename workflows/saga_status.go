@@ -126,7 +126,7 @@ func (s *sagaRun) alert(ctx workflow.Context, state string) {
 
 // tell adds a line to the story. Of the same step's failures, the last one stays.
 func (s *sagaRun) tell(ctx workflow.Context, e SagaEvent) {
-	e.At, e.Operator, e.Text = workflow.Now(ctx), clip(e.Operator, 200), clip(e.Text, maxError)
+	e.At, e.Step, e.Operator, e.Text = workflow.Now(ctx), clip(e.Step, 200), clip(e.Operator, 200), clip(e.Text, maxError)
 	if n := len(s.story); n > 0 && (e.What == "failed" || e.What == "undo-failed") && s.story[n-1].What == e.What && s.story[n-1].Step == e.Step {
 		s.story[n-1] = e
 		return

@@ -20,8 +20,8 @@ type subEnd struct {
 	// N numbers the sagas that were run for the step, each with an ID of its own: a
 	// compensated one can never be done again.
 	N int `json:"n"`
-	// Data is its first state.
-	Data json.RawMessage `json:"data"`
+	// Data is its first state, where Core is nil.
+	Data json.RawMessage `json:"data,omitempty"`
 	// Core is what is known of it; nil: it was terminated, or never ran.
 	Core *core.State `json:"core,omitempty"`
 }
@@ -56,10 +56,27 @@ func (s *sagaRun) doSub(ctx workflow.Context, t *try) core.Outcome {
 	status, err := s.runSub(ctx, t, s.subInput(t, end), sagaOptionsOfChild)
 	o := s.subOutcome(ctx, t, status, err)
 	if status != nil {
-		end.Core = &status.Core
+		end.Data, end.Core = nil, &status.Core
 	}
 	o.Sub = marshal(end)
+	if size := s.subSize() + len(o.Sub); size > maxSubs {
+		// Undone without it, whatever it may have done is undone.
+		end.Data, end.Core = p.Input, nil
+		sub := marshal(end)
+		o = failed(holdfast.ClassPermanent, "%v: the last states of the sub-sagas have %d bytes together, the limit is %d: keep large data elsewhere and a reference in the state", holdfast.ErrTooLarge, size, maxSubs)
+		o.Sub = sub
+	}
 	return o
+}
+
+// maxSubs limits what a saga keeps of its sub-sagas, in bytes: with its own state
+// it has to fit into what Temporal takes.
+const maxSubs = 1 << 20
+
+// subSize is what the saga keeps of its sub-sagas, in bytes.
+func (s *sagaRun) subSize() (size int) {
+	s.in.Plan.Each(func(x *core.Step, _ int) { size += len(s.m.Step(x.Name).Sub) })
+	return size
 }
 
 // subOutcome is what the end of a sub-saga means for its step.

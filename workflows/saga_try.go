@@ -24,6 +24,7 @@ type try struct {
 	again   bool
 	stopped bool        // nobody waits for it any longer
 	left    bool        // it goes on in the next run
+	first   bool        // no run that is lost can have done it
 	due     func() bool // that it can go on; nil: it does
 	reply   *SagaReply  // the participant's
 	answer  *request    // an operator's, to a wait
@@ -49,7 +50,7 @@ func (s *sagaRun) leave(t *try) {
 
 // await waits until due says that t can go on.
 func (s *sagaRun) await(ctx workflow.Context, t *try, due func() bool) {
-	t.due = due
+	t.due, t.first = due, false
 	_ = workflow.Await(ctx, due) // the context is disconnected: it cannot be cancelled
 	t.due = nil
 }
@@ -109,20 +110,32 @@ func (s *sagaRun) step(ctx workflow.Context, t *try) activities.SagaStep {
 // local runs one of the runner's steps as a local activity: in this process,
 // within this workflow task, once. Where the process does not have the saga's
 // version, another one is looked for.
+//
+// A process that dies loses what a workflow task did in local activities. The task
+// is repeated, and each step finds in its row what it did; but where one comes to no
+// answer this time, nobody knows whether it was done, and what came after it.
 func (s *sagaRun) local(ctx workflow.Context, t *try, name, summary string, timeout time.Duration, in activities.SagaStep) activities.SagaResult {
 	if s.elsewhere {
 		return s.regular(ctx, t, name, summary, timeout, in, false)
 	}
 	lctx := workflow.WithLocalActivityOptions(ctx, workflow.LocalActivityOptions{
 		StartToCloseTimeout: timeout,
-		RetryPolicy:         &temporal.RetryPolicy{MaximumAttempts: 1},
+		RetryPolicy:         once,
 		Summary:             shorten(summary),
 	})
-	f := workflow.ExecuteLocalActivity(lctx, name, in)
+	task := taskOf(ctx)
 	var out activities.SagaResult
-	err := f.Get(ctx, &out) // due stays nil: nothing from outside is heard meanwhile
+	err := workflow.ExecuteLocalActivity(lctx, name, in).Get(ctx, &out) // due stays nil: nothing from outside is heard meanwhile
 	if err != nil {
-		return activities.SagaResult{Outcome: failureOf(err)}
+		out = activities.SagaResult{Outcome: failureOf(err)}
+	}
+	t.first = out.First || t.first && task == taskOf(ctx)
+	switch out.Outcome.Kind {
+	case core.OutcomeDone, core.OutcomeSkipped, core.OutcomeRefused, core.OutcomeBlocked:
+	default:
+		if !t.first {
+			s.m.Unsure(t.step.Name)
+		}
 	}
 	if out.Outcome.Kind == core.OutcomeNoWorker {
 		s.elsewhere = true
@@ -130,6 +143,12 @@ func (s *sagaRun) local(ctx workflow.Context, t *try, name, summary string, time
 	}
 	return out
 }
+
+// taskOf tells workflow tasks apart.
+func taskOf(ctx workflow.Context) int { return workflow.GetInfo(ctx).GetCurrentHistoryLength() }
+
+// firstTask is the taskOf a workflow's first task, if no run of that was lost.
+const firstTask = 3
 
 // regular runs one of the runner's steps as a regular activity, once.
 func (s *sagaRun) regular(ctx workflow.Context, t *try, name, summary string, timeout time.Duration, in activities.SagaStep, over bool) activities.SagaResult {
@@ -166,7 +185,7 @@ func (s *sagaRun) options(summary string, timeout time.Duration, attempts int32,
 		HeartbeatTimeout:    30 * time.Second,
 		WaitForCancellation: true,
 		RetryPolicy: &temporal.RetryPolicy{InitialInterval: pause, BackoffCoefficient: 1, MaximumAttempts: attempts,
-			NonRetryableErrorTypes: []string{"TemporalTimeout:StartToClose", "TemporalTimeout:Heartbeat"}},
+			NonRetryableErrorTypes: []string{"PanicError", "TemporalTimeout:StartToClose", "TemporalTimeout:Heartbeat"}},
 		Summary: shorten(summary),
 	}
 }

@@ -35,10 +35,12 @@ type stage struct {
 
 	// outcome is how the nth try of "do a" ends; nil, or a zero outcome: done.
 	outcome map[string]func(n int) core.Outcome
+	first   map[string]bool // what the step rows of these say: it was not done before
 	plans   map[string]core.Plan
 	absent  func(n int) bool // the process that is asked the nth time does not have the saga
 	asked   int
 	onCall  func(call string, s activities.SagaStep)
+	hang    func(ctx context.Context, call string, n int) // may not return
 }
 
 func (g *stage) call(ctx context.Context, what string, s activities.SagaStep) core.Outcome {
@@ -56,6 +58,13 @@ func (g *stage) call(ctx context.Context, what string, s activities.SagaStep) co
 	g.calls, g.steps, g.local = append(g.calls, call), append(g.steps, s), append(g.local, activity.GetInfo(ctx).IsLocalActivity)
 	if g.onCall != nil {
 		g.onCall(call, s)
+	}
+	if hang, n := g.hang, g.tried[call]; hang != nil {
+		g.mu.Unlock()
+		defer g.mu.Lock() // before the Unlock above
+		hang(ctx, call, n)
+		g.mu.Lock()
+		defer g.mu.Unlock()
 	}
 	if f := g.outcome[call]; f != nil {
 		if o := f(g.tried[call]); o.Kind != "" {
@@ -81,7 +90,8 @@ func (g *stage) Plan(_ context.Context, name string, version int) (core.Plan, er
 }
 
 func (g *stage) Do(ctx context.Context, s activities.SagaStep) activities.SagaResult {
-	return activities.SagaResult{Outcome: g.call(ctx, "do", s)}
+	o := g.call(ctx, "do", s)
+	return activities.SagaResult{Outcome: o, First: g.first[s.Step.Name]}
 }
 
 func (g *stage) Undo(ctx context.Context, s activities.SagaStep) activities.SagaResult {

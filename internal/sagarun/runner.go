@@ -29,6 +29,9 @@ type Runner struct {
 	// Completed, if not nil, is told of sagas that are completed with this state as
 	// soon as their history says so. It must not block.
 	Completed func(id string, data json.RawMessage)
+	// Around, if not nil, is called with each Do and Undo of a local step, inside its
+	// transaction, and calls f in its place.
+	Around func(ctx context.Context, s activities.SagaStep, undo bool, f func() error) error
 }
 
 var _ activities.SagaRunner = (*Runner)(nil)
@@ -78,7 +81,12 @@ func (r *Runner) doLocal(ctx context.Context, c *saga.Compiled, s activities.Sag
 				return nil, orSkipped(err)
 			}
 		}
-		return c.Do(ctx, tx, s.Step.Name, s.Data)
+		var patch []byte
+		err := r.around(ctx, s, false, func() (err error) {
+			patch, err = c.Do(ctx, tx, s.Step.Name, s.Data)
+			return err
+		})
+		return patch, err
 	})
 	switch {
 	case errors.Is(err, errSkipped):
@@ -94,6 +102,13 @@ func (r *Runner) doLocal(ctx context.Context, c *saga.Compiled, s activities.Sag
 		return blocked(res.Reason)
 	}
 	return done(res.Result)
+}
+
+func (r *Runner) around(ctx context.Context, s activities.SagaStep, undo bool, f func() error) error {
+	if r.Around == nil {
+		return f()
+	}
+	return r.Around(ctx, s, undo, f)
 }
 
 func orSkipped(err error) error {
@@ -140,7 +155,7 @@ func (r *Runner) undoLocal(ctx context.Context, c *saga.Compiled, s activities.S
 		if err != nil {
 			return holdfast.Permanent(err)
 		}
-		return mayNotRefuse(c.Undo(ctx, tx, s.Step.Name, data))
+		return mayNotRefuse(r.around(ctx, s, true, func() error { return c.Undo(ctx, tx, s.Step.Name, data) }))
 	})
 	if err != nil {
 		return failed(ctx, err)
