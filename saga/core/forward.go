@@ -206,6 +206,9 @@ func (m *Machine) doEnded(e Event) []Effect {
 	}
 	at.Class, at.Error, at.SkipWanted = o.Class, o.Error, false
 	forwards := m.state.Phase == Forwards
+	if o.Kind == OutcomeRefused && !at.Again {
+		at.Unsure = false // it was not done, nor was anything after it
+	}
 	switch {
 	case o.Kind == OutcomeDone:
 		at.Status = Done
@@ -220,7 +223,7 @@ func (m *Machine) doEnded(e Event) []Effect {
 	case !forwards:
 		at.Status = ended(o)
 	case o.Kind == OutcomeRefused:
-		at.Status, at.Unsure = Refused, false // it was not done, nor was anything after it
+		at.Status = Refused
 		m.giveUp(s, Cause{Step: s.Name, Reason: o.Error, Refused: true})
 	case again(o, at, s.OnFailure == Forward, s.attempts()):
 		return m.sleep(s, at, Retrying, e.At)
@@ -232,7 +235,10 @@ func (m *Machine) doEnded(e Event) []Effect {
 		m.giveUp(s, Cause{Step: s.Name, Reason: o.Error, Class: o.Class})
 	}
 	var out []Effect
-	if forwards && m.state.Phase == Backwards {
+	switch {
+	case !forwards:
+		m.assumeUnsure()
+	case m.state.Phase == Backwards:
 		out = m.stopRest()
 	}
 	return append(out, m.advance(e.At)...)
