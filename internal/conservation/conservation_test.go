@@ -31,13 +31,19 @@ func TestConservation(t *testing.T) {
 	began := time.Now()
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
+	thief, err := w.steal(ctx)
+	require.NoError(t, err)
+	defer thief.stop()
+	defer cancel()
 	go w.operate(ctx)
 	go w.rage()
-	if err := w.start(64); err != nil {
+	if err := w.start(256); err != nil {
 		t.Fatalf("%v\n%s", err, w.unfinished())
 	}
 	cancel()
-	t.Logf("%d sagas in %v: %v", sagas, time.Since(began).Round(time.Second), w.tally())
+	tally := w.tally()
+	tally["replies lost"] = thief.stolen.Load()
+	t.Logf("%d sagas in %v: %v", sagas, time.Since(began).Round(time.Second), tally)
 	w.closeAll()
 	w.audit()
 	if t.Failed() {

@@ -38,6 +38,7 @@ type world struct {
 	mu       sync.Mutex
 	started  map[int]bool
 	ends     map[int]string
+	since    time.Time
 	undoing  map[int]bool
 	progress chan struct{} // closed, and another made, when a saga has ended
 
@@ -355,6 +356,9 @@ func (w *world) ended(n int, how string) {
 		return
 	}
 	w.ends[n] = how
+	if os.Getenv("J_DEBUG") != "" && len(w.ends)%25 == 0 {
+		fmt.Fprintf(os.Stderr, "%v %d ended\n", time.Since(w.since).Round(time.Second), len(w.ends))
+	}
 	close(w.progress)
 	w.progress = make(chan struct{})
 }
@@ -386,6 +390,7 @@ func (w *world) awaitEnds(n int) error {
 
 // start starts the sagas, at most window at a time.
 func (w *world) start(window int) error {
+	w.since = time.Now()
 	for i, p := range w.sagas {
 		if err := w.awaitEnds(i + 1 - window); err != nil {
 			return err
