@@ -43,7 +43,7 @@ it, it is taken from the latest saga of that name in Temporal.`,
 			if err != nil {
 				return err
 			}
-			printf(a.Out, "%s\n", strings.TrimSuffix(core.Mermaid(plan), "\n"))
+			printf(a.Out, "%s\n", strings.TrimSpace(core.Mermaid(plan)))
 			return nil
 		},
 	}
@@ -144,7 +144,7 @@ func (a *app) plan(ctx context.Context, name, group string, version int) (core.P
 		return plan, err
 	case found == nil:
 		return plan, withRemedy(fmt.Errorf("%w: the plan of saga %s version %d is too large for an answer, and no saga in Temporal has it", holdfast.ErrNotFound, name, version),
-			"start one, or print what Saga.Mermaid returns in a program")
+			"start one, or print saga.Saga's Mermaid in a program")
 	}
 	printf(a.Err, "No running process has told it: version %d is from saga %s.\n", found.Version, oneLine(from))
 	return *found, nil
