@@ -356,7 +356,7 @@ func (w *world) ended(n int, how string) {
 		return
 	}
 	w.ends[n] = how
-	if os.Getenv("J_DEBUG") != "" && len(w.ends)%25 == 0 {
+	if os.Getenv("J_DEBUG") != "" && len(w.ends)%100 == 0 {
 		fmt.Fprintf(os.Stderr, "%v %d ended\n", time.Since(w.since).Round(time.Second), len(w.ends))
 	}
 	close(w.progress)
