@@ -40,11 +40,10 @@ type world struct {
 	mu       sync.Mutex
 	started  map[int]bool
 	ends     map[int]string
-	since    time.Time
 	undoing  map[int]bool
 	progress chan struct{} // closed, and another made, when a saga has ended
 
-	killed, retried, paused, turned, undone atomic.Int64
+	killed, retried, paused, turned, undone, wrong atomic.Int64
 }
 
 func newWorld(t *testing.T) *world {
@@ -358,9 +357,6 @@ func (w *world) ended(n int, how string) {
 		return
 	}
 	w.ends[n] = how
-	if os.Getenv("J_DEBUG") != "" && len(w.ends)%100 == 0 {
-		fmt.Fprintf(os.Stderr, "%v %d ended\n", time.Since(w.since).Round(time.Second), len(w.ends))
-	}
 	close(w.progress)
 	w.progress = make(chan struct{})
 }
@@ -392,7 +388,6 @@ func (w *world) awaitEnds(n int) error {
 
 // start starts the sagas, at most window at a time.
 func (w *world) start(window int) error {
-	w.since = time.Now()
 	for i, p := range w.sagas {
 		if err := w.awaitEnds(i + 1 - window); err != nil {
 			return err
