@@ -209,6 +209,9 @@ func (m *Machine) doEnded(e Event) []Effect {
 	}
 	at.Class, at.Error, at.SkipWanted = o.Class, o.Error, false
 	forwards := m.state.Phase == Forwards
+	if o.Kind == OutcomeRefused && !at.Again {
+		at.Unsure = false // it was not done, nor was anything after it
+	}
 	switch {
 	case o.Kind == OutcomeDone:
 		at.Status = Done
@@ -225,10 +228,10 @@ func (m *Machine) doEnded(e Event) []Effect {
 	case !forwards:
 		at.Status = ended(o)
 	case o.Kind == OutcomeRefused:
-		at.Status, at.Unsure = Refused, false // it was not done, nor was anything after it
+		at.Status = Refused
 		m.giveUp(s, Cause{Step: s.Name, Reason: o.Error, Refused: true})
-	case o.Kind == OutcomeFailed && !o.permanent() && (s.OnFailure == Forward || at.Spent < s.attempts()):
-		return m.sleep(s, at, Retrying, at.Spent, e.At)
+	case again(o, at, s.OnFailure == Forward, s.attempts()):
+		return m.sleep(s, at, Retrying, e.At)
 	case o.Kind == OutcomeBlocked: // somebody has undone it: there is no way on
 		at.Status = Failed
 		m.turnBack(Cause{Step: s.Name, Reason: o.Error, Class: o.Class})
@@ -237,7 +240,10 @@ func (m *Machine) doEnded(e Event) []Effect {
 		m.giveUp(s, Cause{Step: s.Name, Reason: o.Error, Class: o.Class})
 	}
 	var out []Effect
-	if forwards && m.state.Phase == Backwards {
+	switch {
+	case !forwards:
+		m.assumeUnsure()
+	case m.state.Phase == Backwards:
 		out = m.stopRest()
 	}
 	return append(out, m.advance(e.At)...)
@@ -282,8 +288,21 @@ func (m *Machine) stopRest() []Effect {
 	return out
 }
 
-func (m *Machine) sleep(s *Step, at *StepState, status Status, tries int, now time.Time) []Effect {
-	pause := s.Retry.pause(tries)
+// again reports whether what failed is tried again: an excused failure always is,
+// and does not count.
+func again(o Outcome, at *StepState, forEver bool, attempts int) bool {
+	if o.Kind != OutcomeFailed || o.permanent() {
+		return false
+	}
+	if o.Excused {
+		at.Spent = max(0, at.Spent-1)
+		return true
+	}
+	return forEver || at.Spent < attempts
+}
+
+func (m *Machine) sleep(s *Step, at *StepState, status Status, now time.Time) []Effect {
+	pause := s.Retry.pause(max(1, at.Spent))
 	at.Status, at.Next = status, now.Add(pause)
 	return []Effect{{Kind: EffectSleep, Step: s, For: pause}}
 }
