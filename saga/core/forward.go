@@ -217,7 +217,9 @@ func (m *Machine) doEnded(e Event) []Effect {
 		}
 	case o.Kind == OutcomeSkipped:
 		at.Status = Skipped
-		m.unstack(s.Name) // nothing was done
+		if at.Tries == 1 { // else an earlier try may have done it, before the state changed
+			m.unstack(s.Name)
+		}
 	case wanted:
 		at.Status, at.Error = Skipped, note
 	case !forwards:
