@@ -50,3 +50,13 @@ func (e *SagaError) Error() string {
 
 // Unwrap returns the condition.
 func (e *SagaError) Unwrap() error { return e.Condition }
+
+// ValidateSagaKey checks the business key of a saga, which is a part of its ID: 1
+// to [MaxName] bytes of text without spaces and slashes. The error wraps
+// [ErrInvalid].
+func ValidateSagaKey(key string) error {
+	if key == "" {
+		return fmt.Errorf("%w: the saga's key is empty: Key must return one for every state", ErrInvalid)
+	}
+	return validText("saga's key", key, MaxName, " /")
+}

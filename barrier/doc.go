@@ -47,6 +47,24 @@
 // the step row (owner, step, do or undo). A step that is run again finds the
 // row, and runs nothing.
 //
+// [DoStep] and [UndoStep] are the two sides of a saga's step. The do row keeps
+// what the step answered, for whoever asks again, or that it refused. UndoStep
+// inserts the do row itself: if it is there, there is an effect to undo; if not,
+// the step is blocked from now on, and a Do that comes late finds it so.
+//
+//	DoStep                           UndoStep
+//	BEGIN                            BEGIN
+//	INSERT (saga, step, do)          INSERT (saga, step, undo)
+//	the step's writes     ──first──▶ INSERT (saga, step, do)  waits for COMMIT or ROLLBACK
+//	UPDATE the row's result
+//	COMMIT                ─────────▶ inserts nothing: runs the undo, COMMIT
+//	or ROLLBACK           ─────────▶ inserts, COMMIT: the step is blocked
+//
+// A step that refuses is rolled back, and its do row inserted by itself. An Undo
+// that finds a refusal makes a block of it. A Do for which the refusal does not
+// count any more changes the row before it runs, if it is still as it was: so
+// either it finds the block, or the Undo waits for it.
+//
 // # Tables
 //
 // [Migrate] creates the tables in the first schema of the connection's

@@ -2,6 +2,7 @@ package barrier_test
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 
 	"gorm.io/gorm"
@@ -53,4 +54,37 @@ func ExampleConsume() {
 		return err
 	}
 	_ = handle
+}
+
+// A saga's step in a participant, and its Undo. The Do's answer comes back to its
+// Undo.
+func ExampleDoStep() {
+	reserve := func(ctx context.Context, db *gorm.DB, sagaID string, count int) error {
+		r, err := barrier.DoStep(ctx, db, sagaID, "reserve-stock", false, func(ctx context.Context, tx *gorm.DB) ([]byte, error) {
+			stock := tx.Exec("UPDATE stock SET free = free - ? WHERE free >= ?", count, count)
+			if stock.Error != nil {
+				return nil, stock.Error
+			}
+			if stock.RowsAffected == 0 {
+				return nil, &holdfast.RefusedError{Reason: "sold out"}
+			}
+			return json.Marshal(count)
+		})
+		switch {
+		case err != nil:
+			fmt.Println("try again:", err)
+		case r.Outcome == barrier.StepDone:
+			fmt.Printf("reserved %s\n", r.Result)
+		default:
+			fmt.Printf("%s: %s\n", r.Outcome, r.Reason)
+		}
+		return err
+	}
+	release := func(ctx context.Context, db *gorm.DB, sagaID string) error {
+		_, err := barrier.UndoStep(ctx, db, sagaID, "reserve-stock", "the order was cancelled", func(ctx context.Context, tx *gorm.DB, count []byte) error {
+			return tx.Exec("UPDATE stock SET free = free + ?", string(count)).Error
+		})
+		return err
+	}
+	_, _ = reserve, release
 }

@@ -312,6 +312,46 @@ func TestStepCommitWithoutAnswer(t *testing.T) {
 	}
 }
 
+func TestSagaStepCommitWithoutAnswer(t *testing.T) {
+	for name, c := range map[string]cut{"before": eatCommit, "after": eatAnswer} {
+		t.Run(name, func(t *testing.T) {
+			direct, url := migrated(t)
+			via, p := proxy(t, url)
+			db := open(t, via, nil)
+			doStep(t, direct, "s3", false, doing("s3", "", refuse("sold out")))
+			p.set(c)
+			for _, id := range []string{"s1", "s3"} {
+				_, err := barrier.DoStep(t.Context(), db, id, "reserve", true, doing(id, `"R-1"`, nil))
+				require.ErrorContains(t, err, "COMMIT for step reserve (do) of "+id)
+			}
+			_, err := barrier.UndoStep(t.Context(), db, "s2", "reserve", "cancelled", neverUndo(t))
+			require.ErrorContains(t, err, "COMMIT for step reserve (undo) of s2")
+
+			p.set(passCommit)
+			for _, id := range []string{"s1", "s3"} {
+				r := doStep(t, db, id, true, doing(id, `"R-1"`, nil))
+				require.Equal(t, barrier.StepResult{Outcome: barrier.StepDone, Result: []byte(`"R-1"`), Repeated: c == eatAnswer}, r)
+				require.Equal(t, []string{id}, effects(t, direct, id))
+			}
+			want := barrier.Blocked
+			if c == eatAnswer {
+				want = barrier.Repeated
+			}
+			require.Equal(t, want, undoOf(t, db, "s2", "cancelled", neverUndo(t)))
+
+			p.set(c)
+			_, err = barrier.UndoStep(t.Context(), db, "s1", "reserve", "cancelled", undoingStep("s1"))
+			require.ErrorContains(t, err, "COMMIT for step reserve (undo) of s1")
+			p.set(passCommit)
+			if c == eatCommit {
+				want = barrier.Undone
+			}
+			require.Equal(t, want, undoOf(t, db, "s1", "cancelled", undoingStep("s1")))
+			require.Equal(t, []string{"s1", `s1 undone "R-1"`}, effects(t, direct, "s1"))
+		})
+	}
+}
+
 func TestBackendTerminatedInside(t *testing.T) {
 	for name, swallow := range map[string]bool{"returned": false, "swallowed": true} {
 		t.Run(name, func(t *testing.T) {

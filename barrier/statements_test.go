@@ -19,6 +19,19 @@ import (
 type spy struct {
 	*sql.DB
 	seen []string
+	// before is called before each statement, nil: nothing is.
+	before func(query string)
+}
+
+// spied is db, with what it does noted by the spy.
+func spied(t *testing.T, db *gorm.DB) (*gorm.DB, *spy) {
+	t.Helper()
+	pool, err := db.DB()
+	require.NoError(t, err)
+	s := &spy{DB: pool}
+	db, err = gorm.Open(postgres.New(postgres.Config{Conn: s}), &gorm.Config{})
+	require.NoError(t, err)
+	return db, s
 }
 
 func (s *spy) note(query string) {
@@ -27,12 +40,20 @@ func (s *spy) note(query string) {
 		words = words[:3]
 	}
 	s.seen = append(s.seen, strings.Join(words, " "))
+	if s.before != nil {
+		s.before(query)
+	}
 }
 
 func (s *spy) BeginTx(ctx context.Context, opts *sql.TxOptions) (gorm.ConnPool, error) {
 	s.note("BEGIN")
 	tx, err := s.DB.BeginTx(ctx, opts)
 	return &spyTx{tx, s}, err
+}
+
+func (s *spy) ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error) {
+	s.note(query)
+	return s.DB.ExecContext(ctx, query, args...)
 }
 
 type spyTx struct {
@@ -55,11 +76,7 @@ func (tx *spyTx) Rollback() error { tx.s.note("ROLLBACK"); return tx.Tx.Rollback
 
 func TestStatements(t *testing.T) {
 	direct, _ := migrated(t)
-	pool, err := direct.DB()
-	require.NoError(t, err)
-	s := &spy{DB: pool}
-	db, err := gorm.Open(postgres.New(postgres.Config{Conn: s}), &gorm.Config{})
-	require.NoError(t, err)
+	db, s := spied(t, direct)
 	statements := func(f func()) []string {
 		s.seen = nil
 		f()
@@ -115,4 +132,20 @@ func TestStatements(t *testing.T) {
 	require.Equal(t, []string{"BEGIN", inbox, inbox, order, "COMMIT"}, statements(undo("m1")))
 	require.Equal(t, []string{"BEGIN", inbox, inbox, "COMMIT"}, statements(undo("m2")))
 	require.Equal(t, []string{"BEGIN", inbox, "ROLLBACK"}, statements(undo("m2")))
+
+	const steps, readStep, setStep = "INSERT INTO holdfast_steps", "SELECT d.result, u.op,", "UPDATE holdfast_steps SET"
+	do := func(id, result string, again bool, fail error) func() {
+		return func() { doStep(t, db, id, again, doing(id, result, fail)) }
+	}
+	require.Equal(t, []string{"BEGIN", steps, order, "COMMIT"}, statements(do("s1", "", false, nil)))
+	require.Equal(t, []string{"BEGIN", steps, order, setStep, "COMMIT"}, statements(do("s2", "1", false, nil)), "one more for the result")
+	require.Equal(t, []string{"BEGIN", steps, readStep, "ROLLBACK"}, statements(do("s2", "1", false, nil)))
+	require.Equal(t, []string{"BEGIN", steps, order, "ROLLBACK", steps}, statements(do("s3", "", false, refuse("sold out"))))
+	require.Equal(t, []string{"BEGIN", steps, readStep, setStep, order, setStep, "COMMIT"}, statements(do("s3", "1", true, nil)))
+	undoSaga := func(id string) func() {
+		return func() { undoOf(t, db, id, "cancelled", undoingStep(id)) }
+	}
+	require.Equal(t, []string{"BEGIN", steps, steps, readStep, order, "COMMIT"}, statements(undoSaga("s1")))
+	require.Equal(t, []string{"BEGIN", steps, "ROLLBACK"}, statements(undoSaga("s1")))
+	require.Equal(t, []string{"BEGIN", steps, steps, "COMMIT"}, statements(undoSaga("s4")))
 }

@@ -217,8 +217,22 @@ func TestGormConfigurations(t *testing.T) {
 				require.NoError(t, err)
 				require.Equal(t, want, result)
 			}
+			plainDB := db.Session(&gorm.Session{NewDB: true})
+			saga := id + "-saga"
+			doStep(t, db, saga, false, doing(saga, "", refuse("sold out")))
+			for i := range 2 {
+				r := doStep(t, db, saga, true, doing(saga, `{"n":"'\\"}`, nil))
+				require.Equal(t, barrier.StepResult{Outcome: barrier.StepDone, Result: []byte(`{"n":"'\\"}`), Repeated: i == 1}, r)
+			}
+			for _, want := range []barrier.UndoResult{barrier.Undone, barrier.Repeated} {
+				require.Equal(t, want, undoOf(t, db, saga, "cancelled", undoingStep(saga)))
+			}
+			require.Equal(t, []string{saga, saga + ` undone {"n":"'\\"}`}, effects(t, plainDB, saga))
+			require.Equal(t, barrier.Blocked, undoOf(t, db, saga+"-none", "cancelled", neverUndo(t)))
+			require.Equal(t, "done", string(doStep(t, db, saga+"-silent", false, doing(saga, "", nil)).Outcome))
+			require.Empty(t, doStep(t, db, saga+"-silent", false, neverDo(t)).Result)
 			for _, effect := range []string{"-consumed", "-step", "-undone"} {
-				require.Equal(t, 1, orders(t, db.Session(&gorm.Session{NewDB: true}), id+effect))
+				require.Equal(t, 1, orders(t, plainDB, id+effect))
 			}
 			require.NoError(t, barrier.CheckMigrated(t.Context(), db))
 			_, err = barrier.DeleteOutcomes(t.Context(), db, time.Now().Add(-time.Hour), 10)

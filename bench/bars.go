@@ -43,6 +43,9 @@ var bars = []bar{
 	{name: "backlog-vs-ideal", limit: atLeast(0.85), quantity: rate, of: backlog.name, callers: backlogCallers, ideal: backlogCallers / slowness.Seconds()},
 	{name: "dead-memory", limit: atMost(100), quantity: growth, of: dead.name, callers: deadCallers, ideal: 1}, // MB
 	{name: "dead-redeliver-vs-empty", limit: atLeast(0.5), quantity: rate, of: deadRedeliver.name, over: empty.name, callers: 64},
+	{name: "saga-local-vs-usual", limit: atLeast(5), quantity: rate, of: sagaLocal.name, over: sagaLocalUsual.name, callers: 64},
+	{name: "saga-mixed-vs-usual", limit: atLeast(2), quantity: rate, of: sagaMixed.name, over: sagaMixedUsual.name, callers: 64},
+	{name: "saga-local-vs-empty", limit: atLeast(0.7), quantity: rate, of: sagaLocal.name, over: empty.name, callers: 64},
 }
 
 // barResult is what a bar came to. It has one of AtLeast and AtMost.

@@ -24,7 +24,8 @@ type competitor struct {
 }
 
 // competitors in the order in which they are measured and printed.
-var competitors = []competitor{limit, traced, empty, usual, publish, publishBare, consume, consumeBare, consumeDB, consumeDBBare, backlog, dead, deadRedeliver}
+var competitors = []competitor{limit, traced, empty, usual, publish, publishBare, consume, consumeBare, consumeDB, consumeDBBare, backlog, dead, deadRedeliver,
+	sagaLocal, sagaLocalUsual, sagaMixed, sagaMixedUsual}
 
 // entry is a competitor that is ready to be measured. It has either drive or run.
 type entry struct {

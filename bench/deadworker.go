@@ -2,22 +2,12 @@ package main
 
 import (
 	"bufio"
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"io"
-	"log/slog"
 	"os"
-	"os/exec"
-	"os/signal"
 	"sync/atomic"
-	"time"
-
-	"go.temporal.io/sdk/client"
-	"go.temporal.io/sdk/contrib/envconfig"
-	"go.temporal.io/sdk/log"
 
 	holdfast "github.com/holdfastmq/holdfast"
 	"github.com/holdfastmq/holdfast/worker"
@@ -44,24 +34,8 @@ type deadWorkerState struct {
 
 var errSick = holdfast.Permanent(errors.New("the order cannot be read: it has no customer"))
 
-// deadWorkerMain is the main function of such a process. It ends when its
-// standard input does, that is, with its parent at the latest.
-func deadWorkerMain(consumer string) int {
-	signal.Ignore(os.Interrupt) // the terminal's; the parent has it, too
-	if err := runDeadWorker(consumer, os.Stdin, os.Stdout); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
-	return 0
-}
-
 func runDeadWorker(consumer string, in io.Reader, out io.Writer) error {
-	o, err := envconfig.LoadDefaultClientOptions()
-	if err != nil {
-		return err
-	}
-	o.Logger = log.NewStructuredLogger(slog.New(slog.DiscardHandler))
-	temporal, err := client.Dial(o)
+	temporal, err := childTemporal()
 	if err != nil {
 		return err
 	}
@@ -105,73 +79,23 @@ func runDeadWorker(consumer string, in io.Reader, out io.Writer) error {
 
 // deadWorker is such a process, as its parent has it.
 type deadWorker struct {
+	*child
 	consumer string
 	ready    deadWorkerState // when it was ready
-
-	cmd     *exec.Cmd
-	in      io.WriteCloser
-	answers *json.Decoder
-	stderr  bytes.Buffer
 }
 
 // startDeadWorker starts one on the servers and waits until it is ready.
 func startDeadWorker(ctx context.Context, s *servers, consumer string) (*deadWorker, error) {
-	self, err := os.Executable()
-	if err != nil {
+	d := &deadWorker{consumer: consumer}
+	var err error
+	if d.child, err = startChild(ctx, s, &d.ready, deadWorkerEnv+"="+consumer); err != nil {
 		return nil, err
-	}
-	d := &deadWorker{consumer: consumer, cmd: exec.Command(self)}
-	d.cmd.Env = append(s.env(), deadWorkerEnv+"="+consumer)
-	d.cmd.Stderr = &d.stderr
-	if d.in, err = d.cmd.StdinPipe(); err != nil {
-		return nil, err
-	}
-	out, err := d.cmd.StdoutPipe()
-	if err != nil {
-		return nil, err
-	}
-	d.answers = json.NewDecoder(out)
-	if err := d.cmd.Start(); err != nil {
-		return nil, err
-	}
-	if d.ready, err = d.answer(ctx); err != nil {
-		return nil, errors.Join(err, d.stop())
 	}
 	return d, nil
 }
 
 // ask sends one of the questions and returns the answer.
-func (d *deadWorker) ask(ctx context.Context, question string) (deadWorkerState, error) {
-	if _, err := fmt.Fprintln(d.in, question); err != nil {
-		return deadWorkerState{}, d.lost(err)
-	}
-	return d.answer(ctx)
+func (d *deadWorker) ask(ctx context.Context, question string) (state deadWorkerState, err error) {
+	err = d.child.ask(ctx, question, &state)
+	return state, err
 }
-
-// answer reads an answer. When ctx is done first, the process is killed.
-func (d *deadWorker) answer(ctx context.Context) (deadWorkerState, error) {
-	defer context.AfterFunc(ctx, func() { _ = d.cmd.Process.Kill() })()
-	var state deadWorkerState
-	if err := d.answers.Decode(&state); err != nil {
-		return state, d.lost(errors.Join(err, ctx.Err()))
-	}
-	return state, nil
-}
-
-func (d *deadWorker) lost(err error) error {
-	return fmt.Errorf("the worker process does not answer: %w", err)
-}
-
-// stop ends the process and waits for it; it is killed if it takes too long. What
-// it wrote to its standard error is in the error.
-func (d *deadWorker) stop() error {
-	_ = d.in.Close()
-	kill := time.AfterFunc(deadWorkerStop, func() { _ = d.cmd.Process.Kill() })
-	defer kill.Stop()
-	if err := d.cmd.Wait(); err != nil {
-		return fmt.Errorf("the worker process: %w: %s", err, bytes.TrimSpace(d.stderr.Bytes()))
-	}
-	return nil
-}
-
-const deadWorkerStop = 45 * time.Second // longer than a worker drains

@@ -1,9 +1,10 @@
 // Bench measures Holdfast beside what it is to be compared with, on one machine
 // and in one run: the limit (no coordination), the Traced lane, an empty
 // workflow, the usual way (a workflow with three activities), publishing and
-// consuming beside bare amqp091-go loops, and what dead letters cost.
+// consuming beside bare amqp091-go loops, what dead letters cost, and sagas beside
+// the same written by hand as workflows.
 //
-//	cd bench && go run .                     # starts private servers, about 12 minutes
+//	cd bench && go run .                     # starts private servers, about 20 minutes
 //	go run . -temporal dev                   # on Temporal's dev server
 //	go run . -only traced,usual -seconds 3   # some of it
 //	go run . -profile profiles               # with a CPU profile of each measurement
@@ -33,7 +34,11 @@
 //	limit.go  traced.go  empty.go  usual.go  publish.go  consume.go
 //	consumebare.go  dead.go  deadredeliver.go: the competitors
 //	deadworker.go  the worker of the last two, a process of its own
+//	saga.go  sagausual.go: sagas, and the usual way of writing them
+//	participant.go  the participants of sagas, a process of their own
+//	child.go     a process of this program, as its parent has it
 //	order.go     the order that all of them place
+//	books.go     what sagas write, and whether it is all there
 //	measure.go   one measurement: warm-up, window, end
 //	drain.go     one measurement of a consumer: a backlog, from its first message to its last
 //	stats.go     percentiles and medians

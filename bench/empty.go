@@ -26,7 +26,7 @@ var empty = competitor{
 			drive: closedLoop(func(ctx context.Context) error {
 				return s.execute(ctx, client.StartWorkflowOptions{TaskQueue: queue, EnableEagerStart: true}, "Empty")
 			}),
-			settle: func(ctx context.Context) error { return s.closed(ctx, "Empty") },
+			settle: func(ctx context.Context) error { return s.closed(ctx, "Empty", queue) },
 			close:  w.Stop,
 		}, nil
 	},
@@ -42,9 +42,10 @@ func (s *servers) execute(ctx context.Context, o client.StartWorkflowOptions, na
 	return run.Get(ctx, nil)
 }
 
-// closed waits until no workflow of a type is running.
-func (s *servers) closed(ctx context.Context, workflowType string) error {
+// closed waits until no workflow of a type is running on a task queue.
+func (s *servers) closed(ctx context.Context, workflowType, queue string) error {
 	open := countRequest(s.stack.Namespace(), workflowType)
+	open.Query += " AND TaskQueue = '" + queue + "'" // others may use the same server
 	for {
 		answer, err := s.temporal.CountWorkflow(ctx, open)
 		if err != nil {

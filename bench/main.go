@@ -17,8 +17,8 @@ import (
 )
 
 func main() {
-	if consumer := os.Getenv(deadWorkerEnv); consumer != "" {
-		os.Exit(deadWorkerMain(consumer))
+	if code, is := childMain(); is {
+		os.Exit(code)
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()

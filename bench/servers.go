@@ -52,8 +52,9 @@ const externalTemporal = "external"
 type servers struct {
 	stack    *stack.Stack
 	prefix   string // of everything that is made
-	database string
+	database string // the name of db, and the beginning of the others'
 	db       *gorm.DB
+	pools    map[string]*gorm.DB // all databases that were made, by name
 	temporal client.Client
 	broker   *broker.Broker
 	admin    *amqp.Connection // to purge and delete queues
@@ -69,7 +70,7 @@ func openServers(ctx context.Context, temporal temporalServer, progress io.Write
 		return nil, err
 	}
 	id := strings.ReplaceAll(uuid.NewString()[:8], "-", "")
-	s := &servers{stack: st, prefix: "bench-" + id, database: "holdfast_bench_" + id}
+	s := &servers{stack: st, prefix: "bench-" + id, database: "holdfast_bench_" + id, pools: map[string]*gorm.DB{}}
 	if err := s.connect(ctx); err != nil {
 		return nil, errors.Join(err, s.close())
 	}
@@ -97,24 +98,38 @@ func (s *servers) connect(ctx context.Context) error {
 	return err
 }
 
-func (s *servers) openDatabase(ctx context.Context) error {
-	dsn, err := s.stack.CreateDatabase(ctx, s.database)
-	if err != nil {
-		return err
-	}
-	if s.db, err = gorm.Open(postgres.Open(dsn), &gorm.Config{Logger: logger.Discard}); err != nil {
-		return err
-	}
-	pool, err := s.db.DB()
-	if err != nil {
-		return err
-	}
-	pool.SetMaxOpenConns(poolSize)
-	pool.SetMaxIdleConns(poolSize) // or most are opened anew each time
-	if err := barrier.Migrate(ctx, s.db); err != nil {
+func (s *servers) openDatabase(ctx context.Context) (err error) {
+	if s.db, _, err = s.newDatabase(ctx, s.database, poolSize); err != nil {
 		return err
 	}
 	return s.db.WithContext(ctx).AutoMigrate(&order{})
+}
+
+// newDatabase makes a database with Holdfast's tables. It is dropped at the end.
+func (s *servers) newDatabase(ctx context.Context, name string, connections int) (db *gorm.DB, dsn string, err error) {
+	if dsn, err = s.stack.CreateDatabase(ctx, name); err != nil {
+		return nil, "", err
+	}
+	s.pools[name] = nil
+	if db, err = openPool(dsn, connections); err != nil {
+		return nil, "", err
+	}
+	s.pools[name] = db
+	return db, dsn, barrier.Migrate(ctx, db)
+}
+
+func openPool(dsn string, connections int) (*gorm.DB, error) {
+	db, err := gorm.Open(postgres.Open(dsn), &gorm.Config{Logger: logger.Discard})
+	if err != nil {
+		return nil, err
+	}
+	pool, err := db.DB()
+	if err != nil {
+		return nil, err
+	}
+	pool.SetMaxOpenConns(connections)
+	pool.SetMaxIdleConns(connections) // or most are opened anew each time
+	return db, nil
 }
 
 // topic declares a consumer's queue for a competitor and returns the topic that
@@ -185,11 +200,13 @@ func (s *servers) close() error {
 	if s.temporal != nil {
 		s.temporal.Close()
 	}
-	if s.db != nil {
-		if pool, err := s.db.DB(); err == nil {
-			errs = append(errs, pool.Close())
+	for name, db := range s.pools {
+		if db != nil {
+			if pool, err := db.DB(); err == nil {
+				errs = append(errs, pool.Close())
+			}
 		}
-		errs = append(errs, s.stack.DropDatabase(ctx, s.database))
+		errs = append(errs, s.stack.DropDatabase(ctx, name))
 	}
 	return errors.Join(append(errs, s.stack.Close())...)
 }
@@ -198,12 +215,16 @@ func (s *servers) deleteQueues() error {
 	dead := s.broker.DeadQueue()
 	queues := []string{dead, s.broker.OversizedQueue()}
 	exchanges := []string{s.broker.TopicsExchange(), dead, s.prefix + ".retry", s.prefix + ".status"}
-	for _, delay := range broker.DefaultLadder() { // a queue and an exchange of the same name
+	for _, delay := range append(broker.DefaultLadder(), participantLadder...) { // a queue and an exchange of the same name
 		queues = append(queues, s.broker.RetryQueue(delay))
 		exchanges = append(exchanges, s.broker.RetryQueue(delay))
 	}
 	for _, c := range competitors {
-		queues = append(queues, s.broker.HalfQueue(c.name), s.broker.ConsumerQueue(c.name))
+		queues = append(queues, s.broker.HalfQueue(c.name), s.broker.ConsumerQueue(c.name), s.broker.ReplyQueue(c.name))
+	}
+	for step := range participantWork {
+		topic, _ := topicsOf(sagaMixed.name, step)
+		queues = append(queues, s.broker.ConsumerQueue(topic))
 	}
 	if err := s.delete(queues...); err != nil {
 		return err

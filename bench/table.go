@@ -11,7 +11,7 @@ import (
 
 // String is the line of progress about one measurement.
 func (m measurement) String() string {
-	s := fmt.Sprintf("round %d  %-15s %4d callers  %8s/s", m.Round, m.Name, m.Callers, digits(m.Rate))
+	s := fmt.Sprintf("round %d  %-16s %4d callers  %8s/s", m.Round, m.Name, m.Callers, digits(m.Rate))
 	if m.P50 > 0 {
 		s += fmt.Sprintf("  p50 %s ms  p99 %s ms", digits(m.P50), digits(m.P99))
 	}
@@ -39,7 +39,7 @@ func printResults(out io.Writer, r results) {
 	_ = t.Flush() // to what was printed to before
 	fmt.Fprintln(out)
 	for _, name := range slices.Sorted(maps.Keys(c.About)) {
-		fmt.Fprintf(out, "%-16s %s\n", name+":", c.About[name])
+		fmt.Fprintf(out, "%-17s %s\n", name+":", c.About[name])
 	}
 	fmt.Fprintln(out)
 	for _, b := range r.Bars {

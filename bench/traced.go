@@ -38,7 +38,7 @@ var traced = competitor{
 				return err
 			}),
 			settle: func(ctx context.Context) error {
-				if err := s.closed(ctx, workflows.Name); err != nil {
+				if err := s.closed(ctx, workflows.Name, workflows.TaskQueue(s.prefix, "traced")); err != nil {
 					return err
 				}
 				return s.purge(s.broker.ConsumerQueue("traced"))

@@ -37,7 +37,7 @@ var usual = competitor{
 				return s.execute(ctx, client.StartWorkflowOptions{TaskQueue: queue}, "Usual", id, ms)
 			}),
 			settle: func(ctx context.Context) error {
-				if err := s.closed(ctx, "Usual"); err != nil {
+				if err := s.closed(ctx, "Usual", queue); err != nil {
 					return err
 				}
 				return s.purge(s.broker.HalfQueue("usual"), s.broker.ConsumerQueue("usual"))

@@ -2,7 +2,6 @@ package broker
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"strings"
@@ -116,7 +115,7 @@ func (s *board) reply(ctx context.Context, d *amqp.Delivery) (err error) {
 	if !strings.HasPrefix(d.ReplyTo, directReplies) {
 		return fmt.Errorf("reply-to %q: want %s", clip(d.ReplyTo, 64), directReply)
 	}
-	body, err := json.Marshal(s.now())
+	body, err := encodeStatus(s.now())
 	if err != nil {
 		return fmt.Errorf("status: %w", err)
 	}

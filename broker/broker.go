@@ -22,6 +22,8 @@ type Broker struct {
 	ops   *opWriter
 	board *board
 
+	replyNames *replyNames
+
 	pubLink  *link
 	consLink *link
 
@@ -46,6 +48,7 @@ func Open(ctx context.Context, o Options) (*Broker, error) {
 	b.run, b.cancel = context.WithCancel(context.Background())
 	b.topo = newTopology(b)
 	b.board = newBoard(b)
+	b.replyNames = newReplyNames(b)
 	b.pubLink = newLink("publish", o, b.topo.restore)
 	b.consLink = newLink("consume", o, b.topo.restore)
 	if err := b.consLink.start(ctx); err != nil {

@@ -22,7 +22,10 @@ import (
 // childEnv makes this test binary a consumer instead; see TestMessageThatKills.
 const childEnv = "HOLDFAST_TEST_CONSUMER"
 
-type childConfig struct{ URL, Prefix string }
+type childConfig struct {
+	URL, Prefix string
+	Replies     bool // to the call that was given up
+}
 
 // childConsumer runs until a message kills it or its parent does.
 func childConsumer() int {
@@ -40,9 +43,15 @@ func childConsumer() int {
 		return 3
 	}
 	company := make(chan struct{}, 100)
-	err = b.Consume(ctx, Subscription{Name: "c", Topics: []string{"order.*"}, Tries: 2, Ladder: rungs(2), Concurrency: 4, lookEvery: 50 * time.Millisecond,
+	var giveUp func(context.Context, Delivery, holdfast.Failure) (bool, error)
+	if c.Replies {
+		giveUp = func(ctx context.Context, d Delivery, f holdfast.Failure) (bool, error) {
+			return true, b.PublishSagaReply(ctx, *d.Saga, SagaReply{Outcome: ReplyFailed, Class: f.Class, Reason: f.Reason})
+		}
+	}
+	err = b.Consume(ctx, Subscription{GiveUp: giveUp, Name: "c", Topics: []string{"order.*"}, Tries: 2, Ladder: rungs(2), Concurrency: 4, lookEvery: 50 * time.Millisecond,
 		Handle: func(ctx context.Context, d Delivery) error {
-			if strings.HasPrefix(d.Message.ID, "killer") {
+			if strings.HasPrefix(d.Message.ID, "killer") || d.Message.Key == "killer" {
 				fault.Kill()
 			}
 			select { // as if it were work, so that a death comes in its midst
@@ -58,6 +67,22 @@ func childConsumer() int {
 		return 4
 	}
 	return 0
+}
+
+// startChild starts a consumer that dies with its parent at the latest.
+func startChild(t *testing.T, c childConfig) (child *exec.Cmd, exited <-chan error) {
+	t.Helper()
+	config, err := json.Marshal(c)
+	require.NoError(t, err)
+	child = exec.Command(os.Args[0])
+	child.Env = append(os.Environ(), childEnv+"="+string(config))
+	child.Stderr = os.Stderr
+	_, err = child.StdinPipe() // closed when this process ends, however it does
+	require.NoError(t, err)
+	require.NoError(t, child.Start())
+	ended := make(chan error, 1)
+	go func() { ended <- child.Wait() }()
+	return child, ended
 }
 
 // A message that kills every process that tries it is a dead letter after as many
@@ -79,8 +104,7 @@ func TestMessageThatKills(t *testing.T) {
 	for range innocents / 2 {
 		publishTx(t, b, newTx())
 	}
-	config, err := json.Marshal(childConfig{url, b.o.Prefix})
-	require.NoError(t, err)
+	config := childConfig{URL: url, Prefix: b.o.Prefix}
 	seen, handled := map[string]bool{}, map[string]bool{}
 	rawChannel(t, b, func(ch *amqp.Channel) {
 		died, err := ch.Consume(b.DeadQueue(), "", true, false, false, false, nil)
@@ -89,14 +113,7 @@ func TestMessageThatKills(t *testing.T) {
 		require.NoError(t, err)
 		for deaths := 0; len(seen) < 2 || len(handled) < innocents; deaths++ {
 			require.Less(t, deaths, 60, "far more deaths than two messages are allowed attempts")
-			child := exec.Command(os.Args[0])
-			child.Env = append(os.Environ(), childEnv+"="+string(config))
-			child.Stderr = os.Stderr
-			_, err := child.StdinPipe() // closed when this process ends, however it does
-			require.NoError(t, err)
-			require.NoError(t, child.Start())
-			exited := make(chan error, 1)
-			go func() { exited <- child.Wait() }()
+			child, exited := startChild(t, config)
 			for alive := true; alive; {
 				select {
 				case err := <-exited:

@@ -32,7 +32,7 @@ type Delivery struct {
 	// Notice is set where the message is a compensation notice: Message is the
 	// compensated one then, but for its ID and its Topic, which are the notice's.
 	Notice *Notice
-	// Saga is set where the message is a saga's, to a participant.
+	// Saga is set where the message is a saga's call to a participant.
 	Saga *SagaCall
 }
 
@@ -81,8 +81,9 @@ type Subscription struct {
 	Handle func(ctx context.Context, d Delivery) error
 	// GiveUp, if not nil, is asked before a delivery goes to the dead letters,
 	// because its tries are used up, its error is permanent, or it keeps killing its
-	// process. true: it was taken care of, and is acknowledged. false: it becomes a
-	// dead letter. An error: the delivery comes again.
+	// process; about what is malformed only where it is a saga's call. true: it was
+	// taken care of, and is acknowledged. false: it becomes a dead letter. An error
+	// or a panic: the delivery comes again. Its context ends after HandlerTimeout.
 	GiveUp func(ctx context.Context, d Delivery, f holdfast.Failure) (taken bool, err error)
 
 	unbegun   time.Duration // maxUnbegun

@@ -1,5 +1,6 @@
 // Package broker is Holdfast's RabbitMQ side: half messages and the op records
-// that settle them, committed messages, consumers, and dead letters.
+// that settle them, committed messages, consumers, dead letters, and the calls of
+// sagas with their replies.
 //
 // # Where it stands in the flow
 //
@@ -13,6 +14,12 @@
 // with a Temporal empties into workflows ([Broker.ConsumeDead]). From there a
 // message can go back to its consumer ([Broker.Redeliver]), or its compensation
 // can be made known ([Broker.PublishCompensated]).
+//
+// A saga's message to a participant, a call ([Broker.PublishSagaCall]), is a
+// message that says where its reply is wanted. The participant is a consumer; it
+// replies ([Broker.PublishSagaReply]) before its delivery is acknowledged, also
+// where it gives up ([Subscription].GiveUp). Whoever runs sagas takes the replies
+// ([Broker.ConsumeReplies]).
 //
 // The package decides nothing about transactions: resolutions, check-backs and
 // compensation are made elsewhere, out of what it delivers.
@@ -30,9 +37,12 @@
 //	holdfast.dead              dead letters and answers to redeliveries, and the
 //	                           fanout exchange to there
 //	holdfast.dead.oversized    dead messages that are too large for a workflow
+//	holdfast.replies.<group>   replies to the sagas of a producer group
+//	holdfast.replies.<group>@<process>.<digits>
+//	                           those that a process hopes to get itself
 //	holdfast.status            fanout exchange of status requests
 //
-// All queues are durable quorum queues. The half queue has a single active
+// All queues are durable quorum queues, but for the last. The half queue has a single active
 // consumer. What RabbitMQ itself drops from half and consumer queues goes to
 // holdfast.dead too, at least once. A topic is AMQP's routing key; a consumer
 // here is a named queue with any number of processes, each of which is a
@@ -172,6 +182,36 @@
 //
 // The same notice goes into the queue of the consumer that failed.
 //
+// A saga's call goes to the topics exchange. It has the same message-id each time
+// that the saga asks the same, the property reply-to (a process's reply queue; it
+// may be missing), the body, content type and headers that the step made, no
+// holdfast-tx, and
+//
+//	holdfast-saga            the saga's ID
+//	holdfast-saga-workflow   the workflow that waits for the reply
+//	holdfast-step            the step
+//	holdfast-op              do or undo
+//	holdfast-cause           why it is undone, at most 2 KiB
+//	holdfast-again           1: a refusal that is remembered does not count
+//	holdfast-replies         the group's reply queue
+//
+// A reply goes to the queue reply-to through the default exchange, and if it is
+// returned, to the queue holdfast-replies, which whoever replies makes where it
+// does not exist. Other queues than reply queues are not replied to. A reply has
+// the call's message-id as correlation-id, and with ".reply" behind it as its own,
+// the content type application/json, the body
+//
+//	{"v":1,"saga":"…","workflow":"…","step":"…","undo":true,"outcome":"done",
+//	 "class":"…","reason":"…","result":…,"participant":"…"}
+//
+// and the headers
+//
+//	holdfast-kind      reply
+//	holdfast-version   1
+//	holdfast-saga      the saga's ID
+//
+// Only the body counts. A malformed call or reply is a dead letter.
+//
 // # Status
 //
 // Every process on which a consumer or Keeper runs binds a queue of its own,
@@ -198,6 +238,21 @@
 // cannot take it out of a delay queue, longer. If somebody deletes the exchange
 // holdfast.retry, messages stay in the delay queues, where RabbitMQ no longer
 // counts them, until a few minutes after a consumer has connected anew.
+//
+// # Replies
+//
+// A process's reply queue is a durable classic queue. It is not exclusive, so that
+// it and what is in it outlive a lost connection. What nobody takes out of it
+// within 5 s, RabbitMQ moves to the group's queue, where any process of the group
+// takes it; a process that ends deletes its queue, and otherwise RabbitMQ does
+// after a minute without a consumer. What comes in the last seconds of that minute
+// is lost, and the saga asks again.
+//
+// # Missing queues
+//
+// A queue that a publish finds missing is made anew after 0.3 s, not at once:
+// RabbitMQ keeps up the consumers of a quorum queue that is deleted and there
+// again before they were told, and delivers nothing to them.
 //
 // # Confirms
 //

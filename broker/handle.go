@@ -64,7 +64,11 @@ func (c *consumer) handle(j *job) {
 	if err == nil {
 		notice, err = decodeNotice(&j.d, m.Topic)
 	}
-	w.d = Delivery{Message: m, TxID: tx, Group: group, Notice: notice, Redelivered: w.a.lost > 0, Redelivery: w.a.redelivery}
+	call, callErr := decodeCall(c.b.o.Prefix, &j.d)
+	if err == nil {
+		err = callErr
+	}
+	w.d = Delivery{Message: m, TxID: tx, Group: group, Notice: notice, Saga: call, Redelivered: w.a.lost > 0, Redelivery: w.a.redelivery}
 	stray := w.a.lost >= suspectAt && !j.alone
 	if err == nil && w.a.hops == 0 && !j.d.Redelivered && !stray {
 		c.tryOut(&w)
@@ -74,7 +78,11 @@ func (c *consumer) handle(j *job) {
 	switch {
 	case err != nil:
 		c.failed(&w, errorClass(err), err)
-		c.bury(&w)
+		if call == nil {
+			c.bury(&w)
+		} else {
+			c.giveUp(&w) // its saga need not wait for it
+		}
 	case w.a.hops > 0:
 		c.hop(&w)
 	case j.d.Redelivered:
@@ -141,14 +149,14 @@ func (c *consumer) tryOut(w *work) {
 		}
 		if class == holdfast.ClassPermanent {
 			c.gate.success(w.era) // the handler could judge it
-			c.bury(w)
+			c.giveUp(w)
 			return
 		}
 		switch counts := c.gate.failure(w.era, w.d.Message.ID, false, err); {
 		case !counts:
 			c.rotate(w)
 		case v.do == doBury:
-			c.bury(w)
+			c.giveUp(w)
 		default:
 			c.retry(w, v)
 		}
@@ -194,7 +202,7 @@ func (c *consumer) lost(w *work) {
 	v := c.schedule.afterLoss(w.a.failed, w.a.lost, w.a.redelivery)
 	c.log.Info("a message was delivered before and nobody knows what came of it", "message", w.d.Message.ID, "lost", w.a.lost)
 	if v.do == doBury {
-		c.bury(w)
+		c.giveUp(w)
 		return
 	}
 	c.retry(w, v)

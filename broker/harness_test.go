@@ -86,6 +86,9 @@ func (t *topology) queues() []string {
 	for g := range t.groups {
 		out = append(out, t.b.HalfQueue(g))
 	}
+	for g := range t.replies {
+		out = append(out, t.b.ReplyQueue(g), t.b.InstanceReplyQueue(g))
+	}
 	for c := range t.consumers {
 		out = append(out, t.b.ConsumerQueue(c), t.b.AloneQueue(c))
 	}

@@ -57,7 +57,6 @@ type DeadOptions struct {
 const (
 	takeTimeout = 30 * time.Second
 	intakePause = 15 * time.Second
-	intakeDrain = 10 * time.Second
 	// intakeHold is how long a record that Take refuses is held: well below
 	// RabbitMQ's consumer_timeout of 30 min.
 	intakeHold = 2 * time.Minute
@@ -114,85 +113,30 @@ func (b *Broker) ConsumeDead(ctx context.Context, o DeadOptions) error {
 	if err := o.validate(); err != nil {
 		return err
 	}
-	in := &intake{b: b, o: o, log: b.log, slots: make(chan struct{}, o.Concurrency)}
-	// Calls outlive ctx by intakeDrain.
-	var cancel context.CancelCauseFunc
-	in.calls, cancel = context.WithCancelCause(context.WithoutCancel(ctx))
-	defer cancel(nil)
+	in := &intake{pool: newPool(ctx, b.log, "dead letters"), b: b, o: o, log: b.log, slots: make(chan struct{}, o.Concurrency)}
+	defer in.cancel(nil)
 	err := b.resubscribe(ctx, in.log, b.DeadQueue(), o.Prefetch,
 		func(ctx context.Context) error { return b.declare(ctx, b.topo.baseSteps()) },
 		func(ctx context.Context, s *subscription) {
-			in.session(ctx, s)
+			in.session(ctx, s, in.record)
 			if ctx.Err() != nil {
-				_ = in.drain(cancel) // while what finishes can be acknowledged
+				_ = in.drain() // while what finishes can be acknowledged
 			}
 		})
-	return errors.Join(err, in.drain(cancel))
+	return errors.Join(err, in.drain())
 }
 
 type intake struct {
+	*pool
 	b     *Broker
 	o     DeadOptions
 	log   *slog.Logger
-	calls context.Context // of Take
-	slots chan struct{}   // one for each running call
+	slots chan struct{} // one for each running call of Take
 
-	records sync.WaitGroup
 	waiting atomic.Int64 // records that Take refused, pausing
-	drained chan struct{}
-	given   bool // drain gave up
 
 	mu     sync.Mutex
 	logged time.Time
-}
-
-// session runs until the subscription is lost or ctx is done. Each record has a
-// goroutine, of which there are never more than Prefetch.
-func (in *intake) session(ctx context.Context, s *subscription) {
-	gone, end := context.WithCancel(ctx)
-	defer end()
-	for {
-		select {
-		case d, ok := <-s.deliveries:
-			if !ok {
-				return
-			}
-			in.records.Go(func() { in.record(gone, &d) })
-		case <-ctx.Done():
-			for _, d := range s.stop() {
-				_ = d.Nack(false, true)
-			}
-			return
-		}
-	}
-}
-
-// drain waits for the records that are still worked on, once no further one
-// begins.
-func (in *intake) drain(cancel context.CancelCauseFunc) error {
-	if in.drained == nil {
-		in.drained = make(chan struct{})
-		go func() { in.records.Wait(); close(in.drained) }()
-		t := time.NewTimer(intakeDrain)
-		defer t.Stop()
-		select {
-		case <-in.drained:
-			return nil
-		case <-t.C:
-		}
-		in.log.Warn("dead letters were not taken over in time; they are given back", "after", intakeDrain)
-		cancel(errDrained)
-		t.Reset(abandonAfter)
-		select {
-		case <-in.drained:
-		case <-t.C:
-			in.given = true
-		}
-	}
-	if in.given {
-		return errors.New("queue of dead letters: Take ignores the end of its context: what it has will be delivered again")
-	}
-	return nil
 }
 
 // errGone says that the subscription ended before the record's turn came.

@@ -63,6 +63,22 @@ func halfQueue(t *testing.T) (*Broker, context.Context) {
 	return b, ctx
 }
 
+// A half queue that is gone and made anew by the next publish has its Keeper again.
+func TestHalfQueueDeletedUnderKeeper(t *testing.T) {
+	b, ctx := halfQueue(t)
+	k := keep(t, b, later)
+	require.NoError(t, b.PublishHalf(ctx, half("a", "g")))
+	eventually(t, "held", func() bool { return k.now().Held == 1 })
+	for n := uint64(2); n <= 6; n++ {
+		rawChannel(t, b, func(ch *amqp.Channel) {
+			_, err := ch.QueueDelete(b.HalfQueue("g"), false, false, false)
+			require.NoError(t, err)
+		})
+		require.NoError(t, b.PublishHalf(ctx, half(newTx(), "g")))
+		eventually(t, "subscribed anew, and held", func() bool { return k.now().Subscriptions == n && k.now().Held == 1 })
+	}
+}
+
 // nothingHeld ends the Keeper and looks whether the half queue is empty.
 func nothingHeld(t *testing.T, b *Broker, k *keeping) {
 	t.Helper()

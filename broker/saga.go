@@ -2,10 +2,16 @@ package broker
 
 import (
 	"context"
-	"encoding/json"
-	"errors"
+	"fmt"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/google/uuid"
+	amqp "github.com/rabbitmq/amqp091-go"
 
 	"github.com/holdfastmq/holdfast"
+	"github.com/holdfastmq/holdfast/internal/fault"
 )
 
 // SagaCall is what a saga's message to a participant says beside its body. The
@@ -22,53 +28,146 @@ type SagaCall struct {
 	// Again says that a remembered refusal does not count.
 	Again bool
 	// ReplyTo is the queue that the reply is wanted in; if it is not there any
-	// more, Replies, which is durable.
+	// more, Replies, which is durable. A call is published with Replies empty for
+	// [Broker.ReplyQueue]; ReplyTo may be empty.
 	ReplyTo, Replies string
 }
 
-// SagaReply is a participant's answer to a [SagaCall].
-type SagaReply struct {
-	// Saga, Workflow, Step and Undo are the call's.
-	Saga     string `json:"saga"`
-	Workflow string `json:"workflow"`
-	Step     string `json:"step"`
-	Undo     bool   `json:"undo,omitempty"`
-	// Outcome is "done", "refused", "failed" or "blocked".
-	Outcome string `json:"outcome"`
-	// Class and Reason say why it was refused or failed.
-	Class  holdfast.ErrorClass `json:"class,omitempty"`
-	Reason string              `json:"reason,omitempty"`
-	// Result is what the participant answers, in JSON.
-	Result json.RawMessage `json:"result,omitempty"`
-	// Participant is who answers.
-	Participant string `json:"participant,omitempty"`
+// The headers of a call. The queue ReplyTo is the property reply-to.
+const (
+	headerSaga     = "holdfast-saga"
+	headerWorkflow = "holdfast-saga-workflow"
+	headerStep     = "holdfast-step"
+	headerStepOp   = "holdfast-op"
+	headerCause    = "holdfast-cause"
+	headerAgain    = "holdfast-again"
+	headerReplies  = "holdfast-replies"
+)
+
+// Values of the header holdfast-op.
+const (
+	opDo   = "do"
+	opUndo = "undo"
+)
+
+// maxSagaID is how long the ID of a saga or of a workflow may be, in bytes; it is
+// Temporal's limit.
+const maxSagaID = 1000
+
+// callSpace is the namespace of the IDs of calls.
+var callSpace = uuid.MustParse("8f0c6a54-6f2e-4c1b-9a57-5d1f2f6f0b3a")
+
+func (c *SagaCall) op() string {
+	if c.Undo {
+		return opUndo
+	}
+	return opDo
+}
+
+// messageID is the call's, however often it is published.
+func (c *SagaCall) messageID() string {
+	return uuid.NewSHA1(callSpace, []byte(c.Saga+"\x00"+c.Step+"\x00"+c.op())).String()
+}
+
+func (c *SagaCall) String() string {
+	return fmt.Sprintf("call (%s) of the saga %s, step %s", c.op(), c.Saga, c.Step)
 }
 
 // PublishSagaCall publishes m, of which Topic, Key, ContentType, Headers and Body
-// count, to the topics exchange and returns once RabbitMQ has confirmed it.
+// count, to the topics exchange and returns once RabbitMQ has confirmed it. It is
+// repeated like PublishHalf: the call may be stored more than once, with the same
+// ID. [holdfast.ErrUnroutable], which names the topic, is not retried here.
 func (b *Broker) PublishSagaCall(ctx context.Context, call SagaCall, m holdfast.Message) error {
-	return errors.ErrUnsupported
+	if call.Replies == "" {
+		call.Replies = b.ReplyQueue(call.Group)
+	}
+	m.ID = call.messageID()
+	if err := b.validCall(&call, m); err != nil {
+		return err
+	}
+	ctx, cancel := b.timeout(ctx)
+	defer cancel()
+	p := publication{exchange: b.TopicsExchange(), key: m.Topic, mandatory: true, msg: encodeCall(&call, m)}
+	if err := b.pub.one(ctx, &p, fault.SagaCallBeforeConfirm); err != nil {
+		return fmt.Errorf("%v: %w", &call, err)
+	}
+	fault.Point(fault.SagaCallAfterConfirm)
+	return nil
 }
 
-// PublishSagaReply publishes a reply to call and returns once RabbitMQ has
-// confirmed it.
-func (b *Broker) PublishSagaReply(ctx context.Context, call SagaCall, r SagaReply) error {
-	return errors.ErrUnsupported
+func (b *Broker) validCall(c *SagaCall, m holdfast.Message) error {
+	if err := validGroup(c.Group); err != nil {
+		return err
+	}
+	switch problem := c.problem(b.o.Prefix); {
+	case problem != "":
+		return fmt.Errorf("%w: call of a saga: %s", holdfast.ErrInvalid, problem)
+	case c.ReplyTo != "" && !isReplyQueue(b.o.Prefix, c.ReplyTo):
+		return fmt.Errorf("%w: call of a saga: ReplyTo is %q: want InstanceReplyQueue, or none", holdfast.ErrInvalid, clip(c.ReplyTo, maxText))
+	}
+	return holdfast.ValidateMessages([]holdfast.Message{m}, b.o.MaxBody)
 }
 
-// ReplyQueue is the name of the durable queue of the replies to a producer
-// group's sagas, InstanceReplyQueue that of one process's own.
-func (b *Broker) ReplyQueue(group string) string { return b.o.Prefix + ".replies." + group }
-
-// InstanceReplyQueue is the name of the queue of one process's replies. It lives
-// as long as that process consumes it.
-func (b *Broker) InstanceReplyQueue(group string) string {
-	return b.ReplyQueue(group) + "." + b.o.Name
+// problem says what is wrong with a call, in the words of the wire format.
+func (c *SagaCall) problem(prefix string) string {
+	for _, f := range []struct {
+		header, value string
+		limit         int
+	}{
+		{headerSaga, c.Saga, maxSagaID},
+		{headerWorkflow, c.Workflow, maxSagaID},
+		{headerStep, c.Step, maxText},
+	} {
+		if !plainID(f.value, f.limit) {
+			return fmt.Sprintf("%s is %q: want 1 to %d bytes of text without control characters", f.header, clip(f.value, 128), f.limit)
+		}
+	}
+	if groupOfReplies(prefix, c.Replies) == "" {
+		return fmt.Sprintf("%s is %q: want %s.replies. and the producer group", headerReplies, clip(c.Replies, maxText), prefix)
+	}
+	return ""
 }
 
-// ConsumeReplies declares the two reply queues of group and consumes both, until
-// ctx is done. handle may be called from several goroutines; nil acknowledges,
-// after an error the reply comes again.
-func (b *Broker) ConsumeReplies(ctx context.Context, group string, handle func(context.Context, SagaReply) error) error {
-	return errors.ErrUnsupported
+// plainID reports whether s can be a part of names and workflow IDs.
+func plainID(s string, limit int) bool {
+	return s != "" && len(s) <= limit && utf8.ValidString(s) && !strings.ContainsFunc(s, unicode.IsControl)
+}
+
+func encodeCall(c *SagaCall, m holdfast.Message) amqp.Publishing {
+	msg := encodeMessage(c.Group, "", m)
+	h := msg.Headers
+	delete(h, headerTx) // it belongs to no transaction
+	h[headerSaga], h[headerWorkflow], h[headerStep], h[headerStepOp], h[headerReplies] = c.Saga, c.Workflow, c.Step, c.op(), c.Replies
+	if c.Cause != "" {
+		h[headerCause] = plainText(c.Cause, maxReason)
+	}
+	if c.Again {
+		h[headerAgain] = "1"
+	}
+	msg.ReplyTo = c.ReplyTo
+	return msg
+}
+
+// decodeCall returns what a saga's call says, nil for any other message.
+func decodeCall(prefix string, d *amqp.Delivery) (*SagaCall, error) {
+	text := func(name string) string { return headerText(d.Headers[name]) }
+	if _, ok := d.Headers[headerSaga]; !ok {
+		return nil, nil
+	}
+	c := &SagaCall{Saga: text(headerSaga), Workflow: text(headerWorkflow), Group: text(headerGroup), Step: text(headerStep),
+		Cause: plainText(text(headerCause), maxReason), Again: text(headerAgain) == "1", ReplyTo: d.ReplyTo, Replies: text(headerReplies)}
+	switch op := text(headerStepOp); op {
+	case opDo:
+	case opUndo:
+		c.Undo = true
+	default:
+		return nil, malformed("call of a saga: %s is %q: want %s or %s", headerStepOp, clip(op, 64), opDo, opUndo)
+	}
+	if problem := c.problem(prefix); problem != "" {
+		return nil, malformed("call of a saga: %s", problem)
+	}
+	if validGroup(c.Group) != nil {
+		return nil, malformed("call of a saga: %s is %q: want the producer group", headerGroup, clip(c.Group, maxText))
+	}
+	return c, nil
 }

@@ -66,7 +66,7 @@ func (c *consumer) retry(w *work, v verdict) {
 	msg, ok := retryOf(&w.j.d, c.o.Name, failure{w.a, w.log, w.class, w.reason})
 	if !ok {
 		w.reason = fmt.Sprintf("its headers leave no room for those of a retry (%d KiB in all); it failed with: %s", maxRetryHeaders>>10, w.reason)
-		c.bury(w)
+		c.giveUp(w)
 		return
 	}
 	exchange := ""

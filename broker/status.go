@@ -1,6 +1,7 @@
 package broker
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"encoding/json"
@@ -84,7 +85,7 @@ type SagaDefinition struct {
 const (
 	statusVersion   = 1
 	maxStatusError  = 1 << 10  // bytes of an error's text in an answer
-	maxStatusAnswer = 1 << 20  // bytes of an answer that is read
+	maxStatusAnswer = 1 << 20  // bytes of an answer
 	kindStatus      = "status" // of requests and of answers
 )
 
@@ -159,8 +160,36 @@ func (s *board) now() ProcessStatus {
 		p.Consumers[i].Error = clip(p.Consumers[i].Error, maxStatusError)
 	}
 	slices.SortStableFunc(p.Consumers, func(x, y ConsumerStatus) int { return cmp.Compare(x.Name, y.Name) })
+	slices.SortStableFunc(p.Sagas, func(x, y SagaDefinition) int {
+		return cmp.Or(cmp.Compare(x.Group, y.Group), cmp.Compare(x.Name, y.Name), cmp.Compare(x.Version, y.Version))
+	})
 	slices.SortStableFunc(p.Keepers, func(x, y KeeperStatus) int { return cmp.Compare(x.Group, y.Group) })
 	return p
+}
+
+// encodeStatus keeps an answer within maxStatusAnswer: the largest plans are left
+// out. A plan that is no JSON is left out, too, rather than the answer.
+func encodeStatus(p ProcessStatus) ([]byte, error) {
+	p.Sagas = slices.Clone(p.Sagas)
+	bySize := make([]*SagaDefinition, len(p.Sagas))
+	for i := range p.Sagas {
+		if bySize[i] = &p.Sagas[i]; !json.Valid(p.Sagas[i].Plan) {
+			p.Sagas[i].Plan = nil
+		}
+	}
+	slices.SortStableFunc(bySize, func(x, y *SagaDefinition) int { return cmp.Compare(len(y.Plan), len(x.Plan)) })
+	for {
+		var body bytes.Buffer
+		e := json.NewEncoder(&body)
+		e.SetEscapeHTML(false) // it would make plans longer
+		if err := e.Encode(p); err != nil || body.Len() <= maxStatusAnswer || len(bySize) == 0 {
+			return body.Bytes(), err
+		}
+		for over := body.Len() - maxStatusAnswer; over > 0 && len(bySize) > 0; bySize = bySize[1:] {
+			over -= len(bySize[0].Plan)
+			bySize[0].Plan = nil
+		}
+	}
 }
 
 // keeperView is what others may see of a Keeper.

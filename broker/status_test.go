@@ -98,6 +98,35 @@ func TestProcessesAnswer(t *testing.T) {
 	})
 }
 
+// The plans of a process's sagas are in its answer, as far as there is room.
+func TestAnswersTellOfSagas(t *testing.T) {
+	b, _ := consuming(t)
+	a := asker(t, b.o.Prefix)
+	plan := func(n int) json.RawMessage { return json.RawMessage(`"` + strings.Repeat("<", n) + `"`) }
+	defs := []SagaDefinition{
+		{Group: "g", Name: "pay", Version: 2, Plan: plan(1)},
+		{Group: "g", Name: "pay", Version: 1, Plan: json.RawMessage("{")},
+		{Group: "a", Name: "x", Version: 3, Plan: plan(600 << 10)},
+	}
+	hide := b.ShowSagas(defs)
+	got := answers(t, a, func(ps []ProcessStatus) bool { return len(ps) == 1 })
+	require.Len(t, got[0].Sagas, 3)
+	require.Equal(t, SagaDefinition{Group: "g", Name: "pay", Version: 1}, got[0].Sagas[1], "what is no JSON costs nobody the answer")
+	require.JSONEq(t, string(defs[2].Plan), string(got[0].Sagas[0].Plan), "it fits")
+	require.JSONEq(t, `"<"`, string(got[0].Sagas[2].Plan))
+
+	defer b.ShowSagas([]SagaDefinition{{Group: "h", Name: "more", Version: 1, Plan: plan(500 << 10)}})()
+	got = answers(t, a, func(ps []ProcessStatus) bool { return len(ps) == 1 && len(ps[0].Sagas) == 4 })
+	require.Empty(t, got[0].Sagas[0].Plan, "the largest is left out")
+	require.JSONEq(t, `"<"`, string(got[0].Sagas[2].Plan))
+	require.NotEmpty(t, got[0].Sagas[3].Plan)
+	require.NotEmpty(t, defs[2].Plan, "for this answer only")
+	hide()
+	answers(t, a, func(ps []ProcessStatus) bool {
+		return len(ps) == 1 && len(ps[0].Sagas) == 1 && len(ps[0].Sagas[0].Plan) > 0
+	})
+}
+
 // Who only publishes or asks declares nothing and does not answer.
 func TestNobodyAnswers(t *testing.T) {
 	b, ctx := halfQueue(t)

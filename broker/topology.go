@@ -128,6 +128,7 @@ type topology struct {
 	groups    map[string]bool
 	consumers map[string][]string
 	delays    map[time.Duration]bool // of all consumers
+	replies   map[string]bool        // groups whose replies are consumed here
 
 	repairing chan struct{} // a token: one repair at a time
 	repairs   uint64        // successful ones; guarded by mu
@@ -135,7 +136,7 @@ type topology struct {
 }
 
 func newTopology(b *Broker) *topology {
-	t := &topology{b: b, groups: map[string]bool{}, consumers: map[string][]string{}, delays: map[time.Duration]bool{}, repairing: make(chan struct{}, 1)}
+	t := &topology{b: b, groups: map[string]bool{}, consumers: map[string][]string{}, delays: map[time.Duration]bool{}, replies: map[string]bool{}, repairing: make(chan struct{}, 1)}
 	t.repairing <- struct{}{}
 	return t
 }
@@ -239,12 +240,15 @@ func (t *topology) consumerSteps(name string, topics []string) []step {
 func (t *topology) all() []step {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if len(t.groups)+len(t.consumers) == 0 {
+	if len(t.groups)+len(t.consumers)+len(t.replies) == 0 {
 		return nil
 	}
 	steps := t.baseSteps()
 	for g := range t.groups {
 		steps = append(steps, t.groupSteps(g)...)
+	}
+	for g := range t.replies {
+		steps = append(steps, t.replySteps(t.b.ReplyQueue(g))...)
 	}
 	if len(t.consumers) > 0 {
 		steps = append(steps, t.exitSteps()...)
@@ -281,6 +285,11 @@ func (t *topology) restore(ctx context.Context, conn *amqp.Connection) {
 	}
 }
 
+// remakePause is how long a queue that was just found missing stays so. A quorum
+// queue that is deleted and made again before RabbitMQ has told its consumers of
+// that keeps them, and delivers nothing to them.
+const remakePause = 300 * time.Millisecond
+
 // repair makes everything remembered again because something turned out to be
 // missing. Callers that come while one repair runs share its result.
 func (t *topology) repair(ctx context.Context) error {
@@ -298,6 +307,9 @@ func (t *topology) repair(ctx context.Context) error {
 	t.mu.Unlock()
 	if shared {
 		return nil
+	}
+	if !sleep(ctx, remakePause) {
+		return ctx.Err()
 	}
 	conn, err := t.b.consLink.get(ctx)
 	if err != nil {

@@ -68,11 +68,9 @@ func (w *Worker) Consume(c Consumer) {
 		w.problem(err)
 		return
 	}
-	for _, other := range w.consumers {
-		if other.Name == c.Name {
-			w.problem(fmt.Errorf("%w: two consumers are named %q", holdfast.ErrInvalid, c.Name))
-			return
-		}
+	if w.paused[c.Name] != nil {
+		w.problem(fmt.Errorf("%w: two consumers or participants are named %q: they would share a queue", holdfast.ErrInvalid, c.Name))
+		return
 	}
 	if c.DB == nil {
 		c.DB = w.o.DB

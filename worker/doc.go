@@ -9,6 +9,13 @@
 //		return tx.Create(&order).Error
 //	})
 //
+// Sagas are defined with package saga:
+//
+//	w.Saga(OrderPayment)
+//	w.Participate(worker.Participant{Topic: "stock.reserve", UndoTopic: "stock.release", Do: reserve, Undo: release})
+//	handle, err := worker.StartSaga(ctx, w, OrderPayment, order)
+//	order, err = handle.Wait(ctx)
+//
 // A local transaction has one of three forms: inline ([Worker.Send]), registered
 // ([Worker.Handle] and [Worker.Start]) and split ([Worker.Begin]).
 //
@@ -24,6 +31,12 @@
 //	intake.go     dead letters become workflows, and are redelivered
 //	answers.go    answers to redeliveries that this process waits for
 //	compensate.go Compensate, and a consumer's Undo
+//	saga.go       Saga: the sagas of a producer group
+//	sagastart.go  StartSaga and its handle
+//	sagawait.go   Wait: how a saga ends, as its caller learns it
+//	sagaends.go   callers that are told of a saga's end in this process
+//	sagareplies.go participants' replies
+//	participate.go Participate: steps of sagas
 //	observe.go    metrics and alerts of what happens
 //	sweep.go      the retention of rows
 //	alert.go      alerts, their queue and the hook

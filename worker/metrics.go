@@ -24,6 +24,7 @@ const maxSeries = 1000
 const (
 	parkedTransaction = "transaction"
 	parkedDeadLetter  = "dead-letter"
+	parkedSaga        = "saga"
 )
 
 // breakerState is a breaker's state as a number.
@@ -39,6 +40,7 @@ const (
 // goroutines; counting what was counted before allocates nothing.
 type metrics struct {
 	attempts, retries, deadLetters, parks, alerts, drops metric.Int64Counter
+	sagaStarts, sagaEnds, sagaLate                       metric.Int64Counter
 
 	mu       sync.RWMutex
 	options  map[series][]metric.AddOption
@@ -59,6 +61,9 @@ var (
 	byConsumerClass = &[2]attribute.Key{"consumer", "class"}
 	byKind          = &[2]attribute.Key{"kind"}
 	byToWhy         = &[2]attribute.Key{"to", "why"}
+	bySaga          = &[2]attribute.Key{"saga"}
+	bySagaState     = &[2]attribute.Key{"saga", "state"}
+	byParticipant   = &[2]attribute.Key{"participant"}
 )
 
 // newMetrics makes the instruments with p, or with OpenTelemetry's global
@@ -78,9 +83,12 @@ func newMetrics(p metric.MeterProvider) (*metrics, error) {
 	m.attempts = counter("holdfast.consumer.attempts", "{attempt}", "Tries of deliveries, by how they ended.")
 	m.retries = counter("holdfast.consumer.retries", "{message}", "Messages put on the retry ladder.")
 	m.deadLetters = counter("holdfast.dead_letters", "{message}", "Messages that a consumer gave up.")
-	m.parks = counter("holdfast.parked", "{item}", "Transactions and dead letters that began to wait for an operator.")
+	m.parks = counter("holdfast.parked", "{item}", "Transactions, dead letters and sagas that began to wait for an operator.")
 	m.alerts = counter("holdfast.alerts", "{alert}", "Alerts raised.")
 	m.drops = counter("holdfast.alerts.dropped", "{alert}", "Alerts that did not reach the hook or the webhook.")
+	m.sagaStarts = counter("holdfast.sagas.started", "{saga}", "Sagas that this process started.")
+	m.sagaEnds = counter("holdfast.sagas.ended", "{saga}", "Sagas that ended in this process, by how.")
+	m.sagaLate = counter("holdfast.sagas.late_replies", "{reply}", "Replies of participants that nobody waited for any more.")
 	state, err := meter.Int64ObservableGauge("holdfast.breaker.state",
 		metric.WithDescription("A consumer's circuit breaker: 0 closed, 1 probing, 2 open."))
 	errs = append(errs, err)
@@ -128,8 +136,21 @@ func (m *metrics) breaker(consumer string, now breakerState) {
 	m.breakers[consumer] = now
 }
 
-// parked counts what began to wait for an operator; kind is parkedTransaction or
-// parkedDeadLetter.
+// sagaStarted counts a saga that was started here.
+func (m *metrics) sagaStarted(name string) { m.add(m.sagaStarts, series{bySaga, name, ""}, 1) }
+
+// sagaEnded counts a saga that ended here; state is completed or compensated.
+func (m *metrics) sagaEnded(name, state string) {
+	m.add(m.sagaEnds, series{bySagaState, name, state}, 1)
+}
+
+// sagaReplyLate counts a reply that nobody waited for.
+func (m *metrics) sagaReplyLate(participant string) {
+	m.add(m.sagaLate, series{byParticipant, participant, ""}, 1)
+}
+
+// parked counts what began to wait for an operator; kind is one of the words
+// above.
 func (m *metrics) parked(kind string) { m.add(m.parks, series{byKind, kind, ""}, 1) }
 
 // alert counts an alert that was raised.

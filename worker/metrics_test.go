@@ -79,6 +79,9 @@ func TestMetrics(t *testing.T) {
 	m.parked(parkedDeadLetter)
 	m.alert(holdfast.AlertParked)
 	m.dropped("hook", "full", 3)
+	m.sagaStarted("payment")
+	m.sagaEnded("payment", "compensated")
+	m.sagaReplyLate("stock")
 	want := map[string]int64{
 		"holdfast.consumer.attempts class=ok,consumer=billing":    2,
 		"holdfast.consumer.attempts class=panic,consumer=billing": 1,
@@ -91,6 +94,9 @@ func TestMetrics(t *testing.T) {
 		"holdfast.parked kind=dead-letter":                        1,
 		"holdfast.alerts kind=parked":                             1,
 		"holdfast.alerts.dropped to=hook,why=full":                3,
+		"holdfast.sagas.started saga=payment":                     1,
+		"holdfast.sagas.ended saga=payment,state=compensated":     1,
+		"holdfast.sagas.late_replies participant=stock":           1,
 	}
 	require.Equal(t, want, m.values())
 

@@ -1,6 +1,8 @@
 package worker
 
 import (
+	"strings"
+
 	holdfast "github.com/holdfastmq/holdfast"
 	"github.com/holdfastmq/holdfast/broker"
 )
@@ -47,7 +49,10 @@ func (w *Worker) breakerChanged(e broker.Event) {
 func (s steps) Alert(a holdfast.Alert) {
 	if a.Parked {
 		kind := parkedTransaction
-		if a.Consumer != "" || a.Class != "" {
+		if strings.HasPrefix(a.WorkflowID, "saga/") {
+			kind = parkedSaga
+			s.w.sagas.ends.look(a.ID)
+		} else if a.Consumer != "" || a.Class != "" {
 			kind = parkedDeadLetter
 		}
 		s.w.metrics.parked(kind)

@@ -99,12 +99,14 @@ func TestWhatIsParkedCounts(t *testing.T) {
 	s.Alert(holdfast.Alert{Kind: holdfast.AlertDeadLetter, Consumer: "billing", Class: holdfast.ClassError}) // its policy compensates
 	s.Alert(holdfast.Alert{Kind: holdfast.AlertParked, Class: holdfast.ClassDropped, Parked: true})
 	s.Alert(holdfast.Alert{Kind: holdfast.AlertParked, Group: "orders", Parked: true})
-	require.Len(t, alerts(), 4)
+	s.Alert(holdfast.Alert{Kind: holdfast.AlertParked, Group: "orders", ID: "saga/orders/a/1", WorkflowID: "saga/orders/a/1/undo", Class: holdfast.ClassError, Parked: true})
+	require.Len(t, alerts(), 5)
 	require.Equal(t, map[string]int64{
 		"holdfast.parked kind=dead-letter": 2,
 		"holdfast.parked kind=transaction": 1,
+		"holdfast.parked kind=saga":        1,
 		"holdfast.alerts kind=dead-letter": 2,
-		"holdfast.alerts kind=parked":      2,
+		"holdfast.alerts kind=parked":      3,
 	}, m.values())
 }
 

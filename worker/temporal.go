@@ -32,6 +32,7 @@ func (w *Worker) startTemporal(fatal func(error)) (temporalWorkers, error) {
 	steps := steps{w}
 	transactions := &activities.Transactions{Halves: steps, Publish: steps, Ops: steps, Locals: steps, Truth: steps, Alerts: steps}
 	dead := &activities.DeadLetters{Redeliver: steps, Notify: steps, Compensations: steps, Alerts: steps}
+	sagas := &activities.Sagas{Runner: w.sagaRunner(), Alerts: steps}
 	if w.o.WorkflowCache > 0 {
 		sdkworker.SetStickyWorkflowCacheSize(w.o.WorkflowCache)
 	}
@@ -39,7 +40,10 @@ func (w *Worker) startTemporal(fatal func(error)) (temporalWorkers, error) {
 
 	group := sdkworker.New(w.o.Temporal, workflows.TaskQueue(w.o.Prefix, w.o.Group), options)
 	group.RegisterWorkflowWithOptions(workflows.Transaction, workflow.RegisterOptions{Name: workflows.Name})
+	// Also without sagas: a step that comes here is answered, and goes elsewhere.
+	group.RegisterWorkflowWithOptions(workflows.ObservedSaga(w.sagaEnded), workflow.RegisterOptions{Name: workflows.SagaName})
 	transactions.Register(group)
+	sagas.Register(group)
 	dead.RegisterGroup(group)
 
 	own := options

@@ -22,11 +22,12 @@ import (
 )
 
 // Worker is Holdfast in one process. Make it with [New], register what it does,
-// then call Run. Send, SendAll, Start and Begin may be called from many
-// goroutines; the methods that register may not, and not after Run.
+// then call Run. Send, SendAll, Start, Begin and StartSaga may be called from
+// many goroutines; the methods that register may not, and not after Run.
 type Worker struct {
 	o             Options
 	consumers     []Consumer
+	participants  []Participant
 	handlers      map[string]LocalAll
 	checkers      map[string]holdfast.Checker
 	compensations map[string]Compensation
@@ -35,7 +36,8 @@ type Worker struct {
 	answers       answers
 	metrics       *metrics
 	alerts        *alerter
-	paused        map[string]*atomic.Bool // the consumers, and whether their breaker is open
+	sagas         sagas
+	paused        map[string]*atomic.Bool // the consumers and participants, and whether their breaker is open
 
 	broker *broker.Broker // set before ready is closed
 
@@ -95,6 +97,7 @@ func (w *Worker) run(ctx context.Context) error {
 	if len(w.compensations) > 0 && w.o.Temporal == nil {
 		w.problem(fmt.Errorf("%w: Compensate needs Options.Temporal and Options.Group: it runs in the producer group", holdfast.ErrInvalid))
 	}
+	w.sagaProblems()
 	if err := errors.Join(w.problems...); err != nil {
 		return err
 	}
@@ -111,6 +114,12 @@ func (w *Worker) run(ctx context.Context) error {
 		drainUntil.Store(&until)
 	})()
 	if w.o.Temporal != nil {
+		replies, err := w.runSagas(running)
+		if err != nil {
+			return err
+		}
+		defer replies.stop()
+		group.Go(replies.failed)
 		workers, err := w.startTemporal(func(err error) {
 			group.Go(func() error { return w.temporalError("run the worker", err) })
 		})
@@ -125,9 +134,13 @@ func (w *Worker) run(ctx context.Context) error {
 	for _, c := range w.consumers {
 		group.Go(func() error { return w.consume(running, c) })
 	}
+	for _, p := range w.participants {
+		group.Go(func() error { return w.participate(running, p) })
+	}
 	group.Go(func() error { return w.sweep(running) })
 	close(w.ready)
-	w.o.Logger.Info("holdfast runs", "group", w.o.Group, "instance", w.o.Instance, "consumers", len(w.consumers))
+	w.o.Logger.Info("holdfast runs", "group", w.o.Group, "instance", w.o.Instance, "consumers", len(w.consumers),
+		"participants", len(w.participants), "sagas", len(w.sagas.defs.All()))
 	return group.Wait()
 }
 
@@ -262,6 +275,11 @@ func (w *Worker) prepare(ctx context.Context) error {
 			return err
 		}
 	}
+	for _, p := range w.participants {
+		if err := w.broker.DeclareConsumer(ctx, p.Name, p.topics()); err != nil {
+			return err
+		}
+	}
 	return nil
 }
 
@@ -357,6 +375,9 @@ func (w *Worker) consumerDBs() []*gorm.DB {
 		if c.Handle != nil {
 			out = append(out, c.DB)
 		}
+	}
+	for _, p := range w.participants {
+		out = append(out, p.DB)
 	}
 	return out
 }

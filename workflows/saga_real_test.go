@@ -193,6 +193,22 @@ func TestRealSagaMetadata(t *testing.T) {
 	require.Equal(t, 2, count(x.history(x.in.ID), enumspb.EVENT_TYPE_UPSERT_WORKFLOW_SEARCH_ATTRIBUTES), "waiting, completed")
 }
 
+// TestRealSagaParkedAtOnce: a saga that parks within its first workflow task says so
+// in the Temporal UI, too.
+func TestRealSagaParkedAtOnce(t *testing.T) {
+	parks := localStep("b")
+	parks.OnFailure = core.Park
+	x := realSaga(t, localStep("a"), parks)
+	x.on("do b", refusal)
+	require.NoError(t, x.start())
+	x.stands(core.StateParked)
+	var meta sdkpb.WorkflowMetadata
+	v, err := x.c.QueryWorkflow(x.ctx(), x.in.ID, "", "__temporal_workflow_metadata")
+	require.NoError(t, err)
+	require.NoError(t, v.Get(&meta))
+	require.Contains(t, meta.GetCurrentDetails(), "**parked**: `b`: out of stock")
+}
+
 // TestRealSagaNoWorker: a saga whose version no worker has waits, visibly, and goes
 // on when one comes.
 func TestRealSagaNoWorker(t *testing.T) {

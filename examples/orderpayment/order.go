@@ -9,19 +9,22 @@ import (
 	"gorm.io/gorm"
 
 	holdfast "github.com/holdfastmq/holdfast"
+	"github.com/holdfastmq/holdfast/saga"
 	"github.com/holdfastmq/holdfast/worker"
 )
 
 // orders is the order service.
 type orders struct {
-	w  *worker.Worker
-	db *gorm.DB
+	w    *worker.Worker
+	db   *gorm.DB
+	saga saga.Saga[Order]
 }
 
 // place stores o and tells the world, or neither.
 func (s *orders) place(ctx context.Context, o Order) (holdfast.Receipt, error) {
 	return worker.SendValue(ctx, s.w, OrderPlaced, o.ID, o,
 		func(ctx context.Context, tx *gorm.DB, m *holdfast.Message) error {
+			o.State = statePlaced
 			if err := tx.Create(&o).Error; err != nil {
 				return err
 			}
@@ -37,6 +40,7 @@ func refund(_ context.Context, tx *gorm.DB, o Order, _ holdfast.Message, f holdf
 func (s *orders) routes() *http.ServeMux {
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST /orders", s.post)
+	s.checkouts(mux)
 	s.unruly(mux)
 	return mux
 }
@@ -54,7 +58,7 @@ func (s *orders) post(rw http.ResponseWriter, r *http.Request) {
 // respond tells a client what became of its transaction. An undecided one is
 // accepted: it ends as the database says.
 func respond(rw http.ResponseWriter, receipt holdfast.Receipt, err error) {
-	answer := struct {
+	a := struct {
 		holdfast.Receipt
 		Error string `json:"error,omitempty"`
 	}{Receipt: receipt}
@@ -65,15 +69,11 @@ func respond(rw http.ResponseWriter, receipt holdfast.Receipt, err error) {
 		status = http.StatusAccepted
 	case errors.Is(err, holdfast.ErrRolledBack):
 		status = http.StatusUnprocessableEntity
-	case errors.Is(err, holdfast.ErrInvalid), errors.Is(err, holdfast.ErrTooLarge), errors.Is(err, holdfast.ErrDuplicate):
-		status = http.StatusBadRequest
 	default:
-		status = http.StatusServiceUnavailable
+		status = statusOf(err)
 	}
 	if err != nil {
-		answer.Error = err.Error()
+		a.Error = err.Error()
 	}
-	rw.Header().Set("Content-Type", "application/json")
-	rw.WriteHeader(status)
-	_ = json.NewEncoder(rw).Encode(answer) // the client may be gone
+	answer(rw, status, a)
 }

@@ -10,20 +10,13 @@ import (
 	"github.com/holdfastmq/holdfast/worker"
 )
 
-// Payment is a charge. Nothing but Holdfast's inbox row keeps an order from
-// being charged twice: OrderID is not unique.
+// Payment is a charge. Nothing but Holdfast's rows keeps an order from being
+// charged twice: OrderID is not unique.
 type Payment struct {
-	ID      int64 `gorm:"primaryKey"`
-	OrderID string
-	Amount  int64
-}
-
-// Reservation is goods set aside for an order; a compensated order's are
-// released.
-type Reservation struct {
 	ID       int64 `gorm:"primaryKey"`
 	OrderID  string
-	Released bool
+	Amount   int64
+	Refunded bool
 }
 
 // GiftBooked is a gift as the payment service books it.
@@ -32,27 +25,37 @@ type GiftBooked struct {
 	GiftID string
 }
 
-// consumers adds what the payment service does.
-func (s *service) consumers() {
+// paymentService adds what the payment service does.
+func (s *service) paymentService() {
 	moods := &moods{db: s.db}
+	s.w.Participate(worker.Participant{
+		Topic: paymentCharge, Do: worker.TypedParticipation(func(ctx context.Context, tx *gorm.DB, o Order) (any, error) {
+			if err := moods.trouble(ctx, o.ID); err != nil {
+				return nil, err
+			}
+			return nil, charge(tx, o)
+		}),
+		UndoTopic: paymentRefund, Undo: worker.TypedParticipation(refundPayment),
+		Ladder: s.Ladder,
+	})
 	s.w.Consume(worker.Consumer{
 		Name: "payments", Topics: []string{OrderPlaced.Name},
-		Handle: worker.Typed(OrderPlaced, moods.charge),
+		Handle: worker.Typed(OrderPlaced, func(ctx context.Context, tx *gorm.DB, o Order, _ holdfast.Message) error {
+			if err := moods.trouble(ctx, o.ID); err != nil {
+				return err
+			}
+			return charge(tx, o)
+		}),
 		Ladder: s.Ladder,
 		// A card that is refused stays refused: give the order back at once. With
 		// anything else, a person looks first.
 		DeadLetters: holdfast.Policy{Action: holdfast.PolicyCompensatePermanent},
 		Breaker:     broker.BreakerOptions{Failures: s.BreakerFailures, Pause: s.BreakerPause},
 	})
-	s.w.Consume(worker.Consumer{
-		Name: "stock", Topics: []string{OrderPlaced.Name},
-		Handle: worker.Typed(OrderPlaced, reserve),
-		Undo:   release,
-	})
 	s.w.Consume(worker.Consumer{Name: "gifts", Topics: []string{GiftGranted.Name}, Handle: worker.Typed(GiftGranted, bookGift)})
 }
 
-func charge(_ context.Context, tx *gorm.DB, o Order, _ holdfast.Message) error {
+func charge(tx *gorm.DB, o Order) error {
 	if err := tx.Create(&Payment{OrderID: o.ID, Amount: o.Amount}).Error; err != nil {
 		return err
 	}
@@ -60,14 +63,8 @@ func charge(_ context.Context, tx *gorm.DB, o Order, _ holdfast.Message) error {
 	return nil
 }
 
-func reserve(_ context.Context, tx *gorm.DB, o Order, _ holdfast.Message) error {
-	return tx.Create(&Reservation{OrderID: o.ID}).Error
-}
-
-// release undoes reserve: another consumer could not do its part, and the order
-// was given back.
-func release(_ context.Context, tx *gorm.DB, m holdfast.Message, _ holdfast.Failure) error {
-	return tx.Model(&Reservation{}).Where("order_id = ?", m.Key).Update("released", true).Error
+func refundPayment(_ context.Context, tx *gorm.DB, o Order) (any, error) {
+	return nil, tx.Model(&Payment{}).Where("order_id = ?", o.ID).Update("refunded", true).Error
 }
 
 func bookGift(_ context.Context, tx *gorm.DB, g Gift, _ holdfast.Message) error {

@@ -34,7 +34,9 @@ type config struct {
 	MaxChecks   int             `env:"HOLDFAST_MAX_CHECKS"`
 	TaskTimeout time.Duration   `env:"HOLDFAST_TASK_TIMEOUT"`
 	LockTimeout time.Duration   `env:"HOLDFAST_LOCK_TIMEOUT"`
-	// How the payments' consumer takes failures.
+	// How long an order waits for its approval.
+	Approval time.Duration `env:"APPROVAL_TIMEOUT" envDefault:"24h"`
+	// How consumers and participants take failures.
 	Ladder          []time.Duration `env:"HOLDFAST_LADDER"`
 	BreakerFailures int             `env:"HOLDFAST_BREAKER_FAILURES"`
 	BreakerPause    time.Duration   `env:"HOLDFAST_BREAKER_PAUSE"`
@@ -43,14 +45,16 @@ type config struct {
 // service is a worker and what it is made of.
 type service struct {
 	config
-	w        *worker.Worker
-	db       *gorm.DB
-	temporal client.Client
+	w     *worker.Worker
+	db    *gorm.DB
+	close func() // ends the connection to Temporal, if there is one
 }
 
-// open connects to the database and to Temporal, and makes the tables.
+// open connects to the database and, where group is given, to Temporal, and makes
+// the tables. A service without a group takes part in the sagas of others, and
+// needs no Temporal.
 func open(ctx context.Context, group string, tables ...any) (*service, error) {
-	var s service
+	s := service{close: func() {}}
 	err := env.Parse(&s.config)
 	if err != nil {
 		return nil, err
@@ -66,63 +70,97 @@ func open(ctx context.Context, group string, tables ...any) (*service, error) {
 		return nil, err
 	}
 	log := slog.New(slog.NewTextHandler(os.Stderr, nil))
+	o := worker.Options{
+		Group: group, AMQPURL: s.AMQPURL, DB: s.db, Prefix: s.Prefix, Logger: log,
+		CheckAfter: s.CheckAfter, CheckBack: workflows.Schedule{Delays: s.CheckBack, MaxChecks: s.MaxChecks},
+		TaskTimeout: s.TaskTimeout, ReachTimeout: s.TaskTimeout, LockTimeout: s.LockTimeout,
+	}
+	if group != "" {
+		if o.Temporal, err = dialTemporal(ctx, log); err != nil {
+			return nil, err
+		}
+		s.close = o.Temporal.Close
+	}
+	s.w, err = worker.New(o)
+	return &s, err
+}
+
+func dialTemporal(ctx context.Context, log *slog.Logger) (client.Client, error) {
 	options, err := envconfig.LoadDefaultClientOptions()
 	if err != nil {
 		return nil, err
 	}
 	options.Logger = temporallog.NewStructuredLogger(log)
-	if s.temporal, err = client.DialContext(ctx, options); err != nil {
+	temporal, err := client.DialContext(ctx, options)
+	if err != nil {
 		return nil, fmt.Errorf("reach Temporal: %w", err)
 	}
-	s.w, err = worker.New(worker.Options{
-		Group: group, Temporal: s.temporal, AMQPURL: s.AMQPURL, DB: s.db, Prefix: s.Prefix, Logger: log,
-		CheckAfter: s.CheckAfter, CheckBack: workflows.Schedule{Delays: s.CheckBack, MaxChecks: s.MaxChecks},
-		TaskTimeout: s.TaskTimeout, ReachTimeout: s.TaskTimeout, LockTimeout: s.LockTimeout,
-	})
-	return &s, err
+	return temporal, nil
 }
 
-// runOrders runs the order service until ctx is done.
-func runOrders(ctx context.Context) error {
+// run runs the service until ctx is done, and says when it is ready.
+func (s *service) run(ctx context.Context, ready string) error {
+	defer s.close()
+	go func() {
+		select {
+		case <-s.w.Ready():
+			fmt.Println(ready)
+		case <-ctx.Done():
+		}
+	}()
+	return s.w.Run(ctx)
+}
+
+// runOrder runs the order service until ctx is done.
+func runOrder(ctx context.Context) error {
 	s, err := open(ctx, "orders", &Order{}, &Refund{})
 	if err != nil {
 		return err
 	}
-	defer s.temporal.Close()
 	s.w.Check(GiftGranted.Name, partner{})
 	s.w.Compensate(OrderPlaced.Name, worker.TypedCompensation(OrderPlaced, refund))
+	def := orderPayment(s.Approval)
+	s.w.Saga(def)
 	listener, err := net.Listen("tcp", s.Listen)
 	if err != nil {
 		return err
 	}
-	orders := &orders{w: s.w, db: s.db}
+	orders := &orders{w: s.w, db: s.db, saga: def}
 	server := &http.Server{Handler: orders.routes(), ReadHeaderTimeout: 5 * time.Second}
-	go func() {
-		select {
-		case <-s.w.Ready():
-			fmt.Println("order service ready on http://" + listener.Addr().String())
-		case <-ctx.Done():
-		}
-		_ = server.Serve(listener) // ends when it is closed
-	}()
+	go func() { _ = server.Serve(listener) }() // ends when it is closed
 	defer func() { _ = server.Close() }()
-	return s.w.Run(ctx)
+	return s.run(ctx, "order service ready on http://"+listener.Addr().String())
 }
 
-// runPayments runs the payment service until ctx is done.
-func runPayments(ctx context.Context) error {
-	s, err := open(ctx, "payments", &Payment{}, &Reservation{}, &GiftBooked{}, &Mood{})
+// runStock runs the stock service until ctx is done.
+func runStock(ctx context.Context) error {
+	s, err := open(ctx, "", &Item{}, &Reservation{})
 	if err != nil {
 		return err
 	}
-	defer s.temporal.Close()
-	s.consumers()
-	go func() {
-		select {
-		case <-s.w.Ready():
-			fmt.Println("payment service ready")
-		case <-ctx.Done():
-		}
-	}()
-	return s.w.Run(ctx)
+	if err := fillStock(s.db.WithContext(ctx)); err != nil {
+		return err
+	}
+	s.stockService()
+	return s.run(ctx, "stock service ready")
+}
+
+// runPayment runs the payment service until ctx is done.
+func runPayment(ctx context.Context) error {
+	s, err := open(ctx, "payments", &Payment{}, &GiftBooked{}, &Mood{})
+	if err != nil {
+		return err
+	}
+	s.paymentService()
+	return s.run(ctx, "payment service ready")
+}
+
+// runShipping runs the shipping service until ctx is done.
+func runShipping(ctx context.Context) error {
+	s, err := open(ctx, "", &Shipment{}, &Mood{})
+	if err != nil {
+		return err
+	}
+	s.shippingService()
+	return s.run(ctx, "shipping service ready")
 }

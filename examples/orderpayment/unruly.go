@@ -76,6 +76,7 @@ func (h *heldOrders) hold(ctx context.Context, o Order) (holdfast.Receipt, error
 	if _, err := split.Barrier(ctx, tx); err != nil {
 		return split.Receipt(), errors.Join(err, tx.Rollback().Error)
 	}
+	o.State = statePlaced
 	if err := tx.Create(&o).Error; err != nil {
 		return split.Receipt(), errors.Join(err, tx.Rollback().Error)
 	}

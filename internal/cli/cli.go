@@ -80,7 +80,7 @@ func newRootCommand(a *app) *cobra.Command {
 		Use:   "holdfast",
 		Short: "Transactional messages for RabbitMQ, coordinated by Temporal",
 		Long: `holdfast starts a private stack to develop against, checks an installation,
-and shows and settles transactions and dead letters.
+shows and settles transactions and dead letters, and steers sagas.
 
 Environment:
   AMQP_URL              RabbitMQ, amqp://user:password@host:5672/vhost
@@ -88,6 +88,7 @@ Environment:
   TEMPORAL_ADDRESS, TEMPORAL_NAMESPACE, TEMPORAL_API_KEY, TEMPORAL_TLS_…
                         Temporal, as for its own tools
   HOLDFAST_PREFIX       as --prefix
+  HOLDFAST_GROUP        as --group of saga start and saga diagram
   HOLDFAST_TIMEOUT      as --timeout
   HOLDFAST_TEMPORAL_UI  Temporal's web UI, such as http://localhost:8233
   NO_COLOR              no colours, also on a terminal
@@ -101,7 +102,7 @@ wrong usage.`,
 	root.CompletionOptions.HiddenDefaultCmd = true
 	flags := root.PersistentFlags()
 	flags.StringVar(&a.prefixFlag, "prefix", "", "prefix of all queues and task queues (default $HOLDFAST_PREFIX, or holdfast)")
-	flags.DurationVar(&a.timeoutFlag, "timeout", 0, "how long the command may take (default $HOLDFAST_TIMEOUT, or 30s; doctor: 10s; dead, for several: 1h)")
+	flags.DurationVar(&a.timeoutFlag, "timeout", 0, "how long the command may take (default $HOLDFAST_TIMEOUT, or 30s; doctor: 10s; dead and saga, for several: 1h)")
 	root.PersistentPreRunE = func(*cobra.Command, []string) error { return a.readFlags() }
 	root.AddCommand(
 		newDeadCommand(a),
@@ -109,6 +110,7 @@ wrong usage.`,
 		newDevCommand(a),
 		newDoctorCommand(a),
 		newMigrateCommand(a),
+		newSagaCommand(a),
 		newTxCommand(a),
 		newVersionCommand(a),
 	)

@@ -16,6 +16,7 @@ type config struct {
 	AMQPURL     string `env:"AMQP_URL"`
 	DatabaseURL string `env:"DATABASE_URL"`
 	Prefix      string `env:"HOLDFAST_PREFIX" envDefault:"holdfast"`
+	Group       string `env:"HOLDFAST_GROUP"`
 	UI          string `env:"HOLDFAST_TEMPORAL_UI"`
 	User        string `env:"USER"`
 	NoColor     string `env:"NO_COLOR"`

@@ -1,8 +1,6 @@
 package cli
 
 import (
-	"time"
-
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 )
@@ -39,9 +37,9 @@ action on it does first.`,
 
 // deadFlags are the flags that say which dead letters are meant.
 type deadFlags struct {
+	ages
 	consumer, topic, key, class, errorText string
 	states                                 []string
-	olderThan, newerThan                   time.Duration
 	limit                                  int
 }
 
@@ -52,31 +50,21 @@ func (d *deadFlags) register(flags *pflag.FlagSet, limit int, limitHelp, stateHe
 	flags.StringVar(&d.class, "class", "", "only those whose last attempt failed so: error, timeout, panic, lost, permanent, malformed, dropped")
 	flags.StringVar(&d.errorText, "error", "", "only those whose last error has this text, as it is or as --group-by error shows it")
 	flags.StringSliceVar(&d.states, "state", nil, stateHelp)
-	flags.DurationVar(&d.olderThan, "older-than", 0, "only those that came longer ago than this, such as 1h")
-	flags.DurationVar(&d.newerThan, "newer-than", 0, "only those that came within this time")
+	d.ages.register(flags, "came")
 	flags.IntVar(&d.limit, "limit", limit, limitHelp)
 }
 
 // narrows reports whether anything but the consumer is given.
 func (d *deadFlags) narrows() bool {
-	return d.topic != "" || d.key != "" || d.class != "" || d.errorText != "" || len(d.states) > 0 ||
-		d.olderThan != 0 || d.newerThan != 0
+	return d.topic != "" || d.key != "" || d.class != "" || d.errorText != "" || len(d.states) > 0 || d.given()
 }
 
 // filter is what the flags mean now.
 func (d *deadFlags) filter(a *app) (deadFilter, error) {
 	f := deadFilter{prefix: a.Prefix, consumer: d.consumer, topic: d.topic, key: d.key, class: d.class, errorText: d.errorText, states: d.states}
-	if d.olderThan < 0 || d.newerThan < 0 {
-		return f, usagef("an age is not negative: --older-than 1h, for example")
-	}
-	if d.olderThan > 0 {
-		f.before = a.Now().Add(-d.olderThan)
-	}
-	if d.newerThan > 0 {
-		f.after = a.Now().Add(-d.newerThan)
-	}
-	if d.olderThan > 0 && d.newerThan > 0 && d.newerThan <= d.olderThan {
-		return f, usagef("nothing is older than %v and newer than %v", d.olderThan, d.newerThan)
+	var err error
+	if f.before, f.after, err = d.window(a.Now()); err != nil {
+		return f, err
 	}
 	if err := f.validate(); err != nil {
 		return f, usageError{err}

@@ -22,7 +22,7 @@ func TestWhatWasNotAnsweredIsLookedAt(t *testing.T) {
 	all := []outcome{{Outcome: isUnknown, pending: true}, {Outcome: isUnknown, pending: true}, {Outcome: isHandled}}
 	rows := []deadRow{{WorkflowID: workflows.DeadLetterID(quiet)}, {WorkflowID: workflows.DeadLetterID(settled)}, {}}
 	ts := &temporalServer{Client: g.c, data: searchAttributes}
-	b := &batch{t: ts, act: deadActs[2], parallel: 2, wait: time.Second, tick: func() {}}
+	b := &batch{t: ts, act: deadActs[2], crew: crew{parallel: 2, wait: time.Second, tick: func() {}}}
 	b.verify(t.Context(), rows, all)
 	require.Equal(t, isUnknown, all[0].Outcome)
 	require.Contains(t, all[0].Detail, "no answer in time; it is parked: ")
@@ -43,8 +43,9 @@ func TestManyWithoutAnAnswerEndABatch(t *testing.T) {
 	}
 	g.bury(letters...)
 	g.stop()
-	b := &batch{t: &temporalServer{Client: g.c, data: searchAttributes}, act: deadActs[2], parallel: 2, answer: time.Millisecond, tick: func() {},
-		req: workflows.DeadLetterRequest{Operator: "ann", Reason: "x"}}
+	b := &batch{t: &temporalServer{Client: g.c, data: searchAttributes}, act: deadActs[2],
+		crew: crew{parallel: 2, answer: time.Millisecond, tick: func() {}},
+		req:  workflows.DeadLetterRequest{Operator: "ann", Reason: "x"}}
 	unknown, unsent := 0, 0
 	for _, o := range b.run(t.Context(), rows) {
 		switch o.Outcome {

@@ -147,7 +147,7 @@ func TestDeadLettersAreCounted(t *testing.T) {
 }
 
 func TestTheCommandOfAGroup(t *testing.T) {
-	d := deadFlags{consumer: "payments", states: []string{"parked", "waits"}, olderThan: time.Hour, limit: 7}
+	d := deadFlags{consumer: "payments", states: []string{"parked", "waits"}, ages: ages{olderThan: time.Hour}, limit: 7}
 	require.Equal(t, `holdfast dead list --consumer payments --error 'can'\''t find order <n>' --state parked,waits --older-than 1h0m0s`,
 		d.command("", "error", "can't find order <n>"))
 	require.Equal(t, `holdfast dead list --prefix shop --consumer mails --state parked,waits --older-than 1h0m0s`, d.command("shop", "consumer", "mails"))
@@ -198,7 +198,7 @@ func TestNoOutcomeThatWasNotSeenIsASuccess(t *testing.T) {
 		require.Equal(t, want, [3]bool{o.bad(true, false), o.bad(false, false), o.bad(true, true)}, v)
 	}
 	require.Equal(t, "4 dead letters: 2 handled, 1 failed again, 1 unknown",
-		summarize([]outcome{{Outcome: isUnknown}, {Outcome: isHandled}, {Outcome: hasFailed}, {Outcome: isHandled}}))
+		summarize("dead letter", []outcome{{Outcome: isUnknown}, {Outcome: isHandled}, {Outcome: hasFailed}, {Outcome: isHandled}}))
 }
 
 func TestWhatALostLetterGoesOnWith(t *testing.T) {
@@ -279,11 +279,12 @@ func TestConfirmation(t *testing.T) {
 	require.NoError(t, w.Close())
 
 	a := &app{Surroundings: Surroundings{In: strings.NewReader("y\n")}}
-	rows := []deadRow{{}, {}}
-	require.ErrorContains(t, a.confirm(t.Context(), deadActs[2], &deadOrder{}, rows, false), "2 dead letters means to discard: add --yes")
-	require.NoError(t, a.confirm(t.Context(), deadActs[2], &deadOrder{yes: true}, rows, false))
-	require.NoError(t, a.confirm(t.Context(), deadActs[2], &deadOrder{}, rows[:1], false))
-	require.NoError(t, a.confirm(t.Context(), deadActs[2], &deadOrder{}, rows[:1], true))
+	b := &bulk{things: deadLetters, verb: "discard"}
+	require.ErrorContains(t, a.confirm(t.Context(), b, 2, false), "2 dead letters means to discard: add --yes")
+	require.NoError(t, a.confirm(t.Context(), b, 1, false))
+	require.NoError(t, a.confirm(t.Context(), b, 1, true))
+	b.yes = true
+	require.NoError(t, a.confirm(t.Context(), b, 2, false))
 }
 
 func TestDeadUsage(t *testing.T) {

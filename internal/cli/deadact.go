@@ -7,8 +7,6 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
-	enumspb "go.temporal.io/api/enums/v1"
-	"golang.org/x/sync/errgroup"
 
 	"github.com/holdfastmq/holdfast/workflows"
 )
@@ -59,20 +57,26 @@ func (act deadAct) possible(force bool) []string {
 	return states
 }
 
+// deadLetters are dead letters in words.
+var deadLetters = things{noun: "dead letter", show: "holdfast dead show", scope: "consumer",
+	columns: []string{"MESSAGE", "CONSUMER"}, cells: func(o outcome) []string { return []string{o.ID, orDash(o.Consumer)} },
+	remedies: map[verdict]string{
+		isUnknown:     "it may have taken effect: `holdfast dead show` says; repeating the command is safe",
+		isUnsent:      "repeat the command: what is settled, or under way, is left alone",
+		isRedelivered: "`holdfast dead show` says later what came of it; --wait waits longer",
+	}}
+
 // deadOrder is what the flags of an action say.
 type deadOrder struct {
+	bulk
 	deadFlags
 	req               workflows.DeadLetterRequest
-	all, dryRun, yes  bool
-	asJSON            bool
-	parallel          int
-	wait              time.Duration
 	waitSet           bool
 	edit, contentType string
 }
 
 func newDeadActCommand(a *app, act deadAct) *cobra.Command {
-	var o deadOrder
+	o := deadOrder{bulk: bulk{things: deadLetters, verb: act.name}}
 	long := act.long + `
 
 Which: IDs (see holdfast dead --help), or those that the filters mean, or --all.
@@ -100,25 +104,15 @@ that of dead list.`
 			if err := o.complete(a, act, ids); err != nil {
 				return err
 			}
-			limit := defaultTimeout + o.wait
-			if len(ids) != 1 {
-				limit = bulkTimeout
-			}
-			return a.withTemporalFor(cmd.Context(), limit, func(ctx context.Context, t *temporalServer) error {
+			return a.withTemporalFor(cmd.Context(), o.bulk.limit(ids), func(ctx context.Context, t *temporalServer) error {
 				return a.actOnDead(ctx, t, act, &o, ids)
 			})
 		},
 	}
 	flags := c.Flags()
 	stateHelp := "only those in these states: " + join(act.possible(true))
-	o.register(flags, 0, "how many at most, the oldest first; 0: no limit", stateHelp)
-	flags.StringVar(&o.req.Reason, "reason", "", "why; recorded (required)")
-	flags.StringVar(&o.req.Operator, "operator", "", "who asks; recorded (default $USER)")
-	flags.BoolVar(&o.all, "all", false, "all of them, where there is no ID and no filter")
-	flags.BoolVar(&o.dryRun, "dry-run", false, "list what would be acted on, and do nothing")
-	flags.BoolVar(&o.yes, "yes", false, "do not ask for confirmation")
-	flags.IntVar(&o.parallel, "parallel", 32, "how many at the same time")
-	flags.BoolVar(&o.asJSON, "json", false, "write JSON")
+	o.deadFlags.register(flags, 0, "how many at most, the oldest first; 0: no limit", stateHelp)
+	o.bulk.register(flags)
 	if act.force != "" {
 		flags.BoolVar(&o.req.Force, "force", false, act.force)
 	}
@@ -132,34 +126,20 @@ that of dead list.`
 	return c
 }
 
-// bulkTimeout is how long a command on several dead letters may take.
-const bulkTimeout = time.Hour
-
 // complete checks what the flags say, and fills in what they do not.
 func (o *deadOrder) complete(a *app, act deadAct, ids []string) error {
-	if o.req.Operator == "" {
-		o.req.Operator = a.User
+	if o.operator == "" {
+		o.operator = a.User
 	}
-	filters := o.narrows() || o.consumer != ""
+	o.req.Operator, o.req.Reason = o.operator, o.reason
+	if err := o.check(ids, o.consumer != "", o.narrows(), o.deadFlags.limit); err != nil {
+		return err
+	}
 	switch {
-	case len(ids) > 0 && (o.narrows() || o.all || o.limit != 0):
-		return usagef("give IDs or filters, not both; only --consumer goes with IDs")
-	case len(ids) == 0 && !filters && !o.all:
-		return usagef("say which: IDs, filters such as --consumer, or --all")
 	case o.edit != "" && len(ids) != 1:
 		return usagef("--edit is for a single ID")
 	case o.contentType != "" && o.edit == "":
 		return usagef("--content-type goes with --edit")
-	case o.parallel < 1 || o.parallel > 256:
-		return usagef("--parallel %d: want 1 to 256", o.parallel)
-	case o.limit < 0:
-		return usagef("--limit %d: want 0 or more", o.limit)
-	case o.wait < 0:
-		return usagef("--wait %v: want 0 or more", o.wait)
-	case !o.dryRun && o.req.Reason == "":
-		return usagef("say why, with --reason")
-	case !o.dryRun && o.req.Operator == "":
-		return usagef("say who asks, with --operator: USER is not set")
 	}
 	if !o.waitSet && (act.update == workflows.UpdateRedeliver || act.update == workflows.UpdateCompensate) {
 		if o.wait = 30 * time.Second; len(ids) == 1 {
@@ -214,7 +194,7 @@ func (a *app) actOnDead(ctx context.Context, t *temporalServer, act deadAct, o *
 	if err := t.anybodyThere(ctx, rows); err != nil {
 		return err
 	}
-	if err := a.confirm(ctx, act, o, rows, len(ids) == 1); err != nil {
+	if err := a.confirm(ctx, &o.bulk, len(rows), len(ids) == 1); err != nil {
 		return err
 	}
 	if o.edit != "" {
@@ -222,68 +202,52 @@ func (a *app) actOnDead(ctx context.Context, t *temporalServer, act deadAct, o *
 			return err
 		}
 	}
-	b := &batch{t: t, prefix: a.Prefix, act: act, req: o.req, parallel: o.parallel, wait: o.wait, answer: answerLimit, now: a.Now}
+	b := &batch{t: t, prefix: a.Prefix, act: act, req: o.req, now: a.Now, crew: crew{parallel: o.parallel, wait: o.wait, answer: answerLimit}}
 	if act.update == workflows.UpdateRedeliver && len(rows) == 1 {
 		b.req.Wait = o.wait // the answer itself waits
 	}
 	var done func()
-	b.tick, done = a.progress(act, len(rows), o.wait > 0 && len(rows) > 1)
+	b.tick, done = a.progress(&o.bulk, len(rows))
 	all := b.run(ctx, rows)
 	done()
-	return a.reportDead(act, o, all, len(ids) > 0)
+	return a.report(&o.bulk, all, len(ids) > 0)
 }
 
 // selectDead returns the dead letters that are meant, the oldest first.
 func (a *app) selectDead(ctx context.Context, t *temporalServer, o *deadOrder, ids []string) ([]deadRow, error) {
+	if len(ids) > 0 {
+		return lookUp(ctx, o.parallel, ids, func(ctx context.Context, id string) (deadRow, error) {
+			return t.findDead(ctx, id, o.consumer, a.Prefix)
+		}, func(r deadRow) string { return r.WorkflowID })
+	}
 	rows := []deadRow{}
-	if len(ids) == 0 {
-		f, err := o.filter(a)
-		if err != nil {
-			return nil, err
-		}
-		if err := t.dead(ctx, f, deadPage, collect(&rows)); err != nil {
-			return nil, err
-		}
-		slices.SortStableFunc(rows, func(x, y deadRow) int { return x.Started.Compare(y.Started) })
-		if o.limit > 0 && len(rows) > o.limit {
-			rows = rows[:o.limit]
-		}
-		return rows, nil
-	}
-	found := make([]deadRow, len(ids))
-	all, looking := errgroup.WithContext(ctx)
-	all.SetLimit(o.parallel)
-	for i, id := range ids {
-		all.Go(func() (err error) {
-			found[i], err = t.findDead(looking, id, o.consumer, a.Prefix)
-			return err
-		})
-	}
-	if err := all.Wait(); err != nil {
+	f, err := o.filter(a)
+	if err != nil {
 		return nil, err
 	}
-	for _, r := range found {
-		if !slices.ContainsFunc(rows, func(o deadRow) bool { return o.WorkflowID == r.WorkflowID }) {
-			rows = append(rows, r)
-		}
+	if err := t.dead(ctx, f, deadPage, collect(&rows)); err != nil {
+		return nil, err
+	}
+	slices.SortStableFunc(rows, func(x, y deadRow) int { return x.Started.Compare(y.Started) })
+	if most := o.deadFlags.limit; most > 0 && len(rows) > most {
+		rows = rows[:most]
 	}
 	return rows, nil
 }
 
 // anybodyThere says what is missing where no process would answer.
 func (t *temporalServer) anybodyThere(ctx context.Context, rows []deadRow) error {
-	asked := map[string]bool{}
+	var queues []string
 	for _, r := range rows {
-		if asked[r.taskQueue] {
-			continue
-		}
-		asked[r.taskQueue] = true
-		n, err := t.pollers(ctx, r.taskQueue, enumspb.TASK_QUEUE_TYPE_WORKFLOW)
-		if err != nil {
-			return err
-		}
-		if n == 0 {
-			return withRemedy(fmt.Errorf("no worker serves the task queue %s of dead letters: nothing was done", r.taskQueue),
+		queues = append(queues, r.taskQueue)
+	}
+	nobody, err := t.deserted(ctx, queues)
+	if err != nil {
+		return err
+	}
+	for q, deserted := range nobody {
+		if deserted {
+			return withRemedy(fmt.Errorf("no worker serves the task queue %s of dead letters: nothing was done", q),
 				"start a process with Temporal, of any group or consumer, and repeat it")
 		}
 	}

@@ -8,27 +8,34 @@ import (
 	"github.com/holdfastmq/holdfast/workflows"
 )
 
-// verdict is what became of an action on a dead letter.
+// verdict is what became of an action on a dead letter or a saga.
 type verdict string
 
 // The verdicts. Those that were seen come first.
 const (
-	isHandled     verdict = "handled"         // redelivered, and handled
-	isCompensated verdict = "compensated"     // undone, and the notice is published
-	isDiscarded   verdict = "discarded"       // dropped
-	isRestarted   verdict = "restarted"       // its workflow runs again
-	isRedelivered verdict = "redelivered"     // in its queue; the consumer has not answered yet
-	isUndoing     verdict = "compensating"    // accepted, and not over yet
-	isSettled     verdict = "settled already" // before, or by somebody else
-	hasFailed     verdict = "failed again"    // the consumer failed, or the compensation
-	isRefused     verdict = "refused"         // nothing was done
-	isUnknown     verdict = "unknown"         // it may have taken effect
-	isUnsent      verdict = "not sent"        // the command ended before
+	isHandled     verdict = "handled"     // redelivered, and handled
+	isCompensated verdict = "compensated" // undone, and the notice is published
+	isDiscarded   verdict = "discarded"   // dropped
+	isRestarted   verdict = "restarted"   // its workflow runs again
+	isPaused      verdict = "paused"      // a saga, and the next five too
+	isResumed     verdict = "resumed"
+	isRetried     verdict = "retried"
+	isSkipped     verdict = "skipped"
+	isAnswered    verdict = "answered"
+	isRedelivered verdict = "redelivered"         // in its queue; the consumer has not answered yet
+	isUndoing     verdict = "compensating"        // accepted, and not over yet
+	isSettled     verdict = "settled already"     // before, or by somebody else
+	hasFailed     verdict = "failed again"        // the consumer failed, or the compensation
+	isStuck       verdict = "compensation failed" // of a saga: a step waits for an operator
+	isRefused     verdict = "refused"             // nothing was done
+	isUnknown     verdict = "unknown"             // it may have taken effect
+	isUnsent      verdict = "not sent"            // the command ended before
 )
 
-var verdicts = []verdict{isHandled, isCompensated, isDiscarded, isRestarted, isRedelivered, isUndoing, isSettled, hasFailed, isRefused, isUnknown, isUnsent}
+var verdicts = []verdict{isHandled, isCompensated, isDiscarded, isRestarted, isPaused, isResumed, isRetried, isSkipped, isAnswered,
+	isRedelivered, isUndoing, isSettled, hasFailed, isStuck, isRefused, isUnknown, isUnsent}
 
-// outcome is what became of an action on one dead letter, for --json.
+// outcome is what became of an action on one dead letter or saga, for --json.
 type outcome struct {
 	ID         string  `json:"id"`
 	Consumer   string  `json:"consumer,omitempty"`
@@ -37,7 +44,7 @@ type outcome struct {
 	// Detail is the error, or what else there is to say; Remedy is what to do.
 	Detail string `json:"detail,omitempty"`
 	Remedy string `json:"remedy,omitempty"`
-	// State is the letter's, as far as it was seen.
+	// State is its state, as far as it was seen.
 	State string `json:"state,omitempty"`
 	// Redelivery is the redelivery's number.
 	Redelivery int `json:"redelivery,omitempty"`
@@ -97,7 +104,7 @@ func nowDoing(s workflows.DeadLetterStatus) string {
 // very letter was asked for.
 func (o outcome) bad(waited, named bool) bool {
 	switch o.Outcome {
-	case hasFailed, isRefused, isUnknown, isUnsent:
+	case hasFailed, isStuck, isRefused, isUnknown, isUnsent:
 		return true
 	case isRedelivered, isUndoing:
 		return waited
@@ -108,7 +115,7 @@ func (o outcome) bad(waited, named bool) bool {
 }
 
 // summarize counts outcomes, such as "3 dead letters: 2 handled, 1 unknown".
-func summarize(all []outcome) string {
+func summarize(noun string, all []outcome) string {
 	var parts []string
 	for _, v := range verdicts {
 		n := len(slices.DeleteFunc(slices.Clone(all), func(o outcome) bool { return o.Outcome != v }))
@@ -116,5 +123,5 @@ func summarize(all []outcome) string {
 			parts = append(parts, fmt.Sprintf("%d %s", n, v))
 		}
 	}
-	return plural(len(all), "dead letter") + ": " + strings.Join(parts, ", ")
+	return plural(len(all), noun) + ": " + strings.Join(parts, ", ")
 }

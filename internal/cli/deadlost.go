@@ -18,7 +18,8 @@ func (t *temporalServer) restart(ctx context.Context, r deadRow, operator, reaso
 	if err := t.inputOf(ctx, r.WorkflowID, r.RunID, &in); err != nil {
 		return err
 	}
-	known, err := t.deadStatus(ctx, r.WorkflowID, r.RunID)
+	var known workflows.DeadLetterStatus
+	err := t.askStatus(ctx, r.WorkflowID, r.RunID, &known)
 	in.Resumed = lastKnown(in, known, err)
 	takenUp(in.Resumed, r.State, operator, reason, now)
 	_, err = t.ExecuteWorkflow(ctx, workflows.DeadLetterOptions(in), workflows.DeadLetterName, in)
@@ -67,26 +68,4 @@ func takenUp(s *workflows.DeadLetterStatus, ended, operator, reason string, now 
 	if s.State == workflows.Waits {
 		s.Story[len(s.Story)-1].What = string(workflows.Waits)
 	}
-}
-
-// deadStatus asks a dead letter's workflow where it stands. Of one that was
-// closed, a process answers too, from its history.
-func (t *temporalServer) deadStatus(ctx context.Context, id, run string) (workflows.DeadLetterStatus, error) {
-	var status workflows.DeadLetterStatus
-	ctx, cancel := context.WithTimeout(ctx, queryTimeout)
-	defer cancel()
-	answer, err := t.QueryWorkflow(ctx, id, run, workflows.QueryStatus)
-	if err == nil {
-		err = answer.Get(&status)
-	}
-	return status, err
-}
-
-// deadResult reads the result of a completed dead letter.
-func (t *temporalServer) deadResult(ctx context.Context, id, run string) (workflows.DeadLetterStatus, error) {
-	var status workflows.DeadLetterStatus
-	ctx, cancel := context.WithTimeout(ctx, queryTimeout)
-	defer cancel()
-	err := t.GetWorkflow(ctx, id, run).Get(ctx, &status)
-	return status, err
 }

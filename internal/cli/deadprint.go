@@ -11,8 +11,8 @@ import (
 	"github.com/holdfastmq/holdfast/workflows"
 )
 
-// printDeadDetail writes a dead letter for people to read.
-func printDeadDetail(w io.Writer, d deadDetail, now time.Time) error {
+// print implements shown.
+func (d deadDetail) print(w io.Writer, now time.Time) error {
 	if err := printDeadFields(w, d, now); err != nil {
 		return err
 	}
@@ -31,7 +31,7 @@ func printDeadDetail(w io.Writer, d deadDetail, now time.Time) error {
 	if d.Kept != "" {
 		printf(w, "  only its beginning is here: the whole of it is in queue %s\n", oneLine(d.Kept))
 	}
-	return printSteps(w, detail{Steps: d.Steps, Cut: d.Cut}, now)
+	return printSteps(w, "Steps", detail{Steps: d.Steps, Cut: d.Cut}, now)
 }
 
 func printDeadFields(w io.Writer, d deadDetail, now time.Time) error {

@@ -64,12 +64,7 @@ func (f deadFilter) query() string {
 	if askable(f.key) {
 		terms = append(terms, workflows.AttributeKey+" = "+quote(f.key))
 	}
-	if !f.before.IsZero() {
-		terms = append(terms, "StartTime < "+quote(f.before.UTC().Format(time.RFC3339Nano)))
-	}
-	if !f.after.IsZero() {
-		terms = append(terms, "StartTime >= "+quote(f.after.UTC().Format(time.RFC3339Nano)))
-	}
+	terms = append(terms, startTerms(f.before, f.after)...)
 	return strings.Join(terms, " AND ")
 }
 

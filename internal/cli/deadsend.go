@@ -4,115 +4,39 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"sync/atomic"
 	"time"
 
 	enumspb "go.temporal.io/api/enums/v1"
 	"go.temporal.io/api/serviceerror"
 	"go.temporal.io/sdk/client"
-	"go.temporal.io/sdk/temporal"
-	"golang.org/x/sync/errgroup"
 
 	"github.com/holdfastmq/holdfast/workflows"
 )
 
-// Limits of one Update.
-const (
-	// answerLimit is how long its answer is waited for.
-	answerLimit = 20 * time.Second
-	// lingerLimit is how long those that are under way may go on after an
-	// interruption, so that it is known what became of them.
-	lingerLimit = 5 * time.Second
-)
-
 // batch is one action on any number of dead letters.
 type batch struct {
-	t        *temporalServer
-	prefix   string
-	act      deadAct
-	req      workflows.DeadLetterRequest
-	parallel int
-	// wait is how long to wait for what comes of it; 0: only until it is
-	// accepted.
-	wait time.Duration
-	// answer is how long an Update's answer is waited for, beside the wait that
-	// it asks for itself.
-	answer time.Duration
+	crew
+	t      *temporalServer
+	prefix string
+	act    deadAct
+	req    workflows.DeadLetterRequest
 	now    func() time.Time
-	// tick is called after each letter that the action was sent to, and after
-	// each one whose end is known. From many goroutines.
-	tick func()
-
-	silent atomic.Int64 // Updates without an answer, one after the other
 }
 
-const noAnswer = "no answer in time"
-
-// errSilence ends a batch that nobody answers.
-var errSilence = errors.New("no answer to many in a row")
-
-// run does it. When ctx ends, it begins no more; what it returns is true all the
-// same. In the order of rows.
+// run does it, and says what became of each of rows.
 func (b *batch) run(ctx context.Context, rows []deadRow) []outcome {
-	all := make([]outcome, len(rows))
-	b.send(ctx, rows, all)
+	all := b.send(ctx, len(rows), func(ctx context.Context, i int) outcome { return b.one(ctx, rows[i]) })
+	for i, r := range rows {
+		all[i].ID, all[i].Consumer, all[i].WorkflowID = r.ID, r.Consumer, r.WorkflowID
+	}
 	b.verify(ctx, rows, all)
 	b.look(ctx, rows, all)
 	return all
 }
 
-// send sends the Updates, so many at a time.
-func (b *batch) send(ctx context.Context, rows []deadRow, all []outcome) {
-	ctx, stop := context.WithCancelCause(ctx)
-	defer stop(nil)
-	underWay, end := linger(ctx, lingerLimit)
-	defer end()
-	var lanes errgroup.Group
-	lanes.SetLimit(b.parallel)
-	for i, r := range rows {
-		lanes.Go(func() error {
-			if ctx.Err() != nil {
-				all[i] = outcome{Outcome: isUnsent, Detail: unsentBecause(ctx)}
-			} else {
-				all[i] = b.one(underWay, r)
-				if b.silent.Load() >= int64(max(b.parallel, 8)) {
-					stop(errSilence)
-				}
-			}
-			all[i].ID, all[i].Consumer, all[i].WorkflowID = r.ID, r.Consumer, r.WorkflowID
-			b.tick()
-			return nil
-		})
-	}
-	_ = lanes.Wait() // the outcomes tell
-}
-
-func unsentBecause(ctx context.Context) string {
-	switch cause := context.Cause(ctx); {
-	case errors.Is(cause, errSilence):
-		return "stopped: " + cause.Error()
-	case errors.Is(cause, context.DeadlineExceeded):
-		return "the command's time was over"
-	}
-	return "interrupted"
-}
-
-// linger returns a context that ends later than ctx by so much, or with end.
-func linger(ctx context.Context, limit time.Duration) (later context.Context, end func()) {
-	later, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	stop := context.AfterFunc(ctx, func() {
-		t := time.NewTimer(limit)
-		defer t.Stop()
-		select {
-		case <-t.C:
-			cancel()
-		case <-later.Done():
-		}
-	})
-	return later, func() {
-		cancel()
-		stop()
-	}
+// verify looks at what was accepted until all of it is over, or the wait is.
+func (b *batch) verify(ctx context.Context, rows []deadRow, all []outcome) {
+	b.crew.verify(ctx, all, func(ctx context.Context, i int) { b.again(ctx, rows[i], &all[i]) })
 }
 
 // one does it to one dead letter.
@@ -169,19 +93,7 @@ func (b *batch) ask(ctx context.Context, r deadRow) (outcome, error) {
 
 // explain says what an Update's error means.
 func (b *batch) explain(r deadRow, o outcome, err error) outcome {
-	var refused *temporal.ApplicationError
-	switch {
-	case err == nil:
-		return o
-	case errors.As(err, &refused):
-		b.silent.Store(0)
-		return outcome{Outcome: isRefused, State: r.State, Detail: refused.Message(), Remedy: "`holdfast dead show " + shellWord(r.WorkflowID) + "` says what can be done"}
-	case timedOut(err) || errors.Is(err, context.Canceled):
-		b.silent.Add(1)
-		return outcome{Outcome: isUnknown, Detail: noAnswer, pending: true}
-	}
-	b.silent.Store(0)
-	return outcome{Outcome: isUnknown, Detail: text(err)}
+	return b.crew.explain(o, err, r.State, "holdfast dead show "+shellWord(r.WorkflowID))
 }
 
 // ended says what became of a letter whose workflow does not run: settled, or

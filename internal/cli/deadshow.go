@@ -47,9 +47,9 @@ type producer struct {
 }
 
 func newDeadShowCommand(a *app) *cobra.Command {
-	var consumer, ui string
-	var body, asJSON bool
-	c := &cobra.Command{
+	var consumer string
+	var body bool
+	c := a.showing(&cobra.Command{
 		Use:   "show ID",
 		Short: "Show a dead letter: why it died, what was done, what can be done",
 		Long: `Show a dead letter: its message, how each attempt failed, what was done about
@@ -65,32 +65,15 @@ group, workflow_id, state, note, ui); pending (name, attempt, running, next,
 error); steps (at, kind, name, summary, result); steps_cut (there are more);
 ui.`,
 		Example: "  holdfast dead show A-1007\n  holdfast dead show 01927c4e-6f0e-7cc3-98c4-dc0c0c07398f --consumer payments --body",
-		Args:    cobra.ExactArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			if ui != "" {
-				a.UI = ui
-			}
-			return a.withTemporal(cmd.Context(), func(ctx context.Context, t *temporalServer) error {
-				found, err := t.findDead(ctx, args[0], consumer, a.Prefix)
-				if err != nil {
-					return err
-				}
-				d, err := t.deadDetail(ctx, found, a.UI, body)
-				if err != nil {
-					return err
-				}
-				if asJSON {
-					return printJSON(a.Out, d)
-				}
-				return printDeadDetail(a.Out, d, a.Now())
-			})
-		},
-	}
-	flags := c.Flags()
-	flags.StringVar(&consumer, "consumer", "", "the consumer, where ID is a message's or a key")
-	flags.StringVar(&ui, "ui", "", "base of the links to Temporal's web UI (default $HOLDFAST_TEMPORAL_UI)")
-	flags.BoolVar(&body, "body", false, "show the message's body")
-	flags.BoolVar(&asJSON, "json", false, "write JSON")
+	}, func(ctx context.Context, t *temporalServer, id string) (shown, error) {
+		found, err := t.findDead(ctx, id, consumer, a.Prefix)
+		if err != nil {
+			return nil, err
+		}
+		return t.deadDetail(ctx, found, a.UI, body)
+	})
+	c.Flags().StringVar(&consumer, "consumer", "", "the consumer, where ID is a message's or a key")
+	c.Flags().BoolVar(&body, "body", false, "show the message's body")
 	return c
 }
 
@@ -132,13 +115,13 @@ func (d *deadDetail) stands(ctx context.Context, t *temporalServer) {
 	var err error
 	switch {
 	case d.status == enumspb.WORKFLOW_EXECUTION_STATUS_RUNNING:
-		if status, err = t.deadStatus(ctx, d.WorkflowID, d.RunID); err != nil {
+		if err = t.askStatus(ctx, d.WorkflowID, d.RunID, &status); err != nil {
 			err = fmt.Errorf("no process answered (start one with Temporal, which serves the task queue %s, to see more): %w", d.taskQueue, err)
 		}
 	case isLost(d.status):
 		err = fmt.Errorf("its workflow was %s; `holdfast dead restart %s --reason TEXT` starts it again", d.State, shellWord(d.WorkflowID))
 	default:
-		status, err = t.deadResult(ctx, d.WorkflowID, d.RunID)
+		err = t.readResult(ctx, d.WorkflowID, d.RunID, &status)
 	}
 	if err != nil {
 		d.Unknown = text(err)

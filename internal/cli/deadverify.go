@@ -2,7 +2,6 @@ package cli
 
 import (
 	"context"
-	"time"
 
 	enumspb "go.temporal.io/api/enums/v1"
 	"golang.org/x/sync/errgroup"
@@ -11,54 +10,11 @@ import (
 	"github.com/holdfastmq/holdfast/workflows"
 )
 
-// Pauses between looks at what is not over.
-const (
-	firstPause = 100 * time.Millisecond
-	mostPause  = 2 * time.Second
-)
-
-// verify looks at what was accepted until all of it is over, or the wait is.
-func (b *batch) verify(ctx context.Context, rows []deadRow, all []outcome) {
-	if b.wait == 0 {
-		return
-	}
-	ctx, cancel := context.WithTimeout(ctx, b.wait)
-	defer cancel()
-	for pause := firstPause; ; pause = min(2*pause, mostPause) {
-		left := 0
-		var lanes errgroup.Group
-		lanes.SetLimit(b.parallel)
-		for i := range all {
-			if !all[i].pending {
-				continue
-			}
-			left++
-			lanes.Go(func() error {
-				if ctx.Err() == nil {
-					b.again(ctx, rows[i], &all[i])
-				}
-				return nil
-			})
-		}
-		_ = lanes.Wait() // the outcomes tell
-		if left == 0 {
-			return
-		}
-		t := time.NewTimer(pause)
-		select {
-		case <-t.C:
-		case <-ctx.Done():
-			t.Stop()
-			return
-		}
-	}
-}
-
 // again looks once more at what is not over. What cannot be seen now stays as it
 // was.
 func (b *batch) again(ctx context.Context, r deadRow, o *outcome) {
-	status, err := b.stands(ctx, r)
-	if err != nil {
+	var status workflows.DeadLetterStatus
+	if err := b.t.stands(ctx, r.WorkflowID, &status); err != nil {
 		return
 	}
 	if o.Outcome == isUnknown && !status.State.Final() { // whether this action did it cannot be told
@@ -74,25 +30,6 @@ func (b *batch) again(ctx context.Context, r deadRow, o *outcome) {
 	if *o = now; !o.pending {
 		b.tick()
 	}
-}
-
-// stands returns where a letter stands: one call where its workflow has
-// completed, two where it runs.
-func (b *batch) stands(ctx context.Context, r deadRow) (workflows.DeadLetterStatus, error) {
-	var status workflows.DeadLetterStatus
-	ctx, cancel := context.WithTimeout(ctx, queryTimeout)
-	defer cancel()
-	it := b.t.GetWorkflowHistory(ctx, r.WorkflowID, "", false, enumspb.HISTORY_EVENT_FILTER_TYPE_CLOSE_EVENT)
-	if it.HasNext() {
-		last, err := it.Next()
-		if err != nil {
-			return status, err
-		}
-		if done := last.GetWorkflowExecutionCompletedEventAttributes(); done != nil {
-			return status, b.t.data.FromPayloads(done.GetResult(), &status)
-		}
-	}
-	return b.t.deadStatus(ctx, r.WorkflowID, "")
 }
 
 // look adds to the compensations that are not over why that is so.

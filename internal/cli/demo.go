@@ -12,8 +12,8 @@ func newDemoCommand(a *app) *cobra.Command {
 		Use:   "demo [--keep]",
 		Short: "Run the order-payment example through everything that can go wrong",
 		Long: `Run the order-payment example through everything that can go wrong with a
-transactional message, on real parts and with processes that are really killed,
-and compare what the databases hold with what was expected.
+transactional message and with a saga, on real parts and with processes that are
+really killed, and compare what the databases hold with what was expected.
 
 The parts are started privately, unless AMQP_URL, DATABASE_URL and
 TEMPORAL_ADDRESS name others. The example is built with go, so this command runs

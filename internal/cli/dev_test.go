@@ -124,3 +124,13 @@ func TestDevUntilInterrupted(t *testing.T) {
 	require.Regexp(t, `export AMQP_URL='amqp://`, strings.Join(out, "\n"))
 	require.Contains(t, strings.Join(out, "\n"), "export TEMPORAL_NAMESPACE='")
 }
+
+// TestOnlyATerminalIsOne: a command whose input is /dev/null, as under a service
+// manager, must not ask questions there.
+func TestOnlyATerminalIsOne(t *testing.T) {
+	null, err := os.Open(os.DevNull)
+	require.NoError(t, err)
+	defer func() { require.NoError(t, null.Close()) }()
+	require.False(t, isTerminal(null))
+	require.False(t, isTerminal(strings.NewReader("")))
+}

@@ -7,6 +7,8 @@ import (
 	"os/exec"
 	"os/signal"
 	"syscall"
+
+	"golang.org/x/term"
 )
 
 // signalsToForward returns the signals that end programs, until stop. The
@@ -54,13 +56,9 @@ func exitStatus(err error) error {
 	return statusError(exit.ExitCode())
 }
 
-// isTerminal says whether a stream is a terminal, or at least a character
-// device.
+// isTerminal says whether a stream is a terminal: somebody who can be asked, and
+// who sees colours.
 func isTerminal(stream any) bool {
 	f, ok := stream.(*os.File)
-	if !ok {
-		return false
-	}
-	info, err := f.Stat()
-	return err == nil && info.Mode()&os.ModeCharDevice != 0
+	return ok && term.IsTerminal(int(f.Fd()))
 }

@@ -10,6 +10,7 @@
 //	errors.go   errors with a remedy, and how they are printed
 //	connect.go  connections to Temporal and PostgreSQL
 //	print.go    tables, colours, JSON
+//	show.go     the commands that show one thing
 //
 //	dev.go      holdfast dev: the private stack; devrun.go: a command inside it
 //	demo.go     holdfast demo
@@ -21,11 +22,22 @@
 //	dead.go     holdfast dead; deadlist.go, deadgroup.go, deadshow.go, deadact.go: below it
 //	deadquery.go, deaderror.go, deadjudge.go  which dead letters are meant, which
 //	            errors are the same, what an answer means: pure
+//	bulk.go, bulkask.go, bulksend.go  one action on many things: its flags, its
+//	            questions, so many at a time
 //	deadsend.go one action on many dead letters; deadverify.go: what came of it
 //	deadlost.go letters whose workflow was ended from outside
 //
+//	saga.go     holdfast saga; sagalist.go, sagashow.go, sagastart.go, sagaact.go,
+//	            sagadiagram.go: below it
+//	sagaquery.go, saganext.go  which sagas are meant, what comes next: pure
+//	sagarow.go  a saga and the workflow that undoes it, as one; sagafind.go: by ID
+//	sagasend.go one action on many sagas; sagaundo.go: on those that have ended
+//	sagaprint.go one saga for people
+//
 //	list.go     workflows as rows of a list; txprint.go: one transaction for people
+//	ages.go     how long ago things began
 //	query.go    what to ask Temporal's visibility store for: pure
 //	find.go     which workflow an ID, or a business key, means
-//	history.go  a workflow's history as readable steps: pure
+//	status.go   where a workflow stands
+//	history.go  a workflow's history as readable steps: pure; history_saga.go: a saga's
 package cli

@@ -81,8 +81,8 @@ version that Holdfast works with, and have what Holdfast needs; for the groups
 and consumers that are named, also whether processes of them run, their queues,
 and what these processes answer: what the Keeper holds, whether the circuit
 breaker is open; and what waits for an operator: parked transactions, dead
-letters. Nothing is changed, except that --fix creates missing search attributes
-in Temporal.
+letters, sagas. Nothing is changed, except that --fix creates missing search
+attributes in Temporal.
 
 The exit status is 1 if there is a problem; warnings do not count.
 

@@ -14,6 +14,10 @@ import (
 // manyWaiting is how many messages in a queue are worth a warning.
 const manyWaiting = 10_000
 
+// manyAlone is how many messages may wait to be tried one by one before it is
+// worth a warning.
+const manyAlone = 100
+
 func (a *app) examineRabbitMQ(ctx context.Context, e examination) []finding {
 	f := findings{part: "RabbitMQ"}
 	if a.AMQPURL == "" {
@@ -29,10 +33,10 @@ func (a *app) examineRabbitMQ(ctx context.Context, e examination) []finding {
 	queues := failureQueues(b.DeadQueue(), a.Prefix)
 	failing := len(queues)
 	for _, g := range e.groups {
-		queues = append(queues, b.HalfQueue(g))
+		queues = append(queues, b.HalfQueue(g), b.ReplyQueue(g))
 	}
 	for _, c := range e.consumers {
-		queues = append(queues, b.ConsumerQueue(c))
+		queues = append(queues, b.ConsumerQueue(c), b.AloneQueue(c))
 	}
 	info, err := b.Inspect(ctx, queues...)
 	if err != nil {
@@ -50,13 +54,16 @@ func (a *app) examineRabbitMQ(ctx context.Context, e examination) []finding {
 	f.processes(answers, err)
 	now := a.Now()
 	for i, g := range e.groups {
-		q := info.Queues[failing+i]
+		q := info.Queues[failing+2*i]
 		f.halfQueue(g, q)
+		f.replyQueue(g, info.Queues[failing+2*i+1])
 		f.keeper(g, answers, q.Consumers)
 	}
 	for i, c := range e.consumers {
-		q, of := info.Queues[failing+len(e.groups)+i], consumerStates(answers, c)
+		at, of := failing+2*len(e.groups)+2*i, consumerStates(answers, c)
+		q := info.Queues[at]
 		f.consumerQueue(c, q, of)
+		f.aloneQueue(c, info.Queues[at+1])
 		f.breaker(c, of, q.Consumers, now)
 	}
 	for _, c := range paused(answers, e.consumers) {
@@ -140,6 +147,33 @@ func (f *findings) consumerQueue(name string, q broker.QueueInfo, of []broker.Co
 		f.add(levelWarning, check, "start more processes of the consumer, or raise its concurrency", "it lags behind: %s", waiting(q))
 	default:
 		f.ok(check, "%s: %s, %d reading", q.Name, waiting(q), q.Consumers)
+	}
+}
+
+// replyQueue looks at the replies to a group's sagas that found the process gone
+// that had asked.
+func (f *findings) replyQueue(group string, q broker.QueueInfo) {
+	check := "replies " + group
+	switch {
+	case q.Messages > 0 && q.Consumers == 0:
+		f.add(levelProblem, check, "start a process of the group that has its sagas", "%s in %s, and nobody reads them: sagas wait for them", waiting(q), q.Name)
+	case q.Messages > manyWaiting:
+		f.add(levelWarning, check, "see whether its processes have enough CPU, and whether Temporal takes signals", "they lag behind: %s in %s", waiting(q), q.Name)
+	case q.Exists:
+		f.ok(check, "%s: %s, %d reading", q.Name, waiting(q), q.Consumers)
+	}
+}
+
+// aloneQueue looks at the messages of a consumer that were lost with their
+// processes, and are tried one by one. A process that looks for them is no
+// consumer of the queue.
+func (f *findings) aloneQueue(name string, q broker.QueueInfo) {
+	check := "consumer " + name
+	switch {
+	case q.Messages > manyAlone:
+		f.add(levelWarning, check, "see why its processes die or lose their connection: the log, their memory", "%s in %s: its processes were lost with them", waiting(q), q.Name)
+	case q.Messages > 0:
+		f.ok(check, "%s in %s, to be tried one by one: a process was lost with them", waiting(q), q.Name)
 	}
 }
 

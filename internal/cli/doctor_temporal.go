@@ -12,6 +12,7 @@ import (
 	"go.temporal.io/api/serviceerror"
 	"go.temporal.io/api/workflowservice/v1"
 
+	"github.com/holdfastmq/holdfast/broker"
 	"github.com/holdfastmq/holdfast/worker"
 	"github.com/holdfastmq/holdfast/workflows"
 )
@@ -34,6 +35,9 @@ func (a *app) examineTemporal(ctx context.Context, e examination) []finding {
 		f.lost(ctx, t, a.Prefix)
 		f.letters(ctx, t, a.Prefix)
 		f.lostLetters(ctx, t, a.Prefix)
+		f.sagas(ctx, t, a.Prefix, a.Now())
+		f.strandedSagas(ctx, t, a.Prefix, func() ([]broker.SagaDefinition, error) { return a.definitions(ctx) })
+		f.lostSagas(ctx, t, a.Prefix)
 	}
 	for _, g := range e.groups {
 		f.pollers(ctx, t, a.Prefix, g)

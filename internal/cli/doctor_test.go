@@ -58,6 +58,14 @@ func TestQueues(t *testing.T) {
 		"a consumer that reads nothing": {func(f *findings) {
 			f.consumerQueue("c", broker.QueueInfo{Exists: true}, []broker.ConsumerStatus{{Breaker: broker.BreakerClosed}})
 		}, levelWarning},
+		"some suspects":  {func(f *findings) { f.aloneQueue("c", broker.QueueInfo{Exists: true, Messages: 1}) }, levelOK},
+		"many suspects":  {func(f *findings) { f.aloneQueue("c", broker.QueueInfo{Exists: true, Messages: manyAlone + 1}) }, levelWarning},
+		"no replies":     {func(f *findings) { f.replyQueue("g", broker.QueueInfo{Exists: true}) }, levelOK},
+		"unread replies": {func(f *findings) { f.replyQueue("g", broker.QueueInfo{Exists: true, Messages: 1}) }, levelProblem},
+		"replies":        {func(f *findings) { f.replyQueue("g", broker.QueueInfo{Exists: true, Messages: 1, Consumers: 1}) }, levelOK},
+		"slow replies": {func(f *findings) {
+			f.replyQueue("g", broker.QueueInfo{Exists: true, Messages: manyWaiting + 1, Consumers: 1})
+		}, levelWarning},
 		"exchange":           {func(f *findings) { f.topology(broker.Info{Topics: true}, "x", true) }, levelOK},
 		"no exchange yet":    {func(f *findings) { f.topology(broker.Info{}, "x", false) }, levelWarning},
 		"no exchange at all": {func(f *findings) { f.topology(broker.Info{}, "x", true) }, levelProblem},

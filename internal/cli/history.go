@@ -195,6 +195,9 @@ func (r *reader) localActivity(e *historypb.HistoryEvent) {
 
 // stepResult is how the steps on several transactions ended.
 func (r *reader) stepResult(name string, result *commonpb.Payloads) string {
+	if sagaSteps[name] {
+		return r.sagaResult(result)
+	}
 	var said []string
 	if name == activities.LocalTransaction {
 		var locals []activities.LocalResult
@@ -246,7 +249,11 @@ func (r *reader) activity(e *historypb.HistoryEvent) {
 		a := e.GetActivityTaskCompletedEventAttributes()
 		var local activities.LocalResult
 		result := "ok"
-		if r.decode(a.GetResult(), &local) && local.ID != "" {
+		i, known := r.pending[a.GetScheduledEventId()]
+		switch {
+		case known && sagaSteps[r.steps[i].Name]:
+			result = r.sagaResult(a.GetResult())
+		case r.decode(a.GetResult(), &local) && local.ID != "":
 			result = r.localResult(local)
 		}
 		r.end(a.GetScheduledEventId(), result)
@@ -271,6 +278,10 @@ func (r *reader) asked(args *commonpb.Payloads) string {
 	if req.Force {
 		s += " (forced)"
 	}
+	var of workflows.SagaRequest
+	if r.decode(args, &of); of.Step != "" {
+		s = of.Step + ", " + s
+	}
 	return s
 }
 
@@ -278,6 +289,8 @@ func (r *reader) asked(args *commonpb.Payloads) string {
 // redelivery.
 func (r *reader) signalled(name string, args *commonpb.Payloads) string {
 	switch name {
+	case workflows.SignalReply:
+		return r.sagaReply(args)
 	case workflows.SignalHandled:
 		var n int
 		r.decode(args, &n)

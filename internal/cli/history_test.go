@@ -146,7 +146,7 @@ func TestHistoryAsSteps(t *testing.T) {
 	require.Equal(t, []string{"1"}, told.order)
 	require.Equal(t, `{"changed":true}`, string(told.messages["1"][0].Body), "what is delivered, not what was sent first")
 	var out bytes.Buffer
-	require.NoError(t, printSteps(&out, detail{Steps: told.steps}, began.Add(time.Hour)))
+	require.NoError(t, printSteps(&out, "Steps", detail{Steps: told.steps}, began.Add(time.Hour)))
 	golden(t, "steps.txt", out.String())
 }
 

@@ -36,14 +36,14 @@ func TestPrintDetail(t *testing.T) {
 	}
 	d.Steps = []step{{At: began, Kind: "workflow", Name: "started", Summary: "transaction: order.placed"}}
 	var out bytes.Buffer
-	require.NoError(t, printDetail(&out, d, closed.Add(time.Hour)))
+	require.NoError(t, d.print(&out, closed.Add(time.Hour)))
 	golden(t, "show.txt", out.String())
 
 	d.row.Tx, d.Unknown = "", "no process of group orders answered"
 	d.Transactions = append(d.Transactions, workflows.MemberStatus{ID: "2", State: workflows.Parked, Reason: "undecided", Keys: []string{"k", "l"}})
 	d.Messages, d.Closed, d.Cut, d.UI = nil, nil, true, ""
 	out.Reset()
-	require.NoError(t, printDetail(&out, d, closed.Add(time.Hour)))
+	require.NoError(t, d.print(&out, closed.Add(time.Hour)))
 	golden(t, "show-cohort.txt", out.String())
 }
 

@@ -68,9 +68,7 @@ func (f filter) query() string {
 	if askable(f.key) {
 		terms = append(terms, workflows.AttributeKey+" = "+quote(f.key))
 	}
-	if !f.since.IsZero() {
-		terms = append(terms, "StartTime >= "+quote(f.since.UTC().Format(time.RFC3339Nano)))
-	}
+	terms = append(terms, startTerms(time.Time{}, f.since)...)
 	return strings.Join(terms, " AND ")
 }
 

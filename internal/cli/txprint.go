@@ -10,8 +10,8 @@ import (
 	"github.com/holdfastmq/holdfast/workflows"
 )
 
-// printDetail writes a transaction for people to read.
-func printDetail(w io.Writer, d detail, now time.Time) error {
+// print implements shown.
+func (d detail) print(w io.Writer, now time.Time) error {
 	t := newTable(w)
 	field := func(name, value string) {
 		if value != "" {
@@ -48,7 +48,7 @@ func printDetail(w io.Writer, d detail, now time.Time) error {
 	if err := printMessages(w, d.Messages); err != nil {
 		return err
 	}
-	return printSteps(w, d, now)
+	return printSteps(w, "Steps", d, now)
 }
 
 func member(field func(name, value string), m workflows.MemberStatus) {
@@ -101,8 +101,9 @@ func printable(s string) string {
 	return strings.Join(lines, "\n")
 }
 
-func printSteps(w io.Writer, d detail, now time.Time) error {
-	printf(w, "\nSteps\n")
+// printSteps writes the steps of a history.
+func printSteps(w io.Writer, title string, d detail, now time.Time) error {
+	printf(w, "\n%s\n", title)
 	t := newTable(w, "  TIME", "STEP", "WHAT", "RESULT")
 	format := timeFormat(d.Steps, now.Location())
 	for _, s := range d.Steps {

@@ -6,7 +6,6 @@ import (
 	"net/url"
 	"slices"
 	"strings"
-	"time"
 	"unicode/utf8"
 
 	"github.com/spf13/cobra"
@@ -42,16 +41,13 @@ type messageDetail struct {
 	Base64      []byte            `json:"base64,omitempty"`
 }
 
-// Limits of what is read for one transaction.
-const (
-	eventLimit   = 5000
-	queryTimeout = 5 * time.Second
-)
+// eventLimit is how many events are read of one history.
+const eventLimit = 5000
 
 func newTxShowCommand(a *app) *cobra.Command {
-	var group, ui string
-	var body, asJSON bool
-	c := &cobra.Command{
+	var group string
+	var body bool
+	c := a.showing(&cobra.Command{
 		Use:   "show ID",
 		Short: "Show where a transaction stands, and how it came there",
 		Long: `Show where a transaction stands, its messages, and the steps of its workflow's
@@ -64,33 +60,17 @@ topics, keys); unknown (why these are not known); messages (id, topic, key,
 content_type, headers, size, and with --body text or base64); steps (at, kind,
 name, summary, result); steps_cut (there are more); ui.`,
 		Example: "  holdfast tx show A-1007\n  holdfast tx show 01927c4e-6f0e-7cc3-98c4-dc0c0c07398f --group orders --body",
-		Args:    cobra.ExactArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			if ui != "" {
-				a.UI = ui
-			}
-			return a.withTemporal(cmd.Context(), func(ctx context.Context, t *temporalServer) error {
-				found, err := t.find(ctx, args[0], group)
-				if err != nil {
-					return err
-				}
-				d, err := t.detail(ctx, found, body)
-				if err != nil {
-					return err
-				}
-				d.UI = uiLink(a.UI, t.namespace, d.WorkflowID, d.RunID)
-				if asJSON {
-					return printJSON(a.Out, d)
-				}
-				return printDetail(a.Out, d, a.Now())
-			})
-		},
-	}
-	flags := c.Flags()
-	flags.StringVar(&group, "group", "", "the producer group, where ID is a transaction's")
-	flags.StringVar(&ui, "ui", "", "base of the link to Temporal's web UI (default $HOLDFAST_TEMPORAL_UI)")
-	flags.BoolVar(&body, "body", false, "show the messages' bodies")
-	flags.BoolVar(&asJSON, "json", false, "write JSON")
+	}, func(ctx context.Context, t *temporalServer, id string) (shown, error) {
+		found, err := t.find(ctx, id, group)
+		if err != nil {
+			return nil, err
+		}
+		d, err := t.detail(ctx, found, body)
+		d.UI = uiLink(a.UI, t.namespace, d.WorkflowID, d.RunID)
+		return d, err
+	})
+	c.Flags().StringVar(&group, "group", "", "the producer group, where ID is a transaction's")
+	c.Flags().BoolVar(&body, "body", false, "show the messages' bodies")
 	return c
 }
 
@@ -171,13 +151,7 @@ func (t *temporalServer) status(ctx context.Context, r row, s enumspb.WorkflowEx
 	var status workflows.Status
 	switch s {
 	case enumspb.WORKFLOW_EXECUTION_STATUS_RUNNING:
-		ctx, cancel := context.WithTimeout(ctx, queryTimeout)
-		defer cancel()
-		answer, err := t.QueryWorkflow(ctx, r.WorkflowID, r.RunID, workflows.QueryStatus)
-		if err == nil {
-			err = answer.Get(&status)
-		}
-		if err != nil {
+		if err := t.askStatus(ctx, r.WorkflowID, r.RunID, &status); err != nil {
 			return status, fmt.Errorf("no process of group %s answered (start one to see more): %w", r.Group, err)
 		}
 	case enumspb.WORKFLOW_EXECUTION_STATUS_COMPLETED:

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"slices"
 	"text/tabwriter"
 	"time"
 
@@ -48,7 +49,7 @@ func Run(ctx context.Context, o Options) (allAsExpected bool, err error) {
 	}
 	defer st.close()
 
-	list := scenarios()
+	list := slices.Concat(scenarios(), sagaScenarios())
 	results := make([]result, len(list))
 	good := 0
 	for i, sc := range list {
@@ -67,7 +68,7 @@ func Run(ctx context.Context, o Options) (allAsExpected bool, err error) {
 	}
 	writeTable(o.Out, list, results)
 	if err := st.audit(ctx); err != nil {
-		fmt.Fprintln(o.Out, "audit of both databases:", err)
+		fmt.Fprintln(o.Out, "audit of the four databases:", err)
 		good = min(good, len(list)-1)
 	}
 	if o.Keep {

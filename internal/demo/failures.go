@@ -13,22 +13,23 @@ import (
 
 const refundedOnce = "1 order, 0 payment, 1 refund, 1 reservation released"
 
-// mood makes charging an order fail; "*" means every order. times 0 means always.
-func (s *stage) mood(ctx context.Context, orderID, mood string, times int) error {
-	_, err := s.payments.ExecContext(ctx, "INSERT INTO moods (order_id, mood, times) VALUES ($1, $2, $3)", orderID, mood, times)
+// mood makes what a service does for an order fail; "*" means every order. times 0
+// means always.
+func (h *house) mood(ctx context.Context, orderID, mood string, times int) error {
+	_, err := h.db.ExecContext(ctx, "INSERT INTO moods (order_id, mood, times) VALUES ($1, $2, $3)", orderID, mood, times)
 	return err
 }
 
 // mend ends a mood.
-func (s *stage) mend(ctx context.Context, orderID string) error {
-	_, err := s.payments.ExecContext(ctx, "DELETE FROM moods WHERE order_id = $1", orderID)
+func (h *house) mend(ctx context.Context, orderID string) error {
+	_, err := h.db.ExecContext(ctx, "DELETE FROM moods WHERE order_id = $1", orderID)
 	return err
 }
 
 // orderInMood places an order that charging will fail for.
 func (s *stage) orderInMood(ctx context.Context, mood string, times int) (order, error) {
 	o := s.newOrder()
-	if err := s.mood(ctx, o.ID, mood, times); err != nil {
+	if err := s.payment.mood(ctx, o.ID, mood, times); err != nil {
 		return o, err
 	}
 	r, err := s.post(ctx, "/orders", o)
@@ -92,12 +93,12 @@ func redeliveredAfterFix(ctx context.Context, s *stage) (string, error) {
 	if err := s.deadLetter(ctx, o.ID, workflows.Parked); err != nil {
 		return "", err
 	}
-	before, err := count(ctx, s.payments, "SELECT count(*) FROM payments WHERE order_id = $1", o.ID)
+	before, err := count(ctx, s.payment.db, "SELECT count(*) FROM payments WHERE order_id = $1", o.ID)
 	if err != nil {
 		return "", err
 	}
 	s.say("it panics at every try, and waits; now the bug is mended")
-	if err := s.mend(ctx, o.ID); err != nil {
+	if err := s.payment.mend(ctx, o.ID); err != nil {
 		return "", err
 	}
 	if err := s.operator(ctx, "dead", "redeliver", o.ID, "--operator", "demo", "--reason", "the bug is mended"); err != nil {
@@ -114,7 +115,7 @@ func outage(ctx context.Context, s *stage) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	if err := s.mood(ctx, "*", "timeout", 0); err != nil {
+	if err := s.payment.mood(ctx, "*", "timeout", 0); err != nil {
 		return "", err
 	}
 	var ids []string
@@ -141,7 +142,7 @@ func outage(ctx context.Context, s *stage) (string, error) {
 		return "", err
 	}
 	s.say("the card network is back")
-	if err := s.mend(ctx, "*"); err != nil {
+	if err := s.payment.mend(ctx, "*"); err != nil {
 		return "", err
 	}
 	paid := 0
@@ -161,7 +162,7 @@ func outage(ctx context.Context, s *stage) (string, error) {
 // awaitPayment waits until an order is paid, and says what the databases hold.
 func (s *stage) awaitPayment(ctx context.Context, orderID string) (string, error) {
 	err := until(ctx, "the payment of "+orderID, func() (bool, error) {
-		n, err := count(ctx, s.payments, "SELECT count(*) FROM payments WHERE order_id = $1", orderID)
+		n, err := count(ctx, s.payment.db, "SELECT count(*) FROM payments WHERE order_id = $1", orderID)
 		return n > 0, err
 	})
 	if err != nil {
@@ -203,14 +204,14 @@ func (s *stage) deadLetters(ctx context.Context) (int64, error) {
 }
 
 func (s *stage) refunds(ctx context.Context, orderID string) (int, error) {
-	return count(ctx, s.orders, "SELECT count(*) FROM refunds WHERE order_id = $1", orderID)
+	return count(ctx, s.order.db, "SELECT count(*) FROM refunds WHERE order_id = $1", orderID)
 }
 
 // refunded waits until an order is given back and its stock released, and says
 // what the databases hold.
 func (s *stage) refunded(ctx context.Context, orderID string) (string, error) {
 	released := func() (int, error) {
-		return count(ctx, s.payments, "SELECT count(*) FROM reservations WHERE order_id = $1 AND released", orderID)
+		return count(ctx, s.stock.db, "SELECT count(*) FROM reservations WHERE order_id = $1 AND released", orderID)
 	}
 	err := until(ctx, "the stock of "+orderID+" to be released", func() (bool, error) {
 		n, err := released()

@@ -11,7 +11,7 @@ import (
 	"github.com/holdfastmq/holdfast/workflows"
 )
 
-// scenario is one thing that happens to a transaction. run returns what the
+// scenario is one thing that happens to a transaction or a saga. run returns what the
 // databases hold at its end.
 type scenario struct {
 	title    string
@@ -67,7 +67,7 @@ func rollsBack(ctx context.Context, s *stage) (string, error) {
 // crash places an order with an order service that dies at the instant, starts
 // the service again, and returns how the transaction ended.
 func crash(ctx context.Context, s *stage, o order, at string) (workflows.MemberStatus, error) {
-	if err := s.restartOrder(ctx, at); err != nil {
+	if err := s.restart(ctx, s.order, at); err != nil {
 		return workflows.MemberStatus{}, err
 	}
 	if _, err := s.post(ctx, "/orders", o); err == nil {
@@ -81,7 +81,7 @@ func crash(ctx context.Context, s *stage, o order, at string) (workflows.MemberS
 		return workflows.MemberStatus{}, err
 	}
 	s.say("the order service died by SIGKILL; the databases hold %s; starting it again", books)
-	if err := s.startOrder(ctx, ""); err != nil {
+	if err := s.start(ctx, s.order, ""); err != nil {
 		return workflows.MemberStatus{}, err
 	}
 	ref, err := s.workflowOf(ctx, o.ID)
@@ -121,7 +121,7 @@ func checkBackWaits(ctx context.Context, s *stage) (string, error) {
 	}
 	s.say("the local transaction of %s is open; waiting until a check-back waits for it", r.TxID)
 	err = until(ctx, "a check-back that waits for the lock", func() (bool, error) {
-		n, err := count(ctx, s.orders, `SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'`)
+		n, err := count(ctx, s.order.db, `SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'`)
 		return n > 0, err
 	})
 	if err != nil {
@@ -150,7 +150,7 @@ func killedInHandler(ctx context.Context, s *stage) (string, error) {
 // payWithKilledConsumer has an order paid by a payment service that dies at the
 // instant, and starts the service again: the broker delivers the message twice.
 func payWithKilledConsumer(ctx context.Context, s *stage, at, where string) (string, error) {
-	if err := s.restartPayment(ctx, at); err != nil {
+	if err := s.restart(ctx, s.payment, at); err != nil {
 		return "", err
 	}
 	o := s.newOrder()
@@ -165,7 +165,7 @@ func payWithKilledConsumer(ctx context.Context, s *stage, at, where string) (str
 		return "", err
 	}
 	s.say("the payment service died by SIGKILL %s; the databases hold %s; starting it again", where, books)
-	if err := s.startPayment(ctx, ""); err != nil {
+	if err := s.start(ctx, s.payment, ""); err != nil {
 		return "", err
 	}
 	return s.paid(ctx, o.ID)
@@ -195,7 +195,7 @@ func parked(ctx context.Context, s *stage) (string, error) {
 		return "", err
 	}
 	booked := func() (int, error) {
-		return count(ctx, s.payments, "SELECT count(*) FROM gift_bookeds WHERE gift_id = $1", gift)
+		return count(ctx, s.payment.db, "SELECT count(*) FROM gift_bookeds WHERE gift_id = $1", gift)
 	}
 	before, err := booked()
 	if err != nil {

@@ -20,10 +20,10 @@ var quiet = slog.New(slog.DiscardHandler)
 
 // service is a running process of the example.
 type service struct {
-	name string
-	url  string
-	cmd  *exec.Cmd
-	dead chan struct{} // closed when the process has ended
+	name    string
+	address string // the order service's, for its clients
+	cmd     *exec.Cmd
+	dead    chan struct{} // closed when the process has ended
 
 	mu  sync.Mutex
 	log []string // its last lines
@@ -34,22 +34,24 @@ func (s *stage) env(databaseURL string) []string {
 	return append(s.stack.Env(), "DATABASE_URL="+databaseURL, "LISTEN=127.0.0.1:0", "HOLDFAST_PREFIX="+s.prefix,
 		"HOLDFAST_CHECK_AFTER=5s", "HOLDFAST_CHECK_BACK=1s", "HOLDFAST_MAX_CHECKS=3",
 		"HOLDFAST_TASK_TIMEOUT=3s", "HOLDFAST_LOCK_TIMEOUT=10s",
-		"HOLDFAST_LADDER=1s,1s", "HOLDFAST_BREAKER_FAILURES=5", "HOLDFAST_BREAKER_PAUSE=1s")
+		"HOLDFAST_LADDER=1s,1s", "HOLDFAST_BREAKER_FAILURES=5", "HOLDFAST_BREAKER_PAUSE=1s",
+		"APPROVAL_TIMEOUT=10s")
 }
 
-func (s *stage) startOrder(ctx context.Context, faultAt string) (err error) {
-	s.order, err = s.start(ctx, "order", s.ordersURL, faultAt)
+// start starts a service of the example and waits until it is ready. Where faultAt
+// names an instant, the process kills itself with SIGKILL when it comes there.
+func (s *stage) start(ctx context.Context, h *house, faultAt string) (err error) {
+	h.service, err = s.process(ctx, h.name, h.url, faultAt)
 	return err
 }
 
-func (s *stage) startPayment(ctx context.Context, faultAt string) (err error) {
-	s.payment, err = s.start(ctx, "payment", s.paymentsURL, faultAt)
-	return err
+// restart replaces a service, which is dead or is to stop.
+func (s *stage) restart(ctx context.Context, h *house, faultAt string) error {
+	h.stop()
+	return s.start(ctx, h, faultAt)
 }
 
-// start starts a service and waits until it is ready. Where faultAt names an
-// instant, the process kills itself with SIGKILL when it comes there.
-func (s *stage) start(ctx context.Context, name, databaseURL, faultAt string) (*service, error) {
+func (s *stage) process(ctx context.Context, name, databaseURL, faultAt string) (*service, error) {
 	p := &service{name: name, dead: make(chan struct{})}
 	p.cmd = exec.Command(filepath.Join(s.dir, "orderpayment"), name)
 	p.cmd.Env = append(append(os.Environ(), s.env(databaseURL)...), "HOLDFAST_FAULT="+faultAt)
@@ -86,8 +88,8 @@ func (s *stage) start(ctx context.Context, name, databaseURL, faultAt string) (*
 	}()
 	select {
 	case line := <-ready:
-		if _, url, ok := strings.Cut(line, " on "); ok {
-			p.url = url
+		if _, address, ok := strings.Cut(line, " on "); ok {
+			p.address = address
 		}
 		return p, nil
 	case <-p.dead:
@@ -141,22 +143,11 @@ func (p *service) stop() {
 	}
 }
 
-// restartOrder replaces the order service, which is dead or is to stop.
-func (s *stage) restartOrder(ctx context.Context, faultAt string) error {
-	s.order.stop()
-	return s.startOrder(ctx, faultAt)
-}
-
-func (s *stage) restartPayment(ctx context.Context, faultAt string) error {
-	s.payment.stop()
-	return s.startPayment(ctx, faultAt)
-}
-
 // showLogs prints what the services said last.
 func (s *stage) showLogs() {
-	for _, p := range []*service{s.order, s.payment} {
-		if p != nil {
-			fmt.Fprintf(s.out, "--- the %s service's last lines\n%s\n", p.name, p.tail())
+	for _, h := range s.houses() {
+		if h.service != nil {
+			fmt.Fprintf(s.out, "--- the %s service's last lines\n%s\n", h.name, h.tail())
 		}
 	}
 }

@@ -36,14 +36,35 @@ type stage struct {
 	refs     []workflowRef
 	temporal client.Client
 
-	ordersURL, paymentsURL string
-	orders, payments       *sql.DB
-	order, payment         *service
+	order, stock, payment, shipping *house
+
+	goods int // on the shelves, at first
+}
+
+// house is a service of the example: its database, and its process.
+type house struct {
+	name string
+	url  string // of the database
+	db   *sql.DB
+	*service
+}
+
+// houses are all of them, in the order in which they are started.
+func (s *stage) houses() []*house { return []*house{s.shipping, s.payment, s.stock, s.order} }
+
+// open makes the house's database.
+func (h *house) open(ctx context.Context, st *stack.Stack, run string) (err error) {
+	if h.url, err = st.CreateDatabase(ctx, "demo_"+h.name+"_"+run); err != nil {
+		return err
+	}
+	h.db, err = sql.Open("pgx", h.url)
+	return err
 }
 
 func newStage(ctx context.Context, out io.Writer, st *stack.Stack) (s *stage, err error) {
 	run := uuid.NewString()[:8]
-	s = &stage{out: out, stack: st, prefix: "demo-" + run}
+	s = &stage{out: out, stack: st, prefix: "demo-" + run,
+		order: &house{name: "order"}, stock: &house{name: "stock"}, payment: &house{name: "payment"}, shipping: &house{name: "shipping"}}
 	defer func() {
 		if err != nil {
 			s.close()
@@ -52,17 +73,10 @@ func newStage(ctx context.Context, out io.Writer, st *stack.Stack) (s *stage, er
 	if s.dir, err = os.MkdirTemp("", "holdfast-demo-"); err != nil {
 		return s, err
 	}
-	if s.ordersURL, err = st.CreateDatabase(ctx, "demo_orders_"+run); err != nil {
-		return s, err
-	}
-	if s.paymentsURL, err = st.CreateDatabase(ctx, "demo_payments_"+run); err != nil {
-		return s, err
-	}
-	if s.orders, err = sql.Open("pgx", s.ordersURL); err != nil {
-		return s, err
-	}
-	if s.payments, err = sql.Open("pgx", s.paymentsURL); err != nil {
-		return s, err
+	for _, h := range s.houses() {
+		if err = h.open(ctx, st, run); err != nil {
+			return s, err
+		}
 	}
 	s.temporal, err = client.DialContext(ctx, client.Options{HostPort: st.TemporalAddress(), Namespace: st.Namespace(),
 		Logger: temporallog.NewStructuredLogger(quiet)})
@@ -72,11 +86,14 @@ func newStage(ctx context.Context, out io.Writer, st *stack.Stack) (s *stage, er
 	if err = s.build(ctx); err != nil {
 		return s, err
 	}
-	s.say("starting the payment service and the order service")
-	if err = s.startPayment(ctx, ""); err != nil {
-		return s, err
+	s.say("starting the services: shipping, payment, stock, order")
+	for _, h := range s.houses() {
+		if err = s.start(ctx, h, ""); err != nil {
+			return s, err
+		}
 	}
-	return s, s.startOrder(ctx, "")
+	s.goods, err = count(ctx, s.stock.db, goodsLeft)
+	return s, err
 }
 
 // build makes the example's and the CLI's binaries.
@@ -91,12 +108,10 @@ func (s *stage) build(ctx context.Context) error {
 }
 
 func (s *stage) close() {
-	for _, p := range []*service{s.order, s.payment} {
-		p.stop()
-	}
-	for _, db := range []*sql.DB{s.orders, s.payments} {
-		if db != nil {
-			_ = db.Close()
+	for _, h := range s.houses() {
+		h.stop()
+		if h.db != nil {
+			_ = h.db.Close()
 		}
 	}
 	if s.temporal != nil {
@@ -118,27 +133,36 @@ type reply struct {
 
 // post sends v to the order service. An error means that it gave no answer.
 func (s *stage) post(ctx context.Context, path string, v any) (reply, error) {
-	body, err := json.Marshal(v)
-	if err != nil {
-		return reply{}, err
-	}
-	request, err := http.NewRequestWithContext(ctx, http.MethodPost, s.order.url+path, bytes.NewReader(body))
-	if err != nil {
-		return reply{}, err
-	}
-	response, err := http.DefaultClient.Do(request)
-	if err != nil {
-		return reply{}, err
-	}
-	defer func() { _ = response.Body.Close() }()
-	r := reply{status: response.StatusCode}
-	if err := json.NewDecoder(response.Body).Decode(&r); err != nil && !errors.Is(err, io.EOF) {
-		return r, err
-	}
+	var r reply
+	status, err := s.call(ctx, http.MethodPost, path, v, &r)
+	r.status = status
 	if r.WorkflowID != "" {
 		s.refs = append(s.refs, workflowRef{r.WorkflowID, r.RunID})
 	}
-	return r, nil
+	return r, err
+}
+
+// call sends v to the order service and decodes what it says, in JSON, into
+// answer.
+func (s *stage) call(ctx context.Context, method, path string, v, answer any) (status int, err error) {
+	body, err := json.Marshal(v)
+	if err != nil {
+		return 0, err
+	}
+	request, err := http.NewRequestWithContext(ctx, method, s.order.address+path, bytes.NewReader(body))
+	if err != nil {
+		return 0, err
+	}
+	response, err := http.DefaultClient.Do(request)
+	if err != nil {
+		return 0, err
+	}
+	defer func() { _ = response.Body.Close() }()
+	said, err := io.ReadAll(response.Body)
+	if err == nil && len(said) > 0 && json.Unmarshal(said, &answer) != nil {
+		err = fmt.Errorf("the order service says: %s", bytes.TrimSpace(said))
+	}
+	return response.StatusCode, err
 }
 
 // order is what the demo orders.
@@ -203,13 +227,13 @@ func count(ctx context.Context, db *sql.DB, query string, args ...any) (n int, e
 	return n, err
 }
 
-// books says what both databases hold about an order.
+// books says what the orders' and the payments' databases hold about an order.
 func (s *stage) books(ctx context.Context, orderID string) (string, error) {
-	orders, err := count(ctx, s.orders, "SELECT count(*) FROM orders WHERE id = $1", orderID)
+	orders, err := count(ctx, s.order.db, "SELECT count(*) FROM orders WHERE id = $1", orderID)
 	if err != nil {
 		return "", err
 	}
-	payments, err := count(ctx, s.payments, "SELECT count(*) FROM payments WHERE order_id = $1", orderID)
+	payments, err := count(ctx, s.payment.db, "SELECT count(*) FROM payments WHERE order_id = $1", orderID)
 	return fmt.Sprintf("%d order, %d payment", orders, payments), err
 }
 
@@ -238,56 +262,6 @@ func (s *stage) settled(ctx context.Context, orderID string) (string, error) {
 	return s.books(ctx, orderID)
 }
 
-// audit compares both databases as a whole: every order is either paid once, its
-// goods reserved, or refunded once, its goods released; and nothing else is.
-func (s *stage) audit(ctx context.Context) error {
-	read := func(db *sql.DB, query string) (map[string]int, error) {
-		rows, err := db.QueryContext(ctx, query)
-		if err != nil {
-			return nil, err
-		}
-		defer func() { _ = rows.Close() }()
-		all := map[string]int{}
-		for rows.Next() {
-			var id string
-			if err := rows.Scan(&id); err != nil {
-				return nil, err
-			}
-			all[id]++
-		}
-		return all, rows.Err()
-	}
-	orders, err := read(s.orders, "SELECT id FROM orders")
-	if err != nil {
-		return err
-	}
-	payments, err := read(s.payments, "SELECT order_id FROM payments")
-	if err != nil {
-		return err
-	}
-	refunds, err := read(s.orders, "SELECT order_id FROM refunds")
-	if err != nil {
-		return err
-	}
-	reserved, err := read(s.payments, "SELECT order_id FROM reservations WHERE NOT released")
-	if err != nil {
-		return err
-	}
-	var errs []error
-	for id := range orders {
-		if payments[id]+refunds[id] != 1 || reserved[id] != payments[id] {
-			errs = append(errs, fmt.Errorf("order %s has %d payments, %d refunds and %d reservations", id, payments[id], refunds[id], reserved[id]))
-		}
-	}
-	for id := range payments {
-		if orders[id] != 1 {
-			errs = append(errs, fmt.Errorf("payment of %s has no order", id))
-		}
-	}
-	s.say("audit: %d orders: %d paid once, %d refunded once", len(orders), len(payments), len(refunds))
-	return errors.Join(errs...)
-}
-
 // links prints where each transaction is seen in the Temporal UI.
 func (s *stage) links(results []result) {
 	for i, r := range results {
@@ -300,7 +274,7 @@ func (s *stage) links(results []result) {
 // cli runs the command holdfast and returns what it prints.
 func (s *stage) cli(ctx context.Context, args ...string) (string, error) {
 	cmd := exec.CommandContext(ctx, filepath.Join(s.dir, "holdfast"), args...)
-	cmd.Env = append(os.Environ(), s.env(s.ordersURL)...)
+	cmd.Env = append(os.Environ(), s.env(s.order.url)...)
 	out, err := cmd.CombinedOutput()
 	return string(out), err
 }

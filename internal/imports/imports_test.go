@@ -25,16 +25,27 @@ type pkg struct {
 // mayImport says which packages of the module each of its libraries may import:
 // imports point one way.
 var mayImport = map[string][]string{
-	"":             {},
-	"barrier":      {"", "internal/fault"},
-	"broker":       {"", "internal/fault"},
-	"compensation": {""},
-	"saga/core":    {""},
-	"saga":         {"", "saga/core"},
-	"activities":   {"", "internal/fault", "saga/core"},
-	"workflows":    {"", "activities", "compensation", "saga/core"},
-	"worker":       {"", "activities", "barrier", "broker", "workflows", "compensation", "saga", "saga/core", "internal/fault"},
+	"":                 {},
+	"barrier":          {"", "internal/fault"},
+	"broker":           {"", "internal/fault"},
+	"compensation":     {""},
+	"saga/core":        {""},
+	"saga":             {"", "saga/core"},
+	"activities":       {"", "internal/fault", "saga/core"},
+	"workflows":        {"", "activities", "compensation", "saga/core"},
+	"internal/sagarun": {"", "activities", "barrier", "broker", "saga", "saga/core", "internal/fault"},
+	"worker":           {"", "activities", "barrier", "broker", "workflows", "compensation", "saga", "saga/core", "internal/fault", "internal/sagarun"},
+
+	"holdfasttest":         {"", "activities", "barrier", "broker", "workflows", "worker", "saga", "saga/core", "internal/sagarun", "internal/fakebroker"},
+	"internal/fakebroker":  {"", "broker"},
+	"internal/brokertest":  {"", "broker"},
+	"internal/barriertest": {"", "barrier"},
 }
+
+// forTests are the packages that only tests may import, and what only they may
+// bring along.
+var forTests = []string{module + "/holdfasttest", module + "/internal/fakebroker", module + "/internal/brokertest", module + "/internal/barriertest",
+	"github.com/glebarez/", "modernc.org/"}
 
 func TestImportsPointOneWay(t *testing.T) {
 	for path, p := range list(t) {
@@ -70,6 +81,21 @@ func TestWorkflowsAreDeterministicByConstruction(t *testing.T) {
 			require.NotEqual(t, "database/sql", dep, path)
 			for _, banned := range []string{"gorm.io/", "github.com/rabbitmq/amqp091-go", "github.com/jackc/"} {
 				require.False(t, strings.HasPrefix(dep, banned), "%s depends on %s", path, dep)
+			}
+		}
+	}
+}
+
+// TestProductionDoesNotImportTheTestingKit keeps the testing kit, and its database,
+// out of libraries and programs.
+func TestProductionDoesNotImportTheTestingKit(t *testing.T) {
+	for path, p := range list(t) {
+		if slices.ContainsFunc(forTests, func(kit string) bool { return kit == module+"/"+path }) {
+			continue
+		}
+		for _, dep := range p.Deps {
+			for _, kit := range forTests {
+				require.False(t, strings.HasPrefix(dep, kit), "%s depends on %s", path, dep)
 			}
 		}
 	}

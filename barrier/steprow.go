@@ -1,0 +1,156 @@
+package barrier
+
+import (
+	"bytes"
+	"context"
+	"database/sql"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+
+	"gorm.io/gorm"
+
+	holdfast "github.com/holdfastmq/holdfast"
+)
+
+// Statements on the rows of a saga's step. They are plain SQL, so that the tests
+// of sagas can run them in a database without a server.
+const (
+	insertStepRow = `INSERT INTO holdfast_steps (owner, step, op, result) VALUES ($1, $2, $3, $4) ON CONFLICT (owner, step, op) DO NOTHING`
+	updateStepRow = `UPDATE holdfast_steps SET result = $4 WHERE owner = $1 AND step = $2 AND op = $3`
+	changeStepRow = updateStepRow + ` AND result = $5`
+	selectStepRow = `SELECT d.result, u.op, u.result FROM holdfast_steps d
+LEFT JOIN holdfast_steps u ON u.owner = d.owner AND u.step = d.step AND u.op = 'undo'
+WHERE d.owner = $1 AND d.step = $2 AND d.op = $3`
+)
+
+// errRowChanged means that a row is not what it was when it was read.
+var errRowChanged = errors.New("the step's row has changed")
+
+// stepRecord is what the result column of a step row holds, in JSON. An empty
+// column of a do row: done, without a result.
+type stepRecord struct {
+	Outcome StepOutcome     `json:"outcome,omitempty"`
+	Result  json.RawMessage `json:"result,omitempty"`
+	Reason  string          `json:"reason,omitempty"`
+	stored  []byte          // as it was read
+}
+
+// result is the answer to who asks about the step; undone is its undo row.
+func (r stepRecord) result(undone *stepRecord) StepResult {
+	switch {
+	case undone != nil:
+		return StepResult{Outcome: StepBlocked, Reason: undone.Reason, Repeated: true}
+	case r.Outcome == StepDone:
+		return StepResult{Outcome: StepDone, Result: r.Result, Repeated: true}
+	}
+	return StepResult{Outcome: r.Outcome, Reason: r.Reason, Repeated: true}
+}
+
+// encode keeps the result's bytes as they are.
+func encode(r stepRecord) []byte {
+	var b bytes.Buffer
+	e := json.NewEncoder(&b)
+	e.SetEscapeHTML(false)
+	if err := e.Encode(r); err != nil {
+		panic(err) // the result was checked
+	}
+	return bytes.TrimSpace(b.Bytes())
+}
+
+func decodeRecord(row StepRow, stored []byte) (stepRecord, error) {
+	r := stepRecord{stored: stored}
+	if len(stored) == 0 {
+		r.Outcome = StepDone
+		return r, nil
+	}
+	err := json.Unmarshal(stored, &r)
+	if err == nil && row.Op == StepDo && r.Outcome != StepDone && r.Outcome != StepRefused && r.Outcome != StepBlocked {
+		err = fmt.Errorf("its outcome is %.100q", r.Outcome)
+	}
+	if err != nil {
+		return r, holdfast.Permanent(fmt.Errorf("%w: the row of %s cannot be read: %w: was it changed by hand?", holdfast.ErrMalformed, row, err))
+	}
+	return r, nil
+}
+
+// checkResult returns the result as it is stored.
+func checkResult(row StepRow, result []byte) ([]byte, error) {
+	if len(result) == 0 {
+		return nil, nil
+	}
+	if len(result) > MaxResult {
+		return nil, holdfast.Permanent(fmt.Errorf("%w: the result of %s has %d bytes, the limit is %d: store large data elsewhere and answer with a reference", holdfast.ErrTooLarge, row, len(result), MaxResult))
+	}
+	var b bytes.Buffer
+	if err := json.Compact(&b, result); err != nil {
+		return nil, holdfast.Permanent(fmt.Errorf("%w: the result of %s is no JSON: %w", holdfast.ErrInvalid, row, err))
+	}
+	return b.Bytes(), nil
+}
+
+// maxReason limits the reasons in step rows, in bytes.
+const maxReason = 4 << 10
+
+func shorten(reason string) string {
+	if len(reason) > maxReason {
+		reason = reason[:maxReason] + "…"
+	}
+	return strings.ToValidUTF8(reason, "")
+}
+
+// insertRow inserts a row, unless it is there. It waits for a transaction that
+// has inserted it and has not ended.
+func insertRow(ctx context.Context, db *gorm.DB, pool gorm.ConnPool, row StepRow, stored []byte) (first bool, err error) {
+	n, err := exec(ctx, pool, insertStepRow, row.Owner, row.Step, string(row.Op), stored)
+	if err != nil {
+		return false, explain(db, "insert the row of "+row.String(), err)
+	}
+	return n == 1, nil
+}
+
+// setResult writes the result into a row that this transaction has inserted or
+// taken over.
+func setResult(ctx context.Context, db *gorm.DB, pool gorm.ConnPool, row StepRow, stored []byte) error {
+	n, err := exec(ctx, pool, updateStepRow, row.Owner, row.Step, string(row.Op), stored)
+	if err == nil && n != 1 {
+		err = errEnded // by SQL of the caller's
+	}
+	if err != nil {
+		return explain(db, "keep the result of "+row.String(), err)
+	}
+	return nil
+}
+
+// changeRow gives a row another content, if it still has the old one. It waits
+// for a transaction that has changed it and has not ended.
+func changeRow(ctx context.Context, db *gorm.DB, pool gorm.ConnPool, row StepRow, old, stored []byte) error {
+	n, err := exec(ctx, pool, changeStepRow, row.Owner, row.Step, string(row.Op), stored, old)
+	if err != nil {
+		return explain(db, "change the row of "+row.String(), err)
+	}
+	if n == 0 {
+		return errRowChanged
+	}
+	return nil
+}
+
+// readRows reads a do row, and the undo row of the same step, nil if there is
+// none. It must be a statement after the one that waited for the row.
+func readRows(ctx context.Context, db *gorm.DB, pool gorm.ConnPool, do StepRow) (found stepRecord, undone *stepRecord, err error) {
+	var stored, undo []byte
+	var op sql.NullString
+	err = plain(pool).QueryRowContext(ctx, selectStepRow, do.Owner, do.Step, string(do.Op)).Scan(&stored, &op, &undo)
+	if errors.Is(err, sql.ErrNoRows) {
+		return found, nil, errRowChanged // deleted by retention
+	}
+	if err != nil {
+		return found, nil, explain(db, "read the row of "+do.String(), err)
+	}
+	if found, err = decodeRecord(do, stored); err != nil || !op.Valid {
+		return found, nil, err
+	}
+	r, err := decodeRecord(StepRow{Owner: do.Owner, Step: do.Step, Op: StepUndo}, undo)
+	return found, &r, err
+}

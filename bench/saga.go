@@ -1,0 +1,158 @@
+package main
+
+import (
+	"context"
+	"errors"
+
+	"gorm.io/gorm"
+
+	"github.com/holdfastmq/holdfast/saga"
+	"github.com/holdfastmq/holdfast/worker"
+	"github.com/holdfastmq/holdfast/workflows"
+)
+
+// The steps of the sagas.
+const (
+	stepCreate  = "create-order"
+	stepInvoice = "write-invoice"
+	stepConfirm = "confirm-order"
+	stepReserve = "reserve-stock"  // a participant's
+	stepCharge  = "charge-payment" // a participant's
+)
+
+// sagaLocal is a saga in one process.
+var sagaLocal = competitor{
+	name:  "saga-local",
+	about: "worker.StartSaga and Wait with their defaults: a saga of three local steps, one insert and the step row each",
+	open: func(ctx context.Context, s *servers) (*entry, error) {
+		return openSaga(ctx, s, saga.Saga[sagaOrder]{
+			Name: "saga-local",
+			Key:  func(o sagaOrder) string { return o.Number },
+			Steps: []saga.Step[sagaOrder]{
+				localStep(stepCreate),
+				localStep(stepInvoice),
+				localStep(stepConfirm),
+			},
+		}, &books{db: s.db, local: 3}, nil)
+	},
+}
+
+// sagaMixed is a saga over two processes.
+var sagaMixed = competitor{
+	name:  "saga-mixed",
+	about: "worker.StartSaga and Wait with their defaults: a saga of two local and two message steps, whose participants are in another process with a database of their own; one insert and the step row each, and one participant's stock",
+	open: func(ctx context.Context, s *servers) (*entry, error) {
+		p, err := newParticipants(ctx, s, participantWorker, "saga-mixed")
+		if err != nil {
+			return nil, err
+		}
+		reserve, unreserve := topicsOf("saga-mixed", stepReserve)
+		charge, refund := topicsOf("saga-mixed", stepCharge)
+		return openSaga(ctx, s, saga.Saga[sagaOrder]{
+			Name: "saga-mixed",
+			Key:  func(o sagaOrder) string { return o.Number },
+			Steps: []saga.Step[sagaOrder]{
+				localStep(stepCreate),
+				saga.Message(stepReserve, reserve, unreserve),
+				saga.Message(stepCharge, charge, refund),
+				localStep(stepConfirm),
+			},
+		}, &books{db: s.db, participants: p.db, local: 2, remote: 2}, p)
+	},
+}
+
+// localStep inserts its row and notes it in the state.
+func localStep(name string) saga.StepDef {
+	return saga.Local(name,
+		func(_ context.Context, tx *gorm.DB, o *sagaOrder) error {
+			id, err := insertStep(tx, *o, name)
+			o.Rows = append(o.Rows, id)
+			return err
+		},
+		func(_ context.Context, tx *gorm.DB, o *sagaOrder) error { return deleteStep(tx, *o, name) })
+}
+
+// openSaga runs def in a worker of this process.
+func openSaga(ctx context.Context, s *servers, def saga.Saga[sagaOrder], b *books, p *participants) (*entry, error) {
+	w, err := worker.New(worker.Options{Group: def.Name, Temporal: s.temporal, Namespace: s.stack.Namespace(),
+		AMQPURL: s.stack.AMQPURL(), DB: s.db, Prefix: s.prefix})
+	if err != nil {
+		return nil, err
+	}
+	w.Saga(def)
+	stop, err := runWorker(ctx, w)
+	if err != nil {
+		return nil, err
+	}
+	e := sagaEntry(s, workflows.SagaName, workflows.TaskQueue(s.prefix, def.Name), b, p, func(ctx context.Context, o sagaOrder) (sagaOrder, error) {
+		h, err := worker.StartSaga(ctx, w, def, o)
+		if err != nil {
+			return o, err
+		}
+		return h.Wait(ctx)
+	})
+	e.close = stop
+	return e, nil
+}
+
+// sagaEntry is an entry of one way of running sagas, as workflows of a
+// type on a task queue.
+func sagaEntry(s *servers, workflowType, queue string, b *books, p *participants, run func(context.Context, sagaOrder) (sagaOrder, error)) *entry {
+	return &entry{
+		prepare: func(ctx context.Context) error {
+			if err := b.open(ctx); err != nil {
+				return err
+			}
+			return p.start(ctx)
+		},
+		drive: closedLoop(func(ctx context.Context) error {
+			return b.count(func(o sagaOrder) error {
+				end, err := run(ctx, o)
+				if err == nil && len(end.Rows) != int(b.local) {
+					err = errors.New("its last state is not what its steps made of it")
+				}
+				return err
+			})
+		}),
+		settle: func(ctx context.Context) error {
+			err := s.closed(ctx, workflowType, queue)
+			if err == nil {
+				err = b.check(ctx)
+			}
+			return errors.Join(err, p.stop())
+		},
+	}
+}
+
+// participants are the process of the participants, a new one for each
+// measurement, and their database. Nil are none.
+type participants struct {
+	s               *servers
+	way, competitor string
+	dsn             string
+	db              *gorm.DB // to look into it
+	child           *child
+}
+
+func newParticipants(ctx context.Context, s *servers, way, competitor string) (*participants, error) {
+	const looking = 2 // connections
+	p := &participants{s: s, way: way, competitor: competitor}
+	var err error
+	p.db, p.dsn, err = s.newDatabase(ctx, s.database+"_"+way, looking)
+	return p, err
+}
+
+func (p *participants) start(ctx context.Context) (err error) {
+	if p != nil {
+		p.child, err = startParticipant(ctx, p.s, p.way, p.competitor, p.dsn)
+	}
+	return err
+}
+
+func (p *participants) stop() error {
+	if p == nil || p.child == nil {
+		return nil
+	}
+	defer func() { p.child = nil }()
+	return p.child.stop()
+}

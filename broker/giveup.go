@@ -1,0 +1,44 @@
+package broker
+
+import (
+	"context"
+	"time"
+
+	"github.com/holdfastmq/holdfast"
+)
+
+// giveUp asks Subscription.GiveUp about a delivery that is not tried any more. If
+// nobody takes care of it, it is a dead letter.
+func (c *consumer) giveUp(w *work) {
+	if c.o.GiveUp == nil {
+		c.bury(w)
+		return
+	}
+	taken, err := c.askGiveUp(w)
+	switch {
+	case err == nil && taken:
+		c.log.Warn("a message was given up, and taken care of", "message", w.d.Message.ID, "topic", w.d.Message.Topic, "attempts", w.a.failed+w.a.lost, "class", w.class, "error", w.reason)
+		c.succeed(w) // an operator may wait for it
+	case err == nil:
+		c.bury(w)
+	case c.handlers.Err() != nil:
+		c.giveBack(w)
+	default:
+		c.unpublished(w, "that a message was given up", err)
+	}
+}
+
+func (c *consumer) askGiveUp(w *work) (taken bool, err error) {
+	ctx, cancel := context.WithTimeout(c.handlers, c.o.HandlerTimeout)
+	defer cancel()
+	d := w.d
+	d.Message = d.Message.Clone()
+	d.Attempt = w.a.failed + w.a.lost
+	f := holdfast.Failure{Consumer: c.o.Name, Class: w.class, Reason: clip(w.reason, maxReason), Attempts: w.a.failed + w.a.lost,
+		At: time.Now().UTC(), Log: w.log, Redelivery: w.a.redelivery}
+	err = protect(func() (err error) {
+		taken, err = c.o.GiveUp(ctx, d, f)
+		return err
+	})
+	return taken, err
+}

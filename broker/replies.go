@@ -1,0 +1,224 @@
+package broker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	amqp "github.com/rabbitmq/amqp091-go"
+
+	"github.com/holdfastmq/holdfast"
+	"github.com/holdfastmq/holdfast/internal/fault"
+)
+
+const (
+	// replyConcurrency is how many replies of a queue are handled at a time.
+	replyConcurrency = 64
+	// replyPrefetch is how many of them are held, those included whose handler
+	// failed and that pause.
+	replyPrefetch = 256
+	// replyTimeLimit ends the context of a handler.
+	replyTimeLimit = 30 * time.Second
+	// replyHold is how long a reply is held whose handler fails, before it goes
+	// behind the others.
+	replyHold = 30 * time.Second
+)
+
+// ConsumeReplies declares the two reply queues of group and consumes both, until
+// ctx is done; then it takes no further reply, lets running handlers finish for
+// 10 s, ends their contexts, and returns nil. It goes on by itself after lost
+// connections. An error means a wrong argument, a queue that exists with other
+// arguments, a closed Broker, or a handler that ignores its context.
+//
+// handle is called from up to 64 goroutines for each queue, and its context ends
+// after 30 s; at most 256 replies of each queue are held. nil acknowledges. After an error or a panic the reply comes again,
+// after a pause that grows to 4 s, for ever, and perhaps to another process. The
+// same reply may come more than once. What is no reply goes to the dead letters.
+func (b *Broker) ConsumeReplies(ctx context.Context, group string, handle func(context.Context, SagaReply) error) error {
+	if err := validGroup(group); err != nil {
+		return err
+	}
+	if handle == nil {
+		return fmt.Errorf("%w: replies of the group %q: handle is nil", holdfast.ErrInvalid, group)
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	var errs [2]error
+	var both sync.WaitGroup
+	for i, run := range []func(context.Context) error{b.newReplyTaker(ctx, group, handle).durable, b.newReplyTaker(ctx, group, handle).instance} {
+		both.Go(func() {
+			errs[i] = run(ctx)
+			cancel() // one alone would seem to work
+		})
+	}
+	both.Wait()
+	return errors.Join(errs[:]...)
+}
+
+// replyTaker takes the replies of one queue.
+type replyTaker struct {
+	*pool
+	b      *Broker
+	log    *slog.Logger
+	group  string
+	handle func(context.Context, SagaReply) error
+	slots  chan struct{} // one for each running call of handle
+	hold   time.Duration // replyHold
+
+	mu     sync.Mutex
+	logged time.Time
+}
+
+func (b *Broker) newReplyTaker(ctx context.Context, group string, handle func(context.Context, SagaReply) error) *replyTaker {
+	log := b.log.With("group", group)
+	return &replyTaker{pool: newPool(ctx, log, "replies to sagas"), b: b, log: log, group: group, handle: handle,
+		slots: make(chan struct{}, replyConcurrency), hold: replyHold}
+}
+
+// durable takes those of the group's queue.
+func (r *replyTaker) durable(ctx context.Context) error {
+	defer r.cancel(nil)
+	queue := r.b.ReplyQueue(r.group)
+	err := r.b.resubscribe(ctx, r.log, queue, replyPrefetch,
+		func(ctx context.Context) error { return r.b.declareReplies(ctx, r.group) },
+		func(ctx context.Context, s *subscription) { r.run(ctx, s, queue) })
+	return errors.Join(err, r.drain())
+}
+
+// instance takes those of this process's queue. If RabbitMQ refuses it, for example
+// because the cluster's node that has it is down, another takes its place.
+func (r *replyTaker) instance(ctx context.Context) error {
+	defer r.cancel(nil)
+	pause := newBackoff()
+	for {
+		queue := r.b.InstanceReplyQueue(r.group)
+		err := r.b.resubscribe(ctx, r.log, queue, replyPrefetch,
+			func(ctx context.Context) error { return r.b.declareInstanceReplies(ctx, r.group, queue) },
+			func(ctx context.Context, s *subscription) {
+				r.run(ctx, s, queue)
+				if ctx.Err() != nil {
+					r.remove(s.ch, queue)
+				}
+			})
+		if !errors.Is(err, errRefusedQueue) {
+			return errors.Join(err, r.drain())
+		}
+		r.b.replyNames.renew(r.group)
+		r.log.Warn("the queue of this process's replies cannot be used; another takes its place", "queue", queue, "error", err)
+		if !sleep(ctx, pause.NextBackOff()) {
+			return r.drain()
+		}
+	}
+}
+
+func (r *replyTaker) run(ctx context.Context, s *subscription, queue string) {
+	r.session(ctx, s, func(gone context.Context, d *amqp.Delivery) { r.take(gone, d, queue) })
+	if ctx.Err() != nil {
+		_ = r.drain() // while what finishes can be acknowledged
+	}
+}
+
+// remove is for a process that ends.
+func (r *replyTaker) remove(ch *amqp.Channel, queue string) {
+	if err := deleteReplyQueue(ch, queue); err != nil {
+		r.log.Debug("the queue of this process's replies is left to RabbitMQ", "error", err)
+	}
+}
+
+// take deals with one delivery, until gone is done: then it is RabbitMQ's again.
+func (r *replyTaker) take(gone context.Context, d *amqp.Delivery, queue string) {
+	reply, err := decodeReply(d)
+	if err != nil {
+		r.bury(gone, d, queue, err)
+		return
+	}
+	pause := newBackoff()
+	came := time.Now()
+	for {
+		err := r.try(gone, reply)
+		switch {
+		case err == nil:
+			r.settle(d.Ack(false))
+			return
+		case gone.Err() != nil:
+			r.settle(d.Nack(false, true))
+			return
+		}
+		r.complain(reply, err)
+		if !sleep(gone, pause.NextBackOff()) {
+			r.settle(d.Nack(false, true))
+			return
+		}
+		if time.Since(came) >= r.hold {
+			r.putBack(d)
+			return
+		}
+	}
+}
+
+// try calls handle as soon as there is a slot.
+func (r *replyTaker) try(gone context.Context, reply SagaReply) error {
+	select {
+	case r.slots <- struct{}{}:
+		defer func() { <-r.slots }()
+	case <-gone.Done():
+		return errGone
+	}
+	if gone.Err() != nil {
+		return errGone
+	}
+	ctx, cancel := context.WithTimeout(r.calls, replyTimeLimit)
+	defer cancel()
+	err := protect(func() error { return r.handle(ctx, reply) })
+	if err == nil {
+		fault.Point(fault.SagaReplyTaken)
+	}
+	return err
+}
+
+// putBack puts a reply behind the others of the group's queue, where another
+// process may take it.
+func (r *replyTaker) putBack(d *amqp.Delivery) {
+	ctx, cancel := r.b.timeout(r.calls)
+	defer cancel()
+	p := publication{key: r.b.ReplyQueue(r.group), mandatory: true, repair: true, msg: republish(d)}
+	if err := r.b.pub.one(ctx, &p, ""); err != nil {
+		r.log.Warn("a reply to a saga could not be put behind the others; it is given back", "error", err)
+		r.settle(d.Nack(false, true))
+		return
+	}
+	r.settle(d.Ack(false))
+}
+
+// bury puts what is no reply with the dead letters.
+func (r *replyTaker) bury(gone context.Context, d *amqp.Delivery, queue string, cause error) {
+	r.log.Warn("what is no reply to a saga goes to the dead letters", "queue", queue, "message", d.MessageId, "error", cause)
+	if err := r.b.publishDead(r.calls, deadLetter(d, queue, "", 1, cause, time.Now())); err != nil {
+		r.log.Error("a dead letter could not be stored; the message will be delivered again", "message", d.MessageId, "error", err)
+		sleep(gone, unpublishedPause)
+		r.settle(d.Nack(false, true))
+		return
+	}
+	fault.Point(fault.DeadBeforeAck)
+	r.settle(d.Ack(false))
+}
+
+func (r *replyTaker) settle(err error) {
+	if err != nil {
+		r.log.Debug("acknowledgement lost with its channel: the reply will be delivered again", "error", err)
+	}
+}
+
+// complain logs that replies wait, but not for each of them.
+func (r *replyTaker) complain(reply SagaReply, err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if time.Since(r.logged) < 10*time.Second {
+		return
+	}
+	r.logged = time.Now()
+	r.log.Warn("replies could not be passed on to their sagas; they are kept and tried again", "saga", reply.Saga, "step", reply.Step, "error", err)
+}

@@ -1,0 +1,139 @@
+package broker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/google/uuid"
+	amqp "github.com/rabbitmq/amqp091-go"
+
+	"github.com/holdfastmq/holdfast"
+)
+
+// Replies to a group's sagas come in two queues. The durable one belongs to the
+// group. That of a process is there for speed: the reply comes to whom a step
+// waits in. It outlives a lost connection, but not its process for long; what is
+// in it and is not taken within seconds, RabbitMQ moves to the durable one.
+const (
+	// replyTTL is how long a reply waits in a process's queue. Nobody waits in
+	// memory for longer.
+	replyTTL = 5 * time.Second
+	// replyExpires is how long a process's queue stays when nobody consumes it.
+	replyExpires = time.Minute
+)
+
+// ReplyQueue is the name of the durable queue of the replies to a producer
+// group's sagas, InstanceReplyQueue that of one process's own.
+func (b *Broker) ReplyQueue(group string) string { return repliesPrefix(b.o.Prefix) + group }
+
+// InstanceReplyQueue is the name of the queue of this Broker's replies, which no
+// other has. It is there while ConsumeReplies runs; its name may change when
+// RabbitMQ does not give it back after a lost connection, so ask each time.
+func (b *Broker) InstanceReplyQueue(group string) string { return b.replyNames.of(group) }
+
+func repliesPrefix(prefix string) string { return prefix + ".replies." }
+
+// groupOfReplies returns the producer group whose durable reply queue it is, if it
+// is one's.
+func groupOfReplies(prefix, queue string) string {
+	group, ok := strings.CutPrefix(queue, repliesPrefix(prefix))
+	if !ok || validGroup(group) != nil {
+		return ""
+	}
+	return group
+}
+
+// isReplyQueue reports whether queue may be replied to: a call must not fill any
+// other.
+func isReplyQueue(prefix, queue string) bool {
+	return strings.HasPrefix(queue, repliesPrefix(prefix)) && plainID(queue, maxText)
+}
+
+// replyNames are the names of this Broker's reply queues, by group.
+type replyNames struct {
+	b *Broker
+
+	mu    sync.Mutex
+	names map[string]string
+}
+
+func newReplyNames(b *Broker) *replyNames { return &replyNames{b: b, names: map[string]string{}} }
+
+func (r *replyNames) of(group string) string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if _, ok := r.names[group]; !ok {
+		r.names[group] = r.make(group)
+	}
+	return r.names[group]
+}
+
+// renew gives the group another name.
+func (r *replyNames) renew(group string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.names[group] = r.make(group)
+}
+
+// make makes a new name. The @, which is in no group's name, tells it from a
+// durable queue's.
+func (r *replyNames) make(group string) string {
+	id := uuid.NewString()
+	if name := r.b.ReplyQueue(group) + "@" + nameText(r.b.o.Name) + "." + id[:8]; len(name) <= maxText {
+		return name
+	}
+	return repliesPrefix(r.b.o.Prefix) + "@" + id
+}
+
+// replySteps declare a durable reply queue. Those who reply declare it, too.
+func (t *topology) replySteps(queue string) []step { return []step{queueStep(queue, t.guarded())} }
+
+// instanceReplySteps declare a process's reply queue. It is not exclusive: after a
+// lost connection RabbitMQ may take that one for alive for a while, and refuse the
+// queue to the next.
+func (t *topology) instanceReplySteps(queue, durable string) []step {
+	return []step{queueStep(queue, amqp.Table{
+		"x-queue-type":              "classic",
+		"x-expires":                 replyExpires.Milliseconds(),
+		"x-message-ttl":             replyTTL.Milliseconds(),
+		"x-dead-letter-exchange":    "",
+		"x-dead-letter-routing-key": durable,
+	})}
+}
+
+// declareReplies makes the durable reply queue of a group. It is remembered like a
+// group.
+func (b *Broker) declareReplies(ctx context.Context, group string) error {
+	if err := b.declare(ctx, b.topo.baseSteps(), b.topo.replySteps(b.ReplyQueue(group))); err != nil {
+		return err
+	}
+	b.topo.mu.Lock()
+	defer b.topo.mu.Unlock()
+	b.topo.replies[group] = true
+	return nil
+}
+
+// errRefusedQueue means that only another name can help.
+var errRefusedQueue = fmt.Errorf("%w: RabbitMQ refuses the queue", holdfast.ErrInvalid)
+
+func (b *Broker) declareInstanceReplies(ctx context.Context, group, queue string) error {
+	err := b.declare(ctx, b.topo.instanceReplySteps(queue, b.ReplyQueue(group)))
+	var ae *amqp.Error
+	if errors.Is(err, holdfast.ErrInvalid) || errors.As(err, &ae) && (ae.Code == amqp.ResourceLocked || ae.Code == amqp.NotFound) {
+		return fmt.Errorf("%w: %w", errRefusedQueue, err)
+	}
+	return err
+}
+
+// deleteReplyQueue removes a process's queue that is empty, so that later replies
+// are returned and go to the durable one at once. Otherwise RabbitMQ does.
+func deleteReplyQueue(ch *amqp.Channel, queue string) error {
+	if _, err := ch.QueueDelete(queue, true, true, false); err != nil {
+		return fmt.Errorf("delete the queue %s: %w", queue, err)
+	}
+	return nil
+}

@@ -1,0 +1,180 @@
+package broker
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	amqp "github.com/rabbitmq/amqp091-go"
+
+	"github.com/holdfastmq/holdfast"
+	"github.com/holdfastmq/holdfast/internal/fault"
+)
+
+// MaxSagaResult limits the result in a participant's reply, in bytes of JSON.
+const MaxSagaResult = 512 << 10
+
+// SagaReply is a participant's answer to a [SagaCall].
+type SagaReply struct {
+	// Saga, Workflow, Step and Undo are the call's.
+	Saga     string `json:"saga"`
+	Workflow string `json:"workflow"`
+	Step     string `json:"step"`
+	Undo     bool   `json:"undo,omitempty"`
+	// Outcome is one of the words below.
+	Outcome string `json:"outcome"`
+	// Class and Reason say why it was refused or failed.
+	Class  holdfast.ErrorClass `json:"class,omitempty"`
+	Reason string              `json:"reason,omitempty"`
+	// Result is what the participant answers, in JSON.
+	Result json.RawMessage `json:"result,omitempty"`
+	// Participant is who answers.
+	Participant string `json:"participant,omitempty"`
+}
+
+// The outcomes of a reply.
+const (
+	ReplyDone    = "done"    // it was done, or undone, or there was nothing to undo
+	ReplyRefused = "refused" // a business refusal: nothing was done
+	ReplyFailed  = "failed"  // the participant gave up
+	ReplyBlocked = "blocked" // it was undone before it was done, and never will be done
+)
+
+const (
+	kindReply   = "reply" // of the header holdfast-kind
+	replySuffix = ".reply"
+	// maxReplyRecord leaves room around a result for the rest.
+	maxReplyRecord = MaxSagaResult + 64<<10
+)
+
+// replyRecord is a reply's body.
+type replyRecord struct {
+	V int `json:"v"`
+	SagaReply
+}
+
+func knownReply(outcome string) bool {
+	switch outcome {
+	case ReplyDone, ReplyRefused, ReplyFailed, ReplyBlocked:
+		return true
+	}
+	return false
+}
+
+// PublishSagaReply publishes a reply to call and returns once RabbitMQ has
+// confirmed it; r needs no Saga, Workflow, Step and Undo. It goes to call.ReplyTo.
+// Where that queue is not there any more, or does not take it, or is no reply
+// queue of this prefix, the reply goes to call.Replies, which is made if it does
+// not exist. It is repeated like PublishHalf: a reply may be stored more than once,
+// and in both queues.
+//
+// [holdfast.ErrTooLarge]: the result has more than [MaxSagaResult]. ErrTooLarge and
+// [holdfast.ErrInvalid] mean that nothing was stored, and that a repetition will
+// not help.
+func (b *Broker) PublishSagaReply(ctx context.Context, call SagaCall, r SagaReply) error {
+	if groupOfReplies(b.o.Prefix, call.Replies) == "" {
+		return fmt.Errorf("%w: reply to %v: its durable queue is %q: want %s.replies. and the producer group", holdfast.ErrInvalid, &call, clip(call.Replies, maxText), b.o.Prefix)
+	}
+	msg, err := encodeReply(&call, r)
+	if err != nil {
+		return fmt.Errorf("reply to %v: %w", &call, err)
+	}
+	ctx, cancel := b.timeout(ctx)
+	defer cancel()
+	if isReplyQueue(b.o.Prefix, call.ReplyTo) && call.ReplyTo != call.Replies {
+		if err = b.replyDirectly(ctx, call.ReplyTo, msg); err == nil {
+			return nil
+		}
+		b.log.Debug("a reply to a saga goes to the durable queue", "saga", call.Saga, "step", call.Step, "queue", call.Replies, "error", err)
+	}
+	if err := b.replyDurably(ctx, call.Replies, msg); err != nil {
+		return fmt.Errorf("reply to %v: %w", &call, err)
+	}
+	return nil
+}
+
+// replyDirectly leaves time for the durable queue.
+func (b *Broker) replyDirectly(ctx context.Context, queue string, msg amqp.Publishing) error {
+	if deadline, ok := ctx.Deadline(); ok {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, time.Until(deadline)/2)
+		defer cancel()
+	}
+	p := publication{key: queue, mandatory: true, msg: msg}
+	return b.pub.one(ctx, &p, fault.SagaReplyBeforeConfirm)
+}
+
+// replyDurably makes the queue where it does not exist: the group may be away, and
+// may never have run.
+func (b *Broker) replyDurably(ctx context.Context, queue string, msg amqp.Publishing) error {
+	for {
+		p := publication{key: queue, mandatory: true, msg: msg}
+		err := b.pub.one(ctx, &p, fault.SagaReplyBeforeConfirm)
+		if !errors.Is(err, holdfast.ErrUnroutable) {
+			return err
+		}
+		if !sleep(ctx, remakePause) {
+			return fmt.Errorf("%w: %w: the queue %s does not exist and could not be made; %s", ErrNotSent, ctx.Err(), queue, b.pubLink.state())
+		}
+		if e := b.declare(ctx, b.topo.baseSteps(), b.topo.replySteps(queue)); e != nil {
+			if errors.Is(e, holdfast.ErrInvalid) {
+				return e
+			}
+			b.log.Debug("a reply queue could not be made", "queue", queue, "error", e)
+		}
+	}
+}
+
+func encodeReply(c *SagaCall, r SagaReply) (amqp.Publishing, error) {
+	r.Saga, r.Workflow, r.Step, r.Undo = c.Saga, c.Workflow, c.Step, c.Undo
+	r.Reason, r.Participant = plainText(r.Reason, maxReason), nameText(r.Participant)
+	if !knownReply(r.Outcome) {
+		return amqp.Publishing{}, fmt.Errorf("%w: its outcome is %q: want %s, %s, %s or %s", holdfast.ErrInvalid, clip(r.Outcome, 64), ReplyDone, ReplyRefused, ReplyFailed, ReplyBlocked)
+	}
+	if len(r.Result) > MaxSagaResult {
+		return amqp.Publishing{}, fmt.Errorf("%w: the result has %d bytes of JSON, the limit is %d: store large data elsewhere and answer with a reference", holdfast.ErrTooLarge, len(r.Result), MaxSagaResult)
+	}
+	var body bytes.Buffer
+	e := json.NewEncoder(&body)
+	e.SetEscapeHTML(false) // it would make a result longer
+	if err := e.Encode(replyRecord{1, r}); err != nil {
+		return amqp.Publishing{}, fmt.Errorf("%w: its result is no JSON: %w", holdfast.ErrInvalid, err)
+	}
+	id := c.messageID()
+	return amqp.Publishing{
+		Headers:   amqp.Table{headerKind: kindReply, headerVersion: version, headerSaga: c.Saga},
+		MessageId: id + replySuffix, CorrelationId: id, ContentType: contentJSON, Body: body.Bytes(),
+	}, nil
+}
+
+// decodeReply reads a participant's reply; only its body counts.
+func decodeReply(d *amqp.Delivery) (SagaReply, error) {
+	var r replyRecord
+	if len(d.Body) > maxReplyRecord {
+		return r.SagaReply, malformed("reply to a saga: %d bytes, the limit is %d", len(d.Body), maxReplyRecord)
+	}
+	if err := json.Unmarshal(d.Body, &r); err != nil {
+		return SagaReply{}, malformed("reply to a saga: %w", err)
+	}
+	switch {
+	case r.V != 1:
+		return SagaReply{}, malformed("reply to a saga with \"v\":%d, this program reads 1", r.V)
+	case !plainID(r.Saga, maxSagaID) || !plainID(r.Workflow, maxSagaID) || !plainID(r.Step, maxText):
+		return SagaReply{}, malformed("reply to a saga: want saga, workflow and step as in the call, it says %q, %q, %q", clip(r.Saga, 128), clip(r.Workflow, 128), clip(r.Step, 128))
+	case !knownReply(r.Outcome):
+		return SagaReply{}, malformed("reply to a saga: outcome %q: want %s, %s, %s or %s", clip(r.Outcome, 64), ReplyDone, ReplyRefused, ReplyFailed, ReplyBlocked)
+	case len(r.Result) > MaxSagaResult:
+		return SagaReply{}, malformed("reply to a saga: a result of %d bytes, the limit is %d", len(r.Result), MaxSagaResult)
+	}
+	if r.Class != "" {
+		r.Class = knownClass(string(r.Class))
+	}
+	if string(r.Result) == "null" {
+		r.Result = nil
+	}
+	r.Reason, r.Participant = plainText(r.Reason, maxReason), nameText(r.Participant)
+	return r.SagaReply, nil
+}

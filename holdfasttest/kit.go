@@ -1,0 +1,219 @@
+package holdfasttest
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"testing"
+	"time"
+
+	"gorm.io/gorm"
+
+	holdfast "github.com/holdfastmq/holdfast"
+	"github.com/holdfastmq/holdfast/barrier"
+	"github.com/holdfastmq/holdfast/broker"
+	"github.com/holdfastmq/holdfast/internal/fakebroker"
+	"github.com/holdfastmq/holdfast/internal/sagarun"
+	"github.com/holdfastmq/holdfast/saga"
+	"github.com/holdfastmq/holdfast/worker"
+	"github.com/holdfastmq/holdfast/workflows"
+)
+
+// Options are what a kit works with. The zero value means its defaults.
+type Options struct {
+	// DB is the database of local steps and of local transactions, and of the
+	// participants and consumers that have none of their own. Nil: [NewDB]. Yours
+	// must have Holdfast's tables: see [barrier.Migrate].
+	DB *gorm.DB
+	// Group is the producer group. Default: "test".
+	Group string
+}
+
+// Kit is a producer group, with its participants and consumers, in the memory of
+// one test. Its methods are for the test's goroutine, and for the functions that
+// the kit calls.
+type Kit struct {
+	t       testing.TB
+	o       Options
+	server  *fakebroker.Server
+	broker  *fakebroker.Broker
+	defs    sagarun.Definitions
+	waiters sagarun.Waiters
+	names   map[string]bool // of queues
+	acts    map[string]any
+
+	mu        sync.Mutex
+	faults    []*Fault
+	hooks     []*hook
+	watchers  []watcher
+	waiting   []request // of operators, for the next saga
+	later     []later
+	crash     Point
+	delivered []holdfast.Message
+	late      int
+	ended     map[string]workflows.SagaStatus
+	run       *run // the one under way
+}
+
+// New returns a kit with a database of its own.
+func New(t testing.TB) *Kit {
+	t.Helper()
+	return NewWith(t, Options{})
+}
+
+// NewWith returns a kit.
+func NewWith(t testing.TB, o Options) *Kit {
+	t.Helper()
+	if o.DB == nil {
+		o.DB = NewDB(t)
+	}
+	if o.Group == "" {
+		o.Group = "test"
+	}
+	if err := holdfast.ValidateName("group", o.Group); err != nil {
+		t.Fatal(err)
+	}
+	s := fakebroker.NewServer()
+	k := &Kit{t: t, o: o, server: s, broker: s.Open("holdfasttest", "kit"), names: map[string]bool{}, acts: map[string]any{}, ended: map[string]workflows.SagaStatus{}}
+	k.broker.SubscribeReplies(o.Group, k.reply)
+	return k
+}
+
+// DB returns the kit's database.
+func (k *Kit) DB() *gorm.DB { return k.o.DB }
+
+// Saga registers a definition, and with it the sagas that it has as steps.
+// [RunSaga] registers its own.
+func (k *Kit) Saga(def saga.Definition) {
+	k.t.Helper()
+	c, err := def.Compile()
+	if err == nil {
+		err = k.defs.Add(c)
+	}
+	if err != nil {
+		k.t.Fatal(err)
+	}
+}
+
+// Participate adds a participant. Where it has no DB, it is the kit's. Failing
+// tries follow each other without pauses.
+func (k *Kit) Participate(p worker.Participant) {
+	k.t.Helper()
+	if p.Name == "" {
+		p.Name = p.Topic
+	}
+	if p.DB == nil {
+		p.DB = k.o.DB
+	}
+	if p.Do == nil || p.Topic == "" || p.Undo != nil && p.UndoTopic == "" {
+		k.t.Fatalf("participant %q needs a Topic, a Do and, with an Undo, an UndoTopic", p.Name)
+	}
+	k.name(p.Name)
+	run := &sagarun.Participant{Name: p.Name, Topic: p.Topic, UndoTopic: p.UndoTopic, DB: p.DB, Replies: replies{k},
+		Do: k.participation(p.Do, false)}
+	if p.Undo != nil {
+		run.Undo = k.participation(p.Undo, true)
+	}
+	topics := []string{p.Topic}
+	if p.UndoTopic != "" {
+		topics = append(topics, p.UndoTopic)
+	}
+	ladder := len(p.Ladder)
+	if p.Ladder == nil {
+		ladder = 3 // as many as a worker's
+	}
+	k.broker.Subscribe(broker.Subscription{Name: p.Name, Topics: topics, Tries: p.Tries, Ladder: make([]time.Duration, ladder), HandlerTimeout: p.Timeout,
+		Handle: func(ctx context.Context, d broker.Delivery) error {
+			return run.Handle(context.WithValue(ctx, calling{}, d.Saga), d)
+		},
+		GiveUp: run.GiveUp})
+}
+
+// Consume adds a consumer. Where it has no DB, it is the kit's. Failing tries
+// follow each other without pauses; what it gives up is in [Kit.DeadLetters], and
+// nothing further comes of it: its policy and compensation notices are not played.
+func (k *Kit) Consume(c worker.Consumer) {
+	k.t.Helper()
+	if c.DB == nil {
+		c.DB = k.o.DB
+	}
+	if c.Name == "" || len(c.Topics) == 0 || (c.Handle == nil) == (c.HandleAtLeastOnce == nil) {
+		k.t.Fatalf("consumer %q needs a Name, Topics, and one of Handle and HandleAtLeastOnce", c.Name)
+	}
+	k.name(c.Name)
+	k.broker.Subscribe(broker.Subscription{Name: c.Name, Topics: c.Topics, Tries: c.Tries, Ladder: c.Ladder, HandlerTimeout: c.Timeout, Policy: c.DeadLetters,
+		Handle: func(ctx context.Context, d broker.Delivery) error {
+			if c.HandleAtLeastOnce != nil {
+				return c.HandleAtLeastOnce(ctx, d.Message)
+			}
+			_, err := barrier.Consume(ctx, c.DB, c.Name, d.Message.ID, func(ctx context.Context, tx *gorm.DB) error { return c.Handle(ctx, tx, d.Message) })
+			return err
+		}})
+}
+
+// Listen binds topics, with AMQP's wildcards, to nobody in particular, so that a
+// message to them is not unroutable. [Kit.Delivered] has them, as all others.
+func (k *Kit) Listen(topics ...string) {
+	k.t.Helper()
+	k.broker.Subscribe(broker.Subscription{Name: fmt.Sprintf("listener-%d", len(k.names)), Topics: topics,
+		Handle: func(context.Context, broker.Delivery) error { return nil }})
+	k.names[fmt.Sprintf("listener-%d", len(k.names))] = true
+}
+
+// Activity registers a Temporal activity that steps made with saga.Activity name.
+func (k *Kit) Activity(name string, f any) { k.acts[name] = f }
+
+// Deliver delivers a message as if it had been published, and what that brings
+// about. Deliver it twice to see that its effect happens once.
+func (k *Kit) Deliver(m holdfast.Message) {
+	k.t.Helper()
+	if m.ID == "" {
+		k.t.Fatal("a message to deliver needs an ID, by which its consumers know it again")
+	}
+	if err := k.publish(k.t.Context(), m.ID, []holdfast.Message{m}); err != nil {
+		k.t.Fatal(err)
+	}
+	k.broker.Deliver(k.t.Context())
+}
+
+// publish publishes messages, and keeps those that had a consumer.
+func (k *Kit) publish(ctx context.Context, txID string, ms []holdfast.Message) error {
+	err := k.broker.PublishMessages(ctx, k.o.Group, txID, ms)
+	if err == nil {
+		k.mu.Lock()
+		defer k.mu.Unlock()
+		k.delivered = append(k.delivered, holdfast.CloneMessages(ms)...)
+	}
+	return err
+}
+
+// Delivered are the messages that were published, the oldest first; those of
+// sagas to their participants are not among them. A message that is there twice
+// was published twice.
+func (k *Kit) Delivered() []holdfast.Message {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return holdfast.CloneMessages(k.delivered)
+}
+
+// DeadLetters are the messages that consumers and participants gave up.
+func (k *Kit) DeadLetters() []holdfast.DeadLetter { return k.server.DeadLetters() }
+
+// LateReplies counts the replies of participants that no saga waited for.
+func (k *Kit) LateReplies() int {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.late
+}
+
+func (k *Kit) name(name string) {
+	k.t.Helper()
+	if k.names[name] {
+		k.t.Fatalf("two consumers or participants are named %q: they would share a queue", name)
+	}
+	k.names[name] = true
+}
+
+// Halves are the half messages that nobody has settled, by transaction: of a
+// transaction that has ended there is none.
+func (k *Kit) Halves() map[string]holdfast.Half { return k.server.Halves() }

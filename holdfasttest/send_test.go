@@ -1,0 +1,127 @@
+package holdfasttest_test
+
+import (
+	"context"
+	"errors"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	"gorm.io/gorm"
+
+	holdfast "github.com/holdfastmq/holdfast"
+	"github.com/holdfastmq/holdfast/holdfasttest"
+	"github.com/holdfastmq/holdfast/worker"
+)
+
+var orderPlaced = holdfast.Topic[order]{Name: "order.placed"}
+
+// sending is a kit with a consumer of order.placed.
+func sending(t *testing.T) (*holdfasttest.Kit, *gorm.DB) {
+	k := holdfasttest.New(t)
+	require.NoError(t, k.DB().AutoMigrate(&placed{}))
+	payments := holdfasttest.NewDB(t)
+	require.NoError(t, payments.AutoMigrate(&effect{}))
+	k.Consume(worker.Consumer{Name: "payments", Topics: []string{"order.placed"}, DB: payments,
+		Handle: worker.Typed(orderPlaced, func(_ context.Context, tx *gorm.DB, o order, m holdfast.Message) error {
+			return tx.Create(&effect{What: m.Topic, Key: o.Number}).Error
+		})})
+	return k, payments
+}
+
+func place(_ context.Context, tx *gorm.DB, m *holdfast.Message) error {
+	if err := tx.Create(&placed{"A-1", "placed"}).Error; err != nil {
+		return err
+	}
+	return orderPlaced.Encode(m, order{Number: "A-1"})
+}
+
+func count(t *testing.T, db *gorm.DB, model any) int64 {
+	t.Helper()
+	var n int64
+	require.NoError(t, db.Model(model).Count(&n).Error)
+	return n
+}
+
+func TestSend(t *testing.T) {
+	for at, want := range map[holdfasttest.Point]struct {
+		err        error
+		effects    int64
+		delivered  int
+		checkBacks int
+	}{
+		"":                        {effects: 1, delivered: 1},
+		holdfasttest.BeforeHalf:   {err: holdfast.ErrNotStored, checkBacks: 1},
+		holdfasttest.AfterHalf:    {err: holdfast.ErrRolledBack, checkBacks: 1},
+		holdfasttest.BeforeCommit: {err: holdfast.ErrRolledBack, checkBacks: 1},
+		holdfasttest.AfterCommit:  {effects: 1, delivered: 1, checkBacks: 1},
+		holdfasttest.AfterPublish: {effects: 1, delivered: 2},
+	} {
+		t.Run(string(at), func(t *testing.T) {
+			k, payments := sending(t)
+			k.BreakAt(at)
+			sent := k.Send(holdfast.Message{Topic: "order.placed", Key: "A-1"}, place)
+			require.ErrorIs(t, sent.Err, want.err)
+			require.Equal(t, want.effects, count(t, k.DB(), &placed{}), "orders")
+			require.Equal(t, want.effects, count(t, payments, &effect{}), "payments")
+			require.Len(t, k.Delivered(), want.delivered)
+			require.Equal(t, want.checkBacks, sent.CheckBacks)
+			if want.err == nil {
+				require.Equal(t, holdfast.Commit, sent.Receipt.Resolution)
+				require.Contains(t, string(sent.Receipt.Messages[0].Body), "A-1")
+			} else {
+				require.Equal(t, holdfast.Rollback, sent.Receipt.Resolution)
+			}
+			require.Empty(t, k.Halves(), "nothing is left in the half queue")
+		})
+	}
+}
+
+func TestSendRollsBack(t *testing.T) {
+	k, payments := sending(t)
+	errNo := errors.New("no")
+	sent := k.Send(holdfast.Message{Topic: "order.placed"}, func(ctx context.Context, tx *gorm.DB, m *holdfast.Message) error {
+		require.NoError(t, place(ctx, tx, m))
+		return errNo
+	})
+	require.ErrorIs(t, sent.Err, holdfast.ErrRolledBack)
+	require.ErrorIs(t, sent.Err, errNo)
+	require.Zero(t, count(t, k.DB(), &placed{}))
+	require.Zero(t, count(t, payments, &effect{}))
+	require.Empty(t, k.Delivered())
+}
+
+func TestSendWithoutAConsumer(t *testing.T) {
+	k := holdfasttest.New(t)
+	do := func(context.Context, *gorm.DB, *holdfast.Message) error { return nil }
+	sent := k.Send(holdfast.Message{Topic: "nobody.hears"}, do)
+	require.ErrorIs(t, sent.Err, holdfast.ErrDeliveryPending)
+	require.ErrorContains(t, sent.Err, "no consumer is bound to nobody.hears")
+	k.Listen("nobody.*")
+	require.NoError(t, k.Send(holdfast.Message{Topic: "nobody.hears"}, do).Err)
+	require.Len(t, k.Delivered(), 1)
+}
+
+func TestSendOfInvalidMessages(t *testing.T) {
+	k := holdfasttest.New(t)
+	sent := k.Send(holdfast.Message{}, func(context.Context, *gorm.DB, *holdfast.Message) error { panic("run") })
+	require.ErrorIs(t, sent.Err, holdfast.ErrInvalid)
+}
+
+func TestConsume(t *testing.T) {
+	k, payments := sending(t)
+	m, err := orderPlaced.Message("A-1", order{Number: "A-1"})
+	require.NoError(t, err)
+	m.ID = "m-1"
+	k.Deliver(m)
+	k.Deliver(m)
+	require.EqualValues(t, 1, count(t, payments, &effect{}), "an effect happens once")
+	tries := 0
+	k.Consume(worker.Consumer{Name: "failing", Topics: []string{"fail"}, HandleAtLeastOnce: func(context.Context, holdfast.Message) error {
+		tries++
+		return errors.New("never")
+	}})
+	k.Deliver(holdfast.Message{ID: "m-2", Topic: "fail"})
+	require.Len(t, k.DeadLetters(), 1)
+	require.Equal(t, "never", k.DeadLetters()[0].Failure.Reason)
+	require.Equal(t, 9, tries, "3 at once, 6 by the ladder")
+}

@@ -1,0 +1,105 @@
+package cli
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"github.com/schollz/progressbar/v3"
+	enumspb "go.temporal.io/api/enums/v1"
+	"golang.org/x/sync/errgroup"
+)
+
+// confirm asks whether to act on n. A single one that was named is not asked
+// about.
+func (a *app) confirm(ctx context.Context, b *bulk, n int, named bool) error {
+	terminal := isTerminal(a.In)
+	switch {
+	case b.yes || named || n == 1 && !terminal:
+		return nil
+	case !terminal:
+		return usagef("%s means to %s: add --yes, or see which with --dry-run", plural(n, b.noun), b.verb)
+	}
+	return confirmed(ctx, a.Err, a.In, fmt.Sprintf("%s %s?", capital(b.verb), plural(n, b.noun)))
+}
+
+// errUnconfirmed ends a command whose question was not answered with yes.
+var errUnconfirmed = errors.New("not confirmed: nothing was done")
+
+// confirmed asks a question that is answered with y or yes, or with anything else
+// for no.
+func confirmed(ctx context.Context, ask io.Writer, in io.Reader, question string) error {
+	printf(ask, "%s [y/N] ", question)
+	answer := make(chan string, 1)
+	go func() { // ends with the line, or the process: a terminal cannot be asked less
+		line, _ := bufio.NewReader(in).ReadString('\n')
+		answer <- line
+	}()
+	select {
+	case line := <-answer:
+		if a := strings.ToLower(strings.TrimSpace(line)); a == "y" || a == "yes" {
+			return nil
+		}
+	case <-ctx.Done():
+	}
+	return errUnconfirmed
+}
+
+// progress shows how far an action on n is, on a terminal. Each counts once when
+// it was asked, and once more when its end is known if that is waited for.
+func (a *app) progress(b *bulk, n int) (tick, done func()) {
+	if n < 2 || !isTerminal(a.Err) || a.Term == "dumb" {
+		return func() {}, func() {}
+	}
+	if b.wait > 0 {
+		n *= 2
+	}
+	bar := progressbar.NewOptions(n, progressbar.OptionSetWriter(a.Err), progressbar.OptionSetDescription(b.verb),
+		progressbar.OptionThrottle(100*time.Millisecond), progressbar.OptionClearOnFinish(), progressbar.OptionSetWidth(30))
+	return func() { _ = bar.Add(1) }, func() { _ = bar.Finish() } // a bar that cannot be drawn is not missed
+}
+
+// lookUp finds each of ids, and keeps one of those that are the same.
+func lookUp[R any](ctx context.Context, parallel int, ids []string, find func(context.Context, string) (R, error), id func(R) string) ([]R, error) {
+	found := make([]R, len(ids))
+	all, ctx := errgroup.WithContext(ctx)
+	all.SetLimit(parallel)
+	for i, name := range ids {
+		all.Go(func() (err error) {
+			found[i], err = find(ctx, name)
+			return err
+		})
+	}
+	if err := all.Wait(); err != nil {
+		return nil, err
+	}
+	rows := []R{}
+	seen := map[string]bool{}
+	for _, r := range found {
+		if !seen[id(r)] {
+			seen[id(r)] = true
+			rows = append(rows, r)
+		}
+	}
+	return rows, nil
+}
+
+// deserted returns those of the task queues that no process polls.
+func (t *temporalServer) deserted(ctx context.Context, queues []string) (map[string]bool, error) {
+	nobody := map[string]bool{}
+	for _, q := range queues {
+		if _, asked := nobody[q]; asked {
+			continue
+		}
+		n, err := t.pollers(ctx, q, enumspb.TASK_QUEUE_TYPE_WORKFLOW)
+		if err != nil {
+			return nil, err
+		}
+		nobody[q] = n == 0
+	}
+	return nobody, nil
+}

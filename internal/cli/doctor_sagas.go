@@ -1,0 +1,164 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"go.temporal.io/api/workflowservice/v1"
+
+	"github.com/holdfastmq/holdfast/broker"
+	"github.com/holdfastmq/holdfast/saga/core"
+)
+
+const (
+	// longWait is how long ago a saga that waits for an answer began before it is
+	// worth a warning.
+	longWait = core.DefaultWaitTimeout
+	// strandedShown is how many sagas without a worker are asked for their version,
+	// and lostShown how many that were ended from outside are looked at.
+	strandedShown, lostShown = 20, 100
+)
+
+// countSagas counts the workflows that f finds.
+func (t *temporalServer) countSagas(ctx context.Context, f sagaFilter, more string) (int, error) {
+	n, err := t.CountWorkflow(ctx, &workflowservice.CountWorkflowExecutionsRequest{Namespace: t.namespace, Query: f.query() + more})
+	return int(n.GetCount()), err
+}
+
+// sagas counts the sagas that are not on their happy path.
+func (f *findings) sagas(ctx context.Context, t *temporalServer, prefix string, now time.Time) {
+	counts := map[string]int{}
+	for _, s := range []string{core.StateParked, core.StateCompensationFailed, core.StatePaused, core.StateWaiting, core.StateCompensating} {
+		n, err := t.countSagas(ctx, sagaFilter{prefix: prefix, states: []string{s}}, "")
+		if err != nil {
+			f.add(levelWarning, "sagas", "", "unknown: %s", text(err))
+			return
+		}
+		counts[s] = n
+	}
+	f.openSagas(counts)
+	old := " AND StartTime < " + quote(now.Add(-longWait).UTC().Format(time.RFC3339Nano))
+	if n, err := t.countSagas(ctx, sagaFilter{prefix: prefix, states: []string{core.StateWaiting}}, old); err == nil && n > 0 {
+		f.add(levelWarning, "waiting sagas", fmt.Sprintf("`holdfast saga list --state waiting --older-than %v` lists them, `holdfast saga answer` answers", longWait),
+			"%s for an answer, and began more than %s ago", plural(n, "saga")+" waiting", age(longWait))
+	}
+}
+
+// openSagas judges how many sagas are in which state.
+func (f *findings) openSagas(counts map[string]int) {
+	const check = "sagas"
+	if n := counts[core.StateCompensationFailed]; n > 0 {
+		f.add(levelProblem, "sagas not undone", "`holdfast saga list --state compensation-failed` lists them, `holdfast saga show` says why; mend the cause, then `holdfast saga retry`, or `holdfast saga skip` what was undone by hand",
+			"%s that could not be undone: some of what each did still stands", plural(n, "saga"))
+	}
+	var rest []string
+	for _, s := range []string{core.StatePaused, core.StateWaiting, core.StateCompensating} {
+		if n := counts[s]; n > 0 {
+			rest = append(rest, fmt.Sprintf("%d %s", n, s))
+		}
+	}
+	more := ""
+	if len(rest) > 0 {
+		more = "; " + join(rest)
+	}
+	if n := counts[core.StateParked]; n > 0 {
+		f.add(levelWarning, check, "`holdfast saga list --state parked` lists them, `holdfast saga show` says why and what can be done", "%s for an operator%s",
+			plural(n, "saga")+" waiting", more)
+		return
+	}
+	f.ok(check, "none is parked%s", more)
+}
+
+// strandedSagas finds sagas whose version no worker has, and names the versions.
+func (f *findings) strandedSagas(ctx context.Context, t *temporalServer, prefix string, definitions func() ([]broker.SagaDefinition, error)) {
+	var rows []sagaRow
+	err := t.sagas(ctx, sagaFilter{prefix: prefix, states: []string{core.StateNoWorker}}, strandedShown, func(r sagaRow) bool {
+		rows = append(rows, r)
+		return len(rows) <= strandedShown
+	})
+	if err != nil {
+		f.add(levelWarning, "saga versions", "", "unknown: %s", text(err))
+		return
+	}
+	if len(rows) == 0 {
+		f.ok("saga versions", "no saga waits for a worker that has its version")
+		return
+	}
+	t.tell(ctx, rows)
+	running, err := definitions()
+	f.stranded(rows, running, err)
+}
+
+// stranded says which versions are missing, and which there are; unasked says why
+// the processes could not be asked.
+func (f *findings) stranded(rows []sagaRow, running []broker.SagaDefinition, unasked error) {
+	type definition struct {
+		group, name string
+		version     int
+	}
+	missing := map[definition][]string{}
+	var order []definition
+	for _, r := range rows {
+		d := definition{r.Group, r.Name, r.Version}
+		if missing[d] == nil {
+			order = append(order, d)
+		}
+		missing[d] = append(missing[d], r.ID)
+	}
+	for _, d := range order {
+		what := d.name
+		if d.version > 0 {
+			what += fmt.Sprintf(" version %d", d.version)
+		}
+		n := plural(len(missing[d]), "saga")
+		if len(rows) > strandedShown {
+			n = "at least " + n
+		}
+		f.add(levelProblem, "saga versions", fmt.Sprintf("start a process of group %s that registers %s; or see `holdfast saga show %s`", d.group, what, shellWord(missing[d][0])),
+			"%s waiting for a worker of group %s with %s; %s", n, d.group, what, versionsOf(running, d.group, d.name, unasked))
+	}
+}
+
+// versionsOf says which versions of a saga the running processes of a group have.
+func versionsOf(running []broker.SagaDefinition, group, name string, unasked error) string {
+	if unasked != nil && len(running) == 0 {
+		return "which versions the running processes have is not known: " + text(unasked)
+	}
+	var versions []int
+	for _, d := range running {
+		if d.Group == group && d.Name == name {
+			versions = append(versions, d.Version)
+		}
+	}
+	if len(versions) == 0 {
+		return "no running process of the group has this saga in any version"
+	}
+	slices.Sort(versions)
+	said := strings.Trim(strings.ReplaceAll(fmt.Sprint(slices.Compact(versions)), " ", ", "), "[]")
+	return "running processes have: " + said
+}
+
+// lostSagas finds sagas whose workflow was ended from outside and that were
+// neither undone nor started again since, among the latest.
+func (f *findings) lostSagas(ctx context.Context, t *temporalServer, prefix string) {
+	const check = "lost sagas"
+	filter := sagaFilter{prefix: prefix, states: lostStates}
+	infos, err := t.page(ctx, filter.query(), lostShown)
+	var rows []sagaRow
+	if err == nil {
+		rows, err = t.sagaRows(ctx, infos, map[string]bool{})
+	}
+	rows = slices.DeleteFunc(rows, func(r sagaRow) bool { return !filter.matches(r) })
+	switch {
+	case err != nil:
+		f.add(levelWarning, check, "", "unknown: %s", text(err))
+	case len(rows) == 0:
+		f.ok(check, "no saga's workflow was ended from outside")
+	default:
+		f.add(levelProblem, check, "look at one, such as: holdfast saga show "+shellWord(rows[0].ID)+"; `holdfast saga compensate --state "+strings.Join(lostStates, ",")+
+			" --reason TEXT` undoes what they did", "%s neither completed nor undone: the workflow was ended from outside, by a termination for example", plural(len(rows), "saga"))
+	}
+}

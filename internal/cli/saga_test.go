@@ -1,0 +1,332 @@
+package cli
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	commonpb "go.temporal.io/api/common/v1"
+	enumspb "go.temporal.io/api/enums/v1"
+	workflowpb "go.temporal.io/api/workflow/v1"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	holdfast "github.com/holdfastmq/holdfast"
+	"github.com/holdfastmq/holdfast/broker"
+	"github.com/holdfastmq/holdfast/saga/core"
+	"github.com/holdfastmq/holdfast/workflows"
+)
+
+func TestSagaQuery(t *testing.T) {
+	const kind = `WorkflowType = "Saga" AND TaskQueue STARTS_WITH "hf."`
+	const all = kind + ` AND ExecutionStatus != "ContinuedAsNew"`
+	at := time.Date(2026, 1, 2, 4, 4, 5, 0, time.FixedZone("", 3600))
+	for name, tc := range map[string]struct {
+		f    sagaFilter
+		want string
+	}{
+		"all":       {sagaFilter{}, all},
+		"all, said": {sagaFilter{states: []string{"all", "parked"}}, all},
+		"group":     {sagaFilter{group: "orders"}, `WorkflowType = "Saga" AND TaskQueue = "hf.orders" AND ExecutionStatus != "ContinuedAsNew"`},
+		"running":   {sagaFilter{states: []string{"running"}}, kind + ` AND (ExecutionStatus = "Running" AND (HoldfastState IS NULL OR HoldfastState = "running"))`},
+		"parked":    {sagaFilter{states: []string{"parked"}}, kind + ` AND (ExecutionStatus = "Running" AND HoldfastState = "parked")`},
+		"completed": {sagaFilter{states: []string{"completed"}}, kind + ` AND (ExecutionStatus = "Completed" AND (HoldfastState IS NULL OR HoldfastState != "compensated"))`},
+		"several": {sagaFilter{states: []string{"compensated", "terminated"}},
+			kind + ` AND ((ExecutionStatus = "Completed" AND HoldfastState = "compensated") OR ExecutionStatus = "Terminated")`},
+		"name and key": {sagaFilter{name: "order-payment", key: "A-1"}, all + ` AND HoldfastTopic = "order-payment" AND HoldfastKey = "A-1"`},
+		"quotes":       {sagaFilter{group: `a"b`, name: `a\`, key: `a" OR "1"="1`}, all},
+		"age":          {sagaFilter{before: at, after: at.Add(-time.Hour)}, all + ` AND StartTime < "2026-01-02T03:04:05Z" AND StartTime >= "2026-01-02T02:04:05Z"`},
+		"age of what may be undone": {sagaFilter{states: []string{"parked"}, before: at},
+			kind + ` AND (ExecutionStatus = "Running" AND HoldfastState = "parked")`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			tc.f.prefix = "hf"
+			require.Equal(t, tc.want, tc.f.query())
+		})
+	}
+}
+
+func TestSagaFilterMatches(t *testing.T) {
+	r := sagaRow{Group: "orders", Name: "pay", Key: "A-1", State: "parked", Started: noon, taskQueue: "hf.orders"}
+	for name, f := range map[string]sagaFilter{
+		"all": {}, "group": {group: "orders"}, "name": {name: "pay"}, "key": {key: "A-1"}, "state": {states: []string{"waiting", "parked"}},
+		"any state": {states: []string{"all"}}, "since": {after: noon}, "until": {before: noon.Add(1)},
+	} {
+		f.prefix = "hf"
+		require.True(t, f.matches(r), name)
+	}
+	for name, f := range map[string]sagaFilter{
+		"group": {group: "order"}, "name": {name: "Pay"}, "key": {key: "a-1"}, "state": {states: []string{"completed"}},
+		"since": {after: noon.Add(1)}, "until": {before: noon},
+	} {
+		f.prefix = "hf"
+		require.False(t, f.matches(r), name)
+	}
+	r.taskQueue = "hf.x.orders"
+	require.False(t, sagaFilter{prefix: "hf"}.matches(r), "a prefix that begins the same")
+	require.NoError(t, sagaFilter{states: sagaStates}.validate())
+	require.ErrorContains(t, sagaFilter{states: []string{"odd"}}.validate(), "want running, waiting, paused")
+	require.ErrorContains(t, sagaFilter{key: "a\nb"}.validate(), "control characters")
+}
+
+func TestSagaIDs(t *testing.T) {
+	for id, want := range map[string]struct {
+		id   string
+		undo bool
+		ok   bool
+	}{
+		"saga/orders/pay/A-1":       {"saga/orders/pay/A-1", false, true},
+		"saga/orders/pay/A-1/undo":  {"saga/orders/pay/A-1", true, true},
+		"saga/orders/pay/undo":      {"saga/orders/pay/undo", false, true},
+		"saga/orders/pay/undo/undo": {"saga/orders/pay/undo", true, true},
+		"saga/orders/pay":           {"saga/orders/pay", false, false},
+		"saga/orders/pay/a/b":       {"saga/orders/pay/a/b", false, false},
+		"tx/orders/1":               {"tx/orders/1", false, false},
+	} {
+		own, undo := sagaOf(id)
+		_, _, _, ok := splitSagaID(own)
+		require.Equal(t, want, struct {
+			id   string
+			undo bool
+			ok   bool
+		}{own, undo, ok}, id)
+	}
+	require.Equal(t, "saga/g/n/k/undo", workflows.SagaUndoID("saga/g/n/k"))
+}
+
+func TestSagaState(t *testing.T) {
+	const running, completed = enumspb.WORKFLOW_EXECUTION_STATUS_RUNNING, enumspb.WORKFLOW_EXECUTION_STATUS_COMPLETED
+	for want, tc := range map[string]struct {
+		status    enumspb.WorkflowExecutionStatus
+		attribute string
+		undo      bool
+	}{
+		"running":      {running, "", false},
+		"parked":       {running, "parked", false},
+		"completed":    {completed, "waiting", false}, // its last state before
+		"compensated":  {completed, "compensated", false},
+		"compensating": {running, "", true},
+		"terminated":   {enumspb.WORKFLOW_EXECUTION_STATUS_TERMINATED, "parked", false},
+		"failed":       {enumspb.WORKFLOW_EXECUTION_STATUS_FAILED, "", true},
+	} {
+		require.Equal(t, want, sagaState(tc.status, tc.attribute, tc.undo))
+	}
+	require.Equal(t, "compensated", sagaState(completed, "", true))
+}
+
+// TestTwoWorkflowsAreOneSaga: what undid an earlier saga of the same key says
+// nothing of this one.
+func TestTwoWorkflowsAreOneSaga(t *testing.T) {
+	info := func(id string, status enumspb.WorkflowExecutionStatus, began, ended time.Duration) *workflowpb.WorkflowExecutionInfo {
+		i := &workflowpb.WorkflowExecutionInfo{Execution: &commonpb.WorkflowExecution{WorkflowId: id, RunId: "run of " + id}, Status: status,
+			StartTime: timestamppb.New(noon.Add(began)), TaskQueue: "hf.orders"}
+		if ended > 0 {
+			i.CloseTime = timestamppb.New(noon.Add(ended))
+		}
+		return i
+	}
+	const id, undo = "saga/orders/pay/1", "saga/orders/pay/1/undo"
+	const running, completed, terminated = enumspb.WORKFLOW_EXECUTION_STATUS_RUNNING, enumspb.WORKFLOW_EXECUTION_STATUS_COMPLETED, enumspb.WORKFLOW_EXECUTION_STATUS_TERMINATED
+	undone := info(undo, completed, 2*time.Hour, 3*time.Hour)
+	for name, tc := range map[string]struct {
+		own, undo *workflowpb.WorkflowExecutionInfo
+		state     string
+		workflow  string
+		started   time.Duration
+	}{
+		"completed":             {info(id, completed, 0, time.Hour), nil, "completed", id, 0},
+		"undone":                {info(id, completed, 0, time.Hour), undone, "compensated", undo, 0},
+		"being undone":          {info(id, terminated, 0, time.Hour), info(undo, running, 2*time.Hour, 0), "compensating", undo, 0},
+		"undone, and again new": {info(id, running, 4*time.Hour, 0), undone, "running", id, 4 * time.Hour},
+		"and ended again":       {info(id, terminated, 4*time.Hour, 5*time.Hour), undone, "terminated", id, 4 * time.Hour},
+		"forgotten":             {nil, undone, "compensated", undo, 2 * time.Hour},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := (&temporalServer{}).joinRow(id, tc.own, tc.undo)
+			require.Equal(t, []any{tc.state, tc.workflow, tc.workflow == undo, noon.Add(tc.started)}, []any{r.State, r.WorkflowID, r.UndoneLater, r.Started})
+			require.Equal(t, []string{"orders", "pay", "1"}, []string{r.Group, r.Name, r.Key})
+		})
+	}
+}
+
+func TestJudgeSaga(t *testing.T) {
+	act := map[string]sagaAct{}
+	for _, a := range sagaActs {
+		act[a.name] = a
+	}
+	status := func(state string) workflows.SagaStatus {
+		return workflows.SagaStatus{State: state, Step: "pay", Reason: "no card"}
+	}
+	for name, tc := range map[string]struct {
+		act, state string
+		want       outcome
+	}{
+		"paused":             {"pause", "paused", outcome{Outcome: isPaused, Detail: "it is paused"}},
+		"retried":            {"retry", "running", outcome{Outcome: isRetried, Detail: "it is running"}},
+		"retried in part":    {"retry", "parked", outcome{Outcome: isRetried, Detail: "it is parked: step pay: no card"}},
+		"skipped":            {"skip", "compensated", outcome{Outcome: isSkipped, Detail: "it is compensated"}},
+		"undone":             {"compensate", "compensated", outcome{Outcome: isCompensated}},
+		"being undone":       {"compensate", "compensating", outcome{Outcome: isUndoing, Detail: "step pay: no card", pending: true}},
+		"nobody undoes":      {"compensate", "no-worker", outcome{Outcome: isUndoing, Detail: "step pay: no card", pending: true}},
+		"not undone":         {"compensate", "compensation-failed", outcome{Outcome: isStuck, Detail: "step pay: no card"}},
+		"completed meantime": {"compensate", "completed", outcome{Outcome: isRefused, Detail: "it has completed meanwhile: repeat the command"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			tc.want.State = tc.state
+			require.Equal(t, tc.want, judgeSaga(act[tc.act], status(tc.state)))
+		})
+	}
+	require.True(t, outcome{Outcome: isStuck}.bad(false, false))
+	for _, v := range []verdict{isPaused, isResumed, isRetried, isSkipped, isAnswered} {
+		require.False(t, outcome{Outcome: v}.bad(true, true))
+		require.Contains(t, verdicts, v)
+	}
+}
+
+// TestNothingIsSentWhereNobodyRuns: an Update that no process takes would only be
+// waited for.
+func TestNothingIsSentWhereNobodyRuns(t *testing.T) {
+	for _, act := range sagaActs {
+		b := &sagaBatch{act: act, nobody: map[string]bool{"hf.orders": true}}
+		for _, r := range []sagaRow{{State: "parked", status: enumspb.WORKFLOW_EXECUTION_STATUS_RUNNING}, {State: "terminated", status: enumspb.WORKFLOW_EXECUTION_STATUS_TERMINATED}} {
+			r.Group, r.taskQueue = "orders", "hf.orders"
+			o := b.one(t.Context(), r)
+			require.Equal(t, []any{isUnsent, "no worker of group orders runs"}, []any{o.Outcome, o.Detail})
+			require.Contains(t, o.Remedy, "start a process of the group")
+		}
+	}
+}
+
+func TestSagaUsage(t *testing.T) {
+	env := []string{"USER=ann", "TEMPORAL_ADDRESS=127.0.0.1:1"}
+	for args, want := range map[string]string{
+		"":                                       "say what to do: list, show, start",
+		"list --state odd":                       `state "odd"`,
+		"list --limit 0":                         "--limit 0",
+		"list --older-than 2h --newer-than 1h":   "nothing is older than 2h0m0s and newer than 1h0m0s",
+		"show":                                   "accepts 1 arg",
+		"pause --reason x":                       "say which: IDs, filters such as --group, or --all",
+		"pause 1 --name n --reason x":            "give IDs or filters, not both; only --group goes with IDs",
+		"pause 1":                                "say why, with --reason",
+		"skip 1 --reason x":                      "name the step, with --step",
+		"answer 1 --reason x":                    "name the step, with --step",
+		"answer 1 --step s --value { --reason x": "--value: it is no JSON",
+		"pause 1 --step s":                       "unknown flag: --step",
+		"pause 1 --wait 1s":                      "unknown flag: --wait",
+		"compensate 1 --wait -1s --reason x":     "--wait -1s",
+		"resume --state running --reason x":      "--state running: resume acts on paused",
+		"start pay":                              `required flag(s) "data" not set`,
+		"start pay --data {":                     "--data: it is no JSON",
+		"start pay --data @/no/such":             "no such file",
+		"start a/b --data {}":                    "the saga's name",
+		"start pay --data {} --group a/b":        "the group",
+		"start pay --data {} --key a/b":          "no spaces, slashes",
+		"start pay --data {} --version -1":       "--version -1",
+		"start pay --data {} --wait -1s":         "--wait -1s",
+		"diagram":                                "accepts 1 arg",
+		"diagram pay --version -1":               "--version -1",
+	} {
+		r := runProgram(t, env, append([]string{"saga"}, strings.Fields(args)...)...)
+		require.Equal(t, exitUsage, r.status, args)
+		require.Contains(t, r.err, want, args)
+	}
+	r := runProgram(t, env[1:], "saga", "pause", "1", "--reason", "x")
+	require.Contains(t, r.err, "--operator")
+	r = runProgram(t, env, "saga", "compensate", "--all", "--dry-run")
+	require.Contains(t, r.err, "Temporal at 127.0.0.1:1", "a dry run needs no reason")
+	r = runProgram(t, env, "saga", "start", "pay", "--data", "{}", "--group", "g")
+	require.Contains(t, r.err, "Temporal at 127.0.0.1:1", "a group that is named is not asked for")
+}
+
+func TestReadJSON(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "f")
+	require.NoError(t, os.WriteFile(path, []byte("[1]"), 0o600))
+	for value, want := range map[string]string{`{"a":1}`: `{"a":1}`, "-": `{"in":true}`, "@" + path: "[1]", `"@x"`: `"@x"`} {
+		a := &app{Surroundings: Surroundings{In: strings.NewReader(`{"in":true}`)}}
+		got, err := a.readJSON("--data", value)
+		require.NoError(t, err)
+		require.Equal(t, want, string(got))
+	}
+	a := &app{Surroundings: Surroundings{In: strings.NewReader(`"` + strings.Repeat("x", core.MaxData) + `"`)}}
+	_, err := a.readJSON("--data", "-")
+	require.ErrorContains(t, err, "--data: the standard input: it has more than 262144 bytes")
+}
+
+func TestPickDefinition(t *testing.T) {
+	all := []broker.SagaDefinition{{Group: "a", Name: "pay", Version: 2}, {Group: "a", Name: "pay", Version: 10, Plan: json.RawMessage(`{}`)},
+		{Group: "a", Name: "pay", Version: 10}, {Group: "b", Name: "pay", Version: 3}, {Group: "b", Name: "ship", Version: 1}}
+	pick := func(name, group string, version int) (broker.SagaDefinition, error) {
+		return pickDefinition(all, name, group, version)
+	}
+	d, err := pick("pay", "a", 0)
+	require.NoError(t, err)
+	require.Equal(t, all[1], d, "the highest, and with its plan")
+	d, err = pick("pay", "", 3)
+	require.NoError(t, err)
+	require.Equal(t, "b", d.Group)
+	_, err = pick("pay", "", 0)
+	require.ErrorContains(t, err, "saga pay is in 2 groups: a, b; say which with --group")
+	_, err = pick("pay", "b", 2)
+	require.ErrorContains(t, err, "no running process has version 2 of saga pay: there is version 3 in group b")
+	require.ErrorIs(t, err, holdfast.ErrNotFound)
+	_, err = pick("nope", "", 0)
+	require.ErrorContains(t, err, "no running process has a saga nope")
+	require.ErrorIs(t, err, holdfast.ErrNotFound)
+}
+
+func TestSagaFindings(t *testing.T) {
+	got := only(t, func(f *findings) { f.openSagas(map[string]int{}) })
+	require.Equal(t, "none is parked", got.Detail)
+	got = only(t, func(f *findings) { f.openSagas(map[string]int{core.StateWaiting: 2, core.StatePaused: 1}) })
+	require.Equal(t, "none is parked; 1 paused, 2 waiting", got.Detail)
+	got = only(t, func(f *findings) { f.openSagas(map[string]int{core.StateParked: 1, core.StateCompensating: 3}) })
+	require.Equal(t, levelWarning, got.Level)
+	require.Equal(t, "1 saga waiting for an operator; 3 compensating", got.Detail)
+	var f findings
+	f.openSagas(map[string]int{core.StateCompensationFailed: 2})
+	require.Equal(t, levelProblem, f.all[0].Level)
+	require.Contains(t, f.all[0].Remedy, "holdfast saga retry")
+
+	rows := []sagaRow{{ID: "saga/g/pay/1", Group: "g", Name: "pay", Version: 3}, {ID: "saga/g/pay/2", Group: "g", Name: "pay", Version: 3}}
+	running := []broker.SagaDefinition{{Group: "g", Name: "pay", Version: 5}, {Group: "g", Name: "pay", Version: 4}, {Group: "g", Name: "pay", Version: 4}, {Group: "h", Name: "pay", Version: 3}}
+	got = only(t, func(f *findings) { f.stranded(rows, running, nil) })
+	require.Equal(t, "2 sagas waiting for a worker of group g with pay version 3; running processes have: 4, 5", got.Detail)
+	require.Contains(t, got.Remedy, "start a process of group g that registers pay version 3")
+	got = only(t, func(f *findings) { f.stranded(rows[:1], nil, errors.New("away")) })
+	require.Contains(t, got.Detail, "not known: away")
+	got = only(t, func(f *findings) { f.stranded(rows[:1], nil, nil) })
+	require.Contains(t, got.Detail, "in any version")
+}
+
+func TestStartSentence(t *testing.T) {
+	require.Equal(t, "Saga saga/g/n/k is running", sagaStarted{ID: "saga/g/n/k", State: "running"}.sentence())
+	require.Equal(t, "Saga s is parked, step pay: no card", sagaStarted{ID: "s", State: "parked", Step: "pay", Reason: "no card"}.sentence())
+	require.Equal(t, "Saga s is compensated, step pay was refused: no", sagaStarted{ID: "s", State: "compensated", Step: "pay", Reason: "step pay was refused: no"}.sentence())
+	require.Equal(t, "Saga s is compensated, ann: oops", sagaStarted{ID: "s", State: "compensated", Reason: "ann: oops"}.sentence())
+}
+
+func TestDataText(t *testing.T) {
+	require.Equal(t, "{\n  \"a\": 1\n}", dataText(json.RawMessage(`{"a":1}`)))
+	require.Equal(t, "{", dataText(json.RawMessage(`{`)))
+	s := workflows.SagaStatus{Core: core.State{Data: json.RawMessage(`{"card":4}`), Steps: map[string]*core.StepState{"s": {Sub: json.RawMessage(`{"card":4}`), Tries: 2}}}}
+	plain, err := json.Marshal(withoutData(s))
+	require.NoError(t, err)
+	require.NotContains(t, string(plain), "card")
+	require.Contains(t, string(plain), `"tries":2`)
+	require.NotNil(t, s.Core.Steps["s"].Sub, "a copy")
+}
+
+func TestSagaRowsAreATable(t *testing.T) {
+	var out bytes.Buffer
+	require.NoError(t, printSagaRows(&out, nil, noon))
+	require.Equal(t, "No sagas.\n", out.String())
+	out.Reset()
+	require.NoError(t, printSagaRows(&out, []sagaRow{{ID: "saga/g/n/k", State: "compensating", UndoneLater: true, Started: noon, Step: "pay", Reason: "a\nb"}}, noon.Add(time.Minute)))
+	require.Equal(t, "SAGA        STATE                        STEP  STARTED              AGE    REASON\n"+
+		"saga/g/n/k  compensating (undone later)  pay   2026-01-02 12:00:00  1m00s  a b\n", out.String())
+}

@@ -1,0 +1,187 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	enumspb "go.temporal.io/api/enums/v1"
+	"go.temporal.io/api/serviceerror"
+	workflowpb "go.temporal.io/api/workflow/v1"
+	"go.temporal.io/api/workflowservice/v1"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/holdfastmq/holdfast/saga/core"
+	"github.com/holdfastmq/holdfast/workflows"
+)
+
+// sagaRow is a saga in a list.
+type sagaRow struct {
+	ID      string `json:"id"`
+	Group   string `json:"group"`
+	Name    string `json:"name"`
+	Key     string `json:"key"`
+	Version int    `json:"version,omitempty"`
+	State   string `json:"state"`
+	// Step is what State is about, Reason what is to be said of it.
+	Step    string     `json:"step,omitempty"`
+	Reason  string     `json:"reason,omitempty"`
+	Started time.Time  `json:"started"`
+	Closed  *time.Time `json:"closed,omitempty"`
+	// UndoneLater says that it is undone after its end: State and what follows are
+	// those of the workflow that does it.
+	UndoneLater bool   `json:"undone_later,omitempty"`
+	Parent      string `json:"parent,omitempty"`
+	WorkflowID  string `json:"workflow_id"`
+	RunID       string `json:"run_id"`
+
+	taskQueue string
+	status    enumspb.WorkflowExecutionStatus
+	// run is the run of the saga's own workflow; lost says that that was ended from
+	// outside.
+	run  string
+	lost bool
+}
+
+const (
+	sagaPage      = 1000 // sagas that are asked for at once: Temporal's limit
+	describeLimit = 32   // workflows that are described at the same time
+)
+
+// sagas calls visit for each saga that f means, the open ones first and then the
+// latest, until it returns false.
+func (t *temporalServer) sagas(ctx context.Context, f sagaFilter, size int, visit func(sagaRow) bool) error {
+	seen := map[string]bool{}
+	var token []byte
+	for {
+		page, err := t.ListWorkflow(ctx, &workflowservice.ListWorkflowExecutionsRequest{Namespace: t.namespace,
+			PageSize: int32(size), NextPageToken: token, Query: f.query()})
+		if err != nil {
+			return sagaListError(err)
+		}
+		rows, err := t.sagaRows(ctx, page.GetExecutions(), seen)
+		if err != nil {
+			return err
+		}
+		for _, r := range rows {
+			if f.matches(r) && !visit(r) {
+				return nil
+			}
+		}
+		if token = page.GetNextPageToken(); len(token) == 0 {
+			return nil
+		}
+	}
+}
+
+func sagaListError(err error) error {
+	return withRemedy(fmt.Errorf("list sagas: %w", err), "`holdfast doctor` says whether Temporal has what Holdfast needs")
+}
+
+// sagaRows turns workflows into the sagas that they are of, in their order, each
+// once.
+func (t *temporalServer) sagaRows(ctx context.Context, infos []*workflowpb.WorkflowExecutionInfo, seen map[string]bool) ([]sagaRow, error) {
+	var found []*workflowpb.WorkflowExecutionInfo
+	for _, info := range infos {
+		id, _ := sagaOf(info.GetExecution().GetWorkflowId())
+		if _, _, _, ok := splitSagaID(id); ok && !seen[id] {
+			seen[id] = true
+			found = append(found, info)
+		}
+	}
+	rows := make([]sagaRow, len(found))
+	all, ctx := errgroup.WithContext(ctx)
+	all.SetLimit(describeLimit)
+	for i, info := range found {
+		all.Go(func() (err error) {
+			rows[i], err = t.sagaRow(ctx, info)
+			return err
+		})
+	}
+	return rows, all.Wait()
+}
+
+// sagaRow looks for the other workflow of a saga, and for the last run of what
+// was ended from outside: the visibility store does not tell whether it was
+// started again.
+func (t *temporalServer) sagaRow(ctx context.Context, found *workflowpb.WorkflowExecutionInfo) (sagaRow, error) {
+	id, isUndo := sagaOf(found.GetExecution().GetWorkflowId())
+	own, undo := found, (*workflowpb.WorkflowExecutionInfo)(nil)
+	if isUndo {
+		own, undo = nil, found
+	}
+	var err error
+	if own == nil || isLost(own.GetStatus()) {
+		if own, err = t.latest(ctx, id); err != nil {
+			return sagaRow{}, err
+		}
+		if own == nil && !isUndo { // the namespace has just forgotten it
+			own = found
+		}
+	}
+	if own.GetStatus() != enumspb.WORKFLOW_EXECUTION_STATUS_RUNNING && (undo == nil || isLost(undo.GetStatus())) {
+		if undo, err = t.latest(ctx, workflows.SagaUndoID(id)); err != nil {
+			return sagaRow{}, err
+		}
+	}
+	return t.joinRow(id, own, undo), nil
+}
+
+// latest describes the last run of a workflow; nil: there is none.
+func (t *temporalServer) latest(ctx context.Context, id string) (*workflowpb.WorkflowExecutionInfo, error) {
+	d, err := t.DescribeWorkflowExecution(ctx, id, "")
+	var missing *serviceerror.NotFound
+	switch {
+	case errors.As(err, &missing):
+		return nil, nil
+	case err != nil:
+		return nil, fmt.Errorf("look for workflow %s: %w", id, err)
+	}
+	return d.GetWorkflowExecutionInfo(), nil
+}
+
+// joinRow makes a row of a saga's own workflow and of the one that undoes it, of
+// which one may be missing: it was never there, or is older than the namespace
+// keeps.
+func (t *temporalServer) joinRow(id string, own, undo *workflowpb.WorkflowExecutionInfo) sagaRow {
+	if own != nil && undo != nil && (own.GetCloseTime() == nil || undo.GetStartTime().AsTime().Before(own.GetCloseTime().AsTime())) {
+		undo = nil // of a run before
+	}
+	last := own
+	if undo != nil {
+		last = undo
+	}
+	r := sagaRow{ID: id, UndoneLater: undo != nil, Parent: own.GetParentExecution().GetWorkflowId(),
+		WorkflowID: last.GetExecution().GetWorkflowId(), RunID: last.GetExecution().GetRunId(), Started: last.GetStartTime().AsTime(),
+		taskQueue: last.GetTaskQueue(), status: last.GetStatus(), run: own.GetExecution().GetRunId(), lost: isLost(own.GetStatus())}
+	r.Group, r.Name, r.Key, _ = splitSagaID(id)
+	if own != nil {
+		r.Started = own.GetStartTime().AsTime()
+	}
+	if last.GetCloseTime() != nil {
+		closed := last.GetCloseTime().AsTime()
+		r.Closed = &closed
+	}
+	var state string
+	t.attribute(last, workflows.AttributeState, &state)
+	r.State = sagaState(r.status, state, undo != nil)
+	return r
+}
+
+// sagaState is a saga's state by its last workflow's status and search attribute.
+func sagaState(status enumspb.WorkflowExecutionStatus, attribute string, undo bool) string {
+	switch {
+	case isLost(status):
+		return executionState(status)
+	case status == enumspb.WORKFLOW_EXECUTION_STATUS_COMPLETED && (undo || attribute == core.StateCompensated):
+		return core.StateCompensated
+	case status == enumspb.WORKFLOW_EXECUTION_STATUS_COMPLETED:
+		return core.StateCompleted
+	case attribute != "":
+		return attribute
+	case undo:
+		return core.StateCompensating
+	}
+	return core.StateRunning
+}

@@ -1,0 +1,194 @@
+package sagarun
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+
+	"gorm.io/gorm"
+
+	holdfast "github.com/holdfastmq/holdfast"
+	"github.com/holdfastmq/holdfast/barrier"
+	"github.com/holdfastmq/holdfast/broker"
+	"github.com/holdfastmq/holdfast/internal/fault"
+)
+
+// Replies sends participants' replies.
+type Replies interface {
+	// PublishSagaReply returns nil once the reply is stored. After an error that
+	// wraps [holdfast.ErrInvalid] or [holdfast.ErrTooLarge] it never will be.
+	PublishSagaReply(ctx context.Context, call broker.SagaCall, r broker.SagaReply) error
+}
+
+// Participation is what a participant does, with tx.
+type Participation func(ctx context.Context, tx *gorm.DB, m holdfast.Message) (result any, err error)
+
+// Participant does one kind of step. Its methods may be called from many
+// goroutines.
+type Participant struct {
+	// Name is its name, Topic and UndoTopic are what it hears.
+	Name, Topic, UndoTopic string
+	// Do does the step; Undo, which may be nil, undoes it.
+	Do, Undo Participation
+	// DB is its database, which has the step rows.
+	DB *gorm.DB
+	// Replies sends its replies.
+	Replies Replies
+}
+
+// Handle handles a delivery: the step row and what it is about are committed, then
+// the reply is stored, then it returns nil. It is the Handle of a
+// [broker.Subscription].
+func (p *Participant) Handle(ctx context.Context, d broker.Delivery) error {
+	if err := p.check(d); err != nil {
+		return holdfast.Permanent(err)
+	}
+	reply, err := p.answer(ctx, d)
+	if err != nil {
+		return err
+	}
+	if err := p.Replies.PublishSagaReply(ctx, *d.Saga, reply); err != nil {
+		return unsent(err)
+	}
+	fault.Point(fault.SagaReplyBeforeAck)
+	return nil
+}
+
+// check finds messages that this participant cannot act on.
+func (p *Participant) check(d broker.Delivery) error {
+	topic := p.Topic
+	switch {
+	case d.Saga == nil:
+		return fmt.Errorf("%w: message %s to %s is no saga's, and participant %s acts only for sagas: take it with a Consumer", holdfast.ErrInvalid, d.Message.ID, d.Message.Topic, p.Name)
+	case d.Saga.Undo:
+		topic = p.UndoTopic
+	}
+	if d.Message.Topic != topic {
+		return fmt.Errorf("%w: saga %s asks on topic %s to %s its step %s, but participant %s does that on %q: see the topics of the saga's step", holdfast.ErrInvalid,
+			d.Saga.Saga, d.Message.Topic, doing(d.Saga), d.Saga.Step, p.Name, topic)
+	}
+	return nil
+}
+
+func doing(call *broker.SagaCall) string {
+	if call.Undo {
+		return "undo"
+	}
+	return "do"
+}
+
+// answer acts, unless that was done before, and says what is true of the step.
+func (p *Participant) answer(ctx context.Context, d broker.Delivery) (broker.SagaReply, error) {
+	reply := p.reply(d.Saga)
+	if d.Saga.Undo {
+		reply.Outcome = broker.ReplyDone
+		return reply, p.undo(ctx, d)
+	}
+	failed := false
+	res, err := barrier.DoStep(ctx, p.DB, d.Saga.Saga, d.Saga.Step, d.Saga.Again, func(ctx context.Context, tx *gorm.DB) ([]byte, error) {
+		failed = true // until it has returned: it may panic
+		v, err := p.Do(ctx, tx, d.Message)
+		if err != nil {
+			return nil, err
+		}
+		result, err := p.encode(v)
+		failed = err != nil
+		return result, err
+	})
+	if err != nil {
+		return reply, excused(err, failed)
+	}
+	switch res.Outcome {
+	case barrier.StepRefused:
+		reply.Outcome, reply.Reason = broker.ReplyRefused, clip(res.Reason)
+	case barrier.StepBlocked:
+		reply.Outcome, reply.Reason = broker.ReplyBlocked, clip(res.Reason)
+	default:
+		reply.Outcome, reply.Result = broker.ReplyDone, res.Result
+	}
+	return reply, nil
+}
+
+func (p *Participant) undo(ctx context.Context, d broker.Delivery) error {
+	failed := false
+	_, err := barrier.UndoStep(ctx, p.DB, d.Saga.Saga, d.Saga.Step, d.Saga.Cause, func(ctx context.Context, tx *gorm.DB, _ []byte) error {
+		if p.Undo == nil {
+			return nil
+		}
+		failed = true
+		_, err := p.Undo(ctx, tx, d.Message)
+		failed = err != nil
+		return mayNotRefuse(err)
+	})
+	return excused(err, failed)
+}
+
+// encode makes the JSON of a result; nil is none.
+func (p *Participant) encode(v any) ([]byte, error) {
+	if v == nil {
+		return nil, nil
+	}
+	out, err := json.Marshal(v)
+	if err != nil {
+		return nil, holdfast.Permanent(fmt.Errorf("what participant %s answers is no JSON: %w", p.Name, err))
+	}
+	if len(out) > broker.MaxSagaResult {
+		return nil, holdfast.Permanent(fmt.Errorf("%w: what participant %s answers has %d bytes of JSON, the limit is %d: answer a reference", holdfast.ErrTooLarge, p.Name, len(out), broker.MaxSagaResult))
+	}
+	return out, nil
+}
+
+// GiveUp tells the saga that the participant has given up. It is the GiveUp of a
+// [broker.Subscription]: what is no saga's, or cannot be replied to, becomes a
+// dead letter.
+func (p *Participant) GiveUp(ctx context.Context, d broker.Delivery, f holdfast.Failure) (taken bool, err error) {
+	if d.Saga == nil {
+		return false, nil
+	}
+	reply := p.reply(d.Saga)
+	reply.Outcome, reply.Class = broker.ReplyFailed, f.Class
+	reply.Reason = clip(fmt.Sprintf("participant %s gave up at attempt %d: %s", p.Name, f.Attempts, f.Reason))
+	if err := p.Replies.PublishSagaReply(ctx, *d.Saga, reply); err != nil {
+		if never(err) {
+			return false, nil
+		}
+		return false, err
+	}
+	return true, nil
+}
+
+func (p *Participant) reply(call *broker.SagaCall) broker.SagaReply {
+	return broker.SagaReply{Saga: call.Saga, Workflow: call.Workflow, Step: call.Step, Undo: call.Undo, Participant: p.Name}
+}
+
+// mayNotRefuse makes a refusal a permanent error: an Undo has no business to.
+func mayNotRefuse(err error) error {
+	if reason, no := holdfast.IsRefused(err); no {
+		return holdfast.Permanent(fmt.Errorf("an Undo must not refuse: %s", reason))
+	}
+	return err
+}
+
+// excused marks an error as no fault of the message where it is not the user's
+// function's: the database cannot be reached to begin or to commit.
+func excused(err error, failed bool) error {
+	var away *holdfast.UnavailableError
+	if !failed && errors.As(err, &away) {
+		return broker.Wait(err)
+	}
+	return err
+}
+
+// unsent is the error of a delivery whose reply could not be sent: mostly no fault
+// of the message.
+func unsent(err error) error {
+	if never(err) {
+		return holdfast.Permanent(err)
+	}
+	return broker.Wait(err)
+}
+
+func never(err error) bool {
+	return errors.Is(err, holdfast.ErrInvalid) || errors.Is(err, holdfast.ErrTooLarge)
+}

@@ -1,0 +1,234 @@
+package sagarun
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+
+	"gorm.io/gorm"
+
+	holdfast "github.com/holdfastmq/holdfast"
+	"github.com/holdfastmq/holdfast/activities"
+	"github.com/holdfastmq/holdfast/barrier"
+	"github.com/holdfastmq/holdfast/saga"
+	"github.com/holdfastmq/holdfast/saga/core"
+)
+
+// Runner is an [activities.SagaRunner]. Its methods may be called from many
+// goroutines. A panic in a user's function is an outcome.
+type Runner struct {
+	// Definitions are the sagas that this process has. Required.
+	Definitions *Definitions
+	// DB is the database of local steps; nil where no saga has one.
+	DB *gorm.DB
+	// Calls sends messages to participants. Required where a saga has a message
+	// step.
+	Calls Calls
+	// Waiters are told of replies that come to this process. Required likewise.
+	Waiters *Waiters
+	// Completed, if not nil, is told of sagas that are completed with this state as
+	// soon as their history says so. It must not block.
+	Completed func(id string, data json.RawMessage)
+	// Around, if not nil, is called with each Do and Undo of a local step, inside its
+	// transaction, and calls f in its place.
+	Around func(ctx context.Context, s activities.SagaStep, undo bool, f func() error) error
+}
+
+var _ activities.SagaRunner = (*Runner)(nil)
+
+// Plan returns the plan of a version, 0 for the highest.
+func (r *Runner) Plan(_ context.Context, name string, version int) (core.Plan, error) {
+	c, err := r.Definitions.Find(name, version)
+	if err != nil {
+		return core.Plan{}, err
+	}
+	return c.Plan, nil
+}
+
+// Do does a local step, or publishes a message and waits for the reply.
+func (r *Runner) Do(ctx context.Context, s activities.SagaStep) activities.SagaResult {
+	c, err := r.Definitions.Find(s.Saga.Name, s.Saga.Version)
+	if err != nil {
+		return noWorker(err)
+	}
+	var out activities.SagaResult
+	switch s.Step.Kind {
+	case core.Local:
+		out = r.doLocal(ctx, c, s)
+	case core.Message:
+		out = r.doMessage(ctx, c, s)
+	default:
+		return failedAs(holdfast.ClassPermanent, "step "+s.Step.Name+" is a "+string(s.Step.Kind)+", which nobody does like this")
+	}
+	r.completed(s, out.Outcome)
+	return out
+}
+
+// errSkipped rolls the step row back where the condition says no.
+var errSkipped = errors.New("its condition does not hold")
+
+// doLocal does a local step, within its timeout, and asks the condition inside the step's transaction: if an earlier run took
+// effect, that is what counts, whatever the condition says now.
+func (r *Runner) doLocal(ctx context.Context, c *saga.Compiled, s activities.SagaStep) (out activities.SagaResult) {
+	ran := false        // the step row was this call's: so there was none
+	userFailed := false // the user's function has failed
+	defer func() { out.First = ran }()
+	ctx, cancel := context.WithTimeout(ctx, s.Step.TryTimeout())
+	defer cancel()
+	res, err := barrier.DoStep(ctx, r.DB, s.Saga.ID, s.Step.Name, s.Again, func(ctx context.Context, tx *gorm.DB) ([]byte, error) {
+		ran = true
+		if s.Step.Conditional {
+			if yes, err := c.When(s.Step.Name, s.Data); err != nil || !yes {
+				return nil, orSkipped(err)
+			}
+		}
+		var patch []byte
+		userFailed = true // until it has returned: it may panic
+		err := r.around(ctx, s, false, func() (err error) {
+			patch, err = c.Do(ctx, tx, s.Step.Name, s.Data)
+			return err
+		})
+		userFailed = err != nil
+		return patch, err
+	})
+	switch {
+	case errors.Is(err, errSkipped):
+		return skipped()
+	case err != nil:
+		return excuse(failed(ctx, err), err, userFailed)
+	}
+	ran = !res.Repeated
+	switch res.Outcome {
+	case barrier.StepRefused:
+		return refused(res.Reason)
+	case barrier.StepBlocked:
+		return blocked(res.Reason)
+	}
+	return done(res.Result)
+}
+
+func (r *Runner) around(ctx context.Context, s activities.SagaStep, undo bool, f func() error) error {
+	if r.Around == nil {
+		return f()
+	}
+	return r.Around(ctx, s, undo, f)
+}
+
+func orSkipped(err error) error {
+	if err == nil {
+		return errSkipped
+	}
+	return err
+}
+
+// completed tells of a saga that this outcome completes.
+func (r *Runner) completed(s activities.SagaStep, o core.Outcome) {
+	if r.Completed == nil || !s.Last || o.Kind != core.OutcomeDone && o.Kind != core.OutcomeSkipped {
+		return
+	}
+	data, err := core.Merge(s.Data, o.Patch)
+	if err != nil || core.CheckData(data) != nil {
+		return // then the step has failed
+	}
+	r.Completed(s.Saga.ID, data)
+}
+
+// Undo undoes a local step, or publishes a message's Undo and waits for the reply.
+func (r *Runner) Undo(ctx context.Context, s activities.SagaStep) activities.SagaResult {
+	c, err := r.Definitions.Find(s.Saga.Name, s.Saga.Version)
+	if err != nil {
+		return noWorker(err)
+	}
+	switch s.Step.Kind {
+	case core.Local:
+		return r.undoLocal(ctx, c, s)
+	case core.Message:
+		return r.undoMessage(ctx, c, s)
+	}
+	return failedAs(holdfast.ClassPermanent, "step "+s.Step.Name+" is a "+string(s.Step.Kind)+", which nobody undoes like this")
+}
+
+// undoLocal undoes a local step, within its timeout, and gives the Undo the state with what the Do changed in it, which the
+// saga may never have learned.
+func (r *Runner) undoLocal(ctx context.Context, c *saga.Compiled, s activities.SagaStep) activities.SagaResult {
+	ctx, cancel := context.WithTimeout(ctx, s.Step.TryTimeout())
+	defer cancel()
+	userFailed := false // the user's function has failed
+	_, err := barrier.UndoStep(ctx, r.DB, s.Saga.ID, s.Step.Name, s.Cause, func(ctx context.Context, tx *gorm.DB, patch []byte) error {
+		data, err := core.Merge(s.Data, patch)
+		if err != nil {
+			return holdfast.Permanent(err)
+		}
+		userFailed = true
+		err = mayNotRefuse(r.around(ctx, s, true, func() error { return c.Undo(ctx, tx, s.Step.Name, data) }))
+		userFailed = err != nil
+		return err
+	})
+	if err != nil {
+		return excuse(failed(ctx, err), err, userFailed)
+	}
+	return done(nil)
+}
+
+// Prepare decides about a condition or a choice, and makes an activity's or a
+// sub-saga's input. Of an Undo (s.Cause is set) only the last.
+func (r *Runner) Prepare(ctx context.Context, s activities.SagaStep) (out activities.SagaResult) {
+	c, err := r.Definitions.Find(s.Saga.Name, s.Saga.Version)
+	if err != nil {
+		return noWorker(err)
+	}
+	err = protect(func() (err error) {
+		if s.Step.Conditional && s.Cause == "" {
+			if yes, err := c.When(s.Step.Name, s.Data); err != nil || !yes {
+				return orSkipped(err)
+			}
+		}
+		out = done(nil)
+		switch s.Step.Kind {
+		case core.Choice:
+			out.Outcome.Case, err = c.Pick(s.Step.Name, s.Data)
+		case core.Activity, core.Saga:
+			out.Input, err = c.Send(s.Step.Name, s.Data)
+		}
+		return err
+	})
+	switch reason, no := holdfast.IsRefused(err); {
+	case errors.Is(err, errSkipped):
+		return skipped()
+	case no:
+		return refused(reason)
+	case err != nil:
+		return failed(ctx, err)
+	}
+	return out
+}
+
+// Receive takes a result into the state.
+func (r *Runner) Receive(ctx context.Context, s activities.SagaStep) activities.SagaResult {
+	c, err := r.Definitions.Find(s.Saga.Name, s.Saga.Version)
+	if err != nil {
+		return noWorker(err)
+	}
+	out := receive(ctx, c, s, s.Result)
+	r.completed(s, out.Outcome)
+	return out
+}
+
+// receive does. Where it refuses what was done elsewhere, the step has failed and
+// is to be undone: only of a refusal before it was done would nothing be left.
+func receive(ctx context.Context, c *saga.Compiled, s activities.SagaStep, result json.RawMessage) activities.SagaResult {
+	var patch json.RawMessage
+	err := protect(func() (err error) {
+		patch, err = c.Receive(s.Step.Name, s.Data, result)
+		return err
+	})
+	switch reason, no := holdfast.IsRefused(err); {
+	case no && s.Step.Kind == core.Wait:
+		return refused(reason)
+	case no:
+		return failedAs(holdfast.ClassPermanent, "its result was refused: "+reason)
+	case err != nil:
+		return failed(ctx, err)
+	}
+	return done(patch)
+}

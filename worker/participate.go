@@ -1,0 +1,138 @@
+package worker
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"sync/atomic"
+	"time"
+
+	"gorm.io/gorm"
+
+	holdfast "github.com/holdfastmq/holdfast"
+	"github.com/holdfastmq/holdfast/broker"
+	"github.com/holdfastmq/holdfast/internal/sagarun"
+)
+
+// Participation is what a participant does for a saga's step, or to undo it: with
+// tx, which is committed together with the step row that makes it happen once.
+// What it returns is sent back in JSON and kept in the step row, for those who ask
+// again; nil is nothing, and 512 KiB are the limit. [saga.Refuse] is the answer no.
+// Another error is tried again, by Tries and Ladder; after the last one, or if it
+// is [holdfast.Permanent], the saga is told that the step has failed.
+type Participation func(ctx context.Context, tx *gorm.DB, m holdfast.Message) (result any, err error)
+
+// Participant does one kind of step for the sagas of any producer group.
+type Participant struct {
+	// Topic is the topic of a saga's message step. Required.
+	Topic string
+	// UndoTopic is the topic of its Undo. Required where Undo is set.
+	UndoTopic string
+	// Do does the step. Required.
+	Do Participation
+	// Undo undoes it. It is run once, and only where Do took effect; where it did
+	// not, it never will. An Undo must not refuse. Nil where UndoTopic is set: there
+	// is nothing to run, but a Do that comes late is kept from running.
+	Undo Participation
+	// Name names the participant's queue. Default: Topic.
+	Name string
+	// DB is the participant's database; nil means the worker's.
+	DB *gorm.DB
+	// Concurrency, Prefetch, Tries, Ladder, Breaker and Timeout are as in a
+	// [Consumer]; the default of Ladder is 1 s, 5 s, 30 s.
+	Concurrency int
+	Prefetch    int
+	Tries       int
+	Ladder      []time.Duration
+	Breaker     broker.BreakerOptions
+	Timeout     time.Duration
+}
+
+// Participate adds a participant. Call it before Run, which returns what is wrong
+// with it. It needs no Temporal.
+func (w *Worker) Participate(p Participant) {
+	p = p.withDefaults(w.o.DB)
+	if err := p.validate(); err != nil {
+		w.problem(err)
+		return
+	}
+	if w.paused[p.Name] != nil {
+		w.problem(fmt.Errorf("%w: two consumers or participants are named %q: they would share a queue", holdfast.ErrInvalid, p.Name))
+		return
+	}
+	w.participants = append(w.participants, p)
+	w.paused[p.Name] = new(atomic.Bool)
+}
+
+func (p Participant) withDefaults(db *gorm.DB) Participant {
+	setDefault(&p.Name, p.Topic)
+	setDefault(&p.DB, db)
+	if p.Ladder == nil {
+		p.Ladder = []time.Duration{time.Second, 5 * time.Second, 30 * time.Second}
+	}
+	return p
+}
+
+// validate checks p after withDefaults.
+func (p Participant) validate() error {
+	for what, topic := range map[string]string{"Topic": p.Topic, "UndoTopic": p.UndoTopic} {
+		if what == "UndoTopic" && topic == "" {
+			continue
+		}
+		if err := (holdfast.Message{Topic: topic}).Validate(); err != nil {
+			return fmt.Errorf("participant %s: its %s: %w", p.Name, what, err)
+		}
+	}
+	if err := holdfast.ValidateName("participant's name", p.Name); err != nil {
+		return fmt.Errorf("%w (the default is its Topic: set Name)", err)
+	}
+	switch {
+	case p.Do == nil:
+		return fmt.Errorf("%w: participant %s: Do is nil", holdfast.ErrInvalid, p.Name)
+	case p.Undo != nil && p.UndoTopic == "":
+		return fmt.Errorf("%w: participant %s: Undo needs an UndoTopic, which is the second topic of the saga's step", holdfast.ErrInvalid, p.Name)
+	case p.UndoTopic == p.Topic:
+		return fmt.Errorf("%w: participant %s: Topic and UndoTopic are both %s: give the Undo its own", holdfast.ErrInvalid, p.Name, p.Topic)
+	case p.DB == nil:
+		return fmt.Errorf("%w: participant %s needs a DB, for the step rows that make it act once", holdfast.ErrInvalid, p.Name)
+	case p.Prefetch > 0 && p.Prefetch < p.Concurrency:
+		return fmt.Errorf("%w: participant %s: Prefetch is %d, want at least Concurrency, which is %d", holdfast.ErrInvalid, p.Name, p.Prefetch, p.Concurrency)
+	case p.Concurrency < 0 || p.Prefetch < 0 || p.Tries < 0 || p.Timeout < 0:
+		return fmt.Errorf("%w: participant %s: a negative limit", holdfast.ErrInvalid, p.Name)
+	}
+	return nil
+}
+
+// topics are what its queue is bound to.
+func (p Participant) topics() []string {
+	if p.UndoTopic == "" {
+		return []string{p.Topic}
+	}
+	return []string{p.Topic, p.UndoTopic}
+}
+
+// TypedParticipation turns a function on values into a [Participation]: v is the
+// message's body, decoded from JSON. A body that does not decode is a permanent
+// error.
+func TypedParticipation[V, R any](do func(ctx context.Context, tx *gorm.DB, v V) (R, error)) Participation {
+	return func(ctx context.Context, tx *gorm.DB, m holdfast.Message) (any, error) {
+		var v V
+		if err := json.Unmarshal(m.Body, &v); err != nil {
+			return nil, holdfast.Permanent(fmt.Errorf("%w: decode message %s to %q as %T: %w", holdfast.ErrMalformed, m.ID, m.Topic, v, err))
+		}
+		return do(ctx, tx, v)
+	}
+}
+
+// participate runs one participant until ctx is done and what it is doing is done.
+func (w *Worker) participate(ctx context.Context, p Participant) error {
+	w.metrics.breaker(p.Name, breakerIsClosed)
+	run := &sagarun.Participant{Name: p.Name, Topic: p.Topic, UndoTopic: p.UndoTopic, DB: p.DB,
+		Do: sagarun.Participation(p.Do), Undo: sagarun.Participation(p.Undo), Replies: w.broker}
+	return w.broker.Consume(ctx, broker.Subscription{
+		Name: p.Name, Topics: p.topics(), Prefetch: p.Prefetch, Concurrency: p.Concurrency, Tries: p.Tries,
+		Ladder: p.Ladder, Breaker: p.Breaker, Observe: w.observe,
+		HandlerTimeout: p.Timeout, DrainTimeout: w.o.DrainTimeout,
+		Handle: run.Handle, GiveUp: run.GiveUp,
+	})
+}

@@ -1,0 +1,176 @@
+package worker_test
+
+import (
+	"slices"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	holdfast "github.com/holdfastmq/holdfast"
+	"github.com/holdfastmq/holdfast/saga"
+	"github.com/holdfastmq/holdfast/saga/core"
+	"github.com/holdfastmq/holdfast/worker"
+	"github.com/holdfastmq/holdfast/workflows"
+)
+
+func TestSagaGoesForwardAfterThePivot(t *testing.T) {
+	t.Parallel()
+	s := sagaSite(t)
+	var tries atomic.Int32
+	def := travel(local("a").AsPivot(), does("b", func(*journey) error {
+		if tries.Add(1) <= 7 { // more than a step before the pivot would be tried
+			return errOops
+		}
+		return nil
+	}).Retry(saga.Retry{First: time.Millisecond, Max: time.Millisecond}))
+	w := s.agency(def)
+	j, err := s.travels(w, def)
+	require.NoError(t, err)
+	require.Equal(t, []string{"do a", "do b"}, s.logged(s.orders, j.ID))
+}
+
+func TestSagaStepThatFailsOnce(t *testing.T) {
+	t.Parallel()
+	s := sagaSite(t)
+	var tries atomic.Int32
+	def := travel(does("a", func(*journey) error {
+		if tries.Add(1) == 1 {
+			panic("slipped")
+		}
+		return nil
+	}).Retry(saga.Retry{First: time.Millisecond}))
+	w := s.agency(def)
+	j, err := s.travels(w, def)
+	require.NoError(t, err)
+	require.Equal(t, []string{"do a"}, s.logged(s.orders, j.ID))
+}
+
+func TestSagaInParallelAndByChoice(t *testing.T) {
+	t.Parallel()
+	s := sagaSite(t)
+	def := travel(
+		saga.Parallel("both", does("a", func(j *journey) error { j.Room = "12"; return nil }), seat(), saga.Sequence("then", local("b"), local("c"))),
+		saga.Choose("how", saga.Pick(func(j journey) string { return j.By }),
+			saga.Case("train", local("train")), saga.Otherwise(local("walk"))),
+		local("late").When(saga.If(func(j journey) bool { return j.Price > 100 })),
+		local("end"),
+	)
+	w := s.agency(def)
+	s.participants(s.seats(nil))
+	j, err := s.travels(w, def, func(j *journey) { j.By = "train" })
+	require.NoError(t, err)
+	require.Equal(t, "12 4a", j.Room+" "+j.Seat)
+	log := s.logged(s.orders, j.ID)
+	slices.Sort(log[:3])
+	require.Equal(t, []string{"do a", "do b", "do c", "do train", "do end"}, log)
+
+	j, err = s.travels(w, def, func(j *journey) { j.By, j.Price = "mule", 200 })
+	require.NoError(t, err)
+	require.Equal(t, []string{"do walk", "do late", "do end"}, s.logged(s.orders, j.ID)[3:])
+}
+
+func TestSagaWaitsForAnAnswer(t *testing.T) {
+	t.Parallel()
+	s := sagaSite(t)
+	def := travel(local("a"), saga.Wait("approve", 0).Receive(saga.Into(func(j *journey, price int) error {
+		j.Price = price
+		return nil
+	})), local("b"))
+	w := s.agency(def)
+	start := func() (*worker.SagaHandle[journey], string) {
+		id := newID()
+		h, err := worker.StartSaga(s.ctx(), w.Worker, def, journey{ID: id})
+		require.NoError(t, err)
+		return h, id
+	}
+
+	h, id := start()
+	require.NoError(t, h.Answer(s.ctx(), "approve", "ann", "fair", false, 42))
+	j, err := h.Wait(s.ctx())
+	require.NoError(t, err)
+	require.Equal(t, 42, j.Price)
+	require.Equal(t, []string{"do a", "do b"}, s.logged(s.orders, id))
+	require.ErrorIs(t, h.Answer(s.ctx(), "approve", "ann", "again", false, 43), holdfast.ErrNotFound, "it has ended")
+
+	h, id = start()
+	require.ErrorIs(t, h.Answer(s.ctx(), "b", "ann", "fair", false, nil), holdfast.ErrInvalid, "that is no wait")
+	require.ErrorIs(t, h.Answer(s.ctx(), "approve", "", "", false, nil), holdfast.ErrInvalid, "who and why?")
+	require.ErrorIs(t, h.Answer(s.ctx(), "approve", "ann", "fair", false, func() {}), holdfast.ErrInvalid)
+	require.NoError(t, h.Answer(s.ctx(), "approve", "ann", "too dear", true, nil))
+	_, err = h.Wait(s.ctx())
+	e := stood(t, err, holdfast.ErrSagaCompensated)
+	require.True(t, e.Refused)
+	require.Equal(t, "approve", e.Step)
+	require.Contains(t, e.Reason, "too dear")
+	require.Equal(t, []string{"do a", "undo a"}, s.logged(s.orders, id))
+	require.ErrorIs(t, worker.JoinSaga(w.Worker, def, "nobody").Answer(s.ctx(), "approve", "ann", "fair", false, 1), holdfast.ErrNotFound)
+}
+
+func TestSagaWaitsTooLong(t *testing.T) {
+	t.Parallel()
+	s := sagaSite(t)
+	def := travel(local("a"), saga.Wait("approve", time.Second))
+	w := s.agency(def)
+	j, err := s.travels(w, def)
+	e := stood(t, err, holdfast.ErrSagaCompensated)
+	require.False(t, e.Refused)
+	require.Equal(t, "approve", e.Step)
+	require.Equal(t, []string{"do a", "undo a"}, s.logged(s.orders, j.ID))
+}
+
+func TestSagaInASaga(t *testing.T) {
+	t.Parallel()
+	s := sagaSite(t)
+	var closed atomic.Bool
+	inner := saga.Saga[journey]{Name: "stay", Steps: []saga.Step[journey]{local("in"), does("out", func(j *journey) error {
+		j.Room = "12"
+		return nil
+	})}}
+	def := travel(local("a"), saga.Sub("stay", inner).Receive(saga.Into(func(j *journey, in journey) error {
+		j.Room = in.Room
+		return nil
+	})), does("b", func(*journey) error {
+		if closed.Load() {
+			return saga.Refuse("closed")
+		}
+		return nil
+	}))
+	w := s.agency(def)
+	j, err := s.travels(w, def)
+	require.NoError(t, err)
+	require.Equal(t, "12", j.Room)
+	require.Equal(t, []string{"do a", "do in", "do out", "do b"}, s.logged(s.orders, j.ID))
+
+	closed.Store(true)
+	j, err = s.travels(w, def)
+	stood(t, err, holdfast.ErrSagaCompensated)
+	require.Equal(t, []string{"do a", "do in", "do out", "undo out", "undo in", "undo a"}, s.logged(s.orders, j.ID))
+}
+
+func TestSagaSteered(t *testing.T) {
+	t.Parallel()
+	s := sagaSite(t)
+	def := travel(local("a"), saga.Wait("approve", 0), does("b", func(*journey) error { return saga.Refuse("never") }).Park(), local("c"))
+	w := s.agency(def)
+	j := journey{ID: newID()}
+	h, err := worker.StartSaga(s.ctx(), w.Worker, def, j)
+	require.NoError(t, err)
+	status, err := s.steer(h.ID(), workflows.UpdatePause)
+	require.NoError(t, err)
+	require.Equal(t, core.StatePaused, status.State)
+	require.NoError(t, h.Answer(s.ctx(), "approve", "ann", "fair", false, nil))
+	_, err = s.steer(h.ID(), workflows.UpdatePause)
+	require.ErrorContains(t, err, "paused already")
+	require.Equal(t, []string{"do a"}, s.logged(s.orders, j.ID))
+	_, err = s.steer(h.ID(), workflows.UpdateResume)
+	require.NoError(t, err)
+	_, err = h.Wait(s.ctx())
+	require.Equal(t, "b", stood(t, err, holdfast.ErrSagaParked).Step)
+	_, err = s.steer(h.ID(), workflows.UpdateSkip, func(r *workflows.SagaRequest) { r.Step = "b" })
+	require.NoError(t, err)
+	_, err = h.Wait(s.ctx())
+	require.NoError(t, err)
+	require.Equal(t, []string{"do a", "do c"}, s.logged(s.orders, j.ID))
+}

@@ -1,0 +1,86 @@
+package worker
+
+import (
+	lists "container/list"
+	"slices"
+	"sync"
+)
+
+// maxSagaEnds bounds the callers that are told in this process: those before the
+// last ones ask Temporal.
+const maxSagaEnds = 10_000
+
+// sagaEnds are the callers of this process that wish to know how a saga ends, by
+// the saga's ID. The zero value is ready.
+type sagaEnds struct {
+	mu     sync.Mutex
+	byID   map[string][]*sagaEnd
+	oldest lists.List // of *sagaEnd
+}
+
+// sagaEnd is one caller's wish.
+type sagaEnd struct {
+	id      string
+	done    chan struct{} // closed when the saga has ended
+	verdict verdict       // valid once done is closed
+	look    chan struct{} // has a token if the saga may need an operator
+	at      *lists.Element
+}
+
+// expect enters a wish.
+func (s *sagaEnds) expect(id string) *sagaEnd {
+	e := &sagaEnd{id: id, done: make(chan struct{}), look: make(chan struct{}, 1)}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.byID == nil {
+		s.byID = map[string][]*sagaEnd{}
+	}
+	for s.oldest.Len() >= maxSagaEnds {
+		s.remove(s.oldest.Front().Value.(*sagaEnd))
+	}
+	s.byID[id] = append(s.byID[id], e)
+	e.at = s.oldest.PushBack(e)
+	return e
+}
+
+// forget drops a wish.
+func (s *sagaEnds) forget(e *sagaEnd) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.remove(e)
+}
+
+func (s *sagaEnds) remove(e *sagaEnd) {
+	if e.at == nil {
+		return
+	}
+	s.oldest.Remove(e.at)
+	e.at = nil
+	rest := slices.DeleteFunc(s.byID[e.id], func(x *sagaEnd) bool { return x == e })
+	if s.byID[e.id] = rest; len(rest) == 0 {
+		delete(s.byID, e.id)
+	}
+}
+
+// tell tells the callers of a saga how it has ended.
+func (s *sagaEnds) tell(id string, v verdict) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, e := range slices.Clone(s.byID[id]) {
+		s.remove(e)
+		e.verdict = v
+		close(e.done)
+	}
+}
+
+// look has the callers of a saga look at it.
+func (s *sagaEnds) look(id string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, e := range s.byID[id] {
+		select {
+		case e.look <- struct{}{}:
+		default:
+		}
+	}
+}

@@ -1,0 +1,162 @@
+package worker
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+
+	"github.com/google/uuid"
+	"go.temporal.io/api/serviceerror"
+	"go.temporal.io/sdk/client"
+	"go.temporal.io/sdk/temporal"
+
+	holdfast "github.com/holdfastmq/holdfast"
+	"github.com/holdfastmq/holdfast/saga"
+	"github.com/holdfastmq/holdfast/saga/core"
+	"github.com/holdfastmq/holdfast/workflows"
+)
+
+// SagaHandle is a started saga. Its methods may be called from many goroutines.
+type SagaHandle[S any] struct {
+	id  string
+	w   *Worker
+	end *sagaEnd // nil where this process may not have started it
+}
+
+// StartSaga starts a saga with its first state, or joins the one that has the same
+// key, whatever that one's state. def must be registered with w, in this version.
+// It returns when the saga is durably started.
+//
+// ErrInvalid, ErrTooLarge and ErrNotRunning mean that it was not started. After an
+// UnavailableError it may have been: with a Key, start it again.
+func StartSaga[S any](ctx context.Context, w *Worker, def saga.Saga[S], s S) (*SagaHandle[S], error) {
+	data, err := json.Marshal(s)
+	if err != nil {
+		return nil, fmt.Errorf("%w: saga %s: the state is no JSON: %w", holdfast.ErrInvalid, def.Name, err)
+	}
+	key, err := sagaKey(def, s)
+	if err != nil {
+		return nil, err
+	}
+	id, end, err := w.startSaga(ctx, def.Name, max(def.Version, 1), key, data)
+	if err != nil {
+		return nil, err
+	}
+	return &SagaHandle[S]{id: id, w: w, end: end}, nil
+}
+
+// JoinSaga returns a handle of the saga with that key, which is not checked to
+// exist: Wait says so.
+func JoinSaga[S any](w *Worker, def saga.Saga[S], key string) *SagaHandle[S] {
+	return &SagaHandle[S]{id: workflows.SagaID(w.o.Group, def.Name, key), w: w}
+}
+
+// sagaKey returns the key of a saga: its own, or one that nothing else has.
+func sagaKey[S any](def saga.Saga[S], s S) (string, error) {
+	if def.Key == nil {
+		id, err := uuid.NewV7()
+		if err != nil {
+			return "", fmt.Errorf("holdfast: make a saga's key: %w", err)
+		}
+		return id.String(), nil
+	}
+	key := def.Key(s)
+	if err := holdfast.ValidateSagaKey(key); err != nil {
+		return "", fmt.Errorf("saga %s: %w", def.Name, err)
+	}
+	return key, nil
+}
+
+// startSaga starts the workflow of a saga, or finds that it is there.
+func (w *Worker) startSaga(ctx context.Context, name string, version int, key string, data json.RawMessage) (id string, end *sagaEnd, err error) {
+	if err := core.CheckData(data); err != nil {
+		return "", nil, err
+	}
+	c, err := w.sagas.defs.Find(name, version)
+	if err != nil {
+		return "", nil, fmt.Errorf("%w: %w: register it with Saga before Run", holdfast.ErrInvalid, err)
+	}
+	ctx, cancel := w.bounded(ctx)
+	defer cancel()
+	if err := w.enter(ctx); err != nil {
+		return "", nil, err
+	}
+	defer w.sending.Done()
+	id = workflows.SagaID(w.o.Group, name, key)
+	in := workflows.SagaInput{ID: id, Group: w.o.Group, Prefix: w.o.Prefix, Name: name, Key: key, Plan: &c.Plan, Version: version, Data: data}
+	options := workflows.SagaOptions(w.o.Prefix, in)
+	options.WorkflowTaskTimeout = w.o.TaskTimeout
+	end = w.sagas.ends.expect(id) // before it can complete
+	_, err = w.o.Temporal.ExecuteWorkflow(ctx, options, workflows.SagaName, in)
+	var already *serviceerror.WorkflowExecutionAlreadyStarted
+	switch {
+	case err == nil:
+		w.metrics.sagaStarted(name)
+		return id, end, nil
+	case errors.As(err, &already):
+		w.sagas.ends.forget(end) // it may have completed before
+		return id, nil, nil
+	}
+	w.sagas.ends.forget(end)
+	return "", nil, w.temporalError("start saga "+id, err)
+}
+
+// ID returns the saga's ID, which is its workflow's.
+func (h *SagaHandle[S]) ID() string { return h.id }
+
+// Wait waits until the saga has ended or needs an operator, or ctx is done. nil:
+// it has completed, and this is its last state. A [holdfast.SagaError] says how it
+// stands otherwise, and comes with the state as it is then, where that is known:
+// [holdfast.ErrSagaPending] when ctx was done first. [holdfast.ErrNotFound]: there
+// is no such saga.
+func (h *SagaHandle[S]) Wait(ctx context.Context) (S, error) {
+	var s S
+	data, err := h.w.waitSaga(ctx, h.id, h.end)
+	if len(data) > 0 {
+		if wrong := json.Unmarshal(data, &s); wrong != nil {
+			err = errors.Join(err, fmt.Errorf("saga %s: its state does not fit %T: %w", h.id, s, wrong))
+		}
+	}
+	return s, err
+}
+
+// Answer answers the saga's wait step: with a value, or with a refusal. operator
+// and reason are recorded.
+func (h *SagaHandle[S]) Answer(ctx context.Context, step, operator, reason string, refuse bool, value any) error {
+	req := workflows.SagaRequest{Operator: operator, Reason: reason, Step: step, Refuse: refuse}
+	if value != nil {
+		var err error
+		if req.Value, err = json.Marshal(value); err != nil {
+			return fmt.Errorf("%w: the answer to step %s of %s is no JSON: %w", holdfast.ErrInvalid, step, h.id, err)
+		}
+		if len(req.Value) > core.MaxData {
+			return fmt.Errorf("%w: the answer to step %s of %s has %d bytes of JSON, the limit is %d", holdfast.ErrTooLarge, step, h.id, len(req.Value), core.MaxData)
+		}
+	}
+	return h.w.answerSaga(ctx, h.id, req)
+}
+
+func (w *Worker) answerSaga(ctx context.Context, id string, req workflows.SagaRequest) error {
+	ctx, cancel := w.bounded(ctx)
+	defer cancel()
+	if err := w.awaitRunning(ctx); err != nil {
+		return err
+	}
+	handle, err := w.o.Temporal.UpdateWorkflow(ctx, client.UpdateWorkflowOptions{WorkflowID: id, UpdateName: workflows.UpdateAnswer,
+		Args: []any{req}, WaitForStage: client.WorkflowUpdateStageCompleted})
+	if err == nil {
+		err = handle.Get(ctx, nil)
+	}
+	var missing *serviceerror.NotFound
+	var refused *temporal.ApplicationError
+	switch {
+	case err == nil:
+		return nil
+	case errors.As(err, &missing):
+		return fmt.Errorf("%w: saga %s, or it has ended", holdfast.ErrNotFound, id)
+	case errors.As(err, &refused):
+		return fmt.Errorf("%w: the answer to step %s of %s is refused: %s", holdfast.ErrInvalid, req.Step, id, refused.Message())
+	}
+	return w.temporalError("answer saga "+id, err)
+}

@@ -1,0 +1,261 @@
+package worker
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	enumspb "go.temporal.io/api/enums/v1"
+	"go.temporal.io/api/serviceerror"
+	"go.temporal.io/sdk/client"
+	"go.temporal.io/sdk/temporal"
+
+	holdfast "github.com/holdfastmq/holdfast"
+	"github.com/holdfastmq/holdfast/saga/core"
+	"github.com/holdfastmq/holdfast/workflows"
+)
+
+const (
+	// lookAtSaga is how often a saga that is waited for is looked at, to see whether
+	// it needs an operator; more often at first.
+	lookAtSaga      = time.Second
+	lookAtSagaFirst = 50 * time.Millisecond
+	// askSaga bounds the question how a saga stands.
+	askSaga = time.Second
+)
+
+// verdict is what a caller learns of a saga.
+type verdict struct {
+	data json.RawMessage
+	err  error
+}
+
+// waitSaga waits for a saga: this process tells it of its end, or, where that comes
+// in another one or not by itself, Temporal does.
+func (w *Worker) waitSaga(ctx context.Context, id string, end *sagaEnd) (json.RawMessage, error) {
+	if err := w.awaitRunning(ctx); err != nil {
+		return nil, err
+	}
+	var done <-chan struct{}
+	if end != nil {
+		done = end.done
+		late := time.NewTimer(watchAfter)
+		defer late.Stop()
+		select {
+		case <-done:
+			return end.verdict.data, end.verdict.err
+		case <-end.look:
+		case <-late.C:
+		case <-ctx.Done():
+		case <-w.over:
+		}
+	}
+	watching, cancel := context.WithCancel(ctx)
+	var stopper sync.WaitGroup
+	stopper.Go(func() {
+		select {
+		case <-done:
+		case <-w.over:
+		case <-watching.Done():
+		}
+		cancel()
+	})
+	v := w.watchSaga(watching, id)
+	interrupted := watching.Err() != nil
+	cancel()
+	stopper.Wait()
+	select {
+	case <-done:
+		return end.verdict.data, end.verdict.err
+	default:
+	}
+	if interrupted {
+		return w.stillPending(ctx, id)
+	}
+	if end != nil {
+		w.sagas.ends.forget(end)
+	}
+	return v.data, v.err
+}
+
+// awaitRunning waits until the worker runs.
+func (w *Worker) awaitRunning(ctx context.Context) error {
+	if err := w.awaitReady(ctx); err != nil {
+		return err
+	}
+	select {
+	case <-w.over:
+		return w.ended()
+	default:
+		return nil
+	}
+}
+
+// stillPending is the answer to a caller who cannot wait any longer.
+func (w *Worker) stillPending(ctx context.Context, id string) (json.RawMessage, error) {
+	out := &holdfast.SagaError{Condition: holdfast.ErrSagaPending, ID: id}
+	select {
+	case <-w.over: // the client may be closed
+		out.Reason = w.ended().Error()
+		return nil, out
+	default:
+		out.Reason = context.Cause(ctx).Error()
+	}
+	status, err := w.sagaStatus(context.WithoutCancel(ctx), id)
+	if err != nil {
+		return nil, out
+	}
+	out.Step = status.Step
+	return status.Core.Data, out
+}
+
+// sagaStatus asks a saga's workflow how it stands.
+func (w *Worker) sagaStatus(ctx context.Context, workflowID string) (status workflows.SagaStatus, err error) {
+	ctx, cancel := context.WithTimeout(ctx, askSaga)
+	defer cancel()
+	v, err := w.o.Temporal.QueryWorkflow(ctx, workflowID, "", workflows.QueryStatus)
+	if err != nil {
+		return status, err
+	}
+	return status, v.Get(&status)
+}
+
+// watchSaga waits until a saga has ended or needs an operator. One that has
+// completed, or did not end by itself, may have been undone since.
+func (w *Worker) watchSaga(ctx context.Context, id string) verdict {
+	v, ended := w.follow(ctx, id, id)
+	if !ended || ctx.Err() != nil {
+		return v
+	}
+	undo := workflows.SagaUndoID(id)
+	_, err := w.describe(ctx, undo)
+	var none *serviceerror.NotFound
+	if errors.As(err, &none) {
+		return v
+	}
+	undone, _ := w.follow(ctx, id, undo)
+	return undone
+}
+
+// describe describes a workflow, as often as Temporal is away until it is not.
+func (w *Worker) describe(ctx context.Context, workflowID string) (d *client.WorkflowExecutionDescription, err error) {
+	for {
+		d, err = w.o.Temporal.DescribeWorkflow(ctx, workflowID, "")
+		var none *serviceerror.NotFound
+		if err == nil || errors.As(err, &none) || !pause(ctx, lookAtSaga) {
+			return d, err
+		}
+	}
+}
+
+// pause waits, and reports false if ctx is done.
+func pause(ctx context.Context, d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// follow waits for a workflow of the saga id: for its end, and looks at it once in
+// a while to see whether it needs an operator. undoable says that another workflow
+// may have undone what this one did.
+func (w *Worker) follow(ctx context.Context, id, workflowID string) (v verdict, undoable bool) {
+	ctx, cancel := context.WithCancel(ctx)
+	type result struct {
+		status workflows.SagaStatus
+		err    error
+	}
+	results := make(chan result, 1)
+	defer func() {
+		cancel()
+		<-results // closed
+	}()
+	go func() {
+		defer close(results)
+		var r result
+		for {
+			r.err = w.o.Temporal.GetWorkflow(ctx, workflowID, "").Get(ctx, &r.status)
+			if r.err == nil || final(r.err) || !pause(ctx, lookAtSaga) {
+				results <- r
+				return
+			}
+		}
+	}()
+	tick, wait := time.NewTimer(0), lookAtSagaFirst
+	defer tick.Stop()
+	for {
+		select {
+		case r := <-results:
+			if r.err != nil {
+				return w.lostSaga(ctx, id, workflowID, r.err)
+			}
+			return sagaVerdict(r.status), r.status.State == core.StateCompleted
+		case <-tick.C:
+			if v, needed := w.needsOperator(ctx, id, workflowID); needed {
+				return v, false
+			}
+			tick.Reset(wait)
+			wait = min(2*wait, lookAtSaga)
+		case <-ctx.Done():
+			return verdict{err: ctx.Err()}, false
+		}
+	}
+}
+
+// final reports whether asking again for the result would bring the same.
+func final(err error) bool {
+	var none *serviceerror.NotFound
+	var failed *temporal.WorkflowExecutionError
+	return errors.As(err, &none) || errors.As(err, &failed)
+}
+
+// lostSaga is the verdict on a workflow that has no result.
+func (w *Worker) lostSaga(ctx context.Context, id, workflowID string, err error) (v verdict, undoable bool) {
+	var none *serviceerror.NotFound
+	var failure *temporal.ApplicationError
+	var ended *temporal.WorkflowExecutionError
+	switch {
+	case errors.As(err, &none):
+		return verdict{err: fmt.Errorf("%w: saga %s", holdfast.ErrNotFound, id)}, false
+	case errors.As(err, &failure) && failure.Type() == workflows.InvalidInput:
+		return verdict{err: fmt.Errorf("%w: saga %s: %s", holdfast.ErrInvalid, id, failure.Message())}, true
+	case !errors.As(err, &ended):
+		return verdict{err: err}, false // ctx is done
+	}
+	v.err = &holdfast.SagaError{Condition: holdfast.ErrSagaParked, ID: id,
+		Reason: fmt.Sprintf("its workflow did not end by itself (%v): `holdfast saga compensate %s` undoes what it did", errors.Unwrap(ended), id)}
+	if status, err := w.sagaStatus(ctx, workflowID); err == nil {
+		v.data = status.Core.Data
+	}
+	return v, true
+}
+
+// needsOperator looks whether the saga waits for an operator.
+func (w *Worker) needsOperator(ctx context.Context, id, workflowID string) (v verdict, needed bool) {
+	ctx, cancel := context.WithTimeout(ctx, lookAtSaga)
+	defer cancel()
+	d, err := w.o.Temporal.DescribeWorkflow(ctx, workflowID, "")
+	if err != nil || d.Status != enumspb.WORKFLOW_EXECUTION_STATUS_RUNNING {
+		return v, false
+	}
+	state, _ := d.TypedSearchAttributes.GetKeyword(temporal.NewSearchAttributeKeyKeyword(workflows.AttributeState))
+	if state != core.StateParked && state != core.StateCompensationFailed {
+		return v, false
+	}
+	status, err := w.sagaStatus(ctx, workflowID)
+	if err != nil { // nobody is there to say more
+		return verdict{err: &holdfast.SagaError{Condition: workflows.SagaCondition(state), ID: id}}, true
+	}
+	v = sagaVerdict(status)
+	return v, !errors.Is(v.err, holdfast.ErrSagaPending) // it may have gone on meanwhile
+}
+
+// sagaVerdict is what a saga's status means for who waits for it.
+func sagaVerdict(s workflows.SagaStatus) verdict { return verdict{data: s.Core.Data, err: s.Err()} }
