@@ -94,6 +94,7 @@ func (s *sagaRun) cause() string {
 func (s *sagaRun) show(ctx workflow.Context) {
 	s.changed = false
 	state := s.standing()
+	s.detailed = s.detailed || state != core.StateRunning && state != core.StateCompleted
 	if s.detailed {
 		workflow.SetCurrentDetails(ctx, s.currentDetails())
 	}

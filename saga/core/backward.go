@@ -72,8 +72,8 @@ func (m *Machine) undoEnded(e Event) []Effect {
 		at.Status = Undone
 	case wanted:
 		at.Status, at.Error = Undone, note
-	case o.Kind == OutcomeFailed && !o.permanent() && at.Spent < max(UndoAttempts, s.attempts()):
-		return m.sleep(s, at, Reundoing, at.Spent, e.At)
+	case again(o, at, false, max(UndoAttempts, s.attempts())):
+		return m.sleep(s, at, Reundoing, e.At)
 	default: // a refusal, too: an Undo must not refuse
 		at.Status = UndoFailed
 	}

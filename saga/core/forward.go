@@ -1,6 +1,7 @@
 package core
 
 import (
+	"fmt"
 	"slices"
 	"time"
 
@@ -192,11 +193,13 @@ func (m *Machine) doEnded(e Event) []Effect {
 	}
 	if o.Kind == OutcomeDone {
 		data, err := Merge(m.state.Data, o.Patch)
-		if err == nil {
+		if err != nil {
+			err = fmt.Errorf("its result: %w", err)
+		} else {
 			err = CheckData(data)
 		}
 		if err != nil {
-			o = Outcome{Kind: OutcomeFailed, Class: holdfast.ClassPermanent, Error: "its result: " + err.Error()}
+			o = Outcome{Kind: OutcomeFailed, Class: holdfast.ClassPermanent, Error: err.Error()}
 		} else {
 			m.state.Data = data
 		}
@@ -222,8 +225,8 @@ func (m *Machine) doEnded(e Event) []Effect {
 	case o.Kind == OutcomeRefused:
 		at.Status = Refused
 		m.giveUp(s, Cause{Step: s.Name, Reason: o.Error, Refused: true})
-	case o.Kind == OutcomeFailed && !o.permanent() && (s.OnFailure == Forward || at.Spent < s.attempts()):
-		return m.sleep(s, at, Retrying, at.Spent, e.At)
+	case again(o, at, s.OnFailure == Forward, s.attempts()):
+		return m.sleep(s, at, Retrying, e.At)
 	case o.Kind == OutcomeBlocked: // somebody has undone it: there is no way on
 		at.Status = Failed
 		m.turnBack(Cause{Step: s.Name, Reason: o.Error, Class: o.Class})
@@ -280,8 +283,21 @@ func (m *Machine) stopRest() []Effect {
 	return out
 }
 
-func (m *Machine) sleep(s *Step, at *StepState, status Status, tries int, now time.Time) []Effect {
-	pause := s.Retry.pause(tries)
+// again reports whether what failed is tried again: an excused failure always is,
+// and does not count.
+func again(o Outcome, at *StepState, forEver bool, attempts int) bool {
+	if o.Kind != OutcomeFailed || o.permanent() {
+		return false
+	}
+	if o.Excused {
+		at.Spent = max(0, at.Spent-1)
+		return true
+	}
+	return forEver || at.Spent < attempts
+}
+
+func (m *Machine) sleep(s *Step, at *StepState, status Status, now time.Time) []Effect {
+	pause := s.Retry.pause(max(1, at.Spent))
 	at.Status, at.Next = status, now.Add(pause)
 	return []Effect{{Kind: EffectSleep, Step: s, For: pause}}
 }
