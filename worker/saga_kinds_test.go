@@ -1,6 +1,7 @@
 package worker_test
 
 import (
+	"context"
 	"slices"
 	"sync/atomic"
 	"testing"
@@ -69,6 +70,23 @@ func TestSagaInParallelAndByChoice(t *testing.T) {
 	j, err = s.travels(w, def, func(j *journey) { j.By, j.Price = "mule", 200 })
 	require.NoError(t, err)
 	require.Equal(t, []string{"do walk", "do late", "do end"}, s.logged(s.orders, j.ID)[3:])
+}
+
+// An activity of the user's runs in the group's own workers.
+func TestSagaRunsAnActivity(t *testing.T) {
+	t.Parallel()
+	s := sagaSite(t)
+	def := travel(local("a"), saga.Activity("book", "BookCar", "").NoUndo().Receive(saga.Into(func(j *journey, car string) error {
+		j.By = car
+		return nil
+	})), local("b"))
+	w := s.runWith(s.options(), func(w *worker.Worker) {
+		w.Saga(def)
+		w.Activity("BookCar", func(_ context.Context, in saga.ActivityInput) (string, error) { return in.Step + " a car", nil })
+	})
+	j, err := s.travels(w, def)
+	require.NoError(t, err)
+	require.Equal(t, "book a car", j.By)
 }
 
 func TestSagaWaitsForAnAnswer(t *testing.T) {

@@ -141,7 +141,7 @@ func TestSagaOrderOfOperators(t *testing.T) {
 	p.SetCurrentHistoryLength(lostTask)
 	p.onCall = func(call string, _ activities.SagaStep) {
 		if call == "do a" {
-			p.SignalWorkflow(workflows.UpdateCompensate, ann(""))
+			p.UpdateWorkflowNoRejection(workflows.UpdateCompensate, "", t, ann(""))
 			p.SignalWorkflow(workflows.UpdateAnswer, ann("ok"))
 		}
 	}

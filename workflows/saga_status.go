@@ -16,8 +16,8 @@ func (s *sagaRun) standing() string {
 		return core.StateNoWorker
 	}
 	state := s.m.Standing()
-	if state == core.StateWaiting && !slices.ContainsFunc(s.tries, func(t *try) bool { return t.step.Kind == core.Wait && t.due != nil }) {
-		return core.StateRunning // whether it has to wait is not yet decided
+	if state == core.StateWaiting && s.waitsFor() == "" {
+		return core.StateRunning // whether it waits is being decided
 	}
 	return state
 }
@@ -75,10 +75,10 @@ func (s *sagaRun) reason(state string) (step, reason string) {
 	return "", ""
 }
 
-// waitsFor is the wait that is under way.
+// waitsFor is the wait that is under way, and not only being decided about.
 func (s *sagaRun) waitsFor() string {
 	for _, t := range s.tries {
-		if t.step.Kind == core.Wait {
+		if _, began := s.since[t.step.Name]; began && t.step.Kind == core.Wait {
 			return t.step.Name
 		}
 	}

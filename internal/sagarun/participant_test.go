@@ -215,7 +215,29 @@ func TestDatabaseAway(t *testing.T) {
 		err = p.Handle(t.Context(), broker.Delivery{Message: holdfast.Message{Topic: topic}, Saga: &call})
 		require.IsType(t, broker.Wait(errOops), err, "no fault of the message")
 	}
+	r := newRig(t, away, localTrip)
+	require.True(t, r.do(r.step("local-trip", "room", `{}`)).Excused)
+	require.True(t, r.undo(r.step("local-trip", "room", `{}`)).Excused)
 }
+
+// A function that fails for what it could not reach itself is at fault.
+func TestUserUnavailableCounts(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, database(t), localTrip)
+	o := r.do(r.step("local-trip", "room", `{"who":"nobody"}`))
+	require.Equal(t, core.OutcomeFailed, o.Kind)
+	require.False(t, o.Excused)
+}
+
+// localTrip is a saga of one local step, which cannot reach the hotel of nobody.
+var localTrip = saga.Saga[trip]{Name: "local-trip", Steps: []saga.Step[trip]{
+	saga.Local("room", func(_ context.Context, _ *gorm.DB, s *trip) error {
+		if s.Who == "nobody" {
+			return &holdfast.UnavailableError{Part: "hotel"}
+		}
+		return nil
+	}, func(context.Context, *gorm.DB, *trip) error { return nil }),
+}}
 
 func TestNobodyAnswers(t *testing.T) {
 	t.Parallel()

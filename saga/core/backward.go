@@ -72,8 +72,8 @@ func (m *Machine) undoEnded(e Event) []Effect {
 		at.Status = Undone
 	case wanted:
 		at.Status, at.Error = Undone, note
-	case o.Kind == OutcomeFailed && !o.permanent() && at.Spent < max(UndoAttempts, s.attempts()):
-		return m.sleep(s, at, Reundoing, at.Spent, e.At)
+	case again(o, at, false, max(UndoAttempts, s.attempts())):
+		return m.sleep(s, at, Reundoing, e.At)
 	default: // a refusal, too: an Undo must not refuse
 		at.Status = UndoFailed
 	}
@@ -98,46 +98,51 @@ func (m *Machine) Undoable() (undo, without []string) {
 
 // Assume makes a saga whose end is not known, such as one whose workflow was
 // terminated, ready to go back, by an Undo event or, where it goes back already,
-// by [Machine.Restart]: whatever was not begun, as far as is known, may have been,
-// and is put on the stack too, but for the cases that a choice did not take; a
-// refusal may have been asked again, and an Undo that failed is tried again. The
-// Undo of what was never done finds nothing.
+// by [Machine.Restart]. If it went forwards, whatever was not begun, as far as is
+// known, may have been, and is put on the stack too, but for the cases that a
+// choice did not take. A refusal may have been asked again, and an Undo that failed
+// is tried again. The Undo of what was never done finds nothing.
 func (m *Machine) Assume() {
 	if m.Ended() {
 		return
 	}
-	m.possible(m.plan.Steps, func(s *Step) {
-		at := m.at(s.Name)
+	m.leaves(func(s *Step, at StepState) {
+		x := m.state.Steps[s.Name]
 		switch at.Status {
 		case Pending:
-			at.Status = Stopped
-			m.state.Stack = append(m.state.Stack, s.Name)
+			return
 		case Running, Retrying, Refused:
-			at.Status = Stopped
+			x.Status = Stopped
 		case Undoing, Reundoing, UndoFailed:
-			at.Status = Failed
+			x.Status = Failed
 		}
-		at.Next, at.NoWorker, at.SkipWanted = time.Time{}, false, false
+		x.Next, x.NoWorker, x.SkipWanted = time.Time{}, false, false
 	})
+	if m.state.Phase == Forwards {
+		m.assumePending(m.plan.Steps)
+	}
 	m.state.Paused = false
 }
 
-// possible calls f for the steps that may have been begun, in the plan's order.
-func (m *Machine) possible(steps []Step, f func(s *Step)) {
+// assumePending puts on the stack what was not begun, in the plan's order.
+func (m *Machine) assumePending(steps []Step) {
 	for i := range steps {
 		s := &steps[i]
-		taken := s.Steps
-		if s.Kind == Choice {
-			if at := m.Step(s.Name); at.Status == Done || at.Status == Skipped {
-				taken = nil
-				if c := chosen(s, at); c != nil {
-					taken = c.Steps
-				}
-			}
+		if s.Kind != Sequence && s.Kind != Parallel && m.Step(s.Name).Status == Pending {
+			m.at(s.Name).Status = Stopped
+			m.state.Stack = append(m.state.Stack, s.Name)
 		}
-		if s.Kind != Sequence && s.Kind != Parallel {
-			f(s)
-		}
-		m.possible(taken, f)
+		m.assumePending(m.within(s))
 	}
+}
+
+// within are the steps of a group that may have been begun: of the cases of a
+// choice that was made the one that it took.
+func (m *Machine) within(s *Step) []Step {
+	at := m.Step(s.Name)
+	if s.Kind != Choice || at.Status != Done && at.Status != Skipped {
+		return s.Steps
+	}
+	c := chosen(s, at)
+	return slices.DeleteFunc(slices.Clone(s.Steps), func(x Step) bool { return c == nil || x.Name != c.Name })
 }

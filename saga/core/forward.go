@@ -62,6 +62,9 @@ func (m *Machine) Apply(e Event) ([]Effect, error) {
 func (m *Machine) advance(now time.Time) []Effect {
 	switch m.state.Phase {
 	case Forwards:
+		if len(m.plan.Steps) == 0 { // its plan is not known yet
+			return nil
+		}
 		if m.over(m.plan.Steps) {
 			m.state.Phase = Completed
 			return nil
@@ -206,6 +209,9 @@ func (m *Machine) doEnded(e Event) []Effect {
 	}
 	at.Class, at.Error, at.SkipWanted = o.Class, o.Error, false
 	forwards := m.state.Phase == Forwards
+	if o.Kind == OutcomeRefused && !at.Again {
+		at.Unsure = false // it was not done, nor was anything after it
+	}
 	switch {
 	case o.Kind == OutcomeDone:
 		at.Status = Done
@@ -214,16 +220,18 @@ func (m *Machine) doEnded(e Event) []Effect {
 		}
 	case o.Kind == OutcomeSkipped:
 		at.Status = Skipped
-		m.unstack(s.Name) // nothing was done
+		if at.Tries == 1 { // else a try before may have done it, if nobody knows how that ended
+			m.unstack(s.Name)
+		}
 	case wanted:
 		at.Status, at.Error = Skipped, note
 	case !forwards:
 		at.Status = ended(o)
 	case o.Kind == OutcomeRefused:
-		at.Status, at.Unsure = Refused, false // it was not done, nor was anything after it
+		at.Status = Refused
 		m.giveUp(s, Cause{Step: s.Name, Reason: o.Error, Refused: true})
-	case o.Kind == OutcomeFailed && !o.permanent() && (s.OnFailure == Forward || at.Spent < s.attempts()):
-		return m.sleep(s, at, Retrying, at.Spent, e.At)
+	case again(o, at, s.OnFailure == Forward, s.attempts()):
+		return m.sleep(s, at, Retrying, e.At)
 	case o.Kind == OutcomeBlocked: // somebody has undone it: there is no way on
 		at.Status = Failed
 		m.turnBack(Cause{Step: s.Name, Reason: o.Error, Class: o.Class})
@@ -232,7 +240,10 @@ func (m *Machine) doEnded(e Event) []Effect {
 		m.giveUp(s, Cause{Step: s.Name, Reason: o.Error, Class: o.Class})
 	}
 	var out []Effect
-	if forwards && m.state.Phase == Backwards {
+	switch {
+	case !forwards:
+		m.assumeUnsure()
+	case m.state.Phase == Backwards:
 		out = m.stopRest()
 	}
 	return append(out, m.advance(e.At)...)
@@ -277,8 +288,21 @@ func (m *Machine) stopRest() []Effect {
 	return out
 }
 
-func (m *Machine) sleep(s *Step, at *StepState, status Status, tries int, now time.Time) []Effect {
-	pause := s.Retry.pause(tries)
+// again reports whether what failed is tried again: an excused failure always is,
+// and does not count.
+func again(o Outcome, at *StepState, forEver bool, attempts int) bool {
+	if o.Kind != OutcomeFailed || o.permanent() {
+		return false
+	}
+	if o.Excused {
+		at.Spent = max(0, at.Spent-1)
+		return true
+	}
+	return forEver || at.Spent < attempts
+}
+
+func (m *Machine) sleep(s *Step, at *StepState, status Status, now time.Time) []Effect {
+	pause := s.Retry.pause(max(1, at.Spent))
 	at.Status, at.Next = status, now.Add(pause)
 	return []Effect{{Kind: EffectSleep, Step: s, For: pause}}
 }
@@ -312,6 +336,14 @@ func (m *Machine) wake(s *Step) []Effect {
 	}
 	at.Next = time.Time{}
 	return []Effect{{Kind: EffectWake, Step: s}}
+}
+
+// Decide says that the condition of a step which is under way holds. It is not to be
+// asked again: the step may have been done because of it.
+func (m *Machine) Decide(step string) {
+	if at := m.state.Steps[step]; at != nil {
+		at.Decided = true
+	}
 }
 
 func (m *Machine) unstack(name string) {

@@ -155,6 +155,10 @@ func (m *Machine) skip(e Event) []Effect {
 		at.SkipWanted, at.Error = true, note
 		return []Effect{{Kind: EffectStop, Step: s}}
 	}
+	if at.Status == Pending && m.anyUnsure() {
+		m.state.Stack = append(m.state.Stack, s.Name) // it may have been done
+		m.assumeCases(s)
+	}
 	out := m.wake(s)
 	at.Status, at.Error = skipped(back), note
 	return append(out, m.advance(e.At)...)

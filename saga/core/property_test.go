@@ -3,6 +3,7 @@ package core_test
 import (
 	"encoding/json"
 	"fmt"
+	"iter"
 	"math/rand/v2"
 	"os"
 	"slices"
@@ -16,18 +17,34 @@ import (
 	"github.com/holdfastmq/holdfast/saga/core"
 )
 
-// TestRandomSagas runs random plans in a world that fails, refuses, loses answers,
-// restarts and has an operator, until it gets kind. HOLDFAST_SEED runs one seed.
-func TestRandomSagas(t *testing.T) {
-	first, last := uint64(1), uint64(4000)
-	if s := os.Getenv("HOLDFAST_SEED"); s != "" {
-		seed, err := strconv.ParseUint(s, 10, 64)
-		require.NoError(t, err)
-		first, last = seed, seed
+// HOLDFAST_SEED runs one seed of the random sagas and tells its story, HOLDFAST_SEEDS
+// another number of them.
+const (
+	oneSeed   = "HOLDFAST_SEED"
+	manySeeds = "HOLDFAST_SEEDS"
+)
+
+func worlds(t *testing.T, n uint64) iter.Seq[*world] {
+	first, last := uint64(1), n
+	var err error
+	if s := os.Getenv(oneSeed); s != "" {
+		first, err = strconv.ParseUint(s, 10, 64)
+		last = first
+	} else if s := os.Getenv(manySeeds); s != "" {
+		last, err = strconv.ParseUint(s, 10, 64)
 	}
+	require.NoError(t, err)
+	return func(yield func(*world) bool) {
+		for seed := first; seed <= last && yield(newWorld(t, seed)); seed++ {
+		}
+	}
+}
+
+// TestRandomSagas runs random plans in a world that fails, refuses, loses answers,
+// restarts and has an operator, until it gets kind.
+func TestRandomSagas(t *testing.T) {
 	ends := map[core.Phase]int{}
-	for seed := first; seed <= last; seed++ {
-		w := newWorld(t, seed)
+	for w := range worlds(t, 4000) {
 		w.live()
 		ends[w.m.State().Phase]++
 		if w.rnd.IntN(2) == 0 && w.m.State().Phase == core.Completed {
@@ -36,7 +53,7 @@ func TestRandomSagas(t *testing.T) {
 			ends["undone"]++
 		}
 	}
-	if first != last {
+	if os.Getenv(oneSeed) == "" {
 		for _, end := range []core.Phase{core.Completed, core.Compensated, "undone"} {
 			require.Greater(t, ends[end], 500, "%v", ends)
 		}
@@ -46,8 +63,7 @@ func TestRandomSagas(t *testing.T) {
 // TestRandomSagasTerminated has a saga end in the middle, with things done that its
 // state does not know of, and undoes it from what the state knows.
 func TestRandomSagasTerminated(t *testing.T) {
-	for seed := uint64(1); seed <= 2000; seed++ {
-		w := newWorld(t, seed)
+	for w := range worlds(t, 2000) {
 		w.some(w.rnd.IntN(20))
 		if w.m.Ended() {
 			continue
@@ -66,6 +82,19 @@ func TestRandomSagasTerminated(t *testing.T) {
 		w.kind = true
 		w.live()
 		require.Equal(t, core.Compensated, w.m.State().Phase, w.seed)
+	}
+}
+
+// TestRandomSagasLost has steps done, and what comes after them, by runs of a
+// workflow task that are lost: the saga goes on from what it knew before, and each
+// of these steps finds its row, or comes to no answer.
+func TestRandomSagasLost(t *testing.T) {
+	for w := range worlds(t, 4000) {
+		for range 1 + w.rnd.IntN(3) {
+			w.some(w.rnd.IntN(8))
+			w.lose()
+		}
+		w.live()
 	}
 }
 
@@ -91,6 +120,8 @@ type world struct {
 	firsts                   []string
 	undid, skipped, unUndone map[string]bool
 	terminated               bool
+	// lost says that steps were done that the saga does not know of.
+	lost bool
 }
 
 func newWorld(t *testing.T, seed uint64) *world {
@@ -101,8 +132,15 @@ func newWorld(t *testing.T, seed uint64) *world {
 	require.NoError(t, err, w.seed)
 	w.plan = plan
 	w.m = core.New(&w.plan, json.RawMessage(`{}`))
+	w.log("%s", core.Mermaid(plan))
 	w.take(w.m.Begin(w.now))
 	return w
+}
+
+func (w *world) log(format string, args ...any) {
+	if os.Getenv(oneSeed) != "" {
+		w.t.Logf(format, args...)
+	}
 }
 
 // live goes on until the saga has ended, kindly after a while.
@@ -129,7 +167,7 @@ func (w *world) some(n int) {
 
 // step lets one thing happen.
 func (w *world) step() {
-	if !w.kind {
+	if !w.kind && w.quiet() {
 		switch w.rnd.IntN(40) {
 		case 0:
 			w.operator(core.Pause, "")
@@ -155,7 +193,11 @@ func (w *world) step() {
 		if w.kind { // whatever waits now waits for an operator
 			before := w.text()
 			w.operator(core.Continue, "")
-			w.operator(core.RetryNow, "")
+			if name, at := w.m.Troubled(); at.Status == core.Refused && w.m.State().Phase == core.Forwards && w.rnd.IntN(3) == 0 {
+				w.operator(core.Skip, name) // it might refuse for ever
+			} else {
+				w.operator(core.RetryNow, "")
+			}
 			require.NotEqual(w.t, before, w.text(), "%s: it waits for nobody", w.seed)
 		}
 		return
@@ -175,12 +217,65 @@ func (w *world) step() {
 	case core.UndoEnded:
 		e.Outcome = w.undo(e.Step)
 	}
+	if e.Kind == core.DoEnded {
+		switch e.Outcome.Kind {
+		case core.OutcomeFailed, core.OutcomeStopped:
+			w.m.Unsure(e.Step)
+		case core.OutcomeDone, core.OutcomeSkipped:
+			if w.m.State().Phase == core.Backwards {
+				w.m.Unsure(e.Step)
+			}
+		}
+	}
 	last := e.Kind == core.DoEnded && e.Outcome.Kind == core.OutcomeDone && w.m.Last(e.Step)
 	choice := e.Kind == core.DoEnded && w.plan.Find(e.Step).Kind == core.Choice
 	w.apply(e)
 	if e.Kind == core.DoEnded && e.Outcome.Kind == core.OutcomeDone && !choice {
 		require.Equal(w.t, w.m.State().Phase == core.Completed, last, "%s: Last of %s", w.seed, e.Step)
 	}
+}
+
+// lose does some steps, one after the other, and has the saga forget them.
+func (w *world) lose() {
+	known, events, firsts := again(w.t, &w.plan, w.m), slices.Clone(w.events), slices.Clone(w.firsts)
+	for range 1 + w.rnd.IntN(6) {
+		i := slices.IndexFunc(w.events, func(e core.Event) bool { return e.Kind == core.DoEnded })
+		if i < 0 || w.m.State().Phase != core.Forwards {
+			break
+		}
+		e := w.events[i]
+		w.events = slices.Delete(w.events, i, i+1)
+		kind := w.kind
+		w.kind = true // what fails ends the run
+		e.Outcome = w.do(e.Step, e.Found)
+		w.kind = kind
+		if e.Outcome.Kind != core.OutcomeDone && e.Outcome.Kind != core.OutcomeSkipped {
+			break
+		}
+		if k := w.plan.Find(e.Step).Kind; k != core.Local && k != core.Message && k != core.Choice {
+			break // what is no local activity ends the workflow task
+		}
+		w.apply(e)
+	}
+	w.m, w.events, w.firsts, w.lost = known, events, firsts, true
+	w.log("lost: in truth %v", w.effect)
+}
+
+// quiet reports whether an operator is heard. Where steps were done by lost runs,
+// nobody is before those that are begun again have ended, or wait for a reply.
+func (w *world) quiet() bool {
+	for _, e := range w.events {
+		if !w.lost || e.Kind != core.DoEnded {
+			continue
+		}
+		switch w.plan.Find(e.Step).Kind {
+		case core.Local, core.Choice:
+			return false
+		case core.Message:
+			w.m.Unsure(e.Step)
+		}
+	}
+	return true
 }
 
 // do is how a try ends, and what it leaves in the step's row.
@@ -194,7 +289,7 @@ func (w *world) do(step string, again bool) core.Outcome {
 		if !w.kind && w.rnd.IntN(10) == 0 {
 			return core.Outcome{Kind: core.OutcomeFailed, Class: holdfast.ClassPanic, Error: "pick"}
 		}
-		return core.Outcome{Kind: core.OutcomeDone, Case: []string{"x", "y", "z"}[w.rnd.IntN(3)]}
+		return core.Outcome{Kind: core.OutcomeDone, Case: []string{"x", "y", "z"}[w.pure(step)%3]}
 	}
 	n := w.rnd.IntN(20)
 	if w.kind {
@@ -208,7 +303,7 @@ func (w *world) do(step string, again bool) core.Outcome {
 			return core.Outcome{Kind: core.OutcomeRefused, Error: "no"}
 		}
 	case "":
-		if s.Conditional && w.rnd.IntN(4) == 0 {
+		if s.Conditional && w.pure(step)%4 == 0 {
 			return core.Outcome{Kind: core.OutcomeSkipped}
 		}
 	}
@@ -222,13 +317,22 @@ func (w *world) do(step string, again bool) core.Outcome {
 	case n < 7 && w.effect[step] != "done":
 		w.effect[step] = "refused"
 		return core.Outcome{Kind: core.OutcomeRefused, Error: "no"}
-	case n < 9 && s.Receives: // done, and then refused by what takes the result
+	case s.Receives && w.pure(step)%8 == 0: // done, and then refused by what takes the result
 		w.effect[step] = "done"
 		return core.Outcome{Kind: core.OutcomeRefused, Error: "not that"}
 	}
 	w.effect[step] = "done"
 	patch := fmt.Sprintf(`{%q:true}`, step)
 	return core.Outcome{Kind: core.OutcomeDone, Patch: json.RawMessage(patch)}
+}
+
+// pure is what a function of the state decides: the same each time.
+func (w *world) pure(step string) int {
+	n := len(w.seed)
+	for _, b := range []byte(w.seed + step) {
+		n = (n*31 + int(b)) % 9973
+	}
+	return n
 }
 
 // maybe does the step, and nobody learns of it.
@@ -260,6 +364,7 @@ func (w *world) operator(kind core.EventKind, step string) {
 		require.Equal(w.t, before, w.text(), "%s: what is refused changes nothing", w.seed)
 		return
 	}
+	w.log("%s %s", kind, step)
 	if kind == core.Skip {
 		if back {
 			w.unUndone[step] = true
@@ -273,6 +378,7 @@ func (w *world) apply(e core.Event) {
 	e.At = w.now
 	effects, err := w.m.Apply(e)
 	require.NoError(w.t, err, w.seed)
+	w.log("%s %s %s %s: in truth %v, begun %v", e.Kind, e.Step, e.Outcome.Kind, e.Outcome.Case, w.effect, w.m.State().Stack)
 	if e.Kind == core.UndoEnded && w.m.Step(e.Step).Status == core.Undone {
 		w.undid[e.Step] = true
 	}
@@ -343,7 +449,7 @@ func (w *world) ended() {
 		}
 		effect, begun := w.effect[s.Name], slices.Contains(stack, s.Name)
 		switch {
-		case completed && w.skipped[s.Name]: // perhaps it was done
+		case completed && (w.skipped[s.Name] || w.lost && len(w.skipped) > 0): // perhaps it was done
 		case completed:
 			require.Contains(w.t, []core.Status{core.Pending, core.Done, core.Skipped}, x.Status, "%s: %s", w.seed, s.Name)
 			require.Equal(w.t, x.Status == core.Done, effect == "done", "%s: %s is %s, in truth %s", w.seed, s.Name, x.Status, effect)
@@ -353,7 +459,7 @@ func (w *world) ended() {
 				require.True(w.t, w.undid[s.Name], "%s: %s was begun and not undone", w.seed, s.Name)
 			}
 		}
-		if !begun && !w.terminated {
+		if !begun && !w.terminated && !w.lost {
 			require.Empty(w.t, effect, "%s: %s was not begun", w.seed, s.Name)
 		}
 	})

@@ -1,0 +1,500 @@
+package conservation
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"go.temporal.io/api/serviceerror"
+	"go.temporal.io/api/workflowservice/v1"
+	"go.temporal.io/sdk/client"
+
+	"github.com/holdfastmq/holdfast/barrier"
+	"github.com/holdfastmq/holdfast/internal/stack/stacktest"
+	"github.com/holdfastmq/holdfast/workflows"
+)
+
+// patience is how long anything may go on without a saga that ends.
+const patience = 2 * time.Minute
+
+// world is what a run of the test has: servers, processes, sagas.
+type world struct {
+	*testing.T
+	*scenario
+	at       childConfig
+	temporal client.Client
+	books    map[string]*books
+	slots    []*slot
+
+	mu       sync.Mutex
+	started  map[int]bool
+	ends     map[int]string
+	undoing  map[int]bool
+	progress chan struct{} // closed, and another made, when a saga has ended
+
+	killed, retried, paused, turned, undone, wrong atomic.Int64
+}
+
+func newWorld(t *testing.T) *world {
+	st := stacktest.Shared(t)
+	w := &world{T: t, temporal: stacktest.TemporalClient(t, st), books: map[string]*books{}, started: map[int]bool{},
+		ends: map[int]string{}, undoing: map[int]bool{}, progress: make(chan struct{})}
+	w.at = childConfig{AMQPURL: st.AMQPURL(), Prefix: stacktest.Prefix(t), Group: "orders", Temporal: st.TemporalAddress(), Namespace: st.Namespace()}
+	t.Cleanup(w.deleteQueues)
+	urls := map[string]string{}
+	for _, name := range databases {
+		urls[name] = stacktest.Database(t, st)
+		b, err := openBooks(urls[name])
+		require.NoError(t, err)
+		t.Cleanup(b.close)
+		w.books[name] = b
+		require.NoError(t, barrier.Migrate(t.Context(), b.DB))
+		require.NoError(t, b.Exec(schema).Error)
+		for _, kind := range kinds {
+			for i := range accounts {
+				require.NoError(t, b.Exec("INSERT INTO accounts VALUES (?, ?)", account(kind, i), opening).Error)
+			}
+		}
+	}
+	for range orchestrators {
+		w.slots = append(w.slots, w.slot(orders, urls[orders]))
+	}
+	for _, name := range participants {
+		w.slots = append(w.slots, w.slot(name, urls[name]))
+	}
+	return w
+}
+
+// spawnAll starts the processes.
+func (w *world) spawnAll() {
+	for _, s := range w.slots {
+		go s.live()
+		w.Cleanup(s.close)
+	}
+	for _, s := range w.slots {
+		select {
+		case <-s.ready:
+		case <-s.over:
+			w.Fatal(s.said())
+		case <-time.After(patience):
+			w.Fatal("never ready: " + s.said())
+		}
+	}
+}
+
+// closeAll ends the processes: they finish what they have in hand.
+func (w *world) closeAll() {
+	var all sync.WaitGroup
+	for _, s := range w.slots {
+		all.Go(s.close)
+	}
+	all.Wait()
+}
+
+// tally counts what happened.
+func (w *world) tally() map[string]int64 {
+	out := map[string]int64{"killed": w.killed.Load(), "retried by an operator": w.retried.Load(), "paused": w.paused.Load(),
+		"turned back by an operator": w.turned.Load(), "undone after completion": w.undone.Load()}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, how := range w.ends {
+		out[how]++
+	}
+	return out
+}
+
+func (w *world) deleteQueues() {
+	queues := []string{"dead", "dead.oversized", "half.orders", "replies.orders", "retry.1s", "retry.3s", "retry.10s", "retry.30s",
+		"retry.1m", "retry.5m", "retry.15m", "retry.1h"}
+	for _, name := range participants {
+		queues = append(queues, "q."+name, "alone."+name)
+	}
+	for i := range queues {
+		queues[i] = w.at.Prefix + "." + queues[i]
+	}
+	stacktest.DeleteQueues(w, w.at.AMQPURL, queues...)
+}
+
+// slot is a place for a process: one that dies is followed by another at once.
+type slot struct {
+	w      *world
+	config childConfig
+
+	mu        sync.Mutex
+	cmd       *exec.Cmd
+	stdin     io.WriteCloser
+	following map[int]following
+	closing   bool
+	log       []string
+	ready     chan struct{} // closed when the first process is
+	over      chan struct{} // closed when the last one has ended
+}
+
+func (w *world) slot(name, database string) *slot {
+	s := &slot{w: w, config: w.at, following: map[int]following{}, ready: make(chan struct{}), over: make(chan struct{})}
+	s.config.Name, s.config.Database = name, database
+	return s
+}
+
+// live runs one process after the other.
+func (s *slot) live() {
+	defer close(s.over)
+	for {
+		wait, err := s.spawn()
+		if err != nil {
+			s.note("cannot start: " + err.Error())
+			return
+		}
+		wait()
+		if s.isClosing() {
+			return
+		}
+	}
+}
+
+func (s *slot) isClosing() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.closing
+}
+
+// spawn starts a process; wait waits for its end.
+func (s *slot) spawn() (wait func(), err error) {
+	config, err := json.Marshal(s.config)
+	if err != nil {
+		return nil, err
+	}
+	binary, err := os.Executable()
+	if err != nil {
+		return nil, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closing {
+		return func() {}, nil
+	}
+	cmd := exec.Command(binary, "-test.run=^$")
+	cmd.Env = append(os.Environ(), childEnv+"="+string(config))
+	stdin, err1 := cmd.StdinPipe()
+	stdout, err2 := cmd.StdoutPipe()
+	stderr, err3 := cmd.StderrPipe()
+	for _, err := range []error{err1, err2, err3} {
+		if err != nil {
+			return nil, err
+		}
+	}
+	if err := cmd.Start(); err != nil {
+		return nil, err
+	}
+	s.cmd, s.stdin = cmd, nil // told nothing before it is ready
+	var readers sync.WaitGroup
+	readers.Go(func() {
+		for lines := bufio.NewScanner(stdout); lines.Scan(); {
+			var r report
+			if err := json.Unmarshal(lines.Bytes(), &r); err != nil {
+				s.note(lines.Text())
+				continue
+			}
+			s.hear(r, stdin)
+		}
+	})
+	readers.Go(func() {
+		for lines := bufio.NewScanner(stderr); lines.Scan(); {
+			s.note(lines.Text())
+		}
+	})
+	return func() {
+		readers.Wait()
+		s.mu.Lock()
+		s.stdin = nil
+		s.mu.Unlock()
+		_ = stdin.Close()
+		_ = cmd.Wait() // how it ended is in ProcessState
+		s.note(fmt.Sprint("the process ended: ", cmd.ProcessState))
+	}, nil
+}
+
+// hear takes what a process says.
+func (s *slot) hear(r report, stdin io.WriteCloser) {
+	switch {
+	case r.Ready:
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if s.closing {
+			_ = stdin.Close()
+			return
+		}
+		s.stdin = stdin
+		for _, f := range s.following {
+			s.tell(command{Follow: &f})
+		}
+		select {
+		case <-s.ready:
+		default:
+			close(s.ready)
+		}
+	case r.Ended != "":
+		s.mu.Lock()
+		delete(s.following, r.N)
+		s.mu.Unlock()
+		s.w.ended(r.N, r.Ended)
+	default:
+		s.w.begun(r.N)
+	}
+}
+
+// tell says something to the process, if there is one; one that dies is followed
+// by one that is told again. s.mu is held.
+func (s *slot) tell(c command) {
+	if s.stdin == nil {
+		return
+	}
+	line, err := json.Marshal(c)
+	if err != nil {
+		panic(err)
+	}
+	_, _ = s.stdin.Write(append(line, '\n'))
+}
+
+// follow has a saga started and waited for.
+func (s *slot) follow(f following) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.following[f.N] = f
+	s.tell(command{Follow: &f})
+}
+
+// kill ends the process, at once or at the point.
+func (s *slot) kill(k kill) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if k.point != "" {
+		s.tell(command{Point: k.point, Hit: k.hit})
+		return
+	}
+	_ = s.cmd.Process.Kill()
+}
+
+// close ends the process in good order.
+func (s *slot) close() {
+	s.mu.Lock()
+	s.closing = true
+	cmd := s.cmd
+	if s.stdin != nil {
+		_ = s.stdin.Close()
+	}
+	s.mu.Unlock()
+	select {
+	case <-s.over:
+	case <-time.After(time.Minute):
+		if cmd != nil {
+			_ = cmd.Process.Kill()
+		}
+		<-s.over
+	}
+}
+
+func (s *slot) note(line string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.log = append(s.log, line); len(s.log) > 400 {
+		s.log = s.log[200:]
+	}
+	if strings.HasSuffix(line, "signal: killed") {
+		s.w.killed.Add(1)
+	}
+}
+
+// said is the end of what its processes wrote.
+func (s *slot) said() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.config.Name + ":\n\t" + strings.Join(s.log[max(0, len(s.log)-40):], "\n\t")
+}
+
+// begun takes note of a saga that is started, and sends its operator.
+func (w *world) begun(n int) {
+	w.mu.Lock()
+	first := !w.started[n]
+	w.started[n] = true
+	w.mu.Unlock()
+	p := w.sagas[n]
+	if !first {
+		return
+	}
+	if p.compensate {
+		go w.turnBack(p)
+	}
+	if p.pause {
+		go w.holdUp(p)
+	}
+}
+
+// ended takes note of a saga that has ended, or has it undone.
+func (w *world) ended(n int, how string) {
+	p := w.sagas[n]
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if p.undo && how == completed {
+		if !w.undoing[n] {
+			w.undoing[n] = true
+			go w.undoCompleted(p)
+		}
+		return
+	}
+	if w.ends[n] != "" {
+		return
+	}
+	w.ends[n] = how
+	close(w.progress)
+	w.progress = make(chan struct{})
+}
+
+// endedSoFar is how many sagas have ended, and a channel that is closed when there
+// are more.
+func (w *world) endedSoFar() (int, <-chan struct{}) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return len(w.ends), w.progress
+}
+
+// awaitEnds waits until so many sagas have ended.
+func (w *world) awaitEnds(n int) error {
+	for {
+		ended, more := w.endedSoFar()
+		if ended >= n {
+			return nil
+		}
+		select {
+		case <-more:
+		case <-time.After(patience):
+			return fmt.Errorf("no saga has ended for %v, and %d of %d have", patience, ended, len(w.sagas))
+		case <-w.Context().Done():
+			return w.Context().Err()
+		}
+	}
+}
+
+// start starts the sagas, at most window at a time.
+func (w *world) start(window int) error {
+	for i, p := range w.sagas {
+		if err := w.awaitEnds(i + 1 - window); err != nil {
+			return err
+		}
+		w.slots[i%orchestrators].follow(p.following())
+	}
+	return w.awaitEnds(len(w.sagas))
+}
+
+// rage kills processes as planned.
+func (w *world) rage() {
+	for _, k := range w.kills {
+		if w.awaitEnds(k.after) != nil {
+			return
+		}
+		w.slots[k.child].kill(k)
+	}
+}
+
+func (p *plannedSaga) following() following {
+	return following{N: p.N, Shape: p.Shape, Order: p.Order}
+}
+
+func (p *plannedSaga) id() string { return workflows.SagaID("orders", p.Name, p.Order.ID) }
+
+// steer sends an operator's Update, as often as nobody is there to answer. It
+// reports whether it was accepted.
+func (w *world) steer(id, update, reason string) bool {
+	for w.Context().Err() == nil {
+		ctx, cancel := context.WithTimeout(w.Context(), 20*time.Second)
+		handle, err := w.temporal.UpdateWorkflow(ctx, client.UpdateWorkflowOptions{WorkflowID: id, UpdateName: update, UpdateID: update + reason,
+			Args: []any{workflows.SagaRequest{Operator: "ann", Reason: reason}}, WaitForStage: client.WorkflowUpdateStageCompleted})
+		if err == nil {
+			err = handle.Get(ctx, nil)
+		}
+		late := ctx.Err() != nil
+		cancel()
+		if err == nil || !late {
+			return err == nil
+		}
+	}
+	return false
+}
+
+// turnBack compensates a saga that runs.
+func (w *world) turnBack(p *plannedSaga) {
+	if w.steer(p.id(), workflows.UpdateCompensate, "the customer withdrew") {
+		w.turned.Add(1)
+	}
+}
+
+// holdUp pauses a saga until some others have ended.
+func (w *world) holdUp(p *plannedSaga) {
+	if !w.steer(p.id(), workflows.UpdatePause, "stock is counted") {
+		return
+	}
+	w.paused.Add(1)
+	ended, _ := w.endedSoFar()
+	_ = w.awaitEnds(min(ended+10, len(w.sagas)*9/10))
+	w.steer(p.id(), workflows.UpdateResume, "it is counted")
+}
+
+// undoCompleted undoes a saga that has completed.
+func (w *world) undoCompleted(p *plannedSaga) {
+	for w.Context().Err() == nil {
+		err := w.startUndo(p)
+		var there *serviceerror.WorkflowExecutionAlreadyStarted
+		if err == nil || errors.As(err, &there) {
+			w.undone.Add(1)
+			w.slots[p.N%orchestrators].follow(p.following())
+			return
+		}
+		pause(w.Context(), time.Second) // Temporal does not answer in time
+	}
+}
+
+func (w *world) startUndo(p *plannedSaga) error {
+	ctx, cancel := context.WithTimeout(w.Context(), 30*time.Second)
+	defer cancel()
+	var known workflows.SagaStatus
+	run := w.temporal.GetWorkflow(ctx, p.id(), "")
+	if err := run.Get(ctx, &known); err != nil {
+		return err
+	}
+	in := workflows.SagaInput{ID: p.id(), Group: w.at.Group, Prefix: w.at.Prefix, Name: p.Name, Key: p.Order.ID, Version: known.Version, Plan: &known.Plan,
+		Undo: &workflows.SagaUndoOf{RunID: run.GetRunID(), Operator: "ann", Reason: "sent back"}, Resumed: &known}
+	_, err := w.temporal.ExecuteWorkflow(ctx, workflows.SagaUndoOptions(w.at.Prefix, in), workflows.SagaName, in)
+	return err
+}
+
+// operate retries whatever is parked, until ctx is done.
+func (w *world) operate(ctx context.Context) {
+	query := fmt.Sprintf("TaskQueue = '%s' AND ExecutionStatus = 'Running' AND %s IN ('parked', 'compensation-failed')",
+		workflows.TaskQueue(w.at.Prefix, "orders"), workflows.AttributeState)
+	for round := 0; ctx.Err() == nil; round++ {
+		found, err := w.temporal.ListWorkflow(ctx, &workflowservice.ListWorkflowExecutionsRequest{Query: query, PageSize: 200})
+		if err == nil {
+			var all sync.WaitGroup
+			for _, x := range found.Executions {
+				all.Go(func() {
+					if w.steer(x.Execution.WorkflowId, workflows.UpdateRetry, fmt.Sprint("look ", round)) {
+						w.retried.Add(1)
+					}
+				})
+			}
+			all.Wait()
+		}
+		pause(ctx, 500*time.Millisecond)
+	}
+}
