@@ -198,8 +198,8 @@ func (s *sagaRun) compensate(ctx workflow.Context, req SagaRequest) {
 	}
 }
 
-// maxAnswer limits the value of an answer, in bytes of JSON.
-const maxAnswer = 64 << 10
+// MaxAnswer limits the value of an answer, in bytes of JSON.
+const MaxAnswer = 64 << 10
 
 // checkAnswer says why a step cannot be answered now, and what is possible.
 func (s *sagaRun) checkAnswer(req SagaRequest) error {
@@ -211,8 +211,8 @@ func (s *sagaRun) checkAnswer(req SagaRequest) error {
 		return fmt.Errorf("there is no wait %q in saga %s: it has %s", clip(req.Step, 100), s.in.Name, s.waits())
 	case s.m.State().Phase == core.Backwards:
 		return fmt.Errorf("the saga is %s: step %s is not waited for any more", s.m.Standing(), req.Step)
-	case len(req.Value) > maxAnswer:
-		return fmt.Errorf("%w: the answer's value has %d bytes, the limit is %d", holdfast.ErrTooLarge, len(req.Value), maxAnswer)
+	case len(req.Value) > MaxAnswer:
+		return fmt.Errorf("%w: the answer's value has %d bytes, the limit is %d", holdfast.ErrTooLarge, len(req.Value), MaxAnswer)
 	}
 	if by, there := s.answers[req.Step]; there {
 		return fmt.Errorf("step %s was answered already, by %s", req.Step, by.Operator)

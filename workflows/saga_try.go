@@ -118,7 +118,8 @@ func (s *sagaRun) step(ctx workflow.Context, t *try) activities.SagaStep {
 //
 // A process that dies loses what a workflow task did in local activities. The task
 // is repeated, and each step finds in its row what it did; but where one comes to no
-// answer this time, nobody knows whether it was done, and what came after it.
+// answer this time, or the saga goes back meanwhile, nobody knows whether it was
+// done, and what came after it.
 func (s *sagaRun) local(ctx workflow.Context, t *try, name, summary string, timeout time.Duration, in activities.SagaStep) activities.SagaResult {
 	if s.elsewhere {
 		return s.regular(ctx, t, name, summary, timeout, in, false)
@@ -135,12 +136,16 @@ func (s *sagaRun) local(ctx workflow.Context, t *try, name, summary string, time
 		out = activities.SagaResult{Outcome: failureOf(err)}
 	}
 	t.first = out.First || t.first && task == taskOf(ctx)
+	unsure := false
 	switch out.Outcome.Kind {
-	case core.OutcomeDone, core.OutcomeSkipped, core.OutcomeRefused, core.OutcomeBlocked:
+	case core.OutcomeRefused, core.OutcomeBlocked:
+	case core.OutcomeDone, core.OutcomeSkipped:
+		unsure = s.m.State().Phase == core.Backwards // what comes after it is not begun again
 	default:
-		if !t.first {
-			s.m.Unsure(t.step.Name)
-		}
+		unsure = true
+	}
+	if unsure && !t.first {
+		s.m.Unsure(t.step.Name)
 	}
 	if out.Outcome.Kind == core.OutcomeNoWorker {
 		s.elsewhere = true
