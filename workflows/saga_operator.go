@@ -151,6 +151,7 @@ func (s *sagaRun) takeRequest(ctx workflow.Context) {
 		return
 	}
 	s.requests = without(s.requests, next)
+	next.req.Operator, next.req.Reason = clip(next.req.Operator, 200), clip(next.req.Reason, maxError)
 	if err := s.refuse(next.action, next.req); err != nil {
 		next.end(err)
 		if !next.update {
@@ -191,7 +192,7 @@ func (s *sagaRun) takeCancel(ctx workflow.Context) {
 // compensate turns the saga back, and says what has no Undo.
 func (s *sagaRun) compensate(ctx workflow.Context, req SagaRequest) {
 	_, without := s.m.Undoable()
-	s.happen(ctx, core.Event{Kind: core.Undo, Operator: req.Operator, Reason: clip(req.Reason, maxError)})
+	s.happen(ctx, core.Event{Kind: core.Undo, Operator: clip(req.Operator, 200), Reason: clip(req.Reason, maxError)})
 	if len(without) > 0 {
 		s.tell(ctx, SagaEvent{What: "not-undone", Text: "no Undo, stays done: " + strings.Join(without, ", ")})
 	}
@@ -250,7 +251,6 @@ func (s *sagaRun) takeAnswer(ctx workflow.Context, r *request) {
 		t.answer = r
 		return
 	}
-	r.req.Operator, r.req.Reason = clip(r.req.Operator, 200), clip(r.req.Reason, maxError)
 	s.answers[r.req.Step] = r.req
 	r.end(nil)
 }

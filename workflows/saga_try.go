@@ -182,7 +182,10 @@ func (s *sagaRun) tryRegular(ctx workflow.Context, t *try, name, summary string,
 	}
 	s.happen(ctx, core.Event{Kind: core.Stranded, Step: t.step.Name})
 	err = s.activity(ctx, t, name, s.options(summary, timeout, 0, 5*time.Second), in, &out, func() bool { return t.stopped || stop() })
-	s.happen(ctx, core.Event{Kind: core.Stranded, Step: t.step.Name, Found: true})
+	var stopped *temporal.CanceledError
+	if !errors.As(err, &stopped) { // else none was found, and the try ends
+		s.happen(ctx, core.Event{Kind: core.Stranded, Step: t.step.Name, Found: true})
+	}
 	return out, err
 }
 

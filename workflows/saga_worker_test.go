@@ -1,6 +1,8 @@
 package workflows_test
 
 import (
+	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -93,4 +95,35 @@ func TestSagaPausedBeforeItsPlanIsFound(t *testing.T) {
 	require.Equal(t, core.StateNoWorker, resumed.status.State)
 	require.Equal(t, core.StateCompleted, s.State)
 	require.Equal(t, []string{"do a"}, p.calls)
+}
+
+// A step that is skipped while no worker has it has not found one.
+func TestSagaSkippedWithoutWorker(t *testing.T) {
+	p := stageOf(t, sagaOf(localStep("a")))
+	p.absent = func(int) bool { return true }
+	p.ask(10*time.Second, workflows.UpdateSkip, ann("a"))
+	s := p.run()
+	require.Equal(t, core.StateCompleted, s.State)
+	require.Equal(t, []string{"no-worker a", "skip a"}, sagaStory(s))
+}
+
+// What Temporal would not take as a workflow's details is cut off.
+func TestSagaDetailsAreLimited(t *testing.T) {
+	var steps []core.Step
+	for i := range 100 {
+		s := messageStep(strings.Repeat("s", 150) + strconv.Itoa(i))
+		s.Topic = strings.Repeat("t", 200)
+		steps = append(steps, s)
+	}
+	require.Less(t, len(workflows.SagaOptions("", sagaOf(steps...)).StaticDetails), 20_000)
+}
+
+// Whatever an operator sends, the saga keeps no more of it than is readable.
+func TestSagaKeepsLittleOfARequest(t *testing.T) {
+	p := stageOf(t, sagaOf(waitStep("ok")))
+	long := workflows.SagaRequest{Operator: strings.Repeat("ann", 100_000), Reason: strings.Repeat("why", 100_000), Step: "ok"}
+	p.signal(time.Second, workflows.UpdateSkip, long)
+	s := p.run()
+	require.Equal(t, core.Skipped, s.Core.Steps["ok"].Status)
+	require.Less(t, len(s.Core.Steps["ok"].Error), 2000)
 }

@@ -231,7 +231,7 @@ func (m *Machine) doEnded(e Event) []Effect {
 		at.Status = Refused
 		m.giveUp(s, Cause{Step: s.Name, Reason: o.Error, Refused: true})
 	case again(o, at, s.OnFailure == Forward, s.attempts()):
-		return m.sleep(s, at, Retrying, e.At)
+		return m.sleep(s, at, Retrying, o, e.At)
 	case o.Kind == OutcomeBlocked: // somebody has undone it: there is no way on
 		at.Status = Failed
 		m.turnBack(Cause{Step: s.Name, Reason: o.Error, Class: o.Class})
@@ -301,8 +301,17 @@ func again(o Outcome, at *StepState, forEver bool, attempts int) bool {
 	return forEver || at.Spent < attempts
 }
 
-func (m *Machine) sleep(s *Step, at *StepState, status Status, now time.Time) []Effect {
-	pause := s.Retry.pause(max(1, at.Spent))
+// sleep pauses before the next try, the longer the more tries were spent. Excused
+// ones make the pauses longer, too, since what is away may stay so.
+func (m *Machine) sleep(s *Step, at *StepState, status Status, o Outcome, now time.Time) []Effect {
+	tries := at.Spent
+	switch {
+	case o.Excused && status == Reundoing:
+		tries = at.UndoTries
+	case o.Excused:
+		tries = at.Tries
+	}
+	pause := s.Retry.pause(max(1, tries))
 	at.Status, at.Next = status, now.Add(pause)
 	return []Effect{{Kind: EffectSleep, Step: s, For: pause}}
 }
