@@ -216,6 +216,9 @@ func (s *sagaRun) checkAnswer(req SagaRequest) error {
 	if by, there := s.answers[req.Step]; there {
 		return fmt.Errorf("step %s was answered already, by %s", req.Step, by.Operator)
 	}
+	if t := s.underWay(req.Step); t != nil && (t.taking || t.answer != nil) {
+		return fmt.Errorf("step %s was answered already: its answer is being taken", req.Step)
+	}
 	switch status := s.m.Step(req.Step).Status; status {
 	case core.Pending, core.Running:
 		return nil

@@ -2,6 +2,7 @@ package workflows_test
 
 import (
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -74,4 +75,22 @@ func TestSagaInvalidInput(t *testing.T) {
 			require.ErrorContains(t, p.GetWorkflowError(), workflows.InvalidInput)
 		})
 	}
+}
+
+// A pause ends before a worker was found: nothing was done yet, so nothing is
+// completed.
+func TestSagaPausedBeforeItsPlanIsFound(t *testing.T) {
+	in := sagaOf(localStep("a"))
+	plan := *in.Plan
+	in.Plan = nil
+	p := stageOf(t, in)
+	p.plans = map[string]core.Plan{"order": plan}
+	p.absent = func(n int) bool { return n <= 8 }
+	p.ask(time.Second, workflows.UpdatePause, ann(""))
+	resumed := p.ask(2*time.Second, workflows.UpdateResume, ann(""))
+	s := p.run()
+	require.NoError(t, resumed.err)
+	require.Equal(t, core.StateNoWorker, resumed.status.State)
+	require.Equal(t, core.StateCompleted, s.State)
+	require.Equal(t, []string{"do a"}, p.calls)
 }

@@ -151,6 +151,9 @@ func (w *world) wholeRows(l ledger) {
 	}
 }
 
+// described is how many sagas are described in full.
+const described = 10
+
 // auditSaga looks at one saga: what it says of itself, its effects and its rows.
 func (w *world) auditSaga(p *plannedSaga, l ledger) {
 	id, how := p.id(), w.ends[p.N]
@@ -221,9 +224,14 @@ func (w *world) auditSaga(p *plannedSaga, l ledger) {
 	if how == completed {
 		wrong = append(wrong, p.wrongMarks(status.Core.Data)...)
 	}
-	if len(wrong) > 0 {
-		w.Errorf("saga %d, %s:\n\t%s\n%s", p.N, id, strings.Join(wrong, "\n\t"), w.describe(p, status, l))
+	if len(wrong) == 0 {
+		return
 	}
+	text := fmt.Sprintf("saga %d, %s, is %s:\n\t%s", p.N, id, how, strings.Join(wrong, "\n\t"))
+	if w.wrong.Add(1) <= described {
+		text += "\n" + w.describe(p, status, l)
+	}
+	w.Error(text)
 }
 
 // wrongMarks compares the last state with what was done.
@@ -288,7 +296,7 @@ func (w *world) unfinished() string {
 		w.mu.Lock()
 		ended, started := w.ends[p.N] != "", w.started[p.N]
 		w.mu.Unlock()
-		if ended || !started || len(out) == 10 {
+		if ended || !started || len(out) == described {
 			continue
 		}
 		var s workflows.SagaStatus

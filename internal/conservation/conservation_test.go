@@ -37,7 +37,7 @@ func TestConservation(t *testing.T) {
 	defer cancel()
 	go w.operate(ctx)
 	go w.rage()
-	if err := w.start(256); err != nil {
+	if err := w.start(window); err != nil {
 		t.Fatalf("%v\n%s", err, w.unfinished())
 	}
 	cancel()
@@ -52,6 +52,9 @@ func TestConservation(t *testing.T) {
 		}
 	}
 }
+
+// window is how many sagas run at a time.
+const window = 64
 
 // number is that of an environment variable.
 func number(t *testing.T, name string, otherwise int) int {

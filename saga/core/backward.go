@@ -136,15 +136,13 @@ func (m *Machine) assumePending(steps []Step) {
 	}
 }
 
-// within are the steps of a group that may have been begun: those of a choice that
-// was made are the case's that it took.
+// within are the steps of a group that may have been begun: of the cases of a
+// choice that was made the one that it took.
 func (m *Machine) within(s *Step) []Step {
 	at := m.Step(s.Name)
 	if s.Kind != Choice || at.Status != Done && at.Status != Skipped {
 		return s.Steps
 	}
-	if c := chosen(s, at); c != nil {
-		return c.Steps
-	}
-	return nil
+	c := chosen(s, at)
+	return slices.DeleteFunc(slices.Clone(s.Steps), func(x Step) bool { return c == nil || x.Name != c.Name })
 }

@@ -62,6 +62,9 @@ func (m *Machine) Apply(e Event) ([]Effect, error) {
 func (m *Machine) advance(now time.Time) []Effect {
 	switch m.state.Phase {
 	case Forwards:
+		if len(m.plan.Steps) == 0 { // its plan is not known yet
+			return nil
+		}
 		if m.over(m.plan.Steps) {
 			m.state.Phase = Completed
 			return nil
@@ -217,7 +220,7 @@ func (m *Machine) doEnded(e Event) []Effect {
 		}
 	case o.Kind == OutcomeSkipped:
 		at.Status = Skipped
-		if at.Tries == 1 { // else an earlier try may have done it, before the state changed
+		if at.Tries == 1 { // else a try before may have done it, if nobody knows how that ended
 			m.unstack(s.Name)
 		}
 	case wanted:
@@ -333,6 +336,14 @@ func (m *Machine) wake(s *Step) []Effect {
 	}
 	at.Next = time.Time{}
 	return []Effect{{Kind: EffectWake, Step: s}}
+}
+
+// Decide says that the condition of a step which is under way holds. It is not to be
+// asked again: the step may have been done because of it.
+func (m *Machine) Decide(step string) {
+	if at := m.state.Steps[step]; at != nil {
+		at.Decided = true
+	}
 }
 
 func (m *Machine) unstack(name string) {

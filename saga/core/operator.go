@@ -157,6 +157,7 @@ func (m *Machine) skip(e Event) []Effect {
 	}
 	if at.Status == Pending && m.anyUnsure() {
 		m.state.Stack = append(m.state.Stack, s.Name) // it may have been done
+		m.assumeCases(s)
 	}
 	out := m.wake(s)
 	at.Status, at.Error = skipped(back), note

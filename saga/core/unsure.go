@@ -36,7 +36,7 @@ func (m *Machine) assumeAfter(steps []Step, name string) (found, over bool) {
 	for i := range steps {
 		s := &steps[i]
 		if s.Name == name {
-			return true, m.assume(m.within(s)) || m.assume(steps[i+1:])
+			return true, m.assumeCases(s) || m.assume(steps[i+1:])
 		}
 		switch s.Kind {
 		case Parallel, Choice:
@@ -55,8 +55,24 @@ func (m *Machine) assumeAfter(steps []Step, name string) (found, over bool) {
 	return false, false
 }
 
+// assumeCases does so with the cases that a choice may have taken, each of which
+// can end the walk.
+func (m *Machine) assumeCases(s *Step) (over bool) {
+	if s.Kind != Choice {
+		return false
+	}
+	for _, c := range m.within(s) {
+		over = m.assume(c.Steps) || over
+	}
+	return over
+}
+
 // assume puts steps on the stack, as far as they may have been done.
 func (m *Machine) assume(steps []Step) (over bool) {
+	status := Stopped
+	if m.state.Phase == Forwards {
+		status = Skipped // with the choice that they are in
+	}
 	for i := range steps {
 		all := (&Plan{Steps: steps[i : i+1]}).flat()
 		if slices.ContainsFunc(all, func(s *Step) bool { return m.Step(s.Name).Tries > 0 }) {
@@ -64,7 +80,7 @@ func (m *Machine) assume(steps []Step) (over bool) {
 		}
 		for _, s := range all {
 			if (s.Kind == Local || s.Kind == Message) && !slices.Contains(m.state.Stack, s.Name) {
-				m.at(s.Name).Status = Stopped
+				m.at(s.Name).Status = status
 				m.state.Stack = append(m.state.Stack, s.Name)
 			}
 			over = over || (s.Kind == Activity || s.Kind == Saga) && !s.Conditional
