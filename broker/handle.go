@@ -118,7 +118,7 @@ func (c *consumer) tryOut(w *work) {
 			if waiting.IsZero() {
 				waiting = began
 			}
-			c.log.Warn("a message waits for its handler's database", "message", w.d.Message.ID, "error", err)
+			c.log.Warn("a message waits for what its handler needs", "message", w.d.Message.ID, "error", err)
 			if !c.gate.failure(w.era, w.d.Message.ID, true, err) || c.isStopping() || time.Since(waiting) > c.o.wait {
 				c.rotate(w)
 				return

@@ -115,6 +115,29 @@ func TestSagaTerminatedInTemporal(t *testing.T) {
 	require.Equal(t, []string{"do a", "undo a"}, s.logged(s.orders, j.ID))
 }
 
+// TestSagaStartedAgainAfterItsUndo: that one does not count for the new one.
+func TestSagaStartedAgainAfterItsUndo(t *testing.T) {
+	t.Parallel()
+	s := sagaSite(t)
+	def := travel(saga.Wait("approve", 0)) // no step row keeps it from going on
+	w := s.agency(def)
+	j := journey{ID: newID()}
+	h, err := worker.StartSaga(s.ctx(), w.Worker, def, j)
+	require.NoError(t, err)
+	until(t, "it waits", func() bool { return s.sagaStatus(h.ID()).State == core.StateWaiting })
+	status := s.sagaStatus(h.ID())
+	require.NoError(t, s.temporal.TerminateWorkflow(s.ctx(), h.ID(), "", "a wrong click"))
+	s.undo(h.ID(), j.ID, status, true)
+	_, err = worker.JoinSaga(w.Worker, def, j.ID).Wait(s.ctx())
+	stood(t, err, holdfast.ErrSagaCompensated)
+
+	again, err := worker.StartSaga(s.ctx(), w.Worker, def, j)
+	require.NoError(t, err)
+	require.NoError(t, again.Answer(s.ctx(), "approve", "ann", "fair", false, nil))
+	_, err = worker.JoinSaga(w.Worker, def, j.ID).Wait(s.ctx())
+	require.NoError(t, err)
+}
+
 // undo undoes a saga that has ended, as the CLI does.
 func (s *site) undo(id, key string, status workflows.SagaStatus, terminated bool) {
 	s.t.Helper()

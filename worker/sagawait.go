@@ -131,10 +131,14 @@ func (w *Worker) watchSaga(ctx context.Context, id string) verdict {
 		return v
 	}
 	undo := workflows.SagaUndoID(id)
-	_, err := w.describe(ctx, undo)
+	undoing, err := w.describe(ctx, undo)
 	var none *serviceerror.NotFound
 	if errors.As(err, &none) {
 		return v
+	}
+	own, gone := w.describe(ctx, id)
+	if err == nil && gone == nil && own.WorkflowCloseTime != nil && undoing.WorkflowStartTime.Before(*own.WorkflowCloseTime) {
+		return v // it was started again since, with the same key
 	}
 	undone, _ := w.follow(ctx, id, undo)
 	return undone

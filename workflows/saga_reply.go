@@ -51,7 +51,7 @@ func (s *sagaRun) message(ctx workflow.Context, t *try, name string) core.Outcom
 		if !workflow.Now(ctx).Before(deadline) {
 			return failed(holdfast.ClassTimeout, "%s", s.unrepliedText(t, trouble))
 		}
-		in.Data, in.Last = s.m.State().Data, !t.undo && s.m.Last(t.step.Name)
+		in.Data = s.m.State().Data
 		out, err := s.tryRegular(ctx, t, name, s.againSummary(t), callFor, in, true)
 		if o = out.Outcome; err != nil { // that it could not be asked says nothing
 			o = core.Outcome{Kind: core.OutcomePending, Error: failureOf(err).Error}
@@ -72,6 +72,8 @@ func (s *sagaRun) firstCall(ctx workflow.Context, t *try, name string, in activi
 // published it, or because nobody waits for it any longer.
 func (s *sagaRun) replied(ctx workflow.Context, t *try, o core.Outcome) (core.Outcome, bool) {
 	switch {
+	case o.Kind == core.OutcomeDone: // a reply beside it may be that to an earlier try
+		return o, true
 	case t.reply != nil:
 		return s.outcomeOf(ctx, t, *t.reply), true
 	case o.Kind != core.OutcomePending:

@@ -1,6 +1,7 @@
 package workflows_test
 
 import (
+	"context"
 	"encoding/json"
 	"testing"
 	"time"
@@ -47,7 +48,23 @@ func TestSagaAsksAgain(t *testing.T) {
 	for i, x := range p.steps {
 		require.Equal(t, 1, x.Try, "it is the same try")
 		require.Equal(t, i == 0, x.Step.Conditional, "the condition is asked once")
+		require.Equal(t, i == 0, x.Last, "later the saga may turn back before it knows")
 	}
+	require.Equal(t, 1, s.Core.Steps["stock"].Tries)
+}
+
+// A late reply to an earlier try does not count where the step itself was answered.
+func TestSagaDoneBesideALateReply(t *testing.T) {
+	p := stageOf(t, sagaOf(messageStep("stock")))
+	p.in.Plan.Steps[0].Retry = core.Retry{Attempts: 1}
+	p.hang = func(_ context.Context, call string, _ int) {
+		if call == "do stock" {
+			p.reply(0, "stock", core.OutcomeFailed)
+			time.Sleep(100 * time.Millisecond) // it is heard meanwhile
+		}
+	}
+	s := p.run()
+	require.Equal(t, core.StateCompleted, s.State)
 	require.Equal(t, 1, s.Core.Steps["stock"].Tries)
 }
 

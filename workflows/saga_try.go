@@ -175,6 +175,7 @@ func (s *sagaRun) regular(ctx workflow.Context, t *try, name, summary string, ti
 // has been stopped, or a reply has come.
 func (s *sagaRun) tryRegular(ctx workflow.Context, t *try, name, summary string, timeout time.Duration, in activities.SagaStep, over bool) (out activities.SagaResult, err error) {
 	s.detailed, s.changed = true, true
+	in.Last = false // until its end the saga may turn back
 	stop := func() bool { return over && (t.stopped || t.reply != nil) }
 	err = s.activity(ctx, t, name, s.options(summary, timeout, 3, time.Second), in, &out, stop)
 	if !hasType(err, activities.NoWorkerType) {
