@@ -225,6 +225,11 @@ func (w *Worker) awaitReady(ctx context.Context) error {
 	}
 	select {
 	case <-w.ready:
+		return nil // whatever else is true
+	default:
+	}
+	select {
+	case <-w.ready:
 		return nil
 	case <-w.over:
 		return w.ended()

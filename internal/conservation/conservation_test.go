@@ -40,12 +40,13 @@ func TestConservation(t *testing.T) {
 	if err := w.start(window); err != nil {
 		t.Fatalf("%v\n%s", err, w.unfinished())
 	}
+	statuses := w.statuses()
 	cancel()
 	tally := w.tally()
 	tally["replies lost"] = thief.stolen.Load()
 	t.Logf("%d sagas in %v: %v", sagas, time.Since(began).Round(time.Second), tally)
 	w.closeAll()
-	w.audit()
+	w.audit(statuses)
 	if t.Failed() {
 		for _, s := range w.slots {
 			t.Log(s.said())

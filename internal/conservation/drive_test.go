@@ -19,6 +19,7 @@ import (
 	"go.temporal.io/api/serviceerror"
 	"go.temporal.io/api/workflowservice/v1"
 	"go.temporal.io/sdk/client"
+	"go.temporal.io/sdk/temporal"
 
 	"github.com/holdfastmq/holdfast/barrier"
 	"github.com/holdfastmq/holdfast/internal/stack/stacktest"
@@ -423,11 +424,13 @@ func (w *world) steer(id, update, reason string) bool {
 		if err == nil {
 			err = handle.Get(ctx, nil)
 		}
-		late := ctx.Err() != nil
 		cancel()
-		if err == nil || !late {
+		var refused *temporal.ApplicationError
+		var ended *serviceerror.NotFound
+		if err == nil || errors.As(err, &refused) || errors.As(err, &ended) {
 			return err == nil
 		}
+		pause(w.Context(), 100*time.Millisecond)
 	}
 	return false
 }
