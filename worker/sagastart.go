@@ -86,10 +86,8 @@ func (w *Worker) startSaga(ctx context.Context, name string, version int, key st
 	defer w.sending.Done()
 	id = workflows.SagaID(w.o.Group, name, key)
 	in := workflows.SagaInput{ID: id, Group: w.o.Group, Prefix: w.o.Prefix, Name: name, Key: key, Plan: &c.Plan, Version: version, Data: data}
-	options := workflows.SagaOptions(w.o.Prefix, in)
-	options.WorkflowTaskTimeout = w.o.TaskTimeout
 	end = w.sagas.ends.expect(id) // before it can complete
-	_, err = w.o.Temporal.ExecuteWorkflow(ctx, options, workflows.SagaName, in)
+	_, err = workflows.StartSaga(ctx, w.o.Temporal, w.o.Prefix, in, w.o.TaskTimeout)
 	var already *serviceerror.WorkflowExecutionAlreadyStarted
 	switch {
 	case err == nil:

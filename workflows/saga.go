@@ -69,6 +69,9 @@ func newSaga(ctx workflow.Context, in SagaInput) (*sagaRun, error) {
 	}
 	s.shown = string(shownState(ctx))
 	s.m = core.New(s.in.Plan, in.Data)
+	if in.Again {
+		s.m.DoneBefore()
+	}
 	if in.Resumed != nil {
 		s.resume(*in.Resumed)
 	}
@@ -111,7 +114,7 @@ func (s *sagaRun) rest(ctx workflow.Context) {
 
 // start begins what comes first.
 func (s *sagaRun) start(ctx workflow.Context) {
-	s.first = taskOf(ctx) <= firstTask
+	s.first = taskOf(ctx) <= firstTask && !s.in.Again
 	defer func() { s.first = false }()
 	if !s.planned {
 		workflow.GoNamed(ctx, "plan", s.findPlan)

@@ -45,6 +45,9 @@ type SagaInput struct {
 	Version int        `json:"version,omitempty"`
 	// Data is the first state.
 	Data json.RawMessage `json:"data,omitempty"`
+	// Again says that the last workflow of this ID did not come to an end of its own,
+	// and may have done steps that nobody knows of.
+	Again bool `json:"again,omitempty"`
 	// Undo says that a saga which has ended is to be undone.
 	Undo *SagaUndoOf `json:"undo,omitempty"`
 	// Resumed is what the run before knew, or what is known of the saga to undo.

@@ -153,3 +153,22 @@ func TestRealSagaCancelAndAnswer(t *testing.T) {
 	require.Equal(t, core.StateCompensated, x.result(x.in.ID).State)
 	require.Equal(t, []string{"do a", "do b", "undo b", "undo a"}, x.called())
 }
+
+// A saga that was terminated and is started again may have got further than where it
+// fails now: what may have been done then is undone, too.
+func TestSagaStartedAgain(t *testing.T) {
+	steps := []core.Step{localStep("a"), activityStep("flight"), localStep("c"), messageStep("d")}
+	for again, want := range map[bool][]string{
+		false: {"do a", "undo a"},
+		true:  {"do a", "undo d", "undo c", "prepare flight", "undo a"},
+	} {
+		in := sagaOf(steps...)
+		in.Again = again
+		p := stageOf(t, in)
+		p.booking(&booking{})
+		p.on("do a", forGood)
+		s := p.run()
+		require.Equal(t, core.StateCompensated, s.State)
+		require.Equal(t, want, p.calls)
+	}
+}

@@ -243,6 +243,29 @@ func TestRealSagaNoWorker(t *testing.T) {
 	x.history(x.in.ID)
 }
 
+// TestRealSagaStartedAgain: only one whose workflow was terminated can be started
+// again, and it knows that it was.
+func TestRealSagaStartedAgain(t *testing.T) {
+	x := realSaga(t, localStep("a"), waitStep("ok"), localStep("b"))
+	begin := func() error {
+		_, err := workflows.StartSaga(x.ctx(), x.c, x.prefix, x.in, 0)
+		return err
+	}
+	require.NoError(t, begin())
+	var already *serviceerror.WorkflowExecutionAlreadyStarted
+	require.ErrorAs(t, begin(), &already)
+	require.NoError(t, x.c.TerminateWorkflow(x.ctx(), x.in.ID, "", "a mistake"))
+	require.NoError(t, begin())
+	require.ErrorAs(t, begin(), &already)
+	_, err := x.update(workflows.UpdateCompensate, ann(""))
+	require.NoError(t, err)
+	s := x.result(x.in.ID)
+	require.Equal(t, core.StateCompensated, s.State)
+	require.True(t, s.Core.Again)
+	require.Equal(t, core.Undone, s.Core.Steps["b"].Status, "the run before may have done it")
+	require.ErrorAs(t, begin(), &already)
+}
+
 // TestRealSagaTerminated: a saga that was terminated is undone from what is known
 // of it, by a workflow of its own, and the operator can do it again.
 func TestRealSagaTerminated(t *testing.T) {

@@ -1,18 +1,44 @@
 package workflows
 
 import (
+	"context"
+	"errors"
+	"time"
+
 	enumspb "go.temporal.io/api/enums/v1"
+	"go.temporal.io/api/serviceerror"
 	"go.temporal.io/sdk/client"
 	"go.temporal.io/sdk/temporal"
 
 	holdfast "github.com/holdfastmq/holdfast"
 )
 
+// StartSaga starts the saga of in with [SagaOptions]. Where the last workflow of its
+// ID was terminated, failed or timed out, the new one is told that it is not the
+// first. The error about one that runs, or has ended by itself, is a
+// [serviceerror.WorkflowExecutionAlreadyStarted]. A taskTimeout of 0 is Temporal's.
+func StartSaga(ctx context.Context, c client.Client, prefix string, in SagaInput, taskTimeout time.Duration) (client.WorkflowRun, error) {
+	for {
+		o := SagaOptions(prefix, in)
+		o.WorkflowTaskTimeout = taskTimeout
+		run, err := c.ExecuteWorkflow(ctx, o, SagaName, in)
+		var already *serviceerror.WorkflowExecutionAlreadyStarted
+		if in.Again || !errors.As(err, &already) {
+			return run, err
+		}
+		in.Again = true
+	}
+}
+
 // SagaOptions are the options with which whoever starts the saga of in starts it:
-// one workflow for each ID, and a new one only where the last was terminated,
-// failed or timed out.
+// one workflow for each ID, and with in.Again a new one where the last was
+// terminated, failed or timed out.
 func SagaOptions(prefix string, in SagaInput) client.StartWorkflowOptions {
-	return sagaOptions(prefix, in, in.ID, enumspb.WORKFLOW_ID_REUSE_POLICY_ALLOW_DUPLICATE_FAILED_ONLY, sagaSummary(in), sagaDetails(in))
+	reuse := enumspb.WORKFLOW_ID_REUSE_POLICY_REJECT_DUPLICATE
+	if in.Again {
+		reuse = enumspb.WORKFLOW_ID_REUSE_POLICY_ALLOW_DUPLICATE_FAILED_ONLY
+	}
+	return sagaOptions(prefix, in, in.ID, reuse, sagaSummary(in), sagaDetails(in))
 }
 
 // SagaUndoOptions are those with which a saga that has ended is undone: in.Undo

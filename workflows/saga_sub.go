@@ -46,14 +46,17 @@ func (s *sagaRun) doSub(ctx workflow.Context, t *try) core.Outcome {
 	if t.stopped {
 		return core.Outcome{Kind: core.OutcomeStopped}
 	}
-	end := subEnd{N: 1, Data: p.Input}
+	end, before := subEnd{N: 1, Data: p.Input}, s.in.Again
 	if was, known := s.subEnd(t.step.Name); known {
+		before = before || was.Core == nil
 		end.N = was.N
 		if was.Core != nil && was.Core.Phase == core.Compensated {
 			end.N++
 		}
 	}
-	status, err := s.runSub(ctx, t, s.subInput(t, end), sagaOptionsOfChild)
+	in := s.subInput(t, end)
+	in.Again = before
+	status, err := s.runSub(ctx, t, in, sagaOptionsOfChild)
 	o := s.subOutcome(ctx, t, status, err)
 	if status != nil {
 		end.Data, end.Core = nil, &status.Core
@@ -182,6 +185,7 @@ func (s *sagaRun) runSub(ctx workflow.Context, t *try, in SagaInput, options fun
 		if stop() {
 			s.compensateSub(ctx, t, nil, in.ID)
 		}
+		in.Again = in.Undo == nil
 		again := workflow.NewTimerWithOptions(ctx, alreadyPause, workflow.TimerOptions{Summary: shorten("saga " + in.ID + " runs already: until it is looked at again")})
 		s.await(ctx, t, again.IsReady)
 	}

@@ -250,7 +250,7 @@ func TestAKeyThatMeansSeveral(t *testing.T) {
 	g := newTroupe(t)
 	id := g.begin("1", `{}`, "completed")
 	in := workflows.SagaInput{ID: workflows.SagaID(troupeGroup, "other", g.prefix+"-1"), Group: troupeGroup, Prefix: g.prefix, Name: "other", Key: g.prefix + "-1"}
-	run, err := g.c.ExecuteWorkflow(t.Context(), workflows.SagaOptions(g.prefix, in), workflows.SagaName, in)
+	run, err := workflows.StartSaga(t.Context(), g.c, g.prefix, in, 0)
 	require.NoError(t, err)
 	t.Cleanup(func() {
 		_ = g.c.TerminateWorkflow(context.WithoutCancel(t.Context()), run.GetID(), "", "the test has ended")

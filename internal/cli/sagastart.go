@@ -133,7 +133,7 @@ func (a *app) completeStart(s *sagaStart) ([]byte, error) {
 // startSaga starts the workflow, as the group's own processes do.
 func (t *temporalServer) startSaga(ctx context.Context, in workflows.SagaInput, wait time.Duration, prefix string) (sagaStarted, error) {
 	got := sagaStarted{ID: in.ID, Group: in.Group, Name: in.Name, Key: in.Key, State: core.StateRunning, WorkflowID: in.ID}
-	run, err := t.ExecuteWorkflow(ctx, workflows.SagaOptions(prefix, in), workflows.SagaName, in)
+	run, err := workflows.StartSaga(ctx, t, prefix, in, 0)
 	var there *serviceerror.WorkflowExecutionAlreadyStarted
 	switch {
 	case errors.As(err, &there):

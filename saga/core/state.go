@@ -94,7 +94,9 @@ type State struct {
 	// Stack are the steps that were begun, in that order.
 	Stack  []string `json:"stack,omitempty"`
 	Paused bool     `json:"paused,omitempty"`
-	Cause  *Cause   `json:"cause,omitempty"`
+	// Again: see [Machine.DoneBefore].
+	Again bool   `json:"again,omitempty"`
+	Cause *Cause `json:"cause,omitempty"`
 }
 
 // The words for where a saga stands as a whole.

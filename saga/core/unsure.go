@@ -12,7 +12,13 @@ func (m *Machine) Unsure(step string) {
 	}
 }
 
-func (m *Machine) anyUnsure() (any bool) {
+// DoneBefore says of a new saga that one with the same ID was begun before, and did
+// not come to an end of its own: any step may have been done by it. If this one goes
+// back, it undoes them all.
+func (m *Machine) DoneBefore() { m.state.Again = true }
+
+func (m *Machine) anyUnsure() bool {
+	any := m.state.Again
 	m.leaves(func(_ *Step, at StepState) { any = any || at.Unsure })
 	return any
 }
@@ -20,6 +26,9 @@ func (m *Machine) anyUnsure() (any bool) {
 // assumeUnsure puts on the stack what may have been done after the steps that are
 // unsure.
 func (m *Machine) assumeUnsure() {
+	if m.state.Again {
+		m.assumePending(m.plan.Steps)
+	}
 	m.leaves(func(s *Step, at StepState) {
 		if at.Unsure {
 			m.at(s.Name).Unsure = false
