@@ -1,9 +1,7 @@
 package broker
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"strconv"
 	"strings"
@@ -58,11 +56,6 @@ func consumers(t *testing.T, b *Broker, queue string) int {
 	return info.Queues[0].Consumers
 }
 
-func aReply(call SagaCall) SagaReply {
-	return SagaReply{Saga: call.Saga, Workflow: call.Workflow, Step: call.Step, Undo: call.Undo, Outcome: ReplyRefused, Class: holdfast.ClassPermanent,
-		Reason: "none left\nat all", Result: json.RawMessage(`{"left":"<0>","n":12345678901234567890}`), Participant: "stock"}
-}
-
 func TestReplyRoundTrip(t *testing.T) {
 	b := replying(t, "asks", "")
 	participant := open(t, stacktest.Shared(t).AMQPURL(), b.o.Prefix, nil)
@@ -86,100 +79,6 @@ func TestReplyRoundTrip(t *testing.T) {
 	eventually(t, "acknowledged", func() bool {
 		return ready(t, b, b.ReplyQueue("g"))+ready(t, b, b.InstanceReplyQueue("g")) == 0
 	})
-}
-
-// On the wire.
-func TestReplyRecord(t *testing.T) {
-	b := replying(t, "asks", "")
-	ctx := testContext(t)
-	call := aCall(b)
-	require.NoError(t, b.declareInstanceReplies(ctx, "g", call.ReplyTo))
-	require.NoError(t, b.PublishSagaReply(ctx, call, aReply(call)))
-	d := take(t, b, call.ReplyTo)
-	require.Equal(t, call.messageID(), d.CorrelationId)
-	require.Equal(t, call.messageID()+".reply", d.MessageId)
-	require.Equal(t, "application/json", d.ContentType)
-	require.Equal(t, amqp.Table{"holdfast-kind": "reply", "holdfast-version": "1", "holdfast-saga": call.Saga}, d.Headers)
-	require.Equal(t, `{"v":1,"saga":"saga/g/pay/o-1","workflow":"saga/g/pay/o-1/undo","step":"reserve-stock","undo":true,"outcome":"refused","class":"permanent",`+
-		`"reason":"none left\nat all","result":{"left":"<0>","n":12345678901234567890},"participant":"stock"}`+"\n", string(d.Body))
-	require.Equal(t, -1, ready(t, b, call.Replies), "the durable queue was not needed")
-}
-
-// Without the process's queue a reply goes to the durable one, which is made if
-// need be; the group finds it there later.
-func TestReplyToVanishedQueue(t *testing.T) {
-	b := replying(t, "asks", "")
-	ctx := testContext(t)
-	call := aCall(b)
-	require.NoError(t, b.PublishSagaReply(ctx, call, SagaReply{Outcome: ReplyDone}))
-	eventually(t, "stored", func() bool { return ready(t, b, call.Replies) == 1 })
-	require.NoError(t, b.PublishSagaReply(ctx, call, SagaReply{Outcome: ReplyDone}))
-	var got atomic.Int64
-	takeReplies(t, b, func(context.Context, SagaReply) error { got.Add(1); return nil })
-	eventually(t, "both", func() bool { return got.Load() == 2 })
-}
-
-// No call can have a queue filled that is none of replies.
-func TestForeignReplyTo(t *testing.T) {
-	b := replying(t, "asks", "")
-	ctx := testContext(t)
-	victim := b.o.Prefix + ".victim"
-	rawChannel(t, b, func(ch *amqp.Channel) {
-		_, err := ch.QueueDeclare(victim, false, true, true, false, nil)
-		require.NoError(t, err)
-		for _, to := range []string{victim, "amq.rabbitmq.reply-to.x", b.DeadQueue()} {
-			call := aCall(b)
-			call.ReplyTo = to
-			require.NoError(t, b.PublishSagaReply(ctx, call, SagaReply{Outcome: ReplyDone}))
-			require.Equal(t, call.messageID(), take(t, b, call.Replies).CorrelationId)
-		}
-		q, err := ch.QueueDeclarePassive(victim, false, true, true, false, nil)
-		require.NoError(t, err)
-		require.Zero(t, q.Messages)
-	})
-	require.Zero(t, ready(t, b, b.DeadQueue()))
-	for _, replies := range []string{"", victim, b.DeadQueue(), b.ReplyQueue(""), b.ReplyQueue("a b"), b.InstanceReplyQueue("g"), "other.replies.g"} {
-		call := aCall(b)
-		call.ReplyTo, call.Replies = victim, replies
-		require.ErrorIs(t, b.PublishSagaReply(ctx, call, SagaReply{Outcome: ReplyDone}), holdfast.ErrInvalid, replies)
-	}
-}
-
-func TestReplyIsChecked(t *testing.T) {
-	b := replying(t, "asks", "")
-	ctx := testContext(t)
-	call := aCall(b)
-	large := json.RawMessage(`"` + strings.Repeat("<", MaxSagaResult-2) + `"`)
-	require.NoError(t, b.PublishSagaReply(ctx, call, SagaReply{Outcome: ReplyDone, Result: large}))
-	d := take(t, b, call.Replies)
-	r, err := decodeReply(&d)
-	require.NoError(t, err)
-	require.Equal(t, large, r.Result, "the largest result comes as it is")
-	for name, r := range map[string]SagaReply{
-		"no outcome":      {},
-		"unknown outcome": {Outcome: "well"},
-		"no JSON":         {Outcome: ReplyDone, Result: json.RawMessage("{")},
-	} {
-		require.ErrorIs(t, b.PublishSagaReply(ctx, call, r), holdfast.ErrInvalid, name)
-	}
-	err = b.PublishSagaReply(ctx, call, SagaReply{Outcome: ReplyDone, Result: json.RawMessage(`"` + strings.Repeat("x", MaxSagaResult-1) + `"`)})
-	require.ErrorIs(t, err, holdfast.ErrTooLarge)
-	require.ErrorContains(t, err, "524289 bytes")
-	require.NoError(t, b.PublishSagaReply(ctx, call, SagaReply{Outcome: ReplyFailed, Reason: strings.Repeat("x", 1<<20)}))
-	require.Less(t, len(take(t, b, call.Replies).Body), 4<<10)
-}
-
-// A queue that takes no replies does not cost the reply.
-func TestReplyToStuckQueue(t *testing.T) {
-	b := replying(t, "asks", "")
-	b.o.PublishTimeout = 2 * time.Second
-	call := aCall(b)
-	rawChannel(t, b, func(ch *amqp.Channel) { // it refuses each
-		_, err := ch.QueueDeclare(call.ReplyTo, false, false, false, false, amqp.Table{"x-max-length": int32(0), "x-overflow": "reject-publish"})
-		require.NoError(t, err)
-	})
-	require.NoError(t, b.PublishSagaReply(context.Background(), call, SagaReply{Outcome: ReplyDone}))
-	require.Equal(t, call.messageID(), take(t, b, call.Replies).CorrelationId)
 }
 
 // The acknowledgement is lost with the connection: the reply comes again, from
@@ -406,65 +305,6 @@ func TestMalformedReplies(t *testing.T) {
 			require.Equal(t, queue, d.Headers[headerQueue])
 		}
 	}
-}
-
-// Another language's reply, with no more than is required.
-func TestForeignReply(t *testing.T) {
-	r, err := decodeReply(&amqp.Delivery{Body: []byte(`{"v":1, "saga":"s", "workflow":"w", "step":"x", "outcome":"failed", "class":"odd", "reason":"a\u0000b", "result":null, "more":1}`)})
-	require.NoError(t, err)
-	require.Equal(t, SagaReply{Saga: "s", Workflow: "w", Step: "x", Outcome: ReplyFailed, Class: holdfast.ClassError, Reason: "a\uFFFDb"}, r)
-}
-
-func FuzzDecodeReply(f *testing.F) {
-	call := SagaCall{Saga: "s", Workflow: "w", Step: "x"}
-	msg, err := encodeReply(&call, aReply(call))
-	require.NoError(f, err)
-	f.Add(msg.Body)
-	f.Add([]byte(`{"v":1,"saga":"s","workflow":"w","step":"x","outcome":"done","result":null,"class":"\u0000"}`))
-	f.Add([]byte(`{"v":1,"saga":"s","workflow":"w","step":"x","outcome":"done","result":[1e999,"\ud800"]}`))
-	f.Fuzz(func(t *testing.T, body []byte) {
-		r, err := decodeReply(&amqp.Delivery{Body: body})
-		if err != nil {
-			require.ErrorIs(t, err, holdfast.ErrMalformed)
-			return
-		}
-		msg, err := encodeReply(&SagaCall{Saga: r.Saga, Workflow: r.Workflow, Step: r.Step, Undo: r.Undo}, r)
-		require.NoError(t, err)
-		same, err := decodeReply(&amqp.Delivery{Body: msg.Body})
-		require.NoError(t, err, "what was read once must be readable again")
-		require.Equal(t, r.Outcome, same.Outcome)
-		require.Equal(t, r.Reason, same.Reason)
-		if r.Result != nil {
-			require.Equal(t, compact(t, r.Result), compact(t, same.Result))
-		}
-	})
-}
-
-func compact(t *testing.T, raw json.RawMessage) string {
-	t.Helper()
-	var text bytes.Buffer
-	require.NoError(t, json.Compact(&text, raw))
-	return text.String()
-}
-
-func TestReplyQueueNames(t *testing.T) {
-	long := strings.Repeat("g", 200)
-	b := &Broker{o: Options{Prefix: strings.Repeat("p", 40), Name: "a process/1\n"}}
-	b.replyNames = newReplyNames(b)
-	require.Equal(t, b.InstanceReplyQueue("g"), b.InstanceReplyQueue("g"))
-	require.Regexp(t, `^p{40}\.replies\.g@a process/1�\.[0-9a-f]{8}$`, b.InstanceReplyQueue("g"))
-	require.Regexp(t, `^p{40}\.replies\.@[0-9a-f-]{36}$`, b.InstanceReplyQueue(long))
-	for _, group := range []string{"g", long} {
-		queue := b.InstanceReplyQueue(group)
-		require.True(t, isReplyQueue(b.o.Prefix, queue))
-		require.Empty(t, groupOfReplies(b.o.Prefix, queue), "no durable queue can have its name")
-		b.replyNames.renew(group)
-		require.NotEqual(t, queue, b.InstanceReplyQueue(group))
-		require.Equal(t, group, groupOfReplies(b.o.Prefix, b.ReplyQueue(group)))
-	}
-	other := &Broker{o: b.o}
-	other.replyNames = newReplyNames(other)
-	require.NotEqual(t, b.InstanceReplyQueue("g"), other.InstanceReplyQueue("g"), "two processes of one name")
 }
 
 // Many replies at once, with losses: every one comes.

@@ -1,11 +1,13 @@
 package saga
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"reflect"
+	"runtime/debug"
 
 	"gorm.io/gorm"
 
@@ -14,7 +16,9 @@ import (
 )
 
 // Compiled is a definition that was checked: its plan, and its functions by step.
-// Its methods may be called from many goroutines, if the functions may.
+// Its methods may be called from many goroutines, if the functions may. A panic of
+// a function of the state is a [holdfast.PanicError]; those of Do and Undo are left
+// to the transaction that they run in.
 type Compiled struct {
 	Plan  core.Plan
 	key   func(json.RawMessage) (string, error)
@@ -33,66 +37,81 @@ func (d Saga[S]) Compile() (*Compiled, error) {
 			return d.Key(s), nil
 		}
 	}
-	var errs []error
+	b := &builder{Compiled: c, state: reflect.TypeFor[S]()}
 	for i, s := range d.Steps {
 		if s == nil {
-			errs = append(errs, fmt.Errorf("%w: saga %s: step %d is nil", holdfast.ErrInvalid, d.Name, i+1))
+			b.wrong(fmt.Sprintf("number %d", i+1), "it is nil")
 			continue
 		}
-		step, err := c.add(s.define(), reflect.TypeFor[S](), "")
-		errs = append(errs, err)
-		c.Plan.Steps = append(c.Plan.Steps, step)
+		c.Plan.Steps = append(c.Plan.Steps, b.add(s.define(), nil))
 	}
 	plan, err := c.Plan.Complete()
 	c.Plan = plan
-	if err := errors.Join(append(errs, err)...); err != nil {
+	if err := errors.Join(append(b.errs, err)...); err != nil {
 		return nil, err
 	}
 	return c, nil
 }
 
-// add takes a step and those in it, and returns its part of the plan. in names the
-// choice it is a case of.
-func (c *Compiled) add(d StepDef, state reflect.Type, in string) (core.Step, error) {
-	s := d.step
-	if d.isCase {
-		s.Name = in + "." + s.Name
-	}
-	var errs []error
-	wrong := func(format string, args ...any) {
-		errs = append(errs, fmt.Errorf("%w: saga %s, step %s: %s", holdfast.ErrInvalid, c.Plan.Name, s.Name, fmt.Sprintf(format, args...)))
-	}
-	for _, err := range d.errs {
-		wrong("%v", err)
-	}
-	for what, t := range map[string]reflect.Type{"its functions": d.state, "When": d.when.state, "Send": d.send.state, "Receive": d.recv.state, "Pick": d.pick.state} {
-		if t != nil && t != state {
-			wrong("%s take a %v, but the saga's state is %v", what, t, state)
-		}
-	}
-	if s.Kind == core.Local && (d.send.f != nil || d.recv.f != nil) {
-		wrong("a local step has the state itself: Send and Receive are for the other kinds")
-	}
-	if s.Group() && (d.when.f != nil || d.send.f != nil || d.recv.f != nil) {
-		wrong("When, Send and Receive are for steps, not for a %s", s.Kind)
-	}
-	if s.TaskQueue != "" && s.Kind != core.Activity {
-		wrong("On is for activities")
-	}
-	c.steps[s.Name] = d
-	for _, x := range d.steps {
-		if x.isCase != (s.Kind == core.Choice) {
-			wrong("Case and Otherwise belong into Choose, and nothing else does")
-			continue
-		}
-		step, err := c.add(x, state, s.Name)
-		errs = append(errs, err)
-		s.Steps = append(s.Steps, step)
-	}
-	return s, errors.Join(errs...)
+// builder makes a plan of steps, and finds what is wrong with their functions.
+type builder struct {
+	*Compiled
+	state reflect.Type
+	errs  []error
 }
 
-// Subs are the sagas that this one has as steps, at whatever depth.
+func (b *builder) wrong(step, format string, args ...any) {
+	step = cmp.Or(step, "without a name")
+	b.errs = append(b.errs, fmt.Errorf("%w: saga %s, step %s: %s", holdfast.ErrInvalid, b.Plan.Name, step, fmt.Sprintf(format, args...)))
+}
+
+// add takes a step and those in it, and returns its part of the plan. in is the
+// group that it is in.
+func (b *builder) add(d StepDef, in *core.Step) core.Step {
+	s := d.step
+	choice := in != nil && in.Kind == core.Choice
+	if choice && d.isCase {
+		s.Name = in.Name + "." + s.Name
+	}
+	for _, err := range d.errs {
+		b.wrong(s.Name, "%v", err)
+	}
+	if d.isCase && !choice {
+		b.wrong(s.Name, "Case and Otherwise are for Choose alone: use Sequence")
+	}
+	for _, f := range []struct {
+		what  string
+		takes reflect.Type
+	}{{"its functions take", d.state}, {"When takes", d.when.state}, {"Send takes", d.send.state}, {"Receive takes", d.recv.state}, {"Pick takes", d.pick.state}} {
+		if f.takes != nil && f.takes != b.state {
+			b.wrong(s.Name, "%s a %v, but the saga's state is %v", f.what, f.takes, b.state)
+		}
+	}
+	switch {
+	case s.Group():
+		if d.step.Conditional || d.send.state != nil || d.step.Receives {
+			b.wrong(s.Name, "When, Send and Receive are for steps, not for a %s", s.Kind)
+		}
+	case s.Kind == core.Local:
+		if d.send.state != nil || d.step.Receives {
+			b.wrong(s.Name, "a local step has the state itself: Send and Receive are for the other kinds")
+		}
+	case s.Kind == core.Wait:
+		if d.send.state != nil {
+			b.wrong(s.Name, "a wait sends nothing: leave Send out")
+		}
+	}
+	if s.TaskQueue != "" && s.Kind != core.Activity {
+		b.wrong(s.Name, "On is for activities: leave it out")
+	}
+	b.steps[s.Name] = d
+	for _, x := range d.steps {
+		s.Steps = append(s.Steps, b.add(x, &s))
+	}
+	return s
+}
+
+// Subs are the sagas that this one has as steps, at whatever depth, in their order.
 func (c *Compiled) Subs() []*Compiled {
 	var out []*Compiled
 	c.Plan.Each(func(s *core.Step, _ int) {
@@ -108,7 +127,7 @@ func (c *Compiled) Key(data json.RawMessage) (string, error) {
 	if c.key == nil {
 		return "", nil
 	}
-	return c.key(data)
+	return guard(func() (string, error) { return c.key(data) })
 }
 
 // Do runs a local step's Do with tx, and returns what it changed in the state, as
@@ -134,7 +153,7 @@ func (c *Compiled) Undo(ctx context.Context, tx *gorm.DB, step string, data json
 // When reports whether the step is to be done in that state.
 func (c *Compiled) When(step string, data json.RawMessage) (bool, error) {
 	if f := c.steps[step].when.f; f != nil {
-		return f(data)
+		return guard(func() (bool, error) { return f(data) })
 	}
 	return true, nil
 }
@@ -142,16 +161,25 @@ func (c *Compiled) When(step string, data json.RawMessage) (bool, error) {
 // Send returns what the step sends: a message's body, an activity's input, a
 // sub-saga's first state.
 func (c *Compiled) Send(step string, data json.RawMessage) (json.RawMessage, error) {
-	if f := c.steps[step].send.f; f != nil {
-		return f(data)
+	d := c.steps[step]
+	f := d.send.f
+	if f == nil {
+		return data, nil
 	}
-	return data, nil
+	out, err := guard(func() (json.RawMessage, error) { return f(data) })
+	if err == nil && d.step.Kind == core.Saga {
+		err = holdfast.Permanent(core.CheckData(out))
+	}
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
 }
 
 // Receive takes a result into the state, and returns the change as a merge patch.
 func (c *Compiled) Receive(step string, data, result json.RawMessage) (patch json.RawMessage, err error) {
 	if f := c.steps[step].recv.f; f != nil {
-		return f(data, result)
+		return guard(func() (json.RawMessage, error) { return f(data, result) })
 	}
 	return nil, nil
 }
@@ -162,7 +190,17 @@ func (c *Compiled) Pick(step string, data json.RawMessage) (string, error) {
 	if f == nil {
 		return "", c.missing(step, "Pick")
 	}
-	return f(data)
+	return guard(func() (string, error) { return f(data) })
+}
+
+// guard runs a function of the user's. A panic is a [holdfast.PanicError].
+func guard[T any](f func() (T, error)) (out T, err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			err = &holdfast.PanicError{Value: v, Stack: debug.Stack()}
+		}
+	}()
+	return f()
 }
 
 func (c *Compiled) missing(step, what string) error {

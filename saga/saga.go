@@ -91,12 +91,13 @@ func Wait(name string, timeout time.Duration) StepDef {
 func Sub(name string, def Definition) StepDef {
 	d := StepDef{step: core.Step{Name: name, Kind: core.Saga, Undo: true}}
 	if def == nil {
-		d.problem("it has no saga: give Sub a definition")
 		return d
 	}
 	c, err := def.Compile()
 	if err != nil {
 		d.errs = append(d.errs, err)
+		// A stand-in, so that nothing more is found wrong than that.
+		d.step.Saga = &core.Plan{Name: "unknown", Steps: []core.Step{{Name: "unknown", Kind: core.Wait}}}
 		return d
 	}
 	plan := c.Plan
@@ -117,7 +118,7 @@ func Sequence(name string, steps ...StepDef) StepDef { return group(core.Sequenc
 func Choose(name string, pick Picker, cases ...StepDef) StepDef {
 	d := group(core.Choice, name, cases)
 	if pick.f == nil {
-		d.problem("it has no Pick")
+		d.problem("it has no function: use Choose(name, saga.Pick(…), …)")
 	}
 	d.pick = pick
 	return d

@@ -41,8 +41,15 @@ func (d StepDef) Forward() StepDef { d.step.OnFailure = core.Forward; return d }
 // Park has the saga wait for an operator when the step has failed for good.
 func (d StepDef) Park() StepDef { d.step.OnFailure = core.Park; return d }
 
-// NoUndo says that there is nothing to undo.
-func (d StepDef) NoUndo() StepDef { d.step.NoUndo = true; return d }
+// NoUndo says that there is nothing to undo. A sub-saga that says so is not
+// compensated once it has completed.
+func (d StepDef) NoUndo() StepDef {
+	d.step.NoUndo = true
+	if d.step.Kind == core.Saga {
+		d.step.Undo = false
+	}
+	return d
+}
 
 // Timeout bounds one try of a local step or an activity (default 1 m), the time
 // until the reply to a message (default 5 m) or the answer to a wait, or the life

@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -35,6 +36,8 @@ const (
 	afterSplitCommit = "test.after-split-commit" // split: committed, not confirmed
 	insideHandler    = "test.inside-handler"     // in the consumer's transaction, its writes done
 	insideUndo       = "test.inside-undo"        // in the transaction of a consumer's Undo, its writes done
+	insideStep       = "test.inside-step"        // in the transaction of a saga's Do, its writes done
+	insideStepUndo   = "test.inside-step-undo"   // in that of its Undo
 	insideCompensate = "test.inside-compensate"  // in the transaction of the group's Compensate, its writes done
 )
 
@@ -43,6 +46,8 @@ const (
 	roleProducer = "producer" // sends one transaction in the given form
 	roleConsumer = "consumer" // consumes
 	roleKeeper   = "keeper"   // serves the group, and sends nothing
+	roleTreks    = "treks"    // runs sagas, and starts one
+	roleSeats    = "seats"    // takes part in them
 )
 
 const (
@@ -62,6 +67,8 @@ type childConfig struct {
 	Undoes            bool // the consumer is "stock", which has an Undo
 	Poison            bool // the handler of a message with the key "poison" kills its process
 	Lazy              bool // without eager start
+	Nth               int  // the arrival at Fault at which it dies; 0: the first
+	Back              bool // the saga is to be undone
 }
 
 // childMain is the main function of a child process. Unless it is killed, it
@@ -77,7 +84,7 @@ func childMain(config string) int {
 		cancel()
 	}()
 	if c.Fault != "" {
-		fault.KillAt(c.Fault)
+		killAt(c.Fault, c.Nth)
 	}
 	if err := c.run(ctx); err != nil {
 		fmt.Fprintln(os.Stderr, err)
@@ -86,8 +93,21 @@ func childMain(config string) int {
 	return 0
 }
 
+// killAt makes the process die when it comes to a point for the nth time.
+func killAt(point string, nth int) {
+	var seen atomic.Int32
+	fault.Set(func(at string) {
+		if at == point && int(seen.Add(1)) >= nth {
+			fault.Kill()
+		}
+	})
+}
+
 func (c childConfig) run(ctx context.Context) error {
 	log := slog.New(slog.NewTextHandler(os.Stderr, nil))
+	if c.Role == roleSeats {
+		return c.takeSeats(ctx, log)
+	}
 	if c.Role == roleConsumer {
 		w, err := worker.New(worker.Options{AMQPURL: c.Place.AMQPURL, Prefix: c.Place.Prefix, Logger: log})
 		if err != nil {
@@ -115,6 +135,13 @@ func (c childConfig) run(ctx context.Context) error {
 	}
 	w.Handle("place", insertAndPass)
 	w.Compensate(placed, refund)
+	if c.Role == roleTreks {
+		w.Saga(trek)
+		return c.serve(ctx, w, func() error {
+			_, err := worker.StartSaga(ctx, w, trek, trekker(c.Tx, c.Back))
+			return err
+		})
+	}
 	if c.Role == roleKeeper {
 		return c.serve(ctx, w, nil)
 	}

@@ -3,6 +3,7 @@ package worker_test
 import (
 	"context"
 	"fmt"
+	"slices"
 	"testing"
 	"time"
 
@@ -11,6 +12,7 @@ import (
 	"gorm.io/gorm"
 
 	holdfast "github.com/holdfastmq/holdfast"
+	"github.com/holdfastmq/holdfast/internal/stack"
 	"github.com/holdfastmq/holdfast/internal/stack/stacktest"
 	"github.com/holdfastmq/holdfast/saga"
 	"github.com/holdfastmq/holdfast/worker"
@@ -32,17 +34,29 @@ func journeyID(j journey) string { return j.ID }
 // sagaSite is a site with a log in each of its databases, of what was done.
 func sagaSite(t testing.TB) *site {
 	t.Helper()
-	s := newSite(t)
+	return sagaSiteOn(t, stacktest.Shared(t))
+}
+
+func sagaSiteOn(t testing.TB, st *stack.Stack) *site {
+	t.Helper()
+	s := newSiteOn(t, st)
 	for _, db := range []*gorm.DB{s.orders, s.effects} {
-		require.NoError(t, db.Exec("CREATE TABLE log (n serial, saga text, what text)").Error)
+		require.NoError(t, db.Exec("CREATE TABLE log (n serial, at timestamptz DEFAULT clock_timestamp(), saga text, what text)").Error)
 	}
-	t.Cleanup(func() {
-		for _, delay := range []string{"1s", "5s", "30s", "100ms"} {
-			stacktest.DeleteQueues(t, s.at.AMQPURL, s.at.Prefix+".retry."+delay)
-		}
-		stacktest.DeleteQueues(t, s.at.AMQPURL, s.at.Prefix+".replies."+group)
-	})
+	t.Cleanup(s.deleteSagaQueues)
 	return s
+}
+
+// deleteSagaQueues deletes those that only sagas have made.
+func (s *site) deleteSagaQueues() {
+	queues := []string{"replies." + group}
+	for _, delay := range []string{"1s", "5s", "30s", "100ms"} {
+		queues = append(queues, "retry."+delay)
+	}
+	for i := range queues {
+		queues[i] = s.at.Prefix + "." + queues[i]
+	}
+	stacktest.DeleteQueues(s.t, s.at.AMQPURL, queues...)
 }
 
 // write writes a line into the log, in a step's transaction.
@@ -55,6 +69,28 @@ func (s *site) logged(db *gorm.DB, id string) []string {
 	s.t.Helper()
 	out := []string{}
 	require.NoError(s.t, db.Raw("SELECT what FROM log WHERE saga = ? ORDER BY n", id).Scan(&out).Error)
+	return out
+}
+
+// chronicle is what was done for a saga in both databases, in order. Their servers
+// run on one machine, and have one clock.
+func (s *site) chronicle(id string) []string {
+	s.t.Helper()
+	type line struct {
+		At   time.Time
+		What string
+	}
+	var all []line
+	for _, db := range []*gorm.DB{s.orders, s.effects} {
+		var some []line
+		require.NoError(s.t, db.Raw("SELECT at, what FROM log WHERE saga = ?", id).Scan(&some).Error)
+		all = append(all, some...)
+	}
+	slices.SortFunc(all, func(x, y line) int { return x.At.Compare(y.At) })
+	out := []string{}
+	for _, l := range all {
+		out = append(out, l.What)
+	}
 	return out
 }
 

@@ -74,6 +74,17 @@ func TestRepliesThatNobodyWaitsFor(t *testing.T) {
 		messages, _ := s.waiting(b, b.ReplyQueue(group))
 		return messages == 0
 	})
+
+	tx := newID()
+	_, err = w.Begin(s.ctx(), time.Hour, order(tx))
+	require.NoError(t, err)
+	id := workflows.WorkflowID(group, tx) // it runs, and is no saga
+	require.NoError(t, b.PublishSagaReply(s.ctx(), s.call(b, id), done))
+	until(t, "it is counted", func() bool { return count("holdfast.sagas.late_replies") == 6 })
+	for _, e := range s.historyOf(id).Events {
+		require.Nil(t, e.GetWorkflowExecutionSignaledEventAttributes())
+	}
+	require.NoError(t, s.temporal.TerminateWorkflow(s.ctx(), id, "", "the test is over"))
 }
 
 func TestTwoRepliesAndOneOfAnotherStep(t *testing.T) {

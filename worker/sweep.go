@@ -14,7 +14,8 @@ const (
 	sweepBatch = 1000
 	// keepSteps is how long step rows are kept at least. A dead letter may be
 	// compensated long after another one of the same message was, and is not to
-	// be compensated twice.
+	// be compensated twice. A saga's step can be undone that long after it was
+	// done: later, its Undo finds nothing to undo.
 	keepSteps = 366 * 24 * time.Hour
 )
 

@@ -56,10 +56,11 @@ func TestSagaRetryNow(t *testing.T) {
 }
 
 func TestSagaCompensatedByOperator(t *testing.T) {
-	stock := messageStep("stock")
-	note := localStep("note")
-	note.Undo, note.OnFailure = false, core.Park
-	p := stageOf(t, sagaOf(localStep("a"), note, stock, waitStep("ok")))
+	pivot, stock, note, ok := localStep("a"), messageStep("stock"), localStep("note"), waitStep("ok")
+	pivot.Pivot = true
+	note.Undo = false
+	ok.OnFailure = core.Park
+	p := stageOf(t, sagaOf(pivot, note, stock, ok))
 	a := p.ask(time.Minute, workflows.UpdateCompensate, ann(""))
 	s := p.run()
 	require.NoError(t, a.err)
@@ -140,7 +141,7 @@ func TestSagaOrderOfOperators(t *testing.T) {
 	p.SetCurrentHistoryLength(lostTask)
 	p.onCall = func(call string, _ activities.SagaStep) {
 		if call == "do a" {
-			p.SignalWorkflow(workflows.UpdateCompensate, ann(""))
+			p.UpdateWorkflowNoRejection(workflows.UpdateCompensate, "", t, ann(""))
 			p.SignalWorkflow(workflows.UpdateAnswer, ann("ok"))
 		}
 	}

@@ -14,6 +14,7 @@ import (
 	historypb "go.temporal.io/api/history/v1"
 	sdkpb "go.temporal.io/api/sdk/v1"
 	"go.temporal.io/api/serviceerror"
+	"go.temporal.io/sdk/activity"
 	"go.temporal.io/sdk/client"
 	sdkworker "go.temporal.io/sdk/worker"
 	"go.temporal.io/sdk/workflow"
@@ -142,6 +143,20 @@ func TestRealSagaCosts(t *testing.T) {
 	require.Equal(t, `"do a"`, string(events[4].GetUserMetadata().GetSummary().GetData()))
 }
 
+// TestRealSagaWaitsOnlyIfItDoes: a wait whose condition does not hold costs no more
+// than the condition.
+func TestRealSagaWaitsOnlyIfItDoes(t *testing.T) {
+	wait := waitStep("ok")
+	wait.Conditional = true
+	x := realSaga(t, localStep("a"), wait, localStep("b"))
+	x.on("prepare ok", core.Outcome{Kind: core.OutcomeSkipped})
+	require.NoError(t, x.start())
+	require.Equal(t, core.StateCompleted, x.result(x.in.ID).State)
+	events := x.history(x.in.ID)
+	require.Zero(t, count(events, enumspb.EVENT_TYPE_UPSERT_WORKFLOW_SEARCH_ATTRIBUTES))
+	require.Equal(t, 1, count(events, enumspb.EVENT_TYPE_WORKFLOW_TASK_COMPLETED))
+}
+
 // TestRealSagaUndoIsRecorded: what was done is recorded before its Undo begins.
 func TestRealSagaUndoIsRecorded(t *testing.T) {
 	t.Parallel()
@@ -190,6 +205,22 @@ func TestRealSagaMetadata(t *testing.T) {
 	require.NoError(t, x.c.SignalWorkflow(x.ctx(), x.in.ID, "", workflows.UpdateAnswer, ann("ok")))
 	require.Equal(t, core.StateCompleted, x.result(x.in.ID).State)
 	require.Equal(t, 2, count(x.history(x.in.ID), enumspb.EVENT_TYPE_UPSERT_WORKFLOW_SEARCH_ATTRIBUTES), "waiting, completed")
+}
+
+// TestRealSagaParkedAtOnce: a saga that parks within its first workflow task says so
+// in the Temporal UI, too.
+func TestRealSagaParkedAtOnce(t *testing.T) {
+	parks := localStep("b")
+	parks.OnFailure = core.Park
+	x := realSaga(t, localStep("a"), parks)
+	x.on("do b", refusal)
+	require.NoError(t, x.start())
+	x.stands(core.StateParked)
+	var meta sdkpb.WorkflowMetadata
+	v, err := x.c.QueryWorkflow(x.ctx(), x.in.ID, "", "__temporal_workflow_metadata")
+	require.NoError(t, err)
+	require.NoError(t, v.Get(&meta))
+	require.Contains(t, meta.GetCurrentDetails(), "**parked**: `b`: out of stock")
 }
 
 // TestRealSagaNoWorker: a saga whose version no worker has waits, visibly, and goes
@@ -468,4 +499,39 @@ func TestRealSubSagaRunsAlready(t *testing.T) {
 // tasks counts the workflow tasks of a saga.
 func (x *theatre) tasks(id string) int {
 	return count(x.history(id), enumspb.EVENT_TYPE_WORKFLOW_TASK_COMPLETED)
+}
+
+// TestRealSagaActivityStopped: an activity that is asked to cancel may still act: it
+// is undone only once it has ended.
+func TestRealSagaActivityStopped(t *testing.T) {
+	t.Parallel()
+	x := realSaga(t)
+	flight := activityStep("flight")
+	flight.TaskQueue = x.prefix + ".flights"
+	x.in.Plan.Steps = []core.Step{localStep("a"), flight}
+	began, release := make(chan struct{}), make(chan struct{})
+	w := sdkworker.New(x.c, flight.TaskQueue, sdkworker.Options{})
+	w.RegisterActivityWithOptions(func(context.Context, core.ActivityInput) error {
+		close(began)
+		<-release
+		return nil
+	}, activity.RegisterOptions{Name: "book"})
+	w.RegisterActivityWithOptions(func(context.Context, core.ActivityInput) error { return nil }, activity.RegisterOptions{Name: "unbook"})
+	require.NoError(t, w.Start())
+	t.Cleanup(w.Stop)
+	require.NoError(t, x.start())
+	<-began
+	_, err := x.update(workflows.UpdateCompensate, ann(""))
+	require.NoError(t, err)
+	var events []*historypb.HistoryEvent
+	until(t, "the activity is asked to cancel", func() bool {
+		events = x.history(x.in.ID)
+		return count(events, enumspb.EVENT_TYPE_ACTIVITY_TASK_CANCEL_REQUESTED) == 1
+	})
+	require.Equal(t, 1, count(events, enumspb.EVENT_TYPE_ACTIVITY_TASK_SCHEDULED))
+	close(release)
+	s := x.result(x.in.ID)
+	require.Equal(t, core.StateCompensated, s.State)
+	require.Equal(t, core.Undone, s.Core.Steps["flight"].Status)
+	require.Equal(t, []string{"do a", "prepare flight", "prepare flight", "undo a"}, x.called())
 }

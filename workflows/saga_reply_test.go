@@ -112,7 +112,8 @@ func TestSagaLateReplies(t *testing.T) {
 	require.Equal(t, 7, s.Late)
 }
 
-// TestSagaReplyBeforePending: the reply comes while the step still publishes.
+// TestSagaReplyBeforePending: the reply comes while the step still publishes. Of two,
+// the first counts.
 func TestSagaReplyBeforePending(t *testing.T) {
 	p := stageOf(t, sagaOf(localStep("a"), messageStep("stock")))
 	p.on("do stock", oops, noReply) // the second try is a regular activity
@@ -120,10 +121,12 @@ func TestSagaReplyBeforePending(t *testing.T) {
 	p.onCall = func(call string, _ activities.SagaStep) {
 		if call == "do stock" && p.tried[call] == 2 {
 			p.SignalWorkflow(workflows.SignalReply, workflows.SagaReply{Step: "stock", Outcome: core.OutcomeDone})
+			p.SignalWorkflow(workflows.SignalReply, workflows.SagaReply{Step: "stock", Outcome: core.OutcomeRefused})
 		}
 	}
 	s := p.run()
 	require.Equal(t, core.StateCompleted, s.State)
+	require.Equal(t, 1, s.Late)
 	require.Equal(t, []string{"do a", "do stock", "do stock"}, p.calls)
 }
 
@@ -162,4 +165,15 @@ func TestSagaUndoFails(t *testing.T) {
 	require.Equal(t, "step stock could not be undone: oops", p.alerts[0].Reason)
 	require.Contains(t, p.alerts[0].Remedy, "holdfast saga skip saga/shop/order/A-1 --step stock")
 	require.Equal(t, []string{"refused b", "undo-failed stock", "compensation-failed stock", "retry stock"}, sagaStory(s))
+}
+
+// A reply that comes in the pause between two tries is late: the next try asks for
+// it.
+func TestSagaReplyBetweenTries(t *testing.T) {
+	p := stageOf(t, sagaOf(messageStep("stock")))
+	p.on("do stock", oops, wellDone)
+	p.reply(time.Second/2, "stock", core.OutcomeDone)
+	s := p.run()
+	require.Equal(t, core.StateCompleted, s.State)
+	require.Equal(t, 1, s.Late)
 }

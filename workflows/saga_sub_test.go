@@ -5,6 +5,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"go.temporal.io/sdk/converter"
+	"go.temporal.io/sdk/workflow"
 
 	holdfast "github.com/holdfastmq/holdfast"
 	"github.com/holdfastmq/holdfast/saga/core"
@@ -41,7 +43,10 @@ func TestSubSagaCompensated(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			p := stageOf(t, sagaOf(localStep("a"), subStep("send", localStep("pack"), localStep("label"))))
 			p.on("do label", x.outcome)
+			children := 0
+			p.SetOnChildWorkflowStartedListener(func(*workflow.Info, workflow.Context, converter.EncodedValues) { children++ })
 			s := p.run()
+			require.Equal(t, 1, children, "nothing is left to undo")
 			require.Equal(t, core.StateCompensated, s.State)
 			require.Equal(t, x.reason, s.Core.Cause.Reason)
 			require.Equal(t, x.refused, s.Core.Cause.Refused)

@@ -53,7 +53,8 @@ func TestSagaUndoneAfterTermination(t *testing.T) {
 	require.Equal(t, []string{"undo b", "undo stock", "undo a"}, p.calls)
 }
 
-// A saga that was terminated while it went back goes on with that.
+// A saga that was terminated while it went back goes on with that, and undoes what
+// refused, too: an operator may have had it asked again.
 func TestSagaUndoneAfterTerminationGoingBack(t *testing.T) {
 	first := stageOf(t, sagaOf(localStep("a"), localStep("b"), localStep("c")))
 	first.on("do c", refusal)
@@ -67,7 +68,7 @@ func TestSagaUndoneAfterTerminationGoingBack(t *testing.T) {
 	p := stageOf(t, undoOf(first.in, then, true))
 	s := p.run()
 	require.Equal(t, core.StateCompensated, s.State)
-	require.Equal(t, []string{"undo a"}, p.calls)
+	require.Equal(t, []string{"undo c", "undo a"}, p.calls)
 }
 
 // Of a saga of which nothing but its input is known, everything may have been done.

@@ -105,6 +105,8 @@ func TestRunbookHasAPageForEachReason(t *testing.T) {
 		"deadletter_steps.go":  {"cannot be redelivered", "compensation failed", "compensated, but "},
 		"deadletter.go":        {"its policy is ignored", "the workflow was asked to cancel"},
 		"schedule.go":          {"undecided after "},
+		"saga_text.go":         {" could not be undone: ", "no worker of group "},
+		"saga_status.go":       {"for an answer"},
 	} {
 		code, err := os.ReadFile(filepath.Join("..", "..", "workflows", file))
 		require.NoError(t, err)

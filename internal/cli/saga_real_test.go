@@ -229,7 +229,7 @@ func TestShowASaga(t *testing.T) {
 		`pay failed: it waits for an operator`, `What happened`, `SagaDo +do pay +failed: no card`} {
 		require.Regexp(t, want, r.out)
 	}
-	require.NotContains(t, r.out+fmt.Sprint(d.Status), "secret", "data is shown only when asked for")
+	require.NotContains(t, r.out+g.holdfast("show", id, "--json").out, "secret", "data is shown only when asked for")
 	r = g.holdfast("show", id, "--data")
 	require.Contains(t, r.out, `"secret": 7`)
 	r = g.holdfast("show", g.prefix+"-nobody")
@@ -330,9 +330,17 @@ func TestCompensateASagaThatRuns(t *testing.T) {
 func TestCompensateASagaThatHasCompleted(t *testing.T) {
 	g := newTroupe(t)
 	id := g.begin("1", `{}`, "completed")
+	ts := &temporalServer{Client: g.c, namespace: "default", data: searchAttributes}
+	seen, err := ts.findSaga(t.Context(), id, "", g.prefix)
+	require.NoError(t, err)
 	g.set("undo create", holdfast.ClassPermanent, "it is shipped")
 	o, r := g.one("compensate", id)
 	require.Equal(t, []any{isStuck, id + "/undo", exitError}, []any{o.Outcome, o.WorkflowID, r.status})
+	b := &sagaBatch{t: ts, prefix: g.prefix, act: sagaActs[4], crew: crew{parallel: 1, wait: patience, answer: answerLimit, tick: func() {}},
+		req: workflows.SagaRequest{Operator: "bob", Reason: "x"}}
+	all, err := b.run(t.Context(), []sagaRow{seen})
+	require.NoError(t, err)
+	require.Equal(t, []any{isStuck, id + "/undo"}, []any{all[0].Outcome, all[0].WorkflowID}, "somebody else was faster")
 	d := g.show(id)
 	require.Equal(t, []any{"compensation-failed", true, id + "/undo", "create"}, []any{d.State, d.UndoneLater, d.WorkflowID, d.Step})
 	require.Contains(t, d.Commands, "holdfast saga retry "+id+" --reason TEXT")
@@ -394,6 +402,21 @@ func TestCompensateASagaThatWasTerminated(t *testing.T) {
 	require.Equal(t, levelOK, f.all[0].Level)
 }
 
+// TestASagaThatIsStartedAgain: one whose workflow was terminated, and that runs
+// again since, is not lost.
+func TestASagaThatIsStartedAgain(t *testing.T) {
+	g := newTroupe(t)
+	id := g.begin("1", `{"ask":1}`, "waiting")
+	require.NoError(t, g.c.TerminateWorkflow(t.Context(), id, "", "an accident"))
+	g.list(1, "--state", "terminated")
+	require.Equal(t, id, g.begin("1", `{"ask":1}`, "waiting"))
+	require.Equal(t, id, g.list(1, "--state", "waiting")[0].ID)
+	g.list(0, "--state", "terminated")
+	require.Equal(t, "waiting", g.list(1)[0].State)
+	o, _ := g.one("compensate", id)
+	require.Equal(t, []any{isCompensated, id}, []any{o.Outcome, o.WorkflowID})
+}
+
 func TestBulkOnSagas(t *testing.T) {
 	g := newTroupe(t)
 	g.set("do pay", holdfast.ClassPermanent, "no card")
@@ -449,7 +472,7 @@ func TestDiagramOfASagaInTemporal(t *testing.T) {
 	r := g.holdfast("diagram", "piece")
 	require.Equal(t, exitOK, r.status, r.err)
 	require.Contains(t, r.err, "version 2 is from saga "+id)
-	require.Contains(t, r.out, "flowchart")
+	require.Contains(t, r.out, `completed(["completed"])`)
 	r = g.holdfast("diagram", "piece", "--version", "7")
 	require.Equal(t, exitError, r.status)
 	require.Contains(t, r.err, "cannot be asked")
@@ -490,7 +513,7 @@ func TestTheProcessesAreAskedForASaga(t *testing.T) {
 		{Group: "orders", Name: "twice", Version: 1}, {Group: "shop", Name: "twice", Version: 1}}})
 	r := q.holdfast("saga", "diagram", "errand")
 	require.Equal(t, exitOK, r.status, r.err)
-	require.Contains(t, r.out, "flowchart")
+	require.Contains(t, r.out, `completed(["completed"])`)
 	require.Empty(t, r.err)
 	r = q.holdfast("saga", "diagram", "errand", "--version", "2")
 	require.Contains(t, r.err, "no running process has version 2 of saga errand: there is version 3 in group orders")

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
 	enumspb "go.temporal.io/api/enums/v1"
@@ -42,7 +43,7 @@ it, it is taken from the latest saga of that name in Temporal.`,
 			if err != nil {
 				return err
 			}
-			printf(a.Out, "%s\n", mermaid(plan))
+			printf(a.Out, "%s\n", strings.TrimSpace(core.Mermaid(plan)))
 			return nil
 		},
 	}
@@ -201,6 +202,3 @@ func (t *temporalServer) planOf(ctx context.Context, r sagaRow, began workflows.
 	}
 	return nil
 }
-
-// mermaid draws a plan.
-func mermaid(p core.Plan) string { return "flowchart TD\n  %% " + p.Name }

@@ -62,6 +62,14 @@ func failed(ctx context.Context, err error) activities.SagaResult {
 	return failedAs(class, err.Error())
 }
 
+// excuse marks a failure as not the step's where it is not the user's function's:
+// the database cannot be reached to begin or to commit.
+func excuse(r activities.SagaResult, err error, userFailed bool) activities.SagaResult {
+	var away *holdfast.UnavailableError
+	r.Outcome.Excused = !userFailed && errors.As(err, &away)
+	return r
+}
+
 // protect calls f; a panic in it is an error.
 func protect(f func() error) (err error) {
 	defer func() {

@@ -103,7 +103,7 @@ func TestHowAParticipantFails(t *testing.T) {
 		"no JSON": {func(context.Context, *gorm.DB, holdfast.Message) (any, error) { return func() {}, nil }, core.OutcomeFailed, "is no JSON"},
 		"too large": {func(context.Context, *gorm.DB, holdfast.Message) (any, error) {
 			return strings.Repeat("x", broker.MaxSagaResult), nil
-		}, core.OutcomeFailed, "too large"},
+		}, core.OutcomeFailed, "what participant seats answers has"},
 		"refused by us": {func(_ context.Context, tx *gorm.DB, _ holdfast.Message) (any, error) {
 			return "window", note(tx, "window")
 		}, core.OutcomeFailed, "draughty"},
@@ -215,7 +215,29 @@ func TestDatabaseAway(t *testing.T) {
 		err = p.Handle(t.Context(), broker.Delivery{Message: holdfast.Message{Topic: topic}, Saga: &call})
 		require.IsType(t, broker.Wait(errOops), err, "no fault of the message")
 	}
+	r := newRig(t, away, localTrip)
+	require.True(t, r.do(r.step("local-trip", "room", `{}`)).Excused)
+	require.True(t, r.undo(r.step("local-trip", "room", `{}`)).Excused)
 }
+
+// A function that fails for what it could not reach itself is at fault.
+func TestUserUnavailableCounts(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, database(t), localTrip)
+	o := r.do(r.step("local-trip", "room", `{"who":"nobody"}`))
+	require.Equal(t, core.OutcomeFailed, o.Kind)
+	require.False(t, o.Excused)
+}
+
+// localTrip is a saga of one local step, which cannot reach the hotel of nobody.
+var localTrip = saga.Saga[trip]{Name: "local-trip", Steps: []saga.Step[trip]{
+	saga.Local("room", func(_ context.Context, _ *gorm.DB, s *trip) error {
+		if s.Who == "nobody" {
+			return &holdfast.UnavailableError{Part: "hotel"}
+		}
+		return nil
+	}, func(context.Context, *gorm.DB, *trip) error { return nil }),
+}}
 
 func TestNobodyAnswers(t *testing.T) {
 	t.Parallel()

@@ -70,7 +70,8 @@ var errSkipped = errors.New("its condition does not hold")
 // doLocal does a local step, within its timeout, and asks the condition inside the step's transaction: if an earlier run took
 // effect, that is what counts, whatever the condition says now.
 func (r *Runner) doLocal(ctx context.Context, c *saga.Compiled, s activities.SagaStep) (out activities.SagaResult) {
-	ran := false // the step row was this call's: so there was none
+	ran := false        // the step row was this call's: so there was none
+	userFailed := false // the user's function has failed
 	defer func() { out.First = ran }()
 	ctx, cancel := context.WithTimeout(ctx, s.Step.TryTimeout())
 	defer cancel()
@@ -82,17 +83,19 @@ func (r *Runner) doLocal(ctx context.Context, c *saga.Compiled, s activities.Sag
 			}
 		}
 		var patch []byte
+		userFailed = true // until it has returned: it may panic
 		err := r.around(ctx, s, false, func() (err error) {
 			patch, err = c.Do(ctx, tx, s.Step.Name, s.Data)
 			return err
 		})
+		userFailed = err != nil
 		return patch, err
 	})
 	switch {
 	case errors.Is(err, errSkipped):
 		return skipped()
 	case err != nil:
-		return failed(ctx, err)
+		return excuse(failed(ctx, err), err, userFailed)
 	}
 	ran = !res.Repeated
 	switch res.Outcome {
@@ -150,15 +153,19 @@ func (r *Runner) Undo(ctx context.Context, s activities.SagaStep) activities.Sag
 func (r *Runner) undoLocal(ctx context.Context, c *saga.Compiled, s activities.SagaStep) activities.SagaResult {
 	ctx, cancel := context.WithTimeout(ctx, s.Step.TryTimeout())
 	defer cancel()
+	userFailed := false // the user's function has failed
 	_, err := barrier.UndoStep(ctx, r.DB, s.Saga.ID, s.Step.Name, s.Cause, func(ctx context.Context, tx *gorm.DB, patch []byte) error {
 		data, err := core.Merge(s.Data, patch)
 		if err != nil {
 			return holdfast.Permanent(err)
 		}
-		return mayNotRefuse(r.around(ctx, s, true, func() error { return c.Undo(ctx, tx, s.Step.Name, data) }))
+		userFailed = true
+		err = mayNotRefuse(r.around(ctx, s, true, func() error { return c.Undo(ctx, tx, s.Step.Name, data) }))
+		userFailed = err != nil
+		return err
 	})
 	if err != nil {
-		return failed(ctx, err)
+		return excuse(failed(ctx, err), err, userFailed)
 	}
 	return done(nil)
 }

@@ -1,11 +1,8 @@
 package core
 
 import (
-	"fmt"
 	"slices"
 	"time"
-
-	"github.com/holdfastmq/holdfast"
 )
 
 // back undoes what was begun, the last first, one at a time, once nothing is
@@ -26,7 +23,7 @@ func (m *Machine) back(now time.Time) []Effect {
 	}
 	for _, name := range slices.Backward(m.state.Stack) {
 		s, at := m.plan.Find(name), m.at(name)
-		if !undoable(s, at.Status) {
+		if !undoable(s, *at) {
 			continue
 		}
 		at.Spent = 0
@@ -39,13 +36,17 @@ func (m *Machine) back(now time.Time) []Effect {
 }
 
 // undoable reports whether the step has something that may have to be undone.
-func undoable(s *Step, status Status) bool {
+func undoable(s *Step, at StepState) bool {
 	if s == nil || !s.Undo {
 		return false
 	}
-	switch status {
+	switch at.Status {
 	case Done, Failed, Stopped, Skipped: // skipped by an operator, who does not know either
 		return true
+	case Refused:
+		// Not certain where it was asked again, since the answer may be that to an
+		// earlier try; nor where what it did was refused by what takes its result.
+		return at.Again || s.Receives
 	}
 	return false
 }
@@ -58,20 +59,21 @@ func (m *Machine) tryUndo(s *Step, at *StepState) Effect {
 }
 
 func (m *Machine) undoEnded(e Event) []Effect {
-	s, at := m.plan.Find(e.Step), m.at(e.Step)
-	if s == nil || at.Status != Undoing {
+	s, at := m.known(e.Step, Undoing)
+	if s == nil {
 		return nil
 	}
 	at.NoWorker, at.UndoEnded = false, e.At
-	o := e.Outcome
-	wanted := at.SkipWanted
+	o, note, wanted := e.Outcome, at.Error, at.SkipWanted
 	at.SkipWanted = false
 	at.Class, at.Error = o.Class, o.Error
 	switch {
-	case o.Kind == OutcomeDone || o.Kind == OutcomeSkipped || wanted:
+	case o.Kind == OutcomeDone || o.Kind == OutcomeBlocked: // blocked: it was never done, and never will be
 		at.Status = Undone
-	case o.Kind == OutcomeFailed && !o.permanent() && at.Spent < max(UndoAttempts, s.Retry.attempts()):
-		return m.sleep(s, at, Reundoing, at.Spent, e.At)
+	case wanted:
+		at.Status, at.Error = Undone, note
+	case again(o, at, false, max(UndoAttempts, s.attempts())):
+		return m.sleep(s, at, Reundoing, o, e.At)
 	default: // a refusal, too: an Undo must not refuse
 		at.Status = UndoFailed
 	}
@@ -84,9 +86,10 @@ func (m *Machine) Undoable() (undo, without []string) {
 	for _, name := range slices.Backward(m.state.Stack) {
 		s, at := m.plan.Find(name), m.Step(name)
 		switch {
-		case undoable(s, at.Status), at.Status == Running && s.Undo, at.Status == Retrying && s.Undo:
+		case s == nil:
+		case undoable(s, at), s.Undo && (at.Status == Running || at.Status == Retrying):
 			undo = append(undo, name)
-		case at.Status == Done && !s.Undo && !s.NoUndo && s.Kind != Choice:
+		case at.Status == Done && !s.Undo && !s.NoUndo:
 			without = append(without, name)
 		}
 	}
@@ -94,33 +97,52 @@ func (m *Machine) Undoable() (undo, without []string) {
 }
 
 // Assume makes a saga whose end is not known, such as one whose workflow was
-// terminated, ready to go back: whatever was not begun, as far as is known, may
-// have been, and is put on the stack too. The Undo of what was never done finds
-// nothing.
+// terminated, ready to go back, by an Undo event or, where it goes back already,
+// by [Machine.Restart]. If it went forwards, whatever was not begun, as far as is
+// known, may have been, and is put on the stack too, but for the cases that a
+// choice did not take. A refusal may have been asked again, and an Undo that failed
+// is tried again. The Undo of what was never done finds nothing.
 func (m *Machine) Assume() {
+	if m.Ended() {
+		return
+	}
 	m.leaves(func(s *Step, at StepState) {
-		if !slices.Contains(m.state.Stack, s.Name) {
-			m.state.Stack = append(m.state.Stack, s.Name)
-		}
-		x := m.at(s.Name)
+		x := m.state.Steps[s.Name]
 		switch at.Status {
-		case Pending, Running, Retrying:
+		case Pending:
+			return
+		case Running, Retrying, Refused:
 			x.Status = Stopped
-		case Undoing, Reundoing:
+		case Undoing, Reundoing, UndoFailed:
 			x.Status = Failed
 		}
+		x.Next, x.NoWorker, x.SkipWanted = time.Time{}, false, false
 	})
+	if m.state.Phase == Forwards {
+		m.assumePending(m.plan.Steps)
+	}
 	m.state.Paused = false
 }
 
-func tooLarge(n int) string {
-	return fmt.Sprintf("%v: the saga's state has %d bytes of JSON, the limit is %d: store large data elsewhere and keep a reference", holdfast.ErrTooLarge, n, MaxData)
+// assumePending puts on the stack what was not begun, in the plan's order.
+func (m *Machine) assumePending(steps []Step) {
+	for i := range steps {
+		s := &steps[i]
+		if s.Kind != Sequence && s.Kind != Parallel && m.Step(s.Name).Status == Pending {
+			m.at(s.Name).Status = Stopped
+			m.state.Stack = append(m.state.Stack, s.Name)
+		}
+		m.assumePending(m.within(s))
+	}
 }
 
-// CheckData returns why data cannot be a saga's state.
-func CheckData(data []byte) error {
-	if len(data) > MaxData {
-		return fmt.Errorf("%w: the saga's state has %d bytes of JSON, the limit is %d: store large data elsewhere and keep a reference", holdfast.ErrTooLarge, len(data), MaxData)
+// within are the steps of a group that may have been begun: of the cases of a
+// choice that was made the one that it took.
+func (m *Machine) within(s *Step) []Step {
+	at := m.Step(s.Name)
+	if s.Kind != Choice || at.Status != Done && at.Status != Skipped {
+		return s.Steps
 	}
-	return nil
+	c := chosen(s, at)
+	return slices.DeleteFunc(slices.Clone(s.Steps), func(x Step) bool { return c == nil || x.Name != c.Name })
 }

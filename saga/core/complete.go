@@ -1,8 +1,11 @@
 package core
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 
 	"github.com/holdfastmq/holdfast"
 )
@@ -11,9 +14,28 @@ import (
 // with it: each error names the step and the remedy, and wraps
 // [holdfast.ErrInvalid].
 func (p Plan) Complete() (Plan, error) {
-	c := &completion{plan: p.Name, seen: map[string]bool{}, ancestors: []string{p.Name}}
+	c := &completion{plan: p.Name}
+	p = c.whole(p)
+	return p, errors.Join(c.errs...)
+}
+
+// completion goes through the steps in their order.
+type completion struct {
+	plan     string
+	within   []string // sagas that this one is a part of
+	seen     map[string]bool
+	steps    int
+	parallel int    // how many parallel groups and choices it is inside of
+	pivot    string // the pivot that was passed
+	forward  string // the first step that cannot go back
+	errs     []error
+}
+
+// whole completes a plan.
+func (c *completion) whole(p Plan) Plan {
+	c.seen = map[string]bool{}
 	if err := holdfast.ValidateName("saga's name", p.Name); err != nil {
-		c.errs = append(c.errs, err)
+		c.wrong("", "%v", err)
 	}
 	if p.Version == 0 {
 		p.Version = 1
@@ -24,20 +46,11 @@ func (p Plan) Complete() (Plan, error) {
 	if len(p.Steps) == 0 {
 		c.wrong("", "it has no steps")
 	}
-	p.Steps = c.steps(p.Steps)
-	return p, errors.Join(c.errs...)
-}
-
-// completion goes through the steps in their order.
-type completion struct {
-	plan      string
-	ancestors []string // sagas that this one is a part of, itself included
-	seen      map[string]bool
-	parallel  int    // how many parallel groups and choices it is inside of
-	pivot     string // the pivot that was passed
-	forward   string // the first step that cannot go back
-	parked    bool
-	errs      []error
+	p.Steps = c.each(p.Steps)
+	if c.steps > MaxSteps {
+		c.wrong("", "it has %d steps and groups, the limit is %d: make a saga of some of them, and that a step", c.steps, MaxSteps)
+	}
+	return p
 }
 
 func (c *completion) wrong(step, format string, args ...any) {
@@ -45,10 +58,12 @@ func (c *completion) wrong(step, format string, args ...any) {
 	if step != "" {
 		where += ", step " + step
 	}
-	c.errs = append(c.errs, fmt.Errorf("%w: %s: %s", holdfast.ErrInvalid, where, fmt.Sprintf(format, args...)))
+	// An error in args says itself that it is invalid.
+	text := strings.ReplaceAll(fmt.Sprintf(format, args...), holdfast.ErrInvalid.Error()+": ", "")
+	c.errs = append(c.errs, fmt.Errorf("%w: %s: %s", holdfast.ErrInvalid, where, text))
 }
 
-func (c *completion) steps(in []Step) []Step {
+func (c *completion) each(in []Step) []Step {
 	out := make([]Step, len(in))
 	for i, s := range in {
 		out[i] = c.step(s)
@@ -57,7 +72,11 @@ func (c *completion) steps(in []Step) []Step {
 }
 
 func (c *completion) step(s Step) Step {
-	if err := holdfast.ValidateName("step's name", s.Name); err != nil {
+	c.steps++
+	if s.Name == "" {
+		s.Name = fmt.Sprintf("number %d", c.steps) // for what else is wrong with it
+		c.wrong(s.Name, "its name is empty")
+	} else if err := holdfast.ValidateName("step's name", s.Name); err != nil {
 		c.wrong(s.Name, "%v", err)
 	}
 	if c.seen[s.Name] {
@@ -89,8 +108,13 @@ func (c *completion) kind(s Step) {
 		if s.Undo {
 			c.wrong(s.Name, "a wait does nothing that could be undone")
 		}
+		if s.Retry != (Retry{}) {
+			c.wrong(s.Name, "a wait is not tried again, since its timeout is for good: give it a longer one, or say Park")
+		}
 	case Message:
-		if err := (holdfast.Message{Topic: s.Topic}).Validate(); err != nil {
+		if s.Topic == "" {
+			c.wrong(s.Name, "its topic is empty")
+		} else if err := (holdfast.Message{Topic: s.Topic}).Validate(); err != nil {
 			c.wrong(s.Name, "its topic: %v", err)
 		}
 		if s.UndoTopic != "" {
@@ -107,7 +131,7 @@ func (c *completion) kind(s Step) {
 		}
 	case Saga:
 		if s.Saga == nil {
-			c.wrong(s.Name, "it has no saga")
+			c.wrong(s.Name, "it has no saga: give it one")
 		}
 	default:
 		c.wrong(s.Name, "its kind is %q", s.Kind)
@@ -122,6 +146,9 @@ func (c *completion) direction(s Step) Step {
 		if after {
 			s.OnFailure = Forward
 		}
+		if after && s.Kind == Wait {
+			s.OnFailure = Park
+		}
 	}
 	switch s.OnFailure {
 	case Backward:
@@ -135,19 +162,19 @@ func (c *completion) direction(s Step) Step {
 			c.forward = s.Name
 		}
 		if s.Kind == Wait {
-			c.wrong(s.Name, "a wait cannot be Forward, since its timeout is for good: make it Backward or Park")
+			c.wrong(s.Name, "a wait cannot be Forward, since its timeout is for good: say Park")
 		}
 	case Park:
 	default:
 		c.wrong(s.Name, "on failure %q: want backward, forward or park", s.OnFailure)
 	}
-	if s.Kind == Wait {
+	if s.Kind == Wait && !s.Undo {
 		s.NoUndo = true
 	}
 	if s.Undo && s.NoUndo {
 		c.wrong(s.Name, "it has an Undo and says NoUndo: leave one of them out")
 	}
-	if !s.Undo && !s.NoUndo && s.OnFailure == Backward && !after {
+	if !s.Undo && !s.NoUndo && !after && c.forward == "" {
 		c.wrong(s.Name, "it has no Undo, and a later failure, or its own, would have to undo it: give it one, or say NoUndo, or put it after the pivot")
 	}
 	if s.Pivot {
@@ -156,61 +183,91 @@ func (c *completion) direction(s Step) Step {
 			c.wrong(s.Name, "it is a second pivot after %s: there is one point of no return", c.pivot)
 		case c.parallel > 0:
 			c.wrong(s.Name, "a pivot cannot be inside a parallel group or a choice: put it before or after")
+		case s.OnFailure == Forward:
+			c.wrong(s.Name, "it is the pivot and Forward: say Forward of the steps after it, and AsPivot of the last one that may fail and go backward")
 		case c.forward != "":
 			c.wrong(s.Name, "a Forward step, %s, comes before the pivot: put it after, since the pivot may still fail and go backward", c.forward)
 		}
-		c.pivot = s.Name
+		if c.parallel == 0 {
+			c.pivot = s.Name
+		}
 	}
 	return s
 }
 
 func (c *completion) group(s Step) Step {
-	switch {
-	case len(s.Steps) == 0:
+	if len(s.Steps) == 0 {
 		c.wrong(s.Name, "the %s is empty", s.Kind)
-	case s.Pivot:
+	}
+	if s.Pivot {
 		c.wrong(s.Name, "a %s cannot be the pivot: mark a step", s.Kind)
-	case s.Undo || s.OnFailure != "" && s.Kind != Choice:
-		c.wrong(s.Name, "a %s has no failure of its own: say it of its steps", s.Kind)
 	}
 	if s.Kind == Choice {
-		c.cases(s)
-		s.OnFailure, s.NoUndo = Park, true
-		if c.pivot == "" && c.forward == "" {
-			s.OnFailure = Backward
-		}
+		c.choice(&s)
+	} else if s.Undo || s.NoUndo || s.OnFailure != "" || s.Timeout != 0 || s.Retry != (Retry{}) {
+		c.wrong(s.Name, "a %s has no failure, timeout, retry or Undo of its own: say it of its steps", s.Kind)
 	}
 	if s.Kind != Sequence {
 		c.parallel++
 		defer func() { c.parallel-- }()
 	}
 	if s.Kind == Sequence {
-		s.Steps = c.steps(s.Steps)
+		s.Steps = c.each(s.Steps)
 		return s
 	}
 	// What goes forward in one branch does not come before the other branches.
-	before, forward := c.forward, c.forward
-	s.Steps = append([]Step(nil), s.Steps...)
+	before, first := c.forward, c.forward
+	forward := make([]string, len(s.Steps)) // of each branch
+	s.Steps = slices.Clone(s.Steps)
 	for i := range s.Steps {
 		c.forward = before
 		s.Steps[i] = c.step(s.Steps[i])
-		if c.forward != "" && forward == "" {
-			forward = c.forward
+		forward[i] = c.forward
+		first = cmp.Or(first, c.forward)
+	}
+	c.forward = first
+	if s.Kind == Parallel && before == "" {
+		for i, name := range forward {
+			c.beside(name, s.Steps[:i], s.Steps[i+1:])
 		}
 	}
-	if s.Kind == Parallel && forward != before {
-		for i := range s.Steps {
-			if name := backward(s.Steps[i : i+1]); name != "" {
-				c.wrong(name, "it goes backward on failure, but runs beside the Forward step %s, which cannot: put it before the group, or make it Forward or Park", forward)
-			}
-		}
-	}
-	c.forward = forward
 	return s
 }
 
-// cases finds what can never be chosen.
-func (c *completion) cases(s Step) {
+// beside finds what goes backward beside a Forward step, if there is one.
+func (c *completion) beside(forward string, others ...[]Step) {
+	if forward == "" {
+		return
+	}
+	for _, steps := range others {
+		each(steps, 0, func(s *Step, _ int) {
+			switch {
+			case s.OnFailure != Backward:
+			case s.Kind == Choice:
+				s.OnFailure = Park
+			default:
+				c.wrong(s.Name, "it goes backward on failure, but runs beside the Forward step %s, which cannot: put it before the group, or make it Forward or Park", forward)
+			}
+		})
+	}
+}
+
+// choice sees to a choice's own failure, which is that of its Pick, and finds what
+// can never be chosen.
+func (c *completion) choice(s *Step) {
+	back := c.pivot == "" && c.forward == ""
+	switch {
+	case s.OnFailure == "" && back:
+		s.OnFailure = Backward
+	case s.OnFailure == "":
+		s.OnFailure = Park
+	case s.OnFailure != Park && !(s.OnFailure == Backward && back):
+		c.wrong(s.Name, "a choice that cannot be made would end the same when it is made again: say Park, or nothing")
+	}
+	if s.Undo {
+		c.wrong(s.Name, "a choice does nothing that could be undone: say it of its steps")
+	}
+	s.NoUndo = true
 	taken := map[string]string{}
 	for _, x := range s.Steps {
 		if x.Kind != Sequence {
@@ -232,31 +289,16 @@ func first(s Step) string {
 	return s.Name
 }
 
-// backward returns the first step that goes backward on failure.
-func backward(steps []Step) string {
-	for _, s := range steps {
-		if !s.Group() && s.OnFailure == Backward {
-			return s.Name
-		}
-		if name := backward(s.Steps); name != "" {
-			return name
-		}
-	}
-	return ""
-}
-
 // sub completes the plan of a sub-saga. One that contains itself would never end:
 // what comes after it is unreachable.
 func (c *completion) sub(s Step) *Plan {
-	for _, a := range c.ancestors {
-		if a == s.Saga.Name {
-			c.wrong(s.Name, "saga %s contains itself: what comes after it is unreachable", a)
-			return s.Saga
-		}
+	within := append(slices.Clone(c.within), c.plan)
+	if slices.Contains(within, s.Saga.Name) {
+		c.wrong(s.Name, "saga %s contains itself: what comes after it is unreachable", s.Saga.Name)
+		return s.Saga
 	}
-	inner := &completion{plan: s.Saga.Name, seen: map[string]bool{}, ancestors: append(append([]string(nil), c.ancestors...), s.Saga.Name)}
-	p := *s.Saga
-	p.Steps = inner.steps(p.Steps)
+	inner := &completion{plan: s.Saga.Name, within: within}
+	p := inner.whole(*s.Saga)
 	c.errs = append(c.errs, inner.errs...)
 	return &p
 }

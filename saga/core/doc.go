@@ -10,5 +10,6 @@
 //	backward.go  undoing
 //	unsure.go    what may have been done by a run that nobody recorded
 //	operator.go  what an operator can ask for
+//	mermaid.go   a plan, drawn
 //	patch.go     what a step changes in the state: JSON merge patches (RFC 7386)
 package core

@@ -65,6 +65,9 @@ type Outcome struct {
 	// Class and Error say how it failed, or why it was refused.
 	Class holdfast.ErrorClass `json:"class,omitempty"`
 	Error string              `json:"error,omitempty"`
+	// Excused says that a failure is not the step's: its database cannot be reached,
+	// say. The try does not count.
+	Excused bool `json:"excused,omitempty"`
 	// Sub is how a sub-saga ended.
 	Sub json.RawMessage `json:"sub,omitempty"`
 }

@@ -1,6 +1,7 @@
 package core
 
 import (
+	"fmt"
 	"slices"
 	"time"
 
@@ -11,7 +12,7 @@ import (
 func (m *Machine) Begin(now time.Time) []Effect { return m.advance(now) }
 
 // Restart returns what a resumed saga wants done first: what was under way is
-// tried again, which the step rows make safe; pauses go on.
+// tried again, which the step rows make safe, and stopped again; pauses go on.
 func (m *Machine) Restart(now time.Time) []Effect {
 	var out []Effect
 	m.leaves(func(s *Step, at StepState) {
@@ -24,7 +25,12 @@ func (m *Machine) Restart(now time.Time) []Effect {
 			x.UndoTries++
 			out = append(out, Effect{Kind: EffectUndo, Step: s, Try: x.UndoTries})
 		case Retrying, Reundoing:
-			out = append(out, Effect{Kind: EffectSleep, Step: s, For: max(0, at.Next.Sub(now))})
+			if !due(at) || !m.state.Paused {
+				out = append(out, Effect{Kind: EffectSleep, Step: s, For: max(0, at.Next.Sub(now))})
+			}
+		}
+		if at.SkipWanted || at.Status == Running && m.state.Phase == Backwards {
+			out = append(out, Effect{Kind: EffectStop, Step: s})
 		}
 	})
 	return append(out, m.advance(now)...)
@@ -41,7 +47,9 @@ func (m *Machine) Apply(e Event) ([]Effect, error) {
 	case Slept:
 		return m.slept(e), nil
 	case Stranded:
-		m.at(e.Step).NoWorker = !e.Found
+		if at := m.state.Steps[e.Step]; at != nil && (at.Status == Running || at.Status == Undoing) {
+			at.NoWorker = !e.Found
+		}
 		return nil, nil
 	}
 	if err := m.Check(e); err != nil {
@@ -54,6 +62,9 @@ func (m *Machine) Apply(e Event) ([]Effect, error) {
 func (m *Machine) advance(now time.Time) []Effect {
 	switch m.state.Phase {
 	case Forwards:
+		if len(m.plan.Steps) == 0 { // its plan is not known yet
+			return nil
+		}
 		if m.over(m.plan.Steps) {
 			m.state.Phase = Completed
 			return nil
@@ -174,29 +185,33 @@ func (m *Machine) Last(step string) bool {
 }
 
 func (m *Machine) doEnded(e Event) []Effect {
-	s, at := m.plan.Find(e.Step), m.at(e.Step)
-	if s == nil || at.Status != Running {
+	s, at := m.known(e.Step, Running)
+	if s == nil {
 		return nil
 	}
 	at.NoWorker, at.Ended = false, e.At
-	o := e.Outcome
+	o, note, wanted := e.Outcome, at.Error, at.SkipWanted
 	if len(o.Sub) > 0 {
 		at.Sub = o.Sub
 	}
 	if o.Kind == OutcomeDone {
 		data, err := Merge(m.state.Data, o.Patch)
-		switch {
-		case err != nil:
-			o = Outcome{Kind: OutcomeFailed, Class: holdfast.ClassPermanent, Error: "its result: " + err.Error()}
-		case len(data) > MaxData:
-			o = Outcome{Kind: OutcomeFailed, Class: holdfast.ClassPermanent, Error: tooLarge(len(data))}
-		default:
+		if err != nil {
+			err = fmt.Errorf("its result: %w", err)
+		} else {
+			err = CheckData(data)
+		}
+		if err != nil {
+			o = Outcome{Kind: OutcomeFailed, Class: holdfast.ClassPermanent, Error: err.Error()}
+		} else {
 			m.state.Data = data
 		}
 	}
-	at.Class, at.Error = o.Class, o.Error
-	wanted := at.SkipWanted
-	at.SkipWanted = false
+	at.Class, at.Error, at.SkipWanted = o.Class, o.Error, false
+	forwards := m.state.Phase == Forwards
+	if o.Kind == OutcomeRefused && !at.Again {
+		at.Unsure = false // it was not done, nor was anything after it
+	}
 	switch {
 	case o.Kind == OutcomeDone:
 		at.Status = Done
@@ -205,24 +220,33 @@ func (m *Machine) doEnded(e Event) []Effect {
 		}
 	case o.Kind == OutcomeSkipped:
 		at.Status = Skipped
-		m.unstack(s.Name) // nothing was done
+		if at.Tries == 1 { // else a try before may have done it, if nobody knows how that ended
+			m.unstack(s.Name)
+		}
 	case wanted:
-		at.Status = Skipped
-	case m.state.Phase == Backwards:
+		at.Status, at.Error = Skipped, note
+	case !forwards:
 		at.Status = ended(o)
 	case o.Kind == OutcomeRefused:
-		at.Status, at.Unsure = Refused, false // it was not done, nor was anything after it
-		m.giveUp(s, at, Cause{Step: s.Name, Reason: o.Error, Refused: true})
-	case o.Kind == OutcomeFailed && !o.permanent() && s.Kind != Wait && (s.OnFailure == Forward || at.Spent < s.Retry.attempts()):
-		return append(m.sleep(s, at, Retrying, at.Spent, e.At), m.advance(e.At)...)
-	case o.Kind == OutcomeBlocked:
+		at.Status = Refused
+		m.giveUp(s, Cause{Step: s.Name, Reason: o.Error, Refused: true})
+	case again(o, at, s.OnFailure == Forward, s.attempts()):
+		return m.sleep(s, at, Retrying, o, e.At)
+	case o.Kind == OutcomeBlocked: // somebody has undone it: there is no way on
 		at.Status = Failed
 		m.turnBack(Cause{Step: s.Name, Reason: o.Error, Class: o.Class})
 	default:
 		at.Status = Failed
-		m.giveUp(s, at, Cause{Step: s.Name, Reason: o.Error, Class: o.Class})
+		m.giveUp(s, Cause{Step: s.Name, Reason: o.Error, Class: o.Class})
 	}
-	return append(m.stopRest(), m.advance(e.At)...)
+	var out []Effect
+	switch {
+	case !forwards:
+		m.assumeUnsure()
+	case m.state.Phase == Backwards:
+		out = m.stopRest()
+	}
+	return append(out, m.advance(e.At)...)
 }
 
 // ended is how a step ended that nobody waits for any more.
@@ -238,7 +262,7 @@ func ended(o Outcome) Status {
 
 // giveUp is what a failure for good leads to. A step that cannot go back waits for
 // an operator: repeating it would end the same.
-func (m *Machine) giveUp(s *Step, at *StepState, c Cause) {
+func (m *Machine) giveUp(s *Step, c Cause) {
 	if s.OnFailure == Backward {
 		m.turnBack(c)
 	}
@@ -249,43 +273,86 @@ func (m *Machine) turnBack(c Cause) {
 	m.assumeUnsure()
 }
 
-// stopRest stops what is under way, if the saga goes back.
+// stopRest stops what is under way, since the saga goes back.
 func (m *Machine) stopRest() []Effect {
-	if m.state.Phase != Backwards {
-		return nil
-	}
 	var out []Effect
 	m.leaves(func(s *Step, at StepState) {
 		switch at.Status {
 		case Running:
 			out = append(out, Effect{Kind: EffectStop, Step: s})
 		case Retrying:
+			out = append(out, m.wake(s)...)
 			m.at(s.Name).Status = Failed
-			out = append(out, Effect{Kind: EffectWake, Step: s})
 		}
 	})
 	return out
 }
 
-func (m *Machine) sleep(s *Step, at *StepState, status Status, tries int, now time.Time) []Effect {
-	pause := s.Retry.pause(tries)
+// again reports whether what failed is tried again: an excused failure always is,
+// and does not count.
+func again(o Outcome, at *StepState, forEver bool, attempts int) bool {
+	if o.Kind != OutcomeFailed || o.permanent() {
+		return false
+	}
+	if o.Excused {
+		at.Spent = max(0, at.Spent-1)
+		return true
+	}
+	return forEver || at.Spent < attempts
+}
+
+// sleep pauses before the next try, the longer the more tries were spent. Excused
+// ones make the pauses longer, too, since what is away may stay so.
+func (m *Machine) sleep(s *Step, at *StepState, status Status, o Outcome, now time.Time) []Effect {
+	tries := at.Spent
+	switch {
+	case o.Excused && status == Reundoing:
+		tries = at.UndoTries
+	case o.Excused:
+		tries = at.Tries
+	}
+	pause := s.Retry.pause(max(1, tries))
 	at.Status, at.Next = status, now.Add(pause)
 	return []Effect{{Kind: EffectSleep, Step: s, For: pause}}
 }
 
 // slept begins the next try, unless the saga is paused: then it begins on resume.
 func (m *Machine) slept(e Event) []Effect {
-	s, at := m.plan.Find(e.Step), m.at(e.Step)
-	if s == nil || m.state.Paused {
+	s, at := m.plan.Find(e.Step), m.state.Steps[e.Step]
+	if s == nil || at == nil || at.Status != Retrying && at.Status != Reundoing {
 		return nil
 	}
-	switch at.Status {
-	case Retrying:
-		return []Effect{m.try(s, at)}
-	case Reundoing:
-		return []Effect{m.tryUndo(s, at)}
+	if m.state.Paused {
+		at.Next = time.Time{}
+		return nil
 	}
-	return nil
+	return []Effect{m.next(s, at)}
+}
+
+// next begins the try that the step has paused for.
+func (m *Machine) next(s *Step, at *StepState) Effect {
+	if at.Status == Reundoing {
+		return m.tryUndo(s, at)
+	}
+	return m.try(s, at)
+}
+
+// wake ends a step's pause, if that is not over.
+func (m *Machine) wake(s *Step) []Effect {
+	at := m.at(s.Name)
+	if at.Next.IsZero() {
+		return nil
+	}
+	at.Next = time.Time{}
+	return []Effect{{Kind: EffectWake, Step: s}}
+}
+
+// Decide says that the condition of a step which is under way holds. It is not to be
+// asked again: the step may have been done because of it.
+func (m *Machine) Decide(step string) {
+	if at := m.state.Steps[step]; at != nil {
+		at.Decided = true
+	}
 }
 
 func (m *Machine) unstack(name string) {

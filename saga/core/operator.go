@@ -1,9 +1,6 @@
 package core
 
-import (
-	"fmt"
-	"time"
-)
+import "fmt"
 
 // Check says why an operator's event is not possible now, and what is; nil: it
 // is.
@@ -65,14 +62,15 @@ func (m *Machine) checkSkip(name string) error {
 	if s == nil {
 		return fmt.Errorf("there is no step %q in saga %s version %d: name the step to skip", name, m.plan.Name, m.plan.Version)
 	}
-	status := m.Step(name).Status
+	at := m.Step(name)
+	status, waits := at.Status, at.NoWorker || s.Kind != Local && s.Kind != Choice
 	switch {
-	case s.Group():
+	case s.Kind == Sequence || s.Kind == Parallel:
 		return fmt.Errorf("%s is a %s: skip its steps one by one", name, s.Kind)
 	case m.state.Phase == Backwards && (status == UndoFailed || status == Reundoing):
-	case m.state.Phase == Backwards && status == Undoing && s.Kind != Local:
+	case m.state.Phase == Backwards && status == Undoing && waits:
 	case m.state.Phase == Forwards && (status == Failed || status == Refused || status == Retrying):
-	case m.state.Phase == Forwards && status == Running && s.Kind != Local:
+	case m.state.Phase == Forwards && status == Running && waits:
 	case m.state.Phase == Forwards && status == Pending:
 	default:
 		return fmt.Errorf("step %s is %s while the saga is %s: skip is for what waits or failed", name, orPending(status), m.Standing())
@@ -95,7 +93,7 @@ func (m *Machine) operate(e Event) []Effect {
 		return nil
 	case Continue:
 		m.state.Paused = false
-		return append(m.awake(e.At), m.advance(e.At)...)
+		return append(m.awake(), m.advance(e.At)...)
 	case RetryNow:
 		return m.retry(e)
 	case Skip:
@@ -108,40 +106,42 @@ func (m *Machine) operate(e Event) []Effect {
 }
 
 // awake begins the tries whose pause ended while the saga was paused.
-func (m *Machine) awake(now time.Time) []Effect {
+func (m *Machine) awake() []Effect {
 	var out []Effect
 	m.leaves(func(s *Step, at StepState) {
-		if at.Next.IsZero() || at.Next.After(now) {
-			return
-		}
-		switch at.Status {
-		case Retrying:
-			out = append(out, m.try(s, m.at(s.Name)))
-		case Reundoing:
-			out = append(out, m.tryUndo(s, m.at(s.Name)))
+		if due(at) {
+			out = append(out, m.next(s, m.at(s.Name)))
 		}
 	})
 	return out
 }
 
+// due reports whether the step's pause is over, and its next try not begun.
+func due(at StepState) bool {
+	return at.Next.IsZero() && (at.Status == Retrying || at.Status == Reundoing)
+}
+
 // retry tries again now, with all attempts anew. It ends a pause of the saga.
 func (m *Machine) retry(e Event) []Effect {
+	paused := m.state.Paused
 	m.state.Paused = false
 	var out []Effect
 	m.leaves(func(s *Step, at StepState) {
-		if e.Step != "" && e.Step != s.Name || !m.retryable(at.Status) {
-			return
+		x, meant := m.state.Steps[s.Name], (e.Step == "" || e.Step == s.Name) && m.retryable(at.Status)
+		if meant {
+			x.Spent = 0
 		}
-		x := m.at(s.Name)
-		x.Spent = 0
-		switch at.Status {
-		case Retrying, Reundoing:
-			out = append(out, Effect{Kind: EffectWake, Step: s})
-		case Failed, Refused:
+		switch {
+		case paused && due(at):
+			out = append(out, m.next(s, x))
+		case !meant:
+		case at.Status == Retrying || at.Status == Reundoing:
+			out = append(out, m.wake(s)...)
+		case at.Status == UndoFailed:
+			x.Status = Failed // its turn comes
+		default:
 			x.Again = x.Again || at.Status == Refused
 			out = append(out, m.try(s, x))
-		case UndoFailed:
-			x.Status = Failed // its turn comes
 		}
 	})
 	return append(out, m.advance(e.At)...)
@@ -151,17 +151,17 @@ func (m *Machine) skip(e Event) []Effect {
 	s, at := m.plan.Find(e.Step), m.at(e.Step)
 	note := "skipped by " + e.Operator + ": " + e.Reason
 	back := m.state.Phase == Backwards
-	switch at.Status {
-	case Running, Undoing:
-		at.SkipWanted = true
+	if at.Status == Running || at.Status == Undoing {
+		at.SkipWanted, at.Error = true, note
 		return []Effect{{Kind: EffectStop, Step: s}}
-	case Retrying, Reundoing:
-		at.Status = skipped(back)
-		at.Error = note
-		return append([]Effect{{Kind: EffectWake, Step: s}}, m.advance(e.At)...)
 	}
+	if at.Status == Pending && m.anyUnsure() {
+		m.state.Stack = append(m.state.Stack, s.Name) // it may have been done
+		m.assumeCases(s)
+	}
+	out := m.wake(s)
 	at.Status, at.Error = skipped(back), note
-	return m.advance(e.At)
+	return append(out, m.advance(e.At)...)
 }
 
 func skipped(back bool) Status {

@@ -3,8 +3,12 @@ package core
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io"
 	"reflect"
+
+	"github.com/holdfastmq/holdfast"
 )
 
 // Merge applies a JSON merge patch (RFC 7386) to doc; an empty patch changes
@@ -53,8 +57,23 @@ func decode(data json.RawMessage) (any, error) {
 	d.UseNumber()
 	var v any
 	//workflowcheck:ignore it decides by data alone
-	err := d.Decode(&v)
-	return v, err
+	if err := d.Decode(&v); err != nil {
+		return nil, err
+	}
+	//workflowcheck:ignore likewise
+	if _, err := d.Token(); err != io.EOF {
+		return nil, errors.New("there is more than one JSON value")
+	}
+	return v, nil
+}
+
+// CheckData returns why data cannot be a saga's state: it wraps
+// [holdfast.ErrTooLarge].
+func CheckData(data []byte) error {
+	if len(data) > MaxData {
+		return fmt.Errorf("%w: the saga's state has %d bytes of JSON, the limit is %d: store large data elsewhere and keep a reference", holdfast.ErrTooLarge, len(data), MaxData)
+	}
+	return nil
 }
 
 func merge(doc, patch any) any {

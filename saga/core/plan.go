@@ -104,8 +104,13 @@ const (
 	UndoAttempts = 10
 )
 
-// MaxData limits a saga's state, in bytes of JSON.
-const MaxData = 256 << 10
+// Limits.
+const (
+	// MaxData limits a saga's state, in bytes of JSON.
+	MaxData = 256 << 10
+	// MaxSteps limits the steps of a plan, those in groups and the groups included.
+	MaxSteps = 256
+)
 
 // Group reports whether the step holds other steps.
 func (s *Step) Group() bool { return s.Kind == Sequence || s.Kind == Parallel || s.Kind == Choice }
@@ -126,9 +131,13 @@ func (s *Step) TryTimeout() time.Duration {
 	return DefaultLocalTimeout
 }
 
-func (r Retry) attempts() int {
-	if r.Attempts > 0 {
-		return r.Attempts
+// attempts limits the tries. A wait has one, since its timeout is for good.
+func (s *Step) attempts() int {
+	switch {
+	case s.Kind == Wait:
+		return 1
+	case s.Retry.Attempts > 0:
+		return s.Retry.Attempts
 	}
 	return DefaultAttempts
 }
@@ -142,7 +151,10 @@ func (r Retry) pause(tries int) time.Duration {
 	if limit <= 0 {
 		limit = max(DefaultMax, d)
 	}
-	for i := 1; i < tries && d < limit; i++ {
+	for i := 1; i < tries; i++ {
+		if d > limit/2 {
+			return limit
+		}
 		d *= 2
 	}
 	return min(d, limit)

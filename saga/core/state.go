@@ -17,7 +17,7 @@ const (
 	Retrying   Status = "retrying"    // its Do failed, and is tried again after a pause
 	Done       Status = "done"        // its Do took effect
 	Skipped    Status = "skipped"     // by its condition, its choice, or an operator
-	Refused    Status = "refused"     // by the participant: nothing was done
+	Refused    Status = "refused"     // for business reasons, by the step or by what takes its result
 	Failed     Status = "failed"      // for good, as far as the saga can tell
 	Stopped    Status = "stopped"     // not waited for any longer, since the saga goes back
 	Undoing    Status = "undoing"     // its Undo is under way
@@ -46,7 +46,8 @@ type StepState struct {
 	UndoTries int `json:"undo_tries,omitempty"`
 	Spent     int `json:"spent,omitempty"`
 	// Began and Ended are when its Do was begun first and ended, UndoEnded when its
-	// Undo ended, Next when it is tried again.
+	// Undo ended, Next when it is tried again; zero beside a status that says that
+	// it is: as soon as the saga is resumed.
 	Began     time.Time `json:"began,omitzero"`
 	Ended     time.Time `json:"ended,omitzero"`
 	UndoEnded time.Time `json:"undo_ended,omitzero"`
@@ -61,6 +62,8 @@ type StepState struct {
 	// Again says that an operator has it tried again after a refusal, which does not
 	// count any more.
 	Again bool `json:"again,omitempty"`
+	// Decided says that its condition was asked, and holds.
+	Decided bool `json:"decided,omitempty"`
 	// Unsure says that it may have been done, and what comes after it: see
 	// [Machine.Unsure].
 	Unsure bool `json:"unsure,omitempty"`
@@ -156,6 +159,15 @@ func (m *Machine) at(name string) *StepState {
 		m.state.Steps[name] = s
 	}
 	return s
+}
+
+// known returns the plan's step of that name and its entry, if that is its status.
+func (m *Machine) known(name string, status Status) (*Step, *StepState) {
+	at := m.state.Steps[name]
+	if at == nil || at.Status != status {
+		return nil, nil
+	}
+	return m.plan.Find(name), at
 }
 
 // leaves calls f for every step that has a status of its own, in the plan's
