@@ -12,6 +12,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -223,6 +224,12 @@ func (s *slot) spawn() (wait func(), err error) {
 		_ = stdin.Close()
 		_ = cmd.Wait() // how it ended is in ProcessState
 		s.note(fmt.Sprint("the process ended: ", cmd.ProcessState))
+		switch status, _ := cmd.ProcessState.Sys().(syscall.WaitStatus); {
+		case status.Signaled() && status.Signal() == syscall.SIGKILL:
+			s.w.killed.Add(1)
+		case !cmd.ProcessState.Success(): // the race detector says so, too
+			s.w.Errorf("a process ended by itself: %v\n%s", cmd.ProcessState, s.said())
+		}
 	}, nil
 }
 
@@ -311,9 +318,6 @@ func (s *slot) note(line string) {
 	defer s.mu.Unlock()
 	if s.log = append(s.log, line); len(s.log) > 400 {
 		s.log = s.log[200:]
-	}
-	if strings.HasSuffix(line, "signal: killed") {
-		s.w.killed.Add(1)
 	}
 }
 
