@@ -5,6 +5,11 @@ import (
 	"go.temporal.io/sdk/worker"
 )
 
+// Names are the names of all steps, which no other activity on a group's task queue
+// can have.
+var Names = []string{HalfSend, LocalTransaction, LocalTransactionInProcess, Commit, CommitUntilConfirmed, Rollback, CheckBack, Decide,
+	Redeliver, Compensate, Notify, Alert, SagaPlan, SagaDo, SagaUndo, SagaPrepare, SagaReceive}
+
 // Register registers all steps with w, the worker of the producer group's task
 // queue.
 func (a *Transactions) Register(w worker.ActivityRegistry) {

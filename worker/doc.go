@@ -24,7 +24,7 @@
 //	send.go       Send, SendAll, Start: the caller's side
 //	begin.go      Begin: the split form
 //	pending.go    what a caller in this process waits for
-//	register.go   Handle and Check: what is registered before Run
+//	register.go   Handle, Check and Activity: what is registered before Run
 //	ports.go      the steps' ports, filled with broker and barrier
 //	keep.go       hand-over of half messages that the Keeper found undecided
 //	consume.go    consumers and their inbox rows

@@ -3,10 +3,13 @@ package worker
 import (
 	"context"
 	"fmt"
+	"reflect"
+	"slices"
 
 	"gorm.io/gorm"
 
 	holdfast "github.com/holdfastmq/holdfast"
+	"github.com/holdfastmq/holdfast/activities"
 )
 
 // Handle registers local under name, for [Worker.Start] and for anybody who
@@ -31,6 +34,23 @@ func (w *Worker) Check(topic string, c holdfast.Checker) {
 		return
 	}
 	w.checkers[topic] = c
+}
+
+// Activity registers f, a Temporal activity, under name with the group's own task
+// queue, where a saga's activity step finds it that names no other. f is called
+// with a [saga.ActivityInput] and may be run more than once; the application error
+// of type "Refused" is a refusal. Call it before Run.
+func (w *Worker) Activity(name string, f any) {
+	t := reflect.TypeOf(f)
+	fits := t != nil && t.Kind() == reflect.Func && t.NumOut() > 0 && t.Out(t.NumOut()-1) == reflect.TypeFor[error]()
+	switch {
+	case name == "" || !fits:
+		w.problem(fmt.Errorf("%w: Activity needs a name and a function that returns an error last", holdfast.ErrInvalid))
+	case w.activities[name] != nil || slices.Contains(activities.Names, name):
+		w.problem(fmt.Errorf("%w: activity %q is registered twice, or one of Holdfast's own: give it another name", holdfast.ErrInvalid, name))
+	default:
+		w.activities[name] = f
+	}
 }
 
 // checker returns the Checker for the transaction of ms, or nil.

@@ -42,6 +42,9 @@ func (w *Worker) sagaProblems() {
 	if len(all) > 0 && w.o.Temporal == nil {
 		w.problem(fmt.Errorf("%w: saga %s needs Options.Temporal and Options.Group", holdfast.ErrInvalid, all[0].Plan.Name))
 	}
+	if len(w.activities) > 0 && w.o.Temporal == nil {
+		w.problem(fmt.Errorf("%w: Activity needs Options.Temporal and Options.Group", holdfast.ErrInvalid))
+	}
 	if name, step := w.sagas.defs.Local(); name != "" && w.o.DB == nil {
 		w.problem(fmt.Errorf("%w: saga %s, step %s: a local step needs Options.DB", holdfast.ErrInvalid, name, step))
 	}

@@ -33,6 +33,12 @@ func TestWaitThatIsCutShort(t *testing.T) {
 		require.Equal(t, "approve", e.Step)
 		require.Equal(t, journey{ID: j.ID, Room: "12"}, got, "as it is then")
 	}
+	over, cancel := context.WithCancel(t.Context())
+	cancel()
+	for range 10 {
+		_, err := h.Wait(over)
+		stood(t, err, holdfast.ErrSagaPending)
+	}
 	waiting := make(chan error, 1)
 	go func() {
 		_, err := h.Wait(context.Background())

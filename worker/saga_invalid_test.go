@@ -39,16 +39,21 @@ func TestInvalidSagas(t *testing.T) {
 		"without database": {noDB, func(w *worker.Worker) { w.Saga(travel(seat(), local("a"))) }, "saga travel, step a: a local step needs Options.DB"},
 		"two plans": {full, func(w *worker.Worker) { w.Saga(travel(local("a"))); w.Saga(travel(local("b"))) },
 			"saga travel version 1 is registered with two different plans"},
-		"no topic":        {full, takes(func(p *worker.Participant) { p.Topic = "" }), "the topic is empty"},
-		"a wildcard":      {full, takes(func(p *worker.Participant) { p.Topic = "a.*" }), "topic"},
-		"no function":     {full, takes(func(p *worker.Participant) { p.Do = nil }), "Do is nil"},
-		"no Undo topic":   {full, takes(func(p *worker.Participant) { p.UndoTopic, p.Undo = "", nothing }), "Undo needs an UndoTopic"},
-		"one topic":       {full, takes(func(p *worker.Participant) { p.UndoTopic = p.Topic }), "give the Undo its own"},
-		"no database":     {bare, takes(func(p *worker.Participant) { p.DB = nil }), "needs a DB"},
-		"negative":        {full, takes(func(p *worker.Participant) { p.Tries = -1 }), "a negative limit"},
-		"a bad name":      {full, takes(func(p *worker.Participant) { p.Name = "a b" }), "participant's name"},
-		"little prefetch": {full, takes(func(p *worker.Participant) { p.Prefetch, p.Concurrency = 1, 2 }), "Prefetch"},
-		"two of one name": {full, func(w *worker.Worker) { takes(func(*worker.Participant) {})(w); takes(func(*worker.Participant) {})(w) }, "would share a queue"},
+		"an activity's name":  {full, func(w *worker.Worker) { w.Activity("SagaDo", func() error { return nil }) }, "one of Holdfast's own"},
+		"an activity twice":   {full, func(w *worker.Worker) { registerTwice(w, func() error { return nil }) }, "registered twice"},
+		"no activity":         {full, func(w *worker.Worker) { w.Activity("x", nil) }, "needs a name and a function"},
+		"no activity's shape": {full, func(w *worker.Worker) { w.Activity("x", func() {}) }, "needs a name and a function"},
+		"its worker":          {bare, func(w *worker.Worker) { w.Activity("x", func() error { return nil }) }, "needs Options.Temporal"},
+		"no topic":            {full, takes(func(p *worker.Participant) { p.Topic = "" }), "the topic is empty"},
+		"a wildcard":          {full, takes(func(p *worker.Participant) { p.Topic = "a.*" }), "topic"},
+		"no function":         {full, takes(func(p *worker.Participant) { p.Do = nil }), "Do is nil"},
+		"no Undo topic":       {full, takes(func(p *worker.Participant) { p.UndoTopic, p.Undo = "", nothing }), "Undo needs an UndoTopic"},
+		"one topic":           {full, takes(func(p *worker.Participant) { p.UndoTopic = p.Topic }), "give the Undo its own"},
+		"no database":         {bare, takes(func(p *worker.Participant) { p.DB = nil }), "needs a DB"},
+		"negative":            {full, takes(func(p *worker.Participant) { p.Tries = -1 }), "a negative limit"},
+		"a bad name":          {full, takes(func(p *worker.Participant) { p.Name = "a b" }), "participant's name"},
+		"little prefetch":     {full, takes(func(p *worker.Participant) { p.Prefetch, p.Concurrency = 1, 2 }), "Prefetch"},
+		"two of one name":     {full, func(w *worker.Worker) { takes(func(*worker.Participant) {})(w); takes(func(*worker.Participant) {})(w) }, "would share a queue"},
 		"a consumer's": {full, func(w *worker.Worker) {
 			w.Consume(worker.Consumer{Name: "a.do", Topics: []string{"x"}, HandleAtLeastOnce: func(context.Context, holdfast.Message) error { return nil }})
 			takes(func(*worker.Participant) {})(w)
@@ -92,4 +97,9 @@ func TestInvalidStarts(t *testing.T) {
 	require.ErrorIs(t, start(def, journey{ID: "k"}), holdfast.ErrNotRunning)
 	_, err = worker.JoinSaga(w.Worker, def, "k").Wait(s.ctx())
 	require.ErrorIs(t, err, holdfast.ErrNotRunning)
+}
+
+func registerTwice(w *worker.Worker, f any) {
+	w.Activity("x", f)
+	w.Activity("x", f)
 }

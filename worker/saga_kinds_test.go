@@ -1,6 +1,7 @@
 package worker_test
 
 import (
+	"context"
 	"slices"
 	"sync/atomic"
 	"testing"
@@ -69,6 +70,23 @@ func TestSagaInParallelAndByChoice(t *testing.T) {
 	j, err = s.travels(w, def, func(j *journey) { j.By, j.Price = "mule", 200 })
 	require.NoError(t, err)
 	require.Equal(t, []string{"do walk", "do late", "do end"}, s.logged(s.orders, j.ID)[3:])
+}
+
+// An activity of the user's runs in the group's own workers.
+func TestSagaRunsAnActivity(t *testing.T) {
+	t.Parallel()
+	s := sagaSite(t)
+	def := travel(local("a"), saga.Activity("book", "BookCar", "").NoUndo().Receive(saga.Into(func(j *journey, car string) error {
+		j.By = car
+		return nil
+	})), local("b"))
+	w := s.runWith(s.options(), func(w *worker.Worker) {
+		w.Saga(def)
+		w.Activity("BookCar", func(_ context.Context, in saga.ActivityInput) (string, error) { return in.Step + " a car", nil })
+	})
+	j, err := s.travels(w, def)
+	require.NoError(t, err)
+	require.Equal(t, "book a car", j.By)
 }
 
 func TestSagaWaitsForAnAnswer(t *testing.T) {
@@ -173,4 +191,36 @@ func TestSagaSteered(t *testing.T) {
 	_, err = h.Wait(s.ctx())
 	require.NoError(t, err)
 	require.Equal(t, []string{"do a", "do c"}, s.logged(s.orders, j.ID))
+}
+
+// TestSagaOnItsHappyPathShowsNothing in a search attribute, each of which costs: not
+// for a wait that is not needed, either.
+func TestSagaOnItsHappyPathShowsNothing(t *testing.T) {
+	t.Parallel()
+	s := sagaSite(t)
+	def := travel(local("a"), seat(), saga.Wait("approve", 0).When(saga.If(func(j journey) bool { return j.Price > 0 })), local("b"))
+	w := s.agency(def)
+	s.participants(s.seats(nil))
+	upserts := func(id string) (n int) {
+		for _, e := range s.historyOf(id).Events {
+			if e.GetUpsertWorkflowSearchAttributesEventAttributes() != nil {
+				n++
+			}
+		}
+		return n
+	}
+	for price, want := range map[int]int{0: 0, 7: 3} { // waiting, running, completed
+		j := journey{ID: newID(), Price: price}
+		h, err := worker.StartSaga(s.ctx(), w.Worker, def, j)
+		require.NoError(t, err)
+		if price > 0 {
+			s.awaitStanding(h.ID(), core.StateWaiting)
+			require.NoError(t, h.Answer(s.ctx(), "approve", "ann", "fair", false, nil))
+		}
+		_, err = h.Wait(s.ctx())
+		require.NoError(t, err)
+		s.completed(h.ID())
+		require.Equal(t, want, upserts(h.ID()), "price %d", price)
+		require.Equal(t, []string{"do a", "do seat", "do b"}, s.chronicle(j.ID))
+	}
 }

@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
-	enumspb "go.temporal.io/api/enums/v1"
 	"go.temporal.io/sdk/converter"
 
 	holdfast "github.com/holdfastmq/holdfast"
@@ -257,14 +256,7 @@ func TestSagaCancelledInACall(t *testing.T) {
 	e := stood(t, err, holdfast.ErrSagaCompensated)
 	require.Contains(t, e.Reason, "the workflow was asked to cancel")
 	require.Equal(t, []string{"do a", "do seat", "undo seat", "undo a"}, s.chronicle(j.ID))
-	require.Equal(t, enumspb.WORKFLOW_EXECUTION_STATUS_COMPLETED, s.workflowStatus(h.ID()), "it has come to an end of its own")
-}
-
-func (s *site) workflowStatus(id string) enumspb.WorkflowExecutionStatus {
-	s.t.Helper()
-	d, err := s.temporal.DescribeWorkflowExecution(s.ctx(), id, "")
-	require.NoError(s.t, err)
-	return d.GetWorkflowExecutionInfo().GetStatus()
+	require.Equal(t, core.StateCompensated, s.completed(h.ID()).State, "it has come to an end of its own")
 }
 
 // TestSagaTerminatedInACall: doctor finds it, and the program undoes it from its

@@ -25,8 +25,9 @@ type SagaHandle[S any] struct {
 }
 
 // StartSaga starts a saga with its first state, or joins the one that has the same
-// key, whatever that one's state. def must be registered with w, in this version.
-// It returns when the saga is durably started.
+// key, whatever that one's state. Only one whose workflow was ended from outside is
+// started again: the steps that it did are not repeated. def must be registered
+// with w, in this version. It returns when the saga is durably started.
 //
 // ErrInvalid, ErrTooLarge and ErrNotRunning mean that it was not started. After an
 // UnavailableError it may have been: with a Key, start it again.
@@ -130,8 +131,8 @@ func (h *SagaHandle[S]) Answer(ctx context.Context, step, operator, reason strin
 		if req.Value, err = json.Marshal(value); err != nil {
 			return fmt.Errorf("%w: the answer to step %s of %s is no JSON: %w", holdfast.ErrInvalid, step, h.id, err)
 		}
-		if len(req.Value) > core.MaxData {
-			return fmt.Errorf("%w: the answer to step %s of %s has %d bytes of JSON, the limit is %d", holdfast.ErrTooLarge, step, h.id, len(req.Value), core.MaxData)
+		if len(req.Value) > workflows.MaxAnswer {
+			return fmt.Errorf("%w: the answer to step %s of %s has %d bytes of JSON, the limit is %d", holdfast.ErrTooLarge, step, h.id, len(req.Value), workflows.MaxAnswer)
 		}
 	}
 	return h.w.answerSaga(ctx, h.id, req)

@@ -12,6 +12,7 @@ import (
 	enumspb "go.temporal.io/api/enums/v1"
 	"go.temporal.io/api/operatorservice/v1"
 	"go.temporal.io/api/serviceerror"
+	"go.temporal.io/sdk/activity"
 	"go.temporal.io/sdk/client"
 	sdkworker "go.temporal.io/sdk/worker"
 	"go.temporal.io/sdk/workflow"
@@ -45,6 +46,9 @@ func (w *Worker) startTemporal(fatal func(error)) (temporalWorkers, error) {
 	transactions.Register(group)
 	sagas.Register(group)
 	dead.RegisterGroup(group)
+	for name, f := range w.activities {
+		group.RegisterActivityWithOptions(f, activity.RegisterOptions{Name: name})
+	}
 
 	own := options
 	own.DisableWorkflowWorker, own.MaxConcurrentActivityTaskPollers = true, 2

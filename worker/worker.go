@@ -30,6 +30,7 @@ type Worker struct {
 	participants  []Participant
 	handlers      map[string]LocalAll
 	checkers      map[string]holdfast.Checker
+	activities    map[string]any
 	compensations map[string]Compensation
 	problems      []error
 	pendings      *registry
@@ -64,7 +65,7 @@ func New(o Options) (*Worker, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Worker{o: o, metrics: m, alerts: alerts, paused: map[string]*atomic.Bool{}, handlers: map[string]LocalAll{}, checkers: map[string]holdfast.Checker{}, compensations: map[string]Compensation{},
+	return &Worker{o: o, metrics: m, alerts: alerts, paused: map[string]*atomic.Bool{}, handlers: map[string]LocalAll{}, checkers: map[string]holdfast.Checker{}, activities: map[string]any{}, compensations: map[string]Compensation{},
 		pendings: newRegistry(time.Minute, 10_000), ready: make(chan struct{}), stopped: make(chan struct{}),
 		over: make(chan struct{})}, nil
 }
@@ -221,6 +222,11 @@ func (w *Worker) enter(ctx context.Context) error {
 func (w *Worker) awaitReady(ctx context.Context) error {
 	if w.o.Temporal == nil {
 		return fmt.Errorf("%w: set Options.Temporal and Options.Group to send", holdfast.ErrInvalid)
+	}
+	select {
+	case <-w.ready:
+		return nil // whatever else is true
+	default:
 	}
 	select {
 	case <-w.ready:

@@ -191,6 +191,9 @@ func (s *sagaRun) begin(e core.Effect) {
 	t.first = s.first
 	workflow.GoNamed(s.ctx, string(e.Kind)+" "+t.step.Name, func(ctx workflow.Context) {
 		event.Outcome = act(ctx, t)
+		if event.Outcome.Kind == core.OutcomeStopped && !t.stopped {
+			event.Outcome = failed(holdfast.ClassLost, "it was cancelled, and not by the saga: its process was stopping")
+		}
 		s.letIn(ctx, t)
 		s.leave(t)
 		if t.left {

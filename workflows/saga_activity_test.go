@@ -80,6 +80,12 @@ func TestSagaActivityOutcomes(t *testing.T) {
 			}
 			return nil, nil
 		}, core.StateCompleted, 2, "", ""},
+		"cancelled by itself": {func(n int) (any, error) {
+			if n == 1 {
+				return nil, temporal.NewCanceledError()
+			}
+			return nil, nil
+		}, core.StateCompleted, 2, "", ""},
 		"nothing to take": {func(int) (any, error) { return nil, nil }, core.StateCompleted, 1, "", ""},
 		"bytes":           {func(int) (any, error) { return []byte{1}, nil }, core.StateCompensated, 1, holdfast.ClassPermanent, "its result is no JSON"},
 	} {

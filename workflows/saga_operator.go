@@ -151,6 +151,7 @@ func (s *sagaRun) takeRequest(ctx workflow.Context) {
 		return
 	}
 	s.requests = without(s.requests, next)
+	next.req.Operator, next.req.Reason = clip(next.req.Operator, 200), clip(next.req.Reason, maxError)
 	if err := s.refuse(next.action, next.req); err != nil {
 		next.end(err)
 		if !next.update {
@@ -191,14 +192,14 @@ func (s *sagaRun) takeCancel(ctx workflow.Context) {
 // compensate turns the saga back, and says what has no Undo.
 func (s *sagaRun) compensate(ctx workflow.Context, req SagaRequest) {
 	_, without := s.m.Undoable()
-	s.happen(ctx, core.Event{Kind: core.Undo, Operator: req.Operator, Reason: clip(req.Reason, maxError)})
+	s.happen(ctx, core.Event{Kind: core.Undo, Operator: clip(req.Operator, 200), Reason: clip(req.Reason, maxError)})
 	if len(without) > 0 {
 		s.tell(ctx, SagaEvent{What: "not-undone", Text: "no Undo, stays done: " + strings.Join(without, ", ")})
 	}
 }
 
-// maxAnswer limits the value of an answer, in bytes of JSON.
-const maxAnswer = 64 << 10
+// MaxAnswer limits the value of an answer, in bytes of JSON.
+const MaxAnswer = 64 << 10
 
 // checkAnswer says why a step cannot be answered now, and what is possible.
 func (s *sagaRun) checkAnswer(req SagaRequest) error {
@@ -210,11 +211,14 @@ func (s *sagaRun) checkAnswer(req SagaRequest) error {
 		return fmt.Errorf("there is no wait %q in saga %s: it has %s", clip(req.Step, 100), s.in.Name, s.waits())
 	case s.m.State().Phase == core.Backwards:
 		return fmt.Errorf("the saga is %s: step %s is not waited for any more", s.m.Standing(), req.Step)
-	case len(req.Value) > maxAnswer:
-		return fmt.Errorf("%w: the answer's value has %d bytes, the limit is %d", holdfast.ErrTooLarge, len(req.Value), maxAnswer)
+	case len(req.Value) > MaxAnswer:
+		return fmt.Errorf("%w: the answer's value has %d bytes, the limit is %d", holdfast.ErrTooLarge, len(req.Value), MaxAnswer)
 	}
 	if by, there := s.answers[req.Step]; there {
 		return fmt.Errorf("step %s was answered already, by %s", req.Step, by.Operator)
+	}
+	if t := s.underWay(req.Step); t != nil && (t.taking || t.answer != nil) {
+		return fmt.Errorf("step %s was answered already: its answer is being taken", req.Step)
 	}
 	switch status := s.m.Step(req.Step).Status; status {
 	case core.Pending, core.Running:
@@ -247,7 +251,6 @@ func (s *sagaRun) takeAnswer(ctx workflow.Context, r *request) {
 		t.answer = r
 		return
 	}
-	r.req.Operator, r.req.Reason = clip(r.req.Operator, 200), clip(r.req.Reason, maxError)
 	s.answers[r.req.Step] = r.req
 	r.end(nil)
 }

@@ -143,6 +143,20 @@ func TestRealSagaCosts(t *testing.T) {
 	require.Equal(t, `"do a"`, string(events[4].GetUserMetadata().GetSummary().GetData()))
 }
 
+// TestRealSagaWaitsOnlyIfItDoes: a wait whose condition does not hold costs no more
+// than the condition.
+func TestRealSagaWaitsOnlyIfItDoes(t *testing.T) {
+	wait := waitStep("ok")
+	wait.Conditional = true
+	x := realSaga(t, localStep("a"), wait, localStep("b"))
+	x.on("prepare ok", core.Outcome{Kind: core.OutcomeSkipped})
+	require.NoError(t, x.start())
+	require.Equal(t, core.StateCompleted, x.result(x.in.ID).State)
+	events := x.history(x.in.ID)
+	require.Zero(t, count(events, enumspb.EVENT_TYPE_UPSERT_WORKFLOW_SEARCH_ATTRIBUTES))
+	require.Equal(t, 1, count(events, enumspb.EVENT_TYPE_WORKFLOW_TASK_COMPLETED))
+}
+
 // TestRealSagaUndoIsRecorded: what was done is recorded before its Undo begins.
 func TestRealSagaUndoIsRecorded(t *testing.T) {
 	t.Parallel()

@@ -33,7 +33,8 @@ func (s *sagaRun) message(ctx workflow.Context, t *try, name string) core.Outcom
 	in := s.step(ctx, t)
 	in.Wait = replyWait
 	o := s.firstCall(ctx, t, name, in)
-	in.Step.Conditional = false // it was decided
+	s.decided(t, o)
+	in.Step.Conditional = false
 	trouble := ""
 	for n := 0; ; n++ {
 		if done, ended := s.replied(ctx, t, o); ended {

@@ -166,3 +166,14 @@ func TestSagaUndoFails(t *testing.T) {
 	require.Contains(t, p.alerts[0].Remedy, "holdfast saga skip saga/shop/order/A-1 --step stock")
 	require.Equal(t, []string{"refused b", "undo-failed stock", "compensation-failed stock", "retry stock"}, sagaStory(s))
 }
+
+// A reply that comes in the pause between two tries is late: the next try asks for
+// it.
+func TestSagaReplyBetweenTries(t *testing.T) {
+	p := stageOf(t, sagaOf(messageStep("stock")))
+	p.on("do stock", oops, wellDone)
+	p.reply(time.Second/2, "stock", core.OutcomeDone)
+	s := p.run()
+	require.Equal(t, core.StateCompleted, s.State)
+	require.Equal(t, 1, s.Late)
+}

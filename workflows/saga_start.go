@@ -34,7 +34,7 @@ func sagaOptions(prefix string, in SagaInput, id string, reuse enumspb.WorkflowI
 		WorkflowExecutionErrorWhenAlreadyStarted: true,
 		EnableEagerStart:                         true,
 		StaticSummary:                            summary,
-		StaticDetails:                            details,
+		StaticDetails:                            clip(details, maxDetails),
 		TypedSearchAttributes:                    sagaAttributes(in),
 	}
 }

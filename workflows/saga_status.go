@@ -15,7 +15,11 @@ func (s *sagaRun) standing() string {
 	if !s.planned && s.detailed && !s.m.Ended() {
 		return core.StateNoWorker
 	}
-	return s.m.Standing()
+	state := s.m.Standing()
+	if state == core.StateWaiting && s.waitsFor() == "" {
+		return core.StateRunning // whether it waits is being decided
+	}
+	return state
 }
 
 // status is what the query answers, and the result.
@@ -71,10 +75,10 @@ func (s *sagaRun) reason(state string) (step, reason string) {
 	return "", ""
 }
 
-// waitsFor is the wait that is under way.
+// waitsFor is the wait that is under way, and not only being decided about.
 func (s *sagaRun) waitsFor() string {
 	for _, t := range s.tries {
-		if t.step.Kind == core.Wait {
+		if _, began := s.since[t.step.Name]; began && t.step.Kind == core.Wait {
 			return t.step.Name
 		}
 	}

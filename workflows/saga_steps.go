@@ -63,7 +63,19 @@ const prepareTimeout = 30 * time.Second
 // prepare decides about a condition or a choice, and makes what an activity or a
 // sub-saga gets.
 func (s *sagaRun) prepare(ctx workflow.Context, t *try) activities.SagaResult {
-	return s.local(ctx, t, activities.SagaPrepare, s.prepareSummary(t), prepareTimeout, s.step(ctx, t))
+	p := s.local(ctx, t, activities.SagaPrepare, s.prepareSummary(t), prepareTimeout, s.step(ctx, t))
+	s.decided(t, p.Outcome)
+	return p
+}
+
+// decided notes that a step's condition holds, where the outcome of asking says so.
+func (s *sagaRun) decided(t *try, o core.Outcome) {
+	switch o.Kind {
+	case core.OutcomeDone, core.OutcomePending, core.OutcomeRefused, core.OutcomeBlocked:
+		if t.step.Conditional && !t.undo {
+			s.m.Decide(t.step.Name)
+		}
+	}
 }
 
 // receive takes the result of a step that was done into the state.

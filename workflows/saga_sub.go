@@ -219,7 +219,7 @@ func childOptions(in SagaInput, id, summary, details string) workflow.ChildWorkf
 		WorkflowIDReusePolicy: enumspb.WORKFLOW_ID_REUSE_POLICY_ALLOW_DUPLICATE,
 		WaitForCancellation:   true,
 		StaticSummary:         summary,
-		StaticDetails:         details,
+		StaticDetails:         clip(details, maxDetails),
 		TypedSearchAttributes: sagaAttributes(in),
 	}
 }

@@ -48,6 +48,10 @@ func undoDetails(in SagaInput) string {
 		code(in.ID), code(in.Undo.RunID), code(in.Undo.Operator), cell(in.Undo.Reason))
 }
 
+// maxDetails is less than what Temporal takes as a workflow's details, in bytes: it
+// would refuse to start the saga.
+const maxDetails = 16 << 10
+
 // maxRows limits the steps that a text lists.
 const maxRows = 60
 

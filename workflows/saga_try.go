@@ -28,6 +28,7 @@ type try struct {
 	due     func() bool // that it can go on; nil: it does
 	reply   *SagaReply  // the participant's
 	answer  *request    // an operator's, to a wait
+	taking  bool        // an answer is being taken into the state
 }
 
 // underWay returns what is under way for a step, or nil.
@@ -40,8 +41,11 @@ func (s *sagaRun) underWay(step string) *try {
 	return nil
 }
 
-// leave ends t.
+// leave ends t. Who has answered it meanwhile is told.
 func (s *sagaRun) leave(t *try) {
+	if t.answer != nil {
+		t.answer.end(fmt.Errorf("step %s has ended without this answer", t.step.Name))
+	}
 	s.tries = slices.DeleteFunc(s.tries, func(x *try) bool { return x == t })
 	if !t.left {
 		delete(s.since, t.step.Name)
@@ -103,6 +107,7 @@ func (s *sagaRun) step(ctx workflow.Context, t *try) activities.SagaStep {
 		in.Cause, in.Step.Conditional = orNone(s.cause()), false
 	} else {
 		in.Last = s.m.Last(step.Name)
+		in.Step.Conditional = step.Conditional && !s.m.Step(step.Name).Decided
 	}
 	return in
 }
@@ -177,7 +182,10 @@ func (s *sagaRun) tryRegular(ctx workflow.Context, t *try, name, summary string,
 	}
 	s.happen(ctx, core.Event{Kind: core.Stranded, Step: t.step.Name})
 	err = s.activity(ctx, t, name, s.options(summary, timeout, 0, 5*time.Second), in, &out, func() bool { return t.stopped || stop() })
-	s.happen(ctx, core.Event{Kind: core.Stranded, Step: t.step.Name, Found: true})
+	var stopped *temporal.CanceledError
+	if !errors.As(err, &stopped) { // else none was found, and the try ends
+		s.happen(ctx, core.Event{Kind: core.Stranded, Step: t.step.Name, Found: true})
+	}
 	return out, err
 }
 

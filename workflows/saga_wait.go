@@ -11,7 +11,7 @@ import (
 
 // doWait waits for an answer from outside, which may have come before.
 func (s *sagaRun) doWait(ctx workflow.Context, t *try) core.Outcome {
-	if t.step.Conditional {
+	if t.step.Conditional && !s.m.Step(t.step.Name).Decided {
 		if p := s.prepare(ctx, t); p.Outcome.Kind != core.OutcomeDone {
 			return p.Outcome
 		}
@@ -51,7 +51,9 @@ func (s *sagaRun) answered(ctx workflow.Context, t *try) (core.Outcome, bool) {
 		asked.end(nil)
 		return core.Outcome{Kind: core.OutcomeRefused, Error: clip(req.Operator+": "+req.Reason, maxError)}, true
 	}
+	t.taking = true // where another process does that, others are heard meanwhile
 	o := s.receive(ctx, t, req.Value)
+	t.taking = false
 	if o.Kind != core.OutcomeFailed {
 		asked.end(nil)
 		return o, true

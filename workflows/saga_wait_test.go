@@ -2,6 +2,7 @@ package workflows_test
 
 import (
 	"encoding/json"
+	"errors"
 	"testing"
 	"time"
 
@@ -110,4 +111,61 @@ func TestSagaWaitParked(t *testing.T) {
 	require.Equal(t, core.StateCompleted, s.State)
 	require.Len(t, p.alerts, 1)
 	require.Equal(t, "step ok: no answer within 1m0s", p.alerts[0].Reason)
+}
+
+// While another process takes an answer into the state, a second one is refused,
+// and does not keep the saga from ending.
+func TestSagaAnsweredTwiceElsewhere(t *testing.T) {
+	p := stageOf(t, sagaOf(waitStep("ok"), localStep("b")))
+	p.in.Plan.Steps[0].Receives = true
+	p.absent = func(n int) bool { return n <= 6 }
+	first := p.ask(time.Second, workflows.UpdateAnswer, ann("ok"))
+	second := p.ask(4*time.Second, workflows.UpdateAnswer, ann("ok"))
+	s := p.run()
+	require.NoError(t, first.err)
+	require.ErrorContains(t, second.rejected, "step ok was answered already")
+	require.Equal(t, core.StateCompleted, s.State)
+	require.Equal(t, []string{"receive ok", "do b"}, p.calls)
+}
+
+// An answer that came too late to be taken is told so.
+func TestSagaAnsweredWhileTheConditionIsAskedElsewhere(t *testing.T) {
+	p := stageOf(t, sagaOf(waitStep("ok"), localStep("b")))
+	p.in.Plan.Steps[0].Conditional = true
+	p.absent = func(n int) bool { return n <= 6 }
+	p.on("prepare ok", core.Outcome{Kind: core.OutcomeSkipped})
+	first := p.ask(2*time.Second, workflows.UpdateAnswer, ann("ok"))
+	second := p.ask(4*time.Second, workflows.UpdateAnswer, ann("ok"))
+	s := p.run()
+	require.ErrorContains(t, first.err, "step ok has ended without this answer")
+	require.ErrorContains(t, second.rejected, "step ok was answered already")
+	require.Equal(t, core.StateCompleted, s.State)
+	require.Equal(t, []string{"prepare ok", "do b"}, p.calls)
+}
+
+// A condition that held is not asked again: the step may have been done because of
+// it.
+func TestSagaConditionIsAskedOnce(t *testing.T) {
+	stock, flight := messageStep("stock"), activityStep("flight")
+	stock.Conditional, flight.Conditional = true, true
+	stock.Timeout = time.Minute
+	p := stageOf(t, sagaOf(localStep("a"), stock, flight))
+	p.booking(&booking{book: func(n int) (any, error) {
+		if n == 1 {
+			return nil, errors.New("oops")
+		}
+		return "booked", nil
+	}})
+	p.on("do stock", noReply)
+	p.reply(70*time.Second, "stock", core.OutcomeDone)
+	s := p.run()
+	require.Equal(t, core.StateCompleted, s.State)
+	asked := map[string]int{}
+	for _, x := range p.steps {
+		if x.Step.Conditional {
+			asked[x.Step.Name]++
+		}
+	}
+	require.Equal(t, map[string]int{"stock": 1, "flight": 1}, asked)
+	require.Greater(t, len(p.steps), 5)
 }

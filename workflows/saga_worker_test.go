@@ -1,7 +1,10 @@
 package workflows_test
 
 import (
+	"strconv"
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -74,4 +77,53 @@ func TestSagaInvalidInput(t *testing.T) {
 			require.ErrorContains(t, p.GetWorkflowError(), workflows.InvalidInput)
 		})
 	}
+}
+
+// A pause ends before a worker was found: nothing was done yet, so nothing is
+// completed.
+func TestSagaPausedBeforeItsPlanIsFound(t *testing.T) {
+	in := sagaOf(localStep("a"))
+	plan := *in.Plan
+	in.Plan = nil
+	p := stageOf(t, in)
+	p.plans = map[string]core.Plan{"order": plan}
+	p.absent = func(n int) bool { return n <= 8 }
+	p.ask(time.Second, workflows.UpdatePause, ann(""))
+	resumed := p.ask(2*time.Second, workflows.UpdateResume, ann(""))
+	s := p.run()
+	require.NoError(t, resumed.err)
+	require.Equal(t, core.StateNoWorker, resumed.status.State)
+	require.Equal(t, core.StateCompleted, s.State)
+	require.Equal(t, []string{"do a"}, p.calls)
+}
+
+// A step that is skipped while no worker has it has not found one.
+func TestSagaSkippedWithoutWorker(t *testing.T) {
+	p := stageOf(t, sagaOf(localStep("a")))
+	p.absent = func(int) bool { return true }
+	p.ask(10*time.Second, workflows.UpdateSkip, ann("a"))
+	s := p.run()
+	require.Equal(t, core.StateCompleted, s.State)
+	require.Equal(t, []string{"no-worker a", "skip a"}, sagaStory(s))
+}
+
+// What Temporal would not take as a workflow's details is cut off.
+func TestSagaDetailsAreLimited(t *testing.T) {
+	var steps []core.Step
+	for i := range 100 {
+		s := messageStep(strings.Repeat("s", 150) + strconv.Itoa(i))
+		s.Topic = strings.Repeat("t", 200)
+		steps = append(steps, s)
+	}
+	require.Less(t, len(workflows.SagaOptions("", sagaOf(steps...)).StaticDetails), 20_000)
+}
+
+// Whatever an operator sends, the saga keeps no more of it than is readable.
+func TestSagaKeepsLittleOfARequest(t *testing.T) {
+	p := stageOf(t, sagaOf(waitStep("ok")))
+	long := workflows.SagaRequest{Operator: strings.Repeat("ann", 100_000), Reason: strings.Repeat("why", 100_000), Step: "ok"}
+	p.signal(time.Second, workflows.UpdateSkip, long)
+	s := p.run()
+	require.Equal(t, core.Skipped, s.Core.Steps["ok"].Status)
+	require.Less(t, len(s.Core.Steps["ok"].Error), 2000)
 }

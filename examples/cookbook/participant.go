@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"gorm.io/gorm"
+	"gorm.io/gorm/clause"
 
 	"github.com/holdfastmq/holdfast/saga"
 	"github.com/holdfastmq/holdfast/worker"
@@ -27,7 +28,7 @@ var stock = worker.Participant{
 	Topic: "stock.reserve", UndoTopic: "stock.release",
 	Do: worker.TypedParticipation(func(_ context.Context, tx *gorm.DB, o Order) (string, error) {
 		var place Place
-		found := tx.Where("free").Limit(1).Find(&place)
+		found := tx.Clauses(clause.Locking{Strength: "UPDATE"}).Where("free").Limit(1).Find(&place) // nobody else gets it
 		if found.Error != nil {
 			return "", found.Error // tried again: at once, then after each delay of the Ladder
 		}

@@ -216,20 +216,21 @@ func TestSagaUsage(t *testing.T) {
 		"skip 1 --reason x":                      "name the step, with --step",
 		"answer 1 --reason x":                    "name the step, with --step",
 		"answer 1 --step s --value { --reason x": "--value: it is no JSON",
-		"pause 1 --step s":                       "unknown flag: --step",
-		"pause 1 --wait 1s":                      "unknown flag: --wait",
-		"compensate 1 --wait -1s --reason x":     "--wait -1s",
-		"resume --state running --reason x":      "--state running: resume acts on paused",
-		"start pay":                              `required flag(s) "data" not set`,
-		"start pay --data {":                     "--data: it is no JSON",
-		"start pay --data @/no/such":             "no such file",
-		"start a/b --data {}":                    "the saga's name",
-		"start pay --data {} --group a/b":        "the group",
-		"start pay --data {} --key a/b":          "no spaces, slashes",
-		"start pay --data {} --version -1":       "--version -1",
-		"start pay --data {} --wait -1s":         "--wait -1s",
-		"diagram":                                "accepts 1 arg",
-		"diagram pay --version -1":               "--version -1",
+		"answer 1 --step s --reason x --value \"" + strings.Repeat("x", workflows.MaxAnswer) + `"`: "--value: it has more than 65536 bytes",
+		"pause 1 --step s":                   "unknown flag: --step",
+		"pause 1 --wait 1s":                  "unknown flag: --wait",
+		"compensate 1 --wait -1s --reason x": "--wait -1s",
+		"resume --state running --reason x":  "--state running: resume acts on paused",
+		"start pay":                          `required flag(s) "data" not set`,
+		"start pay --data {":                 "--data: it is no JSON",
+		"start pay --data @/no/such":         "no such file",
+		"start a/b --data {}":                "the saga's name",
+		"start pay --data {} --group a/b":    "the group",
+		"start pay --data {} --key a/b":      "the saga's key \"a/b\" contains '/'",
+		"start pay --data {} --version -1":   "--version -1",
+		"start pay --data {} --wait -1s":     "--wait -1s",
+		"diagram":                            "accepts 1 arg",
+		"diagram pay --version -1":           "--version -1",
 	} {
 		r := runProgram(t, env, append([]string{"saga"}, strings.Fields(args)...)...)
 		require.Equal(t, exitUsage, r.status, args)
@@ -248,12 +249,12 @@ func TestReadJSON(t *testing.T) {
 	require.NoError(t, os.WriteFile(path, []byte("[1]"), 0o600))
 	for value, want := range map[string]string{`{"a":1}`: `{"a":1}`, "-": `{"in":true}`, "@" + path: "[1]", `"@x"`: `"@x"`} {
 		a := &app{Surroundings: Surroundings{In: strings.NewReader(`{"in":true}`)}}
-		got, err := a.readJSON("--data", value)
+		got, err := a.readJSON("--data", value, core.MaxData)
 		require.NoError(t, err)
 		require.Equal(t, want, string(got))
 	}
 	a := &app{Surroundings: Surroundings{In: strings.NewReader(`"` + strings.Repeat("x", core.MaxData) + `"`)}}
-	_, err := a.readJSON("--data", "-")
+	_, err := a.readJSON("--data", "-", core.MaxData)
 	require.ErrorContains(t, err, "--data: the standard input: it has more than 262144 bytes")
 }
 

@@ -153,7 +153,7 @@ func (o *sagaOrder) complete(a *app, act sagaAct, ids []string) error {
 	}
 	if o.value != "" {
 		var err error
-		if o.req.Value, err = a.readJSON("--value", o.value); err != nil {
+		if o.req.Value, err = a.readJSON("--value", o.value, workflows.MaxAnswer); err != nil {
 			return err
 		}
 	}

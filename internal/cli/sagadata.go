@@ -6,17 +6,15 @@ import (
 	"io"
 	"os"
 	"strings"
-
-	"github.com/holdfastmq/holdfast/saga/core"
 )
 
 // readJSON reads the value of a flag that takes JSON: as it is, from a file
-// (@FILE) or from the standard input (-).
-func (a *app) readJSON(flag, value string) (json.RawMessage, error) {
+// (@FILE) or from the standard input (-). It has at most limit bytes.
+func (a *app) readJSON(flag, value string, limit int) (json.RawMessage, error) {
 	from := flag
 	switch name, file := strings.CutPrefix(value, "@"); {
 	case value == "-":
-		b, err := io.ReadAll(io.LimitReader(a.In, core.MaxData+1))
+		b, err := io.ReadAll(io.LimitReader(a.In, int64(limit)+1))
 		if err != nil {
 			return nil, fmt.Errorf("%s: read the standard input: %w", flag, err)
 		}
@@ -27,15 +25,15 @@ func (a *app) readJSON(flag, value string) (json.RawMessage, error) {
 			return nil, usagef("%s: %w", flag, err)
 		}
 		defer func() { _ = f.Close() }()
-		b, err := io.ReadAll(io.LimitReader(f, core.MaxData+1))
+		b, err := io.ReadAll(io.LimitReader(f, int64(limit)+1))
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", flag, err)
 		}
 		value, from = string(b), flag+": "+name
 	}
 	switch {
-	case len(value) > core.MaxData:
-		return nil, usagef("%s: it has more than %d bytes: store large data elsewhere and give a reference", from, core.MaxData)
+	case len(value) > limit:
+		return nil, usagef("%s: it has more than %d bytes: store large data elsewhere and give a reference", from, limit)
 	case !json.Valid([]byte(value)):
 		return nil, usagef("%s: it is no JSON: want such as '{\"order\": \"A-1007\"}', @FILE or -", from)
 	}

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"strings"
 	"time"
-	"unicode"
 
 	"github.com/google/uuid"
 	"github.com/spf13/cobra"
@@ -17,9 +16,6 @@ import (
 	"github.com/holdfastmq/holdfast/saga/core"
 	"github.com/holdfastmq/holdfast/workflows"
 )
-
-// maxSagaKey limits a saga's key, in bytes.
-const maxSagaKey = 200
 
 // sagaStart is what `holdfast saga start` is told.
 type sagaStart struct {
@@ -119,19 +115,19 @@ func (a *app) completeStart(s *sagaStart) ([]byte, error) {
 		return nil, usagef("--version %d: want 1 or more", s.version)
 	case s.wait < 0:
 		return nil, usagef("--wait %v: want 0 or more", s.wait)
-	case len(s.key) > maxSagaKey:
-		return nil, usagef("--key: it has %d bytes, the limit is %d", len(s.key), maxSagaKey)
-	case strings.Contains(s.key, "/") || strings.IndexFunc(s.key, func(r rune) bool { return unicode.IsSpace(r) || !unicode.IsPrint(r) }) >= 0:
-		return nil, usagef("--key %q: a key has no spaces, slashes or control characters", s.key)
 	}
-	if s.key == "" {
+	if s.key != "" {
+		if err := holdfast.ValidateSagaKey(s.key); err != nil {
+			return nil, usageError{err}
+		}
+	} else {
 		id, err := uuid.NewV7()
 		if err != nil {
 			return nil, fmt.Errorf("make a key: %w", err)
 		}
 		s.key = id.String()
 	}
-	return a.readJSON("--data", s.data)
+	return a.readJSON("--data", s.data, core.MaxData)
 }
 
 // startSaga starts the workflow, as the group's own processes do.

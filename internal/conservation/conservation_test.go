@@ -37,21 +37,25 @@ func TestConservation(t *testing.T) {
 	defer cancel()
 	go w.operate(ctx)
 	go w.rage()
-	if err := w.start(256); err != nil {
+	if err := w.start(window); err != nil {
 		t.Fatalf("%v\n%s", err, w.unfinished())
 	}
+	statuses := w.statuses()
 	cancel()
 	tally := w.tally()
 	tally["replies lost"] = thief.stolen.Load()
 	t.Logf("%d sagas in %v: %v", sagas, time.Since(began).Round(time.Second), tally)
 	w.closeAll()
-	w.audit()
+	w.audit(statuses)
 	if t.Failed() {
 		for _, s := range w.slots {
 			t.Log(s.said())
 		}
 	}
 }
+
+// window is how many sagas run at a time.
+const window = 64
 
 // number is that of an environment variable.
 func number(t *testing.T, name string, otherwise int) int {

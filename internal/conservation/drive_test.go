@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -15,8 +16,10 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"go.temporal.io/api/serviceerror"
 	"go.temporal.io/api/workflowservice/v1"
 	"go.temporal.io/sdk/client"
+	"go.temporal.io/sdk/temporal"
 
 	"github.com/holdfastmq/holdfast/barrier"
 	"github.com/holdfastmq/holdfast/internal/stack/stacktest"
@@ -38,11 +41,10 @@ type world struct {
 	mu       sync.Mutex
 	started  map[int]bool
 	ends     map[int]string
-	since    time.Time
 	undoing  map[int]bool
 	progress chan struct{} // closed, and another made, when a saga has ended
 
-	killed, retried, paused, turned, undone atomic.Int64
+	killed, retried, paused, turned, undone, wrong atomic.Int64
 }
 
 func newWorld(t *testing.T) *world {
@@ -356,9 +358,6 @@ func (w *world) ended(n int, how string) {
 		return
 	}
 	w.ends[n] = how
-	if os.Getenv("J_DEBUG") != "" && len(w.ends)%25 == 0 {
-		fmt.Fprintf(os.Stderr, "%v %d ended\n", time.Since(w.since).Round(time.Second), len(w.ends))
-	}
 	close(w.progress)
 	w.progress = make(chan struct{})
 }
@@ -390,12 +389,11 @@ func (w *world) awaitEnds(n int) error {
 
 // start starts the sagas, at most window at a time.
 func (w *world) start(window int) error {
-	w.since = time.Now()
 	for i, p := range w.sagas {
 		if err := w.awaitEnds(i + 1 - window); err != nil {
 			return err
 		}
-		w.slots[i%orchestrators].follow(following{N: p.N, Shape: p.Shape, Order: p.Order})
+		w.slots[i%orchestrators].follow(p.following())
 	}
 	return w.awaitEnds(len(w.sagas))
 }
@@ -410,6 +408,10 @@ func (w *world) rage() {
 	}
 }
 
+func (p *plannedSaga) following() following {
+	return following{N: p.N, Shape: p.Shape, Order: p.Order}
+}
+
 func (p *plannedSaga) id() string { return workflows.SagaID("orders", p.Name, p.Order.ID) }
 
 // steer sends an operator's Update, as often as nobody is there to answer. It
@@ -422,11 +424,13 @@ func (w *world) steer(id, update, reason string) bool {
 		if err == nil {
 			err = handle.Get(ctx, nil)
 		}
-		late := ctx.Err() != nil
 		cancel()
-		if err == nil || !late {
+		var refused *temporal.ApplicationError
+		var ended *serviceerror.NotFound
+		if err == nil || errors.As(err, &refused) || errors.As(err, &ended) {
 			return err == nil
 		}
+		pause(w.Context(), 100*time.Millisecond)
 	}
 	return false
 }
@@ -451,20 +455,30 @@ func (w *world) holdUp(p *plannedSaga) {
 
 // undoCompleted undoes a saga that has completed.
 func (w *world) undoCompleted(p *plannedSaga) {
+	for w.Context().Err() == nil {
+		err := w.startUndo(p)
+		var there *serviceerror.WorkflowExecutionAlreadyStarted
+		if err == nil || errors.As(err, &there) {
+			w.undone.Add(1)
+			w.slots[p.N%orchestrators].follow(p.following())
+			return
+		}
+		pause(w.Context(), time.Second) // Temporal does not answer in time
+	}
+}
+
+func (w *world) startUndo(p *plannedSaga) error {
+	ctx, cancel := context.WithTimeout(w.Context(), 30*time.Second)
+	defer cancel()
 	var known workflows.SagaStatus
-	run := w.temporal.GetWorkflow(w.Context(), p.id(), "")
-	if err := run.Get(w.Context(), &known); err != nil {
-		w.Errorf("saga %s: its result: %v", p.id(), err)
-		return
+	run := w.temporal.GetWorkflow(ctx, p.id(), "")
+	if err := run.Get(ctx, &known); err != nil {
+		return err
 	}
-	in := workflows.SagaInput{ID: p.id(), Group: "orders", Prefix: w.at.Prefix, Name: p.Name, Key: p.Order.ID, Version: known.Version, Plan: &known.Plan,
+	in := workflows.SagaInput{ID: p.id(), Group: w.at.Group, Prefix: w.at.Prefix, Name: p.Name, Key: p.Order.ID, Version: known.Version, Plan: &known.Plan,
 		Undo: &workflows.SagaUndoOf{RunID: run.GetRunID(), Operator: "ann", Reason: "sent back"}, Resumed: &known}
-	if _, err := w.temporal.ExecuteWorkflow(w.Context(), workflows.SagaUndoOptions(w.at.Prefix, in), workflows.SagaName, in); err != nil {
-		w.Errorf("saga %s: undo it: %v", p.id(), err)
-		return
-	}
-	w.undone.Add(1)
-	w.slots[p.N%orchestrators].follow(following{N: p.N, Shape: p.Shape, Order: p.Order})
+	_, err := w.temporal.ExecuteWorkflow(ctx, workflows.SagaUndoOptions(w.at.Prefix, in), workflows.SagaName, in)
+	return err
 }
 
 // operate retries whatever is parked, until ctx is done.

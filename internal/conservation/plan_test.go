@@ -80,9 +80,19 @@ func newScenario(seed uint64, site string, n, kills int) *scenario {
 	return s
 }
 
+// weights say how many of the sagas have which shape, in percent.
+var weights = []int{25, 20, 12, 15, 10, 9, 9}
+
+func weighted(rnd *rand.Rand) (shape int) {
+	for n := rnd.IntN(100); n >= weights[shape]; shape++ {
+		n -= weights[shape]
+	}
+	return shape
+}
+
 func newSaga(rnd *rand.Rand, plans []core.Plan, n int, id string) *plannedSaga {
 	chance := func(percent int) bool { return rnd.IntN(100) < percent }
-	s := &plannedSaga{N: n, Shape: rnd.IntN(len(plans)), lost: map[string]bool{}}
+	s := &plannedSaga{N: n, Shape: weighted(rnd), lost: map[string]bool{}}
 	plan := plans[s.Shape]
 	s.Name = plan.Name
 	s.Order = order{ID: id, Case: []string{"bank", "stock", "neither"}[rnd.IntN(3)], Extra: chance(50), Moves: map[string]move{}}
@@ -91,12 +101,12 @@ func newSaga(rnd *rand.Rand, plans []core.Plan, n int, id string) *plannedSaga {
 	s.leaves = leaves(plan.Steps, s.Order, false)
 	s.move(rnd)
 
-	if chance(40) {
+	if chance(25) {
 		for range 1 + rnd.IntN(3) {
 			s.troubled(pick(rnd, s.leaves), []trouble{fails, panics, slow}[rnd.IntN(3)])
 		}
 	}
-	if chance(25) {
+	if chance(18) {
 		l := pick(rnd, s.leaves)
 		s.troubled(l, []trouble{refuses, permanent}[rnd.IntN(2)])
 		s.fated = s.fated || l.OnFailure == core.Backward
@@ -108,7 +118,7 @@ func newSaga(rnd *rand.Rand, plans []core.Plan, n int, id string) *plannedSaga {
 			s.Order.Moves[l.Name] = m
 		}
 		if l.Kind == core.Message && !l.inner && chance(3) {
-			s.lost[l.Name+" "+[]string{"do", "undo"}[rnd.IntN(2)]] = true
+			s.lost[l.Name+" do"], s.lost[l.Name+" undo"] = true, true
 		}
 	}
 	switch r := rnd.IntN(100); {

@@ -71,7 +71,7 @@ func (m *Machine) undoEnded(e Event) []Effect {
 	case wanted:
 		at.Status, at.Error = Undone, note
 	case again(o, at, false, max(UndoAttempts, s.attempts())):
-		return m.sleep(s, at, Reundoing, e.At)
+		return m.sleep(s, at, Reundoing, o, e.At)
 	default: // a refusal, too: an Undo must not refuse
 		at.Status = UndoFailed
 	}

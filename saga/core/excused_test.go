@@ -23,9 +23,10 @@ func TestExcusedFailuresDoNotCount(t *testing.T) {
 		require.NoError(t, err)
 	}
 	away := core.Outcome{Kind: core.OutcomeFailed, Error: "away", Excused: true}
-	for range 20 {
+	for i := range 20 {
 		apply(core.DoEnded, away)
 		require.Equal(t, core.Retrying, m.Step("a").Status)
+		require.Equal(t, min(time.Minute, time.Second<<i), m.Step("a").Next.Sub(now), "what is away is not asked each second for ever")
 		apply(core.Slept, core.Outcome{})
 	}
 	apply(core.DoEnded, core.Outcome{Kind: core.OutcomeFailed, Error: "oops"})
@@ -35,10 +36,11 @@ func TestExcusedFailuresDoNotCount(t *testing.T) {
 	apply(core.Undo, core.Outcome{})
 	_, err = m.Apply(core.Event{Kind: core.DoEnded, At: now, Step: "b", Outcome: core.Outcome{Kind: core.OutcomeStopped}})
 	require.NoError(t, err)
-	for range 20 {
+	for i := range 20 {
 		require.Equal(t, core.Undoing, m.Step("a").Status)
 		apply(core.UndoEnded, away)
 		require.Equal(t, core.Reundoing, m.Step("a").Status)
+		require.Equal(t, min(time.Minute, time.Second<<i), m.Step("a").Next.Sub(now))
 		apply(core.Slept, core.Outcome{})
 	}
 }

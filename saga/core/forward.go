@@ -62,6 +62,9 @@ func (m *Machine) Apply(e Event) ([]Effect, error) {
 func (m *Machine) advance(now time.Time) []Effect {
 	switch m.state.Phase {
 	case Forwards:
+		if len(m.plan.Steps) == 0 { // its plan is not known yet
+			return nil
+		}
 		if m.over(m.plan.Steps) {
 			m.state.Phase = Completed
 			return nil
@@ -217,7 +220,9 @@ func (m *Machine) doEnded(e Event) []Effect {
 		}
 	case o.Kind == OutcomeSkipped:
 		at.Status = Skipped
-		m.unstack(s.Name) // nothing was done
+		if at.Tries == 1 { // else a try before may have done it, if nobody knows how that ended
+			m.unstack(s.Name)
+		}
 	case wanted:
 		at.Status, at.Error = Skipped, note
 	case !forwards:
@@ -226,7 +231,7 @@ func (m *Machine) doEnded(e Event) []Effect {
 		at.Status = Refused
 		m.giveUp(s, Cause{Step: s.Name, Reason: o.Error, Refused: true})
 	case again(o, at, s.OnFailure == Forward, s.attempts()):
-		return m.sleep(s, at, Retrying, e.At)
+		return m.sleep(s, at, Retrying, o, e.At)
 	case o.Kind == OutcomeBlocked: // somebody has undone it: there is no way on
 		at.Status = Failed
 		m.turnBack(Cause{Step: s.Name, Reason: o.Error, Class: o.Class})
@@ -296,8 +301,17 @@ func again(o Outcome, at *StepState, forEver bool, attempts int) bool {
 	return forEver || at.Spent < attempts
 }
 
-func (m *Machine) sleep(s *Step, at *StepState, status Status, now time.Time) []Effect {
-	pause := s.Retry.pause(max(1, at.Spent))
+// sleep pauses before the next try, the longer the more tries were spent. Excused
+// ones make the pauses longer, too, since what is away may stay so.
+func (m *Machine) sleep(s *Step, at *StepState, status Status, o Outcome, now time.Time) []Effect {
+	tries := at.Spent
+	switch {
+	case o.Excused && status == Reundoing:
+		tries = at.UndoTries
+	case o.Excused:
+		tries = at.Tries
+	}
+	pause := s.Retry.pause(max(1, tries))
 	at.Status, at.Next = status, now.Add(pause)
 	return []Effect{{Kind: EffectSleep, Step: s, For: pause}}
 }
@@ -331,6 +345,14 @@ func (m *Machine) wake(s *Step) []Effect {
 	}
 	at.Next = time.Time{}
 	return []Effect{{Kind: EffectWake, Step: s}}
+}
+
+// Decide says that the condition of a step which is under way holds. It is not to be
+// asked again: the step may have been done because of it.
+func (m *Machine) Decide(step string) {
+	if at := m.state.Steps[step]; at != nil {
+		at.Decided = true
+	}
 }
 
 func (m *Machine) unstack(name string) {

@@ -148,3 +148,17 @@ func TestTooLarge(t *testing.T) {
 	require.Contains(t, at.Error, "store large data elsewhere")
 	require.NotContains(t, string(m.State().Data), `"b"`)
 }
+
+// A saga whose plan is not known yet is not at its end, whoever pauses and resumes it.
+func TestNoPlanYet(t *testing.T) {
+	m := core.New(&core.Plan{Name: "order"}, []byte("{}"))
+	for _, kind := range []core.EventKind{core.Pause, core.Continue} {
+		effects, err := m.Apply(core.Event{Kind: kind, Operator: "ann", Reason: "test"})
+		require.NoError(t, err)
+		require.Empty(t, effects)
+	}
+	require.Equal(t, core.StateRunning, m.Standing())
+	_, err := m.Apply(core.Event{Kind: core.Undo, Operator: "ann", Reason: "test"})
+	require.NoError(t, err)
+	require.Equal(t, core.StateCompensated, m.Standing())
+}

@@ -62,6 +62,8 @@ type StepState struct {
 	// Again says that an operator has it tried again after a refusal, which does not
 	// count any more.
 	Again bool `json:"again,omitempty"`
+	// Decided says that its condition was asked, and holds.
+	Decided bool `json:"decided,omitempty"`
 	// Unsure says that it may have been done, and what comes after it: see
 	// [Machine.Unsure].
 	Unsure bool `json:"unsure,omitempty"`
