@@ -44,9 +44,7 @@ func undoable(s *Step, at StepState) bool {
 	case Done, Failed, Stopped, Skipped: // skipped by an operator, who does not know either
 		return true
 	case Refused:
-		// Not certain where it was asked again, since the answer may be that to an
-		// earlier try; nor where what it did was refused by what takes its result.
-		return at.Again || s.Receives
+		return at.Again // it may be the answer to an earlier try
 	}
 	return false
 }

@@ -45,7 +45,7 @@ type OutcomeKind string
 const (
 	OutcomeDone    OutcomeKind = "done"
 	OutcomeSkipped OutcomeKind = "skipped" // its condition says so
-	OutcomeRefused OutcomeKind = "refused" // a business refusal; nothing was done
+	OutcomeRefused OutcomeKind = "refused" // a business refusal; nothing was done, so that nothing is undone
 	OutcomeFailed  OutcomeKind = "failed"
 	OutcomeBlocked OutcomeKind = "blocked" // it was undone before it was done
 	OutcomeStopped OutcomeKind = "stopped" // because of EffectStop

@@ -44,7 +44,7 @@ func worlds(t *testing.T, n uint64) iter.Seq[*world] {
 // restarts and has an operator, until it gets kind.
 func TestRandomSagas(t *testing.T) {
 	ends := map[core.Phase]int{}
-	for w := range worlds(t, 4000) {
+	for w := range worlds(t, 1000) {
 		w.live()
 		ends[w.m.State().Phase]++
 		if w.rnd.IntN(2) == 0 && w.m.State().Phase == core.Completed {
@@ -55,7 +55,7 @@ func TestRandomSagas(t *testing.T) {
 	}
 	if os.Getenv(oneSeed) == "" {
 		for _, end := range []core.Phase{core.Completed, core.Compensated, "undone"} {
-			require.Greater(t, ends[end], 500, "%v", ends)
+			require.Greater(t, ends[end], 100, "%v", ends)
 		}
 	}
 }
@@ -63,7 +63,7 @@ func TestRandomSagas(t *testing.T) {
 // TestRandomSagasTerminated has a saga end in the middle, with things done that its
 // state does not know of, and undoes it from what the state knows.
 func TestRandomSagasTerminated(t *testing.T) {
-	for w := range worlds(t, 2000) {
+	for w := range worlds(t, 500) {
 		w.some(w.rnd.IntN(20))
 		if w.m.Ended() {
 			continue
@@ -89,7 +89,7 @@ func TestRandomSagasTerminated(t *testing.T) {
 // workflow task that are lost: the saga goes on from what it knew before, and each
 // of these steps finds its row, or comes to no answer.
 func TestRandomSagasLost(t *testing.T) {
-	for w := range worlds(t, 4000) {
+	for w := range worlds(t, 1000) {
 		for range 1 + w.rnd.IntN(3) {
 			w.some(w.rnd.IntN(8))
 			w.lose()
@@ -193,7 +193,7 @@ func (w *world) step() {
 		if w.kind { // whatever waits now waits for an operator
 			before := w.text()
 			w.operator(core.Continue, "")
-			if name, at := w.m.Troubled(); at.Status == core.Refused && w.m.State().Phase == core.Forwards && w.rnd.IntN(3) == 0 {
+			if name, at := w.m.Troubled(); (at.Status == core.Refused || at.Status == core.Failed) && w.m.State().Phase == core.Forwards && w.rnd.IntN(3) == 0 {
 				w.operator(core.Skip, name) // it might refuse for ever
 			} else {
 				w.operator(core.RetryNow, "")
@@ -244,6 +244,10 @@ func (w *world) lose() {
 			break
 		}
 		e := w.events[i]
+		s := w.plan.Find(e.Step)
+		if s.Kind == core.Activity && !(s.Conditional && w.pure(e.Step)%4 == 0 && w.effect[e.Step] == "") {
+			break // an activity is recorded, and what came before it
+		}
 		w.events = slices.Delete(w.events, i, i+1)
 		kind := w.kind
 		w.kind = true // what fails ends the run
@@ -251,9 +255,6 @@ func (w *world) lose() {
 		w.kind = kind
 		if e.Outcome.Kind != core.OutcomeDone && e.Outcome.Kind != core.OutcomeSkipped {
 			break
-		}
-		if k := w.plan.Find(e.Step).Kind; k != core.Local && k != core.Message && k != core.Choice {
-			break // what is no local activity ends the workflow task
 		}
 		w.apply(e)
 	}
@@ -271,6 +272,10 @@ func (w *world) quiet() bool {
 		switch w.plan.Find(e.Step).Kind {
 		case core.Local, core.Choice:
 			return false
+		case core.Wait:
+			if w.effect[e.Step] != "" {
+				return false // the answer is there
+			}
 		case core.Message:
 			w.m.Unsure(e.Step)
 		}
@@ -310,7 +315,7 @@ func (w *world) do(step string, again bool) core.Outcome {
 	switch {
 	case n < 4:
 		w.maybe(step) // the answer was lost
-		return core.Outcome{Kind: core.OutcomeFailed, Class: holdfast.ClassTimeout, Error: "down"}
+		return core.Outcome{Kind: core.OutcomeFailed, Class: holdfast.ClassTimeout, Error: "down", Excused: n == 0}
 	case n == 4:
 		w.maybe(step)
 		return core.Outcome{Kind: core.OutcomeFailed, Class: holdfast.ClassPermanent, Error: "broken"}
@@ -319,7 +324,7 @@ func (w *world) do(step string, again bool) core.Outcome {
 		return core.Outcome{Kind: core.OutcomeRefused, Error: "no"}
 	case s.Receives && w.pure(step)%8 == 0: // done, and then refused by what takes the result
 		w.effect[step] = "done"
-		return core.Outcome{Kind: core.OutcomeRefused, Error: "not that"}
+		return core.Outcome{Kind: core.OutcomeFailed, Class: holdfast.ClassPermanent, Error: "not that"}
 	}
 	w.effect[step] = "done"
 	patch := fmt.Sprintf(`{%q:true}`, step)
@@ -505,13 +510,11 @@ func (g *generator) step(depth int) core.Step {
 		}
 		return s
 	}
-	s := core.Step{Name: g.name(), Kind: []core.Kind{core.Local, core.Message, core.Wait}[g.rnd.IntN(3)], Conditional: g.rnd.IntN(4) == 0}
+	s := core.Step{Name: g.name(), Kind: []core.Kind{core.Local, core.Message, core.Wait, core.Activity}[g.rnd.IntN(4)], Conditional: g.rnd.IntN(4) == 0}
 	s.Undo = s.Kind != core.Wait && g.rnd.IntN(6) > 0
 	s.NoUndo = !s.Undo
 	s.Receives = s.Kind == core.Message && g.rnd.IntN(2) == 0
-	if s.Kind == core.Message {
-		s.Topic = s.Name
-	}
+	s.Topic, s.Type = s.Name, s.Name
 	if s.Kind != core.Wait {
 		s.Retry.Attempts = g.rnd.IntN(4)
 	}

@@ -192,6 +192,9 @@ func (s *script) line(t *testing.T, words []string) string {
 	case "restart":
 		s.m = again(t, &s.plan, s.m)
 		return s.effects(s.m.Restart(s.now))
+	case "unsure":
+		s.m.Unsure(step)
+		return "nothing"
 	case "assume":
 		s.m.Assume()
 		return "nothing"

@@ -17,7 +17,7 @@ const (
 	Retrying   Status = "retrying"    // its Do failed, and is tried again after a pause
 	Done       Status = "done"        // its Do took effect
 	Skipped    Status = "skipped"     // by its condition, its choice, or an operator
-	Refused    Status = "refused"     // for business reasons, by the step or by what takes its result
+	Refused    Status = "refused"     // by the participant: nothing was done
 	Failed     Status = "failed"      // for good, as far as the saga can tell
 	Stopped    Status = "stopped"     // not waited for any longer, since the saga goes back
 	Undoing    Status = "undoing"     // its Undo is under way

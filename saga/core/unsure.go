@@ -64,45 +64,54 @@ func (m *Machine) assumeAfter(steps []Step, name string) (found, over bool) {
 	return false, false
 }
 
-// assumeCases does so with the cases that a choice may have taken, each of which
-// can end the walk.
-func (m *Machine) assumeCases(s *Step) (over bool) {
-	if s.Kind != Choice {
-		return false
-	}
-	for _, c := range m.within(s) {
-		over = m.assume(c.Steps) || over
-	}
-	return over
-}
-
-// assume puts steps on the stack, as far as they may have been done.
+// assume puts steps on the stack, as far as they may have been done. It reports
+// whether the walk is over.
 func (m *Machine) assume(steps []Step) (over bool) {
-	status := Stopped
-	if m.state.Phase == Forwards {
-		status = Skipped // with the choice that they are in
-	}
 	for i := range steps {
-		all := (&Plan{Steps: steps[i : i+1]}).flat()
-		if slices.ContainsFunc(all, func(s *Step) bool { return m.Step(s.Name).Tries > 0 }) {
-			return true
-		}
-		for _, s := range all {
-			if (s.Kind == Local || s.Kind == Message) && !slices.Contains(m.state.Stack, s.Name) {
-				m.at(s.Name).Status = status
-				m.state.Stack = append(m.state.Stack, s.Name)
-			}
-			over = over || (s.Kind == Activity || s.Kind == Saga) && !s.Conditional
-		}
-		if over {
+		if m.assumeStep(&steps[i]) {
 			return true
 		}
 	}
 	return false
 }
 
-// flat are all steps of a plan, groups before their steps.
-func (p *Plan) flat() (out []*Step) {
-	p.Each(func(s *Step, _ int) { out = append(out, s) })
-	return out
+func (m *Machine) assumeStep(s *Step) (over bool) {
+	begun := m.Step(s.Name).Tries > 0
+	each(s.Steps, 0, func(s *Step, _ int) { begun = begun || m.Step(s.Name).Tries > 0 })
+	switch {
+	case begun:
+		return true
+	case s.Kind == Sequence:
+		return m.assume(s.Steps)
+	case s.Kind == Parallel:
+		for i := range s.Steps {
+			over = m.assumeStep(&s.Steps[i]) || over
+		}
+		return over
+	case s.Kind == Choice:
+		return m.assumeCases(s)
+	case (s.Kind == Local || s.Kind == Message) && !slices.Contains(m.state.Stack, s.Name):
+		m.state.Stack = append(m.state.Stack, s.Name)
+		m.at(s.Name).Status = Stopped
+		if m.state.Phase == Forwards {
+			m.at(s.Name).Status = Skipped // with the choice that it is in
+		}
+	}
+	return (s.Kind == Activity || s.Kind == Saga) && !s.Conditional && m.Step(s.Name).Status != Skipped
+}
+
+// assumeCases does so with the cases that a choice may have taken. The walk is over
+// if none of them, nor doing nothing, leads past the choice.
+func (m *Machine) assumeCases(s *Step) (over bool) {
+	if s.Kind != Choice {
+		return false
+	}
+	cases := m.within(s)
+	over = slices.ContainsFunc(cases, func(c Step) bool { return c.Case == "" }) || len(cases) == 1 && m.Step(s.Name).Status == Done
+	for _, c := range cases {
+		if !m.assume(c.Steps) {
+			over = false
+		}
+	}
+	return over
 }
