@@ -34,9 +34,10 @@ const (
 // arguments, a closed Broker, or a handler that ignores its context.
 //
 // handle is called from up to 64 goroutines for each queue, and its context ends
-// after 30 s; at most 256 replies of each queue are held. nil acknowledges. After an error or a panic the reply comes again,
-// after a pause that grows to 4 s, for ever, and perhaps to another process. The
-// same reply may come more than once. What is no reply goes to the dead letters.
+// after 30 s; at most 256 replies of each queue are held. nil acknowledges. After
+// an error or a panic the reply comes again, after a pause that grows to 4 s, for
+// ever, and perhaps to another process. The same reply may come more than once.
+// What is no reply goes to the dead letters.
 func (b *Broker) ConsumeReplies(ctx context.Context, group string, handle func(context.Context, SagaReply) error) error {
 	if err := validGroup(group); err != nil {
 		return err

@@ -67,8 +67,9 @@ func (r *Runner) Do(ctx context.Context, s activities.SagaStep) activities.SagaR
 // errSkipped rolls the step row back where the condition says no.
 var errSkipped = errors.New("its condition does not hold")
 
-// doLocal does a local step, within its timeout, and asks the condition inside the step's transaction: if an earlier run took
-// effect, that is what counts, whatever the condition says now.
+// doLocal does a local step, within its timeout, and asks the condition inside
+// the step's transaction: if an earlier run took effect, that is what counts,
+// whatever the condition says now.
 func (r *Runner) doLocal(ctx context.Context, c *saga.Compiled, s activities.SagaStep) (out activities.SagaResult) {
 	ran := false        // the step row was this call's: so there was none
 	userFailed := false // the user's function has failed
@@ -148,8 +149,8 @@ func (r *Runner) Undo(ctx context.Context, s activities.SagaStep) activities.Sag
 	return failedAs(holdfast.ClassPermanent, "step "+s.Step.Name+" is a "+string(s.Step.Kind)+", which nobody undoes like this")
 }
 
-// undoLocal undoes a local step, within its timeout, and gives the Undo the state with what the Do changed in it, which the
-// saga may never have learned.
+// undoLocal undoes a local step, within its timeout, and gives the Undo the state
+// with what the Do changed in it, which the saga may never have learned.
 func (r *Runner) undoLocal(ctx context.Context, c *saga.Compiled, s activities.SagaStep) activities.SagaResult {
 	ctx, cancel := context.WithTimeout(ctx, s.Step.TryTimeout())
 	defer cancel()
