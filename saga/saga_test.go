@@ -115,7 +115,9 @@ func TestInvalidDefinitions(t *testing.T) {
 		"negative retry":          {define(local("a").Retry(saga.Retry{First: -1})), []string{"step a: a timeout or retry is negative"}},
 		"no saga":                 {define(saga.Sub("s", nil)), []string{"step s: it has no saga"}},
 		"invalid saga":            {define(saga.Sub("s", saga.Saga[Item]{Name: "inner"})), []string{"step s: holdfast: invalid: saga inner: it has no steps"}},
-		"itself":                  {define(saga.Sub("s", define(local("a")))), []string{"step s: saga order-payment contains itself: what comes after it is unreachable"}},
+		"a sub-saga's pivot": {define(saga.Sub("s", saga.Saga[Order]{Name: "inner", Steps: []saga.Step[Order]{local("x").AsPivot(), saga.Message("y", "y.do", "")}}), local("b")),
+			[]string{"step s: step y of saga inner has no Undo, and a later failure would have to undo it"}},
+		"itself": {define(saga.Sub("s", define(local("a")))), []string{"step s: saga order-payment contains itself: what comes after it is unreachable"}},
 		"itself, further down": {define(saga.Sub("s", saga.Saga[*int]{Name: "inner", Steps: []saga.Step[*int]{saga.Sub("t", define(local("a"))).Send(saga.From(func(*int) *int { return none }))}})),
 			[]string{"step t: saga order-payment contains itself"}},
 	} {

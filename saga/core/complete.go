@@ -93,11 +93,26 @@ func (c *completion) step(s Step) Step {
 		c.wrong(s.Name, "a %s step cannot hold other steps", s.Kind)
 	}
 	c.kind(s)
+	after := c.pivot != "" || c.forward != ""
 	s = c.direction(s)
 	if s.Kind == Saga && s.Saga != nil {
 		s.Saga = c.sub(s)
+		if name := s.Saga.staysDone(); name != "" && !after && !s.Pivot {
+			c.wrong(s.Name, "step %s of saga %s has no Undo, and a later failure would have to undo it: give it one, or say NoUndo there, or make this step the pivot or put it after", name, s.Saga.Name)
+		}
 	}
 	return s
+}
+
+// staysDone returns the first step that cannot be undone, and does not say that it
+// needs nothing.
+func (p *Plan) staysDone() (name string) {
+	p.Each(func(s *Step, _ int) {
+		if name == "" && !s.Group() && !s.Undo && !s.NoUndo {
+			name = s.Name
+		}
+	})
+	return name
 }
 
 // kind checks what the kinds need.
