@@ -143,7 +143,7 @@ func TestActivities(t *testing.T) {
 	k.Activity("RecallMail", mail(nil))
 	res = holdfasttest.RunSaga(k, def, trip{})
 	require.True(t, sagaError(t, res.Err).Refused)
-	require.Equal(t, []string{"do mail: refused", "undo mail"}, res.Steps)
+	require.Equal(t, []string{"do mail: refused"}, res.Steps)
 
 	k = holdfasttest.New(t)
 	k.Activity("SendMail", mail(nil))
@@ -151,7 +151,7 @@ func TestActivities(t *testing.T) {
 	k.FailDo("mail", saga.Refuse("no such address"))
 	res = holdfasttest.RunSaga(k, def, trip{})
 	require.True(t, sagaError(t, res.Err).Refused)
-	require.Equal(t, []string{"do mail: refused", "undo mail"}, res.Steps)
+	require.Equal(t, []string{"do mail: refused"}, res.Steps)
 }
 
 func TestSubSagas(t *testing.T) {
