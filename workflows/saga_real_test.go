@@ -70,7 +70,7 @@ func (x *theatre) ctx() context.Context {
 }
 
 func (x *theatre) start() error {
-	_, err := x.c.ExecuteWorkflow(x.ctx(), workflows.SagaOptions(x.prefix, x.in), workflows.SagaName, x.in)
+	_, err := workflows.StartSaga(x.ctx(), x.c, x.prefix, x.in, 0)
 	return err
 }
 

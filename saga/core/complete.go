@@ -97,8 +97,8 @@ func (c *completion) step(s Step) Step {
 	s = c.direction(s)
 	if s.Kind == Saga && s.Saga != nil {
 		s.Saga = c.sub(s)
-		if name := s.Saga.staysDone(); name != "" && !after && !s.Pivot {
-			c.wrong(s.Name, "step %s of saga %s has no Undo, and a later failure would have to undo it: give it one, or say NoUndo there, or make this step the pivot or put it after", name, s.Saga.Name)
+		if name := s.Saga.staysDone(); name != "" && s.Undo && !after && !s.Pivot {
+			c.wrong(s.Name, "step %s of saga %s has no Undo, and a later failure would have to undo it: give it one, or say NoUndo of either, or make this step the pivot or put it after", name, s.Saga.Name)
 		}
 	}
 	return s
