@@ -30,6 +30,16 @@ func Wait(err error) error {
 	return waitError{err}
 }
 
+// Excuse is [Wait] for an error that is not the handler's own: its database cannot
+// be reached to begin or to commit. Other errors, and nil, it returns as they are.
+func Excuse(err error, handlerFailed bool) error {
+	var away *holdfast.UnavailableError
+	if !handlerFailed && errors.As(err, &away) {
+		return Wait(err)
+	}
+	return err
+}
+
 func waits(err error) bool {
 	var w waitError
 	return errors.As(err, &w)

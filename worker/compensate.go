@@ -93,7 +93,7 @@ func (w *Worker) undo(ctx context.Context, c Consumer, d broker.Delivery) error 
 		return err
 	})
 	if err != nil {
-		return excused(err, failed)
+		return broker.Excuse(err, failed)
 	}
 	w.o.Logger.Info("compensation notice", "consumer", c.Name, "message", m.ID, "result", result)
 	return nil

@@ -2,7 +2,6 @@ package worker
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"sync/atomic"
 	"time"
@@ -167,15 +166,5 @@ func (w *Worker) handle(ctx context.Context, c Consumer, d broker.Delivery) erro
 	if repeated {
 		w.o.Logger.Debug("delivery repeated, no effect", "consumer", c.Name, "message", d.Message.ID)
 	}
-	return excused(err, failed)
-}
-
-// excused marks an error as no fault of the message where it is not the
-// handler's: the database cannot be reached to begin or to commit.
-func excused(err error, failed bool) error {
-	var away *holdfast.UnavailableError
-	if !failed && errors.As(err, &away) {
-		return broker.Wait(err)
-	}
-	return err
+	return broker.Excuse(err, failed)
 }

@@ -1,12 +1,10 @@
 package cli
 
 import (
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
 	"time"
-	"unicode"
 
 	holdfast "github.com/holdfastmq/holdfast"
 	"github.com/holdfastmq/holdfast/workflows"
@@ -34,20 +32,15 @@ type deadFilter struct {
 
 // validate says what is wrong with a filter.
 func (f deadFilter) validate() error {
-	for _, s := range f.states {
-		if !slices.Contains(deadStates, s) {
-			return fmt.Errorf("state %q: want %s", s, strings.Join(deadStates, ", "))
+	if err := oneOf("state", deadStates, f.states...); err != nil {
+		return err
+	}
+	if f.class != "" {
+		if err := oneOf("class", errorClasses, f.class); err != nil {
+			return err
 		}
 	}
-	if f.class != "" && !slices.Contains(errorClasses, f.class) {
-		return fmt.Errorf("class %q: want %s", f.class, strings.Join(errorClasses, ", "))
-	}
-	for _, s := range []string{f.consumer, f.topic, f.key} {
-		if strings.IndexFunc(s, unicode.IsControl) >= 0 {
-			return errors.New("control characters are not allowed in what is looked for")
-		}
-	}
-	return nil
+	return plain(f.consumer, f.topic, f.key)
 }
 
 // query is the filter as a query for Temporal's visibility store. What it finds

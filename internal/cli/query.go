@@ -40,10 +40,27 @@ type filter struct {
 
 // validate says what is wrong with a filter.
 func (f filter) validate() error {
-	if f.state != "" && !slices.Contains(states, f.state) {
-		return fmt.Errorf("state %q: want %s", f.state, strings.Join(states, ", "))
+	if f.state != "" {
+		if err := oneOf("state", states, f.state); err != nil {
+			return err
+		}
 	}
-	for _, s := range []string{f.group, f.topic, f.key} {
+	return plain(f.group, f.topic, f.key)
+}
+
+// oneOf refuses what is none of the known words.
+func oneOf(what string, known []string, words ...string) error {
+	for _, s := range words {
+		if !slices.Contains(known, s) {
+			return fmt.Errorf("%s %q: want %s", what, s, strings.Join(known, ", "))
+		}
+	}
+	return nil
+}
+
+// plain refuses control characters in what is looked for.
+func plain(texts ...string) error {
+	for _, s := range texts {
 		if strings.IndexFunc(s, unicode.IsControl) >= 0 {
 			return errors.New("control characters are not allowed in what is looked for")
 		}

@@ -1,12 +1,10 @@
 package cli
 
 import (
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
 	"time"
-	"unicode"
 
 	"github.com/holdfastmq/holdfast/saga/core"
 	"github.com/holdfastmq/holdfast/workflows"
@@ -27,17 +25,10 @@ type sagaFilter struct {
 
 // validate says what is wrong with a filter.
 func (f sagaFilter) validate() error {
-	for _, s := range f.states {
-		if !slices.Contains(sagaStates, s) {
-			return fmt.Errorf("state %q: want %s", s, strings.Join(sagaStates, ", "))
-		}
+	if err := oneOf("state", sagaStates, f.states...); err != nil {
+		return err
 	}
-	for _, s := range []string{f.group, f.name, f.key} {
-		if strings.IndexFunc(s, unicode.IsControl) >= 0 {
-			return errors.New("control characters are not allowed in what is looked for")
-		}
-	}
-	return nil
+	return plain(f.group, f.name, f.key)
 }
 
 // query is the filter as a query for Temporal's visibility store. It finds each

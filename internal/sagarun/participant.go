@@ -97,7 +97,7 @@ func (p *Participant) answer(ctx context.Context, d broker.Delivery) (broker.Sag
 		return result, err
 	})
 	if err != nil {
-		return reply, excused(err, failed)
+		return reply, broker.Excuse(err, failed)
 	}
 	switch res.Outcome {
 	case barrier.StepRefused:
@@ -121,7 +121,7 @@ func (p *Participant) undo(ctx context.Context, d broker.Delivery) error {
 		failed = err != nil
 		return mayNotRefuse(err)
 	})
-	return excused(err, failed)
+	return broker.Excuse(err, failed)
 }
 
 // encode makes the JSON of a result; nil is none.
@@ -166,16 +166,6 @@ func (p *Participant) reply(call *broker.SagaCall) broker.SagaReply {
 func mayNotRefuse(err error) error {
 	if reason, no := holdfast.IsRefused(err); no {
 		return holdfast.Permanent(fmt.Errorf("an Undo must not refuse: %s", reason))
-	}
-	return err
-}
-
-// excused marks an error as no fault of the message where it is not the user's
-// function's: the database cannot be reached to begin or to commit.
-func excused(err error, failed bool) error {
-	var away *holdfast.UnavailableError
-	if !failed && errors.As(err, &away) {
-		return broker.Wait(err)
 	}
 	return err
 }
