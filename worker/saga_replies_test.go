@@ -268,8 +268,14 @@ func TestSagasAreShown(t *testing.T) {
 	s := sagaSite(t)
 	def := travel(local("a"))
 	s.agency(def)
-	answers, err := s.broker().Ask(s.ctx(), time.Second)
-	require.NoError(t, err)
+	b := s.broker()
+	var answers []broker.ProcessStatus
+	until(t, "the process answers", func() bool { // it listens a moment after it runs
+		var err error
+		answers, err = b.Ask(s.ctx(), time.Second)
+		require.NoError(t, err)
+		return len(answers) > 0
+	})
 	require.Len(t, answers, 1)
 	require.Len(t, answers[0].Sagas, 1)
 	shown := answers[0].Sagas[0]
