@@ -59,6 +59,10 @@ type Message struct {
 	// AllowUnrouted says that it is no error if no consumer is bound to Topic:
 	// the message is then dropped by the broker.
 	AllowUnrouted bool
+	// Lane is how the transaction is coordinated; empty leaves that to the topic
+	// and the worker. A transaction of several messages is Express only if each of
+	// them is. It is not stored with the message.
+	Lane Lane
 }
 
 // Half is a half message: a transaction's messages as one durable record that
@@ -74,6 +78,9 @@ type Half struct {
 	// At is when the half message was sent, by the sender's clock. It is for
 	// people to read; nothing is decided by it.
 	At time.Time
+	// Lane is Express where no workflow exists for the transaction; otherwise
+	// empty or Traced.
+	Lane Lane
 }
 
 // Equal reports whether two messages carry the same: the same ID, topic, key,
@@ -124,6 +131,9 @@ func (m Message) Validate() error {
 		return err
 	}
 	if err := validText("ID", m.ID, MaxID+len(".64"), " /"); err != nil {
+		return err
+	}
+	if err := m.Lane.Validate(); err != nil {
 		return err
 	}
 	if err := validText("content type", m.ContentType, MaxName, ""); err != nil {

@@ -37,6 +37,9 @@ type Locals interface {
 type Truth interface {
 	// CheckBack asks; whatever goes wrong is Unknown, with the reason.
 	CheckBack(ctx context.Context, group string, tx Tx) LocalResult
+	// CheckBackAll asks about many at once, in one round trip where that can be
+	// done, and answers in their order. One that is locked holds up no other.
+	CheckBackAll(ctx context.Context, group string, txs []Tx) []LocalResult
 	// Decide makes r the truth unless the contrary is already. An error that
 	// wraps holdfast.ErrAlreadyResolved says that it is.
 	Decide(ctx context.Context, group string, tx Tx, r holdfast.Resolution, force bool) (LocalResult, error)

@@ -7,7 +7,7 @@ import (
 
 // Names are the names of all steps, which no other activity on a group's task queue
 // can have.
-var Names = []string{HalfSend, LocalTransaction, LocalTransactionInProcess, Commit, CommitUntilConfirmed, Rollback, CheckBack, Decide,
+var Names = []string{HalfSend, LocalTransaction, LocalTransactionInProcess, Commit, CommitUntilConfirmed, Rollback, CheckBack, CheckBackAll, Decide,
 	Redeliver, Compensate, Notify, Alert, SagaPlan, SagaDo, SagaUndo, SagaPrepare, SagaReceive}
 
 // Register registers all steps with w, the worker of the producer group's task
@@ -20,6 +20,7 @@ func (a *Transactions) Register(w worker.ActivityRegistry) {
 		CommitUntilConfirmed: a.CommitUntilConfirmed,
 		Rollback:             a.Rollback,
 		CheckBack:            a.CheckBack,
+		CheckBackAll:         a.CheckBackAll,
 		Decide:               a.Decide,
 	} {
 		w.RegisterActivityWithOptions(step, activity.RegisterOptions{Name: name})

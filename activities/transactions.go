@@ -89,6 +89,11 @@ func (a *Transactions) CheckBack(ctx context.Context, in LocalInput) (LocalResul
 	return a.Truth.CheckBack(ctx, in.Group, in.Transaction), nil
 }
 
+// CheckBackAll asks what became of many local transactions.
+func (a *Transactions) CheckBackAll(ctx context.Context, in StepInput) ([]LocalResult, error) {
+	return a.Truth.CheckBackAll(ctx, in.Group, in.Transactions), nil
+}
+
 // Decide makes an operator's resolution the truth about a local transaction. A
 // refusal is not retried.
 func (a *Transactions) Decide(ctx context.Context, in LocalInput) (LocalResult, error) {

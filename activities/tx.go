@@ -11,6 +11,7 @@ const (
 	CommitUntilConfirmed      = "CommitUntilConfirmed"
 	Rollback                  = "Rollback"
 	CheckBack                 = "CheckBack"
+	CheckBackAll              = "CheckBackAll"
 	Decide                    = "Decide"
 )
 

@@ -21,6 +21,7 @@ const (
 	headerTx       = "holdfast-tx"
 	headerGroup    = "holdfast-group"
 	headerKey      = "holdfast-key"
+	headerLane     = "holdfast-lane" // of half records: express, or none
 	headerTopic    = "holdfast-topic"
 	headerUser     = "holdfast-header-" // begins the name of a header that AMQP would act on
 	kindHalf       = "half"
@@ -55,8 +56,12 @@ func encodeHalf(h holdfast.Half) (amqp.Publishing, error) {
 	if err != nil {
 		return amqp.Publishing{}, fmt.Errorf("%w: encode the half message of %s: %w", holdfast.ErrInvalid, h.TxID, err)
 	}
+	headers := amqp.Table{headerKind: kindHalf, headerVersion: version, headerTx: h.TxID, headerGroup: h.Group}
+	if h.Lane == holdfast.Express {
+		headers[headerLane] = string(h.Lane)
+	}
 	return amqp.Publishing{
-		Headers:     amqp.Table{headerKind: kindHalf, headerVersion: version, headerTx: h.TxID, headerGroup: h.Group},
+		Headers:     headers,
 		MessageId:   h.TxID,
 		ContentType: contentJSON,
 		Body:        body,
@@ -100,7 +105,11 @@ func decodeHalf(headers amqp.Table, body []byte, group string, maxBody int) (hol
 	if err := holdfast.ValidateMessages(r.Messages, maxBody); err != nil {
 		return none, malformed("half record of transaction %s: %w", r.Tx, err)
 	}
-	return holdfast.Half{TxID: r.Tx, Group: r.Group, At: r.At, Messages: r.Messages}, nil
+	lane := holdfast.Traced
+	if headerText(headers[headerLane]) == string(holdfast.Express) {
+		lane = holdfast.Express
+	}
+	return holdfast.Half{TxID: r.Tx, Group: r.Group, At: r.At, Messages: r.Messages, Lane: lane}, nil
 }
 
 // validTx checks a transaction's ID by the rules of a message's.

@@ -73,6 +73,15 @@ func (p *transaction) PublishMessages(ctx context.Context, _, txID string, ms []
 	return nil
 }
 
+// CheckBackAll asks about each.
+func (p *transaction) CheckBackAll(ctx context.Context, group string, txs []activities.Tx) []activities.LocalResult {
+	out := make([]activities.LocalResult, len(txs))
+	for i, tx := range txs {
+		out[i] = p.CheckBack(ctx, group, tx)
+	}
+	return out
+}
+
 // CheckBack asks the outcome row.
 func (p *transaction) CheckBack(ctx context.Context, group string, tx activities.Tx) activities.LocalResult {
 	p.asked++

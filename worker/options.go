@@ -45,6 +45,26 @@ type Options struct {
 	// Logger receives what is worth knowing; nil discards it.
 	Logger *slog.Logger
 
+	// Lane is how transactions are coordinated whose messages do not say, and
+	// whose topics do not. Default: Traced. With Express, Run does not wait for
+	// Temporal to be there.
+	Lane holdfast.Lane
+	// Lanes are the lanes of topics.
+	Lanes map[string]holdfast.Lane
+	// MaxCohort is how many transactions of the Traced lane share one workflow at
+	// most, under load; 1 gives each its own. Default: 48, at most 200.
+	MaxCohort int
+	// CohortsInFlight is how many workflows are being started and recorded at a
+	// time before transactions gather to share the next one. Default: 2.
+	CohortsInFlight int
+	// HalfQueues is how many half queues the group has; transactions are spread
+	// over them by the hash of their ID. Default: 1, at most 16. See
+	// docs/operating.md for how to change it.
+	HalfQueues int
+	// RemoteCheck sends check-backs over RabbitMQ to the group's processes, which
+	// are written in another language; DB is then not needed.
+	RemoteCheck bool
+
 	// SendTimeout bounds Send, Start, Begin, Commit and Rollback where the
 	// caller's context has no deadline. Default: 30 s.
 	SendTimeout time.Duration
@@ -121,6 +141,10 @@ func (o Options) withDefaults() Options {
 	setDefault(&o.MaxBody, holdfast.MaxBody)
 	setDefault(&o.CheckAfter, 10*time.Second)
 	setDefault(&o.KeeperWindow, 2000)
+	setDefault(&o.Lane, holdfast.Traced)
+	setDefault(&o.MaxCohort, 48)
+	setDefault(&o.CohortsInFlight, 2)
+	setDefault(&o.HalfQueues, 1)
 	setDefault(&o.LocalTimeout, 5*time.Minute)
 	setDefault(&o.ReachTimeout, 5*time.Second)
 	setDefault(&o.LockTimeout, 2*time.Second)
@@ -149,7 +173,20 @@ func (o Options) validate() error {
 	if o.MaxBody < 0 || o.MaxBody > holdfast.MaxBody {
 		errs = append(errs, fmt.Errorf("%w: MaxBody %d: want at most %d, since a Temporal payload is limited", holdfast.ErrInvalid, o.MaxBody, holdfast.MaxBody))
 	}
-	errs = append(errs, o.Webhook.validate())
+	errs = append(errs, o.Webhook.validate(), o.Lane.Validate())
+	for topic, lane := range o.Lanes {
+		if err := lane.Validate(); err != nil {
+			errs = append(errs, fmt.Errorf("topic %s: %w", topic, err))
+		}
+	}
+	for _, n := range []struct {
+		name   string
+		v, max int
+	}{{"MaxCohort", o.MaxCohort, 200}, {"CohortsInFlight", o.CohortsInFlight, 100}, {"HalfQueues", o.HalfQueues, 16}} {
+		if n.v < 1 || n.v > n.max {
+			errs = append(errs, fmt.Errorf("%w: %s %d: want 1 to %d", holdfast.ErrInvalid, n.name, n.v, n.max))
+		}
+	}
 	if o.KeeperWindow < 10 || o.KeeperWindow > 65_535 {
 		errs = append(errs, fmt.Errorf("%w: KeeperWindow %d: want 10 to 65535", holdfast.ErrInvalid, o.KeeperWindow))
 	}

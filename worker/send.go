@@ -63,6 +63,9 @@ func (w *Worker) SendAll(ctx context.Context, ms []holdfast.Message, local Local
 	if w.o.DB == nil {
 		return holdfast.Receipt{}, fmt.Errorf("%w: Send needs Options.DB; without a gorm database use Begin and a Checker", holdfast.ErrInvalid)
 	}
+	if w.lane(ms) == holdfast.Express {
+		return w.express(ctx, ms, local)
+	}
 	return w.transact(ctx, activities.Tx{Form: activities.Inline, Instance: w.o.Instance}, ms, local)
 }
 

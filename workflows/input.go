@@ -36,6 +36,17 @@ const (
 // WorkflowID returns the ID of the workflow of one transaction.
 func WorkflowID(group, txID string) string { return "tx/" + group + "/" + txID }
 
+// CohortWorkflowID returns the ID of the workflow that the transactions of one
+// moment share; id is made for it.
+func CohortWorkflowID(group, id string) string { return "cohort/" + group + "/" + id }
+
+// RecoveryName is the type's name of the workflow that decides the half messages
+// of one sweep of the Keeper.
+const RecoveryName = "Recovery"
+
+// RecoveryWorkflowID returns the ID of a workflow Recovery; id is made for it.
+func RecoveryWorkflowID(group, id string) string { return "recovery/" + group + "/" + id }
+
 // TaskQueue returns the name of the task queue of a producer group.
 func TaskQueue(prefix, group string) string { return prefix + "." + group }
 
@@ -50,6 +61,10 @@ type Input struct {
 	Group string `json:"group"`
 	// Prefix is the prefix of the task queues' names; empty means "holdfast".
 	Prefix string `json:"prefix,omitempty"`
+	// Cohort says that the members share this workflow for speed only: what does
+	// not end at once leaves into a workflow of its own. Otherwise the workflow
+	// stays open until each member has ended.
+	Cohort bool `json:"cohort,omitempty"`
 	// Transactions are the members.
 	Transactions []activities.Tx `json:"transactions"`
 	// Schedule says when to check back; its zero value is the default.
@@ -132,7 +147,7 @@ func validateTx(tx activities.Tx) error {
 // State is where a member stands.
 type State string
 
-// The states of a member. The last three are final.
+// The states of a member. The last four are final.
 const (
 	Sending    State = "sending"     // its half message is being stored
 	Running    State = "running"     // its local transaction is running
@@ -143,12 +158,13 @@ const (
 	Committed  State = "committed"   // delivered
 	RolledBack State = "rolled-back" // forgotten
 	Refused    State = "refused"     // its half message was not stored; nothing was run
+	Left       State = "left"        // goes on in a workflow of its own
 )
 
 // Final reports whether nothing more happens to what is in this state.
 func (s State) Final() bool {
 	switch s {
-	case Committed, RolledBack, Refused, Handled, Compensated, Discarded:
+	case Committed, RolledBack, Refused, Left, Handled, Compensated, Discarded:
 		return true
 	}
 	return false

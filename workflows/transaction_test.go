@@ -83,6 +83,14 @@ func (w *world) RunLocal(_ context.Context, _ string, tx activities.Tx) activiti
 	return w.local(tx, len(w.ran) > 1)
 }
 
+func (w *world) CheckBackAll(ctx context.Context, group string, txs []activities.Tx) []activities.LocalResult {
+	out := make([]activities.LocalResult, len(txs))
+	for i, tx := range txs {
+		out[i] = w.CheckBack(ctx, group, tx)
+	}
+	return out
+}
+
 func (w *world) CheckBack(_ context.Context, _ string, tx activities.Tx) activities.LocalResult {
 	w.mu.Lock()
 	defer w.mu.Unlock()
