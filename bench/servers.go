@@ -152,6 +152,44 @@ func (s *servers) ready(queue string) (int, error) {
 	return q.Messages, err
 }
 
+// mostHalfQueues is how many half queues a group can have.
+const mostHalfQueues = 16
+
+// halfQueues are the names that a group's half queues can have; those after the
+// first exist only where a worker was told so.
+func (s *servers) halfQueues(group string) []string {
+	first := s.broker.HalfQueue(group)
+	names := []string{first}
+	for n := 2; n <= mostHalfQueues; n++ {
+		names = append(names, fmt.Sprintf("%s#%d", first, n))
+	}
+	return names
+}
+
+// emptied waits until no message in the queues waits for a consumer. A queue that
+// does not exist is empty.
+func (s *servers) emptied(ctx context.Context, queues ...string) error {
+	for _, q := range queues {
+		for {
+			n, err := s.ready(q)
+			var missing *amqp.Error
+			if errors.As(err, &missing) && missing.Code == amqp.NotFound {
+				break
+			}
+			if err != nil {
+				return err
+			}
+			if n == 0 {
+				break
+			}
+			if pause(ctx, lookEvery) != nil {
+				return fmt.Errorf("%d messages are left in %s: %w", n, q, context.Cause(ctx))
+			}
+		}
+	}
+	return nil
+}
+
 // purge empties queues.
 func (s *servers) purge(queues ...string) error {
 	ch, err := s.admin.Channel()
@@ -220,7 +258,8 @@ func (s *servers) deleteQueues() error {
 		exchanges = append(exchanges, s.broker.RetryQueue(delay))
 	}
 	for _, c := range competitors {
-		queues = append(queues, s.broker.HalfQueue(c.name), s.broker.ConsumerQueue(c.name), s.broker.ReplyQueue(c.name))
+		queues = append(queues, s.halfQueues(c.name)...)
+		queues = append(queues, s.broker.ConsumerQueue(c.name), s.broker.ReplyQueue(c.name))
 	}
 	for step := range participantWork {
 		topic, _ := topicsOf(sagaMixed.name, step)
