@@ -54,6 +54,7 @@ type servers struct {
 	prefix   string // of everything that is made
 	database string // the name of db, and the beginning of the others'
 	db       *gorm.DB
+	dsn      string              // its address
 	pools    map[string]*gorm.DB // all databases that were made, by name
 	temporal client.Client
 	broker   *broker.Broker
@@ -99,7 +100,7 @@ func (s *servers) connect(ctx context.Context) error {
 }
 
 func (s *servers) openDatabase(ctx context.Context) (err error) {
-	if s.db, _, err = s.newDatabase(ctx, s.database, poolSize); err != nil {
+	if s.db, s.dsn, err = s.newDatabase(ctx, s.database, poolSize); err != nil {
 		return err
 	}
 	return s.db.WithContext(ctx).AutoMigrate(&order{})
