@@ -31,12 +31,15 @@ func main() {
 	}
 }
 
-// run measures what args ask for. A bar that is not reached is no error; what
+// run measures what args ask for, or reports on what was measured. A bar that is not reached is no error; what
 // could not be measured is.
 func run(ctx context.Context, args []string, out, progress io.Writer) (err error) {
 	o, err := parse(args, progress)
 	if err != nil {
 		return err
+	}
+	if o.reports() {
+		return o.report(out)
 	}
 	s, err := openServers(ctx, o.temporal, progress)
 	if err != nil {
@@ -68,6 +71,8 @@ type options struct {
 	callers  []int
 	json     string
 	profile  string
+
+	tables, plot, plots, doc string // what is to be made of results that are there
 }
 
 func parse(args []string, usage io.Writer) (options, error) {
@@ -84,6 +89,10 @@ func parse(args []string, usage io.Writer) (options, error) {
 	f.StringVar(&callers, "callers", "1,16,64,256", "numbers of concurrent callers; what has a workflow for each operation is measured up to 64")
 	f.StringVar(&o.json, "json", filepath.Join("results", time.Now().UTC().Format("20060102T150405Z")+".json"), "write every figure to this file")
 	f.StringVar(&o.profile, "profile", "", "write a CPU profile of each measurement into this folder")
+	f.StringVar(&o.tables, "tables", "", "measure nothing: print the Markdown tables of this results file")
+	f.StringVar(&o.plot, "plot", "", "measure nothing: draw the plots of this results file")
+	f.StringVar(&o.plots, "plots", filepath.Join("..", "docs", "plots"), "the folder for the plots")
+	f.StringVar(&o.doc, "doc", "", "measure nothing: put the tables into this document anew, where it says <!-- table FILE NAME -->, from the folder results")
 	if err := f.Parse(args); err != nil {
 		return o, err
 	}
@@ -114,6 +123,37 @@ func parse(args []string, usage io.Writer) (options, error) {
 		return o, fmt.Errorf("-only %q: %w; there are %s", only, err, known)
 	}
 	return o, nil
+}
+
+// reports says whether the flags ask for reports only.
+func (o options) reports() bool { return o.tables != "" || o.plot != "" || o.doc != "" }
+
+// report makes of results what the flags ask for.
+func (o options) report(out io.Writer) error {
+	if o.tables != "" {
+		r, err := readResults(o.tables)
+		if err != nil {
+			return err
+		}
+		printTables(out, r)
+	}
+	if o.plot != "" {
+		r, err := readResults(o.plot)
+		if err != nil {
+			return err
+		}
+		written, err := r.plots(o.plots, o.plot)
+		for _, path := range written {
+			fmt.Fprintln(out, path)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	if o.doc != "" {
+		return fillFile(o.doc, "results")
+	}
+	return nil
 }
 
 // choose picks competitors by their names and those of sets, each once; all if
