@@ -55,10 +55,10 @@ func messageLength(m holdfast.Message) int {
 }
 
 // CohortStartOptions are the options with which the workflow of a cohort is
-// started; id is made for it.
-func CohortStartOptions(prefix, group, id string, txs []activities.Tx) client.StartWorkflowOptions {
+// started; workflowID is a [CohortWorkflowID].
+func CohortStartOptions(prefix, group, workflowID string, txs []activities.Tx) client.StartWorkflowOptions {
 	o := StartOptions(prefix, group, txs[0])
-	o.ID = CohortWorkflowID(group, id)
+	o.ID = workflowID
 	o.StaticSummary = shorten(fmt.Sprintf("cohort of %d transactions: %s", len(txs), countedTopics(txs)))
 	o.StaticDetails = cohortDetails(group, txs)
 	o.TypedSearchAttributes = temporal.NewSearchAttributes(
