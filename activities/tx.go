@@ -78,6 +78,9 @@ type LocalResult struct {
 	// Elsewhere says that this process cannot run it: the closure waits in
 	// another process, or no handler of that name is registered here.
 	Elsewhere bool `json:"elsewhere,omitempty"`
+	// Unreached says that nobody answered a check-back, so that it does not count
+	// as one; the resolution is Unknown then.
+	Unreached bool `json:"unreached,omitempty"`
 }
 
 // LocalInput is the input of the steps on one transaction.
