@@ -184,8 +184,10 @@ func (r *reader) why(in workflows.Input) string {
 		case !r.told(tx.ID):
 		case tx.Why != "":
 			return tx.Why
-		case i < len(in.Carried):
+		case i < len(in.Carried) && in.Carried[i].Reason != "":
 			return in.Carried[i].Reason
+		case i < len(in.Carried) && in.Carried[i].State == workflows.Running:
+			return "its local transaction was still running"
 		}
 	}
 	return ""
@@ -223,8 +225,11 @@ func (r *reader) localResult(l activities.LocalResult) string {
 		r.messages[l.ID] = l.Messages
 	}
 	s := l.Resolution.String()
-	if l.Elsewhere {
+	switch {
+	case l.Elsewhere:
 		s = "not in this process"
+	case l.Running:
+		s = "still running"
 	}
 	if l.Error != "" {
 		s += ": " + l.Error
@@ -236,8 +241,8 @@ func (r *reader) activity(e *historypb.HistoryEvent) {
 	switch e.GetEventType() {
 	case enumspb.EVENT_TYPE_ACTIVITY_TASK_SCHEDULED:
 		a := e.GetActivityTaskScheduledEventAttributes()
-		of := r.activityOf(a.GetInput())
-		if r.of[e.GetEventId()] = of; r.told(of) {
+		of, told := r.activityOf(a.GetInput())
+		if r.of[e.GetEventId()] = of; told {
 			r.begin(e, "activity", a.GetActivityType().GetName(), "")
 		}
 	case enumspb.EVENT_TYPE_ACTIVITY_TASK_STARTED:

@@ -105,11 +105,18 @@ func orOK(said []string) string {
 	return strings.Join(said, "; ")
 }
 
-// activityOf is the transaction that a regular activity is for, if it is for one.
-func (r *reader) activityOf(input *commonpb.Payloads) string {
-	var in activities.LocalInput
-	r.decode(input, &in)
-	return in.Transaction.ID
+// activityOf is the transaction that a regular activity is for, if it is for one,
+// and whether it is told.
+func (r *reader) activityOf(input *commonpb.Payloads) (tx string, told bool) {
+	var one activities.LocalInput
+	var several activities.StepInput
+	r.decode(input, &one)
+	r.decode(input, &several)
+	told = r.told(one.Transaction.ID)
+	if len(several.Transactions) > 0 {
+		told = slices.ContainsFunc(several.Transactions, func(tx activities.Tx) bool { return r.told(tx.ID) })
+	}
+	return one.Transaction.ID, told
 }
 
 // completed takes in how the regular activity that the event id began ended.

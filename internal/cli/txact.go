@@ -41,7 +41,8 @@ func newTxActionCommand(a *app, act action) *cobra.Command {
 Operator and reason are recorded in the workflow's history. A process of the
 transaction's group has to run. ID is a transaction's ID, a workflow's ID
 (tx/GROUP/ID) or a business key; see holdfast tx --help. One that shares its
-workflow leaves it first.
+workflow ends there in a moment, or leaves into one of its own and is settled
+there.
 
 JSON: id, state, resolution, reason, decided, checks, unreached, topics, keys.`,
 		Example: "  holdfast tx " + act.update + " A-1007 --reason \"the bank says so\"",
@@ -98,8 +99,8 @@ func statusSentence(m workflows.MemberStatus) string {
 }
 
 // act does what was asked for. What an Update cannot reach any more, because the
-// workflow was closed undecided, a recheck takes up again. Where the transaction
-// left meanwhile, or leaves because of this, it is asked where it goes on.
+// workflow was closed undecided, a recheck takes up again; what left a shared
+// workflow meanwhile is asked where it goes on.
 func (t *temporalServer) act(ctx context.Context, of target, act action, req workflows.Request, prefix string) (workflows.MemberStatus, error) {
 	if act.update == workflows.UpdateRecheck {
 		if status, lost, err := t.takeUp(ctx, of, req); lost || err != nil {
@@ -107,11 +108,10 @@ func (t *temporalServer) act(ctx context.Context, of target, act action, req wor
 		}
 	}
 	status, err := t.ask(ctx, of, act.update, req, prefix)
-	if err == nil && status.State == workflows.Left {
-		group, _ := splitWorkflowID(of.workflowID)
-		of.workflowID, of.runID, of.tx = workflows.WorkflowID(group, status.ID), "", status.ID
-		req.Tx = status.ID
-		return t.ask(ctx, of, act.update, req, prefix)
+	if err != nil && shared(of.workflowID) && of.tx != "" {
+		if own, _ := t.one(ctx, of.name(), []string{of.name()}); own.workflowID != "" { // it left meanwhile
+			return t.ask(ctx, own, act.update, req, prefix)
+		}
 	}
 	return status, err
 }
