@@ -25,32 +25,34 @@ type books struct {
 	placed          map[string][]string // the messages of orders, by transaction
 }
 
-// described is how many faults are described.
-const described = 20
+// described is how many faults of a kind are described.
+const described = 5
 
 // auditor finds faults.
 type auditor struct {
 	w      *world
 	b      books
-	faults int
+	faults map[string]int // by format
 }
 
 func (a *auditor) bad(format string, args ...any) {
-	if a.faults++; a.faults <= described {
+	if a.faults[format]++; a.faults[format] <= described {
 		a.w.Errorf(format, args...)
 	}
 }
 
 // audit compares the two databases, and both with what callers were told.
 func (w *world) audit() {
-	a := &auditor{w: w, b: w.read()}
+	a := &auditor{w: w, b: w.read(), faults: map[string]int{}}
 	a.agree()
 	a.conserved(w.orders, "orders", -1)
 	a.conserved(w.effects, "effects", 1)
 	tally := a.journals()
 	w.Logf("%d transactions committed, %d rolled back in the database; told: %v", a.count("commit"), a.count("rollback"), tally)
-	if a.faults > described {
-		w.Errorf("and %d faults more", a.faults-described)
+	for format, n := range a.faults {
+		if n > described {
+			w.Errorf("%d times: %s", n, format)
+		}
 	}
 }
 
