@@ -19,7 +19,7 @@ func (t *transaction) runLocals(ctx workflow.Context) {
 	var running []*member
 	for _, m := range t.members {
 		switch {
-		case m.state != Running:
+		case m.state != Running || m.elsewhere:
 		case m.tx.Form == activities.Split:
 			m.state = Waiting
 		default:

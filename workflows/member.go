@@ -27,6 +27,7 @@ type member struct {
 	woken      int  // counts what should make it go on at once
 	resting    bool // waits for a timer
 	cancelled  bool // the workflow was asked to cancel
+	elsewhere  bool // its local transaction is run, or awaited, where its closure is
 	asking     workflow.Mutex
 }
 

@@ -211,5 +211,8 @@ func shorten(s string) string {
 	if len(s) <= limit {
 		return s
 	}
-	return strings.ToValidUTF8(s[:limit], "") + "…"
+	return cut(s, limit)
 }
+
+// cut returns the first bytes of s, which is longer.
+func cut(s string, n int) string { return strings.ToValidUTF8(s[:n], "") + "…" }

@@ -65,6 +65,9 @@ func (t *transaction) run(ctx workflow.Context) (Status, error) {
 	t.runLocals(ctx)
 	t.commit(ctx, t.with(holdfast.Commit))
 	t.rollback(ctx, t.with(holdfast.Rollback))
+	if t.in.Cohort {
+		t.leave(ctx)
+	}
 	t.settleRest(ctx)
 	if err := workflow.Await(ctx, func() bool { return workflow.AllHandlersFinished(ctx) }); err != nil {
 		return Status{}, err
