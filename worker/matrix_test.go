@@ -390,7 +390,7 @@ func TestExpressIDOfTwo(t *testing.T) {
 	other := order(id)
 	other.Body = []byte("something else")
 	require.NoError(t, s.broker().PublishHalf(s.ctx(), holdfast.Half{TxID: id, Group: s.at.Group, Messages: []holdfast.Message{other}, At: time.Now(), Lane: holdfast.Express}))
-	s.child(childConfig{Role: roleProducer, Form: formInline, Fault: fault.CommitBeforePublish, Lane: "express", Tx: id}).killed()
+	s.child(childConfig{Role: roleProducer, Form: formInline, Fault: fault.CommitBeforePublish, Lane: "express", Tx: id, Plain: true}).killed()
 	w := s.successor(laneOf("express"))
 	require.Equal(t, string(order(id).Body), s.oneEffect(id).Body)
 	w.stop()
