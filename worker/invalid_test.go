@@ -85,8 +85,8 @@ func testInvalidMessages(t *testing.T, l lane) {
 		"large headers": func(m *holdfast.Message) {
 			m.Headers = map[string]string{"x": strings.Repeat("x", holdfast.MaxHeaders)}
 		},
-		"unknown lane":        func(m *holdfast.Message) { m.Lane = "fast" },
-		"large body": func(m *holdfast.Message) { m.Body = make([]byte, 1001) },
+		"unknown lane": func(m *holdfast.Message) { m.Lane = "fast" },
+		"large body":   func(m *holdfast.Message) { m.Body = make([]byte, 1001) },
 	} {
 		m := order(newID())
 		change(&m)

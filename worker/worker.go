@@ -34,6 +34,7 @@ type Worker struct {
 	compensations map[string]Compensation
 	problems      []error
 	pendings      *registry
+	gatherer      *gatherer
 	answers       answers
 	metrics       *metrics
 	alerts        *alerter
@@ -66,9 +67,12 @@ func New(o Options) (*Worker, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Worker{o: o, metrics: m, attached: newAttachment(), alerts: alerts, paused: map[string]*atomic.Bool{}, handlers: map[string]LocalAll{}, checkers: map[string]holdfast.Checker{}, activities: map[string]any{}, compensations: map[string]Compensation{},
+	w := &Worker{o: o, metrics: m, attached: newAttachment(), alerts: alerts, paused: map[string]*atomic.Bool{}, handlers: map[string]LocalAll{}, checkers: map[string]holdfast.Checker{}, activities: map[string]any{}, compensations: map[string]Compensation{},
 		pendings: newRegistry(time.Minute, 10_000), ready: make(chan struct{}), stopped: make(chan struct{}),
-		over: make(chan struct{})}, nil
+		over: make(chan struct{})}
+	w.gatherer = &gatherer{group: o.Group, most: o.MaxCohort, room: o.CohortsInFlight,
+		start: func(c *cohort) { w.sending.Go(func() { w.startCohort(c) }) }}
+	return w, nil
 }
 
 // Ready is closed once the worker is connected and its parts run.

@@ -93,6 +93,9 @@ func (t *transaction) status() Status {
 	for _, m := range t.members {
 		s.Transactions = append(s.Transactions, m.status())
 	}
+	if t.in.Cohort {
+		s.Summary = cohortStatus(t.members)
+	}
 	return s
 }
 
