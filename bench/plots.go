@@ -30,7 +30,7 @@ func (r results) plots(folder, source string) (written []string, err error) {
 func (r results) charts() map[string]chart {
 	temporal := map[string]string{"postgresql": "Temporal on PostgreSQL", "dev": "Temporal's dev server"}[r.Configuration.Temporal]
 	if temporal == "" {
-		temporal = "a Temporal server of its own"
+		temporal = "an external Temporal server"
 	}
 	callers := func(of func(figure) float64, names ...string) (out []curve) {
 		for _, name := range names {
