@@ -35,8 +35,8 @@ var outbox = competitor{
 	open: lazily(func(ctx context.Context, s *servers) (*entry, error) { return openOutbox(ctx, s, "outbox", 1) }),
 }
 
-// outboxSharded is not what Watermill's documentation shows: one outbox cannot
-// have more than one forwarder at work, so this has several outboxes.
+// outboxSharded is what an application can do when one forwarder is not enough: a
+// second one at the same outbox would wait for the first.
 var outboxSharded = competitor{
 	name:    "outbox-4",
 	about:   "as outbox, with four outbox tables that the producers take turns in, and a forwarder for each: the order of messages is lost",
