@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"slices"
 	"testing"
 )
@@ -78,5 +79,23 @@ func TestBodyOfASize(t *testing.T) {
 	}
 	if got := numberIn([]byte("{}")); got != "" {
 		t.Errorf("got %q", got)
+	}
+}
+
+func TestWhatIsNotCountedIsNotNoted(t *testing.T) {
+	stop := make(chan struct{})
+	l := &load{callers: 1, stop: stop, lanes: make([]lane, 1)}
+	calls := 0
+	err := closedLoop(func(context.Context) error {
+		if calls++; calls == 10 {
+			close(stop)
+		}
+		if calls%2 == 0 {
+			return errNotCounted
+		}
+		return nil
+	})(t.Context(), l)
+	if err != nil || len(l.lanes[0].results) != 5 || l.firstError() != nil {
+		t.Errorf("%v, %+v", err, l.lanes[0].results)
 	}
 }
