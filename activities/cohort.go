@@ -13,8 +13,8 @@ const cohortPatience = time.Second
 
 // slowAfter is how long a cohort waits for its local transactions, where half of
 // them have ended after half.
-func slowAfter(half time.Duration) time.Duration {
-	return min(2*half+30*time.Millisecond, cohortPatience)
+func slowAfter(half, patience time.Duration) time.Duration {
+	return min(2*half+30*time.Millisecond, patience)
 }
 
 // The limits on what a cohort's step answers, in bytes of JSON: Temporal refuses
@@ -46,15 +46,19 @@ func (a *Transactions) localCohort(ctx context.Context, in StepInput) []LocalRes
 			}
 		}()
 	}
-	timer := time.NewTimer(cohortPatience)
+	patience := cohortPatience
+	if a.Patience > 0 {
+		patience = a.Patience
+	}
+	timer := time.NewTimer(patience)
 	defer timer.Stop()
 	for got := 0; got < n; {
 		select {
 		case e := <-results:
 			out[e.i] = e.result
-			if got++; got == (n+1)/2 {
+			if got++; got == (n+1)/2 && a.Patience == 0 {
 				half := time.Since(begun)
-				timer.Reset(slowAfter(half) - half)
+				timer.Reset(slowAfter(half, patience) - half)
 			}
 		case <-timer.C:
 			return fitting(out)

@@ -23,6 +23,9 @@ type Transactions struct {
 	Locals  Locals
 	Truth   Truth
 	Alerts  Alerter
+	// Patience is how long a cohort waits for its local transactions. 0 means: for
+	// the slower half about as long again as the quicker took, and 1 s at most.
+	Patience time.Duration
 }
 
 // HalfSend stores the half messages. A transaction whose half message was not

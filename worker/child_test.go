@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"os"
 	"os/exec"
+	"runtime"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -19,6 +20,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.temporal.io/sdk/client"
 	sdklog "go.temporal.io/sdk/log"
+	"golang.org/x/sync/errgroup"
 	"gorm.io/gorm"
 
 	holdfast "github.com/holdfastmq/holdfast"
@@ -54,6 +56,7 @@ const (
 	formInline     = "inline"
 	formRegistered = "registered"
 	formSplit      = "split"
+	formCohort     = "cohort" // many, with IDs that Send makes
 )
 
 // childConfig says what a child process is to do, and where it is to die.
@@ -171,6 +174,8 @@ func (c childConfig) serve(ctx context.Context, w *worker.Worker, work func() er
 func (c childConfig) send(ctx context.Context, w *worker.Worker, orders *gorm.DB) (err error) {
 	m := order(c.Tx)
 	switch c.Form {
+	case formCohort:
+		return sendCohort(ctx, w)
 	case formRegistered:
 		_, err = w.Start(ctx, "place", m)
 	case formSplit:
@@ -196,6 +201,23 @@ func (c childConfig) send(ctx context.Context, w *worker.Worker, orders *gorm.DB
 		_, err = w.Send(ctx, m, c.insert)
 	}
 	return err
+}
+
+// sendCohort sends transactions that share a workflow.
+func sendCohort(ctx context.Context, w *worker.Worker) error {
+	release := w.HoldCohorts()
+	var sending errgroup.Group
+	for i := range cohortOf {
+		sending.Go(func() error {
+			_, err := w.Send(ctx, plain(i), insertAndPass)
+			return err
+		})
+	}
+	for w.Gathered() < cohortOf {
+		runtime.Gosched()
+	}
+	release()
+	return sending.Wait()
 }
 
 // complete changes a message as a local transaction may: what is delivered must

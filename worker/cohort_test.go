@@ -2,7 +2,9 @@ package worker_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -13,6 +15,7 @@ import (
 
 	holdfast "github.com/holdfastmq/holdfast"
 	"github.com/holdfastmq/holdfast/activities"
+	"github.com/holdfastmq/holdfast/barrier"
 	"github.com/holdfastmq/holdfast/worker"
 	"github.com/holdfastmq/holdfast/workflows"
 )
@@ -50,6 +53,16 @@ func (s *site) together(w *running, n int, make func(i int) (context.Context, ho
 	return out
 }
 
+// patient is a producer whose cohorts wait for every local transaction.
+func (s *site) patient(change ...func(*worker.Options)) *running {
+	s.t.Helper()
+	o := s.options()
+	for _, c := range change {
+		c(&o)
+	}
+	return s.runWith(o, (*worker.Worker).BePatient)
+}
+
 // plain is order i with an ID that Send makes.
 func plain(i int) holdfast.Message {
 	return holdfast.Message{Topic: placed, Key: fmt.Sprintf("K-%d", i), ContentType: "text/plain", Body: []byte("order")}
@@ -58,13 +71,14 @@ func plain(i int) holdfast.Message {
 func inCohort(receipt holdfast.Receipt) bool { return strings.HasPrefix(receipt.WorkflowID, "cohort/") }
 
 // member waits for the end of the workflow that a receipt names, and returns how
-// the transaction ended there.
-func (s *site) member(receipt holdfast.Receipt) workflows.MemberStatus {
+// its transaction, or another one, ended there.
+func (s *site) member(receipt holdfast.Receipt, txID ...string) workflows.MemberStatus {
 	s.t.Helper()
+	id := append(txID, receipt.TxID)[0]
 	var status workflows.Status
 	require.NoError(s.t, s.temporal.GetWorkflow(s.ctx(), receipt.WorkflowID, receipt.RunID).Get(s.ctx(), &status))
 	for _, m := range status.Transactions {
-		if m.ID == receipt.TxID {
+		if m.ID == id {
 			return m
 		}
 	}
@@ -77,7 +91,7 @@ func TestCallersShareCohorts(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
 	s.consuming(payments(s.effects))
-	w := s.producer()
+	w := s.patient()
 	got := s.together(w, 64, func(i int) (context.Context, holdfast.Message, worker.Local) {
 		m := plain(i)
 		if i%4 == 1 {
@@ -130,7 +144,7 @@ func TestCallersShareCohorts(t *testing.T) {
 	s.drained()
 }
 
-// TestCohortOfAll: what is unlike the others disturbs none of them.
+// TestCohortMembersLeave: what is unlike the others disturbs none of them.
 func TestCohortMembersLeave(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
@@ -189,10 +203,283 @@ func TestCohortMembersLeave(t *testing.T) {
 			require.NoError(t, s.temporal.TerminateWorkflow(s.ctx(), own, "", "the test is over"))
 		default:
 			require.NoError(t, g.err)
-			require.True(t, inCohort(g.receipt), g.receipt.WorkflowID)
 			require.Equal(t, workflows.Committed, s.member(g.receipt).State)
 		}
 	}
 }
 
-var _ = time.Second
+// TestCohortWithDeadlock: two local transactions of a cohort lock each other out;
+// the database ends one of them, and nobody else notices.
+func TestCohortWithDeadlock(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	s.consuming(payments(s.effects))
+	w := s.patient()
+	require.NoError(t, s.orders.Exec("CREATE TABLE stock (item text PRIMARY KEY, n int)").Error)
+	require.NoError(t, s.orders.Exec("INSERT INTO stock VALUES ('anchor', 0), ('sail', 0)").Error)
+	var locked sync.WaitGroup
+	locked.Add(2)
+	items := []string{"anchor", "sail"}
+	got := s.together(w, 8, func(i int) (context.Context, holdfast.Message, worker.Local) {
+		return s.ctx(), plain(i), func(ctx context.Context, tx *gorm.DB, m *holdfast.Message) error {
+			if i >= 2 {
+				return insert(ctx, tx, m)
+			}
+			if err := tx.Exec("UPDATE stock SET n = n + 1 WHERE item = ?", items[i]).Error; err != nil {
+				return err
+			}
+			locked.Done()
+			locked.Wait()
+			if err := tx.Exec("UPDATE stock SET n = n + 1 WHERE item = ?", items[1-i]).Error; err != nil {
+				return err
+			}
+			return insert(ctx, tx, m)
+		}
+	})
+	for i, g := range got[2:] {
+		require.NoError(t, g.err, "caller %d", i)
+		require.True(t, inCohort(g.receipt))
+	}
+	failed := 0
+	for _, g := range got[:2] {
+		if g.err != nil {
+			failed++
+			require.ErrorIs(t, g.err, holdfast.ErrRolledBack)
+			require.ErrorContains(t, g.err, "deadlock")
+			require.Equal(t, workflows.RolledBack, s.member(g.receipt).State)
+			require.Zero(t, s.ordered(g.receipt.TxID))
+			continue
+		}
+		s.oneEffect(g.receipt.TxID)
+	}
+	require.Equal(t, 1, failed)
+	require.Equal(t, 2, s.count(s.orders, "SELECT sum(n) FROM stock"))
+}
+
+// TestCohortCallersWhoGoAway: one while it gathers, one while its local
+// transaction runs.
+func TestCohortCallersWhoGoAway(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	s.consuming(payments(s.effects))
+	w := s.patient()
+	gathering, leave := context.WithCancel(s.ctx())
+	inside, away := context.WithCancel(s.ctx())
+	var early sent
+	got := s.together(w, 6, func(i int) (context.Context, holdfast.Message, worker.Local) {
+		switch i {
+		case 4: // the first of whom one more gathers
+			done := make(chan struct{})
+			go func() {
+				defer close(done)
+				early.receipt, early.err = w.Send(gathering, plain(99), func(context.Context, *gorm.DB, *holdfast.Message) error {
+					t.Error("the local transaction of a caller who gave up is run")
+					return nil
+				})
+			}()
+			until(t, "it gathers", func() bool { return w.Gathered() == 5 })
+			leave()
+			<-done
+			require.Equal(t, 4, w.Gathered())
+		case 5:
+			return inside, plain(i), func(ctx context.Context, tx *gorm.DB, m *holdfast.Message) error {
+				if err := insert(ctx, tx, m); err != nil {
+					return err
+				}
+				away()
+				<-ctx.Done()
+				return nil
+			}
+		}
+		return s.ctx(), plain(i), insert
+	})
+	var unavailable *holdfast.UnavailableError
+	require.ErrorAs(t, early.err, &unavailable)
+	require.ErrorIs(t, early.err, context.Canceled)
+	require.Zero(t, s.ordered(early.receipt.TxID))
+	for _, g := range got[:5] {
+		require.NoError(t, g.err)
+		require.True(t, inCohort(g.receipt))
+		s.oneEffect(g.receipt.TxID)
+	}
+	require.Error(t, got[5].err)
+	require.NotEqual(t, holdfast.Commit, got[5].receipt.Resolution)
+	require.Equal(t, workflows.RolledBack, s.member(got[0].receipt, got[5].receipt.TxID).State)
+	require.Zero(t, s.ordered(got[5].receipt.TxID))
+}
+
+// TestClosureThatNeverReturns: its cohort ends, and the worker stops.
+func TestClosureThatNeverReturns(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	s.consuming(payments(s.effects))
+	w := s.producer(func(o *worker.Options) { o.LocalTimeout = 3 * time.Second })
+	stuck := make(chan struct{})
+	t.Cleanup(func() { close(stuck) })
+	got := s.together(w, 5, func(i int) (context.Context, holdfast.Message, worker.Local) {
+		if i > 0 {
+			return s.ctx(), plain(i), insert
+		}
+		ctx, cancel := context.WithTimeout(s.ctx(), 2*time.Second)
+		t.Cleanup(cancel)
+		return ctx, plain(i), func(context.Context, *gorm.DB, *holdfast.Message) error {
+			<-stuck
+			return errOops
+		}
+	})
+	require.ErrorIs(t, got[0].err, holdfast.ErrUndecided)
+	for _, g := range got[1:] {
+		require.NoError(t, g.err)
+		require.Equal(t, workflows.Committed, s.member(g.receipt).State)
+	}
+	require.Equal(t, workflows.Left, s.member(got[1].receipt, got[0].receipt.TxID).State)
+	until(t, "its own workflow", func() bool {
+		_, err := s.temporal.DescribeWorkflowExecution(s.ctx(), workflows.WorkflowID(group, got[0].receipt.TxID), "")
+		return err == nil
+	})
+}
+
+// TestNoCohorts: with MaxCohort 1, and with an ID of the caller's own, a
+// transaction has a history of its own, whatever the load.
+func TestNoCohorts(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	s.consuming(payments(s.effects))
+	alone, chosen := s.producer(func(o *worker.Options) { o.MaxCohort = 1 }), s.producer()
+	defer chosen.HoldCohorts()()
+	var wg sync.WaitGroup
+	for i := range 16 {
+		wg.Go(func() {
+			w, m := alone, plain(i)
+			if i%2 == 0 {
+				w, m.ID = chosen, newID()
+			}
+			receipt, err := w.Send(s.ctx(), m, insert)
+			if err != nil || receipt.WorkflowID != workflows.WorkflowID(group, receipt.TxID) {
+				t.Errorf("%+v, %v", receipt, err)
+			}
+		})
+	}
+	wg.Wait()
+}
+
+// TestCohortElsewhere: the workflow is run by another process, and the local
+// transactions, one of them slow, in the callers'.
+func TestCohortElsewhere(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	s.consuming(payments(s.effects))
+	s.producer() // the other one
+	lazy := s.dial(&cable{lazy: true})
+	w := s.producer(func(o *worker.Options) { o.Temporal = lazy })
+	for elsewhere := false; !elsewhere; {
+		release := make(chan struct{})
+		ran, slow := make(chan struct{}, 20), make(chan string, 1)
+		results := make(chan []sent, 1)
+		go func() {
+			results <- s.together(w, 9, func(i int) (context.Context, holdfast.Message, worker.Local) {
+				return s.ctx(), plain(i), func(ctx context.Context, tx *gorm.DB, m *holdfast.Message) error {
+					if i == 0 {
+						slow <- m.ID
+						<-release
+					}
+					defer func() { ran <- struct{}{} }()
+					return insert(ctx, tx, m)
+				}
+			})
+		}()
+		for range 8 {
+			next(t, ran)
+		}
+		id := next(t, slow)
+		until(t, "the slow one has left", func() bool {
+			_, err := s.temporal.DescribeWorkflowExecution(s.ctx(), workflows.WorkflowID(group, id), "")
+			return err == nil
+		})
+		close(release)
+		got := next(t, results)
+		for _, g := range got {
+			require.NoError(t, g.err)
+			require.Equal(t, holdfast.Commit, g.receipt.Resolution)
+			require.NotEmpty(t, g.receipt.Messages)
+			s.oneEffect(g.receipt.TxID)
+		}
+		require.Equal(t, workflows.WorkflowID(group, got[0].receipt.TxID), got[0].receipt.WorkflowID)
+		elsewhere = slices.Contains(s.activitiesOf(got[1].receipt.WorkflowID), activities.LocalTransactionsInProcess)
+	}
+}
+
+// TestCohortIsNotStarted: every caller learns that nothing was run, and can send
+// again; so does one whose time is over while it gathers.
+func TestCohortIsNotStarted(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	s.consuming(payments(s.effects))
+	flaky := &cable{}
+	w := s.producer(func(o *worker.Options) { o.Temporal = s.dial(flaky) })
+	ran := func(context.Context, *gorm.DB, *holdfast.Message) error {
+		t.Error("a local transaction is run although nothing was started")
+		return nil
+	}
+	flaky.failNext()
+	for _, g := range s.together(w, 5, func(i int) (context.Context, holdfast.Message, worker.Local) { return s.ctx(), plain(i), ran }) {
+		var unavailable *holdfast.UnavailableError
+		require.ErrorAs(t, g.err, &unavailable)
+		require.Equal(t, "Temporal", unavailable.Part)
+	}
+
+	release := w.HoldCohorts()
+	ctx, cancel := context.WithTimeout(s.ctx(), 50*time.Millisecond)
+	defer cancel()
+	_, err := w.Send(ctx, plain(0), ran)
+	var unavailable *holdfast.UnavailableError
+	require.ErrorAs(t, err, &unavailable)
+	require.ErrorIs(t, err, context.DeadlineExceeded)
+	release()
+
+	_, err = w.Send(s.ctx(), plain(0), insert)
+	require.NoError(t, err)
+
+	flaky.loseNext() // the workflow was started, but that is not known
+	for _, g := range s.together(w, 5, func(i int) (context.Context, holdfast.Message, worker.Local) { return s.ctx(), plain(i), insert }) {
+		if g.err == nil {
+			s.oneEffect(g.receipt.TxID)
+			continue
+		}
+		require.ErrorAs(t, g.err, &unavailable)
+		until(t, "a check-back rolls it back", func() bool {
+			row, err := barrier.Read(s.ctx(), s.orders, g.receipt.TxID)
+			return err == nil && row.Resolution == holdfast.Rollback
+		})
+		require.Zero(t, s.ordered(g.receipt.TxID))
+	}
+}
+
+// TestShutdownWithGathered: whoever gathers when Run ends still ends well.
+func TestShutdownWithGathered(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	s.consuming(payments(s.effects))
+	w := s.producer()
+	release := w.HoldCohorts()
+	results := make(chan sent, 8)
+	for i := range 8 {
+		go func() {
+			receipt, err := w.Send(s.ctx(), plain(i), insert)
+			results <- sent{receipt, err}
+		}()
+	}
+	until(t, "they gather", func() bool { return w.Gathered() == 8 })
+	w.cancel()
+	until(t, "nothing new is taken", func() bool {
+		_, err := w.Send(s.ctx(), order(newID()), insert)
+		return errors.Is(err, holdfast.ErrNotRunning)
+	})
+	release()
+	for range 8 {
+		g := next(t, results)
+		require.NoError(t, g.err)
+		s.oneEffect(g.receipt.TxID)
+	}
+	require.NoError(t, w.result())
+}

@@ -1,5 +1,11 @@
 package worker
 
+import "time"
+
+// BePatient makes cohorts wait for every local transaction, however slow the
+// machine is. Call it before Run.
+func (w *Worker) BePatient() { w.patience = time.Hour }
+
 // HoldCohorts makes every Send gather until release is called.
 func (w *Worker) HoldCohorts() (release func()) {
 	g := w.gatherer

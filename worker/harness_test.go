@@ -423,9 +423,14 @@ func (s *site) historyOf(workflowID string) *historypb.History {
 }
 
 // scheduled are the names of the regular activities of a workflow.
-func (s *site) scheduled(id string) (names []string) {
+func (s *site) scheduled(id string) []string {
 	s.t.Helper()
-	for _, e := range s.history(id).Events {
+	return s.activitiesOf(workflows.WorkflowID(group, id))
+}
+
+func (s *site) activitiesOf(workflowID string) (names []string) {
+	s.t.Helper()
+	for _, e := range s.historyOf(workflowID).Events {
 		if a := e.GetActivityTaskScheduledEventAttributes(); a != nil {
 			names = append(names, a.GetActivityType().GetName())
 		}

@@ -31,7 +31,7 @@ type temporalWorkers []sdkworker.Worker
 // own, and of the dead letters'.
 func (w *Worker) startTemporal(fatal func(error)) (temporalWorkers, error) {
 	steps := steps{w}
-	transactions := &activities.Transactions{Halves: steps, Publish: steps, Ops: steps, Locals: steps, Truth: steps, Alerts: steps}
+	transactions := &activities.Transactions{Halves: steps, Publish: steps, Ops: steps, Locals: steps, Truth: steps, Alerts: steps, Patience: w.patience}
 	dead := &activities.DeadLetters{Redeliver: steps, Notify: steps, Compensations: steps, Alerts: steps}
 	sagas := &activities.Sagas{Runner: w.sagaRunner(), Alerts: steps}
 	if w.o.WorkflowCache > 0 {

@@ -35,6 +35,7 @@ type Worker struct {
 	problems      []error
 	pendings      *registry
 	gatherer      *gatherer
+	patience      time.Duration // of cohorts; 0: the default
 	answers       answers
 	metrics       *metrics
 	alerts        *alerter

@@ -16,6 +16,10 @@ import (
 // JSON.
 const MaxCohortBytes = 512 << 10
 
+// keyAllowance is what is kept free, in bytes of JSON, for a business key that the
+// local transaction is to make.
+const keyAllowance = 16
+
 // CohortLoad is what the members of a cohort add up to. The zero value is that of
 // an empty one.
 type CohortLoad struct {
@@ -30,7 +34,11 @@ func (l CohortLoad) With(tx activities.Tx) CohortLoad {
 	l.keys += jsonLength(tx.ID) + 1
 	for _, m := range tx.Messages {
 		l.bytes += messageLength(m)
-		l.keys += jsonLength(m.Key) + 1
+		if m.Key == "" {
+			l.keys += keyAllowance
+		} else {
+			l.keys += jsonLength(m.Key) + 1
+		}
 		if !slices.Contains(l.topics, m.Topic) {
 			l.topics = append(slices.Clip(l.topics), m.Topic)
 			l.keys += jsonLength(m.Topic) + 1

@@ -1,12 +1,19 @@
 package workflows_test
 
 import (
+	"context"
 	"errors"
+	"fmt"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/mock"
 	"github.com/stretchr/testify/require"
+	"go.temporal.io/api/serviceerror"
+	"go.temporal.io/sdk/activity"
+	"go.temporal.io/sdk/converter"
+	"go.temporal.io/sdk/temporal"
 	"go.temporal.io/sdk/testsuite"
 	"go.temporal.io/sdk/workflow"
 
@@ -19,12 +26,17 @@ import (
 type own struct {
 	mu      sync.Mutex
 	started map[string]workflows.Input // by transaction
+	signals bool                       // each waits for a signal
+	got     workflows.Request
 }
 
-func (o *own) start(_ workflow.Context, in workflows.Input) (workflows.Status, error) {
+func (o *own) start(ctx workflow.Context, in workflows.Input) (workflows.Status, error) {
 	o.mu.Lock()
-	defer o.mu.Unlock()
 	o.started[in.Transactions[0].ID] = in
+	o.mu.Unlock()
+	if o.signals {
+		workflow.GetSignalChannel(ctx, workflows.UpdateRollback).Receive(ctx, &o.got)
+	}
 	return workflows.Status{}, nil
 }
 
@@ -102,4 +114,148 @@ func TestCohortMembersLeave(t *testing.T) {
 	require.Equal(t, holdfast.Commit, own.started["unrouted"].Carried[0].Resolution)
 	require.Contains(t, got[1].Reason, "goes on in workflow tx/orders/unstored: undecided: no confirm")
 	require.Contains(t, got[4].Reason, "tx/orders/unrouted: committed, and could not be delivered at once")
+}
+
+// elsewhere is a local transaction whose closure another process holds; there,
+// then says how it goes.
+func elsewhere(then func(tx activities.Tx) activities.LocalResult) func(activities.Tx, bool) activities.LocalResult {
+	seen := map[string]bool{}
+	return func(tx activities.Tx, _ bool) activities.LocalResult {
+		if !seen[tx.ID] {
+			seen[tx.ID] = true
+			return activities.LocalResult{ID: tx.ID, Elsewhere: true}
+		}
+		return then(tx)
+	}
+}
+
+func TestCohortElsewhere(t *testing.T) {
+	w := &world{local: elsewhere(func(tx activities.Tx) activities.LocalResult {
+		if tx.ID == "lost" {
+			return activities.LocalResult{ID: tx.ID, Elsewhere: true, Error: "not held"}
+		}
+		return activities.LocalResult{ID: tx.ID, Resolution: holdfast.Commit}
+	})}
+	env, own := withOwn(t, w)
+	got := endedCohort(t, env, cohort(tx("1", activities.Inline), tx("lost", activities.Inline), tx("2", activities.Inline)))
+	require.Equal(t, workflows.Committed, got[0].State)
+	require.Equal(t, workflows.Left, got[1].State)
+	require.Equal(t, workflows.Committed, got[2].State)
+	require.True(t, own.started["lost"].Carried[0].AtOnce, "nobody else can know: a check-back at once")
+}
+
+// TestCohortSlow: a member that still runs leaves as such.
+func TestCohortSlow(t *testing.T) {
+	w := &world{local: func(tx activities.Tx, _ bool) activities.LocalResult {
+		return activities.LocalResult{ID: tx.ID, Running: tx.ID == "slow", Resolution: holdfast.Commit}
+	}}
+	env, own := withOwn(t, w)
+	got := endedCohort(t, env, cohort(tx("1", activities.Inline), tx("slow", activities.Inline)))
+	require.Equal(t, workflows.Committed, got[0].State)
+	require.Equal(t, workflows.Left, got[1].State)
+	require.Contains(t, got[1].Reason, "its local transaction is still running")
+	require.Equal(t, workflows.Running, own.started["slow"].Carried[0].State)
+	require.Len(t, w.delivered, 1)
+
+	// There it is awaited, by a regular activity, and its half message is not sent again.
+	w = &world{}
+	env = setup(t, w)
+	var scheduled []string
+	env.SetOnActivityStartedListener(func(info *activity.Info, _ context.Context, _ converter.EncodedValues) {
+		scheduled = append(scheduled, info.ActivityType.Name)
+	})
+	got = ended(t, env, own.started["slow"])
+	require.Equal(t, workflows.Committed, got[0].State)
+	require.Equal(t, []string{activities.LocalTransactionInProcess}, scheduled)
+	require.Empty(t, w.halves)
+	require.Len(t, w.delivered, 1)
+}
+
+// TestCohortAlreadyLeft: a member that has a workflow of its own is left to it.
+func TestCohortAlreadyLeft(t *testing.T) {
+	w := &world{local: func(tx activities.Tx, _ bool) activities.LocalResult {
+		return activities.LocalResult{ID: tx.ID, Error: "lost"}
+	}}
+	env := setup(t, w)
+	env.RegisterWorkflowWithOptions(func(ctx workflow.Context, in workflows.Input) (workflows.Status, error) {
+		return workflows.Transaction(ctx, in)
+	}, workflow.RegisterOptions{Name: "Cohort"})
+	env.OnWorkflow(workflows.Name, mock.Anything, mock.Anything).Return(workflows.Status{},
+		serviceerror.NewWorkflowExecutionAlreadyStarted("already there", "", ""))
+	got := endedCohort(t, env, cohort(tx("1", activities.Inline)))
+	require.Equal(t, workflows.Left, got[0].State)
+}
+
+// TestOperatorAndCohort: an operator is told where to send it; a signal follows
+// its member; a cancel is carried.
+func TestOperatorAndCohort(t *testing.T) {
+	w := &world{local: elsewhere(func(tx activities.Tx) activities.LocalResult {
+		if tx.ID == "1" {
+			return activities.LocalResult{ID: tx.ID, Resolution: holdfast.Commit}
+		}
+		return activities.LocalResult{ID: tx.ID, Error: "connection lost"}
+	})}
+	env, own := withOwn(t, w)
+	own.signals = true
+	env.OnActivity(activities.LocalTransactionsInProcess, mock.Anything, mock.Anything).After(time.Minute).
+		Return([]activities.LocalResult{{ID: "1", Resolution: holdfast.Commit}, {ID: "2", Error: "connection lost"}}, nil)
+	ask := workflows.Request{Tx: "2", Operator: "ann", Reason: "looked"}
+	refused := update(env, time.Second, workflows.UpdateRollback, ask)
+	again := update(env, 2*time.Second, workflows.UpdateRecheck, ask)
+	env.RegisterDelayedCallback(func() {
+		env.SignalWorkflow(workflows.UpdateRollback, ask)
+		env.SignalWorkflow(workflows.UpdateRollback, workflows.Request{Tx: "1", Operator: "ann", Reason: "looked"})
+	}, 3*time.Second)
+	env.RegisterDelayedCallback(env.CancelWorkflow, 4*time.Second)
+	got := endedCohort(t, env, cohort(tx("1", activities.Inline), tx("2", activities.Inline)))
+	require.Equal(t, workflows.Committed, got[0].State)
+	require.Equal(t, workflows.Left, got[1].State)
+	require.ErrorContains(t, refused.rejected, "then send this to tx/orders/2")
+	require.ErrorContains(t, again.rejected, "tx/orders/2")
+	require.True(t, own.started["2"].Carried[0].Cancelled)
+	require.Equal(t, ask, own.got)
+}
+
+// TestCarriedCancel: it is an operator's rollback in the member's own workflow,
+// too.
+func TestCarriedCancel(t *testing.T) {
+	in := input(tx("1", activities.Inline))
+	in.Carried = []workflows.Carried{{MemberStatus: workflows.MemberStatus{ID: "1", State: workflows.Running}, Cancelled: true}}
+	w := &world{}
+	got := ended(t, setup(t, w), in)
+	require.Equal(t, workflows.RolledBack, got[0].State)
+	require.Contains(t, got[0].Decided, "Temporal")
+	require.Empty(t, w.ran)
+}
+
+func TestCohortReadsWell(t *testing.T) {
+	var txs []activities.Tx
+	for i := range 37 {
+		member := tx(fmt.Sprint(i), activities.Inline)
+		if i%5 == 0 {
+			member.Messages[0].Topic = "order.paid"
+		}
+		txs = append(txs, member)
+	}
+	o := workflows.CohortStartOptions("holdfast", "orders", workflows.CohortWorkflowID("orders", "u"), txs)
+	require.Equal(t, "cohort/orders/u", o.ID)
+	require.Equal(t, "cohort of 37 transactions: order.placed (29), order.paid (8)", o.StaticSummary)
+	require.Contains(t, o.StaticDetails, "tx/orders/")
+	topic, _ := o.TypedSearchAttributes.GetKeyword(temporal.NewSearchAttributeKeyKeyword(workflows.AttributeTopic))
+	require.Equal(t, "order.paid", topic)
+	keys, _ := o.TypedSearchAttributes.GetKeywordList(temporal.NewSearchAttributeKeyKeywordList(workflows.AttributeKey))
+	require.Subset(t, keys, []string{"0", "36", "o-0", "o-36", "order.paid", "order.placed"})
+
+	w := &world{local: func(tx activities.Tx, _ bool) activities.LocalResult {
+		if tx.ID == "7" {
+			return activities.LocalResult{ID: tx.ID, Resolution: holdfast.Rollback, Error: "out of stock"}
+		}
+		return activities.LocalResult{ID: tx.ID, Resolution: holdfast.Commit}
+	}}
+	env, _ := withOwn(t, w)
+	env.OnUpsertTypedSearchAttributes(mock.Anything).Panic("an upsert costs an action")
+	endedCohort(t, env, cohort(txs...))
+	var status workflows.Status
+	require.NoError(t, env.GetWorkflowResult(&status))
+	require.Equal(t, "37 transactions: 36 committed, 1 rolled-back", status.Summary)
 }

@@ -164,7 +164,7 @@ func (t *transaction) settledHere(m *member) bool { return m.state.Final() && m.
 func (t *transaction) forward(ctx workflow.Context, m *member, signal string, req Request) error {
 	t.forwarding++
 	defer func() { t.forwarding-- }()
-	if err := workflow.Await(ctx, m.state.Final); err != nil || t.settledHere(m) {
+	if err := workflow.Await(ctx, func() bool { return m.state.Final() }); err != nil || t.settledHere(m) {
 		return err
 	}
 	return workflow.SignalExternalWorkflow(ctx, WorkflowID(t.in.Group, m.tx.ID), "", signal, req).Get(ctx, nil)
