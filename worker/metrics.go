@@ -46,6 +46,7 @@ type metrics struct {
 	options  map[series][]metric.AddOption
 	breakers map[string]breakerState
 	watching metric.Registration
+	keeping  *keeping
 }
 
 // series is a set of attributes: two of a consumer, a class, a kind and so on,
@@ -106,11 +107,17 @@ func newMetrics(p metric.MeterProvider) (*metrics, error) {
 	if err != nil {
 		return nil, fmt.Errorf("make the metrics: %w", err)
 	}
+	if m.keeping, err = newKeeping(meter); err != nil {
+		_ = m.watching.Unregister()
+		return nil, err
+	}
 	return m, nil
 }
 
 // close ends the observation of the breakers.
-func (m *metrics) close() error { return m.watching.Unregister() }
+func (m *metrics) close() error {
+	return errors.Join(m.watching.Unregister(), m.keeping.watching.Unregister())
+}
 
 // attempted counts a try of a delivery; class is empty for one that succeeded.
 func (m *metrics) attempted(consumer string, class holdfast.ErrorClass) {
