@@ -19,10 +19,15 @@ const (
 )
 
 // CheckBackAll asks the Checkers of the topics that have one, and the outcome rows
-// about all others at once. Whoever has not answered in time is Unknown.
+// about all others at once, or the group's processes over RabbitMQ. Whoever has not answered in time is Unknown.
 func (s steps) CheckBackAll(ctx context.Context, group string, txs []activities.Tx) []activities.LocalResult {
 	ctx, cancel := context.WithTimeout(ctx, askPatience)
 	defer cancel()
+	if s.w.o.RemoteCheck {
+		out := s.checkRemotely(ctx, group, txs)
+		s.w.metrics.recovered(out)
+		return out
+	}
 	out := make([]activities.LocalResult, len(txs))
 	var rows, asked []int
 	for i, tx := range txs {

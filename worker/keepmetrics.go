@@ -45,7 +45,7 @@ func newKeeping(meter metric.Meter) (*keeping, error) {
 	undecided, err := meter.Int64ObservableGauge("holdfast.halves.undecided", metric.WithUnit("{half}"),
 		metric.WithDescription("Half messages that the Keeper in this process holds, by half queue."))
 	errs = append(errs, err)
-	oldest, err := meter.Float64ObservableGauge("holdfast.halves.oldest_age", metric.WithUnit("s"),
+	oldest, err := meter.Int64ObservableGauge("holdfast.halves.oldest_age", metric.WithUnit("s"),
 		metric.WithDescription("How long the Keeper in this process has held its oldest half message, by half queue."))
 	if err := errors.Join(append(errs, err)...); err != nil {
 		return nil, fmt.Errorf("make the metrics: %w", err)
@@ -56,11 +56,11 @@ func newKeeping(meter metric.Meter) (*keeping, error) {
 		for queue, s := range k.keepers {
 			of := metric.WithAttributeSet(attribute.NewSet(attribute.String("queue", strconv.Itoa(queue))))
 			o.ObserveInt64(undecided, int64(s.Undecided), of)
-			age := 0.0
+			age := time.Duration(0)
 			if !s.Oldest.IsZero() {
-				age = time.Since(s.Oldest).Seconds()
+				age = time.Since(s.Oldest)
 			}
-			o.ObserveFloat64(oldest, age, of)
+			o.ObserveInt64(oldest, int64(age.Seconds()), of)
 		}
 		return nil
 	}, undecided, oldest)
