@@ -82,6 +82,9 @@ func TestMetrics(t *testing.T) {
 	m.sagaStarted("payment")
 	m.sagaEnded("payment", "compensated")
 	m.sagaReplyLate("stock")
+	m.answered(holdfast.Express, "commit")
+	m.connected(false)
+	m.connected(true)
 	want := map[string]int64{
 		"holdfast.consumer.attempts class=ok,consumer=billing":    2,
 		"holdfast.consumer.attempts class=panic,consumer=billing": 1,
@@ -97,6 +100,8 @@ func TestMetrics(t *testing.T) {
 		"holdfast.sagas.started saga=payment":                     1,
 		"holdfast.sagas.ended saga=payment,state=compensated":     1,
 		"holdfast.sagas.late_replies participant=stock":           1,
+		"holdfast.transactions answer=commit,lane=express":        1,
+		"holdfast.temporal.connected ":                            1,
 	}
 	require.Equal(t, want, m.values())
 
