@@ -54,7 +54,10 @@ func (w *Worker) express(ctx context.Context, tx activities.Tx, ms []holdfast.Me
 	if p != nil {
 		defer func() { w.pendings.end(p, time.Now()) }()
 	}
-	res := steps{w}.runBarrier(ctx, w.o.Group, tx, p == nil, local)
+	// Nothing but the outcome row tells one call with a chosen ID from another, in
+	// another process: it keeps the messages of the one that commits.
+	res := barrier.Run(ctx, w.o.DB, barrier.Local{TxID: tx.ID, Group: w.o.Group, Messages: tx.Messages, Fresh: p == nil, Keep: p != nil,
+		MaxBody: w.o.MaxBody}, local)
 	switch {
 	case res.Repeated: // its sender may not have come to the end: nothing is settled
 		return receipt, fmt.Errorf("%w: transaction %s was committed by another call meanwhile", holdfast.ErrDuplicate, tx.ID)

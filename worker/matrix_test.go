@@ -377,3 +377,22 @@ func (s *site) orphan(l lane, id string, committed bool) {
 	}
 	require.NoError(s.t, b.PublishHalf(s.ctx(), half))
 }
+
+// TestExpressIDOfTwo: two processes send different messages with one chosen ID at the
+// same time, and the one that commits dies before it publishes. What is delivered is
+// what it sent, although the Keeper sees the other's half message first.
+func TestExpressIDOfTwo(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	s.consuming(payments(s.effects))
+	s.successor(laneOf("express")).stop() // makes the queues
+	id := newID()
+	other := order(id)
+	other.Body = []byte("something else")
+	require.NoError(t, s.broker().PublishHalf(s.ctx(), holdfast.Half{TxID: id, Group: s.at.Group, Messages: []holdfast.Message{other}, At: time.Now(), Lane: holdfast.Express}))
+	s.child(childConfig{Role: roleProducer, Form: formInline, Fault: fault.CommitBeforePublish, Lane: "express", Tx: id, Plain: true}).killed()
+	w := s.successor(laneOf("express"))
+	require.Equal(t, string(order(id).Body), s.oneEffect(id).Body)
+	w.stop()
+	s.drained()
+}

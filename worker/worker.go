@@ -34,6 +34,7 @@ type Worker struct {
 	compensations map[string]Compensation
 	problems      []error
 	pendings      *registry
+	gatherer      *gatherer
 	answers       answers
 	metrics       *metrics
 	alerts        *alerter
@@ -66,9 +67,12 @@ func New(o Options) (*Worker, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Worker{o: o, metrics: m, attached: newAttachment(), alerts: alerts, paused: map[string]*atomic.Bool{}, handlers: map[string]LocalAll{}, checkers: map[string]holdfast.Checker{}, activities: map[string]any{}, compensations: map[string]Compensation{},
+	w := &Worker{o: o, metrics: m, attached: newAttachment(), alerts: alerts, paused: map[string]*atomic.Bool{}, handlers: map[string]LocalAll{}, checkers: map[string]holdfast.Checker{}, activities: map[string]any{}, compensations: map[string]Compensation{},
 		pendings: newRegistry(time.Minute, 10_000), ready: make(chan struct{}), stopped: make(chan struct{}),
-		over: make(chan struct{})}, nil
+		over: make(chan struct{})}
+	w.gatherer = &gatherer{group: o.Group, most: o.MaxCohort, room: o.CohortsInFlight,
+		start: func(c *cohort) { w.sending.Go(func() { w.startCohort(c) }) }}
+	return w, nil
 }
 
 // Ready is closed once the worker is connected and its parts run.
@@ -93,6 +97,9 @@ func (w *Worker) Run(ctx context.Context) error {
 func (w *Worker) run(ctx context.Context) error {
 	if len(w.handlers) > 0 && w.o.DB == nil {
 		w.problem(fmt.Errorf("%w: Handle needs Options.DB", holdfast.ErrInvalid))
+	}
+	if len(w.checkers) > 0 && w.o.RemoteCheck {
+		w.problem(fmt.Errorf("%w: Check and Options.RemoteCheck exclude each other: the group's own processes answer check-backs", holdfast.ErrInvalid))
 	}
 	if len(w.compensations) > 0 && w.o.DB == nil {
 		w.problem(fmt.Errorf("%w: Compensate needs Options.DB", holdfast.ErrInvalid))
