@@ -39,7 +39,7 @@
 //
 //	kit.go         Kit: what takes part
 //	saga.go        RunSaga, UndoSaga
-//	send.go        Send, BreakAt; transaction.go its ports
+//	send.go        Send, BreakAt; transaction.go its ports; express.go the other lane
 //	fault.go       what goes wrong at a saga's step
 //	operator.go    who steers a saga, and when
 //	db.go          the database in memory; connection.go its one connection

@@ -2,6 +2,7 @@ package holdfasttest
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"testing"
@@ -27,6 +28,8 @@ type Options struct {
 	DB *gorm.DB
 	// Group is the producer group. Default: "test".
 	Group string
+	// Lane is the lane of transactions whose messages do not say. Default: Traced.
+	Lane holdfast.Lane
 }
 
 // Kit is a producer group, with its participants and consumers, in the memory of
@@ -70,7 +73,7 @@ func NewWith(t testing.TB, o Options) *Kit {
 	if o.Group == "" {
 		o.Group = "test"
 	}
-	if err := holdfast.ValidateName("group", o.Group); err != nil {
+	if err := errors.Join(holdfast.ValidateName("group", o.Group), o.Lane.Validate()); err != nil {
 		t.Fatal(err)
 	}
 	s := fakebroker.NewServer()

@@ -66,12 +66,14 @@ type Sent struct {
 	Err     error
 	// CheckBacks counts the check-backs.
 	CheckBacks int
-	// Status is what the transaction's workflow says about it.
+	// Status is what the transaction's workflow says about it; empty where it has
+	// none, as in the Express lane when nothing breaks.
 	Status workflows.MemberStatus
 }
 
 // Send runs local, and delivers m, to those who [Kit.Consume], if and only if it
-// commits.
+// commits. In the Express lane there is a workflow only if something breaks: what a
+// dead process leaves, the Keeper hands over.
 func (k *Kit) Send(m holdfast.Message, local worker.Local) Sent {
 	k.t.Helper()
 	return k.SendAll([]holdfast.Message{m}, func(ctx context.Context, tx *gorm.DB, ms []*holdfast.Message) error { return local(ctx, tx, ms[0]) })
@@ -88,25 +90,37 @@ func (k *Kit) SendAll(ms []holdfast.Message, local worker.LocalAll) Sent {
 		return sent
 	}
 	tx := activities.Tx{ID: ms[0].ID, Form: activities.Inline, Instance: "kit", Messages: holdfast.CloneMessages(ms)}
-	if tx.ID == "" {
+	fresh := tx.ID == ""
+	if fresh {
 		tx.ID = uuid.NewString()
 	}
 	holdfast.NumberMessages(tx.ID, tx.Messages)
 	sent.Receipt.TxID, sent.Receipt.WorkflowID = tx.ID, workflows.WorkflowID(k.o.Group, tx.ID)
 	p := &transaction{k: k, local: local}
+	if k.lane(ms) == holdfast.Express {
+		p.express(tx, fresh, &sent)
+	} else {
+		p.workflow(tx, &sent)
+	}
+	if sent.CheckBacks = p.asked; sent.Receipt.Resolution == holdfast.Commit {
+		sent.Receipt.Messages = p.published
+	}
+	k.broker.Deliver(k.t.Context())
+	return sent
+}
+
+// workflow plays the workflow of tx.
+func (p *transaction) workflow(tx activities.Tx, sent *Sent) {
+	k := p.k
+	k.t.Helper()
 	r := k.begin(sent.Receipt.WorkflowID)
 	(&activities.Transactions{Halves: p, Publish: p, Ops: k.broker, Locals: p, Truth: p}).Register(r.env)
 	var status workflows.Status
 	in := workflows.Input{Group: k.o.Group, Transactions: []activities.Tx{tx}}
 	r.play("Transaction", func(ctx workflow.Context) (any, error) { return workflows.Transaction(ctx, in) }, &status)
 	sent.Status = status.Transactions[0]
-	sent.CheckBacks, sent.Receipt.Resolution = p.asked, sent.Status.Resolution
+	sent.Receipt.Resolution = sent.Status.Resolution
 	sent.Err = p.ended(sent.Status)
-	if sent.Receipt.Resolution == holdfast.Commit {
-		sent.Receipt.Messages = p.published
-	}
-	k.broker.Deliver(k.t.Context())
-	return sent
 }
 
 // ended is what the end of a transaction means for its caller.

@@ -11,13 +11,21 @@ import (
 	holdfast "github.com/holdfastmq/holdfast"
 	"github.com/holdfastmq/holdfast/holdfasttest"
 	"github.com/holdfastmq/holdfast/worker"
+	"github.com/holdfastmq/holdfast/workflows"
 )
 
 var orderPlaced = holdfast.Topic[order]{Name: "order.placed"}
 
+// inLanes runs a test in each lane.
+func inLanes(t *testing.T, test func(t *testing.T, lane holdfast.Lane)) {
+	for _, lane := range []holdfast.Lane{holdfast.Traced, holdfast.Express} {
+		t.Run(string(lane), func(t *testing.T) { test(t, lane) })
+	}
+}
+
 // sending is a kit with a consumer of order.placed.
-func sending(t *testing.T) (*holdfasttest.Kit, *gorm.DB) {
-	k := holdfasttest.New(t)
+func sending(t *testing.T, lane holdfast.Lane) (*holdfasttest.Kit, *gorm.DB) {
+	k := holdfasttest.NewWith(t, holdfasttest.Options{Lane: lane})
 	require.NoError(t, k.DB().AutoMigrate(&placed{}))
 	payments := holdfasttest.NewDB(t)
 	require.NoError(t, payments.AutoMigrate(&effect{}))
@@ -42,22 +50,28 @@ func count(t *testing.T, db *gorm.DB, model any) int64 {
 	return n
 }
 
-func TestSend(t *testing.T) {
+func TestSend(t *testing.T) { inLanes(t, testSend) }
+
+func testSend(t *testing.T, lane holdfast.Lane) {
 	for at, want := range map[holdfasttest.Point]struct {
 		err        error
 		effects    int64
 		delivered  int
 		checkBacks int
+		express    int // check-backs in that lane
 	}{
 		"":                        {effects: 1, delivered: 1},
 		holdfasttest.BeforeHalf:   {err: holdfast.ErrNotStored, checkBacks: 1},
-		holdfasttest.AfterHalf:    {err: holdfast.ErrRolledBack, checkBacks: 1},
-		holdfasttest.BeforeCommit: {err: holdfast.ErrRolledBack, checkBacks: 1},
-		holdfasttest.AfterCommit:  {effects: 1, delivered: 1, checkBacks: 1},
-		holdfasttest.AfterPublish: {effects: 1, delivered: 2},
+		holdfasttest.AfterHalf:    {err: holdfast.ErrRolledBack, checkBacks: 1, express: 1},
+		holdfasttest.BeforeCommit: {err: holdfast.ErrRolledBack, checkBacks: 1, express: 1},
+		holdfasttest.AfterCommit:  {effects: 1, delivered: 1, checkBacks: 1, express: 1},
+		holdfasttest.AfterPublish: {effects: 1, delivered: 2, express: 1},
 	} {
 		t.Run(string(at), func(t *testing.T) {
-			k, payments := sending(t)
+			if lane == holdfast.Express {
+				want.checkBacks = want.express
+			}
+			k, payments := sending(t, lane)
 			k.BreakAt(at)
 			sent := k.Send(holdfast.Message{Topic: "order.placed", Key: "A-1"}, place)
 			require.ErrorIs(t, sent.Err, want.err)
@@ -76,8 +90,10 @@ func TestSend(t *testing.T) {
 	}
 }
 
-func TestSendRollsBack(t *testing.T) {
-	k, payments := sending(t)
+func TestSendRollsBack(t *testing.T) { inLanes(t, testSendRollsBack) }
+
+func testSendRollsBack(t *testing.T, lane holdfast.Lane) {
+	k, payments := sending(t, lane)
 	errNo := errors.New("no")
 	sent := k.Send(holdfast.Message{Topic: "order.placed"}, func(ctx context.Context, tx *gorm.DB, m *holdfast.Message) error {
 		require.NoError(t, place(ctx, tx, m))
@@ -90,8 +106,10 @@ func TestSendRollsBack(t *testing.T) {
 	require.Empty(t, k.Delivered())
 }
 
-func TestSendWithoutAConsumer(t *testing.T) {
-	k := holdfasttest.New(t)
+func TestSendWithoutAConsumer(t *testing.T) { inLanes(t, testSendWithoutAConsumer) }
+
+func testSendWithoutAConsumer(t *testing.T, lane holdfast.Lane) {
+	k := holdfasttest.NewWith(t, holdfasttest.Options{Lane: lane})
 	do := func(context.Context, *gorm.DB, *holdfast.Message) error { return nil }
 	sent := k.Send(holdfast.Message{Topic: "nobody.hears"}, do)
 	require.ErrorIs(t, sent.Err, holdfast.ErrDeliveryPending)
@@ -107,8 +125,28 @@ func TestSendOfInvalidMessages(t *testing.T) {
 	require.ErrorIs(t, sent.Err, holdfast.ErrInvalid)
 }
 
+// TestLaneOfAMessage: a message says more than the kit, and one of several that is
+// Traced makes the transaction Traced.
+func TestLaneOfAMessage(t *testing.T) {
+	k := holdfasttest.New(t)
+	k.Listen("#")
+	do := func(context.Context, *gorm.DB, []*holdfast.Message) error { return nil }
+	express, traced := holdfast.Message{Topic: "a", Lane: holdfast.Express}, holdfast.Message{Topic: "b"}
+	sent := k.SendAll([]holdfast.Message{express, express}, do)
+	require.NoError(t, sent.Err)
+	require.Empty(t, sent.Status, "there is no workflow")
+	sent = k.SendAll([]holdfast.Message{express, traced}, do)
+	require.NoError(t, sent.Err)
+	require.Equal(t, workflows.Committed, sent.Status.State)
+
+	m := holdfast.Message{ID: "m-1", Topic: "a", Lane: holdfast.Express}
+	one := func(context.Context, *gorm.DB, *holdfast.Message) error { return nil }
+	require.NoError(t, k.Send(m, one).Err)
+	require.ErrorIs(t, k.Send(m, one).Err, holdfast.ErrDuplicate)
+}
+
 func TestConsume(t *testing.T) {
-	k, payments := sending(t)
+	k, payments := sending(t, holdfast.Traced)
 	m, err := orderPlaced.Message("A-1", order{Number: "A-1"})
 	require.NoError(t, err)
 	m.ID = "m-1"

@@ -52,7 +52,7 @@ func TestTemporalAway(t *testing.T) {
 		require.Equal(t, "Temporal", unavailable.Part)
 		require.Zero(t, s.ordered(m.ID))
 	}
-	until(t, "the Keeper tries to hand over", func() bool { return temporal.refusals() > 10 })
+	until(t, "the Keeper tries to hand over", func() bool { return temporal.refusals() > 3 })
 	require.False(t, s.hasRow(never), "nothing is decided")
 	require.EqualValues(t, 0, connected(t, reader))
 

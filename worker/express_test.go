@@ -12,7 +12,6 @@ import (
 	holdfast "github.com/holdfastmq/holdfast"
 	"github.com/holdfastmq/holdfast/internal/fault"
 	"github.com/holdfastmq/holdfast/worker"
-	"github.com/holdfastmq/holdfast/workflows"
 )
 
 // TestPublishOutlivesItsCaller: the caller goes after COMMIT, while RabbitMQ is not
@@ -46,35 +45,6 @@ func TestPublishOutlivesItsCaller(t *testing.T) {
 	s.oneEffect(id)
 	w.stop()
 	require.Zero(t, s.drained(), "its op record is written")
-}
-
-// TestUnroutableInBothLanes: nobody is bound to the topic. The caller is told, and the
-// transaction gets a history, in which an operator finds it.
-func TestUnroutableInBothLanes(t *testing.T) {
-	inLanes(t, func(t *testing.T, l lane) {
-		s := newSite(t)
-		w := s.producer(func(o *worker.Options) { *o = l.options(*o) })
-		m := order(newID())
-		receipt, err := w.Send(t.Context(), m, insert)
-		require.ErrorIs(t, err, holdfast.ErrDeliveryPending)
-		require.ErrorIs(t, err, holdfast.ErrUnroutable)
-		require.ErrorContains(t, err, "no consumer is bound to "+placed)
-		require.Equal(t, holdfast.Commit, receipt.Resolution)
-		require.Equal(t, 1, s.ordered(m.ID))
-		until(t, "it is parked", func() bool {
-			v, err := s.temporal.QueryWorkflow(s.ctx(), receipt.WorkflowID, "", workflows.QueryStatus)
-			if err != nil {
-				return false // not handed over yet
-			}
-			var status workflows.Status
-			require.NoError(t, v.Get(&status))
-			return status.Transactions[0].State == workflows.Parked
-		})
-		s.consuming(payments(s.effects))
-		_, err = s.ask(m.ID, workflows.UpdateCommit)
-		require.NoError(t, err)
-		s.oneEffect(m.ID)
-	})
 }
 
 // TestUsedIDs: what was run under an ID, in whichever way it ended, keeps the ID from

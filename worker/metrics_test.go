@@ -91,6 +91,9 @@ func TestMetrics(t *testing.T) {
 	m.handedOver(holdfast.Express, 200, nil)
 	m.handedOver("", 1, errors.New("Temporal is away"))
 	m.recovered([]activities.LocalResult{{Resolution: holdfast.Commit}, {Resolution: holdfast.Commit}, {}})
+	m.answered(holdfast.Express, "commit")
+	m.connected(false)
+	m.connected(true)
 	want := map[string]int64{
 		"holdfast.consumer.attempts class=ok,consumer=billing":    2,
 		"holdfast.consumer.attempts class=panic,consumer=billing": 1,
@@ -113,6 +116,8 @@ func TestMetrics(t *testing.T) {
 		"holdfast.halves.hand_over_failures lane=traced":          1,
 		"holdfast.recovery.answers resolution=commit":             2,
 		"holdfast.recovery.answers resolution=unknown":            1,
+		"holdfast.transactions answer=commit,lane=express":        1,
+		"holdfast.temporal.connected ":                            1,
 	}
 	values := func() map[string]int64 {
 		all := m.values()

@@ -1,0 +1,64 @@
+package worker
+
+import (
+	"errors"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	"go.opentelemetry.io/otel/metric/noop"
+
+	holdfast "github.com/holdfastmq/holdfast"
+)
+
+func TestLane(t *testing.T) {
+	w := &Worker{o: Options{Lane: holdfast.Traced, Lanes: map[string]holdfast.Lane{"fast": holdfast.Express, "slow": holdfast.Traced}}}
+	m := func(topic string, lane holdfast.Lane) holdfast.Message {
+		return holdfast.Message{Topic: topic, Lane: lane}
+	}
+	for _, row := range []struct {
+		ms            []holdfast.Message
+		traced, fast  holdfast.Lane // in a worker whose lane is Traced, and in one whose is Express
+		whatDecidesIt string
+	}{
+		{nil, holdfast.Traced, holdfast.Express, "the worker"},
+		{[]holdfast.Message{m("any", "")}, holdfast.Traced, holdfast.Express, "the worker"},
+		{[]holdfast.Message{m("fast", "")}, holdfast.Express, holdfast.Express, "the topic"},
+		{[]holdfast.Message{m("slow", "")}, holdfast.Traced, holdfast.Traced, "the topic"},
+		{[]holdfast.Message{m("slow", holdfast.Express)}, holdfast.Express, holdfast.Express, "the message"},
+		{[]holdfast.Message{m("fast", holdfast.Traced)}, holdfast.Traced, holdfast.Traced, "the message"},
+		{[]holdfast.Message{m("fast", ""), m("any", "")}, holdfast.Traced, holdfast.Express, "the one that is Traced"},
+		{[]holdfast.Message{m("fast", ""), m("slow", "")}, holdfast.Traced, holdfast.Traced, "the one that is Traced"},
+		{[]holdfast.Message{m("fast", "odd")}, holdfast.Traced, holdfast.Traced, "it is refused in either"},
+	} {
+		w.o.Lane = holdfast.Traced
+		require.Equal(t, row.traced, w.lane(row.ms), "%v: %s", row.ms, row.whatDecidesIt)
+		w.o.Lane = holdfast.Express
+		require.Equal(t, row.fast, w.lane(row.ms), "%v: %s", row.ms, row.whatDecidesIt)
+	}
+}
+
+func TestAnswerName(t *testing.T) {
+	for want, row := range map[string]struct {
+		r   holdfast.Resolution
+		err error
+	}{
+		"commit":    {holdfast.Commit, nil},
+		"rollback":  {holdfast.Rollback, rolledBack(errors.New("no"))},
+		"pending":   {holdfast.Commit, holdfast.ErrDeliveryPending},
+		"undecided": {holdfast.Unknown, undecided("a", nil)},
+		"refused":   {holdfast.Rollback, holdfast.ErrNotStored},
+	} {
+		require.Equal(t, want, answerName(holdfast.Receipt{Resolution: row.r}, row.err))
+	}
+}
+
+// The attributes of an answer are made once.
+func TestCountingAnswersIsCheap(t *testing.T) {
+	m, err := newMetrics(noop.NewMeterProvider())
+	require.NoError(t, err)
+	w := &Worker{metrics: m}
+	send := func() { _, _ = w.counted(holdfast.Express)(holdfast.Receipt{Resolution: holdfast.Commit}, nil) }
+	send()
+	require.Zero(t, testing.AllocsPerRun(100, send))
+	require.NoError(t, m.close())
+}
