@@ -91,7 +91,7 @@ const (
 	atOnce = 64
 	// readAtOnce is up to which length a half record is read when it comes. A longer
 	// one is read when it is handed over: with its op record, it never is.
-	readAtOnce = 4 << 10
+	readAtOnce = 1 << 10
 )
 
 func (o KeeperOptions) withDefaults() KeeperOptions {
