@@ -87,6 +87,9 @@ type KeeperStats struct {
 const (
 	keeperSweeps = 4
 	minHeldBytes = 4 << 20
+	// recallAfter is how long a record that was given back, to come again, is waited
+	// for: RabbitMQ sends it at once, unless somebody purges the queue just then.
+	recallAfter = time.Minute
 	// atOnce is how many records a Keeper takes in before it looks at the clock.
 	atOnce = 64
 	// readAtOnce is up to which length a half record is read when it comes. A longer

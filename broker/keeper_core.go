@@ -14,6 +14,7 @@ type keeperLimits struct {
 	window      int           // records that may be held unacknowledged
 	checkAfter  time.Duration // age at which a half is handed over
 	orphanAfter time.Duration // age at which an op that misses halves is forgotten
+	recallAfter time.Duration // how long a recalled half is waited for
 	sweepMax    int           // halves of one hand-over
 	sweepBytes  int           // bytes of one hand-over, unless a single half has more
 	sweeps      int           // hand-overs at the same time
@@ -164,7 +165,7 @@ func (c *keeperCore) recall(e *keeperEffects, held *heldHalf, now time.Time) {
 	c.recalling += held.size
 	c.tags -= len(held.tags)
 	e.recalls = append(e.recalls, held.tags...)
-	held.state, held.tags, held.after = halfRecalled, nil, now.Add(c.limits.orphanAfter)
+	held.state, held.tags, held.after = halfRecalled, nil, now.Add(c.limits.recallAfter)
 }
 
 // endRecall says that a recalled half came again, or is not waited for any more.

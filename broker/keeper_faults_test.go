@@ -28,6 +28,7 @@ const keeperEnv = "HOLDFAST_TEST_KEEPER"
 type keeperConfig struct {
 	URL, Prefix string
 	CheckAfter  time.Duration
+	HeldBytes   int
 	Refuses     bool // every hand-over fails
 }
 
@@ -45,7 +46,7 @@ func childKeeper(config string) int {
 	if err != nil {
 		return 3
 	}
-	if b.Keep(context.Background(), KeeperOptions{Group: "g", CheckAfter: c.CheckAfter, HandOver: func(_ context.Context, halves []holdfast.Half) []error {
+	if b.Keep(context.Background(), KeeperOptions{Group: "g", CheckAfter: c.CheckAfter, HeldBytes: c.HeldBytes, HandOver: func(_ context.Context, halves []holdfast.Half) []error {
 		errs := make([]error, len(halves))
 		for i := range errs {
 			if c.Refuses {
@@ -178,13 +179,13 @@ func TestKeeperMemoryOfManyHalves(t *testing.T) {
 // RabbitMQ, and come again when they can be.
 func TestKeeperMemoryOfLargeHalves(t *testing.T) {
 	b, _ := halfQueue(t)
-	const n, size = 300, 1 << 20
+	const n, size, held = 120, 1 << 20, 16 << 20
 	publishMany(t, b, n, size, numbered)
-	status, child := startKeeper(t, b, keeperConfig{CheckAfter: 10 * time.Millisecond, Refuses: true})
-	eventually(t, "all held, and refused", func() bool { s := status(); return s.Undecided == n && s.Failed > 100 })
+	status, child := startKeeper(t, b, keeperConfig{CheckAfter: 10 * time.Millisecond, HeldBytes: held, Refuses: true})
+	eventually(t, "all held, and refused", func() bool { s := status(); return s.Undecided == n && s.Failed > 20 })
 	peak := peakMemory(t, child.Process.Pid)
 	t.Logf("%d halves of 1 MiB: at most %d MiB", n, peak>>20)
-	require.Less(t, peak, 300<<20)
+	require.Less(t, peak, 130<<20)
 	s := status()
 	require.Equal(t, "Temporal is away", s.LastError)
 	require.False(t, s.FailingSince.IsZero())
@@ -193,7 +194,7 @@ func TestKeeperMemoryOfLargeHalves(t *testing.T) {
 	var most atomic.Int64
 	k := keep(t, b, func(o *KeeperOptions) {
 		soon(o)
-		o.HeldBytes = 16 << 20
+		o.HeldBytes = held
 		stats := o.Stats
 		o.Stats = func(s KeeperStats) {
 			most.Store(max(most.Load(), int64(s.HeldBytes)))
@@ -211,7 +212,7 @@ func TestKeeperMemoryOfLargeHalves(t *testing.T) {
 	})
 	eventually(t, "taken over", func() bool { return k.now().HandedOver == n && k.now().Held == 0 })
 	require.Equal(t, n, k.taken.distinct())
-	require.LessOrEqual(t, most.Load(), int64(16<<20))
+	require.LessOrEqual(t, most.Load(), int64(held))
 	nothingHeld(t, b, k)
 }
 
