@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"slices"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -364,4 +365,51 @@ func TestRabbitMQRestartedWithManyRecords(t *testing.T) {
 		require.NotZero(t, k.taken.of(numbered(i)), "half %d was lost", i)
 	}
 	nothingHeld(t, b, k)
+}
+
+// Peek tells what a Keeper holds, but no body.
+func TestPeek(t *testing.T) {
+	b, ctx := halfQueue(t)
+	k := keep(t, b, later)
+	h := half("first", "g")
+	h.Lane = holdfast.Express
+	h.Messages = append(messages("first", "order.placed", 7), holdfast.Message{ID: "first.8", Topic: "stock.reserve", Key: "o-8", Body: []byte("secret")})
+	for i := range 7 {
+		h.Messages[i].Key = numbered(i)
+	}
+	require.NoError(t, b.PublishHalf(ctx, h))
+	for i := range 9 {
+		require.NoError(t, b.PublishHalf(ctx, half(numbered(i), "g")))
+	}
+	eventually(t, "held", func() bool { return k.now().Held == 10 })
+	var all []ProcessStatus
+	eventually(t, "answers", func() bool {
+		var err error
+		all, err = b.Peek(ctx, "g", 4, 300*time.Millisecond)
+		return err == nil && len(all) == 1 && len(all[0].Keepers) == 1 && len(all[0].Keepers[0].Oldest) > 0
+	})
+	oldest := all[0].Keepers[0].Oldest
+	require.Len(t, oldest, 4)
+	for i := range oldest {
+		require.Positive(t, oldest[i].Age)
+		require.Positive(t, oldest[i].Bytes)
+		oldest[i].Age, oldest[i].Bytes = 0, 0
+	}
+	require.Equal(t, PeekedHalf{Tx: "first", Lane: holdfast.Express, Messages: 8, Topics: []string{"order.placed", "stock.reserve"},
+		Keys: []string{"tx-0", "tx-1", "tx-2", "tx-3", "tx-4"}}, oldest[0])
+	require.Equal(t, PeekedHalf{Tx: "tx-0", Lane: holdfast.Traced, Messages: 1, Topics: []string{"order.placed"}}, oldest[1])
+	all, err := b.Peek(ctx, "other", 4, 300*time.Millisecond)
+	require.NoError(t, err)
+	require.Len(t, all, 1)
+	require.Empty(t, all[0].Keepers[0].Oldest, "another group's are not asked for")
+	_, err = b.Peek(ctx, "g", MaxPeek+1, 0)
+	require.ErrorIs(t, err, holdfast.ErrInvalid)
+
+	many := make([]PeekedHalf, MaxPeek)
+	for i := range many {
+		many[i] = PeekedHalf{Tx: strings.Repeat("t", 100), Topics: []string{strings.Repeat("x", 200)}}
+	}
+	body, err := encodeStatus(ProcessStatus{V: 1, Keepers: slices.Repeat([]KeeperStatus{{Group: "g", Oldest: many}}, 50)})
+	require.NoError(t, err)
+	require.Less(t, len(body), maxStatusAnswer)
 }
