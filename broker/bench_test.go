@@ -1,7 +1,10 @@
 package broker
 
 import (
+	"bytes"
 	"context"
+	"fmt"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -10,6 +13,7 @@ import (
 	amqp "github.com/rabbitmq/amqp091-go"
 	"github.com/stretchr/testify/require"
 
+	"github.com/holdfastmq/holdfast"
 	"github.com/holdfastmq/holdfast/internal/stack/stacktest"
 )
 
@@ -93,4 +97,53 @@ func BenchmarkConsume(b *testing.B) {
 		return nil
 	}}))
 	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "deliveries/s")
+}
+
+// BenchmarkKeeper drains a half queue of halves and their op records, 100 in one.
+func BenchmarkKeeper(b *testing.B) {
+	br := open(b, stacktest.Shared(b).AMQPURL(), stacktest.Prefix(b), func(o *Options) { o.Logger, o.OpBatch = nil, 100 })
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	require.NoError(b, br.DeclareGroup(ctx, "g"))
+	var n atomic.Int64
+	callers(b, func() error {
+		tx := strconv.FormatInt(n.Add(1), 10) + "-0123456789abcdef0123456789abcdef"
+		err := br.PublishHalf(ctx, half(tx, "g"))
+		br.Settle("g", tx, holdfast.Commit)
+		return err
+	})
+	require.NoError(b, br.Flush(ctx))
+	b.ReportAllocs()
+	b.ResetTimer()
+	require.NoError(b, br.Keep(ctx, KeeperOptions{Group: "g", CheckAfter: time.Hour,
+		HandOver: func(context.Context, []holdfast.Half) []error { panic("all are settled") },
+		Stats: func(s KeeperStats) {
+			if s.Matched == uint64(b.N) {
+				cancel()
+			}
+		}}))
+	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "halves/s")
+}
+
+// BenchmarkReadHalf is what a Keeper does with the record of a half message,
+// whole or by its headers alone.
+func BenchmarkReadHalf(b *testing.B) {
+	for _, size := range []int{200, 4 << 10, 64 << 10} {
+		h := half("tx-0123456789abcdef0123456789abcdef", "g")
+		h.Messages[0].Body = bytes.Repeat([]byte("order "), size/6)
+		p, err := encodeHalf(h)
+		require.NoError(b, err)
+		b.Run(fmt.Sprintf("whole-%d", size), func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				_, _ = decodeHalf(p.Headers, p.Body, "g", holdfast.MaxBody)
+			}
+		})
+		b.Run(fmt.Sprintf("head-%d", size), func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				_, _ = headOfHalf(p.Headers, len(p.Body), "g", holdfast.MaxBody)
+			}
+		})
+	}
 }

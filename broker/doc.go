@@ -30,6 +30,7 @@
 //
 //	holdfast.topics            topic exchange of committed messages; routing key = topic
 //	holdfast.half.<group>      half messages and op records of a producer group
+//	holdfast.half.<group>#<n>  further such queues, n from 2
 //	holdfast.q.<consumer>      the messages of one consumer
 //	holdfast.alone.<consumer>  those of them that were lost twice in a row
 //	holdfast.retry.<delay>     messages that wait, and the fanout exchange to there
@@ -44,7 +45,7 @@
 //	                           which declare it
 //	holdfast.status            fanout exchange of status requests
 //
-// All queues are durable quorum queues, but for the last. The half queue has a single active
+// All queues are durable quorum queues, but for the last. A half queue has a single active
 // consumer. What RabbitMQ itself drops from half and consumer queues goes to
 // holdfast.dead too, at least once. A topic is AMQP's routing key; a consumer
 // here is a named queue with any number of processes, each of which is a
@@ -66,6 +67,11 @@
 //	holdfast-version   1
 //	holdfast-tx        the transaction's ID, as in the body
 //	holdfast-group     the producer group, as in the body
+//	holdfast-lane      express, or none
+//
+// A transaction's half and op record go to the half queue 1 + h mod n of the
+// group's n, where h is the 32-bit FNV-1a hash of its ID. A Keeper takes what it
+// finds, whatever its hash.
 //
 // An op record, in the half queue, settles the transactions that its body names:
 //
@@ -220,8 +226,20 @@
 // holdfast.status.<uuid>, to holdfast.status: exclusive, and deleted with its
 // connection. It answers each request there, whose reply-to must be RabbitMQ's
 // amq.rabbitmq.reply-to, with a [ProcessStatus] in JSON and the request's
-// correlation-id; the message-id tells processes apart. See [Broker.Ask]. A
+// correlation-id; the message-id tells processes apart. A request with the headers
+// holdfast-group and holdfast-peek also wants the group's oldest undecided half
+// messages. See [Broker.Ask] and [Broker.Peek]. A
 // program that only publishes or asks has no such queue.
+//
+// # What a Keeper holds
+//
+// It reads short half records when they come, and of long ones only the headers:
+// those it reads when it hands them over, and a malformed one is a dead letter
+// then. It keeps records of up to KeeperOptions.HeldBytes in memory. Of further ones
+// it keeps the transaction's ID, and gives the record back to RabbitMQ when it is
+// to be handed over, so that it comes again. It acknowledges settled records
+// together, after some milliseconds; those lost with a connection come again, and
+// are handed over where their op record does not.
 //
 // # Check-backs
 //

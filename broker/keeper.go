@@ -47,6 +47,8 @@ type KeeperOptions struct {
 	// It runs in the Keeper's own goroutine: it must return quickly. With KeepGroup
 	// each half queue has a Keeper, and they call it at the same time.
 	Stats func(KeeperStats)
+
+	lookForQueues time.Duration // as the constant, except in tests
 }
 
 // KeeperStats are a Keeper's numbers. The counts begin at 0 with Keep; a record
@@ -85,11 +87,14 @@ type KeeperStats struct {
 const (
 	keeperSweeps = 4
 	minHeldBytes = 4 << 20
+	// recallAfter is how long a record that was given back, to come again, is waited
+	// for: RabbitMQ sends it at once, unless somebody purges the queue just then.
+	recallAfter = time.Minute
 	// atOnce is how many records a Keeper takes in before it looks at the clock.
 	atOnce = 64
 	// readAtOnce is up to which length a half record is read when it comes. A longer
 	// one is read when it is handed over: with its op record, it never is.
-	readAtOnce = 4 << 10
+	readAtOnce = 1 << 10
 )
 
 func (o KeeperOptions) withDefaults() KeeperOptions {
@@ -98,6 +103,9 @@ func (o KeeperOptions) withDefaults() KeeperOptions {
 	}
 	if o.Window == 0 {
 		o.Window = 2000
+	}
+	if o.lookForQueues == 0 {
+		o.lookForQueues = lookForQueues
 	}
 	if o.HeldBytes == 0 {
 		o.HeldBytes = 64 << 20

@@ -53,7 +53,7 @@ type keeperScript struct {
 	open  [][]*heldHalf
 }
 
-var testLimits = keeperLimits{window: 100, checkAfter: 10 * time.Second, orphanAfter: 10 * time.Second, sweepMax: 10, sweepBytes: 1000, sweeps: 4, bytes: 1 << 20}
+var testLimits = keeperLimits{window: 100, checkAfter: 10 * time.Second, orphanAfter: 10 * time.Second, recallAfter: 10 * time.Second, sweepMax: 10, sweepBytes: 1000, sweeps: 4, bytes: 1 << 20}
 
 func newKeeperScript() *keeperScript {
 	return &keeperScript{core: newKeeperCore(testLimits), now: time.Unix(0, 0), names: map[uint64]string{}, tags: map[string]uint64{}, count: map[string]int{}}
@@ -246,7 +246,7 @@ func halfKey(tx string) uint64 {
 
 // runKeeper lets the bytes of script decide what happens.
 func runKeeper(t require.TestingT, script []byte) {
-	limits := keeperLimits{window: 12, checkAfter: 10 * time.Second, orphanAfter: 10 * time.Second, sweepMax: 3, sweepBytes: 50, sweeps: 2, bytes: 400}
+	limits := keeperLimits{window: 12, checkAfter: 10 * time.Second, orphanAfter: 10 * time.Second, recallAfter: 10 * time.Second, sweepMax: 3, sweepBytes: 50, sweeps: 2, bytes: 400}
 	m := &model{t: t, settled: map[string]bool{}, taken: map[string]bool{}}
 	var core *keeperCore
 	var open [][]*heldHalf
@@ -389,6 +389,7 @@ func runKeeper(t require.TestingT, script []byte) {
 	require.Empty(t, core.halves)
 	require.Empty(t, core.recalled)
 	require.Zero(t, core.bytes+core.recalling)
+	require.Zero(t, core.failed)
 	require.Empty(t, core.misses)
 }
 

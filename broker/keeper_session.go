@@ -28,7 +28,7 @@ type tenure struct {
 func (k *keeper) session(ctx context.Context, s *subscription) {
 	t := &tenure{keeper: k, s: s, acks: newAckLedger(k.o.Window),
 		core: newKeeperCore(keeperLimits{window: k.o.Window, checkAfter: k.o.CheckAfter, orphanAfter: k.o.CheckAfter,
-			sweepMax: k.o.SweepMax, sweepBytes: k.o.SweepBytes, sweeps: keeperSweeps, bytes: k.o.HeldBytes}),
+			recallAfter: recallAfter, sweepMax: k.o.SweepMax, sweepBytes: k.o.SweepBytes, sweeps: keeperSweeps, bytes: k.o.HeldBytes}),
 		bad: make(chan badRecord, 2*k.o.Window), results: make(chan handedOver, k.o.Window+keeperSweeps)}
 	k.stats.Subscribed = true
 	k.stats.Subscriptions++

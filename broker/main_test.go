@@ -13,6 +13,9 @@ func TestMain(m *testing.M) {
 	if os.Getenv(childEnv) != "" {
 		os.Exit(childConsumer())
 	}
+	if config := os.Getenv(keeperEnv); config != "" {
+		os.Exit(childKeeper(config))
+	}
 	code := stacktest.Main(m)
 	if code == 0 {
 		if err := goleak.Find(); err != nil {
