@@ -2,6 +2,7 @@ package nodeproducer
 
 import (
 	"context"
+	"hash/fnv"
 	"os"
 	"path/filepath"
 	"sync/atomic"
@@ -9,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	amqp "github.com/rabbitmq/amqp091-go"
 	"github.com/stretchr/testify/require"
 
 	holdfast "github.com/holdfastmq/holdfast"
@@ -25,13 +27,12 @@ func TestDelivered(t *testing.T) {
 	require.Zero(t, p.ended())
 	require.Equal(t, order{Number: 1, Customer: "ann", Amount: 4200}, s.placed(tx))
 
-	refused := s.node("place.mjs", "ann", "-1")
+	refused := s.node("place.mjs", "ann", "0")
 	refused.says("refused .*orders_amount_check.*")
 	require.Equal(t, 1, refused.ended())
 }
 
-// TestRecords: a Keeper finds the op record of each half message, on whatever of
-// three half queues they are.
+// TestRecords: a Keeper finds the op record of each half message.
 func TestRecords(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
@@ -39,7 +40,7 @@ func TestRecords(t *testing.T) {
 	require.NoError(t, b.DeclareGroup(t.Context(), group))
 	require.NoError(t, b.DeclareConsumer(t.Context(), "books", []string{"order.#"}))
 	s.node("place.mjs", "ann", "4200").says("placed .*")
-	s.node("place.mjs", "ann", "-1").says("refused .*")
+	s.node("place.mjs", "ann", "0").says("refused .*")
 
 	ctx, cancel := context.WithCancel(t.Context())
 	kept := make(chan error, 1)
@@ -52,6 +53,40 @@ func TestRecords(t *testing.T) {
 	s.until("both are settled", func() bool { return matched.Load() == 2 && held.Load() == 0 })
 	cancel()
 	require.NoError(t, <-kept)
+}
+
+// TestHalfQueues: with several, both records of a transaction are where its ID's
+// hash says.
+func TestHalfQueues(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	s.halfQueues = 3
+	require.NoError(t, s.broker().DeclareConsumer(t.Context(), "books", []string{"order.#"}))
+	conn, err := amqp.Dial(s.amqpURL)
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = conn.Close() })
+	ch, err := conn.Channel()
+	require.NoError(t, err)
+	names := []string{s.prefix + ".half.orders", s.prefix + ".half.orders#2", s.prefix + ".half.orders#3"}
+	for _, name := range names {
+		_, err := ch.QueueDeclare(name, true, false, false, false, amqp.Table{"x-queue-type": "quorum"})
+		require.NoError(t, err)
+	}
+	for range 4 {
+		p := s.node("place.mjs", "ann", "4200")
+		tx := p.says("placed (.*)")
+		require.Zero(t, p.ended())
+		h := fnv.New32a()
+		_, _ = h.Write([]byte(tx)) // never fails
+		queue := names[h.Sum32()%3]
+		for _, kind := range []string{"half", "op"} {
+			d, ok, err := ch.Get(queue, true)
+			require.NoError(t, err)
+			require.True(t, ok, "no %s record of %s in %s", kind, tx, queue)
+			require.Equal(t, kind, d.Headers["holdfast-kind"])
+			require.Contains(t, string(d.Body), tx)
+		}
+	}
 }
 
 // TestNoHalfQueue: what cannot be stored is not begun.
