@@ -2,6 +2,7 @@ package nodeproducer
 
 import (
 	"context"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -37,7 +38,7 @@ func TestParticipant(t *testing.T) {
 	w := s.run(worker.Options{Group: "shop"}, func(w *worker.Worker) {
 		w.Saga(buy)
 		w.Activity("Pay", func(_ context.Context, in saga.ActivityInput) error {
-			if in.Saga == "saga/shop/buy/broke" {
+			if strings.HasSuffix(in.Saga, "-broke") {
 				return temporal.NewApplicationError("no money left", workflows.SagaRefused)
 			}
 			return nil
@@ -46,10 +47,11 @@ func TestParticipant(t *testing.T) {
 	db := s.db()
 	reserved := func(id string) (n int) {
 		t.Helper()
-		require.NoError(t, db.Raw("SELECT count(*) FROM reservations WHERE saga = ?", "saga/shop/buy/"+id).Scan(&n).Error)
+		require.NoError(t, db.Raw("SELECT count(*) FROM reservations WHERE saga = ?", "saga/shop/buy/"+s.prefix+"-"+id).Scan(&n).Error)
 		return n
 	}
 	run := func(p purchase) error {
+		p.ID = s.prefix + "-" + p.ID
 		h, err := worker.StartSaga(t.Context(), w, buy, p)
 		require.NoError(t, err)
 		_, err = h.Wait(t.Context())
