@@ -7,7 +7,7 @@ import (
 
 // Names are the names of all steps, which no other activity on a group's task queue
 // can have.
-var Names = []string{HalfSend, LocalTransaction, LocalTransactionInProcess, Commit, CommitUntilConfirmed, Rollback, CheckBack, CheckBackAll, Decide,
+var Names = []string{HalfSend, LocalTransaction, LocalTransactionInProcess, LocalTransactionsInProcess, Commit, CommitUntilConfirmed, Rollback, CheckBack, CheckBackAll, Decide,
 	Redeliver, Compensate, Notify, Alert, SagaPlan, SagaDo, SagaUndo, SagaPrepare, SagaReceive}
 
 // Register registers all steps with w, the worker of the producer group's task
@@ -29,8 +29,8 @@ func (a *Transactions) Register(w worker.ActivityRegistry) {
 	a.RegisterInstance(w)
 }
 
-// RegisterInstance registers the one step that runs on a process's own task
-// queue.
+// RegisterInstance registers the steps that run on a process's own task queue.
 func (a *Transactions) RegisterInstance(w worker.ActivityRegistry) {
 	w.RegisterActivityWithOptions(a.LocalTransactionInProcess, activity.RegisterOptions{Name: LocalTransactionInProcess})
+	w.RegisterActivityWithOptions(a.LocalTransactionsInProcess, activity.RegisterOptions{Name: LocalTransactionsInProcess})
 }

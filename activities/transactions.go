@@ -39,8 +39,12 @@ func (a *Transactions) HalfSend(ctx context.Context, in StepInput) ([]StepResult
 }
 
 // LocalTransaction runs the local transactions that this process can run and
-// marks the others as Elsewhere.
+// marks the others as Elsewhere. In a cohort, what takes much longer than the
+// others is marked as Running, and goes on.
 func (a *Transactions) LocalTransaction(ctx context.Context, in StepInput) ([]LocalResult, error) {
+	if in.Cohort {
+		return a.localCohort(ctx, in), nil
+	}
 	return forEach(in, func(tx Tx) LocalResult { return a.Locals.RunLocal(ctx, in.Group, tx) }), nil
 }
 
@@ -61,11 +65,23 @@ func (a *Transactions) LocalTransactionInProcess(ctx context.Context, in LocalIn
 	return res, nil
 }
 
+// LocalTransactionsInProcess is LocalTransaction for a cohort whose workflow is
+// run by another process than the one that holds the closures.
+func (a *Transactions) LocalTransactionsInProcess(ctx context.Context, in StepInput) ([]LocalResult, error) {
+	stop := heartbeat(ctx)
+	defer stop()
+	out := a.localCohort(ctx, in)
+	for i := range out {
+		out[i].Elsewhere = false // this is the process, and it does not know that closure any more
+	}
+	return out, nil
+}
+
 // Commit delivers the messages of committed transactions, then writes their op
 // records.
 func (a *Transactions) Commit(ctx context.Context, in StepInput) ([]StepResult, error) {
-	fault.Point(fault.CommitBeforePublish)
 	return forEach(in, func(tx Tx) StepResult {
+		fault.Point(fault.CommitBeforePublish)
 		err := a.Publish.PublishMessages(ctx, in.Group, tx.ID, tx.Messages)
 		if err == nil {
 			fault.Point(fault.CommitAfterConfirm)

@@ -4,15 +4,16 @@ import holdfast "github.com/holdfastmq/holdfast"
 
 // The names under which the steps are registered, and which a history shows.
 const (
-	HalfSend                  = "HalfSend"
-	LocalTransaction          = "LocalTransaction"
-	LocalTransactionInProcess = "LocalTransactionInProcess"
-	Commit                    = "Commit"
-	CommitUntilConfirmed      = "CommitUntilConfirmed"
-	Rollback                  = "Rollback"
-	CheckBack                 = "CheckBack"
-	CheckBackAll              = "CheckBackAll"
-	Decide                    = "Decide"
+	HalfSend                   = "HalfSend"
+	LocalTransaction           = "LocalTransaction"
+	LocalTransactionInProcess  = "LocalTransactionInProcess"
+	LocalTransactionsInProcess = "LocalTransactionsInProcess"
+	Commit                     = "Commit"
+	CommitUntilConfirmed       = "CommitUntilConfirmed"
+	Rollback                   = "Rollback"
+	CheckBack                  = "CheckBack"
+	CheckBackAll               = "CheckBackAll"
+	Decide                     = "Decide"
 )
 
 // Form is how a transaction's local transaction is run.
@@ -50,6 +51,9 @@ type Tx struct {
 type StepInput struct {
 	Group        string `json:"group"`
 	Transactions []Tx   `json:"transactions"`
+	// Cohort says that no transaction waits for one that takes much longer than
+	// the others; LocalTransaction only.
+	Cohort bool `json:"cohort,omitempty"`
 }
 
 // StepResult says how a step ended for one transaction.
@@ -78,6 +82,8 @@ type LocalResult struct {
 	// Elsewhere says that this process cannot run it: the closure waits in
 	// another process, or no handler of that name is registered here.
 	Elsewhere bool `json:"elsewhere,omitempty"`
+	// Running says that it takes longer than the step waits, and still runs.
+	Running bool `json:"running,omitempty"`
 	// Unreached says that nobody answered a check-back, so that it does not count
 	// as one; the resolution is Unknown then.
 	Unreached bool `json:"unreached,omitempty"`

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
 	"strconv"
 	"time"
@@ -84,7 +85,9 @@ func decideIn(t *transaction, txID, group string, r holdfast.Resolution, lockTim
 // waited says in words what a lock timeout means here.
 func waited(err error) error {
 	if sqlState(err) == lockNotAvailable {
-		return fmt.Errorf("the local transaction is still open: %w", err)
+		return fmt.Errorf("%w: %w", errOpen, err)
 	}
 	return err
 }
+
+var errOpen = errors.New("the local transaction is still open")

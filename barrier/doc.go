@@ -21,6 +21,8 @@
 //
 // [Insert] and [StoreMessages] are the same for a transaction that the caller
 // begins and commits (the split form). [Decide] is an operator's check-back.
+// [CheckBackAll] checks back many at once: one round trip, in which a local
+// transaction that is still open keeps none of the others from its answer.
 //
 // What is not known is Unknown, never Rollback: a COMMIT without an answer, a
 // lock timeout, a database that cannot be reached.

@@ -131,16 +131,22 @@ func readOf(ctx context.Context, pool gorm.ConnPool, txID, group string) (Outcom
 	row, err := read(ctx, pool, txID)
 	switch {
 	case errors.Is(err, sql.ErrNoRows):
-		err = fmt.Errorf("the outcome row was deleted while it was read: retention must be longer than a half message's life: %w", err)
+		err = fmt.Errorf("%w: %w", errDeleted, err)
 	case err == nil && row.Group != group:
-		err = fmt.Errorf("%w: transaction %s belongs to producer group %q, not %q: give every group its own transaction IDs, and do not rename a group that has transactions open",
-			holdfast.ErrInvalid, txID, row.Group, group)
+		err = otherGroup(txID, row.Group, group)
 	}
 	if err != nil {
 		row.Resolution = holdfast.Unknown
 		err = &rowError{err}
 	}
 	return row, err
+}
+
+var errDeleted = errors.New("the outcome row was deleted while it was read: retention must be longer than a half message's life")
+
+func otherGroup(txID, owner, group string) error {
+	return fmt.Errorf("%w: transaction %s belongs to producer group %q, not %q: give every group its own transaction IDs, and do not rename a group that has transactions open",
+		holdfast.ErrInvalid, txID, owner, group)
 }
 
 // rowError means that a row is there, and that it gave no answer.
@@ -157,15 +163,20 @@ func read(ctx context.Context, pool gorm.ConnPool, txID string) (Outcome, error)
 	if err != nil {
 		return row, err
 	}
+	return row, row.parse(resolution, messages)
+}
+
+// parse takes in what the row's columns say.
+func (row *Outcome) parse(resolution string, messages []byte) error {
 	if messages != nil {
 		if err := json.Unmarshal(messages, &row.Messages); err != nil {
-			return row, fmt.Errorf("%w: the stored messages of transaction %s: %w", holdfast.ErrMalformed, txID, err)
+			return fmt.Errorf("%w: the stored messages of transaction %s: %w", holdfast.ErrMalformed, row.TxID, err)
 		}
 	}
 	if err := row.Resolution.UnmarshalText([]byte(resolution)); err != nil {
-		return row, fmt.Errorf("%w: the outcome row of transaction %s: %w", holdfast.ErrMalformed, txID, err)
+		return fmt.Errorf("%w: the outcome row of transaction %s: %w", holdfast.ErrMalformed, row.TxID, err)
 	}
-	return row, nil
+	return nil
 }
 
 func alreadyRolledBack(txID string) error {

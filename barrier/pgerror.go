@@ -21,6 +21,7 @@ import (
 // SQLSTATE codes, see PostgreSQL's manual, appendix A.
 const (
 	undefinedTable      = "42P01"
+	undefinedFunction   = "42883"
 	insufficientRights  = "42501"
 	readOnlyTransaction = "25006"
 	tooManyConnections  = "53300"
@@ -80,7 +81,7 @@ func explain(db *gorm.DB, doing string, err error) error {
 
 func remedyFor(err error) string {
 	switch code := sqlState(err); {
-	case code == undefinedTable:
+	case code == undefinedTable, code == undefinedFunction:
 		return "Holdfast's tables are not there: run `holdfast migrate`, and see that their schema is in the connection's search_path"
 	case code == insufficientRights:
 		return "grant this user SELECT, INSERT, UPDATE and DELETE on Holdfast's tables; `holdfast migrate` needs CREATE on their schema"

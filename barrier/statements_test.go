@@ -56,6 +56,11 @@ func (s *spy) ExecContext(ctx context.Context, query string, args ...any) (sql.R
 	return s.DB.ExecContext(ctx, query, args...)
 }
 
+func (s *spy) QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error) {
+	s.note(query)
+	return s.DB.QueryContext(ctx, query, args...)
+}
+
 type spyTx struct {
 	*sql.Tx
 	s *spy

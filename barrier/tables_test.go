@@ -84,7 +84,7 @@ func TestMigrateFromTheFirstVersion(t *testing.T) {
 		require.NoError(t, err)
 		require.Error(t, db.Exec("INSERT INTO holdfast_steps VALUES ('m1', 'compensate', 'redo')").Error)
 		requireRow(t, db, "t1", holdfast.Commit)
-		_, err = p.Down(t.Context())
+		_, err = p.DownTo(t.Context(), 1)
 		require.NoError(t, err)
 		current, _, err := barrier.Status(t.Context(), db)
 		require.NoError(t, err)

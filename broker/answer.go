@@ -115,7 +115,7 @@ func (s *board) reply(ctx context.Context, d *amqp.Delivery) (err error) {
 	if !strings.HasPrefix(d.ReplyTo, directReplies) {
 		return fmt.Errorf("reply-to %q: want %s", clip(d.ReplyTo, 64), directReply)
 	}
-	body, err := encodeStatus(s.now())
+	body, err := encodeStatus(s.now(peekOf(d.Headers)))
 	if err != nil {
 		return fmt.Errorf("status: %w", err)
 	}

@@ -26,6 +26,10 @@ const askWait = time.Second
 // sent, or that the connection was lost before the time was over, and comes with
 // the answers until then. The answers are sorted by instance.
 func (b *Broker) Ask(ctx context.Context, wait time.Duration) ([]ProcessStatus, error) {
+	return b.ask(ctx, wait, peek{})
+}
+
+func (b *Broker) ask(ctx context.Context, wait time.Duration, want peek) ([]ProcessStatus, error) {
 	if wait <= 0 {
 		wait = askWait
 	}
@@ -39,7 +43,7 @@ func (b *Broker) Ask(ctx context.Context, wait time.Duration) ([]ProcessStatus, 
 	if err != nil {
 		return nil, fmt.Errorf("ask the processes: %w", err)
 	}
-	a := &asking{wait: wait, id: uuid.NewString(), exchange: b.o.statusExchange(), from: map[string]bool{}}
+	a := &asking{wait: wait, want: want, id: uuid.NewString(), exchange: b.o.statusExchange(), from: map[string]bool{}}
 	err = b.onChannel(ctx, conn, func(ch *amqp.Channel) error { return a.run(ctx, ch) })
 	answers, err := a.result(err)
 	if err == nil && len(answers) == 0 && b.pubLink.isBlocked() {
@@ -51,6 +55,7 @@ func (b *Broker) Ask(ctx context.Context, wait time.Duration) ([]ProcessStatus, 
 // asking is one request and its answers.
 type asking struct {
 	wait         time.Duration
+	want         peek
 	id, exchange string
 
 	mu      sync.Mutex // Ask may leave before run does
@@ -68,7 +73,7 @@ func (a *asking) run(ctx context.Context, ch *amqp.Channel) error {
 		return err
 	}
 	// A process that gets the request later than that need not answer.
-	err = ch.PublishWithContext(ctx, a.exchange, "", true, false, amqp.Publishing{Headers: amqp.Table{headerKind: kindStatus},
+	err = ch.PublishWithContext(ctx, a.exchange, "", true, false, amqp.Publishing{Headers: a.want.headers(),
 		ReplyTo: directReply, CorrelationId: a.id, Expiration: strconv.FormatInt(max(1, a.wait.Milliseconds()), 10)})
 	if err != nil {
 		return err

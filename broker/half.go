@@ -74,6 +74,24 @@ func maxHalfRecord(maxBody int) int {
 	return maxBody/2*3 + halfOverhead + holdfast.MaxMessages*perMessageJSON + 6*4*holdfast.MaxHeaders
 }
 
+// headOfHalf says whose half record of size bytes it is, by its headers alone.
+func headOfHalf(headers amqp.Table, size int, group string, maxBody int) (tx string, err error) {
+	if v := headerText(headers[headerVersion]); v != version {
+		return "", malformed("half record of version %q, this program reads version %s: upgrade it", clip(v, 64), version)
+	}
+	if limit := maxHalfRecord(maxBody); size > limit {
+		return "", malformed("half record of %d bytes, the limit is %d", size, limit)
+	}
+	if g := headerText(headers[headerGroup]); g != group {
+		return "", malformed("half record of group %q in the half queue of %q", clip(g, 256), group)
+	}
+	tx = headerText(headers[headerTx])
+	if err := validTx(tx); err != nil {
+		return "", malformed("half record: %w", err)
+	}
+	return tx, nil
+}
+
 // decodeHalf reads a half record. group is whose half queue it was in.
 func decodeHalf(headers amqp.Table, body []byte, group string, maxBody int) (holdfast.Half, error) {
 	var none holdfast.Half
@@ -105,11 +123,16 @@ func decodeHalf(headers amqp.Table, body []byte, group string, maxBody int) (hol
 	if err := holdfast.ValidateMessages(r.Messages, maxBody); err != nil {
 		return none, malformed("half record of transaction %s: %w", r.Tx, err)
 	}
-	lane := holdfast.Traced
+	return holdfast.Half{TxID: r.Tx, Group: r.Group, At: r.At, Messages: r.Messages, Lane: laneOf(headers)}, nil
+}
+
+// laneOf is a half record's lane. What is not known is Traced: its hand-over is
+// right for every transaction.
+func laneOf(headers amqp.Table) holdfast.Lane {
 	if headerText(headers[headerLane]) == string(holdfast.Express) {
-		lane = holdfast.Express
+		return holdfast.Express
 	}
-	return holdfast.Half{TxID: r.Tx, Group: r.Group, At: r.At, Messages: r.Messages, Lane: lane}, nil
+	return holdfast.Traced
 }
 
 // validTx checks a transaction's ID by the rules of a message's.

@@ -84,7 +84,7 @@ func (t *topology) queues() []string {
 		out = append(out, t.b.RetryQueue(d))
 	}
 	for g := range t.groups {
-		out = append(out, t.b.HalfQueue(g))
+		out = append(out, t.b.HalfQueues(g)...)
 	}
 	for g := range t.replies {
 		out = append(out, t.b.ReplyQueue(g), t.b.InstanceReplyQueue(g))

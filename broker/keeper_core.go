@@ -4,6 +4,8 @@ import (
 	"slices"
 	"time"
 
+	amqp "github.com/rabbitmq/amqp091-go"
+
 	"github.com/holdfastmq/holdfast"
 )
 
@@ -15,6 +17,7 @@ type keeperLimits struct {
 	sweepMax    int           // halves of one hand-over
 	sweepBytes  int           // bytes of one hand-over, unless a single half has more
 	sweeps      int           // hand-overs at the same time
+	bytes       int           // records in memory; more are left to the broker until they are handed over
 }
 
 // keeperCore decides what a Keeper does: it matches halves with the ops that
@@ -24,25 +27,30 @@ type keeperLimits struct {
 type keeperCore struct {
 	limits keeperLimits
 
-	halves map[string]*heldHalf
-	order  []*heldHalf // by age; gone ones stay until they come to the front
-	ops    []*heldOp   // by age, likewise
-	misses map[string][]*heldOp
+	halves   map[string]*heldHalf
+	recalled map[string]*heldHalf // given back, to come again with their records
+	order    []*heldHalf          // both by age; gone ones stay until they come to the front
+	ops      []*heldOp            // by age, likewise
+	misses   map[string][]*heldOp
 
-	tags     int // records held
-	handing  int // records held of halves that are being handed over
-	sweeping int // hand-overs under way
-	openOps  int // ops that still wait
+	tags      int // records held
+	handing   int // records held of halves that are being handed over
+	sweeping  int // hand-overs under way
+	openOps   int // ops that still wait
+	bytes     int // of the records in memory
+	recalling int // of the recalled
 }
 
 type heldHalf struct {
-	half  holdfast.Half
-	tags  []uint64 // of the record and its duplicates
-	size  int
-	since time.Time // when this Keeper first saw it
-	after time.Time // not to be handed over before
-	tries int
-	state halfState
+	tx     string
+	lane   holdfast.Lane
+	record *amqp.Delivery // nil while it is left to the broker
+	tags   []uint64       // of the record and its duplicates
+	size   int
+	since  time.Time // when this Keeper first saw it
+	after  time.Time // not to be handed over before; while it is recalled, forgotten then
+	tries  int
+	state  halfState
 }
 
 type halfState int
@@ -50,6 +58,7 @@ type halfState int
 const (
 	halfHeld halfState = iota
 	halfHanding
+	halfRecalled
 	halfGone
 )
 
@@ -66,41 +75,107 @@ type keeperEffects struct {
 	matched  int             // halves that an op settled
 	orphaned int             // ops that are forgotten although halves are missing
 	acks     []uint64        // in this order: halves before the op that settles them
+	recalls  []uint64        // to be given back, so that they come again
 	sweeps   [][]*heldHalf   // each to be handed over, then reported with onHandedOver
 	retries  []time.Duration // pauses before halves whose hand-over failed are tried again
 }
 
 func newKeeperCore(l keeperLimits) *keeperCore {
-	return &keeperCore{limits: l, halves: map[string]*heldHalf{}, misses: map[string][]*heldOp{}}
+	return &keeperCore{limits: l, halves: map[string]*heldHalf{}, recalled: map[string]*heldHalf{}, misses: map[string][]*heldOp{}}
+}
+
+// halfArrival is a half record that has come.
+type halfArrival struct {
+	tx     string
+	lane   holdfast.Lane
+	tag    uint64
+	size   int
+	record *amqp.Delivery
 }
 
 // onHalf takes in a half record.
-func (c *keeperCore) onHalf(h holdfast.Half, tag uint64, size int, now time.Time) (e keeperEffects) {
+func (c *keeperCore) onHalf(a halfArrival, now time.Time) (e keeperEffects) {
+	tx, tag := a.tx, a.tag
 	c.tags++
-	if ops := c.misses[h.TxID]; len(ops) > 0 {
-		delete(c.misses, h.TxID)
+	back := c.recalled[tx]
+	if back != nil {
+		c.endRecall(back)
+	}
+	if ops := c.misses[tx]; len(ops) > 0 {
+		delete(c.misses, tx)
 		e.matched++
 		c.ack(&e, tag)
 		for _, op := range ops {
-			delete(op.missing, h.TxID)
+			delete(op.missing, tx)
 			if len(op.missing) == 0 {
 				c.endOp(&e, op)
 			}
 		}
 		return e
 	}
-	if held := c.halves[h.TxID]; held != nil {
+	if held := c.halves[tx]; held != nil {
 		held.tags = append(held.tags, tag)
 		if held.state == halfHanding {
 			c.handing++
 		}
 		return e
 	}
-	held := &heldHalf{half: h, tags: []uint64{tag}, size: size, since: now, after: now.Add(c.limits.checkAfter)}
-	c.halves[h.TxID] = held
+	if back != nil {
+		back.state, back.tags, back.after = halfHeld, []uint64{tag}, now
+		if back.tries == 0 {
+			back.after = back.since.Add(c.limits.checkAfter)
+		}
+		back.record, back.size = a.record, a.size
+		c.bytes += a.size
+		c.halves[tx] = back
+		return e
+	}
+	held := &heldHalf{tx: tx, lane: a.lane, tags: []uint64{tag}, size: a.size, since: now, after: now.Add(c.limits.checkAfter)}
+	if c.roomToKeep(a.size) {
+		held.record = a.record
+		c.bytes += a.size
+	}
+	c.halves[tx] = held
 	c.order = append(c.order, held)
 	e.held = true
 	return e
+}
+
+// roomToKeep reports whether a new record may stay in memory; a quarter is for
+// those that are recalled.
+func (c *keeperCore) roomToKeep(size int) bool {
+	return c.bytes+c.recalling+size <= c.limits.bytes/4*3
+}
+
+// roomToRecall reports whether a record may come again; one always may.
+func (c *keeperCore) roomToRecall(size int) bool {
+	all := c.bytes + c.recalling
+	return all+size <= c.limits.bytes || all == 0
+}
+
+// recall gives a half back whose record is needed: it comes again with it.
+func (c *keeperCore) recall(e *keeperEffects, held *heldHalf, now time.Time) {
+	delete(c.halves, held.tx)
+	c.recalled[held.tx] = held
+	c.recalling += held.size
+	c.tags -= len(held.tags)
+	e.recalls = append(e.recalls, held.tags...)
+	held.state, held.tags, held.after = halfRecalled, nil, now.Add(c.limits.orphanAfter)
+}
+
+// endRecall says that a recalled half came again, or is not waited for any more.
+func (c *keeperCore) endRecall(held *heldHalf) {
+	delete(c.recalled, held.tx)
+	c.recalling -= held.size
+	held.state = halfGone
+}
+
+// drop leaves a record to the broker.
+func (c *keeperCore) drop(held *heldHalf) {
+	if held.record != nil {
+		held.record = nil
+		c.bytes -= held.size
+	}
 }
 
 // onOp takes in an op record that settles txs.
@@ -151,6 +226,9 @@ func (c *keeperCore) onHandedOver(sweep []*heldHalf, errs []error, now time.Time
 		pause := min(time.Second<<min(held.tries, 5), 30*time.Second)
 		held.tries++
 		held.after = now.Add(pause)
+		if !c.roomToKeep(0) {
+			c.drop(held)
+		}
 		e.retries = append(e.retries, pause)
 	}
 	return e
@@ -170,8 +248,13 @@ func (c *keeperCore) due(now time.Time) (e keeperEffects) {
 		e.orphaned++
 		c.endOp(&e, op)
 	}
+	for _, held := range c.recalled {
+		if !now.Before(held.after) { // somebody else has taken it out of the queue
+			c.endRecall(held)
+		}
+	}
 	for c.sweeping < c.limits.sweeps {
-		sweep := c.sweep(now)
+		sweep := c.sweep(&e, now)
 		if len(sweep) == 0 {
 			break
 		}
@@ -180,7 +263,7 @@ func (c *keeperCore) due(now time.Time) (e keeperEffects) {
 	}
 	// Nothing but ops in the window: the oldest must go, or no half could come.
 	for _, op := range c.ops {
-		if !c.nearlyFull() || len(c.halves) > 0 {
+		if !c.nearlyFull() || c.undecided() > 0 {
 			break
 		}
 		if !op.gone {
@@ -192,8 +275,9 @@ func (c *keeperCore) due(now time.Time) (e keeperEffects) {
 }
 
 // sweep picks the oldest halves that are due, or any while the window is nearly
-// full, and marks them as being handed over.
-func (c *keeperCore) sweep(now time.Time) []*heldHalf {
+// full, and marks them as being handed over. Those whose record is not in memory
+// it recalls.
+func (c *keeperCore) sweep(e *keeperEffects, now time.Time) []*heldHalf {
 	var out []*heldHalf
 	size := 0
 	for _, held := range c.order {
@@ -207,6 +291,12 @@ func (c *keeperCore) sweep(now time.Time) []*heldHalf {
 		if now.Before(held.after) && (failed || !c.nearlyFull()) {
 			if !failed {
 				break // the rest is younger
+			}
+			continue
+		}
+		if held.record == nil {
+			if c.roomToRecall(held.size) {
+				c.recall(e, held, now)
 			}
 			continue
 		}
@@ -241,11 +331,14 @@ func (c *keeperCore) next() time.Time {
 			break
 		}
 	}
+	for _, held := range c.recalled {
+		earlier(held.after)
+	}
 	if c.sweeping >= c.limits.sweeps {
 		return at
 	}
 	for _, held := range c.order {
-		if held.state != halfHeld {
+		if held.state != halfHeld || held.record == nil && !c.roomToRecall(held.size) {
 			continue
 		}
 		earlier(held.after)
@@ -255,6 +348,9 @@ func (c *keeperCore) next() time.Time {
 	}
 	return at
 }
+
+// undecided is how many halves are neither settled nor handed over.
+func (c *keeperCore) undecided() int { return len(c.halves) + len(c.recalled) }
 
 // oldest is when the oldest half that is held was first seen, the zero time if
 // none is held.
@@ -271,11 +367,11 @@ func (c *keeperCore) endHalf(e *keeperEffects, held *heldHalf) {
 		c.handing -= len(held.tags)
 	}
 	held.state = halfGone
-	delete(c.halves, held.half.TxID)
+	delete(c.halves, held.tx)
 	for _, tag := range held.tags {
 		c.ack(e, tag)
 	}
-	held.half.Messages = nil
+	c.drop(held)
 }
 
 func (c *keeperCore) endOp(e *keeperEffects, op *heldOp) {
@@ -301,7 +397,7 @@ func (c *keeperCore) ack(e *keeperEffects, tag uint64) {
 // trim forgets what is gone: always at the front, everywhere once that is the
 // larger part.
 func (c *keeperCore) trim() {
-	c.order = trimmed(c.order, len(c.halves), func(h *heldHalf) bool { return h.state == halfGone })
+	c.order = trimmed(c.order, c.undecided(), func(h *heldHalf) bool { return h.state == halfGone })
 	c.ops = trimmed(c.ops, c.openOps, func(o *heldOp) bool { return o.gone })
 }
 

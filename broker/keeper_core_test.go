@@ -11,9 +11,8 @@ import (
 	"testing"
 	"time"
 
+	amqp "github.com/rabbitmq/amqp091-go"
 	"github.com/stretchr/testify/require"
-
-	"github.com/holdfastmq/holdfast"
 )
 
 // TestKeeperScenarios runs the scripts in testdata/keeper. A line is an event
@@ -54,7 +53,7 @@ type keeperScript struct {
 	open  [][]*heldHalf
 }
 
-var testLimits = keeperLimits{window: 100, checkAfter: 10 * time.Second, orphanAfter: 10 * time.Second, sweepMax: 10, sweepBytes: 1000, sweeps: 4}
+var testLimits = keeperLimits{window: 100, checkAfter: 10 * time.Second, orphanAfter: 10 * time.Second, sweepMax: 10, sweepBytes: 1000, sweeps: 4, bytes: 1 << 20}
 
 func newKeeperScript() *keeperScript {
 	return &keeperScript{core: newKeeperCore(testLimits), now: time.Unix(0, 0), names: map[uint64]string{}, tags: map[string]uint64{}, count: map[string]int{}}
@@ -82,6 +81,8 @@ func (s *keeperScript) run(words []string) (string, error) {
 				s.core.limits.sweepBytes = n
 			case "sweeps":
 				s.core.limits.sweeps = n
+			case "held":
+				s.core.limits.bytes = n
 			default:
 				return "", fmt.Errorf("unknown limit %s", k)
 			}
@@ -95,7 +96,7 @@ func (s *keeperScript) run(words []string) (string, error) {
 		tx := words[1]
 		name := tx + strings.Repeat("'", s.count[tx])
 		s.count[tx]++
-		e = s.core.onHalf(holdfast.Half{TxID: tx}, s.tag(name), size, s.now)
+		e = s.core.onHalf(halfArrival{tx: tx, tag: s.tag(name), size: size, record: &amqp.Delivery{}}, s.now)
 	case "op":
 		s.count["op"]++
 		e = s.core.onOp(words[1:], s.tag("op"+strconv.Itoa(s.count["op"])), s.now)
@@ -139,15 +140,15 @@ func (s *keeperScript) result(words []string) (string, error) {
 		outcomes[tx] = how == "taken"
 	}
 	for i, sweep := range s.open {
-		if sweep[0].half.TxID != first {
+		if sweep[0].tx != first {
 			continue
 		}
 		s.open = slices.Delete(s.open, i, i+1)
 		errs := make([]error, len(sweep))
 		for j, held := range sweep {
-			taken, ok := outcomes[held.half.TxID]
+			taken, ok := outcomes[held.tx]
 			if !ok {
-				return "", fmt.Errorf("no result for %s", held.half.TxID)
+				return "", fmt.Errorf("no result for %s", held.tx)
 			}
 			if !taken {
 				errs[j] = os.ErrInvalid
@@ -172,6 +173,13 @@ func (s *keeperScript) effects(e keeperEffects) string {
 		}
 		out = append(out, "ack "+strings.Join(names, " "))
 	}
+	if recalls := append(e.recalls, due.recalls...); len(recalls) > 0 {
+		names := make([]string, len(recalls))
+		for i, tag := range recalls {
+			names[i] = s.names[tag]
+		}
+		out = append(out, "recall "+strings.Join(names, " "))
+	}
 	if n := e.orphaned + due.orphaned; n > 0 {
 		out = append(out, fmt.Sprintf("orphans %d", n))
 	}
@@ -181,7 +189,7 @@ func (s *keeperScript) effects(e keeperEffects) string {
 	for _, sweep := range due.sweeps {
 		names := make([]string, len(sweep))
 		for i, held := range sweep {
-			names[i] = held.half.TxID
+			names[i] = held.tx
 		}
 		s.open = append(s.open, sweep)
 		out = append(out, "hand over "+strings.Join(names, " "))
@@ -201,6 +209,7 @@ type model struct {
 	acked   map[uint64]bool
 	ops     map[uint64][]string
 	arrived map[uint64]time.Time
+	back    []string // transactions whose records were recalled, and come again
 }
 
 func (m *model) effects(e keeperEffects, now time.Time, orphanAfter time.Duration, pressed bool) {
@@ -221,6 +230,11 @@ func (m *model) effects(e keeperEffects, now time.Time, orphanAfter time.Duratio
 		}
 		m.acked[tag] = true
 	}
+	for _, tag := range e.recalls {
+		require.Containsf(m.t, m.held, tag, "tag %d recalled, but it is not held", tag)
+		m.back = append(m.back, m.held[tag])
+		delete(m.held, tag)
+	}
 }
 
 func (m *model) met(tx string) bool { return m.arrived[halfKey(tx)] != (time.Time{}) }
@@ -232,14 +246,14 @@ func halfKey(tx string) uint64 {
 
 // runKeeper lets the bytes of script decide what happens.
 func runKeeper(t require.TestingT, script []byte) {
-	limits := keeperLimits{window: 12, checkAfter: 10 * time.Second, orphanAfter: 10 * time.Second, sweepMax: 3, sweepBytes: 50, sweeps: 2}
+	limits := keeperLimits{window: 12, checkAfter: 10 * time.Second, orphanAfter: 10 * time.Second, sweepMax: 3, sweepBytes: 50, sweeps: 2, bytes: 400}
 	m := &model{t: t, settled: map[string]bool{}, taken: map[string]bool{}}
 	var core *keeperCore
 	var open [][]*heldHalf
 	now := time.Unix(0, 0)
 	var tag uint64
 	reset := func() { // the channel was lost: everything unacknowledged comes again
-		core, open = newKeeperCore(limits), nil
+		core, open, m.back = newKeeperCore(limits), nil, nil
 		m.held, m.acked, m.ops, m.arrived = map[uint64]string{}, map[uint64]bool{}, map[uint64][]string{}, map[uint64]time.Time{}
 	}
 	reset()
@@ -255,13 +269,22 @@ func runKeeper(t require.TestingT, script []byte) {
 			size := 0
 			for _, held := range sweep {
 				size += held.size
+				require.NotNil(t, held.record, "nothing is handed over without its record")
 			}
 			require.True(t, size <= limits.sweepBytes || len(sweep) == 1)
 		}
 		require.Equal(t, len(m.held), core.tags, "held records")
+		size := 0
+		for _, held := range core.halves {
+			if held.record != nil {
+				size += held.size
+			}
+		}
+		require.Equal(t, size, core.bytes)
+		require.LessOrEqual(t, core.bytes+core.recalling, max(limits.bytes, 255))
 		if next := core.next(); !next.IsZero() && !next.After(now) {
 			more := core.due(now)
-			require.True(t, len(more.acks)+len(more.sweeps) > 0, "next says now, but nothing is due: the Keeper would spin")
+			require.True(t, len(more.acks)+len(more.sweeps)+len(more.recalls) > 0, "next says now, but nothing is due: the Keeper would spin")
 			m.effects(more, now, limits.orphanAfter, pressed)
 			open = append(open, more.sweeps...)
 		}
@@ -270,14 +293,20 @@ func runKeeper(t require.TestingT, script []byte) {
 		tag++
 		m.held[tag] = tx
 		m.arrived[halfKey(tx)] = now
-		step(core.onHalf(holdfast.Half{TxID: tx}, tag, size, now))
+		step(core.onHalf(halfArrival{tx: tx, tag: tag, size: size, record: &amqp.Delivery{}}, now))
+	}
+	comesBack := func() {
+		tx := m.back[0]
+		m.back = m.back[1:]
+		n, _ := strconv.Atoi(tx)
+		deliverHalf(tx, 40+10*n)
 	}
 	finish := func(i int, ok func(tx string) bool) {
 		sweep := open[i]
 		open = slices.Delete(open, i, i+1)
 		errs := make([]error, len(sweep))
 		for j, held := range sweep {
-			tx := held.half.TxID
+			tx := held.tx
 			if ok(tx) {
 				m.taken[tx] = true
 			} else {
@@ -290,10 +319,15 @@ func runKeeper(t require.TestingT, script []byte) {
 		arg := int(script[i+1])
 		tx := strconv.Itoa(arg % 16)
 		full := core.tags >= limits.window
+		if len(m.back) > 0 && arg%3 > 0 {
+			comesBack()
+			continue
+		}
 		switch script[i] % 9 {
 		case 0, 1, 2:
 			if !full {
-				deliverHalf(tx, arg)
+				n, _ := strconv.Atoi(tx)
+				deliverHalf(tx, 40+10*n)
 			}
 		case 3, 4:
 			if full {
@@ -334,6 +368,9 @@ func runKeeper(t require.TestingT, script []byte) {
 	}
 	// From here on everything is taken over: nothing may stay.
 	for range 200 {
+		for len(m.back) > 0 {
+			comesBack()
+		}
 		for len(open) > 0 {
 			finish(0, func(string) bool { return true })
 		}
@@ -350,6 +387,8 @@ func runKeeper(t require.TestingT, script []byte) {
 	require.Zero(t, core.handing)
 	require.Zero(t, core.openOps)
 	require.Empty(t, core.halves)
+	require.Empty(t, core.recalled)
+	require.Zero(t, core.bytes+core.recalling)
 	require.Empty(t, core.misses)
 }
 

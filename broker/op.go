@@ -36,6 +36,9 @@ type flushing struct {
 	done  chan struct{}
 }
 
+// opQueue is a half queue and its group.
+type opQueue struct{ group, name string }
+
 // opWriter gathers settled transactions into op records.
 type opWriter struct {
 	pub      *publisher
@@ -44,9 +47,9 @@ type opWriter struct {
 	interval time.Duration
 
 	mu      sync.Mutex
-	groups  map[string]*opRecord
-	waiting int // in groups
-	open    int // in groups or in a record under way
+	queues  map[opQueue]*opRecord
+	waiting int // in queues
+	open    int // in queues or in a record under way
 	dropped int
 	last    uint64          // number of the last record taken
 	flying  map[uint64]bool // records under way
@@ -63,7 +66,7 @@ type opWriter struct {
 func newOpWriter(ctx context.Context, pub *publisher, o Options) *opWriter {
 	ctx, cancel := context.WithCancel(ctx)
 	w := &opWriter{pub: pub, o: o, log: o.Logger, interval: o.OpInterval,
-		groups: map[string]*opRecord{}, flying: map[uint64]bool{},
+		queues: map[opQueue]*opRecord{}, flying: map[uint64]bool{},
 		kick: make(chan struct{}, 1), full: make(chan struct{}, 1), slots: make(chan struct{}, maxOpFlight), cancel: cancel}
 	w.wg.Go(func() { w.run(ctx) })
 	return w
@@ -88,15 +91,16 @@ func (w *opWriter) add(group, tx string, r holdfast.Resolution) {
 		}
 		return
 	}
-	g := w.groups[group]
-	if g == nil {
-		g = &opRecord{}
-		w.groups[group] = g
+	to := opQueue{group, w.o.halfQueueOf(group, tx)}
+	q := w.queues[to]
+	if q == nil {
+		q = &opRecord{}
+		w.queues[to] = q
 	}
 	if r == holdfast.Commit {
-		g.Commit = append(g.Commit, tx)
+		q.Commit = append(q.Commit, tx)
 	} else {
-		g.Rollback = append(g.Rollback, tx)
+		q.Rollback = append(q.Rollback, tx)
 	}
 	w.waiting++
 	w.open++
@@ -139,16 +143,16 @@ func (w *opWriter) write(ctx context.Context) bool {
 		case <-ctx.Done():
 			return false
 		}
-		id, group, r := w.take()
+		id, to, r := w.take()
 		n := len(r.Commit) + len(r.Rollback)
 		if n == 0 {
 			<-w.slots
 			return true
 		}
 		w.wg.Go(func() {
-			p := publication{key: w.o.halfQueue(group), mandatory: true, repair: true, msg: encodeOp(group, r)}
+			p := publication{key: to.name, mandatory: true, repair: true, msg: encodeOp(to.group, r)}
 			if err := w.pub.one(ctx, &p, ""); err != nil {
-				w.log.Debug("an op record was lost; its transactions will be checked back", "group", group, "transactions", n, "error", err)
+				w.log.Debug("an op record was lost; its transactions will be checked back", "queue", to.name, "transactions", n, "error", err)
 			}
 			<-w.slots
 			w.landed(id, n)
@@ -156,17 +160,17 @@ func (w *opWriter) write(ctx context.Context) bool {
 	}
 }
 
-// take makes a record of at most OpBatch transactions of one group.
-func (w *opWriter) take() (id uint64, group string, r opRecord) {
+// take makes a record of at most OpBatch transactions of one half queue.
+func (w *opWriter) take() (id uint64, to opQueue, r opRecord) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	for name, g := range w.groups {
-		n := min(w.o.OpBatch, len(g.Commit))
-		r.Commit, g.Commit = g.Commit[:n:n], g.Commit[n:]
-		n = min(w.o.OpBatch-n, len(g.Rollback))
-		r.Rollback, g.Rollback = g.Rollback[:n:n], g.Rollback[n:]
-		if len(g.Commit)+len(g.Rollback) == 0 {
-			delete(w.groups, name)
+	for name, q := range w.queues {
+		n := min(w.o.OpBatch, len(q.Commit))
+		r.Commit, q.Commit = q.Commit[:n:n], q.Commit[n:]
+		n = min(w.o.OpBatch-n, len(q.Rollback))
+		r.Rollback, q.Rollback = q.Rollback[:n:n], q.Rollback[n:]
+		if len(q.Commit)+len(q.Rollback) == 0 {
+			delete(w.queues, name)
 		}
 		w.waiting -= len(r.Commit) + len(r.Rollback)
 		w.last++
@@ -174,7 +178,7 @@ func (w *opWriter) take() (id uint64, group string, r opRecord) {
 		w.check()
 		return w.last, name, r
 	}
-	return 0, "", r
+	return 0, opQueue{}, r
 }
 
 // landed says that a record is confirmed, or lost.

@@ -30,6 +30,9 @@ type Options struct {
 	// PublishTimeout is how long a publish may take, retries included, where
 	// the caller's context has no deadline. Default 10 s.
 	PublishTimeout time.Duration
+	// HalfQueues is the number of half queues of a group; transactions are spread
+	// over them by the hash of their ID. Default 1, at most [MaxHalfQueues].
+	HalfQueues int
 	// MaxBody limits the bodies of one transaction's messages together, in
 	// bytes. Default [holdfast.MaxBody].
 	MaxBody int
@@ -68,6 +71,9 @@ func (o Options) withDefaults() Options {
 	if o.PublishTimeout == 0 {
 		o.PublishTimeout = 10 * time.Second
 	}
+	if o.HalfQueues == 0 {
+		o.HalfQueues = 1
+	}
 	if o.MaxBody == 0 {
 		o.MaxBody = holdfast.MaxBody
 	}
@@ -104,6 +110,7 @@ func (o Options) validate() error {
 	}{
 		{"PublishChannels", o.PublishChannels, 1, 64},
 		{"OpBatch", o.OpBatch, 1, 10_000},
+		{"HalfQueues", o.HalfQueues, 1, MaxHalfQueues},
 		{"MaxBody", o.MaxBody, 1, 64 << 20},
 	} {
 		if n.v < n.lo || n.v > n.hi {

@@ -24,7 +24,7 @@ var (
 	ErrConfirmUnknown = errors.New("holdfast: confirm outstanding, it may or may not have been stored")
 )
 
-// PublishHalf stores a half message in its group's half queue and returns once
+// PublishHalf stores a half message in its half queue ([Broker.HalfQueueOf]) and returns once
 // RabbitMQ has confirmed it. It is tried again until ctx is done (or for
 // Options.PublishTimeout, if ctx has no deadline). The error of a missed
 // deadline wraps that of ctx, says how RabbitMQ was, and is [ErrNotSent] or
@@ -45,7 +45,7 @@ func (b *Broker) PublishHalf(ctx context.Context, h holdfast.Half) error {
 	}
 	ctx, cancel := b.timeout(ctx)
 	defer cancel()
-	p := publication{key: b.HalfQueue(h.Group), mandatory: true, repair: true, msg: msg}
+	p := publication{key: b.o.halfQueueOf(h.Group, h.TxID), mandatory: true, repair: true, msg: msg}
 	if err := b.pub.one(ctx, &p, fault.HalfBeforeConfirm); err != nil {
 		return fmt.Errorf("half message of transaction %s: %w", h.TxID, err)
 	}

@@ -36,6 +36,9 @@ type ConsumerStatus struct {
 // [KeeperStats].
 type KeeperStatus struct {
 	Group string `json:"group"`
+	// Queue is the half queue's number, from 1; 0 from a process of an older
+	// version, which has one.
+	Queue int `json:"queue"`
 	// Active says that it has got records since it subscribed last. Of several
 	// Keepers only one gets any; while none has come, nobody can know which.
 	Active bool `json:"active"`
@@ -57,6 +60,13 @@ type KeeperStatus struct {
 	Failed     uint64 `json:"failed"`
 	Orphaned   uint64 `json:"orphaned"`
 	Malformed  uint64 `json:"malformed"`
+	// FailingSince is since when no hand-over has succeeded, although some were
+	// tried: Temporal is away, perhaps. LastError is why the last one failed. Both
+	// are zero where hand-overs succeed, or nothing is undecided.
+	FailingSince time.Time `json:"failing_since,omitzero"`
+	LastError    string    `json:"last_error,omitempty"`
+	// Oldest are the oldest undecided half messages, where [Broker.Peek] asked.
+	Oldest []PeekedHalf `json:"oldest,omitempty"`
 }
 
 // ProcessStatus is the answer of one process to [Broker.Ask]: how the consumers
@@ -99,32 +109,32 @@ type board struct {
 	id string
 
 	mu    sync.Mutex
-	shown map[uint64]func(*ProcessStatus)
+	shown map[uint64]func(*ProcessStatus, peek)
 	last  uint64
 	stop  context.CancelFunc // ends the answering; set while something is shown
 }
 
 func newBoard(b *Broker) *board {
-	return &board{b: b, id: uuid.NewString(), shown: map[uint64]func(*ProcessStatus){}}
+	return &board{b: b, id: uuid.NewString(), shown: map[uint64]func(*ProcessStatus, peek){}}
 }
 
 // showConsumer lets answers tell of a consumer until hide is called. status is
 // called from another goroutine and must return quickly.
 func (b *Broker) showConsumer(status func() ConsumerStatus) (hide func()) {
-	return b.board.show(func(p *ProcessStatus) { p.Consumers = append(p.Consumers, status()) })
+	return b.board.show(func(p *ProcessStatus, _ peek) { p.Consumers = append(p.Consumers, status()) })
 }
 
 // ShowSagas lets answers tell of the process's sagas until hide is called.
 func (b *Broker) ShowSagas(defs []SagaDefinition) (hide func()) {
-	return b.board.show(func(p *ProcessStatus) { p.Sagas = append(p.Sagas, defs...) })
+	return b.board.show(func(p *ProcessStatus, _ peek) { p.Sagas = append(p.Sagas, defs...) })
 }
 
 // showKeeper lets answers tell of a Keeper until hide is called.
-func (b *Broker) showKeeper(status func() KeeperStatus) (hide func()) {
-	return b.board.show(func(p *ProcessStatus) { p.Keepers = append(p.Keepers, status()) })
+func (b *Broker) showKeeper(status func(peek) KeeperStatus) (hide func()) {
+	return b.board.show(func(p *ProcessStatus, want peek) { p.Keepers = append(p.Keepers, status(want)) })
 }
 
-func (s *board) show(add func(*ProcessStatus)) (hide func()) {
+func (s *board) show(add func(*ProcessStatus, peek)) (hide func()) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.last++
@@ -145,16 +155,16 @@ func (s *board) show(add func(*ProcessStatus)) (hide func()) {
 }
 
 // now asks everything that is shown.
-func (s *board) now() ProcessStatus {
+func (s *board) now(want peek) ProcessStatus {
 	s.mu.Lock()
-	var shown []func(*ProcessStatus)
+	var shown []func(*ProcessStatus, peek)
 	for _, n := range slices.Sorted(maps.Keys(s.shown)) {
 		shown = append(shown, s.shown[n])
 	}
 	s.mu.Unlock()
 	p := ProcessStatus{V: statusVersion, Instance: s.b.o.Name}
 	for _, add := range shown {
-		add(&p)
+		add(&p, want)
 	}
 	for i := range p.Consumers {
 		p.Consumers[i].Error = clip(p.Consumers[i].Error, maxStatusError)
@@ -163,13 +173,19 @@ func (s *board) now() ProcessStatus {
 	slices.SortStableFunc(p.Sagas, func(x, y SagaDefinition) int {
 		return cmp.Or(cmp.Compare(x.Group, y.Group), cmp.Compare(x.Name, y.Name), cmp.Compare(x.Version, y.Version))
 	})
-	slices.SortStableFunc(p.Keepers, func(x, y KeeperStatus) int { return cmp.Compare(x.Group, y.Group) })
+	for i := range p.Keepers {
+		p.Keepers[i].LastError = clip(p.Keepers[i].LastError, maxStatusError)
+	}
+	slices.SortStableFunc(p.Keepers, func(x, y KeeperStatus) int {
+		return cmp.Or(cmp.Compare(x.Group, y.Group), cmp.Compare(x.Queue, y.Queue))
+	})
 	return p
 }
 
 // encodeStatus keeps an answer within maxStatusAnswer: the largest plans are left
 // out. A plan that is no JSON is left out, too, rather than the answer.
 func encodeStatus(p ProcessStatus) ([]byte, error) {
+	p.Keepers = boundPeeks(p.Keepers, maxStatusAnswer/2)
 	p.Sagas = slices.Clone(p.Sagas)
 	bySize := make([]*SagaDefinition, len(p.Sagas))
 	for i := range p.Sagas {
@@ -190,33 +206,4 @@ func encodeStatus(p ProcessStatus) ([]byte, error) {
 			bySize[0].Plan = nil
 		}
 	}
-}
-
-// keeperView is what others may see of a Keeper.
-type keeperView struct {
-	stats     KeeperStats
-	active    bool
-	undecided int
-	oldest    time.Time
-}
-
-// show lets others see how the Keeper is.
-func (k *keeper) show(v keeperView) {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	k.shown = v
-}
-
-// status is how the Keeper was when it last did something.
-func (k *keeper) status() KeeperStatus {
-	k.mu.Lock()
-	v := k.shown
-	k.mu.Unlock()
-	s := KeeperStatus{Group: k.o.Group, Active: v.active, Subscribed: v.stats.Subscribed,
-		Held: v.stats.Held, HandingOver: v.stats.HandingOver, Undecided: v.undecided, CheckAfter: k.o.CheckAfter,
-		Matched: v.stats.Matched, HandedOver: v.stats.HandedOver, Failed: v.stats.Failed, Orphaned: v.stats.Orphaned, Malformed: v.stats.Malformed}
-	if !v.oldest.IsZero() {
-		s.OldestAge = time.Since(v.oldest)
-	}
-	return s
 }

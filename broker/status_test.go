@@ -89,7 +89,7 @@ func TestProcessesAnswer(t *testing.T) {
 	require.Positive(t, k.OldestAge)
 	require.Positive(t, k.CheckAfter)
 	k.OldestAge, k.CheckAfter = 0, 0
-	require.Equal(t, KeeperStatus{Group: "g", Active: true, Subscribed: true, Held: 1, Undecided: 1}, k)
+	require.Equal(t, KeeperStatus{Group: "g", Queue: 1, Active: true, Subscribed: true, Held: 1, Undecided: 1}, k)
 
 	b.Settle("g", "h", 1)
 	answers(t, a, func(ps []ProcessStatus) bool {
@@ -286,16 +286,18 @@ func TestAskOnAClosedBroker(t *testing.T) {
 func TestFormatOfAnswers(t *testing.T) {
 	body, err := json.Marshal(ProcessStatus{V: 1, Instance: "i",
 		Consumers: []ConsumerStatus{{Name: "c", Breaker: BreakerOpen, Since: time.Unix(0, 0).UTC(), Error: "e", Handling: 2}},
-		Keepers:   []KeeperStatus{{Group: "g", Active: true, Subscribed: true, Held: 4, HandingOver: 1, Undecided: 3, OldestAge: time.Second, CheckAfter: 2, Matched: 5, HandedOver: 6, Failed: 7, Orphaned: 8, Malformed: 9}}})
+		Keepers: []KeeperStatus{{Group: "g", Active: true, Subscribed: true, Held: 4, HandingOver: 1, Undecided: 3, OldestAge: time.Second, CheckAfter: 2, Matched: 5, HandedOver: 6, Failed: 7, Orphaned: 8, Malformed: 9,
+			Queue: 2, FailingSince: time.Unix(0, 0).UTC(), LastError: "away", Oldest: []PeekedHalf{{Tx: "t", Lane: "express", Messages: 1, Topics: []string{"a"}, Keys: []string{"k"}, Age: 3, Tries: 1, HandingOver: true, Bytes: 10}}}}})
 	require.NoError(t, err)
 	require.Equal(t, `{"v":1,"instance":"i","consumers":[{"name":"c","breaker":"open","since":"1970-01-01T00:00:00Z","error":"e","handling":2}],`+
-		`"keepers":[{"group":"g","active":true,"subscribed":true,"held":4,"handing_over":1,"undecided":3,"oldest_age":1000000000,"check_after":2,`+
-		`"matched":5,"handed_over":6,"failed":7,"orphaned":8,"malformed":9}]}`, string(body))
+		`"keepers":[{"group":"g","queue":2,"active":true,"subscribed":true,"held":4,"handing_over":1,"undecided":3,"oldest_age":1000000000,"check_after":2,`+
+		`"matched":5,"handed_over":6,"failed":7,"orphaned":8,"malformed":9,`+
+		`"failing_since":"1970-01-01T00:00:00Z","last_error":"away","oldest":[{"tx":"t","lane":"express","messages":1,"topics":["a"],"keys":["k"],"age":3,"tries":1,"handing_over":true,"bytes":10}]}]}`, string(body))
 }
 
 // A long error must not make an answer too long to be read.
 func TestErrorsInAnswersAreClipped(t *testing.T) {
 	b := asker(t, stacktest.Prefix(t))
 	defer b.showConsumer(func() ConsumerStatus { return ConsumerStatus{Error: strings.Repeat("x", 1<<20)} })()
-	require.Equal(t, maxStatusError, len(b.board.now().Consumers[0].Error))
+	require.Equal(t, maxStatusError, len(b.board.now(peek{}).Consumers[0].Error))
 }

@@ -144,7 +144,7 @@ func (b *Broker) resubscribe(ctx context.Context, log *slog.Logger, queue string
 		if ctx.Err() != nil {
 			return nil
 		}
-		if errors.Is(err, holdfast.ErrInvalid) || errors.Is(err, errClosed) {
+		if errors.Is(err, holdfast.ErrInvalid) || errors.Is(err, errClosed) || errors.Is(err, errQueueGone) {
 			return err
 		}
 		var s *subscription

@@ -37,15 +37,10 @@ func (b *Broker) RetryQueue(delay time.Duration) string {
 // retryExchange leads from the delay queues back to the consumers' queues.
 func (b *Broker) retryExchange() string { return b.o.Prefix + ".retry" }
 
-// HalfQueue is the name of a producer group's half queue.
-func (b *Broker) HalfQueue(group string) string { return b.o.halfQueue(group) }
-
-func (o Options) halfQueue(group string) string { return o.Prefix + ".half." + group }
-
 // ConsumerQueue is the name of a consumer's queue.
 func (b *Broker) ConsumerQueue(name string) string { return b.o.Prefix + ".q." + name }
 
-// DeclareGroup makes the half queue of a producer group, and what every group
+// DeclareGroup makes the half queues of a producer group, and what every group
 // needs: the topics exchange and the queue of dead letters. What exists already
 // is left as it is; if it exists with other arguments, the error says how to
 // migrate. It is remembered, and made again when RabbitMQ comes back without it.
@@ -219,7 +214,11 @@ func (t *topology) delaySteps(delays []time.Duration) (steps []step) {
 func (t *topology) groupSteps(group string) []step {
 	args := t.guarded()
 	args["x-single-active-consumer"] = true
-	return []step{queueStep(t.b.HalfQueue(group), args)}
+	var steps []step
+	for _, name := range t.b.HalfQueues(group) {
+		steps = append(steps, queueStep(name, args))
+	}
+	return steps
 }
 
 // consumerSteps come after exitSteps with nothing in between: what a delay queue

@@ -108,13 +108,4 @@ func ownerOf(prefix, queue string) string {
 	return consumerOf(prefix, queue)
 }
 
-// groupOf returns the producer group whose half queue it is, if it is one's.
-func groupOf(prefix, queue string) string {
-	group, ok := strings.CutPrefix(queue, prefix+".half.")
-	if !ok || validGroup(group) != nil {
-		return ""
-	}
-	return group
-}
-
 func deadQueue(prefix string) string { return prefix + ".dead" }

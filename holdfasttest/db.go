@@ -69,6 +69,10 @@ type dialector struct{ sqlite.Dialector }
 // Name is what gorm calls the database.
 func (dialector) Name() string { return "postgres" }
 
+// WithoutFunctions says that it lacks the functions that barrier's migrations
+// create.
+func (dialector) WithoutFunctions() {}
+
 // tables are barrier/migrations for SQLite; a test compares the two.
 var tables = []string{
 	`CREATE TABLE holdfast_outcomes (

@@ -47,7 +47,8 @@ type Options struct {
 
 	// Lane is how transactions are coordinated whose messages do not say, and
 	// whose topics do not. Default: Traced. With Express, Run does not wait for
-	// Temporal to be there.
+	// Temporal to be there: make the client with client.NewLazyClient. Until it is
+	// reached, what needs it fails with an UnavailableError.
 	Lane holdfast.Lane
 	// Lanes are the lanes of topics.
 	Lanes map[string]holdfast.Lane

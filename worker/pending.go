@@ -37,6 +37,7 @@ type pending struct {
 	result   activities.LocalResult // valid once ran is closed; without messages
 	changed  bool                   // the local transaction changed its messages; likewise
 	answer   answer                 // valid once done is closed
+	workflow [2]string              // ID and run of the workflow that last did something about it
 }
 
 // answer is what the caller learns.
@@ -169,6 +170,19 @@ func (p *pending) known() answer {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.answer
+}
+
+// endsIn notes the workflow, and its run, that does something about p.
+func (p *pending) endsIn(id, run string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.workflow = [2]string{id, run}
+}
+
+func (p *pending) endedIn() (id, run string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.workflow[0], p.workflow[1]
 }
 
 func (p *pending) setStored() { p.once(&p.isStored, p.stored) }

@@ -35,10 +35,21 @@ func (s steps) PublishHalf(ctx context.Context, h holdfast.Half) error {
 	return err
 }
 
+// pending returns the transaction that somebody waits for here, or nil. It notes
+// which workflow is at it.
+func (s steps) pending(ctx context.Context, txID string) *pending {
+	p := s.w.pendings.get(txID)
+	if p != nil && activity.IsActivity(ctx) {
+		e := activity.GetInfo(ctx).WorkflowExecution
+		p.endsIn(e.ID, e.RunID)
+	}
+	return p
+}
+
 // PublishMessages delivers ms and answers the caller.
 func (s steps) PublishMessages(ctx context.Context, group, txID string, ms []holdfast.Message) error {
 	err := s.w.broker.PublishMessages(ctx, group, txID, ms)
-	p := s.w.pendings.get(txID)
+	p := s.pending(ctx, txID)
 	switch {
 	case p == nil:
 	case err == nil:
@@ -54,7 +65,7 @@ func (s steps) Settle(group, txID string, r holdfast.Resolution) { s.w.broker.Se
 
 // RunLocal runs a local transaction that is this process's to run.
 func (s steps) RunLocal(ctx context.Context, group string, tx activities.Tx) activities.LocalResult {
-	p := s.w.pendings.get(tx.ID)
+	p := s.pending(ctx, tx.ID)
 	if p != nil && activity.IsActivity(ctx) && !activity.GetInfo(ctx).IsLocalActivity {
 		p.setRemote() // the workflow runs in another process
 	}

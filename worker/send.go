@@ -44,6 +44,11 @@ const watchAfter = time.Second
 // nothing was run.
 //
 // Send blocks until the worker is ready. It may be called from many goroutines.
+//
+// In the Express lane (see Options.Lane) local runs in the caller's goroutine: Send
+// does not return before it, and with a ctx that is done it is rolled back.
+// Receipt.WorkflowID is where a history would begin if the transaction had to be
+// handed over.
 func (w *Worker) Send(ctx context.Context, m holdfast.Message, local Local) (holdfast.Receipt, error) {
 	if local == nil {
 		return holdfast.Receipt{}, fmt.Errorf("%w: Send needs a local transaction", holdfast.ErrInvalid)
@@ -64,19 +69,25 @@ func (w *Worker) SendAll(ctx context.Context, ms []holdfast.Message, local Local
 		return holdfast.Receipt{}, fmt.Errorf("%w: Send needs Options.DB; without a gorm database use Begin and a Checker", holdfast.ErrInvalid)
 	}
 	if w.lane(ms) == holdfast.Express {
-		return w.express(ctx, ms, local)
+		return w.counted(holdfast.Express)(w.express(ctx, activities.Tx{Form: activities.Inline, Instance: w.o.Instance}, ms, local))
 	}
-	return w.transact(ctx, activities.Tx{Form: activities.Inline, Instance: w.o.Instance}, ms, local)
+	return w.counted(holdfast.Traced)(w.transact(ctx, activities.Tx{Form: activities.Inline, Instance: w.o.Instance}, ms, local))
 }
 
 // Start runs the handler that is registered under name on any worker of the
 // group, and delivers m if and only if its transaction commits. Errors are as
-// with [Worker.Send].
+// with [Worker.Send]. It takes the Express lane only where the handler is
+// registered in this process, which then runs it; if the process dies in it, it is
+// rolled back, not run again by another one.
 func (w *Worker) Start(ctx context.Context, name string, m holdfast.Message) (holdfast.Receipt, error) {
 	if name == "" {
 		return holdfast.Receipt{}, fmt.Errorf("%w: Start needs the name of a handler", holdfast.ErrInvalid)
 	}
-	return w.transact(ctx, activities.Tx{Form: activities.Registered, Handler: name}, []holdfast.Message{m}, nil)
+	ms, tx := []holdfast.Message{m}, activities.Tx{Form: activities.Registered, Handler: name}
+	if local := w.handlers[name]; local != nil && w.lane(ms) == holdfast.Express {
+		return w.counted(holdfast.Express)(w.express(ctx, tx, ms, local))
+	}
+	return w.counted(holdfast.Traced)(w.transact(ctx, tx, ms, nil))
 }
 
 // transact starts the workflow of tx and waits for its answer.
@@ -88,6 +99,9 @@ func (w *Worker) transact(ctx context.Context, tx activities.Tx, ms []holdfast.M
 		return receipt, err
 	}
 	defer w.sending.Done()
+	if w.gathers(p) {
+		return w.gather(ctx, p, tx, receipt)
+	}
 	run, err := w.startTransaction(ctx, tx, 0)
 	switch {
 	case err == nil:
@@ -112,7 +126,7 @@ func (w *Worker) admit(ctx context.Context, tx *activities.Tx, ms []holdfast.Mes
 	if err != nil {
 		return nil, receipt, err
 	}
-	if err := w.enter(ctx); err != nil {
+	if err := w.enterTemporal(ctx); err != nil {
 		return nil, receipt, err
 	}
 	p := newPending(ctx, tx.ID, ms[0].ID == "", local)
@@ -145,11 +159,15 @@ func (w *Worker) identify(tx *activities.Tx, ms []holdfast.Message) (holdfast.Re
 	return receipt, nil
 }
 
+func (w *Worker) input(txs ...activities.Tx) workflows.Input {
+	return workflows.Input{Group: w.o.Group, Prefix: w.o.Prefix, Transactions: txs, Schedule: w.o.CheckBack,
+		LocalTimeout: w.o.LocalTimeout, ReachTimeout: w.o.ReachTimeout}
+}
+
 // startTransaction starts the workflow of tx. firstCheck, if not 0, replaces the
 // wait before the first check-back.
 func (w *Worker) startTransaction(ctx context.Context, tx activities.Tx, firstCheck time.Duration) (client.WorkflowRun, error) {
-	in := workflows.Input{Group: w.o.Group, Prefix: w.o.Prefix, Transactions: []activities.Tx{tx}, Schedule: w.o.CheckBack,
-		LocalTimeout: w.o.LocalTimeout, ReachTimeout: w.o.ReachTimeout}
+	in := w.input(tx)
 	if firstCheck > 0 {
 		in.Schedule = in.Schedule.StartingAfter(firstCheck)
 	}
@@ -190,20 +208,35 @@ func (w *Worker) await(ctx context.Context, p *pending, run client.WorkflowRun, 
 	}
 }
 
-// watch answers p with the workflow's result. It ends with ctx at the latest.
+// watch answers p with the workflow's result, or with that of the workflow to
+// which p left. It ends with ctx at the latest.
 func (w *Worker) watch(ctx context.Context, p *pending, run client.WorkflowRun) {
+	m, err := memberOf(ctx, run, p.id)
+	if err == nil && m.State == workflows.Left {
+		run = w.o.Temporal.GetWorkflow(ctx, workflows.WorkflowID(w.o.Group, p.id), "")
+		m, err = memberOf(ctx, run, p.id)
+	}
+	switch {
+	case err == nil:
+		p.endsIn(run.GetID(), run.GetRunID())
+		p.finish(memberAnswer(m))
+	case ctx.Err() == nil:
+		p.finish(answer{err: watchError(p.id, run.GetID(), err)})
+	}
+}
+
+// memberOf waits for the end of run, and returns how txID ended there.
+func memberOf(ctx context.Context, run client.WorkflowRun, txID string) (workflows.MemberStatus, error) {
 	var status workflows.Status
 	if err := run.Get(ctx, &status); err != nil {
-		if ctx.Err() == nil {
-			p.finish(answer{err: watchError(p.id, run.GetID(), err)})
-		}
-		return
+		return workflows.MemberStatus{}, err
 	}
 	for _, m := range status.Transactions {
-		if m.ID == p.id {
-			p.finish(memberAnswer(m))
+		if m.ID == txID {
+			return m, nil
 		}
 	}
+	return workflows.MemberStatus{}, fmt.Errorf("%w: transaction %s in workflow %s", holdfast.ErrNotFound, txID, run.GetID())
 }
 
 // watchError is the answer to the caller of a transaction whose workflow failed.
@@ -236,7 +269,22 @@ func memberAnswer(m workflows.MemberStatus) answer {
 func (p *pending) receive(receipt holdfast.Receipt) (holdfast.Receipt, error) {
 	a := p.known()
 	receipt.Resolution, receipt.Messages = a.resolution, a.messages
-	return receipt, a.err
+	return p.place(receipt, a.err), a.err
+}
+
+// place names in receipt the workflow to which the transaction left, or is about
+// to leave because it has not ended with its cohort.
+func (p *pending) place(receipt holdfast.Receipt, err error) holdfast.Receipt {
+	own := workflows.WorkflowID(receipt.Group, p.id)
+	id, run := p.endedIn()
+	switch {
+	case receipt.WorkflowID == own:
+	case id == own:
+		receipt.WorkflowID, receipt.RunID = own, run
+	case errors.Is(err, holdfast.ErrUndecided), errors.Is(err, holdfast.ErrDeliveryPending):
+		receipt.WorkflowID, receipt.RunID = own, ""
+	}
+	return receipt
 }
 
 // leave answers a caller who cannot wait any longer.
@@ -250,6 +298,7 @@ func (p *pending) leave(why error, receipt holdfast.Receipt) (holdfast.Receipt, 
 		receipt.Resolution = holdfast.Rollback
 		return receipt, fmt.Errorf("%w: the local transaction was not begun in time: %w", holdfast.ErrRolledBack, why)
 	}
+	receipt = p.place(receipt, nil)
 	a := p.known()
 	receipt.Resolution, receipt.Messages = a.resolution, a.messages
 	if a.resolution == holdfast.Commit {

@@ -189,5 +189,7 @@ type MemberStatus struct {
 
 // Status is the answer to the query "status", and the workflow's result.
 type Status struct {
+	// Summary says how the members of a cohort ended; empty without one.
+	Summary      string         `json:"summary,omitempty"`
 	Transactions []MemberStatus `json:"transactions"`
 }

@@ -1,6 +1,7 @@
 package workflows
 
 import (
+	"errors"
 	"time"
 
 	"go.temporal.io/sdk/temporal"
@@ -19,7 +20,7 @@ func (t *transaction) runLocals(ctx workflow.Context) {
 	var running []*member
 	for _, m := range t.members {
 		switch {
-		case m.state != Running:
+		case m.state != Running || m.elsewhere:
 		case m.tx.Form == activities.Split:
 			m.state = Waiting
 		default:
@@ -29,8 +30,15 @@ func (t *transaction) runLocals(ctx workflow.Context) {
 	if len(running) == 0 {
 		return
 	}
+	step := t.step(running)
+	step.Cohort = t.in.Cohort
 	var results []activities.LocalResult
-	err := t.local(ctx, activities.LocalTransaction, t.in.LocalTimeout, localSummary(running), t.step(running), &results)
+	err := t.local(ctx, activities.LocalTransaction, t.in.LocalTimeout, localSummary(running), step, &results)
+	if t.in.Cohort {
+		t.cohortRan(ctx, running, results, err)
+		t.showKeys(ctx)
+		return
+	}
 	for i, m := range running {
 		switch {
 		case err != nil:
@@ -45,22 +53,63 @@ func (t *transaction) runLocals(ctx workflow.Context) {
 	t.showKeys(ctx)
 }
 
+// cohortRan takes in how the local transactions of a cohort ended, and has those
+// run whose closures another process holds. What is still running stays so, and
+// leaves.
+func (t *transaction) cohortRan(ctx workflow.Context, members []*member, results []activities.LocalResult, err error) {
+	var away []*member
+	for i, m := range members {
+		switch {
+		case err != nil:
+			m.answer(activities.LocalResult{Error: "local transaction: " + err.Error()})
+		case results[i].Running:
+			m.elsewhere = true
+			continue
+		case results[i].Elsewhere && !m.elsewhere:
+			m.elsewhere = true
+			away = append(away, m)
+			continue
+		default:
+			m.answer(results[i])
+		}
+		m.state, m.atOnce = Checking, true
+	}
+	if len(away) == 0 {
+		return
+	}
+	results = nil
+	step := t.step(away)
+	step.Cohort = true
+	err = workflow.ExecuteActivity(workflow.WithActivityOptions(ctx, t.inProcess(away[0], cohortElsewhereSummary(away))),
+		activities.LocalTransactionsInProcess, step).Get(ctx, &results)
+	if err != nil {
+		err = errors.New(elsewhereError(away[0], err))
+	}
+	t.cohortRan(ctx, away, results, err)
+}
+
+// inProcess are the options of an activity that runs in the process that holds
+// the closure of m.
+func (t *transaction) inProcess(m *member, summary string) workflow.ActivityOptions {
+	return workflow.ActivityOptions{
+		TaskQueue:              InstanceQueue(t.in.Prefix, t.in.Group, m.tx.Instance),
+		ScheduleToStartTimeout: t.in.ReachTimeout,
+		StartToCloseTimeout:    t.in.LocalTimeout,
+		HeartbeatTimeout:       10 * time.Second,
+		RetryPolicy:            &temporal.RetryPolicy{MaximumAttempts: 1},
+		Summary:                shorten(summary),
+	}
+}
+
 // runElsewhere runs the local transaction of m in the process that holds its
 // closure, or on a worker that has its handler. If that process is gone, a
 // check-back follows at once, which is safe: its answer and a late COMMIT
 // exclude each other.
 func (t *transaction) runElsewhere(ctx workflow.Context, m *member) {
-	options := workflow.ActivityOptions{
-		StartToCloseTimeout: t.in.LocalTimeout,
-		HeartbeatTimeout:    10 * time.Second,
-		Summary:             shorten(elsewhereSummary(m)),
-	}
-	if m.tx.Form == activities.Inline {
-		options.TaskQueue = InstanceQueue(t.in.Prefix, t.in.Group, m.tx.Instance)
-		options.ScheduleToStartTimeout = t.in.ReachTimeout
-		options.RetryPolicy = &temporal.RetryPolicy{MaximumAttempts: 1}
-	} else {
+	options := t.inProcess(m, elsewhereSummary(m))
+	if m.tx.Form == activities.Registered {
 		options.TaskQueue = TaskQueue(t.in.Prefix, t.in.Group)
+		options.ScheduleToStartTimeout = 0
 		options.ScheduleToCloseTimeout = t.in.LocalTimeout + registeredTimeout
 		options.RetryPolicy = &temporal.RetryPolicy{InitialInterval: time.Second, BackoffCoefficient: 1,
 			MaximumAttempts: int32(registeredTimeout / time.Second)}

@@ -27,6 +27,7 @@ type member struct {
 	woken      int  // counts what should make it go on at once
 	resting    bool // waits for a timer
 	cancelled  bool // the workflow was asked to cancel
+	elsewhere  bool // its local transaction is run, or awaited, where its closure is
 	asking     workflow.Mutex
 }
 
@@ -91,6 +92,9 @@ func (t *transaction) status() Status {
 	s := Status{Transactions: slices.Clone(t.in.Ended)}
 	for _, m := range t.members {
 		s.Transactions = append(s.Transactions, m.status())
+	}
+	if t.in.Cohort {
+		s.Summary = cohortStatus(t.members)
 	}
 	return s
 }

@@ -76,11 +76,11 @@ type action struct {
 func (t *transaction) actions() []action {
 	return []action{
 		{UpdateCommit, "Decide that the local transaction committed and deliver its messages. Refused if the database says that it rolled back. Argument: operator, reason, and tx where there are several.",
-			canDecide, t.decideAs(holdfast.Commit)},
+			t.canDecide, t.decideAs(holdfast.Commit)},
 		{UpdateRollback, "Decide that the local transaction rolled back and forget its messages; it can then never commit. Refused if the database says that it committed. Argument: operator, reason, and tx where there are several.",
-			canDecide, t.decideAs(holdfast.Rollback)},
+			t.canDecide, t.decideAs(holdfast.Rollback)},
 		{UpdateRecheck, "Check back, or try to deliver, now instead of later. Argument: operator, reason, and tx where there are several.",
-			canRecheck, t.recheck},
+			t.canRecheck, t.recheck},
 	}
 }
 
@@ -142,8 +142,11 @@ func (t *transaction) listenFor(ctx workflow.Context, a action) error {
 			var req Request
 			signals.Receive(ctx, &req)
 			m, err := check(req)
-			if err == nil {
+			switch {
+			case err == nil:
 				err = a.do(ctx, m, req)
+			case m != nil && t.in.Cohort && !t.settledHere(m):
+				err = t.forward(ctx, m, a.name, req)
 			}
 			if err != nil {
 				workflow.GetLogger(ctx).Warn("signal refused", "signal", a.name, "operator", req.Operator, "error", err)
@@ -151,6 +154,20 @@ func (t *transaction) listenFor(ctx workflow.Context, a action) error {
 		}
 	})
 	return nil
+}
+
+// settledHere reports whether m has ended without leaving.
+func (t *transaction) settledHere(m *member) bool { return m.state.Final() && m.state != Left }
+
+// forward waits until m has left the cohort, and sends the signal after it. One
+// that has ended instead needs none.
+func (t *transaction) forward(ctx workflow.Context, m *member, signal string, req Request) error {
+	t.forwarding++
+	defer func() { t.forwarding-- }()
+	if err := workflow.Await(ctx, m.state.Final); err != nil || t.settledHere(m) {
+		return err
+	}
+	return workflow.SignalExternalWorkflow(ctx, WorkflowID(t.in.Group, m.tx.ID), "", signal, req).Get(ctx, nil)
 }
 
 // requested returns the member that req is about.
@@ -167,10 +184,22 @@ func (t *transaction) requested(req Request) (*member, error) {
 	return m, nil
 }
 
-func canDecide(m *member) error {
+// outOfReach says why an operator can do nothing about m here.
+func (t *transaction) outOfReach(m *member) error {
+	own := WorkflowID(t.in.Group, m.tx.ID)
 	switch {
+	case m.state == Left:
+		return fmt.Errorf("transaction %s goes on in a workflow of its own: send this to %s", m.tx.ID, own)
 	case m.state.Final():
 		return fmt.Errorf("transaction %s is settled already: %s", m.tx.ID, m.state)
+	}
+	return fmt.Errorf("transaction %s is %s in a cohort, where it ends in a moment or goes on in a workflow of its own: then send this to %s", m.tx.ID, m.state, own)
+}
+
+func (t *transaction) canDecide(m *member) error {
+	switch {
+	case m.state.Final() || t.in.Cohort:
+		return t.outOfReach(m)
 	case m.resolution != holdfast.Unknown:
 		return fmt.Errorf("transaction %s is decided already: %s; to deliver it now, use recheck", m.tx.ID, m.resolution)
 	case m.state == Sending || m.state == Running:
@@ -179,10 +208,10 @@ func canDecide(m *member) error {
 	return nil
 }
 
-func canRecheck(m *member) error {
+func (t *transaction) canRecheck(m *member) error {
 	switch {
-	case m.state.Final():
-		return fmt.Errorf("transaction %s is settled already: %s", m.tx.ID, m.state)
+	case m.state.Final() || t.in.Cohort:
+		return t.outOfReach(m)
 	case m.state == Sending || m.state == Running:
 		return fmt.Errorf("transaction %s is still %s: there is nothing to check back", m.tx.ID, m.state)
 	case m.state == Delivering && !m.resting:

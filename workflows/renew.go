@@ -10,12 +10,15 @@ import (
 
 // Carried is what a run of the workflow hands to the next one about a member
 // that has not ended: Temporal limits a history's length, so a transaction that
-// is checked back or delivered very often continues as new.
+// is checked back or delivered very often continues as new. A member that leaves
+// is carried to its own workflow in the same way.
 type Carried struct {
 	MemberStatus
 	FirstCheck time.Time `json:"first_check,omitzero"`
 	Refusal    string    `json:"refusal,omitempty"`
 	AtOnce     bool      `json:"at_once,omitempty"`
+	// Cancelled says that the workflow was asked to cancel, which is not done yet.
+	Cancelled bool `json:"cancelled,omitempty"`
 }
 
 // tooLong reports whether the rest should happen in a new run, and makes every
@@ -38,18 +41,25 @@ func (t *transaction) renew(ctx workflow.Context) error {
 			continue
 		}
 		next.Transactions = append(next.Transactions, m.tx)
-		next.Carried = append(next.Carried, Carried{m.status(), m.firstCheck, m.refusal, m.atOnce})
+		next.Carried = append(next.Carried, m.carried())
 	}
 	return workflow.NewContinueAsNewError(ctx, Name, next)
+}
+
+func (m *member) carried() Carried {
+	return Carried{m.status(), m.firstCheck, m.refusal, m.atOnce, m.cancelled && m.undecided()}
 }
 
 // resume takes over what the run before knew.
 func (m *member) resume(c Carried) {
 	m.state, m.resolution, m.reason, m.decided = Checking, c.Resolution, c.Reason, c.Decided
-	if m.resolution == holdfast.Commit {
+	switch {
+	case m.resolution == holdfast.Commit:
 		m.state = Delivering
+	case c.State == Running:
+		m.state, m.elsewhere = Running, true
 	}
 	m.stored = true
 	m.checks = Checks{Answered: c.Checks, Unreached: c.Unreached}
-	m.firstCheck, m.refusal, m.atOnce = c.FirstCheck, c.Refusal, c.AtOnce
+	m.firstCheck, m.refusal, m.atOnce, m.cancelled = c.FirstCheck, c.Refusal, c.AtOnce, c.Cancelled
 }

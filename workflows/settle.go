@@ -112,7 +112,7 @@ func (t *transaction) deliver(ctx workflow.Context, m *member) {
 		TaskQueue:           TaskQueue(t.in.Prefix, t.in.Group),
 		StartToCloseTimeout: 15 * time.Second,
 		RetryPolicy:         &temporal.RetryPolicy{InitialInterval: time.Second, BackoffCoefficient: 2, MaximumInterval: time.Minute},
-		Summary:             shorten(commitSummary([]*member{m})),
+		Summary:             shorten(t.commitSummary([]*member{m})),
 	}
 	for n := 0; !t.tooLong(ctx); n++ {
 		t.show(ctx, Delivering, deliveringDetails(m))

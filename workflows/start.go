@@ -1,7 +1,6 @@
 package workflows
 
 import (
-	"slices"
 	"strings"
 
 	enumspb "go.temporal.io/api/enums/v1"
@@ -45,17 +44,29 @@ const maxKeys = 2000
 // Temporal takes.
 func keysOf(ms []holdfast.Message) []string {
 	var keys []string
-	size := 2
 	for _, m := range ms {
-		if m.Key == "" || slices.Contains(keys, m.Key) {
-			continue
-		}
-		if size += jsonLength(m.Key) + 1; size > maxKeys {
-			break
-		}
 		keys = append(keys, m.Key)
 	}
-	return keys
+	return findableOf(keys)
+}
+
+// findableOf returns the distinct values that are not empty, as many as Temporal
+// takes.
+func findableOf(values []string) []string {
+	var out []string
+	size := 2
+	seen := make(map[string]bool, len(values))
+	for _, v := range values {
+		if v == "" || seen[v] {
+			continue
+		}
+		if size += jsonLength(v) + 1; size > maxKeys {
+			break
+		}
+		seen[v] = true
+		out = append(out, v)
+	}
+	return out
 }
 
 // jsonLength returns the length of a key as a string in JSON. Keys have no

@@ -58,14 +58,24 @@ func (t *transaction) showEnd(ctx workflow.Context) {
 // showKeys makes the business keys that the local transactions changed
 // findable. It costs an action, and only where one was changed.
 func (t *transaction) showKeys(ctx workflow.Context) {
-	var all []holdfast.Message
-	for _, m := range t.members {
-		all = append(all, m.tx.Messages...)
-	}
-	if keys := keysOf(all); len(keys) > 0 && !slices.Equal(keys, t.keys) {
+	if keys := t.findable(); len(keys) > 0 && !slices.Equal(keys, t.keys) {
 		t.keys = keys
 		_ = workflow.UpsertTypedSearchAttributes(ctx, setKeys(keys))
 	}
+}
+
+// findable are the values of HoldfastKey: the keys of a transaction, and of a
+// cohort also what else finds a member.
+func (t *transaction) findable() []string {
+	txs := txsOf(t.members)
+	if t.in.Cohort {
+		return cohortKeys(txs)
+	}
+	var all []holdfast.Message
+	for _, tx := range txs {
+		all = append(all, tx.Messages...)
+	}
+	return keysOf(all)
 }
 
 func topicsOf(txs []activities.Tx) string {
@@ -91,23 +101,35 @@ func firstFew(names []string) []string {
 	return names
 }
 
-func membersTopics(members []*member) string {
+func txsOf(members []*member) []activities.Tx {
 	txs := make([]activities.Tx, len(members))
 	for i, m := range members {
 		txs[i] = m.tx
 	}
-	return topicsOf(txs)
+	return txs
 }
 
+func membersTopics(members []*member) string { return topicsOf(txsOf(members)) }
+
 func halfSummary(group string, members []*member) string {
+	if len(members) > 1 {
+		return fmt.Sprintf("%d half messages: %s → half queue of %s", len(members), countedTopics(txsOf(members)), group)
+	}
 	return fmt.Sprintf("half message for %s → half queue of %s", membersTopics(members), group)
 }
 
 func localSummary(members []*member) string {
-	if len(members) == 1 && members[0].tx.Form == activities.Registered {
+	switch {
+	case len(members) > 1:
+		return fmt.Sprintf("%d local transactions in the calling process: %s", len(members), countedTopics(txsOf(members)))
+	case members[0].tx.Form == activities.Registered:
 		return fmt.Sprintf("local transaction: handler %s", members[0].tx.Handler)
 	}
 	return "local transaction in the calling process"
+}
+
+func cohortElsewhereSummary(members []*member) string {
+	return fmt.Sprintf("%d local transactions in the calling process %s", len(members), members[0].tx.Instance)
 }
 
 func elsewhereSummary(m *member) string {
@@ -124,11 +146,19 @@ func elsewhereError(m *member, err error) string {
 	return fmt.Sprintf("the process %s, which was to run the local transaction, is gone", m.tx.Instance)
 }
 
-func commitSummary(members []*member) string { return "deliver " + membersTopics(members) }
+func (t *transaction) commitSummary(members []*member) string {
+	if len(members) > 1 {
+		return fmt.Sprintf("deliver %d of %d transactions: %s", len(members), len(t.members), countedTopics(txsOf(members)))
+	}
+	return "deliver " + membersTopics(members)
+}
 
-func rollbackSummary(members []*member) string {
+func (t *transaction) rollbackSummary(members []*member) string {
+	if len(members) > 1 {
+		return fmt.Sprintf("forget %d of %d transactions, which rolled back: %s", len(members), len(t.members), countedTopics(txsOf(members)))
+	}
 	s := "forget " + membersTopics(members)
-	if len(members) == 1 && members[0].reason != "" {
+	if members[0].reason != "" {
 		s += ": " + members[0].reason
 	}
 	return s
@@ -211,5 +241,8 @@ func shorten(s string) string {
 	if len(s) <= limit {
 		return s
 	}
-	return strings.ToValidUTF8(s[:limit], "") + "…"
+	return cut(s, limit)
 }
+
+// cut returns the first bytes of s, which is longer.
+func cut(s string, n int) string { return strings.ToValidUTF8(s[:n], "") + "…" }

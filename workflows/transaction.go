@@ -17,6 +17,8 @@ type transaction struct {
 	renewing bool     // the members are to go on in a new run
 	state    State    // what HoldfastState was last set to; empty: never
 	keys     []string // what HoldfastKey was last set to
+	// forwarding are the signals that wait for their member to leave.
+	forwarding int
 }
 
 // Transaction coordinates the transactions of in until each has ended, and
@@ -42,16 +44,14 @@ func setup(in Input) (*transaction, error) {
 		return nil, err
 	}
 	t := &transaction{in: in.withDefaults()}
-	var all []holdfast.Message
 	for i, tx := range in.Transactions {
 		m := newMember(tx)
 		if len(in.Carried) > 0 {
 			m.resume(in.Carried[i])
 		}
 		t.members = append(t.members, m)
-		all = append(all, tx.Messages...)
 	}
-	t.keys = keysOf(all)
+	t.keys = t.findable()
 	return t, nil
 }
 
@@ -65,8 +65,11 @@ func (t *transaction) run(ctx workflow.Context) (Status, error) {
 	t.runLocals(ctx)
 	t.commit(ctx, t.with(holdfast.Commit))
 	t.rollback(ctx, t.with(holdfast.Rollback))
+	if t.in.Cohort {
+		t.leave(ctx)
+	}
 	t.settleRest(ctx)
-	if err := workflow.Await(ctx, func() bool { return workflow.AllHandlersFinished(ctx) }); err != nil {
+	if err := workflow.Await(ctx, func() bool { return workflow.AllHandlersFinished(ctx) && t.forwarding == 0 }); err != nil {
 		return Status{}, err
 	}
 	if !t.allFinal() {
@@ -109,7 +112,7 @@ func (t *transaction) commit(ctx workflow.Context, members []*member) {
 		return
 	}
 	var results []activities.StepResult
-	err := t.local(ctx, activities.Commit, 15*time.Second, commitSummary(members), t.step(members), &results)
+	err := t.local(ctx, activities.Commit, 15*time.Second, t.commitSummary(members), t.step(members), &results)
 	for i, m := range members {
 		switch {
 		case err != nil:
@@ -128,7 +131,7 @@ func (t *transaction) rollback(ctx workflow.Context, members []*member) {
 		return
 	}
 	// A lost op record costs a hand-over that finds nothing to do.
-	_ = t.local(ctx, activities.Rollback, 15*time.Second, rollbackSummary(members), t.step(members), nil)
+	_ = t.local(ctx, activities.Rollback, 15*time.Second, t.rollbackSummary(members), t.step(members), nil)
 	for _, m := range members {
 		if m.refusal != "" {
 			m.end(Refused, m.refusal)

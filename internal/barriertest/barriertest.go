@@ -46,6 +46,7 @@ func Run(t *testing.T, open func(t *testing.T) *gorm.DB) {
 		"results that are too large, or no JSON": badResults,
 		"a local transaction":                    localTransaction,
 		"a check-back before the commit":         checkBackFirst,
+		"a check-back of many":                   checkBackMany,
 		"a decision":                             decided,
 		"an inbox row":                           inbox,
 		"a compensation notice":                  notice,
@@ -289,6 +290,29 @@ func checkBackFirst(w world) {
 	require.ErrorIs(w, r.Err, holdfast.ErrAlreadyResolved)
 	require.Equal(w, holdfast.Rollback, r.Resolution)
 	w.effects()
+}
+
+func checkBackMany(w world) {
+	require.NoError(w, w.local("t1", "changed", nil).Err)
+	require.NoError(w, w.local("t2", "half", nil).Err)
+	for range 2 { // the second time finds the rows
+		rows, errs := barrier.CheckBackAll(w.Context(), w.db, []string{"t3", "t2", "t1", "t2", "a b"}, group, 0)
+		require.ErrorIs(w, errs[4], holdfast.ErrInvalid)
+		for i, want := range []barrier.Outcome{{TxID: "t3", Resolution: holdfast.Rollback}, {TxID: "t2", Resolution: holdfast.Commit},
+			{TxID: "t1", Resolution: holdfast.Commit}, {TxID: "t2", Resolution: holdfast.Commit}} {
+			require.NoError(w, errs[i])
+			require.Equal(w, want.TxID, rows[i].TxID)
+			require.Equal(w, group, rows[i].Group)
+			require.Equal(w, want.Resolution, rows[i].Resolution)
+		}
+		require.Equal(w, "changed", string(rows[2].Messages[0].Body))
+		require.Nil(w, rows[1].Messages)
+	}
+	r := w.local("t3", "half", nil)
+	require.ErrorIs(w, r.Err, holdfast.ErrAlreadyResolved)
+	_, errs := barrier.CheckBackAll(w.Context(), w.db, []string{"t1"}, "another", 0)
+	require.ErrorIs(w, errs[0], holdfast.ErrInvalid)
+	w.effects("t1", "t2")
 }
 
 func decided(w world) {

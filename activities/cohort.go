@@ -1,0 +1,99 @@
+package activities
+
+import (
+	"context"
+	"encoding/json"
+	"strings"
+	"sync/atomic"
+	"time"
+)
+
+// cohortPatience is how long a cohort waits for its local transactions at most.
+const cohortPatience = time.Second
+
+// slowAfter is how long a cohort waits for its local transactions, where half of
+// them have ended after half.
+func slowAfter(half time.Duration) time.Duration {
+	return min(2*half+30*time.Millisecond, cohortPatience)
+}
+
+// The limits on what a cohort's step answers, in bytes of JSON: Temporal refuses
+// results of 2 MiB.
+const (
+	maxChanged = 768 << 10 // changed messages, of all members together
+	maxError   = 2 << 10   // the error of one member
+)
+
+// localCohort runs the local transactions of a cohort, all at once. Those that
+// are slow go on after it has returned: they end with their callers' contexts, or
+// when the step's own time has passed.
+func (a *Transactions) localCohort(ctx context.Context, in StepInput) []LocalResult {
+	type ended struct {
+		i      int
+		result LocalResult
+	}
+	run, cancel := outliving(ctx)
+	n, begun, results := len(in.Transactions), time.Now(), make(chan ended, len(in.Transactions))
+	out := make([]LocalResult, n)
+	var running atomic.Int32
+	running.Store(int32(n))
+	for i, tx := range in.Transactions {
+		out[i] = LocalResult{ID: tx.ID, Running: true, Error: "it takes longer than its cohort waits"}
+		go func() {
+			results <- ended{i, a.Locals.RunLocal(run, in.Group, tx)}
+			if running.Add(-1) == 0 {
+				cancel()
+			}
+		}()
+	}
+	timer := time.NewTimer(cohortPatience)
+	defer timer.Stop()
+	for got := 0; got < n; {
+		select {
+		case e := <-results:
+			out[e.i] = e.result
+			if got++; got == (n+1)/2 {
+				half := time.Since(begun)
+				timer.Reset(slowAfter(half) - half)
+			}
+		case <-timer.C:
+			return fitting(out)
+		case <-ctx.Done(): // nobody waits for this step any more
+			cancel()
+			return fitting(out)
+		}
+	}
+	return fitting(out)
+}
+
+// outliving returns a context that does not end when ctx is cancelled, but at its
+// deadline, if it has one.
+func outliving(ctx context.Context) (context.Context, context.CancelFunc) {
+	out := context.WithoutCancel(ctx)
+	if deadline, has := ctx.Deadline(); has {
+		return context.WithDeadline(out, deadline)
+	}
+	return context.WithCancel(out)
+}
+
+// fitting leaves out of results what would make them larger than Temporal takes.
+// The outcome row has the messages that are left out.
+func fitting(results []LocalResult) []LocalResult {
+	size := 0
+	for i := range results {
+		r := &results[i]
+		if len(r.Error) > maxError {
+			r.Error = strings.ToValidUTF8(r.Error[:maxError], "") + "…"
+		}
+		if len(r.Messages) == 0 {
+			continue
+		}
+		data, err := json.Marshal(r.Messages)
+		if err != nil || size+len(data) > maxChanged {
+			*r = LocalResult{ID: r.ID, Error: "its changed messages are too large for the cohort's history: a check-back reads them from the outcome row"}
+			continue
+		}
+		size += len(data)
+	}
+	return results
+}

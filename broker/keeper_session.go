@@ -1,0 +1,329 @@
+package broker
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	amqp "github.com/rabbitmq/amqp091-go"
+
+	"github.com/holdfastmq/holdfast"
+	"github.com/holdfastmq/holdfast/internal/fault"
+)
+
+// tenure is a Keeper's time with one subscription.
+type tenure struct {
+	*keeper
+	s      *subscription
+	core   *keeperCore
+	acks   *ackLedger
+	active bool // nobody is told; the first record shows it
+
+	bad     chan badRecord  // never blocks: half of it is for malformed ones
+	results chan handedOver // never blocks: all are records of the window
+}
+
+// session keeps until the subscription is lost or ctx is done.
+func (k *keeper) session(ctx context.Context, s *subscription) {
+	t := &tenure{keeper: k, s: s, acks: newAckLedger(k.o.Window),
+		core: newKeeperCore(keeperLimits{window: k.o.Window, checkAfter: k.o.CheckAfter, orphanAfter: k.o.CheckAfter,
+			sweepMax: k.o.SweepMax, sweepBytes: k.o.SweepBytes, sweeps: keeperSweeps, bytes: k.o.HeldBytes}),
+		bad: make(chan badRecord, 2*k.o.Window), results: make(chan handedOver, k.o.Window+keeperSweeps)}
+	k.stats.Subscribed = true
+	k.stats.Subscriptions++
+	end, cancel := context.WithCancel(ctx)
+	var side sync.WaitGroup
+	side.Go(func() { k.bury(end, t.bad, t.results) })
+	t.run(ctx)
+	cancel()
+	side.Wait()
+	k.stats.Subscribed = false
+	k.show(newKeeperCore(keeperLimits{}), false)
+}
+
+func (t *tenure) run(ctx context.Context) {
+	timer := time.NewTimer(time.Hour)
+	defer timer.Stop()
+	for {
+		t.carryOut(ctx, t.core.due(time.Now()))
+		t.show(t.core, t.active)
+		if at := t.acks.next(); !at.IsZero() && !at.After(time.Now()) {
+			t.acknowledge()
+		}
+		if at := sooner(t.core.next(), t.acks.next()); at.IsZero() {
+			timer.Stop()
+		} else {
+			timer.Reset(time.Until(at))
+		}
+		select {
+		case d, ok := <-t.s.deliveries:
+			if !ok || !t.take(ctx, d) {
+				return
+			}
+		case r := <-t.results:
+			t.carryOut(ctx, t.result(r))
+		case p := <-t.peeks:
+			p.answer <- t.core.peek(p.n)
+		case <-timer.C:
+		case <-ctx.Done():
+			// Hand-overs that succeed nevertheless are acknowledged.
+			for t.core.sweeping > 0 {
+				t.carryOut(ctx, t.result(<-t.results))
+			}
+			t.acknowledge()
+			return
+		}
+	}
+}
+
+// sooner returns the earlier of two times; the zero time is never.
+func sooner(a, b time.Time) time.Time {
+	if a.IsZero() || !b.IsZero() && b.Before(a) {
+		return b
+	}
+	return a
+}
+
+// take takes in a delivery and what is there behind it, up to atOnce. It reports
+// whether there may be more.
+func (t *tenure) take(ctx context.Context, d amqp.Delivery) bool {
+	t.active = true
+	for n := 1; ; n++ {
+		t.acks.deliver(d.DeliveryTag)
+		t.carryOut(ctx, t.receive(&d))
+		if n == atOnce {
+			return true
+		}
+		var ok bool
+		select {
+		case d, ok = <-t.s.deliveries:
+			if !ok {
+				return false
+			}
+		default:
+			return true
+		}
+	}
+}
+
+// receive gives one record to the core.
+func (t *tenure) receive(d *amqp.Delivery) keeperEffects {
+	now := time.Now()
+	var err error
+	switch kind := headerText(d.Headers[headerKind]); kind {
+	case kindHalf:
+		var tx string
+		if tx, err = t.readHalf(d); err == nil {
+			t.answer(d)
+			record := *d
+			return t.core.onHalf(halfArrival{tx, laneOf(d.Headers), d.DeliveryTag, len(d.Body), &record}, now)
+		}
+	case kindOp:
+		var txs []string
+		if txs, err = decodeOp(d.Headers, d.Body, t.o.Group); err == nil {
+			t.answer(d)
+			return t.core.onOp(txs, d.DeliveryTag, now)
+		}
+	default:
+		err = malformed("a record of kind %q in the half queue, want %q or %q", clip(kind, 64), kindHalf, kindOp)
+	}
+	t.core.onBad()
+	record := *d
+	t.bad <- badRecord{&record, err}
+	return keeperEffects{}
+}
+
+// readHalf says whose half record it is. A long one is not read to its end now,
+// unless somebody waits for the answer.
+func (t *tenure) readHalf(d *amqp.Delivery) (tx string, err error) {
+	if len(d.Body) > readAtOnce && number(d.Headers[headerRedelivery]) == 0 {
+		return headOfHalf(d.Headers, len(d.Body), t.o.Group, t.b.o.MaxBody)
+	}
+	h, err := decodeHalf(d.Headers, d.Body, t.o.Group, t.b.o.MaxBody)
+	return h.TxID, err
+}
+
+// answer says that a redelivered record can be read now: from here on it is as
+// good as any other. The answer is not waited for; if it is lost, an operator
+// ends the dead letter.
+func (t *tenure) answer(d *amqp.Delivery) {
+	if number(d.Headers[headerRedelivery]) == 0 || d.MessageId == "" {
+		return
+	}
+	if len(t.bad) >= t.o.Window {
+		t.log.Warn("a redelivered record can be read now, but its dead letter is not told", "message", d.MessageId)
+		return
+	}
+	record := *d
+	t.bad <- badRecord{&record, nil}
+}
+
+// result gives the core what came of a hand-over.
+func (t *tenure) result(r handedOver) keeperEffects {
+	if r.sweep == nil {
+		t.stats.Malformed++
+		return t.core.onBuried(r.tag)
+	}
+	now := time.Now()
+	errs := r.errs
+	var failure error
+	taken := false
+	for i := range errs {
+		switch {
+		case errs[i] == nil:
+			t.stats.HandedOver++
+			taken = true
+		case errors.Is(errs[i], errBuried):
+			t.stats.Malformed++
+			errs[i] = nil
+		default:
+			t.stats.Failed++
+			failure = errs[i]
+		}
+	}
+	if taken {
+		t.stats.FailingSince = time.Time{}
+	}
+	switch {
+	case failure == nil && taken:
+		t.stats.LastError = ""
+	case failure != nil:
+		t.stats.LastError = clip(failure.Error(), maxStatusError)
+		if !taken && t.stats.FailingSince.IsZero() {
+			t.stats.FailingSince = now
+		}
+	}
+	if failure != nil && now.Sub(t.failLogged) > 10*time.Second {
+		t.failLogged = now
+		t.log.Warn("half messages could not be handed over and stay held; trying again", "of this sweep", len(r.sweep),
+			"undecided", t.core.undecided(), "failed so far", t.stats.Failed, "error", failure)
+	}
+	e := t.core.onHandedOver(r.sweep, errs, now)
+	if len(e.acks) > 0 {
+		fault.Point(fault.KeeperBeforeAck)
+	}
+	return e
+}
+
+func (t *tenure) carryOut(ctx context.Context, e keeperEffects) {
+	if e.held {
+		fault.Point(fault.KeeperHolding)
+	}
+	t.stats.Matched += uint64(e.matched)
+	t.stats.Orphaned += uint64(e.orphaned)
+	if len(e.acks) > 0 {
+		now := time.Now()
+		for _, tag := range e.acks {
+			t.acks.settle(tag, now)
+		}
+	}
+	for _, tag := range e.recalls {
+		t.acks.giveBack(tag)
+		if t.s.ch.Nack(tag, false, true) != nil {
+			break // the channel is lost: everything comes again
+		}
+	}
+	for _, sweep := range e.sweeps {
+		records := make([]*amqp.Delivery, len(sweep)) // the core may drop them meanwhile
+		for i, held := range sweep {
+			records[i] = held.record
+		}
+		t.handing.Go(func() { t.results <- handedOver{sweep: sweep, errs: t.handOver(ctx, records)} })
+	}
+}
+
+// acknowledge sends the acknowledgements that wait.
+func (t *tenure) acknowledge() {
+	for _, f := range t.acks.flush() {
+		if t.s.ch.Ack(f.tag, f.multiple) != nil {
+			return // the channel is lost: everything comes again
+		}
+	}
+}
+
+// handOver calls HandOver with the halves that can be read, and takes the others
+// to the dead letters. A panic there is an error of every half.
+func (k *keeper) handOver(ctx context.Context, records []*amqp.Delivery) (errs []error) {
+	errs = make([]error, len(records))
+	var halves []holdfast.Half
+	var at []int // their places in errs
+	for i, d := range records {
+		h, err := decodeHalf(d.Headers, d.Body, k.o.Group, k.b.o.MaxBody)
+		if err == nil {
+			halves, at = append(halves, h), append(at, i)
+			continue
+		}
+		k.logMalformed(d, err)
+		if errs[i] = k.b.publishDead(ctx, deadLetter(d, k.queue, "", 1, err, time.Now())); errs[i] == nil {
+			errs[i] = errBuried
+		}
+	}
+	if len(halves) == 0 {
+		return errs
+	}
+	results := k.callHandOver(ctx, halves)
+	for j, i := range at {
+		errs[i] = errTooFew
+		if j < len(results) {
+			errs[i] = results[j]
+		}
+	}
+	return errs
+}
+
+var errTooFew = errors.New("HandOver returned too few errors")
+
+func (k *keeper) callHandOver(ctx context.Context, halves []holdfast.Half) (errs []error) {
+	defer func() {
+		if v := recover(); v != nil {
+			err := panicError(v)
+			errs = make([]error, len(halves))
+			for i := range errs {
+				errs[i] = err
+			}
+		}
+	}()
+	return k.o.HandOver(ctx, halves)
+}
+
+// badRecord is a malformed record, or, without err, one that a redelivery cured.
+type badRecord struct {
+	d   *amqp.Delivery
+	err error
+}
+
+// bury sends malformed records to the dead letters, for as long as that takes, and
+// says there which others are cured.
+func (k *keeper) bury(ctx context.Context, bad <-chan badRecord, results chan<- handedOver) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case r := <-bad:
+			msg := handledRecord(k.queue, "", r.d.MessageId, number(r.d.Headers[headerRedelivery]))
+			if r.err != nil {
+				k.logMalformed(r.d, r.err)
+				msg = deadLetter(r.d, k.queue, "", 1, r.err, time.Now())
+			}
+			pause := newBackoff()
+			for {
+				err := k.b.publishDead(ctx, msg)
+				if err == nil {
+					if r.err != nil {
+						results <- handedOver{tag: r.d.DeliveryTag}
+					}
+					break
+				}
+				k.log.Error("a malformed or cured record could not be stored with the dead letters; trying again", "error", err)
+				if !sleep(ctx, pause.NextBackOff()) {
+					return
+				}
+			}
+		}
+	}
+}
+
+func (k *keeper) logMalformed(d *amqp.Delivery, err error) {
+	k.log.Warn("a malformed record in the half queue goes to the dead letters", "message", d.MessageId, "error", err)
+}

@@ -1,0 +1,170 @@
+package worker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/google/uuid"
+	"go.temporal.io/sdk/client"
+
+	holdfast "github.com/holdfastmq/holdfast"
+	"github.com/holdfastmq/holdfast/activities"
+	"github.com/holdfastmq/holdfast/workflows"
+)
+
+// cohortGrace is how long after its start has been recorded a cohort still counts
+// as in flight, if its callers are not answered before: a slow local transaction
+// does not hold up the next cohort.
+const cohortGrace = 50 * time.Millisecond
+
+// gathered is a transaction that may share a workflow with its neighbours.
+type gathered struct {
+	tx     activities.Tx
+	p      *pending
+	caller context.Context
+	cohort *cohort // once it is taken; guarded by the gatherer
+
+	started chan struct{}      // closed when the two below are known
+	run     client.WorkflowRun // the workflow that it is in
+	err     error              // or why that was not started
+}
+
+// cohort is the transactions that share a workflow.
+type cohort struct {
+	id      string // of the workflow
+	members []*gathered
+	release func() // says that it is no longer in flight; only the first call counts
+
+	mu      sync.Mutex
+	waiting int                // callers that are not answered
+	give    context.CancelFunc // ends its start; nil before that
+}
+
+func newCohort(g *gatherer, members []*gathered) *cohort {
+	id := workflows.WorkflowID(g.group, members[0].tx.ID)
+	if len(members) > 1 {
+		id = workflows.CohortWorkflowID(g.group, uuid.Must(uuid.NewV7()).String())
+	}
+	return &cohort{id: id, members: members, waiting: len(members), release: sync.OnceFunc(g.freed)}
+}
+
+// answered says that one caller is answered, or has given up. After the last one
+// nobody needs the start any more.
+func (c *cohort) answered() {
+	c.mu.Lock()
+	c.waiting--
+	last, give := c.waiting == 0, c.give
+	c.mu.Unlock()
+	if !last {
+		return
+	}
+	if give != nil {
+		give()
+	}
+	c.release()
+}
+
+// startContext bounds the start of c by the last of its callers.
+func (c *cohort) startContext() (context.Context, context.CancelFunc) {
+	var latest time.Time
+	for _, m := range c.members {
+		if m.p.deadline.After(latest) {
+			latest = m.p.deadline
+		}
+	}
+	ctx, cancel := context.WithDeadline(context.WithoutCancel(c.members[0].caller), latest)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.give = cancel
+	if c.waiting == 0 {
+		cancel()
+	}
+	return ctx, cancel
+}
+
+// gathers reports whether p may share a workflow: a chosen ID has one of its own,
+// so that a second use of it is noticed.
+func (w *Worker) gathers(p *pending) bool { return w.o.MaxCohort > 1 && p.inline && p.fresh }
+
+// gather starts the workflow of tx, alone or in a cohort, and waits for its
+// answer.
+func (w *Worker) gather(ctx context.Context, p *pending, tx activities.Tx, receipt holdfast.Receipt) (holdfast.Receipt, error) {
+	defer func() { w.pendings.end(p, time.Now()) }()
+	m := &gathered{tx: tx, p: p, caller: ctx, started: make(chan struct{})}
+	c := w.gatherer.enter(m)
+	if c != nil {
+		w.startCohort(c)
+	}
+	var left error // why nobody waits for the start any more
+	select {
+	case <-m.started:
+	case <-p.done: // its answer came before that of its start
+	case <-ctx.Done():
+		left = w.temporalError("start transaction "+tx.ID, context.Cause(ctx))
+	case <-w.over:
+		left = w.ended()
+	}
+	if c = w.gatherer.withdraw(m); c != nil {
+		defer c.answered()
+	}
+	var run client.WorkflowRun
+	select {
+	case <-m.started:
+		run, left = m.run, m.err
+	default:
+	}
+	if errors.Is(left, holdfast.ErrInvalid) && len(c.members) > 1 {
+		run, left = w.startTransaction(ctx, tx, 0) // too much together, but perhaps not alone
+	}
+	if left != nil && (c == nil || p.giveUp()) {
+		return receipt, left // if it was started all the same, a check-back ends it
+	}
+	if run == nil { // what became of its start is not known, but it was started
+		run = w.o.Temporal.GetWorkflow(ctx, c.id, "")
+	}
+	receipt.WorkflowID, receipt.RunID = run.GetID(), run.GetRunID()
+	return w.await(ctx, p, run, receipt)
+}
+
+// startCohort starts the workflow of c, and tells its members.
+func (w *Worker) startCohort(c *cohort) {
+	ctx, cancel := c.startContext()
+	defer cancel()
+	if len(c.members) == 1 {
+		m := c.members[0]
+		m.run, m.err = w.startTransaction(ctx, m.tx, 0)
+		c.recorded(m.err)
+		return
+	}
+	txs := make([]activities.Tx, len(c.members))
+	for i, m := range c.members {
+		txs[i] = m.tx
+	}
+	in := w.input(txs...)
+	in.Cohort = true
+	options := workflows.CohortStartOptions(w.o.Prefix, w.o.Group, c.id, txs)
+	options.WorkflowTaskTimeout = w.o.TaskTimeout
+	run, err := w.o.Temporal.ExecuteWorkflow(ctx, options, workflows.Name, in)
+	if err != nil {
+		err = w.temporalError(fmt.Sprintf("start a cohort of %d transactions", len(txs)), err)
+	}
+	for _, m := range c.members {
+		m.run, m.err = run, err
+	}
+	c.recorded(err)
+}
+
+// recorded tells the members that c has been started, or that it has not.
+func (c *cohort) recorded(err error) {
+	for _, m := range c.members {
+		close(m.started)
+	}
+	if err != nil {
+		c.release()
+		return
+	}
+	time.AfterFunc(cohortGrace, c.release)
+}

@@ -1,0 +1,74 @@
+package worker
+
+import (
+	"slices"
+	"sync"
+
+	"github.com/holdfastmq/holdfast/workflows"
+)
+
+// gatherer is group commit: while as many cohorts are in flight as may be,
+// transactions gather, and whoever frees room takes the next ones together.
+type gatherer struct {
+	group string
+	most  int // members of a cohort
+	room  int // cohorts in flight
+	start func(*cohort)
+
+	mu       sync.Mutex
+	inFlight int
+	waiting  []*gathered // in the order of their arrival
+}
+
+// enter lets m start a cohort of its own if there is room. Otherwise m waits
+// until it is taken into one.
+func (g *gatherer) enter(m *gathered) *cohort {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.inFlight >= g.room {
+		g.waiting = append(g.waiting, m)
+		return nil
+	}
+	return g.form([]*gathered{m})
+}
+
+// form makes a cohort of members and counts it. The lock is held.
+func (g *gatherer) form(members []*gathered) *cohort {
+	g.inFlight++
+	c := newCohort(g, members)
+	for _, m := range members {
+		m.cohort = c
+	}
+	return c
+}
+
+// withdraw takes m out, and returns the cohort that has taken it already, or nil.
+func (g *gatherer) withdraw(m *gathered) *cohort {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.waiting = slices.DeleteFunc(g.waiting, func(o *gathered) bool { return o == m })
+	return m.cohort
+}
+
+// freed says that a cohort is no longer in flight, and starts the next.
+func (g *gatherer) freed() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.inFlight--
+	if n := nextCohort(g.waiting, g.most); n > 0 {
+		members := slices.Clone(g.waiting[:n])
+		g.waiting = slices.Delete(g.waiting, 0, n)
+		g.start(g.form(members))
+	}
+}
+
+// nextCohort says how many of those that wait share the next workflow.
+func nextCohort(waiting []*gathered, most int) int {
+	var load workflows.CohortLoad
+	for n, m := range waiting {
+		if load = load.With(m.tx); n == most || !load.Fits() {
+			return n
+		}
+	}
+	return len(waiting)
+}
