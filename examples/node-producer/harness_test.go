@@ -210,7 +210,7 @@ func (s *site) until(what string, cond func() bool) {
 
 // member asks the workflow of a transaction that its group cannot decide.
 func (s *site) member(tx string) (m workflows.MemberStatus, ok bool) {
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second) // a query of a workflow that just starts can hang; it is asked again
 	defer cancel()
 	v, err := s.temporal.QueryWorkflow(ctx, workflows.WorkflowID(group, tx), "", workflows.QueryStatus)
 	var status workflows.Status
