@@ -6,7 +6,7 @@ TOOL = $(GO) tool -modfile=tools/go.mod
 RACE := $(if $(shell command -v $$($(GO) env CC)),-race)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test dev bench lint race-detector compose-config histories
+.PHONY: help demo test dev bench lint race-detector node compose-config histories
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -15,6 +15,7 @@ demo: ## Run the order-payment example through every failure, on real parts (KEE
 	$(HOLDFAST) demo $(if $(KEEP),--keep)
 
 test: ## Run all tests on real parts, with the race detector where there is a C compiler
+	@command -v node >/dev/null || echo 'NOT TESTED: examples/node-producer, since there is no Node; make node installs it on Debian' >&2
 	$(HOLDFAST) dev --temp -- $(GO) test $(RACE) -timeout 20m $(TESTFLAGS) ./...
 
 dev: ## Start RabbitMQ, PostgreSQL and Temporal privately, until Ctrl-C
@@ -33,6 +34,9 @@ lint: ## gofmt, go vet, staticcheck, workflowcheck, import rules
 
 race-detector: ## Install what the race detector needs, where it is missing (Debian, as root)
 	@sh scripts/race-detector.sh
+
+node: ## Install Node and npm, where they are missing, for the test of the producer in Node
+	@sh scripts/node.sh
 
 compose-config: ## Check docker-compose.yml with docker-compose
 	@sh scripts/compose-config.sh
