@@ -47,6 +47,8 @@ type KeeperOptions struct {
 	// It runs in the Keeper's own goroutine: it must return quickly. With KeepGroup
 	// each half queue has a Keeper, and they call it at the same time.
 	Stats func(KeeperStats)
+
+	lookForQueues time.Duration // as the constant, except in tests
 }
 
 // KeeperStats are a Keeper's numbers. The counts begin at 0 with Keep; a record
@@ -98,6 +100,9 @@ func (o KeeperOptions) withDefaults() KeeperOptions {
 	}
 	if o.Window == 0 {
 		o.Window = 2000
+	}
+	if o.lookForQueues == 0 {
+		o.lookForQueues = lookForQueues
 	}
 	if o.HeldBytes == 0 {
 		o.HeldBytes = 64 << 20

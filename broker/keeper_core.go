@@ -39,6 +39,7 @@ type keeperCore struct {
 	openOps   int // ops that still wait
 	bytes     int // of the records in memory
 	recalling int // of the recalled
+	failed    int // undecided halves whose hand-over failed before
 }
 
 type heldHalf struct {
@@ -121,6 +122,9 @@ func (c *keeperCore) onHalf(a halfArrival, now time.Time) (e keeperEffects) {
 		return e
 	}
 	if back != nil {
+		if back.tries > 0 {
+			c.failed++
+		}
 		back.state, back.tags, back.after = halfHeld, []uint64{tag}, now
 		if back.tries == 0 {
 			back.after = back.since.Add(c.limits.checkAfter)
@@ -167,7 +171,15 @@ func (c *keeperCore) recall(e *keeperEffects, held *heldHalf, now time.Time) {
 func (c *keeperCore) endRecall(held *heldHalf) {
 	delete(c.recalled, held.tx)
 	c.recalling -= held.size
+	c.forget(held)
+}
+
+// forget says that a half is not undecided any more.
+func (c *keeperCore) forget(held *heldHalf) {
 	held.state = halfGone
+	if held.tries > 0 {
+		c.failed--
+	}
 }
 
 // drop leaves a record to the broker.
@@ -224,7 +236,9 @@ func (c *keeperCore) onHandedOver(sweep []*heldHalf, errs []error, now time.Time
 		c.handing -= len(held.tags)
 		held.state = halfHeld
 		pause := min(time.Second<<min(held.tries, 5), 30*time.Second)
-		held.tries++
+		if held.tries++; held.tries == 1 {
+			c.failed++
+		}
 		held.after = now.Add(pause)
 		if !c.roomToKeep(0) {
 			c.drop(held)
@@ -287,9 +301,8 @@ func (c *keeperCore) sweep(e *keeperEffects, now time.Time) []*heldHalf {
 		if held.state != halfHeld {
 			continue
 		}
-		failed := held.tries > 0
-		if now.Before(held.after) && (failed || !c.nearlyFull()) {
-			if !failed {
+		if now.Before(held.after) && (held.tries > 0 || !c.nearlyFull()) {
+			if c.failed == 0 {
 				break // the rest is younger
 			}
 			continue
@@ -342,8 +355,8 @@ func (c *keeperCore) next() time.Time {
 			continue
 		}
 		earlier(held.after)
-		if held.tries == 0 {
-			break // the rest is younger, but for failed ones, which are older
+		if c.failed == 0 {
+			break // the rest is younger
 		}
 	}
 	return at
@@ -366,7 +379,7 @@ func (c *keeperCore) endHalf(e *keeperEffects, held *heldHalf) {
 	if held.state == halfHanding {
 		c.handing -= len(held.tags)
 	}
-	held.state = halfGone
+	c.forget(held)
 	delete(c.halves, held.tx)
 	for _, tag := range held.tags {
 		c.ack(e, tag)

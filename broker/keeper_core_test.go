@@ -389,6 +389,7 @@ func runKeeper(t require.TestingT, script []byte) {
 	require.Empty(t, core.halves)
 	require.Empty(t, core.recalled)
 	require.Zero(t, core.bytes+core.recalling)
+	require.Zero(t, core.failed)
 	require.Empty(t, core.misses)
 }
 

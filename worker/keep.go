@@ -6,9 +6,9 @@ import (
 	"github.com/holdfastmq/holdfast/broker"
 )
 
-// keep runs this process's Keeper; one is active per half queue.
+// keep runs this process's Keepers; one is active per half queue.
 func (w *Worker) keep(ctx context.Context) error {
-	return w.broker.Keep(ctx, broker.KeeperOptions{
+	return w.broker.KeepGroup(ctx, broker.KeeperOptions{
 		Group:      w.o.Group,
 		Window:     w.o.KeeperWindow,
 		CheckAfter: w.o.CheckAfter,

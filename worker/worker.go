@@ -295,7 +295,8 @@ func (w *Worker) prepare(ctx context.Context) error {
 
 func (w *Worker) openBroker(ctx context.Context) (b *broker.Broker, err error) {
 	err = w.retry(ctx, "RabbitMQ", func() error {
-		b, err = broker.Open(ctx, broker.Options{URL: w.o.AMQPURL, Prefix: w.o.Prefix, Name: w.o.Instance, Logger: w.o.Logger})
+		b, err = broker.Open(ctx, broker.Options{URL: w.o.AMQPURL, Prefix: w.o.Prefix, Name: w.o.Instance,
+			HalfQueues: w.o.HalfQueues, Logger: w.o.Logger})
 		return err
 	})
 	return b, err

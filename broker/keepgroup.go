@@ -1,0 +1,77 @@
+package broker
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/holdfastmq/holdfast"
+)
+
+// lookForQueues is how often KeepGroup looks whether processes with more half
+// queues have made some.
+const lookForQueues = time.Minute
+
+// KeepGroup runs a Keeper ([Broker.Keep]) for each half queue of o.Group and for
+// each further one that exists: one that processes with more of them have made, or
+// that was left when their number was lowered. o.Queue must be 0.
+func (b *Broker) KeepGroup(ctx context.Context, o KeeperOptions) error {
+	if o.Queue != 0 {
+		return fmt.Errorf("%w: KeeperOptions.Queue is %d: KeepGroup keeps all half queues; use Keep for one", holdfast.ErrInvalid, o.Queue)
+	}
+	o = o.withDefaults()
+	if err := o.validate(); err != nil {
+		return err
+	}
+	group, ctx := errgroup.WithContext(ctx)
+	k := &groupKeeper{b: b, o: o, group: group, kept: map[int]bool{}}
+	k.keep(ctx, b.o.HalfQueues)
+	group.Go(func() error {
+		for {
+			names, err := b.FindHalfQueues(ctx, o.Group)
+			if err != nil && ctx.Err() == nil {
+				b.log.Warn("further half queues are looked for later", "group", o.Group, "error", err)
+			}
+			k.keep(ctx, len(names))
+			if !sleep(ctx, o.lookForQueues) {
+				return nil
+			}
+		}
+	})
+	return group.Wait()
+}
+
+// groupKeeper has the Keepers of a group.
+type groupKeeper struct {
+	b     *Broker
+	o     KeeperOptions
+	group *errgroup.Group
+
+	mu   sync.Mutex
+	kept map[int]bool
+}
+
+// keep starts the Keepers of the first n half queues that do not run.
+func (k *groupKeeper) keep(ctx context.Context, n int) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	for i := 1; i <= n; i++ {
+		if k.kept[i] {
+			continue
+		}
+		k.kept[i] = true
+		o := k.o
+		o.Queue = i
+		o.HeldBytes = max(o.HeldBytes/k.b.o.HalfQueues, minHeldBytes)
+		k.group.Go(func() error {
+			err := k.b.Keep(ctx, o)
+			k.mu.Lock()
+			defer k.mu.Unlock()
+			delete(k.kept, i)
+			return err
+		})
+	}
+}
