@@ -110,6 +110,7 @@ func TestHalfQueuesOnARealRabbitMQ(t *testing.T) {
 
 	away.Store(false)
 	sh.eventually(func() bool {
+		stats = nil
 		sh.decode(&stats, "half", "stats", "g")
 		return stats[0].Undecided+stats[1].Undecided == 0 && !failing(stats[0]) && !failing(stats[1])
 	}, func() string { return fmt.Sprint(stats) })
