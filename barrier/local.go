@@ -42,6 +42,10 @@ type Local struct {
 	// may have committed, or may yet: Run then makes the rollback known in an
 	// outcome row, and answers Unknown if it cannot.
 	Fresh bool
+	// Keep stores the messages in the outcome row even if they are not changed. It
+	// is for where another half message with this TxID may carry other messages:
+	// what is delivered is then what committed, whichever is checked back.
+	Keep bool
 	// Options are the transaction's isolation level; nil means the database's
 	// default.
 	Options *sql.TxOptions
@@ -162,10 +166,10 @@ func (l Local) call(t *transaction, db *gorm.DB, fn func(context.Context, *gorm.
 		ms[i] = *m
 	}
 	changed, err := l.changed(ms)
-	if err != nil || !changed {
+	if err != nil || !changed && !l.Keep {
 		return ms, false, err
 	}
-	return ms, true, store(t.ctx, db, t.pool, l.TxID, ms)
+	return ms, changed, store(t.ctx, db, t.pool, l.TxID, ms)
 }
 
 // changed reports whether ms differ from the half message's, and refuses

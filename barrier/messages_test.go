@@ -150,3 +150,23 @@ func TestSplit(t *testing.T) {
 	_, err = barrier.Insert(t.Context(), tx, "bad id", group)
 	require.ErrorIs(t, err, holdfast.ErrInvalid)
 }
+
+// TestKeptMessagesAreStored: with Keep, what is delivered is what committed, also
+// where another half message says otherwise.
+func TestKeptMessagesAreStored(t *testing.T) {
+	db, _ := migrated(t)
+	l := local("t1")
+	l.Keep = true
+	r := barrier.Run(t.Context(), db, l, placing("t1"))
+	require.NoError(t, r.Err)
+	require.False(t, r.Changed)
+	row, err := barrier.CheckBack(t.Context(), db, "t1", group, 0)
+	require.NoError(t, err)
+	requireSame(t, l.Messages, row.Messages)
+	other := l
+	other.Messages = holdfast.CloneMessages(l.Messages)
+	other.Messages[0].Body = []byte("something else")
+	again := barrier.Run(t.Context(), db, other, placing("t1"))
+	require.True(t, again.Repeated)
+	requireSame(t, l.Messages, again.Messages)
+}

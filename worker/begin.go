@@ -24,13 +24,15 @@ type Split struct {
 	w        *Worker
 	messages []holdfast.Message
 	receipt  holdfast.Receipt
+	express  *expressSplit // nil in the Traced lane
 }
 
 // Begin stores ms as a half message and returns. The application then runs its
 // own transaction, whose first statement is [Split.Barrier], commits it, and
 // calls [Split.Commit]. The first check-back comes after checkAfter (0: as the
 // schedule says): a local transaction that has not called Barrier by then is
-// rolled back, and Barrier fails with ErrAlreadyResolved.
+// rolled back, and Barrier fails with ErrAlreadyResolved. In the Express lane,
+// which it takes only with a checkAfter of 0, that is after Options.CheckAfter.
 //
 // ErrNotStored, an UnavailableError and the errors of bad input mean that there
 // is nothing to commit.
@@ -40,6 +42,9 @@ func (w *Worker) Begin(ctx context.Context, checkAfter time.Duration, ms ...hold
 	}
 	if w.o.DB == nil && len(ms) > 0 && w.checker(ms) == nil {
 		return nil, fmt.Errorf("%w: topic %s has no Checker, and Options.DB is not set: nobody could answer a check-back", holdfast.ErrInvalid, ms[0].Topic)
+	}
+	if checkAfter == 0 && w.lane(ms) == holdfast.Express {
+		return w.beginExpress(ctx, ms)
 	}
 	ctx, cancel := w.bounded(ctx)
 	defer cancel()
@@ -138,7 +143,7 @@ func (s *Split) Commit(ctx context.Context) (holdfast.Receipt, error) {
 		}
 		c.Messages = outcome.Messages
 	}
-	return s.confirm(ctx, c, proven)
+	return s.counted(s.confirm(ctx, c, proven))
 }
 
 // Rollback says that the application's transaction is not committed, and makes
@@ -160,7 +165,15 @@ func (s *Split) Rollback(ctx context.Context) (holdfast.Receipt, error) {
 	if errors.Is(err, holdfast.ErrRolledBack) {
 		err = nil // as asked
 	}
-	return receipt, err
+	return s.counted(receipt, err)
+}
+
+func (s *Split) counted(receipt holdfast.Receipt, err error) (holdfast.Receipt, error) {
+	lane := holdfast.Traced
+	if s.express != nil {
+		lane = holdfast.Express
+	}
+	return s.w.counted(lane)(receipt, err)
 }
 
 func (s *Split) rolledBack(err error) (holdfast.Receipt, error) {
@@ -173,6 +186,9 @@ func (s *Split) rolledBack(err error) (holdfast.Receipt, error) {
 // the outcome row has proven it, it holds even if Temporal cannot be told now: a
 // check-back will find it.
 func (s *Split) confirm(ctx context.Context, c workflows.Confirmation, proven bool) (holdfast.Receipt, error) {
+	if s.express != nil {
+		return s.confirmExpress(ctx, c, proven)
+	}
 	receipt := s.receipt
 	var status workflows.MemberStatus
 	err := s.update(ctx, workflows.UpdateConfirm, c, &status)

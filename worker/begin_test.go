@@ -24,12 +24,21 @@ func (s *site) commitOrder(split *worker.Split) error {
 	})
 }
 
-func TestBegin(t *testing.T) {
-	t.Parallel()
+func TestBegin(t *testing.T) { inLanes(t, testBegin) }
+
+func testBegin(t *testing.T, l lane) {
 	s := newSite(t)
 	seen := &audit{}
 	s.consuming(payments(s.effects), seen.consumer())
-	w := s.producer()
+	w := s.producer(l.set)
+	// waits requires that the transaction waits for its confirmation.
+	waits := func(t *testing.T, split *worker.Split) {
+		if l.traced {
+			require.Equal(t, workflows.Waiting, s.status(split.ID()).State)
+		} else {
+			s.noWorkflow(split.ID())
+		}
+	}
 	begin := func(t *testing.T, checkAfter time.Duration) *worker.Split {
 		split, err := w.Begin(t.Context(), checkAfter, order(newID()))
 		require.NoError(t, err)
@@ -40,7 +49,7 @@ func TestBegin(t *testing.T) {
 
 	t.Run("commit", func(t *testing.T) {
 		split := begin(t, 0)
-		require.Equal(t, workflows.Waiting, s.status(split.ID()).State)
+		waits(t, split)
 		require.NoError(t, s.commitOrder(split))
 		require.Zero(t, seen.of(split.ID()), "nothing is delivered before Commit")
 		receipt, err := split.Commit(t.Context())
@@ -100,7 +109,7 @@ func TestBegin(t *testing.T) {
 		_, err := split.Commit(t.Context())
 		require.ErrorIs(t, err, holdfast.ErrNoOutcome)
 		require.ErrorContains(t, err, "Barrier")
-		require.Equal(t, workflows.Waiting, s.status(split.ID()).State, "the refusal changes nothing")
+		waits(t, split) // the refusal changes nothing
 		require.NoError(t, s.commitOrder(split))
 		_, err = split.Commit(t.Context())
 		require.NoError(t, err)
@@ -120,6 +129,7 @@ func TestBegin(t *testing.T) {
 		require.NoError(t, err)
 	})
 
+	// With a time of its own for the first check-back, it is Traced in either lane.
 	t.Run("never confirmed, committed", func(t *testing.T) {
 		split := begin(t, time.Second)
 		require.NoError(t, s.commitOrder(split))
@@ -142,7 +152,7 @@ func TestBegin(t *testing.T) {
 	})
 
 	t.Run("the check-back waits for an open transaction", func(t *testing.T) {
-		hasty := s.producer(func(o *worker.Options) {
+		hasty := s.producer(l.set, func(o *worker.Options) {
 			*o = hurried(*o)
 			o.Group, o.LockTimeout = "hasty", 300*time.Millisecond
 		})

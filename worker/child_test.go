@@ -69,6 +69,7 @@ type childConfig struct {
 	Lazy              bool // without eager start
 	Nth               int  // the arrival at Fault at which it dies; 0: the first
 	Back              bool // the saga is to be undone
+	Plain             bool // the local transaction leaves the message as it is
 }
 
 // childMain is the main function of a child process. Unless it is killed, it
@@ -192,7 +193,7 @@ func (c childConfig) send(ctx context.Context, w *worker.Worker, orders *gorm.DB
 		fault.Point(afterSplitCommit)
 		_, err = split.Commit(ctx)
 	default:
-		_, err = w.Send(ctx, m, insertAndPass)
+		_, err = w.Send(ctx, m, c.insert)
 	}
 	return err
 }
@@ -200,6 +201,14 @@ func (c childConfig) send(ctx context.Context, w *worker.Worker, orders *gorm.DB
 // complete changes a message as a local transaction may: what is delivered must
 // be this, whoever delivers it.
 func complete(m *holdfast.Message) { m.Key = "C-" + m.ID }
+
+// insert is the local transaction of a transaction that is sent.
+func (c childConfig) insert(ctx context.Context, tx *gorm.DB, m *holdfast.Message) error {
+	if c.Plain {
+		return insert(ctx, tx, m)
+	}
+	return insertAndPass(ctx, tx, m)
+}
 
 func insertAndPass(ctx context.Context, tx *gorm.DB, m *holdfast.Message) error {
 	complete(m)

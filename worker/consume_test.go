@@ -200,7 +200,7 @@ func TestMalformedHalves(t *testing.T) {
 		}
 	})
 	id := newID()
-	s.orphan(id, true) // behind all of them
+	s.orphan(laneOf("traced"), id, true) // behind all of them
 	s.producer(func(o *worker.Options) { *o = hurried(*o) })
 	s.oneEffect(id)
 	// Some have the same ID, and collapse into one workflow.

@@ -45,7 +45,7 @@ func temporalAway(t *testing.T, st *stack.Stack) {
 		return holdfast.Permanent(errOops)
 	}
 	consuming := s.consuming(c)
-	w := s.run(outageOptions(s.options()))
+	w := s.run(outageOptions(laneOf("traced"), s.options()))
 	b := s.broker()
 	ms := someOrders(100) // more than the intake holds
 	s.publish(b, ms[:20]...)
@@ -98,7 +98,7 @@ func rabbitAway(t *testing.T, st *stack.Stack) {
 	require.NoError(t, st.RabbitMQ.Kill())
 	require.NoError(t, st.RabbitMQ.Start(s.ctx()))
 
-	w := s.run(outageOptions(s.options()))
+	w := s.run(outageOptions(laneOf("traced"), s.options()))
 	until(t, "every effect", func() bool { return s.count(s.effects, "SELECT count(*) FROM effects") >= len(retried) })
 	s.parkedEach(dead)
 	for _, m := range retried {

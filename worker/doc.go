@@ -22,6 +22,7 @@
 //	options.go    what can be set
 //	worker.go     New, Run and what runs in between
 //	send.go       Send, SendAll, Start: the caller's side
+//	express.go    Send and Start in the Express lane; expresssplit.go Begin
 //	begin.go      Begin: the split form
 //	pending.go    what a caller in this process waits for
 //	register.go   Handle, Check and Activity: what is registered before Run
@@ -42,5 +43,6 @@
 //	alert.go      alerts, their queue and the hook
 //	webhook.go    alerts posted to a URL
 //	metrics.go    what is counted
+//	attach.go     what this process does for Temporal, and since when
 //	temporal.go   Temporal workers and search attributes
 package worker

@@ -67,10 +67,11 @@ func TestInvalidRegistrations(t *testing.T) {
 	}
 }
 
-func TestInvalidMessages(t *testing.T) {
-	t.Parallel()
+func TestInvalidMessages(t *testing.T) { inLanes(t, testInvalidMessages) }
+
+func testInvalidMessages(t *testing.T, l lane) {
 	s := newSite(t)
-	w := s.producer(func(o *worker.Options) { o.MaxBody = 1000 })
+	w := s.producer(l.set, func(o *worker.Options) { o.MaxBody = 1000 })
 	for name, change := range map[string]func(*holdfast.Message){
 		"no topic":            func(m *holdfast.Message) { m.Topic = "" },
 		"wildcard topic":      func(m *holdfast.Message) { m.Topic = "order.*" },
@@ -84,7 +85,8 @@ func TestInvalidMessages(t *testing.T) {
 		"large headers": func(m *holdfast.Message) {
 			m.Headers = map[string]string{"x": strings.Repeat("x", holdfast.MaxHeaders)}
 		},
-		"large body": func(m *holdfast.Message) { m.Body = make([]byte, 1001) },
+		"unknown lane": func(m *holdfast.Message) { m.Lane = "fast" },
+		"large body":   func(m *holdfast.Message) { m.Body = make([]byte, 1001) },
 	} {
 		m := order(newID())
 		change(&m)

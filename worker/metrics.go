@@ -41,10 +41,12 @@ const (
 type metrics struct {
 	attempts, retries, deadLetters, parks, alerts, drops metric.Int64Counter
 	sagaStarts, sagaEnds, sagaLate                       metric.Int64Counter
+	answers                                              metric.Int64Counter
 
 	mu       sync.RWMutex
 	options  map[series][]metric.AddOption
 	breakers map[string]breakerState
+	temporal *int64 // nil: there is none
 	watching metric.Registration
 }
 
@@ -61,6 +63,7 @@ var (
 	byConsumerClass = &[2]attribute.Key{"consumer", "class"}
 	byKind          = &[2]attribute.Key{"kind"}
 	byToWhy         = &[2]attribute.Key{"to", "why"}
+	byLaneAnswer    = &[2]attribute.Key{"lane", "answer"}
 	bySaga          = &[2]attribute.Key{"saga"}
 	bySagaState     = &[2]attribute.Key{"saga", "state"}
 	byParticipant   = &[2]attribute.Key{"participant"}
@@ -80,6 +83,7 @@ func newMetrics(p metric.MeterProvider) (*metrics, error) {
 		errs = append(errs, err)
 		return c
 	}
+	m.answers = counter("holdfast.transactions", "{transaction}", "Answers to those who sent transactions, by lane.")
 	m.attempts = counter("holdfast.consumer.attempts", "{attempt}", "Tries of deliveries, by how they ended.")
 	m.retries = counter("holdfast.consumer.retries", "{message}", "Messages put on the retry ladder.")
 	m.deadLetters = counter("holdfast.dead_letters", "{message}", "Messages that a consumer gave up.")
@@ -92,6 +96,9 @@ func newMetrics(p metric.MeterProvider) (*metrics, error) {
 	state, err := meter.Int64ObservableGauge("holdfast.breaker.state",
 		metric.WithDescription("A consumer's circuit breaker: 0 closed, 1 probing, 2 open."))
 	errs = append(errs, err)
+	temporal, err := meter.Int64ObservableGauge("holdfast.temporal.connected",
+		metric.WithDescription("Whether this process works for Temporal: 0 until Temporal is reached, then 1."))
+	errs = append(errs, err)
 	if err := errors.Join(errs...); err != nil {
 		return nil, fmt.Errorf("make the metrics: %w", err)
 	}
@@ -101,15 +108,18 @@ func newMetrics(p metric.MeterProvider) (*metrics, error) {
 		for consumer, now := range m.breakers {
 			o.ObserveInt64(state, int64(now), metric.WithAttributeSet(attribute.NewSet(byConsumer[0].String(consumer))))
 		}
+		if m.temporal != nil {
+			o.ObserveInt64(temporal, *m.temporal)
+		}
 		return nil
-	}, state)
+	}, state, temporal)
 	if err != nil {
 		return nil, fmt.Errorf("make the metrics: %w", err)
 	}
 	return m, nil
 }
 
-// close ends the observation of the breakers.
+// close ends what is observed.
 func (m *metrics) close() error { return m.watching.Unregister() }
 
 // attempted counts a try of a delivery; class is empty for one that succeeded.
@@ -134,6 +144,23 @@ func (m *metrics) breaker(consumer string, now breakerState) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.breakers[consumer] = now
+}
+
+// answered counts what a caller was told of a transaction.
+func (m *metrics) answered(lane holdfast.Lane, answer string) {
+	m.add(m.answers, series{byLaneAnswer, string(lane), answer}, 1)
+}
+
+// connected says whether Temporal is reached; until it is first called there is
+// none.
+func (m *metrics) connected(yes bool) {
+	var now int64
+	if yes {
+		now = 1
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.temporal = &now
 }
 
 // sagaStarted counts a saga that was started here.

@@ -1,6 +1,7 @@
 package worker
 
 import (
+	"errors"
 	"strings"
 
 	holdfast "github.com/holdfastmq/holdfast"
@@ -58,4 +59,28 @@ func (s steps) Alert(a holdfast.Alert) {
 		s.w.metrics.parked(kind)
 	}
 	s.w.alerts.Alert(a)
+}
+
+// counted counts the answer to the caller of a transaction, and passes it on.
+func (w *Worker) counted(lane holdfast.Lane) func(holdfast.Receipt, error) (holdfast.Receipt, error) {
+	return func(receipt holdfast.Receipt, err error) (holdfast.Receipt, error) {
+		w.metrics.answered(lane, answerName(receipt, err))
+		return receipt, err
+	}
+}
+
+// answerName names what a caller was told: commit, rollback, pending, undecided, or
+// refused where nothing was run.
+func answerName(receipt holdfast.Receipt, err error) string {
+	switch {
+	case err == nil:
+		return receipt.Resolution.String()
+	case errors.Is(err, holdfast.ErrUndecided):
+		return "undecided"
+	case errors.Is(err, holdfast.ErrDeliveryPending):
+		return "pending"
+	case errors.Is(err, holdfast.ErrRolledBack):
+		return holdfast.Rollback.String()
+	}
+	return "refused"
 }

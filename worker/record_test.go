@@ -208,7 +208,7 @@ func (r *recorder) handedOver(id string)         { r.handOver(id, true) }
 func (r *recorder) handedOverRollback(id string) { r.handOver(id, false) }
 
 func (r *recorder) handOver(id string, committed bool) {
-	r.orphan(id, committed)
+	r.orphan(laneOf("traced"), id, committed)
 	until(r.t, "it is handed over", func() bool {
 		_, err := r.temporal.DescribeWorkflowExecution(r.ctx(), workflows.WorkflowID(group, id), "")
 		return err == nil

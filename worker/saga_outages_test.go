@@ -173,7 +173,7 @@ func TestSagaOutages(t *testing.T) {
 			}
 			p := deadlySeats(s.effects)
 			s.participants(p)
-			w := s.runWith(outageOptions(s.options()), func(w *worker.Worker) { w.Saga(trek) })
+			w := s.runWith(outageOptions(laneOf("traced"), s.options()), func(w *worker.Worker) { w.Saga(trek) })
 			l := s.travellers(w)
 			l.more(30)
 			if row.part == st.RabbitMQ { // see TestOutages

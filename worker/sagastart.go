@@ -80,7 +80,7 @@ func (w *Worker) startSaga(ctx context.Context, name string, version int, key st
 	}
 	ctx, cancel := w.bounded(ctx)
 	defer cancel()
-	if err := w.enter(ctx); err != nil {
+	if err := w.enterTemporal(ctx); err != nil {
 		return "", nil, err
 	}
 	defer w.sending.Done()

@@ -44,6 +44,11 @@ const watchAfter = time.Second
 // nothing was run.
 //
 // Send blocks until the worker is ready. It may be called from many goroutines.
+//
+// In the Express lane (see Options.Lane) local runs in the caller's goroutine: Send
+// does not return before it, and with a ctx that is done it is rolled back.
+// Receipt.WorkflowID is where a history would begin if the transaction had to be
+// handed over.
 func (w *Worker) Send(ctx context.Context, m holdfast.Message, local Local) (holdfast.Receipt, error) {
 	if local == nil {
 		return holdfast.Receipt{}, fmt.Errorf("%w: Send needs a local transaction", holdfast.ErrInvalid)
@@ -64,19 +69,25 @@ func (w *Worker) SendAll(ctx context.Context, ms []holdfast.Message, local Local
 		return holdfast.Receipt{}, fmt.Errorf("%w: Send needs Options.DB; without a gorm database use Begin and a Checker", holdfast.ErrInvalid)
 	}
 	if w.lane(ms) == holdfast.Express {
-		return w.express(ctx, ms, local)
+		return w.counted(holdfast.Express)(w.express(ctx, activities.Tx{Form: activities.Inline, Instance: w.o.Instance}, ms, local))
 	}
-	return w.transact(ctx, activities.Tx{Form: activities.Inline, Instance: w.o.Instance}, ms, local)
+	return w.counted(holdfast.Traced)(w.transact(ctx, activities.Tx{Form: activities.Inline, Instance: w.o.Instance}, ms, local))
 }
 
 // Start runs the handler that is registered under name on any worker of the
 // group, and delivers m if and only if its transaction commits. Errors are as
-// with [Worker.Send].
+// with [Worker.Send]. It takes the Express lane only where the handler is
+// registered in this process, which then runs it; if the process dies in it, it is
+// rolled back, not run again by another one.
 func (w *Worker) Start(ctx context.Context, name string, m holdfast.Message) (holdfast.Receipt, error) {
 	if name == "" {
 		return holdfast.Receipt{}, fmt.Errorf("%w: Start needs the name of a handler", holdfast.ErrInvalid)
 	}
-	return w.transact(ctx, activities.Tx{Form: activities.Registered, Handler: name}, []holdfast.Message{m}, nil)
+	ms, tx := []holdfast.Message{m}, activities.Tx{Form: activities.Registered, Handler: name}
+	if local := w.handlers[name]; local != nil && w.lane(ms) == holdfast.Express {
+		return w.counted(holdfast.Express)(w.express(ctx, tx, ms, local))
+	}
+	return w.counted(holdfast.Traced)(w.transact(ctx, tx, ms, nil))
 }
 
 // transact starts the workflow of tx and waits for its answer.
@@ -115,7 +126,7 @@ func (w *Worker) admit(ctx context.Context, tx *activities.Tx, ms []holdfast.Mes
 	if err != nil {
 		return nil, receipt, err
 	}
-	if err := w.enter(ctx); err != nil {
+	if err := w.enterTemporal(ctx); err != nil {
 		return nil, receipt, err
 	}
 	p := newPending(ctx, tx.ID, ms[0].ID == "", local)

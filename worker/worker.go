@@ -39,6 +39,7 @@ type Worker struct {
 	metrics       *metrics
 	alerts        *alerter
 	sagas         sagas
+	attached      *attachment
 	paused        map[string]*atomic.Bool // the consumers and participants, and whether their breaker is open
 
 	broker *broker.Broker // set before ready is closed
@@ -66,7 +67,7 @@ func New(o Options) (*Worker, error) {
 	if err != nil {
 		return nil, err
 	}
-	w := &Worker{o: o, metrics: m, alerts: alerts, paused: map[string]*atomic.Bool{}, handlers: map[string]LocalAll{}, checkers: map[string]holdfast.Checker{}, activities: map[string]any{}, compensations: map[string]Compensation{},
+	w := &Worker{o: o, metrics: m, attached: newAttachment(), alerts: alerts, paused: map[string]*atomic.Bool{}, handlers: map[string]LocalAll{}, checkers: map[string]holdfast.Checker{}, activities: map[string]any{}, compensations: map[string]Compensation{},
 		pendings: newRegistry(time.Minute, 10_000), ready: make(chan struct{}), stopped: make(chan struct{}),
 		over: make(chan struct{})}
 	w.gatherer = &gatherer{group: o.Group, most: o.MaxCohort, room: o.CohortsInFlight,
@@ -80,7 +81,8 @@ func (w *Worker) Ready() <-chan struct{} { return w.ready }
 // Run connects, runs everything until ctx is done, lets running work come to its
 // end, and returns. It returns an error at once for a wrong registration or wrong
 // credentials, and after Options.StartTimeout where one of the three parts cannot
-// be reached; once running, it reconnects for ever. A worker runs once.
+// be reached; once running, it reconnects for ever. With Options.Lane Express it
+// does not wait for Temporal, but goes on trying. A worker runs once.
 func (w *Worker) Run(ctx context.Context) error {
 	if err := w.claim(); err != nil {
 		return err
@@ -95,6 +97,9 @@ func (w *Worker) Run(ctx context.Context) error {
 func (w *Worker) run(ctx context.Context) error {
 	if len(w.handlers) > 0 && w.o.DB == nil {
 		w.problem(fmt.Errorf("%w: Handle needs Options.DB", holdfast.ErrInvalid))
+	}
+	if len(w.checkers) > 0 && w.o.RemoteCheck {
+		w.problem(fmt.Errorf("%w: Check and Options.RemoteCheck exclude each other: the group's own processes answer check-backs", holdfast.ErrInvalid))
 	}
 	if len(w.compensations) > 0 && w.o.DB == nil {
 		w.problem(fmt.Errorf("%w: Compensate needs Options.DB", holdfast.ErrInvalid))
@@ -119,19 +124,12 @@ func (w *Worker) run(ctx context.Context) error {
 		drainUntil.Store(&until)
 	})()
 	if w.o.Temporal != nil {
-		replies, err := w.runSagas(running)
-		if err != nil {
+		if w.o.Lane == holdfast.Express {
+			group.Go(func() error { return w.attachWhenReached(running, group.Go) })
+		} else if err := w.attach(running, group.Go); err != nil {
 			return err
 		}
-		defer replies.stop()
-		group.Go(replies.failed)
-		workers, err := w.startTemporal(func(err error) {
-			group.Go(func() error { return w.temporalError("run the worker", err) })
-		})
-		if err != nil {
-			return err
-		}
-		defer workers.stop()
+		defer w.attached.detach()
 		defer func() { w.drain(drainUntil.Load()) }()
 		group.Go(func() error { return w.keep(running) })
 		group.Go(func() error { return w.intake(running) })
@@ -273,8 +271,10 @@ func (w *Worker) prepare(ctx context.Context) error {
 		}
 	}
 	if w.o.Temporal != nil {
-		if err := w.retry(ctx, "Temporal", func() error { return w.prepareTemporal(ctx) }); err != nil {
-			return err
+		if w.o.Lane != holdfast.Express { // which goes without for a while
+			if err := w.retry(ctx, "Temporal", func() error { return w.prepareTemporal(ctx) }); err != nil {
+				return err
+			}
 		}
 		if err := w.broker.DeclareGroup(ctx, w.o.Group); err != nil {
 			return err

@@ -1,0 +1,123 @@
+package worker_test
+
+import (
+	"context"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	sdk "go.opentelemetry.io/otel/sdk/metric"
+	"go.opentelemetry.io/otel/sdk/metric/metricdata"
+
+	holdfast "github.com/holdfastmq/holdfast"
+	"github.com/holdfastmq/holdfast/worker"
+)
+
+// TestTemporalAway: a worker whose lane is Express begins, and sends, without
+// Temporal. Undecided half messages wait until it is there.
+func TestTemporalAway(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	s.consuming(payments(s.effects))
+	temporal := newRelay(t, s.at.Temporal)
+	temporal.refuse(true)
+	reader := sdk.NewManualReader()
+	l := laneOf("express")
+	o := l.options(s.options())
+	o.Temporal = dialTemporal(t, temporal.address(), s.at.Namespace, nil)
+	o.Meter = sdk.NewMeterProvider(sdk.WithReader(reader))
+	w := s.runWith(o, func(w *worker.Worker) { w.Saga(trek) })
+
+	id := newID()
+	_, err := w.Send(t.Context(), order(id), insert)
+	require.NoError(t, err)
+	s.oneEffect(id)
+	committed, never := newID(), newID()
+	s.orphan(l, committed, true)
+	s.orphan(l, never, false)
+
+	var unavailable *holdfast.UnavailableError
+	for name, call := range map[string]func(m holdfast.Message) error{
+		"Send":  func(m holdfast.Message) error { _, err := w.Send(s.ctx(), m, insert); return err },
+		"Start": func(m holdfast.Message) error { _, err := w.Start(s.ctx(), "elsewhere", m); return err },
+		"Begin": func(m holdfast.Message) error { _, err := w.Begin(s.ctx(), 0, m); return err },
+		"StartSaga": func(m holdfast.Message) error {
+			_, err := worker.StartSaga(s.ctx(), w.Worker, trek, trekker(m.ID, false))
+			return err
+		},
+	} {
+		m := order(newID())
+		m.Lane = holdfast.Traced
+		err := call(m)
+		require.ErrorAs(t, err, &unavailable, name)
+		require.Equal(t, "Temporal", unavailable.Part)
+		require.Zero(t, s.ordered(m.ID))
+	}
+	until(t, "the Keeper tries to hand over", func() bool { return temporal.refusals() > 10 })
+	require.False(t, s.hasRow(never), "nothing is decided")
+	require.EqualValues(t, 0, connected(t, reader))
+
+	temporal.refuse(false)
+	s.oneEffect(committed)
+	until(t, "the other is decided", func() bool { return s.hasRow(never) })
+	s.requireRow(never, false)
+	m := order(newID())
+	m.Lane = holdfast.Traced
+	until(t, "Traced sends", func() bool {
+		_, err := w.Send(s.ctx(), m, insert)
+		return err == nil
+	})
+	s.oneEffect(m.ID)
+	require.EqualValues(t, 1, connected(t, reader))
+	w.stop()
+	s.drained()
+}
+
+// connected reads the metric that says whether Temporal was reached.
+func connected(t *testing.T, r sdk.Reader) int64 {
+	t.Helper()
+	var all metricdata.ResourceMetrics
+	require.NoError(t, r.Collect(t.Context(), &all))
+	for _, scope := range all.ScopeMetrics {
+		for _, m := range scope.Metrics {
+			if g, ok := m.Data.(metricdata.Gauge[int64]); ok && m.Name == "holdfast.temporal.connected" {
+				return g.DataPoints[0].Value
+			}
+		}
+	}
+	require.FailNow(t, "no metric")
+	return 0
+}
+
+// TestTemporalRefuses: what Temporal refuses does not change by waiting.
+func TestTemporalRefuses(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	o := s.options()
+	o.Lane, o.Namespace = holdfast.Express, "nowhere"
+	o.Temporal = dialTemporal(t, s.at.Temporal, o.Namespace, nil)
+	w, err := worker.New(o)
+	require.NoError(t, err)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	err = w.Run(ctx)
+	require.NoError(t, ctx.Err(), "it ends by itself")
+	require.ErrorContains(t, err, "nowhere")
+}
+
+// TestShutdownWithoutTemporal: a worker that never reached Temporal ends in good
+// order.
+func TestShutdownWithoutTemporal(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	s.consuming(payments(s.effects))
+	o := s.options()
+	o.Lane = holdfast.Express
+	o.Temporal = dialTemporal(t, unusedAddress(t), s.at.Namespace, nil)
+	w := s.run(o)
+	id := newID()
+	_, err := w.Send(t.Context(), order(id), insert)
+	require.NoError(t, err)
+	w.stop()
+	s.oneEffect(id)
+	require.Zero(t, s.drained())
+}
