@@ -17,7 +17,7 @@ func slowAfter(half time.Duration) time.Duration {
 	return min(2*half+30*time.Millisecond, cohortPatience)
 }
 
-// The limits on what a cohort's step answers, in bytes of JSON: Temporal refuses
+// The limits on what a step about many answers, in bytes of JSON: Temporal refuses
 // results of 2 MiB.
 const (
 	maxChanged = 768 << 10 // changed messages, of all members together
@@ -90,7 +90,7 @@ func fitting(results []LocalResult) []LocalResult {
 		}
 		data, err := json.Marshal(r.Messages)
 		if err != nil || size+len(data) > maxChanged {
-			*r = LocalResult{ID: r.ID, Error: "its changed messages are too large for the cohort's history: a check-back reads them from the outcome row"}
+			*r = LocalResult{ID: r.ID, Error: "its changed messages are too large for a history of many: a check-back reads them from the outcome row"}
 			continue
 		}
 		size += len(data)

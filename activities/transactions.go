@@ -110,9 +110,10 @@ func (a *Transactions) CheckBack(ctx context.Context, in LocalInput) (LocalResul
 	return res, nil
 }
 
-// CheckBackAll asks what became of many local transactions.
+// CheckBackAll asks what became of many local transactions. What would be too large
+// to answer is Unknown.
 func (a *Transactions) CheckBackAll(ctx context.Context, in StepInput) ([]LocalResult, error) {
-	return a.Truth.CheckBackAll(ctx, in.Group, in.Transactions), nil
+	return fitting(a.Truth.CheckBackAll(ctx, in.Group, in.Transactions)), nil
 }
 
 // Decide makes an operator's resolution the truth about a local transaction. A

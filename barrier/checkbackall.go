@@ -20,7 +20,7 @@ const DefaultSweepLockTimeout = 20 * time.Millisecond
 
 // maxSweepBytes limits the changed messages that one CheckBackAll returns, in
 // bytes of JSON: its answer is to fit into a payload of Temporal.
-const maxSweepBytes = 1_000_000
+const maxSweepBytes = 768 << 10
 
 // errSweepTooLarge is about changed messages beyond maxSweepBytes.
 var errSweepTooLarge = errors.New("it is committed, but its changed messages are too large for a sweep: check it back by itself")

@@ -5,39 +5,84 @@ import (
 	"errors"
 	"sync"
 
+	"github.com/google/uuid"
+
 	holdfast "github.com/holdfastmq/holdfast"
 	"github.com/holdfastmq/holdfast/activities"
+	"github.com/holdfastmq/holdfast/workflows"
 )
 
 // handOverAtOnce is how many workflows a sweep starts at the same time.
 const handOverAtOnce = 16
 
-// handOver gives each half of a sweep a workflow of its own, which begins with a
-// check-back. One whose workflow runs, or has completed, is taken care of
-// already; one that was terminated, failed or timed out is started again.
+// handOver gives the half messages of a sweep to Temporal: those of the Express
+// lane to one workflow Recovery, or to several where they are too large for one;
+// each of the others to a workflow of its own, which begins with a check-back. One
+// whose workflow runs, or has completed, is taken care of already; one that was
+// terminated, failed or timed out is started again.
 func (w *Worker) handOver(ctx context.Context, halves []holdfast.Half) []error {
 	errs := make([]error, len(halves))
+	index := make(map[string]int, len(halves))
+	var express, alone []activities.Tx
+	for i, h := range halves {
+		tx := activities.Tx{ID: h.TxID, Form: activities.HandedOver, Messages: h.Messages,
+			Why: "the Keeper held its half message without an op record"}
+		index[h.TxID] = i
+		if h.Lane == holdfast.Express {
+			express = append(express, tx)
+		} else {
+			alone = append(alone, tx)
+		}
+	}
+	for _, txs := range workflows.Recoveries(express) {
+		err := w.recover(ctx, txs)
+		if errors.Is(err, holdfast.ErrInvalid) { // one of them may be to blame
+			alone = append(alone, txs...)
+			continue
+		}
+		w.metrics.handedOver(holdfast.Express, len(txs), err)
+		for _, tx := range txs {
+			errs[index[tx.ID]] = err
+		}
+	}
 	var wg sync.WaitGroup
 	slots := make(chan struct{}, handOverAtOnce)
-	for i, h := range halves {
+	for _, tx := range alone {
 		slots <- struct{}{}
 		wg.Go(func() {
 			defer func() { <-slots }()
-			errs[i] = w.handOverOne(ctx, h)
+			err := w.handOverOne(ctx, tx)
+			w.metrics.handedOver(halves[index[tx.ID]].Lane, 1, err)
+			errs[index[tx.ID]] = err
 		})
 	}
 	wg.Wait()
 	return errs
 }
 
-func (w *Worker) handOverOne(ctx context.Context, h holdfast.Half) error {
-	run, err := w.startTransaction(ctx, activities.Tx{ID: h.TxID, Form: activities.HandedOver, Messages: h.Messages,
-		Why: "the Keeper held its half message without an op record"}, 0)
+// recover starts a workflow Recovery for txs. Its ID is new each time: to recover
+// what is recovered already does no harm.
+func (w *Worker) recover(ctx context.Context, txs []activities.Tx) error {
+	id, err := uuid.NewV7()
+	if err != nil {
+		return err
+	}
+	options := workflows.RecoveryStartOptions(w.o.Prefix, w.o.Group, workflows.RecoveryWorkflowID(w.o.Group, id.String()), txs)
+	options.WorkflowTaskTimeout = w.o.TaskTimeout
+	if _, err := w.o.Temporal.ExecuteWorkflow(ctx, options, workflows.RecoveryName, w.input(txs...)); err != nil {
+		return w.temporalError("start the recovery of undecided half messages", err)
+	}
+	w.o.Logger.Info("handed over undecided half messages", "half messages", len(txs), "workflow", options.ID)
+	return nil
+}
+
+func (w *Worker) handOverOne(ctx context.Context, tx activities.Tx) error {
+	run, err := w.startTransaction(ctx, tx, 0)
 	if errors.Is(err, holdfast.ErrDuplicate) {
 		return nil
 	}
 	if err == nil {
-		w.o.Logger.Info("handed over an undecided half message", "tx", h.TxID, "workflow", run.GetID())
+		w.o.Logger.Info("handed over an undecided half message", "tx", tx.ID, "workflow", run.GetID())
 	}
 	return err
 }

@@ -13,5 +13,6 @@ func (w *Worker) keep(ctx context.Context) error {
 		Window:     w.o.KeeperWindow,
 		CheckAfter: w.o.CheckAfter,
 		HandOver:   w.handOver,
+		Stats:      w.metrics.kept,
 	})
 }

@@ -48,6 +48,7 @@ type metrics struct {
 	breakers map[string]breakerState
 	temporal *int64 // nil: there is none
 	watching metric.Registration
+	keeping  *keeping
 }
 
 // series is a set of attributes: two of a consumer, a class, a kind and so on,
@@ -116,11 +117,17 @@ func newMetrics(p metric.MeterProvider) (*metrics, error) {
 	if err != nil {
 		return nil, fmt.Errorf("make the metrics: %w", err)
 	}
+	if m.keeping, err = newKeeping(meter); err != nil {
+		_ = m.watching.Unregister()
+		return nil, err
+	}
 	return m, nil
 }
 
 // close ends what is observed.
-func (m *metrics) close() error { return m.watching.Unregister() }
+func (m *metrics) close() error {
+	return errors.Join(m.watching.Unregister(), m.keeping.watching.Unregister())
+}
 
 // attempted counts a try of a delivery; class is empty for one that succeeded.
 func (m *metrics) attempted(consumer string, class holdfast.ErrorClass) {

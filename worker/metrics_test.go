@@ -1,9 +1,11 @@
 package worker
 
 import (
+	"errors"
 	"fmt"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 	"go.opentelemetry.io/otel"
@@ -13,6 +15,8 @@ import (
 	"go.opentelemetry.io/otel/sdk/metric/metricdata"
 
 	holdfast "github.com/holdfastmq/holdfast"
+	"github.com/holdfastmq/holdfast/activities"
+	"github.com/holdfastmq/holdfast/broker"
 )
 
 // meter is a provider whose values are read by hand.
@@ -82,6 +86,11 @@ func TestMetrics(t *testing.T) {
 	m.sagaStarted("payment")
 	m.sagaEnded("payment", "compensated")
 	m.sagaReplyLate("stock")
+	m.kept(broker.KeeperStats{Queue: 2, Undecided: 7})
+	m.kept(broker.KeeperStats{Queue: 1, Undecided: 5, Oldest: time.Now().Add(-time.Hour)})
+	m.handedOver(holdfast.Express, 200, nil)
+	m.handedOver("", 1, errors.New("Temporal is away"))
+	m.recovered([]activities.LocalResult{{Resolution: holdfast.Commit}, {Resolution: holdfast.Commit}, {}})
 	want := map[string]int64{
 		"holdfast.consumer.attempts class=ok,consumer=billing":    2,
 		"holdfast.consumer.attempts class=panic,consumer=billing": 1,
@@ -97,12 +106,26 @@ func TestMetrics(t *testing.T) {
 		"holdfast.sagas.started saga=payment":                     1,
 		"holdfast.sagas.ended saga=payment,state=compensated":     1,
 		"holdfast.sagas.late_replies participant=stock":           1,
+		"holdfast.halves.undecided queue=1":                       5,
+		"holdfast.halves.undecided queue=2":                       7,
+		"holdfast.halves.oldest_age queue=2":                      0,
+		"holdfast.halves.handed_over lane=express":                200,
+		"holdfast.halves.hand_over_failures lane=traced":          1,
+		"holdfast.recovery.answers resolution=commit":             2,
+		"holdfast.recovery.answers resolution=unknown":            1,
 	}
-	require.Equal(t, want, m.values())
+	values := func() map[string]int64 {
+		all := m.values()
+		const age = "holdfast.halves.oldest_age queue=1"
+		require.GreaterOrEqual(t, all[age], int64(3600))
+		delete(all, age)
+		return all
+	}
+	require.Equal(t, want, values())
 
 	m.breaker("billing", breakerIsProbing)
 	want["holdfast.breaker.state consumer=billing"] = 1
-	require.Equal(t, want, m.values(), "the state is there at every reading")
+	require.Equal(t, want, values(), "the state is there at every reading")
 
 	require.NoError(t, m.close())
 	require.NotContains(t, m.values(), "holdfast.breaker.state consumer=billing")

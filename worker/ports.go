@@ -128,18 +128,6 @@ func (s steps) CheckBack(ctx context.Context, group string, tx activities.Tx) ac
 	return out
 }
 
-// CheckBackAll asks about each.
-func (s steps) CheckBackAll(ctx context.Context, group string, txs []activities.Tx) []activities.LocalResult {
-	if s.w.o.RemoteCheck {
-		return s.checkRemotely(ctx, group, txs)
-	}
-	out := make([]activities.LocalResult, len(txs))
-	for i, tx := range txs {
-		out[i] = s.CheckBack(ctx, group, tx)
-	}
-	return out
-}
-
 // ask calls a Checker; a panic in it is an error.
 func ask(ctx context.Context, c holdfast.Checker, m holdfast.Message) (r holdfast.Resolution, err error) {
 	defer func() {

@@ -41,6 +41,7 @@ func (w *Worker) startTemporal(fatal func(error)) (temporalWorkers, error) {
 
 	group := sdkworker.New(w.o.Temporal, workflows.TaskQueue(w.o.Prefix, w.o.Group), options)
 	group.RegisterWorkflowWithOptions(workflows.Transaction, workflow.RegisterOptions{Name: workflows.Name})
+	group.RegisterWorkflowWithOptions(workflows.Recovery, workflow.RegisterOptions{Name: workflows.RecoveryName})
 	// Also without sagas: a step that comes here is answered, and goes elsewhere.
 	group.RegisterWorkflowWithOptions(workflows.ObservedSaga(w.sagaEnded), workflow.RegisterOptions{Name: workflows.SagaName})
 	transactions.Register(group)

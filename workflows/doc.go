@@ -1,5 +1,6 @@
 // Package workflows holds the Temporal workflows: Transaction, the durable
-// coordinator of transactional messages; DeadLetter, which stays with a message
+// coordinator of transactional messages; Recovery, which decides what was left
+// undecided without one; DeadLetter, which stays with a message
 // that its consumer gave up until that is handled, compensated or discarded; and
 // Saga, which brings a saga to its end.
 //
@@ -19,6 +20,11 @@
 //	start.go        how whoever starts a transaction starts it
 //	schedule.go     when to check back: a pure function
 //	text.go         what the Temporal UI shows
+//
+// A workflow Recovery decides the half messages that a sweep of the Keeper handed
+// over from the Express lane, with the same members and steps.
+//
+//	recovery.go     the flow, and how whoever starts it starts it
 //
 // A workflow DeadLetter is one message of one consumer. Its root coroutine does
 // what is wanted, one thing at a time; its policy, operators and the consumer's

@@ -1,0 +1,57 @@
+package worker_test
+
+import (
+	"os"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/holdfastmq/holdfast/internal/stack/stacktest"
+	"github.com/holdfastmq/holdfast/worker"
+	"github.com/holdfastmq/holdfast/workflows"
+)
+
+// TestRecordRecovery records the histories of workflows Recovery, and of a
+// transaction that left one, as [TestRecordHistories] does.
+func TestRecordRecovery(t *testing.T) {
+	if os.Getenv("HOLDFAST_RECORD") != "1" {
+		t.Skip("set HOLDFAST_RECORD=1 to record histories")
+	}
+	s := newSiteOn(t, stacktest.Shared(t))
+	s.at.Prefix = "holdfast"
+	s.temporal = dialTemporal(t, s.at.Temporal, s.at.Namespace, nil) // its identity is "recorder"
+	r := &recorder{site: s, t: t}
+	s.consuming(payments(s.effects))
+	for name, open := range map[string][]string{"recovery": nil, "recovery-left": {"recovery-left-open"}} {
+		committed, never := []string{name + "-committed-1", name + "-committed-2"}, []string{name + "-never"}
+		s.commit(committed)
+		commit := s.hold(open...)
+		s.abandon(append(append(append([]string{}, committed...), never...), open...))
+		w := s.producer(func(o *worker.Options) {
+			*o = laneOf("express").options(*o)
+			o.Instance, o.TaskTimeout = "recorder-1", 10*time.Second
+		})
+		for _, id := range open {
+			s.started(id)
+		}
+		commit()
+		for _, id := range open {
+			require.Equal(t, workflows.Committed, s.ended(id).State)
+			r.write("left", r.history(id))
+		}
+		saved := false
+		until(t, "the recovery can be seen", func() bool {
+			for _, id := range s.recoveries() {
+				var status workflows.Status
+				require.NoError(t, s.temporal.GetWorkflow(s.ctx(), id, "").Get(s.ctx(), &status))
+				if len(status.Transactions) == len(committed)+len(never)+len(open) && status.Transactions[0].ID[:len(name)+1] == name+"-" {
+					r.write(name, s.historyOf(id))
+					saved = true
+				}
+			}
+			return saved
+		})
+		w.stop()
+	}
+}

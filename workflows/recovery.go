@@ -1,0 +1,131 @@
+package workflows
+
+import (
+	"fmt"
+	"time"
+
+	"go.temporal.io/sdk/client"
+	"go.temporal.io/sdk/temporal"
+	"go.temporal.io/sdk/workflow"
+
+	holdfast "github.com/holdfastmq/holdfast"
+	"github.com/holdfastmq/holdfast/activities"
+)
+
+// MaxRecovery is how many transactions one workflow Recovery decides at most.
+const MaxRecovery = 200
+
+// checkBackAllTimeout bounds the check-back of a sweep.
+const checkBackAllTimeout = 20 * time.Second
+
+// Recovery decides the undecided half messages of one sweep of a Keeper, the
+// transactions of in, which are all handed over, and returns how each ended: they
+// are checked back at once, then delivered or forgotten. What stays unknown, or
+// cannot be delivered at once, leaves into a workflow of its own.
+//
+// It lasts seconds, and a request to cancel it changes nothing.
+func Recovery(ctx workflow.Context, in Input) (Status, error) {
+	in.Cohort = true // its members are decided, and leave, as a cohort's
+	t, err := setup(in)
+	if err == nil {
+		err = t.allHandedOver()
+	}
+	if err != nil {
+		return Status{}, temporal.NewNonRetryableApplicationError(err.Error(), InvalidInput, err)
+	}
+	return t.recover(ctx)
+}
+
+func (t *transaction) allHandedOver() error {
+	for _, m := range t.members {
+		if m.tx.Form != activities.HandedOver {
+			return fmt.Errorf("%w: transaction %s is %s: a Recovery takes what is handed over", holdfast.ErrInvalid, m.tx.ID, m.tx.Form)
+		}
+	}
+	return nil
+}
+
+func (t *transaction) recover(ctx workflow.Context) (Status, error) {
+	ctx, _ = workflow.NewDisconnectedContext(ctx)
+	if err := t.listen(ctx, ctx); err != nil {
+		return Status{}, err
+	}
+	t.checkBackAll(ctx)
+	t.commit(ctx, t.with(holdfast.Commit))
+	t.rollback(ctx, t.with(holdfast.Rollback))
+	t.leave(ctx)
+	t.settleRest(ctx)
+	if err := workflow.Await(ctx, func() bool { return workflow.AllHandlersFinished(ctx) && t.forwarding == 0 }); err != nil {
+		return Status{}, err
+	}
+	if !t.allFinal() {
+		return Status{}, t.renew(ctx)
+	}
+	workflow.SetCurrentDetails(ctx, cohortStatus(t.members)+".")
+	return t.status(), nil
+}
+
+// checkBackAll asks the producer group once what became of all members. It does
+// not count as a check-back of theirs: it hardly waits for what is locked.
+func (t *transaction) checkBackAll(ctx workflow.Context) {
+	var results []activities.LocalResult
+	err := t.local(ctx, activities.CheckBackAll, checkBackAllTimeout, checkAllSummary(t.in.Group, t.members), t.step(t.members), &results)
+	if err == nil && len(results) != len(t.members) {
+		err = fmt.Errorf("%d answers for %d transactions", len(results), len(t.members))
+	}
+	for i, m := range t.members {
+		m.atOnce = true
+		if err != nil {
+			m.reason = "the check-back of its sweep: " + rootMessage(err)
+			continue
+		}
+		m.answer(results[i])
+	}
+}
+
+// Recoveries divides transactions that are handed over among as many workflows
+// Recovery as their number and their messages need, in their order. One whose
+// messages are too large to share a workflow is alone.
+func Recoveries(txs []activities.Tx) [][]activities.Tx {
+	var out [][]activities.Tx
+	size := 0
+	for _, tx := range txs {
+		n := 0
+		for _, m := range tx.Messages {
+			n += messageLength(m)
+		}
+		last := len(out) - 1
+		if last < 0 || len(out[last]) == MaxRecovery || size+n > MaxCohortBytes {
+			out, size = append(out, nil), 0
+			last++
+		}
+		out[last], size = append(out[last], tx), size+n
+	}
+	return out
+}
+
+// RecoveryStartOptions are the options with which a workflow Recovery is started;
+// workflowID is a [RecoveryWorkflowID].
+func RecoveryStartOptions(prefix, group, workflowID string, txs []activities.Tx) client.StartWorkflowOptions {
+	o := CohortStartOptions(prefix, group, workflowID, txs)
+	o.StaticSummary = shorten(fmt.Sprintf("recovery of %s of group %s: %s", halfMessages(len(txs)), group, countedTopics(txs)))
+	o.StaticDetails = recoveryDetails(group, txs)
+	return o
+}
+
+func recoveryDetails(group string, txs []activities.Tx) string {
+	return fmt.Sprintf("The Keeper of producer group `%s` held %s without an op record: %s. All are checked back at once, then delivered or forgotten.\n\n"+
+		"One that stays unknown, or that cannot be delivered at once, goes on in a workflow of its own, `tx/%s/` and its ID, which is linked below. "+
+		"The result says how each ended.", group, halfMessages(len(txs)), countedTopics(txs), group)
+}
+
+func checkAllSummary(group string, members []*member) string {
+	return fmt.Sprintf("ask group %s what became of %s: %s", group, halfMessages(len(members)), countedTopics(txsOf(members)))
+}
+
+func halfMessages(n int) string {
+	if n == 1 {
+		return "1 half message"
+	}
+	return fmt.Sprintf("%d half messages", n)
+}
