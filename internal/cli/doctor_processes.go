@@ -10,13 +10,8 @@ import (
 	"github.com/holdfastmq/holdfast/broker"
 )
 
-const (
-	// keeperLate is how much longer than CheckAfter a half may be held before it
-	// is worth a warning.
-	keeperLate = time.Minute
-	// namesShown is how many processes are named.
-	namesShown = 5
-)
+// namesShown is how many processes are named.
+const namesShown = 5
 
 // processes says which processes answered.
 func (f *findings) processes(answers []broker.ProcessStatus, err error) {
@@ -137,41 +132,50 @@ func since(at, now time.Time) string {
 	return fmt.Sprintf(" since %s (%s)", at.In(now.Location()).Format(dateTime), age(now.Sub(at)))
 }
 
-// keeper says how the Keeper is that gets a group's records. readers is how many
-// RabbitMQ knows.
-func (f *findings) keeper(group string, answers []broker.ProcessStatus, readers int) {
-	check := "keeper " + group
-	var active broker.KeeperStatus
-	instance, all := "", 0
-	for _, p := range answers {
-		for _, k := range p.Keepers {
-			if k.Group != group {
-				continue
-			}
-			if all++; k.Active && (!active.Active || k.Held > active.Held) {
-				active, instance = k, p.Instance
-			}
-		}
-	}
+// keeper says how the Keeper is that gets a half queue's records.
+func (f *findings) keeper(k keptQueue, now time.Time) {
+	check := "keeper " + k.label()
 	switch {
-	case all == 0 && readers > 0:
+	case k.answered == 0 && k.Readers > 0:
 		f.add(levelWarning, check, "see whether the group's processes are overloaded, or of a version that does not answer yet",
 			"unknown: no process with it answers")
-	case all == 0:
-	case !active.Active:
-		f.ok(check, "nothing came to any of %d yet", all)
-	case active.OldestAge > active.CheckAfter+keeperLate:
-		f.add(levelWarning, check, "see that Temporal can be reached from it: it hands over what stays undecided, and tries again by itself",
-			"%s; %d times a half message was not taken over", held(instance, active), active.Failed)
+	case k.answered == 0:
+	case !k.FailingSince.IsZero():
+		f.add(levelProblem, check, "see that Temporal can be reached from it: it goes on by itself then; nothing is lost meanwhile, and the Express lane goes on sending",
+			"%s", k.failing(now))
+	case k.Keeper == "":
+		f.ok(check, "nothing came to any of %d yet", k.answered)
+	case k.late():
+		f.add(levelWarning, check, "see that Temporal can be reached from it: it hands over what stays undecided, and tries again by itself; `holdfast half peek "+k.Group+"` shows what",
+			"%s; %d times a half message was not taken over", held(k), k.Failed)
 	default:
-		f.ok(check, "%s", held(instance, active))
+		f.ok(check, "%s", held(k))
 	}
 }
 
-func held(instance string, k broker.KeeperStatus) string {
-	s := fmt.Sprintf("%s holds %s, %s undecided", orDash(instance), plural(k.Held, "record"), plural(k.Undecided, "half message"))
+// otherKeepers says which Keepers are in trouble of the groups that were not asked
+// about.
+func (f *findings) otherKeepers(answers []broker.ProcessStatus, asked []string, now time.Time) {
+	for _, g := range keptGroups(answers) {
+		if slices.Contains(asked, g) {
+			continue
+		}
+		for n := 1; n <= broker.MaxHalfQueues; n++ {
+			of := findings{part: f.part}
+			of.keeper(kept(g, n, broker.QueueInfo{}, answers), now)
+			for _, found := range of.all {
+				if found.Level != levelOK {
+					f.all = append(f.all, found)
+				}
+			}
+		}
+	}
+}
+
+func held(k keptQueue) string {
+	s := fmt.Sprintf("%s holds %s, %s undecided", k.Keeper, plural(k.Held, "record"), plural(k.Undecided, "half message"))
 	if k.OldestAge > 0 {
-		s += ", the oldest for " + age(k.OldestAge)
+		s += ", the oldest for " + age(seconds(k.OldestAge))
 	}
 	return s
 }

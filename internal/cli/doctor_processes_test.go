@@ -98,11 +98,8 @@ func TestConsumersOfAnswers(t *testing.T) {
 }
 
 func TestKeeperFinding(t *testing.T) {
-	at := func(name string, k broker.KeeperStatus) broker.ProcessStatus {
-		k.CheckAfter = 10 * time.Second
-		return broker.ProcessStatus{Instance: name, Keepers: []broker.KeeperStatus{{Group: "other", Active: true, Held: 99}, k}}
-	}
-	idle := at("idle", broker.KeeperStatus{Group: "g", Subscribed: true})
+	at := func(name string, k broker.KeeperStatus) broker.ProcessStatus { return keeperAt(name, k) }
+	idle := at("idle", broker.KeeperStatus{Subscribed: true})
 	for name, tc := range map[string]struct {
 		answers []broker.ProcessStatus
 		readers int
@@ -113,14 +110,18 @@ func TestKeeperFinding(t *testing.T) {
 		"no answer": {nil, 1, levelWarning, "unknown: no process with it answers"},
 		"others":    {[]broker.ProcessStatus{{Keepers: []broker.KeeperStatus{{Group: "other"}}}}, 1, levelWarning, "unknown: no process with it answers"},
 		"none yet":  {[]broker.ProcessStatus{idle, idle}, 2, levelOK, "nothing came to any of 2 yet"},
-		"empty":     {[]broker.ProcessStatus{idle, at("a", broker.KeeperStatus{Group: "g", Active: true})}, 2, levelOK, "a holds 0 records, 0 half messages undecided"},
-		"holding": {[]broker.ProcessStatus{idle, at("a", broker.KeeperStatus{Group: "g", Active: true, Held: 3, Undecided: 1, OldestAge: 70 * time.Second})}, 2,
-			levelOK, "a holds 3 records, 1 half message undecided, the oldest for 1m10s"},
-		"stuck": {[]broker.ProcessStatus{idle, at("a", broker.KeeperStatus{Group: "g", Active: true, Held: 3, Undecided: 2, OldestAge: 71 * time.Second, Failed: 7})}, 2,
-			levelWarning, "a holds 3 records, 2 half messages undecided, the oldest for 1m11s; 7 times a half message was not taken over"},
+		"empty":     {[]broker.ProcessStatus{idle, at("a", broker.KeeperStatus{Active: true})}, 2, levelOK, "a holds 0 records, 0 half messages undecided"},
+		"holding": {[]broker.ProcessStatus{idle, at("a", broker.KeeperStatus{Active: true, Held: 3, Undecided: 1, OldestAge: 30 * time.Second})}, 2,
+			levelOK, "a holds 3 records, 1 half message undecided, the oldest for 30s"},
+		"stuck": {[]broker.ProcessStatus{idle, at("a", broker.KeeperStatus{Active: true, Held: 3, Undecided: 2, OldestAge: 31 * time.Second, Failed: 7})}, 2,
+			levelWarning, "a holds 3 records, 2 half messages undecided, the oldest for 31s; 7 times a half message was not taken over"},
+		"failing": {[]broker.ProcessStatus{at("a", broker.KeeperStatus{Active: true, Held: 3, Undecided: 2, FailingSince: began, LastError: "refused"})}, 1,
+			levelProblem, "hand-overs fail since 2026-03-04 23:59:58 (1m00s), 2 half messages wait: refused"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			got := only(t, func(f *findings) { f.keeper("g", tc.answers, tc.readers) })
+			got := only(t, func(f *findings) {
+				f.keeper(kept("g", 1, broker.QueueInfo{Exists: true, Consumers: tc.readers}, tc.answers), began.Add(time.Minute))
+			})
 			require.Equal(t, tc.level, got.Level)
 			require.Equal(t, tc.detail, got.Detail)
 		})

@@ -33,7 +33,7 @@ func (a *app) examineRabbitMQ(ctx context.Context, e examination) []finding {
 	queues := failureQueues(b.DeadQueue(), a.Prefix)
 	failing := len(queues)
 	for _, g := range e.groups {
-		queues = append(queues, b.HalfQueue(g), b.ReplyQueue(g))
+		queues = append(queues, b.ReplyQueue(g))
 	}
 	for _, c := range e.consumers {
 		queues = append(queues, b.ConsumerQueue(c), b.AloneQueue(c))
@@ -53,14 +53,20 @@ func (a *app) examineRabbitMQ(ctx context.Context, e examination) []finding {
 	answers, err := b.Ask(ctx, 0)
 	f.processes(answers, err)
 	now := a.Now()
+	halves, err := keptQueues(ctx, b, e.groups, answers)
+	if err != nil {
+		f.add(levelProblem, "half queues", "see that this user may read what begins with "+a.Prefix, "unknown: %s", text(err))
+	}
+	for _, k := range halves {
+		f.halfQueue(k)
+		f.keeper(k, now)
+	}
+	f.otherKeepers(answers, e.groups, now)
 	for i, g := range e.groups {
-		q := info.Queues[failing+2*i]
-		f.halfQueue(g, q)
-		f.replyQueue(g, info.Queues[failing+2*i+1])
-		f.keeper(g, answers, q.Consumers)
+		f.replyQueue(g, info.Queues[failing+i])
 	}
 	for i, c := range e.consumers {
-		at, of := failing+2*len(e.groups)+2*i, consumerStates(answers, c)
+		at, of := failing+len(e.groups)+2*i, consumerStates(answers, c)
 		q := info.Queues[at]
 		f.consumerQueue(c, q, of)
 		f.aloneQueue(c, info.Queues[at+1])
@@ -116,17 +122,21 @@ func (f *findings) topology(info broker.Info, exchange string, expected bool) {
 	}
 }
 
-func (f *findings) halfQueue(group string, q broker.QueueInfo) {
-	check := "group " + group
+// halfQueue looks at one of a group's half queues.
+func (f *findings) halfQueue(k keptQueue) {
+	check := "group " + k.label()
+	waits := fmt.Sprintf("%d waiting", k.Waiting)
 	switch {
-	case !q.Exists:
-		f.add(levelProblem, check, "start a process of the group; check its name and --prefix", "its half queue %s is not there", q.Name)
-	case q.Consumers == 0:
-		f.add(levelProblem, check, "start a process of the group", "no Keeper reads %s: no process of the group runs; %s", q.Name, waiting(q))
-	case q.Messages > manyWaiting:
-		f.add(levelWarning, check, "see whether its processes have enough CPU, and whether Temporal takes hand-overs", "the Keeper lags behind: %s", waiting(q))
+	case !k.Exists:
+		f.add(levelProblem, check, "start a process of the group; check its name and --prefix", "its half queue %s is not there", k.Name)
+	case k.Readers == 0 && k.Queue > 1:
+		f.add(levelProblem, check, "start a process of the group: it keeps every half queue that it finds when it starts", "no Keeper reads %s; %s", k.Name, waits)
+	case k.Readers == 0:
+		f.add(levelProblem, check, "start a process of the group", "no Keeper reads %s: no process of the group runs; %s", k.Name, waits)
+	case k.Waiting > manyWaiting:
+		f.add(levelWarning, check, "see whether its processes have enough CPU, and whether Temporal takes hand-overs", "the Keeper lags behind: %s", waits)
 	default:
-		f.ok(check, "%s: %s, %s", q.Name, waiting(q), plural(q.Consumers, "Keeper"))
+		f.ok(check, "%s: %s, %s", k.Name, waits, plural(k.Readers, "Keeper"))
 	}
 }
 

@@ -40,11 +40,12 @@ func TestQueues(t *testing.T) {
 		"a slow intake":                     {func(f *findings) { f.dead(broker.QueueInfo{Exists: true, Messages: manyDead + 1, Consumers: 1}) }, levelWarning},
 		"nothing oversized":                 {func(f *findings) { f.oversized(broker.QueueInfo{Exists: true}) }, levelOK},
 		"oversized":                         {func(f *findings) { f.oversized(broker.QueueInfo{Exists: true, Messages: 1}) }, levelWarning},
-		"no half queue":                     {func(f *findings) { f.halfQueue("g", broker.QueueInfo{}) }, levelProblem},
-		"no Keeper":                         {func(f *findings) { f.halfQueue("g", broker.QueueInfo{Exists: true}) }, levelProblem},
-		"a Keeper":                          {func(f *findings) { f.halfQueue("g", broker.QueueInfo{Exists: true, Consumers: 2}) }, levelOK},
+		"no half queue":                     {func(f *findings) { f.halfQueue(kept("g", 1, broker.QueueInfo{}, nil)) }, levelProblem},
+		"no Keeper":                         {func(f *findings) { f.halfQueue(kept("g", 1, broker.QueueInfo{Exists: true}, nil)) }, levelProblem},
+		"no Keeper of a further one":        {func(f *findings) { f.halfQueue(kept("g", 2, broker.QueueInfo{Exists: true}, nil)) }, levelProblem},
+		"a Keeper":                          {func(f *findings) { f.halfQueue(kept("g", 1, broker.QueueInfo{Exists: true, Consumers: 2}, nil)) }, levelOK},
 		"a slow Keeper": {func(f *findings) {
-			f.halfQueue("g", broker.QueueInfo{Exists: true, Consumers: 1, Messages: manyWaiting + 1})
+			f.halfQueue(kept("g", 1, broker.QueueInfo{Exists: true, Consumers: 1, Messages: manyWaiting + 1}, nil))
 		}, levelWarning},
 		"no consumer queue": {func(f *findings) { f.consumerQueue("c", broker.QueueInfo{}, nil) }, levelProblem},
 		"no consumer":       {func(f *findings) { f.consumerQueue("c", broker.QueueInfo{Exists: true}, nil) }, levelProblem},
