@@ -25,7 +25,7 @@ const (
 	group      = "shop"
 	halfQueues = 2
 	// patience is how long anything may go on without progress.
-	patience = 2 * time.Minute
+	patience = 5 * time.Minute
 	// killedProcess counts what was killed, at a point or anywhere.
 	killedProcess target = "processes in all"
 )
@@ -58,7 +58,7 @@ func newWorld(t *testing.T, seed uint64, calls int) *world {
 	w.orders, w.effects = w.database(ordersURL), w.database(effectsURL)
 	prefix := stacktest.Prefix(t)
 	var err error
-	w.broker, err = broker.Open(t.Context(), broker.Options{URL: st.AMQPURL(), Prefix: prefix, Name: "chaos"})
+	w.broker, err = broker.Open(t.Context(), broker.Options{URL: st.AMQPURL(), Prefix: prefix, Name: "chaos", HalfQueues: halfQueues})
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = w.broker.Close(context.Background()) })
 
@@ -349,10 +349,8 @@ func (w *world) workflows(ctx context.Context, query string) string {
 
 // left says which queues are not empty.
 func (w *world) left(ctx context.Context) (out []string, err error) {
-	queues := []string{w.broker.ConsumerQueue(ledger), w.broker.DeadQueue(), w.broker.OversizedQueue(), w.broker.HalfQueue(group)}
-	for i := 2; i <= halfQueues; i++ {
-		queues = append(queues, fmt.Sprint(w.broker.HalfQueue(group), "#", i))
-	}
+	queues := []string{w.broker.ConsumerQueue(ledger), w.broker.DeadQueue(), w.broker.OversizedQueue()}
+	queues = append(queues, w.broker.HalfQueues(group)...)
 	for _, d := range ladder() {
 		queues = append(queues, w.broker.RetryQueue(d))
 	}
