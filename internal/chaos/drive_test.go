@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"math"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -172,19 +173,7 @@ func (w *world) awaitEnded(n int) {
 // awaitEnd waits until all calls have ended, or died with their process, and the
 // servers run.
 func (w *world) awaitEnd() {
-	for !w.finished() {
-		w.mu.Lock()
-		more, ended := w.progress, w.ended
-		w.mu.Unlock()
-		if w.finished() {
-			break
-		}
-		select {
-		case <-more:
-		case <-time.After(patience):
-			w.Fatalf("no call has ended for %v, and %d of %d have\n%s", patience, ended, w.calls, w.said())
-		}
-	}
+	w.awaitEnded(math.MaxInt)
 	w.starting.Wait()
 }
 
@@ -303,6 +292,9 @@ func (w *world) busy() string {
 	ctx, cancel := context.WithTimeout(w.Context(), patience)
 	defer cancel()
 	var out []string
+	if !w.finished() {
+		return "a producer repeats what one before it had begun"
+	}
 	left, err := w.left(ctx)
 	if err != nil {
 		return err.Error()
