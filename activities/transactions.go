@@ -100,9 +100,14 @@ func (a *Transactions) Rollback(_ context.Context, in StepInput) ([]StepResult, 
 	}), nil
 }
 
-// CheckBack asks what became of a local transaction.
+// CheckBack asks what became of a local transaction. That nobody answered is an
+// error.
 func (a *Transactions) CheckBack(ctx context.Context, in LocalInput) (LocalResult, error) {
-	return a.Truth.CheckBack(ctx, in.Group, in.Transaction), nil
+	res := a.Truth.CheckBack(ctx, in.Group, in.Transaction)
+	if res.Unreached {
+		return res, temporal.NewApplicationError(res.Error, "Unreached")
+	}
+	return res, nil
 }
 
 // CheckBackAll asks what became of many local transactions.

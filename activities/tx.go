@@ -84,6 +84,9 @@ type LocalResult struct {
 	Elsewhere bool `json:"elsewhere,omitempty"`
 	// Running says that it takes longer than the step waits, and still runs.
 	Running bool `json:"running,omitempty"`
+	// Unreached says that nobody answered a check-back, so that it does not count
+	// as one; the resolution is Unknown then.
+	Unreached bool `json:"unreached,omitempty"`
 }
 
 // LocalInput is the input of the steps on one transaction.

@@ -31,6 +31,7 @@ func rate(f figure) float64 { return f.Rate }
 func p50(f figure) float64  { return f.P50 }
 
 func growth(f figure) float64 { return f.Growth }
+func peak(f figure) float64   { return f.Peak }
 
 // bars are all that have to be reached. Add new ones at the end.
 var bars = []bar{
@@ -46,6 +47,17 @@ var bars = []bar{
 	{name: "saga-local-vs-usual", limit: atLeast(5), quantity: rate, of: sagaLocal.name, over: sagaLocalUsual.name, callers: 64},
 	{name: "saga-mixed-vs-usual", limit: atLeast(2), quantity: rate, of: sagaMixed.name, over: sagaMixedUsual.name, callers: 64},
 	{name: "saga-local-vs-empty", limit: atLeast(0.7), quantity: rate, of: sagaLocal.name, over: empty.name, callers: 64},
+	{name: "express-vs-limit-64", limit: atLeast(0.8), quantity: rate, of: express.name, over: limit.name, callers: 64},
+	{name: "express-vs-limit-256", limit: atLeast(0.8), quantity: rate, of: express.name, over: limit.name, callers: 256},
+	{name: "express-p50-vs-limit", limit: atMost(1.4), quantity: p50, of: express.name, over: limit.name, callers: 1},
+	{name: "cohorts-vs-usual", limit: atLeast(40), quantity: rate, of: cohorts.name, over: usual.name, callers: 64},
+	{name: "cohorts-vs-empty", limit: atLeast(6), quantity: rate, of: cohorts.name, over: empty.name, callers: 64},
+	{name: "cohorts-p50-vs-traced", limit: atMost(1.1), quantity: p50, of: cohorts.name, over: traced.name, callers: 1},
+	{name: "cohorts-slow-p50", limit: atMost(2), quantity: p50, of: cohortsSlow.name, over: cohorts.name, callers: 64},
+	{name: "express-vs-outbox", limit: atLeast(5), quantity: rate, of: expressDelivered.name, over: outbox.name, callers: 64},
+	{name: "express-vs-outbox-4", limit: atLeast(1), quantity: rate, of: expressDelivered.name, over: outboxSharded.name, callers: 64},
+	{name: "undecided-memory", limit: atMost(300), quantity: peak, of: nameOf(undecidedSeries, 100_000), callers: 1, ideal: 1},                               // MB
+	{name: "undecided-growth", limit: atLeast(0.8), quantity: rate, of: nameOf(undecidedSeries, 100_000), over: nameOf(undecidedSeries, 25_000), callers: 1}, // in proportion
 }
 
 // barResult is what a bar came to. It has one of AtLeast and AtMost.

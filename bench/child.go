@@ -21,8 +21,9 @@ import (
 // childEnvs are the environment variables that make a process of this program a
 // child: what each runs, with the variable's value.
 var childEnvs = map[string]func(value string, in io.Reader, out io.Writer) error{
-	deadWorkerEnv:  runDeadWorker,
-	participantEnv: runParticipant,
+	deadWorkerEnv:      runDeadWorker,
+	participantEnv:     runParticipant,
+	undecidedWorkerEnv: runUndecidedWorker,
 }
 
 // childMain is the main function of a child process; is says whether this is one.

@@ -14,18 +14,24 @@ type competitor struct {
 	name  string
 	about string // what is measured, for the reader of the results
 	// callers are the numbers of callers it is measured at; nil means those of
-	// the flags.
+	// the flags, up to most if that is not 0.
 	callers []int
+	most    int
 	// turns is how many measurements a round's seconds are divided into; 0 means
 	// 1. Fast work is compared better in many short turns.
 	turns int
+	// rounds is in how many rounds it is measured at most; 0 means all.
+	rounds int
+	// series is what it is one of, where only size differs: bytes, queues, records.
+	series string
+	size   int
 	// open prepares it on the servers. The context ends its preparation only.
 	open func(ctx context.Context, s *servers) (*entry, error)
 }
 
 // competitors in the order in which they are measured and printed.
-var competitors = []competitor{limit, traced, empty, usual, publish, publishBare, consume, consumeBare, consumeDB, consumeDBBare, backlog, dead, deadRedeliver,
-	sagaLocal, sagaLocalUsual, sagaMixed, sagaMixedUsual}
+var competitors = slices.Concat([]competitor{limit, traced, empty, usual, publish, publishBare, consume, consumeBare, consumeDB, consumeDBBare, backlog, dead, deadRedeliver,
+	sagaLocal, sagaLocalUsual, sagaMixed, sagaMixedUsual}, lanes())
 
 // entry is a competitor that is ready to be measured. It has either drive or run.
 type entry struct {
@@ -48,6 +54,8 @@ type measurement struct {
 	Callers int    `json:"callers"`
 	Round   int    `json:"round"`
 	Turn    int    `json:"turn"`
+	Series  string `json:"series,omitempty"`
+	Size    int    `json:"size,omitempty"`
 	figure
 }
 
@@ -75,7 +83,8 @@ func compete(ctx context.Context, s *servers, o options, progress io.Writer) ([]
 	var errs []error
 	for round := 1; round <= o.rounds; round++ {
 		for _, slot := range slots(o, round) {
-			m := measurement{Name: slot.competitor.name, Callers: slot.callers, Round: round, Turn: slot.turn}
+			m := measurement{Name: slot.competitor.name, Callers: slot.callers, Round: round, Turn: slot.turn,
+				Series: slot.competitor.series, Size: slot.competitor.size}
 			m.figure, err = measureOne(ctx, entries[m.Name], m, slot.seconds(o), o.profile)
 			if ctx.Err() != nil {
 				return out, errors.Join(errs...)
@@ -119,7 +128,8 @@ type slot struct {
 func slots(o options, round int) []slot {
 	var counts []int
 	turns := 1
-	for _, c := range o.only {
+	only := slices.DeleteFunc(slices.Clone(o.only), func(c competitor) bool { return c.rounds > 0 && round > c.rounds })
+	for _, c := range only {
 		counts = append(counts, c.counts(o)...)
 		turns = max(turns, c.turns)
 	}
@@ -127,7 +137,7 @@ func slots(o options, round int) []slot {
 	var out []slot
 	for _, n := range slices.Compact(counts) {
 		for turn := 1; turn <= turns; turn++ {
-			for _, c := range o.only {
+			for _, c := range only {
 				if turn <= max(1, c.turns) && slices.Contains(c.counts(o), n) {
 					out = append(out, slot{c, n, turn})
 				}
@@ -144,7 +154,7 @@ func (c competitor) counts(o options) []int {
 	if c.callers != nil {
 		return c.callers
 	}
-	return o.callers
+	return slices.DeleteFunc(slices.Clone(o.callers), func(n int) bool { return c.most > 0 && n > c.most })
 }
 
 // seconds is how long the slot's measurement is.

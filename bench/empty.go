@@ -15,6 +15,7 @@ import (
 var empty = competitor{
 	name:  "empty",
 	about: "an empty workflow, started (eager start, as the Traced lane) and awaited",
+	most:  slowMost,
 	open: func(_ context.Context, s *servers) (*entry, error) {
 		queue := s.prefix + ".empty"
 		w := sdkworker.New(s.temporal, queue, sdkworker.Options{})

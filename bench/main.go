@@ -6,6 +6,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"os/signal"
 	"path/filepath"
@@ -72,14 +73,15 @@ type options struct {
 func parse(args []string, usage io.Writer) (options, error) {
 	var o options
 	var only, callers, temporal string
-	names := strings.Join(names(competitors), ",")
+	sets := sets()
+	known := fmt.Sprintf("%s; or a set of them: %s", strings.Join(names(competitors), ", "), strings.Join(slices.Sorted(maps.Keys(sets)), ", "))
 	f := flag.NewFlagSet("bench", flag.ContinueOnError)
 	f.SetOutput(usage)
-	f.StringVar(&only, "only", names, "measure only these")
+	f.StringVar(&only, "only", "", "measure only these, separated by commas: "+known)
 	f.StringVar(&temporal, "temporal", temporalServers[0].name, "the private Temporal server: postgresql (PostgreSQL persistence, as in production) or dev (the dev server); with TEMPORAL_ADDRESS neither")
 	f.Float64Var(&o.seconds, "seconds", 5, "length of one measurement, without its warm-up")
 	f.IntVar(&o.rounds, "rounds", 3, "how often each is measured")
-	f.StringVar(&callers, "callers", "1,16,64", "numbers of concurrent callers")
+	f.StringVar(&callers, "callers", "1,16,64,256", "numbers of concurrent callers; what has a workflow for each operation is measured up to 64")
 	f.StringVar(&o.json, "json", filepath.Join("results", time.Now().UTC().Format("20060102T150405Z")+".json"), "write every figure to this file")
 	f.StringVar(&o.profile, "profile", "", "write a CPU profile of each measurement into this folder")
 	if err := f.Parse(args); err != nil {
@@ -106,14 +108,37 @@ func parse(args []string, usage io.Writer) (options, error) {
 		}
 		o.callers = append(o.callers, n)
 	}
-	for name := range strings.SplitSeq(only, ",") {
-		i := slices.IndexFunc(competitors, func(c competitor) bool { return c.name == strings.TrimSpace(name) })
-		if i < 0 {
-			return o, fmt.Errorf("-only %q: there is no %q; there are %s", only, name, names)
-		}
-		o.only = append(o.only, competitors[i])
+	var err error
+	o.only, err = choose(only, sets)
+	if err != nil {
+		return o, fmt.Errorf("-only %q: %w; there are %s", only, err, known)
 	}
 	return o, nil
+}
+
+// choose picks competitors by their names and those of sets, each once; all if
+// none is named.
+func choose(only string, sets map[string][]competitor) (out []competitor, err error) {
+	if only == "" {
+		return competitors, nil
+	}
+	chosen := map[string]bool{}
+	for name := range strings.SplitSeq(only, ",") {
+		name = strings.TrimSpace(name)
+		set, is := sets[name]
+		if !is && !slices.Contains(names(competitors), name) {
+			return nil, fmt.Errorf("there is no %q", name)
+		}
+		for _, member := range append(names(set), name) {
+			chosen[member] = true
+		}
+	}
+	for _, c := range competitors {
+		if chosen[c.name] {
+			out = append(out, c)
+		}
+	}
+	return out, nil
 }
 
 func names(cs []competitor) []string {

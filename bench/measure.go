@@ -64,6 +64,10 @@ func (l *load) over(ctx context.Context) bool {
 	}
 }
 
+// errNotCounted is an operation's that succeeded but is not one of those that are
+// measured.
+var errNotCounted = errors.New("not counted")
+
 // closedLoop makes a driver of one operation: every caller repeats it without
 // a pause.
 func closedLoop(op func(ctx context.Context) error) driver {
@@ -73,7 +77,9 @@ func closedLoop(op func(ctx context.Context) error) driver {
 			wg.Go(func() {
 				for !l.over(ctx) {
 					began := time.Now()
-					l.note(caller, began, op(ctx))
+					if err := op(ctx); err != errNotCounted {
+						l.note(caller, began, err)
+					}
 				}
 			})
 		}
@@ -93,8 +99,10 @@ type figure struct {
 	Failure    string  `json:"failure,omitempty"` // the first one
 	// Settle is how long it took afterwards until nothing was left to do.
 	Settle float64 `json:"settle_ms,omitempty"`
-	// Growth is what the worker's resident memory had grown by at its peak, in MB.
+	// Growth is what the worker's resident memory had grown by at its peak, in MB;
+	// Peak is that peak.
 	Growth float64 `json:"growth_mb,omitempty"`
+	Peak   float64 `json:"peak_mb,omitempty"`
 	// CPU is the processor time used meanwhile, by whom.
 	CPU cpuUse `json:"cpu_ms_per_operation,omitempty"`
 }

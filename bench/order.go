@@ -26,26 +26,43 @@ const bodySize = 256
 
 // body is the message of an order. It is cheap to make, so that it does not weigh
 // in what is measured.
-func body(number string) []byte {
+func body(number string) []byte { return bodyOf(number, bodySize) }
+
+// bodyOf is the same in another size, which is 100 at least.
+func bodyOf(number string, size int) []byte {
 	const before, between, after = `{"number":"`, `","customer":"c-1042","cents":129900,"note":"`, `"}`
-	b := make([]byte, 0, bodySize)
+	b := make([]byte, 0, size)
 	b = append(append(append(b, before...), number...), between...)
-	for len(b) < bodySize-len(after) {
+	for len(b) < size-len(after) {
 		b = append(b, 'n')
 	}
 	return append(b, after...)
 }
 
 // newMessage is the message of a new order, without an ID.
-func newMessage(topic string) holdfast.Message {
-	number := uuid.NewString()
+func newMessage(topic string) holdfast.Message { return newMessageOf(topic, bodySize) }
+
+func newMessageOf(topic string, size int) holdfast.Message {
+	m := newMessageFor(topic, uuid.NewString())
+	if size != bodySize {
+		m.Body = bodyOf(m.Key, size)
+	}
+	return m
+}
+
+// newMessageFor is the message of the order of that number.
+func newMessageFor(topic, number string) holdfast.Message {
 	return holdfast.Message{Topic: topic, Key: number, ContentType: "application/json", Body: body(number)}
 }
 
 // newTransaction is a new transaction's ID and message.
 func newTransaction(topic string) (id string, ms []holdfast.Message) {
+	return newTransactionOf(topic, bodySize)
+}
+
+func newTransactionOf(topic string, size int) (id string, ms []holdfast.Message) {
 	id = uuid.Must(uuid.NewV7()).String()
-	ms = []holdfast.Message{newMessage(topic)}
+	ms = []holdfast.Message{newMessageOf(topic, size)}
 	holdfast.NumberMessages(id, ms)
 	return id, ms
 }

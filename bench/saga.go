@@ -24,6 +24,7 @@ const (
 var sagaLocal = competitor{
 	name:  "saga-local",
 	about: "worker.StartSaga and Wait with their defaults: a saga of three local steps, one insert and the step row each",
+	most:  slowMost,
 	open: func(ctx context.Context, s *servers) (*entry, error) {
 		return openSaga(ctx, s, saga.Saga[sagaOrder]{
 			Name: "saga-local",
@@ -41,6 +42,7 @@ var sagaLocal = competitor{
 var sagaMixed = competitor{
 	name:  "saga-mixed",
 	about: "worker.StartSaga and Wait with their defaults: a saga of two local and two message steps, whose participants are in another process with a database of their own; one insert and the step row each, and one participant's stock",
+	most:  slowMost,
 	open: func(ctx context.Context, s *servers) (*entry, error) {
 		p, err := newParticipants(ctx, s, participantWorker, "saga-mixed")
 		if err != nil {

@@ -16,6 +16,7 @@ import (
 var sagaLocalUsual = competitor{
 	name:  "saga-usual",
 	about: "a workflow written by hand with the same three inserts as activities one after the other and a stack of compensations, started and awaited; the SDK's defaults",
+	most:  slowMost,
 	open: func(_ context.Context, s *servers) (*entry, error) {
 		return openUsual(s, "saga-usual", usualLocalSaga, &books{db: s.db, local: 3}, nil)
 	},
@@ -25,6 +26,7 @@ var sagaLocalUsual = competitor{
 var sagaMixedUsual = competitor{
 	name:  "saga-mixed-usual",
 	about: "the same with two activities of this process and two of the participants', which polls a task queue of its own; the SDK's defaults",
+	most:  slowMost,
 	open: func(ctx context.Context, s *servers) (*entry, error) {
 		p, err := newParticipants(ctx, s, participantActivities, "saga-mixed-usual")
 		if err != nil {

@@ -54,6 +54,7 @@ type servers struct {
 	prefix   string // of everything that is made
 	database string // the name of db, and the beginning of the others'
 	db       *gorm.DB
+	dsn      string              // its address
 	pools    map[string]*gorm.DB // all databases that were made, by name
 	temporal client.Client
 	broker   *broker.Broker
@@ -99,7 +100,7 @@ func (s *servers) connect(ctx context.Context) error {
 }
 
 func (s *servers) openDatabase(ctx context.Context) (err error) {
-	if s.db, _, err = s.newDatabase(ctx, s.database, poolSize); err != nil {
+	if s.db, s.dsn, err = s.newDatabase(ctx, s.database, poolSize); err != nil {
 		return err
 	}
 	return s.db.WithContext(ctx).AutoMigrate(&order{})
@@ -150,6 +151,44 @@ func (s *servers) ready(queue string) (int, error) {
 	defer func() { _ = ch.Close() }()
 	q, err := ch.QueueDeclarePassive(queue, true, false, false, false, nil)
 	return q.Messages, err
+}
+
+// mostHalfQueues is how many half queues a group can have.
+const mostHalfQueues = 16
+
+// halfQueues are the names that a group's half queues can have; those after the
+// first exist only where a worker was told so.
+func (s *servers) halfQueues(group string) []string {
+	first := s.broker.HalfQueue(group)
+	names := []string{first}
+	for n := 2; n <= mostHalfQueues; n++ {
+		names = append(names, fmt.Sprintf("%s#%d", first, n))
+	}
+	return names
+}
+
+// emptied waits until no message in the queues waits for a consumer. A queue that
+// does not exist is empty.
+func (s *servers) emptied(ctx context.Context, queues ...string) error {
+	for _, q := range queues {
+		for {
+			n, err := s.ready(q)
+			var missing *amqp.Error
+			if errors.As(err, &missing) && missing.Code == amqp.NotFound {
+				break
+			}
+			if err != nil {
+				return err
+			}
+			if n == 0 {
+				break
+			}
+			if pause(ctx, lookEvery) != nil {
+				return fmt.Errorf("%d messages are left in %s: %w", n, q, context.Cause(ctx))
+			}
+		}
+	}
+	return nil
 }
 
 // purge empties queues.
@@ -220,7 +259,8 @@ func (s *servers) deleteQueues() error {
 		exchanges = append(exchanges, s.broker.RetryQueue(delay))
 	}
 	for _, c := range competitors {
-		queues = append(queues, s.broker.HalfQueue(c.name), s.broker.ConsumerQueue(c.name), s.broker.ReplyQueue(c.name))
+		queues = append(queues, s.halfQueues(c.name)...)
+		queues = append(queues, s.broker.ConsumerQueue(c.name), s.broker.ReplyQueue(c.name))
 	}
 	for step := range participantWork {
 		topic, _ := topicsOf(sagaMixed.name, step)

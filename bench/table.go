@@ -11,12 +11,15 @@ import (
 
 // String is the line of progress about one measurement.
 func (m measurement) String() string {
-	s := fmt.Sprintf("round %d  %-16s %4d callers  %8s/s", m.Round, m.Name, m.Callers, digits(m.Rate))
+	s := fmt.Sprintf("round %d  %-22s %4d callers  %8s/s", m.Round, m.Name, m.Callers, digits(m.Rate))
 	if m.P50 > 0 {
 		s += fmt.Sprintf("  p50 %s ms  p99 %s ms", digits(m.P50), digits(m.P99))
 	}
 	if m.Growth != 0 {
 		s += fmt.Sprintf("  memory grew by %s MB", digits(m.Growth))
+	}
+	if m.Peak != 0 {
+		s += fmt.Sprintf("  %s s, memory %s MB", digits(m.Seconds), digits(m.Peak))
 	}
 	if m.Failed > 0 {
 		s += fmt.Sprintf("  %d failed: %s", m.Failed, m.Failure)
@@ -39,7 +42,7 @@ func printResults(out io.Writer, r results) {
 	_ = t.Flush() // to what was printed to before
 	fmt.Fprintln(out)
 	for _, name := range slices.Sorted(maps.Keys(c.About)) {
-		fmt.Fprintf(out, "%-17s %s\n", name+":", c.About[name])
+		fmt.Fprintf(out, "%-23s %s\n", name+":", c.About[name])
 	}
 	fmt.Fprintln(out)
 	for _, b := range r.Bars {
@@ -77,10 +80,12 @@ func medians(ms []measurement, name string) []measurement {
 			}
 			return median(vs)
 		}
-		sum := measurement{Name: name, Callers: callers, figure: figure{CPU: cpuUse{}}}
+		sum := measurement{Name: name, Callers: callers, Series: rounds[0].Series, Size: rounds[0].Size, figure: figure{CPU: cpuUse{}}}
 		sum.Rate = of(func(m measurement) float64 { return m.Rate })
 		sum.P50 = of(func(m measurement) float64 { return m.P50 })
 		sum.P99 = of(func(m measurement) float64 { return m.P99 })
+		sum.Seconds = of(func(m measurement) float64 { return m.Seconds })
+		sum.Peak = of(func(m measurement) float64 { return m.Peak })
 		for part := range rounds[0].CPU {
 			sum.CPU[part] = of(func(m measurement) float64 { return m.CPU[part] })
 		}

@@ -22,6 +22,7 @@ type Broker struct {
 	ops   *opWriter
 	board *board
 
+	checks     *checkAsker
 	replyNames *replyNames
 
 	pubLink  *link
@@ -48,6 +49,7 @@ func Open(ctx context.Context, o Options) (*Broker, error) {
 	b.run, b.cancel = context.WithCancel(context.Background())
 	b.topo = newTopology(b)
 	b.board = newBoard(b)
+	b.checks = newCheckAsker(b)
 	b.replyNames = newReplyNames(b)
 	b.pubLink = newLink("publish", o, b.topo.restore)
 	b.consLink = newLink("consume", o, b.topo.restore)

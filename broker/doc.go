@@ -40,6 +40,8 @@
 //	holdfast.replies.<group>   replies to the sagas of a producer group
 //	holdfast.replies.<group>@<process>.<digits>
 //	                           those that a process hopes to get itself
+//	holdfast.check.<group>     check-backs for a group's processes in other languages,
+//	                           which declare it
 //	holdfast.status            fanout exchange of status requests
 //
 // All queues are durable quorum queues, but for the last. The half queue has a single active
@@ -220,6 +222,19 @@
 // amq.rabbitmq.reply-to, with a [ProcessStatus] in JSON and the request's
 // correlation-id; the message-id tells processes apart. See [Broker.Ask]. A
 // program that only publishes or asks has no such queue.
+//
+// # Check-backs
+//
+// Processes of a producer group that are written in other languages are asked over
+// RabbitMQ what became of their transactions ([Broker.CheckRemotely]): up to 200
+// transactions in a request, published to holdfast.check.<group> and answered to
+// amq.rabbitmq.reply-to with the request's correlation-id. The bodies are
+//
+//	{"v":1,"group":"…","transactions":[{"tx":"…","messages":[…]}]}
+//	{"v":1,"answers":[{"tx":"…","resolution":"commit","messages":[…],"error":"…"}]}
+//
+// All requests of a process go over one channel. Where there is no such queue, or
+// no answer within 10 s, nobody was reached ([ErrUnreached]).
 //
 // # Deliveries that fail
 //

@@ -62,8 +62,12 @@ type Options struct {
 	// over them by the hash of their ID. Default: 1, at most 16. See
 	// docs/operating.md for how to change it.
 	HalfQueues int
-	// RemoteCheck sends check-backs over RabbitMQ to the group's processes, which
-	// are written in another language; DB is then not needed.
+	// RemoteCheck makes the worker one that keeps a group whose processes are
+	// written in another language: check-backs go to them over RabbitMQ. DB,
+	// Checkers, handlers and compensations are then not allowed, and nothing can
+	// be sent here; consumers and participants have databases of their own. An
+	// operator's decision cannot be made a fact in their database: it holds only
+	// if they confirm it, or with force while they do not know.
 	RemoteCheck bool
 
 	// SendTimeout bounds Send, Start, Begin, Commit and Rollback where the
@@ -173,6 +177,9 @@ func (o Options) validate() error {
 	}
 	if o.MaxBody < 0 || o.MaxBody > holdfast.MaxBody {
 		errs = append(errs, fmt.Errorf("%w: MaxBody %d: want at most %d, since a Temporal payload is limited", holdfast.ErrInvalid, o.MaxBody, holdfast.MaxBody))
+	}
+	if o.RemoteCheck && (o.Temporal == nil || o.DB != nil) {
+		errs = append(errs, fmt.Errorf("%w: RemoteCheck needs Options.Temporal, and no Options.DB: the group's own processes answer check-backs; give consumers databases of their own", holdfast.ErrInvalid))
 	}
 	errs = append(errs, o.Webhook.validate(), o.Lane.Validate())
 	for topic, lane := range o.Lanes {

@@ -99,8 +99,12 @@ func (s steps) runBarrier(ctx context.Context, group string, tx activities.Tx, f
 	return barrier.Run(ctx, s.w.o.DB, barrier.Local{TxID: tx.ID, Group: group, Messages: tx.Messages, Fresh: fresh, MaxBody: s.w.o.MaxBody}, local)
 }
 
-// CheckBack asks the topic's Checker, or the outcome row.
+// CheckBack asks the group's processes in another language, the topic's Checker,
+// or the outcome row.
 func (s steps) CheckBack(ctx context.Context, group string, tx activities.Tx) activities.LocalResult {
+	if s.w.o.RemoteCheck {
+		return s.checkRemotely(ctx, group, []activities.Tx{tx})[0]
+	}
 	out := activities.LocalResult{ID: tx.ID}
 	if checker := s.w.checker(tx.Messages); checker != nil {
 		r, err := ask(ctx, checker, tx.Messages[0])
@@ -126,6 +130,9 @@ func (s steps) CheckBack(ctx context.Context, group string, tx activities.Tx) ac
 
 // CheckBackAll asks about each.
 func (s steps) CheckBackAll(ctx context.Context, group string, txs []activities.Tx) []activities.LocalResult {
+	if s.w.o.RemoteCheck {
+		return s.checkRemotely(ctx, group, txs)
+	}
 	out := make([]activities.LocalResult, len(txs))
 	for i, tx := range txs {
 		out[i] = s.CheckBack(ctx, group, tx)
@@ -149,6 +156,9 @@ func ask(ctx context.Context, c holdfast.Checker, m holdfast.Message) (r holdfas
 
 // Decide makes r the truth, unless whoever knows says otherwise.
 func (s steps) Decide(ctx context.Context, group string, tx activities.Tx, r holdfast.Resolution, force bool) (activities.LocalResult, error) {
+	if s.w.o.RemoteCheck {
+		return s.decideRemotely(ctx, group, tx, r, force)
+	}
 	out := activities.LocalResult{ID: tx.ID, Resolution: r}
 	if s.w.checker(tx.Messages) != nil {
 		if known := s.CheckBack(ctx, group, tx); known.Resolution != holdfast.Unknown && known.Resolution != r {

@@ -97,7 +97,7 @@ func (t *temporalServer) oneDead(id string, found []deadRow, err error) (deadRow
 	case len(open) == 1:
 		return open[0], nil
 	}
-	return deadRow{}, ambiguous(id, ids)
+	return deadRow{}, ambiguous(id, "workflows", ids)
 }
 
 // describeDead returns those of these workflows that exist, each once. It asks

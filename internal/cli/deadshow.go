@@ -98,7 +98,7 @@ func (t *temporalServer) deadDetail(ctx context.Context, of deadRow, ui string, 
 	if err != nil {
 		return deadDetail{}, err
 	}
-	d.Steps, d.Cut = readHistory(events, t.data).steps, cut
+	d.Steps, d.Cut = readHistory(events, t.data, "").steps, cut
 	return d, nil
 }
 

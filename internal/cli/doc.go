@@ -14,6 +14,7 @@
 //
 //	dev.go      holdfast dev: the private stack; devrun.go: a command inside it
 //	demo.go     holdfast demo
+//	keep.go     holdfast keep
 //	migrate.go  holdfast migrate
 //	doctor.go   holdfast doctor; doctor_*.go: the checks of each part
 //	version.go  holdfast version

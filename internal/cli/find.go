@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -15,6 +16,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	holdfast "github.com/holdfastmq/holdfast"
+	"github.com/holdfastmq/holdfast/activities"
 	"github.com/holdfastmq/holdfast/workflows"
 )
 
@@ -32,10 +34,17 @@ type target struct {
 const recentLimit = 1000
 
 // find returns what id means: a workflow's ID, a transaction's ID or a business
-// key, in that order.
+// key, in that order. A transaction that left a workflow is where it goes on.
 func (t *temporalServer) find(ctx context.Context, id, group string) (target, error) {
-	if strings.HasPrefix(id, "tx/") || strings.HasPrefix(id, cohortPrefix) {
+	if shared(id) {
 		return t.one(ctx, id, []string{id})
+	}
+	if strings.HasPrefix(id, txPrefix) {
+		found, err := t.one(ctx, id, []string{id})
+		if !errors.Is(err, holdfast.ErrNotFound) {
+			return found, err
+		}
+		return t.member(ctx, id)
 	}
 	groups := []string{group}
 	if group == "" {
@@ -59,9 +68,31 @@ func (t *temporalServer) find(ctx context.Context, id, group string) (target, er
 		if ids, err = t.ofItsTime(ctx, id); err != nil {
 			return target{}, err
 		}
-		return t.one(ctx, id, ids)
+		if found, err = t.one(ctx, id, ids); !errors.Is(err, holdfast.ErrNotFound) {
+			return found, err
+		}
 	}
-	return target{}, notFound(id)
+	return t.recovered(ctx, id, group)
+}
+
+// member returns the workflow that the transaction shares which would otherwise
+// have the workflow id.
+func (t *temporalServer) member(ctx context.Context, id string) (target, error) {
+	group, tx := splitWorkflowID(id)
+	if tx == "" {
+		return target{}, notFound(id)
+	}
+	found, err := t.byKey(ctx, tx, group)
+	if errors.Is(err, holdfast.ErrNotFound) {
+		found, err = t.recovered(ctx, tx, group)
+	}
+	switch {
+	case errors.Is(err, holdfast.ErrNotFound):
+		return target{}, notFound(id)
+	case err == nil && found.tx != tx: // it is another one's key
+		return target{}, notFound(id)
+	}
+	return found, err
 }
 
 // noSuchError means that nothing has this ID or key.
@@ -77,8 +108,8 @@ func notFound(id string) error {
 		"give its group with --group; it may be too new to be listed yet, or older than the namespace keeps")
 }
 
-func ambiguous(id string, ids []string) error {
-	return withRemedy(fmt.Errorf("%q means %d workflows: %s", id, len(ids), strings.Join(ids, ", ")), "give one of these IDs instead")
+func ambiguous(id, what string, ids []string) error {
+	return withRemedy(fmt.Errorf("%q means %d %s: %s", id, len(ids), what, strings.Join(ids, ", ")), "give one of these IDs instead")
 }
 
 // one returns the single workflow among ids that exists. It asks for each, since
@@ -111,21 +142,45 @@ func (t *temporalServer) one(ctx context.Context, id string, ids []string) (targ
 	return single(id, found)
 }
 
+// single returns the only transaction among found. One that is found in its own
+// workflow and in one that it shared is in its own.
 func single(id string, found []target) (target, error) {
-	switch len(found) {
+	var different []target
+	at := map[string]int{}
+	for _, f := range found {
+		i, again := at[f.name()]
+		switch {
+		case !again:
+			at[f.name()] = len(different)
+			different = append(different, f)
+		case shared(different[i].workflowID) && !shared(f.workflowID):
+			different[i] = f
+		}
+	}
+	switch len(different) {
 	case 0:
 		return target{}, notFound(id)
 	case 1:
-		return found[0], nil
+		return different[0], nil
 	}
-	ids := make([]string, len(found))
-	for i, f := range found {
-		ids[i] = f.workflowID
+	ids := make([]string, len(different))
+	for i, f := range different {
+		ids[i] = f.name()
 	}
-	return target{}, ambiguous(id, ids)
+	return target{}, ambiguous(id, "transactions", ids)
 }
 
-// byKey finds the workflow with the business key.
+// name is a workflow ID by which find finds the target, wherever it is.
+func (of target) name() string {
+	if of.tx == "" {
+		return of.workflowID
+	}
+	group, _ := splitWorkflowID(of.workflowID)
+	return workflows.WorkflowID(group, of.tx)
+}
+
+// byKey finds the transaction with the business key; in a shared workflow, its ID
+// is found as well.
 func (t *temporalServer) byKey(ctx context.Context, key, group string) (target, error) {
 	f := filter{key: key, group: group}
 	if f.validate() != nil || len(key) > holdfast.MaxName {
@@ -142,15 +197,81 @@ func (t *temporalServer) byKey(ctx context.Context, key, group string) (target, 
 	var found []target
 	seen := map[string]bool{}
 	for _, info := range infos {
-		id := info.GetExecution().GetWorkflowId()
-		if seen[id] || !f.matches(t.infoRow(info)) {
+		known := t.infoRow(info)
+		if seen[known.WorkflowID] || !f.matches(known) {
 			continue // an earlier run of the same workflow, or another key
 		}
-		seen[id] = true
-		_, tx := splitWorkflowID(id)
-		found = append(found, target{workflowID: id, runID: info.GetExecution().GetRunId(), tx: tx, key: key})
+		seen[known.WorkflowID] = true
+		if !shared(known.WorkflowID) {
+			found = append(found, target{workflowID: known.WorkflowID, runID: known.RunID, tx: known.Tx, key: key})
+			continue
+		}
+		members, err := t.members(ctx, known, info.GetStatus())
+		if err != nil {
+			return target{}, fmt.Errorf("workflow %s: %w", known.WorkflowID, err)
+		}
+		found = append(found, targets(known, members, f)...)
 	}
 	return single(key, found)
+}
+
+// targets are those of a shared workflow's members that f means, each where it
+// goes on.
+func targets(known row, members []workflows.MemberStatus, f filter) []target {
+	var found []target
+	for _, m := range members {
+		if !f.means(row{Tx: m.ID, Topics: m.Topics, Keys: m.Keys}) {
+			continue
+		}
+		of := target{workflowID: known.WorkflowID, runID: known.RunID, tx: m.ID, key: f.key}
+		if m.State == workflows.Left {
+			of.workflowID, of.runID = workflows.WorkflowID(known.Group, m.ID), ""
+		}
+		found = append(found, of)
+	}
+	return found
+}
+
+// recoveriesSearched is how many workflows Recovery are looked through for one
+// transaction: their half messages may be too many for the search attributes.
+const recoveriesSearched = 100
+
+// recovered finds the transaction tx among the latest workflows Recovery.
+func (t *temporalServer) recovered(ctx context.Context, tx, group string) (target, error) {
+	query := "WorkflowType = " + quote(workflows.RecoveryName)
+	if group != "" {
+		query += " AND " + beginsWith(workflows.RecoveryWorkflowID(group, ""))
+	}
+	if at, ok := timeOf(tx); ok {
+		query += " AND " + startTerms(time.Time{}, at.Add(-time.Minute))[0]
+	}
+	infos, err := t.page(ctx, query, recoveriesSearched)
+	if err != nil {
+		return target{}, err
+	}
+	of := make([][]target, len(infos))
+	all, ctx := errgroup.WithContext(ctx)
+	all.SetLimit(resultsAtOnce)
+	for i, info := range infos {
+		all.Go(func() error {
+			known := t.infoRow(info)
+			in, err := t.input(ctx, known.WorkflowID, known.RunID)
+			if err != nil || !slices.ContainsFunc(in.Transactions, func(m activities.Tx) bool { return m.ID == tx }) {
+				return err
+			}
+			members, err := t.members(ctx, known, info.GetStatus())
+			for _, m := range members {
+				if m.ID == tx {
+					of[i] = targets(known, []workflows.MemberStatus{m}, filter{})
+				}
+			}
+			return err
+		})
+	}
+	if err := all.Wait(); err != nil {
+		return target{}, err
+	}
+	return single(tx, slices.Concat(of...))
 }
 
 // recentGroups returns the groups of the latest transactions.
@@ -173,12 +294,10 @@ func (t *temporalServer) recentGroups(ctx context.Context) ([]string, error) {
 // ofItsTime returns the workflows with the transaction ID id that were started
 // at the time that a UUIDv7 holds; none if it is another kind of ID.
 func (t *temporalServer) ofItsTime(ctx context.Context, id string) ([]string, error) {
-	u, err := uuid.Parse(id)
-	if err != nil || u.Version() != 7 {
+	at, ok := timeOf(id)
+	if !ok {
 		return nil, nil
 	}
-	seconds, nanos := u.Time().UnixTime()
-	at := time.Unix(seconds, nanos)
 	query := filter{since: at.Add(-time.Minute)}.query() + " AND StartTime <= " + quote(at.Add(time.Minute).UTC().Format(time.RFC3339Nano))
 	infos, err := t.page(ctx, query, recentLimit)
 	if err != nil {
@@ -194,6 +313,15 @@ func (t *temporalServer) ofItsTime(ctx context.Context, id string) ([]string, er
 		}
 	}
 	return ids, nil
+}
+
+// timeOf returns the time that a UUIDv7 holds.
+func timeOf(id string) (at time.Time, ok bool) {
+	u, err := uuid.Parse(id)
+	if err != nil || u.Version() != 7 {
+		return time.Time{}, false
+	}
+	return time.Unix(u.Time().UnixTime()), true
 }
 
 func (t *temporalServer) page(ctx context.Context, query string, size int) ([]*workflowpb.WorkflowExecutionInfo, error) {

@@ -19,7 +19,7 @@ import (
 // step is one line of a workflow's history, as people read it.
 type step struct {
 	At time.Time `json:"at"`
-	// Kind is workflow, local-activity, activity, timer, update, signal or
+	// Kind is workflow, local-activity, activity, timer, update, signal, child or
 	// workflow-task.
 	Kind string `json:"kind"`
 	// Name is the activity's, the Update's or the signal's.
@@ -38,19 +38,26 @@ type story struct {
 	messages map[string][]holdfast.Message
 	order    []string // the transactions, as the input lists them
 	group    string
+	// ends are how transactions ended, by transaction; ended are those that an
+	// earlier run brought to their end.
+	ends  map[string]workflows.State
+	ended []workflows.MemberStatus
 }
 
 // reader reads a history event by event.
 type reader struct {
 	story
 	data    converter.DataConverter
-	pending map[int64]int // the step that an event began, by event ID
+	pending map[int64]int    // the step that an event began, by event ID
+	of      map[int64]string // the transaction that an activity is for, by event ID
+	only    string           // the transaction whose steps are told; empty means all
 }
 
-// readHistory turns a history into a story. What it cannot decode, it leaves
-// out.
-func readHistory(events []*historypb.HistoryEvent, data converter.DataConverter) story {
-	r := &reader{story: story{messages: map[string][]holdfast.Message{}}, data: data, pending: map[int64]int{}}
+// readHistory turns a history into a story: of the transaction only, or of all if
+// that is empty. What it cannot decode, it leaves out.
+func readHistory(events []*historypb.HistoryEvent, data converter.DataConverter, only string) story {
+	r := &reader{story: story{messages: map[string][]holdfast.Message{}, ends: map[string]workflows.State{}}, data: data,
+		pending: map[int64]int{}, of: map[int64]string{}, only: only}
 	for _, e := range events {
 		r.event(e)
 	}
@@ -107,13 +114,22 @@ func (r *reader) event(e *historypb.HistoryEvent) {
 		r.end(e.GetTimerCanceledEventAttributes().GetStartedEventId(), "not needed any more")
 	case enumspb.EVENT_TYPE_WORKFLOW_EXECUTION_SIGNALED:
 		a := e.GetWorkflowExecutionSignaledEventAttributes()
+		if !r.told(r.askedOf(a.GetInput())) {
+			return
+		}
 		r.add(e, "signal", a.GetSignalName(), r.signalled(a.GetSignalName(), a.GetInput()), "")
 	case enumspb.EVENT_TYPE_WORKFLOW_EXECUTION_UPDATE_ACCEPTED:
 		in := e.GetWorkflowExecutionUpdateAcceptedEventAttributes().GetAcceptedRequest().GetInput()
+		if !r.told(r.askedOf(in.GetArgs())) {
+			return
+		}
 		r.begin(e, "update", in.GetName(), r.updateAsked(in.GetName(), in.GetArgs()))
 	case enumspb.EVENT_TYPE_WORKFLOW_EXECUTION_UPDATE_COMPLETED:
 		a := e.GetWorkflowExecutionUpdateCompletedEventAttributes()
 		r.end(a.GetAcceptedEventId(), r.updateResult(a.GetOutcome().GetSuccess(), a.GetOutcome().GetFailure()))
+	case enumspb.EVENT_TYPE_START_CHILD_WORKFLOW_EXECUTION_INITIATED, enumspb.EVENT_TYPE_START_CHILD_WORKFLOW_EXECUTION_FAILED,
+		enumspb.EVENT_TYPE_CHILD_WORKFLOW_EXECUTION_STARTED:
+		r.child(e)
 	default:
 		r.workflow(e)
 	}
@@ -155,7 +171,7 @@ func (r *reader) workflow(e *historypb.HistoryEvent) {
 }
 
 func (r *reader) input(in workflows.Input) {
-	r.group = in.Group
+	r.group, r.ended = in.Group, in.Ended
 	for _, tx := range in.Transactions {
 		r.order = append(r.order, tx.ID)
 		r.messages[tx.ID] = tx.Messages
@@ -163,9 +179,15 @@ func (r *reader) input(in workflows.Input) {
 }
 
 func (r *reader) why(in workflows.Input) string {
-	for _, tx := range in.Transactions {
-		if tx.Why != "" {
+	for i, tx := range in.Transactions {
+		switch {
+		case !r.told(tx.ID):
+		case tx.Why != "":
 			return tx.Why
+		case i < len(in.Carried) && in.Carried[i].Reason != "":
+			return in.Carried[i].Reason
+		case i < len(in.Carried) && in.Carried[i].State == workflows.Running:
+			return "its local transaction was still running"
 		}
 	}
 	return ""
@@ -185,39 +207,15 @@ func (r *reader) localActivity(e *historypb.HistoryEvent) {
 	r.decode(a.GetDetails()["data"], &marker)
 	result := failureText(a.GetFailure())
 	if a.GetFailure() == nil {
-		result = r.stepResult(marker.ActivityType, a.GetDetails()["result"])
+		var meant bool
+		if result, meant = r.stepResult(marker.ActivityType, a.GetDetails()["result"]); !meant {
+			return
+		}
 	}
 	r.add(e, "local-activity", marker.ActivityType, "", result)
 	if !marker.ReplayTime.IsZero() {
 		r.steps[len(r.steps)-1].At = marker.ReplayTime
 	}
-}
-
-// stepResult is how the steps on several transactions ended.
-func (r *reader) stepResult(name string, result *commonpb.Payloads) string {
-	if sagaSteps[name] {
-		return r.sagaResult(result)
-	}
-	var said []string
-	if name == activities.LocalTransaction {
-		var locals []activities.LocalResult
-		r.decode(result, &locals)
-		for _, l := range locals {
-			said = append(said, r.localResult(l))
-		}
-	} else {
-		var steps []activities.StepResult
-		r.decode(result, &steps)
-		for _, s := range steps {
-			if s.Error != "" {
-				said = append(said, "failed: "+s.Error)
-			}
-		}
-	}
-	if len(said) == 0 {
-		return "ok"
-	}
-	return strings.Join(said, "; ")
 }
 
 // localResult reads the answer about one local transaction, with the messages
@@ -227,8 +225,11 @@ func (r *reader) localResult(l activities.LocalResult) string {
 		r.messages[l.ID] = l.Messages
 	}
 	s := l.Resolution.String()
-	if l.Elsewhere {
+	switch {
+	case l.Elsewhere:
 		s = "not in this process"
+	case l.Running:
+		s = "still running"
 	}
 	if l.Error != "" {
 		s += ": " + l.Error
@@ -239,7 +240,11 @@ func (r *reader) localResult(l activities.LocalResult) string {
 func (r *reader) activity(e *historypb.HistoryEvent) {
 	switch e.GetEventType() {
 	case enumspb.EVENT_TYPE_ACTIVITY_TASK_SCHEDULED:
-		r.begin(e, "activity", e.GetActivityTaskScheduledEventAttributes().GetActivityType().GetName(), "")
+		a := e.GetActivityTaskScheduledEventAttributes()
+		of, told := r.activityOf(a.GetInput())
+		if r.of[e.GetEventId()] = of; told {
+			r.begin(e, "activity", a.GetActivityType().GetName(), "")
+		}
 	case enumspb.EVENT_TYPE_ACTIVITY_TASK_STARTED:
 		a := e.GetActivityTaskStartedEventAttributes()
 		if i, ok := r.pending[a.GetScheduledEventId()]; ok && a.GetAttempt() > 1 {
@@ -247,16 +252,7 @@ func (r *reader) activity(e *historypb.HistoryEvent) {
 		}
 	case enumspb.EVENT_TYPE_ACTIVITY_TASK_COMPLETED:
 		a := e.GetActivityTaskCompletedEventAttributes()
-		var local activities.LocalResult
-		result := "ok"
-		i, known := r.pending[a.GetScheduledEventId()]
-		switch {
-		case known && sagaSteps[r.steps[i].Name]:
-			result = r.sagaResult(a.GetResult())
-		case r.decode(a.GetResult(), &local) && local.ID != "":
-			result = r.localResult(local)
-		}
-		r.end(a.GetScheduledEventId(), result)
+		r.completed(a.GetScheduledEventId(), a.GetResult())
 	case enumspb.EVENT_TYPE_ACTIVITY_TASK_FAILED:
 		a := e.GetActivityTaskFailedEventAttributes()
 		r.end(a.GetScheduledEventId(), "failed: "+failureText(a.GetFailure()))

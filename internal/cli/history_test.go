@@ -141,7 +141,7 @@ func parkedStory(t *testing.T) []*historypb.HistoryEvent {
 }
 
 func TestHistoryAsSteps(t *testing.T) {
-	told := readHistory(parkedStory(t), converter.GetDefaultDataConverter())
+	told := readHistory(parkedStory(t), converter.GetDefaultDataConverter(), "")
 	require.Equal(t, "orders", told.group)
 	require.Equal(t, []string{"1"}, told.order)
 	require.Equal(t, `{"changed":true}`, string(told.messages["1"][0].Body), "what is delivered, not what was sent first")
@@ -157,7 +157,7 @@ func TestHistoryOfACohort(t *testing.T) {
 	s.localActivity(activities.HalfSend, "", []activities.StepResult{{ID: "1"}, {ID: "2", Error: "no confirm"}}, nil)
 	s.localActivity(activities.LocalTransaction, "", []activities.LocalResult{{ID: "1", Resolution: holdfast.Rollback, Error: "sold out"}}, nil)
 	s.localActivity(activities.Rollback, "", nil, &failurepb.Failure{Message: "gone"})
-	told := readHistory(s.events, converter.GetDefaultDataConverter())
+	told := readHistory(s.events, converter.GetDefaultDataConverter(), "")
 	var results []string
 	for _, st := range told.steps {
 		results = append(results, st.Result)
@@ -181,7 +181,7 @@ func TestUnreadableHistoryIsNoPanic(t *testing.T) {
 	s := &script{t: t}
 	s.add(enumspb.EVENT_TYPE_WORKFLOW_EXECUTION_STARTED, "", &historypb.HistoryEvent{
 		Attributes: &historypb.HistoryEvent_WorkflowExecutionStartedEventAttributes{WorkflowExecutionStartedEventAttributes: &historypb.WorkflowExecutionStartedEventAttributes{Input: odd}}})
-	told := readHistory(append(events, s.events...), converter.GetDefaultDataConverter())
+	told := readHistory(append(events, s.events...), converter.GetDefaultDataConverter(), "")
 	require.NotEmpty(t, told.steps)
 	require.Empty(t, told.messages)
 }

@@ -36,7 +36,7 @@ const (
 // be more, what to tell about that.
 func (t *temporalServer) list(ctx context.Context, f filter, limit int) (rows []row, more string, err error) {
 	rows = []row{}
-	seen := 0
+	seen, listed := 0, map[string]bool{}
 	var token []byte
 	for {
 		page, err := t.ListWorkflow(ctx, &workflowservice.ListWorkflowExecutionsRequest{Namespace: t.namespace,
@@ -49,6 +49,11 @@ func (t *temporalServer) list(ctx context.Context, f filter, limit int) (rows []
 			return nil, "", err
 		}
 		for _, r := range found {
+			if id := workflows.WorkflowID(r.Group, r.Tx); r.Tx != "" && listed[id] {
+				continue // what came before is where it stands
+			} else {
+				listed[id] = true
+			}
 			if len(rows) == limit {
 				return rows, fmt.Sprintf("There are more than %d: raise --limit, or narrow it down.", limit), nil
 			}
@@ -99,16 +104,16 @@ func (t *temporalServer) rows(ctx context.Context, infos []*workflowpb.WorkflowE
 // workflowRows returns the transactions of the workflow r: of a completed one as
 // its result says.
 func (t *temporalServer) workflowRows(ctx context.Context, r row, status enumspb.WorkflowExecutionStatus) []row {
-	if status != enumspb.WORKFLOW_EXECUTION_STATUS_COMPLETED {
+	if status != enumspb.WORKFLOW_EXECUTION_STATUS_COMPLETED && !shared(r.WorkflowID) {
 		return []row{r}
 	}
-	var result workflows.Status
-	if err := t.GetWorkflow(ctx, r.WorkflowID, r.RunID).Get(ctx, &result); err != nil {
-		r.Reason = "its result cannot be read: " + text(err)
+	members, err := t.members(ctx, r, status)
+	if err != nil {
+		r.Reason = text(err)
 		return []row{r}
 	}
 	var rows []row
-	for _, m := range result.Transactions {
+	for _, m := range members {
 		r.Tx, r.State, r.Reason, r.Topics, r.Keys = m.ID, string(m.State), m.Reason, m.Topics, m.Keys
 		rows = append(rows, r)
 	}

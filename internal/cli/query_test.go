@@ -8,29 +8,29 @@ import (
 )
 
 func TestQuery(t *testing.T) {
-	const all = `WorkflowType = "Transaction"`
+	const all = `WorkflowType IN ("Transaction", "Recovery")`
 	for name, tc := range map[string]struct {
 		f    filter
 		want string
 	}{
 		"all":     {filter{}, all},
-		"group":   {filter{group: "orders"}, all + ` AND (WorkflowId STARTS_WITH "tx/orders/" OR WorkflowId STARTS_WITH "cohort/orders/")`},
+		"group":   {filter{group: "orders"}, all + ` AND (WorkflowId STARTS_WITH "tx/orders/" OR WorkflowId STARTS_WITH "cohort/orders/" OR WorkflowId STARTS_WITH "recovery/orders/")`},
 		"running": {filter{state: "running"}, all + ` AND ExecutionStatus = "Running" AND HoldfastState IS NULL`},
 		"parked":  {filter{state: "parked"}, all + ` AND ExecutionStatus = "Running" AND HoldfastState = "parked"`},
 		"committed": {filter{state: "committed"},
-			all + ` AND ExecutionStatus = "Completed" AND (HoldfastState IS NULL OR HoldfastState = "committed" OR WorkflowId STARTS_WITH "cohort/")`},
+			all + ` AND ExecutionStatus = "Completed" AND (HoldfastState IS NULL OR HoldfastState = "committed" OR (WorkflowId STARTS_WITH "cohort/" OR WorkflowId STARTS_WITH "recovery/"))`},
 		"terminated": {filter{state: "terminated"}, all + ` AND ExecutionStatus = "Terminated"`},
 		"timed out":  {filter{state: "timed-out"}, all + ` AND ExecutionStatus = "TimedOut"`},
-		"topic":      {filter{topic: "order.placed"}, all + ` AND HoldfastTopic = "order.placed"`},
+		"topic":      {filter{topic: "order.placed"}, all + ` AND (HoldfastTopic = "order.placed" OR HoldfastKey = "order.placed")`},
 		"key":        {filter{key: "A-1"}, all + ` AND HoldfastKey = "A-1"`},
 		"quotes":     {filter{key: `a" OR "1"="1`}, all},
 		"backslash":  {filter{topic: `a\`}, all},
 		"state":      {filter{state: `odd" OR "1"="1`}, all + ` AND ExecutionStatus = "Running" AND HoldfastState = "odd\" OR \"1\"=\"1"`},
-		"apostrophe": {filter{topic: "it's"}, all + ` AND HoldfastTopic = "it's"`},
+		"apostrophe": {filter{topic: "it's"}, all + ` AND (HoldfastTopic = "it's" OR HoldfastKey = "it's")`},
 		"since": {filter{since: time.Date(2026, 1, 2, 4, 4, 5, 0, time.FixedZone("", 3600))},
 			all + ` AND StartTime >= "2026-01-02T03:04:05Z"`},
 		"several": {filter{group: "g", key: "k", topic: "t"},
-			all + ` AND (WorkflowId STARTS_WITH "tx/g/" OR WorkflowId STARTS_WITH "cohort/g/") AND HoldfastTopic = "t" AND HoldfastKey = "k"`},
+			all + ` AND (WorkflowId STARTS_WITH "tx/g/" OR WorkflowId STARTS_WITH "cohort/g/" OR WorkflowId STARTS_WITH "recovery/g/") AND (HoldfastTopic = "t" OR HoldfastKey = "t") AND HoldfastKey = "k"`},
 	} {
 		t.Run(name, func(t *testing.T) {
 			require.Equal(t, tc.want, tc.f.query())
@@ -51,13 +51,21 @@ func TestQuote(t *testing.T) {
 func TestFilterKeeps(t *testing.T) {
 	one := row{Tx: "1", State: "committed", Topics: []string{"a", "b"}, Keys: []string{"k"}}
 	two := row{Tx: "2", State: "rolled-back", Topics: []string{"b"}, Keys: []string{"K"}}
-	cohort := row{Topics: []string{"a"}, Keys: []string{"k", "K"}}
+	cohort := row{WorkflowID: "cohort/orders/7", Topics: []string{"a"}, Keys: []string{"k", "K", "1", "2", "b"}}
 	all := []row{one, two}
 	require.Equal(t, all, filter{}.keeps(cohort, all))
 	require.Equal(t, []row{one}, filter{state: "committed", topic: "a", key: "k"}.keeps(cohort, all))
 	require.Equal(t, []row{two}, filter{key: "K"}.keeps(cohort, all), "not its neighbour in the cohort")
 	require.Empty(t, filter{key: "other"}.keeps(cohort, all))
 	require.Empty(t, filter{state: "parked"}.keeps(cohort, all))
+	require.Equal(t, []row{two}, filter{key: "2"}.keeps(cohort, all), "by its ID")
+	require.Equal(t, all, filter{topic: "b"}.keeps(cohort, all), "a topic that is not the first one's")
+	require.Equal(t, []row{one}, filter{topic: "a"}.keeps(cohort, all))
+	require.Empty(t, filter{topic: "k"}.keeps(cohort, all), "a key is no topic")
+	require.Empty(t, filter{topic: "b"}.keeps(row{WorkflowID: "tx/orders/1", Keys: []string{"b"}}, []row{one}), "nor where there is one only")
+	left := row{Tx: "3", State: "left"}
+	require.Equal(t, all, filter{}.keeps(cohort, append(all, left)), "it is listed where it goes on")
+	require.Equal(t, []row{left}, filter{state: "left"}.keeps(cohort, append(all, left)))
 	before := row{Keys: []string{"before"}}
 	require.Equal(t, []row{one}, filter{key: "before"}.keeps(before, []row{one}), "the local transaction changed its key")
 }
@@ -66,6 +74,7 @@ func TestSplitWorkflowID(t *testing.T) {
 	for id, want := range map[string][2]string{
 		"tx/orders/1":      {"orders", "1"},
 		"cohort/orders/1":  {"orders", ""},
+		"recovery/o/1":     {"o", ""},
 		"dead/payments/1":  {"payments", ""},
 		"something":        {"", ""},
 		"tx/orders":        {"", ""},

@@ -239,7 +239,7 @@ func TestAKeyOfSeveralIsAmbiguous(t *testing.T) {
 	s.list(func(rows []row) bool { return len(rows) == 2 })
 	r := s.holdfast("tx", "show", "same", "--group", s.group)
 	require.Equal(t, exitError, r.status)
-	require.Contains(t, r.err, `"same" means 2 workflows`)
+	require.Contains(t, r.err, `"same" means 2 transactions`)
 	require.Contains(t, r.err, one)
 	require.Contains(t, r.err, two)
 }

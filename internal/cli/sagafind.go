@@ -75,7 +75,7 @@ func oneSaga(id string, found []sagaRow, err error) (sagaRow, error) {
 		ids = append(ids, r.ID)
 	}
 	slices.Sort(ids)
-	return sagaRow{}, ambiguous(id, ids)
+	return sagaRow{}, ambiguous(id, "workflows", ids)
 }
 
 // likelySagas returns the IDs that what f means would have with the groups and

@@ -105,7 +105,7 @@ func (t *temporalServer) sagaDetail(ctx context.Context, of sagaRow, data, histo
 		if err != nil {
 			return d, err
 		}
-		d.Steps, d.Cut = readHistory(events, t.data).steps, cut
+		d.Steps, d.Cut = readHistory(events, t.data, "").steps, cut
 	}
 	return d, nil
 }

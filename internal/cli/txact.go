@@ -26,7 +26,7 @@ var actions = []action{
 	{workflows.UpdateRollback, "Decide that a transaction's local transaction rolled back",
 		"Decide that a transaction's local transaction rolled back: its messages are\nforgotten, and it can never commit later. The database is asked first: it is\nrefused if that says otherwise.", true},
 	{workflows.UpdateRecheck, "Check back, or try to deliver, now instead of later",
-		"Check back, or try to deliver, now instead of later. A transaction whose\nworkflow was terminated, or failed, is taken up again in a new one.", false},
+		"Check back, or try to deliver, now instead of later. A transaction whose\nworkflow was terminated, or failed, is taken up again in a new one; with the ID\nof a workflow that was shared, all that it left undecided are, and their ends are\nnot waited for.", false},
 }
 
 func newTxActionCommand(a *app, act action) *cobra.Command {
@@ -40,7 +40,9 @@ func newTxActionCommand(a *app, act action) *cobra.Command {
 
 Operator and reason are recorded in the workflow's history. A process of the
 transaction's group has to run. ID is a transaction's ID, a workflow's ID
-(tx/GROUP/ID) or a business key; see holdfast tx --help.
+(tx/GROUP/ID) or a business key; see holdfast tx --help. One that shares its
+workflow ends there in a moment, or leaves into one of its own and is settled
+there.
 
 JSON: id, state, resolution, reason, decided, checks, unreached, topics, keys.`,
 		Example: "  holdfast tx " + act.update + " A-1007 --reason \"the bank says so\"",
@@ -86,6 +88,9 @@ JSON: id, state, resolution, reason, decided, checks, unreached, topics, keys.`,
 
 // statusSentence says where a transaction stands.
 func statusSentence(m workflows.MemberStatus) string {
+	if shared(m.ID) {
+		return oneLine(m.ID + ": " + m.Reason + ".")
+	}
 	s := fmt.Sprintf("Transaction %s is %s.", m.ID, m.State)
 	if m.Reason != "" {
 		s += " " + m.Reason
@@ -94,14 +99,21 @@ func statusSentence(m workflows.MemberStatus) string {
 }
 
 // act does what was asked for. What an Update cannot reach any more, because the
-// workflow was closed undecided, a recheck takes up again.
+// workflow was closed undecided, a recheck takes up again; what left a shared
+// workflow meanwhile is asked where it goes on.
 func (t *temporalServer) act(ctx context.Context, of target, act action, req workflows.Request, prefix string) (workflows.MemberStatus, error) {
 	if act.update == workflows.UpdateRecheck {
 		if status, lost, err := t.takeUp(ctx, of, req); lost || err != nil {
 			return status, err
 		}
 	}
-	return t.ask(ctx, of, act.update, req, prefix)
+	status, err := t.ask(ctx, of, act.update, req, prefix)
+	if err != nil && shared(of.workflowID) && of.tx != "" {
+		if own, _ := t.one(ctx, of.name(), []string{of.name()}); own.workflowID != "" { // it left meanwhile
+			return t.ask(ctx, own, act.update, req, prefix)
+		}
+	}
+	return status, err
 }
 
 // ask sends an Update and waits for its answer.

@@ -21,10 +21,13 @@ func newTxListCommand(a *app) *cobra.Command {
 		Long: `List transactions: those that are open first, then those that ended last. What
 a transaction became is in its workflow's result, which is read for each one.
 A transaction appears here about a second after it began; those that ended are
-found for as long as the Temporal namespace keeps them.
+found for as long as the Temporal namespace keeps them. Each has one row, also
+where several share a workflow; one that left its workflow is listed where it
+goes on, and where it left only with --state left. In the Express lane, only what
+was handed over is listed.
 
 JSON: an array of tx, group, state, reason, topics, keys, started, closed,
-workflow_id, run_id. tx is empty for an open workflow of several transactions.`,
+workflow_id, run_id.`,
 		Example: "  holdfast tx list --group orders --state parked\n  holdfast tx list --key A-1007 --json\n  holdfast tx list --since 1h --topic order.placed",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -55,7 +58,7 @@ workflow_id, run_id. tx is empty for an open workflow of several transactions.`,
 	flags := c.Flags()
 	flags.StringVar(&f.group, "group", "", "only this producer group's")
 	flags.StringVar(&f.state, "state", "", "only those in this state: "+strings.Join(states, ", "))
-	flags.StringVar(&f.topic, "topic", "", "only those whose first message has this topic")
+	flags.StringVar(&f.topic, "topic", "", "only those whose first message has this topic; any message's, where a workflow is shared")
 	flags.StringVar(&f.key, "key", "", "only those with this business key")
 	flags.DurationVar(&since, "since", 0, "only those that began within this time, such as 1h")
 	flags.IntVar(&limit, "limit", 20, "how many at most")

@@ -1,11 +1,18 @@
 package cli
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"fmt"
+	"slices"
 	"strings"
+	"sync"
 
 	enumspb "go.temporal.io/api/enums/v1"
+	"go.temporal.io/api/serviceerror"
+	"go.temporal.io/sdk/client"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/holdfastmq/holdfast/activities"
 	"github.com/holdfastmq/holdfast/workflows"
@@ -37,32 +44,60 @@ func (t *temporalServer) takeUp(ctx context.Context, of target, req workflows.Re
 	if err != nil {
 		return workflows.MemberStatus{}, true, err
 	}
+	why := fmt.Sprintf("%s: %s (its workflow was closed undecided: %s)", req.Operator, req.Reason, info.GetStatus())
+	if of.tx == "" && len(in.Transactions) > 1 {
+		status, err := t.takeUpAll(ctx, t.infoRow(info), info.GetStatus(), in, why)
+		return status, true, err
+	}
 	for _, tx := range in.Transactions {
-		if of.tx == "" && len(in.Transactions) == 1 || tx.ID == of.tx {
-			tx.Form, tx.Instance, tx.Handler = activities.HandedOver, "", ""
-			tx.Why = fmt.Sprintf("%s: %s (its workflow was closed undecided: %s)", req.Operator, req.Reason, info.GetStatus())
-			status, err := t.again(ctx, in, tx)
-			return status, true, err
+		if of.tx == "" || tx.ID == of.tx {
+			run, err := t.again(ctx, in, tx, why)
+			if err != nil {
+				return workflows.MemberStatus{}, true, fmt.Errorf("start transaction %s again: %w", tx.ID, err)
+			}
+			got := started{Tx: tx.ID, Group: in.Group, State: stateRunning, WorkflowID: run.GetID(), RunID: run.GetRunID()}
+			err = t.awaitEnd(ctx, run, &got, prefixOf(in))
+			return workflows.MemberStatus{ID: tx.ID, State: workflows.State(got.State), Reason: got.Reason}, true, err
 		}
 	}
 	return workflows.MemberStatus{}, true, notFound(of.tx)
 }
 
-// again starts tx in a workflow of its own.
-func (t *temporalServer) again(ctx context.Context, in workflows.Input, tx activities.Tx) (workflows.MemberStatus, error) {
-	prefix := in.Prefix
-	if prefix == "" {
-		prefix = "holdfast"
-	}
-	in.Transactions, in.Carried, in.Ended = []activities.Tx{tx}, nil, nil
-	run, err := t.ExecuteWorkflow(ctx, workflows.StartOptions(prefix, in.Group, tx), workflows.Name, in)
+// takeUpAll starts all that the shared workflow r left undecided again, and does
+// not wait for their ends. That somebody else did the same is no error.
+func (t *temporalServer) takeUpAll(ctx context.Context, r row, s enumspb.WorkflowExecutionStatus, in workflows.Input, why string) (workflows.MemberStatus, error) {
+	members, err := t.members(ctx, r, s)
 	if err != nil {
-		return workflows.MemberStatus{}, fmt.Errorf("start transaction %s again: %w", tx.ID, err)
+		return workflows.MemberStatus{}, err
 	}
-	got := started{Tx: tx.ID, Group: in.Group, State: stateRunning, WorkflowID: run.GetID(), RunID: run.GetRunID()}
-	err = t.awaitEnd(ctx, run, &got, prefix)
-	return workflows.MemberStatus{ID: tx.ID, State: workflows.State(got.State), Reason: got.Reason}, err
+	lost := undecided(members)
+	all, ctx := errgroup.WithContext(ctx)
+	all.SetLimit(resultsAtOnce)
+	for _, tx := range in.Transactions {
+		if !slices.Contains(lost, tx.ID) {
+			continue
+		}
+		all.Go(func() error {
+			_, err := t.again(ctx, in, tx, why)
+			var there *serviceerror.WorkflowExecutionAlreadyStarted
+			if err != nil && !errors.As(err, &there) {
+				return withRemedy(fmt.Errorf("start transaction %s again: %w", tx.ID, err), "asking again is safe")
+			}
+			return nil
+		})
+	}
+	return workflows.MemberStatus{ID: r.WorkflowID, State: workflows.Left,
+		Reason: plural(len(lost), "transaction") + " taken up, each in a workflow of its own"}, all.Wait()
 }
+
+// again starts tx in a workflow of its own, which begins with a check-back.
+func (t *temporalServer) again(ctx context.Context, in workflows.Input, tx activities.Tx, why string) (client.WorkflowRun, error) {
+	tx.Form, tx.Instance, tx.Handler, tx.Why = activities.HandedOver, "", "", why
+	in.Transactions, in.Cohort, in.Carried, in.Ended = []activities.Tx{tx}, false, nil, nil
+	return t.ExecuteWorkflow(ctx, workflows.StartOptions(prefixOf(in), in.Group, tx), workflows.Name, in)
+}
+
+func prefixOf(in workflows.Input) string { return cmp.Or(in.Prefix, "holdfast") }
 
 // input reads what a transaction's workflow was started with.
 func (t *temporalServer) input(ctx context.Context, id, run string) (workflows.Input, error) {
@@ -91,24 +126,90 @@ func (t *temporalServer) inputOf(ctx context.Context, id, run string, in any) er
 // latest.
 func (f *findings) lost(ctx context.Context, t *temporalServer, prefix string) {
 	const check = "lost"
-	n, example, err := t.closedUndecided(ctx, filter{}.query(), func(queue string) bool { return strings.HasPrefix(queue, prefix+".") })
+	ours := func(queue string) bool { return strings.HasPrefix(queue, prefix+".") }
+	own := filter{}.query() + " AND " + beginsWith(txPrefix)
+	n, example, err := t.closedUndecided(ctx, own, ours)
 	if err != nil {
 		f.add(levelWarning, check, "", "unknown: %s", text(err))
 		return
 	}
-	if n == 0 {
+	cohorts, err := t.lostShared(ctx, cohortPrefix, ours)
+	if err != nil {
+		f.add(levelWarning, check, "", "unknown: %s", text(err))
+		return
+	}
+	recoveries, err := t.lostShared(ctx, recoveryPrefix, ours)
+	if err != nil {
+		f.add(levelWarning, check, "", "unknown: %s", text(err))
+		return
+	}
+	if n+cohorts.txs+recoveries.txs == 0 {
 		f.ok(check, "no transaction's workflow was closed undecided")
 		return
 	}
-	f.add(levelProblem, check, "take each up again, such as: holdfast tx recheck "+example+" --reason TEXT",
-		"%s closed undecided, by a termination for example", plural(n, "workflow"))
+	if n > 0 {
+		f.add(levelProblem, check, "take each up again, such as: holdfast tx recheck "+example+" --reason TEXT",
+			"%s closed undecided, by a termination for example", plural(n, "workflow"))
+	}
+	if recoveries.txs > 0 {
+		f.add(levelProblem, check+" recoveries", "take them up again, such as: holdfast tx recheck "+recoveries.example+" --reason TEXT",
+			"%s closed undecided, and nobody has their %s any more", plural(recoveries.workflows, "recovery workflow"), plural(recoveries.txs, "half message"))
+	}
+	if cohorts.txs > 0 {
+		f.add(levelWarning, check+" cohorts", "wait: the Keeper has their half messages and hands them over by itself; if it stays so, see whether it runs, or: holdfast tx recheck "+cohorts.example+" --reason TEXT",
+			"%s closed undecided, with %s", plural(cohorts.workflows, "cohort"), plural(cohorts.txs, "transaction"))
+	}
 }
+
+// lostTogether are the shared workflows that were closed undecided, and their
+// transactions that go on nowhere.
+type lostTogether struct {
+	workflows, txs int
+	example        string
+}
+
+// lostShared looks for such workflows, whose IDs begin with prefix, among the
+// latest.
+func (t *temporalServer) lostShared(ctx context.Context, prefix string, meant func(taskQueue string) bool) (lostTogether, error) {
+	var found lostTogether
+	var mu sync.Mutex
+	infos, err := t.page(ctx, filter{}.query()+" AND "+beginsWith(prefix)+undecidedTerm, lostLimit)
+	if err != nil {
+		return found, err
+	}
+	all, ctx := errgroup.WithContext(ctx)
+	all.SetLimit(resultsAtOnce)
+	for _, info := range infos {
+		if !meant(info.GetTaskQueue()) {
+			continue
+		}
+		all.Go(func() error {
+			r := t.infoRow(info)
+			members, err := t.members(ctx, r, info.GetStatus())
+			if err != nil {
+				return err
+			}
+			if n := len(undecided(members)); n > 0 {
+				mu.Lock()
+				defer mu.Unlock()
+				found = lostTogether{found.workflows + 1, found.txs + n, r.WorkflowID}
+			}
+			return nil
+		})
+	}
+	return found, all.Wait()
+}
+
+const (
+	// lostLimit is how many workflows that were closed undecided are looked at.
+	lostLimit     = 100
+	undecidedTerm = ` AND ExecutionStatus IN ("Terminated", "Failed", "TimedOut", "Canceled")`
+)
 
 // closedUndecided counts the workflows that query finds on the task queues meant
 // and whose last run is lost, among the latest, and names one.
 func (t *temporalServer) closedUndecided(ctx context.Context, query string, meant func(taskQueue string) bool) (n int, example string, err error) {
-	const most = 100
-	infos, err := t.page(ctx, query+` AND ExecutionStatus IN ("Terminated", "Failed", "TimedOut", "Canceled")`, most)
+	infos, err := t.page(ctx, query+undecidedTerm, lostLimit)
 	if err != nil {
 		return 0, "", err
 	}

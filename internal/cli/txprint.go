@@ -30,25 +30,44 @@ func (d detail) print(w io.Writer, now time.Time) error {
 			member(field, m)
 		}
 	}
-	field("started", at(d.Started))
+	if d.Outcome != nil {
+		field("outcome row", d.Outcome.Resolution.String()+", "+at(d.Outcome.CreatedAt))
+	}
+	if !d.Started.IsZero() {
+		field("started", at(d.Started))
+	}
 	if d.Closed != nil {
 		field("closed", at(*d.Closed))
 	}
 	field("workflow", d.WorkflowID)
+	if d.Shared > 1 && d.Tx != "" {
+		field("shared", "with "+others(d.Shared-1))
+	}
+	field("left", d.LeftFrom)
 	field("run", d.RunID)
 	field("ui", d.UI)
 	if err := t.flush(); err != nil {
 		return err
 	}
 	if len(d.Transactions) > 1 {
-		if err := printMembers(w, d.Transactions); err != nil {
+		if err := printMembers(w, d.Group, d.Transactions); err != nil {
 			return err
 		}
 	}
 	if err := printMessages(w, d.Messages); err != nil {
 		return err
 	}
+	if d.WorkflowID == "" {
+		return nil
+	}
 	return printSteps(w, "Steps", d, now)
+}
+
+func others(n int) string {
+	if n == 1 {
+		return "1 other transaction"
+	}
+	return fmt.Sprintf("%d other transactions", n)
 }
 
 func member(field func(name, value string), m workflows.MemberStatus) {
@@ -60,13 +79,21 @@ func member(field func(name, value string), m workflows.MemberStatus) {
 	}
 }
 
-func printMembers(w io.Writer, ms []workflows.MemberStatus) error {
+func printMembers(w io.Writer, group string, ms []workflows.MemberStatus) error {
 	printf(w, "\nTransactions\n")
 	t := newTable(w, "  TX", "STATE", "KEY", "REASON")
+	left := ""
 	for _, m := range ms {
 		t.row("  "+m.ID, string(m.State), few(m.Keys), orDash(m.Reason))
+		if m.State == workflows.Left && left == "" {
+			left = workflows.WorkflowID(group, m.ID)
+		}
 	}
-	return t.flush()
+	if err := t.flush(); err != nil || left == "" {
+		return err
+	}
+	printf(w, "  What left goes on in a workflow of its own: holdfast tx show %s\n", oneLine(left))
+	return nil
 }
 
 func printMessages(w io.Writer, ms []messageDetail) error {

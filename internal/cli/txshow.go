@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/url"
 	"slices"
@@ -27,6 +28,12 @@ type detail struct {
 	Steps        []step                   `json:"steps"`
 	Cut          bool                     `json:"steps_cut,omitempty"`
 	UI           string                   `json:"ui,omitempty"`
+	// Shared is how many transactions share the workflow, where it is several;
+	// LeftFrom is the workflow that the transaction left.
+	Shared   int    `json:"shared,omitempty"`
+	LeftFrom string `json:"left_from,omitempty"`
+	// Outcome is what the outcome row says, where there is no workflow.
+	Outcome *outcomeRow `json:"outcome,omitempty"`
 }
 
 // messageDetail is a message, with its body only where that is asked for.
@@ -52,16 +59,27 @@ func newTxShowCommand(a *app) *cobra.Command {
 		Short: "Show where a transaction stands, and how it came there",
 		Long: `Show where a transaction stands, its messages, and the steps of its workflow's
 history. ID is a transaction's ID, a workflow's ID (tx/GROUP/ID) or a business
-key; for where an ID is looked for, see holdfast tx --help.
+key; for where an ID is looked for, see holdfast tx --help. A transaction that
+shares its workflow is shown with its own steps; the workflow's ID
+(cohort/GROUP/ID, recovery/GROUP/ID) shows all that share it. One that left is
+shown where it goes on.
+
+A transaction in the Express lane has no history where all went well. What its
+outcome row says is shown then, if DATABASE_URL is the producers' database.
 
 JSON: tx, group, state, reason, topics, keys, started, closed, workflow_id,
 run_id; transactions (id, state, resolution, reason, decided, checks, unreached,
 topics, keys); unknown (why these are not known); messages (id, topic, key,
 content_type, headers, size, and with --body text or base64); steps (at, kind,
-name, summary, result); steps_cut (there are more); ui.`,
+name, summary, result); steps_cut (there are more); ui; shared (how many share
+the workflow); left_from (the workflow that it left); outcome (resolution,
+created_at: the outcome row, where there is no workflow).`,
 		Example: "  holdfast tx show A-1007\n  holdfast tx show 01927c4e-6f0e-7cc3-98c4-dc0c0c07398f --group orders --body",
 	}, func(ctx context.Context, t *temporalServer, id string) (shown, error) {
 		found, err := t.find(ctx, id, group)
+		if errors.Is(err, holdfast.ErrNotFound) {
+			return a.withoutHistory(ctx, id, group, body, err)
+		}
 		if err != nil {
 			return nil, err
 		}
@@ -81,20 +99,31 @@ func (t *temporalServer) detail(ctx context.Context, of target, body bool) (deta
 		return detail{}, fmt.Errorf("workflow %s: %w", of.workflowID, err)
 	}
 	info := described.GetWorkflowExecutionInfo()
-	if kind := info.GetType().GetName(); kind != workflows.Name {
-		return detail{}, usagef("workflow %s is a %s, not a %s", of.workflowID, kind, workflows.Name)
+	if kind := info.GetType().GetName(); kind != workflows.Name && kind != workflows.RecoveryName {
+		return detail{}, usagef("workflow %s is a %s, not a %s or a %s", of.workflowID, kind, workflows.Name, workflows.RecoveryName)
 	}
-	d := detail{row: t.infoRow(info)}
-	var status workflows.Status
-	if status, err = t.status(ctx, d.row, info.GetStatus()); err != nil {
-		d.Unknown = text(err)
+	d := detail{row: t.infoRow(info), LeftFrom: info.GetParentExecution().GetWorkflowId()}
+	only := ""
+	if shared(d.WorkflowID) {
+		only = of.tx
 	}
-	events, cut, err := t.history(ctx, d.WorkflowID, d.RunID)
+	told, cut, err := t.story(ctx, d.WorkflowID, d.RunID, only)
 	if err != nil {
 		return detail{}, err
 	}
-	told := readHistory(events, t.data)
 	d.Steps, d.Cut = told.steps, cut
+	status, err := t.status(ctx, d.row, info.GetStatus())
+	if err != nil {
+		d.Unknown = text(err)
+		if shared(d.WorkflowID) {
+			if status.Transactions, err = t.toldMembers(ctx, d.row, told, info.GetStatus()); err != nil {
+				return detail{}, err
+			}
+		}
+	}
+	if n := len(status.Transactions); n > 1 {
+		d.Shared = n
+	}
 	d.fill(of, status, told, body)
 	return d, nil
 }

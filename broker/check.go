@@ -1,0 +1,300 @@
+package broker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/google/uuid"
+	amqp "github.com/rabbitmq/amqp091-go"
+
+	"github.com/holdfastmq/holdfast"
+)
+
+const (
+	// checkWait is how long an answer is waited for, and how long a request
+	// stays in its queue: nobody waits for what is older.
+	checkWait = 10 * time.Second
+	// maxCheckTxs and maxCheckBody limit one request: transactions, and bytes of
+	// JSON. A single transaction may be longer.
+	maxCheckTxs  = 200
+	maxCheckBody = 512 << 10
+	// maxCheckReply limits an answer, in bytes.
+	maxCheckReply = 4 << 20
+)
+
+// ErrUnreached means that nobody answered a check-back over RabbitMQ.
+var ErrUnreached = errors.New("holdfast: the check-back was not answered")
+
+// CheckTx is a transaction that is asked about.
+type CheckTx struct {
+	// ID is the transaction's ID.
+	ID string
+	// Messages are its messages, as they are in the half message.
+	Messages []holdfast.Message
+}
+
+// CheckAnswer is what is known of one transaction.
+type CheckAnswer struct {
+	// Resolution is Unknown wherever Err is set.
+	Resolution holdfast.Resolution
+	// Messages are the messages to deliver, where the local transaction changed
+	// them; empty means as they were.
+	Messages []holdfast.Message
+	// Err says why nobody knows. It wraps [ErrUnreached] where nobody answered,
+	// and [holdfast.ErrMalformed] where the answer is not what the wire format
+	// says.
+	Err error
+}
+
+// CheckQueue is the name of the queue in which the processes of a producer group
+// that are written in other languages get check-backs. They declare it.
+func (b *Broker) CheckQueue(group string) string { return b.o.Prefix + ".check." + group }
+
+// CheckRemotely asks the processes that consume the group's check queue what
+// became of txs, and answers in their order. It waits for 10 s at most, or until
+// ctx is nearly done. Whatever goes wrong with a transaction is its answer's Err.
+// Asking again is always safe.
+func (b *Broker) CheckRemotely(ctx context.Context, group string, txs []CheckTx) []CheckAnswer {
+	out := make([]CheckAnswer, len(txs))
+	if err := validGroup(group); err != nil {
+		for i := range out {
+			out[i].Err = err
+		}
+		return out
+	}
+	wait := checkWait
+	if deadline, ok := ctx.Deadline(); ok {
+		wait = min(wait, time.Until(deadline)*9/10)
+	}
+	ctx, cancel := context.WithTimeout(ctx, wait)
+	defer cancel()
+	var all sync.WaitGroup
+	for _, r := range encodeChecks(group, txs) {
+		all.Go(func() {
+			body, err := b.checks.ask(ctx, b.CheckQueue(group), group, r.body)
+			answers := out[r.from : r.from+r.n]
+			if err == nil {
+				decodeChecks(body, txs[r.from:r.from+r.n], b.o.MaxBody, answers)
+				return
+			}
+			for i := range answers {
+				answers[i].Err = err
+			}
+		})
+	}
+	all.Wait()
+	return out
+}
+
+// checkAsker sends check-backs and takes their answers. All go over one channel, which
+// is made when it is needed.
+type checkAsker struct {
+	b    *Broker
+	turn chan struct{} // whoever fills it may use last
+	last *askChannel   // nil before the first
+}
+
+func newCheckAsker(b *Broker) *checkAsker { return &checkAsker{b: b, turn: make(chan struct{}, 1)} }
+
+// ask returns the body of the answer. A request whose channel is lost is sent
+// again.
+func (a *checkAsker) ask(ctx context.Context, queue, group string, body []byte) ([]byte, error) {
+	pause := newBackoff()
+	for {
+		answer, err := a.try(ctx, queue, group, body)
+		var lost lostError
+		if !errors.As(err, &lost) {
+			return answer, err
+		}
+		if !sleep(ctx, pause.NextBackOff()) {
+			return nil, fmt.Errorf("%w: queue %s: %w: %s", ErrUnreached, queue, err, a.b.pubLink.state())
+		}
+	}
+}
+
+// lostError means that there is no channel, or none any more.
+type lostError struct{ err error }
+
+func (e lostError) Error() string { return "the channel was lost: " + e.err.Error() }
+func (e lostError) Unwrap() error { return e.err }
+
+func (a *checkAsker) try(ctx context.Context, queue, group string, body []byte) ([]byte, error) {
+	unsent := func(err error) error {
+		return fmt.Errorf("%w: the request to queue %s was not sent: %w: %s", ErrUnreached, queue, err, a.b.pubLink.state())
+	}
+	select {
+	case <-a.b.pubLink.gate(): // RabbitMQ does not read from a connection that it blocks
+	case <-ctx.Done():
+		return nil, unsent(ctx.Err())
+	}
+	ch, err := a.channel(ctx)
+	switch {
+	case errors.Is(err, errClosed) || ctx.Err() != nil:
+		return nil, unsent(err)
+	case err != nil:
+		return nil, lostError{err}
+	}
+	id := uuid.NewString()
+	answer := ch.expect(id)
+	defer ch.forget(id)
+	written := make(chan error, 1)
+	msg := amqp.Publishing{Headers: amqp.Table{headerKind: kindCheck, headerVersion: version, headerGroup: group},
+		ContentType: contentJSON, ReplyTo: directReply, CorrelationId: id, Timestamp: time.Now(), Body: body}
+	if !a.b.spawn(func() { written <- ch.ch.PublishWithContext(ctx, "", queue, true, false, msg) }) {
+		return nil, unsent(errClosed)
+	}
+	for {
+		select {
+		case err := <-written:
+			if err != nil && ctx.Err() == nil {
+				return nil, lostError{err}
+			}
+		case got := <-answer:
+			if got.returned {
+				return nil, fmt.Errorf("%w: there is no queue %s: start a process of group %s that declares and consumes it", ErrUnreached, queue, group)
+			}
+			return got.body, nil
+		case <-ch.closed:
+			return nil, lostError{ch.why}
+		case <-ctx.Done():
+			return nil, fmt.Errorf("%w: queue %s: no answer in time (%w): see that a process of group %s consumes it, and its log; %s",
+				ErrUnreached, queue, ctx.Err(), group, a.b.pubLink.state())
+		}
+	}
+}
+
+// channel returns the channel, after having made a new one where there is none
+// any more.
+func (a *checkAsker) channel(ctx context.Context) (*askChannel, error) {
+	select {
+	case a.turn <- struct{}{}:
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+	if a.last != nil && !a.last.isClosed() {
+		defer func() { <-a.turn }()
+		return a.last, nil
+	}
+	conn, err := a.b.pubLink.get(ctx)
+	if err != nil {
+		<-a.turn
+		return nil, err
+	}
+	made := make(chan error, 1)
+	var ch *askChannel
+	if !a.b.spawn(func() { // amqp091's calls know no context
+		defer func() { <-a.turn }()
+		var err error
+		if ch, err = openAskChannel(conn); err == nil {
+			a.last = ch
+		}
+		made <- err
+	}) {
+		<-a.turn
+		return nil, errClosed
+	}
+	select {
+	case err := <-made:
+		return ch, err
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+// askChannel is an AMQP channel that consumes RabbitMQ's pseudo queue for answers.
+type askChannel struct {
+	ch     *amqp.Channel
+	closed chan struct{}
+	why    error // valid once closed is closed
+
+	mu      sync.Mutex
+	waiting map[string]chan<- answered
+}
+
+// answered is what came of a request.
+type answered struct {
+	body     []byte
+	returned bool // there is no such queue
+}
+
+func openAskChannel(conn *amqp.Connection) (*askChannel, error) {
+	ch, err := conn.Channel()
+	if err != nil {
+		return nil, err
+	}
+	a := &askChannel{ch: ch, closed: make(chan struct{}), waiting: map[string]chan<- answered{}}
+	returns := ch.NotifyReturn(make(chan amqp.Return, 1))
+	closes := ch.NotifyClose(make(chan *amqp.Error, 1))
+	answers, err := ch.Consume(directReply, "", true, false, false, false, nil)
+	if err != nil {
+		_ = ch.Close()
+		return nil, err
+	}
+	go a.watch(answers, returns, closes)
+	return a, nil
+}
+
+// watch ends when the channel is closed, with its connection at the latest.
+func (a *askChannel) watch(answers <-chan amqp.Delivery, returns <-chan amqp.Return, closes <-chan *amqp.Error) {
+	defer close(a.closed)
+	for {
+		select {
+		case d, ok := <-answers:
+			if !ok {
+				answers = nil // closes says why
+				continue
+			}
+			a.tell(d.CorrelationId, answered{body: d.Body})
+		case r, ok := <-returns:
+			if !ok {
+				returns = nil
+				continue
+			}
+			a.tell(r.CorrelationId, answered{returned: true})
+		case e := <-closes:
+			if a.why = amqp.ErrClosed; e != nil {
+				a.why = e
+			}
+			go drain(returns)
+			return
+		}
+	}
+}
+
+// expect returns where the answer to a request will come.
+func (a *askChannel) expect(id string) <-chan answered {
+	c := make(chan answered, 1)
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.waiting[id] = c
+	return c
+}
+
+func (a *askChannel) forget(id string) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	delete(a.waiting, id)
+}
+
+// tell hands over the first answer to a request; a later one, and one that nobody
+// waits for, is dropped.
+func (a *askChannel) tell(id string, got answered) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if c := a.waiting[id]; c != nil {
+		delete(a.waiting, id)
+		c <- got
+	}
+}
+
+func (a *askChannel) isClosed() bool {
+	select {
+	case <-a.closed:
+		return true
+	default:
+		return false
+	}
+}

@@ -1,0 +1,104 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+
+	enumspb "go.temporal.io/api/enums/v1"
+	"go.temporal.io/api/serviceerror"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/holdfastmq/holdfast/workflows"
+)
+
+// members returns where the transactions of the workflow r stand: of a completed
+// one as its result says, of another one as far as its history tells. One that
+// is in trouble is asked first. What goes on in a workflow of its own, after the
+// shared one was lost, has left.
+func (t *temporalServer) members(ctx context.Context, r row, s enumspb.WorkflowExecutionStatus) ([]workflows.MemberStatus, error) {
+	var status workflows.Status
+	switch {
+	case s == enumspb.WORKFLOW_EXECUTION_STATUS_COMPLETED:
+		if err := t.GetWorkflow(ctx, r.WorkflowID, r.RunID).Get(ctx, &status); err != nil {
+			return nil, fmt.Errorf("its result cannot be read: %w", err)
+		}
+		return status.Transactions, nil
+	case s == enumspb.WORKFLOW_EXECUTION_STATUS_RUNNING && r.State != stateRunning:
+		if t.askStatus(ctx, r.WorkflowID, r.RunID, &status) == nil {
+			return status.Transactions, nil
+		}
+	}
+	told, _, err := t.story(ctx, r.WorkflowID, r.RunID, "")
+	if err != nil {
+		return nil, err
+	}
+	return t.toldMembers(ctx, r, told, s)
+}
+
+// toldMembers returns where the transactions of the workflow r stand as far as
+// its history tells.
+func (t *temporalServer) toldMembers(ctx context.Context, r row, told story, s enumspb.WorkflowExecutionStatus) ([]workflows.MemberStatus, error) {
+	all := told.stands(r.State)
+	if !isLost(s) {
+		return all, nil
+	}
+	own, err := t.ownWorkflows(ctx, r.Group, undecided(all))
+	if err != nil {
+		return nil, err
+	}
+	for i, m := range all {
+		if own[m.ID] {
+			all[i].State, all[i].Reason = workflows.Left, "its workflow was "+r.State+", and it goes on in one of its own"
+		}
+	}
+	return all, nil
+}
+
+// undecided are the IDs of the members that have not ended.
+func undecided(all []workflows.MemberStatus) []string {
+	var ids []string
+	for _, m := range all {
+		if !m.State.Final() {
+			ids = append(ids, m.ID)
+		}
+	}
+	return ids
+}
+
+// ownWorkflows returns which transactions have a workflow of their own.
+func (t *temporalServer) ownWorkflows(ctx context.Context, group string, txs []string) (map[string]bool, error) {
+	var mu sync.Mutex
+	found := map[string]bool{}
+	all, ctx := errgroup.WithContext(ctx)
+	all.SetLimit(resultsAtOnce)
+	for _, tx := range txs {
+		all.Go(func() error {
+			id := workflows.WorkflowID(group, tx)
+			_, err := t.DescribeWorkflowExecution(ctx, id, "")
+			var missing *serviceerror.NotFound
+			if errors.As(err, &missing) {
+				return nil
+			}
+			if err != nil {
+				return fmt.Errorf("look for workflow %s: %w", id, err)
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			found[tx] = true
+			return nil
+		})
+	}
+	return found, all.Wait()
+}
+
+// story reads a workflow's history. only, where it is not empty, is the one
+// transaction whose steps are told.
+func (t *temporalServer) story(ctx context.Context, id, run, only string) (told story, cut bool, err error) {
+	events, cut, err := t.history(ctx, id, run)
+	if err != nil {
+		return story{}, false, err
+	}
+	return readHistory(events, t.data, only), cut, nil
+}
