@@ -6,7 +6,7 @@ TOOL = $(GO) tool -modfile=tools/go.mod
 RACE := $(if $(shell command -v $$($(GO) env CC)),-race)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test dev bench lint race-detector node compose-config histories
+.PHONY: help demo test chaos dev bench lint race-detector node compose-config histories
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -17,6 +17,9 @@ demo: ## Run the order-payment example through every failure, on real parts (KEE
 test: ## Run all tests on real parts, with the race detector where there is a C compiler
 	@command -v node >/dev/null || echo 'NOT TESTED: examples/node-producer, since there is no Node; make node installs it on Debian' >&2
 	$(HOLDFAST) dev --temp -- $(GO) test $(RACE) -timeout 20m $(TESTFLAGS) ./...
+
+chaos: ## 200,000 Express transactions under random kills (HOLDFAST_SEED repeats a run, HOLDFAST_CHAOS and HOLDFAST_KILLS change its size)
+	HOLDFAST_CHAOS=$(or $(HOLDFAST_CHAOS),200000) $(GO) test -count=1 -v -timeout 60m -run TestChaos ./internal/chaos
 
 dev: ## Start RabbitMQ, PostgreSQL and Temporal privately, until Ctrl-C
 	$(HOLDFAST) dev

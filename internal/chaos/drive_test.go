@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"math"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -25,7 +26,7 @@ const (
 	group      = "shop"
 	halfQueues = 2
 	// patience is how long anything may go on without progress.
-	patience = 2 * time.Minute
+	patience = 5 * time.Minute
 	// killedProcess counts what was killed, at a point or anywhere.
 	killedProcess target = "processes in all"
 )
@@ -58,7 +59,7 @@ func newWorld(t *testing.T, seed uint64, calls int) *world {
 	w.orders, w.effects = w.database(ordersURL), w.database(effectsURL)
 	prefix := stacktest.Prefix(t)
 	var err error
-	w.broker, err = broker.Open(t.Context(), broker.Options{URL: st.AMQPURL(), Prefix: prefix, Name: "chaos"})
+	w.broker, err = broker.Open(t.Context(), broker.Options{URL: st.AMQPURL(), Prefix: prefix, Name: "chaos", HalfQueues: halfQueues})
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = w.broker.Close(context.Background()) })
 
@@ -172,19 +173,7 @@ func (w *world) awaitEnded(n int) {
 // awaitEnd waits until all calls have ended, or died with their process, and the
 // servers run.
 func (w *world) awaitEnd() {
-	for !w.finished() {
-		w.mu.Lock()
-		more, ended := w.progress, w.ended
-		w.mu.Unlock()
-		if w.finished() {
-			break
-		}
-		select {
-		case <-more:
-		case <-time.After(patience):
-			w.Fatalf("no call has ended for %v, and %d of %d have\n%s", patience, ended, w.calls, w.said())
-		}
-	}
+	w.awaitEnded(math.MaxInt)
 	w.starting.Wait()
 }
 
@@ -303,6 +292,9 @@ func (w *world) busy() string {
 	ctx, cancel := context.WithTimeout(w.Context(), patience)
 	defer cancel()
 	var out []string
+	if !w.finished() {
+		return "a producer repeats what one before it had begun"
+	}
 	left, err := w.left(ctx)
 	if err != nil {
 		return err.Error()
@@ -349,10 +341,8 @@ func (w *world) workflows(ctx context.Context, query string) string {
 
 // left says which queues are not empty.
 func (w *world) left(ctx context.Context) (out []string, err error) {
-	queues := []string{w.broker.ConsumerQueue(ledger), w.broker.DeadQueue(), w.broker.OversizedQueue(), w.broker.HalfQueue(group)}
-	for i := 2; i <= halfQueues; i++ {
-		queues = append(queues, fmt.Sprint(w.broker.HalfQueue(group), "#", i))
-	}
+	queues := []string{w.broker.ConsumerQueue(ledger), w.broker.DeadQueue(), w.broker.OversizedQueue()}
+	queues = append(queues, w.broker.HalfQueues(group)...)
 	for _, d := range ladder() {
 		queues = append(queues, w.broker.RetryQueue(d))
 	}

@@ -38,7 +38,7 @@ const (
 var troubles = []struct {
 	trouble trouble
 	weight  int
-}{{refuses, 50}, {panics, 20}, {cancelled, 30}, {late, 20}, {slow, 2}}
+}{{refuses, 50}, {panics, 20}, {cancelled, 30}, {late, 20}, {slow, 3}}
 
 // call is one call of SendAll that a producer makes.
 type call struct {

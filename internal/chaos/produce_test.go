@@ -196,7 +196,7 @@ func told(ref string, r holdfast.Receipt, ran bool, err error) entry {
 func (c call) local(ctx context.Context, tx *gorm.DB, ms []*holdfast.Message) error {
 	if c.Trouble == slow {
 		select {
-		case <-time.After(2 * checkAfter):
+		case <-time.After(3 * checkAfter):
 		case <-ctx.Done():
 			return ctx.Err()
 		}
