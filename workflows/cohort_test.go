@@ -145,6 +145,7 @@ func TestCohortElsewhere(t *testing.T) {
 // checked back together; only what stays unknown needs a workflow of its own.
 func TestCohortWithoutItsProcess(t *testing.T) {
 	gone := errors.New("gone")
+	var own *own
 	w := &world{
 		halfErr: func(id string) error {
 			if id == "unstored" {
@@ -162,6 +163,9 @@ func TestCohortWithoutItsProcess(t *testing.T) {
 			return activities.LocalResult{ID: tx.ID, Elsewhere: true}
 		},
 		check: func(tx activities.Tx, _ int) activities.LocalResult {
+			own.mu.Lock()
+			require.Contains(t, own.started, "slow", "it does not wait for the others' check-back")
+			own.mu.Unlock()
 			r := activities.LocalResult{ID: tx.ID, Resolution: holdfast.Rollback}
 			switch tx.ID {
 			case "committed":
@@ -172,7 +176,8 @@ func TestCohortWithoutItsProcess(t *testing.T) {
 			return r
 		},
 	}
-	env, own := withOwn(t, w)
+	env, started := withOwn(t, w)
+	own = started
 	env.OnActivity(activities.LocalTransactionsInProcess, mock.Anything, mock.Anything).Return(nil, gone)
 	var keys []string
 	env.OnUpsertTypedSearchAttributes(mock.Anything).Run(func(args mock.Arguments) {
