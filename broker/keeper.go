@@ -87,6 +87,9 @@ type KeeperStats struct {
 const (
 	keeperSweeps = 4
 	minHeldBytes = 4 << 20
+	// ackSettle is how long the channel stays open after the last acknowledgements:
+	// RabbitMQ forgets those that the queue has not taken when their channel closes.
+	ackSettle = 50 * time.Millisecond
 	// recallAfter is how long a record that was given back, to come again, is waited
 	// for: RabbitMQ sends it at once, unless somebody purges the queue just then.
 	recallAfter = time.Minute
