@@ -119,15 +119,21 @@ func outliving(ctx context.Context) (context.Context, context.CancelFunc) {
 	return context.WithCancel(out)
 }
 
+// bounded cuts an error's text to maxError.
+func bounded(text string) string {
+	if len(text) <= maxError {
+		return text
+	}
+	return strings.ToValidUTF8(text[:maxError], "") + "…"
+}
+
 // fitting leaves out of results what would make them larger than Temporal takes.
 // The outcome row has the messages that are left out.
 func fitting(results []LocalResult) []LocalResult {
 	size := 0
 	for i := range results {
 		r := &results[i]
-		if len(r.Error) > maxError {
-			r.Error = strings.ToValidUTF8(r.Error[:maxError], "") + "…"
-		}
+		r.Error = bounded(r.Error)
 		if len(r.Messages) == 0 {
 			continue
 		}

@@ -164,7 +164,7 @@ func stepResult(tx Tx, err error) StepResult {
 		return StepResult{ID: tx.ID}
 	}
 	hopeless := errors.Is(err, holdfast.ErrUnroutable) || errors.Is(err, holdfast.ErrTooLarge) || errors.Is(err, holdfast.ErrInvalid)
-	return StepResult{ID: tx.ID, Error: err.Error(), Hopeless: hopeless}
+	return StepResult{ID: tx.ID, Error: bounded(err.Error()), Hopeless: hopeless}
 }
 
 // forEach runs step for every transaction of in at once and returns the answers

@@ -72,6 +72,7 @@ func (t *tenure) run(ctx context.Context) {
 				t.carryOut(ctx, t.result(<-t.results))
 			}
 			t.acknowledge()
+			time.Sleep(ackSettle)
 			return
 		}
 	}
