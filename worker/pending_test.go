@@ -26,7 +26,8 @@ func TestPlace(t *testing.T) {
 		"its cohort, whose start is to answer": {"cohort/orders/7", "", [2]string{"cohort/orders/7", "a"}, nil, [2]string{"cohort/orders/7", "a"}},
 		"its own, whose start is to answer":    {own, "", [2]string{own, "a"}, nil, [2]string{own, "a"}},
 		"it has left":                          {"cohort/orders/7", "a", [2]string{own, "b"}, nil, [2]string{own, "b"}},
-		"it is about to leave":                 {"cohort/orders/7", "a", [2]string{"cohort/orders/7", "a"}, holdfast.ErrUndecided, [2]string{own, ""}},
+		"it is about to leave":                 {"cohort/orders/7", "a", [2]string{"cohort/orders/7", "a"}, holdfast.ErrDeliveryPending, [2]string{own, ""}},
+		"its cohort is to check it back":       {"cohort/orders/7", "a", [2]string{"cohort/orders/7", "a"}, holdfast.ErrUndecided, [2]string{"cohort/orders/7", "a"}},
 		"a Recovery was faster":                {own, "a", [2]string{"recovery/orders/7", "b"}, nil, [2]string{own, "a"}},
 		"nothing is known":                     {"cohort/orders/7", "a", [2]string{}, nil, [2]string{"cohort/orders/7", "a"}},
 	} {

@@ -279,14 +279,15 @@ func (p *pending) receive(receipt holdfast.Receipt) (holdfast.Receipt, error) {
 }
 
 // place names in receipt the workflow to which the transaction left, or is about
-// to leave because it has not ended with its cohort.
+// to leave because it could not be delivered with its cohort. One that is undecided
+// may still end there: if it does not, that history says where it went.
 func (p *pending) place(receipt holdfast.Receipt, err error) holdfast.Receipt {
 	own := workflows.WorkflowID(receipt.Group, p.id)
 	id, run := p.endedIn()
 	switch shared := receipt.WorkflowID != own; {
 	case shared && id == own:
 		receipt.WorkflowID, receipt.RunID = own, run
-	case shared && (errors.Is(err, holdfast.ErrUndecided) || errors.Is(err, holdfast.ErrDeliveryPending)):
+	case shared && errors.Is(err, holdfast.ErrDeliveryPending):
 		receipt.WorkflowID, receipt.RunID = own, ""
 	case id == receipt.WorkflowID: // its start may not have been answered yet
 		receipt.RunID = cmp.Or(receipt.RunID, run)
