@@ -3,9 +3,11 @@ package activities
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
+	"unicode/utf8"
 
 	"github.com/stretchr/testify/require"
 
@@ -111,4 +113,12 @@ func TestResultsFit(t *testing.T) {
 	require.Len(t, got[2].Messages, 1)
 	require.Equal(t, LocalResult{ID: "4", Error: got[3].Error}, got[3], "undecided: a check-back reads its row")
 	require.Contains(t, got[3].Error, "outcome row")
+}
+
+func TestErrorsFit(t *testing.T) {
+	t.Parallel()
+	got := stepResult(Tx{ID: "1"}, fmt.Errorf("%w: %s", holdfast.ErrUnroutable, strings.Repeat("ü", maxError)))
+	require.LessOrEqual(t, len(got.Error), maxError+len("…"))
+	require.True(t, utf8.ValidString(got.Error))
+	require.True(t, got.Hopeless)
 }

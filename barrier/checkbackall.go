@@ -29,6 +29,13 @@ var errSweepTooLarge = errors.New("it is committed, but its changed messages are
 // spaces.
 const checkBackAll = `SELECT id, is_locked, owner, decided, changed, stored, since FROM holdfast_check_back(string_to_array($1, ' '), $2, $3, $4)`
 
+// SweepError is everybody's error of a [CheckBackAll]: the database answered for
+// none of the transactions.
+type SweepError struct{ Err error }
+
+func (e *SweepError) Error() string { return e.Err.Error() }
+func (e *SweepError) Unwrap() error { return e.Err }
+
 // CheckBackAll is [CheckBack] for many transactions of one group, some hundreds
 // at most, in one round trip. It answers in the order of txIDs: an outcome and an
 // error for each, as CheckBack would.
@@ -36,8 +43,8 @@ const checkBackAll = `SELECT id, is_locked, owner, decided, changed, stored, sin
 // It waits at most lockTimeout (0 means [DefaultSweepLockTimeout]) for each local
 // transaction that is still open, and not much longer than a second for all: one
 // that is locked is Unknown, and keeps no other from its answer. So is one whose
-// changed messages are too large to be returned with the others'. Any other error
-// is everybody's.
+// changed messages are too large to be returned with the others'. A
+// [SweepError] is everybody's.
 func CheckBackAll(ctx context.Context, db *gorm.DB, txIDs []string, group string, lockTimeout time.Duration) ([]Outcome, []error) {
 	rows, errs := make([]Outcome, len(txIDs)), make([]error, len(txIDs))
 	var asked []string
@@ -64,7 +71,7 @@ func CheckBackAll(ctx context.Context, db *gorm.DB, txIDs []string, group string
 	}
 	found, err := sweep(ctx, db, asked, group, lockTimeout)
 	if err != nil {
-		err = explain(db, fmt.Sprintf("check back %d transactions", len(asked)), waited(err))
+		err = &SweepError{explain(db, fmt.Sprintf("check back %d transactions", len(asked)), waited(err))}
 	}
 	for i, id := range txIDs {
 		if errs[i] == nil {

@@ -3,6 +3,7 @@ package barrier_test
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"net/url"
@@ -254,6 +255,8 @@ func TestCheckBackAllErrorsAreUnknown(t *testing.T) {
 		for i := range rows {
 			require.ErrorContains(t, errs[i], want)
 			require.Equal(t, holdfast.Unknown, rows[i].Resolution)
+			var all *barrier.SweepError
+			require.Equal(t, on != nil, errors.As(errs[i], &all))
 		}
 	}
 	rows, errs := barrier.CheckBackAll(t.Context(), db, nil, group, 0)
@@ -267,6 +270,10 @@ func TestCheckBackAllErrorsAreUnknown(t *testing.T) {
 	require.NoError(t, db.Exec("INSERT INTO holdfast_outcomes VALUES ('bad', ?, 'commit', 'x'::bytea), ('theirs', 'payments', 'commit', null)", group).Error)
 	rows, errs = barrier.CheckBackAll(t.Context(), db, []string{"bad", "t1", "a b", "theirs", "t2", "t1", ""}, group, 0)
 	require.ErrorIs(t, errs[0], holdfast.ErrMalformed)
+	for _, err := range errs {
+		var all *barrier.SweepError
+		require.False(t, errors.As(err, &all), "%v", err)
+	}
 	require.ErrorContains(t, errs[3], "belongs to producer group")
 	for _, i := range []int{2, 3, 6} {
 		require.ErrorIs(t, errs[i], holdfast.ErrInvalid)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
 	"sync"
 	"time"
 
@@ -142,7 +143,8 @@ func (a *checkAsker) try(ctx context.Context, queue, group string, body []byte) 
 	defer ch.forget(id)
 	written := make(chan error, 1)
 	msg := amqp.Publishing{Headers: amqp.Table{headerKind: kindCheck, headerVersion: version, headerGroup: group},
-		ContentType: contentJSON, ReplyTo: directReply, CorrelationId: id, Timestamp: time.Now(), Body: body}
+		ContentType: contentJSON, ReplyTo: directReply, CorrelationId: id, Timestamp: time.Now(),
+		Expiration: strconv.FormatInt(checkWait.Milliseconds(), 10), Body: body} // the queue may have been made without a TTL
 	if !a.b.spawn(func() { written <- ch.ch.PublishWithContext(ctx, "", queue, true, false, msg) }) {
 		return nil, unsent(errClosed)
 	}

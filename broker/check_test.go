@@ -115,6 +115,39 @@ func TestCheckRemotely(t *testing.T) {
 }
 
 // TestCheckRemotelyMany asks about more than one request holds.
+// TestCheckRepliesOfOthers: a reply counts once, for the request that it names.
+func TestCheckRepliesOfOthers(t *testing.T) {
+	b := open(t, stacktest.Shared(t).AMQPURL(), stacktest.Prefix(t), nil)
+	conn, err := b.consLink.get(testContext(t))
+	require.NoError(t, err)
+	ch, err := conn.Channel()
+	require.NoError(t, err)
+	ctx, cancel := context.WithCancel(testContext(t))
+	late := ""
+	f := newForeign(t, b, "orders", func(d amqp.Delivery) []byte {
+		reply := func(id, resolution string) {
+			body := fmt.Sprintf(`{"v":1,"answers":[{"tx":%q,"resolution":%q}]}`, asked(t, d)[0], resolution)
+			_ = ch.Publish("", d.ReplyTo, false, false, amqp.Publishing{CorrelationId: id, Body: []byte(body)})
+		}
+		if late == "" {
+			late = d.CorrelationId
+			cancel() // and it is answered when nobody waits any more
+			return nil
+		}
+		reply(late, "rollback")
+		reply("", "rollback")
+		reply("guessed", "rollback")
+		reply(d.CorrelationId, "commit")
+		reply(d.CorrelationId, "rollback")
+		return nil
+	})
+	require.ErrorIs(t, b.CheckRemotely(ctx, "orders", checks(1))[0].Err, ErrUnreached)
+	for range 3 {
+		require.Equal(t, []CheckAnswer{{Resolution: holdfast.Commit}}, b.CheckRemotely(testContext(t), "orders", checks(1)))
+	}
+	require.Equal(t, "10000", f.seen()[0].Expiration)
+}
+
 func TestCheckRemotelyMany(t *testing.T) {
 	b := open(t, stacktest.Shared(t).AMQPURL(), stacktest.Prefix(t), nil)
 	f := newForeign(t, b, "orders", commitAll(t))

@@ -76,12 +76,20 @@ type KeeperStats struct {
 	// succeed, or nothing is undecided.
 	FailingSince time.Time
 	LastError    string
+	KeeperCounts
+}
+
+// KeeperCounts are what a Keeper counts since Keep began.
+type KeeperCounts struct {
 	// Matched counts halves settled by an op record, HandedOver those that
 	// HandOver took, Failed those that it did not take at a try.
-	Matched, HandedOver, Failed uint64
+	Matched    uint64 `json:"matched"`
+	HandedOver uint64 `json:"handed_over"`
+	Failed     uint64 `json:"failed"`
 	// Orphaned counts op records forgotten although halves of theirs never
 	// came, Malformed the records that went to the dead letters.
-	Orphaned, Malformed uint64
+	Orphaned  uint64 `json:"orphaned"`
+	Malformed uint64 `json:"malformed"`
 }
 
 const (
@@ -235,8 +243,7 @@ func (k *keeper) status(want peek) KeeperStatus {
 	v, active := k.shown.stats, k.shown.active
 	k.mu.Unlock()
 	s := KeeperStatus{Group: k.o.Group, Queue: k.o.Queue, Active: active, Subscribed: v.Subscribed,
-		Held: v.Held, HandingOver: v.HandingOver, Undecided: v.Undecided, CheckAfter: k.o.CheckAfter,
-		Matched: v.Matched, HandedOver: v.HandedOver, Failed: v.Failed, Orphaned: v.Orphaned, Malformed: v.Malformed,
+		Held: v.Held, HandingOver: v.HandingOver, Undecided: v.Undecided, CheckAfter: k.o.CheckAfter, KeeperCounts: v.KeeperCounts,
 		FailingSince: v.FailingSince, LastError: v.LastError}
 	if !v.Oldest.IsZero() {
 		s.OldestAge = time.Since(v.Oldest)

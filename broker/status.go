@@ -32,8 +32,7 @@ type ConsumerStatus struct {
 	Handling int `json:"handling"`
 }
 
-// KeeperStatus is how one process's Keeper is. The counts are those of
-// [KeeperStats].
+// KeeperStatus is how one process's Keeper is.
 type KeeperStatus struct {
 	Group string `json:"group"`
 	// Queue is the half queue's number, from 1; 0 from a process of an older
@@ -54,12 +53,7 @@ type KeeperStatus struct {
 	// nanoseconds in JSON.
 	OldestAge  time.Duration `json:"oldest_age"`
 	CheckAfter time.Duration `json:"check_after"`
-	// Matched, HandedOver, Failed, Orphaned and Malformed count since Keep began.
-	Matched    uint64 `json:"matched"`
-	HandedOver uint64 `json:"handed_over"`
-	Failed     uint64 `json:"failed"`
-	Orphaned   uint64 `json:"orphaned"`
-	Malformed  uint64 `json:"malformed"`
+	KeeperCounts
 	// FailingSince is since when no hand-over has succeeded, although some were
 	// tried: Temporal is away, perhaps. LastError is why the last one failed. Both
 	// are zero where hand-overs succeed, or nothing is undecided.

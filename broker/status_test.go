@@ -286,7 +286,7 @@ func TestAskOnAClosedBroker(t *testing.T) {
 func TestFormatOfAnswers(t *testing.T) {
 	body, err := json.Marshal(ProcessStatus{V: 1, Instance: "i",
 		Consumers: []ConsumerStatus{{Name: "c", Breaker: BreakerOpen, Since: time.Unix(0, 0).UTC(), Error: "e", Handling: 2}},
-		Keepers: []KeeperStatus{{Group: "g", Active: true, Subscribed: true, Held: 4, HandingOver: 1, Undecided: 3, OldestAge: time.Second, CheckAfter: 2, Matched: 5, HandedOver: 6, Failed: 7, Orphaned: 8, Malformed: 9,
+		Keepers: []KeeperStatus{{Group: "g", Active: true, Subscribed: true, Held: 4, HandingOver: 1, Undecided: 3, OldestAge: time.Second, CheckAfter: 2, KeeperCounts: KeeperCounts{Matched: 5, HandedOver: 6, Failed: 7, Orphaned: 8, Malformed: 9},
 			Queue: 2, FailingSince: time.Unix(0, 0).UTC(), LastError: "away", Oldest: []PeekedHalf{{Tx: "t", Lane: "express", Messages: 1, Topics: []string{"a"}, Keys: []string{"k"}, Age: 3, Tries: 1, HandingOver: true, Bytes: 10}}}}})
 	require.NoError(t, err)
 	require.Equal(t, `{"v":1,"instance":"i","consumers":[{"name":"c","breaker":"open","since":"1970-01-01T00:00:00Z","error":"e","handling":2}],`+

@@ -2,6 +2,7 @@ package worker
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"time"
@@ -19,7 +20,8 @@ const (
 )
 
 // CheckBackAll asks the Checkers of the topics that have one, and the outcome rows
-// about all others at once, or the group's processes over RabbitMQ. Whoever has not answered in time is Unknown.
+// about all others at once, or the group's processes over RabbitMQ. What has not
+// been answered in time is Unknown, and Unreached.
 func (s steps) CheckBackAll(ctx context.Context, group string, txs []activities.Tx) []activities.LocalResult {
 	ctx, cancel := context.WithTimeout(ctx, askPatience)
 	defer cancel()
@@ -58,7 +60,8 @@ func (s steps) readAll(ctx context.Context, group string, txs []activities.Tx, w
 	outcomes, errs := barrier.CheckBackAll(ctx, s.w.o.DB, ids, group, 0)
 	for n, i := range which {
 		if errs[n] != nil {
-			out[i].Error = errs[n].Error()
+			var all *barrier.SweepError
+			out[i].Error, out[i].Unreached = errs[n].Error(), errors.As(errs[n], &all)
 			continue
 		}
 		out[i].Resolution, out[i].Messages = outcomes[n].Resolution, outcomes[n].Messages
@@ -100,6 +103,6 @@ func (s steps) askAll(ctx context.Context, group string, txs []activities.Tx, wh
 }
 
 func tooSlow(tx activities.Tx) activities.LocalResult {
-	return activities.LocalResult{ID: tx.ID, Resolution: holdfast.Unknown,
+	return activities.LocalResult{ID: tx.ID, Resolution: holdfast.Unknown, Unreached: true,
 		Error: fmt.Sprintf("the Checkers of the sweep did not answer within %v: the one of topic %s", askPatience, tx.Messages[0].Topic)}
 }

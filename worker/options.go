@@ -50,7 +50,7 @@ type Options struct {
 	// Temporal to be there: make the client with client.NewLazyClient. Until it is
 	// reached, what needs it fails with an UnavailableError.
 	Lane holdfast.Lane
-	// Lanes are the lanes of topics.
+	// Lanes are the lanes of topics; patterns are not allowed.
 	Lanes map[string]holdfast.Lane
 	// MaxCohort is how many transactions of the Traced lane share one workflow at
 	// most, under load; 1 gives each its own. Default: 48, at most 200.
@@ -182,9 +182,9 @@ func (o Options) validate() error {
 		errs = append(errs, fmt.Errorf("%w: RemoteCheck needs Options.Temporal, and no Options.DB: the group's own processes answer check-backs; give consumers databases of their own", holdfast.ErrInvalid))
 	}
 	errs = append(errs, o.Webhook.validate(), o.Lane.Validate())
-	for topic, lane := range o.Lanes {
-		if err := lane.Validate(); err != nil {
-			errs = append(errs, fmt.Errorf("topic %s: %w", topic, err))
+	for topic, lane := range o.Lanes { // a pattern would never be anybody's topic
+		if err := (holdfast.Message{Topic: topic, Lane: lane}).Validate(); err != nil {
+			errs = append(errs, fmt.Errorf("Lanes, topic %q: %w", topic, err))
 		}
 	}
 	for _, n := range []struct {

@@ -12,8 +12,8 @@ import (
 	"github.com/holdfastmq/holdfast/workflows"
 )
 
-// TestRecordRecovery records the histories of workflows Recovery, and of a
-// transaction that left one, as [TestRecordHistories] does.
+// TestRecordRecovery records the histories of workflows Recovery, of one that
+// waited, and of a transaction that left one, as [TestRecordHistories] does.
 func TestRecordRecovery(t *testing.T) {
 	if os.Getenv("HOLDFAST_RECORD") != "1" {
 		t.Skip("set HOLDFAST_RECORD=1 to record histories")
@@ -54,4 +54,27 @@ func TestRecordRecovery(t *testing.T) {
 		})
 		w.stop()
 	}
+
+	waited := []string{"recovery-waited-1", "recovery-waited-2"}
+	s.abandon(waited)
+	s.keeper(func(o *worker.Options) {
+		o.Instance, o.TaskTimeout = "recorder-1", 10*time.Second
+		o.CheckBack = workflows.Schedule{Delays: []time.Duration{time.Second, 10 * time.Second}}
+	})
+	s.waits()
+	s.abroad(waited...)
+	for _, id := range waited {
+		s.oneEffect(id)
+	}
+	until(t, "the recovery that waited can be seen", func() bool {
+		for _, id := range s.recoveries() {
+			var status workflows.Status
+			require.NoError(t, s.temporal.GetWorkflow(s.ctx(), id, "").Get(s.ctx(), &status))
+			if status.Transactions[0].ID == waited[0] {
+				r.write("recovery-waited", s.historyOf(id))
+				return true
+			}
+		}
+		return false
+	})
 }

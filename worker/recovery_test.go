@@ -160,12 +160,58 @@ func TestRecovery(t *testing.T) {
 		require.Equal(t, map[string]workflows.State{committed: workflows.Committed, never: workflows.RolledBack, locked: workflows.Left, asked: workflows.Left}, ended)
 		return true
 	})
-	for _, id := range []string{committed, never} {
-		_, err := s.temporal.DescribeWorkflowExecution(s.ctx(), workflows.WorkflowID(group, id), "")
-		require.Error(t, err, "it needs none of its own")
-	}
+	s.needNone([]string{committed, never})
 	w.stop()
 	s.drained()
+}
+
+// TestRecoveryWithoutDatabase: what is handed over while the database is away waits
+// in its Recovery, and ends there.
+func TestRecoveryWithoutDatabase(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	s.consuming(payments(s.effects))
+	postgres := newRelay(t, hostOf(t, s.at.OrdersURL))
+	o := laneOf("express").options(s.options())
+	o.DB = openDB(t, postgres.through(s.at.OrdersURL))
+	o.CheckBack = workflows.Schedule{Delays: []time.Duration{time.Second, 10 * time.Second, 20 * time.Second}}
+	w := s.run(o)
+	postgres.refuse(true)
+	postgres.cut()
+	committed, never := newIDs(3), newIDs(3)
+	s.commit(committed)
+	s.abandon(append(append([]string{}, committed...), never...))
+	s.waits()
+	postgres.refuse(false)
+	for _, id := range committed {
+		s.oneEffect(id)
+	}
+	for _, id := range never {
+		until(t, "it is rolled back", func() bool { return s.hasRow(id) })
+		s.requireRow(id, false)
+	}
+	s.needNone(append(committed, never...))
+	w.stop()
+	s.drained()
+}
+
+// waits waits until a Recovery can be seen to wait.
+func (s *site) waits() {
+	s.t.Helper()
+	until(s.t, "a recovery waits", func() bool {
+		ids, err := s.list(fmt.Sprintf("WorkflowType = '%s' AND TaskQueue = '%s' AND %s = '%s'", workflows.RecoveryName,
+			workflows.TaskQueue(s.at.Prefix, group), workflows.AttributeState, workflows.Checking))
+		return err == nil && len(ids) > 0
+	})
+}
+
+// needNone checks that no transaction has a workflow of its own.
+func (s *site) needNone(ids []string) {
+	s.t.Helper()
+	for _, id := range ids {
+		_, err := s.temporal.DescribeWorkflowExecution(s.ctx(), workflows.WorkflowID(group, id), "")
+		require.Error(s.t, err, "it needs none of its own")
+	}
 }
 
 // TestRecoveryAfterTemporal: a dead producer leaves thousands of undecided half

@@ -51,8 +51,8 @@ func (f *abroad) answer(body []byte) []byte {
 	return reply
 }
 
-// abroad starts such a process.
-func (s *site) abroad() *abroad {
+// abroad starts such a process, which knows that these are committed.
+func (s *site) abroad(committed ...string) *abroad {
 	s.t.Helper()
 	conn, err := amqp.Dial(s.at.AMQPURL)
 	require.NoError(s.t, err)
@@ -67,6 +67,9 @@ func (s *site) abroad() *abroad {
 	requests, err := ch.Consume(queue, "", true, false, false, false, nil)
 	require.NoError(s.t, err)
 	f := &abroad{answers: map[string]map[string]any{}}
+	for _, id := range committed {
+		f.say(id, "commit")
+	}
 	go func() {
 		for d := range requests {
 			_ = ch.Publish("", d.ReplyTo, false, false, amqp.Publishing{CorrelationId: d.CorrelationId, Body: f.answer(d.Body)})
@@ -150,6 +153,24 @@ func TestRemoteCheckUnreached(t *testing.T) {
 		require.NoError(t, err)
 	}
 	require.Equal(t, workflows.Committed, s.ended(id).State)
+}
+
+// TestRemoteRecoveryUnreached: the same in the Express lane, where they wait
+// together.
+func TestRemoteRecoveryUnreached(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	s.consuming(payments(s.effects))
+	s.keeper(func(o *worker.Options) {
+		o.CheckBack = workflows.Schedule{Delays: []time.Duration{time.Second, 10 * time.Second, 20 * time.Second}}
+	})
+	ids := []string{s.half(holdfast.Express), s.half(holdfast.Express)}
+	s.waits()
+	s.abroad(ids...)
+	for _, id := range ids {
+		s.oneEffect(id)
+	}
+	s.needNone(ids)
 }
 
 // TestRemoteCheckOperator: whoever has the database has the last word.

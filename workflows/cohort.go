@@ -129,12 +129,12 @@ func countedTopics(txs []activities.Tx) string {
 }
 
 // cohortStatus counts how members ended, or where they stand.
-func cohortStatus(members []*member) string {
+func cohortStatus(members []MemberStatus) string {
 	var parts []string
-	for _, s := range []State{Committed, RolledBack, Refused, Left, Delivering, Checking, Running, Sending} {
+	for _, s := range []State{Committed, RolledBack, Refused, Left, Parked, Delivering, Checking, Running, Sending} {
 		n := 0
 		for _, m := range members {
-			if m.state == s {
+			if m.State == s {
 				n++
 			}
 		}

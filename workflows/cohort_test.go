@@ -13,8 +13,10 @@ import (
 	"go.temporal.io/api/serviceerror"
 	"go.temporal.io/sdk/activity"
 	"go.temporal.io/sdk/converter"
+	"go.temporal.io/sdk/interceptor"
 	"go.temporal.io/sdk/temporal"
 	"go.temporal.io/sdk/testsuite"
+	sdkworker "go.temporal.io/sdk/worker"
 	"go.temporal.io/sdk/workflow"
 
 	holdfast "github.com/holdfastmq/holdfast"
@@ -107,7 +109,7 @@ func TestCohortMembersLeave(t *testing.T) {
 	require.Equal(t, "no confirm", own.started["unstored"].Carried[0].Refusal)
 	require.Equal(t, holdfast.Unknown, own.started["unknown"].Carried[0].Resolution)
 	require.Equal(t, holdfast.Commit, own.started["unrouted"].Carried[0].Resolution)
-	require.Contains(t, got[1].Reason, "goes on in workflow tx/orders/unstored: undecided: no confirm")
+	require.Contains(t, got[1].Reason, "goes on in workflow tx/orders/unstored: undecided: nobody knows")
 	require.Contains(t, got[4].Reason, "tx/orders/unrouted: committed, and could not be delivered at once")
 }
 
@@ -137,6 +139,120 @@ func TestCohortElsewhere(t *testing.T) {
 	require.Equal(t, workflows.Left, got[1].State)
 	require.Equal(t, workflows.Committed, got[2].State)
 	require.True(t, own.started["lost"].Carried[0].AtOnce, "nobody else can know: a check-back at once")
+}
+
+// TestCohortWithoutItsProcess: the process that holds the closures is gone. All are
+// checked back together; only what stays unknown needs a workflow of its own.
+func TestCohortWithoutItsProcess(t *testing.T) {
+	gone := errors.New("gone")
+	var own *own
+	w := &world{
+		halfErr: func(id string) error {
+			if id == "unstored" {
+				return errors.New("no confirm")
+			}
+			return nil
+		},
+		local: func(tx activities.Tx, _ bool) activities.LocalResult {
+			switch tx.ID {
+			case "here":
+				return activities.LocalResult{ID: tx.ID, Resolution: holdfast.Commit}
+			case "slow":
+				return activities.LocalResult{ID: tx.ID, Running: true}
+			}
+			return activities.LocalResult{ID: tx.ID, Elsewhere: true}
+		},
+		check: func(tx activities.Tx, _ int) activities.LocalResult {
+			own.mu.Lock()
+			require.Contains(t, own.started, "slow", "it does not wait for the others' check-back")
+			own.mu.Unlock()
+			r := activities.LocalResult{ID: tx.ID, Resolution: holdfast.Rollback}
+			switch tx.ID {
+			case "committed":
+				r.Resolution, r.Messages = holdfast.Commit, []holdfast.Message{{ID: tx.ID, Topic: "order.placed", Key: "made", Body: []byte("changed")}}
+			case "locked":
+				r.Resolution, r.Error = holdfast.Unknown, "the local transaction is still open"
+			}
+			return r
+		},
+	}
+	env, started := withOwn(t, w)
+	own = started
+	env.OnActivity(activities.LocalTransactionsInProcess, mock.Anything, mock.Anything).Return(nil, gone)
+	var keys []string
+	env.OnUpsertTypedSearchAttributes(mock.Anything).Run(func(args mock.Arguments) {
+		keys, _ = args.Get(0).(temporal.SearchAttributes).GetKeywordList(temporal.NewSearchAttributeKeyKeywordList(workflows.AttributeKey))
+	}).Return(nil)
+	var txs []activities.Tx
+	for _, id := range []string{"here", "unstored", "slow", "committed", "never", "locked"} {
+		txs = append(txs, tx(id, activities.Inline))
+	}
+	got := endedCohort(t, env, cohort(txs...))
+	for i, want := range []workflows.State{workflows.Committed, workflows.Refused, workflows.Left, workflows.Committed, workflows.RolledBack, workflows.Left} {
+		require.Equal(t, want, got[i].State, got[i].ID)
+	}
+	require.Equal(t, "no confirm", got[1].Reason)
+	require.Equal(t, 4, w.asked, "not what runs, and not what is decided")
+	require.Len(t, own.started, 2)
+	require.Equal(t, workflows.Running, own.started["slow"].Carried[0].State)
+	require.True(t, own.started["locked"].Carried[0].AtOnce)
+	require.Contains(t, got[5].Reason, "undecided: the local transaction is still open")
+	require.Len(t, w.delivered, 2)
+	require.Contains(t, keys, "made", "what it made is found")
+	require.Equal(t, map[string]holdfast.Resolution{"here": holdfast.Commit, "committed": holdfast.Commit, "never": holdfast.Rollback, "unstored": holdfast.Rollback}, w.settled)
+}
+
+// noChildren is a server that starts no child workflows.
+type noChildren struct {
+	interceptor.WorkerInterceptorBase
+	interceptor.WorkflowInboundInterceptorBase
+	interceptor.WorkflowOutboundInterceptorBase
+}
+
+func (n *noChildren) InterceptWorkflow(_ workflow.Context, next interceptor.WorkflowInboundInterceptor) interceptor.WorkflowInboundInterceptor {
+	of := &noChildren{}
+	of.WorkflowInboundInterceptorBase.Next = next
+	return of
+}
+
+func (n *noChildren) Init(next interceptor.WorkflowOutboundInterceptor) error {
+	n.WorkflowOutboundInterceptorBase.Next = next
+	return n.WorkflowInboundInterceptorBase.Next.Init(n)
+}
+
+type noChild struct{ workflow.Future }
+
+func (f noChild) GetChildWorkflowExecution() workflow.Future { return f.Future }
+func (f noChild) SignalChildWorkflow(workflow.Context, string, any) workflow.Future {
+	return f.Future
+}
+
+func (n *noChildren) ExecuteChildWorkflow(ctx workflow.Context, _ string, _ ...any) workflow.ChildWorkflowFuture {
+	failed, set := workflow.NewFuture(ctx)
+	set.SetError(errors.New("no such namespace"))
+	return noChild{failed}
+}
+
+// TestCohortCannotPart: what cannot leave is settled in its cohort, and an operator
+// can act on it there, by an Update and by a signal that came early.
+func TestCohortCannotPart(t *testing.T) {
+	w := &world{local: elsewhere(func(tx activities.Tx) activities.LocalResult {
+		return activities.LocalResult{ID: tx.ID, Error: "connection lost"}
+	})}
+	env, _ := withOwn(t, w)
+	env.SetWorkerOptions(sdkworker.Options{Interceptors: []interceptor.WorkerInterceptor{&noChildren{}}})
+	env.OnActivity(activities.LocalTransactionsInProcess, mock.Anything, mock.Anything).After(time.Minute).
+		Return([]activities.LocalResult{{ID: "1", Error: "lost"}, {ID: "2", Error: "lost"}}, nil)
+	env.RegisterDelayedCallback(func() {
+		env.SignalWorkflow(workflows.UpdateCommit, workflows.Request{Tx: "1", Operator: "ann", Reason: "looked"})
+	}, time.Second)
+	decided := update(env, 2*time.Minute, workflows.UpdateRollback, workflows.Request{Tx: "2", Operator: "ann", Reason: "looked"})
+	got := endedCohort(t, env, cohort(tx("1", activities.Inline), tx("2", activities.Inline)))
+	require.NoError(t, decided.rejected)
+	require.NoError(t, decided.err)
+	require.Equal(t, workflows.Committed, got[0].State)
+	require.Equal(t, "ann: looked", got[0].Decided)
+	require.Equal(t, workflows.RolledBack, got[1].State)
 }
 
 // TestCohortSlow: a member that still runs leaves as such.

@@ -19,6 +19,8 @@
 //	leave.go        a member goes on in a workflow of its own
 //	settle.go       check-back, delivery, parking
 //	operator.go     the operator's Updates and signals
+//	cohort.go       how several share a workflow, and what finds them there
+//	leave.go        how those of them that do not end at once part from the others
 //	renew.go        going on in a new run, where a history gets too long
 //	input.go        input, states and status
 //	start.go        how whoever starts a transaction starts it

@@ -12,10 +12,33 @@ import (
 	"github.com/holdfastmq/holdfast/activities"
 )
 
-// leave gives every member that has not ended a workflow of its own, and waits
-// until that is started. One that has such a workflow already is left to it. What
-// could not leave stays a member, not at its end.
-func (t *transaction) leave(ctx workflow.Context) {
+// part brings the members of a cohort that have not ended to where they end, or
+// go on by themselves. Those of which nobody has said what became, since their
+// process died for example, are checked back once, all together; what is unknown
+// then leaves. Others do not wait for that.
+func (t *transaction) part(ctx workflow.Context) {
+	var unknown, others []*member
+	for _, m := range t.members {
+		if m.undecided() && m.state == Checking && !m.cancelled {
+			unknown = append(unknown, m)
+		} else {
+			others = append(others, m)
+		}
+	}
+	t.leave(ctx, others)
+	if len(unknown) == 0 {
+		return
+	}
+	t.checkBackAll(ctx, unknown)
+	t.commit(ctx, t.with(holdfast.Commit))
+	t.rollback(ctx, t.with(holdfast.Rollback))
+	t.leave(ctx, unknown)
+}
+
+// leave gives every one of members that has not ended a workflow of its own, and
+// waits until that is started. One that has such a workflow already is left to it.
+// What could not leave stays, not at its end, and is settled here.
+func (t *transaction) leave(ctx workflow.Context, members []*member) {
 	type leaver struct {
 		*member
 		why   string
@@ -23,7 +46,7 @@ func (t *transaction) leave(ctx workflow.Context) {
 		child workflow.ChildWorkflowFuture
 	}
 	var leaving []leaver
-	for _, m := range t.members {
+	for _, m := range members {
 		if m.state.Final() {
 			continue
 		}
@@ -35,7 +58,7 @@ func (t *transaction) leave(ctx workflow.Context) {
 		err := m.child.GetChildWorkflowExecution().Get(ctx, nil)
 		var there *temporal.ChildWorkflowExecutionAlreadyStartedError
 		if err != nil && !errors.As(err, &there) {
-			m.reason = fmt.Sprintf("%s; a workflow of its own could not be started: %v", m.why, err)
+			m.stays, m.reason = true, fmt.Sprintf("%s; a workflow of its own could not be started: %v", m.why, err)
 			continue
 		}
 		own := WorkflowID(t.in.Group, m.tx.ID)

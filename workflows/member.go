@@ -28,6 +28,7 @@ type member struct {
 	resting    bool // waits for a timer
 	cancelled  bool // the workflow was asked to cancel
 	elsewhere  bool // its local transaction is run, or awaited, where its closure is
+	stays      bool // it could not leave its cohort, and is settled there
 	asking     workflow.Mutex
 }
 
@@ -94,7 +95,7 @@ func (t *transaction) status() Status {
 		s.Transactions = append(s.Transactions, m.status())
 	}
 	if t.in.Cohort {
-		s.Summary = cohortStatus(t.members)
+		s.Summary = cohortStatus(s.Transactions)
 	}
 	return s
 }

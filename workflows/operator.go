@@ -146,7 +146,7 @@ func (t *transaction) listenFor(ctx workflow.Context, a action) error {
 			case err == nil:
 				err = a.do(ctx, m, req)
 			case m != nil && t.in.Cohort && !t.settledHere(m):
-				err = t.forward(ctx, m, a.name, req)
+				err = t.forward(ctx, m, a, req)
 			}
 			if err != nil {
 				workflow.GetLogger(ctx).Warn("signal refused", "signal", a.name, "operator", req.Operator, "error", err)
@@ -160,14 +160,20 @@ func (t *transaction) listenFor(ctx workflow.Context, a action) error {
 func (t *transaction) settledHere(m *member) bool { return m.state.Final() && m.state != Left }
 
 // forward waits until m has left the cohort, and sends the signal after it. One
-// that has ended instead needs none.
-func (t *transaction) forward(ctx workflow.Context, m *member, signal string, req Request) error {
+// that has ended instead needs none; for one that could not leave, it counts here.
+func (t *transaction) forward(ctx workflow.Context, m *member, a action, req Request) error {
 	t.forwarding++
 	defer func() { t.forwarding-- }()
-	if err := workflow.Await(ctx, func() bool { return m.state.Final() }); err != nil || t.settledHere(m) {
+	if err := workflow.Await(ctx, func() bool { return m.state.Final() || m.stays }); err != nil || t.settledHere(m) {
 		return err
 	}
-	return workflow.SignalExternalWorkflow(ctx, WorkflowID(t.in.Group, m.tx.ID), "", signal, req).Get(ctx, nil)
+	if m.state == Left {
+		return workflow.SignalExternalWorkflow(ctx, WorkflowID(t.in.Group, m.tx.ID), "", a.name, req).Get(ctx, nil)
+	}
+	if err := a.check(m); err != nil {
+		return err
+	}
+	return a.do(ctx, m, req)
 }
 
 // requested returns the member that req is about.
@@ -184,7 +190,7 @@ func (t *transaction) requested(req Request) (*member, error) {
 	return m, nil
 }
 
-// outOfReach says why an operator can do nothing about m here.
+// outOfReach says why an operator can do nothing about m here; nil where one can.
 func (t *transaction) outOfReach(m *member) error {
 	own := WorkflowID(t.in.Group, m.tx.ID)
 	switch {
@@ -192,14 +198,19 @@ func (t *transaction) outOfReach(m *member) error {
 		return fmt.Errorf("transaction %s goes on in a workflow of its own: send this to %s", m.tx.ID, own)
 	case m.state.Final():
 		return fmt.Errorf("transaction %s is settled already: %s", m.tx.ID, m.state)
+	case t.recovery && !m.stays:
+		return fmt.Errorf("transaction %s is %s in a recovery, where it is checked back with others, then ends or goes on in a workflow of its own: then send this to %s", m.tx.ID, m.state, own)
+	case t.in.Cohort && !m.stays:
+		return fmt.Errorf("transaction %s is %s in a cohort, where it ends in a moment or goes on in a workflow of its own: then send this to %s", m.tx.ID, m.state, own)
 	}
-	return fmt.Errorf("transaction %s is %s in a cohort, where it ends in a moment or goes on in a workflow of its own: then send this to %s", m.tx.ID, m.state, own)
+	return nil
 }
 
 func (t *transaction) canDecide(m *member) error {
+	if err := t.outOfReach(m); err != nil {
+		return err
+	}
 	switch {
-	case m.state.Final() || t.in.Cohort:
-		return t.outOfReach(m)
 	case m.resolution != holdfast.Unknown:
 		return fmt.Errorf("transaction %s is decided already: %s; to deliver it now, use recheck", m.tx.ID, m.resolution)
 	case m.state == Sending || m.state == Running:
@@ -209,9 +220,10 @@ func (t *transaction) canDecide(m *member) error {
 }
 
 func (t *transaction) canRecheck(m *member) error {
+	if err := t.outOfReach(m); err != nil {
+		return err
+	}
 	switch {
-	case m.state.Final() || t.in.Cohort:
-		return t.outOfReach(m)
 	case m.state == Sending || m.state == Running:
 		return fmt.Errorf("transaction %s is still %s: there is nothing to check back", m.tx.ID, m.state)
 	case m.state == Delivering && !m.resting:

@@ -15,15 +15,23 @@ import (
 // MaxRecovery is how many transactions one workflow Recovery decides at most.
 const MaxRecovery = 200
 
-// checkBackAllTimeout bounds the check-back of a sweep.
-const checkBackAllTimeout = 20 * time.Second
+const (
+	// checkBackAllTimeout bounds the check-back of many.
+	checkBackAllTimeout = 20 * time.Second
+	// unreachedRepeats is how often a sweep is checked back again while nobody
+	// answers; the pauses are those of the Schedule.
+	unreachedRepeats = 4
+)
 
 // Recovery decides the undecided half messages of one sweep of a Keeper, the
 // transactions of in, which are all handed over, and returns how each ended: they
 // are checked back at once, then delivered or forgotten. What stays unknown, or
-// cannot be delivered at once, leaves into a workflow of its own.
+// cannot be delivered at once, leaves into a workflow of its own. Where nobody
+// answers for any of them, since the database is away for example, they wait
+// together, and are checked back again up to four times before they leave.
 //
-// It lasts seconds, and a request to cancel it changes nothing.
+// It lasts seconds, or else some minutes, and a request to cancel it changes
+// nothing.
 func Recovery(ctx workflow.Context, in Input) (Status, error) {
 	in.Cohort = true // its members are decided, and leave, as a cohort's
 	t, err := setup(in)
@@ -33,6 +41,7 @@ func Recovery(ctx workflow.Context, in Input) (Status, error) {
 	if err != nil {
 		return Status{}, temporal.NewNonRetryableApplicationError(err.Error(), InvalidInput, err)
 	}
+	t.recovery = true
 	return t.recover(ctx)
 }
 
@@ -50,10 +59,10 @@ func (t *transaction) recover(ctx workflow.Context) (Status, error) {
 	if err := t.listen(ctx, ctx); err != nil {
 		return Status{}, err
 	}
-	t.checkBackAll(ctx)
+	t.checkBackSweep(ctx)
 	t.commit(ctx, t.with(holdfast.Commit))
 	t.rollback(ctx, t.with(holdfast.Rollback))
-	t.leave(ctx)
+	t.leave(ctx, t.members)
 	t.settleRest(ctx)
 	if err := workflow.Await(ctx, func() bool { return workflow.AllHandlersFinished(ctx) && t.forwarding == 0 }); err != nil {
 		return Status{}, err
@@ -61,26 +70,42 @@ func (t *transaction) recover(ctx workflow.Context) (Status, error) {
 	if !t.allFinal() {
 		return Status{}, t.renew(ctx)
 	}
-	workflow.SetCurrentDetails(ctx, cohortStatus(t.members)+".")
-	return t.status(), nil
+	s := t.status()
+	workflow.SetCurrentDetails(ctx, s.Summary+".")
+	return s, nil
 }
 
-// checkBackAll asks the producer group once what became of all members. It does
-// not count as a check-back of theirs: it hardly waits for what is locked.
-func (t *transaction) checkBackAll(ctx workflow.Context) {
-	var results []activities.LocalResult
-	err := t.local(ctx, activities.CheckBackAll, checkBackAllTimeout, checkAllSummary(t.in.Group, t.members), t.step(t.members), &results)
-	if err == nil && len(results) != len(t.members) {
-		err = fmt.Errorf("%d answers for %d transactions", len(results), len(t.members))
+// checkBackSweep checks all members back; again after a pause, where nobody
+// answered for any of them: a workflow for each would reach nobody either.
+func (t *transaction) checkBackSweep(ctx workflow.Context) {
+	for n := 0; !t.checkBackAll(ctx, t.members) && n < unreachedRepeats; n++ {
+		wait := t.in.Schedule.Delays[min(n, len(t.in.Schedule.Delays)-1)]
+		t.show(ctx, Checking, unreachedDetails(t.in.Group, t.members, n+1, wait))
+		timer := workflow.NewTimerWithOptions(ctx, wait, workflow.TimerOptions{Summary: unreachedTimerSummary(n + 2)})
+		_ = timer.Get(ctx, nil) // the context is disconnected: it cannot be cancelled
 	}
-	for i, m := range t.members {
+}
+
+// checkBackAll asks the producer group once what became of members, and reports
+// whether it answered for any of them. It does not count as a check-back of
+// theirs: it hardly waits for what is locked.
+func (t *transaction) checkBackAll(ctx workflow.Context, members []*member) (reached bool) {
+	var results []activities.LocalResult
+	err := t.local(ctx, activities.CheckBackAll, checkBackAllTimeout, checkAllSummary(t.in.Group, members), t.step(members), &results)
+	if err == nil && len(results) != len(members) {
+		err = fmt.Errorf("%d answers for %d transactions", len(results), len(members))
+	}
+	for i, m := range members {
 		m.atOnce = true
 		if err != nil {
-			m.reason = "the check-back of its sweep: " + rootMessage(err)
+			m.reason = "the check-back of many: " + rootMessage(err)
 			continue
 		}
 		m.answer(results[i])
+		reached = reached || !results[i].Unreached
 	}
+	t.showKeys(ctx)
+	return reached
 }
 
 // Recoveries divides transactions that are handed over among as many workflows
@@ -120,7 +145,16 @@ func recoveryDetails(group string, txs []activities.Tx) string {
 }
 
 func checkAllSummary(group string, members []*member) string {
-	return fmt.Sprintf("ask group %s what became of %s: %s", group, halfMessages(len(members)), countedTopics(txsOf(members)))
+	return fmt.Sprintf("ask group %s what became of %d transactions: %s", group, len(members), countedTopics(txsOf(members)))
+}
+
+func unreachedTimerSummary(next int) string {
+	return fmt.Sprintf("nobody answered: until check-back %d of all", next)
+}
+
+func unreachedDetails(group string, members []*member, n int, wait time.Duration) string {
+	return fmt.Sprintf("**Checking back**: nobody of group `%s` answered what became of %s, in check-back %d of %d; the next one comes in %v. After the last, each goes on in a workflow of its own.\n\nLast error: %s",
+		group, halfMessages(len(members)), n, unreachedRepeats+1, wait, orNone(members[0].reason))
 }
 
 func halfMessages(n int) string {

@@ -1,6 +1,7 @@
 package workflows_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"slices"
@@ -95,26 +96,90 @@ func TestRecoveryDecidesEachAndTheRestLeaves(t *testing.T) {
 	require.Equal(t, holdfast.Commit, unrouted.Carried[0].Resolution)
 }
 
-// TestRecoveryWithoutAnAnswer: everything leaves, whatever the reason.
+// TestRecoveryWithoutAnAnswer: they wait together, as the schedule says; then
+// everything leaves, whatever the reason.
 func TestRecoveryWithoutAnAnswer(t *testing.T) {
+	away := activities.LocalResult{Unreached: true, Error: "PostgreSQL is away"}
 	for name, answer := range map[string]any{
 		"an error":         temporal.NewNonRetryableApplicationError("it burnt", "Burnt", nil),
 		"an answer short":  []activities.LocalResult{{ID: "a", Resolution: holdfast.Commit}},
 		"no time any more": temporal.NewTimeoutError(1, nil),
+		"nobody reached":   []activities.LocalResult{away, away},
 	} {
 		t.Run(name, func(t *testing.T) {
 			env, own := recovering(t, &world{})
-			if err, ok := answer.(error); ok {
-				env.OnActivity(activities.CheckBackAll, mock.Anything, mock.Anything).Return(nil, err)
-			} else {
-				env.OnActivity(activities.CheckBackAll, mock.Anything, mock.Anything).Return(answer, nil)
-			}
+			asked := 0
+			env.OnActivity(activities.CheckBackAll, mock.Anything, mock.Anything).Return(func(context.Context, activities.StepInput) ([]activities.LocalResult, error) {
+				asked++
+				if err, ok := answer.(error); ok {
+					return nil, err
+				}
+				return answer.([]activities.LocalResult), nil
+			})
+			begun := env.Now()
 			s := recovered(t, env, tx("a", activities.HandedOver), tx("b", activities.HandedOver))
 			require.Equal(t, "2 transactions: 2 left", s.Summary)
 			require.Len(t, own.started, 2)
-			require.Contains(t, s.Transactions[1].Reason, "the check-back of its sweep: ")
+			require.Equal(t, 5, asked)
+			require.Equal(t, 10*time.Second+30*time.Second+time.Minute+2*time.Minute, env.Now().Sub(begun).Round(time.Second))
+			require.Regexp(t, "the check-back of many: |PostgreSQL is away", s.Transactions[1].Reason)
+			require.True(t, own.started["a"].Carried[0].AtOnce)
+			require.Zero(t, own.started["a"].Carried[0].Unreached)
 		})
 	}
+}
+
+// TestRecoveryWaitsTogether: the database is away for a while; nobody needs a
+// workflow of its own, and whoever looks meanwhile is told.
+func TestRecoveryWaitsTogether(t *testing.T) {
+	w := &world{check: func(tx activities.Tx, n int) activities.LocalResult {
+		switch {
+		case n <= 4: // two of two
+			return activities.LocalResult{ID: tx.ID, Unreached: true, Error: "PostgreSQL is away"}
+		case tx.ID == "a":
+			return activities.LocalResult{ID: tx.ID, Resolution: holdfast.Commit}
+		}
+		return activities.LocalResult{ID: tx.ID, Resolution: holdfast.Rollback}
+	}}
+	env, own := recovering(t, w)
+	refused := update(env, time.Second, workflows.UpdateRollback, workflows.Request{Tx: "a", Operator: "ann", Reason: "looked"})
+	again := update(env, time.Second, workflows.UpdateRecheck, workflows.Request{Tx: "a", Operator: "ann", Reason: "looked"})
+	env.RegisterDelayedCallback(env.CancelWorkflow, 2*time.Second) // which changes nothing
+	var states []string
+	env.OnUpsertTypedSearchAttributes(mock.Anything).Run(func(args mock.Arguments) {
+		state, _ := args.Get(0).(temporal.SearchAttributes).GetKeyword(temporal.NewSearchAttributeKeyKeyword(workflows.AttributeState))
+		states = append(states, state)
+	}).Return(nil)
+	env.RegisterDelayedCallback(func() {
+		v, err := env.QueryWorkflow(workflows.QueryStatus)
+		require.NoError(t, err)
+		var s workflows.Status
+		require.NoError(t, v.Get(&s))
+		require.Equal(t, "2 transactions: 2 checking", s.Summary)
+		require.Equal(t, "PostgreSQL is away", s.Transactions[0].Reason)
+	}, 3*time.Second)
+	begun := env.Now()
+	s := recovered(t, env, tx("a", activities.HandedOver), tx("b", activities.HandedOver))
+	require.Equal(t, 40*time.Second, env.Now().Sub(begun).Round(time.Second))
+	require.Equal(t, "2 transactions: 1 committed, 1 rolled-back", s.Summary)
+	require.Empty(t, own.started)
+	require.Equal(t, []string{"checking", "rolled-back"}, states)
+	for _, r := range []*updateResult{refused, again} {
+		require.ErrorContains(t, r.rejected, "is checking in a recovery")
+		require.ErrorContains(t, r.rejected, "then send this to tx/orders/a")
+	}
+}
+
+// TestRecoveryWithSomeAnswers: what somebody answered "unknown" does not wait.
+func TestRecoveryWithSomeAnswers(t *testing.T) {
+	w := &world{check: func(tx activities.Tx, _ int) activities.LocalResult {
+		return activities.LocalResult{ID: tx.ID, Unreached: tx.ID != "locked", Error: "no"}
+	}}
+	env, own := recovering(t, w)
+	begun := env.Now()
+	recovered(t, env, tx("a", activities.HandedOver), tx("locked", activities.HandedOver))
+	require.Equal(t, begun, env.Now())
+	require.Len(t, own.started, 2)
 }
 
 func TestRecoveryRefusesWhatIsNotHandedOver(t *testing.T) {

@@ -13,6 +13,7 @@ import (
 // transaction is a run of the workflow Transaction.
 type transaction struct {
 	in       Input
+	recovery bool // it is a workflow Recovery
 	members  []*member
 	renewing bool     // the members are to go on in a new run
 	state    State    // what HoldfastState was last set to; empty: never
@@ -66,7 +67,7 @@ func (t *transaction) run(ctx workflow.Context) (Status, error) {
 	t.commit(ctx, t.with(holdfast.Commit))
 	t.rollback(ctx, t.with(holdfast.Rollback))
 	if t.in.Cohort {
-		t.leave(ctx)
+		t.part(ctx)
 	}
 	t.settleRest(ctx)
 	if err := workflow.Await(ctx, func() bool { return workflow.AllHandlersFinished(ctx) && t.forwarding == 0 }); err != nil {

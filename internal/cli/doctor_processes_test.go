@@ -113,7 +113,7 @@ func TestKeeperFinding(t *testing.T) {
 		"empty":     {[]broker.ProcessStatus{idle, at("a", broker.KeeperStatus{Active: true})}, 2, levelOK, "a holds 0 records, 0 half messages undecided"},
 		"holding": {[]broker.ProcessStatus{idle, at("a", broker.KeeperStatus{Active: true, Held: 3, Undecided: 1, OldestAge: 30 * time.Second})}, 2,
 			levelOK, "a holds 3 records, 1 half message undecided, the oldest for 30s"},
-		"stuck": {[]broker.ProcessStatus{idle, at("a", broker.KeeperStatus{Active: true, Held: 3, Undecided: 2, OldestAge: 31 * time.Second, Failed: 7})}, 2,
+		"stuck": {[]broker.ProcessStatus{idle, at("a", broker.KeeperStatus{Active: true, Held: 3, Undecided: 2, OldestAge: 31 * time.Second, KeeperCounts: broker.KeeperCounts{Failed: 7}})}, 2,
 			levelWarning, "a holds 3 records, 2 half messages undecided, the oldest for 31s; 7 times a half message was not taken over"},
 		"failing": {[]broker.ProcessStatus{at("a", broker.KeeperStatus{Active: true, Held: 3, Undecided: 2, FailingSince: began, LastError: "refused"})}, 1,
 			levelProblem, "hand-overs fail since 2026-03-04 23:59:58 (1m00s), 2 half messages wait: refused"},

@@ -48,8 +48,8 @@ func TestKept(t *testing.T) {
 func TestPrintHalfStats(t *testing.T) {
 	now := began
 	there := broker.QueueInfo{Name: "x.half.g", Exists: true, Messages: 1200, Consumers: 2}
-	away := keeperAt("a", broker.KeeperStatus{Active: true, Held: 40, Undecided: 34, OldestAge: 90 * time.Second, Matched: 17, HandedOver: 2, Failed: 9, Malformed: 1,
-		FailingSince: now.Add(-80 * time.Second), LastError: "Temporal cannot be\nreached"})
+	away := keeperAt("a", broker.KeeperStatus{Active: true, Held: 40, Undecided: 34, OldestAge: 90 * time.Second,
+		KeeperCounts: broker.KeeperCounts{Matched: 17, HandedOver: 2, Failed: 9, Malformed: 1}, FailingSince: now.Add(-80 * time.Second), LastError: "Temporal cannot be\nreached"})
 	late := keeperAt("a", broker.KeeperStatus{Queue: 2, Active: true, Undecided: 1, OldestAge: 31 * time.Second})
 	yet := []broker.ProcessStatus{keeperAt("a", broker.KeeperStatus{Queue: 3}), keeperAt("b", broker.KeeperStatus{Queue: 3})}
 	var out bytes.Buffer
