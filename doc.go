@@ -8,6 +8,10 @@
 // [Resolution], then decides: [Commit] delivers them, [Rollback] forgets them,
 // and while it is [Unknown] the producer group is asked: the check-back.
 //
+// Its [Lane] says how a transaction is coordinated: [Traced] by a Temporal workflow,
+// or [Express] by the broker's half queue alone, and by Temporal only where it stays
+// undecided.
+//
 // The names follow RocketMQ's transactional messages.
 //
 // This package holds types, errors and small interfaces, and imports the
@@ -16,6 +20,6 @@
 //	barrier     outcome rows and inbox rows in PostgreSQL
 //	broker      RabbitMQ: half queue, topics, consumers, the Keeper
 //	activities  the steps of a transaction, over ports
-//	workflows   the Temporal workflow Transaction
+//	workflows   the Temporal workflows: Transaction, Recovery, DeadLetter, Saga
 //	worker      all of it joined in one process: start here
 package holdfast

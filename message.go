@@ -41,7 +41,9 @@ type Message struct {
 	// several messages. Leave it empty to have a UUIDv7 made; set it on the
 	// first message of a transaction to choose the transaction's ID. An ID that
 	// you choose must be unique over all producer groups that a consumer hears,
-	// and must not end in a dot and digits.
+	// and must not end in a dot and digits. An ID, also one that was made, belongs to
+	// its transaction for ever, however that ended: choose it again only where
+	// nothing was run.
 	ID string
 	// Topic is the routing key that consumers subscribe to: words separated by
 	// dots, such as "order.placed". Required.

@@ -3,6 +3,7 @@ package activities
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -15,6 +16,44 @@ const cohortPatience = time.Second
 // them have ended after half.
 func slowAfter(half, patience time.Duration) time.Duration {
 	return min(2*half+30*time.Millisecond, patience)
+}
+
+const (
+	// halfPatience is how long a cohort waits for the rest of its half messages.
+	halfPatience = 5 * time.Second
+	// answerTime is how long before its own time is over a step about many answers
+	// for each: a step that is timed out has failed for all.
+	answerTime = 2 * time.Second
+)
+
+var errStraggler = errors.New("the others of its cohort were stored long before")
+
+// stragglers bounds a step about n, so that it ends some time after stored was
+// called for half of them.
+func (a *Transactions) stragglers(ctx context.Context, n int) (_ context.Context, stored, cancel func()) {
+	ctx, stop := inTime(ctx, n)
+	ctx, giveUp := context.WithCancelCause(ctx)
+	patience := halfPatience
+	if a.Patience > 0 {
+		patience = a.Patience
+	}
+	var waiting atomic.Int32
+	waiting.Store(int32(n+1) / 2)
+	stored = func() {
+		if waiting.Add(-1) == 0 && n > 1 {
+			timer := time.AfterFunc(patience, func() { giveUp(errStraggler) })
+			context.AfterFunc(ctx, func() { timer.Stop() })
+		}
+	}
+	return ctx, stored, func() { giveUp(nil); stop() }
+}
+
+// inTime bounds a step about n by a little less than its own time, unless n is 1.
+func inTime(ctx context.Context, n int) (context.Context, context.CancelFunc) {
+	if deadline, has := ctx.Deadline(); has && n > 1 {
+		return context.WithDeadline(ctx, deadline.Add(-answerTime))
+	}
+	return context.WithCancel(ctx)
 }
 
 // The limits on what a step about many answers, in bytes of JSON: Temporal refuses

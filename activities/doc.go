@@ -8,7 +8,8 @@
 // where a step has to wait for a server or another process. Each works on a list
 // of transactions, and its answers are per transaction: one member's trouble is
 // a value in its answer and never an error of the activity, which would be
-// everybody's.
+// everybody's. Of a cohort, LocalTransaction waits only as long as the quicker
+// half of its members makes reasonable (cohort.go).
 //
 // Every step may be repeated: a half message published twice is held once by
 // the Keeper, a local transaction is run once by its outcome row, a message

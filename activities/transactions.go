@@ -23,19 +23,25 @@ type Transactions struct {
 	Locals  Locals
 	Truth   Truth
 	Alerts  Alerter
-	// Patience is how long a cohort waits for its local transactions. 0 means: for
-	// the slower half about as long again as the quicker took, and 1 s at most.
+	// Patience is how long a cohort waits for its local transactions, and, once half
+	// of them are stored, for its half messages. 0 means: for the slower half of the
+	// local transactions about as long again as the quicker took, and 1 s at most;
+	// for half messages 5 s.
 	Patience time.Duration
 }
 
 // HalfSend stores the half messages. A transaction whose half message was not
-// confirmed must not go on.
+// confirmed must not go on. Of many, one that takes much longer than the others, in
+// a half queue without a leader for example, is given up.
 func (a *Transactions) HalfSend(ctx context.Context, in StepInput) ([]StepResult, error) {
+	ctx, stored, cancel := a.stragglers(ctx, len(in.Transactions))
+	defer cancel()
 	return forEach(in, func(tx Tx) StepResult {
 		half := holdfast.Half{TxID: tx.ID, Group: in.Group, Messages: tx.Messages, At: time.Now()}
 		err := a.Halves.PublishHalf(ctx, half)
 		if err == nil {
 			fault.Point(fault.HalfAfterConfirm)
+			stored()
 		}
 		return stepResult(tx, err)
 	}), nil
@@ -83,6 +89,8 @@ func (a *Transactions) LocalTransactionsInProcess(ctx context.Context, in StepIn
 // Commit delivers the messages of committed transactions, then writes their op
 // records.
 func (a *Transactions) Commit(ctx context.Context, in StepInput) ([]StepResult, error) {
+	ctx, cancel := inTime(ctx, len(in.Transactions))
+	defer cancel()
 	return forEach(in, func(tx Tx) StepResult {
 		fault.Point(fault.CommitBeforePublish)
 		err := a.Publish.PublishMessages(ctx, in.Group, tx.ID, tx.Messages)

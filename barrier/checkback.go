@@ -52,7 +52,7 @@ func decide(ctx context.Context, db *gorm.DB, txID, group string, r holdfast.Res
 	}
 	doing := "check back transaction " + txID
 	// Read committed: the row must be seen that the insert waited for.
-	t, err := begin(ctx, db, &sql.TxOptions{Isolation: sql.LevelReadCommitted})
+	t, err := begin(ctx, db, &sql.TxOptions{Isolation: sql.LevelReadCommitted}, nil)
 	if err != nil {
 		return unknown, explain(db, doing, err)
 	}
@@ -79,7 +79,7 @@ func decideIn(t *transaction, txID, group string, r holdfast.Resolution, lockTim
 	if _, err := exec(t.ctx, t.pool, `SELECT set_config('lock_timeout', $1, true)`, strconv.FormatInt(ms, 10)+"ms"); err != nil {
 		return Outcome{}, false, err
 	}
-	return insertOrRead(t.ctx, t.pool, txID, group, r)
+	return insertOrRead(t.ctx, t.pool, outcomeRow(txID, group, r), txID, group, r)
 }
 
 // waited says in words what a lock timeout means here.

@@ -43,8 +43,9 @@ func Consume(ctx context.Context, db *gorm.DB, consumer, messageID string, handl
 	if err := cmp.Or(checkDB(db), checkDelivery(consumer, messageID)); err != nil {
 		return false, err
 	}
-	err = commitOnce(ctx, db, "message "+messageID, func(t *transaction) (bool, error) {
-		first, err := insertFirst(t, db, consumer, messageID)
+	row := inboxInsert(consumer, messageID)
+	err = commitOnce(ctx, db, "message "+messageID, row, func(t *transaction) (bool, error) {
+		first, err := insertFirst(t, db, row, consumer, messageID)
 		if err != nil {
 			return false, err
 		}
@@ -63,9 +64,14 @@ func Consume(ctx context.Context, db *gorm.DB, consumer, messageID string, handl
 	return repeated, nil
 }
 
+// inboxInsert is the statement that inserts an inbox row.
+func inboxInsert(consumer, messageID string) *statement {
+	return &statement{query: insertInbox, args: []any{consumer, messageID}}
+}
+
 // insertFirst inserts an inbox row, unless it is there.
-func insertFirst(t *transaction, db *gorm.DB, consumer, messageID string) (first bool, err error) {
-	n, err := exec(t.ctx, t.pool, insertInbox, consumer, messageID)
+func insertFirst(t *transaction, db *gorm.DB, row *statement, consumer, messageID string) (first bool, err error) {
+	n, err := row.exec(t.ctx, t.pool)
 	if err != nil {
 		return false, explain(db, inboxRow(consumer, messageID), err)
 	}
@@ -75,9 +81,9 @@ func insertFirst(t *transaction, db *gorm.DB, consumer, messageID string) (first
 // commitOnce runs work in a transaction of its own: the rows that make it happen
 // once, then the caller's function. It commits if work answers true, and rolls
 // back if not, or after an error or a panic. subject says in errors what it is
-// about.
-func commitOnce(ctx context.Context, db *gorm.DB, subject string, work func(t *transaction) (commit bool, err error)) error {
-	t, err := begin(ctx, db, nil)
+// about; first is the statement that work begins with.
+func commitOnce(ctx context.Context, db *gorm.DB, subject string, first *statement, work func(t *transaction) (commit bool, err error)) error {
+	t, err := begin(ctx, db, nil, first)
 	if err != nil {
 		return explain(db, "begin a transaction for "+subject, err)
 	}

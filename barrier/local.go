@@ -106,11 +106,12 @@ func (l Local) validate() error {
 // run answers Rollback whenever no COMMIT was sent. final is false if another
 // run may have committed, or may yet.
 func (l Local) run(ctx context.Context, db *gorm.DB, fn func(context.Context, *gorm.DB, []*holdfast.Message) error) (r Result, final bool) {
-	t, err := begin(ctx, db, l.Options)
+	first := outcomeRow(l.TxID, l.Group, holdfast.Commit)
+	t, err := begin(ctx, db, l.Options, first)
 	if err != nil {
 		return rolledBack(explain(db, "begin the local transaction "+l.TxID, err)), l.Fresh
 	}
-	row, inserted, err := insertOrRead(t.ctx, t.pool, l.TxID, l.Group, holdfast.Commit)
+	row, inserted, err := insertOrRead(t.ctx, t.pool, first, l.TxID, l.Group, holdfast.Commit)
 	if err != nil {
 		t.rollback()
 		return l.notInserted(explain(db, "insert the outcome row of transaction "+l.TxID, err))

@@ -49,7 +49,7 @@ func Insert(ctx context.Context, tx *gorm.DB, txID, group string) (repeated bool
 	if err := cmp.Or(checkTx(tx), checkKey(txID, group)); err != nil {
 		return false, err
 	}
-	row, inserted, err := insertOrRead(ctx, tx.Statement.ConnPool, txID, group, holdfast.Commit)
+	row, inserted, err := insertOrRead(ctx, tx.Statement.ConnPool, outcomeRow(txID, group, holdfast.Commit), txID, group, holdfast.Commit)
 	switch {
 	case err != nil:
 		return false, explain(tx, "insert the outcome row of transaction "+txID, err)
@@ -111,10 +111,15 @@ func Read(ctx context.Context, db *gorm.DB, txID string) (Outcome, error) {
 	return row, nil
 }
 
+// outcomeRow is the statement that inserts an outcome row.
+func outcomeRow(txID, group string, r holdfast.Resolution) *statement {
+	return &statement{query: insertOutcome, args: []any{txID, group, r.String()}}
+}
+
 // insertOrRead inserts the row, or reads the one that is there in a second
 // statement: the first one's snapshot may be older than a commit it waited for.
-func insertOrRead(ctx context.Context, pool gorm.ConnPool, txID, group string, r holdfast.Resolution) (row Outcome, inserted bool, err error) {
-	n, err := exec(ctx, pool, insertOutcome, txID, group, r.String())
+func insertOrRead(ctx context.Context, pool gorm.ConnPool, insert *statement, txID, group string, r holdfast.Resolution) (row Outcome, inserted bool, err error) {
+	n, err := insert.exec(ctx, pool)
 	if err != nil {
 		return Outcome{TxID: txID}, false, err
 	}

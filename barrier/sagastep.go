@@ -76,8 +76,9 @@ func DoStep(ctx context.Context, db *gorm.DB, owner, step string, again bool, ru
 func doStep(ctx context.Context, db *gorm.DB, row StepRow, again bool, run func(context.Context, *gorm.DB) ([]byte, error)) (StepResult, error) {
 	var r StepResult
 	var old []byte // the refusal that does not count
-	err := commitOnce(ctx, db, row.String(), func(t *transaction) (bool, error) {
-		first, err := insertRow(t.ctx, db, t.pool, row, nil)
+	insert := stepRow(row, nil)
+	err := commitOnce(ctx, db, row.String(), insert, func(t *transaction) (bool, error) {
+		first, err := insertRow(t.ctx, db, t.pool, insert, row)
 		if err != nil {
 			return false, err
 		}
@@ -130,7 +131,7 @@ func keepRefusal(ctx context.Context, db *gorm.DB, row StepRow, old, refusal []b
 	if old != nil {
 		return changeRow(ctx, db, db.Statement.ConnPool, row, old, refusal)
 	}
-	first, err := insertRow(ctx, db, db.Statement.ConnPool, row, refusal)
+	first, err := insertRow(ctx, db, db.Statement.ConnPool, stepRow(row, refusal), row)
 	if err == nil && !first {
 		err = errRowChanged
 	}
@@ -154,8 +155,9 @@ func UndoStep(ctx context.Context, db *gorm.DB, owner, step, reason string, undo
 	}
 	reason = shorten(reason)
 	var did UndoResult
-	err := commitOnce(ctx, db, row.String(), func(t *transaction) (bool, error) {
-		first, err := insertRow(t.ctx, db, t.pool, row, encode(stepRecord{Reason: reason}))
+	insert := stepRow(row, encode(stepRecord{Reason: reason}))
+	err := commitOnce(ctx, db, row.String(), insert, func(t *transaction) (bool, error) {
+		first, err := insertRow(t.ctx, db, t.pool, insert, row)
 		if err != nil {
 			return false, err
 		}
@@ -189,7 +191,7 @@ func undoes(t *transaction, db *gorm.DB, do StepRow, reason string) (result []by
 	blocked := encode(stepRecord{Outcome: StepBlocked, Reason: reason})
 	for {
 		// The row that a Do inserts before its effect. Not found: there is none.
-		first, err := insertRow(t.ctx, db, t.pool, do, blocked)
+		first, err := insertRow(t.ctx, db, t.pool, stepRow(do, blocked), do)
 		if err != nil || first {
 			return nil, false, err
 		}

@@ -45,8 +45,9 @@ func Step(ctx context.Context, db *gorm.DB, row StepRow, run func(ctx context.Co
 	if err := cmp.Or(checkDB(db), row.check()); err != nil {
 		return false, err
 	}
-	err = commitOnce(ctx, db, row.String(), func(t *transaction) (bool, error) {
-		n, err := exec(t.ctx, t.pool, insertStep, row.Owner, row.Step, string(row.Op))
+	first := &statement{query: insertStep, args: []any{row.Owner, row.Step, string(row.Op)}}
+	err = commitOnce(ctx, db, row.String(), first, func(t *transaction) (bool, error) {
+		n, err := first.exec(t.ctx, t.pool)
 		if err != nil {
 			return false, explain(db, "insert the row of "+row.String(), err)
 		}

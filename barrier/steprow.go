@@ -100,10 +100,15 @@ func shorten(reason string) string {
 	return strings.ToValidUTF8(reason, "")
 }
 
+// stepRow is the statement that inserts a step row.
+func stepRow(row StepRow, stored []byte) *statement {
+	return &statement{query: insertStepRow, args: []any{row.Owner, row.Step, string(row.Op), stored}}
+}
+
 // insertRow inserts a row, unless it is there. It waits for a transaction that
 // has inserted it and has not ended.
-func insertRow(ctx context.Context, db *gorm.DB, pool gorm.ConnPool, row StepRow, stored []byte) (first bool, err error) {
-	n, err := exec(ctx, pool, insertStepRow, row.Owner, row.Step, string(row.Op), stored)
+func insertRow(ctx context.Context, db *gorm.DB, pool gorm.ConnPool, insert *statement, row StepRow) (first bool, err error) {
+	n, err := insert.exec(ctx, pool)
 	if err != nil {
 		return false, explain(db, "insert the row of "+row.String(), err)
 	}

@@ -28,9 +28,9 @@ type transaction struct {
 	stop   context.CancelFunc // of ctx's own timeout
 }
 
-// begin sends BEGIN. The context bounds it, and each statement and the COMMIT
-// later.
-func begin(ctx context.Context, db *gorm.DB, opts *sql.TxOptions) (*transaction, error) {
+// begin sends BEGIN, and, where that can be done in one round trip, first. The
+// context bounds it, and each statement and the COMMIT later.
+func begin(ctx context.Context, db *gorm.DB, opts *sql.TxOptions, first *statement) (*transaction, error) {
 	stop := context.CancelFunc(func() {})
 	if _, ok := ctx.Deadline(); !ok && db.DefaultTransactionTimeout > 0 {
 		ctx, stop = context.WithTimeout(ctx, db.DefaultTransactionTimeout)
@@ -38,18 +38,7 @@ func begin(ctx context.Context, db *gorm.DB, opts *sql.TxOptions) (*transaction,
 	connCtx, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	t := &transaction{ctx: ctx, cancel: cancel, stop: stop}
 	unhook := context.AfterFunc(ctx, cancel)
-	var err error
-	switch b := db.Statement.ConnPool.(type) {
-	case gorm.TxBeginner:
-		var tx *sql.Tx
-		if tx, err = b.BeginTx(connCtx, opts); err == nil {
-			t.pool, t.end = tx, tx
-		}
-	case gorm.ConnPoolBeginner:
-		if t.pool, err = b.BeginTx(connCtx, opts); err == nil {
-			t.end, _ = t.pool.(gorm.TxCommitter)
-		}
-	}
+	err := t.open(connCtx, db.Statement.ConnPool, opts, first)
 	if err == nil && t.end == nil {
 		err = fmt.Errorf("%w: this gorm connection cannot begin transactions", holdfast.ErrInvalid)
 	}
@@ -64,6 +53,28 @@ func begin(ctx context.Context, db *gorm.DB, opts *sql.TxOptions) (*transaction,
 		return nil, err
 	}
 	return t, nil
+}
+
+// open begins the transaction.
+func (t *transaction) open(ctx context.Context, pool gorm.ConnPool, opts *sql.TxOptions, first *statement) (err error) {
+	var tx *sql.Tx
+	if db, ok := pipelines(pool); ok && first != nil && opts == nil {
+		if tx, err = beginWith(ctx, db, first); err == nil {
+			t.pool, t.end = tx, tx
+		}
+		return err
+	}
+	switch b := pool.(type) {
+	case gorm.TxBeginner:
+		if tx, err = b.BeginTx(ctx, opts); err == nil {
+			t.pool, t.end = tx, tx
+		}
+	case gorm.ConnPoolBeginner:
+		if t.pool, err = b.BeginTx(ctx, opts); err == nil {
+			t.end, _ = t.pool.(gorm.TxCommitter)
+		}
+	}
+	return err
 }
 
 // gorm returns a handle in the transaction, with the configuration of db.

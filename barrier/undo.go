@@ -49,8 +49,9 @@ func Undo(ctx context.Context, db *gorm.DB, consumer, messageID, noticeID string
 		return "", fmt.Errorf("%w: the compensation notice about message %s has that message's ID: give it one of its own", holdfast.ErrInvalid, messageID)
 	}
 	var result UndoResult
-	err := commitOnce(ctx, db, "compensation notice "+noticeID, func(t *transaction) (bool, error) {
-		first, err := insertFirst(t, db, consumer, noticeID)
+	notice := inboxInsert(consumer, noticeID)
+	err := commitOnce(ctx, db, "compensation notice "+noticeID, notice, func(t *transaction) (bool, error) {
+		first, err := insertFirst(t, db, notice, consumer, noticeID)
 		if err != nil {
 			return false, err
 		}
@@ -59,7 +60,7 @@ func Undo(ctx context.Context, db *gorm.DB, consumer, messageID, noticeID string
 			return false, nil
 		}
 		// The row that a handler inserts before its effect. Found: there is one.
-		blocked, err := insertFirst(t, db, consumer, messageID)
+		blocked, err := insertFirst(t, db, inboxInsert(consumer, messageID), consumer, messageID)
 		if err != nil {
 			return false, err
 		}

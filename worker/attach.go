@@ -49,8 +49,13 @@ func (a *attachment) detach() {
 	}
 }
 
-// fail notes a try that failed.
+// fail notes a try that failed. To whoever needs Temporal it is not there, for
+// whatever reason.
 func (a *attachment) fail(err error) {
+	var unavailable *holdfast.UnavailableError
+	if !errors.As(err, &unavailable) {
+		err = &holdfast.UnavailableError{Part: "Temporal", Err: err}
+	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.err == nil {
@@ -90,28 +95,29 @@ func (w *Worker) attach(ctx context.Context, running func(func() error)) error {
 }
 
 // attachWhenReached is attach for a worker that sends without Temporal. It tries for
-// ever, and returns an error only where Temporal refuses.
+// ever. Only where Temporal is there from the first and refuses, which is how a
+// wrong option shows, does it return an error: what comes later must not end what
+// goes on without Temporal.
 func (w *Worker) attachWhenReached(ctx context.Context, running func(func() error)) error {
 	w.metrics.connected(false)
 	pause := backoff.NewExponentialBackOff()
 	pause.MaxInterval = attachPause
 	var logged time.Time
-	for {
+	for first := true; ; first = false {
 		err := w.tryToAttach(ctx, running)
-		var unavailable *holdfast.UnavailableError
 		switch {
 		case ctx.Err() != nil:
 			return nil
 		case err == nil:
 			w.o.Logger.Info("Temporal is reached: undecided half messages are handed over")
 			return nil
-		case !errors.As(err, &unavailable):
+		case first && lasting(err):
 			return err
 		}
 		w.attached.fail(err)
 		if time.Since(logged) > attachLogged {
 			logged = time.Now()
-			w.o.Logger.Warn("Temporal is not reached: the Express lane goes on, undecided half messages wait, everything else fails", "error", err)
+			w.o.Logger.Warn("Temporal cannot be used: the Express lane goes on, undecided half messages wait, everything else fails", "error", err)
 		}
 		select {
 		case <-time.After(pause.NextBackOff()):

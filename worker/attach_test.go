@@ -2,6 +2,7 @@ package worker_test
 
 import (
 	"context"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -102,6 +103,38 @@ func TestTemporalRefuses(t *testing.T) {
 	err = w.Run(ctx)
 	require.NoError(t, ctx.Err(), "it ends by itself")
 	require.ErrorContains(t, err, "nowhere")
+}
+
+// TestTemporalRefusesLater: a Temporal that was away, and refuses when it is there,
+// ends nothing that goes on without it.
+func TestTemporalRefusesLater(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	s.consuming(payments(s.effects))
+	temporal := newRelay(t, s.at.Temporal)
+	temporal.refuse(true)
+	o := s.options()
+	o.Lane, o.Namespace = holdfast.Express, "nowhere"
+	o.Temporal = dialTemporal(t, temporal.address(), o.Namespace, nil)
+	w := s.run(o)
+	traced := func() error {
+		m := order(newID())
+		m.Lane = holdfast.Traced
+		_, err := w.Send(s.ctx(), m, insert)
+		var unavailable *holdfast.UnavailableError
+		require.ErrorAs(t, err, &unavailable)
+		require.Equal(t, "Temporal", unavailable.Part)
+		return err
+	}
+	require.NotContains(t, traced().Error(), "nowhere", "it is not reached")
+	temporal.refuse(false)
+	until(t, "Temporal refuses", func() bool { return strings.Contains(traced().Error(), "nowhere") })
+	id := newID()
+	_, err := w.Send(t.Context(), order(id), insert)
+	require.NoError(t, err)
+	s.oneEffect(id)
+	w.stop()
+	require.Zero(t, s.drained())
 }
 
 // TestShutdownWithoutTemporal: a worker that never reached Temporal ends in good

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"go.temporal.io/api/serviceerror"
@@ -23,6 +24,7 @@ import (
 type Split struct {
 	w        *Worker
 	messages []holdfast.Message
+	chosen   bool // the ID, so that another call may use it, too
 	receipt  holdfast.Receipt
 	express  *expressSplit // nil in the Traced lane
 }
@@ -61,7 +63,7 @@ func (w *Worker) Begin(ctx context.Context, checkAfter time.Duration, ms ...hold
 	}
 	defer func() { w.pendings.end(p, time.Now()) }()
 	receipt.RunID = run.GetRunID()
-	s := &Split{w: w, messages: tx.Messages, receipt: receipt}
+	s := &Split{w: w, messages: tx.Messages, chosen: ms[0].ID != "", receipt: receipt}
 	if err := s.awaitStored(ctx, p); err != nil {
 		return nil, err
 	}
@@ -102,7 +104,13 @@ func (s *Split) Receipt() holdfast.Receipt { return s.receipt }
 // before its first write. If it fails, roll tx back. ErrAlreadyResolved means
 // that a check-back was faster; repeated that an earlier run committed already.
 func (s *Split) Barrier(ctx context.Context, tx *gorm.DB) (repeated bool, err error) {
-	return barrier.Insert(ctx, tx, s.ID(), s.w.o.Group)
+	repeated, err = barrier.Insert(ctx, tx, s.ID(), s.w.o.Group)
+	if err == nil && !repeated && s.chosen {
+		// Nothing else tells this call from another with its ID: what is delivered is
+		// what committed, whichever half message is checked back.
+		err = barrier.StoreMessages(ctx, tx, s.ID(), s.messages)
+	}
+	return repeated, err
 }
 
 // Store changes what is delivered, in the application's own transaction tx:
@@ -141,7 +149,9 @@ func (s *Split) Commit(ctx context.Context) (holdfast.Receipt, error) {
 		case outcome.Resolution != holdfast.Commit:
 			return s.rolledBack(fmt.Errorf("%w: a check-back had rolled transaction %s back", holdfast.ErrAlreadyResolved, s.ID()))
 		}
-		c.Messages = outcome.Messages
+		if !slices.EqualFunc(outcome.Messages, s.messages, holdfast.Message.Equal) {
+			c.Messages = outcome.Messages
+		}
 	}
 	return s.counted(s.confirm(ctx, c, proven))
 }

@@ -67,15 +67,15 @@ func (c *cohort) answered() {
 	c.release()
 }
 
-// startContext bounds the start of c by the last of its callers.
+// startContext bounds the start of c by the last of its callers. One who is alone
+// may be the one who runs it: it ends as soon as that one goes away.
 func (c *cohort) startContext() (context.Context, context.CancelFunc) {
-	var latest time.Time
-	for _, m := range c.members {
-		if m.p.deadline.After(latest) {
-			latest = m.p.deadline
-		}
+	ctx, cancel := c.members[0].caller, context.CancelFunc(nil)
+	if len(c.members) == 1 {
+		ctx, cancel = context.WithCancel(ctx)
+	} else {
+		ctx, cancel = context.WithDeadline(context.WithoutCancel(ctx), c.deadline())
 	}
-	ctx, cancel := context.WithDeadline(context.WithoutCancel(c.members[0].caller), latest)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.give = cancel
@@ -83,6 +83,16 @@ func (c *cohort) startContext() (context.Context, context.CancelFunc) {
 		cancel()
 	}
 	return ctx, cancel
+}
+
+// deadline is that of the caller who waits longest.
+func (c *cohort) deadline() (latest time.Time) {
+	for _, m := range c.members {
+		if m.p.deadline.After(latest) {
+			latest = m.p.deadline
+		}
+	}
+	return latest
 }
 
 // gathers reports whether p may share a workflow: a chosen ID has one of its own,

@@ -19,15 +19,21 @@
 // A local transaction has one of three forms: inline ([Worker.Send]), registered
 // ([Worker.Handle] and [Worker.Start]) and split ([Worker.Begin]).
 //
+// How a transaction is coordinated is its lane: Traced by a workflow, which under
+// load it shares with its neighbours (a cohort), or Express, without one.
+//
 //	options.go    what can be set
 //	worker.go     New, Run and what runs in between
 //	send.go       Send, SendAll, Start: the caller's side
 //	express.go    Send and Start in the Express lane; expresssplit.go Begin
+//	gather.go     group commit: who shares the next workflow; cohort.go: its start
 //	begin.go      Begin: the split form
 //	pending.go    what a caller in this process waits for
 //	register.go   Handle, Check and Activity: what is registered before Run
 //	ports.go      the steps' ports, filled with broker and barrier
-//	keep.go       hand-over of half messages that the Keeper found undecided
+//	keep.go       the Keepers; handover.go: what they found undecided goes to Temporal
+//	checkbackall.go the check-back of many at once
+//	remote.go     check-backs of groups in other languages
 //	consume.go    consumers and their inbox rows
 //	intake.go     dead letters become workflows, and are redelivered
 //	answers.go    answers to redeliveries that this process waits for
@@ -42,7 +48,7 @@
 //	sweep.go      the retention of rows
 //	alert.go      alerts, their queue and the hook
 //	webhook.go    alerts posted to a URL
-//	metrics.go    what is counted
+//	metrics.go    what is counted; keepmetrics.go: of Keepers and hand-overs
 //	attach.go     what this process does for Temporal, and since when
 //	temporal.go   Temporal workers and search attributes
 package worker

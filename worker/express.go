@@ -56,7 +56,7 @@ func (w *Worker) express(ctx context.Context, tx activities.Tx, ms []holdfast.Me
 	}
 	// Nothing but the outcome row tells one call with a chosen ID from another, in
 	// another process: it keeps the messages of the one that commits.
-	res := barrier.Run(ctx, w.o.DB, barrier.Local{TxID: tx.ID, Group: w.o.Group, Messages: tx.Messages, Fresh: p == nil, Keep: p != nil,
+	res := w.runHere(ctx, barrier.Local{TxID: tx.ID, Group: w.o.Group, Messages: tx.Messages, Fresh: p == nil, Keep: p != nil,
 		MaxBody: w.o.MaxBody}, local)
 	switch {
 	case res.Repeated: // its sender may not have come to the end: nothing is settled
@@ -73,6 +73,13 @@ func (w *Worker) express(ctx context.Context, tx activities.Tx, ms []holdfast.Me
 	}
 	fault.Point(fault.CommitBeforePublish)
 	return w.deliver(ctx, receipt, res.Messages)
+}
+
+// runHere runs a local transaction in the caller's goroutine.
+func (w *Worker) runHere(ctx context.Context, l barrier.Local, local LocalAll) barrier.Result {
+	ctx, cancel := context.WithTimeout(ctx, w.o.LocalTimeout)
+	defer cancel()
+	return barrier.Run(ctx, w.o.DB, l, local)
 }
 
 // admitExpress checks the transaction and gives it its ID, waits until sending can
@@ -114,9 +121,9 @@ func (w *Worker) unused(ctx context.Context, txID string) error {
 	return fmt.Errorf("%w: transaction %s has an outcome row: use a new ID for new work", holdfast.ErrDuplicate, txID)
 }
 
-// usedUp keeps an ID that was made by this process, and leaves no outcome row, from
-// being chosen for another transaction: the op record that is on its way would
-// settle that one's half message.
+// usedUp keeps the ID of a transaction that rolled back, and leaves no outcome row,
+// from being chosen for another one: the op record that is on its way would settle
+// that one's half message.
 func (w *Worker) usedUp(txID string) {
 	p := newPending(context.Background(), txID, true, nil)
 	if w.pendings.add(p) == nil {

@@ -141,6 +141,19 @@ func TestSameIDAtTheSameTime(t *testing.T) {
 	require.Equal(t, 1, s.ordered(id))
 }
 
+// TestExpressLocalTimeout: it bounds the local transaction in this lane, too.
+func TestExpressLocalTimeout(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	w := s.producer(laneOf("express").set, func(o *worker.Options) { o.LocalTimeout = patience / 2 })
+	_, err := w.Send(t.Context(), order(newID()), func(ctx context.Context, _ *gorm.DB, _ *holdfast.Message) error {
+		deadline, _ := ctx.Deadline()
+		require.LessOrEqual(t, time.Until(deadline), patience/2)
+		return errOops
+	})
+	require.ErrorIs(t, err, errOops)
+}
+
 // TestSplitExpress: what a workflow would remember of a split transaction.
 func TestSplitExpress(t *testing.T) {
 	t.Parallel()
@@ -190,10 +203,12 @@ func TestSplitExpress(t *testing.T) {
 	until(t, "the audit", func() bool { return seen.of(later.ID()) > 0 })
 	require.Equal(t, 1, seen.of(split.ID()), "a second Commit delivers nothing")
 
-	split, err = checked.Begin(t.Context(), 0, order(newID()))
+	split, err = checked.Begin(t.Context(), 0, order(""))
 	require.NoError(t, err)
 	_, err = split.Rollback(t.Context())
 	require.NoError(t, err)
 	_, err = split.Commit(t.Context())
 	require.ErrorIs(t, err, holdfast.ErrAlreadyResolved)
+	_, err = checked.Begin(t.Context(), 0, order(split.ID()))
+	require.ErrorIs(t, err, holdfast.ErrDuplicate, "its op record is on its way")
 }

@@ -52,7 +52,7 @@ func (w *Worker) beginExpress(ctx context.Context, ms []holdfast.Message) (*Spli
 	if p != nil {
 		w.pendings.end(p, time.Now())
 	}
-	return &Split{w: w, messages: tx.Messages, receipt: receipt, express: &expressSplit{}}, nil
+	return &Split{w: w, messages: tx.Messages, chosen: p != nil, receipt: receipt, express: &expressSplit{}}, nil
 }
 
 // confirmExpress carries the second confirmation out. Where the outcome row has
@@ -77,6 +77,9 @@ func (s *Split) confirmExpress(ctx context.Context, c workflows.Confirmation, pr
 	}
 	defer s.w.sending.Done()
 	if c.Resolution == holdfast.Rollback {
+		if !proven { // it leaves no outcome row
+			s.w.usedUp(s.ID())
+		}
 		receipt.Resolution = holdfast.Rollback
 		s.w.broker.Settle(s.w.o.Group, s.ID(), holdfast.Rollback)
 		return receipt, nil

@@ -46,7 +46,9 @@ func (g *gatherer) form(members []*gathered) *cohort {
 func (g *gatherer) withdraw(m *gathered) *cohort {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.waiting = slices.DeleteFunc(g.waiting, func(o *gathered) bool { return o == m })
+	if m.cohort == nil {
+		g.waiting = slices.DeleteFunc(g.waiting, func(o *gathered) bool { return o == m })
+	}
 	return m.cohort
 }
 

@@ -105,3 +105,23 @@ func TestNobodyNeedsTheStart(t *testing.T) {
 	c.answered()
 	require.ErrorIs(t, ctx.Err(), context.Canceled)
 }
+
+// TestStartEndsWithItsOnlyCaller: who starts a cohort of one is in it, and cannot
+// say that he has given up. One who shares it ends nothing for the others.
+func TestStartEndsWithItsOnlyCaller(t *testing.T) {
+	t.Parallel()
+	for members, want := range map[int]error{1: context.Canceled, 2: nil} {
+		g := &gatherer{room: 1}
+		caller, leave := context.WithCancel(context.Background())
+		var ms []*gathered
+		for i := range members {
+			m := waiter(fmt.Sprint(i), holdfast.Message{})
+			m.caller, m.p.deadline = caller, m.p.deadline.AddDate(9000, 0, 0)
+			ms = append(ms, m)
+		}
+		ctx, cancel := g.form(ms).startContext()
+		defer cancel()
+		leave()
+		require.Equal(t, want, ctx.Err())
+	}
+}

@@ -27,6 +27,8 @@ func TestInvalidOptions(t *testing.T) {
 		"negative timeout":   {Group: group, AMQPURL: "amqp://h", SendTimeout: -1},
 		"negative retention": {Group: group, AMQPURL: "amqp://h", Retention: -1},
 		"body limit":         {Group: group, AMQPURL: "amqp://h", MaxBody: holdfast.MaxBody + 1},
+		"lane of a pattern":  {Group: group, AMQPURL: "amqp://h", Lanes: map[string]holdfast.Lane{"order.*": holdfast.Express}},
+		"unknown lane":       {Group: group, AMQPURL: "amqp://h", Lanes: map[string]holdfast.Lane{"order": "fast"}},
 		"schedule":           {Group: group, AMQPURL: "amqp://h", CheckBack: workflows.Schedule{Delays: []time.Duration{0}}},
 	} {
 		_, err := worker.New(o)

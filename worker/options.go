@@ -50,7 +50,7 @@ type Options struct {
 	// Temporal to be there: make the client with client.NewLazyClient. Until it is
 	// reached, what needs it fails with an UnavailableError.
 	Lane holdfast.Lane
-	// Lanes are the lanes of topics.
+	// Lanes are the lanes of topics; patterns are not allowed.
 	Lanes map[string]holdfast.Lane
 	// MaxCohort is how many transactions of the Traced lane share one workflow at
 	// most, under load; 1 gives each its own. Default: 48, at most 200.
@@ -87,7 +87,9 @@ type Options struct {
 	// over. Default: 10 s.
 	CheckAfter time.Duration
 	// KeeperWindow is how many records of the half queue the Keeper holds at
-	// most, 10 to 65535. Default: 2000.
+	// most, 10 to 65535. Default: 2000. It should be more than the transactions that
+	// all processes of the group have open at a time: where they fill 90 % of it, the
+	// oldest are handed over early, and rolled back if they have not begun.
 	KeeperWindow int
 	// CheckBack is the schedule of check-backs; its zero value is the default
 	// schedule.
@@ -182,9 +184,9 @@ func (o Options) validate() error {
 		errs = append(errs, fmt.Errorf("%w: RemoteCheck needs Options.Temporal, and no Options.DB: the group's own processes answer check-backs; give consumers databases of their own", holdfast.ErrInvalid))
 	}
 	errs = append(errs, o.Webhook.validate(), o.Lane.Validate())
-	for topic, lane := range o.Lanes {
-		if err := lane.Validate(); err != nil {
-			errs = append(errs, fmt.Errorf("topic %s: %w", topic, err))
+	for topic, lane := range o.Lanes { // a pattern would never be anybody's topic
+		if err := (holdfast.Message{Topic: topic, Lane: lane}).Validate(); err != nil {
+			errs = append(errs, fmt.Errorf("Lanes, topic %q: %w", topic, err))
 		}
 	}
 	for _, n := range []struct {

@@ -198,11 +198,26 @@ func (p *pending) once(flag *bool, c chan struct{}) {
 }
 
 func rolledBack(cause error) error {
-	if cause == nil {
+	switch {
+	case cause == nil:
 		return holdfast.ErrRolledBack
+	case aboutAnother(cause):
+		cause = innerError{cause}
 	}
 	return fmt.Errorf("%w: %w", holdfast.ErrRolledBack, cause)
 }
+
+// innerError is the error of a local transaction that sent another one, which is
+// not rolled back with it: that one's end is not to be taken for this one's.
+type innerError struct{ err error }
+
+func aboutAnother(err error) bool {
+	return errors.Is(err, holdfast.ErrUndecided) || errors.Is(err, holdfast.ErrDeliveryPending)
+}
+
+func (e innerError) Error() string        { return e.err.Error() }
+func (e innerError) As(target any) bool   { return errors.As(e.err, target) }
+func (e innerError) Is(target error) bool { return !aboutAnother(target) && errors.Is(e.err, target) }
 
 func undecided(txID string, cause error) error {
 	var away *holdfast.UnavailableError

@@ -27,6 +27,9 @@ func (s steps) PublishHalf(ctx context.Context, h holdfast.Half) error {
 	ctx, cancel := context.WithDeadline(ctx, p.deadline)
 	defer cancel()
 	err := s.w.broker.PublishHalf(ctx, h)
+	if cause := context.Cause(ctx); err != nil && cause != nil && !errors.Is(err, cause) {
+		err = fmt.Errorf("%w: %w", cause, err)
+	}
 	if err == nil {
 		p.setStored()
 	} else if p.giveUp() {
@@ -77,7 +80,7 @@ func (s steps) RunLocal(ctx context.Context, group string, tx activities.Tx) act
 	}
 	return p.run(ctx,
 		func(ctx context.Context, local LocalAll) barrier.Result {
-			return s.runBarrier(ctx, group, tx, p.fresh, local)
+			return s.runBarrier(ctx, group, tx, p, local)
 		},
 		func() activities.LocalResult { return s.CheckBack(ctx, group, tx) },
 		tx.Messages)
@@ -88,15 +91,21 @@ func (s steps) runHandler(ctx context.Context, group string, tx activities.Tx, p
 	if !ok {
 		return activities.LocalResult{ID: tx.ID, Elsewhere: true, Error: fmt.Sprintf("no handler %q is registered in this process", tx.Handler)}
 	}
-	res := s.runBarrier(ctx, group, tx, false, handler)
+	res := s.runBarrier(ctx, group, tx, p, handler)
 	if p != nil {
 		p.localEnded(res, tx.Messages)
 	}
 	return localResult(tx.ID, res)
 }
 
-func (s steps) runBarrier(ctx context.Context, group string, tx activities.Tx, fresh bool, local LocalAll) barrier.Result {
-	return barrier.Run(ctx, s.w.o.DB, barrier.Local{TxID: tx.ID, Group: group, Messages: tx.Messages, Fresh: fresh, MaxBody: s.w.o.MaxBody}, local)
+// runBarrier runs the local transaction of tx; p is nil where nobody waits for it
+// here. A handler may be run again by another process, a closure may not. Where the
+// ID may be a chosen one, another call with it may have stored another half message,
+// in the Express lane: the outcome row keeps the messages of the one that commits.
+func (s steps) runBarrier(ctx context.Context, group string, tx activities.Tx, p *pending, local LocalAll) barrier.Result {
+	made := p != nil && p.fresh
+	return barrier.Run(ctx, s.w.o.DB, barrier.Local{TxID: tx.ID, Group: group, Messages: tx.Messages,
+		Fresh: made && tx.Form == activities.Inline, Keep: !made, MaxBody: s.w.o.MaxBody}, local)
 }
 
 // CheckBack asks the group's processes in another language, the topic's Checker,

@@ -1,6 +1,7 @@
 package worker
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -23,7 +24,9 @@ import (
 // are at the end is what is delivered.
 //
 // It runs once; where a crash leaves it open whether it did, the outcome row
-// decides. It must not commit or roll back tx itself.
+// decides. It must not commit or roll back tx itself. It may send: such a
+// transaction is one of its own, needs a further connection of the database's pool,
+// and stands, however this one ends.
 type Local func(ctx context.Context, tx *gorm.DB, m *holdfast.Message) error
 
 // LocalAll is a local transaction with several messages.
@@ -155,6 +158,9 @@ func (w *Worker) identify(tx *activities.Tx, ms []holdfast.Message) (holdfast.Re
 		tx.ID = id.String()
 	}
 	holdfast.NumberMessages(tx.ID, tx.Messages)
+	for i := range tx.Messages {
+		tx.Messages[i].Lane = "" // it is chosen, and no part of what is delivered
+	}
 	receipt.TxID, receipt.WorkflowID = tx.ID, workflows.WorkflowID(w.o.Group, tx.ID)
 	return receipt, nil
 }
@@ -277,12 +283,13 @@ func (p *pending) receive(receipt holdfast.Receipt) (holdfast.Receipt, error) {
 func (p *pending) place(receipt holdfast.Receipt, err error) holdfast.Receipt {
 	own := workflows.WorkflowID(receipt.Group, p.id)
 	id, run := p.endedIn()
-	switch {
-	case receipt.WorkflowID == own:
-	case id == own:
+	switch shared := receipt.WorkflowID != own; {
+	case shared && id == own:
 		receipt.WorkflowID, receipt.RunID = own, run
-	case errors.Is(err, holdfast.ErrUndecided), errors.Is(err, holdfast.ErrDeliveryPending):
+	case shared && (errors.Is(err, holdfast.ErrUndecided) || errors.Is(err, holdfast.ErrDeliveryPending)):
 		receipt.WorkflowID, receipt.RunID = own, ""
+	case id == receipt.WorkflowID: // its start may not have been answered yet
+		receipt.RunID = cmp.Or(receipt.RunID, run)
 	}
 	return receipt
 }

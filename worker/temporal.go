@@ -82,18 +82,25 @@ func (ws temporalWorkers) stop() {
 	stopping.Wait()
 }
 
-// temporalError makes an UnavailableError of err, unless it is a plain refusal.
+// temporalError makes an UnavailableError of err, unless Temporal refuses what it
+// was asked.
 func (w *Worker) temporalError(doing string, err error) error {
 	var invalid *serviceerror.InvalidArgument
-	var denied *serviceerror.PermissionDenied
+	remedy := "check TEMPORAL_ADDRESS and that the server runs"
 	switch {
 	case errors.As(err, &invalid):
 		return fmt.Errorf("%w: %s: Temporal refuses: %w", holdfast.ErrInvalid, doing, err)
-	case errors.As(err, &denied), status.Code(err) == codes.Unauthenticated:
-		return fmt.Errorf("holdfast: %s: Temporal refuses the credentials: %w (check TEMPORAL_API_KEY, TEMPORAL_TLS_… and TEMPORAL_NAMESPACE)", doing, err)
+	case denied(err):
+		err = fmt.Errorf("Temporal refuses the credentials: %w", err)
+		remedy = "check TEMPORAL_API_KEY, TEMPORAL_TLS_… and TEMPORAL_NAMESPACE"
 	}
-	return &holdfast.UnavailableError{Part: "Temporal", Err: fmt.Errorf("%s: %w", doing, err),
-		Remedy: "check TEMPORAL_ADDRESS and that the server runs"}
+	return &holdfast.UnavailableError{Part: "Temporal", Err: fmt.Errorf("%s: %w", doing, err), Remedy: remedy}
+}
+
+// denied reports whether Temporal refuses the credentials.
+func denied(err error) bool {
+	var denied *serviceerror.PermissionDenied
+	return errors.As(err, &denied) || status.Code(err) == codes.Unauthenticated
 }
 
 // SearchAttributes are the search attributes that Holdfast's workflows use, by

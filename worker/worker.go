@@ -83,7 +83,8 @@ func (w *Worker) Ready() <-chan struct{} { return w.ready }
 // end, and returns. It returns an error at once for a wrong registration or wrong
 // credentials, and after Options.StartTimeout where one of the three parts cannot
 // be reached; once running, it reconnects for ever. With Options.Lane Express it
-// does not wait for Temporal, but goes on trying. A worker runs once.
+// does not wait for Temporal, but goes on trying; it returns an error only if
+// Temporal is there at once, and refuses. A worker runs once.
 func (w *Worker) Run(ctx context.Context) error {
 	if err := w.claim(); err != nil {
 		return err
@@ -327,8 +328,7 @@ func (w *Worker) retry(ctx context.Context, part string, do func() error) error 
 		if last == nil || ctx.Err() == nil {
 			last = err
 		}
-		var unavailable *holdfast.UnavailableError
-		if err != nil && (!errors.As(err, &unavailable) || refused(err)) {
+		if err != nil && lasting(err) {
 			return struct{}{}, backoff.Permanent(err)
 		}
 		return struct{}{}, err
@@ -341,9 +341,18 @@ func (w *Worker) retry(ctx context.Context, part string, do func() error) error 
 	return err
 }
 
+// lasting reports whether err will not change by waiting.
+func lasting(err error) bool {
+	var unavailable *holdfast.UnavailableError
+	return !errors.As(err, &unavailable) || refused(err)
+}
+
 // refused reports whether a server was reached, and refuses these credentials,
 // this virtual host or this database.
 func refused(err error) bool {
+	if denied(err) {
+		return true
+	}
 	var rabbit *amqp.Error
 	if errors.As(err, &rabbit) {
 		return rabbit.Code == amqp.AccessRefused || rabbit.Code == amqp.NotAllowed

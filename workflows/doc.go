@@ -1,18 +1,22 @@
 // Package workflows holds the Temporal workflows: Transaction, the durable
 // coordinator of transactional messages; Recovery, which decides what was left
-// undecided without one; DeadLetter, which stays with a message
-// that its consumer gave up until that is handled, compensated or discarded; and
-// Saga, which brings a saga to its end.
+// undecided without one; DeadLetter, which stays with a message that its consumer
+// gave up until that is handled, compensated or discarded; and Saga, which brings a
+// saga to its end.
 //
-// A workflow Transaction coordinates a list of transactions, its members, and every decision
-// is per member. The happy path is one workflow task with three local
+// A workflow Transaction coordinates a list of transactions, its members, and every
+// decision is per member. The happy path is one workflow task with three local
 // activities: HalfSend, LocalTransaction, Commit (or Rollback). A member that
 // cannot be finished so goes on by itself: it is checked back on a durable
-// timer, delivered until the broker confirms, or parked for an operator.
+// timer, delivered until the broker confirms, or parked for an operator. Where
+// several share the workflow for speed, a cohort, it leaves for that into a
+// workflow of its own.
 //
 //	transaction.go  the flow, as a table of contents
 //	member.go       what is known of one member
 //	local.go        the local transaction, in its forms
+//	cohort.go       several members: what may share a workflow, and how it starts
+//	leave.go        a member goes on in a workflow of its own
 //	settle.go       check-back, delivery, parking
 //	operator.go     the operator's Updates and signals
 //	cohort.go       how several share a workflow, and what finds them there

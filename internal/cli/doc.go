@@ -15,6 +15,8 @@
 //	dev.go      holdfast dev: the private stack; devrun.go: a command inside it
 //	demo.go     holdfast demo
 //	keep.go     holdfast keep
+//	half.go     holdfast half; halfstats.go, halfpeek.go: below it; halfkeeper.go:
+//	            a half queue, and how those are that keep it
 //	migrate.go  holdfast migrate
 //	doctor.go   holdfast doctor; doctor_*.go: the checks of each part
 //	version.go  holdfast version
@@ -40,5 +42,7 @@
 //	query.go    what to ask Temporal's visibility store for: pure
 //	find.go     which workflow an ID, or a business key, means
 //	status.go   where a workflow stands
-//	history.go  a workflow's history as readable steps: pure; history_saga.go: a saga's
+//	members.go  the transactions that share a workflow
+//	history.go  a workflow's history as readable steps: pure; history_members.go: those
+//	            of several transactions; history_saga.go: a saga's
 package cli
