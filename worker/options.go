@@ -87,7 +87,9 @@ type Options struct {
 	// over. Default: 10 s.
 	CheckAfter time.Duration
 	// KeeperWindow is how many records of the half queue the Keeper holds at
-	// most, 10 to 65535. Default: 2000.
+	// most, 10 to 65535. Default: 2000. It should be more than the transactions that
+	// all processes of the group have open at a time: where they fill 90 % of it, the
+	// oldest are handed over early, and rolled back if they have not begun.
 	KeeperWindow int
 	// CheckBack is the schedule of check-backs; its zero value is the default
 	// schedule.
