@@ -3,7 +3,7 @@ package broker
 import "time"
 
 const (
-	// ackDelay is how long an acknowledgement waits for others.
+	// ackDelay is how long a Keeper's acknowledgement waits for others.
 	ackDelay = 20 * time.Millisecond
 	// ackBatch is how many wait at most.
 	ackBatch = 256
@@ -13,7 +13,8 @@ const (
 // up to the oldest that is still open, the others singly. It has no clock and no
 // I/O.
 type ackLedger struct {
-	batch int // how many acknowledgements wait at most
+	batch int           // how many acknowledgements wait at most
+	delay time.Duration // and for how long
 
 	open    map[uint64]bool // delivered and neither settled nor given back
 	order   []uint64        // delivered ones, ascending; those at the front are open
@@ -30,9 +31,15 @@ type ackFrame struct {
 }
 
 // newAckLedger is for a channel on which window deliveries may be open.
-func newAckLedger(window int) *ackLedger {
-	return &ackLedger{batch: max(1, min(ackBatch, window/8)), open: map[uint64]bool{}}
+func newAckLedger(window int, delay time.Duration) *ackLedger {
+	l := &ackLedger{delay: delay, open: map[uint64]bool{}}
+	l.resize(window)
+	return l
 }
+
+// resize changes the window. What waits holds up a small part of it at most, and
+// nothing waits in a small one.
+func (l *ackLedger) resize(window int) { l.batch = max(1, min(ackBatch, window/8)) }
 
 // deliver takes in a delivery; its tag is greater than all before.
 func (l *ackLedger) deliver(tag uint64) {
@@ -63,7 +70,7 @@ func (l *ackLedger) next() time.Time {
 	case len(l.pending) >= l.batch:
 		return l.since
 	}
-	return l.since.Add(ackDelay)
+	return l.since.Add(l.delay)
 }
 
 // flush returns what is to be sent now, in this order.

@@ -25,7 +25,7 @@ func (u unacked) ack(t require.TestingT, f ackFrame, settled map[uint64]bool) {
 }
 
 func TestAcknowledgementsShareFrames(t *testing.T) {
-	l, now := newAckLedger(2000), time.Unix(0, 0)
+	l, now := newAckLedger(2000, ackDelay), time.Unix(0, 0)
 	for tag := range uint64(10) {
 		l.deliver(tag + 1)
 	}
@@ -48,7 +48,7 @@ func TestAcknowledgementsShareFrames(t *testing.T) {
 }
 
 func TestAcknowledgementsWaitForFew(t *testing.T) {
-	l, now := newAckLedger(10), time.Unix(0, 0)
+	l, now := newAckLedger(10, ackDelay), time.Unix(0, 0)
 	l.deliver(1)
 	l.settle(1, now)
 	require.Equal(t, now, l.next(), "a small window waits for none")
@@ -57,7 +57,7 @@ func TestAcknowledgementsWaitForFew(t *testing.T) {
 func TestAckLedgerRandom(t *testing.T) {
 	r := rand.New(rand.NewPCG(3, 4))
 	for range 2000 {
-		l, now := newAckLedger(100), time.Unix(0, 0)
+		l, now := newAckLedger(100, ackDelay), time.Unix(0, 0)
 		there, settled := unacked{}, map[uint64]bool{}
 		var open []uint64
 		var tag uint64

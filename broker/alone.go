@@ -63,7 +63,7 @@ func (c *consumer) suspects(ctx context.Context, s *subscription, state string) 
 	if q.Messages == 0 {
 		return c.o.lookEvery
 	}
-	c.moveBack(pointers(s.stop())...)
+	c.moveBack(s.halt()...)
 	if limit := c.o.restLimit(); !c.rest(ctx, limit) {
 		if ctx.Err() == nil {
 			c.log.Warn("a message that was lost several times has to wait: handlers are still busy", "after", limit)
@@ -95,7 +95,8 @@ func (c *consumer) suspects(ctx context.Context, s *subscription, state string) 
 // ever.
 func (c *consumer) alone(ctx context.Context, s *subscription, d amqp.Delivery) bool {
 	through := make(chan struct{})
-	if !c.pass(ctx, s, job{d: d, ch: s.ch, alone: true, done: through}) {
+	s.acks.take(&d)
+	if !c.pass(ctx, s, job{d: d, ch: s.ch, acks: s.acks, alone: true, done: through}) {
 		return true
 	}
 	limit := time.NewTimer(time.Duration(c.o.Tries)*c.o.HandlerTimeout + abandonAfter)

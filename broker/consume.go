@@ -196,6 +196,7 @@ var errDrained = errors.New("holdfast: the consumer is shutting down")
 type job struct {
 	d     amqp.Delivery
 	ch    *amqp.Channel
+	acks  *acker
 	alone bool          // it is the only one here
 	done  chan struct{} // closed when the worker is through, if not nil
 }

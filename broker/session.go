@@ -19,6 +19,8 @@ const maxUnbegun = 2 * time.Minute
 // redelivered.
 func (c *consumer) session(ctx context.Context, s *subscription) {
 	c.gate.renew()
+	s.acks = newAcker(s.ch, c.settle)
+	defer s.acks.window(0)
 	wake := time.NewTimer(0)
 	defer wake.Stop()
 	look := time.NewTimer(0) // a process that was killed left something, perhaps
@@ -26,10 +28,11 @@ func (c *consumer) session(ctx context.Context, s *subscription) {
 	for ctx.Err() == nil {
 		state, until := c.gate.mode()
 		if prefetch := c.prefetch(state); s.prefetch != prefetch {
-			c.moveBack(pointers(s.stop())...)
+			c.moveBack(s.halt()...)
 			if prefetch > 0 && s.consume(c.queue, prefetch) != nil {
 				return
 			}
+			s.acks.window(prefetch)
 		}
 		if s.failed != nil {
 			return
@@ -48,7 +51,8 @@ func (c *consumer) session(ctx context.Context, s *subscription) {
 			if !ok {
 				return
 			}
-			c.pass(ctx, s, job{d: d, ch: s.ch})
+			s.acks.take(&d)
+			c.pass(ctx, s, job{d: d, ch: s.ch, acks: s.acks})
 		case <-c.look:
 			look.Reset(0)
 		case <-look.C:
@@ -63,7 +67,7 @@ func (c *consumer) session(ctx context.Context, s *subscription) {
 		case <-ctx.Done():
 		}
 	}
-	c.moveBack(pointers(s.stop())...)
+	c.moveBack(s.halt()...)
 }
 
 // prefetch is how much is fetched: while the breaker probes, one message at a
@@ -101,7 +105,7 @@ func (c *consumer) pass(ctx context.Context, s *subscription, j job) bool {
 		case <-ctx.Done():
 			// Stopped first: an acknowledgement would bring a further delivery,
 			// which the stop would make look as if it had been lost.
-			c.moveBack(append(pointers(s.stop()), j.delivery())...)
+			c.moveBack(append(s.halt(), j.delivery())...)
 		case <-c.stuck.C:
 			c.moveBack(j.delivery())
 			c.relieve(ctx, s)
@@ -115,17 +119,22 @@ func (c *consumer) pass(ctx context.Context, s *subscription, j job) bool {
 // when one is.
 func (c *consumer) relieve(ctx context.Context, s *subscription) {
 	c.log.Warn("all handlers have been busy for long: what was fetched ahead is given back until one returns", "after", c.o.unbegun, "handlers", c.o.Concurrency)
-	c.moveBack(pointers(s.stop())...)
+	c.moveBack(s.halt()...)
 	select {
 	case c.jobs <- job{}:
 	case <-ctx.Done():
 	}
 }
 
-func pointers(ds []amqp.Delivery) []*amqp.Delivery {
-	out := make([]*amqp.Delivery, len(ds))
-	for i := range ds {
-		out[i] = &ds[i]
+// halt is stop for a consumer: the acknowledgements that wait are sent, and from
+// now on none waits.
+func (s *subscription) halt() []*amqp.Delivery {
+	rest := s.stop()
+	out := make([]*amqp.Delivery, len(rest))
+	for i := range rest {
+		s.acks.take(&rest[i])
+		out[i] = &rest[i]
 	}
+	s.acks.window(0)
 	return out
 }

@@ -46,7 +46,7 @@ func (c *consumer) unpublished(w *work, what string, err error) {
 	c.settle(w.j.d.Nack(false, true))
 }
 
-// succeed acknowledges a delivery. Where an operator waits for it, that is
+// succeed has a delivery acknowledged. Where an operator waits for it, that is
 // reported first; if it cannot be, the message comes again, without effect.
 func (c *consumer) succeed(w *work) {
 	if w.a.redelivery > 0 {
@@ -57,7 +57,7 @@ func (c *consumer) succeed(w *work) {
 		}
 		fault.Point(fault.HandledBeforeAck)
 	}
-	c.settle(w.j.d.Ack(false))
+	w.j.acks.handled(w.j.d.DeliveryTag)
 }
 
 // retry puts a delivery where v says.

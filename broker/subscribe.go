@@ -24,6 +24,7 @@ type subscription struct {
 	prefetch   int // 0 while there is none
 	tags       int
 	failed     error
+	acks       *acker // a consumer's; others have none
 }
 
 // tag is the current one. Each is new: to RabbitMQ a consumer that was cancelled

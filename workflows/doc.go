@@ -15,12 +15,10 @@
 //	transaction.go  the flow, as a table of contents
 //	member.go       what is known of one member
 //	local.go        the local transaction, in its forms
-//	cohort.go       several members: what may share a workflow, and how it starts
-//	leave.go        a member goes on in a workflow of its own
 //	settle.go       check-back, delivery, parking
-//	operator.go     the operator's Updates and signals
 //	cohort.go       how several share a workflow, and what finds them there
 //	leave.go        how those of them that do not end at once part from the others
+//	operator.go     the operator's Updates and signals
 //	renew.go        going on in a new run, where a history gets too long
 //	input.go        input, states and status
 //	start.go        how whoever starts a transaction starts it

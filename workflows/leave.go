@@ -19,7 +19,7 @@ import (
 func (t *transaction) part(ctx workflow.Context) {
 	var unknown, others []*member
 	for _, m := range t.members {
-		if m.undecided() && m.state == Checking && !m.cancelled {
+		if m.undecided() && m.state == Checking {
 			unknown = append(unknown, m)
 		} else {
 			others = append(others, m)

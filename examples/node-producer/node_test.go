@@ -28,7 +28,7 @@ func TestDelivered(t *testing.T) {
 	require.Equal(t, order{Number: 1, Customer: "ann", Amount: 4200}, s.placed(tx))
 
 	refused := s.node("place.mjs", "ann", "0")
-	refused.says("refused .*orders_amount_check.*")
+	refused.says("refused .*customer_orders_amount_check.*")
 	require.Equal(t, 1, refused.ended())
 }
 
@@ -97,7 +97,7 @@ func TestNoHalfQueue(t *testing.T) {
 	p.says(".*Unroutable.*see that its consumer, or holdfast keep orders, runs or has run.*")
 	require.NotZero(t, p.ended())
 	var orders int
-	require.NoError(t, s.db().Raw("SELECT count(*) FROM orders").Scan(&orders).Error)
+	require.NoError(t, s.db().Raw("SELECT count(*) FROM customer_orders").Scan(&orders).Error)
 	require.Zero(t, orders)
 }
 

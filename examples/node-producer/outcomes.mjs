@@ -8,7 +8,7 @@ const TABLES = `
     messages jsonb, -- where the local transaction changed them
     created_at timestamptz NOT NULL DEFAULT now()
   );
-  CREATE TABLE IF NOT EXISTS orders (
+  CREATE TABLE IF NOT EXISTS customer_orders (
     number bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     customer text NOT NULL,
     amount bigint NOT NULL CHECK (amount > 0)

@@ -27,7 +27,7 @@ await stopHere('half');
 // 2. The local transaction. The database makes the order's number, so the message
 // is completed here; the outcome row keeps it for a check-back.
 const outcome = await localTransaction(pool, tx, messages, async (db, [message]) => {
-  const { rows: [order] } = await db.query('INSERT INTO orders (customer, amount) VALUES ($1, $2) RETURNING number', [customer, amount]);
+  const { rows: [order] } = await db.query('INSERT INTO customer_orders (customer, amount) VALUES ($1, $2) RETURNING number', [customer, amount]);
   return [{ ...message, text: JSON.stringify({ number: Number(order.number), customer, amount: Number(amount) }) }];
 });
 if (outcome.resolution === 'commit') await stopHere('commit');
