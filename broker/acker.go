@@ -28,8 +28,8 @@ type acker struct {
 }
 
 // newAcker is for a channel that fetches nothing yet.
-func newAcker(ch amqp.Acknowledger, lost func(error)) *acker {
-	a := &acker{ch: ch, lost: lost, ledger: newAckLedger(0, handledDelay)}
+func newAcker(ch amqp.Acknowledger, delay time.Duration, lost func(error)) *acker {
+	a := &acker{ch: ch, lost: lost, ledger: newAckLedger(0, delay)}
 	a.timer = time.AfterFunc(time.Hour, a.due)
 	a.timer.Stop()
 	return a

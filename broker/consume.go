@@ -89,6 +89,7 @@ type Subscription struct {
 	unbegun   time.Duration // maxUnbegun
 	wait      time.Duration // maxWait
 	lookEvery time.Duration // lookEvery
+	gather    time.Duration // handledDelay
 }
 
 // abandonAfter is how long a handler may ignore the end of its context before
@@ -115,6 +116,9 @@ func (o Subscription) withDefaults() Subscription {
 	}
 	if o.lookEvery == 0 {
 		o.lookEvery = lookEvery
+	}
+	if o.gather == 0 {
+		o.gather = handledDelay
 	}
 	if o.wait == 0 {
 		o.wait = maxWait

@@ -19,7 +19,7 @@ const maxUnbegun = 2 * time.Minute
 // redelivered.
 func (c *consumer) session(ctx context.Context, s *subscription) {
 	c.gate.renew()
-	s.acks = newAcker(s.ch, c.settle)
+	s.acks = newAcker(s.ch, c.o.gather, c.settle)
 	defer s.acks.window(0)
 	wake := time.NewTimer(0)
 	defer wake.Stop()
