@@ -46,7 +46,9 @@ func costs() (out []competitor) {
 				open:  lazily(sender{name: express, options: expressOptions, body: size, consume: true}.entry)},
 			competitor{name: limit, series: payloadLimit, size: size, callers: seriesCallers,
 				about: fmt.Sprintf("as limit, with bodies of %d bytes", size),
-				open:  lazily(func(ctx context.Context, s *servers) (*entry, error) { return openLimit(ctx, s, limit, size, insertAlone) })})
+				open: lazily(func(ctx context.Context, s *servers) (*entry, error) {
+					return openLimit(ctx, s, limit, size, insertAlone)
+				})})
 	}
 	for _, n := range halfQueues {
 		name := nameOf(queuesExpress, n)
