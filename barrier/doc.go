@@ -73,4 +73,10 @@
 // search_path; everything else finds them through it. Statements on them do not
 // pass through gorm's callbacks, logger, naming strategy or prepared
 // statements, so that no configuration of the caller's gorm changes them.
+//
+// Where the caller's gorm is on pgx, as gorm.io/driver/postgres is, and does not
+// cache prepared statements, BEGIN and the first statement go to the server in one
+// round trip. The function's handle is in an [database/sql.Tx] all the same; but
+// its sql.DB is one for this transaction only, so that a [database/sql.Stmt] that
+// was prepared elsewhere cannot be used in it.
 package barrier
