@@ -180,7 +180,7 @@ func TestKeeperMemoryOfManyHalves(t *testing.T) {
 // RabbitMQ, and come again when they can be.
 func TestKeeperMemoryOfLargeHalves(t *testing.T) {
 	b, _ := halfQueue(t)
-	const n, size, held = 120, 1 << 20, 16 << 20
+	const n, size, held = 240, 1 << 20, 16 << 20
 	publishMany(t, b, n, size, numbered)
 	status, child := startKeeper(t, b, keeperConfig{CheckAfter: 10 * time.Millisecond, HeldBytes: held, Refuses: true})
 	eventually(t, "all held, and refused", func() bool {
@@ -189,7 +189,7 @@ func TestKeeperMemoryOfLargeHalves(t *testing.T) {
 	})
 	peak := peakMemory(t, child.Process.Pid)
 	t.Logf("%d halves of 1 MiB: at most %d MiB", n, peak>>20)
-	require.Less(t, peak, 130<<20)
+	require.Less(t, peak, 240<<20) // less than the records alone, also with the race detector
 	require.NoError(t, child.Process.Kill())
 
 	var most atomic.Int64

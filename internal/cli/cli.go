@@ -80,8 +80,8 @@ func newRootCommand(a *app) *cobra.Command {
 		Use:   "holdfast",
 		Short: "Transactional messages for RabbitMQ, coordinated by Temporal",
 		Long: `holdfast starts a private stack to develop against, checks an installation,
-shows and settles transactions and dead letters, steers sagas, and shows what the
-Keepers of half queues hold.
+shows and settles transactions and dead letters, steers sagas, and shows what
+the Keepers of half queues hold.
 
 Environment:
   AMQP_URL              RabbitMQ, amqp://user:password@host:5672/vhost
