@@ -260,7 +260,9 @@ func (a *askChannel) watch(answers <-chan amqp.Delivery, returns <-chan amqp.Ret
 			if a.why = amqp.ErrClosed; e != nil {
 				a.why = e
 			}
-			go drain(returns)
+			if returns != nil { // or it is closed already
+				go drain(returns)
+			}
 			return
 		}
 	}
