@@ -260,9 +260,7 @@ func (a *askChannel) watch(answers <-chan amqp.Delivery, returns <-chan amqp.Ret
 			if a.why = amqp.ErrClosed; e != nil {
 				a.why = e
 			}
-			if returns != nil { // or it is closed already
-				go drain(returns)
-			}
+			go drain(returns)
 			return
 		}
 	}

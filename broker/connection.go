@@ -133,7 +133,11 @@ func (l *link) watch(ctx context.Context, conn *amqp.Connection) error {
 	}
 }
 
+// drain takes what comes until c is closed; nil was closed before.
 func drain[T any](c <-chan T) {
+	if c == nil {
+		return
+	}
 	for range c {
 	}
 }
