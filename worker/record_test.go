@@ -17,6 +17,7 @@ import (
 
 	holdfast "github.com/holdfastmq/holdfast"
 	"github.com/holdfastmq/holdfast/activities"
+	"github.com/holdfastmq/holdfast/internal/stack"
 	"github.com/holdfastmq/holdfast/internal/stack/stacktest"
 	"github.com/holdfastmq/holdfast/worker"
 	"github.com/holdfastmq/holdfast/workflows"
@@ -32,17 +33,24 @@ type recorder struct {
 	w *running
 }
 
+// newRecorder is one at a site of the shared servers. Without HOLDFAST_RECORD it
+// skips the test.
+func newRecorder(t *testing.T, siteOn func(testing.TB, *stack.Stack) *site) *recorder {
+	if os.Getenv("HOLDFAST_RECORD") != "1" {
+		t.Skip("set HOLDFAST_RECORD=1 to record histories")
+	}
+	s := siteOn(t, stacktest.Shared(t))
+	s.at.Prefix = "holdfast"
+	s.temporal = dialTemporal(t, s.at.Temporal, s.at.Namespace, nil) // its identity is "recorder"
+	return &recorder{site: s, t: t}
+}
+
 // TestRecordHistories records real histories for the replay tests, where
 // HOLDFAST_RECORD is 1. They replace those of the same names. Temporal must be
 // fresh: the transactions have fixed IDs.
 func TestRecordHistories(t *testing.T) {
-	if os.Getenv("HOLDFAST_RECORD") != "1" {
-		t.Skip("set HOLDFAST_RECORD=1 to record histories")
-	}
-	s := newSiteOn(t, stacktest.Shared(t))
-	s.at.Prefix = "holdfast"
-	s.temporal = dialTemporal(t, s.at.Temporal, s.at.Namespace, nil) // its identity is "recorder"
-	r := &recorder{site: s, t: t}
+	r := newRecorder(t, newSiteOn)
+	s := r.site
 	s.consuming(payments(s.effects))
 	o := hurried(s.options())
 	o.Instance, o.TaskTimeout, o.ReachTimeout = "recorder-1", 10*time.Second, 10*time.Second

@@ -2,7 +2,6 @@ package worker_test
 
 import (
 	"context"
-	"os"
 	"slices"
 	"testing"
 	"time"
@@ -12,7 +11,6 @@ import (
 
 	holdfast "github.com/holdfastmq/holdfast"
 	"github.com/holdfastmq/holdfast/activities"
-	"github.com/holdfastmq/holdfast/internal/stack/stacktest"
 	"github.com/holdfastmq/holdfast/worker"
 	"github.com/holdfastmq/holdfast/workflows"
 )
@@ -20,13 +18,8 @@ import (
 // TestRecordCohorts does for cohorts what TestRecordHistories does for single
 // transactions.
 func TestRecordCohorts(t *testing.T) {
-	if os.Getenv("HOLDFAST_RECORD") != "1" {
-		t.Skip("set HOLDFAST_RECORD=1 to record histories")
-	}
-	s := newSiteOn(t, stacktest.Shared(t))
-	s.at.Prefix = "holdfast"
-	s.temporal = dialTemporal(t, s.at.Temporal, s.at.Namespace, nil) // its identity is "recorder"
-	r := &recorder{site: s, t: t}
+	r := newRecorder(t, newSiteOn)
+	s := r.site
 	s.consuming(payments(s.effects))
 	o := s.options()
 	o.Instance, o.ReachTimeout, o.LocalTimeout = "recorder-1", 10*time.Second, time.Minute

@@ -3,7 +3,6 @@ package worker_test
 import (
 	"context"
 	"errors"
-	"os"
 	"strings"
 	"testing"
 	"time"
@@ -12,7 +11,6 @@ import (
 	"gorm.io/gorm"
 
 	holdfast "github.com/holdfastmq/holdfast"
-	"github.com/holdfastmq/holdfast/internal/stack/stacktest"
 	"github.com/holdfastmq/holdfast/worker"
 	"github.com/holdfastmq/holdfast/workflows"
 )
@@ -20,13 +18,8 @@ import (
 // TestRecordDeadLetters does for dead letters what TestRecordHistories does for
 // transactions. What becomes of an order is in its ID.
 func TestRecordDeadLetters(t *testing.T) {
-	if os.Getenv("HOLDFAST_RECORD") != "1" {
-		t.Skip("set HOLDFAST_RECORD=1 to record histories")
-	}
-	s := newSiteOn(t, stacktest.Shared(t))
-	s.at.Prefix = "holdfast"
-	s.temporal = dialTemporal(t, s.at.Temporal, s.at.Namespace, nil) // its identity is "recorder"
-	r := &recorder{site: s, t: t}
+	r := newRecorder(t, newSiteOn)
+	s := r.site
 	s.consuming(
 		r.giving("waiting", holdfast.Policy{AllowEdits: true}),
 		r.giving("compensating", holdfast.Policy{Action: holdfast.PolicyCompensate}),

@@ -1,14 +1,12 @@
 package worker_test
 
 import (
-	"os"
 	"slices"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/holdfastmq/holdfast/internal/stack/stacktest"
 	"github.com/holdfastmq/holdfast/worker"
 	"github.com/holdfastmq/holdfast/workflows"
 )
@@ -16,13 +14,8 @@ import (
 // TestRecordRecovery records the histories of workflows Recovery, of one that
 // waited, and of a transaction that left one, as [TestRecordHistories] does.
 func TestRecordRecovery(t *testing.T) {
-	if os.Getenv("HOLDFAST_RECORD") != "1" {
-		t.Skip("set HOLDFAST_RECORD=1 to record histories")
-	}
-	s := newSiteOn(t, stacktest.Shared(t))
-	s.at.Prefix = "holdfast"
-	s.temporal = dialTemporal(t, s.at.Temporal, s.at.Namespace, nil) // its identity is "recorder"
-	r := &recorder{site: s, t: t}
+	r := newRecorder(t, newSiteOn)
+	s := r.site
 	s.consuming(payments(s.effects))
 	for name, open := range map[string][]string{"recovery": nil, "recovery-left": {"recovery-left-open"}} {
 		committed, never := []string{name + "-committed-1", name + "-committed-2"}, []string{name + "-never"}

@@ -3,7 +3,6 @@ package worker_test
 import (
 	"context"
 	"errors"
-	"os"
 	"strings"
 	"sync"
 	"testing"
@@ -15,7 +14,6 @@ import (
 	"gorm.io/gorm"
 
 	holdfast "github.com/holdfastmq/holdfast"
-	"github.com/holdfastmq/holdfast/internal/stack/stacktest"
 	"github.com/holdfastmq/holdfast/saga"
 	"github.com/holdfastmq/holdfast/saga/core"
 	"github.com/holdfastmq/holdfast/worker"
@@ -35,13 +33,7 @@ type sagaRecorder struct {
 // through a real worker, with a participant. TestRecordSagas of package workflows
 // records what takes no more than the workflow.
 func TestRecordSagas(t *testing.T) {
-	if os.Getenv("HOLDFAST_RECORD") != "1" {
-		t.Skip("set HOLDFAST_RECORD=1 to record histories")
-	}
-	s := sagaSiteOn(t, stacktest.Shared(t))
-	s.at.Prefix = "holdfast"
-	s.temporal = dialTemporal(t, s.at.Temporal, s.at.Namespace, nil) // its identity is "recorder"
-	r := &sagaRecorder{recorder: recorder{site: s, t: t}, closed: map[string]bool{}}
+	r := &sagaRecorder{recorder: *newRecorder(t, sagaSiteOn), closed: map[string]bool{}}
 	r.hire()
 	r.start(r.whole(1))
 	for name, scenario := range map[string]func(key string){
