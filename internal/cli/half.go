@@ -16,7 +16,7 @@ func newHalfCommand(a *app) *cobra.Command {
 		Long: `Show what the Keepers of half queues hold: half messages that no op record has
 settled yet. A Keeper hands over to Temporal what stays undecided.
 
-Processes are asked over RabbitMQ, for a second; nothing is taken out of a queue.`,
+Processes are asked over RabbitMQ, for a second; no queue loses anything.`,
 		Example: "  holdfast half stats\n  holdfast half peek orders -n 5",
 		Args:    cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
