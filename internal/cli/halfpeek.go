@@ -35,12 +35,13 @@ func newHalfPeekCommand(a *app) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "peek GROUP",
 		Short: "Show the oldest half messages that a group's Keepers hold",
-		Long: `Show the oldest undecided half messages that the Keepers of a group hold, without
-bodies. Most are settled a moment later; what stays is handed over to Temporal.
+		Long: `Show the oldest undecided half messages that the Keepers of a group hold,
+without bodies. Most are settled a moment later; what stays is handed over to
+Temporal.
 
-JSON: an array of tx, lane, queue, keeper, messages (how many), topics, keys (the
-first few), age (seconds, as its Keeper sees it), tries (hand-overs that failed),
-handing_over, bytes.`,
+JSON: an array of tx, lane, queue, keeper, messages (how many), topics, keys
+(the first few), age (seconds, as its Keeper sees it), tries (hand-overs that
+failed), handing_over, bytes.`,
 		Example: "  holdfast half peek orders\n  holdfast half peek orders -n 100 --json",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {

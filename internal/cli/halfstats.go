@@ -23,10 +23,10 @@ answer: who keeps each, what waits in it, what its Keeper holds, for how long,
 and what became of what it had. The counts begin with that process's Keeper.
 
 JSON: an array of group, queue (its number, from 1), name, exists, waiting
-(records that no Keeper has got yet), readers, keeper (the active one), standbys,
-held, handing_over, undecided, oldest_age and check_after (seconds), matched,
-handed_over, failed (tries), orphaned, malformed, failing_since and last_error (of
-hand-overs).`,
+(records that no Keeper has got yet), readers, keeper (the active one),
+standbys, held, handing_over, undecided, oldest_age and check_after (seconds),
+matched, handed_over, failed (tries), orphaned, malformed, failing_since and
+last_error (of hand-overs).`,
 		Example: "  holdfast half stats\n  holdfast half stats orders --json",
 		RunE: func(cmd *cobra.Command, groups []string) error {
 			for _, g := range groups {

@@ -31,12 +31,14 @@ func newKeepCommand(a *app) *cobra.Command {
 		Long: `Run what producer groups need whose programs are written in another language
 than Go: their half queues' Keepers, and the workers of their workflows. What
 stays undecided is asked over RabbitMQ: the group's own processes answer the
-queue PREFIX.check.GROUP, as docs/wire-format.md says. Several processes may keep
-the same group: one is active, the others take over. Ctrl-C ends it in good
-order.
+queue PREFIX.check.GROUP, as docs/wire-format.md says. Several processes may
+keep the same group: one is active, the others take over. Ctrl-C ends it in
+good order.
 
 It needs RabbitMQ and Temporal, no database. A group of programs in Go needs no
-holdfast keep: its own workers do this, and read the outcome rows.`,
+holdfast keep: its own workers do this, and read the outcome rows.
+
+JSON: a line of the log is an object with time, level, msg and its attributes.`,
 		Example: "  holdfast keep orders\n  holdfast keep orders invoices --half-queues 4 --json",
 		Args:    cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, groups []string) error {

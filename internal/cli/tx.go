@@ -15,14 +15,16 @@ transaction's ID alone says nothing of its group: without --group it is looked
 for in the groups of the 1000 latest transactions, and, if it is a UUIDv7, which
 holds its time, among the transactions of that time.
 
-Under load, transactions share a workflow (cohort/GROUP/ID); so do half messages
-that the Keeper hands over together (recovery/GROUP/ID). They are found there as
-well. One that was slow or in trouble left into a workflow of its own, tx/GROUP/ID.
+Under load, transactions share a workflow (cohort/GROUP/ID); so do half
+messages that the Keeper hands over together (recovery/GROUP/ID). They are
+found there as well. One that was slow or in trouble left into a workflow of
+its own, tx/GROUP/ID.
 
-States: running (also while its half message is being stored, or the application
-has yet to confirm), checking, delivering, parked; committed, rolled-back,
-refused (its half message was not stored), left; and failed, terminated, canceled,
-timed-out, where the workflow itself was ended from outside.`,
+States: running (also while its half message is being stored, or the
+application has yet to confirm), checking, delivering, parked; committed,
+rolled-back, refused (its half message was not stored), left; and failed,
+terminated, canceled, timed-out, where the workflow itself was ended from
+outside.`,
 		Example: "  holdfast tx list --state parked\n  holdfast tx show A-1007\n  holdfast tx commit 01927c4e-… --reason \"the bank says so\"",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {

@@ -26,7 +26,7 @@ var actions = []action{
 	{workflows.UpdateRollback, "Decide that a transaction's local transaction rolled back",
 		"Decide that a transaction's local transaction rolled back: its messages are\nforgotten, and it can never commit later. The database is asked first: it is\nrefused if that says otherwise.", true},
 	{workflows.UpdateRecheck, "Check back, or try to deliver, now instead of later",
-		"Check back, or try to deliver, now instead of later. A transaction whose\nworkflow was terminated, or failed, is taken up again in a new one; with the ID\nof a workflow that was shared, all that it left undecided are, and their ends are\nnot waited for.", false},
+		"Check back, or try to deliver, now instead of later. A transaction whose\nworkflow was terminated, or failed, is taken up again in a new one; with the ID\nof a workflow that was shared, all that it left undecided are, and their ends\nare not waited for.", false},
 }
 
 func newTxActionCommand(a *app, act action) *cobra.Command {

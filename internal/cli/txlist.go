@@ -19,12 +19,12 @@ func newTxListCommand(a *app) *cobra.Command {
 		Use:   "list",
 		Short: "List transactions",
 		Long: `List transactions: those that are open first, then those that ended last. What
-a transaction became is in its workflow's result, which is read for each one.
-A transaction appears here about a second after it began; those that ended are
+a transaction became is in its workflow's result, which is read for each one. A
+transaction appears here about a second after it began; those that ended are
 found for as long as the Temporal namespace keeps them. Each has one row, also
 where several share a workflow; one that left its workflow is listed where it
-goes on, and where it left only with --state left. In the Express lane, only what
-was handed over is listed.
+goes on, and where it left only with --state left. In the Express lane, only
+what was handed over is listed.
 
 JSON: an array of tx, group, state, reason, topics, keys, started, closed,
 workflow_id, run_id.`,
