@@ -158,8 +158,21 @@ func (l *load) verify() {
 		return slices.Equal(orders, effects)
 	})
 	l.verifyRows()
+	if !l.lane.traced {
+		s.recovered()
+	}
 	l.w.stop()
 	s.drained()
+}
+
+// recovered waits until what the Express lane left undecided up to now has been
+// handed over and decided. A Keeper must run.
+func (s *site) recovered() {
+	s.t.Helper()
+	last := newID() // younger than all those
+	s.abandon([]string{last})
+	until(s.t, "the last half message is rolled back", func() bool { return s.hasRow(last) })
+	until(s.t, "no Recovery runs", func() bool { return len(s.recoveries("Running")) == 0 })
 }
 
 // endOf waits for the end of a transaction in a workflow of its own, or in its

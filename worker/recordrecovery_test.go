@@ -36,7 +36,7 @@ func TestRecordRecovery(t *testing.T) {
 		}
 		saved := false
 		until(t, "the recovery can be seen", func() bool {
-			for _, id := range s.recoveries() {
+			for _, id := range s.recoveries("Completed") {
 				var status workflows.Status
 				require.NoError(t, s.temporal.GetWorkflow(s.ctx(), id, "").Get(s.ctx(), &status))
 				if len(status.Transactions) == len(committed)+len(never)+len(open) && status.Transactions[0].ID[:len(name)+1] == name+"-" {
@@ -61,7 +61,7 @@ func TestRecordRecovery(t *testing.T) {
 		s.oneEffect(id)
 	}
 	until(t, "the recovery that waited can be seen", func() bool {
-		for _, id := range s.recoveries() {
+		for _, id := range s.recoveries("Completed") {
 			var status workflows.Status
 			require.NoError(t, s.temporal.GetWorkflow(s.ctx(), id, "").Get(s.ctx(), &status))
 			if slices.Contains(waited, status.Transactions[0].ID) {

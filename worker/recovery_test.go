@@ -86,11 +86,11 @@ func (s *site) started(id string) {
 	})
 }
 
-// recoveries are the IDs of the workflows Recovery that are not running any more.
-func (s *site) recoveries() (ids []string) {
+// recoveries are the IDs of the workflows Recovery with an execution status.
+func (s *site) recoveries(status string) (ids []string) {
 	s.t.Helper()
 	res, err := s.temporal.ListWorkflow(s.ctx(), &workflowservice.ListWorkflowExecutionsRequest{Namespace: s.at.Namespace, PageSize: 1000,
-		Query: fmt.Sprintf("WorkflowType = '%s' AND TaskQueue = '%s' AND ExecutionStatus = 'Completed'", workflows.RecoveryName, workflows.TaskQueue(s.at.Prefix, group))})
+		Query: fmt.Sprintf("WorkflowType = '%s' AND TaskQueue = '%s' AND ExecutionStatus = '%s'", workflows.RecoveryName, workflows.TaskQueue(s.at.Prefix, group), status)})
 	require.NoError(s.t, err)
 	for _, e := range res.GetExecutions() {
 		ids = append(ids, e.GetExecution().GetWorkflowId())
@@ -143,7 +143,7 @@ func TestRecovery(t *testing.T) {
 
 	until(t, "the recoveries can be seen", func() bool {
 		ended := map[string]workflows.State{}
-		for _, id := range s.recoveries() {
+		for _, id := range s.recoveries("Completed") {
 			var status workflows.Status
 			require.NoError(t, s.temporal.GetWorkflow(s.ctx(), id, "").Get(s.ctx(), &status))
 			require.NotEmpty(t, status.Summary)
@@ -260,7 +260,7 @@ func TestRecoveryAfterTemporal(t *testing.T) {
 	until(t, "nothing is held any more", func() bool { return sum(t, reader, "holdfast.halves.undecided") == 0 })
 	require.GreaterOrEqual(t, sum(t, reader, "holdfast.halves.handed_over"), int64(2*each))
 	require.GreaterOrEqual(t, sum(t, reader, "holdfast.recovery.answers"), int64(2*each))
-	n := len(s.recoveries())
+	n := len(s.recoveries("Completed"))
 	t.Logf("%d recoveries", n)
 	require.Less(t, n, each/5, "a sweep has one")
 	w.stop()
