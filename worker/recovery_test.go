@@ -132,14 +132,14 @@ func TestRecovery(t *testing.T) {
 	until(t, "what was never run is rolled back", func() bool { return s.hasRow(never) })
 	s.requireRow(never, false)
 	s.started(locked)
+	require.Zero(t, s.effected(locked))
+	commit() // soon: its check-backs are counted
+	s.oneEffect(locked)
+	require.Equal(t, workflows.Committed, s.ended(locked).State)
 	s.started(asked)
 	close(release)
 	s.oneEffect(asked)
 	require.Equal(t, workflows.Committed, s.ended(asked).State)
-	require.Zero(t, s.effected(locked))
-	commit()
-	s.oneEffect(locked)
-	require.Equal(t, workflows.Committed, s.ended(locked).State)
 
 	until(t, "the recoveries can be seen", func() bool {
 		ended := map[string]workflows.State{}
