@@ -246,6 +246,9 @@ func validText(what, s string, limit int, forbidden string) error {
 	if len(s) > limit {
 		return fmt.Errorf("%w: the %s has %d bytes, the limit is %d", ErrInvalid, what, len(s), limit)
 	}
+	if isPlain(s, forbidden) {
+		return nil
+	}
 	if !utf8.ValidString(s) {
 		return fmt.Errorf("%w: the %s is not valid UTF-8", ErrInvalid, what)
 	}
@@ -256,6 +259,17 @@ func validText(what, s string, limit int, forbidden string) error {
 		return fmt.Errorf("%w: the %s %q contains %q", ErrInvalid, what, s, s[i])
 	}
 	return nil
+}
+
+// isPlain says, in one pass, that s is printable ASCII without what is forbidden,
+// as nearly all texts are.
+func isPlain(s, forbidden string) bool {
+	for i := range len(s) {
+		if c := s[i]; c < ' ' || c > '~' || strings.IndexByte(forbidden, c) >= 0 {
+			return false
+		}
+	}
+	return true
 }
 
 // jsonMessage is how a message is written in JSON: the body as text where it

@@ -107,6 +107,9 @@ func (l Local) validate() error {
 // run may have committed, or may yet.
 func (l Local) run(ctx context.Context, db *gorm.DB, fn func(context.Context, *gorm.DB, []*holdfast.Message) error) (r Result, final bool) {
 	first := outcomeRow(l.TxID, l.Group, holdfast.Commit)
+	if l.Fresh {
+		first.query = insertFresh
+	}
 	t, err := begin(ctx, db, l.Options, first)
 	if err != nil {
 		return rolledBack(explain(db, "begin the local transaction "+l.TxID, err)), l.Fresh
@@ -114,6 +117,11 @@ func (l Local) run(ctx context.Context, db *gorm.DB, fn func(context.Context, *g
 	row, inserted, err := insertOrRead(t.ctx, t.pool, first, l.TxID, l.Group, holdfast.Commit)
 	if err != nil {
 		t.rollback()
+		if l.Fresh && sqlState(err) == uniqueViolation {
+			if row, err = readOf(ctx, db.Statement.ConnPool, l.TxID, l.Group); err == nil {
+				return l.follow(row), true
+			}
+		}
 		return l.notInserted(explain(db, "insert the outcome row of transaction "+l.TxID, err))
 	}
 	if !inserted {

@@ -31,7 +31,10 @@ type Outcome struct {
 
 const (
 	insertOutcome = `INSERT INTO holdfast_outcomes (tx_id, producer_group, resolution) VALUES ($1, $2, $3) ON CONFLICT (tx_id) DO NOTHING`
-	readOutcome   = `SELECT producer_group, resolution, messages, created_at FROM holdfast_outcomes WHERE tx_id = $1`
+	// insertFresh is for a key that nobody else has: a conflict is an error, and
+	// PostgreSQL need not look for one before it inserts.
+	insertFresh = `INSERT INTO holdfast_outcomes (tx_id, producer_group, resolution) VALUES ($1, $2, $3)`
+	readOutcome = `SELECT producer_group, resolution, messages, created_at FROM holdfast_outcomes WHERE tx_id = $1`
 	// now() is the start of the transaction: only the transaction that inserted
 	// the row may complete it.
 	storeMessages = `UPDATE holdfast_outcomes SET messages = $2 WHERE tx_id = $1 AND resolution = 'commit' AND created_at = now()`

@@ -20,6 +20,7 @@ import (
 
 // SQLSTATE codes, see PostgreSQL's manual, appendix A.
 const (
+	uniqueViolation     = "23505"
 	undefinedTable      = "42P01"
 	undefinedFunction   = "42883"
 	insufficientRights  = "42501"

@@ -103,9 +103,6 @@ const (
 	recallAfter = time.Minute
 	// atOnce is how many records a Keeper takes in before it looks at the clock.
 	atOnce = 64
-	// readAtOnce is up to which length a half record is read when it comes. A longer
-	// one is read when it is handed over: with its op record, it never is.
-	readAtOnce = 1 << 10
 )
 
 func (o KeeperOptions) withDefaults() KeeperOptions {

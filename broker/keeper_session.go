@@ -135,10 +135,10 @@ func (t *tenure) receive(d *amqp.Delivery) keeperEffects {
 	return keeperEffects{}
 }
 
-// readHalf says whose half record it is. A long one is not read to its end now,
-// unless somebody waits for the answer.
+// readHalf says whose half record it is. Its body is read when it is handed over,
+// which with its op record it never is, or now if somebody waits for the answer.
 func (t *tenure) readHalf(d *amqp.Delivery) (tx string, err error) {
-	if len(d.Body) > readAtOnce && number(d.Headers[headerRedelivery]) == 0 {
+	if number(d.Headers[headerRedelivery]) == 0 {
 		return headOfHalf(d.Headers, len(d.Body), t.o.Group, t.b.o.MaxBody)
 	}
 	h, err := decodeHalf(d.Headers, d.Body, t.o.Group, t.b.o.MaxBody)
