@@ -98,6 +98,9 @@ const (
 	// ackSettle is how long the channel stays open after the last acknowledgements:
 	// RabbitMQ forgets those that the queue has not taken when their channel closes.
 	ackSettle = 50 * time.Millisecond
+	// sweepJoin is how soon after another a half that comes due is handed over with
+	// it, where that is not more than a twentieth of CheckAfter.
+	sweepJoin = 100 * time.Millisecond
 	// recallAfter is how long a record that was given back, to come again, is waited
 	// for: RabbitMQ sends it at once, unless somebody purges the queue just then.
 	recallAfter = time.Minute

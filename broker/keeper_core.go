@@ -13,6 +13,7 @@ import (
 type keeperLimits struct {
 	window      int           // records that may be held unacknowledged
 	checkAfter  time.Duration // age at which a half is handed over
+	join        time.Duration // what comes due so soon after another is handed over with it
 	orphanAfter time.Duration // age at which an op that misses halves is forgotten
 	recallAfter time.Duration // how long a recalled half is waited for
 	sweepMax    int           // halves of one hand-over
@@ -289,9 +290,9 @@ func (c *keeperCore) due(now time.Time) (e keeperEffects) {
 	return e
 }
 
-// sweep picks the oldest halves that are due, or any while the window is nearly
-// full, and marks them as being handed over. Those whose record is not in memory
-// it recalls.
+// sweep picks the oldest halves that are due, with those that soon are, or any
+// while the window is nearly full, and marks them as being handed over. Those
+// whose record is not in memory it recalls.
 func (c *keeperCore) sweep(e *keeperEffects, now time.Time) []*heldHalf {
 	var out []*heldHalf
 	size := 0
@@ -302,7 +303,11 @@ func (c *keeperCore) sweep(e *keeperEffects, now time.Time) []*heldHalf {
 		if held.state != halfHeld {
 			continue
 		}
-		if now.Before(held.after) && (held.tries > 0 || !c.nearlyFull()) {
+		due := now
+		if len(out) > 0 {
+			due = now.Add(c.limits.join)
+		}
+		if due.Before(held.after) && (held.tries > 0 || !c.nearlyFull()) {
 			if c.failed == 0 {
 				break // the rest is younger
 			}

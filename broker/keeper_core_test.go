@@ -73,6 +73,8 @@ func (s *keeperScript) run(words []string) (string, error) {
 			k, v, _ := strings.Cut(w, "=")
 			n, _ := strconv.Atoi(v)
 			switch k {
+			case "join":
+				s.core.limits.join, _ = time.ParseDuration(v)
 			case "window":
 				s.core.limits.window = n
 			case "sweep":
@@ -246,7 +248,7 @@ func halfKey(tx string) uint64 {
 
 // runKeeper lets the bytes of script decide what happens.
 func runKeeper(t require.TestingT, script []byte) {
-	limits := keeperLimits{window: 12, checkAfter: 10 * time.Second, orphanAfter: 10 * time.Second, recallAfter: 10 * time.Second, sweepMax: 3, sweepBytes: 50, sweeps: 2, bytes: 400}
+	limits := keeperLimits{window: 12, checkAfter: 10 * time.Second, join: time.Second, orphanAfter: 10 * time.Second, recallAfter: 10 * time.Second, sweepMax: 3, sweepBytes: 50, sweeps: 2, bytes: 400}
 	m := &model{t: t, settled: map[string]bool{}, taken: map[string]bool{}}
 	var core *keeperCore
 	var open [][]*heldHalf

@@ -27,7 +27,7 @@ type tenure struct {
 // session keeps until the subscription is lost or ctx is done.
 func (k *keeper) session(ctx context.Context, s *subscription) {
 	t := &tenure{keeper: k, s: s, acks: newAckLedger(k.o.Window, ackDelay),
-		core: newKeeperCore(keeperLimits{window: k.o.Window, checkAfter: k.o.CheckAfter, orphanAfter: k.o.CheckAfter,
+		core: newKeeperCore(keeperLimits{window: k.o.Window, checkAfter: k.o.CheckAfter, join: min(sweepJoin, k.o.CheckAfter/20), orphanAfter: k.o.CheckAfter,
 			recallAfter: recallAfter, sweepMax: k.o.SweepMax, sweepBytes: k.o.SweepBytes, sweeps: keeperSweeps, bytes: k.o.HeldBytes}),
 		bad: make(chan badRecord, 2*k.o.Window), results: make(chan handedOver, k.o.Window+keeperSweeps)}
 	k.stats.Subscribed = true

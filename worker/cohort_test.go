@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -142,6 +143,37 @@ func TestCallersShareCohorts(t *testing.T) {
 	}
 	w.stop()
 	s.drained()
+}
+
+// TestClosuresThatEndTheirGoroutine: their callers are answered nevertheless, and a
+// check-back finds that they came to nothing.
+func TestClosuresThatEndTheirGoroutine(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	s.consuming(payments(s.effects))
+	w := s.runWith(hurried(s.options()), (*worker.Worker).BePatient)
+	got := s.together(w, 8, func(i int) (context.Context, holdfast.Message, worker.Local) {
+		return s.ctx(), plain(i), func(ctx context.Context, tx *gorm.DB, m *holdfast.Message) error {
+			if err := insert(ctx, tx, m); err != nil {
+				return err
+			}
+			if i%2 == 1 {
+				runtime.Goexit() // as t.FailNow does
+			}
+			return nil
+		}
+	})
+	for i, g := range got {
+		if i%2 == 0 {
+			require.NoError(t, g.err)
+			require.Equal(t, 1, s.ordered(g.receipt.TxID))
+			continue
+		}
+		require.ErrorIs(t, g.err, holdfast.ErrUndecided)
+		require.ErrorContains(t, g.err, "ended its goroutine")
+		require.Equal(t, workflows.RolledBack, s.member(g.receipt).State)
+		require.Zero(t, s.ordered(g.receipt.TxID))
+	}
 }
 
 // TestCohortMembersLeave: what is unlike the others disturbs none of them.

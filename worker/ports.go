@@ -104,8 +104,16 @@ func (s steps) runHandler(ctx context.Context, group string, tx activities.Tx, p
 // in the Express lane: the outcome row keeps the messages of the one that commits.
 func (s steps) runBarrier(ctx context.Context, group string, tx activities.Tx, p *pending, local LocalAll) barrier.Result {
 	made := p != nil && p.fresh
-	return barrier.Run(ctx, s.w.o.DB, barrier.Local{TxID: tx.ID, Group: group, Messages: tx.Messages,
-		Fresh: made && tx.Form == activities.Inline, Keep: !made, MaxBody: s.w.o.MaxBody}, local)
+	l := barrier.Local{TxID: tx.ID, Group: group, Messages: tx.Messages,
+		Fresh: made && tx.Form == activities.Inline, Keep: !made, MaxBody: s.w.o.MaxBody}
+	res := barrier.Result{Err: fmt.Errorf("%w: the local transaction %s ended its goroutine (runtime.Goexit, which t.FailNow calls): return an error instead", holdfast.ErrUndecided, tx.ID)}
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		res = barrier.Run(ctx, s.w.o.DB, l, local)
+	}()
+	<-ended
+	return res
 }
 
 // CheckBack asks the group's processes in another language, the topic's Checker,
