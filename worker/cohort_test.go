@@ -2,6 +2,7 @@ package worker_test
 
 import (
 	"context"
+	"database/sql"
 	"errors"
 	"fmt"
 	"runtime"
@@ -174,6 +175,35 @@ func TestClosuresThatEndTheirGoroutine(t *testing.T) {
 		require.Equal(t, workflows.RolledBack, s.member(g.receipt).State)
 		require.Zero(t, s.ordered(g.receipt.TxID))
 	}
+}
+
+// overboard is a pool whose driver panics when the first transaction begins.
+type overboard struct {
+	*sql.DB
+	once *sync.Once
+}
+
+func (p overboard) BeginTx(ctx context.Context, opts *sql.TxOptions) (*sql.Tx, error) {
+	p.once.Do(func() { panic("driver overboard") })
+	return p.DB.BeginTx(ctx, opts)
+}
+
+func (p overboard) GetDBConn() (*sql.DB, error) { return p.DB, nil }
+
+// TestDriverThatPanics: what is not the closure's own does not end the process.
+func TestDriverThatPanics(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	o := hurried(s.options())
+	o.DB = openDB(t, s.at.OrdersURL)
+	pool, err := o.DB.DB()
+	require.NoError(t, err)
+	o.DB.Statement.ConnPool = overboard{pool, new(sync.Once)}
+	w := s.runWith(o, (*worker.Worker).BePatient)
+	receipt, err := w.Send(s.ctx(), plain(0), insert)
+	require.ErrorIs(t, err, holdfast.ErrUndecided)
+	require.ErrorContains(t, err, "driver overboard")
+	require.Equal(t, workflows.RolledBack, s.member(receipt).State)
 }
 
 // TestCohortMembersLeave: what is unlike the others disturbs none of them.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime/debug"
 
 	"go.temporal.io/sdk/activity"
 
@@ -110,6 +111,11 @@ func (s steps) runBarrier(ctx context.Context, group string, tx activities.Tx, p
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
+		defer func() {
+			if v := recover(); v != nil { // not the closure's, which Run makes an error of: the database driver's
+				res.Err = fmt.Errorf("%w: transaction %s: %w", holdfast.ErrUndecided, tx.ID, &holdfast.PanicError{Value: v, Stack: debug.Stack()})
+			}
+		}()
 		res = barrier.Run(ctx, s.w.o.DB, l, local)
 	}()
 	<-ended
