@@ -223,8 +223,8 @@ func (c *keeperCore) onOp(txs []string, tag uint64, now time.Time) (e keeperEffe
 }
 
 // onHandedOver takes in the result of a sweep: an error for each half, nil
-// where it was taken over durably. An op may have settled some of them
-// meanwhile.
+// where it was taken over durably, errBuried where its record is with the dead
+// letters. An op may have settled some of them meanwhile.
 func (c *keeperCore) onHandedOver(sweep []*heldHalf, errs []error, now time.Time) (e keeperEffects) {
 	c.sweeping--
 	for i, held := range sweep {
@@ -233,6 +233,10 @@ func (c *keeperCore) onHandedOver(sweep []*heldHalf, errs []error, now time.Time
 		}
 		if i < len(errs) && errs[i] == nil {
 			c.endHalf(&e, held)
+			continue
+		}
+		if i < len(errs) && errs[i] == errBuried {
+			c.endRecord(&e, held)
 			continue
 		}
 		c.handing -= len(held.tags)
@@ -391,6 +395,17 @@ func (c *keeperCore) endHalf(e *keeperEffects, held *heldHalf) {
 		c.ack(e, tag)
 	}
 	c.drop(held)
+}
+
+// endRecord ends the record of a half that is being handed over. Its duplicates were
+// not read, and may be other records: they are given back, to come again.
+func (c *keeperCore) endRecord(e *keeperEffects, held *heldHalf) {
+	duplicates := held.tags[1:]
+	c.handing -= len(duplicates)
+	c.tags -= len(duplicates)
+	e.recalls = append(e.recalls, duplicates...)
+	held.tags = held.tags[:1]
+	c.endHalf(e, held)
 }
 
 func (c *keeperCore) endOp(e *keeperEffects, op *heldOp) {

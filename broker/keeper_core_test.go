@@ -129,7 +129,7 @@ func (s *keeperScript) run(words []string) (string, error) {
 }
 
 func (s *keeperScript) result(words []string) (string, error) {
-	outcomes := map[string]bool{}
+	outcomes := map[string]string{}
 	var first string
 	for i, w := range words[1:] {
 		tx, how, ok := strings.Cut(w, "=")
@@ -139,7 +139,7 @@ func (s *keeperScript) result(words []string) (string, error) {
 		if i == 0 {
 			first = tx
 		}
-		outcomes[tx] = how == "taken"
+		outcomes[tx] = how
 	}
 	for i, sweep := range s.open {
 		if sweep[0].tx != first {
@@ -148,12 +148,14 @@ func (s *keeperScript) result(words []string) (string, error) {
 		s.open = slices.Delete(s.open, i, i+1)
 		errs := make([]error, len(sweep))
 		for j, held := range sweep {
-			taken, ok := outcomes[held.tx]
-			if !ok {
-				return "", fmt.Errorf("no result for %s", held.tx)
-			}
-			if !taken {
+			switch outcomes[held.tx] {
+			case "taken":
+			case "malformed":
+				errs[j] = errBuried
+			case "refused":
 				errs[j] = os.ErrInvalid
+			default:
+				return "", fmt.Errorf("no result for %s", held.tx)
 			}
 		}
 		return s.effects(s.core.onHandedOver(sweep, errs, s.now)), nil
@@ -211,7 +213,8 @@ type model struct {
 	acked   map[uint64]bool
 	ops     map[uint64][]string
 	arrived map[uint64]time.Time
-	back    []string // transactions whose records were recalled, and come again
+	buried  map[uint64]bool // its record turned out to be malformed
+	back    []string        // transactions whose records were recalled, and come again
 }
 
 func (m *model) effects(e keeperEffects, now time.Time, orphanAfter time.Duration, pressed bool) {
@@ -228,7 +231,7 @@ func (m *model) effects(e keeperEffects, now time.Time, orphanAfter time.Duratio
 			}
 		case "bad":
 		default:
-			require.Truef(m.t, m.settled[what] || m.taken[what], "half %s acknowledged without op or hand-over", what)
+			require.Truef(m.t, m.settled[what] || m.taken[what] || m.buried[tag], "half %s acknowledged without op or hand-over", what)
 		}
 		m.acked[tag] = true
 	}
@@ -249,7 +252,7 @@ func halfKey(tx string) uint64 {
 // runKeeper lets the bytes of script decide what happens.
 func runKeeper(t require.TestingT, script []byte) {
 	limits := keeperLimits{window: 12, checkAfter: 10 * time.Second, join: time.Second, orphanAfter: 10 * time.Second, recallAfter: 10 * time.Second, sweepMax: 3, sweepBytes: 50, sweeps: 2, bytes: 400}
-	m := &model{t: t, settled: map[string]bool{}, taken: map[string]bool{}}
+	m := &model{t: t, settled: map[string]bool{}, taken: map[string]bool{}, buried: map[uint64]bool{}}
 	var core *keeperCore
 	var open [][]*heldHalf
 	now := time.Unix(0, 0)
@@ -303,16 +306,17 @@ func runKeeper(t require.TestingT, script []byte) {
 		n, _ := strconv.Atoi(tx)
 		deliverHalf(tx, 40+10*n)
 	}
-	finish := func(i int, ok func(tx string) bool) {
+	finish := func(i int, how func(tx string) error) {
 		sweep := open[i]
 		open = slices.Delete(open, i, i+1)
 		errs := make([]error, len(sweep))
 		for j, held := range sweep {
-			tx := held.tx
-			if ok(tx) {
-				m.taken[tx] = true
-			} else {
-				errs[j] = os.ErrInvalid
+			errs[j] = how(held.tx)
+			switch {
+			case errs[j] == nil:
+				m.taken[held.tx] = true
+			case errs[j] == errBuried && held.state == halfHanding:
+				m.buried[held.tags[0]] = true
 			}
 		}
 		step(core.onHandedOver(sweep, errs, now))
@@ -350,7 +354,10 @@ func runKeeper(t require.TestingT, script []byte) {
 			step(keeperEffects{})
 		case 6:
 			if len(open) > 0 {
-				finish(arg%len(open), func(tx string) bool { n, _ := strconv.Atoi(tx); return (n+arg)%3 > 0 })
+				finish(arg%len(open), func(tx string) error {
+					n, _ := strconv.Atoi(tx)
+					return []error{os.ErrInvalid, nil, nil, errBuried}[(n+arg)%4]
+				})
 			}
 		case 7:
 			if arg%8 == 0 {
@@ -374,7 +381,7 @@ func runKeeper(t require.TestingT, script []byte) {
 			comesBack()
 		}
 		for len(open) > 0 {
-			finish(0, func(string) bool { return true })
+			finish(0, func(string) error { return nil })
 		}
 		at := core.next()
 		if at.IsZero() {

@@ -217,6 +217,20 @@ func TestKeeperMemoryOfLargeHalves(t *testing.T) {
 	nothingHeld(t, b, k)
 }
 
+// A good half record behind a malformed one of the same transaction is not lost with
+// it.
+func TestMalformedBeforeGood(t *testing.T) {
+	b, ctx := halfQueue(t)
+	bad, err := encodeHalf(half("a", "g"))
+	require.NoError(t, err)
+	bad.Body = []byte("?")
+	rawChannel(t, b, func(ch *amqp.Channel) { require.NoError(t, ch.Publish("", b.HalfQueue("g"), false, false, bad)) })
+	require.NoError(t, b.PublishHalf(ctx, half("a", "g")))
+	k := keep(t, b, func(o *KeeperOptions) { o.CheckAfter = time.Second })
+	eventually(t, "the good one is handed over", func() bool { return k.taken.distinct() == 1 && k.now().Malformed == 1 && k.now().Held == 0 })
+	nothingHeld(t, b, k)
+}
+
 // A record's body is read when it is handed over; what is wrong with it is found
 // then, and with its op record it matters to nobody.
 func TestMalformedBodies(t *testing.T) {

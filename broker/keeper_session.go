@@ -175,9 +175,8 @@ func (t *tenure) result(r handedOver) keeperEffects {
 		case errs[i] == nil:
 			t.stats.HandedOver++
 			taken = true
-		case errors.Is(errs[i], errBuried):
+		case errs[i] == errBuried:
 			t.stats.Malformed++
-			errs[i] = nil
 		default:
 			t.stats.Failed++
 			failure = errs[i]

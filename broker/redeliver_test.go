@@ -151,6 +151,7 @@ func TestRedeliveryOfAHalfRecord(t *testing.T) {
 	require.Equal(t, "tx-h", letter.ID)
 	require.Equal(t, "g", letter.Group)
 	require.Empty(t, letter.Failure.Consumer)
+	eventually(t, "it is stored with the dead letters", func() bool { return k.now().Malformed == 1 })
 	nothingHeld(t, b, k)
 
 	k = keep(t, b, later)
