@@ -169,14 +169,9 @@ func eventually(t testing.TB, what string, f func() bool) {
 // next waits for a value.
 func next[T any](t testing.TB, c <-chan T) T {
 	t.Helper()
-	select {
-	case v, ok := <-c:
-		require.True(t, ok, "channel closed")
-		return v
-	case <-time.After(patience):
-		require.FailNow(t, "nothing came")
-		panic("unreachable")
-	}
+	v, open := recv(t, c)
+	require.True(t, open, "channel closed")
+	return v
 }
 
 func messages(tx, topic string, n int) []holdfast.Message {
@@ -235,7 +230,27 @@ func rawChannel(t testing.TB, b *Broker, f func(ch *amqp.Channel)) {
 	ch, err := conn.Channel()
 	require.NoError(t, err)
 	defer func() { _ = ch.Close() }()
+	require.NoError(t, ch.Confirm(false))
+	confirms := ch.NotifyPublish(make(chan amqp.Confirmation, 1<<17))
 	f(ch)
+	// What is not confirmed when its channel closes may be lost.
+	for range ch.GetNextPublishSeqNo() - 1 {
+		if _, open := recv(t, confirms); !open {
+			return
+		}
+	}
+}
+
+// recv waits for a value, or for the channel to be closed.
+func recv[T any](t testing.TB, c <-chan T) (v T, open bool) {
+	t.Helper()
+	select {
+	case v, open = <-c:
+		return v, open
+	case <-time.After(patience):
+		require.FailNow(t, "nothing came")
+		panic("unreachable")
+	}
 }
 
 // cut cuts a Broker's connections as a network would.

@@ -38,7 +38,12 @@ func (s *site) channel(f func(*amqp.Channel)) {
 	defer func() { _ = conn.Close() }()
 	ch, err := conn.Channel()
 	require.NoError(s.t, err)
+	require.NoError(s.t, ch.Confirm(false))
+	confirms := ch.NotifyPublish(make(chan amqp.Confirmation, 1<<10))
 	f(ch)
+	for range ch.GetNextPublishSeqNo() - 1 { // what is not confirmed when its channel closes may be lost
+		next(s.t, confirms)
+	}
 }
 
 // awaitDead waits for one dead letter.
