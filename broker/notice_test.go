@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	amqp "github.com/rabbitmq/amqp091-go"
@@ -21,10 +22,9 @@ func TestCompensationNotice(t *testing.T) {
 
 	require.NoError(t, b.DeclareConsumer(ctx, "c", []string{"order.*.compensated"}))
 	got := make(chan Delivery, 10)
-	fail := true
+	var failed atomic.Bool
 	b.testConsumer(t, nil, func(_ context.Context, d Delivery) error {
-		if got <- d; fail && d.Notice != nil {
-			fail = false
+		if got <- d; d.Notice != nil && failed.CompareAndSwap(false, true) {
 			return holdfast.Permanent(errors.New("the notice's own failure"))
 		}
 		return nil

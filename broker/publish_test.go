@@ -313,7 +313,7 @@ func TestSettleAndFlush(t *testing.T) {
 	require.NoError(t, b.DeclareGroup(ctx, "g"))
 	require.NoError(t, b.DeclareGroup(ctx, "h"))
 	require.NoError(t, b.Flush(ctx))
-	for range 25 {
+	for range 7 { // with the next two less than what is written at once
 		b.Settle("g", newTx(), holdfast.Commit)
 	}
 	b.Settle("g", "r", holdfast.Rollback)
@@ -337,8 +337,13 @@ func TestSettleAndFlush(t *testing.T) {
 		})
 		return records
 	}
-	require.Less(t, count("g", 26), 6)
 	require.Equal(t, 1, count("h", 1))
+	require.Equal(t, 1, count("g", 8))
+	for range 25 {
+		b.Settle("g", newTx(), holdfast.Commit)
+	}
+	require.NoError(t, b.Flush(ctx))
+	require.GreaterOrEqual(t, count("g", 25), 3)
 }
 
 // Close writes what was settled.
