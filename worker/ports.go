@@ -107,16 +107,23 @@ func (s steps) runBarrier(ctx context.Context, group string, tx activities.Tx, p
 	made := p != nil && p.fresh
 	l := barrier.Local{TxID: tx.ID, Group: group, Messages: tx.Messages,
 		Fresh: made && tx.Form == activities.Inline, Keep: !made, MaxBody: s.w.o.MaxBody}
-	res := barrier.Result{Err: fmt.Errorf("%w: the local transaction %s ended its goroutine (runtime.Goexit, which t.FailNow calls): return an error instead", holdfast.ErrUndecided, tx.ID)}
+	var res barrier.Result
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
+		returned := false
 		defer func() {
-			if v := recover(); v != nil { // not the closure's, which Run makes an error of: the database driver's
+			v := recover()
+			switch {
+			case returned:
+			case v != nil: // not the closure's, which Run makes an error of: the database driver's
 				res.Err = fmt.Errorf("%w: transaction %s: %w", holdfast.ErrUndecided, tx.ID, &holdfast.PanicError{Value: v, Stack: debug.Stack()})
+			default:
+				res.Err = fmt.Errorf("%w: the local transaction %s ended its goroutine (runtime.Goexit, which t.FailNow calls): return an error instead", holdfast.ErrUndecided, tx.ID)
 			}
 		}()
 		res = barrier.Run(ctx, s.w.o.DB, l, local)
+		returned = true
 	}()
 	<-ended
 	return res
