@@ -6,7 +6,7 @@ TOOL = $(GO) tool -modfile=tools/go.mod
 RACE := $(if $(shell command -v $$($(GO) env CC)),-race)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test chaos dev bench lint race-detector node compose-config histories
+.PHONY: help demo test chaos dev bench lint race-detector node pgbouncer compose-config histories
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -16,7 +16,8 @@ demo: ## Run the order-payment example through every failure, on real parts (KEE
 
 test: ## Run all tests on real parts, with the race detector where there is a C compiler
 	@command -v node >/dev/null || echo 'NOT TESTED: examples/node-producer, since there is no Node; make node installs it on Debian' >&2
-	$(HOLDFAST) dev --temp -- $(GO) test $(RACE) -timeout 20m $(TESTFLAGS) ./...
+	@PATH="$$PATH:/usr/sbin" command -v pgbouncer >/dev/null || echo 'NOT TESTED: a pooler, since there is no pgbouncer; make pgbouncer installs it on Debian' >&2
+	$(HOLDFAST) dev --temp -- $(GO) test $(RACE) -timeout 60m $(TESTFLAGS) ./worker ./... # the longest first
 
 chaos: ## 200,000 Express transactions under random kills (HOLDFAST_SEED repeats a run, HOLDFAST_CHAOS and HOLDFAST_KILLS change its size)
 	HOLDFAST_CHAOS=$(or $(HOLDFAST_CHAOS),200000) $(GO) test -count=1 -v -timeout 60m -run TestChaos ./internal/chaos
@@ -40,6 +41,9 @@ race-detector: ## Install what the race detector needs, where it is missing (Deb
 
 node: ## Install Node and npm, where they are missing, for the test of the producer in Node
 	@sh scripts/node.sh
+
+pgbouncer: ## Install pgbouncer, where it is missing, for the tests of what a pooler does
+	@sh scripts/pgbouncer.sh
 
 compose-config: ## Check docker-compose.yml with docker-compose
 	@sh scripts/compose-config.sh

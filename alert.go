@@ -14,10 +14,47 @@ const (
 	// AlertDeadLetter: a consumer has given up a message, which waits for an
 	// operator from now on unless the consumer's policy acts.
 	AlertDeadLetter AlertKind = "dead-letter"
+	// AlertWaiting: sagas wait longer than a minute for a participant's reply. It is told
+	// once in a while, not for each saga: ID is one of them.
+	AlertWaiting AlertKind = "waiting"
+	// AlertRetryWaits: a message of a consumer is to wait on its retry ladder until more than
+	// 10 minutes after its first failure. Told once while that goes on in a process, not for
+	// each message: ID is the first one.
+	AlertRetryWaits AlertKind = "retry-waits"
+	// AlertBreakerWaits: a consumer's circuit breaker has not closed for 5 minutes.
+	// AlertBreakerClosed tells of the end.
+	AlertBreakerWaits AlertKind = "breaker-waits"
+	// AlertDeliveryWaits: transactions have been committed for more than a minute, and
+	// RabbitMQ has not taken their messages yet. Told once while that goes on, not for each:
+	// ID is the first one.
+	AlertDeliveryWaits AlertKind = "delivery-waits"
+	// AlertQueuesLost: queues were missing in RabbitMQ, which came back empty, say.
+	// They were made again; what was in them is lost.
+	AlertQueuesLost AlertKind = "queues-lost"
+	// AlertDeadLettersExpire: a policy of RabbitMQ's takes dead letters out of their
+	// queue. They were put back.
+	AlertDeadLettersExpire AlertKind = "dead-letters-expire"
+	// AlertUndecidedWaits: half messages are undecided, and wait in the half queue,
+	// since no process of the group that has Temporal runs. Once an hour at most.
+	AlertUndecidedWaits AlertKind = "undecided-waits"
 	// AlertBreakerOpened: a consumer pauses, because its every delivery fails.
 	AlertBreakerOpened AlertKind = "breaker-opened"
 	// AlertBreakerClosed: it goes on.
 	AlertBreakerClosed AlertKind = "breaker-closed"
+	// AlertOtherDatabase: processes of one group, or of one consumer, use different
+	// databases.
+	AlertOtherDatabase AlertKind = "other-database"
+	// AlertSameInstance: two processes of a group have the same Options.Instance, and
+	// still have it a minute after that was seen.
+	AlertSameInstance AlertKind = "same-instance"
+	// AlertClock: a process's clock and its database's differ by more than a minute,
+	// or the database's has jumped: no old rows are deleted.
+	AlertClock AlertKind = "clock"
+	// AlertQueueFull: a queue refuses messages: it is at its limit. Consumer is whose it
+	// is, if that is known.
+	AlertQueueFull AlertKind = "queue-full"
+	// AlertPublishRefused: RabbitMQ, or one of its limits, refuses a record for good.
+	AlertPublishRefused AlertKind = "publish-refused"
 )
 
 // Alert is something that a person should know soon. Which fields are set

@@ -12,6 +12,9 @@ type DeadLetter struct {
 	// ID is the message's ID, or, where it has none that can be used, a hash of
 	// what it holds.
 	ID string `json:"id"`
+	// Copy tells letters of one ID apart: of messages with other content, or of one that
+	// died again after the first letter was settled. Empty: the first one.
+	Copy string `json:"copy,omitempty"`
 	// Queue is the queue that it died in.
 	Queue string `json:"queue"`
 	// Message is the message as its consumer gets it. Of a malformed one, what

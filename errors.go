@@ -37,6 +37,10 @@ var (
 	ErrNoOutcome = errors.New("holdfast: no outcome row")
 	// ErrUnroutable means that no queue is bound for a message.
 	ErrUnroutable = errors.New("holdfast: unroutable")
+	// ErrQueueFull means that a queue that is bound for a message refuses it: it is at
+	// its limit (max-length), or without a majority of its replicas. The message's
+	// other queues have it.
+	ErrQueueFull = errors.New("holdfast: refused by a queue")
 	// ErrMalformed means that a record read from the broker is not what the
 	// wire format says.
 	ErrMalformed = errors.New("holdfast: malformed")

@@ -73,7 +73,8 @@ func (e retryAfterError) Unwrap() error { return e.err }
 // RetryAfter marks err as one that is worth trying again only after d: a consumer
 // that returns it makes no immediate tries, and the message waits for the
 // shortest delay of its retry ladder that is at least d, or several times the
-// longest one. It counts as an attempt. RetryAfter(d, nil) is nil.
+// longest one, but not for more than about a year. It counts as an attempt.
+// RetryAfter(d, nil) is nil.
 func RetryAfter(d time.Duration, err error) error {
 	if err == nil {
 		return nil

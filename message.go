@@ -83,6 +83,9 @@ type Half struct {
 	// Lane is Express where no workflow exists for the transaction; otherwise
 	// empty or Traced.
 	Lane Lane
+	// Database is the identity of the database in which the local transaction is run,
+	// whose outcome row answers; empty where nobody said.
+	Database string
 }
 
 // Equal reports whether two messages carry the same: the same ID, topic, key,

@@ -160,3 +160,19 @@ func ExampleTopic() {
 	// 4200 <nil>
 	// permanent: true
 }
+
+func TestValidatePattern(t *testing.T) {
+	for _, pattern := range []string{"#", "*", "order.placed", "order.*", "order.#", "#.placed", "*.*", "注文.placed", "order-1.a_b"} {
+		require.NoError(t, holdfast.ValidatePattern(pattern), "%q", pattern)
+	}
+	for pattern, why := range map[string]string{
+		"": "empty", ".": "empty word", "order.": "empty word", ".order": "empty word", "order..placed": "empty word",
+		"order.placed ": "' '", " order": "' '", "order.\tplaced": "control", "order\n": "control", "\xff": "UTF-8",
+		"order.*placed": "whole words", "orders#": "whole words", "order.**": "whole words", "order.##": "whole words", "#placed": "whole words",
+		strings.Repeat("a", holdfast.MaxName+1): "limit",
+	} {
+		err := holdfast.ValidatePattern(pattern)
+		require.ErrorIs(t, err, holdfast.ErrInvalid, "%q", pattern)
+		require.ErrorContains(t, err, why)
+	}
+}

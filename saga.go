@@ -3,12 +3,15 @@ package holdfast
 import (
 	"errors"
 	"fmt"
+	"strings"
+	"time"
 )
 
 // How a saga can stand when its outcome is asked for, beside completed. A
 // [SagaError] wraps one of them.
 var (
-	// ErrSagaPending means that the saga is under way: ask again later.
+	// ErrSagaPending means that the saga has not ended: the error says whether it waits
+	// for an answer, is under way or paused, or has no worker. Ask again later.
 	ErrSagaPending = errors.New("holdfast: the saga has not ended")
 	// ErrSagaCompensated means that the saga failed, and that everything it did
 	// is undone.
@@ -20,6 +23,59 @@ var (
 	ErrSagaCompensationFailed = errors.New("holdfast: the saga failed to compensate")
 )
 
+// ErrAnswered means that a saga's wait was answered before: this answer changed nothing.
+var ErrAnswered = errors.New("holdfast: answered already")
+
+// SagaStanding says where a saga stands at one moment.
+type SagaStanding struct {
+	// ID is the saga's ID, which is its workflow's.
+	ID string `json:"id"`
+	// State is one of: running; waiting (for an answer, such as an approval); paused (by
+	// an operator); no-worker (no worker can run its step); parked and
+	// compensation-failed (both wait for an operator); compensating; completed;
+	// compensated; and, of a workflow that was ended from outside: failed, terminated,
+	// canceled, timed-out.
+	State string `json:"state"`
+	// Step is the step that State is about; empty where it is about none, or where that
+	// is not known.
+	Step string `json:"step,omitempty"`
+	// WaitsFor says in words what has to come before it goes on, such as "an answer to
+	// step approval"; empty where it has ended.
+	WaitsFor string `json:"waits_for,omitempty"`
+	// Since is since when it waits for that, by Temporal's clock; zero where that is not
+	// known.
+	Since time.Time `json:"since,omitzero"`
+	// Reason is the last error, the refusal, or what an operator said.
+	Reason string `json:"reason,omitempty"`
+}
+
+// String says it in a sentence.
+func (s SagaStanding) String() string {
+	var text string
+	switch s.State {
+	case "waiting":
+		if text = "waits for an answer"; s.Step != "" {
+			text = "waits for " + s.Step + " (an answer)"
+		}
+	case "running":
+		text = "under way"
+	case "no-worker":
+		text = "no worker"
+	default:
+		text = strings.ReplaceAll(s.State, "-", " ")
+	}
+	if s.WaitsFor != "" && s.WaitsFor != "an operator" && s.State != "waiting" {
+		text += ": it waits for " + s.WaitsFor
+	}
+	if !s.Since.IsZero() {
+		text += ", since " + s.Since.UTC().Format(time.RFC3339)
+	}
+	if s.Reason != "" && s.State != "waiting" && s.State != "no-worker" {
+		text += ": " + s.Reason
+	}
+	return text
+}
+
 // SagaError says how a saga stands that has not completed.
 type SagaError struct {
 	// Condition is one of the four errors above.
@@ -30,7 +86,7 @@ type SagaError struct {
 	// no step is the cause.
 	Step string
 	// Reason says why, in the words of the step's error, of its refusal or of the
-	// operator who asked for it.
+	// operator who asked for it; of a saga that is pending, what it waits for.
 	Reason string
 	// Refused says that the cause is a business refusal.
 	Refused bool
@@ -52,11 +108,11 @@ func (e *SagaError) Error() string {
 func (e *SagaError) Unwrap() error { return e.Condition }
 
 // ValidateSagaKey checks the business key of a saga, which is a part of its ID: 1
-// to [MaxName] bytes of text without spaces and slashes. The error wraps
+// to [MaxName] bytes of text, UTF-8 without control characters. The error wraps
 // [ErrInvalid].
 func ValidateSagaKey(key string) error {
 	if key == "" {
 		return fmt.Errorf("%w: the saga's key is empty: Key must return one for every state", ErrInvalid)
 	}
-	return validText("saga's key", key, MaxName, " /")
+	return validText("saga's key", key, MaxName, "")
 }

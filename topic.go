@@ -3,6 +3,7 @@ package holdfast
 import (
 	"encoding/json"
 	"fmt"
+	"strings"
 )
 
 // Codec turns values into bodies and back. Its methods are called from many
@@ -66,4 +67,26 @@ func (t Topic[T]) codec() Codec {
 		return JSON
 	}
 	return t.Codec
+}
+
+// ValidatePattern checks what a consumer subscribes to: words separated by dots, each of
+// which is a word of a topic, * for any one, or # for any number of them. The error, which
+// wraps [ErrInvalid], names the pattern; a pattern that no topic can match is one.
+func ValidatePattern(pattern string) error {
+	if pattern == "" {
+		return fmt.Errorf("%w: the pattern is empty: subscribe to a topic such as \"order.placed\", or to \"#\", which is all of them", ErrInvalid)
+	}
+	if err := validText("pattern", pattern, MaxName, " \t"); err != nil {
+		return fmt.Errorf("%w: no topic has that", err)
+	}
+	for word := range strings.SplitSeq(pattern, ".") {
+		switch {
+		case word == "":
+			return fmt.Errorf("%w: the pattern %q has an empty word, and would match nothing: take a dot away, or write * for a word", ErrInvalid, pattern)
+		case word != "*" && word != "#" && strings.ContainsAny(word, "*#"):
+			return fmt.Errorf("%w: the pattern %q would match nothing: * and # stand for whole words, as in \"order.*\" and \"order.#\", and not for a part of the word %q",
+				ErrInvalid, pattern, word)
+		}
+	}
+	return nil
 }

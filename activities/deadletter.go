@@ -13,6 +13,7 @@ const (
 	Redeliver  = "Redeliver"
 	Compensate = "Compensate"
 	Notify     = "Notify"
+	AskHalf    = "AskHalf"
 	Alert      = "Alert"
 )
 
@@ -63,11 +64,28 @@ type Notifier interface {
 	PublishCompensated(ctx context.Context, d holdfast.DeadLetter) error
 }
 
+// Compensation is the input of the step Compensate: a dead letter, and whether an
+// operator has it compensated although nothing proves that it was committed.
+type Compensation struct {
+	holdfast.DeadLetter
+	Unproven bool `json:"unproven,omitempty"`
+}
+
 // Compensator runs a producer group's Compensate handlers.
 type Compensator interface {
 	// Compensate runs the handler for the topic once in effect; repeated says
 	// that it had been run before. holdfast.ErrNotFound: there is no handler.
-	Compensate(ctx context.Context, d holdfast.DeadLetter) (repeated bool, err error)
+	// holdfast.ErrNoOutcome, marked as permanent: nothing proves that the message
+	// was committed, and nothing was run.
+	Compensate(ctx context.Context, c Compensation) (repeated bool, err error)
+}
+
+// HalfTruth knows what became of the transaction of a half message that is a dead
+// letter.
+type HalfTruth interface {
+	// AskHalf asks the producer group; whatever goes wrong is Unknown, with the
+	// reason.
+	AskHalf(ctx context.Context, d holdfast.DeadLetter) LocalResult
 }
 
 // Alerter takes alerts, and never blocks.

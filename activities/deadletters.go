@@ -19,6 +19,7 @@ type DeadLetters struct {
 	Redeliver     Redeliverer
 	Notify        Notifier
 	Compensations Compensator
+	Halves        HalfTruth
 	Alerts        Alerter
 }
 
@@ -43,6 +44,7 @@ func (a *DeadLetters) Register(w worker.ActivityRegistry) {
 // follow the Register of a [Transactions] on the same worker.
 func (a *DeadLetters) RegisterGroup(w worker.ActivityRegistry) {
 	w.RegisterActivityWithOptions(a.compensate, activity.RegisterOptions{Name: Compensate})
+	w.RegisterActivityWithOptions(a.askHalf, activity.RegisterOptions{Name: AskHalf})
 	registerAlert(w, a.Alerts)
 }
 
@@ -64,11 +66,21 @@ func (a *DeadLetters) notify(ctx context.Context, d holdfast.DeadLetter) error {
 
 // compensate runs the producer group's Compensate handler, and heartbeats while
 // it runs, so that the death of its process is noticed.
-func (a *DeadLetters) compensate(ctx context.Context, d holdfast.DeadLetter) (repeated bool, err error) {
+func (a *DeadLetters) compensate(ctx context.Context, c Compensation) (repeated bool, err error) {
 	stop := heartbeat(ctx)
 	defer stop()
-	repeated, err = a.Compensations.Compensate(ctx, d)
+	repeated, err = a.Compensations.Compensate(ctx, c)
 	return repeated, lasting(err, "NotCompensated")
+}
+
+// askHalf asks what became of the transaction of a half message.
+func (a *DeadLetters) askHalf(ctx context.Context, d holdfast.DeadLetter) (LocalResult, error) {
+	if a.Halves == nil {
+		return LocalResult{Error: "this process cannot ask"}, nil
+	}
+	out := a.Halves.AskHalf(ctx, d)
+	out.Messages = nil
+	return out, nil
 }
 
 // registerAlert registers the step Alert. Both sets of steps have it, and may

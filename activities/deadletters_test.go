@@ -33,7 +33,7 @@ func (p *port) PublishCompensated(context.Context, holdfast.DeadLetter) error {
 	return p.err
 }
 
-func (p *port) Compensate(context.Context, holdfast.DeadLetter) (bool, error) {
+func (p *port) Compensate(context.Context, activities.Compensation) (bool, error) {
 	p.calls++
 	return true, p.err
 }

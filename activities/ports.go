@@ -12,6 +12,13 @@ type HalfStore interface {
 	PublishHalf(ctx context.Context, h holdfast.Half) error
 }
 
+// Databases knows which database this process would run a local transaction in.
+type Databases interface {
+	// Database returns the identity of that database; empty where outcome rows do not
+	// answer for the topic, or the process has none.
+	Database(tx Tx) string
+}
+
 // Publisher delivers committed messages to the topics.
 type Publisher interface {
 	// PublishMessages returns nil once the broker has confirmed all of ms. An

@@ -8,7 +8,8 @@ import (
 	"github.com/holdfastmq/holdfast/saga/core"
 )
 
-// The names of the steps of the workflow Saga.
+// The names of the steps of the workflow Saga. Where a saga's activities are named
+// after its steps ([SagaPlanned.StepNames]), the last four are in [SagaStep.Call].
 const (
 	SagaPlan    = "SagaPlan"
 	SagaDo      = "SagaDo"
@@ -16,6 +17,10 @@ const (
 	SagaPrepare = "SagaPrepare"
 	SagaReceive = "SagaReceive"
 )
+
+// MaxInput limits what SagaPrepare makes, and the result of an activity that is a
+// step, in bytes of JSON.
+const MaxInput = 1 << 20
 
 // SagaRef names a saga and its definition.
 type SagaRef struct {
@@ -28,23 +33,54 @@ type SagaRef struct {
 	Key      string `json:"key,omitempty"`
 	Name     string `json:"name"`
 	Version  int    `json:"version"`
+	// Database is the identity of the database that its local steps run in; empty
+	// before the first has run, if nobody said.
+	Database string `json:"database,omitempty"`
+	// Content is a digest of what it was started with; empty where an earlier version
+	// started it.
+	Content string `json:"content,omitempty"`
+}
+
+// SagaPlanned is what SagaPlan answers.
+type SagaPlanned struct {
+	core.Plan
+	// StepNames says that the process can take activities that are named after the
+	// saga's steps, and that no process is known which cannot.
+	StepNames bool `json:"step_names,omitempty"`
 }
 
 // SagaStep is the input of the steps SagaDo, SagaUndo, SagaPrepare and
 // SagaReceive.
 type SagaStep struct {
+	// Call is the name of the step, such as [SagaDo], where the activity is named after
+	// the saga's step: its own name does not tell then what to do.
+	Call string  `json:"call,omitempty"`
 	Saga SagaRef `json:"saga"`
 	// Step is the step as the plan has it, without the steps in it.
 	Step core.Step `json:"step"`
 	Try  int       `json:"try"`
 	// Again says that a remembered refusal does not count.
 	Again bool `json:"again,omitempty"`
-	// Data is the saga's state.
+	// Data is the saga's state as it was when the step was first begun. Of an Undo it
+	// has what the Do changed, too; of a local step's only where its row does not tell
+	// more. Of SagaReceive it is the present state.
 	Data json.RawMessage `json:"data"`
+	// Present is the state as it is now, where Data is another one.
+	Present json.RawMessage `json:"present,omitempty"`
+	// Witnesses are local steps whose rows, the first that is there, know more than Data
+	// of what a step was given that is undone although only a lost run knows of it.
+	Witnesses []string `json:"witnesses,omitempty"`
 	// Cause is why the step is undone.
 	Cause string `json:"cause,omitempty"`
 	// Wait is how long the reply to a message may be waited for; 0: it is not.
 	Wait time.Duration `json:"wait,omitempty"`
+	// Look has the participant asked how it is, where no reply comes: see
+	// SagaResult.Waits.
+	Look bool `json:"look,omitempty"`
+	// Token is what the reply to a message has to repeat. Untokened says that one
+	// without it counts, too.
+	Token     string `json:"token,omitempty"`
+	Untokened bool   `json:"untokened,omitempty"`
 	// Last says that the saga is completed if this ends well: whoever waits for it
 	// in this process can be told at once.
 	Last bool `json:"last,omitempty"`
@@ -61,6 +97,25 @@ type SagaResult struct {
 	// First says that the step was not done before, so that nothing which comes
 	// after it was, either. False: that is not known.
 	First bool `json:"first,omitempty"`
+	// Database is the identity of the database that a local step was run in, where
+	// nobody had said one.
+	Database string `json:"database,omitempty"`
+	// OtherDatabase says that the process has another database than the saga; the
+	// outcome is core.OutcomeNoWorker then, and why is in its Error.
+	OtherDatabase bool `json:"other_database,omitempty"`
+	// Waits says what a participant that has not replied waits for itself. Nil: nothing,
+	// as far as is known.
+	Waits *SagaWaits `json:"waits,omitempty"`
+}
+
+// SagaWaits says why a call of a saga is not worked on: that is nobody's fault.
+type SagaWaits struct {
+	// Who waits: "participant NAME", or "RabbitMQ", which does not take the call.
+	Who string `json:"who"`
+	// Since is since when, by the clock of who says so; zero: not known.
+	Since time.Time `json:"since,omitzero"`
+	// Reason is the error.
+	Reason string `json:"reason"`
 }
 
 // SagaRunner runs the steps of sagas. How a step ended is a value: an error says

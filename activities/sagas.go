@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"go.temporal.io/sdk/activity"
+	"go.temporal.io/sdk/converter"
 	"go.temporal.io/sdk/temporal"
 	"go.temporal.io/sdk/worker"
 
@@ -19,17 +20,38 @@ import (
 type Sagas struct {
 	Runner SagaRunner
 	Alerts Alerter
+	// StepNames reports whether the activities of a saga that is begun here may be named
+	// after its steps. nil: they are not.
+	StepNames func(core.Plan) bool
 }
 
 // NoWorkerType is the type of the error by which a process says that it does not
 // have the saga's version: Temporal asks others.
 const NoWorkerType = "NoWorker"
 
+// NotRegisteredType is the type of the error by which a process says that it has no
+// activity of that name. It is the one of Temporal's SDK.
+const NotRegisteredType = "ActivityNotRegisteredError"
+
 // Register registers the steps of a producer group's task queue. Each can be run
-// as a local activity, too.
+// as a local activity, too. An activity of a name that nobody has registered is one
+// of them, too, if its input says so: it is named after a step.
 func (a *Sagas) Register(w worker.ActivityRegistry) {
-	for name, step := range map[string]any{
-		SagaPlan: a.plan,
+	w.RegisterActivityWithOptions(a.plan, activity.RegisterOptions{Name: SagaPlan})
+	calls := a.calls()
+	for name, call := range calls {
+		w.RegisterActivityWithOptions(call, activity.RegisterOptions{Name: name})
+	}
+	w.RegisterDynamicActivity(named(calls), activity.DynamicRegisterOptions{})
+	registerAlert(w, a.Alerts)
+}
+
+// sagaCall is one of the steps, as Temporal runs it.
+type sagaCall func(context.Context, SagaStep) (SagaResult, error)
+
+// calls are the steps by name.
+func (a *Sagas) calls() map[string]sagaCall {
+	return map[string]sagaCall{
 		SagaDo: a.step(func(ctx context.Context, s SagaStep) SagaResult {
 			fault.Point(fault.SagaDoBefore)
 			return a.Runner.Do(ctx, s)
@@ -40,31 +62,65 @@ func (a *Sagas) Register(w worker.ActivityRegistry) {
 		}),
 		SagaPrepare: a.step(func(ctx context.Context, s SagaStep) SagaResult { return a.Runner.Prepare(ctx, s) }),
 		SagaReceive: a.step(func(ctx context.Context, s SagaStep) SagaResult { return a.Runner.Receive(ctx, s) }),
-	} {
-		w.RegisterActivityWithOptions(step, activity.RegisterOptions{Name: name})
 	}
-	registerAlert(w, a.Alerts)
+}
+
+// named runs an activity that is named after a saga's step: its input tells which of
+// the calls it is. Any other one is an activity that this process does not have.
+func named(calls map[string]sagaCall) func(context.Context, converter.EncodedValues) (SagaResult, error) {
+	return func(ctx context.Context, args converter.EncodedValues) (SagaResult, error) {
+		var s SagaStep
+		if args.HasValues() && args.Get(&s) == nil {
+			if call := calls[s.Call]; call != nil {
+				return call(ctx, s)
+			}
+		}
+		info := activity.GetInfo(ctx)
+		return SagaResult{}, temporal.NewApplicationError(fmt.Sprintf("this worker of task queue %s has no activity %s: register it with Worker.Activity before Run, in every process of the group",
+			info.TaskQueue, info.ActivityType.Name), NotRegisteredType)
+	}
+}
+
+// HasValues and Get have a SagaStep stand for the encoded arguments of a dynamic
+// activity: Temporal's SDK passes a local activity what the workflow passes.
+func (s SagaStep) HasValues() bool { return true }
+
+// Get gives the step to its argument, a *SagaStep; see [SagaStep.HasValues].
+func (s SagaStep) Get(to ...any) error {
+	if len(to) == 1 {
+		if step, ok := to[0].(*SagaStep); ok {
+			*step = s
+			return nil
+		}
+	}
+	return fmt.Errorf("%w: a saga's step has one argument, a SagaStep", holdfast.ErrInvalid)
 }
 
 // plan returns a saga's definition. That this process does not have it is an error
 // that is retried: another worker may.
-func (a *Sagas) plan(ctx context.Context, s SagaRef) (core.Plan, error) {
+func (a *Sagas) plan(ctx context.Context, s SagaRef) (SagaPlanned, error) {
 	p, err := a.Runner.Plan(ctx, s.Name, s.Version)
-	if errors.Is(err, holdfast.ErrNotFound) {
-		return p, noWorker(s)
+	switch {
+	case errors.Is(err, holdfast.ErrNotFound):
+		return SagaPlanned{}, noWorker(s)
+	case err != nil:
+		return SagaPlanned{}, err
 	}
-	return p, err
+	return SagaPlanned{Plan: p, StepNames: a.StepNames != nil && a.StepNames(p)}, nil
 }
 
 // step makes of a function of the runner what Temporal runs. It heartbeats where
 // it is a regular activity, so that the death of its process is noticed.
-func (a *Sagas) step(run func(context.Context, SagaStep) SagaResult) func(context.Context, SagaStep) (SagaResult, error) {
+func (a *Sagas) step(run func(context.Context, SagaStep) SagaResult) sagaCall {
 	return func(ctx context.Context, s SagaStep) (SagaResult, error) {
 		local := activity.GetInfo(ctx).IsLocalActivity
 		if !local {
 			defer heartbeat(ctx)()
 		}
 		out := run(ctx, s)
+		if out.OtherDatabase && !local {
+			return SagaResult{}, temporal.NewApplicationError(out.Outcome.Error, OtherDatabaseType)
+		}
 		if out.Outcome.Kind == core.OutcomeNoWorker && !local {
 			return SagaResult{}, noWorker(s.Saga)
 		}

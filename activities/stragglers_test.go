@@ -63,3 +63,18 @@ func TestStepAnswersInTime(t *testing.T) {
 		require.Equal(t, end, <-deadlines)
 	}
 }
+
+// TestNothingIsLeftToDeliver: where all messages were delivered before, none is published,
+// and the half queue may forget the transaction.
+func TestNothingIsLeftToDeliver(t *testing.T) {
+	t.Parallel()
+	a := &Transactions{Publish: publishFunc(func(context.Context, string) error { return errStraggler }), Ops: publishFunc(nil)}
+	in := StepInput{Transactions: []Tx{{ID: "1", Messages: []holdfast.Message{{ID: "1"}}, Delivered: []string{"1"}}}}
+	got, err := a.Commit(t.Context(), in)
+	require.NoError(t, err)
+	require.Equal(t, []StepResult{{ID: "1"}}, got)
+	in.Transactions[0].Delivered = nil
+	got, err = a.Commit(t.Context(), in)
+	require.NoError(t, err)
+	require.NotEmpty(t, got[0].Error)
+}

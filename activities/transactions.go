@@ -3,6 +3,7 @@ package activities
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
 	"time"
 
@@ -13,8 +14,9 @@ import (
 	"github.com/holdfastmq/holdfast/internal/fault"
 )
 
-// Transactions are the steps of the workflow Transaction. All ports but Alerts
-// are required; without that, nobody is told of what parks. The methods may be
+// Transactions are the steps of the workflow Transaction. All ports but Alerts and
+// Databases are required; without the first, nobody is told of what parks, without
+// the second a transaction belongs to no database in particular. The methods may be
 // called from many goroutines.
 type Transactions struct {
 	Halves  HalfStore
@@ -23,6 +25,8 @@ type Transactions struct {
 	Locals  Locals
 	Truth   Truth
 	Alerts  Alerter
+
+	Databases Databases
 	// Patience is how long a cohort waits for its local transactions, and, once half
 	// of them are stored, for its half messages. 0 means: for the slower half of the
 	// local transactions about as long again as the quicker took, and 1 s at most;
@@ -37,13 +41,20 @@ func (a *Transactions) HalfSend(ctx context.Context, in StepInput) ([]StepResult
 	ctx, stored, cancel := a.stragglers(ctx, len(in.Transactions))
 	defer cancel()
 	return forEach(in, func(tx Tx) StepResult {
-		half := holdfast.Half{TxID: tx.ID, Group: in.Group, Messages: tx.Messages, At: time.Now()}
+		half := holdfast.Half{TxID: tx.ID, Group: in.Group, Messages: tx.Messages, At: time.Now(), Database: tx.Database}
+		if half.Database == "" && tx.Form == Registered && a.Databases != nil { // started by somebody without a database
+			half.Database = a.Databases.Database(tx)
+		}
 		err := a.Halves.PublishHalf(ctx, half)
 		if err == nil {
 			fault.Point(fault.HalfAfterConfirm)
 			stored()
 		}
-		return stepResult(tx, err)
+		out := stepResult(tx, err)
+		if tx.Database == "" {
+			out.Database = half.Database
+		}
+		return out
 	}), nil
 }
 
@@ -93,7 +104,10 @@ func (a *Transactions) Commit(ctx context.Context, in StepInput) ([]StepResult, 
 	defer cancel()
 	return forEach(in, func(tx Tx) StepResult {
 		fault.Point(fault.CommitBeforePublish)
-		err := a.Publish.PublishMessages(ctx, in.Group, tx.ID, tx.Messages)
+		var err error
+		if ms := tx.Undelivered(); len(ms) > 0 || len(tx.Delivered) == 0 {
+			err = a.Publish.PublishMessages(ctx, in.Group, tx.ID, ms)
+		}
 		if err == nil {
 			fault.Point(fault.CommitAfterConfirm)
 			a.Ops.Settle(in.Group, tx.ID, holdfast.Commit)
@@ -111,20 +125,36 @@ func (a *Transactions) Rollback(_ context.Context, in StepInput) ([]StepResult, 
 	}), nil
 }
 
+// The types of the errors of a check-back that nobody answered. A process whose
+// database is not the transaction's is one that Temporal asks another after.
+const (
+	UnreachedType     = "Unreached"
+	OtherDatabaseType = "OtherDatabase"
+)
+
 // CheckBack asks what became of a local transaction. That nobody answered is an
 // error.
 func (a *Transactions) CheckBack(ctx context.Context, in LocalInput) (LocalResult, error) {
 	res := a.Truth.CheckBack(ctx, in.Group, in.Transaction)
+	if res.Elsewhere {
+		return res, temporal.NewApplicationError(res.Error, OtherDatabaseType)
+	}
 	if res.Unreached {
-		return res, temporal.NewApplicationError(res.Error, "Unreached")
+		return res, temporal.NewApplicationError(res.Error, UnreachedType)
 	}
 	return res, nil
 }
 
 // CheckBackAll asks what became of many local transactions. What would be too large
-// to answer is Unknown.
+// to answer is Unknown. A regular activity that lands in a process with another
+// database than all of them is an error: Temporal asks another.
 func (a *Transactions) CheckBackAll(ctx context.Context, in StepInput) ([]LocalResult, error) {
-	return fitting(a.Truth.CheckBackAll(ctx, in.Group, in.Transactions)), nil
+	out := fitting(a.Truth.CheckBackAll(ctx, in.Group, in.Transactions))
+	if activity.IsActivity(ctx) && !activity.GetInfo(ctx).IsLocalActivity && len(out) > 0 &&
+		!slices.ContainsFunc(out, func(r LocalResult) bool { return !r.Elsewhere }) {
+		return nil, temporal.NewApplicationError(out[0].Error, OtherDatabaseType)
+	}
+	return out, nil
 }
 
 // Decide makes an operator's resolution the truth about a local transaction. A
@@ -144,27 +174,43 @@ func (a *Transactions) Decide(ctx context.Context, in LocalInput) (LocalResult, 
 // error, which Temporal retries and shows, instead of a value.
 func (a *Transactions) CommitUntilConfirmed(ctx context.Context, in LocalInput) error {
 	res, err := a.Commit(ctx, StepInput{Group: in.Group, Transactions: []Tx{in.Transaction}})
-	switch {
-	case err != nil:
+	if err != nil || res[0].Error == "" {
 		return err
-	case res[0].Hopeless:
-		return temporal.NewNonRetryableApplicationError(res[0].Error, HopelessType, nil)
-	case res[0].Error != "":
-		return temporal.NewApplicationError(res[0].Error, "NotConfirmed")
 	}
-	return nil
+	r, before := res[0], len(in.Transaction.Delivered)
+	switch {
+	case r.Full:
+		return temporal.NewNonRetryableApplicationError(r.Error, FullType, nil, r.Delivered)
+	case r.Hopeless:
+		return temporal.NewNonRetryableApplicationError(r.Error, HopelessType, nil, r.Delivered)
+	case len(r.Delivered) > before:
+		return temporal.NewNonRetryableApplicationError(r.Error, PartlyType, nil, r.Delivered)
+	}
+	return temporal.NewApplicationError(r.Error, "NotConfirmed")
 }
 
-// HopelessType is the type of the error of a CommitUntilConfirmed that an
-// operator has to make possible; Temporal does not retry it.
-const HopelessType = "Hopeless"
+// The types of the errors of a CommitUntilConfirmed that Temporal does not retry. Their
+// detail is the list of the IDs of the messages that were delivered.
+const (
+	// HopelessType: an operator has to make it possible.
+	HopelessType = "Hopeless"
+	// FullType: a queue refuses a message, since it is at its limit.
+	FullType = "QueueFull"
+	// PartlyType: some messages were delivered, which need not be published again.
+	PartlyType = "PartlyDelivered"
+)
 
 func stepResult(tx Tx, err error) StepResult {
 	if err == nil {
 		return StepResult{ID: tx.ID}
 	}
 	hopeless := errors.Is(err, holdfast.ErrUnroutable) || errors.Is(err, holdfast.ErrTooLarge) || errors.Is(err, holdfast.ErrInvalid)
-	return StepResult{ID: tx.ID, Error: bounded(err.Error()), Hopeless: hopeless}
+	out := StepResult{ID: tx.ID, Error: bounded(err.Error()), Hopeless: hopeless, Full: errors.Is(err, holdfast.ErrQueueFull)}
+	var undelivered *holdfast.DeliveryError
+	if errors.As(err, &undelivered) {
+		out.Delivered = append(slices.Clone(tx.Delivered), undelivered.Delivered...)
+	}
+	return out
 }
 
 // forEach runs step for every transaction of in at once and returns the answers

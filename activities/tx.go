@@ -1,6 +1,10 @@
 package activities
 
-import holdfast "github.com/holdfastmq/holdfast"
+import (
+	"slices"
+
+	holdfast "github.com/holdfastmq/holdfast"
+)
 
 // The names under which the steps are registered, and which a history shows.
 const (
@@ -43,8 +47,28 @@ type Tx struct {
 	Handler string `json:"handler,omitempty"`
 	// Why says why the transaction has come here; HandedOver only.
 	Why string `json:"why,omitempty"`
+	// Database is the identity of the database that the local transaction is run in.
+	// Empty: nobody said, or a Checker knows.
+	Database string `json:"database,omitempty"`
 	// Messages are the transaction's messages, with their IDs.
 	Messages []holdfast.Message `json:"messages"`
+	// Delivered are the IDs of those that RabbitMQ has confirmed already, where others
+	// are not delivered yet.
+	Delivered []string `json:"delivered,omitempty"`
+}
+
+// Undelivered are the messages of tx that are not delivered yet.
+func (tx Tx) Undelivered() []holdfast.Message {
+	if len(tx.Delivered) == 0 {
+		return tx.Messages
+	}
+	var out []holdfast.Message
+	for _, m := range tx.Messages {
+		if !slices.Contains(tx.Delivered, m.ID) {
+			out = append(out, m)
+		}
+	}
+	return out
 }
 
 // StepInput is the input of every step on several transactions.
@@ -65,6 +89,15 @@ type StepResult struct {
 	// Hopeless says that repeating will not help by itself: no consumer is bound
 	// to a topic, or a message is larger than RabbitMQ takes; Commit only.
 	Hopeless bool `json:"hopeless,omitempty"`
+	// Full says that a queue refuses a message, since it is at its limit, so that to
+	// repeat at once would do harm; Commit only.
+	Full bool `json:"full,omitempty"`
+	// Delivered are the IDs of the messages that were delivered, where others were not;
+	// Commit only.
+	Delivered []string `json:"delivered,omitempty"`
+	// Database is the identity of the database that the local transaction is to be run
+	// in from now on; HalfSend only, where nobody had said.
+	Database string `json:"database,omitempty"`
 }
 
 // LocalResult is the answer about one local transaction, from the step that
@@ -80,7 +113,8 @@ type LocalResult struct {
 	// Error says why the resolution is Rollback or Unknown.
 	Error string `json:"error,omitempty"`
 	// Elsewhere says that this process cannot run it: the closure waits in
-	// another process, or no handler of that name is registered here.
+	// another process, no handler of that name is registered here, or the process
+	// has another database than the transaction.
 	Elsewhere bool `json:"elsewhere,omitempty"`
 	// Running says that it takes longer than the step waits, and still runs.
 	Running bool `json:"running,omitempty"`

@@ -23,7 +23,8 @@ const DefaultLockTimeout = 2 * time.Second
 // local transaction can never commit. It waits at most lockTimeout (0 means
 // [DefaultLockTimeout]) for one that is still open.
 //
-// Whatever goes wrong is Unknown, with an error that says why: ask again later.
+// Whatever goes wrong is Unknown, with an error that says why: ask again later. With
+// a handle of [Expect] so is a database that is not the transaction's.
 func CheckBack(ctx context.Context, db *gorm.DB, txID, group string, lockTimeout time.Duration) (Outcome, error) {
 	return decide(ctx, db, txID, group, holdfast.Rollback, lockTimeout)
 }
@@ -56,7 +57,7 @@ func decide(ctx context.Context, db *gorm.DB, txID, group string, r holdfast.Res
 	if err != nil {
 		return unknown, explain(db, doing, err)
 	}
-	row, inserted, err := decideIn(t, txID, group, r, lockTimeout)
+	row, inserted, err := decideIn(t, txID, group, r, lockTimeout, expects(db))
 	switch {
 	case err != nil:
 		t.rollback()
@@ -71,15 +72,33 @@ func decide(ctx context.Context, db *gorm.DB, txID, group string, r holdfast.Res
 	return row, nil
 }
 
-func decideIn(t *transaction, txID, group string, r holdfast.Resolution, lockTimeout time.Duration) (Outcome, bool, error) {
+// setLockTimeout bounds the statements that follow; with the identity it is still
+// one round trip.
+const (
+	setLockTimeout  = `SELECT set_config('lock_timeout', $1, true)`
+	withTheIdentity = setLockTimeout + `, coalesce((` + readIdentity + `), '')`
+)
+
+func decideIn(t *transaction, txID, group string, r holdfast.Resolution, lockTimeout time.Duration, identity string) (Outcome, bool, error) {
 	if lockTimeout <= 0 {
 		lockTimeout = DefaultLockTimeout
 	}
 	ms := max(1, lockTimeout.Milliseconds()) // 0 would wait for ever
-	if _, err := exec(t.ctx, t.pool, `SELECT set_config('lock_timeout', $1, true)`, strconv.FormatInt(ms, 10)+"ms"); err != nil {
-		return Outcome{}, false, err
+	timeout := strconv.FormatInt(ms, 10) + "ms"
+	if identity == "" {
+		if _, err := exec(t.ctx, t.pool, setLockTimeout, timeout); err != nil {
+			return Outcome{}, false, err
+		}
+	} else {
+		var set, have string
+		if err := plain(t.pool).QueryRowContext(t.ctx, withTheIdentity, timeout).Scan(&set, &have); err != nil {
+			return Outcome{}, false, err
+		}
+		if have != identity {
+			return Outcome{}, false, &OtherDatabaseError{Have: have, Want: identity}
+		}
 	}
-	return insertOrRead(t.ctx, t.pool, outcomeRow(txID, group, r), txID, group, r)
+	return insertOrRead(t.ctx, t.pool, outcomeRow(txID, group, r, nil), txID, group, r)
 }
 
 // waited says in words what a lock timeout means here.

@@ -27,7 +27,10 @@ var errSweepTooLarge = errors.New("it is committed, but its changed messages are
 
 // checkBackAll is one statement, and so one database transaction. IDs have no
 // spaces.
-const checkBackAll = `SELECT id, is_locked, owner, decided, changed, stored, since FROM holdfast_check_back(string_to_array($1, ' '), $2, $3, $4)`
+const (
+	checkBackAll  = `SELECT id, is_locked, owner, decided, changed, stored, since FROM holdfast_check_back(string_to_array($1, ' '), $2, $3, $4)`
+	checkBackHere = `SELECT id, is_locked, owner, decided, changed, stored, since FROM holdfast_check_back(string_to_array($1, ' '), $2, $3, $4, $5)`
+)
 
 // SweepError is everybody's error of a [CheckBackAll]: the database answered for
 // none of the transactions.
@@ -93,10 +96,14 @@ type swept struct {
 }
 
 func sweep(ctx context.Context, db *gorm.DB, txIDs []string, group string, lockTimeout time.Duration) (map[string]swept, error) {
-	rows, err := plain(db.Statement.ConnPool).QueryContext(ctx, checkBackAll,
-		strings.Join(txIDs, " "), group, max(1, lockTimeout.Milliseconds()), maxSweepBytes)
+	query, args := checkBackAll, []any{strings.Join(txIDs, " "), group, max(1, lockTimeout.Milliseconds()), maxSweepBytes}
+	identity := expects(db)
+	if identity != "" {
+		query, args = checkBackHere, append(args, identity)
+	}
+	rows, err := plain(db.Statement.ConnPool).QueryContext(ctx, query, args...)
 	if err != nil {
-		return nil, err
+		return nil, otherOf(err, identity)
 	}
 	defer func() { _ = rows.Close() }()
 	found := make(map[string]swept, len(txIDs))
@@ -108,7 +115,7 @@ func sweep(ctx context.Context, db *gorm.DB, txIDs []string, group string, lockT
 		}
 		found[id] = s
 	}
-	return found, rows.Err() // a COMMIT that was refused shows here
+	return found, otherOf(rows.Err(), identity) // a COMMIT that was refused shows here
 }
 
 // answer is what the row says about txID.

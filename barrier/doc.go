@@ -70,13 +70,22 @@
 // # Tables
 //
 // [Migrate] creates the tables in the first schema of the connection's
-// search_path; everything else finds them through it. Statements on them do not
-// pass through gorm's callbacks, logger, naming strategy or prepared
-// statements, so that no configuration of the caller's gorm changes them.
+// search_path; everything else finds them through it, as it is when a transaction
+// begins: a function may set another one. Statements on them do not pass
+// through gorm's callbacks, logger, naming strategy or prepared statements, so that
+// no configuration of the caller's gorm changes them.
 //
-// Where the caller's gorm is on pgx, as gorm.io/driver/postgres is, and does not
-// cache prepared statements, BEGIN and the first statement go to the server in one
-// round trip. The function's handle is in an [database/sql.Tx] all the same; but
-// its sql.DB is one for this transaction only, so that a [database/sql.Stmt] that
-// was prepared elsewhere cannot be used in it.
+// # The handle
+//
+// The transaction that a function is given is one of the application's own pool, as
+// db.Transaction would have begun it: whatever works there works here (hooks,
+// savepoints, prepared statements, tx.DB(), a [database/sql.Tx] for WithTx). The
+// function is called in a goroutine of its own, and whatever it does instead of
+// returning is an error of that call. docs/decisions/own-pool.md says what that costs.
+//
+// COMMIT is sent only while the connection is in the transaction that was begun. On
+// pgx's own pool, as gorm.io/driver/postgres makes it, that is seen without a round
+// trip: the row's statement also sets default_transaction_read_only for this
+// transaction only. That means nothing for it, ends with it, and PostgreSQL tells the
+// client of both.
 package barrier

@@ -53,7 +53,7 @@ func Consume(ctx context.Context, db *gorm.DB, consumer, messageID string, handl
 			repeated = true
 			return false, nil
 		}
-		return true, handle(t.ctx, t.gorm(db))
+		return true, t.after(db, func() error { return handle(t.ctx, t.gorm(db)) })
 	})
 	if err != nil {
 		return false, err
@@ -66,7 +66,7 @@ func Consume(ctx context.Context, db *gorm.DB, consumer, messageID string, handl
 
 // inboxInsert is the statement that inserts an inbox row.
 func inboxInsert(consumer, messageID string) *statement {
-	return &statement{query: insertInbox, args: []any{consumer, messageID}}
+	return &statement{query: insertInbox, args: []any{consumer, messageID}, table: "holdfast_inbox", mine: "consumer = $1 AND message_id = $2", keys: 2}
 }
 
 // insertFirst inserts an inbox row, unless it is there.
@@ -101,7 +101,10 @@ func commitOnce(ctx context.Context, db *gorm.DB, subject string, first *stateme
 	}
 	if err != nil {
 		if !t.rollback() {
-			err = fmt.Errorf("%w: %w", errEnded, err)
+			err = asEnded(err)
+		}
+		if errors.Is(err, errSwallowed) {
+			err = fmt.Errorf("COMMIT for %s: %w", subject, err)
 		}
 		return err
 	}

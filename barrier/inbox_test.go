@@ -14,6 +14,7 @@ import (
 	holdfast "github.com/holdfastmq/holdfast"
 	"github.com/holdfastmq/holdfast/barrier"
 	"github.com/holdfastmq/holdfast/internal/fault"
+	"github.com/holdfastmq/holdfast/internal/guard"
 )
 
 func TestConsumeOnceUnder50Deliveries(t *testing.T) {
@@ -91,12 +92,8 @@ func TestConsume(t *testing.T) {
 	require.NoError(t, err)
 	require.False(t, repeated, "consumers are apart")
 
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		_, _ = consume("billing", "m2", func(*gorm.DB) error { runtime.Goexit(); return nil })
-	}()
-	<-done
+	_, err = consume("billing", "m2", func(*gorm.DB) error { runtime.Goexit(); return nil })
+	require.ErrorIs(t, err, guard.ErrExited)
 	require.Zero(t, orders(t, db, "m2"))
 
 	ctx, cancel := context.WithCancel(t.Context())

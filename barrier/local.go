@@ -1,6 +1,7 @@
 package barrier
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"database/sql"
@@ -22,9 +23,6 @@ const (
 	settleLockTimeout = time.Second
 )
 
-// errEnded is about a caller's function that ended the transaction it was given.
-var errEnded = errors.New("the function ended the transaction itself: leave COMMIT and ROLLBACK to Holdfast")
-
 // Local is one local transaction to run.
 type Local struct {
 	// TxID is the transaction's ID. Required.
@@ -36,6 +34,9 @@ type Local struct {
 	// MaxBody is the limit on the bodies of Messages together after the local
 	// transaction changed them, in bytes; 0 means [holdfast.MaxBody].
 	MaxBody int
+	// Fits, if not nil, says whether changed messages could be published: an error
+	// rolls back.
+	Fits func([]holdfast.Message) error
 	// Fresh says that TxID was made for this call of Run, and that nothing calls
 	// Run for it again. A failure is then known to be Rollback, even if the
 	// database cannot be reached. Otherwise another run of the same transaction
@@ -66,6 +67,9 @@ type Result struct {
 	// Repeated says that another run of this transaction is committed: this one
 	// had no effect.
 	Repeated bool
+	// Other says that the run which is committed was given other messages: the ID was
+	// used for something else.
+	Other bool
 }
 
 // Run runs the local transaction l on db: BEGIN, the outcome row, fn, COMMIT.
@@ -81,7 +85,9 @@ type Result struct {
 // answers Commit and does not call fn; if a check-back, an operator or an
 // earlier run has rolled it back, it answers Rollback with
 // [holdfast.ErrAlreadyResolved]. A COMMIT without an answer is Unknown:
-// [CheckBack] decides. db must not be in a transaction.
+// [CheckBack] decides. COMMIT is sent only while the connection is in the
+// transaction that was begun: where fn ended that with SQL of its own, Run answers
+// Rollback, or Unknown if the row is committed. db must not be in a transaction.
 func Run(ctx context.Context, db *gorm.DB, l Local, fn func(ctx context.Context, tx *gorm.DB, ms []*holdfast.Message) error) Result {
 	if err := cmp.Or(checkDB(db), l.validate()); err != nil {
 		if l.Fresh {
@@ -106,7 +112,7 @@ func (l Local) validate() error {
 // run answers Rollback whenever no COMMIT was sent. final is false if another
 // run may have committed, or may yet.
 func (l Local) run(ctx context.Context, db *gorm.DB, fn func(context.Context, *gorm.DB, []*holdfast.Message) error) (r Result, final bool) {
-	first := outcomeRow(l.TxID, l.Group, holdfast.Commit)
+	first := outcomeRow(l.TxID, l.Group, holdfast.Commit, l.Messages)
 	if l.Fresh {
 		first.query = insertFresh
 	}
@@ -138,12 +144,42 @@ func (l Local) run(ctx context.Context, db *gorm.DB, fn func(context.Context, *g
 		err = t.ctx.Err() // COMMIT is not sent yet: this is the last certain moment
 	}
 	if err != nil {
-		if !t.rollback() {
-			return l.unknown(fmt.Errorf("%w: %w", errEnded, err)), true
-		}
-		return rolledBack(err), l.Fresh
+		return l.undo(ctx, t, db, err)
 	}
 	return l.commit(t, db, ms, changed)
+}
+
+// undo rolls a run back after an error of the caller's function. A function may
+// have sent a COMMIT or a ROLLBACK of its own before: where that was so, or cannot be
+// told from the connection, the row says what became of it.
+func (l Local) undo(ctx context.Context, t *transaction, db *gorm.DB, err error) (r Result, final bool) {
+	seen := t.watch.state()
+	if !t.rollback() || seen.idle {
+		err = asEnded(err)
+	}
+	switch {
+	case !l.Fresh || errors.Is(err, errEnded):
+		return rolledBack(err), false
+	case seen.ours || plainSQL(db):
+		return rolledBack(err), true
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), settleTimeout)
+	defer cancel()
+	switch _, reading := read(ctx, db.Statement.ConnPool, l.TxID); {
+	case errors.Is(reading, sql.ErrNoRows):
+		return rolledBack(err), true // it never comes: this was its only run
+	case reading == nil:
+		err = asEnded(err)
+	}
+	return rolledBack(err), false
+}
+
+// asEnded adds to an error that the function ended its transaction.
+func asEnded(err error) error {
+	if errors.Is(err, errEnded) {
+		return err
+	}
+	return fmt.Errorf("%w: %w", errEnded, err)
 }
 
 // notInserted answers for a run whose outcome row was neither inserted nor
@@ -165,7 +201,7 @@ func (l Local) call(t *transaction, db *gorm.DB, fn func(context.Context, *gorm.
 	for i := range ms {
 		given[i] = &ms[i]
 	}
-	if err := fn(t.ctx, t.gorm(db), given); err != nil {
+	if err := t.after(db, func() error { return fn(t.ctx, t.gorm(db), given) }); err != nil {
 		return nil, false, err
 	}
 	for i, m := range given {
@@ -178,7 +214,10 @@ func (l Local) call(t *transaction, db *gorm.DB, fn func(context.Context, *gorm.
 	if err != nil || !changed && !l.Keep {
 		return ms, false, err
 	}
-	return ms, changed, store(t.ctx, db, t.pool, l.TxID, ms)
+	if err := t.free(); err != nil {
+		return nil, false, err
+	}
+	return ms, changed, store(t.ctx, db, t.pool, t.first.table, l.TxID, ms)
 }
 
 // changed reports whether ms differ from the half message's, and refuses
@@ -205,7 +244,10 @@ func (l Local) changed(ms []holdfast.Message) (bool, error) {
 	if !changed {
 		return false, nil
 	}
-	return true, holdfast.ValidateMessages(ms, l.MaxBody)
+	if err := holdfast.ValidateMessages(ms, l.MaxBody); err != nil || l.Fits == nil {
+		return true, err
+	}
+	return true, l.Fits(ms)
 }
 
 func (l Local) commit(t *transaction, db *gorm.DB, ms []holdfast.Message, changed bool) (Result, bool) {
@@ -215,7 +257,7 @@ func (l Local) commit(t *transaction, db *gorm.DB, ms []holdfast.Message, change
 		fault.Point(fault.LocalAfterCommit)
 		return Result{Resolution: holdfast.Commit, Messages: ms, Changed: changed}, true
 	case errors.Is(err, sql.ErrTxDone) && t.ctx.Err() == nil:
-		return l.unknown(fmt.Errorf("%w: %w", errEnded, err)), true
+		return rolledBack(fmt.Errorf("%w: %w", errEnded, err)), false
 	case errors.Is(err, pgx.ErrTxCommitRollback):
 		err = fmt.Errorf("%w: a statement failed in the function, which did not return its error", err)
 		fallthrough
@@ -234,10 +276,16 @@ func (l Local) settle(ctx context.Context, db *gorm.DB, r Result) Result {
 	if err != nil {
 		return l.unknown(fmt.Errorf("%w (and whether another run is committed could not be found out: %w)", r.Err, err))
 	}
-	if row.Resolution == holdfast.Commit {
-		return l.follow(row)
+	switch {
+	case row.Resolution != holdfast.Commit:
+		return r
+	case l.Fresh && !errors.Is(r.Err, errEnded):
+		r.Err = fmt.Errorf("%w: %w", errEnded, r.Err)
+		fallthrough
+	case errors.Is(r.Err, errEnded): // the function committed it, or an earlier run
+		return l.unknown(fmt.Errorf("%w; its outcome row is committed, so its messages are delivered as the half message has them", r.Err))
 	}
-	return r
+	return l.follow(row)
 }
 
 // follow answers what the row says.
@@ -246,9 +294,15 @@ func (l Local) follow(row Outcome) Result {
 	case row.Resolution == holdfast.Rollback:
 		return rolledBack(alreadyRolledBack(l.TxID))
 	case row.Messages != nil:
-		return Result{Resolution: holdfast.Commit, Messages: row.Messages, Changed: true, Repeated: true}
+		return Result{Resolution: holdfast.Commit, Messages: row.Messages, Changed: true, Repeated: true, Other: l.isOther(row)}
 	}
-	return Result{Resolution: holdfast.Commit, Messages: holdfast.CloneMessages(l.Messages), Repeated: true}
+	return Result{Resolution: holdfast.Commit, Messages: holdfast.CloneMessages(l.Messages), Repeated: true, Other: l.isOther(row)}
+}
+
+// isOther reports whether the row is that of a run with other messages. Rows of earlier
+// versions do not say.
+func (l Local) isOther(row Outcome) bool {
+	return row.digest != nil && !bytes.Equal(row.digest, digestOf(l.Messages))
 }
 
 func (l Local) unknown(err error) Result {

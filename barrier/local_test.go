@@ -18,6 +18,7 @@ import (
 	holdfast "github.com/holdfastmq/holdfast"
 	"github.com/holdfastmq/holdfast/barrier"
 	"github.com/holdfastmq/holdfast/internal/fault"
+	"github.com/holdfastmq/holdfast/internal/guard"
 )
 
 var errBoom = errors.New("boom")
@@ -107,17 +108,13 @@ func TestRunRollsBack(t *testing.T) {
 
 func TestRunGoexit(t *testing.T) {
 	db, _ := migrated(t)
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		barrier.Run(t.Context(), db, local("t1"), func(_ context.Context, tx *gorm.DB, _ []*holdfast.Message) error {
-			assert.NoError(t, placeOrder(tx, "t1"))
-			runtime.Goexit()
-			return nil
-		})
-		t.Error("Run returned")
-	}()
-	<-done
+	r := barrier.Run(t.Context(), db, local("t1"), func(_ context.Context, tx *gorm.DB, _ []*holdfast.Message) error {
+		assert.NoError(t, placeOrder(tx, "t1"))
+		runtime.Goexit()
+		return nil
+	})
+	require.ErrorIs(t, r.Err, guard.ErrExited)
+	require.Equal(t, holdfast.Rollback, r.Resolution)
 	require.Zero(t, orders(t, db, "t1"))
 	pool, err := db.DB()
 	require.NoError(t, err)
@@ -342,8 +339,11 @@ func TestRunFunctionEndsTransaction(t *testing.T) {
 			r := barrier.Run(t.Context(), db, l, func(_ context.Context, tx *gorm.DB, _ []*holdfast.Message) error {
 				return c.fn(tx)
 			})
-			require.Equal(t, holdfast.Unknown, r.Resolution)
-			require.ErrorIs(t, r.Err, holdfast.ErrUndecided)
+			if c.want == holdfast.Rollback {
+				require.Equal(t, holdfast.Rollback, r.Resolution)
+			} else {
+				require.ErrorIs(t, r.Err, holdfast.ErrUndecided)
+			}
 			require.ErrorContains(t, r.Err, "leave COMMIT and ROLLBACK to Holdfast")
 			row, err := barrier.CheckBack(t.Context(), db, "t1", group, 0)
 			require.NoError(t, err)

@@ -27,32 +27,37 @@ type Outcome struct {
 	Messages []holdfast.Message
 	// CreatedAt is when the row's transaction began, by the database's clock.
 	CreatedAt time.Time
+
+	digest []byte // of the messages as they are in the half message; nil: not known
 }
 
 const (
-	insertOutcome = `INSERT INTO holdfast_outcomes (tx_id, producer_group, resolution) VALUES ($1, $2, $3) ON CONFLICT (tx_id) DO NOTHING`
+	outcomesTable = `holdfast_outcomes`
+	insertOutcome = `INSERT INTO holdfast_outcomes (tx_id, producer_group, resolution, digest) VALUES ($1, $2, $3, $4) ON CONFLICT (tx_id) DO NOTHING`
 	// insertFresh is for a key that nobody else has: a conflict is an error, and
 	// PostgreSQL need not look for one before it inserts.
-	insertFresh = `INSERT INTO holdfast_outcomes (tx_id, producer_group, resolution) VALUES ($1, $2, $3)`
-	readOutcome = `SELECT producer_group, resolution, messages, created_at FROM holdfast_outcomes WHERE tx_id = $1`
+	insertFresh = `INSERT INTO holdfast_outcomes (tx_id, producer_group, resolution, digest) VALUES ($1, $2, $3, $4)`
+	readOutcome = `SELECT producer_group, resolution, messages, created_at, digest FROM holdfast_outcomes WHERE tx_id = $1`
 	// now() is the start of the transaction: only the transaction that inserted
 	// the row may complete it.
-	storeMessages = `UPDATE holdfast_outcomes SET messages = $2 WHERE tx_id = $1 AND resolution = 'commit' AND created_at = now()`
+	storeMessages = ` SET messages = $2 WHERE tx_id = $1 AND resolution = 'commit' AND created_at = now()`
 )
 
 // Insert inserts the outcome row (txID, commit) in the caller's own
 // transaction (the split form), and must be its first statement. The messages
-// are then delivered if and only if tx commits.
+// are then delivered if and only if tx commits. ms are the messages as they are in
+// the half message; without them, a compensation cannot compare what it is given
+// with what was committed.
 //
 // repeated means that an earlier run of this transaction is committed: the
 // caller must roll back tx and do nothing. An error that wraps
 // [holdfast.ErrAlreadyResolved] means that a check-back has answered "rolled
 // back": after it, as after any other error, the caller must roll back tx.
-func Insert(ctx context.Context, tx *gorm.DB, txID, group string) (repeated bool, err error) {
+func Insert(ctx context.Context, tx *gorm.DB, txID, group string, ms ...holdfast.Message) (repeated bool, err error) {
 	if err := cmp.Or(checkTx(tx), checkKey(txID, group)); err != nil {
 		return false, err
 	}
-	row, inserted, err := insertOrRead(ctx, tx.Statement.ConnPool, outcomeRow(txID, group, holdfast.Commit), txID, group, holdfast.Commit)
+	row, inserted, err := insertOrRead(ctx, tx.Statement.ConnPool, outcomeRow(txID, group, holdfast.Commit, ms), txID, group, holdfast.Commit)
 	switch {
 	case err != nil:
 		return false, explain(tx, "insert the outcome row of transaction "+txID, err)
@@ -79,15 +84,15 @@ func StoreMessages(ctx context.Context, tx *gorm.DB, txID string, ms []holdfast.
 			return err
 		}
 	}
-	return store(ctx, tx, tx.Statement.ConnPool, txID, ms)
+	return store(ctx, tx, tx.Statement.ConnPool, outcomesTable, txID, ms)
 }
 
-func store(ctx context.Context, db *gorm.DB, pool gorm.ConnPool, txID string, ms []holdfast.Message) error {
+func store(ctx context.Context, db *gorm.DB, pool gorm.ConnPool, table, txID string, ms []holdfast.Message) error {
 	data, err := json.Marshal(ms)
 	if err != nil {
 		return fmt.Errorf("%w: encode the messages of transaction %s: %w", holdfast.ErrInvalid, txID, err)
 	}
-	n, err := exec(ctx, pool, storeMessages, txID, data)
+	n, err := exec(ctx, pool, "UPDATE "+table+storeMessages, txID, data)
 	if err != nil {
 		return explain(db, "store the changed messages of transaction "+txID, err)
 	}
@@ -114,9 +119,10 @@ func Read(ctx context.Context, db *gorm.DB, txID string) (Outcome, error) {
 	return row, nil
 }
 
-// outcomeRow is the statement that inserts an outcome row.
-func outcomeRow(txID, group string, r holdfast.Resolution) *statement {
-	return &statement{query: insertOutcome, args: []any{txID, group, r.String()}}
+// outcomeRow is the statement that inserts an outcome row; ms are the half
+// message's.
+func outcomeRow(txID, group string, r holdfast.Resolution, ms []holdfast.Message) *statement {
+	return &statement{query: insertOutcome, args: []any{txID, group, r.String(), digestOf(ms)}, table: outcomesTable, mine: "tx_id = $1", keys: 1}
 }
 
 // insertOrRead inserts the row, or reads the one that is there in a second
@@ -167,7 +173,7 @@ func read(ctx context.Context, pool gorm.ConnPool, txID string) (Outcome, error)
 	row := Outcome{TxID: txID}
 	var resolution string
 	var messages []byte
-	err := plain(pool).QueryRowContext(ctx, readOutcome, txID).Scan(&row.Group, &resolution, &messages, &row.CreatedAt)
+	err := plain(pool).QueryRowContext(ctx, readOutcome, txID).Scan(&row.Group, &resolution, &messages, &row.CreatedAt, &row.digest)
 	if err != nil {
 		return row, err
 	}
@@ -200,3 +206,30 @@ func checkKey(txID, group string) error {
 	}
 	return holdfast.ValidateName("producer group", group)
 }
+
+// RecentGroups are the producer groups of the latest outcome rows.
+func RecentGroups(ctx context.Context, db *gorm.DB) (groups []string, err error) {
+	if err := checkDB(db); err != nil {
+		return nil, err
+	}
+	const doing = "read the latest outcomes"
+	rows, err := plain(db.Statement.ConnPool).QueryContext(ctx, recentGroups)
+	if err != nil {
+		return nil, explain(db, doing, err)
+	}
+	defer func() { _ = rows.Close() }()
+	for rows.Next() {
+		var g string
+		if err := rows.Scan(&g); err != nil {
+			return nil, explain(db, doing, err)
+		}
+		groups = append(groups, g)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, explain(db, doing, err)
+	}
+	return groups, nil
+}
+
+const recentGroups = `SELECT DISTINCT producer_group FROM
+(SELECT producer_group FROM holdfast_outcomes ORDER BY created_at DESC LIMIT 10000) AS latest ORDER BY 1`

@@ -1,6 +1,7 @@
 package barrier
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"database/sql/driver"
@@ -16,29 +17,25 @@ import (
 	"gorm.io/gorm"
 
 	holdfast "github.com/holdfastmq/holdfast"
+	"github.com/holdfastmq/holdfast/internal/blame"
 )
 
 // SQLSTATE codes, see PostgreSQL's manual, appendix A.
 const (
 	uniqueViolation     = "23505"
 	undefinedTable      = "42P01"
+	undefinedColumn     = "42703"
 	undefinedFunction   = "42883"
 	insufficientRights  = "42501"
 	readOnlyTransaction = "25006"
 	tooManyConnections  = "53300"
 	lockNotAvailable    = "55P03"
 	completionUnknown   = "40003"
+	failedTransaction   = "25P02"
 )
 
-// sqlState returns the SQLSTATE code in err, or "". The drivers' errors share
-// the method, not the type.
-func sqlState(err error) string {
-	var e interface{ SQLState() string }
-	if errors.As(err, &e) {
-		return e.SQLState()
-	}
-	return ""
-}
+// sqlState returns the SQLSTATE code in err, or "".
+func sqlState(err error) string { return blame.State(err) }
 
 // abortedClasses are the classes of errors by which the server says, in answer
 // to COMMIT, that the transaction is rolled back. It is not complete on
@@ -72,16 +69,25 @@ func commitFailed(err error) holdfast.Resolution {
 }
 
 // explain adds to an error of one of our own statements what was being done
-// and, where that is known, what to do about it.
+// and, where it is not the message's fault, what to do about it: then it wraps a
+// [holdfast.UnavailableError].
 func explain(db *gorm.DB, doing string, err error) error {
-	if remedy := remedyFor(err); remedy != "" {
+	var explained *holdfast.UnavailableError
+	if errors.As(err, &explained) || errors.Is(err, errOpen) {
+		return fmt.Errorf("%s: %w", doing, err)
+	}
+	if remedy := cmp.Or(remedyFor(err), remedyForState(sqlState(err)), remedyForDeadline(db, err)); remedy != "" {
 		err = &holdfast.UnavailableError{Part: "PostgreSQL", Where: where(db, err), Remedy: remedy, Err: err}
 	}
 	return fmt.Errorf("%s: %w", doing, err)
 }
 
+// remedyFor is about errors by which the database, and not one of the statements,
+// has failed: there, and where its tables are wrong, nothing was written.
 func remedyFor(err error) string {
 	switch code := sqlState(err); {
+	case code == undefinedColumn:
+		return "Holdfast's tables are older than this program: run `holdfast migrate`"
 	case code == undefinedTable, code == undefinedFunction:
 		return "Holdfast's tables are not there: run `holdfast migrate`, and see that their schema is in the connection's search_path"
 	case code == insufficientRights:
@@ -96,6 +102,41 @@ func remedyFor(err error) string {
 		return "see that it runs and can be reached; it is tried again"
 	}
 	return ""
+}
+
+// remedyForState is about what else is not the message's fault in the answer to one
+// of our own statements.
+func remedyForState(code string) string {
+	switch {
+	case poolerState(code):
+		return remedyOfPooler
+	case code == "53100":
+		return "the server's disk is full: make room; it is tried again"
+	case strings.HasPrefix(code, "53"):
+		return "the server lacks memory or another resource; it is tried again"
+	case code == "57014":
+		return "the statement was cancelled, by statement_timeout or by somebody: see what holds it up; it is tried again"
+	case strings.HasPrefix(code, "40"), code == lockNotAvailable:
+		return "other transactions were at the same rows; it is tried again"
+	case blame.OfOwnState(code) != blame.Message:
+		return "the server is at fault, see its log; it is tried again"
+	}
+	return ""
+}
+
+// remedyForDeadline is about a deadline that passed while one of our own statements
+// waited for an answer, or for a connection.
+func remedyForDeadline(db *gorm.DB, err error) string {
+	var late *lateError
+	if !errors.Is(err, context.DeadlineExceeded) || errors.As(err, &late) {
+		return ""
+	}
+	if pool, err := db.DB(); err == nil {
+		if s := pool.Stats(); s.MaxOpenConnections > 0 && s.InUse >= s.MaxOpenConnections {
+			return fmt.Sprintf("all %d connections of the pool are in use: raise SetMaxOpenConns above what runs at a time, see docs/operating.md; it is tried again", s.MaxOpenConnections)
+		}
+	}
+	return "it did not answer in time: see that it runs and can be reached; it is tried again"
 }
 
 // unreachable reports whether err is a lost or refused connection.

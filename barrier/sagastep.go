@@ -54,12 +54,21 @@ const MaxResult = 1 << 20
 // [holdfast.PanicError]. run must not end tx, and should end when ctx is done. db
 // must not be in a transaction.
 func DoStep(ctx context.Context, db *gorm.DB, owner, step string, again bool, run func(ctx context.Context, tx *gorm.DB) (result []byte, err error)) (StepResult, error) {
+	return DoStepGiven(ctx, db, owner, step, StepClaim{}, again, nil, run)
+}
+
+// DoStepGiven is [DoStep], and keeps in the step row what the Do was given, in JSON,
+// for the Undo: see [UndoStepGiven]. Of several runs it is that of the one which took
+// effect, also where nobody learned of that one. A row that is for somebody else, as
+// claim says, is a permanent [holdfast.ErrDuplicate].
+func DoStepGiven(ctx context.Context, db *gorm.DB, owner, step string, claim StepClaim, again bool, given []byte, run func(ctx context.Context, tx *gorm.DB) (result []byte, err error)) (StepResult, error) {
 	row := StepRow{Owner: owner, Step: step, Op: StepDo}
-	if err := cmp.Or(checkDB(db), row.check()); err != nil {
+	given, err := checkResult(row, given)
+	if err := cmp.Or(checkDB(db), row.check(), err); err != nil {
 		return StepResult{}, err
 	}
 	for {
-		r, err := doStep(ctx, db, row, again, run)
+		r, err := doStep(ctx, db, row, claim, again, given, run)
 		if errors.Is(err, errRowChanged) {
 			continue
 		}
@@ -73,10 +82,13 @@ func DoStep(ctx context.Context, db *gorm.DB, owner, step string, again bool, ru
 	}
 }
 
-func doStep(ctx context.Context, db *gorm.DB, row StepRow, again bool, run func(context.Context, *gorm.DB) ([]byte, error)) (StepResult, error) {
+func doStep(ctx context.Context, db *gorm.DB, row StepRow, claim StepClaim, again bool, given []byte, run func(context.Context, *gorm.DB) ([]byte, error)) (StepResult, error) {
 	var r StepResult
-	var old []byte // the refusal that does not count
-	insert := stepRow(row, nil)
+	var old, done []byte // the refusal that does not count; what the row says where there is no result
+	if len(given) > 0 || claim != (StepClaim{}) {
+		done = encode(stepRecord{Outcome: StepDone, Given: given, StepClaim: claim})
+	}
+	insert := stepRow(row, done)
 	err := commitOnce(ctx, db, row.String(), insert, func(t *transaction) (bool, error) {
 		first, err := insertRow(t.ctx, db, t.pool, insert, row)
 		if err != nil {
@@ -84,6 +96,9 @@ func doStep(ctx context.Context, db *gorm.DB, row StepRow, again bool, run func(
 		}
 		if !first {
 			found, undone, err := readRows(t.ctx, db, t.pool, row)
+			if err == nil {
+				err = claim.check(row, found.StepClaim)
+			}
 			if err != nil {
 				return false, err
 			}
@@ -93,12 +108,16 @@ func doStep(ctx context.Context, db *gorm.DB, row StepRow, again bool, run func(
 			}
 			// A refusal is only changed where it is still the one that was read: so an
 			// Undo that comes now waits for this run, or this one finds it.
-			if err := changeRow(t.ctx, db, t.pool, row, found.stored, nil); err != nil {
+			if err := changeRow(t.ctx, db, t.pool, row, found.stored, done); err != nil {
 				return false, err
 			}
 			old = found.stored
 		}
-		result, err := run(t.ctx, t.gorm(db))
+		var result []byte
+		err = t.after(db, func() (err error) {
+			result, err = run(t.ctx, t.gorm(db))
+			return err
+		})
 		if err != nil {
 			return false, err
 		}
@@ -109,7 +128,7 @@ func doStep(ctx context.Context, db *gorm.DB, row StepRow, again bool, run func(
 		if len(result) == 0 {
 			return true, nil
 		}
-		return true, setResult(t.ctx, db, t.pool, row, encode(stepRecord{Outcome: StepDone, Result: result}))
+		return true, setResult(t, db, row, encode(stepRecord{Outcome: StepDone, Result: result, Given: given, StepClaim: claim}))
 	})
 	if err == nil {
 		return r, nil
@@ -122,7 +141,7 @@ func doStep(ctx context.Context, db *gorm.DB, row StepRow, again bool, run func(
 		return StepResult{}, fmt.Errorf("%w: refused: %s", errEnded, reason)
 	}
 	r = StepResult{Outcome: StepRefused, Reason: shorten(reason)}
-	return r, keepRefusal(ctx, db, row, old, encode(stepRecord{Outcome: StepRefused, Reason: r.Reason}))
+	return r, keepRefusal(ctx, db, row, old, encode(stepRecord{Outcome: StepRefused, Reason: r.Reason, StepClaim: claim}))
 }
 
 // keepRefusal writes the do row of a refusal whose transaction is rolled back.
@@ -149,12 +168,44 @@ func keepRefusal(ctx context.Context, db *gorm.DB, row StepRow, old, refusal []b
 // panic is rolled back and returned as [holdfast.PanicError]. undo must not end
 // tx, and should end when ctx is done. db must not be in a transaction.
 func UndoStep(ctx context.Context, db *gorm.DB, owner, step, reason string, undo func(ctx context.Context, tx *gorm.DB, result []byte) error) (UndoResult, error) {
+	r, err := UndoStepGiven(ctx, db, owner, step, StepClaim{}, reason, false, func(ctx context.Context, tx *gorm.DB, did StepDid) ([]byte, error) {
+		return nil, undo(ctx, tx, did.Result)
+	})
+	return r.Did, err
+}
+
+// StepDid is what the step row tells an Undo of its Do.
+type StepDid struct {
+	// Done: the Do took effect. False: it has no row, and the Undo is run because it
+	// may have had an effect outside the database.
+	Done bool
+	// Given is what it was given, nil where [DoStep] or an earlier version of Holdfast
+	// did it; Result is what it answered.
+	Given, Result []byte
+}
+
+// StepUndone is what [UndoStepGiven] found or did.
+type StepUndone struct {
+	Did UndoResult
+	// Ran says that the Undo was run, now or before. False: there was nothing to undo
+	// in the database.
+	Ran bool
+	// Result is what the Undo that was run answered.
+	Result []byte
+}
+
+// UndoStepGiven is [UndoStep] with an Undo that learns what its Do was given, and
+// that answers with a result, JSON or nothing, which is kept for who asks again.
+// uncertain has the Undo run also where the Do did not take effect, once: it may have
+// had an effect outside the database. Where the row is for somebody else, as claim
+// says, there is nothing to undo, and nothing is written.
+func UndoStepGiven(ctx context.Context, db *gorm.DB, owner, step string, claim StepClaim, reason string, uncertain bool, undo func(ctx context.Context, tx *gorm.DB, did StepDid) (result []byte, err error)) (StepUndone, error) {
 	row, do := StepRow{Owner: owner, Step: step, Op: StepUndo}, StepRow{Owner: owner, Step: step, Op: StepDo}
 	if err := cmp.Or(checkDB(db), row.check()); err != nil {
-		return "", err
+		return StepUndone{}, err
 	}
 	reason = shorten(reason)
-	var did UndoResult
+	var r StepUndone
 	insert := stepRow(row, encode(stepRecord{Reason: reason}))
 	err := commitOnce(ctx, db, row.String(), insert, func(t *transaction) (bool, error) {
 		first, err := insertRow(t.ctx, db, t.pool, insert, row)
@@ -162,49 +213,99 @@ func UndoStep(ctx context.Context, db *gorm.DB, owner, step, reason string, undo
 			return false, err
 		}
 		if !first {
-			did = Repeated
-			return false, nil
+			r, err = undoneBefore(t, db, do, claim)
+			return false, err
 		}
-		result, done, err := undoes(t, db, do, reason)
+		did, blocked, err := undoes(t, db, do, claim, reason)
 		if err != nil {
 			return false, err
 		}
-		if !done {
-			did = Blocked
+		if blocked && !uncertain {
+			r = StepUndone{Did: Blocked}
 			return true, nil
 		}
-		did = Undone
-		return true, undo(t.ctx, t.gorm(db), result)
+		var result []byte
+		err = t.after(db, func() (err error) {
+			result, err = undo(t.ctx, t.gorm(db), did)
+			return err
+		})
+		if err == nil {
+			result, err = checkResult(row, result)
+		}
+		if err != nil {
+			return false, err
+		}
+		r = StepUndone{Did: Undone, Ran: true, Result: result}
+		if did.Done && len(result) == 0 {
+			return true, nil
+		}
+		return true, setResult(t, db, row, encode(stepRecord{Outcome: stepUndone, Reason: reason, Result: result}))
 	})
-	if err != nil {
-		return "", err
+	if errors.Is(err, errOthers) {
+		return StepUndone{Did: Blocked}, nil
 	}
-	if did != Repeated {
+	if err != nil {
+		return StepUndone{}, err
+	}
+	if r.Did != Repeated {
 		fault.Point(fault.SagaUndoAfterCommit)
 	}
-	return did, nil
+	return r, nil
 }
 
-// undoes reports whether the Do took effect, and what it answered. If not, the do
-// row says from now on that it never will.
-func undoes(t *transaction, db *gorm.DB, do StepRow, reason string) (result []byte, done bool, err error) {
-	blocked := encode(stepRecord{Outcome: StepBlocked, Reason: reason})
+// DidStep tells what the row of a saga's step knows of its Do. Nothing: it did not
+// take effect, as far as can be seen without waiting for one that is in work.
+func DidStep(ctx context.Context, db *gorm.DB, owner, step string) (StepDid, error) {
+	row := StepRow{Owner: owner, Step: step, Op: StepDo}
+	if err := cmp.Or(checkDB(db), row.check()); err != nil {
+		return StepDid{}, err
+	}
+	found, _, err := readRows(ctx, db, db.Statement.ConnPool, row)
+	if errors.Is(err, errRowChanged) || err == nil && found.Outcome != StepDone {
+		return StepDid{}, nil
+	}
+	return StepDid{Done: err == nil, Given: found.Given, Result: found.Result}, err
+}
+
+// undoneBefore is what a repeated Undo finds: that of before was run, or there was
+// nothing to undo.
+func undoneBefore(t *transaction, db *gorm.DB, do StepRow, claim StepClaim) (StepUndone, error) {
+	found, undone, err := readRows(t.ctx, db, t.pool, do)
+	if err == nil {
+		err = claim.check(do, found.StepClaim)
+	}
+	switch {
+	case errors.Is(err, errRowChanged), err == nil && undone == nil: // deleted by retention
+		return StepUndone{Did: Repeated, Ran: true}, nil
+	case err != nil:
+		return StepUndone{}, err
+	}
+	return StepUndone{Did: Repeated, Ran: found.Outcome == StepDone || undone.Outcome == stepUndone, Result: undone.Result}, nil
+}
+
+// undoes says what the Do did. blocked: it did not take effect, and the do row says
+// from now on that it never will.
+func undoes(t *transaction, db *gorm.DB, do StepRow, claim StepClaim, reason string) (did StepDid, blocked bool, err error) {
+	never := encode(stepRecord{Outcome: StepBlocked, Reason: reason, StepClaim: claim})
 	for {
 		// The row that a Do inserts before its effect. Not found: there is none.
-		first, err := insertRow(t.ctx, db, t.pool, stepRow(do, blocked), do)
+		first, err := insertRow(t.ctx, db, t.pool, stepRow(do, never), do)
 		if err != nil || first {
-			return nil, false, err
+			return did, first, err
 		}
 		found, _, err := readRows(t.ctx, db, t.pool, do)
+		if err == nil {
+			err = claim.check(do, found.StepClaim)
+		}
 		if err == nil && found.Outcome == StepRefused {
-			err = changeRow(t.ctx, db, t.pool, do, found.stored, blocked)
+			err = changeRow(t.ctx, db, t.pool, do, found.stored, never)
 		}
 		if errors.Is(err, errRowChanged) {
 			continue
 		}
 		if err != nil {
-			return nil, false, err
+			return did, false, err
 		}
-		return found.Result, found.Outcome == StepDone, nil
+		return StepDid{Done: found.Outcome == StepDone, Given: found.Given, Result: found.Result}, found.Outcome != StepDone, nil
 	}
 }

@@ -13,6 +13,7 @@ import (
 	holdfast "github.com/holdfastmq/holdfast"
 	"github.com/holdfastmq/holdfast/barrier"
 	"github.com/holdfastmq/holdfast/internal/fault"
+	"github.com/holdfastmq/holdfast/internal/guard"
 )
 
 type do func(ctx context.Context, tx *gorm.DB) ([]byte, error)
@@ -218,12 +219,8 @@ func TestSagaStepFails(t *testing.T) {
 		return doing("s1", "", refuse("sold out"))(ctx, tx)
 	})
 	require.ErrorIs(t, err, context.Canceled, "the refusal could not be kept")
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		_, _ = barrier.DoStep(t.Context(), db, "s1", "reserve", false, func(context.Context, *gorm.DB) ([]byte, error) { runtime.Goexit(); return nil, nil })
-	}()
-	<-done
+	_, err = barrier.DoStep(t.Context(), db, "s1", "reserve", false, func(context.Context, *gorm.DB) ([]byte, error) { runtime.Goexit(); return nil, nil })
+	require.ErrorIs(t, err, guard.ErrExited)
 	require.Empty(t, effects(t, db, "s1"))
 	require.Zero(t, stepRows(t, db, "s1"))
 	require.Empty(t, points)

@@ -45,7 +45,7 @@ func Step(ctx context.Context, db *gorm.DB, row StepRow, run func(ctx context.Co
 	if err := cmp.Or(checkDB(db), row.check()); err != nil {
 		return false, err
 	}
-	first := &statement{query: insertStep, args: []any{row.Owner, row.Step, string(row.Op)}}
+	first := &statement{query: insertStep, args: []any{row.Owner, row.Step, string(row.Op)}, table: stepsTable, mine: stepRowOf, keys: 3}
 	err = commitOnce(ctx, db, row.String(), first, func(t *transaction) (bool, error) {
 		n, err := first.exec(t.ctx, t.pool)
 		if err != nil {
@@ -55,7 +55,7 @@ func Step(ctx context.Context, db *gorm.DB, row StepRow, run func(ctx context.Co
 			repeated = true
 			return false, nil
 		}
-		return true, run(t.ctx, t.gorm(db))
+		return true, t.after(db, func() error { return run(t.ctx, t.gorm(db)) })
 	})
 	if err != nil {
 		return false, err

@@ -15,6 +15,7 @@ import (
 	holdfast "github.com/holdfastmq/holdfast"
 	"github.com/holdfastmq/holdfast/barrier"
 	"github.com/holdfastmq/holdfast/internal/fault"
+	"github.com/holdfastmq/holdfast/internal/guard"
 )
 
 func step(owner string) barrier.StepRow {
@@ -138,12 +139,8 @@ func TestStep(t *testing.T) {
 	_, err = run("m1", func(tx *gorm.DB) error { tx.Rollback(); return errBoom })
 	require.ErrorContains(t, err, "leave COMMIT and ROLLBACK to Holdfast")
 	require.ErrorIs(t, err, errBoom)
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		_, _ = run("m1", func(*gorm.DB) error { runtime.Goexit(); return nil })
-	}()
-	<-done
+	_, err = run("m1", func(*gorm.DB) error { runtime.Goexit(); return nil })
+	require.ErrorIs(t, err, guard.ErrExited)
 	ctx, cancel := context.WithCancel(t.Context())
 	_, err = barrier.Step(ctx, db, step("m1"), func(_ context.Context, tx *gorm.DB) error {
 		defer cancel()

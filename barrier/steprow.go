@@ -18,8 +18,10 @@ import (
 // of sagas can run them in a database without a server.
 const (
 	insertStepRow = `INSERT INTO holdfast_steps (owner, step, op, result) VALUES ($1, $2, $3, $4) ON CONFLICT (owner, step, op) DO NOTHING`
-	updateStepRow = `UPDATE holdfast_steps SET result = $4 WHERE owner = $1 AND step = $2 AND op = $3`
-	changeStepRow = updateStepRow + ` AND result = $5`
+	stepsTable    = `holdfast_steps`
+	stepRowOf     = `owner = $1 AND step = $2 AND op = $3`
+	setStepResult = ` SET result = $4 WHERE ` + stepRowOf
+	changeStepRow = `UPDATE ` + stepsTable + setStepResult + ` AND result = $5`
 	selectStepRow = `SELECT d.result, u.op, u.result FROM holdfast_steps d
 LEFT JOIN holdfast_steps u ON u.owner = d.owner AND u.step = d.step AND u.op = 'undo'
 WHERE d.owner = $1 AND d.step = $2 AND d.op = $3`
@@ -34,8 +36,14 @@ type stepRecord struct {
 	Outcome StepOutcome     `json:"outcome,omitempty"`
 	Result  json.RawMessage `json:"result,omitempty"`
 	Reason  string          `json:"reason,omitempty"`
-	stored  []byte          // as it was read
+	Given   json.RawMessage `json:"given,omitempty"` // what the Do was given, for the Undo
+	StepClaim
+	stored []byte // as it was read
 }
+
+// stepUndone is the outcome in an undo row where its own do row does not tell that
+// the Undo was run, or where it has a result.
+const stepUndone StepOutcome = "undone"
 
 // result is the answer to who asks about the step; undone is its undo row.
 func (r stepRecord) result(undone *stepRecord) StepResult {
@@ -102,7 +110,7 @@ func shorten(reason string) string {
 
 // stepRow is the statement that inserts a step row.
 func stepRow(row StepRow, stored []byte) *statement {
-	return &statement{query: insertStepRow, args: []any{row.Owner, row.Step, string(row.Op), stored}}
+	return &statement{query: insertStepRow, args: []any{row.Owner, row.Step, string(row.Op), stored}, table: stepsTable, mine: stepRowOf, keys: 3}
 }
 
 // insertRow inserts a row, unless it is there. It waits for a transaction that
@@ -117,8 +125,11 @@ func insertRow(ctx context.Context, db *gorm.DB, pool gorm.ConnPool, insert *sta
 
 // setResult writes the result into a row that this transaction has inserted or
 // taken over.
-func setResult(ctx context.Context, db *gorm.DB, pool gorm.ConnPool, row StepRow, stored []byte) error {
-	n, err := exec(ctx, pool, updateStepRow, row.Owner, row.Step, string(row.Op), stored)
+func setResult(t *transaction, db *gorm.DB, row StepRow, stored []byte) error {
+	if err := t.free(); err != nil {
+		return err
+	}
+	n, err := exec(t.ctx, t.pool, "UPDATE "+t.first.table+setStepResult, row.Owner, row.Step, string(row.Op), stored)
 	if err == nil && n != 1 {
 		err = errEnded // by SQL of the caller's
 	}

@@ -5,12 +5,12 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
-	"runtime/debug"
 	"time"
 
 	"gorm.io/gorm"
 
 	holdfast "github.com/holdfastmq/holdfast"
+	"github.com/holdfastmq/holdfast/internal/guard"
 )
 
 // rollbackTimeout bounds a ROLLBACK on a connection that does not answer. After
@@ -26,19 +26,25 @@ type transaction struct {
 	end    gorm.TxCommitter
 	cancel context.CancelFunc // closes the connection, if still in use
 	stop   context.CancelFunc // of ctx's own timeout
+	first  *statement         // the row that is this transaction's; nil: it has none to show
+	watch  *watch             // of the connection; nil: nobody watches
 }
 
-// begin sends BEGIN, and, where that can be done in one round trip, first. The
-// context bounds it, and each statement and the COMMIT later.
+// begin sends BEGIN; first is the statement that is to follow, nil where no function
+// of the caller's will. The context bounds it, and each statement and the COMMIT later.
 func begin(ctx context.Context, db *gorm.DB, opts *sql.TxOptions, first *statement) (*transaction, error) {
 	stop := context.CancelFunc(func() {})
 	if _, ok := ctx.Deadline(); !ok && db.DefaultTransactionTimeout > 0 {
 		ctx, stop = context.WithTimeout(ctx, db.DefaultTransactionTimeout)
 	}
+	if err := ctx.Err(); err != nil { // the database had no part in it
+		stop()
+		return nil, &lateError{err}
+	}
 	connCtx, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	t := &transaction{ctx: ctx, cancel: cancel, stop: stop}
+	t := &transaction{ctx: ctx, cancel: cancel, stop: stop, first: first}
 	unhook := context.AfterFunc(ctx, cancel)
-	err := t.open(connCtx, db.Statement.ConnPool, opts, first)
+	err := t.open(connCtx, db.Statement.ConnPool, opts)
 	if err == nil && t.end == nil {
 		err = fmt.Errorf("%w: this gorm connection cannot begin transactions", holdfast.ErrInvalid)
 	}
@@ -55,14 +61,27 @@ func begin(ctx context.Context, db *gorm.DB, opts *sql.TxOptions, first *stateme
 	return t, nil
 }
 
-// open begins the transaction.
-func (t *transaction) open(ctx context.Context, pool gorm.ConnPool, opts *sql.TxOptions, first *statement) (err error) {
+// lateError is of a caller that came when its time was over.
+type lateError struct{ err error }
+
+func (e *lateError) Error() string { return e.err.Error() }
+func (e *lateError) Unwrap() error { return e.err }
+
+// open begins the transaction, on the pool that the application's own would be on.
+func (t *transaction) open(ctx context.Context, pool gorm.ConnPool, opts *sql.TxOptions) (err error) {
 	var tx *sql.Tx
-	if db, ok := pipelines(pool); ok && first != nil && opts == nil {
-		if tx, err = beginWith(ctx, db, first); err == nil {
-			t.pool, t.end = tx, tx
+	if db, ok := watchable(pool); ok && t.first != nil {
+		if tx, t.watch, err = beginWatched(ctx, db, opts); err != nil {
+			return err
 		}
-		return err
+		if t.watch.marks {
+			t.first.marks()
+		}
+		t.pool, t.end = tx, tx
+		if prepared, ok := pool.(*gorm.PreparedStmtDB); ok {
+			t.pool = &gorm.PreparedStmtTX{PreparedStmtDB: prepared, Tx: tx} // as its own BeginTx does
+		}
+		return nil
 	}
 	switch b := pool.(type) {
 	case gorm.TxBeginner:
@@ -93,7 +112,7 @@ func (t *transaction) call(f func() error) (err error) {
 			return
 		}
 		if v := recover(); v != nil {
-			err = &holdfast.PanicError{Value: v, Stack: debug.Stack()}
+			err = guard.Panicked(v)
 			return
 		}
 		t.rollback() // runtime.Goexit: nobody will see err
@@ -125,9 +144,13 @@ func (t *transaction) rollback() bool {
 	return !errors.Is(t.end.Rollback(), sql.ErrTxDone)
 }
 
+// release gives the connection back.
 func (t *transaction) release() {
 	t.cancel()
 	t.stop()
+	if t.watch != nil {
+		_ = t.watch.conn.Close() // the second time it says that it is closed
+	}
 }
 
 // checkDB refuses handles on which a transaction cannot be begun.

@@ -69,7 +69,7 @@ func Undo(ctx context.Context, db *gorm.DB, consumer, messageID, noticeID string
 			return true, nil
 		}
 		result = Undone
-		return true, undo(t.ctx, t.gorm(db))
+		return true, t.after(db, func() error { return undo(t.ctx, t.gorm(db)) })
 	})
 	if err != nil {
 		return "", err

@@ -102,7 +102,7 @@ func (m *mortuary) openRequest() *workflowservice.CountWorkflowExecutionsRequest
 }
 
 func (m *mortuary) workflowID(message string) string {
-	return workflows.DeadLetterID(holdfast.DeadLetter{ID: message, Failure: holdfast.Failure{Consumer: m.worker.consumer}})
+	return workflows.DeadLetterID(m.s.prefix, holdfast.DeadLetter{ID: message, Failure: holdfast.Failure{Consumer: m.worker.consumer}})
 }
 
 // allOpen waits until every workflow waits for an operator: its first task is

@@ -31,6 +31,7 @@ var tables = map[string]func(results) string{
 	"run":         func(r results) string { return r.about() },
 	"callers":     results.callersTable,
 	"bars":        results.barsTable,
+	"summary":     results.summaryTable,
 	"undecided":   results.undecidedTable,
 	"payload":     results.payloadTable,
 	"half-queues": results.halfQueuesTable,

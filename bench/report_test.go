@@ -76,6 +76,7 @@ func TestTables(t *testing.T) {
 		"half-queues": "| 8 | 101 | 2.00 | 3.00 |\n",
 		"backlog":     "| 500000 | 4.00 (101) | 4.00 (101) |\n",
 		"callers":     "| `express` | 256 | 101 | 2.00 | 3.00 | 0.00 |",
+		"summary":     "| the same, each with a workflow of its own | 101 | 2.00 | 101 empty workflows |\n",
 		"bars":        "| `express-vs-limit-64` | at least 0.8 | 1.00 | 1.00 | 1.00 | met |\n",
 	} {
 		if got := tables[name](r); !strings.Contains(got, want) {

@@ -72,7 +72,7 @@ func (c *consumer) suspects(ctx context.Context, s *subscription, state string) 
 	}
 	c.log.Info("messages that were lost several times are tried alone", "messages", q.Messages)
 	for range maxVisit {
-		if state, _ := c.gate.mode(); state == BreakerOpen || ctx.Err() != nil {
+		if state, _, _ := c.gate.mode(); state == BreakerOpen || ctx.Err() != nil {
 			return c.o.lookEvery
 		}
 		d, ok, err := s.ch.Get(queue, false)
@@ -95,7 +95,7 @@ func (c *consumer) suspects(ctx context.Context, s *subscription, state string) 
 // ever.
 func (c *consumer) alone(ctx context.Context, s *subscription, d amqp.Delivery) bool {
 	through := make(chan struct{})
-	s.acks.take(&d)
+	s.taken(&d)
 	if !c.pass(ctx, s, job{d: d, ch: s.ch, acks: s.acks, alone: true, done: through}) {
 		return true
 	}

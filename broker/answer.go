@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+	"github.com/holdfastmq/holdfast/internal/guard"
 	amqp "github.com/rabbitmq/amqp091-go"
 )
 
@@ -68,14 +69,21 @@ func (s *board) serve(ctx context.Context) (subscribed bool, err error) {
 		return false, err
 	}
 	defer func() { _ = sub.ch.Close() }() // and RabbitMQ deletes the queue
+	token(s.news)
 	for {
 		select {
+		case <-s.news:
+			s.b.spawn(func() { s.sayHello(ctx) })
 		case d, ok := <-sub.deliveries:
 			if !ok {
 				return true, sub.reason()
 			}
 			if err := d.Ack(false); err != nil {
 				continue // the channel is lost: deliveries is closed soon
+			}
+			if headerText(d.Headers[headerKind]) == kindHello {
+				s.hear(headerText(d.Headers[headerWant]))
+				continue
 			}
 			if err := s.reply(ctx, &d); err != nil {
 				s.b.log.Debug("a status request was not answered", "error", err)
@@ -91,15 +99,19 @@ func (s *board) serve(ctx context.Context) (subscribed bool, err error) {
 func (s *board) steps(queue string) []step {
 	exchange := s.b.o.statusExchange()
 	args := amqp.Table{"x-queue-type": "classic", "x-max-length": int64(100), "x-expires": time.Minute.Milliseconds()}
-	return []step{{"exchange " + exchange + " and a queue of it", func(ch *amqp.Channel) error {
-		if err := ch.ExchangeDeclare(exchange, amqp.ExchangeFanout, true, false, false, false, nil); err != nil {
+	made := exchangeStep(exchange, amqp.ExchangeFanout, nil)
+	after := func(ch *amqp.Channel, err error) error {
+		if err != nil {
 			return err
 		}
 		if _, err := ch.QueueDeclare(queue, false, true, true, false, args); err != nil {
 			return err
 		}
 		return ch.QueueBind(queue, "", exchange, false, nil)
-	}}}
+	}
+	return briefly(step{what: "exchange " + exchange + " and a queue of it", of: queue,
+		do:    func(ch *amqp.Channel, _ bool) error { return after(ch, made.do(ch, false)) },
+		there: func(ch *amqp.Channel, _ bool) error { return after(ch, made.there(ch, false)) }})
 }
 
 // reply answers one request. It goes over the connection for publishing, since a
@@ -109,7 +121,7 @@ func (s *board) steps(queue string) []step {
 func (s *board) reply(ctx context.Context, d *amqp.Delivery) (err error) {
 	defer func() {
 		if v := recover(); v != nil {
-			err = fmt.Errorf("status: %w", panicError(v))
+			err = fmt.Errorf("status: %w", guard.Panicked(v))
 		}
 	}()
 	if !strings.HasPrefix(d.ReplyTo, directReplies) {
@@ -121,7 +133,63 @@ func (s *board) reply(ctx context.Context, d *amqp.Delivery) (err error) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, replyTimeout)
 	defer cancel()
-	p := publication{key: d.ReplyTo, msg: amqp.Publishing{Headers: amqp.Table{headerKind: kindStatus}, ContentType: "application/json",
-		MessageId: s.id, CorrelationId: d.CorrelationId, Body: body}}
-	return s.b.pub.one(ctx, &p, "")
+	if s.b.pubLink.isBlocked() { // RabbitMQ would not read it
+		return fmt.Errorf("status: %s", s.b.pubLink.state())
+	}
+	conn, hangUp, err := s.line(ctx)
+	if err != nil {
+		return err
+	}
+	defer hangUp()
+	// On a channel of its own: pseudo queues are reached through the default exchange
+	// alone, and RabbitMQ closes the channel of a user who may not write there.
+	return s.b.onChannel(ctx, conn, func(ch *amqp.Channel) error {
+		closed := ch.NotifyClose(make(chan *amqp.Error, 1))
+		if err := ch.Confirm(false); err != nil {
+			return err
+		}
+		sent, err := ch.PublishWithDeferredConfirm("", d.ReplyTo, false, false, amqp.Publishing{Headers: amqp.Table{headerKind: kindStatus},
+			ContentType: "application/json", MessageId: s.id, CorrelationId: d.CorrelationId, Timestamp: time.Now(), Body: body})
+		if err != nil {
+			return err
+		}
+		select {
+		case <-sent.Done():
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+		select {
+		case e := <-closed:
+			return s.refused(e)
+		default:
+			return nil
+		}
+	})
+}
+
+// line is the connection for publishing, or, while that one is lost, another one: that it
+// is lost is what people want to know.
+func (s *board) line(ctx context.Context) (conn *amqp.Connection, hangUp func(), err error) {
+	if s.b.pubLink.isUp() {
+		conn, err = s.b.pubLink.get(ctx)
+		return conn, func() {}, err
+	}
+	conn, raw, err := s.b.pubLink.dial(ctx)
+	return conn, func() {
+		_ = conn.CloseDeadline(time.Now().Add(time.Second))
+		_ = raw.Close()
+	}, err
+}
+
+// refused says, once, that this process cannot answer.
+func (s *board) refused(e *amqp.Error) error {
+	if e == nil {
+		return amqp.ErrClosed
+	}
+	if e.Code == amqp.AccessRefused {
+		s.once.Do(func() {
+			s.b.log.Warn("this process may not answer status requests: holdfast doctor does not see it; give its user write permission for amq.default, see docs/security.md; everything else goes on", "error", e)
+		})
+	}
+	return e
 }

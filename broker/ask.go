@@ -61,7 +61,23 @@ type asking struct {
 	mu      sync.Mutex // Ask may leave before run does
 	sent    bool
 	from    map[string]bool
+	bytes   int // of the answers
 	answers []ProcessStatus
+}
+
+// Answers beyond these are not taken: they are not of processes.
+const (
+	maxAnswers     = 1000
+	maxAnswerBytes = 32 << 20
+)
+
+// statusRecord reads an answer, whose lists are bounded.
+type statusRecord struct {
+	ProcessStatus
+	Consumers boundedList[ConsumerStatus, ofStatus] `json:"consumers"`
+	Keepers   boundedList[KeeperStatus, ofStatus]   `json:"keepers"`
+	Sagas     boundedList[SagaDefinition, ofStatus] `json:"sagas"`
+	Remembers boundedList[Bound, ofStatus]          `json:"remembers"`
 }
 
 // run sends the request and takes answers until the time is over.
@@ -115,16 +131,20 @@ func (a *asking) run(ctx context.Context, ch *amqp.Channel) error {
 // take reads an answer. What is malformed, belongs to another request or comes
 // again is skipped.
 func (a *asking) take(d *amqp.Delivery) {
-	var p ProcessStatus
-	if d.CorrelationId != a.id || len(d.Body) > maxStatusAnswer || json.Unmarshal(d.Body, &p) != nil || p.V != statusVersion {
+	a.mu.Lock()
+	full := len(a.answers) == maxAnswers || a.bytes+len(d.Body) > maxAnswerBytes || a.from[d.MessageId]
+	a.mu.Unlock()
+	var r statusRecord
+	if d.CorrelationId != a.id || len(d.Body) > maxStatusAnswer || full || json.Unmarshal(d.Body, &r) != nil || r.V != statusVersion {
 		return
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if a.from[d.MessageId] {
-		return
-	}
 	a.from[d.MessageId] = true
+	a.bytes += len(d.Body)
+	p := r.ProcessStatus
+	p.ID = d.MessageId
+	p.Consumers, p.Keepers, p.Sagas, p.Remembers = r.Consumers, r.Keepers, r.Sagas, r.Remembers
 	a.answers = append(a.answers, p)
 }
 

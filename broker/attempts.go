@@ -17,12 +17,20 @@ import (
 // before it is tried.
 const headerHops = "holdfast-hops"
 
+// headerLong is there once somebody was told that the message waits for long.
+const headerLong = "holdfast-long"
+
+// LongRetry is how long after its first failure a message may still wait for a try,
+// before somebody is told.
+const LongRetry = 10 * time.Minute
+
 // Limits of the log of attempts: with errors of quotes and backslashes only, it
 // is below 10 KiB.
 const (
 	logFirst    = 2
 	logLast     = 10
 	maxLogError = 300
+	maxLog      = 16 << 10
 	maxCount    = 1_000_000
 )
 
@@ -65,7 +73,8 @@ func readLog(h amqp.Table) (log []holdfast.Attempt) {
 	if !ok {
 		return nil
 	}
-	if json.Unmarshal([]byte(headerText(v)), &log) != nil {
+	text := headerText(v)
+	if len(text) > maxLog || json.Unmarshal([]byte(text), &log) != nil {
 		return nil
 	}
 	return log
@@ -183,13 +192,11 @@ func retryOf(d *amqp.Delivery, consumer string, f failure) (amqp.Publishing, boo
 	setText(h, headerErrorClass, string(f.class))
 	h[headerReason] = oneLine(f.reason, maxReason)
 	h[headerLog] = encodeLog(f.log)
-	return msg, fits(msg)
+	return msg, headersSize(h) <= maxRetryHeaders
 }
 
-func fits(msg amqp.Publishing) bool {
-	total := 0
-	for name, value := range msg.Headers {
-		total += sizeOf(name, value)
-	}
-	return total <= maxRetryHeaders
+// fits reports whether a copy of a delivery can be published.
+func (l limits) fits(msg *amqp.Publishing) bool {
+	size, err := measure(msg)
+	return err == nil && size <= l.room()
 }

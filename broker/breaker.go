@@ -12,12 +12,17 @@ import (
 type BreakerOptions struct {
 	// Failures is how many messages have to fail, one after the other and none
 	// succeeding in between, for the breaker to open. A message that fails
-	// several times counts once; an error marked with [Wait] counts each time.
-	// Default 10, at most 10,000. With a Ladder that is empty, as many messages
-	// less one may become dead letters before it opens.
+	// several times counts once, and one that failed while others succeeded for a
+	// quarter; an error marked with [Wait] counts each time. Default 10, at most
+	// 10,000. With a Ladder that is empty, as many messages less one may become dead
+	// letters before it opens.
+	//
+	// While it is open, up to twice as many messages that are not known to fail are
+	// tried at once, and again after each Pause, one at a time: if one succeeds, it
+	// closes. After an error marked with [Wait] that waits for the probe.
 	Failures int
-	// Pause is how long nothing is tried once it is open; it doubles, up to
-	// MaxPause, each time a probe fails. Default 5 s.
+	// Pause is how long messages that are known to fail are not tried once it is open.
+	// It doubles, up to MaxPause, each time a probe fails. Default 5 s.
 	Pause time.Duration
 	// MaxPause is the longest pause. Default 1 min, or Pause if that is more.
 	MaxPause time.Duration
@@ -48,9 +53,44 @@ func (o BreakerOptions) validate() error {
 	return nil
 }
 
+const (
+	// maxKnown is how many messages that fail are remembered, of each kind.
+	maxKnown = 4096
+	// maxPassed is how many of them are passed over in a round of samples.
+	maxPassed = 256
+	// sampleTimes Failures is how many samples have to fail for a round to end.
+	sampleTimes = 2
+	// badWeight is how many messages that failed while others succeeded count as one.
+	badWeight = 4
+)
+
+// ids are messages, by their IDs.
+type ids map[string]struct{}
+
+func (s ids) has(id string) bool {
+	_, has := s[id]
+	return has
+}
+
+// add forgets another one where there are too many.
+func (s ids) add(id string) {
+	if len(s) >= maxKnown && !s.has(id) {
+		for other := range s {
+			delete(s, other)
+			break
+		}
+	}
+	s[id] = struct{}{}
+}
+
 // breaker is a consumer's circuit breaker as a state machine without clock, lock
 // or I/O. Each change of its state begins a new era; how a delivery of an older
 // one ends says nothing about the present.
+//
+// It knows which messages fail. What fails for different messages, and for all that are
+// tried, is the surroundings' fault: it opens. Then messages that are not known to
+// fail are tried as samples, in rounds. If one succeeds, those that failed are bad: they
+// fail by themselves, and hardly count.
 type breaker struct {
 	o     BreakerOptions
 	state string
@@ -58,25 +98,83 @@ type breaker struct {
 	until time.Time // open: when to probe
 	pause time.Duration
 	era   uint64
-	busy  bool // probing: a probe is under way
+	busy  bool // a sample is under way
 
-	failed map[string]struct{} // messages since the last success
-	waits  int                 // errors marked with Wait since then
-	err    error               // of the last failure
+	failed ids   // messages that failed since the last success
+	again  ids   // bad ones that did
+	waits  int   // errors marked with Wait since then
+	bad    ids   // messages that failed while others succeeded
+	err    error // of the last failure
+
+	waiting // whether messages are marked with Wait, and none is handled
+
+	// A round of samples. While the breaker probes, it is one.
+	sampling bool      // open: in a round
+	next     time.Time // open: when the next one begins, if that is before until
+	began    time.Time
+	samples  int // all failed
+	passed   ids // known to fail, and passed over
+}
+
+// waiting says since when no message was handled because of errors marked with Wait.
+type waiting struct {
+	began, last time.Time // of these errors; zero: there are none
+	why         error
+}
+
+func (w *waiting) note(err error, now time.Time) {
+	if w.began.IsZero() {
+		w.began = now
+	}
+	w.last, w.why = now, err
 }
 
 func newBreaker(o BreakerOptions) breaker {
-	return breaker{o: o, state: BreakerClosed, failed: map[string]struct{}{}}
+	return breaker{o: o, state: BreakerClosed, failed: ids{}, again: ids{}, bad: ids{}, passed: ids{}}
 }
 
-// enter asks whether a delivery may be tried now; it belongs to the era.
-func (b *breaker) enter() (era uint64, ok bool) {
-	if b.state == BreakerOpen || b.busy {
-		return b.era, false
-	}
-	b.busy = b.state == BreakerProbing
-	return b.era, true
+// entry is what is to be done with a delivery.
+type entry int
+
+const (
+	entryTry  entry = iota // try it
+	entryPass              // put it behind the others, among which may be one that is not known to fail
+	entryWait              // nothing is tried now
+)
+
+// candidate is a message that could be tried.
+type candidate struct {
+	id     string
+	failed bool // by its headers it failed before
+	alone  bool // there is no other
 }
+
+// enter asks what is to be done with a message now; a try belongs to the era.
+func (b *breaker) enter(m candidate, now time.Time) (era uint64, e entry) {
+	switch {
+	case b.state == BreakerClosed:
+		return b.era, entryTry
+	case b.busy || !b.fetches():
+		return b.era, entryWait
+	case b.knows(m) && !m.alone:
+		if !b.passed.has(m.id) && len(b.passed) < maxPassed {
+			b.passed.add(m.id)
+			return b.era, entryPass
+		}
+		if b.state == BreakerOpen { // there is nothing else: the probe will be one of them
+			b.endRound(now, false)
+			return b.era, entryWait
+		}
+	}
+	b.busy = true
+	return b.era, entryTry
+}
+
+// knows reports whether the message is known to fail.
+func (b *breaker) knows(m candidate) bool { return m.failed || b.failed.has(m.id) || b.bad.has(m.id) }
+
+// fetches reports whether messages are tried now.
+func (b *breaker) fetches() bool { return b.state != BreakerOpen || b.sampling }
 
 // leave takes back what enter began, for a delivery that is not tried after all.
 func (b *breaker) leave(era uint64) {
@@ -85,9 +183,9 @@ func (b *breaker) leave(era uint64) {
 	}
 }
 
-// renew forgets a probe that was lost with its channel.
+// renew forgets a sample that was lost with its channel.
 func (b *breaker) renew() {
-	if b.state == BreakerProbing {
+	if b.state != BreakerClosed {
 		b.era++
 		b.busy = false
 	}
@@ -97,15 +195,24 @@ func (b *breaker) renew() {
 func (b *breaker) counts(era uint64) bool { return b.state == BreakerClosed && era == b.era }
 
 // success notes that a handler judged a message.
-func (b *breaker) success(era uint64, now time.Time) (changed bool) {
+func (b *breaker) success(era uint64, id string, now time.Time) (changed bool) {
+	if len(b.bad) > 0 {
+		delete(b.bad, id)
+	}
+	b.waiting = waiting{}
 	if era != b.era {
 		return false
 	}
-	if len(b.failed)+b.waits > 0 {
+	if len(b.failed)+len(b.again)+b.waits > 0 {
+		delete(b.failed, id)
+		for other := range b.failed {
+			b.bad.add(other)
+		}
 		clear(b.failed)
+		clear(b.again)
 		b.waits = 0
 	}
-	if b.state == BreakerProbing {
+	if b.state != BreakerClosed {
 		b.to(BreakerClosed, now)
 		return true
 	}
@@ -114,44 +221,105 @@ func (b *breaker) success(era uint64, now time.Time) (changed bool) {
 
 // failure notes that a delivery of message id failed, or that it waits.
 func (b *breaker) failure(era uint64, id string, waits bool, err error, now time.Time) (changed bool) {
-	if era != b.era || b.o.Off {
+	if waits {
+		b.waiting.note(err, now)
+	}
+	if b.o.Off {
 		return false
 	}
-	switch b.state {
-	case BreakerClosed:
-		if waits {
-			b.waits++
-		} else {
-			b.failed[id] = struct{}{}
-		}
-		if len(b.failed)+b.waits < b.o.Failures {
-			return false
-		}
-		b.pause = b.o.Pause
-	case BreakerProbing:
-		b.pause = min(2*b.pause, b.o.MaxPause)
+	switch {
+	case waits || b.state == BreakerClosed && era != b.era:
+	case b.bad.has(id):
+		b.again.add(id)
 	default:
+		b.failed.add(id) // also if it began before the breaker opened
+	}
+	if era != b.era {
 		return false
 	}
-	b.err = err
-	b.until = now.Add(b.pause)
-	b.to(BreakerOpen, now)
+	if b.state != BreakerClosed {
+		return b.sampled(waits, err, now)
+	}
+	if waits {
+		b.waits++
+	}
+	if len(b.failed)+b.waits+len(b.again)/badWeight < b.o.Failures {
+		return false
+	}
+	b.pause = b.o.Pause
+	b.open(err, now)
+	b.sampling = !waits // otherwise it is known what is at fault
 	return true
 }
 
-// tick begins to probe when the pause is over.
-func (b *breaker) tick(now time.Time) (changed bool) {
-	if b.state != BreakerOpen || now.Before(b.until) {
+// sampled notes that a sample failed.
+func (b *breaker) sampled(waits bool, err error, now time.Time) (changed bool) {
+	b.busy, b.err = false, err
+	b.samples++
+	if !waits && b.samples < sampleTimes*b.o.Failures && now.Sub(b.began) < b.pause {
 		return false
 	}
-	b.to(BreakerProbing, now)
+	if b.state == BreakerOpen {
+		b.endRound(now, waits)
+		return false
+	}
+	b.pause = min(2*b.pause, b.o.MaxPause)
+	b.open(err, now)
+	b.endRound(now, waits)
 	return true
+}
+
+// endRound ends a round of samples while the breaker is open. There is no further one
+// before the probe if the surroundings are known to be at fault.
+func (b *breaker) endRound(now time.Time, waits bool) {
+	b.sampling, b.next = false, now.Add(b.o.Pause)
+	if waits {
+		b.next = b.until
+	}
+}
+
+// tick begins to probe when the pause is over, or another round of samples.
+func (b *breaker) tick(now time.Time) (changed bool) {
+	switch {
+	case b.state != BreakerOpen:
+		return false
+	case !now.Before(b.until):
+		b.to(BreakerProbing, now)
+		return true
+	case !b.sampling && !now.Before(b.next):
+		b.sampling = true
+		b.beginRound(now)
+	}
+	return false
+}
+
+// wake is when tick has something to do; the zero time is never.
+func (b *breaker) wake() time.Time {
+	switch {
+	case b.state != BreakerOpen:
+		return time.Time{}
+	case b.sampling:
+		return b.until
+	}
+	return sooner(b.until, b.next)
+}
+
+func (b *breaker) beginRound(now time.Time) {
+	b.began, b.samples = now, 0
+	clear(b.passed)
+}
+
+func (b *breaker) open(err error, now time.Time) {
+	b.err = err
+	b.until = now.Add(b.pause)
+	b.next = b.until
+	b.to(BreakerOpen, now)
 }
 
 func (b *breaker) to(state string, now time.Time) {
 	b.state, b.since = state, now
 	b.era++
-	b.busy = false
-	clear(b.failed)
+	b.busy, b.sampling = false, false
+	b.beginRound(now)
 	b.waits = 0
 }

@@ -25,7 +25,7 @@ func TestBreakerOptions(t *testing.T) {
 // fail has n messages fail that were begun now.
 func fail(b *breaker, n int, now time.Time) (changed bool) {
 	for i := range n {
-		era, _ := b.enter()
+		era, _ := b.enter(candidate{id: strconv.Itoa(i)}, now)
 		changed = b.failure(era, strconv.Itoa(i), false, errDown, now)
 	}
 	return changed
@@ -39,6 +39,16 @@ func TestBreaker(t *testing.T) {
 		require.True(t, fail(&b, 3, now))
 		return &b
 	}
+	enter := func(t *testing.T, b *breaker, id string, at time.Time, want entry) uint64 {
+		t.Helper()
+		era, e := b.enter(candidate{id: id}, at)
+		require.Equal(t, want, e, id)
+		return era
+	}
+	sample := func(t *testing.T, b *breaker, id string, at time.Time) (changed bool) {
+		t.Helper()
+		return b.failure(enter(t, b, id, at, entryTry), id, false, errDown, at)
+	}
 	for name, f := range map[string]func(t *testing.T){
 		"one message that fails often": func(t *testing.T) {
 			b := newBreaker(o)
@@ -51,39 +61,129 @@ func TestBreaker(t *testing.T) {
 			b := newBreaker(o)
 			for range 10 {
 				require.False(t, fail(&b, 2, now))
-				require.False(t, b.success(b.era, now))
+				require.False(t, b.success(b.era, "other", now))
 			}
-			require.True(t, fail(&b, 3, now))
 		},
-		"waiting counts each time": func(t *testing.T) {
+		"waiting counts each time, and needs no samples": func(t *testing.T) {
 			b := newBreaker(o)
 			require.False(t, b.failure(b.era, "a", true, errDown, now))
 			require.False(t, b.failure(b.era, "a", true, errDown, now))
 			require.True(t, b.failure(b.era, "a", true, errDown, now))
+			require.False(t, b.fetches())
+			require.Equal(t, now.Add(time.Second), b.wake())
 		},
-		"open": func(t *testing.T) {
+		"those that fail are not tried, another one is": func(t *testing.T) {
 			b := opened()
-			_, ok := b.enter()
-			require.False(t, ok)
+			require.True(t, b.fetches())
+			enter(t, b, "0", now, entryPass)
+			enter(t, b, "1", now, entryPass)
+			era := enter(t, b, "good", now, entryTry)
+			enter(t, b, "another", now, entryWait)
+			require.True(t, b.success(era, "good", now))
+			require.Equal(t, BreakerClosed, b.state)
+			require.False(t, fail(b, 3, now), "they go on failing, and that is their own fault")
+			require.True(t, b.counts(b.era))
+			require.False(t, b.failure(b.era, "x", false, errDown, now))
+			require.False(t, b.failure(b.era, "y", false, errDown, now))
+			require.True(t, b.failure(b.era, "z", false, errDown, now), "different messages fail")
+		},
+		"many bad ones are an outage after all": func(t *testing.T) {
+			b := newBreaker(o)
+			for i := range 12 {
+				b.failed.add(strconv.Itoa(i))
+			}
+			b.success(b.era, "good", now)
+			require.False(t, fail(&b, 11, now))
+			b.success(b.era, "good", now)
+			require.False(t, b.failure(b.era, "11", false, errDown, now), "they are counted since the last success")
+			b.success(b.era, "good", now)
+			require.False(t, fail(&b, 11, now))
+			require.True(t, fail(&b, 12, now))
+		},
+		"one that succeeds is not bad": func(t *testing.T) {
+			b := opened()
+			b.success(enter(t, b, "good", now, entryTry), "good", now)
+			for i := range 3 {
+				b.success(b.era, strconv.Itoa(i), now)
+			}
+			require.True(t, fail(b, 3, now))
+		},
+		"one that succeeds after all is not bad": func(t *testing.T) {
+			b := newBreaker(o)
+			fail(&b, 2, now)
+			b.success(b.era, "0", now)
+			require.False(t, b.knows(candidate{id: "0"}))
+			require.True(t, b.knows(candidate{id: "1"}))
+		},
+		"bad ones are not tried either": func(t *testing.T) {
+			b := newBreaker(o)
+			fail(&b, 1, now)
+			b.success(b.era, "good", now)
+			for _, id := range []string{"x", "y", "z"} {
+				b.failure(b.era, id, false, errDown, now)
+			}
+			require.Equal(t, BreakerOpen, b.state)
+			enter(t, &b, "0", now, entryPass)
+			_, e := b.enter(candidate{id: "of another process", failed: true}, now)
+			require.Equal(t, entryPass, e)
+			enter(t, &b, "good", now, entryTry)
+		},
+		"nothing else is there": func(t *testing.T) {
+			b := opened()
+			for _, id := range []string{"0", "1", "2"} {
+				enter(t, b, id, now, entryPass)
+			}
+			enter(t, b, "0", now, entryWait)
+			require.False(t, b.fetches(), "it would be put behind the others again and again")
 			require.False(t, b.tick(now.Add(999*time.Millisecond)))
 			require.True(t, b.tick(now.Add(time.Second)))
 			require.Equal(t, BreakerProbing, b.state)
+			enter(t, b, "0", now, entryPass)
+			enter(t, b, "0", now, entryTry)
 		},
-		"one probe at a time": func(t *testing.T) {
+		"too many to pass over": func(t *testing.T) {
+			b := opened()
+			b.tick(b.until)
+			for i := range maxPassed {
+				b.failed.add(strconv.Itoa(i))
+				enter(t, b, strconv.Itoa(i), now, entryPass)
+			}
+			_, e := b.enter(candidate{id: "next", failed: true}, now)
+			require.Equal(t, entryTry, e)
+		},
+		"a lone suspect": func(t *testing.T) {
+			b := opened()
+			b.tick(b.until)
+			_, e := b.enter(candidate{id: "0", alone: true}, now)
+			require.Equal(t, entryTry, e)
+		},
+		"rounds of samples": func(t *testing.T) {
+			b := opened()
+			b.pause, b.until = time.Minute, now.Add(time.Minute)
+			for i := range 2 * o.Failures {
+				require.False(t, sample(t, b, "s"+strconv.Itoa(i), now))
+			}
+			require.False(t, b.fetches())
+			require.Equal(t, now.Add(o.Pause), b.wake())
+			require.False(t, b.tick(b.wake()))
+			require.True(t, b.fetches())
+			require.Equal(t, b.until, b.wake())
+			era := enter(t, b, "s", now, entryTry)
+			require.False(t, b.failure(era, "s", true, errDown, now))
+			require.False(t, b.fetches())
+			require.Equal(t, b.until, b.wake(), "the surroundings are at fault")
+		},
+		"one sample at a time": func(t *testing.T) {
 			b := opened()
 			b.tick(now.Add(time.Second))
-			era, ok := b.enter()
-			require.True(t, ok)
-			_, ok = b.enter()
-			require.False(t, ok)
+			era := enter(t, b, "a", now, entryTry)
+			enter(t, b, "b", now, entryWait)
 			b.leave(era)
-			_, ok = b.enter()
-			require.True(t, ok, "the first one was not tried")
+			enter(t, b, "b", now, entryTry)
 			b.renew()
 			b.leave(era)
-			era, ok = b.enter()
-			require.True(t, ok, "the second one was lost with its channel")
-			require.True(t, b.success(era, now))
+			era = enter(t, b, "c", now, entryTry) // the second one was lost with its channel
+			require.True(t, b.success(era, "c", now))
 			require.Equal(t, BreakerClosed, b.state)
 		},
 		"pauses double": func(t *testing.T) {
@@ -93,31 +193,43 @@ func TestBreaker(t *testing.T) {
 				require.Equal(t, want, b.until.Sub(at))
 				at = b.until
 				require.True(t, b.tick(at))
-				era, _ := b.enter()
-				require.False(t, b.counts(era), "a probe's failure is not its message's")
-				require.True(t, b.failure(era, "p", false, errDown, at))
+				for i := range 2*o.Failures - 1 {
+					require.False(t, sample(t, b, newTx(), at), i)
+				}
+				require.False(t, b.counts(b.era), "a probe's failure is not its message's")
+				require.True(t, sample(t, b, newTx(), at))
 			}
 			b.tick(b.until)
-			era, _ := b.enter()
-			b.success(era, at)
+			b.success(enter(t, b, "p", now, entryTry), "p", at)
+			require.Equal(t, BreakerClosed, b.state)
+			b.bad = ids{}
 			require.True(t, fail(b, 3, at))
 			require.Equal(t, time.Second, b.until.Sub(at), "begins anew")
 		},
+		"slow samples": func(t *testing.T) {
+			b := opened()
+			at := b.until
+			b.tick(at)
+			era := enter(t, b, "slow", at, entryTry)
+			require.True(t, b.failure(era, "slow", false, errDown, at.Add(b.pause)), "one for each pause")
+		},
 		"what began before": func(t *testing.T) {
 			b := newBreaker(o)
-			old, _ := b.enter()
+			old := enter(t, &b, "old", now, entryTry)
 			require.True(t, b.counts(old))
 			fail(&b, 3, now)
 			require.False(t, b.counts(old))
-			require.False(t, b.success(old, now), "closes nothing")
+			require.False(t, b.success(old, "old", now), "closes nothing")
 			b.tick(b.until)
-			require.False(t, b.success(old, now))
+			require.False(t, b.success(old, "old", now))
 			require.False(t, b.failure(old, "x", false, errDown, now), "and opens nothing")
-			era, _ := b.enter()
-			b.success(era, now)
+			require.True(t, b.knows(candidate{id: "x"}))
+			b.success(enter(t, &b, "p", now, entryTry), "p", now)
 			require.False(t, b.counts(old), "even after it closed again")
+			b.bad = ids{}
 			require.False(t, fail(&b, 2, now))
 			require.False(t, b.failure(old, "x", false, errDown, now))
+			require.False(t, fail(&b, 1, now), "what began before did not count")
 		},
 		"off": func(t *testing.T) {
 			b := newBreaker(BreakerOptions{Failures: 1, Off: true})
@@ -125,17 +237,35 @@ func TestBreaker(t *testing.T) {
 			require.True(t, b.counts(b.era))
 			require.Empty(t, b.failed)
 		},
+		"it forgets": func(t *testing.T) {
+			s := ids{}
+			for range maxKnown + 10 {
+				s.add(newTx())
+			}
+			require.Len(t, s, maxKnown)
+		},
 	} {
 		t.Run(name, f)
 	}
+}
+
+// Messages without an ID are told apart by what they say.
+func TestKeyOfAMessage(t *testing.T) {
+	key := func(id, body string) string {
+		w := work{d: Delivery{Message: holdfast.Message{ID: id, Body: []byte(body)}}}
+		return w.key()
+	}
+	require.Equal(t, "a", key("a", "x"))
+	require.Equal(t, key("", "x"), key("", "x"))
+	require.NotEqual(t, key("", "x"), key("", "y"))
 }
 
 // The gate tells of every change, in order, and leaves a token for the session.
 func TestGate(t *testing.T) {
 	var told []string
 	g := newGate(BreakerOptions{Failures: 1, Pause: time.Millisecond, MaxPause: time.Millisecond}, func(c change) { told = append(told, c.from+">"+c.to) })
-	era, ok := g.enter()
-	require.True(t, ok)
+	era, e := g.enter(candidate{id: "a"})
+	require.Equal(t, entryTry, e)
 	require.False(t, g.failure(era, "a", false, errDown))
 	require.True(t, g.isOpen())
 	<-g.changed
@@ -143,11 +273,11 @@ func TestGate(t *testing.T) {
 	require.Equal(t, BreakerOpen, state)
 	require.False(t, since.IsZero())
 	require.ErrorIs(t, err, errDown)
-	eventually(t, "probing", func() bool { state, _ := g.mode(); return state == BreakerProbing })
+	eventually(t, "probing", func() bool { state, _, _ := g.mode(); return state == BreakerProbing })
 	<-g.changed
-	era, ok = g.enter()
-	require.True(t, ok)
-	g.success(era)
+	era, e = g.enter(candidate{id: "b"})
+	require.Equal(t, entryTry, e)
+	g.success(era, "b")
 	<-g.changed
 	_, _, err = g.status()
 	require.NoError(t, err)

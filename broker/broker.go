@@ -21,6 +21,11 @@ type Broker struct {
 	pub   *publisher
 	ops   *opWriter
 	board *board
+	// waiting is for ParticipantWait.
+	waiting *waitAsking
+	// memory is of the consumers of all processes.
+	memory *memory
+	partly *partly
 
 	checks     *checkAsker
 	replyNames *replyNames
@@ -48,10 +53,15 @@ func Open(ctx context.Context, o Options) (*Broker, error) {
 	b := &Broker{o: o, log: o.Logger, done: make(chan struct{})}
 	b.run, b.cancel = context.WithCancel(context.Background())
 	b.topo = newTopology(b)
-	b.board = newBoard(b)
+	b.memory = newMemory()
+	b.partly = newPartly()
+	b.board, b.waiting = newBoard(b), newWaitAsking()
 	b.checks = newCheckAsker(b)
 	b.replyNames = newReplyNames(b)
 	b.pubLink = newLink("publish", o, b.topo.restore)
+	if o.OnRefused != nil {
+		b.pubLink.onLost = func(err error) { o.OnRefused(Refusal{Why: LostConnection, Reason: err.Error()}) }
+	}
 	b.consLink = newLink("consume", o, b.topo.restore)
 	if err := b.consLink.start(ctx); err != nil {
 		b.cancel()

@@ -1,11 +1,14 @@
 package broker
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"strconv"
+	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/google/uuid"
@@ -35,6 +38,9 @@ type CheckTx struct {
 	ID string
 	// Messages are its messages, as they are in the half message.
 	Messages []holdfast.Message
+	// Database is the identity of the database that the transaction was begun in;
+	// empty where nobody said.
+	Database string
 }
 
 // CheckAnswer is what is known of one transaction.
@@ -44,7 +50,8 @@ type CheckAnswer struct {
 	// Messages are the messages to deliver, where the local transaction changed
 	// them; empty means as they were.
 	Messages []holdfast.Message
-	// Err says why nobody knows. It wraps [ErrUnreached] where nobody answered,
+	// Err says why nobody knows. It wraps [ErrUnreached] where nobody answered, or
+	// a process whose database is not the transaction's,
 	// and [holdfast.ErrMalformed] where the answer is not what the wire format
 	// says.
 	Err error
@@ -52,7 +59,7 @@ type CheckAnswer struct {
 
 // CheckQueue is the name of the queue in which the processes of a producer group
 // that are written in other languages get check-backs. They declare it.
-func (b *Broker) CheckQueue(group string) string { return b.o.Prefix + ".check." + group }
+func (b *Broker) CheckQueue(group string) string { return b.o.Prefix + checksName + "." + group }
 
 // CheckRemotely asks the processes that consume the group's check queue what
 // became of txs, and answers in their order. It waits for 10 s at most, or until
@@ -96,6 +103,8 @@ type checkAsker struct {
 	b    *Broker
 	turn chan struct{} // whoever fills it may use last
 	last *askChannel   // nil before the first
+	// forbidden says that this user may not write to the exchange of check-backs.
+	forbidden atomic.Bool
 }
 
 func newCheckAsker(b *Broker) *checkAsker { return &checkAsker{b: b, turn: make(chan struct{}, 1)} }
@@ -122,22 +131,48 @@ type lostError struct{ err error }
 func (e lostError) Error() string { return "the channel was lost: " + e.err.Error() }
 func (e lostError) Unwrap() error { return e.err }
 
-func (a *checkAsker) try(ctx context.Context, queue, group string, body []byte) ([]byte, error) {
-	unsent := func(err error) error {
-		return fmt.Errorf("%w: the request to queue %s was not sent: %w: %s", ErrUnreached, queue, err, a.b.pubLink.state())
+// ways are the exchanges through which a group's queue may be reached: ours, and the
+// default one for programs of an older version, whose queues are bound to none of ours.
+func (a *checkAsker) ways(ctx context.Context) []string {
+	if a.forbidden.Load() || a.b.declare(ctx, a.b.topo.checkSteps()) != nil {
+		return []string{""}
 	}
+	return []string{a.b.checksExchange(), ""}
+}
+
+func (a *checkAsker) unsent(queue string, err error) error {
+	return fmt.Errorf("%w: the request to queue %s was not sent: %w: %s", ErrUnreached, queue, err, a.b.pubLink.state())
+}
+
+func (a *checkAsker) try(ctx context.Context, queue, group string, body []byte) ([]byte, error) {
 	select {
 	case <-a.b.pubLink.gate(): // RabbitMQ does not read from a connection that it blocks
 	case <-ctx.Done():
-		return nil, unsent(ctx.Err())
+		return nil, a.unsent(queue, ctx.Err())
 	}
+	ways := a.ways(ctx)
 	ch, err := a.channel(ctx)
 	switch {
 	case errors.Is(err, errClosed) || ctx.Err() != nil:
-		return nil, unsent(err)
+		return nil, a.unsent(queue, err)
 	case err != nil:
 		return nil, lostError{err}
 	}
+	for _, exchange := range ways {
+		got, err := a.over(ctx, ch, exchange, queue, group, body)
+		if err != nil || !got.returned {
+			return got.body, err
+		}
+	}
+	return nil, a.nobody(queue, group)
+}
+
+func (a *checkAsker) nobody(queue, group string) error {
+	return fmt.Errorf("%w: there is no queue %s: start a process of group %s that declares and consumes it", ErrUnreached, queue, group)
+}
+
+// over sends a request through an exchange, and waits for the answer.
+func (a *checkAsker) over(ctx context.Context, ch *askChannel, exchange, queue, group string, body []byte) (got answered, err error) {
 	id := uuid.NewString()
 	answer := ch.expect(id)
 	defer ch.forget(id)
@@ -145,27 +180,42 @@ func (a *checkAsker) try(ctx context.Context, queue, group string, body []byte) 
 	msg := amqp.Publishing{Headers: amqp.Table{headerKind: kindCheck, headerVersion: version, headerGroup: group},
 		ContentType: contentJSON, ReplyTo: directReply, CorrelationId: id, Timestamp: time.Now(),
 		Expiration: strconv.FormatInt(checkWait.Milliseconds(), 10), Body: body} // the queue may have been made without a TTL
-	if !a.b.spawn(func() { written <- ch.ch.PublishWithContext(ctx, "", queue, true, false, msg) }) {
-		return nil, unsent(errClosed)
+	if exchange != "" && ch.answers != "" {
+		msg.ReplyTo = ch.answers
+	}
+	if !a.b.spawn(func() { written <- ch.ch.PublishWithContext(ctx, exchange, queue, true, false, msg) }) {
+		return got, a.unsent(queue, errClosed)
 	}
 	for {
 		select {
 		case err := <-written:
 			if err != nil && ctx.Err() == nil {
-				return nil, lostError{err}
+				return got, lostError{err}
 			}
 		case got := <-answer:
-			if got.returned {
-				return nil, fmt.Errorf("%w: there is no queue %s: start a process of group %s that declares and consumes it", ErrUnreached, queue, group)
-			}
-			return got.body, nil
+			return got, nil
 		case <-ch.closed:
-			return nil, lostError{ch.why}
+			return got, a.lost(ch.why, exchange, queue, group)
 		case <-ctx.Done():
-			return nil, fmt.Errorf("%w: queue %s: no answer in time (%w): see that a process of group %s consumes it, and its log; %s",
+			return got, fmt.Errorf("%w: queue %s: no answer in time (%w): see that a process of group %s consumes it, and its log; %s",
 				ErrUnreached, queue, ctx.Err(), group, a.b.pubLink.state())
 		}
 	}
+}
+
+// lost says what the loss of the channel means for a request through exchange.
+func (a *checkAsker) lost(why error, exchange, queue, group string) error {
+	var ae *amqp.Error
+	switch is := errors.As(why, &ae); {
+	case is && ae.Code == amqp.AccessRefused && strings.Contains(ae.Reason, "'"+cmp.Or(exchange, "amq.default")+"'"):
+		if exchange == "" {
+			return fmt.Errorf("%w, and binds it to the exchange %s", a.nobody(queue, group), a.b.checksExchange())
+		}
+		a.forbidden.Store(true)
+	case is && ae.Code == amqp.NotFound:
+		a.b.topo.ledger.forget(a.b.topo.checkSteps())
+	}
+	return lostError{why}
 }
 
 // channel returns the channel, after having made a new one where there is none
@@ -190,7 +240,7 @@ func (a *checkAsker) channel(ctx context.Context) (*askChannel, error) {
 	if !a.b.spawn(func() { // amqp091's calls know no context
 		defer func() { <-a.turn }()
 		var err error
-		if ch, err = openAskChannel(conn); err == nil {
+		if ch, err = a.b.openAskChannel(conn); err == nil {
 			a.last = ch
 		}
 		made <- err
@@ -206,11 +256,13 @@ func (a *checkAsker) channel(ctx context.Context) (*askChannel, error) {
 	}
 }
 
-// askChannel is an AMQP channel that consumes RabbitMQ's pseudo queue for answers.
+// askChannel is an AMQP channel that consumes RabbitMQ's pseudo queue for answers, beside
+// a queue of our own, which is reached through an exchange of ours.
 type askChannel struct {
-	ch     *amqp.Channel
-	closed chan struct{}
-	why    error // valid once closed is closed
+	ch      *amqp.Channel
+	answers string // the queue of our own for answers; empty if there is none
+	closed  chan struct{}
+	why     error // valid once closed is closed
 
 	mu      sync.Mutex
 	waiting map[string]chan<- answered
@@ -222,7 +274,7 @@ type answered struct {
 	returned bool // there is no such queue
 }
 
-func openAskChannel(conn *amqp.Connection) (*askChannel, error) {
+func (b *Broker) openAskChannel(conn *amqp.Connection) (*askChannel, error) {
 	ch, err := conn.Channel()
 	if err != nil {
 		return nil, err
@@ -236,7 +288,49 @@ func openAskChannel(conn *amqp.Connection) (*askChannel, error) {
 		return nil, err
 	}
 	go a.watch(answers, returns, closes)
+	b.ownAnswers(conn, a)
 	return a, nil
+}
+
+// ownAnswers makes a queue for answers, which goes with its channel. Who may not have one
+// is answered through the default exchange.
+func (b *Broker) ownAnswers(conn *amqp.Connection, a *askChannel) {
+	ch, err := conn.Channel()
+	if err != nil {
+		return
+	}
+	name := b.answersExchange() + "." + uuid.NewString()
+	_, err = ch.QueueDeclare(name, false, true, true, false, amqp.Table{"x-queue-type": "classic", "x-max-length": int64(1000)})
+	if err == nil {
+		err = ch.QueueBind(name, name, b.answersExchange(), false, nil)
+	}
+	var answers <-chan amqp.Delivery
+	if err == nil {
+		answers, err = ch.Consume(name, "", true, true, false, false, nil)
+	}
+	if err != nil {
+		b.log.Debug("there is no queue for the answers to check-backs: they come through the default exchange", "error", err)
+		_ = ch.Close()
+		return
+	}
+	a.answers = name
+	go func() {
+		defer func() { _ = a.ch.Close() }() // who asks later makes both anew
+		for {
+			select {
+			case d, ok := <-answers:
+				if !ok {
+					return
+				}
+				if d.Exchange == b.answersExchange() {
+					a.tell(d.CorrelationId, answered{body: d.Body})
+				}
+			case <-a.closed:
+				_ = ch.Close()
+				return
+			}
+		}
+	}()
 }
 
 // watch ends when the channel is closed, with its connection at the latest.

@@ -114,6 +114,55 @@ func TestCheckRemotely(t *testing.T) {
 	require.NotEqual(t, amqp.Persistent, d.DeliveryMode)
 }
 
+// answering has a process in another language, connected so, answer check-backs through
+// the exchanges of questions and answers.
+func answering(t *testing.T, conn *amqp.Connection, b *Broker, group string) (asked chan amqp.Delivery) {
+	t.Helper()
+	ch, err := conn.Channel()
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = ch.Close() })
+	ds, err := ch.Consume(b.CheckQueue(group), "", false, false, false, false, nil)
+	require.NoError(t, err)
+	asked = make(chan amqp.Delivery, 100)
+	go func() {
+		for d := range ds {
+			asked <- d
+			if d.Exchange == b.checksExchange() {
+				_ = ch.Publish(b.answersExchange(), d.ReplyTo, false, false, amqp.Publishing{CorrelationId: d.CorrelationId, Body: commitAll(t)(d)})
+			}
+			_ = d.Ack(false)
+		}
+	}()
+	return asked
+}
+
+// TestCheckThroughExchanges: where a group's queue is bound to the exchange of questions,
+// they come through that alone, and their answers through the exchange of answers.
+func TestCheckThroughExchanges(t *testing.T) {
+	b := open(t, stacktest.Shared(t).AMQPURL(), stacktest.Prefix(t), nil)
+	ctx := testContext(t)
+	require.NoError(t, b.Require(ctx, Topology{Checks: []string{"orders"}}))
+	t.Cleanup(func() { stacktest.DeleteQueues(t, b.o.URL, b.CheckQueue("orders")) })
+	conn, err := b.consLink.get(ctx)
+	require.NoError(t, err)
+	asked := answering(t, conn, b, "orders")
+	for range 2 {
+		require.Equal(t, []CheckAnswer{{Resolution: holdfast.Commit}}, b.CheckRemotely(ctx, "orders", checks(1)))
+		require.True(t, strings.HasPrefix(next(t, asked).ReplyTo, b.answersExchange()+"."))
+	}
+	cutConnections(b) // the queue of answers goes with its connection
+	conn, err = amqp.Dial(b.o.URL)
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = conn.Close() })
+	answering(t, conn, b, "orders")
+	require.Equal(t, []CheckAnswer{{Resolution: holdfast.Commit}}, b.CheckRemotely(ctx, "orders", checks(1)))
+	rawChannel(t, b, func(ch *amqp.Channel) { require.NoError(t, ch.ExchangeDelete(b.checksExchange(), false, false)) })
+	require.ErrorIs(t, b.CheckRemotely(ctx, "nobody", checks(1))[0].Err, ErrUnreached, "and it is made again")
+	rawChannel(t, b, func(ch *amqp.Channel) {
+		require.NoError(t, ch.ExchangeDeclarePassive(b.checksExchange(), amqp.ExchangeDirect, true, false, false, false, nil))
+	})
+}
+
 // TestCheckRemotelyMany asks about more than one request holds.
 // TestCheckRepliesOfOthers: a reply counts once, for the request that it names.
 func TestCheckRepliesOfOthers(t *testing.T) {

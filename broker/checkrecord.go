@@ -23,19 +23,22 @@ type checkRequest struct {
 type checkItem struct {
 	Tx       string             `json:"tx"`
 	Messages []holdfast.Message `json:"messages"`
+	Database string             `json:"database,omitempty"`
 }
 
 // checkReply is an answer. What is wrong with one transaction in it is no harm to
 // the others.
 type checkReply struct {
-	V       int               `json:"v"`
-	Answers []json.RawMessage `json:"answers"`
+	V       int                                     `json:"v"`
+	Answers boundedList[json.RawMessage, ofAnswers] `json:"answers"`
 }
 
 type checkReplyItem struct {
 	Resolution holdfast.Resolution `json:"resolution"`
-	Messages   []holdfast.Message  `json:"messages"`
+	Messages   messageList         `json:"messages"`
 	Error      string              `json:"error"`
+	// Elsewhere says that the process's database is not the transaction's.
+	Elsewhere bool `json:"elsewhere"`
 }
 
 // checkPart is a request about n transactions, from the index from on.
@@ -56,7 +59,7 @@ func encodeChecks(group string, txs []CheckTx) []checkPart {
 		items, from, size = nil, next, 0
 	}
 	for i, tx := range txs {
-		item := mustJSON(checkItem{tx.ID, tx.Messages})
+		item := mustJSON(checkItem{tx.ID, tx.Messages, tx.Database})
 		if len(items) == maxCheckTxs || size+len(item) > maxCheckBody {
 			flush(i)
 		}
@@ -126,6 +129,9 @@ func decodeCheck(raw json.RawMessage, tx CheckTx, maxBody int) CheckAnswer {
 	case holdfast.Unknown:
 		if item.Error == "" {
 			item.Error = "the group's process does not know, and does not say why"
+		}
+		if item.Elsewhere {
+			return CheckAnswer{Err: fmt.Errorf("%w by a process that knows: %s", ErrUnreached, clip(item.Error, maxCheckError))}
 		}
 		return CheckAnswer{Err: errors.New(clip(item.Error, maxCheckError))}
 	case holdfast.Rollback:

@@ -5,15 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"regexp"
-	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	amqp "github.com/rabbitmq/amqp091-go"
-
-	"github.com/holdfastmq/holdfast"
 )
 
 // publisher spreads publishes over a few AMQP channels in confirm mode. Each
@@ -23,8 +19,12 @@ type publisher struct {
 	link    *link
 	topo    *topology
 	log     *slog.Logger
+	apart   *apart
+	refused *refusals
 	writers []*writer
-	next    atomic.Uint32
+	// renewAfter is the constant; tests change it before the first publish.
+	renewAfter time.Duration
+	next       atomic.Uint32
 
 	mu       sync.Mutex
 	stopped  bool
@@ -35,7 +35,8 @@ type publisher struct {
 }
 
 func newPublisher(ctx context.Context, l *link, t *topology, o Options) *publisher {
-	p := &publisher{link: l, topo: t, log: o.Logger, idle: make(chan struct{}), done: ctx.Done()}
+	p := &publisher{link: l, topo: t, log: o.Logger, idle: make(chan struct{}), done: ctx.Done(), refused: newRefusals(o), renewAfter: renewAfter}
+	p.apart = newApart(l, t, o, ctx.Done())
 	for range o.PublishChannels {
 		w := &writer{p: p, in: make(chan *request, 128)}
 		p.writers = append(p.writers, w)
@@ -78,7 +79,10 @@ func (p *publisher) stop(ctx context.Context) error {
 	}
 }
 
-func (p *publisher) wait() { p.wg.Wait() }
+func (p *publisher) wait() {
+	p.wg.Wait()
+	p.apart.close()
+}
 
 // outcome is what became of one try.
 type outcome int
@@ -112,7 +116,7 @@ type request struct {
 	dc      *amqp.DeferredConfirmation
 	session *session
 	err     error
-	refused bool
+	refused bool // not written: it is longer than the connection takes
 
 	// returned is set before the confirmation is resolved; see session.returns.
 	returned bool
@@ -185,13 +189,14 @@ func (r *request) waitConfirm(ctx context.Context) outcome {
 		return outcomeAcked
 	}
 	// amqp091 resolves what is pending as refused when the channel is lost.
-	if lost, tooLarge := r.session.lost(r); tooLarge != nil {
-		r.err = tooLarge
+	if lost, final := r.session.lost(r); final != nil {
+		r.err = final
 		return outcomeRefused
 	} else if lost != nil {
 		r.err = lost
 		return outcomeUnknown
 	}
+	r.session.refused.Store(true)
 	return outcomeNacked
 }
 
@@ -209,7 +214,7 @@ func (w *writer) run(ctx context.Context) {
 		if err != nil {
 			return
 		}
-		s, err := openSession(conn)
+		s, err := openSession(conn, w.p.link)
 		if err != nil {
 			w.p.log.Debug("publish channel could not be opened", "error", err)
 			if !sleep(ctx, pause.NextBackOff()) {
@@ -245,6 +250,10 @@ func (w *writer) serve(ctx context.Context, s *session) bool {
 		case <-ctx.Done():
 			return false
 		}
+		if s.refused.Load() && time.Since(s.opened) > w.p.renewAfter {
+			go s.retire()
+			return true
+		}
 		s.write(w.held)
 		w.held = nil
 	}
@@ -265,142 +274,4 @@ func (w *writer) after(ctx context.Context, s *session) bool {
 		}
 	}
 	return ctx.Err() == nil
-}
-
-// session is one AMQP channel in confirm mode.
-type session struct {
-	ch     *amqp.Channel
-	closed chan struct{}
-
-	mu      sync.Mutex
-	why     *amqp.Error
-	pending map[uint64]*request // mandatory ones, for returns
-	seq     uint64
-}
-
-func openSession(conn *amqp.Connection) (*session, error) {
-	ch, err := conn.Channel()
-	if err != nil {
-		return nil, err
-	}
-	s := &session{ch: ch, closed: make(chan struct{}), pending: map[uint64]*request{}}
-	// The same returns come over two unbuffered channels, one after the other:
-	// amqp091's reader cannot go on to the ack before the second is taken, and
-	// that is after the first was dealt with. So a return is known before its
-	// ack is.
-	first, second := ch.NotifyReturn(make(chan amqp.Return)), ch.NotifyReturn(make(chan amqp.Return))
-	closes := ch.NotifyClose(make(chan *amqp.Error, 1))
-	go s.watch(first, second, closes)
-	if err := ch.Confirm(false); err != nil {
-		_ = ch.Close()
-		return nil, err
-	}
-	return s, nil
-}
-
-// watch ends when the channel is closed.
-func (s *session) watch(first, second <-chan amqp.Return, closes <-chan *amqp.Error) {
-	defer close(s.closed)
-	for {
-		select {
-		case ret, ok := <-first:
-			if !ok {
-				first = nil
-				continue
-			}
-			s.returns(&ret)
-			<-second
-		case e := <-closes: // nil if it was closed without an error
-			s.mu.Lock()
-			s.why = e
-			s.mu.Unlock()
-			return
-		}
-	}
-}
-
-// returns marks the request that ret belongs to. A return carries no sequence
-// number; two requests alike in all of this are alike in their fate as well.
-func (s *session) returns(ret *amqp.Return) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	var found *request
-	for _, r := range s.pending {
-		if !r.returned && r.p.msg.MessageId == ret.MessageId && r.p.key == ret.RoutingKey && r.p.exchange == ret.Exchange &&
-			(found == nil || r.seq < found.seq) {
-			found = r
-		}
-	}
-	if found != nil {
-		found.returned = true
-	}
-}
-
-func (s *session) write(r *request) {
-	if !r.state.CompareAndSwap(reqWaiting, reqWriting) {
-		return
-	}
-	defer close(r.written)
-	r.session = s
-	if r.p.mandatory {
-		s.mu.Lock()
-		s.seq++
-		r.seq = s.seq
-		s.pending[r.seq] = r
-		s.mu.Unlock()
-	}
-	r.dc, r.err = s.ch.PublishWithDeferredConfirm(r.p.exchange, r.p.key, r.p.mandatory, false, r.p.msg)
-	if r.err != nil {
-		s.forget(r)
-		if errors.Is(r.err, amqp.ErrFieldType) {
-			r.refused, r.err = true, fmt.Errorf("%w: a header cannot be written: %w", holdfast.ErrInvalid, r.err)
-		}
-	}
-}
-
-func (s *session) forget(r *request) {
-	if r.seq == 0 {
-		return
-	}
-	s.mu.Lock()
-	delete(s.pending, r.seq)
-	s.mu.Unlock()
-}
-
-func (s *session) reason() *amqp.Error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.why
-}
-
-var messageSize = regexp.MustCompile(`message size (\d+) is larger than configured max size (\d+)`)
-
-// lost says why the channel was lost, nil if it was not, and whether r itself
-// was the reason.
-func (s *session) lost(r *request) (lost, tooLarge error) {
-	if !s.ch.IsClosed() {
-		return nil, nil
-	}
-	select {
-	case <-s.closed:
-	case <-time.After(time.Second): // being closed right now: the reason is not worth more
-	}
-	return s.tooLarge(r)
-}
-
-// tooLarge is the reason why the channel was lost, and an error for r if it was
-// r's size: RabbitMQ closes the channel over a message that is too large, which
-// costs its neighbours only another try.
-func (s *session) tooLarge(r *request) (lost, tooLarge error) {
-	e := s.reason()
-	if e == nil {
-		return amqp.ErrClosed, nil
-	}
-	if m := messageSize.FindStringSubmatch(e.Reason); m != nil {
-		if limit, err := strconv.Atoi(m[2]); err == nil && len(r.p.msg.Body) > limit {
-			return e, fmt.Errorf("%w: the record has %d bytes, RabbitMQ's max_message_size is %d: store large data elsewhere and send a reference, or raise it",
-				holdfast.ErrTooLarge, len(r.p.msg.Body), limit)
-		}
-	}
-	return e, nil
 }

@@ -8,6 +8,7 @@ import (
 	"net"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/cenkalti/backoff/v5"
@@ -24,8 +25,9 @@ type link struct {
 	role string // "publish" or "consume"
 	o    Options
 	log  *slog.Logger
-	// onUp runs on each new connection before anybody else gets it.
-	onUp func(ctx context.Context, conn *amqp.Connection)
+	// onUp runs on each new connection before anybody else gets it. With an error,
+	// nobody does.
+	onUp func(ctx context.Context, conn *amqp.Connection) error
 
 	mu        sync.Mutex
 	conn      *amqp.Connection // nil while there is none
@@ -36,11 +38,15 @@ type link struct {
 	blocked   string // why RabbitMQ blocks publishers, "" if it does not
 	unblocked chan struct{}
 
+	frameMax atomic.Int64 // of the last connection
+	onLost   func(error)  // nil: nobody is told
+	lost     losses
+
 	cancel context.CancelFunc
 	done   chan struct{}
 }
 
-func newLink(role string, o Options, onUp func(context.Context, *amqp.Connection)) *link {
+func newLink(role string, o Options, onUp func(context.Context, *amqp.Connection) error) *link {
 	open := make(chan struct{})
 	close(open)
 	return &link{role: role, o: o, onUp: onUp, changed: make(chan struct{}), unblocked: open,
@@ -50,12 +56,9 @@ func newLink(role string, o Options, onUp func(context.Context, *amqp.Connection
 // start makes the first connection and, if that succeeds, supervises it until
 // stop.
 func (l *link) start(ctx context.Context) error {
-	conn, raw, err := l.dial(ctx)
+	conn, raw, err := l.connect(ctx)
 	if err != nil {
 		return err
-	}
-	if l.onUp != nil {
-		l.onUp(ctx, conn)
 	}
 	run, cancel := context.WithCancel(context.Background())
 	l.cancel = cancel
@@ -74,6 +77,10 @@ func (l *link) supervise(ctx context.Context, conn *amqp.Connection) {
 			return
 		}
 		l.setDown(err)
+		l.lost.add(err)
+		if l.onLost != nil {
+			l.onLost(err)
+		}
 		l.log.Warn("connection to RabbitMQ lost, connecting again", "error", err)
 		// A connection that lasted begins the pauses anew; one that is lost at
 		// once does not, or a broker that is coming up would be hammered.
@@ -93,7 +100,7 @@ func (l *link) reconnect(ctx context.Context, pause *backoff.ExponentialBackOff)
 		if !sleep(ctx, pause.NextBackOff()) {
 			return nil
 		}
-		conn, raw, err := l.dial(ctx)
+		conn, raw, err := l.connect(ctx)
 		if err != nil {
 			l.mu.Lock()
 			l.lastErr = err
@@ -101,12 +108,22 @@ func (l *link) reconnect(ctx context.Context, pause *backoff.ExponentialBackOff)
 			l.log.Debug("RabbitMQ cannot be reached yet", "error", err)
 			continue
 		}
-		if l.onUp != nil {
-			l.onUp(ctx, conn)
-		}
 		l.setUp(conn, raw)
 		return conn
 	}
+}
+
+// connect dials, and has onUp prepare the connection.
+func (l *link) connect(ctx context.Context) (*amqp.Connection, net.Conn, error) {
+	conn, raw, err := l.dial(ctx)
+	if err != nil || l.onUp == nil {
+		return conn, raw, err
+	}
+	if err := l.onUp(ctx, conn); err != nil {
+		_ = raw.Close()
+		return nil, nil, l.explain(ctx, err)
+	}
+	return conn, raw, nil
 }
 
 // watch returns when conn is lost or ctx is done.
@@ -146,6 +163,7 @@ func (l *link) setUp(conn *amqp.Connection, raw net.Conn) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.conn, l.raw, l.lastErr = conn, raw, nil
+	l.frameMax.Store(int64(conn.Config.FrameSize))
 	close(l.changed)
 	l.changed = make(chan struct{})
 }
@@ -205,6 +223,9 @@ func (l *link) get(ctx context.Context) (*amqp.Connection, error) {
 		}
 	}
 }
+
+// limits are what the last connection was negotiated to carry.
+func (l *link) limits() limits { return limits{frameMax: int(l.frameMax.Load())} }
 
 // gate returns a channel that is closed while RabbitMQ accepts publishes.
 func (l *link) gate() <-chan struct{} {
@@ -301,6 +322,7 @@ func (l *link) dial(ctx context.Context) (*amqp.Connection, net.Conn, error) {
 	conn, err := amqp.DialConfig(l.o.URL, amqp.Config{
 		Heartbeat:  heartbeat,
 		Properties: props,
+		FrameSize:  l.o.frameMax,
 		Dial: func(network, addr string) (net.Conn, error) {
 			c, err := (&net.Dialer{}).DialContext(ctx, network, addr)
 			if err != nil {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
@@ -15,8 +16,8 @@ import (
 
 // Delivery is one message as it comes to a consumer.
 type Delivery struct {
-	// Message is the message. Its Topic is the header holdfast-topic, or the
-	// routing key if a foreign publisher sent it.
+	// Message is the message. Its Topic is the routing key that it was published
+	// with.
 	Message holdfast.Message
 	// TxID and Group are the transaction it belongs to and that one's producer
 	// group; both are empty if a foreign publisher sent it.
@@ -45,6 +46,9 @@ type Subscription struct {
 	// Topics are what the queue is bound to; * stands for one word, # for any
 	// number of words. Required.
 	Topics []string
+	// Notices are the topics whose compensation notices the queue gets, with * and #
+	// as in Topics. It also gets those of TOPIC if Topics has TOPIC.compensated.
+	Notices []string
 	// Prefetch is how many deliveries are fetched ahead, those being handled
 	// included. Default 64, or Concurrency if that is more; at most 65,535.
 	Prefetch int
@@ -79,6 +83,13 @@ type Subscription struct {
 	// an error. Called from Concurrency goroutines; the same message may come
 	// more than once. Required.
 	Handle func(ctx context.Context, d Delivery) error
+	// Participant says that its messages are calls of sagas: these ask whether it waits,
+	// see [Broker.ParticipantWait].
+	Participant bool
+	// NeedsID says that Handle writes the message's ID into a database, so that its
+	// effect happens once: a message without an ID, or with one that is not text, is
+	// malformed then, and goes to the dead letters untried.
+	NeedsID bool
 	// GiveUp, if not nil, is asked before a delivery goes to the dead letters,
 	// because its tries are used up, its error is permanent, or it keeps killing its
 	// process; about what is malformed only where it is a saga's call. true: it was
@@ -90,6 +101,7 @@ type Subscription struct {
 	wait      time.Duration // maxWait
 	lookEvery time.Duration // lookEvery
 	gather    time.Duration // handledDelay
+	long      time.Duration // LongRetry
 }
 
 // abandonAfter is how long a handler may ignore the end of its context before
@@ -120,6 +132,9 @@ func (o Subscription) withDefaults() Subscription {
 	if o.gather == 0 {
 		o.gather = handledDelay
 	}
+	if o.long == 0 {
+		o.long = LongRetry
+	}
 	if o.wait == 0 {
 		o.wait = maxWait
 	}
@@ -131,8 +146,13 @@ func (o Subscription) withDefaults() Subscription {
 }
 
 func (o Subscription) validate() error {
-	if err := validConsumer(o.Name, o.Topics); err != nil {
+	if err := validConsumer(o.Name, slices.Concat(o.Topics, o.Notices)); err != nil {
 		return err
+	}
+	for _, pattern := range slices.Concat(o.Topics, o.Notices) {
+		if err := holdfast.ValidatePattern(pattern); err != nil {
+			return fmt.Errorf("consumer %q: %w", o.Name, err)
+		}
 	}
 	switch {
 	case o.Handle == nil:
@@ -170,6 +190,8 @@ func (b *Broker) Consume(ctx context.Context, o Subscription) error {
 		schedule: newSchedule(o.Tries, o.Ladder), stuck: time.NewTimer(o.unbegun),
 		look: make(chan struct{}, 1)}
 	c.gate = newGate(o.Breaker, c.breakerChanged)
+	c.warnOfTimeout()
+	defer b.board.show(func(_ *ProcessStatus, want peek) { c.probeNow(want) })()
 	defer b.showConsumer(c.status)()
 	// Handlers outlive ctx by DrainTimeout.
 	handlers, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
@@ -181,7 +203,7 @@ func (b *Broker) Consume(ctx context.Context, o Subscription) error {
 	}
 	err := b.resubscribe(ctx, c.log, queue, 0,
 		func(ctx context.Context) error {
-			return b.declareConsumer(ctx, o.Name, o.Topics, c.schedule.delays)
+			return b.declareConsumer(ctx, o.Name, bindings{o.Topics, o.Notices}, c.schedule.delays)
 		},
 		func(ctx context.Context, s *subscription) {
 			c.session(ctx, s)
@@ -307,11 +329,18 @@ func (c *consumer) pause(d time.Duration) {
 
 // status says how the consumer is.
 func (c *consumer) status() ConsumerStatus {
-	s := ConsumerStatus{Name: c.o.Name}
-	var err error
-	if s.Breaker, s.Since, err = c.gate.status(); err != nil {
+	s := ConsumerStatus{Name: c.o.Name, Topics: bindings{c.o.Topics, c.o.Notices}.named(), Holds: c.o.holds(), Limit: c.b.o.ConsumerTimeout,
+		Delays: c.schedule.delays, Participant: c.o.Participant}
+	var err, why error
+	s.Breaker, s.Since, err = c.gate.status()
+	// A message that waits fails anew within each HandlerTimeout, and is elsewhere for a moment.
+	if s.WaitsSince, why = c.gate.waits(2*c.o.HandlerTimeout + c.o.wait); err == nil {
+		err = why
+	}
+	if err != nil {
 		s.Error = oneLine(err.Error(), maxReason)
 	}
+	s.Next = c.gate.next()
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	s.Handling = c.running

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/uuid"
 	amqp "github.com/rabbitmq/amqp091-go"
 	"github.com/stretchr/testify/require"
 
@@ -83,24 +84,67 @@ func TestFailingDeliveriesEndAsDeadLetters(t *testing.T) {
 	}
 }
 
+// What is malformed is dead at once, and no outage, however much of it comes.
 func TestForeignAndMalformedDeliveries(t *testing.T) {
 	b, _ := consuming(t)
 	got := make(chan Delivery, 10)
-	b.testConsumer(t, nil, func(_ context.Context, d Delivery) error { got <- d; return nil })
+	var events watched
+	b.testConsumer(t, func(o *Subscription) {
+		o.NeedsID, o.Breaker, o.Ladder, o.Observe = true, BreakerOptions{Failures: 2, Pause: time.Hour}, rungs(1), events.add
+	}, func(_ context.Context, d Delivery) error {
+		if d.Message.ID == "m2" {
+			return fmt.Errorf("%w: no JSON", holdfast.ErrMalformed)
+		}
+		got <- d
+		return nil
+	})
 	rawChannel(t, b, func(ch *amqp.Channel) {
 		require.NoError(t, ch.Publish(b.TopicsExchange(), "order.raw", false, false, amqp.Publishing{
 			Body: []byte("no ID"), Headers: amqp.Table{"n": int32(1), "CC": []any{"x"}}}))
+		for range 3 {
+			id := uuid.New() // as some languages write it
+			require.NoError(t, ch.Publish(b.TopicsExchange(), "order.raw", false, false, amqp.Publishing{MessageId: "\xff" + string(id[:15])}))
+		}
+		require.NoError(t, ch.Publish(b.TopicsExchange(), "order.raw", false, false, amqp.Publishing{MessageId: "m2"}))
 		require.NoError(t, ch.Publish(b.TopicsExchange(), "order.raw", false, false, amqp.Publishing{
 			MessageId: "m1", Body: []byte("x"), Headers: amqp.Table{"n": int64(7), "raw": []byte("b")}}))
 	})
 	d := next(t, got)
 	require.Equal(t, holdfast.Message{ID: "m1", Topic: "order.raw", Headers: map[string]string{"n": "7", "raw": "b"}, Body: []byte("x")}, d.Message)
 	require.Equal(t, 1, d.Attempt)
-	dead := take(t, b, b.DeadQueue())
-	require.Equal(t, "no ID", string(dead.Body))
-	require.EqualValues(t, 1, dead.Headers["n"])
-	require.EqualValues(t, holdfast.ClassMalformed, dead.Headers[headerErrorClass])
-	require.Contains(t, dead.Headers[headerReason], "message-id")
+	for _, dead := range takeAll(t, b, b.DeadQueue(), 5) {
+		require.EqualValues(t, holdfast.ClassMalformed, dead.Headers[headerErrorClass])
+		require.Equal(t, "1", dead.Headers[headerAttempts])
+		if dead.MessageId == "" {
+			require.Equal(t, "no ID", string(dead.Body))
+			require.EqualValues(t, 1, dead.Headers["n"])
+			require.Contains(t, dead.Headers[headerReason], "message-id")
+		}
+	}
+	require.Empty(t, events.of(EventBreaker))
+}
+
+// Who does not write the ID into a database does not need it, also not to have a dead
+// letter redelivered.
+func TestNoID(t *testing.T) {
+	b, ctx := consuming(t)
+	got := make(chan string, 10)
+	b.testConsumer(t, func(o *Subscription) { o.Tries = 1 }, func(_ context.Context, d Delivery) error {
+		if d.Redelivery == 0 && string(d.Message.Body) == "bad" {
+			return errOops
+		}
+		got <- string(d.Message.Body)
+		return nil
+	})
+	records := deadLetters(t, b)
+	publishRaw(t, b, b.TopicsExchange(), "order.raw", amqp.Publishing{Body: []byte("tick")})
+	require.Equal(t, "tick", next(t, got))
+	publishRaw(t, b, b.TopicsExchange(), "order.raw", amqp.Publishing{Body: []byte("bad")})
+	l := next(t, records).Letter
+	require.Equal(t, holdfast.ClassError, l.Failure.Class)
+	require.NoError(t, b.Redeliver(ctx, RedeliverRequest{Letter: *l, N: 1}))
+	require.Equal(t, "bad", next(t, got))
+	require.Equal(t, l.ID, next(t, records).Handled.MessageID)
 }
 
 // A dead letter that cannot be stored must not be acknowledged.

@@ -88,7 +88,7 @@ type death struct {
 func deadRecord(d *amqp.Delivery, x death) amqp.Publishing {
 	msg := copyOf(d)
 	h := msg.Headers
-	for _, name := range []string{headerHops, headerLog, headerPolicy} {
+	for _, name := range []string{headerHops, headerLong, headerLog, headerPolicy} {
 		delete(h, name) // of its retries, or of an earlier death
 	}
 	cut(h)
@@ -108,6 +108,18 @@ func deadRecord(d *amqp.Delivery, x death) amqp.Publishing {
 	return msg
 }
 
+// bareRecord is deadRecord with the body alone, for a message whose properties or
+// headers RabbitMQ does not take.
+func bareRecord(d *amqp.Delivery, x death) amqp.Publishing {
+	bare := &amqp.Delivery{MessageId: letterIDOf(d.MessageId), Exchange: d.Exchange, RoutingKey: d.RoutingKey, Body: d.Body}
+	exchange, key := publishedTo(d)
+	bare.Headers = amqp.Table{headerExchange: exchange, headerRoutingKey: clip(key, maxShort)}
+	for _, name := range []string{headerTx, headerGroup, headerTopic, headerKey} {
+		setText(bare.Headers, name, headerText(d.Headers[name]))
+	}
+	return deadRecord(bare, x)
+}
+
 // cut makes room for ours among a foreign message's headers: a header frame that
 // is too long would end the connection.
 func cut(headers amqp.Table) { cutTo(headers, maxDeadHeaders) }
@@ -116,7 +128,8 @@ func cut(headers amqp.Table) { cutTo(headers, maxDeadHeaders) }
 func (b *Broker) publishDead(ctx context.Context, msg amqp.Publishing) error {
 	ctx, cancel := b.timeout(ctx)
 	defer cancel()
-	p := publication{key: b.DeadQueue(), mandatory: true, repair: true, msg: msg}
+	squeeze(&msg, b.pubLink.limits().room())
+	p := publication{exchange: b.DeadQueue(), key: b.DeadQueue(), mandatory: true, repair: true, msg: msg}
 	if err := b.pub.one(ctx, &p, ""); err != nil {
 		return fmt.Errorf("dead letter %s: %w", msg.MessageId, err)
 	}

@@ -35,6 +35,11 @@
 //	holdfast.alone.<consumer>  those of them that were lost twice in a row
 //	holdfast.retry.<delay>     messages that wait, and the fanout exchange to there
 //	holdfast.retry             direct exchange from there back to the consumers
+//	holdfast.queues            direct exchange to the consumers' queues
+//	holdfast.half              direct exchange to the half queues
+//	holdfast.replies           direct exchange to the reply queues
+//	holdfast.compensated       topic exchange of compensation notices; routing key =
+//	                           topic of the message
 //	holdfast.dead              dead letters and answers to redeliveries, and the
 //	                           fanout exchange to there
 //	holdfast.dead.oversized    dead messages that are too large for a workflow
@@ -101,6 +106,7 @@
 //	holdfast-attempts      how many attempts failed and count
 //	holdfast-lost          how often it was lost since an attempt last returned
 //	holdfast-hops          how often it still waits for the longest delay, untried
+//	holdfast-long          1 if somebody was told that it waits for long
 //	holdfast-attempt-log   the first 2 and the last 10 attempts, as JSON:
 //	                       [{"n":1,"at":"…","class":"error","error":"…"}]
 //	holdfast-error-class   that of the last attempt
@@ -112,7 +118,7 @@
 //	holdfast-user-id
 //
 // Headers with numbers are absent where the number is 0. A message is put at its
-// queue's end through the default exchange, or into holdfast.retry.<delay>
+// queue's end through holdfast.queues, or into holdfast.retry.<delay>
 // through the exchange of that name, with the consumer's queue as routing key.
 // When the time is over, RabbitMQ takes it to the exchange holdfast.retry, where
 // that routing key leads to the queue, and if that is gone, the alternate exchange
@@ -159,8 +165,8 @@
 //	holdfast-size          the body's length in bytes
 //	holdfast-letter        the dead letter's ID, where there is no message-id
 //
-// A redelivered message is published through the default exchange, as it was when
-// it was published first, with
+// A redelivered message is published through holdfast.queues, as it was when it was
+// published first, with
 //
 //	holdfast-redelivery       the redelivery's number, from 1
 //	holdfast-exchange         as in the dead letter
@@ -178,8 +184,8 @@
 //	holdfast-redelivery    the redelivery's number
 //	holdfast-late          1 in a copy that Holdfast has put off for 10 s
 //
-// A compensation notice goes to the topics exchange, with ".compensated" behind the
-// topic of its message. It has that one's body, content type and headers, its own
+// A compensation notice goes to the exchange holdfast.compensated, with the topic of
+// its message. It has that one's body, content type and headers, its own
 // holdfast-topic, the message-id of the message with ".compensated" behind it, and
 //
 //	holdfast-kind            compensated
@@ -188,7 +194,8 @@
 //	holdfast-of-reason       its last error
 //	holdfast-of-error-class  that one's class
 //
-// The same notice goes into the queue of the consumer that failed.
+// The same notice goes into the queue of the consumer that failed. None of these
+// records counts if it came through another exchange: see docs/security.md.
 //
 // A saga's call goes to the topics exchange. It has the same message-id each time
 // that the saga asks the same, the property reply-to (a process's reply queue; it
@@ -202,15 +209,15 @@
 //	holdfast-cause           why it is undone, at most 2 KiB
 //	holdfast-again           1: a refusal that is remembered does not count
 //	holdfast-replies         the group's reply queue
+//	holdfast-token           what the reply has to repeat, if anything
 //
-// A reply goes to the queue reply-to through the default exchange, and if it is
-// returned, to the queue holdfast-replies, which whoever replies makes where it
-// does not exist. Other queues than reply queues are not replied to. A reply has
+// A reply goes to the queue reply-to through holdfast.replies, and if it is returned,
+// to the queue holdfast-replies. Other queues than reply queues are not replied to. A reply has
 // the call's message-id as correlation-id, and with ".reply" behind it as its own,
 // the content type application/json, the body
 //
 //	{"v":1,"saga":"…","workflow":"…","step":"…","undo":true,"outcome":"done",
-//	 "class":"…","reason":"…","result":…,"participant":"…"}
+//	 "class":"…","reason":"…","result":…,"participant":"…","token":"…","topic":"…"}
 //
 // and the headers
 //
@@ -245,8 +252,10 @@
 //
 // Processes of a producer group that are written in other languages are asked over
 // RabbitMQ what became of their transactions ([Broker.CheckRemotely]): up to 200
-// transactions in a request, published to holdfast.check.<group> and answered to
-// amq.rabbitmq.reply-to with the request's correlation-id. The bodies are
+// transactions in a request, published through the exchange holdfast.check to
+// holdfast.check.<group>, and answered through holdfast.answers to who asked, with the
+// request's correlation-id; both through the default exchange for processes of an
+// older version. The bodies are
 //
 //	{"v":1,"group":"…","transactions":[{"tx":"…","messages":[…]}]}
 //	{"v":1,"answers":[{"tx":"…","resolution":"commit","messages":[…],"error":"…"}]}

@@ -47,6 +47,10 @@ type Event struct {
 	// Delay is how long a retry waits at the least, or a breaker that opened
 	// pauses. A retry without delay is at its queue's end.
 	Delay time.Duration
+	// Long says, of a retry, that the message is to wait until more than [LongRetry] after
+	// its first failure, which was said of none of its retries before. Since is that failure.
+	Long  bool
+	Since time.Time
 	// Breaker is the breaker's new state.
 	Breaker string
 }

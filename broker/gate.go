@@ -31,10 +31,17 @@ func newGate(o BreakerOptions, tell func(change)) *gate {
 	return &gate{changed: make(chan struct{}, 1), tell: tell, b: newBreaker(o)}
 }
 
-func (g *gate) enter() (era uint64, ok bool) {
+// enter asks what is to be done with a delivery.
+func (g *gate) enter(m candidate) (era uint64, e entry) {
 	g.mu.Lock()
-	defer g.mu.Unlock()
-	return g.b.enter()
+	if g.b.state == BreakerClosed {
+		defer g.mu.Unlock()
+		return g.b.era, entryTry
+	}
+	before := g.look()
+	era, e = g.b.enter(m, time.Now())
+	g.unlock(before)
+	return era, e
 }
 
 func (g *gate) leave(era uint64) {
@@ -56,31 +63,32 @@ func (g *gate) counts(era uint64) bool {
 	return g.b.counts(era)
 }
 
-func (g *gate) success(era uint64) {
+func (g *gate) success(era uint64, id string) {
 	g.mu.Lock()
-	from := g.b.state
-	g.unlock(from, g.b.success(era, time.Now()))
+	before := g.look()
+	g.b.success(era, id, time.Now())
+	g.unlock(before)
 }
 
 // failure notes a failure and reports whether it counts against its message:
 // not if the breaker is open, or was since the delivery began.
 func (g *gate) failure(era uint64, id string, waits bool, err error) (counts bool) {
 	g.mu.Lock()
-	from := g.b.state
-	changed := g.b.failure(era, id, waits, err, time.Now())
+	before := g.look()
+	g.b.failure(era, id, waits, err, time.Now())
 	counts = g.b.counts(era)
-	g.unlock(from, changed)
+	g.unlock(before)
 	return counts
 }
 
-// mode is the state now, and when an open breaker begins to probe.
-func (g *gate) mode() (state string, until time.Time) {
+// mode is the state now, whether messages are tried, and when that changes by itself.
+func (g *gate) mode() (state string, fetches bool, wake time.Time) {
 	g.mu.Lock()
-	from := g.b.state
-	changed := g.b.tick(time.Now())
-	state, until = g.b.state, g.b.until
-	g.unlock(from, changed)
-	return state, until
+	before := g.look()
+	g.b.tick(time.Now())
+	state, fetches, wake = g.b.state, g.b.fetches(), g.b.wake()
+	g.unlock(before)
+	return state, fetches, wake
 }
 
 // isOpen reports whether nothing may be tried now.
@@ -100,18 +108,45 @@ func (g *gate) status() (state string, since time.Time, err error) {
 	return g.b.state, g.b.since, g.b.err
 }
 
+// waits says since when messages wait for what their handler needs, and none was
+// handled; the zero time: they do not, or the last of these errors is older than fresh.
+func (g *gate) waits(fresh time.Duration) (since time.Time, why error) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if w := g.b.waiting; time.Since(w.last) <= fresh {
+		return w.began, w.why
+	}
+	return time.Time{}, nil
+}
+
+// looked is what others have to know of a breaker.
+type looked struct {
+	state   string
+	fetches bool
+}
+
+// look is called with mu held.
+func (g *gate) look() looked { return looked{g.b.state, g.b.fetches()} }
+
+// next is when an open breaker tries something again; zero: it is not open.
+func (g *gate) next() time.Time {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.b.wake()
+}
+
 // unlock unlocks mu and tells of a change.
-func (g *gate) unlock(from string, changed bool) {
-	if !changed {
+func (g *gate) unlock(before looked) {
+	now := g.look()
+	if now == before {
 		g.mu.Unlock()
 		return
 	}
-	g.changes = append(g.changes, change{from: from, to: g.b.state, pause: g.b.pause, err: g.b.err})
-	g.mu.Unlock()
-	select {
-	case g.changed <- struct{}{}:
-	default:
+	if now.state != before.state {
+		g.changes = append(g.changes, change{from: before.state, to: now.state, pause: g.b.pause, err: g.b.err})
 	}
+	g.mu.Unlock()
+	token(g.changed)
 	g.telling.Lock()
 	defer g.telling.Unlock()
 	g.mu.Lock()

@@ -44,7 +44,8 @@ func TestGiveUp(t *testing.T) {
 			if x.change != nil {
 				x.change(&msg)
 			}
-			publishRaw(t, b, b.TopicsExchange(), "order.stock", msg)
+			msg.Headers[headerRoutingKey] = "order.stock"
+			publishRaw(t, b, b.queuesExchange(), b.ConsumerQueue("c"), msg)
 			if name == "lost" {
 				rawChannel(t, b, func(ch *amqp.Channel) {
 					ds, err := ch.Consume(b.ConsumerQueue("c"), "", false, false, false, false, nil)
@@ -55,7 +56,7 @@ func TestGiveUp(t *testing.T) {
 			var events watched
 			gone := make(chan asked, 10)
 			b.testConsumer(t, func(o *Subscription) {
-				o.Tries, o.Ladder, o.Observe = 2, rungs(1), events.add
+				o.Tries, o.Ladder, o.Observe, o.NeedsID = 2, rungs(1), events.add, true
 				o.GiveUp = func(ctx context.Context, d Delivery, f holdfast.Failure) (bool, error) {
 					if _, limited := ctx.Deadline(); !limited {
 						t.Error("no time limit")
@@ -65,6 +66,7 @@ func TestGiveUp(t *testing.T) {
 				}
 			}, func(context.Context, Delivery) error { return x.err })
 			got := next(t, gone)
+			call.Topic = "order.stock"
 			require.Equal(t, &call, got.d.Saga)
 			require.Equal(t, `{"sku":1}`, string(got.d.Message.Body))
 			require.Equal(t, x.attempts, got.d.Attempt)
@@ -124,7 +126,7 @@ func TestGiveUpOfRedelivery(t *testing.T) {
 	b.testConsumer(t, func(o *Subscription) {
 		o.GiveUp = func(context.Context, Delivery, holdfast.Failure) (bool, error) { return true, nil }
 	}, func(context.Context, Delivery) error { return errOops })
-	publishRaw(t, b, "", b.ConsumerQueue("c"), amqp.Publishing{MessageId: "a", Headers: amqp.Table{headerRedelivery: "4"}})
+	publishRaw(t, b, b.queuesExchange(), b.ConsumerQueue("c"), amqp.Publishing{MessageId: "a", Headers: amqp.Table{headerRedelivery: "4"}})
 	d := take(t, b, b.DeadQueue())
 	require.Equal(t, kindHandled, d.Headers[headerKind])
 	require.Equal(t, "4", d.Headers[headerRedelivery])

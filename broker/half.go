@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	amqp "github.com/rabbitmq/amqp091-go"
 
@@ -16,6 +17,7 @@ import (
 
 // The headers of the wire format; doc.go says what each is for.
 const (
+	headerPrefix   = holdfast.ReservedHeader
 	headerKind     = "holdfast-kind"
 	headerVersion  = "holdfast-version"
 	headerTx       = "holdfast-tx"
@@ -23,22 +25,25 @@ const (
 	headerKey      = "holdfast-key"
 	headerLane     = "holdfast-lane" // of half records: express, or none
 	headerTopic    = "holdfast-topic"
-	headerUser     = "holdfast-header-" // begins the name of a header that AMQP would act on
+	headerDatabase = "holdfast-database" // of half records: the identity of the transaction's database
+	headerUser     = "holdfast-header-"  // begins the name of a header that RabbitMQ would act on, or take for its own
 	kindHalf       = "half"
 	kindOp         = "op"
 	version        = "1"
 	contentJSON    = "application/json"
-	maxOpRecord    = 4 << 20
+	maxOpRecord    = 1 << 20  // 10,000 IDs of 100 bytes
 	halfOverhead   = 64 << 10 // JSON around the bodies of a half record, without headers
 	perMessageJSON = 8 << 10
+	maxIdentity    = 128 // bytes of a database's identity
 )
 
 type halfRecord struct {
-	V        int                `json:"v"`
-	Tx       string             `json:"tx"`
-	Group    string             `json:"group"`
-	At       time.Time          `json:"at"`
-	Messages []holdfast.Message `json:"messages"`
+	V        int         `json:"v"`
+	Tx       string      `json:"tx"`
+	Group    string      `json:"group"`
+	At       time.Time   `json:"at"`
+	Database string      `json:"database,omitempty"`
+	Messages messageList `json:"messages"`
 }
 
 type opRecord struct {
@@ -52,13 +57,16 @@ func malformed(format string, args ...any) error {
 }
 
 func encodeHalf(h holdfast.Half) (amqp.Publishing, error) {
-	body, err := json.Marshal(halfRecord{V: 1, Tx: h.TxID, Group: h.Group, At: h.At, Messages: h.Messages})
+	body, err := json.Marshal(halfRecord{V: 1, Tx: h.TxID, Group: h.Group, At: h.At, Database: h.Database, Messages: h.Messages})
 	if err != nil {
 		return amqp.Publishing{}, fmt.Errorf("%w: encode the half message of %s: %w", holdfast.ErrInvalid, h.TxID, err)
 	}
 	headers := amqp.Table{headerKind: kindHalf, headerVersion: version, headerTx: h.TxID, headerGroup: h.Group}
 	if h.Lane == holdfast.Express {
 		headers[headerLane] = string(h.Lane)
+	}
+	if h.Database != "" {
+		headers[headerDatabase] = h.Database
 	}
 	return amqp.Publishing{
 		Headers:     headers,
@@ -120,10 +128,13 @@ func decodeHalf(headers amqp.Table, body []byte, group string, maxBody int) (hol
 	if r.Group != group {
 		return none, malformed("half record of group %q in the half queue of %q", clip(r.Group, 256), group)
 	}
+	if len(r.Database) > maxIdentity {
+		return none, malformed("half record of transaction %s: the identity of its database has %d bytes, the limit is %d", r.Tx, len(r.Database), maxIdentity)
+	}
 	if err := holdfast.ValidateMessages(r.Messages, maxBody); err != nil {
 		return none, malformed("half record of transaction %s: %w", r.Tx, err)
 	}
-	return holdfast.Half{TxID: r.Tx, Group: r.Group, At: r.At, Messages: r.Messages, Lane: laneOf(headers)}, nil
+	return holdfast.Half{TxID: r.Tx, Group: r.Group, At: r.At, Messages: r.Messages, Lane: laneOf(headers), Database: r.Database}, nil
 }
 
 // laneOf is a half record's lane. What is not known is Traced: its hand-over is
@@ -141,6 +152,18 @@ func validTx(tx string) error {
 		return fmt.Errorf("%w: the transaction's ID is empty", holdfast.ErrInvalid)
 	}
 	return holdfast.Message{ID: tx, Topic: "x"}.Validate()
+}
+
+// encodeOps makes one record of r, or several where the IDs are too long for that.
+func encodeOps(group string, r opRecord) []amqp.Publishing {
+	msg := encodeOp(group, r)
+	n := len(r.Commit) + len(r.Rollback)
+	if len(msg.Body) <= maxOpRecord || n == 1 {
+		return []amqp.Publishing{msg}
+	}
+	c, b := (len(r.Commit)+1)/2, len(r.Rollback)/2
+	return append(encodeOps(group, opRecord{Commit: r.Commit[:c], Rollback: r.Rollback[:b]}),
+		encodeOps(group, opRecord{Commit: r.Commit[c:], Rollback: r.Rollback[b:]})...)
 }
 
 func encodeOp(group string, r opRecord) amqp.Publishing {
@@ -199,10 +222,11 @@ func encodeMessage(group, tx string, m holdfast.Message) amqp.Publishing {
 	return amqp.Publishing{Headers: headers, ContentType: m.ContentType, MessageId: m.ID, Body: m.Body}
 }
 
-// escapeHeader renames the headers that RabbitMQ itself acts on: with CC and
-// BCC a publish would go to further queues, or close the channel.
+// escapeHeader renames the headers that RabbitMQ itself acts on, or writes: with CC and
+// BCC a publish would go to further queues, or close the channel, and what it counts
+// would not survive.
 func escapeHeader(name string) string {
-	if name == "CC" || name == "BCC" {
+	if name == "CC" || name == "BCC" || brokersOwn(name) {
 		return headerUser + name
 	}
 	return name
@@ -240,12 +264,22 @@ func decodeMessage(d *amqp.Delivery) (m holdfast.Message, tx, group string, err 
 	switch v := headerText(d.Headers[headerVersion]); {
 	case v != "" && v != version:
 		return m, tx, group, malformed("message of version %q, this program reads version %s: upgrade it", clip(v, 64), version)
-	case m.ID == "":
-		return m, tx, group, malformed("the message has no message-id, so that its effect could not be kept from happening twice: publish it with one")
 	case len(m.ID) > 255:
 		return m, tx, group, malformed("the message's ID has %d bytes", len(m.ID))
 	}
 	return m, tx, group, nil
+}
+
+// storableID says why an ID cannot be written into an inbox row, which is what keeps
+// the message's effect from happening twice; nil if it can.
+func storableID(id string) error {
+	switch {
+	case id == "":
+		return malformed("the message has no message-id, so that its effect could not be kept from happening twice: publish it with one, or take it with HandleAtLeastOnce")
+	case !utf8.ValidString(id) || strings.ContainsRune(id, 0):
+		return malformed("the message-id %.60q is not text: publish the message with one in UTF-8 without zero bytes, such as a UUID in its usual form, or take it with HandleAtLeastOnce", id)
+	}
+	return nil
 }
 
 // brokersOwn reports whether RabbitMQ adds a header of this name to deliveries.

@@ -137,10 +137,15 @@ func asDelivered(p amqp.Publishing, exchange, key string) amqp.Delivery {
 
 func TestMessageThereAndBack(t *testing.T) {
 	m := holdfast.Message{ID: "t.1", Topic: "order.placed", Key: "O-1", ContentType: "text/plain",
-		Headers: map[string]string{"trace": "x", "CC": "boss", "BCC": "auditor"}, Body: []byte("hello")}
+		Headers: map[string]string{"trace": "x"}, Body: []byte("hello")}
+	brokers := []string{"CC", "BCC", "x-death", "x-delivery-count", "x-acquired-count", "x-first-death-queue", "x-last-death-reason"}
+	for _, name := range brokers {
+		m.Headers[name] = "mine"
+	}
 	p := encodeMessage("orders", "t", m)
-	require.NotContains(t, p.Headers, "CC", "RabbitMQ would route by it")
-	require.NotContains(t, p.Headers, "BCC")
+	for _, name := range brokers {
+		require.NotContains(t, p.Headers, name, "RabbitMQ would route by it, or write it")
+	}
 	d := asDelivered(p, "x", "order.placed")
 	got, tx, group, err := decodeMessage(&d)
 	require.NoError(t, err)
@@ -162,10 +167,18 @@ func TestForeignMessage(t *testing.T) {
 	require.Equal(t, map[string]string{"int": "7", "long": "-8", "bytes": "raw", "bool": "true", "float": "1.5", "nothing": "",
 		"time": "2026-01-02T03:04:05Z", "decimal": "-0.05", "list": `["a",1,"b"]`, "table": `{"k":{"l":2}}`}, m.Headers)
 
-	d.MessageId = ""
-	_, _, _, err = decodeMessage(&d)
-	require.ErrorIs(t, err, holdfast.ErrMalformed)
-	require.ErrorContains(t, err, "message-id")
+	for id, good := range map[string]bool{"": false, "a\x00b": false, "a\xffb": false, "Zürich-1": true, "a\nb": true} {
+		d.MessageId = id
+		m, _, _, err = decodeMessage(&d)
+		require.NoError(t, err)
+		if err = storableID(m.ID); good {
+			require.NoError(t, err)
+			continue
+		}
+		require.ErrorIs(t, err, holdfast.ErrMalformed)
+		require.ErrorContains(t, err, "message-id")
+		require.ErrorContains(t, err, "HandleAtLeastOnce")
+	}
 }
 
 func FuzzDecode(f *testing.F) {

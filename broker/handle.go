@@ -2,11 +2,13 @@ package broker
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"time"
 
 	"github.com/holdfastmq/holdfast"
+	"github.com/holdfastmq/holdfast/internal/blame"
 	"github.com/holdfastmq/holdfast/internal/fault"
 )
 
@@ -22,7 +24,7 @@ func (e waitError) Unwrap() error { return e.error }
 // database that cannot be reached: the message waits in this process and is tried
 // again with growing pauses of up to 4 s, until the circuit breaker opens, or
 // after a minute goes to its queue's end. It is not counted against the message,
-// and each time for the breaker. Wait(nil) is nil.
+// and each time for the breaker. The log says since when it waits. Wait(nil) is nil.
 func Wait(err error) error {
 	if err == nil {
 		return nil
@@ -30,15 +32,30 @@ func Wait(err error) error {
 	return waitError{err}
 }
 
-// Excuse is [Wait] for an error that is not the handler's own: its database cannot
-// be reached to begin or to commit. Other errors, and nil, it returns as they are.
-func Excuse(err error, handlerFailed bool) error {
-	var away *holdfast.UnavailableError
-	if !handlerFailed && errors.As(err, &away) {
+// contentionError is a waitError that a short pause cures.
+type contentionError struct{ error }
+
+func (e contentionError) Unwrap() error { return e.error }
+
+// Excuse is [Wait] for an error that is not the message's fault, see package
+// internal/blame. Other errors, and nil, it returns as they are.
+func Excuse(err error) error {
+	switch blame.Of(err) {
+	case blame.Contention:
+		return contentionError{waitError{err}}
+	case blame.Surroundings:
 		return Wait(err)
 	}
 	return err
 }
+
+func contends(err error) bool {
+	var c contentionError
+	return errors.As(err, &c)
+}
+
+// Waits reports whether err was marked by [Wait] or [Excuse].
+func Waits(err error) bool { return waits(err) }
 
 func waits(err error) bool {
 	var w waitError
@@ -63,16 +80,17 @@ func (c *consumer) handle(j *job) {
 	if j.ch.IsClosed() {
 		return // lost meanwhile: it comes again
 	}
-	era, ok := c.gate.enter()
-	if !ok {
-		c.moveBack(j.delivery())
-		return
-	}
-	w := work{j: j, era: era, a: readAttempts(j.d.Headers)}
+	w := work{j: j, a: readAttempts(j.d.Headers)}
 	m, tx, group, err := decodeMessage(&j.d)
+	if err == nil && c.o.NeedsID {
+		err = storableID(m.ID)
+	}
 	var notice *Notice
 	if err == nil {
 		notice, err = decodeNotice(&j.d, m.Topic)
+	}
+	if err == nil && notice == nil {
+		err = c.misled(&j.d)
 	}
 	call, callErr := decodeCall(c.b.o.Prefix, &j.d)
 	if err == nil {
@@ -81,10 +99,9 @@ func (c *consumer) handle(j *job) {
 	w.d = Delivery{Message: m, TxID: tx, Group: group, Notice: notice, Saga: call, Redelivered: w.a.lost > 0, Redelivery: w.a.redelivery}
 	stray := w.a.lost >= suspectAt && !j.alone
 	if err == nil && w.a.hops == 0 && !j.d.Redelivered && !stray {
-		c.tryOut(&w)
+		c.enter(&w)
 		return
 	}
-	c.gate.leave(era) // before an acknowledgement brings the next one
 	switch {
 	case err != nil:
 		c.failed(&w, errorClass(err), err)
@@ -102,11 +119,33 @@ func (c *consumer) handle(j *job) {
 	}
 }
 
+// enter tries a delivery, if the circuit breaker says so.
+func (c *consumer) enter(w *work) {
+	var e entry
+	switch w.era, e = c.gate.enter(candidate{id: w.key(), failed: w.a.failed > 0, alone: w.j.alone}); e {
+	case entryTry:
+		c.tryOut(w)
+	default: // later, or after the others
+		c.moveBack(w.j.delivery())
+	}
+}
+
+// key is what the circuit breaker knows the message by.
+func (w *work) key() string {
+	if w.d.Message.ID != "" {
+		return w.d.Message.ID
+	}
+	sum := sha256.Sum256(w.d.Message.Body)
+	return string(sum[:])
+}
+
 // tryOut tries a delivery until its schedule has something else for it. Whatever
 // returns without an acknowledgement leaves it to come again with its channel's
 // end.
 func (c *consumer) tryOut(w *work) {
-	away := newBackoff()
+	away, crowded := newBackoff(), newBackoff()
+	crowded.InitialInterval, crowded.MaxInterval, crowded.RandomizationFactor = 10*time.Millisecond, time.Second, 0.5
+	crowded.Reset()
 	var waiting time.Time
 	for !w.j.ch.IsClosed() {
 		fault.Point(fault.ConsumeBefore)
@@ -116,7 +155,7 @@ func (c *consumer) tryOut(w *work) {
 		took := time.Since(began)
 		switch {
 		case err == nil:
-			c.gate.success(w.era)
+			c.gate.success(w.era, w.key())
 			c.observeAttempt(w, EventAttemptOK, took)
 			c.succeed(w)
 			return
@@ -128,8 +167,14 @@ func (c *consumer) tryOut(w *work) {
 			if waiting.IsZero() {
 				waiting = began
 			}
-			c.log.Warn("a message waits for what its handler needs", "message", w.d.Message.ID, "error", err)
-			if !c.gate.failure(w.era, w.d.Message.ID, true, err) || c.isStopping() || time.Since(waiting) > c.o.wait {
+			over := c.isStopping() || time.Since(waiting) > c.o.wait
+			if contends(err) && !over {
+				c.log.Debug("a message contends with others for the same rows", "message", w.d.Message.ID, "error", err)
+				c.pause(crowded.NextBackOff())
+				continue
+			}
+			c.log.Warn("a message waits for what its handler needs", "message", w.d.Message.ID, "since", waiting, "error", err)
+			if !c.gate.failure(w.era, w.key(), true, err) || over {
 				c.rotate(w)
 				return
 			}
@@ -157,12 +202,12 @@ func (c *consumer) tryOut(w *work) {
 			c.log.Debug("handler failed, trying again", "message", w.d.Message.ID, "attempt", w.d.Attempt, "error", err)
 			continue
 		}
-		if class == holdfast.ClassPermanent {
-			c.gate.success(w.era) // the handler could judge it
+		if class == holdfast.ClassPermanent || class == holdfast.ClassMalformed {
+			c.gate.success(w.era, w.key()) // the handler could judge it
 			c.giveUp(w)
 			return
 		}
-		switch counts := c.gate.failure(w.era, w.d.Message.ID, false, err); {
+		switch counts := c.gate.failure(w.era, w.key(), false, err); {
 		case !counts:
 			c.rotate(w)
 		case v.do == doBury:

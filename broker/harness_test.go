@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -21,7 +20,7 @@ import (
 
 // patience is how long tests wait for what must happen. It says nothing about
 // how fast it is.
-const patience = 60 * time.Second
+const patience = 3 * time.Minute
 
 func testContext(t testing.TB) context.Context {
 	t.Helper()
@@ -79,9 +78,12 @@ func deleteMade(t testing.TB, url, prefix string) {
 func (t *topology) queues() []string {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	out := []string{t.b.DeadQueue(), t.b.OversizedQueue(), t.b.RetryQueue(postponed)}
+	out := []string{t.b.DeadQueue(), t.b.ExpiredQueue(), t.b.OversizedQueue(), t.b.RetryQueue(postponed)}
 	for d := range t.delays {
 		out = append(out, t.b.RetryQueue(d))
+	}
+	for c := range t.held {
+		out = append(out, t.b.HeldQueue(c))
 	}
 	for g := range t.groups {
 		out = append(out, t.b.HalfQueues(g)...)
@@ -116,10 +118,18 @@ func watchLog(b *Broker) *logWatch {
 	return w
 }
 
-func (w *logWatch) contains(text string) bool {
+func (w *logWatch) contains(text string) bool { return w.count(text) > 0 }
+
+// count returns how many lines have a text.
+func (w *logWatch) count(text string) (n int) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return slices.ContainsFunc(w.lines, func(line string) bool { return strings.Contains(line, text) })
+	for _, line := range w.lines {
+		if strings.Contains(line, text) {
+			n++
+		}
+	}
+	return n
 }
 
 type watching struct {
@@ -164,6 +174,18 @@ func background(t testing.TB, f func(ctx context.Context) error) (stop func()) {
 func eventually(t testing.TB, what string, f func() bool) {
 	t.Helper()
 	require.Eventually(t, f, patience, 10*time.Millisecond, what)
+}
+
+// grows waits until a number is n, for as long as it grows.
+func grows(t testing.TB, what string, n int, number func() int) {
+	t.Helper()
+	for reached := 0; reached < n; {
+		before := reached
+		eventually(t, fmt.Sprintf("%s: more than %d of %d", what, before, n), func() bool {
+			reached = max(reached, number())
+			return reached > before
+		})
+	}
 }
 
 // next waits for a value.

@@ -177,10 +177,12 @@ func (in *intake) record(gone context.Context, d *amqp.Delivery) {
 }
 
 func (in *intake) read(d *amqp.Delivery) DeadRecord {
-	if h, ok := decodeHandled(in.b.o.Prefix, d); ok {
+	t := in.b.o.trust()
+	if h, ok := t.decodeHandled(d); ok {
 		return DeadRecord{Handled: h}
 	}
-	l := decodeDead(in.b.o.Prefix, d, time.Now())
+	l := t.decodeDead(d, time.Now())
+	t.admitDead(d) // what is put back counts
 	return DeadRecord{Letter: &l}
 }
 

@@ -84,7 +84,7 @@ func TestIntakeOfEveryKind(t *testing.T) {
 	require.Equal(t, holdfast.Failure{Consumer: "c", Class: holdfast.ClassError, Reason: "no", Attempts: 3, At: deathTime}, l.Failure)
 	require.Equal(t, "hello", string(l.Message.Body))
 
-	require.NoError(t, b.publishHandled(ctx, handledRecord(b.ConsumerQueue("c"), "c", "m", 3)))
+	require.NoError(t, b.publishHandled(ctx, handledRecord(b.ConsumerQueue("c"), "c", "m", "", 3)))
 	require.Equal(t, &HandledRecord{Consumer: "c", Queue: b.ConsumerQueue("c"), MessageID: "m", Redelivery: 3}, next(t, answers))
 
 	// What RabbitMQ drops: expired in the consumer's queue, and refused there.
@@ -251,7 +251,7 @@ func TestIntakeKeepsItsOrderWhileTemporalIsAway(t *testing.T) {
 // A record is given back after a while, and comes again.
 func TestIntakeGivesBack(t *testing.T) {
 	b, ctx := deadQueueOf(t)
-	require.NoError(t, b.publishHandled(ctx, handledRecord(b.ConsumerQueue("c"), "c", "m", 3)))
+	require.NoError(t, b.publishHandled(ctx, handledRecord(b.ConsumerQueue("c"), "c", "m", "", 3)))
 	b.pubLink.setBlocked(amqp.Blocking{Active: true, Reason: "test"}) // it cannot be put behind the others
 	b.o.PublishTimeout = 10 * time.Millisecond
 	var n, taken atomic.Int64

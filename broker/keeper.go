@@ -26,8 +26,9 @@ type KeeperOptions struct {
 	Window int
 	// HeldBytes limits the bytes of records that are held in memory. Default 64 MiB,
 	// at least 4 MiB. Of further ones only the transaction is held: they come from
-	// RabbitMQ again when they are handed over. KeepGroup divides it among the
-	// half queues.
+	// RabbitMQ again when they are handed over. A quarter as much is for op records
+	// whose half messages have not come; the oldest are forgotten first. KeepGroup
+	// divides it among the half queues.
 	HeldBytes int
 	// CheckAfter is the age, as seen by this Keeper, at which a half that no op
 	// record settled is handed over. Default 10 s.
@@ -38,6 +39,10 @@ type KeeperOptions struct {
 	// half may come more than once, also after nil. Up to four calls run at a
 	// time; ctx is done when Keep is to end. Required.
 	HandOver func(ctx context.Context, halves []holdfast.Half) []error
+	// Unable, if not nil, says why HandOver cannot succeed in this process, empty
+	// while it can. Doctor shows it, and another process's Keeper gives its place to
+	// one that is able: see [ErrYield]. It must return quickly.
+	Unable func() string
 	// SweepMax is the number of halves of one HandOver at most. Default 200.
 	SweepMax int
 	// SweepBytes limits the records' bytes of one HandOver, unless a single
@@ -90,6 +95,9 @@ type KeeperCounts struct {
 	// came, Malformed the records that went to the dead letters.
 	Orphaned  uint64 `json:"orphaned"`
 	Malformed uint64 `json:"malformed"`
+	// Ignored counts op records that did not count, because they came through
+	// RabbitMQ's default exchange.
+	Ignored uint64 `json:"ignored,omitempty"`
 }
 
 const (
@@ -104,6 +112,10 @@ const (
 	// recallAfter is how long a record that was given back, to come again, is waited
 	// for: RabbitMQ sends it at once, unless somebody purges the queue just then.
 	recallAfter = time.Minute
+	// failLogPause is how often a new reason is logged why hand-overs fail, and
+	// sameFailLogPause the same one.
+	failLogPause     = 10 * time.Second
+	sameFailLogPause = 10 * time.Minute
 	// atOnce is how many records a Keeper takes in before it looks at the clock.
 	atOnce = 64
 )
@@ -164,9 +176,10 @@ func (b *Broker) Keep(ctx context.Context, o KeeperOptions) error {
 	if err := o.validate(); err != nil {
 		return err
 	}
-	k := &keeper{b: b, o: o, queue: b.o.halfQueue(o.Group, o.Queue), peeks: make(chan peeking)}
+	k := &keeper{b: b, o: o, queue: b.o.halfQueue(o.Group, o.Queue), peeks: make(chan peeking), able: make(chan struct{}, 1)}
 	k.log = b.log.With("group", o.Group, "queue", k.queue)
 	k.stats.Queue = o.Queue
+	defer b.board.listen(k.able)()
 	defer b.showKeeper(k.status)()
 	defer k.handing.Wait()
 	err := b.resubscribe(ctx, k.log, k.queue, o.Window, k.declare, k.session)
@@ -194,10 +207,14 @@ type keeper struct {
 	queue string
 	log   *slog.Logger
 
-	stats, told KeeperStats
-	failLogged  time.Time
-	handing     sync.WaitGroup
-	peeks       chan peeking // questions to the session
+	stats, told  KeeperStats
+	failLogged   time.Time
+	failText     string // what was logged then
+	ignoreLogged time.Time
+	handing      sync.WaitGroup
+	peeks        chan peeking  // questions to the session
+	able         chan struct{} // a token: another process can hand over
+	left         leftHalves    // of the last session
 
 	mu    sync.Mutex
 	shown keeperView
@@ -209,6 +226,14 @@ type handedOver struct {
 	errs  []error
 	tag   uint64
 }
+
+// ErrYield is what HandOver returns where another process of the group can hand
+// over, and this one cannot: the Keeper gives its place to the next one in line, and
+// queues up behind. Nothing is lost: what it held is delivered to the next one.
+var ErrYield = errors.New("another process of the group hands over")
+
+// errYielded ends a Keeper's session in favour of another one.
+var errYielded = errors.New("the Keeper gave its place to another process of the group")
 
 // errBuried is the result of the hand-over of a half message that turned out to be
 // malformed, and is with the dead letters now.
@@ -245,6 +270,9 @@ func (k *keeper) status(want peek) KeeperStatus {
 	s := KeeperStatus{Group: k.o.Group, Queue: k.o.Queue, Active: active, Subscribed: v.Subscribed,
 		Held: v.Held, HandingOver: v.HandingOver, Undecided: v.Undecided, CheckAfter: k.o.CheckAfter, KeeperCounts: v.KeeperCounts,
 		FailingSince: v.FailingSince, LastError: v.LastError}
+	if k.o.Unable != nil {
+		s.Unable = k.o.Unable()
+	}
 	if !v.Oldest.IsZero() {
 		s.OldestAge = time.Since(v.Oldest)
 	}

@@ -40,6 +40,7 @@ type keeperCore struct {
 	sweeping  int // hand-overs under way
 	openOps   int // ops that still wait
 	bytes     int // of the records in memory
+	opBytes   int // of what the ops miss
 	recalling int // of the recalled
 	failed    int // undecided halves whose hand-over failed before
 }
@@ -68,6 +69,7 @@ const (
 type heldOp struct {
 	tag     uint64
 	missing map[string]bool
+	bytes   int // what missing takes in memory, about
 	since   time.Time
 	gone    bool
 }
@@ -110,6 +112,7 @@ func (c *keeperCore) onHalf(a halfArrival, now time.Time) (e keeperEffects) {
 		c.ack(&e, tag)
 		for _, op := range ops {
 			delete(op.missing, tx)
+			c.opBytes, op.bytes = c.opBytes-missCost(tx), op.bytes-missCost(tx)
 			if len(op.missing) == 0 {
 				c.endOp(&e, op)
 			}
@@ -212,6 +215,11 @@ func (c *keeperCore) onOp(txs []string, tag uint64, now time.Time) (e keeperEffe
 		}
 		op.missing[tx] = true
 		c.misses[tx] = append(c.misses[tx], op)
+		op.bytes += missCost(tx)
+		c.opBytes += missCost(tx)
+		if op.bytes > c.limits.ofOps() {
+			break
+		}
 	}
 	c.openOps++
 	if len(op.missing) == 0 {
@@ -219,7 +227,28 @@ func (c *keeperCore) onOp(txs []string, tag uint64, now time.Time) (e keeperEffe
 		return e
 	}
 	c.ops = append(c.ops, op)
+	c.forgetOps(&e)
 	return e
+}
+
+// ofOps is how many bytes ops may take in memory that miss halves.
+func (l keeperLimits) ofOps() int { return max(l.bytes/4, 1<<20) }
+
+// missCost is what a missing half takes in memory, about: two entries of maps.
+func missCost(tx string) int { return 256 + len(tx) }
+
+// forgetOps forgets the oldest ops while they all take too much memory: their
+// halves, should they come, are checked back.
+func (c *keeperCore) forgetOps(e *keeperEffects) {
+	for _, op := range c.ops {
+		if c.opBytes <= c.limits.ofOps() {
+			return
+		}
+		if !op.gone {
+			e.orphaned++
+			c.endOp(e, op)
+		}
+	}
 }
 
 // onHandedOver takes in the result of a sweep: an error for each half, nil
@@ -419,7 +448,8 @@ func (c *keeperCore) endOp(e *keeperEffects, op *heldOp) {
 			c.misses[tx] = rest
 		}
 	}
-	op.missing = nil
+	c.opBytes -= op.bytes
+	op.missing, op.bytes = nil, 0
 	c.ack(e, op.tag)
 }
 
@@ -453,6 +483,13 @@ func trimmed[T any](list []*T, alive int, gone func(*T) bool) []*T {
 func (c *keeperCore) onBad() {
 	c.tags++
 	c.handing++
+}
+
+// onIgnored takes in a record that does not count.
+func (c *keeperCore) onIgnored(tag uint64) (e keeperEffects) {
+	c.tags++
+	c.ack(&e, tag)
+	return e
 }
 
 // onBuried says that the record is stored with the dead letters.

@@ -116,6 +116,8 @@ func (s *keeperScript) run(words []string) (string, error) {
 		s.now = s.now.Add(d)
 	case "taken", "refused", "result": // result A=taken B=refused
 		return s.result(words)
+	case "another": // process can hand over: look in a second
+		s.core.retry(s.now.Add(time.Second))
 	case "next":
 		at := s.core.next()
 		if at.IsZero() {

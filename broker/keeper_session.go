@@ -10,6 +10,7 @@ import (
 
 	"github.com/holdfastmq/holdfast"
 	"github.com/holdfastmq/holdfast/internal/fault"
+	"github.com/holdfastmq/holdfast/internal/guard"
 )
 
 // tenure is a Keeper's time with one subscription.
@@ -19,6 +20,8 @@ type tenure struct {
 	core   *keeperCore
 	acks   *ackLedger
 	active bool // nobody is told; the first record shows it
+	yields bool // another process takes this one's place
+	trust  trust
 
 	bad     chan badRecord  // never blocks: half of it is for malformed ones
 	results chan handedOver // never blocks: all are records of the window
@@ -26,18 +29,23 @@ type tenure struct {
 
 // session keeps until the subscription is lost or ctx is done.
 func (k *keeper) session(ctx context.Context, s *subscription) {
-	t := &tenure{keeper: k, s: s, acks: newAckLedger(k.o.Window, ackDelay),
+	t := &tenure{keeper: k, s: s, trust: k.b.o.trust(), acks: newAckLedger(k.o.Window, ackDelay),
 		core: newKeeperCore(keeperLimits{window: k.o.Window, checkAfter: k.o.CheckAfter, join: min(sweepJoin, k.o.CheckAfter/20), orphanAfter: k.o.CheckAfter,
 			recallAfter: recallAfter, sweepMax: k.o.SweepMax, sweepBytes: k.o.SweepBytes, sweeps: keeperSweeps, bytes: k.o.HeldBytes}),
 		bad: make(chan badRecord, 2*k.o.Window), results: make(chan handedOver, k.o.Window+keeperSweeps)}
 	k.stats.Subscribed = true
 	k.stats.Subscriptions++
+	losses := k.b.topo.lossesOf(k.queue)
+	k.storeAgain(ctx)
+	k.sayAble(ctx)
 	end, cancel := context.WithCancel(ctx)
 	var side sync.WaitGroup
 	side.Go(func() { k.bury(end, t.bad, t.results) })
 	t.run(ctx)
 	cancel()
 	side.Wait()
+	k.left = t.core.left()
+	k.left.losses = losses
 	k.stats.Subscribed = false
 	k.show(newKeeperCore(keeperLimits{}), false)
 }
@@ -50,6 +58,11 @@ func (t *tenure) run(ctx context.Context) {
 		t.show(t.core, t.active)
 		if at := t.acks.next(); !at.IsZero() && !at.After(time.Now()) {
 			t.acknowledge()
+		}
+		if t.yields {
+			t.finish(ctx)
+			t.s.failed = errYielded
+			return
 		}
 		if at := sooner(t.core.next(), t.acks.next()); at.IsZero() {
 			timer.Stop()
@@ -65,17 +78,23 @@ func (t *tenure) run(ctx context.Context) {
 			t.carryOut(ctx, t.result(r))
 		case p := <-t.peeks:
 			p.answer <- t.core.peek(p.n)
+		case <-t.able:
+			t.another(time.Now())
 		case <-timer.C:
 		case <-ctx.Done():
-			// Hand-overs that succeed nevertheless are acknowledged.
-			for t.core.sweeping > 0 {
-				t.carryOut(ctx, t.result(<-t.results))
-			}
-			t.acknowledge()
-			time.Sleep(ackSettle)
+			t.finish(ctx)
 			return
 		}
 	}
+}
+
+// finish awaits the hand-overs: those that succeed nevertheless are acknowledged.
+func (t *tenure) finish(ctx context.Context) {
+	for t.core.sweeping > 0 {
+		t.carryOut(ctx, t.result(<-t.results))
+	}
+	t.acknowledge()
+	time.Sleep(ackSettle)
 }
 
 // sooner returns the earlier of two times; the zero time is never.
@@ -112,6 +131,7 @@ func (t *tenure) take(ctx context.Context, d amqp.Delivery) bool {
 func (t *tenure) receive(d *amqp.Delivery) keeperEffects {
 	now := time.Now()
 	var err error
+	ours := t.trust.admitHalf(d)
 	switch kind := headerText(d.Headers[headerKind]); kind {
 	case kindHalf:
 		var tx string
@@ -121,6 +141,10 @@ func (t *tenure) receive(d *amqp.Delivery) keeperEffects {
 			return t.core.onHalf(halfArrival{tx, laneOf(d.Headers), d.DeliveryTag, len(d.Body), &record}, now)
 		}
 	case kindOp:
+		if !ours {
+			t.ignore(now)
+			return t.core.onIgnored(d.DeliveryTag)
+		}
 		var txs []string
 		if txs, err = decodeOp(d.Headers, d.Body, t.o.Group); err == nil {
 			t.answer(d)
@@ -133,6 +157,17 @@ func (t *tenure) receive(d *amqp.Delivery) keeperEffects {
 	record := *d
 	t.bad <- badRecord{&record, err}
 	return keeperEffects{}
+}
+
+// ignore notes an op record that does not count: its transactions are checked back,
+// which is always right.
+func (t *tenure) ignore(now time.Time) {
+	t.stats.Ignored++
+	if now.Sub(t.ignoreLogged) > 10*time.Second {
+		t.ignoreLogged = now
+		t.log.Warn("op records came through the default exchange and do not count; their transactions are checked back: if processes of an older version still run, set RollingUpgrade",
+			"ignored so far", t.stats.Ignored)
+	}
 }
 
 // readHalf says whose half record it is. Its body is read when it is handed over,
@@ -178,6 +213,7 @@ func (t *tenure) result(r handedOver) keeperEffects {
 		case errs[i] == errBuried:
 			t.stats.Malformed++
 		default:
+			t.yields = t.yields || errors.Is(errs[i], ErrYield)
 			t.stats.Failed++
 			failure = errs[i]
 		}
@@ -194,8 +230,7 @@ func (t *tenure) result(r handedOver) keeperEffects {
 			t.stats.FailingSince = now
 		}
 	}
-	if failure != nil && now.Sub(t.failLogged) > 10*time.Second {
-		t.failLogged = now
+	if failure != nil && t.worthLogging(failure, now) {
 		t.log.Warn("half messages could not be handed over and stay held; trying again", "of this sweep", len(r.sweep),
 			"undecided", t.core.undecided(), "failed so far", t.stats.Failed, "error", failure)
 	}
@@ -204,6 +239,20 @@ func (t *tenure) result(r handedOver) keeperEffects {
 		fault.Point(fault.KeeperBeforeAck)
 	}
 	return e
+}
+
+// worthLogging reports whether a failed hand-over is logged: something new every 10
+// s at most, what was said before every ten minutes.
+func (t *tenure) worthLogging(failure error, now time.Time) bool {
+	pause, text := failLogPause, clip(failure.Error(), maxStatusError)
+	if text == t.failText {
+		pause = sameFailLogPause
+	}
+	if t.yields || now.Sub(t.failLogged) <= pause {
+		return false
+	}
+	t.failLogged, t.failText = now, text
+	return true
 }
 
 func (t *tenure) carryOut(ctx context.Context, e keeperEffects) {
@@ -277,7 +326,7 @@ var errTooFew = errors.New("HandOver returned too few errors")
 func (k *keeper) callHandOver(ctx context.Context, halves []holdfast.Half) (errs []error) {
 	defer func() {
 		if v := recover(); v != nil {
-			err := panicError(v)
+			err := guard.Panicked(v)
 			errs = make([]error, len(halves))
 			for i := range errs {
 				errs[i] = err
@@ -301,7 +350,7 @@ func (k *keeper) bury(ctx context.Context, bad <-chan badRecord, results chan<- 
 		case <-ctx.Done():
 			return
 		case r := <-bad:
-			msg := handledRecord(k.queue, "", r.d.MessageId, number(r.d.Headers[headerRedelivery]))
+			msg := handledRecord(k.queue, "", r.d.MessageId, copyOfLetter(r.d.Headers), number(r.d.Headers[headerRedelivery]))
 			if r.err != nil {
 				k.logMalformed(r.d, r.err)
 				msg = deadLetter(r.d, k.queue, "", 1, r.err, time.Now())

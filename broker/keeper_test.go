@@ -63,7 +63,8 @@ func halfQueue(t *testing.T) (*Broker, context.Context) {
 	return b, ctx
 }
 
-// A half queue that is gone and made anew by the next publish has its Keeper again.
+// A half queue that is gone and made anew by the next publish has its Keeper again,
+// which stores again what it held.
 func TestHalfQueueDeletedUnderKeeper(t *testing.T) {
 	b, ctx := halfQueue(t)
 	k := keep(t, b, later)
@@ -75,7 +76,7 @@ func TestHalfQueueDeletedUnderKeeper(t *testing.T) {
 			require.NoError(t, err)
 		})
 		require.NoError(t, b.PublishHalf(ctx, half(newTx(), "g")))
-		eventually(t, "subscribed anew, and held", func() bool { return k.now().Subscriptions == n && k.now().Held == 1 })
+		eventually(t, "subscribed anew, and held", func() bool { return k.now().Subscriptions == n && k.now().Held == int(n) })
 	}
 }
 
@@ -185,7 +186,7 @@ func TestKeeperMalformedRecords(t *testing.T) {
 			{Headers: amqp.Table{headerKind: kindOp, headerVersion: version, headerGroup: "g"}, Body: []byte("[]")},
 			foreign,
 		} {
-			require.NoError(t, ch.Publish("", b.HalfQueue("g"), false, false, p))
+			require.NoError(t, ch.Publish(b.halfExchange(), b.HalfQueue("g"), false, false, p))
 		}
 	})
 	require.NoError(t, b.PublishHalf(ctx, half("good", "g")))
@@ -205,7 +206,7 @@ func TestKeeperMalformedRecords(t *testing.T) {
 // A malformed record is held until the dead letters have it.
 func TestKeeperNoAckWithoutStoredDeadLetter(t *testing.T) {
 	b, _ := halfQueue(t)
-	b.o.PublishTimeout = 10 * time.Millisecond
+	b.o.PublishTimeout = 5 * time.Second // also for what is published later, on a slow machine
 	rawChannel(t, b, func(ch *amqp.Channel) {
 		require.NoError(t, ch.Publish("", b.HalfQueue("g"), false, false, amqp.Publishing{Body: []byte("?")}))
 	})

@@ -3,6 +3,7 @@ package broker
 import (
 	"context"
 	"errors"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -113,6 +114,24 @@ func TestLadder(t *testing.T) {
 	require.Equal(t, 3, retries[1].Attempts)
 	eventually(t, "told", func() bool { return len(events.of(EventDead)) == 1 })
 	eventually(t, "acknowledged", func() bool { return ready(t, b, b.ConsumerQueue("c")) == 0 })
+}
+
+// A message that fails for long is told as such once, not at each of its tries.
+func TestLongRetryIsToldOnce(t *testing.T) {
+	b, _ := consuming(t)
+	var events watched
+	b.testConsumer(t, func(o *Subscription) {
+		o.Tries, o.Ladder, o.Observe, o.long = 1, rungs(6), events.add, 70*time.Millisecond
+	}, func(context.Context, Delivery) error { return errOops })
+	publishTx(t, b, "a")
+	d := take(t, b, b.DeadQueue())
+	require.NotContains(t, d.Headers, headerLong)
+	eventually(t, "told", func() bool { return len(events.of(EventDead)) == 1 })
+	retries := events.of(EventRetry)
+	require.Len(t, retries, 6)
+	long := slices.DeleteFunc(retries, func(e Event) bool { return !e.Long })
+	require.Len(t, long, 1)
+	require.NotZero(t, long[0].Since)
 }
 
 // What RabbitMQ adds when it moves a message must not accumulate, nor make it
@@ -236,7 +255,7 @@ func TestRetryQueueOrExchangeDeleted(t *testing.T) {
 func TestQueueDeletedDuringDelay(t *testing.T) {
 	b, ctx := consuming(t)
 	delay := 30 * time.Millisecond
-	require.NoError(t, b.declareConsumer(ctx, "c", []string{"order.*"}, []time.Duration{delay}))
+	require.NoError(t, b.declareConsumer(ctx, "c", bindings{topics: []string{"order.*"}}, []time.Duration{delay}))
 	publishRaw(t, b, b.RetryQueue(delay), b.ConsumerQueue("gone"), amqp.Publishing{MessageId: "lost", Headers: amqp.Table{headerConsumer: "gone", headerAttempts: "3"}})
 	publishRaw(t, b, b.RetryQueue(delay), b.ConsumerQueue("c"), amqp.Publishing{MessageId: "next"})
 	d := take(t, b, b.DeadQueue())
@@ -301,7 +320,7 @@ func TestStoredBeforeAck(t *testing.T) {
 			if point == fault.HandledBeforeAck {
 				headers[headerRedelivery] = "1"
 			}
-			publishRaw(t, b, "", b.ConsumerQueue("c"), amqp.Publishing{MessageId: "a", Headers: headers})
+			publishRaw(t, b, b.queuesExchange(), b.ConsumerQueue("c"), amqp.Publishing{MessageId: "a", Headers: headers})
 			eventually(t, "twice rather than never", func() bool { return succeeded.Load() >= 2 })
 			if point == fault.HandledBeforeAck {
 				for _, d := range takeAll(t, b, b.DeadQueue(), 2) {
@@ -327,7 +346,7 @@ func TestRedeliveryHasNoLadder(t *testing.T) {
 		return nil
 	})
 	for _, id := range []string{"good", "bad"} {
-		publishRaw(t, b, "", b.ConsumerQueue("c"), amqp.Publishing{MessageId: id, Body: []byte("body"), Headers: amqp.Table{headerRedelivery: "4", headerTopic: "order.x"}})
+		publishRaw(t, b, b.queuesExchange(), b.ConsumerQueue("c"), amqp.Publishing{MessageId: id, Body: []byte("body"), Headers: amqp.Table{headerRedelivery: "4", headerTopic: "order.x"}})
 	}
 	for _, d := range takeAll(t, b, b.DeadQueue(), 2) {
 		require.Equal(t, "4", d.Headers[headerRedelivery])
@@ -350,7 +369,7 @@ func TestNoAckWithoutHandledRecord(t *testing.T) {
 	b, _ := consuming(t)
 	b.o.PublishTimeout = 50 * time.Millisecond
 	logged := watchLog(b)
-	publishRaw(t, b, "", b.ConsumerQueue("c"), amqp.Publishing{MessageId: "a", Headers: amqp.Table{headerRedelivery: "1"}})
+	publishRaw(t, b, b.queuesExchange(), b.ConsumerQueue("c"), amqp.Publishing{MessageId: "a", Headers: amqp.Table{headerRedelivery: "1"}})
 	b.pubLink.setBlocked(amqp.Blocking{Active: true, Reason: "test"})
 	stop := b.testConsumer(t, nil, func(context.Context, Delivery) error { return nil })
 	eventually(t, "given back", func() bool { return logged.contains("the success of a redelivery could not be stored") })
@@ -364,7 +383,7 @@ func TestNoAckWithoutHandledRecord(t *testing.T) {
 func TestRetryWithLargeHeaders(t *testing.T) {
 	b, _ := consuming(t)
 	b.testConsumer(t, func(o *Subscription) { o.Tries, o.Ladder = 1, rungs(3) }, func(context.Context, Delivery) error { return errOops })
-	publishRaw(t, b, "", b.ConsumerQueue("c"), amqp.Publishing{MessageId: "a", Headers: amqp.Table{"big": strings.Repeat("x", 125<<10)}})
+	publishRaw(t, b, b.queuesExchange(), b.ConsumerQueue("c"), amqp.Publishing{MessageId: "a", Headers: amqp.Table{"big": strings.Repeat("x", 125<<10)}})
 	d := take(t, b, b.DeadQueue())
 	require.Equal(t, "1", d.Headers[headerAttempts])
 	require.Contains(t, d.Headers[headerReason], "no room")

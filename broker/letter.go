@@ -5,7 +5,6 @@ import (
 	"encoding/base64"
 	"encoding/binary"
 	"encoding/hex"
-	"encoding/json"
 	"maps"
 	"slices"
 	"strconv"
@@ -24,11 +23,19 @@ const (
 	headerKept      = "holdfast-kept"   // the queue that has the whole message
 	headerWholeSize = "holdfast-size"   // of the whole body, where headerKept is set
 	headerLetter    = "holdfast-letter" // the dead letter's ID, where there is no message-id
+	headerCopy      = "holdfast-copy"   // the dead letter's Copy, in a redelivery and its answers
 )
 
-// headerBase64 begins the name that a header has in an envelope if its value is
-// not UTF-8, which JSON could not carry: the value is in base64 then.
-const headerBase64 = "holdfast-base64-"
+// What is not UTF-8, JSON could not carry: made UTF-8 it would be another text, and a
+// longer one, which AMQP may not allow. So an envelope has it in base64.
+const (
+	// headerBase64 begins the name that a header has in an envelope if its value is not
+	// UTF-8; if its name is not, headerBase64Name and the name in base64 are before that.
+	headerBase64     = "holdfast-base64-"
+	headerBase64Name = "holdfast-base64name-"
+	// propertyBase64 begins the name under which an envelope has such a property of AMQP's.
+	propertyBase64 = "holdfast-property-"
+)
 
 const (
 	maxText        = 255 // of names, topics, keys and IDs; AMQP's limit on most of them
@@ -40,9 +47,17 @@ const (
 // that it does not make a dead letter of. now is the time of its death where it
 // does not say.
 func decodeDead(prefix string, d *amqp.Delivery, now time.Time) holdfast.DeadLetter {
+	return trust{prefix: prefix}.decodeDead(d, now)
+}
+
+func (t trust) decodeDead(raw *amqp.Delivery, now time.Time) holdfast.DeadLetter {
+	prefix, from := t.prefix, t.origin(raw)
+	d := new(amqp.Delivery)
+	*d = *raw
+	t.admitDead(d)
 	var l holdfast.DeadLetter
 	origin := *d // as it was before it died
-	death, dropped := lastDeath(d.Headers)
+	death, dropped := lastDeath(prefix, d)
 	switch {
 	case isDeadLetter(d.Headers):
 		l = ourDeath(d.Headers, now)
@@ -56,14 +71,21 @@ func decodeDead(prefix string, d *amqp.Delivery, now time.Time) holdfast.DeadLet
 		origin.Exchange, origin.RoutingKey = headerText(d.Headers[headerExchange]), headerText(key)
 	}
 	l.Failure.Redelivery = number(d.Headers[headerRedelivery])
+	l.Copy = copyOfLetter(d.Headers)
 	policy, err := holdfast.ParsePolicy(headerText(d.Headers[headerPolicy]))
 	if err != nil {
 		l.Failure.Reason += "; it waits for an operator because " + err.Error()
 	}
 	l.Policy = policy
+	if from == fromDefault && !t.rolling {
+		l.Failure.Reason += "; " + t.unproven(d)
+	}
 	l.Failure.Reason = plainText(l.Failure.Reason, maxReason)
 
 	m, tx, group, err := decodeMessage(&origin)
+	if err == nil && !dropped { // whoever it was for may not need its ID
+		err = storableID(d.MessageId)
+	}
 	if err != nil && l.Failure.Class == "" {
 		l.Failure.Class, l.Failure.Reason = holdfast.ClassMalformed, plainText(err.Error(), maxReason)
 	} else if l.Failure.Class == "" {
@@ -78,7 +100,7 @@ func decodeDead(prefix string, d *amqp.Delivery, now time.Time) holdfast.DeadLet
 		l.Envelope.MessageID = l.ID // as close as JSON and AMQP come to it
 	}
 	m.ID = l.Envelope.MessageID
-	m.Topic, m.Key, m.ContentType = nameText(m.Topic), nameText(m.Key), validUTF8(m.ContentType)
+	m.Topic, m.Key, m.ContentType = nameText(m.Topic), nameText(m.Key), clip(validUTF8(m.ContentType), maxShort)
 	m.Headers = validHeaders(m.Headers)
 	l.Message = m
 	l.Size = len(d.Body)
@@ -86,6 +108,16 @@ func decodeDead(prefix string, d *amqp.Delivery, now time.Time) holdfast.DeadLet
 		l.Size = max(number(d.Headers[headerWholeSize]), len(d.Body))
 	}
 	return l
+}
+
+// unproven says in words what a record is worth that somebody has put into the queue.
+func (t trust) unproven(d *amqp.Delivery) string {
+	s := "it came through RabbitMQ's default exchange: from an older version of Holdfast, or from anybody who may write there; nothing is done with it but by an operator"
+	if headerText(d.Headers[headerClaim]) == kindHandled {
+		s += "; it claims that a redelivery of message " + nameText(d.MessageId) + " was handled by consumer " +
+			nameText(headerText(d.Headers[headerConsumer])) + ": see there, settle that dead letter by hand, and discard this one"
+	}
+	return s
 }
 
 // isDeadLetter reports whether a consumer or a Keeper wrote the record.
@@ -112,10 +144,7 @@ func ourDeath(h amqp.Table, now time.Time) holdfast.DeadLetter {
 // attemptsOf reads what retries and dead letters say of the tries.
 func attemptsOf(h amqp.Table) holdfast.Failure {
 	f := holdfast.Failure{Attempts: number(h[headerAttempts])}
-	var log []holdfast.Attempt
-	if json.Unmarshal([]byte(headerText(h[headerLog])), &log) != nil {
-		return f
-	}
+	log := readLog(h)
 	if len(log) > maxAttempts {
 		log = slices.Concat(log[:2], log[len(log)-(maxAttempts-2):])
 	}
@@ -192,7 +221,7 @@ func validHeaders(h map[string]string) map[string]string {
 	}
 	valid := make(map[string]string, len(h))
 	for name, value := range h {
-		valid[validUTF8(name)] = validUTF8(value)
+		valid[clip(validUTF8(name), maxShort)] = validUTF8(value)
 	}
 	return valid
 }
@@ -201,6 +230,15 @@ func validHeaders(h map[string]string) map[string]string {
 // part of a workflow's.
 func usableID(id string) bool {
 	return id != "" && len(id) <= maxText && utf8.ValidString(id) && !strings.ContainsFunc(id, unicode.IsControl)
+}
+
+// copyOfLetter returns the Copy of the dead letter that was redelivered.
+func copyOfLetter(h amqp.Table) string {
+	c := headerText(h[headerCopy])
+	if number(h[headerRedelivery]) == 0 || len(c) > 64 || !usableID(c) {
+		return ""
+	}
+	return c
 }
 
 // letterIDOf returns the dead letter's ID for a message-id that is not empty.
@@ -243,7 +281,7 @@ func ofDeath(name string) bool {
 	switch name {
 	case headerConsumer, headerQueue, headerReason, headerErrorClass, headerAttempts, headerDeadAt,
 		headerExchange, headerRoutingKey, headerLost, headerLog, headerPolicy, headerRedelivery,
-		headerKept, headerWholeSize, headerLetter, "holdfast-hops":
+		headerKept, headerWholeSize, headerLetter, headerCopy, headerHops, headerLong:
 		return true
 	}
 	return brokersOwn(name)
@@ -273,14 +311,65 @@ func envelope(d *amqp.Delivery) holdfast.Envelope {
 		if ofDeath(name) {
 			continue
 		}
-		name, text := validUTF8(escapeHeader(name)), headerText(value)
+		name, text := escapeHeader(name), headerText(value)
+		if !utf8.ValidString(name) || strings.HasPrefix(name, headerBase64Name) || strings.HasPrefix(name, propertyBase64) {
+			name = headerBase64Name + base64.RawURLEncoding.EncodeToString([]byte(name))
+		}
 		if !utf8.ValidString(text) || strings.HasPrefix(name, headerBase64) {
 			name, text = headerBase64+name, base64.StdEncoding.EncodeToString([]byte(text))
 		}
 		e.Headers[name] = text
 	}
+	for _, p := range append(propertiesOf(&e), property{contentType, nil, func(d *amqp.Delivery) string { return d.ContentType }}) {
+		if raw := p.of(d); !utf8.ValidString(raw) {
+			e.Headers[propertyBase64+p.name] = base64.StdEncoding.EncodeToString([]byte(raw))
+		}
+	}
 	if len(e.Headers) == 0 {
 		e.Headers = nil
+	}
+	return e
+}
+
+// property is a text that both an envelope and a delivery have.
+type property struct {
+	name string
+	in   *string
+	of   func(*amqp.Delivery) string
+}
+
+func propertiesOf(e *holdfast.Envelope) []property {
+	return []property{
+		{"content-encoding", &e.ContentEncoding, func(d *amqp.Delivery) string { return d.ContentEncoding }},
+		{"correlation-id", &e.CorrelationID, func(d *amqp.Delivery) string { return d.CorrelationId }},
+		{"reply-to", &e.ReplyTo, func(d *amqp.Delivery) string { return d.ReplyTo }},
+		{"type", &e.Type, func(d *amqp.Delivery) string { return d.Type }},
+		{"app-id", &e.AppID, func(d *amqp.Delivery) string { return d.AppId }},
+		{"exchange", &e.Exchange, func(d *amqp.Delivery) string { return d.Exchange }},
+		{"routing-key", &e.RoutingKey, func(d *amqp.Delivery) string { return d.RoutingKey }},
+	}
+}
+
+const contentType = "content-type"
+
+// contentTypeOf is a dead letter's content type as it was before JSON.
+func contentTypeOf(l *holdfast.DeadLetter) string {
+	raw, err := base64.StdEncoding.DecodeString(l.Envelope.Headers[propertyBase64+contentType])
+	if err != nil || len(raw) == 0 || len(raw) > maxShort {
+		return clip(l.Message.ContentType, maxShort) // that of an older version may be longer
+	}
+	return string(raw)
+}
+
+// original is an envelope with its properties as they were before JSON.
+func original(e holdfast.Envelope) holdfast.Envelope {
+	for _, p := range propertiesOf(&e) {
+		if text, ok := e.Headers[propertyBase64+p.name]; ok {
+			if raw, err := base64.StdEncoding.DecodeString(text); err == nil {
+				*p.in = string(raw)
+			}
+		}
+		*p.in = clip(*p.in, maxShort) // in an envelope of an older version it may be longer
 	}
 	return e
 }
@@ -289,12 +378,22 @@ func envelope(d *amqp.Delivery) holdfast.Envelope {
 func envelopeHeaders(e *holdfast.Envelope) amqp.Table {
 	headers := make(amqp.Table, len(e.Headers)+4)
 	for name, text := range e.Headers {
+		if strings.HasPrefix(name, propertyBase64) {
+			continue
+		}
 		if original, ok := strings.CutPrefix(name, headerBase64); ok {
 			if raw, err := base64.StdEncoding.DecodeString(text); err == nil {
 				name, text = original, string(raw)
 			}
 		}
-		headers[name] = text
+		if encoded, ok := strings.CutPrefix(name, headerBase64Name); ok {
+			if raw, err := base64.RawURLEncoding.DecodeString(encoded); err == nil {
+				name = string(raw)
+			}
+		}
+		if len(name) <= maxShort {
+			headers[name] = text
+		}
 	}
 	return headers
 }

@@ -30,17 +30,22 @@ func placed(change func(d *amqp.Delivery)) *amqp.Delivery {
 	return d
 }
 
-// delivered is what comes of a publishing to the queue of dead letters.
-func delivered(p amqp.Publishing) *amqp.Delivery {
-	return &amqp.Delivery{Headers: p.Headers, MessageId: p.MessageId, ContentType: p.ContentType, ContentEncoding: p.ContentEncoding,
+// delivered is what comes of Holdfast's publishing to the queue of dead letters.
+func delivered(p amqp.Publishing) *amqp.Delivery { return deliveredTo("holdfast", p) }
+
+func deliveredTo(prefix string, p amqp.Publishing) *amqp.Delivery {
+	return &amqp.Delivery{Exchange: prefix + deadName, Headers: p.Headers, MessageId: p.MessageId, ContentType: p.ContentType, ContentEncoding: p.ContentEncoding,
 		Priority: p.Priority, CorrelationId: p.CorrelationId, ReplyTo: p.ReplyTo, Timestamp: p.Timestamp, Type: p.Type,
-		AppId: p.AppId, Body: p.Body, RoutingKey: "holdfast.dead"}
+		AppId: p.AppId, Body: p.Body, RoutingKey: prefix + deadName}
 }
 
 // rabbits is a message as RabbitMQ dead-letters it.
 func rabbits(queue, reason, exchange, key string, change func(d *amqp.Delivery)) *amqp.Delivery {
 	d := placed(change)
 	d.Exchange, d.RoutingKey = "", "holdfast.dead"
+	if strings.HasPrefix(queue, "holdfast.retry.") {
+		d.Exchange, d.RoutingKey = "holdfast.retry", key
+	}
 	d.Headers["x-death"] = []any{amqp.Table{"queue": queue, "reason": reason, "exchange": exchange, "count": int64(1),
 		"routing-keys": []any{key}, "time": deathTime}}
 	d.Headers["x-first-death-queue"] = queue
@@ -95,7 +100,7 @@ func TestReadsWhatRabbitMQDropped(t *testing.T) {
 		"from the half queue": {d: rabbits("holdfast.half.orders", "expired", "", "holdfast.half.orders", func(d *amqp.Delivery) { d.Headers = amqp.Table{headerKind: kindHalf} }),
 			queue: "holdfast.half.orders", reason: "time to live", topic: "holdfast.half.orders"},
 		"from elsewhere": {d: rabbits("shop.q.billing", "expired", "", "k", nil), queue: "shop.q.billing", reason: "shop.q.billing", topic: "order.placed"},
-		"a suspect": {d: rabbits("holdfast.alone.billing", "expired", "", "holdfast.alone.billing", func(d *amqp.Delivery) {
+		"a suspect": {d: rabbits("holdfast.alone.billing", "expired", "holdfast.queues", "holdfast.alone.billing", func(d *amqp.Delivery) {
 			d.Headers[headerAttempts], d.Headers[headerLost] = "1", "2"
 		}), consumer: "billing", queue: "holdfast.q.billing", reason: "dropped it from holdfast.alone.billing", topic: "order.placed", attempts: 3},
 		"a suspect's retry whose queue is gone": {d: rabbits("holdfast.retry.10s", "expired", "holdfast.retry.10s", "holdfast.alone.billing", func(d *amqp.Delivery) {
@@ -120,11 +125,14 @@ func TestReadsWhatRabbitMQDropped(t *testing.T) {
 			}
 		})
 	}
-	// RabbitMQ 4 names the latest; a list in another order does not mislead.
+	// RabbitMQ writes its own entry before the publisher's; of two of one millisecond,
+	// that of the delay queue was before.
 	d := rabbits("holdfast.q.first", "expired", "", "k", nil)
 	d.Headers["x-death"] = append(d.Headers["x-death"].([]any), amqp.Table{"queue": "holdfast.q.last", "reason": "maxlen"})
 	d.Headers["x-last-death-queue"], d.Headers["x-last-death-reason"] = "holdfast.q.last", "maxlen"
-	require.Equal(t, "last", decodeDead("holdfast", d, time.Now()).Failure.Consumer)
+	require.Equal(t, "first", decodeDead("holdfast", d, time.Now()).Failure.Consumer)
+	d.Headers["x-death"] = append([]any{amqp.Table{"queue": "holdfast.retry.10s", "reason": "expired", "exchange": "holdfast.retry.10s"}}, d.Headers["x-death"].([]any)...)
+	require.Equal(t, "first", decodeDead("holdfast", d, time.Now()).Failure.Consumer)
 	// The address of a retry is where it comes from by way of the exchange, too.
 	d = rabbits("holdfast.retry.10s", "expired", "holdfast.retry.10s", "", nil)
 	d.RoutingKey = "holdfast.q.billing"
@@ -148,6 +156,7 @@ func TestReadsAnythingElse(t *testing.T) {
 		d.Headers[headerConsumer], d.Headers[headerQueue], d.Headers[headerErrorClass] = "a/b", "q\n", "exhausted"
 		d.Headers[headerPolicy], d.Headers[headerGroup], d.Headers[headerTopic] = `{"action":"sing"}`, "a/b", strings.Repeat("t", 3000)
 		d.Timestamp = time.Date(20000, 1, 1, 0, 0, 0, 0, time.UTC)
+		d.Exchange = "holdfast.dead"
 	}), deathTime)
 	require.Equal(t, holdfast.Failure{Class: holdfast.ClassError, At: deathTime, Reason: l.Failure.Reason}, l.Failure)
 	require.Contains(t, l.Failure.Reason, "waits for an operator because")
@@ -172,24 +181,24 @@ func TestDeadLettersID(t *testing.T) {
 	for _, bad := range []string{"a\x00b", "\xff", strings.Repeat("x", 256)} {
 		l := decodeDead("holdfast", placed(func(d *amqp.Delivery) { d.MessageId = bad }), deathTime)
 		require.Regexp(t, `^sha256-`, l.ID)
-		h, ok := decodeHandled("holdfast", delivered(handledRecord("holdfast.q.c", "c", l.Envelope.MessageID, 1)))
+		h, ok := decodeHandled("holdfast", delivered(handledRecord("holdfast.q.c", "c", l.Envelope.MessageID, "", 1)))
 		require.True(t, ok)
 		require.Equal(t, l.ID, h.MessageID, "the consumer's answer names the same")
 	}
 }
 
 func TestReadsHandledRecords(t *testing.T) {
-	h, ok := decodeHandled("holdfast", delivered(handledRecord("holdfast.q.c", "c", "m", 7)))
+	h, ok := decodeHandled("holdfast", delivered(handledRecord("holdfast.q.c", "c", "m", "", 7)))
 	require.True(t, ok)
 	require.Equal(t, &HandledRecord{Consumer: "c", Queue: "holdfast.q.c", MessageID: "m", Redelivery: 7}, h)
-	h, ok = decodeHandled("holdfast", delivered(handledRecord("holdfast.half.g", "", "m", 7)))
+	h, ok = decodeHandled("holdfast", delivered(handledRecord("holdfast.half.g", "", "m", "", 7)))
 	require.True(t, ok)
 	require.Equal(t, &HandledRecord{Queue: "holdfast.half.g", MessageID: "m", Redelivery: 7}, h)
 	for name, p := range map[string]amqp.Publishing{
-		"no number":   handledRecord("holdfast.q.c", "c", "m", 0),
-		"no ID":       handledRecord("holdfast.q.c", "c", "", 1),
-		"nobody's":    handledRecord("elsewhere", "", "m", 1),
-		"no consumer": handledRecord("holdfast.q.c", "a/b", "m", 1),
+		"no number":   handledRecord("holdfast.q.c", "c", "m", "", 0),
+		"no ID":       handledRecord("holdfast.q.c", "c", "", "", 1),
+		"nobody's":    handledRecord("elsewhere", "", "m", "", 1),
+		"no consumer": handledRecord("holdfast.q.c", "a/b", "m", "", 1),
 	} {
 		_, ok := decodeHandled("holdfast", delivered(p))
 		require.False(t, ok, name)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"slices"
 	"strings"
 
 	amqp "github.com/rabbitmq/amqp091-go"
@@ -32,9 +33,9 @@ const (
 	headerOfClass    = "holdfast-of-error-class"
 )
 
-// PublishCompensated tells those who listen to the topic of d, with ".compensated"
-// appended, and the consumer that gave it up, that the message was compensated,
-// and returns once RabbitMQ has confirmed it. That nobody listens is no error; it
+// PublishCompensated tells those who want the notices of d's topic
+// ([Subscription].Notices), and the consumer that gave it up, that the message was
+// compensated, and returns once RabbitMQ has confirmed it. That nobody listens is no error; it
 // may be stored more than once, with the same message-id. What can never be published is refused with
 // [holdfast.ErrInvalid] or [holdfast.ErrTooLarge], marked by
 // [holdfast.Permanent].
@@ -44,10 +45,15 @@ func (b *Broker) PublishCompensated(ctx context.Context, d holdfast.DeadLetter) 
 	}
 	ctx, cancel := b.timeout(ctx)
 	defer cancel()
-	ps := []publication{{exchange: b.TopicsExchange(), key: d.Message.Topic + holdfast.CompensatedSuffix, msg: notice(&d)}}
+	msg := notice(&d)
+	squeeze(&msg, b.pubLink.limits().room())
+	ps := []publication{{exchange: b.NoticesExchange(), key: d.Message.Topic, msg: msg}}
+	if b.o.RollingUpgrade { // older versions listen there
+		ps = append(ps, publication{exchange: b.TopicsExchange(), key: d.Message.Topic + holdfast.CompensatedSuffix, msg: msg})
+	}
 	if consumerOf(b.o.Prefix, d.Queue) != "" {
 		// A copy of the message may still be on its way there.
-		ps = append(ps, publication{key: d.Queue, msg: notice(&d)})
+		ps = append(ps, publication{exchange: b.queuesExchange(), key: d.Queue, mandatory: b.o.RollingUpgrade, old: b.o.RollingUpgrade, msg: msg})
 	}
 	if err := errors.Join(b.pub.all(ctx, ps, fault.NotifyBeforeConfirm)...); err != nil {
 		return fmt.Errorf("compensation notice for %s: %w", d.ID, err)
@@ -73,7 +79,8 @@ func notice(d *holdfast.DeadLetter) amqp.Publishing {
 	m.ID = letterIDOf(d.ID + holdfast.CompensatedSuffix)
 	m.Topic += holdfast.CompensatedSuffix
 	msg := encodeMessage(d.Group, d.TxID, m)
-	msg.ContentEncoding = d.Envelope.ContentEncoding
+	msg.ContentType, msg.ContentEncoding = contentTypeOf(d), original(d.Envelope).ContentEncoding
+	maps.DeleteFunc(msg.Headers, func(name string, _ any) bool { return len(name) > maxShort })
 	cut(msg.Headers)
 	maps.DeleteFunc(msg.Headers, func(name string, value any) bool {
 		return (name == headerTx || name == headerGroup) && value == "" // a foreign publisher's
@@ -102,4 +109,36 @@ func decodeNotice(d *amqp.Delivery, topic string) (*Notice, error) {
 		return nil, malformed("compensation notice on %q: want the ending %q and the header %s", clip(topic, maxText), holdfast.CompensatedSuffix, headerOf)
 	}
 	return n, nil
+}
+
+// misled says why a message is not handled that came to a consumer which does not
+// listen to its topic, as far as somebody may have wanted that: by a claim to be a
+// compensation notice, by a binding that is left of those for notices, or by a
+// header CC, of which RabbitMQ does not ask whether the publisher may.
+func (c *consumer) misled(d *amqp.Delivery) error {
+	exchange, key := publishedTo(d)
+	claims := headerText(d.Headers[headerClaim]) == kindCompensated
+	if exchange == "" {
+		if claims {
+			return malformed("it claims to be a compensation notice, but somebody has put it into the queue %s: notices come through the exchange %s; if processes of an older version still run, set RollingUpgrade",
+				c.queue, c.b.NoticesExchange())
+		}
+		return nil
+	}
+	noticed := claims || strings.HasSuffix(key, holdfast.CompensatedSuffix)
+	copied := d.Headers["CC"] != nil || d.Headers[headerUser+"CC"] != nil
+	if exchange != c.b.TopicsExchange() || !noticed && !copied || listens(c.o.Topics, key) {
+		return nil
+	}
+	if noticed {
+		return malformed("consumer %s does not listen to topic %s, to which older versions published compensation notices: remove that binding of its queue; notices come through the exchange %s; if processes of an older version still run, set RollingUpgrade",
+			c.o.Name, clip(key, maxText), c.b.NoticesExchange())
+	}
+	return malformed("consumer %s does not listen to topic %s: the message came by a header CC, which names topics past RabbitMQ's permissions; publish to each topic instead", c.o.Name, clip(key, maxText))
+}
+
+// listens reports whether one of the patterns matches a topic.
+func listens(patterns []string, topic string) bool {
+	words := strings.Split(topic, ".")
+	return slices.ContainsFunc(patterns, func(p string) bool { return p == topic || matchWords(strings.Split(p, "."), words) })
 }

@@ -15,7 +15,7 @@ import (
 
 func TestCompensationNotice(t *testing.T) {
 	b, ctx := deadQueueOf(t)
-	l := decodeDead(b.o.Prefix, delivered(deadLetter(placed(nil), b.ConsumerQueue("c"), "c", 3, holdfast.Permanent(errors.New("no such order")), deathTime)), deathTime)
+	l := decodeDead(b.o.Prefix, deliveredTo(b.o.Prefix, deadLetter(placed(nil), b.ConsumerQueue("c"), "c", 3, holdfast.Permanent(errors.New("no such order")), deathTime)), deathTime)
 	gone := l
 	gone.Queue = b.ConsumerQueue("nobody")
 	require.NoError(t, b.PublishCompensated(ctx, gone), "nobody listens, and that is no error")

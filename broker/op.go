@@ -150,9 +150,11 @@ func (w *opWriter) write(ctx context.Context) bool {
 			return true
 		}
 		w.wg.Go(func() {
-			p := publication{key: to.name, mandatory: true, repair: true, msg: encodeOp(to.group, r)}
-			if err := w.pub.one(ctx, &p, ""); err != nil {
-				w.log.Debug("an op record was lost; its transactions will be checked back", "queue", to.name, "transactions", n, "error", err)
+			for _, msg := range encodeOps(to.group, r) {
+				p := publication{exchange: w.o.Prefix + halfName, key: to.name, mandatory: true, repair: true, old: w.o.RollingUpgrade, msg: msg}
+				if err := w.pub.one(ctx, &p, ""); err != nil {
+					w.log.Debug("an op record was lost; its transactions will be checked back", "queue", to.name, "transactions", n, "error", err)
+				}
 			}
 			<-w.slots
 			w.landed(id, n)
@@ -214,8 +216,10 @@ func (w *opWriter) flush(ctx context.Context) error {
 	w.mu.Lock()
 	w.flushes = append(w.flushes, f)
 	w.check()
+	if !f.armed { // else a later record would be written early, for nothing
+		signal(w.full)
+	}
 	w.mu.Unlock()
-	signal(w.full)
 	select {
 	case <-f.done:
 		return nil

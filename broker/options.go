@@ -42,9 +42,30 @@ type Options struct {
 	// OpBatch is how many transactions one op record names at most. Default
 	// 500, at most 10,000.
 	OpBatch int
+	// RollingUpgrade says that processes of an older version still run with this
+	// prefix: their records, which went through RabbitMQ's default exchange, count as
+	// they did there. Anybody who may write to that exchange can then forge them: set
+	// it for as long as old processes run, no longer. See docs/security.md.
+	RollingUpgrade bool
+	// NoDeclare has nothing made that is there for longer than this process, or shared
+	// with others: it is looked for, and what is missing is a [MissingError]. What is
+	// this process's own and goes with it, the queues of status requests and of its
+	// replies, is made if the user may, and gone without if not.
+	NoDeclare bool
+	// ConsumerTimeout is RabbitMQ's consumer_timeout, as far as it is known. Default 0:
+	// it is taken for [DefaultConsumerTimeout]; negative: there is none.
+	ConsumerTimeout time.Duration
+	// OnRemade, if not nil, is told of queues that were missing in RabbitMQ and were
+	// made again. It must return at once.
+	OnRemade func(Remade)
+	// OnRefused, if not nil, is told of each publish that RabbitMQ did not take, or not
+	// for each of its queues. It must return at once.
+	OnRefused func(Refusal)
 	// Logger is told of lost and regained connections and of what needs an
 	// operator. Default: nobody is.
 	Logger *slog.Logger
+
+	frameMax int // asked for; tests make it small
 }
 
 const (

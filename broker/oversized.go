@@ -2,12 +2,14 @@ package broker
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
 	"maps"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 	"unicode/utf8"
 
@@ -28,7 +30,7 @@ const (
 
 // OversizedQueue is the name of the queue that keeps dead messages which are too
 // large for a workflow.
-func (b *Broker) OversizedQueue() string { return b.DeadQueue() + ".oversized" }
+func (b *Broker) OversizedQueue() string { return b.DeadQueue() + oversizedName }
 
 // oversized reports whether a dead letter is too large for a workflow.
 func oversized(l *holdfast.DeadLetter, maxBody int) bool {
@@ -58,9 +60,10 @@ func oversized(l *holdfast.DeadLetter, maxBody int) bool {
 // message is harmless, and the second record has the same ID.
 func (b *Broker) keep(ctx context.Context, d *amqp.Delivery, l *holdfast.DeadLetter, maxBody int) error {
 	whole := wholeMessage(d, l)
+	squeeze(&whole, b.pubLink.limits().room())
 	timed, cancel := b.timeout(ctx)
 	defer cancel()
-	p := publication{key: b.OversizedQueue(), mandatory: true, repair: true, msg: whole}
+	p := publication{exchange: b.queuesExchange(), key: b.OversizedQueue(), mandatory: true, repair: true, old: b.o.RollingUpgrade, msg: whole}
 	if err := b.pub.one(timed, &p, ""); err != nil {
 		return fmt.Errorf("keep the oversized message %s in %s: %w", l.ID, b.OversizedQueue(), err)
 	}
@@ -129,9 +132,6 @@ func (b *Broker) toTail(ctx context.Context, d *amqp.Delivery, l *holdfast.DeadL
 			about[headerKept], about[headerWholeSize] = l.Kept, strconv.Itoa(l.Size)
 		}
 		maps.Copy(msg.Headers, about)
-		if headersSize(msg.Headers) > maxDeadHeaders {
-			return fmt.Errorf("%w: the headers of the dead letter %s leave no room", holdfast.ErrTooLarge, l.ID)
-		}
 	}
 	return b.publishDead(ctx, msg)
 }
@@ -237,15 +237,7 @@ func cutTo(headers amqp.Table, limit int) {
 	if total <= limit {
 		return
 	}
-	names := slices.SortedFunc(maps.Keys(sizes), func(a, b string) int {
-		if sizes[a] != sizes[b] {
-			return sizes[b] - sizes[a]
-		}
-		if a < b { // the same in every copy
-			return -1
-		}
-		return 1
-	})
+	names := slices.SortedFunc(maps.Keys(sizes), bySize(sizes))
 	var gone []string
 	for _, name := range names {
 		if total <= limit {
@@ -256,4 +248,9 @@ func cutTo(headers amqp.Table, limit int) {
 		gone = append(gone, clip(name, 64))
 	}
 	headers[headerCut] = clip(fmt.Sprint(gone), 1024)
+}
+
+// bySize orders names of headers, the largest first, the same in every copy.
+func bySize(sizes map[string]int) func(a, b string) int {
+	return func(a, b string) int { return cmp.Or(sizes[b]-sizes[a], strings.Compare(a, b)) }
 }

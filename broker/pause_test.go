@@ -3,7 +3,9 @@ package broker
 import (
 	"context"
 	"fmt"
+	"math"
 	"strconv"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -12,6 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/holdfastmq/holdfast"
+	"github.com/holdfastmq/holdfast/internal/stack/stacktest"
 )
 
 var quick = BreakerOptions{Failures: 4, Pause: 20 * time.Millisecond, MaxPause: 40 * time.Millisecond}
@@ -130,11 +133,17 @@ func TestBadMessagesAreNoOutage(t *testing.T) {
 		if d.Message.ID == "bad" {
 			return errDown
 		}
+		if strings.HasPrefix(d.TxID, "malformed") {
+			return fmt.Errorf("%w: no order number", holdfast.ErrMalformed)
+		}
 		return holdfast.Permanent(errDown)
 	})
 	publishTx(t, b, "bad")
-	for range 10 {
+	for range 5 {
 		publishTx(t, b, newTx())
+	}
+	for i := range 5 {
+		publishTx(t, b, "malformed"+strconv.Itoa(i))
 	}
 	attempts := map[string]string{}
 	for _, d := range takeAll(t, b, b.DeadQueue(), 11) {
@@ -142,6 +151,47 @@ func TestBadMessagesAreNoOutage(t *testing.T) {
 	}
 	require.Equal(t, "10", attempts["bad"])
 	require.Empty(t, events.of(EventBreaker))
+}
+
+// Messages that fail by themselves hold up no other: not while they make it look like an
+// outage, and not afterwards, when they go their ladder.
+func TestPoisonHoldsUpNobody(t *testing.T) {
+	b, _ := consuming(t)
+	const poison = 25
+	for i := range poison {
+		publishTx(t, b, "bad"+strconv.Itoa(i))
+	}
+	publishTx(t, b, "good")
+	good := make(chan string, 10)
+	var events watched
+	b.testConsumer(t, func(o *Subscription) {
+		o.Tries, o.Ladder, o.Observe = 2, rungs(2), events.add
+		o.Breaker = BreakerOptions{Pause: 500 * time.Millisecond, MaxPause: time.Hour} // one probe for each pause would take hours
+	}, func(_ context.Context, d Delivery) error {
+		if strings.HasPrefix(d.TxID, "bad") {
+			return errDown
+		}
+		good <- d.TxID
+		return nil
+	})
+	require.Equal(t, "good", next(t, good))
+	// What else comes goes past them, too, and shows that they fail by themselves:
+	// without it, that could not be known.
+	for i := 0; ready(t, b, b.DeadQueue()) < poison; i++ {
+		tx := "good" + strconv.Itoa(i)
+		publishTx(t, b, tx)
+		require.Equal(t, tx, next(t, good))
+	}
+	for _, d := range takeAll(t, b, b.DeadQueue(), poison) {
+		require.Equal(t, "4", d.Headers[headerAttempts], "each goes its ladder")
+	}
+	closed := 0
+	for _, e := range events.of(EventBreaker) {
+		if e.Breaker == BreakerClosed {
+			closed++
+		}
+	}
+	require.LessOrEqual(t, closed, 3, "it opened again for what is known to fail") // 25 are three rounds of 10
 }
 
 // An error that a handler could judge closes the breaker as a success does.
@@ -273,13 +323,32 @@ func TestConsumerStatus(t *testing.T) {
 	c.gate = newGate(c.o.Breaker, c.breakerChanged)
 	require.Equal(t, ConsumerStatus{Name: "c", Breaker: BreakerClosed}, c.status())
 	c.begin()
-	era, _ := c.gate.enter()
+	era, _ := c.gate.enter(candidate{id: "a"})
 	c.gate.failure(era, "a", false, fmt.Errorf("no\nroute"))
 	s := c.status()
 	require.Equal(t, BreakerOpen, s.Breaker)
 	require.Equal(t, "no route", s.Error)
 	require.Equal(t, 1, s.Handling)
 	require.False(t, s.Since.IsZero())
+}
+
+// A consumer that may hold a message for longer than RabbitMQ lets it is warned of at its
+// beginning, and its process tells how long that is.
+func TestTimeoutBeyondConsumerTimeout(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		timeout, limit time.Duration
+		warned         bool
+	}{{15 * time.Minute, 0, true}, {15 * time.Minute, time.Hour, false}, {9 * time.Minute, 0, false}, {math.MaxInt64 / 2, -1, false}, {math.MaxInt64 / 2, 0, true}} {
+		b := open(t, stacktest.Shared(t).AMQPURL(), stacktest.Prefix(t), func(o *Options) { o.ConsumerTimeout = c.limit })
+		logged := watchLog(b)
+		b.testConsumer(t, func(o *Subscription) { o.HandlerTimeout = c.timeout }, func(context.Context, Delivery) error { return nil })
+		eventually(t, "it is shown", func() bool { return len(b.board.now(peek{}).Consumers) == 1 })
+		require.Equal(t, c.warned, logged.contains("consumer_timeout"), "%+v", c)
+		shown := b.board.now(peek{}).Consumers[0]
+		require.Equal(t, c.limit, shown.Limit)
+		require.Greater(t, shown.Holds, c.timeout)
+	}
 }
 
 // What is given back untried does not look lost; but what may have been lost
@@ -312,7 +381,7 @@ func TestMovedBackAsItCame(t *testing.T) {
 		require.True(t, d.Redelivered, "it would be forgotten that it may have been lost")
 		require.NoError(t, d.Ack(false))
 
-		publishRaw(t, b, "", b.AloneQueue("c"), amqp.Publishing{MessageId: "s", Headers: amqp.Table{headerLost: "2"}})
+		publishRaw(t, b, b.queuesExchange(), b.AloneQueue("c"), amqp.Publishing{MessageId: "s", Headers: amqp.Table{headerLost: "2"}})
 		d = get(b.AloneQueue("c"))
 		c.giveBack(&work{j: &job{d: d, alone: true}})
 		d = get(b.AloneQueue("c"))
@@ -341,7 +410,7 @@ func TestSuspectIsAProbe(t *testing.T) {
 		return dep.state.Load() == BreakerProbing && ready(t, b, b.ConsumerQueue("c")) == 0
 	})
 	dep.down.Store(false)
-	publishRaw(t, b, "", b.AloneQueue("c"), amqp.Publishing{MessageId: "suspect", Headers: amqp.Table{headerLost: "2"}})
+	publishRaw(t, b, b.queuesExchange(), b.AloneQueue("c"), amqp.Publishing{MessageId: "suspect", Headers: amqp.Table{headerLost: "2"}})
 	eventually(t, "tried", func() bool { return dep.handled.of("suspect") == 1 })
 	eventually(t, "closed", func() bool { return dep.state.Load() == BreakerClosed })
 }
@@ -353,11 +422,11 @@ func TestProbeThatNeverBegins(t *testing.T) {
 	c := &consumer{b: b, o: Subscription{Name: "c"}, log: b.log, handlers: ctx}
 	c.gate = newGate(quick.withDefaults(), func(change) {})
 	c.gate.b.to(BreakerProbing, time.Now())
-	era, ok := c.gate.enter()
-	require.True(t, ok)
+	era, e := c.gate.enter(candidate{id: "a"})
+	require.Equal(t, entryTry, e)
 	w := work{j: &job{}, era: era}
 	rawChannel(t, b, func(ch *amqp.Channel) { w.j.ch = ch }) // and closes it
 	c.tryOut(&w)
-	_, ok = c.gate.enter()
-	require.True(t, ok)
+	_, e = c.gate.enter(candidate{id: "a"})
+	require.Equal(t, entryTry, e)
 }

@@ -14,16 +14,16 @@ import (
 )
 
 // PeekedHalf is an undecided half message that a Keeper holds, without the bodies
-// of its messages.
+// of its messages, and without their keys: whoever may write to the status exchange
+// gets it.
 type PeekedHalf struct {
 	Tx   string        `json:"tx"`
 	Lane holdfast.Lane `json:"lane"`
-	// Messages is how many messages it has; of their topics and keys the first few
-	// distinct ones are told. All three are zero where the Keeper has left the
-	// record to RabbitMQ, since it holds many large ones.
+	// Messages is how many messages it has; of their topics the first few distinct
+	// ones are told. Both are zero where the Keeper has left the record to RabbitMQ,
+	// since it holds many large ones.
 	Messages int      `json:"messages"`
 	Topics   []string `json:"topics,omitempty"`
-	Keys     []string `json:"keys,omitempty"`
 	// Age is how long this Keeper has known it, in nanoseconds in JSON.
 	Age time.Duration `json:"age"`
 	// Tries counts the hand-overs that failed; HandingOver says that one is under
@@ -39,7 +39,7 @@ const MaxPeek = 100
 
 const (
 	headerPeek = "holdfast-peek" // of a status request: how many half messages of holdfast-group to tell
-	peekNames  = 5               // topics and keys of one half message in an answer
+	peekNames  = 5               // topics of one half message in an answer
 	// peekWait is how long a Keeper that is busy is waited for.
 	peekWait = 200 * time.Millisecond
 	// maxPeekRead is how many bytes of records are read for one answer.
@@ -55,7 +55,7 @@ func (b *Broker) Peek(ctx context.Context, group string, n int, wait time.Durati
 	if n < 1 || n > MaxPeek {
 		return nil, fmt.Errorf("%w: peek at %d half messages: want 1 to %d", holdfast.ErrInvalid, n, MaxPeek)
 	}
-	return b.ask(ctx, wait, peek{group, n})
+	return b.ask(ctx, wait, peek{group: group, n: n})
 }
 
 // peek is which half messages a status request wants to see; its zero value is
@@ -63,10 +63,20 @@ func (b *Broker) Peek(ctx context.Context, group string, n int, wait time.Durati
 type peek struct {
 	group string
 	n     int
+	// consumers wants nothing but the consumers.
+	consumers bool
+	// probe are the consumers whose open breakers are to try a message.
+	probe []string
 }
 
 func (p peek) headers() amqp.Table {
 	h := amqp.Table{headerKind: kindStatus}
+	if p.consumers {
+		h[headerWant] = wantConsumers
+	}
+	if text, err := json.Marshal(p.probe); err == nil && len(p.probe) > 0 {
+		h[headerProbe] = string(text)
+	}
 	if p.n > 0 {
 		h[headerGroup], h[headerPeek] = p.group, strconv.Itoa(p.n)
 	}
@@ -77,17 +87,19 @@ func (p peek) headers() amqp.Table {
 func peekOf(h amqp.Table) peek {
 	n := min(number(h[headerPeek]), MaxPeek)
 	if n <= 0 {
-		return peek{}
+		return peek{consumers: headerText(h[headerWant]) == wantConsumers, probe: probed(headerText(h[headerProbe]))}
 	}
-	return peek{headerText(h[headerGroup]), n}
+	return peek{group: headerText(h[headerGroup]), n: n}
+}
+
+// peekMessage is as much of a message.
+type peekMessage struct {
+	Topic string `json:"topic"`
 }
 
 // peekMessages is as much of a half record as Peek shows.
 type peekMessages struct {
-	Messages []struct {
-		Topic string `json:"topic"`
-		Key   string `json:"key"`
-	} `json:"messages"`
+	Messages boundedList[peekMessage, ofMessages] `json:"messages"`
 }
 
 // read fills in what the record's body says; a malformed one says nothing.
@@ -104,7 +116,7 @@ func (h *PeekedHalf) read(body []byte) {
 		return append(list, s)
 	}
 	for _, m := range r.Messages {
-		h.Topics, h.Keys = add(h.Topics, m.Topic), add(h.Keys, m.Key)
+		h.Topics = add(h.Topics, m.Topic)
 	}
 }
 

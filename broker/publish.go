@@ -39,25 +39,36 @@ func (b *Broker) PublishHalf(ctx context.Context, h holdfast.Half) error {
 	if err := holdfast.ValidateMessages(h.Messages, b.o.MaxBody); err != nil {
 		return err
 	}
+	if err := b.Fits(h.Group, h.TxID, h.Messages); err != nil {
+		return err
+	}
 	msg, err := encodeHalf(h)
 	if err != nil {
 		return err
 	}
 	ctx, cancel := b.timeout(ctx)
 	defer cancel()
-	p := publication{key: b.o.halfQueueOf(h.Group, h.TxID), mandatory: true, repair: true, msg: msg}
+	p := publication{exchange: b.halfExchange(), key: b.o.halfQueueOf(h.Group, h.TxID), mandatory: true, repair: true, old: b.o.RollingUpgrade, msg: msg}
 	if err := b.pub.one(ctx, &p, fault.HalfBeforeConfirm); err != nil {
 		return fmt.Errorf("half message of transaction %s: %w", h.TxID, err)
 	}
 	return nil
 }
 
+// Fits says whether the messages of transaction txID can be published once it is
+// committed, by the limits of the connection with RabbitMQ: what cannot be is
+// [holdfast.ErrTooLarge], and must not be committed.
+func (b *Broker) Fits(group, txID string, ms []holdfast.Message) error {
+	return b.pubLink.limits().messages(group, txID, ms)
+}
+
 // PublishMessages publishes the messages of the committed transaction txID to
 // the topics exchange, all at once, and returns once RabbitMQ has confirmed
 // every one. It is repeated like PublishHalf: a message may be stored more than
-// once, with the same ID. The errors of several messages are joined;
-// [holdfast.ErrUnroutable] is not retried here and means that this message was
-// not stored, while others of the transaction may have been.
+// once, with the same ID. Of messages that were not delivered the error is a
+// *[holdfast.DeliveryError]; [holdfast.ErrUnroutable] is not retried here and means that
+// this message was not stored. What was confirmed in a call that had such an error is
+// not published again by a later one of this Broker.
 func (b *Broker) PublishMessages(ctx context.Context, group, txID string, ms []holdfast.Message) error {
 	if err := validGroup(group); err != nil {
 		return err
@@ -68,22 +79,46 @@ func (b *Broker) PublishMessages(ctx context.Context, group, txID string, ms []h
 	if err := holdfast.ValidateMessages(ms, b.o.MaxBody); err != nil {
 		return err
 	}
-	ps := make([]publication, len(ms))
+	confirmed := b.partly.confirmed(group, txID, ms)
+	ps := make([]publication, 0, len(ms))
 	for i, m := range ms {
 		if m.ID == "" {
 			return fmt.Errorf("%w: message %d of transaction %s has no ID: call holdfast.NumberMessages", holdfast.ErrInvalid, i+1, txID)
 		}
-		ps[i] = publication{exchange: b.TopicsExchange(), key: m.Topic, mandatory: !m.AllowUnrouted, msg: encodeMessage(group, txID, m)}
+		if confirmed == nil || !confirmed[i] {
+			ps = append(ps, publication{exchange: b.TopicsExchange(), key: m.Topic, mandatory: !m.AllowUnrouted, msg: encodeMessage(group, txID, m)})
+		}
 	}
 	ctx, cancel := b.timeout(ctx)
 	defer cancel()
-	var errs []error
-	for i, err := range b.pub.all(ctx, ps, fault.CommitBeforeConfirm) {
-		if err != nil {
-			errs = append(errs, fmt.Errorf("message %s: %w", ms[i].ID, err))
+	errs := b.pub.all(ctx, ps, fault.CommitBeforeConfirm)
+	if !slices.ContainsFunc(errs, func(err error) bool { return err != nil }) {
+		b.partly.note(group, txID, ms, nil, true)
+		return nil
+	}
+	return b.undelivered(group, txID, ms, confirmed, errs)
+}
+
+// undelivered is the error where some messages were not confirmed. Those that were
+// confirmed before have no error in errs.
+func (b *Broker) undelivered(group, txID string, ms []holdfast.Message, confirmed []bool, errs []error) error {
+	failed := &holdfast.DeliveryError{}
+	of, n := make([]error, len(ms)), 0
+	for i, m := range ms {
+		if confirmed == nil || !confirmed[i] {
+			of[i] = errs[n]
+			n++
+		}
+		if of[i] == nil {
+			failed.Delivered = append(failed.Delivered, m.ID)
+		} else {
+			failed.Failed = append(failed.Failed, holdfast.FailedDelivery{ID: m.ID, Topic: m.Topic, Err: of[i]})
 		}
 	}
-	return errors.Join(errs...)
+	if len(failed.Delivered) > 0 {
+		b.partly.note(group, txID, ms, of, false)
+	}
+	return failed
 }
 
 // publication is one message to publish, whatever tries that takes.
@@ -93,13 +128,26 @@ type publication struct {
 	// repair says that the queue is ours to make: if the message is returned,
 	// declare and try again, instead of failing.
 	repair bool
-	msg    amqp.Publishing
+	// sought says that the queues of remembered consumers, which would take the
+	// message, were looked for because it was returned.
+	sought bool
+	// old says that key is a queue that an older version may have made, bound to no
+	// exchange of ours: if the message is returned, it goes through the default one.
+	old bool
+	// once says that a queue's refusal is the answer: it is not tried again.
+	once bool
+	msg  amqp.Publishing
+
+	size int // of headers and properties, once they are measured
 
 	// What the tries came to.
 	err     error // final
 	settled bool  // confirmed, or err is set
 	unknown bool  // it was written at least once without a confirm since
 	last    string
+	nacks   int // refusals by one of its queues, of what goes to several
+	downs   int // closings by RabbitMQ of what it was in flight on
+	cuts    int // other losses of that
 }
 
 // one publishes a single message.
@@ -111,8 +159,8 @@ func (p *publisher) one(ctx context.Context, m *publication, point string) error
 // refused for good, or ctx is done. point is passed once they are written and
 // before the confirms are waited for. The result has one error for each.
 func (p *publisher) all(ctx context.Context, ms []publication, point string) []error {
-	errs := make([]error, len(ms))
 	if err := p.enter(); err != nil {
+		errs := make([]error, len(ms))
 		for i := range errs {
 			errs[i] = fmt.Errorf("%w: %w", ErrNotSent, err)
 		}
@@ -125,6 +173,11 @@ func (p *publisher) all(ctx context.Context, ms []publication, point string) []e
 			ms[i].msg.Timestamp = now
 		}
 	}
+	return p.tries(ctx, ms, point)
+}
+
+// tries is all for what is counted in, and has its time.
+func (p *publisher) tries(ctx context.Context, ms []publication, point string) []error {
 	pause := 10 * time.Millisecond
 	for !p.round(ctx, ms, point) {
 		select {
@@ -134,7 +187,7 @@ func (p *publisher) all(ctx context.Context, ms []publication, point string) []e
 			}
 		default:
 		}
-		if slices.ContainsFunc(ms, func(m publication) bool { return m.repair && !m.settled && m.last == lastReturned }) {
+		if slices.ContainsFunc(ms, func(m publication) bool { return (m.repair || m.sought) && !m.settled && m.last == lastReturned }) {
 			if err := p.topo.repair(ctx); err != nil && ctx.Err() == nil {
 				p.log.Warn("a missing queue could not be declared", "error", err)
 			}
@@ -146,6 +199,7 @@ func (p *publisher) all(ctx context.Context, ms []publication, point string) []e
 		}
 		pause = min(2*pause, time.Second)
 	}
+	errs := make([]error, len(ms))
 	for i := range ms {
 		errs[i] = ms[i].err
 	}
@@ -163,11 +217,22 @@ const (
 // everything is settled now.
 func (p *publisher) round(ctx context.Context, ms []publication, point string) bool {
 	var few [8]*request
-	reqs := few[:0]
+	reqs, lim := few[:0], p.link.limits()
+	var alone []*publication
 	for i := range ms {
-		if m := &ms[i]; !m.settled {
-			reqs = append(reqs, p.submit(ctx, m))
+		m := &ms[i]
+		if m.settled {
+			continue
 		}
+		if err := lim.check(m); err != nil {
+			p.refuse(m, RefusedLimit, err)
+			continue
+		}
+		if m.suspect() || p.apart.knows(m) {
+			alone = append(alone, m)
+			continue
+		}
+		reqs = append(reqs, p.submit(ctx, m))
 	}
 	for _, r := range reqs {
 		r.waitWritten(ctx)
@@ -175,35 +240,75 @@ func (p *publisher) round(ctx context.Context, ms []publication, point string) b
 	if point != "" {
 		fault.Point(point)
 	}
-	all := true
 	for _, r := range reqs {
-		m := r.p
-		m.note(r.waitConfirm(ctx), r, p.topo.changedSince(r.epoch))
-		if !m.settled && ctx.Err() != nil {
-			p.expire(ctx.Err(), m)
-		}
-		all = all && m.settled
+		p.noted(ctx, r, r.waitConfirm(ctx))
 	}
-	return all
+	for _, m := range alone {
+		o, r := p.apart.try(ctx, m)
+		p.noted(ctx, r, o)
+	}
+	for i := range ms {
+		if !ms[i].settled {
+			return false
+		}
+	}
+	return true
 }
 
-// note takes over the outcome of a try. repaired says that bindings were being
-// made again meanwhile: a return is no verdict then.
-func (m *publication) note(o outcome, r *request, repaired bool) {
+// noted takes over the outcome of a try, and does what it asks for.
+func (p *publisher) noted(ctx context.Context, r *request, o outcome) {
+	m := r.p
+	m.note(o, r, p.topo)
+	switch {
+	case o == outcomeRefused:
+		p.apart.refused(m)
+		p.refuse(m, whyRefused(m.err), m.err)
+	case o == outcomeAcked:
+		if p.refused.n.Load() > 0 {
+			p.refused.taken(p.topo.queuesFor(m)...)
+		}
+	case o != outcomeNacked:
+	case !p.topo.fansOut(m.exchange):
+		p.refusedByOne(ctx, m)
+	case ctx.Err() == nil:
+		p.refusedBy(ctx, m)
+	}
+	if !m.settled && ctx.Err() != nil {
+		p.expire(ctx.Err(), m)
+	}
+}
+
+// refuse settles m: it is not stored, and repeating it does not help.
+func (p *publisher) refuse(m *publication, why string, err error) {
+	m.settled, m.err = true, err
+	p.refused.record(m, why, err)
+}
+
+// note takes over the outcome of a try.
+func (m *publication) note(o outcome, r *request, t *topology) {
 	switch o {
 	case outcomeAcked:
 		m.settled = true
 	case outcomeReturned:
 		m.unknown, m.last = false, lastReturned
-		if !m.repair && !repaired {
-			m.settled = true
-			m.err = fmt.Errorf("%w: no consumer is bound to %s", holdfast.ErrUnroutable, m.key)
+		switch {
+		case m.old:
+			m.old, m.exchange = false, ""
+		case m.repair || t.changedSince(r.epoch): // bindings were being made: no verdict
+		case !m.sought && m.exchange == t.b.TopicsExchange() && t.worthSeeking(m.key):
+			m.sought = true
+		default:
+			m.settled, m.err = true, t.unrouted(m)
 		}
 	case outcomeNacked:
 		// A queue that lost its leader may nack what it stored.
 		m.unknown, m.last = true, lastNack
+		if m.once {
+			m.settled, m.err = true, fmt.Errorf("%w: %s", ErrConfirmUnknown, lastNack)
+		}
 	case outcomeUnknown:
 		m.unknown, m.last = true, lastLost
+		m.blamed(r.err)
 		if r.err != nil {
 			m.last += ": " + r.err.Error()
 		}

@@ -216,7 +216,7 @@ func TestRealAlarm(t *testing.T) {
 	b := open(t, s.AMQPURL(), "alarm", nil)
 	ctx := testContext(t)
 	require.NoError(t, b.DeclareGroup(ctx, "g"))
-	rabbitctl(t, s.RabbitMQ.PID(), "set_vm_memory_high_watermark", "0.000001")
+	stacktest.RabbitMQ(t, s, "rabbitmqctl", "set_vm_memory_high_watermark", "0.000001")
 	eventually(t, "a publish that ends blocked", func() bool {
 		short, cancel := context.WithTimeout(ctx, 100*time.Millisecond)
 		defer cancel()
@@ -231,7 +231,7 @@ func TestRealAlarm(t *testing.T) {
 	err = b.PublishHalf(short, half("last", "g"))
 	require.ErrorIs(t, err, ErrNotSent)
 	require.ErrorContains(t, err, "blocks publishers")
-	rabbitctl(t, s.RabbitMQ.PID(), "set_vm_memory_high_watermark", "0.6")
+	stacktest.RabbitMQ(t, s, "rabbitmqctl", "set_vm_memory_high_watermark", "0.6")
 	require.NoError(t, b.PublishHalf(ctx, half("after", "g")))
 }
 
@@ -297,14 +297,9 @@ func TestConnectionsCutUnderLoad(t *testing.T) {
 }
 
 func TestTooLargeForRabbitMQ(t *testing.T) {
-	s := &session{ch: &amqp.Channel{}, closed: make(chan struct{}), why: &amqp.Error{Code: amqp.PreconditionFailed,
-		Reason: "PRECONDITION_FAILED - message size 200 is larger than configured max size 100"}}
-	close(s.closed)
-	_, tooLarge := s.tooLarge(&request{p: &publication{msg: amqp.Publishing{Body: make([]byte, 200)}}})
-	require.ErrorIs(t, tooLarge, holdfast.ErrTooLarge)
-	lost, tooLarge := s.tooLarge(&request{p: &publication{msg: amqp.Publishing{Body: make([]byte, 50)}}})
-	require.Error(t, lost)
-	require.NoError(t, tooLarge, "a neighbour on the channel is published again")
+	e := &amqp.Error{Code: amqp.PreconditionFailed, Reason: "PRECONDITION_FAILED - message size 200 is larger than configured max size 100"}
+	require.ErrorIs(t, tooLarge(e, &publication{msg: amqp.Publishing{Body: make([]byte, 200)}}), holdfast.ErrTooLarge)
+	require.NoError(t, tooLarge(e, &publication{msg: amqp.Publishing{Body: make([]byte, 50)}}), "a neighbour on the channel is published again")
 }
 
 func TestSettleAndFlush(t *testing.T) {

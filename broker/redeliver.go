@@ -45,7 +45,12 @@ func (b *Broker) Redeliver(ctx context.Context, r RedeliverRequest) error {
 	ctx, cancel := b.timeout(ctx)
 	defer cancel()
 	queue := r.Letter.Queue
-	p := publication{key: queue, mandatory: true, msg: redelivery(b.o.Prefix, &r)}
+	exchange := b.queuesExchange()
+	if groupOf(b.o.Prefix, queue) != "" {
+		exchange = b.halfExchange()
+	}
+	p := publication{exchange: exchange, key: queue, mandatory: true, old: b.o.RollingUpgrade, msg: redelivery(b.o.Prefix, &r)}
+	squeeze(&p.msg, b.pubLink.limits().room())
 	err := b.pub.one(ctx, &p, "")
 	if errors.Is(err, holdfast.ErrUnroutable) {
 		return fmt.Errorf("redeliver %s: %w: the queue %s does not exist: start the consumer or producer that it belongs to, which makes it, and redeliver then, or discard the message",
@@ -67,10 +72,13 @@ func (b *Broker) redeliverable(r *RedeliverRequest) error {
 	case !ofConsumer && groupOf(b.o.Prefix, l.Queue) == "":
 		return fmt.Errorf("%w: it comes from %q, which is no consumer's queue and no half queue of the prefix %q: nobody knows whom it is for; publish it anew where it belongs, then discard it",
 			holdfast.ErrInvalid, l.Queue, b.o.Prefix)
+	case !ofConsumer && l.Envelope.Headers[headerClaim] != "":
+		return fmt.Errorf("%w: it claims to be a record of kind %q, but did not come through Holdfast's exchange, and would not count again: discard it; what an op record settles is checked back",
+			holdfast.ErrInvalid, clip(l.Envelope.Headers[headerClaim], 64))
 	case l.Kept != "":
 		return fmt.Errorf("%w: it has %d bytes, and only their beginning is in the workflow; the whole message is in the queue %s: move it from there to %s, with a shovel or the management UI, and discard this dead letter",
 			holdfast.ErrTooLarge, l.Size, l.Kept, l.Queue)
-	case ofConsumer && l.Envelope.MessageID == "":
+	case ofConsumer && l.Envelope.MessageID == "" && l.Failure.Class == holdfast.ClassMalformed:
 		return fmt.Errorf("%w: it has no message-id, and would die again for that: publish it anew with one, then discard it", holdfast.ErrInvalid)
 	case r.Edited && r.Operator == "":
 		return fmt.Errorf("%w: an edited redelivery needs its operator's name", holdfast.ErrInvalid)
@@ -84,11 +92,11 @@ func (b *Broker) redeliverable(r *RedeliverRequest) error {
 
 // redelivery makes the message as it was before it died.
 func redelivery(prefix string, r *RedeliverRequest) amqp.Publishing {
-	l, e := &r.Letter, &r.Letter.Envelope
-	headers := envelopeHeaders(e)
+	l, e := &r.Letter, original(r.Letter.Envelope)
+	headers := envelopeHeaders(&e)
 	msg := amqp.Publishing{
 		Headers:         headers,
-		ContentType:     l.Message.ContentType,
+		ContentType:     contentTypeOf(l),
 		ContentEncoding: e.ContentEncoding,
 		Priority:        e.Priority,
 		CorrelationId:   e.CorrelationID,
@@ -111,7 +119,11 @@ func redelivery(prefix string, r *RedeliverRequest) amqp.Publishing {
 	}
 	cut(headers)
 	headers[headerRedelivery] = strconv.Itoa(r.N)
+	setText(headers, headerCopy, l.Copy)
 	if consumerOf(prefix, l.Queue) != "" {
+		if e.MessageID == "" {
+			headers[headerLetter] = l.ID // for its consumer's answer
+		}
 		// The routing key will be the queue's name, and a foreign message has no
 		// other topic.
 		headers[headerExchange], headers[headerRoutingKey] = e.Exchange, e.RoutingKey

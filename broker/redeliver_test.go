@@ -93,7 +93,7 @@ func TestRefusedRedeliveries(t *testing.T) {
 	b, ctx := deadQueueOf(t)
 	letter := func(change func(l *holdfast.DeadLetter)) holdfast.DeadLetter {
 		d := placed(nil)
-		l := decodeDead(b.o.Prefix, delivered(deadLetter(d, b.ConsumerQueue("c"), "c", 3, errors.New("no"), deathTime)), deathTime)
+		l := decodeDead(b.o.Prefix, deliveredTo(b.o.Prefix, deadLetter(d, b.ConsumerQueue("c"), "c", 3, errors.New("no"), deathTime)), deathTime)
 		change(&l)
 		return l
 	}
@@ -105,7 +105,8 @@ func TestRefusedRedeliveries(t *testing.T) {
 		"no number": {RedeliverRequest{Letter: letter(func(*holdfast.DeadLetter) {}), N: 0}, holdfast.ErrInvalid, "number"},
 		"kept": {RedeliverRequest{Letter: letter(func(l *holdfast.DeadLetter) { l.Kept, l.Size = b.OversizedQueue(), 5_000_000 })},
 			holdfast.ErrTooLarge, b.OversizedQueue() + ": move it from there to " + b.ConsumerQueue("c")},
-		"no message-id": {RedeliverRequest{Letter: letter(func(l *holdfast.DeadLetter) { l.Envelope.MessageID = "" })}, holdfast.ErrInvalid, "publish it anew"},
+		"no message-id": {RedeliverRequest{Letter: letter(func(l *holdfast.DeadLetter) { l.Envelope.MessageID, l.Failure.Class = "", holdfast.ClassMalformed })},
+			holdfast.ErrInvalid, "publish it anew"},
 		"nobody's":      {RedeliverRequest{Letter: letter(func(l *holdfast.DeadLetter) { l.Queue = b.DeadQueue() })}, holdfast.ErrInvalid, "nobody knows whom it is for"},
 		"elsewhere":     {RedeliverRequest{Letter: letter(func(l *holdfast.DeadLetter) { l.Queue = "shop.q.c" })}, holdfast.ErrInvalid, b.o.Prefix},
 		"no operator":   {RedeliverRequest{Letter: letter(func(*holdfast.DeadLetter) {}), Edited: true}, holdfast.ErrInvalid, "operator"},

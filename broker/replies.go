@@ -104,6 +104,12 @@ func (r *replyTaker) instance(ctx context.Context) error {
 					r.remove(s.ch, queue)
 				}
 			})
+		if errors.Is(err, errNoQueue) {
+			r.log.Info("this user may not make a queue of its own for replies to sagas: they come through the group's, a little later", "queue", queue)
+			r.b.replyNames.none(r.group)
+			<-ctx.Done()
+			return r.drain()
+		}
 		if !errors.Is(err, errRefusedQueue) {
 			return errors.Join(err, r.drain())
 		}
@@ -132,6 +138,9 @@ func (r *replyTaker) remove(ch *amqp.Channel, queue string) {
 // take deals with one delivery, until gone is done: then it is RabbitMQ's again.
 func (r *replyTaker) take(gone context.Context, d *amqp.Delivery, queue string) {
 	reply, err := decodeReply(d)
+	if err == nil {
+		err = r.b.o.trust().replied(d)
+	}
 	if err != nil {
 		r.bury(gone, d, queue, err)
 		return
@@ -185,7 +194,7 @@ func (r *replyTaker) try(gone context.Context, reply SagaReply) error {
 func (r *replyTaker) putBack(d *amqp.Delivery) {
 	ctx, cancel := r.b.timeout(r.calls)
 	defer cancel()
-	p := publication{key: r.b.ReplyQueue(r.group), mandatory: true, repair: true, msg: republish(d)}
+	p := publication{exchange: r.b.repliesExchange(), key: r.b.ReplyQueue(r.group), mandatory: true, repair: true, msg: republish(d)}
 	if err := r.b.pub.one(ctx, &p, ""); err != nil {
 		r.log.Warn("a reply to a saga could not be put behind the others; it is given back", "error", err)
 		r.settle(d.Nack(false, true))

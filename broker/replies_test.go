@@ -75,7 +75,7 @@ func TestReplyRoundTrip(t *testing.T) {
 	require.Equal(t, want, next(t, got))
 	call.ReplyTo, call.Undo = "", false
 	require.NoError(t, participant.PublishSagaReply(testContext(t), call, SagaReply{Outcome: ReplyDone}))
-	require.Equal(t, SagaReply{Saga: call.Saga, Workflow: call.Workflow, Step: call.Step, Outcome: ReplyDone}, next(t, got))
+	require.Equal(t, SagaReply{Saga: call.Saga, Workflow: call.Workflow, Step: call.Step, Outcome: ReplyDone, Token: call.Token}, next(t, got))
 	eventually(t, "acknowledged", func() bool {
 		return ready(t, b, b.ReplyQueue("g"))+ready(t, b, b.InstanceReplyQueue("g")) == 0
 	})
@@ -204,6 +204,7 @@ func replyDurably(t *testing.T, b *Broker, step string) {
 // As many are handled at a time as may be, and no more.
 func TestRepliesAreBounded(t *testing.T) {
 	b := replying(t, "asks", "")
+	require.NoError(t, b.declareReplies(testContext(t), "g"))
 	for range 2 * replyConcurrency {
 		replyDurably(t, b, newTx())
 	}
@@ -253,6 +254,7 @@ func TestReplyIsNeverGivenUp(t *testing.T) {
 // A reply that cannot be put behind the others is given back.
 func TestReplyIsGivenBack(t *testing.T) {
 	b := replying(t, "asks", "")
+	require.NoError(t, b.declareReplies(testContext(t), "g"))
 	call := aCall(b)
 	call.ReplyTo = ""
 	require.NoError(t, b.PublishSagaReply(testContext(t), call, SagaReply{Outcome: ReplyDone}))
@@ -296,7 +298,7 @@ func TestMalformedReplies(t *testing.T) {
 			"long":            `{"v":1,` + good + `,"outcome":"done","result":"` + strings.Repeat("x", MaxSagaResult) + `"}`,
 			"longer":          strings.Repeat("x", maxReplyRecord+1),
 		} {
-			publishRaw(t, b, "", queue, amqp.Publishing{MessageId: name, CorrelationId: "c", Body: []byte(body)})
+			publishRaw(t, b, b.repliesExchange(), queue, amqp.Publishing{MessageId: name, CorrelationId: "c", Body: []byte(body)})
 			d := take(t, b, b.DeadQueue())
 			require.Equal(t, name, d.MessageId)
 			require.Equal(t, body, string(d.Body))

@@ -79,6 +79,13 @@ func (r *replyNames) renew(group string) {
 	r.names[group] = r.make(group)
 }
 
+// none has the group's durable queue take its place.
+func (r *replyNames) none(group string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.names[group] = r.b.ReplyQueue(group)
+}
+
 // make makes a new name. The @, which is in no group's name, tells it from a
 // durable queue's.
 func (r *replyNames) make(group string) string {
@@ -89,20 +96,31 @@ func (r *replyNames) make(group string) string {
 	return repliesPrefix(r.b.o.Prefix) + "@" + id
 }
 
-// replySteps declare a durable reply queue. Those who reply declare it, too.
-func (t *topology) replySteps(queue string) []step { return []step{queueStep(queue, t.guarded())} }
+// replySteps declare a durable reply queue.
+func (t *topology) replySteps(queue string) []step {
+	return []step{queueStep(queue, t.guarded()), bindStep(queue, queue, t.b.repliesExchange())}
+}
 
 // instanceReplySteps declare a process's reply queue. It is not exclusive: after a
 // lost connection RabbitMQ may take that one for alive for a while, and refuse the
 // queue to the next.
 func (t *topology) instanceReplySteps(queue, durable string) []step {
-	return []step{queueStep(queue, amqp.Table{
+	return briefly(exchangeStep(t.b.repliesExchange(), amqp.ExchangeDirect, nil), queueStep(queue, amqp.Table{
 		"x-queue-type":              "classic",
 		"x-expires":                 replyExpires.Milliseconds(),
 		"x-message-ttl":             replyTTL.Milliseconds(),
 		"x-dead-letter-exchange":    "",
 		"x-dead-letter-routing-key": durable,
-	})}
+	}), bindStep(queue, queue, t.b.repliesExchange()))
+}
+
+// PrepareReplies makes the durable queue of the replies to a group's sagas, before the
+// first saga can call: a participant whose answer has nowhere to go gives the call up.
+// [Broker.ConsumeReplies] makes it, too, as often as it takes.
+func (b *Broker) PrepareReplies(ctx context.Context, group string) error {
+	ctx, cancel := b.timeout(ctx)
+	defer cancel()
+	return b.declareReplies(ctx, group)
 }
 
 // declareReplies makes the durable reply queue of a group. It is remembered like a
@@ -120,9 +138,15 @@ func (b *Broker) declareReplies(ctx context.Context, group string) error {
 // errRefusedQueue means that only another name can help.
 var errRefusedQueue = fmt.Errorf("%w: RabbitMQ refuses the queue", holdfast.ErrInvalid)
 
+// errNoQueue means that this user may have no queue for this process's replies.
+var errNoQueue = fmt.Errorf("%w: RabbitMQ grants no queue", holdfast.ErrInvalid)
+
 func (b *Broker) declareInstanceReplies(ctx context.Context, group, queue string) error {
 	err := b.declare(ctx, b.topo.instanceReplySteps(queue, b.ReplyQueue(group)))
 	var ae *amqp.Error
+	if errors.As(err, &ae) && ae.Code == amqp.AccessRefused {
+		return fmt.Errorf("%w: %w", errNoQueue, err)
+	}
 	if errors.Is(err, holdfast.ErrInvalid) || errors.As(err, &ae) && (ae.Code == amqp.ResourceLocked || ae.Code == amqp.NotFound) {
 		return fmt.Errorf("%w: %w", errRefusedQueue, err)
 	}
@@ -136,4 +160,11 @@ func deleteReplyQueue(ch *amqp.Channel, queue string) error {
 		return fmt.Errorf("delete the queue %s: %w", queue, err)
 	}
 	return nil
+}
+
+// hasReplies reports whether this Broker takes the replies of a group.
+func (t *topology) hasReplies(group string) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.replies[group]
 }

@@ -13,6 +13,7 @@ import (
 const (
 	maxRungs = 20
 	minDelay = time.Millisecond
+	maxWish  = 366 * 24 * time.Hour // of RetryAfter
 	maxDelay = 24 * time.Hour
 )
 
@@ -114,7 +115,7 @@ func (s schedule) total(redelivery int) int {
 // attempts that failed, this one included.
 func (s schedule) after(failed, redelivery int, e ending) verdict {
 	switch {
-	case e.class == holdfast.ClassPermanent || failed >= s.total(redelivery):
+	case e.class == holdfast.ClassPermanent || e.class == holdfast.ClassMalformed || failed >= s.total(redelivery):
 		return verdict{do: doBury}
 	case e.wished:
 		return s.wish(e.wish)
@@ -127,6 +128,7 @@ func (s schedule) after(failed, redelivery int, e ending) verdict {
 // wish is the shortest delay that is at least d, or the longest one as often as
 // it takes.
 func (s schedule) wish(d time.Duration) verdict {
+	d = min(d, maxWish)
 	if i, _ := slices.BinarySearch(s.delays, d); i < len(s.delays) {
 		return verdict{do: doDelay, delay: s.delays[i]}
 	}
@@ -136,7 +138,8 @@ func (s schedule) wish(d time.Duration) verdict {
 
 // hop decides about a delivery that is still to wait left times.
 func (s schedule) hop(left int) verdict {
-	return verdict{do: doDelay, delay: s.delays[len(s.delays)-1], hops: left - 1}
+	longest := s.delays[len(s.delays)-1]
+	return verdict{do: doDelay, delay: longest, hops: min(left-1, int(maxWish/longest))}
 }
 
 // afterLoss decides about a delivery that came back without a result: lost times

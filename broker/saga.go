@@ -2,6 +2,7 @@ package broker
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"unicode"
@@ -31,6 +32,16 @@ type SagaCall struct {
 	// more, Replies, which is durable. A call is published with Replies empty for
 	// [Broker.ReplyQueue]; ReplyTo may be empty.
 	ReplyTo, Replies string
+	// Token is repeated in the reply, by which the saga knows that it is one to this
+	// call; at most 255 bytes, and empty in calls of older versions.
+	Token string
+	// Content is a digest of what the saga was started with, by which the participant
+	// tells another use of its key; at most 255 bytes, and empty in calls of older
+	// versions.
+	Content string
+	// Topic is the routing key that the call was published with. Only a delivery has
+	// it.
+	Topic string
 }
 
 // The headers of a call. The queue ReplyTo is the property reply-to.
@@ -42,6 +53,8 @@ const (
 	headerCause    = "holdfast-cause"
 	headerAgain    = "holdfast-again"
 	headerReplies  = "holdfast-replies"
+	headerToken    = "holdfast-token"
+	headerContent  = "holdfast-saga-content"
 )
 
 // Values of the header holdfast-op.
@@ -76,14 +89,15 @@ func (c *SagaCall) String() string {
 // PublishSagaCall publishes m, of which Topic, Key, ContentType, Headers and Body
 // count, to the topics exchange and returns once RabbitMQ has confirmed it. It is
 // repeated like PublishHalf: the call may be stored more than once, with the same
-// ID. [holdfast.ErrUnroutable], which names the topic, is not retried here.
+// ID. [holdfast.ErrUnroutable], which names the topic, is not retried here. Of an
+// error that says [Unsent], no byte was written.
 func (b *Broker) PublishSagaCall(ctx context.Context, call SagaCall, m holdfast.Message) error {
 	if call.Replies == "" {
 		call.Replies = b.ReplyQueue(call.Group)
 	}
 	m.ID = call.messageID()
 	if err := b.validCall(&call, m); err != nil {
-		return err
+		return unsentError{err}
 	}
 	ctx, cancel := b.timeout(ctx)
 	defer cancel()
@@ -93,6 +107,17 @@ func (b *Broker) PublishSagaCall(ctx context.Context, call SagaCall, m holdfast.
 	}
 	fault.Point(fault.SagaCallAfterConfirm)
 	return nil
+}
+
+// unsentError is the error of what was refused before anything was written.
+type unsentError struct{ error }
+
+func (e unsentError) Unwrap() error { return e.error }
+
+// Unsent reports whether err says that nothing was written to RabbitMQ.
+func Unsent(err error) bool {
+	var unsent unsentError
+	return errors.As(err, &unsent)
 }
 
 func (b *Broker) validCall(c *SagaCall, m holdfast.Message) error {
@@ -122,6 +147,12 @@ func (c *SagaCall) problem(prefix string) string {
 			return fmt.Sprintf("%s is %q: want 1 to %d bytes of text without control characters", f.header, clip(f.value, 128), f.limit)
 		}
 	}
+	if c.Token != "" && !plainID(c.Token, maxText) {
+		return fmt.Sprintf("%s is %q: want at most %d bytes of text without control characters", headerToken, clip(c.Token, 128), maxText)
+	}
+	if c.Content != "" && !plainID(c.Content, maxText) {
+		return fmt.Sprintf("%s is %q: want at most %d bytes of text without control characters", headerContent, clip(c.Content, 128), maxText)
+	}
 	if groupOfReplies(prefix, c.Replies) == "" {
 		return fmt.Sprintf("%s is %q: want %s.replies. and the producer group", headerReplies, clip(c.Replies, maxText), prefix)
 	}
@@ -144,8 +175,23 @@ func encodeCall(c *SagaCall, m holdfast.Message) amqp.Publishing {
 	if c.Again {
 		h[headerAgain] = "1"
 	}
+	if c.Token != "" {
+		h[headerToken] = c.Token
+	}
+	if c.Content != "" {
+		h[headerContent] = c.Content
+	}
 	msg.ReplyTo = c.ReplyTo
 	return msg
+}
+
+// publishedTo is the exchange and the routing key that a delivery was first published
+// with: it may be a copy of that.
+func publishedTo(d *amqp.Delivery) (exchange, key string) {
+	if first, copied := d.Headers[headerRoutingKey]; copied {
+		return headerText(d.Headers[headerExchange]), headerText(first)
+	}
+	return d.Exchange, d.RoutingKey
 }
 
 // decodeCall returns what a saga's call says, nil for any other message.
@@ -155,7 +201,10 @@ func decodeCall(prefix string, d *amqp.Delivery) (*SagaCall, error) {
 		return nil, nil
 	}
 	c := &SagaCall{Saga: text(headerSaga), Workflow: text(headerWorkflow), Group: text(headerGroup), Step: text(headerStep),
-		Cause: plainText(text(headerCause), maxReason), Again: text(headerAgain) == "1", ReplyTo: d.ReplyTo, Replies: text(headerReplies)}
+		Cause: plainText(text(headerCause), maxReason), Again: text(headerAgain) == "1", ReplyTo: d.ReplyTo, Replies: text(headerReplies),
+		Token: text(headerToken), Content: text(headerContent)}
+	_, topic := publishedTo(d)
+	c.Topic = clip(topic, maxText)
 	switch op := text(headerStepOp); op {
 	case opDo:
 	case opUndo:

@@ -16,7 +16,7 @@ import (
 // aCall is a call of a saga of group g.
 func aCall(b *Broker) SagaCall {
 	return SagaCall{Saga: "saga/g/pay/o-1", Workflow: "saga/g/pay/o-1/undo", Group: "g", Step: "reserve-stock", Undo: true,
-		Cause: "payment refused: no\nmoney", Again: true, ReplyTo: b.InstanceReplyQueue("g"), Replies: b.ReplyQueue("g")}
+		Cause: "payment refused: no\nmoney", Again: true, ReplyTo: b.InstanceReplyQueue("g"), Replies: b.ReplyQueue("g"), Token: "t-1"}
 }
 
 func aBody(key string) holdfast.Message {
@@ -30,6 +30,8 @@ func TestCallRoundTrip(t *testing.T) {
 	b, ctx := consuming(t)
 	call, want := aCall(b), aBody("o-1")
 	want.ID = call.messageID()
+	wanted := call
+	wanted.Topic = "order.stock"
 	rawChannel(t, b, func(ch *amqp.Channel) {
 		require.NoError(t, b.PublishSagaCall(ctx, call, aBody("o-1")))
 		ds, err := ch.Consume(b.ConsumerQueue("c"), "", false, false, false, false, nil)
@@ -38,7 +40,7 @@ func TestCallRoundTrip(t *testing.T) {
 		require.Equal(t, b.InstanceReplyQueue("g"), d.ReplyTo)
 		require.Equal(t, amqp.Table{"tenant": "north", "holdfast-header-CC": "x", "holdfast-version": "1", "holdfast-group": "g", "holdfast-topic": "order.stock",
 			"holdfast-key": "o-1", "holdfast-saga": call.Saga, "holdfast-saga-workflow": call.Workflow, "holdfast-step": "reserve-stock", "holdfast-op": "undo",
-			"holdfast-cause": call.Cause, "holdfast-again": "1", "holdfast-replies": call.Replies}, d.Headers)
+			"holdfast-cause": call.Cause, "holdfast-again": "1", "holdfast-replies": call.Replies, "holdfast-token": "t-1"}, d.Headers)
 	})
 	got := make(chan Delivery, 10)
 	b.testConsumer(t, func(o *Subscription) { o.Tries, o.Ladder = 2, rungs(2) }, func(_ context.Context, d Delivery) error {
@@ -53,7 +55,7 @@ func TestCallRoundTrip(t *testing.T) {
 		d := next(t, got)
 		require.Equal(t, n, d.Attempt)
 		require.Equal(t, want, d.Message)
-		require.Equal(t, &call, d.Saga)
+		require.Equal(t, &wanted, d.Saga)
 		require.Equal(t, "g", d.Group)
 		require.Empty(t, d.TxID)
 		require.Nil(t, d.Notice)
@@ -62,7 +64,7 @@ func TestCallRoundTrip(t *testing.T) {
 	require.Equal(t, want.ID, letter.ID)
 	require.NoError(t, b.Redeliver(ctx, RedeliverRequest{Letter: *letter, N: 1, Operator: "ada"}))
 	d := next(t, got)
-	require.Equal(t, &call, d.Saga)
+	require.Equal(t, &wanted, d.Saga)
 	require.Equal(t, want, d.Message)
 	require.NotNil(t, next(t, records).Handled)
 }
@@ -73,7 +75,7 @@ func TestCallDefaults(t *testing.T) {
 	got := make(chan Delivery, 10)
 	b.testConsumer(t, nil, func(_ context.Context, d Delivery) error { got <- d; return nil })
 	require.NoError(t, b.PublishSagaCall(ctx, SagaCall{Saga: "s", Workflow: "w", Group: "g", Step: "x"}, holdfast.Message{Topic: "order.x"}))
-	require.Equal(t, &SagaCall{Saga: "s", Workflow: "w", Group: "g", Step: "x", Replies: b.ReplyQueue("g")}, next(t, got).Saga)
+	require.Equal(t, &SagaCall{Saga: "s", Workflow: "w", Group: "g", Step: "x", Replies: b.ReplyQueue("g"), Topic: "order.x"}, next(t, got).Saga)
 	publishTx(t, b, "a")
 	require.Nil(t, next(t, got).Saga)
 }
@@ -111,6 +113,7 @@ func TestCallIsChecked(t *testing.T) {
 		"no workflow":        func(c *SagaCall, _ *holdfast.Message) { c.Workflow = "" },
 		"no step":            func(c *SagaCall, _ *holdfast.Message) { c.Step = "" },
 		"no group":           func(c *SagaCall, _ *holdfast.Message) { c.Group = "" },
+		"long token":         func(c *SagaCall, _ *holdfast.Message) { c.Token = strings.Repeat("x", 256) },
 		"foreign ReplyTo":    func(c *SagaCall, _ *holdfast.Message) { c.ReplyTo = b.DeadQueue() },
 		"foreign Replies":    func(c *SagaCall, _ *holdfast.Message) { c.Replies = b.DeadQueue() },
 		"a process's queue":  func(c *SagaCall, _ *holdfast.Message) { c.Replies = b.InstanceReplyQueue("g") },

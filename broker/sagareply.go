@@ -33,6 +33,11 @@ type SagaReply struct {
 	Result json.RawMessage `json:"result,omitempty"`
 	// Participant is who answers.
 	Participant string `json:"participant,omitempty"`
+	// Token is the call's; empty where an older version replies, or was asked.
+	Token string `json:"token,omitempty"`
+	// Topic is the topic on which the participant got the call; empty where an older
+	// version replies.
+	Topic string `json:"topic,omitempty"`
 }
 
 // The outcomes of a reply.
@@ -65,13 +70,14 @@ func knownReply(outcome string) bool {
 }
 
 // PublishSagaReply publishes a reply to call and returns once RabbitMQ has
-// confirmed it; r needs no Saga, Workflow, Step and Undo. It goes to call.ReplyTo.
+// confirmed it; r needs no Saga,
+// Workflow, Step, Undo, Token and Topic. It goes to call.ReplyTo.
 // Where that queue is not there any more, or does not take it, or is no reply
-// queue of this prefix, the reply goes to call.Replies, which is made if it does
-// not exist. It is repeated like PublishHalf: a reply may be stored more than once,
-// and in both queues.
+// queue of this prefix, the reply goes to call.Replies. That is never made here:
+// whoever asks has it. It is repeated like PublishHalf: a reply may be stored more
+// than once, and in both queues.
 //
-// [holdfast.ErrTooLarge]: the result has more than [MaxSagaResult]. ErrTooLarge and
+// [holdfast.ErrUnroutable]: there is no such queue; nothing was stored. [holdfast.ErrTooLarge]: the result has more than [MaxSagaResult]. ErrTooLarge and
 // [holdfast.ErrInvalid] mean that nothing was stored, and that a repetition will
 // not help.
 func (b *Broker) PublishSagaReply(ctx context.Context, call SagaCall, r SagaReply) error {
@@ -90,7 +96,7 @@ func (b *Broker) PublishSagaReply(ctx context.Context, call SagaCall, r SagaRepl
 		}
 		b.log.Debug("a reply to a saga goes to the durable queue", "saga", call.Saga, "step", call.Step, "queue", call.Replies, "error", err)
 	}
-	if err := b.replyDurably(ctx, call.Replies, msg); err != nil {
+	if err := b.replyDurably(ctx, call.Replies, groupOfReplies(b.o.Prefix, call.Replies), msg); err != nil {
 		return fmt.Errorf("reply to %v: %w", &call, err)
 	}
 	return nil
@@ -103,33 +109,40 @@ func (b *Broker) replyDirectly(ctx context.Context, queue string, msg amqp.Publi
 		ctx, cancel = context.WithTimeout(ctx, time.Until(deadline)/2)
 		defer cancel()
 	}
-	p := publication{key: queue, mandatory: true, msg: msg}
+	return b.replyTo(ctx, queue, msg)
+}
+
+func (b *Broker) replyTo(ctx context.Context, queue string, msg amqp.Publishing) error {
+	p := publication{exchange: b.repliesExchange(), key: queue, mandatory: true, old: b.o.RollingUpgrade, msg: msg}
 	return b.pub.one(ctx, &p, fault.SagaReplyBeforeConfirm)
 }
 
-// replyDurably makes the queue where it does not exist: the group may be away, and
-// may never have run.
-func (b *Broker) replyDurably(ctx context.Context, queue string, msg amqp.Publishing) error {
-	for {
-		p := publication{key: queue, mandatory: true, msg: msg}
-		err := b.pub.one(ctx, &p, fault.SagaReplyBeforeConfirm)
+// replyTries is how often a reply is published to a queue that is not there: its
+// group may be about to make it anew.
+const replyTries = 3
+
+// replyDurably does not make the queue: anybody who may publish a call could have
+// queues made. A group makes its own before it asks.
+func (b *Broker) replyDurably(ctx context.Context, queue, group string, msg amqp.Publishing) error {
+	for n := 1; ; n++ {
+		err := b.replyTo(ctx, queue, msg)
 		if !errors.Is(err, holdfast.ErrUnroutable) {
 			return err
 		}
-		if !sleep(ctx, remakePause) {
-			return fmt.Errorf("%w: %w: the queue %s does not exist and could not be made; %s", ErrNotSent, ctx.Err(), queue, b.pubLink.state())
+		if n == replyTries || !sleep(ctx, remakePause) {
+			return fmt.Errorf("%w: the queue %s does not exist: start a process of group %s that has sagas", holdfast.ErrUnroutable, queue, group)
 		}
-		if e := b.declare(ctx, b.topo.baseSteps(), b.topo.replySteps(queue)); e != nil {
-			if errors.Is(e, holdfast.ErrInvalid) {
-				return e
-			}
-			b.log.Debug("a reply queue could not be made", "queue", queue, "error", e)
+		if !b.topo.hasReplies(group) {
+			continue
+		}
+		if err := b.declareReplies(ctx, group); err != nil {
+			b.log.Debug("a reply queue could not be made", "queue", queue, "error", err)
 		}
 	}
 }
 
 func encodeReply(c *SagaCall, r SagaReply) (amqp.Publishing, error) {
-	r.Saga, r.Workflow, r.Step, r.Undo = c.Saga, c.Workflow, c.Step, c.Undo
+	r.Saga, r.Workflow, r.Step, r.Undo, r.Token, r.Topic = c.Saga, c.Workflow, c.Step, c.Undo, c.Token, c.Topic
 	r.Reason, r.Participant = plainText(r.Reason, maxReason), nameText(r.Participant)
 	if !knownReply(r.Outcome) {
 		return amqp.Publishing{}, fmt.Errorf("%w: its outcome is %q: want %s, %s, %s or %s", holdfast.ErrInvalid, clip(r.Outcome, 64), ReplyDone, ReplyRefused, ReplyFailed, ReplyBlocked)
@@ -150,6 +163,20 @@ func encodeReply(c *SagaCall, r SagaReply) (amqp.Publishing, error) {
 	}, nil
 }
 
+// replied says why a reply does not count, if it did not come through the exchange
+// for replies, to the queue of a process at first perhaps.
+func (t trust) replied(d *amqp.Delivery) error {
+	switch from := t.origin(d); {
+	case from == fromReplies || t.rolling && (from == fromDefault || from == fromDropped):
+		return nil
+	case from == fromDropped:
+		if last, ok := lastDeath(t.prefix, d); ok && isReplyQueue(t.prefix, last.queue) && last.exchange == t.prefix+repliesName {
+			return nil
+		}
+	}
+	return malformed("reply to a saga: it did not come through the exchange %s: a participant of an older version wrote it, or anybody; the saga asks again; while such participants run, set RollingUpgrade", t.prefix+repliesName)
+}
+
 // decodeReply reads a participant's reply; only its body counts.
 func decodeReply(d *amqp.Delivery) (SagaReply, error) {
 	var r replyRecord
@@ -164,6 +191,8 @@ func decodeReply(d *amqp.Delivery) (SagaReply, error) {
 		return SagaReply{}, malformed("reply to a saga with \"v\":%d, this program reads 1", r.V)
 	case !plainID(r.Saga, maxSagaID) || !plainID(r.Workflow, maxSagaID) || !plainID(r.Step, maxText):
 		return SagaReply{}, malformed("reply to a saga: want saga, workflow and step as in the call, it says %q, %q, %q", clip(r.Saga, 128), clip(r.Workflow, 128), clip(r.Step, 128))
+	case len(r.Token) > maxText || len(r.Topic) > maxText:
+		return SagaReply{}, malformed("reply to a saga: token of %d bytes, topic of %d bytes, the limit is %d", len(r.Token), len(r.Topic), maxText)
 	case !knownReply(r.Outcome):
 		return SagaReply{}, malformed("reply to a saga: outcome %q: want %s, %s, %s or %s", clip(r.Outcome, 64), ReplyDone, ReplyRefused, ReplyFailed, ReplyBlocked)
 	case len(r.Result) > MaxSagaResult:

@@ -17,7 +17,7 @@ import (
 
 func aReply(call SagaCall) SagaReply {
 	return SagaReply{Saga: call.Saga, Workflow: call.Workflow, Step: call.Step, Undo: call.Undo, Outcome: ReplyRefused, Class: holdfast.ClassPermanent,
-		Reason: "none left\nat all", Result: json.RawMessage(`{"left":"<0>","n":12345678901234567890}`), Participant: "stock"}
+		Reason: "none left\nat all", Result: json.RawMessage(`{"left":"<0>","n":12345678901234567890}`), Participant: "stock", Token: call.Token, Topic: call.Topic}
 }
 
 // On the wire.
@@ -25,6 +25,7 @@ func TestReplyRecord(t *testing.T) {
 	b := replying(t, "asks", "")
 	ctx := testContext(t)
 	call := aCall(b)
+	call.Topic = "stock.reserve"
 	require.NoError(t, b.declareInstanceReplies(ctx, "g", call.ReplyTo))
 	require.NoError(t, b.PublishSagaReply(ctx, call, aReply(call)))
 	d := take(t, b, call.ReplyTo)
@@ -33,15 +34,16 @@ func TestReplyRecord(t *testing.T) {
 	require.Equal(t, "application/json", d.ContentType)
 	require.Equal(t, amqp.Table{"holdfast-kind": "reply", "holdfast-version": "1", "holdfast-saga": call.Saga}, d.Headers)
 	require.Equal(t, `{"v":1,"saga":"saga/g/pay/o-1","workflow":"saga/g/pay/o-1/undo","step":"reserve-stock","undo":true,"outcome":"refused","class":"permanent",`+
-		`"reason":"none left\nat all","result":{"left":"<0>","n":12345678901234567890},"participant":"stock"}`+"\n", string(d.Body))
+		`"reason":"none left\nat all","result":{"left":"<0>","n":12345678901234567890},"participant":"stock","token":"t-1","topic":"stock.reserve"}`+"\n", string(d.Body))
 	require.Equal(t, -1, ready(t, b, call.Replies), "the durable queue was not needed")
 }
 
-// Without the process's queue a reply goes to the durable one, which is made if
-// need be; the group finds it there later.
+// Without the process's queue a reply goes to the durable one; the group finds it
+// there later.
 func TestReplyToVanishedQueue(t *testing.T) {
 	b := replying(t, "asks", "")
 	ctx := testContext(t)
+	require.NoError(t, b.declareReplies(ctx, "g"))
 	call := aCall(b)
 	require.NoError(t, b.PublishSagaReply(ctx, call, SagaReply{Outcome: ReplyDone}))
 	eventually(t, "stored", func() bool { return ready(t, b, call.Replies) == 1 })
@@ -55,6 +57,7 @@ func TestReplyToVanishedQueue(t *testing.T) {
 func TestForeignReplyTo(t *testing.T) {
 	b := replying(t, "asks", "")
 	ctx := testContext(t)
+	require.NoError(t, b.declareReplies(ctx, "g"))
 	victim := b.o.Prefix + ".victim"
 	rawChannel(t, b, func(ch *amqp.Channel) {
 		_, err := ch.QueueDeclare(victim, false, true, true, false, nil)
@@ -80,6 +83,7 @@ func TestForeignReplyTo(t *testing.T) {
 func TestReplyIsChecked(t *testing.T) {
 	b := replying(t, "asks", "")
 	ctx := testContext(t)
+	require.NoError(t, b.declareReplies(ctx, "g"))
 	call := aCall(b)
 	large := json.RawMessage(`"` + strings.Repeat("<", MaxSagaResult-2) + `"`)
 	require.NoError(t, b.PublishSagaReply(ctx, call, SagaReply{Outcome: ReplyDone, Result: large}))
@@ -104,11 +108,13 @@ func TestReplyIsChecked(t *testing.T) {
 // A queue that takes no replies does not cost the reply.
 func TestReplyToStuckQueue(t *testing.T) {
 	b := replying(t, "asks", "")
+	require.NoError(t, b.declareReplies(testContext(t), "g"))
 	b.o.PublishTimeout = 2 * time.Second
 	call := aCall(b)
 	rawChannel(t, b, func(ch *amqp.Channel) { // it refuses each
 		_, err := ch.QueueDeclare(call.ReplyTo, false, false, false, false, amqp.Table{"x-max-length": int32(0), "x-overflow": "reject-publish"})
 		require.NoError(t, err)
+		require.NoError(t, ch.QueueBind(call.ReplyTo, call.ReplyTo, b.repliesExchange(), false, nil))
 	})
 	require.NoError(t, b.PublishSagaReply(context.Background(), call, SagaReply{Outcome: ReplyDone}))
 	require.Equal(t, call.messageID(), take(t, b, call.Replies).CorrelationId)

@@ -19,15 +19,15 @@ const maxUnbegun = 2 * time.Minute
 // redelivered.
 func (c *consumer) session(ctx context.Context, s *subscription) {
 	c.gate.renew()
-	s.acks = newAcker(s.ch, c.o.gather, c.settle)
+	s.acks, s.trust = newAcker(s.ch, c.o.gather, c.settle), c.b.o.trust()
 	defer s.acks.window(0)
 	wake := time.NewTimer(0)
 	defer wake.Stop()
 	look := time.NewTimer(0) // a process that was killed left something, perhaps
 	defer look.Stop()
 	for ctx.Err() == nil {
-		state, until := c.gate.mode()
-		if prefetch := c.prefetch(state); s.prefetch != prefetch {
+		state, fetches, until := c.gate.mode()
+		if prefetch := c.prefetch(state, fetches); s.prefetch != prefetch {
 			c.moveBack(s.halt()...)
 			if prefetch > 0 && s.consume(c.queue, prefetch) != nil {
 				return
@@ -41,17 +41,17 @@ func (c *consumer) session(ctx context.Context, s *subscription) {
 		if s.deliveries != nil {
 			closes = nil
 		}
-		if state == BreakerOpen {
-			wake.Reset(time.Until(until))
-		} else {
+		if until.IsZero() {
 			wake.Stop()
+		} else {
+			wake.Reset(time.Until(until))
 		}
 		select {
 		case d, ok := <-s.deliveries:
 			if !ok {
 				return
 			}
-			s.acks.take(&d)
+			s.taken(&d)
 			c.pass(ctx, s, job{d: d, ch: s.ch, acks: s.acks})
 		case <-c.look:
 			look.Reset(0)
@@ -70,13 +70,13 @@ func (c *consumer) session(ctx context.Context, s *subscription) {
 	c.moveBack(s.halt()...)
 }
 
-// prefetch is how much is fetched: while the breaker probes, one message at a
-// time.
-func (c *consumer) prefetch(state string) int {
-	switch state {
-	case BreakerOpen:
+// prefetch is how much is fetched: while the breaker is not closed, one message at a
+// time or none.
+func (c *consumer) prefetch(state string, fetches bool) int {
+	switch {
+	case !fetches:
 		return 0
-	case BreakerProbing:
+	case state != BreakerClosed:
 		return 1
 	}
 	return c.o.Prefetch
@@ -126,13 +126,20 @@ func (c *consumer) relieve(ctx context.Context, s *subscription) {
 	}
 }
 
+// taken is told of each of a consumer's deliveries, before anything else happens to
+// it.
+func (s *subscription) taken(d *amqp.Delivery) {
+	s.acks.take(d)
+	s.trust.admit(d)
+}
+
 // halt is stop for a consumer: the acknowledgements that wait are sent, and from
 // now on none waits.
 func (s *subscription) halt() []*amqp.Delivery {
 	rest := s.stop()
 	out := make([]*amqp.Delivery, len(rest))
 	for i := range rest {
-		s.acks.take(&rest[i])
+		s.taken(&rest[i])
 		out[i] = &rest[i]
 	}
 	s.acks.window(0)

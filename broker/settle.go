@@ -2,11 +2,13 @@ package broker
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
 	amqp "github.com/rabbitmq/amqp091-go"
 
+	"github.com/holdfastmq/holdfast"
 	"github.com/holdfastmq/holdfast/internal/fault"
 )
 
@@ -39,6 +41,11 @@ func (c *consumer) publish(exchange, key string, msg amqp.Publishing) error {
 	return c.b.pub.one(ctx, &p, "")
 }
 
+// hopeless reports whether a publish was refused for good: its record is to blame.
+func hopeless(err error) bool {
+	return errors.Is(err, holdfast.ErrInvalid) || errors.Is(err, holdfast.ErrTooLarge)
+}
+
 // unpublished gives back a delivery whose copy could not be stored.
 func (c *consumer) unpublished(w *work, what string, err error) {
 	c.log.Error(what+" could not be stored; the message will be delivered again", "message", w.j.d.MessageId, "error", err)
@@ -50,7 +57,11 @@ func (c *consumer) unpublished(w *work, what string, err error) {
 // reported first; if it cannot be, the message comes again, without effect.
 func (c *consumer) succeed(w *work) {
 	if w.a.redelivery > 0 {
-		msg := handledRecord(c.queue, c.o.Name, w.d.Message.ID, w.a.redelivery)
+		id := w.d.Message.ID
+		if id == "" { // see redelivery
+			id = headerText(w.j.d.Headers[headerLetter])
+		}
+		msg := handledRecord(c.queue, c.o.Name, id, copyOfLetter(w.j.d.Headers), w.a.redelivery)
 		if err := c.b.publishHandled(c.handlers, msg); err != nil {
 			c.unpublished(w, "the success of a redelivery", err)
 			return
@@ -63,17 +74,27 @@ func (c *consumer) succeed(w *work) {
 // retry puts a delivery where v says.
 func (c *consumer) retry(w *work, v verdict) {
 	w.a.hops = v.hops
+	since, long := c.waitsLong(w, v, time.Now())
+	lim := c.b.pubLink.limits()
 	msg, ok := retryOf(&w.j.d, c.o.Name, failure{w.a, w.log, w.class, w.reason})
-	if !ok {
-		w.reason = fmt.Sprintf("its headers leave no room for those of a retry (%d KiB in all); it failed with: %s", maxRetryHeaders>>10, w.reason)
+	if long {
+		msg.Headers[headerLong] = "1"
+	}
+	squeezeOurs(&msg, lim.room())
+	if !ok || !lim.fits(&msg) {
+		w.reason = fmt.Sprintf("its headers leave no room for those of a retry (%d bytes in all); it failed with: %s", lim.room(), w.reason)
 		c.giveUp(w)
 		return
 	}
-	exchange := ""
+	exchange := c.b.queuesExchange()
 	if v.do == doDelay {
 		exchange = c.b.RetryQueue(v.delay)
 	}
-	if err := c.publish(exchange, c.home(w.a.lost), msg); err != nil {
+	if err := c.publish(exchange, c.home(w.a.lost), msg); hopeless(err) {
+		w.reason = fmt.Sprintf("it cannot be put off: %v; it failed with: %s", err, w.reason)
+		c.giveUp(w)
+		return
+	} else if err != nil {
 		c.unpublished(w, "a retry", err)
 		return
 	}
@@ -82,10 +103,20 @@ func (c *consumer) retry(w *work, v verdict) {
 	}
 	c.log.Debug("a message is tried again later", "message", w.d.Message.ID, "attempts", w.a.failed, "lost", w.a.lost, "delay", v.delay, "error", w.reason)
 	e := c.event(w, EventRetry)
-	e.Delay = v.delay * time.Duration(v.hops+1)
+	e.Delay, e.Long, e.Since = v.delay*time.Duration(v.hops+1), long, since
 	c.observe(e)
 	fault.Point(fault.RetryBeforeAck)
 	c.settle(w.j.d.Ack(false))
+}
+
+// waitsLong reports whether a retry is the message's first one that makes it wait for long,
+// and since when it fails.
+func (c *consumer) waitsLong(w *work, v verdict, now time.Time) (since time.Time, long bool) {
+	if v.do != doDelay || len(w.log) == 0 || w.j.d.Headers[headerLong] != nil {
+		return time.Time{}, false
+	}
+	since = w.log[0].At
+	return since, now.Sub(since)+v.delay*time.Duration(v.hops+1) > c.o.long
 }
 
 // hop lets a delivery wait once more, untried.
@@ -93,7 +124,11 @@ func (c *consumer) hop(w *work) {
 	v := c.schedule.hop(w.a.hops)
 	msg := copyOf(&w.j.d)
 	setCount(msg.Headers, headerHops, v.hops)
-	if err := c.publish(c.b.RetryQueue(v.delay), c.queue, msg); err != nil {
+	if err := c.publish(c.b.RetryQueue(v.delay), c.queue, msg); hopeless(err) {
+		w.reason = fmt.Sprintf("it cannot be put off: %v", err)
+		c.giveUp(w)
+		return
+	} else if err != nil {
 		c.unpublished(w, "a retry", err)
 		return
 	}
@@ -106,11 +141,11 @@ func (c *consumer) hop(w *work) {
 func (c *consumer) rotate(w *work) {
 	msg := copyOf(&w.j.d)
 	delete(msg.Headers, headerLost)
-	if !fits(msg) {
-		c.unpublished(w, "a message", fmt.Errorf("its headers have more than %d KiB", maxRetryHeaders>>10))
+	if lim := c.b.pubLink.limits(); !lim.fits(&msg) {
+		c.unpublished(w, "a message", fmt.Errorf("its headers have more than %d bytes", lim.room()))
 		return
 	}
-	if err := c.publish("", c.queue, msg); err != nil {
+	if err := c.publish(c.b.queuesExchange(), c.queue, msg); err != nil {
 		c.unpublished(w, "a message", err)
 		return
 	}
@@ -122,8 +157,13 @@ func (c *consumer) rotate(w *work) {
 func (c *consumer) bury(w *work) {
 	d := &w.j.d
 	c.log.Warn("a message goes to the dead letters", "message", d.MessageId, "topic", w.d.Message.Topic, "attempts", w.a.failed+w.a.lost, "class", w.class, "error", w.reason)
-	msg := deadRecord(d, death{failure: failure{w.a, w.log, w.class, w.reason}, queue: c.queue, consumer: c.o.Name, policy: c.o.Policy, at: time.Now()})
-	if err := c.b.publishDead(c.handlers, msg); err != nil {
+	x := death{failure: failure{w.a, w.log, w.class, w.reason}, queue: c.queue, consumer: c.o.Name, policy: c.o.Policy, at: time.Now()}
+	err := c.b.publishDead(c.handlers, deadRecord(d, x))
+	if hopeless(err) {
+		x.reason = fmt.Sprintf("%s; RabbitMQ does not take its properties and headers, which are left out: %v", x.reason, err)
+		err = c.b.publishDead(c.handlers, bareRecord(d, x))
+	}
+	if err != nil {
 		c.unpublished(w, "a dead letter", err)
 		return
 	}
@@ -149,15 +189,15 @@ func (c *consumer) giveBack(w *work) {
 func (c *consumer) moveBack(ds ...*amqp.Delivery) {
 	var moved []*amqp.Delivery
 	var ps []publication
-	up := c.b.pubLink.isUp()
+	up, lim := c.b.pubLink.isUp(), c.b.pubLink.limits()
 	for _, d := range ds {
 		msg := copyOf(d)
-		if d.Redelivered || !up || !fits(msg) {
+		if d.Redelivered || !up || !lim.fits(&msg) {
 			c.settle(d.Nack(false, true))
 			continue
 		}
 		moved = append(moved, d)
-		ps = append(ps, publication{key: c.home(headerCount(d.Headers, headerLost)), mandatory: true, repair: true, msg: msg})
+		ps = append(ps, publication{exchange: c.b.queuesExchange(), key: c.home(headerCount(d.Headers, headerLost)), mandatory: true, repair: true, msg: msg})
 	}
 	if len(ps) == 0 {
 		return

@@ -5,18 +5,19 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"runtime/debug"
 	"strconv"
 	"time"
 
 	amqp "github.com/rabbitmq/amqp091-go"
 
 	"github.com/holdfastmq/holdfast"
+	"github.com/holdfastmq/holdfast/internal/guard"
 )
 
 // subscription is one AMQP channel that consumes one queue. Its methods are for
 // one goroutine.
 type subscription struct {
+	conn       *amqp.Connection
 	ch         *amqp.Channel
 	deliveries <-chan amqp.Delivery // closed when the subscription is lost; nil while there is none
 	closes     <-chan *amqp.Error
@@ -25,6 +26,7 @@ type subscription struct {
 	tags       int
 	failed     error
 	acks       *acker // a consumer's; others have none
+	trust      trust  // likewise
 }
 
 // tag is the current one. Each is new: to RabbitMQ a consumer that was cancelled
@@ -89,6 +91,9 @@ func (b *Broker) subscribe(ctx context.Context, queue string, prefetch int) (*su
 	}
 	select {
 	case r := <-results:
+		if r.err != nil && !conn.IsClosed() {
+			b.topo.ledger.doubt(queue)
+		}
 		return r.s, r.err
 	case <-ctx.Done():
 		return nil, ctx.Err()
@@ -100,7 +105,7 @@ func openSubscription(conn *amqp.Connection, queue string, prefetch int) (*subsc
 	if err != nil {
 		return nil, err
 	}
-	s := &subscription{ch: ch,
+	s := &subscription{conn: conn, ch: ch,
 		closes:  ch.NotifyClose(make(chan *amqp.Error, 1)),
 		cancels: ch.NotifyCancel(make(chan string, 1))}
 	if prefetch == 0 {
@@ -145,7 +150,8 @@ func (b *Broker) resubscribe(ctx context.Context, log *slog.Logger, queue string
 		if ctx.Err() != nil {
 			return nil
 		}
-		if errors.Is(err, holdfast.ErrInvalid) || errors.Is(err, errClosed) || errors.Is(err, errQueueGone) {
+		if errors.Is(err, holdfast.ErrInvalid) || errors.Is(err, errClosed) || errors.Is(err, errQueueGone) ||
+			errors.Is(err, errOtherQueue) || errors.Is(err, ErrAlertsDenied) {
 			return err
 		}
 		var s *subscription
@@ -156,6 +162,9 @@ func (b *Broker) resubscribe(ctx context.Context, log *slog.Logger, queue string
 			began := time.Now()
 			session(ctx, s)
 			err = s.reason()
+			if ctx.Err() == nil && !s.conn.IsClosed() {
+				b.topo.ledger.doubt(queue) // it may be gone
+			}
 			_ = s.ch.Close()
 			if time.Since(began) > 10*time.Second {
 				pause.Reset()
@@ -167,22 +176,22 @@ func (b *Broker) resubscribe(ctx context.Context, log *slog.Logger, queue string
 		if errors.Is(err, errClosed) {
 			return err
 		}
-		log.Warn("subscription lost, subscribing again", "queue", queue, "error", err)
+		if errors.Is(err, errYielded) {
+			log.Info("another process of the group keeps the half queue from now on, since it can hand over", "queue", queue)
+		} else {
+			log.Warn("subscription lost, subscribing again", "queue", queue, "error", err)
+		}
 		if !sleep(ctx, pause.NextBackOff()) {
 			return nil
 		}
 	}
 }
 
-// panicError makes an error of what recover returned.
-func panicError(v any) error { return &holdfast.PanicError{Value: v, Stack: debug.Stack()} }
-
-// protect calls f and turns a panic into an error.
-func protect(f func() error) (err error) {
-	defer func() {
-		if v := recover(); v != nil {
-			err = fmt.Errorf("handler: %w", panicError(v))
-		}
-	}()
-	return f()
+// protect calls f, which may be the application's: whatever it does is an error.
+func protect(f func() error) error {
+	err := guard.Call(f)
+	if p := (*holdfast.PanicError)(nil); errors.As(err, &p) && err == error(p) {
+		return fmt.Errorf("handler: %w", err)
+	}
+	return err
 }

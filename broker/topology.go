@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -20,8 +21,25 @@ import (
 // requeue" to RabbitMQ 3.10 and unset means 20 to RabbitMQ 4.
 const deliveryLimit = 100_000_000
 
+// What the names of exchanges have behind the prefix.
+const (
+	topicsName  = ".topics"      // committed messages and calls
+	noticesName = ".compensated" // compensation notices
+	halfName    = ".half"        // to the half queues, by their names
+	queuesName  = ".queues"      // to consumers' queues, by their names
+	retryName   = ".retry"       // out of the delay queues
+	deadName    = ".dead"        // to the dead letters
+	repliesName = ".replies"     // to the reply queues, by their names
+	checksName  = ".check"       // to the queues of check-backs, by their names
+	answersName = ".answers"     // to whoever asked
+	alertsName  = ".alerts"      // alerts, to those who tell people
+	hookName    = ".hook."       // queues of alerts that stay, by who takes them
+
+	oversizedName = ".oversized" // behind the name of the queue of dead letters
+)
+
 // TopicsExchange is the name of the topic exchange of committed messages.
-func (b *Broker) TopicsExchange() string { return b.o.Prefix + ".topics" }
+func (b *Broker) TopicsExchange() string { return b.o.Prefix + topicsName }
 
 // DeadQueue is the name of the queue of dead letters, and of the fanout exchange
 // that leads to it.
@@ -31,11 +49,31 @@ func (b *Broker) DeadQueue() string { return deadQueue(b.o.Prefix) }
 // they are tried again, and of the fanout exchange that leads to it. All
 // consumers share it.
 func (b *Broker) RetryQueue(delay time.Duration) string {
-	return b.o.Prefix + ".retry." + delayName(delay)
+	return DelayQueue(b.o.Prefix, delay)
+}
+
+// DelayQueue is [Broker.RetryQueue] with a prefix.
+func DelayQueue(prefix string, delay time.Duration) string {
+	return prefix + ".retry." + delayName(delay)
 }
 
 // retryExchange leads from the delay queues back to the consumers' queues.
-func (b *Broker) retryExchange() string { return b.o.Prefix + ".retry" }
+func (b *Broker) retryExchange() string { return b.o.Prefix + retryName }
+
+// halfExchange leads to the half queues, by their names. So do the next two, to
+// consumers' queues and to reply queues.
+func (b *Broker) halfExchange() string    { return b.o.Prefix + halfName }
+func (b *Broker) queuesExchange() string  { return b.o.Prefix + queuesName }
+func (b *Broker) repliesExchange() string { return b.o.Prefix + repliesName }
+
+// checksExchange leads to the queues of check-backs, answersExchange to those of the
+// processes that ask.
+func (b *Broker) checksExchange() string  { return b.o.Prefix + checksName }
+func (b *Broker) answersExchange() string { return b.o.Prefix + answersName }
+
+// NoticesExchange is the name of the topic exchange of compensation notices; the
+// routing key is the topic of the message that was compensated.
+func (b *Broker) NoticesExchange() string { return b.o.Prefix + noticesName }
 
 // ConsumerQueue is the name of a consumer's queue.
 func (b *Broker) ConsumerQueue(name string) string { return b.o.Prefix + ".q." + name }
@@ -48,13 +86,18 @@ func (b *Broker) DeclareGroup(ctx context.Context, group string) error {
 	if err := validGroup(group); err != nil {
 		return err
 	}
-	if err := b.declare(ctx, b.topo.baseSteps(), b.topo.groupSteps(group)); err != nil {
+	own := b.topo.groupSteps(group)
+	if b.topo.hasGroup(group) {
+		b.lookAgain(ctx, b.HalfQueues(group)...)
+		b.topo.ledger.forget(own)
+	}
+	if err := b.declare(ctx, b.topo.baseSteps(), own); err != nil {
 		return err
 	}
 	b.topo.mu.Lock()
-	defer b.topo.mu.Unlock()
 	b.topo.groups[group] = true
-	return nil
+	b.topo.mu.Unlock()
+	return b.leaveMark(ctx)
 }
 
 // DeclareConsumer makes the queue of a consumer, binds it to topics, in which *
@@ -63,20 +106,32 @@ func (b *Broker) DeclareGroup(ctx context.Context, group string) error {
 //
 // A topic that was bound before and is no longer listed stays bound: AMQP
 // cannot list bindings. Remove it in the management UI.
-func (b *Broker) DeclareConsumer(ctx context.Context, name string, topics []string) error {
-	return b.declareConsumer(ctx, name, topics, knownDelays(nil))
+//
+// notices are the topics whose compensation notices it gets.
+func (b *Broker) DeclareConsumer(ctx context.Context, name string, topics []string, notices ...string) error {
+	if b.topo.hasConsumer(name) {
+		b.topo.ledger.doubt(b.ConsumerQueue(name))
+	}
+	return b.declareConsumer(ctx, name, bindings{topics, notices}, knownDelays(nil))
 }
 
-func (b *Broker) declareConsumer(ctx context.Context, name string, topics []string, delays []time.Duration) error {
-	if err := validConsumer(name, topics); err != nil {
+func (b *Broker) declareConsumer(ctx context.Context, name string, to bindings, delays []time.Duration) error {
+	if err := validConsumer(name, to.topics); err != nil {
 		return err
 	}
-	if err := b.declare(ctx, b.topo.baseSteps(), b.topo.exitSteps(), b.topo.consumerSteps(name, topics), b.topo.delaySteps(delays)); err != nil {
+	own := b.topo.consumerSteps(name, to)
+	queues := []string{b.ConsumerQueue(name), b.AloneQueue(name)}
+	if b.topo.hasConsumer(name) && b.topo.ledger.doubted(queues...) {
+		b.lookAgain(ctx, queues...)
+		b.topo.ledger.forget(own)
+	}
+	if err := b.declare(ctx, b.topo.baseSteps(), b.topo.exitSteps(), own, b.topo.delaySteps(delays)); err != nil {
 		return err
 	}
+	b.topo.ledger.sure(queues...)
 	b.topo.mu.Lock()
 	defer b.topo.mu.Unlock()
-	b.topo.consumers[name] = slices.Clone(topics)
+	b.topo.consumers[name] = bindings{slices.Clone(to.topics), slices.Clone(to.notices)}
 	for _, d := range delays {
 		b.topo.delays[d] = true
 	}
@@ -98,40 +153,57 @@ func validConsumer(name string, topics []string) error {
 	return nil
 }
 
-// declare uses the connection that never publishes: an alarm does not block it.
-func (b *Broker) declare(ctx context.Context, steps ...[]step) error {
-	ctx, cancel := b.timeout(ctx)
-	defer cancel()
-	conn, err := b.consLink.get(ctx)
-	if err != nil {
-		return fmt.Errorf("declare queues: %w", err)
-	}
-	return b.topo.run(ctx, conn, slices.Concat(steps...))
-}
-
-// step is one declaration: what it makes, for the error, and how.
-type step struct {
-	what string
-	do   func(ch *amqp.Channel) error
-}
-
 // topology knows what has to exist, and makes it.
 type topology struct {
 	b *Broker
 
 	mu        sync.Mutex
 	groups    map[string]bool
-	consumers map[string][]string
+	consumers map[string]bindings
 	delays    map[time.Duration]bool // of all consumers
 	replies   map[string]bool        // groups whose replies are consumed here
+	held      map[string]bool        // consumers for which messages are held
 
+	unprotected map[string]bool   // queues that were made without what protects them
+	mark        string            // the name of this process's mark, "" if it has none
+	losses      map[string]uint64 // how often each queue was found missing
+	stale       map[string]bool   // consumers that were told not to be made again
+	sought      time.Time         // when a returned message last had queues looked for
+
+	ledger    *ledger
+	late      time.Duration // declareTimeout
+	heldFor   time.Duration // the constant; tests change it
+	written   atomic.Uint64 // declarations
+	remaking  chan struct{} // a token: one remake at a time
 	repairing chan struct{} // a token: one repair at a time
-	repairs   uint64        // successful ones; guarded by mu
-	epoch     atomic.Uint64 // counts beginnings and ends of repairs: odd while one runs
+	// unrepaired is the era of the ledger in which a repair was cut off, or 0; whoever
+	// has the token may use it.
+	unrepaired uint64
+	repairs    uint64        // successful ones; guarded by mu
+	epoch      atomic.Uint64 // counts beginnings and ends of repairs: odd while one runs
+}
+
+// bindings are what a consumer's queue gets: messages to topics, and compensation
+// notices for topics.
+type bindings struct{ topics, notices []string }
+
+// noticed are the topics whose notices it gets: those that are named, and those that
+// are meant by a topic that ends as a notice's does.
+func (to bindings) noticed() []string {
+	out := slices.Clone(to.notices)
+	for _, topic := range to.topics {
+		of, ok := strings.CutSuffix(topic, holdfast.CompensatedSuffix)
+		if ok && of != "" && !slices.Contains(out, of) {
+			out = append(out, of)
+		}
+	}
+	return out
 }
 
 func newTopology(b *Broker) *topology {
-	t := &topology{b: b, groups: map[string]bool{}, consumers: map[string][]string{}, delays: map[time.Duration]bool{}, replies: map[string]bool{}, repairing: make(chan struct{}, 1)}
+	t := &topology{b: b, groups: map[string]bool{}, consumers: map[string]bindings{}, delays: map[time.Duration]bool{}, replies: map[string]bool{}, held: map[string]bool{},
+		stale: map[string]bool{}, unprotected: map[string]bool{}, losses: map[string]uint64{}, ledger: newLedger(), late: declareTimeout, heldFor: heldFor, remaking: make(chan struct{}, 1), repairing: make(chan struct{}, 1)}
+	t.remaking <- struct{}{}
 	t.repairing <- struct{}{}
 	return t
 }
@@ -163,37 +235,24 @@ func (t *topology) delayed(delay time.Duration) amqp.Table {
 	return args
 }
 
-func queueStep(name string, args amqp.Table) step {
-	return step{"queue " + name, func(ch *amqp.Channel) error {
-		_, err := ch.QueueDeclare(name, true, false, false, false, args)
-		return err
-	}}
-}
-
-func exchangeStep(name, kind string, args amqp.Table) step {
-	return step{"exchange " + name, func(ch *amqp.Channel) error {
-		return ch.ExchangeDeclare(name, kind, true, false, false, false, args)
-	}}
-}
-
-func bindStep(queue, key, exchange string) step {
-	what := "binding of " + queue + " to " + exchange
-	if key != "" {
-		what += " for " + key
-	}
-	return step{what, func(ch *amqp.Channel) error { return ch.QueueBind(queue, key, exchange, false, nil) }}
-}
-
 func (t *topology) baseSteps() []step {
-	dead := t.b.DeadQueue()
 	steps := []step{
 		exchangeStep(t.b.TopicsExchange(), amqp.ExchangeTopic, nil),
-		queueStep(dead, quorum()),
-		exchangeStep(dead, amqp.ExchangeFanout, nil),
-		bindStep(dead, "", dead),
-		queueStep(t.b.OversizedQueue(), quorum()),
+		exchangeStep(t.b.NoticesExchange(), amqp.ExchangeTopic, nil),
+		exchangeStep(t.b.halfExchange(), amqp.ExchangeDirect, nil),
+		exchangeStep(t.b.queuesExchange(), amqp.ExchangeDirect, nil),
+		exchangeStep(t.b.repliesExchange(), amqp.ExchangeDirect, nil),
 	}
-	return slices.Concat(steps, t.exitSteps(), t.delaySteps([]time.Duration{postponed}))
+	steps = slices.Concat(steps, t.deadSteps(), t.exitSteps(), t.delaySteps([]time.Duration{postponed}))
+	return sharedBy(steps...)
+}
+
+// sharedBy marks steps whose objects belong to all processes.
+func sharedBy(steps ...step) []step {
+	for i := range steps {
+		steps[i].shared = true
+	}
+	return steps
 }
 
 // exitSteps make the way out of the delay queues. An alternate exchange catches
@@ -206,7 +265,9 @@ func (t *topology) exitSteps() []step {
 func (t *topology) delaySteps(delays []time.Duration) (steps []step) {
 	for _, d := range delays {
 		name := t.b.RetryQueue(d)
-		steps = append(steps, queueStep(name, t.delayed(d)), exchangeStep(name, amqp.ExchangeFanout, nil), bindStep(name, "", name))
+		bound := bindStep(name, "", name)
+		bound.shared = true
+		steps = append(steps, queueStep(name, t.delayed(d)), exchangeStep(name, amqp.ExchangeFanout, nil), bound)
 	}
 	return steps
 }
@@ -216,24 +277,47 @@ func (t *topology) groupSteps(group string) []step {
 	args["x-single-active-consumer"] = true
 	var steps []step
 	for _, name := range t.b.HalfQueues(group) {
-		steps = append(steps, queueStep(name, args))
+		steps = append(steps, queueStep(name, args), bindStep(name, name, t.b.halfExchange()))
 	}
 	return steps
 }
 
 // consumerSteps come after exitSteps with nothing in between: what a delay queue
 // lets go meanwhile ends with the dead letters.
-func (t *topology) consumerSteps(name string, topics []string) []step {
+func (t *topology) consumerSteps(name string, to bindings) []step {
 	queue := t.b.ConsumerQueue(name)
 	alone := t.b.AloneQueue(name)
 	steps := []step{
-		queueStep(queue, t.guarded()), bindStep(queue, queue, t.b.retryExchange()),
-		queueStep(alone, t.guarded()), bindStep(alone, alone, t.b.retryExchange()),
+		queueStep(queue, t.guarded()), bindStep(queue, queue, t.b.retryExchange()), bindStep(queue, queue, t.b.queuesExchange()),
+		queueStep(alone, t.guarded()), bindStep(alone, alone, t.b.retryExchange()), bindStep(alone, alone, t.b.queuesExchange()),
 	}
-	for _, topic := range topics {
+	for _, topic := range to.topics {
 		steps = append(steps, bindStep(queue, topic, t.b.TopicsExchange()))
 	}
+	for _, topic := range to.noticed() {
+		steps = append(steps, bindStep(queue, topic, t.b.NoticesExchange()))
+		switch old := topic + holdfast.CompensatedSuffix; {
+		case slices.Contains(to.topics, old): // an application's own
+		case t.b.o.RollingUpgrade:
+			steps = append(steps, bindStep(queue, old, t.b.TopicsExchange()))
+		default:
+			steps = append(steps, unbindStep(queue, old, t.b.TopicsExchange()))
+		}
+	}
 	return steps
+}
+
+// checkSteps make what check-backs of groups in other languages go through.
+func (t *topology) checkSteps() []step {
+	return sharedBy(exchangeStep(t.b.checksExchange(), amqp.ExchangeDirect, nil), exchangeStep(t.b.answersExchange(), amqp.ExchangeDirect, nil))
+}
+
+// answererSteps make the queue of the check-backs of such a group, whose processes may
+// not make it.
+func (t *topology) answererSteps(group string) []step {
+	queue, args := t.b.CheckQueue(group), quorum()
+	args["x-message-ttl"] = checkWait.Milliseconds()
+	return []step{queueStep(queue, args), bindStep(queue, queue, t.b.checksExchange())}
 }
 
 func (t *topology) all() []step {
@@ -249,39 +333,46 @@ func (t *topology) all() []step {
 	for g := range t.replies {
 		steps = append(steps, t.replySteps(t.b.ReplyQueue(g))...)
 	}
+	for c := range t.held {
+		steps = append(steps, t.heldSteps(c)...)
+	}
 	if len(t.consumers) > 0 {
 		steps = append(steps, t.exitSteps()...)
 	}
-	for name, topics := range t.consumers {
-		steps = append(steps, t.consumerSteps(name, topics)...)
+	for name, to := range t.consumers {
+		steps = append(steps, t.consumerSteps(name, to)...)
 	}
 	return append(steps, t.delaySteps(slices.Sorted(maps.Keys(t.delays)))...)
 }
 
-// run carries the steps out, each on a channel of its own, since an error
-// closes the channel. It goes on after an error and returns all of them.
-func (t *topology) run(ctx context.Context, conn *amqp.Connection, steps []step) error {
-	var errs []error
-	for _, s := range steps {
-		err := t.b.onChannel(ctx, conn, s.do)
-		if err == nil {
-			continue
-		}
-		errs = append(errs, explainDeclare(s.what, err))
-		if conn.IsClosed() || ctx.Err() != nil {
-			break
-		}
+// restore makes everything remembered on a new connection, unless another connection
+// of this process shows that RabbitMQ was there all the time. The error says that it
+// was cut off: nothing may be published over this connection then.
+func (t *topology) restore(ctx context.Context, conn *amqp.Connection) error {
+	release, err := t.turn(ctx)
+	if err != nil {
+		return err
 	}
-	return errors.Join(errs...)
-}
-
-// restore makes everything remembered on a new connection.
-func (t *topology) restore(ctx context.Context, conn *amqp.Connection) {
-	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
-	defer cancel()
-	if err := t.run(ctx, conn, t.all()); err != nil {
+	defer release()
+	if t.witnessed(ctx) {
+		t.ledger.attest(conn, false)
+		return nil
+	}
+	t.ledger.begin()
+	began := time.Now()
+	steps := t.all()
+	err = t.remakeNow(ctx, conn, steps, false)
+	if err != nil {
 		t.b.log.Error("queues could not be declared after connecting to RabbitMQ", "error", err)
 	}
+	if cutOff(ctx, conn) || errors.Is(err, errUnlooked) {
+		return err
+	}
+	if len(steps) > 0 {
+		t.b.log.Debug("what this process needs in RabbitMQ was looked for", "objects", len(steps), "took", time.Since(began))
+	}
+	t.ledger.attest(conn, true)
+	return nil
 }
 
 // remakePause is how long a queue that was just found missing stays so. A quorum
@@ -320,8 +411,14 @@ func (t *topology) repair(ctx context.Context) error {
 	}
 	t.b.log.Warn("an exchange or queue is missing in RabbitMQ: declaring everything again")
 	t.epoch.Add(1)
-	err = t.run(ctx, conn, steps)
+	if t.unrepaired != t.ledger.now() { // otherwise the last one was cut off, and this one goes on
+		t.unrepaired = t.ledger.begin()
+	}
+	err = t.remake(ctx, conn, steps)
 	t.epoch.Add(1)
+	if !cutOff(ctx, conn) && !errors.Is(err, errLate) {
+		t.unrepaired = 0
+	}
 	if err == nil {
 		t.mu.Lock()
 		t.repairs++
@@ -333,47 +430,4 @@ func (t *topology) repair(ctx context.Context) error {
 // changedSince reports whether a repair ran at or after the given epoch.
 func (t *topology) changedSince(epoch uint64) bool {
 	return epoch%2 == 1 || t.epoch.Load() != epoch
-}
-
-// onChannel runs f with a channel of its own. amqp091's calls know no context,
-// so f runs on in its goroutine when ctx is done first; it ends with its
-// connection at the latest.
-func (b *Broker) onChannel(ctx context.Context, conn *amqp.Connection, f func(*amqp.Channel) error) error {
-	result := make(chan error, 1)
-	ok := b.spawn(func() {
-		ch, err := conn.Channel()
-		if err != nil {
-			result <- err
-			return
-		}
-		err = f(ch)
-		result <- err
-		_ = ch.Close()
-	})
-	if !ok {
-		return errClosed
-	}
-	select {
-	case err := <-result:
-		return err
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-}
-
-// explainDeclare says what to do about a declaration that was refused.
-func explainDeclare(what string, err error) error {
-	var ae *amqp.Error
-	if !errors.As(err, &ae) {
-		return fmt.Errorf("declare %s: %w", what, err)
-	}
-	switch ae.Code {
-	case amqp.PreconditionFailed:
-		return fmt.Errorf("%w: %s exists with other arguments than this version of Holdfast wants (%s): "+
-			"let its consumers empty it with the version that made it, delete it and start again, "+
-			"or set another prefix; messages in it are lost when it is deleted", holdfast.ErrInvalid, what, ae.Reason)
-	case amqp.AccessRefused:
-		return fmt.Errorf("declare %s: give the user configure, write and read permission with rabbitmqctl set_permissions: %w", what, err)
-	}
-	return fmt.Errorf("declare %s: %w", what, err)
 }

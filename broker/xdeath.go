@@ -16,11 +16,14 @@ type xDeath struct {
 	at                           time.Time
 }
 
-// lastDeath reads the header x-death, which lists the latest first. Newer
-// versions name the latest in headers of their own, too.
-func lastDeath(h amqp.Table) (xDeath, bool) {
-	list, _ := h["x-death"].([]any)
-	last, reason := headerText(h["x-last-death-queue"]), headerText(h["x-last-death-reason"])
+// lastDeath reads the header x-death, which lists the latest first. RabbitMQ writes
+// its own entry before whatever the publisher may have written, but newer versions
+// know no order within a millisecond: so the entry has to be of the kind of queue
+// that leads to where the delivery came from. Other headers about deaths may be the
+// publisher's, and do not count.
+func lastDeath(prefix string, d *amqp.Delivery) (xDeath, bool) {
+	list, _ := d.Headers["x-death"].([]any)
+	delayed := d.Exchange == prefix+retryName
 	var found amqp.Table
 	for _, v := range list {
 		entry, ok := v.(amqp.Table)
@@ -30,7 +33,7 @@ func lastDeath(h amqp.Table) (xDeath, bool) {
 		if found == nil {
 			found = entry
 		}
-		if last != "" && headerText(entry["queue"]) == last && headerText(entry["reason"]) == reason {
+		if strings.HasPrefix(headerText(entry["queue"]), prefix+retryName+".") == delayed {
 			found = entry
 			break
 		}
@@ -108,4 +111,4 @@ func ownerOf(prefix, queue string) string {
 	return consumerOf(prefix, queue)
 }
 
-func deadQueue(prefix string) string { return prefix + ".dead" }
+func deadQueue(prefix string) string { return prefix + deadName }

@@ -23,7 +23,7 @@ import (
 
 func TestMain(m *testing.M) { os.Exit(stacktest.Main(m)) }
 
-const patience = 2 * time.Minute // a busy machine
+const patience = 5 * time.Minute // a busy machine
 
 // agency runs workflows on a real Temporal, with the activities of a desk.
 type agency struct {

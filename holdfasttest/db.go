@@ -80,7 +80,8 @@ var tables = []string{
 		producer_group text     NOT NULL,
 		resolution     text     NOT NULL CHECK (resolution IN ('commit', 'rollback')),
 		messages       blob,
-		created_at     datetime NOT NULL DEFAULT (now())
+		created_at     datetime NOT NULL DEFAULT (now()),
+		digest         blob
 	)`,
 	`CREATE TABLE holdfast_inbox (
 		consumer   text     NOT NULL,
@@ -95,6 +96,11 @@ var tables = []string{
 		result     blob,
 		created_at datetime NOT NULL DEFAULT (now()),
 		PRIMARY KEY (owner, step, op)
+	)`,
+	`CREATE TABLE holdfast_identity (
+		one        boolean  NOT NULL DEFAULT true PRIMARY KEY CHECK (one),
+		id         text     NOT NULL CHECK (id <> ''),
+		created_at datetime NOT NULL DEFAULT (now())
 	)`,
 }
 

@@ -27,19 +27,24 @@
 //	a reply is lost, late, or comes twice        LoseReply, DelayReply, RepeatReply
 //	nobody answers an approval                   (do not Answer)
 //	an operator pauses, skips, compensates …     OnDo, OnUndo, OnState, After
+//	a participant of another service answers …   Script: Done, Refused, Failed, Unknown, Silent
 //	a producer dies in the middle                BreakAt
 //	a message is delivered twice                 Deliver, twice
+//	a consumer gives a message up                Consume; DeadLetter says what its policy did
+//	what the producer undoes then                Compensation
 //
 // A test of a kit is the same each time: steps of a parallel group, too, run one
 // after the other, in the order of their definition.
 //
 // It does not play what is between processes: connections, locks, a worker that
-// is killed, dead letters after their consumer has given up. For these there is
-// `holdfast dev`.
+// is killed, breakers. For these there is `holdfast dev`.
 //
 //	kit.go         Kit: what takes part
 //	saga.go        RunSaga, UndoSaga
 //	send.go        Send, BreakAt; transaction.go its ports; express.go the other lane
+//	service.go     another package's registrations, with a database of their own
+//	script.go      participants of which there is no code here
+//	consume.go     consumers; deadletter.go what becomes of what they give up
 //	fault.go       what goes wrong at a saga's step
 //	operator.go    who steers a saga, and when
 //	db.go          the database in memory; connection.go its one connection

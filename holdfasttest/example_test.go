@@ -2,6 +2,7 @@ package holdfasttest_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"testing"
 	"time"
@@ -78,6 +79,93 @@ func ExampleKit_Send() {
 	})
 	fmt.Println(sent.Receipt.Resolution, sent.CheckBacks, len(k.Delivered()))
 	// Output: commit 1 1
+}
+
+// A participant of another service, of which there is no code here: its answer is
+// lost, and it is asked again.
+func ExampleKit_Script() {
+	type parcel struct{ Label string }
+	def := saga.Saga[parcel]{Name: "parcel", Steps: []saga.Step[parcel]{
+		saga.Message("label", "label.print", "label.void").Receive(saga.Into(func(p *parcel, label string) error {
+			p.Label = label
+			return nil
+		})),
+		saga.Message("pick-up", "van.send", "van.recall"),
+	}}
+	t := new(exampleT)
+	defer t.end()
+	k := holdfasttest.New(t)
+	labels := k.Script("label.print", "label.void").Answers(holdfasttest.Unknown("L-1"), holdfasttest.Done(nil))
+	k.Script("van.send", "van.recall").Answers(holdfasttest.Refused("no van today"))
+
+	res := holdfasttest.RunSaga(k, def, parcel{})
+
+	fmt.Println(res.Status.State, res.State.Label)
+	for _, asked := range labels.Asked() {
+		fmt.Println(asked.Message.Topic)
+	}
+	// Output:
+	// compensated L-1
+	// label.print
+	// label.print
+	// label.void
+}
+
+// stock is what another package registers with its own worker.
+func stock(r worker.Registry) {
+	type order struct{ Goods string }
+	r.Participate(worker.Participant{Topic: "stock.reserve", UndoTopic: "stock.release",
+		Do: worker.TypedParticipation(func(_ context.Context, _ *gorm.DB, o order) (any, error) {
+			fmt.Println("reserved", o.Goods)
+			return nil, nil
+		}),
+		Undo: worker.TypedParticipation(func(_ context.Context, _ *gorm.DB, o order) (any, error) {
+			fmt.Println("released", o.Goods)
+			return nil, nil
+		})})
+}
+
+// The participants of another package, with a database of their own.
+func ExampleKit_Service() {
+	type order struct{ Goods string }
+	def := saga.Saga[order]{Name: "order", Steps: []saga.Step[order]{
+		saga.Message("reserve-stock", "stock.reserve", "stock.release"),
+		saga.Message("charge-payment", "payment.charge", "payment.refund"),
+	}}
+	t := new(exampleT)
+	defer t.end()
+	k := holdfasttest.New(t)
+	stock(k.Service(nil))
+	k.Script("payment.charge", "payment.refund").Answers(holdfasttest.Refused("card declined"))
+
+	fmt.Println(holdfasttest.RunSaga(k, def, order{"a chair"}).Status.State)
+	// Output:
+	// reserved a chair
+	// released a chair
+	// compensated
+}
+
+// A consumer that gives a message up for good: the producer undoes what it did.
+func ExampleKit_Compensation() {
+	t := new(exampleT)
+	defer t.end()
+	k := holdfasttest.New(t)
+	k.Consume(worker.Consumer{Name: "payments", Topics: []string{"order.placed"},
+		DeadLetters: holdfast.Policy{Action: holdfast.PolicyCompensatePermanent},
+		Handle: func(context.Context, *gorm.DB, holdfast.Message) error {
+			return holdfast.Permanent(errors.New("card declined"))
+		}})
+	k.Compensation("order.placed", func(_ context.Context, _ *gorm.DB, m holdfast.Message, f holdfast.Failure) error {
+		fmt.Println("refunding", m.Key, "because of", f.Reason)
+		return nil
+	})
+
+	k.Send(holdfast.Message{Topic: "order.placed", Key: "A-1"}, func(context.Context, *gorm.DB, *holdfast.Message) error { return nil })
+
+	fmt.Println(k.DeadLetter("payments").State)
+	// Output:
+	// refunding A-1 because of card declined
+	// compensated
 }
 
 // exampleT stands for the *testing.T of a test: examples have none.

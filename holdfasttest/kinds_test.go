@@ -232,3 +232,37 @@ func TestStateTooLarge(t *testing.T) {
 	require.ErrorIs(t, res.Err, holdfast.ErrSagaCompensated)
 	require.ErrorContains(t, res.Err, "limit")
 }
+
+// TestWhatUndosAreGiven: as in a worker.
+func TestWhatUndosAreGiven(t *testing.T) {
+	var given []string
+	days := func(what string, change func(s *trip)) func(context.Context, *gorm.DB, *trip) error {
+		return func(_ context.Context, _ *gorm.DB, s *trip) error {
+			given = append(given, fmt.Sprint(what, " ", s.Days))
+			change(s)
+			return nil
+		}
+	}
+	k := holdfasttest.New(t)
+	book := func(what string) worker.Participation {
+		return worker.TypedParticipation(func(_ context.Context, _ *gorm.DB, days int) (any, error) {
+			given = append(given, fmt.Sprint(what, " ", days))
+			return nil, nil
+		})
+	}
+	failing := worker.TypedParticipation(func(_ context.Context, _ *gorm.DB, days int) (any, error) {
+		given = append(given, fmt.Sprint("call ", days))
+		return nil, holdfast.Permanent(errNotNow)
+	})
+	k.Participate(worker.Participant{Topic: "room.book", UndoTopic: "room.cancel", Do: book("book"), Undo: book("cancel")})
+	k.Participate(worker.Participant{Topic: "api.call", UndoTopic: "api.undo", Do: failing, Undo: book("undo call"), UndoUncertain: true})
+	send := saga.From(func(s trip) int { return s.Days })
+	res := holdfasttest.RunSaga(k, sagaOf(
+		saga.Message("room", "room.book", "room.cancel").Send(send),
+		saga.Local("half", days("half", func(s *trip) { s.Days /= 2 }), days("undo half", func(s *trip) { s.Mail = "cancelled" })),
+		saga.Message("api", "api.call", "api.undo").Send(send),
+	), trip{Days: 8})
+	require.ErrorIs(t, res.Err, holdfast.ErrSagaCompensated)
+	require.Equal(t, []string{"book 8", "half 8", "call 4", "undo call 4", "undo half 4", "cancel 8"}, given)
+	require.Equal(t, trip{Days: 4, Mail: "cancelled"}, res.State)
+}

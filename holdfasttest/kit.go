@@ -11,7 +11,6 @@ import (
 	"gorm.io/gorm"
 
 	holdfast "github.com/holdfastmq/holdfast"
-	"github.com/holdfastmq/holdfast/barrier"
 	"github.com/holdfastmq/holdfast/broker"
 	"github.com/holdfastmq/holdfast/internal/fakebroker"
 	"github.com/holdfastmq/holdfast/internal/sagarun"
@@ -44,6 +43,14 @@ type Kit struct {
 	waiters sagarun.Waiters
 	names   map[string]bool // of queues
 	acts    map[string]any
+	// consumes are the names of consumers, undoes what compensates a topic's messages.
+	consumes map[string]bool
+	undoes   map[string]worker.Compensation
+	// letters are the dead letters of consumers, seen counts what the server has of
+	// all; given are the IDs of messages that no transaction of the kit committed.
+	letters []*DeadLetter
+	seen    int
+	given   map[string]bool
 
 	mu        sync.Mutex
 	faults    []*Fault
@@ -77,7 +84,8 @@ func NewWith(t testing.TB, o Options) *Kit {
 		t.Fatal(err)
 	}
 	s := fakebroker.NewServer()
-	k := &Kit{t: t, o: o, server: s, broker: s.Open("holdfasttest", "kit"), names: map[string]bool{}, acts: map[string]any{}, ended: map[string]workflows.SagaStatus{}}
+	k := &Kit{t: t, o: o, server: s, broker: s.Open("holdfasttest", "kit"), names: map[string]bool{}, acts: map[string]any{}, consumes: map[string]bool{},
+		undoes: map[string]worker.Compensation{}, given: map[string]bool{}, ended: map[string]workflows.SagaStatus{}}
 	k.broker.SubscribeReplies(o.Group, k.reply)
 	return k
 }
@@ -112,7 +120,7 @@ func (k *Kit) Participate(p worker.Participant) {
 		k.t.Fatalf("participant %q needs a Topic, a Do and, with an Undo, an UndoTopic", p.Name)
 	}
 	k.name(p.Name)
-	run := &sagarun.Participant{Name: p.Name, Topic: p.Topic, UndoTopic: p.UndoTopic, DB: p.DB, Replies: replies{k},
+	run := &sagarun.Participant{Name: p.Name, Topic: p.Topic, UndoTopic: p.UndoTopic, DB: p.DB, UndoUncertain: p.UndoUncertain, Replies: replies{k},
 		Do: k.participation(p.Do, false)}
 	if p.Undo != nil {
 		run.Undo = k.participation(p.Undo, true)
@@ -130,28 +138,6 @@ func (k *Kit) Participate(p worker.Participant) {
 			return run.Handle(context.WithValue(ctx, calling{}, d.Saga), d)
 		},
 		GiveUp: run.GiveUp})
-}
-
-// Consume adds a consumer. Where it has no DB, it is the kit's. Failing tries
-// follow each other without pauses; what it gives up is in [Kit.DeadLetters], and
-// nothing further comes of it: its policy and compensation notices are not played.
-func (k *Kit) Consume(c worker.Consumer) {
-	k.t.Helper()
-	if c.DB == nil {
-		c.DB = k.o.DB
-	}
-	if c.Name == "" || len(c.Topics) == 0 || (c.Handle == nil) == (c.HandleAtLeastOnce == nil) {
-		k.t.Fatalf("consumer %q needs a Name, Topics, and one of Handle and HandleAtLeastOnce", c.Name)
-	}
-	k.name(c.Name)
-	k.broker.Subscribe(broker.Subscription{Name: c.Name, Topics: c.Topics, Tries: c.Tries, Ladder: c.Ladder, HandlerTimeout: c.Timeout, Policy: c.DeadLetters,
-		Handle: func(ctx context.Context, d broker.Delivery) error {
-			if c.HandleAtLeastOnce != nil {
-				return c.HandleAtLeastOnce(ctx, d.Message)
-			}
-			_, err := barrier.Consume(ctx, c.DB, c.Name, d.Message.ID, func(ctx context.Context, tx *gorm.DB) error { return c.Handle(ctx, tx, d.Message) })
-			return err
-		}})
 }
 
 // Listen binds topics, with AMQP's wildcards, to nobody in particular, so that a
@@ -176,7 +162,8 @@ func (k *Kit) Deliver(m holdfast.Message) {
 	if err := k.publish(k.t.Context(), m.ID, []holdfast.Message{m}); err != nil {
 		k.t.Fatal(err)
 	}
-	k.broker.Deliver(k.t.Context())
+	k.given[m.ID] = true
+	k.bury()
 }
 
 // publish publishes messages, and keeps those that had a consumer.

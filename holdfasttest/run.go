@@ -20,6 +20,9 @@ const (
 	// horizon is when a workflow that still waits is left to itself, in its own
 	// time: nothing but an operator would end it.
 	horizon = 5 * 365 * 24 * time.Hour
+	// day is when a transaction is left to itself: by then it has parked, or is tried
+	// every half an hour until a consumer is bound.
+	day = 24 * time.Hour
 	// patience is how long the test environment waits, in real time, for a step that
 	// neither ends nor lets time pass.
 	patience = time.Minute

@@ -58,7 +58,7 @@ func RunSaga[S any](k *Kit, def saga.Saga[S], s S) SagaResult[S] {
 			k.t.Fatalf("saga %s: %v", def.Name, err)
 		}
 	}
-	id := workflows.SagaID(k.o.Group, def.Name, key)
+	id := workflows.SagaID("", k.o.Group, def.Name, key)
 	if status, there := k.ended[id]; there {
 		return sagaResult[S](k, status, &run{})
 	}
@@ -98,6 +98,7 @@ func playSaga[S any](k *Kit, workflowID string, in workflows.SagaInput) SagaResu
 	var status workflows.SagaStatus
 	r.play("Saga", func(ctx workflow.Context) (any, error) { return workflows.Saga(ctx, in) }, &status)
 	k.ended[status.ID] = status
+	k.bury()
 	return sagaResult[S](k, status, r)
 }
 
@@ -115,8 +116,13 @@ func sagaResult[S any](k *Kit, status workflows.SagaStatus, r *run) SagaResult[S
 	if err := json.Unmarshal(status.Core.Data, &out.State); err != nil {
 		k.t.Fatalf("the last state of saga %s does not fit %T: %v", status.ID, out.State, err)
 	}
-	if pending := (*holdfast.SagaError)(nil); errors.As(out.Err, &pending) && pending.Reason == "" {
-		pending.Reason = r.left
+	if pending := (*holdfast.SagaError)(nil); errors.As(out.Err, &pending) {
+		switch {
+		case pending.Reason == "":
+			pending.Reason = r.left
+		case r.left != "" && errors.Is(pending, holdfast.ErrSagaPending):
+			pending.Reason += ": " + r.left
+		}
 	}
 	return out
 }

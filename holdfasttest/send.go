@@ -95,7 +95,7 @@ func (k *Kit) SendAll(ms []holdfast.Message, local worker.LocalAll) Sent {
 		tx.ID = uuid.NewString()
 	}
 	holdfast.NumberMessages(tx.ID, tx.Messages)
-	sent.Receipt.TxID, sent.Receipt.WorkflowID = tx.ID, workflows.WorkflowID(k.o.Group, tx.ID)
+	sent.Receipt.TxID, sent.Receipt.WorkflowID = tx.ID, workflows.WorkflowID("", k.o.Group, tx.ID)
 	p := &transaction{k: k, local: local}
 	if k.lane(ms) == holdfast.Express {
 		p.express(tx, fresh, &sent)
@@ -105,7 +105,7 @@ func (k *Kit) SendAll(ms []holdfast.Message, local worker.LocalAll) Sent {
 	if sent.CheckBacks = p.asked; sent.Receipt.Resolution == holdfast.Commit {
 		sent.Receipt.Messages = p.published
 	}
-	k.broker.Deliver(k.t.Context())
+	k.bury()
 	return sent
 }
 
@@ -117,6 +117,7 @@ func (p *transaction) workflow(tx activities.Tx, sent *Sent) {
 	(&activities.Transactions{Halves: p, Publish: p, Ops: k.broker, Locals: p, Truth: p}).Register(r.env)
 	var status workflows.Status
 	in := workflows.Input{Group: k.o.Group, Transactions: []activities.Tx{tx}}
+	r.env.RegisterDelayedCallback(func() { r.leave("it would go on like this") }, day)
 	r.play("Transaction", func(ctx workflow.Context) (any, error) { return workflows.Transaction(ctx, in) }, &status)
 	sent.Status = status.Transactions[0]
 	sent.Receipt.Resolution = sent.Status.Resolution

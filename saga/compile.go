@@ -7,11 +7,11 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
-	"runtime/debug"
 
 	"gorm.io/gorm"
 
 	holdfast "github.com/holdfastmq/holdfast"
+	"github.com/holdfastmq/holdfast/internal/guard"
 	"github.com/holdfastmq/holdfast/saga/core"
 )
 
@@ -24,6 +24,10 @@ type Compiled struct {
 	key   func(json.RawMessage) (string, error)
 	steps map[string]StepDef
 }
+
+// maxPlan limits a plan, in bytes of JSON: it is in the history of each saga, beside
+// the state.
+const maxPlan = 256 << 10
 
 // Compile checks the definition.
 func (d Saga[S]) Compile() (*Compiled, error) {
@@ -47,6 +51,9 @@ func (d Saga[S]) Compile() (*Compiled, error) {
 	}
 	plan, err := c.Plan.Complete()
 	c.Plan = plan
+	if text, wrong := json.Marshal(plan); wrong != nil || len(text) > maxPlan {
+		b.errs = append(b.errs, fmt.Errorf("%w: saga %s: its plan has %d bytes of JSON, those of its sub-sagas included, the limit is %d: make it shorter", holdfast.ErrTooLarge, plan.Name, len(text), maxPlan))
+	}
 	if err := errors.Join(append(b.errs, err)...); err != nil {
 		return nil, err
 	}
@@ -127,7 +134,7 @@ func (c *Compiled) Key(data json.RawMessage) (string, error) {
 	if c.key == nil {
 		return "", nil
 	}
-	return guard(func() (string, error) { return c.key(data) })
+	return guard.Value(func() (string, error) { return c.key(data) })
 }
 
 // Do runs a local step's Do with tx, and returns what it changed in the state, as
@@ -140,20 +147,20 @@ func (c *Compiled) Do(ctx context.Context, tx *gorm.DB, step string, data json.R
 	return f(ctx, tx, data)
 }
 
-// Undo runs a local step's Undo with tx.
-func (c *Compiled) Undo(ctx context.Context, tx *gorm.DB, step string, data json.RawMessage) error {
+// Undo runs a local step's Undo with tx, and returns what it changed in the state,
+// as a merge patch.
+func (c *Compiled) Undo(ctx context.Context, tx *gorm.DB, step string, data json.RawMessage) (patch json.RawMessage, err error) {
 	f := c.steps[step].undo
 	if f == nil {
-		return c.missing(step, "Undo")
+		return nil, c.missing(step, "Undo")
 	}
-	_, err := f(ctx, tx, data)
-	return err
+	return f(ctx, tx, data)
 }
 
 // When reports whether the step is to be done in that state.
 func (c *Compiled) When(step string, data json.RawMessage) (bool, error) {
 	if f := c.steps[step].when.f; f != nil {
-		return guard(func() (bool, error) { return f(data) })
+		return guard.Value(func() (bool, error) { return f(data) })
 	}
 	return true, nil
 }
@@ -166,7 +173,7 @@ func (c *Compiled) Send(step string, data json.RawMessage) (json.RawMessage, err
 	if f == nil {
 		return data, nil
 	}
-	out, err := guard(func() (json.RawMessage, error) { return f(data) })
+	out, err := guard.Value(func() (json.RawMessage, error) { return f(data) })
 	if err == nil && d.step.Kind == core.Saga {
 		err = holdfast.Permanent(core.CheckData(out))
 	}
@@ -179,7 +186,7 @@ func (c *Compiled) Send(step string, data json.RawMessage) (json.RawMessage, err
 // Receive takes a result into the state, and returns the change as a merge patch.
 func (c *Compiled) Receive(step string, data, result json.RawMessage) (patch json.RawMessage, err error) {
 	if f := c.steps[step].recv.f; f != nil {
-		return guard(func() (json.RawMessage, error) { return f(data, result) })
+		return guard.Value(func() (json.RawMessage, error) { return f(data, result) })
 	}
 	return nil, nil
 }
@@ -190,17 +197,7 @@ func (c *Compiled) Pick(step string, data json.RawMessage) (string, error) {
 	if f == nil {
 		return "", c.missing(step, "Pick")
 	}
-	return guard(func() (string, error) { return f(data) })
-}
-
-// guard runs a function of the user's. A panic is a [holdfast.PanicError].
-func guard[T any](f func() (T, error)) (out T, err error) {
-	defer func() {
-		if v := recover(); v != nil {
-			err = &holdfast.PanicError{Value: v, Stack: debug.Stack()}
-		}
-	}()
-	return f()
+	return guard.Value(func() (string, error) { return f(data) })
 }
 
 func (c *Compiled) missing(step, what string) error {

@@ -45,12 +45,14 @@ type Retry = core.Retry
 
 // Local is a step in the database of the worker that runs the saga. do and undo
 // write with tx, which is committed together with the step row that makes it
-// happen once; what do changes in the state is kept, what undo changes is not.
-// undo may be nil after the pivot, or where the step says [StepDef.NoUndo].
+// happen once; what do and undo change in the state is kept. undo may be nil after
+// the pivot, or where the step says [StepDef.NoUndo].
 //
 // An error is tried again, by the step's [Retry], a refusal ([Refuse]) and a
-// [holdfast.Permanent] error are not. undo gets the state with what do changed in
-// it, also where the saga never learned of it.
+// [holdfast.Permanent] error are not. undo gets the state that do was given, with
+// what do changed in it, also where the saga never learned of it; what later steps
+// changed is not there. It is not run where do was never committed: an effect that do
+// may have outside the database needs [StepDef.UndoUncertain].
 func Local[S any](name string, do, undo func(ctx context.Context, tx *gorm.DB, s *S) error) StepDef {
 	d := StepDef{step: core.Step{Name: name, Kind: core.Local, Undo: undo != nil}, state: reflect.TypeFor[S]()}
 	if do == nil {
@@ -64,14 +66,16 @@ func Local[S any](name string, do, undo func(ctx context.Context, tx *gorm.DB, s
 // Message is a step that a participant does, in another process and with a
 // database of its own: it gets a message on topic, and on undoTopic one to undo
 // it, and replies to each. An empty undoTopic means that there is no Undo. Both
-// messages carry the state, or what [StepDef.Send] makes of it.
+// messages carry a state, or what [StepDef.Send] makes of it: that with which the
+// step was begun; the second with what Receive changed in it, too.
 func Message(name, topic, undoTopic string) StepDef {
 	return StepDef{step: core.Step{Name: name, Kind: core.Message, Topic: topic, UndoTopic: undoTopic, Undo: undoTopic != ""}}
 }
 
 // Activity is a step that any Temporal activity does, in any language: do and undo
-// are its types' names, undo may be empty. Both get an [ActivityInput]. They may
-// be run more than once, and undo also where do was not.
+// are its types' names, undo may be empty. Both get an [ActivityInput], with the
+// state with which the step was begun; undo with what Receive changed in it, too.
+// They may be run more than once, and undo also where do was not.
 func Activity(name, do, undo string) StepDef {
 	return StepDef{step: core.Step{Name: name, Kind: core.Activity, Type: do, UndoType: undo, Undo: undo != ""}}
 }

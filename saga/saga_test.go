@@ -112,6 +112,7 @@ func TestInvalidDefinitions(t *testing.T) {
 		"one topic for both":      {define(saga.Message("m", "a", "a")), []string{"step m: Do and Undo have the same topic a"}},
 		"no activity":             {define(saga.Activity("a", "", "Undo")), []string{"step a: the activity's type is empty"}},
 		"negative timeout":        {define(local("a").Timeout(-1)), []string{"step a: a timeout or retry is negative"}},
+		"patience":                {define(local("a").Patience(time.Hour)), []string{"step a: Patience is for a message step"}},
 		"negative retry":          {define(local("a").Retry(saga.Retry{First: -1})), []string{"step a: a timeout or retry is negative"}},
 		"no saga":                 {define(saga.Sub("s", nil)), []string{"step s: it has no saga"}},
 		"invalid saga":            {define(saga.Sub("s", saga.Saga[Item]{Name: "inner"})), []string{"step s: holdfast: invalid: saga inner: it has no steps"}},
@@ -213,6 +214,8 @@ var story = func() saga.Saga[Order] {
 	}
 }()
 
+func undone(_ json.RawMessage, err error) error { return err }
+
 func TestCompiledFunctions(t *testing.T) {
 	c, err := story.Compile()
 	require.NoError(t, err)
@@ -227,8 +230,8 @@ func TestCompiledFunctions(t *testing.T) {
 	after, err := core.Merge(data, patch)
 	require.NoError(t, err)
 	require.JSONEq(t, `{"number":"O-7-1","items":[{"sku":"a","count":2}],"later":{"kept":true}}`, string(after), "what this version does not know stays")
-	require.NoError(t, c.Undo(t.Context(), nil, "create", data))
-	require.EqualError(t, c.Undo(t.Context(), nil, "create", json.RawMessage(`{"express":true}`)), "cannot")
+	require.NoError(t, undone(c.Undo(t.Context(), nil, "create", data)))
+	require.EqualError(t, undone(c.Undo(t.Context(), nil, "create", json.RawMessage(`{"express":true}`))), "cannot")
 
 	do, err := c.When("charge", data)
 	require.NoError(t, err)
@@ -305,7 +308,7 @@ func TestCompiledFails(t *testing.T) {
 	}
 	for what, f := range map[string]func(step string) error{
 		"Do":   func(s string) error { _, err := c.Do(t.Context(), nil, s, nil); return err },
-		"Undo": func(s string) error { return c.Undo(t.Context(), nil, s, nil) },
+		"Undo": func(s string) error { return undone(c.Undo(t.Context(), nil, s, nil)) },
 		"Pick": func(s string) error { _, err := c.Pick(s, nil); return err },
 	} {
 		err := f("elsewhere")

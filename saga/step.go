@@ -51,10 +51,23 @@ func (d StepDef) NoUndo() StepDef {
 	return d
 }
 
+// UndoUncertain has the Undo of a local step run also where its Do was begun, and was
+// never committed: it may have had an effect outside the database, such as a call
+// of an API. The Undo has to know whether there is something to undo; it is given the
+// state that the Do was given. It runs once, and no Do comes after it. Of a message
+// step, its participant says so.
+func (d StepDef) UndoUncertain() StepDef { d.step.UndoUncertain = true; return d }
+
 // Timeout bounds one try of a local step or an activity (default 1 m), the time
 // until the reply to a message (default 5 m) or the answer to a wait, or the life
 // of a sub-saga (default: none).
 func (d StepDef) Timeout(t time.Duration) StepDef { d.step.Timeout = t; return d }
+
+// Patience limits how long the saga waits beyond the Timeout for a participant that
+// says that it has to wait itself: its database is away, say, or its circuit breaker
+// open. It counts from the step's beginning; after it, the Timeout passes as for any
+// other participant. The default is 24 h; a negative one has the Timeout count always.
+func (d StepDef) Patience(t time.Duration) StepDef { d.step.Patience = t; return d }
 
 // Retry says how often and when a failed try is repeated. For a message a try ends
 // with the participant's reply that it has given up, or with the Timeout.
@@ -74,7 +87,8 @@ func (d StepDef) When(c Condition) StepDef {
 }
 
 // Send makes a message's body, an activity's input or a sub-saga's first state of
-// the state, for Do and Undo alike. Made with [From]; the default is the state.
+// the state with which the step was begun; for the Undo of that with what Receive
+// changed in it. Made with [From]; the default is the state.
 func (d StepDef) Send(m Mapper) StepDef {
 	if d.send = m; m.f == nil {
 		d.problem("Send needs a function: use Send(saga.From(…))")

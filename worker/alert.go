@@ -3,12 +3,12 @@ package worker
 import (
 	"context"
 	"log/slog"
-	"runtime/debug"
 	"sync"
 	"time"
 
 	holdfast "github.com/holdfastmq/holdfast"
 	"github.com/holdfastmq/holdfast/activities"
+	"github.com/holdfastmq/holdfast/internal/guard"
 )
 
 const (
@@ -29,6 +29,7 @@ const (
 const (
 	toHook    = "hook"
 	toWebhook = "webhook"
+	toRelay   = "relay" // to other processes
 
 	whyFull     = "full"     // the queue
 	whyTimeout  = "timeout"  // of the hook
@@ -46,6 +47,8 @@ type alerter struct {
 	metrics *metrics
 	hook    *hook    // nil: none
 	webhook *webhook // nil: none
+	relay   *relay   // nil: none; what is not this process's goes there
+	owns    func(holdfast.Alert) bool
 }
 
 // newAlerter returns an alerter; call may be nil, w may be zero. Alerts wait until
@@ -69,12 +72,28 @@ func (a *alerter) Alert(al holdfast.Alert) {
 		al.At = time.Now()
 	}
 	a.metrics.alert(al.Kind)
+	switch {
+	case a.relay == nil || a.hasHook() && a.owns(al):
+		a.tell(al)
+	default:
+		a.relay.put(al)
+	}
+}
+
+// hasHook reports whether there is somebody to tell here.
+func (a *alerter) hasHook() bool { return a.hook != nil || a.webhook != nil }
+
+// tell passes an alert to those who are told here, and reports whether somebody is, and
+// each of them had room for it.
+func (a *alerter) tell(al holdfast.Alert) (told bool) {
+	told = a.hasHook()
 	if a.hook != nil {
-		a.hook.put(al)
+		told = a.hook.put(al) && told
 	}
 	if a.webhook != nil {
-		a.webhook.put(al)
+		told = a.webhook.put(al) && told
 	}
+	return told
 }
 
 // run delivers alerts until ctx is done, and then what is queued, for a few
@@ -88,6 +107,9 @@ func (a *alerter) run(ctx context.Context) error {
 	}
 	if a.webhook != nil {
 		lanes.Go(func() { a.webhook.run(ctx, hard) })
+	}
+	if a.relay != nil {
+		lanes.Go(func() { a.relay.run(ctx, hard) })
 	}
 	<-ctx.Done()
 	defer time.AfterFunc(alertDrain, cancel).Stop()
@@ -118,7 +140,8 @@ func newAlertQueue(to string, log *slog.Logger, m *metrics) *alertQueue {
 	return &alertQueue{to: to, log: log, metrics: m, c: make(chan queued, alertQueueSize)}
 }
 
-func (q *alertQueue) put(a holdfast.Alert) {
+// put reports whether it fitted.
+func (q *alertQueue) put(a holdfast.Alert) bool {
 	why, lost := q.tryPut(queued{a, time.Now()})
 	if why != "" {
 		q.metrics.dropped(q.to, why, 1)
@@ -130,6 +153,7 @@ func (q *alertQueue) put(a holdfast.Alert) {
 	if why == "" && lost > 0 {
 		q.log.Warn("alerts were dropped", "to", q.to, "alerts", lost)
 	}
+	return why == ""
 }
 
 // tryPut says why it did not fit, if so, and how many before it did not.
@@ -221,12 +245,10 @@ func (h *hook) one(hard context.Context, a holdfast.Alert) {
 	go func() {
 		defer close(done)
 		defer func() { <-h.running }()
-		defer func() {
-			if v := recover(); v != nil {
-				h.drop(a, whyPanic, &holdfast.PanicError{Value: v, Stack: debug.Stack()})
-			}
-		}()
-		h.call(ctx, a)
+		err := guard.Call(func() error { h.call(ctx, a); return nil })
+		if err != nil {
+			h.drop(a, whyPanic, err)
+		}
 	}()
 	select {
 	case <-done:

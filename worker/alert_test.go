@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"runtime"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -156,16 +157,20 @@ func TestAlertHookPanics(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var got list
 		b := newBell(t, func(_ context.Context, a holdfast.Alert) {
-			if a.ID == "bad" {
+			switch a.ID {
+			case "bad":
 				panic("boom")
+			case "gone":
+				runtime.Goexit()
 			}
 			got.add(a.ID)
 		}, Webhook{}).start()
-		b.ring("bad", "good")
+		b.ring("bad", "gone", "good")
 		b.end()
 		require.Equal(t, []string{"good"}, got.get())
-		require.Equal(t, 1, b.dropped(toHook, whyPanic))
+		require.Equal(t, 2, b.dropped(toHook, whyPanic))
 		require.Contains(t, b.journal.String(), "panic: boom")
+		require.Contains(t, b.journal.String(), "ended its goroutine")
 	})
 }
 

@@ -4,10 +4,14 @@ import (
 	"context"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 	sdk "go.opentelemetry.io/otel/sdk/metric"
 	"go.opentelemetry.io/otel/sdk/metric/metricdata"
+	"go.temporal.io/api/operatorservice/v1"
+	"go.temporal.io/api/workflowservice/v1"
+	"google.golang.org/protobuf/types/known/durationpb"
 
 	holdfast "github.com/holdfastmq/holdfast"
 	"github.com/holdfastmq/holdfast/worker"
@@ -93,16 +97,64 @@ func connected(t *testing.T, r sdk.Reader) int64 {
 func TestTemporalRefuses(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
+	for name, c := range map[string]struct {
+		change func(*worker.Options)
+		want   string
+	}{
+		"no such namespace": {func(o *worker.Options) {
+			o.Namespace = "nowhere"
+			o.Temporal = dialTemporal(t, s.at.Temporal, o.Namespace, nil)
+		}, "nowhere"},
+		"another namespace than the client's": {func(o *worker.Options) { o.Namespace = "elsewhere" }, "give both the same"},
+		"the same in the Express lane":        {func(o *worker.Options) { o.Namespace, o.Lane = "elsewhere", holdfast.Express }, "give both the same"},
+	} {
+		o := s.options()
+		c.change(&o)
+		w, err := worker.New(o)
+		require.NoError(t, err)
+		ctx, cancel := context.WithTimeout(t.Context(), patience)
+		defer cancel()
+		err = w.Run(ctx)
+		require.NoError(t, ctx.Err(), "%s: it ends by itself", name)
+		require.ErrorContains(t, err, c.want, name)
+	}
+}
+
+// TestNamespaceComesAndGoes: a worker of the Express lane goes on without its
+// namespace, and so do consumers; what needs Temporal works once it is there, also
+// again. Options.Namespace is not needed: the client has it.
+func TestNamespaceComesAndGoes(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	namespace := "late-" + s.at.Prefix
 	o := s.options()
-	o.Lane, o.Namespace = holdfast.Express, "nowhere"
-	o.Temporal = dialTemporal(t, s.at.Temporal, o.Namespace, nil)
-	w, err := worker.New(o)
+	o.Lane, o.Namespace = holdfast.Express, ""
+	o.Temporal = dialTemporal(t, s.at.Temporal, namespace, nil)
+	w := s.run(o, payments(s.effects))
+	send := func(lane holdfast.Lane) error {
+		m := order(newID())
+		m.Lane = lane
+		_, err := w.Send(s.ctx(), m, insert)
+		if err == nil {
+			s.oneEffect(m.ID)
+		}
+		return err
+	}
+	require.NoError(t, send(holdfast.Express))
+	var away *holdfast.UnavailableError
+	require.ErrorAs(t, send(holdfast.Traced), &away)
+	require.Contains(t, away.Error(), "temporal operator namespace create")
+
+	_, err := s.temporal.WorkflowService().RegisterNamespace(s.ctx(), &workflowservice.RegisterNamespaceRequest{Namespace: namespace,
+		WorkflowExecutionRetentionPeriod: durationpb.New(24 * time.Hour)})
 	require.NoError(t, err)
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
-	defer cancel()
-	err = w.Run(ctx)
-	require.NoError(t, ctx.Err(), "it ends by itself")
-	require.ErrorContains(t, err, "nowhere")
+	until(t, "Traced sends", func() bool { return send(holdfast.Traced) == nil })
+
+	_, err = s.temporal.OperatorService().DeleteNamespace(s.ctx(), &operatorservice.DeleteNamespaceRequest{Namespace: namespace})
+	require.NoError(t, err)
+	until(t, "Traced fails", func() bool { return send(holdfast.Traced) != nil })
+	require.NoError(t, send(holdfast.Express))
+	w.stop()
 }
 
 // TestTemporalRefusesLater: a Temporal that was away, and refuses when it is there,

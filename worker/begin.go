@@ -56,7 +56,7 @@ func (w *Worker) Begin(ctx context.Context, checkAfter time.Duration, ms ...hold
 		return nil, err
 	}
 	defer w.sending.Done()
-	run, err := w.startTransaction(ctx, tx, checkAfter)
+	run, err := w.startTransaction(ctx, tx, checkAfter, p.fresh)
 	if err != nil {
 		w.pendings.forget(p) // so that it can be begun again
 		return nil, err      // if it was started all the same, a check-back ends it
@@ -104,7 +104,7 @@ func (s *Split) Receipt() holdfast.Receipt { return s.receipt }
 // before its first write. If it fails, roll tx back. ErrAlreadyResolved means
 // that a check-back was faster; repeated that an earlier run committed already.
 func (s *Split) Barrier(ctx context.Context, tx *gorm.DB) (repeated bool, err error) {
-	repeated, err = barrier.Insert(ctx, tx, s.ID(), s.w.o.Group)
+	repeated, err = barrier.Insert(ctx, tx, s.ID(), s.w.o.Group, s.messages...)
 	if err == nil && !repeated && s.chosen {
 		// Nothing else tells this call from another with its ID: what is delivered is
 		// what committed, whichever half message is checked back.
@@ -128,12 +128,17 @@ func (s *Split) Store(ctx context.Context, tx *gorm.DB, change func(ms []holdfas
 	if err := holdfast.ValidateMessages(ms, s.w.o.MaxBody); err != nil {
 		return err
 	}
+	if err := s.w.broker.Fits(s.w.o.Group, s.ID(), ms); err != nil {
+		return err
+	}
 	return barrier.StoreMessages(ctx, tx, s.ID(), ms)
 }
 
 // Commit says that the application's transaction is committed, and returns when
 // the messages are confirmed by the broker. It is refused with ErrNoOutcome
-// where the database does not show it, unless the topic has a Checker.
+// where the database does not show it. The Checker of a topic is asked instead
+// in the Traced lane; while it does not know, the error is ErrUndecided, and
+// check-back goes on.
 func (s *Split) Commit(ctx context.Context) (holdfast.Receipt, error) {
 	ctx, cancel := s.w.bounded(ctx)
 	defer cancel()

@@ -43,7 +43,7 @@ func testBegin(t *testing.T, l lane) {
 		split, err := w.Begin(t.Context(), checkAfter, order(newID()))
 		require.NoError(t, err)
 		require.Equal(t, holdfast.Unknown, split.Receipt().Resolution)
-		require.Equal(t, workflows.WorkflowID(group, split.ID()), split.Receipt().WorkflowID)
+		require.Equal(t, workflows.WorkflowID(s.at.Prefix, group, split.ID()), split.Receipt().WorkflowID)
 		return split
 	}
 
@@ -207,6 +207,7 @@ func TestChecker(t *testing.T) {
 	}
 
 	split := begin("order.file", time.Hour)
+	answers <- holdfast.Commit // it is asked: the Update that says so can be anybody's
 	_, err := split.Commit(t.Context())
 	require.NoError(t, err, "a Checker's topic needs no outcome row")
 	s.oneEffect(split.ID())

@@ -34,6 +34,10 @@ func (s steps) CheckBackAll(ctx context.Context, group string, txs []activities.
 	var rows, asked []int
 	for i, tx := range txs {
 		out[i] = activities.LocalResult{ID: tx.ID}
+		if err := s.w.otherDatabase(tx.Database); err != nil {
+			out[i] = elsewhere(tx.ID, err)
+			continue
+		}
 		if s.w.checker(tx.Messages) == nil && s.w.o.DB != nil {
 			rows = append(rows, i)
 		} else {
@@ -57,8 +61,14 @@ func (s steps) readAll(ctx context.Context, group string, txs []activities.Tx, w
 	for n, i := range which {
 		ids[n] = txs[i].ID
 	}
-	outcomes, errs := barrier.CheckBackAll(ctx, s.w.o.DB, ids, group, 0)
+	// Those that nobody said a database of are asked for in the one that was found at the start, too.
+	outcomes, errs := barrier.CheckBackAll(ctx, barrier.Expect(s.w.o.DB, s.w.stores.own), ids, group, 0)
 	for n, i := range which {
+		if other := (*barrier.OtherDatabaseError)(nil); errors.As(errs[n], &other) {
+			s.w.tellOther(other)
+			out[i] = elsewhere(txs[i].ID, errs[n])
+			continue
+		}
 		if errs[n] != nil {
 			var all *barrier.SweepError
 			out[i].Error, out[i].Unreached = errs[n].Error(), errors.As(errs[n], &all)

@@ -73,6 +73,7 @@ type childConfig struct {
 	Nth               int  // the arrival at Fault at which it dies; 0: the first
 	Back              bool // the saga is to be undone
 	Plain             bool // the local transaction leaves the message as it is
+	Alone             bool // without Temporal
 }
 
 // childMain is the main function of a child process. Unless it is killed, it
@@ -124,6 +125,9 @@ func (c childConfig) run(ctx context.Context) error {
 		w.Consume(c.consumer(db))
 		return c.serve(ctx, w, nil)
 	}
+	if c.Alone {
+		return c.runAlone(ctx, log)
+	}
 	temporal, err := client.DialContext(ctx, (&cable{lazy: c.Lazy}).options(c.Place.Temporal, c.Place.Namespace, sdklog.NewStructuredLogger(log)))
 	if err != nil {
 		return err
@@ -148,6 +152,19 @@ func (c childConfig) run(ctx context.Context) error {
 	}
 	if c.Role == roleKeeper {
 		return c.serve(ctx, w, nil)
+	}
+	return c.serve(ctx, w, func() error { return c.send(ctx, w, orders) })
+}
+
+// runAlone sends in the Express lane, without Temporal.
+func (c childConfig) runAlone(ctx context.Context, log *slog.Logger) error {
+	orders, err := dialDB(c.Place.OrdersURL)
+	if err != nil {
+		return err
+	}
+	w, err := worker.New(laneOf("express").options(c.Place.options(nil, orders, log)))
+	if err != nil {
+		return err
 	}
 	return c.serve(ctx, w, func() error { return c.send(ctx, w, orders) })
 }

@@ -44,9 +44,9 @@ type cohort struct {
 }
 
 func newCohort(g *gatherer, members []*gathered) *cohort {
-	id := workflows.WorkflowID(g.group, members[0].tx.ID)
+	id := workflows.WorkflowID(g.ids, g.group, members[0].tx.ID)
 	if len(members) > 1 {
-		id = workflows.CohortWorkflowID(g.group, uuid.Must(uuid.NewV7()).String())
+		id = workflows.CohortWorkflowID(g.ids, g.group, uuid.Must(uuid.NewV7()).String())
 	}
 	return &cohort{id: id, members: members, waiting: len(members), release: sync.OnceFunc(g.freed)}
 }
@@ -126,8 +126,8 @@ func (w *Worker) gather(ctx context.Context, p *pending, tx activities.Tx, recei
 		run, left = m.run, m.err
 	default:
 	}
-	if errors.Is(left, holdfast.ErrInvalid) && len(c.members) > 1 {
-		run, left = w.startTransaction(ctx, tx, 0) // too much together, but perhaps not alone
+	if errors.Is(left, holdfast.ErrInvalid) && c != nil && len(c.members) > 1 {
+		run, left = w.startTransaction(ctx, tx, 0, true) // too much together, but perhaps not alone
 	}
 	if left != nil && (c == nil || p.giveUp()) {
 		return receipt, left // if it was started all the same, a check-back ends it
@@ -145,7 +145,7 @@ func (w *Worker) startCohort(c *cohort) {
 	defer cancel()
 	if len(c.members) == 1 {
 		m := c.members[0]
-		m.run, m.err = w.startTransaction(ctx, m.tx, 0)
+		m.run, m.err = w.startTransaction(ctx, m.tx, 0, true)
 		c.recorded(m.err)
 		return
 	}

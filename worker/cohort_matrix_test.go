@@ -81,14 +81,15 @@ func (s *site) cohortMembers() []workflows.MemberStatus {
 	var id string
 	until(s.t, "the cohort's workflow is found", func() bool {
 		list, err := s.temporal.ListWorkflow(s.ctx(), &workflowservice.ListWorkflowExecutionsRequest{Namespace: s.at.Namespace,
-			Query: fmt.Sprintf("TaskQueue = '%s' AND WorkflowType = '%s' AND WorkflowId STARTS_WITH 'cohort/'", workflows.TaskQueue(s.at.Prefix, group), workflows.Name)})
+			Query: fmt.Sprintf("TaskQueue = '%s' AND WorkflowType = '%s' AND WorkflowId STARTS_WITH '%s'",
+				workflows.TaskQueue(s.at.Prefix, group), workflows.Name, workflows.CohortWorkflowID(s.at.Prefix, group, ""))})
 		require.NoError(s.t, err)
 		for _, e := range list.GetExecutions() {
 			id = e.GetExecution().GetWorkflowId()
 		}
 		return id != ""
 	})
-	require.True(s.t, strings.HasPrefix(id, "cohort/"+group+"/"))
+	require.True(s.t, strings.HasPrefix(id, workflows.CohortWorkflowID(s.at.Prefix, group, "")))
 	var status workflows.Status
 	require.NoError(s.t, s.temporal.GetWorkflow(s.ctx(), id, "").Get(s.ctx(), &status))
 	for i, m := range status.Transactions {

@@ -70,7 +70,10 @@ func plain(i int) holdfast.Message {
 	return holdfast.Message{Topic: placed, Key: fmt.Sprintf("K-%d", i), ContentType: "text/plain", Body: []byte("order")}
 }
 
-func inCohort(receipt holdfast.Receipt) bool { return strings.HasPrefix(receipt.WorkflowID, "cohort/") }
+func inCohort(receipt holdfast.Receipt) bool {
+	id, _ := workflows.ParseID(receipt.WorkflowID)
+	return id.Kind == workflows.KindCohort
+}
 
 // member waits for the end of the workflow that a receipt names, and returns how
 // its transaction, or another one, ended there.
@@ -140,14 +143,14 @@ func TestCallersShareCohorts(t *testing.T) {
 	}
 	require.LessOrEqual(t, len(cohorts), 3, "%v", cohorts)
 	for id := range cohorts {
-		require.True(t, strings.HasPrefix(id, "cohort/"+group+"/"), id)
+		require.True(t, strings.HasPrefix(id, workflows.CohortWorkflowID(s.at.Prefix, group, "")), id)
 	}
 	w.stop()
 	s.drained()
 }
 
-// TestClosuresThatEndTheirGoroutine: their callers are answered nevertheless, and a
-// check-back finds that they came to nothing.
+// TestClosuresThatEndTheirGoroutine: their transactions are rolled back, and their
+// callers told.
 func TestClosuresThatEndTheirGoroutine(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
@@ -170,7 +173,7 @@ func TestClosuresThatEndTheirGoroutine(t *testing.T) {
 			require.Equal(t, 1, s.ordered(g.receipt.TxID))
 			continue
 		}
-		require.ErrorIs(t, g.err, holdfast.ErrUndecided)
+		require.ErrorIs(t, g.err, holdfast.ErrRolledBack)
 		require.ErrorContains(t, g.err, "ended its goroutine")
 		require.Equal(t, workflows.RolledBack, s.member(g.receipt).State)
 		require.Zero(t, s.ordered(g.receipt.TxID))
@@ -239,14 +242,14 @@ func TestCohortMembersLeave(t *testing.T) {
 		next(t, quick)
 	}
 	until(t, "the slow one has a workflow of its own", func() bool {
-		_, err := s.temporal.DescribeWorkflowExecution(s.ctx(), workflows.WorkflowID(group, slowID), "")
+		_, err := s.temporal.DescribeWorkflowExecution(s.ctx(), workflows.WorkflowID(s.at.Prefix, group, slowID), "")
 		return err == nil
 	})
 	// The others are delivered while it still runs.
 	until(t, "28 effects", func() bool { return s.count(s.effects, "SELECT count(*) FROM effects") == 28 })
 	close(release)
 	for i, g := range next(t, results) {
-		own := workflows.WorkflowID(group, g.receipt.TxID)
+		own := workflows.WorkflowID(s.at.Prefix, group, g.receipt.TxID)
 		switch i {
 		case 5:
 			require.NoError(t, g.err)
@@ -396,7 +399,7 @@ func TestClosureThatNeverReturns(t *testing.T) {
 	}
 	require.Equal(t, workflows.Left, s.member(got[1].receipt, got[0].receipt.TxID).State)
 	until(t, "its own workflow", func() bool {
-		_, err := s.temporal.DescribeWorkflowExecution(s.ctx(), workflows.WorkflowID(group, got[0].receipt.TxID), "")
+		_, err := s.temporal.DescribeWorkflowExecution(s.ctx(), workflows.WorkflowID(s.at.Prefix, group, got[0].receipt.TxID), "")
 		return err == nil
 	})
 }
@@ -417,7 +420,7 @@ func TestNoCohorts(t *testing.T) {
 				w, m.ID = chosen, newID()
 			}
 			receipt, err := w.Send(s.ctx(), m, insert)
-			if err != nil || receipt.WorkflowID != workflows.WorkflowID(group, receipt.TxID) {
+			if err != nil || receipt.WorkflowID != workflows.WorkflowID(s.at.Prefix, group, receipt.TxID) {
 				t.Errorf("%+v, %v", receipt, err)
 			}
 		})
@@ -455,7 +458,7 @@ func TestCohortElsewhere(t *testing.T) {
 		}
 		id := next(t, slow)
 		until(t, "the slow one has left", func() bool {
-			_, err := s.temporal.DescribeWorkflowExecution(s.ctx(), workflows.WorkflowID(group, id), "")
+			_, err := s.temporal.DescribeWorkflowExecution(s.ctx(), workflows.WorkflowID(s.at.Prefix, group, id), "")
 			return err == nil
 		})
 		close(release)
@@ -466,7 +469,7 @@ func TestCohortElsewhere(t *testing.T) {
 			require.NotEmpty(t, g.receipt.Messages)
 			s.oneEffect(g.receipt.TxID)
 		}
-		require.Equal(t, workflows.WorkflowID(group, got[0].receipt.TxID), got[0].receipt.WorkflowID)
+		require.Equal(t, workflows.WorkflowID(s.at.Prefix, group, got[0].receipt.TxID), got[0].receipt.WorkflowID)
 		elsewhere = slices.Contains(s.activitiesOf(got[1].receipt.WorkflowID), activities.LocalTransactionsInProcess)
 	}
 }

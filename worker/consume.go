@@ -3,7 +3,6 @@ package worker
 import (
 	"context"
 	"fmt"
-	"sync/atomic"
 	"time"
 
 	"gorm.io/gorm"
@@ -33,7 +32,9 @@ type Consumer struct {
 	HandleAtLeastOnce func(ctx context.Context, m holdfast.Message) error
 	// DB is the consumer's database; nil means the worker's.
 	DB *gorm.DB
-	// Concurrency is how many messages are handled at once. Default: 16.
+	// Concurrency is how many messages are handled at once. Default: 16. Where the
+	// pool of DB has fewer connections (SetMaxOpenConns), one is kept from handlers,
+	// for what they send: so many fewer are handled at once, and the log says so.
 	Concurrency int
 	// Prefetch is how many messages the broker hands out in advance. Default:
 	// 64, and at least Concurrency.
@@ -56,7 +57,8 @@ type Consumer struct {
 	// failed and the producer has compensated it. It runs where this consumer has
 	// handled the message; where it has not, it never will. Needs Handle.
 	Undo Compensation
-	// Timeout bounds one try. Default: 1 m.
+	// Timeout bounds one try. Default: 1 m. Times Tries, it has to be less than
+	// RabbitMQ's consumer_timeout; see Options.ConsumerTimeout.
 	Timeout time.Duration
 }
 
@@ -79,7 +81,7 @@ func (w *Worker) Consume(c Consumer) {
 		return
 	}
 	w.consumers = append(w.consumers, c)
-	w.paused[c.Name] = new(atomic.Bool)
+	w.paused[c.Name] = new(standstill)
 }
 
 func (c Consumer) validate() error {
@@ -88,6 +90,11 @@ func (c Consumer) validate() error {
 	}
 	if len(c.Topics) == 0 {
 		return fmt.Errorf("%w: consumer %s has no topics", holdfast.ErrInvalid, c.Name)
+	}
+	for _, topic := range c.Topics {
+		if err := holdfast.ValidatePattern(topic); err != nil {
+			return fmt.Errorf("consumer %s: %w", c.Name, err)
+		}
 	}
 	if (c.Handle == nil) == (c.HandleAtLeastOnce == nil) {
 		return fmt.Errorf("%w: consumer %s: set one of Handle and HandleAtLeastOnce", holdfast.ErrInvalid, c.Name)
@@ -131,11 +138,15 @@ func SendValue[T any](ctx context.Context, w *Worker, t holdfast.Topic[T], key s
 // consume runs one consumer until ctx is done and its handlers have returned.
 func (w *Worker) consume(ctx context.Context, c Consumer) error {
 	w.metrics.breaker(c.Name, breakerIsClosed)
+	var limit *pool
+	if c.Handle != nil {
+		limit = w.poolOf(c.DB)
+	}
 	return w.broker.Consume(ctx, broker.Subscription{
-		Name: c.Name, Topics: c.bindings(), Prefetch: c.Prefetch, Concurrency: c.Concurrency, Tries: c.Tries,
+		Name: c.Name, Topics: c.Topics, Notices: c.notices(), Prefetch: c.Prefetch, Concurrency: limit.concurrency(c.Concurrency), Tries: c.Tries,
 		Ladder: c.Ladder, Policy: c.DeadLetters, Breaker: c.Breaker, Observe: w.observe,
-		HandlerTimeout: c.Timeout, DrainTimeout: w.o.DrainTimeout,
-		Handle: func(ctx context.Context, d broker.Delivery) error { return w.handle(ctx, c, d) },
+		HandlerTimeout: c.Timeout, DrainTimeout: w.o.DrainTimeout, NeedsID: c.Handle != nil,
+		Handle: limit.handling(func(ctx context.Context, d broker.Delivery) error { return w.handle(ctx, c, d) }),
 	})
 }
 
@@ -150,21 +161,18 @@ func (w *Worker) handle(ctx context.Context, c Consumer, d broker.Delivery) erro
 		return nil
 	}
 	if c.HandleAtLeastOnce != nil {
-		return c.HandleAtLeastOnce(ctx, d.Message)
+		return broker.Excuse(c.HandleAtLeastOnce(ctx, d.Message))
 	}
-	failed := false
 	repeated, err := barrier.Consume(ctx, c.DB, c.Name, d.Message.ID, func(ctx context.Context, tx *gorm.DB) error {
 		if c.blockedBy(d.Notice) {
 			if _, err := barrier.Once(ctx, tx, c.Name, d.Notice.Of); err != nil {
 				return err
 			}
 		}
-		err := c.Handle(ctx, tx, d.Message)
-		failed = err != nil
-		return err
+		return c.Handle(ctx, tx, d.Message)
 	})
 	if repeated {
 		w.o.Logger.Debug("delivery repeated, no effect", "consumer", c.Name, "message", d.Message.ID)
 	}
-	return broker.Excuse(err, failed)
+	return broker.Excuse(err)
 }

@@ -40,7 +40,7 @@ func TestAlerts(t *testing.T) {
 	}
 	died := alert(holdfast.AlertDeadLetter, id)
 	require.Equal(t, "payments", died.Consumer)
-	require.Equal(t, deadID("payments", id), died.WorkflowID)
+	require.Equal(t, s.deadID("payments", id), died.WorkflowID)
 	require.Equal(t, holdfast.ClassError, died.Class)
 	require.Contains(t, died.Reason, errOops.Error())
 
@@ -51,7 +51,7 @@ func TestAlerts(t *testing.T) {
 	require.Equal(t, workflows.Parked, status.State)
 	parked := alert(holdfast.AlertParked, id)
 	require.Contains(t, parked.Reason, "compensation failed")
-	require.Equal(t, deadID("payments", id), parked.WorkflowID)
+	require.Equal(t, s.deadID("payments", id), parked.WorkflowID)
 
 	// It dies again, in a redelivery.
 	_, err = s.askLetter("payments", id, workflows.UpdateRedeliver, withAnswer)
@@ -77,7 +77,7 @@ func TestAlertOfAParkedTransaction(t *testing.T) {
 	a := heard.of(holdfast.AlertParked)[0]
 	require.Equal(t, id, a.ID)
 	require.Equal(t, group, a.Group)
-	require.Equal(t, workflows.WorkflowID(group, id), a.WorkflowID)
+	require.Equal(t, workflows.WorkflowID(s.at.Prefix, group, id), a.WorkflowID)
 	require.Contains(t, a.Reason, "no consumer is bound to "+placed)
 	require.NotEmpty(t, a.Remedy)
 }

@@ -11,7 +11,10 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.temporal.io/api/workflowservice/v1"
 
+	"gorm.io/gorm"
+
 	holdfast "github.com/holdfastmq/holdfast"
+	"github.com/holdfastmq/holdfast/barrier"
 	"github.com/holdfastmq/holdfast/broker"
 	"github.com/holdfastmq/holdfast/worker"
 	"github.com/holdfastmq/holdfast/workflows"
@@ -22,8 +25,25 @@ import (
 func (s *site) publish(b *broker.Broker, ms ...holdfast.Message) {
 	s.t.Helper()
 	for _, m := range ms {
+		require.NoError(s.t, s.commits(m))
+	}
+	s.deliver(b, ms...)
+}
+
+// deliver is publish for what has its outcome row, or needs none.
+func (s *site) deliver(b *broker.Broker, ms ...holdfast.Message) {
+	s.t.Helper()
+	for _, m := range ms {
 		require.NoError(s.t, b.PublishMessages(s.ctx(), s.at.Group, m.ID, []holdfast.Message{m}))
 	}
+}
+
+// commits inserts the outcome row of the transaction of m.
+func (s *site) commits(m holdfast.Message) error {
+	return s.orders.Transaction(func(tx *gorm.DB) error {
+		_, err := barrier.Insert(s.ctx(), tx, m.ID, s.at.Group, m)
+		return err
+	})
 }
 
 // someOrders are n messages.
@@ -98,7 +118,7 @@ func (s *site) countLetters(state workflows.State) int {
 func (s *site) onlyLetter(consumer, message string) {
 	s.t.Helper()
 	until(s.t, "the dead letter is listed", func() bool { return len(s.letters()) > 0 })
-	require.Equal(s.t, []string{deadID(consumer, message)}, s.letters())
+	require.Equal(s.t, []string{s.deadID(consumer, message)}, s.letters())
 }
 
 // bells collects alerts.

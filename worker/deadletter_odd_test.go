@@ -2,14 +2,18 @@ package worker_test
 
 import (
 	"bytes"
+	"context"
 	"testing"
 
+	"github.com/google/uuid"
 	amqp "github.com/rabbitmq/amqp091-go"
 	"github.com/stretchr/testify/require"
 	"go.temporal.io/api/serviceerror"
+	"gorm.io/gorm"
 
 	holdfast "github.com/holdfastmq/holdfast"
 	"github.com/holdfastmq/holdfast/broker"
+	"github.com/holdfastmq/holdfast/worker"
 	"github.com/holdfastmq/holdfast/workflows"
 )
 
@@ -115,7 +119,7 @@ func TestForeignMessages(t *testing.T) {
 	var nameless workflows.DeadLetterStatus
 	until(t, "the dead letter of the message without an ID", func() bool {
 		for _, id := range s.letters() {
-			if id != deadID("payments", named) {
+			if id != s.deadID("payments", named) {
 				nameless = s.letterOf(id)
 			}
 		}
@@ -139,6 +143,39 @@ func TestForeignMessages(t *testing.T) {
 	require.Equal(t, "hello", e.Body)
 	require.Equal(t, placed, e.Topic)
 	s.nothingLeft(b, []string{"payments"}, again, w)
+}
+
+// TestForeignIDs: a message-id that no row can have is dead at once, and no outage;
+// without a row it is not needed.
+func TestForeignIDs(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	bell := &bells{}
+	good, ticks := make(chan string, 1), make(chan string, 20)
+	c := payments(s.effects)
+	c.Handle = func(_ context.Context, _ *gorm.DB, m holdfast.Message) error { good <- m.ID; return nil }
+	s.consumers["audit"], s.consumers[c.Name] = true, true
+	s.run(worker.Options{AMQPURL: s.at.AMQPURL, DB: s.effects, Prefix: s.at.Prefix, Logger: s.log(), OnAlert: bell.ring}, c,
+		worker.Consumer{Name: "audit", Topics: c.Topics, HandleAtLeastOnce: func(_ context.Context, m holdfast.Message) error { ticks <- string(m.Body); return nil }})
+	s.producer()
+	b := s.broker()
+	const odd = 12
+	for range odd {
+		id := uuid.New() // 16 bytes, as .NET's Guid.ToByteArray gives them
+		id[0] = 0xff
+		s.foreign(b, amqp.Publishing{MessageId: string(id[:]), Body: []byte("x")})
+	}
+	s.foreign(b, amqp.Publishing{MessageId: "good", Body: []byte("x")})
+	require.Equal(t, "good", next(t, good))
+	for range odd + 1 {
+		next(t, ticks)
+	}
+	until(t, "each has a dead letter", func() bool { return len(s.letters()) == odd })
+	l := s.letterOf(s.letters()[0])
+	require.Equal(t, holdfast.ClassMalformed, l.Failure.Class)
+	require.Equal(t, 1, l.Failure.Attempts)
+	require.Empty(t, bell.of(holdfast.AlertBreakerOpened))
+	require.Zero(t, s.count(s.effects, "SELECT count(*) FROM holdfast_inbox WHERE consumer = 'audit'"))
 }
 
 // TestOversizedDeadLetter: the whole of it is kept in a queue, and the workflow

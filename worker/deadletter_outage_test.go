@@ -124,10 +124,10 @@ func postgresAway(t *testing.T, st *stack.Stack) {
 	s.publish(b, ms[:20]...)
 	s.oneEffect(ms[0].ID)
 	require.NoError(t, st.PostgreSQL.Kill())
-	s.publish(b, ms[20:40]...)
+	s.deliver(b, ms[20:40]...)
 	until(t, "the breaker opens", func() bool { return len(heard.of(holdfast.AlertBreakerOpened)) == 1 })
 	require.NoError(t, st.PostgreSQL.Start(s.ctx()))
-	s.publish(b, ms[40:]...)
+	s.deliver(b, ms[40:]...)
 	until(t, "every effect", func() bool { return s.count(s.effects, "SELECT count(*) FROM effects") >= len(ms) })
 	s.nothingLeft(b, []string{"payments"}, consuming) // no dead letters either
 	var handled []string

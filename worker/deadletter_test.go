@@ -25,15 +25,15 @@ import (
 var noLadder = []time.Duration{}
 
 // deadID is the ID of the workflow of a dead letter of the consumer payments.
-func deadID(consumer, message string) string {
-	return workflows.DeadLetterID(holdfast.DeadLetter{ID: message, Failure: holdfast.Failure{Consumer: consumer}})
+func (s *site) deadID(consumer, message string) string {
+	return workflows.DeadLetterID(s.at.Prefix, holdfast.DeadLetter{ID: message, Failure: holdfast.Failure{Consumer: consumer}})
 }
 
 // letter asks a dead letter's workflow where it stands; not there yet is an
 // empty status.
 func (s *site) letter(consumer, message string) workflows.DeadLetterStatus {
 	s.t.Helper()
-	return s.letterOf(deadID(consumer, message))
+	return s.letterOf(s.deadID(consumer, message))
 }
 
 func (s *site) letterOf(workflowID string) (status workflows.DeadLetterStatus) {
@@ -74,7 +74,7 @@ func (s *site) askLetter(consumer, message, name string, change ...func(*workflo
 	for _, c := range change {
 		c(&req)
 	}
-	handle, err := s.temporal.UpdateWorkflow(s.ctx(), client.UpdateWorkflowOptions{WorkflowID: deadID(consumer, message),
+	handle, err := s.temporal.UpdateWorkflow(s.ctx(), client.UpdateWorkflowOptions{WorkflowID: s.deadID(consumer, message),
 		UpdateName: name, Args: []any{req}, WaitForStage: client.WorkflowUpdateStageCompleted})
 	if err != nil {
 		return status, err

@@ -1,6 +1,12 @@
 package worker
 
-import "time"
+import (
+	"context"
+	"time"
+
+	holdfast "github.com/holdfastmq/holdfast"
+	"github.com/holdfastmq/holdfast/saga/core"
+)
 
 // BePatient makes cohorts wait for every local transaction, however slow the
 // machine is. Call it before Run.
@@ -25,3 +31,26 @@ func (w *Worker) Gathered() int {
 	defer w.gatherer.mu.Unlock()
 	return len(w.gatherer.waiting)
 }
+
+// SetClock makes this process's clock another one, and has it compared, and old
+// rows deleted, every time that d has passed. Call it before Run.
+func (w *Worker) SetClock(now func() time.Time, d time.Duration) {
+	w.now, w.clockEvery, w.sweepEvery = now, d, d
+}
+
+// DatabaseIdentity is the identity of the worker's own database.
+func (w *Worker) DatabaseIdentity() string { return w.stores.own }
+
+// OutcomesNeeded reports whether old outcome rows are kept.
+func (w *Worker) OutcomesNeeded() bool { return w.outcomesNeeded(context.Background()) }
+
+// LookAgainAfter is when the processes are asked again after one with this one's name
+// was found. Call it before Run.
+func (w *Worker) LookAgainAfter(d time.Duration) { w.lookAgain = d }
+
+// Raise raises an alert, as something in this process would.
+func (w *Worker) Raise(a holdfast.Alert) { w.alerts.Alert(a) }
+
+// NamesSteps reports whether the activities of a saga that is begun in this process are
+// named after its steps.
+func (w *Worker) NamesSteps(plan core.Plan) bool { return w.stepNames(plan) }

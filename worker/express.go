@@ -57,7 +57,7 @@ func (w *Worker) express(ctx context.Context, tx activities.Tx, ms []holdfast.Me
 	// Nothing but the outcome row tells one call with a chosen ID from another, in
 	// another process: it keeps the messages of the one that commits.
 	res := w.runHere(ctx, barrier.Local{TxID: tx.ID, Group: w.o.Group, Messages: tx.Messages, Fresh: p == nil, Keep: p != nil,
-		MaxBody: w.o.MaxBody}, local)
+		MaxBody: w.o.MaxBody, Fits: w.fits(tx.ID)}, local)
 	switch {
 	case res.Repeated: // its sender may not have come to the end: nothing is settled
 		return receipt, fmt.Errorf("%w: transaction %s was committed by another call meanwhile", holdfast.ErrDuplicate, tx.ID)
@@ -73,6 +73,11 @@ func (w *Worker) express(ctx context.Context, tx activities.Tx, ms []holdfast.Me
 	}
 	fault.Point(fault.CommitBeforePublish)
 	return w.deliver(ctx, receipt, res.Messages)
+}
+
+// fits says whether messages of transaction txID could be published.
+func (w *Worker) fits(txID string) func([]holdfast.Message) error {
+	return func(ms []holdfast.Message) error { return w.broker.Fits(w.o.Group, txID, ms) }
 }
 
 // runHere runs a local transaction in the caller's goroutine.
@@ -92,6 +97,7 @@ func (w *Worker) admitExpress(ctx context.Context, tx *activities.Tx, ms []holdf
 	if err = w.enter(ctx); err != nil {
 		return nil, receipt, err
 	}
+	tx.Database = w.databaseOf(ms)
 	if ms[0].ID == "" {
 		return nil, receipt, nil
 	}
@@ -134,7 +140,7 @@ func (w *Worker) usedUp(txID string) {
 // storeHalf stores the half message of tx. Where that fails, nothing is run, and
 // the ID can be used again.
 func (w *Worker) storeHalf(ctx context.Context, p *pending, tx activities.Tx) error {
-	half := holdfast.Half{TxID: tx.ID, Group: w.o.Group, Messages: tx.Messages, At: time.Now(), Lane: holdfast.Express}
+	half := holdfast.Half{TxID: tx.ID, Group: w.o.Group, Messages: tx.Messages, At: time.Now(), Lane: holdfast.Express, Database: tx.Database}
 	err := w.broker.PublishHalf(ctx, half)
 	if err == nil {
 		return nil

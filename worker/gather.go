@@ -10,6 +10,7 @@ import (
 // gatherer is group commit: while as many cohorts are in flight as may be,
 // transactions gather, and whoever frees room takes the next ones together.
 type gatherer struct {
+	ids   string // the prefix in the IDs of the workflows
 	group string
 	most  int // members of a cohort
 	room  int // cohorts in flight

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -63,7 +64,7 @@ func TestGatherer(t *testing.T) {
 		started = append(started, ids)
 	}
 	first, second := g.enter(waiter("1", holdfast.Message{})), g.enter(waiter("2", holdfast.Message{}))
-	require.Equal(t, workflows.WorkflowID("orders", "1"), first.id)
+	require.Equal(t, workflows.WorkflowID("", "orders", "1"), first.id)
 	require.NotNil(t, second)
 	var waiting []*gathered
 	for i := 3; i <= 8; i++ {
@@ -124,4 +125,16 @@ func TestStartEndsWithItsOnlyCaller(t *testing.T) {
 		leave()
 		require.Equal(t, want, ctx.Err())
 	}
+}
+
+// TestGatheringWhenRunEnds: who waits for room in a cohort when Run returns with an
+// error is told so.
+func TestGatheringWhenRunEnds(t *testing.T) {
+	t.Parallel()
+	w := &Worker{over: make(chan struct{}), pendings: newRegistry(time.Minute, 10), gatherer: &gatherer{group: "orders", most: 48}}
+	w.runErr = holdfast.ErrInvalid
+	close(w.over)
+	m := waiter("x", holdfast.Message{})
+	_, err := w.gather(t.Context(), m.p, m.tx, holdfast.Receipt{})
+	require.ErrorIs(t, err, holdfast.ErrNotRunning)
 }

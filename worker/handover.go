@@ -9,6 +9,7 @@ import (
 
 	holdfast "github.com/holdfastmq/holdfast"
 	"github.com/holdfastmq/holdfast/activities"
+	"github.com/holdfastmq/holdfast/broker"
 	"github.com/holdfastmq/holdfast/workflows"
 )
 
@@ -21,11 +22,17 @@ const handOverAtOnce = 16
 // whose workflow runs, or has completed, is taken care of already; one that was
 // terminated, failed or timed out is started again.
 func (w *Worker) handOver(ctx context.Context, halves []holdfast.Half) []error {
+	if why := w.unable(); why != "" && w.peerIsAble(ctx) {
+		return allAre(len(halves), broker.ErrYield)
+	}
+	if w.o.Temporal == nil {
+		return allAre(len(halves), w.undecidedWaits(halves))
+	}
 	errs := make([]error, len(halves))
 	index := make(map[string]int, len(halves))
 	var express, alone []activities.Tx
 	for i, h := range halves {
-		tx := activities.Tx{ID: h.TxID, Form: activities.HandedOver, Messages: h.Messages,
+		tx := activities.Tx{ID: h.TxID, Form: activities.HandedOver, Messages: h.Messages, Database: h.Database,
 			Why: "the Keeper held its half message without an op record"}
 		index[h.TxID] = i
 		if h.Lane == holdfast.Express {
@@ -67,22 +74,22 @@ func (w *Worker) recover(ctx context.Context, txs []activities.Tx) error {
 	if err != nil {
 		return err
 	}
-	options := workflows.RecoveryStartOptions(w.o.Prefix, w.o.Group, workflows.RecoveryWorkflowID(w.o.Group, id.String()), txs)
+	options := workflows.RecoveryStartOptions(w.o.Prefix, w.o.Group, workflows.RecoveryWorkflowID(w.idPrefix(), w.o.Group, id.String()), txs)
 	options.WorkflowTaskTimeout = w.o.TaskTimeout
 	if _, err := w.o.Temporal.ExecuteWorkflow(ctx, options, workflows.RecoveryName, w.input(txs...)); err != nil {
 		return w.temporalError("start the recovery of undecided half messages", err)
 	}
-	w.o.Logger.Info("handed over undecided half messages", "half messages", len(txs), "workflow", options.ID)
+	w.o.Logger.Debug("handed over undecided half messages", "half messages", len(txs), "workflow", options.ID)
 	return nil
 }
 
 func (w *Worker) handOverOne(ctx context.Context, tx activities.Tx) error {
-	run, err := w.startTransaction(ctx, tx, 0)
+	run, err := w.startTransaction(ctx, tx, 0, false)
 	if errors.Is(err, holdfast.ErrDuplicate) {
 		return nil
 	}
 	if err == nil {
-		w.o.Logger.Info("handed over an undecided half message", "tx", tx.ID, "workflow", run.GetID())
+		w.o.Logger.Debug("handed over an undecided half message", "tx", tx.ID, "workflow", run.GetID())
 	}
 	return err
 }

@@ -16,6 +16,7 @@ import (
 	enumspb "go.temporal.io/api/enums/v1"
 	historypb "go.temporal.io/api/history/v1"
 	"go.temporal.io/sdk/client"
+	"go.temporal.io/sdk/converter"
 	sdklog "go.temporal.io/sdk/log"
 	"gorm.io/driver/postgres"
 	"gorm.io/gorm"
@@ -32,7 +33,7 @@ import (
 
 // patience is how long tests wait for what must happen. It says nothing about
 // how fast it is.
-const patience = 2 * time.Minute
+const patience = 5 * time.Minute
 
 const (
 	group  = "orders"
@@ -76,7 +77,7 @@ func newSiteOn(t testing.TB, st *stack.Stack) *site {
 }
 
 func (s *site) deleteQueues() {
-	queues := []string{"dead", "dead.oversized", "half." + group,
+	queues := []string{"alerts", "alerts." + group, "dead", "dead.expired", "dead.oversized", "half." + group,
 		"retry.10s", "retry.30s", "retry.1m", "retry.5m", "retry.15m", "retry.1h"}
 	for name := range s.consumers {
 		queues = append(queues, "q."+name, "alone."+name)
@@ -360,14 +361,14 @@ func (s *site) ctx() context.Context {
 // ended waits for the end of a transaction's workflow.
 func (s *site) ended(id string) workflows.MemberStatus {
 	s.t.Helper()
-	status, err := endOf(s.ctx(), s.temporal, id)
+	status, err := endOf(s.ctx(), s.temporal, s.at.Prefix, id)
 	require.NoError(s.t, err, "workflow of %s", id)
 	return status
 }
 
-func endOf(ctx context.Context, c client.Client, id string) (workflows.MemberStatus, error) {
+func endOf(ctx context.Context, c client.Client, prefix, id string) (workflows.MemberStatus, error) {
 	var status workflows.Status
-	if err := c.GetWorkflow(ctx, workflows.WorkflowID(group, id), "").Get(ctx, &status); err != nil {
+	if err := c.GetWorkflow(ctx, workflows.WorkflowID(prefix, group, id), "").Get(ctx, &status); err != nil {
 		return workflows.MemberStatus{}, err
 	}
 	for _, m := range status.Transactions {
@@ -381,7 +382,7 @@ func endOf(ctx context.Context, c client.Client, id string) (workflows.MemberSta
 // status asks a running workflow.
 func (s *site) status(id string) workflows.MemberStatus {
 	s.t.Helper()
-	v, err := s.temporal.QueryWorkflow(s.ctx(), workflows.WorkflowID(group, id), "", workflows.QueryStatus)
+	v, err := s.temporal.QueryWorkflow(s.ctx(), workflows.WorkflowID(s.at.Prefix, group, id), "", workflows.QueryStatus)
 	require.NoError(s.t, err)
 	var status workflows.Status
 	require.NoError(s.t, v.Get(&status))
@@ -397,7 +398,7 @@ func (s *site) ask(id, name string, change ...func(*workflows.Request)) (workflo
 		c(&req)
 	}
 	var status workflows.MemberStatus
-	handle, err := s.temporal.UpdateWorkflow(s.ctx(), client.UpdateWorkflowOptions{WorkflowID: workflows.WorkflowID(group, id),
+	handle, err := s.temporal.UpdateWorkflow(s.ctx(), client.UpdateWorkflowOptions{WorkflowID: workflows.WorkflowID(s.at.Prefix, group, id),
 		UpdateName: name, Args: []any{req}, WaitForStage: client.WorkflowUpdateStageCompleted})
 	if err != nil {
 		return status, err
@@ -408,7 +409,7 @@ func (s *site) ask(id, name string, change ...func(*workflows.Request)) (workflo
 // history reads the history of a transaction's workflow.
 func (s *site) history(id string) *historypb.History {
 	s.t.Helper()
-	return s.historyOf(workflows.WorkflowID(group, id))
+	return s.historyOf(workflows.WorkflowID(s.at.Prefix, group, id))
 }
 
 func (s *site) historyOf(workflowID string) *historypb.History {
@@ -425,7 +426,7 @@ func (s *site) historyOf(workflowID string) *historypb.History {
 // scheduled are the names of the regular activities of a workflow.
 func (s *site) scheduled(id string) []string {
 	s.t.Helper()
-	return s.activitiesOf(workflows.WorkflowID(group, id))
+	return s.activitiesOf(workflows.WorkflowID(s.at.Prefix, group, id))
 }
 
 func (s *site) activitiesOf(workflowID string) (names []string) {
@@ -433,6 +434,19 @@ func (s *site) activitiesOf(workflowID string) (names []string) {
 	for _, e := range s.historyOf(workflowID).Events {
 		if a := e.GetActivityTaskScheduledEventAttributes(); a != nil {
 			names = append(names, a.GetActivityType().GetName())
+		}
+	}
+	return names
+}
+
+// localsOf are the names of the local activities of a workflow.
+func (s *site) localsOf(workflowID string) (names []string) {
+	s.t.Helper()
+	for _, e := range s.historyOf(workflowID).Events {
+		if data := e.GetMarkerRecordedEventAttributes().GetDetails()["data"]; data != nil {
+			var marker struct{ ActivityType string }
+			require.NoError(s.t, converter.GetDefaultDataConverter().FromPayloads(data, &marker))
+			names = append(names, marker.ActivityType)
 		}
 	}
 	return names
@@ -486,7 +500,7 @@ func (s *site) stuck(ctx context.Context, h holdfast.Half) error {
 		_, err := barrier.Read(ctx, s.orders, h.TxID)
 		return err
 	}
-	status, err := endOf(ctx, s.temporal, h.TxID)
+	status, err := endOf(ctx, s.temporal, s.at.Prefix, h.TxID)
 	if err == nil && !status.State.Final() {
 		err = fmt.Errorf("it is %s", status.State)
 	}

@@ -28,34 +28,9 @@ func (w *Worker) take(ctx context.Context, r broker.DeadRecord) error {
 	return w.bury(ctx, *r.Letter)
 }
 
-// bury starts the workflow of a dead letter. Where that runs already, it is told:
-// the message may have died again after a redelivery. Where it has completed,
-// this is a copy of what is settled.
-func (w *Worker) bury(ctx context.Context, d holdfast.DeadLetter) error {
-	in := workflows.DeadLetterInput{Prefix: w.o.Prefix, Letter: d}
-	options := workflows.DeadLetterOptions(in)
-	for range 2 { // it may end in between, and not by itself: then there is a new one
-		_, err := w.o.Temporal.ExecuteWorkflow(ctx, options, workflows.DeadLetterName, in)
-		var already *serviceerror.WorkflowExecutionAlreadyStarted
-		switch {
-		case err == nil:
-			w.o.Logger.Warn("dead letter", "consumer", d.Failure.Consumer, "message", d.ID, "topic", d.Message.Topic,
-				"class", d.Failure.Class, "workflow", options.ID)
-			return nil
-		case !errors.As(err, &already):
-			return w.away(w.temporalError("start workflow "+options.ID, err))
-		}
-		if told, err := w.tell(ctx, options.ID, workflows.SignalDied, d.Failure); told || err != nil {
-			return err
-		}
-	}
-	w.o.Logger.Info("a copy of a dead letter that is settled", "workflow", options.ID)
-	return nil
-}
-
 // handled passes on that a redelivery was handled.
 func (w *Worker) handled(ctx context.Context, h broker.HandledRecord) error {
-	id := workflows.DeadLetterID(holdfast.DeadLetter{ID: h.MessageID, Queue: h.Queue, Failure: holdfast.Failure{Consumer: h.Consumer}})
+	id := w.deadLetterID(holdfast.DeadLetter{ID: h.MessageID, Copy: h.Copy, Queue: h.Queue, Failure: holdfast.Failure{Consumer: h.Consumer}})
 	if !h.Late && w.answers.expected(id, h.Redelivery) {
 		// The workflow task that waits for it here may still be lost: then the
 		// record that comes later ends the workflow.
@@ -64,7 +39,7 @@ func (w *Worker) handled(ctx context.Context, h broker.HandledRecord) error {
 			return nil
 		}
 	}
-	_, err := w.tell(ctx, id, workflows.SignalHandled, h.Redelivery)
+	_, err := w.tellLetter(ctx, id, workflows.SignalHandled, h.Redelivery)
 	return err
 }
 
@@ -100,7 +75,7 @@ func (s steps) Redeliver(ctx context.Context, r activities.Redelivery) (out acti
 	if r.Wait == 0 {
 		return out, s.w.broker.Redeliver(ctx, req)
 	}
-	answer, forget := s.w.answers.expect(workflows.DeadLetterID(r.Letter), r.N)
+	answer, forget := s.w.answers.expect(s.w.deadLetterID(r.Letter), r.N)
 	defer forget()
 	if err := s.w.broker.Redeliver(ctx, req); err != nil {
 		return out, err
@@ -116,6 +91,23 @@ func (s steps) Redeliver(ctx context.Context, r activities.Redelivery) (out acti
 	return out, nil
 }
 
+// AskHalf checks back the transaction of a half message that is a dead letter.
+func (s steps) AskHalf(ctx context.Context, d holdfast.DeadLetter) activities.LocalResult {
+	tx := activities.Tx{ID: d.TxID}
+	h, err := s.w.broker.HalfOf(d)
+	switch {
+	case err == nil:
+		tx.ID, tx.Messages = h.TxID, h.Messages
+	case tx.ID == "":
+		return activities.LocalResult{Error: "it does not say whose half message it is: " + err.Error()}
+	case len(s.w.checkers) > 0 || s.w.o.RemoteCheck:
+		return activities.LocalResult{ID: tx.ID, Error: "its messages, by whose topic a Checker is chosen, cannot be read: " + err.Error()}
+	default:
+		tx.Messages = []holdfast.Message{{ID: tx.ID}} // the outcome row is asked
+	}
+	return s.CheckBack(ctx, s.w.o.Group, tx)
+}
+
 // PublishCompensated publishes the compensation notice.
 func (s steps) PublishCompensated(ctx context.Context, d holdfast.DeadLetter) error {
 	return s.w.broker.PublishCompensated(ctx, d)
@@ -125,4 +117,5 @@ var _ interface {
 	activities.Redeliverer
 	activities.Notifier
 	activities.Compensator
+	activities.HalfTruth
 } = steps{}

@@ -36,25 +36,44 @@ func TestInvalidOptions(t *testing.T) {
 	}
 }
 
+// subscribed is a consumer of a pattern.
+func subscribed(pattern string) worker.Consumer {
+	return worker.Consumer{Name: "a", Topics: []string{"fine.#", pattern}, HandleAtLeastOnce: func(context.Context, holdfast.Message) error { return nil }}
+}
+
+var noChecker = holdfast.CheckerFunc(func(context.Context, holdfast.Message) (holdfast.Resolution, error) { return holdfast.Unknown, nil })
+
+func undoNothing(context.Context, *gorm.DB, holdfast.Message, holdfast.Failure) error { return nil }
+
 func TestInvalidRegistrations(t *testing.T) {
 	t.Parallel()
 	handle := func(context.Context, *gorm.DB, holdfast.Message) error { return nil }
 	local := func(context.Context, *gorm.DB, *holdfast.Message) error { return nil }
+	atLeastOnce := func(context.Context, holdfast.Message) error { return nil }
 	topics := []string{"a"}
 	for name, register := range map[string]func(*worker.Worker){
-		"consumer without name":     func(w *worker.Worker) { w.Consume(worker.Consumer{Topics: topics, Handle: handle}) },
-		"consumer with a bad name":  func(w *worker.Worker) { w.Consume(worker.Consumer{Name: "a b", Topics: topics, Handle: handle}) },
-		"consumer without topics":   func(w *worker.Worker) { w.Consume(worker.Consumer{Name: "a", Handle: handle}) },
+		"consumer without name": func(w *worker.Worker) { w.Consume(worker.Consumer{Topics: topics, HandleAtLeastOnce: atLeastOnce}) },
+		"consumer with a bad name": func(w *worker.Worker) {
+			w.Consume(worker.Consumer{Name: "a b", Topics: topics, HandleAtLeastOnce: atLeastOnce})
+		},
+		"consumer without topics":   func(w *worker.Worker) { w.Consume(worker.Consumer{Name: "a", HandleAtLeastOnce: atLeastOnce}) },
 		"consumer without handler":  func(w *worker.Worker) { w.Consume(worker.Consumer{Name: "a", Topics: topics}) },
 		"consumer without database": func(w *worker.Worker) { w.Consume(worker.Consumer{Name: "a", Topics: topics, Handle: handle}) },
 		"negative tries": func(w *worker.Worker) {
-			w.Consume(worker.Consumer{Name: "a", Topics: topics, Tries: -1, HandleAtLeastOnce: func(context.Context, holdfast.Message) error { return nil }})
+			w.Consume(worker.Consumer{Name: "a", Topics: topics, Tries: -1, HandleAtLeastOnce: atLeastOnce})
 		},
 		"two consumers of a name": func(w *worker.Worker) {
-			c := worker.Consumer{Name: "a", Topics: topics, HandleAtLeastOnce: func(context.Context, holdfast.Message) error { return nil }}
+			c := worker.Consumer{Name: "a", Topics: topics, HandleAtLeastOnce: atLeastOnce}
 			w.Consume(c)
 			w.Consume(c)
 		},
+		"pattern with a space":     func(w *worker.Worker) { w.Consume(subscribed("order.placed ")) },
+		"pattern of half a word":   func(w *worker.Worker) { w.Consume(subscribed("order.*placed")) },
+		"pattern that ends in #":   func(w *worker.Worker) { w.Consume(subscribed("orders#")) },
+		"pattern of empty words":   func(w *worker.Worker) { w.Consume(subscribed("order..placed")) },
+		"Checker of a pattern":     func(w *worker.Worker) { w.Check("order.#", noChecker) },
+		"Checker of a wrong topic": func(w *worker.Worker) { w.Check("order.placed ", noChecker) },
+		"compensating a no topic":  func(w *worker.Worker) { w.Compensate("order placed", undoNothing) },
 		"handler without name":     func(w *worker.Worker) { w.Handle("", local) },
 		"handler without function": func(w *worker.Worker) { w.Handle("a", nil) },
 		"two handlers of a name":   func(w *worker.Worker) { w.Handle("a", local); w.Handle("a", local) },
@@ -67,6 +86,10 @@ func TestInvalidRegistrations(t *testing.T) {
 		require.ErrorIs(t, w.Run(t.Context()), holdfast.ErrInvalid, name)
 		require.ErrorIs(t, w.Run(t.Context()), holdfast.ErrInvalid, "Run runs once")
 	}
+	w, err := worker.New(worker.Options{AMQPURL: "amqp://nobody.invalid"})
+	require.NoError(t, err)
+	w.Consume(subscribed("order.*placed"))
+	require.ErrorContains(t, w.Run(t.Context()), `consumer a: holdfast: invalid: the pattern "order.*placed" would match nothing`)
 }
 
 func TestInvalidMessages(t *testing.T) { inLanes(t, testInvalidMessages) }

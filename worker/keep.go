@@ -13,6 +13,7 @@ func (w *Worker) keep(ctx context.Context) error {
 		Window:     w.o.KeeperWindow,
 		CheckAfter: w.o.CheckAfter,
 		HandOver:   w.handOver,
+		Unable:     w.unable,
 		Stats:      w.metrics.kept,
 	})
 }

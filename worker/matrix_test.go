@@ -329,7 +329,7 @@ func killCoordinator(t *testing.T, l lane, dies string) {
 	}
 	require.Equal(t, 1, s.refunded(id))
 	require.Zero(t, s.effected(id))
-	until(t, "one workflow", func() bool { return slices.Equal(s.letters(), []string{deadID("payments", id)}) })
+	until(t, "one workflow", func() bool { return slices.Equal(s.letters(), []string{s.deadID("payments", id)}) })
 }
 
 // killKeeper is about half messages that nobody but the Keeper knows of: one
@@ -347,7 +347,7 @@ func killKeeper(t *testing.T, l lane, dies string) {
 	for id, want := range map[string]outcome{committed: delivered, never: forgotten} {
 		if l.traced {
 			until(t, "a workflow of "+id, func() bool {
-				_, err := s.temporal.DescribeWorkflowExecution(s.ctx(), workflows.WorkflowID(group, id), "")
+				_, err := s.temporal.DescribeWorkflowExecution(s.ctx(), workflows.WorkflowID(s.at.Prefix, group, id), "")
 				return err == nil
 			})
 		}

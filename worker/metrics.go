@@ -27,6 +27,12 @@ const (
 	parkedSaga        = "saga"
 )
 
+// Why a consumer's messages wait for long.
+const (
+	waitsOnLadder  = "retry"
+	waitsOnBreaker = "breaker"
+)
+
 // breakerState is a breaker's state as a number.
 type breakerState int64
 
@@ -41,7 +47,8 @@ const (
 type metrics struct {
 	attempts, retries, deadLetters, parks, alerts, drops metric.Int64Counter
 	sagaStarts, sagaEnds, sagaLate                       metric.Int64Counter
-	answers                                              metric.Int64Counter
+	answers, refusals, longWaits                         metric.Int64Counter
+	consumerWaits, deliveryWaits                         metric.Int64Counter
 
 	mu       sync.RWMutex
 	options  map[series][]metric.AddOption
@@ -64,9 +71,12 @@ var (
 	byConsumerClass = &[2]attribute.Key{"consumer", "class"}
 	byKind          = &[2]attribute.Key{"kind"}
 	byToWhy         = &[2]attribute.Key{"to", "why"}
+	byWhyConsumer   = &[2]attribute.Key{"why", "consumer"}
 	byLaneAnswer    = &[2]attribute.Key{"lane", "answer"}
 	bySaga          = &[2]attribute.Key{"saga"}
 	bySagaState     = &[2]attribute.Key{"saga", "state"}
+	byConsumerWhy   = &[2]attribute.Key{"consumer", "why"}
+	byTopic         = &[2]attribute.Key{"topic"}
 	byParticipant   = &[2]attribute.Key{"participant"}
 )
 
@@ -85,6 +95,7 @@ func newMetrics(p metric.MeterProvider) (*metrics, error) {
 		return c
 	}
 	m.answers = counter("holdfast.transactions", "{transaction}", "Answers to those who sent transactions, by lane.")
+	m.refusals = counter("holdfast.publish.refused", "{publish}", "Publishes that RabbitMQ did not take, or not for each of the queues, and lost connections for publishing, by why.")
 	m.attempts = counter("holdfast.consumer.attempts", "{attempt}", "Tries of deliveries, by how they ended.")
 	m.retries = counter("holdfast.consumer.retries", "{message}", "Messages put on the retry ladder.")
 	m.deadLetters = counter("holdfast.dead_letters", "{message}", "Messages that a consumer gave up.")
@@ -93,6 +104,9 @@ func newMetrics(p metric.MeterProvider) (*metrics, error) {
 	m.drops = counter("holdfast.alerts.dropped", "{alert}", "Alerts that did not reach the hook or the webhook.")
 	m.sagaStarts = counter("holdfast.sagas.started", "{saga}", "Sagas that this process started.")
 	m.sagaEnds = counter("holdfast.sagas.ended", "{saga}", "Sagas that ended in this process, by how.")
+	m.longWaits = counter("holdfast.sagas.long_waits", "{wait}", "Waits of sagas for a participant's reply that became longer than a minute, by topic.")
+	m.consumerWaits = counter("holdfast.consumer.long_waits", "{wait}", "Messages that wait on the retry ladder for longer than 10 minutes, and breakers that did not close for 5, by why.")
+	m.deliveryWaits = counter("holdfast.transactions.long_waits", "{transaction}", "Committed transactions whose messages were not delivered within a minute, by topic.")
 	m.sagaLate = counter("holdfast.sagas.late_replies", "{reply}", "Replies of participants that nobody waited for any more.")
 	state, err := meter.Int64ObservableGauge("holdfast.breaker.state",
 		metric.WithDescription("A consumer's circuit breaker: 0 closed, 1 probing, 2 open."))
@@ -158,6 +172,12 @@ func (m *metrics) answered(lane holdfast.Lane, answer string) {
 	m.add(m.answers, series{byLaneAnswer, string(lane), answer}, 1)
 }
 
+// publishRefused counts a publish that RabbitMQ did not take; consumer is whose queue
+// refused it, if that is known.
+func (m *metrics) publishRefused(why, consumer string) {
+	m.add(m.refusals, series{byWhyConsumer, why, consumer}, 1)
+}
+
 // connected says whether Temporal is reached; until it is first called there is
 // none.
 func (m *metrics) connected(yes bool) {
@@ -172,6 +192,18 @@ func (m *metrics) connected(yes bool) {
 
 // sagaStarted counts a saga that was started here.
 func (m *metrics) sagaStarted(name string) { m.add(m.sagaStarts, series{bySaga, name, ""}, 1) }
+
+// waitedLong counts a saga that waits for a participant for long.
+func (m *metrics) waitedLong(topic string) { m.add(m.longWaits, series{byParticipant, topic, ""}, 1) }
+
+// consumerWaited counts what waits for long because of a consumer: why is one of the words
+// above.
+func (m *metrics) consumerWaited(consumer, why string) {
+	m.add(m.consumerWaits, series{byConsumerWhy, consumer, why}, 1)
+}
+
+// deliveryWaited counts a committed transaction that is not delivered for long.
+func (m *metrics) deliveryWaited(topic string) { m.add(m.deliveryWaits, series{byTopic, topic, ""}, 1) }
 
 // sagaEnded counts a saga that ended here; state is completed or compensated.
 func (m *metrics) sagaEnded(name, state string) {

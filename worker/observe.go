@@ -2,10 +2,11 @@ package worker
 
 import (
 	"errors"
-	"strings"
+	"time"
 
 	holdfast "github.com/holdfastmq/holdfast"
 	"github.com/holdfastmq/holdfast/broker"
+	"github.com/holdfastmq/holdfast/workflows"
 )
 
 // observe makes metrics and alerts of what happens to this process's consumers.
@@ -18,6 +19,9 @@ func (w *Worker) observe(e broker.Event) {
 		w.metrics.attempted(e.Consumer, e.Class)
 	case broker.EventRetry:
 		w.metrics.retried(e.Consumer)
+		if e.Long {
+			w.retryWaits(e)
+		}
 	case broker.EventDead:
 		w.metrics.died(e.Consumer, e.Class)
 	case broker.EventBreaker:
@@ -32,7 +36,7 @@ func (w *Worker) breakerChanged(e broker.Event) {
 	switch e.Breaker {
 	case broker.BreakerOpen:
 		w.metrics.breaker(e.Consumer, breakerIsOpen)
-		if !paused.Swap(true) {
+		if paused.begin(w.breakerLong, func(since time.Time) { w.breakerStays(e, since) }) {
 			w.alerts.Alert(holdfast.Alert{Kind: holdfast.AlertBreakerOpened, Consumer: e.Consumer, Reason: e.Reason,
 				Remedy: "mend what the consumer depends on; it goes on by itself"})
 		}
@@ -40,7 +44,7 @@ func (w *Worker) breakerChanged(e broker.Event) {
 		w.metrics.breaker(e.Consumer, breakerIsProbing)
 	default:
 		w.metrics.breaker(e.Consumer, breakerIsClosed)
-		if paused.Swap(false) {
+		if paused.end() {
 			w.alerts.Alert(holdfast.Alert{Kind: holdfast.AlertBreakerClosed, Consumer: e.Consumer})
 		}
 	}
@@ -48,9 +52,21 @@ func (w *Worker) breakerChanged(e broker.Event) {
 
 // Alert passes an alert of a workflow on.
 func (s steps) Alert(a holdfast.Alert) {
+	switch a.Kind {
+	case holdfast.AlertWaiting:
+		s.w.metrics.waitedLong(a.Topic)
+		if !s.w.longWaits.due(a.Group+" "+a.Topic, s.w.now()) {
+			return
+		}
+	case holdfast.AlertDeliveryWaits:
+		s.w.metrics.deliveryWaited(a.Topic)
+		if !s.w.longWaits.begins("delivery "+a.Group, s.w.now()) {
+			return
+		}
+	}
 	if a.Parked {
 		kind := parkedTransaction
-		if strings.HasPrefix(a.WorkflowID, "saga/") {
+		if id, _ := workflows.ParseID(a.WorkflowID); id.Kind == workflows.KindSaga {
 			kind = parkedSaga
 			s.w.sagas.ends.look(a.ID)
 		} else if a.Consumer != "" || a.Class != "" {

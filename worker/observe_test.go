@@ -67,6 +67,72 @@ func TestBreakerAlerts(t *testing.T) {
 	}
 }
 
+// TestBreakerThatStaysOpen: people are told once more, while it does not close, once.
+func TestBreakerThatStaysOpen(t *testing.T) {
+	w, alerts, m := observed(t)
+	change := func(to string) {
+		w.observe(broker.Event{Kind: broker.EventBreaker, Consumer: "billing", Breaker: to, Reason: "the ledger is away"})
+	}
+	w.breakerLong = time.Hour
+	change(broker.BreakerOpen)
+	change(broker.BreakerClosed)
+	require.Len(t, alerts(), 2)
+	w.breakerLong = time.Millisecond
+	change(broker.BreakerOpen)
+	for range 3 {
+		change(broker.BreakerProbing)
+		change(broker.BreakerOpen)
+	}
+	all := []holdfast.Alert{(<-w.alerts.hook.c).alert, (<-w.alerts.hook.c).alert}
+	require.Equal(t, holdfast.AlertBreakerOpened, all[0].Kind)
+	require.Equal(t, holdfast.AlertBreakerWaits, all[1].Kind)
+	require.Equal(t, "billing", all[1].Consumer)
+	require.Contains(t, all[1].Reason, "the ledger is away")
+	require.NotEmpty(t, all[1].Remedy)
+	change(broker.BreakerClosed)
+	require.Equal(t, holdfast.AlertBreakerClosed, alerts()[0].Kind)
+	require.EqualValues(t, 1, m.values()["holdfast.consumer.long_waits consumer=billing,why=breaker"])
+	w.breakerLong = time.Hour
+	change(broker.BreakerOpen)
+	w.leaveBreakers()
+	require.Nil(t, w.paused["billing"].late)
+}
+
+// TestLongRetriesAreToldOnce: each message counts, and of all that wait one alert tells.
+func TestLongRetriesAreToldOnce(t *testing.T) {
+	w, alerts, m := observed(t)
+	now := time.Now()
+	w.now = func() time.Time { return now }
+	long := func(id string) {
+		w.observe(broker.Event{Kind: broker.EventRetry, Consumer: "billing", MessageID: id, Long: true, Since: now, Delay: 15 * time.Minute,
+			Attempts: 7, Reason: "the ledger is wrong"})
+	}
+	for range 3 {
+		long("m-1")
+		now = now.Add(time.Hour)
+	}
+	told := alerts()
+	require.Len(t, told, 1)
+	require.Equal(t, holdfast.AlertRetryWaits, told[0].Kind)
+	require.Equal(t, "m-1", told[0].ID)
+	require.Contains(t, told[0].Reason, "after 7 attempts, and its next try is in 15m0s: the ledger is wrong")
+	require.Contains(t, told[0].Remedy, "retry-now")
+	now = now.Add(episodeGap)
+	long("m-2")
+	require.Len(t, alerts(), 1, "another episode")
+	require.EqualValues(t, 4, m.values()["holdfast.consumer.long_waits consumer=billing,why=retry"])
+}
+
+// TestLongDeliveriesAreToldOnce: as many as there may be while RabbitMQ is away.
+func TestLongDeliveriesAreToldOnce(t *testing.T) {
+	w, alerts, m := observed(t)
+	for _, id := range []string{"1", "2", "3"} {
+		steps{w}.Alert(holdfast.Alert{Kind: holdfast.AlertDeliveryWaits, Group: "orders", ID: id, Topic: "order.placed"})
+	}
+	require.Len(t, alerts(), 1)
+	require.EqualValues(t, 3, m.values()["holdfast.transactions.long_waits topic=order.placed"])
+}
+
 // TestWhatEventsCount: each attempt by how it ended, retries and deaths.
 func TestWhatEventsCount(t *testing.T) {
 	w, alerts, m := observed(t)

@@ -81,7 +81,7 @@ func TestOperator(t *testing.T) {
 
 	t.Run("by signal", func(t *testing.T) {
 		id := parked(t)
-		require.NoError(t, s.temporal.SignalWorkflow(t.Context(), workflows.WorkflowID(group, id), "", workflows.UpdateRollback,
+		require.NoError(t, s.temporal.SignalWorkflow(t.Context(), workflows.WorkflowID(s.at.Prefix, group, id), "", workflows.UpdateRollback,
 			workflows.Request{Operator: "bob", Reason: "spring cleaning"}))
 		require.Equal(t, "bob: spring cleaning", s.ended(id).Decided)
 	})
@@ -92,7 +92,7 @@ func TestOperator(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, 3, status.Checks)
 		until(t, "it is parked again", func() bool { return s.status(id).State == workflows.Parked })
-		require.NoError(t, s.temporal.CancelWorkflow(t.Context(), workflows.WorkflowID(group, id), ""))
+		require.NoError(t, s.temporal.CancelWorkflow(t.Context(), workflows.WorkflowID(s.at.Prefix, group, id), ""))
 		status = s.ended(id)
 		require.Equal(t, workflows.RolledBack, status.State, "to cancel is to roll back")
 	})

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"strconv"
 	"time"
 
 	"github.com/google/uuid"
@@ -25,10 +26,14 @@ type Options struct {
 	// only consumes.
 	Group string
 	// Temporal is the client to use; the caller closes it, after Run has
-	// returned. Nil makes a worker that only consumes.
+	// returned. Without it (nil) the worker consumes, and, with Group and the lane
+	// Express in Lane or Lanes, sends in that lane. What stays undecided, because a
+	// process died, waits in the half queue until a process of the group runs that has
+	// Temporal. Everything else that needs Temporal says so: the Traced lane, sagas,
+	// Compensate.
 	Temporal client.Client
-	// Namespace is the namespace of Temporal; empty means $TEMPORAL_NAMESPACE, or
-	// "default".
+	// Namespace is the namespace of Temporal; empty means that of the client. Run
+	// refuses another one than the client's.
 	Namespace string
 	// AMQPURL is RabbitMQ's address; empty means $AMQP_URL.
 	AMQPURL string
@@ -39,8 +44,16 @@ type Options struct {
 	// Prefix begins the names of all queues, exchanges and task queues. Default:
 	// "holdfast".
 	Prefix string
-	// Instance names this process among those of its group; it must be unique.
-	// Default: host name, process ID and a random part.
+	// Declare, if false, has this process make no exchange, queue or binding in RabbitMQ:
+	// its user needs no configure permission. What is missing is named when Run begins, in
+	// one error, with the command by which an administrator makes it; see
+	// docs/security.md. Write new(false). Nil: true, unless HOLDFAST_DECLARE is false.
+	// What goes with the process itself, the queues of doctor's questions and of replies
+	// to its sagas, is made where the user may, and gone without where not.
+	Declare *bool
+	// Instance names this process among those of its group, in logs, alerts and what
+	// `holdfast doctor` says; give each its own. Two of one name do each other no harm,
+	// and are told of. Default: host name, process ID and a random part.
 	Instance string
 	// Logger receives what is worth knowing; nil discards it.
 	Logger *slog.Logger
@@ -69,7 +82,18 @@ type Options struct {
 	// operator's decision cannot be made a fact in their database: it holds only
 	// if they confirm it, or with force while they do not know.
 	RemoteCheck bool
+	// RollingUpgrade says that processes of an older version still run with this
+	// prefix: what they write is believed as it was by their version, and where they
+	// are needed to take something, it is written as they take it. Set it for as long
+	// as they run, no longer: see docs/security.md. HOLDFAST_ROLLING_UPGRADE=1 sets it,
+	// too.
+	RollingUpgrade bool
 
+	// ConsumerTimeout is RabbitMQ's consumer_timeout where its server was told another
+	// one than 30 m, which RabbitMQ does not tell: consumers whose Timeout, times Tries, is
+	// longer are warned of when Run begins, and by doctor. Default: HOLDFAST_CONSUMER_TIMEOUT,
+	// or 30 m; negative: there is none.
+	ConsumerTimeout time.Duration
 	// SendTimeout bounds Send, Start, Begin, Commit and Rollback where the
 	// caller's context has no deadline. Default: 30 s.
 	SendTimeout time.Duration
@@ -122,22 +146,35 @@ type Options struct {
 	// OnAlert is called, in a goroutine of its own, when something parks, a dead
 	// letter arrives, or a breaker opens or closes. It may block for a minute; what
 	// does not fit into a queue of 1,000 alerts is dropped, and counted.
+	//
+	// It is told of this process's group and consumers, in whichever process an alert is
+	// raised, and of what belongs to nobody who can be told.
 	OnAlert func(ctx context.Context, a holdfast.Alert)
+	// AllAlerts says that OnAlert and Webhook also take the alerts of the groups and
+	// consumers of the prefix none of whose processes has such a hook. False: they are
+	// kept, the last 10,000, until a process that has any hook is there.
+	AllAlerts bool
 	// Webhook is posted the same. The zero value: HOLDFAST_WEBHOOK_URL and
 	// HOLDFAST_WEBHOOK_SECRET, or none.
 	Webhook Webhook
 	// Meter makes the metrics; nil means OpenTelemetry's global provider.
 	Meter metric.MeterProvider
+
+	namespaceGiven bool
+	// process is Instance with a random part: no other process has it.
+	process string
 }
 
 func (o Options) withDefaults() Options {
 	setDefault(&o.AMQPURL, os.Getenv("AMQP_URL"))
+	o.namespaceGiven = o.Namespace != ""
 	setDefault(&o.Namespace, os.Getenv("TEMPORAL_NAMESPACE"))
 	setDefault(&o.Namespace, "default")
 	setDefault(&o.Prefix, "holdfast")
-	if o.Instance == "" {
+	if o.process = o.Instance + "-" + uuid.NewString()[:8]; o.Instance == "" {
 		host, _ := os.Hostname() // an empty host name is still unique
-		o.Instance = fmt.Sprintf("%s-%d-%s", host, os.Getpid(), uuid.NewString()[:8])
+		o.Instance = fmt.Sprintf("%s-%d%s", host, os.Getpid(), o.process)
+		o.process = o.Instance
 	}
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
@@ -158,6 +195,17 @@ func (o Options) withDefaults() Options {
 	setDefault(&o.TaskTimeout, 10*time.Second)
 	setDefault(&o.WorkflowCache, 1000)
 	setDefault(&o.Retention, 30*24*time.Hour)
+	if on, err := strconv.ParseBool(os.Getenv("HOLDFAST_ROLLING_UPGRADE")); err == nil && on {
+		o.RollingUpgrade = true
+	}
+	if d, err := time.ParseDuration(os.Getenv("HOLDFAST_CONSUMER_TIMEOUT")); err == nil {
+		setDefault(&o.ConsumerTimeout, d)
+	}
+	if o.Declare == nil {
+		if on, err := strconv.ParseBool(os.Getenv("HOLDFAST_DECLARE")); err == nil {
+			o.Declare = &on
+		}
+	}
 	if o.Webhook.URL == "" && o.Webhook.Secret == "" {
 		o.Webhook.URL, o.Webhook.Secret = os.Getenv("HOLDFAST_WEBHOOK_URL"), os.Getenv("HOLDFAST_WEBHOOK_SECRET")
 	}
@@ -170,7 +218,7 @@ func (o Options) validate() error {
 	if o.AMQPURL == "" {
 		errs = append(errs, fmt.Errorf("%w: no RabbitMQ address: set Options.AMQPURL or AMQP_URL", holdfast.ErrInvalid))
 	}
-	if o.Temporal != nil || o.Group != "" {
+	if o.Temporal != nil || o.Group != "" || o.express() {
 		errs = append(errs, holdfast.ValidateName("group", o.Group))
 	}
 	errs = append(errs, holdfast.ValidateName("prefix", o.Prefix), holdfast.ValidateName("instance", o.Instance))

@@ -5,11 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"os"
-	"os/exec"
-	"path/filepath"
 	"slices"
-	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -178,7 +174,7 @@ func (s *site) recovered() {
 // endOf waits for the end of a transaction in a workflow of its own, or in its
 // cohort.
 func (l *load) endOf(id string) (workflows.MemberStatus, error) {
-	status, err := endOf(l.s.ctx(), l.s.temporal, id)
+	status, err := endOf(l.s.ctx(), l.s.temporal, l.s.at.Prefix, id)
 	var unknown *serviceerror.NotFound
 	if errors.As(err, &unknown) && inCohort(l.at[id]) {
 		return l.s.member(l.at[id]), nil
@@ -302,16 +298,12 @@ func outage(t *testing.T, lane lane, st *stack.Stack, part *stack.Part) {
 // brokerAlarm: RabbitMQ blocks publishers. Callers see their deadline, consumers
 // go on, and all of it heals.
 func brokerAlarm(t *testing.T, lane lane, st *stack.Stack) {
-	ctl, err := rabbitmqctl(st)
-	if err != nil {
-		t.Skipf("no broker alarm: %v", err)
-	}
 	s := newSiteOn(t, st)
 	s.consuming(payments(s.effects))
 	w := s.run(outageOptions(lane, s.options()))
 	l := s.load(lane, w)
 	l.more(60)
-	ctl(t, "set_vm_memory_high_watermark", "0.0000001")
+	stacktest.RabbitMQ(t, st, "rabbitmqctl", "set_vm_memory_high_watermark", "0.0000001")
 	// A caller with a deadline sees it, and its local transaction is not run.
 	until(t, "publishers are blocked", func() bool {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
@@ -324,7 +316,7 @@ func brokerAlarm(t *testing.T, lane lane, st *stack.Stack) {
 		require.Contains(t, []string{"not stored", "rolled back", "undecided"}, kind(err), "%v", err)
 		return errors.Is(err, holdfast.ErrNotStored) && s.ordered(id) == 0
 	})
-	ctl(t, "set_vm_memory_high_watermark", "0.4")
+	stacktest.RabbitMQ(t, st, "rabbitmqctl", "set_vm_memory_high_watermark", "0.4")
 	l.more(60)
 	l.stop()
 	if lane.traced {
@@ -335,27 +327,6 @@ func brokerAlarm(t *testing.T, lane lane, st *stack.Stack) {
 		}
 	}
 	l.verify()
-}
-
-// rabbitmqctl runs commands against the stack's private node.
-func rabbitmqctl(st *stack.Stack) (func(t *testing.T, args ...string), error) {
-	const path = "/usr/lib/rabbitmq/bin/rabbitmqctl"
-	if _, err := os.Stat(path); err != nil {
-		return nil, err
-	}
-	home := filepath.Join(st.Dir(), "rabbitmq")
-	environ, err := os.ReadFile(fmt.Sprintf("/proc/%d/environ", st.RabbitMQ.PID()))
-	if err != nil {
-		return nil, err
-	}
-	return func(t *testing.T, args ...string) {
-		t.Helper()
-		cmd := exec.Command(path, args...)
-		cmd.Dir = home
-		cmd.Env = strings.Split(strings.TrimRight(string(environ), "\x00"), "\x00")
-		out, err := cmd.CombinedOutput()
-		require.NoError(t, err, "%s", out)
-	}, nil
 }
 
 // TestCutConnections cuts the connections to all three servers at random

@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"sync/atomic"
 	"time"
 
 	"gorm.io/gorm"
@@ -31,9 +30,15 @@ type Participant struct {
 	// Do does the step. Required.
 	Do Participation
 	// Undo undoes it. It is run once, and only where Do took effect; where it did
-	// not, it never will. An Undo must not refuse. Nil where UndoTopic is set: there
+	// not, it never will, and the saga shows the step as unknown outside the database.
+	// It gets what Do got, with what the saga received of its result. An Undo must not
+	// refuse. Nil where UndoTopic is set: there
 	// is nothing to run, but a Do that comes late is kept from running.
 	Undo Participation
+	// UndoUncertain has Undo run also where Do was never committed, once: it may have
+	// had an effect outside the database, such as a call of an API. Undo has to know
+	// whether there is something to undo.
+	UndoUncertain bool
 	// Name names the participant's queue. Default: Topic.
 	Name string
 	// DB is the participant's database; nil means the worker's.
@@ -61,7 +66,7 @@ func (w *Worker) Participate(p Participant) {
 		return
 	}
 	w.participants = append(w.participants, p)
-	w.paused[p.Name] = new(atomic.Bool)
+	w.paused[p.Name] = new(standstill)
 }
 
 func (p Participant) withDefaults(db *gorm.DB) Participant {
@@ -91,6 +96,8 @@ func (p Participant) validate() error {
 		return fmt.Errorf("%w: participant %s: Do is nil", holdfast.ErrInvalid, p.Name)
 	case p.Undo != nil && p.UndoTopic == "":
 		return fmt.Errorf("%w: participant %s: Undo needs an UndoTopic, which is the second topic of the saga's step", holdfast.ErrInvalid, p.Name)
+	case p.UndoUncertain && p.Undo == nil:
+		return fmt.Errorf("%w: participant %s: UndoUncertain needs an Undo, which it has run also where Do was not committed", holdfast.ErrInvalid, p.Name)
 	case p.UndoTopic == p.Topic:
 		return fmt.Errorf("%w: participant %s: Topic and UndoTopic are both %s: give the Undo its own", holdfast.ErrInvalid, p.Name, p.Topic)
 	case p.DB == nil:
@@ -127,12 +134,13 @@ func TypedParticipation[V, R any](do func(ctx context.Context, tx *gorm.DB, v V)
 // participate runs one participant until ctx is done and what it is doing is done.
 func (w *Worker) participate(ctx context.Context, p Participant) error {
 	w.metrics.breaker(p.Name, breakerIsClosed)
+	limit := w.poolOf(p.DB)
 	run := &sagarun.Participant{Name: p.Name, Topic: p.Topic, UndoTopic: p.UndoTopic, DB: p.DB,
-		Do: sagarun.Participation(p.Do), Undo: sagarun.Participation(p.Undo), Replies: w.broker}
+		Do: sagarun.Participation(p.Do), Undo: sagarun.Participation(p.Undo), UndoUncertain: p.UndoUncertain, Replies: w.broker}
 	return w.broker.Consume(ctx, broker.Subscription{
-		Name: p.Name, Topics: p.topics(), Prefetch: p.Prefetch, Concurrency: p.Concurrency, Tries: p.Tries,
+		Name: p.Name, Topics: p.topics(), Prefetch: p.Prefetch, Concurrency: limit.concurrency(p.Concurrency), Tries: p.Tries,
 		Ladder: p.Ladder, Breaker: p.Breaker, Observe: w.observe,
 		HandlerTimeout: p.Timeout, DrainTimeout: w.o.DrainTimeout,
-		Handle: run.Handle, GiveUp: run.GiveUp,
+		Handle: limit.handling(run.Handle), GiveUp: run.GiveUp, Participant: true,
 	})
 }

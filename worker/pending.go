@@ -140,6 +140,10 @@ func (p *pending) localEnded(res barrier.Result, messages []holdfast.Message) {
 	case holdfast.Unknown:
 		p.finish(answer{err: undecided(p.id, res.Err)})
 	case holdfast.Commit:
+		if res.Other {
+			p.finish(answer{err: fmt.Errorf("%w: transaction %s was committed with other messages, which are delivered: use a new ID for new work", holdfast.ErrDuplicate, p.id)})
+			return
+		}
 		if len(res.Messages) > 0 {
 			messages = res.Messages
 		}

@@ -15,7 +15,7 @@ import (
 // TestPlace: which workflow a receipt names.
 func TestPlace(t *testing.T) {
 	t.Parallel()
-	own := workflows.WorkflowID("orders", "1")
+	own := workflows.WorkflowID("", "orders", "1")
 	for name, row := range map[string]struct {
 		id, run string // as the answer to the start says
 		ended   [2]string

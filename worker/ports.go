@@ -4,13 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"runtime/debug"
 
 	"go.temporal.io/sdk/activity"
 
 	holdfast "github.com/holdfastmq/holdfast"
 	"github.com/holdfastmq/holdfast/activities"
 	"github.com/holdfastmq/holdfast/barrier"
+	"github.com/holdfastmq/holdfast/internal/guard"
 )
 
 // steps are the steps' ports: the broker and the outcome rows, with an ear for
@@ -54,11 +54,17 @@ func (s steps) pending(ctx context.Context, txID string) *pending {
 func (s steps) PublishMessages(ctx context.Context, group, txID string, ms []holdfast.Message) error {
 	err := s.w.broker.PublishMessages(ctx, group, txID, ms)
 	p := s.pending(ctx, txID)
+	if p != nil {
+		if all := p.known().messages; len(all) > len(ms) {
+			ms = all // the others were delivered before
+		}
+	}
 	switch {
 	case p == nil:
 	case err == nil:
 		p.finish(answer{resolution: holdfast.Commit, messages: ms})
-	case errors.Is(err, holdfast.ErrUnroutable): // waiting would not help
+	case errors.Is(err, holdfast.ErrUnroutable), errors.Is(err, holdfast.ErrQueueFull), errors.Is(err, holdfast.ErrTooLarge),
+		errors.Is(err, holdfast.ErrInvalid): // waiting would not help
 		p.finish(answer{resolution: holdfast.Commit, messages: ms, err: fmt.Errorf("%w: %w", holdfast.ErrDeliveryPending, err)})
 	}
 	return err
@@ -74,9 +80,12 @@ func (s steps) RunLocal(ctx context.Context, group string, tx activities.Tx) act
 		p.setRemote() // the workflow runs in another process
 	}
 	if tx.Form == activities.Registered {
+		if err := s.w.otherDatabase(tx.Database); err != nil {
+			return activities.LocalResult{ID: tx.ID, Elsewhere: true, Error: err.Error()}
+		}
 		return s.runHandler(ctx, group, tx, p)
 	}
-	if tx.Instance != s.w.o.Instance || p == nil || !p.inline {
+	if tx.Instance != s.w.o.process || p == nil || !p.inline {
 		return activities.LocalResult{ID: tx.ID, Elsewhere: true, Error: "this process does not hold the closure of transaction " + tx.ID}
 	}
 	return p.run(ctx,
@@ -106,7 +115,7 @@ func (s steps) runHandler(ctx context.Context, group string, tx activities.Tx, p
 func (s steps) runBarrier(ctx context.Context, group string, tx activities.Tx, p *pending, local LocalAll) barrier.Result {
 	made := p != nil && p.fresh
 	l := barrier.Local{TxID: tx.ID, Group: group, Messages: tx.Messages,
-		Fresh: made && tx.Form == activities.Inline, Keep: !made, MaxBody: s.w.o.MaxBody}
+		Fresh: made && tx.Form == activities.Inline, Keep: !made, MaxBody: s.w.o.MaxBody, Fits: s.w.fits(tx.ID)}
 	var res barrier.Result
 	ended := make(chan struct{})
 	go func() {
@@ -117,7 +126,7 @@ func (s steps) runBarrier(ctx context.Context, group string, tx activities.Tx, p
 			switch {
 			case returned:
 			case v != nil: // not the closure's, which Run makes an error of: the database driver's
-				res.Err = fmt.Errorf("%w: transaction %s: %w", holdfast.ErrUndecided, tx.ID, &holdfast.PanicError{Value: v, Stack: debug.Stack()})
+				res.Err = fmt.Errorf("%w: transaction %s: %w", holdfast.ErrUndecided, tx.ID, guard.Panicked(v))
 			default:
 				res.Err = fmt.Errorf("%w: the local transaction %s ended its goroutine (runtime.Goexit, which t.FailNow calls): return an error instead", holdfast.ErrUndecided, tx.ID)
 			}
@@ -136,6 +145,9 @@ func (s steps) CheckBack(ctx context.Context, group string, tx activities.Tx) ac
 		return s.checkRemotely(ctx, group, []activities.Tx{tx})[0]
 	}
 	out := activities.LocalResult{ID: tx.ID}
+	if err := s.w.otherDatabase(tx.Database); err != nil {
+		return elsewhere(tx.ID, err)
+	}
 	if checker := s.w.checker(tx.Messages); checker != nil {
 		r, err := ask(ctx, checker, tx.Messages[0])
 		if err != nil {
@@ -149,7 +161,11 @@ func (s steps) CheckBack(ctx context.Context, group string, tx activities.Tx) ac
 		out.Error = fmt.Sprintf("nobody can answer: this process has neither a database nor a Checker for topic %s", tx.Messages[0].Topic)
 		return out
 	}
-	outcome, err := barrier.CheckBack(ctx, s.w.o.DB, tx.ID, group, s.w.o.LockTimeout)
+	outcome, err := barrier.CheckBack(ctx, barrier.Expect(s.w.o.DB, s.w.stores.own), tx.ID, group, s.w.o.LockTimeout)
+	if other := (*barrier.OtherDatabaseError)(nil); errors.As(err, &other) {
+		s.w.tellOther(other)
+		return elsewhere(tx.ID, err)
+	}
 	if err != nil {
 		out.Error = err.Error()
 		return out
@@ -158,18 +174,9 @@ func (s steps) CheckBack(ctx context.Context, group string, tx activities.Tx) ac
 	return out
 }
 
-// ask calls a Checker; a panic in it is an error.
-func ask(ctx context.Context, c holdfast.Checker, m holdfast.Message) (r holdfast.Resolution, err error) {
-	defer func() {
-		if v := recover(); v != nil {
-			r, err = holdfast.Unknown, &holdfast.PanicError{Value: v}
-		}
-	}()
-	r, err = c.Check(ctx, m)
-	if err != nil {
-		return holdfast.Unknown, err
-	}
-	return r, nil
+// ask calls a Checker. Beside an error its answer is Unknown.
+func ask(ctx context.Context, c holdfast.Checker, m holdfast.Message) (holdfast.Resolution, error) {
+	return guard.Value(func() (holdfast.Resolution, error) { return c.Check(ctx, m) })
 }
 
 // Decide makes r the truth, unless whoever knows says otherwise.
@@ -178,6 +185,11 @@ func (s steps) Decide(ctx context.Context, group string, tx activities.Tx, r hol
 		return s.decideRemotely(ctx, group, tx, r, force)
 	}
 	out := activities.LocalResult{ID: tx.ID, Resolution: r}
+	if err := s.w.otherDatabase(tx.Database); err != nil && (!force || othersAsked(ctx)) {
+		return out, err
+	} else if err != nil {
+		return out, nil // nobody else was found in time
+	}
 	if s.w.checker(tx.Messages) != nil {
 		if known := s.CheckBack(ctx, group, tx); known.Resolution != holdfast.Unknown && known.Resolution != r {
 			return out, fmt.Errorf("%w: the Checker of topic %s says %s", holdfast.ErrAlreadyResolved, tx.Messages[0].Topic, known.Resolution)
@@ -190,7 +202,7 @@ func (s steps) Decide(ctx context.Context, group string, tx activities.Tx, r hol
 		}
 		return out, errors.New("this process has neither a database nor a Checker: use force to decide without")
 	}
-	outcome, err := barrier.Decide(ctx, s.w.o.DB, tx.ID, group, r, s.w.o.LockTimeout)
+	outcome, err := barrier.Decide(ctx, barrier.Expect(s.w.o.DB, s.w.stores.own), tx.ID, group, r, s.w.o.LockTimeout)
 	switch {
 	case errors.Is(err, holdfast.ErrAlreadyResolved):
 		return out, err
@@ -209,4 +221,5 @@ var _ interface {
 	activities.OpLog
 	activities.Locals
 	activities.Truth
+	activities.Databases
 } = steps{}

@@ -186,7 +186,7 @@ func (r *recorder) parkedCommit(id string) {
 
 func (r *recorder) parkedRollback(id string) {
 	r.park(id)
-	require.NoError(r.t, r.temporal.SignalWorkflow(r.ctx(), workflows.WorkflowID(group, id), "", workflows.UpdateRollback,
+	require.NoError(r.t, r.temporal.SignalWorkflow(r.ctx(), workflows.WorkflowID(r.at.Prefix, group, id), "", workflows.UpdateRollback,
 		workflows.Request{Operator: "ann", Reason: "looked at the books"}))
 }
 
@@ -209,7 +209,7 @@ func (r *recorder) unroutable(id string) {
 
 func (r *recorder) cancelled(id string) {
 	r.begin(id, placed, time.Hour)
-	require.NoError(r.t, r.temporal.CancelWorkflow(r.ctx(), workflows.WorkflowID(group, id), ""))
+	require.NoError(r.t, r.temporal.CancelWorkflow(r.ctx(), workflows.WorkflowID(r.at.Prefix, group, id), ""))
 }
 
 func (r *recorder) handedOver(id string)         { r.handOver(id, true) }
@@ -218,7 +218,7 @@ func (r *recorder) handedOverRollback(id string) { r.handOver(id, false) }
 func (r *recorder) handOver(id string, committed bool) {
 	r.orphan(laneOf("traced"), id, committed)
 	until(r.t, "it is handed over", func() bool {
-		_, err := r.temporal.DescribeWorkflowExecution(r.ctx(), workflows.WorkflowID(group, id), "")
+		_, err := r.temporal.DescribeWorkflowExecution(r.ctx(), workflows.WorkflowID(r.at.Prefix, group, id), "")
 		return err == nil
 	})
 }

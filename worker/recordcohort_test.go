@@ -53,7 +53,7 @@ func TestRecordCohorts(t *testing.T) {
 		}
 		return ctx, m, func(ctx context.Context, tx *gorm.DB, m *holdfast.Message) error {
 			until(t, "it has left", func() bool {
-				_, err := s.temporal.DescribeWorkflowExecution(ctx, workflows.WorkflowID(group, m.ID), "")
+				_, err := s.temporal.DescribeWorkflowExecution(ctx, workflows.WorkflowID(r.at.Prefix, group, m.ID), "")
 				return err == nil
 			})
 			return insert(ctx, tx, m)

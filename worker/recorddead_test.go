@@ -85,7 +85,7 @@ func (r *recorder) asked(consumer, id, name string, want workflows.State, change
 // saveLetter writes the history of a dead letter that has ended.
 func (r *recorder) saveLetter(consumer, id string) {
 	r.t.Helper()
-	workflowID := deadID(consumer, id)
+	workflowID := r.deadID(consumer, id)
 	require.NoError(r.t, r.temporal.GetWorkflow(r.ctx(), workflowID, "").Get(r.ctx(), nil))
 	r.write(strings.TrimSuffix(id, "-1"), r.historyOf(workflowID))
 }
@@ -135,11 +135,11 @@ func (r *recorder) deadPolicyRedelivers(id string) {
 func (r *recorder) deadSignals(id string) {
 	r.die("waiting", id, workflows.Parked)
 	send := func(name string, req workflows.DeadLetterRequest) {
-		require.NoError(r.t, r.temporal.SignalWorkflow(r.ctx(), deadID("waiting", id), "", name, req))
+		require.NoError(r.t, r.temporal.SignalWorkflow(r.ctx(), r.deadID("waiting", id), "", name, req))
 	}
 	send(workflows.UpdateDiscard, workflows.DeadLetterRequest{Operator: "ann"})
 	send(workflows.UpdateRedeliverEdited, workflows.DeadLetterRequest{Operator: "ann", Reason: "no body"})
-	require.NoError(r.t, r.temporal.CancelWorkflow(r.ctx(), deadID("waiting", id), ""))
+	require.NoError(r.t, r.temporal.CancelWorkflow(r.ctx(), r.deadID("waiting", id), ""))
 	send(workflows.UpdateDiscard, workflows.DeadLetterRequest{Operator: "ann", Reason: "a test order"})
 	r.saveLetter("waiting", id)
 }

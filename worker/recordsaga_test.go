@@ -46,11 +46,11 @@ func TestRecordSagas(t *testing.T) {
 	} {
 		key := name + "-1"
 		scenario(key)
-		r.saveSaga(name, workflows.SagaID(group, "whole", key))
+		r.saveSaga(name, workflows.SagaID(r.at.Prefix, group, "whole", key))
 	}
 	key := "saga-worker-undone-1"
 	r.completes(key)
-	id := workflows.SagaID(group, "whole", key)
+	id := workflows.SagaID(r.at.Prefix, group, "whole", key)
 	r.undo(id, key, r.completed(id), false)
 	r.saveSaga("saga-worker-undone", workflows.SagaUndoID(id))
 	r.changes("saga-worker-versions")
@@ -240,5 +240,5 @@ func (r *sagaRecorder) changes(name string) {
 	_, err = worker.JoinSaga(r.w.Worker, r.whole(2), name+"-2").Wait(r.ctx())
 	require.NoError(r.t, err)
 	require.Contains(r.t, r.logged(r.orders, name+"-2"), "do new")
-	r.saveSaga(name+"-2", workflows.SagaID(group, "whole", name+"-2"))
+	r.saveSaga(name+"-2", workflows.SagaID(r.at.Prefix, group, "whole", name+"-2"))
 }

@@ -81,7 +81,7 @@ func newIDs(n int) []string {
 func (s *site) started(id string) {
 	s.t.Helper()
 	until(s.t, "a workflow of its own for "+id, func() bool {
-		_, err := s.temporal.DescribeWorkflowExecution(s.ctx(), workflows.WorkflowID(group, id), "")
+		_, err := s.temporal.DescribeWorkflowExecution(s.ctx(), workflows.WorkflowID(s.at.Prefix, group, id), "")
 		return err == nil
 	})
 }
@@ -209,7 +209,7 @@ func (s *site) waits() {
 func (s *site) needNone(ids []string) {
 	s.t.Helper()
 	for _, id := range ids {
-		_, err := s.temporal.DescribeWorkflowExecution(s.ctx(), workflows.WorkflowID(group, id), "")
+		_, err := s.temporal.DescribeWorkflowExecution(s.ctx(), workflows.WorkflowID(s.at.Prefix, group, id), "")
 		require.Error(s.t, err, "it needs none of its own")
 	}
 }

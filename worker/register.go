@@ -33,6 +33,10 @@ func (w *Worker) Check(topic string, c holdfast.Checker) {
 		w.problem(fmt.Errorf("%w: Check needs a topic and a Checker", holdfast.ErrInvalid))
 		return
 	}
+	if err := (holdfast.Message{Topic: topic}).Validate(); err != nil {
+		w.problem(fmt.Errorf("Check %q: %w: name one topic, as messages have it", topic, err))
+		return
+	}
 	w.checkers[topic] = c
 }
 

@@ -14,7 +14,7 @@ import (
 func (s steps) checkRemotely(ctx context.Context, group string, txs []activities.Tx) []activities.LocalResult {
 	asked := make([]broker.CheckTx, len(txs))
 	for i, tx := range txs {
-		asked[i] = broker.CheckTx{ID: tx.ID, Messages: tx.Messages}
+		asked[i] = broker.CheckTx{ID: tx.ID, Messages: tx.Messages, Database: tx.Database}
 	}
 	out := make([]activities.LocalResult, len(txs))
 	for i, a := range s.w.broker.CheckRemotely(ctx, group, asked) {

@@ -135,7 +135,7 @@ func TestRemoteCheckUnreached(t *testing.T) {
 	id := s.half(holdfast.Traced)
 	var status workflows.MemberStatus
 	until(t, "it is checked back in vain", func() bool {
-		v, err := s.temporal.QueryWorkflow(s.ctx(), workflows.WorkflowID(group, id), "", workflows.QueryStatus)
+		v, err := s.temporal.QueryWorkflow(s.ctx(), workflows.WorkflowID(s.at.Prefix, group, id), "", workflows.QueryStatus)
 		var all workflows.Status
 		if err != nil || v.Get(&all) != nil {
 			return false
@@ -185,7 +185,7 @@ func TestRemoteCheckOperator(t *testing.T) {
 	parked := func(t *testing.T) string {
 		id := s.half(holdfast.Traced)
 		until(t, "it is parked", func() bool {
-			ids, err := s.list("WorkflowId = '" + workflows.WorkflowID(group, id) + "' AND " + workflows.AttributeState + " = 'parked'")
+			ids, err := s.list("WorkflowId = '" + workflows.WorkflowID(s.at.Prefix, group, id) + "' AND " + workflows.AttributeState + " = 'parked'")
 			return err == nil && len(ids) == 1
 		})
 		require.Contains(t, s.status(id).Reason, "the ledger burnt")

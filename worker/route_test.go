@@ -63,8 +63,8 @@ func testUnroutable(t *testing.T, l lane) {
 
 	s.consuming(payments(s.effects))
 	until(t, "delivery, now that a consumer is bound", func() bool {
-		status, err := s.ask(id, workflows.UpdateRecheck)
-		return err == nil && status.State == workflows.Committed
+		_, _ = s.ask(id, workflows.UpdateRecheck) // which has ended, if its consumer was quicker
+		return s.status(id).State == workflows.Committed
 	})
 	s.oneEffect(id)
 	s.found(workflows.AttributeState+" = 'committed' AND "+workflows.AttributeKey+" = 'K-"+id+"'", id)
@@ -90,7 +90,7 @@ func (s *site) found(query, id string) {
 		list, err := s.list(query)
 		require.NoError(s.t, err)
 		for _, found := range list {
-			if found == workflows.WorkflowID(group, id) {
+			if found == workflows.WorkflowID(s.at.Prefix, group, id) {
 				return true
 			}
 		}

@@ -8,6 +8,7 @@ import (
 	"github.com/holdfastmq/holdfast/broker"
 	"github.com/holdfastmq/holdfast/internal/sagarun"
 	"github.com/holdfastmq/holdfast/saga"
+	"github.com/holdfastmq/holdfast/saga/core"
 	"github.com/holdfastmq/holdfast/workflows"
 )
 
@@ -40,25 +41,37 @@ func (w *Worker) Saga(def saga.Definition) {
 func (w *Worker) sagaProblems() {
 	all := w.sagas.defs.All()
 	if len(all) > 0 && w.o.Temporal == nil {
-		w.problem(fmt.Errorf("%w: saga %s needs Options.Temporal and Options.Group", holdfast.ErrInvalid, all[0].Plan.Name))
+		w.problem(needsTemporal("saga " + all[0].Plan.Name))
 	}
 	if len(w.activities) > 0 && w.o.Temporal == nil {
-		w.problem(fmt.Errorf("%w: Activity needs Options.Temporal and Options.Group", holdfast.ErrInvalid))
+		w.problem(needsTemporal("Activity"))
 	}
 	if name, step := w.sagas.defs.Local(); name != "" && w.o.DB == nil {
 		w.problem(fmt.Errorf("%w: saga %s, step %s: a local step needs Options.DB", holdfast.ErrInvalid, name, step))
 	}
 }
 
+// stepNames reports whether the activities of a saga that is begun here are named after
+// its steps. Processes of an earlier version could not take these.
+func (w *Worker) stepNames(plan core.Plan) bool {
+	return !w.o.RollingUpgrade && workflows.CanNameSteps(&plan, func(name string) bool { return w.activities[name] != nil })
+}
+
 // sagaRunner runs the steps of this process's sagas.
 func (w *Worker) sagaRunner() *sagarun.Runner {
-	return &sagarun.Runner{Definitions: &w.sagas.defs, DB: w.o.DB, Calls: calls{w}, Waiters: &w.sagas.waiters,
+	return &sagarun.Runner{Definitions: &w.sagas.defs, DB: w.o.DB, Database: w.stores.own, OtherDatabase: w.tellOther, Calls: calls{w}, Waiting: calls{w}.waiting, Waiters: &w.sagas.waiters,
 		Completed: func(id string, data json.RawMessage) { w.sagas.ends.tell(id, verdict{data: data}) }}
 }
 
 // sagaEnded takes note of a saga that has ended in this process.
 func (w *Worker) sagaEnded(s workflows.SagaStatus) {
 	w.metrics.sagaEnded(s.Name, s.State)
+	for step, at := range s.Core.Steps {
+		if at.Status == core.UnknownOutside {
+			w.o.Logger.Info("a saga's step is not undone: its Do has no row, and what it did outside its database is not known",
+				"saga", s.ID, "step", step, "status", at.Status.String())
+		}
+	}
 	w.sagas.ends.tell(s.ID, sagaVerdict(s))
 }
 

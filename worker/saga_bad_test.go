@@ -78,7 +78,7 @@ func TestSagaThatNoWorkerHas(t *testing.T) {
 	j := journey{ID: newID()}
 	data, err := json.Marshal(j)
 	require.NoError(t, err)
-	in := workflows.SagaInput{ID: workflows.SagaID(group, def.Name, j.ID), Group: group, Prefix: s.at.Prefix, Name: def.Name, Key: j.ID, Data: data}
+	in := workflows.SagaInput{ID: workflows.SagaID(s.at.Prefix, group, def.Name, j.ID), Group: group, Prefix: s.at.Prefix, Name: def.Name, Key: j.ID, Data: data}
 	_, err = s.temporal.ExecuteWorkflow(s.ctx(), workflows.SagaOptions(s.at.Prefix, in), workflows.SagaName, in)
 	require.NoError(t, err)
 	until(t, "Temporal shows that it has no worker", func() bool {

@@ -130,12 +130,22 @@ func TestSagaStartedAgainAfterItsUndo(t *testing.T) {
 	s.undo(h.ID(), j.ID, status, true)
 	_, err = worker.JoinSaga(w.Worker, def, j.ID).Wait(s.ctx())
 	stood(t, err, holdfast.ErrSagaCompensated)
+	s.stands(w, def, j.ID, core.StateCompensated)
 
 	again, err := worker.StartSaga(s.ctx(), w.Worker, def, j)
 	require.NoError(t, err)
 	require.NoError(t, again.Answer(s.ctx(), "approve", "ann", "fair", false, nil))
 	_, err = worker.JoinSaga(w.Worker, def, j.ID).Wait(s.ctx())
 	require.NoError(t, err)
+	s.stands(w, def, j.ID, core.StateCompleted) // what was undone was the one before
+}
+
+// stands fails the test unless a saga's state is this one.
+func (s *site) stands(w *running, def saga.Saga[journey], key, state string) {
+	s.t.Helper()
+	stands, err := worker.JoinSaga(w.Worker, def, key).State(s.ctx())
+	require.NoError(s.t, err)
+	require.Equal(s.t, state, stands.State)
 }
 
 // undo undoes a saga that has ended, as the CLI does.
@@ -168,6 +178,7 @@ func TestSagaUndoneAfterItsCompletion(t *testing.T) {
 	_, err = worker.JoinSaga(w.Worker, def, j.ID).Wait(s.ctx())
 	e := stood(t, err, holdfast.ErrSagaCompensated)
 	require.Contains(t, e.Reason, "changed her mind")
+	s.stands(w, def, j.ID, core.StateCompensated)
 }
 
 // TestSagaWhoseVersionIsNowhere: a process without it answers so, visibly; one with

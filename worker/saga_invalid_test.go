@@ -81,7 +81,7 @@ func TestInvalidStarts(t *testing.T) {
 		_, err := worker.StartSaga(s.ctx(), w.Worker, def, j)
 		return err
 	}
-	for _, key := range []string{"", "a b", "a/b", "a\n", strings.Repeat("k", holdfast.MaxName+1)} {
+	for _, key := range []string{"", "a\n", strings.Repeat("k", holdfast.MaxName+1)} {
 		require.ErrorIs(t, start(def, journey{ID: key}), holdfast.ErrInvalid, "%q", key)
 	}
 	require.ErrorIs(t, start(def, journey{ID: "k", By: strings.Repeat("b", core.MaxData)}), holdfast.ErrTooLarge)

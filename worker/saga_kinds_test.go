@@ -87,6 +87,32 @@ func TestSagaRunsAnActivity(t *testing.T) {
 	j, err := s.travels(w, def)
 	require.NoError(t, err)
 	require.Equal(t, "book a car", j.By)
+	id := workflows.SagaID(s.at.Prefix, group, def.Name, j.ID)
+	require.NoError(t, s.temporal.GetWorkflow(s.ctx(), id, "").Get(s.ctx(), nil), "it is recorded")
+	require.Equal(t, []string{"a", "input of book", "result of book", "b"}, slices.Compact(s.localsOf(id)), "as Temporal's UI shows them")
+	require.Equal(t, []string{"BookCar"}, slices.Compact(s.activitiesOf(id)), "as often as it had to be tried")
+}
+
+// While processes of an earlier version run, and where an activity of the user's has a
+// step's name, a saga's activities have the names that every process knows.
+func TestSagaNamesOfSteps(t *testing.T) {
+	t.Parallel()
+	plan := core.Plan{Name: "travel", Steps: []core.Step{{Name: "a", Kind: core.Local}, {Name: "ok", Kind: core.Wait}}}
+	for name, c := range map[string]struct {
+		rolling  bool
+		activity string
+		want     bool
+	}{
+		"as it is":                   {false, "BookCar", true},
+		"a rolling upgrade":          {true, "BookCar", false},
+		"an activity called a":       {false, "a", false},
+		"an activity called as wait": {false, "ok", true},
+	} {
+		w, err := worker.New(worker.Options{Group: group, AMQPURL: "amqp://127.0.0.1:1", RollingUpgrade: c.rolling})
+		require.NoError(t, err)
+		w.Activity(c.activity, func() error { return nil })
+		require.Equal(t, c.want, w.NamesSteps(plan), name)
+	}
 }
 
 func TestSagaWaitsForAnAnswer(t *testing.T) {
@@ -110,7 +136,7 @@ func TestSagaWaitsForAnAnswer(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, 42, j.Price)
 	require.Equal(t, []string{"do a", "do b"}, s.logged(s.orders, id))
-	require.ErrorIs(t, h.Answer(s.ctx(), "approve", "ann", "again", false, 43), holdfast.ErrNotFound, "it has ended")
+	require.ErrorIs(t, h.Answer(s.ctx(), "approve", "ann", "again", false, 43), holdfast.ErrAnswered)
 
 	h, id = start()
 	require.ErrorIs(t, h.Answer(s.ctx(), "b", "ann", "fair", false, nil), holdfast.ErrInvalid, "that is no wait")

@@ -30,11 +30,13 @@ var trek = saga.Saga[journey]{Name: "trek", Key: journeyID, Steps: []saga.Step[j
 	}),
 }}
 
-// deadly is a local step with places to die in.
+// deadly is a local step with places to die in. It halves the price, and its Undo
+// books what it is given.
 func deadly(name string, do func(*journey) error) saga.StepDef {
 	return saga.Local(name,
 		func(_ context.Context, tx *gorm.DB, j *journey) error {
-			err := write(tx, j.ID, "do %s", name)
+			j.Price /= 2
+			err := write(tx, j.ID, "do %s %d", name, j.Price)
 			fault.Point(insideStep)
 			if err == nil && do != nil {
 				err = do(j)
@@ -42,7 +44,7 @@ func deadly(name string, do func(*journey) error) saga.StepDef {
 			return err
 		},
 		func(_ context.Context, tx *gorm.DB, j *journey) error {
-			err := write(tx, j.ID, "undo %s", name)
+			err := write(tx, j.ID, "undo %s %d", name, j.Price)
 			fault.Point(insideStepUndo)
 			return err
 		})
@@ -52,12 +54,12 @@ func deadly(name string, do func(*journey) error) saga.StepDef {
 func deadlySeats(db *gorm.DB) worker.Participant {
 	return worker.Participant{Topic: "seat.take", UndoTopic: "seat.leave", DB: db,
 		Do: worker.TypedParticipation(func(_ context.Context, tx *gorm.DB, j journey) (string, error) {
-			err := write(tx, j.ID, "do seat")
+			err := write(tx, j.ID, "do seat %d", j.Price)
 			fault.Point(insideStep)
 			return "4a", err
 		}),
 		Undo: worker.TypedParticipation(func(_ context.Context, tx *gorm.DB, j journey) (any, error) {
-			err := write(tx, j.ID, "undo seat")
+			err := write(tx, j.ID, "undo seat %d", j.Price)
 			fault.Point(insideStepUndo)
 			return nil, err
 		})}
@@ -65,7 +67,7 @@ func deadlySeats(db *gorm.DB) worker.Participant {
 
 // trekker is the first state of a trek: one that succeeds, or one that goes back.
 func trekker(id string, back bool) journey {
-	j := journey{ID: id, By: "ann"}
+	j := journey{ID: id, By: "ann", Price: 160}
 	if back {
 		j.By = "nobody"
 	}
@@ -144,6 +146,9 @@ var deaths = []death{
 	{"participant: reply to the Undo, before its confirm", roleSeats, fault.SagaReplyBeforeConfirm, 2, back},
 	{"participant: reply to the Undo, before the ack", roleSeats, fault.SagaReplyBeforeAck, 2, back},
 }
+
+// trekDone is what a trek that is completed has done, and at which prices.
+var trekDone = []string{"do a 80", "do seat 80", "do b 40", "do end 20"}
 
 // TestSagaMatrix kills a real process at each instant of a saga, and looks at what
 // is in both databases once another one has taken over: all is done, or all is
@@ -225,19 +230,19 @@ func (d *doomed) verify(t *testing.T) {
 	s := *d.s
 	s.t = t
 	j, err := worker.JoinSaga(d.agency.Worker, trek, d.id).Wait(s.ctx())
-	want, steps := []string{"do a", "do seat", "do b", "do end"}, core.Done
+	want, steps, price := trekDone, core.Done, 20
 	if d.back {
 		e := stood(t, err, holdfast.ErrSagaCompensated)
 		require.True(t, e.Refused)
 		require.Equal(t, "end: no guide", e.Step+": "+e.Reason)
-		want, steps = []string{"do a", "do seat", "do b", "undo b", "undo seat", "undo a"}, core.Undone
+		want, steps, price = []string{"do a 80", "do seat 80", "do b 40", "undo b 40", "undo seat 80", "undo a 80"}, core.Undone, 40
 	} else {
 		require.NoError(t, err)
 	}
-	require.Equal(t, journey{ID: d.id, By: j.By, Seat: "4a"}, j)
+	require.Equal(t, journey{ID: d.id, By: j.By, Seat: "4a", Price: price}, j)
 	require.Equal(t, want, s.chronicle(d.id))
 	var status workflows.SagaStatus
-	require.NoError(t, s.temporal.GetWorkflow(s.ctx(), workflows.SagaID(group, trek.Name, d.id), "").Get(s.ctx(), &status))
+	require.NoError(t, s.temporal.GetWorkflow(s.ctx(), workflows.SagaID(s.at.Prefix, group, trek.Name, d.id), "").Get(s.ctx(), &status))
 	for _, step := range []string{"a", "seat", "b"} {
 		require.Equal(t, steps, status.Core.Steps[step].Status, step)
 	}

@@ -1,6 +1,7 @@
 package worker_test
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"sync/atomic"
@@ -46,7 +47,12 @@ func (s *site) counted(def saga.Definition) (*running, func(name string) int64) 
 
 // call is what a saga's step seat asks.
 func (s *site) call(b *broker.Broker, id string) broker.SagaCall {
-	return broker.SagaCall{Saga: id, Workflow: id, Group: group, Step: "seat", Replies: b.ReplyQueue(group)}
+	call := broker.SagaCall{Saga: id, Workflow: id, Group: group, Step: "seat", Replies: b.ReplyQueue(group), Topic: "seat.take"}
+	if d, err := s.temporal.DescribeWorkflowExecution(s.ctx(), id, ""); err == nil {
+		info := d.GetWorkflowExecutionInfo()
+		call.Token = workflows.CallToken(cmp.Or(info.GetFirstRunId(), info.GetExecution().GetRunId()), id, "seat", false)
+	}
+	return call
 }
 
 func TestRepliesThatNobodyWaitsFor(t *testing.T) {
@@ -61,11 +67,11 @@ func TestRepliesThatNobodyWaitsFor(t *testing.T) {
 	b := s.broker()
 	done := broker.SagaReply{Outcome: "done", Participant: "seat.take"}
 	for n, id := range []string{
-		workflows.SagaID(group, "travel", j.ID),                 // it has ended
-		workflows.SagaID(group, "travel", "nobody"),             // it never was
-		workflows.SagaID("other", "travel", "nobody"),           // another group's
-		"tx/" + group + "/no-saga-at-all",                       //
-		workflows.SagaUndoID(workflows.SagaID(group, "x", "y")), //
+		workflows.SagaID(s.at.Prefix, group, "travel", j.ID),                 // it has ended
+		workflows.SagaID(s.at.Prefix, group, "travel", "nobody"),             // it never was
+		workflows.SagaID(s.at.Prefix, "other", "travel", "nobody"),           // another group's
+		workflows.WorkflowID(s.at.Prefix, group, "no-saga-at-all"),           //
+		workflows.SagaUndoID(workflows.SagaID(s.at.Prefix, group, "x", "y")), //
 	} {
 		require.NoError(t, b.PublishSagaReply(s.ctx(), s.call(b, id), done))
 		until(t, "it is counted: "+id, func() bool { return count("holdfast.sagas.late_replies") == int64(n+1) })
@@ -78,7 +84,7 @@ func TestRepliesThatNobodyWaitsFor(t *testing.T) {
 	tx := newID()
 	_, err = w.Begin(s.ctx(), time.Hour, order(tx))
 	require.NoError(t, err)
-	id := workflows.WorkflowID(group, tx) // it runs, and is no saga
+	id := workflows.WorkflowID(s.at.Prefix, group, tx) // it runs, and is no saga
 	require.NoError(t, b.PublishSagaReply(s.ctx(), s.call(b, id), done))
 	until(t, "it is counted", func() bool { return count("holdfast.sagas.late_replies") == 6 })
 	for _, e := range s.historyOf(id).Events {
@@ -225,7 +231,7 @@ func TestMessageToAParticipantThatIsNoSagas(t *testing.T) {
 	b, id := s.broker(), newID()
 	require.NoError(t, b.PublishMessages(s.ctx(), group, id, []holdfast.Message{{ID: id, Topic: "seat.take", Body: []byte("{}")}}))
 	until(t, "it is a dead letter", func() bool {
-		d, err := s.temporal.DescribeWorkflow(s.ctx(), "dead/seat.take/"+id, "")
+		d, err := s.temporal.DescribeWorkflow(s.ctx(), s.deadID("seat.take", id), "")
 		if err != nil {
 			return false
 		}

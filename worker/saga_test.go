@@ -119,7 +119,9 @@ func TestSagaWithTheSameKeyIsJoined(t *testing.T) {
 	j := journey{ID: newID()}
 	first, err := worker.StartSaga(s.ctx(), w.Worker, def, j)
 	require.NoError(t, err)
-	second, err := worker.StartSaga(s.ctx(), w.Worker, def, journey{ID: j.ID, By: "other"})
+	_, err = worker.StartSaga(s.ctx(), w.Worker, def, journey{ID: j.ID, By: "other"})
+	require.ErrorIs(t, err, holdfast.ErrDuplicate, "the same key, and something else")
+	second, err := worker.StartSaga(s.ctx(), w.Worker, def, j)
 	require.NoError(t, err)
 	require.Equal(t, first.ID(), second.ID())
 	s.participants(s.seats(nil))

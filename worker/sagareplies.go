@@ -3,9 +3,9 @@ package worker
 import (
 	"context"
 	"errors"
-	"strings"
 
 	holdfast "github.com/holdfastmq/holdfast"
+	"github.com/holdfastmq/holdfast/activities"
 	"github.com/holdfastmq/holdfast/broker"
 	"github.com/holdfastmq/holdfast/saga/core"
 	"github.com/holdfastmq/holdfast/workflows"
@@ -20,6 +20,19 @@ func (c calls) PublishSagaCall(ctx context.Context, call broker.SagaCall, m hold
 
 func (c calls) ReplyTo(group string) (own, durable string) {
 	return c.w.broker.InstanceReplyQueue(group), c.w.broker.ReplyQueue(group)
+}
+
+// waiting asks the participants of a topic whether they wait. That they cannot be asked
+// says nothing.
+func (c calls) waiting(ctx context.Context, topic string) *activities.SagaWaits {
+	wait, err := c.w.broker.ParticipantWait(ctx, topic)
+	if err != nil {
+		c.w.o.Logger.Debug("a participant could not be asked how it is", "topic", topic, "error", err)
+	}
+	if wait == nil {
+		return nil
+	}
+	return &activities.SagaWaits{Who: "participant " + wait.Name, Since: wait.Since, Reason: wait.Reason}
 }
 
 // sagaReplies is the consumer of participants' replies, and what others may see of
@@ -42,6 +55,9 @@ func (w *Worker) runSagas(running context.Context) (*sagaReplies, error) {
 	hide, err := w.showSagas()
 	if err != nil {
 		return nil, err
+	}
+	if err := w.broker.PrepareReplies(running, w.o.Group); err != nil {
+		w.o.Logger.Debug("the queue of replies is not there yet: it is made as soon as RabbitMQ lets us", "error", err)
 	}
 	ctx, cancel := context.WithCancel(context.WithoutCancel(running))
 	go func() {
@@ -73,11 +89,12 @@ func (w *Worker) reply(ctx context.Context, r broker.SagaReply) error {
 	if w.sagas.waiters.Give(r) {
 		return nil
 	}
-	if !strings.HasPrefix(r.Workflow, "saga/"+w.o.Group+"/") {
+	if !w.isOwnSaga(r.Workflow) {
 		w.late(r, "it is for a workflow that is no saga of group "+w.o.Group)
 		return nil
 	}
-	signal := workflows.SagaReply{Step: r.Step, Undo: r.Undo, Outcome: core.OutcomeKind(r.Outcome), Class: r.Class, Reason: r.Reason, Result: r.Result}
+	signal := workflows.SagaReply{Step: r.Step, Undo: r.Undo, Outcome: core.OutcomeKind(r.Outcome), Class: r.Class, Reason: r.Reason, Result: r.Result,
+		Token: r.Token, Topic: r.Topic}
 	told, err := w.tell(ctx, r.Workflow, workflows.SignalReply, signal)
 	if errors.Is(err, holdfast.ErrInvalid) {
 		// Temporal takes no such signal: the saga has to know at least that.
@@ -94,6 +111,6 @@ func (w *Worker) reply(ctx context.Context, r broker.SagaReply) error {
 // late notes a reply that nobody waits for.
 func (w *Worker) late(r broker.SagaReply, why string) {
 	w.metrics.sagaReplyLate(r.Participant)
-	w.o.Logger.Info("a saga's reply that nobody waits for", "why", why, "workflow", r.Workflow, "step", r.Step, "undo", r.Undo,
+	w.o.Logger.Debug("a saga's reply that nobody waits for", "why", why, "workflow", r.Workflow, "step", r.Step, "undo", r.Undo,
 		"participant", r.Participant, "outcome", r.Outcome, "reason", r.Reason)
 }

@@ -12,6 +12,7 @@ import (
 	"go.temporal.io/sdk/temporal"
 
 	holdfast "github.com/holdfastmq/holdfast"
+	"github.com/holdfastmq/holdfast/internal/guard"
 	"github.com/holdfastmq/holdfast/saga"
 	"github.com/holdfastmq/holdfast/saga/core"
 	"github.com/holdfastmq/holdfast/workflows"
@@ -19,20 +20,27 @@ import (
 
 // SagaHandle is a started saga. Its methods may be called from many goroutines.
 type SagaHandle[S any] struct {
-	id  string
-	w   *Worker
-	end *sagaEnd // nil where this process may not have started it
+	id string
+	w  *Worker
+	// joined says that it was not started here: it may be from before the prefix was
+	// part of its ID.
+	joined bool
+	end    *sagaEnd // nil where this process may not have started it
 }
 
 // StartSaga starts a saga with its first state, or joins the one that has the same
-// key, whatever that one's state. Only one whose workflow was ended from outside is
+// key, however far that one has come. Only one whose workflow was ended from outside is
 // started again: the steps that it did are not repeated. def must be registered
 // with w, in this version. It returns when the saga is durably started.
+//
+// What is joined was started with the same state: [holdfast.ErrDuplicate] says that the
+// key was used for another one, which goes on. States are compared by their JSON, so
+// what is made anew for each call, such as the time, does not belong in them.
 //
 // ErrInvalid, ErrTooLarge and ErrNotRunning mean that it was not started. After an
 // UnavailableError it may have been: with a Key, start it again.
 func StartSaga[S any](ctx context.Context, w *Worker, def saga.Saga[S], s S) (*SagaHandle[S], error) {
-	data, err := json.Marshal(s)
+	data, err := guard.Value(func() ([]byte, error) { return json.Marshal(s) })
 	if err != nil {
 		return nil, fmt.Errorf("%w: saga %s: the state is no JSON: %w", holdfast.ErrInvalid, def.Name, err)
 	}
@@ -40,17 +48,17 @@ func StartSaga[S any](ctx context.Context, w *Worker, def saga.Saga[S], s S) (*S
 	if err != nil {
 		return nil, err
 	}
-	id, end, err := w.startSaga(ctx, def.Name, max(def.Version, 1), key, data)
+	id, end, err := w.startSaga(ctx, def.Name, max(def.Version, 1), key, def.Key == nil, data)
 	if err != nil {
 		return nil, err
 	}
 	return &SagaHandle[S]{id: id, w: w, end: end}, nil
 }
 
-// JoinSaga returns a handle of the saga with that key, which is not checked to
-// exist: Wait says so.
+// JoinSaga returns a handle of the saga with that key, whatever it was started with. It
+// is not checked to exist: Wait says so.
 func JoinSaga[S any](w *Worker, def saga.Saga[S], key string) *SagaHandle[S] {
-	return &SagaHandle[S]{id: workflows.SagaID(w.o.Group, def.Name, key), w: w}
+	return &SagaHandle[S]{id: w.sagaID(def.Name, key), w: w, joined: true}
 }
 
 // sagaKey returns the key of a saga: its own, or one that nothing else has.
@@ -62,7 +70,10 @@ func sagaKey[S any](def saga.Saga[S], s S) (string, error) {
 		}
 		return id.String(), nil
 	}
-	key := def.Key(s)
+	key, err := guard.Value(func() (string, error) { return def.Key(s), nil })
+	if err != nil {
+		return "", fmt.Errorf("%w: saga %s: its Key: %w", holdfast.ErrInvalid, def.Name, err)
+	}
 	if err := holdfast.ValidateSagaKey(key); err != nil {
 		return "", fmt.Errorf("saga %s: %w", def.Name, err)
 	}
@@ -70,7 +81,10 @@ func sagaKey[S any](def saga.Saga[S], s S) (string, error) {
 }
 
 // startSaga starts the workflow of a saga, or finds that it is there.
-func (w *Worker) startSaga(ctx context.Context, name string, version int, key string, data json.RawMessage) (id string, end *sagaEnd, err error) {
+func (w *Worker) startSaga(ctx context.Context, name string, version int, key string, fresh bool, data json.RawMessage) (id string, end *sagaEnd, err error) {
+	if w.o.Temporal == nil {
+		return "", nil, needsTemporal("StartSaga")
+	}
 	if err := core.CheckData(data); err != nil {
 		return "", nil, err
 	}
@@ -80,24 +94,30 @@ func (w *Worker) startSaga(ctx context.Context, name string, version int, key st
 	}
 	ctx, cancel := w.bounded(ctx)
 	defer cancel()
-	if err := w.enterTemporal(ctx); err != nil {
+	if err := w.enterTemporal(ctx, "StartSaga"); err != nil {
 		return "", nil, err
 	}
 	defer w.sending.Done()
-	id = workflows.SagaID(w.o.Group, name, key)
-	in := workflows.SagaInput{ID: id, Group: w.o.Group, Prefix: w.o.Prefix, Name: name, Key: key, Plan: &c.Plan, Version: version, Data: data}
+	id = w.sagaID(name, key)
+	in := workflows.SagaInput{ID: id, Group: w.o.Group, Prefix: w.o.Prefix, Name: name, Key: key, Plan: &c.Plan, Version: version, Data: data,
+		Tokens: !w.o.RollingUpgrade, StepNames: w.stepNames(c.Plan), Database: w.stores.own}
 	end = w.sagas.ends.expect(id) // before it can complete
-	_, err = workflows.StartSaga(ctx, w.o.Temporal, w.o.Prefix, in, w.o.TaskTimeout)
+	id, _, err = workflows.StartSaga(ctx, w.o.Temporal, workflows.SagaStart{Prefix: w.o.Prefix, Fresh: fresh, TaskTimeout: w.o.TaskTimeout}, in)
 	var already *serviceerror.WorkflowExecutionAlreadyStarted
+	if err == nil && id == in.ID {
+		w.metrics.sagaStarted(name)
+		return id, end, nil
+	}
+	w.sagas.ends.forget(end) // it may have completed before
 	switch {
 	case err == nil:
 		w.metrics.sagaStarted(name)
-		return id, end, nil
-	case errors.As(err, &already):
-		w.sagas.ends.forget(end) // it may have completed before
 		return id, nil, nil
+	case errors.As(err, &already):
+		return id, nil, nil
+	case errors.Is(err, holdfast.ErrDuplicate):
+		return "", nil, err
 	}
-	w.sagas.ends.forget(end)
 	return "", nil, w.temporalError("start saga "+id, err)
 }
 
@@ -111,9 +131,13 @@ func (h *SagaHandle[S]) ID() string { return h.id }
 // is no such saga.
 func (h *SagaHandle[S]) Wait(ctx context.Context) (S, error) {
 	var s S
-	data, err := h.w.waitSaga(ctx, h.id, h.end)
+	id, err := h.find(ctx)
+	if err != nil {
+		return s, err
+	}
+	data, err := h.w.waitSaga(ctx, id, h.end)
 	if len(data) > 0 {
-		if wrong := json.Unmarshal(data, &s); wrong != nil {
+		if wrong := guard.Call(func() error { return json.Unmarshal(data, &s) }); wrong != nil {
 			err = errors.Join(err, fmt.Errorf("saga %s: its state does not fit %T: %w", h.id, s, wrong))
 		}
 	}
@@ -121,19 +145,54 @@ func (h *SagaHandle[S]) Wait(ctx context.Context) (S, error) {
 }
 
 // Answer answers the saga's wait step: with a value, or with a refusal. operator
-// and reason are recorded.
+// and reason are recorded. [holdfast.ErrAnswered]: it was answered before, by whom and
+// how is said; [holdfast.ErrInvalid]: the saga takes no such answer now, or has ended
+// without one; [holdfast.ErrNotFound]: there is no such saga.
 func (h *SagaHandle[S]) Answer(ctx context.Context, step, operator, reason string, refuse bool, value any) error {
 	req := workflows.SagaRequest{Operator: operator, Reason: reason, Step: step, Refuse: refuse}
 	if value != nil {
 		var err error
-		if req.Value, err = json.Marshal(value); err != nil {
+		if req.Value, err = guard.Value(func() ([]byte, error) { return json.Marshal(value) }); err != nil {
 			return fmt.Errorf("%w: the answer to step %s of %s is no JSON: %w", holdfast.ErrInvalid, step, h.id, err)
 		}
 		if len(req.Value) > workflows.MaxAnswer {
 			return fmt.Errorf("%w: the answer to step %s of %s has %d bytes of JSON, the limit is %d", holdfast.ErrTooLarge, step, h.id, len(req.Value), workflows.MaxAnswer)
 		}
 	}
-	return h.w.answerSaga(ctx, h.id, req)
+	id, err := h.find(ctx)
+	if err != nil {
+		return err
+	}
+	return h.w.answerSaga(ctx, id, req)
+}
+
+// find returns the ID under which the saga is found.
+func (h *SagaHandle[S]) find(ctx context.Context) (string, error) {
+	if !h.joined {
+		return h.id, nil
+	}
+	return h.w.findSaga(ctx, h.id)
+}
+
+// findSaga returns id, or the ID from before the prefix was part of it where the saga
+// has that.
+func (w *Worker) findSaga(ctx context.Context, id string) (string, error) {
+	before, other := workflows.BeforePrefixes(id)
+	if !other {
+		return id, nil
+	}
+	if err := w.awaitRunning(ctx); err != nil {
+		return "", err
+	}
+	_, err := w.o.Temporal.DescribeWorkflow(ctx, id, "")
+	var none *serviceerror.NotFound
+	if !errors.As(err, &none) {
+		return id, nil // it is there, or asking again says what is wrong
+	}
+	if _, ours, err := workflows.Before(ctx, w.o.Temporal, w.o.Prefix, id); err != nil || !ours {
+		return id, nil
+	}
+	return before, nil
 }
 
 func (w *Worker) answerSaga(ctx context.Context, id string, req workflows.SagaRequest) error {
@@ -153,9 +212,9 @@ func (w *Worker) answerSaga(ctx context.Context, id string, req workflows.SagaRe
 	case err == nil:
 		return nil
 	case errors.As(err, &missing):
-		return fmt.Errorf("%w: saga %s, or it has ended", holdfast.ErrNotFound, id)
+		return w.whyUnanswered(ctx, id, req.Step, "")
 	case errors.As(err, &refused):
-		return fmt.Errorf("%w: the answer to step %s of %s is refused: %s", holdfast.ErrInvalid, req.Step, id, refused.Message())
+		return w.whyUnanswered(ctx, id, req.Step, refused.Message())
 	}
 	return w.temporalError("answer saga "+id, err)
 }

@@ -14,6 +14,7 @@ import (
 	"go.temporal.io/sdk/temporal"
 
 	holdfast "github.com/holdfastmq/holdfast"
+	"github.com/holdfastmq/holdfast/internal/shell"
 	"github.com/holdfastmq/holdfast/saga/core"
 	"github.com/holdfastmq/holdfast/workflows"
 )
@@ -81,8 +82,11 @@ func (w *Worker) waitSaga(ctx context.Context, id string, end *sagaEnd) (json.Ra
 	return v.data, v.err
 }
 
-// awaitRunning waits until the worker runs.
+// awaitRunning waits until the worker runs. It is for what asks Temporal of a saga.
 func (w *Worker) awaitRunning(ctx context.Context) error {
+	if w.o.Temporal == nil {
+		return needsTemporal("a saga's handle")
+	}
 	if err := w.awaitReady(ctx); err != nil {
 		return err
 	}
@@ -102,14 +106,14 @@ func (w *Worker) stillPending(ctx context.Context, id string) (json.RawMessage, 
 		out.Reason = w.ended().Error()
 		return nil, out
 	default:
-		out.Reason = context.Cause(ctx).Error()
 	}
-	status, err := w.sagaStatus(context.WithoutCancel(ctx), id)
-	if err != nil {
-		return nil, out
+	standing, data := w.stands(context.WithoutCancel(ctx), id)
+	out.Step, out.Reason = standing.Step, standing.String()
+	if standing.State == "" {
+		out.Reason = "how it stands is not known: Temporal does not answer"
 	}
-	out.Step = status.Step
-	return status.Core.Data, out
+	out.Reason += " (asked until: " + context.Cause(ctx).Error() + ")"
+	return data, out
 }
 
 // sagaStatus asks a saga's workflow how it stands.
@@ -234,11 +238,20 @@ func (w *Worker) lostSaga(ctx context.Context, id, workflowID string, err error)
 		return verdict{err: err}, false // ctx is done
 	}
 	v.err = &holdfast.SagaError{Condition: holdfast.ErrSagaParked, ID: id,
-		Reason: fmt.Sprintf("its workflow did not end by itself (%v): `holdfast saga compensate %s` undoes what it did", errors.Unwrap(ended), id)}
+		Reason: fmt.Sprintf("its workflow did not end by itself (%v): `%s` undoes what it did", errors.Unwrap(ended), undoCommand(w.o.Prefix, id))}
 	if status, err := w.sagaStatus(ctx, workflowID); err == nil {
 		v.data = status.Core.Data
 	}
 	return v, true
+}
+
+// undoCommand is a command line that undoes a saga which was ended from outside.
+func undoCommand(prefix, id string) string {
+	flags := []string{"--reason", shell.Text}
+	if prefix != workflows.DefaultPrefix {
+		flags = append(flags, "--prefix", prefix)
+	}
+	return shell.Holdfast("saga compensate", id, flags...)
 }
 
 // needsOperator looks whether the saga waits for an operator.

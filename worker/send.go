@@ -48,8 +48,8 @@ const watchAfter = time.Second
 //
 // Send blocks until the worker is ready. It may be called from many goroutines.
 //
-// In the Express lane (see Options.Lane) local runs in the caller's goroutine: Send
-// does not return before it, and with a ctx that is done it is rolled back.
+// In the Express lane (see Options.Lane) Send does not return before local, and with a
+// ctx that is done it is rolled back.
 // Receipt.WorkflowID is where a history would begin if the transaction had to be
 // handed over.
 func (w *Worker) Send(ctx context.Context, m holdfast.Message, local Local) (holdfast.Receipt, error) {
@@ -72,9 +72,9 @@ func (w *Worker) SendAll(ctx context.Context, ms []holdfast.Message, local Local
 		return holdfast.Receipt{}, fmt.Errorf("%w: Send needs Options.DB; without a gorm database use Begin and a Checker", holdfast.ErrInvalid)
 	}
 	if w.lane(ms) == holdfast.Express {
-		return w.counted(holdfast.Express)(w.express(ctx, activities.Tx{Form: activities.Inline, Instance: w.o.Instance}, ms, local))
+		return w.counted(holdfast.Express)(w.express(ctx, activities.Tx{Form: activities.Inline, Instance: w.o.process}, ms, local))
 	}
-	return w.counted(holdfast.Traced)(w.transact(ctx, activities.Tx{Form: activities.Inline, Instance: w.o.Instance}, ms, local))
+	return w.counted(holdfast.Traced)(w.transact(ctx, activities.Tx{Form: activities.Inline, Instance: w.o.process}, ms, local))
 }
 
 // Start runs the handler that is registered under name on any worker of the
@@ -105,7 +105,7 @@ func (w *Worker) transact(ctx context.Context, tx activities.Tx, ms []holdfast.M
 	if w.gathers(p) {
 		return w.gather(ctx, p, tx, receipt)
 	}
-	run, err := w.startTransaction(ctx, tx, 0)
+	run, err := w.startTransaction(ctx, tx, 0, p.fresh)
 	switch {
 	case err == nil:
 	case tx.Form == activities.Registered && !errors.Is(err, holdfast.ErrDuplicate):
@@ -129,9 +129,10 @@ func (w *Worker) admit(ctx context.Context, tx *activities.Tx, ms []holdfast.Mes
 	if err != nil {
 		return nil, receipt, err
 	}
-	if err := w.enterTemporal(ctx); err != nil {
+	if err := w.enterTemporal(ctx, tracedNeeds(*tx)); err != nil {
 		return nil, receipt, err
 	}
+	tx.Database = w.databaseOf(ms)
 	p := newPending(ctx, tx.ID, ms[0].ID == "", local)
 	if err := w.pendings.add(p); err != nil {
 		w.sending.Done()
@@ -161,31 +162,36 @@ func (w *Worker) identify(tx *activities.Tx, ms []holdfast.Message) (holdfast.Re
 	for i := range tx.Messages {
 		tx.Messages[i].Lane = "" // it is chosen, and no part of what is delivered
 	}
-	receipt.TxID, receipt.WorkflowID = tx.ID, workflows.WorkflowID(w.o.Group, tx.ID)
+	receipt.TxID, receipt.WorkflowID = tx.ID, w.workflowID(tx.ID)
 	return receipt, nil
 }
 
 func (w *Worker) input(txs ...activities.Tx) workflows.Input {
 	return workflows.Input{Group: w.o.Group, Prefix: w.o.Prefix, Transactions: txs, Schedule: w.o.CheckBack,
-		LocalTimeout: w.o.LocalTimeout, ReachTimeout: w.o.ReachTimeout}
+		LocalTimeout: w.o.LocalTimeout, ReachTimeout: w.o.ReachTimeout, ConfirmAsks: !w.o.RollingUpgrade}
 }
 
 // startTransaction starts the workflow of tx. firstCheck, if not 0, replaces the
-// wait before the first check-back.
-func (w *Worker) startTransaction(ctx context.Context, tx activities.Tx, firstCheck time.Duration) (client.WorkflowRun, error) {
+// wait before the first check-back; fresh says that nobody can have used its ID before.
+func (w *Worker) startTransaction(ctx context.Context, tx activities.Tx, firstCheck time.Duration, fresh bool) (client.WorkflowRun, error) {
+	if !fresh {
+		if err := w.startedBefore(ctx, w.workflowID(tx.ID)); err != nil {
+			return nil, err
+		}
+	}
 	in := w.input(tx)
 	if firstCheck > 0 {
 		in.Schedule = in.Schedule.StartingAfter(firstCheck)
 	}
 	options := workflows.StartOptions(w.o.Prefix, w.o.Group, tx)
-	options.WorkflowTaskTimeout = w.o.TaskTimeout
+	options.ID, options.WorkflowTaskTimeout = w.workflowID(tx.ID), w.o.TaskTimeout
 	run, err := w.o.Temporal.ExecuteWorkflow(ctx, options, workflows.Name, in)
 	if err == nil {
 		return run, nil
 	}
 	var started *serviceerror.WorkflowExecutionAlreadyStarted
 	if errors.As(err, &started) {
-		return nil, fmt.Errorf("%w: workflow %s is there already: use a new ID for new work", holdfast.ErrDuplicate, workflows.WorkflowID(w.o.Group, tx.ID))
+		return nil, duplicate(options.ID)
 	}
 	return nil, w.temporalError("start transaction "+tx.ID, err)
 }
@@ -219,7 +225,7 @@ func (w *Worker) await(ctx context.Context, p *pending, run client.WorkflowRun, 
 func (w *Worker) watch(ctx context.Context, p *pending, run client.WorkflowRun) {
 	m, err := memberOf(ctx, run, p.id)
 	if err == nil && m.State == workflows.Left {
-		run = w.o.Temporal.GetWorkflow(ctx, workflows.WorkflowID(w.o.Group, p.id), "")
+		run = w.o.Temporal.GetWorkflow(ctx, ownID(run.GetID(), w.o.Group, p.id), "")
 		m, err = memberOf(ctx, run, p.id)
 	}
 	switch {
@@ -282,7 +288,7 @@ func (p *pending) receive(receipt holdfast.Receipt) (holdfast.Receipt, error) {
 // to leave because it could not be delivered with its cohort. One that is undecided
 // may still end there: if it does not, that history says where it went.
 func (p *pending) place(receipt holdfast.Receipt, err error) holdfast.Receipt {
-	own := workflows.WorkflowID(receipt.Group, p.id)
+	own := ownID(receipt.WorkflowID, receipt.Group, p.id)
 	id, run := p.endedIn()
 	switch shared := receipt.WorkflowID != own; {
 	case shared && id == own:

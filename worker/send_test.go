@@ -31,7 +31,7 @@ func testSend(t *testing.T, l lane) {
 		require.NoError(t, err)
 		require.Equal(t, holdfast.Commit, receipt.Resolution)
 		require.Equal(t, group, receipt.Group)
-		require.Equal(t, workflows.WorkflowID(group, receipt.TxID), receipt.WorkflowID)
+		require.Equal(t, workflows.WorkflowID(s.at.Prefix, group, receipt.TxID), receipt.WorkflowID)
 		require.Equal(t, l.traced, receipt.RunID != "")
 		m.ID = receipt.TxID
 		require.Equal(t, []holdfast.Message{m}, receipt.Messages)
@@ -172,7 +172,7 @@ func testSend(t *testing.T, l lane) {
 // noWorkflow requires that a transaction has no workflow.
 func (s *site) noWorkflow(id string) {
 	s.t.Helper()
-	_, err := s.temporal.DescribeWorkflowExecution(s.ctx(), workflows.WorkflowID(group, id), "")
+	_, err := s.temporal.DescribeWorkflowExecution(s.ctx(), workflows.WorkflowID(s.at.Prefix, group, id), "")
 	var unknown *serviceerror.NotFound
 	require.ErrorAs(s.t, err, &unknown)
 }

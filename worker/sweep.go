@@ -10,7 +10,6 @@ import (
 )
 
 const (
-	sweepEvery = time.Hour
 	sweepBatch = 1000
 	// keepSteps is how long step rows are kept at least. A dead letter may be
 	// compensated long after another one of the same message was, and is not to
@@ -19,13 +18,16 @@ const (
 	keepSteps = 366 * 24 * time.Hour
 )
 
-// sweep deletes the rows that are older than the retention, once an hour.
+// sweep deletes the rows that are older than the retention, once an hour, where no
+// clock is in doubt. This process's clock has no say in how old a row is.
 func (w *Worker) sweep(ctx context.Context) error {
-	tick := time.NewTicker(sweepEvery)
+	tick := time.NewTicker(w.clockEvery)
 	defer tick.Stop()
 	for {
 		for _, db := range w.databases() {
-			w.sweepOne(ctx, db, time.Now().Add(-w.o.Retention))
+			if age, due := w.watchClock(ctx, db); due {
+				w.sweepOne(ctx, db, age)
+			}
 		}
 		select {
 		case <-ctx.Done():
@@ -35,13 +37,16 @@ func (w *Worker) sweep(ctx context.Context) error {
 	}
 }
 
-func (w *Worker) sweepOne(ctx context.Context, db *gorm.DB, before time.Time) {
+func (w *Worker) sweepOne(ctx context.Context, db *gorm.DB, age time.Duration) {
 	var rows int64
 	var err error
-	for _, remove := range []func(context.Context, *gorm.DB, time.Time, int) (int64, error){
-		barrier.DeleteOutcomes, barrier.DeleteInbox, deleteSteps} {
+	removals := []func(context.Context, *gorm.DB, time.Duration, int) (int64, error){barrier.DeleteInbox, deleteSteps}
+	if !w.outcomesNeeded(ctx) {
+		removals = append(removals, barrier.DeleteOutcomes)
+	}
+	for _, remove := range removals {
 		var n int64
-		n, err = remove(ctx, db, before, sweepBatch)
+		n, err = remove(ctx, db, age, sweepBatch)
 		rows += n
 		if err != nil {
 			break
@@ -51,13 +56,10 @@ func (w *Worker) sweepOne(ctx context.Context, db *gorm.DB, before time.Time) {
 		w.o.Logger.Warn("deleting old rows; the next try comes in an hour", "error", err)
 	}
 	if rows > 0 {
-		w.o.Logger.Info("deleted old rows", "rows", rows, "before", before)
+		w.o.Logger.Debug("deleted old rows", "rows", rows, "older than", age)
 	}
 }
 
-func deleteSteps(ctx context.Context, db *gorm.DB, before time.Time, batch int) (int64, error) {
-	if latest := time.Now().Add(-keepSteps); before.After(latest) {
-		before = latest
-	}
-	return barrier.DeleteSteps(ctx, db, before, batch)
+func deleteSteps(ctx context.Context, db *gorm.DB, age time.Duration, batch int) (int64, error) {
+	return barrier.DeleteSteps(ctx, db, max(age, keepSteps), batch)
 }

@@ -12,6 +12,7 @@ import (
 	enumspb "go.temporal.io/api/enums/v1"
 	"go.temporal.io/api/operatorservice/v1"
 	"go.temporal.io/api/serviceerror"
+	"go.temporal.io/api/workflowservice/v1"
 	"go.temporal.io/sdk/activity"
 	"go.temporal.io/sdk/client"
 	sdkworker "go.temporal.io/sdk/worker"
@@ -31,13 +32,15 @@ type temporalWorkers []sdkworker.Worker
 // own, and of the dead letters'.
 func (w *Worker) startTemporal(fatal func(error)) (temporalWorkers, error) {
 	steps := steps{w}
-	transactions := &activities.Transactions{Halves: steps, Publish: steps, Ops: steps, Locals: steps, Truth: steps, Alerts: steps, Patience: w.patience}
-	dead := &activities.DeadLetters{Redeliver: steps, Notify: steps, Compensations: steps, Alerts: steps}
-	sagas := &activities.Sagas{Runner: w.sagaRunner(), Alerts: steps}
+	transactions := &activities.Transactions{Halves: steps, Publish: steps, Ops: steps, Locals: steps, Truth: steps, Alerts: steps, Patience: w.patience, Databases: steps}
+	dead := &activities.DeadLetters{Redeliver: steps, Notify: steps, Compensations: steps, Halves: steps, Alerts: steps}
+	sagas := &activities.Sagas{Runner: w.sagaRunner(), Alerts: steps, StepNames: w.stepNames}
 	if w.o.WorkflowCache > 0 {
 		sdkworker.SetStickyWorkflowCacheSize(w.o.WorkflowCache)
 	}
-	options := sdkworker.Options{WorkerStopTimeout: closeTimeout, OnFatalError: fatal}
+	// A saga's task may read megabytes of states. Temporal's SDK takes a task that computes
+	// for a second for a deadlock and gives it up, and on a busy machine again each time.
+	options := sdkworker.Options{WorkerStopTimeout: closeTimeout, OnFatalError: fatal, DeadlockDetectionTimeout: w.o.TaskTimeout}
 
 	group := sdkworker.New(w.o.Temporal, workflows.TaskQueue(w.o.Prefix, w.o.Group), options)
 	group.RegisterWorkflowWithOptions(workflows.Transaction, workflow.RegisterOptions{Name: workflows.Name})
@@ -53,7 +56,7 @@ func (w *Worker) startTemporal(fatal func(error)) (temporalWorkers, error) {
 
 	own := options
 	own.DisableWorkflowWorker, own.MaxConcurrentActivityTaskPollers = true, 2
-	instance := sdkworker.New(w.o.Temporal, workflows.InstanceQueue(w.o.Prefix, w.o.Group, w.o.Instance), own)
+	instance := sdkworker.New(w.o.Temporal, workflows.InstanceQueue(w.o.Prefix, w.o.Group, w.o.process), own)
 	transactions.RegisterInstance(instance)
 
 	shared := options // rarely busy, and then much
@@ -85,11 +88,12 @@ func (ws temporalWorkers) stop() {
 // temporalError makes an UnavailableError of err, unless Temporal refuses what it
 // was asked.
 func (w *Worker) temporalError(doing string, err error) error {
-	var invalid *serviceerror.InvalidArgument
 	remedy := "check TEMPORAL_ADDRESS and that the server runs"
 	switch {
-	case errors.As(err, &invalid):
+	case refuses(err):
 		return fmt.Errorf("%w: %s: Temporal refuses: %w", holdfast.ErrInvalid, doing, err)
+	case noNamespace(err):
+		remedy = "the namespace is not there: create it with `temporal operator namespace create`, or give the client the right one; it is tried again"
 	case denied(err):
 		err = fmt.Errorf("Temporal refuses the credentials: %w", err)
 		remedy = "check TEMPORAL_API_KEY, TEMPORAL_TLS_… and TEMPORAL_NAMESPACE"
@@ -97,10 +101,42 @@ func (w *Worker) temporalError(doing string, err error) error {
 	return &holdfast.UnavailableError{Part: "Temporal", Err: fmt.Errorf("%s: %w", doing, err), Remedy: remedy}
 }
 
+// refuses reports whether Temporal, or its client before anything was sent, refuses what
+// it was asked: asking again brings the same.
+func refuses(err error) bool {
+	var invalid *serviceerror.InvalidArgument
+	if errors.As(err, &invalid) {
+		return true
+	}
+	text := status.Convert(err).Message()
+	return strings.Contains(text, "non-printable ASCII") || strings.Contains(text, "invalid UTF-8")
+}
+
 // denied reports whether Temporal refuses the credentials.
 func denied(err error) bool {
 	var denied *serviceerror.PermissionDenied
 	return errors.As(err, &denied) || status.Code(err) == codes.Unauthenticated
+}
+
+// noNamespace reports whether Temporal does not know the namespace.
+func noNamespace(err error) bool {
+	var missing *serviceerror.NamespaceNotFound
+	return errors.As(err, &missing)
+}
+
+// namespace returns the client's namespace, and refuses another one in the options:
+// the process would look after one namespace, and send in the other.
+func (w *Worker) namespace(ctx context.Context) (string, error) {
+	// A request without a namespace gets the client's, which nothing else tells.
+	ask := &workflowservice.CountWorkflowExecutionsRequest{Query: "WorkflowId = 'holdfast'"}
+	_, _ = w.o.Temporal.CountWorkflow(ctx, ask) // whatever comes of it
+	switch {
+	case ask.Namespace == "" || ask.Namespace == w.o.Namespace:
+		return w.o.Namespace, nil
+	case w.o.namespaceGiven:
+		return "", fmt.Errorf("%w: Options.Namespace is %q, and the client in Options.Temporal is for %q: leave Options.Namespace empty, or give both the same", holdfast.ErrInvalid, w.o.Namespace, ask.Namespace)
+	}
+	return ask.Namespace, nil
 }
 
 // SearchAttributes are the search attributes that Holdfast's workflows use, by

@@ -2,6 +2,7 @@ package worker
 
 import (
 	"context"
+	"database/sql"
 	"errors"
 	"fmt"
 	"strings"
@@ -17,7 +18,6 @@ import (
 	"gorm.io/gorm"
 
 	holdfast "github.com/holdfastmq/holdfast"
-	"github.com/holdfastmq/holdfast/barrier"
 	"github.com/holdfastmq/holdfast/broker"
 )
 
@@ -26,6 +26,7 @@ import (
 // many goroutines; the methods that register may not, and not after Run.
 type Worker struct {
 	o             Options
+	sender        bool // transactions can be sent here: see Options.sends
 	consumers     []Consumer
 	participants  []Participant
 	handlers      map[string]LocalAll
@@ -39,9 +40,21 @@ type Worker struct {
 	answers       answers
 	metrics       *metrics
 	alerts        *alerter
+	alertNotes    alertNotes
+	installations installations
+	longWaits     longWaits
 	sagas         sagas
 	attached      *attachment
-	paused        map[string]*atomic.Bool // the consumers and participants, and whether their breaker is open
+	pools         map[*sql.DB]*pool      // set before anything is handled
+	paused        map[string]*standstill // the consumers and participants, and whether their breaker is open
+	stores        stores
+	without       without
+	now           func() time.Time // this process's clock
+	namesake      namesake
+	lookAgain     time.Duration // after another process with this one's name was found
+	clockEvery    time.Duration // how often it is compared with the databases'
+	sweepEvery    time.Duration // how often old rows are deleted
+	breakerLong   time.Duration // breakerWaits
 
 	broker *broker.Broker // set before ready is closed
 
@@ -50,6 +63,7 @@ type Worker struct {
 	claimed bool
 	stopped chan struct{}  // closed when nothing new may be sent
 	sending sync.WaitGroup // callers inside; none is added once stopped is closed
+	noting  sync.WaitGroup // notes that are being written into the database
 	over    chan struct{}  // closed when Run has returned
 	runErr  error          // what it returned; valid once over is closed
 }
@@ -68,10 +82,10 @@ func New(o Options) (*Worker, error) {
 	if err != nil {
 		return nil, err
 	}
-	w := &Worker{o: o, metrics: m, attached: newAttachment(), alerts: alerts, paused: map[string]*atomic.Bool{}, handlers: map[string]LocalAll{}, checkers: map[string]holdfast.Checker{}, activities: map[string]any{}, compensations: map[string]Compensation{},
+	w := &Worker{o: o, sender: o.sends(), metrics: m, attached: newAttachment(), alerts: alerts, paused: map[string]*standstill{}, handlers: map[string]LocalAll{}, checkers: map[string]holdfast.Checker{}, activities: map[string]any{}, compensations: map[string]Compensation{},
 		pendings: newRegistry(time.Minute, 10_000), ready: make(chan struct{}), stopped: make(chan struct{}),
-		over: make(chan struct{})}
-	w.gatherer = &gatherer{group: o.Group, most: o.MaxCohort, room: o.CohortsInFlight,
+		over: make(chan struct{}), stores: newStores(), now: time.Now, lookAgain: lookAgain, clockEvery: 5 * time.Minute, sweepEvery: time.Hour, breakerLong: breakerWaits}
+	w.gatherer = &gatherer{ids: w.idPrefix(), group: o.Group, most: o.MaxCohort, room: o.CohortsInFlight,
 		start: func(c *cohort) { w.sending.Go(func() { w.startCohort(c) }) }}
 	return w, nil
 }
@@ -82,9 +96,11 @@ func (w *Worker) Ready() <-chan struct{} { return w.ready }
 // Run connects, runs everything until ctx is done, lets running work come to its
 // end, and returns. It returns an error at once for a wrong registration or wrong
 // credentials, and after Options.StartTimeout where one of the three parts cannot
-// be reached; once running, it reconnects for ever. With Options.Lane Express it
-// does not wait for Temporal, but goes on trying; it returns an error only if
-// Temporal is there at once, and refuses. A worker runs once.
+// be reached; once running, it reconnects for ever, and what needs Temporal fails
+// where that refuses its workers, until it takes them again. With Options.Lane
+// Express it does not wait for Temporal, nor for its namespace, but goes on trying;
+// it returns an error only if Temporal is there at once, and refuses. A worker runs
+// once.
 func (w *Worker) Run(ctx context.Context) error {
 	if err := w.claim(); err != nil {
 		return err
@@ -107,7 +123,7 @@ func (w *Worker) run(ctx context.Context) error {
 		w.problem(fmt.Errorf("%w: Compensate needs Options.DB", holdfast.ErrInvalid))
 	}
 	if len(w.compensations) > 0 && w.o.Temporal == nil {
-		w.problem(fmt.Errorf("%w: Compensate needs Options.Temporal and Options.Group: it runs in the producer group", holdfast.ErrInvalid))
+		w.problem(needsTemporal("Compensate, which runs in the producer group,"))
 	}
 	w.sagaProblems()
 	if err := errors.Join(w.problems...); err != nil {
@@ -117,7 +133,15 @@ func (w *Worker) run(ctx context.Context) error {
 		return err
 	}
 	defer w.disconnect(ctx)
+	w.relayAlerts()
 	defer w.alerting(ctx)()
+	defer w.leaveBreakers()
+
+	w.comparePools()
+	defer w.broker.ShowTroubles(w.troubles)()
+	if w.o.Temporal == nil {
+		defer w.broker.ShowNoTemporal()()
+	}
 
 	group, running := errgroup.WithContext(ctx)
 	var drainUntil atomic.Pointer[time.Time]
@@ -127,14 +151,19 @@ func (w *Worker) run(ctx context.Context) error {
 	})()
 	if w.o.Temporal != nil {
 		if w.o.Lane == holdfast.Express {
-			group.Go(func() error { return w.attachWhenReached(running, group.Go) })
+			group.Go(func() error { return w.stayAttached(running, group.Go, false) })
 		} else if err := w.attach(running, group.Go); err != nil {
 			return err
+		} else {
+			group.Go(func() error { return w.stayAttached(running, group.Go, true) })
 		}
 		defer w.attached.detach()
+		group.Go(func() error { return w.intake(running) })
+	}
+	if w.sender {
 		defer func() { w.drain(drainUntil.Load()) }()
 		group.Go(func() error { return w.keep(running) })
-		group.Go(func() error { return w.intake(running) })
+		group.Go(func() error { return w.learn(running) })
 	}
 	for _, c := range w.consumers {
 		group.Go(func() error { return w.consume(running, c) })
@@ -142,8 +171,13 @@ func (w *Worker) run(ctx context.Context) error {
 	for _, p := range w.participants {
 		group.Go(func() error { return w.participate(running, p) })
 	}
+	defer w.showDatabases()()
+	group.Go(func() error { return w.broker.ConsumeExpired(running, w.expired) })
+	group.Go(func() error { return w.takeAlerts(running) })
 	group.Go(func() error { return w.sweep(running) })
+	group.Go(func() error { return w.comparePeers(running) })
 	close(w.ready)
+	w.sayWithout()
 	w.o.Logger.Info("holdfast runs", "group", w.o.Group, "instance", w.o.Instance, "consumers", len(w.consumers),
 		"participants", len(w.participants), "sagas", len(w.sagas.defs.All()))
 	return group.Wait()
@@ -224,8 +258,8 @@ func (w *Worker) enter(ctx context.Context) error {
 
 // awaitReady waits until sending can begin.
 func (w *Worker) awaitReady(ctx context.Context) error {
-	if w.o.Temporal == nil {
-		return fmt.Errorf("%w: set Options.Temporal and Options.Group to send", holdfast.ErrInvalid)
+	if !w.sender {
+		return w.cannotSend()
 	}
 	select {
 	case <-w.ready:
@@ -268,9 +302,12 @@ func (w *Worker) connect(ctx context.Context) error {
 
 func (w *Worker) prepare(ctx context.Context) error {
 	for _, db := range w.databases() {
-		if err := w.retry(ctx, "PostgreSQL", func() error { return barrier.CheckMigrated(ctx, db) }); err != nil {
+		if err := w.retry(ctx, "PostgreSQL", func() error { return w.meet(ctx, db) }); err != nil {
 			return err
 		}
+	}
+	if err := w.require(ctx); err != nil {
+		return err
 	}
 	if w.o.Temporal != nil {
 		if w.o.Lane != holdfast.Express { // which goes without for a while
@@ -278,12 +315,14 @@ func (w *Worker) prepare(ctx context.Context) error {
 				return err
 			}
 		}
+	}
+	if w.sender {
 		if err := w.broker.DeclareGroup(ctx, w.o.Group); err != nil {
 			return err
 		}
 	}
 	for _, c := range w.consumers {
-		if err := w.broker.DeclareConsumer(ctx, c.Name, c.bindings()); err != nil {
+		if err := w.broker.DeclareConsumer(ctx, c.Name, c.Topics, c.notices()...); err != nil {
 			return err
 		}
 	}
@@ -292,13 +331,17 @@ func (w *Worker) prepare(ctx context.Context) error {
 			return err
 		}
 	}
+	if w.sender {
+		return w.recall(ctx)
+	}
 	return nil
 }
 
 func (w *Worker) openBroker(ctx context.Context) (b *broker.Broker, err error) {
 	err = w.retry(ctx, "RabbitMQ", func() error {
 		b, err = broker.Open(ctx, broker.Options{URL: w.o.AMQPURL, Prefix: w.o.Prefix, Name: w.o.Instance,
-			HalfQueues: w.o.HalfQueues, Logger: w.o.Logger})
+			HalfQueues: w.o.HalfQueues, NoDeclare: !w.o.declares(), ConsumerTimeout: w.o.ConsumerTimeout, OnRemade: w.remade, OnRefused: w.refused,
+			RollingUpgrade: w.o.RollingUpgrade, Logger: w.o.Logger})
 		return err
 	})
 	return b, err
@@ -308,7 +351,14 @@ func (w *Worker) prepareTemporal(ctx context.Context) error {
 	if _, err := w.o.Temporal.CheckHealth(ctx, &client.CheckHealthRequest{}); err != nil {
 		return w.temporalError("reach the server", err)
 	}
-	err := EnsureSearchAttributes(ctx, w.o.Temporal, w.o.Namespace)
+	namespace, err := w.namespace(ctx)
+	if err != nil {
+		return err
+	}
+	err = EnsureSearchAttributes(ctx, w.o.Temporal, namespace)
+	if noNamespace(err) {
+		return w.temporalError("see to the search attributes", err)
+	}
 	var unavailable *serviceerror.Unavailable
 	var deadline *serviceerror.DeadlineExceeded
 	if errors.As(err, &unavailable) || errors.As(err, &deadline) {
@@ -350,7 +400,7 @@ func lasting(err error) bool {
 // refused reports whether a server was reached, and refuses these credentials,
 // this virtual host or this database.
 func refused(err error) bool {
-	if denied(err) {
+	if denied(err) || noNamespace(err) {
 		return true
 	}
 	var rabbit *amqp.Error
@@ -372,6 +422,7 @@ func (w *Worker) disconnect(ctx context.Context) {
 	if err := w.broker.Close(ctx); err != nil {
 		w.o.Logger.Warn("closing the broker", "error", err)
 	}
+	w.noting.Wait()
 }
 
 // closeTimeout bounds the closing of each kind of connection.

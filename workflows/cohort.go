@@ -66,9 +66,9 @@ func messageLength(m holdfast.Message) int {
 // started; workflowID is a [CohortWorkflowID].
 func CohortStartOptions(prefix, group, workflowID string, txs []activities.Tx) client.StartWorkflowOptions {
 	o := StartOptions(prefix, group, txs[0])
-	o.ID = workflowID
+	o.ID, o.Memo = workflowID, nil
 	o.StaticSummary = shorten(fmt.Sprintf("cohort of %d transactions: %s", len(txs), countedTopics(txs)))
-	o.StaticDetails = cohortDetails(group, txs)
+	o.StaticDetails = cohortDetails(workflowID, group, txs)
 	o.TypedSearchAttributes = temporal.NewSearchAttributes(
 		temporal.NewSearchAttributeKeyKeyword(AttributeTopic).ValueSet(txs[0].Messages[0].Topic), setKeys(cohortKeys(txs)))
 	return o
@@ -94,10 +94,17 @@ func cohortKeys(txs []activities.Tx) []string {
 	return findableOf(values)
 }
 
-func cohortDetails(group string, txs []activities.Tx) string {
+func cohortDetails(workflowID, group string, txs []activities.Tx) string {
 	return fmt.Sprintf("%d transactions of producer group `%s` that were sent at the same moment share this workflow: %s.\n\n"+
-		"Each is decided by itself. One that does not end at once goes on in a workflow of its own, `tx/%s/` and its ID, which is linked below. "+
-		"The result says how each ended.", len(txs), group, countedTopics(txs), group)
+		"Each is decided by itself. One that does not end at once goes on in a workflow of its own, `%s` and its ID, which is linked below. "+
+		"The result says how each ended.", len(txs), group, countedTopics(txs), ownIDs(workflowID, group))
+}
+
+// ownIDs is what the IDs of the workflows begin with to which the members of a shared
+// one leave.
+func ownIDs(workflowID, group string) string {
+	id, _ := ParseID(workflowID)
+	return WorkflowID(id.Prefix, group, "")
 }
 
 // countedTopics names the topics of the first messages of txs, the most frequent

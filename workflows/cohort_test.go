@@ -90,10 +90,14 @@ func TestCohortMembersLeave(t *testing.T) {
 		},
 	}
 	env, own := withOwn(t, w)
+	memos := childMemos(env)
 	var txs []activities.Tx
 	for _, id := range []string{"good", "unstored", "back", "unknown", "unrouted"} {
 		txs = append(txs, tx(id, activities.Inline))
 	}
+	second := txs[4].Messages[0]
+	second.Topic = "order.paid"
+	txs[4].Messages = append(txs[4].Messages, second)
 	got := endedCohort(t, env, cohort(txs...))
 	want := []workflows.State{workflows.Committed, workflows.Left, workflows.RolledBack, workflows.Left, workflows.Left}
 	for i, m := range got {
@@ -106,6 +110,9 @@ func TestCohortMembersLeave(t *testing.T) {
 		require.Len(t, in.Carried, 1)
 		require.Equal(t, in.Transactions[0].ID, in.Carried[0].ID)
 	}
+	require.Equal(t, map[string]any{workflows.MemoTopics: []string{"order.placed", "order.paid"}}, memos["tx/orders/unrouted"],
+		"a consumer of the second topic wakes it")
+	require.Nil(t, memos["tx/orders/unknown"])
 	require.Equal(t, "no confirm", own.started["unstored"].Carried[0].Refusal)
 	require.Equal(t, holdfast.Unknown, own.started["unknown"].Carried[0].Resolution)
 	require.Equal(t, holdfast.Commit, own.started["unrouted"].Carried[0].Resolution)
@@ -240,7 +247,8 @@ func TestCohortCannotPart(t *testing.T) {
 		return activities.LocalResult{ID: tx.ID, Error: "connection lost"}
 	})}
 	env, _ := withOwn(t, w)
-	env.SetWorkerOptions(sdkworker.Options{Interceptors: []interceptor.WorkerInterceptor{&noChildren{}}})
+	env.SetWorkerOptions(sdkworker.Options{DeadlockDetectionTimeout: patience,
+		Interceptors: []interceptor.WorkerInterceptor{&noChildren{}}})
 	env.OnActivity(activities.LocalTransactionsInProcess, mock.Anything, mock.Anything).After(time.Minute).
 		Return([]activities.LocalResult{{ID: "1", Error: "lost"}, {ID: "2", Error: "lost"}}, nil)
 	env.RegisterDelayedCallback(func() {
@@ -346,8 +354,9 @@ func TestCohortReadsWell(t *testing.T) {
 		}
 		txs = append(txs, member)
 	}
-	o := workflows.CohortStartOptions("holdfast", "orders", workflows.CohortWorkflowID("orders", "u"), txs)
+	o := workflows.CohortStartOptions("holdfast", "orders", workflows.CohortWorkflowID("", "orders", "u"), txs)
 	require.Equal(t, "cohort/orders/u", o.ID)
+	require.Nil(t, o.Memo)
 	require.Equal(t, "cohort of 37 transactions: order.placed (29), order.paid (8)", o.StaticSummary)
 	require.Contains(t, o.StaticDetails, "tx/orders/")
 	topic, _ := o.TypedSearchAttributes.GetKeyword(temporal.NewSearchAttributeKeyKeyword(workflows.AttributeTopic))

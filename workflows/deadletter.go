@@ -16,6 +16,7 @@ import (
 // signals; an Update's handler only sets what is wanted and waits for its end.
 type deadLetter struct {
 	in           DeadLetterInput
+	id           string // of its workflow
 	policy       holdfast.Policy
 	state        State
 	reason       string
@@ -27,6 +28,7 @@ type deadLetter struct {
 
 	last         *redelivery  // the last one; nil: none in this run
 	compensation compensation // the one that runs, or the last
+	question     *question    // asked before a discard; nil: none is open
 	shown        State        // what HoldfastState was last set to; empty: never
 	turns        int          // counts the changes of state
 	cancelled    bool         // the request to cancel has been seen
@@ -54,7 +56,7 @@ func newDeadLetter(ctx workflow.Context, in DeadLetterInput) *deadLetter {
 	if in.Prefix == "" {
 		in.Prefix = "holdfast"
 	}
-	d := &deadLetter{in: in, policy: firstDeath(in.Letter).policy, failure: in.Letter.Failure, redeliveries: in.Letter.Failure.Redelivery}
+	d := &deadLetter{in: in, id: workflow.GetInfo(ctx).WorkflowExecution.ID, policy: firstDeath(in.Letter).policy, failure: in.Letter.Failure, redeliveries: in.Letter.Failure.Redelivery}
 	d.shown = shownState(ctx)
 	if in.Resumed != nil {
 		d.resume(*in.Resumed)
@@ -87,6 +89,8 @@ func (d *deadLetter) run(parent workflow.Context) (DeadLetterStatus, error) {
 			return d.status(), err
 		case d.sending():
 			d.redeliver(ctx, d.last)
+		case d.question != nil:
+			d.answerQuestion(ctx)
 		case d.state == Compensating:
 			d.compensate(ctx)
 		case d.renewing && workflow.AllHandlersFinished(ctx):
@@ -165,7 +169,7 @@ func (d *deadLetter) takeCancel(ctx, parent workflow.Context) {
 		return
 	}
 	d.cancelled = true
-	d.tell(ctx, "cancel", "Temporal", "asked to cancel: a dead letter is not dropped; to drop it, use "+UpdateDiscard)
+	d.tell(ctx, "cancel", cancelOperator, "asked to cancel: a dead letter is not dropped; to drop it, use "+UpdateDiscard)
 	if d.state == Waits {
 		d.reason = "the workflow was asked to cancel, so the policy's redeliveries are over; " + failureLine(d.failure)
 		d.turn(Parked)

@@ -31,17 +31,6 @@ const (
 // which every worker of the prefix serves. No producer group's name has a slash.
 func DeadLetterQueue(prefix string) string { return prefix + "/dead-letters" }
 
-// DeadLetterID returns the ID of the workflow of a dead letter: the same for
-// every copy of it, so that duplicates collapse. What has no consumer goes by its
-// queue's name.
-func DeadLetterID(d holdfast.DeadLetter) string {
-	owner := d.Failure.Consumer
-	if owner == "" {
-		owner = d.Queue
-	}
-	return "dead/" + owner + "/" + d.ID
-}
-
 // DeadLetterInput is the input of the workflow DeadLetter.
 type DeadLetterInput struct {
 	// Prefix is the prefix of the queues' names; empty means "holdfast".

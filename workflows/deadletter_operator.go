@@ -13,6 +13,11 @@ import (
 	"github.com/holdfastmq/holdfast/activities"
 )
 
+// NotDiscardedType is the type of the error of an Update discard that was accepted,
+// and then found that the letter is a half message whose transaction is, or may be,
+// committed.
+const NotDiscardedType = "NotDiscarded"
+
 // NotRedeliveredType is the type of the error of an Update redeliver or
 // redeliver-edited that was accepted, and then turned out not to be possible: the
 // letter is parked. What the state does not allow is rejected instead.
@@ -33,9 +38,9 @@ func (d *deadLetter) deadActions() []deadAction {
 			d.canRedeliver, d.notTwice(checkPlain), d.askRedeliver(UpdateRedeliver)},
 		{UpdateRedeliverEdited, `The same with another body, given as "text" or "base64", where the consumer's policy allows it. A later redeliver sends the original again. Argument: {"operator": "ann", "reason": "the amount was missing", "text": "{\"amount\": 5}"}`,
 			d.canEdit, d.notTwice(checkEdit), d.askRedeliver(UpdateRedeliverEdited)},
-		{UpdateCompensate, `Undo it in the producer group, once, then tell the other consumers. Answers when it is compensated or parked again: if the group is down, that is after a day, and the caller's own deadline may end first. Argument: {"operator": "ann", "reason": "the customer withdrew"}; with "force": true although a redelivery is not answered`,
+		{UpdateCompensate, `Undo it in the producer group, once, then tell the other consumers. Answers when it is compensated or parked again: if the group is down, that is after a day, and the caller's own deadline may end first. Argument: {"operator": "ann", "reason": "the customer withdrew"}; with "force": true although a redelivery is not answered or, where it is parked, although the outcome row does not say that this message was committed`,
 			d.canCompensate, checkBodiless, d.askCompensate},
-		{UpdateDiscard, `Drop the message for good; nothing is published. Argument: {"operator": "ann", "reason": "a test order"}; with "force": true although a redelivery is not answered`,
+		{UpdateDiscard, `Drop the message for good; nothing is published. Argument: {"operator": "ann", "reason": "a test order"}; with "force": true although a redelivery is not answered, or although it is a half message whose transaction is committed, or may be`,
 			d.canDiscard, checkBodiless, d.askDiscard},
 	}
 }
@@ -144,7 +149,7 @@ func checkEdit(req DeadLetterRequest) error {
 // refuse says why a does not do what req asks for.
 func (a deadAction) refuse(req DeadLetterRequest) error {
 	if req.Operator == "" || req.Reason == "" {
-		return errors.New(`say who asks and why: {"operator": "…", "reason": "…"}`)
+		return errNobodyAsks
 	}
 	if err := a.allowed(req.Force); err != nil {
 		return err
@@ -188,9 +193,11 @@ func (d *deadLetter) edit(name string, req DeadLetterRequest) *activities.Edit {
 }
 
 func (d *deadLetter) askCompensate(ctx workflow.Context, req DeadLetterRequest) func(workflow.Context) error {
+	// While a redelivery is not answered, force is about that, and proves nothing yet.
+	unproven := req.Force && d.state != Redelivering
 	d.giveUpRedelivery()
 	n := d.compensation.n + 1
-	d.compensation = compensation{n: n, operator: req.Operator, reason: req.Reason}
+	d.compensation = compensation{n: n, operator: req.Operator, reason: req.Reason, unproven: unproven}
 	d.reason = "being compensated for " + req.Operator + ": " + req.Reason
 	d.tell(ctx, UpdateCompensate, req.Operator, req.Reason)
 	d.turn(Compensating)
@@ -200,6 +207,9 @@ func (d *deadLetter) askCompensate(ctx workflow.Context, req DeadLetterRequest) 
 }
 
 func (d *deadLetter) askDiscard(ctx workflow.Context, req DeadLetterRequest) func(workflow.Context) error {
+	if d.mustAsk(ctx, req) {
+		return d.askFirst(req)
+	}
 	d.giveUpRedelivery()
 	d.reason = req.Operator + ": " + req.Reason
 	d.tell(ctx, UpdateDiscard, req.Operator, req.Reason)
@@ -217,11 +227,17 @@ func (d *deadLetter) giveUpRedelivery() {
 // listenTo offers a as an Update, which answers. Its validator runs in the same
 // step as its handler: nothing comes between them.
 func (d *deadLetter) listenTo(ctx workflow.Context, a deadAction) error {
+	validate := func(req DeadLetterRequest) error {
+		if err := refuseReserved(req.Operator); err != nil {
+			return err
+		}
+		return d.refuse(a, req)
+	}
 	return workflow.SetUpdateHandlerWithOptions(ctx, a.name, func(ctx workflow.Context, req DeadLetterRequest) (DeadLetterStatus, error) {
 		ctx, _ = workflow.NewDisconnectedContext(ctx) // an operator may act after a cancel, too
 		if err := a.begin(ctx, req)(ctx); err != nil {
 			return DeadLetterStatus{}, err
 		}
 		return d.status(), nil
-	}, workflow.UpdateHandlerOptions{Description: a.description, Validator: a.refuse})
+	}, workflow.UpdateHandlerOptions{Description: a.description, Validator: validate})
 }

@@ -25,7 +25,7 @@ import (
 	"github.com/holdfastmq/holdfast/workflows"
 )
 
-const patience = 2 * time.Minute // bodies of 1 MiB, the race detector, and a busy machine
+const patience = 5 * time.Minute // bodies of 1 MiB, the race detector, and a busy machine
 
 // cemetery runs dead letters on a real Temporal, with steps of its own.
 type cemetery struct {
@@ -63,7 +63,7 @@ func (x *cemetery) ctx() context.Context {
 	return ctx
 }
 
-func (x *cemetery) id() string { return workflows.DeadLetterID(x.letter) }
+func (x *cemetery) id() string { return workflows.DeadLetterID(x.prefix, x.letter) }
 
 // start starts the workflow as an intake does.
 func (x *cemetery) start() error {

@@ -84,7 +84,11 @@ func (d *deadLetter) takeSignals(ctx workflow.Context) {
 
 // hear takes an operator's signal. A refused one leaves a line.
 func (d *deadLetter) hear(ctx workflow.Context, a deadAction, req DeadLetterRequest) {
-	if err := a.refuse(req); err != nil {
+	err := refuseReservedSignal(ctx, req.Operator)
+	if err == nil {
+		err = d.refuse(a, req)
+	}
+	if err != nil {
 		d.tell(ctx, "refused", req.Operator, a.name+": "+err.Error())
 		workflow.GetLogger(ctx).Warn("signal refused", "signal", a.name, "operator", req.Operator, "error", err)
 		return

@@ -34,17 +34,24 @@ func DeadLetterOptions(in DeadLetterInput) client.StartWorkflowOptions {
 		attributes = append(attributes, setKeys([]string{clip(key, holdfast.MaxName)}))
 	}
 	return client.StartWorkflowOptions{
-		ID:                                       DeadLetterID(l),
+		ID:                                       DeadLetterID(in.Prefix, l),
 		TaskQueue:                                DeadLetterQueue(in.Prefix),
 		WorkflowIDReusePolicy:                    enumspb.WORKFLOW_ID_REUSE_POLICY_ALLOW_DUPLICATE_FAILED_ONLY,
 		WorkflowIDConflictPolicy:                 enumspb.WORKFLOW_ID_CONFLICT_POLICY_FAIL,
 		WorkflowExecutionErrorWhenAlreadyStarted: true,
 		EnableEagerStart:                         true,
 		StaticSummary:                            shorten("dead letter: " + letterSubject(l) + ": " + orNone(oneLine(l.Failure.Reason))),
-		StaticDetails:                            deadDetails(l),
+		StaticDetails:                            deadDetails(in.Prefix, l),
 		TypedSearchAttributes:                    temporal.NewSearchAttributes(attributes...),
-		Memo:                                     memo(failure),
+		Memo:                                     firstMemo(l, failure),
 	}
+}
+
+// firstMemo is the memo with what tells a letter from another one of its ID.
+func firstMemo(l holdfast.DeadLetter, failure holdfast.Failure) map[string]any {
+	m := memo(failure)
+	m[MemoContent], m[MemoDeath] = LetterContent(l), LetterDeath(l)
+	return m
 }
 
 // memo is what lists show without asking the workflow.

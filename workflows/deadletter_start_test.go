@@ -16,14 +16,15 @@ import (
 func TestDeadLetterOptionsAreReadable(t *testing.T) {
 	l := letter(holdfast.Policy{Action: holdfast.PolicyRedeliver, Redeliver: []time.Duration{time.Minute, time.Hour}, AllowEdits: true})
 	o := workflows.DeadLetterOptions(workflows.DeadLetterInput{Prefix: "shop", Letter: l})
-	require.Equal(t, "dead/payment/m-1", o.ID)
+	require.Equal(t, "shop:dead/payment/m-1", o.ID)
 	require.Equal(t, "shop/dead-letters", o.TaskQueue)
 	require.Equal(t, enumspb.WORKFLOW_ID_REUSE_POLICY_ALLOW_DUPLICATE_FAILED_ONLY, o.WorkflowIDReusePolicy)
 	require.Equal(t, "dead letter: order.placed A-1007 → payment: card declined", o.StaticSummary)
-	for _, want := range []string{"`m-1`", "`payment`", "`order.placed`", "`A-1007`", "`holdfast.q.payment`", "5 bytes", "`tx/orders/m-1`", "redeliver after 1m0s, 1h0m0s, then wait", "edits are allowed"} {
+	for _, want := range []string{"`m-1`", "`payment`", "`order.placed`", "`A-1007`", "`holdfast.q.payment`", "5 bytes", "`shop:tx/orders/m-1`", "redeliver after 1m0s, 1h0m0s, then wait", "edits are allowed"} {
 		require.Contains(t, o.StaticDetails, want)
 	}
-	require.Equal(t, map[string]any{workflows.MemoConsumer: "payment", workflows.MemoClass: "error", workflows.MemoReason: "card declined", workflows.MemoAttempts: 9}, o.Memo)
+	require.Equal(t, map[string]any{workflows.MemoConsumer: "payment", workflows.MemoClass: "error", workflows.MemoReason: "card declined", workflows.MemoAttempts: 9,
+		workflows.MemoContent: workflows.LetterContent(l), workflows.MemoDeath: workflows.LetterDeath(l)}, o.Memo)
 	require.Equal(t, "waits", startState(t, l))
 	require.Equal(t, 3, o.TypedSearchAttributes.Size())
 }

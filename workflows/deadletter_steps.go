@@ -37,6 +37,7 @@ type compensation struct {
 	operator string
 	reason   string
 	over     bool
+	unproven bool // by force: although nothing proves that the message was committed
 }
 
 // sending reports whether a redelivery is to be published.
@@ -104,6 +105,7 @@ func (d *deadLetter) compensate(ctx workflow.Context) {
 	d.show(ctx)
 	letter := d.in.Letter
 	letter.Failure = d.failure
+	in := activities.Compensation{DeadLetter: letter, Unproven: d.compensation.unproven}
 	repeated := false
 	err := d.regular(ctx, activities.Compensate, workflow.ActivityOptions{
 		TaskQueue:              TaskQueue(d.in.Prefix, d.in.Letter.Group),
@@ -113,7 +115,7 @@ func (d *deadLetter) compensate(ctx workflow.Context) {
 		RetryPolicy: &temporal.RetryPolicy{InitialInterval: time.Second, BackoffCoefficient: 2, MaximumInterval: time.Minute,
 			MaximumAttempts: compensateAttempts},
 		Summary: shorten(d.compensateSummary()),
-	}, letter, &repeated, never)
+	}, in, &repeated, never)
 	if err != nil {
 		d.endCompensation(ctx, "compensation failed: "+d.compensateError(err))
 		return

@@ -48,7 +48,7 @@ func TestAlertSaysWhatToDo(t *testing.T) {
 	require.Equal(t, holdfast.Alert{Kind: holdfast.AlertDeadLetter, Group: "orders", Consumer: "payment", ID: "m-1", Topic: "order.placed",
 		Key: "A-1007", Parked: true, Class: holdfast.ClassError, Reason: "payment gave it up after 9 attempts (error): card declined"}, a)
 	require.NotEmpty(t, b.alerts[0].WorkflowID)
-	for _, want := range []string{"`redeliver`", "`compensate`", "`discard`", "holdfast dead"} {
+	for _, want := range []string{"holdfast dead redeliver ", "holdfast dead compensate ", "holdfast dead discard "} {
 		require.Contains(t, b.alerts[0].Remedy, want)
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"go.temporal.io/sdk/temporal"
 
 	holdfast "github.com/holdfastmq/holdfast"
+	"github.com/holdfastmq/holdfast/internal/shell"
 )
 
 // letterSubject names a letter's message in few words.
@@ -56,7 +57,7 @@ func failureLine(f holdfast.Failure) string {
 }
 
 // deadDetails say in the Temporal UI what a new workflow is for.
-func deadDetails(l holdfast.DeadLetter) string {
+func deadDetails(prefix string, l holdfast.DeadLetter) string {
 	s := fmt.Sprintf("Dead letter: message %s for consumer %s.\n\n", code(l.ID), code(ownerOf(l)))
 	s += fmt.Sprintf("- Topic: %s\n", code(l.Message.Topic))
 	if l.Message.Key != "" {
@@ -64,7 +65,7 @@ func deadDetails(l holdfast.DeadLetter) string {
 	}
 	s += fmt.Sprintf("- Queue: %s\n- Size: %d bytes\n", code(l.Queue), l.Size)
 	if l.Group != "" {
-		s += fmt.Sprintf("- Sent by producer group %s in transaction %s: workflow %s\n", code(l.Group), code(l.TxID), code(WorkflowID(l.Group, l.TxID)))
+		s += fmt.Sprintf("- Sent by producer group %s in transaction %s: workflow %s\n", code(l.Group), code(l.TxID), code(WorkflowID(prefix, l.Group, l.TxID)))
 	}
 	if b := bound(l); b != "" {
 		s += fmt.Sprintf("- To be dealt with by hand: %s\n", b)
@@ -123,9 +124,9 @@ func (d *deadLetter) possible() string {
 	if len(can) == 0 {
 		return "\n\n" + d.remedy()
 	}
-	s := "\n\nAn operator can, with `holdfast dead` or with an Update:\n"
+	s := "\n\nAn operator can, with an Update or with a command:\n"
 	for _, a := range can {
-		s += fmt.Sprintf("\n- `%s` %s", a.name, a.example(d.state))
+		s += fmt.Sprintf("\n- `%s` %s, or %s", a.name, a.example(d.state), d.command(a))
 	}
 	return s
 }
@@ -140,9 +141,21 @@ func (d *deadLetter) remedy() string {
 	}
 	var can []string
 	for _, a := range d.allowed() {
-		can = append(can, code(a.name))
+		can = append(can, d.command(a))
 	}
-	return "An operator can, with `holdfast dead` or with an Update: " + strings.Join(can, ", ") + "."
+	return "An operator can, with one of these commands, or with the Update of that name: " + strings.Join(can, ", ") + "."
+}
+
+// command is a command line by which an operator does a.
+func (d *deadLetter) command(a deadAction) string {
+	name, flags := a.name, []string(nil)
+	switch {
+	case name == UpdateRedeliverEdited:
+		name, flags = UpdateRedeliver, []string{"--edit", shell.File}
+	case d.state == Redelivering && (name == UpdateCompensate || name == UpdateDiscard):
+		flags = []string{"--force"}
+	}
+	return actCommand(d.in.Prefix, "dead "+name, d.id, flags...)
 }
 
 // allowed are the Updates that would be accepted now, by force if need be.

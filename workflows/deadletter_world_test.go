@@ -33,6 +33,12 @@ type grave struct {
 	notifies      int
 	onRedelivery  func(activities.Redelivery)
 	answersAtOnce bool // within the step
+
+	outcome activities.LocalResult // of a half message's transaction
+}
+
+func (g *grave) AskHalf(context.Context, holdfast.DeadLetter) activities.LocalResult {
+	return g.outcome
 }
 
 func (g *grave) Redeliver(_ context.Context, r activities.Redelivery) (out activities.Redelivered, err error) {
@@ -65,7 +71,7 @@ func (g *grave) PublishCompensated(_ context.Context, d holdfast.DeadLetter) err
 	return nil
 }
 
-func (g *grave) Compensate(context.Context, holdfast.DeadLetter) (bool, error) {
+func (g *grave) Compensate(context.Context, activities.Compensation) (bool, error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.compensated++
@@ -119,7 +125,7 @@ func buryInput(t *testing.T, in workflows.DeadLetterInput) *burial {
 	b := &burial{TestWorkflowEnvironment: suite.NewTestWorkflowEnvironment(), grave: &grave{}, t: t, in: in}
 	b.SetWorkerOptions(sdkworker.Options{DeadlockDetectionTimeout: patience}) // a busy machine is slow
 	b.RegisterWorkflowWithOptions(workflows.DeadLetter, workflow.RegisterOptions{Name: workflows.DeadLetterName})
-	steps := &activities.DeadLetters{Redeliver: b.grave, Notify: b.grave, Compensations: b.grave, Alerts: b.grave}
+	steps := &activities.DeadLetters{Redeliver: b.grave, Notify: b.grave, Compensations: b.grave, Halves: b.grave, Alerts: b.grave}
 	steps.Register(b)
 	steps.RegisterGroup(b)
 	b.SetTestTimeout(time.Minute)

@@ -33,19 +33,9 @@ const (
 	AttributeKey   = "HoldfastKey"
 )
 
-// WorkflowID returns the ID of the workflow of one transaction.
-func WorkflowID(group, txID string) string { return "tx/" + group + "/" + txID }
-
-// CohortWorkflowID returns the ID of the workflow that the transactions of one
-// moment share; id is made for it.
-func CohortWorkflowID(group, id string) string { return "cohort/" + group + "/" + id }
-
 // RecoveryName is the type's name of the workflow that decides the half messages
 // of one sweep of the Keeper.
 const RecoveryName = "Recovery"
-
-// RecoveryWorkflowID returns the ID of a workflow Recovery; id is made for it.
-func RecoveryWorkflowID(group, id string) string { return "recovery/" + group + "/" + id }
 
 // TaskQueue returns the name of the task queue of a producer group.
 func TaskQueue(prefix, group string) string { return prefix + "." + group }
@@ -75,6 +65,9 @@ type Input struct {
 	// ReachTimeout bounds how long the process that holds a closure is waited
 	// for; 0 means 5 seconds.
 	ReachTimeout time.Duration `json:"reach_timeout,omitempty"`
+	// ConfirmAsks says that the Update confirm is not believed: it asks the outcome
+	// row, or who answers in its place. Unset in workflows of an earlier version.
+	ConfirmAsks bool `json:"confirm_asks,omitempty"`
 	// Carried and Ended are what the run before hands over about the members
 	// that have not ended, in their order, and about those that have. Empty in a
 	// first run.
@@ -185,6 +178,10 @@ type MemberStatus struct {
 	Unreached int      `json:"unreached,omitempty"`
 	Topics    []string `json:"topics,omitempty"`
 	Keys      []string `json:"keys,omitempty"`
+	// Actions are the Updates that would be accepted now. Only the query tells them.
+	Actions []string `json:"actions,omitempty"`
+	// Delivered are the IDs of the messages that were delivered, while others wait.
+	Delivered []string `json:"delivered,omitempty"`
 }
 
 // Status is the answer to the query "status", and the workflow's result.

@@ -61,13 +61,16 @@ func (t *transaction) leave(ctx workflow.Context, members []*member) {
 			m.stays, m.reason = true, fmt.Sprintf("%s; a workflow of its own could not be started: %v", m.why, err)
 			continue
 		}
-		own := WorkflowID(t.in.Group, m.tx.ID)
+		own := t.ownID(m.member)
 		m.end(Left, fmt.Sprintf("goes on in workflow %s: %s", own, m.why))
 		if m.cancelled && !m.asked {
 			_ = workflow.RequestCancelExternalWorkflow(ctx, own, "").Get(ctx, nil) // one that has ended needs none
 		}
 	}
 }
+
+// ownID is the ID of the workflow of its own that m has when it has left.
+func (t *transaction) ownID(m *member) string { return WorkflowID(t.ids, t.in.Group, m.tx.ID) }
 
 // ownInput is the input of the workflow in which m goes on from where it stands.
 func (t *transaction) ownInput(m *member) Input {
@@ -83,7 +86,7 @@ func (t *transaction) ownOptions(ctx workflow.Context, m *member, why string) wo
 	o := StartOptions(t.in.Prefix, t.in.Group, m.tx)
 	info := workflow.GetInfo(ctx)
 	return workflow.ChildWorkflowOptions{
-		WorkflowID:            o.ID,
+		WorkflowID:            t.ownID(m),
 		TaskQueue:             o.TaskQueue,
 		WorkflowTaskTimeout:   info.WorkflowTaskTimeout,
 		WorkflowIDReusePolicy: o.WorkflowIDReusePolicy,
@@ -91,6 +94,7 @@ func (t *transaction) ownOptions(ctx workflow.Context, m *member, why string) wo
 		StaticSummary:         o.StaticSummary,
 		StaticDetails:         fmt.Sprintf("Left workflow `%s`: %s.\n\n", info.WorkflowExecution.ID, why) + o.StaticDetails,
 		TypedSearchAttributes: o.TypedSearchAttributes,
+		Memo:                  o.Memo,
 	}
 }
 

@@ -29,6 +29,10 @@ type member struct {
 	cancelled  bool // the workflow was asked to cancel
 	elsewhere  bool // its local transaction is run, or awaited, where its closure is
 	stays      bool // it could not leave its cohort, and is settled there
+	goesOn     bool // parked, it is tried again by itself
+	full       bool // a queue refused a message of it: it is not to be published at once
+	toldLong   bool // somebody was told that it is not delivered for long
+	waits      int  // how often it waited for such a queue
 	asking     workflow.Mutex
 }
 
@@ -86,6 +90,9 @@ func (m *member) wake() {
 func (m *member) status() MemberStatus {
 	s := MemberStatus{ID: m.tx.ID, State: m.state, Resolution: m.resolution, Reason: m.reason, Decided: m.decided,
 		Checks: m.checks.Answered, Unreached: m.checks.Unreached, Topics: holdfast.Topics(m.tx.Messages), Keys: keysOf(m.tx.Messages)}
+	if !m.state.Final() {
+		s.Delivered = m.tx.Delivered
+	}
 	return s
 }
 

@@ -3,6 +3,7 @@ package workflows
 import (
 	"errors"
 	"fmt"
+	"time"
 
 	"go.temporal.io/sdk/temporal"
 	"go.temporal.io/sdk/workflow"
@@ -23,6 +24,9 @@ type Request struct {
 	// Force decides even though the database cannot be asked. If it says
 	// otherwise later, messages and data disagree.
 	Force bool `json:"force,omitempty"`
+	// Unrouted asks only for what waits because no consumer is bound for a message; of
+	// anything else it is refused.
+	Unrouted bool `json:"unrouted,omitempty"`
 }
 
 // Confirmation is the argument of the Update confirm: the application's own
@@ -41,7 +45,7 @@ func (t *transaction) listen(ctx, parent workflow.Context) error {
 	for _, m := range t.members {
 		m.asking = workflow.NewMutex(ctx)
 	}
-	err := workflow.SetQueryHandlerWithOptions(ctx, QueryStatus, func() (Status, error) { return t.status(), nil },
+	err := workflow.SetQueryHandlerWithOptions(ctx, QueryStatus, func() (Status, error) { return t.answer(), nil },
 		workflow.QueryHandlerOptions{Description: "Where each transaction of this workflow stands."})
 	if err != nil {
 		return err
@@ -64,6 +68,20 @@ func (t *transaction) listen(ctx, parent workflow.Context) error {
 		}
 	})
 	return nil
+}
+
+// answer is the status, with what an operator can do.
+func (t *transaction) answer() Status {
+	s := t.status()
+	first := len(s.Transactions) - len(t.members)
+	for i, m := range t.members {
+		for _, a := range t.actions() {
+			if a.check(m) == nil {
+				s.Transactions[first+i].Actions = append(s.Transactions[first+i].Actions, a.name)
+			}
+		}
+	}
+	return s
 }
 
 // action is something that an operator can ask for.
@@ -111,8 +129,11 @@ func (t *transaction) awaitProgress(ctx workflow.Context, m *member, attempts in
 func (t *transaction) listenFor(ctx workflow.Context, a action) error {
 	check := func(req Request) (*member, error) {
 		m, err := t.requested(req)
-		if err != nil {
+		switch {
+		case err != nil:
 			return nil, err
+		case req.Unrouted && !unrouted(m.reason):
+			return m, fmt.Errorf("transaction %s does not wait for a consumer", m.tx.ID)
 		}
 		return m, a.check(m)
 	}
@@ -129,6 +150,9 @@ func (t *transaction) listenFor(ctx workflow.Context, a action) error {
 	}, workflow.UpdateHandlerOptions{
 		Description: a.description,
 		Validator: func(req Request) error {
+			if err := refuseReserved(req.Operator); err != nil {
+				return err
+			}
 			_, err := check(req)
 			return err
 		},
@@ -142,7 +166,10 @@ func (t *transaction) listenFor(ctx workflow.Context, a action) error {
 			var req Request
 			signals.Receive(ctx, &req)
 			m, err := check(req)
+			reserved := refuseReservedSignal(ctx, req.Operator)
 			switch {
+			case reserved != nil:
+				err = reserved
 			case err == nil:
 				err = a.do(ctx, m, req)
 			case m != nil && t.in.Cohort && !t.settledHere(m):
@@ -168,7 +195,7 @@ func (t *transaction) forward(ctx workflow.Context, m *member, a action, req Req
 		return err
 	}
 	if m.state == Left {
-		return workflow.SignalExternalWorkflow(ctx, WorkflowID(t.in.Group, m.tx.ID), "", a.name, req).Get(ctx, nil)
+		return workflow.SignalExternalWorkflow(ctx, t.ownID(m), "", a.name, req).Get(ctx, nil)
 	}
 	if err := a.check(m); err != nil {
 		return err
@@ -181,7 +208,7 @@ func (t *transaction) requested(req Request) (*member, error) {
 	m := t.find(req.Tx)
 	switch {
 	case req.Operator == "" || req.Reason == "":
-		return nil, errors.New(`say who asks and why: {"operator": "…", "reason": "…"}`)
+		return nil, errNobodyAsks
 	case m == nil && req.Tx == "":
 		return nil, fmt.Errorf("this workflow holds %d transactions: name one in \"tx\"", len(t.members))
 	case m == nil:
@@ -192,7 +219,7 @@ func (t *transaction) requested(req Request) (*member, error) {
 
 // outOfReach says why an operator can do nothing about m here; nil where one can.
 func (t *transaction) outOfReach(m *member) error {
-	own := WorkflowID(t.in.Group, m.tx.ID)
+	own := t.ownID(m)
 	switch {
 	case m.state == Left:
 		return fmt.Errorf("transaction %s goes on in a workflow of its own: send this to %s", m.tx.ID, own)
@@ -242,7 +269,7 @@ func (t *transaction) decide(ctx workflow.Context, m *member, r holdfast.Resolut
 		return m.resolution, fmt.Errorf("transaction %s was decided meanwhile: %s", m.tx.ID, m.resolution)
 	}
 	var result activities.LocalResult
-	err := workflow.ExecuteActivity(t.asked(ctx, 3, decideSummary(m, r, req)), activities.Decide,
+	err := workflow.ExecuteActivity(t.asked(ctx, decideSummary(m, r, req)), activities.Decide,
 		activities.LocalInput{Group: t.in.Group, Transaction: m.tx, Resolution: r, Force: req.Force}).Get(ctx, &result)
 	if err != nil {
 		return holdfast.Unknown, refusal(err)
@@ -273,7 +300,11 @@ func (t *transaction) listenToApplication(ctx workflow.Context) error {
 		ctx, _ = workflow.NewDisconnectedContext(ctx)
 		m := t.find(c.Tx)
 		attempts, again := m.attempts, m.resolution == c.Resolution
-		m.answer(activities.LocalResult{Resolution: c.Resolution, Messages: c.Messages})
+		if !t.in.ConfirmAsks {
+			m.answer(activities.LocalResult{Resolution: c.Resolution, Messages: c.Messages})
+		} else if err := t.proveConfirmed(ctx, m); err != nil {
+			return MemberStatus{}, err
+		}
 		switch {
 		case again:
 			return m.status(), nil // told before: whatever comes of it comes without us
@@ -284,7 +315,7 @@ func (t *transaction) listenToApplication(ctx workflow.Context) error {
 		return m.status(), temporal.NewNonRetryableApplicationError(
 			fmt.Sprintf("transaction %s was decided before: %s", c.Tx, m.resolution), "AlreadyResolved", nil)
 	}, workflow.UpdateHandlerOptions{
-		Description: "The application's second confirmation of a split transaction. Not for operators: use commit or rollback.",
+		Description: "The application's second confirmation of a split transaction: what became of it is read now, and the messages are those of the outcome row or the half message. Not for operators: use commit or rollback.",
 		Validator: func(c Confirmation) error {
 			if c.Resolution == holdfast.Unknown {
 				return errors.New("confirm with commit or rollback")
@@ -292,6 +323,33 @@ func (t *transaction) listenToApplication(ctx workflow.Context) error {
 			return t.known(c.Tx)
 		},
 	})
+}
+
+// UnprovenType is the type of the error of an Update confirm that the producer
+// group's database, or its Checker, does not bear out yet. It is checked back.
+const UnprovenType = "Unproven"
+
+// proveConfirmed finds out what became of a split transaction whose application says
+// that it has ended: an Update can be sent by anybody.
+func (t *transaction) proveConfirmed(ctx workflow.Context, m *member) error {
+	if err := m.asking.Lock(ctx); err != nil {
+		return err
+	}
+	defer m.asking.Unlock()
+	if !m.undecided() {
+		return nil
+	}
+	var result activities.LocalResult
+	err := t.local(ctx, activities.CheckBack, 10*time.Second, "confirmed: read the outcome of transaction "+m.tx.ID,
+		activities.LocalInput{Group: t.in.Group, Transaction: m.tx}, &result)
+	switch {
+	case err != nil:
+		return temporal.NewNonRetryableApplicationError("its outcome could not be read: "+rootMessage(err), UnprovenType, nil)
+	case result.Resolution == holdfast.Unknown:
+		return temporal.NewNonRetryableApplicationError("its outcome is not known yet: "+result.Error, UnprovenType, nil)
+	}
+	m.answer(result)
+	return nil
 }
 
 func (t *transaction) known(txID string) error {

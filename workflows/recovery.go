@@ -56,6 +56,7 @@ func (t *transaction) allHandedOver() error {
 
 func (t *transaction) recover(ctx workflow.Context) (Status, error) {
 	ctx, _ = workflow.NewDisconnectedContext(ctx)
+	t.ids = ownPrefix(ctx)
 	if err := t.listen(ctx, ctx); err != nil {
 		return Status{}, err
 	}
@@ -95,6 +96,9 @@ func (t *transaction) checkBackAll(ctx workflow.Context, members []*member) (rea
 	if err == nil && len(results) != len(members) {
 		err = fmt.Errorf("%d answers for %d transactions", len(results), len(members))
 	}
+	if err == nil {
+		t.askOthers(ctx, members, results)
+	}
 	for i, m := range members {
 		m.atOnce = true
 		if err != nil {
@@ -106,6 +110,30 @@ func (t *transaction) checkBackAll(ctx workflow.Context, members []*member) (rea
 	}
 	t.showKeys(ctx)
 	return reached
+}
+
+// askOthers asks other processes of the group about those of members whose database
+// is not that of the process that answered, and puts what they say in results.
+func (t *transaction) askOthers(ctx workflow.Context, members []*member, results []activities.LocalResult) {
+	var elsewhere []*member
+	var at []int
+	for i, r := range results {
+		if r.Elsewhere {
+			elsewhere, at = append(elsewhere, members[i]), append(at, i)
+		}
+	}
+	if len(elsewhere) == 0 {
+		return
+	}
+	var found []activities.LocalResult
+	err := workflow.ExecuteActivity(t.asked(ctx, checkAllSummary(t.in.Group, elsewhere), "TemporalTimeout:StartToClose"),
+		activities.CheckBackAll, t.step(elsewhere)).Get(ctx, &found)
+	if err != nil || len(found) != len(elsewhere) {
+		return // nobody has their database: what the first one said counts
+	}
+	for n, i := range at {
+		results[i] = found[n]
+	}
 }
 
 // Recoveries divides transactions that are handed over among as many workflows
@@ -134,14 +162,14 @@ func Recoveries(txs []activities.Tx) [][]activities.Tx {
 func RecoveryStartOptions(prefix, group, workflowID string, txs []activities.Tx) client.StartWorkflowOptions {
 	o := CohortStartOptions(prefix, group, workflowID, txs)
 	o.StaticSummary = shorten(fmt.Sprintf("recovery of %s of group %s: %s", halfMessages(len(txs)), group, countedTopics(txs)))
-	o.StaticDetails = recoveryDetails(group, txs)
+	o.StaticDetails = recoveryDetails(workflowID, group, txs)
 	return o
 }
 
-func recoveryDetails(group string, txs []activities.Tx) string {
+func recoveryDetails(workflowID, group string, txs []activities.Tx) string {
 	return fmt.Sprintf("The Keeper of producer group `%s` held %s without an op record: %s. All are checked back at once, then delivered or forgotten.\n\n"+
-		"One that stays unknown, or that cannot be delivered at once, goes on in a workflow of its own, `tx/%s/` and its ID, which is linked below. "+
-		"The result says how each ended.", group, halfMessages(len(txs)), countedTopics(txs), group)
+		"One that stays unknown, or that cannot be delivered at once, goes on in a workflow of its own, `%s` and its ID, which is linked below. "+
+		"The result says how each ended.", group, halfMessages(len(txs)), countedTopics(txs), ownIDs(workflowID, group))
 }
 
 func checkAllSummary(group string, members []*member) string {

@@ -219,7 +219,7 @@ func TestRecoveryStartOptionsAreReadable(t *testing.T) {
 	for i := range 200 {
 		txs = append(txs, tx(fmt.Sprintf("%036d", i), activities.HandedOver))
 	}
-	o := workflows.RecoveryStartOptions("holdfast", "orders", workflows.RecoveryWorkflowID("orders", "7"), txs)
+	o := workflows.RecoveryStartOptions("holdfast", "orders", workflows.RecoveryWorkflowID("", "orders", "7"), txs)
 	require.Equal(t, "recovery/orders/7", o.ID)
 	require.Equal(t, "holdfast.orders", o.TaskQueue)
 	require.Equal(t, "recovery of 200 half messages of group orders: order.placed", o.StaticSummary)

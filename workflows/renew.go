@@ -19,6 +19,10 @@ type Carried struct {
 	AtOnce     bool      `json:"at_once,omitempty"`
 	// Cancelled says that the workflow was asked to cancel, which is not done yet.
 	Cancelled bool `json:"cancelled,omitempty"`
+	// Full says that a queue refused a message of it just now.
+	Full bool `json:"full,omitempty"`
+	// ToldLong says that somebody was told that it is not delivered for long.
+	ToldLong bool `json:"told_long,omitempty"`
 }
 
 // tooLong reports whether the rest should happen in a new run, and makes every
@@ -47,7 +51,7 @@ func (t *transaction) renew(ctx workflow.Context) error {
 }
 
 func (m *member) carried() Carried {
-	return Carried{m.status(), m.firstCheck, m.refusal, m.atOnce, m.cancelled && m.undecided()}
+	return Carried{m.status(), m.firstCheck, m.refusal, m.atOnce, m.cancelled && m.undecided(), m.full, m.toldLong}
 }
 
 // resume takes over what the run before knew.
@@ -62,4 +66,5 @@ func (m *member) resume(c Carried) {
 	m.stored = true
 	m.checks = Checks{Answered: c.Checks, Unreached: c.Unreached}
 	m.firstCheck, m.refusal, m.atOnce, m.cancelled = c.FirstCheck, c.Refusal, c.AtOnce, c.Cancelled
+	m.full, m.toldLong = c.Full, c.ToldLong
 }

@@ -23,9 +23,12 @@ type sagaRun struct {
 
 	tries   []*try                 // what is under way
 	since   map[string]time.Time   // when they were begun, where that outlasts a run
+	held    map[string]SagaWaits   // what keeps participants from replying
 	answers map[string]SagaRequest // that came before their wait
 	story   []SagaEvent
 	late    int
+	// untrusted are the replies that did not count.
+	untrusted int
 
 	actions   []sagaAction
 	signals   []workflow.ReceiveChannel // of the actions, in their order
@@ -36,13 +39,16 @@ type sagaRun struct {
 	invalid   error  // what is wrong with the plan that was found
 	planned   bool   // the plan is known
 	first     bool   // no run that is lost can have begun what is begun now
-	elsewhere bool   // a process did not have the saga's version
+	elsewhere bool   // a process did not have the saga's version, or its database
+	stranded  string // why no process can run a step, if not for the version
 	shown     string // what HoldfastState was last set to; empty: never
 	paused    string // who paused it, and why
 	changed   bool   // something is to be shown
 	detailed  bool   // it is worth details: something takes longer
-	alerting  bool
-	renewing  bool // it is to go on in a new run
+	alerting  int    // alerts that are being told
+	renewing  bool   // it is to go on in a new run
+	room      room
+	planSize  int // in bytes
 }
 
 // Saga brings a saga to its end, completed or compensated, and returns how it
@@ -59,11 +65,14 @@ func Saga(ctx workflow.Context, in SagaInput) (SagaStatus, error) {
 }
 
 func newSaga(ctx workflow.Context, in SagaInput) (*sagaRun, error) {
-	in, err := in.complete()
+	in, err := in.named(ctx)
+	if err == nil {
+		in, err = in.complete()
+	}
 	if err != nil {
 		return nil, err
 	}
-	s := &sagaRun{in: in, planned: in.Plan != nil, since: map[string]time.Time{}, answers: map[string]SagaRequest{}}
+	s := &sagaRun{in: in, planned: in.Plan != nil, since: map[string]time.Time{}, held: map[string]SagaWaits{}, answers: map[string]SagaRequest{}}
 	if !s.planned { // found by the first step; nothing begins before
 		s.in.Plan = &core.Plan{Name: in.Name, Version: in.Version}
 	}
@@ -96,6 +105,8 @@ func (s *sagaRun) run(parent workflow.Context) (SagaStatus, error) {
 			s.takeRequest(ctx)
 		case s.changed:
 			s.show(ctx)
+		case !s.fits(ctx, s.size()) && s.limited(ctx): // the end, or the next run
+			s.reserve(ctx, nil, s.size())
 		case s.m.Ended():
 			return s.status(), nil
 		case s.renewing:
@@ -108,7 +119,7 @@ func (s *sagaRun) run(parent workflow.Context) (SagaStatus, error) {
 func (s *sagaRun) rest(ctx workflow.Context) {
 	_ = workflow.Await(ctx, func() bool {
 		return s.changed || s.invalid != nil || s.replies.Len() > 0 || s.isAsked() && s.quiet() ||
-			(s.m.Ended() || s.tooLong(ctx) && len(s.tries) == 0) && workflow.AllHandlersFinished(ctx) && !s.alerting
+			(s.m.Ended() || s.tooLong(ctx) && len(s.tries) == 0) && workflow.AllHandlersFinished(ctx) && s.alerting == 0
 	})
 }
 
@@ -250,6 +261,8 @@ func (in SagaInput) complete() (SagaInput, error) {
 	}
 	if len(in.Data) == 0 {
 		in.Data = []byte("{}")
+	} else if in.Content == "" && !in.Renewed && in.Undo == nil {
+		in.Content = ContentOf(in.Data)
 	}
 	return in, core.CheckData(in.Data)
 }
@@ -257,5 +270,5 @@ func (in SagaInput) complete() (SagaInput, error) {
 // ref names the saga to the steps.
 func (s *sagaRun) ref(ctx workflow.Context) activities.SagaRef {
 	return activities.SagaRef{ID: s.in.ID, Workflow: workflow.GetInfo(ctx).WorkflowExecution.ID, Group: s.in.Group,
-		Key: s.in.Key, Name: s.in.Name, Version: s.in.Plan.Version}
+		Key: s.in.Key, Name: s.in.Name, Version: s.in.Plan.Version, Content: s.in.Content, Database: s.in.Database}
 }

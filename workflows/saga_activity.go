@@ -8,6 +8,7 @@ import (
 	"go.temporal.io/sdk/workflow"
 
 	holdfast "github.com/holdfastmq/holdfast"
+	"github.com/holdfastmq/holdfast/activities"
 	"github.com/holdfastmq/holdfast/saga/core"
 )
 
@@ -44,7 +45,7 @@ func (s *sagaRun) undoActivity(ctx workflow.Context, t *try) core.Outcome {
 // that is wanted.
 func (s *sagaRun) runActivity(ctx workflow.Context, t *try, name string, data json.RawMessage) (json.RawMessage, core.Outcome) {
 	if t.stopped && !t.undo {
-		return nil, core.Outcome{Kind: core.OutcomeStopped}
+		return nil, core.Outcome{Kind: core.OutcomeStopped, Nothing: true}
 	}
 	s.detailed, s.changed = true, true
 	o := workflow.ActivityOptions{
@@ -69,6 +70,8 @@ func (s *sagaRun) runActivity(ctx workflow.Context, t *try, name string, data js
 	//workflowcheck:ignore it decides by data alone
 	valid := len(result) == 0 || json.Valid(result)
 	switch {
+	case err == nil && len(result) > activities.MaxInput:
+		return nil, failed(holdfast.ClassPermanent, "%v: its result has %d bytes of JSON, the limit is %d: answer a reference", holdfast.ErrTooLarge, len(result), activities.MaxInput)
 	case err == nil && valid:
 		return result, core.Outcome{Kind: core.OutcomeDone}
 	case err == nil || !isFailure(err):

@@ -22,6 +22,9 @@ func (s SagaStatus) Err() error {
 	case core.StateParked:
 		at := s.Core.Steps[s.Step]
 		e.Refused = at != nil && at.Status == core.Refused
+	case core.StateRunning, core.StateWaiting, core.StatePaused, core.StateNoWorker, core.StateCompensating:
+		standing := s.Standing()
+		e.Step, e.Reason = standing.Step, standing.String()
 	}
 	return e
 }

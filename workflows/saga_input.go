@@ -2,6 +2,7 @@ package workflows
 
 import (
 	"encoding/json"
+	"fmt"
 	"time"
 
 	holdfast "github.com/holdfastmq/holdfast"
@@ -24,12 +25,6 @@ const (
 // SignalReply is the signal that brings a participant's reply, a [SagaReply].
 const SignalReply = "reply"
 
-// SagaID returns the ID of a saga, which is that of its workflow.
-func SagaID(group, name, key string) string { return "saga/" + group + "/" + name + "/" + key }
-
-// SagaUndoID returns the ID of the workflow that undoes a saga which has ended.
-func SagaUndoID(id string) string { return id + "/undo" }
-
 // SagaInput is the input of the workflow Saga.
 type SagaInput struct {
 	// ID is the saga's ID, the owner of its step rows. It is the workflow's ID, but
@@ -45,6 +40,20 @@ type SagaInput struct {
 	Version int        `json:"version,omitempty"`
 	// Data is the first state.
 	Data json.RawMessage `json:"data,omitempty"`
+	// Database is the identity of the database that the local steps run in. Empty: that
+	// of the process which runs the first of them.
+	Database string `json:"database,omitempty"`
+	// Tokens says that a participant's reply counts only with the token of the call.
+	// Without it one that has none counts, too: a saga that was begun by an earlier
+	// version, or while participants of one run.
+	Tokens bool `json:"tokens,omitempty"`
+	// StepNames says that the saga's activities are named after its steps. Without it
+	// they have the names of earlier versions, which processes of these know: see
+	// [CanNameSteps]. Where Plan is nil, the process that finds it decides.
+	StepNames bool `json:"step_names,omitempty"`
+	// Content is the digest of what the saga was started with ([ContentOf] of Data),
+	// which goes with it where Data does not.
+	Content string `json:"content,omitempty"`
 	// Again says that the last workflow of this ID did not come to an end of its own,
 	// and may have done steps that nobody knows of.
 	Again bool `json:"again,omitempty"`
@@ -76,6 +85,10 @@ type SagaReply struct {
 	Class   holdfast.ErrorClass `json:"class,omitempty"`
 	Reason  string              `json:"reason,omitempty"`
 	Result  json.RawMessage     `json:"result,omitempty"`
+	// Token is that of the call which it answers, Topic the topic on which the
+	// participant got it; empty where an older version replied.
+	Token string `json:"token,omitempty"`
+	Topic string `json:"topic,omitempty"`
 }
 
 // SagaRequest is what an operator asks for. Operator and Reason are required.
@@ -96,8 +109,14 @@ type SagaStatus struct {
 	Name    string `json:"name"`
 	Version int    `json:"version"`
 	Key     string `json:"key,omitempty"`
+	// Database is the identity of the database that the local steps run in, where it is
+	// known.
+	Database string `json:"database,omitempty"`
 	// State is one of the words of core (core.StateRunning …).
 	State string `json:"state"`
+	// Content is a digest of what it was started with; empty where an earlier version
+	// started it.
+	Content string `json:"content,omitempty"`
 	// Step is the step that State is about, Reason what is to be said of it.
 	Step   string `json:"step,omitempty"`
 	Reason string `json:"reason,omitempty"`
@@ -108,6 +127,8 @@ type SagaStatus struct {
 	Answers map[string]SagaRequest `json:"answers,omitempty"`
 	// Since says when the tries that wait for something were begun.
 	Since map[string]time.Time `json:"since,omitempty"`
+	// Waits says which steps' participants wait themselves, and for what.
+	Waits map[string]SagaWaits `json:"waits,omitempty"`
 	// Story is what happened beside the usual, the oldest first: retries, operators,
 	// parking; of a long one, the last 50.
 	Story []SagaEvent `json:"story,omitempty"`
@@ -115,14 +136,36 @@ type SagaStatus struct {
 	Actions []string `json:"actions,omitempty"`
 	// Late counts replies that nobody waited for any more.
 	Late int `json:"late,omitempty"`
+	// Untrusted counts replies that did not count: they had no token of a call of this
+	// saga's, or answered another topic's.
+	Untrusted int `json:"untrusted,omitempty"`
+}
+
+// SagaWaits says why a step's call is not worked on, though that is not its fault.
+type SagaWaits struct {
+	// Who waits: a participant, or RabbitMQ, which does not take the call.
+	Who string `json:"who"`
+	// Since is since when, by the clock of who says so; zero: not known.
+	Since time.Time `json:"since,omitzero"`
+	// Reason is what for.
+	Reason string `json:"reason"`
+}
+
+// String says it in a line.
+func (w SagaWaits) String() string {
+	since := ""
+	if !w.Since.IsZero() {
+		since = " since " + w.Since.UTC().Format(time.RFC3339)
+	}
+	return fmt.Sprintf("waits at %s%s: %s", w.Who, since, w.Reason)
 }
 
 // SagaEvent is a line of a saga's story.
 type SagaEvent struct {
 	At time.Time `json:"at"`
 	// What happened: failed, undo-failed (a try; of several in a row, the last),
-	// refused, no-worker, found (a worker again), parked, compensation-failed; pause,
-	// resume, retry, skip, compensate, answer (an operator); not-undone (what has no
+	// unknown-outside (an Undo that found no row), refused, no-worker, found (a worker again), parked, compensation-failed; pause,
+	// waits (a participant, for its own surroundings), resume, retry, skip, compensate, answer (an operator); not-undone (what has no
 	// Undo), rejected (a signal, an answer or a cancel that was not possible).
 	What string `json:"what"`
 	Step string `json:"step,omitempty"`

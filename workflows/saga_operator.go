@@ -47,8 +47,8 @@ func (s *sagaRun) sagaActions() []sagaAction {
 	return []sagaAction{
 		{UpdateAnswer, `Answer a wait: approve it, with a value where the step takes one, or refuse it. An answer may come before its wait. Argument: {"operator": "ann", "reason": "within the limit", "step": "approval"}; to say no, "refuse": true; "value" is JSON`,
 			0, s.checkAnswer, s.takeAnswer},
-		{UpdateRetry, `Try again now what has failed, with all attempts anew; of several, "step" names one. Argument: {"operator": "ann", "reason": "the printer is back", "step": "ship"}`,
-			1, event(core.RetryNow), apply(core.RetryNow)},
+		{UpdateRetry, `Try again now what has failed, with all attempts anew, or ask a participant again that has not replied; of several, "step" names one. Argument: {"operator": "ann", "reason": "the printer is back", "step": "ship"}`,
+			1, s.checkRetry, s.retry},
 		{UpdateResume, `Go on after a pause. Argument: {"operator": "ann", "reason": "looked into it"}`,
 			1, event(core.Continue), apply(core.Continue)},
 		{UpdateSkip, `Go on without a step that waits, has failed, or was not begun; while the saga goes back, without its Undo. The saga takes it for done. Argument: {"operator": "ann", "reason": "shipped by hand", "step": "ship"}`,
@@ -67,7 +67,7 @@ func (s *sagaRun) sagaActions() []sagaAction {
 func (s *sagaRun) refuse(a *sagaAction, req SagaRequest) error {
 	switch {
 	case req.Operator == "" || req.Reason == "":
-		return errors.New(`say who asks and why: {"operator": "…", "reason": "…"}`)
+		return errNobodyAsks
 	case a.name != UpdateAnswer && (req.Refuse || len(req.Value) > 0):
 		return errors.New(`"refuse" and "value" are for ` + UpdateAnswer)
 	case req.Step != "" && (a.name == UpdatePause || a.name == UpdateResume || a.name == UpdateCompensate):
@@ -106,10 +106,15 @@ func (s *sagaRun) listenTo(ctx workflow.Context, a *sagaAction) error {
 		if r.err != nil {
 			return SagaStatus{}, temporal.NewNonRetryableApplicationError(r.err.Error(), SagaRefused, nil)
 		}
-		return s.status(), nil
+		return s.answer(), nil
 	}, workflow.UpdateHandlerOptions{
 		Description: a.description,
-		Validator:   func(req SagaRequest) error { return s.refuse(a, req) },
+		Validator: func(req SagaRequest) error {
+			if err := refuseReserved(req.Operator); err != nil {
+				return err
+			}
+			return s.refuse(a, req)
+		},
 	})
 }
 
@@ -151,6 +156,11 @@ func (s *sagaRun) takeRequest(ctx workflow.Context) {
 		return
 	}
 	s.requests = without(s.requests, next)
+	if next.action.name == UpdateRetry && !next.update && s.asksNow(next.req.Step) != nil &&
+		workflow.GetVersion(ctx, "ask a participant at once", workflow.DefaultVersion, 1) == workflow.DefaultVersion {
+		next.end(errors.New("nothing has failed")) // as it was when this signal was taken
+		return
+	}
 	next.req.Operator, next.req.Reason = clip(next.req.Operator, 200), clip(next.req.Reason, maxError)
 	if err := s.refuse(next.action, next.req); err != nil {
 		next.end(err)
@@ -178,7 +188,7 @@ func (s *sagaRun) takeCancel(ctx workflow.Context) {
 		return
 	}
 	s.cancelled = true
-	req := SagaRequest{Operator: "Temporal", Reason: "the workflow was asked to cancel"}
+	req := SagaRequest{Operator: cancelOperator, Reason: "the workflow was asked to cancel"}
 	if s.m.Ended() {
 		return
 	}
@@ -198,6 +208,39 @@ func (s *sagaRun) compensate(ctx workflow.Context, req SagaRequest) {
 	}
 }
 
+// checkRetry says why there is nothing to try again.
+func (s *sagaRun) checkRetry(req SagaRequest) error {
+	if s.asksNow(req.Step) != nil {
+		return nil
+	}
+	return s.m.Check(core.Event{Kind: core.RetryNow, Step: req.Step})
+}
+
+// asksNow is the call that a retry has published again at once: one that waits for its
+// reply, where nothing has failed. Nil: there is none.
+func (s *sagaRun) asksNow(step string) *try {
+	if s.m.Check(core.Event{Kind: core.RetryNow, Step: step}) == nil {
+		return nil
+	}
+	for _, t := range s.tries {
+		if isCall(t) && !s.sleeps(t) && t.due != nil && t.reply == nil && !t.stopped && (step == "" || t.step.Name == step) {
+			return t
+		}
+	}
+	return nil
+}
+
+// retry tries again what has failed, or asks again.
+func (s *sagaRun) retry(ctx workflow.Context, r *request) {
+	if t := s.asksNow(r.req.Step); t != nil {
+		t.askNow = true
+		s.tell(ctx, SagaEvent{What: UpdateRetry, Step: t.step.Name, Operator: r.req.Operator, Text: r.req.Reason})
+	} else {
+		s.happen(ctx, core.Event{Kind: core.RetryNow, Step: r.req.Step, Operator: r.req.Operator, Reason: r.req.Reason})
+	}
+	r.end(nil)
+}
+
 // MaxAnswer limits the value of an answer, in bytes of JSON.
 const MaxAnswer = 64 << 10
 
@@ -213,6 +256,9 @@ func (s *sagaRun) checkAnswer(req SagaRequest) error {
 		return fmt.Errorf("the saga is %s: step %s is not waited for any more", s.m.Standing(), req.Step)
 	case len(req.Value) > MaxAnswer:
 		return fmt.Errorf("%w: the answer's value has %d bytes, the limit is %d", holdfast.ErrTooLarge, len(req.Value), MaxAnswer)
+	}
+	if size := answersSize(s.answers) + len(req.Value); size > maxAnswers && s.underWay(req.Step) == nil {
+		return fmt.Errorf("%w: the answers that have come before their steps have %d bytes together, the limit is %d: answer step %s once it waits", holdfast.ErrTooLarge, size, maxAnswers, req.Step)
 	}
 	if by, there := s.answers[req.Step]; there {
 		return fmt.Errorf("step %s was answered already, by %s", req.Step, by.Operator)

@@ -46,7 +46,7 @@ func realSaga(t *testing.T, steps ...core.Step) *theatre {
 	s := stacktest.Shared(t)
 	x := &theatre{stage: &stage{}, t: t, c: stacktest.TemporalClient(t, s), prefix: stacktest.Prefix(t), in: sagaOf(steps...), namespace: s.Namespace()}
 	x.in.Prefix, x.in.Key = x.prefix, x.prefix
-	x.in.ID = workflows.SagaID(x.in.Group, x.in.Name, x.in.Key) // the same on every server
+	x.in.ID = workflows.SagaID("", x.in.Group, x.in.Name, x.in.Key) // the same on every server
 	require.NoError(t, worker.EnsureSearchAttributes(t.Context(), x.c, s.Namespace()))
 	x.stop = x.work(x.stage).Stop
 	return x
@@ -70,7 +70,7 @@ func (x *theatre) ctx() context.Context {
 }
 
 func (x *theatre) start() error {
-	_, err := workflows.StartSaga(x.ctx(), x.c, x.prefix, x.in, 0)
+	_, _, err := workflows.StartSaga(x.ctx(), x.c, workflows.SagaStart{Prefix: x.prefix}, x.in)
 	return err
 }
 
@@ -248,7 +248,7 @@ func TestRealSagaNoWorker(t *testing.T) {
 func TestRealSagaStartedAgain(t *testing.T) {
 	x := realSaga(t, localStep("a"), waitStep("ok"), localStep("b"))
 	begin := func() error {
-		_, err := workflows.StartSaga(x.ctx(), x.c, x.prefix, x.in, 0)
+		_, _, err := workflows.StartSaga(x.ctx(), x.c, workflows.SagaStart{Prefix: x.prefix}, x.in)
 		return err
 	}
 	require.NoError(t, begin())
@@ -349,6 +349,8 @@ func TestRecordSagas(t *testing.T) {
 	}
 	parks := localStep("b")
 	parks.OnFailure = core.Park
+	tardy := messageStep("slow")
+	tardy.Timeout, tardy.Retry = 2*time.Second, core.Retry{Attempts: 2, First: 1}
 	send := subStep("send", localStep("pack"), waitStep("pickup"))
 	for name, x := range map[string]struct {
 		steps []core.Step
@@ -402,15 +404,22 @@ func TestRecordSagas(t *testing.T) {
 			require.NoError(t, err)
 			x.in.ID = workflows.SagaUndoID(x.in.ID)
 		}},
+		"unreplied": {[]core.Step{localStep("a"), tardy}, nil},
 		"no-worker": {[]core.Step{localStep("a")}, func(x *theatre) {
 			x.stands(core.StateNoWorker)
 			x.mu.Lock()
 			x.absent = nil
 			x.mu.Unlock()
 		}},
+		// The activities of these are named after the steps; the second of them meets
+		// processes that do not know the names, the third an activity of a step's name.
+		"named":       {[]core.Step{localStep("create-order"), messageStep("stock"), localStep("failing"), localStep("refusing")}, nil},
+		"named-older": {[]core.Step{localStep("create-order"), messageStep("stock"), localStep("failing"), localStep("refusing")}, nil},
+		"named-other": {[]core.Step{localStep("create-order"), localStep("b"), localStep("refusing")}, nil},
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := realSaga(t, x.steps...)
+			r.in.StepNames = strings.HasPrefix(name, "named")
 			r.on("do slow", noReply)
 			r.on("do refusing", refusal)
 			r.on("do failing", oops, wellDone)
@@ -421,6 +430,10 @@ func TestRecordSagas(t *testing.T) {
 				r.on("do b", forGood)
 			case "no-worker":
 				r.absent = func(int) bool { return true }
+			case "named-older":
+				r.apart(func(w sdkworker.Worker) { old(w, r.stage) })
+			case "named-other":
+				r.beside(func(context.Context, any) error { return nil }, "b", "undo b")
 			}
 			require.NoError(t, r.start())
 			if x.play != nil {

@@ -37,7 +37,10 @@ func (s *sagaRun) resume(from SagaStatus) {
 		from.Core.Phase = core.Forwards
 	}
 	s.m = core.Resume(s.in.Plan, from.Core)
-	s.late, s.story = from.Late, slices.Clone(from.Story)
+	s.late, s.untrusted, s.story = from.Late, from.Untrusted, slices.Clone(from.Story)
+	if s.in.Database == "" {
+		s.in.Database = from.Database
+	}
 	if from.State == core.StatePaused {
 		s.paused = from.Reason
 	}
@@ -49,5 +52,8 @@ func (s *sagaRun) resume(from SagaStatus) {
 	}
 	if from.Since != nil {
 		s.since = from.Since
+	}
+	if from.Waits != nil {
+		s.held = from.Waits
 	}
 }

@@ -35,28 +35,66 @@ func (s *sagaRun) message(ctx workflow.Context, t *try, name string) core.Outcom
 	o := s.firstCall(ctx, t, name, in)
 	s.decided(t, o)
 	in.Step.Conditional = false
-	trouble := ""
+	trouble, last := "", false
 	for n := 0; ; n++ {
 		if done, ended := s.replied(ctx, t, o); ended {
 			return done
 		}
 		trouble = o.Error
-		wait := min(askAgain(n), deadline.Sub(workflow.Now(ctx)))
+		wait := askAgain(n)
+		if _, held := s.held[t.step.Name]; !held {
+			wait = min(wait, deadline.Sub(workflow.Now(ctx)))
+		}
 		if wait > 0 {
-			s.awaitFor(ctx, t, wait, s.replySummary(t), func() bool { return t.reply != nil })
+			s.awaitFor(ctx, t, wait, s.replySummary(t), func() bool { return t.reply != nil || t.askNow })
+			t.askNow = false
 		}
 		if done, ended := s.replied(ctx, t, o); ended {
 			return done
 		}
-		if !workflow.Now(ctx).Before(deadline) {
+		s.tellLong(ctx, t)
+		over := !workflow.Now(ctx).Before(deadline)
+		if over && (last || !s.looksLast(ctx)) {
 			return failed(holdfast.ClassTimeout, "%s", s.unrepliedText(t, trouble))
 		}
-		in.Data = s.m.State().Data
+		in.Look, last = true, over
 		out, err := s.tryRegular(ctx, t, name, s.againSummary(t), callFor, in, true)
 		if o = out.Outcome; err != nil { // that it could not be asked says nothing
 			o = core.Outcome{Kind: core.OutcomePending, Error: failureOf(err).Error}
 		}
+		o.Nothing = false // it was published before
+		if w := out.Waits; w != nil && o.Error == "" {
+			o.Error = w.Who + " waits itself: " + w.Reason
+		}
+		if err == nil && s.noteWaits(ctx, t, o, out.Waits) {
+			deadline, last = workflow.Now(ctx).Add(t.step.TryTimeout()), false
+		}
 	}
+}
+
+// longReply is how long a participant's reply is waited for before somebody is told.
+const longReply = time.Minute
+
+// tellLong tells that t has waited for long, once.
+func (s *sagaRun) tellLong(ctx workflow.Context, t *try) {
+	if t.toldLong || workflow.Now(ctx).Sub(s.began(ctx, t)) < longReply {
+		return
+	}
+	t.toldLong = true
+	if workflow.GetVersion(ctx, "alert of a long wait", workflow.DefaultVersion, 1) == workflow.DefaultVersion {
+		return
+	}
+	topic := t.step.Topic
+	if t.undo {
+		topic = t.step.UndoTopic
+	}
+	reason := "saga " + s.in.Name + ", step " + t.step.Name + ", waits for the reply of " + topic + " since " + s.began(ctx, t).UTC().Format(time.RFC3339)
+	if w, there := s.held[t.step.Name]; there {
+		reason += "; it " + w.String()
+	}
+	s.raise(ctx, "waiting for "+topic, holdfast.Alert{Kind: holdfast.AlertWaiting, At: workflow.Now(ctx), Group: s.in.Group, ID: s.in.ID, Topic: topic, Key: s.in.Key,
+		WorkflowID: workflow.GetInfo(ctx).WorkflowExecution.ID, Reason: reason,
+		Remedy: "`holdfast doctor` says whether a process takes " + topic + ", and what to start; it goes on by itself then"})
 }
 
 // firstCall publishes the message for the first time in a try: a saga's first
@@ -106,10 +144,14 @@ func (s *sagaRun) hearReply(ctx workflow.Context) {
 		return
 	}
 	t := s.underWay(r.Step)
-	if t == nil || t.step.Kind != core.Message || t.undo != r.Undo || t.reply != nil || s.sleeps(t) {
+	if t == nil || !isCall(t) || t.undo != r.Undo || t.reply != nil || s.sleeps(t) {
 		s.late++
 		s.changed = true
-		workflow.GetLogger(ctx).Info("a reply that nobody waits for", "step", r.Step, "undo", r.Undo, "outcome", r.Outcome)
+		workflow.GetLogger(ctx).Debug("a reply that nobody waits for", "step", r.Step, "undo", r.Undo, "outcome", r.Outcome)
+		return
+	}
+	if why := s.distrust(ctx, t, r); why != "" {
+		s.ignore(ctx, r, why)
 		return
 	}
 	t.reply = &r

@@ -45,12 +45,39 @@ func TestSagaAsksAgain(t *testing.T) {
 	require.Equal(t, core.StateCompleted, s.State)
 	require.Equal(t, []time.Duration{0, 10 * time.Second, 40 * time.Second, 100 * time.Second, 220 * time.Second, 520 * time.Second}, at)
 	require.Equal(t, []bool{true, false, false, false, false, false}, p.local)
+	require.Len(t, p.alerts, 1, "somebody is told, once")
+	require.Equal(t, holdfast.AlertWaiting, p.alerts[0].Kind)
+	require.Contains(t, p.alerts[0].Reason, "step stock, waits for the reply of stock.do since ")
 	for i, x := range p.steps {
 		require.Equal(t, 1, x.Try, "it is the same try")
 		require.Equal(t, i == 0, x.Step.Conditional, "the condition is asked once")
 		require.Equal(t, i == 0, x.Last, "later the saga may turn back before it knows")
 	}
 	require.Equal(t, 1, s.Core.Steps["stock"].Tries)
+}
+
+// An operator need not wait until the participant is asked again by itself.
+func TestSagaAsksAtOnce(t *testing.T) {
+	for _, how := range []string{"Update", "signal"} {
+		t.Run(how, func(t *testing.T) {
+			p := stageOf(t, sagaOf(messageStep("stock")))
+			p.on("do stock", noReply, noReply, wellDone)
+			p.in.Plan.Steps[0].Timeout = time.Hour
+			var at []time.Duration
+			begin := p.Now()
+			p.onCall = func(string, activities.SagaStep) { at = append(at, p.Now().Sub(begin).Truncate(time.Second)) }
+			if how == "signal" {
+				p.signal(15*time.Second, workflows.UpdateRetry, ann(""))
+			} else {
+				answer := p.ask(15*time.Second, workflows.UpdateRetry, ann("stock"))
+				defer func() { require.NoError(t, answer.err) }()
+			}
+			s := p.run()
+			require.Equal(t, core.StateCompleted, s.State)
+			require.Equal(t, []time.Duration{0, 10 * time.Second, 15 * time.Second}, at)
+			require.Equal(t, 1, s.Core.Steps["stock"].Tries, "it is the same try")
+		})
+	}
 }
 
 // A late reply to an earlier try does not count where the step itself was answered.
@@ -78,7 +105,7 @@ func TestSagaReplyTimesOut(t *testing.T) {
 	p.reply(time.Hour, "stock", core.OutcomeDone)
 	s := p.run()
 	require.Equal(t, core.StateCompensated, s.State)
-	require.Equal(t, []string{"do a", "do stock", "do stock", "undo stock", "undo a"}, p.calls)
+	require.Equal(t, []string{"do a", "do stock", "do stock", "do stock", "undo stock", "undo a"}, p.calls, "it is asked once more before that")
 	require.Equal(t, holdfast.ClassTimeout, s.Core.Cause.Class)
 	require.Equal(t, "no reply from stock.do within 15s: no participant is bound to topic stock.do: start it", s.Core.Cause.Reason)
 }

@@ -1,33 +1,144 @@
 package workflows
 
 import (
+	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	enumspb "go.temporal.io/api/enums/v1"
 	"go.temporal.io/api/serviceerror"
 	"go.temporal.io/sdk/client"
+	"go.temporal.io/sdk/converter"
 	"go.temporal.io/sdk/temporal"
 
 	holdfast "github.com/holdfastmq/holdfast"
 )
 
-// StartSaga starts the saga of in with [SagaOptions]. Where the last workflow of its
-// ID was terminated, failed or timed out, the new one is told that it is not the
-// first. The error about one that runs, or has ended by itself, is a
-// [serviceerror.WorkflowExecutionAlreadyStarted]. A taskTimeout of 0 is Temporal's.
-func StartSaga(ctx context.Context, c client.Client, prefix string, in SagaInput, taskTimeout time.Duration) (client.WorkflowRun, error) {
+// SagaStart is how a saga is started.
+type SagaStart struct {
+	// Prefix is that of the task queues.
+	Prefix string
+	// Fresh says that nobody can have used the saga's key before.
+	Fresh bool
+	// TaskTimeout is the workflow tasks'; 0: Temporal's.
+	TaskTimeout time.Duration
+}
+
+// StartSaga starts the saga of in with [SagaOptions], and returns its ID: that of one
+// from before the prefix was part of the IDs is another. Where the last workflow of its
+// ID was terminated, failed or timed out, the new one is told that it is not the first.
+// The error about one that runs, or has ended by itself, is a
+// [serviceerror.WorkflowExecutionAlreadyStarted], if that was started with the same
+// content; otherwise it wraps [holdfast.ErrDuplicate].
+func StartSaga(ctx context.Context, c client.Client, o SagaStart, in SagaInput) (id string, run client.WorkflowRun, err error) {
+	if len(in.Data) == 0 {
+		in.Data = []byte("{}")
+	}
+	in.Content = ContentOf(in.Data)
+	if before, other := BeforePrefixes(in.ID); other && !o.Fresh {
+		_, ours, err := describeOurs(ctx, c, o.Prefix, before)
+		if err != nil {
+			return in.ID, nil, err
+		}
+		if ours {
+			in.ID = before
+		}
+	}
 	for {
-		o := SagaOptions(prefix, in)
-		o.WorkflowTaskTimeout = taskTimeout
-		run, err := c.ExecuteWorkflow(ctx, o, SagaName, in)
+		options := SagaOptions(o.Prefix, in)
+		options.WorkflowTaskTimeout = o.TaskTimeout
+		run, err := c.ExecuteWorkflow(ctx, options, SagaName, in)
 		var already *serviceerror.WorkflowExecutionAlreadyStarted
-		if in.Again || !errors.As(err, &already) {
-			return run, err
+		if !errors.As(err, &already) {
+			return in.ID, run, err
+		}
+		if differs := compareContent(ctx, c, in); differs != nil {
+			return in.ID, nil, differs
+		}
+		if in.Again {
+			return in.ID, nil, err
 		}
 		in.Again = true
 	}
+}
+
+// describeOurs describes a workflow, and reports whether it is there and belongs to
+// the installation with that prefix.
+func describeOurs(ctx context.Context, c client.Client, prefix, workflowID string) (*client.WorkflowExecutionDescription, bool, error) {
+	d, err := c.DescribeWorkflow(ctx, workflowID, "")
+	var none *serviceerror.NotFound
+	switch {
+	case errors.As(err, &none):
+		return nil, false, nil
+	case err != nil:
+		return nil, false, err
+	}
+	return d, IsOurs(cmp.Or(prefix, DefaultPrefix), workflowID, d.TaskQueueName), nil
+}
+
+// Before looks for the workflow that workflowID meant before the prefix was part of it.
+func Before(ctx context.Context, c client.Client, prefix, workflowID string) (*client.WorkflowExecutionDescription, bool, error) {
+	before, other := BeforePrefixes(workflowID)
+	if !other {
+		return nil, false, nil
+	}
+	return describeOurs(ctx, c, prefix, before)
+}
+
+// MemoContent is the field of the memo that holds a digest of what a workflow was
+// started with.
+const MemoContent = "holdfast-content"
+
+// compareContent says that the saga which has the ID of in was started with other
+// content. nil: with the same, or nobody knows.
+func compareContent(ctx context.Context, c client.Client, in SagaInput) error {
+	d, there, err := describeOurs(ctx, c, in.Prefix, in.ID)
+	if err != nil || !there {
+		return err
+	}
+	have := contentThere(ctx, c, d)
+	if have == "" || have == in.Content {
+		return nil
+	}
+	return fmt.Errorf("%w: saga %s was started at %s with other content (digest %.12s, this call's %.12s): use a new key for new work, or JoinSaga for the one that is there",
+		holdfast.ErrDuplicate, in.ID, d.WorkflowStartTime.UTC().Format(time.RFC3339), have, in.Content)
+}
+
+// contentThere is the digest of what a saga was started with; empty: it is not known.
+func contentThere(ctx context.Context, c client.Client, d *client.WorkflowExecutionDescription) (content string) {
+	plain := converter.GetDefaultDataConverter()
+	if p := d.Memo.GetFields()[MemoContent]; p != nil && plain.FromPayload(p, &content) == nil {
+		return content
+	}
+	id, run := d.WorkflowExecution.ID, d.WorkflowExecution.RunID
+	it := c.GetWorkflowHistory(ctx, id, run, false, enumspb.HISTORY_EVENT_FILTER_TYPE_ALL_EVENT)
+	if it.HasNext() { // an earlier version started it
+		first, err := it.Next()
+		var in SagaInput
+		if err == nil && plain.FromPayloads(first.GetWorkflowExecutionStartedEventAttributes().GetInput(), &in) == nil {
+			if in.Content == "" && !in.Renewed && in.Undo == nil && len(in.Data) > 0 {
+				in.Content = ContentOf(in.Data)
+			}
+			return in.Content
+		}
+	}
+	var status SagaStatus // only the client reads what is encrypted
+	if d.Status == enumspb.WORKFLOW_EXECUTION_STATUS_COMPLETED {
+		_ = c.GetWorkflow(ctx, id, run).Get(ctx, &status)
+	} else if v, err := c.QueryWorkflow(ctx, id, run, QueryStatus); err == nil {
+		_ = v.Get(&status)
+	}
+	return status.Content
+}
+
+// contentMemo is the memo that a saga begins with.
+func contentMemo(in SagaInput) map[string]any {
+	if in.Content == "" {
+		return nil
+	}
+	return map[string]any{MemoContent: in.Content}
 }
 
 // SagaOptions are the options with which whoever starts the saga of in starts it:
@@ -62,6 +173,7 @@ func sagaOptions(prefix string, in SagaInput, id string, reuse enumspb.WorkflowI
 		StaticSummary:                            summary,
 		StaticDetails:                            clip(details, maxDetails),
 		TypedSearchAttributes:                    sagaAttributes(in),
+		Memo:                                     contentMemo(in),
 	}
 }
 

@@ -25,15 +25,15 @@ func (s *sagaRun) standing() string {
 // status is what the query answers, and the result.
 func (s *sagaRun) status() SagaStatus {
 	state := s.standing()
-	out := SagaStatus{ID: s.in.ID, Group: s.in.Group, Name: s.in.Name, Version: s.in.Plan.Version, Key: s.in.Key, State: state,
-		Plan: *s.in.Plan, Core: *s.m.State(), Answers: s.answers, Since: s.since, Story: slices.Clone(s.story), Late: s.late}
+	out := SagaStatus{ID: s.in.ID, Group: s.in.Group, Name: s.in.Name, Version: s.in.Plan.Version, Key: s.in.Key, State: state, Database: s.in.Database,
+		Plan: *s.in.Plan, Core: *s.m.State(), Answers: s.answers, Since: s.since, Waits: s.held, Story: slices.Clone(s.story), Late: s.late, Untrusted: s.untrusted, Content: s.in.Content}
 	out.Step, out.Reason = s.reason(state)
 	for _, a := range s.actions {
 		if s.possible(&a) {
 			out.Actions = append(out.Actions, a.name)
 		}
 	}
-	return out
+	return s.fitting(out)
 }
 
 // possible reports whether an action would be accepted now, for some step.
@@ -68,6 +68,9 @@ func (s *sagaRun) reason(state string) (step, reason string) {
 		return name, "for an answer"
 	}
 	for _, t := range s.tries {
+		if w, there := s.held[t.step.Name]; there {
+			return t.step.Name, w.String()
+		}
 		if at := s.m.Step(t.step.Name); at.Error != "" {
 			return t.step.Name, at.Error
 		}
@@ -120,12 +123,17 @@ func (s *sagaRun) alert(ctx workflow.Context, state string) {
 	_, at := s.m.Troubled()
 	a := holdfast.Alert{Kind: holdfast.AlertParked, At: workflow.Now(ctx), Group: s.in.Group, ID: s.in.ID, Topic: s.in.Name, Key: s.in.Key,
 		WorkflowID: workflow.GetInfo(ctx).WorkflowExecution.ID, Parked: true, Class: at.Class, Reason: s.parkedText(state, step, reason), Remedy: s.remedy(state, step)}
-	s.alerting = true
+	s.raise(ctx, state, a)
+}
+
+// raise has an alert told, beside everything else.
+func (s *sagaRun) raise(ctx workflow.Context, state string, a holdfast.Alert) {
+	s.alerting++
 	workflow.GoNamed(ctx, "alert", func(ctx workflow.Context) {
 		lctx := workflow.WithLocalActivityOptions(ctx, workflow.LocalActivityOptions{
 			StartToCloseTimeout: alertTimeout, RetryPolicy: once, Summary: shorten("alert: " + state + ", " + sagaSubject(s.in))})
 		_ = workflow.ExecuteLocalActivity(lctx, activities.Alert, a).Get(ctx, nil)
-		s.alerting = false
+		s.alerting--
 	})
 }
 
@@ -150,10 +158,12 @@ func (s *sagaRun) tellEvent(ctx workflow.Context, e core.Event) {
 		switch at.Status {
 		case core.Retrying, core.Reundoing, core.Failed, core.Refused, core.UndoFailed:
 			s.tell(ctx, SagaEvent{What: tried(at.Status), Step: e.Step, Text: s.triedText(at)})
+		case core.UnknownOutside:
+			s.tell(ctx, SagaEvent{What: string(at.Status), Step: e.Step, Text: unknownOutside(at)})
 		}
 	case core.Stranded:
 		if e.Found {
-			s.tell(ctx, SagaEvent{What: "found", Step: e.Step, Text: "a worker that has the saga's version"})
+			s.tell(ctx, SagaEvent{What: "found", Step: e.Step, Text: "a worker that has the saga's version and database"})
 		} else {
 			s.tell(ctx, SagaEvent{What: core.StateNoWorker, Step: e.Step, Text: s.noWorkerText()})
 		}
@@ -163,6 +173,15 @@ func (s *sagaRun) tellEvent(ctx workflow.Context, e core.Event) {
 		}
 		s.tell(ctx, SagaEvent{What: string(e.Kind), Step: e.Step, Operator: e.Operator, Text: e.Reason})
 	}
+}
+
+// unknownOutside says what is known of a step whose Undo found no row.
+func unknownOutside(at core.StepState) string {
+	begun := "was begun"
+	if at.Tries == 0 {
+		begun = "may have been begun"
+	}
+	return "its Do " + begun + " and has no row in its database: no Undo was run, and what it did elsewhere is not known"
 }
 
 // tried is the word for how a try ended that did not end well.

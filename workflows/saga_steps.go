@@ -84,7 +84,7 @@ func (s *sagaRun) receive(ctx workflow.Context, t *try, result []byte) core.Outc
 		return core.Outcome{Kind: core.OutcomeDone}
 	}
 	in := s.step(ctx, t)
-	in.Result = result
+	in.Data, in.Present, in.Result = s.m.State().Data, nil, result
 	return s.local(ctx, t, activities.SagaReceive, "result of "+t.step.Name, prepareTimeout, in).Outcome
 }
 
@@ -96,22 +96,24 @@ func runFor(s *core.Step) time.Duration { return s.TryTimeout() + 5*time.Second 
 func (s *sagaRun) findPlan(ctx workflow.Context) {
 	t := &try{step: &core.Step{Name: "the plan"}}
 	s.tries = append(s.tries, t)
-	var plan core.Plan
+	var found activities.SagaPlanned
 	ref := s.ref(ctx)
 	summary := "the definition of " + s.in.Name
 	lctx := workflow.WithLocalActivityOptions(ctx, workflow.LocalActivityOptions{
 		StartToCloseTimeout: 5 * time.Second, RetryPolicy: once, Summary: shorten(summary)})
-	err := workflow.ExecuteLocalActivity(lctx, activities.SagaPlan, ref).Get(ctx, &plan)
-	for ; err != nil && !s.m.Ended(); err = s.activity(ctx, t, activities.SagaPlan, s.options(summary, 10*time.Second, 0, 5*time.Second), ref, &plan, s.m.Ended) {
+	err := workflow.ExecuteLocalActivity(lctx, activities.SagaPlan, ref).Get(ctx, &found)
+	s.in.StepNames = err == nil && found.StepNames // the process that runs this workflow task says so
+	for ; err != nil && !s.m.Ended(); err = s.activity(ctx, t, activities.SagaPlan, s.options(summary, 10*time.Second, 0, 5*time.Second), ref, &found, s.m.Ended) {
 		s.detailed, s.changed = true, true
 	}
 	s.leave(t)
 	if err != nil {
 		return
 	}
-	if plan, s.invalid = plan.Complete(); s.invalid != nil {
+	plan, err := found.Complete()
+	if s.invalid = err; err != nil {
 		return
 	}
-	*s.in.Plan, s.planned, s.changed = plan, true, true
+	*s.in.Plan, s.planned, s.changed, s.planSize = plan, true, true, 0
 	s.start(ctx)
 }

@@ -22,6 +22,8 @@ type subEnd struct {
 	N int `json:"n"`
 	// Data is its first state, where Core is nil.
 	Data json.RawMessage `json:"data,omitempty"`
+	// Content is the digest of its first state.
+	Content string `json:"content,omitempty"`
 	// Core is what is known of it; nil: it was terminated, or never ran.
 	Core *core.State `json:"core,omitempty"`
 }
@@ -29,8 +31,12 @@ type subEnd struct {
 // subKey is the key of the nth saga that is run for a step: of the saga's own ID
 // and the step's name.
 func subKey(id, step string, n int) string {
-	_, tail, _ := strings.Cut(strings.TrimPrefix(id, "saga/"), "/") // without the group
-	key := strings.ReplaceAll(tail, "/", ".") + "." + step
+	_, tail, _ := strings.Cut(strings.TrimPrefix(id, KindSaga.begin("")), "/") // without the group
+	key := strings.ReplaceAll(tail, "/", ".")
+	if own, ok := ParseID(id); ok {
+		key = own.Name + "." + own.Key // with its slashes: a/b is not a.b
+	}
+	key += "." + step
 	if n > 1 {
 		key += fmt.Sprintf(".%d", n)
 	}
@@ -44,14 +50,16 @@ func (s *sagaRun) doSub(ctx workflow.Context, t *try) core.Outcome {
 		return p.Outcome
 	}
 	if t.stopped {
-		return core.Outcome{Kind: core.OutcomeStopped}
+		return core.Outcome{Kind: core.OutcomeStopped, Nothing: true}
 	}
-	end, before := subEnd{N: 1, Data: p.Input}, s.in.Again
+	end, before := subEnd{N: 1, Data: p.Input, Content: ContentOf(p.Input)}, s.in.Again
 	if was, known := s.subEnd(t.step.Name); known {
 		before = before || was.Core == nil
 		end.N = was.N
 		if was.Core != nil && was.Core.Phase == core.Compensated {
 			end.N++
+		} else {
+			end.Content = was.Content
 		}
 	}
 	in := s.subInput(t, end)
@@ -62,24 +70,14 @@ func (s *sagaRun) doSub(ctx workflow.Context, t *try) core.Outcome {
 		end.Data, end.Core = nil, &status.Core
 	}
 	o.Sub = marshal(end)
-	if size := s.subSize() + len(o.Sub); size > maxSubs {
+	if size := s.m.State().Kept() - len(s.m.Step(t.step.Name).Sub) + len(o.Sub); size > core.MaxKept {
 		// Undone without it, whatever it may have done is undone.
 		end.Data, end.Core = p.Input, nil
 		sub := marshal(end)
-		o = failed(holdfast.ClassPermanent, "%v: the last states of the sub-sagas have %d bytes together, the limit is %d: keep large data elsewhere and a reference in the state", holdfast.ErrTooLarge, size, maxSubs)
+		o = failed(holdfast.ClassPermanent, "%v: what the saga keeps for its Undos, the last states of its sub-sagas too, has %d bytes, the limit is %d: keep large data elsewhere and a reference in the state", holdfast.ErrTooLarge, size, core.MaxKept)
 		o.Sub = sub
 	}
 	return o
-}
-
-// maxSubs limits what a saga keeps of its sub-sagas, in bytes: with its own state
-// it has to fit into what Temporal takes.
-const maxSubs = 1 << 20
-
-// subSize is what the saga keeps of its sub-sagas, in bytes.
-func (s *sagaRun) subSize() (size int) {
-	s.in.Plan.Each(func(x *core.Step, _ int) { size += len(s.m.Step(x.Name).Sub) })
-	return size
 }
 
 // subOutcome is what the end of a sub-saga means for its step.
@@ -147,8 +145,9 @@ func (s *sagaRun) subEnd(step string) (end subEnd, known bool) {
 func (s *sagaRun) subInput(t *try, end subEnd) SagaInput {
 	plan := *t.step.Saga
 	key := subKey(s.in.ID, t.step.Name, end.N)
-	return SagaInput{ID: SagaID(s.in.Group, plan.Name, key), Group: s.in.Group, Prefix: s.in.Prefix, Name: plan.Name,
-		Key: key, Plan: &plan, Data: end.Data}
+	own, _ := ParseID(s.in.ID)
+	return SagaInput{ID: SagaID(own.Prefix, s.in.Group, plan.Name, key), Group: s.in.Group, Prefix: s.in.Prefix, Name: plan.Name,
+		Key: key, Plan: &plan, Data: end.Data, Content: end.Content, Tokens: s.in.Tokens, StepNames: s.in.StepNames, Database: s.in.Database}
 }
 
 // alreadyPause is how long to wait before a saga that runs already is begun again:
@@ -165,7 +164,10 @@ func (s *sagaRun) runSub(ctx workflow.Context, t *try, in SagaInput, options fun
 	if d := t.step.TryTimeout(); d > 0 && !t.undo {
 		due = workflow.NewTimerWithOptions(life, d, workflow.TimerOptions{Summary: shorten("timeout of " + t.step.Name)}).IsReady
 	}
+	size := eventSize + len(marshal(in))
 	for {
+		s.reserve(ctx, t, size)
+		s.room.recorded += size
 		f := workflow.ExecuteChildWorkflow(workflow.WithChildOptions(ctx, options(in)), SagaName, in)
 		stop := func() bool { return !t.undo && (t.stopped || due()) }
 		s.await(ctx, t, func() bool { return f.IsReady() || stop() })
@@ -225,6 +227,7 @@ func childOptions(in SagaInput, id, summary, details string) workflow.ChildWorkf
 		StaticSummary:         summary,
 		StaticDetails:         clip(details, maxDetails),
 		TypedSearchAttributes: sagaAttributes(in),
+		Memo:                  contentMemo(in),
 	}
 }
 

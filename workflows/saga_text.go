@@ -140,6 +140,9 @@ func (s *sagaRun) unrepliedText(t *try, trouble string) string {
 }
 
 func (s *sagaRun) noWorkerText() string {
+	if s.stranded != "" {
+		return fmt.Sprintf("no worker of group %s that was asked has the saga's database: %s", s.in.Group, s.stranded)
+	}
 	text := fmt.Sprintf("no worker of group %s has saga %s", s.in.Group, s.in.Name)
 	if s.in.Plan.Version > 0 {
 		text += fmt.Sprintf(" version %d", s.in.Plan.Version)
@@ -184,9 +187,15 @@ func (s *sagaRun) parkedText(state, step, reason string) string {
 // remedy says for an alert what an operator can do.
 func (s *sagaRun) remedy(state, step string) string {
 	if state == core.StateCompensationFailed {
-		return fmt.Sprintf("Mend the cause, then `holdfast saga retry %s`; or undo %s by hand, then `holdfast saga skip %s --step %s`.", s.in.ID, step, s.in.ID, step)
+		return fmt.Sprintf("Mend the cause, then %s; or undo %s by hand, then %s.",
+			s.command(UpdateRetry), step, s.command(UpdateSkip, "--step", step))
 	}
-	return fmt.Sprintf("Mend the cause, then `holdfast saga retry %s`; or `holdfast saga compensate %s`.", s.in.ID, s.in.ID)
+	return fmt.Sprintf("Mend the cause, then %s; or %s.", s.command(UpdateRetry), s.command(UpdateCompensate))
+}
+
+// command is a command line by which an operator acts on the saga.
+func (s *sagaRun) command(act string, flags ...string) string {
+	return actCommand(s.in.Prefix, "saga "+act, s.in.ID, flags...)
 }
 
 // currentDetails say in the Temporal UI where the saga stands, what an operator can
@@ -209,13 +218,13 @@ func (s *sagaRun) possibleText() string {
 	text := ""
 	for i := range s.actions {
 		if a := &s.actions[i]; s.possible(a) {
-			text += fmt.Sprintf("\n- `%s` `%s`", a.name, a.example())
+			text += fmt.Sprintf("\n- `%s` `%s`, or %s", a.name, a.example(), s.command(a.name, a.flags()...))
 		}
 	}
 	if text == "" {
 		return "\n\nNothing is left to do."
 	}
-	return "\n\nAn operator can, with `holdfast saga` or with an Update:\n" + text
+	return "\n\nAn operator can, with an Update or with a command:\n" + text
 }
 
 // example is an argument of the Update.
@@ -224,6 +233,22 @@ func (a *sagaAction) example() string {
 		return `{"operator": "…", "reason": "…", "step": "…"}`
 	}
 	return `{"operator": "…", "reason": "…"}`
+}
+
+// flags are those that the command of the action needs.
+func (a *sagaAction) flags() []string {
+	if a.name == UpdateSkip || a.name == UpdateAnswer {
+		return []string{"--step", "STEP"}
+	}
+	return nil
+}
+
+// statusText is a step's status in the table; empty: it was not begun.
+func statusText(s core.Status) string {
+	if s == core.Pending {
+		return ""
+	}
+	return s.String()
 }
 
 // table lists the steps.
@@ -241,7 +266,11 @@ func (s *sagaRun) table() string {
 		if !at.Ended.IsZero() {
 			took = at.Ended.Sub(at.Began).Round(time.Millisecond).String()
 		}
-		text += fmt.Sprintf("| %s%s | %s | %d | %s | %s |\n", strings.Repeat("&nbsp;&nbsp;", depth), code(x.Name), at.Status, at.Tries+at.UndoTries, took, cell(clip(at.Error, 200)))
+		trouble := at.Error
+		if w, there := s.held[x.Name]; there {
+			trouble = w.String()
+		}
+		text += fmt.Sprintf("| %s%s | %s | %d | %s | %s |\n", strings.Repeat("&nbsp;&nbsp;", depth), code(x.Name), statusText(at.Status), at.Tries+at.UndoTries, took, cell(clip(trouble, 200)))
 	})
 	if n > maxRows {
 		text += fmt.Sprintf("\n%d more steps.\n", n-maxRows)

@@ -1,6 +1,7 @@
 package workflows
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"slices"
@@ -18,17 +19,19 @@ import (
 // try is something that is under way: a step's Do, its Undo, or the pause before
 // the next of them.
 type try struct {
-	step    *core.Step
-	undo    bool
-	n       int
-	again   bool
-	stopped bool        // nobody waits for it any longer
-	left    bool        // it goes on in the next run
-	first   bool        // no run that is lost can have done it
-	due     func() bool // that it can go on; nil: it does
-	reply   *SagaReply  // the participant's
-	answer  *request    // an operator's, to a wait
-	taking  bool        // an answer is being taken into the state
+	step     *core.Step
+	undo     bool
+	n        int
+	again    bool
+	stopped  bool        // nobody waits for it any longer
+	left     bool        // it goes on in the next run
+	first    bool        // no run that is lost can have done it
+	due      func() bool // that it can go on; nil: it does
+	reply    *SagaReply  // the participant's
+	answer   *request    // an operator's, to a wait
+	taking   bool        // an answer is being taken into the state
+	toldLong bool        // that it waits
+	askNow   bool        // somebody wants the participant asked again at once
 }
 
 // underWay returns what is under way for a step, or nil.
@@ -49,6 +52,7 @@ func (s *sagaRun) leave(t *try) {
 	s.tries = slices.DeleteFunc(s.tries, func(x *try) bool { return x == t })
 	if !t.left {
 		delete(s.since, t.step.Name)
+		delete(s.held, t.step.Name)
 	}
 }
 
@@ -102,12 +106,23 @@ func (s *sagaRun) sleep(ctx workflow.Context, t *try, d time.Duration) core.Outc
 func (s *sagaRun) step(ctx workflow.Context, t *try) activities.SagaStep {
 	step := *t.step
 	step.Steps, step.Saga = nil, nil
-	in := activities.SagaStep{Saga: s.ref(ctx), Step: step, Try: t.n, Again: t.again, Data: s.m.State().Data}
+	in := activities.SagaStep{Saga: s.ref(ctx), Step: step, Try: t.n, Again: t.again, Data: s.m.Given(step.Name)}
+	if isCall(t) {
+		in.Token, in.Untokened = s.token(ctx, t), !s.in.Tokens
+	}
 	if t.undo {
+		in.Data = s.m.UndoData(step.Name)
+		if step.Kind != core.Local { // its own row says it
+			in.Witnesses = s.m.Witnesses(step.Name)
+		}
 		in.Cause, in.Step.Conditional = orNone(s.cause()), false
 	} else {
 		in.Last = s.m.Last(step.Name)
 		in.Step.Conditional = step.Conditional && !s.m.Step(step.Name).Decided
+		//workflowcheck:ignore it compares
+		if now := s.m.State().Data; !bytes.Equal(now, in.Data) {
+			in.Present = now
+		}
 	}
 	return in
 }
@@ -129,12 +144,26 @@ func (s *sagaRun) local(ctx workflow.Context, t *try, name, summary string, time
 		RetryPolicy:         once,
 		Summary:             shorten(summary),
 	})
+	most := mostOf(name, t.step)
+	s.reserve(ctx, t, most)
+	in.Last = in.Last && s.endFits(ctx, most)
+	s.room.pending += most
 	task := taskOf(ctx)
 	var out activities.SagaResult
-	err := workflow.ExecuteLocalActivity(lctx, name, in).Get(ctx, &out) // due stays nil: nothing from outside is heard meanwhile
+	kind := s.activityType(t, name, &in)
+	err := workflow.ExecuteLocalActivity(lctx, kind, in).Get(ctx, &out) // due stays nil: nothing from outside is heard meanwhile
+	strange := kind != name && isStrange(out, err)
 	if err != nil {
 		out = activities.SagaResult{Outcome: failureOf(err)}
 	}
+	s.room.pending -= most
+	s.fits(ctx, 0)
+	s.room.recorded += resultSize(out)
+	if strange {
+		s.in.StepNames, t.first = false, false
+		return s.local(ctx, t, name, summary, timeout, in)
+	}
+	s.belong(out)
 	t.first = out.First || t.first && task == taskOf(ctx)
 	unsure := false
 	switch out.Outcome.Kind {
@@ -146,6 +175,9 @@ func (s *sagaRun) local(ctx workflow.Context, t *try, name, summary string, time
 	}
 	if unsure && !t.first {
 		s.m.Unsure(t.step.Name)
+		if t.step.Kind == core.Local || t.step.Kind == core.Message { // a lost run may have done more
+			out.Outcome.Nothing = false
+		}
 	}
 	if out.Outcome.Kind == core.OutcomeNoWorker {
 		s.elsewhere = true
@@ -177,17 +209,29 @@ func (s *sagaRun) tryRegular(ctx workflow.Context, t *try, name, summary string,
 	s.detailed, s.changed = true, true
 	in.Last = false // until its end the saga may turn back
 	stop := func() bool { return over && (t.stopped || t.reply != nil) }
-	err = s.activity(ctx, t, name, s.options(summary, timeout, 3, time.Second), in, &out, stop)
-	if !hasType(err, activities.NoWorkerType) {
+	out, err = s.call(ctx, t, name, s.options(summary, timeout, 3, time.Second), in, stop)
+	s.belong(out)
+	if !hasType(err, activities.NoWorkerType) && !hasType(err, activities.OtherDatabaseType) {
 		return out, err
 	}
+	if s.stranded = ""; hasType(err, activities.OtherDatabaseType) {
+		s.stranded = rootMessage(err)
+	}
 	s.happen(ctx, core.Event{Kind: core.Stranded, Step: t.step.Name})
-	err = s.activity(ctx, t, name, s.options(summary, timeout, 0, 5*time.Second), in, &out, func() bool { return t.stopped || stop() })
+	out, err = s.call(ctx, t, name, s.options(summary, timeout, 0, 5*time.Second), in, func() bool { return t.stopped || stop() })
+	s.belong(out)
 	var stopped *temporal.CanceledError
 	if !errors.As(err, &stopped) { // else none was found, and the try ends
 		s.happen(ctx, core.Event{Kind: core.Stranded, Step: t.step.Name, Found: true})
 	}
 	return out, err
+}
+
+// belong notes in which database the first local step was run.
+func (s *sagaRun) belong(out activities.SagaResult) {
+	if s.in.Database == "" {
+		s.in.Database = out.Database
+	}
 }
 
 // options are those of an activity on the group's task queue. Temporal repeats it
@@ -199,7 +243,7 @@ func (s *sagaRun) options(summary string, timeout time.Duration, attempts int32,
 		HeartbeatTimeout:    30 * time.Second,
 		WaitForCancellation: true,
 		RetryPolicy: &temporal.RetryPolicy{InitialInterval: pause, BackoffCoefficient: 1, MaximumAttempts: attempts,
-			NonRetryableErrorTypes: []string{"PanicError", "TemporalTimeout:StartToClose", "TemporalTimeout:Heartbeat"}},
+			NonRetryableErrorTypes: []string{"PanicError", "TemporalTimeout:StartToClose", "TemporalTimeout:Heartbeat", activities.NotRegisteredType}},
 		Summary: shorten(summary),
 	}
 }
@@ -209,6 +253,9 @@ func (s *sagaRun) options(summary string, timeout time.Duration, attempts int32,
 func (s *sagaRun) activity(ctx workflow.Context, t *try, name string, o workflow.ActivityOptions, in, out any, stop func() bool) error {
 	running, cancel := workflow.WithCancel(ctx)
 	defer cancel()
+	size := inputSize(in)
+	s.reserve(ctx, t, size)
+	s.room.recorded += size
 	f := workflow.ExecuteActivity(workflow.WithActivityOptions(running, o), name, in)
 	s.await(ctx, t, func() bool { return f.IsReady() || stop() })
 	if !f.IsReady() {

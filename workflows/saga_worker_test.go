@@ -63,7 +63,7 @@ func TestSagaInvalidInput(t *testing.T) {
 	for want, spoil := range map[string]func(*workflows.SagaInput){
 		"the group is empty":                    func(in *workflows.SagaInput) { in.Group = "" },
 		"the saga's name is empty":              func(in *workflows.SagaInput) { in.Name = "" },
-		"saga order has no ID":                  func(in *workflows.SagaInput) { in.ID = "" },
+		"saga other has no ID":                  func(in *workflows.SagaInput) { in.ID, in.Name = "", "other" },
 		"two steps have this name":              func(in *workflows.SagaInput) { in.Plan.Steps = append(in.Plan.Steps, localStep("a")) },
 		"the plan of saga other is that of":     func(in *workflows.SagaInput) { in.Name = "other" },
 		"store large data elsewhere":            func(in *workflows.SagaInput) { in.Data = longData },

@@ -35,7 +35,8 @@ type stage struct {
 
 	// outcome is how the nth try of "do a" ends; nil, or a zero outcome: done.
 	outcome map[string]func(n int) core.Outcome
-	first   map[string]bool // what the step rows of these say: it was not done before
+	waits   map[string]func(n int) *activities.SagaWaits // what the participant of a call says of itself, where it is asked
+	first   map[string]bool                              // what the step rows of these say: it was not done before
 	plans   map[string]core.Plan
 	absent  func(n int) bool // the process that is asked the nth time does not have the saga
 	asked   int
@@ -91,11 +92,22 @@ func (g *stage) Plan(_ context.Context, name string, version int) (core.Plan, er
 
 func (g *stage) Do(ctx context.Context, s activities.SagaStep) activities.SagaResult {
 	o := g.call(ctx, "do", s)
-	return activities.SagaResult{Outcome: o, First: g.first[s.Step.Name]}
+	return activities.SagaResult{Outcome: o, First: g.first[s.Step.Name], Waits: g.look("do", s)}
 }
 
 func (g *stage) Undo(ctx context.Context, s activities.SagaStep) activities.SagaResult {
-	return activities.SagaResult{Outcome: g.call(ctx, "undo", s)}
+	return activities.SagaResult{Outcome: g.call(ctx, "undo", s), Waits: g.look("undo", s)}
+}
+
+// look is what the participant says of itself.
+func (g *stage) look(what string, s activities.SagaStep) *activities.SagaWaits {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	call := what + " " + s.Step.Name
+	if f := g.waits[call]; f != nil && s.Look {
+		return f(g.tried[call])
+	}
+	return nil
 }
 
 func (g *stage) Prepare(ctx context.Context, s activities.SagaStep) activities.SagaResult {
@@ -160,17 +172,23 @@ func waitStep(name string) core.Step { return core.Step{Name: name, Kind: core.W
 // order is the input of a saga of these steps.
 func sagaOf(steps ...core.Step) workflows.SagaInput {
 	plan := core.Plan{Name: "order", Version: 1, Steps: steps}
-	return workflows.SagaInput{ID: workflows.SagaID("shop", "order", "A-1"), Group: "shop", Name: "order", Key: "A-1", Plan: &plan,
+	return workflows.SagaInput{ID: workflows.SagaID("", "shop", "order", "A-1"), Group: "shop", Name: "order", Key: "A-1", Plan: &plan,
 		Data: json.RawMessage(`{"amount":5}`)}
 }
 
 func stageOf(t *testing.T, in workflows.SagaInput) *play {
 	t.Helper()
+	return stagedOf(t, in, nil)
+}
+
+// stagedOf is stageOf, in a process that says whether it names activities after steps.
+func stagedOf(t *testing.T, in workflows.SagaInput, names func(core.Plan) bool) *play {
+	t.Helper()
 	var suite testsuite.WorkflowTestSuite
 	p := &play{TestWorkflowEnvironment: suite.NewTestWorkflowEnvironment(), stage: &stage{}, t: t, in: in}
 	p.SetWorkerOptions(sdkworker.Options{DeadlockDetectionTimeout: patience})
 	p.RegisterWorkflowWithOptions(workflows.Saga, workflow.RegisterOptions{Name: workflows.SagaName})
-	(&activities.Sagas{Runner: p.stage, Alerts: p.stage}).Register(p)
+	(&activities.Sagas{Runner: p.stage, Alerts: p.stage, StepNames: names}).Register(p)
 	p.SetTestTimeout(time.Minute)
 	p.SetStartWorkflowOptions(workflows.SagaOptions("", in))
 	require.NoError(t, p.SetTypedSearchAttributesOnStart(workflows.SagaOptions("", in).TypedSearchAttributes))

@@ -72,7 +72,8 @@ func (s Schedule) next(c Checks) (wait time.Duration, park string) {
 }
 
 // unroutedDelays are the waits before a message that no queue is bound for is
-// published again; after the last one its transaction parks.
+// published again; after the last one its transaction parks, and is tried after
+// parkedDelays, of which the last one repeats.
 var unroutedDelays = []time.Duration{time.Second, 5 * time.Second, 15 * time.Second, 30 * time.Second}
 
 // nextUnrouted says how long to wait before the nth repetition (from 0), or
@@ -83,6 +84,12 @@ func nextUnrouted(n int) (wait time.Duration, ok bool) {
 	}
 	return unroutedDelays[n], true
 }
+
+var parkedDelays = []time.Duration{time.Minute, 2 * time.Minute, 5 * time.Minute, 10 * time.Minute, 30 * time.Minute}
+
+// parkedUnrouted says how long to wait before the nth try (from 0) of what is parked
+// because no queue is bound for it.
+func parkedUnrouted(n int) time.Duration { return parkedDelays[min(max(n, 0), len(parkedDelays)-1)] }
 
 // LongestAge returns how long s goes on asking.
 func (s Schedule) LongestAge() time.Duration { return s.withDefaults().MaxAge }

@@ -1,6 +1,7 @@
 package workflows
 
 import (
+	"strings"
 	"time"
 
 	"go.temporal.io/sdk/temporal"
@@ -79,7 +80,7 @@ func (t *transaction) checkBack(ctx workflow.Context, m *member) {
 		m.firstCheck = workflow.Now(ctx)
 	}
 	var result activities.LocalResult
-	err := workflow.ExecuteActivity(t.asked(ctx, 1, checkSummary(t.in.Group, m)), activities.CheckBack,
+	err := workflow.ExecuteActivity(t.asked(ctx, checkSummary(t.in.Group, m), activities.UnreachedType, "TemporalTimeout:StartToClose"), activities.CheckBack,
 		activities.LocalInput{Group: t.in.Group, Transaction: m.tx}).Get(ctx, &result)
 	switch {
 	case err != nil:
@@ -93,20 +94,28 @@ func (t *transaction) checkBack(ctx workflow.Context, m *member) {
 	}
 }
 
-// asked are the options of an activity that any process of the group answers.
-func (t *transaction) asked(ctx workflow.Context, attempts int32, summary string) workflow.Context {
+// askedAtMost is how many processes of the group are asked, one after the other, to
+// find one that has the transaction's database.
+const askedAtMost = 8
+
+// asked are the options of an activity that any process of the group answers which
+// has the transaction's database; others are asked after a moment.
+func (t *transaction) asked(ctx workflow.Context, summary string, final ...string) workflow.Context {
 	return workflow.WithActivityOptions(ctx, workflow.ActivityOptions{
 		TaskQueue:              TaskQueue(t.in.Prefix, t.in.Group),
 		StartToCloseTimeout:    15 * time.Second,
 		ScheduleToCloseTimeout: time.Minute,
-		RetryPolicy:            &temporal.RetryPolicy{MaximumAttempts: attempts},
-		Summary:                shorten(summary),
+		RetryPolicy: &temporal.RetryPolicy{InitialInterval: 100 * time.Millisecond, BackoffCoefficient: 1.5,
+			MaximumInterval: 2 * time.Second, MaximumAttempts: askedAtMost,
+			NonRetryableErrorTypes: append(final, "PanicError")},
+		Summary: shorten(summary),
 	})
 }
 
 // deliver publishes the messages of a committed member until the broker has
 // confirmed them. A message that no consumer is bound for is tried a few times
-// more, then parks.
+// more, then parks: the durable timer of which it is tried again, without an operator,
+// is what notices the binding if nobody tells of it.
 func (t *transaction) deliver(ctx workflow.Context, m *member) {
 	options := workflow.ActivityOptions{
 		TaskQueue:           TaskQueue(t.in.Prefix, t.in.Group),
@@ -114,30 +123,73 @@ func (t *transaction) deliver(ctx workflow.Context, m *member) {
 		RetryPolicy:         &temporal.RetryPolicy{InitialInterval: time.Second, BackoffCoefficient: 2, MaximumInterval: time.Minute},
 		Summary:             shorten(t.commitSummary([]*member{m})),
 	}
+	defer t.tellLong(ctx, m)()
+	if m.full {
+		t.awaitRoom(ctx, m)
+	}
 	for n := 0; !t.tooLong(ctx); n++ {
-		t.show(ctx, Delivering, deliveringDetails(m))
+		if m.state != Parked {
+			t.show(ctx, Delivering, deliveringDetails(m))
+		}
 		err := workflow.ExecuteActivity(workflow.WithActivityOptions(ctx, options), activities.CommitUntilConfirmed,
 			activities.LocalInput{Group: t.in.Group, Transaction: m.tx}).Get(ctx, nil)
 		if err == nil {
 			m.end(Committed, "")
 			return
 		}
+		again := m.state == Parked
 		m.failed(Delivering, rootMessage(err))
-		if wait, ok := nextUnrouted(n); ok {
+		if t.again(ctx, m, err) {
+			n--
+			continue
+		}
+		if wait, ok := nextUnrouted(n); ok && !again && !m.full {
 			t.waitFor(ctx, m, wait, unroutedTimerSummary(m))
 			continue
 		}
-		t.park(ctx, m, m.reason)
+		tries := n - len(unroutedDelays)
+		if m.full {
+			tries = len(parkedDelays) // each gives the others the message again
+		}
+		if t.parkUnrouted(ctx, m, again, tries) {
+			continue
+		}
 		m.state = Delivering
 		return
 	}
 }
 
+// parkUnrouted parks what cannot be delivered, and reports whether its time has come to
+// be tried again, parked as it is. again says that it was parked before, and that
+// whoever should know was told; n counts these tries. A message for which repetition
+// does not help waits for an operator only, as everything does that parked before
+// there was such a timer.
+func (t *transaction) parkUnrouted(ctx workflow.Context, m *member, again bool, n int) bool {
+	if !m.full && !unrouted(m.reason) || workflow.GetVersion(ctx, "unrouted goes on", workflow.DefaultVersion, 1) == workflow.DefaultVersion {
+		m.goesOn = false
+		t.park(ctx, m, m.reason)
+		return false
+	}
+	m.state, m.goesOn = Parked, true
+	t.show(ctx, Parked, t.parkedDetails(m))
+	woken, resolution := m.woken, m.resolution
+	if !again {
+		t.alert(ctx, m)
+	}
+	if m.woken != woken || m.resolution != resolution {
+		return false
+	}
+	return !t.waitFor(ctx, m, parkedUnrouted(n), bindingTimerSummary(m)) && !t.renewing
+}
+
+// unrouted reports whether a reason says that no queue is bound for a message.
+func unrouted(reason string) bool { return strings.Contains(reason, holdfast.ErrUnroutable.Error()) }
+
 // park waits for an operator, and tells whoever should know. An operator may be
 // there before the alert is out.
 func (t *transaction) park(ctx workflow.Context, m *member, reason string) {
 	m.state, m.reason = Parked, reason
-	t.show(ctx, Parked, parkedDetails(m))
+	t.show(ctx, Parked, t.parkedDetails(m))
 	woken, resolution := m.woken, m.resolution
 	t.alert(ctx, m)
 	_ = workflow.Await(ctx, func() bool { return m.woken != woken || m.resolution != resolution || t.renewing })
@@ -152,7 +204,7 @@ func (t *transaction) alert(ctx workflow.Context, m *member) {
 	first := m.tx.Messages[0]
 	_ = t.local(ctx, activities.Alert, 5*time.Second, "alert: parked, "+membersTopics([]*member{m}), holdfast.Alert{
 		Kind: holdfast.AlertParked, At: workflow.Now(ctx), Group: t.in.Group, ID: m.tx.ID, Topic: first.Topic, Key: first.Key,
-		WorkflowID: workflow.GetInfo(ctx).WorkflowExecution.ID, Parked: true, Reason: m.reason, Remedy: parkedRemedy(m)}, nil)
+		WorkflowID: workflow.GetInfo(ctx).WorkflowExecution.ID, Parked: true, Reason: m.reason, Remedy: t.parkedRemedy(m)}, nil)
 }
 
 // rollbackForCancel treats the workflow's cancellation as an operator's
@@ -163,7 +215,7 @@ func (t *transaction) rollbackForCancel(ctx workflow.Context, m *member) {
 	if m.state == Running {
 		m.state = Checking
 	}
-	if _, err := t.decide(ctx, m, holdfast.Rollback, Request{Operator: "Temporal", Reason: "the workflow was asked to cancel"}); err != nil {
+	if _, err := t.decide(ctx, m, holdfast.Rollback, Request{Operator: cancelOperator, Reason: "the workflow was asked to cancel"}); err != nil {
 		m.reason = err.Error()
 		m.wake()
 	}

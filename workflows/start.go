@@ -20,7 +20,8 @@ func StartOptions(prefix, group string, tx activities.Tx) client.StartWorkflowOp
 		attributes = append(attributes, setKeys(keys))
 	}
 	return client.StartWorkflowOptions{
-		ID:                                       WorkflowID(group, tx.ID),
+		Memo:                                     topicsMemo(tx.Messages),
+		ID:                                       WorkflowID(prefix, group, tx.ID),
 		TaskQueue:                                TaskQueue(prefix, group),
 		WorkflowIDReusePolicy:                    enumspb.WORKFLOW_ID_REUSE_POLICY_ALLOW_DUPLICATE_FAILED_ONLY,
 		WorkflowIDConflictPolicy:                 enumspb.WORKFLOW_ID_CONFLICT_POLICY_FAIL,
@@ -30,6 +31,18 @@ func StartOptions(prefix, group string, tx activities.Tx) client.StartWorkflowOp
 		StaticDetails:                            details(group, tx),
 		TypedSearchAttributes:                    temporal.NewSearchAttributes(attributes...),
 	}
+}
+
+// MemoTopics is the memo with the topics of a transaction that has several:
+// [AttributeTopic] holds the first one only. Whoever lists transactions gets it too.
+const MemoTopics = "holdfast-topics"
+
+// topicsMemo is the memo of a transaction: none if its messages have one topic.
+func topicsMemo(ms []holdfast.Message) map[string]any {
+	if topics := holdfast.Topics(ms); len(topics) > 1 {
+		return map[string]any{MemoTopics: topics}
+	}
+	return nil
 }
 
 func setKeys(keys []string) temporal.SearchAttributeUpdate {

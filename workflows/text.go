@@ -177,6 +177,10 @@ func checkTimerSummary(m *member) string {
 
 func unroutedTimerSummary(m *member) string { return "until the next delivery: " + m.reason }
 
+func bindingTimerSummary(m *member) string {
+	return "parked, until it is tried whether a consumer is bound, and has room, now: " + m.reason
+}
+
 func decideSummary(m *member, r holdfast.Resolution, req Request) string {
 	return fmt.Sprintf("%s %s: %s (%s)", r, m.tx.ID, req.Reason, req.Operator)
 }
@@ -206,18 +210,26 @@ func deliveringDetails(m *member) string {
 		m.tx.ID, orNone(m.reason))
 }
 
-func parkedDetails(m *member) string {
+func (t *transaction) parkedDetails(m *member) string {
 	if m.resolution == holdfast.Commit {
-		return fmt.Sprintf("**Parked**: transaction `%s` is committed but cannot be delivered: %s.\n\n%s", m.tx.ID, m.reason, parkedRemedy(m))
+		return fmt.Sprintf("**Parked**: transaction `%s` is committed but cannot be delivered: %s.\n\n%s", m.tx.ID, m.reason, t.parkedRemedy(m))
 	}
-	return fmt.Sprintf("**Parked**: transaction `%s`: %s.\n\n%s", m.tx.ID, m.reason, parkedRemedy(m))
+	return fmt.Sprintf("**Parked**: transaction `%s`: %s.\n\n%s", m.tx.ID, m.reason, t.parkedRemedy(m))
 }
 
-func parkedRemedy(m *member) string {
-	if m.resolution == holdfast.Commit {
-		return "Mend that, then send the Update `recheck`."
+func (t *transaction) parkedRemedy(m *member) string {
+	command := func(act string) string { return actCommand(t.in.Prefix, "tx "+act, t.ownID(m)) }
+	if m.goesOn && m.full {
+		return "See that the queue that refuses it has room: it is delivered by itself then, in half an hour at the latest. At once: " + command(UpdateRecheck) + "."
 	}
-	return "An operator decides, with the Update `commit`, `rollback` or `recheck`, or with `holdfast tx`."
+	if m.goesOn {
+		return "Start a consumer that is bound to it: it is delivered by itself then, in half an hour at the latest. At once: " + command(UpdateRecheck) + "."
+	}
+	if m.resolution == holdfast.Commit {
+		return "Mend that, then send the Update `recheck`, or: " + command(UpdateRecheck) + "."
+	}
+	return "An operator decides, with the Update `commit`, `rollback` or `recheck`, or with one of: " +
+		command(UpdateCommit) + ", " + command(UpdateRollback) + ", " + command(UpdateRecheck) + "."
 }
 
 func orNone(s string) string {

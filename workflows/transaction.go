@@ -1,6 +1,7 @@
 package workflows
 
 import (
+	"slices"
 	"time"
 
 	"go.temporal.io/sdk/temporal"
@@ -14,12 +15,15 @@ import (
 type transaction struct {
 	in       Input
 	recovery bool // it is a workflow Recovery
+	// ids is the prefix in the IDs of the members' own workflows.
+	ids      string
 	members  []*member
 	renewing bool     // the members are to go on in a new run
 	state    State    // what HoldfastState was last set to; empty: never
 	keys     []string // what HoldfastKey was last set to
 	// forwarding are the signals that wait for their member to leave.
 	forwarding int
+	alerting   int // alerts that are being told beside the rest
 }
 
 // Transaction coordinates the transactions of in until each has ended, and
@@ -59,18 +63,19 @@ func setup(in Input) (*transaction, error) {
 func (t *transaction) run(ctx workflow.Context) (Status, error) {
 	parent := ctx
 	ctx, _ = workflow.NewDisconnectedContext(parent)
+	t.ids = ownPrefix(ctx)
 	if err := t.listen(ctx, parent); err != nil {
 		return Status{}, err
 	}
 	t.sendHalves(ctx)
 	t.runLocals(ctx)
-	t.commit(ctx, t.with(holdfast.Commit))
+	t.commit(ctx, slices.DeleteFunc(t.with(holdfast.Commit), func(m *member) bool { return m.full }))
 	t.rollback(ctx, t.with(holdfast.Rollback))
 	if t.in.Cohort {
 		t.part(ctx)
 	}
 	t.settleRest(ctx)
-	if err := workflow.Await(ctx, func() bool { return workflow.AllHandlersFinished(ctx) && t.forwarding == 0 }); err != nil {
+	if err := workflow.Await(ctx, func() bool { return workflow.AllHandlersFinished(ctx) && t.forwarding+t.alerting == 0 }); err != nil {
 		return Status{}, err
 	}
 	if !t.allFinal() {
@@ -102,6 +107,9 @@ func (t *transaction) sendHalves(ctx workflow.Context) {
 			m.unstored(results[i].Error)
 		default:
 			m.state, m.stored = Running, true
+			if results[i].Database != "" {
+				m.tx.Database = results[i].Database
+			}
 		}
 	}
 }
@@ -119,7 +127,7 @@ func (t *transaction) commit(ctx workflow.Context, members []*member) {
 		case err != nil:
 			m.failed(Delivering, err.Error())
 		case results[i].Error != "":
-			m.failed(Delivering, results[i].Error)
+			m.undelivered(results[i])
 		default:
 			m.end(Committed, "")
 		}

@@ -34,9 +34,11 @@ type world struct {
 	halfErr    func(txID string) error
 	publishErr func(txID string, attempt int) error
 	publishes  int
+	tried      [][]string // the messages of each publish
 	local      func(tx activities.Tx, regular bool) activities.LocalResult
 	check      func(tx activities.Tx, n int) activities.LocalResult
 	decideErr  error
+	databases  activities.Databases
 
 	alerts  []holdfast.Alert
 	onAlert func()
@@ -58,6 +60,11 @@ func (w *world) PublishMessages(_ context.Context, _, txID string, ms []holdfast
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.publishes++
+	var ids []string
+	for _, m := range ms {
+		ids = append(ids, m.ID)
+	}
+	w.tried = append(w.tried, ids)
 	if w.publishErr != nil {
 		if err := w.publishErr(txID, w.publishes); err != nil {
 			return err
@@ -119,9 +126,9 @@ func setup(t *testing.T, w *world) *testsuite.TestWorkflowEnvironment {
 	w.settled = map[string]holdfast.Resolution{}
 	var suite testsuite.WorkflowTestSuite
 	env := suite.NewTestWorkflowEnvironment()
-	env.SetWorkerOptions(sdkworker.Options{})
+	env.SetWorkerOptions(sdkworker.Options{DeadlockDetectionTimeout: patience}) // a busy machine is slow
 	env.RegisterWorkflowWithOptions(workflows.Transaction, workflow.RegisterOptions{Name: workflows.Name})
-	steps := &activities.Transactions{Halves: w, Publish: w, Ops: w, Locals: w, Truth: w, Alerts: w}
+	steps := &activities.Transactions{Halves: w, Publish: w, Ops: w, Locals: w, Truth: w, Alerts: w, Databases: w.databases}
 	steps.Register(env)
 	env.SetTestTimeout(time.Minute)
 	return env
@@ -342,9 +349,9 @@ func TestScheduleThenPark(t *testing.T) {
 	require.Equal(t, 15, asked)
 	require.Len(t, w.alerts, 1)
 	require.Contains(t, w.alerts[0].Reason, "undecided after 15 check-backs")
-	w.alerts[0].Reason, w.alerts[0].At, w.alerts[0].WorkflowID = "", time.Time{}, ""
-	require.Equal(t, holdfast.Alert{Kind: holdfast.AlertParked, Group: "orders", ID: "1", Topic: "order.placed", Key: "o-1", Parked: true,
-		Remedy: "An operator decides, with the Update `commit`, `rollback` or `recheck`, or with `holdfast tx`."}, w.alerts[0])
+	require.Contains(t, w.alerts[0].Remedy, "`holdfast tx commit tx/orders/1 --reason TEXT`, `holdfast tx rollback tx/orders/1 --reason TEXT`, `holdfast tx recheck tx/orders/1 --reason TEXT`")
+	w.alerts[0].Reason, w.alerts[0].At, w.alerts[0].WorkflowID, w.alerts[0].Remedy = "", time.Time{}, "", ""
+	require.Equal(t, holdfast.Alert{Kind: holdfast.AlertParked, Group: "orders", ID: "1", Topic: "order.placed", Key: "o-1", Parked: true}, w.alerts[0])
 	require.NoError(t, done.rejected)
 	require.NoError(t, done.err)
 	require.Equal(t, workflows.Committed, done.status.State)
@@ -428,10 +435,12 @@ func TestRecheck(t *testing.T) {
 		return activities.LocalResult{ID: tx.ID, Resolution: holdfast.Commit}
 	}}
 	env := setup(t, w)
+	refused := update(env, time.Second/2, workflows.UpdateRecheck, workflows.Request{Operator: "ann", Reason: "a consumer began", Unrouted: true})
 	first := update(env, time.Second, workflows.UpdateRecheck, workflows.Request{Operator: "ann", Reason: "try"})
 	second := update(env, 2*time.Second, workflows.UpdateRecheck, workflows.Request{Operator: "ann", Reason: "try"})
 	third := update(env, 3*time.Second, workflows.UpdateRecheck, workflows.Request{Operator: "ann", Reason: "try"})
 	ended(t, env, input(tx("1", activities.Split)))
+	require.ErrorContains(t, refused.rejected, "does not wait for a consumer")
 	require.Equal(t, "not yet", first.status.Reason)
 	require.Equal(t, 2, second.status.Checks)
 	require.Equal(t, workflows.Committed, third.status.State)
@@ -468,13 +477,39 @@ func TestUnroutedParksAndRecheckDelivers(t *testing.T) {
 		w.mu.Unlock()
 	}, time.Hour)
 	refused := update(env, 30*time.Minute, workflows.UpdateRollback, workflows.Request{Operator: "ann", Reason: "x"})
-	done := update(env, 2*time.Hour, workflows.UpdateRecheck, workflows.Request{Operator: "ann", Reason: "bound now"})
+	done := update(env, time.Hour+time.Minute, workflows.UpdateRecheck, workflows.Request{Operator: "ann", Reason: "bound now", Unrouted: true})
 	got := ended(t, env, input(tx("1", activities.Inline)))
 	require.Equal(t, workflows.Parked, parked.Transactions[0].State)
 	require.Contains(t, parked.Transactions[0].Reason, "no consumer is bound to order.placed")
 	require.ErrorContains(t, refused.rejected, "decided already: commit")
 	require.Equal(t, workflows.Committed, done.status.State)
 	require.Equal(t, workflows.Committed, got[0].State)
+}
+
+// TestUnroutedGoesOn: a producer that was deployed before its consumer. Nobody types
+// anything, one alert is told, and what is tried costs little.
+func TestUnroutedGoesOn(t *testing.T) {
+	w := &world{publishErr: func(_ string, n int) error {
+		if n < 12 {
+			return fmt.Errorf("%w: no consumer is bound to order.placed", holdfast.ErrUnroutable)
+		}
+		return nil
+	}}
+	env := setup(t, w)
+	var parked workflows.Status
+	env.RegisterDelayedCallback(func() {
+		v, err := env.QueryWorkflow(workflows.QueryStatus)
+		require.NoError(t, err)
+		require.NoError(t, v.Get(&parked))
+	}, time.Hour)
+	began := env.Now()
+	got := ended(t, env, input(tx("1", activities.Inline)))
+	require.Equal(t, workflows.Committed, got[0].State)
+	require.Equal(t, workflows.Parked, parked.Transactions[0].State)
+	require.Equal(t, 12, w.publishes)
+	require.Len(t, w.alerts, 1)
+	require.Contains(t, w.alerts[0].Remedy, "it is delivered by itself then")
+	require.Greater(t, env.Now().Sub(began), time.Hour, "seldom")
 }
 
 func TestBrokerAwayWhileDelivering(t *testing.T) {
@@ -518,6 +553,55 @@ func TestConfirm(t *testing.T) {
 	require.Equal(t, workflows.Committed, got[0].State)
 	require.Equal(t, changed, w.delivered)
 	require.Zero(t, w.asked)
+}
+
+// TestConfirmIsNotBelieved: the outcome row says what became of a transaction, and
+// what is delivered, whatever the Update confirm says.
+func TestConfirmIsNotBelieved(t *testing.T) {
+	forged := []holdfast.Message{{ID: "1", Topic: "order.placed", Body: []byte("forged")}}
+	stored := []holdfast.Message{{ID: "1", Topic: "order.placed", Body: []byte("stored")}}
+	for name, c := range map[string]struct {
+		says, is holdfast.Resolution
+		want     workflows.State
+	}{
+		"committed":                   {holdfast.Commit, holdfast.Commit, workflows.Committed},
+		"not committed":               {holdfast.Commit, holdfast.Rollback, workflows.RolledBack},
+		"not rolled back":             {holdfast.Rollback, holdfast.Commit, workflows.Committed},
+		"rolled back":                 {holdfast.Rollback, holdfast.Rollback, workflows.RolledBack},
+		"nobody knows yet, then back": {holdfast.Commit, holdfast.Unknown, workflows.RolledBack},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := &world{check: func(tx activities.Tx, n int) activities.LocalResult {
+				r := activities.LocalResult{ID: tx.ID, Resolution: c.is}
+				if c.is == holdfast.Commit {
+					r.Messages = stored
+				}
+				if c.is == holdfast.Unknown && n > 1 {
+					r.Resolution = holdfast.Rollback
+				}
+				return r
+			}}
+			env := setup(t, w)
+			done := update(env, time.Second, workflows.UpdateConfirm, workflows.Confirmation{Tx: "1", Resolution: c.says, Messages: forged})
+			in := input(tx("1", activities.Split))
+			in.ConfirmAsks = true
+			got := ended(t, env, in)
+			require.Equal(t, c.want, got[0].State)
+			switch c.is {
+			case c.says:
+				require.NoError(t, done.err)
+			case holdfast.Unknown:
+				require.ErrorContains(t, done.err, "not known yet")
+			default:
+				require.ErrorContains(t, done.err, "was decided before")
+			}
+			if c.want == workflows.Committed {
+				require.Equal(t, stored, w.delivered)
+			} else {
+				require.Empty(t, w.delivered)
+			}
+		})
+	}
 }
 
 // TestConfirmAgain is an application that repeats its Commit while the messages
@@ -569,7 +653,7 @@ func TestDeliveryThatCannotSucceedParks(t *testing.T) {
 	got := ended(t, env, input(tx("1", activities.Inline)))
 	require.Equal(t, workflows.Parked, parked.Transactions[0].State)
 	require.Contains(t, parked.Transactions[0].Reason, "max_message_size")
-	require.Equal(t, "Mend that, then send the Update `recheck`.", w.alerts[0].Remedy)
+	require.Equal(t, "Mend that, then send the Update `recheck`, or: `holdfast tx recheck tx/orders/1 --reason TEXT`.", w.alerts[0].Remedy)
 	require.Equal(t, workflows.Committed, got[0].State)
 }
 

@@ -33,7 +33,7 @@ import (
 
 // patience is how long tests wait for what must happen. It says nothing about
 // how fast it is.
-const patience = 2 * time.Minute
+const patience = 5 * time.Minute
 
 const group = "orders"
 
@@ -106,6 +106,7 @@ type site struct {
 	amqp                  string // for the programs; a test may lead them elsewhere
 	amqpURL               string
 	halfQueues            int
+	rolling               bool // a Keeper of an older version runs
 	temporal              client.Client
 	namespace             string
 
@@ -212,7 +213,7 @@ func (s *site) until(what string, cond func() bool) {
 func (s *site) member(tx string) (m workflows.MemberStatus, ok bool) {
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second) // a query of a workflow that just starts can hang; it is asked again
 	defer cancel()
-	v, err := s.temporal.QueryWorkflow(ctx, workflows.WorkflowID(group, tx), "", workflows.QueryStatus)
+	v, err := s.temporal.QueryWorkflow(ctx, workflows.WorkflowID(s.prefix, group, tx), "", workflows.QueryStatus)
 	var status workflows.Status
 	if err != nil || v.Get(&status) != nil || len(status.Transactions) != 1 {
 		return m, false
@@ -258,6 +259,9 @@ func (s *site) node(args ...string) *program {
 	p.cmd.Dir = s.dir
 	p.cmd.Env = append(os.Environ(), "AMQP_URL="+s.amqp, "DATABASE_URL="+s.database, "HOLDFAST_PREFIX="+s.prefix,
 		fmt.Sprintf("HALF_QUEUES=%d", s.halfQueues))
+	if s.rolling {
+		p.cmd.Env = append(p.cmd.Env, "HOLDFAST_ROLLING_UPGRADE=1")
+	}
 	out, in, err := os.Pipe()
 	require.NoError(s.t, err)
 	p.cmd.Stdout, p.cmd.Stderr = in, in

@@ -12,6 +12,9 @@ const CHECK_TTL = 10_000; // ms: nobody waits for an older request's answer
 /** RabbitMQ has certainly not stored it: there is no queue for it. */
 export class Unroutable extends Error {}
 
+/** Nor has it if there is no exchange: no Keeper and no worker has ever run. */
+export class NoExchange extends Error {}
+
 /**
  * A connection for one producer group. It emits 'lost' with the error when its
  * connection is lost; it connects again by itself, for ever.
@@ -24,9 +27,9 @@ export class Holdfast extends EventEmitter {
   #timer = null;
   #closed = false;
 
-  static async connect({ url, group, prefix = 'holdfast', halfQueues = 1, timeout = 10_000 }) {
+  static async connect({ url, group, prefix = 'holdfast', halfQueues = 1, timeout = 10_000, declare = true, rollingUpgrade = false }) {
     const h = new Holdfast();
-    Object.assign(h, { group, prefix, halfQueues, timeout });
+    Object.assign(h, { group, prefix, halfQueues, timeout, mayDeclare: declare, rollingUpgrade });
     h.#connection = await amqp.connect(url, { recovery: { initialMaxRetries: 3, maxDelay: 4000 } });
     h.#connection.on('error', () => {}); // 'disconnect' says the same
     h.#connection.on('disconnect', (error) => h.emit('lost', error));
@@ -39,7 +42,7 @@ export class Holdfast extends EventEmitter {
    */
   async half(tx, messages) {
     const body = { v: 1, tx, group: this.group, at: new Date().toISOString(), messages: number(tx, messages) };
-    await this.#publish('', this.#halfQueue(tx), JSON.stringify(body), {
+    await this.#publish(`${this.prefix}.half`, this.#halfQueue(tx), JSON.stringify(body), {
       messageId: tx,
       contentType: JSON_TYPE,
       headers: { ...this.#headers('half'), 'holdfast-tx': tx, 'holdfast-lane': 'express' },
@@ -81,29 +84,44 @@ export class Holdfast extends EventEmitter {
     this.#timer = null;
     const records = [...this.#settled];
     this.#settled.clear();
-    await Promise.allSettled(records.map(([queue, record]) => this.#publish('', queue, JSON.stringify({ v: 1, ...record }),
+    await Promise.allSettled(records.map(([queue, record]) => this.#publish(`${this.prefix}.half`, queue, JSON.stringify({ v: 1, ...record }),
       { messageId: `op-${record.commit[0] ?? record.rollback[0]}`, contentType: JSON_TYPE, headers: this.#headers('op') })));
   }
 
   /**
    * Answers check-backs until close. answer(tx, messages) resolves to
    * { resolution, messages?, error? }; if it rejects, that is 'unknown'.
+   *
+   * A question counts only through the exchange of questions: to answer 'rollback' is
+   * to roll back. Through the default exchange ask Keepers of an older version; while
+   * they run, set rollingUpgrade.
    */
   async answerCheckBacks(answer) {
     const queue = `${this.prefix}.check.${this.group}`;
-    const declare = (channel) => channel.assertQueue(queue, { arguments: { ...QUORUM, 'x-message-ttl': CHECK_TTL } });
+    const asks = `${this.prefix}.check`;
+    const answers = `${this.prefix}.answers`;
+    const declare = async (channel) => {
+      if (!this.mayDeclare) return channel.checkQueue(queue); // `holdfast topology declare --checks GROUP` makes it
+      for (const exchange of [asks, answers]) await channel.assertExchange(exchange, 'direct');
+      await channel.assertQueue(queue, { arguments: { ...QUORUM, 'x-message-ttl': CHECK_TTL } });
+      return channel.bindQueue(queue, asks, queue);
+    };
     await this.consume(queue, 4, declare, async (request, channel) => {
       const { replyTo = '', correlationId } = request.properties;
-      if (!replyTo.startsWith('amq.rabbitmq.reply-to.')) return; // nobody to answer to
+      const ours = replyTo.startsWith(`${answers}.`);
+      if (!ours && !replyTo.startsWith('amq.rabbitmq.reply-to.')) return; // nobody to answer to
+      if (request.fields.exchange !== asks && !(this.rollingUpgrade && request.fields.exchange === '')) {
+        return void console.error(`a check-back that did not come through ${asks} is not answered; while a Keeper of an older version runs, set HOLDFAST_ROLLING_UPGRADE=1`);
+      }
       const { transactions } = JSON.parse(request.content);
-      const answers = await Promise.all(transactions.map(async ({ tx, messages }) => {
+      const all = await Promise.all(transactions.map(async ({ tx, messages }) => {
         try {
           return { tx, ...await answer(tx, messages) };
         } catch (error) {
           return { tx, resolution: 'unknown', error: String(error.message) };
         }
       }));
-      channel.publish('', replyTo, Buffer.from(JSON.stringify({ v: 1, answers })), {
+      channel.publish(ours ? answers : '', replyTo, Buffer.from(JSON.stringify({ v: 1, answers: all })), {
         correlationId, contentType: JSON_TYPE, headers: this.#headers('check-reply'),
       });
     });
@@ -141,7 +159,7 @@ export class Holdfast extends EventEmitter {
   }
 
   async #bury(queue, { content, properties: { messageId, contentType, headers } }, error) {
-    await this.#publish('', `${this.prefix}.dead`, content, {
+    await this.#publish(`${this.prefix}.dead`, '', content, {
       messageId: messageId ?? randomUUID(),
       contentType,
       headers: { ...headers, 'holdfast-queue': queue, 'holdfast-error-class': 'malformed', 'holdfast-reason': error.message },
@@ -159,9 +177,9 @@ export class Holdfast extends EventEmitter {
     }
   }
 
-  /** Publishes to one queue; it rejects with Unroutable if there is none. */
-  async publishTo(queue, body, properties) {
-    await this.#publish('', queue, JSON.stringify(body), { ...properties, contentType: JSON_TYPE });
+  /** Publishes a reply to a saga to one queue; it rejects with Unroutable if there is none. */
+  async reply(queue, body, properties) {
+    await this.#publish(`${this.prefix}.replies`, queue, JSON.stringify(body), { ...properties, contentType: JSON_TYPE });
   }
 
   /** Declares a queue out of which RabbitMQ drops nothing but into the dead letters. */
@@ -207,12 +225,12 @@ export class Holdfast extends EventEmitter {
     });
     over.catch(() => {});
     try {
-      for (;;) {
+      for (let pause = 100; ; pause = Math.min(2 * pause, 2000)) {
         try {
           return await Promise.race([this.#try(exchange, key, Buffer.from(body), properties), over]);
         } catch (error) {
-          if (error instanceof Unroutable || error instanceof RangeError || Date.now() >= deadline || this.#closed) throw error;
-          await sleep(100);
+          if ([Unroutable, NoExchange, RangeError].some((final) => error instanceof final) || Date.now() >= deadline || this.#closed) throw error;
+          await Promise.race([sleep(pause), over]);
         }
       }
     } finally {
@@ -229,6 +247,11 @@ export class Holdfast extends EventEmitter {
       await new Promise((resolve, reject) => {
         channel.publish(exchange, key, body, options, (error) => (error ? reject(error) : resolve()));
       });
+    } catch (error) {
+      if (channel.missing?.includes(`'${exchange}'`)) {
+        throw new NoExchange(`there is no exchange ${exchange}: neither holdfast keep ${this.group} nor a worker has run with this prefix yet: start one`);
+      }
+      throw error;
     } finally {
       this.#waiting.delete(properties.messageId);
     }
@@ -239,7 +262,10 @@ export class Holdfast extends EventEmitter {
   async #openChannel() {
     try {
       const channel = await this.#connection.createConfirmChannel();
-      channel.on('error', (error) => this.emit('lost', error));
+      channel.on('error', (error) => { // before the publishes that wait are told
+        if (error.code === 404) channel.missing = error.message; // a publish looks for nothing but its exchange
+        else this.emit('lost', error);
+      });
       channel.on('close', () => { this.#channel = null; });
       channel.on('return', (message) => {
         const waiting = this.#waiting.get(message.properties.messageId);

@@ -71,6 +71,7 @@ func TestHalfQueues(t *testing.T) {
 	for _, name := range names {
 		_, err := ch.QueueDeclare(name, true, false, false, false, amqp.Table{"x-queue-type": "quorum"})
 		require.NoError(t, err)
+		require.NoError(t, ch.QueueBind(name, name, s.prefix+".half", false, nil))
 	}
 	for range 4 {
 		p := s.node("place.mjs", "ann", "4200")
@@ -94,6 +95,12 @@ func TestNoHalfQueue(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
 	p := s.node("place.mjs", "ann", "4200")
+	p.says(".*NoExchange.* " + s.prefix + "\\.half: neither holdfast keep orders nor a worker has run with this prefix yet: start one")
+	require.NotZero(t, p.ended())
+	require.NotContains(t, p.output(), "connecting again")
+
+	require.NoError(t, s.broker().DeclareConsumer(t.Context(), "books", []string{"order.#"})) // the exchange is there, the queue is not
+	p = s.node("place.mjs", "ann", "4200")
 	p.says(".*Unroutable.*see that its consumer, or holdfast keep orders, runs or has run.*")
 	require.NotZero(t, p.ended())
 	var orders int
@@ -178,6 +185,39 @@ console.log('answering');`), 0o600))
 	odd.kill()
 	s.node("answer.mjs").says("answered " + tx + ": commit")
 	s.placed(tx)
+}
+
+// TestWhoMayAsk: whoever may write to the default exchange has no transaction rolled
+// back; a Keeper of an older version, which asks so, is answered where that is said.
+func TestWhoMayAsk(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	conn, err := amqp.Dial(s.amqpURL)
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = conn.Close() })
+	ch, err := conn.Channel()
+	require.NoError(t, err)
+	answers, err := ch.Consume("amq.rabbitmq.reply-to", "", true, false, false, false, nil)
+	require.NoError(t, err)
+	ask := func() {
+		require.NoError(t, ch.Publish("", s.prefix+".check."+group, false, false, amqp.Publishing{ReplyTo: "amq.rabbitmq.reply-to", CorrelationId: "c",
+			Body: []byte(`{"v":1,"group":"orders","transactions":[{"tx":"victim","messages":[]}]}`)}))
+	}
+	a := s.node("answer.mjs")
+	a.says("answering")
+	ask()
+	a.says("a check-back that did not come through " + s.prefix + "\\.check is not answered.*")
+	var rows int
+	require.NoError(t, s.db().Raw("SELECT count(*) FROM outcomes").Scan(&rows).Error)
+	require.Zero(t, rows)
+	a.kill()
+
+	s.rolling = true
+	a = s.node("answer.mjs")
+	a.says("answering")
+	ask()
+	a.says("answered victim: rollback")
+	require.Contains(t, string((<-answers).Body), "rollback")
 }
 
 // TestLostConnection: the process that answers connects again.

@@ -8,7 +8,7 @@ import { inTransaction } from './outcomes.mjs';
 const TABLES = `
   CREATE TABLE IF NOT EXISTS saga_steps (
     saga text, step text,
-    state text NOT NULL DEFAULT 'new', -- new, done, refused or undone
+    state text NOT NULL DEFAULT 'new', -- new, done, refused, undone or blocked
     reason text, result jsonb,
     PRIMARY KEY (saga, step)
   );
@@ -39,10 +39,12 @@ async function handleCall(pool, { saga, step, op, again, input }) {
       reply = { outcome, reason, result };
     };
     if (op === 'undo') {
-      if (row.state === 'done') await release(db, saga);
-      return keep('undone', 'done'); // also where nothing was done: a late "do" is blocked then
+      if (row.state === 'undone') return keep('undone', 'done');
+      if (row.state !== 'done') return keep('blocked', 'blocked', { reason: 'it was never done' }); // nor will it be
+      await release(db, saga);
+      return keep('undone', 'done');
     }
-    if (row.state === 'undone') {
+    if (row.state === 'undone' || row.state === 'blocked') {
       reply = { outcome: 'blocked', reason: 'it was undone before' };
     } else if (row.state === 'done' || (row.state === 'refused' && !again)) {
       reply = { outcome: row.state, reason: row.reason ?? undefined, result: row.result ?? undefined };
@@ -71,9 +73,11 @@ const queue = `${prefix}.q.node-stock`;
 const declare = async (channel) => {
   await holdfast.declare(queue, channel);
   await channel.assertExchange(`${prefix}.topics`, 'topic');
+  await channel.assertExchange(`${prefix}.queues`, 'direct');
+  await channel.bindQueue(queue, `${prefix}.queues`, queue); // for redeliveries
   for (const topic of ['stock.reserve', 'stock.release']) await channel.bindQueue(queue, `${prefix}.topics`, topic);
 };
-await holdfast.consume(queue, 10, declare, async ({ properties, content }) => {
+await holdfast.consume(queue, 10, declare, async ({ properties, content, fields }) => {
   const header = (name) => properties.headers[`holdfast-${name}`];
   const saga = header('saga');
   if (!saga) return; // no saga's call
@@ -83,19 +87,21 @@ await holdfast.consume(queue, 10, declare, async ({ properties, content }) => {
     correlationId: properties.messageId,
     messageId: `${properties.messageId}.reply`,
     headers: { 'holdfast-kind': 'reply', 'holdfast-version': '1', 'holdfast-saga': saga },
-  }, { v: 1, saga, workflow: header('saga-workflow'), step: header('step'), undo: op === 'undo', participant: 'stock in Node', ...reply });
+  }, { v: 1, saga, workflow: header('saga-workflow'), step: header('step'), undo: op === 'undo', participant: 'stock in Node',
+    token: header('token'), topic: fields.exchange === `${prefix}.queues` ? header('routing-key') : fields.routingKey, // a redelivery's is the queue's name
+    ...reply });
   console.log(`${op} ${reply.outcome} ${saga}`);
 });
 console.log('taking part');
 await untilInterrupted({ holdfast, pool });
 
-// sendReply tries the queue of the process that waits, and then the group's.
+// sendReply tries the queue of the process that waits, and then the group's. It makes
+// neither: whoever may publish a call could have any queues made.
 async function sendReply(fast, durable, properties, body) {
-  for (const [to, make] of [[fast, false], [durable, false], [durable, true]]) {
+  for (const to of [fast, durable]) {
     if (!to?.startsWith(`${prefix}.replies.`)) continue;
     try {
-      if (make) await holdfast.declare(to);
-      return await holdfast.publishTo(to, body, properties);
+      return await holdfast.reply(to, body, properties);
     } catch (error) {
       if (!(error instanceof Unroutable)) throw error;
     }

@@ -47,7 +47,7 @@ func TestParticipant(t *testing.T) {
 	db := s.db()
 	reserved := func(id string) (n int) {
 		t.Helper()
-		require.NoError(t, db.Raw("SELECT count(*) FROM reservations WHERE saga = ?", "saga/shop/buy/"+s.prefix+"-"+id).Scan(&n).Error)
+		require.NoError(t, db.Raw("SELECT count(*) FROM reservations WHERE saga = ?", workflows.SagaID(s.prefix, "shop", "buy", s.prefix+"-"+id)).Scan(&n).Error)
 		return n
 	}
 	run := func(p purchase) error {

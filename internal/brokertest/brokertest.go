@@ -361,7 +361,7 @@ func roundTrip(w world) {
 			Class: holdfast.ClassPermanent, Reason: "because", Result: json.RawMessage(`{"n":1}`), Participant: "stock"})
 	}})
 	call := callOf(home)
-	call.Undo, call.Cause, call.Again = true, "card declined", true
+	call.Undo, call.Cause, call.Again, call.Token = true, "card declined", true, "secret"
 	m := holdfast.Message{Topic: "stock.release", Key: "K", ContentType: "application/json", Headers: map[string]string{"a": "b"}, Body: []byte(`{}`)}
 	require.NoError(w, home.PublishSagaCall(w.Context(), call, m))
 	w.eventually(func() bool {
@@ -373,10 +373,12 @@ func roundTrip(w world) {
 	require.NotEmpty(w, got.Message.ID)
 	m.ID = got.Message.ID
 	require.Equal(w, m, got.Message)
+	call.Topic = m.Topic
 	require.Equal(w, &call, got.Saga)
 	require.Equal(w, group, got.Group)
 	require.Equal(w, broker.SagaReply{Saga: call.Saga, Workflow: call.Workflow, Step: call.Step, Undo: true, Outcome: "refused",
-		Class: holdfast.ClassPermanent, Reason: "because", Result: json.RawMessage(`{"n":1}`), Participant: "stock"}, replies.replies[0])
+		Class: holdfast.ClassPermanent, Reason: "because", Result: json.RawMessage(`{"n":1}`), Participant: "stock",
+		Token: "secret", Topic: m.Topic}, replies.replies[0])
 }
 
 func unroutableCall(w world) {

@@ -10,26 +10,30 @@ import (
 	"github.com/spf13/pflag"
 )
 
+// remedy is what to do about an outcome; code writes a command on the thing that has
+// it, such as "saga show".
+type remedy func(code func(command string, flags ...string) string) string
+
 // things are what an action is for, in words.
 type things struct {
 	noun string // one of them
-	show string // the command that shows one
+	show string // the command that shows one, such as "saga show"
 	// scope is the flag that goes with IDs too.
 	scope string
 	// columns are those of the table of outcomes, before what came of each; cells
 	// are theirs.
 	columns []string
 	cells   func(outcome) []string
-	// remedies are what to do about verdicts, where the outcome does not know; " ID"
-	// stands for one.
-	remedies map[verdict]string
+	// remedies are what to do about verdicts, where the outcome does not know.
+	remedies map[verdict]remedy
 }
 
 // bulk is one action on any number of things, as its flags say.
 type bulk struct {
 	things
+	who
+	suggester
 	verb             string
-	operator, reason string
 	all, dryRun, yes bool
 	asJSON           bool
 	parallel         int
@@ -39,8 +43,7 @@ type bulk struct {
 
 // register adds the flags that all actions have.
 func (b *bulk) register(flags *pflag.FlagSet) {
-	flags.StringVar(&b.reason, "reason", "", "why; recorded (required)")
-	flags.StringVar(&b.operator, "operator", "", "who asks; recorded (default $USER)")
+	b.who.register(flags)
 	flags.BoolVar(&b.all, "all", false, "all of them, where there is no ID and no filter")
 	flags.BoolVar(&b.dryRun, "dry-run", false, "list what would be acted on, and do nothing")
 	flags.BoolVar(&b.yes, "yes", false, "do not ask for confirmation")
@@ -73,22 +76,17 @@ func (b *bulk) check(ids []string, scoped, narrowed bool, most int) error {
 		return usagef("--limit %d: want 0 or more", most)
 	case b.wait < 0:
 		return usagef("--wait %v: want 0 or more", b.wait)
-	case !b.dryRun && b.reason == "":
-		return usagef("say why, with --reason")
-	case !b.dryRun && b.operator == "":
-		return usagef("say who asks, with --operator: USER is not set")
+	case b.dryRun:
+		return nil
 	}
-	return nil
+	return b.who.check()
 }
 
 // report prints what became of it all, and ends the command.
 func (a *app) report(b *bulk, all []outcome, named bool) error {
-	bad := 0
-	for _, r := range all {
-		if r.bad(b.wait > 0, named) {
-			bad++
-		}
-	}
+	isBad := func(o outcome) bool { return o.bad(b.wait > 0, named) }
+	bad := len(all) - len(slices.DeleteFunc(slices.Clone(all), isBad))
+	b.advise(all)
 	switch {
 	case b.asJSON:
 		if err := printJSON(a.Out, all); err != nil {
@@ -99,7 +97,7 @@ func (a *app) report(b *bulk, all []outcome, named bool) error {
 	case len(all) == 1:
 		printf(a.Out, "%s\n", b.sentence(all[0]))
 	default:
-		if err := b.printOutcomes(a.Out, all); err != nil {
+		if err := b.printOutcomes(a.Out, all, isBad); err != nil {
 			return err
 		}
 	}
@@ -122,33 +120,47 @@ func (b *bulk) sentence(o outcome) string {
 func (b *bulk) failure(o outcome) error {
 	err := fmt.Errorf("%s %s: %s: %s", b.verb, o.WorkflowID, o.Outcome, o.Detail)
 	if o.Remedy == "" {
-		o.Remedy = strings.ReplaceAll(b.remedies[o.Outcome], " ID", " "+shellWord(o.ID))
-	}
-	if o.Remedy == "" {
-		o.Remedy = "`" + b.show + " " + shellWord(o.WorkflowID) + "` says more"
+		o.Remedy = b.code(b.show, o.WorkflowID) + " says more"
 	}
 	return withRemedy(err, "%s", o.Remedy)
 }
 
-// printOutcomes writes a table, and a line with the counts.
-func (b *bulk) printOutcomes(w io.Writer, all []outcome) error {
-	t := newTable(w, append(slices.Clone(b.columns), "OUTCOME", "DETAIL")...)
-	for _, o := range all {
-		t.row(append(b.cells(o), string(o.Outcome), orDash(cutText(o.Detail, 120)))...)
-	}
-	if err := t.flush(); err != nil {
-		return err
-	}
-	printf(w, "\n%s: %s\n", b.verb, summarize(b.noun, all))
-	told := map[verdict]bool{}
-	for _, o := range all {
-		remedy := b.remedies[o.Outcome]
-		if o.Outcome == isUndoing {
-			remedy = o.Remedy
+// advise says what to do about each outcome, where that is not known yet.
+func (b *bulk) advise(all []outcome) {
+	for i := range all {
+		o := &all[i]
+		if say := b.remedies[o.Outcome]; say != nil && o.Remedy == "" {
+			o.Remedy = say(func(command string, flags ...string) string { return b.code(command, o.WorkflowID, flags...) })
 		}
-		if remedy != "" && !told[o.Outcome] {
+	}
+}
+
+// failuresShown is how many failures are listed.
+const failuresShown = 20
+
+// printOutcomes writes a line with the counts, what failed, and what to do about it:
+// once for each kind of outcome, with the first that has it.
+func (b *bulk) printOutcomes(w io.Writer, all []outcome, bad func(outcome) bool) error {
+	printf(w, "%s: %s\n", b.verb, summarize(b.noun, all))
+	failed := slices.DeleteFunc(slices.Clone(all), func(o outcome) bool { return !bad(o) })
+	if len(failed) > 0 {
+		printf(w, "\n")
+		t := newTable(w, append(slices.Clone(b.columns), "OUTCOME", "DETAIL")...)
+		for _, o := range failed[:min(len(failed), failuresShown)] {
+			t.row(append(b.cells(o), string(o.Outcome), orDash(cutText(o.Detail, 120)))...)
+		}
+		if err := t.flush(); err != nil {
+			return err
+		}
+	}
+	if more := len(failed) - failuresShown; more > 0 {
+		printf(w, "… and %d more: --json writes each.\n", more)
+	}
+	told := map[verdict]bool{}
+	for _, o := range append(failed, all...) {
+		if o.Remedy != "" && !told[o.Outcome] {
 			told[o.Outcome] = true
-			printf(w, "%s: %s\n", o.Outcome, oneLine(remedy))
+			printf(w, "\n%s (%s): %s\n", o.Outcome, oneLine(o.ID), oneLine(o.Remedy))
 		}
 	}
 	return nil

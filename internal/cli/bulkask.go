@@ -22,7 +22,7 @@ func (a *app) confirm(ctx context.Context, b *bulk, n int, named bool) error {
 	case b.yes || named || n == 1 && !terminal:
 		return nil
 	case !terminal:
-		return usagef("%s means to %s: add --yes, or see which with --dry-run", plural(n, b.noun), b.verb)
+		return usagef("this would %s %s: add --yes, or see which with --dry-run", b.verb, plural(n, b.noun))
 	}
 	return confirmed(ctx, a.Err, a.In, fmt.Sprintf("%s %s?", capital(b.verb), plural(n, b.noun)))
 }
@@ -35,7 +35,7 @@ var errUnconfirmed = errors.New("not confirmed: nothing was done")
 func confirmed(ctx context.Context, ask io.Writer, in io.Reader, question string) error {
 	printf(ask, "%s [y/N] ", question)
 	answer := make(chan string, 1)
-	go func() { // ends with the line, or the process: a terminal cannot be asked less
+	go func() { // may outlive this call: a blocked read of a terminal cannot be cancelled
 		line, _ := bufio.NewReader(in).ReadString('\n')
 		answer <- line
 	}()
@@ -58,7 +58,7 @@ func (a *app) progress(b *bulk, n int) (tick, done func()) {
 	if b.wait > 0 {
 		n *= 2
 	}
-	bar := progressbar.NewOptions(n, progressbar.OptionSetWriter(a.Err), progressbar.OptionSetDescription(b.verb),
+	bar := progressbar.NewOptions(n, progressbar.OptionSetWriter(raw(a.Err)), progressbar.OptionSetDescription(b.verb),
 		progressbar.OptionThrottle(100*time.Millisecond), progressbar.OptionClearOnFinish(), progressbar.OptionSetWidth(30))
 	return func() { _ = bar.Add(1) }, func() { _ = bar.Finish() } // a bar that cannot be drawn is not missed
 }

@@ -102,8 +102,8 @@ func linger(ctx context.Context, limit time.Duration) (later context.Context, en
 	}
 }
 
-// explain says what an Update's error means for what is in that state, and that
-// show says more of.
+// explain says what an Update's error means for what is in that state; show is the
+// command that says more of it, in backticks.
 func (c *crew) explain(o outcome, err error, state, show string) outcome {
 	var refused *temporal.ApplicationError
 	switch {
@@ -111,7 +111,7 @@ func (c *crew) explain(o outcome, err error, state, show string) outcome {
 		return o
 	case errors.As(err, &refused):
 		c.silent.Store(0)
-		return outcome{Outcome: isRefused, State: state, Detail: refused.Message(), Remedy: "`" + show + "` says what can be done"}
+		return outcome{Outcome: isRefused, State: state, Detail: refused.Message(), Remedy: show + " says what can be done"}
 	case timedOut(err) || errors.Is(err, context.Canceled):
 		c.silent.Add(1)
 		return outcome{Outcome: isUnknown, Detail: noAnswer, pending: true}

@@ -44,6 +44,7 @@ type app struct {
 // the exit status. It returns when ctx is done at the latest, once what it
 // started is stopped.
 func Main(ctx context.Context, args []string, s Surroundings) int {
+	s.Out, s.Err = plainOut(s.Out), plainOut(s.Err)
 	a := &app{Surroundings: s}
 	root := newRootCommand(a)
 	root.SetArgs(args)
@@ -91,6 +92,12 @@ Environment:
   HOLDFAST_PREFIX       as --prefix
   HOLDFAST_GROUP        as --group of saga start and saga diagram
   HOLDFAST_TIMEOUT      as --timeout
+  HOLDFAST_OPERATOR     as --operator of what acts on transactions, dead letters
+                        and sagas; else USER
+  HOLDFAST_ROLLING_UPGRADE
+                        1 while processes of an older version still run
+  HOLDFAST_RABBITMQ_MANAGEMENT
+                        as --rabbitmq-management of doctor
   HOLDFAST_TEMPORAL_UI  Temporal's web UI, such as http://localhost:8233
   NO_COLOR              no colours, also on a terminal
 
@@ -106,6 +113,7 @@ wrong usage.`,
 	flags.DurationVar(&a.timeoutFlag, "timeout", 0, "how long the command may take (default $HOLDFAST_TIMEOUT, or 30s; doctor: 10s; dead and saga, for several: 1h)")
 	root.PersistentPreRunE = func(*cobra.Command, []string) error { return a.readFlags() }
 	root.AddCommand(
+		newConsumersCommand(a),
 		newDeadCommand(a),
 		newDemoCommand(a),
 		newDevCommand(a),
@@ -113,9 +121,12 @@ wrong usage.`,
 		newHalfCommand(a),
 		newKeepCommand(a),
 		newMigrateCommand(a),
+		newRetryNowCommand(a),
 		newSagaCommand(a),
+		newTopologyCommand(a),
 		newTxCommand(a),
 		newVersionCommand(a),
+		newWaitingCommand(a),
 	)
 	a.noteBegin(root)
 	return root

@@ -31,7 +31,7 @@ func TestExitStatuses(t *testing.T) {
 		{[]string{"tx", "list", "--limit", "0"}, env, exitUsage, "--limit 0"},
 		{[]string{"tx", "show"}, env, exitUsage, "accepts 1 arg"},
 		{[]string{"tx", "commit", "1"}, env, exitUsage, "--reason"},
-		{[]string{"tx", "commit", "1", "--reason", "x"}, nil, exitUsage, "--operator"},
+		{[]string{"tx", "commit", "1", "--reason", "x"}, nil, exitUsage, "HOLDFAST_OPERATOR"},
 		{[]string{"tx", "start", "--group", "g"}, env, exitUsage, `required flag(s) "handler", "topic" not set`},
 		{[]string{"tx", "start", "--group", "g/h", "--handler", "h", "--topic", "t"}, env, exitUsage, "the group"},
 		{[]string{"doctor", "--skip", "kafka"}, env, exitUsage, "--skip kafka"},
@@ -121,4 +121,6 @@ func TestVersionAsJSON(t *testing.T) {
 	r := runProgram(t, nil, "version", "--json")
 	require.NoError(t, json.Unmarshal([]byte(r.out), &v))
 	require.NotEmpty(t, v.Go)
+	require.Positive(t, v.Tables)
+	require.Contains(t, runProgram(t, nil, "version").out, fmt.Sprintf("tables at version %d; client of Temporal ", v.Tables))
 }

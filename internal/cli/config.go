@@ -18,10 +18,18 @@ type config struct {
 	Prefix      string `env:"HOLDFAST_PREFIX" envDefault:"holdfast"`
 	Group       string `env:"HOLDFAST_GROUP"`
 	UI          string `env:"HOLDFAST_TEMPORAL_UI"`
+	Operator    string `env:"HOLDFAST_OPERATOR"`
 	User        string `env:"USER"`
 	NoColor     string `env:"NO_COLOR"`
 	Term        string `env:"TERM"`
 	TimeoutText string `env:"HOLDFAST_TIMEOUT"`
+
+	// Management is where RabbitMQ's management API is.
+	Management string `env:"HOLDFAST_RABBITMQ_MANAGEMENT"`
+
+	// RollingUpgrade says that processes of an older version still run with the
+	// prefix.
+	RollingUpgrade bool `env:"HOLDFAST_ROLLING_UPGRADE"`
 
 	// Timeout is how long the command may take; 0 means its own default.
 	Timeout time.Duration

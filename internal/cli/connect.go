@@ -5,8 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/url"
+	"strings"
 	"time"
 
+	commonpb "go.temporal.io/api/common/v1"
+	"go.temporal.io/api/workflowservice/v1"
 	"go.temporal.io/sdk/client"
 	"go.temporal.io/sdk/contrib/envconfig"
 	"go.temporal.io/sdk/converter"
@@ -23,6 +27,14 @@ type temporalServer struct {
 	client.Client
 	address, namespace string
 	data               converter.DataConverter
+	suggester
+	// prefix is that of the installation which is looked at.
+	prefix string
+	// ids is the prefix in the IDs of the workflows that are started: none while
+	// processes of a version run that knows no other IDs.
+	ids string
+	// rolling says that processes of an older version still run.
+	rolling bool
 }
 
 // temporalOptions reads Temporal's own environment and configuration file.
@@ -44,6 +56,13 @@ func (a *app) temporalOptions() (client.Options, error) {
 	return o, nil
 }
 
+// temporalAddressed reports whether somebody has said where Temporal is: the
+// environment, or Temporal's configuration file.
+func (a *app) temporalAddressed() bool {
+	o, err := envconfig.LoadClientOptions(envconfig.LoadClientOptionsRequest{EnvLookup: environment(a.Environ)})
+	return err != nil || o.HostPort != ""
+}
+
 // temporal connects to Temporal; the caller closes it.
 func (a *app) temporal(ctx context.Context) (*temporalServer, error) {
 	o, err := a.temporalOptions()
@@ -52,10 +71,21 @@ func (a *app) temporal(ctx context.Context) (*temporalServer, error) {
 	}
 	c, err := client.DialContext(ctx, o)
 	if err != nil {
-		return nil, &holdfast.UnavailableError{Part: "Temporal", Where: o.HostPort, Err: err,
-			Remedy: "see that it runs, and check TEMPORAL_ADDRESS and the other variables TEMPORAL_…; `holdfast dev` starts one"}
+		const remedy = "TEMPORAL_ADDRESS and the other variables TEMPORAL_…; `holdfast dev` starts one"
+		if !a.temporalAddressed() {
+			return nil, &holdfast.UnavailableError{Part: "Temporal", Where: o.HostPort + ", since TEMPORAL_ADDRESS is not set,", Err: err,
+				Remedy: "set " + remedy}
+		}
+		return nil, &holdfast.UnavailableError{Part: "Temporal", Where: o.HostPort, Err: err, Remedy: "see that it runs, and check " + remedy}
 	}
-	return &temporalServer{Client: c, address: o.HostPort, namespace: o.Namespace, data: o.DataConverter}, nil
+	return &temporalServer{Client: c, suggester: a.suggester(), address: o.HostPort, namespace: o.Namespace, data: o.DataConverter, prefix: a.Prefix, ids: idPrefix(a), rolling: a.RollingUpgrade}, nil
+}
+
+func idPrefix(a *app) string {
+	if a.RollingUpgrade {
+		return ""
+	}
+	return a.Prefix
 }
 
 // withTemporal connects, and runs f within the command's time limit.
@@ -76,13 +106,23 @@ func (a *app) withTemporalFor(ctx context.Context, limit time.Duration, f func(c
 	return f(ctx, t)
 }
 
+// unstick has the next task of a workflow given to whatever process is free, with its
+// whole history. The process that had it last may have forgotten it; a task for an
+// Update that comes to it all the same is failed by Temporal's SDK and given out again,
+// which takes three times as long: of many workflows, most are forgotten
+// ([worker.Options.WorkflowCache]).
+func (t *temporalServer) unstick(ctx context.Context, workflowID string) {
+	_, _ = t.WorkflowService().ResetStickyTaskQueue(ctx, &workflowservice.ResetStickyTaskQueueRequest{Namespace: t.namespace,
+		Execution: &commonpb.WorkflowExecution{WorkflowId: workflowID}}) // else it takes longer
+}
+
 // database opens the database; the caller calls closeDB. It does not connect
 // yet.
 func (a *app) database() (db *gorm.DB, closeDB func(), err error) {
 	if a.DatabaseURL == "" {
 		return nil, nil, withRemedy(errors.New("no database"), "set DATABASE_URL, for example to postgres://user:password@host:5432/database")
 	}
-	db, err = gorm.Open(postgres.Open(a.DatabaseURL), &gorm.Config{Logger: logger.Discard, DisableAutomaticPing: true})
+	db, err = gorm.Open(postgres.Open(unprepared(a.DatabaseURL)), &gorm.Config{Logger: logger.Discard, DisableAutomaticPing: true})
 	if err != nil {
 		// The parser's error may quote the URL, and with it the password.
 		return nil, nil, errors.New("DATABASE_URL is no URL for PostgreSQL: want postgres://user:password@host:5432/database, with special characters percent-encoded")
@@ -92,6 +132,24 @@ func (a *app) database() (db *gorm.DB, closeDB func(), err error) {
 		return nil, nil, fmt.Errorf("open the database: %w", err)
 	}
 	return db, func() { _ = pool.Close() }, nil
+}
+
+const execModeSetting = "default_query_exec_mode"
+
+// unprepared is the database's URL, or its settings, with the mode in which nothing is
+// prepared: nothing here is worth it, and a pooler of transactions may be between.
+func unprepared(database string) string {
+	u, err := url.Parse(database)
+	switch {
+	case strings.Contains(database, execModeSetting):
+		return database
+	case err != nil || u.Scheme == "":
+		return database + " " + execModeSetting + "=exec"
+	}
+	q := u.Query()
+	q.Set(execModeSetting, "exec")
+	u.RawQuery = q.Encode()
+	return u.String()
 }
 
 // searchAttributes decodes search attributes, which no codec encodes.

@@ -18,10 +18,10 @@ func TestWhatWasNotAnsweredIsLookedAt(t *testing.T) {
 	g := newGraveyard(t)
 	quiet, settled := g.ghost("quiet", nil), g.ghost("settled", nil)
 	g.bury(quiet, settled)
-	g.one("discard", workflows.DeadLetterID(settled))
+	g.one("discard", workflows.DeadLetterID(g.prefix, settled))
 	all := []outcome{{Outcome: isUnknown, pending: true}, {Outcome: isUnknown, pending: true}, {Outcome: isHandled}}
-	rows := []deadRow{{WorkflowID: workflows.DeadLetterID(quiet)}, {WorkflowID: workflows.DeadLetterID(settled)}, {}}
-	ts := &temporalServer{Client: g.c, data: searchAttributes}
+	rows := []deadRow{{WorkflowID: workflows.DeadLetterID(g.prefix, quiet)}, {WorkflowID: workflows.DeadLetterID(g.prefix, settled)}, {}}
+	ts := &temporalServer{Client: g.c, data: searchAttributes, prefix: g.prefix}
 	b := &batch{t: ts, act: deadActs[2], crew: crew{parallel: 2, wait: time.Second, tick: func() {}}}
 	b.verify(t.Context(), rows, all)
 	require.Equal(t, isUnknown, all[0].Outcome)
@@ -39,11 +39,11 @@ func TestManyWithoutAnAnswerEndABatch(t *testing.T) {
 	for i := range n {
 		l := g.ghost(fmt.Sprint(i), nil)
 		letters = append(letters, l)
-		rows = append(rows, deadRow{ID: l.ID, WorkflowID: workflows.DeadLetterID(l), State: "parked", status: enumspb.WORKFLOW_EXECUTION_STATUS_RUNNING})
+		rows = append(rows, deadRow{ID: l.ID, WorkflowID: workflows.DeadLetterID(g.prefix, l), State: "parked", status: enumspb.WORKFLOW_EXECUTION_STATUS_RUNNING})
 	}
 	g.bury(letters...)
 	g.stop()
-	b := &batch{t: &temporalServer{Client: g.c, data: searchAttributes}, act: deadActs[2],
+	b := &batch{t: &temporalServer{Client: g.c, data: searchAttributes, prefix: g.prefix}, act: deadActs[2],
 		crew: crew{parallel: 2, answer: time.Millisecond, tick: func() {}},
 		req:  workflows.DeadLetterRequest{Operator: "ann", Reason: "x"}}
 	unknown, unsent := 0, 0

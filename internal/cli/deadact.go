@@ -32,11 +32,14 @@ fails again and is parked again: --wait says how long to wait for that.`,
 		`Run the producer group's Compensate for dead letters, once for each, and then
 tell the other consumers of the message. A process of the group has to run;
 otherwise it happens as soon as one does, within a day.`,
-		"compensate although the last redelivery is not answered yet: the consumer may handle it nevertheless",
+		"compensate although the last redelivery is not answered yet: the consumer may handle it nevertheless; or, where it is parked, although the group's database does not say that this message was committed",
 		[]string{string(workflows.Parked), string(workflows.Waits)}},
 	{workflows.UpdateDiscard, workflows.UpdateDiscard, "Drop dead letters for good",
-		`Drop dead letters for good. Nothing is published and nothing is undone.`,
-		"discard although the last redelivery is not answered yet: the consumer may handle it nevertheless",
+		`Drop dead letters for good. Nothing is published and nothing is undone. A half
+message is dropped only once its producer group says that its transaction is
+rolled back: what is committed, or what nobody knows, is refused. Redeliver
+that, which is always safe, or use --force.`,
+		"discard although the last redelivery is not answered yet, and the consumer may handle it nevertheless; or although it is a half message whose transaction is committed, or may be: its messages are then lost",
 		[]string{string(workflows.Parked), string(workflows.Waits)}},
 	{"restart", "", "Start the workflow of lost dead letters again",
 		`Start the workflow of dead letters again that was terminated, or failed. It
@@ -58,12 +61,18 @@ func (act deadAct) possible(force bool) []string {
 }
 
 // deadLetters are dead letters in words.
-var deadLetters = things{noun: "dead letter", show: "holdfast dead show", scope: "consumer",
+var deadLetters = things{noun: "dead letter", show: "dead show", scope: "consumer",
 	columns: []string{"MESSAGE", "CONSUMER"}, cells: func(o outcome) []string { return []string{o.ID, orDash(o.Consumer)} },
-	remedies: map[verdict]string{
-		isUnknown:     "it may have taken effect: `holdfast dead show` says; repeating the command is safe",
-		isUnsent:      "repeat the command: what is settled, or under way, is left alone",
-		isRedelivered: "`holdfast dead show` says later what came of it; --wait waits longer",
+	remedies: map[verdict]remedy{
+		isUnknown: func(code func(string, ...string) string) string {
+			return "it may have taken effect: " + code("dead show") + " says; repeating the command is safe"
+		},
+		isUnsent: func(func(string, ...string) string) string {
+			return "repeat the command: what is settled, or under way, is left alone"
+		},
+		isRedelivered: func(code func(string, ...string) string) string {
+			return code("dead show") + " says later what came of it; --wait waits longer"
+		},
 	}}
 
 // deadOrder is what the flags of an action say.
@@ -128,9 +137,8 @@ that of dead list.`
 
 // complete checks what the flags say, and fills in what they do not.
 func (o *deadOrder) complete(a *app, act deadAct, ids []string) error {
-	if o.operator == "" {
-		o.operator = a.User
-	}
+	o.who.complete(a)
+	o.suggester = a.suggester()
 	o.req.Operator, o.req.Reason = o.operator, o.reason
 	if err := o.check(ids, o.consumer != "", o.narrows(), o.deadFlags.limit); err != nil {
 		return err
@@ -172,45 +180,24 @@ func (o *deadOrder) completeStates(act deadAct, ids []string) error {
 
 // actOnDead does what was ordered, and reports it.
 func (a *app) actOnDead(ctx context.Context, t *temporalServer, act deadAct, o *deadOrder, ids []string) error {
-	rows, err := a.selectDead(ctx, t, o, ids)
-	if err != nil {
-		return err
-	}
-	if o.dryRun {
-		rows = slices.DeleteFunc(rows, func(r deadRow) bool { return !slices.Contains(act.possible(o.req.Force), r.State) })
-		printf(a.Err, "To %s: %s. Nothing was done.\n", act.name, plural(len(rows), "dead letter"))
-		if o.asJSON {
-			return printJSON(a.Out, rows)
-		}
-		return printDeadRows(a.Out, rows, a.Now())
-	}
-	if len(rows) == 0 {
-		if o.asJSON {
-			return printJSON(a.Out, []outcome{})
-		}
-		printf(a.Out, "No dead letters to %s.\n", act.name)
-		return nil
-	}
-	if err := t.anybodyThere(ctx, rows); err != nil {
-		return err
-	}
-	if err := a.confirm(ctx, &o.bulk, len(rows), len(ids) == 1); err != nil {
-		return err
-	}
-	if o.edit != "" {
-		if err := a.readEdit(ctx, t, o, rows[0]); err != nil {
-			return err
-		}
-	}
-	b := &batch{t: t, prefix: a.Prefix, act: act, req: o.req, now: a.Now, crew: crew{parallel: o.parallel, wait: o.wait, answer: answerLimit}}
-	if act.update == workflows.UpdateRedeliver && len(rows) == 1 {
-		b.req.Wait = o.wait // the answer itself waits
-	}
-	var done func()
-	b.tick, done = a.progress(&o.bulk, len(rows))
-	all := b.run(ctx, rows)
-	done()
-	return a.report(&o.bulk, all, len(ids) > 0)
+	return actOn(ctx, a, t, order[deadRow]{bulk: &o.bulk, ages: o.ages,
+		choose: func(ctx context.Context) ([]deadRow, error) { return a.selectDead(ctx, t, o, ids) },
+		state:  func(r deadRow) string { return r.State }, possible: act.possible(o.req.Force), print: printDeadRows,
+		unknown: func(ctx context.Context) { a.noteConsumer(ctx, t, o.consumer) },
+		check:   t.anybodyThere,
+		run: func(ctx context.Context, rows []deadRow, tick func()) ([]outcome, error) {
+			if o.edit != "" {
+				if err := a.readEdit(ctx, t, o, rows[0]); err != nil {
+					return nil, err
+				}
+			}
+			b := &batch{t: t, prefix: a.Prefix, act: act, req: o.req, now: a.Now,
+				crew: crew{parallel: o.parallel, wait: o.wait, answer: answerLimit, tick: tick}}
+			if act.update == workflows.UpdateRedeliver && len(rows) == 1 {
+				b.req.Wait = o.wait // the answer itself waits
+			}
+			return b.run(ctx, rows), nil
+		}}, ids)
 }
 
 // selectDead returns the dead letters that are meant, the oldest first.
@@ -228,11 +215,7 @@ func (a *app) selectDead(ctx context.Context, t *temporalServer, o *deadOrder, i
 	if err := t.dead(ctx, f, deadPage, collect(&rows)); err != nil {
 		return nil, err
 	}
-	slices.SortStableFunc(rows, func(x, y deadRow) int { return x.Started.Compare(y.Started) })
-	if most := o.deadFlags.limit; most > 0 && len(rows) > most {
-		rows = rows[:most]
-	}
-	return rows, nil
+	return oldest(rows, o.deadFlags.limit, func(r deadRow) time.Time { return r.Started }), nil
 }
 
 // anybodyThere says what is missing where no process would answer.

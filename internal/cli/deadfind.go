@@ -4,7 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
+	"slices"
 	"sync"
 
 	enumspb "go.temporal.io/api/enums/v1"
@@ -23,49 +23,42 @@ func (e noSuchLetterError) Error() string {
 }
 func (e noSuchLetterError) Is(target error) bool { return target == holdfast.ErrNotFound }
 
-func noSuchLetter(id string) error {
+func (t *temporalServer) noSuchLetter(id string) error {
 	return withRemedy(noSuchLetterError(id),
-		"`holdfast dead list --state all` shows those that there are; it may not have died yet, or have been settled longer ago than the namespace keeps")
+		"%s shows those that there are; it may not have died yet, or have been settled longer ago than the namespace keeps", t.code("dead list", "", "--state", "all"))
 }
 
 // findDead returns the dead letter that id means: a workflow's ID, a message's ID
 // or a business key, in that order. Where several have it, the open one is
 // meant, if there is one.
 func (t *temporalServer) findDead(ctx context.Context, id, consumer, prefix string) (deadRow, error) {
-	if strings.HasPrefix(id, deadPrefix) {
-		found, err := t.describeDead(ctx, []string{id})
-		return t.oneDead(id, found, err)
+	if known, ok := workflows.ParseID(id); ok && known.Kind == workflows.KindDeadLetter {
+		for _, name := range t.names(known) {
+			if found, err := t.describeDead(ctx, []string{name}); err != nil || len(found) > 0 {
+				return t.oneDead(id, found, err)
+			}
+		}
+		return deadRow{}, t.noSuchLetter(id)
 	}
 	all := deadFilter{prefix: prefix, consumer: consumer, states: []string{stateAll}}
 	owners := []string{consumer}
 	if consumer == "" {
 		var err error
-		if owners, err = t.recentOwners(ctx, all); err != nil {
+		if owners, err = t.owners(ctx, all); err != nil {
 			return deadRow{}, err
 		}
 	}
-	ids := make([]string, len(owners))
-	for i, owner := range owners {
-		ids[i] = deadPrefix + owner + "/" + id
+	var ids []string
+	for _, owner := range owners {
+		ids = append(ids, t.names(workflows.ID{Kind: workflows.KindDeadLetter, Owner: owner, Key: id})...)
 	}
 	found, err := t.describeDead(ctx, ids)
 	if err != nil || len(found) > 0 {
 		return t.oneDead(id, found, err)
 	}
 	byKey := all
-	byKey.key = id
-	if byKey.validate() == nil {
-		if err := t.dead(ctx, byKey, deadPage, collect(&found)); err != nil || len(found) > 0 {
-			return t.oneDead(id, found, err)
-		}
-	}
-	if consumer == "" { // a consumer that has none among the latest
-		err = t.dead(ctx, all, deadPage, func(r deadRow) bool {
-			if r.ID == id {
-				found = append(found, r)
-			}
-			return true
-		})
+	if byKey.key = id; byKey.validate() == nil {
+		err = hardToAsk(id, t.dead(ctx, byKey, deadPage, collect(&found)))
 	}
 	return t.oneDead(id, found, err)
 }
@@ -91,7 +84,7 @@ func (t *temporalServer) oneDead(id string, found []deadRow, err error) (deadRow
 	}
 	switch {
 	case len(found) == 0:
-		return deadRow{}, noSuchLetter(id)
+		return deadRow{}, t.noSuchLetter(id)
 	case len(found) == 1:
 		return found[0], nil
 	case len(open) == 1:
@@ -121,6 +114,9 @@ func (t *temporalServer) describeDead(ctx context.Context, ids []string) ([]dead
 			if kind := info.GetType().GetName(); kind != workflows.DeadLetterName {
 				return usagef("workflow %s is a %s, not a %s", id, kind, workflows.DeadLetterName)
 			}
+			if !t.isOurs(info) {
+				return nil
+			}
 			mu.Lock()
 			defer mu.Unlock()
 			found = append(found, t.deadRow(info))
@@ -133,18 +129,39 @@ func (t *temporalServer) describeDead(ctx context.Context, ids []string) ([]dead
 	return found, nil
 }
 
-// recentOwners returns the consumers of the latest dead letters.
-func (t *temporalServer) recentOwners(ctx context.Context, f deadFilter) ([]string, error) {
+const (
+	// ownersLimit is how many consumers are looked for; the names of more make a
+	// query that is too long.
+	ownersLimit = 100
+	// ownersPage is how many dead letters are looked at for the names of consumers.
+	ownersPage = 100
+)
+
+// owners returns the consumers, and the queues of what has none, that have dead letters
+// which f means. It asks for the latest ones, then for those of other consumers, and so
+// on: how often depends on the consumers, not on how many dead letters they have.
+func (t *temporalServer) owners(ctx context.Context, f deadFilter) ([]string, error) {
 	var owners []string
-	seen := map[string]bool{}
-	n := 0
-	err := t.dead(ctx, f, recentLimit, func(r deadRow) bool {
-		if !seen[r.owner] {
-			seen[r.owner] = true
-			owners = append(owners, r.owner)
+	query := f.query()
+	for len(owners) < ownersLimit {
+		infos, err := t.page(ctx, query, ownersPage)
+		if err != nil {
+			return nil, err
 		}
-		n++
-		return n < recentLimit
-	})
-	return owners, err
+		before := len(owners)
+		for _, info := range infos {
+			if r := t.deadRow(info); !slices.Contains(owners, r.owner) {
+				owners = append(owners, r.owner)
+				for _, begin := range workflows.DeadLetterBegins(f.prefix, r.owner) {
+					if askable(begin) {
+						query += " AND WorkflowId NOT STARTS_WITH " + quote(begin)
+					}
+				}
+			}
+		}
+		if len(owners) == before || len(infos) < ownersPage {
+			break
+		}
+	}
+	return owners, nil
 }

@@ -21,6 +21,8 @@ type deadGroup struct {
 	Newest  time.Time `json:"newest"`
 	// Command lists them.
 	Command string `json:"command"`
+
+	common *commonError // of the errors; nil where they are not what is counted by
 }
 
 // groupings are what dead letters can be counted by.
@@ -35,15 +37,18 @@ var groupings = map[string]func(deadRow) string{
 func (a *app) listGroups(ctx context.Context, t *temporalServer, f deadFilter, d *deadFlags, by string, asJSON bool) error {
 	var c counter
 	err := t.dead(ctx, f, deadPage, func(r deadRow) bool {
-		c.count(groupings[by](r), r)
+		c.count(by, r)
 		return true
 	})
 	if err != nil {
 		return err
 	}
 	groups := c.largest()
+	if len(groups) == 0 {
+		a.noteConsumer(ctx, t, f.consumer)
+	}
 	for i := range groups {
-		groups[i].By, groups[i].Command = by, d.command(a.prefixFlag, by, groups[i].Value)
+		groups[i].By, groups[i].Command = by, d.command(a.suggester(), by, groups[i].Value)
 	}
 	if len(groups) > d.limit {
 		printf(a.Err, "There are %d groups: raise --limit to see more than %d.\n", len(groups), d.limit)
@@ -58,14 +63,20 @@ func (a *app) listGroups(ctx context.Context, t *temporalServer, f deadFilter, d
 // counter counts dead letters by what they have in common.
 type counter struct{ groups map[string]*deadGroup }
 
-func (c *counter) count(value string, r deadRow) {
+func (c *counter) count(by string, r deadRow) {
+	value := groupings[by](r)
 	g := c.groups[value]
 	if g == nil {
 		if c.groups == nil {
 			c.groups = map[string]*deadGroup{}
 		}
 		g = &deadGroup{Value: value, Example: r.WorkflowID, Oldest: r.Started, Newest: r.Started}
+		if by == "error" {
+			g.common = newCommonError(r.Reason)
+		}
 		c.groups[value] = g
+	} else if g.common != nil {
+		g.common.add(r.Reason)
 	}
 	g.Count++
 	if r.Started.Before(g.Oldest) {
@@ -80,6 +91,9 @@ func (c *counter) count(value string, r deadRow) {
 func (c *counter) largest() []deadGroup {
 	groups := []deadGroup{}
 	for _, g := range c.groups {
+		if g.common != nil {
+			g.Value, g.common = g.common.String(), nil
+		}
 		groups = append(groups, *g)
 	}
 	slices.SortFunc(groups, func(x, y deadGroup) int {
@@ -89,7 +103,7 @@ func (c *counter) largest() []deadGroup {
 }
 
 // command is the command that lists one group of what the flags mean.
-func (d deadFlags) command(prefix, by, value string) string {
+func (d deadFlags) command(say suggester, by, value string) string {
 	switch by {
 	case "error":
 		d.errorText = value
@@ -100,10 +114,10 @@ func (d deadFlags) command(prefix, by, value string) string {
 	case "class":
 		d.class = value
 	}
-	words := []string{"holdfast dead list"}
+	var flags []string
 	flag := func(name, value string) {
 		if value != "" {
-			words = append(words, name, shellWord(value))
+			flags = append(flags, name, value)
 		}
 	}
 	duration := func(d time.Duration) string {
@@ -112,7 +126,6 @@ func (d deadFlags) command(prefix, by, value string) string {
 		}
 		return d.String()
 	}
-	flag("--prefix", prefix)
 	flag("--consumer", d.consumer)
 	flag("--topic", d.topic)
 	flag("--key", d.key)
@@ -121,18 +134,7 @@ func (d deadFlags) command(prefix, by, value string) string {
 	flag("--state", strings.Join(d.states, ","))
 	flag("--older-than", duration(d.olderThan))
 	flag("--newer-than", duration(d.newerThan))
-	return strings.Join(words, " ")
-}
-
-// shellWord is s as one word of a shell's command line.
-func shellWord(s string) string {
-	plain := func(r rune) bool {
-		return r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("._-,/:@", r)
-	}
-	if s != "" && strings.IndexFunc(s, func(r rune) bool { return !plain(r) }) < 0 {
-		return s
-	}
-	return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
+	return say.command("dead list", "", flags...)
 }
 
 func printGroups(w io.Writer, by string, groups []deadGroup, now time.Time) error {
@@ -153,7 +155,7 @@ func printGroups(w io.Writer, by string, groups []deadGroup, now time.Time) erro
 	}
 	printf(w, "\nTo list them:\n")
 	for _, g := range groups {
-		printf(w, "  %s\n", oneLine(g.Command))
+		printf(w, "  %s\n", g.Command)
 	}
 	return nil
 }

@@ -8,7 +8,7 @@ import (
 	"github.com/holdfastmq/holdfast/workflows"
 )
 
-// verdict is what became of an action on a dead letter or a saga.
+// verdict is what became of an action on a transaction, a dead letter or a saga.
 type verdict string
 
 // The verdicts. Those that were seen come first.
@@ -17,7 +17,10 @@ const (
 	isCompensated verdict = "compensated" // undone, and the notice is published
 	isDiscarded   verdict = "discarded"   // dropped
 	isRestarted   verdict = "restarted"   // its workflow runs again
-	isPaused      verdict = "paused"      // a saga, and the next five too
+	isCommitted   verdict = "committed"   // a transaction
+	isRolledBack  verdict = "rolled-back"
+	isRechecked   verdict = "rechecked" // and still undecided, or undelivered
+	isPaused      verdict = "paused"    // a saga, and the next five too
 	isResumed     verdict = "resumed"
 	isRetried     verdict = "retried"
 	isSkipped     verdict = "skipped"
@@ -32,10 +35,11 @@ const (
 	isUnsent      verdict = "not sent"            // the command ended before
 )
 
-var verdicts = []verdict{isHandled, isCompensated, isDiscarded, isRestarted, isPaused, isResumed, isRetried, isSkipped, isAnswered,
+var verdicts = []verdict{isHandled, isCompensated, isDiscarded, isRestarted, isCommitted, isRolledBack, isRechecked, isPaused, isResumed, isRetried, isSkipped, isAnswered,
 	isRedelivered, isUndoing, isSettled, hasFailed, isStuck, isRefused, isUnknown, isUnsent}
 
-// outcome is what became of an action on one dead letter or saga, for --json.
+// outcome is what became of an action on one transaction, dead letter or saga, for
+// --json.
 type outcome struct {
 	ID         string  `json:"id"`
 	Consumer   string  `json:"consumer,omitempty"`
@@ -50,7 +54,7 @@ type outcome struct {
 	Redelivery int `json:"redelivery,omitempty"`
 
 	pending bool   // another look may tell more
-	group   string // that compensates, if it is known
+	group   string // a transaction's, or the one that compensates, if it is known
 }
 
 // judge says what a dead letter's state means for an action that it accepted; n

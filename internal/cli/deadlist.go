@@ -50,7 +50,8 @@ func newDeadListCommand(a *app) *cobra.Command {
 		Long: `List dead letters: those that are open, unless --state says otherwise, the
 latest first. --group-by error, consumer, topic or class counts them instead,
 and says how to list each group; errors are grouped without the numbers, IDs
-and quoted values in them. A dead letter appears here about a second after it
+and quoted values that differ between them; codes and names of tables, columns
+and constraints count. A dead letter appears here about a second after it
 came, and what happened to it about a second later; those that are settled are
 found for as long as the Temporal namespace keeps them.
 
@@ -97,6 +98,9 @@ func (a *app) listDead(ctx context.Context, t *temporalServer, f deadFilter, lim
 	if err != nil {
 		return err
 	}
+	if len(rows) == 0 {
+		a.noteConsumer(ctx, t, f.consumer)
+	}
 	if more {
 		printf(a.Err, "There are more than %d: raise --limit, narrow it down, or use --group-by.\n", limit)
 	}
@@ -141,7 +145,7 @@ func (t *temporalServer) dead(ctx context.Context, f deadFilter, size int, visit
 		page, err := t.ListWorkflow(ctx, &workflowservice.ListWorkflowExecutionsRequest{Namespace: t.namespace,
 			PageSize: int32(size), NextPageToken: token, Query: f.query()})
 		if err != nil {
-			return withRemedy(fmt.Errorf("list dead letters: %w", err), "`holdfast doctor` says whether Temporal has what Holdfast needs")
+			return t.cannotList("dead letters", err)
 		}
 		var rows []deadRow
 		for _, info := range page.GetExecutions() {

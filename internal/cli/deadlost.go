@@ -22,7 +22,9 @@ func (t *temporalServer) restart(ctx context.Context, r deadRow, operator, reaso
 	err := t.askStatus(ctx, r.WorkflowID, r.RunID, &known)
 	in.Resumed = lastKnown(in, known, err)
 	takenUp(in.Resumed, r.State, operator, reason, now)
-	_, err = t.ExecuteWorkflow(ctx, workflows.DeadLetterOptions(in), workflows.DeadLetterName, in)
+	options := workflows.DeadLetterOptions(in)
+	options.ID = r.WorkflowID
+	_, err = t.ExecuteWorkflow(ctx, options, workflows.DeadLetterName, in)
 	var there *serviceerror.WorkflowExecutionAlreadyStarted
 	if err != nil && !errors.As(err, &there) {
 		return fmt.Errorf("start workflow %s again: %w", r.WorkflowID, err)

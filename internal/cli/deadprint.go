@@ -8,6 +8,7 @@ import (
 	"time"
 
 	holdfast "github.com/holdfastmq/holdfast"
+	"github.com/holdfastmq/holdfast/internal/shell"
 	"github.com/holdfastmq/holdfast/workflows"
 )
 
@@ -23,10 +24,13 @@ func (d deadDetail) print(w io.Writer, now time.Time) error {
 		if err := printStory(w, d.Status.Story, now); err != nil {
 			return err
 		}
-		printPossible(w, d)
 	}
+	printCommands(w, d.Commands)
 	if err := printMessages(w, []messageDetail{d.Message}); err != nil {
 		return err
+	}
+	if d.whole != "" {
+		printf(w, "  all of it: %s\n", d.whole)
 	}
 	if d.Kept != "" {
 		printf(w, "  only its beginning is here: the whole of it is in queue %s\n", oneLine(d.Kept))
@@ -148,17 +152,20 @@ func printStory(w io.Writer, events []workflows.DeadLetterEvent, now time.Time) 
 	return t.flush()
 }
 
-// printPossible writes the commands that are possible now.
-func printPossible(w io.Writer, d deadDetail) {
-	if len(d.Status.Actions) == 0 {
-		return
+// possible are the commands that an operator can type now.
+func (d *deadDetail) possible() (commands []string) {
+	if isLost(d.status) {
+		return []string{d.say.command("dead restart", d.WorkflowID, withReason()...)}
 	}
-	printf(w, "\nWhat can be done\n")
+	if d.Status == nil {
+		return nil
+	}
 	for _, name := range d.Status.Actions {
-		command := "holdfast dead " + name + " " + shellWord(d.WorkflowID)
+		var flags []string
 		if name == workflows.UpdateRedeliverEdited {
-			command = "holdfast dead " + workflows.UpdateRedeliver + " " + shellWord(d.WorkflowID) + " --edit FILE"
+			name, flags = workflows.UpdateRedeliver, []string{"--edit", shell.File}
 		}
-		printf(w, "  %s --reason TEXT\n", oneLine(command))
+		commands = append(commands, d.say.command("dead "+name, d.WorkflowID, withReason(flags...)...))
 	}
+	return commands
 }

@@ -48,7 +48,7 @@ func (f deadFilter) validate() error {
 func (f deadFilter) query() string {
 	terms := []string{"WorkflowType = " + quote(workflows.DeadLetterName), "TaskQueue = " + quote(workflows.DeadLetterQueue(f.prefix))}
 	if askable(f.consumer) {
-		terms = append(terms, "WorkflowId STARTS_WITH "+quote(deadPrefix+f.consumer+"/"))
+		terms = append(terms, beginsWith(workflows.DeadLetterBegins(f.prefix, f.consumer)...))
 	}
 	terms = append(terms, f.stateTerms())
 	if askable(f.topic) {
@@ -95,16 +95,12 @@ func (f deadFilter) matches(r deadRow) bool {
 		(f.errorText == "" || hasError(r.Reason, f.errorText))
 }
 
-// deadPrefix begins the IDs of the workflows of dead letters.
-const deadPrefix = "dead/"
-
 // splitDeadID returns the consumer, or the queue, and the message's ID of a dead
 // letter's workflow. Only a message's ID may have slashes.
 func splitDeadID(workflowID string) (owner, id string) {
-	rest, ours := strings.CutPrefix(workflowID, deadPrefix)
-	owner, id, ok := strings.Cut(rest, "/")
-	if !ours || !ok {
+	known, ok := workflows.ParseID(workflowID)
+	if !ok || known.Kind != workflows.KindDeadLetter {
 		return "", workflowID
 	}
-	return owner, id
+	return known.Owner, known.Key
 }

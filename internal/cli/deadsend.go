@@ -69,6 +69,9 @@ func (b *batch) ask(ctx context.Context, r deadRow) (outcome, error) {
 	if update == workflows.UpdateRedeliver && (b.req.Text != "" || len(b.req.Base64) > 0) {
 		update = workflows.UpdateRedeliverEdited
 	}
+	if update == workflows.UpdateDiscard { // which runs nothing: a step of a lost task runs again
+		b.t.unstick(ctx, r.WorkflowID)
+	}
 	handle, err := b.t.UpdateWorkflow(ctx, client.UpdateWorkflowOptions{WorkflowID: r.WorkflowID, UpdateName: update, Args: []any{b.req}, WaitForStage: stage})
 	if err != nil {
 		return outcome{}, err
@@ -93,7 +96,7 @@ func (b *batch) ask(ctx context.Context, r deadRow) (outcome, error) {
 
 // explain says what an Update's error means.
 func (b *batch) explain(r deadRow, o outcome, err error) outcome {
-	return b.crew.explain(o, err, r.State, "holdfast dead show "+shellWord(r.WorkflowID))
+	return b.crew.explain(o, err, r.State, b.t.code("dead show", r.WorkflowID))
 }
 
 // ended says what became of a letter whose workflow does not run: settled, or

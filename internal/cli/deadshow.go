@@ -29,9 +29,14 @@ type deadDetail struct {
 	Policy   holdfast.Policy    `json:"policy,omitzero"`
 	Producer *producer          `json:"producer,omitempty"`
 	Pending  []pendingActivity  `json:"pending,omitempty"`
-	Steps    []step             `json:"steps"`
-	Cut      bool               `json:"steps_cut,omitempty"`
-	UI       string             `json:"ui,omitempty"`
+	// Commands are what an operator can type now.
+	Commands []string `json:"commands,omitempty"`
+	Steps    []step   `json:"steps"`
+	Cut      bool     `json:"steps_cut,omitempty"`
+	UI       string   `json:"ui,omitempty"`
+
+	say   suggester
+	whole string // the command that writes the whole body, where it is cut
 }
 
 // producer is the transaction that sent a message.
@@ -48,49 +53,61 @@ type producer struct {
 
 func newDeadShowCommand(a *app) *cobra.Command {
 	var consumer string
-	var body bool
+	var b bodyFlags
 	c := a.showing(&cobra.Command{
 		Use:   "show ID",
 		Short: "Show a dead letter: why it died, what was done, what can be done",
 		Long: `Show a dead letter: its message, how each attempt failed, what was done about
 it, what can be done now, the transaction that sent it, and the steps of its
-workflow's history. For what an ID is, see holdfast dead --help.
+workflow's history. For what an ID is, see holdfast dead --help. Of the body,
+the beginning is shown, without what would steer the terminal; --body shows all
+of it, --no-body nothing, and --raw writes it as it is, and nothing else.
 
 JSON: id, consumer, topic, key, state, class, reason, attempts, started, closed,
 workflow_id, run_id, queue; status (also failure, redeliveries, duplicates,
 next, actions, story: at, what, operator, text); unknown (why there is no
-status); message (id, topic, key, content_type, headers, size, and with --body
-text or base64); kept; attempt_log (n, at, class, error); policy; producer (tx,
-group, workflow_id, state, note, ui); pending (name, attempt, running, next,
-error); steps (at, kind, name, summary, result); steps_cut (there are more);
-ui.`,
-		Example: "  holdfast dead show A-1007\n  holdfast dead show 01927c4e-6f0e-7cc3-98c4-dc0c0c07398f --consumer payments --body",
+status); message (id, topic, key, content_type, headers, size, text or base64,
+cut: the bytes that are left out); kept; commands (what can be done now);
+attempt_log (n, at, class, error); policy; producer (tx, group, workflow_id,
+state, note, ui); pending (name, attempt, running, next, error); steps (at,
+kind, name, summary, result); steps_cut (there are more); ui.`,
+		Example: "  holdfast dead show A-1007\n  holdfast dead show 01927c4e-6f0e-7cc3-98c4-dc0c0c07398f --consumer payments --body\n  holdfast dead show A-1007 --raw >body.json",
 	}, func(ctx context.Context, t *temporalServer, id string) (shown, error) {
 		found, err := t.findDead(ctx, id, consumer, a.Prefix)
+		if errors.Is(err, holdfast.ErrNotFound) {
+			a.noteConsumer(ctx, t, consumer)
+		}
 		if err != nil {
 			return nil, err
 		}
-		return t.deadDetail(ctx, found, a.UI, body)
+		if b.raw {
+			return t.letterBody(ctx, found, a.Err)
+		}
+		return t.deadDetail(ctx, found, a.UI, b.most())
 	})
 	c.Flags().StringVar(&consumer, "consumer", "", "the consumer, where ID is a message's or a key")
-	c.Flags().BoolVar(&body, "body", false, "show the message's body")
+	b.register(c)
 	return c
 }
 
 // deadDetail reads all that is known of a dead letter.
-func (t *temporalServer) deadDetail(ctx context.Context, of deadRow, ui string, body bool) (deadDetail, error) {
+func (t *temporalServer) deadDetail(ctx context.Context, of deadRow, ui string, body int) (deadDetail, error) {
 	described, err := t.DescribeWorkflowExecution(ctx, of.WorkflowID, of.RunID)
 	if err != nil {
 		return deadDetail{}, fmt.Errorf("workflow %s: %w", of.WorkflowID, err)
 	}
-	d := deadDetail{deadRow: t.deadRow(described.GetWorkflowExecutionInfo()), Pending: pendingActivities(described.GetPendingActivities())}
+	d := deadDetail{say: t.suggester, deadRow: t.deadRow(described.GetWorkflowExecutionInfo()), Pending: pendingActivities(described.GetPendingActivities())}
 	d.UI = uiLink(ui, t.namespace, d.WorkflowID, d.RunID)
 	var in workflows.DeadLetterInput
 	if err := t.inputOf(ctx, d.WorkflowID, d.RunID, &in); err != nil {
 		return deadDetail{}, err
 	}
 	d.letter(in.Letter, body)
+	if d.Message.Cut > 0 {
+		d.whole = t.command("dead show", d.WorkflowID, "--raw")
+	}
 	d.stands(ctx, t)
+	d.Commands = d.possible()
 	if in.Letter.TxID != "" {
 		d.Producer = t.producer(ctx, in.Letter, ui)
 	}
@@ -103,8 +120,8 @@ func (t *temporalServer) deadDetail(ctx context.Context, of deadRow, ui string, 
 }
 
 // letter takes from the workflow's input what does not change.
-func (d *deadDetail) letter(l holdfast.DeadLetter, body bool) {
-	d.Message, d.Kept, d.Policy, d.Queue, d.Log = newMessageDetail(l.Message, body), l.Kept, l.Policy, l.Queue, l.Failure.Log
+func (d *deadDetail) letter(l holdfast.DeadLetter, body int) {
+	d.Message, d.Kept, d.Policy, d.Queue, d.Log = messageBeginning(l.Message, body), l.Kept, l.Policy, l.Queue, l.Failure.Log
 	d.Message.Size = max(l.Size, d.Message.Size)
 	d.ID, d.Consumer, d.Topic, d.Key = l.ID, l.Failure.Consumer, l.Message.Topic, l.Message.Key
 }
@@ -119,7 +136,7 @@ func (d *deadDetail) stands(ctx context.Context, t *temporalServer) {
 			err = fmt.Errorf("no process answered (start one with Temporal, which serves the task queue %s, to see more): %w", d.taskQueue, err)
 		}
 	case isLost(d.status):
-		err = fmt.Errorf("its workflow was %s; `holdfast dead restart %s --reason TEXT` starts it again", d.State, shellWord(d.WorkflowID))
+		err = fmt.Errorf("its workflow was %s; %s starts it again", d.State, t.code("dead restart", d.WorkflowID, withReason()...))
 	default:
 		err = t.readResult(ctx, d.WorkflowID, d.RunID, &status)
 	}
@@ -137,8 +154,8 @@ func (d *deadDetail) stands(ctx context.Context, t *temporalServer) {
 // producer looks for the transaction that sent a message.
 func (t *temporalServer) producer(ctx context.Context, l holdfast.DeadLetter, ui string) *producer {
 	p := &producer{Tx: l.TxID, Group: l.Group}
-	id := workflows.WorkflowID(l.Group, l.TxID)
-	found, err := t.one(ctx, l.TxID, []string{id})
+	id := workflows.ID{Kind: workflows.KindTransaction, Owner: l.Group, Key: l.TxID}
+	found, err := t.one(ctx, l.TxID, t.names(id))
 	if errors.Is(err, holdfast.ErrNotFound) && l.Message.Key != "" {
 		found, err = t.byKey(ctx, l.Message.Key, l.Group) // in a workflow with others
 	}

@@ -50,7 +50,7 @@ func (b *batch) look(ctx context.Context, rows []deadRow, all []outcome) {
 		if all[i].Outcome != isUndoing {
 			continue
 		}
-		all[i].Remedy = "`holdfast dead show " + shellWord(all[i].WorkflowID) + "` says how it goes on"
+		all[i].Remedy = b.t.code("dead show", all[i].WorkflowID) + " says how it goes on"
 		lanes.Go(func() error {
 			d, err := b.t.DescribeWorkflowExecution(ctx, rows[i].WorkflowID, "")
 			if err != nil {

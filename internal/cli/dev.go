@@ -16,23 +16,28 @@ import (
 func newDevCommand(a *app) *cobra.Command {
 	var dir string
 	var temp bool
+	var more devDatabases
 	c := &cobra.Command{
 		Use:   "dev [flags] [-- COMMAND ARGS…]",
 		Short: "Run a private RabbitMQ, PostgreSQL and Temporal to develop against",
 		Long: `Run a private RabbitMQ, PostgreSQL and Temporal (with its web UI) on loopback
 ports of their own, and print where they are, as lines for a shell. They are
 stopped with Ctrl-C; their data stays in the data folder, and is there again the
-next time. The database "holdfast" is created; run holdfast migrate for tables.
+next time. The database "holdfast" is created; run holdfast migrate for tables,
+or give --migrate. With --databases, further ones are, for services that have
+their own: the URL of "stock" is in DATABASE_URL_STOCK. Those that are there
+stay as they are.
 
 With a COMMAND, it is run with AMQP_URL, DATABASE_URL, TEMPORAL_ADDRESS,
-TEMPORAL_NAMESPACE and HOLDFAST_TEMPORAL_UI set; when it ends, all is stopped,
-and its exit status is this program's.
+TEMPORAL_NAMESPACE, HOLDFAST_TEMPORAL_UI, and DATABASE_URL_… set; when it ends,
+all is stopped, and its exit status is this program's.
 
 The data folder is .holdfast/dev below the root of the Go module or repository,
 or, outside of one, in the user's cache folder. A part whose address is in the
 environment (AMQP_URL, DATABASE_URL, TEMPORAL_ADDRESS) is used as it is. What is
 missing is installed, which takes some minutes the first time.`,
-		Example: "  holdfast dev\n  holdfast dev -- go run ./cmd/shop\n  holdfast dev --temp -- go test ./...",
+		Example: "  holdfast dev\n  holdfast dev --databases orders,stock,payment --migrate\n" +
+			"  holdfast dev -- go run ./cmd/shop\n  holdfast dev --temp -- go test ./...",
 		Args: func(cmd *cobra.Command, args []string) error {
 			if len(args) > 0 && cmd.ArgsLenAtDash() != 0 {
 				return fmt.Errorf("unexpected argument %q: a command to run comes after --", args[0])
@@ -40,6 +45,9 @@ missing is installed, which takes some minutes the first time.`,
 			return nil
 		},
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := more.check(); err != nil {
+				return usageError{err}
+			}
 			o := stack.Options{Dir: dir, Out: a.Err}
 			if !temp && dir == "" {
 				var err error
@@ -47,17 +55,19 @@ missing is installed, which takes some minutes the first time.`,
 					return err
 				}
 			}
-			return a.dev(cmd.Context(), o, args)
+			return a.dev(cmd.Context(), o, more, args)
 		},
 	}
 	c.Flags().StringVar(&dir, "dir", "", "the data folder")
 	c.Flags().BoolVar(&temp, "temp", false, "use a temporary data folder, which is removed in the end")
 	c.MarkFlagsMutuallyExclusive("dir", "temp")
+	c.Flags().StringSliceVar(&more.names, "databases", nil, "further databases to create, such as orders,stock")
+	c.Flags().BoolVar(&more.migrate, "migrate", false, "create Holdfast's tables, or bring them to this version, in all of the databases")
 	return c
 }
 
 // dev runs the stack until ctx is done, or for as long as the command runs.
-func (a *app) dev(ctx context.Context, o stack.Options, command []string) (err error) {
+func (a *app) dev(ctx context.Context, o stack.Options, more devDatabases, command []string) (err error) {
 	s, err := stack.Start(ctx, o)
 	if err != nil {
 		return err
@@ -71,12 +81,17 @@ func (a *app) dev(ctx context.Context, o stack.Options, command []string) (err e
 			}
 		}
 	}()
+	env, err := more.create(ctx, s)
+	if err != nil {
+		return err
+	}
+	env = append(s.Env(), env...)
 	if len(command) > 0 {
 		signals, stop := signalsToForward()
 		defer stop()
-		return a.runCommand(command, s.Env(), signals)
+		return a.runCommand(command, env, signals)
 	}
-	printStack(a.Out, s.Env(), s.Dir())
+	printStack(a.Out, env, s.Dir())
 	<-ctx.Done()
 	return nil
 }
@@ -87,7 +102,11 @@ func printStack(w io.Writer, env []string, dir string) {
 	printf(w, "\n")
 	for _, entry := range env {
 		name, value, _ := strings.Cut(entry, "=")
-		if what := names[name]; what != "" && value != "" {
+		what := names[name]
+		if database, further := strings.CutPrefix(name, furtherDatabase); further {
+			what = "database " + strings.ToLower(database)
+		}
+		if what != "" && value != "" {
 			printf(w, "# %-18s %s\n", what, value)
 		}
 	}

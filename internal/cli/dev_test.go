@@ -18,7 +18,8 @@ import (
 func TestPrintStack(t *testing.T) {
 	var out bytes.Buffer
 	printStack(&out, []string{"AMQP_URL=amqp://u:p'w@127.0.0.1:5/", "DATABASE_URL=postgres://u:p@127.0.0.1:6/holdfast",
-		"TEMPORAL_ADDRESS=127.0.0.1:7", "TEMPORAL_NAMESPACE=default", "HOLDFAST_TEMPORAL_UI=http://127.0.0.1:8"}, "/data")
+		"TEMPORAL_ADDRESS=127.0.0.1:7", "TEMPORAL_NAMESPACE=default", "HOLDFAST_TEMPORAL_UI=http://127.0.0.1:8",
+		"DATABASE_URL_STOCK=postgres://u:p@127.0.0.1:6/stock"}, "/data")
 	golden(t, "dev.txt", out.String())
 
 	out.Reset()

@@ -24,7 +24,7 @@ func signalsToForward() (signals <-chan os.Signal, stop func()) {
 func (a *app) runCommand(command, env []string, signals <-chan os.Signal) error {
 	cmd := exec.Command(command[0], command[1:]...)
 	cmd.Env = append(append([]string(nil), a.Environ...), env...)
-	cmd.Stdin, cmd.Stdout, cmd.Stderr = a.In, a.Out, a.Err
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = a.In, raw(a.Out), raw(a.Err)
 	if err := cmd.Start(); err != nil {
 		return withRemedy(fmt.Errorf("run the command: %w", err), "give a program and its arguments after --")
 	}
@@ -59,6 +59,9 @@ func exitStatus(err error) error {
 // isTerminal says whether a stream is a terminal: somebody who can be asked, and
 // who sees colours.
 func isTerminal(stream any) bool {
+	if p, ok := stream.(*plainWriter); ok {
+		stream = p.w
+	}
 	f, ok := stream.(*os.File)
 	return ok && term.IsTerminal(int(f.Fd()))
 }

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/spf13/cobra"
 	"github.com/stretchr/testify/require"
 )
 
@@ -125,4 +126,68 @@ func TestRunbookHasAPageForEachReason(t *testing.T) {
 			require.Contains(t, string(table), "("+name, "the runbook's table does not lead to %s", name)
 		}
 	}
+}
+
+// TestEveryPageIsReachable: the index leads to every page, directly or over the
+// indexes of the runbook and the decisions.
+func TestEveryPageIsReachable(t *testing.T) {
+	pages := documents(t)
+	docs := filepath.Join("..", "..", "docs")
+	reached := map[string]bool{}
+	for _, index := range []string{"README.md", filepath.Join("runbook", "README.md"), filepath.Join("decisions", "README.md")} {
+		index = filepath.Join(docs, index)
+		for _, found := range link.FindAllStringSubmatch(pages[index], -1) {
+			file, _, _ := strings.Cut(found[1], "#")
+			reached[filepath.Join(filepath.Dir(index), file)] = true
+		}
+	}
+	for page := range pages {
+		if page != filepath.Join(docs, "README.md") && page != filepath.Join("..", "..", "README.md") {
+			require.True(t, reached[page], "no index of docs leads to %s", page)
+		}
+	}
+	require.Contains(t, pages[filepath.Join("..", "..", "README.md")], "](docs/README.md)")
+}
+
+var (
+	commandRow = regexp.MustCompile("(?m)^\\| `([a-z -]+)` \\| (.*) \\|$")
+	flagInRow  = regexp.MustCompile("--([a-z-]+)")
+)
+
+// TestCommandPage: docs/cli.md has each command once, with flags that it has, and no
+// others.
+func TestCommandPage(t *testing.T) {
+	page, err := os.ReadFile(filepath.Join("..", "..", "docs", "cli.md"))
+	require.NoError(t, err)
+	missing := map[string]bool{}
+	root := newRootCommand(&app{})
+	for _, c := range leaves(root) {
+		missing[strings.TrimPrefix(c.CommandPath(), "holdfast ")] = true
+	}
+	require.Greater(t, len(missing), 30)
+	for _, found := range commandRow.FindAllStringSubmatch(string(page), -1) {
+		name, text := found[1], found[2]
+		require.True(t, missing[name], "docs/cli.md: holdfast %s: no such command, or twice", name)
+		delete(missing, name)
+		c, _, err := root.Find(strings.Fields(name))
+		require.NoError(t, err)
+		for _, flag := range flagInRow.FindAllStringSubmatch(text, -1) {
+			require.NotNil(t, c.Flags().Lookup(flag[1]), "docs/cli.md: holdfast %s has no --%s", name, flag[1])
+		}
+	}
+	require.Empty(t, missing, "docs/cli.md lacks commands")
+}
+
+// leaves are the commands that do something.
+func leaves(c *cobra.Command) (all []*cobra.Command) {
+	for _, sub := range c.Commands() {
+		switch {
+		case sub.Name() == "help" || sub.Hidden:
+		case len(sub.Commands()) > 0:
+			all = append(all, leaves(sub)...)
+		default:
+			all = append(all, sub)
+		}
+	}
+	return all
 }

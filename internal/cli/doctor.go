@@ -34,6 +34,7 @@ type finding struct {
 
 // findings are those of one part.
 type findings struct {
+	suggester
 	part string
 	all  []finding
 }
@@ -55,19 +56,25 @@ type examination struct {
 	groups, consumers []string
 	skip              []string
 	fix               bool
+	management        string
+	asked             asked
 }
 
 // doctorTimeout is how long the doctor takes at most, unless told otherwise.
 const doctorTimeout = 10 * time.Second
 
-// parts are what can be examined, in the order of the report.
-var parts = []struct {
+// part is what can be examined.
+type part struct {
 	name, flag string
 	examine    func(*app, context.Context, examination) []finding
-}{
+}
+
+// parts are what can be examined, in the order of the report.
+var parts = []part{
 	{"RabbitMQ", "rabbitmq", (*app).examineRabbitMQ},
 	{"PostgreSQL", "postgresql", (*app).examinePostgreSQL},
 	{"Temporal", "temporal", (*app).examineTemporal},
+	{"Waiting", "waiting", (*app).examineWaiting},
 }
 
 func newDoctorCommand(a *app) *cobra.Command {
@@ -80,9 +87,11 @@ func newDoctorCommand(a *app) *cobra.Command {
 version that Holdfast works with, and have what Holdfast needs; for the groups
 and consumers that are named, also whether processes of them run, their queues,
 and what these processes answer: what the Keeper holds, whether the circuit
-breaker is open; and what waits for an operator: parked transactions, dead
-letters, sagas. Nothing is changed, except that --fix creates missing search
-attributes in Temporal.
+breaker is open; what waits for an operator: parked transactions, dead letters,
+sagas; and, of all groups, whatever waits for something that is not there: a
+participant, a consumer, a process of a group, a reader of a half queue, with
+how long and what to start (holdfast waiting lists the rest). Nothing is
+changed, except that --fix creates missing search attributes in Temporal.
 
 The exit status is 1 if there is a problem; warnings do not count.
 
@@ -112,7 +121,8 @@ detail, remedy).`,
 	flags := c.Flags()
 	flags.StringSliceVar(&e.groups, "group", nil, "a producer group that should be running; may be given again")
 	flags.StringSliceVar(&e.consumers, "consumer", nil, "a consumer that should be running; may be given again")
-	flags.StringSliceVar(&e.skip, "skip", nil, "a part that is not to be checked: rabbitmq, postgresql or temporal")
+	flags.StringSliceVar(&e.skip, "skip", nil, "a part that is not to be checked: rabbitmq, postgresql, temporal or waiting")
+	flags.StringVar(&e.management, "rabbitmq-management", "", "where RabbitMQ's management API is, such as http://host:15672: policies are looked for there")
 	flags.BoolVar(&e.fix, "fix", false, "create missing search attributes in Temporal")
 	flags.BoolVar(&asJSON, "json", false, "write JSON")
 	return c
@@ -130,8 +140,8 @@ func (e examination) validate() error {
 		}
 	}
 	for _, s := range e.skip {
-		if s != "rabbitmq" && s != "postgresql" && s != "temporal" {
-			return fmt.Errorf("--skip %s: want rabbitmq, postgresql or temporal", s)
+		if !slices.ContainsFunc(parts, func(p part) bool { return p.flag == s }) {
+			return fmt.Errorf("--skip %s: want rabbitmq, postgresql, temporal or waiting", s)
 		}
 	}
 	return nil
@@ -139,6 +149,7 @@ func (e examination) validate() error {
 
 // examine looks at all parts at once.
 func (a *app) examine(ctx context.Context, e examination) diagnosis {
+	e.asked = a.askOnce(ctx, e.skip)
 	found := make([][]finding, len(parts))
 	var wg sync.WaitGroup
 	for i, p := range parts {

@@ -16,17 +16,10 @@ import (
 // it is worth a warning.
 const manyDead = 100
 
-// retryDelays are the delays of a consumer's default ladder.
-var retryDelays = []string{"10s", "30s", "1m", "5m", "15m", "1h"}
-
 // failureQueues are the queues of what consumers could not handle: the dead
 // letters, the whole messages of oversized ones, and the delay queues.
-func failureQueues(dead, prefix string) []string {
-	names := []string{dead, dead + ".oversized"}
-	for _, d := range retryDelays {
-		names = append(names, prefix+".retry."+d)
-	}
-	return names
+func failureQueues(dead, prefix string, answers []broker.ProcessStatus) []string {
+	return append([]string{dead, dead + ".oversized"}, delayQueues(prefix, answers)...)
 }
 
 // failures looks at the failureQueues.
@@ -43,7 +36,7 @@ func (f *findings) dead(q broker.QueueInfo) {
 	case !q.Exists:
 		f.ok(check, "none (%s is not there yet)", q.Name)
 	case q.Messages > 0 && q.Consumers == 0:
-		f.add(levelWarning, check, "start one: then `holdfast dead list` shows them", "%s in %s, and no worker with Temporal takes them in", waiting(q), q.Name)
+		f.add(levelWarning, check, "start one: then "+f.code("dead list", "")+" shows them", "%s in %s, and no worker with Temporal takes them in", waiting(q), q.Name)
 	case q.Messages > manyDead:
 		f.add(levelWarning, check, "is Temporal reachable from the workers? It goes on by itself", "the intake lags behind: %s in %s", waiting(q), q.Name)
 	case q.Messages > 0:
@@ -60,7 +53,7 @@ func (f *findings) oversized(q broker.QueueInfo) {
 		f.ok(check, "none")
 		return
 	}
-	f.add(levelWarning, check, "their dead letters hold the beginning only: see to them with `holdfast dead list`, "+
+	f.add(levelWarning, check, "their dead letters hold the beginning only: see to them with "+f.code("dead list", "")+", "+
 		"get or move the whole messages with RabbitMQ's management UI or shovel, and remove those that are settled",
 		"%s holds %s", q.Name, plural(q.Messages, "message"))
 }
@@ -69,14 +62,14 @@ func (f *findings) oversized(q broker.QueueInfo) {
 func (f *findings) retries(queues []broker.QueueInfo) {
 	var each []string
 	all := 0
-	for i, q := range queues {
+	for _, q := range queues {
 		if q.Messages > 0 {
 			all += q.Messages
-			each = append(each, fmt.Sprintf("%d of %s", q.Messages, retryDelays[i]))
+			each = append(each, fmt.Sprintf("%d of %s", q.Messages, q.Name[strings.LastIndex(q.Name, ".retry.")+len(".retry."):]))
 		}
 	}
 	if all == 0 {
-		f.ok("retries", "none waits for a delay of the default ladder")
+		f.ok("retries", "none waits for a delay of the default ladder, or of a running consumer's")
 		return
 	}
 	f.ok("retries", "%d waiting for a delay: %s", all, strings.Join(each, ", "))
@@ -138,7 +131,7 @@ func (f *findings) openLetters(counts map[workflows.State]int64, queue string, p
 		}
 	}
 	if parked := counts[workflows.Parked]; parked > 0 {
-		f.add(levelWarning, check, "`holdfast dead list` lists them, `holdfast dead show` says why and what can be done", "%s for an operator%s",
+		f.add(levelWarning, check, f.code("dead list", "")+" lists them, "+f.code("dead show", "ID")+" says why and what can be done", "%s for an operator%s",
 			plural(int(parked), "dead letter")+" waiting", rest)
 	} else {
 		f.ok(check, "none waits for an operator%s", rest)
@@ -152,14 +145,14 @@ func (f *findings) openLetters(counts map[workflows.State]int64, queue string, p
 // the latest.
 func (f *findings) lostLetters(ctx context.Context, t *temporalServer, prefix string) {
 	const check = "lost dead letters"
-	n, example, err := t.closedUndecided(ctx, lettersQuery(prefix), func(string) bool { return true })
+	n, example, err := t.closedUndecided(ctx, lettersQuery(prefix))
 	switch {
 	case err != nil:
 		f.add(levelWarning, check, "", "unknown: %s", text(err))
 	case n == 0:
 		f.ok(check, "no dead letter's workflow was closed unsettled")
 	default:
-		f.add(levelProblem, check, "`holdfast dead restart --all` takes them up again; look at one first, such as: holdfast dead show "+example,
+		f.add(levelProblem, check, f.code("dead restart", "", withReason("--all")...)+" takes them up again; look at one first, such as: "+f.command("dead show", example),
 			"%s closed unsettled, by a termination for example", plural(n, "workflow"))
 	}
 }

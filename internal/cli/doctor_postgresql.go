@@ -4,6 +4,7 @@ import (
 	"context"
 	"strings"
 
+	"github.com/jackc/pgx/v5"
 	"gorm.io/gorm"
 
 	"github.com/holdfastmq/holdfast/barrier"
@@ -13,7 +14,7 @@ import (
 const oldestPostgreSQL = 12
 
 func (a *app) examinePostgreSQL(ctx context.Context, _ examination) []finding {
-	f := findings{part: "PostgreSQL"}
+	f := findings{suggester: a.suggester(), part: "PostgreSQL"}
 	db, closeDB, err := a.database()
 	if err != nil {
 		f.unreached(err, "set DATABASE_URL; --skip postgresql if nothing uses a database")
@@ -27,6 +28,7 @@ func (a *app) examinePostgreSQL(ctx context.Context, _ examination) []finding {
 	}
 	f.ok("connection", "reached")
 	f.postgresVersion(ctx, db)
+	f.pooler(ctx, db, a.DatabaseURL)
 	switch {
 	case current == 0:
 		f.add(levelProblem, "tables", "run `holdfast migrate`, and see that the tables' schema is in the search_path", "Holdfast's tables are not there")
@@ -37,6 +39,10 @@ func (a *app) examinePostgreSQL(ctx context.Context, _ examination) []finding {
 	default:
 		f.ok("tables", "at version %d: up to date", current)
 	}
+	if current >= latest {
+		f.identity(ctx, db)
+	}
+	f.databaseClock(ctx, db, a.Now)
 	return f.all
 }
 
@@ -53,6 +59,29 @@ func (f *findings) postgresVersion(ctx context.Context, db *gorm.DB) {
 		f.add(levelProblem, "version", "upgrade to PostgreSQL 12 or later", "%s", row.Version)
 	default:
 		f.ok("version", "%s", strings.Fields(row.Version + " ")[0])
+	}
+}
+
+// pooler says whether a pooler is between the database and who uses the same URL.
+func (f *findings) pooler(ctx context.Context, db *gorm.DB, database string) {
+	p, err := barrier.FindPooler(ctx, db)
+	mode := "cache_statement" // pgx's own default
+	if cfg, err := pgx.ParseConfig(database); err == nil {
+		mode = cfg.DefaultQueryExecMode.String()
+	}
+	switch {
+	case err != nil:
+		f.add(levelWarning, "pooler", "", "unknown: %s", text(err))
+	case !p.There:
+	case !p.Transactions:
+		f.ok("pooler", "one is between, and gives each session a connection of its own")
+	case !p.Mixes:
+		f.ok("pooler", "one is between, of transactions, which knows prepared statements")
+	case mode == "exec", mode == "simple protocol", mode == "cache describe":
+		f.ok("pooler", "one is between, of transactions; with %s, as DATABASE_URL says, that is well, but do not use gorm's PrepareStmt", mode)
+	default:
+		f.add(levelProblem, "pooler", "add default_query_exec_mode=exec to DATABASE_URL and to the processes' URLs, and do not use gorm's PrepareStmt; or let it pool sessions",
+			"one is between, of transactions (as pgbouncer's pool_mode=transaction): a process with this URL prepares statements, which other connections then miss or meet")
 	}
 }
 

@@ -34,6 +34,61 @@ func (f *findings) processes(answers []broker.ProcessStatus, err error) {
 	}
 }
 
+// sameNames finds processes of one group that cannot be told apart.
+func (f *findings) sameNames(answers []broker.ProcessStatus) {
+	count := map[string]int{}
+	for _, p := range answers {
+		for _, g := range p.Groups() {
+			count[g+" "+p.Instance]++
+		}
+	}
+	for _, name := range sortedKeys(count) {
+		if n := count[name]; n > 1 {
+			group, instance, _ := strings.Cut(name, " ")
+			f.add(levelWarning, "names of "+group, "give each process an Options.Instance of its own, such as its pod's name, or leave it empty",
+				"%d processes of group %s have the Options.Instance %s: nobody can tell them apart", n, group, orDash(instance))
+		}
+	}
+}
+
+// sharedQueues finds consumers of one name that want different messages: they share a
+// queue, and what one of them wants another one takes.
+func (f *findings) sharedQueues(answers []broker.ProcessStatus) {
+	wanted := map[string]map[string]string{} // by consumer and topics: a process
+	for _, p := range answers {
+		for _, c := range p.Consumers {
+			if len(c.Topics) == 0 {
+				continue // of an older version
+			}
+			topics := strings.Join(slices.Sorted(slices.Values(c.Topics)), ", ")
+			if wanted[c.Name] == nil {
+				wanted[c.Name] = map[string]string{}
+			}
+			wanted[c.Name][topics] = orDash(p.Instance)
+		}
+	}
+	for _, name := range sortedKeys(wanted) {
+		if len(wanted[name]) < 2 {
+			continue
+		}
+		var parts []string
+		for _, topics := range sortedKeys(wanted[name]) {
+			parts = append(parts, fmt.Sprintf("%s listens to %s", wanted[name][topics], topics))
+		}
+		f.add(levelWarning, "topics of "+name, "finish the deployment that changes its topics; if they are two consumers, or a consumer and a participant, give one of them another name",
+			"processes of consumer %s share a queue, and listen to different topics: %s; what one of them gets that is for another becomes a dead letter", name, strings.Join(parts, "; "))
+	}
+}
+
+// troubles says what processes say is wrong with themselves.
+func (f *findings) troubles(answers []broker.ProcessStatus, now time.Time) {
+	for _, p := range answers {
+		for _, t := range p.Troubles {
+			f.add(levelWarning, "process "+orDash(p.Instance), t.Remedy, "%s%s", t.What, since(t.Since, now))
+		}
+	}
+}
+
 // consumerStates returns how a consumer is in each process that has it: where
 // one has it more than once, the worse.
 func consumerStates(answers []broker.ProcessStatus, name string) []broker.ConsumerStatus {
@@ -140,14 +195,22 @@ func (f *findings) keeper(k keptQueue, now time.Time) {
 		f.add(levelWarning, check, "see whether the group's processes are overloaded, or of a version that does not answer yet",
 			"unknown: no process with it answers")
 	case k.answered == 0:
+	case !k.FailingSince.IsZero() && k.Unable != "":
+		f.add(levelProblem, check, "start a process of group "+k.Group+" that has Temporal, and reaches it: it takes over, and what waits goes on by itself; nothing is lost meanwhile, and the Express lane goes on sending",
+			"%s", k.failing(now))
 	case !k.FailingSince.IsZero():
 		f.add(levelProblem, check, "see that Temporal can be reached from it: it goes on by itself then; nothing is lost meanwhile, and the Express lane goes on sending",
 			"%s", k.failing(now))
 	case k.Keeper == "":
 		f.ok(check, "nothing came to any of %d yet", k.answered)
 	case k.late():
-		f.add(levelWarning, check, "see that Temporal can be reached from it: it hands over what stays undecided, and tries again by itself; `holdfast half peek "+k.Group+"` shows what",
+		f.add(levelWarning, check, "see that Temporal can be reached from it: it hands over what stays undecided, and tries again by itself; "+f.code("half peek", k.Group)+" shows what",
 			"%s; %d times a half message was not taken over", held(k), k.Failed)
+	case k.Ignored > 0:
+		f.add(levelWarning, check, "if processes of an older version still run, set RollingUpgrade in the new ones (HOLDFAST_ROLLING_UPGRADE=1) until they are gone; otherwise see who may write to amq.default",
+			"%s; %s came through the default exchange, and did not count: their transactions are checked back", held(k), plural(int(k.Ignored), "op record"))
+	case k.Unable != "":
+		f.ok(check, "%s; it could not hand over what stays undecided: %s", held(k), k.Unable)
 	default:
 		f.ok(check, "%s", held(k))
 	}
@@ -161,7 +224,7 @@ func (f *findings) otherKeepers(answers []broker.ProcessStatus, asked []string, 
 			continue
 		}
 		for n := 1; n <= broker.MaxHalfQueues; n++ {
-			of := findings{part: f.part}
+			of := findings{suggester: f.suggester, part: f.part}
 			of.keeper(kept(g, n, broker.QueueInfo{}, answers), now)
 			for _, found := range of.all {
 				if found.Level != levelOK {

@@ -52,6 +52,26 @@ func TestProcessesFinding(t *testing.T) {
 	}
 }
 
+func TestSharedQueuesFinding(t *testing.T) {
+	process := func(instance, consumer string, topics ...string) broker.ProcessStatus {
+		return broker.ProcessStatus{Instance: instance, Consumers: []broker.ConsumerStatus{{Name: consumer, Topics: topics}}}
+	}
+	for name, tc := range map[string]struct {
+		answers []broker.ProcessStatus
+		detail  string
+	}{
+		"the same":         {[]broker.ProcessStatus{process("p", "c", "a", "b"), process("q", "c", "b", "a")}, ""},
+		"an older version": {[]broker.ProcessStatus{process("p", "c", "a"), process("q", "c")}, ""},
+		"others":           {[]broker.ProcessStatus{process("p", "c", "a"), process("q", "d", "b")}, ""},
+		"another": {[]broker.ProcessStatus{process("p", "c", "a", "b"), process("q", "c", "c")},
+			"processes of consumer c share a queue, and listen to different topics: p listens to a, b; q listens to c; what one of them gets that is for another becomes a dead letter"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			require.Equal(t, tc.detail, only(t, func(f *findings) { f.sharedQueues(tc.answers) }).Detail)
+		})
+	}
+}
+
 func TestBreakerFinding(t *testing.T) {
 	closed := broker.ConsumerStatus{Name: "c", Breaker: broker.BreakerClosed, Handling: 2, Error: "old"}
 	open := broker.ConsumerStatus{Name: "c", Breaker: broker.BreakerOpen, Since: noon.Add(-5 * time.Minute), Error: "bank away"}
@@ -117,6 +137,10 @@ func TestKeeperFinding(t *testing.T) {
 			levelWarning, "a holds 3 records, 2 half messages undecided, the oldest for 31s; 7 times a half message was not taken over"},
 		"failing": {[]broker.ProcessStatus{at("a", broker.KeeperStatus{Active: true, Held: 3, Undecided: 2, FailingSince: began, LastError: "refused"})}, 1,
 			levelProblem, "hand-overs fail since 2026-03-04 23:59:58 (1m00s), 2 half messages wait: refused"},
+		"without Temporal": {[]broker.ProcessStatus{at("a", broker.KeeperStatus{Active: true, Unable: "it has no Temporal"})}, 1,
+			levelOK, "a holds 0 records, 0 half messages undecided; it could not hand over what stays undecided: it has no Temporal"},
+		"waiting for Temporal": {[]broker.ProcessStatus{at("a", broker.KeeperStatus{Active: true, Held: 1, Undecided: 1, FailingSince: began, Unable: "it has no Temporal", LastError: "none"})}, 1,
+			levelProblem, "hand-overs fail since 2026-03-04 23:59:58 (1m00s), 1 half message waits: none"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			got := only(t, func(f *findings) {
@@ -129,9 +153,15 @@ func TestKeeperFinding(t *testing.T) {
 }
 
 func TestFailureQueuesFindings(t *testing.T) {
-	require.Equal(t, []string{"x.dead", "x.dead.oversized", "x.retry.10s", "x.retry.30s", "x.retry.1m", "x.retry.5m", "x.retry.15m", "x.retry.1h"}, failureQueues("x.dead", "x"))
-	queues := make([]broker.QueueInfo, 8)
-	require.Equal(t, "none waits for a delay of the default ladder", only(t, func(f *findings) { f.retries(queues[2:]) }).Detail)
+	require.Equal(t, []string{"x.dead", "x.dead.oversized", "x.retry.10s", "x.retry.30s", "x.retry.1m", "x.retry.5m", "x.retry.15m", "x.retry.1h"}, failureQueues("x.dead", "x", nil))
+	custom := []broker.ProcessStatus{{Consumers: []broker.ConsumerStatus{{Delays: []time.Duration{time.Minute, 90 * time.Second}}}}}
+	require.Contains(t, failureQueues("x.dead", "x", custom), "x.retry.1m30s")
+	require.Len(t, failureQueues("x.dead", "x", custom), 9)
+	var queues []broker.QueueInfo
+	for _, name := range failureQueues("x.dead", "x", nil) {
+		queues = append(queues, broker.QueueInfo{Name: name})
+	}
+	require.Equal(t, "none waits for a delay of the default ladder, or of a running consumer's", only(t, func(f *findings) { f.retries(queues[2:]) }).Detail)
 	queues[2].Messages, queues[7].Messages = 2, 1
 	require.Equal(t, "3 waiting for a delay: 2 of 10s, 1 of 1h", only(t, func(f *findings) { f.retries(queues[2:]) }).Detail)
 	var f findings

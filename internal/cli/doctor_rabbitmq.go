@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -8,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/holdfastmq/holdfast/barrier"
 	"github.com/holdfastmq/holdfast/broker"
 )
 
@@ -19,24 +21,30 @@ const manyWaiting = 10_000
 const manyAlone = 100
 
 func (a *app) examineRabbitMQ(ctx context.Context, e examination) []finding {
-	f := findings{part: "RabbitMQ"}
+	f := findings{suggester: a.suggester(), part: "RabbitMQ"}
 	if a.AMQPURL == "" {
 		f.unreached(errors.New("no address"), "set AMQP_URL, for example to amqp://user:password@host:5672/vhost")
 		return f.all
 	}
-	b, err := broker.Open(ctx, broker.Options{URL: a.AMQPURL, Prefix: a.Prefix, Name: "holdfast doctor"})
+	b, err := broker.Open(ctx, broker.Options{URL: a.AMQPURL, Prefix: a.Prefix, RollingUpgrade: a.RollingUpgrade, Name: "holdfast doctor"})
 	if err != nil {
 		f.unreached(err, "see that it runs, and check AMQP_URL")
 		return f.all
 	}
 	defer func() { _ = b.Close(ctx) }() // nothing was published
-	queues := failureQueues(b.DeadQueue(), a.Prefix)
+	answers, unasked := e.asked()
+	queues := failureQueues(b.DeadQueue(), a.Prefix, answers)
 	failing := len(queues)
 	for _, g := range e.groups {
 		queues = append(queues, b.ReplyQueue(g))
 	}
 	for _, c := range e.consumers {
 		queues = append(queues, b.ConsumerQueue(c), b.AloneQueue(c))
+	}
+	rest := len(queues)
+	known := slices.DeleteFunc(withHeard(a.known(ctx, e.skip), answers), func(k barrier.KnownConsumer) bool { return slices.Contains(e.consumers, k.Name) })
+	for _, k := range known {
+		queues = append(queues, b.ConsumerQueue(k.Name))
 	}
 	info, err := b.Inspect(ctx, queues...)
 	if err != nil {
@@ -50,8 +58,16 @@ func (a *app) examineRabbitMQ(ctx context.Context, e examination) []finding {
 	}
 	f.topology(info, b.TopicsExchange(), len(e.groups)+len(e.consumers) > 0)
 	f.failures(info.Queues[:failing])
-	answers, err := b.Ask(ctx, 0)
-	f.processes(answers, err)
+	f.ladders(lookAtLadder(ctx, b, info.Queues[2:failing], ladderLook), a.Now())
+	managed := a.policies(ctx, &f, b, cmp.Or(e.management, a.Management))
+	f.consumerTimeouts(answers, managed, b.ConsumerQueue)
+	f.processes(answers, unasked)
+	f.databases(answers)
+	f.sameNames(answers)
+	f.sharedQueues(answers)
+	f.troubles(answers, a.Now())
+	f.publishing(answers, a.Now())
+	f.lostConnections(answers, a.Now())
 	now := a.Now()
 	halves, err := keptQueues(ctx, b, e.groups, answers)
 	if err != nil {
@@ -71,6 +87,9 @@ func (a *app) examineRabbitMQ(ctx context.Context, e examination) []finding {
 		f.consumerQueue(c, q, of)
 		f.aloneQueue(c, info.Queues[at+1])
 		f.breaker(c, of, q.Consumers, now)
+	}
+	for i, k := range known {
+		f.remembered(k, info.Queues[rest+i], len(consumerStates(answers, k.Name)))
 	}
 	for _, c := range paused(answers, e.consumers) {
 		f.breaker(c, consumerStates(answers, c), 0, now)

@@ -42,7 +42,7 @@ func (f *findings) sagas(ctx context.Context, t *temporalServer, prefix string, 
 	f.openSagas(counts)
 	old := " AND StartTime < " + quote(now.Add(-longWait).UTC().Format(time.RFC3339Nano))
 	if n, err := t.countSagas(ctx, sagaFilter{prefix: prefix, states: []string{core.StateWaiting}}, old); err == nil && n > 0 {
-		f.add(levelWarning, "waiting sagas", fmt.Sprintf("`holdfast saga list --state waiting --older-than %v` lists them, `holdfast saga answer` answers", longWait),
+		f.add(levelWarning, "waiting sagas", f.code("saga list", "", "--state", "waiting", "--older-than", longWait.String())+" lists them, "+f.code("saga show", "ID")+" says how to answer",
 			"%s for an answer, and began more than %s ago", plural(n, "saga")+" waiting", age(longWait))
 	}
 }
@@ -51,7 +51,7 @@ func (f *findings) sagas(ctx context.Context, t *temporalServer, prefix string, 
 func (f *findings) openSagas(counts map[string]int) {
 	const check = "sagas"
 	if n := counts[core.StateCompensationFailed]; n > 0 {
-		f.add(levelProblem, "sagas not undone", "`holdfast saga list --state compensation-failed` lists them, `holdfast saga show` says why; mend the cause, then `holdfast saga retry`, or `holdfast saga skip` what was undone by hand",
+		f.add(levelProblem, "sagas not undone", f.code("saga list", "", "--state", "compensation-failed")+" lists them, "+f.code("saga show", "ID")+" says why and what can be done: mend the cause, then retry, or skip what was undone by hand",
 			"%s that could not be undone: some of what each did still stands", plural(n, "saga"))
 	}
 	var rest []string
@@ -65,7 +65,7 @@ func (f *findings) openSagas(counts map[string]int) {
 		more = "; " + join(rest)
 	}
 	if n := counts[core.StateParked]; n > 0 {
-		f.add(levelWarning, check, "`holdfast saga list --state parked` lists them, `holdfast saga show` says why and what can be done", "%s for an operator%s",
+		f.add(levelWarning, check, f.code("saga list", "", "--state", "parked")+" lists them, "+f.code("saga show", "ID")+" says why and what can be done", "%s for an operator%s",
 			plural(n, "saga")+" waiting", more)
 		return
 	}
@@ -117,7 +117,14 @@ func (f *findings) stranded(rows []sagaRow, running []broker.SagaDefinition, una
 		if len(rows) > strandedShown {
 			n = "at least " + n
 		}
-		f.add(levelProblem, "saga versions", fmt.Sprintf("start a process of group %s that registers %s; or see `holdfast saga show %s`", d.group, what, shellWord(missing[d][0])),
+		if slices.ContainsFunc(running, func(r broker.SagaDefinition) bool {
+			return r.Group == d.group && r.Name == d.name && r.Version == d.version
+		}) {
+			f.add(levelProblem, "saga versions", fmt.Sprintf("see %s, and that processes of group %s with the saga's database run", f.code("saga show", missing[d][0]), d.group),
+				"%s waiting although processes of group %s have %s: those that were asked have another database than the saga, or one has only just started", n, d.group, what)
+			continue
+		}
+		f.add(levelProblem, "saga versions", fmt.Sprintf("start a process of group %s that registers %s; or see %s", d.group, what, f.code("saga show", missing[d][0])),
 			"%s waiting for a worker of group %s with %s; %s", n, d.group, what, versionsOf(running, d.group, d.name, unasked))
 	}
 }
@@ -158,7 +165,7 @@ func (f *findings) lostSagas(ctx context.Context, t *temporalServer, prefix stri
 	case len(rows) == 0:
 		f.ok(check, "no saga's workflow was ended from outside")
 	default:
-		f.add(levelProblem, check, "look at one, such as: holdfast saga show "+shellWord(rows[0].ID)+"; `holdfast saga compensate --state "+strings.Join(lostStates, ",")+
-			" --reason TEXT` undoes what they did", "%s neither completed nor undone: the workflow was ended from outside, by a termination for example", plural(len(rows), "saga"))
+		f.add(levelProblem, check, "look at one, such as: "+f.command("saga show", rows[0].ID)+"; "+
+			f.code("saga compensate", "", withReason("--state", strings.Join(lostStates, ","))...)+" undoes what they did", "%s neither completed nor undone: the workflow was ended from outside, by a termination for example", plural(len(rows), "saga"))
 	}
 }

@@ -7,10 +7,12 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	enumspb "go.temporal.io/api/enums/v1"
 	"go.temporal.io/api/serviceerror"
 	"go.temporal.io/api/workflowservice/v1"
+	"go.temporal.io/sdk/client"
 
 	"github.com/holdfastmq/holdfast/broker"
 	"github.com/holdfastmq/holdfast/worker"
@@ -18,10 +20,14 @@ import (
 )
 
 func (a *app) examineTemporal(ctx context.Context, e examination) []finding {
-	f := findings{part: "Temporal"}
+	f := findings{suggester: a.suggester(), part: "Temporal"}
 	t, err := a.temporal(ctx)
-	if err != nil {
-		f.unreached(err, "see that it runs, and check TEMPORAL_ADDRESS")
+	switch {
+	case err != nil && !a.temporalAddressed():
+		f.noTemporal(e.asked)
+		return f.all
+	case err != nil:
+		f.unreached(err, "see that it runs, and check TEMPORAL_ADDRESS; where no process uses Temporal: --skip temporal")
 		return f.all
 	}
 	defer t.Close()
@@ -30,6 +36,7 @@ func (a *app) examineTemporal(ctx context.Context, e examination) []finding {
 	if !f.namespace(ctx, t) {
 		return f.all
 	}
+	f.temporalClock(ctx, t, a.Prefix, a.Now)
 	if f.attributes(ctx, t, e.fix) {
 		f.parked(ctx, t)
 		f.lost(ctx, t, a.Prefix)
@@ -38,11 +45,28 @@ func (a *app) examineTemporal(ctx context.Context, e examination) []finding {
 		f.sagas(ctx, t, a.Prefix, a.Now())
 		f.strandedSagas(ctx, t, a.Prefix, func() ([]broker.SagaDefinition, error) { return a.definitions(ctx) })
 		f.lostSagas(ctx, t, a.Prefix)
+		f.unknownSagas(ctx, t, a.Prefix, a.Now())
 	}
 	for _, g := range e.groups {
-		f.pollers(ctx, t, a.Prefix, g)
+		f.pollers(ctx, t, a.Prefix, g, e.asked, a.Now())
 	}
 	return f.all
+}
+
+// noTemporal judges that Temporal's address is not known, and that nothing is at the one
+// that stands for it then. That is well where the processes say that they go without,
+// those that send among them; where nobody says so, it is a check that could not be
+// made.
+func (f *findings) noTemporal(ask asked) {
+	answers, err := ask()
+	uses := func(p broker.ProcessStatus) bool { return !p.NoTemporal }
+	sends := func(p broker.ProcessStatus) bool { return len(p.Keepers) > 0 }
+	if err == nil && !slices.ContainsFunc(answers, uses) && slices.ContainsFunc(answers, sends) {
+		f.ok("connection", "not checked: TEMPORAL_ADDRESS is not set, and no process that answers (%d) uses Temporal", len(answers))
+		return
+	}
+	f.add(levelProblem, "connection", "set TEMPORAL_ADDRESS; where no process uses Temporal: --skip temporal",
+		"not checked: TEMPORAL_ADDRESS is not set, and no Temporal is at %s", client.DefaultHostPort)
 }
 
 func (f *findings) temporalVersion(ctx context.Context, t *temporalServer) {
@@ -98,7 +122,7 @@ func (f *findings) attributes(ctx context.Context, t *temporalServer, fix bool) 
 	case err != nil:
 		f.add(levelProblem, check, "", "%s", text(err))
 	case len(missing) > 0:
-		f.add(levelProblem, check, "run `holdfast doctor --fix`, or start a worker: both create them, where that is allowed", "missing: %s", attributeList(missing))
+		f.add(levelProblem, check, "run "+f.code("doctor", "", "--fix")+", or start a worker: both create them, where that is allowed", "missing: %s", attributeList(missing))
 	default:
 		f.ok(check, "%s", attributeList(worker.SearchAttributes()))
 		return true
@@ -117,36 +141,38 @@ func attributeList(attributes map[string]enumspb.IndexedValueType) string {
 // parked counts the transactions that wait for an operator.
 func (f *findings) parked(ctx context.Context, t *temporalServer) {
 	count, err := t.CountWorkflow(ctx, &workflowservice.CountWorkflowExecutionsRequest{Namespace: t.namespace,
-		Query: filter{state: string(workflows.Parked)}.query()})
+		Query: filter{prefix: t.prefix, states: []string{string(workflows.Parked)}}.query()})
 	switch {
 	case err != nil:
 		f.add(levelWarning, "parked", "", "unknown: %s", text(err))
 	case count.GetCount() > 0:
-		f.add(levelWarning, "parked", "`holdfast tx list --state parked` lists them, `holdfast tx show` says why", "%s for an operator",
+		f.add(levelWarning, "parked", f.code("tx list", "", "--state", "parked")+" lists them with the reasons, "+f.code("tx show", "ID")+" says what can be done", "%s for an operator",
 			plural(int(count.GetCount()), "transaction")+" waiting")
 	default:
 		f.ok("parked", "no transaction waits for an operator")
 	}
 }
 
-func (f *findings) pollers(ctx context.Context, t *temporalServer, prefix, group string) {
+// pollers says whether processes of a group take work from Temporal. One that has just
+// gone is listed for a while yet: then it counts that no process of the group answers.
+func (f *findings) pollers(ctx context.Context, t *temporalServer, prefix, group string, ask asked, now time.Time) {
 	queue := workflows.TaskQueue(prefix, group)
-	least := -1
-	for _, kind := range []enumspb.TaskQueueType{enumspb.TASK_QUEUE_TYPE_WORKFLOW, enumspb.TASK_QUEUE_TYPE_ACTIVITY} {
-		n, err := t.pollers(ctx, queue, kind)
-		if err != nil {
-			f.add(levelWarning, "group "+group, "", "%s", text(err))
-			return
-		}
-		if least < 0 || n < least {
-			least = n
-		}
-	}
-	if least == 0 {
-		f.add(levelProblem, "group "+group, "start a process of the group; check its name and --prefix", "no process polls task queue %s", queue)
+	p, err := t.polled(ctx, queue, now)
+	if err != nil {
+		f.add(levelWarning, "group "+group, "", "%s", text(err))
 		return
 	}
-	f.ok("group "+group, "%s polling task queue %s", processes(least), queue)
+	const remedy = "start a process of the group; check its name and --prefix"
+	if p.fresh == 0 {
+		f.add(levelProblem, "group "+group, remedy, "no process polls task queue %s", queue)
+		return
+	}
+	if answers, unasked := ask(); unasked == nil && !groupAnswers(answers, group) {
+		f.add(levelWarning, "group "+group, remedy+"; if one runs, run doctor again",
+			"%s polled task queue %s, the last %s ago, but no process of the group answers: it has just gone", processes(p.fresh), queue, age(now.Sub(p.last)))
+		return
+	}
+	f.ok("group "+group, "%s polling task queue %s", processes(p.fresh), queue)
 }
 
 func processes(n int) string {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"regexp"
 	"strings"
 
 	holdfast "github.com/holdfastmq/holdfast"
@@ -35,11 +36,15 @@ func withRemedy(err error, format string, args ...any) error {
 	return remedyError{err, fmt.Sprintf(format, args...)}
 }
 
+// lineEnds are what ends a line, with the spaces around it: those inside of a line may
+// be part of a command that the error suggests.
+var lineEnds = regexp.MustCompile(`\s*[\r\n]\s*`)
+
 // text is an error as one line for a reader of this program's output: without
 // the packages' own "holdfast: ".
 func text(err error) string {
 	s := strings.ReplaceAll(err.Error(), "holdfast: ", "")
-	return oneLine(strings.Join(strings.Fields(s), " "))
+	return oneLine(strings.TrimSpace(lineEnds.ReplaceAllString(s, " ")))
 }
 
 func printError(w io.Writer, err error) {

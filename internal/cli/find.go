@@ -36,12 +36,9 @@ const recentLimit = 1000
 // find returns what id means: a workflow's ID, a transaction's ID or a business
 // key, in that order. A transaction that left a workflow is where it goes on.
 func (t *temporalServer) find(ctx context.Context, id, group string) (target, error) {
-	if shared(id) {
-		return t.one(ctx, id, []string{id})
-	}
-	if strings.HasPrefix(id, txPrefix) {
-		found, err := t.one(ctx, id, []string{id})
-		if !errors.Is(err, holdfast.ErrNotFound) {
+	if known, ok := workflows.ParseID(id); ok && (known.Shared() || known.Kind == workflows.KindTransaction) {
+		found, err := t.first(ctx, id, t.names(known))
+		if known.Shared() || !errors.Is(err, holdfast.ErrNotFound) {
 			return found, err
 		}
 		return t.member(ctx, id)
@@ -53,9 +50,9 @@ func (t *temporalServer) find(ctx context.Context, id, group string) (target, er
 			return target{}, err
 		}
 	}
-	ids := make([]string, len(groups))
-	for i, g := range groups {
-		ids[i] = workflows.WorkflowID(g, id)
+	var ids []string
+	for _, g := range groups {
+		ids = append(ids, t.names(workflows.ID{Kind: workflows.KindTransaction, Owner: g, Key: id})...)
 	}
 	found, err := t.one(ctx, id, ids)
 	if !errors.Is(err, holdfast.ErrNotFound) {
@@ -112,6 +109,16 @@ func ambiguous(id, what string, ids []string) error {
 	return withRemedy(fmt.Errorf("%q means %d %s: %s", id, len(ids), what, strings.Join(ids, ", ")), "give one of these IDs instead")
 }
 
+// first returns the first workflow among ids that exists.
+func (t *temporalServer) first(ctx context.Context, id string, ids []string) (target, error) {
+	for _, name := range ids {
+		if found, err := t.one(ctx, id, []string{name}); !errors.Is(err, holdfast.ErrNotFound) {
+			return found, err
+		}
+	}
+	return target{}, notFound(id)
+}
+
 // one returns the single workflow among ids that exists. It asks for each, since
 // the visibility store would not know the latest.
 func (t *temporalServer) one(ctx context.Context, id string, ids []string) (target, error) {
@@ -128,6 +135,9 @@ func (t *temporalServer) one(ctx context.Context, id string, ids []string) (targ
 			}
 			if err != nil {
 				return fmt.Errorf("look for workflow %s: %w", workflowID, err)
+			}
+			if !t.isOurs(d.GetWorkflowExecutionInfo()) {
+				return nil
 			}
 			_, tx := splitWorkflowID(workflowID)
 			mu.Lock()
@@ -175,22 +185,17 @@ func (of target) name() string {
 	if of.tx == "" {
 		return of.workflowID
 	}
-	group, _ := splitWorkflowID(of.workflowID)
-	return workflows.WorkflowID(group, of.tx)
+	return ownID(of.workflowID, of.tx)
 }
 
 // byKey finds the transaction with the business key; in a shared workflow, its ID
 // is found as well.
 func (t *temporalServer) byKey(ctx context.Context, key, group string) (target, error) {
-	f := filter{key: key, group: group}
+	f := filter{prefix: t.prefix, key: key, group: group}
 	if f.validate() != nil || len(key) > holdfast.MaxName {
 		return target{}, notFound(key)
 	}
-	size := 10
-	if !askable(key) {
-		size = recentLimit
-	}
-	infos, err := t.page(ctx, f.query(), size)
+	infos, err := t.withKey(ctx, f)
 	if err != nil {
 		return target{}, err
 	}
@@ -198,8 +203,8 @@ func (t *temporalServer) byKey(ctx context.Context, key, group string) (target, 
 	seen := map[string]bool{}
 	for _, info := range infos {
 		known := t.infoRow(info)
-		if seen[known.WorkflowID] || !f.matches(known) {
-			continue // an earlier run of the same workflow, or another key
+		if seen[known.WorkflowID] {
+			continue // an earlier run of the same workflow
 		}
 		seen[known.WorkflowID] = true
 		if !shared(known.WorkflowID) {
@@ -215,6 +220,32 @@ func (t *temporalServer) byKey(ctx context.Context, key, group string) (target, 
 	return single(key, found)
 }
 
+// withKey lists the workflows that may have the key of f. Where the visibility store
+// cannot be asked for it, all are looked at.
+func (t *temporalServer) withKey(ctx context.Context, f filter) (infos []*workflowpb.WorkflowExecutionInfo, err error) {
+	const enough = 10 // to say that a key means several
+	size := enough
+	if !askable(f.key) {
+		size = deadPage
+	}
+	var token []byte
+	for {
+		page, err := t.ListWorkflow(ctx, &workflowservice.ListWorkflowExecutionsRequest{Namespace: t.namespace,
+			PageSize: int32(size), NextPageToken: token, Query: f.query()})
+		if err != nil {
+			return nil, hardToAsk(f.key, t.listError(err))
+		}
+		for _, info := range page.GetExecutions() {
+			if f.matches(t.infoRow(info)) {
+				infos = append(infos, info)
+			}
+		}
+		if token = page.GetNextPageToken(); len(token) == 0 || size == enough || len(infos) >= enough {
+			return infos, nil
+		}
+	}
+}
+
 // targets are those of a shared workflow's members that f means, each where it
 // goes on.
 func targets(known row, members []workflows.MemberStatus, f filter) []target {
@@ -225,7 +256,7 @@ func targets(known row, members []workflows.MemberStatus, f filter) []target {
 		}
 		of := target{workflowID: known.WorkflowID, runID: known.RunID, tx: m.ID, key: f.key}
 		if m.State == workflows.Left {
-			of.workflowID, of.runID = workflows.WorkflowID(known.Group, m.ID), ""
+			of.workflowID, of.runID = ownID(known.WorkflowID, m.ID), ""
 		}
 		found = append(found, of)
 	}
@@ -238,10 +269,7 @@ const recoveriesSearched = 100
 
 // recovered finds the transaction tx among the latest workflows Recovery.
 func (t *temporalServer) recovered(ctx context.Context, tx, group string) (target, error) {
-	query := "WorkflowType = " + quote(workflows.RecoveryName)
-	if group != "" {
-		query += " AND " + beginsWith(workflows.RecoveryWorkflowID(group, ""))
-	}
+	query := "WorkflowType = " + quote(workflows.RecoveryName) + " AND " + groupTerm(t.prefix, group)
 	if at, ok := timeOf(tx); ok {
 		query += " AND " + startTerms(time.Time{}, at.Add(-time.Minute))[0]
 	}
@@ -255,6 +283,9 @@ func (t *temporalServer) recovered(ctx context.Context, tx, group string) (targe
 	for i, info := range infos {
 		all.Go(func() error {
 			known := t.infoRow(info)
+			if !t.isOurs(info) || group != "" && known.Group != group {
+				return nil
+			}
 			in, err := t.input(ctx, known.WorkflowID, known.RunID)
 			if err != nil || !slices.ContainsFunc(in.Transactions, func(m activities.Tx) bool { return m.ID == tx }) {
 				return err
@@ -276,14 +307,14 @@ func (t *temporalServer) recovered(ctx context.Context, tx, group string) (targe
 
 // recentGroups returns the groups of the latest transactions.
 func (t *temporalServer) recentGroups(ctx context.Context) ([]string, error) {
-	infos, err := t.page(ctx, filter{}.query(), recentLimit)
+	infos, err := t.page(ctx, filter{prefix: t.prefix}.query(), recentLimit)
 	if err != nil {
 		return nil, err
 	}
 	var groups []string
 	seen := map[string]bool{"": true}
 	for _, info := range infos {
-		if g, _ := splitWorkflowID(info.GetExecution().GetWorkflowId()); !seen[g] {
+		if g, _ := splitWorkflowID(info.GetExecution().GetWorkflowId()); !seen[g] && t.isOurs(info) {
 			seen[g] = true
 			groups = append(groups, g)
 		}
@@ -298,7 +329,7 @@ func (t *temporalServer) ofItsTime(ctx context.Context, id string) ([]string, er
 	if !ok {
 		return nil, nil
 	}
-	query := filter{since: at.Add(-time.Minute)}.query() + " AND StartTime <= " + quote(at.Add(time.Minute).UTC().Format(time.RFC3339Nano))
+	query := filter{prefix: t.prefix, since: at.Add(-time.Minute)}.query() + " AND StartTime <= " + quote(at.Add(time.Minute).UTC().Format(time.RFC3339Nano))
 	infos, err := t.page(ctx, query, recentLimit)
 	if err != nil {
 		return nil, err
@@ -307,7 +338,7 @@ func (t *temporalServer) ofItsTime(ctx context.Context, id string) ([]string, er
 	seen := map[string]bool{}
 	for _, info := range infos {
 		workflowID := info.GetExecution().GetWorkflowId()
-		if _, tx := splitWorkflowID(workflowID); tx == id && !seen[workflowID] {
+		if _, tx := splitWorkflowID(workflowID); tx == id && !seen[workflowID] && t.isOurs(info) {
 			seen[workflowID] = true
 			ids = append(ids, workflowID)
 		}
@@ -327,7 +358,7 @@ func timeOf(id string) (at time.Time, ok bool) {
 func (t *temporalServer) page(ctx context.Context, query string, size int) ([]*workflowpb.WorkflowExecutionInfo, error) {
 	page, err := t.ListWorkflow(ctx, &workflowservice.ListWorkflowExecutionsRequest{Namespace: t.namespace, PageSize: int32(size), Query: query})
 	if err != nil {
-		return nil, listError(err)
+		return nil, t.listError(err)
 	}
 	return page.GetExecutions(), nil
 }

@@ -34,7 +34,7 @@ func (a *app) withBroker(ctx context.Context, f func(context.Context, *broker.Br
 	}
 	ctx, cancel := a.bounded(ctx, defaultTimeout)
 	defer cancel()
-	b, err := broker.Open(ctx, broker.Options{URL: a.AMQPURL, Prefix: a.Prefix, Name: "holdfast half"})
+	b, err := broker.Open(ctx, broker.Options{URL: a.AMQPURL, Prefix: a.Prefix, RollingUpgrade: a.RollingUpgrade, Name: "holdfast half"})
 	if err != nil {
 		return err
 	}

@@ -40,9 +40,12 @@ type keptQueue struct {
 	Failed     uint64 `json:"failed"`
 	Orphaned   uint64 `json:"orphaned"`
 	Malformed  uint64 `json:"malformed"`
+	Ignored    uint64 `json:"ignored,omitempty"`
 
 	FailingSince time.Time `json:"failing_since,omitzero"`
 	LastError    string    `json:"last_error,omitempty"`
+	// Unable says why the Keeper's process cannot hand over at all.
+	Unable string `json:"unable,omitempty"`
 }
 
 // kept puts together what RabbitMQ and the processes say of the nth half queue of
@@ -78,8 +81,9 @@ func kept(group string, n int, q broker.QueueInfo, answers []broker.ProcessStatu
 	}
 	k.Held, k.HandingOver, k.Undecided = first.Held, first.HandingOver, first.Undecided
 	k.OldestAge, k.CheckAfter = first.OldestAge.Seconds(), first.CheckAfter.Seconds()
+	k.Ignored = first.Ignored
 	k.Matched, k.HandedOver, k.Failed, k.Orphaned, k.Malformed = first.Matched, first.HandedOver, first.Failed, first.Orphaned, first.Malformed
-	k.FailingSince, k.LastError = first.FailingSince, first.LastError
+	k.FailingSince, k.LastError, k.Unable = first.FailingSince, first.LastError, first.Unable
 	return k
 }
 

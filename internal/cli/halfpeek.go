@@ -22,7 +22,6 @@ type heldHalf struct {
 	Keeper      string        `json:"keeper"`
 	Messages    int           `json:"messages"`
 	Topics      []string      `json:"topics,omitempty"`
-	Keys        []string      `json:"keys,omitempty"`
 	Age         float64       `json:"age"` // seconds
 	Tries       int           `json:"tries"`
 	HandingOver bool          `json:"handing_over"`
@@ -36,11 +35,12 @@ func newHalfPeekCommand(a *app) *cobra.Command {
 		Use:   "peek GROUP",
 		Short: "Show the oldest half messages that a group's Keepers hold",
 		Long: `Show the oldest undecided half messages that the Keepers of a group hold,
-without bodies. Most are settled a moment later; what stays is handed over to
-Temporal.
+without bodies and business keys: Keepers tell them to whoever may ask. Most are
+settled a moment later; what stays is handed over to Temporal, where
+holdfast tx show TX finds the rest.
 
-JSON: an array of tx, lane, queue, keeper, messages (how many), topics, keys
-(the first few), age (seconds, as its Keeper sees it), tries (hand-overs that
+JSON: an array of tx, lane, queue, keeper, messages (how many), topics (the
+first few), age (seconds, as its Keeper sees it), tries (hand-overs that
 failed), handing_over, bytes.`,
 		Example: "  holdfast half peek orders\n  holdfast half peek orders -n 100 --json",
 		Args:    cobra.ExactArgs(1),
@@ -58,7 +58,7 @@ failed), handing_over, bytes.`,
 				}
 				if !slices.Contains(keptGroups(answers), args[0]) {
 					return withRemedy(fmt.Errorf("no Keeper of group %s answers", args[0]),
-						"start a process of the group; check its name and --prefix; `holdfast half stats %s` says what waits", args[0])
+						"start a process of the group; check its name and --prefix; %s says what waits", a.suggester().code("half stats", args[0]))
 				}
 				halves := heldHalves(args[0], answers, n)
 				if asJSON {
@@ -81,7 +81,7 @@ func heldHalves(group string, answers []broker.ProcessStatus, n int) []heldHalf 
 			for _, h := range k.Oldest {
 				if k.Group == group {
 					all = append(all, heldHalf{Tx: h.Tx, Lane: cmp.Or(h.Lane, holdfast.Traced), Queue: max(k.Queue, 1), Keeper: orDash(p.Instance), Messages: h.Messages,
-						Topics: h.Topics, Keys: h.Keys, Age: h.Age.Seconds(), Tries: h.Tries, HandingOver: h.HandingOver, Bytes: h.Bytes})
+						Topics: h.Topics, Age: h.Age.Seconds(), Tries: h.Tries, HandingOver: h.HandingOver, Bytes: h.Bytes})
 				}
 			}
 		}
@@ -95,13 +95,13 @@ func printHalves(w io.Writer, halves []heldHalf) error {
 		printf(w, "No undecided half message is held.\n")
 		return nil
 	}
-	t := newTable(w, "TX", "LANE", "TOPIC", "KEY", "AGE", "TRIES", "BYTES", "QUEUE", "KEEPER")
+	t := newTable(w, "TX", "LANE", "TOPIC", "AGE", "TRIES", "BYTES", "QUEUE", "KEEPER")
 	for _, h := range halves {
 		tries := strconv.Itoa(h.Tries)
 		if h.HandingOver {
 			tries += ", now"
 		}
-		t.row(h.Tx, string(h.Lane), few(h.Topics), few(h.Keys), age(seconds(h.Age)), tries, strconv.Itoa(h.Bytes), strconv.Itoa(h.Queue), h.Keeper)
+		t.row(h.Tx, string(h.Lane), few(h.Topics), age(seconds(h.Age)), tries, strconv.Itoa(h.Bytes), strconv.Itoa(h.Queue), h.Keeper)
 	}
 	return t.flush()
 }

@@ -27,7 +27,7 @@ type answers []struct {
 
 // stepResult is how a step ended, and whether that is told.
 func (r *reader) stepResult(name string, result *commonpb.Payloads) (said string, told bool) {
-	if sagaSteps[name] {
+	if r.isSagaStep(name, result) {
 		return r.sagaResult(result), true
 	}
 	var all answers
@@ -129,7 +129,7 @@ func (r *reader) completed(id int64, result *commonpb.Payloads) {
 	var all answers
 	said := "ok"
 	switch {
-	case sagaSteps[name]:
+	case r.isSagaStep(name, result):
 		said = r.sagaResult(result)
 	case name == activities.CommitUntilConfirmed:
 		r.ends[r.of[id]] = workflows.Committed

@@ -9,8 +9,16 @@ import (
 	"github.com/holdfastmq/holdfast/workflows"
 )
 
-// sagaSteps are the steps of the workflow Saga that end with a SagaResult.
+// sagaSteps are the activities of the workflow Saga that end with a SagaResult and are
+// not named after a step of the saga.
 var sagaSteps = map[string]bool{activities.SagaDo: true, activities.SagaUndo: true, activities.SagaPrepare: true, activities.SagaReceive: true}
+
+// isSagaStep reports whether an activity of that name, with that result, is a step of
+// a saga: it may be named after the step.
+func (r *reader) isSagaStep(name string, result *commonpb.Payloads) bool {
+	var s activities.SagaResult
+	return sagaSteps[name] || r.decode(result, &s) && s.Outcome.Kind != ""
+}
 
 // sagaResult reads how a step of a saga ended.
 func (r *reader) sagaResult(result *commonpb.Payloads) string {

@@ -81,7 +81,7 @@ func (a *app) keep(ctx context.Context, groups []string, f keepFlags) error {
 	workers := make([]*worker.Worker, len(groups))
 	for i, group := range groups {
 		workers[i], err = worker.New(worker.Options{Group: group, Temporal: c, Namespace: o.Namespace, AMQPURL: a.AMQPURL, Prefix: a.Prefix,
-			RemoteCheck: true, HalfQueues: f.halfQueues, CheckAfter: f.checkAfter, Logger: logger})
+			RemoteCheck: true, HalfQueues: f.halfQueues, CheckAfter: f.checkAfter, RollingUpgrade: a.RollingUpgrade, Logger: logger})
 		if err != nil {
 			return usageError{err}
 		}

@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	enumspb "go.temporal.io/api/enums/v1"
@@ -25,6 +26,8 @@ type row struct {
 	Closed     *time.Time `json:"closed,omitempty"`
 	WorkflowID string     `json:"workflow_id"`
 	RunID      string     `json:"run_id"`
+
+	taskQueue string
 }
 
 const (
@@ -32,29 +35,40 @@ const (
 	scanLimit     = 2000 // workflows that are looked at for one list
 )
 
-// list returns the transactions that f means, limit at most, and, if there may
-// be more, what to tell about that.
+// list returns the transactions that f means, limit at most (0: all), and, if there
+// may be more, what to tell about that.
 func (t *temporalServer) list(ctx context.Context, f filter, limit int) (rows []row, more string, err error) {
 	rows = []row{}
-	seen, listed := 0, map[string]bool{}
+	seen, silent, listed := 0, 0, map[string]bool{}
 	var token []byte
 	for {
 		page, err := t.ListWorkflow(ctx, &workflowservice.ListWorkflowExecutionsRequest{Namespace: t.namespace,
-			PageSize: int32(min(max(limit, 10), 200)), NextPageToken: token, Query: f.query()})
+			PageSize: int32(pageSize(limit)), NextPageToken: token, Query: f.query()})
 		if err != nil {
-			return nil, "", listError(err)
+			return nil, "", t.listError(err)
 		}
 		found, err := t.rows(ctx, page.GetExecutions(), f)
 		if err != nil {
 			return nil, "", err
 		}
+		if f.reasons || f.errorText != "" {
+			t.explainRows(ctx, found)
+		}
 		for _, r := range found {
-			if id := workflows.WorkflowID(r.Group, r.Tx); r.Tx != "" && listed[id] {
+			if len(f.states) > 0 && !slices.Contains(f.states, r.State) {
+				continue // the list was late
+			}
+			if f.errorText != "" && r.Reason == "" && r.Closed == nil && r.State != stateRunning {
+				silent++
+			}
+			if f.errorText != "" && !hasError(r.Reason, f.errorText) {
+				continue
+			} else if id := ownID(r.WorkflowID, r.Tx); r.Tx != "" && listed[id] {
 				continue // what came before is where it stands
 			} else {
 				listed[id] = true
 			}
-			if len(rows) == limit {
+			if len(rows) == limit && limit > 0 {
 				return rows, fmt.Sprintf("There are more than %d: raise --limit, or narrow it down.", limit), nil
 			}
 			rows = append(rows, r)
@@ -62,9 +76,12 @@ func (t *temporalServer) list(ctx context.Context, f filter, limit int) (rows []
 		seen += len(page.GetExecutions())
 		token = page.GetNextPageToken()
 		switch {
+		case len(token) == 0 && silent > 0:
+			return rows, fmt.Sprintf("%s of which nobody says why: no process of the group answers.", plural(silent, "transaction")), nil
 		case len(token) == 0:
 			return rows, "", nil
-		case len(rows) == limit && f.state == "":
+		case limit == 0:
+		case len(rows) == limit && len(f.states) == 0:
 			return rows, fmt.Sprintf("There may be more than %d: raise --limit, or narrow it down.", limit), nil
 		case seen >= scanLimit:
 			return rows, fmt.Sprintf("Stopped after %d workflows: narrow it down with --group, --topic, --key or --since.", seen), nil
@@ -72,8 +89,42 @@ func (t *temporalServer) list(ctx context.Context, f filter, limit int) (rows []
 	}
 }
 
-func listError(err error) error {
-	return withRemedy(fmt.Errorf("list transactions: %w", err), "`holdfast doctor` says whether Temporal has what Holdfast needs")
+// pageSize is how many workflows are asked for at once.
+func pageSize(limit int) int {
+	if limit == 0 {
+		return deadPage
+	}
+	return min(max(limit, 10), 200)
+}
+
+// listPause is how long a busy Temporal is left alone before it is asked again.
+const listPause = 200 * time.Millisecond
+
+// ListWorkflow is the client's, with all the time that the command has: the client
+// gives up one call after ten seconds, however long that is.
+func (t *temporalServer) ListWorkflow(ctx context.Context, r *workflowservice.ListWorkflowExecutionsRequest) (*workflowservice.ListWorkflowExecutionsResponse, error) {
+	for {
+		page, err := t.Client.ListWorkflow(ctx, r)
+		if err == nil || !timedOut(err) {
+			return page, err
+		}
+		select {
+		case <-ctx.Done():
+			return nil, err
+		case <-time.After(listPause):
+		}
+	}
+}
+
+func (t *temporalServer) listError(err error) error { return t.cannotList("transactions", err) }
+
+// cannotList says why Temporal did not list: that the time is over is not its fault.
+func (t *temporalServer) cannotList(what string, err error) error {
+	err = fmt.Errorf("list %s: %w", what, err)
+	if timedOut(err) {
+		return withRemedy(err, "Temporal is busy, or there are too many for the command's time: narrow it down, or raise --timeout")
+	}
+	return withRemedy(err, "%s says whether Temporal has what Holdfast needs", t.code("doctor", ""))
 }
 
 // rows turns workflows into those of their transactions that f means, in their
@@ -123,7 +174,7 @@ func (t *temporalServer) workflowRows(ctx context.Context, r row, status enumspb
 // infoRow is what the visibility store knows of a workflow.
 func (t *temporalServer) infoRow(info *workflowpb.WorkflowExecutionInfo) row {
 	r := row{WorkflowID: info.GetExecution().GetWorkflowId(), RunID: info.GetExecution().GetRunId(),
-		Started: info.GetStartTime().AsTime(), State: executionState(info.GetStatus())}
+		Started: info.GetStartTime().AsTime(), State: executionState(info.GetStatus()), taskQueue: info.GetTaskQueue()}
 	r.Group, r.Tx = splitWorkflowID(r.WorkflowID)
 	if info.GetCloseTime() != nil {
 		closed := info.GetCloseTime().AsTime()
@@ -139,6 +190,41 @@ func (t *temporalServer) infoRow(info *workflowpb.WorkflowExecutionInfo) row {
 		r.Topics = []string{topic}
 	}
 	return r
+}
+
+// explainRows adds to transactions in trouble why they are, which only their workflows
+// know. Where no process answers, it is missing.
+func (t *temporalServer) explainRows(ctx context.Context, rows []row) {
+	inTrouble := func(r row) bool {
+		return r.Reason == "" && r.Closed == nil && r.State != stateRunning && !shared(r.WorkflowID)
+	}
+	var queues []string
+	for _, r := range rows {
+		if inTrouble(r) {
+			queues = append(queues, workflows.TaskQueue(t.prefix, r.Group))
+		}
+	}
+	nobody, err := t.deserted(ctx, queues)
+	if err != nil {
+		return
+	}
+	var all errgroup.Group
+	all.SetLimit(resultsAtOnce)
+	for i := range rows {
+		r := &rows[i]
+		if !inTrouble(*r) || nobody[workflows.TaskQueue(t.prefix, r.Group)] {
+			continue
+		}
+		all.Go(func() error {
+			var status workflows.Status
+			if t.askStatus(ctx, r.WorkflowID, r.RunID, &status) == nil && len(status.Transactions) == 1 {
+				m := status.Transactions[0]
+				r.State, r.Reason = string(m.State), m.Reason
+			}
+			return nil
+		})
+	}
+	_ = all.Wait()
 }
 
 // attribute reads a search attribute; one that is not there leaves v as it is.

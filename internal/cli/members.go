@@ -44,7 +44,7 @@ func (t *temporalServer) toldMembers(ctx context.Context, r row, told story, s e
 	if !isLost(s) {
 		return all, nil
 	}
-	own, err := t.ownWorkflows(ctx, r.Group, undecided(all))
+	own, err := t.ownWorkflows(ctx, r.WorkflowID, undecided(all))
 	if err != nil {
 		return nil, err
 	}
@@ -67,15 +67,16 @@ func undecided(all []workflows.MemberStatus) []string {
 	return ids
 }
 
-// ownWorkflows returns which transactions have a workflow of their own.
-func (t *temporalServer) ownWorkflows(ctx context.Context, group string, txs []string) (map[string]bool, error) {
+// ownWorkflows returns which transactions of the workflow shared have a workflow of
+// their own.
+func (t *temporalServer) ownWorkflows(ctx context.Context, shared string, txs []string) (map[string]bool, error) {
 	var mu sync.Mutex
 	found := map[string]bool{}
 	all, ctx := errgroup.WithContext(ctx)
 	all.SetLimit(resultsAtOnce)
 	for _, tx := range txs {
 		all.Go(func() error {
-			id := workflows.WorkflowID(group, tx)
+			id := ownID(shared, tx)
 			_, err := t.DescribeWorkflowExecution(ctx, id, "")
 			var missing *serviceerror.NotFound
 			if errors.As(err, &missing) {

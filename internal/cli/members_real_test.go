@@ -57,7 +57,7 @@ func (s *shop) queue() string { return workflows.TaskQueue(s.prefix(), s.group) 
 // own and with its own steps.
 func TestMembersOfACohortAreFound(t *testing.T) {
 	s := newShop(t)
-	id := workflows.CohortWorkflowID(s.group, uuid.NewString())
+	id := workflows.CohortWorkflowID(s.prefix(), s.group, uuid.NewString())
 	run, txs := s.together(id, workflows.Name, s.queue(), "C-1", "none", "C-3")
 	require.NoError(t, run.Get(t.Context(), nil))
 	rows := s.list(func(rows []row) bool { return len(rows) == 3 && rows[0].Closed != nil })
@@ -73,7 +73,7 @@ func TestMembersOfACohortAreFound(t *testing.T) {
 	require.Equal(t, []string{txs[2].ID}, ids(s.list(all, "--key", "C-3")))
 	require.Empty(t, s.list(all, "--key", "order.changed"), "a topic is no key")
 
-	for _, args := range [][]string{{txs[1].ID}, {txs[1].ID, "--group", s.group}, {workflows.WorkflowID(s.group, txs[1].ID)}, {"none", "--group", s.group}} {
+	for _, args := range [][]string{{txs[1].ID}, {txs[1].ID, "--group", s.group}, {workflows.WorkflowID(s.prefix(), s.group, txs[1].ID)}, {"none", "--group", s.group}} {
 		var d detail
 		s.decode(&d, append([]string{"tx", "show"}, args...)...)
 		require.Equal(t, txs[1].ID, d.Tx)
@@ -105,7 +105,7 @@ func TestMembersOfACohortAreFound(t *testing.T) {
 // TestAMemberThatLeftIsFollowed: it is shown, listed and settled where it goes on.
 func TestAMemberThatLeftIsFollowed(t *testing.T) {
 	s := newShop(t)
-	id := workflows.CohortWorkflowID(s.group, uuid.NewString())
+	id := workflows.CohortWorkflowID(s.prefix(), s.group, uuid.NewString())
 	run, txs := s.together(id, workflows.Name, s.queue(), "L-1", undecidable)
 	require.NoError(t, run.Get(t.Context(), nil))
 	stays, leaves := txs[0].ID, txs[1].ID
@@ -119,16 +119,16 @@ func TestAMemberThatLeftIsFollowed(t *testing.T) {
 	for _, args := range [][]string{{leaves}, {"L-2", "--group", s.group}} {
 		var d detail
 		s.decode(&d, append([]string{"tx", "show"}, args...)...)
-		require.Equal(t, workflows.WorkflowID(s.group, leaves), d.WorkflowID)
+		require.Equal(t, workflows.WorkflowID(s.prefix(), s.group, leaves), d.WorkflowID)
 		require.Equal(t, "parked", d.State)
 		require.Equal(t, id, d.LeftFrom)
 	}
 	r := s.holdfast("tx", "show", id)
-	require.Contains(t, r.out, "holdfast tx show "+workflows.WorkflowID(s.group, leaves))
-	require.Contains(t, r.out, "goes on in "+workflows.WorkflowID(s.group, leaves))
-	var status workflows.MemberStatus
-	s.decode(&status, "tx", "commit", "L-2", "--group", s.group, "--reason", "the partner says so")
-	require.Equal(t, workflows.Committed, status.State)
+	require.Contains(t, r.out, "holdfast tx show "+workflows.WorkflowID(s.prefix(), s.group, leaves))
+	require.Contains(t, r.out, "goes on in "+workflows.WorkflowID(s.prefix(), s.group, leaves))
+	var done []outcome
+	s.decode(&done, "tx", "commit", "L-2", "--group", s.group, "--reason", "the partner says so")
+	require.Equal(t, isCommitted, done[0].Outcome)
 }
 
 // TestWhatASharedWorkflowLeftUndecidedIsTakenUp: a recheck of the workflow takes
@@ -140,9 +140,9 @@ func TestWhatASharedWorkflowLeftUndecidedIsTakenUp(t *testing.T) {
 		return by["Temporal lost cohorts"].Detail, by["Temporal lost recoveries"].Detail
 	}
 	nobody := s.queue() + ".nobody" // so that nothing happens before the end
-	cohort := workflows.CohortWorkflowID(s.group, uuid.NewString())
+	cohort := workflows.CohortWorkflowID(s.prefix(), s.group, uuid.NewString())
 	_, txs := s.together(cohort, workflows.Name, nobody, "T-1", "T-2", "T-3")
-	recovery := workflows.RecoveryWorkflowID(s.group, uuid.NewString())
+	recovery := workflows.RecoveryWorkflowID(s.prefix(), s.group, uuid.NewString())
 	_, halves := s.together(recovery, workflows.RecoveryName, nobody, "R-1", "R-2")
 	rows := s.list(func(rows []row) bool { return len(rows) == 5 })
 	require.Equal(t, []string{"running", "running"}, []string{rows[0].State, rows[4].State}, "open ones are listed one by one, too")
@@ -160,9 +160,9 @@ func TestWhatASharedWorkflowLeftUndecidedIsTakenUp(t *testing.T) {
 
 	r := s.holdfast("tx", "recheck", txs[1].ID, "--group", s.group, "--reason", "taken up")
 	require.Equal(t, exitOK, r.status, r.err)
-	require.Contains(t, r.out, txs[1].ID+" is rolled-back", "its local transaction never ran")
+	require.Contains(t, r.out, txs[1].ID+": rolled-back", "its local transaction never ran")
 	s.decode(&d, "tx", "show", "T-2", "--group", s.group)
-	require.Equal(t, workflows.WorkflowID(s.group, txs[1].ID), d.WorkflowID)
+	require.Equal(t, workflows.WorkflowID(s.prefix(), s.group, txs[1].ID), d.WorkflowID)
 	cohorts, _ := lost()
 	require.Contains(t, cohorts, "with 2 transactions")
 
@@ -187,7 +187,7 @@ func TestARecoverysHalvesAreFoundByID(t *testing.T) {
 	tx := activities.Tx{ID: uuid.Must(uuid.NewV7()).String(), Form: activities.HandedOver, Messages: []holdfast.Message{{Topic: "order.placed", Key: "H-1"}}}
 	other := tx
 	other.ID = uuid.Must(uuid.NewV7()).String()
-	id := workflows.RecoveryWorkflowID(s.group, uuid.NewString())
+	id := workflows.RecoveryWorkflowID(s.prefix(), s.group, uuid.NewString())
 	_, err := s.c.ExecuteWorkflow(t.Context(), client.StartWorkflowOptions{ID: id, TaskQueue: s.queue() + ".nobody"},
 		workflows.RecoveryName, workflows.Input{Group: s.group, Transactions: []activities.Tx{tx, other}})
 	require.NoError(t, err)
@@ -195,7 +195,7 @@ func TestARecoverysHalvesAreFoundByID(t *testing.T) {
 		return s.holdfast("tx", "show", tx.ID, "--group", s.group).status == exitOK
 	}, func() string { return "it is not found" })
 	var d detail
-	s.decode(&d, "tx", "show", workflows.WorkflowID(s.group, other.ID))
+	s.decode(&d, "tx", "show", workflows.WorkflowID(s.prefix(), s.group, other.ID))
 	require.Equal(t, id, d.WorkflowID)
 	require.Equal(t, other.ID, d.Tx)
 	require.Equal(t, "running", d.State)
@@ -212,7 +212,7 @@ func TestExpressLeavesNoHistory(t *testing.T) {
 		return receipt.TxID
 	}
 	good := send(nil)
-	for _, id := range []string{good, workflows.WorkflowID(s.group, good)} {
+	for _, id := range []string{good, workflows.WorkflowID(s.prefix(), s.group, good)} {
 		var d detail
 		s.decode(&d, "tx", "show", id)
 		require.Equal(t, good, d.Tx)

@@ -15,11 +15,13 @@ type migration struct {
 	From   int64 `json:"from"`
 	To     int64 `json:"to"`
 	Latest int64 `json:"latest"`
+	// Identity is the database's identity, of tables at this version.
+	Identity string `json:"identity,omitempty"`
 }
 
 func newMigrateCommand(a *app) *cobra.Command {
 	var url string
-	var status, asJSON bool
+	var status, newIdentity, asJSON bool
 	c := &cobra.Command{
 		Use:   "migrate",
 		Short: "Create Holdfast's tables, or bring them to this version",
@@ -27,7 +29,15 @@ func newMigrateCommand(a *app) *cobra.Command {
 bring them to this program's version. It may be run again, and by several at
 once; the applications' own tables are not touched.
 
-JSON: from and to (versions before and after), latest (this program's version).`,
+The tables have an identity, which half messages, workflows and sagas carry:
+only processes with that database answer for them. A replica, a server that
+took over and a restored backup keep it. A copy that is to serve another
+environment needs another one: --new-identity. Stop the copy's processes
+before. Never use it on a database whose own transactions or sagas are open:
+nobody could answer for them.
+
+JSON: from and to (versions before and after), latest (this program's version),
+identity.`,
 		Example: "  holdfast migrate --database-url postgres://shop:secret@localhost/shop\n  holdfast migrate --status",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -42,6 +52,11 @@ JSON: from and to (versions before and after), latest (this program's version).`
 			ctx, cancel := a.bounded(cmd.Context(), defaultTimeout)
 			defer cancel()
 			m, err := migrate(ctx, db, status)
+			if err == nil && newIdentity {
+				m.Identity, err = barrier.NewIdentity(ctx, db)
+			} else if err == nil && m.To >= m.Latest {
+				m.Identity, err = barrier.Identity(ctx, db)
+			}
 			if err != nil {
 				return err
 			}
@@ -49,11 +64,16 @@ JSON: from and to (versions before and after), latest (this program's version).`
 				return printJSON(a.Out, m)
 			}
 			printf(a.Out, "%s\n", m.sentence())
+			if newIdentity {
+				printf(a.Out, "The database has another identity now: %s. Start its processes again.\n", m.Identity)
+			}
 			return nil
 		},
 	}
 	c.Flags().StringVar(&url, "database-url", "", "the database (default $DATABASE_URL)")
 	c.Flags().BoolVar(&status, "status", false, "only say which version the tables have")
+	c.Flags().BoolVar(&newIdentity, "new-identity", false, "give a copy of another environment's database an identity of its own")
+	c.MarkFlagsMutuallyExclusive("status", "new-identity")
 	c.Flags().BoolVar(&asJSON, "json", false, "write JSON")
 	return c
 }

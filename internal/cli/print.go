@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -11,10 +12,15 @@ import (
 
 // printJSON writes v for programs to read.
 func printJSON(w io.Writer, v any) error {
-	e := json.NewEncoder(w)
+	var text bytes.Buffer
+	e := json.NewEncoder(&text)
 	e.SetEscapeHTML(false)
 	e.SetIndent("", "  ")
-	return e.Encode(v)
+	if err := e.Encode(v); err != nil {
+		return err
+	}
+	_, err := w.Write(escapeJSON(text.Bytes()))
+	return err
 }
 
 // table writes rows in aligned columns, the last of which is as wide as it is.
@@ -46,7 +52,7 @@ func oneLine(s string) string {
 		switch {
 		case r == '\n' || r == '\r' || r == '\t':
 			return ' '
-		case r < ' ' || r >= 0x7f && r < 0xa0:
+		case steers(r):
 			return -1
 		}
 		return r
@@ -67,8 +73,10 @@ func (p palette) paint(l level, word string) string {
 	if !p {
 		return word
 	}
-	return levelColours[l] + word + "\x1b[0m"
+	return levelColours[l] + word + noColour
 }
+
+const noColour = "\x1b[0m"
 
 var levelColours = map[level]string{levelOK: "\x1b[32m", levelWarning: "\x1b[33m", levelProblem: "\x1b[31m", "": "\x1b[39m"}
 

@@ -7,8 +7,10 @@ import (
 	"strings"
 	"time"
 	"unicode"
+	"unicode/utf8"
 
 	enumspb "go.temporal.io/api/enums/v1"
+	workflowpb "go.temporal.io/api/workflow/v1"
 
 	"github.com/holdfastmq/holdfast/workflows"
 )
@@ -34,16 +36,18 @@ var states = []string{stateRunning, string(workflows.Checking), string(workflows
 
 // filter says which transactions are meant. Its zero value means all.
 type filter struct {
-	group, state, topic, key string
-	since                    time.Time
+	prefix            string
+	group, topic, key string
+	states            []string
+	errorText         string
+	before, since     time.Time // of their workflow's start; the zero time: whenever
+	reasons           bool      // those in trouble are asked why
 }
 
 // validate says what is wrong with a filter.
 func (f filter) validate() error {
-	if f.state != "" {
-		if err := oneOf("state", states, f.state); err != nil {
-			return err
-		}
+	if err := oneOf("state", states, f.states...); err != nil {
+		return err
 	}
 	return plain(f.group, f.topic, f.key)
 }
@@ -58,9 +62,13 @@ func oneOf(what string, known []string, words ...string) error {
 	return nil
 }
 
-// plain refuses control characters in what is looked for.
+// plain refuses in what is looked for what nothing can have: control characters, and
+// what is not UTF-8.
 func plain(texts ...string) error {
 	for _, s := range texts {
+		if !utf8.ValidString(s) {
+			return errors.New("what is looked for is not valid UTF-8")
+		}
 		if strings.IndexFunc(s, unicode.IsControl) >= 0 {
 			return errors.New("control characters are not allowed in what is looked for")
 		}
@@ -71,12 +79,9 @@ func plain(texts ...string) error {
 // query is the filter as a query for Temporal's visibility store. What it finds
 // may be more than what is meant: matches and keeps decide.
 func (f filter) query() string {
-	terms := []string{kindTerm}
-	if f.group != "" {
-		terms = append(terms, beginsWith(workflows.WorkflowID(f.group, ""), workflows.CohortWorkflowID(f.group, ""), workflows.RecoveryWorkflowID(f.group, "")))
-	}
-	if f.state != "" {
-		terms = append(terms, stateTerm(f.state))
+	terms := []string{kindTerm, groupTerm(f.prefix, f.group)}
+	if term := f.stateTerms(); term != "" {
+		terms = append(terms, term)
 	}
 	if askable(f.topic) { // a shared workflow has its further topics among the keys
 		terms = append(terms, fmt.Sprintf("(%s = %s OR %s = %s)", workflows.AttributeTopic, quote(f.topic), workflows.AttributeKey, quote(f.topic)))
@@ -84,12 +89,29 @@ func (f filter) query() string {
 	if askable(f.key) {
 		terms = append(terms, workflows.AttributeKey+" = "+quote(f.key))
 	}
-	terms = append(terms, startTerms(time.Time{}, f.since)...)
+	terms = append(terms, startTerms(f.before, f.since)...)
 	return strings.Join(terms, " AND ")
 }
 
 // kindTerm means every workflow that coordinates transactions.
 var kindTerm = fmt.Sprintf("WorkflowType IN (%s, %s)", quote(workflows.Name), quote(workflows.RecoveryName))
+
+// queueTerm means the workflows of a group; of none: of every group of the prefix.
+// Their task queue says so, whatever IDs they have.
+func queueTerm(prefix, group string) string {
+	if askable(group) {
+		return "TaskQueue = " + quote(workflows.TaskQueue(prefix, group))
+	}
+	return "TaskQueue STARTS_WITH " + quote(workflows.TaskQueue(prefix, ""))
+}
+
+// groupTerm means the workflows of a group's task queue, or of one of its processes'.
+func groupTerm(prefix, group string) string {
+	if !askable(group) {
+		return queueTerm(prefix, group)
+	}
+	return fmt.Sprintf("(%s OR TaskQueue STARTS_WITH %s)", queueTerm(prefix, group), quote(workflows.InstanceQueue(prefix, group, "")))
+}
 
 // beginsWith means the workflows whose ID begins with one of these.
 func beginsWith(prefixes ...string) string {
@@ -100,14 +122,27 @@ func beginsWith(prefixes ...string) string {
 	return "(" + strings.Join(terms, " OR ") + ")"
 }
 
-func stateTerm(state string) string {
+// stateTerms means the workflows that may hold transactions in one of the states;
+// empty: in whatever state.
+func (f filter) stateTerms() string {
+	var terms []string
+	for _, s := range f.states {
+		terms = append(terms, stateTerm(f.prefix, s))
+	}
+	if len(terms) < 2 {
+		return strings.Join(terms, "")
+	}
+	return "((" + strings.Join(terms, ") OR (") + "))"
+}
+
+func stateTerm(prefix, state string) string {
 	switch s := workflows.State(state); {
 	case state == stateRunning:
 		return `ExecutionStatus = "Running" AND ` + workflows.AttributeState + " IS NULL"
 	case s.Final():
 		// A happy path sets no state, and a shared workflow that of its last member.
 		return fmt.Sprintf(`ExecutionStatus = "Completed" AND (%s IS NULL OR %s = %s OR %s)`,
-			workflows.AttributeState, workflows.AttributeState, quote(state), beginsWith(cohortPrefix, recoveryPrefix))
+			workflows.AttributeState, workflows.AttributeState, quote(state), beginsWith(sharedBegins(prefix)...))
 	case closedStates[state] != 0:
 		return "ExecutionStatus = " + quote(closedStates[state].String())
 	}
@@ -119,10 +154,26 @@ func stateTerm(state string) string {
 // values are looked for among all transactions instead.
 func askable(value string) bool { return value != "" && !strings.ContainsAny(value, `"\`) }
 
+// hardToAsk adds to an error what took the time: a key that the visibility store cannot
+// be asked for is compared with that of every workflow.
+func hardToAsk(key string, err error) error {
+	if err == nil || askable(key) || !timedOut(err) {
+		return err
+	}
+	return withRemedy(fmt.Errorf("a key with a quotation mark or a backslash is compared with all there are, and the command's time was over before: %w", err),
+		"raise --timeout, or give the workflow's ID, or the transaction's or message's with its --group or --consumer")
+}
+
 // matches reports whether a workflow can have what is meant, by its search
 // attributes. The visibility store is asked for them too, but may ignore case. A
 // shared workflow has its members' IDs and further topics among the keys.
 func (f filter) matches(known row) bool {
+	if known.taskQueue != "" && !workflows.IsOurs(f.prefix, known.WorkflowID, known.taskQueue) {
+		return false
+	}
+	if f.group != "" && known.Group != f.group {
+		return false
+	}
 	topic := f.topic == "" || slices.Contains(known.Topics, f.topic) || shared(known.WorkflowID) && slices.Contains(known.Keys, f.topic)
 	return topic && (f.key == "" || slices.Contains(known.Keys, f.key))
 }
@@ -142,7 +193,7 @@ func (f filter) keeps(known row, of []row) []row {
 	}
 	for _, r := range of {
 		left := r.State == string(workflows.Left)
-		if (!shared(known.WorkflowID) && len(of) == 1 || f.means(r)) && (f.state == "" && !left || f.state == r.State) {
+		if (!shared(known.WorkflowID) && len(of) == 1 || f.means(r)) && (len(f.states) == 0 && !left || slices.Contains(f.states, r.State)) {
 			kept = append(kept, r)
 		}
 	}
@@ -154,28 +205,52 @@ func quote(s string) string {
 	return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(s) + `"`
 }
 
-// What the IDs of workflows begin with: of one transaction, and of several.
-const (
-	txPrefix       = "tx/"
-	cohortPrefix   = "cohort/"
-	recoveryPrefix = "recovery/"
-)
+// sharedBegins is what the IDs of workflows begin with that transactions share.
+func sharedBegins(prefix string) []string {
+	return append(workflows.KindCohort.Begins(prefix), workflows.KindRecovery.Begins(prefix)...)
+}
 
 // shared reports whether a workflow is one that transactions share.
 func shared(workflowID string) bool {
-	return strings.HasPrefix(workflowID, cohortPrefix) || strings.HasPrefix(workflowID, recoveryPrefix)
+	id, ok := workflows.ParseID(workflowID)
+	return ok && id.Shared()
 }
 
 // splitWorkflowID returns the group of a workflow, and its transaction's ID if
 // it is the workflow of a single one.
-func splitWorkflowID(id string) (group, tx string) {
-	kind, rest, _ := strings.Cut(id, "/")
-	group, last, ok := strings.Cut(rest, "/")
+func splitWorkflowID(workflowID string) (group, tx string) {
+	id, ok := workflows.ParseID(workflowID)
 	switch {
 	case !ok:
 		return "", ""
-	case kind == "tx":
-		return group, last
+	case id.Kind == workflows.KindTransaction:
+		return id.Owner, id.Key
 	}
-	return group, ""
+	return id.Owner, ""
+}
+
+// ownID is the ID of a transaction's own workflow; workflowID is any that it was in.
+func ownID(workflowID, tx string) string {
+	id, _ := workflows.ParseID(workflowID)
+	return workflows.WorkflowID(id.Prefix, id.Owner, tx)
+}
+
+// names are the IDs that an ID as it was given may mean, the likeliest first: it may
+// have been given without its prefix, or be from before that was part of it. None: it
+// is another installation's.
+func (t *temporalServer) names(id workflows.ID) []string {
+	switch {
+	case id.Prefix == t.prefix || t.prefix == workflows.DefaultPrefix && id.Prefix == "":
+		return []string{id.String()}
+	case id.Prefix != "":
+		return nil
+	}
+	given := id.String()
+	id.Prefix = t.prefix
+	return []string{given, id.String()}
+}
+
+// isOurs reports whether a workflow that was described is this installation's.
+func (t *temporalServer) isOurs(info *workflowpb.WorkflowExecutionInfo) bool {
+	return workflows.IsOurs(t.prefix, info.GetExecution().GetWorkflowId(), info.GetTaskQueue())
 }

@@ -28,7 +28,7 @@ import (
 )
 
 // patience is how long tests wait for what must come.
-const patience = 90 * time.Second
+const patience = 5 * time.Minute
 
 // errSoldOut is a local transaction's own refusal.
 var errSoldOut = errors.New("sold out")
@@ -185,7 +185,7 @@ func TestListOnARealStack(t *testing.T) {
 	require.Equal(t, odd, rows[0].Tx, "open ones come first")
 	for _, r := range rows {
 		require.Equal(t, s.group, r.Group)
-		require.Equal(t, workflows.WorkflowID(s.group, r.Tx), r.WorkflowID)
+		require.Equal(t, workflows.WorkflowID(s.prefix(), s.group, r.Tx), r.WorkflowID)
 	}
 	for state, want := range map[string][]string{"committed": {good, quoted}, "rolled-back": {bad}, "parked": {odd}, "running": nil, "refused": nil, "terminated": nil} {
 		require.ElementsMatch(t, want, ids(s.list(func([]row) bool { return true }, "--state", state)), state)
@@ -207,14 +207,14 @@ func TestShowOnARealStack(t *testing.T) {
 	tx := s.send("A-2").TxID
 	s.list(func(rows []row) bool { return len(rows) == 1 && rows[0].Closed != nil })
 
-	for _, args := range [][]string{{tx}, {tx, "--group", s.group}, {workflows.WorkflowID(s.group, tx)}, {"A-2", "--group", s.group}} {
+	for _, args := range [][]string{{tx}, {tx, "--group", s.group}, {workflows.WorkflowID(s.prefix(), s.group, tx)}, {"A-2", "--group", s.group}} {
 		var d detail
 		s.decode(&d, append([]string{"tx", "show", "--body"}, args...)...)
 		require.Equal(t, tx, d.Tx)
 		require.Equal(t, "committed", d.State)
 		require.Equal(t, "A-2", d.Messages[0].Key)
 		require.Equal(t, `{"key":true}`, d.Messages[0].Text)
-		require.Equal(t, "http://ui.example/namespaces/default/workflows/tx%2F"+s.group+"%2F"+tx+"/"+d.RunID+"/history", d.UI)
+		require.Equal(t, "http://ui.example/namespaces/default/workflows/"+s.prefix()+":tx%2F"+s.group+"%2F"+tx+"/"+d.RunID+"/history", d.UI)
 		var names []string
 		for _, st := range d.Steps {
 			names = append(names, st.Name+": "+st.Result)
@@ -252,18 +252,26 @@ func TestOperatorSettlesWhatIsParked(t *testing.T) {
 	s.decode(&d, "tx", "show", commit, "--group", s.group)
 	require.Equal(t, "parked", d.State)
 	require.Contains(t, d.Reason, "undecided after 1 check-backs")
+	rows := s.list(func(rows []row) bool { return len(rows) == 2 }, "--state", "parked", "--error", "undecided after <n> check-backs")
+	require.Contains(t, rows[0].Reason, "undecided after 1 check-backs")
+	require.Empty(t, s.list(func(rows []row) bool { return len(rows) == 0 }, "--state", "parked", "--error", "no consumer"))
+	require.Len(t, d.Commands, 3)
+	require.Equal(t, "holdfast tx commit "+d.WorkflowID+" --reason TEXT", d.Commands[0])
+	shows := s.holdfast("tx", "show", commit, "--group", s.group)
+	require.Equal(t, d.Commands, suggestions(shows.out), shows.out)
 
 	r := s.holdfast("tx", "recheck", commit, "--group", s.group, "--reason", "look again")
 	require.Equal(t, exitOK, r.status, r.err)
+	require.Regexp(t, commit+`: rechecked, it is parked: undecided after \d check-backs`, r.out)
 
-	var status workflows.MemberStatus
-	s.decode(&status, "tx", "commit", commit, "--group", s.group, "--reason", "the bank says so")
-	require.Equal(t, workflows.Committed, status.State)
-	require.Equal(t, "ann: the bank says so", status.Decided)
+	var done []outcome
+	s.decode(&done, "tx", "commit", commit, "--group", s.group, "--reason", "the bank says so")
+	require.Equal(t, isCommitted, done[0].Outcome)
+	require.Equal(t, commit, done[0].ID)
 
 	r = s.holdfast("tx", "rollback", "P-3", "--group", s.group, "--reason", "never ran", "--operator", "bob")
 	require.Equal(t, exitOK, r.status, r.err)
-	require.Contains(t, r.out, rollback+" is rolled-back")
+	require.Contains(t, r.out, rollback+": rolled-back")
 
 	s.decode(&d, "tx", "show", commit, "--group", s.group)
 	require.Equal(t, "committed", d.State)
@@ -296,14 +304,14 @@ func TestOperatorIsRefusedAndUnanswered(t *testing.T) {
 	}, func() string { return d.State })
 	r = s.holdfast("tx", "rollback", d.Tx, "--group", s.group, "--reason", "x")
 	require.Equal(t, exitError, r.status)
-	require.Contains(t, r.err, "rollback is refused")
+	require.Contains(t, r.err, ": refused: ")
 	require.Contains(t, r.err, "decided already: commit")
 
 	parked := s.park("P-4")
 	s.stop()
 	r = s.holdfast("tx", "commit", parked, "--group", s.group, "--reason", "x", "--timeout", "2s")
 	require.Equal(t, exitError, r.status)
-	require.Regexp(t, "no answer in time|no worker of group .* answers", r.err)
+	require.Regexp(t, "no answer in time|no worker of group .* runs", r.err)
 }
 
 func TestStartOnARealStack(t *testing.T) {
@@ -311,7 +319,7 @@ func TestStartOnARealStack(t *testing.T) {
 	start := []string{"tx", "start", "--group", s.group, "--handler", "place", "--topic", "order.placed"}
 	var got started
 	s.decode(&got, append(start, "--key", "S-1", "--id", "s-1", "--body", `{"total":12}`, "--header", "source=cli")...)
-	require.Equal(t, started{Tx: "s-1", Group: s.group, State: "committed", WorkflowID: "tx/" + s.group + "/s-1", RunID: got.RunID}, got)
+	require.Equal(t, started{Tx: "s-1", Group: s.group, State: "committed", WorkflowID: workflows.WorkflowID(s.prefix(), s.group, "s-1"), RunID: got.RunID}, got)
 	var d detail
 	s.decode(&d, "tx", "show", "s-1", "--group", s.group)
 	require.Equal(t, map[string]string{"source": "cli"}, d.Messages[0].Headers)
@@ -419,6 +427,13 @@ func TestMigrateOnARealStack(t *testing.T) {
 	require.Zero(t, m.From)
 	require.Positive(t, m.To)
 	require.Equal(t, m.Latest, m.To)
+	require.NotEmpty(t, m.Identity)
 	r = runProgram(t, nil, "migrate", "--database-url", url)
 	require.Contains(t, r.out, "up to date")
+	was := m.Identity
+	r = runProgram(t, nil, "migrate", "--database-url", url, "--new-identity")
+	require.Contains(t, r.out, "another identity now")
+	r = runProgram(t, nil, "migrate", "--database-url", url, "--status", "--json")
+	require.NoError(t, json.Unmarshal([]byte(r.out), &m), r.err)
+	require.NotEqual(t, was, m.Identity)
 }

@@ -85,7 +85,7 @@ func scenes(t *testing.T) map[string]shownSaga {
 		s.Actions = actions
 		r := sagaRow{ID: s.ID, Group: s.Group, Name: s.Name, Key: s.Key, Version: s.Version, State: s.State, Step: s.Step, Reason: s.Reason,
 			Started: noon.Add(-time.Hour), WorkflowID: s.ID, RunID: "run", status: status}
-		return shownSaga{sagaDetail: sagaDetail{sagaRow: r, Status: &s, Next: whatNext(s, noon), Commands: r.possible(s)}}
+		return shownSaga{sagaDetail: sagaDetail{sagaRow: r, Status: &s, Next: whatNext(s, noon), Commands: r.possible(suggester{}, s)}}
 	}
 	const running, completed = enumspb.WORKFLOW_EXECUTION_STATUS_RUNNING, enumspb.WORKFLOW_EXECUTION_STATUS_COMPLETED
 	all := map[string]shownSaga{
@@ -98,8 +98,11 @@ func scenes(t *testing.T) map[string]shownSaga {
 		"going back":  scene(running, play(t, p, refused...), "pause"),
 		"completed":   scene(completed, play(t, p, append(reserved, did("approve"), chose(""), did("invoice"), did("confirm"), did("ship"))...)),
 		"compensated": scene(completed, play(t, p, append(refused, undid("find-van", core.Outcome{Kind: core.OutcomeDone}), undid("stock", core.Outcome{Kind: core.OutcomeDone}), undid("create", core.Outcome{Kind: core.OutcomeDone}))...)),
-		"no worker":   scene(running, play(t, p, did("create"), core.Event{Kind: core.Stranded, Step: "stock"}), "pause", "compensate"),
-		"paused":      scene(running, play(t, p, core.Event{Kind: core.Pause}, did("create")), "resume", "compensate"),
+		"unknown outside": scene(completed, play(t, p, append(charging, ended("charge", failed(holdfast.ClassPermanent, "no such table")),
+			undid("charge", core.Outcome{Kind: core.OutcomeBlocked, Error: "its Do has no row in the participant's database: no Undo was run"}),
+			undid("find-van", core.Outcome{Kind: core.OutcomeDone}), undid("stock", core.Outcome{Kind: core.OutcomeDone}), undid("create", core.Outcome{Kind: core.OutcomeDone}))...)),
+		"no worker": scene(running, play(t, p, did("create"), core.Event{Kind: core.Stranded, Step: "stock"}), "pause", "compensate"),
+		"paused":    scene(running, play(t, p, core.Event{Kind: core.Pause}, did("create")), "resume", "compensate"),
 	}
 	told := all["parked"]
 	told.Status.Story = []workflows.SagaEvent{{At: noon.Add(-time.Minute), What: "parked", Step: "ship", Text: "no such address"},
@@ -109,7 +112,7 @@ func scenes(t *testing.T) map[string]shownSaga {
 	lost := all["waiting"]
 	lost.State, lost.status = "terminated", enumspb.WORKFLOW_EXECUTION_STATUS_TERMINATED
 	lost.Status, lost.Next, lost.Plan, lost.Unknown = nil, nil, &p, "no process answered"
-	lost.Commands = lost.possible(workflows.SagaStatus{})
+	lost.Commands = lost.possible(suggester{}, workflows.SagaStatus{})
 	all["silent"] = lost
 	return all
 }

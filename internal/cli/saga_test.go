@@ -52,7 +52,7 @@ func TestSagaQuery(t *testing.T) {
 }
 
 func TestSagaFilterMatches(t *testing.T) {
-	r := sagaRow{Group: "orders", Name: "pay", Key: "A-1", State: "parked", Started: noon, taskQueue: "hf.orders"}
+	r := sagaRow{ID: "saga/orders/pay/A-1", Group: "orders", Name: "pay", Key: "A-1", State: "parked", Started: noon, taskQueue: "hf.orders"}
 	for name, f := range map[string]sagaFilter{
 		"all": {}, "group": {group: "orders"}, "name": {name: "pay"}, "key": {key: "A-1"}, "state": {states: []string{"waiting", "parked"}},
 		"any state": {states: []string{"all"}}, "since": {after: noon}, "until": {before: noon.Add(1)},
@@ -226,7 +226,7 @@ func TestSagaUsage(t *testing.T) {
 		"start pay --data @/no/such":         "no such file",
 		"start a/b --data {}":                "the saga's name",
 		"start pay --data {} --group a/b":    "the group",
-		"start pay --data {} --key a/b":      "the saga's key \"a/b\" contains '/'",
+		"start pay --data {} --key \xff":     "the saga's key is not valid UTF-8",
 		"start pay --data {} --version -1":   "--version -1",
 		"start pay --data {} --wait -1s":     "--wait -1s",
 		"diagram":                            "accepts 1 arg",
@@ -291,7 +291,7 @@ func TestSagaFindings(t *testing.T) {
 	var f findings
 	f.openSagas(map[string]int{core.StateCompensationFailed: 2})
 	require.Equal(t, levelProblem, f.all[0].Level)
-	require.Contains(t, f.all[0].Remedy, "holdfast saga retry")
+	require.Contains(t, f.all[0].Remedy, "holdfast saga list --state compensation-failed")
 
 	rows := []sagaRow{{ID: "saga/g/pay/1", Group: "g", Name: "pay", Version: 3}, {ID: "saga/g/pay/2", Group: "g", Name: "pay", Version: 3}}
 	running := []broker.SagaDefinition{{Group: "g", Name: "pay", Version: 5}, {Group: "g", Name: "pay", Version: 4}, {Group: "g", Name: "pay", Version: 4}, {Group: "h", Name: "pay", Version: 3}}
@@ -314,7 +314,7 @@ func TestStartSentence(t *testing.T) {
 func TestDataText(t *testing.T) {
 	require.Equal(t, "{\n  \"a\": 1\n}", dataText(json.RawMessage(`{"a":1}`)))
 	require.Equal(t, "{", dataText(json.RawMessage(`{`)))
-	s := workflows.SagaStatus{Core: core.State{Data: json.RawMessage(`{"card":4}`), Steps: map[string]*core.StepState{"s": {Sub: json.RawMessage(`{"card":4}`), Tries: 2}}}}
+	s := workflows.SagaStatus{Core: core.State{Data: json.RawMessage(`{"card":4}`), Past: []core.Change{{Patch: json.RawMessage(`{"card":3}`)}}, Steps: map[string]*core.StepState{"s": {Sub: json.RawMessage(`{"card":4}`), Tries: 2}}}}
 	plain, err := json.Marshal(withoutData(s))
 	require.NoError(t, err)
 	require.NotContains(t, string(plain), "card")

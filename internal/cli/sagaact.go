@@ -65,13 +65,20 @@ undone twice. What cannot be undone waits for retry or skip.`,
 func (act sagaAct) possible() []string { return append(slices.Clone(act.states), act.also...) }
 
 // sagasInWords are sagas in words.
-var sagasInWords = things{noun: "saga", show: "holdfast saga show", scope: "group",
+var sagasInWords = things{noun: "saga", show: "saga show", scope: "group",
 	columns: []string{"SAGA"}, cells: func(o outcome) []string { return []string{o.ID} },
-	remedies: map[verdict]string{
-		isUnknown: "see that a process of its group runs; it may have taken effect: `holdfast saga show ID` says; repeating the command is safe",
-		isUnsent:  "repeat the command",
-		isUndoing: "`holdfast saga show ID` says how it goes on; repeating the command waits longer",
-		isStuck:   "`holdfast saga show ID` says why; `holdfast saga retry ID --reason TEXT` tries again, `holdfast saga skip ID --step STEP --reason TEXT` leaves a step as it is",
+	remedies: map[verdict]remedy{
+		isUnknown: func(code func(string, ...string) string) string {
+			return "see that a process of its group runs; it may have taken effect: " + code("saga show") + " says; repeating the command is safe"
+		},
+		isUnsent: func(func(string, ...string) string) string { return "repeat the command" },
+		isUndoing: func(code func(string, ...string) string) string {
+			return code("saga show") + " says how it goes on; repeating the command waits longer"
+		},
+		isStuck: func(code func(string, ...string) string) string {
+			return code("saga show") + " says why; " + code("saga retry", withReason()...) + " tries again, " +
+				code("saga skip", withReason("--step", "STEP")...) + " leaves a step as it is"
+		},
 	}}
 
 // sagaOrder is what the flags of an action say.
@@ -133,15 +140,14 @@ sent), detail, remedy, state; with --dry-run that of saga list.`,
 
 // complete checks what the flags say, and fills in what they do not.
 func (o *sagaOrder) complete(a *app, act sagaAct, ids []string) error {
-	if o.operator == "" {
-		o.operator = a.User
-	}
+	o.who.complete(a)
+	o.suggester = a.suggester()
 	o.req.Operator, o.req.Reason = o.operator, o.reason
 	if err := o.check(ids, o.group != "", o.narrows(), o.sagaFlags.limit); err != nil {
 		return err
 	}
 	if act.needsStep && o.req.Step == "" {
-		return usagef("name the step, with --step: `holdfast saga show` lists them")
+		return usagef("name the step, with --step: `holdfast saga show ID` lists them")
 	}
 	for _, s := range o.states {
 		if !slices.Contains(act.possible(), s) {
@@ -162,37 +168,18 @@ func (o *sagaOrder) complete(a *app, act sagaAct, ids []string) error {
 
 // actOnSagas does what was ordered, and reports it.
 func (a *app) actOnSagas(ctx context.Context, t *temporalServer, act sagaAct, o *sagaOrder, ids []string) error {
-	rows, err := a.selectSagas(ctx, t, o, ids)
-	if err != nil {
-		return err
-	}
-	if o.dryRun {
-		rows = slices.DeleteFunc(rows, func(r sagaRow) bool { return !slices.Contains(act.possible(), r.State) })
-		printf(a.Err, "To %s: %s. Nothing was done.\n", act.name, plural(len(rows), o.noun))
-		if o.asJSON {
-			return printJSON(a.Out, rows)
-		}
-		return printSagaRows(a.Out, rows, a.Now())
-	}
-	if len(rows) == 0 {
-		if o.asJSON {
-			return printJSON(a.Out, []outcome{})
-		}
-		printf(a.Out, "No sagas to %s.\n", act.name)
-		return nil
-	}
-	if err := a.confirm(ctx, &o.bulk, len(rows), len(ids) == 1); err != nil {
-		return err
-	}
-	b := &sagaBatch{t: t, prefix: a.Prefix, act: act, req: o.req, crew: crew{parallel: o.parallel, wait: o.wait, answer: answerLimit}}
-	var done func()
-	b.tick, done = a.progress(&o.bulk, len(rows))
-	all, err := b.run(ctx, rows)
-	done()
-	if err != nil {
-		return err
-	}
-	return a.report(&o.bulk, all, len(ids) > 0)
+	return actOn(ctx, a, t, order[sagaRow]{bulk: &o.bulk, ages: o.ages,
+		choose: func(ctx context.Context) ([]sagaRow, error) { return a.selectSagas(ctx, t, o, ids) },
+		state:  func(r sagaRow) string { return r.State }, possible: act.possible(), print: printSagaRows,
+		unknown: func(ctx context.Context) {
+			a.noteGroup(ctx, t, o.group)
+			a.noteSaga(ctx, t, o.name)
+		},
+		run: func(ctx context.Context, rows []sagaRow, tick func()) ([]outcome, error) {
+			b := &sagaBatch{t: t, prefix: a.Prefix, act: act, req: o.req,
+				crew: crew{parallel: o.parallel, wait: o.wait, answer: answerLimit, tick: tick}}
+			return b.run(ctx, rows)
+		}}, ids)
 }
 
 // selectSagas returns the sagas that are meant, the oldest first.
@@ -211,9 +198,5 @@ func (a *app) selectSagas(ctx context.Context, t *temporalServer, o *sagaOrder, 
 		rows = append(rows, r)
 		return true
 	})
-	slices.SortStableFunc(rows, func(x, y sagaRow) int { return x.Started.Compare(y.Started) })
-	if most := o.sagaFlags.limit; most > 0 && len(rows) > most {
-		rows = rows[:most]
-	}
-	return rows, err
+	return oldest(rows, o.sagaFlags.limit, func(r sagaRow) time.Time { return r.Started }), err
 }

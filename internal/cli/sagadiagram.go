@@ -57,17 +57,21 @@ func (a *app) definitions(ctx context.Context) ([]broker.SagaDefinition, error) 
 	if a.AMQPURL == "" {
 		return nil, withRemedy(errors.New("the running processes cannot be asked: no address of RabbitMQ"), "set AMQP_URL, or name the group with --group")
 	}
-	b, err := broker.Open(ctx, broker.Options{URL: a.AMQPURL, Prefix: a.Prefix, Name: "holdfast"})
+	b, err := broker.Open(ctx, broker.Options{URL: a.AMQPURL, Prefix: a.Prefix, RollingUpgrade: a.RollingUpgrade, Name: "holdfast"})
 	if err != nil {
 		return nil, err
 	}
 	defer func() { _ = b.Close(ctx) }() // nothing was published
 	answers, err := b.Ask(ctx, 0)
-	var all []broker.SagaDefinition
+	return definitionsOf(answers), err
+}
+
+// definitionsOf are the sagas of the processes that answered.
+func definitionsOf(answers []broker.ProcessStatus) (all []broker.SagaDefinition) {
 	for _, p := range answers {
 		all = append(all, p.Sagas...)
 	}
-	return all, err
+	return all
 }
 
 // groupOf returns the only group whose processes have a saga.

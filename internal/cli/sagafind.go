@@ -21,52 +21,80 @@ func (e noSuchSagaError) Error() string {
 }
 func (e noSuchSagaError) Is(target error) bool { return target == holdfast.ErrNotFound }
 
-func noSuchSaga(id string) error {
+func (t *temporalServer) noSuchSaga(id string) error {
 	return withRemedy(noSuchSagaError(id),
-		"`holdfast saga list` shows those that there are; it may have ended longer ago than the namespace keeps, or be another --prefix's")
+		"%s shows those that there are; it may have ended longer ago than the namespace keeps, or be another --prefix's", t.code("saga list", ""))
 }
 
 // findSaga returns the saga that id means: a workflow's ID, NAME/KEY, or a key.
 // That it means several is an error which names them: to act on another saga than
 // the one that was thought of cannot be taken back.
 func (t *temporalServer) findSaga(ctx context.Context, id, group, prefix string) (sagaRow, error) {
-	if strings.HasPrefix(id, sagaPrefix) {
-		own, _ := sagaOf(id)
-		found, err := t.describeSagas(ctx, []string{own})
-		return oneSaga(id, found, err)
+	if known, ok := workflows.ParseID(id); ok && known.Kind == workflows.KindSaga {
+		known.Undo = false
+		for _, name := range t.names(known) {
+			if found, err := t.describeSagas(ctx, []string{name}); err != nil || len(found) > 0 {
+				return t.oneSaga(id, found, err)
+			}
+		}
+		return sagaRow{}, t.noSuchSaga(id)
 	}
-	f := sagaFilter{prefix: prefix, group: group, key: id}
-	if name, key, ok := strings.Cut(id, "/"); ok {
+	var found []sagaRow
+	var err error
+	for _, f := range sagaMeanings(sagaFilter{prefix: prefix, group: group}, id) {
+		if err == nil {
+			found, err = t.addSagas(ctx, found, f)
+		}
+	}
+	return t.oneSaga(id, found, err)
+}
+
+// sagaMeanings are what an ID may mean that is no workflow's: a key or, up to its first
+// slash, a saga's name and a key. A key may have slashes.
+func sagaMeanings(f sagaFilter, id string) (meant []sagaFilter) {
+	if f.key = id; f.validate() != nil || id == "" {
+		return nil
+	}
+	meant = []sagaFilter{f}
+	if name, key, ok := strings.Cut(id, "/"); ok && key != "" && holdfast.ValidateName("saga", name) == nil {
 		f.name, f.key = name, key
+		meant = append(meant, f)
 	}
-	if f.validate() != nil || f.key == "" || strings.Contains(f.key, "/") {
-		return sagaRow{}, noSuchSaga(id)
+	return meant
+}
+
+// addSagas adds to found the sagas that f means.
+func (t *temporalServer) addSagas(ctx context.Context, found []sagaRow, f sagaFilter) ([]sagaRow, error) {
+	add := func(r sagaRow) {
+		if f.matches(r) && !slices.ContainsFunc(found, func(o sagaRow) bool { return o.ID == r.ID }) {
+			found = append(found, r)
+		}
 	}
 	// The visibility store would not know the latest.
 	ids, err := t.likelySagas(ctx, f)
 	if err != nil {
-		return sagaRow{}, err
+		return nil, err
 	}
-	found, err := t.describeSagas(ctx, ids)
+	likely, err := t.describeSagas(ctx, ids)
 	if err != nil {
-		return sagaRow{}, err
+		return nil, err
 	}
-	found = slices.DeleteFunc(found, func(r sagaRow) bool { return !f.matches(r) })
+	for _, r := range likely {
+		add(r)
+	}
 	err = t.sagas(ctx, f, sagaPage, func(r sagaRow) bool {
-		if !slices.ContainsFunc(found, func(o sagaRow) bool { return o.ID == r.ID }) {
-			found = append(found, r)
-		}
+		add(r)
 		return true
 	})
-	return oneSaga(id, found, err)
+	return found, hardToAsk(f.key, err)
 }
 
-func oneSaga(id string, found []sagaRow, err error) (sagaRow, error) {
+func (t *temporalServer) oneSaga(id string, found []sagaRow, err error) (sagaRow, error) {
 	switch {
 	case err != nil:
 		return sagaRow{}, err
 	case len(found) == 0:
-		return sagaRow{}, noSuchSaga(id)
+		return sagaRow{}, t.noSuchSaga(id)
 	case len(found) == 1:
 		return found[0], nil
 	}
@@ -82,11 +110,11 @@ func oneSaga(id string, found []sagaRow, err error) (sagaRow, error) {
 // names of the latest sagas.
 func (t *temporalServer) likelySagas(ctx context.Context, f sagaFilter) ([]string, error) {
 	if f.group != "" && f.name != "" {
-		return []string{workflows.SagaID(f.group, f.name, f.key)}, nil
+		return t.names(workflows.ID{Kind: workflows.KindSaga, Owner: f.group, Name: f.name, Key: f.key}), nil
 	}
 	infos, err := t.page(ctx, sagaFilter{prefix: f.prefix, group: f.group}.query(), recentLimit)
 	if err != nil {
-		return nil, sagaListError(err)
+		return nil, t.sagaListError(err)
 	}
 	var ids []string
 	for _, info := range infos {
@@ -94,8 +122,10 @@ func (t *temporalServer) likelySagas(ctx context.Context, f sagaFilter) ([]strin
 		if f.name != "" {
 			name = f.name
 		}
-		if id := workflows.SagaID(group, name, f.key); ok && !slices.Contains(ids, id) {
-			ids = append(ids, id)
+		for _, id := range t.names(workflows.ID{Kind: workflows.KindSaga, Owner: group, Name: name, Key: f.key}) {
+			if ok && !slices.Contains(ids, id) {
+				ids = append(ids, id)
+			}
 		}
 	}
 	return ids, nil
@@ -118,6 +148,9 @@ func (t *temporalServer) describeSagas(ctx context.Context, ids []string) ([]sag
 			}
 			if kind := info.GetType().GetName(); kind != workflows.SagaName {
 				return usagef("workflow %s is a %s, not a %s", id, kind, workflows.SagaName)
+			}
+			if !t.isOurs(info) {
+				return nil
 			}
 			r, err := t.sagaRow(ctx, info)
 			if err != nil {

@@ -15,7 +15,7 @@ import (
 
 func newSagaListCommand(a *app) *cobra.Command {
 	var s sagaFlags
-	var asJSON bool
+	var asJSON, unknown bool
 	c := &cobra.Command{
 		Use:   "list",
 		Short: "List sagas",
@@ -25,9 +25,13 @@ began, and what happened to it about a second later; those that ended are found
 for as long as the Temporal namespace keeps them. The step and the reason are
 asked of a process of the group, and are missing where none answers.
 
+--unknown-outside lists sagas with a step that was begun, whose row was not
+committed, and of which nobody knows what it did outside its database: somebody
+has to look there. Among the latest 1000 that were undone, or are being undone.
+
 JSON: an array of id, group, name, key, version, state, step, reason, started,
 closed, undone_later (state is that of the undoing), parent (the saga that it is
-a part of), workflow_id, run_id.`,
+a part of), unknown_outside (steps), workflow_id, run_id.`,
 		Example: "  holdfast saga list --state parked\n  holdfast saga list --name order-payment --newer-than 24h\n" +
 			"  holdfast saga list --state compensated --json",
 		Args: cobra.NoArgs,
@@ -40,11 +44,15 @@ a part of), workflow_id, run_id.`,
 				return usagef("--limit %d: want 1 or more", s.limit)
 			}
 			return a.withTemporal(cmd.Context(), func(ctx context.Context, t *temporalServer) error {
+				if unknown {
+					return a.listUnknownOutside(ctx, t, f, s.limit, asJSON)
+				}
 				return a.listSagas(ctx, t, f, s.limit, asJSON)
 			})
 		},
 	}
 	s.register(c.Flags(), 20, "how many at most", "only those in these states: "+join(sagaStates))
+	c.Flags().BoolVar(&unknown, "unknown-outside", false, "only those with a step whose effect outside its database is not known")
 	c.Flags().BoolVar(&asJSON, "json", false, "write JSON")
 	return c
 }
@@ -60,6 +68,10 @@ func (a *app) listSagas(ctx context.Context, t *temporalServer, f sagaFilter, li
 	})
 	if err != nil {
 		return err
+	}
+	if len(rows) == 0 {
+		a.noteGroup(ctx, t, f.group)
+		a.noteSaga(ctx, t, f.name)
 	}
 	if more {
 		printf(a.Err, "There are more than %d: raise --limit, or narrow it down.\n", limit)
@@ -99,6 +111,7 @@ func (t *temporalServer) tell(ctx context.Context, rows []sagaRow) {
 			}
 			if err == nil && status.State != "" {
 				r.State, r.Step, r.Reason, r.Version = status.State, status.Step, status.Reason, status.Version
+				r.UnknownOutside = unknownOutside(status)
 			}
 			return nil
 		})
@@ -121,8 +134,12 @@ func printSagaRows(w io.Writer, rows []sagaRow, now time.Time) error {
 
 // stateText is the state, and that it came after the end.
 func (r sagaRow) stateText() string {
+	said := r.State
 	if r.UndoneLater {
-		return r.State + " (undone later)"
+		said += " (undone later)"
 	}
-	return r.State
+	if len(r.UnknownOutside) > 0 {
+		said += " (unknown outside: " + join(r.UnknownOutside) + ")"
+	}
+	return said
 }

@@ -14,8 +14,13 @@ import (
 func whatNext(s workflows.SagaStatus, now time.Time) []string {
 	var next []string
 	say := func(format string, args ...any) { next = append(next, fmt.Sprintf(format, args...)) }
+	s.Plan.Each(func(step *core.Step, _ int) {
+		if at := s.Core.Steps[step.Name]; at != nil && at.Status == core.UnknownOutside {
+			say("What %s did outside its database is not known: if it acts there, look, and undo it by hand.", step.Name)
+		}
+	})
 	if s.Core.Phase == core.Completed || s.Core.Phase == core.Compensated {
-		return nil
+		return next
 	}
 	if s.Core.Paused {
 		say("It is paused: no further step begins until it is resumed.")
@@ -39,6 +44,8 @@ func branches(step *core.Step) bool { return step.Kind == core.Sequence || step.
 // nextOf says what one step waits for; empty: nothing.
 func nextOf(s workflows.SagaStatus, step *core.Step, at core.StepState, now time.Time) string {
 	switch {
+	case at.NoWorker && strings.Contains(s.Reason, "has the saga's database"):
+		return fmt.Sprintf("%s waits for a process that can run it: %s.", step.Name, s.Reason)
 	case at.NoWorker:
 		return fmt.Sprintf("%s waits for a process of group %s that has version %d of %s: start one.", step.Name, s.Group, s.Version, s.Name)
 	case at.Status == core.Running && at.SkipWanted:
@@ -132,13 +139,13 @@ func chosenCase(step *core.Step, label string) *core.Step {
 }
 
 // possible are the commands that an operator can type now.
-func (r sagaRow) possible(s workflows.SagaStatus) []string {
+func (r sagaRow) possible(say suggester, s workflows.SagaStatus) []string {
 	var all []string
-	add := func(act, more string) {
-		all = append(all, oneLine("holdfast saga "+act+" "+shellWord(r.ID)+more+" --reason TEXT"))
+	add := func(act string, more ...string) {
+		all = append(all, say.command("saga "+act, r.ID, withReason(more...)...))
 	}
 	if r.State == core.StateCompleted || isLost(r.status) {
-		add(workflows.UpdateCompensate, "")
+		add(workflows.UpdateCompensate)
 		return all
 	}
 	machine := core.Resume(&s.Plan, s.Core)
@@ -148,16 +155,16 @@ func (r sagaRow) possible(s workflows.SagaStatus) []string {
 			s.Plan.Each(func(step *core.Step, _ int) {
 				if at := s.Core.Steps[step.Name]; at != nil && at.Status != core.Pending &&
 					machine.Check(core.Event{Kind: core.Skip, Step: step.Name}) == nil {
-					add(act, " --step "+shellWord(step.Name))
+					add(act, "--step", step.Name)
 				}
 			})
 		case workflows.UpdateAnswer:
 			for _, name := range waits(s) {
-				add(act, " --step "+shellWord(name))
-				add(act, " --step "+shellWord(name)+" --refuse")
+				add(act, "--step", name)
+				add(act, "--step", name, "--refuse")
 			}
 		default:
-			add(act, "")
+			add(act)
 		}
 	}
 	return all

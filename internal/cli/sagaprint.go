@@ -36,12 +36,7 @@ func (d shownSaga) print(w io.Writer, now time.Time) error {
 			return err
 		}
 	}
-	if len(d.Commands) > 0 {
-		printf(w, "\nWhat can be done\n")
-		for _, line := range d.Commands {
-			printf(w, "  %s\n", line)
-		}
-	}
+	printCommands(w, d.Commands)
 	if d.data && d.Status != nil {
 		printf(w, "\nState\n%s\n", printable(dataText(d.Status.Core.Data)))
 	}
@@ -73,6 +68,9 @@ func (d shownSaga) printFields(w io.Writer, now time.Time) error {
 		}
 		if d.Status.Late > 0 {
 			field("late replies", strconv.Itoa(d.Status.Late))
+		}
+		if d.Status.Untrusted > 0 {
+			field("replies that did not count", strconv.Itoa(d.Status.Untrusted))
 		}
 	}
 	field("unknown", d.Unknown)
@@ -121,6 +119,8 @@ var marks = map[core.Status]struct {
 	core.Reundoing:  {"↶", "undo to be tried again", levelWarning},
 	core.Undone:     {"↩", "undone", levelOK},
 	core.UndoFailed: {"‼", "undo failed", levelProblem},
+
+	core.UnknownOutside: {"?", core.UnknownOutside.String(), levelWarning},
 }
 
 // printTree draws the steps: what is in a group hangs below it.

@@ -21,6 +21,7 @@ type sagaFilter struct {
 	group, name, key string
 	states           []string
 	before, after    time.Time // of the saga's start; the zero time: whenever
+	closedAfter      time.Time // of its workflow's end; the zero time: whenever, or not ended
 }
 
 // validate says what is wrong with a filter.
@@ -36,11 +37,7 @@ func (f sagaFilter) validate() error {
 // find more: matches decides.
 func (f sagaFilter) query() string {
 	terms := []string{"WorkflowType = " + quote(workflows.SagaName)}
-	if askable(f.group) {
-		terms = append(terms, "TaskQueue = "+quote(workflows.TaskQueue(f.prefix, f.group)))
-	} else {
-		terms = append(terms, "TaskQueue STARTS_WITH "+quote(workflows.TaskQueue(f.prefix, "")))
-	}
+	terms = append(terms, queueTerm(f.prefix, f.group))
 	terms = append(terms, f.stateTerms())
 	if askable(f.name) {
 		terms = append(terms, workflows.AttributeTopic+" = "+quote(f.name))
@@ -51,6 +48,9 @@ func (f sagaFilter) query() string {
 	before := f.before
 	if !f.all() {
 		before = time.Time{} // an old saga may be found only by what undoes it, which is younger
+	}
+	if !f.closedAfter.IsZero() {
+		terms = append(terms, "CloseTime >= "+quote(f.closedAfter.UTC().Format(time.RFC3339Nano)))
 	}
 	return strings.Join(append(terms, startTerms(before, f.after)...), " AND ")
 }
@@ -91,7 +91,7 @@ func sagaStateTerm(state string) string {
 // matches reports whether r is meant. The visibility store was asked for most of
 // it, but may be late, or ignore case.
 func (f sagaFilter) matches(r sagaRow) bool {
-	return r.taskQueue == workflows.TaskQueue(f.prefix, r.Group) &&
+	return workflows.IsOurs(f.prefix, r.ID, r.taskQueue) &&
 		(f.group == "" || f.group == r.Group) &&
 		(f.name == "" || f.name == r.Name) &&
 		(f.key == "" || f.key == r.Key) &&
@@ -100,27 +100,21 @@ func (f sagaFilter) matches(r sagaRow) bool {
 		(f.after.IsZero() || !r.Started.Before(f.after))
 }
 
-// sagaPrefix begins the IDs of sagas.
-const sagaPrefix = "saga/"
-
 // splitSagaID returns what a saga's ID is made of; ok is false if it is none.
 func splitSagaID(id string) (group, name, key string, ok bool) {
-	parts := strings.Split(id, "/")
-	if len(parts) != 4 || parts[0]+"/" != sagaPrefix || parts[3] == "" {
+	known, ok := workflows.ParseID(id)
+	if !ok || known.Kind != workflows.KindSaga || known.Undo {
 		return "", "", "", false
 	}
-	return parts[1], parts[2], parts[3], true
+	return known.Owner, known.Name, known.Key, true
 }
-
-// undoSuffix ends the ID of the workflow that undoes a saga which has ended.
-var undoSuffix = workflows.SagaUndoID("")
 
 // sagaOf returns the saga that a workflow is of, and whether it undoes it after
 // its end.
 func sagaOf(workflowID string) (id string, undo bool) {
-	id, undo = strings.CutSuffix(workflowID, undoSuffix)
-	if _, _, _, ok := splitSagaID(id); undo && !ok {
-		return workflowID, false // a key may be "undo"
+	known, ok := workflows.ParseID(workflowID)
+	if !ok || known.Kind != workflows.KindSaga {
+		return workflowID, false
 	}
-	return id, undo
+	return known.Saga(), known.Undo
 }

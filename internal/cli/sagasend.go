@@ -72,7 +72,7 @@ func (b *sagaBatch) do(ctx context.Context, r sagaRow) outcome {
 	if errors.As(err, &ended) {
 		return b.ended(ctx, r)
 	}
-	return b.explain(o, err, r.State, "holdfast saga show "+shellWord(r.ID))
+	return b.explain(o, err, r.State, b.t.code("saga show", r.ID))
 }
 
 // over says what becomes of an action on a saga whose workflow does not run.
@@ -81,9 +81,9 @@ func (b *sagaBatch) over(r sagaRow) outcome {
 	switch {
 	case isLost(r.status):
 		o.Detail = "its workflow was ended from outside: it is " + r.State
-		o.Remedy = "`holdfast saga compensate " + shellWord(r.ID) + " --reason TEXT` undoes what it did"
+		o.Remedy = b.t.code("saga compensate", r.ID, withReason()...) + " undoes what it did"
 	case r.State == core.StateCompleted:
-		o.Remedy = "`holdfast saga compensate " + shellWord(r.ID) + " --reason TEXT` undoes it"
+		o.Remedy = b.t.code("saga compensate", r.ID, withReason()...) + " undoes it"
 	}
 	return o
 }

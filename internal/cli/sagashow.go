@@ -125,7 +125,7 @@ func (d *shownSaga) stands(ctx context.Context, t *temporalServer, now time.Time
 		if !isLost(d.status) {
 			d.State = status.State
 		}
-		d.Next, d.Commands = whatNext(status, now), d.possible(status)
+		d.Next, d.Commands = whatNext(status, now), d.possible(t.suggester, status)
 		return nil
 	}
 	d.Unknown = fmt.Sprintf("no process answered: start one of group %s, which serves the task queue %s, to see its steps (%s)", d.Group, d.taskQueue, text(err))
@@ -139,13 +139,13 @@ func (d *shownSaga) stands(ctx context.Context, t *temporalServer, now time.Time
 	if d.Plan = t.planOf(ctx, d.sagaRow, began); d.Plan != nil {
 		d.Version = d.Plan.Version
 	}
-	d.Commands = d.possible(workflows.SagaStatus{})
+	d.Commands = d.possible(t.suggester, workflows.SagaStatus{})
 	return nil
 }
 
 // withoutData is a status without what the saga's business is.
 func withoutData(s workflows.SagaStatus) *workflows.SagaStatus {
-	s.Core.Data, s.Answers = nil, nil
+	s.Core.Data, s.Core.Past, s.Answers = nil, nil, nil
 	steps := map[string]*core.StepState{}
 	for name, at := range s.Core.Steps {
 		plain := *at

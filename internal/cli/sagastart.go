@@ -13,6 +13,7 @@ import (
 	"go.temporal.io/api/serviceerror"
 
 	holdfast "github.com/holdfastmq/holdfast"
+	"github.com/holdfastmq/holdfast/internal/shell"
 	"github.com/holdfastmq/holdfast/saga/core"
 	"github.com/holdfastmq/holdfast/workflows"
 )
@@ -67,8 +68,8 @@ JSON: id, group, name, key, state, step, reason, workflow_id, run_id.`,
 						return err
 					}
 				}
-				in := workflows.SagaInput{ID: workflows.SagaID(s.group, s.name, s.key), Group: s.group, Prefix: a.Prefix, Name: s.name,
-					Key: s.key, Version: s.version, Data: data}
+				in := workflows.SagaInput{ID: workflows.SagaID(t.ids, s.group, s.name, s.key), Group: s.group, Prefix: a.Prefix, Name: s.name,
+					Key: s.key, Version: s.version, Data: data, Tokens: !t.rolling}
 				got, err := t.startSaga(ctx, in, s.wait, a.Prefix)
 				if err != nil {
 					return err
@@ -133,15 +134,18 @@ func (a *app) completeStart(s *sagaStart) ([]byte, error) {
 // startSaga starts the workflow, as the group's own processes do.
 func (t *temporalServer) startSaga(ctx context.Context, in workflows.SagaInput, wait time.Duration, prefix string) (sagaStarted, error) {
 	got := sagaStarted{ID: in.ID, Group: in.Group, Name: in.Name, Key: in.Key, State: core.StateRunning, WorkflowID: in.ID}
-	run, err := workflows.StartSaga(ctx, t, prefix, in, 0)
+	id, run, err := workflows.StartSaga(ctx, t, workflows.SagaStart{Prefix: prefix}, in)
+	in.ID, got.ID, got.WorkflowID = id, id, id
 	var there *serviceerror.WorkflowExecutionAlreadyStarted
 	switch {
+	case errors.Is(err, holdfast.ErrDuplicate):
+		return got, withRemedy(err, "%s says how it stands; use another --key for new work", t.code("saga show", in.ID))
 	case errors.As(err, &there):
 		return got, withRemedy(fmt.Errorf("%w: saga %s is there already", holdfast.ErrDuplicate, in.ID),
-			"`holdfast saga show %s` says how it stands; use another --key for new work", shellWord(in.ID))
+			"%s says how it stands; use another --key for new work", t.code("saga show", in.ID))
 	case err != nil:
 		return got, withRemedy(fmt.Errorf("start saga %s: %w", in.ID, err),
-			"`holdfast doctor --group %s` says what is missing; starting again with --key %s is safe", in.Group, shellWord(in.Key))
+			"%s says what is missing; starting again with --key %s is safe", t.code("doctor", "", "--group", in.Group), shell.Word(in.Key))
 	}
 	got.RunID = run.GetRunID()
 	if wait == 0 {
@@ -181,7 +185,7 @@ func (t *temporalServer) whyNoEnd(ctx context.Context, got *sagaStarted, queue s
 	defer cancel()
 	if n, err := t.pollers(ctx, queue, enumspb.TASK_QUEUE_TYPE_WORKFLOW); err == nil && n == 0 {
 		return withRemedy(fmt.Errorf("saga %s is started, but no worker of group %s runs", got.ID, got.Group),
-			"it goes on as soon as a process of the group is started; `holdfast saga show %s` says how it ended", shellWord(got.ID))
+			"it goes on as soon as a process of the group is started; %s says how it ended", t.code("saga show", got.ID))
 	}
 	return nil
 }

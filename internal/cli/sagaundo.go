@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -26,7 +27,7 @@ func (b *sagaBatch) undo(ctx context.Context, r sagaRow) outcome {
 	_, err = b.t.ExecuteWorkflow(ctx, options, workflows.SagaName, in)
 	var there *serviceerror.WorkflowExecutionAlreadyStarted
 	if err != nil && !errors.As(err, &there) {
-		o := b.explain(outcome{}, err, r.State, "holdfast saga show "+shellWord(r.ID))
+		o := b.explain(outcome{}, err, r.State, b.t.code("saga show", r.ID))
 		o.WorkflowID = options.ID
 		return o
 	}
@@ -50,11 +51,16 @@ func (t *temporalServer) undoInput(ctx context.Context, r sagaRow, prefix string
 	} else if err := t.readResult(ctx, r.WorkflowID, r.RunID, &known); err != nil {
 		return in, "", fmt.Errorf("its result cannot be read: %w", err)
 	}
-	in = workflows.SagaInput{ID: r.ID, Group: r.Group, Prefix: prefix, Name: r.Name, Key: r.Key, Version: known.Version, Data: began.Data,
-		Undo: &workflows.SagaUndoOf{RunID: r.run, Terminated: lost}, Resumed: &known}
+	in = workflows.SagaInput{ID: r.ID, Group: r.Group, Prefix: prefix, Name: r.Name, Key: r.Key, Version: known.Version, Data: began.Data, Database: cmp.Or(known.Database, began.Database),
+		Undo: &workflows.SagaUndoOf{RunID: r.run, Terminated: lost}, Resumed: &known, Tokens: !t.rolling, StepNames: !t.rolling, Content: known.Content}
 	if len(known.Plan.Steps) > 0 {
-		in.Plan = &known.Plan
+		plan := known.Plan
+		in.Plan, known.Plan = &plan, core.Plan{} // once: Temporal takes 2 MiB
 	}
+	if len(known.Core.Data) > 0 {
+		in.Data = nil
+	}
+	known.Answers, known.Since, known.Actions = nil, nil, nil // they ended with it
 	return in, note, nil
 }
 

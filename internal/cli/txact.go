@@ -2,181 +2,158 @@ package cli
 
 import (
 	"context"
-	"errors"
-	"fmt"
+	"slices"
+	"time"
 
 	"github.com/spf13/cobra"
-	enumspb "go.temporal.io/api/enums/v1"
-	"go.temporal.io/api/serviceerror"
-	"go.temporal.io/sdk/client"
-	"go.temporal.io/sdk/temporal"
 
 	"github.com/holdfastmq/holdfast/workflows"
 )
 
-// action is what an operator can ask of a transaction.
-type action struct {
-	update, short, long string
-	force               bool // --force makes sense
+// txAct is what an operator can ask of transactions.
+type txAct struct {
+	name        string // the Update's, too
+	short, long string
+	force       bool     // --force makes sense
+	states      []string // of those that a filter selects
+	also        []string // states that a filter can be told to select
 }
 
-var actions = []action{
-	{workflows.UpdateCommit, "Decide that a transaction's local transaction committed",
-		"Decide that a transaction's local transaction committed, and deliver its\nmessages. The database is asked first: it is refused if that says otherwise.", true},
-	{workflows.UpdateRollback, "Decide that a transaction's local transaction rolled back",
-		"Decide that a transaction's local transaction rolled back: its messages are\nforgotten, and it can never commit later. The database is asked first: it is\nrefused if that says otherwise.", true},
+var txActs = []txAct{
+	{workflows.UpdateCommit, "Decide that local transactions committed",
+		`Decide that a transaction's local transaction committed, and deliver its
+messages. The database is asked first: it is refused if that says otherwise.`,
+		true, []string{string(workflows.Parked)}, []string{string(workflows.Checking)}},
+	{workflows.UpdateRollback, "Decide that local transactions rolled back",
+		`Decide that a transaction's local transaction rolled back: its messages are
+forgotten, and it can never commit later. The database is asked first: it is
+refused if that says otherwise.`,
+		true, []string{string(workflows.Parked)}, []string{string(workflows.Checking)}},
 	{workflows.UpdateRecheck, "Check back, or try to deliver, now instead of later",
-		"Check back, or try to deliver, now instead of later. A transaction whose\nworkflow was terminated, or failed, is taken up again in a new one; with the ID\nof a workflow that was shared, all that it left undecided are, and their ends\nare not waited for.", false},
+		`Check back, or try to deliver, now instead of later. A transaction whose
+workflow was terminated, or failed, is taken up again in a new one; with the ID
+of a workflow that was shared, all that it left undecided are, and their ends
+are not waited for.`,
+		false, []string{string(workflows.Parked), string(workflows.Delivering)}, append([]string{string(workflows.Checking)}, lostStates...)},
 }
 
-func newTxActionCommand(a *app, act action) *cobra.Command {
-	var req workflows.Request
-	var group string
-	var asJSON bool
+// possible are the states in which the action makes sense.
+func (act txAct) possible() []string { return append(slices.Clone(act.states), act.also...) }
+
+// transactions are transactions in words.
+var transactions = things{noun: "transaction", show: "tx show", scope: "group",
+	columns: []string{"TX", "GROUP"}, cells: func(o outcome) []string { return []string{orDash(o.ID), o.group} },
+	remedies: map[verdict]remedy{
+		isUnknown: func(code func(string, ...string) string) string {
+			return "it may have taken effect: " + code("tx show") + " says whether it did; repeating the command is safe, and --timeout waits longer"
+		},
+		isUnsent: func(func(string, ...string) string) string { return "repeat the command" },
+		isSettled: func(code func(string, ...string) string) string {
+			return code("tx show") + " says how"
+		},
+	}}
+
+// txOrder is what the flags of an action say.
+type txOrder struct {
+	bulk
+	txFlags
+	req workflows.Request
+}
+
+func newTxActionCommand(a *app, act txAct) *cobra.Command {
+	o := txOrder{bulk: bulk{things: transactions, verb: act.name}}
 	c := &cobra.Command{
-		Use:   act.update + " ID --reason TEXT",
+		Use:   act.name + " [ID…] --reason TEXT",
 		Short: act.short,
 		Long: act.long + `
 
-Operator and reason are recorded in the workflow's history. A process of the
-transaction's group has to run. ID is a transaction's ID, a workflow's ID
-(tx/GROUP/ID) or a business key; see holdfast tx --help. One that shares its
-workflow ends there in a moment, or leaves into one of its own and is settled
-there.
+Which: IDs (see holdfast tx --help), or those that the filters mean, or --all.
+Without --state, filters select: ` + join(act.states) + `.
+--dry-run lists what would be acted on, with the reasons, and does nothing. More
+than one is confirmed at a terminal, or with --yes. Operator and reason are
+recorded in each workflow's history. A process of the transaction's group has to
+run. One that shares its workflow ends there in a moment, or leaves into one of
+its own and is settled there.
 
-JSON: id, state, resolution, reason, decided, checks, unreached, topics, keys.`,
-		Example: "  holdfast tx " + act.update + " A-1007 --reason \"the bank says so\"",
-		Args:    cobra.ExactArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			if req.Operator == "" {
-				req.Operator = a.User
+The exit status is 0 only if all of it was seen to be done.
+
+JSON: an array of id, workflow_id, outcome (committed, rolled-back, rechecked,
+restarted, settled already, refused, unknown, not sent), detail, remedy, state;
+with --dry-run that of tx list.`,
+		Example: "  holdfast tx " + act.name + " A-1007 --reason \"the bank says so\"\n  holdfast tx " + act.name +
+			" --group orders --older-than 1h --dry-run",
+		RunE: func(cmd *cobra.Command, ids []string) error {
+			if err := o.complete(a, act, ids); err != nil {
+				return err
 			}
-			switch {
-			case req.Reason == "":
-				return usagef("say why, with --reason")
-			case req.Operator == "":
-				return usagef("say who asks, with --operator: USER is not set")
-			}
-			return a.withTemporal(cmd.Context(), func(ctx context.Context, t *temporalServer) error {
-				found, err := t.find(ctx, args[0], group)
-				if err != nil {
-					return err
-				}
-				req.Tx = found.tx
-				status, err := t.act(ctx, found, act, req, a.Prefix)
-				if err != nil {
-					return err
-				}
-				if asJSON {
-					return printJSON(a.Out, status)
-				}
-				printf(a.Out, "%s\n", statusSentence(status))
-				return nil
+			return a.withTemporalFor(cmd.Context(), o.bulk.limit(ids), func(ctx context.Context, t *temporalServer) error {
+				return a.actOnTransactions(ctx, t, act, &o, ids)
 			})
 		},
 	}
 	flags := c.Flags()
-	flags.StringVar(&req.Reason, "reason", "", "why; recorded (required)")
-	flags.StringVar(&req.Operator, "operator", "", "who asks; recorded (default $USER)")
-	flags.StringVar(&group, "group", "", "the producer group, where ID is a transaction's")
-	flags.BoolVar(&asJSON, "json", false, "write JSON")
+	o.txFlags.register(flags, 0, "how many at most, the oldest first; 0: no limit", "only those in these states: "+join(act.possible()))
+	o.bulk.register(flags)
 	if act.force {
-		flags.BoolVar(&req.Force, "force", false, "decide although the database cannot be asked; if it says otherwise later, messages and data disagree")
+		flags.BoolVar(&o.req.Force, "force", false, "decide although the database cannot be asked; if it says otherwise later, messages and data disagree")
 	}
 	return c
 }
 
-// statusSentence says where a transaction stands.
-func statusSentence(m workflows.MemberStatus) string {
-	if shared(m.ID) {
-		return oneLine(m.ID + ": " + m.Reason + ".")
+// complete checks what the flags say, and fills in what they do not.
+func (o *txOrder) complete(a *app, act txAct, ids []string) error {
+	o.who.complete(a)
+	o.suggester = a.suggester()
+	o.req.Operator, o.req.Reason = o.operator, o.reason
+	if err := o.check(ids, o.group != "", o.narrows(), o.txFlags.limit); err != nil {
+		return err
 	}
-	s := fmt.Sprintf("Transaction %s is %s.", m.ID, m.State)
-	if m.Reason != "" {
-		s += " " + m.Reason
-	}
-	return oneLine(s)
-}
-
-// act does what was asked for. What an Update cannot reach any more, because the
-// workflow was closed undecided, a recheck takes up again; what left a shared
-// workflow meanwhile is asked where it goes on.
-func (t *temporalServer) act(ctx context.Context, of target, act action, req workflows.Request, prefix string) (workflows.MemberStatus, error) {
-	if act.update == workflows.UpdateRecheck {
-		if status, lost, err := t.takeUp(ctx, of, req); lost || err != nil {
-			return status, err
+	for _, s := range o.states {
+		if !slices.Contains(act.possible(), s) {
+			return usagef("--state %s: %s acts on %s", s, act.name, join(act.possible()))
 		}
 	}
-	status, err := t.ask(ctx, of, act.update, req, prefix)
-	if err != nil && shared(of.workflowID) && of.tx != "" {
-		if own, _ := t.one(ctx, of.name(), []string{of.name()}); own.workflowID != "" { // it left meanwhile
-			return t.ask(ctx, own, act.update, req, prefix)
-		}
+	if len(ids) == 0 && len(o.states) == 0 {
+		o.states = act.states
 	}
-	return status, err
+	return nil
 }
 
-// ask sends an Update and waits for its answer.
-func (t *temporalServer) ask(ctx context.Context, of target, update string, req workflows.Request, prefix string) (workflows.MemberStatus, error) {
-	var status workflows.MemberStatus
-	handle, err := t.UpdateWorkflow(ctx, client.UpdateWorkflowOptions{WorkflowID: of.workflowID, RunID: of.runID,
-		UpdateName: update, Args: []any{req}, WaitForStage: client.WorkflowUpdateStageCompleted})
-	if err == nil {
-		err = handle.Get(ctx, &status)
-	}
-	if err == nil {
-		return status, nil
-	}
-	return status, t.explain(ctx, of, update, prefix, err)
+// actOnTransactions does what was ordered, and reports it.
+func (a *app) actOnTransactions(ctx context.Context, t *temporalServer, act txAct, o *txOrder, ids []string) error {
+	return actOn(ctx, a, t, order[row]{bulk: &o.bulk, ages: o.ages,
+		choose: func(ctx context.Context) ([]row, error) { return a.selectTransactions(ctx, t, o, ids) },
+		state:  func(r row) string { return r.State }, possible: act.possible(), print: printRows,
+		unknown: func(ctx context.Context) { a.noteGroup(ctx, t, o.group) },
+		run: func(ctx context.Context, rows []row, tick func()) ([]outcome, error) {
+			b := &txBatch{t: t, prefix: a.Prefix, act: act, req: o.req, crew: crew{parallel: o.parallel, answer: answerLimit, tick: tick}}
+			return b.run(ctx, rows)
+		}}, ids)
 }
 
-// explain says why an Update did not do what was asked for.
-func (t *temporalServer) explain(ctx context.Context, of target, update, prefix string, err error) error {
-	var refused *temporal.ApplicationError
-	var ended *serviceerror.NotFound
-	switch {
-	case errors.As(err, &refused):
-		return withRemedy(fmt.Errorf("%s is refused: %s", update, refused.Message()), "`holdfast tx show %s` says more", of.workflowID)
-	case errors.As(err, &ended):
-		return withRemedy(fmt.Errorf("%s is settled already: its workflow has ended", of.workflowID), "`holdfast tx show %s` says how", of.workflowID)
-	case timedOut(err):
-		return t.explainSilence(ctx, of, update, prefix)
+// selectTransactions returns the transactions that are meant, the oldest first.
+func (a *app) selectTransactions(ctx context.Context, t *temporalServer, o *txOrder, ids []string) ([]row, error) {
+	if len(ids) > 0 {
+		return lookUp(ctx, o.parallel, ids, func(ctx context.Context, id string) (row, error) {
+			found, err := t.find(ctx, id, o.group)
+			if err != nil {
+				return row{}, err
+			}
+			return t.targetRow(ctx, found, o.dryRun)
+		}, func(r row) string { return r.target().name() })
 	}
-	return fmt.Errorf("%s %s: %w", update, of.workflowID, err)
-}
-
-// timedOut reports whether err is the end of the command's time, as the SDK's
-// many layers put it.
-func timedOut(err error) bool {
-	var update *client.WorkflowUpdateServiceTimeoutOrCanceledError
-	var call *serviceerror.DeadlineExceeded
-	return errors.As(err, &update) || errors.As(err, &call) || errors.Is(err, context.DeadlineExceeded)
-}
-
-// explainSilence says why there was no answer in time.
-func (t *temporalServer) explainSilence(ctx context.Context, of target, update, prefix string) error {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), queryTimeout)
-	defer cancel()
-	group, _ := splitWorkflowID(of.workflowID)
-	remedy := "start a process of the group and ask again; asking twice is safe"
-	if update == "start" {
-		remedy = "it runs as soon as a process of the group is started; `holdfast tx show " + of.workflowID + "` says how it ended"
-	}
-	pollers, err := t.pollers(ctx, workflows.TaskQueue(prefix, group), enumspb.TASK_QUEUE_TYPE_WORKFLOW)
-	if err == nil && pollers == 0 {
-		return withRemedy(fmt.Errorf("%s %s: no worker of group %s answers", update, of.workflowID, group),
-			"%s", remedy)
-	}
-	return withRemedy(fmt.Errorf("%s %s: no answer in time", update, of.workflowID),
-		"it may still take effect: `holdfast tx show %s` says whether it did; raise --timeout to wait longer", of.workflowID)
-}
-
-// pollers counts the processes that took work from a task queue in the last
-// minutes.
-func (t *temporalServer) pollers(ctx context.Context, queue string, kind enumspb.TaskQueueType) (int, error) {
-	d, err := t.DescribeTaskQueue(ctx, queue, kind)
+	f, err := o.filter(a)
 	if err != nil {
-		return 0, fmt.Errorf("task queue %s: %w", queue, err)
+		return nil, err
 	}
-	return len(d.GetPollers()), nil
+	f.reasons = o.dryRun
+	rows, more, err := t.list(ctx, f, 0)
+	if err != nil {
+		return nil, err
+	}
+	a.note(more)
+	if rows, err = t.withoutEarlierRuns(ctx, rows); err != nil {
+		return nil, err
+	}
+	return oldest(rows, o.txFlags.limit, func(r row) time.Time { return r.Started }), nil
 }

@@ -11,9 +11,8 @@ import (
 )
 
 func newTxListCommand(a *app) *cobra.Command {
-	var f filter
+	var x txFlags
 	var since time.Duration
-	var limit int
 	var asJSON bool
 	c := &cobra.Command{
 		Use:   "list",
@@ -24,26 +23,32 @@ transaction appears here about a second after it began; those that ended are
 found for as long as the Temporal namespace keeps them. Each has one row, also
 where several share a workflow; one that left its workflow is listed where it
 goes on, and where it left only with --state left. In the Express lane, only
-what was handed over is listed.
+what was handed over is listed. Why one is in trouble is asked of a process of
+the group, and is missing where none answers.
 
 JSON: an array of tx, group, state, reason, topics, keys, started, closed,
 workflow_id, run_id.`,
 		Example: "  holdfast tx list --group orders --state parked\n  holdfast tx list --key A-1007 --json\n  holdfast tx list --since 1h --topic order.placed",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if err := f.validate(); err != nil {
-				return usageError{err}
+			f, err := x.filter(a)
+			if err != nil {
+				return err
 			}
-			if limit < 1 {
-				return usagef("--limit %d: want 1 or more", limit)
+			if x.limit < 1 {
+				return usagef("--limit %d: want 1 or more", x.limit)
 			}
+			f.reasons = true
 			if since > 0 {
 				f.since = a.Now().Add(-since)
 			}
 			return a.withTemporal(cmd.Context(), func(ctx context.Context, t *temporalServer) error {
-				rows, more, err := t.list(ctx, f, limit)
+				rows, more, err := t.list(ctx, f, x.limit)
 				if err != nil {
 					return err
+				}
+				if len(rows) == 0 {
+					a.noteGroup(ctx, t, f.group)
 				}
 				if more != "" {
 					printf(a.Err, "%s\n", more)
@@ -56,13 +61,10 @@ workflow_id, run_id.`,
 		},
 	}
 	flags := c.Flags()
-	flags.StringVar(&f.group, "group", "", "only this producer group's")
-	flags.StringVar(&f.state, "state", "", "only those in this state: "+strings.Join(states, ", "))
-	flags.StringVar(&f.topic, "topic", "", "only those whose first message has this topic; any message's, where a workflow is shared")
-	flags.StringVar(&f.key, "key", "", "only those with this business key")
-	flags.DurationVar(&since, "since", 0, "only those that began within this time, such as 1h")
-	flags.IntVar(&limit, "limit", 20, "how many at most")
+	x.register(flags, 20, "how many at most", "only those in these states: "+strings.Join(states, ", "))
+	flags.DurationVar(&since, "since", 0, "as --newer-than")
 	flags.BoolVar(&asJSON, "json", false, "write JSON")
+	c.MarkFlagsMutuallyExclusive("since", "newer-than")
 	return c
 }
 
@@ -72,10 +74,10 @@ func printRows(w io.Writer, rows []row, now time.Time) error {
 		printf(w, "No transactions.\n")
 		return nil
 	}
-	t := newTable(w, "TX", "STATE", "TOPIC", "KEY", "STARTED", "AGE", "WORKFLOW")
+	t := newTable(w, "TX", "STATE", "TOPIC", "KEY", "STARTED", "AGE", "WORKFLOW", "REASON")
 	for _, r := range rows {
 		t.row(orDash(r.Tx), r.State, few(r.Topics), few(r.Keys),
-			r.Started.In(now.Location()).Format(dateTime), age(now.Sub(r.Started)), r.WorkflowID)
+			r.Started.In(now.Location()).Format(dateTime), age(now.Sub(r.Started)), r.WorkflowID, orDash(cutText(r.Reason, 80)))
 	}
 	return t.flush()
 }

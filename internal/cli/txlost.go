@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 	"sync"
 
 	enumspb "go.temporal.io/api/enums/v1"
@@ -29,8 +28,11 @@ func isLost(s enumspb.WorkflowExecutionStatus) bool {
 	return false
 }
 
-// takeUp starts a lost transaction again, with a check-back, and waits for its
-// end. It reports false where the transaction is not lost.
+// endLimit is how long the end of a transaction is waited for that was taken up again.
+const endLimit = answerLimit / 2
+
+// takeUp starts a lost transaction again, with a check-back, and waits some seconds for
+// its end. It reports false where the transaction is not lost.
 func (t *temporalServer) takeUp(ctx context.Context, of target, req workflows.Request) (workflows.MemberStatus, bool, error) {
 	d, err := t.DescribeWorkflowExecution(ctx, of.workflowID, "")
 	if err != nil {
@@ -49,14 +51,18 @@ func (t *temporalServer) takeUp(ctx context.Context, of target, req workflows.Re
 		status, err := t.takeUpAll(ctx, t.infoRow(info), info.GetStatus(), in, why)
 		return status, true, err
 	}
+	ctx, cancel := context.WithTimeout(ctx, endLimit)
+	defer cancel()
 	for _, tx := range in.Transactions {
 		if of.tx == "" || tx.ID == of.tx {
-			run, err := t.again(ctx, in, tx, why)
+			run, err := t.again(ctx, of.workflowID, in, tx, why)
 			if err != nil {
 				return workflows.MemberStatus{}, true, fmt.Errorf("start transaction %s again: %w", tx.ID, err)
 			}
 			got := started{Tx: tx.ID, Group: in.Group, State: stateRunning, WorkflowID: run.GetID(), RunID: run.GetRunID()}
-			err = t.awaitEnd(ctx, run, &got, prefixOf(in))
+			if err = t.awaitEnd(ctx, run, &got, prefixOf(in)); errors.As(err, new(noEndYet)) {
+				got.Reason, err = "it is checked back, and has not ended yet", nil
+			}
 			return workflows.MemberStatus{ID: tx.ID, State: workflows.State(got.State), Reason: got.Reason}, true, err
 		}
 	}
@@ -78,7 +84,7 @@ func (t *temporalServer) takeUpAll(ctx context.Context, r row, s enumspb.Workflo
 			continue
 		}
 		all.Go(func() error {
-			_, err := t.again(ctx, in, tx, why)
+			_, err := t.again(ctx, r.WorkflowID, in, tx, why)
 			var there *serviceerror.WorkflowExecutionAlreadyStarted
 			if err != nil && !errors.As(err, &there) {
 				return withRemedy(fmt.Errorf("start transaction %s again: %w", tx.ID, err), "asking again is safe")
@@ -90,11 +96,14 @@ func (t *temporalServer) takeUpAll(ctx context.Context, r row, s enumspb.Workflo
 		Reason: plural(len(lost), "transaction") + " taken up, each in a workflow of its own"}, all.Wait()
 }
 
-// again starts tx in a workflow of its own, which begins with a check-back.
-func (t *temporalServer) again(ctx context.Context, in workflows.Input, tx activities.Tx, why string) (client.WorkflowRun, error) {
+// again starts tx in a workflow of its own, which begins with a check-back; lost is
+// the workflow that it was in.
+func (t *temporalServer) again(ctx context.Context, lost string, in workflows.Input, tx activities.Tx, why string) (client.WorkflowRun, error) {
 	tx.Form, tx.Instance, tx.Handler, tx.Why = activities.HandedOver, "", "", why
 	in.Transactions, in.Cohort, in.Carried, in.Ended = []activities.Tx{tx}, false, nil, nil
-	return t.ExecuteWorkflow(ctx, workflows.StartOptions(prefixOf(in), in.Group, tx), workflows.Name, in)
+	options := workflows.StartOptions(prefixOf(in), in.Group, tx)
+	options.ID = ownID(lost, tx.ID)
+	return t.ExecuteWorkflow(ctx, options, workflows.Name, in)
 }
 
 func prefixOf(in workflows.Input) string { return cmp.Or(in.Prefix, "holdfast") }
@@ -126,19 +135,18 @@ func (t *temporalServer) inputOf(ctx context.Context, id, run string, in any) er
 // latest.
 func (f *findings) lost(ctx context.Context, t *temporalServer, prefix string) {
 	const check = "lost"
-	ours := func(queue string) bool { return strings.HasPrefix(queue, prefix+".") }
-	own := filter{}.query() + " AND " + beginsWith(txPrefix)
-	n, example, err := t.closedUndecided(ctx, own, ours)
+	own := filter{prefix: prefix}.query() + " AND " + beginsWith(workflows.KindTransaction.Begins(prefix)...)
+	n, example, err := t.closedUndecided(ctx, own)
 	if err != nil {
 		f.add(levelWarning, check, "", "unknown: %s", text(err))
 		return
 	}
-	cohorts, err := t.lostShared(ctx, cohortPrefix, ours)
+	cohorts, err := t.lostShared(ctx, workflows.KindCohort)
 	if err != nil {
 		f.add(levelWarning, check, "", "unknown: %s", text(err))
 		return
 	}
-	recoveries, err := t.lostShared(ctx, recoveryPrefix, ours)
+	recoveries, err := t.lostShared(ctx, workflows.KindRecovery)
 	if err != nil {
 		f.add(levelWarning, check, "", "unknown: %s", text(err))
 		return
@@ -148,15 +156,15 @@ func (f *findings) lost(ctx context.Context, t *temporalServer, prefix string) {
 		return
 	}
 	if n > 0 {
-		f.add(levelProblem, check, "take each up again, such as: holdfast tx recheck "+example+" --reason TEXT",
+		f.add(levelProblem, check, "take each up again, such as: "+f.command("tx recheck", example, withReason()...),
 			"%s closed undecided, by a termination for example", plural(n, "workflow"))
 	}
 	if recoveries.txs > 0 {
-		f.add(levelProblem, check+" recoveries", "take them up again, such as: holdfast tx recheck "+recoveries.example+" --reason TEXT",
+		f.add(levelProblem, check+" recoveries", "take them up again, such as: "+f.command("tx recheck", recoveries.example, withReason()...),
 			"%s closed undecided, and nobody has their %s any more", plural(recoveries.workflows, "recovery workflow"), plural(recoveries.txs, "half message"))
 	}
 	if cohorts.txs > 0 {
-		f.add(levelWarning, check+" cohorts", "wait: the Keeper has their half messages and hands them over by itself; if it stays so, see whether it runs, or: holdfast tx recheck "+cohorts.example+" --reason TEXT",
+		f.add(levelWarning, check+" cohorts", "wait: the Keeper has their half messages and hands them over by itself; if it stays so, see whether it runs, or: "+f.command("tx recheck", cohorts.example, withReason()...),
 			"%s closed undecided, with %s", plural(cohorts.workflows, "cohort"), plural(cohorts.txs, "transaction"))
 	}
 }
@@ -168,19 +176,18 @@ type lostTogether struct {
 	example        string
 }
 
-// lostShared looks for such workflows, whose IDs begin with prefix, among the
-// latest.
-func (t *temporalServer) lostShared(ctx context.Context, prefix string, meant func(taskQueue string) bool) (lostTogether, error) {
+// lostShared looks for such workflows of a kind among the latest.
+func (t *temporalServer) lostShared(ctx context.Context, kind workflows.Kind) (lostTogether, error) {
 	var found lostTogether
 	var mu sync.Mutex
-	infos, err := t.page(ctx, filter{}.query()+" AND "+beginsWith(prefix)+undecidedTerm, lostLimit)
+	infos, err := t.page(ctx, filter{prefix: t.prefix}.query()+" AND "+beginsWith(kind.Begins(t.prefix)...)+undecidedTerm, lostLimit)
 	if err != nil {
 		return found, err
 	}
 	all, ctx := errgroup.WithContext(ctx)
 	all.SetLimit(resultsAtOnce)
 	for _, info := range infos {
-		if !meant(info.GetTaskQueue()) {
+		if !t.isOurs(info) {
 			continue
 		}
 		all.Go(func() error {
@@ -206,9 +213,9 @@ const (
 	undecidedTerm = ` AND ExecutionStatus IN ("Terminated", "Failed", "TimedOut", "Canceled")`
 )
 
-// closedUndecided counts the workflows that query finds on the task queues meant
-// and whose last run is lost, among the latest, and names one.
-func (t *temporalServer) closedUndecided(ctx context.Context, query string, meant func(taskQueue string) bool) (n int, example string, err error) {
+// closedUndecided counts the workflows that query finds and whose last run is lost,
+// among the latest, and names one.
+func (t *temporalServer) closedUndecided(ctx context.Context, query string) (n int, example string, err error) {
 	infos, err := t.page(ctx, query+undecidedTerm, lostLimit)
 	if err != nil {
 		return 0, "", err
@@ -216,7 +223,7 @@ func (t *temporalServer) closedUndecided(ctx context.Context, query string, mean
 	seen := map[string]bool{}
 	for _, info := range infos {
 		id := info.GetExecution().GetWorkflowId()
-		if seen[id] || !meant(info.GetTaskQueue()) {
+		if seen[id] || !t.isOurs(info) {
 			continue
 		}
 		seen[id] = true

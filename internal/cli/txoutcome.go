@@ -1,10 +1,10 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 	"time"
 
 	holdfast "github.com/holdfastmq/holdfast"
@@ -26,8 +26,8 @@ func (a *app) withoutHistory(ctx context.Context, id, group string, body bool, m
 		return nil, missing
 	}
 	tx := id
-	if strings.HasPrefix(id, txPrefix) {
-		group, tx = splitWorkflowID(id)
+	if g, of := splitWorkflowID(id); of != "" {
+		group, tx = g, of
 	}
 	what, remedy := splitRemedy(missing)
 	if a.DatabaseURL == "" {
@@ -41,7 +41,7 @@ func (a *app) withoutHistory(ctx context.Context, id, group string, body bool, m
 	row, err := barrier.Read(ctx, db, tx)
 	switch {
 	case errors.Is(err, holdfast.ErrNotFound) || err == nil && group != "" && row.Group != group:
-		return nil, withRemedy(fmt.Errorf("%s, nor has the database an outcome row of it", what), "%s; %s, and `holdfast half peek GROUP` shows what is not settled yet", remedy, express)
+		return nil, withRemedy(fmt.Errorf("%s, nor has the database an outcome row of it", what), "%s; %s, and %s shows what is not settled yet", remedy, express, a.suggester().code("half peek", cmp.Or(group, "GROUP")))
 	case err != nil:
 		return nil, withRemedy(fmt.Errorf("%s; whether the database has an outcome row of it is unknown: %w", what, err), "%s", remedy)
 	}

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"encoding/hex"
 	"fmt"
 	"io"
 	"strconv"
@@ -50,10 +51,11 @@ func (d detail) print(w io.Writer, now time.Time) error {
 		return err
 	}
 	if len(d.Transactions) > 1 {
-		if err := printMembers(w, d.Group, d.Transactions); err != nil {
+		if err := printMembers(w, d.say, d.WorkflowID, d.Transactions); err != nil {
 			return err
 		}
 	}
+	printCommands(w, d.Commands)
 	if err := printMessages(w, d.Messages); err != nil {
 		return err
 	}
@@ -61,6 +63,17 @@ func (d detail) print(w io.Writer, now time.Time) error {
 		return nil
 	}
 	return printSteps(w, "Steps", d, now)
+}
+
+// printCommands writes what an operator can type now.
+func printCommands(w io.Writer, commands []string) {
+	if len(commands) == 0 {
+		return
+	}
+	printf(w, "\nWhat can be done\n")
+	for _, c := range commands {
+		printf(w, "  %s\n", c)
+	}
 }
 
 func others(n int) string {
@@ -79,20 +92,20 @@ func member(field func(name, value string), m workflows.MemberStatus) {
 	}
 }
 
-func printMembers(w io.Writer, group string, ms []workflows.MemberStatus) error {
+func printMembers(w io.Writer, say suggester, workflowID string, ms []workflows.MemberStatus) error {
 	printf(w, "\nTransactions\n")
 	t := newTable(w, "  TX", "STATE", "KEY", "REASON")
 	left := ""
 	for _, m := range ms {
 		t.row("  "+m.ID, string(m.State), few(m.Keys), orDash(m.Reason))
 		if m.State == workflows.Left && left == "" {
-			left = workflows.WorkflowID(group, m.ID)
+			left = ownID(workflowID, m.ID)
 		}
 	}
 	if err := t.flush(); err != nil || left == "" {
 		return err
 	}
-	printf(w, "  What left goes on in a workflow of its own: holdfast tx show %s\n", oneLine(left))
+	printf(w, "  What left goes on in a workflow of its own: %s\n", say.command("tx show", left))
 	return nil
 }
 
@@ -113,11 +126,18 @@ func printMessages(w io.Writer, ms []messageDetail) error {
 		case m.Text != "":
 			printf(w, "\nBody of %s\n%s\n", oneLine(m.ID), printable(m.Text))
 		case len(m.Base64) > 0:
-			printf(w, "\nBody of %s (binary: --json shows it)\n", oneLine(m.ID))
+			printf(w, "\nBody of %s (binary)\n%s", oneLine(m.ID), hex.Dump(m.Base64[:min(len(m.Base64), binaryShown)]))
+			m.Cut += max(0, len(m.Base64)-binaryShown)
+		}
+		if m.Cut > 0 {
+			printf(w, "… and %s more\n", plural(m.Cut, "byte"))
 		}
 	}
 	return nil
 }
+
+// binaryShown is how many bytes of a body are shown that is no text.
+const binaryShown = 512
 
 // printable is a text of several lines that cannot move the cursor.
 func printable(s string) string {

@@ -32,8 +32,12 @@ type detail struct {
 	// LeftFrom is the workflow that the transaction left.
 	Shared   int    `json:"shared,omitempty"`
 	LeftFrom string `json:"left_from,omitempty"`
+	// Commands are what an operator can type now.
+	Commands []string `json:"commands,omitempty"`
 	// Outcome is what the outcome row says, where there is no workflow.
 	Outcome *outcomeRow `json:"outcome,omitempty"`
+
+	say suggester
 }
 
 // messageDetail is a message, with its body only where that is asked for.
@@ -46,6 +50,8 @@ type messageDetail struct {
 	Size        int               `json:"size"`
 	Text        string            `json:"text,omitempty"`
 	Base64      []byte            `json:"base64,omitempty"`
+	// Cut is how many bytes of the body are left out of Text or Base64.
+	Cut int `json:"cut,omitempty"`
 }
 
 // eventLimit is how many events are read of one history.
@@ -70,10 +76,11 @@ outcome row says is shown then, if DATABASE_URL is the producers' database.
 JSON: tx, group, state, reason, topics, keys, started, closed, workflow_id,
 run_id; transactions (id, state, resolution, reason, decided, checks, unreached,
 topics, keys); unknown (why these are not known); messages (id, topic, key,
-content_type, headers, size, and with --body text or base64); steps (at, kind,
-name, summary, result); steps_cut (there are more); ui; shared (how many share
-the workflow); left_from (the workflow that it left); outcome (resolution,
-created_at: the outcome row, where there is no workflow).`,
+content_type, headers, size, and with --body text or base64); commands (what can
+be done now); steps (at, kind, name, summary, result); steps_cut (there are
+more); ui; shared (how many share the workflow); left_from (the workflow that it
+left); outcome (resolution, created_at: the outcome row, where there is no
+workflow).`,
 		Example: "  holdfast tx show A-1007\n  holdfast tx show 01927c4e-6f0e-7cc3-98c4-dc0c0c07398f --group orders --body",
 	}, func(ctx context.Context, t *temporalServer, id string) (shown, error) {
 		found, err := t.find(ctx, id, group)
@@ -102,7 +109,7 @@ func (t *temporalServer) detail(ctx context.Context, of target, body bool) (deta
 	if kind := info.GetType().GetName(); kind != workflows.Name && kind != workflows.RecoveryName {
 		return detail{}, usagef("workflow %s is a %s, not a %s or a %s", of.workflowID, kind, workflows.Name, workflows.RecoveryName)
 	}
-	d := detail{row: t.infoRow(info), LeftFrom: info.GetParentExecution().GetWorkflowId()}
+	d := detail{say: t.suggester, row: t.infoRow(info), LeftFrom: info.GetParentExecution().GetWorkflowId()}
 	only := ""
 	if shared(d.WorkflowID) {
 		only = of.tx
@@ -125,6 +132,9 @@ func (t *temporalServer) detail(ctx context.Context, of target, body bool) (deta
 		d.Shared = n
 	}
 	d.fill(of, status, told, body)
+	if len(d.Transactions) == 0 && closedStates[d.State] != 0 {
+		d.Commands = []string{d.say.command("tx "+workflows.UpdateRecheck, of.name(), withReason()...)}
+	}
 	return d, nil
 }
 
@@ -141,6 +151,7 @@ func (d *detail) fill(of target, status workflows.Status, told story, body bool)
 	}
 	if len(d.Transactions) == 1 {
 		m := d.Transactions[0]
+		d.Commands = d.possible(m)
 		d.Tx, d.State, d.Reason, d.Topics, d.Keys = m.ID, string(m.State), m.Reason, m.Topics, m.Keys
 	}
 	for _, id := range told.order {
@@ -154,6 +165,25 @@ func (d *detail) fill(of target, status workflows.Status, told story, body bool)
 	}
 }
 
+// possible are the commands that an operator can type now.
+func (d *detail) possible(m workflows.MemberStatus) (commands []string) {
+	acts := m.Actions
+	switch {
+	case m.State.Final():
+	case closedStates[d.State] != 0:
+		acts = []string{workflows.UpdateRecheck}
+	case len(acts) > 0 || m.State != workflows.Parked: // a process that runs an older version does not say
+	case m.Resolution == holdfast.Unknown:
+		acts = []string{workflows.UpdateCommit, workflows.UpdateRollback, workflows.UpdateRecheck}
+	default:
+		acts = []string{workflows.UpdateRecheck}
+	}
+	for _, act := range acts {
+		commands = append(commands, d.say.command("tx "+act, ownID(d.WorkflowID, m.ID), withReason()...))
+	}
+	return commands
+}
+
 func keysOf(ms []holdfast.Message) []string {
 	var keys []string
 	for _, m := range ms {
@@ -163,13 +193,29 @@ func keysOf(ms []holdfast.Message) []string {
 }
 
 func newMessageDetail(m holdfast.Message, body bool) messageDetail {
+	if body {
+		return messageBeginning(m, len(m.Body))
+	}
+	return messageBeginning(m, 0)
+}
+
+// messageBeginning is a message with so many bytes of its body, at most; of a text,
+// whole characters. 0: with nothing of it.
+func messageBeginning(m holdfast.Message, most int) messageDetail {
 	d := messageDetail{ID: m.ID, Topic: m.Topic, Key: m.Key, ContentType: m.ContentType, Headers: m.Headers, Size: len(m.Body)}
-	switch {
-	case !body:
-	case utf8.Valid(m.Body):
-		d.Text = string(m.Body)
-	default:
-		d.Base64 = m.Body
+	if most == 0 {
+		return d
+	}
+	text := utf8.Valid(m.Body)
+	end := min(most, len(m.Body))
+	for text && end > 0 && end < len(m.Body) && !utf8.RuneStart(m.Body[end]) {
+		end--
+	}
+	d.Cut = len(m.Body) - end
+	if text {
+		d.Text = string(m.Body[:end])
+	} else {
+		d.Base64 = m.Body[:end]
 	}
 	return d
 }

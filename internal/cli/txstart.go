@@ -16,6 +16,7 @@ import (
 
 	holdfast "github.com/holdfastmq/holdfast"
 	"github.com/holdfastmq/holdfast/activities"
+	"github.com/holdfastmq/holdfast/internal/shell"
 	"github.com/holdfastmq/holdfast/workflows"
 )
 
@@ -151,11 +152,13 @@ func (s *start) readBody(in io.Reader) ([]byte, error) {
 // result.
 func (t *temporalServer) start(ctx context.Context, s start, prefix string) (started, error) {
 	tx := activities.Tx{ID: s.message.ID, Form: activities.Registered, Handler: s.handler, Messages: []holdfast.Message{s.message}}
-	got := started{Tx: tx.ID, Group: s.group, State: stateRunning, WorkflowID: workflows.WorkflowID(s.group, tx.ID)}
-	run, err := t.ExecuteWorkflow(ctx, workflows.StartOptions(prefix, s.group, tx),
+	got := started{Tx: tx.ID, Group: s.group, State: stateRunning, WorkflowID: workflows.WorkflowID(t.ids, s.group, tx.ID)}
+	options := workflows.StartOptions(prefix, s.group, tx)
+	options.ID = got.WorkflowID
+	run, err := t.ExecuteWorkflow(ctx, options,
 		workflows.Name, workflows.Input{Group: s.group, Prefix: prefix, Transactions: []activities.Tx{tx}})
 	if err != nil {
-		return got, explainStart(got, err)
+		return got, t.explainStart(got, err)
 	}
 	if got.RunID = run.GetRunID(); s.noWait || !s.wait {
 		return got, nil
@@ -163,14 +166,14 @@ func (t *temporalServer) start(ctx context.Context, s start, prefix string) (sta
 	return got, t.awaitEnd(ctx, run, &got, prefix)
 }
 
-func explainStart(s started, err error) error {
+func (t *temporalServer) explainStart(s started, err error) error {
 	var there *serviceerror.WorkflowExecutionAlreadyStarted
 	if errors.As(err, &there) {
 		return withRemedy(fmt.Errorf("%w: workflow %s is there already", holdfast.ErrDuplicate, s.WorkflowID),
-			"`holdfast tx show %s` says how it stands; use another --id for new work", s.WorkflowID)
+			"%s says how it stands; use another --id for new work", t.code("tx show", s.WorkflowID))
 	}
 	return withRemedy(fmt.Errorf("start workflow %s: %w", s.WorkflowID, err),
-		"`holdfast doctor --group %s` says what is missing; starting again with --id %s is safe", s.Group, s.Tx)
+		"%s says what is missing; starting again with --id %s is safe", t.code("doctor", "", "--group", s.Group), shell.Word(s.Tx))
 }
 
 // awaitEnd waits for the workflow's result.
@@ -178,10 +181,10 @@ func (t *temporalServer) awaitEnd(ctx context.Context, run client.WorkflowRun, g
 	var status workflows.Status
 	err := run.Get(ctx, &status)
 	switch {
-	case timedOut(err):
-		return t.explainSilence(ctx, target{workflowID: got.WorkflowID}, "start", prefix)
+	case timedOut(err) || ctx.Err() != nil:
+		return t.explainSilence(ctx, target{workflowID: got.WorkflowID}, prefix)
 	case err != nil:
-		return withRemedy(fmt.Errorf("workflow %s: %w", got.WorkflowID, err), "`holdfast tx show %s` says more", got.WorkflowID)
+		return withRemedy(fmt.Errorf("workflow %s: %w", got.WorkflowID, err), "%s says more", t.code("tx show", got.WorkflowID))
 	}
 	for _, m := range status.Transactions {
 		got.State, got.Reason = string(m.State), m.Reason

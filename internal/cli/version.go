@@ -5,6 +5,8 @@ import (
 	"runtime/debug"
 
 	"github.com/spf13/cobra"
+
+	"github.com/holdfastmq/holdfast/barrier"
 )
 
 // version is what `holdfast version --json` writes.
@@ -13,14 +15,24 @@ type version struct {
 	Revision string `json:"revision,omitempty"`
 	Modified bool   `json:"modified,omitempty"`
 	Go       string `json:"go"`
+	// Tables is the version of Holdfast's tables that the program needs and makes.
+	Tables int64 `json:"tables"`
+	// Temporal and RabbitMQ are the versions of the client libraries.
+	Temporal string `json:"temporal,omitempty"`
+	RabbitMQ string `json:"rabbitmq,omitempty"`
 }
 
 func newVersionCommand(a *app) *cobra.Command {
 	var asJSON bool
 	c := &cobra.Command{
-		Use:     "version",
-		Short:   "Print the program's version",
-		Long:    "Print the program's version, the revision it was built from, and Go's version.\n\nJSON: version, revision, modified (built from changed files), go.",
+		Use:   "version",
+		Short: "Print the program's version",
+		Long: `Print the program's version, the revision it was built from, the version of
+Holdfast's tables that it needs (see holdfast migrate), and those of Go and of
+the client libraries of Temporal and RabbitMQ.
+
+JSON: version, revision, modified (built from changed files), go, tables,
+temporal, rabbitmq.`,
 		Example: "  holdfast version --json",
 		Args:    cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
@@ -37,6 +49,7 @@ func newVersionCommand(a *app) *cobra.Command {
 				s += ")"
 			}
 			printf(a.Out, "holdfast %s %s\n", s, v.Go)
+			printf(a.Out, "tables at version %d; client of Temporal %s, of RabbitMQ %s\n", v.Tables, orDash(v.Temporal), orDash(v.RabbitMQ))
 			return nil
 		},
 	}
@@ -45,13 +58,21 @@ func newVersionCommand(a *app) *cobra.Command {
 }
 
 func buildVersion() version {
-	v := version{Version: "unknown", Go: runtime.Version()}
+	v := version{Version: "unknown", Go: runtime.Version(), Tables: barrier.Latest()}
 	info, ok := debug.ReadBuildInfo()
 	if !ok {
 		return v
 	}
 	if info.Main.Version != "" {
 		v.Version = info.Main.Version
+	}
+	for _, m := range info.Deps {
+		switch m.Path {
+		case "go.temporal.io/sdk":
+			v.Temporal = m.Version
+		case "github.com/rabbitmq/amqp091-go":
+			v.RabbitMQ = m.Version
+		}
 	}
 	for _, s := range info.Settings {
 		switch s.Key {

@@ -21,7 +21,7 @@ import (
 )
 
 // patience is how long anything may go on without a saga that ends.
-const patience = 2 * time.Minute
+const patience = 5 * time.Minute
 
 // world is what a run of the test has: servers, processes, sagas.
 type world struct {
@@ -209,7 +209,7 @@ func (p *plannedSaga) following() following {
 	return following{N: p.N, Shape: p.Shape, Order: p.Order}
 }
 
-func (p *plannedSaga) id() string { return workflows.SagaID("orders", p.Name, p.Order.ID) }
+func (p *plannedSaga) id() string { return workflows.SagaID(p.site, "orders", p.Name, p.Order.ID) }
 
 // steer sends an operator's Update, as often as nobody is there to answer. It
 // reports whether it was accepted.

@@ -18,6 +18,7 @@ type scenario struct {
 
 // plannedSaga is a saga, and what is to happen to it beside its troubles.
 type plannedSaga struct {
+	site   string // the prefix
 	N      int
 	Shape  int
 	Name   string
@@ -63,7 +64,9 @@ func newScenario(seed uint64, site string, n, kills int) *scenario {
 	}
 	for i := range n {
 		// Each has its own source: so one saga can be told of a seed and its number.
-		s.sagas = append(s.sagas, newSaga(rand.New(rand.NewPCG(seed, uint64(i))), plans, i, fmt.Sprintf("%s-%d", site, i)))
+		p := newSaga(rand.New(rand.NewPCG(seed, uint64(i))), plans, i, fmt.Sprintf("%s-%d", site, i))
+		p.site = site
+		s.sagas = append(s.sagas, p)
 	}
 	rnd := rand.New(rand.NewPCG(seed, 1<<63))
 	for i := range kills {
@@ -81,7 +84,7 @@ func newScenario(seed uint64, site string, n, kills int) *scenario {
 }
 
 // weights say how many of the sagas have which shape, in percent.
-var weights = []int{25, 20, 12, 15, 10, 9, 9}
+var weights = []int{21, 16, 11, 14, 9, 9, 8, 12}
 
 func weighted(rnd *rand.Rand) (shape int) {
 	for n := rnd.IntN(100); n >= weights[shape]; shape++ {

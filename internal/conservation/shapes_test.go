@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"gorm.io/gorm"
@@ -38,6 +39,9 @@ func shapes(b *books) []saga.Saga[order] {
 			o.mark(in.Marks)
 			return nil
 		})), remote("z", payment)),
+		// Later steps change the amounts of earlier ones, and of those beside them.
+		shape("amounts", l("a"), remote("b", bank), spoiling(b, "c"), remote("d", stock),
+			saga.Parallel("p", remote("e", payment), spoiling(b, "f")), remote("g", bank), spoiling(b, "h")),
 	}
 }
 
@@ -66,6 +70,25 @@ func local(b *books, name string) saga.StepDef {
 				return holdfast.Permanent(fmt.Errorf("the state has lost what step %s did: %+v", name, o.Marks))
 			}
 			return b.run(ctx, tx, o.ID, name, "undo", o.Moves[name], units)
+		}).Retry(quick)
+}
+
+// spoiling is a local step that changes in the state what all other steps are to
+// move: what was begun before is undone with what it was given then.
+func spoiling(b *books, name string) saga.StepDef {
+	return saga.Local(name,
+		func(ctx context.Context, tx *gorm.DB, o *order) error {
+			o.mark(map[string]int64{name: o.Moves[name].Units})
+			for step, m := range o.Moves {
+				if spoils := map[string]string{"c": "ab", "f": "abcde", "h": "abcdefg"}; strings.Contains(spoils[name], step) {
+					m.Account, m.Units = account("money", 0), m.Units/2+1
+					o.Moves[step] = m
+				}
+			}
+			return b.run(ctx, tx, o.ID, name, "do", o.Moves[name], o.Moves[name].Units)
+		},
+		func(ctx context.Context, tx *gorm.DB, o *order) error {
+			return b.run(ctx, tx, o.ID, name, "undo", o.Moves[name], o.Marks[name])
 		}).Retry(quick)
 }
 

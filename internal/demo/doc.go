@@ -8,6 +8,8 @@
 //	service.go    the example's processes
 //	scenarios.go  the scenarios of transactional messages
 //	failures.go   those of consumers that fail
+//	fullqueue.go  that of a full queue
 //	sagas.go      those of sagas
+//	waiting.go    that of a participant that nobody runs
 //	ledger.go     what the four databases hold about an order
 package demo

@@ -118,14 +118,9 @@ func outage(ctx context.Context, s *stage) (string, error) {
 	if err := s.payment.mood(ctx, "*", "timeout", 0); err != nil {
 		return "", err
 	}
-	var ids []string
-	for i := range orders {
-		o := s.newOrder()
-		o.ID = fmt.Sprintf("%s-%d", o.ID, i+1)
-		if r, err := s.post(ctx, "/orders", o); err != nil || r.status != http.StatusCreated {
-			return "", fmt.Errorf("%s %w", r.Error, err)
-		}
-		ids = append(ids, o.ID)
+	ids, err := s.placeOrders(ctx, orders)
+	if err != nil {
+		return "", err
 	}
 	s.say("%d orders are placed, and none can be charged", orders)
 	err = until(ctx, "the breaker to open", func() (bool, error) {
@@ -145,18 +140,39 @@ func outage(ctx context.Context, s *stage) (string, error) {
 	if err := s.payment.mend(ctx, "*"); err != nil {
 		return "", err
 	}
-	paid := 0
+	paid, err := s.countPaid(ctx, ids)
+	if err != nil {
+		return "", err
+	}
+	after, err := s.deadLetters(ctx)
+	return fmt.Sprintf("%d of %d orders paid once, %d dead letters", paid, orders, after-before), err
+}
+
+// placeOrders places so many orders, each of which is answered as committed.
+func (s *stage) placeOrders(ctx context.Context, orders int) (ids []string, err error) {
+	for i := range orders {
+		o := s.newOrder()
+		o.ID = fmt.Sprintf("%s-%d", o.ID, i+1)
+		if r, err := s.post(ctx, "/orders", o); err != nil || r.status != http.StatusCreated {
+			return nil, fmt.Errorf("order %d: status %d: %s %w", i+1, r.status, r.Error, err)
+		}
+		ids = append(ids, o.ID)
+	}
+	return ids, nil
+}
+
+// countPaid waits until orders are paid, and counts those that were paid once.
+func (s *stage) countPaid(ctx context.Context, ids []string) (paid int, err error) {
 	for _, id := range ids {
 		books, err := s.awaitPayment(ctx, id)
 		if err != nil {
-			return "", err
+			return paid, err
 		}
 		if books == paidOnce {
 			paid++
 		}
 	}
-	after, err := s.deadLetters(ctx)
-	return fmt.Sprintf("%d of %d orders paid once, %d dead letters", paid, orders, after-before), err
+	return paid, nil
 }
 
 // awaitPayment waits until an order is paid, and says what the databases hold.

@@ -28,6 +28,7 @@ func sagaScenarios() []scenario {
 			allDone + "; compensated: order cancelled, 1 released, 1 refunded, 1 recalled", compensatedAfterwards},
 		{"a large order waits for its approval, and gets it", allDone, approved},
 		{"a large order's approval does not come: everything is undone", "compensated at approve: " + nothingTaken, notApproved},
+		{"nobody runs the shipping service: doctor finds it within a minute, the saga goes on once it runs", foundSoon + allDone, nobodyRuns},
 	}
 }
 
@@ -40,7 +41,9 @@ type checkout struct {
 }
 
 // sagaID is the ID of an order's saga.
-func sagaID(o order) string { return workflows.SagaID("orders", "order-payment", o.ID) }
+func (s *stage) sagaID(o order) string {
+	return workflows.SagaID(s.prefix, "orders", "order-payment", o.ID)
+}
 
 // checkOut starts the saga of an order.
 func (s *stage) checkOut(ctx context.Context, o order) error {
@@ -196,13 +199,13 @@ func compensatedAfterwards(ctx context.Context, s *stage) (string, error) {
 	}
 	// Whoever waits for a saga is told at the last step's end; its workflow closes
 	// a moment later.
-	if err := s.temporal.GetWorkflow(ctx, sagaID(o), "").Get(ctx, nil); err != nil {
+	if err := s.temporal.GetWorkflow(ctx, s.sagaID(o), "").Get(ctx, nil); err != nil {
 		return "", err
 	}
 	if err := s.compensateSaga(ctx, o); err != nil {
 		return "", err
 	}
-	undo := workflows.SagaUndoID(sagaID(o))
+	undo := workflows.SagaUndoID(s.sagaID(o))
 	if err := s.note(ctx, undo); err != nil {
 		return "", err
 	}
@@ -217,8 +220,8 @@ func compensatedAfterwards(ctx context.Context, s *stage) (string, error) {
 // compensateSaga has an operator look at the saga of an order, and undo it.
 func (s *stage) compensateSaga(ctx context.Context, o order) error {
 	for _, args := range [][]string{
-		{"saga", "show", sagaID(o)},
-		{"saga", "compensate", sagaID(o), "--operator", "demo", "--reason", "the customer called"},
+		{"saga", "show", s.sagaID(o)},
+		{"saga", "compensate", s.sagaID(o), "--operator", "demo", "--reason", "the customer called"},
 	} {
 		if err := s.operator(ctx, args...); err != nil {
 			return err

@@ -198,7 +198,8 @@ func (s *stage) workflowOf(ctx context.Context, key string) (ref workflowRef, er
 	err = until(ctx, "the workflow of "+key, func() (bool, error) {
 		list, err := s.temporal.ListWorkflow(ctx, &workflowservice.ListWorkflowExecutionsRequest{
 			Namespace: s.stack.Namespace(),
-			Query:     fmt.Sprintf("%s = '%s' AND WorkflowId STARTS_WITH 'tx/' AND TaskQueue = '%s'", workflows.AttributeKey, key, workflows.TaskQueue(s.prefix, "orders")),
+			Query: fmt.Sprintf("%s = '%s' AND WorkflowId STARTS_WITH '%s' AND TaskQueue = '%s'", workflows.AttributeKey, key,
+				workflows.WorkflowID(s.prefix, "orders", ""), workflows.TaskQueue(s.prefix, "orders")),
 		})
 		if err != nil || len(list.GetExecutions()) == 0 {
 			return false, err

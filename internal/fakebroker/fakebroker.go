@@ -110,6 +110,7 @@ func (b *Broker) PublishSagaCall(_ context.Context, call broker.SagaCall, m hold
 		return err
 	}
 	m = m.Clone()
+	call.Topic = m.Topic
 	m.ID = uuid.NewSHA1(uuid.NameSpaceURL, fmt.Appendf(nil, "%s\x00%s\x00%t", call.Saga, call.Step, call.Undo)).String()
 	return b.publish(broker.Delivery{Message: m, Group: call.Group, Saga: &call})
 }

@@ -3,12 +3,12 @@ package fakebroker
 import (
 	"context"
 	"errors"
-	"runtime/debug"
 	"slices"
 	"time"
 
 	holdfast "github.com/holdfastmq/holdfast"
 	"github.com/holdfastmq/holdfast/broker"
+	"github.com/holdfastmq/holdfast/internal/guard"
 )
 
 // queue is a queue, and whoever consumes it.
@@ -185,7 +185,7 @@ func (b *Broker) loop(ctx context.Context, q *queue) {
 // serve brings what was taken to its end, or puts it back.
 func (b *Broker) serve(ctx context.Context, q *queue, w waiting) {
 	if w.reply != nil {
-		if err := protect(func() error { return q.replies(ctx, *w.reply) }); err != nil {
+		if err := guard.Call(func() error { return q.replies(ctx, *w.reply) }); err != nil {
 			b.s.mu.Lock()
 			defer b.s.mu.Unlock()
 			q.put(w)
@@ -197,23 +197,34 @@ func (b *Broker) serve(ctx context.Context, q *queue, w waiting) {
 
 // try tries a delivery as often as its subscription says.
 func (b *Broker) try(ctx context.Context, q *queue, d broker.Delivery) {
-	f := holdfast.Failure{Consumer: q.sub.Name}
+	f, ended := b.attempt(ctx, q, d)
+	switch {
+	case ended && f != nil:
+		d.Attempt = f.Attempts
+		b.giveUp(ctx, q, d, *f)
+	case !ended:
+		b.s.mu.Lock()
+		defer b.s.mu.Unlock()
+		q.put(waiting{delivery: d}) // interrupted
+	}
+}
+
+// attempt tries a delivery until it is handled, which is no failure, or given up.
+// It has not ended where ctx is done before.
+func (b *Broker) attempt(ctx context.Context, q *queue, d broker.Delivery) (failure *holdfast.Failure, ended bool) {
+	f := holdfast.Failure{Consumer: q.sub.Name, Redelivery: d.Redelivery}
 	for d.Attempt = 1; ; d.Attempt++ {
 		err := b.once(ctx, q.sub, d)
 		if err == nil {
-			return
+			return nil, true
 		}
 		f.At, f.Attempts, f.Reason, f.Class = time.Now(), d.Attempt, err.Error(), classOf(err)
 		f.Log = append(f.Log, holdfast.Attempt{N: d.Attempt, At: f.At, Class: f.Class, Error: f.Reason})
 		if f.Class == holdfast.ClassPermanent || d.Attempt >= q.sub.Tries+len(q.sub.Ladder) {
-			b.giveUp(ctx, q, d, f)
-			return
+			return &f, true
 		}
 		if ctx.Err() != nil {
-			b.s.mu.Lock()
-			defer b.s.mu.Unlock()
-			q.put(waiting{delivery: d}) // interrupted
-			return
+			return nil, false
 		}
 	}
 }
@@ -222,7 +233,7 @@ func (b *Broker) once(ctx context.Context, o *broker.Subscription, d broker.Deli
 	ctx, cancel := context.WithTimeout(ctx, o.HandlerTimeout)
 	defer cancel()
 	d.Message = d.Message.Clone()
-	return protect(func() error { return o.Handle(ctx, d) })
+	return guard.Call(func() error { return o.Handle(ctx, d) })
 }
 
 // giveUp is the end of a delivery that failed for good. Where even that fails, it
@@ -254,13 +265,4 @@ func classOf(err error) holdfast.ErrorClass {
 		return holdfast.ClassPanic
 	}
 	return holdfast.ClassError
-}
-
-func protect(f func() error) (err error) {
-	defer func() {
-		if v := recover(); v != nil {
-			err = &holdfast.PanicError{Value: v, Stack: debug.Stack()}
-		}
-	}()
-	return f()
 }

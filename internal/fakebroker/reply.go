@@ -30,6 +30,7 @@ func (b *Broker) PublishSagaReply(_ context.Context, call broker.SagaCall, r bro
 		return fmt.Errorf("%w: the reply of step %s has %d bytes, the limit is %d", holdfast.ErrTooLarge, call.Step, len(r.Result), broker.MaxSagaResult)
 	}
 	r.Saga, r.Workflow, r.Step, r.Undo = call.Saga, call.Workflow, call.Step, call.Undo
+	r.Token, r.Topic = call.Token, call.Topic
 	q := b.s.declare(call.Replies)
 	b.s.mu.Lock()
 	defer b.s.mu.Unlock()

@@ -26,18 +26,21 @@ type pkg struct {
 // imports point one way.
 var mayImport = map[string][]string{
 	"":                 {},
-	"barrier":          {"", "internal/fault"},
-	"broker":           {"", "internal/fault"},
+	"internal/blame":   {""},
+	"internal/shell":   {},
+	"internal/guard":   {""},
+	"barrier":          {"", "internal/blame", "internal/fault", "internal/guard"},
+	"broker":           {"", "internal/blame", "internal/fault", "internal/guard"},
 	"compensation":     {""},
 	"saga/core":        {""},
-	"saga":             {"", "saga/core"},
+	"saga":             {"", "saga/core", "internal/guard"},
 	"activities":       {"", "internal/fault", "saga/core"},
-	"workflows":        {"", "activities", "compensation", "saga/core"},
-	"internal/sagarun": {"", "activities", "barrier", "broker", "saga", "saga/core", "internal/fault"},
-	"worker":           {"", "activities", "barrier", "broker", "workflows", "compensation", "saga", "saga/core", "internal/fault", "internal/sagarun"},
+	"workflows":        {"", "activities", "compensation", "saga/core", "internal/shell"},
+	"internal/sagarun": {"", "activities", "barrier", "broker", "saga", "saga/core", "internal/blame", "internal/fault", "internal/guard"},
+	"worker":           {"", "activities", "barrier", "broker", "workflows", "compensation", "saga", "saga/core", "internal/fault", "internal/guard", "internal/sagarun", "internal/shell"},
 
 	"holdfasttest":         {"", "activities", "barrier", "broker", "workflows", "worker", "saga", "saga/core", "internal/sagarun", "internal/fakebroker"},
-	"internal/fakebroker":  {"", "broker"},
+	"internal/fakebroker":  {"", "broker", "internal/guard"},
 	"internal/brokertest":  {"", "broker"},
 	"internal/barriertest": {"", "barrier"},
 }

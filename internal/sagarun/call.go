@@ -10,6 +10,8 @@ import (
 	holdfast "github.com/holdfastmq/holdfast"
 	"github.com/holdfastmq/holdfast/activities"
 	"github.com/holdfastmq/holdfast/broker"
+	"github.com/holdfastmq/holdfast/internal/blame"
+	"github.com/holdfastmq/holdfast/internal/guard"
 	"github.com/holdfastmq/holdfast/saga"
 	"github.com/holdfastmq/holdfast/saga/core"
 )
@@ -29,13 +31,13 @@ type Calls interface {
 func (r *Runner) doMessage(ctx context.Context, c *saga.Compiled, s activities.SagaStep) activities.SagaResult {
 	if s.Step.Conditional {
 		yes := false
-		err := protect(func() (err error) {
+		err := guard.Call(func() (err error) {
 			yes, err = c.When(s.Step.Name, s.Data)
 			return err
 		})
 		switch {
 		case err != nil:
-			return failed(ctx, err)
+			return nothing(failed(ctx, err))
 		case !yes:
 			return skipped()
 		}
@@ -46,12 +48,16 @@ func (r *Runner) doMessage(ctx context.Context, c *saga.Compiled, s activities.S
 	}
 	out = answered(*reply)
 	if out.Outcome.Kind == core.OutcomeDone && s.Step.Receives {
+		s.Data = present(s)
 		return receive(ctx, c, s, reply.Result)
 	}
 	return out
 }
 
 func (r *Runner) undoMessage(ctx context.Context, c *saga.Compiled, s activities.SagaStep) activities.SagaResult {
+	if err := r.ask(ctx, &s); err != nil {
+		return excused(ctx, err)
+	}
 	reply, out := r.call(ctx, c, s, s.Step.UndoTopic, true)
 	if reply == nil {
 		return out
@@ -81,15 +87,15 @@ func answered(r broker.SagaReply) activities.SagaResult {
 func (r *Runner) call(ctx context.Context, c *saga.Compiled, s activities.SagaStep, topic string, undo bool) (*broker.SagaReply, activities.SagaResult) {
 	m, err := message(c, s, topic)
 	if err != nil {
-		return nil, failed(ctx, err)
+		return nil, nothing(failed(ctx, err))
 	}
 	call := broker.SagaCall{Saga: s.Saga.ID, Workflow: s.Saga.Workflow, Group: s.Saga.Group, Step: s.Step.Name,
-		Undo: undo, Cause: s.Cause, Again: s.Again}
+		Undo: undo, Cause: s.Cause, Again: s.Again, Token: s.Token, Topic: topic, Content: s.Saga.Content}
 	call.ReplyTo, call.Replies = r.Calls.ReplyTo(s.Saga.Group)
 	if s.Wait <= 0 {
 		return nil, r.publish(ctx, call, m)
 	}
-	came, forget := r.Waiters.expect(call) // before anybody can reply
+	came, forget := r.Waiters.expect(call, s.Untokened) // before anybody can reply
 	defer forget()
 	if out := r.publish(ctx, call, m); out.Outcome.Kind != core.OutcomePending || out.Outcome.Error != "" {
 		return nil, out
@@ -101,16 +107,29 @@ func (r *Runner) call(ctx context.Context, c *saga.Compiled, s activities.SagaSt
 	case <-timer.C:
 	case <-ctx.Done():
 	}
-	if reply := forget(); reply != nil {
+	out := pending("")
+	if s.Look && r.Waiting != nil && !arrived(came) {
+		out.Waits = r.Waiting(ctx, topic)
+	}
+	if reply := forget(); reply != nil { // it may have come just now
 		return reply, activities.SagaResult{}
 	}
-	return nil, pending("")
+	return nil, out
+}
+
+func arrived(came <-chan struct{}) bool {
+	select {
+	case <-came:
+		return true
+	default:
+		return false
+	}
 }
 
 // message makes what the participant gets.
 func message(c *saga.Compiled, s activities.SagaStep, topic string) (holdfast.Message, error) {
 	var body json.RawMessage
-	err := protect(func() (err error) {
+	err := guard.Call(func() (err error) {
 		body, err = c.Send(s.Step.Name, s.Data)
 		return err
 	})
@@ -136,10 +155,16 @@ func (r *Runner) publish(ctx context.Context, call broker.SagaCall, m holdfast.M
 	switch {
 	case err == nil:
 		return pending("")
+	case broker.Unsent(err):
+		return nothing(failed(ctx, err))
 	case errors.Is(err, holdfast.ErrUnroutable):
 		return pending("no participant is bound to topic " + m.Topic + ": start it")
 	case holdfast.IsPermanent(err), errors.Is(err, holdfast.ErrInvalid), errors.Is(err, holdfast.ErrTooLarge):
 		return failed(ctx, err)
 	}
-	return pending(err.Error())
+	out := pending(err.Error())
+	if blame.Of(err) == blame.Surroundings {
+		out.Waits = &activities.SagaWaits{Who: "RabbitMQ", Reason: clip(err.Error())}
+	}
+	return out
 }

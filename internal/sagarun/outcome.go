@@ -2,15 +2,22 @@ package sagarun
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
-	"runtime/debug"
 	"strings"
+	"time"
 	"unicode/utf8"
+
+	"github.com/cenkalti/backoff/v5"
 
 	holdfast "github.com/holdfastmq/holdfast"
 	"github.com/holdfastmq/holdfast/activities"
+	"github.com/holdfastmq/holdfast/internal/blame"
 	"github.com/holdfastmq/holdfast/saga/core"
 )
+
+// maxContending is how often a step is tried again in one try of its saga's.
+const maxContending = 10
 
 // maxError limits an error's text in a saga's history, in bytes.
 const maxError = 1000
@@ -29,6 +36,11 @@ func refused(reason string) activities.SagaResult {
 
 func blocked(reason string) activities.SagaResult {
 	return activities.SagaResult{Outcome: core.Outcome{Kind: core.OutcomeBlocked, Error: clip("it was undone before: " + reason)}}
+}
+
+// notDone is the outcome of an Undo that found nothing in the database.
+func notDone() activities.SagaResult {
+	return activities.SagaResult{Outcome: core.Outcome{Kind: core.OutcomeBlocked, Error: "its Do has no row in the database: no Undo was run"}}
 }
 
 func pending(why string) activities.SagaResult {
@@ -62,22 +74,47 @@ func failed(ctx context.Context, err error) activities.SagaResult {
 	return failedAs(class, err.Error())
 }
 
-// excuse marks a failure as not the step's where it is not the user's function's:
-// the database cannot be reached to begin or to commit.
-func excuse(r activities.SagaResult, err error, userFailed bool) activities.SagaResult {
-	var away *holdfast.UnavailableError
-	r.Outcome.Excused = !userFailed && errors.As(err, &away)
+// nothing marks a failure of which nothing was done, neither here nor elsewhere.
+func nothing(r activities.SagaResult) activities.SagaResult {
+	r.Outcome.Nothing = true
 	return r
 }
 
-// protect calls f; a panic in it is an error.
-func protect(f func() error) (err error) {
-	defer func() {
-		if v := recover(); v != nil {
-			err = &holdfast.PanicError{Value: v, Stack: debug.Stack()}
+// present is the state as it is now.
+func present(s activities.SagaStep) json.RawMessage {
+	if len(s.Present) > 0 {
+		return s.Present
+	}
+	return s.Data
+}
+
+// excused is failed for a step with rows in a database, which may be no fault of the
+// step: then it is tried again, and does not count.
+func excused(ctx context.Context, err error) activities.SagaResult {
+	r := failed(ctx, err)
+	r.Outcome.Excused = r.Outcome.Class != holdfast.ClassPermanent && blame.Of(err) != blame.Message
+	return r
+}
+
+// contending repeats a try that lost its rows to others at the same moment, with
+// short pauses, while there is time for it.
+func contending(ctx context.Context, try func() error) error {
+	pause := backoff.NewExponentialBackOff()
+	pause.InitialInterval, pause.MaxInterval, pause.RandomizationFactor = 10*time.Millisecond, 500*time.Millisecond, 0.5
+	for range maxContending {
+		err := try()
+		if blame.Of(err) != blame.Contention {
+			return err
 		}
-	}()
-	return f()
+		t := time.NewTimer(pause.NextBackOff())
+		select {
+		case <-t.C:
+		case <-ctx.Done():
+			t.Stop()
+			return err
+		}
+	}
+	return try()
 }
 
 func clip(s string) string {

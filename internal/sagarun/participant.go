@@ -31,6 +31,8 @@ type Participant struct {
 	Name, Topic, UndoTopic string
 	// Do does the step; Undo, which may be nil, undoes it.
 	Do, Undo Participation
+	// UndoUncertain has the Undo run also where the Do was never committed.
+	UndoUncertain bool
 	// DB is its database, which has the step rows.
 	DB *gorm.DB
 	// Replies sends its replies.
@@ -82,22 +84,21 @@ func doing(call *broker.SagaCall) string {
 func (p *Participant) answer(ctx context.Context, d broker.Delivery) (broker.SagaReply, error) {
 	reply := p.reply(d.Saga)
 	if d.Saga.Undo {
-		reply.Outcome = broker.ReplyDone
-		return reply, p.undo(ctx, d)
+		ran, err := p.undo(ctx, d)
+		if reply.Outcome = broker.ReplyDone; !ran {
+			reply.Outcome, reply.Reason = broker.ReplyBlocked, "its Do has no row in the participant's database: no Undo was run"
+		}
+		return reply, err
 	}
-	failed := false
-	res, err := barrier.DoStep(ctx, p.DB, d.Saga.Saga, d.Saga.Step, d.Saga.Again, func(ctx context.Context, tx *gorm.DB) ([]byte, error) {
-		failed = true // until it has returned: it may panic
+	res, err := barrier.DoStepGiven(ctx, p.DB, d.Saga.Saga, d.Saga.Step, p.claim(d), d.Saga.Again, nil, func(ctx context.Context, tx *gorm.DB) ([]byte, error) {
 		v, err := p.Do(ctx, tx, d.Message)
 		if err != nil {
 			return nil, err
 		}
-		result, err := p.encode(v)
-		failed = err != nil
-		return result, err
+		return p.encode(v)
 	})
 	if err != nil {
-		return reply, broker.Excuse(err, failed)
+		return reply, broker.Excuse(err)
 	}
 	switch res.Outcome {
 	case barrier.StepRefused:
@@ -110,18 +111,21 @@ func (p *Participant) answer(ctx context.Context, d broker.Delivery) (broker.Sag
 	return reply, nil
 }
 
-func (p *Participant) undo(ctx context.Context, d broker.Delivery) error {
-	failed := false
-	_, err := barrier.UndoStep(ctx, p.DB, d.Saga.Saga, d.Saga.Step, d.Saga.Cause, func(ctx context.Context, tx *gorm.DB, _ []byte) error {
+// claim says whom the step row of a call is for.
+func (p *Participant) claim(d broker.Delivery) barrier.StepClaim {
+	return barrier.StepClaim{Content: d.Saga.Content, By: p.Topic}
+}
+
+// undo undoes the step, and reports whether there was something to undo.
+func (p *Participant) undo(ctx context.Context, d broker.Delivery) (ran bool, err error) {
+	res, err := barrier.UndoStepGiven(ctx, p.DB, d.Saga.Saga, d.Saga.Step, p.claim(d), d.Saga.Cause, p.UndoUncertain, func(ctx context.Context, tx *gorm.DB, _ barrier.StepDid) ([]byte, error) {
 		if p.Undo == nil {
-			return nil
+			return nil, nil
 		}
-		failed = true
 		_, err := p.Undo(ctx, tx, d.Message)
-		failed = err != nil
-		return mayNotRefuse(err)
+		return nil, mayNotRefuse(err)
 	})
-	return broker.Excuse(err, failed)
+	return res.Ran, broker.Excuse(err)
 }
 
 // encode makes the JSON of a result; nil is none.
@@ -159,7 +163,8 @@ func (p *Participant) GiveUp(ctx context.Context, d broker.Delivery, f holdfast.
 }
 
 func (p *Participant) reply(call *broker.SagaCall) broker.SagaReply {
-	return broker.SagaReply{Saga: call.Saga, Workflow: call.Workflow, Step: call.Step, Undo: call.Undo, Participant: p.Name}
+	return broker.SagaReply{Saga: call.Saga, Workflow: call.Workflow, Step: call.Step, Undo: call.Undo, Participant: p.Name,
+		Token: call.Token, Topic: call.Topic}
 }
 
 // mayNotRefuse makes a refusal a permanent error: an Undo has no business to.
@@ -179,6 +184,9 @@ func unsent(err error) error {
 	return broker.Wait(err)
 }
 
+// never reports whether a reply that could not be sent never will be. Where its queue
+// does not exist, the call may be anybody's: what was done for it is a dead letter,
+// and a saga asks again.
 func never(err error) bool {
-	return errors.Is(err, holdfast.ErrInvalid) || errors.Is(err, holdfast.ErrTooLarge)
+	return errors.Is(err, holdfast.ErrInvalid) || errors.Is(err, holdfast.ErrTooLarge) || errors.Is(err, holdfast.ErrUnroutable)
 }

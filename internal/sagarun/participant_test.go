@@ -65,8 +65,8 @@ func TestMessageStep(t *testing.T) {
 	}
 	require.JSONEq(t, `{"who":"ann","seat":"4a"}`, r.ended[s.Saga.ID])
 	require.Equal(t, holdfast.Message{ID: r.wire.sent[0].ID, Topic: "seat.take", Key: "K-1", ContentType: "application/json", Body: []byte(`{"who":"ann"}`)}, r.wire.sent[0])
-	require.Equal(t, broker.SagaCall{Saga: s.Saga.ID, Workflow: s.Saga.Workflow, Group: "g", Step: "seat", ReplyTo: "h.replies.g.me", Replies: "h.replies.g"}, r.wire.calls[0])
-	require.Equal(t, broker.SagaReply{Saga: s.Saga.ID, Workflow: s.Saga.Workflow, Step: "seat", Outcome: "done", Result: []byte(`"4a"`), Participant: "seats"}, r.wire.replies[0])
+	require.Equal(t, broker.SagaCall{Saga: s.Saga.ID, Workflow: s.Saga.Workflow, Group: "g", Step: "seat", ReplyTo: "h.replies.g.me", Replies: "h.replies.g", Topic: "seat.take"}, r.wire.calls[0])
+	require.Equal(t, broker.SagaReply{Saga: s.Saga.ID, Workflow: s.Saga.Workflow, Step: "seat", Outcome: "done", Result: []byte(`"4a"`), Participant: "seats", Topic: "seat.take"}, r.wire.replies[0])
 
 	s.Cause = "no room"
 	for range 2 {
@@ -85,7 +85,9 @@ func TestMessageUndoneBeforeItCame(t *testing.T) {
 	r, db := seated(t, takeSeat)
 	s := r.seat(`{}`)
 	s.Cause = "timeout"
-	require.Equal(t, core.OutcomeDone, r.undo(s).Kind)
+	for range 2 {
+		require.Equal(t, core.OutcomeBlocked, r.undo(s).Kind)
+	}
 	require.Equal(t, core.OutcomeBlocked, r.do(s).Kind)
 	require.Empty(t, notes(t, db))
 }
@@ -151,7 +153,7 @@ func TestAParticipantWithoutUndoBlocks(t *testing.T) {
 	r, db := seated(t, takeSeat)
 	r.wire.participant.Undo = nil
 	s := r.seat(`{}`)
-	require.Equal(t, core.OutcomeDone, r.undo(s).Kind)
+	require.Equal(t, core.OutcomeBlocked, r.undo(s).Kind)
 	require.Equal(t, core.OutcomeBlocked, r.do(s).Kind)
 	require.Empty(t, notes(t, db))
 }
@@ -304,7 +306,7 @@ func TestAReplyAtTheLastMoment(t *testing.T) {
 		given := make(chan bool, 1)
 		go func() {
 			time.Sleep(s.Wait) // about as long as the step waits: any order is right
-			given <- r.Waiters.Give(broker.SagaReply{Saga: s.Saga.ID, Workflow: s.Saga.Workflow, Step: "seat", Outcome: "refused", Reason: "full"})
+			given <- r.Waiters.Give(broker.SagaReply{Saga: s.Saga.ID, Workflow: s.Saga.Workflow, Step: "seat", Topic: s.Step.Topic, Outcome: "refused", Reason: "full"})
 		}()
 		o := r.do(s)
 		require.Equal(t, <-given, o.Kind == core.OutcomeRefused, "%+v", o)

@@ -4,12 +4,14 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 
 	"gorm.io/gorm"
 
 	holdfast "github.com/holdfastmq/holdfast"
 	"github.com/holdfastmq/holdfast/activities"
 	"github.com/holdfastmq/holdfast/barrier"
+	"github.com/holdfastmq/holdfast/internal/guard"
 	"github.com/holdfastmq/holdfast/saga"
 	"github.com/holdfastmq/holdfast/saga/core"
 )
@@ -21,9 +23,17 @@ type Runner struct {
 	Definitions *Definitions
 	// DB is the database of local steps; nil where no saga has one.
 	DB *gorm.DB
+	// Database is the identity of DB. A saga whose local steps were begun in another
+	// one is not for this process.
+	Database string
+	// OtherDatabase, if not nil, is told of such a saga.
+	OtherDatabase func(err *barrier.OtherDatabaseError)
 	// Calls sends messages to participants. Required where a saga has a message
 	// step.
 	Calls Calls
+	// Waiting, if not nil, says whether the participant of a topic cannot work on its
+	// calls, and why; nil: it can, or that is not known.
+	Waiting func(ctx context.Context, topic string) *activities.SagaWaits
 	// Waiters are told of replies that come to this process. Required likewise.
 	Waiters *Waiters
 	// Completed, if not nil, is told of sagas that are completed with this state as
@@ -54,7 +64,11 @@ func (r *Runner) Do(ctx context.Context, s activities.SagaStep) activities.SagaR
 	var out activities.SagaResult
 	switch s.Step.Kind {
 	case core.Local:
+		if out, other := r.other(s); other {
+			return out
+		}
 		out = r.doLocal(ctx, c, s)
+		r.note(s, &out)
 	case core.Message:
 		out = r.doMessage(ctx, c, s)
 	default:
@@ -64,6 +78,28 @@ func (r *Runner) Do(ctx context.Context, s activities.SagaStep) activities.SagaR
 	return out
 }
 
+// other reports whether s is a step of a saga whose local steps run in another
+// database than this process's: a row of it would be missed there.
+func (r *Runner) other(s activities.SagaStep) (activities.SagaResult, bool) {
+	if s.Saga.Database == "" || r.Database == "" || s.Saga.Database == r.Database {
+		return activities.SagaResult{}, false
+	}
+	err := &barrier.OtherDatabaseError{Have: r.Database, Want: s.Saga.Database}
+	if r.OtherDatabase != nil {
+		r.OtherDatabase(err)
+	}
+	out := noWorker(err)
+	out.OtherDatabase = true
+	return out, true
+}
+
+// note says which database a saga belongs to from its first local step on.
+func (r *Runner) note(s activities.SagaStep, out *activities.SagaResult) {
+	if s.Saga.Database == "" {
+		out.Database = r.Database
+	}
+}
+
 // errSkipped rolls the step row back where the condition says no.
 var errSkipped = errors.New("its condition does not hold")
 
@@ -71,12 +107,17 @@ var errSkipped = errors.New("its condition does not hold")
 // the step's transaction: if an earlier run took effect, that is what counts,
 // whatever the condition says now.
 func (r *Runner) doLocal(ctx context.Context, c *saga.Compiled, s activities.SagaStep) (out activities.SagaResult) {
-	ran := false        // the step row was this call's: so there was none
-	userFailed := false // the user's function has failed
+	ran := false   // the step row was this call's: so there was none
+	began := false // the user's function was
 	defer func() { out.First = ran }()
 	ctx, cancel := context.WithTimeout(ctx, s.Step.TryTimeout())
 	defer cancel()
-	res, err := barrier.DoStep(ctx, r.DB, s.Saga.ID, s.Step.Name, s.Again, func(ctx context.Context, tx *gorm.DB) ([]byte, error) {
+	var res barrier.StepResult
+	var given []byte // for the Undo
+	if s.Step.Undo {
+		given = s.Data
+	}
+	do := func(ctx context.Context, tx *gorm.DB) ([]byte, error) {
 		ran = true
 		if s.Step.Conditional {
 			if yes, err := c.When(s.Step.Name, s.Data); err != nil || !yes {
@@ -84,19 +125,24 @@ func (r *Runner) doLocal(ctx context.Context, c *saga.Compiled, s activities.Sag
 			}
 		}
 		var patch []byte
-		userFailed = true // until it has returned: it may panic
+		began = true
 		err := r.around(ctx, s, false, func() (err error) {
 			patch, err = c.Do(ctx, tx, s.Step.Name, s.Data)
 			return err
 		})
-		userFailed = err != nil
 		return patch, err
+	}
+	err := contending(ctx, func() (err error) {
+		res, err = barrier.DoStepGiven(ctx, r.DB, s.Saga.ID, s.Step.Name, barrier.StepClaim{Content: s.Saga.Content}, s.Again, given, do)
+		return err
 	})
 	switch {
 	case errors.Is(err, errSkipped):
 		return skipped()
 	case err != nil:
-		return excuse(failed(ctx, err), err, userFailed)
+		out = excused(ctx, err)
+		out.Outcome.Nothing = ran && !began // the row is rolled back, and nothing else was done
+		return out
 	}
 	ran = !res.Repeated
 	switch res.Outcome {
@@ -127,7 +173,7 @@ func (r *Runner) completed(s activities.SagaStep, o core.Outcome) {
 	if r.Completed == nil || !s.Last || o.Kind != core.OutcomeDone && o.Kind != core.OutcomeSkipped {
 		return
 	}
-	data, err := core.Merge(s.Data, o.Patch)
+	data, err := core.Merge(present(s), o.Patch)
 	if err != nil || core.CheckData(data) != nil {
 		return // then the step has failed
 	}
@@ -142,7 +188,12 @@ func (r *Runner) Undo(ctx context.Context, s activities.SagaStep) activities.Sag
 	}
 	switch s.Step.Kind {
 	case core.Local:
-		return r.undoLocal(ctx, c, s)
+		out, other := r.other(s)
+		if !other {
+			out = r.undoLocal(ctx, c, s)
+			r.note(s, &out)
+		}
+		return out
 	case core.Message:
 		return r.undoMessage(ctx, c, s)
 	}
@@ -150,25 +201,53 @@ func (r *Runner) Undo(ctx context.Context, s activities.SagaStep) activities.Sag
 }
 
 // undoLocal undoes a local step, within its timeout, and gives the Undo the state
-// with what the Do changed in it, which the saga may never have learned.
+// that the step row has: what the Do was given, with what it changed in that. Of both
+// the saga may never have learned.
 func (r *Runner) undoLocal(ctx context.Context, c *saga.Compiled, s activities.SagaStep) activities.SagaResult {
 	ctx, cancel := context.WithTimeout(ctx, s.Step.TryTimeout())
 	defer cancel()
-	userFailed := false // the user's function has failed
-	_, err := barrier.UndoStep(ctx, r.DB, s.Saga.ID, s.Step.Name, s.Cause, func(ctx context.Context, tx *gorm.DB, patch []byte) error {
-		data, err := core.Merge(s.Data, patch)
-		if err != nil {
-			return holdfast.Permanent(err)
+	undo := func(ctx context.Context, tx *gorm.DB, did barrier.StepDid) (patch []byte, err error) {
+		given := s.Data
+		if len(did.Given) > 0 {
+			given = did.Given
 		}
-		userFailed = true
-		err = mayNotRefuse(r.around(ctx, s, true, func() error { return c.Undo(ctx, tx, s.Step.Name, data) }))
-		userFailed = err != nil
+		data, err := core.Merge(given, did.Result)
+		if err != nil {
+			return nil, holdfast.Permanent(err)
+		}
+		err = r.around(ctx, s, true, func() (err error) {
+			patch, err = c.Undo(ctx, tx, s.Step.Name, data)
+			return err
+		})
+		return patch, mayNotRefuse(err)
+	}
+	var res barrier.StepUndone
+	err := contending(ctx, func() (err error) {
+		res, err = barrier.UndoStepGiven(ctx, r.DB, s.Saga.ID, s.Step.Name, barrier.StepClaim{Content: s.Saga.Content}, s.Cause, s.Step.UndoUncertain, undo)
 		return err
 	})
-	if err != nil {
-		return excuse(failed(ctx, err), err, userFailed)
+	switch {
+	case err != nil:
+		return excused(ctx, err)
+	case !res.Ran:
+		return notDone()
 	}
-	return done(nil)
+	return done(res.Result)
+}
+
+// ask has a step undone with the state that its witnesses tell of.
+func (r *Runner) ask(ctx context.Context, s *activities.SagaStep) error {
+	for _, witness := range s.Witnesses {
+		did, err := barrier.DidStep(ctx, r.DB, s.Saga.ID, witness)
+		if err != nil {
+			return err
+		}
+		if did.Done && len(did.Given) > 0 {
+			s.Data, err = core.Merge(did.Given, did.Result)
+			return err
+		}
+	}
+	return nil
 }
 
 // Prepare decides about a condition or a choice, and makes an activity's or a
@@ -178,7 +257,10 @@ func (r *Runner) Prepare(ctx context.Context, s activities.SagaStep) (out activi
 	if err != nil {
 		return noWorker(err)
 	}
-	err = protect(func() (err error) {
+	if err := r.ask(ctx, &s); err != nil {
+		return excused(ctx, err)
+	}
+	err = guard.Call(func() (err error) {
 		if s.Step.Conditional && s.Cause == "" {
 			if yes, err := c.When(s.Step.Name, s.Data); err != nil || !yes {
 				return orSkipped(err)
@@ -191,6 +273,9 @@ func (r *Runner) Prepare(ctx context.Context, s activities.SagaStep) (out activi
 		case core.Activity, core.Saga:
 			out.Input, err = c.Send(s.Step.Name, s.Data)
 		}
+		if err == nil && len(out.Input) > activities.MaxInput {
+			err = fmt.Errorf("%w: what it sends has %d bytes of JSON, the limit is %d: send a reference", holdfast.ErrTooLarge, len(out.Input), activities.MaxInput)
+		}
 		return err
 	})
 	switch reason, no := holdfast.IsRefused(err); {
@@ -199,7 +284,7 @@ func (r *Runner) Prepare(ctx context.Context, s activities.SagaStep) (out activi
 	case no:
 		return refused(reason)
 	case err != nil:
-		return failed(ctx, err)
+		return nothing(failed(ctx, err))
 	}
 	return out
 }
@@ -219,7 +304,7 @@ func (r *Runner) Receive(ctx context.Context, s activities.SagaStep) activities.
 // is to be undone: only of a refusal before it was done would nothing be left.
 func receive(ctx context.Context, c *saga.Compiled, s activities.SagaStep, result json.RawMessage) activities.SagaResult {
 	var patch json.RawMessage
-	err := protect(func() (err error) {
+	err := guard.Call(func() (err error) {
 		patch, err = c.Receive(s.Step.Name, s.Data, result)
 		return err
 	})

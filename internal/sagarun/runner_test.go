@@ -60,7 +60,9 @@ func TestUndoBeforeDo(t *testing.T) {
 	r := newRig(t, db, rooms(takeRoom, leaveRoom))
 	s := r.step("rooms", "room", `{}`)
 	s.Cause = "changed her mind"
-	require.Equal(t, core.OutcomeDone, r.undo(s).Kind)
+	for range 2 {
+		require.Equal(t, core.OutcomeBlocked, r.undo(s).Kind, "there was nothing to undo, and there will not be")
+	}
 	out := r.Do(t.Context(), s)
 	require.Equal(t, core.OutcomeBlocked, out.Outcome.Kind)
 	require.False(t, out.First)

@@ -17,14 +17,24 @@ var databaseName = regexp.MustCompile(`^[a-z_][a-z0-9_]{0,62}$`)
 const (
 	duplicateDatabase = "42P04"
 	uniqueViolation   = "23505" // two CREATE DATABASE of the same name at once
+	noRight           = "42501"
 )
+
+// CheckDatabaseName refuses names that CreateDatabase does not take: want a to z, 0
+// to 9 and _, at most 63, the first no digit.
+func CheckDatabaseName(name string) error {
+	if !databaseName.MatchString(name) {
+		return fmt.Errorf("database name %q: use a to z, 0 to 9 and _, at most 63 characters, and no digit first", name)
+	}
+	return nil
+}
 
 // CreateDatabase creates a database on the stack's PostgreSQL server, unless it
 // is there, and returns its URL. It works on an external server too, if its user
 // may create databases. The name consists of a to z, 0 to 9 and _, at most 63.
 func (s *Stack) CreateDatabase(ctx context.Context, name string) (string, error) {
-	if !databaseName.MatchString(name) {
-		return "", fmt.Errorf("database name %q: use a to z, 0 to 9 and _, at most 63 characters", name)
+	if err := CheckDatabaseName(name); err != nil {
+		return "", err
 	}
 	dsn, err := withDatabase(s.databaseURL, name)
 	if err != nil {
@@ -36,8 +46,8 @@ func (s *Stack) CreateDatabase(ctx context.Context, name string) (string, error)
 // DropDatabase drops a database that CreateDatabase made, with whoever is
 // connected to it.
 func (s *Stack) DropDatabase(ctx context.Context, name string) error {
-	if !databaseName.MatchString(name) {
-		return fmt.Errorf("database name %q: use a to z, 0 to 9 and _, at most 63 characters", name)
+	if err := CheckDatabaseName(name); err != nil {
+		return err
 	}
 	return administer(ctx, s.databaseURL, "drop database "+name,
 		"DROP DATABASE IF EXISTS "+pgx.Identifier{name}.Sanitize()+" WITH (FORCE)")
@@ -61,6 +71,9 @@ func createDatabase(ctx context.Context, dsn, name string) error {
 	var pgErr *pgconn.PgError
 	if errors.As(err, &pgErr) && (pgErr.Code == duplicateDatabase || pgErr.Code == uniqueViolation) {
 		return nil
+	}
+	if sqlState(err) == noRight {
+		return fmt.Errorf("create database %s: %w: give that user CREATEDB, or create the database by hand", name, err)
 	}
 	if err != nil {
 		return fmt.Errorf("create database %s: %w", name, err)

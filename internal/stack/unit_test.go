@@ -58,3 +58,14 @@ func TestDatabaseNames(t *testing.T) {
 		require.ErrorContains(t, s.DropDatabase(t.Context(), name), "database name")
 	}
 }
+
+func TestTakenPortsAreRecognised(t *testing.T) {
+	for log, taken := range map[string]bool{
+		"Failed to start Ranch listener: eaddrinuse":                                            true,
+		"{failed_to_start_child,prelaunch,{dist_port_already_used,21344,not_erlang,localhost}}": true,
+		"could not bind IPv4 address \"127.0.0.1\": Address already in use":                     true,
+		"permission denied": false,
+	} {
+		require.Equal(t, taken, inUse(log), log)
+	}
+}

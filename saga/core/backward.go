@@ -1,6 +1,7 @@
 package core
 
 import (
+	"encoding/json"
 	"slices"
 	"time"
 )
@@ -23,7 +24,7 @@ func (m *Machine) back(now time.Time) []Effect {
 	}
 	for _, name := range slices.Backward(m.state.Stack) {
 		s, at := m.plan.Find(name), m.at(name)
-		if !undoable(s, *at) {
+		if !m.undoable(s, *at) {
 			continue
 		}
 		at.Spent = 0
@@ -36,9 +37,12 @@ func (m *Machine) back(now time.Time) []Effect {
 }
 
 // undoable reports whether the step has something that may have to be undone.
-func undoable(s *Step, at StepState) bool {
+func (m *Machine) undoable(s *Step, at StepState) bool {
 	if s == nil || !s.Undo {
 		return false
+	}
+	if at.Tries > 0 && at.Idle == at.Tries && !m.state.Again {
+		return false // it provably did nothing
 	}
 	switch at.Status {
 	case Done, Failed, Stopped, Skipped: // skipped by an operator, who does not know either
@@ -62,12 +66,15 @@ func (m *Machine) undoEnded(e Event) []Effect {
 		return nil
 	}
 	at.NoWorker, at.UndoEnded = false, e.At
-	o, note, wanted := e.Outcome, at.Error, at.SkipWanted
+	o, class, note, wanted := e.Outcome, at.Class, at.Error, at.SkipWanted
 	at.SkipWanted = false
 	at.Class, at.Error = o.Class, o.Error
 	switch {
-	case o.Kind == OutcomeDone || o.Kind == OutcomeBlocked: // blocked: it was never done, and never will be
+	case o.Kind == OutcomeDone:
 		at.Status = Undone
+		m.takeUndo(at, o.Patch)
+	case o.Kind == OutcomeBlocked: // it has no row, and never will
+		at.Status, at.Class, at.Error = UnknownOutside, class, note // why there is none
 	case wanted:
 		at.Status, at.Error = Undone, note
 	case again(o, at, false, max(UndoAttempts, s.attempts())):
@@ -75,7 +82,25 @@ func (m *Machine) undoEnded(e Event) []Effect {
 	default: // a refusal, too: an Undo must not refuse
 		at.Status = UndoFailed
 	}
+	if at.Status == Undone || at.Status == UnknownOutside {
+		m.forget(at)
+	}
 	return m.advance(e.At)
+}
+
+// takeUndo takes what an Undo changed into the present state. It has happened: where
+// the state gets too large, the step says that it is not there.
+func (m *Machine) takeUndo(at *StepState, patch json.RawMessage) {
+	data, err := Merge(m.state.Data, patch)
+	if err == nil {
+		err = CheckData(data)
+	}
+	if err == nil {
+		err = m.setData(data)
+	}
+	if err != nil {
+		at.Error = "undone, but what that changes in the state is dropped: " + err.Error()
+	}
 }
 
 // Undoable names the steps that would be undone if the saga went back now, in
@@ -85,7 +110,7 @@ func (m *Machine) Undoable() (undo, without []string) {
 		s, at := m.plan.Find(name), m.Step(name)
 		switch {
 		case s == nil:
-		case undoable(s, at), s.Undo && (at.Status == Running || at.Status == Retrying):
+		case m.undoable(s, at), s.Undo && (at.Status == Running || at.Status == Retrying):
 			undo = append(undo, name)
 		case at.Status == Done && !s.Undo && !s.NoUndo:
 			without = append(without, name)
@@ -114,6 +139,7 @@ func (m *Machine) Assume() {
 		case Undoing, Reundoing, UndoFailed:
 			x.Status = Failed
 		}
+		x.Idle = 0 // there may be more tries than those that are known
 		x.Next, x.NoWorker, x.SkipWanted = time.Time{}, false, false
 	})
 	if m.state.Phase == Forwards {

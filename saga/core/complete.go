@@ -86,6 +86,9 @@ func (c *completion) step(s Step) Step {
 	if s.Timeout < 0 || s.Retry.Attempts < 0 || s.Retry.First < 0 || s.Retry.Max < 0 {
 		c.wrong(s.Name, "a timeout or retry is negative")
 	}
+	if s.Patience != 0 && s.Kind != Message {
+		c.wrong(s.Name, "Patience is for a message step, whose participant may have to wait: leave it out")
+	}
 	if s.Group() {
 		return c.group(s)
 	}
@@ -185,6 +188,9 @@ func (c *completion) direction(s Step) Step {
 	}
 	if s.Kind == Wait && !s.Undo {
 		s.NoUndo = true
+	}
+	if s.UndoUncertain && (s.Kind != Local || !s.Undo) {
+		c.wrong(s.Name, "UndoUncertain is for a local step that has an Undo: of a message step, its participant says so; leave it out")
 	}
 	if s.Undo && s.NoUndo {
 		c.wrong(s.Name, "it has an Undo and says NoUndo: leave one of them out")

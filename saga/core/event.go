@@ -47,7 +47,7 @@ const (
 	OutcomeSkipped OutcomeKind = "skipped" // its condition says so
 	OutcomeRefused OutcomeKind = "refused" // a business refusal; nothing was done, so that nothing is undone
 	OutcomeFailed  OutcomeKind = "failed"
-	OutcomeBlocked OutcomeKind = "blocked" // it was undone before it was done
+	OutcomeBlocked OutcomeKind = "blocked" // it was undone before it was done; of an Undo: it was not done, and will not be
 	OutcomeStopped OutcomeKind = "stopped" // because of EffectStop
 	// Not an end, and never in an event: whoever drives the saga waits or looks
 	// for another worker.
@@ -58,7 +58,7 @@ const (
 // Outcome is how a try ended.
 type Outcome struct {
 	Kind OutcomeKind `json:"kind"`
-	// Patch is what it changes in the saga's state.
+	// Patch is what it changes in the saga's state; of an Undo, too.
 	Patch json.RawMessage `json:"patch,omitempty"`
 	// Case is what a choice chose.
 	Case string `json:"case,omitempty"`
@@ -68,6 +68,9 @@ type Outcome struct {
 	// Excused says that a failure is not the step's: its database cannot be reached,
 	// say. The try does not count.
 	Excused bool `json:"excused,omitempty"`
+	// Nothing says of a Do that did not end well that this try provably did nothing:
+	// its message could not be made, say.
+	Nothing bool `json:"nothing,omitempty"`
 	// Sub is how a sub-saga ended.
 	Sub json.RawMessage `json:"sub,omitempty"`
 }

@@ -1,7 +1,6 @@
 package core
 
 import (
-	"fmt"
 	"slices"
 	"time"
 
@@ -20,6 +19,9 @@ func (m *Machine) Restart(now time.Time) []Effect {
 		switch at.Status {
 		case Running:
 			x.Tries++
+			if x.Given == 0 { // begun by a version that did not keep it
+				x.Given = m.remember()
+			}
 			out = append(out, Effect{Kind: EffectDo, Step: s, Try: x.Tries, Again: x.Again})
 		case Undoing:
 			x.UndoTries++
@@ -163,6 +165,9 @@ func (m *Machine) try(s *Step, at *StepState) Effect {
 	at.Status, at.Next = Running, time.Time{}
 	at.Tries++
 	at.Spent++
+	if at.Given == 0 {
+		at.Given = m.remember()
+	}
 	return Effect{Kind: EffectDo, Step: s, Try: at.Tries, Again: at.Again}
 }
 
@@ -195,17 +200,12 @@ func (m *Machine) doEnded(e Event) []Effect {
 		at.Sub = o.Sub
 	}
 	if o.Kind == OutcomeDone {
-		data, err := Merge(m.state.Data, o.Patch)
-		if err != nil {
-			err = fmt.Errorf("its result: %w", err)
-		} else {
-			err = CheckData(data)
-		}
-		if err != nil {
+		if err := m.take(s, at, o.Patch); err != nil {
 			o = Outcome{Kind: OutcomeFailed, Class: holdfast.ClassPermanent, Error: err.Error()}
-		} else {
-			m.state.Data = data
 		}
+	}
+	if o.Nothing {
+		at.Idle++
 	}
 	at.Class, at.Error, at.SkipWanted = o.Class, o.Error, false
 	forwards := m.state.Phase == Forwards
@@ -238,6 +238,9 @@ func (m *Machine) doEnded(e Event) []Effect {
 	default:
 		at.Status = Failed
 		m.giveUp(s, Cause{Step: s.Name, Reason: o.Error, Class: o.Class})
+	}
+	if !s.Undo && at.Status != Failed && at.Status != Refused {
+		m.forget(at) // else an operator may have it tried again
 	}
 	var out []Effect
 	switch {

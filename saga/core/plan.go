@@ -64,6 +64,9 @@ type Step struct {
 	// nothing.
 	Undo   bool `json:"undo,omitempty"`
 	NoUndo bool `json:"no_undo,omitempty"`
+	// UndoUncertain says that the Undo of a local step is run also where its Do has no
+	// row: it may have had an effect outside the database.
+	UndoUncertain bool `json:"undo_uncertain,omitempty"`
 	// Conditional says that a function of the state decides whether it runs;
 	// Receives that a function takes its result into the state.
 	Conditional bool `json:"conditional,omitempty"`
@@ -73,6 +76,10 @@ type Step struct {
 	// life. 0 means the default of the kind.
 	Timeout time.Duration `json:"timeout,omitempty"`
 	Retry   Retry         `json:"retry,omitzero"`
+	// Patience is how long, from the step's beginning, a message whose participant
+	// waits for its own surroundings is waited for beyond Timeout. 0 means
+	// DefaultPatience; negative: not at all.
+	Patience time.Duration `json:"patience,omitempty"`
 	// Topic and UndoTopic are a message's. An empty UndoTopic: no Undo.
 	Topic     string `json:"topic,omitempty"`
 	UndoTopic string `json:"undo_topic,omitempty"`
@@ -100,6 +107,7 @@ const (
 	DefaultMessageTimeout = 5 * time.Minute
 	DefaultWaitTimeout    = 24 * time.Hour
 	DefaultSagaTimeout    = 0 // none
+	DefaultPatience       = 24 * time.Hour
 	// UndoAttempts is how often an Undo is tried before it is parked, at least.
 	UndoAttempts = 10
 )
@@ -114,6 +122,15 @@ const (
 
 // Group reports whether the step holds other steps.
 func (s *Step) Group() bool { return s.Kind == Sequence || s.Kind == Parallel || s.Kind == Choice }
+
+// HasPatience reports whether a message's participant that waits is waited for still, so
+// long after the step began.
+func (s *Step) HasPatience(waited time.Duration) bool {
+	if s.Patience == 0 {
+		return waited < DefaultPatience
+	}
+	return waited < s.Patience
+}
 
 // TryTimeout is the step's timeout, or the default of its kind.
 func (s *Step) TryTimeout() time.Duration {

@@ -120,18 +120,21 @@ type world struct {
 	firsts                   []string
 	undid, skipped, unUndone map[string]bool
 	terminated               bool
+	// given is what each step's Do was given first, took what its Undo needs, where
+	// the saga learned of it.
+	given, took map[string]string
 	// lost says that steps were done that the saga does not know of.
 	lost bool
 }
 
 func newWorld(t *testing.T, seed uint64) *world {
 	w := &world{t: t, seed: fmt.Sprintf("seed %d", seed), rnd: rand.New(rand.NewPCG(seed, 1)), now: time.Unix(0, 0).UTC(),
-		effect: map[string]string{}, stopped: map[string]bool{}, sleeping: map[string]bool{}, undid: map[string]bool{}, skipped: map[string]bool{}, unUndone: map[string]bool{}}
+		effect: map[string]string{}, stopped: map[string]bool{}, sleeping: map[string]bool{}, undid: map[string]bool{}, skipped: map[string]bool{}, unUndone: map[string]bool{}, given: map[string]string{}, took: map[string]string{}}
 	g := &generator{rnd: w.rnd}
 	plan, err := core.Plan{Name: "random", Steps: g.steps(0, 1+w.rnd.IntN(5))}.Complete()
 	require.NoError(t, err, w.seed)
 	w.plan = plan
-	w.m = core.New(&w.plan, json.RawMessage(`{}`))
+	w.m = core.New(&w.plan, json.RawMessage(`{"amount":100}`))
 	w.log("%s", core.Mermaid(plan))
 	w.take(w.m.Begin(w.now))
 	return w
@@ -227,12 +230,24 @@ func (w *world) step() {
 			}
 		}
 	}
+	w.wants(e)
 	last := e.Kind == core.DoEnded && e.Outcome.Kind == core.OutcomeDone && w.m.Last(e.Step)
 	choice := e.Kind == core.DoEnded && w.plan.Find(e.Step).Kind == core.Choice
 	w.apply(e)
 	if e.Kind == core.DoEnded && e.Outcome.Kind == core.OutcomeDone && !choice {
 		require.Equal(w.t, w.m.State().Phase == core.Completed, last, "%s: Last of %s", w.seed, e.Step)
 	}
+}
+
+// wants notes what an Undo is to be given: what the step's Do was given, with what
+// that changed.
+func (w *world) wants(e core.Event) {
+	if e.Kind != core.DoEnded || e.Outcome.Kind != core.OutcomeDone || w.plan.Find(e.Step).Kind == core.Local {
+		return
+	}
+	want, err := core.Merge(w.m.Given(e.Step), e.Outcome.Patch)
+	require.NoError(w.t, err)
+	w.took[e.Step] = string(want)
 }
 
 // lose does some steps, one after the other, and has the saga forget them.
@@ -327,7 +342,10 @@ func (w *world) do(step string, again bool) core.Outcome {
 		return core.Outcome{Kind: core.OutcomeFailed, Class: holdfast.ClassPermanent, Error: "not that"}
 	}
 	w.effect[step] = "done"
-	patch := fmt.Sprintf(`{%q:true}`, step)
+	patch := fmt.Sprintf(`{%q:true,"amount":%d}`, step, w.pure(step))
+	if w.pure(step)%3 == 0 {
+		patch = fmt.Sprintf(`{%q:{"of":%q},"last":%q}`, step, step, step)
+	}
 	return core.Outcome{Kind: core.OutcomeDone, Patch: json.RawMessage(patch)}
 }
 
@@ -352,7 +370,7 @@ func (w *world) undo(step string) core.Outcome {
 	switch {
 	case w.kind || n > 3:
 		w.effect[step] = "blocked"
-		return core.Outcome{Kind: core.OutcomeDone}
+		return core.Outcome{Kind: core.OutcomeDone, Patch: json.RawMessage(fmt.Sprintf(`{"amount":%d}`, -w.pure(step)))}
 	case n == 0:
 		return core.Outcome{Kind: core.OutcomeFailed, Class: holdfast.ClassPermanent, Error: "cannot"}
 	case n == 1:
@@ -418,11 +436,19 @@ func (w *world) take(effects []core.Effect) {
 			require.False(w.t, running(core.DoEnded), "%s: %s is under way", w.seed, name)
 			require.Empty(w.t, w.firsts, "%s: %s is done after an Undo", w.seed, name)
 			require.Contains(w.t, w.m.State().Stack, name, "%s: on the stack before it runs", w.seed)
+			if given := string(w.m.Given(name)); f.Try == 1 {
+				w.given[name] = given
+			} else {
+				require.JSONEq(w.t, w.given[name], given, "%s: %s is tried again with another state", w.seed, name)
+			}
 			w.events = append(w.events, core.Event{Kind: core.DoEnded, Step: name, Found: f.Again})
 		case core.EffectUndo:
 			require.False(w.t, running(core.DoEnded) || running(core.UndoEnded), "%s: Undo of %s beside others", w.seed, name)
 			require.False(w.t, w.undid[name], "%s: %s was undone", w.seed, name)
 			require.True(w.t, f.Step.Undo, w.seed)
+			if want, known := w.took[name]; known && !w.terminated && !w.lost {
+				require.JSONEq(w.t, want, string(w.m.UndoData(name)), "%s: %s is undone with another state", w.seed, name)
+			}
 			if !slices.Contains(w.firsts, name) {
 				w.firsts = append(w.firsts, name)
 			}

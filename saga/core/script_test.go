@@ -147,6 +147,8 @@ func (s *script) line(t *testing.T, words []string) string {
 		return did(core.OutcomeFailed, holdfast.ClassError)
 	case "failed-for-good":
 		return did(core.OutcomeFailed, holdfast.ClassPermanent)
+	case "failed-with-nothing": // nothing was done, provably
+		return s.event(core.Event{Kind: core.DoEnded, Step: step, Outcome: core.Outcome{Kind: core.OutcomeFailed, Class: holdfast.ClassPermanent, Error: rest, Nothing: true}})
 	case "timed-out":
 		return did(core.OutcomeFailed, holdfast.ClassTimeout)
 	case "blocked":
@@ -154,7 +156,7 @@ func (s *script) line(t *testing.T, words []string) string {
 	case "stopped":
 		return did(core.OutcomeStopped, "")
 	case "undone":
-		return undid(core.OutcomeDone, "")
+		return s.event(core.Event{Kind: core.UndoEnded, Step: step, Outcome: core.Outcome{Kind: core.OutcomeDone, Patch: json.RawMessage(rest)}})
 	case "undo-blocked":
 		return undid(core.OutcomeBlocked, "")
 	case "undo-failed":
@@ -221,6 +223,14 @@ func (s *script) answer(t *testing.T, word, step string) string {
 		return fmt.Sprintf("%d, %d undo", at.Tries, at.UndoTries)
 	case "data?":
 		return string(s.m.State().Data)
+	case "given?":
+		return string(s.m.Given(step))
+	case "undo-given?":
+		return string(s.m.UndoData(step))
+	case "kept?":
+		return fmt.Sprint(len(s.m.State().Past), " states, ", s.m.State().Kept(), " bytes")
+	case "witnesses?":
+		return strings.Join(s.m.Witnesses(step), " ")
 	case "stack?":
 		return strings.Join(s.m.State().Stack, " ")
 	case "last?":

@@ -22,9 +22,24 @@ const (
 	Stopped    Status = "stopped"     // not waited for any longer, since the saga goes back
 	Undoing    Status = "undoing"     // its Undo is under way
 	Reundoing  Status = "undo-retry"  // its Undo failed, and is tried again after a pause
-	Undone     Status = "undone"      // its Undo took effect, or found nothing to undo
+	Undone     Status = "undone"      // its Undo took effect
 	UndoFailed Status = "undo-failed" // for good: it waits for an operator
+	// UnknownOutside: its Undo found that the Do has no row, and keeps it from ever
+	// having one, so that nothing was run. What the Do did outside its database, if
+	// it was begun, nobody knows.
+	UnknownOutside Status = "unknown-outside"
 )
+
+// String is the status in words.
+func (s Status) String() string {
+	switch s {
+	case Pending:
+		return "pending"
+	case UnknownOutside:
+		return "unknown outside the database"
+	}
+	return string(s)
+}
 
 // Phase is the saga's direction, or its end.
 type Phase string
@@ -45,6 +60,13 @@ type StepState struct {
 	Tries     int `json:"tries,omitempty"`
 	UndoTries int `json:"undo_tries,omitempty"`
 	Spent     int `json:"spent,omitempty"`
+	// Idle counts the tries of its Do that provably did nothing. If it was none but
+	// those, there is nothing to undo.
+	Idle int `json:"idle,omitempty"`
+	// Given numbers the past state that its Do was given, After the one that its Undo
+	// is given; 0: not kept. See [Machine.UndoData].
+	Given int `json:"given,omitempty"`
+	After int `json:"after,omitempty"`
 	// Began and Ended are when its Do was begun first and ended, UndoEnded when its
 	// Undo ended, Next when it is tried again; zero beside a status that says that
 	// it is: as soon as the saga is resumed.
@@ -89,7 +111,9 @@ type Cause struct {
 type State struct {
 	Phase Phase `json:"phase"`
 	// Data is the saga's state, in JSON.
-	Data  json.RawMessage       `json:"data"`
+	Data json.RawMessage `json:"data"`
+	// Past are states as they were, the oldest first, each as a change of the next.
+	Past  []Change              `json:"past,omitempty"`
 	Steps map[string]*StepState `json:"steps"`
 	// Stack are the steps that were begun, in that order.
 	Stack  []string `json:"stack,omitempty"`

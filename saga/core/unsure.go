@@ -100,6 +100,29 @@ func (m *Machine) assumeStep(s *Step) (over bool) {
 	return (s.Kind == Activity || s.Kind == Saga) && !s.Conditional && m.Step(s.Name).Status != Skipped
 }
 
+// Witnesses names, for a step that is undone although the saga knows of no try of it,
+// the local steps before it that may have been done by the same lost run, the last
+// first: their rows know more of the state that the step was given than the saga does.
+func (m *Machine) Witnesses(step string) (names []string) {
+	if m.Step(step).Tries > 0 {
+		return nil
+	}
+	over := false
+	m.leaves(func(s *Step, at StepState) {
+		switch {
+		case s.Name == step:
+			over = true
+		case over || s.Kind == Choice:
+		case at.Status == Done:
+			names = nil // what is known of it is in the state
+		case s.Kind == Local && s.Undo && at.Status != Pending && at.Status != Skipped:
+			names = append(names, s.Name)
+		}
+	})
+	slices.Reverse(names)
+	return names
+}
+
 // assumeCases does so with the cases that a choice may have taken. The walk is over
 // if none of them, nor doing nothing, leads past the choice.
 func (m *Machine) assumeCases(s *Step) (over bool) {

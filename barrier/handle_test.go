@@ -4,11 +4,17 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"strings"
+	"sync"
 	"testing"
 
 	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/stdlib"
 	"github.com/stretchr/testify/require"
+	"gorm.io/driver/postgres"
 	"gorm.io/gorm"
+	"gorm.io/gorm/logger"
 
 	holdfast "github.com/holdfastmq/holdfast"
 	"github.com/holdfastmq/holdfast/barrier"
@@ -93,5 +99,51 @@ func TestRunWithPreparedStatements(t *testing.T) {
 		r := barrier.Run(t.Context(), db, local(id), placing("o-"+id))
 		require.NoError(t, r.Err)
 		require.Equal(t, 1, orders(t, db, "o-"+id))
+	}
+}
+
+// traced notes what pgx sends.
+type traced struct {
+	mu   sync.Mutex
+	seen []string
+}
+
+func (q *traced) TraceQueryStart(ctx context.Context, _ *pgx.Conn, d pgx.TraceQueryStartData) context.Context {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.seen = append(q.seen, strings.Join(strings.Fields(d.SQL)[:1], ""))
+	return ctx
+}
+
+func (q *traced) TraceQueryEnd(context.Context, *pgx.Conn, pgx.TraceQueryEndData) {}
+
+// That the transaction is still ours is seen without asking, with prepared statements
+// and without.
+func TestNothingIsAsked(t *testing.T) {
+	t.Parallel()
+	_, url := migrated(t)
+	for _, prepare := range []bool{false, true} {
+		q := &traced{}
+		cfg, err := pgx.ParseConfig(url)
+		require.NoError(t, err)
+		cfg.Tracer = q
+		pool := stdlib.OpenDB(*cfg)
+		t.Cleanup(func() { _ = pool.Close() })
+		db, err := gorm.Open(postgres.New(postgres.Config{Conn: pool}), &gorm.Config{PrepareStmt: prepare, Logger: logger.Discard})
+		require.NoError(t, err)
+		for id, act := range each {
+			if id == "Undo" || id == "UndoStep" {
+				continue
+			}
+			id = uuid.NewString()
+			q.seen = nil
+			require.NoError(t, act(t.Context(), db, id, func(tx *gorm.DB) error { return placeOrder(tx, id) }))
+			require.Equal(t, []string{"begin", "INSERT", "INSERT", "commit"}, q.seen)
+		}
+		l := local(uuid.NewString())
+		l.Fresh = true
+		q.seen = nil
+		require.ErrorIs(t, barrier.Run(t.Context(), db, l, func(context.Context, *gorm.DB, []*holdfast.Message) error { return errBoom }).Err, errBoom)
+		require.Equal(t, []string{"begin", "INSERT", "rollback"}, q.seen, "nor where it failed")
 	}
 }

@@ -1,0 +1,223 @@
+package broker
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"time"
+	"unicode"
+
+	amqp "github.com/rabbitmq/amqp091-go"
+
+	"github.com/holdfastmq/holdfast"
+)
+
+// AlertTaker takes the alerts of a [Hook].
+type AlertTaker struct {
+	Hook Hook
+	// Handle must not block for long; after an error the alert comes again, perhaps to
+	// another process.
+	Handle func(holdfast.Alert) error
+	// Denied, if not nil, is told why the Hook's alerts cannot be taken, and nil once they
+	// can. It must return at once.
+	Denied func(error)
+	// Ignored, if not nil, is told why something in a queue of alerts was none, or did
+	// not count. It must return at once.
+	Ignored func(why string)
+
+	again time.Duration // after which what was denied is tried again
+}
+
+// deniedAgain is how often it is tried again to take alerts that this user may not take:
+// somebody may have allowed it.
+const deniedAgain = 5 * time.Minute
+
+// ConsumeAlerts takes the alerts of a Hook, and those that nobody took, until ctx is
+// done. What its user may not have, it goes without.
+func (b *Broker) ConsumeAlerts(ctx context.Context, t AlertTaker) error {
+	if err := t.Hook.validate(); err != nil {
+		return err
+	}
+	if t.Denied == nil {
+		t.Denied = func(error) {}
+	}
+	if t.Ignored == nil {
+		t.Ignored = func(string) {}
+	}
+	if t.again == 0 {
+		t.again = deniedAgain
+	}
+	var errs [2]error
+	var both sync.WaitGroup
+	both.Go(func() {
+		errs[0] = b.takeAlerts(ctx, t, func(ctx context.Context) (string, error) { return b.hookQueueFor(ctx, t.Hook) })
+	})
+	common := t
+	common.Denied = func(err error) {
+		if err != nil {
+			b.log.Info("this user may not read the queue of the alerts that nobody took: others take them", "queue", b.AlertQueue(), "error", err)
+		}
+	}
+	both.Go(func() {
+		errs[1] = b.takeAlerts(ctx, common, func(ctx context.Context) (string, error) {
+			return b.AlertQueue(), b.declare(ctx, b.topo.alertSteps())
+		})
+	})
+	both.Wait()
+	return errors.Join(errs[:]...)
+}
+
+// hookQueueFor is the queue out of which a Hook's alerts are taken: the one that an
+// administrator made, else one that is made here.
+func (b *Broker) hookQueueFor(ctx context.Context, h Hook) (string, error) {
+	conn, err := b.consLink.get(ctx)
+	if err != nil {
+		return "", err
+	}
+	made := b.HookQueue(h.Name)
+	gone, err := b.topo.missing(ctx, conn, []string{made})
+	if err != nil || len(gone) == 0 {
+		return made, err
+	}
+	own := b.ownAlertQueue(h)
+	return own, b.declare(ctx, b.topo.alertSteps(), b.topo.ownAlertSteps(own, h.Keys))
+}
+
+// errOtherQueue means that alerts are to be taken out of another queue from now on.
+var errOtherQueue = errors.New("another queue of alerts")
+
+// takeAlerts takes what comes into the queue that find finds.
+func (b *Broker) takeAlerts(ctx context.Context, t AlertTaker, find func(context.Context) (string, error)) error {
+	pause, denied := newBackoff(), ""
+	for ctx.Err() == nil {
+		queue, err := find(ctx)
+		if err == nil {
+			err = b.mayRead(ctx, queue)
+		}
+		wait := time.Duration(0)
+		switch err = deniedAlerts(err); {
+		case err == nil:
+			t.Denied(nil)
+			denied = ""
+			err = b.takeAlertsFrom(ctx, t, queue, find)
+			if !errors.Is(err, ErrAlertsDenied) && !errors.Is(err, errOtherQueue) {
+				return err
+			}
+		case errors.Is(err, ErrAlertsDenied):
+			if denied != err.Error() {
+				denied = err.Error()
+				t.Denied(err)
+			}
+			wait = t.again
+		case errors.Is(err, errClosed) || errors.Is(err, holdfast.ErrInvalid):
+			return err
+		default:
+			wait = pause.NextBackOff()
+		}
+		if wait > 0 && !sleep(ctx, wait) {
+			break
+		}
+	}
+	return nil
+}
+
+// takeAlertsFrom takes the alerts of one queue, until that is not the right one any more.
+func (b *Broker) takeAlertsFrom(ctx context.Context, t AlertTaker, queue string, find func(context.Context) (string, error)) error {
+	p := newPool(ctx, b.log, "alerts")
+	defer p.cancel(nil)
+	err := b.resubscribe(ctx, b.log, queue, alertPrefetch, func(ctx context.Context) error {
+		now, err := find(ctx)
+		if err == nil && now != queue {
+			err = errOtherQueue
+		}
+		return deniedAlerts(err)
+	}, func(ctx context.Context, s *subscription) {
+		p.session(ctx, s, func(gone context.Context, d *amqp.Delivery) { b.takeAlert(gone, d, t) })
+	})
+	return errors.Join(err, p.drain())
+}
+
+// takeAlert deals with one delivery. What is no alert, or does not count, is dropped.
+func (b *Broker) takeAlert(gone context.Context, d *amqp.Delivery, t AlertTaker) {
+	a, err := b.o.trust().alert(d)
+	if err != nil {
+		t.Ignored(err.Error())
+		_ = d.Ack(false)
+		return
+	}
+	if err := protect(func() error { return t.Handle(a) }); err == nil {
+		_ = d.Ack(false)
+		return
+	}
+	sleep(gone, time.Second)
+	_ = d.Nack(false, true)
+}
+
+// alert reads an alert. It counts if it came through the exchange of alerts, in the end
+// out of a queue of alerts into which it came so, and is of whom its routing key says.
+func (t trust) alert(d *amqp.Delivery) (a holdfast.Alert, err error) {
+	via, key := d.Exchange, d.RoutingKey
+	if moved(d.Headers) && via == t.prefix+alertsName {
+		last, ok := lastDeath(t.prefix, d)
+		ours := strings.HasPrefix(last.queue, t.prefix+alertsName+".") || strings.HasPrefix(last.queue, t.prefix+hookName)
+		if via, key = last.exchange, last.key; !ok || !ours {
+			via = "queue " + last.queue
+		}
+	}
+	switch {
+	case via == "":
+		return a, malformed("it came through RabbitMQ's default exchange, and no alert does")
+	case via != t.prefix+alertsName:
+		return a, malformed("it came through %s, and not through the exchange of alerts", clip(via, 128))
+	case len(d.Body) > maxAlert:
+		return a, malformed("it has %d bytes, the limit is %d", len(d.Body), maxAlert)
+	}
+	if err := json.Unmarshal(d.Body, &a); err != nil {
+		return a, malformed("it is no alert: %w", err)
+	}
+	a = plainAlert(a)
+	kind, name, _ := strings.Cut(key, ".")
+	switch {
+	case a.Kind == "" || len(a.Kind) > maxAlertKind || strings.Trim(string(a.Kind), "abcdefghijklmnopqrstuvwxyz-") != "":
+		return a, malformed("its kind %q is none of an alert", clip(string(a.Kind), maxAlertKind))
+	case kind == "consumer" && name != a.Consumer || kind == "group" && name != a.Group:
+		return a, malformed("it was sent to %s, and says that it is of group %q and consumer %q", clip(key, 128), a.Group, a.Consumer)
+	}
+	return a, nil
+}
+
+const maxAlertKind = 64
+
+// plainAlert leaves out of an alert's texts what could steer a terminal. IDs, keys and
+// names lose no more than control characters, which none has: they are what people look
+// for.
+func plainAlert(a holdfast.Alert) holdfast.Alert {
+	kind, class := string(a.Kind), string(a.Class)
+	for _, text := range []*string{&kind, &class, &a.Group, &a.Consumer, &a.ID, &a.Topic, &a.Key, &a.WorkflowID, &a.Reason, &a.Remedy} {
+		*text = plainText(*text, maxAlert)
+	}
+	a.Kind, a.Class = holdfast.AlertKind(kind), holdfast.ErrorClass(class)
+	a.Reason, a.Remedy = strings.Map(onlyForward, a.Reason), strings.Map(onlyForward, a.Remedy)
+	return a
+}
+
+// onlyForward drops what turns the direction of a text, or ends its line.
+func onlyForward(r rune) rune {
+	if unicode.Is(unicode.Bidi_Control, r) || r == '\u2028' || r == '\u2029' {
+		return -1
+	}
+	return r
+}
+
+// mayRead returns RabbitMQ's error if it does not let this user read a queue.
+func (b *Broker) mayRead(ctx context.Context, queue string) error {
+	s, err := b.subscribe(ctx, queue, 1)
+	if err == nil {
+		_ = s.ch.Close() // and what it took goes back
+		return nil
+	}
+	return fmt.Errorf("read queue %s: %w", queue, err)
+}

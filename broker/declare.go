@@ -1,0 +1,391 @@
+package broker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	amqp "github.com/rabbitmq/amqp091-go"
+
+	"github.com/holdfastmq/holdfast"
+)
+
+const (
+	// declareTimeout bounds each declaration. What was made before one is late stays
+	// made.
+	declareTimeout = 10 * time.Second
+	// Declarations are written together and answered once, as many as take about so
+	// long.
+	fewAtOnce, manyAtOnce = 250 * time.Millisecond, time.Second
+	maxAtOnce             = 128
+	maxLate               = 2 // late ones in a row
+)
+
+// errLate means that RabbitMQ did not answer a declaration in time.
+var errLate = errors.New("RabbitMQ does not answer in time: it may be overloaded, or a queue may be without a majority of its replicas")
+
+// step is one declaration: what it makes, for the error, and how.
+type step struct {
+	what string
+	of   string // the queue or exchange that it is about
+	// do carries it out. With noWait RabbitMQ does not answer: an error comes with a
+	// later step.
+	do func(ch *amqp.Channel, noWait bool) error
+	// there looks whether it exists: that is enough for a user who may not make it.
+	// Nil: that cannot be asked.
+	there func(ch *amqp.Channel, noWait bool) error
+	// shared says that it belongs to all processes: who may not make it leaves that
+	// to the others.
+	shared bool
+	// brief says that it goes by itself, so that having made it says nothing.
+	brief bool
+	// handy says that processes go on without it, with less.
+	handy bool
+}
+
+func queueStep(name string, args amqp.Table) step {
+	return step{what: "queue " + name, of: name, do: func(ch *amqp.Channel, noWait bool) error {
+		_, err := ch.QueueDeclare(name, true, false, false, noWait, args)
+		return err
+	}, there: func(ch *amqp.Channel, noWait bool) error {
+		_, err := ch.QueueDeclarePassive(name, true, false, false, noWait, nil)
+		return err
+	}}
+}
+
+func exchangeStep(name, kind string, args amqp.Table) step {
+	return step{what: "exchange " + name, of: name, do: func(ch *amqp.Channel, noWait bool) error {
+		return ch.ExchangeDeclare(name, kind, true, false, false, noWait, args)
+	}, there: func(ch *amqp.Channel, noWait bool) error {
+		return ch.ExchangeDeclarePassive(name, kind, true, false, false, noWait, nil)
+	}}
+}
+
+func bindStep(queue, key, exchange string) step {
+	what := "binding of " + queue + " to " + exchange
+	if key != "" {
+		what += " for " + key
+	}
+	return step{what: what, of: queue, do: func(ch *amqp.Channel, noWait bool) error {
+		return ch.QueueBind(queue, key, exchange, noWait, nil)
+	}}
+}
+
+// unbindStep removes a binding, if it is there.
+func unbindStep(queue, key, exchange string) step {
+	return step{what: "removal of the binding of " + queue + " to " + exchange + " for " + key, of: queue, do: func(ch *amqp.Channel, _ bool) error {
+		return ch.QueueUnbind(queue, key, exchange, nil)
+	}}
+}
+
+// briefly marks steps whose objects go by themselves.
+func briefly(steps ...step) []step {
+	for i := range steps {
+		steps[i].brief = true
+	}
+	return steps
+}
+
+// handily marks steps whose objects processes can do without.
+func handily(steps ...step) []step {
+	for i := range steps {
+		steps[i].handy = true
+	}
+	return steps
+}
+
+// declare makes what is not known to be there. It uses the connection that never
+// publishes: an alarm does not block it.
+func (b *Broker) declare(ctx context.Context, steps ...[]step) error {
+	all := slices.Concat(steps...)
+	if len(b.topo.ledger.lacking(all)) == 0 {
+		return nil
+	}
+	wait, cancel := b.timeout(ctx)
+	defer cancel()
+	conn, err := b.consLink.get(wait)
+	if err != nil {
+		return fmt.Errorf("declare queues: %w", err)
+	}
+	return b.topo.run(ctx, conn, b.topo.ledger.lacking(all))
+}
+
+// run carries the steps out. It goes on after an error and returns all of them. What
+// the user may not make may be there already.
+func (t *topology) run(ctx context.Context, conn *amqp.Connection, steps []step) error {
+	if t.b.o.NoDeclare {
+		steps = t.looks(steps)
+	}
+	var errs []error
+	var missing, handy, refused []string
+	var why error
+	err := t.each(ctx, conn, steps, func(s step, err error) (done bool, fatal error) {
+		var ae *amqp.Error
+		switch is := errors.As(err, &ae); {
+		case is && ae.Code == amqp.NotFound && t.b.o.NoDeclare && s.handy:
+			handy = append(handy, s.what)
+		case is && ae.Code == amqp.NotFound && t.b.o.NoDeclare && !s.brief:
+			missing = append(missing, s.what)
+		case t.done(ctx, conn, s, err):
+			return true, nil
+		case is && ae.Code == amqp.NotFound && s.there == nil && len(refused) > 0:
+			// a binding of what was refused
+		case is && ae.Code == amqp.AccessRefused:
+			refused, why = append(refused, s.what), err
+		default:
+			whose := ""
+			if is && ae.Code == amqp.PreconditionFailed {
+				whose = t.whoseElse(ctx, conn, s.of)
+			}
+			errs = append(errs, explainDeclareOf(s.what, whose, err))
+		}
+		return false, nil
+	})
+	if len(refused) > 0 {
+		errs = append(errs, explainDeclare(shortList(refused), why))
+	}
+	if len(missing)+len(handy) > 0 {
+		errs = append(errs, &MissingError{Where: t.b.o.where(), What: missing, Handy: handy})
+	}
+	if len(errs) == 1 && err == nil {
+		return errs[0]
+	}
+	return errors.Join(append(errs, err)...)
+}
+
+// looks are steps that look whether things are there, and make nothing. That a queue is
+// bound cannot be asked.
+func (t *topology) looks(steps []step) (out []step) {
+	for _, s := range steps {
+		switch {
+		case s.brief:
+			out = append(out, s)
+		case s.there != nil:
+			s.do = s.there
+			out = append(out, s)
+		default:
+			t.ledger.add(t.ledger.now(), []step{s})
+		}
+	}
+	return out
+}
+
+// MissingError says what is missing in RabbitMQ and is not made, because of
+// [Options.NoDeclare].
+type MissingError struct {
+	// Where is RabbitMQ's address, without credentials.
+	Where string
+	// What are the queues and exchanges without which there is no going on.
+	What []string
+	// Handy are those that one can do without: what alerts between processes need, and
+	// the queues in which messages are held for a queue that is full.
+	Handy []string
+}
+
+// Error names the first few.
+func (e *MissingError) Error() string {
+	return fmt.Sprintf("missing in RabbitMQ at %s, and not declared by this process (Options.Declare is false): %s; "+
+		"have somebody make it who may, with `holdfast topology declare`", e.Where, shortList(slices.Concat(e.What, e.Handy)))
+}
+
+// each carries the steps out, many at a time as long as RabbitMQ is quick, and notes
+// those that are done. failed is told of a step that failed by itself, and says whether
+// it is done all the same, or that there is no going on.
+func (t *topology) each(ctx context.Context, conn *amqp.Connection, steps []step, failed func(s step, err error) (done bool, fatal error)) error {
+	era := t.ledger.now()
+	l := &lane{conn: conn}
+	defer func() { t.b.spawn(l.leave) }()
+	for size, late := 1, 0; len(steps) > 0; {
+		some := steps[:min(size, len(steps))]
+		began, on := time.Now(), l
+		err := t.limited(ctx, func() error { return on.do(some) })
+		took := time.Since(began)
+		if err != nil { // an error closes a channel, and one that is late is left alone
+			t.b.spawn(on.leave)
+			l = &lane{conn: conn}
+		}
+		t.written.Add(uint64(len(some)))
+		switch {
+		case err == nil:
+			t.ledger.add(era, some)
+			steps, late = steps[len(some):], 0
+			if took < fewAtOnce {
+				size = min(2*size, maxAtOnce)
+			} else if took > manyAtOnce {
+				size = max(size/2, 1)
+			}
+			continue
+		case conn.IsClosed() || ctx.Err() != nil || errors.Is(err, errClosed):
+			return explainDeclare(some[0].what, err)
+		}
+		if size = 1; len(some) > 1 || errors.Is(err, errAgain) {
+			continue // one by one, to see which it was
+		}
+		if errors.Is(err, errLate) {
+			if late++; late == maxLate {
+				return explainDeclare(some[0].what, err)
+			}
+		}
+		done, fatal := failed(some[0], err)
+		if fatal != nil {
+			return fatal
+		}
+		if done {
+			t.ledger.add(era, some)
+		}
+		steps = steps[1:]
+	}
+	return nil
+}
+
+// lane is a channel for steps. After an error it is of no use any more.
+type lane struct {
+	conn *amqp.Connection
+	mu   sync.Mutex // held while steps are under way
+	ch   *amqp.Channel
+}
+
+// do carries steps out, and waits for the answer to the last one.
+func (l *lane) do(steps []step) (err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.ch == nil {
+		if l.ch, err = l.conn.Channel(); err != nil {
+			l.ch = nil
+			return err
+		}
+	}
+	for i, s := range steps {
+		if err := s.do(l.ch, i < len(steps)-1); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// leave closes the channel once nothing is under way.
+func (l *lane) leave() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.ch != nil {
+		_ = l.ch.Close()
+	}
+}
+
+// limited calls f, which knows no context, and waits for it until ctx is done or it is
+// late; it may run on then, until its connection ends.
+func (t *topology) limited(ctx context.Context, f func() error) error {
+	op, cancel := context.WithTimeout(ctx, t.late)
+	defer cancel()
+	err := t.b.await(op, f)
+	if err != nil && op.Err() != nil && ctx.Err() == nil {
+		return errLate
+	}
+	return err
+}
+
+// done reports whether a step that was refused need not be taken.
+func (t *topology) done(ctx context.Context, conn *amqp.Connection, s step, refused error) bool {
+	var ae *amqp.Error
+	if !errors.As(refused, &ae) || ae.Code != amqp.AccessRefused {
+		return false
+	}
+	if s.there == nil {
+		return s.shared
+	}
+	there, err := t.b.exists(ctx, conn, func(ch *amqp.Channel) error { return s.there(ch, false) })
+	return err == nil && there
+}
+
+// missing returns those of the queues that do not exist.
+func (t *topology) missing(ctx context.Context, conn *amqp.Connection, queues []string) (gone []string, err error) {
+	looks := make([]step, len(queues))
+	for i, q := range queues {
+		looks[i] = step{what: q, brief: true, do: func(ch *amqp.Channel, noWait bool) error {
+			_, err := ch.QueueDeclarePassive(q, true, false, false, noWait, nil)
+			return err
+		}}
+	}
+	err = t.each(ctx, conn, looks, func(s step, err error) (bool, error) {
+		var ae *amqp.Error
+		switch {
+		case errors.Is(err, errLate): // what is not there is answered at once
+		case !errors.As(err, &ae):
+			return false, err
+		case ae.Code == amqp.NotFound && strings.Contains(ae.Reason, "no queue"):
+			// A queue whose node is down is not found either, with other words.
+			gone = append(gone, s.what)
+		}
+		return false, nil
+	})
+	if err != nil {
+		return gone, fmt.Errorf("look for queues: %w", err)
+	}
+	return gone, nil
+}
+
+// await calls f, which knows no context, in a goroutine of its own, and waits until ctx
+// is done.
+func (b *Broker) await(ctx context.Context, f func() error) error {
+	result := make(chan error, 1)
+	if !b.spawn(func() { result <- f() }) {
+		return errClosed
+	}
+	select {
+	case err := <-result:
+		return err
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// onChannel runs f with a channel of its own. amqp091's calls know no context,
+// so f runs on in its goroutine when ctx is done first; it ends with its
+// connection at the latest.
+func (b *Broker) onChannel(ctx context.Context, conn *amqp.Connection, f func(*amqp.Channel) error) error {
+	result := make(chan error, 1)
+	ok := b.spawn(func() {
+		ch, err := conn.Channel()
+		if err != nil {
+			result <- err
+			return
+		}
+		err = f(ch)
+		result <- err
+		_ = ch.Close()
+	})
+	if !ok {
+		return errClosed
+	}
+	select {
+	case err := <-result:
+		return err
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// explainDeclare says what to do about a declaration that was refused.
+func explainDeclare(what string, err error) error { return explainDeclareOf(what, "", err) }
+
+// explainDeclareOf is explainDeclare where another installation may have the name.
+func explainDeclareOf(what, whose string, err error) error {
+	var ae *amqp.Error
+	if !errors.As(err, &ae) {
+		return fmt.Errorf("declare %s: %w", what, err)
+	}
+	switch ae.Code {
+	case amqp.PreconditionFailed:
+		return fmt.Errorf("%w: %s exists with other arguments than this version of Holdfast wants (%s): %s"+
+			"let its consumers empty it with the version that made it, delete it and start again, "+
+			"or set another prefix; messages in it are lost when it is deleted", holdfast.ErrInvalid, what, ae.Reason, whose)
+	case amqp.AccessRefused:
+		return fmt.Errorf("declare %s: give the user configure, write and read permission with rabbitmqctl set_permissions, "+
+			"or have somebody make it who may, with `holdfast topology declare`, and set Options.Declare to false: %w", what, err)
+	}
+	return fmt.Errorf("declare %s: %w", what, err)
+}

@@ -1,0 +1,268 @@
+package broker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	amqp "github.com/rabbitmq/amqp091-go"
+)
+
+// The queue of dead letters is where everything ends that nobody handles. A policy
+// of RabbitMQ's (message-ttl, max-length) can take messages out of it, too. What it
+// takes goes to a queue of its own, from which every process puts it back: anew,
+// since RabbitMQ drops what goes round by itself.
+
+const (
+	expiredName = ".expired"
+	// expiredHold is how long a record is held before it is put back, and
+	// expiredPrefetch how many are held at a time: together they bound how often a
+	// process does that, however short a policy's message-ttl is.
+	expiredHold     = time.Second
+	expiredPrefetch = 200
+	// expiredTold is how often it is told.
+	expiredTold = 10 * time.Minute
+)
+
+// ExpiredQueue is the name of the queue of what RabbitMQ has taken out of the queue
+// of dead letters, and of the fanout exchange that leads to it.
+func (b *Broker) ExpiredQueue() string { return b.DeadQueue() + expiredName }
+
+// Expired tells that RabbitMQ took dead letters out of their queue.
+type Expired struct {
+	// Queue is the queue of dead letters, or that of oversized ones.
+	Queue string
+	// Why is what RabbitMQ says of the reason, in words.
+	Why string
+	// PutBack counts those that this process has put back since it was last told.
+	PutBack int
+}
+
+// protected is a queue from which what RabbitMQ takes out goes to the queue of
+// expired ones.
+func (t *topology) protected() amqp.Table {
+	args := quorum()
+	args["x-dead-letter-exchange"] = t.b.ExpiredQueue()
+	args["x-dead-letter-strategy"] = "at-least-once"
+	args["x-overflow"] = "reject-publish"
+	return args
+}
+
+// protectedStep declares a queue as protected, unless an older version of Holdfast
+// has made it without that, or must be able to declare it: queues cannot be changed.
+func (t *topology) protectedStep(name string) step {
+	as := map[bool]step{false: queueStep(name, t.protected()), true: queueStep(name, quorum())}
+	return step{what: as[false].what, of: name, there: as[false].there, do: func(ch *amqp.Channel, _ bool) error {
+		t.mu.Lock()
+		found, known := t.unprotected[name]
+		t.mu.Unlock()
+		if !known {
+			found = t.b.o.RollingUpgrade
+		}
+		err := as[found].do(ch, false)
+		var ae *amqp.Error
+		if known || !errors.As(err, &ae) || ae.Code != amqp.PreconditionFailed {
+			return err
+		}
+		t.mu.Lock()
+		t.unprotected[name] = !found
+		t.mu.Unlock()
+		return errAgain // the channel is closed
+	}}
+}
+
+// errAgain says that a step is to be carried out once more, on another channel.
+var errAgain = errors.New("holdfast: once more")
+
+// deadSteps make the queue of dead letters and what belongs to it.
+func (t *topology) deadSteps() []step {
+	dead, expired := t.b.DeadQueue(), t.b.ExpiredQueue()
+	return []step{
+		queueStep(expired, quorum()), exchangeStep(expired, amqp.ExchangeFanout, nil), bindStep(expired, "", expired),
+		t.protectedStep(dead), exchangeStep(dead, amqp.ExchangeFanout, nil), bindStep(dead, "", dead),
+		t.protectedStep(t.b.OversizedQueue()), bindStep(t.b.OversizedQueue(), t.b.OversizedQueue(), t.b.queuesExchange()),
+	}
+}
+
+// Unprotected are those of the queues of dead letters that an older version of
+// Holdfast has made, so that what a policy takes out of them is lost.
+func (b *Broker) Unprotected(ctx context.Context) ([]string, error) {
+	ctx, cancel := b.timeout(ctx)
+	defer cancel()
+	conn, err := b.consLink.get(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var out []string
+	for _, name := range []string{b.DeadQueue(), b.OversizedQueue()} {
+		there, err := b.exists(ctx, conn, func(ch *amqp.Channel) error {
+			_, err := ch.QueueDeclarePassive(name, true, false, false, false, nil)
+			return err
+		})
+		if err != nil {
+			return nil, err
+		}
+		if !there {
+			continue
+		}
+		err = b.onChannel(ctx, conn, func(ch *amqp.Channel) error { return queueStep(name, b.topo.protected()).do(ch, false) })
+		var ae *amqp.Error
+		switch {
+		case errors.As(err, &ae) && ae.Code == amqp.PreconditionFailed:
+			out = append(out, name)
+		case err != nil:
+			return out, err
+		}
+	}
+	return out, nil
+}
+
+// ConsumeExpired puts what RabbitMQ took out of the queue of dead letters back into
+// it, until ctx is done, and then returns nil. Any number of processes may do so.
+// told is called, now and then, where there was something to put back; it must
+// return at once. An error means a queue that exists with other arguments, or a
+// closed Broker.
+func (b *Broker) ConsumeExpired(ctx context.Context, told func(Expired)) error {
+	e := &expiry{pool: newPool(ctx, b.log, "expired dead letters"), b: b, told: told, last: map[string]time.Time{}, count: map[string]int{}}
+	defer e.cancel(nil)
+	for b.mayNotRead(ctx, b.ExpiredQueue()) {
+		e.log.Info("this user may not read the queue of expired dead letters: others put them back", "queue", b.ExpiredQueue())
+		if !sleep(ctx, expiredTold) {
+			return nil
+		}
+	}
+	err := b.resubscribe(ctx, e.log, b.ExpiredQueue(), expiredPrefetch,
+		func(ctx context.Context) error { return b.declare(ctx, b.topo.baseSteps()) },
+		func(ctx context.Context, s *subscription) {
+			e.session(ctx, s, e.record)
+			if ctx.Err() != nil {
+				_ = e.drain()
+			}
+		})
+	return errors.Join(err, e.drain())
+}
+
+// mayNotRead reports whether RabbitMQ refuses to let this user read a queue.
+func (b *Broker) mayNotRead(ctx context.Context, queue string) bool {
+	if b.declare(ctx, b.topo.baseSteps()) != nil {
+		return false
+	}
+	var ae *amqp.Error
+	return errors.As(b.mayRead(ctx, queue), &ae) && ae.Code == amqp.AccessRefused
+}
+
+type expiry struct {
+	*pool
+	b    *Broker
+	told func(Expired)
+
+	mu    sync.Mutex
+	last  map[string]time.Time
+	count map[string]int
+}
+
+// record puts one back.
+func (e *expiry) record(gone context.Context, d *amqp.Delivery) {
+	queue, why, was := beforeExpiry(e.b.o.Prefix, d)
+	pause := newBackoff()
+	for wait := expiredHold; sleep(gone, wait); wait = pause.NextBackOff() {
+		err := e.putBack(queue, why, was)
+		if err == nil {
+			e.tell(queue, why)
+			_ = d.Ack(false) // if it is lost, there is a copy with the same ID
+			return
+		}
+		e.log.Warn("an expired dead letter could not be put back yet", "message", d.MessageId, "error", err)
+	}
+	_ = d.Nack(false, true)
+}
+
+// putBack stores it anew, as it was, with why it went round.
+func (e *expiry) putBack(queue, why string, d *amqp.Delivery) error {
+	ctx, cancel := e.b.timeout(e.calls)
+	defer cancel()
+	if queue == e.b.OversizedQueue() {
+		return e.b.publishOversized(ctx, republish(d))
+	}
+	r := (&intake{b: e.b}).read(d)
+	if r.Letter == nil {
+		return e.b.publishDead(ctx, republish(d))
+	}
+	if note := "; " + why + ": it was put back"; !strings.Contains(r.Letter.Failure.Reason, note) {
+		r.Letter.Failure.Reason = clip(r.Letter.Failure.Reason, maxReason-len(note)) + note
+	}
+	return e.b.toTail(ctx, d, r.Letter)
+}
+
+// tell says at most every ten minutes that a queue loses what is in it.
+func (e *expiry) tell(queue, why string) {
+	e.mu.Lock()
+	e.count[queue]++
+	n := e.count[queue]
+	due := time.Since(e.last[queue]) >= expiredTold
+	if due {
+		e.last[queue], e.count[queue] = time.Now(), 0
+	}
+	e.mu.Unlock()
+	if !due {
+		return
+	}
+	e.log.Error("dead letters leave their queue by a policy of RabbitMQ's, and are put back: change the policy", "queue", queue, "why", why, "put back", n)
+	if e.told != nil {
+		e.told(Expired{Queue: queue, Why: why, PutBack: n})
+	}
+}
+
+// beforeExpiry returns the queue that RabbitMQ took a record out of, why, and the
+// record as it was there: without what x-death says of it.
+func beforeExpiry(prefix string, d *amqp.Delivery) (queue, why string, was *amqp.Delivery) {
+	was = new(amqp.Delivery)
+	*was = *d
+	queue, why = deadQueue(prefix), "RabbitMQ took it out of "+deadQueue(prefix)
+	list, _ := d.Headers["x-death"].([]any)
+	dead, oversized := deadQueue(prefix), deadQueue(prefix)+".oversized"
+	i := slices.IndexFunc(list, func(v any) bool {
+		entry, _ := v.(amqp.Table)
+		q := headerText(entry["queue"])
+		return q == dead || q == oversized
+	})
+	if i < 0 {
+		return queue, why, was
+	}
+	entry := list[i].(amqp.Table) // a Table, as IndexFunc has seen
+	queue = headerText(entry["queue"])
+	why = fmt.Sprintf("RabbitMQ took it out of %s because %s", queue, whyDropped(headerText(entry["reason"])))
+	was.Exchange = headerText(entry["exchange"])
+	if keys, ok := entry["routing-keys"].([]any); ok && len(keys) > 0 {
+		was.RoutingKey = headerText(keys[0])
+	}
+	rest := slices.DeleteFunc(slices.Clone(list), func(v any) bool {
+		entry, _ := v.(amqp.Table)
+		q := headerText(entry["queue"])
+		return q == dead || q == oversized || q == dead+expiredName
+	})
+	was.Headers = make(amqp.Table, len(d.Headers))
+	for name, value := range d.Headers {
+		if name != "x-death" && !(len(rest) == 0 && brokersOwn(name)) {
+			was.Headers[name] = value
+		}
+	}
+	if len(rest) > 0 {
+		was.Headers["x-death"] = rest
+	}
+	return queue, why, was
+}
+
+// publishOversized stores a whole message in the queue of oversized ones.
+func (b *Broker) publishOversized(ctx context.Context, msg amqp.Publishing) error {
+	squeeze(&msg, b.pubLink.limits().room())
+	p := publication{exchange: b.queuesExchange(), key: b.OversizedQueue(), mandatory: true, repair: true, old: b.o.RollingUpgrade, msg: msg}
+	if err := b.pub.one(ctx, &p, ""); err != nil {
+		return fmt.Errorf("%w: in %s", err, b.OversizedQueue())
+	}
+	return nil
+}

@@ -1,0 +1,64 @@
+package broker
+
+import (
+	"context"
+	"time"
+
+	amqp "github.com/rabbitmq/amqp091-go"
+)
+
+// leftHalves are the undecided half messages that a Keeper held when it lost its
+// subscription. RabbitMQ has them, too, and sends them again, unless it has lost
+// them: then the Keeper's copies are the only ones.
+type leftHalves struct {
+	records []*amqp.Delivery
+	absent  int    // those that only RabbitMQ had
+	losses  uint64 // how often the queue had been lost when they came
+}
+
+// left returns the undecided halves.
+func (c *keeperCore) left() (l leftHalves) {
+	for _, held := range c.order {
+		switch {
+		case held.state == halfGone:
+		case held.record != nil:
+			l.records = append(l.records, held.record)
+		default:
+			l.absent++
+		}
+	}
+	return l
+}
+
+// storeAgain stores what the last session left, if the half queue was lost since.
+// Some of it may have been settled meanwhile: then a check-back finds that, and
+// the message is delivered twice at most.
+func (k *keeper) storeAgain(ctx context.Context) {
+	l := k.left
+	k.left = leftHalves{}
+	if l.losses == k.b.topo.lossesOf(k.queue) || len(l.records)+l.absent == 0 {
+		return
+	}
+	k.log.Warn("the half queue was lost: the undecided half messages that this Keeper held are stored again", "half messages", len(l.records), "not in memory, lost", l.absent)
+	k.handing.Go(func() {
+		for _, d := range l.records {
+			pause := newBackoff()
+			for {
+				timed, cancel := k.b.timeout(ctx)
+				p := publication{exchange: k.b.halfExchange(), key: k.queue, mandatory: true, repair: true, msg: republish(d)}
+				err := k.b.pub.one(timed, &p, "")
+				if hopeless(err) {
+					err = k.b.publishDead(timed, deadLetter(d, k.queue, "", 0, err, time.Now()))
+				}
+				cancel()
+				if err == nil {
+					break
+				}
+				k.log.Warn("a half message could not be stored again yet", "message", d.MessageId, "error", err)
+				if !sleep(ctx, pause.NextBackOff()) {
+					return
+				}
+			}
+		}
+	})
+}

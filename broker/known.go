@@ -1,0 +1,100 @@
+package broker
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	amqp "github.com/rabbitmq/amqp091-go"
+
+	"github.com/holdfastmq/holdfast"
+)
+
+// others are the remembered consumers that this process has not declared itself.
+func (t *topology) others() []Bound {
+	all := t.b.memory.all(time.Now())
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return slices.DeleteFunc(all, func(c Bound) bool { _, own := t.consumers[c.Name]; return own })
+}
+
+// ownQueues are the durable queues that this process has declared.
+func (t *topology) ownQueues() (names []string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if len(t.groups)+len(t.consumers)+len(t.replies) > 0 {
+		names = append(names, t.b.DeadQueue())
+	}
+	for g := range t.groups {
+		names = append(names, t.b.HalfQueues(g)...)
+	}
+	for g := range t.replies {
+		names = append(names, t.b.ReplyQueue(g))
+	}
+	for c := range t.consumers {
+		names = append(names, t.b.ConsumerQueue(c), t.b.AloneQueue(c))
+	}
+	return names
+}
+
+func (t *topology) queuesOf(cs []Bound) (names []string) {
+	for _, c := range cs {
+		names = append(names, t.b.ConsumerQueue(c.Name), t.b.AloneQueue(c.Name))
+	}
+	return names
+}
+
+// bindSteps are a remembered consumer's bindings.
+func (t *topology) bindSteps(c Bound) (steps []step) {
+	to, queue := c.bindings(), t.b.ConsumerQueue(c.Name)
+	for exchange, topics := range map[string][]string{t.b.TopicsExchange(): to.topics, t.b.NoticesExchange(): to.noticed()} {
+		for _, topic := range topics {
+			steps = append(steps, bindStep(queue, topic, exchange))
+		}
+	}
+	return briefly(steps...)
+}
+
+// bindAgain makes sure of remembered consumers' bindings: RabbitMQ cannot be
+// asked for them. A user who may not bind leaves that to the consumer.
+func (t *topology) bindAgain(ctx context.Context, conn *amqp.Connection, steps []step) {
+	if t.b.o.NoDeclare {
+		return
+	}
+	err := t.each(ctx, conn, steps, func(s step, err error) (bool, error) {
+		t.b.log.Debug("a known consumer's queue could not be bound again", "what", s.what, "error", err)
+		return false, nil
+	})
+	if err != nil {
+		t.b.log.Debug("known consumers' queues were not all bound again", "error", err)
+	}
+}
+
+// seekEvery is how often returned messages may have queues looked for.
+const seekEvery = 10 * time.Second
+
+// worthSeeking reports whether a consumer whose queue may be made again wants
+// messages of this topic, though nobody gets them.
+func (t *topology) worthSeeking(topic string) bool {
+	if !slices.ContainsFunc(t.b.memory.wants(topic), func(c Bound) bool { return c.Age <= RememberFor }) {
+		return false
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if time.Since(t.sought) < seekEvery {
+		return false
+	}
+	t.sought = time.Now()
+	return true
+}
+
+// unrouted says who used to get what nobody gets now.
+func (t *topology) unrouted(m *publication) error {
+	err := fmt.Errorf("%w: no consumer is bound to %s", holdfast.ErrUnroutable, m.key)
+	if known := t.b.memory.wants(m.key); len(known) > 0 && m.exchange == t.b.TopicsExchange() {
+		return fmt.Errorf("%w; these were, and their queues are gone: consumer %s; start their processes, or forget them, each with `holdfast consumers forget NAME`",
+			err, shortList(boundNames(known)))
+	}
+	return err
+}

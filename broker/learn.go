@@ -1,0 +1,186 @@
+package broker
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"time"
+
+	amqp "github.com/rabbitmq/amqp091-go"
+)
+
+const (
+	kindHello     = "hello" // to all processes: ask me who I am
+	headerWant    = "holdfast-want"
+	wantConsumers = "consumers"
+	wantKeepers   = "keepers" // a hello of a process that hands half messages over
+
+	// helloTimeout is how long it may take to say hello.
+	helloTimeout = 10 * time.Second
+
+	// learnEvery is how often all processes are asked, and the queues of the known
+	// consumers looked for.
+	learnEvery = 5 * time.Minute
+	// learnPause lies between two askings at least, however often processes say
+	// hello.
+	learnPause = 5 * time.Second
+)
+
+// Learning says how consumers are remembered. The zero value keeps them in memory.
+type Learning struct {
+	// Save keeps consumers that were seen just now; Load returns all that are kept,
+	// with those that other processes have kept. Either both are set or none.
+	Save func(context.Context, []Bound) error
+	Load func(context.Context) ([]Bound, error)
+
+	// News is told of consumers that were not known, and of those with other topics
+	// than before. It must return quickly. Nil: nobody is told.
+	News func([]Bound)
+
+	every, pause time.Duration // tests shorten them
+}
+
+// Learn asks all processes of the prefix for their consumers, at once, whenever a
+// consumer begins somewhere, and every five minutes, and remembers them, until ctx
+// is done. Every five minutes it also makes the queues that are missing. Nothing
+// waits for it; what fails is logged and tried again. It returns nil.
+//
+// What a process says of itself counts only as an answer to this question, which
+// only those can read who may read the exchange of status requests.
+func (b *Broker) Learn(ctx context.Context, o Learning) error {
+	if o.every == 0 {
+		o.every = learnEvery + rand.N(learnEvery/4) // not all processes at once
+	}
+	if o.pause == 0 {
+		o.pause = learnPause
+	}
+	tick := time.NewTicker(o.every)
+	defer tick.Stop()
+	for {
+		if err := b.learn(ctx, o); err != nil && ctx.Err() == nil {
+			b.log.Warn("which consumers there are could not be learned; the next try comes soon", "error", err)
+		}
+		if !sleep(ctx, o.pause) {
+			return nil
+		}
+		select {
+		case <-b.board.asked:
+		case <-tick.C:
+			if err := b.look(ctx, o); err != nil && ctx.Err() == nil {
+				b.log.Warn("the queues of known consumers could not be looked for; the next try comes soon", "error", err)
+			}
+		case <-ctx.Done():
+			return nil
+		}
+	}
+}
+
+// learn asks, and remembers.
+func (b *Broker) learn(ctx context.Context, o Learning) error {
+	answers, err := b.ask(ctx, askWait, peek{consumers: true})
+	if err != nil && len(answers) == 0 {
+		return err
+	}
+	var seen []Bound
+	for _, c := range boundOf(answers) {
+		if c.valid() && len(seen) < maxRemembered {
+			seen = append(seen, c)
+		}
+	}
+	news := b.memory.unknown(seen)
+	if b.memory.note(time.Now(), seen...) {
+		b.log.Debug("new consumers, or new topics of known ones", "consumers", len(seen))
+	}
+	if len(news) > 0 && o.News != nil {
+		o.News(news)
+	}
+	if o.Save == nil || len(seen) == 0 {
+		return nil
+	}
+	if err := o.Save(ctx, seen); err != nil {
+		return fmt.Errorf("keep them: %w", err)
+	}
+	return nil
+}
+
+// look takes over what others have kept, and forgets what they have forgotten; then
+// it makes what is missing.
+func (b *Broker) look(ctx context.Context, o Learning) error {
+	if o.Load != nil {
+		kept, err := o.Load(ctx)
+		if err != nil {
+			return err
+		}
+		names := map[string]bool{}
+		for _, c := range kept {
+			names[c.Name] = true
+		}
+		b.memory.note(time.Now(), kept...)
+		b.memory.forget(func(name string) bool { return names[name] })
+	}
+	return b.CheckRemembered(ctx)
+}
+
+// boundOf joins what several processes say of the same consumer: during an upgrade
+// they may differ.
+func boundOf(answers []ProcessStatus) (out []Bound) {
+	at := map[string]int{}
+	for _, p := range answers {
+		for _, c := range p.Consumers {
+			i, known := at[c.Name]
+			if !known {
+				i = len(out)
+				at[c.Name] = i
+				out = append(out, Bound{Name: c.Name})
+			}
+			out[i].Topics = append(out[i].Topics, c.Topics...)
+		}
+	}
+	for i := range out {
+		slices.Sort(out[i].Topics)
+		out[i].Topics = slices.Compact(out[i].Topics)
+	}
+	return out
+}
+
+// sayHello has the processes that remember consumers ask. It says nothing else:
+// anybody could.
+func (s *board) sayHello(ctx context.Context) {
+	if s.consumers.Load() > 0 {
+		s.hello(ctx, amqp.Table{headerKind: kindHello})
+	}
+}
+
+// sayAble has the Keepers that cannot hand over look at once whether another one can.
+// Older processes ask for consumers then, which does no harm.
+func (s *board) sayAble(ctx context.Context) {
+	s.hello(ctx, amqp.Table{headerKind: kindHello, headerWant: wantKeepers})
+}
+
+// hello tells all processes. If it cannot, they find out by themselves, later.
+func (s *board) hello(ctx context.Context, headers amqp.Table) {
+	if s.b.pubLink.isBlocked() {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, helloTimeout)
+	defer cancel()
+	conn, err := s.b.pubLink.get(ctx)
+	if err == nil {
+		err = s.b.onChannel(ctx, conn, func(ch *amqp.Channel) error {
+			return ch.PublishWithContext(ctx, s.b.o.statusExchange(), "", false, false, amqp.Publishing{
+				Headers: headers, Expiration: "10000"})
+		})
+	}
+	if err != nil {
+		s.b.log.Debug("other processes were not told that this one has begun", "error", err)
+	}
+}
+
+// token puts one into c, unless it has one.
+func token(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
+}

@@ -1,0 +1,103 @@
+package broker
+
+import (
+	"context"
+	"slices"
+	"time"
+)
+
+// ParticipantWait says that a participant has calls, or would not take them, and cannot
+// work on them: its database is away, its pool used up, its circuit breaker open.
+type ParticipantWait struct {
+	// Name is the participant's.
+	Name string
+	// Since is since when, by the clock of its process.
+	Since time.Time
+	// Reason is its last error.
+	Reason string
+}
+
+// waitFresh is how old answers may be that ParticipantWait goes by: many sagas ask at
+// once.
+const waitFresh = 2 * time.Second
+
+// waitAsking is the last question of ParticipantWait.
+type waitAsking struct {
+	turn    chan struct{} // has a token while nobody asks
+	at      time.Time
+	answers []ProcessStatus
+}
+
+func newWaitAsking() *waitAsking {
+	w := &waitAsking{turn: make(chan struct{}, 1)}
+	w.turn <- struct{}{}
+	return w
+}
+
+// ParticipantWait asks the processes that take topic as a participant whether all of
+// them wait. Nil: one does not, or none answers within a second. What a process says of
+// itself counts only as an answer to this question, of which it has to know the
+// correlation ID: see [Broker.Learn].
+func (b *Broker) ParticipantWait(ctx context.Context, topic string) (*ParticipantWait, error) {
+	answers, err := b.waiting.ask(ctx, b)
+	if err != nil {
+		return nil, err
+	}
+	return waitOf(answers, topic), nil
+}
+
+// ask asks all processes for their consumers, unless that was done a moment ago.
+func (w *waitAsking) ask(ctx context.Context, b *Broker) ([]ProcessStatus, error) {
+	select {
+	case <-w.turn:
+		defer func() { w.turn <- struct{}{} }()
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+	if !w.at.IsZero() && time.Since(w.at) < waitFresh {
+		return w.answers, nil
+	}
+	answers, err := b.ask(ctx, askWait, peek{consumers: true})
+	if err != nil || ctx.Err() != nil {
+		return answers, err
+	}
+	w.at, w.answers = time.Now(), answers
+	return answers, nil
+}
+
+// waitOf is how the participants of topic wait, if all do. Processes of older versions
+// do not say who is one; there, whoever takes the very topic counts.
+func waitOf(answers []ProcessStatus, topic string) (out *ParticipantWait) {
+	var of []ConsumerStatus
+	for _, p := range answers {
+		for _, c := range p.Consumers {
+			if slices.Contains(c.Topics, topic) {
+				of = append(of, c)
+			}
+		}
+	}
+	if slices.ContainsFunc(of, func(c ConsumerStatus) bool { return c.Participant }) {
+		of = slices.DeleteFunc(of, func(c ConsumerStatus) bool { return !c.Participant })
+	}
+	for _, c := range of {
+		since := c.waits()
+		if since.IsZero() {
+			return nil
+		}
+		if out == nil || since.Before(out.Since) {
+			out = &ParticipantWait{Name: consumerName(c.Name), Since: since, Reason: plainText(c.Error, maxReason)}
+		}
+	}
+	return out
+}
+
+// waits is since when a consumer handles nothing.
+func (c ConsumerStatus) waits() time.Time {
+	switch {
+	case !c.WaitsSince.IsZero():
+		return c.WaitsSince
+	case c.Breaker == BreakerOpen || c.Breaker == BreakerProbing:
+		return c.Since
+	}
+	return time.Time{}
+}

@@ -1,0 +1,282 @@
+package broker
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/json"
+	"net/url"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	amqp "github.com/rabbitmq/amqp091-go"
+	"github.com/stretchr/testify/require"
+
+	"github.com/holdfastmq/holdfast"
+	"github.com/holdfastmq/holdfast/internal/stack/stacktest"
+)
+
+// rolesOf reads the commands of docs/security.md, with prefix for holdfast, and has
+// RabbitMQ carry them out at once. It returns the users' addresses.
+func rolesOf(t *testing.T, prefix string) map[string]string {
+	t.Helper()
+	shared := stacktest.Shared(t)
+	doc, err := os.ReadFile("../docs/security.md")
+	require.NoError(t, err)
+	type m = map[string]any
+	users := map[string]string{}
+	var defined struct {
+		Users       []m `json:"users"`
+		Permissions []m `json:"permissions"`
+		Topics      []m `json:"topic_permissions"`
+	}
+	base, err := url.Parse(shared.AMQPURL())
+	require.NoError(t, err)
+	vhost := "/"
+	if path := strings.TrimPrefix(base.Path, "/"); path != "" {
+		vhost = path
+	}
+	named := func(s string) string {
+		return strings.ReplaceAll(strings.ReplaceAll(s, `holdfast\.`, regexp.QuoteMeta(prefix)+`\.`), "holdfast.topics", prefix+".topics")
+	}
+	for _, line := range regexp.MustCompile(`(?m)^rabbitmqctl set_(topic_)?permissions (\w+)(?: (holdfast\.topics))? ?(.*)$`).FindAllStringSubmatch(string(doc), -1) {
+		user := prefix + "-" + line[2]
+		if users[line[2]] == "" {
+			hash := sha256.Sum256([]byte("saltpw"))
+			defined.Users = append(defined.Users, m{"name": user, "hashing_algorithm": "rabbit_password_hashing_sha256", "tags": []string{},
+				"password_hash": base64.StdEncoding.EncodeToString(append([]byte("salt"), hash[:]...))})
+			own := *base
+			own.User = url.UserPassword(user, "pw")
+			users[line[2]] = own.String()
+		}
+		var args []string
+		for _, a := range regexp.MustCompile(`'([^']*)'`).FindAllStringSubmatch(line[4], -1) {
+			args = append(args, named(a[1]))
+		}
+		if line[1] == "" {
+			require.Len(t, args, 3, line[0])
+			defined.Permissions = append(defined.Permissions, m{"user": user, "vhost": vhost, "configure": args[0], "write": args[1], "read": args[2]})
+			continue
+		}
+		require.Len(t, args, 2, line[0])
+		defined.Topics = append(defined.Topics, m{"user": user, "vhost": vhost, "exchange": named(line[3]), "write": args[0], "read": args[1]})
+	}
+	require.Len(t, users, 6)
+	text, err := json.Marshal(defined)
+	require.NoError(t, err)
+	file := filepath.Join(t.TempDir(), "definitions.json")
+	require.NoError(t, os.WriteFile(file, text, 0o644))
+	stacktest.RabbitMQ(t, shared, "rabbitmqctl", "-q", "import_definitions", file)
+	return users
+}
+
+// may reports whether a user may do something; what is refused closes the channel.
+func may(t *testing.T, conn *amqp.Connection, f func(ch *amqp.Channel) error) bool {
+	t.Helper()
+	ch, err := conn.Channel()
+	require.NoError(t, err)
+	defer func() { _ = ch.Close() }()
+	require.NoError(t, ch.Confirm(false))
+	err = f(ch)
+	if e := (*amqp.Error)(nil); err != nil {
+		require.ErrorAs(t, err, &e)
+		require.Equal(t, amqp.AccessRefused, e.Code, e.Reason)
+	}
+	return err == nil
+}
+
+// publishes returns a publish that has its confirm, or the reason why not.
+func publishes(exchange, key string) func(ch *amqp.Channel) error {
+	return func(ch *amqp.Channel) error {
+		closed := ch.NotifyClose(make(chan *amqp.Error, 1))
+		c, err := ch.PublishWithDeferredConfirm(exchange, key, false, false, amqp.Publishing{})
+		if err != nil {
+			return err
+		}
+		if c.Wait() {
+			return nil
+		}
+		return <-closed
+	}
+}
+
+// Each role of docs/security.md may what the table says, and nothing else.
+func TestPermissions(t *testing.T) {
+	prefix := stacktest.Prefix(t)
+	users := rolesOf(t, prefix)
+	brokerOf := func(role string) *Broker { return open(t, users[role], prefix, func(o *Options) { o.Name = role }) }
+	ctx := testContext(t)
+	worker := brokerOf("worker")
+	require.NoError(t, worker.DeclareGroup(ctx, "orders"))
+	require.NoError(t, worker.DeclareConsumer(ctx, "billing", []string{"order.placed"}, "order.placed"))
+	require.NoError(t, worker.DeclareConsumer(ctx, "stock.reserve", []string{"stock.reserve"}))
+	require.NoError(t, worker.declareReplies(ctx, "orders"))
+	orders, billing := HookOf("orders", nil, true), HookOf("", []string{"billing"}, false)
+	heard, mayHear, _ := taking(t, worker, orders)
+	require.NoError(t, next(t, mayHear))
+	require.NoError(t, worker.declare(ctx, worker.topo.hookSteps(orders)))
+	t.Cleanup(func() {
+		made.mu.Lock()
+		defer made.mu.Unlock()
+		made.queues[prefix] = append(made.queues[prefix], worker.ReplyQueue("orders"))
+	})
+
+	background(t, func(ctx context.Context) error {
+		return worker.Keep(ctx, KeeperOptions{Group: "orders", HandOver: func(_ context.Context, hs []holdfast.Half) []error { return make([]error, len(hs)) }})
+	})
+	answers(t, worker, func(all []ProcessStatus) bool { return len(all) == 1 })
+
+	alertsOf(t, worker, brokerOf("consumer"), brokerOf("foreign"), heard, billing)
+
+	require.NoError(t, worker.Require(ctx, Topology{Checks: []string{"orders"}}))
+	t.Cleanup(func() { stacktest.DeleteQueues(t, worker.o.URL, worker.CheckQueue("orders")) })
+	producer, err := amqp.Dial(users["producer"])
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = producer.Close() })
+	answering(t, producer, worker, "orders")
+	require.Equal(t, []CheckAnswer{{Resolution: holdfast.Commit}}, worker.CheckRemotely(ctx, "orders", checks(1)))
+
+	type row struct {
+		what string
+		do   func(ch *amqp.Channel) error
+		who  string // the roles that may, beside the worker
+	}
+	rows := []row{
+		{"a message", publishes(prefix+".topics", "order.placed"), "producer"},
+		{"a foreign message", publishes(prefix+".topics", "foreign.x"), "foreign"},
+		{"half and op records", publishes(prefix+".half", "?"), "producer"},
+		{"dead letters and handled records", publishes(prefix+".dead", ""), "consumer participant"},
+		{"into consumers' queues", publishes(prefix+".queues", "?"), "consumer participant"},
+		{"into a delay queue", publishes(prefix+".retry.10s", "?"), "consumer participant"},
+		{"notices", publishes(prefix+".compensated", "order.placed"), ""},
+		{"replies", publishes(prefix+".replies", "?"), "participant"},
+		{"a question to processes", publishes(prefix+".status", ""), "consumer participant operator"},
+		{"an alert", publishes(prefix+".alerts", "?"), "consumer participant"},
+		{"take billing's alerts", getFrom(worker.HookQueue(billing.Name)), "consumer"},
+		{"take the group's alerts", getFrom(worker.HookQueue(orders.Name)), ""},
+		{"take the alerts that nobody took", getFrom(worker.AlertQueue()), ""},
+		{"have a queue of his own take all alerts", func(ch *amqp.Channel) error {
+			return ch.QueueBind(worker.ConsumerQueue("billing"), alertsAll, prefix+".alerts", false, nil)
+		}, ""},
+		{"ask what became of a transaction", publishes(prefix+".check", "?"), ""},
+		{"answer that", publishes(prefix+".answers", "?"), "producer"},
+		{"into any queue", publishes("", worker.ConsumerQueue("billing")), ""},
+		{"read the dead letters", getFrom(worker.DeadQueue()), ""},
+		{"read the replies", getFrom(worker.ReplyQueue("orders")), ""},
+		{"read billing's queue", getFrom(worker.ConsumerQueue("billing")), "consumer"},
+		{"make a queue", func(ch *amqp.Channel) error {
+			_, err := ch.QueueDeclare(prefix+".replies.made", true, false, false, false, amqp.Table{"x-queue-type": "quorum"})
+			return err
+		}, ""},
+		{"delete the half queue", func(ch *amqp.Channel) error {
+			_, err := ch.QueueDelete(worker.HalfQueue("orders"), true, true, false)
+			return err
+		}, ""},
+	}
+	for role, u := range users {
+		if role == "worker" {
+			continue
+		}
+		conn, err := amqp.Dial(u)
+		require.NoError(t, err)
+		for _, r := range rows {
+			require.Equal(t, strings.Contains(r.who, role), may(t, conn, r.do), "%s: %s", role, r.what)
+		}
+		require.NoError(t, conn.Close())
+	}
+	other, err := amqp.Dial(users["worker"])
+	require.NoError(t, err)
+	require.False(t, may(t, other, publishes("amq.topic", "x")))
+	require.NoError(t, other.Close())
+
+	// And what they may is enough for what they are.
+	got := make(chan Delivery, 10)
+	consumer := brokerOf("consumer")
+	background(t, func(ctx context.Context) error {
+		return consumer.Consume(ctx, Subscription{Name: "billing", NeedsID: true, Topics: []string{"order.placed"}, Notices: []string{"order.placed"}, Tries: 1, Ladder: DefaultLadder()[:0],
+			Handle: func(_ context.Context, d Delivery) error {
+				got <- d
+				if d.Redelivery == 0 && d.Notice == nil {
+					return errOops
+				}
+				return nil
+			}})
+	})
+	records := deadLetters(t, worker)
+	publishTx(t, worker, "a")
+	require.Equal(t, "a", next(t, got).Message.ID)
+	ofA := func() DeadRecord {
+		r := next(t, records)
+		for r.ID() != "a" { // what the rows above have published
+			r = next(t, records)
+		}
+		return r
+	}
+	l := ofA().Letter
+	require.Equal(t, "billing", l.Failure.Consumer)
+	require.NoError(t, worker.Redeliver(ctx, RedeliverRequest{Letter: *l, N: 1}))
+	require.Equal(t, 1, next(t, got).Redelivery)
+	require.NotNil(t, ofA().Handled)
+	require.NoError(t, worker.PublishCompensated(ctx, *l))
+	require.Equal(t, "a", next(t, got).Notice.Of)
+
+	participant := brokerOf("participant")
+	background(t, func(ctx context.Context) error {
+		return participant.Consume(ctx, Subscription{Name: "stock.reserve", Topics: []string{"stock.reserve"}, Tries: 1, Ladder: DefaultLadder()[:0],
+			Handle: func(ctx context.Context, d Delivery) error {
+				return participant.PublishSagaReply(ctx, *d.Saga, SagaReply{Outcome: ReplyDone})
+			}})
+	})
+	replies := make(chan SagaReply, 10)
+	background(t, func(ctx context.Context) error {
+		return worker.ConsumeReplies(ctx, "orders", func(_ context.Context, r SagaReply) error { replies <- r; return nil })
+	})
+	call := SagaCall{Saga: "s", Workflow: "w", Group: "orders", Step: "x", Token: "t"}
+	require.NoError(t, worker.PublishSagaCall(ctx, call, holdfast.Message{Topic: "stock.reserve"}))
+	require.Equal(t, "t", next(t, replies).Token)
+
+	operator := brokerOf("operator")
+	answers(t, operator, func(all []ProcessStatus) bool { return len(all) == 1 && all[0].Instance == "worker" })
+	_, err = operator.Inspect(ctx, worker.DeadQueue(), worker.HalfQueue("orders"))
+	require.NoError(t, err)
+}
+
+// alertsOf has a user who may make nothing raise alerts, and take his own once there is a
+// queue of them.
+func alertsOf(t *testing.T, worker, consumer, foreign *Broker, heard <-chan holdfast.Alert, h Hook) {
+	t.Helper()
+	ctx := testContext(t)
+	about := func(id string) holdfast.Alert {
+		return holdfast.Alert{Kind: holdfast.AlertDeadLetter, Consumer: "billing", ID: id}
+	}
+	_, err := consumer.PublishAlert(ctx, about("raised"), h.Keys...)
+	require.ErrorIs(t, err, holdfast.ErrUnroutable)
+	key, err := consumer.PublishAlert(ctx, about("raised"), append(h.Keys, AlertsOfAll())...)
+	require.NoError(t, err)
+	require.Equal(t, AlertsOfAll(), key)
+	require.Equal(t, "raised", next(t, heard).ID)
+
+	got, denied, _ := taking(t, consumer, h)
+	err = next(t, denied)
+	require.ErrorIs(t, err, ErrAlertsDenied)
+	require.ErrorContains(t, err, worker.ownAlertQueue(h))
+	require.NoError(t, worker.declare(ctx, worker.topo.hookSteps(h)))
+	require.NoError(t, next(t, denied), "once, until it is allowed")
+	_, err = worker.PublishAlert(ctx, about("taken"), h.Keys...)
+	require.NoError(t, err)
+	require.Equal(t, "taken", next(t, got).ID)
+	require.Empty(t, denied)
+
+	_, err = foreign.PublishAlert(ctx, about("forged"), h.Keys...)
+	require.ErrorIs(t, err, ErrAlertsDenied)
+}
+
+func getFrom(queue string) func(ch *amqp.Channel) error {
+	return func(ch *amqp.Channel) error {
+		_, _, err := ch.Get(queue, false)
+		return err
+	}
+}

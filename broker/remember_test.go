@@ -1,0 +1,185 @@
+package broker
+
+import (
+	"context"
+	"net/url"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/holdfastmq/holdfast"
+	"github.com/holdfastmq/holdfast/internal/stack"
+	"github.com/holdfastmq/holdfast/internal/stack/stacktest"
+)
+
+func TestBoundMatches(t *testing.T) {
+	for _, tc := range []struct {
+		pattern, topic string
+		want           bool
+	}{
+		{"order.placed", "order.placed", true},
+		{"order.placed", "order", false},
+		{"order.*", "order.placed", true},
+		{"order.*", "order.placed.eu", false},
+		{"order.#", "order", true},
+		{"order.#", "order.placed.eu", true},
+		{"#", "a.b", true},
+		{"#.eu", "order.placed.eu", true},
+		{"#.eu", "order.eu.placed", false},
+		{"*.#.eu", "eu", false},
+		{"a.#.b.#.c", "a.x.b.c.b.y.c", true},
+		{"a.#.b.#.c", "a.x.c", false},
+		{strings.Repeat("#.", 100) + "x", strings.Repeat("a.", 120) + "b", false}, // at once
+	} {
+		require.Equal(t, tc.want, Bound{Topics: []string{"none", tc.pattern}}.Matches(tc.topic), "%s %s", tc.pattern, tc.topic)
+	}
+}
+
+func TestMemory(t *testing.T) {
+	m, now := newMemory(), time.Now()
+	require.True(t, m.note(now, Bound{Name: "a", Topics: []string{"x", "x"}}))
+	require.False(t, m.note(now.Add(time.Hour), Bound{Name: "a", Topics: []string{"x"}}))
+	require.False(t, m.note(now.Add(time.Hour), Bound{Name: "a", Topics: []string{"y"}, Age: 2 * time.Hour}), "older news")
+	require.False(t, m.note(now, Bound{Name: "", Topics: []string{"x"}}, Bound{Name: "b"}, Bound{Name: "c", Topics: []string{strings.Repeat("x", 300)}}))
+	require.Equal(t, []Bound{{Name: "a", Topics: []string{"x"}, Age: time.Hour}}, m.all(now.Add(2*time.Hour)))
+	for range maxRemembered + 10 {
+		m.note(now, Bound{Name: newTx(), Topics: []string{"x"}})
+	}
+	require.Len(t, m.all(now), maxRemembered)
+	require.Equal(t, []Bound{{Name: "a", Topics: []string{"x", "y"}}, {Name: "b"}}, m.unknown([]Bound{{Name: "a", Topics: []string{"x"}}, {Name: "a", Topics: []string{"x", "y"}}, {Name: "b"}}))
+	m.forget(func(name string) bool { return name == "a" })
+	require.Len(t, m.all(now), 1)
+}
+
+// emptied is a virtual host that a test can empty, as a RabbitMQ that lost its disk
+// comes back.
+type emptied struct {
+	t     *testing.T
+	stack *stack.Stack
+	name  string
+}
+
+func newEmptied(t *testing.T) (v *emptied, amqpURL string) {
+	s := stacktest.Shared(t)
+	v = &emptied{t: t, stack: s, name: stacktest.Prefix(t)}
+	v.eval("")
+	t.Cleanup(func() { stacktest.RabbitMQ(t, s, "rabbitmqctl", "delete_vhost", v.name) })
+	u, err := url.Parse(s.AMQPURL())
+	require.NoError(t, err)
+	u.Path = "/" + v.name
+	return v, u.String()
+}
+
+// eval makes the virtual host anew, after having done something else.
+func (v *emptied) eval(before string) {
+	stacktest.RabbitMQ(v.t, v.stack, "rabbitmqctl", "eval", before+` rabbit_vhost:add(<<"`+v.name+`">>, <<"test">>),
+rabbit_auth_backend_internal:set_permissions(<<"holdfast">>, <<"`+v.name+`">>, <<".*">>, <<".*">>, <<".*">>, <<"test">>).`)
+}
+
+func (v *emptied) empty() { v.eval(`rabbit_vhost:delete(<<"` + v.name + `">>, <<"test">>),`) }
+
+// keptConsumers keeps consumers as a database does.
+type keptConsumers struct {
+	mu   sync.Mutex
+	all  []Bound
+	told []Remade
+	news tally // of consumers, by name
+}
+
+func (k *keptConsumers) learning() Learning {
+	return Learning{every: time.Hour, pause: time.Millisecond,
+		News: func(cs []Bound) {
+			for _, c := range cs {
+				k.news.add(c.Name)
+			}
+		},
+		Save: func(_ context.Context, cs []Bound) error {
+			k.mu.Lock()
+			defer k.mu.Unlock()
+			k.all = cs
+			return nil
+		},
+		Load: func(context.Context) ([]Bound, error) {
+			k.mu.Lock()
+			defer k.mu.Unlock()
+			return k.all, nil
+		}}
+}
+
+func (k *keptConsumers) remade(r Remade) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.told = append(k.told, r)
+}
+
+func (k *keptConsumers) tellings() []Remade {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.told
+}
+
+// RabbitMQ comes back empty while a consumer's process is away: it gets what is
+// published before it comes back. The half messages that the Keeper held are stored
+// again. All is told.
+func TestEmptyBroker(t *testing.T) {
+	t.Parallel()
+	v, at := newEmptied(t)
+	prefix := stacktest.Prefix(t)
+	var k keptConsumers
+	producer := open(t, at, prefix, func(o *Options) { o.OnRemade = k.remade })
+	background(t, func(ctx context.Context) error {
+		return producer.KeepGroup(ctx, KeeperOptions{Group: "g", CheckAfter: time.Hour, HandOver: func(_ context.Context, hs []holdfast.Half) []error {
+			return make([]error, len(hs))
+		}})
+	})
+	background(t, func(ctx context.Context) error { return producer.Learn(ctx, k.learning()) })
+	var here, late tally
+	consume := func(name string, got *tally) (stop func()) {
+		b := open(t, at, prefix, nil)
+		return background(t, func(ctx context.Context) error {
+			return b.Consume(ctx, Subscription{Name: name, Topics: []string{"order.*"}, Handle: func(_ context.Context, d Delivery) error {
+				got.add(d.TxID)
+				return nil
+			}})
+		})
+	}
+	consume("here", &here)
+	away := consume("late", &late)
+	eventually(t, "the consumers are known", func() bool { return len(producer.BoundTo("order.placed")) == 2 })
+	eventually(t, "and told of", func() bool { return k.news.distinct() == 2 })
+	away()
+	require.NoError(t, producer.PublishHalf(testContext(t), half("undecided", "g")))
+	eventually(t, "the Keeper holds it", func() bool {
+		p := producer.board.now(peek{})
+		return len(p.Keepers) == 1 && p.Keepers[0].Undecided == 1
+	})
+
+	v.empty()
+	emptied := time.Now()
+	require.NoError(t, producer.PublishMessages(testContext(t), "g", "t1", messages("t1", "order.placed", 1)))
+	eventually(t, "who is here gets it", func() bool { return here.of("t1") > 0 })
+	require.Equal(t, 1, ready(t, producer, producer.ConsumerQueue("late")))
+	eventually(t, "it is told", func() bool {
+		return slices.ContainsFunc(k.tellings(), func(r Remade) bool {
+			return r.Empty && slices.Contains(r.Queues, producer.HalfQueue("g")) && strings.Contains(r.String(), "came back empty")
+		})
+	})
+	consume("late", &late)
+	eventually(t, "who was away gets it", func() bool { return late.of("t1") > 0 })
+	eventually(t, "the half is held again", func() bool {
+		p := producer.board.now(peek{})
+		return len(p.Keepers) == 1 && p.Keepers[0].Undecided == 1 && p.Keepers[0].OldestAge < time.Since(emptied)
+	})
+
+	// A process that begins while the consumer is away, and has only what was kept.
+	v.empty()
+	fresh := open(t, at, prefix, nil)
+	require.NoError(t, fresh.DeclareGroup(testContext(t), "g"))
+	require.NoError(t, fresh.Recall(testContext(t), k.all))
+	require.NotEqual(t, -1, ready(t, fresh, fresh.ConsumerQueue("late")))
+	require.Equal(t, 2, k.news.sum(), "who comes back is no news")
+}

@@ -1,0 +1,156 @@
+package broker
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	amqp "github.com/rabbitmq/amqp091-go"
+
+	"github.com/holdfastmq/holdfast"
+)
+
+// Topology is what processes need in RabbitMQ.
+type Topology struct {
+	// Groups are producer groups; each has as many half queues as Options.HalfQueues
+	// says.
+	Groups []string
+	// Replies are the groups that have sagas.
+	Replies []string
+	// Consumers are consumers and participants; Age does not matter.
+	Consumers []Bound
+	// Delays are the delays of ladders that the default one has not.
+	Delays []time.Duration
+	// Checks are the groups whose processes are written in other languages, and answer
+	// check-backs.
+	Checks []string
+	// Hooks are the processes that tell people of alerts, but may not make their queue.
+	Hooks []Hook
+}
+
+func (x Topology) validate() error {
+	for _, g := range slices.Concat(x.Groups, x.Replies, x.Checks) {
+		if err := validGroup(g); err != nil {
+			return err
+		}
+	}
+	for _, c := range x.Consumers {
+		to := c.bindings()
+		if err := validConsumer(c.Name, slices.Concat(to.topics, to.notices)); err != nil {
+			return err
+		}
+	}
+	for _, h := range x.Hooks {
+		if err := h.validate(); err != nil {
+			return err
+		}
+	}
+	for _, d := range x.Delays {
+		if err := validLadder([]time.Duration{d}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// BoundConsumer is a consumer of a [Topology].
+func BoundConsumer(name string, topics []string, notices ...string) Bound {
+	return Bound{Name: name, Topics: bindings{topics, notices}.named()}
+}
+
+func (t *topology) steps(x Topology) []step {
+	status := exchangeStep(t.b.o.statusExchange(), amqp.ExchangeFanout, nil)
+	status.shared = true
+	steps := append(t.baseSteps(), status)
+	for _, g := range x.Groups {
+		steps = append(steps, t.groupSteps(g)...)
+	}
+	for _, g := range x.Replies {
+		steps = append(steps, t.replySteps(t.b.ReplyQueue(g))...)
+	}
+	for _, c := range x.Consumers {
+		steps = append(steps, t.consumerSteps(c.Name, c.bindings())...)
+		steps = append(steps, handily(t.heldSteps(c.Name)...)...)
+	}
+	steps = append(steps, t.delaySteps(knownDelays(x.Delays))...)
+	steps = append(steps, handily(t.alertSteps()...)...)
+	if len(x.Checks) > 0 {
+		steps = append(steps, handily(t.checkSteps()...)...)
+	}
+	for _, g := range x.Checks {
+		steps = append(steps, handily(t.answererSteps(g)...)...)
+	}
+	for _, h := range x.Hooks {
+		steps = append(steps, handily(t.hookSteps(h)...)...)
+	}
+	return steps
+}
+
+// Require makes all that is missing, or with [Options.NoDeclare] names it, in a
+// [MissingError].
+func (b *Broker) Require(ctx context.Context, x Topology) error {
+	if err := x.validate(); err != nil {
+		return err
+	}
+	return b.declare(ctx, b.topo.steps(x))
+}
+
+// List says in words what Require makes.
+func (b *Broker) List(x Topology) (out []string, err error) {
+	if err := x.validate(); err != nil {
+		return nil, err
+	}
+	for _, s := range b.topo.steps(x) {
+		if !slices.Contains(out, s.what) {
+			out = append(out, s.what)
+		}
+	}
+	return out, nil
+}
+
+// Flags are the arguments of `holdfast topology` for x, quoted for a shell.
+func (x Topology) Flags() string {
+	var out []string
+	for _, g := range x.Groups {
+		out = append(out, "--group "+g)
+	}
+	for _, g := range x.Replies {
+		out = append(out, "--sagas "+g)
+	}
+	for _, g := range x.Checks {
+		out = append(out, "--checks "+g)
+	}
+	for _, c := range x.Consumers {
+		text := c.Name + "=" + strings.Join(c.Topics, ",")
+		out = append(out, "--consumer '"+strings.ReplaceAll(text, "'", `'\''`)+"'")
+	}
+	for _, h := range x.Hooks {
+		out = append(out, "--hook '"+h.Name+"="+strings.Join(h.Keys, ",")+"'")
+	}
+	for _, d := range x.Delays {
+		if !slices.Contains(DefaultLadder(), d) {
+			out = append(out, "--delay "+delayName(d))
+		}
+	}
+	return strings.Join(out, " ")
+}
+
+// ParseBound reads NAME=TOPIC,TOPIC…, as [Topology.Flags] writes it.
+func ParseBound(s string) (Bound, error) {
+	name, topics, ok := strings.Cut(s, "=")
+	if !ok {
+		return Bound{}, fmt.Errorf("%w: consumer %q: want NAME=TOPIC,TOPIC…", holdfast.ErrInvalid, s)
+	}
+	return Bound{Name: name, Topics: strings.Split(topics, ",")}, nil
+}
+
+// ParseHook reads NAME=KEY,KEY…, as [Topology.Flags] writes it.
+func ParseHook(s string) (Hook, error) {
+	name, keys, ok := strings.Cut(s, "=")
+	if !ok {
+		return Hook{}, fmt.Errorf("%w: hook %q: want NAME=KEY,KEY…", holdfast.ErrInvalid, s)
+	}
+	return Hook{Name: name, Keys: strings.Split(keys, ",")}, nil
+}

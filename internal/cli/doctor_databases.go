@@ -1,0 +1,186 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	enumspb "go.temporal.io/api/enums/v1"
+	"gorm.io/gorm"
+
+	"github.com/holdfastmq/holdfast/barrier"
+	"github.com/holdfastmq/holdfast/broker"
+	"github.com/holdfastmq/holdfast/workflows"
+)
+
+// clockLimit is by how much two clocks may differ before it is a finding.
+const clockLimit = time.Minute
+
+// databases finds processes that should share a database and do not, and clocks
+// that differ.
+func (f *findings) databases(answers []broker.ProcessStatus) {
+	groups, consumers := map[string]map[string][]string{}, map[string]map[string][]string{}
+	note := func(of map[string]map[string][]string, name, identity, instance string) {
+		if name == "" || identity == "" {
+			return
+		}
+		if of[name] == nil {
+			of[name] = map[string][]string{}
+		}
+		of[name][identity] = append(of[name][identity], orDash(instance))
+	}
+	for _, p := range answers {
+		for _, d := range p.Databases {
+			note(groups, d.Group, d.Identity, p.Instance)
+			for _, c := range d.Consumers {
+				note(consumers, c, d.Identity, p.Instance)
+			}
+		}
+	}
+	const remedy = "stop the processes that have the wrong one, or give their environment a --prefix or virtual host of its own; what waits goes on by itself once a process with the right database runs"
+	for _, name := range sortedKeys(groups) {
+		if ids := groups[name]; len(ids) > 1 {
+			f.add(levelProblem, "database "+name, remedy, "processes of group %s use different databases: %s", name, whoHas(ids))
+		} else {
+			f.ok("database "+name, "%s", whoHas(ids))
+		}
+	}
+	for _, name := range sortedKeys(consumers) {
+		if ids := consumers[name]; len(ids) > 1 {
+			f.add(levelProblem, "database of consumer "+name, remedy,
+				"processes of consumer %s use different databases: %s; a message that is delivered again takes effect again in the other one", name, whoHas(ids))
+		}
+	}
+	for _, p := range answers {
+		for _, d := range p.Databases {
+			if d.Clock != "" {
+				f.add(levelProblem, "clock of "+orDash(p.Instance), "set the wrong clock right, by NTP for example", "%s", d.Clock)
+			}
+		}
+	}
+}
+
+// whoHas says which processes have which database.
+func whoHas(ids map[string][]string) string {
+	var said []string
+	for _, id := range sortedKeys(ids) {
+		who := slices.Compact(slices.Sorted(slices.Values(ids[id])))
+		more := ""
+		if n := len(who) - namesShown; n > 0 {
+			who, more = who[:namesShown], fmt.Sprintf(" and %d more", n)
+		}
+		said = append(said, fmt.Sprintf("%s in %s%s", id, strings.Join(who, ", "), more))
+	}
+	return strings.Join(said, "; ")
+}
+
+func sortedKeys[V any](m map[string]V) []string {
+	keys := make([]string, 0, len(m))
+	for k := range m {
+		keys = append(keys, k)
+	}
+	slices.Sort(keys)
+	return keys
+}
+
+// identity says which database DATABASE_URL is.
+func (f *findings) identity(ctx context.Context, db *gorm.DB) {
+	id, err := barrier.Identity(ctx, db)
+	if err != nil {
+		f.unknown("identity", err)
+		return
+	}
+	f.ok("identity", "%s", id)
+}
+
+// databaseClock compares this machine's clock with the database's.
+func (f *findings) databaseClock(ctx context.Context, db *gorm.DB, now func() time.Time) {
+	before := now()
+	theirs, err := barrier.Clock(ctx, db)
+	if err != nil {
+		f.unknown("clock", err)
+		return
+	}
+	f.clock("PostgreSQL", before, now(), theirs)
+}
+
+// clock says how far the clock of a part is from this machine's, which said before
+// and after around it.
+func (f *findings) clock(part string, before, after, theirs time.Time) {
+	if off := clockOff(part, before, after, theirs); off != "" {
+		f.add(levelProblem, "clock", "set the wrong clock right, by NTP for example", "%s", off)
+		return
+	}
+	f.ok("clock", "agrees with this machine's")
+}
+
+// clockOff says that a part's clock and this machine's differ, if they do.
+func clockOff(part string, before, after, theirs time.Time) string {
+	way, off := "ahead of", before.Round(0).Sub(theirs.Round(0))
+	if off < 0 {
+		way, off = "behind", max(0, theirs.Round(0).Sub(after.Round(0)))
+	}
+	if off <= clockLimit {
+		return ""
+	}
+	return fmt.Sprintf("this machine's clock is %s %s %s's", age(off), way, part)
+}
+
+// pollAge is how long Temporal remembers a poller, and pollLasts how long one
+// request of it lasts: the last one was made within these.
+const (
+	pollAge   = 5 * time.Minute
+	pollLasts = time.Minute
+)
+
+// temporalClock compares Temporal's clock with this machine's.
+func (f *findings) temporalClock(ctx context.Context, t *temporalServer, prefix string, now func() time.Time) {
+	off, known, err := t.clockOff(ctx, prefix, now)
+	switch {
+	case err != nil:
+		f.unknown("clock", err)
+	case off != "":
+		f.add(levelProblem, "clock", "set the wrong clock right, by NTP for example", "%s", off)
+	case known:
+		f.ok("clock", "agrees with this machine's")
+	}
+}
+
+// clockOff says that Temporal's clock and this machine's differ, if they do, by when
+// Temporal says that the processes asked it last; known is false where none has.
+func (t *temporalServer) clockOff(ctx context.Context, prefix string, now func() time.Time) (off string, known bool, err error) {
+	d, err := t.DescribeTaskQueue(ctx, workflows.DeadLetterQueue(prefix), enumspb.TASK_QUEUE_TYPE_WORKFLOW)
+	if err != nil {
+		return "", false, err
+	}
+	var latest time.Time
+	for _, p := range d.GetPollers() {
+		if at := p.GetLastAccessTime().AsTime(); at.After(latest) {
+			latest = at
+		}
+	}
+	if latest.IsZero() {
+		return "", false, nil
+	}
+	at := now()
+	return clockOff("Temporal", at.Add(-pollAge-pollLasts), at, latest), true, nil
+}
+
+// agesCount refuses ages in what acts on many, where this machine's clock is not
+// Temporal's, which says when they began: others would be meant than were thought of.
+func (t *temporalServer) agesCount(ctx context.Context, a *app, g ages) error {
+	if !g.given() {
+		return nil
+	}
+	off, _, err := t.clockOff(ctx, a.Prefix, a.Now)
+	if err == nil && off != "" {
+		err = usagef("%s: --older-than and --newer-than would mean others than you think: set the wrong clock right", off)
+	}
+	return err
+}
+
+func (f *findings) unknown(check string, err error) {
+	f.add(levelWarning, check, "", "unknown: %s", text(err))
+}

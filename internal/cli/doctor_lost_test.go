@@ -1,0 +1,63 @@
+package cli
+
+import (
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/holdfastmq/holdfast/broker"
+)
+
+func TestLostConnectionFindings(t *testing.T) {
+	lost := func(role string, ago time.Duration) []broker.ConnectionLosses {
+		return []broker.ConnectionLosses{{Role: role, Count: 4, Since: noon.Add(-5 * time.Minute), Last: noon.Add(-ago), Reason: "EOF"}}
+	}
+	consumers := []broker.ConsumerStatus{{Name: "b"}, {Name: "a"}, {Name: "a"}}
+	for name, c := range map[string]struct {
+		p      broker.ProcessStatus
+		level  level
+		detail string
+	}{
+		"well": {broker.ProcessStatus{Instance: "p"}, "", ""},
+		"publishing": {broker.ProcessStatus{Instance: "p", Lost: lost(broker.RolePublishing, 3*time.Second), Consumers: consumers, Keepers: []broker.KeeperStatus{{Group: "orders"}}}, levelProblem,
+			"process p loses its connection for publishing again and again: at least 4 times since 2026-01-02 11:55:00 (5m00s), the last time 3s ago: EOF; meanwhile what group orders sends waits, and so do the retries, replies and dead letters of a, b"},
+		"not any more": {broker.ProcessStatus{Instance: "p", Lost: lost(broker.RolePublishing, 3*time.Minute)}, levelWarning,
+			"process p loses its connection for publishing again and again: at least 4 times since 2026-01-02 11:55:00 (5m00s), not again for 3m00s: EOF; meanwhile what it sends waits"},
+		"consuming": {broker.ProcessStatus{Instance: "p", Lost: lost(broker.RoleConsuming, time.Second), Consumers: consumers}, levelProblem,
+			"process p loses its connection for consuming again and again: at least 4 times since 2026-01-02 11:55:00 (5m00s), the last time 1s ago: EOF; meanwhile consumers a, b get nothing, and get again what they had"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var f findings
+			f.lostConnections([]broker.ProcessStatus{{Instance: "other"}, c.p}, noon)
+			if c.level == "" {
+				require.Empty(t, f.all)
+				return
+			}
+			require.Len(t, f.all, 1)
+			require.Equal(t, c.level, f.all[0].Level)
+			require.Equal(t, c.detail, f.all[0].Detail)
+			require.Contains(t, f.all[0].Remedy, "RabbitMQ's log")
+		})
+	}
+}
+
+func TestLadderFindings(t *testing.T) {
+	var f findings
+	f.ladders([]looked{
+		{LadderQueue: broker.LadderQueue{Name: "x.retry.1m", Messages: 3, Seen: 3, Waits: []broker.LadderWait{
+			{Consumer: "billing", Count: 2, Since: noon.Add(-time.Minute), Next: noon.Add(30 * time.Second)}, {Count: 1}}}},
+		{LadderQueue: broker.LadderQueue{Name: "x.retry.1h", Messages: 9, Seen: 2, Waits: []broker.LadderWait{
+			{Consumer: "billing", Count: 1, Since: noon.Add(-time.Hour), Next: noon.Add(time.Minute)}, {Consumer: "mail", Count: 1}}}},
+		{LadderQueue: broker.LadderQueue{Name: "x.retry.5m", Messages: 1}, err: errors.New("refused")},
+	}, noon)
+	require.Len(t, f.all, 3)
+	require.Equal(t, levelWarning, f.all[0].Level)
+	require.Equal(t, "whose the messages in x.retry.5m are is not known: refused", f.all[0].Detail)
+	require.Equal(t, "retries billing", f.all[1].Check)
+	require.Equal(t, levelWarning, f.all[1].Level)
+	require.Equal(t, "at least 3 messages on its retry ladder; the oldest has failed for 1h00m; the next try is in 30s", f.all[1].Detail)
+	require.Equal(t, levelOK, f.all[2].Level)
+	require.Equal(t, "at least 1 message on its retry ladder", f.all[2].Detail)
+}

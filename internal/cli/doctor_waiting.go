@@ -1,0 +1,113 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/holdfastmq/holdfast/broker"
+)
+
+const (
+	// doctorAsks is how many workflows doctor asks what they wait for.
+	doctorAsks = 100
+	// longForAReply is how long ago a saga called a participant that runs before it is
+	// worth a warning.
+	longForAReply = time.Minute
+)
+
+// examineWaiting looks for whatever waits for something that is not there, in all
+// three parts at once.
+func (a *app) examineWaiting(ctx context.Context, e examination) []finding {
+	f := findings{suggester: a.suggester(), part: "Waiting"}
+	s := &survey{app: a, suggester: f.suggester, now: a.Now(), ask: e.asked, asks: doctorAsks}
+	if e.management != "" {
+		with := *a
+		with.Management = e.management
+		s.app = &with
+	}
+	a.survey(ctx, s, e.skip)
+	for _, w := range s.sorted() {
+		f.waited(w, s.now)
+	}
+	for _, w := range s.uncalled {
+		f.add(levelWarning, w.For, w.Remedy, "no saga waits for it yet: %s", w.Detail)
+	}
+	for _, u := range s.unknown {
+		f.add(levelWarning, "waiting", "run doctor again; --timeout gives it more time", "unknown: %s", u)
+	}
+	switch {
+	case s.temp == nil && s.broker == nil:
+	case len(f.all) > 0:
+	case s.temp == nil:
+		f.ok("waiting", "nothing in RabbitMQ waits for something that is not there; what Temporal has was not looked at")
+	case s.broker == nil:
+		f.ok("waiting", "nothing in Temporal waits for something that is not there; what RabbitMQ has was not looked at")
+	default:
+		f.ok("waiting", "nothing waits for something that is not there")
+	}
+	return f.all
+}
+
+// survey fills s with what the servers that are reached say. That one is not reached,
+// its own part tells.
+func (a *app) survey(ctx context.Context, s *survey, skip []string) {
+	skipped := strings.Join(skip, ",")
+	if !strings.Contains(skipped, "temporal") {
+		if t, err := a.temporal(ctx); err == nil {
+			defer t.Close()
+			s.temp = t
+		}
+	}
+	run := func(ctx context.Context, b *broker.Broker) error {
+		s.broker = b
+		s.look(ctx)
+		return nil
+	}
+	if a.AMQPURL == "" || strings.Contains(skipped, "rabbitmq") || a.withBroker(ctx, run) != nil {
+		s.look(ctx)
+	}
+}
+
+// waited judges what waits for the same.
+func (f *findings) waited(w *wait, now time.Time) {
+	waited := now.Sub(w.Since)
+	check := w.For
+	switch {
+	case w.Missing:
+		f.add(levelProblem, check, w.Remedy, "%s", w.sentence(now))
+	case w.Kind == waitSaga && strings.HasPrefix(w.For, participantPrefix) && waited > longForAReply:
+		f.add(levelWarning, check, w.Remedy, "%s", w.sentence(now))
+	case w.Kind == waitTransaction && w.Then != "" && waited > longForAReply:
+		f.add(levelWarning, check, w.Remedy, "%s", w.sentence(now))
+	}
+}
+
+// sentence says how many wait, for how long, and what is known of it.
+func (w *wait) sentence(now time.Time) string {
+	said := w.counted() + " waiting"
+	if !w.Since.IsZero() {
+		said += fmt.Sprintf(", the oldest for %s", age(now.Sub(w.Since)))
+	}
+	if w.Detail != "" {
+		said += ": " + w.Detail
+	}
+	if len(w.Examples) > 0 {
+		said += "; such as " + w.Examples[0]
+	}
+	return said
+}
+
+// counted says how many of what wait.
+func (w *wait) counted() string {
+	what := map[string]string{waitGroup: "workflow", waitHalfQueue: "record", waitConsumer: "message", waitRetry: "message", waitLetter: "dead letter"}[w.Kind]
+	if what == "" {
+		what = w.Kind
+	}
+	said := plural(w.Count, what)
+	if w.AtLeast {
+		return "at least " + said
+	}
+	return said
+}

@@ -1,0 +1,200 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"go.temporal.io/api/serviceerror"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/holdfastmq/holdfast/broker"
+	"github.com/holdfastmq/holdfast/workflows"
+)
+
+// nudge has a workflow, the messages of a consumer on its ladder, or its breakers do now
+// what they would do later.
+type nudge struct {
+	// ID is the workflow's, or the consumer's name.
+	ID  string `json:"id"`
+	For string `json:"for"`
+	// Count is how many messages are tried, or in how many processes the breaker.
+	Count   int  `json:"count,omitempty"`
+	AtLeast bool `json:"at_least,omitempty"`
+
+	signal string
+	arg    any
+	queue  string // of a delay
+	probe  bool
+}
+
+// retryNowFlags are the flags of retry-now.
+type retryNowFlags struct {
+	who
+	group, what    string
+	dryRun, asJSON bool
+}
+
+func newRetryNowCommand(a *app) *cobra.Command {
+	var f retryNowFlags
+	c := &cobra.Command{
+		Use:   "retry-now",
+		Short: "Have what waits for a timer try again at once",
+		Long: `Have everything that would try again by itself do so now: sagas that wait for a
+participant's reply ask again, and those whose step failed try it again;
+transactions are published again, or checked back. It is harmless: what is not
+there yet is not there afterwards, and they wait as before, for the same times.
+What waits for an operator's decision, parked for another reason, is left alone.
+
+Messages in the delays of the retry ladder go back into their consumer's queue,
+those of other consumers stay; open breakers try a message. A try is a try: a
+message that fails again is one step further on its ladder, and after the last
+one a dead letter. So mend first. Without Temporal this alone is done; with
+--group it is not, since it belongs to no group.
+
+--for takes a part of what "holdfast waiting" shows under FOR.
+
+JSON: an array of id (of the workflow, or the consumer's name), for, count,
+at_least.`,
+		Example: "  holdfast retry-now --reason \"the stock service runs\"\n  holdfast retry-now --for stock.reserve --dry-run",
+		Args:    cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			f.complete(a)
+			if err := f.check(); err != nil && !f.dryRun {
+				return err
+			}
+			ctx, cancel := a.bounded(cmd.Context(), defaultTimeout)
+			defer cancel()
+			return a.retryNow(ctx, f)
+		},
+	}
+	flags := c.Flags()
+	f.register(flags)
+	flags.StringVar(&f.group, "group", "", "only what this producer group sent or runs")
+	flags.StringVar(&f.what, "for", "", "only what waits for something with this in its name, such as a topic")
+	flags.BoolVar(&f.dryRun, "dry-run", false, "only say what would be tried")
+	flags.BoolVar(&f.asJSON, "json", false, "write JSON")
+	return c
+}
+
+// means reports whether what waits is among what the flags say.
+func (f retryNowFlags) means(n nudge) bool {
+	id, _ := workflows.ParseID(n.ID)
+	group := id.Owner
+	if n.signal == "" {
+		group = "" // it is of none
+	}
+	return strings.Contains(n.For, f.what) && (f.group == "" || f.group == group)
+}
+
+func (a *app) retryNow(ctx context.Context, f retryNowFlags) error {
+	s := a.newSurvey(ctx)
+	s.nudging, s.operator, s.reason = true, f.operator, f.reason
+	if err := a.surveyAll(ctx, s); err != nil {
+		return err
+	}
+	nudges := []nudge{}
+	for _, n := range s.nudges {
+		if f.means(n) {
+			nudges = append(nudges, n)
+		}
+	}
+	if s.temp == nil && len(nudges) == 0 { // what it is mostly for
+		return a.withTemporal(ctx, func(context.Context, *temporalServer) error { return nil })
+	}
+	for _, u := range s.unknown {
+		printf(a.Err, "Unknown: %s\n", u)
+	}
+	gone, err := 0, error(nil)
+	if !f.dryRun {
+		gone, err = a.carryOut(ctx, nudges)
+	}
+	return errors.Join(a.tellNudges(nudges, gone, f), err)
+}
+
+// carryOut does what nudges say, and counts the workflows that have ended meanwhile.
+func (a *app) carryOut(ctx context.Context, nudges []nudge) (gone int, err error) {
+	var signals []nudge
+	for _, n := range nudges {
+		if n.signal != "" {
+			signals = append(signals, n)
+		}
+	}
+	if len(signals) > 0 {
+		err = a.withTemporal(ctx, func(ctx context.Context, t *temporalServer) (err error) {
+			gone, err = t.nudge(ctx, signals)
+			return err
+		})
+	}
+	if len(signals) < len(nudges) {
+		err = errors.Join(err, a.withBroker(ctx, func(ctx context.Context, b *broker.Broker) error {
+			return errors.Join(probeBreakers(ctx, b, nudges), moveLadders(ctx, b, nudges))
+		}))
+	}
+	return gone, err
+}
+
+// nudge sends the signals, and counts the workflows that have ended meanwhile.
+func (t *temporalServer) nudge(ctx context.Context, nudges []nudge) (gone int, err error) {
+	ended := make([]bool, len(nudges))
+	var all errgroup.Group
+	all.SetLimit(resultsAtOnce)
+	for i, n := range nudges {
+		all.Go(func() error {
+			err := t.SignalWorkflow(ctx, n.ID, "", n.signal, n.arg)
+			var missing *serviceerror.NotFound
+			if ended[i] = errors.As(err, &missing); ended[i] {
+				return nil
+			}
+			if err != nil {
+				return fmt.Errorf("signal workflow %s: %w", n.ID, err)
+			}
+			return nil
+		})
+	}
+	err = all.Wait()
+	for _, e := range ended {
+		if e {
+			gone++
+		}
+	}
+	return gone, err
+}
+
+func (a *app) tellNudges(nudges []nudge, gone int, f retryNowFlags) error {
+	if f.asJSON {
+		return printJSON(a.Out, nudges)
+	}
+	if len(nudges) == 0 {
+		printf(a.Out, "Nothing waits for a timer.\n")
+		return nil
+	}
+	counts, atLeast := map[string]int{}, map[string]bool{}
+	for _, n := range nudges {
+		if n.signal != "" {
+			n.Count = 1
+		}
+		counts[n.For] += n.Count
+		atLeast[n.For] = atLeast[n.For] || n.AtLeast && f.dryRun
+	}
+	t := newTable(a.Out, "TRIED", "WAITED FOR")
+	for _, what := range sortedKeys(counts) {
+		said := fmt.Sprint(counts[what])
+		if atLeast[what] {
+			said = "at least " + said
+		}
+		t.row(said, what)
+	}
+	if err := t.flush(); err != nil {
+		return err
+	}
+	switch {
+	case f.dryRun:
+		printf(a.Out, "\nNothing was done.\n")
+	case gone > 0:
+		printf(a.Out, "\n%s had ended meanwhile.\n", plural(gone, "workflow"))
+	}
+	return nil
+}

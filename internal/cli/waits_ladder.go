@@ -1,0 +1,154 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/holdfastmq/holdfast/broker"
+)
+
+const (
+	// ladderLook is how many messages of a delay queue are looked at, to tell whose they
+	// are.
+	ladderLook = 1000
+	// maxDelays is how many delay queues are looked at.
+	maxDelays = 64
+	// ladderPrefix begins what the messages of a consumer in its delays wait for.
+	ladderPrefix = "the retry ladder of "
+)
+
+// delayQueues are the queues of the retry ladders: those of the default one, and those
+// that the processes that answer know of.
+func delayQueues(prefix string, answers []broker.ProcessStatus) (names []string) {
+	name := func(d time.Duration) string { return broker.DelayQueue(prefix, d) }
+	for _, d := range broker.DefaultLadder() {
+		names = append(names, name(d))
+	}
+	for _, p := range answers {
+		for _, c := range p.Consumers {
+			for _, d := range c.Delays {
+				if n := name(d); d > 0 && len(names) < maxDelays && !slices.Contains(names, n) {
+					names = append(names, n)
+				}
+			}
+		}
+	}
+	return names
+}
+
+// looked is what was seen of a delay queue, or why it was not.
+type looked struct {
+	broker.LadderQueue
+	err error
+}
+
+// delay is the queue's delay.
+func (l looked) delay(prefix string) string { return strings.TrimPrefix(l.Name, prefix+".retry.") }
+
+// unseen is how many messages were not looked at.
+func (l looked) unseen() int { return l.Messages - l.Seen }
+
+// lookAtLadder looks whose the messages are in those delay queues that have any, at limit
+// messages of each.
+func lookAtLadder(ctx context.Context, b *broker.Broker, queues []broker.QueueInfo, limit int) (out []looked) {
+	for _, q := range queues {
+		if q.Messages > 0 {
+			out = append(out, looked{LadderQueue: broker.LadderQueue{Name: q.Name, Messages: q.Messages}})
+		}
+	}
+	var all sync.WaitGroup
+	for i := range out {
+		all.Go(func() {
+			l, err := b.PeekLadder(ctx, out[i].Name, limit)
+			if out[i].err = err; err == nil {
+				out[i].LadderQueue = l
+			}
+		})
+	}
+	all.Wait()
+	return out
+}
+
+// noteLadder notes what waits in a delay, by consumer as far as that is known.
+func (s *survey) noteLadder(l looked) {
+	delay := l.delay(s.Prefix)
+	for _, x := range l.Waits {
+		var w *wait
+		if x.Consumer == "" {
+			w = s.of(waitRetry, "the delay of "+delay)
+			w.Then, w.Detail = "it goes on by itself", "what no consumer waits for, such as what was put off for an operator"
+		} else {
+			w = s.of(waitRetry, ladderPrefix+x.Consumer)
+			w.Then, w.AtLeast = "each is tried again at its time", w.AtLeast || l.unseen() > 0
+			w.steps = append(w.steps, fmt.Sprintf("%d in %s", x.Count, delay))
+			w.Detail = join(w.steps)
+			w.Remedy = "mend what it fails for, see its log; it goes on by itself, and " + s.code("retry-now", "") +
+				" tries them at once"
+			s.nudgeLadder(x, l, w)
+		}
+		for _, id := range x.Examples {
+			w.note(id, x.Since, x.Next)
+		}
+		w.Count += x.Count - len(x.Examples)
+	}
+	if n := l.unseen(); n > 0 {
+		w := s.of(waitRetry, "the delay of "+delay+", not looked at")
+		w.Count, w.Then, w.Detail = n, "each is tried again, within "+delay, "whose they are is not known"
+		if l.err != nil {
+			w.Detail += ": " + text(l.err)
+		}
+	}
+}
+
+// ladders says whose messages wait in a delay, and since when they fail.
+func (f *findings) ladders(all []looked, now time.Time) {
+	by := map[string]*wait{}
+	unseen := 0
+	var unread []string
+	var why error
+	for _, l := range all {
+		unseen += l.unseen()
+		for _, x := range l.Waits {
+			if x.Consumer == "" {
+				continue
+			}
+			w := by[x.Consumer]
+			if w == nil {
+				w = &wait{Kind: waitRetry, For: ladderPrefix + x.Consumer}
+				by[x.Consumer] = w
+			}
+			for range x.Count {
+				w.note("", x.Since, x.Next)
+			}
+		}
+		if l.err != nil {
+			unread, why = append(unread, l.Name), l.err
+		}
+	}
+	if why != nil {
+		f.add(levelWarning, "retries", "give the user that doctor has read permission for them, or do without",
+			"whose the messages in %s are is not known: %s", join(unread), text(why))
+	}
+	for _, name := range sortedKeys(by) {
+		w := by[name]
+		w.AtLeast = unseen > 0
+		said := fmt.Sprintf("%s on its retry ladder", w.counted())
+		if !w.Since.IsZero() {
+			said += fmt.Sprintf("; the oldest has failed for %s", age(now.Sub(w.Since)))
+		}
+		if w.Next.After(now) {
+			said += fmt.Sprintf("; the next try is in %s", age(w.Next.Sub(now)))
+		}
+		if w.Since.IsZero() || now.Sub(w.Since) < broker.LongRetry {
+			f.ok("retries "+name, "%s", said)
+			continue
+		}
+		remedy := "mend what it fails for, see the log of its processes; it goes on by itself, and " + f.code("retry-now", "") +
+			" tries them at once; docs/runbook/waits-long.md"
+		f.add(levelWarning, "retries "+name, remedy, "%s", said)
+	}
+}

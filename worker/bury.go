@@ -1,0 +1,126 @@
+package worker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/google/uuid"
+	enumspb "go.temporal.io/api/enums/v1"
+	"go.temporal.io/api/serviceerror"
+	"go.temporal.io/sdk/client"
+	"go.temporal.io/sdk/converter"
+
+	holdfast "github.com/holdfastmq/holdfast"
+	"github.com/holdfastmq/holdfast/workflows"
+)
+
+// bury gives a dead letter its workflow. A letter is a copy of the one whose workflow
+// has its ID only if the content is the same; then that is told, while it is open. What
+// comes after it was settled is a copy only if it is the very same death: everything else
+// gets a workflow of its own, and waits there, visibly.
+func (w *Worker) bury(ctx context.Context, d holdfast.DeadLetter) error {
+	if d.Failure.Redelivery == 0 {
+		d.Copy = ""
+	}
+	for range 10 { // at most three letters to compare with, which may end meanwhile
+		in := workflows.DeadLetterInput{Prefix: w.o.Prefix, Letter: d}
+		options := workflows.DeadLetterOptions(in)
+		options.ID = w.deadLetterID(d)
+		if told, err := w.tellOlder(ctx, d, options.ID); told || err != nil {
+			return err
+		}
+		_, err := w.o.Temporal.ExecuteWorkflow(ctx, options, workflows.DeadLetterName, in)
+		var already *serviceerror.WorkflowExecutionAlreadyStarted
+		switch {
+		case err == nil:
+			w.o.Logger.Warn("dead letter", "consumer", d.Failure.Consumer, "message", d.ID, "topic", d.Message.Topic,
+				"class", d.Failure.Class, "workflow", options.ID)
+			return nil
+		case !errors.As(err, &already):
+			return w.away(w.temporalError("start workflow "+options.ID, err))
+		}
+		done, err := w.compare(ctx, options.ID, &d)
+		if done || err != nil {
+			return err
+		}
+	}
+	return fmt.Errorf("dead letter %s of consumer %s: no workflow of it stays: it is tried again", d.ID, d.Failure.Consumer)
+}
+
+// compare tells the workflow that has the letter's ID of it, where it is a copy of that
+// one's. Otherwise d.Copy is to be tried next.
+func (w *Worker) compare(ctx context.Context, id string, d *holdfast.DeadLetter) (done bool, err error) {
+	there, err := w.o.Temporal.DescribeWorkflow(ctx, id, "")
+	var none *serviceerror.NotFound
+	switch {
+	case errors.As(err, &none):
+		return false, nil // forgotten in between
+	case err != nil:
+		return false, w.away(w.temporalError("look at workflow "+id, err))
+	}
+	content, death := letterMemo(there)
+	open, again := there.Status == enumspb.WORKFLOW_EXECUTION_STATUS_RUNNING, d.Failure.Redelivery > 0
+	same := again || content == "" || content == workflows.LetterContent(*d)
+	sameDeath := again || death != "" && death == workflows.LetterDeath(*d)
+	switch {
+	case same && open && (sameDeath || d.Envelope.MessageID != ""):
+		return w.tell(ctx, id, workflows.SignalDied, d.Failure)
+	case same && sameDeath:
+		w.o.Logger.Info("a copy of a dead letter that is settled", "workflow", id)
+		return true, nil
+	case !same && workflows.OtherContent(d.Copy) == "":
+		d.Copy = workflows.CopyWith(workflows.LetterContent(*d))
+	default:
+		d.Copy = workflows.CopyAfter(d.Copy, deathOf(*d))
+	}
+	w.o.Logger.Warn("a dead letter has the ID of another one", "workflow", id, "message", d.ID, "same content", same, "open", open)
+	return false, nil
+}
+
+// deathOf names a death in a workflow's ID.
+func deathOf(d holdfast.DeadLetter) string {
+	if death := workflows.LetterDeath(d); death != "" {
+		return death
+	}
+	return uuid.NewString()[:13]
+}
+
+// letterMemo is what the memo of a dead letter's workflow tells it by; empty where an
+// earlier version started it.
+func letterMemo(d *client.WorkflowExecutionDescription) (content, death string) {
+	plain, fields := converter.GetDefaultDataConverter(), d.Memo.GetFields()
+	if p := fields[workflows.MemoContent]; p != nil {
+		_ = plain.FromPayload(p, &content)
+	}
+	if p := fields[workflows.MemoDeath]; p != nil {
+		_ = plain.FromPayload(p, &death)
+	}
+	return content, death
+}
+
+// tellOlder tells the open workflow of a letter that was started before the prefix was
+// part of its ID.
+func (w *Worker) tellOlder(ctx context.Context, d holdfast.DeadLetter, id string) (told bool, err error) {
+	older, there, err := workflows.Before(ctx, w.o.Temporal, w.o.Prefix, id)
+	if err != nil {
+		return false, w.away(w.temporalError("look for an earlier workflow of "+id, err))
+	}
+	if !there || older.Status != enumspb.WORKFLOW_EXECUTION_STATUS_RUNNING {
+		return false, nil
+	}
+	return w.tell(ctx, older.WorkflowExecution.ID, workflows.SignalDied, d.Failure)
+}
+
+// tellLetter is tell, also for the workflow that has the ID from before the prefix was
+// part of it.
+func (w *Worker) tellLetter(ctx context.Context, id, signal string, arg any) (told bool, err error) {
+	if told, err = w.tell(ctx, id, signal, arg); told || err != nil {
+		return told, err
+	}
+	older, there, err := workflows.Before(ctx, w.o.Temporal, w.o.Prefix, id)
+	if err != nil || !there {
+		return false, w.away(err)
+	}
+	return w.tell(ctx, older.WorkflowExecution.ID, signal, arg)
+}

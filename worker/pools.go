@@ -1,0 +1,140 @@
+package worker
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"slices"
+	"strings"
+
+	"gorm.io/gorm"
+
+	holdfast "github.com/holdfastmq/holdfast"
+	"github.com/holdfastmq/holdfast/broker"
+)
+
+// defaultConcurrency is how many messages a subscription handles at once if it does
+// not say.
+const defaultConcurrency = 16
+
+// ownConnections are what the worker needs beside its handlers: for check-backs and
+// for retention.
+const ownConnections = 2
+
+// pool is a limited pool of connections that handlers share. Each handler has a
+// connection for as long as it runs, and may need another one, to send: so one is
+// kept from them, or all could wait for each other until their deadlines.
+type pool struct {
+	most  int // connections, as SetMaxOpenConns says
+	users []string
+	want  int // handlers at a time, if there were connections
+	slots chan struct{}
+}
+
+// pools returns the limited pools of the consumers and participants.
+func (w *Worker) findPools() map[*sql.DB]*pool {
+	found := map[*sql.DB]*pool{}
+	use := func(what string, db *gorm.DB, concurrency int) {
+		if db == nil {
+			return
+		}
+		conns, err := db.DB()
+		if err != nil {
+			return // it has no pool that could be asked
+		}
+		most := conns.Stats().MaxOpenConnections
+		if most <= 0 {
+			return
+		}
+		if concurrency == 0 {
+			concurrency = defaultConcurrency
+		}
+		p := found[conns]
+		if p == nil {
+			p = &pool{most: most}
+			found[conns] = p
+		}
+		p.users = append(p.users, what)
+		p.want += concurrency
+	}
+	for _, c := range w.consumers {
+		if c.Handle != nil {
+			use("consumer "+c.Name, c.DB, c.Concurrency)
+		}
+	}
+	for _, p := range w.participants {
+		use("participant "+p.Name, p.DB, p.Concurrency)
+	}
+	for _, p := range found {
+		p.slots = make(chan struct{}, p.room())
+	}
+	return found
+}
+
+// room is how many handlers may run at a time.
+func (p *pool) room() int { return max(1, p.most-1) }
+
+// tooSmall says what is wrong with the pool; "" if nothing is.
+func (p *pool) tooSmall() (what, remedy string) {
+	users := strings.Join(slices.Sorted(slices.Values(p.users)), ", ")
+	remedy = fmt.Sprintf("raise SetMaxOpenConns to %d, and to %d if they call Send, or lower Concurrency", p.want+ownConnections, 2*p.want+ownConnections)
+	switch {
+	case p.want <= p.room():
+		return "", ""
+	case p.most == 1:
+		return fmt.Sprintf("%s would handle %d messages at a time, and their pool has 1 connection: they handle one at a time, and a Send inside a handler never gets a connection", users, p.want), remedy
+	}
+	return fmt.Sprintf("%s would handle %d messages at a time, and their pool has %d connections: they handle %d at a time, so that one is left for what they send", users, p.want, p.most, p.room()), remedy
+}
+
+// comparePools finds pools that are smaller than what uses them, and says so.
+func (w *Worker) comparePools() {
+	w.pools = w.findPools()
+	for _, p := range w.pools {
+		if what, remedy := p.tooSmall(); what != "" {
+			w.o.Logger.Warn(what, "remedy", remedy)
+		}
+	}
+}
+
+// poolOf is the limited pool of a database; nil if it is not limited.
+func (w *Worker) poolOf(db *gorm.DB) *pool {
+	if db == nil {
+		return nil
+	}
+	conns, err := db.DB()
+	if err != nil {
+		return nil
+	}
+	return w.pools[conns]
+}
+
+// concurrency is how many handlers a subscription runs at a time.
+func (p *pool) concurrency(want int) int {
+	if p == nil {
+		return want
+	}
+	if want == 0 {
+		want = defaultConcurrency
+	}
+	return min(want, p.room())
+}
+
+// handling calls handle when there is a connection for it. That there is none for
+// so long is no fault of the message.
+func (p *pool) handling(handle func(context.Context, broker.Delivery) error) func(context.Context, broker.Delivery) error {
+	if p == nil || len(p.users) == 1 { // its concurrency is the limit
+		return handle
+	}
+	return func(ctx context.Context, d broker.Delivery) error {
+		select {
+		case p.slots <- struct{}{}:
+			defer func() { <-p.slots }()
+			return handle(ctx, d)
+		case <-ctx.Done():
+			_, remedy := p.tooSmall()
+			return broker.Wait(&holdfast.UnavailableError{Part: "PostgreSQL", Remedy: remedy,
+				Err: fmt.Errorf("all %d connections of the pool are in use: %w", p.most, ctx.Err())})
+		}
+	}
+}

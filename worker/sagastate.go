@@ -1,0 +1,145 @@
+package worker
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+
+	enumspb "go.temporal.io/api/enums/v1"
+	"go.temporal.io/api/serviceerror"
+	"go.temporal.io/sdk/client"
+	"go.temporal.io/sdk/temporal"
+
+	holdfast "github.com/holdfastmq/holdfast"
+	"github.com/holdfastmq/holdfast/saga/core"
+	"github.com/holdfastmq/holdfast/workflows"
+)
+
+// State says where the saga stands now: its state, the step that it is about, what it
+// waits for and since when. It does not wait for the saga. While a step in this group's
+// processes is under way for a moment longer than a second, the step may be missing.
+// [holdfast.ErrNotFound]: there is no such saga.
+func (h *SagaHandle[S]) State(ctx context.Context) (holdfast.SagaStanding, error) {
+	id, err := h.find(ctx)
+	if err != nil {
+		return holdfast.SagaStanding{ID: h.id}, err
+	}
+	return h.w.sagaStanding(ctx, id)
+}
+
+// sagaStanding asks Temporal how a saga stands.
+func (w *Worker) sagaStanding(ctx context.Context, id string) (holdfast.SagaStanding, error) {
+	ctx, cancel := w.bounded(ctx)
+	defer cancel()
+	if err := w.awaitRunning(ctx); err != nil {
+		return holdfast.SagaStanding{ID: id}, err
+	}
+	status, _, err := w.lookAtSaga(ctx, id)
+	return status.Standing(), err
+}
+
+// stands is how a saga stands for who can wait no longer, with its state, as far as
+// they are known.
+func (w *Worker) stands(ctx context.Context, id string) (holdfast.SagaStanding, json.RawMessage) {
+	ctx, cancel := context.WithTimeout(ctx, 2*askSaga)
+	defer cancel()
+	status, _, err := w.lookAtSaga(ctx, id)
+	if err != nil {
+		return holdfast.SagaStanding{}, nil
+	}
+	return status.Standing(), status.Core.Data
+}
+
+// lookAtSaga returns what is known of a saga: all of it where its workflow has ended by
+// itself or answers within a second, else its state. ended says that nothing can be asked
+// of it any more.
+func (w *Worker) lookAtSaga(ctx context.Context, id string) (status workflows.SagaStatus, ended bool, err error) {
+	own, err := w.describeOnce(ctx, id)
+	if err != nil {
+		return workflows.SagaStatus{ID: id}, false, err
+	}
+	if status, err = w.readSaga(ctx, id, own); err != nil || own.WorkflowCloseTime == nil {
+		return status, false, err
+	}
+	undoing, err := w.describeOnce(ctx, workflows.SagaUndoID(id))
+	switch {
+	case errors.Is(err, holdfast.ErrNotFound):
+		return status, true, nil
+	case err != nil:
+		return status, true, err
+	case undoing.WorkflowStartTime.Before(*own.WorkflowCloseTime):
+		return status, true, nil // it was started again since, with the same key
+	}
+	status, err = w.readSaga(ctx, id, undoing)
+	return status, true, err
+}
+
+// describeOnce describes a workflow; what is not there is [holdfast.ErrNotFound].
+func (w *Worker) describeOnce(ctx context.Context, workflowID string) (*client.WorkflowExecutionDescription, error) {
+	d, err := w.o.Temporal.DescribeWorkflow(ctx, workflowID, "")
+	var none *serviceerror.NotFound
+	switch {
+	case errors.As(err, &none):
+		return nil, fmt.Errorf("%w: saga %s", holdfast.ErrNotFound, workflowID)
+	case err != nil:
+		return nil, w.temporalError("look at saga "+workflowID, err)
+	}
+	return d, nil
+}
+
+// readSaga reads the status of the saga id off the workflow that was described.
+func (w *Worker) readSaga(ctx context.Context, id string, d *client.WorkflowExecutionDescription) (workflows.SagaStatus, error) {
+	workflowID := d.WorkflowExecution.ID
+	known, _ := workflows.ParseID(id)
+	status := workflows.SagaStatus{ID: id, State: core.StateRunning, Group: known.Owner, Name: known.Name, Key: known.Key}
+	switch d.Status {
+	case enumspb.WORKFLOW_EXECUTION_STATUS_COMPLETED:
+		if err := w.o.Temporal.GetWorkflow(ctx, workflowID, d.WorkflowExecution.RunID).Get(ctx, &status); err != nil {
+			return status, w.temporalError("read how saga "+id+" ended", err)
+		}
+		return status, nil
+	case enumspb.WORKFLOW_EXECUTION_STATUS_RUNNING, enumspb.WORKFLOW_EXECUTION_STATUS_CONTINUED_AS_NEW:
+		if answer, err := w.sagaStatus(ctx, workflowID); err == nil && answer.State != "" {
+			return answer, nil
+		}
+		// its workflow task goes on with a step, or no process answers
+		if state, there := d.TypedSearchAttributes.GetKeyword(temporal.NewSearchAttributeKeyKeyword(workflows.AttributeState)); there {
+			status.State = state
+		}
+		return status, nil
+	}
+	if answer, err := w.sagaStatus(ctx, workflowID); err == nil {
+		status = answer
+	}
+	status.State = endedFromOutside[d.Status]
+	status.Step, status.Reason = "", "its workflow did not end by itself: `"+undoCommand(w.o.Prefix, id)+"` undoes what it did"
+	return status, nil
+}
+
+// endedFromOutside are the words for how a workflow ends that does not decide.
+var endedFromOutside = map[enumspb.WorkflowExecutionStatus]string{
+	enumspb.WORKFLOW_EXECUTION_STATUS_FAILED:     "failed",
+	enumspb.WORKFLOW_EXECUTION_STATUS_TERMINATED: "terminated",
+	enumspb.WORKFLOW_EXECUTION_STATUS_CANCELED:   "canceled",
+	enumspb.WORKFLOW_EXECUTION_STATUS_TIMED_OUT:  "timed-out",
+}
+
+// whyUnanswered says what became of an answer that was not taken: refusal is why, empty
+// where the saga has ended.
+func (w *Worker) whyUnanswered(ctx context.Context, id, step, refusal string) error {
+	status, ended, err := w.lookAtSaga(ctx, id)
+	if err != nil && refusal == "" {
+		return err
+	}
+	if by := status.AnsweredBy(step); err == nil && by != "" {
+		return fmt.Errorf("%w: step %s of %s was answered %s", holdfast.ErrAnswered, step, id, by)
+	}
+	if refusal == "" {
+		refusal = "it is " + status.State
+		if ended {
+			refusal += ": nothing is left to answer"
+		}
+	}
+	return fmt.Errorf("%w: the answer to step %s of %s is refused: %s", holdfast.ErrInvalid, step, id, refusal)
+}

@@ -1,0 +1,59 @@
+package worker
+
+import (
+	"fmt"
+	"sync"
+	"time"
+
+	holdfast "github.com/holdfastmq/holdfast"
+	"github.com/holdfastmq/holdfast/broker"
+)
+
+// namesake is another process of the group that has this one's Options.Instance. It does
+// no harm: the task queue of a process's closures, and all else that belongs to one
+// process, have a random part in their names. But nobody can tell the two apart in logs
+// and alerts, nor in what doctor says. While a process replaces another one of its name,
+// both may run for a moment: so an alert comes only where both are still there at the
+// next look.
+type namesake struct {
+	mu    sync.Mutex
+	since time.Time // zero: there is none
+	told  bool
+}
+
+// lookAgain is when the processes are asked again after one with this one's name was
+// found.
+const lookAgain = time.Minute
+
+const sameInstanceRemedy = "give each process an Options.Instance of its own, such as its pod's name, or leave it empty"
+
+// compareNames reports whether another process of the group has this one's name.
+func (w *Worker) compareNames(answers []broker.ProcessStatus) bool {
+	n := 0
+	for _, p := range answers {
+		if p.Instance == w.o.Instance && p.HasGroup(w.o.Group) && !w.broker.Answers(p) {
+			n++
+		}
+	}
+	s := &w.namesake
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case n == 0:
+		s.since, s.told = time.Time{}, false
+		return false
+	case s.since.IsZero():
+		s.since = time.Now()
+		w.o.Logger.Warn("another process of the group has the name of this one: nobody can tell the two apart",
+			"instance", w.o.Instance, "group", w.o.Group, "remedy", sameInstanceRemedy)
+	case !s.told:
+		s.told = true
+		w.alerts.Alert(holdfast.Alert{Kind: holdfast.AlertSameInstance, Group: w.o.Group,
+			Reason: sameInstance(w.o.Instance, w.o.Group, n+1), Remedy: sameInstanceRemedy})
+	}
+	return true
+}
+
+func sameInstance(instance, group string, n int) string {
+	return fmt.Sprintf("%d processes of group %s have the Options.Instance %s: nobody can tell them apart", n, group, instance)
+}
