@@ -8,6 +8,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/holdfastmq/holdfast/workflows/internal/workflowtest"
+
 	"github.com/stretchr/testify/mock"
 	"github.com/stretchr/testify/require"
 	"go.temporal.io/api/serviceerror"
@@ -247,7 +249,7 @@ func TestCohortCannotPart(t *testing.T) {
 		return activities.LocalResult{ID: tx.ID, Error: "connection lost"}
 	})}
 	env, _ := withOwn(t, w)
-	env.SetWorkerOptions(sdkworker.Options{DeadlockDetectionTimeout: patience,
+	env.SetWorkerOptions(sdkworker.Options{DeadlockDetectionTimeout: workflowtest.Patience,
 		Interceptors: []interceptor.WorkerInterceptor{&noChildren{}}})
 	env.OnActivity(activities.LocalTransactionsInProcess, mock.Anything, mock.Anything).After(time.Minute).
 		Return([]activities.LocalResult{{ID: "1", Error: "lost"}, {ID: "2", Error: "lost"}}, nil)

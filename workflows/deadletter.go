@@ -176,15 +176,9 @@ func (d *deadLetter) takeCancel(ctx, parent workflow.Context) {
 	}
 }
 
-// keptEvents is how many events of a story are kept.
-const keptEvents = 50
-
 // tell adds an event to the story.
 func (d *deadLetter) tell(ctx workflow.Context, what, operator, text string) {
-	if len(d.story) >= keptEvents {
-		d.story = slices.Delete(d.story, 0, len(d.story)-keptEvents+1)
-	}
-	d.story = append(d.story, DeadLetterEvent{At: workflow.Now(ctx), What: what, Operator: clip(operator, 200), Text: clip(text, 1000)})
+	d.story = addTo(d.story, DeadLetterEvent{At: workflow.Now(ctx), What: what, Operator: clip(operator, 200), Text: clip(text, 1000)})
 }
 
 func (d *deadLetter) status() DeadLetterStatus {

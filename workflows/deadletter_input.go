@@ -9,11 +9,10 @@ import (
 // DeadLetterName is the name of the workflow type of dead letters.
 const DeadLetterName = "DeadLetter"
 
-// Names of the Updates of a dead letter; each is a signal too.
+// Names of the Updates of a dead letter, beside UpdateCompensate; each is a signal too.
 const (
 	UpdateRedeliver       = "redeliver"
 	UpdateRedeliverEdited = "redeliver-edited"
-	UpdateCompensate      = "compensate"
 	UpdateDiscard         = "discard"
 )
 
@@ -27,10 +26,6 @@ const (
 	SignalDied = "died"
 )
 
-// DeadLetterQueue returns the name of the task queue of the workflows DeadLetter,
-// which every worker of the prefix serves. No producer group's name has a slash.
-func DeadLetterQueue(prefix string) string { return prefix + "/dead-letters" }
-
 // DeadLetterInput is the input of the workflow DeadLetter.
 type DeadLetterInput struct {
 	// Prefix is the prefix of the queues' names; empty means "holdfast".
@@ -39,16 +34,6 @@ type DeadLetterInput struct {
 	// Resumed is what the run before hands over; nil in a first run.
 	Resumed *DeadLetterStatus `json:"resumed,omitempty"`
 }
-
-// The states of a dead letter beside Parked. The last three are final.
-const (
-	Redelivering State = "redelivering" // back in its queue; the consumer has not answered yet
-	Waits        State = "waits"        // until the policy's next redelivery
-	Compensating State = "compensating" // the producer group's Compensate runs, or is tried again
-	Handled      State = "handled"      // redelivered, and handled
-	Compensated  State = "compensated"  // undone, and the notice is published
-	Discarded    State = "discarded"    // by an operator
-)
 
 // DeadLetterRequest is the argument of the Updates and signals redeliver,
 // redeliver-edited, compensate and discard.

@@ -116,3 +116,16 @@ func TestInvalidDeadLetter(t *testing.T) {
 		})
 	}
 }
+
+// TestNobodySignsAsHoldfast: an operator's name that Holdfast itself signs with is
+// refused, by Update and by signal.
+func TestNobodySignsAsHoldfast(t *testing.T) {
+	b := bury(t, letter(holdfast.Policy{}))
+	asked := b.ask(time.Minute, workflows.UpdateDiscard, by("policy"))
+	b.signal(2*time.Minute, workflows.UpdateDiscard, by("Timeout"))
+	b.at(3*time.Minute, func() { require.Equal(t, workflows.Parked, b.status().State) })
+	b.discard(time.Hour)
+	s := b.run()
+	require.ErrorContains(t, asked.rejected, `the operator cannot be "policy"`)
+	require.Equal(t, []string{"died", "refused", "discard"}, happened(s))
+}

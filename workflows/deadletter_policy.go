@@ -7,9 +7,6 @@ import (
 	holdfast "github.com/holdfastmq/holdfast"
 )
 
-// PolicyOperator is who asks for what a policy does.
-const PolicyOperator = "policy"
-
 // death is all that decides what happens by itself to a message that has died.
 type death struct {
 	policy       holdfast.Policy

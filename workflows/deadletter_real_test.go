@@ -9,6 +9,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/holdfastmq/holdfast/workflows/internal/workflowtest"
+
 	"github.com/stretchr/testify/require"
 	enumspb "go.temporal.io/api/enums/v1"
 	historypb "go.temporal.io/api/history/v1"
@@ -24,8 +26,6 @@ import (
 	"github.com/holdfastmq/holdfast/worker"
 	"github.com/holdfastmq/holdfast/workflows"
 )
-
-const patience = 5 * time.Minute // bodies of 1 MiB, the race detector, and a busy machine
 
 // cemetery runs dead letters on a real Temporal, with steps of its own.
 type cemetery struct {
@@ -45,7 +45,7 @@ func realDead(t *testing.T, policy holdfast.Policy) *cemetery {
 	x.letter.ID = x.prefix // the same on every server
 	require.NoError(t, worker.EnsureSearchAttributes(t.Context(), x.c, s.Namespace()))
 	steps := &activities.DeadLetters{Redeliver: x.grave, Notify: x.grave, Compensations: x.grave, Alerts: x.grave}
-	letters := sdkworker.New(x.c, workflows.DeadLetterQueue(x.prefix), sdkworker.Options{DeadlockDetectionTimeout: patience})
+	letters := sdkworker.New(x.c, workflows.DeadLetterQueue(x.prefix), sdkworker.Options{DeadlockDetectionTimeout: workflowtest.Patience})
 	letters.RegisterWorkflowWithOptions(workflows.DeadLetter, workflow.RegisterOptions{Name: workflows.DeadLetterName})
 	steps.Register(letters)
 	group := sdkworker.New(x.c, workflows.TaskQueue(x.prefix, x.letter.Group), sdkworker.Options{})
@@ -58,7 +58,7 @@ func realDead(t *testing.T, policy holdfast.Policy) *cemetery {
 }
 
 func (x *cemetery) ctx() context.Context {
-	ctx, cancel := context.WithTimeout(x.t.Context(), patience)
+	ctx, cancel := context.WithTimeout(x.t.Context(), workflowtest.Patience)
 	x.t.Cleanup(cancel)
 	return ctx
 }
@@ -118,30 +118,6 @@ func (x *cemetery) history() []*historypb.HistoryEvent {
 	return h.Events
 }
 
-func count(events []*historypb.HistoryEvent, kind enumspb.EventType) (n int) {
-	for _, e := range events {
-		if e.GetEventType() == kind {
-			n++
-		}
-	}
-	return n
-}
-
-// until waits for what no call can wait for.
-func until(t testing.TB, what string, cond func() bool) {
-	t.Helper()
-	deadline, tick := time.NewTimer(patience), time.NewTicker(20*time.Millisecond)
-	defer deadline.Stop()
-	defer tick.Stop()
-	for !cond() {
-		select {
-		case <-tick.C:
-		case <-deadline.C:
-			require.FailNow(t, "did not happen: "+what)
-		}
-	}
-}
-
 // TestRealDeadLetter is the usual life of a dead letter, and what it costs: an
 // operator's redelivery is one workflow task.
 func TestRealDeadLetter(t *testing.T) {
@@ -157,9 +133,9 @@ func TestRealDeadLetter(t *testing.T) {
 	require.Equal(t, 1, s.Duplicates)
 	events := x.history()
 	require.True(t, events[0].GetWorkflowExecutionStartedEventAttributes().GetEagerExecutionAccepted())
-	require.LessOrEqual(t, count(events, enumspb.EVENT_TYPE_WORKFLOW_TASK_COMPLETED), 3, "start, signal, Update")
-	require.Zero(t, count(events, enumspb.EVENT_TYPE_ACTIVITY_TASK_SCHEDULED))
-	require.Equal(t, 2, count(events, enumspb.EVENT_TYPE_MARKER_RECORDED), "the alert and the redelivery")
+	require.LessOrEqual(t, workflowtest.Count(events, enumspb.EVENT_TYPE_WORKFLOW_TASK_COMPLETED), 3, "start, signal, Update")
+	require.Zero(t, workflowtest.Count(events, enumspb.EVENT_TYPE_ACTIVITY_TASK_SCHEDULED))
+	require.Equal(t, 2, workflowtest.Count(events, enumspb.EVENT_TYPE_MARKER_RECORDED), "the alert and the redelivery")
 
 	_, err = x.update(workflows.UpdateDiscard, by("bob"))
 	require.ErrorContains(t, err, "the consumer has not answered redelivery 1")
@@ -172,7 +148,7 @@ func TestRealDeadLetter(t *testing.T) {
 	require.Equal(t, workflows.Handled, x.result().State)
 	require.ErrorAs(t, x.start(), &already, "a copy, after it is settled")
 	events = x.history()
-	require.Equal(t, 2, count(events, enumspb.EVENT_TYPE_UPSERT_WORKFLOW_SEARCH_ATTRIBUTES), "redelivering, handled")
+	require.Equal(t, 2, workflowtest.Count(events, enumspb.EVENT_TYPE_UPSERT_WORKFLOW_SEARCH_ATTRIBUTES), "redelivering, handled")
 	require.Equal(t, []holdfast.AlertKind{holdfast.AlertDeadLetter}, x.kinds())
 }
 
@@ -217,7 +193,7 @@ func TestRealTerminated(t *testing.T) {
 	require.NoError(t, x.start())
 	require.Equal(t, workflows.Parked, x.asked().State)
 	require.NoError(t, x.c.CancelWorkflow(x.ctx(), x.id(), ""))
-	until(t, "the request to cancel is told", func() bool { return strings.Contains(strings.Join(happened(x.asked()), " "), "cancel") })
+	workflowtest.Until(t, "the request to cancel is told", func() bool { return strings.Contains(strings.Join(happened(x.asked()), " "), "cancel") })
 	_, err := x.update(workflows.UpdateDiscard, by("ann"))
 	require.NoError(t, err)
 	require.Equal(t, workflows.Discarded, x.result().State)
@@ -231,7 +207,7 @@ func TestRealLists(t *testing.T) {
 	_, err := x.update(workflows.UpdateRedeliver, by("ann"))
 	require.NoError(t, err)
 	x.signal(workflows.SignalDied, died(1, "still declined"))
-	until(t, "the list shows the second death", func() bool {
+	workflowtest.Until(t, "the list shows the second death", func() bool {
 		d, err := x.c.DescribeWorkflowExecution(x.ctx(), x.id(), "")
 		require.NoError(t, err)
 		info := d.GetWorkflowExecutionInfo()
@@ -273,7 +249,7 @@ func TestRealLargeBodies(t *testing.T) {
 		_, err := x.update(name, req)
 		require.NoError(t, err)
 		x.signal(workflows.SignalDied, died(n, fmt.Sprintf("death %d", n)))
-		until(t, "it is parked again", func() bool { s := x.asked(); return s.State == workflows.Parked && s.Failure.Redelivery == n })
+		workflowtest.Until(t, "it is parked again", func() bool { s := x.asked(); return s.State == workflows.Parked && s.Failure.Redelivery == n })
 	}
 	require.NotEqual(t, first, x.run(), "it has continued as new")
 	require.Equal(t, edited.Base64, x.redelivered[0].Edit.Body)

@@ -9,8 +9,6 @@ import (
 	holdfast "github.com/holdfastmq/holdfast"
 )
 
-var keyState = temporal.NewSearchAttributeKeyKeyword(AttributeState)
-
 // DeadLetterOptions are the options with which whoever starts the workflow of in
 // starts it: one workflow per consumer and message, and a new one only where the
 // last was terminated, failed or timed out. The search attributes say at the
@@ -69,12 +67,6 @@ func (d *deadLetter) remember(ctx workflow.Context) {
 	m := memo(d.failure)
 	m[MemoConsumer] = d.in.Letter.Failure.Consumer
 	_ = workflow.UpsertMemo(ctx, m)
-}
-
-// shownState is what HoldfastState says now.
-func shownState(ctx workflow.Context) State {
-	s, _ := workflow.GetTypedSearchAttributes(ctx).GetKeyword(keyState)
-	return State(s)
 }
 
 // show says in the Temporal UI, and in the search attribute, where it stands.

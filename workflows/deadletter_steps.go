@@ -1,7 +1,6 @@
 package workflows
 
 import (
-	"errors"
 	"time"
 
 	"go.temporal.io/sdk/temporal"
@@ -194,10 +193,4 @@ func never() bool { return false }
 
 func forEver() *temporal.RetryPolicy {
 	return &temporal.RetryPolicy{InitialInterval: time.Second, BackoffCoefficient: 2, MaximumInterval: time.Minute}
-}
-
-// final reports whether repetition does not cure err.
-func final(err error) bool {
-	var failure *temporal.ApplicationError
-	return errors.As(err, &failure) && failure.NonRetryable()
 }

@@ -228,38 +228,3 @@ func (d *deadLetter) compensateError(err error) string {
 	}
 	return fmt.Sprintf("no process of group %s compensated it within 24h: start one, then compensate again", group)
 }
-
-// code writes s as code in Markdown, shortened.
-func code(s string) string {
-	if s == "" {
-		return "none"
-	}
-	return "`" + strings.ReplaceAll(oneLine(clip(s, 300)), "`", "'") + "`"
-}
-
-// cell makes s fit into a cell of a Markdown table.
-func cell(s string) string { return strings.ReplaceAll(oneLine(clip(s, 500)), "|", `\|`) }
-
-// oneLine replaces control characters by spaces.
-func oneLine(s string) string {
-	return strings.Map(func(r rune) rune {
-		if r < ' ' || r == 0x7f {
-			return ' '
-		}
-		return r
-	}, s)
-}
-
-// clip cuts s to at most limit bytes of valid UTF-8.
-func clip(s string, limit int) string {
-	if len(s) > limit {
-		s = s[:limit]
-		for len(s) > 0 && s[len(s)-1]&0xc0 == 0x80 { // inside a character
-			s = s[:len(s)-1]
-		}
-		if len(s) > 0 && s[len(s)-1] >= 0xc0 {
-			s = s[:len(s)-1]
-		}
-	}
-	return strings.ToValidUTF8(s, "?")
-}

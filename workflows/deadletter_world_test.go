@@ -8,6 +8,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/holdfastmq/holdfast/workflows/internal/workflowtest"
+
 	"github.com/stretchr/testify/require"
 	"go.temporal.io/sdk/testsuite"
 	sdkworker "go.temporal.io/sdk/worker"
@@ -123,7 +125,7 @@ func buryInput(t *testing.T, in workflows.DeadLetterInput) *burial {
 	t.Helper()
 	var suite testsuite.WorkflowTestSuite
 	b := &burial{TestWorkflowEnvironment: suite.NewTestWorkflowEnvironment(), grave: &grave{}, t: t, in: in}
-	b.SetWorkerOptions(sdkworker.Options{DeadlockDetectionTimeout: patience}) // a busy machine is slow
+	b.SetWorkerOptions(sdkworker.Options{DeadlockDetectionTimeout: workflowtest.Patience}) // a busy machine is slow
 	b.RegisterWorkflowWithOptions(workflows.DeadLetter, workflow.RegisterOptions{Name: workflows.DeadLetterName})
 	steps := &activities.DeadLetters{Redeliver: b.grave, Notify: b.grave, Compensations: b.grave, Halves: b.grave, Alerts: b.grave}
 	steps.Register(b)

@@ -201,3 +201,15 @@ func ownPrefix(ctx workflow.Context) string {
 	id, _ := ParseID(workflow.GetInfo(ctx).WorkflowExecution.ID)
 	return id.Prefix
 }
+
+// TaskQueue returns the name of the task queue of a producer group.
+func TaskQueue(prefix, group string) string { return prefix + "." + group }
+
+// InstanceQueue returns the name of the task queue of one process of a group.
+func InstanceQueue(prefix, group, instance string) string {
+	return prefix + "." + group + "." + instance
+}
+
+// DeadLetterQueue returns the name of the task queue of the workflows DeadLetter,
+// which every worker of the prefix serves. No producer group's name has a slash.
+func DeadLetterQueue(prefix string) string { return prefix + "/dead-letters" }

@@ -5,12 +5,14 @@ import (
 	"go.temporal.io/sdk/testsuite"
 	sdkworker "go.temporal.io/sdk/worker"
 	"go.temporal.io/sdk/workflow"
+
+	"github.com/holdfastmq/holdfast/workflows/internal/workflowtest"
 )
 
 // childMemos are the memos of the workflows that the workflow starts, by their IDs.
 func childMemos(env *testsuite.TestWorkflowEnvironment) map[string]map[string]any {
 	seen := memoWatch{memos: map[string]map[string]any{}}
-	env.SetWorkerOptions(sdkworker.Options{DeadlockDetectionTimeout: patience, Interceptors: []interceptor.WorkerInterceptor{&seen}})
+	env.SetWorkerOptions(sdkworker.Options{DeadlockDetectionTimeout: workflowtest.Patience, Interceptors: []interceptor.WorkerInterceptor{&seen}})
 	return seen.memos
 }
 

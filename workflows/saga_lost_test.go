@@ -5,6 +5,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/holdfastmq/holdfast/workflows/internal/workflowtest"
+
 	"github.com/stretchr/testify/require"
 	commonpb "go.temporal.io/api/common/v1"
 	enumspb "go.temporal.io/api/enums/v1"
@@ -110,7 +112,7 @@ func TestRealSagaLostTask(t *testing.T) {
 	x.on("do stock", wellDone, noReply)
 	x.on("undo stock", wellDone)
 	var lost atomic.Bool
-	w := sdkworker.New(x.c, workflows.TaskQueue(x.prefix, x.in.Group), sdkworker.Options{DeadlockDetectionTimeout: patience})
+	w := sdkworker.New(x.c, workflows.TaskQueue(x.prefix, x.in.Group), sdkworker.Options{DeadlockDetectionTimeout: workflowtest.Patience})
 	w.RegisterWorkflowWithOptions(func(ctx workflow.Context, in workflows.SagaInput) (workflows.SagaStatus, error) {
 		workflow.Go(ctx, func(ctx workflow.Context) {
 			_ = workflow.Await(ctx, func() bool { return len(x.called()) == 3 && lost.CompareAndSwap(false, true) })
@@ -124,7 +126,7 @@ func TestRealSagaLostTask(t *testing.T) {
 	require.NoError(t, x.start())
 	require.Equal(t, core.StateCompensated, x.result(x.in.ID).State)
 	require.Equal(t, []string{"do a", "do stock", "do c", "do a", "do stock", "do stock", "undo c", "undo stock", "undo a"}, x.called())
-	require.Equal(t, 1, count(x.history(x.in.ID), enumspb.EVENT_TYPE_WORKFLOW_TASK_FAILED))
+	require.Equal(t, 1, workflowtest.Count(x.history(x.in.ID), enumspb.EVENT_TYPE_WORKFLOW_TASK_FAILED))
 }
 
 // TestRealSagaCancelAndAnswer: an answer and a request to cancel that come together
@@ -142,7 +144,7 @@ func TestRealSagaCancelAndAnswer(t *testing.T) {
 			Args: []any{ann("ok")}, WaitForStage: client.WorkflowUpdateStageCompleted})
 		answered <- err
 	}()
-	until(t, "the answer is admitted", func() bool {
+	workflowtest.Until(t, "the answer is admitted", func() bool {
 		_, err := x.c.WorkflowService().PollWorkflowExecutionUpdate(x.ctx(), &workflowservice.PollWorkflowExecutionUpdateRequest{Namespace: x.namespace,
 			UpdateRef: &updatepb.UpdateRef{WorkflowExecution: &commonpb.WorkflowExecution{WorkflowId: x.in.ID}, UpdateId: "answer"}})
 		return err == nil

@@ -8,6 +8,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/holdfastmq/holdfast/workflows/internal/workflowtest"
+
 	"github.com/stretchr/testify/require"
 	historypb "go.temporal.io/api/history/v1"
 	"go.temporal.io/sdk/activity"
@@ -178,7 +180,7 @@ func (x *theatre) apart(others func(w sdkworker.Worker)) {
 	x.t.Helper()
 	x.stop()
 	queue := workflows.TaskQueue(x.prefix, x.in.Group)
-	ours := sdkworker.New(x.c, queue, sdkworker.Options{DeadlockDetectionTimeout: patience, LocalActivityWorkerOnly: true})
+	ours := sdkworker.New(x.c, queue, sdkworker.Options{DeadlockDetectionTimeout: workflowtest.Patience, LocalActivityWorkerOnly: true})
 	ours.RegisterWorkflowWithOptions(workflows.Saga, workflow.RegisterOptions{Name: workflows.SagaName})
 	(&activities.Sagas{Runner: x.stage, Alerts: x.stage}).Register(ours)
 	theirs := sdkworker.New(x.c, queue, sdkworker.Options{DisableWorkflowWorker: true})
@@ -193,7 +195,7 @@ func (x *theatre) apart(others func(w sdkworker.Worker)) {
 func (x *theatre) beside(f any, names ...string) {
 	x.t.Helper()
 	x.stop()
-	w := sdkworker.New(x.c, workflows.TaskQueue(x.prefix, x.in.Group), sdkworker.Options{DeadlockDetectionTimeout: patience})
+	w := sdkworker.New(x.c, workflows.TaskQueue(x.prefix, x.in.Group), sdkworker.Options{DeadlockDetectionTimeout: workflowtest.Patience})
 	w.RegisterWorkflowWithOptions(workflows.Saga, workflow.RegisterOptions{Name: workflows.SagaName})
 	(&activities.Sagas{Runner: x.stage, Alerts: x.stage}).Register(w)
 	for _, name := range names {

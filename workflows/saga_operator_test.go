@@ -150,3 +150,13 @@ func TestSagaOrderOfOperators(t *testing.T) {
 	require.Equal(t, []string{"do a", "do b", "undo b", "undo a"}, p.calls, "the answer was first, and what came of it")
 	require.Equal(t, []string{"answer ok", "compensate"}, sagaStory(s))
 }
+
+func TestNoSagaIsSteeredAsHoldfast(t *testing.T) {
+	p := stageOf(t, sagaOf(localStep("a"), messageStep("stock")))
+	p.on("do stock", noReply)
+	req := ann("")
+	req.Operator = "Policy"
+	refused := p.ask(time.Second, workflows.UpdateCompensate, req)
+	require.Empty(t, p.run().Core.Cause.Operator)
+	require.ErrorContains(t, refused.rejected, `the operator cannot be "Policy"`)
+}

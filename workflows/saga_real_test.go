@@ -9,6 +9,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/holdfastmq/holdfast/workflows/internal/workflowtest"
+
 	"github.com/stretchr/testify/require"
 	enumspb "go.temporal.io/api/enums/v1"
 	historypb "go.temporal.io/api/history/v1"
@@ -55,7 +57,7 @@ func realSaga(t *testing.T, steps ...core.Step) *theatre {
 // work starts a worker with the steps of g.
 func (x *theatre) work(g *stage) sdkworker.Worker {
 	x.t.Helper()
-	w := sdkworker.New(x.c, workflows.TaskQueue(x.prefix, x.in.Group), sdkworker.Options{DeadlockDetectionTimeout: patience})
+	w := sdkworker.New(x.c, workflows.TaskQueue(x.prefix, x.in.Group), sdkworker.Options{DeadlockDetectionTimeout: workflowtest.Patience})
 	w.RegisterWorkflowWithOptions(workflows.Saga, workflow.RegisterOptions{Name: workflows.SagaName})
 	(&activities.Sagas{Runner: g, Alerts: g}).Register(w)
 	require.NoError(x.t, w.Start())
@@ -64,7 +66,7 @@ func (x *theatre) work(g *stage) sdkworker.Worker {
 }
 
 func (x *theatre) ctx() context.Context {
-	ctx, cancel := context.WithTimeout(x.t.Context(), patience)
+	ctx, cancel := context.WithTimeout(x.t.Context(), workflowtest.Patience)
 	x.t.Cleanup(cancel)
 	return ctx
 }
@@ -91,7 +93,7 @@ func (x *theatre) asked() (s workflows.SagaStatus) {
 // stands waits until the search attribute says so.
 func (x *theatre) stands(state string) {
 	x.t.Helper()
-	until(x.t, "the saga is "+state, func() bool {
+	workflowtest.Until(x.t, "the saga is "+state, func() bool {
 		d, err := x.c.DescribeWorkflowExecution(x.ctx(), x.in.ID, "")
 		require.NoError(x.t, err)
 		return string(d.GetWorkflowExecutionInfo().GetSearchAttributes().GetIndexedFields()[workflows.AttributeState].GetData()) == `"`+state+`"`
@@ -153,8 +155,8 @@ func TestRealSagaWaitsOnlyIfItDoes(t *testing.T) {
 	require.NoError(t, x.start())
 	require.Equal(t, core.StateCompleted, x.result(x.in.ID).State)
 	events := x.history(x.in.ID)
-	require.Zero(t, count(events, enumspb.EVENT_TYPE_UPSERT_WORKFLOW_SEARCH_ATTRIBUTES))
-	require.Equal(t, 1, count(events, enumspb.EVENT_TYPE_WORKFLOW_TASK_COMPLETED))
+	require.Zero(t, workflowtest.Count(events, enumspb.EVENT_TYPE_UPSERT_WORKFLOW_SEARCH_ATTRIBUTES))
+	require.Equal(t, 1, workflowtest.Count(events, enumspb.EVENT_TYPE_WORKFLOW_TASK_COMPLETED))
 }
 
 // TestRealSagaUndoIsRecorded: what was done is recorded before its Undo begins.
@@ -165,15 +167,15 @@ func TestRealSagaUndoIsRecorded(t *testing.T) {
 	recorded := -1
 	x.onCall = func(call string, _ activities.SagaStep) {
 		if call == "undo b" {
-			recorded = count(x.history(x.in.ID), enumspb.EVENT_TYPE_MARKER_RECORDED)
+			recorded = workflowtest.Count(x.history(x.in.ID), enumspb.EVENT_TYPE_MARKER_RECORDED)
 		}
 	}
 	require.NoError(t, x.start())
 	require.Equal(t, core.StateCompensated, x.result(x.in.ID).State)
 	require.Equal(t, 3, recorded)
 	events := x.history(x.in.ID)
-	require.Equal(t, 2, count(events, enumspb.EVENT_TYPE_ACTIVITY_TASK_SCHEDULED))
-	require.Equal(t, 2, count(events, enumspb.EVENT_TYPE_UPSERT_WORKFLOW_SEARCH_ATTRIBUTES), "compensating, compensated")
+	require.Equal(t, 2, workflowtest.Count(events, enumspb.EVENT_TYPE_ACTIVITY_TASK_SCHEDULED))
+	require.Equal(t, 2, workflowtest.Count(events, enumspb.EVENT_TYPE_UPSERT_WORKFLOW_SEARCH_ATTRIBUTES), "compensating, compensated")
 	x.stands(core.StateCompensated)
 }
 
@@ -204,7 +206,7 @@ func TestRealSagaMetadata(t *testing.T) {
 	}
 	require.NoError(t, x.c.SignalWorkflow(x.ctx(), x.in.ID, "", workflows.UpdateAnswer, ann("ok")))
 	require.Equal(t, core.StateCompleted, x.result(x.in.ID).State)
-	require.Equal(t, 2, count(x.history(x.in.ID), enumspb.EVENT_TYPE_UPSERT_WORKFLOW_SEARCH_ATTRIBUTES), "waiting, completed")
+	require.Equal(t, 2, workflowtest.Count(x.history(x.in.ID), enumspb.EVENT_TYPE_UPSERT_WORKFLOW_SEARCH_ATTRIBUTES), "waiting, completed")
 }
 
 // TestRealSagaParkedAtOnce: a saga that parks within its first workflow task says so
@@ -294,7 +296,7 @@ func TestRealSubSaga(t *testing.T) {
 	require.NoError(t, x.start())
 	parent := x.in.ID
 	x.in.ID = "saga/shop/parcel/order." + x.in.Key + ".send"
-	until(t, "the sub-saga is there", func() bool {
+	workflowtest.Until(t, "the sub-saga is there", func() bool {
 		_, err := x.c.DescribeWorkflowExecution(x.ctx(), x.in.ID, "")
 		return err == nil
 	})
@@ -389,7 +391,7 @@ func TestRecordSagas(t *testing.T) {
 		"sub-saga": {[]core.Step{localStep("a"), send, localStep("refusing")}, func(x *theatre) {
 			id := x.in.ID
 			x.in.ID = "saga/shop/parcel/order." + x.in.Key + ".send"
-			until(t, "the sub-saga is there", func() bool {
+			workflowtest.Until(t, "the sub-saga is there", func() bool {
 				_, err := x.c.DescribeWorkflowExecution(x.ctx(), x.in.ID, "")
 				return err == nil
 			})
@@ -448,7 +450,7 @@ func TestRecordSagas(t *testing.T) {
 // replied sends the reply that a saga waits for.
 func (x *theatre) replied(step string) {
 	x.t.Helper()
-	until(x.t, step+" is asked", func() bool { return x.asked().Core.Steps[step] != nil })
+	workflowtest.Until(x.t, step+" is asked", func() bool { return x.asked().Core.Steps[step] != nil })
 	require.NoError(x.t, x.c.SignalWorkflow(x.ctx(), x.in.ID, "", workflows.SignalReply, workflows.SagaReply{Step: step, Outcome: core.OutcomeDone}))
 }
 
@@ -498,7 +500,7 @@ func TestRealSagaTimesOut(t *testing.T) {
 	require.Equal(t, 3, x.tried["do bad"])
 	require.Equal(t, "panic: bug", s.Core.Cause.Reason)
 	events := x.history(x.in.ID)
-	require.Equal(t, 1, count(events, enumspb.EVENT_TYPE_ACTIVITY_TASK_TIMED_OUT))
+	require.Equal(t, 1, workflowtest.Count(events, enumspb.EVENT_TYPE_ACTIVITY_TASK_TIMED_OUT))
 }
 
 // TestRealSubSagaRunsAlready: a saga that was lost, and started once more, finds its
@@ -510,7 +512,7 @@ func TestRealSubSagaRunsAlready(t *testing.T) {
 	parent := x.in.ID
 	child := "saga/shop/parcel/order." + x.in.Key + ".send"
 	x.in.ID = child
-	until(t, "the sub-saga is there", func() bool {
+	workflowtest.Until(t, "the sub-saga is there", func() bool {
 		_, err := x.c.DescribeWorkflowExecution(x.ctx(), child, "")
 		return err == nil
 	})
@@ -519,12 +521,12 @@ func TestRealSubSagaRunsAlready(t *testing.T) {
 	x.in.ID = parent
 	require.NoError(t, x.start())
 	x.in.ID = child
-	until(t, "the sub-saga is found", func() bool { return x.tasks(parent) >= 2 })
+	workflowtest.Until(t, "the sub-saga is found", func() bool { return x.tasks(parent) >= 2 })
 	_, err := x.update(workflows.UpdateAnswer, ann("pickup"))
 	require.NoError(t, err)
 	require.Equal(t, core.StateCompleted, x.result(child).State)
 	first := x.run()
-	until(t, "the sub-saga is begun once more", func() bool { return x.run() != first })
+	workflowtest.Until(t, "the sub-saga is begun once more", func() bool { return x.run() != first })
 	x.stands(core.StateWaiting)
 	_, err = x.update(workflows.UpdateAnswer, ann("pickup"))
 	require.NoError(t, err)
@@ -534,7 +536,7 @@ func TestRealSubSagaRunsAlready(t *testing.T) {
 
 // tasks counts the workflow tasks of a saga.
 func (x *theatre) tasks(id string) int {
-	return count(x.history(id), enumspb.EVENT_TYPE_WORKFLOW_TASK_COMPLETED)
+	return workflowtest.Count(x.history(id), enumspb.EVENT_TYPE_WORKFLOW_TASK_COMPLETED)
 }
 
 // TestRealSagaActivityStopped: an activity that is asked to cancel may still act: it
@@ -560,11 +562,11 @@ func TestRealSagaActivityStopped(t *testing.T) {
 	_, err := x.update(workflows.UpdateCompensate, ann(""))
 	require.NoError(t, err)
 	var events []*historypb.HistoryEvent
-	until(t, "the activity is asked to cancel", func() bool {
+	workflowtest.Until(t, "the activity is asked to cancel", func() bool {
 		events = x.history(x.in.ID)
-		return count(events, enumspb.EVENT_TYPE_ACTIVITY_TASK_CANCEL_REQUESTED) == 1
+		return workflowtest.Count(events, enumspb.EVENT_TYPE_ACTIVITY_TASK_CANCEL_REQUESTED) == 1
 	})
-	require.Equal(t, 1, count(events, enumspb.EVENT_TYPE_ACTIVITY_TASK_SCHEDULED))
+	require.Equal(t, 1, workflowtest.Count(events, enumspb.EVENT_TYPE_ACTIVITY_TASK_SCHEDULED))
 	close(release)
 	s := x.result(x.in.ID)
 	require.Equal(t, core.StateCompensated, s.State)

@@ -1,7 +1,6 @@
 package workflows
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -63,33 +62,6 @@ func StartSaga(ctx context.Context, c client.Client, o SagaStart, in SagaInput) 
 		in.Again = true
 	}
 }
-
-// describeOurs describes a workflow, and reports whether it is there and belongs to
-// the installation with that prefix.
-func describeOurs(ctx context.Context, c client.Client, prefix, workflowID string) (*client.WorkflowExecutionDescription, bool, error) {
-	d, err := c.DescribeWorkflow(ctx, workflowID, "")
-	var none *serviceerror.NotFound
-	switch {
-	case errors.As(err, &none):
-		return nil, false, nil
-	case err != nil:
-		return nil, false, err
-	}
-	return d, IsOurs(cmp.Or(prefix, DefaultPrefix), workflowID, d.TaskQueueName), nil
-}
-
-// Before looks for the workflow that workflowID meant before the prefix was part of it.
-func Before(ctx context.Context, c client.Client, prefix, workflowID string) (*client.WorkflowExecutionDescription, bool, error) {
-	before, other := BeforePrefixes(workflowID)
-	if !other {
-		return nil, false, nil
-	}
-	return describeOurs(ctx, c, prefix, before)
-}
-
-// MemoContent is the field of the memo that holds a digest of what a workflow was
-// started with.
-const MemoContent = "holdfast-content"
 
 // compareContent says that the saga which has the ID of in was started with other
 // content. nil: with the same, or nobody knows.

@@ -144,10 +144,7 @@ func (s *sagaRun) tell(ctx workflow.Context, e SagaEvent) {
 		s.story[n-1] = e
 		return
 	}
-	if len(s.story) >= keptEvents {
-		s.story = slices.Delete(s.story, 0, len(s.story)-keptEvents+1)
-	}
-	s.story = append(s.story, e)
+	s.story = addTo(s.story, e)
 }
 
 // tellEvent tells what is worth it of what happened to the machine.

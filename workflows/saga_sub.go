@@ -104,10 +104,6 @@ func (s *sagaRun) subOutcome(ctx workflow.Context, t *try, status *SagaStatus, e
 	return failed(c.Class, "%s", causeText(c))
 }
 
-// TimeoutOperator is who compensates a sub-saga that takes longer than its step's
-// timeout.
-const TimeoutOperator = "timeout"
-
 // undoSub undoes the saga that was run for a step, as one that has ended is.
 func (s *sagaRun) undoSub(ctx workflow.Context, t *try) core.Outcome {
 	end, known := s.subEnd(t.step.Name)

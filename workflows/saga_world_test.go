@@ -10,6 +10,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/holdfastmq/holdfast/workflows/internal/workflowtest"
+
 	"github.com/stretchr/testify/mock"
 	"github.com/stretchr/testify/require"
 	"go.temporal.io/sdk/activity"
@@ -186,7 +188,7 @@ func stagedOf(t *testing.T, in workflows.SagaInput, names func(core.Plan) bool) 
 	t.Helper()
 	var suite testsuite.WorkflowTestSuite
 	p := &play{TestWorkflowEnvironment: suite.NewTestWorkflowEnvironment(), stage: &stage{}, t: t, in: in}
-	p.SetWorkerOptions(sdkworker.Options{DeadlockDetectionTimeout: patience})
+	p.SetWorkerOptions(sdkworker.Options{DeadlockDetectionTimeout: workflowtest.Patience})
 	p.RegisterWorkflowWithOptions(workflows.Saga, workflow.RegisterOptions{Name: workflows.SagaName})
 	(&activities.Sagas{Runner: p.stage, Alerts: p.stage, StepNames: names}).Register(p)
 	p.SetTestTimeout(time.Minute)

@@ -9,6 +9,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/holdfastmq/holdfast/workflows/internal/workflowtest"
+
 	"github.com/stretchr/testify/mock"
 	"github.com/stretchr/testify/require"
 	"go.temporal.io/sdk/converter"
@@ -126,7 +128,7 @@ func setup(t *testing.T, w *world) *testsuite.TestWorkflowEnvironment {
 	w.settled = map[string]holdfast.Resolution{}
 	var suite testsuite.WorkflowTestSuite
 	env := suite.NewTestWorkflowEnvironment()
-	env.SetWorkerOptions(sdkworker.Options{DeadlockDetectionTimeout: patience}) // a busy machine is slow
+	env.SetWorkerOptions(sdkworker.Options{DeadlockDetectionTimeout: workflowtest.Patience}) // a busy machine is slow
 	env.RegisterWorkflowWithOptions(workflows.Transaction, workflow.RegisterOptions{Name: workflows.Name})
 	steps := &activities.Transactions{Halves: w, Publish: w, Ops: w, Locals: w, Truth: w, Alerts: w, Databases: w.databases}
 	steps.Register(env)

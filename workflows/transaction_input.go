@@ -11,9 +11,6 @@ import (
 // Name is the workflow type's name.
 const Name = "Transaction"
 
-// InvalidInput is the type of the error of a workflow whose input is wrong.
-const InvalidInput = "InvalidInput"
-
 // Names of the Updates; commit, rollback and recheck are signals too.
 const (
 	UpdateCommit   = "commit"
@@ -23,27 +20,9 @@ const (
 	UpdateStored   = "stored"
 )
 
-// QueryStatus is the name of the query that returns a [Status].
-const QueryStatus = "status"
-
-// Names of the search attributes.
-const (
-	AttributeState = "HoldfastState"
-	AttributeTopic = "HoldfastTopic"
-	AttributeKey   = "HoldfastKey"
-)
-
 // RecoveryName is the type's name of the workflow that decides the half messages
 // of one sweep of the Keeper.
 const RecoveryName = "Recovery"
-
-// TaskQueue returns the name of the task queue of a producer group.
-func TaskQueue(prefix, group string) string { return prefix + "." + group }
-
-// InstanceQueue returns the name of the task queue of one process of a group.
-func InstanceQueue(prefix, group, instance string) string {
-	return prefix + "." + group + "." + instance
-}
 
 // Input is the input of the workflow Transaction.
 type Input struct {
@@ -135,32 +114,6 @@ func validateTx(tx activities.Tx) error {
 		}
 	}
 	return nil
-}
-
-// State is where a member stands.
-type State string
-
-// The states of a member. The last four are final.
-const (
-	Sending    State = "sending"     // its half message is being stored
-	Running    State = "running"     // its local transaction is running
-	Waiting    State = "waiting"     // the application is to confirm
-	Checking   State = "checking"    // the resolution is unknown and asked for
-	Delivering State = "delivering"  // committed, its messages are not all confirmed
-	Parked     State = "parked"      // waits for an operator
-	Committed  State = "committed"   // delivered
-	RolledBack State = "rolled-back" // forgotten
-	Refused    State = "refused"     // its half message was not stored; nothing was run
-	Left       State = "left"        // goes on in a workflow of its own
-)
-
-// Final reports whether nothing more happens to what is in this state.
-func (s State) Final() bool {
-	switch s {
-	case Committed, RolledBack, Refused, Left, Handled, Compensated, Discarded:
-		return true
-	}
-	return false
 }
 
 // MemberStatus tells where one transaction stands.

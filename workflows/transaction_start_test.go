@@ -11,14 +11,6 @@ import (
 	"github.com/holdfastmq/holdfast/activities"
 )
 
-func TestJSONLength(t *testing.T) {
-	for _, key := range []string{"", "A-1007", `"quoted" \\ <&>`, "grüße", "\u2028\u2029"} {
-		text, err := json.Marshal(key)
-		require.NoError(t, err)
-		require.Equal(t, len(text), jsonLength(key), key)
-	}
-}
-
 func TestKeysAreBounded(t *testing.T) {
 	var ms []holdfast.Message
 	for i := range 64 {

@@ -1,8 +1,6 @@
 package workflows
 
 import (
-	"strings"
-
 	enumspb "go.temporal.io/api/enums/v1"
 	"go.temporal.io/sdk/client"
 	"go.temporal.io/sdk/temporal"
@@ -45,10 +43,6 @@ func topicsMemo(ms []holdfast.Message) map[string]any {
 	return nil
 }
 
-func setKeys(keys []string) temporal.SearchAttributeUpdate {
-	return temporal.NewSearchAttributeKeyKeywordList(AttributeKey).ValueSet(keys)
-}
-
 // maxKeys is the limit on the keys of one workflow's HoldfastKey, in bytes of
 // JSON; Temporal refuses a search attribute of more than 2 KiB.
 const maxKeys = 2000
@@ -80,19 +74,4 @@ func findableOf(values []string) []string {
 		out = append(out, v)
 	}
 	return out
-}
-
-// jsonLength returns the length of a key as a string in JSON. Keys have no
-// control characters.
-func jsonLength(key string) int {
-	n := len(key) + len(`""`) + 3*(strings.Count(key, "\u2028")+strings.Count(key, "\u2029"))
-	for _, c := range []byte(key) {
-		switch c {
-		case '"', '\\':
-			n++
-		case '<', '>', '&':
-			n += 5
-		}
-	}
-	return n
 }

@@ -1,0 +1,25 @@
+package workflows
+
+import (
+	"errors"
+
+	"go.temporal.io/sdk/temporal"
+)
+
+// InvalidInput is the type of the error of a workflow whose input is wrong.
+const InvalidInput = "InvalidInput"
+
+// rootMessage returns what the activity said, without what Temporal puts around it.
+func rootMessage(err error) string {
+	var failure *temporal.ApplicationError
+	if errors.As(err, &failure) {
+		return failure.Message()
+	}
+	return err.Error()
+}
+
+// final reports whether repetition does not cure err.
+func final(err error) bool {
+	var failure *temporal.ApplicationError
+	return errors.As(err, &failure) && failure.NonRetryable()
+}
