@@ -2,12 +2,15 @@
 // messages, runs and checks back local transactions, keeps the half queue, and
 // consumes. It is the package that applications import.
 //
-//	w, err := worker.New(worker.Options{Group: "orders", Temporal: c, AMQPURL: url, DB: db})
+//	w, err := worker.Open(ctx, "orders") // from AMQP_URL, DATABASE_URL and TEMPORAL_ADDRESS
 //	w.Consume(worker.Consumer{Name: "payments", Topics: []string{"order.placed"}, Handle: charge})
 //	go w.Run(ctx)
+//	defer w.Close()
 //	receipt, err := w.Send(ctx, msg, func(ctx context.Context, tx *gorm.DB, m *holdfast.Message) error {
 //		return tx.Create(&order).Error
 //	})
+//
+// [New] makes a worker with a Temporal client and a database of the caller's.
 //
 // Sagas are defined with package saga:
 //
@@ -22,6 +25,7 @@
 // How a transaction is coordinated is its lane: Traced by a workflow, which under
 // load it shares with its neighbours (a cohort), or Express, without one.
 //
+//	open.go       Open: a worker from the environment
 //	options.go    what can be set
 //	worker.go     New, Run and what runs in between
 //	send.go       Send, SendAll, Start: the caller's side

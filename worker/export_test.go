@@ -4,6 +4,8 @@ import (
 	"context"
 	"time"
 
+	"go.temporal.io/sdk/client"
+
 	holdfast "github.com/holdfastmq/holdfast"
 	"github.com/holdfastmq/holdfast/saga/core"
 )
@@ -50,6 +52,9 @@ func (w *Worker) LookAgainAfter(d time.Duration) { w.lookAgain = d }
 
 // Raise raises an alert, as something in this process would.
 func (w *Worker) Raise(a holdfast.Alert) { w.alerts.Alert(a) }
+
+// TemporalClient is the worker's client of Temporal; nil if it has none.
+func (w *Worker) TemporalClient() client.Client { return w.o.Temporal }
 
 // NamesSteps reports whether the activities of a saga that is begun in this process are
 // named after its steps.

@@ -176,9 +176,7 @@ func (o Options) withDefaults() Options {
 		o.Instance = fmt.Sprintf("%s-%d%s", host, os.Getpid(), o.process)
 		o.process = o.Instance
 	}
-	if o.Logger == nil {
-		o.Logger = slog.New(slog.DiscardHandler)
-	}
+	o.Logger = orDiscard(o.Logger)
 	setDefault(&o.SendTimeout, 30*time.Second)
 	setDefault(&o.StartTimeout, time.Minute)
 	setDefault(&o.DrainTimeout, 30*time.Second)
@@ -212,11 +210,13 @@ func (o Options) withDefaults() Options {
 	return o
 }
 
+var errNoAMQPURL = fmt.Errorf("%w: no RabbitMQ address: set Options.AMQPURL or AMQP_URL", holdfast.ErrInvalid)
+
 // validate checks o after withDefaults.
 func (o Options) validate() error {
 	var errs []error
 	if o.AMQPURL == "" {
-		errs = append(errs, fmt.Errorf("%w: no RabbitMQ address: set Options.AMQPURL or AMQP_URL", holdfast.ErrInvalid))
+		errs = append(errs, errNoAMQPURL)
 	}
 	if o.Temporal != nil || o.Group != "" || o.express() {
 		errs = append(errs, holdfast.ValidateName("group", o.Group))

@@ -21,8 +21,8 @@ import (
 	"github.com/holdfastmq/holdfast/broker"
 )
 
-// Worker is Holdfast in one process. Make it with [New], register what it does,
-// then call Run. Send, SendAll, Start, Begin and StartSaga may be called from
+// Worker is Holdfast in one process. Make it with [Open] or [New], register what it
+// does, then call Run. Send, SendAll, Start, Begin and StartSaga may be called from
 // many goroutines; the methods that register may not, and not after Run.
 type Worker struct {
 	o             Options
@@ -61,11 +61,13 @@ type Worker struct {
 	ready   chan struct{} // closed when sending can begin
 	mu      sync.Mutex
 	claimed bool
-	stopped chan struct{}  // closed when nothing new may be sent
-	sending sync.WaitGroup // callers inside; none is added once stopped is closed
-	noting  sync.WaitGroup // notes that are being written into the database
-	over    chan struct{}  // closed when Run has returned
-	runErr  error          // what it returned; valid once over is closed
+	endRun  context.CancelFunc // nil until Run is called
+	owned   *owned             // nil: from New
+	stopped chan struct{}      // closed when nothing new may be sent
+	sending sync.WaitGroup     // callers inside; none is added once stopped is closed
+	noting  sync.WaitGroup     // notes that are being written into the database
+	over    chan struct{}      // closed when Run has returned
+	runErr  error              // what it returned; valid once over is closed
 }
 
 // New returns a worker. It connects to nothing: Run does.
@@ -102,13 +104,16 @@ func (w *Worker) Ready() <-chan struct{} { return w.ready }
 // it returns an error only if Temporal is there at once, and refuses. A worker runs
 // once.
 func (w *Worker) Run(ctx context.Context) error {
-	if err := w.claim(); err != nil {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	if err := w.claim(cancel); err != nil {
 		return err
 	}
 	w.runErr = w.run(ctx)
 	w.stop()
 	_ = w.metrics.close() // nobody reads them any more
 	close(w.over)
+	w.owned.close()
 	return w.runErr
 }
 
@@ -198,13 +203,13 @@ func (w *Worker) alerting(ctx context.Context) (stop func()) {
 	}
 }
 
-func (w *Worker) claim() error {
+func (w *Worker) claim(cancel context.CancelFunc) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.claimed {
-		return fmt.Errorf("%w: Run was called before: make a new worker", holdfast.ErrInvalid)
+		return fmt.Errorf("%w: Run or Close was called before: make a new worker", holdfast.ErrInvalid)
 	}
-	w.claimed = true
+	w.claimed, w.endRun = true, cancel
 	return nil
 }
 

@@ -1,18 +1,17 @@
-// Express is the smallest whole program without Temporal: RabbitMQ and PostgreSQL
-// only. An order and its message, both or neither, and a consumer that charges once.
+// Express is the smallest whole program that needs no Temporal, only RabbitMQ and
+// PostgreSQL. An order and its message, both or neither, and a consumer that charges
+// once. Where TEMPORAL_ADDRESS is set, the process also ends what died in others.
 package main
 
 import (
 	"context"
 	"fmt"
 	"log"
-	"os"
 
 	"github.com/google/uuid"
 	holdfast "github.com/holdfastmq/holdfast"
 	"github.com/holdfastmq/holdfast/barrier"
 	"github.com/holdfastmq/holdfast/worker"
-	"gorm.io/driver/postgres"
 	"gorm.io/gorm"
 )
 
@@ -24,24 +23,18 @@ type Order struct {
 var OrderPlaced = holdfast.Topic[Order]{Name: "order.placed"}
 
 func main() {
-	ctx, stop := context.WithCancel(context.Background())
-	defer stop()
-
-	db, err := gorm.Open(postgres.Open(os.Getenv("DATABASE_URL")))
+	ctx := context.Background()
+	w, err := worker.Open(ctx, "shop", func(o *worker.Options) { o.Lane = holdfast.Express })
 	check(err)
-	check(db.AutoMigrate(&Order{}))
-	check(barrier.Migrate(ctx, db)) // or: holdfast migrate
-
-	w, err := worker.New(worker.Options{Group: "shop", Lane: holdfast.Express, AMQPURL: os.Getenv("AMQP_URL"), DB: db})
-	check(err)
+	check(w.DB().AutoMigrate(&Order{}))
+	check(barrier.Migrate(ctx, w.DB())) // in production: holdfast migrate
 	charged := make(chan string)
 	w.Consume(worker.Consumer{Name: "payments", Topics: []string{"order.placed"},
 		Handle: worker.Typed(OrderPlaced, func(ctx context.Context, tx *gorm.DB, o Order, m holdfast.Message) error {
 			charged <- fmt.Sprintf("charged %d for %s", o.Amount, o.ID) // a real one writes with tx
 			return nil
 		})})
-	done := make(chan error)
-	go func() { done <- w.Run(ctx) }()
+	go w.Run(ctx) // until Close, which returns its error
 
 	order := Order{ID: uuid.NewString(), Amount: 4200}
 	receipt, err := worker.SendValue(ctx, w, OrderPlaced, order.ID, order,
@@ -51,9 +44,7 @@ func main() {
 	check(err)
 	fmt.Println(receipt.Resolution)
 	fmt.Println(<-charged)
-
-	stop()
-	check(<-done)
+	check(w.Close())
 }
 
 func check(err error) {

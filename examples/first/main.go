@@ -7,17 +7,11 @@ import (
 	"context"
 	"fmt"
 	"log"
-	"log/slog"
-	"os"
 
 	"github.com/google/uuid"
 	"github.com/holdfastmq/holdfast/barrier"
 	"github.com/holdfastmq/holdfast/saga"
 	"github.com/holdfastmq/holdfast/worker"
-	"go.temporal.io/sdk/client"
-	"go.temporal.io/sdk/contrib/envconfig"
-	temporallog "go.temporal.io/sdk/log"
-	"gorm.io/driver/postgres"
 	"gorm.io/gorm"
 )
 
@@ -31,29 +25,23 @@ var OrderPayment = saga.Saga[Order]{
 	Name: "order-payment",
 	Key:  func(o Order) string { return o.ID },
 	Steps: []saga.Step[Order]{
-		saga.Local("create-order", createOrder, cancelOrder), // in this service's database
+		saga.Local("create-order", become("pending"), become("cancelled")), // in this service's database
 		saga.Message("reserve-stock", "stock.reserve", "stock.release"),
 		saga.Message("charge-payment", "payment.charge", "payment.refund").AsPivot(),
-		saga.Local("confirm-order", confirmOrder, nil), // after the pivot there is no way back
+		saga.Local("confirm-order", become("confirmed"), nil), // after the pivot there is no way back
 	},
 }
 
-func createOrder(ctx context.Context, tx *gorm.DB, o *Order) error {
-	o.State = "pending"
-	return tx.Create(o).Error
+// become is a step's Do or Undo in this service's database.
+func become(state string) func(context.Context, *gorm.DB, *Order) error {
+	return func(ctx context.Context, tx *gorm.DB, o *Order) error {
+		o.State = state
+		return tx.Save(o).Error
+	}
 }
 
-func cancelOrder(ctx context.Context, tx *gorm.DB, o *Order) error {
-	return tx.Model(o).Update("state", "cancelled").Error
-}
-
-func confirmOrder(ctx context.Context, tx *gorm.DB, o *Order) error {
-	o.State = "confirmed"
-	return tx.Model(o).Update("state", o.State).Error
-}
-
-// says is a participant's Do or Undo; a real one writes with tx.
-func says(what string) worker.Participation {
+// say is a participant's Do or Undo; a real one writes with tx.
+func say(what string) worker.Participation {
 	return worker.TypedParticipation(func(ctx context.Context, tx *gorm.DB, o Order) (any, error) {
 		if what == "charged" && o.Amount > 5000 {
 			return nil, saga.Refuse("the card's limit is 5000")
@@ -64,40 +52,26 @@ func says(what string) worker.Participation {
 }
 
 func main() {
-	ctx, stop := context.WithCancel(context.Background())
-	defer stop()
-
-	db, err := gorm.Open(postgres.Open(os.Getenv("DATABASE_URL")))
+	ctx := context.Background()
+	w, err := worker.Open(ctx, "orders") // from AMQP_URL, DATABASE_URL and TEMPORAL_ADDRESS
 	check(err)
-	check(db.AutoMigrate(&Order{}))
-	check(barrier.Migrate(ctx, db)) // or: holdfast migrate
-	options := envconfig.MustLoadDefaultClientOptions()
-	options.Logger = temporallog.NewStructuredLogger(slog.Default())
-	temporal, err := client.Dial(options)
-	check(err)
-	defer temporal.Close()
-
-	w, err := worker.New(worker.Options{Group: "orders", Temporal: temporal, AMQPURL: os.Getenv("AMQP_URL"), DB: db})
-	check(err)
+	check(w.DB().AutoMigrate(&Order{}))
+	check(barrier.Migrate(ctx, w.DB())) // in production: holdfast migrate
 	w.Saga(OrderPayment)
-	w.Participate(worker.Participant{Topic: "stock.reserve", UndoTopic: "stock.release", Do: says("reserved"), Undo: says("released")})
-	w.Participate(worker.Participant{Topic: "payment.charge", UndoTopic: "payment.refund", Do: says("charged"), Undo: says("refunded")})
-	done := make(chan error)
-	go func() { done <- w.Run(ctx) }()
+	w.Participate(worker.Participant{Topic: "stock.reserve", UndoTopic: "stock.release", Do: say("reserved"), Undo: say("released")})
+	w.Participate(worker.Participant{Topic: "payment.charge", UndoTopic: "payment.refund", Do: say("charged"), Undo: say("refunded")})
+	go w.Run(ctx) // until Close, which returns its error
 
 	for _, amount := range []int64{4200, 9900} {
 		handle, err := worker.StartSaga(ctx, w, OrderPayment, Order{ID: uuid.NewString(), Amount: amount})
 		check(err)
 		order, err := handle.Wait(ctx)
+		fmt.Println("the order is", order.State)
 		if err != nil {
 			fmt.Println(err)
-			continue
 		}
-		fmt.Println("the order is", order.State)
 	}
-
-	stop()
-	check(<-done)
+	check(w.Close())
 }
 
 func check(err error) {

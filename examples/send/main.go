@@ -6,17 +6,11 @@ import (
 	"context"
 	"fmt"
 	"log"
-	"log/slog"
-	"os"
 
 	"github.com/google/uuid"
 	holdfast "github.com/holdfastmq/holdfast"
 	"github.com/holdfastmq/holdfast/barrier"
 	"github.com/holdfastmq/holdfast/worker"
-	"go.temporal.io/sdk/client"
-	"go.temporal.io/sdk/contrib/envconfig"
-	temporallog "go.temporal.io/sdk/log"
-	"gorm.io/driver/postgres"
 	"gorm.io/gorm"
 )
 
@@ -28,29 +22,18 @@ type Order struct {
 var OrderPlaced = holdfast.Topic[Order]{Name: "order.placed"}
 
 func main() {
-	ctx, stop := context.WithCancel(context.Background())
-	defer stop()
-
-	db, err := gorm.Open(postgres.Open(os.Getenv("DATABASE_URL")))
+	ctx := context.Background()
+	w, err := worker.Open(ctx, "shop") // from AMQP_URL, DATABASE_URL and TEMPORAL_ADDRESS
 	check(err)
-	check(db.AutoMigrate(&Order{}))
-	check(barrier.Migrate(ctx, db)) // or: holdfast migrate
-	options := envconfig.MustLoadDefaultClientOptions()
-	options.Logger = temporallog.NewStructuredLogger(slog.Default())
-	temporal, err := client.Dial(options)
-	check(err)
-	defer temporal.Close()
-
-	w, err := worker.New(worker.Options{Group: "shop", Temporal: temporal, AMQPURL: os.Getenv("AMQP_URL"), DB: db})
-	check(err)
+	check(w.DB().AutoMigrate(&Order{}))
+	check(barrier.Migrate(ctx, w.DB())) // in production: holdfast migrate
 	charged := make(chan string)
 	w.Consume(worker.Consumer{Name: "payments", Topics: []string{"order.placed"},
 		Handle: worker.Typed(OrderPlaced, func(ctx context.Context, tx *gorm.DB, o Order, m holdfast.Message) error {
 			charged <- fmt.Sprintf("charged %d for %s", o.Amount, o.ID) // a real one writes with tx
 			return nil
 		})})
-	done := make(chan error)
-	go func() { done <- w.Run(ctx) }()
+	go w.Run(ctx) // until Close, which returns its error
 
 	order := Order{ID: uuid.NewString(), Amount: 4200}
 	receipt, err := worker.SendValue(ctx, w, OrderPlaced, order.ID, order,
@@ -60,9 +43,7 @@ func main() {
 	check(err)
 	fmt.Println(receipt.Resolution)
 	fmt.Println(<-charged)
-
-	stop()
-	check(<-done)
+	check(w.Close())
 }
 
 func check(err error) {
