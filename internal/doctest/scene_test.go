@@ -12,12 +12,9 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.temporal.io/sdk/client"
 	"go.temporal.io/sdk/temporal"
-	"gorm.io/driver/postgres"
 	"gorm.io/gorm"
-	"gorm.io/gorm/logger"
 
 	holdfast "github.com/holdfastmq/holdfast"
-	"github.com/holdfastmq/holdfast/barrier"
 	"github.com/holdfastmq/holdfast/internal/stack/stacktest"
 	"github.com/holdfastmq/holdfast/saga"
 	"github.com/holdfastmq/holdfast/worker"
@@ -56,14 +53,8 @@ func newScene(t *testing.T) *scene {
 	s := &scene{t: t, prefix: stacktest.Prefix(t), c: stacktest.TemporalClient(t, st)}
 	database := stacktest.Database(t, st)
 	s.env = append(st.Env(), "USER=ann", "DATABASE_URL="+database, "HOLDFAST_PREFIX="+s.prefix, "HOLDFAST_TIMEOUT=1m")
-	db, err := gorm.Open(postgres.Open(database), &gorm.Config{Logger: logger.Discard})
-	require.NoError(t, err)
-	t.Cleanup(func() {
-		if pool, err := db.DB(); err == nil {
-			_ = pool.Close()
-		}
-	})
-	require.NoError(t, barrier.Migrate(t.Context(), db))
+	db := migrate(t, database)
+	var err error
 	s.w, err = worker.New(worker.Options{Group: "orders", Temporal: s.c, Namespace: st.Namespace(), AMQPURL: st.AMQPURL(), DB: db, Prefix: s.prefix,
 		CheckBack: workflows.Schedule{Delays: []time.Duration{10 * time.Millisecond}, MaxChecks: 1}})
 	require.NoError(t, err)

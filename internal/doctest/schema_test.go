@@ -18,12 +18,7 @@ import (
 // with their types, in their order, and no others.
 func TestSchemaPage(t *testing.T) {
 	t.Parallel()
-	db, err := gorm.Open(postgres.Open(stacktest.Database(t, stacktest.Shared(t))), &gorm.Config{Logger: logger.Discard})
-	require.NoError(t, err)
-	pool, err := db.DB()
-	require.NoError(t, err)
-	defer func() { require.NoError(t, pool.Close()) }()
-	require.NoError(t, barrier.Migrate(t.Context(), db))
+	db := migrate(t, stacktest.Database(t, stacktest.Shared(t)))
 	var rows []struct{ Name, Columns string }
 	require.NoError(t, db.Raw(`SELECT table_name AS name, string_agg(column_name || ' ' || data_type, ', ' ORDER BY ordinal_position) AS columns
 FROM information_schema.columns WHERE table_name LIKE 'holdfast%' GROUP BY table_name`).Scan(&rows).Error)
@@ -55,4 +50,18 @@ func tablesOf(page string) map[string]string {
 		tables[name] = strings.Join(columns, ", ")
 	}
 	return tables
+}
+
+// migrate makes Holdfast's tables in a database, and opens it until the end of the test.
+func migrate(t *testing.T, database string) *gorm.DB {
+	t.Helper()
+	db, err := gorm.Open(postgres.Open(database), &gorm.Config{Logger: logger.Discard})
+	require.NoError(t, err)
+	t.Cleanup(func() {
+		if pool, err := db.DB(); err == nil {
+			_ = pool.Close()
+		}
+	})
+	require.NoError(t, barrier.Migrate(t.Context(), db))
+	return db
 }

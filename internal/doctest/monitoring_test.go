@@ -1,0 +1,155 @@
+package doctest
+
+import (
+	"bufio"
+	"context"
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"io"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/holdfastmq/holdfast/internal/measure"
+	"github.com/holdfastmq/holdfast/internal/stack/stacktest"
+)
+
+// metricRow is a metric of a page's table: its name, and its kind with its unit.
+var metricRow = regexp.MustCompile("(?m)^\\| `(holdfast\\.[a-z._]+)` \\| ([a-z, ]+) \\|")
+
+// TestMetricsPage: docs/monitoring.md has the metrics that the code makes, and no others;
+// its rules and panels name these as Prometheus does.
+func TestMetricsPage(t *testing.T) {
+	t.Parallel()
+	page := readFile(t, "docs/monitoring.md")
+	var listed []string
+	known := map[string]bool{"holdfast_doctor_status": true} // of the shell's line on the page
+	for _, row := range metricRow.FindAllStringSubmatch(page, -1) {
+		listed = append(listed, row[1])
+		known[inPrometheus(row[1], row[2])] = true
+	}
+	slices.Sort(listed)
+	require.Equal(t, metricsOfTheCode(t), listed)
+
+	used := map[string]bool{}
+	for _, name := range regexp.MustCompile(`\bholdfast_[a-z_]+`).FindAllString(page, -1) {
+		require.True(t, known[name], "no metric is called %s in Prometheus", name)
+		used[name] = true
+	}
+	require.Greater(t, len(used), 15)
+}
+
+// inPrometheus is what an OpenTelemetry exporter for Prometheus calls a metric.
+func inPrometheus(name, kind string) string {
+	name = strings.ReplaceAll(name, ".", "_")
+	if strings.HasSuffix(kind, ", s") {
+		name += "_seconds"
+	}
+	if kind == "counter" {
+		name += "_total"
+	}
+	return name
+}
+
+// metricsOfTheCode are the names in the files that make instruments.
+func metricsOfTheCode(t *testing.T) []string {
+	t.Helper()
+	files, err := measure.Files(root)
+	require.NoError(t, err)
+	metric := regexp.MustCompile(`^holdfast\.[a-z._]+$`)
+	var all []string
+	for _, f := range files {
+		if f.Test() || f.Aside() || !strings.Contains(f.Text, `"go.opentelemetry.io/otel/metric"`) {
+			continue
+		}
+		parsed, err := parser.ParseFile(token.NewFileSet(), f.Path, f.Text, 0)
+		require.NoError(t, err)
+		ast.Inspect(parsed, func(n ast.Node) bool {
+			if literal, ok := n.(*ast.BasicLit); ok {
+				if text, err := strconv.Unquote(literal.Value); err == nil && metric.MatchString(text) {
+					all = append(all, text)
+				}
+			}
+			return true
+		})
+	}
+	slices.Sort(all)
+	return slices.Compact(all)
+}
+
+// TestPrometheus builds and runs the program of docs/monitoring.md, a module of its own,
+// and scrapes it until it shows metrics of Holdfast and of Temporal's SDK.
+func TestPrometheus(t *testing.T) {
+	t.Parallel()
+	s := stacktest.Shared(t)
+	database := stacktest.Database(t, s)
+	migrate(t, database)
+	program := filepath.Join(t.TempDir(), "prometheus")
+	out, err := goCommand(t, filepath.Join(root, "examples/prometheus"), []string{"GOWORK=off"}, "build", "-o", program, ".")
+	require.NoError(t, err, out)
+
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, program)
+	cmd.Env = append(append(os.Environ(), s.Env()...), "DATABASE_URL="+database, "METRICS_ADDRESS=127.0.0.1:0")
+	stderr, err := cmd.StderrPipe()
+	require.NoError(t, err)
+	require.NoError(t, cmd.Start())
+	address := make(chan string, 1)
+	read := make(chan struct{})
+	go func() {
+		defer close(read)
+		for lines := bufio.NewScanner(stderr); lines.Scan(); {
+			if _, url, found := strings.Cut(lines.Text(), "metrics at "); found {
+				address <- url
+			}
+		}
+	}()
+	select {
+	case url := <-address:
+		awaitMetrics(ctx, t, url, "holdfast_temporal_connected 1", `holdfast_halves_oldest_age_seconds{queue="1"} 0`, "temporal_num_pollers")
+	case <-read:
+		t.Error("the program ended before it listened")
+	}
+	cancel()
+	<-read
+	_ = cmd.Wait() // it was killed
+}
+
+// awaitMetrics scrapes until each text is there.
+func awaitMetrics(ctx context.Context, t *testing.T, url string, texts ...string) {
+	t.Helper()
+	missing := func(scraped string) bool {
+		return slices.ContainsFunc(texts, func(text string) bool { return !strings.Contains(scraped, text) })
+	}
+	scraped := get(ctx, url)
+	for missing(scraped) && ctx.Err() == nil {
+		time.Sleep(100 * time.Millisecond) // between two scrapes
+		scraped = get(ctx, url)
+	}
+	require.NoError(t, ctx.Err(), "%s shows\n%s", url, scraped)
+}
+
+func get(ctx context.Context, url string) string {
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	if err != nil {
+		return err.Error()
+	}
+	response, err := http.DefaultClient.Do(request)
+	if err != nil {
+		return err.Error()
+	}
+	defer func() { _ = response.Body.Close() }()
+	text, _ := io.ReadAll(response.Body)
+	return string(text)
+}
