@@ -73,7 +73,7 @@ func (a *agency) history(body func(workflow.Context) error) []*historypb.History
 		require.NoError(a.t, err)
 		h.Events = append(h.Events, e)
 	}
-	replayer := sdkworker.NewWorkflowReplayer()
+	replayer := stacktest.Replayer(a.t)
 	replayer.RegisterWorkflowWithOptions(body, workflow.RegisterOptions{Name: "body"})
 	require.NoError(a.t, replayer.ReplayWorkflowHistory(nil, h))
 	return h.Events

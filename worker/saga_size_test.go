@@ -5,15 +5,14 @@ import (
 	"fmt"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/require"
 	historypb "go.temporal.io/api/history/v1"
-	sdkworker "go.temporal.io/sdk/worker"
 	"go.temporal.io/sdk/workflow"
 	"gorm.io/gorm"
 
 	holdfast "github.com/holdfastmq/holdfast"
+	"github.com/holdfastmq/holdfast/internal/stack/stacktest"
 	"github.com/holdfastmq/holdfast/saga"
 	"github.com/holdfastmq/holdfast/workflows"
 )
@@ -73,8 +72,7 @@ func TestSagasOfLargeStates(t *testing.T) {
 		require.NoError(t, err, def.Name)
 		require.NotEmpty(t, j.Room)
 		id := s.sagaID(def.Name, j.ID)
-		ctx, cancel := context.WithTimeout(s.ctx(), 10*time.Second)
-		defer cancel()
+		ctx := s.ctx()
 		require.NoError(t, s.temporal.GetWorkflow(ctx, id, "").Get(ctx, nil), "%s: the end that was told is recorded", def.Name)
 		s.replays(id)
 	}
@@ -83,7 +81,7 @@ func TestSagasOfLargeStates(t *testing.T) {
 // replays replays each run of a saga.
 func (s *site) replays(id string) {
 	s.t.Helper()
-	r := sdkworker.NewWorkflowReplayer()
+	r := stacktest.Replayer(s.t)
 	r.RegisterWorkflowWithOptions(workflows.Saga, workflow.RegisterOptions{Name: workflows.SagaName})
 	for run := s.firstRun(id); run != ""; {
 		history := &historypb.History{}

@@ -112,7 +112,7 @@ func (x *cemetery) history() []*historypb.HistoryEvent {
 		require.NoError(x.t, err)
 		h.Events = append(h.Events, e)
 	}
-	r := sdkworker.NewWorkflowReplayer()
+	r := stacktest.Replayer(x.t)
 	r.RegisterWorkflowWithOptions(workflows.DeadLetter, workflow.RegisterOptions{Name: workflows.DeadLetterName})
 	require.NoError(x.t, r.ReplayWorkflowHistory(nil, &h))
 	return h.Events

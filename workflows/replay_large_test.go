@@ -10,9 +10,9 @@ import (
 	commonpb "go.temporal.io/api/common/v1"
 	historypb "go.temporal.io/api/history/v1"
 	"go.temporal.io/api/temporalproto"
-	sdkworker "go.temporal.io/sdk/worker"
 	"go.temporal.io/sdk/workflow"
 
+	"github.com/holdfastmq/holdfast/internal/stack/stacktest"
 	"github.com/holdfastmq/holdfast/workflows"
 )
 
@@ -34,7 +34,7 @@ func TestReplayBeforeThereWereLimits(t *testing.T) {
 		}
 	}
 	require.Greater(t, size, 3<<20/2)
-	r := sdkworker.NewWorkflowReplayer()
+	r := stacktest.Replayer(t)
 	r.RegisterWorkflowWithOptions(workflows.Saga, workflow.RegisterOptions{Name: workflows.SagaName})
 	require.NoError(t, r.ReplayWorkflowHistory(nil, history))
 }

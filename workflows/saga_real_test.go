@@ -119,7 +119,7 @@ func (x *theatre) history(id string) []*historypb.HistoryEvent {
 		require.NoError(x.t, err)
 		h.Events = append(h.Events, e)
 	}
-	r := sdkworker.NewWorkflowReplayer()
+	r := stacktest.Replayer(x.t)
 	r.RegisterWorkflowWithOptions(workflows.Saga, workflow.RegisterOptions{Name: workflows.SagaName})
 	require.NoError(x.t, r.ReplayWorkflowHistory(nil, proto.CloneOf(h))) // it changes what it replays
 	return h.Events
