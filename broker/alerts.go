@@ -163,14 +163,13 @@ func (t *topology) ownAlertSteps(queue string, keys []string) []step {
 // RabbitMQ has stored it. Where there is none, an error wraps [holdfast.ErrUnroutable];
 // where this user may not, [ErrAlertsDenied].
 func (b *Broker) PublishAlert(ctx context.Context, a holdfast.Alert, keys ...string) (key string, err error) {
-	body, err := json.Marshal(a)
-	if err != nil || len(body) > maxAlert {
-		return "", fmt.Errorf("%w: alert %s of %s", holdfast.ErrTooLarge, a.Kind, a.ID)
+	msg, err := encodeAlert(a)
+	if err != nil {
+		return "", err
 	}
 	if err := b.declare(ctx, b.topo.alertSteps()); err != nil {
 		return "", fmt.Errorf("alert: %w", deniedAlerts(err))
 	}
-	msg := amqp.Publishing{Headers: amqp.Table{headerKind: kindAlert}, MessageId: uuid.NewString(), ContentType: "application/json", Body: body}
 	err = holdfast.ErrUnroutable
 	for _, key := range keys {
 		bounded, cancel := b.timeout(ctx)
@@ -182,6 +181,14 @@ func (b *Broker) PublishAlert(ctx context.Context, a holdfast.Alert, keys ...str
 		}
 	}
 	return "", err
+}
+
+func encodeAlert(a holdfast.Alert) (amqp.Publishing, error) {
+	body, err := json.Marshal(a)
+	if err != nil || len(body) > maxAlert {
+		return amqp.Publishing{}, fmt.Errorf("%w: alert %s of %s", holdfast.ErrTooLarge, a.Kind, a.ID)
+	}
+	return amqp.Publishing{Headers: amqp.Table{headerKind: kindAlert}, MessageId: uuid.NewString(), ContentType: contentJSON, Body: body}, nil
 }
 
 // deniedAlerts marks an error that a person has to mend.

@@ -80,6 +80,17 @@ type statusRecord struct {
 	Remembers boundedList[Bound, ofStatus]          `json:"remembers"`
 }
 
+// decodeStatus reads an answer; what is malformed, or of another version, is none.
+func decodeStatus(body []byte) (p ProcessStatus, ok bool) {
+	var r statusRecord
+	if len(body) > maxStatusAnswer || json.Unmarshal(body, &r) != nil || r.V != statusVersion {
+		return p, false
+	}
+	p = r.ProcessStatus
+	p.Consumers, p.Keepers, p.Sagas, p.Remembers = r.Consumers, r.Keepers, r.Sagas, r.Remembers
+	return p, true
+}
+
 // run sends the request and takes answers until the time is over.
 func (a *asking) run(ctx context.Context, ch *amqp.Channel) error {
 	closes := ch.NotifyClose(make(chan *amqp.Error, 1))
@@ -134,17 +145,18 @@ func (a *asking) take(d *amqp.Delivery) {
 	a.mu.Lock()
 	full := len(a.answers) == maxAnswers || a.bytes+len(d.Body) > maxAnswerBytes || a.from[d.MessageId]
 	a.mu.Unlock()
-	var r statusRecord
-	if d.CorrelationId != a.id || len(d.Body) > maxStatusAnswer || full || json.Unmarshal(d.Body, &r) != nil || r.V != statusVersion {
+	if d.CorrelationId != a.id || full {
+		return
+	}
+	p, ok := decodeStatus(d.Body)
+	if !ok {
 		return
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.from[d.MessageId] = true
 	a.bytes += len(d.Body)
-	p := r.ProcessStatus
 	p.ID = d.MessageId
-	p.Consumers, p.Keepers, p.Sagas, p.Remembers = r.Consumers, r.Keepers, r.Sagas, r.Remembers
 	a.answers = append(a.answers, p)
 }
 

@@ -51,7 +51,7 @@ func TestRetryRecord(t *testing.T) {
 			"x-death": []any{amqp.Table{"count": int64(1)}}, "x-first-death-queue": "q", "x-last-death-reason": "expired",
 			"x-delivery-count": int64(3), "x-acquired-count": int64(3), "x-mine": "y"}}
 	log := logged(nil, 1, holdfast.ClassError, "oops", time.Unix(8, 0))
-	msg, ok := retryOf(&d, "bill", failure{attempts{failed: 3, lost: 1, hops: 2, redelivery: 2}, log, holdfast.ClassError, "oops\n"})
+	msg, ok := retryOf(&d, "bill", failure{attempts: attempts{failed: 3, lost: 1, hops: 2, redelivery: 2}, log: log, class: holdfast.ClassError, reason: "oops\n"})
 	require.True(t, ok)
 	want := amqp.Table{"n": int32(1), "holdfast-header-CC": []any{"elsewhere"}, "x-mine": "y", headerRedelivery: "2",
 		headerExchange: "x", headerRoutingKey: "order.placed", headerExpiration: "1000", headerUserID: "guest",
@@ -63,7 +63,7 @@ func TestRetryRecord(t *testing.T) {
 
 	// The next retry keeps what the first one wrote down of the original.
 	next := asDelivered(msg, "holdfast.retry", "holdfast.q.bill")
-	again, ok := retryOf(&next, "bill", failure{attempts{failed: 4}, log, holdfast.ClassPanic, ""})
+	again, ok := retryOf(&next, "bill", failure{attempts: attempts{failed: 4}, log: log, class: holdfast.ClassPanic})
 	require.True(t, ok)
 	require.Equal(t, "order.placed", again.Headers[headerRoutingKey])
 	require.Equal(t, "x", again.Headers[headerExchange])
@@ -77,8 +77,9 @@ func TestRetryRecord(t *testing.T) {
 	require.NotContains(t, m.Headers, "x-death")
 
 	// And so does its death.
-	p := deadRecord(&next, death{failure{attempts{failed: 5, lost: 3}, log, holdfast.ClassLost, "gone"}, "holdfast.q.bill", "bill",
-		holdfast.Policy{Action: holdfast.PolicyRedeliver, Redeliver: make([]time.Duration, 60)}, time.Unix(9, 0)})
+	p := deadRecord(&next, death{failure: failure{attempts: attempts{failed: 5, lost: 3}, log: log, class: holdfast.ClassLost, reason: "gone"},
+		queue: "holdfast.q.bill", consumer: "bill", at: time.Unix(9, 0),
+		policy: holdfast.Policy{Action: holdfast.PolicyRedeliver, Redeliver: make([]time.Duration, 60)}})
 	require.Equal(t, "order.placed", p.Headers[headerRoutingKey])
 	require.Equal(t, "1000", p.Headers[headerExpiration])
 	require.Equal(t, "8", p.Headers[headerAttempts])

@@ -177,9 +177,9 @@ func (a *checkAsker) over(ctx context.Context, ch *askChannel, exchange, queue, 
 	answer := ch.expect(id)
 	defer ch.forget(id)
 	written := make(chan error, 1)
-	msg := amqp.Publishing{Headers: amqp.Table{headerKind: kindCheck, headerVersion: version, headerGroup: group},
-		ContentType: contentJSON, ReplyTo: directReply, CorrelationId: id, Timestamp: time.Now(),
-		Expiration: strconv.FormatInt(checkWait.Milliseconds(), 10), Body: body} // the queue may have been made without a TTL
+	msg := checkMessage(group, body)
+	msg.ReplyTo, msg.CorrelationId, msg.Timestamp = directReply, id, time.Now()
+	msg.Expiration = strconv.FormatInt(checkWait.Milliseconds(), 10) // the queue may have been made without a TTL
 	if exchange != "" && ch.answers != "" {
 		msg.ReplyTo = ch.answers
 	}

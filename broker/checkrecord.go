@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"slices"
 
+	amqp "github.com/rabbitmq/amqp091-go"
+
 	"github.com/holdfastmq/holdfast"
 )
 
@@ -67,6 +69,12 @@ func encodeChecks(group string, txs []CheckTx) []checkPart {
 	}
 	flush(len(txs))
 	return out
+}
+
+// checkMessage is a request's record.
+func checkMessage(group string, body []byte) amqp.Publishing {
+	return amqp.Publishing{Headers: amqp.Table{headerKind: kindCheck, headerVersion: version, headerGroup: group},
+		ContentType: contentJSON, Body: body}
 }
 
 // mustJSON encodes texts, which always succeeds.

@@ -36,7 +36,7 @@ func openSession(conn *amqp.Connection, l *link) (*session, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &session{ch: ch, link: l, limits: limits{conn.Config.FrameSize}, opened: time.Now(), closed: make(chan struct{}), pending: map[uint64]*request{}}
+	s := &session{ch: ch, link: l, limits: limits{frameMax: conn.Config.FrameSize}, opened: time.Now(), closed: make(chan struct{}), pending: map[uint64]*request{}}
 	// The same returns come over two unbuffered channels, one after the other:
 	// amqp091's reader cannot go on to the ack before the second is taken, and
 	// that is after the first was dealt with. So a return is known before its

@@ -203,7 +203,7 @@ func (b *Broker) Consume(ctx context.Context, o Subscription) error {
 	}
 	err := b.resubscribe(ctx, c.log, queue, 0,
 		func(ctx context.Context) error {
-			return b.declareConsumer(ctx, o.Name, bindings{o.Topics, o.Notices}, c.schedule.delays)
+			return b.declareConsumer(ctx, o.Name, bindings{topics: o.Topics, notices: o.Notices}, c.schedule.delays)
 		},
 		func(ctx context.Context, s *subscription) {
 			c.session(ctx, s)
@@ -329,7 +329,7 @@ func (c *consumer) pause(d time.Duration) {
 
 // status says how the consumer is.
 func (c *consumer) status() ConsumerStatus {
-	s := ConsumerStatus{Name: c.o.Name, Topics: bindings{c.o.Topics, c.o.Notices}.named(), Holds: c.o.holds(), Limit: c.b.o.ConsumerTimeout,
+	s := ConsumerStatus{Name: c.o.Name, Topics: bindings{topics: c.o.Topics, notices: c.o.Notices}.named(), Holds: c.o.holds(), Limit: c.b.o.ConsumerTimeout,
 		Delays: c.schedule.delays, Participant: c.o.Participant}
 	var err, why error
 	s.Breaker, s.Since, err = c.gate.status()

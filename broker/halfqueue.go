@@ -71,8 +71,11 @@ func (b *Broker) queueExists(ctx context.Context, name string) (bool, error) {
 var errQueueGone = errors.New("the half queue does not exist")
 
 // halfQueue is the name of the nth half queue of a group, from 1.
-func (o Options) halfQueue(group string, n int) string {
-	name := o.Prefix + ".half." + group
+func (o Options) halfQueue(group string, n int) string { return nthHalfQueue(o.Prefix, group, n) }
+
+// nthHalfQueue is the name of the nth half queue of a group, from 1.
+func nthHalfQueue(prefix, group string, n int) string {
+	name := prefix + ".half." + group
 	if n > 1 {
 		name += "#" + strconv.Itoa(n) // no group's name has a #
 	}
@@ -82,12 +85,17 @@ func (o Options) halfQueue(group string, n int) string {
 // halfQueueOf is part of the wire format: whoever has as many half queues finds
 // the same one.
 func (o Options) halfQueueOf(group, txID string) string {
-	if o.HalfQueues <= 1 {
-		return o.halfQueue(group, 1)
+	return o.halfQueue(group, halfQueueNumber(txID, o.HalfQueues))
+}
+
+// halfQueueNumber says which of a group's n half queues has the records of a transaction.
+func halfQueueNumber(txID string, n int) int {
+	if n <= 1 {
+		return 1
 	}
 	h := fnv.New32a()
 	_, _ = h.Write([]byte(txID)) // never fails
-	return o.halfQueue(group, 1+int(h.Sum32()%uint32(o.HalfQueues)))
+	return 1 + int(h.Sum32()%uint32(n))
 }
 
 // groupOf returns the producer group whose half queue it is, if it is one's.

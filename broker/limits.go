@@ -37,19 +37,19 @@ type limits struct {
 	frameMax int
 }
 
-// check measures p, and says why it cannot be written to RabbitMQ as it is.
-func (l limits) check(p *publication) error {
-	if len(p.exchange) > maxShort {
-		return tooLong("exchange", len(p.exchange))
+// check measures the headers and properties of a record, and says why it cannot be
+// written to RabbitMQ as it is.
+func (l limits) check(exchange, key string, msg *amqp.Publishing) (size int, err error) {
+	if len(exchange) > maxShort {
+		return 0, tooLong("exchange", len(exchange))
 	}
-	if len(p.key) > maxShort {
-		return tooLong("routing key", len(p.key))
+	if len(key) > maxShort {
+		return 0, tooLong("routing key", len(key))
 	}
-	var err error
-	if p.size, err = measure(&p.msg); err != nil {
-		return err
+	if size, err = measure(msg); err != nil {
+		return size, err
 	}
-	return l.checkSize(p.size)
+	return size, l.checkSize(size)
 }
 
 // checkSize is check for what was measured already.

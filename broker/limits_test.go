@@ -45,7 +45,7 @@ func TestLimits(t *testing.T) {
 			"m": amqp.Decimal{Value: 1}, "n": time.Now(), "o": []any{"x", 1, amqp.Table{"y": "z"}}}}}, nil},
 		"headers of a frame": {publication{msg: amqp.Publishing{Headers: amqp.Table{"h": strings.Repeat("x", 8192)}}}, holdfast.ErrTooLarge},
 	} {
-		err := limits{frameMax: 8192}.check(&c.p)
+		err := checkOf(limits{frameMax: 8192}, &c.p)
 		if c.want == nil {
 			require.NoError(t, err, name)
 			continue
@@ -56,9 +56,9 @@ func TestLimits(t *testing.T) {
 		}
 	}
 	big := publication{msg: amqp.Publishing{Headers: amqp.Table{"h": strings.Repeat("x", 1<<20)}}}
-	require.NoError(t, limits{}.check(&big), "a connection without a limit")
+	require.NoError(t, checkOf(limits{}, &big), "a connection without a limit")
 	for frame, room := range map[int]int{0: maxRetryHeaders, 8192: 6144, 65536: 61440, 1 << 20: maxRetryHeaders} {
-		require.Equal(t, room, limits{frame}.room(), "what RabbitMQ adds needs a place")
+		require.Equal(t, room, limits{frameMax: frame}.room(), "what RabbitMQ adds needs a place")
 	}
 }
 
@@ -107,7 +107,7 @@ func TestFitsBeforeItIsCommitted(t *testing.T) {
 	}
 	m := holdfast.Message{ID: "t", Topic: strings.Repeat("t", holdfast.MaxName), Key: strings.Repeat("k", holdfast.MaxName), Headers: wide}
 	msg := encodeMessage(strings.Repeat("g", holdfast.MaxName), strings.Repeat("t", holdfast.MaxID), m)
-	require.Less(t, recordSize(&msg), limits{wideFrame}.room(), "in a wide frame everything valid fits")
+	require.Less(t, recordSize(&msg), limits{frameMax: wideFrame}.room(), "in a wide frame everything valid fits")
 }
 
 // What a record of ours says of its attempts is shortened before anything of the
@@ -231,7 +231,7 @@ func TestRedeliveryOfOddText(t *testing.T) {
 	trusted.Headers[headerRoutingKey], trusted.Headers[headerExchange] = odd, "holdfast.topics"
 	letter := reencoded(t, decodeDead("holdfast", &trusted, time.Now()))
 	msg := redelivery("holdfast", &RedeliverRequest{Letter: letter, N: 1})
-	require.NoError(t, limits{frameMax: 131072}.check(&publication{msg: msg}))
+	require.NoError(t, checkOf(limits{frameMax: 131072}, &publication{msg: msg}))
 	require.Equal(t, []string{odd, odd, odd, odd, odd, odd}, []string{msg.CorrelationId, msg.ReplyTo, msg.Type, msg.AppId, msg.ContentType, msg.ContentEncoding})
 	require.Equal(t, []any{odd, odd, "v", odd}, []any{msg.Headers[odd], msg.Headers["plain"], msg.Headers[odd[:9]], msg.Headers[headerRoutingKey]})
 	require.Equal(t, []any{"n", "p"}, []any{msg.Headers[headerBase64Name+"x"], msg.Headers[propertyBase64+"type"]}, "names that look like ours")
@@ -239,17 +239,17 @@ func TestRedeliveryOfOddText(t *testing.T) {
 	letter.Group, letter.TxID = "g", "t"
 	letter.Message.Headers = map[string]string{strings.Repeat("n", maxShort+1): "of an older version"}
 	told := notice(&letter)
-	require.NoError(t, limits{frameMax: 131072}.check(&publication{msg: told}))
+	require.NoError(t, checkOf(limits{frameMax: 131072}, &publication{msg: told}))
 
 	// As somebody else wrote it.
 	long := base64.StdEncoding.EncodeToString([]byte(strings.Repeat("x", maxShort+1)))
 	letter.Envelope.Headers[propertyBase64+contentType], letter.Envelope.Headers[propertyBase64+"correlation-id"] = long, long
-	require.NoError(t, limits{frameMax: 131072}.check(&publication{msg: redelivery("holdfast", &RedeliverRequest{Letter: letter, N: 1})}))
+	require.NoError(t, checkOf(limits{frameMax: 131072}, &publication{msg: redelivery("holdfast", &RedeliverRequest{Letter: letter, N: 1})}))
 
 	// As an older version stored it: its text has grown, and is cut.
 	letter.Envelope = holdfast.Envelope{MessageID: "m", CorrelationID: validUTF8(odd), Headers: map[string]string{validUTF8(odd): "v"}}
 	msg = redelivery("holdfast", &RedeliverRequest{Letter: letter, N: 1})
-	require.NoError(t, limits{frameMax: 131072}.check(&publication{msg: msg}))
+	require.NoError(t, checkOf(limits{frameMax: 131072}, &publication{msg: msg}))
 }
 
 // reencoded is a dead letter as a workflow's history gives it back.
@@ -259,4 +259,9 @@ func reencoded(t *testing.T, l holdfast.DeadLetter) (out holdfast.DeadLetter) {
 	require.NoError(t, err)
 	require.NoError(t, json.Unmarshal(text, &out))
 	return out
+}
+
+func checkOf(l limits, p *publication) error {
+	_, err := l.check(p.exchange, p.key, &p.msg)
+	return err
 }

@@ -152,3 +152,6 @@ func (o Options) where() string {
 	}
 	return net.JoinHostPort(u.Host, strconv.Itoa(u.Port))
 }
+
+// trust is what counts in deliveries.
+func (o Options) trust() trust { return trust{prefix: o.Prefix, rolling: o.RollingUpgrade} }

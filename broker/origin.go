@@ -40,8 +40,6 @@ type trust struct {
 	rolling bool
 }
 
-func (o Options) trust() trust { return trust{o.Prefix, o.RollingUpgrade} }
-
 // origin is a pure function of the delivery's exchange and, for what RabbitMQ has
 // moved, of its header x-death.
 func (t trust) origin(d *amqp.Delivery) origin {

@@ -80,7 +80,7 @@ func waitOf(answers []ProcessStatus, topic string) (out *ParticipantWait) {
 		of = slices.DeleteFunc(of, func(c ConsumerStatus) bool { return !c.Participant })
 	}
 	for _, c := range of {
-		since := c.waits()
+		since := waitsSince(c)
 		if since.IsZero() {
 			return nil
 		}
@@ -91,8 +91,8 @@ func waitOf(answers []ProcessStatus, topic string) (out *ParticipantWait) {
 	return out
 }
 
-// waits is since when a consumer handles nothing.
-func (c ConsumerStatus) waits() time.Time {
+// waitsSince is since when a consumer handles nothing.
+func waitsSince(c ConsumerStatus) time.Time {
 	switch {
 	case !c.WaitsSince.IsZero():
 		return c.WaitsSince

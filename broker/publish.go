@@ -224,7 +224,8 @@ func (p *publisher) round(ctx context.Context, ms []publication, point string) b
 		if m.settled {
 			continue
 		}
-		if err := lim.check(m); err != nil {
+		var err error
+		if m.size, err = lim.check(m.exchange, m.key, &m.msg); err != nil {
 			p.refuse(m, RefusedLimit, err)
 			continue
 		}

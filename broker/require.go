@@ -57,7 +57,7 @@ func (x Topology) validate() error {
 
 // BoundConsumer is a consumer of a [Topology].
 func BoundConsumer(name string, topics []string, notices ...string) Bound {
-	return Bound{Name: name, Topics: bindings{topics, notices}.named()}
+	return Bound{Name: name, Topics: bindings{topics: topics, notices: notices}.named()}
 }
 
 func (t *topology) steps(x Topology) []step {

@@ -71,12 +71,17 @@ func (c *consumer) succeed(w *work) {
 	w.j.acks.handled(w.j.d.DeliveryTag)
 }
 
+// failure is what is written with a retry or a dead letter.
+func (w *work) failure() failure {
+	return failure{attempts: w.a, log: w.log, class: w.class, reason: w.reason}
+}
+
 // retry puts a delivery where v says.
 func (c *consumer) retry(w *work, v verdict) {
 	w.a.hops = v.hops
 	since, long := c.waitsLong(w, v, time.Now())
 	lim := c.b.pubLink.limits()
-	msg, ok := retryOf(&w.j.d, c.o.Name, failure{w.a, w.log, w.class, w.reason})
+	msg, ok := retryOf(&w.j.d, c.o.Name, w.failure())
 	if long {
 		msg.Headers[headerLong] = "1"
 	}
@@ -157,7 +162,7 @@ func (c *consumer) rotate(w *work) {
 func (c *consumer) bury(w *work) {
 	d := &w.j.d
 	c.log.Warn("a message goes to the dead letters", "message", d.MessageId, "topic", w.d.Message.Topic, "attempts", w.a.failed+w.a.lost, "class", w.class, "error", w.reason)
-	x := death{failure: failure{w.a, w.log, w.class, w.reason}, queue: c.queue, consumer: c.o.Name, policy: c.o.Policy, at: time.Now()}
+	x := death{failure: w.failure(), queue: c.queue, consumer: c.o.Name, policy: c.o.Policy, at: time.Now()}
 	err := c.b.publishDead(c.handlers, deadRecord(d, x))
 	if hopeless(err) {
 		x.reason = fmt.Sprintf("%s; RabbitMQ does not take its properties and headers, which are left out: %v", x.reason, err)

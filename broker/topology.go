@@ -112,7 +112,7 @@ func (b *Broker) DeclareConsumer(ctx context.Context, name string, topics []stri
 	if b.topo.hasConsumer(name) {
 		b.topo.ledger.doubt(b.ConsumerQueue(name))
 	}
-	return b.declareConsumer(ctx, name, bindings{topics, notices}, knownDelays(nil))
+	return b.declareConsumer(ctx, name, bindings{topics: topics, notices: notices}, knownDelays(nil))
 }
 
 func (b *Broker) declareConsumer(ctx context.Context, name string, to bindings, delays []time.Duration) error {
@@ -131,7 +131,7 @@ func (b *Broker) declareConsumer(ctx context.Context, name string, to bindings, 
 	b.topo.ledger.sure(queues...)
 	b.topo.mu.Lock()
 	defer b.topo.mu.Unlock()
-	b.topo.consumers[name] = bindings{slices.Clone(to.topics), slices.Clone(to.notices)}
+	b.topo.consumers[name] = bindings{topics: slices.Clone(to.topics), notices: slices.Clone(to.notices)}
 	for _, d := range delays {
 		b.topo.delays[d] = true
 	}
