@@ -4,13 +4,11 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"strings"
 	"time"
 
-	"github.com/google/uuid"
 	amqp "github.com/rabbitmq/amqp091-go"
 
 	"github.com/holdfastmq/holdfast"
@@ -24,7 +22,6 @@ import (
 // Where their user may not make it, an administrator makes one that stays, under
 // another name, and they read that.
 const (
-	kindAlert = "alert"
 	// alertTTL is how long an alert waits for the processes that it is meant for, before
 	// any other process that has somebody to tell may take it.
 	alertTTL = 10 * time.Minute
@@ -32,9 +29,7 @@ const (
 	// has gone to the common queue before.
 	alertExpires = 15 * time.Minute
 	// maxAlerts is how many alerts wait for anybody at all; then the oldest go.
-	maxAlerts = 10_000
-	// maxAlert bounds an alert, in bytes.
-	maxAlert      = 64 << 10
+	maxAlerts     = 10_000
 	alertPrefetch = 5
 	// maxAlertName is how long the name of those who take the same alerts may be.
 	maxAlertName = 150
@@ -181,14 +176,6 @@ func (b *Broker) PublishAlert(ctx context.Context, a holdfast.Alert, keys ...str
 		}
 	}
 	return "", err
-}
-
-func encodeAlert(a holdfast.Alert) (amqp.Publishing, error) {
-	body, err := json.Marshal(a)
-	if err != nil || len(body) > maxAlert {
-		return amqp.Publishing{}, fmt.Errorf("%w: alert %s of %s", holdfast.ErrTooLarge, a.Kind, a.ID)
-	}
-	return amqp.Publishing{Headers: amqp.Table{headerKind: kindAlert}, MessageId: uuid.NewString(), ContentType: contentJSON, Body: body}, nil
 }
 
 // deniedAlerts marks an error that a person has to mend.

@@ -3,7 +3,6 @@ package broker
 import (
 	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -70,26 +69,6 @@ const (
 	maxAnswers     = 1000
 	maxAnswerBytes = 32 << 20
 )
-
-// statusRecord reads an answer, whose lists are bounded.
-type statusRecord struct {
-	ProcessStatus
-	Consumers boundedList[ConsumerStatus, ofStatus] `json:"consumers"`
-	Keepers   boundedList[KeeperStatus, ofStatus]   `json:"keepers"`
-	Sagas     boundedList[SagaDefinition, ofStatus] `json:"sagas"`
-	Remembers boundedList[Bound, ofStatus]          `json:"remembers"`
-}
-
-// decodeStatus reads an answer; what is malformed, or of another version, is none.
-func decodeStatus(body []byte) (p ProcessStatus, ok bool) {
-	var r statusRecord
-	if len(body) > maxStatusAnswer || json.Unmarshal(body, &r) != nil || r.V != statusVersion {
-		return p, false
-	}
-	p = r.ProcessStatus
-	p.Consumers, p.Keepers, p.Sagas, p.Remembers = r.Consumers, r.Keepers, r.Sagas, r.Remembers
-	return p, true
-}
 
 // run sends the request and takes answers until the time is over.
 func (a *asking) run(ctx context.Context, ch *amqp.Channel) error {

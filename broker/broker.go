@@ -5,8 +5,6 @@ import (
 	"errors"
 	"log/slog"
 	"sync"
-
-	"github.com/holdfastmq/holdfast"
 )
 
 // errClosed means that Close was called.
@@ -122,5 +120,3 @@ func (b *Broker) spawn(f func()) bool {
 	b.calls.Go(f)
 	return true
 }
-
-func validGroup(group string) error { return holdfast.ValidateName("producer group", group) }

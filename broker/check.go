@@ -13,49 +13,11 @@ import (
 
 	"github.com/google/uuid"
 	amqp "github.com/rabbitmq/amqp091-go"
-
-	"github.com/holdfastmq/holdfast"
 )
 
-const (
-	// checkWait is how long an answer is waited for, and how long a request
-	// stays in its queue: nobody waits for what is older.
-	checkWait = 10 * time.Second
-	// maxCheckTxs and maxCheckBody limit one request: transactions, and bytes of
-	// JSON. A single transaction may be longer.
-	maxCheckTxs  = 200
-	maxCheckBody = 512 << 10
-	// maxCheckReply limits an answer, in bytes.
-	maxCheckReply = 4 << 20
-)
-
-// ErrUnreached means that nobody answered a check-back over RabbitMQ.
-var ErrUnreached = errors.New("holdfast: the check-back was not answered")
-
-// CheckTx is a transaction that is asked about.
-type CheckTx struct {
-	// ID is the transaction's ID.
-	ID string
-	// Messages are its messages, as they are in the half message.
-	Messages []holdfast.Message
-	// Database is the identity of the database that the transaction was begun in;
-	// empty where nobody said.
-	Database string
-}
-
-// CheckAnswer is what is known of one transaction.
-type CheckAnswer struct {
-	// Resolution is Unknown wherever Err is set.
-	Resolution holdfast.Resolution
-	// Messages are the messages to deliver, where the local transaction changed
-	// them; empty means as they were.
-	Messages []holdfast.Message
-	// Err says why nobody knows. It wraps [ErrUnreached] where nobody answered, or
-	// a process whose database is not the transaction's,
-	// and [holdfast.ErrMalformed] where the answer is not what the wire format
-	// says.
-	Err error
-}
+// checkWait is how long an answer is waited for, and how long a request stays in its
+// queue: nobody waits for what is older.
+const checkWait = 10 * time.Second
 
 // CheckQueue is the name of the queue in which the processes of a producer group
 // that are written in other languages get check-backs. They declare it.

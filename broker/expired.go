@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -18,7 +17,6 @@ import (
 // since RabbitMQ drops what goes round by itself.
 
 const (
-	expiredName = ".expired"
 	// expiredHold is how long a record is held before it is put back, and
 	// expiredPrefetch how many are held at a time: together they bound how often a
 	// process does that, however short a policy's message-ttl is.
@@ -215,46 +213,6 @@ func (e *expiry) tell(queue, why string) {
 	if e.told != nil {
 		e.told(Expired{Queue: queue, Why: why, PutBack: n})
 	}
-}
-
-// beforeExpiry returns the queue that RabbitMQ took a record out of, why, and the
-// record as it was there: without what x-death says of it.
-func beforeExpiry(prefix string, d *amqp.Delivery) (queue, why string, was *amqp.Delivery) {
-	was = new(amqp.Delivery)
-	*was = *d
-	queue, why = deadQueue(prefix), "RabbitMQ took it out of "+deadQueue(prefix)
-	list, _ := d.Headers["x-death"].([]any)
-	dead, oversized := deadQueue(prefix), deadQueue(prefix)+".oversized"
-	i := slices.IndexFunc(list, func(v any) bool {
-		entry, _ := v.(amqp.Table)
-		q := headerText(entry["queue"])
-		return q == dead || q == oversized
-	})
-	if i < 0 {
-		return queue, why, was
-	}
-	entry := list[i].(amqp.Table) // a Table, as IndexFunc has seen
-	queue = headerText(entry["queue"])
-	why = fmt.Sprintf("RabbitMQ took it out of %s because %s", queue, whyDropped(headerText(entry["reason"])))
-	was.Exchange = headerText(entry["exchange"])
-	if keys, ok := entry["routing-keys"].([]any); ok && len(keys) > 0 {
-		was.RoutingKey = headerText(keys[0])
-	}
-	rest := slices.DeleteFunc(slices.Clone(list), func(v any) bool {
-		entry, _ := v.(amqp.Table)
-		q := headerText(entry["queue"])
-		return q == dead || q == oversized || q == dead+expiredName
-	})
-	was.Headers = make(amqp.Table, len(d.Headers))
-	for name, value := range d.Headers {
-		if name != "x-death" && !(len(rest) == 0 && brokersOwn(name)) {
-			was.Headers[name] = value
-		}
-	}
-	if len(rest) > 0 {
-		was.Headers["x-death"] = rest
-	}
-	return queue, why, was
 }
 
 // publishOversized stores a whole message in the queue of oversized ones.

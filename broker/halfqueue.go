@@ -4,15 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"hash/fnv"
-	"strconv"
-	"strings"
 
 	amqp "github.com/rabbitmq/amqp091-go"
 )
-
-// MaxHalfQueues is how many half queues a group has at most.
-const MaxHalfQueues = 16
 
 // HalfQueue is the name of a producer group's first half queue; every group has
 // that one.
@@ -73,43 +67,8 @@ var errQueueGone = errors.New("the half queue does not exist")
 // halfQueue is the name of the nth half queue of a group, from 1.
 func (o Options) halfQueue(group string, n int) string { return nthHalfQueue(o.Prefix, group, n) }
 
-// nthHalfQueue is the name of the nth half queue of a group, from 1.
-func nthHalfQueue(prefix, group string, n int) string {
-	name := prefix + ".half." + group
-	if n > 1 {
-		name += "#" + strconv.Itoa(n) // no group's name has a #
-	}
-	return name
-}
-
 // halfQueueOf is part of the wire format: whoever has as many half queues finds
 // the same one.
 func (o Options) halfQueueOf(group, txID string) string {
 	return o.halfQueue(group, halfQueueNumber(txID, o.HalfQueues))
-}
-
-// halfQueueNumber says which of a group's n half queues has the records of a transaction.
-func halfQueueNumber(txID string, n int) int {
-	if n <= 1 {
-		return 1
-	}
-	h := fnv.New32a()
-	_, _ = h.Write([]byte(txID)) // never fails
-	return 1 + int(h.Sum32()%uint32(n))
-}
-
-// groupOf returns the producer group whose half queue it is, if it is one's.
-func groupOf(prefix, queue string) string {
-	group, ok := strings.CutPrefix(queue, prefix+".half.")
-	if !ok {
-		return ""
-	}
-	group, n, several := strings.Cut(group, "#")
-	if i, err := strconv.Atoi(n); several && (err != nil || i < 2 || i > MaxHalfQueues || strconv.Itoa(i) != n) {
-		return ""
-	}
-	if validGroup(group) != nil {
-		return ""
-	}
-	return group
 }

@@ -84,22 +84,6 @@ type KeeperStats struct {
 	KeeperCounts
 }
 
-// KeeperCounts are what a Keeper counts since Keep began.
-type KeeperCounts struct {
-	// Matched counts halves settled by an op record, HandedOver those that
-	// HandOver took, Failed those that it did not take at a try.
-	Matched    uint64 `json:"matched"`
-	HandedOver uint64 `json:"handed_over"`
-	Failed     uint64 `json:"failed"`
-	// Orphaned counts op records forgotten although halves of theirs never
-	// came, Malformed the records that went to the dead letters.
-	Orphaned  uint64 `json:"orphaned"`
-	Malformed uint64 `json:"malformed"`
-	// Ignored counts op records that did not count, because they came through
-	// RabbitMQ's default exchange.
-	Ignored uint64 `json:"ignored,omitempty"`
-}
-
 const (
 	keeperSweeps = 4
 	minHeldBytes = 4 << 20

@@ -11,14 +11,8 @@ import (
 )
 
 const (
-	kindHello     = "hello" // to all processes: ask me who I am
-	headerWant    = "holdfast-want"
-	wantConsumers = "consumers"
-	wantKeepers   = "keepers" // a hello of a process that hands half messages over
-
 	// helloTimeout is how long it may take to say hello.
 	helloTimeout = 10 * time.Second
-
 	// learnEvery is how often all processes are asked, and the queues of the known
 	// consumers looked for.
 	learnEvery = 5 * time.Minute

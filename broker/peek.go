@@ -2,44 +2,13 @@ package broker
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
-	"slices"
-	"strconv"
 	"time"
-
-	amqp "github.com/rabbitmq/amqp091-go"
 
 	"github.com/holdfastmq/holdfast"
 )
 
-// PeekedHalf is an undecided half message that a Keeper holds, without the bodies
-// of its messages, and without their keys: whoever may write to the status exchange
-// gets it.
-type PeekedHalf struct {
-	Tx   string        `json:"tx"`
-	Lane holdfast.Lane `json:"lane"`
-	// Messages is how many messages it has; of their topics the first few distinct
-	// ones are told. Both are zero where the Keeper has left the record to RabbitMQ,
-	// since it holds many large ones.
-	Messages int      `json:"messages"`
-	Topics   []string `json:"topics,omitempty"`
-	// Age is how long this Keeper has known it, in nanoseconds in JSON.
-	Age time.Duration `json:"age"`
-	// Tries counts the hand-overs that failed; HandingOver says that one is under
-	// way.
-	Tries       int  `json:"tries"`
-	HandingOver bool `json:"handing_over"`
-	// Bytes is the length of its record.
-	Bytes int `json:"bytes"`
-}
-
-// MaxPeek is how many half messages of one Keeper Peek shows at most.
-const MaxPeek = 100
-
 const (
-	headerPeek = "holdfast-peek" // of a status request: how many half messages of holdfast-group to tell
-	peekNames  = 5               // topics of one half message in an answer
 	// peekWait is how long a Keeper that is busy is waited for.
 	peekWait = 200 * time.Millisecond
 	// maxPeekRead is how many bytes of records are read for one answer.
@@ -56,89 +25,6 @@ func (b *Broker) Peek(ctx context.Context, group string, n int, wait time.Durati
 		return nil, fmt.Errorf("%w: peek at %d half messages: want 1 to %d", holdfast.ErrInvalid, n, MaxPeek)
 	}
 	return b.ask(ctx, wait, peek{group: group, n: n})
-}
-
-// peek is which half messages a status request wants to see; its zero value is
-// none.
-type peek struct {
-	group string
-	n     int
-	// consumers wants nothing but the consumers.
-	consumers bool
-	// probe are the consumers whose open breakers are to try a message.
-	probe []string
-}
-
-func (p peek) headers() amqp.Table {
-	h := amqp.Table{headerKind: kindStatus}
-	if p.consumers {
-		h[headerWant] = wantConsumers
-	}
-	if text, err := json.Marshal(p.probe); err == nil && len(p.probe) > 0 {
-		h[headerProbe] = string(text)
-	}
-	if p.n > 0 {
-		h[headerGroup], h[headerPeek] = p.group, strconv.Itoa(p.n)
-	}
-	return h
-}
-
-// peekOf reads a status request.
-func peekOf(h amqp.Table) peek {
-	n := min(number(h[headerPeek]), MaxPeek)
-	if n <= 0 {
-		return peek{consumers: headerText(h[headerWant]) == wantConsumers, probe: probed(headerText(h[headerProbe]))}
-	}
-	return peek{group: headerText(h[headerGroup]), n: n}
-}
-
-// peekMessage is as much of a message.
-type peekMessage struct {
-	Topic string `json:"topic"`
-}
-
-// peekMessages is as much of a half record as Peek shows.
-type peekMessages struct {
-	Messages boundedList[peekMessage, ofMessages] `json:"messages"`
-}
-
-// read fills in what the record's body says; a malformed one says nothing.
-func (h *PeekedHalf) read(body []byte) {
-	var r peekMessages
-	if len(body) == 0 || json.Unmarshal(body, &r) != nil {
-		return
-	}
-	h.Messages = len(r.Messages)
-	add := func(list []string, s string) []string {
-		if s = clip(s, maxText); s == "" || len(list) == peekNames || slices.Contains(list, s) {
-			return list
-		}
-		return append(list, s)
-	}
-	for _, m := range r.Messages {
-		h.Topics = add(h.Topics, m.Topic)
-	}
-}
-
-// boundPeeks leaves out the youngest half messages, as many as it takes for those
-// of all Keepers to fit.
-func boundPeeks(keepers []KeeperStatus, limit int) []KeeperStatus {
-	size := 0
-	for _, k := range keepers {
-		for _, h := range k.Oldest {
-			if body, err := json.Marshal(h); err == nil {
-				size += len(body) + 1
-			}
-		}
-	}
-	if size <= limit {
-		return keepers
-	}
-	keepers = slices.Clone(keepers)
-	for i := range keepers {
-		keepers[i].Oldest = keepers[i].Oldest[:len(keepers[i].Oldest)/2]
-	}
-	return boundPeeks(keepers, limit)
 }
 
 // peeking is Peek's question to a Keeper.

@@ -2,18 +2,11 @@ package broker
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"slices"
 	"time"
 
 	"github.com/holdfastmq/holdfast"
-)
-
-const (
-	headerProbe = "holdfast-probe" // of a status request: the consumers whose breakers are to try a message, as JSON
-	// maxProbe is how many consumers one request may name.
-	maxProbe = 100
 )
 
 // Probe has the processes of the consumers try a message at once where their circuit
@@ -25,14 +18,6 @@ func (b *Broker) Probe(ctx context.Context, wait time.Duration, consumers ...str
 		return nil, fmt.Errorf("%w: probe %d consumers: want 1 to %d", holdfast.ErrInvalid, len(consumers), maxProbe)
 	}
 	return b.ask(ctx, wait, peek{consumers: true, probe: consumers})
-}
-
-// probed reads which consumers a status request wants probed.
-func probed(text string) (consumers []string) {
-	if text == "" || json.Unmarshal([]byte(text), &consumers) != nil || len(consumers) > maxProbe {
-		return nil
-	}
-	return consumers
 }
 
 // probe has an open breaker try a message now, instead of when its pause is over.

@@ -35,22 +35,3 @@ func (b *Broker) publishing(p *ProcessStatus, now time.Time) {
 		}
 	}
 }
-
-// What a connection is for.
-const (
-	RolePublishing = "publishing"
-	RoleConsuming  = "consuming"
-)
-
-// ConnectionLosses tells of a connection to RabbitMQ that was lost several times within
-// 10 minutes.
-type ConnectionLosses struct {
-	// Role is what it is for: publishing or consuming.
-	Role string `json:"role"`
-	// Count is how often, of the last 32; Since is the first time, Last the last one.
-	Count int       `json:"count"`
-	Since time.Time `json:"since"`
-	Last  time.Time `json:"last"`
-	// Reason is why it was lost the last time.
-	Reason string `json:"reason"`
-}

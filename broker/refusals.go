@@ -41,32 +41,6 @@ type Refusal struct {
 	First bool
 }
 
-// RefusedRecord is a record that RabbitMQ refused, as doctor sees it.
-type RefusedRecord struct {
-	Message string    `json:"message,omitempty"`
-	To      string    `json:"to"`
-	Why     string    `json:"why"`
-	Reason  string    `json:"reason"`
-	Count   int       `json:"count"`
-	Since   time.Time `json:"since"`
-	Last    time.Time `json:"last"`
-}
-
-// FullQueue is a queue that refused publishes of a process, as doctor sees it.
-type FullQueue struct {
-	// Queue is its name; empty where nobody knows which one it is of those that are
-	// bound for Topic. Consumer is whose it is.
-	Queue    string `json:"queue,omitempty"`
-	Consumer string `json:"consumer,omitempty"`
-	Topic    string `json:"topic,omitempty"`
-	// Refused counts what it refused, Held the part of that which waits elsewhere for
-	// room in it.
-	Refused int       `json:"refused"`
-	Held    int       `json:"held"`
-	Since   time.Time `json:"since"`
-	Last    time.Time `json:"last"`
-}
-
 const (
 	// refusedKept is how many records are told, and refusedFor how long.
 	refusedKept = 20

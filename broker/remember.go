@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"maps"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 )
@@ -19,79 +18,9 @@ const (
 	// RememberFor is how long after a consumer was seen last its queue is made
 	// again. Later that is left to its own process, or to a person.
 	RememberFor = 30 * 24 * time.Hour
-	// maxRemembered is how many consumers are remembered, and maxBound how many
-	// topics of one.
+	// maxRemembered is how many consumers are remembered.
 	maxRemembered = 1000
-	maxBound      = 200
 )
-
-// Bound is a consumer as its own process described it.
-type Bound struct {
-	Name string `json:"name"`
-	// Topics are what its queue is bound to; those whose compensation notices it gets
-	// have "compensated:" before them.
-	Topics []string `json:"topics"`
-	// Age is how long ago its process was seen, at the time of asking.
-	Age time.Duration `json:"age"`
-}
-
-// noticeMark is before a topic whose compensation notices a consumer gets. No topic
-// has a colon where words begin, as far as people choose them.
-const noticeMark = "compensated:"
-
-// named are bindings as a list of topics.
-func (to bindings) named() []string {
-	out := slices.Clone(to.topics)
-	for _, topic := range to.notices {
-		out = append(out, noticeMark+topic)
-	}
-	return out
-}
-
-func (c Bound) bindings() (to bindings) {
-	for _, topic := range c.Topics {
-		if of, ok := strings.CutPrefix(topic, noticeMark); ok {
-			to.notices = append(to.notices, of)
-		} else {
-			to.topics = append(to.topics, topic)
-		}
-	}
-	return to
-}
-
-// valid reports whether a process can have described its consumer so.
-func (c Bound) valid() bool {
-	to := c.bindings()
-	return len(c.Topics) <= maxBound && validConsumer(c.Name, slices.Concat(to.topics, to.notices)) == nil
-}
-
-// Matches reports whether a message with this topic is for the consumer.
-func (c Bound) Matches(topic string) bool {
-	words := strings.Split(topic, ".")
-	return slices.ContainsFunc(c.Topics, func(p string) bool { return matchWords(strings.Split(p, "."), words) })
-}
-
-// matchWords is AMQP's rule: * stands for one word, # for any number of words. It
-// goes back to the last # only, which is enough, so a pattern cannot make it slow.
-func matchWords(pattern, words []string) bool {
-	p, w, hash, from := 0, 0, -1, 0
-	for w < len(words) || p < len(pattern) {
-		switch {
-		case p < len(pattern) && pattern[p] == "#":
-			hash, from = p, w
-			p++
-		case p < len(pattern) && w < len(words) && (pattern[p] == "*" || pattern[p] == words[w]):
-			p++
-			w++
-		case hash >= 0 && from < len(words):
-			from++
-			p, w = hash+1, from
-		default:
-			return false
-		}
-	}
-	return true
-}
 
 // memory is the consumers that a Broker remembers.
 type memory struct {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 	"sync"
 	"time"
 
@@ -34,24 +33,6 @@ func (b *Broker) ReplyQueue(group string) string { return repliesPrefix(b.o.Pref
 // other has. It is there while ConsumeReplies runs; its name may change when
 // RabbitMQ does not give it back after a lost connection, so ask each time.
 func (b *Broker) InstanceReplyQueue(group string) string { return b.replyNames.of(group) }
-
-func repliesPrefix(prefix string) string { return prefix + ".replies." }
-
-// groupOfReplies returns the producer group whose durable reply queue it is, if it
-// is one's.
-func groupOfReplies(prefix, queue string) string {
-	group, ok := strings.CutPrefix(queue, repliesPrefix(prefix))
-	if !ok || validGroup(group) != nil {
-		return ""
-	}
-	return group
-}
-
-// isReplyQueue reports whether queue may be replied to: a call must not fill any
-// other.
-func isReplyQueue(prefix, queue string) bool {
-	return strings.HasPrefix(queue, repliesPrefix(prefix)) && plainID(queue, maxText)
-}
 
 // replyNames are the names of this Broker's reply queues, by group.
 type replyNames struct {

@@ -3,7 +3,6 @@ package broker
 import (
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/holdfastmq/holdfast"
@@ -45,18 +44,6 @@ func validLadder(ladder []time.Duration) error {
 		}
 	}
 	return nil
-}
-
-// delayName is the shortest text of a delay: 10s, 5m, 1h30m, 500ms.
-func delayName(d time.Duration) string {
-	s := d.String()
-	if strings.HasSuffix(s, "m0s") {
-		s = strings.TrimSuffix(s, "0s")
-	}
-	if strings.HasSuffix(s, "h0m") {
-		s = strings.TrimSuffix(s, "0m")
-	}
-	return s
 }
 
 // schedule decides what happens to a delivery after an attempt. It knows no

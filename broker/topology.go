@@ -3,10 +3,8 @@ package broker
 import (
 	"context"
 	"errors"
-	"fmt"
 	"maps"
 	"slices"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -21,23 +19,6 @@ import (
 // requeue" to RabbitMQ 3.10 and unset means 20 to RabbitMQ 4.
 const deliveryLimit = 100_000_000
 
-// What the names of exchanges have behind the prefix.
-const (
-	topicsName  = ".topics"      // committed messages and calls
-	noticesName = ".compensated" // compensation notices
-	halfName    = ".half"        // to the half queues, by their names
-	queuesName  = ".queues"      // to consumers' queues, by their names
-	retryName   = ".retry"       // out of the delay queues
-	deadName    = ".dead"        // to the dead letters
-	repliesName = ".replies"     // to the reply queues, by their names
-	checksName  = ".check"       // to the queues of check-backs, by their names
-	answersName = ".answers"     // to whoever asked
-	alertsName  = ".alerts"      // alerts, to those who tell people
-	hookName    = ".hook."       // queues of alerts that stay, by who takes them
-
-	oversizedName = ".oversized" // behind the name of the queue of dead letters
-)
-
 // TopicsExchange is the name of the topic exchange of committed messages.
 func (b *Broker) TopicsExchange() string { return b.o.Prefix + topicsName }
 
@@ -50,11 +31,6 @@ func (b *Broker) DeadQueue() string { return deadQueue(b.o.Prefix) }
 // consumers share it.
 func (b *Broker) RetryQueue(delay time.Duration) string {
 	return DelayQueue(b.o.Prefix, delay)
-}
-
-// DelayQueue is [Broker.RetryQueue] with a prefix.
-func DelayQueue(prefix string, delay time.Duration) string {
-	return prefix + ".retry." + delayName(delay)
 }
 
 // retryExchange leads from the delay queues back to the consumers' queues.
@@ -138,21 +114,6 @@ func (b *Broker) declareConsumer(ctx context.Context, name string, to bindings, 
 	return nil
 }
 
-func validConsumer(name string, topics []string) error {
-	if err := holdfast.ValidateName("consumer", name); err != nil {
-		return err
-	}
-	if len(topics) == 0 {
-		return fmt.Errorf("%w: consumer %q has no topics", holdfast.ErrInvalid, name)
-	}
-	for _, t := range topics {
-		if t == "" || len(t) > holdfast.MaxName {
-			return fmt.Errorf("%w: consumer %q: topic %q: want 1 to %d bytes", holdfast.ErrInvalid, name, t, holdfast.MaxName)
-		}
-	}
-	return nil
-}
-
 // topology knows what has to exist, and makes it.
 type topology struct {
 	b *Broker
@@ -181,23 +142,6 @@ type topology struct {
 	unrepaired uint64
 	repairs    uint64        // successful ones; guarded by mu
 	epoch      atomic.Uint64 // counts beginnings and ends of repairs: odd while one runs
-}
-
-// bindings are what a consumer's queue gets: messages to topics, and compensation
-// notices for topics.
-type bindings struct{ topics, notices []string }
-
-// noticed are the topics whose notices it gets: those that are named, and those that
-// are meant by a topic that ends as a notice's does.
-func (to bindings) noticed() []string {
-	out := slices.Clone(to.notices)
-	for _, topic := range to.topics {
-		of, ok := strings.CutSuffix(topic, holdfast.CompensatedSuffix)
-		if ok && of != "" && !slices.Contains(out, of) {
-			out = append(out, of)
-		}
-	}
-	return out
 }
 
 func newTopology(b *Broker) *topology {

@@ -16,11 +16,7 @@ import (
 
 // Whatever a connection cannot carry takes it down, and with it what everybody else
 // has in flight. So every record is measured before its first byte is written.
-
 const (
-	// maxShort is AMQP's limit on a short string, in bytes: a name, a routing key, a
-	// property, the name of a header.
-	maxShort = 255
 	// frameOverhead is what a frame takes beside its payload.
 	frameOverhead = 8
 	// headerFixed is what a content header takes beside headers and short strings: class,
@@ -151,6 +147,12 @@ func (l limits) messages(group, tx string, ms []holdfast.Message) error {
 	return nil
 }
 
+// fits reports whether a copy of a delivery can be published.
+func (l limits) fits(msg *amqp.Publishing) bool {
+	size, err := measure(msg)
+	return err == nil && size <= l.room()
+}
+
 // recordSize is what the headers and properties of a record take in their frame.
 func recordSize(m *amqp.Publishing) int {
 	size, _ := measure(m)
@@ -206,4 +208,82 @@ func cutTheirs(headers amqp.Table, save int) {
 	if len(gone) > 0 {
 		headers[headerCut] = clip(fmt.Sprint(gone), maxCutNote-32)
 	}
+}
+
+// headersSize is what headers take in a frame.
+func headersSize(headers amqp.Table) int {
+	total := 0
+	for _, size := range headerSizes(headers) {
+		total += size
+	}
+	return total
+}
+
+func headerSizes(headers amqp.Table) map[string]int {
+	sizes := make(map[string]int, len(headers))
+	for name, value := range headers {
+		sizes[name] = sizeOf(name, value)
+	}
+	return sizes
+}
+
+// sizeOf is what one header takes in its frame.
+func sizeOf(name string, value any) int { return 1 + len(name) + fieldSize(value) }
+
+// fieldSize is a value's part of that: its type, and its length where that varies.
+func fieldSize(value any) int {
+	switch v := value.(type) {
+	case nil:
+		return 1
+	case bool, int8, uint8:
+		return 2
+	case int16, uint16:
+		return 3
+	case int, int32, uint32, float32:
+		return 5
+	case amqp.Decimal:
+		return 6
+	case int64, float64, time.Time:
+		return 9
+	case []byte:
+		return 5 + len(v)
+	case []any:
+		size := 5
+		for _, e := range v {
+			size += fieldSize(e)
+		}
+		return size
+	case amqp.Table:
+		size := 5
+		for name, e := range v {
+			size += sizeOf(name, e)
+		}
+		return size
+	}
+	return 5 + len(headerText(value)) // text; nothing else can be read or written
+}
+
+// cutTo drops the largest headers until the others have at most limit bytes, and
+// notes the names of those dropped.
+func cutTo(headers amqp.Table, limit int) {
+	sizes, total := headerSizes(headers), headersSize(headers)
+	if total <= limit {
+		return
+	}
+	names := slices.SortedFunc(maps.Keys(sizes), bySize(sizes))
+	var gone []string
+	for _, name := range names {
+		if total <= limit {
+			break
+		}
+		total -= sizes[name]
+		delete(headers, name)
+		gone = append(gone, clip(name, 64))
+	}
+	headers[headerCut] = clip(fmt.Sprint(gone), 1024)
+}
+
+// bySize orders names of headers, the largest first, the same in every copy.
+func bySize(sizes map[string]int) func(a, b string) int {
+	return func(a, b string) int { return cmp.Or(sizes[b]-sizes[a], strings.Compare(a, b)) }
 }

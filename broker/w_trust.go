@@ -2,6 +2,7 @@ package broker
 
 import (
 	"strings"
+	"time"
 
 	amqp "github.com/rabbitmq/amqp091-go"
 )
@@ -117,32 +118,6 @@ func (t trust) reached(d *amqp.Delivery) bool {
 	return strings.HasPrefix(last.exchange, t.prefix+retryName+".")
 }
 
-// headerClaim is put in the place of holdfast-kind where that does not count: it
-// says what the record claims to be.
-const headerClaim = "holdfast-claimed-kind"
-
-// describes reports whether a header of ours says something of a message, and
-// commands nothing. Whoever publishes to a topic may ask a participant for a saga's
-// step: his reply goes to that saga's group, and counts there only with its token.
-func describes(name string) bool {
-	switch name {
-	case headerVersion, headerTx, headerGroup, headerTopic, headerKey, headerClaim,
-		headerSaga, headerWorkflow, headerStep, headerStepOp, headerCause, headerAgain, headerReplies, headerToken, headerContent:
-		return true
-	}
-	return strings.HasPrefix(name, headerUser)
-}
-
-// copied reports whether a header says where a message was first published, of
-// which this is a copy.
-func copied(name string) bool {
-	switch name {
-	case headerExchange, headerRoutingKey, headerExpiration, headerUserID, headerCut:
-		return true
-	}
-	return describes(name)
-}
-
 // count removes the headers of ours for which f is false, and makes a claim of a kind
 // other than this one. It copies the headers only if there is such a header.
 func count(d *amqp.Delivery, kind string, f func(name string) bool) {
@@ -233,38 +208,41 @@ func (t trust) admitDead(d *amqp.Delivery) {
 	}
 }
 
-// ofNotice reports whether a header is a compensation notice's.
-func ofNotice(name string) bool {
-	switch name {
-	case headerOf, headerOfConsumer, headerOfReason, headerOfClass:
-		return true
-	}
-	return false
+// xDeath is what RabbitMQ says about its latest dropping of a message.
+type xDeath struct {
+	queue, reason, exchange, key string
+	at                           time.Time
 }
 
-// ofHalf reports whether a header says something of a half record's transaction.
-func ofHalf(name string) bool { return name == headerLane || name == headerDatabase }
-
-// ofGivenUp reports whether a header says how somebody came to give a message up.
-func ofGivenUp(name string) bool {
-	switch name {
-	case headerQueue, headerErrorClass, headerDeadAt, headerConsumer, headerReason, headerAttempts, headerLost, headerLog:
-		return true
+// lastDeath reads the header x-death, which lists the latest first. RabbitMQ writes
+// its own entry before whatever the publisher may have written, but newer versions
+// know no order within a millisecond: so the entry has to be of the kind of queue
+// that leads to where the delivery came from. Other headers about deaths may be the
+// publisher's, and do not count.
+func lastDeath(prefix string, d *amqp.Delivery) (xDeath, bool) {
+	list, _ := d.Headers["x-death"].([]any)
+	delayed := d.Exchange == prefix+retryName
+	var found amqp.Table
+	for _, v := range list {
+		entry, ok := v.(amqp.Table)
+		if !ok {
+			continue
+		}
+		if found == nil {
+			found = entry
+		}
+		if strings.HasPrefix(headerText(entry["queue"]), prefix+retryName+".") == delayed {
+			found = entry
+			break
+		}
 	}
-	return copied(name) || ofHalf(name)
-}
-
-// ofKept reports whether a header says that the whole message is elsewhere: it
-// forbids more than it commands.
-func ofKept(name string) bool {
-	return name == headerKept || name == headerWholeSize || name == headerLetter
-}
-
-// ofRetry reports whether a header says how often a message was tried.
-func ofRetry(name string) bool {
-	switch name {
-	case headerConsumer, headerReason, headerAttempts, headerLost, headerLog, headerRedelivery, headerCopy:
-		return true
+	if found == nil {
+		return xDeath{}, false
 	}
-	return copied(name) || ofHalf(name)
+	death := xDeath{queue: headerText(found["queue"]), reason: headerText(found["reason"]), exchange: headerText(found["exchange"])}
+	death.at, _ = found["time"].(time.Time)
+	if keys, ok := found["routing-keys"].([]any); ok && len(keys) > 0 {
+		death.key = headerText(keys[0])
+	}
+	return death, death.queue != ""
 }

@@ -11,10 +11,45 @@ import (
 	"github.com/holdfastmq/holdfast"
 )
 
-const kindCheck = "check"
+const (
+	// maxCheckTxs and maxCheckBody limit one request: transactions, and bytes of
+	// JSON. A single transaction may be longer.
+	maxCheckTxs  = 200
+	maxCheckBody = 512 << 10
+	// maxCheckReply limits an answer, in bytes.
+	maxCheckReply = 4 << 20
+)
 
 // maxCheckError is how much of an answer's error text is kept, in bytes.
 const maxCheckError = 2 << 10
+
+// ErrUnreached means that nobody answered a check-back over RabbitMQ.
+var ErrUnreached = errors.New("holdfast: the check-back was not answered")
+
+// CheckTx is a transaction that is asked about.
+type CheckTx struct {
+	// ID is the transaction's ID.
+	ID string
+	// Messages are its messages, as they are in the half message.
+	Messages []holdfast.Message
+	// Database is the identity of the database that the transaction was begun in;
+	// empty where nobody said.
+	Database string
+}
+
+// CheckAnswer is what is known of one transaction.
+type CheckAnswer struct {
+	// Resolution is Unknown wherever Err is set.
+	Resolution holdfast.Resolution
+	// Messages are the messages to deliver, where the local transaction changed
+	// them; empty means as they were.
+	Messages []holdfast.Message
+	// Err says why nobody knows. It wraps [ErrUnreached] where nobody answered, or
+	// a process whose database is not the transaction's,
+	// and [holdfast.ErrMalformed] where the answer is not what the wire format
+	// says.
+	Err error
+}
 
 type checkRequest struct {
 	V            int               `json:"v"`

@@ -3,38 +3,12 @@ package broker
 import (
 	"encoding/json"
 	"fmt"
-	"maps"
 	"slices"
-	"strconv"
-	"strings"
 	"time"
-	"unicode/utf8"
 
 	amqp "github.com/rabbitmq/amqp091-go"
 
 	"github.com/holdfastmq/holdfast"
-)
-
-// The headers of the wire format; doc.go says what each is for.
-const (
-	headerPrefix   = holdfast.ReservedHeader
-	headerKind     = "holdfast-kind"
-	headerVersion  = "holdfast-version"
-	headerTx       = "holdfast-tx"
-	headerGroup    = "holdfast-group"
-	headerKey      = "holdfast-key"
-	headerLane     = "holdfast-lane" // of half records: express, or none
-	headerTopic    = "holdfast-topic"
-	headerDatabase = "holdfast-database" // of half records: the identity of the transaction's database
-	headerUser     = "holdfast-header-"  // begins the name of a header that RabbitMQ would act on, or take for its own
-	kindHalf       = "half"
-	kindOp         = "op"
-	version        = "1"
-	contentJSON    = "application/json"
-	maxOpRecord    = 1 << 20  // 10,000 IDs of 100 bytes
-	halfOverhead   = 64 << 10 // JSON around the bodies of a half record, without headers
-	perMessageJSON = 8 << 10
-	maxIdentity    = 128 // bytes of a database's identity
 )
 
 type halfRecord struct {
@@ -51,6 +25,13 @@ type opRecord struct {
 	Commit   []string `json:"commit,omitempty"`
 	Rollback []string `json:"rollback,omitempty"`
 }
+
+const (
+	maxOpRecord    = 1 << 20  // 10,000 IDs of 100 bytes
+	halfOverhead   = 64 << 10 // JSON around the bodies of a half record, without headers
+	perMessageJSON = 8 << 10
+	maxIdentity    = 128 // bytes of a database's identity
+)
 
 func malformed(format string, args ...any) error {
 	return fmt.Errorf("%w: "+format, append([]any{holdfast.ErrMalformed}, args...)...)
@@ -146,12 +127,16 @@ func laneOf(headers amqp.Table) holdfast.Lane {
 	return holdfast.Traced
 }
 
-// validTx checks a transaction's ID by the rules of a message's.
-func validTx(tx string) error {
-	if tx == "" {
-		return fmt.Errorf("%w: the transaction's ID is empty", holdfast.ErrInvalid)
+// halfOf reads the half message that a dead letter is.
+func halfOf(prefix string, d *holdfast.DeadLetter, maxBody int) (holdfast.Half, error) {
+	group := groupOf(prefix, d.Queue)
+	if group == "" {
+		group = d.Group
 	}
-	return holdfast.Message{ID: tx, Topic: "x"}.Validate()
+	if d.Kept != "" {
+		return holdfast.Half{}, malformed("the whole record is in the queue %s", d.Kept)
+	}
+	return decodeHalf(envelopeHeaders(&d.Envelope), d.Message.Body, group, maxBody)
 }
 
 // encodeOps makes one record of r, or several where the IDs are too long for that.
@@ -207,153 +192,4 @@ func decodeOp(headers amqp.Table, body []byte, group string) ([]string, error) {
 		}
 	}
 	return txs, nil
-}
-
-func encodeMessage(group, tx string, m holdfast.Message) amqp.Publishing {
-	headers := make(amqp.Table, len(m.Headers)+5)
-	for name, value := range m.Headers {
-		headers[escapeHeader(name)] = value
-	}
-	headers[headerVersion], headers[headerTx], headers[headerGroup] = version, tx, group
-	headers[headerTopic] = m.Topic
-	if m.Key != "" {
-		headers[headerKey] = m.Key
-	}
-	return amqp.Publishing{Headers: headers, ContentType: m.ContentType, MessageId: m.ID, Body: m.Body}
-}
-
-// escapeHeader renames the headers that RabbitMQ itself acts on, or writes: with CC and
-// BCC a publish would go to further queues, or close the channel, and what it counts
-// would not survive.
-func escapeHeader(name string) string {
-	if name == "CC" || name == "BCC" || brokersOwn(name) {
-		return headerUser + name
-	}
-	return name
-}
-
-// decodeMessage reads a delivery, of Holdfast's or of a foreign publisher. The
-// limits on topic, key and headers are not enforced: what is in a queue can no
-// longer be refused.
-func decodeMessage(d *amqp.Delivery) (m holdfast.Message, tx, group string, err error) {
-	m = holdfast.Message{
-		ID:          d.MessageId,
-		Topic:       headerText(d.Headers[headerTopic]),
-		Key:         headerText(d.Headers[headerKey]),
-		ContentType: d.ContentType,
-		Body:        d.Body,
-	}
-	tx, group = headerText(d.Headers[headerTx]), headerText(d.Headers[headerGroup])
-	if m.Topic == "" {
-		m.Topic = d.RoutingKey
-		if first, retried := d.Headers[headerRoutingKey]; retried {
-			m.Topic = headerText(first)
-		}
-	}
-	for name, value := range d.Headers {
-		if user, ok := strings.CutPrefix(name, headerUser); ok {
-			name = user
-		} else if strings.HasPrefix(strings.ToLower(name), holdfast.ReservedHeader) || brokersOwn(name) {
-			continue
-		}
-		if m.Headers == nil {
-			m.Headers = make(map[string]string, len(d.Headers))
-		}
-		m.Headers[name] = headerText(value)
-	}
-	switch v := headerText(d.Headers[headerVersion]); {
-	case v != "" && v != version:
-		return m, tx, group, malformed("message of version %q, this program reads version %s: upgrade it", clip(v, 64), version)
-	case len(m.ID) > 255:
-		return m, tx, group, malformed("the message's ID has %d bytes", len(m.ID))
-	}
-	return m, tx, group, nil
-}
-
-// storableID says why an ID cannot be written into an inbox row, which is what keeps
-// the message's effect from happening twice; nil if it can.
-func storableID(id string) error {
-	switch {
-	case id == "":
-		return malformed("the message has no message-id, so that its effect could not be kept from happening twice: publish it with one, or take it with HandleAtLeastOnce")
-	case !utf8.ValidString(id) || strings.ContainsRune(id, 0):
-		return malformed("the message-id %.60q is not text: publish the message with one in UTF-8 without zero bytes, such as a UUID in its usual form, or take it with HandleAtLeastOnce", id)
-	}
-	return nil
-}
-
-// brokersOwn reports whether RabbitMQ adds a header of this name to deliveries.
-func brokersOwn(name string) bool {
-	return name == "x-delivery-count" || name == "x-acquired-count" || name == "x-death" ||
-		strings.HasPrefix(name, "x-first-death-") || strings.HasPrefix(name, "x-last-death-")
-}
-
-// headerText turns a header's value into text: other AMQP clients write
-// numbers, booleans, byte strings, times, arrays and tables.
-func headerText(v any) string {
-	switch v := v.(type) {
-	case nil:
-		return ""
-	case string:
-		return v
-	case []byte:
-		return string(v)
-	case bool:
-		return strconv.FormatBool(v)
-	case time.Time:
-		return v.UTC().Format(time.RFC3339)
-	case amqp.Decimal:
-		return decimalText(v)
-	case []any, amqp.Table:
-		if text, err := json.Marshal(plain(v)); err == nil {
-			return string(text)
-		}
-	}
-	return fmt.Sprint(v)
-}
-
-func decimalText(d amqp.Decimal) string {
-	s := strconv.FormatInt(int64(d.Value), 10)
-	if d.Scale == 0 {
-		return s
-	}
-	sign := ""
-	if strings.HasPrefix(s, "-") {
-		sign, s = "-", s[1:]
-	}
-	scale := int(d.Scale)
-	if len(s) <= scale {
-		s = strings.Repeat("0", scale-len(s)+1) + s
-	}
-	return sign + s[:len(s)-scale] + "." + s[len(s)-scale:]
-}
-
-// plain makes of nested header values what encoding/json can write.
-func plain(v any) any {
-	switch v := v.(type) {
-	case []any:
-		out := make([]any, len(v))
-		for i := range v {
-			out[i] = plain(v[i])
-		}
-		return out
-	case amqp.Table:
-		out := make(map[string]any, len(v))
-		for _, k := range slices.Sorted(maps.Keys(v)) {
-			out[k] = plain(v[k])
-		}
-		return out
-	case string, bool, nil, int8, int16, int32, int64, uint8, uint16, uint32, uint64, int, uint:
-		return v
-	}
-	return headerText(v)
-}
-
-// clip shortens s to at most n bytes, at a character's boundary, and marks that.
-func clip(s string, n int) string {
-	const mark = "…"
-	if len(s) <= n {
-		return s
-	}
-	return strings.ToValidUTF8(s[:n-len(mark)], "") + mark
 }

@@ -63,8 +63,10 @@ type (
 
 // One more, so that whoever looks at them can say how many are too many.
 func (ofMessages) limit() (string, int) { return "messages", holdfast.MaxMessages + 1 }
-func (ofAnswers) limit() (string, int)  { return "answers", 2 * maxCheckTxs }
-func (ofStatus) limit() (string, int)   { return "status", 1000 }
+
+func (ofAnswers) limit() (string, int) { return "answers", 2 * maxCheckTxs }
+
+func (ofStatus) limit() (string, int) { return "status", 1000 }
 
 // messageList are the messages of a transaction.
 type messageList = boundedList[holdfast.Message, ofMessages]

@@ -1,0 +1,80 @@
+package broker
+
+import (
+	"encoding/json"
+	"fmt"
+	"strings"
+	"unicode"
+
+	"github.com/google/uuid"
+	amqp "github.com/rabbitmq/amqp091-go"
+
+	"github.com/holdfastmq/holdfast"
+)
+
+// maxAlert bounds an alert, in bytes.
+const maxAlert = 64 << 10
+
+const maxAlertKind = 64
+
+func encodeAlert(a holdfast.Alert) (amqp.Publishing, error) {
+	body, err := json.Marshal(a)
+	if err != nil || len(body) > maxAlert {
+		return amqp.Publishing{}, fmt.Errorf("%w: alert %s of %s", holdfast.ErrTooLarge, a.Kind, a.ID)
+	}
+	return amqp.Publishing{Headers: amqp.Table{headerKind: kindAlert}, MessageId: uuid.NewString(), ContentType: contentJSON, Body: body}, nil
+}
+
+// alert reads an alert. It counts if it came through the exchange of alerts, in the end
+// out of a queue of alerts into which it came so, and is of whom its routing key says.
+func (t trust) alert(d *amqp.Delivery) (a holdfast.Alert, err error) {
+	via, key := d.Exchange, d.RoutingKey
+	if moved(d.Headers) && via == t.prefix+alertsName {
+		last, ok := lastDeath(t.prefix, d)
+		ours := strings.HasPrefix(last.queue, t.prefix+alertsName+".") || strings.HasPrefix(last.queue, t.prefix+hookName)
+		if via, key = last.exchange, last.key; !ok || !ours {
+			via = "queue " + last.queue
+		}
+	}
+	switch {
+	case via == "":
+		return a, malformed("it came through RabbitMQ's default exchange, and no alert does")
+	case via != t.prefix+alertsName:
+		return a, malformed("it came through %s, and not through the exchange of alerts", clip(via, 128))
+	case len(d.Body) > maxAlert:
+		return a, malformed("it has %d bytes, the limit is %d", len(d.Body), maxAlert)
+	}
+	if err := json.Unmarshal(d.Body, &a); err != nil {
+		return a, malformed("it is no alert: %w", err)
+	}
+	a = plainAlert(a)
+	kind, name, _ := strings.Cut(key, ".")
+	switch {
+	case a.Kind == "" || len(a.Kind) > maxAlertKind || strings.Trim(string(a.Kind), "abcdefghijklmnopqrstuvwxyz-") != "":
+		return a, malformed("its kind %q is none of an alert", clip(string(a.Kind), maxAlertKind))
+	case kind == "consumer" && name != a.Consumer || kind == "group" && name != a.Group:
+		return a, malformed("it was sent to %s, and says that it is of group %q and consumer %q", clip(key, 128), a.Group, a.Consumer)
+	}
+	return a, nil
+}
+
+// plainAlert leaves out of an alert's texts what could steer a terminal. IDs, keys and
+// names lose no more than control characters, which none has: they are what people look
+// for.
+func plainAlert(a holdfast.Alert) holdfast.Alert {
+	kind, class := string(a.Kind), string(a.Class)
+	for _, text := range []*string{&kind, &class, &a.Group, &a.Consumer, &a.ID, &a.Topic, &a.Key, &a.WorkflowID, &a.Reason, &a.Remedy} {
+		*text = plainText(*text, maxAlert)
+	}
+	a.Kind, a.Class = holdfast.AlertKind(kind), holdfast.ErrorClass(class)
+	a.Reason, a.Remedy = strings.Map(onlyForward, a.Reason), strings.Map(onlyForward, a.Remedy)
+	return a
+}
+
+// onlyForward drops what turns the direction of a text, or ends its line.
+func onlyForward(r rune) rune {
+	if unicode.Is(unicode.Bidi_Control, r) || r == '\u2028' || r == '\u2029' {
+		return -1
+	}
+	return r
+}

@@ -1,0 +1,236 @@
+package broker
+
+import (
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/hex"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+	"unicode"
+	"unicode/utf8"
+
+	amqp "github.com/rabbitmq/amqp091-go"
+
+	"github.com/holdfastmq/holdfast"
+)
+
+// decodeDead reads whatever is in the queue of dead letters; there is nothing
+// that it does not make a dead letter of. now is the time of its death where it
+// does not say.
+func decodeDead(prefix string, d *amqp.Delivery, now time.Time) holdfast.DeadLetter {
+	return trust{prefix: prefix}.decodeDead(d, now)
+}
+
+func (t trust) decodeDead(raw *amqp.Delivery, now time.Time) holdfast.DeadLetter {
+	prefix, from := t.prefix, t.origin(raw)
+	d := new(amqp.Delivery)
+	*d = *raw
+	t.admitDead(d)
+	var l holdfast.DeadLetter
+	origin := *d // as it was before it died
+	death, dropped := lastDeath(prefix, d)
+	switch {
+	case isDeadLetter(d.Headers):
+		l = ourDeath(d.Headers, now)
+	case dropped:
+		l = droppedDeath(prefix, d, death, now)
+		origin.Exchange, origin.RoutingKey = death.exchange, death.key
+	default:
+		l = unknownDeath(prefix, now)
+	}
+	if key, ok := d.Headers[headerRoutingKey]; ok {
+		origin.Exchange, origin.RoutingKey = headerText(d.Headers[headerExchange]), headerText(key)
+	}
+	l.Failure.Redelivery = number(d.Headers[headerRedelivery])
+	l.Copy = copyOfLetter(d.Headers)
+	policy, err := holdfast.ParsePolicy(headerText(d.Headers[headerPolicy]))
+	if err != nil {
+		l.Failure.Reason += "; it waits for an operator because " + err.Error()
+	}
+	l.Policy = policy
+	if from == fromDefault && !t.rolling {
+		l.Failure.Reason += "; " + t.unproven(d)
+	}
+	l.Failure.Reason = plainText(l.Failure.Reason, maxReason)
+
+	m, tx, group, err := decodeMessage(&origin)
+	if err == nil && !dropped { // whoever it was for may not need its ID
+		err = storableID(d.MessageId)
+	}
+	if err != nil && l.Failure.Class == "" {
+		l.Failure.Class, l.Failure.Reason = holdfast.ClassMalformed, plainText(err.Error(), maxReason)
+	} else if l.Failure.Class == "" {
+		l.Failure.Class = holdfast.ClassDropped
+	}
+	if validTx(tx) == nil && validGroup(group) == nil {
+		l.TxID, l.Group = tx, group
+	}
+	l.Envelope = envelope(&origin)
+	l.ID = letterID(d, &l.Envelope)
+	if l.Envelope.MessageID = d.MessageId; !utf8.ValidString(d.MessageId) || len(d.MessageId) > maxText {
+		l.Envelope.MessageID = l.ID // as close as JSON and AMQP come to it
+	}
+	m.ID = l.Envelope.MessageID
+	m.Topic, m.Key, m.ContentType = nameText(m.Topic), nameText(m.Key), clip(validUTF8(m.ContentType), maxShort)
+	m.Headers = validHeaders(m.Headers)
+	l.Message = m
+	l.Size = len(d.Body)
+	if l.Kept = nameText(headerText(d.Headers[headerKept])); l.Kept != "" {
+		l.Size = max(number(d.Headers[headerWholeSize]), len(d.Body))
+	}
+	return l
+}
+
+// unproven says in words what a record is worth that somebody has put into the queue.
+func (t trust) unproven(d *amqp.Delivery) string {
+	s := "it came through RabbitMQ's default exchange: from an older version of Holdfast, or from anybody who may write there; nothing is done with it but by an operator"
+	if headerText(d.Headers[headerClaim]) == kindHandled {
+		s += "; it claims that a redelivery of message " + nameText(d.MessageId) + " was handled by consumer " +
+			nameText(headerText(d.Headers[headerConsumer])) + ": see there, settle that dead letter by hand, and discard this one"
+	}
+	return s
+}
+
+// isDeadLetter reports whether a consumer or a Keeper wrote the record.
+func isDeadLetter(h amqp.Table) bool {
+	return h[headerDeadAt] != nil || h[headerQueue] != nil && h[headerErrorClass] != nil
+}
+
+// ourDeath reads the headers that deadLetter wrote.
+func ourDeath(h amqp.Table, now time.Time) holdfast.DeadLetter {
+	at, err := time.Parse(time.RFC3339Nano, headerText(h[headerDeadAt]))
+	if err != nil {
+		at = now
+	}
+	l := holdfast.DeadLetter{Queue: nameText(headerText(h[headerQueue])), Failure: attemptsOf(h)}
+	l.Failure.Consumer = consumerName(headerText(h[headerConsumer]))
+	l.Failure.At = writableTime(at)
+	l.Failure.Class = knownClass(headerText(h[headerErrorClass]))
+	if l.Failure.Reason = headerText(h[headerReason]); l.Failure.Reason == "" {
+		l.Failure.Reason = "no reason is given"
+	}
+	return l
+}
+
+// attemptsOf reads what retries and dead letters say of the tries.
+func attemptsOf(h amqp.Table) holdfast.Failure {
+	f := holdfast.Failure{Attempts: number(h[headerAttempts])}
+	log := readLog(h)
+	if len(log) > maxAttempts {
+		log = slices.Concat(log[:2], log[len(log)-(maxAttempts-2):])
+	}
+	for i := range log {
+		log[i].Class, log[i].Error = knownClass(string(log[i].Class)), plainText(log[i].Error, maxLetterError)
+		log[i].At = writableTime(log[i].At)
+	}
+	f.Log = log
+	return f
+}
+
+const (
+	maxAttempts    = 12 // in the log of a dead letter
+	maxLetterError = 300
+)
+
+// unknownDeath is for what somebody else put into the queue of dead letters; its
+// class comes of whether it can be read.
+func unknownDeath(prefix string, now time.Time) holdfast.DeadLetter {
+	return holdfast.DeadLetter{Queue: deadQueue(prefix), Failure: holdfast.Failure{At: writableTime(now),
+		Reason: "somebody put it into the queue of dead letters; it does not say why, nor whose it is"}}
+}
+
+// droppedDeath says in words why RabbitMQ dropped it, and whose it was.
+func droppedDeath(prefix string, d *amqp.Delivery, x xDeath, now time.Time) holdfast.DeadLetter {
+	l := holdfast.DeadLetter{Queue: nameText(x.queue), Failure: attemptsOf(d.Headers)}
+	l.Failure.Class = holdfast.ClassDropped
+	l.Failure.Attempts += number(d.Headers[headerLost])
+	if l.Failure.At = writableTime(x.at); x.at.IsZero() {
+		l.Failure.At = writableTime(now)
+	}
+	// A retry comes back under the name of its consumer's queue. If it comes here
+	// from its delay queue, there was none of that name.
+	if strings.HasPrefix(x.queue, prefix+".retry.") {
+		for _, queue := range []string{d.RoutingKey, x.key} {
+			if consumer := ownerOf(prefix, queue); consumer != "" {
+				l.Queue, l.Failure.Consumer = prefix+".q."+consumer, consumer
+				l.Failure.Reason = fmt.Sprintf("the consumer's queue %s is gone: the message waited in %s for its next attempt", queue, x.queue)
+				if last := headerText(d.Headers[headerReason]); last != "" {
+					l.Failure.Reason += "; the last error was: " + last
+				}
+				return l
+			}
+		}
+	}
+	l.Failure.Reason = "RabbitMQ dropped it from " + l.Queue + " because " + whyDropped(x.reason)
+	if l.Failure.Consumer = ownerOf(prefix, x.queue); l.Failure.Consumer != "" {
+		l.Queue = prefix + ".q." + l.Failure.Consumer
+	}
+	return l
+}
+
+// whyDropped explains RabbitMQ's words for its limits.
+func whyDropped(reason string) string {
+	switch reason {
+	case "expired":
+		return "it waited there longer than its time to live (the message's expiration, or message-ttl in a policy for the queue)"
+	case "maxlen":
+		return "the queue was full (max-length or max-length-bytes in a policy for it)"
+	case "rejected":
+		return "a consumer refused it for good (basic.reject or basic.nack without requeue)"
+	case "delivery_limit":
+		return "it was delivered more often than the queue's delivery-limit allows"
+	}
+	return fmt.Sprintf("of its rule %q", reason)
+}
+
+// usableID reports whether a message's ID can be a dead letter's, and with it a
+// part of a workflow's.
+func usableID(id string) bool {
+	return id != "" && len(id) <= maxText && utf8.ValidString(id) && !strings.ContainsFunc(id, unicode.IsControl)
+}
+
+// letterIDOf returns the dead letter's ID for a message-id that is not empty.
+func letterIDOf(messageID string) string {
+	if usableID(messageID) {
+		return messageID
+	}
+	sum := sha256.Sum256([]byte(messageID))
+	return "sha256-" + hex.EncodeToString(sum[:16])
+}
+
+// letterID returns the same ID for all copies of a message. Without a message-id,
+// messages with the same content count as copies.
+func letterID(d *amqp.Delivery, e *holdfast.Envelope) string {
+	if d.MessageId != "" {
+		return letterIDOf(d.MessageId)
+	}
+	if id := headerText(d.Headers[headerLetter]); usableID(id) {
+		return id
+	}
+	sum := sha256.New()
+	add := func(s string) {
+		_ = binary.Write(sum, binary.BigEndian, uint64(len(s)))
+		sum.Write([]byte(s))
+	}
+	for _, s := range []string{d.ContentType, d.ContentEncoding, d.CorrelationId, d.ReplyTo, d.Type, d.AppId} {
+		add(s)
+	}
+	for _, name := range slices.Sorted(maps.Keys(e.Headers)) {
+		add(name)
+		add(e.Headers[name])
+	}
+	sum.Write(d.Body)
+	return "sha256-" + hex.EncodeToString(sum.Sum(nil)[:16])
+}
+
+// copyOfLetter returns the Copy of the dead letter that was redelivered.
+func copyOfLetter(h amqp.Table) string {
+	c := headerText(h[headerCopy])
+	if number(h[headerRedelivery]) == 0 || len(c) > 64 || !usableID(c) {
+		return ""
+	}
+	return c
+}

@@ -1,0 +1,161 @@
+package broker
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"time"
+	"unicode/utf8"
+
+	amqp "github.com/rabbitmq/amqp091-go"
+
+	"github.com/holdfastmq/holdfast"
+)
+
+const (
+	// maxLetter is how large a dead letter may be as JSON: Temporal refuses
+	// payloads of 2 MiB. A body of holdfast.MaxBody takes two thirds of that.
+	maxLetter = 1536 << 10
+	// What is left of an oversized message in its dead letter.
+	keptBody    = 4 << 10
+	keptHeaders = 16 << 10
+)
+
+// oversized reports whether a dead letter is too large for a workflow.
+func oversized(l *holdfast.DeadLetter, maxBody int) bool {
+	if l.Kept != "" {
+		return false // made small already
+	}
+	if len(l.Message.Body) > maxBody {
+		return true
+	}
+	// JSON makes a third more of a body, and six bytes of one at worst elsewhere;
+	// headers are in it twice.
+	rest := 32 << 10
+	for name, value := range l.Envelope.Headers {
+		rest += 12 * (len(name) + len(value))
+	}
+	if len(l.Message.Body)/3*4+rest <= maxLetter {
+		return false
+	}
+	text, err := json.Marshal(l)
+	return err != nil || len(text) > maxLetter
+}
+
+// wholeMessage is the message as it was before it died, with the headers that
+// say whose it is and why it is dead. Those of its retries are left out: where it
+// is moved back to its consumer's queue, it begins anew.
+func wholeMessage(d *amqp.Delivery, l *holdfast.DeadLetter) amqp.Publishing {
+	msg := republish(d)
+	maps.DeleteFunc(msg.Headers, func(name string, _ any) bool { return ofDeath(name) })
+	about := aboutDeath(l)
+	maps.DeleteFunc(about, func(name string, _ any) bool {
+		switch name {
+		case headerAttempts, headerLog, headerPolicy, headerRedelivery:
+			return true
+		}
+		return false
+	})
+	if headersSize(msg.Headers)+headersSize(about) <= maxDeadHeaders {
+		maps.Copy(msg.Headers, about)
+	}
+	return msg
+}
+
+// beginning is the record that stands for an oversized message.
+func beginning(d *amqp.Delivery, l *holdfast.DeadLetter, kept string, maxBody int) amqp.Publishing {
+	msg := republish(d)
+	cutTo(msg.Headers, keptHeaders)
+	maps.Copy(msg.Headers, aboutDeath(l))
+	msg.Headers[headerKept], msg.Headers[headerWholeSize], msg.Headers[headerLetter] = kept, strconv.Itoa(l.Size), l.ID
+	msg.Body = firstBytes(d.Body, min(keptBody, maxBody))
+	return msg
+}
+
+// firstBytes returns at most n bytes of body: of text, whole characters.
+func firstBytes(body []byte, n int) []byte {
+	if len(body) <= n {
+		return body
+	}
+	body = body[:n]
+	if !utf8.Valid(body) {
+		for cut := 1; cut < utf8.UTFMax && cut < n; cut++ {
+			if utf8.Valid(body[:n-cut]) {
+				body = body[:n-cut]
+				break
+			}
+		}
+	}
+	return bytes.Clone(body) // not to hold the whole
+}
+
+// aboutDeath are the headers from which decodeDead reads the same again.
+func aboutDeath(l *holdfast.DeadLetter) amqp.Table {
+	f := &l.Failure
+	h := amqp.Table{
+		headerQueue:      l.Queue,
+		headerErrorClass: string(f.Class),
+		headerReason:     f.Reason,
+		headerAttempts:   strconv.Itoa(f.Attempts),
+		headerDeadAt:     f.At.UTC().Format(time.RFC3339Nano),
+		headerExchange:   l.Envelope.Exchange,
+		headerRoutingKey: l.Envelope.RoutingKey,
+	}
+	set := func(name, value string, there bool) {
+		if there {
+			h[name] = value
+		}
+	}
+	set(headerConsumer, f.Consumer, f.Consumer != "")
+	set(headerPolicy, l.Policy.String(), l.Policy.String() != "")
+	set(headerRedelivery, strconv.Itoa(f.Redelivery), f.Redelivery > 0)
+	set(headerLetter, l.ID, l.ID != l.Envelope.MessageID)
+	if len(f.Log) > 0 {
+		log, err := json.Marshal(f.Log)
+		set(headerLog, string(log), err == nil)
+	}
+	return h
+}
+
+// beforeExpiry returns the queue that RabbitMQ took a record out of, why, and the
+// record as it was there: without what x-death says of it.
+func beforeExpiry(prefix string, d *amqp.Delivery) (queue, why string, was *amqp.Delivery) {
+	was = new(amqp.Delivery)
+	*was = *d
+	queue, why = deadQueue(prefix), "RabbitMQ took it out of "+deadQueue(prefix)
+	list, _ := d.Headers["x-death"].([]any)
+	dead, oversized := deadQueue(prefix), deadQueue(prefix)+".oversized"
+	i := slices.IndexFunc(list, func(v any) bool {
+		entry, _ := v.(amqp.Table)
+		q := headerText(entry["queue"])
+		return q == dead || q == oversized
+	})
+	if i < 0 {
+		return queue, why, was
+	}
+	entry := list[i].(amqp.Table) // a Table, as IndexFunc has seen
+	queue = headerText(entry["queue"])
+	why = fmt.Sprintf("RabbitMQ took it out of %s because %s", queue, whyDropped(headerText(entry["reason"])))
+	was.Exchange = headerText(entry["exchange"])
+	if keys, ok := entry["routing-keys"].([]any); ok && len(keys) > 0 {
+		was.RoutingKey = headerText(keys[0])
+	}
+	rest := slices.DeleteFunc(slices.Clone(list), func(v any) bool {
+		entry, _ := v.(amqp.Table)
+		q := headerText(entry["queue"])
+		return q == dead || q == oversized || q == dead+expiredName
+	})
+	was.Headers = make(amqp.Table, len(d.Headers))
+	for name, value := range d.Headers {
+		if name != "x-death" && !(len(rest) == 0 && brokersOwn(name)) {
+			was.Headers[name] = value
+		}
+	}
+	if len(rest) > 0 {
+		was.Headers["x-death"] = rest
+	}
+	return queue, why, was
+}

@@ -1,0 +1,132 @@
+package broker
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+
+	amqp "github.com/rabbitmq/amqp091-go"
+
+	"github.com/holdfastmq/holdfast"
+)
+
+// MaxSagaResult limits the result in a participant's reply, in bytes of JSON.
+const MaxSagaResult = 512 << 10
+
+// SagaReply is a participant's answer to a [SagaCall].
+type SagaReply struct {
+	// Saga, Workflow, Step and Undo are the call's.
+	Saga     string `json:"saga"`
+	Workflow string `json:"workflow"`
+	Step     string `json:"step"`
+	Undo     bool   `json:"undo,omitempty"`
+	// Outcome is one of the words below.
+	Outcome string `json:"outcome"`
+	// Class and Reason say why it was refused or failed.
+	Class  holdfast.ErrorClass `json:"class,omitempty"`
+	Reason string              `json:"reason,omitempty"`
+	// Result is what the participant answers, in JSON.
+	Result json.RawMessage `json:"result,omitempty"`
+	// Participant is who answers.
+	Participant string `json:"participant,omitempty"`
+	// Token is the call's; empty where an older version replies, or was asked.
+	Token string `json:"token,omitempty"`
+	// Topic is the topic on which the participant got the call; empty where an older
+	// version replies.
+	Topic string `json:"topic,omitempty"`
+}
+
+// The outcomes of a reply.
+const (
+	ReplyDone    = "done"    // it was done, or undone, or there was nothing to undo
+	ReplyRefused = "refused" // a business refusal: nothing was done
+	ReplyFailed  = "failed"  // the participant gave up
+	ReplyBlocked = "blocked" // it was undone before it was done, and never will be done
+)
+
+const (
+	replySuffix = ".reply"
+	// maxReplyRecord leaves room around a result for the rest.
+	maxReplyRecord = MaxSagaResult + 64<<10
+)
+
+// replyRecord is a reply's body.
+type replyRecord struct {
+	V int `json:"v"`
+	SagaReply
+}
+
+func knownReply(outcome string) bool {
+	switch outcome {
+	case ReplyDone, ReplyRefused, ReplyFailed, ReplyBlocked:
+		return true
+	}
+	return false
+}
+
+func encodeReply(c *SagaCall, r SagaReply) (amqp.Publishing, error) {
+	r.Saga, r.Workflow, r.Step, r.Undo, r.Token, r.Topic = c.Saga, c.Workflow, c.Step, c.Undo, c.Token, c.Topic
+	r.Reason, r.Participant = plainText(r.Reason, maxReason), nameText(r.Participant)
+	if !knownReply(r.Outcome) {
+		return amqp.Publishing{}, fmt.Errorf("%w: its outcome is %q: want %s, %s, %s or %s", holdfast.ErrInvalid, clip(r.Outcome, 64), ReplyDone, ReplyRefused, ReplyFailed, ReplyBlocked)
+	}
+	if len(r.Result) > MaxSagaResult {
+		return amqp.Publishing{}, fmt.Errorf("%w: the result has %d bytes of JSON, the limit is %d: store large data elsewhere and answer with a reference", holdfast.ErrTooLarge, len(r.Result), MaxSagaResult)
+	}
+	var body bytes.Buffer
+	e := json.NewEncoder(&body)
+	e.SetEscapeHTML(false) // it would make a result longer
+	if err := e.Encode(replyRecord{1, r}); err != nil {
+		return amqp.Publishing{}, fmt.Errorf("%w: its result is no JSON: %w", holdfast.ErrInvalid, err)
+	}
+	id := c.messageID()
+	return amqp.Publishing{
+		Headers:   amqp.Table{headerKind: kindReply, headerVersion: version, headerSaga: c.Saga},
+		MessageId: id + replySuffix, CorrelationId: id, ContentType: contentJSON, Body: body.Bytes(),
+	}, nil
+}
+
+// replied says why a reply does not count, if it did not come through the exchange
+// for replies, to the queue of a process at first perhaps.
+func (t trust) replied(d *amqp.Delivery) error {
+	switch from := t.origin(d); {
+	case from == fromReplies || t.rolling && (from == fromDefault || from == fromDropped):
+		return nil
+	case from == fromDropped:
+		if last, ok := lastDeath(t.prefix, d); ok && isReplyQueue(t.prefix, last.queue) && last.exchange == t.prefix+repliesName {
+			return nil
+		}
+	}
+	return malformed("reply to a saga: it did not come through the exchange %s: a participant of an older version wrote it, or anybody; the saga asks again; while such participants run, set RollingUpgrade", t.prefix+repliesName)
+}
+
+// decodeReply reads a participant's reply; only its body counts.
+func decodeReply(d *amqp.Delivery) (SagaReply, error) {
+	var r replyRecord
+	if len(d.Body) > maxReplyRecord {
+		return r.SagaReply, malformed("reply to a saga: %d bytes, the limit is %d", len(d.Body), maxReplyRecord)
+	}
+	if err := json.Unmarshal(d.Body, &r); err != nil {
+		return SagaReply{}, malformed("reply to a saga: %w", err)
+	}
+	switch {
+	case r.V != 1:
+		return SagaReply{}, malformed("reply to a saga with \"v\":%d, this program reads 1", r.V)
+	case !plainID(r.Saga, maxSagaID) || !plainID(r.Workflow, maxSagaID) || !plainID(r.Step, maxText):
+		return SagaReply{}, malformed("reply to a saga: want saga, workflow and step as in the call, it says %q, %q, %q", clip(r.Saga, 128), clip(r.Workflow, 128), clip(r.Step, 128))
+	case len(r.Token) > maxText || len(r.Topic) > maxText:
+		return SagaReply{}, malformed("reply to a saga: token of %d bytes, topic of %d bytes, the limit is %d", len(r.Token), len(r.Topic), maxText)
+	case !knownReply(r.Outcome):
+		return SagaReply{}, malformed("reply to a saga: outcome %q: want %s, %s, %s or %s", clip(r.Outcome, 64), ReplyDone, ReplyRefused, ReplyFailed, ReplyBlocked)
+	case len(r.Result) > MaxSagaResult:
+		return SagaReply{}, malformed("reply to a saga: a result of %d bytes, the limit is %d", len(r.Result), MaxSagaResult)
+	}
+	if r.Class != "" {
+		r.Class = knownClass(string(r.Class))
+	}
+	if string(r.Result) == "null" {
+		r.Result = nil
+	}
+	r.Reason, r.Participant = plainText(r.Reason, maxReason), nameText(r.Participant)
+	return r.SagaReply, nil
+}
