@@ -2,6 +2,7 @@ package broker
 
 import (
 	"context"
+	"github.com/holdfastmq/holdfast/broker/internal/wire"
 	"slices"
 	"sync"
 	"time"
@@ -16,7 +17,7 @@ const retryAble = time.Second
 
 // hear is called with what another process says that has begun.
 func (s *board) hear(what string) {
-	if what != wantKeepers {
+	if what != wire.WantKeepers {
 		token(s.asked)
 		return
 	}

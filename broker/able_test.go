@@ -8,6 +8,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	holdfast "github.com/holdfastmq/holdfast"
+	"github.com/holdfastmq/holdfast/broker/internal/wire"
 	"github.com/holdfastmq/holdfast/internal/stack/stacktest"
 )
 
@@ -26,7 +27,7 @@ func TestAKeeperThatCanHandOverIsHeardOf(t *testing.T) {
 		})
 	}
 	keep(first, "g", "it has no Temporal")
-	answers(t, asker(t, prefix), func(ps []ProcessStatus) bool { // it answers, so it hears
+	answers(t, asker(t, prefix), func(ps []wire.ProcessStatus) bool { // it answers, so it hears
 		return len(ps) == 1 && len(ps[0].Keepers) == 1 && ps[0].Keepers[0].Subscribed
 	})
 	require.Empty(t, heard)

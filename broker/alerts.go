@@ -12,6 +12,7 @@ import (
 	amqp "github.com/rabbitmq/amqp091-go"
 
 	"github.com/holdfastmq/holdfast"
+	"github.com/holdfastmq/holdfast/broker/internal/wire"
 )
 
 // An alert is raised in whichever process happens to notice, which may have nobody to
@@ -52,14 +53,14 @@ func AlertsOfConsumer(name string) string { return "consumer." + name }
 // AlertsOfAll is the key of the alerts that nobody else takes.
 func AlertsOfAll() string { return alertsAll }
 
-func (b *Broker) alertsExchange() string { return b.o.Prefix + alertsName }
+func (b *Broker) alertsExchange() string { return b.o.Prefix + wire.AlertsName }
 
 // AlertQueue is the name of the queue of the alerts that nobody took.
-func (b *Broker) AlertQueue() string { return b.o.Prefix + alertsName }
+func (b *Broker) AlertQueue() string { return b.o.Prefix + wire.AlertsName }
 
 // HookQueue is the name of the queue that an administrator makes of the alerts of those
 // who take the same ones.
-func (b *Broker) HookQueue(name string) string { return b.o.Prefix + hookName + name }
+func (b *Broker) HookQueue(name string) string { return b.o.Prefix + wire.HookName + name }
 
 // ownAlertQueue is the name of the queue that these make themselves.
 func (b *Broker) ownAlertQueue(h Hook) string {
@@ -67,7 +68,7 @@ func (b *Broker) ownAlertQueue(h Hook) string {
 	if strings.HasPrefix(name, "@") { // no group's
 		name = digestName(strings.Join(h.Keys, "\n"))
 	}
-	return b.o.Prefix + alertsName + "." + name
+	return b.o.Prefix + wire.AlertsName + "." + name
 }
 
 // Hook are processes that take the same alerts: each alert goes to one of them.
@@ -158,7 +159,7 @@ func (t *topology) ownAlertSteps(queue string, keys []string) []step {
 // RabbitMQ has stored it. Where there is none, an error wraps [holdfast.ErrUnroutable];
 // where this user may not, [ErrAlertsDenied].
 func (b *Broker) PublishAlert(ctx context.Context, a holdfast.Alert, keys ...string) (key string, err error) {
-	msg, err := encodeAlert(a)
+	msg, err := wire.EncodeAlert(a)
 	if err != nil {
 		return "", err
 	}

@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/holdfastmq/holdfast"
+	"github.com/holdfastmq/holdfast/broker/internal/wire"
 )
 
 // What counts as an alert depends on how it came, and on what its routing key says.
@@ -49,7 +50,7 @@ func TestWhatIsAnAlert(t *testing.T) {
 		"no JSON":                       {exchange: exchange, key: "all", body: []byte("hello"), why: "no alert"},
 		"something else":                {exchange: exchange, key: "all", body: []byte(`{"v":1}`), why: "its kind"},
 		"an odd kind":                   {exchange: exchange, key: "all", body: []byte(`{"kind":"rm -rf /"}`), why: "its kind"},
-		"too much":                      {exchange: exchange, key: "all", body: of(holdfast.Alert{Kind: "parked", Reason: strings.Repeat("x", maxAlert)}), why: "the limit is"},
+		"too much":                      {exchange: exchange, key: "all", body: of(holdfast.Alert{Kind: "parked", Reason: strings.Repeat("x", wire.MaxAlert)}), why: "the limit is"},
 		"a kind of a newer version":     {exchange: exchange, key: "all", body: of(holdfast.Alert{Kind: "something-new"})},
 		"a year that nobody can encode": {exchange: exchange, key: "all", body: []byte(`{"kind":"parked","at":"99999-01-01T00:00:00Z"}`), why: "no alert"},
 	} {
@@ -57,7 +58,7 @@ func TestWhatIsAnAlert(t *testing.T) {
 			if c.body == nil {
 				c.body = of(good)
 			}
-			a, err := trust{prefix: "holdfast"}.alert(&amqp.Delivery{Exchange: c.exchange, RoutingKey: c.key, Headers: c.headers, Body: c.body})
+			a, err := wire.Trust{Prefix: "holdfast"}.DecodeAlert(&amqp.Delivery{Exchange: c.exchange, RoutingKey: c.key, Headers: c.headers, Body: c.body})
 			if c.why != "" {
 				require.ErrorContains(t, err, c.why)
 				require.ErrorIs(t, err, holdfast.ErrMalformed)
@@ -68,7 +69,7 @@ func TestWhatIsAnAlert(t *testing.T) {
 		})
 	}
 	odd := holdfast.Alert{Kind: "parked", ID: "a\x1b[2Jb", Reason: "one\ntwo\tthree\x07\u202e", Remedy: "holdfast\x00 tx list", Group: "g\r", Key: "k\u2028"}
-	a, err := trust{prefix: "holdfast"}.alert(&amqp.Delivery{Exchange: exchange, RoutingKey: "all", Body: of(odd)})
+	a, err := wire.Trust{Prefix: "holdfast"}.DecodeAlert(&amqp.Delivery{Exchange: exchange, RoutingKey: "all", Body: of(odd)})
 	require.NoError(t, err)
 	require.Equal(t, holdfast.Alert{Kind: "parked", ID: "a\uFFFD[2Jb", Reason: "one\ntwo\tthree\uFFFD", Remedy: "holdfast\uFFFD tx list", Group: "g\uFFFD", Key: "k\u2028"}, a)
 }
@@ -126,7 +127,7 @@ func TestForgedAlerts(t *testing.T) {
 	require.NoError(t, next(t, denied))
 	body, err := json.Marshal(holdfast.Alert{Kind: holdfast.AlertParked, Group: "orders", ID: "forged", Remedy: "run this"})
 	require.NoError(t, err)
-	forged := amqp.Publishing{Body: body, Headers: amqp.Table{headerKind: kindAlert}}
+	forged := amqp.Publishing{Body: body, Headers: amqp.Table{wire.HeaderKind: wire.KindAlert}}
 	publishRaw(t, b, "", b.ownAlertQueue(h), forged)
 	require.Contains(t, next(t, ignored), "default exchange")
 	publishRaw(t, b, "", b.AlertQueue(), forged)

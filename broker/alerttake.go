@@ -139,7 +139,7 @@ func (b *Broker) takeAlertsFrom(ctx context.Context, t AlertTaker, queue string,
 
 // takeAlert deals with one delivery. What is no alert, or does not count, is dropped.
 func (b *Broker) takeAlert(gone context.Context, d *amqp.Delivery, t AlertTaker) {
-	a, err := b.o.trust().alert(d)
+	a, err := b.o.trust().DecodeAlert(d)
 	if err != nil {
 		t.Ignored(err.Error())
 		_ = d.Ack(false)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"github.com/holdfastmq/holdfast/broker/internal/wire"
 	amqp "github.com/rabbitmq/amqp091-go"
 )
 
@@ -51,7 +52,7 @@ func (o Subscription) restLimit() time.Duration { return o.HandlerTimeout + aban
 // suspects tries suspects, if there are any, and returns when to look again. One
 // may be the probe of the circuit breaker: there may be no other message.
 func (c *consumer) suspects(ctx context.Context, s *subscription, state string) (next time.Duration) {
-	if state == BreakerOpen {
+	if state == wire.BreakerOpen {
 		return c.o.lookEvery
 	}
 	queue := c.home(suspectAt)
@@ -72,7 +73,7 @@ func (c *consumer) suspects(ctx context.Context, s *subscription, state string) 
 	}
 	c.log.Info("messages that were lost several times are tried alone", "messages", q.Messages)
 	for range maxVisit {
-		if state, _, _ := c.gate.mode(); state == BreakerOpen || ctx.Err() != nil {
+		if state, _, _ := c.gate.mode(); state == wire.BreakerOpen || ctx.Err() != nil {
 			return c.o.lookEvery
 		}
 		d, ok, err := s.ch.Get(queue, false)

@@ -10,6 +10,7 @@ import (
 	"github.com/google/uuid"
 	amqp "github.com/rabbitmq/amqp091-go"
 
+	"github.com/holdfastmq/holdfast/broker/internal/wire"
 	"github.com/holdfastmq/holdfast/internal/guard"
 )
 
@@ -82,8 +83,8 @@ func (s *board) serve(ctx context.Context) (subscribed bool, err error) {
 			if err := d.Ack(false); err != nil {
 				continue // the channel is lost: deliveries is closed soon
 			}
-			if headerText(d.Headers[headerKind]) == kindHello {
-				s.hear(headerText(d.Headers[headerWant]))
+			if wire.HeaderText(d.Headers[wire.HeaderKind]) == wire.KindHello {
+				s.hear(wire.HeaderText(d.Headers[wire.HeaderWant]))
 				continue
 			}
 			if err := s.reply(ctx, &d); err != nil {
@@ -126,9 +127,9 @@ func (s *board) reply(ctx context.Context, d *amqp.Delivery) (err error) {
 		}
 	}()
 	if !strings.HasPrefix(d.ReplyTo, directReplies) {
-		return fmt.Errorf("reply-to %q: want %s", clip(d.ReplyTo, 64), directReply)
+		return fmt.Errorf("reply-to %q: want %s", wire.Clip(d.ReplyTo, 64), directReply)
 	}
-	body, err := encodeStatus(s.now(peekOf(d.Headers)))
+	body, err := wire.EncodeStatus(s.now(wire.DecodeStatusRequest(d.Headers)))
 	if err != nil {
 		return fmt.Errorf("status: %w", err)
 	}
@@ -149,7 +150,7 @@ func (s *board) reply(ctx context.Context, d *amqp.Delivery) (err error) {
 		if err := ch.Confirm(false); err != nil {
 			return err
 		}
-		sent, err := ch.PublishWithDeferredConfirm("", d.ReplyTo, false, false, amqp.Publishing{Headers: amqp.Table{headerKind: kindStatus},
+		sent, err := ch.PublishWithDeferredConfirm("", d.ReplyTo, false, false, amqp.Publishing{Headers: amqp.Table{wire.HeaderKind: wire.KindStatus},
 			ContentType: "application/json", MessageId: s.id, CorrelationId: d.CorrelationId, Timestamp: time.Now(), Body: body})
 		if err != nil {
 			return err

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+	"github.com/holdfastmq/holdfast/broker/internal/wire"
 	amqp "github.com/rabbitmq/amqp091-go"
 )
 
@@ -24,11 +25,11 @@ const askWait = time.Second
 // is missing. No answer is no error; an error says that the request could not be
 // sent, or that the connection was lost before the time was over, and comes with
 // the answers until then. The answers are sorted by instance.
-func (b *Broker) Ask(ctx context.Context, wait time.Duration) ([]ProcessStatus, error) {
-	return b.ask(ctx, wait, peek{})
+func (b *Broker) Ask(ctx context.Context, wait time.Duration) ([]wire.ProcessStatus, error) {
+	return b.ask(ctx, wait, wire.StatusRequest{})
 }
 
-func (b *Broker) ask(ctx context.Context, wait time.Duration, want peek) ([]ProcessStatus, error) {
+func (b *Broker) ask(ctx context.Context, wait time.Duration, want wire.StatusRequest) ([]wire.ProcessStatus, error) {
 	if wait <= 0 {
 		wait = askWait
 	}
@@ -54,14 +55,14 @@ func (b *Broker) ask(ctx context.Context, wait time.Duration, want peek) ([]Proc
 // asking is one request and its answers.
 type asking struct {
 	wait         time.Duration
-	want         peek
+	want         wire.StatusRequest
 	id, exchange string
 
 	mu      sync.Mutex // Ask may leave before run does
 	sent    bool
 	from    map[string]bool
 	bytes   int // of the answers
-	answers []ProcessStatus
+	answers []wire.ProcessStatus
 }
 
 // Answers beyond these are not taken: they are not of processes.
@@ -79,7 +80,7 @@ func (a *asking) run(ctx context.Context, ch *amqp.Channel) error {
 		return err
 	}
 	// A process that gets the request later than that need not answer.
-	err = ch.PublishWithContext(ctx, a.exchange, "", true, false, amqp.Publishing{Headers: a.want.headers(),
+	err = ch.PublishWithContext(ctx, a.exchange, "", true, false, amqp.Publishing{Headers: a.want.Headers(),
 		ReplyTo: directReply, CorrelationId: a.id, Expiration: strconv.FormatInt(max(1, a.wait.Milliseconds()), 10)})
 	if err != nil {
 		return err
@@ -127,7 +128,7 @@ func (a *asking) take(d *amqp.Delivery) {
 	if d.CorrelationId != a.id || full {
 		return
 	}
-	p, ok := decodeStatus(d.Body)
+	p, ok := wire.DecodeStatus(d.Body)
 	if !ok {
 		return
 	}
@@ -140,11 +141,11 @@ func (a *asking) take(d *amqp.Delivery) {
 }
 
 // result is what Ask returns when run has ended with err, or was left.
-func (a *asking) result(err error) ([]ProcessStatus, error) {
+func (a *asking) result(err error) ([]wire.ProcessStatus, error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	answers := slices.Clone(a.answers)
-	slices.SortStableFunc(answers, func(x, y ProcessStatus) int { return cmp.Compare(x.Instance, y.Instance) })
+	slices.SortStableFunc(answers, func(x, y wire.ProcessStatus) int { return cmp.Compare(x.Instance, y.Instance) })
 	if over := errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled); a.sent && over {
 		err = nil
 	}

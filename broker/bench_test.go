@@ -14,6 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/holdfastmq/holdfast"
+	"github.com/holdfastmq/holdfast/broker/internal/wire"
 	"github.com/holdfastmq/holdfast/internal/stack/stacktest"
 )
 
@@ -44,7 +45,7 @@ func BenchmarkBareLoop(b *testing.B) {
 	require.NoError(b, ch.Confirm(false))
 	b.ReportAllocs()
 	callers(b, func() error {
-		msg, err := encodeHalf(h)
+		msg, err := wire.EncodeHalf(h)
 		if err != nil {
 			return err
 		}
@@ -131,18 +132,18 @@ func BenchmarkReadHalf(b *testing.B) {
 	for _, size := range []int{200, 4 << 10, 64 << 10} {
 		h := half("tx-0123456789abcdef0123456789abcdef", "g")
 		h.Messages[0].Body = bytes.Repeat([]byte("order "), size/6)
-		p, err := encodeHalf(h)
+		p, err := wire.EncodeHalf(h)
 		require.NoError(b, err)
 		b.Run(fmt.Sprintf("whole-%d", size), func(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {
-				_, _ = decodeHalf(p.Headers, p.Body, "g", holdfast.MaxBody)
+				_, _ = wire.DecodeHalf(p.Headers, p.Body, "g", holdfast.MaxBody)
 			}
 		})
 		b.Run(fmt.Sprintf("head-%d", size), func(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {
-				_, _ = headOfHalf(p.Headers, len(p.Body), "g", holdfast.MaxBody)
+				_, _ = wire.HeadOfHalf(p.Headers, len(p.Body), "g", holdfast.MaxBody)
 			}
 		})
 	}

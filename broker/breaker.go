@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/holdfastmq/holdfast"
+	"github.com/holdfastmq/holdfast/broker/internal/wire"
 )
 
 // BreakerOptions say when a consumer's circuit breaker pauses it. The zero value
@@ -130,7 +131,7 @@ func (w *waiting) note(err error, now time.Time) {
 }
 
 func newBreaker(o BreakerOptions) breaker {
-	return breaker{o: o, state: BreakerClosed, failed: ids{}, again: ids{}, bad: ids{}, passed: ids{}}
+	return breaker{o: o, state: wire.BreakerClosed, failed: ids{}, again: ids{}, bad: ids{}, passed: ids{}}
 }
 
 // entry is what is to be done with a delivery.
@@ -152,7 +153,7 @@ type candidate struct {
 // enter asks what is to be done with a message now; a try belongs to the era.
 func (b *breaker) enter(m candidate, now time.Time) (era uint64, e entry) {
 	switch {
-	case b.state == BreakerClosed:
+	case b.state == wire.BreakerClosed:
 		return b.era, entryTry
 	case b.busy || !b.fetches():
 		return b.era, entryWait
@@ -161,7 +162,7 @@ func (b *breaker) enter(m candidate, now time.Time) (era uint64, e entry) {
 			b.passed.add(m.id)
 			return b.era, entryPass
 		}
-		if b.state == BreakerOpen { // there is nothing else: the probe will be one of them
+		if b.state == wire.BreakerOpen { // there is nothing else: the probe will be one of them
 			b.endRound(now, false)
 			return b.era, entryWait
 		}
@@ -174,7 +175,7 @@ func (b *breaker) enter(m candidate, now time.Time) (era uint64, e entry) {
 func (b *breaker) knows(m candidate) bool { return m.failed || b.failed.has(m.id) || b.bad.has(m.id) }
 
 // fetches reports whether messages are tried now.
-func (b *breaker) fetches() bool { return b.state != BreakerOpen || b.sampling }
+func (b *breaker) fetches() bool { return b.state != wire.BreakerOpen || b.sampling }
 
 // leave takes back what enter began, for a delivery that is not tried after all.
 func (b *breaker) leave(era uint64) {
@@ -185,14 +186,14 @@ func (b *breaker) leave(era uint64) {
 
 // renew forgets a sample that was lost with its channel.
 func (b *breaker) renew() {
-	if b.state != BreakerClosed {
+	if b.state != wire.BreakerClosed {
 		b.era++
 		b.busy = false
 	}
 }
 
 // counts reports whether a failure would count against its message.
-func (b *breaker) counts(era uint64) bool { return b.state == BreakerClosed && era == b.era }
+func (b *breaker) counts(era uint64) bool { return b.state == wire.BreakerClosed && era == b.era }
 
 // success notes that a handler judged a message.
 func (b *breaker) success(era uint64, id string, now time.Time) (changed bool) {
@@ -212,8 +213,8 @@ func (b *breaker) success(era uint64, id string, now time.Time) (changed bool) {
 		clear(b.again)
 		b.waits = 0
 	}
-	if b.state != BreakerClosed {
-		b.to(BreakerClosed, now)
+	if b.state != wire.BreakerClosed {
+		b.to(wire.BreakerClosed, now)
 		return true
 	}
 	return false
@@ -228,7 +229,7 @@ func (b *breaker) failure(era uint64, id string, waits bool, err error, now time
 		return false
 	}
 	switch {
-	case waits || b.state == BreakerClosed && era != b.era:
+	case waits || b.state == wire.BreakerClosed && era != b.era:
 	case b.bad.has(id):
 		b.again.add(id)
 	default:
@@ -237,7 +238,7 @@ func (b *breaker) failure(era uint64, id string, waits bool, err error, now time
 	if era != b.era {
 		return false
 	}
-	if b.state != BreakerClosed {
+	if b.state != wire.BreakerClosed {
 		return b.sampled(waits, err, now)
 	}
 	if waits {
@@ -259,7 +260,7 @@ func (b *breaker) sampled(waits bool, err error, now time.Time) (changed bool) {
 	if !waits && b.samples < sampleTimes*b.o.Failures && now.Sub(b.began) < b.pause {
 		return false
 	}
-	if b.state == BreakerOpen {
+	if b.state == wire.BreakerOpen {
 		b.endRound(now, waits)
 		return false
 	}
@@ -281,10 +282,10 @@ func (b *breaker) endRound(now time.Time, waits bool) {
 // tick begins to probe when the pause is over, or another round of samples.
 func (b *breaker) tick(now time.Time) (changed bool) {
 	switch {
-	case b.state != BreakerOpen:
+	case b.state != wire.BreakerOpen:
 		return false
 	case !now.Before(b.until):
-		b.to(BreakerProbing, now)
+		b.to(wire.BreakerProbing, now)
 		return true
 	case !b.sampling && !now.Before(b.next):
 		b.sampling = true
@@ -296,7 +297,7 @@ func (b *breaker) tick(now time.Time) (changed bool) {
 // wake is when tick has something to do; the zero time is never.
 func (b *breaker) wake() time.Time {
 	switch {
-	case b.state != BreakerOpen:
+	case b.state != wire.BreakerOpen:
 		return time.Time{}
 	case b.sampling:
 		return b.until
@@ -313,7 +314,7 @@ func (b *breaker) open(err error, now time.Time) {
 	b.err = err
 	b.until = now.Add(b.pause)
 	b.next = b.until
-	b.to(BreakerOpen, now)
+	b.to(wire.BreakerOpen, now)
 }
 
 func (b *breaker) to(state string, now time.Time) {

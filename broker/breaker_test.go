@@ -9,6 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/holdfastmq/holdfast"
+	"github.com/holdfastmq/holdfast/broker/internal/wire"
 )
 
 var errDown = errors.New("the dependency is down")
@@ -55,7 +56,7 @@ func TestBreaker(t *testing.T) {
 			for range 10 {
 				require.False(t, fail(&b, 1, now))
 			}
-			require.Equal(t, BreakerClosed, b.state)
+			require.Equal(t, wire.BreakerClosed, b.state)
 		},
 		"a success in between": func(t *testing.T) {
 			b := newBreaker(o)
@@ -80,7 +81,7 @@ func TestBreaker(t *testing.T) {
 			era := enter(t, b, "good", now, entryTry)
 			enter(t, b, "another", now, entryWait)
 			require.True(t, b.success(era, "good", now))
-			require.Equal(t, BreakerClosed, b.state)
+			require.Equal(t, wire.BreakerClosed, b.state)
 			require.False(t, fail(b, 3, now), "they go on failing, and that is their own fault")
 			require.True(t, b.counts(b.era))
 			require.False(t, b.failure(b.era, "x", false, errDown, now))
@@ -122,7 +123,7 @@ func TestBreaker(t *testing.T) {
 			for _, id := range []string{"x", "y", "z"} {
 				b.failure(b.era, id, false, errDown, now)
 			}
-			require.Equal(t, BreakerOpen, b.state)
+			require.Equal(t, wire.BreakerOpen, b.state)
 			enter(t, &b, "0", now, entryPass)
 			_, e := b.enter(candidate{id: "of another process", failed: true}, now)
 			require.Equal(t, entryPass, e)
@@ -137,7 +138,7 @@ func TestBreaker(t *testing.T) {
 			require.False(t, b.fetches(), "it would be put behind the others again and again")
 			require.False(t, b.tick(now.Add(999*time.Millisecond)))
 			require.True(t, b.tick(now.Add(time.Second)))
-			require.Equal(t, BreakerProbing, b.state)
+			require.Equal(t, wire.BreakerProbing, b.state)
 			enter(t, b, "0", now, entryPass)
 			enter(t, b, "0", now, entryTry)
 		},
@@ -184,7 +185,7 @@ func TestBreaker(t *testing.T) {
 			b.leave(era)
 			era = enter(t, b, "c", now, entryTry) // the second one was lost with its channel
 			require.True(t, b.success(era, "c", now))
-			require.Equal(t, BreakerClosed, b.state)
+			require.Equal(t, wire.BreakerClosed, b.state)
 		},
 		"pauses double": func(t *testing.T) {
 			b := opened()
@@ -201,7 +202,7 @@ func TestBreaker(t *testing.T) {
 			}
 			b.tick(b.until)
 			b.success(enter(t, b, "p", now, entryTry), "p", at)
-			require.Equal(t, BreakerClosed, b.state)
+			require.Equal(t, wire.BreakerClosed, b.state)
 			b.bad = ids{}
 			require.True(t, fail(b, 3, at))
 			require.Equal(t, time.Second, b.until.Sub(at), "begins anew")
@@ -270,10 +271,10 @@ func TestGate(t *testing.T) {
 	require.True(t, g.isOpen())
 	<-g.changed
 	state, since, err := g.status()
-	require.Equal(t, BreakerOpen, state)
+	require.Equal(t, wire.BreakerOpen, state)
 	require.False(t, since.IsZero())
 	require.ErrorIs(t, err, errDown)
-	eventually(t, "probing", func() bool { state, _, _ := g.mode(); return state == BreakerProbing })
+	eventually(t, "probing", func() bool { state, _, _ := g.mode(); return state == wire.BreakerProbing })
 	<-g.changed
 	era, e = g.enter(candidate{id: "b"})
 	require.Equal(t, entryTry, e)

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+	"github.com/holdfastmq/holdfast/broker/internal/wire"
 	amqp "github.com/rabbitmq/amqp091-go"
 )
 
@@ -21,15 +22,15 @@ const checkWait = 10 * time.Second
 
 // CheckQueue is the name of the queue in which the processes of a producer group
 // that are written in other languages get check-backs. They declare it.
-func (b *Broker) CheckQueue(group string) string { return b.o.Prefix + checksName + "." + group }
+func (b *Broker) CheckQueue(group string) string { return b.o.Prefix + wire.ChecksName + "." + group }
 
 // CheckRemotely asks the processes that consume the group's check queue what
 // became of txs, and answers in their order. It waits for 10 s at most, or until
 // ctx is nearly done. Whatever goes wrong with a transaction is its answer's Err.
 // Asking again is always safe.
-func (b *Broker) CheckRemotely(ctx context.Context, group string, txs []CheckTx) []CheckAnswer {
-	out := make([]CheckAnswer, len(txs))
-	if err := validGroup(group); err != nil {
+func (b *Broker) CheckRemotely(ctx context.Context, group string, txs []wire.CheckTx) []wire.CheckAnswer {
+	out := make([]wire.CheckAnswer, len(txs))
+	if err := wire.ValidGroup(group); err != nil {
 		for i := range out {
 			out[i].Err = err
 		}
@@ -42,12 +43,12 @@ func (b *Broker) CheckRemotely(ctx context.Context, group string, txs []CheckTx)
 	ctx, cancel := context.WithTimeout(ctx, wait)
 	defer cancel()
 	var all sync.WaitGroup
-	for _, r := range encodeChecks(group, txs) {
+	for _, r := range wire.EncodeChecks(group, txs) {
 		all.Go(func() {
-			body, err := b.checks.ask(ctx, b.CheckQueue(group), group, r.body)
-			answers := out[r.from : r.from+r.n]
+			body, err := b.checks.ask(ctx, b.CheckQueue(group), group, r.Body)
+			answers := out[r.From : r.From+r.N]
 			if err == nil {
-				decodeChecks(body, txs[r.from:r.from+r.n], b.o.MaxBody, answers)
+				wire.DecodeChecks(body, txs[r.From:r.From+r.N], b.o.MaxBody, answers)
 				return
 			}
 			for i := range answers {
@@ -82,7 +83,7 @@ func (a *checkAsker) ask(ctx context.Context, queue, group string, body []byte) 
 			return answer, err
 		}
 		if !sleep(ctx, pause.NextBackOff()) {
-			return nil, fmt.Errorf("%w: queue %s: %w: %s", ErrUnreached, queue, err, a.b.pubLink.state())
+			return nil, fmt.Errorf("%w: queue %s: %w: %s", wire.ErrUnreached, queue, err, a.b.pubLink.state())
 		}
 	}
 }
@@ -103,7 +104,7 @@ func (a *checkAsker) ways(ctx context.Context) []string {
 }
 
 func (a *checkAsker) unsent(queue string, err error) error {
-	return fmt.Errorf("%w: the request to queue %s was not sent: %w: %s", ErrUnreached, queue, err, a.b.pubLink.state())
+	return fmt.Errorf("%w: the request to queue %s was not sent: %w: %s", wire.ErrUnreached, queue, err, a.b.pubLink.state())
 }
 
 func (a *checkAsker) try(ctx context.Context, queue, group string, body []byte) ([]byte, error) {
@@ -130,7 +131,7 @@ func (a *checkAsker) try(ctx context.Context, queue, group string, body []byte) 
 }
 
 func (a *checkAsker) nobody(queue, group string) error {
-	return fmt.Errorf("%w: there is no queue %s: start a process of group %s that declares and consumes it", ErrUnreached, queue, group)
+	return fmt.Errorf("%w: there is no queue %s: start a process of group %s that declares and consumes it", wire.ErrUnreached, queue, group)
 }
 
 // over sends a request through an exchange, and waits for the answer.
@@ -139,7 +140,7 @@ func (a *checkAsker) over(ctx context.Context, ch *askChannel, exchange, queue, 
 	answer := ch.expect(id)
 	defer ch.forget(id)
 	written := make(chan error, 1)
-	msg := checkMessage(group, body)
+	msg := wire.EncodeCheck(group, body)
 	msg.ReplyTo, msg.CorrelationId, msg.Timestamp = directReply, id, time.Now()
 	msg.Expiration = strconv.FormatInt(checkWait.Milliseconds(), 10) // the queue may have been made without a TTL
 	if exchange != "" && ch.answers != "" {
@@ -160,7 +161,7 @@ func (a *checkAsker) over(ctx context.Context, ch *askChannel, exchange, queue, 
 			return got, a.lost(ch.why, exchange, queue, group)
 		case <-ctx.Done():
 			return got, fmt.Errorf("%w: queue %s: no answer in time (%w): see that a process of group %s consumes it, and its log; %s",
-				ErrUnreached, queue, ctx.Err(), group, a.b.pubLink.state())
+				wire.ErrUnreached, queue, ctx.Err(), group, a.b.pubLink.state())
 		}
 	}
 }

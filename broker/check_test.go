@@ -12,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/holdfastmq/holdfast"
+	"github.com/holdfastmq/holdfast/broker/internal/wire"
 	"github.com/holdfastmq/holdfast/internal/stack/stacktest"
 )
 
@@ -62,11 +63,11 @@ func (f *foreign) seen() []amqp.Delivery {
 }
 
 // checks are n transactions to ask about.
-func checks(n int) []CheckTx {
-	out := make([]CheckTx, n)
+func checks(n int) []wire.CheckTx {
+	out := make([]wire.CheckTx, n)
 	for i := range out {
 		tx := newTx()
-		out[i] = CheckTx{ID: tx, Messages: messages(tx, "order.placed", 1)}
+		out[i] = wire.CheckTx{ID: tx, Messages: messages(tx, "order.placed", 1)}
 	}
 	return out
 }
@@ -107,7 +108,7 @@ func TestCheckRemotely(t *testing.T) {
 	b := open(t, stacktest.Shared(t).AMQPURL(), stacktest.Prefix(t), nil)
 	f := newForeign(t, b, "orders", commitAll(t))
 	got := b.CheckRemotely(testContext(t), "orders", checks(2))
-	require.Equal(t, []CheckAnswer{{Resolution: holdfast.Commit}, {Resolution: holdfast.Commit}}, got)
+	require.Equal(t, []wire.CheckAnswer{{Resolution: holdfast.Commit}, {Resolution: holdfast.Commit}}, got)
 	d := f.seen()[0]
 	require.Equal(t, amqp.Table{"holdfast-kind": "check", "holdfast-version": "1", "holdfast-group": "orders"}, d.Headers)
 	require.Equal(t, "application/json", d.ContentType)
@@ -147,7 +148,7 @@ func TestCheckThroughExchanges(t *testing.T) {
 	require.NoError(t, err)
 	asked := answering(t, conn, b, "orders")
 	for range 2 {
-		require.Equal(t, []CheckAnswer{{Resolution: holdfast.Commit}}, b.CheckRemotely(ctx, "orders", checks(1)))
+		require.Equal(t, []wire.CheckAnswer{{Resolution: holdfast.Commit}}, b.CheckRemotely(ctx, "orders", checks(1)))
 		require.True(t, strings.HasPrefix(next(t, asked).ReplyTo, b.answersExchange()+"."))
 	}
 	cutConnections(b) // the queue of answers goes with its connection
@@ -155,9 +156,9 @@ func TestCheckThroughExchanges(t *testing.T) {
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = conn.Close() })
 	answering(t, conn, b, "orders")
-	require.Equal(t, []CheckAnswer{{Resolution: holdfast.Commit}}, b.CheckRemotely(ctx, "orders", checks(1)))
+	require.Equal(t, []wire.CheckAnswer{{Resolution: holdfast.Commit}}, b.CheckRemotely(ctx, "orders", checks(1)))
 	rawChannel(t, b, func(ch *amqp.Channel) { require.NoError(t, ch.ExchangeDelete(b.checksExchange(), false, false)) })
-	require.ErrorIs(t, b.CheckRemotely(ctx, "nobody", checks(1))[0].Err, ErrUnreached, "and it is made again")
+	require.ErrorIs(t, b.CheckRemotely(ctx, "nobody", checks(1))[0].Err, wire.ErrUnreached, "and it is made again")
 	rawChannel(t, b, func(ch *amqp.Channel) {
 		require.NoError(t, ch.ExchangeDeclarePassive(b.checksExchange(), amqp.ExchangeDirect, true, false, false, false, nil))
 	})
@@ -190,9 +191,9 @@ func TestCheckRepliesOfOthers(t *testing.T) {
 		reply(d.CorrelationId, "rollback")
 		return nil
 	})
-	require.ErrorIs(t, b.CheckRemotely(ctx, "orders", checks(1))[0].Err, ErrUnreached)
+	require.ErrorIs(t, b.CheckRemotely(ctx, "orders", checks(1))[0].Err, wire.ErrUnreached)
 	for range 3 {
-		require.Equal(t, []CheckAnswer{{Resolution: holdfast.Commit}}, b.CheckRemotely(testContext(t), "orders", checks(1)))
+		require.Equal(t, []wire.CheckAnswer{{Resolution: holdfast.Commit}}, b.CheckRemotely(testContext(t), "orders", checks(1)))
 	}
 	require.Equal(t, "10000", f.seen()[0].Expiration)
 }
@@ -200,17 +201,17 @@ func TestCheckRepliesOfOthers(t *testing.T) {
 func TestCheckRemotelyMany(t *testing.T) {
 	b := open(t, stacktest.Shared(t).AMQPURL(), stacktest.Prefix(t), nil)
 	f := newForeign(t, b, "orders", commitAll(t))
-	for _, a := range b.CheckRemotely(testContext(t), "orders", checks(maxCheckTxs+1)) {
-		require.Equal(t, CheckAnswer{Resolution: holdfast.Commit}, a)
+	for _, a := range b.CheckRemotely(testContext(t), "orders", checks(wire.MaxCheckTxs+1)) {
+		require.Equal(t, wire.CheckAnswer{Resolution: holdfast.Commit}, a)
 	}
 	require.Len(t, f.seen(), 2)
 
 	large := checks(3)
 	for i := range large {
-		large[i].Messages[0].Body = []byte(strings.Repeat("x", maxCheckBody/2))
+		large[i].Messages[0].Body = []byte(strings.Repeat("x", wire.MaxCheckBody/2))
 	}
 	for _, a := range b.CheckRemotely(testContext(t), "orders", large) {
-		require.Equal(t, CheckAnswer{Resolution: holdfast.Commit}, a)
+		require.Equal(t, wire.CheckAnswer{Resolution: holdfast.Commit}, a)
 	}
 	require.Len(t, f.seen(), 5, "no two of them fit into one request")
 }
@@ -237,14 +238,14 @@ func TestCheckRemotelyAtOnce(t *testing.T) {
 func TestCheckRemotelyNobody(t *testing.T) {
 	b := open(t, stacktest.Shared(t).AMQPURL(), stacktest.Prefix(t), nil)
 	a := b.CheckRemotely(testContext(t), "orders", checks(1))[0]
-	require.ErrorIs(t, a.Err, ErrUnreached)
+	require.ErrorIs(t, a.Err, wire.ErrUnreached)
 	require.ErrorContains(t, a.Err, "there is no queue "+b.CheckQueue("orders")+": start a process of group orders")
 	require.Equal(t, holdfast.Unknown, a.Resolution)
 
 	ctx, cancel := context.WithCancel(testContext(t))
 	newForeign(t, b, "orders", func(amqp.Delivery) []byte { cancel(); return nil })
 	a = b.CheckRemotely(ctx, "orders", checks(1))[0]
-	require.ErrorIs(t, a.Err, ErrUnreached)
+	require.ErrorIs(t, a.Err, wire.ErrUnreached)
 	require.ErrorContains(t, a.Err, "queue "+b.CheckQueue("orders")+": no answer in time")
 
 	require.ErrorIs(t, b.CheckRemotely(testContext(t), "or ders", checks(1))[0].Err, holdfast.ErrInvalid)
@@ -262,29 +263,29 @@ func TestCheckRemotelyAfterALoss(t *testing.T) {
 		}
 		return commitAll(t)(d)
 	})
-	require.Equal(t, CheckAnswer{Resolution: holdfast.Commit}, b.CheckRemotely(testContext(t), "orders", checks(1))[0])
+	require.Equal(t, wire.CheckAnswer{Resolution: holdfast.Commit}, b.CheckRemotely(testContext(t), "orders", checks(1))[0])
 	require.GreaterOrEqual(t, len(f.seen()), 2)
 }
 
 // TestCheckAnswers says what answers mean; the second of two transactions is
 // always answered well.
 func TestCheckAnswers(t *testing.T) {
-	tx := CheckTx{ID: "a", Messages: messages("a", "order.placed", 1)}
+	tx := wire.CheckTx{ID: "a", Messages: messages("a", "order.placed", 1)}
 	tx.Messages[0].AllowUnrouted = true
-	other := CheckTx{ID: "b", Messages: messages("b", "order.placed", 2)}
+	other := wire.CheckTx{ID: "b", Messages: messages("b", "order.placed", 2)}
 	const well = `,{"tx":"b","resolution":"rollback"}]}`
 	changed := holdfast.Message{ID: "a", Topic: "order.placed", Key: "k", Body: []byte("new"), AllowUnrouted: true}
 	for name, c := range map[string]struct {
 		body string
-		want CheckAnswer
+		want wire.CheckAnswer
 		err  string
 	}{
-		"commit":             {body: `{"v":1,"answers":[{"tx":"a","resolution":"commit"}`, want: CheckAnswer{Resolution: holdfast.Commit}},
-		"rollback":           {body: `{"v":1,"answers":[{"tx":"a","resolution":"rollback","messages":[{}]}`, want: CheckAnswer{Resolution: holdfast.Rollback}},
+		"commit":             {body: `{"v":1,"answers":[{"tx":"a","resolution":"commit"}`, want: wire.CheckAnswer{Resolution: holdfast.Commit}},
+		"rollback":           {body: `{"v":1,"answers":[{"tx":"a","resolution":"rollback","messages":[{}]}`, want: wire.CheckAnswer{Resolution: holdfast.Rollback}},
 		"unknown":            {body: `{"v":1,"answers":[{"tx":"a","resolution":"unknown","error":"locked"}`, err: "locked"},
 		"no resolution":      {body: `{"v":1,"answers":[{"tx":"a"}`, err: "does not know"},
-		"changed":            {body: `{"v":1,"answers":[{"tx":"a","resolution":"commit","messages":[{"topic":"order.placed","key":"k","text":"new"}]}`, want: CheckAnswer{Resolution: holdfast.Commit, Messages: []holdfast.Message{changed}}},
-		"the same":           {body: `{"v":1,"answers":[{"tx":"a","resolution":"commit","messages":[{"id":"a","topic":"order.placed","text":"a/0"}]}`, want: CheckAnswer{Resolution: holdfast.Commit}},
+		"changed":            {body: `{"v":1,"answers":[{"tx":"a","resolution":"commit","messages":[{"topic":"order.placed","key":"k","text":"new"}]}`, want: wire.CheckAnswer{Resolution: holdfast.Commit, Messages: []holdfast.Message{changed}}},
+		"the same":           {body: `{"v":1,"answers":[{"tx":"a","resolution":"commit","messages":[{"id":"a","topic":"order.placed","text":"a/0"}]}`, want: wire.CheckAnswer{Resolution: holdfast.Commit}},
 		"another topic":      {body: `{"v":1,"answers":[{"tx":"a","resolution":"commit","messages":[{"topic":"order.lost"}]}`, err: "IDs and topics may not change"},
 		"another ID":         {body: `{"v":1,"answers":[{"tx":"a","resolution":"commit","messages":[{"id":"c","topic":"order.placed"}]}`, err: "IDs and topics may not change"},
 		"one too many":       {body: `{"v":1,"answers":[{"tx":"a","resolution":"commit","messages":[{"topic":"order.placed"},{"topic":"order.placed"}]}`, err: "it has 2 messages"},
@@ -299,22 +300,22 @@ func TestCheckAnswers(t *testing.T) {
 		"too large a change": {body: `{"v":1,"answers":[{"tx":"a","resolution":"commit","messages":[{"topic":"order.placed","text":"` + strings.Repeat("x", 101) + `"}]}`, err: "101 bytes"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			out := make([]CheckAnswer, 2)
-			decodeChecks([]byte(c.body+well), []CheckTx{tx, other}, 100, out)
-			require.Equal(t, CheckAnswer{Resolution: holdfast.Rollback}, out[1])
+			out := make([]wire.CheckAnswer, 2)
+			wire.DecodeChecks([]byte(c.body+well), []wire.CheckTx{tx, other}, 100, out)
+			require.Equal(t, wire.CheckAnswer{Resolution: holdfast.Rollback}, out[1])
 			if c.err != "" {
 				require.ErrorContains(t, out[0].Err, c.err)
 				c.want.Err = out[0].Err
 			}
 			require.Equal(t, c.want, out[0])
-			require.NotErrorIs(t, out[0].Err, ErrUnreached)
+			require.NotErrorIs(t, out[0].Err, wire.ErrUnreached)
 		})
 	}
 	for name, body := range map[string]string{"no JSON": "hello", "empty": "", "a later version": `{"v":2,"answers":[]}`,
-		"no version": `{"answers":[{"tx":"a","resolution":"commit"}]}`, "oversized": `{"v":1,"answers":[]}` + strings.Repeat(" ", maxCheckReply)} {
+		"no version": `{"answers":[{"tx":"a","resolution":"commit"}]}`, "oversized": `{"v":1,"answers":[]}` + strings.Repeat(" ", wire.MaxCheckReply)} {
 		t.Run(name, func(t *testing.T) {
-			out := make([]CheckAnswer, 2)
-			decodeChecks([]byte(body), []CheckTx{tx, other}, 100, out)
+			out := make([]wire.CheckAnswer, 2)
+			wire.DecodeChecks([]byte(body), []wire.CheckTx{tx, other}, 100, out)
 			for _, a := range out {
 				require.ErrorIs(t, a.Err, holdfast.ErrMalformed)
 				require.Equal(t, holdfast.Unknown, a.Resolution)

@@ -15,6 +15,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/holdfastmq/holdfast"
+	"github.com/holdfastmq/holdfast/broker/internal/wire"
 	"github.com/holdfastmq/holdfast/internal/fault"
 	"github.com/holdfastmq/holdfast/internal/stack/stacktest"
 )
@@ -46,7 +47,7 @@ func childConsumer() int {
 	var giveUp func(context.Context, Delivery, holdfast.Failure) (bool, error)
 	if c.Replies {
 		giveUp = func(ctx context.Context, d Delivery, f holdfast.Failure) (bool, error) {
-			return true, b.PublishSagaReply(ctx, *d.Saga, SagaReply{Outcome: ReplyFailed, Class: f.Class, Reason: f.Reason})
+			return true, b.PublishSagaReply(ctx, *d.Saga, wire.SagaReply{Outcome: wire.ReplyFailed, Class: f.Class, Reason: f.Reason})
 		}
 	}
 	err = b.Consume(ctx, Subscription{GiveUp: giveUp, Name: "c", Topics: []string{"order.*"}, Tries: 2, Ladder: rungs(2), Concurrency: 4, lookEvery: 50 * time.Millisecond,
@@ -125,11 +126,11 @@ func TestMessageThatKills(t *testing.T) {
 					handled[d.MessageId] = true
 				case d := <-died:
 					require.GreaterOrEqual(t, deaths, 4, "as many deaths as attempts")
-					require.EqualValues(t, holdfast.ClassLost, d.Headers[headerErrorClass])
-					require.Equal(t, "4", d.Headers[headerAttempts])
-					require.Equal(t, "4", d.Headers[headerLost])
-					require.Contains(t, d.Headers[headerReason], "killed")
-					for _, a := range readLog(d.Headers) {
+					require.EqualValues(t, holdfast.ClassLost, d.Headers[wire.HeaderErrorClass])
+					require.Equal(t, "4", d.Headers[wire.HeaderAttempts])
+					require.Equal(t, "4", d.Headers[wire.HeaderLost])
+					require.Contains(t, d.Headers[wire.HeaderReason], "killed")
+					for _, a := range wire.ReadLog(d.Headers) {
 						require.Equal(t, holdfast.ClassLost, a.Class)
 					}
 					seen[d.MessageId] = true
@@ -157,14 +158,14 @@ func TestReturnedAttemptForgetsLosses(t *testing.T) {
 		got <- d
 		return errOops
 	})
-	publishRaw(t, b, b.queuesExchange(), b.ConsumerQueue("c"), amqp.Publishing{MessageId: "a", Headers: amqp.Table{headerLost: "2"}})
+	publishRaw(t, b, b.queuesExchange(), b.ConsumerQueue("c"), amqp.Publishing{MessageId: "a", Headers: amqp.Table{wire.HeaderLost: "2"}})
 	require.True(t, next(t, got).Redelivered)
 	require.False(t, next(t, got).Redelivered)
 	require.False(t, next(t, got).Redelivered)
 	d := take(t, b, b.DeadQueue())
-	require.Equal(t, "3", d.Headers[headerAttempts], "the losses do not count")
-	require.NotContains(t, d.Headers, headerLost)
-	require.EqualValues(t, holdfast.ClassError, d.Headers[headerErrorClass])
+	require.Equal(t, "3", d.Headers[wire.HeaderAttempts], "the losses do not count")
+	require.NotContains(t, d.Headers, wire.HeaderLost)
+	require.EqualValues(t, holdfast.ClassError, d.Headers[wire.HeaderErrorClass])
 }
 
 // A loss is written down before the message is tried again.
@@ -186,6 +187,6 @@ func TestLossIsWrittenDown(t *testing.T) {
 	require.Len(t, lost, 1)
 	require.Equal(t, holdfast.ClassLost, lost[0].Class)
 	dead := take(t, b, b.DeadQueue())
-	require.Equal(t, holdfast.ClassLost, readLog(dead.Headers)[0].Class, "the log keeps it")
-	require.Equal(t, "3", dead.Headers[headerAttempts])
+	require.Equal(t, holdfast.ClassLost, wire.ReadLog(dead.Headers)[0].Class, "the log keeps it")
+	require.Equal(t, "3", dead.Headers[wire.HeaderAttempts])
 }

@@ -11,13 +11,14 @@ import (
 	amqp "github.com/rabbitmq/amqp091-go"
 
 	"github.com/holdfastmq/holdfast"
+	"github.com/holdfastmq/holdfast/broker/internal/wire"
 )
 
 // session is one AMQP channel in confirm mode.
 type session struct {
 	ch     *amqp.Channel
 	link   *link
-	limits limits
+	limits wire.Limits
 	closed chan struct{}
 
 	opened time.Time
@@ -36,7 +37,7 @@ func openSession(conn *amqp.Connection, l *link) (*session, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &session{ch: ch, link: l, limits: limits{frameMax: conn.Config.FrameSize}, opened: time.Now(), closed: make(chan struct{}), pending: map[uint64]*request{}}
+	s := &session{ch: ch, link: l, limits: wire.Limits{FrameMax: conn.Config.FrameSize}, opened: time.Now(), closed: make(chan struct{}), pending: map[uint64]*request{}}
 	// The same returns come over two unbuffered channels, one after the other:
 	// amqp091's reader cannot go on to the ack before the second is taken, and
 	// that is after the first was dealt with. So a return is known before its
@@ -115,7 +116,7 @@ func (s *session) write(r *request) {
 	defer close(r.written)
 	r.session = s
 	// It was measured by the last connection's limits; this one's may be others.
-	if err := s.limits.checkSize(r.p.size); err != nil {
+	if err := s.limits.CheckSize(r.p.size); err != nil {
 		r.err, r.refused = err, true
 		return
 	}

@@ -15,6 +15,7 @@ import (
 	amqp "github.com/rabbitmq/amqp091-go"
 
 	"github.com/holdfastmq/holdfast"
+	"github.com/holdfastmq/holdfast/broker/internal/wire"
 )
 
 // link is one supervised connection: when it is lost, it is made again, with
@@ -225,7 +226,7 @@ func (l *link) get(ctx context.Context) (*amqp.Connection, error) {
 }
 
 // limits are what the last connection was negotiated to carry.
-func (l *link) limits() limits { return limits{frameMax: int(l.frameMax.Load())} }
+func (l *link) limits() wire.Limits { return wire.Limits{FrameMax: int(l.frameMax.Load())} }
 
 // gate returns a channel that is closed while RabbitMQ accepts publishes.
 func (l *link) gate() <-chan struct{} {

@@ -12,6 +12,7 @@ import (
 	amqp "github.com/rabbitmq/amqp091-go"
 
 	"github.com/holdfastmq/holdfast"
+	"github.com/holdfastmq/holdfast/broker/internal/wire"
 )
 
 // Delivery is one message as it comes to a consumer.
@@ -32,9 +33,9 @@ type Delivery struct {
 	Redelivery int
 	// Notice is set where the message is a compensation notice: Message is the
 	// compensated one then, but for its ID and its Topic, which are the notice's.
-	Notice *Notice
+	Notice *wire.Notice
 	// Saga is set where the message is a saga's call to a participant.
-	Saga *SagaCall
+	Saga *wire.SagaCall
 }
 
 // Subscription says what a consumer gets and how its handler is run. The zero
@@ -146,7 +147,7 @@ func (o Subscription) withDefaults() Subscription {
 }
 
 func (o Subscription) validate() error {
-	if err := validConsumer(o.Name, slices.Concat(o.Topics, o.Notices)); err != nil {
+	if err := wire.ValidConsumer(o.Name, slices.Concat(o.Topics, o.Notices)); err != nil {
 		return err
 	}
 	for _, pattern := range slices.Concat(o.Topics, o.Notices) {
@@ -191,7 +192,7 @@ func (b *Broker) Consume(ctx context.Context, o Subscription) error {
 		look: make(chan struct{}, 1)}
 	c.gate = newGate(o.Breaker, c.breakerChanged)
 	c.warnOfTimeout()
-	defer b.board.show(func(_ *ProcessStatus, want peek) { c.probeNow(want) })()
+	defer b.board.show(func(_ *wire.ProcessStatus, want wire.StatusRequest) { c.probeNow(want) })()
 	defer b.showConsumer(c.status)()
 	// Handlers outlive ctx by DrainTimeout.
 	handlers, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
@@ -203,7 +204,7 @@ func (b *Broker) Consume(ctx context.Context, o Subscription) error {
 	}
 	err := b.resubscribe(ctx, c.log, queue, 0,
 		func(ctx context.Context) error {
-			return b.declareConsumer(ctx, o.Name, bindings{topics: o.Topics, notices: o.Notices}, c.schedule.delays)
+			return b.declareConsumer(ctx, o.Name, wire.Bindings{Topics: o.Topics, Notices: o.Notices}, c.schedule.delays)
 		},
 		func(ctx context.Context, s *subscription) {
 			c.session(ctx, s)
@@ -328,8 +329,8 @@ func (c *consumer) pause(d time.Duration) {
 }
 
 // status says how the consumer is.
-func (c *consumer) status() ConsumerStatus {
-	s := ConsumerStatus{Name: c.o.Name, Topics: bindings{topics: c.o.Topics, notices: c.o.Notices}.named(), Holds: c.o.holds(), Limit: c.b.o.ConsumerTimeout,
+func (c *consumer) status() wire.ConsumerStatus {
+	s := wire.ConsumerStatus{Name: c.o.Name, Topics: wire.Bindings{Topics: c.o.Topics, Notices: c.o.Notices}.Named(), Holds: c.o.holds(), Limit: c.b.o.ConsumerTimeout,
 		Delays: c.schedule.delays, Participant: c.o.Participant}
 	var err, why error
 	s.Breaker, s.Since, err = c.gate.status()
@@ -338,7 +339,7 @@ func (c *consumer) status() ConsumerStatus {
 		err = why
 	}
 	if err != nil {
-		s.Error = oneLine(err.Error(), maxReason)
+		s.Error = wire.OneLine(err.Error(), wire.MaxReason)
 	}
 	s.Next = c.gate.next()
 	c.mu.Lock()
@@ -351,13 +352,13 @@ func (c *consumer) status() ConsumerStatus {
 func (c *consumer) breakerChanged(x change) {
 	e := Event{Kind: EventBreaker, Consumer: c.o.Name, Breaker: x.to, Reason: x.err.Error()}
 	switch {
-	case x.to == BreakerOpen && x.from == BreakerClosed:
+	case x.to == wire.BreakerOpen && x.from == wire.BreakerClosed:
 		e.Delay = x.pause
 		c.log.Warn("everything fails: the consumer pauses, then tries one message at a time", "failures", c.o.Breaker.Failures, "pause", x.pause, "error", x.err)
-	case x.to == BreakerOpen:
+	case x.to == wire.BreakerOpen:
 		e.Delay = x.pause
 		c.log.Warn("the consumer still fails, and pauses longer", "pause", x.pause, "error", x.err)
-	case x.to == BreakerProbing:
+	case x.to == wire.BreakerProbing:
 		c.log.Info("the consumer tries one message", "error", x.err)
 	default:
 		c.log.Info("the consumer works again, and goes on as usual", "error", x.err)

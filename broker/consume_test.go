@@ -14,6 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/holdfastmq/holdfast"
+	"github.com/holdfastmq/holdfast/broker/internal/wire"
 	"github.com/holdfastmq/holdfast/internal/fault"
 	"github.com/holdfastmq/holdfast/internal/stack/stacktest"
 )
@@ -72,11 +73,11 @@ func TestFailingDeliveriesEndAsDeadLetters(t *testing.T) {
 			require.Len(t, attempts, c.attempts)
 			require.Equal(t, "bad/0", string(d.Body))
 			require.Equal(t, "bad", d.MessageId)
-			require.Equal(t, "bad", d.Headers[headerTx])
-			require.Equal(t, "c", d.Headers[headerConsumer])
-			require.Equal(t, b.ConsumerQueue("c"), d.Headers[headerQueue])
-			require.Equal(t, c.class, d.Headers[headerErrorClass])
-			require.NotEmpty(t, d.Headers[headerReason])
+			require.Equal(t, "bad", d.Headers[wire.HeaderTx])
+			require.Equal(t, "c", d.Headers[wire.HeaderConsumer])
+			require.Equal(t, b.ConsumerQueue("c"), d.Headers[wire.HeaderQueue])
+			require.Equal(t, c.class, d.Headers[wire.HeaderErrorClass])
+			require.NotEmpty(t, d.Headers[wire.HeaderReason])
 			publishTx(t, b, "good")
 			require.Equal(t, "good", next(t, done), "the queue goes on")
 			require.Zero(t, ready(t, b, b.DeadQueue()))
@@ -113,12 +114,12 @@ func TestForeignAndMalformedDeliveries(t *testing.T) {
 	require.Equal(t, holdfast.Message{ID: "m1", Topic: "order.raw", Headers: map[string]string{"n": "7", "raw": "b"}, Body: []byte("x")}, d.Message)
 	require.Equal(t, 1, d.Attempt)
 	for _, dead := range takeAll(t, b, b.DeadQueue(), 5) {
-		require.EqualValues(t, holdfast.ClassMalformed, dead.Headers[headerErrorClass])
-		require.Equal(t, "1", dead.Headers[headerAttempts])
+		require.EqualValues(t, holdfast.ClassMalformed, dead.Headers[wire.HeaderErrorClass])
+		require.Equal(t, "1", dead.Headers[wire.HeaderAttempts])
 		if dead.MessageId == "" {
 			require.Equal(t, "no ID", string(dead.Body))
 			require.EqualValues(t, 1, dead.Headers["n"])
-			require.Contains(t, dead.Headers[headerReason], "message-id")
+			require.Contains(t, dead.Headers[wire.HeaderReason], "message-id")
 		}
 	}
 	require.Empty(t, events.of(EventBreaker))
@@ -142,7 +143,7 @@ func TestNoID(t *testing.T) {
 	publishRaw(t, b, b.TopicsExchange(), "order.raw", amqp.Publishing{Body: []byte("bad")})
 	l := next(t, records).Letter
 	require.Equal(t, holdfast.ClassError, l.Failure.Class)
-	require.NoError(t, b.Redeliver(ctx, RedeliverRequest{Letter: *l, N: 1}))
+	require.NoError(t, b.Redeliver(ctx, wire.RedeliverRequest{Letter: *l, N: 1}))
 	require.Equal(t, "bad", next(t, got))
 	require.Equal(t, l.ID, next(t, records).Handled.MessageID)
 }
@@ -287,9 +288,9 @@ func TestHandlerTimeoutIsAnError(t *testing.T) {
 		return ctx.Err()
 	})
 	d := take(t, b, b.DeadQueue())
-	require.Equal(t, "2", d.Headers[headerAttempts])
-	require.Contains(t, d.Headers[headerReason], "deadline exceeded")
-	require.EqualValues(t, holdfast.ClassTimeout, d.Headers[headerErrorClass])
+	require.Equal(t, "2", d.Headers[wire.HeaderAttempts])
+	require.Contains(t, d.Headers[wire.HeaderReason], "deadline exceeded")
+	require.EqualValues(t, holdfast.ClassTimeout, d.Headers[wire.HeaderErrorClass])
 }
 
 // A database that is away is not the message's fault.

@@ -2,6 +2,7 @@ package broker
 
 import (
 	"fmt"
+	"github.com/holdfastmq/holdfast/broker/internal/wire"
 	"math"
 	"time"
 )
@@ -40,7 +41,7 @@ func (l ConsumerTimeout) HeldTooLong(holds time.Duration) (what, remedy string) 
 		return "", ""
 	}
 	return fmt.Sprintf("it may hold a message for %s (Timeout times Tries), and RabbitMQ's consumer_timeout is %s (%s): a consumer that holds one longer is cut off, "+
-			"and the message is delivered again while its handler still runs", delayName(holds), delayName(l.Limit), l.Of),
+			"and the message is delivered again while its handler still runs", wire.DelayName(holds), wire.DelayName(l.Limit), l.Of),
 		"lower the consumer's Timeout or Tries so that their product is below it; or raise consumer_timeout in rabbitmq.conf " +
 			"(`rabbitmqctl eval 'application:get_env(rabbit, consumer_timeout).'` shows it in milliseconds), and tell the processes by Options.ConsumerTimeout"
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 
+	"github.com/holdfastmq/holdfast/broker/internal/wire"
 	amqp "github.com/rabbitmq/amqp091-go"
 )
 
@@ -11,7 +12,7 @@ import (
 func (b *Broker) publishDead(ctx context.Context, msg amqp.Publishing) error {
 	ctx, cancel := b.timeout(ctx)
 	defer cancel()
-	squeeze(&msg, b.pubLink.limits().room())
+	wire.Squeeze(&msg, b.pubLink.limits().Room())
 	p := publication{exchange: b.DeadQueue(), key: b.DeadQueue(), mandatory: true, repair: true, msg: msg}
 	if err := b.pub.one(ctx, &p, ""); err != nil {
 		return fmt.Errorf("dead letter %s: %w", msg.MessageId, err)

@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/holdfastmq/holdfast/broker/internal/wire"
 	amqp "github.com/rabbitmq/amqp091-go"
 )
 
@@ -28,7 +29,7 @@ const (
 
 // ExpiredQueue is the name of the queue of what RabbitMQ has taken out of the queue
 // of dead letters, and of the fanout exchange that leads to it.
-func (b *Broker) ExpiredQueue() string { return b.DeadQueue() + expiredName }
+func (b *Broker) ExpiredQueue() string { return b.DeadQueue() + wire.ExpiredName }
 
 // Expired tells that RabbitMQ took dead letters out of their queue.
 type Expired struct {
@@ -165,7 +166,7 @@ type expiry struct {
 
 // record puts one back.
 func (e *expiry) record(gone context.Context, d *amqp.Delivery) {
-	queue, why, was := beforeExpiry(e.b.o.Prefix, d)
+	queue, why, was := wire.BeforeExpiry(e.b.o.Prefix, d)
 	pause := newBackoff()
 	for wait := expiredHold; sleep(gone, wait); wait = pause.NextBackOff() {
 		err := e.putBack(queue, why, was)
@@ -184,14 +185,14 @@ func (e *expiry) putBack(queue, why string, d *amqp.Delivery) error {
 	ctx, cancel := e.b.timeout(e.calls)
 	defer cancel()
 	if queue == e.b.OversizedQueue() {
-		return e.b.publishOversized(ctx, republish(d))
+		return e.b.publishOversized(ctx, wire.Again(d))
 	}
 	r := (&intake{b: e.b}).read(d)
 	if r.Letter == nil {
-		return e.b.publishDead(ctx, republish(d))
+		return e.b.publishDead(ctx, wire.Again(d))
 	}
 	if note := "; " + why + ": it was put back"; !strings.Contains(r.Letter.Failure.Reason, note) {
-		r.Letter.Failure.Reason = clip(r.Letter.Failure.Reason, maxReason-len(note)) + note
+		r.Letter.Failure.Reason = wire.Clip(r.Letter.Failure.Reason, wire.MaxReason-len(note)) + note
 	}
 	return e.b.toTail(ctx, d, r.Letter)
 }
@@ -217,7 +218,7 @@ func (e *expiry) tell(queue, why string) {
 
 // publishOversized stores a whole message in the queue of oversized ones.
 func (b *Broker) publishOversized(ctx context.Context, msg amqp.Publishing) error {
-	squeeze(&msg, b.pubLink.limits().room())
+	wire.Squeeze(&msg, b.pubLink.limits().Room())
 	p := publication{exchange: b.queuesExchange(), key: b.OversizedQueue(), mandatory: true, repair: true, old: b.o.RollingUpgrade, msg: msg}
 	if err := b.pub.one(ctx, &p, ""); err != nil {
 		return fmt.Errorf("%w: in %s", err, b.OversizedQueue())

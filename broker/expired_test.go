@@ -7,6 +7,7 @@ import (
 	amqp "github.com/rabbitmq/amqp091-go"
 	"github.com/stretchr/testify/require"
 
+	"github.com/holdfastmq/holdfast/broker/internal/wire"
 	"github.com/holdfastmq/holdfast/internal/stack/stacktest"
 )
 
@@ -20,28 +21,28 @@ func xDeaths(deaths ...[4]string) []any {
 
 // What expired as a dead letter is read as it was before that.
 func TestBeforeExpiry(t *testing.T) {
-	ours := amqp.Delivery{MessageId: "m", Exchange: "p.dead.expired", Headers: amqp.Table{headerQueue: "p.q.c", "x-first-death-queue": "p.dead",
+	ours := amqp.Delivery{MessageId: "m", Exchange: "p.dead.expired", Headers: amqp.Table{wire.HeaderQueue: "p.q.c", "x-first-death-queue": "p.dead",
 		"x-death": xDeaths([4]string{"p.dead", "expired", "p.dead", "p.q.c"})}}
-	queue, why, was := beforeExpiry("p", &ours)
+	queue, why, was := wire.BeforeExpiry("p", &ours)
 	require.Equal(t, "p.dead", queue)
 	require.Contains(t, why, "message-ttl")
 	require.Equal(t, "p.dead", was.Exchange)
-	require.Equal(t, amqp.Table{headerQueue: "p.q.c"}, was.Headers, "no trace of a death is left")
+	require.Equal(t, amqp.Table{wire.HeaderQueue: "p.q.c"}, was.Headers, "no trace of a death is left")
 
 	twice := amqp.Delivery{MessageId: "m", Headers: amqp.Table{"x-death": xDeaths([4]string{"p.dead", "maxlen", "", "p.dead"}, [4]string{"p.q.c", "expired", "p.topics", "order.placed"})}}
-	_, why, was = beforeExpiry("p", &twice)
+	_, why, was = wire.BeforeExpiry("p", &twice)
 	require.Contains(t, why, "full")
 	require.Empty(t, was.Exchange)
-	l := decodeDead("p", was, time.Now())
+	l := wire.DecodeDead("p", was, time.Now())
 	require.Equal(t, "c", l.Failure.Consumer, "RabbitMQ had dropped it from there before")
 	require.Equal(t, "order.placed", l.Message.Topic)
 
 	large := amqp.Delivery{Headers: amqp.Table{"x-death": xDeaths([4]string{"p.dead.oversized", "expired", "", "p.dead.oversized"})}}
-	queue, _, _ = beforeExpiry("p", &large)
+	queue, _, _ = wire.BeforeExpiry("p", &large)
 	require.Equal(t, "p.dead.oversized", queue)
 
 	odd := amqp.Delivery{Headers: amqp.Table{"x-death": "no list"}}
-	queue, _, was = beforeExpiry("p", &odd)
+	queue, _, was = wire.BeforeExpiry("p", &odd)
 	require.Equal(t, "p.dead", queue)
 	require.Equal(t, odd.Headers, was.Headers)
 }

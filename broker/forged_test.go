@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/holdfastmq/holdfast"
+	"github.com/holdfastmq/holdfast/broker/internal/wire"
 )
 
 // outside is a consumer's queue that nobody reads, into which a foreign publisher
@@ -27,13 +28,13 @@ func TestForgedDeadLetters(t *testing.T) {
 	records := deadLetters(t, b)
 	victim := b.ConsumerQueue("c")
 	for name, headers := range map[string]amqp.Table{
-		"a compensation": {headerPolicy: `{"action":"compensate"}`, headerGroup: "orders", headerTx: "x", headerTopic: "order.placed", headerKey: "the victim"},
-		"a redelivery": {headerPolicy: `{"action":"redeliver","redeliver":[1]}`, headerDeadAt: "2026-01-01T00:00:00Z", headerQueue: victim,
-			headerExchange: b.TopicsExchange(), headerRoutingKey: "order.placed"},
-		"an op record": {headerPolicy: `{"action":"redeliver","redeliver":[1]}`, headerDeadAt: "2026-01-01T00:00:00Z",
-			headerQueue: b.HalfQueue("g"), headerKind: kindOp, headerVersion: version, headerGroup: "g"},
-		"that it was handled": {headerKind: kindHandled, headerVersion: version, headerConsumer: "c", headerQueue: victim, headerRedelivery: "1"},
-		"a forged death": {headerPolicy: `{"action":"compensate"}`, headerDeadAt: "2026-01-01T00:00:00Z", headerQueue: victim, headerKept: b.OversizedQueue(), headerRedelivery: "7",
+		"a compensation": {wire.HeaderPolicy: `{"action":"compensate"}`, wire.HeaderGroup: "orders", wire.HeaderTx: "x", wire.HeaderTopic: "order.placed", wire.HeaderKey: "the victim"},
+		"a redelivery": {wire.HeaderPolicy: `{"action":"redeliver","redeliver":[1]}`, wire.HeaderDeadAt: "2026-01-01T00:00:00Z", wire.HeaderQueue: victim,
+			wire.HeaderExchange: b.TopicsExchange(), wire.HeaderRoutingKey: "order.placed"},
+		"an op record": {wire.HeaderPolicy: `{"action":"redeliver","redeliver":[1]}`, wire.HeaderDeadAt: "2026-01-01T00:00:00Z",
+			wire.HeaderQueue: b.HalfQueue("g"), wire.HeaderKind: wire.KindOp, wire.HeaderVersion: wire.Version, wire.HeaderGroup: "g"},
+		"that it was handled": {wire.HeaderKind: wire.KindHandled, wire.HeaderVersion: wire.Version, wire.HeaderConsumer: "c", wire.HeaderQueue: victim, wire.HeaderRedelivery: "1"},
+		"a forged death": {wire.HeaderPolicy: `{"action":"compensate"}`, wire.HeaderDeadAt: "2026-01-01T00:00:00Z", wire.HeaderQueue: victim, wire.HeaderKept: b.OversizedQueue(), wire.HeaderRedelivery: "7",
 			"x-death": []any{amqp.Table{"queue": b.ConsumerQueue("outside"), "reason": "expired", "exchange": b.queuesExchange(), "count": int64(0), "routing-keys": []any{"order.placed"}},
 				amqp.Table{"queue": victim, "reason": "expired", "exchange": b.DeadQueue()}},
 			"x-last-death-queue": victim, "x-last-death-reason": "expired", "x-last-death-exchange": b.DeadQueue()},
@@ -48,13 +49,13 @@ func TestForgedDeadLetters(t *testing.T) {
 		require.Equal(t, holdfast.ClassDropped, l.Failure.Class, name)
 		require.Zero(t, l.Policy, name)
 		require.Empty(t, l.Kept, name)
-		require.Empty(t, l.Envelope.Headers[headerKind], name)
+		require.Empty(t, l.Envelope.Headers[wire.HeaderKind], name)
 		// Nor when an operator redelivers it: it goes to the queue that it died in, and
 		// is a message there.
-		require.NoError(t, b.Redeliver(ctx, RedeliverRequest{Letter: *l, N: 1, Operator: "ann"}))
+		require.NoError(t, b.Redeliver(ctx, wire.RedeliverRequest{Letter: *l, N: 1, Operator: "ann"}))
 		d := take(t, b, b.ConsumerQueue("outside"))
-		require.NotContains(t, d.Headers, headerKind, name)
-		require.NotContains(t, d.Headers, headerPolicy, name)
+		require.NotContains(t, d.Headers, wire.HeaderKind, name)
+		require.NotContains(t, d.Headers, wire.HeaderPolicy, name)
 	}
 }
 
@@ -72,8 +73,8 @@ func TestForgedRetries(t *testing.T) {
 	})
 	records := deadLetters(t, b)
 	headers := func() amqp.Table {
-		return amqp.Table{headerHops: "1000000", headerAttempts: "300", headerLost: "300", headerRedelivery: "3", headerKind: kindCompensated, headerOf: "x",
-			headerOfConsumer: "c", headerTopic: "order.secret", headerEditedBy: "ann"}
+		return amqp.Table{wire.HeaderHops: "1000000", wire.HeaderAttempts: "300", wire.HeaderLost: "300", wire.HeaderRedelivery: "3", wire.HeaderKind: wire.KindCompensated, wire.HeaderOf: "x",
+			wire.HeaderOfConsumer: "c", wire.HeaderTopic: "order.secret", wire.HeaderEditedBy: "ann"}
 	}
 	publishRaw(t, b, b.TopicsExchange(), "order.placed", amqp.Publishing{MessageId: "a", Headers: headers()})
 	for n := 1; n <= 2; n++ {
@@ -85,7 +86,7 @@ func TestForgedRetries(t *testing.T) {
 		require.Equal(t, "order.placed", d.Message.Topic, "it may be published there")
 	}
 	h := headers()
-	h[headerKind] = "?"
+	h[wire.HeaderKind] = "?"
 	publishRaw(t, b, "", b.ConsumerQueue("c"), amqp.Publishing{MessageId: "b", Headers: h})
 	require.Equal(t, 1, next(t, got).Attempt)
 	require.Equal(t, 2, next(t, got).Attempt)
@@ -133,7 +134,7 @@ func TestTopicOfNotices(t *testing.T) {
 	eventually(t, "listens", func() bool { return consumers(t, b, b.ConsumerQueue("all")) > 0 })
 	require.NoError(t, b.PublishMessages(ctx, "g", "own", []holdfast.Message{own}))
 	require.Nil(t, next(t, got).Notice)
-	l := decodeDead("holdfast", deliveredTo("holdfast", deadLetter(placed(nil), "holdfast.q.x", "x", 3, errOops, deathTime)), deathTime)
+	l := wire.DecodeDead("holdfast", deliveredTo("holdfast", wire.EncodeDeath(placed(nil), "holdfast.q.x", "x", 3, errOops, deathTime)), deathTime)
 	require.NoError(t, b.PublishCompensated(ctx, l))
 	require.Equal(t, "order.placed", next(t, got).Notice.Topic)
 }
@@ -146,11 +147,11 @@ func TestForgedHalfRecords(t *testing.T) {
 		b.o.RollingUpgrade = rolling
 		queue := b.HalfQueue("g")
 		require.NoError(t, b.PublishHalf(ctx, half("victim", "g")))
-		old, err := encodeHalf(half("old", "g"))
+		old, err := wire.EncodeHalf(half("old", "g"))
 		require.NoError(t, err)
-		old.Headers[headerRedelivery] = "1"
+		old.Headers[wire.HeaderRedelivery] = "1"
 		publishRaw(t, b, "", queue, old)
-		publishRaw(t, b, "", queue, encodeOp("g", opRecord{Rollback: []string{"victim"}}))
+		publishRaw(t, b, "", queue, wire.EncodeOp("g", wire.OpRecord{Rollback: []string{"victim"}}))
 		records := deadLetters(t, b)
 		k := keep(t, b, soon)
 		if rolling {
@@ -171,8 +172,8 @@ func TestUpgradeOfQueues(t *testing.T) {
 	queue := b.ConsumerQueue("c")
 	// An older version's retry in a delay queue, and one that it has put at the end.
 	delay := b.RetryQueue(10 * time.Millisecond)
-	require.NoError(t, b.declareConsumer(ctx, "c", bindings{topics: []string{"order.*"}}, []time.Duration{10 * time.Millisecond}))
-	retry := amqp.Table{headerConsumer: "c", headerAttempts: "2", headerExchange: b.TopicsExchange(), headerRoutingKey: "order.placed", headerRedelivery: "4"}
+	require.NoError(t, b.declareConsumer(ctx, "c", wire.Bindings{Topics: []string{"order.*"}}, []time.Duration{10 * time.Millisecond}))
+	retry := amqp.Table{wire.HeaderConsumer: "c", wire.HeaderAttempts: "2", wire.HeaderExchange: b.TopicsExchange(), wire.HeaderRoutingKey: "order.placed", wire.HeaderRedelivery: "4"}
 	publishRaw(t, b, delay, queue, amqp.Publishing{MessageId: "delayed", Headers: retry})
 	got := make(chan Delivery, 10)
 	b.testConsumer(t, func(o *Subscription) { o.Tries = 9 }, func(_ context.Context, d Delivery) error { got <- d; return nil })
@@ -189,8 +190,8 @@ func TestUpgradeOfQueues(t *testing.T) {
 	require.Equal(t, "order.placed", d.Message.Topic)
 
 	// Its dead letters are kept, and wait for an operator.
-	letter := deadLetter(placed(nil), queue, "c", 3, errOops, deathTime)
-	letter.Headers[headerPolicy] = `{"action":"compensate"}`
+	letter := wire.EncodeDeath(placed(nil), queue, "c", 3, errOops, deathTime)
+	letter.Headers[wire.HeaderPolicy] = `{"action":"compensate"}`
 	publishRaw(t, b, "", b.DeadQueue(), letter)
 	l := next(t, records).Letter
 	require.Equal(t, "c", l.Failure.Consumer)
@@ -198,12 +199,12 @@ func TestUpgradeOfQueues(t *testing.T) {
 	require.Equal(t, 3, l.Failure.Attempts)
 	require.Zero(t, l.Policy)
 	require.Contains(t, l.Failure.Reason, "oops; it came through RabbitMQ's default exchange")
-	publishRaw(t, b, "", b.DeadQueue(), handledRecord(queue, "c", "m", "", 1))
+	publishRaw(t, b, "", b.DeadQueue(), wire.EncodeHandled(queue, "c", "m", "", 1))
 	l = next(t, records).Letter
 	require.NotNil(t, l)
 	require.Contains(t, l.Failure.Reason, "settle that dead letter by hand")
 	// The beginning of an oversized message is never taken for the whole.
-	letter.Headers[headerKept], letter.Headers[headerWholeSize] = b.OversizedQueue(), "2000000"
+	letter.Headers[wire.HeaderKept], letter.Headers[wire.HeaderWholeSize] = b.OversizedQueue(), "2000000"
 	publishRaw(t, b, "", b.DeadQueue(), letter)
 	require.Equal(t, b.OversizedQueue(), next(t, records).Letter.Kept)
 }
@@ -231,10 +232,10 @@ func TestRollingUpgrade(t *testing.T) {
 	require.Equal(t, "a", take(t, b, b.HalfQueue("old")).MessageId)
 	call := aCall(b)
 	call.ReplyTo, call.Replies = "", b.ReplyQueue("old")
-	require.NoError(t, b.PublishSagaReply(ctx, call, SagaReply{Outcome: ReplyDone}))
-	require.Equal(t, call.messageID(), take(t, b, b.ReplyQueue("old")).CorrelationId)
-	l := decodeDead(b.o.Prefix, deliveredTo(b.o.Prefix, deadLetter(placed(nil), b.ConsumerQueue("old"), "old", 3, errOops, deathTime)), deathTime)
-	require.NoError(t, b.Redeliver(ctx, RedeliverRequest{Letter: l, N: 1}))
+	require.NoError(t, b.PublishSagaReply(ctx, call, wire.SagaReply{Outcome: wire.ReplyDone}))
+	require.Equal(t, call.MessageID(), take(t, b, b.ReplyQueue("old")).CorrelationId)
+	l := wire.DecodeDead(b.o.Prefix, deliveredTo(b.o.Prefix, wire.EncodeDeath(placed(nil), b.ConsumerQueue("old"), "old", 3, errOops, deathTime)), deathTime)
+	require.NoError(t, b.Redeliver(ctx, wire.RedeliverRequest{Letter: l, N: 1}))
 	require.Equal(t, "tx-1", take(t, b, b.ConsumerQueue("old")).MessageId)
 	require.NoError(t, b.PublishCompensated(ctx, l))
 	for range 2 { // by its binding, and to it alone
@@ -244,9 +245,9 @@ func TestRollingUpgrade(t *testing.T) {
 	got := make(chan Delivery, 10)
 	b.testConsumer(t, func(o *Subscription) { o.Notices = o.Topics }, func(_ context.Context, d Delivery) error { got <- d; return nil })
 	eventually(t, "listens", func() bool { return consumers(t, b, b.ConsumerQueue("c")) > 0 })
-	publishRaw(t, b, b.TopicsExchange(), "order.placed.compensated", notice(&l))
+	publishRaw(t, b, b.TopicsExchange(), "order.placed.compensated", wire.EncodeNotice(&l))
 	require.Equal(t, "tx-1", next(t, got).Notice.Of)
-	publishRaw(t, b, "", b.ConsumerQueue("c"), notice(&l))
+	publishRaw(t, b, "", b.ConsumerQueue("c"), wire.EncodeNotice(&l))
 	require.Equal(t, "tx-1", next(t, got).Notice.Of)
 }
 
@@ -258,22 +259,22 @@ func TestForgedCallsAndReplies(t *testing.T) {
 	call := aCall(b)
 	call.ReplyTo, call.Replies = b.ReplyQueue("nobody")+"@x", b.ReplyQueue("nobody")
 	require.NoError(t, b.declare(ctx, b.topo.baseSteps()))
-	err := b.PublishSagaReply(ctx, call, SagaReply{Outcome: ReplyDone})
+	err := b.PublishSagaReply(ctx, call, wire.SagaReply{Outcome: wire.ReplyDone})
 	require.ErrorIs(t, err, holdfast.ErrUnroutable)
 	require.ErrorContains(t, err, "start a process of group nobody")
 	require.Equal(t, -1, ready(t, b, call.Replies))
 
-	got := make(chan SagaReply, 10)
-	takeReplies(t, b, func(_ context.Context, r SagaReply) error { got <- r; return nil })
+	got := make(chan wire.SagaReply, 10)
+	takeReplies(t, b, func(_ context.Context, r wire.SagaReply) error { got <- r; return nil })
 	records := deadLetters(t, b)
 	call = aCall(b)
-	msg, err := encodeReply(&call, SagaReply{Outcome: ReplyDone})
+	msg, err := wire.EncodeReply(&call, wire.SagaReply{Outcome: wire.ReplyDone})
 	require.NoError(t, err)
 	for _, queue := range []string{b.ReplyQueue("g"), b.InstanceReplyQueue("g")} {
 		publishRaw(t, b, "", queue, msg)
 		l := next(t, records).Letter
 		require.Contains(t, l.Failure.Reason, "did not come through the exchange")
 	}
-	require.NoError(t, b.PublishSagaReply(ctx, call, SagaReply{Outcome: ReplyDone, Reason: strings.Repeat("x", 10)}))
+	require.NoError(t, b.PublishSagaReply(ctx, call, wire.SagaReply{Outcome: wire.ReplyDone, Reason: strings.Repeat("x", 10)}))
 	require.Equal(t, call.Token, next(t, got).Token)
 }

@@ -1,6 +1,7 @@
 package broker
 
 import (
+	"github.com/holdfastmq/holdfast/broker/internal/wire"
 	"sync"
 	"time"
 )
@@ -34,7 +35,7 @@ func newGate(o BreakerOptions, tell func(change)) *gate {
 // enter asks what is to be done with a delivery.
 func (g *gate) enter(m candidate) (era uint64, e entry) {
 	g.mu.Lock()
-	if g.b.state == BreakerClosed {
+	if g.b.state == wire.BreakerClosed {
 		defer g.mu.Unlock()
 		return g.b.era, entryTry
 	}
@@ -95,14 +96,14 @@ func (g *gate) mode() (state string, fetches bool, wake time.Time) {
 func (g *gate) isOpen() bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	return g.b.state == BreakerOpen
+	return g.b.state == wire.BreakerOpen
 }
 
 // status is the state for people.
 func (g *gate) status() (state string, since time.Time, err error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if g.b.state == BreakerClosed {
+	if g.b.state == wire.BreakerClosed {
 		return g.b.state, g.b.since, nil
 	}
 	return g.b.state, g.b.since, g.b.err

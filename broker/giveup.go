@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/holdfastmq/holdfast"
+	"github.com/holdfastmq/holdfast/broker/internal/wire"
 )
 
 // giveUp asks Subscription.GiveUp about a delivery that is not tried any more. If
@@ -17,7 +18,7 @@ func (c *consumer) giveUp(w *work) {
 	taken, err := c.askGiveUp(w)
 	switch {
 	case err == nil && taken:
-		c.log.Warn("a message was given up, and taken care of", "message", w.d.Message.ID, "topic", w.d.Message.Topic, "attempts", w.a.failed+w.a.lost, "class", w.class, "error", w.reason)
+		c.log.Warn("a message was given up, and taken care of", "message", w.d.Message.ID, "topic", w.d.Message.Topic, "attempts", w.a.Failed+w.a.Lost, "class", w.class, "error", w.reason)
 		c.succeed(w) // an operator may wait for it
 	case err == nil:
 		c.bury(w)
@@ -33,9 +34,9 @@ func (c *consumer) askGiveUp(w *work) (taken bool, err error) {
 	defer cancel()
 	d := w.d
 	d.Message = d.Message.Clone()
-	d.Attempt = w.a.failed + w.a.lost
-	f := holdfast.Failure{Consumer: c.o.Name, Class: w.class, Reason: clip(w.reason, maxReason), Attempts: w.a.failed + w.a.lost,
-		At: time.Now().UTC(), Log: w.log, Redelivery: w.a.redelivery}
+	d.Attempt = w.a.Failed + w.a.Lost
+	f := holdfast.Failure{Consumer: c.o.Name, Class: w.class, Reason: wire.Clip(w.reason, wire.MaxReason), Attempts: w.a.Failed + w.a.Lost,
+		At: time.Now().UTC(), Log: w.log, Redelivery: w.a.EncodeRedelivery}
 	err = protect(func() (err error) {
 		taken, err = c.o.GiveUp(ctx, d, f)
 		return err

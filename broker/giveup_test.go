@@ -12,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/holdfastmq/holdfast"
+	"github.com/holdfastmq/holdfast/broker/internal/wire"
 	"github.com/holdfastmq/holdfast/internal/stack/stacktest"
 )
 
@@ -31,8 +32,8 @@ func TestGiveUp(t *testing.T) {
 		"used up":     {err: errOops, class: holdfast.ClassError, attempts: 3, says: "oops"},
 		"permanent":   {err: holdfast.Permanent(errOops), class: holdfast.ClassPermanent, attempts: 1, says: "oops"},
 		"large":       {err: errOops, class: holdfast.ClassError, attempts: 2, says: "no room", change: func(p *amqp.Publishing) { p.Headers["big"] = strings.Repeat("x", 121<<10) }},
-		"lost":        {class: holdfast.ClassLost, attempts: 5, says: "5 in a row", change: func(p *amqp.Publishing) { p.Headers[headerLost] = "4" }},
-		"new version": {class: holdfast.ClassMalformed, attempts: 1, says: "upgrade", change: func(p *amqp.Publishing) { p.Headers[headerVersion] = "2" }},
+		"lost":        {class: holdfast.ClassLost, attempts: 5, says: "5 in a row", change: func(p *amqp.Publishing) { p.Headers[wire.HeaderLost] = "4" }},
+		"new version": {class: holdfast.ClassMalformed, attempts: 1, says: "upgrade", change: func(p *amqp.Publishing) { p.Headers[wire.HeaderVersion] = "2" }},
 		"no ID":       {class: holdfast.ClassMalformed, attempts: 1, says: "message-id", change: func(p *amqp.Publishing) { p.MessageId = "" }},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -40,11 +41,11 @@ func TestGiveUp(t *testing.T) {
 			call := aCall(b)
 			m := aBody("o-1")
 			m.ID = "m"
-			msg := encodeCall(&call, m)
+			msg := wire.EncodeCall(&call, m)
 			if x.change != nil {
 				x.change(&msg)
 			}
-			msg.Headers[headerRoutingKey] = "order.stock"
+			msg.Headers[wire.HeaderRoutingKey] = "order.stock"
 			publishRaw(t, b, b.queuesExchange(), b.ConsumerQueue("c"), msg)
 			if name == "lost" {
 				rawChannel(t, b, func(ch *amqp.Channel) {
@@ -108,7 +109,7 @@ func TestGiveUpRefuses(t *testing.T) {
 	publishTx(t, b, "a")
 	d := take(t, b, b.DeadQueue())
 	require.Equal(t, "a", d.MessageId)
-	require.EqualValues(t, holdfast.ClassPermanent, d.Headers[headerErrorClass])
+	require.EqualValues(t, holdfast.ClassPermanent, d.Headers[wire.HeaderErrorClass])
 
 	require.NoError(t, b.PublishSagaCall(ctx, aCall(b), aBody("")))
 	eventually(t, "asked until it works", func() bool {
@@ -126,17 +127,17 @@ func TestGiveUpOfRedelivery(t *testing.T) {
 	b.testConsumer(t, func(o *Subscription) {
 		o.GiveUp = func(context.Context, Delivery, holdfast.Failure) (bool, error) { return true, nil }
 	}, func(context.Context, Delivery) error { return errOops })
-	publishRaw(t, b, b.queuesExchange(), b.ConsumerQueue("c"), amqp.Publishing{MessageId: "a", Headers: amqp.Table{headerRedelivery: "4"}})
+	publishRaw(t, b, b.queuesExchange(), b.ConsumerQueue("c"), amqp.Publishing{MessageId: "a", Headers: amqp.Table{wire.HeaderRedelivery: "4"}})
 	d := take(t, b, b.DeadQueue())
-	require.Equal(t, kindHandled, d.Headers[headerKind])
-	require.Equal(t, "4", d.Headers[headerRedelivery])
+	require.Equal(t, wire.KindHandled, d.Headers[wire.HeaderKind])
+	require.Equal(t, "4", d.Headers[wire.HeaderRedelivery])
 }
 
 // A call that kills every process that tries it is answered by the next one.
 func TestCallThatKills(t *testing.T) {
 	b, ctx := consuming(t)
-	replies := make(chan SagaReply, 10)
-	takeReplies(t, b, func(_ context.Context, r SagaReply) error { replies <- r; return nil })
+	replies := make(chan wire.SagaReply, 10)
+	takeReplies(t, b, func(_ context.Context, r wire.SagaReply) error { replies <- r; return nil })
 	call := aCall(b)
 	require.NoError(t, b.PublishSagaCall(ctx, call, aBody("killer")))
 	config := childConfig{URL: stacktest.Shared(t).AMQPURL(), Prefix: b.o.Prefix, Replies: true}
@@ -149,7 +150,7 @@ func TestCallThatKills(t *testing.T) {
 		case r := <-replies:
 			require.NoError(t, child.Process.Kill())
 			<-exited
-			require.Equal(t, ReplyFailed, r.Outcome)
+			require.Equal(t, wire.ReplyFailed, r.Outcome)
 			require.Equal(t, holdfast.ClassLost, r.Class)
 			require.Equal(t, call.Step, r.Step)
 			require.Contains(t, r.Reason, "killed")

@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/holdfastmq/holdfast"
+	"github.com/holdfastmq/holdfast/broker/internal/wire"
 )
 
 func sampleHalf() holdfast.Half {
@@ -24,10 +25,10 @@ func sampleHalf() holdfast.Half {
 
 func TestHalfThereAndBack(t *testing.T) {
 	h := sampleHalf()
-	p, err := encodeHalf(h)
+	p, err := wire.EncodeHalf(h)
 	require.NoError(t, err)
 	require.Equal(t, h.TxID, p.MessageId)
-	got, err := decodeHalf(p.Headers, p.Body, "orders", holdfast.MaxBody)
+	got, err := wire.DecodeHalf(p.Headers, p.Body, "orders", holdfast.MaxBody)
 	require.NoError(t, err)
 	require.True(t, got.At.Equal(h.At))
 	require.Equal(t, h.Messages, got.Messages)
@@ -48,16 +49,16 @@ func TestLargestHalfIsReadable(t *testing.T) {
 					Body: bytes.Repeat([]byte{body}, holdfast.MaxBody/holdfast.MaxMessages)})
 			}
 			require.NoError(t, holdfast.ValidateMessages(h.Messages, holdfast.MaxBody))
-			p, err := encodeHalf(h)
+			p, err := wire.EncodeHalf(h)
 			require.NoError(t, err)
-			_, err = decodeHalf(p.Headers, p.Body, "g", holdfast.MaxBody)
+			_, err = wire.DecodeHalf(p.Headers, p.Body, "g", holdfast.MaxBody)
 			require.NoError(t, err)
 		})
 	}
 }
 
 func TestMalformedHalves(t *testing.T) {
-	good, err := encodeHalf(sampleHalf())
+	good, err := wire.EncodeHalf(sampleHalf())
 	require.NoError(t, err)
 	change := func(f func(r map[string]any)) []byte {
 		var r map[string]any
@@ -79,7 +80,7 @@ func TestMalformedHalves(t *testing.T) {
 	}{
 		"no JSON":            {body: []byte("hello"), says: "half record"},
 		"empty":              {body: []byte{}, says: "half record"},
-		"other version":      {headers: amqp.Table{headerVersion: "2", headerTx: "0190-a", headerGroup: "orders"}, says: "upgrade"},
+		"other version":      {headers: amqp.Table{wire.HeaderVersion: "2", wire.HeaderTx: "0190-a", wire.HeaderGroup: "orders"}, says: "upgrade"},
 		"other body version": {body: change(func(r map[string]any) { r["v"] = 2 }), says: `"v":2`},
 		"no transaction":     {body: change(func(r map[string]any) { delete(r, "tx") }), says: "transaction"},
 		"transaction differs from header": {body: change(func(r map[string]any) { r["tx"] = "other" }),
@@ -106,7 +107,7 @@ func TestMalformedHalves(t *testing.T) {
 			if c.group != "" {
 				group = c.group
 			}
-			_, err := decodeHalf(headers, body, group, 1000)
+			_, err := wire.DecodeHalf(headers, body, group, 1000)
 			require.ErrorIs(t, err, holdfast.ErrMalformed)
 			require.ErrorContains(t, err, c.says)
 		})
@@ -114,19 +115,19 @@ func TestMalformedHalves(t *testing.T) {
 }
 
 func TestOpThereAndBack(t *testing.T) {
-	p := encodeOp("orders", opRecord{Commit: []string{"a", "b"}, Rollback: []string{"c"}})
+	p := wire.EncodeOp("orders", wire.OpRecord{Commit: []string{"a", "b"}, Rollback: []string{"c"}})
 	require.JSONEq(t, `{"v":1,"commit":["a","b"],"rollback":["c"]}`, string(p.Body))
-	txs, err := decodeOp(p.Headers, p.Body, "orders")
+	txs, err := wire.DecodeOp(p.Headers, p.Body, "orders")
 	require.NoError(t, err)
 	require.Equal(t, []string{"a", "b", "c"}, txs)
 	for name, body := range map[string]string{
 		"no JSON": "x", "names nothing": `{"v":1}`, "other version": `{"v":3,"commit":["a"]}`, "empty ID": `{"v":1,"commit":[""]}`,
 		"bad ID": `{"v":1,"rollback":["a b"]}`,
 	} {
-		_, err := decodeOp(p.Headers, []byte(body), "orders")
+		_, err := wire.DecodeOp(p.Headers, []byte(body), "orders")
 		require.ErrorIs(t, err, holdfast.ErrMalformed, name)
 	}
-	_, err = decodeOp(p.Headers, p.Body, "billing")
+	_, err = wire.DecodeOp(p.Headers, p.Body, "billing")
 	require.ErrorIs(t, err, holdfast.ErrMalformed)
 }
 
@@ -142,12 +143,12 @@ func TestMessageThereAndBack(t *testing.T) {
 	for _, name := range brokers {
 		m.Headers[name] = "mine"
 	}
-	p := encodeMessage("orders", "t", m)
+	p := wire.EncodeMessage("orders", "t", m)
 	for _, name := range brokers {
 		require.NotContains(t, p.Headers, name, "RabbitMQ would route by it, or write it")
 	}
 	d := asDelivered(p, "x", "order.placed")
-	got, tx, group, err := decodeMessage(&d)
+	got, tx, group, err := wire.DecodeMessage(&d)
 	require.NoError(t, err)
 	require.Equal(t, m, got)
 	require.Equal(t, "t", tx)
@@ -160,7 +161,7 @@ func TestForeignMessage(t *testing.T) {
 		"time": time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC), "decimal": amqp.Decimal{Scale: 2, Value: -5},
 		"list": []any{"a", int32(1), []byte("b")}, "table": amqp.Table{"k": amqp.Table{"l": int64(2)}},
 	}}
-	m, tx, group, err := decodeMessage(&d)
+	m, tx, group, err := wire.DecodeMessage(&d)
 	require.NoError(t, err)
 	require.Empty(t, tx+group)
 	require.Equal(t, "order.placed", m.Topic)
@@ -169,9 +170,9 @@ func TestForeignMessage(t *testing.T) {
 
 	for id, good := range map[string]bool{"": false, "a\x00b": false, "a\xffb": false, "Zürich-1": true, "a\nb": true} {
 		d.MessageId = id
-		m, _, _, err = decodeMessage(&d)
+		m, _, _, err = wire.DecodeMessage(&d)
 		require.NoError(t, err)
-		if err = storableID(m.ID); good {
+		if err = wire.StorableID(m.ID); good {
 			require.NoError(t, err)
 			continue
 		}
@@ -182,34 +183,34 @@ func TestForeignMessage(t *testing.T) {
 }
 
 func FuzzDecode(f *testing.F) {
-	p, _ := encodeHalf(sampleHalf())
+	p, _ := wire.EncodeHalf(sampleHalf())
 	f.Add(p.Body, "1", "0190-a", "orders")
-	f.Add(encodeOp("orders", opRecord{Commit: []string{"a"}}).Body, "1", "a", "orders")
+	f.Add(wire.EncodeOp("orders", wire.OpRecord{Commit: []string{"a"}}).Body, "1", "a", "orders")
 	f.Add([]byte(`{"v":1,"tx":"a","group":"orders","messages":[{"topic":"x","text":"a","base64":"YQ=="}]}`), "1", "a", "orders")
 	f.Add([]byte(`{"v":1,"commit":[null,"\u0000"]}`), "", "", "")
 	f.Fuzz(func(t *testing.T, body []byte, v, tx, group string) {
-		headers := amqp.Table{headerVersion: v, headerTx: tx, headerGroup: []byte(group), "CC": []any{v}}
-		h, err := decodeHalf(headers, body, "orders", 1<<16)
+		headers := amqp.Table{wire.HeaderVersion: v, wire.HeaderTx: tx, wire.HeaderGroup: []byte(group), "CC": []any{v}}
+		h, err := wire.DecodeHalf(headers, body, "orders", 1<<16)
 		if err != nil {
 			require.ErrorIs(t, err, holdfast.ErrMalformed)
 		} else {
-			again, err := encodeHalf(h)
+			again, err := wire.EncodeHalf(h)
 			require.NoError(t, err)
-			same, err := decodeHalf(again.Headers, again.Body, "orders", 1<<16)
+			same, err := wire.DecodeHalf(again.Headers, again.Body, "orders", 1<<16)
 			require.NoError(t, err, "what was read once must be readable again")
 			require.Equal(t, len(h.Messages), len(same.Messages))
 			for i := range h.Messages {
 				require.True(t, h.Messages[i].Equal(same.Messages[i]) || len(h.Messages[i].Headers)+len(same.Messages[i].Headers) == 0)
 			}
 		}
-		if _, err := decodeOp(headers, body, "orders"); err != nil {
+		if _, err := wire.DecodeOp(headers, body, "orders"); err != nil {
 			require.ErrorIs(t, err, holdfast.ErrMalformed)
 		}
 		d := amqp.Delivery{Headers: headers, Body: body, MessageId: tx, RoutingKey: group}
-		if _, _, _, err := decodeMessage(&d); err != nil {
+		if _, _, _, err := wire.DecodeMessage(&d); err != nil {
 			require.ErrorIs(t, err, holdfast.ErrMalformed)
 		}
-		dead := deadLetter(&d, "q", "c", 1, malformed("%s", v), time.Now())
+		dead := wire.EncodeDeath(&d, "q", "c", 1, wire.Malformed("%s", v), time.Now())
 		require.NoError(t, dead.Headers.Validate())
 		require.NotContains(t, dead.Headers, "CC")
 	})
@@ -219,34 +220,34 @@ func TestDeadLetterRecord(t *testing.T) {
 	at := time.Date(2026, 1, 2, 3, 4, 5, 6, time.UTC)
 	d := amqp.Delivery{MessageId: "m", Body: []byte("b"), ContentType: "text/plain", Exchange: "holdfast.topics", RoutingKey: "order.placed",
 		CorrelationId: "c", ReplyTo: "r", Type: "t", AppId: "a", Expiration: "1000", UserId: "guest", Priority: 3,
-		Headers: amqp.Table{"n": int32(1), headerTx: "tx", "CC": []any{"elsewhere"}}}
-	p := deadLetter(&d, "holdfast.q.bill", "bill", 3, holdfast.Permanent(errorText(strings.Repeat("é", 3000))), at)
+		Headers: amqp.Table{"n": int32(1), wire.HeaderTx: "tx", "CC": []any{"elsewhere"}}}
+	p := wire.EncodeDeath(&d, "holdfast.q.bill", "bill", 3, holdfast.Permanent(errorText(strings.Repeat("é", 3000))), at)
 	require.Equal(t, "m", p.MessageId)
 	require.Equal(t, d.Body, p.Body)
 	require.Empty(t, p.Expiration, "it would expire in the queue of dead letters")
 	require.Empty(t, p.UserId, "RabbitMQ would refuse another user's ID")
 	require.Equal(t, "c r t a", strings.Join([]string{p.CorrelationId, p.ReplyTo, p.Type, p.AppId}, " "))
-	reason := p.Headers[headerReason].(string)
-	require.LessOrEqual(t, len(reason), maxReason)
-	delete(p.Headers, headerReason)
-	require.Equal(t, amqp.Table{"n": int32(1), headerTx: "tx", "holdfast-header-CC": []any{"elsewhere"},
-		headerConsumer: "bill", headerQueue: "holdfast.q.bill", headerErrorClass: string(holdfast.ClassPermanent), headerAttempts: "3",
-		headerDeadAt: "2026-01-02T03:04:05.000000006Z", headerExchange: "holdfast.topics", headerRoutingKey: "order.placed",
-		headerExpiration: "1000", headerUserID: "guest"}, p.Headers)
+	reason := p.Headers[wire.HeaderReason].(string)
+	require.LessOrEqual(t, len(reason), wire.MaxReason)
+	delete(p.Headers, wire.HeaderReason)
+	require.Equal(t, amqp.Table{"n": int32(1), wire.HeaderTx: "tx", "holdfast-header-CC": []any{"elsewhere"},
+		wire.HeaderConsumer: "bill", wire.HeaderQueue: "holdfast.q.bill", wire.HeaderErrorClass: string(holdfast.ClassPermanent), wire.HeaderAttempts: "3",
+		wire.HeaderDeadAt: "2026-01-02T03:04:05.000000006Z", wire.HeaderExchange: "holdfast.topics", wire.HeaderRoutingKey: "order.placed",
+		wire.HeaderExpiration: "1000", wire.HeaderUserID: "guest"}, p.Headers)
 
-	require.Equal(t, holdfast.ClassMalformed, errorClass(malformed("x")))
-	require.Equal(t, holdfast.ClassPanic, errorClass(&holdfast.PanicError{Value: 1}))
-	require.Equal(t, holdfast.ClassError, errorClass(errorText("x")))
+	require.Equal(t, holdfast.ClassMalformed, wire.ErrorClass(wire.Malformed("x")))
+	require.Equal(t, holdfast.ClassPanic, wire.ErrorClass(&holdfast.PanicError{Value: 1}))
+	require.Equal(t, holdfast.ClassError, wire.ErrorClass(errorText("x")))
 }
 
 // Headers that leave no room in the frame would end the connection.
 func TestDeadLetterHeadersFitTheFrame(t *testing.T) {
 	d := amqp.Delivery{MessageId: "m", Headers: amqp.Table{"big": strings.Repeat("x", 110<<10), "small": "s", "big2": strings.Repeat("y", 15<<10)}}
-	p := deadLetter(&d, "q", "c", 1, errorText("e"), time.Now())
+	p := wire.EncodeDeath(&d, "q", "c", 1, errorText("e"), time.Now())
 	require.NotContains(t, p.Headers, "big")
 	require.Contains(t, p.Headers, "big2")
 	require.Equal(t, "s", p.Headers["small"])
-	require.Equal(t, "[big]", p.Headers[headerCut])
+	require.Equal(t, "[big]", p.Headers[wire.HeaderCut])
 }
 
 type errorText string

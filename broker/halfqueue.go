@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/holdfastmq/holdfast/broker/internal/wire"
 	amqp "github.com/rabbitmq/amqp091-go"
 )
 
@@ -29,11 +30,11 @@ func (b *Broker) HalfQueueOf(group, txID string) string { return b.o.halfQueueOf
 // FindHalfQueues returns what HalfQueues does and, behind them, the further half
 // queues of the group that exist: those of processes with more of them.
 func (b *Broker) FindHalfQueues(ctx context.Context, group string) ([]string, error) {
-	if err := validGroup(group); err != nil {
+	if err := wire.ValidGroup(group); err != nil {
 		return nil, err
 	}
 	names := b.HalfQueues(group)
-	for n := len(names) + 1; n <= MaxHalfQueues; n++ {
+	for n := len(names) + 1; n <= wire.MaxHalfQueues; n++ {
 		name := b.o.halfQueue(group, n)
 		there, err := b.queueExists(ctx, name)
 		if err != nil {
@@ -65,10 +66,10 @@ func (b *Broker) queueExists(ctx context.Context, name string) (bool, error) {
 var errQueueGone = errors.New("the half queue does not exist")
 
 // halfQueue is the name of the nth half queue of a group, from 1.
-func (o Options) halfQueue(group string, n int) string { return nthHalfQueue(o.Prefix, group, n) }
+func (o Options) halfQueue(group string, n int) string { return wire.HalfQueue(o.Prefix, group, n) }
 
 // halfQueueOf is part of the wire format: whoever has as many half queues finds
 // the same one.
 func (o Options) halfQueueOf(group, txID string) string {
-	return o.halfQueue(group, halfQueueNumber(txID, o.HalfQueues))
+	return o.halfQueue(group, wire.HalfQueueNumber(txID, o.HalfQueues))
 }

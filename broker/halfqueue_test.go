@@ -9,6 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/holdfastmq/holdfast"
+	"github.com/holdfastmq/holdfast/broker/internal/wire"
 	"github.com/holdfastmq/holdfast/internal/stack/stacktest"
 )
 
@@ -38,13 +39,13 @@ func TestHalfQueueOf(t *testing.T) {
 func TestGroupOfHalfQueue(t *testing.T) {
 	for queue, group := range map[string]string{"p.half.g": "g", "p.half.g#2": "g", "p.half.g.h#16": "g.h",
 		"p.half.g#1": "", "p.half.g#02": "", "p.half.g#17": "", "p.half.g#": "", "p.half.#2": "", "p.half.g#2#2": "", "q.half.g": ""} {
-		require.Equal(t, group, groupOf("p", queue), queue)
+		require.Equal(t, group, wire.GroupOf("p", queue), queue)
 	}
 }
 
 // kept sums up what a group's Keepers say.
-func kept(b *Broker) (sum KeeperStatus, keepers int) {
-	for _, k := range b.board.now(peek{}).Keepers {
+func kept(b *Broker) (sum wire.KeeperStatus, keepers int) {
+	for _, k := range b.board.now(wire.StatusRequest{}).Keepers {
 		keepers++
 		sum.Held, sum.Undecided, sum.Malformed = sum.Held+k.Held, sum.Undecided+k.Undecided, sum.Malformed+k.Malformed
 		sum.Matched, sum.HandedOver, sum.Orphaned = sum.Matched+k.Matched, sum.HandedOver+k.HandedOver, sum.Orphaned+k.Orphaned
@@ -161,7 +162,7 @@ func TestHalfQueuesChangedMeanwhile(t *testing.T) {
 }
 
 func TestHalfQueuesAreChecked(t *testing.T) {
-	_, err := Open(testContext(t), Options{URL: stacktest.Shared(t).AMQPURL(), HalfQueues: MaxHalfQueues + 1})
+	_, err := Open(testContext(t), Options{URL: stacktest.Shared(t).AMQPURL(), HalfQueues: wire.MaxHalfQueues + 1})
 	require.ErrorIs(t, err, holdfast.ErrInvalid)
 	require.ErrorContains(t, err, "HalfQueues")
 	b, ctx := halfQueue(t)

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/holdfastmq/holdfast"
+	"github.com/holdfastmq/holdfast/broker/internal/wire"
 	"github.com/holdfastmq/holdfast/internal/blame"
 	"github.com/holdfastmq/holdfast/internal/fault"
 )
@@ -67,7 +68,7 @@ type work struct {
 	j   *job
 	d   Delivery
 	era uint64
-	a   attempts
+	a   wire.Attempts
 
 	// What is written with a retry or a dead letter; see consumer.failed.
 	log    []holdfast.Attempt
@@ -80,37 +81,37 @@ func (c *consumer) handle(j *job) {
 	if j.ch.IsClosed() {
 		return // lost meanwhile: it comes again
 	}
-	w := work{j: j, a: readAttempts(j.d.Headers)}
-	m, tx, group, err := decodeMessage(&j.d)
+	w := work{j: j, a: wire.ReadAttempts(j.d.Headers)}
+	m, tx, group, err := wire.DecodeMessage(&j.d)
 	if err == nil && c.o.NeedsID {
-		err = storableID(m.ID)
+		err = wire.StorableID(m.ID)
 	}
-	var notice *Notice
+	var notice *wire.Notice
 	if err == nil {
-		notice, err = decodeNotice(&j.d, m.Topic)
+		notice, err = wire.DecodeNotice(&j.d, m.Topic)
 	}
 	if err == nil && notice == nil {
 		err = c.misled(&j.d)
 	}
-	call, callErr := decodeCall(c.b.o.Prefix, &j.d)
+	call, callErr := wire.DecodeCall(c.b.o.Prefix, &j.d)
 	if err == nil {
 		err = callErr
 	}
-	w.d = Delivery{Message: m, TxID: tx, Group: group, Notice: notice, Saga: call, Redelivered: w.a.lost > 0, Redelivery: w.a.redelivery}
-	stray := w.a.lost >= suspectAt && !j.alone
-	if err == nil && w.a.hops == 0 && !j.d.Redelivered && !stray {
+	w.d = Delivery{Message: m, TxID: tx, Group: group, Notice: notice, Saga: call, Redelivered: w.a.Lost > 0, Redelivery: w.a.EncodeRedelivery}
+	stray := w.a.Lost >= suspectAt && !j.alone
+	if err == nil && w.a.Hops == 0 && !j.d.Redelivered && !stray {
 		c.enter(&w)
 		return
 	}
 	switch {
 	case err != nil:
-		c.failed(&w, errorClass(err), err)
+		c.failed(&w, wire.ErrorClass(err), err)
 		if call == nil {
 			c.bury(&w)
 		} else {
 			c.giveUp(&w) // its saga need not wait for it
 		}
-	case w.a.hops > 0:
+	case w.a.Hops > 0:
 		c.hop(&w)
 	case j.d.Redelivered:
 		c.lost(&w)
@@ -122,7 +123,7 @@ func (c *consumer) handle(j *job) {
 // enter tries a delivery, if the circuit breaker says so.
 func (c *consumer) enter(w *work) {
 	var e entry
-	switch w.era, e = c.gate.enter(candidate{id: w.key(), failed: w.a.failed > 0, alone: w.j.alone}); e {
+	switch w.era, e = c.gate.enter(candidate{id: w.key(), failed: w.a.Failed > 0, alone: w.j.alone}); e {
 	case entryTry:
 		c.tryOut(w)
 	default: // later, or after the others
@@ -149,7 +150,7 @@ func (c *consumer) tryOut(w *work) {
 	var waiting time.Time
 	for !w.j.ch.IsClosed() {
 		fault.Point(fault.ConsumeBefore)
-		w.d.Attempt = w.a.failed + 1
+		w.d.Attempt = w.a.Failed + 1
 		began := time.Now()
 		timedOut, err := c.try(w.d)
 		took := time.Since(began)
@@ -185,7 +186,7 @@ func (c *consumer) tryOut(w *work) {
 			}
 			continue
 		}
-		class := errorClass(err)
+		class := wire.ErrorClass(err)
 		if timedOut && class == holdfast.ClassError {
 			class = holdfast.ClassTimeout
 		}
@@ -193,7 +194,7 @@ func (c *consumer) tryOut(w *work) {
 		e.wish, e.wished = holdfast.RetryDelay(err)
 		c.failed(w, class, err)
 		c.observeAttempt(w, EventAttemptFailed, took)
-		v := c.schedule.after(w.a.failed, w.a.redelivery, e)
+		v := c.schedule.after(w.a.Failed, w.a.EncodeRedelivery, e)
 		if v.do == doAgain && c.gate.counts(w.era) {
 			if c.isStopping() {
 				c.retry(w, verdict{do: doTail}) // elsewhere
@@ -232,18 +233,18 @@ func (c *consumer) try(d Delivery) (timedOut bool, err error) {
 // failed notes an attempt that returned with an error. Whatever was lost before
 // is forgotten: it was not the message that killed its process.
 func (c *consumer) failed(w *work, class holdfast.ErrorClass, err error) {
-	w.a.failed++
-	w.a.lost = 0
+	w.a.Failed++
+	w.a.Lost = 0
 	c.note(w, class, err.Error())
 }
 
 // note adds to the log of attempts.
 func (c *consumer) note(w *work, class holdfast.ErrorClass, reason string) {
 	if w.log == nil {
-		w.log = readLog(w.j.d.Headers)
+		w.log = wire.ReadLog(w.j.d.Headers)
 	}
 	w.class, w.reason = class, reason
-	w.log = logged(w.log, w.a.failed+w.a.lost, class, reason, time.Now())
+	w.log = wire.Logged(w.log, w.a.Failed+w.a.Lost, class, reason, time.Now())
 }
 
 // lost deals with a delivery that came again without a result. Before it is
@@ -251,11 +252,11 @@ func (c *consumer) note(w *work, class holdfast.ErrorClass, reason string) {
 // next one knows. So it goes to its queue's end, or into a delay queue, or to the
 // dead letters.
 func (c *consumer) lost(w *work) {
-	w.a.lost++
-	c.note(w, holdfast.ClassLost, fmt.Sprintf("the process that had it was killed, lost its connection or gave it back, and no attempt returned (%d in a row)", w.a.lost))
+	w.a.Lost++
+	c.note(w, holdfast.ClassLost, fmt.Sprintf("the process that had it was killed, lost its connection or gave it back, and no attempt returned (%d in a row)", w.a.Lost))
 	c.observe(c.event(w, EventLost))
-	v := c.schedule.afterLoss(w.a.failed, w.a.lost, w.a.redelivery)
-	c.log.Info("a message was delivered before and nobody knows what came of it", "message", w.d.Message.ID, "lost", w.a.lost)
+	v := c.schedule.afterLoss(w.a.Failed, w.a.Lost, w.a.EncodeRedelivery)
+	c.log.Info("a message was delivered before and nobody knows what came of it", "message", w.d.Message.ID, "lost", w.a.Lost)
 	if v.do == doBury {
 		c.giveUp(w)
 		return

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/holdfastmq/holdfast/broker/internal/wire"
 	amqp "github.com/rabbitmq/amqp091-go"
 )
 
@@ -14,11 +15,11 @@ const postponed = 10 * time.Second
 // Postpone puts a record off for 10 s and returns once RabbitMQ has confirmed
 // that: it then comes again, with Late set. So somebody can act on it at once,
 // and still be told if that is lost.
-func (b *Broker) Postpone(ctx context.Context, h HandledRecord) error {
+func (b *Broker) Postpone(ctx context.Context, h wire.HandledRecord) error {
 	ctx, cancel := b.timeout(ctx)
 	defer cancel()
-	msg := handledRecord(h.Queue, h.Consumer, h.MessageID, h.Copy, h.Redelivery)
-	msg.Headers[headerLate] = "1"
+	msg := wire.EncodeHandled(h.Queue, h.Consumer, h.MessageID, h.Copy, h.Redelivery)
+	msg.Headers[wire.HeaderLate] = "1"
 	// No consumer's queue has that name: so it takes the way of those whose
 	// consumer is gone, to the queue of dead letters.
 	p := publication{exchange: b.RetryQueue(postponed), key: b.DeadQueue(), mandatory: true, repair: true, msg: msg}

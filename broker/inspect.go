@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/holdfastmq/holdfast/broker/internal/wire"
 	amqp "github.com/rabbitmq/amqp091-go"
 )
 
@@ -44,7 +45,7 @@ func (b *Broker) Inspect(ctx context.Context, queues ...string) (Info, error) {
 	if err != nil {
 		return Info{}, fmt.Errorf("inspect: %w", err)
 	}
-	text := func(name string) string { return headerText(conn.Properties[name]) }
+	text := func(name string) string { return wire.HeaderText(conn.Properties[name]) }
 	info := Info{Product: text("product"), Version: text("version"), Where: b.o.where()}
 	if b.pubLink.isBlocked() {
 		info.Blocked = b.pubLink.state()

@@ -8,6 +8,7 @@ import (
 	amqp "github.com/rabbitmq/amqp091-go"
 
 	"github.com/holdfastmq/holdfast"
+	"github.com/holdfastmq/holdfast/broker/internal/wire"
 )
 
 // Names are made of a prefix, a word and a name with dots between, and each of these may
@@ -26,7 +27,7 @@ func (b *Broker) SameTaskQueue(ctx context.Context, group string) (out []Install
 	var conn *amqp.Connection
 	for _, prefix := range prefixesIn(b.o.Prefix + "." + group) {
 		other := strings.TrimPrefix(b.o.Prefix+"."+group, prefix+".")
-		if prefix == b.o.Prefix || validGroup(other) != nil {
+		if prefix == b.o.Prefix || wire.ValidGroup(other) != nil {
 			continue
 		}
 		if conn == nil { // rarely anything has to be asked
@@ -34,7 +35,7 @@ func (b *Broker) SameTaskQueue(ctx context.Context, group string) (out []Install
 				return nil, err
 			}
 		}
-		gone, err := b.topo.missing(ctx, conn, []string{prefix + halfName + "." + other})
+		gone, err := b.topo.missing(ctx, conn, []string{prefix + wire.HalfName + "." + other})
 		if err != nil {
 			return out, err
 		}
@@ -63,7 +64,7 @@ func (t *topology) whoseElse(ctx context.Context, conn *amqp.Connection, name st
 			continue
 		}
 		there, err := t.b.exists(ctx, conn, func(ch *amqp.Channel) error {
-			return ch.ExchangeDeclarePassive(prefix+topicsName, amqp.ExchangeTopic, true, false, false, false, nil)
+			return ch.ExchangeDeclarePassive(prefix+wire.TopicsName, amqp.ExchangeTopic, true, false, false, false, nil)
 		})
 		if err == nil && there {
 			return fmt.Sprintf("it may be that of the installation with the prefix %s, in which names that begin with %s mean the same: "+

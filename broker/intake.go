@@ -12,6 +12,7 @@ import (
 	amqp "github.com/rabbitmq/amqp091-go"
 
 	"github.com/holdfastmq/holdfast"
+	"github.com/holdfastmq/holdfast/broker/internal/wire"
 	"github.com/holdfastmq/holdfast/internal/fault"
 )
 
@@ -20,7 +21,7 @@ type DeadRecord struct {
 	// Letter is a dead letter.
 	Letter *holdfast.DeadLetter
 	// Handled says that a redelivered message was handled.
-	Handled *HandledRecord
+	Handled *wire.HandledRecord
 }
 
 // ID is the dead letter's, in either case.
@@ -145,7 +146,7 @@ var errGone = errors.New("holdfast: the subscription ended")
 // record deals with one delivery, until gone is done: then it is RabbitMQ's again.
 func (in *intake) record(gone context.Context, d *amqp.Delivery) {
 	r := in.read(d)
-	large := r.Letter != nil && oversized(r.Letter, in.o.MaxBody)
+	large := r.Letter != nil && wire.Oversized(r.Letter, in.o.MaxBody)
 	pause := newBackoff()
 	pause.MaxInterval = intakePause
 	came := time.Now()
@@ -178,11 +179,11 @@ func (in *intake) record(gone context.Context, d *amqp.Delivery) {
 
 func (in *intake) read(d *amqp.Delivery) DeadRecord {
 	t := in.b.o.trust()
-	if h, ok := t.decodeHandled(d); ok {
+	if h, ok := t.DecodeHandled(d); ok {
 		return DeadRecord{Handled: h}
 	}
-	l := t.decodeDead(d, time.Now())
-	t.admitDead(d) // what is put back counts
+	l := t.DecodeDead(d, time.Now())
+	t.AdmitDead(d) // what is put back counts
 	return DeadRecord{Letter: &l}
 }
 

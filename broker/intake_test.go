@@ -14,6 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/holdfastmq/holdfast"
+	"github.com/holdfastmq/holdfast/broker/internal/wire"
 	"github.com/holdfastmq/holdfast/internal/fault"
 	"github.com/holdfastmq/holdfast/internal/stack/stacktest"
 )
@@ -40,13 +41,13 @@ func takeOver(t *testing.T, b *Broker, change func(*DeadOptions), take func(ctx 
 func die(t *testing.T, b *Broker, id string, change func(d *amqp.Delivery)) {
 	t.Helper()
 	d := placed(func(d *amqp.Delivery) {
-		d.MessageId, d.Headers[headerTx] = id, id
+		d.MessageId, d.Headers[wire.HeaderTx] = id, id
 		if change != nil {
 			change(d)
 		}
 	})
-	p := deadLetter(d, b.ConsumerQueue("c"), "c", 3, errors.New("no"), deathTime)
-	p.Headers[headerPolicy] = `{"action":"compensate"}`
+	p := wire.EncodeDeath(d, b.ConsumerQueue("c"), "c", 3, errors.New("no"), deathTime)
+	p.Headers[wire.HeaderPolicy] = `{"action":"compensate"}`
 	require.NoError(t, b.publishDead(testContext(t), p))
 }
 
@@ -68,7 +69,7 @@ func empty(t *testing.T, b *Broker, stop func()) {
 
 func TestIntakeOfEveryKind(t *testing.T) {
 	b, ctx := deadQueueOf(t)
-	letters, answers := make(chan *holdfast.DeadLetter, 10), make(chan *HandledRecord, 10)
+	letters, answers := make(chan *holdfast.DeadLetter, 10), make(chan *wire.HandledRecord, 10)
 	stop := takeOver(t, b, nil, func(_ context.Context, r DeadRecord) error {
 		if r.Handled != nil {
 			answers <- r.Handled
@@ -84,8 +85,8 @@ func TestIntakeOfEveryKind(t *testing.T) {
 	require.Equal(t, holdfast.Failure{Consumer: "c", Class: holdfast.ClassError, Reason: "no", Attempts: 3, At: deathTime}, l.Failure)
 	require.Equal(t, "hello", string(l.Message.Body))
 
-	require.NoError(t, b.publishHandled(ctx, handledRecord(b.ConsumerQueue("c"), "c", "m", "", 3)))
-	require.Equal(t, &HandledRecord{Consumer: "c", Queue: b.ConsumerQueue("c"), MessageID: "m", Redelivery: 3}, next(t, answers))
+	require.NoError(t, b.publishHandled(ctx, wire.EncodeHandled(b.ConsumerQueue("c"), "c", "m", "", 3)))
+	require.Equal(t, &wire.HandledRecord{Consumer: "c", Queue: b.ConsumerQueue("c"), MessageID: "m", Redelivery: 3}, next(t, answers))
 
 	// What RabbitMQ drops: expired in the consumer's queue, and refused there.
 	rawChannel(t, b, func(ch *amqp.Channel) {
@@ -143,7 +144,7 @@ func TestIntakeOfARetryWithoutQueue(t *testing.T) {
 		require.NoError(t, ch.ExchangeDeclare(delay, amqp.ExchangeFanout, true, false, false, false, nil))
 		require.NoError(t, ch.QueueBind(delay, "", delay, false, nil))
 		require.NoError(t, ch.Publish(delay, queue, false, false, amqp.Publishing{MessageId: "m", Body: []byte("x"), DeliveryMode: amqp.Persistent,
-			Headers: amqp.Table{headerAttempts: "4", headerReason: "no answer", headerExchange: "shop", headerRoutingKey: "their.topic"}}))
+			Headers: amqp.Table{wire.HeaderAttempts: "4", wire.HeaderReason: "no answer", wire.HeaderExchange: "shop", wire.HeaderRoutingKey: "their.topic"}}))
 	})
 	letters := make(chan *holdfast.DeadLetter, 1)
 	takeOver(t, b, nil, func(_ context.Context, r DeadRecord) error { letters <- r.Letter; return nil })
@@ -234,7 +235,7 @@ func TestIntakeGoesOnPastRecordsThatAlwaysFail(t *testing.T) {
 	eventually(t, "the good ones", func() bool { return good.distinct() == 30 && bad.distinct() == 13 && again.Load() != nil })
 	stop()
 	eventually(t, "the bad ones are still there", func() bool { return ready(t, b, b.DeadQueue()) == 13 })
-	require.Equal(t, uri.Username, first.Load().Envelope.Headers[headerUserID])
+	require.Equal(t, uri.Username, first.Load().Envelope.Headers[wire.HeaderUserID])
 	require.Equal(t, first.Load(), again.Load(), "it says the same at the queue's end")
 }
 
@@ -251,7 +252,7 @@ func TestIntakeKeepsItsOrderWhileTemporalIsAway(t *testing.T) {
 // A record is given back after a while, and comes again.
 func TestIntakeGivesBack(t *testing.T) {
 	b, ctx := deadQueueOf(t)
-	require.NoError(t, b.publishHandled(ctx, handledRecord(b.ConsumerQueue("c"), "c", "m", "", 3)))
+	require.NoError(t, b.publishHandled(ctx, wire.EncodeHandled(b.ConsumerQueue("c"), "c", "m", "", 3)))
 	b.pubLink.setBlocked(amqp.Blocking{Active: true, Reason: "test"}) // it cannot be put behind the others
 	b.o.PublishTimeout = 10 * time.Millisecond
 	var n, taken atomic.Int64
@@ -304,9 +305,9 @@ func TestIntakeOfOversized(t *testing.T) {
 		require.Equal(t, "large", d.MessageId)
 		require.EqualValues(t, 7, d.Headers["n"], "as it was")
 		require.EqualValues(t, 3, d.Priority)
-		require.Equal(t, b.ConsumerQueue("c"), d.Headers[headerQueue])
-		require.NotContains(t, d.Headers, headerPolicy)
-		require.NotContains(t, d.Headers, headerAttempts, "moved back, it begins anew")
+		require.Equal(t, b.ConsumerQueue("c"), d.Headers[wire.HeaderQueue])
+		require.NotContains(t, d.Headers, wire.HeaderPolicy)
+		require.NotContains(t, d.Headers, wire.HeaderAttempts, "moved back, it begins anew")
 	}
 	// Headers that are too large for a workflow.
 	die(t, b, "", func(d *amqp.Delivery) {

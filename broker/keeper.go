@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/holdfastmq/holdfast"
+	"github.com/holdfastmq/holdfast/broker/internal/wire"
 )
 
 // KeeperOptions say which half queue is kept and who takes over what stays
@@ -81,7 +82,7 @@ type KeeperStats struct {
 	// succeed, or nothing is undecided.
 	FailingSince time.Time
 	LastError    string
-	KeeperCounts
+	wire.KeeperCounts
 }
 
 const (
@@ -130,7 +131,7 @@ func (o KeeperOptions) withDefaults() KeeperOptions {
 }
 
 func (o KeeperOptions) validate() error {
-	if err := validGroup(o.Group); err != nil {
+	if err := wire.ValidGroup(o.Group); err != nil {
 		return err
 	}
 	switch {
@@ -138,8 +139,8 @@ func (o KeeperOptions) validate() error {
 		return fmt.Errorf("%w: KeeperOptions.HandOver is nil", holdfast.ErrInvalid)
 	case o.Window < 10 || o.Window > 65_535:
 		return fmt.Errorf("%w: KeeperOptions.Window is %d: want 10 to 65535", holdfast.ErrInvalid, o.Window)
-	case o.Queue < 1 || o.Queue > MaxHalfQueues:
-		return fmt.Errorf("%w: KeeperOptions.Queue is %d: want 1 to %d", holdfast.ErrInvalid, o.Queue, MaxHalfQueues)
+	case o.Queue < 1 || o.Queue > wire.MaxHalfQueues:
+		return fmt.Errorf("%w: KeeperOptions.Queue is %d: want 1 to %d", holdfast.ErrInvalid, o.Queue, wire.MaxHalfQueues)
 	case o.HeldBytes < minHeldBytes:
 		return fmt.Errorf("%w: KeeperOptions.HeldBytes is %d: want at least %d", holdfast.ErrInvalid, o.HeldBytes, minHeldBytes)
 	case o.CheckAfter < 0 || o.SweepMax < 0 || o.SweepBytes < 0:
@@ -247,11 +248,11 @@ func (k *keeper) show(core *keeperCore, active bool) {
 }
 
 // status is how the Keeper was when it last did something.
-func (k *keeper) status(want peek) KeeperStatus {
+func (k *keeper) status(want wire.StatusRequest) wire.KeeperStatus {
 	k.mu.Lock()
 	v, active := k.shown.stats, k.shown.active
 	k.mu.Unlock()
-	s := KeeperStatus{Group: k.o.Group, Queue: k.o.Queue, Active: active, Subscribed: v.Subscribed,
+	s := wire.KeeperStatus{Group: k.o.Group, Queue: k.o.Queue, Active: active, Subscribed: v.Subscribed,
 		Held: v.Held, HandingOver: v.HandingOver, Undecided: v.Undecided, CheckAfter: k.o.CheckAfter, KeeperCounts: v.KeeperCounts,
 		FailingSince: v.FailingSince, LastError: v.LastError}
 	if k.o.Unable != nil {
@@ -260,8 +261,8 @@ func (k *keeper) status(want peek) KeeperStatus {
 	if !v.Oldest.IsZero() {
 		s.OldestAge = time.Since(v.Oldest)
 	}
-	if want.n > 0 && want.group == k.o.Group && v.Subscribed {
-		s.Oldest = k.peek(want.n)
+	if want.N > 0 && want.Group == k.o.Group && v.Subscribed {
+		s.Oldest = k.peek(want.N)
 	}
 	return s
 }

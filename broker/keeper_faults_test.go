@@ -20,6 +20,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/holdfastmq/holdfast"
+	"github.com/holdfastmq/holdfast/broker/internal/wire"
 	"github.com/holdfastmq/holdfast/internal/stack/stacktest"
 )
 
@@ -63,7 +64,7 @@ func childKeeper(config string) int {
 
 // startKeeper starts a Keeper in a process of its own and returns how to ask and
 // how to kill it.
-func startKeeper(t *testing.T, b *Broker, c keeperConfig) (status func() KeeperStatus, child *exec.Cmd) {
+func startKeeper(t *testing.T, b *Broker, c keeperConfig) (status func() wire.KeeperStatus, child *exec.Cmd) {
 	t.Helper()
 	c.URL, c.Prefix = b.o.URL, b.o.Prefix
 	config, err := json.Marshal(c)
@@ -78,17 +79,17 @@ func startKeeper(t *testing.T, b *Broker, c keeperConfig) (status func() KeeperS
 		_ = stdin.Close()
 		_ = child.Wait()
 	})
-	return func() KeeperStatus {
+	return func() wire.KeeperStatus {
 		all, err := b.Ask(testContext(t), 200*time.Millisecond)
 		if err != nil {
-			return KeeperStatus{}
+			return wire.KeeperStatus{}
 		}
 		for _, p := range all {
 			if p.Instance == "child" && len(p.Keepers) == 1 {
 				return p.Keepers[0]
 			}
 		}
-		return KeeperStatus{}
+		return wire.KeeperStatus{}
 	}, child
 }
 
@@ -223,7 +224,7 @@ func TestKeeperMemoryOfLargeHalves(t *testing.T) {
 // it.
 func TestMalformedBeforeGood(t *testing.T) {
 	b, ctx := halfQueue(t)
-	bad, err := encodeHalf(half("a", "g"))
+	bad, err := wire.EncodeHalf(half("a", "g"))
 	require.NoError(t, err)
 	bad.Body = []byte("?")
 	rawChannel(t, b, func(ch *amqp.Channel) { require.NoError(t, ch.Publish("", b.HalfQueue("g"), false, false, bad)) })
@@ -237,14 +238,14 @@ func TestMalformedBeforeGood(t *testing.T) {
 // then, and with its op record it matters to nobody.
 func TestMalformedBodies(t *testing.T) {
 	b, ctx := halfQueue(t)
-	bad, err := encodeHalf(half("bad", "g"))
+	bad, err := wire.EncodeHalf(half("bad", "g"))
 	require.NoError(t, err)
 	bad.Body = []byte("?")
 	settled := bad
-	settled.Headers = amqp.Table{headerKind: kindHalf, headerVersion: version, headerTx: "settled", headerGroup: "g"}
+	settled.Headers = amqp.Table{wire.HeaderKind: wire.KindHalf, wire.HeaderVersion: wire.Version, wire.HeaderTx: "settled", wire.HeaderGroup: "g"}
 	oversized := settled
-	oversized.Body = make([]byte, maxHalfRecord(b.o.MaxBody)+1)
-	nameless := amqp.Publishing{Headers: amqp.Table{headerKind: kindHalf, headerVersion: version, headerGroup: "g"}, Body: bad.Body}
+	oversized.Body = make([]byte, wire.MaxHalfRecord(b.o.MaxBody)+1)
+	nameless := amqp.Publishing{Headers: amqp.Table{wire.HeaderKind: wire.KindHalf, wire.HeaderVersion: wire.Version, wire.HeaderGroup: "g"}, Body: bad.Body}
 	rawChannel(t, b, func(ch *amqp.Channel) {
 		for _, p := range []amqp.Publishing{bad, settled, oversized, nameless} {
 			require.NoError(t, ch.Publish("", b.HalfQueue("g"), false, false, p))
@@ -260,7 +261,7 @@ func TestMalformedBodies(t *testing.T) {
 	})
 	require.Equal(t, 1, k.taken.of("good"))
 	for _, d := range takeAll(t, b, b.DeadQueue(), 3) {
-		require.EqualValues(t, holdfast.ClassMalformed, d.Headers[headerErrorClass])
+		require.EqualValues(t, holdfast.ClassMalformed, d.Headers[wire.HeaderErrorClass])
 		require.NotEqual(t, "settled", d.MessageId)
 	}
 	nothingHeld(t, b, k)
@@ -272,9 +273,9 @@ func TestKeeperHeedsNoForeignClock(t *testing.T) {
 	got := make(chan holdfast.Half, 10)
 	ahead, behind := half("ahead", "g"), half("behind", "g")
 	ahead.At, behind.At = time.Now().Add(time.Hour), time.Now().Add(-time.Hour)
-	p, err := encodeHalf(half("lane", "g"))
+	p, err := wire.EncodeHalf(half("lane", "g"))
 	require.NoError(t, err)
-	p.Headers[headerLane] = "scenic"
+	p.Headers[wire.HeaderLane] = "scenic"
 	p.Timestamp = time.Now().Add(-time.Hour)
 	rawChannel(t, b, func(ch *amqp.Channel) {
 		require.NoError(t, ch.Publish("", b.HalfQueue("g"), false, false, p))
@@ -398,7 +399,7 @@ func TestPeek(t *testing.T) {
 		require.NoError(t, b.PublishHalf(ctx, half(numbered(i), "g")))
 	}
 	eventually(t, "held", func() bool { return k.now().Held == 10 })
-	var all []ProcessStatus
+	var all []wire.ProcessStatus
 	eventually(t, "answers", func() bool {
 		var err error
 		all, err = b.Peek(ctx, "g", 4, 300*time.Millisecond)
@@ -411,20 +412,20 @@ func TestPeek(t *testing.T) {
 		require.Positive(t, oldest[i].Bytes)
 		oldest[i].Age, oldest[i].Bytes = 0, 0
 	}
-	require.Equal(t, PeekedHalf{Tx: "first", Lane: holdfast.Express, Messages: 8, Topics: []string{"order.placed", "stock.reserve"}}, oldest[0])
-	require.Equal(t, PeekedHalf{Tx: "tx-0", Lane: holdfast.Traced, Messages: 1, Topics: []string{"order.placed"}}, oldest[1])
+	require.Equal(t, wire.PeekedHalf{Tx: "first", Lane: holdfast.Express, Messages: 8, Topics: []string{"order.placed", "stock.reserve"}}, oldest[0])
+	require.Equal(t, wire.PeekedHalf{Tx: "tx-0", Lane: holdfast.Traced, Messages: 1, Topics: []string{"order.placed"}}, oldest[1])
 	all, err := b.Peek(ctx, "other", 4, 300*time.Millisecond)
 	require.NoError(t, err)
 	require.Len(t, all, 1)
 	require.Empty(t, all[0].Keepers[0].Oldest, "another group's are not asked for")
-	_, err = b.Peek(ctx, "g", MaxPeek+1, 0)
+	_, err = b.Peek(ctx, "g", wire.MaxPeek+1, 0)
 	require.ErrorIs(t, err, holdfast.ErrInvalid)
 
-	many := make([]PeekedHalf, MaxPeek)
+	many := make([]wire.PeekedHalf, wire.MaxPeek)
 	for i := range many {
-		many[i] = PeekedHalf{Tx: strings.Repeat("t", 100), Topics: []string{strings.Repeat("x", 200)}}
+		many[i] = wire.PeekedHalf{Tx: strings.Repeat("t", 100), Topics: []string{strings.Repeat("x", 200)}}
 	}
-	body, err := encodeStatus(ProcessStatus{V: 1, Keepers: slices.Repeat([]KeeperStatus{{Group: "g", Oldest: many}}, 50)})
+	body, err := wire.EncodeStatus(wire.ProcessStatus{V: 1, Keepers: slices.Repeat([]wire.KeeperStatus{{Group: "g", Oldest: many}}, 50)})
 	require.NoError(t, err)
-	require.Less(t, len(body), maxStatusAnswer)
+	require.Less(t, len(body), wire.MaxStatusAnswer)
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"github.com/holdfastmq/holdfast/broker/internal/wire"
 	amqp "github.com/rabbitmq/amqp091-go"
 )
 
@@ -45,10 +46,10 @@ func (k *keeper) storeAgain(ctx context.Context) {
 			pause := newBackoff()
 			for {
 				timed, cancel := k.b.timeout(ctx)
-				p := publication{exchange: k.b.halfExchange(), key: k.queue, mandatory: true, repair: true, msg: republish(d)}
+				p := publication{exchange: k.b.halfExchange(), key: k.queue, mandatory: true, repair: true, msg: wire.Again(d)}
 				err := k.b.pub.one(timed, &p, "")
 				if hopeless(err) {
-					err = k.b.publishDead(timed, deadLetter(d, k.queue, "", 0, err, time.Now()))
+					err = k.b.publishDead(timed, wire.EncodeDeath(d, k.queue, "", 0, err, time.Now()))
 				}
 				cancel()
 				if err == nil {

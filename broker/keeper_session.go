@@ -9,6 +9,7 @@ import (
 	amqp "github.com/rabbitmq/amqp091-go"
 
 	"github.com/holdfastmq/holdfast"
+	"github.com/holdfastmq/holdfast/broker/internal/wire"
 	"github.com/holdfastmq/holdfast/internal/fault"
 	"github.com/holdfastmq/holdfast/internal/guard"
 )
@@ -21,7 +22,7 @@ type tenure struct {
 	acks   *ackLedger
 	active bool // nobody is told; the first record shows it
 	yields bool // another process takes this one's place
-	trust  trust
+	trust  wire.Trust
 
 	bad     chan badRecord  // never blocks: half of it is for malformed ones
 	results chan handedOver // never blocks: all are records of the window
@@ -131,27 +132,27 @@ func (t *tenure) take(ctx context.Context, d amqp.Delivery) bool {
 func (t *tenure) receive(d *amqp.Delivery) keeperEffects {
 	now := time.Now()
 	var err error
-	ours := t.trust.admitHalf(d)
-	switch kind := headerText(d.Headers[headerKind]); kind {
-	case kindHalf:
+	ours := t.trust.AdmitHalf(d)
+	switch kind := wire.HeaderText(d.Headers[wire.HeaderKind]); kind {
+	case wire.KindHalf:
 		var tx string
 		if tx, err = t.readHalf(d); err == nil {
 			t.answer(d)
 			record := *d
-			return t.core.onHalf(halfArrival{tx, laneOf(d.Headers), d.DeliveryTag, len(d.Body), &record}, now)
+			return t.core.onHalf(halfArrival{tx, wire.LaneOf(d.Headers), d.DeliveryTag, len(d.Body), &record}, now)
 		}
-	case kindOp:
+	case wire.KindOp:
 		if !ours {
 			t.ignore(now)
 			return t.core.onIgnored(d.DeliveryTag)
 		}
 		var txs []string
-		if txs, err = decodeOp(d.Headers, d.Body, t.o.Group); err == nil {
+		if txs, err = wire.DecodeOp(d.Headers, d.Body, t.o.Group); err == nil {
 			t.answer(d)
 			return t.core.onOp(txs, d.DeliveryTag, now)
 		}
 	default:
-		err = malformed("a record of kind %q in the half queue, want %q or %q", clip(kind, 64), kindHalf, kindOp)
+		err = wire.Malformed("a record of kind %q in the half queue, want %q or %q", wire.Clip(kind, 64), wire.KindHalf, wire.KindOp)
 	}
 	t.core.onBad()
 	record := *d
@@ -173,10 +174,10 @@ func (t *tenure) ignore(now time.Time) {
 // readHalf says whose half record it is. Its body is read when it is handed over,
 // which with its op record it never is, or now if somebody waits for the answer.
 func (t *tenure) readHalf(d *amqp.Delivery) (tx string, err error) {
-	if number(d.Headers[headerRedelivery]) == 0 {
-		return headOfHalf(d.Headers, len(d.Body), t.o.Group, t.b.o.MaxBody)
+	if wire.Number(d.Headers[wire.HeaderRedelivery]) == 0 {
+		return wire.HeadOfHalf(d.Headers, len(d.Body), t.o.Group, t.b.o.MaxBody)
 	}
-	h, err := decodeHalf(d.Headers, d.Body, t.o.Group, t.b.o.MaxBody)
+	h, err := wire.DecodeHalf(d.Headers, d.Body, t.o.Group, t.b.o.MaxBody)
 	return h.TxID, err
 }
 
@@ -184,7 +185,7 @@ func (t *tenure) readHalf(d *amqp.Delivery) (tx string, err error) {
 // good as any other. The answer is not waited for; if it is lost, an operator
 // ends the dead letter.
 func (t *tenure) answer(d *amqp.Delivery) {
-	if number(d.Headers[headerRedelivery]) == 0 || d.MessageId == "" {
+	if wire.Number(d.Headers[wire.HeaderRedelivery]) == 0 || d.MessageId == "" {
 		return
 	}
 	if len(t.bad) >= t.o.Window {
@@ -225,7 +226,7 @@ func (t *tenure) result(r handedOver) keeperEffects {
 	case failure == nil && taken:
 		t.stats.LastError = ""
 	case failure != nil:
-		t.stats.LastError = clip(failure.Error(), maxStatusError)
+		t.stats.LastError = wire.Clip(failure.Error(), wire.MaxStatusError)
 		if !taken && t.stats.FailingSince.IsZero() {
 			t.stats.FailingSince = now
 		}
@@ -244,7 +245,7 @@ func (t *tenure) result(r handedOver) keeperEffects {
 // worthLogging reports whether a failed hand-over is logged: something new every 10
 // s at most, what was said before every ten minutes.
 func (t *tenure) worthLogging(failure error, now time.Time) bool {
-	pause, text := failLogPause, clip(failure.Error(), maxStatusError)
+	pause, text := failLogPause, wire.Clip(failure.Error(), wire.MaxStatusError)
 	if text == t.failText {
 		pause = sameFailLogPause
 	}
@@ -298,13 +299,13 @@ func (k *keeper) handOver(ctx context.Context, records []*amqp.Delivery) (errs [
 	var halves []holdfast.Half
 	var at []int // their places in errs
 	for i, d := range records {
-		h, err := decodeHalf(d.Headers, d.Body, k.o.Group, k.b.o.MaxBody)
+		h, err := wire.DecodeHalf(d.Headers, d.Body, k.o.Group, k.b.o.MaxBody)
 		if err == nil {
 			halves, at = append(halves, h), append(at, i)
 			continue
 		}
 		k.logMalformed(d, err)
-		if errs[i] = k.b.publishDead(ctx, deadLetter(d, k.queue, "", 1, err, time.Now())); errs[i] == nil {
+		if errs[i] = k.b.publishDead(ctx, wire.EncodeDeath(d, k.queue, "", 1, err, time.Now())); errs[i] == nil {
 			errs[i] = errBuried
 		}
 	}
@@ -350,10 +351,10 @@ func (k *keeper) bury(ctx context.Context, bad <-chan badRecord, results chan<- 
 		case <-ctx.Done():
 			return
 		case r := <-bad:
-			msg := handledRecord(k.queue, "", r.d.MessageId, copyOfLetter(r.d.Headers), number(r.d.Headers[headerRedelivery]))
+			msg := wire.EncodeHandled(k.queue, "", r.d.MessageId, wire.CopyOfLetter(r.d.Headers), wire.Number(r.d.Headers[wire.HeaderRedelivery]))
 			if r.err != nil {
 				k.logMalformed(r.d, r.err)
-				msg = deadLetter(r.d, k.queue, "", 1, r.err, time.Now())
+				msg = wire.EncodeDeath(r.d, k.queue, "", 1, r.err, time.Now())
 			}
 			pause := newBackoff()
 			for {

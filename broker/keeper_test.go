@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/holdfastmq/holdfast"
+	"github.com/holdfastmq/holdfast/broker/internal/wire"
 	"github.com/holdfastmq/holdfast/internal/fault"
 	"github.com/holdfastmq/holdfast/internal/stack/stacktest"
 )
@@ -177,13 +178,13 @@ func TestKeeperTooFewResults(t *testing.T) {
 // nothing.
 func TestKeeperMalformedRecords(t *testing.T) {
 	b, ctx := halfQueue(t)
-	foreign, err := encodeHalf(half("x", "other"))
+	foreign, err := wire.EncodeHalf(half("x", "other"))
 	require.NoError(t, err)
 	rawChannel(t, b, func(ch *amqp.Channel) {
 		for _, p := range []amqp.Publishing{
 			{Body: []byte("who am I?")},
-			{Headers: amqp.Table{headerKind: kindHalf, headerVersion: version}, Body: []byte("{")},
-			{Headers: amqp.Table{headerKind: kindOp, headerVersion: version, headerGroup: "g"}, Body: []byte("[]")},
+			{Headers: amqp.Table{wire.HeaderKind: wire.KindHalf, wire.HeaderVersion: wire.Version}, Body: []byte("{")},
+			{Headers: amqp.Table{wire.HeaderKind: wire.KindOp, wire.HeaderVersion: wire.Version, wire.HeaderGroup: "g"}, Body: []byte("[]")},
 			foreign,
 		} {
 			require.NoError(t, ch.Publish(b.halfExchange(), b.HalfQueue("g"), false, false, p))
@@ -194,9 +195,9 @@ func TestKeeperMalformedRecords(t *testing.T) {
 	eventually(t, "all", func() bool { s := k.now(); return s.HandedOver == 1 && s.Malformed == 4 && s.Held == 0 })
 	reasons := map[string]bool{}
 	for _, d := range takeAll(t, b, b.DeadQueue(), 4) {
-		require.EqualValues(t, holdfast.ClassMalformed, d.Headers[headerErrorClass])
-		require.Equal(t, b.HalfQueue("g"), d.Headers[headerQueue])
-		reasons[d.Headers[headerReason].(string)] = true
+		require.EqualValues(t, holdfast.ClassMalformed, d.Headers[wire.HeaderErrorClass])
+		require.Equal(t, b.HalfQueue("g"), d.Headers[wire.HeaderQueue])
+		reasons[d.Headers[wire.HeaderReason].(string)] = true
 	}
 	require.Len(t, reasons, 4)
 	require.Contains(t, reasons, `holdfast: malformed: half record of group "other" in the half queue of "g"`)

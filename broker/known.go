@@ -9,14 +9,15 @@ import (
 	amqp "github.com/rabbitmq/amqp091-go"
 
 	"github.com/holdfastmq/holdfast"
+	"github.com/holdfastmq/holdfast/broker/internal/wire"
 )
 
 // others are the remembered consumers that this process has not declared itself.
-func (t *topology) others() []Bound {
+func (t *topology) others() []wire.Bound {
 	all := t.b.memory.all(time.Now())
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return slices.DeleteFunc(all, func(c Bound) bool { _, own := t.consumers[c.Name]; return own })
+	return slices.DeleteFunc(all, func(c wire.Bound) bool { _, own := t.consumers[c.Name]; return own })
 }
 
 // ownQueues are the durable queues that this process has declared.
@@ -38,7 +39,7 @@ func (t *topology) ownQueues() (names []string) {
 	return names
 }
 
-func (t *topology) queuesOf(cs []Bound) (names []string) {
+func (t *topology) queuesOf(cs []wire.Bound) (names []string) {
 	for _, c := range cs {
 		names = append(names, t.b.ConsumerQueue(c.Name), t.b.AloneQueue(c.Name))
 	}
@@ -46,9 +47,9 @@ func (t *topology) queuesOf(cs []Bound) (names []string) {
 }
 
 // bindSteps are a remembered consumer's bindings.
-func (t *topology) bindSteps(c Bound) (steps []step) {
-	to, queue := c.bindings(), t.b.ConsumerQueue(c.Name)
-	for exchange, topics := range map[string][]string{t.b.TopicsExchange(): to.topics, t.b.NoticesExchange(): to.noticed()} {
+func (t *topology) bindSteps(c wire.Bound) (steps []step) {
+	to, queue := c.Bindings(), t.b.ConsumerQueue(c.Name)
+	for exchange, topics := range map[string][]string{t.b.TopicsExchange(): to.Topics, t.b.NoticesExchange(): to.Noticed()} {
 		for _, topic := range topics {
 			steps = append(steps, bindStep(queue, topic, exchange))
 		}
@@ -77,7 +78,7 @@ const seekEvery = 10 * time.Second
 // worthSeeking reports whether a consumer whose queue may be made again wants
 // messages of this topic, though nobody gets them.
 func (t *topology) worthSeeking(topic string) bool {
-	if !slices.ContainsFunc(t.b.memory.wants(topic), func(c Bound) bool { return c.Age <= RememberFor }) {
+	if !slices.ContainsFunc(t.b.memory.wants(topic), func(c wire.Bound) bool { return c.Age <= RememberFor }) {
 		return false
 	}
 	t.mu.Lock()

@@ -13,6 +13,7 @@ import (
 	amqp "github.com/rabbitmq/amqp091-go"
 
 	"github.com/holdfastmq/holdfast"
+	"github.com/holdfastmq/holdfast/broker/internal/wire"
 	"github.com/holdfastmq/holdfast/internal/fault"
 )
 
@@ -80,7 +81,7 @@ func (b *Broker) RetryLadder(ctx context.Context, queue string, limit int, consu
 	l := LadderQueue{Name: queue}
 	err := b.scanLadder(ctx, queue, limit, &l, func(ctx context.Context, batch []amqp.Delivery) error {
 		ours := slices.DeleteFunc(batch, func(d amqp.Delivery) bool {
-			return !slices.Contains(consumers, ownerOf(b.o.Prefix, d.RoutingKey))
+			return !slices.Contains(consumers, wire.OwnerOf(b.o.Prefix, d.RoutingKey))
 		})
 		return b.moveHome(ctx, ours, func(consumer string) {
 			mu.Lock()
@@ -101,8 +102,8 @@ func (b *Broker) moveHome(ctx context.Context, ds []amqp.Delivery, moved func(co
 	}
 	ps := make([]publication, len(ds))
 	for i := range ds {
-		msg := copyOf(&ds[i])
-		delete(msg.Headers, headerHops) // else it would only wait for its next delay
+		msg := wire.CopyOf(&ds[i])
+		delete(msg.Headers, wire.HeaderHops) // else it would only wait for its next delay
 		ps[i] = publication{exchange: b.queuesExchange(), key: ds[i].RoutingKey, mandatory: true, msg: msg}
 	}
 	ctx, cancel := b.timeout(ctx)
@@ -118,7 +119,7 @@ func (b *Broker) moveHome(ctx context.Context, ds []amqp.Delivery, moved func(co
 			first = fmt.Errorf("a message could not be put into %s, and waits as before: %w", ds[i].RoutingKey, err)
 		}
 		if err == nil {
-			moved(ownerOf(b.o.Prefix, ds[i].RoutingKey))
+			moved(wire.OwnerOf(b.o.Prefix, ds[i].RoutingKey))
 		}
 	}
 	return first
@@ -230,7 +231,7 @@ func (s *ladderScan) fetch(ctx context.Context, n int) (batch []amqp.Delivery, e
 func (s *ladderScan) note(d *amqp.Delivery) {
 	s.l.Seen++
 	s.l.Messages = max(s.l.Messages, s.l.Seen)
-	owner := ownerOf(s.prefix, d.RoutingKey)
+	owner := wire.OwnerOf(s.prefix, d.RoutingKey)
 	i := slices.IndexFunc(s.l.Waits, func(w LadderWait) bool { return w.Consumer == owner })
 	if i < 0 {
 		i = len(s.l.Waits)
@@ -239,9 +240,9 @@ func (s *ladderScan) note(d *amqp.Delivery) {
 	w := &s.l.Waits[i]
 	w.Count++
 	if len(w.Examples) < ladderExamples {
-		w.Examples = append(w.Examples, clip(strings.ToValidUTF8(d.MessageId, "?"), maxText))
+		w.Examples = append(w.Examples, wire.Clip(strings.ToValidUTF8(d.MessageId, "?"), wire.MaxText))
 	}
-	log := readLog(d.Headers)
+	log := wire.ReadLog(d.Headers)
 	if len(log) == 0 {
 		return
 	}
@@ -249,7 +250,7 @@ func (s *ladderScan) note(d *amqp.Delivery) {
 		w.Since = first
 	}
 	delay, err := time.ParseDuration(strings.TrimPrefix(s.l.Name, s.prefix+".retry."))
-	if err != nil || headerCount(d.Headers, headerHops) > 0 {
+	if err != nil || wire.HeaderCount(d.Headers, wire.HeaderHops) > 0 {
 		return
 	}
 	if next := log[len(log)-1].At.Add(delay); w.Next.IsZero() || next.Before(w.Next) {

@@ -15,6 +15,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/holdfastmq/holdfast"
+	"github.com/holdfastmq/holdfast/broker/internal/wire"
 	"github.com/holdfastmq/holdfast/internal/fault"
 )
 
@@ -91,14 +92,14 @@ func TestLadder(t *testing.T) {
 	require.EqualValues(t, 2, d.Priority)
 	require.EqualValues(t, 7, d.Headers["n"])
 	require.NotContains(t, d.Headers, "x-death", "that would say that RabbitMQ dropped it")
-	require.Equal(t, "4", d.Headers[headerAttempts])
-	require.Equal(t, "error", d.Headers[headerErrorClass])
-	require.Equal(t, "oops", d.Headers[headerReason])
-	require.Equal(t, "order.raw", d.Headers[headerRoutingKey])
-	require.Equal(t, b.TopicsExchange(), d.Headers[headerExchange])
-	require.Equal(t, b.ConsumerQueue("c"), d.Headers[headerQueue])
-	require.Equal(t, policy.String(), d.Headers[headerPolicy])
-	log := readLog(d.Headers)
+	require.Equal(t, "4", d.Headers[wire.HeaderAttempts])
+	require.Equal(t, "error", d.Headers[wire.HeaderErrorClass])
+	require.Equal(t, "oops", d.Headers[wire.HeaderReason])
+	require.Equal(t, "order.raw", d.Headers[wire.HeaderRoutingKey])
+	require.Equal(t, b.TopicsExchange(), d.Headers[wire.HeaderExchange])
+	require.Equal(t, b.ConsumerQueue("c"), d.Headers[wire.HeaderQueue])
+	require.Equal(t, policy.String(), d.Headers[wire.HeaderPolicy])
+	log := wire.ReadLog(d.Headers)
 	require.Len(t, log, 4)
 	for i, a := range log {
 		require.Equal(t, i+1, a.N)
@@ -125,7 +126,7 @@ func TestLongRetryIsToldOnce(t *testing.T) {
 	}, func(context.Context, Delivery) error { return errOops })
 	publishTx(t, b, "a")
 	d := take(t, b, b.DeadQueue())
-	require.NotContains(t, d.Headers, headerLong)
+	require.NotContains(t, d.Headers, wire.HeaderLong)
 	eventually(t, "told", func() bool { return len(events.of(EventDead)) == 1 })
 	retries := events.of(EventRetry)
 	require.Len(t, retries, 6)
@@ -148,8 +149,8 @@ func TestRetriesDoNotAccumulateHeaders(t *testing.T) {
 	b.testConsumer(t, func(o *Subscription) { o.Tries, o.Ladder = 1, rungs(rounds) }, func(context.Context, Delivery) error { return errOops })
 	publishTx(t, b, "a")
 	d := take(t, b, b.DeadQueue())
-	require.Equal(t, strconv.Itoa(rounds+1), d.Headers[headerAttempts])
-	require.Len(t, readLog(d.Headers), logFirst+logLast)
+	require.Equal(t, strconv.Itoa(rounds+1), d.Headers[wire.HeaderAttempts])
+	require.Len(t, wire.ReadLog(d.Headers), wire.LogFirst+wire.LogLast)
 	for _, d := range takeAll(t, b, b.o.Prefix+".spy", rounds) {
 		require.Equal(t, queue, d.RoutingKey, "the routing key survives")
 		deaths := d.Headers["x-death"].([]any)
@@ -205,7 +206,7 @@ func TestRetryAfter(t *testing.T) {
 	hour := b.RetryQueue(time.Hour)
 	for _, hops := range []any{"2", "1", nil} {
 		d := take(t, b, hour)
-		require.Equal(t, hops, d.Headers[headerHops])
+		require.Equal(t, hops, d.Headers[wire.HeaderHops])
 		require.Equal(t, b.ConsumerQueue("c"), d.RoutingKey)
 		publishRaw(t, b, b.retryExchange(), d.RoutingKey, amqp.Publishing{MessageId: d.MessageId, Headers: d.Headers, Body: d.Body})
 	}
@@ -255,13 +256,13 @@ func TestRetryQueueOrExchangeDeleted(t *testing.T) {
 func TestQueueDeletedDuringDelay(t *testing.T) {
 	b, ctx := consuming(t)
 	delay := 30 * time.Millisecond
-	require.NoError(t, b.declareConsumer(ctx, "c", bindings{topics: []string{"order.*"}}, []time.Duration{delay}))
-	publishRaw(t, b, b.RetryQueue(delay), b.ConsumerQueue("gone"), amqp.Publishing{MessageId: "lost", Headers: amqp.Table{headerConsumer: "gone", headerAttempts: "3"}})
+	require.NoError(t, b.declareConsumer(ctx, "c", wire.Bindings{Topics: []string{"order.*"}}, []time.Duration{delay}))
+	publishRaw(t, b, b.RetryQueue(delay), b.ConsumerQueue("gone"), amqp.Publishing{MessageId: "lost", Headers: amqp.Table{wire.HeaderConsumer: "gone", wire.HeaderAttempts: "3"}})
 	publishRaw(t, b, b.RetryQueue(delay), b.ConsumerQueue("c"), amqp.Publishing{MessageId: "next"})
 	d := take(t, b, b.DeadQueue())
 	require.Equal(t, "lost", d.MessageId)
 	require.Equal(t, b.ConsumerQueue("gone"), d.RoutingKey)
-	require.Equal(t, "3", d.Headers[headerAttempts])
+	require.Equal(t, "3", d.Headers[wire.HeaderAttempts])
 	require.Contains(t, d.Headers, "x-death")
 	require.Equal(t, "next", take(t, b, b.ConsumerQueue("c")).MessageId)
 	eventually(t, "nothing stays", func() bool { return ready(t, b, b.RetryQueue(delay)) == 0 })
@@ -318,13 +319,13 @@ func TestStoredBeforeAck(t *testing.T) {
 			})
 			headers := amqp.Table{}
 			if point == fault.HandledBeforeAck {
-				headers[headerRedelivery] = "1"
+				headers[wire.HeaderRedelivery] = "1"
 			}
 			publishRaw(t, b, b.queuesExchange(), b.ConsumerQueue("c"), amqp.Publishing{MessageId: "a", Headers: headers})
 			eventually(t, "twice rather than never", func() bool { return succeeded.Load() >= 2 })
 			if point == fault.HandledBeforeAck {
 				for _, d := range takeAll(t, b, b.DeadQueue(), 2) {
-					require.Equal(t, kindHandled, d.Headers[headerKind])
+					require.Equal(t, wire.KindHandled, d.Headers[wire.HeaderKind])
 				}
 			}
 		})
@@ -346,18 +347,18 @@ func TestRedeliveryHasNoLadder(t *testing.T) {
 		return nil
 	})
 	for _, id := range []string{"good", "bad"} {
-		publishRaw(t, b, b.queuesExchange(), b.ConsumerQueue("c"), amqp.Publishing{MessageId: id, Body: []byte("body"), Headers: amqp.Table{headerRedelivery: "4", headerTopic: "order.x"}})
+		publishRaw(t, b, b.queuesExchange(), b.ConsumerQueue("c"), amqp.Publishing{MessageId: id, Body: []byte("body"), Headers: amqp.Table{wire.HeaderRedelivery: "4", wire.HeaderTopic: "order.x"}})
 	}
 	for _, d := range takeAll(t, b, b.DeadQueue(), 2) {
-		require.Equal(t, "4", d.Headers[headerRedelivery])
-		require.Equal(t, "c", d.Headers[headerConsumer])
+		require.Equal(t, "4", d.Headers[wire.HeaderRedelivery])
+		require.Equal(t, "c", d.Headers[wire.HeaderConsumer])
 		switch d.MessageId {
 		case "good":
-			require.Equal(t, kindHandled, d.Headers[headerKind])
+			require.Equal(t, wire.KindHandled, d.Headers[wire.HeaderKind])
 			require.Empty(t, d.Body)
 		case "bad":
-			require.NotContains(t, d.Headers, headerKind)
-			require.Equal(t, "2", d.Headers[headerAttempts])
+			require.NotContains(t, d.Headers, wire.HeaderKind)
+			require.Equal(t, "2", d.Headers[wire.HeaderAttempts])
 		}
 	}
 	require.EqualValues(t, 2, attempts.Load(), "no ladder")
@@ -369,7 +370,7 @@ func TestNoAckWithoutHandledRecord(t *testing.T) {
 	b, _ := consuming(t)
 	b.o.PublishTimeout = 50 * time.Millisecond
 	logged := watchLog(b)
-	publishRaw(t, b, b.queuesExchange(), b.ConsumerQueue("c"), amqp.Publishing{MessageId: "a", Headers: amqp.Table{headerRedelivery: "1"}})
+	publishRaw(t, b, b.queuesExchange(), b.ConsumerQueue("c"), amqp.Publishing{MessageId: "a", Headers: amqp.Table{wire.HeaderRedelivery: "1"}})
 	b.pubLink.setBlocked(amqp.Blocking{Active: true, Reason: "test"})
 	stop := b.testConsumer(t, nil, func(context.Context, Delivery) error { return nil })
 	eventually(t, "given back", func() bool { return logged.contains("the success of a redelivery could not be stored") })
@@ -385,9 +386,9 @@ func TestRetryWithLargeHeaders(t *testing.T) {
 	b.testConsumer(t, func(o *Subscription) { o.Tries, o.Ladder = 1, rungs(3) }, func(context.Context, Delivery) error { return errOops })
 	publishRaw(t, b, b.queuesExchange(), b.ConsumerQueue("c"), amqp.Publishing{MessageId: "a", Headers: amqp.Table{"big": strings.Repeat("x", 125<<10)}})
 	d := take(t, b, b.DeadQueue())
-	require.Equal(t, "1", d.Headers[headerAttempts])
-	require.Contains(t, d.Headers[headerReason], "no room")
-	require.Equal(t, "[big]", d.Headers[headerCut])
+	require.Equal(t, "1", d.Headers[wire.HeaderAttempts])
+	require.Contains(t, d.Headers[wire.HeaderReason], "no room")
+	require.Equal(t, "[big]", d.Headers[wire.HeaderCut])
 }
 
 // The shutdown does not forget the tries that a delivery has had.
@@ -400,6 +401,6 @@ func TestStoppedBetweenTries(t *testing.T) {
 		return errOops
 	}}))
 	d := take(t, b, b.ConsumerQueue("c"))
-	require.Equal(t, "1", d.Headers[headerAttempts])
-	require.Len(t, readLog(d.Headers), 1)
+	require.Equal(t, "1", d.Headers[wire.HeaderAttempts])
+	require.Len(t, wire.ReadLog(d.Headers), 1)
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/holdfastmq/holdfast"
+	"github.com/holdfastmq/holdfast/broker/internal/wire"
 	"github.com/holdfastmq/holdfast/internal/fault"
 )
 
@@ -19,15 +20,15 @@ import (
 func onLadder(t *testing.T, b *Broker, delay time.Duration, n int, consumers ...string) {
 	t.Helper()
 	at := time.Now().Add(-time.Hour).UTC()
-	log := encodeLog([]holdfast.Attempt{{N: 1, At: at, Class: holdfast.ClassError, Error: "oops"},
+	log := wire.EncodeLog([]holdfast.Attempt{{N: 1, At: at, Class: holdfast.ClassError, Error: "oops"},
 		{N: 2, At: at.Add(30 * time.Minute)}})
 	rawChannel(t, b, func(ch *amqp.Channel) {
 		for i := range n {
 			for _, c := range consumers {
 				err := ch.Publish(b.RetryQueue(delay), b.ConsumerQueue(c), true, false, amqp.Publishing{
 					MessageId: fmt.Sprintf("%s-%d", c, i), DeliveryMode: amqp.Persistent,
-					Headers: amqp.Table{headerLog: log, headerAttempts: "2", headerHops: "1",
-						headerRoutingKey: "order.placed", headerExchange: b.TopicsExchange()}})
+					Headers: amqp.Table{wire.HeaderLog: log, wire.HeaderAttempts: "2", wire.HeaderHops: "1",
+						wire.HeaderRoutingKey: "order.placed", wire.HeaderExchange: b.TopicsExchange()}})
 				require.NoError(t, err)
 			}
 		}
@@ -40,7 +41,7 @@ func TestLadderByConsumer(t *testing.T) {
 	t.Parallel()
 	b, ctx := consuming(t)
 	const delay, n = 17 * time.Minute, 150 // more than a batch together
-	to := bindings{topics: []string{"order.*"}}
+	to := wire.Bindings{Topics: []string{"order.*"}}
 	require.NoError(t, b.declareConsumer(ctx, "c", to, []time.Duration{delay, 2 * time.Second}))
 	require.NoError(t, b.declareConsumer(ctx, "other", to, []time.Duration{delay}))
 	queue := b.RetryQueue(delay)
@@ -86,9 +87,9 @@ func TestLadderByConsumer(t *testing.T) {
 	ids := map[string]bool{}
 	for _, d := range got {
 		ids[d.MessageId] = true
-		require.NotContains(t, d.Headers, headerHops, "it is tried now")
-		require.Equal(t, "2", d.Headers[headerAttempts], "its tries count")
-		require.Equal(t, "order.placed", d.Headers[headerRoutingKey])
+		require.NotContains(t, d.Headers, wire.HeaderHops, "it is tried now")
+		require.Equal(t, "2", d.Headers[wire.HeaderAttempts], "its tries count")
+		require.Equal(t, "order.placed", d.Headers[wire.HeaderRoutingKey])
 	}
 	require.Len(t, ids, n)
 	eventually(t, "the others' are as before", func() bool { return ready(t, b, queue) == n })
@@ -112,7 +113,7 @@ func keys(m map[string]int) (out []string) {
 func TestLadderMoveThatIsCutOff(t *testing.T) {
 	b, ctx := consuming(t)
 	const delay, n = 18 * time.Minute, 20
-	require.NoError(t, b.declareConsumer(ctx, "c", bindings{topics: []string{"order.*"}}, []time.Duration{delay}))
+	require.NoError(t, b.declareConsumer(ctx, "c", wire.Bindings{Topics: []string{"order.*"}}, []time.Duration{delay}))
 	onLadder(t, b, delay, n, "c")
 	killed := open(t, b.o.URL, b.o.Prefix, nil)
 	var once sync.Once
@@ -161,7 +162,7 @@ func TestProbeNow(t *testing.T) {
 			return slices.ContainsFunc(events.of(EventBreaker), func(e Event) bool { return e.Breaker == state })
 		}
 	}
-	eventually(t, "the breaker opens", is(BreakerOpen))
+	eventually(t, "the breaker opens", is(wire.BreakerOpen))
 	close(works)
 	asker := open(t, b.o.URL, b.o.Prefix, nil)
 	eventually(t, "a process does it", func() bool {
@@ -169,7 +170,7 @@ func TestProbeNow(t *testing.T) {
 		require.NoError(t, err)
 		return len(answers) == 1
 	})
-	eventually(t, "the breaker closes", is(BreakerClosed))
+	eventually(t, "the breaker closes", is(wire.BreakerClosed))
 	_, err := asker.Probe(ctx, 0)
 	require.ErrorIs(t, err, holdfast.ErrInvalid)
 }

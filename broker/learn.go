@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/holdfastmq/holdfast/broker/internal/wire"
 	amqp "github.com/rabbitmq/amqp091-go"
 )
 
@@ -25,12 +26,12 @@ const (
 type Learning struct {
 	// Save keeps consumers that were seen just now; Load returns all that are kept,
 	// with those that other processes have kept. Either both are set or none.
-	Save func(context.Context, []Bound) error
-	Load func(context.Context) ([]Bound, error)
+	Save func(context.Context, []wire.Bound) error
+	Load func(context.Context) ([]wire.Bound, error)
 
 	// News is told of consumers that were not known, and of those with other topics
 	// than before. It must return quickly. Nil: nobody is told.
-	News func([]Bound)
+	News func([]wire.Bound)
 
 	every, pause time.Duration // tests shorten them
 }
@@ -72,13 +73,13 @@ func (b *Broker) Learn(ctx context.Context, o Learning) error {
 
 // learn asks, and remembers.
 func (b *Broker) learn(ctx context.Context, o Learning) error {
-	answers, err := b.ask(ctx, askWait, peek{consumers: true})
+	answers, err := b.ask(ctx, askWait, wire.StatusRequest{Consumers: true})
 	if err != nil && len(answers) == 0 {
 		return err
 	}
-	var seen []Bound
+	var seen []wire.Bound
 	for _, c := range boundOf(answers) {
-		if c.valid() && len(seen) < maxRemembered {
+		if c.Valid() && len(seen) < maxRemembered {
 			seen = append(seen, c)
 		}
 	}
@@ -118,7 +119,7 @@ func (b *Broker) look(ctx context.Context, o Learning) error {
 
 // boundOf joins what several processes say of the same consumer: during an upgrade
 // they may differ.
-func boundOf(answers []ProcessStatus) (out []Bound) {
+func boundOf(answers []wire.ProcessStatus) (out []wire.Bound) {
 	at := map[string]int{}
 	for _, p := range answers {
 		for _, c := range p.Consumers {
@@ -126,7 +127,7 @@ func boundOf(answers []ProcessStatus) (out []Bound) {
 			if !known {
 				i = len(out)
 				at[c.Name] = i
-				out = append(out, Bound{Name: c.Name})
+				out = append(out, wire.Bound{Name: c.Name})
 			}
 			out[i].Topics = append(out[i].Topics, c.Topics...)
 		}
@@ -142,14 +143,14 @@ func boundOf(answers []ProcessStatus) (out []Bound) {
 // anybody could.
 func (s *board) sayHello(ctx context.Context) {
 	if s.consumers.Load() > 0 {
-		s.hello(ctx, amqp.Table{headerKind: kindHello})
+		s.hello(ctx, amqp.Table{wire.HeaderKind: wire.KindHello})
 	}
 }
 
 // sayAble has the Keepers that cannot hand over look at once whether another one can.
 // Older processes ask for consumers then, which does no harm.
 func (s *board) sayAble(ctx context.Context) {
-	s.hello(ctx, amqp.Table{headerKind: kindHello, headerWant: wantKeepers})
+	s.hello(ctx, amqp.Table{wire.HeaderKind: wire.KindHello, wire.HeaderWant: wire.WantKeepers})
 }
 
 // hello tells all processes. If it cannot, they find out by themselves, later.

@@ -13,13 +13,14 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/holdfastmq/holdfast"
+	"github.com/holdfastmq/holdfast/broker/internal/wire"
 )
 
 var deathTime = time.Date(2026, 11, 21, 8, 0, 0, 0, time.UTC)
 
 // placed is a committed message as its consumer gets it.
 func placed(change func(d *amqp.Delivery)) *amqp.Delivery {
-	p := encodeMessage("orders", "tx-1", holdfast.Message{ID: "tx-1", Topic: "order.placed", Key: "order-1",
+	p := wire.EncodeMessage("orders", "tx-1", holdfast.Message{ID: "tx-1", Topic: "order.placed", Key: "order-1",
 		ContentType: "text/plain", Headers: map[string]string{"tenant": "north", "CC": "x"}, Body: []byte("hello")})
 	d := &amqp.Delivery{Headers: p.Headers, MessageId: p.MessageId, ContentType: p.ContentType, Body: p.Body,
 		Exchange: "holdfast.topics", RoutingKey: "order.placed", Priority: 3, CorrelationId: "corr", AppId: "shop",
@@ -34,9 +35,9 @@ func placed(change func(d *amqp.Delivery)) *amqp.Delivery {
 func delivered(p amqp.Publishing) *amqp.Delivery { return deliveredTo("holdfast", p) }
 
 func deliveredTo(prefix string, p amqp.Publishing) *amqp.Delivery {
-	return &amqp.Delivery{Exchange: prefix + deadName, Headers: p.Headers, MessageId: p.MessageId, ContentType: p.ContentType, ContentEncoding: p.ContentEncoding,
+	return &amqp.Delivery{Exchange: prefix + wire.DeadName, Headers: p.Headers, MessageId: p.MessageId, ContentType: p.ContentType, ContentEncoding: p.ContentEncoding,
 		Priority: p.Priority, CorrelationId: p.CorrelationId, ReplyTo: p.ReplyTo, Timestamp: p.Timestamp, Type: p.Type,
-		AppId: p.AppId, Body: p.Body, RoutingKey: prefix + deadName}
+		AppId: p.AppId, Body: p.Body, RoutingKey: prefix + wire.DeadName}
 }
 
 // rabbits is a message as RabbitMQ dead-letters it.
@@ -54,14 +55,14 @@ func rabbits(queue, reason, exchange, key string, change func(d *amqp.Delivery))
 
 func TestReadsOurDeadLetters(t *testing.T) {
 	d := placed(func(d *amqp.Delivery) {
-		d.Headers[headerRedelivery] = "2"
+		d.Headers[wire.HeaderRedelivery] = "2"
 		d.Headers["raw"] = []byte{0xff, 0xfe}
 		d.Expiration, d.UserId = "1000", "guest"
 	})
-	p := deadLetter(d, "holdfast.q.billing", "billing", 9, holdfast.Permanent(errors.New("no such order")), deathTime)
-	p.Headers[headerLog] = `[{"n":1,"at":"2026-11-21T07:00:00Z","class":"error","error":"first"}]`
-	p.Headers[headerPolicy] = holdfast.Policy{Action: holdfast.PolicyCompensate, AllowEdits: true}.String()
-	l := decodeDead("holdfast", delivered(p), time.Now())
+	p := wire.EncodeDeath(d, "holdfast.q.billing", "billing", 9, holdfast.Permanent(errors.New("no such order")), deathTime)
+	p.Headers[wire.HeaderLog] = `[{"n":1,"at":"2026-11-21T07:00:00Z","class":"error","error":"first"}]`
+	p.Headers[wire.HeaderPolicy] = holdfast.Policy{Action: holdfast.PolicyCompensate, AllowEdits: true}.String()
+	l := wire.DecodeDead("holdfast", delivered(p), time.Now())
 	require.Equal(t, holdfast.DeadLetter{
 		ID: "tx-1", Queue: "holdfast.q.billing", TxID: "tx-1", Group: "orders", Size: 5,
 		Message: holdfast.Message{ID: "tx-1", Topic: "order.placed", Key: "order-1", ContentType: "text/plain",
@@ -71,12 +72,12 @@ func TestReadsOurDeadLetters(t *testing.T) {
 		Policy: holdfast.Policy{Action: holdfast.PolicyCompensate, AllowEdits: true},
 		Envelope: holdfast.Envelope{Exchange: "holdfast.topics", RoutingKey: "order.placed", MessageID: "tx-1", Priority: 3,
 			CorrelationID: "corr", AppID: "shop", Timestamp: time.Unix(1_700_000_000, 0).UTC(),
-			Headers: map[string]string{"tenant": "north", headerUser + "CC": "x", headerVersion: "1", headerTx: "tx-1", headerGroup: "orders",
-				headerTopic: "order.placed", headerKey: "order-1", headerExpiration: "1000", headerUserID: "guest", headerBase64 + "raw": "//4="}},
+			Headers: map[string]string{"tenant": "north", wire.HeaderUser + "CC": "x", wire.HeaderVersion: "1", wire.HeaderTx: "tx-1", wire.HeaderGroup: "orders",
+				wire.HeaderTopic: "order.placed", wire.HeaderKey: "order-1", wire.HeaderExpiration: "1000", wire.HeaderUserID: "guest", wire.HeaderBase64 + "raw": "//4="}},
 	}, l)
-	again := envelopeHeaders(&l.Envelope)
+	again := wire.EnvelopeHeaders(&l.Envelope)
 	require.Equal(t, "\xff\xfe", again["raw"])
-	require.NotContains(t, again, headerBase64+"raw")
+	require.NotContains(t, again, wire.HeaderBase64+"raw")
 }
 
 func TestReadsWhatRabbitMQDropped(t *testing.T) {
@@ -97,21 +98,21 @@ func TestReadsWhatRabbitMQDropped(t *testing.T) {
 			consumer: "billing", queue: "holdfast.q.billing", reason: `"new"`, topic: "order.placed"},
 		"a foreign message": {d: rabbits("holdfast.q.billing", "expired", "shop", "their.topic", func(d *amqp.Delivery) { d.Headers = amqp.Table{} }),
 			consumer: "billing", queue: "holdfast.q.billing", reason: "time to live", topic: "their.topic"},
-		"from the half queue": {d: rabbits("holdfast.half.orders", "expired", "", "holdfast.half.orders", func(d *amqp.Delivery) { d.Headers = amqp.Table{headerKind: kindHalf} }),
+		"from the half queue": {d: rabbits("holdfast.half.orders", "expired", "", "holdfast.half.orders", func(d *amqp.Delivery) { d.Headers = amqp.Table{wire.HeaderKind: wire.KindHalf} }),
 			queue: "holdfast.half.orders", reason: "time to live", topic: "holdfast.half.orders"},
 		"from elsewhere": {d: rabbits("shop.q.billing", "expired", "", "k", nil), queue: "shop.q.billing", reason: "shop.q.billing", topic: "order.placed"},
 		"a suspect": {d: rabbits("holdfast.alone.billing", "expired", "holdfast.queues", "holdfast.alone.billing", func(d *amqp.Delivery) {
-			d.Headers[headerAttempts], d.Headers[headerLost] = "1", "2"
+			d.Headers[wire.HeaderAttempts], d.Headers[wire.HeaderLost] = "1", "2"
 		}), consumer: "billing", queue: "holdfast.q.billing", reason: "dropped it from holdfast.alone.billing", topic: "order.placed", attempts: 3},
 		"a suspect's retry whose queue is gone": {d: rabbits("holdfast.retry.10s", "expired", "holdfast.retry.10s", "holdfast.alone.billing", func(d *amqp.Delivery) {
-			d.Headers[headerLost] = "3"
+			d.Headers[wire.HeaderLost] = "3"
 		}), consumer: "billing", queue: "holdfast.q.billing", reason: "the consumer's queue holdfast.alone.billing is gone", topic: "order.placed", attempts: 3},
 		"a retry whose queue is gone": {d: rabbits("holdfast.retry.10s", "expired", "holdfast.retry.10s", "holdfast.q.billing", func(d *amqp.Delivery) {
-			d.Headers = amqp.Table{headerAttempts: "4", headerReason: "no answer", headerExchange: "shop", headerRoutingKey: "their.topic", headerConsumer: "billing"}
+			d.Headers = amqp.Table{wire.HeaderAttempts: "4", wire.HeaderReason: "no answer", wire.HeaderExchange: "shop", wire.HeaderRoutingKey: "their.topic", wire.HeaderConsumer: "billing"}
 		}), consumer: "billing", queue: "holdfast.q.billing", reason: "the consumer's queue holdfast.q.billing is gone", topic: "their.topic", attempts: 4},
 	} {
 		t.Run(name, func(t *testing.T) {
-			l := decodeDead("holdfast", c.d, time.Now())
+			l := wire.DecodeDead("holdfast", c.d, time.Now())
 			require.Equal(t, holdfast.ClassDropped, l.Failure.Class)
 			require.Equal(t, c.consumer, l.Failure.Consumer)
 			require.Equal(t, c.queue, l.Queue)
@@ -121,7 +122,7 @@ func TestReadsWhatRabbitMQDropped(t *testing.T) {
 			require.Equal(t, deathTime, l.Failure.At)
 			require.Equal(t, "tx-1", l.ID)
 			for header := range l.Envelope.Headers {
-				require.False(t, ofDeath(header), header)
+				require.False(t, wire.OfDeath(header), header)
 			}
 		})
 	}
@@ -130,31 +131,31 @@ func TestReadsWhatRabbitMQDropped(t *testing.T) {
 	d := rabbits("holdfast.q.first", "expired", "", "k", nil)
 	d.Headers["x-death"] = append(d.Headers["x-death"].([]any), amqp.Table{"queue": "holdfast.q.last", "reason": "maxlen"})
 	d.Headers["x-last-death-queue"], d.Headers["x-last-death-reason"] = "holdfast.q.last", "maxlen"
-	require.Equal(t, "first", decodeDead("holdfast", d, time.Now()).Failure.Consumer)
+	require.Equal(t, "first", wire.DecodeDead("holdfast", d, time.Now()).Failure.Consumer)
 	d.Headers["x-death"] = append([]any{amqp.Table{"queue": "holdfast.retry.10s", "reason": "expired", "exchange": "holdfast.retry.10s"}}, d.Headers["x-death"].([]any)...)
-	require.Equal(t, "first", decodeDead("holdfast", d, time.Now()).Failure.Consumer)
+	require.Equal(t, "first", wire.DecodeDead("holdfast", d, time.Now()).Failure.Consumer)
 	// The address of a retry is where it comes from by way of the exchange, too.
 	d = rabbits("holdfast.retry.10s", "expired", "holdfast.retry.10s", "", nil)
 	d.RoutingKey = "holdfast.q.billing"
-	require.Equal(t, "billing", decodeDead("holdfast", d, time.Now()).Failure.Consumer)
+	require.Equal(t, "billing", wire.DecodeDead("holdfast", d, time.Now()).Failure.Consumer)
 }
 
 func TestReadsAnythingElse(t *testing.T) {
-	l := decodeDead("holdfast", placed(nil), deathTime)
+	l := wire.DecodeDead("holdfast", placed(nil), deathTime)
 	require.Equal(t, holdfast.ClassDropped, l.Failure.Class, "nobody says why")
 	require.Equal(t, "holdfast.dead", l.Queue)
 	require.Equal(t, "order.placed", l.Message.Topic)
 	require.Equal(t, deathTime, l.Failure.At)
 
-	l = decodeDead("holdfast", &amqp.Delivery{Body: []byte{0xff, 0}}, deathTime)
+	l = wire.DecodeDead("holdfast", &amqp.Delivery{Body: []byte{0xff, 0}}, deathTime)
 	require.Equal(t, holdfast.ClassMalformed, l.Failure.Class)
 	require.Contains(t, l.Failure.Reason, "message-id")
 	require.Equal(t, []byte{0xff, 0}, l.Message.Body, "the raw bytes")
 
 	// A name that no consumer can have, a policy that nobody knows.
-	l = decodeDead("holdfast", placed(func(d *amqp.Delivery) {
-		d.Headers[headerConsumer], d.Headers[headerQueue], d.Headers[headerErrorClass] = "a/b", "q\n", "exhausted"
-		d.Headers[headerPolicy], d.Headers[headerGroup], d.Headers[headerTopic] = `{"action":"sing"}`, "a/b", strings.Repeat("t", 3000)
+	l = wire.DecodeDead("holdfast", placed(func(d *amqp.Delivery) {
+		d.Headers[wire.HeaderConsumer], d.Headers[wire.HeaderQueue], d.Headers[wire.HeaderErrorClass] = "a/b", "q\n", "exhausted"
+		d.Headers[wire.HeaderPolicy], d.Headers[wire.HeaderGroup], d.Headers[wire.HeaderTopic] = `{"action":"sing"}`, "a/b", strings.Repeat("t", 3000)
 		d.Timestamp = time.Date(20000, 1, 1, 0, 0, 0, 0, time.UTC)
 		d.Exchange = "holdfast.dead"
 	}), deathTime)
@@ -162,13 +163,13 @@ func TestReadsAnythingElse(t *testing.T) {
 	require.Contains(t, l.Failure.Reason, "waits for an operator because")
 	require.Equal(t, "q\uFFFD", l.Queue)
 	require.Empty(t, l.Group+l.TxID)
-	require.LessOrEqual(t, len(l.Message.Topic), maxText)
+	require.LessOrEqual(t, len(l.Message.Topic), wire.MaxText)
 	require.Zero(t, l.Envelope.Timestamp)
 }
 
 func TestDeadLettersID(t *testing.T) {
 	id := func(change func(d *amqp.Delivery)) string {
-		return decodeDead("holdfast", placed(change), deathTime).ID
+		return wire.DecodeDead("holdfast", placed(change), deathTime).ID
 	}
 	none := func(d *amqp.Delivery) { d.MessageId = "" }
 	require.Equal(t, "tx-1", id(nil))
@@ -177,39 +178,39 @@ func TestDeadLettersID(t *testing.T) {
 	require.NotEqual(t, id(none), id(func(d *amqp.Delivery) { none(d); d.Body = []byte("other") }))
 	require.NotEqual(t, id(none), id(func(d *amqp.Delivery) { none(d); d.Headers["tenant"] = "south" }))
 	require.Equal(t, id(none), id(func(d *amqp.Delivery) { none(d); d.Headers["x-delivery-count"] = int64(4) }))
-	require.Equal(t, id(none), id(func(d *amqp.Delivery) { none(d); d.Headers[headerAttempts] = "5" }))
+	require.Equal(t, id(none), id(func(d *amqp.Delivery) { none(d); d.Headers[wire.HeaderAttempts] = "5" }))
 	for _, bad := range []string{"a\x00b", "\xff", strings.Repeat("x", 256)} {
-		l := decodeDead("holdfast", placed(func(d *amqp.Delivery) { d.MessageId = bad }), deathTime)
+		l := wire.DecodeDead("holdfast", placed(func(d *amqp.Delivery) { d.MessageId = bad }), deathTime)
 		require.Regexp(t, `^sha256-`, l.ID)
-		h, ok := decodeHandled("holdfast", delivered(handledRecord("holdfast.q.c", "c", l.Envelope.MessageID, "", 1)))
+		h, ok := wire.DecodeHandled("holdfast", delivered(wire.EncodeHandled("holdfast.q.c", "c", l.Envelope.MessageID, "", 1)))
 		require.True(t, ok)
 		require.Equal(t, l.ID, h.MessageID, "the consumer's answer names the same")
 	}
 }
 
 func TestReadsHandledRecords(t *testing.T) {
-	h, ok := decodeHandled("holdfast", delivered(handledRecord("holdfast.q.c", "c", "m", "", 7)))
+	h, ok := wire.DecodeHandled("holdfast", delivered(wire.EncodeHandled("holdfast.q.c", "c", "m", "", 7)))
 	require.True(t, ok)
-	require.Equal(t, &HandledRecord{Consumer: "c", Queue: "holdfast.q.c", MessageID: "m", Redelivery: 7}, h)
-	h, ok = decodeHandled("holdfast", delivered(handledRecord("holdfast.half.g", "", "m", "", 7)))
+	require.Equal(t, &wire.HandledRecord{Consumer: "c", Queue: "holdfast.q.c", MessageID: "m", Redelivery: 7}, h)
+	h, ok = wire.DecodeHandled("holdfast", delivered(wire.EncodeHandled("holdfast.half.g", "", "m", "", 7)))
 	require.True(t, ok)
-	require.Equal(t, &HandledRecord{Queue: "holdfast.half.g", MessageID: "m", Redelivery: 7}, h)
+	require.Equal(t, &wire.HandledRecord{Queue: "holdfast.half.g", MessageID: "m", Redelivery: 7}, h)
 	for name, p := range map[string]amqp.Publishing{
-		"no number":   handledRecord("holdfast.q.c", "c", "m", "", 0),
-		"no ID":       handledRecord("holdfast.q.c", "c", "", "", 1),
-		"nobody's":    handledRecord("elsewhere", "", "m", "", 1),
-		"no consumer": handledRecord("holdfast.q.c", "a/b", "m", "", 1),
+		"no number":   wire.EncodeHandled("holdfast.q.c", "c", "m", "", 0),
+		"no ID":       wire.EncodeHandled("holdfast.q.c", "c", "", "", 1),
+		"nobody's":    wire.EncodeHandled("elsewhere", "", "m", "", 1),
+		"no consumer": wire.EncodeHandled("holdfast.q.c", "a/b", "m", "", 1),
 	} {
-		_, ok := decodeHandled("holdfast", delivered(p))
+		_, ok := wire.DecodeHandled("holdfast", delivered(p))
 		require.False(t, ok, name)
 	}
 }
 
 // A record that was put back says the same as before.
 func TestRecordsSurviveBeingPutBack(t *testing.T) {
-	ours := deadLetter(placed(func(d *amqp.Delivery) { d.Headers[headerRedelivery] = "1" }), "holdfast.q.c", "c", 3, errors.New("no"), deathTime)
-	ours.Headers[headerPolicy] = `{"action":"compensate"}`
-	ours.Headers[headerLog] = `[{"n":1,"at":"2026-11-21T07:00:00Z","class":"error","error":"first"}]`
+	ours := wire.EncodeDeath(placed(func(d *amqp.Delivery) { d.Headers[wire.HeaderRedelivery] = "1" }), "holdfast.q.c", "c", 3, errors.New("no"), deathTime)
+	ours.Headers[wire.HeaderPolicy] = `{"action":"compensate"}`
+	ours.Headers[wire.HeaderLog] = `[{"n":1,"at":"2026-11-21T07:00:00Z","class":"error","error":"first"}]`
 	for name, d := range map[string]*amqp.Delivery{
 		"ours":       delivered(ours),
 		"RabbitMQ's": rabbits("holdfast.q.c", "expired", "holdfast.topics", "order.placed", func(d *amqp.Delivery) { d.UserId = "guest" }),
@@ -218,37 +219,37 @@ func TestRecordsSurviveBeingPutBack(t *testing.T) {
 		"malformed":  {Body: []byte("x")},
 	} {
 		t.Run(name, func(t *testing.T) {
-			l := decodeDead("holdfast", d, deathTime)
-			again := republish(d)
-			for k, v := range aboutDeath(&l) {
+			l := wire.DecodeDead("holdfast", d, deathTime)
+			again := wire.Again(d)
+			for k, v := range wire.HeadersOfDeath(&l) {
 				again.Headers[k] = v
 			}
 			require.NotContains(t, again.Headers, "x-death")
-			require.Equal(t, l, decodeDead("holdfast", delivered(again), time.Now()))
+			require.Equal(t, l, wire.DecodeDead("holdfast", delivered(again), time.Now()))
 		})
 	}
 }
 
 func TestOversized(t *testing.T) {
 	sized := func(body int, header int) *holdfast.DeadLetter {
-		l := decodeDead("holdfast", placed(func(d *amqp.Delivery) {
+		l := wire.DecodeDead("holdfast", placed(func(d *amqp.Delivery) {
 			d.Body = []byte(strings.Repeat("\x00", body))
 			d.Headers["h"] = strings.Repeat("\x01", header)
 		}), deathTime)
 		return &l
 	}
-	require.False(t, oversized(sized(holdfast.MaxBody, 0), holdfast.MaxBody))
-	require.False(t, oversized(sized(holdfast.MaxBody, 10<<10), holdfast.MaxBody))
-	require.True(t, oversized(sized(holdfast.MaxBody+1, 0), holdfast.MaxBody))
-	require.True(t, oversized(sized(holdfast.MaxBody, 90<<10), holdfast.MaxBody), "the headers")
-	require.False(t, oversized(sized(100, 90<<10), holdfast.MaxBody))
+	require.False(t, wire.Oversized(sized(holdfast.MaxBody, 0), holdfast.MaxBody))
+	require.False(t, wire.Oversized(sized(holdfast.MaxBody, 10<<10), holdfast.MaxBody))
+	require.True(t, wire.Oversized(sized(holdfast.MaxBody+1, 0), holdfast.MaxBody))
+	require.True(t, wire.Oversized(sized(holdfast.MaxBody, 90<<10), holdfast.MaxBody), "the headers")
+	require.False(t, wire.Oversized(sized(100, 90<<10), holdfast.MaxBody))
 	for _, l := range []*holdfast.DeadLetter{sized(holdfast.MaxBody, 10<<10), sized(100, 90<<10)} {
 		text, err := json.Marshal(l)
 		require.NoError(t, err)
-		require.LessOrEqual(t, len(text), maxLetter)
+		require.LessOrEqual(t, len(text), wire.MaxLetter)
 	}
-	require.Equal(t, "ab", string(firstBytes([]byte("abä"), 3)), "whole characters")
-	require.Len(t, firstBytes([]byte{0xff, 0xff, 0xff, 0xff}, 3), 3)
+	require.Equal(t, "ab", string(wire.FirstBytes([]byte("abä"), 3)), "whole characters")
+	require.Len(t, wire.FirstBytes([]byte{0xff, 0xff, 0xff, 0xff}, 3), 3)
 }
 
 func FuzzReadDeadLetter(f *testing.F) {
@@ -270,7 +271,7 @@ func FuzzReadDeadLetter(f *testing.F) {
 			headers = nil
 		}
 		d := &amqp.Delivery{Headers: headers, MessageId: id, Body: body, RoutingKey: key, Timestamp: time.Unix(seconds, 0), ContentType: value1, Type: value2}
-		l := decodeDead("holdfast", d, deathTime)
+		l := wire.DecodeDead("holdfast", d, deathTime)
 		for _, part := range []string{l.ID, l.Queue} {
 			if part == "" || len(part) > 255 || !utf8.ValidString(part) || strings.ContainsFunc(part, unicode.IsControl) {
 				t.Fatalf("%q cannot be a part of a workflow's ID", part)
@@ -295,14 +296,14 @@ func FuzzReadDeadLetter(f *testing.F) {
 				t.Fatalf("JSON changed the header %q", k)
 			}
 		}
-		redelivery("holdfast", &RedeliverRequest{Letter: l, N: 1})
-		notice(&l)
-		decodeHandled("holdfast", d)
-		if m := decodeDead("holdfast", delivered(wholeMessage(d, &l)), deathTime); l.Envelope.MessageID != "" && m.ID != l.ID {
+		wire.EncodeRedelivery("holdfast", &wire.RedeliverRequest{Letter: l, N: 1})
+		wire.EncodeNotice(&l)
+		wire.DecodeHandled("holdfast", d)
+		if m := wire.DecodeDead("holdfast", delivered(wire.EncodeWhole(d, &l)), deathTime); l.Envelope.MessageID != "" && m.ID != l.ID {
 			t.Fatalf("the whole message is %q, its dead letter %q", m.ID, l.ID)
 		}
-		b := delivered(beginning(d, &l, "kept", 3))
-		if m := decodeDead("holdfast", b, deathTime); m.ID != l.ID || m.Size != len(body) || m.Kept != "kept" {
+		b := delivered(wire.EncodeBeginning(d, &l, "kept", 3))
+		if m := wire.DecodeDead("holdfast", b, deathTime); m.ID != l.ID || m.Size != len(body) || m.Kept != "kept" {
 			t.Fatalf("the record of the oversized %q reads as %q of %d bytes", l.ID, m.ID, m.Size)
 		}
 	})

@@ -14,6 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/holdfastmq/holdfast"
+	"github.com/holdfastmq/holdfast/broker/internal/wire"
 	"github.com/holdfastmq/holdfast/internal/stack/stacktest"
 )
 
@@ -45,7 +46,7 @@ func TestLimits(t *testing.T) {
 			"m": amqp.Decimal{Value: 1}, "n": time.Now(), "o": []any{"x", 1, amqp.Table{"y": "z"}}}}}, nil},
 		"headers of a frame": {publication{msg: amqp.Publishing{Headers: amqp.Table{"h": strings.Repeat("x", 8192)}}}, holdfast.ErrTooLarge},
 	} {
-		err := checkOf(limits{frameMax: 8192}, &c.p)
+		err := checkOf(wire.Limits{FrameMax: 8192}, &c.p)
 		if c.want == nil {
 			require.NoError(t, err, name)
 			continue
@@ -56,9 +57,9 @@ func TestLimits(t *testing.T) {
 		}
 	}
 	big := publication{msg: amqp.Publishing{Headers: amqp.Table{"h": strings.Repeat("x", 1<<20)}}}
-	require.NoError(t, checkOf(limits{}, &big), "a connection without a limit")
-	for frame, room := range map[int]int{0: maxRetryHeaders, 8192: 6144, 65536: 61440, 1 << 20: maxRetryHeaders} {
-		require.Equal(t, room, limits{frameMax: frame}.room(), "what RabbitMQ adds needs a place")
+	require.NoError(t, checkOf(wire.Limits{}, &big), "a connection without a limit")
+	for frame, room := range map[int]int{0: wire.MaxRetryHeaders, 8192: 6144, 65536: 61440, 1 << 20: wire.MaxRetryHeaders} {
+		require.Equal(t, room, wire.Limits{FrameMax: frame}.Room(), "what RabbitMQ adds needs a place")
 	}
 }
 
@@ -72,13 +73,13 @@ func TestLargestRecord(t *testing.T) {
 	odd := amqp.Table{"nil": nil, "list": []any{"a", int64(1), amqp.Table{"k": []byte("v")}}, "time": time.Now(), "dec": amqp.Decimal{Scale: 1, Value: 15}, "f": 1.5, "b": false}
 	p := publication{exchange: b.queuesExchange(), key: b.ConsumerQueue("c"), mandatory: true, msg: amqp.Publishing{MessageId: "m", CorrelationId: "a\xff", Headers: maps.Clone(odd)}}
 	p.msg.Headers["pad"] = ""
-	size, err := measure(&p.msg)
+	size, err := wire.Measure(&p.msg)
 	require.NoError(t, err)
-	p.msg.Headers["pad"] = strings.Repeat("x", 8192-frameOverhead-size)
+	p.msg.Headers["pad"] = strings.Repeat("x", 8192-wire.FrameOverhead-size)
 	require.NoError(t, b.pub.one(ctx, &p, ""))
-	p.msg.Headers["pad"] = strings.Repeat("x", 8192-frameOverhead-size+1)
+	p.msg.Headers["pad"] = strings.Repeat("x", 8192-wire.FrameOverhead-size+1)
 	require.ErrorIs(t, b.pub.one(ctx, &p, ""), holdfast.ErrTooLarge)
-	p.msg.Headers["pad"], p.msg.CorrelationId = "", strings.Repeat("x", maxShort+1)
+	p.msg.Headers["pad"], p.msg.CorrelationId = "", strings.Repeat("x", wire.MaxShort+1)
 	require.ErrorContains(t, b.pub.one(ctx, &p, ""), "correlation-id")
 	require.Equal(t, PublishStats{Refused: 2}, b.PublishStats(), "no connection is lost")
 	require.Equal(t, 1, ready(t, b, b.ConsumerQueue("c")))
@@ -106,8 +107,8 @@ func TestFitsBeforeItIsCommitted(t *testing.T) {
 		wide["h"+strconv.FormatInt(int64(i), 36)] = ""
 	}
 	m := holdfast.Message{ID: "t", Topic: strings.Repeat("t", holdfast.MaxName), Key: strings.Repeat("k", holdfast.MaxName), Headers: wide}
-	msg := encodeMessage(strings.Repeat("g", holdfast.MaxName), strings.Repeat("t", holdfast.MaxID), m)
-	require.Less(t, recordSize(&msg), limits{frameMax: wideFrame}.room(), "in a wide frame everything valid fits")
+	msg := wire.EncodeMessage(strings.Repeat("g", holdfast.MaxName), strings.Repeat("t", holdfast.MaxID), m)
+	require.Less(t, wire.RecordSize(&msg), wire.Limits{FrameMax: wire.WideFrame}.Room(), "in a wide frame everything valid fits")
 }
 
 // What a record of ours says of its attempts is shortened before anything of the
@@ -115,7 +116,7 @@ func TestFitsBeforeItIsCommitted(t *testing.T) {
 func TestSqueeze(t *testing.T) {
 	var log []holdfast.Attempt
 	for range 12 {
-		log = logged(log, 1, holdfast.ClassError, strings.Repeat("e", maxLogError), time.Now())
+		log = wire.Logged(log, 1, holdfast.ClassError, strings.Repeat("e", wire.MaxLogError), time.Now())
 	}
 	for _, c := range []struct {
 		theirs, room int
@@ -126,25 +127,25 @@ func TestSqueeze(t *testing.T) {
 	} {
 		d := &amqp.Delivery{MessageId: "m", Exchange: "holdfast.topics", RoutingKey: "order.placed",
 			Headers: amqp.Table{"small": "1", "large": strings.Repeat("x", c.theirs)}}
-		msg := deadRecord(d, death{failure: failure{attempts: attempts{failed: 12}, log: log, class: holdfast.ClassError, reason: strings.Repeat("r", maxReason)}, queue: "q", consumer: "c", at: time.Now()})
-		squeeze(&msg, c.room)
-		require.LessOrEqual(t, recordSize(&msg), c.room)
-		require.Len(t, readLog(msg.Headers), c.logs)
+		msg := wire.EncodeDead(d, wire.Death{Failure: wire.Failure{Attempts: wire.Attempts{Failed: 12}, Log: log, Class: holdfast.ClassError, Reason: strings.Repeat("r", wire.MaxReason)}, Queue: "q", Consumer: "c", At: time.Now()})
+		wire.Squeeze(&msg, c.room)
+		require.LessOrEqual(t, wire.RecordSize(&msg), c.room)
+		require.Len(t, wire.ReadLog(msg.Headers), c.logs)
 		require.Equal(t, "1", msg.Headers["small"])
 		require.Equal(t, c.cut, msg.Headers["large"] == nil)
 		if c.cut {
-			require.Contains(t, msg.Headers[headerCut], "large")
+			require.Contains(t, msg.Headers[wire.HeaderCut], "large")
 		}
 	}
-	many := amqp.Table{headerReason: strings.Repeat("r", shortReason), headerUser + "x-death": strings.Repeat("x", 250)}
+	many := amqp.Table{wire.HeaderReason: strings.Repeat("r", wire.ShortReason), wire.HeaderUser + "x-death": strings.Repeat("x", 250)}
 	for i := range 40 {
 		many["h"+strconv.Itoa(i)] = "value"
 	}
 	msg := amqp.Publishing{Headers: many}
-	squeeze(&msg, 800)
-	require.LessOrEqual(t, recordSize(&msg), 800)
-	require.NotNil(t, msg.Headers[headerReason], "ours is not among those that are dropped")
-	require.Nil(t, msg.Headers[headerUser+"x-death"], "this one is theirs")
+	wire.Squeeze(&msg, 800)
+	require.LessOrEqual(t, wire.RecordSize(&msg), 800)
+	require.NotNil(t, msg.Headers[wire.HeaderReason], "ours is not among those that are dropped")
+	require.Nil(t, msg.Headers[wire.HeaderUser+"x-death"], "this one is theirs")
 }
 
 // What is longer than it was when it came, by what is said of it, is squeezed wherever it
@@ -158,14 +159,14 @@ func TestSqueezedWhereverItGoes(t *testing.T) {
 	m.Headers = map[string]string{"small": "1", "large": strings.Repeat("x", 12<<10)}
 	l := holdfast.DeadLetter{ID: "t", TxID: "t", Group: "g", Message: m, Queue: b.ConsumerQueue("c"),
 		Envelope: holdfast.Envelope{MessageID: "t", Exchange: b.TopicsExchange(), RoutingKey: "x", Headers: m.Headers}}
-	require.NoError(t, b.Redeliver(ctx, RedeliverRequest{Letter: l, N: 1}))
+	require.NoError(t, b.Redeliver(ctx, wire.RedeliverRequest{Letter: l, N: 1}))
 	require.NoError(t, b.PublishCompensated(ctx, l))
 	d := amqp.Delivery{MessageId: "t", Headers: amqp.Table{"small": "1", "large": m.Headers["large"]}, Body: []byte("whole")}
 	require.NoError(t, b.keep(ctx, &d, &l, 10))
 	for _, queue := range []string{b.ConsumerQueue("c"), b.OversizedQueue(), b.DeadQueue()} {
 		d := take(t, b, queue)
 		require.Equal(t, "1", d.Headers["small"], queue)
-		require.Contains(t, d.Headers[headerCut], "large", queue)
+		require.Contains(t, d.Headers[wire.HeaderCut], "large", queue)
 	}
 	require.Equal(t, PublishStats{}, b.PublishStats())
 }
@@ -196,7 +197,7 @@ func TestRetriesThatAreRefused(t *testing.T) {
 	died := func() (attempts, reason string, large any) {
 		d := take(t, b, b.DeadQueue())
 		require.Equal(t, []any{"m", "body"}, []any{d.MessageId, string(d.Body)})
-		return headerText(d.Headers[headerAttempts]), headerText(d.Headers[headerReason]), d.Headers["large"]
+		return wire.HeaderText(d.Headers[wire.HeaderAttempts]), wire.HeaderText(d.Headers[wire.HeaderReason]), d.Headers["large"]
 	}
 	// RabbitMQ would take it, but not deliver it.
 	require.True(t, after(7<<10, func(w *work) { c.retry(w, verdict{do: doTail}) }).ack)
@@ -224,32 +225,32 @@ func TestRetriesThatAreRefused(t *testing.T) {
 func TestRedeliveryOfOddText(t *testing.T) {
 	odd := strings.Repeat("a\xff", 127)
 	d := &amqp.Delivery{MessageId: "m", RoutingKey: odd, Exchange: "holdfast.topics", CorrelationId: odd, ReplyTo: odd, Type: odd, AppId: odd, ContentType: odd, ContentEncoding: odd,
-		Headers: amqp.Table{headerBase64Name + "x": "n", propertyBase64 + "type": "p", headerDeadAt: "2026-01-01T00:00:00Z", headerQueue: "holdfast.q.payments", headerConsumer: "payments", odd: odd, "plain": odd, odd[:9]: "v"}}
+		Headers: amqp.Table{wire.HeaderBase64Name + "x": "n", wire.PropertyBase64 + "type": "p", wire.HeaderDeadAt: "2026-01-01T00:00:00Z", wire.HeaderQueue: "holdfast.q.payments", wire.HeaderConsumer: "payments", odd: odd, "plain": odd, odd[:9]: "v"}}
 	trusted := *d
 	trusted.Exchange, trusted.RoutingKey = "holdfast.dead", "holdfast.dead"
 	trusted.Headers = maps.Clone(d.Headers)
-	trusted.Headers[headerRoutingKey], trusted.Headers[headerExchange] = odd, "holdfast.topics"
-	letter := reencoded(t, decodeDead("holdfast", &trusted, time.Now()))
-	msg := redelivery("holdfast", &RedeliverRequest{Letter: letter, N: 1})
-	require.NoError(t, checkOf(limits{frameMax: 131072}, &publication{msg: msg}))
+	trusted.Headers[wire.HeaderRoutingKey], trusted.Headers[wire.HeaderExchange] = odd, "holdfast.topics"
+	letter := reencoded(t, wire.DecodeDead("holdfast", &trusted, time.Now()))
+	msg := wire.EncodeRedelivery("holdfast", &wire.RedeliverRequest{Letter: letter, N: 1})
+	require.NoError(t, checkOf(wire.Limits{FrameMax: 131072}, &publication{msg: msg}))
 	require.Equal(t, []string{odd, odd, odd, odd, odd, odd}, []string{msg.CorrelationId, msg.ReplyTo, msg.Type, msg.AppId, msg.ContentType, msg.ContentEncoding})
-	require.Equal(t, []any{odd, odd, "v", odd}, []any{msg.Headers[odd], msg.Headers["plain"], msg.Headers[odd[:9]], msg.Headers[headerRoutingKey]})
-	require.Equal(t, []any{"n", "p"}, []any{msg.Headers[headerBase64Name+"x"], msg.Headers[propertyBase64+"type"]}, "names that look like ours")
+	require.Equal(t, []any{odd, odd, "v", odd}, []any{msg.Headers[odd], msg.Headers["plain"], msg.Headers[odd[:9]], msg.Headers[wire.HeaderRoutingKey]})
+	require.Equal(t, []any{"n", "p"}, []any{msg.Headers[wire.HeaderBase64Name+"x"], msg.Headers[wire.PropertyBase64+"type"]}, "names that look like ours")
 
 	letter.Group, letter.TxID = "g", "t"
-	letter.Message.Headers = map[string]string{strings.Repeat("n", maxShort+1): "of an older version"}
-	told := notice(&letter)
-	require.NoError(t, checkOf(limits{frameMax: 131072}, &publication{msg: told}))
+	letter.Message.Headers = map[string]string{strings.Repeat("n", wire.MaxShort+1): "of an older version"}
+	told := wire.EncodeNotice(&letter)
+	require.NoError(t, checkOf(wire.Limits{FrameMax: 131072}, &publication{msg: told}))
 
 	// As somebody else wrote it.
-	long := base64.StdEncoding.EncodeToString([]byte(strings.Repeat("x", maxShort+1)))
-	letter.Envelope.Headers[propertyBase64+contentType], letter.Envelope.Headers[propertyBase64+"correlation-id"] = long, long
-	require.NoError(t, checkOf(limits{frameMax: 131072}, &publication{msg: redelivery("holdfast", &RedeliverRequest{Letter: letter, N: 1})}))
+	long := base64.StdEncoding.EncodeToString([]byte(strings.Repeat("x", wire.MaxShort+1)))
+	letter.Envelope.Headers[wire.PropertyBase64+wire.ContentType], letter.Envelope.Headers[wire.PropertyBase64+"correlation-id"] = long, long
+	require.NoError(t, checkOf(wire.Limits{FrameMax: 131072}, &publication{msg: wire.EncodeRedelivery("holdfast", &wire.RedeliverRequest{Letter: letter, N: 1})}))
 
 	// As an older version stored it: its text has grown, and is cut.
-	letter.Envelope = holdfast.Envelope{MessageID: "m", CorrelationID: validUTF8(odd), Headers: map[string]string{validUTF8(odd): "v"}}
-	msg = redelivery("holdfast", &RedeliverRequest{Letter: letter, N: 1})
-	require.NoError(t, checkOf(limits{frameMax: 131072}, &publication{msg: msg}))
+	letter.Envelope = holdfast.Envelope{MessageID: "m", CorrelationID: wire.ValidUTF8(odd), Headers: map[string]string{wire.ValidUTF8(odd): "v"}}
+	msg = wire.EncodeRedelivery("holdfast", &wire.RedeliverRequest{Letter: letter, N: 1})
+	require.NoError(t, checkOf(wire.Limits{FrameMax: 131072}, &publication{msg: msg}))
 }
 
 // reencoded is a dead letter as a workflow's history gives it back.
@@ -261,7 +262,7 @@ func reencoded(t *testing.T, l holdfast.DeadLetter) (out holdfast.DeadLetter) {
 	return out
 }
 
-func checkOf(l limits, p *publication) error {
-	_, err := l.check(p.exchange, p.key, &p.msg)
+func checkOf(l wire.Limits, p *publication) error {
+	_, err := l.Check(p.exchange, p.key, &p.msg)
 	return err
 }

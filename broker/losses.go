@@ -1,6 +1,7 @@
 package broker
 
 import (
+	"github.com/holdfastmq/holdfast/broker/internal/wire"
 	"sync"
 	"time"
 )
@@ -37,7 +38,7 @@ func (l *losses) add(err error) {
 
 // recent tells of those within lossesWindow, and whether they are so many that people
 // should know.
-func (l *losses) recent(now time.Time) (lost ConnectionLosses, often bool) {
+func (l *losses) recent(now time.Time) (lost wire.ConnectionLosses, often bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for _, x := range l.last {
@@ -48,7 +49,7 @@ func (l *losses) recent(now time.Time) (lost ConnectionLosses, often bool) {
 			lost.Since = x.at
 		}
 		lost.Count++
-		lost.Last, lost.Reason = x.at, clip(x.why, maxStatusError)
+		lost.Last, lost.Reason = x.at, wire.Clip(x.why, wire.MaxStatusError)
 	}
 	return lost, lost.Count >= lossesTold
 }

@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/holdfastmq/holdfast/broker/internal/wire"
 	"github.com/stretchr/testify/require"
 )
 
@@ -27,7 +28,7 @@ func TestLostConnectionsAreTold(t *testing.T) {
 		}
 		require.Len(t, answers[0].Lost, 1)
 		lost := answers[0].Lost[0]
-		require.Equal(t, RolePublishing, lost.Role)
+		require.Equal(t, wire.RolePublishing, lost.Role)
 		require.Equal(t, lossesTold, lost.Count)
 		require.Equal(t, "it broke", lost.Reason)
 		return true
@@ -39,11 +40,11 @@ func TestBreakerProbe(t *testing.T) {
 	now := time.Now()
 	b := newBreaker(BreakerOptions{Failures: 1, Pause: time.Hour, MaxPause: 24 * time.Hour}.withDefaults())
 	b.probe(now)
-	require.Equal(t, BreakerClosed, b.state)
+	require.Equal(t, wire.BreakerClosed, b.state)
 	require.True(t, b.failure(b.era, "m", true, errOops, now))
-	require.Equal(t, BreakerOpen, b.state)
+	require.Equal(t, wire.BreakerOpen, b.state)
 	b.probe(now.Add(time.Second))
-	require.Equal(t, BreakerProbing, b.state)
+	require.Equal(t, wire.BreakerProbing, b.state)
 	era, e := b.enter(candidate{id: "m", alone: true}, now)
 	require.Equal(t, entryTry, e)
 	b.probe(now)

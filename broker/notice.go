@@ -9,6 +9,7 @@ import (
 	amqp "github.com/rabbitmq/amqp091-go"
 
 	"github.com/holdfastmq/holdfast"
+	"github.com/holdfastmq/holdfast/broker/internal/wire"
 	"github.com/holdfastmq/holdfast/internal/fault"
 )
 
@@ -19,18 +20,18 @@ import (
 // [holdfast.ErrInvalid] or [holdfast.ErrTooLarge], marked by
 // [holdfast.Permanent].
 func (b *Broker) PublishCompensated(ctx context.Context, d holdfast.DeadLetter) error {
-	if err := noticeable(&d); err != nil {
+	if err := wire.Noticeable(&d); err != nil {
 		return holdfast.Permanent(fmt.Errorf("compensation notice for %s: %w", d.ID, err))
 	}
 	ctx, cancel := b.timeout(ctx)
 	defer cancel()
-	msg := notice(&d)
-	squeeze(&msg, b.pubLink.limits().room())
+	msg := wire.EncodeNotice(&d)
+	wire.Squeeze(&msg, b.pubLink.limits().Room())
 	ps := []publication{{exchange: b.NoticesExchange(), key: d.Message.Topic, msg: msg}}
 	if b.o.RollingUpgrade { // older versions listen there
 		ps = append(ps, publication{exchange: b.TopicsExchange(), key: d.Message.Topic + holdfast.CompensatedSuffix, msg: msg})
 	}
-	if consumerOf(b.o.Prefix, d.Queue) != "" {
+	if wire.ConsumerOf(b.o.Prefix, d.Queue) != "" {
 		// A copy of the message may still be on its way there.
 		ps = append(ps, publication{exchange: b.queuesExchange(), key: d.Queue, mandatory: b.o.RollingUpgrade, old: b.o.RollingUpgrade, msg: msg})
 	}
@@ -45,23 +46,23 @@ func (b *Broker) PublishCompensated(ctx context.Context, d holdfast.DeadLetter) 
 // compensation notice, by a binding that is left of those for notices, or by a
 // header CC, of which RabbitMQ does not ask whether the publisher may.
 func (c *consumer) misled(d *amqp.Delivery) error {
-	exchange, key := publishedTo(d)
-	claims := headerText(d.Headers[headerClaim]) == kindCompensated
+	exchange, key := wire.PublishedTo(d)
+	claims := wire.HeaderText(d.Headers[wire.HeaderClaim]) == wire.KindCompensated
 	if exchange == "" {
 		if claims {
-			return malformed("it claims to be a compensation notice, but somebody has put it into the queue %s: notices come through the exchange %s; if processes of an older version still run, set RollingUpgrade",
+			return wire.Malformed("it claims to be a compensation notice, but somebody has put it into the queue %s: notices come through the exchange %s; if processes of an older version still run, set RollingUpgrade",
 				c.queue, c.b.NoticesExchange())
 		}
 		return nil
 	}
 	noticed := claims || strings.HasSuffix(key, holdfast.CompensatedSuffix)
-	copied := d.Headers["CC"] != nil || d.Headers[headerUser+"CC"] != nil
-	if exchange != c.b.TopicsExchange() || !noticed && !copied || listens(c.o.Topics, key) {
+	copied := d.Headers["CC"] != nil || d.Headers[wire.HeaderUser+"CC"] != nil
+	if exchange != c.b.TopicsExchange() || !noticed && !copied || wire.Listens(c.o.Topics, key) {
 		return nil
 	}
 	if noticed {
-		return malformed("consumer %s does not listen to topic %s, to which older versions published compensation notices: remove that binding of its queue; notices come through the exchange %s; if processes of an older version still run, set RollingUpgrade",
-			c.o.Name, clip(key, maxText), c.b.NoticesExchange())
+		return wire.Malformed("consumer %s does not listen to topic %s, to which older versions published compensation notices: remove that binding of its queue; notices come through the exchange %s; if processes of an older version still run, set RollingUpgrade",
+			c.o.Name, wire.Clip(key, wire.MaxText), c.b.NoticesExchange())
 	}
-	return malformed("consumer %s does not listen to topic %s: the message came by a header CC, which names topics past RabbitMQ's permissions; publish to each topic instead", c.o.Name, clip(key, maxText))
+	return wire.Malformed("consumer %s does not listen to topic %s: the message came by a header CC, which names topics past RabbitMQ's permissions; publish to each topic instead", c.o.Name, wire.Clip(key, wire.MaxText))
 }

@@ -11,11 +11,12 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/holdfastmq/holdfast"
+	"github.com/holdfastmq/holdfast/broker/internal/wire"
 )
 
 func TestCompensationNotice(t *testing.T) {
 	b, ctx := deadQueueOf(t)
-	l := decodeDead(b.o.Prefix, deliveredTo(b.o.Prefix, deadLetter(placed(nil), b.ConsumerQueue("c"), "c", 3, holdfast.Permanent(errors.New("no such order")), deathTime)), deathTime)
+	l := wire.DecodeDead(b.o.Prefix, deliveredTo(b.o.Prefix, wire.EncodeDeath(placed(nil), b.ConsumerQueue("c"), "c", 3, holdfast.Permanent(errors.New("no such order")), deathTime)), deathTime)
 	gone := l
 	gone.Queue = b.ConsumerQueue("nobody")
 	require.NoError(t, b.PublishCompensated(ctx, gone), "nobody listens, and that is no error")
@@ -31,7 +32,7 @@ func TestCompensationNotice(t *testing.T) {
 	})
 	require.NoError(t, b.PublishCompensated(ctx, l))
 	d := next(t, got)
-	require.Equal(t, &Notice{Of: "tx-1", Topic: "order.placed", Failure: holdfast.Failure{Consumer: "c", Class: holdfast.ClassPermanent, Reason: "no such order"}}, d.Notice)
+	require.Equal(t, &wire.Notice{Of: "tx-1", Topic: "order.placed", Failure: holdfast.Failure{Consumer: "c", Class: holdfast.ClassPermanent, Reason: "no such order"}}, d.Notice)
 	require.Equal(t, holdfast.Message{ID: "tx-1.compensated", Topic: "order.placed.compensated", Key: "order-1", ContentType: "text/plain",
 		Headers: map[string]string{"tenant": "north", "CC": "x"}, Body: []byte("hello")}, d.Message)
 	require.Equal(t, "tx-1", d.TxID)
@@ -43,7 +44,7 @@ func TestCompensationNotice(t *testing.T) {
 	died := next(t, records).Letter
 	require.Equal(t, "tx-1.compensated", died.ID)
 	require.Equal(t, "the notice's own failure", died.Failure.Reason)
-	require.NoError(t, b.Redeliver(ctx, RedeliverRequest{Letter: *died, N: 1}))
+	require.NoError(t, b.Redeliver(ctx, wire.RedeliverRequest{Letter: *died, N: 1}))
 	again := next(t, got)
 	require.Equal(t, d.Notice, again.Notice)
 	require.Equal(t, d.Message, again.Message)
@@ -54,7 +55,7 @@ func TestCompensationNotice(t *testing.T) {
 
 func TestNoticesThatCannotBe(t *testing.T) {
 	b, ctx := deadQueueOf(t)
-	l := decodeDead(b.o.Prefix, placed(nil), deathTime)
+	l := wire.DecodeDead(b.o.Prefix, placed(nil), deathTime)
 	for name, c := range map[string]struct {
 		change func(l *holdfast.DeadLetter)
 		err    error
@@ -75,18 +76,18 @@ func TestNoticesThatCannotBe(t *testing.T) {
 	}
 	// A foreign message belongs to no transaction.
 	l.TxID, l.Group = "", ""
-	p := notice(&l)
-	require.NotContains(t, p.Headers, headerTx)
-	require.NotContains(t, p.Headers, headerGroup)
+	p := wire.EncodeNotice(&l)
+	require.NotContains(t, p.Headers, wire.HeaderTx)
+	require.NotContains(t, p.Headers, wire.HeaderGroup)
 	l.ID = strings.Repeat("x", 255)
-	require.Regexp(t, "^sha256-", notice(&l).MessageId)
+	require.Regexp(t, "^sha256-", wire.EncodeNotice(&l).MessageId)
 
 	for name, d := range map[string]*amqp.Delivery{
-		"of nothing":  {Headers: amqp.Table{headerKind: kindCompensated, headerTopic: "a.compensated"}},
-		"wrong topic": {Headers: amqp.Table{headerKind: kindCompensated, headerOf: "m", headerTopic: "a"}},
-		"only that":   {Headers: amqp.Table{headerKind: kindCompensated, headerOf: "m", headerTopic: ".compensated"}},
+		"of nothing":  {Headers: amqp.Table{wire.HeaderKind: wire.KindCompensated, wire.HeaderTopic: "a.compensated"}},
+		"wrong topic": {Headers: amqp.Table{wire.HeaderKind: wire.KindCompensated, wire.HeaderOf: "m", wire.HeaderTopic: "a"}},
+		"only that":   {Headers: amqp.Table{wire.HeaderKind: wire.KindCompensated, wire.HeaderOf: "m", wire.HeaderTopic: ".compensated"}},
 	} {
-		_, err := decodeNotice(d, headerText(d.Headers[headerTopic]))
+		_, err := wire.DecodeNotice(d, wire.HeaderText(d.Headers[wire.HeaderTopic]))
 		require.ErrorIs(t, err, holdfast.ErrMalformed, name)
 	}
 }

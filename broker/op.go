@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/holdfastmq/holdfast"
+	"github.com/holdfastmq/holdfast/broker/internal/wire"
 )
 
 const (
@@ -47,7 +48,7 @@ type opWriter struct {
 	interval time.Duration
 
 	mu      sync.Mutex
-	queues  map[opQueue]*opRecord
+	queues  map[opQueue]*wire.OpRecord
 	waiting int // in queues
 	open    int // in queues or in a record under way
 	dropped int
@@ -66,7 +67,7 @@ type opWriter struct {
 func newOpWriter(ctx context.Context, pub *publisher, o Options) *opWriter {
 	ctx, cancel := context.WithCancel(ctx)
 	w := &opWriter{pub: pub, o: o, log: o.Logger, interval: o.OpInterval,
-		queues: map[opQueue]*opRecord{}, flying: map[uint64]bool{},
+		queues: map[opQueue]*wire.OpRecord{}, flying: map[uint64]bool{},
 		kick: make(chan struct{}, 1), full: make(chan struct{}, 1), slots: make(chan struct{}, maxOpFlight), cancel: cancel}
 	w.wg.Go(func() { w.run(ctx) })
 	return w
@@ -80,7 +81,7 @@ func signal(c chan struct{}) {
 }
 
 func (w *opWriter) add(group, tx string, r holdfast.Resolution) {
-	if r != holdfast.Commit && r != holdfast.Rollback || validGroup(group) != nil || validTx(tx) != nil {
+	if r != holdfast.Commit && r != holdfast.Rollback || wire.ValidGroup(group) != nil || wire.ValidTx(tx) != nil {
 		return
 	}
 	w.mu.Lock()
@@ -94,7 +95,7 @@ func (w *opWriter) add(group, tx string, r holdfast.Resolution) {
 	to := opQueue{group, w.o.halfQueueOf(group, tx)}
 	q := w.queues[to]
 	if q == nil {
-		q = &opRecord{}
+		q = &wire.OpRecord{}
 		w.queues[to] = q
 	}
 	if r == holdfast.Commit {
@@ -150,8 +151,8 @@ func (w *opWriter) write(ctx context.Context) bool {
 			return true
 		}
 		w.wg.Go(func() {
-			for _, msg := range encodeOps(to.group, r) {
-				p := publication{exchange: w.o.Prefix + halfName, key: to.name, mandatory: true, repair: true, old: w.o.RollingUpgrade, msg: msg}
+			for _, msg := range wire.EncodeOps(to.group, r) {
+				p := publication{exchange: w.o.Prefix + wire.HalfName, key: to.name, mandatory: true, repair: true, old: w.o.RollingUpgrade, msg: msg}
 				if err := w.pub.one(ctx, &p, ""); err != nil {
 					w.log.Debug("an op record was lost; its transactions will be checked back", "queue", to.name, "transactions", n, "error", err)
 				}
@@ -163,7 +164,7 @@ func (w *opWriter) write(ctx context.Context) bool {
 }
 
 // take makes a record of at most OpBatch transactions of one half queue.
-func (w *opWriter) take() (id uint64, to opQueue, r opRecord) {
+func (w *opWriter) take() (id uint64, to opQueue, r wire.OpRecord) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for name, q := range w.queues {
@@ -192,7 +193,7 @@ func (w *opWriter) landed(id uint64, n int) {
 	w.check()
 }
 
-// check ends the flushes that are through; mu is held.
+// Check ends the flushes that are through; mu is held.
 func (w *opWriter) check() {
 	w.flushes = slices.DeleteFunc(w.flushes, func(f *flushing) bool {
 		if !f.armed && w.waiting == 0 {

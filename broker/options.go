@@ -10,6 +10,7 @@ import (
 	amqp "github.com/rabbitmq/amqp091-go"
 
 	"github.com/holdfastmq/holdfast"
+	"github.com/holdfastmq/holdfast/broker/internal/wire"
 )
 
 // Options say which RabbitMQ to use and how. The zero value of every field but
@@ -131,7 +132,7 @@ func (o Options) validate() error {
 	}{
 		{"PublishChannels", o.PublishChannels, 1, 64},
 		{"OpBatch", o.OpBatch, 1, 10_000},
-		{"HalfQueues", o.HalfQueues, 1, MaxHalfQueues},
+		{"HalfQueues", o.HalfQueues, 1, wire.MaxHalfQueues},
 		{"MaxBody", o.MaxBody, 1, 64 << 20},
 	} {
 		if n.v < n.lo || n.v > n.hi {
@@ -154,4 +155,4 @@ func (o Options) where() string {
 }
 
 // trust is what counts in deliveries.
-func (o Options) trust() trust { return trust{prefix: o.Prefix, rolling: o.RollingUpgrade} }
+func (o Options) trust() wire.Trust { return wire.Trust{Prefix: o.Prefix, Rolling: o.RollingUpgrade} }

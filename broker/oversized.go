@@ -9,12 +9,13 @@ import (
 	amqp "github.com/rabbitmq/amqp091-go"
 
 	"github.com/holdfastmq/holdfast"
+	"github.com/holdfastmq/holdfast/broker/internal/wire"
 	"github.com/holdfastmq/holdfast/internal/fault"
 )
 
 // OversizedQueue is the name of the queue that keeps dead messages which are too
 // large for a workflow.
-func (b *Broker) OversizedQueue() string { return b.DeadQueue() + oversizedName }
+func (b *Broker) OversizedQueue() string { return b.DeadQueue() + wire.OversizedName }
 
 // keep makes an oversized dead letter small: it stores the whole message in the
 // queue of oversized ones, then puts a record with the message's beginning into
@@ -22,15 +23,15 @@ func (b *Broker) OversizedQueue() string { return b.DeadQueue() + oversizedName 
 // process dies in between, both are stored again: the second copy of the whole
 // message is harmless, and the second record has the same ID.
 func (b *Broker) keep(ctx context.Context, d *amqp.Delivery, l *holdfast.DeadLetter, maxBody int) error {
-	whole := wholeMessage(d, l)
-	squeeze(&whole, b.pubLink.limits().room())
+	whole := wire.EncodeWhole(d, l)
+	wire.Squeeze(&whole, b.pubLink.limits().Room())
 	timed, cancel := b.timeout(ctx)
 	defer cancel()
 	p := publication{exchange: b.queuesExchange(), key: b.OversizedQueue(), mandatory: true, repair: true, old: b.o.RollingUpgrade, msg: whole}
 	if err := b.pub.one(timed, &p, ""); err != nil {
 		return fmt.Errorf("keep the oversized message %s in %s: %w", l.ID, b.OversizedQueue(), err)
 	}
-	if err := b.publishDead(ctx, beginning(d, l, b.OversizedQueue(), maxBody)); err != nil {
+	if err := b.publishDead(ctx, wire.EncodeBeginning(d, l, b.OversizedQueue(), maxBody)); err != nil {
 		return err
 	}
 	fault.Point(fault.DeadKeptBeforeAck)
@@ -41,11 +42,11 @@ func (b *Broker) keep(ctx context.Context, d *amqp.Delivery, l *holdfast.DeadLet
 // RabbitMQ dropped becomes a record of ours with that: it would not leave the
 // header x-death in what a client publishes.
 func (b *Broker) toTail(ctx context.Context, d *amqp.Delivery, l *holdfast.DeadLetter) error {
-	msg := republish(d)
+	msg := wire.Again(d)
 	if l != nil {
-		about := aboutDeath(l)
+		about := wire.HeadersOfDeath(l)
 		if l.Kept != "" {
-			about[headerKept], about[headerWholeSize] = l.Kept, strconv.Itoa(l.Size)
+			about[wire.HeaderKept], about[wire.HeaderWholeSize] = l.Kept, strconv.Itoa(l.Size)
 		}
 		maps.Copy(msg.Headers, about)
 	}

@@ -2,6 +2,7 @@ package broker
 
 import (
 	"context"
+	"github.com/holdfastmq/holdfast/broker/internal/wire"
 	"slices"
 	"time"
 )
@@ -25,7 +26,7 @@ const waitFresh = 2 * time.Second
 type waitAsking struct {
 	turn    chan struct{} // has a token while nobody asks
 	at      time.Time
-	answers []ProcessStatus
+	answers []wire.ProcessStatus
 }
 
 func newWaitAsking() *waitAsking {
@@ -47,7 +48,7 @@ func (b *Broker) ParticipantWait(ctx context.Context, topic string) (*Participan
 }
 
 // ask asks all processes for their consumers, unless that was done a moment ago.
-func (w *waitAsking) ask(ctx context.Context, b *Broker) ([]ProcessStatus, error) {
+func (w *waitAsking) ask(ctx context.Context, b *Broker) ([]wire.ProcessStatus, error) {
 	select {
 	case <-w.turn:
 		defer func() { w.turn <- struct{}{} }()
@@ -57,7 +58,7 @@ func (w *waitAsking) ask(ctx context.Context, b *Broker) ([]ProcessStatus, error
 	if !w.at.IsZero() && time.Since(w.at) < waitFresh {
 		return w.answers, nil
 	}
-	answers, err := b.ask(ctx, askWait, peek{consumers: true})
+	answers, err := b.ask(ctx, askWait, wire.StatusRequest{Consumers: true})
 	if err != nil || ctx.Err() != nil {
 		return answers, err
 	}
@@ -67,8 +68,8 @@ func (w *waitAsking) ask(ctx context.Context, b *Broker) ([]ProcessStatus, error
 
 // waitOf is how the participants of topic wait, if all do. Processes of older versions
 // do not say who is one; there, whoever takes the very topic counts.
-func waitOf(answers []ProcessStatus, topic string) (out *ParticipantWait) {
-	var of []ConsumerStatus
+func waitOf(answers []wire.ProcessStatus, topic string) (out *ParticipantWait) {
+	var of []wire.ConsumerStatus
 	for _, p := range answers {
 		for _, c := range p.Consumers {
 			if slices.Contains(c.Topics, topic) {
@@ -76,8 +77,8 @@ func waitOf(answers []ProcessStatus, topic string) (out *ParticipantWait) {
 			}
 		}
 	}
-	if slices.ContainsFunc(of, func(c ConsumerStatus) bool { return c.Participant }) {
-		of = slices.DeleteFunc(of, func(c ConsumerStatus) bool { return !c.Participant })
+	if slices.ContainsFunc(of, func(c wire.ConsumerStatus) bool { return c.Participant }) {
+		of = slices.DeleteFunc(of, func(c wire.ConsumerStatus) bool { return !c.Participant })
 	}
 	for _, c := range of {
 		since := waitsSince(c)
@@ -85,18 +86,18 @@ func waitOf(answers []ProcessStatus, topic string) (out *ParticipantWait) {
 			return nil
 		}
 		if out == nil || since.Before(out.Since) {
-			out = &ParticipantWait{Name: consumerName(c.Name), Since: since, Reason: plainText(c.Error, maxReason)}
+			out = &ParticipantWait{Name: wire.ConsumerName(c.Name), Since: since, Reason: wire.PlainText(c.Error, wire.MaxReason)}
 		}
 	}
 	return out
 }
 
 // waitsSince is since when a consumer handles nothing.
-func waitsSince(c ConsumerStatus) time.Time {
+func waitsSince(c wire.ConsumerStatus) time.Time {
 	switch {
 	case !c.WaitsSince.IsZero():
 		return c.WaitsSince
-	case c.Breaker == BreakerOpen || c.Breaker == BreakerProbing:
+	case c.Breaker == wire.BreakerOpen || c.Breaker == wire.BreakerProbing:
 		return c.Since
 	}
 	return time.Time{}

@@ -14,6 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/holdfastmq/holdfast"
+	"github.com/holdfastmq/holdfast/broker/internal/wire"
 	"github.com/holdfastmq/holdfast/internal/stack/stacktest"
 )
 
@@ -31,7 +32,7 @@ type dependency struct {
 
 func newDependency() *dependency {
 	d := &dependency{errs: make(chan string, 1000)}
-	d.state.Store(BreakerClosed)
+	d.state.Store(wire.BreakerClosed)
 	return d
 }
 
@@ -42,7 +43,7 @@ func (d *dependency) observe(e Event) {
 }
 
 func (d *dependency) handle(_ context.Context, m Delivery) error {
-	if d.state.Load() == BreakerProbing {
+	if d.state.Load() == wire.BreakerProbing {
 		if d.probing.Add(1) > 1 {
 			d.errs <- "two probes at a time"
 		}
@@ -86,7 +87,7 @@ func TestOutage(t *testing.T) {
 			eventually(t, "goes on after a lost connection", func() bool { return dep.probes.sum() > at+5 })
 			dep.down.Store(false)
 			eventually(t, "everything handled", func() bool { return dep.handled.distinct() == all })
-			eventually(t, "closed", func() bool { return dep.state.Load() == BreakerClosed })
+			eventually(t, "closed", func() bool { return dep.state.Load() == wire.BreakerClosed })
 			require.Zero(t, dead.Load())
 			require.Empty(t, dep.errs)
 			eventually(t, "nothing is left", func() bool { return ready(t, b, b.ConsumerQueue("c")) == 0 })
@@ -110,7 +111,7 @@ func TestNothingHeldWhileOpen(t *testing.T) {
 			o := Subscription{Name: "c", Topics: []string{"order.*"}, Concurrency: 3, Tries: 1, Ladder: rungs(5), Observe: dep.observe,
 				Breaker: BreakerOptions{Failures: 4, Pause: time.Hour}, Handle: func(context.Context, Delivery) error { return err }}
 			stop := background(t, func(ctx context.Context) error { return b.Consume(ctx, o) })
-			eventually(t, "open", func() bool { return dep.state.Load() == BreakerOpen })
+			eventually(t, "open", func() bool { return dep.state.Load() == wire.BreakerOpen })
 			waiting := func() int {
 				return ready(t, b, b.ConsumerQueue("c")) + max(0, ready(t, b, b.RetryQueue(30*time.Millisecond))) + ready(t, b, b.RetryQueue(10*time.Second))
 			}
@@ -147,7 +148,7 @@ func TestBadMessagesAreNoOutage(t *testing.T) {
 	}
 	attempts := map[string]string{}
 	for _, d := range takeAll(t, b, b.DeadQueue(), 11) {
-		attempts[d.MessageId] = d.Headers[headerAttempts].(string)
+		attempts[d.MessageId] = d.Headers[wire.HeaderAttempts].(string)
 	}
 	require.Equal(t, "10", attempts["bad"])
 	require.Empty(t, events.of(EventBreaker))
@@ -183,11 +184,11 @@ func TestPoisonHoldsUpNobody(t *testing.T) {
 		require.Equal(t, tx, next(t, good))
 	}
 	for _, d := range takeAll(t, b, b.DeadQueue(), poison) {
-		require.Equal(t, "4", d.Headers[headerAttempts], "each goes its ladder")
+		require.Equal(t, "4", d.Headers[wire.HeaderAttempts], "each goes its ladder")
 	}
 	closed := 0
 	for _, e := range events.of(EventBreaker) {
-		if e.Breaker == BreakerClosed {
+		if e.Breaker == wire.BreakerClosed {
 			closed++
 		}
 	}
@@ -210,9 +211,9 @@ func TestJudgementEndsTheOutage(t *testing.T) {
 	for range 8 {
 		publishTx(t, b, newTx())
 	}
-	eventually(t, "open", func() bool { return dep.state.Load() == BreakerOpen })
+	eventually(t, "open", func() bool { return dep.state.Load() == wire.BreakerOpen })
 	dep.down.Store(false)
-	eventually(t, "closed", func() bool { return dep.state.Load() == BreakerClosed })
+	eventually(t, "closed", func() bool { return dep.state.Load() == wire.BreakerClosed })
 	takeAll(t, b, b.DeadQueue(), 8)
 }
 
@@ -265,9 +266,9 @@ func TestBegunBeforeTheOutage(t *testing.T) {
 	for range 6 {
 		publishTx(t, b, newTx())
 	}
-	eventually(t, "open", func() bool { return dep.state.Load() != BreakerClosed })
+	eventually(t, "open", func() bool { return dep.state.Load() != wire.BreakerClosed })
 	dep.down.Store(false)
-	eventually(t, "closed", func() bool { return dep.state.Load() == BreakerClosed })
+	eventually(t, "closed", func() bool { return dep.state.Load() == wire.BreakerClosed })
 	close(release)
 	eventually(t, "tried again", func() bool { return dep.handled.of("slow") == 1 })
 	require.Empty(t, dep.errs)
@@ -321,12 +322,12 @@ func TestConsumerStatus(t *testing.T) {
 	c := &consumer{o: Subscription{Name: "c", Breaker: BreakerOptions{Failures: 1}.withDefaults()}, b: &Broker{}}
 	c.log = Options{}.withDefaults().Logger
 	c.gate = newGate(c.o.Breaker, c.breakerChanged)
-	require.Equal(t, ConsumerStatus{Name: "c", Breaker: BreakerClosed}, c.status())
+	require.Equal(t, wire.ConsumerStatus{Name: "c", Breaker: wire.BreakerClosed}, c.status())
 	c.begin()
 	era, _ := c.gate.enter(candidate{id: "a"})
 	c.gate.failure(era, "a", false, fmt.Errorf("no\nroute"))
 	s := c.status()
-	require.Equal(t, BreakerOpen, s.Breaker)
+	require.Equal(t, wire.BreakerOpen, s.Breaker)
 	require.Equal(t, "no route", s.Error)
 	require.Equal(t, 1, s.Handling)
 	require.False(t, s.Since.IsZero())
@@ -343,9 +344,9 @@ func TestTimeoutBeyondConsumerTimeout(t *testing.T) {
 		b := open(t, stacktest.Shared(t).AMQPURL(), stacktest.Prefix(t), func(o *Options) { o.ConsumerTimeout = c.limit })
 		logged := watchLog(b)
 		b.testConsumer(t, func(o *Subscription) { o.HandlerTimeout = c.timeout }, func(context.Context, Delivery) error { return nil })
-		eventually(t, "it is shown", func() bool { return len(b.board.now(peek{}).Consumers) == 1 })
+		eventually(t, "it is shown", func() bool { return len(b.board.now(wire.StatusRequest{}).Consumers) == 1 })
 		require.Equal(t, c.warned, logged.contains("consumer_timeout"), "%+v", c)
-		shown := b.board.now(peek{}).Consumers[0]
+		shown := b.board.now(wire.StatusRequest{}).Consumers[0]
 		require.Equal(t, c.limit, shown.Limit)
 		require.Greater(t, shown.Holds, c.timeout)
 	}
@@ -372,7 +373,7 @@ func TestMovedBackAsItCame(t *testing.T) {
 		c.moveBack(&d)
 		d = get(c.queue)
 		require.False(t, d.Redelivered)
-		require.Equal(t, "order.placed", d.Headers[headerRoutingKey])
+		require.Equal(t, "order.placed", d.Headers[wire.HeaderRoutingKey])
 		require.NoError(t, d.Nack(false, true))
 		d = get(c.queue)
 		require.True(t, d.Redelivered)
@@ -381,12 +382,12 @@ func TestMovedBackAsItCame(t *testing.T) {
 		require.True(t, d.Redelivered, "it would be forgotten that it may have been lost")
 		require.NoError(t, d.Ack(false))
 
-		publishRaw(t, b, b.queuesExchange(), b.AloneQueue("c"), amqp.Publishing{MessageId: "s", Headers: amqp.Table{headerLost: "2"}})
+		publishRaw(t, b, b.queuesExchange(), b.AloneQueue("c"), amqp.Publishing{MessageId: "s", Headers: amqp.Table{wire.HeaderLost: "2"}})
 		d = get(b.AloneQueue("c"))
 		c.giveBack(&work{j: &job{d: d, alone: true}})
 		d = get(b.AloneQueue("c"))
 		require.False(t, d.Redelivered)
-		require.Equal(t, "2", d.Headers[headerLost])
+		require.Equal(t, "2", d.Headers[wire.HeaderLost])
 	})
 }
 
@@ -407,12 +408,12 @@ func TestSuspectIsAProbe(t *testing.T) {
 	require.Equal(t, "first", next(t, taken))
 	stop()
 	eventually(t, "nothing to probe with", func() bool {
-		return dep.state.Load() == BreakerProbing && ready(t, b, b.ConsumerQueue("c")) == 0
+		return dep.state.Load() == wire.BreakerProbing && ready(t, b, b.ConsumerQueue("c")) == 0
 	})
 	dep.down.Store(false)
-	publishRaw(t, b, b.queuesExchange(), b.AloneQueue("c"), amqp.Publishing{MessageId: "suspect", Headers: amqp.Table{headerLost: "2"}})
+	publishRaw(t, b, b.queuesExchange(), b.AloneQueue("c"), amqp.Publishing{MessageId: "suspect", Headers: amqp.Table{wire.HeaderLost: "2"}})
 	eventually(t, "tried", func() bool { return dep.handled.of("suspect") == 1 })
-	eventually(t, "closed", func() bool { return dep.state.Load() == BreakerClosed })
+	eventually(t, "closed", func() bool { return dep.state.Load() == wire.BreakerClosed })
 }
 
 // A probe whose channel is lost before its handler begins does not stay under
@@ -421,7 +422,7 @@ func TestProbeThatNeverBegins(t *testing.T) {
 	b, ctx := consuming(t)
 	c := &consumer{b: b, o: Subscription{Name: "c"}, log: b.log, handlers: ctx}
 	c.gate = newGate(quick.withDefaults(), func(change) {})
-	c.gate.b.to(BreakerProbing, time.Now())
+	c.gate.b.to(wire.BreakerProbing, time.Now())
 	era, e := c.gate.enter(candidate{id: "a"})
 	require.Equal(t, entryTry, e)
 	w := work{j: &job{}, era: era}

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/holdfastmq/holdfast"
+	"github.com/holdfastmq/holdfast/broker/internal/wire"
 )
 
 const (
@@ -17,14 +18,14 @@ const (
 
 // Peek asks like [Broker.Ask]; in the answers, the Keepers of group tell the
 // oldest half messages that they hold, n each at most.
-func (b *Broker) Peek(ctx context.Context, group string, n int, wait time.Duration) ([]ProcessStatus, error) {
-	if err := validGroup(group); err != nil {
+func (b *Broker) Peek(ctx context.Context, group string, n int, wait time.Duration) ([]wire.ProcessStatus, error) {
+	if err := wire.ValidGroup(group); err != nil {
 		return nil, err
 	}
-	if n < 1 || n > MaxPeek {
-		return nil, fmt.Errorf("%w: peek at %d half messages: want 1 to %d", holdfast.ErrInvalid, n, MaxPeek)
+	if n < 1 || n > wire.MaxPeek {
+		return nil, fmt.Errorf("%w: peek at %d half messages: want 1 to %d", holdfast.ErrInvalid, n, wire.MaxPeek)
 	}
-	return b.ask(ctx, wait, peek{group: group, n: n})
+	return b.ask(ctx, wait, wire.StatusRequest{Group: group, N: n})
 }
 
 // peeking is Peek's question to a Keeper.
@@ -35,7 +36,7 @@ type peeking struct {
 
 // peekedRecord is a half message and the body of its record, if that is in memory.
 type peekedRecord struct {
-	half  PeekedHalf
+	half  wire.PeekedHalf
 	since time.Time
 	body  []byte
 }
@@ -50,7 +51,7 @@ func (c *keeperCore) peek(n int) (out []peekedRecord) {
 		if held.state == halfGone {
 			continue
 		}
-		p := peekedRecord{since: held.since, half: PeekedHalf{Tx: held.tx, Lane: held.lane, Tries: held.tries,
+		p := peekedRecord{since: held.since, half: wire.PeekedHalf{Tx: held.tx, Lane: held.lane, Tries: held.tries,
 			HandingOver: held.state == halfHanding, Bytes: held.size}}
 		if held.record != nil {
 			p.body = held.record.Body
@@ -62,7 +63,7 @@ func (c *keeperCore) peek(n int) (out []peekedRecord) {
 
 // peek asks the session for the oldest n half messages; it reads at most maxPeekRead
 // bytes of records.
-func (k *keeper) peek(n int) (out []PeekedHalf) {
+func (k *keeper) peek(n int) (out []wire.PeekedHalf) {
 	answer := make(chan []peekedRecord, 1)
 	timer := time.NewTimer(peekWait)
 	defer timer.Stop()
@@ -75,7 +76,7 @@ func (k *keeper) peek(n int) (out []PeekedHalf) {
 	for _, p := range <-answer {
 		p.half.Age = time.Since(p.since)
 		if read += len(p.body); read <= maxPeekRead {
-			p.half.read(p.body)
+			p.half.Read(p.body)
 		}
 		out = append(out, p.half)
 	}

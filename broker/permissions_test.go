@@ -16,6 +16,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/holdfastmq/holdfast"
+	"github.com/holdfastmq/holdfast/broker/internal/wire"
 	"github.com/holdfastmq/holdfast/internal/stack/stacktest"
 )
 
@@ -127,7 +128,7 @@ func TestPermissions(t *testing.T) {
 	background(t, func(ctx context.Context) error {
 		return worker.Keep(ctx, KeeperOptions{Group: "orders", HandOver: func(_ context.Context, hs []holdfast.Half) []error { return make([]error, len(hs)) }})
 	})
-	answers(t, worker, func(all []ProcessStatus) bool { return len(all) == 1 })
+	answers(t, worker, func(all []wire.ProcessStatus) bool { return len(all) == 1 })
 
 	alertsOf(t, worker, brokerOf("consumer"), brokerOf("foreign"), heard, billing)
 
@@ -137,7 +138,7 @@ func TestPermissions(t *testing.T) {
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = producer.Close() })
 	answering(t, producer, worker, "orders")
-	require.Equal(t, []CheckAnswer{{Resolution: holdfast.Commit}}, worker.CheckRemotely(ctx, "orders", checks(1)))
+	require.Equal(t, []wire.CheckAnswer{{Resolution: holdfast.Commit}}, worker.CheckRemotely(ctx, "orders", checks(1)))
 
 	type row struct {
 		what string
@@ -217,7 +218,7 @@ func TestPermissions(t *testing.T) {
 	}
 	l := ofA().Letter
 	require.Equal(t, "billing", l.Failure.Consumer)
-	require.NoError(t, worker.Redeliver(ctx, RedeliverRequest{Letter: *l, N: 1}))
+	require.NoError(t, worker.Redeliver(ctx, wire.RedeliverRequest{Letter: *l, N: 1}))
 	require.Equal(t, 1, next(t, got).Redelivery)
 	require.NotNil(t, ofA().Handled)
 	require.NoError(t, worker.PublishCompensated(ctx, *l))
@@ -227,19 +228,19 @@ func TestPermissions(t *testing.T) {
 	background(t, func(ctx context.Context) error {
 		return participant.Consume(ctx, Subscription{Name: "stock.reserve", Topics: []string{"stock.reserve"}, Tries: 1, Ladder: DefaultLadder()[:0],
 			Handle: func(ctx context.Context, d Delivery) error {
-				return participant.PublishSagaReply(ctx, *d.Saga, SagaReply{Outcome: ReplyDone})
+				return participant.PublishSagaReply(ctx, *d.Saga, wire.SagaReply{Outcome: wire.ReplyDone})
 			}})
 	})
-	replies := make(chan SagaReply, 10)
+	replies := make(chan wire.SagaReply, 10)
 	background(t, func(ctx context.Context) error {
-		return worker.ConsumeReplies(ctx, "orders", func(_ context.Context, r SagaReply) error { replies <- r; return nil })
+		return worker.ConsumeReplies(ctx, "orders", func(_ context.Context, r wire.SagaReply) error { replies <- r; return nil })
 	})
-	call := SagaCall{Saga: "s", Workflow: "w", Group: "orders", Step: "x", Token: "t"}
+	call := wire.SagaCall{Saga: "s", Workflow: "w", Group: "orders", Step: "x", Token: "t"}
 	require.NoError(t, worker.PublishSagaCall(ctx, call, holdfast.Message{Topic: "stock.reserve"}))
 	require.Equal(t, "t", next(t, replies).Token)
 
 	operator := brokerOf("operator")
-	answers(t, operator, func(all []ProcessStatus) bool { return len(all) == 1 && all[0].Instance == "worker" })
+	answers(t, operator, func(all []wire.ProcessStatus) bool { return len(all) == 1 && all[0].Instance == "worker" })
 	_, err = operator.Inspect(ctx, worker.DeadQueue(), worker.HalfQueue("orders"))
 	require.NoError(t, err)
 }

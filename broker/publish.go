@@ -10,6 +10,7 @@ import (
 	amqp "github.com/rabbitmq/amqp091-go"
 
 	"github.com/holdfastmq/holdfast"
+	"github.com/holdfastmq/holdfast/broker/internal/wire"
 	"github.com/holdfastmq/holdfast/internal/fault"
 )
 
@@ -30,10 +31,10 @@ var (
 // deadline wraps that of ctx, says how RabbitMQ was, and is [ErrNotSent] or
 // [ErrConfirmUnknown].
 func (b *Broker) PublishHalf(ctx context.Context, h holdfast.Half) error {
-	if err := validGroup(h.Group); err != nil {
+	if err := wire.ValidGroup(h.Group); err != nil {
 		return err
 	}
-	if err := validTx(h.TxID); err != nil {
+	if err := wire.ValidTx(h.TxID); err != nil {
 		return err
 	}
 	if err := holdfast.ValidateMessages(h.Messages, b.o.MaxBody); err != nil {
@@ -42,7 +43,7 @@ func (b *Broker) PublishHalf(ctx context.Context, h holdfast.Half) error {
 	if err := b.Fits(h.Group, h.TxID, h.Messages); err != nil {
 		return err
 	}
-	msg, err := encodeHalf(h)
+	msg, err := wire.EncodeHalf(h)
 	if err != nil {
 		return err
 	}
@@ -59,7 +60,7 @@ func (b *Broker) PublishHalf(ctx context.Context, h holdfast.Half) error {
 // committed, by the limits of the connection with RabbitMQ: what cannot be is
 // [holdfast.ErrTooLarge], and must not be committed.
 func (b *Broker) Fits(group, txID string, ms []holdfast.Message) error {
-	return b.pubLink.limits().messages(group, txID, ms)
+	return b.pubLink.limits().Messages(group, txID, ms)
 }
 
 // PublishMessages publishes the messages of the committed transaction txID to
@@ -70,10 +71,10 @@ func (b *Broker) Fits(group, txID string, ms []holdfast.Message) error {
 // this message was not stored. What was confirmed in a call that had such an error is
 // not published again by a later one of this Broker.
 func (b *Broker) PublishMessages(ctx context.Context, group, txID string, ms []holdfast.Message) error {
-	if err := validGroup(group); err != nil {
+	if err := wire.ValidGroup(group); err != nil {
 		return err
 	}
-	if err := validTx(txID); err != nil {
+	if err := wire.ValidTx(txID); err != nil {
 		return err
 	}
 	if err := holdfast.ValidateMessages(ms, b.o.MaxBody); err != nil {
@@ -86,7 +87,7 @@ func (b *Broker) PublishMessages(ctx context.Context, group, txID string, ms []h
 			return fmt.Errorf("%w: message %d of transaction %s has no ID: call holdfast.NumberMessages", holdfast.ErrInvalid, i+1, txID)
 		}
 		if confirmed == nil || !confirmed[i] {
-			ps = append(ps, publication{exchange: b.TopicsExchange(), key: m.Topic, mandatory: !m.AllowUnrouted, msg: encodeMessage(group, txID, m)})
+			ps = append(ps, publication{exchange: b.TopicsExchange(), key: m.Topic, mandatory: !m.AllowUnrouted, msg: wire.EncodeMessage(group, txID, m)})
 		}
 	}
 	ctx, cancel := b.timeout(ctx)
@@ -225,7 +226,7 @@ func (p *publisher) round(ctx context.Context, ms []publication, point string) b
 			continue
 		}
 		var err error
-		if m.size, err = lim.check(m.exchange, m.key, &m.msg); err != nil {
+		if m.size, err = lim.Check(m.exchange, m.key, &m.msg); err != nil {
 			p.refuse(m, RefusedLimit, err)
 			continue
 		}

@@ -12,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/holdfastmq/holdfast"
+	"github.com/holdfastmq/holdfast/broker/internal/wire"
 	"github.com/holdfastmq/holdfast/internal/fault"
 	"github.com/holdfastmq/holdfast/internal/stack/stacktest"
 )
@@ -58,7 +59,7 @@ func TestCommittedMessageOnTheWire(t *testing.T) {
 	d := take(t, b, b.ConsumerQueue("c"))
 	require.Equal(t, amqp.Persistent, d.DeliveryMode)
 	require.False(t, d.Timestamp.IsZero())
-	got, tx, group, err := decodeMessage(&d)
+	got, tx, group, err := wire.DecodeMessage(&d)
 	require.NoError(t, err)
 	require.Equal(t, m, got)
 	require.Equal(t, "tx1 g", tx+" "+group)
@@ -323,7 +324,7 @@ func TestSettleAndFlush(t *testing.T) {
 			require.NoError(t, err)
 			for txs := 0; txs < want; records++ {
 				d := next(t, ds)
-				ids, err := decodeOp(d.Headers, d.Body, group)
+				ids, err := wire.DecodeOp(d.Headers, d.Body, group)
 				require.NoError(t, err)
 				require.LessOrEqual(t, len(ids), 10)
 				txs += len(ids)
@@ -358,7 +359,7 @@ func TestCloseFlushes(t *testing.T) {
 
 	b = open(t, url, prefix, nil)
 	d := take(t, b, b.HalfQueue("g"))
-	txs, err := decodeOp(d.Headers, d.Body, "g")
+	txs, err := wire.DecodeOp(d.Headers, d.Body, "g")
 	require.NoError(t, err)
 	require.Equal(t, []string{"a"}, txs)
 }

@@ -1,6 +1,9 @@
 package broker
 
-import "time"
+import (
+	"github.com/holdfastmq/holdfast/broker/internal/wire"
+	"time"
+)
 
 // PublishStats counts what went wrong with a Broker's publishes since it was opened.
 type PublishStats struct {
@@ -20,7 +23,7 @@ func (b *Broker) PublishStats() PublishStats {
 }
 
 // publishing tells of the process's publishes.
-func (b *Broker) publishing(p *ProcessStatus, now time.Time) {
+func (b *Broker) publishing(p *wire.ProcessStatus, now time.Time) {
 	if b.pub == nil {
 		return
 	}
@@ -28,7 +31,7 @@ func (b *Broker) publishing(p *ProcessStatus, now time.Time) {
 	for _, l := range []struct {
 		role string
 		link *link
-	}{{RolePublishing, b.pubLink}, {RoleConsuming, b.consLink}} {
+	}{{wire.RolePublishing, b.pubLink}, {wire.RoleConsuming, b.consLink}} {
 		if lost, often := l.link.lost.recent(now); often {
 			lost.Role = l.role
 			p.Lost = append(p.Lost, lost)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"github.com/holdfastmq/holdfast"
+	"github.com/holdfastmq/holdfast/broker/internal/wire"
 )
 
 // Redeliver puts a dead letter back into the queue that it died in, and into no
@@ -17,7 +18,7 @@ import (
 // not whole ([holdfast.ErrTooLarge]) and one that no redelivery can help
 // ([holdfast.ErrInvalid]) are refused, with errors marked by
 // [holdfast.Permanent]. Nothing was stored then.
-func (b *Broker) Redeliver(ctx context.Context, r RedeliverRequest) error {
+func (b *Broker) Redeliver(ctx context.Context, r wire.RedeliverRequest) error {
 	if err := b.redeliverable(&r); err != nil {
 		return holdfast.Permanent(fmt.Errorf("redeliver %s: %w", r.Letter.ID, err))
 	}
@@ -25,11 +26,11 @@ func (b *Broker) Redeliver(ctx context.Context, r RedeliverRequest) error {
 	defer cancel()
 	queue := r.Letter.Queue
 	exchange := b.queuesExchange()
-	if groupOf(b.o.Prefix, queue) != "" {
+	if wire.GroupOf(b.o.Prefix, queue) != "" {
 		exchange = b.halfExchange()
 	}
-	p := publication{exchange: exchange, key: queue, mandatory: true, old: b.o.RollingUpgrade, msg: redelivery(b.o.Prefix, &r)}
-	squeeze(&p.msg, b.pubLink.limits().room())
+	p := publication{exchange: exchange, key: queue, mandatory: true, old: b.o.RollingUpgrade, msg: wire.EncodeRedelivery(b.o.Prefix, &r)}
+	wire.Squeeze(&p.msg, b.pubLink.limits().Room())
 	err := b.pub.one(ctx, &p, "")
 	if errors.Is(err, holdfast.ErrUnroutable) {
 		return fmt.Errorf("redeliver %s: %w: the queue %s does not exist: start the consumer or producer that it belongs to, which makes it, and redeliver then, or discard the message",
@@ -42,18 +43,18 @@ func (b *Broker) Redeliver(ctx context.Context, r RedeliverRequest) error {
 }
 
 // redeliverable says why a redelivery can never work.
-func (b *Broker) redeliverable(r *RedeliverRequest) error {
+func (b *Broker) redeliverable(r *wire.RedeliverRequest) error {
 	l := &r.Letter
-	ofConsumer := consumerOf(b.o.Prefix, l.Queue) != ""
+	ofConsumer := wire.ConsumerOf(b.o.Prefix, l.Queue) != ""
 	switch {
 	case r.N < 1:
 		return fmt.Errorf("%w: a redelivery has a number from 1, not %d", holdfast.ErrInvalid, r.N)
-	case !ofConsumer && groupOf(b.o.Prefix, l.Queue) == "":
+	case !ofConsumer && wire.GroupOf(b.o.Prefix, l.Queue) == "":
 		return fmt.Errorf("%w: it comes from %q, which is no consumer's queue and no half queue of the prefix %q: nobody knows whom it is for; publish it anew where it belongs, then discard it",
 			holdfast.ErrInvalid, l.Queue, b.o.Prefix)
-	case !ofConsumer && l.Envelope.Headers[headerClaim] != "":
+	case !ofConsumer && l.Envelope.Headers[wire.HeaderClaim] != "":
 		return fmt.Errorf("%w: it claims to be a record of kind %q, but did not come through Holdfast's exchange, and would not count again: discard it; what an op record settles is checked back",
-			holdfast.ErrInvalid, clip(l.Envelope.Headers[headerClaim], 64))
+			holdfast.ErrInvalid, wire.Clip(l.Envelope.Headers[wire.HeaderClaim], 64))
 	case l.Kept != "":
 		return fmt.Errorf("%w: it has %d bytes, and only their beginning is in the workflow; the whole message is in the queue %s: move it from there to %s, with a shovel or the management UI, and discard this dead letter",
 			holdfast.ErrTooLarge, l.Size, l.Kept, l.Queue)

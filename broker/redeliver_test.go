@@ -9,6 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/holdfastmq/holdfast"
+	"github.com/holdfastmq/holdfast/broker/internal/wire"
 )
 
 // originalSum is a body's SHA-256 in hex.
@@ -43,7 +44,7 @@ func TestRedelivery(t *testing.T) {
 	letter := next(t, records).Letter
 	require.Equal(t, 1, ready(t, b, b.ConsumerQueue("other")))
 
-	require.NoError(t, b.Redeliver(ctx, RedeliverRequest{Letter: *letter, N: 1, Operator: "ada"}))
+	require.NoError(t, b.Redeliver(ctx, wire.RedeliverRequest{Letter: *letter, N: 1, Operator: "ada"}))
 	again := next(t, got)
 	require.Equal(t, first.Message, again.Message, "as it was")
 	died := next(t, records).Letter
@@ -53,28 +54,28 @@ func TestRedelivery(t *testing.T) {
 	require.Equal(t, 1, died.Failure.Attempts, "counted anew")
 	require.Equal(t, "order.foreign", died.Message.Topic)
 
-	require.NoError(t, b.Redeliver(ctx, RedeliverRequest{Letter: *letter, N: 2, Operator: "ada", Edited: true, Body: []byte("y"), ContentType: "text/html", OriginalSHA256: originalSum}))
+	require.NoError(t, b.Redeliver(ctx, wire.RedeliverRequest{Letter: *letter, N: 2, Operator: "ada", Edited: true, Body: []byte("y"), ContentType: "text/html", OriginalSHA256: originalSum}))
 	edited := next(t, got).Message
 	require.Equal(t, "y", string(edited.Body))
 	require.Equal(t, "text/html", edited.ContentType)
 	require.Equal(t, "m", edited.ID)
 	died = next(t, records).Letter
-	require.Equal(t, "ada", died.Envelope.Headers[headerEditedBy])
-	require.Equal(t, originalSum, died.Envelope.Headers[headerOriginal])
+	require.Equal(t, "ada", died.Envelope.Headers[wire.HeaderEditedBy])
+	require.Equal(t, originalSum, died.Envelope.Headers[wire.HeaderOriginal])
 	require.Equal(t, 2, died.Failure.Redelivery)
 	require.Equal(t, 1, ready(t, b, b.ConsumerQueue("other")), "only its consumer gets it")
 }
 
 func TestRedeliveryIsTheMessageAsItWas(t *testing.T) {
 	d := placed(func(d *amqp.Delivery) {
-		d.Headers["raw"], d.Headers[headerLog], d.Headers[headerAttempts] = []byte{0xff}, "[]", "3"
+		d.Headers["raw"], d.Headers[wire.HeaderLog], d.Headers[wire.HeaderAttempts] = []byte{0xff}, "[]", "3"
 		d.Expiration = "1000"
 	})
-	l := decodeDead("holdfast", delivered(deadLetter(d, "holdfast.q.c", "c", 3, errors.New("no"), deathTime)), deathTime)
-	p := redelivery("holdfast", &RedeliverRequest{Letter: l, N: 4})
-	require.Equal(t, amqp.Table{"tenant": "north", headerUser + "CC": "x", "raw": "\xff", headerVersion: "1", headerTx: "tx-1", headerGroup: "orders",
-		headerTopic: "order.placed", headerKey: "order-1", headerExpiration: "1000", headerRedelivery: "4",
-		headerExchange: "holdfast.topics", headerRoutingKey: "order.placed"}, p.Headers)
+	l := wire.DecodeDead("holdfast", delivered(wire.EncodeDeath(d, "holdfast.q.c", "c", 3, errors.New("no"), deathTime)), deathTime)
+	p := wire.EncodeRedelivery("holdfast", &wire.RedeliverRequest{Letter: l, N: 4})
+	require.Equal(t, amqp.Table{"tenant": "north", wire.HeaderUser + "CC": "x", "raw": "\xff", wire.HeaderVersion: "1", wire.HeaderTx: "tx-1", wire.HeaderGroup: "orders",
+		wire.HeaderTopic: "order.placed", wire.HeaderKey: "order-1", wire.HeaderExpiration: "1000", wire.HeaderRedelivery: "4",
+		wire.HeaderExchange: "holdfast.topics", wire.HeaderRoutingKey: "order.placed"}, p.Headers)
 	require.Equal(t, d.Priority, p.Priority)
 	require.Equal(t, d.CorrelationId, p.CorrelationId)
 	require.Equal(t, d.AppId, p.AppId)
@@ -82,9 +83,9 @@ func TestRedeliveryIsTheMessageAsItWas(t *testing.T) {
 	require.True(t, d.Timestamp.Equal(p.Timestamp))
 	require.Empty(t, p.Expiration, "it would be dropped at once")
 	require.Equal(t, d.Body, p.Body)
-	before, _, _, err := decodeMessage(d)
+	before, _, _, err := wire.DecodeMessage(d)
 	require.NoError(t, err)
-	after, _, _, err := decodeMessage(&amqp.Delivery{Headers: p.Headers, MessageId: p.MessageId, ContentType: p.ContentType, Body: p.Body})
+	after, _, _, err := wire.DecodeMessage(&amqp.Delivery{Headers: p.Headers, MessageId: p.MessageId, ContentType: p.ContentType, Body: p.Body})
 	require.NoError(t, err)
 	require.Equal(t, before, after)
 }
@@ -93,25 +94,25 @@ func TestRefusedRedeliveries(t *testing.T) {
 	b, ctx := deadQueueOf(t)
 	letter := func(change func(l *holdfast.DeadLetter)) holdfast.DeadLetter {
 		d := placed(nil)
-		l := decodeDead(b.o.Prefix, deliveredTo(b.o.Prefix, deadLetter(d, b.ConsumerQueue("c"), "c", 3, errors.New("no"), deathTime)), deathTime)
+		l := wire.DecodeDead(b.o.Prefix, deliveredTo(b.o.Prefix, wire.EncodeDeath(d, b.ConsumerQueue("c"), "c", 3, errors.New("no"), deathTime)), deathTime)
 		change(&l)
 		return l
 	}
 	for name, c := range map[string]struct {
-		r    RedeliverRequest
+		r    wire.RedeliverRequest
 		err  error
 		says string
 	}{
-		"no number": {RedeliverRequest{Letter: letter(func(*holdfast.DeadLetter) {}), N: 0}, holdfast.ErrInvalid, "number"},
-		"kept": {RedeliverRequest{Letter: letter(func(l *holdfast.DeadLetter) { l.Kept, l.Size = b.OversizedQueue(), 5_000_000 })},
+		"no number": {wire.RedeliverRequest{Letter: letter(func(*holdfast.DeadLetter) {}), N: 0}, holdfast.ErrInvalid, "number"},
+		"kept": {wire.RedeliverRequest{Letter: letter(func(l *holdfast.DeadLetter) { l.Kept, l.Size = b.OversizedQueue(), 5_000_000 })},
 			holdfast.ErrTooLarge, b.OversizedQueue() + ": move it from there to " + b.ConsumerQueue("c")},
-		"no message-id": {RedeliverRequest{Letter: letter(func(l *holdfast.DeadLetter) { l.Envelope.MessageID, l.Failure.Class = "", holdfast.ClassMalformed })},
+		"no message-id": {wire.RedeliverRequest{Letter: letter(func(l *holdfast.DeadLetter) { l.Envelope.MessageID, l.Failure.Class = "", holdfast.ClassMalformed })},
 			holdfast.ErrInvalid, "publish it anew"},
-		"nobody's":      {RedeliverRequest{Letter: letter(func(l *holdfast.DeadLetter) { l.Queue = b.DeadQueue() })}, holdfast.ErrInvalid, "nobody knows whom it is for"},
-		"elsewhere":     {RedeliverRequest{Letter: letter(func(l *holdfast.DeadLetter) { l.Queue = "shop.q.c" })}, holdfast.ErrInvalid, b.o.Prefix},
-		"no operator":   {RedeliverRequest{Letter: letter(func(*holdfast.DeadLetter) {}), Edited: true}, holdfast.ErrInvalid, "operator"},
-		"no sum":        {RedeliverRequest{Letter: letter(func(*holdfast.DeadLetter) {}), Edited: true, Operator: "ada"}, holdfast.ErrInvalid, "SHA-256"},
-		"edited, large": {RedeliverRequest{Letter: letter(func(*holdfast.DeadLetter) {}), Edited: true, Operator: "ada", OriginalSHA256: originalSum, Body: make([]byte, holdfast.MaxBody+1)}, holdfast.ErrTooLarge, "limit"},
+		"nobody's":      {wire.RedeliverRequest{Letter: letter(func(l *holdfast.DeadLetter) { l.Queue = b.DeadQueue() })}, holdfast.ErrInvalid, "nobody knows whom it is for"},
+		"elsewhere":     {wire.RedeliverRequest{Letter: letter(func(l *holdfast.DeadLetter) { l.Queue = "shop.q.c" })}, holdfast.ErrInvalid, b.o.Prefix},
+		"no operator":   {wire.RedeliverRequest{Letter: letter(func(*holdfast.DeadLetter) {}), Edited: true}, holdfast.ErrInvalid, "operator"},
+		"no sum":        {wire.RedeliverRequest{Letter: letter(func(*holdfast.DeadLetter) {}), Edited: true, Operator: "ada"}, holdfast.ErrInvalid, "SHA-256"},
+		"edited, large": {wire.RedeliverRequest{Letter: letter(func(*holdfast.DeadLetter) {}), Edited: true, Operator: "ada", OriginalSHA256: originalSum, Body: make([]byte, holdfast.MaxBody+1)}, holdfast.ErrTooLarge, "limit"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if name != "no number" {
@@ -124,7 +125,7 @@ func TestRefusedRedeliveries(t *testing.T) {
 		})
 	}
 	gone := letter(func(l *holdfast.DeadLetter) { l.Queue, l.Failure.Consumer = b.ConsumerQueue("gone"), "gone" })
-	err := b.Redeliver(ctx, RedeliverRequest{Letter: gone, N: 1})
+	err := b.Redeliver(ctx, wire.RedeliverRequest{Letter: gone, N: 1})
 	require.ErrorIs(t, err, holdfast.ErrUnroutable)
 	require.ErrorContains(t, err, b.ConsumerQueue("gone"))
 	require.False(t, holdfast.IsPermanent(err), "start the consumer, and it works")
@@ -139,7 +140,7 @@ func TestRedeliveryOfAHalfRecord(t *testing.T) {
 	require.NoError(t, b.DeclareGroup(ctx, "g"))
 	k := keep(t, b, soon)
 	records := deadLetters(t, b)
-	good, err := encodeHalf(half("tx-h", "g"))
+	good, err := wire.EncodeHalf(half("tx-h", "g"))
 	require.NoError(t, err)
 	bad := good
 	bad.Body = []byte("{")
@@ -156,13 +157,13 @@ func TestRedeliveryOfAHalfRecord(t *testing.T) {
 	nothingHeld(t, b, k)
 
 	k = keep(t, b, later)
-	require.NoError(t, b.Redeliver(ctx, RedeliverRequest{Letter: *letter, N: 1}))
+	require.NoError(t, b.Redeliver(ctx, wire.RedeliverRequest{Letter: *letter, N: 1}))
 	died := next(t, records).Letter
 	require.Equal(t, letter.ID, died.ID)
 	require.Equal(t, 1, died.Failure.Redelivery)
 
-	require.NoError(t, b.Redeliver(ctx, RedeliverRequest{Letter: *letter, N: 2, Operator: "ada", Edited: true, Body: good.Body, OriginalSHA256: originalSum}))
-	require.Equal(t, &HandledRecord{Queue: b.HalfQueue("g"), MessageID: "tx-h", Redelivery: 2}, next(t, records).Handled)
+	require.NoError(t, b.Redeliver(ctx, wire.RedeliverRequest{Letter: *letter, N: 2, Operator: "ada", Edited: true, Body: good.Body, OriginalSHA256: originalSum}))
+	require.Equal(t, &wire.HandledRecord{Queue: b.HalfQueue("g"), MessageID: "tx-h", Redelivery: 2}, next(t, records).Handled)
 	eventually(t, "held", func() bool { return k.now().Held == 1 })
 	b.Settle("g", "tx-h", holdfast.Commit)
 	eventually(t, "matched", func() bool { return k.now().Matched == 1 })

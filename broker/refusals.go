@@ -3,6 +3,7 @@ package broker
 import (
 	"cmp"
 	"fmt"
+	"github.com/holdfastmq/holdfast/broker/internal/wire"
 	"log/slog"
 	"maps"
 	"slices"
@@ -62,13 +63,13 @@ type refusals struct {
 	mu sync.Mutex
 	// total counts the records that were refused, not queues.
 	total   int
-	records []RefusedRecord
+	records []wire.RefusedRecord
 	full    map[string]*fullQueue // by queue, or by strangeName
 }
 
 // fullQueue is one that refuses, or did so a moment ago.
 type fullQueue struct {
-	FullQueue
+	wire.FullQueue
 	took time.Time // when it took something again; zero while it refuses
 }
 
@@ -94,18 +95,18 @@ func (r *refusals) record(m *publication, why string, err error) {
 	now, to := time.Now(), destination(m)
 	r.mu.Lock()
 	r.total++
-	r.records = slices.DeleteFunc(r.records, func(x RefusedRecord) bool { return now.Sub(x.Last) > refusedFor })
-	i := slices.IndexFunc(r.records, func(x RefusedRecord) bool { return x.Message == m.msg.MessageId && x.To == to })
+	r.records = slices.DeleteFunc(r.records, func(x wire.RefusedRecord) bool { return now.Sub(x.Last) > refusedFor })
+	i := slices.IndexFunc(r.records, func(x wire.RefusedRecord) bool { return x.Message == m.msg.MessageId && x.To == to })
 	first := i < 0
 	if first {
 		if len(r.records) >= refusedKept {
 			r.records = r.records[1:]
 		}
-		r.records = append(r.records, RefusedRecord{Message: m.msg.MessageId, To: to, Since: now})
+		r.records = append(r.records, wire.RefusedRecord{Message: m.msg.MessageId, To: to, Since: now})
 		i = len(r.records) - 1
 	}
 	x := &r.records[i]
-	x.Why, x.Reason, x.Last = why, clip(strings.ToValidUTF8(err.Error(), "?"), maxReason), now
+	x.Why, x.Reason, x.Last = why, wire.Clip(strings.ToValidUTF8(err.Error(), "?"), wire.MaxReason), now
 	x.Count++
 	r.mu.Unlock()
 	if first {
@@ -121,18 +122,18 @@ func (r *refusals) queue(m *publication, queue, consumer string) {
 		of = " of consumer " + consumer
 	}
 	reason := fmt.Sprintf("the queue %s%s refuses publishes: it is at its limit (max-length), or without a majority of its replicas", queue, of)
-	r.refuse(queue, FullQueue{Queue: queue, Consumer: consumer}, Refusal{Why: RefusedFull, Message: m.msg.MessageId, To: queue, Consumer: consumer, Reason: reason})
+	r.refuse(queue, wire.FullQueue{Queue: queue, Consumer: consumer}, Refusal{Why: RefusedFull, Message: m.msg.MessageId, To: queue, Consumer: consumer, Reason: reason})
 }
 
 // strange notes that a queue which nobody knows refused m.
 func (r *refusals) strange(m *publication) {
 	reason := fmt.Sprintf("a queue that is bound for %s refuses publishes, and is of no consumer that is known here: it is at its limit (max-length), or without a majority of its replicas", m.key)
-	r.refuse(strangeName(m), FullQueue{Topic: m.key}, Refusal{Why: RefusedUnknown, Message: m.msg.MessageId, To: destination(m), Reason: reason})
+	r.refuse(strangeName(m), wire.FullQueue{Topic: m.key}, Refusal{Why: RefusedUnknown, Message: m.msg.MessageId, To: destination(m), Reason: reason})
 }
 
 func strangeName(m *publication) string { return "topic " + m.exchange + " " + m.key }
 
-func (r *refusals) refuse(name string, begin FullQueue, x Refusal) {
+func (r *refusals) refuse(name string, begin wire.FullQueue, x Refusal) {
 	now := time.Now()
 	r.mu.Lock()
 	q := r.full[name]
@@ -203,7 +204,7 @@ func (r *refusals) taken(queues ...string) {
 }
 
 // show returns what people should know.
-func (r *refusals) show(now time.Time) (total int, records []RefusedRecord, full []FullQueue) {
+func (r *refusals) show(now time.Time) (total int, records []wire.RefusedRecord, full []wire.FullQueue) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for _, x := range r.records {
@@ -216,6 +217,6 @@ func (r *refusals) show(now time.Time) (total int, records []RefusedRecord, full
 			full = append(full, q.FullQueue)
 		}
 	}
-	slices.SortFunc(full, func(x, y FullQueue) int { return cmp.Compare(x.Queue+x.Topic, y.Queue+y.Topic) })
+	slices.SortFunc(full, func(x, y wire.FullQueue) int { return cmp.Compare(x.Queue+x.Topic, y.Queue+y.Topic) })
 	return r.total, records, full
 }

@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/holdfastmq/holdfast/broker/internal/wire"
 	amqp "github.com/rabbitmq/amqp091-go"
 	"github.com/stretchr/testify/require"
 )
@@ -39,7 +40,7 @@ func TestFullQueuesAreTold(t *testing.T) {
 	r.queue(m, "q", "c")
 	r.held("q")
 	_, _, all := r.show(time.Now())
-	require.Equal(t, []FullQueue{{Queue: "q", Consumer: "c", Refused: 2, Held: 1, Since: all[0].Since, Last: all[0].Last}}, all)
+	require.Equal(t, []wire.FullQueue{{Queue: "q", Consumer: "c", Refused: 2, Held: 1, Since: all[0].Since, Last: all[0].Last}}, all)
 	require.Equal(t, []int{1, 1}, []int{first(), int(r.n.Load())})
 
 	r.taken("other")
@@ -85,7 +86,7 @@ func TestRefusedRecordsAreTold(t *testing.T) {
 	total, records, _ := r.show(time.Now())
 	require.Equal(t, 2*(refusedKept+2), total)
 	require.Len(t, records, refusedKept)
-	require.Equal(t, RefusedRecord{Message: "2", To: "q", Why: RefusedLimit, Reason: "too ? long", Count: 2, Since: records[0].Since, Last: records[0].Last}, records[0])
+	require.Equal(t, wire.RefusedRecord{Message: "2", To: "q", Why: RefusedLimit, Reason: "too ? long", Count: 2, Since: records[0].Since, Last: records[0].Last}, records[0])
 	n, first := told.count(RefusedLimit)
 	require.Equal(t, []int{total, refusedKept + 2}, []int{n, first})
 	_, records, _ = r.show(time.Now().Add(refusedFor + time.Minute))
@@ -112,7 +113,7 @@ func TestLossesAreATrouble(t *testing.T) {
 
 	b := &Broker{pubLink: &link{}, consLink: &link{}, pub: &publisher{refused: newRefusals(Options{}.withDefaults())}}
 	told := func() (roles []string) {
-		var p ProcessStatus
+		var p wire.ProcessStatus
 		b.publishing(&p, time.Now())
 		for _, l := range p.Lost {
 			roles = append(roles, l.Role)
@@ -124,5 +125,5 @@ func TestLossesAreATrouble(t *testing.T) {
 	}
 	require.Empty(t, told())
 	b.pubLink.lost.add(errOops)
-	require.Equal(t, []string{RolePublishing}, told())
+	require.Equal(t, []string{wire.RolePublishing}, told())
 }

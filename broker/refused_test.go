@@ -14,6 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/holdfastmq/holdfast"
+	"github.com/holdfastmq/holdfast/broker/internal/wire"
 	"github.com/holdfastmq/holdfast/internal/stack/stacktest"
 )
 
@@ -71,7 +72,7 @@ func TestRecordThatClosesChannels(t *testing.T) {
 	require.ErrorIs(t, b.pub.one(ctx, &long, ""), holdfast.ErrTooLarge)
 	grows(t, "publishes", 20, published)
 	stop()
-	s := b.board.now(peek{})
+	s := b.board.now(wire.StatusRequest{})
 	require.Equal(t, PublishStats{Refused: 4}, b.PublishStats())
 	require.Len(t, s.Refused, 2)
 	require.Equal(t, []any{"bad", RefusedClosing, 3}, []any{s.Refused[0].Message, s.Refused[0].Why, s.Refused[0].Count})
@@ -137,7 +138,7 @@ func TestForbiddenTopic(t *testing.T) {
 		require.Contains(t, away.Remedy, "set_topic_permissions")
 		require.NoError(t, b.PublishMessages(ctx, "g", "ok", messages("ok", "order.x", 1)))
 	}
-	require.Equal(t, RefusedForbidden, b.board.now(peek{}).Refused[0].Why)
+	require.Equal(t, RefusedForbidden, b.board.now(wire.StatusRequest{}).Refused[0].Why)
 	ctl("set_topic_permissions", user, prefix+".topics", ".*", ".*")
 	require.NoError(t, b.PublishMessages(ctx, "g", "t", messages("t", "secret.x", 1)), "it is tried again each time")
 }
@@ -159,7 +160,7 @@ func TestSmallFrames(t *testing.T) {
 	eventually(t, "the dead letter", func() bool { return ready(t, b, b.DeadQueue()) == 1 })
 	stop()
 	d := take(t, b, b.DeadQueue())
-	l := decodeDead(b.o.Prefix, &d, time.Now())
+	l := wire.DecodeDead(b.o.Prefix, &d, time.Now())
 	require.Equal(t, []any{"t", 4, holdfast.ClassError}, []any{l.ID, l.Failure.Attempts, l.Failure.Class})
 	require.Contains(t, l.Failure.Reason, "long long")
 	require.Equal(t, ms[0].Headers, l.Message.Headers)

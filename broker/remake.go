@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/holdfastmq/holdfast/broker/internal/wire"
 	amqp "github.com/rabbitmq/amqp091-go"
 )
 
@@ -32,10 +33,10 @@ type Remade struct {
 	// Queues are the names of those that were missing, and are there again.
 	Queues []string
 	// Consumers are the remembered consumers whose queues are among Queues.
-	Consumers []Bound
+	Consumers []wire.Bound
 	// Stale are remembered consumers whose queues are missing, and were not made
 	// again: nobody has seen them for longer than RememberFor.
-	Stale []Bound
+	Stale []wire.Bound
 	// Err says what could not be made.
 	Err error
 }
@@ -58,7 +59,7 @@ func (r Remade) String() string {
 		fmt.Fprintf(&s, "; not made again, since nobody has seen them for %d days: consumers %s", int(RememberFor.Hours()/24), shortList(boundNames(r.Stale)))
 	}
 	if r.Err != nil {
-		fmt.Fprintf(&s, "; not everything could be made: %s", oneLine(r.Err.Error(), maxReason))
+		fmt.Fprintf(&s, "; not everything could be made: %s", wire.OneLine(r.Err.Error(), wire.MaxReason))
 	}
 	return s.String()
 }
@@ -79,7 +80,7 @@ func shortList(names []string) string {
 	return strings.Join(names, ", ")
 }
 
-func boundNames(cs []Bound) (names []string) {
+func boundNames(cs []wire.Bound) (names []string) {
 	for _, c := range cs {
 		names = append(names, c.Name)
 	}
@@ -89,7 +90,7 @@ func boundNames(cs []Bound) (names []string) {
 // Recall takes over what was remembered before, and makes those queues of it that
 // are missing. Call it before the first publish. An error means that it could not
 // look; what could not be made is told ([Options.OnRemade]).
-func (b *Broker) Recall(ctx context.Context, known []Bound) error {
+func (b *Broker) Recall(ctx context.Context, known []wire.Bound) error {
 	b.memory.note(time.Now(), known...)
 	return b.CheckRemembered(ctx)
 }
@@ -166,9 +167,9 @@ func (t *topology) remakeNow(ctx context.Context, conn *amqp.Connection, own []s
 type remaking struct {
 	t     *topology
 	conn  *amqp.Connection
-	known []Bound  // remembered consumers of other processes
-	mine  []string // this process's own queues
-	gone  []string // queues that are missing
+	known []wire.Bound // remembered consumers of other processes
+	mine  []string     // this process's own queues
+	gone  []string     // queues that are missing
 	told  Remade
 	errs  []error
 }
@@ -222,9 +223,9 @@ func (r *remaking) look(ctx context.Context, others bool) (err error) {
 
 // consumer sees to the queue of one of the known consumers. It returns its bindings where
 // only they may be missing.
-func (r *remaking) consumer(ctx context.Context, c Bound) (binds []step) {
+func (r *remaking) consumer(ctx context.Context, c wire.Bound) (binds []step) {
 	t := r.t
-	its := t.queuesOf([]Bound{c})
+	its := t.queuesOf([]wire.Bound{c})
 	gone := slices.ContainsFunc(its, func(q string) bool { return slices.Contains(r.gone, q) })
 	switch {
 	case !gone:
@@ -233,7 +234,7 @@ func (r *remaking) consumer(ctx context.Context, c Bound) (binds []step) {
 		r.told.Stale = append(r.told.Stale, c)
 		r.gone = slices.DeleteFunc(r.gone, func(q string) bool { return slices.Contains(its, q) })
 	default:
-		its := t.consumerSteps(c.Name, c.bindings())
+		its := t.consumerSteps(c.Name, c.Bindings())
 		t.ledger.forget(its)
 		steps := t.ledger.lacking(slices.Concat(t.baseSteps(), its, t.delaySteps(knownDelays(nil))))
 		if err := t.run(ctx, r.conn, steps); err != nil {

@@ -2,6 +2,7 @@ package broker
 
 import (
 	"cmp"
+	"github.com/holdfastmq/holdfast/broker/internal/wire"
 	"maps"
 	"slices"
 	"sync"
@@ -37,12 +38,12 @@ func newMemory() *memory { return &memory{seen: map[string]seenConsumer{}} }
 
 // note remembers consumers, and reports whether that is news. What is invalid, or
 // too much, is not remembered: it comes from other processes.
-func (m *memory) note(now time.Time, cs ...Bound) (news bool) {
+func (m *memory) note(now time.Time, cs ...wire.Bound) (news bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for _, c := range cs {
 		old, known := m.seen[c.Name]
-		if !known && len(m.seen) >= maxRemembered || !c.valid() {
+		if !known && len(m.seen) >= maxRemembered || !c.Valid() {
 			continue
 		}
 		at := now.Add(-max(c.Age, 0))
@@ -57,7 +58,7 @@ func (m *memory) note(now time.Time, cs ...Bound) (news bool) {
 }
 
 // unknown are those of the consumers that are not remembered with all of these topics.
-func (m *memory) unknown(cs []Bound) (out []Bound) {
+func (m *memory) unknown(cs []wire.Bound) (out []wire.Bound) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for _, c := range cs {
@@ -77,18 +78,18 @@ func (m *memory) forget(keep func(name string) bool) {
 }
 
 // all are the consumers that are remembered, by name.
-func (m *memory) all(now time.Time) (out []Bound) {
+func (m *memory) all(now time.Time) (out []wire.Bound) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for name, c := range m.seen {
-		out = append(out, Bound{Name: name, Topics: slices.Clone(c.topics), Age: now.Sub(c.at)})
+		out = append(out, wire.Bound{Name: name, Topics: slices.Clone(c.topics), Age: now.Sub(c.at)})
 	}
-	slices.SortFunc(out, func(x, y Bound) int { return cmp.Compare(x.Name, y.Name) })
+	slices.SortFunc(out, func(x, y wire.Bound) int { return cmp.Compare(x.Name, y.Name) })
 	return out
 }
 
 // wants are those that a message with this topic is for.
-func (m *memory) wants(topic string) (out []Bound) {
+func (m *memory) wants(topic string) (out []wire.Bound) {
 	for _, c := range m.all(time.Now()) {
 		if c.Matches(topic) {
 			out = append(out, c)
@@ -99,7 +100,7 @@ func (m *memory) wants(topic string) (out []Bound) {
 
 // Remembered are the consumers that this Broker remembers, by name: those that
 // [Broker.Recall] was given, and those that [Broker.Learn] has heard of.
-func (b *Broker) Remembered() []Bound { return b.memory.all(time.Now()) }
+func (b *Broker) Remembered() []wire.Bound { return b.memory.all(time.Now()) }
 
 // BoundTo are the remembered consumers that messages of a topic are for.
-func (b *Broker) BoundTo(topic string) []Bound { return b.memory.wants(topic) }
+func (b *Broker) BoundTo(topic string) []wire.Bound { return b.memory.wants(topic) }

@@ -12,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/holdfastmq/holdfast"
+	"github.com/holdfastmq/holdfast/broker/internal/wire"
 	"github.com/holdfastmq/holdfast/internal/stack"
 	"github.com/holdfastmq/holdfast/internal/stack/stacktest"
 )
@@ -35,22 +36,22 @@ func TestBoundMatches(t *testing.T) {
 		{"a.#.b.#.c", "a.x.c", false},
 		{strings.Repeat("#.", 100) + "x", strings.Repeat("a.", 120) + "b", false}, // at once
 	} {
-		require.Equal(t, tc.want, Bound{Topics: []string{"none", tc.pattern}}.Matches(tc.topic), "%s %s", tc.pattern, tc.topic)
+		require.Equal(t, tc.want, wire.Bound{Topics: []string{"none", tc.pattern}}.Matches(tc.topic), "%s %s", tc.pattern, tc.topic)
 	}
 }
 
 func TestMemory(t *testing.T) {
 	m, now := newMemory(), time.Now()
-	require.True(t, m.note(now, Bound{Name: "a", Topics: []string{"x", "x"}}))
-	require.False(t, m.note(now.Add(time.Hour), Bound{Name: "a", Topics: []string{"x"}}))
-	require.False(t, m.note(now.Add(time.Hour), Bound{Name: "a", Topics: []string{"y"}, Age: 2 * time.Hour}), "older news")
-	require.False(t, m.note(now, Bound{Name: "", Topics: []string{"x"}}, Bound{Name: "b"}, Bound{Name: "c", Topics: []string{strings.Repeat("x", 300)}}))
-	require.Equal(t, []Bound{{Name: "a", Topics: []string{"x"}, Age: time.Hour}}, m.all(now.Add(2*time.Hour)))
+	require.True(t, m.note(now, wire.Bound{Name: "a", Topics: []string{"x", "x"}}))
+	require.False(t, m.note(now.Add(time.Hour), wire.Bound{Name: "a", Topics: []string{"x"}}))
+	require.False(t, m.note(now.Add(time.Hour), wire.Bound{Name: "a", Topics: []string{"y"}, Age: 2 * time.Hour}), "older news")
+	require.False(t, m.note(now, wire.Bound{Name: "", Topics: []string{"x"}}, wire.Bound{Name: "b"}, wire.Bound{Name: "c", Topics: []string{strings.Repeat("x", 300)}}))
+	require.Equal(t, []wire.Bound{{Name: "a", Topics: []string{"x"}, Age: time.Hour}}, m.all(now.Add(2*time.Hour)))
 	for range maxRemembered + 10 {
-		m.note(now, Bound{Name: newTx(), Topics: []string{"x"}})
+		m.note(now, wire.Bound{Name: newTx(), Topics: []string{"x"}})
 	}
 	require.Len(t, m.all(now), maxRemembered)
-	require.Equal(t, []Bound{{Name: "a", Topics: []string{"x", "y"}}, {Name: "b"}}, m.unknown([]Bound{{Name: "a", Topics: []string{"x"}}, {Name: "a", Topics: []string{"x", "y"}}, {Name: "b"}}))
+	require.Equal(t, []wire.Bound{{Name: "a", Topics: []string{"x", "y"}}, {Name: "b"}}, m.unknown([]wire.Bound{{Name: "a", Topics: []string{"x"}}, {Name: "a", Topics: []string{"x", "y"}}, {Name: "b"}}))
 	m.forget(func(name string) bool { return name == "a" })
 	require.Len(t, m.all(now), 1)
 }
@@ -85,25 +86,25 @@ func (v *emptied) empty() { v.eval(`rabbit_vhost:delete(<<"` + v.name + `">>, <<
 // keptConsumers keeps consumers as a database does.
 type keptConsumers struct {
 	mu   sync.Mutex
-	all  []Bound
+	all  []wire.Bound
 	told []Remade
 	news tally // of consumers, by name
 }
 
 func (k *keptConsumers) learning() Learning {
 	return Learning{every: time.Hour, pause: time.Millisecond,
-		News: func(cs []Bound) {
+		News: func(cs []wire.Bound) {
 			for _, c := range cs {
 				k.news.add(c.Name)
 			}
 		},
-		Save: func(_ context.Context, cs []Bound) error {
+		Save: func(_ context.Context, cs []wire.Bound) error {
 			k.mu.Lock()
 			defer k.mu.Unlock()
 			k.all = cs
 			return nil
 		},
-		Load: func(context.Context) ([]Bound, error) {
+		Load: func(context.Context) ([]wire.Bound, error) {
 			k.mu.Lock()
 			defer k.mu.Unlock()
 			return k.all, nil
@@ -154,7 +155,7 @@ func TestEmptyBroker(t *testing.T) {
 	away()
 	require.NoError(t, producer.PublishHalf(testContext(t), half("undecided", "g")))
 	eventually(t, "the Keeper holds it", func() bool {
-		p := producer.board.now(peek{})
+		p := producer.board.now(wire.StatusRequest{})
 		return len(p.Keepers) == 1 && p.Keepers[0].Undecided == 1
 	})
 
@@ -171,7 +172,7 @@ func TestEmptyBroker(t *testing.T) {
 	consume("late", &late)
 	eventually(t, "who was away gets it", func() bool { return late.of("t1") > 0 })
 	eventually(t, "the half is held again", func() bool {
-		p := producer.board.now(peek{})
+		p := producer.board.now(wire.StatusRequest{})
 		return len(p.Keepers) == 1 && p.Keepers[0].Undecided == 1 && p.Keepers[0].OldestAge < time.Since(emptied)
 	})
 

@@ -11,6 +11,7 @@ import (
 	amqp "github.com/rabbitmq/amqp091-go"
 
 	"github.com/holdfastmq/holdfast"
+	"github.com/holdfastmq/holdfast/broker/internal/wire"
 	"github.com/holdfastmq/holdfast/internal/fault"
 )
 
@@ -38,8 +39,8 @@ const (
 // an error or a panic the reply comes again, after a pause that grows to 4 s, for
 // ever, and perhaps to another process. The same reply may come more than once.
 // What is no reply goes to the dead letters.
-func (b *Broker) ConsumeReplies(ctx context.Context, group string, handle func(context.Context, SagaReply) error) error {
-	if err := validGroup(group); err != nil {
+func (b *Broker) ConsumeReplies(ctx context.Context, group string, handle func(context.Context, wire.SagaReply) error) error {
+	if err := wire.ValidGroup(group); err != nil {
 		return err
 	}
 	if handle == nil {
@@ -65,7 +66,7 @@ type replyTaker struct {
 	b      *Broker
 	log    *slog.Logger
 	group  string
-	handle func(context.Context, SagaReply) error
+	handle func(context.Context, wire.SagaReply) error
 	slots  chan struct{} // one for each running call of handle
 	hold   time.Duration // replyHold
 
@@ -73,7 +74,7 @@ type replyTaker struct {
 	logged time.Time
 }
 
-func (b *Broker) newReplyTaker(ctx context.Context, group string, handle func(context.Context, SagaReply) error) *replyTaker {
+func (b *Broker) newReplyTaker(ctx context.Context, group string, handle func(context.Context, wire.SagaReply) error) *replyTaker {
 	log := b.log.With("group", group)
 	return &replyTaker{pool: newPool(ctx, log, "replies to sagas"), b: b, log: log, group: group, handle: handle,
 		slots: make(chan struct{}, replyConcurrency), hold: replyHold}
@@ -137,9 +138,9 @@ func (r *replyTaker) remove(ch *amqp.Channel, queue string) {
 
 // take deals with one delivery, until gone is done: then it is RabbitMQ's again.
 func (r *replyTaker) take(gone context.Context, d *amqp.Delivery, queue string) {
-	reply, err := decodeReply(d)
+	reply, err := wire.DecodeReply(d)
 	if err == nil {
-		err = r.b.o.trust().replied(d)
+		err = r.b.o.trust().Replied(d)
 	}
 	if err != nil {
 		r.bury(gone, d, queue, err)
@@ -170,7 +171,7 @@ func (r *replyTaker) take(gone context.Context, d *amqp.Delivery, queue string) 
 }
 
 // try calls handle as soon as there is a slot.
-func (r *replyTaker) try(gone context.Context, reply SagaReply) error {
+func (r *replyTaker) try(gone context.Context, reply wire.SagaReply) error {
 	select {
 	case r.slots <- struct{}{}:
 		defer func() { <-r.slots }()
@@ -194,7 +195,7 @@ func (r *replyTaker) try(gone context.Context, reply SagaReply) error {
 func (r *replyTaker) putBack(d *amqp.Delivery) {
 	ctx, cancel := r.b.timeout(r.calls)
 	defer cancel()
-	p := publication{exchange: r.b.repliesExchange(), key: r.b.ReplyQueue(r.group), mandatory: true, repair: true, msg: republish(d)}
+	p := publication{exchange: r.b.repliesExchange(), key: r.b.ReplyQueue(r.group), mandatory: true, repair: true, msg: wire.Again(d)}
 	if err := r.b.pub.one(ctx, &p, ""); err != nil {
 		r.log.Warn("a reply to a saga could not be put behind the others; it is given back", "error", err)
 		r.settle(d.Nack(false, true))
@@ -206,7 +207,7 @@ func (r *replyTaker) putBack(d *amqp.Delivery) {
 // bury puts what is no reply with the dead letters.
 func (r *replyTaker) bury(gone context.Context, d *amqp.Delivery, queue string, cause error) {
 	r.log.Warn("what is no reply to a saga goes to the dead letters", "queue", queue, "message", d.MessageId, "error", cause)
-	if err := r.b.publishDead(r.calls, deadLetter(d, queue, "", 1, cause, time.Now())); err != nil {
+	if err := r.b.publishDead(r.calls, wire.EncodeDeath(d, queue, "", 1, cause, time.Now())); err != nil {
 		r.log.Error("a dead letter could not be stored; the message will be delivered again", "message", d.MessageId, "error", err)
 		sleep(gone, unpublishedPause)
 		r.settle(d.Nack(false, true))
@@ -223,7 +224,7 @@ func (r *replyTaker) settle(err error) {
 }
 
 // complain logs that replies wait, but not for each of them.
-func (r *replyTaker) complain(reply SagaReply, err error) {
+func (r *replyTaker) complain(reply wire.SagaReply, err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if time.Since(r.logged) < 10*time.Second {

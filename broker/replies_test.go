@@ -14,6 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/holdfastmq/holdfast"
+	"github.com/holdfastmq/holdfast/broker/internal/wire"
 	"github.com/holdfastmq/holdfast/internal/fault"
 	"github.com/holdfastmq/holdfast/internal/stack/stacktest"
 )
@@ -35,7 +36,7 @@ func replying(t *testing.T, name string, prefix string) *Broker {
 }
 
 // takeReplies consumes the replies of g, and returns once both queues are there.
-func takeReplies(t *testing.T, b *Broker, handle func(context.Context, SagaReply) error) (stop func()) {
+func takeReplies(t *testing.T, b *Broker, handle func(context.Context, wire.SagaReply) error) (stop func()) {
 	t.Helper()
 	stop = background(t, func(ctx context.Context) error { return b.ConsumeReplies(ctx, "g", handle) })
 	subscribed(t, b)
@@ -59,8 +60,8 @@ func consumers(t *testing.T, b *Broker, queue string) int {
 func TestReplyRoundTrip(t *testing.T) {
 	b := replying(t, "asks", "")
 	participant := open(t, stacktest.Shared(t).AMQPURL(), b.o.Prefix, nil)
-	got := make(chan SagaReply, 10)
-	takeReplies(t, b, func(ctx context.Context, r SagaReply) error {
+	got := make(chan wire.SagaReply, 10)
+	takeReplies(t, b, func(ctx context.Context, r wire.SagaReply) error {
 		if _, limited := ctx.Deadline(); !limited {
 			t.Error("no time limit")
 		}
@@ -74,8 +75,8 @@ func TestReplyRoundTrip(t *testing.T) {
 	require.NoError(t, participant.PublishSagaReply(testContext(t), call, answer))
 	require.Equal(t, want, next(t, got))
 	call.ReplyTo, call.Undo = "", false
-	require.NoError(t, participant.PublishSagaReply(testContext(t), call, SagaReply{Outcome: ReplyDone}))
-	require.Equal(t, SagaReply{Saga: call.Saga, Workflow: call.Workflow, Step: call.Step, Outcome: ReplyDone, Token: call.Token}, next(t, got))
+	require.NoError(t, participant.PublishSagaReply(testContext(t), call, wire.SagaReply{Outcome: wire.ReplyDone}))
+	require.Equal(t, wire.SagaReply{Saga: call.Saga, Workflow: call.Workflow, Step: call.Step, Outcome: wire.ReplyDone, Token: call.Token}, next(t, got))
 	eventually(t, "acknowledged", func() bool {
 		return ready(t, b, b.ReplyQueue("g"))+ready(t, b, b.InstanceReplyQueue("g")) == 0
 	})
@@ -96,19 +97,19 @@ func TestReplySurvivesCutConnection(t *testing.T) {
 			})
 			defer fault.Set(nil)
 			var got tally
-			takeReplies(t, b, func(_ context.Context, r SagaReply) error { got.add(r.Step); return nil })
+			takeReplies(t, b, func(_ context.Context, r wire.SagaReply) error { got.add(r.Step); return nil })
 			call := aCall(b)
 			if queue == "durable" {
 				call.ReplyTo = ""
 			}
-			require.NoError(t, participant.PublishSagaReply(testContext(t), call, SagaReply{Outcome: ReplyDone}))
+			require.NoError(t, participant.PublishSagaReply(testContext(t), call, wire.SagaReply{Outcome: wire.ReplyDone}))
 			eventually(t, "again", func() bool { return got.of(call.Step) >= 2 })
 			fault.Set(nil)
 			subscribed(t, b)
 			require.Equal(t, call.ReplyTo == "", queue == "durable")
 			call = aCall(b)
 			call.Step = "next"
-			require.NoError(t, participant.PublishSagaReply(testContext(t), call, SagaReply{Outcome: ReplyDone}))
+			require.NoError(t, participant.PublishSagaReply(testContext(t), call, wire.SagaReply{Outcome: wire.ReplyDone}))
 			eventually(t, "it goes on", func() bool { return got.of("next") > 0 })
 		})
 	}
@@ -123,8 +124,8 @@ func TestRepliesOfDeadProcess(t *testing.T) {
 	call := aCall(dead)
 	require.NotEqual(t, b.InstanceReplyQueue("g"), call.ReplyTo)
 	require.NoError(t, dead.declareInstanceReplies(ctx, "g", call.ReplyTo))
-	got := make(chan SagaReply, 10)
-	takeReplies(t, b, func(_ context.Context, r SagaReply) error { got <- r; return nil })
+	got := make(chan wire.SagaReply, 10)
+	takeReplies(t, b, func(_ context.Context, r wire.SagaReply) error { got <- r; return nil })
 	require.NoError(t, b.PublishSagaReply(ctx, call, aReply(call)))
 	require.Equal(t, aReply(call), next(t, got))
 }
@@ -133,25 +134,25 @@ func TestRepliesOfDeadProcess(t *testing.T) {
 // has moved it.
 func TestInstanceQueueGoesWithItsProcess(t *testing.T) {
 	b := replying(t, "asks", "")
-	stop := takeReplies(t, b, func(context.Context, SagaReply) error { return nil })
+	stop := takeReplies(t, b, func(context.Context, wire.SagaReply) error { return nil })
 	stop()
 	require.Equal(t, -1, ready(t, b, b.InstanceReplyQueue("g")))
 	require.Zero(t, ready(t, b, b.ReplyQueue("g")))
 
 	failed := make(chan struct{}, 100)
-	stop = takeReplies(t, b, func(context.Context, SagaReply) error { failed <- struct{}{}; return errOops })
-	require.NoError(t, b.PublishSagaReply(testContext(t), aCall(b), SagaReply{Outcome: ReplyDone}))
+	stop = takeReplies(t, b, func(context.Context, wire.SagaReply) error { failed <- struct{}{}; return errOops })
+	require.NoError(t, b.PublishSagaReply(testContext(t), aCall(b), wire.SagaReply{Outcome: wire.ReplyDone}))
 	next(t, failed)
 	stop()
-	got := make(chan SagaReply, 10)
-	takeReplies(t, b, func(_ context.Context, r SagaReply) error { got <- r; return nil })
-	require.Equal(t, ReplyDone, next(t, got).Outcome)
+	got := make(chan wire.SagaReply, 10)
+	takeReplies(t, b, func(_ context.Context, r wire.SagaReply) error { got <- r; return nil })
+	require.Equal(t, wire.ReplyDone, next(t, got).Outcome)
 }
 
 func TestReplyQueuesDeleted(t *testing.T) {
 	b := replying(t, "asks", "")
 	var got tally
-	takeReplies(t, b, func(_ context.Context, r SagaReply) error { got.add(r.Step); return nil })
+	takeReplies(t, b, func(_ context.Context, r wire.SagaReply) error { got.add(r.Step); return nil })
 	for n, queue := range []string{b.ReplyQueue("g"), b.InstanceReplyQueue("g"), b.ReplyQueue("g")} {
 		rawChannel(t, b, func(ch *amqp.Channel) {
 			_, err := ch.QueueDelete(queue, false, false, false)
@@ -162,7 +163,7 @@ func TestReplyQueuesDeleted(t *testing.T) {
 		}
 		call := aCall(b)
 		call.ReplyTo, call.Step = queue, queue+"/"+newTx()
-		require.NoError(t, b.PublishSagaReply(testContext(t), call, SagaReply{Outcome: ReplyDone}))
+		require.NoError(t, b.PublishSagaReply(testContext(t), call, wire.SagaReply{Outcome: wire.ReplyDone}))
 		eventually(t, "handled", func() bool { return got.of(call.Step) > 0 })
 		subscribed(t, b)
 	}
@@ -175,15 +176,15 @@ func TestRefusedReplyQueues(t *testing.T) {
 	rawChannel(t, b, func(ch *amqp.Channel) {
 		_, err := ch.QueueDeclare(first, false, false, true, false, nil)
 		require.NoError(t, err)
-		got := make(chan SagaReply, 1)
-		stop := takeReplies(t, b, func(_ context.Context, r SagaReply) error { got <- r; return nil })
+		got := make(chan wire.SagaReply, 1)
+		stop := takeReplies(t, b, func(_ context.Context, r wire.SagaReply) error { got <- r; return nil })
 		require.NotEqual(t, first, b.InstanceReplyQueue("g"))
-		require.NoError(t, b.PublishSagaReply(testContext(t), aCall(b), SagaReply{Outcome: ReplyDone}))
+		require.NoError(t, b.PublishSagaReply(testContext(t), aCall(b), wire.SagaReply{Outcome: wire.ReplyDone}))
 		next(t, got)
 		stop()
 		_, err = ch.QueueDeclare(b.ReplyQueue("other"), false, true, false, false, nil)
 		require.NoError(t, err)
-		err = b.ConsumeReplies(testContext(t), "other", func(context.Context, SagaReply) error { return nil })
+		err = b.ConsumeReplies(testContext(t), "other", func(context.Context, wire.SagaReply) error { return nil })
 		require.ErrorIs(t, err, holdfast.ErrInvalid)
 		require.ErrorContains(t, err, b.ReplyQueue("other"))
 		_, err = ch.QueueDelete(b.ReplyQueue("other"), false, false, false)
@@ -196,7 +197,7 @@ func replyDurably(t *testing.T, b *Broker, step string) {
 	t.Helper()
 	call := aCall(b)
 	call.ReplyTo, call.Step = "", step
-	if err := b.PublishSagaReply(testContext(t), call, SagaReply{Outcome: ReplyDone}); err != nil {
+	if err := b.PublishSagaReply(testContext(t), call, wire.SagaReply{Outcome: wire.ReplyDone}); err != nil {
 		t.Error(err)
 	}
 }
@@ -210,7 +211,7 @@ func TestRepliesAreBounded(t *testing.T) {
 	}
 	var handled atomic.Int64
 	release := make(chan struct{})
-	takeReplies(t, b, func(context.Context, SagaReply) error { handled.Add(1); <-release; return nil })
+	takeReplies(t, b, func(context.Context, wire.SagaReply) error { handled.Add(1); <-release; return nil })
 	defer close(release)
 	eventually(t, "all are fetched", func() bool { return ready(t, b, b.ReplyQueue("g")) == 0 && handled.Load() >= replyConcurrency })
 	require.EqualValues(t, replyConcurrency, handled.Load())
@@ -222,7 +223,7 @@ func TestReplyIsNeverGivenUp(t *testing.T) {
 	var bad, good tally
 	hold := func(r *replyTaker) *replyTaker { r.hold = time.Millisecond; return r }
 	stop := background(t, func(ctx context.Context) error {
-		return hold(b.newReplyTaker(ctx, "g", func(_ context.Context, r SagaReply) error {
+		return hold(b.newReplyTaker(ctx, "g", func(_ context.Context, r wire.SagaReply) error {
 			if r.Step == "good" {
 				good.add(r.Step)
 				return nil
@@ -257,13 +258,13 @@ func TestReplyIsGivenBack(t *testing.T) {
 	require.NoError(t, b.declareReplies(testContext(t), "g"))
 	call := aCall(b)
 	call.ReplyTo = ""
-	require.NoError(t, b.PublishSagaReply(testContext(t), call, SagaReply{Outcome: ReplyDone}))
+	require.NoError(t, b.PublishSagaReply(testContext(t), call, wire.SagaReply{Outcome: wire.ReplyDone}))
 	b.o.PublishTimeout = 10 * time.Millisecond
 	b.pubLink.setBlocked(amqp.Blocking{Active: true, Reason: "test"})
 	logged := watchLog(b)
 	var done atomic.Bool
 	background(t, func(ctx context.Context) error {
-		r := b.newReplyTaker(ctx, "g", func(context.Context, SagaReply) error {
+		r := b.newReplyTaker(ctx, "g", func(context.Context, wire.SagaReply) error {
 			if !logged.contains("it is given back") {
 				return errOops
 			}
@@ -279,7 +280,7 @@ func TestReplyIsGivenBack(t *testing.T) {
 
 func TestMalformedReplies(t *testing.T) {
 	b := replying(t, "asks", "")
-	takeReplies(t, b, func(_ context.Context, r SagaReply) error {
+	takeReplies(t, b, func(_ context.Context, r wire.SagaReply) error {
 		t.Errorf("handled: %+v", r)
 		return nil
 	})
@@ -295,16 +296,16 @@ func TestMalformedReplies(t *testing.T) {
 			"no step":         `{"v":1,"saga":"s","workflow":"w","outcome":"done"}`,
 			"no workflow":     `{"v":1,"saga":"s","step":"x","outcome":"done"}`,
 			"no saga":         `{"v":1,"workflow":"w","step":"x","outcome":"done"}`,
-			"long":            `{"v":1,` + good + `,"outcome":"done","result":"` + strings.Repeat("x", MaxSagaResult) + `"}`,
-			"longer":          strings.Repeat("x", maxReplyRecord+1),
+			"long":            `{"v":1,` + good + `,"outcome":"done","result":"` + strings.Repeat("x", wire.MaxSagaResult) + `"}`,
+			"longer":          strings.Repeat("x", wire.MaxReplyRecord+1),
 		} {
 			publishRaw(t, b, b.repliesExchange(), queue, amqp.Publishing{MessageId: name, CorrelationId: "c", Body: []byte(body)})
 			d := take(t, b, b.DeadQueue())
 			require.Equal(t, name, d.MessageId)
 			require.Equal(t, body, string(d.Body))
-			require.EqualValues(t, holdfast.ClassMalformed, d.Headers[headerErrorClass])
-			require.Contains(t, d.Headers[headerReason], "reply to a saga")
-			require.Equal(t, queue, d.Headers[headerQueue])
+			require.EqualValues(t, holdfast.ClassMalformed, d.Headers[wire.HeaderErrorClass])
+			require.Contains(t, d.Headers[wire.HeaderReason], "reply to a saga")
+			require.Equal(t, queue, d.Headers[wire.HeaderQueue])
 		}
 	}
 }
@@ -314,7 +315,7 @@ func TestManyReplies(t *testing.T) {
 	b := replying(t, "asks", "")
 	participant := open(t, stacktest.Shared(t).AMQPURL(), b.o.Prefix, nil)
 	var got tally
-	takeReplies(t, b, func(_ context.Context, r SagaReply) error { got.add(r.Step); return nil })
+	takeReplies(t, b, func(_ context.Context, r wire.SagaReply) error { got.add(r.Step); return nil })
 	const all = 500
 	var wg sync.WaitGroup
 	for i := range all {
@@ -324,7 +325,7 @@ func TestManyReplies(t *testing.T) {
 		call := aCall(b)
 		call.Step = newTx()
 		wg.Go(func() {
-			if err := participant.PublishSagaReply(testContext(t), call, SagaReply{Outcome: ReplyDone}); err != nil {
+			if err := participant.PublishSagaReply(testContext(t), call, wire.SagaReply{Outcome: wire.ReplyDone}); err != nil {
 				t.Error(err)
 			}
 		})
@@ -338,7 +339,7 @@ func TestRepliesAfterRestart(t *testing.T) {
 	s := stacktest.Private(t)
 	b := open(t, s.AMQPURL(), "replies", nil)
 	var got tally
-	takeReplies(t, b, func(_ context.Context, r SagaReply) error { got.add(r.Step); return nil })
+	takeReplies(t, b, func(_ context.Context, r wire.SagaReply) error { got.add(r.Step); return nil })
 	settleQueues(t, s.RabbitMQ)
 	ctx := testContext(t)
 	require.NoError(t, s.RabbitMQ.Kill())
@@ -346,7 +347,7 @@ func TestRepliesAfterRestart(t *testing.T) {
 	for _, to := range []string{"", b.InstanceReplyQueue("g")} {
 		call := aCall(b)
 		call.ReplyTo, call.Step = to, "to-"+to
-		require.NoError(t, b.PublishSagaReply(ctx, call, SagaReply{Outcome: ReplyDone}))
+		require.NoError(t, b.PublishSagaReply(ctx, call, wire.SagaReply{Outcome: wire.ReplyDone}))
 		eventually(t, "it goes on", func() bool { return got.of(call.Step) > 0 })
 	}
 }
@@ -356,16 +357,16 @@ func TestRepliesAfterRestart(t *testing.T) {
 func TestReplyConsumerIsChecked(t *testing.T) {
 	b := replying(t, "asks", "")
 	ctx := testContext(t)
-	require.ErrorIs(t, b.ConsumeReplies(ctx, "", func(context.Context, SagaReply) error { return nil }), holdfast.ErrInvalid)
+	require.ErrorIs(t, b.ConsumeReplies(ctx, "", func(context.Context, wire.SagaReply) error { return nil }), holdfast.ErrInvalid)
 	require.ErrorIs(t, b.ConsumeReplies(ctx, "g", nil), holdfast.ErrInvalid)
 
 	begun, release, stopped := make(chan struct{}, 1), make(chan struct{}), make(chan struct{})
-	stop := takeReplies(t, b, func(ctx context.Context, _ SagaReply) error {
+	stop := takeReplies(t, b, func(ctx context.Context, _ wire.SagaReply) error {
 		begun <- struct{}{}
 		<-release
 		return errors.Join(ctx.Err(), nil)
 	})
-	require.NoError(t, b.PublishSagaReply(ctx, aCall(b), SagaReply{Outcome: ReplyDone}))
+	require.NoError(t, b.PublishSagaReply(ctx, aCall(b), wire.SagaReply{Outcome: wire.ReplyDone}))
 	next(t, begun)
 	go func() { stop(); close(stopped) }()
 	eventually(t, "no further one is taken", func() bool { return consumers(t, b, b.ReplyQueue("g")) <= 0 })

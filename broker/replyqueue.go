@@ -11,6 +11,7 @@ import (
 	amqp "github.com/rabbitmq/amqp091-go"
 
 	"github.com/holdfastmq/holdfast"
+	"github.com/holdfastmq/holdfast/broker/internal/wire"
 )
 
 // Replies to a group's sagas come in two queues. The durable one belongs to the
@@ -27,7 +28,7 @@ const (
 
 // ReplyQueue is the name of the durable queue of the replies to a producer
 // group's sagas, InstanceReplyQueue that of one process's own.
-func (b *Broker) ReplyQueue(group string) string { return repliesPrefix(b.o.Prefix) + group }
+func (b *Broker) ReplyQueue(group string) string { return wire.RepliesPrefix(b.o.Prefix) + group }
 
 // InstanceReplyQueue is the name of the queue of this Broker's replies, which no
 // other has. It is there while ConsumeReplies runs; its name may change when
@@ -71,10 +72,10 @@ func (r *replyNames) none(group string) {
 // durable queue's.
 func (r *replyNames) make(group string) string {
 	id := uuid.NewString()
-	if name := r.b.ReplyQueue(group) + "@" + nameText(r.b.o.Name) + "." + id[:8]; len(name) <= maxText {
+	if name := r.b.ReplyQueue(group) + "@" + wire.NameText(r.b.o.Name) + "." + id[:8]; len(name) <= wire.MaxText {
 		return name
 	}
-	return repliesPrefix(r.b.o.Prefix) + "@" + id
+	return wire.RepliesPrefix(r.b.o.Prefix) + "@" + id
 }
 
 // replySteps declare a durable reply queue.

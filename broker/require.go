@@ -10,6 +10,7 @@ import (
 	amqp "github.com/rabbitmq/amqp091-go"
 
 	"github.com/holdfastmq/holdfast"
+	"github.com/holdfastmq/holdfast/broker/internal/wire"
 )
 
 // Topology is what processes need in RabbitMQ.
@@ -20,7 +21,7 @@ type Topology struct {
 	// Replies are the groups that have sagas.
 	Replies []string
 	// Consumers are consumers and participants; Age does not matter.
-	Consumers []Bound
+	Consumers []wire.Bound
 	// Delays are the delays of ladders that the default one has not.
 	Delays []time.Duration
 	// Checks are the groups whose processes are written in other languages, and answer
@@ -32,13 +33,13 @@ type Topology struct {
 
 func (x Topology) validate() error {
 	for _, g := range slices.Concat(x.Groups, x.Replies, x.Checks) {
-		if err := validGroup(g); err != nil {
+		if err := wire.ValidGroup(g); err != nil {
 			return err
 		}
 	}
 	for _, c := range x.Consumers {
-		to := c.bindings()
-		if err := validConsumer(c.Name, slices.Concat(to.topics, to.notices)); err != nil {
+		to := c.Bindings()
+		if err := wire.ValidConsumer(c.Name, slices.Concat(to.Topics, to.Notices)); err != nil {
 			return err
 		}
 	}
@@ -56,8 +57,8 @@ func (x Topology) validate() error {
 }
 
 // BoundConsumer is a consumer of a [Topology].
-func BoundConsumer(name string, topics []string, notices ...string) Bound {
-	return Bound{Name: name, Topics: bindings{topics: topics, notices: notices}.named()}
+func BoundConsumer(name string, topics []string, notices ...string) wire.Bound {
+	return wire.Bound{Name: name, Topics: wire.Bindings{Topics: topics, Notices: notices}.Named()}
 }
 
 func (t *topology) steps(x Topology) []step {
@@ -71,7 +72,7 @@ func (t *topology) steps(x Topology) []step {
 		steps = append(steps, t.replySteps(t.b.ReplyQueue(g))...)
 	}
 	for _, c := range x.Consumers {
-		steps = append(steps, t.consumerSteps(c.Name, c.bindings())...)
+		steps = append(steps, t.consumerSteps(c.Name, c.Bindings())...)
 		steps = append(steps, handily(t.heldSteps(c.Name)...)...)
 	}
 	steps = append(steps, t.delaySteps(knownDelays(x.Delays))...)
@@ -131,19 +132,19 @@ func (x Topology) Flags() string {
 	}
 	for _, d := range x.Delays {
 		if !slices.Contains(DefaultLadder(), d) {
-			out = append(out, "--delay "+delayName(d))
+			out = append(out, "--delay "+wire.DelayName(d))
 		}
 	}
 	return strings.Join(out, " ")
 }
 
 // ParseBound reads NAME=TOPIC,TOPIC…, as [Topology.Flags] writes it.
-func ParseBound(s string) (Bound, error) {
+func ParseBound(s string) (wire.Bound, error) {
 	name, topics, ok := strings.Cut(s, "=")
 	if !ok {
-		return Bound{}, fmt.Errorf("%w: consumer %q: want NAME=TOPIC,TOPIC…", holdfast.ErrInvalid, s)
+		return wire.Bound{}, fmt.Errorf("%w: consumer %q: want NAME=TOPIC,TOPIC…", holdfast.ErrInvalid, s)
 	}
-	return Bound{Name: name, Topics: strings.Split(topics, ",")}, nil
+	return wire.Bound{Name: name, Topics: strings.Split(topics, ",")}, nil
 }
 
 // ParseHook reads NAME=KEY,KEY…, as [Topology.Flags] writes it.

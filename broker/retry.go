@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/holdfastmq/holdfast"
+	"github.com/holdfastmq/holdfast/broker/internal/wire"
 )
 
 // What a ladder may be.
@@ -40,7 +41,7 @@ func validLadder(ladder []time.Duration) error {
 	}
 	for _, d := range ladder {
 		if d < minDelay || d > maxDelay || d%time.Millisecond != 0 {
-			return fmt.Errorf("%w: Ladder has a delay of %v: want whole milliseconds, %v to %s", holdfast.ErrInvalid, d, minDelay, delayName(maxDelay))
+			return fmt.Errorf("%w: Ladder has a delay of %v: want whole milliseconds, %v to %s", holdfast.ErrInvalid, d, minDelay, wire.DelayName(maxDelay))
 		}
 	}
 	return nil

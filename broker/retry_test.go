@@ -7,6 +7,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/holdfastmq/holdfast"
+	"github.com/holdfastmq/holdfast/broker/internal/wire"
 )
 
 func TestDelayNames(t *testing.T) {
@@ -15,8 +16,8 @@ func TestDelayNames(t *testing.T) {
 		20 * time.Minute: "20m", 10 * time.Hour: "10h", 24 * time.Hour: "24h", 90 * time.Second: "1m30s", time.Hour + time.Second: "1h0m1s",
 		1500 * time.Millisecond: "1.5s", time.Millisecond: "1ms", 100 * time.Second: "1m40s",
 	} {
-		require.Equal(t, want, delayName(d))
-		back, err := time.ParseDuration(delayName(d))
+		require.Equal(t, want, wire.DelayName(d))
+		back, err := time.ParseDuration(wire.DelayName(d))
 		require.NoError(t, err)
 		require.Equal(t, d, back)
 	}

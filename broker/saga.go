@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"github.com/holdfastmq/holdfast"
+	"github.com/holdfastmq/holdfast/broker/internal/wire"
 	"github.com/holdfastmq/holdfast/internal/fault"
 )
 
@@ -14,17 +15,17 @@ import (
 // repeated like PublishHalf: the call may be stored more than once, with the same
 // ID. [holdfast.ErrUnroutable], which names the topic, is not retried here. Of an
 // error that says [Unsent], no byte was written.
-func (b *Broker) PublishSagaCall(ctx context.Context, call SagaCall, m holdfast.Message) error {
+func (b *Broker) PublishSagaCall(ctx context.Context, call wire.SagaCall, m holdfast.Message) error {
 	if call.Replies == "" {
 		call.Replies = b.ReplyQueue(call.Group)
 	}
-	m.ID = call.messageID()
+	m.ID = call.MessageID()
 	if err := b.validCall(&call, m); err != nil {
 		return unsentError{err}
 	}
 	ctx, cancel := b.timeout(ctx)
 	defer cancel()
-	p := publication{exchange: b.TopicsExchange(), key: m.Topic, mandatory: true, msg: encodeCall(&call, m)}
+	p := publication{exchange: b.TopicsExchange(), key: m.Topic, mandatory: true, msg: wire.EncodeCall(&call, m)}
 	if err := b.pub.one(ctx, &p, fault.SagaCallBeforeConfirm); err != nil {
 		return fmt.Errorf("%v: %w", &call, err)
 	}
@@ -43,15 +44,15 @@ func Unsent(err error) bool {
 	return errors.As(err, &unsent)
 }
 
-func (b *Broker) validCall(c *SagaCall, m holdfast.Message) error {
-	if err := validGroup(c.Group); err != nil {
+func (b *Broker) validCall(c *wire.SagaCall, m holdfast.Message) error {
+	if err := wire.ValidGroup(c.Group); err != nil {
 		return err
 	}
-	switch problem := c.problem(b.o.Prefix); {
+	switch problem := c.Problem(b.o.Prefix); {
 	case problem != "":
 		return fmt.Errorf("%w: call of a saga: %s", holdfast.ErrInvalid, problem)
-	case c.ReplyTo != "" && !isReplyQueue(b.o.Prefix, c.ReplyTo):
-		return fmt.Errorf("%w: call of a saga: ReplyTo is %q: want InstanceReplyQueue, or none", holdfast.ErrInvalid, clip(c.ReplyTo, maxText))
+	case c.ReplyTo != "" && !wire.IsReplyQueue(b.o.Prefix, c.ReplyTo):
+		return fmt.Errorf("%w: call of a saga: ReplyTo is %q: want InstanceReplyQueue, or none", holdfast.ErrInvalid, wire.Clip(c.ReplyTo, wire.MaxText))
 	}
 	return holdfast.ValidateMessages([]holdfast.Message{m}, b.o.MaxBody)
 }

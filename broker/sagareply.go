@@ -9,6 +9,7 @@ import (
 	amqp "github.com/rabbitmq/amqp091-go"
 
 	"github.com/holdfastmq/holdfast"
+	"github.com/holdfastmq/holdfast/broker/internal/wire"
 	"github.com/holdfastmq/holdfast/internal/fault"
 )
 
@@ -23,23 +24,23 @@ import (
 // [holdfast.ErrUnroutable]: there is no such queue; nothing was stored. [holdfast.ErrTooLarge]: the result has more than [MaxSagaResult]. ErrTooLarge and
 // [holdfast.ErrInvalid] mean that nothing was stored, and that a repetition will
 // not help.
-func (b *Broker) PublishSagaReply(ctx context.Context, call SagaCall, r SagaReply) error {
-	if groupOfReplies(b.o.Prefix, call.Replies) == "" {
-		return fmt.Errorf("%w: reply to %v: its durable queue is %q: want %s.replies. and the producer group", holdfast.ErrInvalid, &call, clip(call.Replies, maxText), b.o.Prefix)
+func (b *Broker) PublishSagaReply(ctx context.Context, call wire.SagaCall, r wire.SagaReply) error {
+	if wire.GroupOfReplies(b.o.Prefix, call.Replies) == "" {
+		return fmt.Errorf("%w: reply to %v: its durable queue is %q: want %s.replies. and the producer group", holdfast.ErrInvalid, &call, wire.Clip(call.Replies, wire.MaxText), b.o.Prefix)
 	}
-	msg, err := encodeReply(&call, r)
+	msg, err := wire.EncodeReply(&call, r)
 	if err != nil {
 		return fmt.Errorf("reply to %v: %w", &call, err)
 	}
 	ctx, cancel := b.timeout(ctx)
 	defer cancel()
-	if isReplyQueue(b.o.Prefix, call.ReplyTo) && call.ReplyTo != call.Replies {
+	if wire.IsReplyQueue(b.o.Prefix, call.ReplyTo) && call.ReplyTo != call.Replies {
 		if err = b.replyDirectly(ctx, call.ReplyTo, msg); err == nil {
 			return nil
 		}
 		b.log.Debug("a reply to a saga goes to the durable queue", "saga", call.Saga, "step", call.Step, "queue", call.Replies, "error", err)
 	}
-	if err := b.replyDurably(ctx, call.Replies, groupOfReplies(b.o.Prefix, call.Replies), msg); err != nil {
+	if err := b.replyDurably(ctx, call.Replies, wire.GroupOfReplies(b.o.Prefix, call.Replies), msg); err != nil {
 		return fmt.Errorf("reply to %v: %w", &call, err)
 	}
 	return nil

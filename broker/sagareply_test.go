@@ -13,10 +13,11 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/holdfastmq/holdfast"
+	"github.com/holdfastmq/holdfast/broker/internal/wire"
 )
 
-func aReply(call SagaCall) SagaReply {
-	return SagaReply{Saga: call.Saga, Workflow: call.Workflow, Step: call.Step, Undo: call.Undo, Outcome: ReplyRefused, Class: holdfast.ClassPermanent,
+func aReply(call wire.SagaCall) wire.SagaReply {
+	return wire.SagaReply{Saga: call.Saga, Workflow: call.Workflow, Step: call.Step, Undo: call.Undo, Outcome: wire.ReplyRefused, Class: holdfast.ClassPermanent,
 		Reason: "none left\nat all", Result: json.RawMessage(`{"left":"<0>","n":12345678901234567890}`), Participant: "stock", Token: call.Token, Topic: call.Topic}
 }
 
@@ -29,8 +30,8 @@ func TestReplyRecord(t *testing.T) {
 	require.NoError(t, b.declareInstanceReplies(ctx, "g", call.ReplyTo))
 	require.NoError(t, b.PublishSagaReply(ctx, call, aReply(call)))
 	d := take(t, b, call.ReplyTo)
-	require.Equal(t, call.messageID(), d.CorrelationId)
-	require.Equal(t, call.messageID()+".reply", d.MessageId)
+	require.Equal(t, call.MessageID(), d.CorrelationId)
+	require.Equal(t, call.MessageID()+".reply", d.MessageId)
 	require.Equal(t, "application/json", d.ContentType)
 	require.Equal(t, amqp.Table{"holdfast-kind": "reply", "holdfast-version": "1", "holdfast-saga": call.Saga}, d.Headers)
 	require.Equal(t, `{"v":1,"saga":"saga/g/pay/o-1","workflow":"saga/g/pay/o-1/undo","step":"reserve-stock","undo":true,"outcome":"refused","class":"permanent",`+
@@ -45,11 +46,11 @@ func TestReplyToVanishedQueue(t *testing.T) {
 	ctx := testContext(t)
 	require.NoError(t, b.declareReplies(ctx, "g"))
 	call := aCall(b)
-	require.NoError(t, b.PublishSagaReply(ctx, call, SagaReply{Outcome: ReplyDone}))
+	require.NoError(t, b.PublishSagaReply(ctx, call, wire.SagaReply{Outcome: wire.ReplyDone}))
 	eventually(t, "stored", func() bool { return ready(t, b, call.Replies) == 1 })
-	require.NoError(t, b.PublishSagaReply(ctx, call, SagaReply{Outcome: ReplyDone}))
+	require.NoError(t, b.PublishSagaReply(ctx, call, wire.SagaReply{Outcome: wire.ReplyDone}))
 	var got atomic.Int64
-	takeReplies(t, b, func(context.Context, SagaReply) error { got.Add(1); return nil })
+	takeReplies(t, b, func(context.Context, wire.SagaReply) error { got.Add(1); return nil })
 	eventually(t, "both", func() bool { return got.Load() == 2 })
 }
 
@@ -65,8 +66,8 @@ func TestForeignReplyTo(t *testing.T) {
 		for _, to := range []string{victim, "amq.rabbitmq.reply-to.x", b.DeadQueue()} {
 			call := aCall(b)
 			call.ReplyTo = to
-			require.NoError(t, b.PublishSagaReply(ctx, call, SagaReply{Outcome: ReplyDone}))
-			require.Equal(t, call.messageID(), take(t, b, call.Replies).CorrelationId)
+			require.NoError(t, b.PublishSagaReply(ctx, call, wire.SagaReply{Outcome: wire.ReplyDone}))
+			require.Equal(t, call.MessageID(), take(t, b, call.Replies).CorrelationId)
 		}
 		q, err := ch.QueueDeclarePassive(victim, false, true, true, false, nil)
 		require.NoError(t, err)
@@ -76,7 +77,7 @@ func TestForeignReplyTo(t *testing.T) {
 	for _, replies := range []string{"", victim, b.DeadQueue(), b.ReplyQueue(""), b.ReplyQueue("a b"), b.InstanceReplyQueue("g"), "other.replies.g"} {
 		call := aCall(b)
 		call.ReplyTo, call.Replies = victim, replies
-		require.ErrorIs(t, b.PublishSagaReply(ctx, call, SagaReply{Outcome: ReplyDone}), holdfast.ErrInvalid, replies)
+		require.ErrorIs(t, b.PublishSagaReply(ctx, call, wire.SagaReply{Outcome: wire.ReplyDone}), holdfast.ErrInvalid, replies)
 	}
 }
 
@@ -85,23 +86,23 @@ func TestReplyIsChecked(t *testing.T) {
 	ctx := testContext(t)
 	require.NoError(t, b.declareReplies(ctx, "g"))
 	call := aCall(b)
-	large := json.RawMessage(`"` + strings.Repeat("<", MaxSagaResult-2) + `"`)
-	require.NoError(t, b.PublishSagaReply(ctx, call, SagaReply{Outcome: ReplyDone, Result: large}))
+	large := json.RawMessage(`"` + strings.Repeat("<", wire.MaxSagaResult-2) + `"`)
+	require.NoError(t, b.PublishSagaReply(ctx, call, wire.SagaReply{Outcome: wire.ReplyDone, Result: large}))
 	d := take(t, b, call.Replies)
-	r, err := decodeReply(&d)
+	r, err := wire.DecodeReply(&d)
 	require.NoError(t, err)
 	require.Equal(t, large, r.Result, "the largest result comes as it is")
-	for name, r := range map[string]SagaReply{
+	for name, r := range map[string]wire.SagaReply{
 		"no outcome":      {},
 		"unknown outcome": {Outcome: "well"},
-		"no JSON":         {Outcome: ReplyDone, Result: json.RawMessage("{")},
+		"no JSON":         {Outcome: wire.ReplyDone, Result: json.RawMessage("{")},
 	} {
 		require.ErrorIs(t, b.PublishSagaReply(ctx, call, r), holdfast.ErrInvalid, name)
 	}
-	err = b.PublishSagaReply(ctx, call, SagaReply{Outcome: ReplyDone, Result: json.RawMessage(`"` + strings.Repeat("x", MaxSagaResult-1) + `"`)})
+	err = b.PublishSagaReply(ctx, call, wire.SagaReply{Outcome: wire.ReplyDone, Result: json.RawMessage(`"` + strings.Repeat("x", wire.MaxSagaResult-1) + `"`)})
 	require.ErrorIs(t, err, holdfast.ErrTooLarge)
 	require.ErrorContains(t, err, "524289 bytes")
-	require.NoError(t, b.PublishSagaReply(ctx, call, SagaReply{Outcome: ReplyFailed, Reason: strings.Repeat("x", 1<<20)}))
+	require.NoError(t, b.PublishSagaReply(ctx, call, wire.SagaReply{Outcome: wire.ReplyFailed, Reason: strings.Repeat("x", 1<<20)}))
 	require.Less(t, len(take(t, b, call.Replies).Body), 4<<10)
 }
 
@@ -116,33 +117,33 @@ func TestReplyToStuckQueue(t *testing.T) {
 		require.NoError(t, err)
 		require.NoError(t, ch.QueueBind(call.ReplyTo, call.ReplyTo, b.repliesExchange(), false, nil))
 	})
-	require.NoError(t, b.PublishSagaReply(context.Background(), call, SagaReply{Outcome: ReplyDone}))
-	require.Equal(t, call.messageID(), take(t, b, call.Replies).CorrelationId)
+	require.NoError(t, b.PublishSagaReply(context.Background(), call, wire.SagaReply{Outcome: wire.ReplyDone}))
+	require.Equal(t, call.MessageID(), take(t, b, call.Replies).CorrelationId)
 }
 
 // Another language's reply, with no more than is required.
 func TestForeignReply(t *testing.T) {
-	r, err := decodeReply(&amqp.Delivery{Body: []byte(`{"v":1, "saga":"s", "workflow":"w", "step":"x", "outcome":"failed", "class":"odd", "reason":"a\u0000b", "result":null, "more":1}`)})
+	r, err := wire.DecodeReply(&amqp.Delivery{Body: []byte(`{"v":1, "saga":"s", "workflow":"w", "step":"x", "outcome":"failed", "class":"odd", "reason":"a\u0000b", "result":null, "more":1}`)})
 	require.NoError(t, err)
-	require.Equal(t, SagaReply{Saga: "s", Workflow: "w", Step: "x", Outcome: ReplyFailed, Class: holdfast.ClassError, Reason: "a\uFFFDb"}, r)
+	require.Equal(t, wire.SagaReply{Saga: "s", Workflow: "w", Step: "x", Outcome: wire.ReplyFailed, Class: holdfast.ClassError, Reason: "a\uFFFDb"}, r)
 }
 
 func FuzzDecodeReply(f *testing.F) {
-	call := SagaCall{Saga: "s", Workflow: "w", Step: "x"}
-	msg, err := encodeReply(&call, aReply(call))
+	call := wire.SagaCall{Saga: "s", Workflow: "w", Step: "x"}
+	msg, err := wire.EncodeReply(&call, aReply(call))
 	require.NoError(f, err)
 	f.Add(msg.Body)
 	f.Add([]byte(`{"v":1,"saga":"s","workflow":"w","step":"x","outcome":"done","result":null,"class":"\u0000"}`))
 	f.Add([]byte(`{"v":1,"saga":"s","workflow":"w","step":"x","outcome":"done","result":[1e999,"\ud800"]}`))
 	f.Fuzz(func(t *testing.T, body []byte) {
-		r, err := decodeReply(&amqp.Delivery{Body: body})
+		r, err := wire.DecodeReply(&amqp.Delivery{Body: body})
 		if err != nil {
 			require.ErrorIs(t, err, holdfast.ErrMalformed)
 			return
 		}
-		msg, err := encodeReply(&SagaCall{Saga: r.Saga, Workflow: r.Workflow, Step: r.Step, Undo: r.Undo}, r)
+		msg, err := wire.EncodeReply(&wire.SagaCall{Saga: r.Saga, Workflow: r.Workflow, Step: r.Step, Undo: r.Undo}, r)
 		require.NoError(t, err)
-		same, err := decodeReply(&amqp.Delivery{Body: msg.Body})
+		same, err := wire.DecodeReply(&amqp.Delivery{Body: msg.Body})
 		require.NoError(t, err, "what was read once must be readable again")
 		require.Equal(t, r.Outcome, same.Outcome)
 		require.Equal(t, r.Reason, same.Reason)
@@ -168,11 +169,11 @@ func TestReplyQueueNames(t *testing.T) {
 	require.Regexp(t, `^p{40}\.replies\.@[0-9a-f-]{36}$`, b.InstanceReplyQueue(long))
 	for _, group := range []string{"g", long} {
 		queue := b.InstanceReplyQueue(group)
-		require.True(t, isReplyQueue(b.o.Prefix, queue))
-		require.Empty(t, groupOfReplies(b.o.Prefix, queue), "no durable queue can have its name")
+		require.True(t, wire.IsReplyQueue(b.o.Prefix, queue))
+		require.Empty(t, wire.GroupOfReplies(b.o.Prefix, queue), "no durable queue can have its name")
 		b.replyNames.renew(group)
 		require.NotEqual(t, queue, b.InstanceReplyQueue(group))
-		require.Equal(t, group, groupOfReplies(b.o.Prefix, b.ReplyQueue(group)))
+		require.Equal(t, group, wire.GroupOfReplies(b.o.Prefix, b.ReplyQueue(group)))
 	}
 	other := &Broker{o: b.o}
 	other.replyNames = newReplyNames(other)

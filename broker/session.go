@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"github.com/holdfastmq/holdfast/broker/internal/wire"
 	amqp "github.com/rabbitmq/amqp091-go"
 )
 
@@ -76,7 +77,7 @@ func (c *consumer) prefetch(state string, fetches bool) int {
 	switch {
 	case !fetches:
 		return 0
-	case state != BreakerClosed:
+	case state != wire.BreakerClosed:
 		return 1
 	}
 	return c.o.Prefetch
@@ -130,7 +131,7 @@ func (c *consumer) relieve(ctx context.Context, s *subscription) {
 // it.
 func (s *subscription) taken(d *amqp.Delivery) {
 	s.acks.take(d)
-	s.trust.admit(d)
+	s.trust.Admit(d)
 }
 
 // halt is stop for a consumer: the acknowledgements that wait are sent, and from

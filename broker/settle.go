@@ -9,6 +9,7 @@ import (
 	amqp "github.com/rabbitmq/amqp091-go"
 
 	"github.com/holdfastmq/holdfast"
+	"github.com/holdfastmq/holdfast/broker/internal/wire"
 	"github.com/holdfastmq/holdfast/internal/fault"
 )
 
@@ -56,12 +57,12 @@ func (c *consumer) unpublished(w *work, what string, err error) {
 // succeed has a delivery acknowledged. Where an operator waits for it, that is
 // reported first; if it cannot be, the message comes again, without effect.
 func (c *consumer) succeed(w *work) {
-	if w.a.redelivery > 0 {
+	if w.a.EncodeRedelivery > 0 {
 		id := w.d.Message.ID
 		if id == "" { // see redelivery
-			id = headerText(w.j.d.Headers[headerLetter])
+			id = wire.HeaderText(w.j.d.Headers[wire.HeaderLetter])
 		}
-		msg := handledRecord(c.queue, c.o.Name, id, copyOfLetter(w.j.d.Headers), w.a.redelivery)
+		msg := wire.EncodeHandled(c.queue, c.o.Name, id, wire.CopyOfLetter(w.j.d.Headers), w.a.EncodeRedelivery)
 		if err := c.b.publishHandled(c.handlers, msg); err != nil {
 			c.unpublished(w, "the success of a redelivery", err)
 			return
@@ -72,22 +73,22 @@ func (c *consumer) succeed(w *work) {
 }
 
 // failure is what is written with a retry or a dead letter.
-func (w *work) failure() failure {
-	return failure{attempts: w.a, log: w.log, class: w.class, reason: w.reason}
+func (w *work) failure() wire.Failure {
+	return wire.Failure{Attempts: w.a, Log: w.log, Class: w.class, Reason: w.reason}
 }
 
 // retry puts a delivery where v says.
 func (c *consumer) retry(w *work, v verdict) {
-	w.a.hops = v.hops
+	w.a.Hops = v.hops
 	since, long := c.waitsLong(w, v, time.Now())
 	lim := c.b.pubLink.limits()
-	msg, ok := retryOf(&w.j.d, c.o.Name, w.failure())
+	msg, ok := wire.EncodeRetry(&w.j.d, c.o.Name, w.failure())
 	if long {
-		msg.Headers[headerLong] = "1"
+		msg.Headers[wire.HeaderLong] = "1"
 	}
-	squeezeOurs(&msg, lim.room())
-	if !ok || !lim.fits(&msg) {
-		w.reason = fmt.Sprintf("its headers leave no room for those of a retry (%d bytes in all); it failed with: %s", lim.room(), w.reason)
+	wire.SqueezeOurs(&msg, lim.Room())
+	if !ok || !lim.Fits(&msg) {
+		w.reason = fmt.Sprintf("its headers leave no room for those of a retry (%d bytes in all); it failed with: %s", lim.Room(), w.reason)
 		c.giveUp(w)
 		return
 	}
@@ -95,7 +96,7 @@ func (c *consumer) retry(w *work, v verdict) {
 	if v.do == doDelay {
 		exchange = c.b.RetryQueue(v.delay)
 	}
-	if err := c.publish(exchange, c.home(w.a.lost), msg); hopeless(err) {
+	if err := c.publish(exchange, c.home(w.a.Lost), msg); hopeless(err) {
 		w.reason = fmt.Sprintf("it cannot be put off: %v; it failed with: %s", err, w.reason)
 		c.giveUp(w)
 		return
@@ -103,10 +104,10 @@ func (c *consumer) retry(w *work, v verdict) {
 		c.unpublished(w, "a retry", err)
 		return
 	}
-	if v.do == doTail && w.a.lost >= suspectAt {
+	if v.do == doTail && w.a.Lost >= suspectAt {
 		c.lookSoon()
 	}
-	c.log.Debug("a message is tried again later", "message", w.d.Message.ID, "attempts", w.a.failed, "lost", w.a.lost, "delay", v.delay, "error", w.reason)
+	c.log.Debug("a message is tried again later", "message", w.d.Message.ID, "attempts", w.a.Failed, "lost", w.a.Lost, "delay", v.delay, "error", w.reason)
 	e := c.event(w, EventRetry)
 	e.Delay, e.Long, e.Since = v.delay*time.Duration(v.hops+1), long, since
 	c.observe(e)
@@ -117,7 +118,7 @@ func (c *consumer) retry(w *work, v verdict) {
 // waitsLong reports whether a retry is the message's first one that makes it wait for long,
 // and since when it fails.
 func (c *consumer) waitsLong(w *work, v verdict, now time.Time) (since time.Time, long bool) {
-	if v.do != doDelay || len(w.log) == 0 || w.j.d.Headers[headerLong] != nil {
+	if v.do != doDelay || len(w.log) == 0 || w.j.d.Headers[wire.HeaderLong] != nil {
 		return time.Time{}, false
 	}
 	since = w.log[0].At
@@ -126,9 +127,9 @@ func (c *consumer) waitsLong(w *work, v verdict, now time.Time) (since time.Time
 
 // hop lets a delivery wait once more, untried.
 func (c *consumer) hop(w *work) {
-	v := c.schedule.hop(w.a.hops)
-	msg := copyOf(&w.j.d)
-	setCount(msg.Headers, headerHops, v.hops)
+	v := c.schedule.hop(w.a.Hops)
+	msg := wire.CopyOf(&w.j.d)
+	wire.SetCount(msg.Headers, wire.HeaderHops, v.hops)
 	if err := c.publish(c.b.RetryQueue(v.delay), c.queue, msg); hopeless(err) {
 		w.reason = fmt.Sprintf("it cannot be put off: %v", err)
 		c.giveUp(w)
@@ -144,10 +145,10 @@ func (c *consumer) hop(w *work) {
 // rotate puts a delivery that failed for no fault of its own to its queue's end,
 // as it came; its attempt returned, so what was lost before is forgotten.
 func (c *consumer) rotate(w *work) {
-	msg := copyOf(&w.j.d)
-	delete(msg.Headers, headerLost)
-	if lim := c.b.pubLink.limits(); !lim.fits(&msg) {
-		c.unpublished(w, "a message", fmt.Errorf("its headers have more than %d bytes", lim.room()))
+	msg := wire.CopyOf(&w.j.d)
+	delete(msg.Headers, wire.HeaderLost)
+	if lim := c.b.pubLink.limits(); !lim.Fits(&msg) {
+		c.unpublished(w, "a message", fmt.Errorf("its headers have more than %d bytes", lim.Room()))
 		return
 	}
 	if err := c.publish(c.b.queuesExchange(), c.queue, msg); err != nil {
@@ -161,12 +162,12 @@ func (c *consumer) rotate(w *work) {
 // bury puts a delivery with the dead letters.
 func (c *consumer) bury(w *work) {
 	d := &w.j.d
-	c.log.Warn("a message goes to the dead letters", "message", d.MessageId, "topic", w.d.Message.Topic, "attempts", w.a.failed+w.a.lost, "class", w.class, "error", w.reason)
-	x := death{failure: w.failure(), queue: c.queue, consumer: c.o.Name, policy: c.o.Policy, at: time.Now()}
-	err := c.b.publishDead(c.handlers, deadRecord(d, x))
+	c.log.Warn("a message goes to the dead letters", "message", d.MessageId, "topic", w.d.Message.Topic, "attempts", w.a.Failed+w.a.Lost, "class", w.class, "error", w.reason)
+	x := wire.Death{Failure: w.failure(), Queue: c.queue, Consumer: c.o.Name, Policy: c.o.Policy, At: time.Now()}
+	err := c.b.publishDead(c.handlers, wire.EncodeDead(d, x))
 	if hopeless(err) {
-		x.reason = fmt.Sprintf("%s; RabbitMQ does not take its properties and headers, which are left out: %v", x.reason, err)
-		err = c.b.publishDead(c.handlers, bareRecord(d, x))
+		x.Reason = fmt.Sprintf("%s; RabbitMQ does not take its properties and headers, which are left out: %v", x.Reason, err)
+		err = c.b.publishDead(c.handlers, wire.EncodeBare(d, x))
 	}
 	if err != nil {
 		c.unpublished(w, "a dead letter", err)
@@ -196,13 +197,13 @@ func (c *consumer) moveBack(ds ...*amqp.Delivery) {
 	var ps []publication
 	up, lim := c.b.pubLink.isUp(), c.b.pubLink.limits()
 	for _, d := range ds {
-		msg := copyOf(d)
-		if d.Redelivered || !up || !lim.fits(&msg) {
+		msg := wire.CopyOf(d)
+		if d.Redelivered || !up || !lim.Fits(&msg) {
 			c.settle(d.Nack(false, true))
 			continue
 		}
 		moved = append(moved, d)
-		ps = append(ps, publication{exchange: c.b.queuesExchange(), key: c.home(headerCount(d.Headers, headerLost)), mandatory: true, repair: true, msg: msg})
+		ps = append(ps, publication{exchange: c.b.queuesExchange(), key: c.home(wire.HeaderCount(d.Headers, wire.HeaderLost)), mandatory: true, repair: true, msg: msg})
 	}
 	if len(ps) == 0 {
 		return
@@ -230,5 +231,5 @@ func (c *consumer) observeAttempt(w *work, kind EventKind, took time.Duration) {
 func (c *consumer) event(w *work, kind EventKind) Event {
 	m := &w.d.Message
 	return Event{Kind: kind, Consumer: c.o.Name, MessageID: m.ID, Topic: m.Topic, Key: m.Key, TxID: w.d.TxID, Group: w.d.Group,
-		Redelivery: w.a.redelivery, Class: w.class, Reason: w.reason, Attempts: w.a.failed + w.a.lost}
+		Redelivery: w.a.EncodeRedelivery, Class: w.class, Reason: w.reason, Attempts: w.a.Failed + w.a.Lost}
 }

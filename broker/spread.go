@@ -11,6 +11,7 @@ import (
 	amqp "github.com/rabbitmq/amqp091-go"
 
 	"github.com/holdfastmq/holdfast"
+	"github.com/holdfastmq/holdfast/broker/internal/wire"
 )
 
 // A message to a topic goes to the queues of several consumers. If one of them
@@ -37,7 +38,7 @@ const (
 // queue that refused them, and of the fanout exchange that leads to it. It is made
 // when it is needed.
 func (b *Broker) HeldQueue(consumer string) string {
-	return b.o.Prefix + retryName + ".full." + consumer
+	return b.o.Prefix + wire.RetryName + ".full." + consumer
 }
 
 // fansOut reports whether a record that goes to this exchange may go to several
@@ -49,14 +50,14 @@ func (t *topology) fansOut(exchange string) bool {
 // boundFor are the consumers, of those that are known here, whose queues get what is
 // published so.
 func (t *topology) boundFor(exchange, key string) (names []string) {
-	wants := func(to bindings) bool {
+	wants := func(to wire.Bindings) bool {
 		if exchange == t.b.NoticesExchange() {
-			return listens(to.noticed(), key)
+			return wire.Listens(to.Noticed(), key)
 		}
-		return listens(to.topics, key)
+		return wire.Listens(to.Topics, key)
 	}
 	for _, c := range t.b.memory.all(time.Now()) {
-		if wants(c.bindings()) {
+		if wants(c.Bindings()) {
 			names = append(names, c.Name)
 		}
 	}
@@ -178,7 +179,7 @@ func (p *publisher) holdFor(ctx context.Context, m *publication, consumer, queue
 // refusedByOne deals with a record that its only queue refused.
 func (p *publisher) refusedByOne(ctx context.Context, m *publication) {
 	b, queue := p.topo.b, p.topo.queuesFor(m)[0]
-	consumer := ownerOf(b.o.Prefix, queue)
+	consumer := wire.OwnerOf(b.o.Prefix, queue)
 	p.refused.queue(m, queue, consumer)
 	if m.nacks++; m.once || m.nacks < 2 || consumer == "" || m.exchange != b.queuesExchange() || ctx.Err() != nil {
 		return

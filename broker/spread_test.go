@@ -9,6 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/holdfastmq/holdfast"
+	"github.com/holdfastmq/holdfast/broker/internal/wire"
 	"github.com/holdfastmq/holdfast/internal/stack/stacktest"
 )
 
@@ -73,11 +74,11 @@ func TestFullQueue(t *testing.T) {
 		got.add(d.MessageId)
 	}
 	require.Equal(t, n, got.distinct())
-	full := b.board.now(peek{}).Full
+	full := b.board.now(wire.StatusRequest{}).Full
 	require.Len(t, full, 1)
-	require.NoError(t, b.Redeliver(ctx, RedeliverRequest{N: 1, Letter: holdfast.DeadLetter{ID: "again", Queue: b.ConsumerQueue("full"), Message: messages("again", "order.placed", 1)[0],
+	require.NoError(t, b.Redeliver(ctx, wire.RedeliverRequest{N: 1, Letter: holdfast.DeadLetter{ID: "again", Queue: b.ConsumerQueue("full"), Message: messages("again", "order.placed", 1)[0],
 		Envelope: holdfast.Envelope{MessageID: "again", Exchange: b.TopicsExchange(), RoutingKey: "order.placed"}}}), "what is for that queue alone waits there, too")
-	require.Equal(t, FullQueue{Queue: b.ConsumerQueue("full"), Consumer: "full", Refused: full[0].Refused, Held: n, Since: full[0].Since, Last: full[0].Last}, full[0])
+	require.Equal(t, wire.FullQueue{Queue: b.ConsumerQueue("full"), Consumer: "full", Refused: full[0].Refused, Held: n, Since: full[0].Since, Last: full[0].Last}, full[0])
 	require.GreaterOrEqual(t, full[0].Refused, n)
 	_, first := told.count(RefusedFull)
 	require.Equal(t, 1, first, "people are told once")
@@ -96,7 +97,7 @@ func TestFullQueue(t *testing.T) {
 	require.Eventually(t, func() bool { return held.distinct() == n+1 }, retriedAfter, 10*time.Millisecond, "all that was held")
 	ctx = testContext(t)
 	require.NoError(t, b.PublishMessages(ctx, "g", "last", messages("last", "order.placed", 1)))
-	require.Empty(t, b.board.now(peek{}).Full)
+	require.Empty(t, b.board.now(wire.StatusRequest{}).Full)
 }
 
 // Compensation notices go the same way, and stay what they are.
@@ -111,7 +112,7 @@ func TestFullQueueOfNotices(t *testing.T) {
 	m := messages("t", "order.placed", 1)[0]
 	require.NoError(t, b.PublishCompensated(ctx, holdfast.DeadLetter{ID: "t", TxID: "t", Group: "g", Message: m, Queue: b.ConsumerQueue("full")}))
 	lift()
-	notices := make(chan *Notice, 10)
+	notices := make(chan *wire.Notice, 10)
 	background(t, func(ctx context.Context) error {
 		return b.Consume(ctx, Subscription{Name: "full", Topics: []string{"x"}, Notices: []string{"order.placed"}, Handle: func(_ context.Context, d Delivery) error {
 			if d.Notice != nil {
@@ -147,5 +148,5 @@ func TestUnknownFullQueue(t *testing.T) {
 		require.ErrorContains(t, err, "order.placed")
 	}
 	require.LessOrEqual(t, ready(t, b, b.ConsumerQueue("well")), 3+9)
-	require.Equal(t, "order.placed", b.board.now(peek{}).Full[0].Topic)
+	require.Equal(t, "order.placed", b.board.now(wire.StatusRequest{}).Full[0].Topic)
 }

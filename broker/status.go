@@ -10,10 +10,11 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+	"github.com/holdfastmq/holdfast/broker/internal/wire"
 )
 
 // Answers reports whether p is this Broker's own answer to [Broker.Ask].
-func (b *Broker) Answers(p ProcessStatus) bool { return p.ID == b.board.id }
+func (b *Broker) Answers(p wire.ProcessStatus) bool { return p.ID == b.board.id }
 
 const maxTold = 64 << 10 // bytes of the names and topics of remembered consumers in an answer
 
@@ -29,7 +30,7 @@ type board struct {
 	once sync.Once
 
 	mu    sync.Mutex
-	shown map[uint64]func(*ProcessStatus, peek)
+	shown map[uint64]func(*wire.ProcessStatus, wire.StatusRequest)
 	last  uint64
 	// news has a token when other processes should ask this one, asked when another
 	// one has said so.
@@ -40,13 +41,13 @@ type board struct {
 }
 
 func newBoard(b *Broker) *board {
-	return &board{b: b, id: uuid.NewString(), shown: map[uint64]func(*ProcessStatus, peek){}, news: make(chan struct{}, 1), asked: make(chan struct{}, 1)}
+	return &board{b: b, id: uuid.NewString(), shown: map[uint64]func(*wire.ProcessStatus, wire.StatusRequest){}, news: make(chan struct{}, 1), asked: make(chan struct{}, 1)}
 }
 
 // showConsumer lets answers tell of a consumer until hide is called. status is
 // called from another goroutine and must return quickly.
-func (b *Broker) showConsumer(status func() ConsumerStatus) (hide func()) {
-	remove := b.board.show(func(p *ProcessStatus, _ peek) { p.Consumers = append(p.Consumers, status()) })
+func (b *Broker) showConsumer(status func() wire.ConsumerStatus) (hide func()) {
+	remove := b.board.show(func(p *wire.ProcessStatus, _ wire.StatusRequest) { p.Consumers = append(p.Consumers, status()) })
 	b.board.consumers.Add(1)
 	token(b.board.news)
 	return sync.OnceFunc(func() {
@@ -56,27 +57,27 @@ func (b *Broker) showConsumer(status func() ConsumerStatus) (hide func()) {
 }
 
 // ShowSagas lets answers tell of the process's sagas until hide is called.
-func (b *Broker) ShowSagas(defs []SagaDefinition) (hide func()) {
-	return b.board.show(func(p *ProcessStatus, _ peek) { p.Sagas = append(p.Sagas, defs...) })
+func (b *Broker) ShowSagas(defs []wire.SagaDefinition) (hide func()) {
+	return b.board.show(func(p *wire.ProcessStatus, _ wire.StatusRequest) { p.Sagas = append(p.Sagas, defs...) })
 }
 
 // ShowDatabases lets answers tell of the process's databases until hide is called.
 // status is called from another goroutine and must return quickly.
-func (b *Broker) ShowDatabases(status func() []DatabaseStatus) (hide func()) {
-	return b.board.show(func(p *ProcessStatus, _ peek) { p.Databases = append(p.Databases, status()...) })
+func (b *Broker) ShowDatabases(status func() []wire.DatabaseStatus) (hide func()) {
+	return b.board.show(func(p *wire.ProcessStatus, _ wire.StatusRequest) { p.Databases = append(p.Databases, status()...) })
 }
 
 // showKeeper lets answers tell of a Keeper until hide is called.
-func (b *Broker) showKeeper(status func(peek) KeeperStatus) (hide func()) {
-	return b.board.show(func(p *ProcessStatus, want peek) { p.Keepers = append(p.Keepers, status(want)) })
+func (b *Broker) showKeeper(status func(wire.StatusRequest) wire.KeeperStatus) (hide func()) {
+	return b.board.show(func(p *wire.ProcessStatus, want wire.StatusRequest) { p.Keepers = append(p.Keepers, status(want)) })
 }
 
 // ShowTroubles lets answers tell of what is wrong with the process, until hide is
 // called.
-func (b *Broker) ShowTroubles(troubles func() []Trouble) (hide func()) {
-	return b.board.show(func(p *ProcessStatus, _ peek) {
+func (b *Broker) ShowTroubles(troubles func() []wire.Trouble) (hide func()) {
+	return b.board.show(func(p *wire.ProcessStatus, _ wire.StatusRequest) {
 		for _, t := range troubles() {
-			t.What, t.Remedy = clip(t.What, maxStatusError), clip(t.Remedy, maxStatusError)
+			t.What, t.Remedy = wire.Clip(t.What, wire.MaxStatusError), wire.Clip(t.Remedy, wire.MaxStatusError)
 			p.Troubles = append(p.Troubles, t)
 		}
 	})
@@ -85,10 +86,10 @@ func (b *Broker) ShowTroubles(troubles func() []Trouble) (hide func()) {
 // ShowNoTemporal lets answers tell that the process goes without Temporal, until hide
 // is called.
 func (b *Broker) ShowNoTemporal() (hide func()) {
-	return b.board.show(func(p *ProcessStatus, _ peek) { p.NoTemporal = true })
+	return b.board.show(func(p *wire.ProcessStatus, _ wire.StatusRequest) { p.NoTemporal = true })
 }
 
-func (s *board) show(add func(*ProcessStatus, peek)) (hide func()) {
+func (s *board) show(add func(*wire.ProcessStatus, wire.StatusRequest)) (hide func()) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.last++
@@ -109,44 +110,44 @@ func (s *board) show(add func(*ProcessStatus, peek)) (hide func()) {
 }
 
 // now asks everything that is shown.
-func (s *board) now(want peek) ProcessStatus {
+func (s *board) now(want wire.StatusRequest) wire.ProcessStatus {
 	s.mu.Lock()
-	var shown []func(*ProcessStatus, peek)
+	var shown []func(*wire.ProcessStatus, wire.StatusRequest)
 	for _, n := range slices.Sorted(maps.Keys(s.shown)) {
 		shown = append(shown, s.shown[n])
 	}
 	s.mu.Unlock()
-	p := ProcessStatus{V: statusVersion, Instance: s.b.o.Name}
+	p := wire.ProcessStatus{V: wire.StatusVersion, Instance: s.b.o.Name}
 	for _, add := range shown {
 		add(&p, want)
 	}
 	s.b.publishing(&p, time.Now())
-	if want.consumers {
-		p = ProcessStatus{V: p.V, Instance: p.Instance, Consumers: p.Consumers}
+	if want.Consumers {
+		p = wire.ProcessStatus{V: p.V, Instance: p.Instance, Consumers: p.Consumers}
 	}
 	p.Remembers = told(s.b.Remembered())
-	if want.consumers {
+	if want.Consumers {
 		p.Remembers = nil
 	}
 	for i := range p.Consumers {
-		p.Consumers[i].Error = clip(p.Consumers[i].Error, maxStatusError)
+		p.Consumers[i].Error = wire.Clip(p.Consumers[i].Error, wire.MaxStatusError)
 	}
-	slices.SortStableFunc(p.Consumers, func(x, y ConsumerStatus) int { return cmp.Compare(x.Name, y.Name) })
-	slices.SortStableFunc(p.Sagas, func(x, y SagaDefinition) int {
+	slices.SortStableFunc(p.Consumers, func(x, y wire.ConsumerStatus) int { return cmp.Compare(x.Name, y.Name) })
+	slices.SortStableFunc(p.Sagas, func(x, y wire.SagaDefinition) int {
 		return cmp.Or(cmp.Compare(x.Group, y.Group), cmp.Compare(x.Name, y.Name), cmp.Compare(x.Version, y.Version))
 	})
 	for i := range p.Keepers {
-		p.Keepers[i].LastError = clip(p.Keepers[i].LastError, maxStatusError)
-		p.Keepers[i].Unable = clip(p.Keepers[i].Unable, maxStatusError)
+		p.Keepers[i].LastError = wire.Clip(p.Keepers[i].LastError, wire.MaxStatusError)
+		p.Keepers[i].Unable = wire.Clip(p.Keepers[i].Unable, wire.MaxStatusError)
 	}
-	slices.SortStableFunc(p.Keepers, func(x, y KeeperStatus) int {
+	slices.SortStableFunc(p.Keepers, func(x, y wire.KeeperStatus) int {
 		return cmp.Or(cmp.Compare(x.Group, y.Group), cmp.Compare(x.Queue, y.Queue))
 	})
 	return p
 }
 
 // told are those of the remembered consumers that an answer has room for.
-func told(all []Bound) (out []Bound) {
+func told(all []wire.Bound) (out []wire.Bound) {
 	room := maxTold
 	for _, c := range all {
 		size := len(c.Name)

@@ -11,6 +11,7 @@ import (
 	amqp "github.com/rabbitmq/amqp091-go"
 	"github.com/stretchr/testify/require"
 
+	"github.com/holdfastmq/holdfast/broker/internal/wire"
 	"github.com/holdfastmq/holdfast/internal/stack/stacktest"
 )
 
@@ -20,9 +21,9 @@ func asker(t *testing.T, prefix string) *Broker {
 }
 
 // answers asks until the answers are as they should be.
-func answers(t *testing.T, b *Broker, ready func([]ProcessStatus) bool) []ProcessStatus {
+func answers(t *testing.T, b *Broker, ready func([]wire.ProcessStatus) bool) []wire.ProcessStatus {
 	t.Helper()
-	var got []ProcessStatus
+	var got []wire.ProcessStatus
 	require.Eventually(t, func() bool {
 		var err error
 		got, err = b.Ask(testContext(t), 300*time.Millisecond)
@@ -31,7 +32,7 @@ func answers(t *testing.T, b *Broker, ready func([]ProcessStatus) bool) []Proces
 	return got
 }
 
-func instances(of []ProcessStatus) (names []string) {
+func instances(of []wire.ProcessStatus) (names []string) {
 	for _, p := range of {
 		names = append(names, p.Instance)
 	}
@@ -79,7 +80,7 @@ func TestProcessesAnswer(t *testing.T) {
 	keep(t, two, later)
 	require.NoError(t, b.PublishHalf(ctx, half("h", "g")))
 
-	got := answers(t, a, func(ps []ProcessStatus) bool {
+	got := answers(t, a, func(ps []wire.ProcessStatus) bool {
 		return len(ps) == 2 && len(ps[1].Keepers) == 1 && ps[1].Keepers[0].Undecided == 1
 	})
 	for i := range got {
@@ -91,17 +92,17 @@ func TestProcessesAnswer(t *testing.T) {
 			got[i].Consumers[j].Holds, got[i].Consumers[j].Delays = 0, nil
 		}
 	}
-	require.Equal(t, ProcessStatus{V: 1, Instance: "one", Consumers: []ConsumerStatus{{Name: "c", Topics: []string{"order.*"}, Breaker: BreakerClosed, Handling: 1}}}, got[0])
+	require.Equal(t, wire.ProcessStatus{V: 1, Instance: "one", Consumers: []wire.ConsumerStatus{{Name: "c", Topics: []string{"order.*"}, Breaker: wire.BreakerClosed, Handling: 1}}}, got[0])
 	require.Equal(t, "two", got[1].Instance)
-	require.Equal(t, []ConsumerStatus{{Name: "a", Topics: []string{"x"}, Breaker: BreakerClosed}, {Name: "b", Topics: []string{"x"}, Breaker: BreakerClosed}}, got[1].Consumers)
+	require.Equal(t, []wire.ConsumerStatus{{Name: "a", Topics: []string{"x"}, Breaker: wire.BreakerClosed}, {Name: "b", Topics: []string{"x"}, Breaker: wire.BreakerClosed}}, got[1].Consumers)
 	k := got[1].Keepers[0]
 	require.Positive(t, k.OldestAge)
 	require.Positive(t, k.CheckAfter)
 	k.OldestAge, k.CheckAfter = 0, 0
-	require.Equal(t, KeeperStatus{Group: "g", Queue: 1, Active: true, Subscribed: true, Held: 1, Undecided: 1}, k)
+	require.Equal(t, wire.KeeperStatus{Group: "g", Queue: 1, Active: true, Subscribed: true, Held: 1, Undecided: 1}, k)
 
 	b.Settle("g", "h", 1)
-	answers(t, a, func(ps []ProcessStatus) bool {
+	answers(t, a, func(ps []wire.ProcessStatus) bool {
 		k := ps[len(ps)-1].Keepers[0]
 		return k.Matched == 1 && k.Held == 0 && k.Undecided == 0 && k.OldestAge == 0
 	})
@@ -112,26 +113,26 @@ func TestAnswersTellOfSagas(t *testing.T) {
 	b, _ := consuming(t)
 	a := asker(t, b.o.Prefix)
 	plan := func(n int) json.RawMessage { return json.RawMessage(`"` + strings.Repeat("<", n) + `"`) }
-	defs := []SagaDefinition{
+	defs := []wire.SagaDefinition{
 		{Group: "g", Name: "pay", Version: 2, Plan: plan(1)},
 		{Group: "g", Name: "pay", Version: 1, Plan: json.RawMessage("{")},
 		{Group: "a", Name: "x", Version: 3, Plan: plan(600 << 10)},
 	}
 	hide := b.ShowSagas(defs)
-	got := answers(t, a, func(ps []ProcessStatus) bool { return len(ps) == 1 })
+	got := answers(t, a, func(ps []wire.ProcessStatus) bool { return len(ps) == 1 })
 	require.Len(t, got[0].Sagas, 3)
-	require.Equal(t, SagaDefinition{Group: "g", Name: "pay", Version: 1}, got[0].Sagas[1], "what is no JSON costs nobody the answer")
+	require.Equal(t, wire.SagaDefinition{Group: "g", Name: "pay", Version: 1}, got[0].Sagas[1], "what is no JSON costs nobody the answer")
 	require.JSONEq(t, string(defs[2].Plan), string(got[0].Sagas[0].Plan), "it fits")
 	require.JSONEq(t, `"<"`, string(got[0].Sagas[2].Plan))
 
-	defer b.ShowSagas([]SagaDefinition{{Group: "h", Name: "more", Version: 1, Plan: plan(500 << 10)}})()
-	got = answers(t, a, func(ps []ProcessStatus) bool { return len(ps) == 1 && len(ps[0].Sagas) == 4 })
+	defer b.ShowSagas([]wire.SagaDefinition{{Group: "h", Name: "more", Version: 1, Plan: plan(500 << 10)}})()
+	got = answers(t, a, func(ps []wire.ProcessStatus) bool { return len(ps) == 1 && len(ps[0].Sagas) == 4 })
 	require.Empty(t, got[0].Sagas[0].Plan, "the largest is left out")
 	require.JSONEq(t, `"<"`, string(got[0].Sagas[2].Plan))
 	require.NotEmpty(t, got[0].Sagas[3].Plan)
 	require.NotEmpty(t, defs[2].Plan, "for this answer only")
 	hide()
-	answers(t, a, func(ps []ProcessStatus) bool {
+	answers(t, a, func(ps []wire.ProcessStatus) bool {
 		return len(ps) == 1 && len(ps[0].Sagas) == 1 && len(ps[0].Sagas[0].Plan) > 0
 	})
 }
@@ -150,15 +151,15 @@ func TestEndedConsumersAreGone(t *testing.T) {
 	nothing := func(context.Context, Delivery) error { return nil }
 	stop := b.testConsumer(t, nil, nothing)
 	other := b.testConsumer(t, func(o *Subscription) { o.Name = "other" }, nothing)
-	answers(t, a, func(ps []ProcessStatus) bool { return len(ps) == 1 && len(ps[0].Consumers) == 2 })
+	answers(t, a, func(ps []wire.ProcessStatus) bool { return len(ps) == 1 && len(ps[0].Consumers) == 2 })
 	other()
-	got := answers(t, a, func(ps []ProcessStatus) bool { return len(ps) == 1 })
+	got := answers(t, a, func(ps []wire.ProcessStatus) bool { return len(ps) == 1 })
 	require.Len(t, got[0].Consumers, 1, "known at once")
 	stop()
-	answers(t, a, func(ps []ProcessStatus) bool { return len(ps) == 0 })
+	answers(t, a, func(ps []wire.ProcessStatus) bool { return len(ps) == 0 })
 	nobody(t, a)
 	b.testConsumer(t, nil, nothing)
-	answers(t, a, func(ps []ProcessStatus) bool { return len(ps) == 1 })
+	answers(t, a, func(ps []wire.ProcessStatus) bool { return len(ps) == 1 })
 }
 
 func TestAnswersAfterLostConnections(t *testing.T) {
@@ -167,11 +168,11 @@ func TestAnswersAfterLostConnections(t *testing.T) {
 	b.testConsumer(t, nil, func(context.Context, Delivery) error { return nil })
 	k := keep(t, b, later)
 	for range 3 {
-		answers(t, a, func(ps []ProcessStatus) bool { return len(ps) == 1 && len(ps[0].Keepers) == 1 })
+		answers(t, a, func(ps []wire.ProcessStatus) bool { return len(ps) == 1 && len(ps[0].Keepers) == 1 })
 		cutConnections(b)
 		cutConnections(a)
 	}
-	answers(t, a, func(ps []ProcessStatus) bool { return len(ps) == 1 && ps[0].Keepers[0].Subscribed })
+	answers(t, a, func(ps []wire.ProcessStatus) bool { return len(ps) == 1 && ps[0].Keepers[0].Subscribed })
 	require.Positive(t, k.now().Subscriptions)
 }
 
@@ -181,7 +182,7 @@ func TestOddAnswersAreSkipped(t *testing.T) {
 	b.o.Name = "ours"
 	a := asker(t, b.o.Prefix)
 	b.testConsumer(t, nil, func(context.Context, Delivery) error { return nil })
-	answers(t, a, func(ps []ProcessStatus) bool { return len(ps) == 1 })
+	answers(t, a, func(ps []wire.ProcessStatus) bool { return len(ps) == 1 })
 	rawChannel(t, b, func(ch *amqp.Channel) {
 		q, err := ch.QueueDeclare("", false, true, true, false, nil)
 		require.NoError(t, err)
@@ -204,9 +205,9 @@ func TestOddAnswersAreSkipped(t *testing.T) {
 			}
 			failed <- err
 		}()
-		got := answers(t, a, func(ps []ProcessStatus) bool { return len(ps) > 1 })
+		got := answers(t, a, func(ps []wire.ProcessStatus) bool { return len(ps) > 1 })
 		require.Equal(t, []string{"ours", "theirs"}, instances(got))
-		require.Equal(t, []ConsumerStatus{{Name: "c", Breaker: BreakerOpen, Since: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC), Error: "away"}}, got[1].Consumers)
+		require.Equal(t, []wire.ConsumerStatus{{Name: "c", Breaker: wire.BreakerOpen, Since: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC), Error: "away"}}, got[1].Consumers)
 		require.NoError(t, ch.Close())
 		require.NoError(t, next(t, failed))
 	})
@@ -217,13 +218,13 @@ func TestOnlyDirectReplies(t *testing.T) {
 	b, _ := consuming(t)
 	a := asker(t, b.o.Prefix)
 	b.testConsumer(t, nil, func(context.Context, Delivery) error { return nil })
-	answers(t, a, func(ps []ProcessStatus) bool { return len(ps) == 1 })
+	answers(t, a, func(ps []wire.ProcessStatus) bool { return len(ps) == 1 })
 	rawChannel(t, b, func(ch *amqp.Channel) {
 		for _, to := range []string{"", b.DeadQueue()} {
 			require.NoError(t, ch.Publish(b.o.statusExchange(), "", false, false, amqp.Publishing{ReplyTo: to}))
 		}
 	})
-	answers(t, a, func(ps []ProcessStatus) bool { return len(ps) == 1 }) // requests are answered one after the other
+	answers(t, a, func(ps []wire.ProcessStatus) bool { return len(ps) == 1 }) // requests are answered one after the other
 	require.Zero(t, ready(t, b, b.DeadQueue()))
 }
 
@@ -251,11 +252,11 @@ func TestBrokenStatusHarmsNobody(t *testing.T) {
 		a := asker(t, b.o.Prefix)
 		b.testConsumer(t, nil, handle)
 		asked := make(chan struct{}, 100)
-		hide := b.showConsumer(func() ConsumerStatus { asked <- struct{}{}; panic("oh no") })
-		answers(t, a, func(ps []ProcessStatus) bool { return len(asked) > 0 && len(ps) == 0 })
+		hide := b.showConsumer(func() wire.ConsumerStatus { asked <- struct{}{}; panic("oh no") })
+		answers(t, a, func(ps []wire.ProcessStatus) bool { return len(asked) > 0 && len(ps) == 0 })
 		hide()
 		hide() // once is enough
-		answers(t, a, func(ps []ProcessStatus) bool { return len(ps) == 1 && len(ps[0].Consumers) == 1 })
+		answers(t, a, func(ps []wire.ProcessStatus) bool { return len(ps) == 1 && len(ps[0].Consumers) == 1 })
 		publishTx(t, b, "a")
 		require.Equal(t, "a", next(t, handled))
 	})
@@ -264,9 +265,9 @@ func TestBrokenStatusHarmsNobody(t *testing.T) {
 		b, _ := consuming(t)
 		a := asker(t, b.o.Prefix)
 		b.testConsumer(t, nil, handle)
-		answers(t, a, func(ps []ProcessStatus) bool { return len(ps) == 1 })
+		answers(t, a, func(ps []wire.ProcessStatus) bool { return len(ps) == 1 })
 		asked := make(chan struct{}, 100)
-		defer b.showConsumer(func() ConsumerStatus { asked <- struct{}{}; return ConsumerStatus{Name: "x"} })()
+		defer b.showConsumer(func() wire.ConsumerStatus { asked <- struct{}{}; return wire.ConsumerStatus{Name: "x"} })()
 		b.pubLink.setBlocked(amqp.Blocking{Active: true, Reason: "test"})
 		ctx, cancel := context.WithTimeout(context.Background(), patience)
 		defer cancel()
@@ -280,7 +281,7 @@ func TestBrokenStatusHarmsNobody(t *testing.T) {
 		require.NoError(t, a.PublishMessages(testContext(t), "g", "a", messages("a", "order.placed", 1)))
 		require.Equal(t, "a", next(t, handled), "acknowledged and consumed during the alarm")
 		b.pubLink.setBlocked(amqp.Blocking{})
-		answers(t, a, func(ps []ProcessStatus) bool { return len(ps) == 1 })
+		answers(t, a, func(ps []wire.ProcessStatus) bool { return len(ps) == 1 })
 	})
 }
 
@@ -293,10 +294,10 @@ func TestAskOnAClosedBroker(t *testing.T) {
 
 // Others may read the answers.
 func TestFormatOfAnswers(t *testing.T) {
-	body, err := json.Marshal(ProcessStatus{V: 1, Instance: "i",
-		Consumers: []ConsumerStatus{{Name: "c", Breaker: BreakerOpen, Since: time.Unix(0, 0).UTC(), Error: "e", Handling: 2}},
-		Keepers: []KeeperStatus{{Group: "g", Active: true, Subscribed: true, Held: 4, HandingOver: 1, Undecided: 3, OldestAge: time.Second, CheckAfter: 2, KeeperCounts: KeeperCounts{Matched: 5, HandedOver: 6, Failed: 7, Orphaned: 8, Malformed: 9},
-			Queue: 2, FailingSince: time.Unix(0, 0).UTC(), LastError: "away", Oldest: []PeekedHalf{{Tx: "t", Lane: "express", Messages: 1, Topics: []string{"a"}, Age: 3, Tries: 1, HandingOver: true, Bytes: 10}}}}})
+	body, err := json.Marshal(wire.ProcessStatus{V: 1, Instance: "i",
+		Consumers: []wire.ConsumerStatus{{Name: "c", Breaker: wire.BreakerOpen, Since: time.Unix(0, 0).UTC(), Error: "e", Handling: 2}},
+		Keepers: []wire.KeeperStatus{{Group: "g", Active: true, Subscribed: true, Held: 4, HandingOver: 1, Undecided: 3, OldestAge: time.Second, CheckAfter: 2, KeeperCounts: wire.KeeperCounts{Matched: 5, HandedOver: 6, Failed: 7, Orphaned: 8, Malformed: 9},
+			Queue: 2, FailingSince: time.Unix(0, 0).UTC(), LastError: "away", Oldest: []wire.PeekedHalf{{Tx: "t", Lane: "express", Messages: 1, Topics: []string{"a"}, Age: 3, Tries: 1, HandingOver: true, Bytes: 10}}}}})
 	require.NoError(t, err)
 	require.Equal(t, `{"v":1,"instance":"i","consumers":[{"name":"c","breaker":"open","since":"1970-01-01T00:00:00Z","error":"e","handling":2}],`+
 		`"keepers":[{"group":"g","queue":2,"active":true,"subscribed":true,"held":4,"handing_over":1,"undecided":3,"oldest_age":1000000000,"check_after":2,`+
@@ -307,6 +308,6 @@ func TestFormatOfAnswers(t *testing.T) {
 // A long error must not make an answer too long to be read.
 func TestErrorsInAnswersAreClipped(t *testing.T) {
 	b := asker(t, stacktest.Prefix(t))
-	defer b.showConsumer(func() ConsumerStatus { return ConsumerStatus{Error: strings.Repeat("x", 1<<20)} })()
-	require.Equal(t, maxStatusError, len(b.board.now(peek{}).Consumers[0].Error))
+	defer b.showConsumer(func() wire.ConsumerStatus { return wire.ConsumerStatus{Error: strings.Repeat("x", 1<<20)} })()
+	require.Equal(t, wire.MaxStatusError, len(b.board.now(wire.StatusRequest{}).Consumers[0].Error))
 }

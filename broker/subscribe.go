@@ -11,6 +11,7 @@ import (
 	amqp "github.com/rabbitmq/amqp091-go"
 
 	"github.com/holdfastmq/holdfast"
+	"github.com/holdfastmq/holdfast/broker/internal/wire"
 	"github.com/holdfastmq/holdfast/internal/guard"
 )
 
@@ -25,8 +26,8 @@ type subscription struct {
 	prefetch   int // 0 while there is none
 	tags       int
 	failed     error
-	acks       *acker // a consumer's; others have none
-	trust      trust  // likewise
+	acks       *acker     // a consumer's; others have none
+	trust      wire.Trust // likewise
 }
 
 // tag is the current one. Each is new: to RabbitMQ a consumer that was cancelled

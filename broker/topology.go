@@ -12,6 +12,7 @@ import (
 	amqp "github.com/rabbitmq/amqp091-go"
 
 	"github.com/holdfastmq/holdfast"
+	"github.com/holdfastmq/holdfast/broker/internal/wire"
 )
 
 // deliveryLimit is how often a quorum queue delivers before it drops. It is a
@@ -20,36 +21,36 @@ import (
 const deliveryLimit = 100_000_000
 
 // TopicsExchange is the name of the topic exchange of committed messages.
-func (b *Broker) TopicsExchange() string { return b.o.Prefix + topicsName }
+func (b *Broker) TopicsExchange() string { return b.o.Prefix + wire.TopicsName }
 
 // DeadQueue is the name of the queue of dead letters, and of the fanout exchange
 // that leads to it.
-func (b *Broker) DeadQueue() string { return deadQueue(b.o.Prefix) }
+func (b *Broker) DeadQueue() string { return wire.DeadQueue(b.o.Prefix) }
 
 // RetryQueue is the name of the queue in which messages wait for delay before
 // they are tried again, and of the fanout exchange that leads to it. All
 // consumers share it.
 func (b *Broker) RetryQueue(delay time.Duration) string {
-	return DelayQueue(b.o.Prefix, delay)
+	return wire.DelayQueue(b.o.Prefix, delay)
 }
 
 // retryExchange leads from the delay queues back to the consumers' queues.
-func (b *Broker) retryExchange() string { return b.o.Prefix + retryName }
+func (b *Broker) retryExchange() string { return b.o.Prefix + wire.RetryName }
 
 // halfExchange leads to the half queues, by their names. So do the next two, to
 // consumers' queues and to reply queues.
-func (b *Broker) halfExchange() string    { return b.o.Prefix + halfName }
-func (b *Broker) queuesExchange() string  { return b.o.Prefix + queuesName }
-func (b *Broker) repliesExchange() string { return b.o.Prefix + repliesName }
+func (b *Broker) halfExchange() string    { return b.o.Prefix + wire.HalfName }
+func (b *Broker) queuesExchange() string  { return b.o.Prefix + wire.QueuesName }
+func (b *Broker) repliesExchange() string { return b.o.Prefix + wire.RepliesName }
 
 // checksExchange leads to the queues of check-backs, answersExchange to those of the
 // processes that ask.
-func (b *Broker) checksExchange() string  { return b.o.Prefix + checksName }
-func (b *Broker) answersExchange() string { return b.o.Prefix + answersName }
+func (b *Broker) checksExchange() string  { return b.o.Prefix + wire.ChecksName }
+func (b *Broker) answersExchange() string { return b.o.Prefix + wire.AnswersName }
 
 // NoticesExchange is the name of the topic exchange of compensation notices; the
 // routing key is the topic of the message that was compensated.
-func (b *Broker) NoticesExchange() string { return b.o.Prefix + noticesName }
+func (b *Broker) NoticesExchange() string { return b.o.Prefix + wire.NoticesName }
 
 // ConsumerQueue is the name of a consumer's queue.
 func (b *Broker) ConsumerQueue(name string) string { return b.o.Prefix + ".q." + name }
@@ -59,7 +60,7 @@ func (b *Broker) ConsumerQueue(name string) string { return b.o.Prefix + ".q." +
 // is left as it is; if it exists with other arguments, the error says how to
 // migrate. It is remembered, and made again when RabbitMQ comes back without it.
 func (b *Broker) DeclareGroup(ctx context.Context, group string) error {
-	if err := validGroup(group); err != nil {
+	if err := wire.ValidGroup(group); err != nil {
 		return err
 	}
 	own := b.topo.groupSteps(group)
@@ -88,11 +89,11 @@ func (b *Broker) DeclareConsumer(ctx context.Context, name string, topics []stri
 	if b.topo.hasConsumer(name) {
 		b.topo.ledger.doubt(b.ConsumerQueue(name))
 	}
-	return b.declareConsumer(ctx, name, bindings{topics: topics, notices: notices}, knownDelays(nil))
+	return b.declareConsumer(ctx, name, wire.Bindings{Topics: topics, Notices: notices}, knownDelays(nil))
 }
 
-func (b *Broker) declareConsumer(ctx context.Context, name string, to bindings, delays []time.Duration) error {
-	if err := validConsumer(name, to.topics); err != nil {
+func (b *Broker) declareConsumer(ctx context.Context, name string, to wire.Bindings, delays []time.Duration) error {
+	if err := wire.ValidConsumer(name, to.Topics); err != nil {
 		return err
 	}
 	own := b.topo.consumerSteps(name, to)
@@ -107,7 +108,7 @@ func (b *Broker) declareConsumer(ctx context.Context, name string, to bindings, 
 	b.topo.ledger.sure(queues...)
 	b.topo.mu.Lock()
 	defer b.topo.mu.Unlock()
-	b.topo.consumers[name] = bindings{topics: slices.Clone(to.topics), notices: slices.Clone(to.notices)}
+	b.topo.consumers[name] = wire.Bindings{Topics: slices.Clone(to.Topics), Notices: slices.Clone(to.Notices)}
 	for _, d := range delays {
 		b.topo.delays[d] = true
 	}
@@ -120,7 +121,7 @@ type topology struct {
 
 	mu        sync.Mutex
 	groups    map[string]bool
-	consumers map[string]bindings
+	consumers map[string]wire.Bindings
 	delays    map[time.Duration]bool // of all consumers
 	replies   map[string]bool        // groups whose replies are consumed here
 	held      map[string]bool        // consumers for which messages are held
@@ -145,7 +146,7 @@ type topology struct {
 }
 
 func newTopology(b *Broker) *topology {
-	t := &topology{b: b, groups: map[string]bool{}, consumers: map[string]bindings{}, delays: map[time.Duration]bool{}, replies: map[string]bool{}, held: map[string]bool{},
+	t := &topology{b: b, groups: map[string]bool{}, consumers: map[string]wire.Bindings{}, delays: map[time.Duration]bool{}, replies: map[string]bool{}, held: map[string]bool{},
 		stale: map[string]bool{}, unprotected: map[string]bool{}, losses: map[string]uint64{}, ledger: newLedger(), late: declareTimeout, heldFor: heldFor, remaking: make(chan struct{}, 1), repairing: make(chan struct{}, 1)}
 	t.remaking <- struct{}{}
 	t.repairing <- struct{}{}
@@ -228,20 +229,20 @@ func (t *topology) groupSteps(group string) []step {
 
 // consumerSteps come after exitSteps with nothing in between: what a delay queue
 // lets go meanwhile ends with the dead letters.
-func (t *topology) consumerSteps(name string, to bindings) []step {
+func (t *topology) consumerSteps(name string, to wire.Bindings) []step {
 	queue := t.b.ConsumerQueue(name)
 	alone := t.b.AloneQueue(name)
 	steps := []step{
 		queueStep(queue, t.guarded()), bindStep(queue, queue, t.b.retryExchange()), bindStep(queue, queue, t.b.queuesExchange()),
 		queueStep(alone, t.guarded()), bindStep(alone, alone, t.b.retryExchange()), bindStep(alone, alone, t.b.queuesExchange()),
 	}
-	for _, topic := range to.topics {
+	for _, topic := range to.Topics {
 		steps = append(steps, bindStep(queue, topic, t.b.TopicsExchange()))
 	}
-	for _, topic := range to.noticed() {
+	for _, topic := range to.Noticed() {
 		steps = append(steps, bindStep(queue, topic, t.b.NoticesExchange()))
 		switch old := topic + holdfast.CompensatedSuffix; {
-		case slices.Contains(to.topics, old): // an application's own
+		case slices.Contains(to.Topics, old): // an application's own
 		case t.b.o.RollingUpgrade:
 			steps = append(steps, bindStep(queue, old, t.b.TopicsExchange()))
 		default:

@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/holdfastmq/holdfast/broker/internal/wire"
 	"github.com/stretchr/testify/require"
 )
 
@@ -134,7 +135,7 @@ func TestTopologyIsDocumented(t *testing.T) {
 	b := &Broker{o: Options{Prefix: "holdfast", HalfQueues: 2}}
 	b.topo = newTopology(b)
 	hooks := []Hook{HookOf("G", nil, false), HookOf("", []string{"C"}, false)}
-	list, err := b.List(Topology{Groups: []string{"G"}, Replies: []string{"G"}, Checks: []string{"G"}, Consumers: []Bound{BoundConsumer("C", []string{"a"})},
+	list, err := b.List(Topology{Groups: []string{"G"}, Replies: []string{"G"}, Checks: []string{"G"}, Consumers: []wire.Bound{BoundConsumer("C", []string{"a"})},
 		Delays: []time.Duration{7 * time.Second}, Hooks: hooks})
 	require.NoError(t, err)
 	doc, err := os.ReadFile("../docs/wire-format.md")

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/holdfastmq/holdfast/broker/internal/wire"
 	amqp "github.com/rabbitmq/amqp091-go"
 	"github.com/stretchr/testify/require"
 )
@@ -21,85 +22,85 @@ func TestOrigin(t *testing.T) {
 	delayed := dropped("p.retry.10s", "p.retry.10s", "p.q.c")
 	for name, x := range map[string]struct {
 		d    amqp.Delivery
-		want origin
+		want wire.Origin
 	}{
-		"a message":                        {amqp.Delivery{Exchange: "p.topics", RoutingKey: "order.placed"}, fromTopics},
-		"a message with a forged x-death":  {amqp.Delivery{Exchange: "p.topics", Headers: delayed}, fromTopics},
-		"the default exchange":             {amqp.Delivery{RoutingKey: "p.q.c"}, fromDefault},
-		"our exchange to one queue":        {amqp.Delivery{Exchange: "p.queues"}, fromQueues},
-		"a half queue":                     {amqp.Delivery{Exchange: "p.half"}, fromHalf},
-		"a dead letter":                    {amqp.Delivery{Exchange: "p.dead"}, fromDead},
-		"a reply":                          {amqp.Delivery{Exchange: "p.replies"}, fromReplies},
-		"a notice":                         {amqp.Delivery{Exchange: "p.compensated"}, fromNotices},
-		"another prefix":                   {amqp.Delivery{Exchange: "q.dead"}, fromElsewhere},
-		"a longer prefix":                  {amqp.Delivery{Exchange: "pp.dead"}, fromElsewhere},
-		"an exchange bound by somebody":    {amqp.Delivery{Exchange: "shop"}, fromElsewhere},
-		"after a delay":                    {amqp.Delivery{Exchange: "p.retry", Headers: delayed}, fromDelay},
-		"a delay queue, written directly":  {amqp.Delivery{Exchange: "p.retry", Headers: dropped("p.retry.10s", "", "p.retry.10s")}, fromDefault},
-		"dropped":                          {amqp.Delivery{RoutingKey: "p.dead", Headers: dropped("p.q.c", "p.topics", "x")}, fromDropped},
-		"a policy that leads to our queue": {amqp.Delivery{Exchange: "p.dead", Headers: dropped("theirs", "p.half", "x")}, fromDropped},
-		"another that leads to half":       {amqp.Delivery{Exchange: "p.half", Headers: dropped("theirs", "p.half", "x")}, fromElsewhere},
-		"x-death that is no list":          {amqp.Delivery{Exchange: "p.retry", Headers: amqp.Table{"x-death": "p.retry.10s"}}, fromDefault},
-		"an entry that is no table":        {amqp.Delivery{Exchange: "p.retry", Headers: amqp.Table{"x-death": []any{"p.retry.10s"}}}, fromDefault},
+		"a message":                        {amqp.Delivery{Exchange: "p.topics", RoutingKey: "order.placed"}, wire.FromTopics},
+		"a message with a forged x-death":  {amqp.Delivery{Exchange: "p.topics", Headers: delayed}, wire.FromTopics},
+		"the default exchange":             {amqp.Delivery{RoutingKey: "p.q.c"}, wire.FromDefault},
+		"our exchange to one queue":        {amqp.Delivery{Exchange: "p.queues"}, wire.FromQueues},
+		"a half queue":                     {amqp.Delivery{Exchange: "p.half"}, wire.FromHalf},
+		"a dead letter":                    {amqp.Delivery{Exchange: "p.dead"}, wire.FromDead},
+		"a reply":                          {amqp.Delivery{Exchange: "p.replies"}, wire.FromReplies},
+		"a notice":                         {amqp.Delivery{Exchange: "p.compensated"}, wire.FromNotices},
+		"another prefix":                   {amqp.Delivery{Exchange: "q.dead"}, wire.FromElsewhere},
+		"a longer prefix":                  {amqp.Delivery{Exchange: "pp.dead"}, wire.FromElsewhere},
+		"an exchange bound by somebody":    {amqp.Delivery{Exchange: "shop"}, wire.FromElsewhere},
+		"after a delay":                    {amqp.Delivery{Exchange: "p.retry", Headers: delayed}, wire.FromDelay},
+		"a delay queue, written directly":  {amqp.Delivery{Exchange: "p.retry", Headers: dropped("p.retry.10s", "", "p.retry.10s")}, wire.FromDefault},
+		"dropped":                          {amqp.Delivery{RoutingKey: "p.dead", Headers: dropped("p.q.c", "p.topics", "x")}, wire.FromDropped},
+		"a policy that leads to our queue": {amqp.Delivery{Exchange: "p.dead", Headers: dropped("theirs", "p.half", "x")}, wire.FromDropped},
+		"another that leads to half":       {amqp.Delivery{Exchange: "p.half", Headers: dropped("theirs", "p.half", "x")}, wire.FromElsewhere},
+		"x-death that is no list":          {amqp.Delivery{Exchange: "p.retry", Headers: amqp.Table{"x-death": "p.retry.10s"}}, wire.FromDefault},
+		"an entry that is no table":        {amqp.Delivery{Exchange: "p.retry", Headers: amqp.Table{"x-death": []any{"p.retry.10s"}}}, wire.FromDefault},
 	} {
-		require.Equal(t, x.want, trust{prefix: "p"}.origin(&x.d), name)
+		require.Equal(t, x.want, wire.Trust{Prefix: "p"}.Origin(&x.d), name)
 	}
 }
 
 // Every header of ours that a publisher may write, and what is left of it.
 func forged() amqp.Table {
 	h := amqp.Table{"tenant": "north"}
-	for _, name := range []string{headerVersion, headerTx, headerGroup, headerKey, headerConsumer, headerQueue, headerReason, headerErrorClass,
-		headerAttempts, headerDeadAt, headerExchange, headerRoutingKey, headerExpiration, headerUserID, headerCut, headerLost, headerLog, headerPolicy,
-		headerRedelivery, headerLate, headerEditedBy, headerOriginal, headerHops, headerOf, headerOfConsumer, headerOfReason, headerOfClass,
-		headerKept, headerWholeSize, headerLetter, headerLane, headerPeek, "holdfast-tomorrow"} {
+	for _, name := range []string{wire.HeaderVersion, wire.HeaderTx, wire.HeaderGroup, wire.HeaderKey, wire.HeaderConsumer, wire.HeaderQueue, wire.HeaderReason, wire.HeaderErrorClass,
+		wire.HeaderAttempts, wire.HeaderDeadAt, wire.HeaderExchange, wire.HeaderRoutingKey, wire.HeaderExpiration, wire.HeaderUserID, wire.HeaderCut, wire.HeaderLost, wire.HeaderLog, wire.HeaderPolicy,
+		wire.HeaderRedelivery, wire.HeaderLate, wire.HeaderEditedBy, wire.HeaderOriginal, wire.HeaderHops, wire.HeaderOf, wire.HeaderOfConsumer, wire.HeaderOfReason, wire.HeaderOfClass,
+		wire.HeaderKept, wire.HeaderWholeSize, wire.HeaderLetter, wire.HeaderLane, wire.HeaderPeek, "holdfast-tomorrow"} {
 		h[name] = "1"
 	}
-	h[headerKind], h[headerTopic] = kindHandled, "order.placed"
+	h[wire.HeaderKind], h[wire.HeaderTopic] = wire.KindHandled, "order.placed"
 	return h
 }
 
 func TestAdmit(t *testing.T) {
-	what := func(d amqp.Delivery, admit func(trust, *amqp.Delivery)) amqp.Table {
-		admit(trust{prefix: "p"}, &d)
+	what := func(d amqp.Delivery, admit func(wire.Trust, *amqp.Delivery)) amqp.Table {
+		admit(wire.Trust{Prefix: "p"}, &d)
 		return d.Headers
 	}
-	message := amqp.Table{"tenant": "north", headerVersion: "1", headerTx: "1", headerGroup: "1", headerKey: "1", headerClaim: kindHandled}
-	require.Equal(t, message, what(amqp.Delivery{Exchange: "p.topics", RoutingKey: "foreign.x", Headers: forged()}, trust.admit), "nor the topic, which is another's")
-	message[headerTopic] = "order.placed"
-	require.Equal(t, message, what(amqp.Delivery{Exchange: "p.topics", RoutingKey: "order.placed", Headers: forged()}, trust.admit))
-	require.Equal(t, message, what(amqp.Delivery{Exchange: "shop", RoutingKey: "x", Headers: forged()}, trust.admit))
-	message[headerExchange], message[headerRoutingKey], message[headerExpiration], message[headerUserID], message[headerCut] = "1", "1", "1", "1", "1"
-	require.Equal(t, message, what(amqp.Delivery{RoutingKey: "p.q.c", Headers: forged()}, trust.admit))
-	require.Equal(t, forged(), what(amqp.Delivery{Exchange: "p.queues", Headers: forged()}, trust.admit))
+	message := amqp.Table{"tenant": "north", wire.HeaderVersion: "1", wire.HeaderTx: "1", wire.HeaderGroup: "1", wire.HeaderKey: "1", wire.HeaderClaim: wire.KindHandled}
+	require.Equal(t, message, what(amqp.Delivery{Exchange: "p.topics", RoutingKey: "foreign.x", Headers: forged()}, wire.Trust.Admit), "nor the topic, which is another's")
+	message[wire.HeaderTopic] = "order.placed"
+	require.Equal(t, message, what(amqp.Delivery{Exchange: "p.topics", RoutingKey: "order.placed", Headers: forged()}, wire.Trust.Admit))
+	require.Equal(t, message, what(amqp.Delivery{Exchange: "shop", RoutingKey: "x", Headers: forged()}, wire.Trust.Admit))
+	message[wire.HeaderExchange], message[wire.HeaderRoutingKey], message[wire.HeaderExpiration], message[wire.HeaderUserID], message[wire.HeaderCut] = "1", "1", "1", "1", "1"
+	require.Equal(t, message, what(amqp.Delivery{RoutingKey: "p.q.c", Headers: forged()}, wire.Trust.Admit))
+	require.Equal(t, forged(), what(amqp.Delivery{Exchange: "p.queues", Headers: forged()}, wire.Trust.Admit))
 
 	// In the queue of dead letters, dropped by RabbitMQ.
 	h := forged()
 	h["x-death"] = dropped("p.q.c", "p.topics", "foreign.x")["x-death"]
-	got := what(amqp.Delivery{RoutingKey: "p.dead", Headers: h}, trust.admitDead)
-	for _, name := range []string{headerKind, headerPolicy, headerQueue, headerConsumer, headerDeadAt, headerRedelivery, headerKept, headerLetter, headerAttempts, headerRoutingKey} {
+	got := what(amqp.Delivery{RoutingKey: "p.dead", Headers: h}, wire.Trust.AdmitDead)
+	for _, name := range []string{wire.HeaderKind, wire.HeaderPolicy, wire.HeaderQueue, wire.HeaderConsumer, wire.HeaderDeadAt, wire.HeaderRedelivery, wire.HeaderKept, wire.HeaderLetter, wire.HeaderAttempts, wire.HeaderRoutingKey} {
 		require.NotContains(t, got, name)
 	}
 	h["x-death"] = dropped("p.q.c", "p.queues", "p.q.c")["x-death"]
-	got = what(amqp.Delivery{RoutingKey: "p.dead", Headers: h}, trust.admitDead)
-	for _, name := range []string{headerKind, headerPolicy, headerQueue, headerDeadAt, headerKept, headerLetter} {
+	got = what(amqp.Delivery{RoutingKey: "p.dead", Headers: h}, wire.Trust.AdmitDead)
+	for _, name := range []string{wire.HeaderKind, wire.HeaderPolicy, wire.HeaderQueue, wire.HeaderDeadAt, wire.HeaderKept, wire.HeaderLetter} {
 		require.NotContains(t, got, name)
 	}
-	require.Equal(t, "1", got[headerAttempts])
+	require.Equal(t, "1", got[wire.HeaderAttempts])
 
 	// And put there by somebody: what it says is told, and nothing is done.
-	got = what(amqp.Delivery{RoutingKey: "p.dead", Headers: forged()}, trust.admitDead)
-	for _, name := range []string{headerKind, headerPolicy, headerRedelivery, headerKept, headerLetter, headerEditedBy} {
+	got = what(amqp.Delivery{RoutingKey: "p.dead", Headers: forged()}, wire.Trust.AdmitDead)
+	for _, name := range []string{wire.HeaderKind, wire.HeaderPolicy, wire.HeaderRedelivery, wire.HeaderKept, wire.HeaderLetter, wire.HeaderEditedBy} {
 		require.NotContains(t, got, name)
 	}
-	require.Equal(t, "1", got[headerQueue])
+	require.Equal(t, "1", got[wire.HeaderQueue])
 
 	// A message without anything of that is not copied.
-	plain := amqp.Delivery{Exchange: "p.topics", RoutingKey: "t", Headers: amqp.Table{headerVersion: "1", headerTopic: "t", "tenant": "north"}}
-	require.Zero(t, testing.AllocsPerRun(100, func() { trust{prefix: "p"}.admit(&plain) }))
+	plain := amqp.Delivery{Exchange: "p.topics", RoutingKey: "t", Headers: amqp.Table{wire.HeaderVersion: "1", wire.HeaderTopic: "t", "tenant": "north"}}
+	require.Zero(t, testing.AllocsPerRun(100, func() { wire.Trust{Prefix: "p"}.Admit(&plain) }))
 	require.Equal(t, forged(), func() amqp.Table {
 		d := amqp.Delivery{RoutingKey: "p.q.c", Headers: forged()}
-		trust{prefix: "p", rolling: true}.admit(&d)
+		wire.Trust{Prefix: "p", Rolling: true}.Admit(&d)
 		return d.Headers
 	}(), "while older versions run")
 }
@@ -110,7 +111,7 @@ func TestForgedDeath(t *testing.T) {
 		"x-death":         []any{amqp.Table{"queue": "holdfast.q.outside", "reason": "expired", "exchange": "holdfast.topics", "routing-keys": []any{"foreign.x"}}},
 		"holdfast-policy": `{"action":"compensate"}`, "holdfast-group": "orders", "holdfast-tx": "x", "holdfast-topic": "order.placed",
 		"holdfast-dead-at": "2026-01-01T00:00:00Z", "holdfast-queue": "holdfast.half.orders", "x-last-death-queue": "holdfast.half.orders", "x-last-death-reason": "expired"}}
-	l := decodeDead("holdfast", d, time.Now())
+	l := wire.DecodeDead("holdfast", d, time.Now())
 	require.Equal(t, "holdfast.q.outside", l.Queue)
 	require.Equal(t, "outside", l.Failure.Consumer)
 	require.Equal(t, "foreign.x", l.Message.Topic)
@@ -118,15 +119,15 @@ func TestForgedDeath(t *testing.T) {
 	for _, exchange := range []string{"", "holdfast.topics", "shop"} {
 		d.Exchange = exchange
 		d.Headers["holdfast-kind"], d.Headers["holdfast-consumer"], d.Headers["holdfast-redelivery"] = "handled", "payments", "1"
-		_, handled := decodeHandled("holdfast", d)
+		_, handled := wire.DecodeHandled("holdfast", d)
 		require.False(t, handled, exchange)
 	}
 	delete(d.Headers, "x-death")
 	d.Exchange = ""
-	_, handled := decodeHandled("holdfast", d)
+	_, handled := wire.DecodeHandled("holdfast", d)
 	require.False(t, handled)
-	require.Contains(t, decodeDead("holdfast", d, time.Now()).Failure.Reason, "settle that dead letter by hand")
-	_, handled = trust{prefix: "holdfast", rolling: true}.decodeHandled(d)
+	require.Contains(t, wire.DecodeDead("holdfast", d, time.Now()).Failure.Reason, "settle that dead letter by hand")
+	_, handled = wire.Trust{Prefix: "holdfast", Rolling: true}.DecodeHandled(d)
 	require.True(t, handled)
 }
 
@@ -134,7 +135,7 @@ func TestForgedDeath(t *testing.T) {
 func TestOpsTakeBoundedMemory(t *testing.T) {
 	var b strings.Builder
 	b.WriteString(`{"v":1,"commit":["x"`)
-	for i := 1_000_000; b.Len() < maxOpRecord-16; i++ {
+	for i := 1_000_000; b.Len() < wire.MaxOpRecord-16; i++ {
 		b.WriteString(`,"` + strconv.FormatInt(int64(i), 36) + `"`)
 	}
 	b.WriteString(`]}`)
@@ -147,7 +148,7 @@ func TestOpsTakeBoundedMemory(t *testing.T) {
 	}
 	before := heap()
 	for tag := range uint64(30) {
-		txs, err := decodeOp(amqp.Table{headerVersion: version, headerGroup: "g"}, []byte(b.String()), "g")
+		txs, err := wire.DecodeOp(amqp.Table{wire.HeaderVersion: wire.Version, wire.HeaderGroup: "g"}, []byte(b.String()), "g")
 		require.NoError(t, err)
 		core.onOp(txs, tag, time.Now())
 		require.LessOrEqual(t, core.opBytes, core.limits.ofOps())
@@ -165,15 +166,15 @@ func TestOpsTakeBoundedMemory(t *testing.T) {
 	require.Equal(t, []uint64{1}, core.onOp([]string{strings.Repeat("x", 1<<20-2900*258), "y"}, 2, time.Now()).acks)
 	require.Equal(t, 1, core.onHalf(halfArrival{tx: "y", tag: 3}, time.Now()).matched)
 
-	_, err := decodeOp(amqp.Table{headerVersion: version, headerGroup: "g"}, make([]byte, maxOpRecord+1), "g")
+	_, err := wire.DecodeOp(amqp.Table{wire.HeaderVersion: wire.Version, wire.HeaderGroup: "g"}, make([]byte, wire.MaxOpRecord+1), "g")
 	require.ErrorContains(t, err, "the limit is")
-	long := opRecord{}
+	long := wire.OpRecord{}
 	for i := range 10_000 {
 		long.Commit = append(long.Commit, strings.Repeat("<", 90)+strconv.Itoa(i))
 	}
 	n := 0
-	for _, msg := range encodeOps("g", long) {
-		txs, err := decodeOp(msg.Headers, msg.Body, "g")
+	for _, msg := range wire.EncodeOps("g", long) {
+		txs, err := wire.DecodeOp(msg.Headers, msg.Body, "g")
 		require.NoError(t, err)
 		n += len(txs)
 	}
@@ -183,11 +184,11 @@ func TestOpsTakeBoundedMemory(t *testing.T) {
 // A short text of many empty elements.
 func TestListsAreBounded(t *testing.T) {
 	many := "[{}" + strings.Repeat(",{}", 500_000) + "]"
-	_, err := decodeHalf(amqp.Table{headerVersion: version, headerGroup: "g", headerTx: "t"}, []byte(`{"v":1,"tx":"t","group":"g","messages":`+many+`}`), "g", 1<<20)
+	_, err := wire.DecodeHalf(amqp.Table{wire.HeaderVersion: wire.Version, wire.HeaderGroup: "g", wire.HeaderTx: "t"}, []byte(`{"v":1,"tx":"t","group":"g","messages":`+many+`}`), "g", 1<<20)
 	require.ErrorContains(t, err, "messages: more than 65 elements")
-	_, err = splitChecks([]byte(`{"v":1,"answers":` + many + `}`))
+	_, err = wire.SplitChecks([]byte(`{"v":1,"answers":` + many + `}`))
 	require.ErrorContains(t, err, "answers: more than 400 elements")
-	var l messageList
+	var l wire.MessageList
 	element := `{"text":"[,]{\",\\","headers":{"a":"b","c":"d"}}`
 	require.NoError(t, json.Unmarshal([]byte("[ "+element+strings.Repeat(" ,\n"+element, 64)+" ]"), &l))
 	require.Len(t, l, 65)
@@ -204,5 +205,5 @@ func TestListsAreBounded(t *testing.T) {
 		a.take(&amqp.Delivery{MessageId: strconv.Itoa(i), Body: []byte(`{"v":1}`)})
 	}
 	require.Len(t, a.answers, maxAnswers)
-	require.Nil(t, readLog(amqp.Table{headerLog: "[" + strings.Repeat("{},", maxLog) + "{}]"}))
+	require.Nil(t, wire.ReadLog(amqp.Table{wire.HeaderLog: "[" + strings.Repeat("{},", wire.MaxLog) + "{}]"}))
 }

@@ -30,7 +30,7 @@ var mayImport = map[string][]string{
 	"internal/shell":   {},
 	"internal/guard":   {""},
 	"barrier":          {"", "internal/blame", "internal/fault", "internal/guard"},
-	"broker":           {"", "internal/blame", "internal/fault", "internal/guard"},
+	"broker":           {"", "broker/internal/wire", "internal/blame", "internal/fault", "internal/guard"},
 	"compensation":     {""},
 	"saga/core":        {""},
 	"saga":             {"", "saga/core", "internal/guard"},
@@ -38,6 +38,8 @@ var mayImport = map[string][]string{
 	"workflows":        {"", "activities", "compensation", "saga/core", "internal/shell"},
 	"internal/sagarun": {"", "activities", "barrier", "broker", "saga", "saga/core", "internal/blame", "internal/fault", "internal/guard"},
 	"worker":           {"", "activities", "barrier", "broker", "workflows", "compensation", "saga", "saga/core", "internal/fault", "internal/guard", "internal/sagarun", "internal/shell"},
+
+	"broker/internal/wire": {""},
 
 	"holdfasttest":         {"", "activities", "barrier", "broker", "workflows", "worker", "saga", "saga/core", "internal/sagarun", "internal/fakebroker"},
 	"internal/fakebroker":  {"", "broker", "internal/guard"},

@@ -1,4 +1,4 @@
-package broker
+package wire
 
 import (
 	"strconv"
@@ -26,10 +26,10 @@ type RedeliverRequest struct {
 	OriginalSHA256 string
 }
 
-// redelivery makes the message as it was before it died.
-func redelivery(prefix string, r *RedeliverRequest) amqp.Publishing {
+// EncodeRedelivery makes the message as it was before it died.
+func EncodeRedelivery(prefix string, r *RedeliverRequest) amqp.Publishing {
 	l, e := &r.Letter, original(r.Letter.Envelope)
-	headers := envelopeHeaders(&e)
+	headers := EnvelopeHeaders(&e)
 	msg := amqp.Publishing{
 		Headers:         headers,
 		ContentType:     contentTypeOf(l),
@@ -43,26 +43,26 @@ func redelivery(prefix string, r *RedeliverRequest) amqp.Publishing {
 		AppId:           e.AppID,
 		Body:            l.Message.Body,
 	}
-	if consumerOf(prefix, l.Queue) == "" && msg.MessageId == "" {
+	if ConsumerOf(prefix, l.Queue) == "" && msg.MessageId == "" {
 		msg.MessageId = l.ID // the Keeper needs none; its answer does
 	}
 	if r.Edited {
-		headers[headerEditedBy], headers[headerOriginal] = clip(r.Operator, maxText), r.OriginalSHA256
+		headers[HeaderEditedBy], headers[HeaderOriginal] = Clip(r.Operator, MaxText), r.OriginalSHA256
 		msg.Body = r.Body
 		if r.ContentType != "" {
 			msg.ContentType = r.ContentType
 		}
 	}
 	cut(headers)
-	headers[headerRedelivery] = strconv.Itoa(r.N)
+	headers[HeaderRedelivery] = strconv.Itoa(r.N)
 	setText(headers, headerCopy, l.Copy)
-	if consumerOf(prefix, l.Queue) != "" {
+	if ConsumerOf(prefix, l.Queue) != "" {
 		if e.MessageID == "" {
-			headers[headerLetter] = l.ID // for its consumer's answer
+			headers[HeaderLetter] = l.ID // for its consumer's answer
 		}
 		// The routing key will be the queue's name, and a foreign message has no
 		// other topic.
-		headers[headerExchange], headers[headerRoutingKey] = e.Exchange, e.RoutingKey
+		headers[HeaderExchange], headers[HeaderRoutingKey] = e.Exchange, e.RoutingKey
 	}
 	return msg
 }

@@ -1,4 +1,4 @@
-package broker
+package wire
 
 import (
 	"cmp"
@@ -17,52 +17,52 @@ import (
 // Whatever a connection cannot carry takes it down, and with it what everybody else
 // has in flight. So every record is measured before its first byte is written.
 const (
-	// frameOverhead is what a frame takes beside its payload.
-	frameOverhead = 8
+	// FrameOverhead is what a frame takes beside its payload.
+	FrameOverhead = 8
 	// headerFixed is what a content header takes beside headers and short strings: class,
 	// weight, length of the body, flags, delivery mode, priority, timestamp.
 	headerFixed = 24
-	// wideFrame is a frame_max that the headers of every valid message fit into, whatever
+	// WideFrame is a frame_max that the headers of every valid message fit into, whatever
 	// their names.
-	wideFrame = 96 << 10
+	WideFrame = 96 << 10
 )
 
-// limits are what one connection was negotiated to carry.
-type limits struct {
-	// frameMax is the longest frame in bytes, its overhead included; 0 for no limit.
-	frameMax int
+// Limits are what one connection was negotiated to carry.
+type Limits struct {
+	// FrameMax is the longest frame in bytes, its overhead included; 0 for no limit.
+	FrameMax int
 }
 
-// check measures the headers and properties of a record, and says why it cannot be
+// Check measures the headers and properties of a record, and says why it cannot be
 // written to RabbitMQ as it is.
-func (l limits) check(exchange, key string, msg *amqp.Publishing) (size int, err error) {
-	if len(exchange) > maxShort {
+func (l Limits) Check(exchange, key string, msg *amqp.Publishing) (size int, err error) {
+	if len(exchange) > MaxShort {
 		return 0, tooLong("exchange", len(exchange))
 	}
-	if len(key) > maxShort {
+	if len(key) > MaxShort {
 		return 0, tooLong("routing key", len(key))
 	}
-	if size, err = measure(msg); err != nil {
+	if size, err = Measure(msg); err != nil {
 		return size, err
 	}
-	return size, l.checkSize(size)
+	return size, l.CheckSize(size)
 }
 
-// checkSize is check for what was measured already.
-func (l limits) checkSize(size int) error {
-	if l.frameMax > 0 && size > l.frameMax-frameOverhead {
-		return l.tooLarge(size, l.frameMax-frameOverhead)
+// CheckSize is check for what was measured already.
+func (l Limits) CheckSize(size int) error {
+	if l.FrameMax > 0 && size > l.FrameMax-FrameOverhead {
+		return l.tooLarge(size, l.FrameMax-FrameOverhead)
 	}
 	return nil
 }
 
-// measure returns what the headers and properties of a record take in their frame. An
+// Measure returns what the headers and properties of a record take in their frame. An
 // error names what cannot be written at all.
-func measure(m *amqp.Publishing) (size int, err error) {
+func Measure(m *amqp.Publishing) (size int, err error) {
 	headers, err := tableSize(m.Headers)
 	size = headerFixed + headers
 	for i, s := range [...]string{m.ContentType, m.ContentEncoding, m.CorrelationId, m.ReplyTo, m.Expiration, m.MessageId, m.Type, m.UserId, m.AppId} {
-		if len(s) > maxShort && err == nil {
+		if len(s) > MaxShort && err == nil {
 			err = tooLong(shortProperties[i], len(s))
 		}
 		size += 1 + len(s)
@@ -74,12 +74,12 @@ func measure(m *amqp.Publishing) (size int, err error) {
 var shortProperties = [...]string{"content-type", "content-encoding", "correlation-id", "reply-to", "expiration", "message-id", "type", "user-id", "app-id"}
 
 func tooLong(what string, n int) error {
-	return fmt.Errorf("%w: the %s has %d bytes, AMQP allows %d: make it shorter", holdfast.ErrInvalid, what, n, maxShort)
+	return fmt.Errorf("%w: the %s has %d bytes, AMQP allows %d: make it shorter", holdfast.ErrInvalid, what, n, MaxShort)
 }
 
-func (l limits) tooLarge(size, limit int) error {
+func (l Limits) tooLarge(size, limit int) error {
 	return fmt.Errorf("%w: the headers and properties have %d bytes, %d fit into a frame of RabbitMQ's (frame_max is %d): move data into the body, or raise frame_max",
-		holdfast.ErrTooLarge, size, limit, l.frameMax)
+		holdfast.ErrTooLarge, size, limit, l.FrameMax)
 }
 
 // tableSize is what headers take in their frame. An error names the header that
@@ -91,10 +91,10 @@ func tableSize(headers amqp.Table) (size int, err error) {
 		if text, ok := value.(string); ok {
 			n = 5 + len(text)
 		} else if n = fieldSize(value); !writable(value) && err == nil {
-			err = fmt.Errorf("%w: the header %q has a value of type %T, or in it one, that AMQP cannot carry: write it as text", holdfast.ErrInvalid, clip(name, 64), value)
+			err = fmt.Errorf("%w: the header %q has a value of type %T, or in it one, that AMQP cannot carry: write it as text", holdfast.ErrInvalid, Clip(name, 64), value)
 		}
-		if len(name) > maxShort && err == nil {
-			err = tooLong(fmt.Sprintf("name of the header %q", clip(name, 64)), len(name))
+		if len(name) > MaxShort && err == nil {
+			err = tooLong(fmt.Sprintf("name of the header %q", Clip(name, 64)), len(name))
 		}
 		size += 1 + len(name) + n
 	}
@@ -108,7 +108,7 @@ func writable(value any) bool {
 		return !slices.ContainsFunc(v, func(e any) bool { return !writable(e) })
 	case amqp.Table:
 		for name, e := range v {
-			if len(name) > maxShort || !writable(e) {
+			if len(name) > MaxShort || !writable(e) {
 				return false
 			}
 		}
@@ -121,72 +121,72 @@ func writable(value any) bool {
 	return false
 }
 
-// room is how many bytes the headers and properties of a record may have, so that
+// Room is how many bytes the headers and properties of a record may have, so that
 // what RabbitMQ adds when it delivers, or dead-letters, fits into a frame, too: who
 // reads it loses his connection otherwise.
-func (l limits) room() int {
-	if l.frameMax == 0 {
-		return maxRetryHeaders
+func (l Limits) Room() int {
+	if l.FrameMax == 0 {
+		return MaxRetryHeaders
 	}
-	return min(maxRetryHeaders, l.frameMax-max(2<<10, l.frameMax/16))
+	return min(MaxRetryHeaders, l.FrameMax-max(2<<10, l.FrameMax/16))
 }
 
-// messages says which of a transaction's messages could not be published once it is
+// Messages says which of a transaction's messages could not be published once it is
 // committed: nothing may be committed then. It costs nothing where every valid
 // message fits.
-func (l limits) messages(group, tx string, ms []holdfast.Message) error {
-	if l.frameMax == 0 || l.frameMax >= wideFrame {
+func (l Limits) Messages(group, tx string, ms []holdfast.Message) error {
+	if l.FrameMax == 0 || l.FrameMax >= WideFrame {
 		return nil
 	}
 	for i := range ms {
-		msg := encodeMessage(group, tx, ms[i])
-		if size, err := measure(&msg); err != nil || size > l.room() {
-			return fmt.Errorf("message %d, to %s: %w", i+1, ms[i].Topic, cmp.Or(err, l.tooLarge(size, l.room())))
+		msg := EncodeMessage(group, tx, ms[i])
+		if size, err := Measure(&msg); err != nil || size > l.Room() {
+			return fmt.Errorf("message %d, to %s: %w", i+1, ms[i].Topic, cmp.Or(err, l.tooLarge(size, l.Room())))
 		}
 	}
 	return nil
 }
 
-// fits reports whether a copy of a delivery can be published.
-func (l limits) fits(msg *amqp.Publishing) bool {
-	size, err := measure(msg)
-	return err == nil && size <= l.room()
+// Fits reports whether a copy of a delivery can be published.
+func (l Limits) Fits(msg *amqp.Publishing) bool {
+	size, err := Measure(msg)
+	return err == nil && size <= l.Room()
 }
 
-// recordSize is what the headers and properties of a record take in their frame.
-func recordSize(m *amqp.Publishing) int {
-	size, _ := measure(m)
+// RecordSize is what the headers and properties of a record take in their frame.
+func RecordSize(m *amqp.Publishing) int {
+	size, _ := Measure(m)
 	return size
 }
 
-// squeeze makes a record of ours fit into room bytes: first what it says of the
+// Squeeze makes a record of ours fit into room bytes: first what it says of the
 // attempts becomes shorter, then the largest headers of the message itself are
 // dropped, and named.
-func squeeze(m *amqp.Publishing, room int) {
-	squeezeOurs(m, room)
-	if over := recordSize(m) - room; over > 0 {
+func Squeeze(m *amqp.Publishing, room int) {
+	SqueezeOurs(m, room)
+	if over := RecordSize(m) - room; over > 0 {
 		cutTheirs(m.Headers, over+maxCutNote)
 	}
 }
 
-// squeezeOurs shortens what a record says of its attempts.
-func squeezeOurs(m *amqp.Publishing, room int) {
-	if recordSize(m) <= room {
+// SqueezeOurs shortens what a record says of its attempts.
+func SqueezeOurs(m *amqp.Publishing, room int) {
+	if RecordSize(m) <= room {
 		return
 	}
-	if log := readLog(m.Headers); len(log) > 2 {
-		m.Headers[headerLog] = encodeLog(append(log[:1:1], log[len(log)-1]))
+	if log := ReadLog(m.Headers); len(log) > 2 {
+		m.Headers[HeaderLog] = EncodeLog(append(log[:1:1], log[len(log)-1]))
 	}
-	if reason := headerText(m.Headers[headerReason]); len(reason) > shortReason && recordSize(m) > room {
-		m.Headers[headerReason] = clip(reason, shortReason)
+	if reason := HeaderText(m.Headers[HeaderReason]); len(reason) > ShortReason && RecordSize(m) > room {
+		m.Headers[HeaderReason] = Clip(reason, ShortReason)
 	}
-	if recordSize(m) > room {
-		delete(m.Headers, headerLog)
+	if RecordSize(m) > room {
+		delete(m.Headers, HeaderLog)
 	}
 }
 
 const (
-	shortReason = 300 // of a record that has no room for more
+	ShortReason = 300 // of a record that has no room for more
 	maxCutNote  = 300 // bytes of the header that names those that were dropped
 )
 
@@ -198,15 +198,15 @@ func cutTheirs(headers amqp.Table, save int) {
 		if save <= 0 {
 			break
 		}
-		if strings.HasPrefix(name, headerPrefix) && !strings.HasPrefix(name, headerUser) {
+		if strings.HasPrefix(name, headerPrefix) && !strings.HasPrefix(name, HeaderUser) {
 			continue
 		}
 		save -= sizeOf(name, headers[name])
 		delete(headers, name)
-		gone = append(gone, clip(name, 64))
+		gone = append(gone, Clip(name, 64))
 	}
 	if len(gone) > 0 {
-		headers[headerCut] = clip(fmt.Sprint(gone), maxCutNote-32)
+		headers[HeaderCut] = Clip(fmt.Sprint(gone), maxCutNote-32)
 	}
 }
 
@@ -260,7 +260,7 @@ func fieldSize(value any) int {
 		}
 		return size
 	}
-	return 5 + len(headerText(value)) // text; nothing else can be read or written
+	return 5 + len(HeaderText(value)) // text; nothing else can be read or written
 }
 
 // cutTo drops the largest headers until the others have at most limit bytes, and
@@ -278,9 +278,9 @@ func cutTo(headers amqp.Table, limit int) {
 		}
 		total -= sizes[name]
 		delete(headers, name)
-		gone = append(gone, clip(name, 64))
+		gone = append(gone, Clip(name, 64))
 	}
-	headers[headerCut] = clip(fmt.Sprint(gone), 1024)
+	headers[HeaderCut] = Clip(fmt.Sprint(gone), 1024)
 }
 
 // bySize orders names of headers, the largest first, the same in every copy.

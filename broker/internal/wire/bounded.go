@@ -1,4 +1,4 @@
-package broker
+package wire
 
 import (
 	"bytes"
@@ -22,7 +22,7 @@ func (l *boundedList[T, L]) UnmarshalJSON(text []byte) error {
 	var bound L
 	name, most := bound.limit()
 	if !bytes.HasPrefix(text, []byte("[")) {
-		return fmt.Errorf("%s: want a list, it begins with %q", name, clip(string(text[:min(len(text), 64)]), 16))
+		return fmt.Errorf("%s: want a list, it begins with %q", name, Clip(string(text[:min(len(text), 64)]), 16))
 	}
 	if commas(text) >= most {
 		return fmt.Errorf("%s: more than %d elements", name, most)
@@ -64,9 +64,9 @@ type (
 // One more, so that whoever looks at them can say how many are too many.
 func (ofMessages) limit() (string, int) { return "messages", holdfast.MaxMessages + 1 }
 
-func (ofAnswers) limit() (string, int) { return "answers", 2 * maxCheckTxs }
+func (ofAnswers) limit() (string, int) { return "answers", 2 * MaxCheckTxs }
 
 func (ofStatus) limit() (string, int) { return "status", 1000 }
 
-// messageList are the messages of a transaction.
-type messageList = boundedList[holdfast.Message, ofMessages]
+// MessageList are the messages of a transaction.
+type MessageList = boundedList[holdfast.Message, ofMessages]

@@ -1,4 +1,4 @@
-package broker
+package wire
 
 import (
 	"fmt"
@@ -23,15 +23,15 @@ type Bound struct {
 // has a colon where words begin, as far as people choose them.
 const noticeMark = "compensated:"
 
-// bindings are what a consumer's queue gets: messages to topics, and compensation
+// Bindings are what a consumer's queue gets: messages to topics, and compensation
 // notices for topics.
-type bindings struct{ topics, notices []string }
+type Bindings struct{ Topics, Notices []string }
 
-// noticed are the topics whose notices it gets: those that are named, and those that
+// Noticed are the topics whose notices it gets: those that are named, and those that
 // are meant by a topic that ends as a notice's does.
-func (to bindings) noticed() []string {
-	out := slices.Clone(to.notices)
-	for _, topic := range to.topics {
+func (to Bindings) Noticed() []string {
+	out := slices.Clone(to.Notices)
+	for _, topic := range to.Topics {
 		of, ok := strings.CutSuffix(topic, holdfast.CompensatedSuffix)
 		if ok && of != "" && !slices.Contains(out, of) {
 			out = append(out, of)
@@ -40,30 +40,30 @@ func (to bindings) noticed() []string {
 	return out
 }
 
-// named are bindings as a list of topics.
-func (to bindings) named() []string {
-	out := slices.Clone(to.topics)
-	for _, topic := range to.notices {
+// Named are bindings as a list of topics.
+func (to Bindings) Named() []string {
+	out := slices.Clone(to.Topics)
+	for _, topic := range to.Notices {
 		out = append(out, noticeMark+topic)
 	}
 	return out
 }
 
-func (c Bound) bindings() (to bindings) {
+func (c Bound) Bindings() (to Bindings) {
 	for _, topic := range c.Topics {
 		if of, ok := strings.CutPrefix(topic, noticeMark); ok {
-			to.notices = append(to.notices, of)
+			to.Notices = append(to.Notices, of)
 		} else {
-			to.topics = append(to.topics, topic)
+			to.Topics = append(to.Topics, topic)
 		}
 	}
 	return to
 }
 
-// valid reports whether a process can have described its consumer so.
-func (c Bound) valid() bool {
-	to := c.bindings()
-	return len(c.Topics) <= maxBound && validConsumer(c.Name, slices.Concat(to.topics, to.notices)) == nil
+// Valid reports whether a process can have described its consumer so.
+func (c Bound) Valid() bool {
+	to := c.Bindings()
+	return len(c.Topics) <= maxBound && ValidConsumer(c.Name, slices.Concat(to.Topics, to.Notices)) == nil
 }
 
 // Matches reports whether a message with this topic is for the consumer.
@@ -72,7 +72,7 @@ func (c Bound) Matches(topic string) bool {
 	return slices.ContainsFunc(c.Topics, func(p string) bool { return matchWords(strings.Split(p, "."), words) })
 }
 
-func validConsumer(name string, topics []string) error {
+func ValidConsumer(name string, topics []string) error {
 	if err := holdfast.ValidateName("consumer", name); err != nil {
 		return err
 	}
@@ -90,8 +90,8 @@ func validConsumer(name string, topics []string) error {
 // maxBound is how many topics of one consumer are remembered.
 const maxBound = 200
 
-// listens reports whether one of the patterns matches a topic.
-func listens(patterns []string, topic string) bool {
+// Listens reports whether one of the patterns matches a topic.
+func Listens(patterns []string, topic string) bool {
 	words := strings.Split(topic, ".")
 	return slices.ContainsFunc(patterns, func(p string) bool { return p == topic || matchWords(strings.Split(p, "."), words) })
 }

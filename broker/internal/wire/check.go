@@ -1,4 +1,4 @@
-package broker
+package wire
 
 import (
 	"encoding/json"
@@ -12,12 +12,12 @@ import (
 )
 
 const (
-	// maxCheckTxs and maxCheckBody limit one request: transactions, and bytes of
+	// MaxCheckTxs and MaxCheckBody limit one request: transactions, and bytes of
 	// JSON. A single transaction may be longer.
-	maxCheckTxs  = 200
-	maxCheckBody = 512 << 10
-	// maxCheckReply limits an answer, in bytes.
-	maxCheckReply = 4 << 20
+	MaxCheckTxs  = 200
+	MaxCheckBody = 512 << 10
+	// MaxCheckReply limits an answer, in bytes.
+	MaxCheckReply = 4 << 20
 )
 
 // maxCheckError is how much of an answer's error text is kept, in bytes.
@@ -72,7 +72,7 @@ type checkReply struct {
 
 type checkReplyItem struct {
 	Resolution holdfast.Resolution `json:"resolution"`
-	Messages   messageList         `json:"messages"`
+	Messages   MessageList         `json:"messages"`
 	Error      string              `json:"error"`
 	// Elsewhere says that the process's database is not the transaction's.
 	Elsewhere bool `json:"elsewhere"`
@@ -80,12 +80,12 @@ type checkReplyItem struct {
 
 // checkPart is a request about n transactions, from the index from on.
 type checkPart struct {
-	from, n int
-	body    []byte
+	From, N int
+	Body    []byte
 }
 
-// encodeChecks distributes txs over requests.
-func encodeChecks(group string, txs []CheckTx) []checkPart {
+// EncodeChecks distributes txs over requests.
+func EncodeChecks(group string, txs []CheckTx) []checkPart {
 	var out []checkPart
 	var items []json.RawMessage
 	from, size := 0, 0
@@ -97,7 +97,7 @@ func encodeChecks(group string, txs []CheckTx) []checkPart {
 	}
 	for i, tx := range txs {
 		item := mustJSON(checkItem{tx.ID, tx.Messages, tx.Database})
-		if len(items) == maxCheckTxs || size+len(item) > maxCheckBody {
+		if len(items) == MaxCheckTxs || size+len(item) > MaxCheckBody {
 			flush(i)
 		}
 		items, size = append(items, item), size+len(item)
@@ -106,9 +106,9 @@ func encodeChecks(group string, txs []CheckTx) []checkPart {
 	return out
 }
 
-// checkMessage is a request's record.
-func checkMessage(group string, body []byte) amqp.Publishing {
-	return amqp.Publishing{Headers: amqp.Table{headerKind: kindCheck, headerVersion: version, headerGroup: group},
+// EncodeCheck is a request's record.
+func EncodeCheck(group string, body []byte) amqp.Publishing {
+	return amqp.Publishing{Headers: amqp.Table{HeaderKind: kindCheck, HeaderVersion: Version, HeaderGroup: group},
 		ContentType: contentJSON, Body: body}
 }
 
@@ -121,35 +121,35 @@ func mustJSON(v any) []byte {
 	return body
 }
 
-// decodeChecks reads the answer to a request about txs into out.
-func decodeChecks(body []byte, txs []CheckTx, maxBody int, out []CheckAnswer) {
-	found, err := splitChecks(body)
+// DecodeChecks reads the answer to a request about txs into out.
+func DecodeChecks(body []byte, txs []CheckTx, maxBody int, out []CheckAnswer) {
+	found, err := SplitChecks(body)
 	for i, tx := range txs {
 		switch answers := found[tx.ID]; {
 		case err != nil:
 			out[i].Err = err
 		case len(answers) == 0:
-			out[i].Err = malformed("the answer to a check-back says nothing about transaction %s", tx.ID)
+			out[i].Err = Malformed("the answer to a check-back says nothing about transaction %s", tx.ID)
 		case len(answers) > 1:
-			out[i].Err = malformed("the answer to a check-back has %d answers about transaction %s", len(answers), tx.ID)
+			out[i].Err = Malformed("the answer to a check-back has %d answers about transaction %s", len(answers), tx.ID)
 		default:
 			out[i] = decodeCheck(answers[0], tx, maxBody)
 		}
 	}
 }
 
-// splitChecks returns the answers by transaction. Those that name none are
+// SplitChecks returns the answers by transaction. Those that name none are
 // skipped.
-func splitChecks(body []byte) (map[string][]json.RawMessage, error) {
-	if len(body) > maxCheckReply {
-		return nil, malformed("answer to a check-back of %d bytes, the limit is %d", len(body), maxCheckReply)
+func SplitChecks(body []byte) (map[string][]json.RawMessage, error) {
+	if len(body) > MaxCheckReply {
+		return nil, Malformed("answer to a check-back of %d bytes, the limit is %d", len(body), MaxCheckReply)
 	}
 	var r checkReply
 	if err := json.Unmarshal(body, &r); err != nil {
-		return nil, malformed("answer to a check-back: %w", err)
+		return nil, Malformed("answer to a check-back: %w", err)
 	}
 	if r.V != 1 {
-		return nil, malformed("answer to a check-back with \"v\":%d, this program reads 1", r.V)
+		return nil, Malformed("answer to a check-back with \"v\":%d, this program reads 1", r.V)
 	}
 	found := map[string][]json.RawMessage{}
 	for _, raw := range r.Answers {
@@ -166,7 +166,7 @@ func splitChecks(body []byte) (map[string][]json.RawMessage, error) {
 func decodeCheck(raw json.RawMessage, tx CheckTx, maxBody int) CheckAnswer {
 	var item checkReplyItem
 	if err := json.Unmarshal(raw, &item); err != nil {
-		return CheckAnswer{Err: malformed("answer about transaction %s: %w", tx.ID, err)}
+		return CheckAnswer{Err: Malformed("answer about transaction %s: %w", tx.ID, err)}
 	}
 	switch item.Resolution {
 	case holdfast.Unknown:
@@ -174,15 +174,15 @@ func decodeCheck(raw json.RawMessage, tx CheckTx, maxBody int) CheckAnswer {
 			item.Error = "the group's process does not know, and does not say why"
 		}
 		if item.Elsewhere {
-			return CheckAnswer{Err: fmt.Errorf("%w by a process that knows: %s", ErrUnreached, clip(item.Error, maxCheckError))}
+			return CheckAnswer{Err: fmt.Errorf("%w by a process that knows: %s", ErrUnreached, Clip(item.Error, maxCheckError))}
 		}
-		return CheckAnswer{Err: errors.New(clip(item.Error, maxCheckError))}
+		return CheckAnswer{Err: errors.New(Clip(item.Error, maxCheckError))}
 	case holdfast.Rollback:
 		return CheckAnswer{Resolution: holdfast.Rollback}
 	}
 	ms, err := changedMessages(item.Messages, tx.Messages, maxBody)
 	if err != nil {
-		return CheckAnswer{Err: malformed("answer about transaction %s: %w", tx.ID, err)}
+		return CheckAnswer{Err: Malformed("answer about transaction %s: %w", tx.ID, err)}
 	}
 	return CheckAnswer{Resolution: holdfast.Commit, Messages: ms}
 }
@@ -205,7 +205,7 @@ func changedMessages(ms, was []holdfast.Message, maxBody int) ([]holdfast.Messag
 		m.AllowUnrouted = w.AllowUnrouted
 		if m.ID != w.ID || m.Topic != w.Topic {
 			return nil, fmt.Errorf("message %d is %q to %q, in the half message it is %q to %q: IDs and topics may not change", i+1,
-				clip(m.ID, 128), clip(m.Topic, 256), w.ID, w.Topic)
+				Clip(m.ID, 128), Clip(m.Topic, 256), w.ID, w.Topic)
 		}
 	}
 	if err := holdfast.ValidateMessages(ms, maxBody); err != nil {

@@ -1,4 +1,4 @@
-package broker
+package wire
 
 import (
 	"crypto/sha256"
@@ -17,18 +17,18 @@ import (
 	"github.com/holdfastmq/holdfast"
 )
 
-// decodeDead reads whatever is in the queue of dead letters; there is nothing
+// DecodeDead reads whatever is in the queue of dead letters; there is nothing
 // that it does not make a dead letter of. now is the time of its death where it
 // does not say.
-func decodeDead(prefix string, d *amqp.Delivery, now time.Time) holdfast.DeadLetter {
-	return trust{prefix: prefix}.decodeDead(d, now)
+func DecodeDead(prefix string, d *amqp.Delivery, now time.Time) holdfast.DeadLetter {
+	return Trust{Prefix: prefix}.DecodeDead(d, now)
 }
 
-func (t trust) decodeDead(raw *amqp.Delivery, now time.Time) holdfast.DeadLetter {
-	prefix, from := t.prefix, t.origin(raw)
+func (t Trust) DecodeDead(raw *amqp.Delivery, now time.Time) holdfast.DeadLetter {
+	prefix, from := t.Prefix, t.Origin(raw)
 	d := new(amqp.Delivery)
 	*d = *raw
-	t.admitDead(d)
+	t.AdmitDead(d)
 	var l holdfast.DeadLetter
 	origin := *d // as it was before it died
 	death, dropped := lastDeath(prefix, d)
@@ -41,75 +41,75 @@ func (t trust) decodeDead(raw *amqp.Delivery, now time.Time) holdfast.DeadLetter
 	default:
 		l = unknownDeath(prefix, now)
 	}
-	if key, ok := d.Headers[headerRoutingKey]; ok {
-		origin.Exchange, origin.RoutingKey = headerText(d.Headers[headerExchange]), headerText(key)
+	if key, ok := d.Headers[HeaderRoutingKey]; ok {
+		origin.Exchange, origin.RoutingKey = HeaderText(d.Headers[HeaderExchange]), HeaderText(key)
 	}
-	l.Failure.Redelivery = number(d.Headers[headerRedelivery])
-	l.Copy = copyOfLetter(d.Headers)
-	policy, err := holdfast.ParsePolicy(headerText(d.Headers[headerPolicy]))
+	l.Failure.Redelivery = Number(d.Headers[HeaderRedelivery])
+	l.Copy = CopyOfLetter(d.Headers)
+	policy, err := holdfast.ParsePolicy(HeaderText(d.Headers[HeaderPolicy]))
 	if err != nil {
 		l.Failure.Reason += "; it waits for an operator because " + err.Error()
 	}
 	l.Policy = policy
-	if from == fromDefault && !t.rolling {
+	if from == FromDefault && !t.Rolling {
 		l.Failure.Reason += "; " + t.unproven(d)
 	}
-	l.Failure.Reason = plainText(l.Failure.Reason, maxReason)
+	l.Failure.Reason = PlainText(l.Failure.Reason, MaxReason)
 
-	m, tx, group, err := decodeMessage(&origin)
+	m, tx, group, err := DecodeMessage(&origin)
 	if err == nil && !dropped { // whoever it was for may not need its ID
-		err = storableID(d.MessageId)
+		err = StorableID(d.MessageId)
 	}
 	if err != nil && l.Failure.Class == "" {
-		l.Failure.Class, l.Failure.Reason = holdfast.ClassMalformed, plainText(err.Error(), maxReason)
+		l.Failure.Class, l.Failure.Reason = holdfast.ClassMalformed, PlainText(err.Error(), MaxReason)
 	} else if l.Failure.Class == "" {
 		l.Failure.Class = holdfast.ClassDropped
 	}
-	if validTx(tx) == nil && validGroup(group) == nil {
+	if ValidTx(tx) == nil && ValidGroup(group) == nil {
 		l.TxID, l.Group = tx, group
 	}
 	l.Envelope = envelope(&origin)
 	l.ID = letterID(d, &l.Envelope)
-	if l.Envelope.MessageID = d.MessageId; !utf8.ValidString(d.MessageId) || len(d.MessageId) > maxText {
+	if l.Envelope.MessageID = d.MessageId; !utf8.ValidString(d.MessageId) || len(d.MessageId) > MaxText {
 		l.Envelope.MessageID = l.ID // as close as JSON and AMQP come to it
 	}
 	m.ID = l.Envelope.MessageID
-	m.Topic, m.Key, m.ContentType = nameText(m.Topic), nameText(m.Key), clip(validUTF8(m.ContentType), maxShort)
+	m.Topic, m.Key, m.ContentType = NameText(m.Topic), NameText(m.Key), Clip(ValidUTF8(m.ContentType), MaxShort)
 	m.Headers = validHeaders(m.Headers)
 	l.Message = m
 	l.Size = len(d.Body)
-	if l.Kept = nameText(headerText(d.Headers[headerKept])); l.Kept != "" {
-		l.Size = max(number(d.Headers[headerWholeSize]), len(d.Body))
+	if l.Kept = NameText(HeaderText(d.Headers[HeaderKept])); l.Kept != "" {
+		l.Size = max(Number(d.Headers[HeaderWholeSize]), len(d.Body))
 	}
 	return l
 }
 
 // unproven says in words what a record is worth that somebody has put into the queue.
-func (t trust) unproven(d *amqp.Delivery) string {
+func (t Trust) unproven(d *amqp.Delivery) string {
 	s := "it came through RabbitMQ's default exchange: from an older version of Holdfast, or from anybody who may write there; nothing is done with it but by an operator"
-	if headerText(d.Headers[headerClaim]) == kindHandled {
-		s += "; it claims that a redelivery of message " + nameText(d.MessageId) + " was handled by consumer " +
-			nameText(headerText(d.Headers[headerConsumer])) + ": see there, settle that dead letter by hand, and discard this one"
+	if HeaderText(d.Headers[HeaderClaim]) == KindHandled {
+		s += "; it claims that a redelivery of message " + NameText(d.MessageId) + " was handled by consumer " +
+			NameText(HeaderText(d.Headers[HeaderConsumer])) + ": see there, settle that dead letter by hand, and discard this one"
 	}
 	return s
 }
 
 // isDeadLetter reports whether a consumer or a Keeper wrote the record.
 func isDeadLetter(h amqp.Table) bool {
-	return h[headerDeadAt] != nil || h[headerQueue] != nil && h[headerErrorClass] != nil
+	return h[HeaderDeadAt] != nil || h[HeaderQueue] != nil && h[HeaderErrorClass] != nil
 }
 
-// ourDeath reads the headers that deadLetter wrote.
+// ourDeath reads the headers that EncodeDeath wrote.
 func ourDeath(h amqp.Table, now time.Time) holdfast.DeadLetter {
-	at, err := time.Parse(time.RFC3339Nano, headerText(h[headerDeadAt]))
+	at, err := time.Parse(time.RFC3339Nano, HeaderText(h[HeaderDeadAt]))
 	if err != nil {
 		at = now
 	}
-	l := holdfast.DeadLetter{Queue: nameText(headerText(h[headerQueue])), Failure: attemptsOf(h)}
-	l.Failure.Consumer = consumerName(headerText(h[headerConsumer]))
+	l := holdfast.DeadLetter{Queue: NameText(HeaderText(h[HeaderQueue])), Failure: attemptsOf(h)}
+	l.Failure.Consumer = ConsumerName(HeaderText(h[HeaderConsumer]))
 	l.Failure.At = writableTime(at)
-	l.Failure.Class = knownClass(headerText(h[headerErrorClass]))
-	if l.Failure.Reason = headerText(h[headerReason]); l.Failure.Reason == "" {
+	l.Failure.Class = knownClass(HeaderText(h[HeaderErrorClass]))
+	if l.Failure.Reason = HeaderText(h[HeaderReason]); l.Failure.Reason == "" {
 		l.Failure.Reason = "no reason is given"
 	}
 	return l
@@ -117,13 +117,13 @@ func ourDeath(h amqp.Table, now time.Time) holdfast.DeadLetter {
 
 // attemptsOf reads what retries and dead letters say of the tries.
 func attemptsOf(h amqp.Table) holdfast.Failure {
-	f := holdfast.Failure{Attempts: number(h[headerAttempts])}
-	log := readLog(h)
+	f := holdfast.Failure{Attempts: Number(h[HeaderAttempts])}
+	log := ReadLog(h)
 	if len(log) > maxAttempts {
 		log = slices.Concat(log[:2], log[len(log)-(maxAttempts-2):])
 	}
 	for i := range log {
-		log[i].Class, log[i].Error = knownClass(string(log[i].Class)), plainText(log[i].Error, maxLetterError)
+		log[i].Class, log[i].Error = knownClass(string(log[i].Class)), PlainText(log[i].Error, maxLetterError)
 		log[i].At = writableTime(log[i].At)
 	}
 	f.Log = log
@@ -138,15 +138,15 @@ const (
 // unknownDeath is for what somebody else put into the queue of dead letters; its
 // class comes of whether it can be read.
 func unknownDeath(prefix string, now time.Time) holdfast.DeadLetter {
-	return holdfast.DeadLetter{Queue: deadQueue(prefix), Failure: holdfast.Failure{At: writableTime(now),
+	return holdfast.DeadLetter{Queue: DeadQueue(prefix), Failure: holdfast.Failure{At: writableTime(now),
 		Reason: "somebody put it into the queue of dead letters; it does not say why, nor whose it is"}}
 }
 
 // droppedDeath says in words why RabbitMQ dropped it, and whose it was.
 func droppedDeath(prefix string, d *amqp.Delivery, x xDeath, now time.Time) holdfast.DeadLetter {
-	l := holdfast.DeadLetter{Queue: nameText(x.queue), Failure: attemptsOf(d.Headers)}
+	l := holdfast.DeadLetter{Queue: NameText(x.queue), Failure: attemptsOf(d.Headers)}
 	l.Failure.Class = holdfast.ClassDropped
-	l.Failure.Attempts += number(d.Headers[headerLost])
+	l.Failure.Attempts += Number(d.Headers[HeaderLost])
 	if l.Failure.At = writableTime(x.at); x.at.IsZero() {
 		l.Failure.At = writableTime(now)
 	}
@@ -154,10 +154,10 @@ func droppedDeath(prefix string, d *amqp.Delivery, x xDeath, now time.Time) hold
 	// from its delay queue, there was none of that name.
 	if strings.HasPrefix(x.queue, prefix+".retry.") {
 		for _, queue := range []string{d.RoutingKey, x.key} {
-			if consumer := ownerOf(prefix, queue); consumer != "" {
+			if consumer := OwnerOf(prefix, queue); consumer != "" {
 				l.Queue, l.Failure.Consumer = prefix+".q."+consumer, consumer
 				l.Failure.Reason = fmt.Sprintf("the consumer's queue %s is gone: the message waited in %s for its next attempt", queue, x.queue)
-				if last := headerText(d.Headers[headerReason]); last != "" {
+				if last := HeaderText(d.Headers[HeaderReason]); last != "" {
 					l.Failure.Reason += "; the last error was: " + last
 				}
 				return l
@@ -165,7 +165,7 @@ func droppedDeath(prefix string, d *amqp.Delivery, x xDeath, now time.Time) hold
 		}
 	}
 	l.Failure.Reason = "RabbitMQ dropped it from " + l.Queue + " because " + whyDropped(x.reason)
-	if l.Failure.Consumer = ownerOf(prefix, x.queue); l.Failure.Consumer != "" {
+	if l.Failure.Consumer = OwnerOf(prefix, x.queue); l.Failure.Consumer != "" {
 		l.Queue = prefix + ".q." + l.Failure.Consumer
 	}
 	return l
@@ -189,7 +189,7 @@ func whyDropped(reason string) string {
 // usableID reports whether a message's ID can be a dead letter's, and with it a
 // part of a workflow's.
 func usableID(id string) bool {
-	return id != "" && len(id) <= maxText && utf8.ValidString(id) && !strings.ContainsFunc(id, unicode.IsControl)
+	return id != "" && len(id) <= MaxText && utf8.ValidString(id) && !strings.ContainsFunc(id, unicode.IsControl)
 }
 
 // letterIDOf returns the dead letter's ID for a message-id that is not empty.
@@ -207,7 +207,7 @@ func letterID(d *amqp.Delivery, e *holdfast.Envelope) string {
 	if d.MessageId != "" {
 		return letterIDOf(d.MessageId)
 	}
-	if id := headerText(d.Headers[headerLetter]); usableID(id) {
+	if id := HeaderText(d.Headers[HeaderLetter]); usableID(id) {
 		return id
 	}
 	sum := sha256.New()
@@ -226,10 +226,10 @@ func letterID(d *amqp.Delivery, e *holdfast.Envelope) string {
 	return "sha256-" + hex.EncodeToString(sum.Sum(nil)[:16])
 }
 
-// copyOfLetter returns the Copy of the dead letter that was redelivered.
-func copyOfLetter(h amqp.Table) string {
-	c := headerText(h[headerCopy])
-	if number(h[headerRedelivery]) == 0 || len(c) > 64 || !usableID(c) {
+// CopyOfLetter returns the Copy of the dead letter that was redelivered.
+func CopyOfLetter(h amqp.Table) string {
+	c := HeaderText(h[headerCopy])
+	if Number(h[HeaderRedelivery]) == 0 || len(c) > 64 || !usableID(c) {
 		return ""
 	}
 	return c

@@ -1,4 +1,4 @@
-package broker
+package wire
 
 import (
 	"bytes"
@@ -46,8 +46,8 @@ const (
 
 const (
 	replySuffix = ".reply"
-	// maxReplyRecord leaves room around a result for the rest.
-	maxReplyRecord = MaxSagaResult + 64<<10
+	// MaxReplyRecord leaves room around a result for the rest.
+	MaxReplyRecord = MaxSagaResult + 64<<10
 )
 
 // replyRecord is a reply's body.
@@ -64,11 +64,11 @@ func knownReply(outcome string) bool {
 	return false
 }
 
-func encodeReply(c *SagaCall, r SagaReply) (amqp.Publishing, error) {
+func EncodeReply(c *SagaCall, r SagaReply) (amqp.Publishing, error) {
 	r.Saga, r.Workflow, r.Step, r.Undo, r.Token, r.Topic = c.Saga, c.Workflow, c.Step, c.Undo, c.Token, c.Topic
-	r.Reason, r.Participant = plainText(r.Reason, maxReason), nameText(r.Participant)
+	r.Reason, r.Participant = PlainText(r.Reason, MaxReason), NameText(r.Participant)
 	if !knownReply(r.Outcome) {
-		return amqp.Publishing{}, fmt.Errorf("%w: its outcome is %q: want %s, %s, %s or %s", holdfast.ErrInvalid, clip(r.Outcome, 64), ReplyDone, ReplyRefused, ReplyFailed, ReplyBlocked)
+		return amqp.Publishing{}, fmt.Errorf("%w: its outcome is %q: want %s, %s, %s or %s", holdfast.ErrInvalid, Clip(r.Outcome, 64), ReplyDone, ReplyRefused, ReplyFailed, ReplyBlocked)
 	}
 	if len(r.Result) > MaxSagaResult {
 		return amqp.Publishing{}, fmt.Errorf("%w: the result has %d bytes of JSON, the limit is %d: store large data elsewhere and answer with a reference", holdfast.ErrTooLarge, len(r.Result), MaxSagaResult)
@@ -79,47 +79,47 @@ func encodeReply(c *SagaCall, r SagaReply) (amqp.Publishing, error) {
 	if err := e.Encode(replyRecord{1, r}); err != nil {
 		return amqp.Publishing{}, fmt.Errorf("%w: its result is no JSON: %w", holdfast.ErrInvalid, err)
 	}
-	id := c.messageID()
+	id := c.MessageID()
 	return amqp.Publishing{
-		Headers:   amqp.Table{headerKind: kindReply, headerVersion: version, headerSaga: c.Saga},
+		Headers:   amqp.Table{HeaderKind: kindReply, HeaderVersion: Version, HeaderSaga: c.Saga},
 		MessageId: id + replySuffix, CorrelationId: id, ContentType: contentJSON, Body: body.Bytes(),
 	}, nil
 }
 
-// replied says why a reply does not count, if it did not come through the exchange
+// Replied says why a reply does not count, if it did not come through the exchange
 // for replies, to the queue of a process at first perhaps.
-func (t trust) replied(d *amqp.Delivery) error {
-	switch from := t.origin(d); {
-	case from == fromReplies || t.rolling && (from == fromDefault || from == fromDropped):
+func (t Trust) Replied(d *amqp.Delivery) error {
+	switch from := t.Origin(d); {
+	case from == FromReplies || t.Rolling && (from == FromDefault || from == FromDropped):
 		return nil
-	case from == fromDropped:
-		if last, ok := lastDeath(t.prefix, d); ok && isReplyQueue(t.prefix, last.queue) && last.exchange == t.prefix+repliesName {
+	case from == FromDropped:
+		if last, ok := lastDeath(t.Prefix, d); ok && IsReplyQueue(t.Prefix, last.queue) && last.exchange == t.Prefix+RepliesName {
 			return nil
 		}
 	}
-	return malformed("reply to a saga: it did not come through the exchange %s: a participant of an older version wrote it, or anybody; the saga asks again; while such participants run, set RollingUpgrade", t.prefix+repliesName)
+	return Malformed("reply to a saga: it did not come through the exchange %s: a participant of an older version wrote it, or anybody; the saga asks again; while such participants run, set RollingUpgrade", t.Prefix+RepliesName)
 }
 
-// decodeReply reads a participant's reply; only its body counts.
-func decodeReply(d *amqp.Delivery) (SagaReply, error) {
+// DecodeReply reads a participant's reply; only its body counts.
+func DecodeReply(d *amqp.Delivery) (SagaReply, error) {
 	var r replyRecord
-	if len(d.Body) > maxReplyRecord {
-		return r.SagaReply, malformed("reply to a saga: %d bytes, the limit is %d", len(d.Body), maxReplyRecord)
+	if len(d.Body) > MaxReplyRecord {
+		return r.SagaReply, Malformed("reply to a saga: %d bytes, the limit is %d", len(d.Body), MaxReplyRecord)
 	}
 	if err := json.Unmarshal(d.Body, &r); err != nil {
-		return SagaReply{}, malformed("reply to a saga: %w", err)
+		return SagaReply{}, Malformed("reply to a saga: %w", err)
 	}
 	switch {
 	case r.V != 1:
-		return SagaReply{}, malformed("reply to a saga with \"v\":%d, this program reads 1", r.V)
-	case !plainID(r.Saga, maxSagaID) || !plainID(r.Workflow, maxSagaID) || !plainID(r.Step, maxText):
-		return SagaReply{}, malformed("reply to a saga: want saga, workflow and step as in the call, it says %q, %q, %q", clip(r.Saga, 128), clip(r.Workflow, 128), clip(r.Step, 128))
-	case len(r.Token) > maxText || len(r.Topic) > maxText:
-		return SagaReply{}, malformed("reply to a saga: token of %d bytes, topic of %d bytes, the limit is %d", len(r.Token), len(r.Topic), maxText)
+		return SagaReply{}, Malformed("reply to a saga with \"v\":%d, this program reads 1", r.V)
+	case !plainID(r.Saga, maxSagaID) || !plainID(r.Workflow, maxSagaID) || !plainID(r.Step, MaxText):
+		return SagaReply{}, Malformed("reply to a saga: want saga, workflow and step as in the call, it says %q, %q, %q", Clip(r.Saga, 128), Clip(r.Workflow, 128), Clip(r.Step, 128))
+	case len(r.Token) > MaxText || len(r.Topic) > MaxText:
+		return SagaReply{}, Malformed("reply to a saga: token of %d bytes, topic of %d bytes, the limit is %d", len(r.Token), len(r.Topic), MaxText)
 	case !knownReply(r.Outcome):
-		return SagaReply{}, malformed("reply to a saga: outcome %q: want %s, %s, %s or %s", clip(r.Outcome, 64), ReplyDone, ReplyRefused, ReplyFailed, ReplyBlocked)
+		return SagaReply{}, Malformed("reply to a saga: outcome %q: want %s, %s, %s or %s", Clip(r.Outcome, 64), ReplyDone, ReplyRefused, ReplyFailed, ReplyBlocked)
 	case len(r.Result) > MaxSagaResult:
-		return SagaReply{}, malformed("reply to a saga: a result of %d bytes, the limit is %d", len(r.Result), MaxSagaResult)
+		return SagaReply{}, Malformed("reply to a saga: a result of %d bytes, the limit is %d", len(r.Result), MaxSagaResult)
 	}
 	if r.Class != "" {
 		r.Class = knownClass(string(r.Class))
@@ -127,6 +127,6 @@ func decodeReply(d *amqp.Delivery) (SagaReply, error) {
 	if string(r.Result) == "null" {
 		r.Result = nil
 	}
-	r.Reason, r.Participant = plainText(r.Reason, maxReason), nameText(r.Participant)
+	r.Reason, r.Participant = PlainText(r.Reason, MaxReason), NameText(r.Participant)
 	return r.SagaReply, nil
 }

@@ -1,4 +1,4 @@
-package broker
+package wire
 
 import (
 	"bytes"
@@ -21,12 +21,12 @@ const (
 )
 
 const (
-	statusVersion   = 1
-	maxStatusError  = 1 << 10 // bytes of an error's text in an answer
-	maxStatusAnswer = 1 << 20 // bytes of an answer
+	StatusVersion   = 1
+	MaxStatusError  = 1 << 10 // bytes of an error's text in an answer
+	MaxStatusAnswer = 1 << 20 // bytes of an answer
 )
 
-// ProcessStatus is the answer of one process to [Broker.Ask]: how the consumers
+// ProcessStatus is the answer of one process to Ask: how the consumers
 // and Keepers are that run on its Broker.
 type ProcessStatus struct {
 	// V is the version of this format: 1.
@@ -133,7 +133,7 @@ type KeeperStatus struct {
 	// Unable says why its process cannot hand over at all: it has no Temporal, or does
 	// not reach it. Empty where it can.
 	Unable string `json:"unable,omitempty"`
-	// Oldest are the oldest undecided half messages, where [Broker.Peek] asked.
+	// Oldest are the oldest undecided half messages, where Peek asked.
 	Oldest []PeekedHalf `json:"oldest,omitempty"`
 }
 
@@ -259,10 +259,10 @@ type statusRecord struct {
 	Remembers boundedList[Bound, ofStatus]          `json:"remembers"`
 }
 
-// encodeStatus keeps an answer within maxStatusAnswer: the largest plans are left
+// EncodeStatus keeps an answer within MaxStatusAnswer: the largest plans are left
 // out. A plan that is no JSON is left out, too, rather than the answer.
-func encodeStatus(p ProcessStatus) ([]byte, error) {
-	p.Keepers = boundPeeks(p.Keepers, maxStatusAnswer/2)
+func EncodeStatus(p ProcessStatus) ([]byte, error) {
+	p.Keepers = boundPeeks(p.Keepers, MaxStatusAnswer/2)
 	p.Sagas = slices.Clone(p.Sagas)
 	bySize := make([]*SagaDefinition, len(p.Sagas))
 	for i := range p.Sagas {
@@ -275,20 +275,20 @@ func encodeStatus(p ProcessStatus) ([]byte, error) {
 		var body bytes.Buffer
 		e := json.NewEncoder(&body)
 		e.SetEscapeHTML(false) // it would make plans longer
-		if err := e.Encode(p); err != nil || body.Len() <= maxStatusAnswer || len(bySize) == 0 {
+		if err := e.Encode(p); err != nil || body.Len() <= MaxStatusAnswer || len(bySize) == 0 {
 			return body.Bytes(), err
 		}
-		for over := body.Len() - maxStatusAnswer; over > 0 && len(bySize) > 0; bySize = bySize[1:] {
+		for over := body.Len() - MaxStatusAnswer; over > 0 && len(bySize) > 0; bySize = bySize[1:] {
 			over -= len(bySize[0].Plan)
 			bySize[0].Plan = nil
 		}
 	}
 }
 
-// decodeStatus reads an answer; what is malformed, or of another version, is none.
-func decodeStatus(body []byte) (p ProcessStatus, ok bool) {
+// DecodeStatus reads an answer; what is malformed, or of another version, is none.
+func DecodeStatus(body []byte) (p ProcessStatus, ok bool) {
 	var r statusRecord
-	if len(body) > maxStatusAnswer || json.Unmarshal(body, &r) != nil || r.V != statusVersion {
+	if len(body) > MaxStatusAnswer || json.Unmarshal(body, &r) != nil || r.V != StatusVersion {
 		return p, false
 	}
 	p = r.ProcessStatus
@@ -322,47 +322,47 @@ const MaxPeek = 100
 
 const (
 	peekNames = 5 // topics of one half message in an answer
-	// maxProbe is how many consumers one request may name.
-	maxProbe = 100
+	// MaxProbe is how many consumers one request may name.
+	MaxProbe = 100
 )
 
-// peek is which half messages a status request wants to see; its zero value is
+// StatusRequest is which half messages a status request wants to see; its zero value is
 // none.
-type peek struct {
-	group string
-	n     int
+type StatusRequest struct {
+	Group string
+	N     int
 	// consumers wants nothing but the consumers.
-	consumers bool
+	Consumers bool
 	// probe are the consumers whose open breakers are to try a message.
-	probe []string
+	Probe []string
 }
 
-func (p peek) headers() amqp.Table {
-	h := amqp.Table{headerKind: kindStatus}
-	if p.consumers {
-		h[headerWant] = wantConsumers
+func (p StatusRequest) Headers() amqp.Table {
+	h := amqp.Table{HeaderKind: KindStatus}
+	if p.Consumers {
+		h[HeaderWant] = wantConsumers
 	}
-	if text, err := json.Marshal(p.probe); err == nil && len(p.probe) > 0 {
+	if text, err := json.Marshal(p.Probe); err == nil && len(p.Probe) > 0 {
 		h[headerProbe] = string(text)
 	}
-	if p.n > 0 {
-		h[headerGroup], h[headerPeek] = p.group, strconv.Itoa(p.n)
+	if p.N > 0 {
+		h[HeaderGroup], h[HeaderPeek] = p.Group, strconv.Itoa(p.N)
 	}
 	return h
 }
 
-// peekOf reads a status request.
-func peekOf(h amqp.Table) peek {
-	n := min(number(h[headerPeek]), MaxPeek)
+// DecodeStatusRequest reads a status request.
+func DecodeStatusRequest(h amqp.Table) StatusRequest {
+	n := min(Number(h[HeaderPeek]), MaxPeek)
 	if n <= 0 {
-		return peek{consumers: headerText(h[headerWant]) == wantConsumers, probe: probed(headerText(h[headerProbe]))}
+		return StatusRequest{Consumers: HeaderText(h[HeaderWant]) == wantConsumers, Probe: probed(HeaderText(h[headerProbe]))}
 	}
-	return peek{group: headerText(h[headerGroup]), n: n}
+	return StatusRequest{Group: HeaderText(h[HeaderGroup]), N: n}
 }
 
 // probed reads which consumers a status request wants probed.
 func probed(text string) (consumers []string) {
-	if text == "" || json.Unmarshal([]byte(text), &consumers) != nil || len(consumers) > maxProbe {
+	if text == "" || json.Unmarshal([]byte(text), &consumers) != nil || len(consumers) > MaxProbe {
 		return nil
 	}
 	return consumers
@@ -378,15 +378,15 @@ type peekMessages struct {
 	Messages boundedList[peekMessage, ofMessages] `json:"messages"`
 }
 
-// read fills in what the record's body says; a malformed one says nothing.
-func (h *PeekedHalf) read(body []byte) {
+// Read fills in what the record's body says; a malformed one says nothing.
+func (h *PeekedHalf) Read(body []byte) {
 	var r peekMessages
 	if len(body) == 0 || json.Unmarshal(body, &r) != nil {
 		return
 	}
 	h.Messages = len(r.Messages)
 	add := func(list []string, s string) []string {
-		if s = clip(s, maxText); s == "" || len(list) == peekNames || slices.Contains(list, s) {
+		if s = Clip(s, MaxText); s == "" || len(list) == peekNames || slices.Contains(list, s) {
 			return list
 		}
 		return append(list, s)

@@ -1,4 +1,4 @@
-package broker
+package wire
 
 import (
 	"encoding/json"
@@ -12,48 +12,48 @@ import (
 	"github.com/holdfastmq/holdfast"
 )
 
-// maxAlert bounds an alert, in bytes.
-const maxAlert = 64 << 10
+// MaxAlert bounds an alert, in bytes.
+const MaxAlert = 64 << 10
 
 const maxAlertKind = 64
 
-func encodeAlert(a holdfast.Alert) (amqp.Publishing, error) {
+func EncodeAlert(a holdfast.Alert) (amqp.Publishing, error) {
 	body, err := json.Marshal(a)
-	if err != nil || len(body) > maxAlert {
+	if err != nil || len(body) > MaxAlert {
 		return amqp.Publishing{}, fmt.Errorf("%w: alert %s of %s", holdfast.ErrTooLarge, a.Kind, a.ID)
 	}
-	return amqp.Publishing{Headers: amqp.Table{headerKind: kindAlert}, MessageId: uuid.NewString(), ContentType: contentJSON, Body: body}, nil
+	return amqp.Publishing{Headers: amqp.Table{HeaderKind: KindAlert}, MessageId: uuid.NewString(), ContentType: contentJSON, Body: body}, nil
 }
 
-// alert reads an alert. It counts if it came through the exchange of alerts, in the end
+// DecodeAlert reads an alert. It counts if it came through the exchange of alerts, in the end
 // out of a queue of alerts into which it came so, and is of whom its routing key says.
-func (t trust) alert(d *amqp.Delivery) (a holdfast.Alert, err error) {
+func (t Trust) DecodeAlert(d *amqp.Delivery) (a holdfast.Alert, err error) {
 	via, key := d.Exchange, d.RoutingKey
-	if moved(d.Headers) && via == t.prefix+alertsName {
-		last, ok := lastDeath(t.prefix, d)
-		ours := strings.HasPrefix(last.queue, t.prefix+alertsName+".") || strings.HasPrefix(last.queue, t.prefix+hookName)
+	if moved(d.Headers) && via == t.Prefix+AlertsName {
+		last, ok := lastDeath(t.Prefix, d)
+		ours := strings.HasPrefix(last.queue, t.Prefix+AlertsName+".") || strings.HasPrefix(last.queue, t.Prefix+HookName)
 		if via, key = last.exchange, last.key; !ok || !ours {
 			via = "queue " + last.queue
 		}
 	}
 	switch {
 	case via == "":
-		return a, malformed("it came through RabbitMQ's default exchange, and no alert does")
-	case via != t.prefix+alertsName:
-		return a, malformed("it came through %s, and not through the exchange of alerts", clip(via, 128))
-	case len(d.Body) > maxAlert:
-		return a, malformed("it has %d bytes, the limit is %d", len(d.Body), maxAlert)
+		return a, Malformed("it came through RabbitMQ's default exchange, and no alert does")
+	case via != t.Prefix+AlertsName:
+		return a, Malformed("it came through %s, and not through the exchange of alerts", Clip(via, 128))
+	case len(d.Body) > MaxAlert:
+		return a, Malformed("it has %d bytes, the limit is %d", len(d.Body), MaxAlert)
 	}
 	if err := json.Unmarshal(d.Body, &a); err != nil {
-		return a, malformed("it is no alert: %w", err)
+		return a, Malformed("it is no alert: %w", err)
 	}
 	a = plainAlert(a)
 	kind, name, _ := strings.Cut(key, ".")
 	switch {
 	case a.Kind == "" || len(a.Kind) > maxAlertKind || strings.Trim(string(a.Kind), "abcdefghijklmnopqrstuvwxyz-") != "":
-		return a, malformed("its kind %q is none of an alert", clip(string(a.Kind), maxAlertKind))
+		return a, Malformed("its kind %q is none of an alert", Clip(string(a.Kind), maxAlertKind))
 	case kind == "consumer" && name != a.Consumer || kind == "group" && name != a.Group:
-		return a, malformed("it was sent to %s, and says that it is of group %q and consumer %q", clip(key, 128), a.Group, a.Consumer)
+		return a, Malformed("it was sent to %s, and says that it is of group %q and consumer %q", Clip(key, 128), a.Group, a.Consumer)
 	}
 	return a, nil
 }
@@ -64,7 +64,7 @@ func (t trust) alert(d *amqp.Delivery) (a holdfast.Alert, err error) {
 func plainAlert(a holdfast.Alert) holdfast.Alert {
 	kind, class := string(a.Kind), string(a.Class)
 	for _, text := range []*string{&kind, &class, &a.Group, &a.Consumer, &a.ID, &a.Topic, &a.Key, &a.WorkflowID, &a.Reason, &a.Remedy} {
-		*text = plainText(*text, maxAlert)
+		*text = PlainText(*text, MaxAlert)
 	}
 	a.Kind, a.Class = holdfast.AlertKind(kind), holdfast.ErrorClass(class)
 	a.Reason, a.Remedy = strings.Map(onlyForward, a.Reason), strings.Map(onlyForward, a.Remedy)

@@ -1,4 +1,4 @@
-package broker
+package wire
 
 import (
 	"encoding/json"
@@ -17,16 +17,16 @@ import (
 )
 
 const (
-	maxText = 255 // of names, topics, keys and IDs; AMQP's limit on most of them
-	// maxShort is AMQP's limit on a short string, in bytes: a name, a routing key, a
+	MaxText = 255 // of names, topics, keys and IDs; AMQP's limit on most of them
+	// MaxShort is AMQP's limit on a short string, in bytes: a name, a routing key, a
 	// property, the name of a header.
-	maxShort  = 255
-	maxReason = 2 << 10
+	MaxShort  = 255
+	MaxReason = 2 << 10
 )
 
-// headerText turns a header's value into text: other AMQP clients write
+// HeaderText turns a header's value into text: other AMQP clients write
 // numbers, booleans, byte strings, times, arrays and tables.
-func headerText(v any) string {
+func HeaderText(v any) string {
 	switch v := v.(type) {
 	case nil:
 		return ""
@@ -82,29 +82,29 @@ func plain(v any) any {
 	case string, bool, nil, int8, int16, int32, int64, uint8, uint16, uint32, uint64, int, uint:
 		return v
 	}
-	return headerText(v)
+	return HeaderText(v)
 }
 
-// number reads a count; what is none is 0.
-func number(v any) int {
-	n, err := strconv.ParseInt(headerText(v), 10, 32)
+// Number reads a count; what is none is 0.
+func Number(v any) int {
+	n, err := strconv.ParseInt(HeaderText(v), 10, 32)
 	if err != nil || n < 0 {
 		return 0
 	}
 	return int(n)
 }
 
-// headerCount is 0 for what is no number.
-func headerCount(h amqp.Table, name string) int {
+// HeaderCount is 0 for what is no number.
+func HeaderCount(h amqp.Table, name string) int {
 	v, ok := h[name]
 	if !ok {
 		return 0
 	}
-	n, err := strconv.Atoi(headerText(v))
+	n, err := strconv.Atoi(HeaderText(v))
 	if err != nil {
 		return 0
 	}
-	return min(max(n, 0), maxCount)
+	return min(max(n, 0), MaxCount)
 }
 
 // setText sets a header of Holdfast's, or removes it if there is no value.
@@ -113,10 +113,10 @@ func setText(headers amqp.Table, name, value string) {
 		delete(headers, name)
 		return
 	}
-	headers[name] = clip(value, 255)
+	headers[name] = Clip(value, 255)
 }
 
-func setCount(headers amqp.Table, name string, n int) {
+func SetCount(headers amqp.Table, name string, n int) {
 	if n == 0 {
 		delete(headers, name)
 		return
@@ -124,8 +124,8 @@ func setCount(headers amqp.Table, name string, n int) {
 	headers[name] = strconv.Itoa(n)
 }
 
-// clip shortens s to at most n bytes, at a character's boundary, and marks that.
-func clip(s string, n int) string {
+// Clip shortens s to at most n bytes, at a character's boundary, and marks that.
+func Clip(s string, n int) string {
 	const mark = "…"
 	if len(s) <= n {
 		return s
@@ -133,23 +133,23 @@ func clip(s string, n int) string {
 	return strings.ToValidUTF8(s[:n-len(mark)], "") + mark
 }
 
-// oneLine makes text that JSON hardly lengthens.
-func oneLine(s string, n int) string {
+// OneLine makes text that JSON hardly lengthens.
+func OneLine(s string, n int) string {
 	s = strings.Map(func(r rune) rune {
 		if unicode.IsControl(r) || r == '\u2028' || r == '\u2029' {
 			return ' '
 		}
 		return r
-	}, clip(s, n))
+	}, Clip(s, n))
 	return strings.ToValidUTF8(s, "?")
 }
 
-// plainText returns s as at most n bytes of UTF-8 without control characters
+// PlainText returns s as at most n bytes of UTF-8 without control characters
 // other than line ends and tabs.
-func plainText(s string, n int) string { return clip(withoutControls(s, "\n\t"), n) }
+func PlainText(s string, n int) string { return Clip(withoutControls(s, "\n\t"), n) }
 
-// nameText is plainText for what can be part of a name, or of an ID.
-func nameText(s string) string { return clip(withoutControls(s, ""), maxText) }
+// NameText is PlainText for what can be part of a name, or of an ID.
+func NameText(s string) string { return Clip(withoutControls(s, ""), MaxText) }
 
 func withoutControls(s, but string) string {
 	return strings.Map(func(r rune) rune {
@@ -157,10 +157,10 @@ func withoutControls(s, but string) string {
 			return utf8.RuneError
 		}
 		return r
-	}, validUTF8(s))
+	}, ValidUTF8(s))
 }
 
-func validUTF8(s string) string { return strings.ToValidUTF8(s, "\uFFFD") }
+func ValidUTF8(s string) string { return strings.ToValidUTF8(s, "\uFFFD") }
 
 // plainID reports whether s can be a part of names and workflow IDs.
 func plainID(s string, limit int) bool {

@@ -1,4 +1,4 @@
-package broker
+package wire
 
 import (
 	"encoding/base64"
@@ -13,50 +13,50 @@ import (
 // What is not UTF-8, JSON could not carry: made UTF-8 it would be another text, and a
 // longer one, which AMQP may not allow. So an envelope has it in base64.
 const (
-	// headerBase64 begins the name that a header has in an envelope if its value is not
-	// UTF-8; if its name is not, headerBase64Name and the name in base64 are before that.
-	headerBase64     = "holdfast-base64-"
-	headerBase64Name = "holdfast-base64name-"
-	// propertyBase64 begins the name under which an envelope has such a property of AMQP's.
-	propertyBase64 = "holdfast-property-"
+	// HeaderBase64 begins the name that a header has in an envelope if its value is not
+	// UTF-8; if its name is not, HeaderBase64Name and the name in base64 are before that.
+	HeaderBase64     = "holdfast-base64-"
+	HeaderBase64Name = "holdfast-base64name-"
+	// PropertyBase64 begins the name under which an envelope has such a property of AMQP's.
+	PropertyBase64 = "holdfast-property-"
 )
 
 // envelope is what Redeliver needs beside the message. Its MessageID is set by
 // the caller.
 func envelope(d *amqp.Delivery) holdfast.Envelope {
 	e := holdfast.Envelope{
-		Exchange:        validUTF8(d.Exchange),
-		RoutingKey:      validUTF8(d.RoutingKey),
-		ContentEncoding: validUTF8(d.ContentEncoding),
-		CorrelationID:   validUTF8(d.CorrelationId),
-		ReplyTo:         validUTF8(d.ReplyTo),
-		Type:            validUTF8(d.Type),
-		AppID:           validUTF8(d.AppId),
+		Exchange:        ValidUTF8(d.Exchange),
+		RoutingKey:      ValidUTF8(d.RoutingKey),
+		ContentEncoding: ValidUTF8(d.ContentEncoding),
+		CorrelationID:   ValidUTF8(d.CorrelationId),
+		ReplyTo:         ValidUTF8(d.ReplyTo),
+		Type:            ValidUTF8(d.Type),
+		AppID:           ValidUTF8(d.AppId),
 		Priority:        d.Priority,
 		Timestamp:       writableTime(d.Timestamp),
 	}
 	e.Headers = make(map[string]string, len(d.Headers))
-	for _, p := range []struct{ name, value string }{{headerExpiration, d.Expiration}, {headerUserID, d.UserId}} {
+	for _, p := range []struct{ name, value string }{{HeaderExpiration, d.Expiration}, {HeaderUserID, d.UserId}} {
 		if p.value != "" {
-			e.Headers[p.name] = validUTF8(p.value) // a new publish cannot have these properties
+			e.Headers[p.name] = ValidUTF8(p.value) // a new publish cannot have these properties
 		}
 	}
 	for name, value := range d.Headers {
-		if ofDeath(name) {
+		if OfDeath(name) {
 			continue
 		}
-		name, text := escapeHeader(name), headerText(value)
-		if !utf8.ValidString(name) || strings.HasPrefix(name, headerBase64Name) || strings.HasPrefix(name, propertyBase64) {
-			name = headerBase64Name + base64.RawURLEncoding.EncodeToString([]byte(name))
+		name, text := escapeHeader(name), HeaderText(value)
+		if !utf8.ValidString(name) || strings.HasPrefix(name, HeaderBase64Name) || strings.HasPrefix(name, PropertyBase64) {
+			name = HeaderBase64Name + base64.RawURLEncoding.EncodeToString([]byte(name))
 		}
-		if !utf8.ValidString(text) || strings.HasPrefix(name, headerBase64) {
-			name, text = headerBase64+name, base64.StdEncoding.EncodeToString([]byte(text))
+		if !utf8.ValidString(text) || strings.HasPrefix(name, HeaderBase64) {
+			name, text = HeaderBase64+name, base64.StdEncoding.EncodeToString([]byte(text))
 		}
 		e.Headers[name] = text
 	}
-	for _, p := range append(propertiesOf(&e), property{contentType, nil, func(d *amqp.Delivery) string { return d.ContentType }}) {
+	for _, p := range append(propertiesOf(&e), property{ContentType, nil, func(d *amqp.Delivery) string { return d.ContentType }}) {
 		if raw := p.of(d); !utf8.ValidString(raw) {
-			e.Headers[propertyBase64+p.name] = base64.StdEncoding.EncodeToString([]byte(raw))
+			e.Headers[PropertyBase64+p.name] = base64.StdEncoding.EncodeToString([]byte(raw))
 		}
 	}
 	if len(e.Headers) == 0 {
@@ -84,13 +84,13 @@ func propertiesOf(e *holdfast.Envelope) []property {
 	}
 }
 
-const contentType = "content-type"
+const ContentType = "content-type"
 
 // contentTypeOf is a dead letter's content type as it was before JSON.
 func contentTypeOf(l *holdfast.DeadLetter) string {
-	raw, err := base64.StdEncoding.DecodeString(l.Envelope.Headers[propertyBase64+contentType])
-	if err != nil || len(raw) == 0 || len(raw) > maxShort {
-		return clip(l.Message.ContentType, maxShort) // that of an older version may be longer
+	raw, err := base64.StdEncoding.DecodeString(l.Envelope.Headers[PropertyBase64+ContentType])
+	if err != nil || len(raw) == 0 || len(raw) > MaxShort {
+		return Clip(l.Message.ContentType, MaxShort) // that of an older version may be longer
 	}
 	return string(raw)
 }
@@ -98,34 +98,34 @@ func contentTypeOf(l *holdfast.DeadLetter) string {
 // original is an envelope with its properties as they were before JSON.
 func original(e holdfast.Envelope) holdfast.Envelope {
 	for _, p := range propertiesOf(&e) {
-		if text, ok := e.Headers[propertyBase64+p.name]; ok {
+		if text, ok := e.Headers[PropertyBase64+p.name]; ok {
 			if raw, err := base64.StdEncoding.DecodeString(text); err == nil {
 				*p.in = string(raw)
 			}
 		}
-		*p.in = clip(*p.in, maxShort) // in an envelope of an older version it may be longer
+		*p.in = Clip(*p.in, MaxShort) // in an envelope of an older version it may be longer
 	}
 	return e
 }
 
-// envelopeHeaders is the way back.
-func envelopeHeaders(e *holdfast.Envelope) amqp.Table {
+// EnvelopeHeaders is the way back.
+func EnvelopeHeaders(e *holdfast.Envelope) amqp.Table {
 	headers := make(amqp.Table, len(e.Headers)+4)
 	for name, text := range e.Headers {
-		if strings.HasPrefix(name, propertyBase64) {
+		if strings.HasPrefix(name, PropertyBase64) {
 			continue
 		}
-		if original, ok := strings.CutPrefix(name, headerBase64); ok {
+		if original, ok := strings.CutPrefix(name, HeaderBase64); ok {
 			if raw, err := base64.StdEncoding.DecodeString(text); err == nil {
 				name, text = original, string(raw)
 			}
 		}
-		if encoded, ok := strings.CutPrefix(name, headerBase64Name); ok {
+		if encoded, ok := strings.CutPrefix(name, HeaderBase64Name); ok {
 			if raw, err := base64.RawURLEncoding.DecodeString(encoded); err == nil {
 				name = string(raw)
 			}
 		}
-		if len(name) <= maxShort {
+		if len(name) <= MaxShort {
 			headers[name] = text
 		}
 	}
@@ -138,7 +138,7 @@ func validHeaders(h map[string]string) map[string]string {
 	}
 	valid := make(map[string]string, len(h))
 	for name, value := range h {
-		valid[clip(validUTF8(name), maxShort)] = validUTF8(value)
+		valid[Clip(ValidUTF8(name), MaxShort)] = ValidUTF8(value)
 	}
 	return valid
 }

@@ -1,0 +1,195 @@
+package wire
+
+import (
+	"encoding/json"
+	"fmt"
+	"slices"
+	"time"
+
+	amqp "github.com/rabbitmq/amqp091-go"
+
+	"github.com/holdfastmq/holdfast"
+)
+
+type halfRecord struct {
+	V        int         `json:"v"`
+	Tx       string      `json:"tx"`
+	Group    string      `json:"group"`
+	At       time.Time   `json:"at"`
+	Database string      `json:"database,omitempty"`
+	Messages MessageList `json:"messages"`
+}
+
+type OpRecord struct {
+	V        int      `json:"v"`
+	Commit   []string `json:"commit,omitempty"`
+	Rollback []string `json:"rollback,omitempty"`
+}
+
+const (
+	MaxOpRecord    = 1 << 20  // 10,000 IDs of 100 bytes
+	halfOverhead   = 64 << 10 // JSON around the bodies of a half record, without headers
+	perMessageJSON = 8 << 10
+	MaxIdentity    = 128 // bytes of a database's identity
+)
+
+func Malformed(format string, args ...any) error {
+	return fmt.Errorf("%w: "+format, append([]any{holdfast.ErrMalformed}, args...)...)
+}
+
+func EncodeHalf(h holdfast.Half) (amqp.Publishing, error) {
+	body, err := json.Marshal(halfRecord{V: 1, Tx: h.TxID, Group: h.Group, At: h.At, Database: h.Database, Messages: h.Messages})
+	if err != nil {
+		return amqp.Publishing{}, fmt.Errorf("%w: encode the half message of %s: %w", holdfast.ErrInvalid, h.TxID, err)
+	}
+	headers := amqp.Table{HeaderKind: KindHalf, HeaderVersion: Version, HeaderTx: h.TxID, HeaderGroup: h.Group}
+	if h.Lane == holdfast.Express {
+		headers[HeaderLane] = string(h.Lane)
+	}
+	if h.Database != "" {
+		headers[headerDatabase] = h.Database
+	}
+	return amqp.Publishing{
+		Headers:     headers,
+		MessageId:   h.TxID,
+		ContentType: contentJSON,
+		Body:        body,
+	}, nil
+}
+
+// MaxHalfRecord is how long a half record may be when the bodies in it have
+// maxBody bytes: base64 and the escapes of JSON make them longer.
+func MaxHalfRecord(maxBody int) int {
+	return maxBody/2*3 + halfOverhead + holdfast.MaxMessages*perMessageJSON + 6*4*holdfast.MaxHeaders
+}
+
+// HeadOfHalf says whose half record of size bytes it is, by its headers alone.
+func HeadOfHalf(headers amqp.Table, size int, group string, maxBody int) (tx string, err error) {
+	if v := HeaderText(headers[HeaderVersion]); v != Version {
+		return "", Malformed("half record of version %q, this program reads version %s: upgrade it", Clip(v, 64), Version)
+	}
+	if limit := MaxHalfRecord(maxBody); size > limit {
+		return "", Malformed("half record of %d bytes, the limit is %d", size, limit)
+	}
+	if g := HeaderText(headers[HeaderGroup]); g != group {
+		return "", Malformed("half record of group %q in the half queue of %q", Clip(g, 256), group)
+	}
+	tx = HeaderText(headers[HeaderTx])
+	if err := ValidTx(tx); err != nil {
+		return "", Malformed("half record: %w", err)
+	}
+	return tx, nil
+}
+
+// DecodeHalf reads a half record. group is whose half queue it was in.
+func DecodeHalf(headers amqp.Table, body []byte, group string, maxBody int) (holdfast.Half, error) {
+	var none holdfast.Half
+	if v := HeaderText(headers[HeaderVersion]); v != Version {
+		return none, Malformed("half record of version %q, this program reads version %s: upgrade it", Clip(v, 64), Version)
+	}
+	if limit := MaxHalfRecord(maxBody); len(body) > limit {
+		return none, Malformed("half record of %d bytes, the limit is %d", len(body), limit)
+	}
+	var r halfRecord
+	if err := json.Unmarshal(body, &r); err != nil {
+		return none, Malformed("half record: %w", err)
+	}
+	if r.V != 1 {
+		return none, Malformed("half record with \"v\":%d, this program reads 1", r.V)
+	}
+	if tx := HeaderText(headers[HeaderTx]); r.Tx == "" || tx != r.Tx {
+		return none, Malformed("half record says transaction %q, its header says %q", Clip(r.Tx, 128), Clip(tx, 128))
+	}
+	if err := ValidTx(r.Tx); err != nil {
+		return none, Malformed("half record: %w", err)
+	}
+	if g := HeaderText(headers[HeaderGroup]); g != r.Group {
+		return none, Malformed("half record says group %q, its header says %q", Clip(r.Group, 256), Clip(g, 256))
+	}
+	if r.Group != group {
+		return none, Malformed("half record of group %q in the half queue of %q", Clip(r.Group, 256), group)
+	}
+	if len(r.Database) > MaxIdentity {
+		return none, Malformed("half record of transaction %s: the identity of its database has %d bytes, the limit is %d", r.Tx, len(r.Database), MaxIdentity)
+	}
+	if err := holdfast.ValidateMessages(r.Messages, maxBody); err != nil {
+		return none, Malformed("half record of transaction %s: %w", r.Tx, err)
+	}
+	return holdfast.Half{TxID: r.Tx, Group: r.Group, At: r.At, Messages: r.Messages, Lane: LaneOf(headers), Database: r.Database}, nil
+}
+
+// LaneOf is a half record's lane. What is not known is Traced: its hand-over is
+// right for every transaction.
+func LaneOf(headers amqp.Table) holdfast.Lane {
+	if HeaderText(headers[HeaderLane]) == string(holdfast.Express) {
+		return holdfast.Express
+	}
+	return holdfast.Traced
+}
+
+// HalfOf reads the half message that a dead letter is.
+func HalfOf(prefix string, d *holdfast.DeadLetter, maxBody int) (holdfast.Half, error) {
+	group := GroupOf(prefix, d.Queue)
+	if group == "" {
+		group = d.Group
+	}
+	if d.Kept != "" {
+		return holdfast.Half{}, Malformed("the whole record is in the queue %s", d.Kept)
+	}
+	return DecodeHalf(EnvelopeHeaders(&d.Envelope), d.Message.Body, group, maxBody)
+}
+
+// EncodeOps makes one record of r, or several where the IDs are too long for that.
+func EncodeOps(group string, r OpRecord) []amqp.Publishing {
+	msg := EncodeOp(group, r)
+	n := len(r.Commit) + len(r.Rollback)
+	if len(msg.Body) <= MaxOpRecord || n == 1 {
+		return []amqp.Publishing{msg}
+	}
+	c, b := (len(r.Commit)+1)/2, len(r.Rollback)/2
+	return append(EncodeOps(group, OpRecord{Commit: r.Commit[:c], Rollback: r.Rollback[:b]}),
+		EncodeOps(group, OpRecord{Commit: r.Commit[c:], Rollback: r.Rollback[b:]})...)
+}
+
+func EncodeOp(group string, r OpRecord) amqp.Publishing {
+	r.V = 1
+	body, err := json.Marshal(r)
+	if err != nil {
+		panic(err) // strings always encode
+	}
+	return amqp.Publishing{
+		Headers:     amqp.Table{HeaderKind: KindOp, HeaderVersion: Version, HeaderGroup: group},
+		ContentType: contentJSON,
+		Body:        body,
+	}
+}
+
+// DecodeOp returns the transactions that an op record settles.
+func DecodeOp(headers amqp.Table, body []byte, group string) ([]string, error) {
+	if v := HeaderText(headers[HeaderVersion]); v != Version {
+		return nil, Malformed("op record of version %q, this program reads version %s: upgrade it", Clip(v, 64), Version)
+	}
+	if g := HeaderText(headers[HeaderGroup]); g != group {
+		return nil, Malformed("op record of group %q in the half queue of %q", Clip(g, 256), group)
+	}
+	if len(body) > MaxOpRecord {
+		return nil, Malformed("op record of %d bytes, the limit is %d", len(body), MaxOpRecord)
+	}
+	var r OpRecord
+	if err := json.Unmarshal(body, &r); err != nil {
+		return nil, Malformed("op record: %w", err)
+	}
+	if r.V != 1 {
+		return nil, Malformed("op record with \"v\":%d, this program reads 1", r.V)
+	}
+	txs := slices.Concat(r.Commit, r.Rollback)
+	if len(txs) == 0 {
+		return nil, Malformed("op record names no transaction")
+	}
+	for _, tx := range txs {
+		if err := ValidTx(tx); err != nil {
+			return nil, Malformed("op record: %w", err)
+		}
+	}
+	return txs, nil
+}

@@ -1,0 +1,248 @@
+package wire
+
+import (
+	"strings"
+	"time"
+
+	amqp "github.com/rabbitmq/amqp091-go"
+)
+
+// A header that commands (a kind, attempts, a policy, a redelivery's number and so
+// on) counts only in what Holdfast itself has published, and that is known by the
+// exchange through which a delivery came, never by what the message says. Whoever
+// may publish to the topics exchange, or to the default one, writes messages, and
+// in them only what describes a message counts.
+
+// Origin is how a delivery came into the queue that it was taken out of.
+type Origin int
+
+const (
+	FromElsewhere Origin = iota // an exchange that is none of ours
+	FromTopics                  // the topics exchange
+	FromDefault                 // the default exchange: an older version, or whoever may write to it
+	FromDropped                 // RabbitMQ took it out of another queue, from which nothing is meant to go on
+	FromDelay                   // RabbitMQ took it out of a delay queue, into which a consumer had put it
+	FromQueues                  // our exchanges to one queue: put at its end, redelivered, or told to its consumer
+	FromHalf                    // our exchange to the half queues
+	FromDead                    // our exchange to the dead letters
+	FromReplies                 // our exchange to the reply queues
+	FromNotices                 // our exchange of compensation notices
+	fromChecks                  // our exchange of check-backs
+)
+
+// ours reports whether Holdfast published the record, so that its headers count.
+func (o Origin) ours() bool { return o >= FromDelay }
+
+// Trust decides what counts in a delivery.
+type Trust struct {
+	Prefix string
+	// rolling says that older versions run, whose records come through the default
+	// exchange.
+	Rolling bool
+}
+
+// Origin is a pure function of the delivery's exchange and, for what RabbitMQ has
+// moved, of its header x-death.
+func (t Trust) Origin(d *amqp.Delivery) Origin {
+	name, ok := strings.CutPrefix(d.Exchange, t.Prefix)
+	switch {
+	case d.Exchange == "":
+		if moved(d.Headers) {
+			return FromDropped
+		}
+		return FromDefault
+	case !ok:
+		return FromElsewhere
+	case name == TopicsName:
+		return FromTopics
+	case name == RetryName:
+		return t.delayed(d)
+	case moved(d.Headers):
+		// A queue of somebody's dead-letters into an exchange of ours: we never do.
+		if name == DeadName {
+			return FromDropped
+		}
+		return FromElsewhere
+	}
+	switch name {
+	case QueuesName:
+		return FromQueues
+	case HalfName:
+		return FromHalf
+	case DeadName:
+		return FromDead
+	case RepliesName:
+		return FromReplies
+	case NoticesName:
+		return FromNotices
+	case ChecksName:
+		return fromChecks
+	}
+	return FromElsewhere
+}
+
+// delayed is the origin of what came through the exchange behind the delay queues:
+// into those a consumer puts it through the exchange of the same name.
+func (t Trust) delayed(d *amqp.Delivery) Origin {
+	if !moved(d.Headers) {
+		return FromQueues
+	}
+	last, ok := lastDeath(t.Prefix, d)
+	if ok && strings.HasPrefix(last.queue, t.Prefix+RetryName+".") && last.exchange == last.queue {
+		return FromDelay
+	}
+	return FromDefault
+}
+
+// moved reports whether RabbitMQ has taken the message out of another queue; or
+// its publisher says so.
+func moved(h amqp.Table) bool { return h["x-death"] != nil }
+
+// reached reports whether a dropped delivery says that it had come into the queue
+// that dropped it through an exchange of ours. RabbitMQ 3 believes in that what the
+// publisher wrote, if he wrote an x-death for that queue: so nothing depends on it
+// but what is told of the tries, and which redelivery it was.
+func (t Trust) reached(d *amqp.Delivery) bool {
+	last, ok := lastDeath(t.Prefix, d)
+	if !ok {
+		return false
+	}
+	via := *d
+	via.Exchange, via.Headers = last.exchange, nil
+	switch o := t.Origin(&via); {
+	case o.ours():
+		return true
+	case o == FromDefault:
+		return t.Rolling
+	}
+	return strings.HasPrefix(last.exchange, t.Prefix+RetryName+".")
+}
+
+// count removes the headers of ours for which f is false, and makes a claim of a kind
+// other than this one. It copies the headers only if there is such a header.
+func count(d *amqp.Delivery, kind string, f func(name string) bool) {
+	counts := func(name string, value any) bool {
+		if name == HeaderKind {
+			return HeaderText(value) == kind
+		}
+		return !strings.HasPrefix(name, headerPrefix) || f(name)
+	}
+	clean := true
+	for name, value := range d.Headers {
+		if !counts(name, value) {
+			clean = false
+			break
+		}
+	}
+	if clean {
+		return
+	}
+	kept := make(amqp.Table, len(d.Headers))
+	for name, value := range d.Headers {
+		if counts(name, value) {
+			kept[name] = value
+		}
+	}
+	if claim := HeaderText(d.Headers[HeaderKind]); claim != "" && claim != kind {
+		kept[HeaderClaim] = Clip(claim, 64)
+	}
+	d.Headers = kept
+}
+
+// Admit removes from a delivery of a consumer's queue what does not count in it. It
+// comes before everything else: what is written with a copy later, counts.
+func (t Trust) Admit(d *amqp.Delivery) {
+	switch from := t.Origin(d); {
+	case from.ours():
+	case from == FromDefault || from == FromDropped:
+		if !t.Rolling {
+			count(d, "", copied)
+		}
+	case from == FromTopics:
+		kind := ""
+		if t.Rolling {
+			kind = KindCompensated
+		}
+		notice := kind != "" && HeaderText(d.Headers[HeaderKind]) == kind
+		count(d, kind, func(name string) bool {
+			// RabbitMQ has looked at the routing key: whether he may publish to it.
+			return describes(name) && (name != HeaderTopic || HeaderText(d.Headers[name]) == d.RoutingKey) || notice && ofNotice(name)
+		})
+	default:
+		count(d, "", describes)
+	}
+}
+
+// AdmitHalf is admit for a half queue. It reports whether an op record counts: all
+// that a half record can do is to have a transaction checked back.
+func (t Trust) AdmitHalf(d *amqp.Delivery) (ours bool) {
+	if from := t.Origin(d); from == FromHalf || t.Rolling && from == FromDefault {
+		return true
+	}
+	kind := HeaderText(d.Headers[HeaderKind])
+	if kind != KindOp {
+		kind = KindHalf
+	}
+	count(d, kind, func(name string) bool { return copied(name) || ofHalf(name) })
+	return false
+}
+
+// AdmitDead is admit for the queue of dead letters, in which anybody's message can
+// be: RabbitMQ drops what expires, for example.
+func (t Trust) AdmitDead(d *amqp.Delivery) {
+	switch from := t.Origin(d); {
+	case from == FromDead || from == FromDelay || from == FromDefault && t.Rolling:
+	case from == FromDefault:
+		kept := HeaderText(d.Headers[HeaderKept]) == DeadQueue(t.Prefix)+OversizedName
+		count(d, KindHalf, func(name string) bool { return ofGivenUp(name) || kept && ofKept(name) })
+	case from == FromDropped && t.reached(d):
+		count(d, KindHalf, ofRetry)
+	default:
+		last, _ := lastDeath(t.Prefix, d)
+		count(d, KindHalf, func(name string) bool {
+			if name == HeaderTopic && last.exchange == t.Prefix+TopicsName {
+				return HeaderText(d.Headers[name]) == last.key
+			}
+			return describes(name) || ofHalf(name)
+		})
+	}
+}
+
+// xDeath is what RabbitMQ says about its latest dropping of a message.
+type xDeath struct {
+	queue, reason, exchange, key string
+	at                           time.Time
+}
+
+// lastDeath reads the header x-death, which lists the latest first. RabbitMQ writes
+// its own entry before whatever the publisher may have written, but newer versions
+// know no order within a millisecond: so the entry has to be of the kind of queue
+// that leads to where the delivery came from. Other headers about deaths may be the
+// publisher's, and do not count.
+func lastDeath(prefix string, d *amqp.Delivery) (xDeath, bool) {
+	list, _ := d.Headers["x-death"].([]any)
+	delayed := d.Exchange == prefix+RetryName
+	var found amqp.Table
+	for _, v := range list {
+		entry, ok := v.(amqp.Table)
+		if !ok {
+			continue
+		}
+		if found == nil {
+			found = entry
+		}
+		if strings.HasPrefix(HeaderText(entry["queue"]), prefix+RetryName+".") == delayed {
+			found = entry
+			break
+		}
+	}
+	if found == nil {
+		return xDeath{}, false
+	}
+	death := xDeath{queue: HeaderText(found["queue"]), reason: HeaderText(found["reason"]), exchange: HeaderText(found["exchange"])}
+	death.at, _ = found["time"].(time.Time)
+	if keys, ok := found["routing-keys"].([]any); ok && len(keys) > 0 {
+		death.key = HeaderText(keys[0])
+	}
+	return death, death.queue != ""
+}
