@@ -22,7 +22,8 @@ func EncodeAlert(a holdfast.Alert) (amqp.Publishing, error) {
 	if err != nil || len(body) > MaxAlert {
 		return amqp.Publishing{}, fmt.Errorf("%w: alert %s of %s", holdfast.ErrTooLarge, a.Kind, a.ID)
 	}
-	return amqp.Publishing{Headers: amqp.Table{HeaderKind: KindAlert}, MessageId: uuid.NewString(), ContentType: contentJSON, Body: body}, nil
+	return amqp.Publishing{Headers: amqp.Table{HeaderKind: KindAlert}, MessageId: uuid.NewString(),
+		ContentType: contentJSON, Body: body}, nil
 }
 
 // DecodeAlert reads an alert. It counts if it came through the exchange of alerts, in the end
@@ -31,7 +32,8 @@ func (t Trust) DecodeAlert(d *amqp.Delivery) (a holdfast.Alert, err error) {
 	via, key := d.Exchange, d.RoutingKey
 	if moved(d.Headers) && via == t.Prefix+AlertsName {
 		last, ok := lastDeath(t.Prefix, d)
-		ours := strings.HasPrefix(last.queue, t.Prefix+AlertsName+".") || strings.HasPrefix(last.queue, t.Prefix+HookName)
+		ours := strings.HasPrefix(last.queue, t.Prefix+AlertsName+".") ||
+			strings.HasPrefix(last.queue, t.Prefix+HookName)
 		if via, key = last.exchange, last.key; !ok || !ours {
 			via = "queue " + last.queue
 		}
@@ -50,10 +52,12 @@ func (t Trust) DecodeAlert(d *amqp.Delivery) (a holdfast.Alert, err error) {
 	a = plainAlert(a)
 	kind, name, _ := strings.Cut(key, ".")
 	switch {
-	case a.Kind == "" || len(a.Kind) > maxAlertKind || strings.Trim(string(a.Kind), "abcdefghijklmnopqrstuvwxyz-") != "":
+	case a.Kind == "" || len(a.Kind) > maxAlertKind ||
+		strings.Trim(string(a.Kind), "abcdefghijklmnopqrstuvwxyz-") != "":
 		return a, Malformed("its kind %q is none of an alert", Clip(string(a.Kind), maxAlertKind))
 	case kind == "consumer" && name != a.Consumer || kind == "group" && name != a.Group:
-		return a, Malformed("it was sent to %s, and says that it is of group %q and consumer %q", Clip(key, 128), a.Group, a.Consumer)
+		return a, Malformed("it was sent to %s, and says that it is of group %q and consumer %q", Clip(key, 128),
+			a.Group, a.Consumer)
 	}
 	return a, nil
 }
@@ -63,7 +67,8 @@ func (t Trust) DecodeAlert(d *amqp.Delivery) (a holdfast.Alert, err error) {
 // for.
 func plainAlert(a holdfast.Alert) holdfast.Alert {
 	kind, class := string(a.Kind), string(a.Class)
-	for _, text := range []*string{&kind, &class, &a.Group, &a.Consumer, &a.ID, &a.Topic, &a.Key, &a.WorkflowID, &a.Reason, &a.Remedy} {
+	for _, text := range []*string{&kind, &class, &a.Group, &a.Consumer, &a.ID, &a.Topic, &a.Key, &a.WorkflowID,
+		&a.Reason, &a.Remedy} {
 		*text = PlainText(*text, MaxAlert)
 	}
 	a.Kind, a.Class = holdfast.AlertKind(kind), holdfast.ErrorClass(class)

@@ -81,7 +81,8 @@ func ValidConsumer(name string, topics []string) error {
 	}
 	for _, t := range topics {
 		if t == "" || len(t) > holdfast.MaxName {
-			return fmt.Errorf("%w: consumer %q: topic %q: want 1 to %d bytes", holdfast.ErrInvalid, name, t, holdfast.MaxName)
+			return fmt.Errorf("%w: consumer %q: topic %q: want 1 to %d bytes", holdfast.ErrInvalid, name, t,
+				holdfast.MaxName)
 		}
 	}
 	return nil
@@ -93,7 +94,10 @@ const maxBound = 200
 // Listens reports whether one of the patterns matches a topic.
 func Listens(patterns []string, topic string) bool {
 	words := strings.Split(topic, ".")
-	return slices.ContainsFunc(patterns, func(p string) bool { return p == topic || matchWords(strings.Split(p, "."), words) })
+	return slices.ContainsFunc(patterns, func(p string) bool {
+		return p == topic || matchWords(strings.Split(p, "."),
+			words)
+	})
 }
 
 // matchWords is AMQP's rule: * stands for one word, # for any number of words. It

@@ -72,17 +72,21 @@ func (c *SagaCall) Problem(prefix string) string {
 		{HeaderStep, c.Step, MaxText},
 	} {
 		if !plainID(f.value, f.limit) {
-			return fmt.Sprintf("%s is %q: want 1 to %d bytes of text without control characters", f.header, Clip(f.value, 128), f.limit)
+			return fmt.Sprintf("%s is %q: want 1 to %d bytes of text without control characters", f.header,
+				Clip(f.value, 128), f.limit)
 		}
 	}
 	if c.Token != "" && !plainID(c.Token, MaxText) {
-		return fmt.Sprintf("%s is %q: want at most %d bytes of text without control characters", headerToken, Clip(c.Token, 128), MaxText)
+		return fmt.Sprintf("%s is %q: want at most %d bytes of text without control characters", headerToken,
+			Clip(c.Token, 128), MaxText)
 	}
 	if c.Content != "" && !plainID(c.Content, MaxText) {
-		return fmt.Sprintf("%s is %q: want at most %d bytes of text without control characters", headerContent, Clip(c.Content, 128), MaxText)
+		return fmt.Sprintf("%s is %q: want at most %d bytes of text without control characters", headerContent,
+			Clip(c.Content, 128), MaxText)
 	}
 	if GroupOfReplies(prefix, c.Replies) == "" {
-		return fmt.Sprintf("%s is %q: want %s.replies. and the producer group", HeaderReplies, Clip(c.Replies, MaxText), prefix)
+		return fmt.Sprintf("%s is %q: want %s.replies. and the producer group", HeaderReplies, Clip(c.Replies, MaxText),
+			prefix)
 	}
 	return ""
 }
@@ -91,7 +95,8 @@ func EncodeCall(c *SagaCall, m holdfast.Message) amqp.Publishing {
 	msg := EncodeMessage(c.Group, "", m)
 	h := msg.Headers
 	delete(h, HeaderTx) // it belongs to no transaction
-	h[HeaderSaga], h[HeaderWorkflow], h[HeaderStep], h[HeaderStepOp], h[HeaderReplies] = c.Saga, c.Workflow, c.Step, c.op(), c.Replies
+	h[HeaderSaga], h[HeaderWorkflow], h[HeaderStep], h[HeaderStepOp], h[HeaderReplies] = c.Saga, c.Workflow, c.Step,
+		c.op(), c.Replies
 	if c.Cause != "" {
 		h[HeaderCause] = PlainText(c.Cause, MaxReason)
 	}
@@ -114,9 +119,11 @@ func DecodeCall(prefix string, d *amqp.Delivery) (*SagaCall, error) {
 	if _, ok := d.Headers[HeaderSaga]; !ok {
 		return nil, nil
 	}
-	c := &SagaCall{Saga: text(HeaderSaga), Workflow: text(HeaderWorkflow), Group: text(HeaderGroup), Step: text(HeaderStep),
-		Cause: PlainText(text(HeaderCause), MaxReason), Again: text(HeaderAgain) == "1", ReplyTo: d.ReplyTo, Replies: text(HeaderReplies),
-		Token: text(headerToken), Content: text(headerContent)}
+	c := &SagaCall{Saga: text(HeaderSaga), Workflow: text(HeaderWorkflow), Group: text(HeaderGroup),
+		Step:  text(HeaderStep),
+		Cause: PlainText(text(HeaderCause), MaxReason), Again: text(HeaderAgain) == "1", ReplyTo: d.ReplyTo,
+		Replies: text(HeaderReplies),
+		Token:   text(headerToken), Content: text(headerContent)}
 	_, topic := PublishedTo(d)
 	c.Topic = Clip(topic, MaxText)
 	switch op := text(HeaderStepOp); op {

@@ -91,7 +91,8 @@ func EncodeChecks(group string, txs []CheckTx) []checkPart {
 	from, size := 0, 0
 	flush := func(next int) {
 		if len(items) > 0 {
-			out = append(out, checkPart{from, len(items), mustJSON(checkRequest{V: 1, Group: group, Transactions: items})})
+			out = append(out, checkPart{from, len(items),
+				mustJSON(checkRequest{V: 1, Group: group, Transactions: items})})
 		}
 		items, from, size = nil, next, 0
 	}
@@ -131,7 +132,8 @@ func DecodeChecks(body []byte, txs []CheckTx, maxBody int, out []CheckAnswer) {
 		case len(answers) == 0:
 			out[i].Err = Malformed("the answer to a check-back says nothing about transaction %s", tx.ID)
 		case len(answers) > 1:
-			out[i].Err = Malformed("the answer to a check-back has %d answers about transaction %s", len(answers), tx.ID)
+			out[i].Err = Malformed("the answer to a check-back has %d answers about transaction %s", len(answers),
+				tx.ID)
 		default:
 			out[i] = decodeCheck(answers[0], tx, maxBody)
 		}
@@ -174,7 +176,8 @@ func decodeCheck(raw json.RawMessage, tx CheckTx, maxBody int) CheckAnswer {
 			item.Error = "the group's process does not know, and does not say why"
 		}
 		if item.Elsewhere {
-			return CheckAnswer{Err: fmt.Errorf("%w by a process that knows: %s", ErrUnreached, Clip(item.Error, maxCheckError))}
+			return CheckAnswer{Err: fmt.Errorf("%w by a process that knows: %s", ErrUnreached,
+				Clip(item.Error, maxCheckError))}
 		}
 		return CheckAnswer{Err: errors.New(Clip(item.Error, maxCheckError))}
 	case holdfast.Rollback:
@@ -204,7 +207,8 @@ func changedMessages(ms, was []holdfast.Message, maxBody int) ([]holdfast.Messag
 		}
 		m.AllowUnrouted = w.AllowUnrouted
 		if m.ID != w.ID || m.Topic != w.Topic {
-			return nil, fmt.Errorf("message %d is %q to %q, in the half message it is %q to %q: IDs and topics may not change", i+1,
+			return nil, fmt.Errorf("message %d is %q to %q, in the half message it is %q to %q: IDs and topics may "+
+				"not change", i+1,
 				Clip(m.ID, 128), Clip(m.Topic, 256), w.ID, w.Topic)
 		}
 	}

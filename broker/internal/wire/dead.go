@@ -66,7 +66,8 @@ func EncodeDead(d *amqp.Delivery, x Death) amqp.Publishing {
 // EncodeBare is EncodeDead with the body alone, for a message whose properties or
 // headers RabbitMQ does not take.
 func EncodeBare(d *amqp.Delivery, x Death) amqp.Publishing {
-	bare := &amqp.Delivery{MessageId: letterIDOf(d.MessageId), Exchange: d.Exchange, RoutingKey: d.RoutingKey, Body: d.Body}
+	bare := &amqp.Delivery{MessageId: letterIDOf(d.MessageId), Exchange: d.Exchange, RoutingKey: d.RoutingKey,
+		Body: d.Body}
 	exchange, key := PublishedTo(d)
 	bare.Headers = amqp.Table{HeaderExchange: exchange, HeaderRoutingKey: Clip(key, MaxShort)}
 	for _, name := range []string{HeaderTx, HeaderGroup, HeaderTopic, HeaderKey} {
@@ -100,7 +101,8 @@ type HandledRecord struct {
 // EncodeHandled makes the record by which a consumer, or a Keeper (no consumer),
 // answers a redelivery.
 func EncodeHandled(queue, consumer, messageID, letterCopy string, redelivery int) amqp.Publishing {
-	headers := amqp.Table{HeaderKind: KindHandled, HeaderVersion: Version, HeaderQueue: queue, HeaderRedelivery: strconv.Itoa(redelivery)}
+	headers := amqp.Table{HeaderKind: KindHandled, HeaderVersion: Version, HeaderQueue: queue,
+		HeaderRedelivery: strconv.Itoa(redelivery)}
 	if consumer != "" {
 		headers[HeaderConsumer] = consumer
 	}

@@ -46,7 +46,8 @@ func envelope(d *amqp.Delivery) holdfast.Envelope {
 			continue
 		}
 		name, text := escapeHeader(name), HeaderText(value)
-		if !utf8.ValidString(name) || strings.HasPrefix(name, HeaderBase64Name) || strings.HasPrefix(name, PropertyBase64) {
+		if !utf8.ValidString(name) || strings.HasPrefix(name, HeaderBase64Name) ||
+			strings.HasPrefix(name, PropertyBase64) {
 			name = HeaderBase64Name + base64.RawURLEncoding.EncodeToString([]byte(name))
 		}
 		if !utf8.ValidString(text) || strings.HasPrefix(name, HeaderBase64) {
@@ -54,7 +55,8 @@ func envelope(d *amqp.Delivery) holdfast.Envelope {
 		}
 		e.Headers[name] = text
 	}
-	for _, p := range append(propertiesOf(&e), property{ContentType, nil, func(d *amqp.Delivery) string { return d.ContentType }}) {
+	for _, p := range append(propertiesOf(&e),
+		property{ContentType, nil, func(d *amqp.Delivery) string { return d.ContentType }}) {
 		if raw := p.of(d); !utf8.ValidString(raw) {
 			e.Headers[PropertyBase64+p.name] = base64.StdEncoding.EncodeToString([]byte(raw))
 		}

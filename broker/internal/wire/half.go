@@ -38,7 +38,8 @@ func Malformed(format string, args ...any) error {
 }
 
 func EncodeHalf(h holdfast.Half) (amqp.Publishing, error) {
-	body, err := json.Marshal(halfRecord{V: 1, Tx: h.TxID, Group: h.Group, At: h.At, Database: h.Database, Messages: h.Messages})
+	body, err := json.Marshal(halfRecord{V: 1, Tx: h.TxID, Group: h.Group, At: h.At, Database: h.Database,
+		Messages: h.Messages})
 	if err != nil {
 		return amqp.Publishing{}, fmt.Errorf("%w: encode the half message of %s: %w", holdfast.ErrInvalid, h.TxID, err)
 	}
@@ -66,7 +67,8 @@ func MaxHalfRecord(maxBody int) int {
 // HeadOfHalf says whose half record of size bytes it is, by its headers alone.
 func HeadOfHalf(headers amqp.Table, size int, group string, maxBody int) (tx string, err error) {
 	if v := HeaderText(headers[HeaderVersion]); v != Version {
-		return "", Malformed("half record of version %q, this program reads version %s: upgrade it", Clip(v, 64), Version)
+		return "", Malformed("half record of version %q, this program reads version %s: upgrade it", Clip(v, 64),
+			Version)
 	}
 	if limit := MaxHalfRecord(maxBody); size > limit {
 		return "", Malformed("half record of %d bytes, the limit is %d", size, limit)
@@ -85,7 +87,8 @@ func HeadOfHalf(headers amqp.Table, size int, group string, maxBody int) (tx str
 func DecodeHalf(headers amqp.Table, body []byte, group string, maxBody int) (holdfast.Half, error) {
 	var none holdfast.Half
 	if v := HeaderText(headers[HeaderVersion]); v != Version {
-		return none, Malformed("half record of version %q, this program reads version %s: upgrade it", Clip(v, 64), Version)
+		return none, Malformed("half record of version %q, this program reads version %s: upgrade it", Clip(v, 64),
+			Version)
 	}
 	if limit := MaxHalfRecord(maxBody); len(body) > limit {
 		return none, Malformed("half record of %d bytes, the limit is %d", len(body), limit)
@@ -110,12 +113,14 @@ func DecodeHalf(headers amqp.Table, body []byte, group string, maxBody int) (hol
 		return none, Malformed("half record of group %q in the half queue of %q", Clip(r.Group, 256), group)
 	}
 	if len(r.Database) > MaxIdentity {
-		return none, Malformed("half record of transaction %s: the identity of its database has %d bytes, the limit is %d", r.Tx, len(r.Database), MaxIdentity)
+		return none, Malformed("half record of transaction %s: the identity of its database has %d bytes, the "+
+			"limit is %d", r.Tx, len(r.Database), MaxIdentity)
 	}
 	if err := holdfast.ValidateMessages(r.Messages, maxBody); err != nil {
 		return none, Malformed("half record of transaction %s: %w", r.Tx, err)
 	}
-	return holdfast.Half{TxID: r.Tx, Group: r.Group, At: r.At, Messages: r.Messages, Lane: LaneOf(headers), Database: r.Database}, nil
+	return holdfast.Half{TxID: r.Tx, Group: r.Group, At: r.At, Messages: r.Messages, Lane: LaneOf(headers),
+		Database: r.Database}, nil
 }
 
 // LaneOf is a half record's lane. What is not known is Traced: its hand-over is
@@ -167,7 +172,8 @@ func EncodeOp(group string, r OpRecord) amqp.Publishing {
 // DecodeOp returns the transactions that an op record settles.
 func DecodeOp(headers amqp.Table, body []byte, group string) ([]string, error) {
 	if v := HeaderText(headers[HeaderVersion]); v != Version {
-		return nil, Malformed("op record of version %q, this program reads version %s: upgrade it", Clip(v, 64), Version)
+		return nil, Malformed("op record of version %q, this program reads version %s: upgrade it", Clip(v, 64),
+			Version)
 	}
 	if g := HeaderText(headers[HeaderGroup]); g != group {
 		return nil, Malformed("op record of group %q in the half queue of %q", Clip(g, 256), group)

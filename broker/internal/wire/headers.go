@@ -118,7 +118,8 @@ const contentJSON = "application/json"
 func describes(name string) bool {
 	switch name {
 	case HeaderVersion, HeaderTx, HeaderGroup, HeaderTopic, HeaderKey, HeaderClaim,
-		HeaderSaga, HeaderWorkflow, HeaderStep, HeaderStepOp, HeaderCause, HeaderAgain, HeaderReplies, headerToken, headerContent:
+		HeaderSaga, HeaderWorkflow, HeaderStep, HeaderStepOp, HeaderCause, HeaderAgain, HeaderReplies, headerToken,
+		headerContent:
 		return true
 	}
 	return strings.HasPrefix(name, HeaderUser)
@@ -149,7 +150,8 @@ func ofHalf(name string) bool { return name == HeaderLane || name == headerDatab
 // ofGivenUp reports whether a header says how somebody came to give a message up.
 func ofGivenUp(name string) bool {
 	switch name {
-	case HeaderQueue, HeaderErrorClass, HeaderDeadAt, HeaderConsumer, HeaderReason, HeaderAttempts, HeaderLost, HeaderLog:
+	case HeaderQueue, HeaderErrorClass, HeaderDeadAt, HeaderConsumer, HeaderReason, HeaderAttempts, HeaderLost,
+		HeaderLog:
 		return true
 	}
 	return copied(name) || ofHalf(name)

@@ -86,10 +86,12 @@ func (t Trust) DecodeDead(raw *amqp.Delivery, now time.Time) holdfast.DeadLetter
 
 // unproven says in words what a record is worth that somebody has put into the queue.
 func (t Trust) unproven(d *amqp.Delivery) string {
-	s := "it came through RabbitMQ's default exchange: from an older version of Holdfast, or from anybody who may write there; nothing is done with it but by an operator"
+	s := "it came through RabbitMQ's default exchange: from an older version of Holdfast, or from anybody who may " +
+		"write there; nothing is done with it but by an operator"
 	if HeaderText(d.Headers[HeaderClaim]) == KindHandled {
 		s += "; it claims that a redelivery of message " + NameText(d.MessageId) + " was handled by consumer " +
-			NameText(HeaderText(d.Headers[HeaderConsumer])) + ": see there, settle that dead letter by hand, and discard this one"
+			NameText(HeaderText(d.Headers[HeaderConsumer])) + ": see there, settle that dead letter by hand, and " +
+			"discard this one"
 	}
 	return s
 }
@@ -156,7 +158,8 @@ func droppedDeath(prefix string, d *amqp.Delivery, x xDeath, now time.Time) hold
 		for _, queue := range []string{d.RoutingKey, x.key} {
 			if consumer := OwnerOf(prefix, queue); consumer != "" {
 				l.Queue, l.Failure.Consumer = prefix+".q."+consumer, consumer
-				l.Failure.Reason = fmt.Sprintf("the consumer's queue %s is gone: the message waited in %s for its next attempt", queue, x.queue)
+				l.Failure.Reason = fmt.Sprintf("the consumer's queue %s is gone: the message waited in %s for its "+
+					"next attempt", queue, x.queue)
 				if last := HeaderText(d.Headers[HeaderReason]); last != "" {
 					l.Failure.Reason += "; the last error was: " + last
 				}
@@ -175,7 +178,8 @@ func droppedDeath(prefix string, d *amqp.Delivery, x xDeath, now time.Time) hold
 func whyDropped(reason string) string {
 	switch reason {
 	case "expired":
-		return "it waited there longer than its time to live (the message's expiration, or message-ttl in a policy for the queue)"
+		return "it waited there longer than its time to live (the message's expiration, or message-ttl in a policy " +
+			"for the queue)"
 	case "maxlen":
 		return "the queue was full (max-length or max-length-bytes in a policy for it)"
 	case "rejected":

@@ -61,7 +61,8 @@ func (l Limits) CheckSize(size int) error {
 func Measure(m *amqp.Publishing) (size int, err error) {
 	headers, err := tableSize(m.Headers)
 	size = headerFixed + headers
-	for i, s := range [...]string{m.ContentType, m.ContentEncoding, m.CorrelationId, m.ReplyTo, m.Expiration, m.MessageId, m.Type, m.UserId, m.AppId} {
+	for i, s := range [...]string{m.ContentType, m.ContentEncoding, m.CorrelationId, m.ReplyTo, m.Expiration,
+		m.MessageId, m.Type, m.UserId, m.AppId} {
 		if len(s) > MaxShort && err == nil {
 			err = tooLong(shortProperties[i], len(s))
 		}
@@ -71,14 +72,17 @@ func Measure(m *amqp.Publishing) (size int, err error) {
 }
 
 // shortProperties are AMQP's names of the properties that are short strings.
-var shortProperties = [...]string{"content-type", "content-encoding", "correlation-id", "reply-to", "expiration", "message-id", "type", "user-id", "app-id"}
+var shortProperties = [...]string{"content-type", "content-encoding", "correlation-id", "reply-to", "expiration",
+	"message-id", "type", "user-id", "app-id"}
 
 func tooLong(what string, n int) error {
-	return fmt.Errorf("%w: the %s has %d bytes, AMQP allows %d: make it shorter", holdfast.ErrInvalid, what, n, MaxShort)
+	return fmt.Errorf("%w: the %s has %d bytes, AMQP allows %d: make it shorter", holdfast.ErrInvalid, what, n,
+		MaxShort)
 }
 
 func (l Limits) tooLarge(size, limit int) error {
-	return fmt.Errorf("%w: the headers and properties have %d bytes, %d fit into a frame of RabbitMQ's (frame_max is %d): move data into the body, or raise frame_max",
+	return fmt.Errorf("%w: the headers and properties have %d bytes, %d fit into a frame of RabbitMQ's (frame_max "+
+		"is %d): move data into the body, or raise frame_max",
 		holdfast.ErrTooLarge, size, limit, l.FrameMax)
 }
 
@@ -91,7 +95,8 @@ func tableSize(headers amqp.Table) (size int, err error) {
 		if text, ok := value.(string); ok {
 			n = 5 + len(text)
 		} else if n = fieldSize(value); !writable(value) && err == nil {
-			err = fmt.Errorf("%w: the header %q has a value of type %T, or in it one, that AMQP cannot carry: write it as text", holdfast.ErrInvalid, Clip(name, 64), value)
+			err = fmt.Errorf("%w: the header %q has a value of type %T, or in it one, that AMQP cannot carry: write "+
+				"it as text", holdfast.ErrInvalid, Clip(name, 64), value)
 		}
 		if len(name) > MaxShort && err == nil {
 			err = tooLong(fmt.Sprintf("name of the header %q", Clip(name, 64)), len(name))
@@ -113,7 +118,8 @@ func writable(value any) bool {
 			}
 		}
 		return true
-	case nil, string, bool, int8, uint8, int16, uint16, int32, uint32, int64, float32, float64, []byte, amqp.Decimal, time.Time:
+	case nil, string, bool, int8, uint8, int16, uint16, int32, uint32, int64, float32, float64, []byte, amqp.Decimal,
+		time.Time:
 		return true
 	case int:
 		return v >= math.MinInt32 && v <= math.MaxInt32 // amqp091 would cut it

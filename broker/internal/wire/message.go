@@ -53,7 +53,8 @@ func DecodeMessage(d *amqp.Delivery) (m holdfast.Message, tx, group string, err 
 	}
 	switch v := HeaderText(d.Headers[HeaderVersion]); {
 	case v != "" && v != Version:
-		return m, tx, group, Malformed("message of version %q, this program reads version %s: upgrade it", Clip(v, 64), Version)
+		return m, tx, group, Malformed("message of version %q, this program reads version %s: upgrade it", Clip(v, 64),
+			Version)
 	case len(m.ID) > 255:
 		return m, tx, group, Malformed("the message's ID has %d bytes", len(m.ID))
 	}
@@ -65,9 +66,11 @@ func DecodeMessage(d *amqp.Delivery) (m holdfast.Message, tx, group string, err 
 func StorableID(id string) error {
 	switch {
 	case id == "":
-		return Malformed("the message has no message-id, so that its effect could not be kept from happening twice: publish it with one, or take it with HandleAtLeastOnce")
+		return Malformed("the message has no message-id, so that its effect could not be kept from happening twice: " +
+			"publish it with one, or take it with HandleAtLeastOnce")
 	case !utf8.ValidString(id) || strings.ContainsRune(id, 0):
-		return Malformed("the message-id %.60q is not text: publish the message with one in UTF-8 without zero bytes, such as a UUID in its usual form, or take it with HandleAtLeastOnce", id)
+		return Malformed("the message-id %.60q is not text: publish the message with one in UTF-8 without zero "+
+			"bytes, such as a UUID in its usual form, or take it with HandleAtLeastOnce", id)
 	}
 	return nil
 }

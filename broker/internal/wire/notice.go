@@ -27,9 +27,11 @@ func Noticeable(d *holdfast.DeadLetter) error {
 	case d.Message.Topic == "":
 		return fmt.Errorf("%w: the message has no topic", holdfast.ErrInvalid)
 	case n > MaxText:
-		return fmt.Errorf("%w: its topic would have %d bytes with %q, AMQP's limit is %d: choose a shorter topic", holdfast.ErrInvalid, n, holdfast.CompensatedSuffix, MaxText)
+		return fmt.Errorf("%w: its topic would have %d bytes with %q, AMQP's limit is %d: choose a shorter topic",
+			holdfast.ErrInvalid, n, holdfast.CompensatedSuffix, MaxText)
 	case d.Kept != "":
-		return fmt.Errorf("%w: only the beginning of its %d bytes is in the workflow, the whole message is in the queue %s", holdfast.ErrTooLarge, d.Size, d.Kept)
+		return fmt.Errorf("%w: only the beginning of its %d bytes is in the workflow, the whole message is in the "+
+			"queue %s", holdfast.ErrTooLarge, d.Size, d.Kept)
 	}
 	return nil
 }
@@ -66,7 +68,8 @@ func DecodeNotice(d *amqp.Delivery, topic string) (*Notice, error) {
 	}}
 	var ok bool
 	if n.Topic, ok = strings.CutSuffix(topic, holdfast.CompensatedSuffix); !ok || n.Topic == "" || n.Of == "" {
-		return nil, Malformed("compensation notice on %q: want the ending %q and the header %s", Clip(topic, MaxText), holdfast.CompensatedSuffix, HeaderOf)
+		return nil, Malformed("compensation notice on %q: want the ending %q and the header %s", Clip(topic, MaxText),
+			holdfast.CompensatedSuffix, HeaderOf)
 	}
 	return n, nil
 }

@@ -68,10 +68,12 @@ func EncodeReply(c *SagaCall, r SagaReply) (amqp.Publishing, error) {
 	r.Saga, r.Workflow, r.Step, r.Undo, r.Token, r.Topic = c.Saga, c.Workflow, c.Step, c.Undo, c.Token, c.Topic
 	r.Reason, r.Participant = PlainText(r.Reason, MaxReason), NameText(r.Participant)
 	if !knownReply(r.Outcome) {
-		return amqp.Publishing{}, fmt.Errorf("%w: its outcome is %q: want %s, %s, %s or %s", holdfast.ErrInvalid, Clip(r.Outcome, 64), ReplyDone, ReplyRefused, ReplyFailed, ReplyBlocked)
+		return amqp.Publishing{}, fmt.Errorf("%w: its outcome is %q: want %s, %s, %s or %s", holdfast.ErrInvalid,
+			Clip(r.Outcome, 64), ReplyDone, ReplyRefused, ReplyFailed, ReplyBlocked)
 	}
 	if len(r.Result) > MaxSagaResult {
-		return amqp.Publishing{}, fmt.Errorf("%w: the result has %d bytes of JSON, the limit is %d: store large data elsewhere and answer with a reference", holdfast.ErrTooLarge, len(r.Result), MaxSagaResult)
+		return amqp.Publishing{}, fmt.Errorf("%w: the result has %d bytes of JSON, the limit is %d: store large "+
+			"data elsewhere and answer with a reference", holdfast.ErrTooLarge, len(r.Result), MaxSagaResult)
 	}
 	var body bytes.Buffer
 	e := json.NewEncoder(&body)
@@ -93,11 +95,14 @@ func (t Trust) Replied(d *amqp.Delivery) error {
 	case from == FromReplies || t.Rolling && (from == FromDefault || from == FromDropped):
 		return nil
 	case from == FromDropped:
-		if last, ok := lastDeath(t.Prefix, d); ok && IsReplyQueue(t.Prefix, last.queue) && last.exchange == t.Prefix+RepliesName {
+		if last, ok := lastDeath(t.Prefix, d); ok && IsReplyQueue(t.Prefix, last.queue) &&
+			last.exchange == t.Prefix+RepliesName {
 			return nil
 		}
 	}
-	return Malformed("reply to a saga: it did not come through the exchange %s: a participant of an older version wrote it, or anybody; the saga asks again; while such participants run, set RollingUpgrade", t.Prefix+RepliesName)
+	return Malformed("reply to a saga: it did not come through the exchange %s: a participant of an older version "+
+		"wrote it, or anybody; the saga asks again; while such participants run, set RollingUpgrade",
+		t.Prefix+RepliesName)
 }
 
 // DecodeReply reads a participant's reply; only its body counts.
@@ -113,13 +118,17 @@ func DecodeReply(d *amqp.Delivery) (SagaReply, error) {
 	case r.V != 1:
 		return SagaReply{}, Malformed("reply to a saga with \"v\":%d, this program reads 1", r.V)
 	case !plainID(r.Saga, maxSagaID) || !plainID(r.Workflow, maxSagaID) || !plainID(r.Step, MaxText):
-		return SagaReply{}, Malformed("reply to a saga: want saga, workflow and step as in the call, it says %q, %q, %q", Clip(r.Saga, 128), Clip(r.Workflow, 128), Clip(r.Step, 128))
+		return SagaReply{}, Malformed("reply to a saga: want saga, workflow and step as in the call, it says "+
+			"%q, %q, %q", Clip(r.Saga, 128), Clip(r.Workflow, 128), Clip(r.Step, 128))
 	case len(r.Token) > MaxText || len(r.Topic) > MaxText:
-		return SagaReply{}, Malformed("reply to a saga: token of %d bytes, topic of %d bytes, the limit is %d", len(r.Token), len(r.Topic), MaxText)
+		return SagaReply{}, Malformed("reply to a saga: token of %d bytes, topic of %d bytes, the limit is %d",
+			len(r.Token), len(r.Topic), MaxText)
 	case !knownReply(r.Outcome):
-		return SagaReply{}, Malformed("reply to a saga: outcome %q: want %s, %s, %s or %s", Clip(r.Outcome, 64), ReplyDone, ReplyRefused, ReplyFailed, ReplyBlocked)
+		return SagaReply{}, Malformed("reply to a saga: outcome %q: want %s, %s, %s or %s", Clip(r.Outcome, 64),
+			ReplyDone, ReplyRefused, ReplyFailed, ReplyBlocked)
 	case len(r.Result) > MaxSagaResult:
-		return SagaReply{}, Malformed("reply to a saga: a result of %d bytes, the limit is %d", len(r.Result), MaxSagaResult)
+		return SagaReply{}, Malformed("reply to a saga: a result of %d bytes, the limit is %d", len(r.Result),
+			MaxSagaResult)
 	}
 	if r.Class != "" {
 		r.Class = knownClass(string(r.Class))

@@ -355,7 +355,8 @@ func (p StatusRequest) Headers() amqp.Table {
 func DecodeStatusRequest(h amqp.Table) StatusRequest {
 	n := min(Number(h[HeaderPeek]), MaxPeek)
 	if n <= 0 {
-		return StatusRequest{Consumers: HeaderText(h[HeaderWant]) == wantConsumers, Probe: probed(HeaderText(h[headerProbe]))}
+		return StatusRequest{Consumers: HeaderText(h[HeaderWant]) == wantConsumers,
+			Probe: probed(HeaderText(h[headerProbe]))}
 	}
 	return StatusRequest{Group: HeaderText(h[HeaderGroup]), N: n}
 }

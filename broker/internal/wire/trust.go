@@ -166,7 +166,8 @@ func (t Trust) Admit(d *amqp.Delivery) {
 		notice := kind != "" && HeaderText(d.Headers[HeaderKind]) == kind
 		count(d, kind, func(name string) bool {
 			// RabbitMQ has looked at the routing key: whether he may publish to it.
-			return describes(name) && (name != HeaderTopic || HeaderText(d.Headers[name]) == d.RoutingKey) || notice && ofNotice(name)
+			return describes(name) && (name != HeaderTopic || HeaderText(d.Headers[name]) == d.RoutingKey) ||
+				notice && ofNotice(name)
 		})
 	default:
 		count(d, "", describes)
@@ -239,7 +240,8 @@ func lastDeath(prefix string, d *amqp.Delivery) (xDeath, bool) {
 	if found == nil {
 		return xDeath{}, false
 	}
-	death := xDeath{queue: HeaderText(found["queue"]), reason: HeaderText(found["reason"]), exchange: HeaderText(found["exchange"])}
+	death := xDeath{queue: HeaderText(found["queue"]), reason: HeaderText(found["reason"]),
+		exchange: HeaderText(found["exchange"])}
 	death.at, _ = found["time"].(time.Time)
 	if keys, ok := found["routing-keys"].([]any); ok && len(keys) > 0 {
 		death.key = HeaderText(keys[0])
