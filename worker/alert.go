@@ -48,13 +48,19 @@ type alerter struct {
 	hook    *hook    // nil: none
 	webhook *webhook // nil: none
 	relay   *relay   // nil: none; what is not this process's goes there
-	owns    func(holdfast.Alert) bool
+	log     *slog.Logger
+	notes   alertNotes
+
+	// Whose alerts are told here: see own.
+	group     string
+	consumers []string // sorted
+	all       bool
 }
 
 // newAlerter returns an alerter; call may be nil, w may be zero. Alerts wait until
 // run is called.
-func newAlerter(call func(context.Context, holdfast.Alert), w Webhook, log *slog.Logger, m *metrics) (*alerter, error) {
-	a := &alerter{metrics: m}
+func newAlerter(call func(context.Context, holdfast.Alert), w Target, log *slog.Logger, m *metrics) (*alerter, error) {
+	a := &alerter{metrics: m, log: log}
 	if call != nil {
 		a.hook = &hook{alertQueue: newAlertQueue(toHook, log, m), call: call, running: make(chan struct{}, hooksRunning)}
 	}
@@ -64,6 +70,21 @@ func newAlerter(call func(context.Context, holdfast.Alert), w Webhook, log *slog
 	var err error
 	a.webhook, err = newWebhook(w, newAlertQueue(toWebhook, log, m))
 	return a, err
+}
+
+// start delivers alerts until the function that it returns is called, and then what is
+// queued, for a few seconds.
+func (a *alerter) start(ctx context.Context) (stop func()) {
+	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		_ = a.run(ctx) // always nil
+	}()
+	return func() {
+		cancel()
+		<-done
+	}
 }
 
 // Alert takes an alert. It never blocks, also before run and after it.

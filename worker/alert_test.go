@@ -14,6 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	holdfast "github.com/holdfastmq/holdfast"
+	"github.com/holdfastmq/holdfast/internal/metrics/metricstest"
 )
 
 // journal is a log that can be read.
@@ -40,15 +41,18 @@ type bell struct {
 	*alerter
 	t       testing.TB
 	journal *journal
-	meter   *meter
+	meter   *metricstest.Meter
+	metrics *metrics
 	end     func() // ends run, and waits for it
 }
 
-func newBell(t testing.TB, call func(context.Context, holdfast.Alert), w Webhook) *bell {
+func newBell(t testing.TB, call func(context.Context, holdfast.Alert), w Target) *bell {
 	t.Helper()
-	b := &bell{t: t, journal: &journal{}, meter: newMeter(t)}
+	b := &bell{t: t, journal: &journal{}, meter: metricstest.New(t)}
 	var err error
-	b.alerter, err = newAlerter(call, w, slog.New(slog.NewTextHandler(b.journal, nil)), b.meter.metrics)
+	b.metrics, err = newMetrics(b.meter.Provider)
+	require.NoError(t, err)
+	b.alerter, err = newAlerter(call, w, slog.New(slog.NewTextHandler(b.journal, nil)), b.metrics)
 	require.NoError(t, err)
 	return b
 }
@@ -71,7 +75,7 @@ func (b *bell) ring(ids ...string) {
 }
 
 func (b *bell) dropped(to, why string) int {
-	return int(b.meter.values()["holdfast.alerts.dropped to="+to+",why="+why])
+	return int(b.meter.Values()["holdfast.alerts.dropped to="+to+",why="+why])
 }
 
 func numbered(n int) []string {
@@ -102,7 +106,7 @@ func TestAlertsReachTheHook(t *testing.T) {
 			require.True(t, ok)
 			require.Equal(t, time.Minute, time.Until(deadline))
 			got = append(got, a)
-		}, Webhook{})
+		}, Target{})
 		b.ring("early") // before it runs
 		b.start()
 		b.Alert(holdfast.Alert{Kind: holdfast.AlertBreakerOpened, Consumer: "billing", At: at})
@@ -113,7 +117,7 @@ func TestAlertsReachTheHook(t *testing.T) {
 			{Kind: holdfast.AlertBreakerOpened, Consumer: "billing", At: at},
 			{Kind: holdfast.AlertParked, ID: "last", Reason: "because", At: time.Now()},
 		}, got)
-		require.Equal(t, map[string]int64{"holdfast.alerts kind=parked": 2, "holdfast.alerts kind=breaker-opened": 1}, b.meter.values())
+		require.Equal(t, map[string]int64{"holdfast.alerts kind=parked": 2, "holdfast.alerts kind=breaker-opened": 1}, b.meter.Values())
 		require.Empty(t, b.journal.String())
 
 		b.ring("too late")
@@ -125,10 +129,10 @@ func TestAlertsReachTheHook(t *testing.T) {
 
 func TestAlertsWithoutAnybody(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := newBell(t, nil, Webhook{}).start()
+		b := newBell(t, nil, Target{}).start()
 		b.ring(numbered(2 * alertQueueSize)...)
 		b.end()
-		require.Equal(t, map[string]int64{"holdfast.alerts kind=parked": 2 * alertQueueSize}, b.meter.values())
+		require.Equal(t, map[string]int64{"holdfast.alerts kind=parked": 2 * alertQueueSize}, b.meter.Values())
 	})
 }
 
@@ -136,7 +140,7 @@ func TestAlertsWithoutAnybody(t *testing.T) {
 func TestAlertsThatDoNotFit(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var got list
-		b := newBell(t, got.hook, Webhook{})
+		b := newBell(t, got.hook, Target{})
 		b.ring(numbered(alertQueueSize)...)
 		require.Zero(t, b.dropped(toHook, whyFull))
 		b.ring(numbered(500)...)
@@ -164,7 +168,7 @@ func TestAlertHookPanics(t *testing.T) {
 				runtime.Goexit()
 			}
 			got.add(a.ID)
-		}, Webhook{}).start()
+		}, Target{}).start()
 		b.ring("bad", "gone", "good")
 		b.end()
 		require.Equal(t, []string{"good"}, got.get())
@@ -234,7 +238,7 @@ func TestAlertsAtShutdown(t *testing.T) {
 				got.add(a.ID)
 			case <-ctx.Done():
 			}
-		}, Webhook{})
+		}, Target{})
 		b.ring(numbered(10)...)
 		b.start()
 		synctest.Wait()

@@ -3,7 +3,6 @@ package worker
 import (
 	"context"
 	"errors"
-	"maps"
 	"slices"
 	"time"
 
@@ -111,44 +110,56 @@ func (r *relay) pass(hard context.Context, a holdfast.Alert) error {
 	return err
 }
 
-// relayAlerts has alerts that are not this process's handed on, and takes those that
-// are, where there is somebody to tell.
-func (w *Worker) relayAlerts() {
-	w.alerts.owns = w.ownsAlert
-	w.alerts.relay = &relay{alertQueue: newAlertQueue(toRelay, w.o.Logger, w.metrics), to: w.broker, local: w.alerts.tell, note: w.alertNotes.raising(w.o.Logger)}
+// own says whose alerts this process tells: those of its group and its consumers, and,
+// of all, those of everybody. Call it before the first alert is raised.
+func (a *alerter) own(group string, consumers []string, all bool) {
+	a.group, a.consumers, a.all = group, slices.Sorted(slices.Values(consumers)), all
 }
 
-// takeAlerts takes the alerts that are this process's, and those that nobody takes,
-// until ctx is done.
-func (w *Worker) takeAlerts(ctx context.Context) error {
-	hook, ok := w.alertHook()
+// owns reports whether an alert is this process's to tell.
+func (a *alerter) owns(al holdfast.Alert) bool {
+	return slices.Contains(a.consumers, al.Consumer) || al.Group != "" && al.Group == a.group && al.Consumer == "" || a.all
+}
+
+// myHook says whose alerts this process takes; ok is false if there is nobody here to
+// tell.
+func (a *alerter) myHook() (h broker.Hook, ok bool) {
+	h = broker.HookOf(a.group, a.consumers, a.all)
+	return h, a.hasHook() && len(h.Keys) > 0
+}
+
+// relayTo has alerts that are not this process's handed on. Call it before run.
+func (a *alerter) relayTo(to alertBroker) {
+	a.relay = &relay{alertQueue: newAlertQueue(toRelay, a.log, a.metrics), to: to, local: a.tell, note: a.notes.raising(a.log)}
+}
+
+// alertSource is what brings the alerts of other processes.
+type alertSource interface {
+	ConsumeAlerts(ctx context.Context, t broker.AlertTaker) error
+}
+
+// take takes the alerts that are this process's, and those that nobody takes, until ctx is
+// done. It returns nil: a process works as well without. prefix is the one of the queues.
+func (a *alerter) take(ctx context.Context, from alertSource, prefix string) error {
+	hook, ok := a.myHook()
 	if !ok {
 		return nil
 	}
-	err := w.broker.ConsumeAlerts(ctx, broker.AlertTaker{Hook: hook,
-		Handle: func(a holdfast.Alert) error {
-			if !w.alerts.tell(a) {
+	command := "holdfast topology declare --prefix " + prefix + " " + broker.Topology{Hooks: []broker.Hook{hook}}.Flags()
+	err := from.ConsumeAlerts(ctx, broker.AlertTaker{Hook: hook,
+		Handle: func(al holdfast.Alert) error {
+			if !a.tell(al) {
 				return errors.New("there is no room")
 			}
 			return nil
 		},
-		Denied:  w.alertNotes.taking(w.o.Logger, "holdfast topology declare --prefix "+w.o.Prefix+" "+broker.Topology{Hooks: []broker.Hook{hook}}.Flags()),
-		Ignored: w.alertNotes.ignored(w.o.Logger)})
-	if err != nil && ctx.Err() == nil { // it works as well without
-		w.o.Logger.Warn("alerts that other processes raise cannot be taken", "error", err)
+		Denied:  a.notes.taking(a.log, command),
+		Ignored: a.notes.ignored(a.log)})
+	if err != nil && ctx.Err() == nil {
+		a.log.Warn("alerts that other processes raise cannot be taken", "error", err)
 	}
 	return nil
 }
 
-// alertHook says whose alerts this process takes; ok is false if there is nobody here to
-// tell.
-func (w *Worker) alertHook() (h broker.Hook, ok bool) {
-	h = broker.HookOf(w.o.Group, slices.Sorted(maps.Keys(w.paused)), w.o.AllAlerts)
-	return h, w.alerts.hasHook() && len(h.Keys) > 0
-}
-
-// ownsAlert reports whether an alert is this process's to tell.
-func (w *Worker) ownsAlert(a holdfast.Alert) bool {
-	_, consumer := w.paused[a.Consumer]
-	return consumer || a.Group != "" && a.Group == w.o.Group && a.Consumer == "" || w.o.AllAlerts
-}
+// troubles are what is wrong with alerts between processes.
+func (a *alerter) troubles() []broker.Trouble { return a.notes.troubles() }

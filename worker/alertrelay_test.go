@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"math/rand/v2"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -66,8 +67,8 @@ func TestAlertsAreNotLost(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				b, box, told := newBell(t, nil, Webhook{}), &postbox{publishes: c.publishes, keeps: c.keeps}, 0
-				r := &relay{alertQueue: newAlertQueue(toRelay, slog.New(slog.NewTextHandler(b.journal, nil)), b.meter.metrics), to: box, local: func(holdfast.Alert) bool {
+				b, box, told := newBell(t, nil, Target{}), &postbox{publishes: c.publishes, keeps: c.keeps}, 0
+				r := &relay{alertQueue: newAlertQueue(toRelay, slog.New(slog.NewTextHandler(b.journal, nil)), b.metrics), to: box, local: func(holdfast.Alert) bool {
 					told++
 					return c.hook
 				}, note: func(error) {}}
@@ -113,9 +114,9 @@ func TestWhoseAlertsAreTold(t *testing.T) {
 		if c.hook {
 			call = heard.hook
 		}
-		b := newBell(t, call, Webhook{})
-		w := &Worker{o: Options{Group: "g", AllAlerts: c.all, Logger: slog.New(slog.NewTextHandler(b.journal, nil))}, metrics: b.meter.metrics, alerts: b.alerter, paused: map[string]*standstill{"c": nil}}
-		w.relayAlerts()
+		b := newBell(t, call, Target{})
+		b.own("g", []string{"c"}, c.all)
+		b.relayTo(nil)
 		b.Alert(c.a)
 		require.Equal(t, map[bool]int{true: 1}[!c.here], len(b.relay.c), name)
 		if c.hook {
@@ -129,38 +130,22 @@ func TestWhoseAlertsAreTold(t *testing.T) {
 // TestWhoTakesTheSameAlerts: the processes that take the same share a queue, whatever the
 // order in which they register; who has nobody to tell takes none.
 func TestWhoTakesTheSameAlerts(t *testing.T) {
-	b := newBell(t, (&list{}).hook, Webhook{})
-	w := &Worker{alerts: b.alerter, paused: map[string]*standstill{}}
-	var want []string
+	b := newBell(t, (&list{}).hook, Target{})
+	var names, want []string
 	for _, c := range "abcdefgh" {
-		w.paused[string(c)] = nil
+		names = append(names, string(c))
 		want = append(want, broker.AlertsOfConsumer(string(c)))
 	}
-	for range 10 { // the order of a map
-		h, ok := w.alertHook()
+	for range 10 {
+		rand.Shuffle(len(names), func(i, j int) { names[i], names[j] = names[j], names[i] })
+		b.own("", names, false)
+		h, ok := b.myHook()
 		require.True(t, ok)
 		require.Equal(t, want, h.Keys)
 	}
-	w.alerts = newBell(t, nil, Webhook{}).alerter
-	require.NoError(t, w.takeAlerts(t.Context()))
-	_, ok := w.alertHook()
+	b = newBell(t, nil, Target{})
+	b.own("", names, false)
+	require.NoError(t, b.take(t.Context(), nil, "holdfast"))
+	_, ok := b.myHook()
 	require.False(t, ok)
-}
-
-// TestRefusalsAreTold: people are told of the first one of a kind, all are counted.
-func TestRefusalsAreTold(t *testing.T) {
-	w, alerts, meter := observed(t)
-	w.broker = &broker.Broker{} // who is asked whether it was an alert
-	for why, kind := range map[string]holdfast.AlertKind{broker.RefusedFull: holdfast.AlertQueueFull, broker.RefusedUnknown: holdfast.AlertQueueFull,
-		broker.RefusedLimit: holdfast.AlertPublishRefused, broker.RefusedClosing: holdfast.AlertPublishRefused, broker.RefusedForbidden: holdfast.AlertPublishRefused} {
-		for n := range 3 {
-			w.refused(broker.Refusal{Why: why, Consumer: "c", Message: "m", Reason: "because", First: n == 0})
-		}
-		all := alerts()
-		require.Len(t, all, 1, why)
-		a := all[0]
-		require.Equal(t, []any{kind, "c", "m", "because"}, []any{a.Kind, a.Consumer, a.ID, a.Reason}, why)
-		require.NotEmpty(t, a.Remedy)
-		require.EqualValues(t, 3, meter.values()["holdfast.publish.refused consumer=c,why="+why])
-	}
 }

@@ -69,7 +69,7 @@ func (w *Worker) Consume(c Consumer) {
 		w.problem(err)
 		return
 	}
-	if w.paused[c.Name] != nil {
+	if w.observer.has(c.Name) {
 		w.problem(fmt.Errorf("%w: two consumers or participants are named %q: they would share a queue", holdfast.ErrInvalid, c.Name))
 		return
 	}
@@ -81,7 +81,7 @@ func (w *Worker) Consume(c Consumer) {
 		return
 	}
 	w.consumers = append(w.consumers, c)
-	w.paused[c.Name] = new(standstill)
+	w.observer.add(c.Name)
 }
 
 func (c Consumer) validate() error {
@@ -137,14 +137,14 @@ func SendValue[T any](ctx context.Context, w *Worker, t holdfast.Topic[T], key s
 
 // consume runs one consumer until ctx is done and its handlers have returned.
 func (w *Worker) consume(ctx context.Context, c Consumer) error {
-	w.metrics.breaker(c.Name, breakerIsClosed)
+	w.observer.begins(c.Name)
 	var limit *pool
 	if c.Handle != nil {
 		limit = w.poolOf(c.DB)
 	}
 	return w.broker.Consume(ctx, broker.Subscription{
 		Name: c.Name, Topics: c.Topics, Notices: c.notices(), Prefetch: c.Prefetch, Concurrency: limit.concurrency(c.Concurrency), Tries: c.Tries,
-		Ladder: c.Ladder, Policy: c.DeadLetters, Breaker: c.Breaker, Observe: w.observe,
+		Ladder: c.Ladder, Policy: c.DeadLetters, Breaker: c.Breaker, Observe: w.observer.observe,
 		HandlerTimeout: c.Timeout, DrainTimeout: w.o.DrainTimeout, NeedsID: c.Handle != nil,
 		Handle: limit.handling(func(ctx context.Context, d broker.Delivery) error { return w.handle(ctx, c, d) }),
 	})

@@ -37,7 +37,7 @@ func (w *Worker) Gathered() int {
 // SetClock makes this process's clock another one, and has it compared, and old
 // rows deleted, every time that d has passed. Call it before Run.
 func (w *Worker) SetClock(now func() time.Time, d time.Duration) {
-	w.now, w.clockEvery, w.sweepEvery = now, d, d
+	w.now, w.observer.now, w.clockEvery, w.sweepEvery = now, now, d, d
 }
 
 // DatabaseIdentity is the identity of the worker's own database.
@@ -49,6 +49,9 @@ func (w *Worker) OutcomesNeeded() bool { return w.outcomesNeeded(context.Backgro
 // LookAgainAfter is when the processes are asked again after one with this one's name
 // was found. Call it before Run.
 func (w *Worker) LookAgainAfter(d time.Duration) { w.lookAgain = d }
+
+// Measure gives a gauge a value.
+func (w *Worker) Measure() { w.metrics.connected(true) }
 
 // Raise raises an alert, as something in this process would.
 func (w *Worker) Raise(a holdfast.Alert) { w.alerts.Alert(a) }

@@ -1,11 +1,9 @@
 package worker
 
 import (
-	"errors"
 	"testing"
 
 	"github.com/stretchr/testify/require"
-	"go.opentelemetry.io/otel/metric/noop"
 
 	holdfast "github.com/holdfastmq/holdfast"
 )
@@ -35,30 +33,4 @@ func TestLane(t *testing.T) {
 		w.o.Lane = holdfast.Express
 		require.Equal(t, row.fast, w.lane(row.ms), "%v: %s", row.ms, row.whatDecidesIt)
 	}
-}
-
-func TestAnswerName(t *testing.T) {
-	for want, row := range map[string]struct {
-		r   holdfast.Resolution
-		err error
-	}{
-		"commit":    {holdfast.Commit, nil},
-		"rollback":  {holdfast.Rollback, rolledBack(errors.New("no"))},
-		"pending":   {holdfast.Commit, holdfast.ErrDeliveryPending},
-		"undecided": {holdfast.Unknown, undecided("a", nil)},
-		"refused":   {holdfast.Rollback, holdfast.ErrNotStored},
-	} {
-		require.Equal(t, want, answerName(holdfast.Receipt{Resolution: row.r}, row.err))
-	}
-}
-
-// The attributes of an answer are made once.
-func TestCountingAnswersIsCheap(t *testing.T) {
-	m, err := newMetrics(noop.NewMeterProvider())
-	require.NoError(t, err)
-	w := &Worker{metrics: m}
-	send := func() { _, _ = w.counted(holdfast.Express)(holdfast.Receipt{Resolution: holdfast.Commit}, nil) }
-	send()
-	require.Zero(t, testing.AllocsPerRun(100, send))
-	require.NoError(t, m.close())
 }

@@ -55,12 +55,12 @@ func (l *longWaits) makeRoom() {
 const episodeGap = 90 * time.Minute
 
 // retryWaits tells that messages of a consumer wait for long on its ladder.
-func (w *Worker) retryWaits(e broker.Event) {
-	w.metrics.consumerWaited(e.Consumer, waitsOnLadder)
-	if !w.longWaits.begins("retry "+e.Consumer, w.now()) {
+func (o *observer) retryWaits(e broker.Event) {
+	o.metrics.consumerWaited(e.Consumer, waitsOnLadder)
+	if !o.longWaits.begins("retry "+e.Consumer, o.now()) {
 		return
 	}
-	w.alerts.Alert(holdfast.Alert{Kind: holdfast.AlertRetryWaits, Consumer: e.Consumer, Group: e.Group, ID: e.MessageID, Topic: e.Topic, Key: e.Key, Class: e.Class,
+	o.alerts.Alert(holdfast.Alert{Kind: holdfast.AlertRetryWaits, Consumer: e.Consumer, Group: e.Group, ID: e.MessageID, Topic: e.Topic, Key: e.Key, Class: e.Class,
 		Reason: fmt.Sprintf("a message has failed since %s, after %d attempts, and its next try is in %v: %s",
 			e.Since.UTC().Format(time.RFC3339), e.Attempts, e.Delay, e.Reason),
 		Remedy: "mend what the consumer fails for; `holdfast waiting` lists what waits on its ladder, `holdfast retry-now` has it tried at once"})
@@ -70,16 +70,16 @@ func (w *Worker) retryWaits(e broker.Event) {
 const breakerWaits = 5 * time.Minute
 
 // breakerStays tells that a consumer's breaker does not close.
-func (w *Worker) breakerStays(e broker.Event, since time.Time) {
-	w.metrics.consumerWaited(e.Consumer, waitsOnBreaker)
-	w.alerts.Alert(holdfast.Alert{Kind: holdfast.AlertBreakerWaits, Consumer: e.Consumer,
+func (o *observer) breakerStays(e broker.Event, since time.Time) {
+	o.metrics.consumerWaited(e.Consumer, waitsOnBreaker)
+	o.alerts.Alert(holdfast.Alert{Kind: holdfast.AlertBreakerWaits, Consumer: e.Consumer,
 		Reason: fmt.Sprintf("the breaker has not closed since %s; it opened for: %s", since.UTC().Format(time.RFC3339), e.Reason),
 		Remedy: "mend what the consumer depends on; it goes on by itself, and `holdfast retry-now` has it try at once"})
 }
 
 // leaveBreakers ends what waits to tell of breakers.
-func (w *Worker) leaveBreakers() {
-	for _, s := range w.paused {
+func (o *observer) leaveBreakers() {
+	for _, s := range o.consumers {
 		s.end()
 	}
 }

@@ -9,67 +9,31 @@ import (
 
 	"github.com/stretchr/testify/require"
 	"go.opentelemetry.io/otel"
-	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/metric/noop"
-	sdk "go.opentelemetry.io/otel/sdk/metric"
-	"go.opentelemetry.io/otel/sdk/metric/metricdata"
 
 	holdfast "github.com/holdfastmq/holdfast"
 	"github.com/holdfastmq/holdfast/activities"
 	"github.com/holdfastmq/holdfast/broker"
+	"github.com/holdfastmq/holdfast/internal/metrics/metricstest"
 )
 
-// meter is a provider whose values are read by hand.
+// meter is metrics whose values are read by hand.
 type meter struct {
-	t      testing.TB
-	reader *sdk.ManualReader
+	*metricstest.Meter
 	*metrics
 }
 
-func newMeter(t testing.TB) *meter {
+func newMeter(t testing.TB) meter {
 	t.Helper()
-	reader := sdk.NewManualReader()
-	m, err := newMetrics(sdk.NewMeterProvider(sdk.WithReader(reader)))
+	values := metricstest.New(t)
+	m, err := newMetrics(values.Provider)
 	require.NoError(t, err)
-	return &meter{t, reader, m}
-}
-
-// values returns every series that has a value, such as
-// "holdfast.consumer.attempts class=ok,consumer=billing".
-func (m *meter) values() map[string]int64 {
-	m.t.Helper()
-	var all metricdata.ResourceMetrics
-	require.NoError(m.t, m.reader.Collect(m.t.Context(), &all))
-	out := map[string]int64{}
-	for _, scope := range all.ScopeMetrics {
-		require.Equal(m.t, meterName, scope.Scope.Name)
-		for _, one := range scope.Metrics {
-			require.NotEmpty(m.t, one.Description)
-			for _, p := range points(m.t, one) {
-				out[one.Name+" "+p.Attributes.Encoded(attribute.DefaultEncoder())] = p.Value
-			}
-		}
-	}
-	return out
-}
-
-func points(t testing.TB, m metricdata.Metrics) []metricdata.DataPoint[int64] {
-	t.Helper()
-	switch d := m.Data.(type) {
-	case metricdata.Sum[int64]:
-		require.True(t, d.IsMonotonic, m.Name)
-		require.NotEmpty(t, m.Unit, m.Name)
-		return d.DataPoints
-	case metricdata.Gauge[int64]:
-		return d.DataPoints
-	}
-	require.Fail(t, "another kind of metric", "%s is %T", m.Name, m.Data)
-	return nil
+	return meter{values, m}
 }
 
 func TestMetrics(t *testing.T) {
 	m := newMeter(t)
-	require.Empty(t, m.values())
+	require.Empty(t, m.Values())
 
 	m.attempted("billing", "")
 	m.attempted("billing", "")
@@ -120,7 +84,7 @@ func TestMetrics(t *testing.T) {
 		"holdfast.temporal.connected ":                            1,
 	}
 	values := func() map[string]int64 {
-		all := m.values()
+		all := m.Values()
 		const age = "holdfast.halves.oldest_age queue=1"
 		require.GreaterOrEqual(t, all[age], int64(3600))
 		delete(all, age)
@@ -133,7 +97,7 @@ func TestMetrics(t *testing.T) {
 	require.Equal(t, want, values(), "the state is there at every reading")
 
 	require.NoError(t, m.close())
-	require.NotContains(t, m.values(), "holdfast.breaker.state consumer=billing")
+	require.NotContains(t, m.Values(), "holdfast.breaker.state consumer=billing")
 }
 
 func TestMetricsConcurrently(t *testing.T) {
@@ -146,12 +110,12 @@ func TestMetricsConcurrently(t *testing.T) {
 				m.attempted(consumer, "")
 				m.breaker(consumer, breakerIsOpen)
 			}
-			m.values()
+			m.Values()
 		})
 	}
 	wg.Wait()
-	require.EqualValues(t, 400, m.values()["holdfast.consumer.attempts class=ok,consumer=c0"])
-	require.EqualValues(t, 400, m.values()["holdfast.consumer.attempts class=ok,consumer=c1"])
+	require.EqualValues(t, 400, m.Values()["holdfast.consumer.attempts class=ok,consumer=c0"])
+	require.EqualValues(t, 400, m.Values()["holdfast.consumer.attempts class=ok,consumer=c1"])
 }
 
 // Counting what was counted before makes no attribute sets, and what is kept of
@@ -170,13 +134,12 @@ func TestMetricsAreCheap(t *testing.T) {
 
 func TestMetricsOfTheGlobalProvider(t *testing.T) {
 	before := otel.GetMeterProvider()
-	reader := sdk.NewManualReader()
-	otel.SetMeterProvider(sdk.NewMeterProvider(sdk.WithReader(reader)))
+	m := metricstest.New(t)
+	otel.SetMeterProvider(m.Provider)
 	defer otel.SetMeterProvider(before)
 	global, err := newMetrics(nil)
 	require.NoError(t, err)
 	global.alert(holdfast.AlertDeadLetter)
-	m := &meter{t, reader, global}
-	require.EqualValues(t, 1, m.values()["holdfast.alerts kind=dead-letter"])
+	require.EqualValues(t, 1, m.Values()["holdfast.alerts kind=dead-letter"])
 	require.NoError(t, global.close())
 }

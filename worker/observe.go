@@ -2,65 +2,104 @@ package worker
 
 import (
 	"errors"
+	"maps"
+	"slices"
 	"time"
 
 	holdfast "github.com/holdfastmq/holdfast"
+	"github.com/holdfastmq/holdfast/activities"
 	"github.com/holdfastmq/holdfast/broker"
 	"github.com/holdfastmq/holdfast/workflows"
 )
 
+// observer makes metrics and alerts of what happens in a process.
+type observer struct {
+	metrics    *metrics
+	alerts     activities.Alerter
+	group      string
+	sagaParked func(id string) // tells the callers of a saga to look at it
+
+	now         func() time.Time // this process's clock
+	breakerLong time.Duration    // breakerWaits
+
+	// consumers are the consumers and participants, and whether their breaker is open.
+	// It is not changed once the first of them runs.
+	consumers map[string]*standstill
+	longWaits longWaits
+}
+
+// newObserver returns the observer of a process of the group.
+func newObserver(group string, m *metrics, alerts activities.Alerter, sagaParked func(id string)) *observer {
+	return &observer{metrics: m, alerts: alerts, group: group, sagaParked: sagaParked, now: time.Now, breakerLong: breakerWaits,
+		consumers: map[string]*standstill{}}
+}
+
+// add registers a consumer or participant by its name.
+func (o *observer) add(name string) { o.consumers[name] = new(standstill) }
+
+// has reports whether a consumer or participant of that name is registered.
+func (o *observer) has(name string) bool { return o.consumers[name] != nil }
+
+// names are the names of all consumers and participants.
+func (o *observer) names() []string { return slices.Collect(maps.Keys(o.consumers)) }
+
+// begins notes that a consumer or participant begins: its breaker is closed.
+func (o *observer) begins(name string) { o.metrics.breaker(name, breakerIsClosed) }
+
 // observe makes metrics and alerts of what happens to this process's consumers.
 // It never blocks.
-func (w *Worker) observe(e broker.Event) {
+func (o *observer) observe(e broker.Event) {
 	switch e.Kind {
 	case broker.EventAttemptOK:
-		w.metrics.attempted(e.Consumer, "")
+		o.metrics.attempted(e.Consumer, "")
 	case broker.EventAttemptFailed, broker.EventLost:
-		w.metrics.attempted(e.Consumer, e.Class)
+		o.metrics.attempted(e.Consumer, e.Class)
 	case broker.EventRetry:
-		w.metrics.retried(e.Consumer)
+		o.metrics.retried(e.Consumer)
 		if e.Long {
-			w.retryWaits(e)
+			o.retryWaits(e)
 		}
 	case broker.EventDead:
-		w.metrics.died(e.Consumer, e.Class)
+		o.metrics.died(e.Consumer, e.Class)
 	case broker.EventBreaker:
-		w.breakerChanged(e)
+		o.breakerChanged(e)
 	}
 }
 
 // breakerChanged tells when a consumer pauses and when it goes on, not of each
 // probe in between.
-func (w *Worker) breakerChanged(e broker.Event) {
-	paused := w.paused[e.Consumer]
+func (o *observer) breakerChanged(e broker.Event) {
+	paused := o.consumers[e.Consumer]
 	switch e.Breaker {
 	case broker.BreakerOpen:
-		w.metrics.breaker(e.Consumer, breakerIsOpen)
-		if paused.begin(w.breakerLong, func(since time.Time) { w.breakerStays(e, since) }) {
-			w.alerts.Alert(holdfast.Alert{Kind: holdfast.AlertBreakerOpened, Consumer: e.Consumer, Reason: e.Reason,
+		o.metrics.breaker(e.Consumer, breakerIsOpen)
+		if paused.begin(o.breakerLong, func(since time.Time) { o.breakerStays(e, since) }) {
+			o.alerts.Alert(holdfast.Alert{Kind: holdfast.AlertBreakerOpened, Consumer: e.Consumer, Reason: e.Reason,
 				Remedy: "mend what the consumer depends on; it goes on by itself"})
 		}
 	case broker.BreakerProbing:
-		w.metrics.breaker(e.Consumer, breakerIsProbing)
+		o.metrics.breaker(e.Consumer, breakerIsProbing)
 	default:
-		w.metrics.breaker(e.Consumer, breakerIsClosed)
+		o.metrics.breaker(e.Consumer, breakerIsClosed)
 		if paused.end() {
-			w.alerts.Alert(holdfast.Alert{Kind: holdfast.AlertBreakerClosed, Consumer: e.Consumer})
+			o.alerts.Alert(holdfast.Alert{Kind: holdfast.AlertBreakerClosed, Consumer: e.Consumer})
 		}
 	}
 }
 
+var _ activities.Alerter = (*observer)(nil)
+
 // Alert passes an alert of a workflow on.
-func (s steps) Alert(a holdfast.Alert) {
+func (o *observer) Alert(a holdfast.Alert) {
 	switch a.Kind {
 	case holdfast.AlertWaiting:
-		s.w.metrics.waitedLong(a.Topic)
-		if !s.w.longWaits.due(a.Group+" "+a.Topic, s.w.now()) {
+		o.metrics.waitedLong(a.Topic)
+		if !o.longWaits.due(a.Group+" "+a.Topic, o.now()) {
 			return
 		}
 	case holdfast.AlertDeliveryWaits:
-		s.w.metrics.deliveryWaited(a.Topic)
-		if !s.w.longWaits.begins("delivery "+a.Group, s.w.now()) {
+		o.metrics.deliveryWaited(a.Topic)
+		if !o.longWaits.begins("delivery "+a.Group, o.now()) {
 			return
 		}
 	}
@@ -68,19 +107,19 @@ func (s steps) Alert(a holdfast.Alert) {
 		kind := parkedTransaction
 		if id, _ := workflows.ParseID(a.WorkflowID); id.Kind == workflows.KindSaga {
 			kind = parkedSaga
-			s.w.sagas.ends.look(a.ID)
+			o.sagaParked(a.ID)
 		} else if a.Consumer != "" || a.Class != "" {
 			kind = parkedDeadLetter
 		}
-		s.w.metrics.parked(kind)
+		o.metrics.parked(kind)
 	}
-	s.w.alerts.Alert(a)
+	o.alerts.Alert(a)
 }
 
 // counted counts the answer to the caller of a transaction, and passes it on.
-func (w *Worker) counted(lane holdfast.Lane) func(holdfast.Receipt, error) (holdfast.Receipt, error) {
+func (o *observer) counted(lane holdfast.Lane) func(holdfast.Receipt, error) (holdfast.Receipt, error) {
 	return func(receipt holdfast.Receipt, err error) (holdfast.Receipt, error) {
-		w.metrics.answered(lane, answerName(receipt, err))
+		o.metrics.answered(lane, answerName(receipt, err))
 		return receipt, err
 	}
 }

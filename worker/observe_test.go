@@ -1,43 +1,46 @@
 package worker
 
 import (
-	"context"
+	"fmt"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
-	sdk "go.opentelemetry.io/otel/sdk/metric"
+	"go.opentelemetry.io/otel/metric/noop"
 
 	holdfast "github.com/holdfastmq/holdfast"
 	"github.com/holdfastmq/holdfast/broker"
+	"github.com/holdfastmq/holdfast/internal/metrics/metricstest"
 )
 
-// observed returns a worker that is not run, what it has alerted of, and its
+// bells are the alerts that were raised.
+type bells chan holdfast.Alert
+
+func (b bells) Alert(a holdfast.Alert) { b <- a }
+
+// observed returns an observer of the consumer billing, what it has alerted of, and its
 // metrics.
-func observed(t *testing.T) (*Worker, func() []holdfast.Alert, *meter) {
+func observed(t *testing.T) (*observer, func() []holdfast.Alert, *metricstest.Meter) {
 	t.Helper()
-	reader := sdk.NewManualReader()
-	w, err := New(Options{AMQPURL: "amqp://127.0.0.1:1", Meter: sdk.NewMeterProvider(sdk.WithReader(reader)),
-		OnAlert: func(context.Context, holdfast.Alert) {}})
+	m := metricstest.New(t)
+	counts, err := newMetrics(m.Provider)
 	require.NoError(t, err)
-	w.Consume(Consumer{Name: "billing", Topics: []string{"order.placed"}, HandleAtLeastOnce: func(context.Context, holdfast.Message) error { return nil }})
-	require.Empty(t, w.problems)
+	raised := make(bells, 100)
+	o := newObserver("orders", counts, raised, func(string) {})
+	o.add("billing")
 	alerts := func() (all []holdfast.Alert) {
-		for len(w.alerts.hook.c) > 0 {
-			a := (<-w.alerts.hook.c).alert
-			require.False(t, a.At.IsZero())
-			a.At = time.Time{}
-			all = append(all, a)
+		for len(raised) > 0 {
+			all = append(all, <-raised)
 		}
 		return all
 	}
-	return w, alerts, &meter{t: t, metrics: w.metrics, reader: reader}
+	return o, alerts, m
 }
 
 // TestBreakerAlerts: one when the consumer pauses, one when it goes on, none of
 // the probes in between.
 func TestBreakerAlerts(t *testing.T) {
-	w, alerts, m := observed(t)
+	o, alerts, m := observed(t)
 	const state = "holdfast.breaker.state consumer=billing"
 	for _, step := range []struct {
 		now  string
@@ -52,7 +55,7 @@ func TestBreakerAlerts(t *testing.T) {
 		{broker.BreakerClosed, []holdfast.AlertKind{holdfast.AlertBreakerClosed}, 0},
 		{broker.BreakerOpen, []holdfast.AlertKind{holdfast.AlertBreakerOpened}, 2},
 	} {
-		w.observe(broker.Event{Kind: broker.EventBreaker, Consumer: "billing", Breaker: step.now, Reason: "the ledger is away"})
+		o.observe(broker.Event{Kind: broker.EventBreaker, Consumer: "billing", Breaker: step.now, Reason: "the ledger is away"})
 		var kinds []holdfast.AlertKind
 		for _, a := range alerts() {
 			kinds = append(kinds, a.Kind)
@@ -63,27 +66,28 @@ func TestBreakerAlerts(t *testing.T) {
 			}
 		}
 		require.Equal(t, step.want, kinds, step.now)
-		require.Equal(t, step.is, m.values()[state], step.now)
+		require.Equal(t, step.is, m.Values()[state], step.now)
 	}
 }
 
 // TestBreakerThatStaysOpen: people are told once more, while it does not close, once.
 func TestBreakerThatStaysOpen(t *testing.T) {
-	w, alerts, m := observed(t)
+	o, alerts, m := observed(t)
 	change := func(to string) {
-		w.observe(broker.Event{Kind: broker.EventBreaker, Consumer: "billing", Breaker: to, Reason: "the ledger is away"})
+		o.observe(broker.Event{Kind: broker.EventBreaker, Consumer: "billing", Breaker: to, Reason: "the ledger is away"})
 	}
-	w.breakerLong = time.Hour
+	o.breakerLong = time.Hour
 	change(broker.BreakerOpen)
 	change(broker.BreakerClosed)
 	require.Len(t, alerts(), 2)
-	w.breakerLong = time.Millisecond
+	o.breakerLong = time.Millisecond
 	change(broker.BreakerOpen)
 	for range 3 {
 		change(broker.BreakerProbing)
 		change(broker.BreakerOpen)
 	}
-	all := []holdfast.Alert{(<-w.alerts.hook.c).alert, (<-w.alerts.hook.c).alert}
+	raised := o.alerts.(bells)
+	all := []holdfast.Alert{<-raised, <-raised}
 	require.Equal(t, holdfast.AlertBreakerOpened, all[0].Kind)
 	require.Equal(t, holdfast.AlertBreakerWaits, all[1].Kind)
 	require.Equal(t, "billing", all[1].Consumer)
@@ -91,20 +95,20 @@ func TestBreakerThatStaysOpen(t *testing.T) {
 	require.NotEmpty(t, all[1].Remedy)
 	change(broker.BreakerClosed)
 	require.Equal(t, holdfast.AlertBreakerClosed, alerts()[0].Kind)
-	require.EqualValues(t, 1, m.values()["holdfast.consumer.long_waits consumer=billing,why=breaker"])
-	w.breakerLong = time.Hour
+	require.EqualValues(t, 1, m.Values()["holdfast.consumer.long_waits consumer=billing,why=breaker"])
+	o.breakerLong = time.Hour
 	change(broker.BreakerOpen)
-	w.leaveBreakers()
-	require.Nil(t, w.paused["billing"].late)
+	o.leaveBreakers()
+	require.Nil(t, o.consumers["billing"].late)
 }
 
 // TestLongRetriesAreToldOnce: each message counts, and of all that wait one alert tells.
 func TestLongRetriesAreToldOnce(t *testing.T) {
-	w, alerts, m := observed(t)
+	o, alerts, m := observed(t)
 	now := time.Now()
-	w.now = func() time.Time { return now }
+	o.now = func() time.Time { return now }
 	long := func(id string) {
-		w.observe(broker.Event{Kind: broker.EventRetry, Consumer: "billing", MessageID: id, Long: true, Since: now, Delay: 15 * time.Minute,
+		o.observe(broker.Event{Kind: broker.EventRetry, Consumer: "billing", MessageID: id, Long: true, Since: now, Delay: 15 * time.Minute,
 			Attempts: 7, Reason: "the ledger is wrong"})
 	}
 	for range 3 {
@@ -120,22 +124,22 @@ func TestLongRetriesAreToldOnce(t *testing.T) {
 	now = now.Add(episodeGap)
 	long("m-2")
 	require.Len(t, alerts(), 1, "another episode")
-	require.EqualValues(t, 4, m.values()["holdfast.consumer.long_waits consumer=billing,why=retry"])
+	require.EqualValues(t, 4, m.Values()["holdfast.consumer.long_waits consumer=billing,why=retry"])
 }
 
 // TestLongDeliveriesAreToldOnce: as many as there may be while RabbitMQ is away.
 func TestLongDeliveriesAreToldOnce(t *testing.T) {
-	w, alerts, m := observed(t)
+	o, alerts, m := observed(t)
 	for _, id := range []string{"1", "2", "3"} {
-		steps{w}.Alert(holdfast.Alert{Kind: holdfast.AlertDeliveryWaits, Group: "orders", ID: id, Topic: "order.placed"})
+		o.Alert(holdfast.Alert{Kind: holdfast.AlertDeliveryWaits, Group: "orders", ID: id, Topic: "order.placed"})
 	}
 	require.Len(t, alerts(), 1)
-	require.EqualValues(t, 3, m.values()["holdfast.transactions.long_waits topic=order.placed"])
+	require.EqualValues(t, 3, m.Values()["holdfast.transactions.long_waits topic=order.placed"])
 }
 
 // TestWhatEventsCount: each attempt by how it ended, retries and deaths.
 func TestWhatEventsCount(t *testing.T) {
-	w, alerts, m := observed(t)
+	o, alerts, m := observed(t)
 	for _, e := range []broker.Event{
 		{Kind: broker.EventAttemptFailed, Class: holdfast.ClassTimeout},
 		{Kind: broker.EventLost, Class: holdfast.ClassLost},
@@ -144,7 +148,7 @@ func TestWhatEventsCount(t *testing.T) {
 		{Kind: broker.EventDead, Class: holdfast.ClassPermanent},
 	} {
 		e.Consumer = "billing"
-		w.observe(e)
+		o.observe(e)
 	}
 	require.Equal(t, map[string]int64{
 		"holdfast.consumer.attempts class=timeout,consumer=billing": 1,
@@ -152,37 +156,68 @@ func TestWhatEventsCount(t *testing.T) {
 		"holdfast.consumer.attempts class=ok,consumer=billing":      1,
 		"holdfast.consumer.retries consumer=billing":                1,
 		"holdfast.dead_letters class=permanent,consumer=billing":    1,
-	}, m.values())
+	}, m.Values())
 	require.Empty(t, alerts(), "the workflow of a dead letter alerts")
 }
 
 // TestWhatIsParkedCounts: a dead letter that waits for an operator from the first
 // is parked, too.
 func TestWhatIsParkedCounts(t *testing.T) {
-	w, alerts, m := observed(t)
-	s := steps{w}
-	s.Alert(holdfast.Alert{Kind: holdfast.AlertDeadLetter, Consumer: "billing", Class: holdfast.ClassError, Parked: true})
-	s.Alert(holdfast.Alert{Kind: holdfast.AlertDeadLetter, Consumer: "billing", Class: holdfast.ClassError}) // its policy compensates
-	s.Alert(holdfast.Alert{Kind: holdfast.AlertParked, Class: holdfast.ClassDropped, Parked: true})
-	s.Alert(holdfast.Alert{Kind: holdfast.AlertParked, Group: "orders", Parked: true})
-	s.Alert(holdfast.Alert{Kind: holdfast.AlertParked, Group: "orders", ID: "saga/orders/a/1", WorkflowID: "saga/orders/a/1/undo", Class: holdfast.ClassError, Parked: true})
+	o, alerts, m := observed(t)
+	o.Alert(holdfast.Alert{Kind: holdfast.AlertDeadLetter, Consumer: "billing", Class: holdfast.ClassError, Parked: true})
+	o.Alert(holdfast.Alert{Kind: holdfast.AlertDeadLetter, Consumer: "billing", Class: holdfast.ClassError}) // its policy compensates
+	o.Alert(holdfast.Alert{Kind: holdfast.AlertParked, Class: holdfast.ClassDropped, Parked: true})
+	o.Alert(holdfast.Alert{Kind: holdfast.AlertParked, Group: "orders", Parked: true})
+	o.Alert(holdfast.Alert{Kind: holdfast.AlertParked, Group: "orders", ID: "saga/orders/a/1", WorkflowID: "saga/orders/a/1/undo", Class: holdfast.ClassError, Parked: true})
 	require.Len(t, alerts(), 5)
 	require.Equal(t, map[string]int64{
 		"holdfast.parked kind=dead-letter": 2,
 		"holdfast.parked kind=transaction": 1,
 		"holdfast.parked kind=saga":        1,
-		"holdfast.alerts kind=dead-letter": 2,
-		"holdfast.alerts kind=parked":      3,
-	}, m.values())
+	}, m.Values())
 }
 
-// TestMetricsEndWithRun: also where it fails at once, or each new worker of a
-// process that tries again would leave something with the meter provider.
-func TestMetricsEndWithRun(t *testing.T) {
-	w, _, m := observed(t)
-	w.metrics.breaker("billing", breakerIsOpen)
-	require.NotEmpty(t, m.values())
-	w.Consume(Consumer{})
-	require.ErrorIs(t, w.Run(t.Context()), holdfast.ErrInvalid)
-	require.Empty(t, m.values())
+// TestRefusalsAreTold: people are told of the first one of a kind, all are counted.
+func TestRefusalsAreTold(t *testing.T) {
+	o, alerts, m := observed(t)
+	for why, kind := range map[string]holdfast.AlertKind{broker.RefusedFull: holdfast.AlertQueueFull, broker.RefusedUnknown: holdfast.AlertQueueFull,
+		broker.RefusedLimit: holdfast.AlertPublishRefused, broker.RefusedClosing: holdfast.AlertPublishRefused, broker.RefusedForbidden: holdfast.AlertPublishRefused} {
+		for n := range 3 {
+			o.refused(broker.Refusal{Why: why, Consumer: "c", Message: "m", Reason: "because", First: n == 0}, false)
+		}
+		all := alerts()
+		require.Len(t, all, 1, why)
+		a := all[0]
+		require.Equal(t, []any{kind, "c", "m", "because"}, []any{a.Kind, a.Consumer, a.ID, a.Reason}, why)
+		require.NotEmpty(t, a.Remedy)
+		require.EqualValues(t, 3, m.Values()["holdfast.publish.refused consumer=c,why="+why])
+	}
+	o.refused(broker.Refusal{Why: broker.RefusedFull, First: true}, true)
+	require.Empty(t, alerts(), "it was an alert that was refused")
+}
+
+func TestAnswerName(t *testing.T) {
+	for want, row := range map[string]struct {
+		r   holdfast.Resolution
+		err error
+	}{
+		"commit":    {holdfast.Commit, nil},
+		"rollback":  {holdfast.Rollback, fmt.Errorf("%w: no", holdfast.ErrRolledBack)},
+		"pending":   {holdfast.Commit, holdfast.ErrDeliveryPending},
+		"undecided": {holdfast.Unknown, fmt.Errorf("%w: a", holdfast.ErrUndecided)},
+		"refused":   {holdfast.Rollback, holdfast.ErrNotStored},
+	} {
+		require.Equal(t, want, answerName(holdfast.Receipt{Resolution: row.r}, row.err))
+	}
+}
+
+// The attributes of an answer are made once.
+func TestCountingAnswersIsCheap(t *testing.T) {
+	m, err := newMetrics(noop.NewMeterProvider())
+	require.NoError(t, err)
+	o := newObserver("orders", m, nil, nil)
+	send := func() { _, _ = o.counted(holdfast.Express)(holdfast.Receipt{Resolution: holdfast.Commit}, nil) }
+	send()
+	require.Zero(t, testing.AllocsPerRun(100, send))
+	require.NoError(t, m.close())
 }

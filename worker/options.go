@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/http"
 	"os"
 	"strconv"
 	"time"
@@ -165,6 +166,24 @@ type Options struct {
 	process string
 }
 
+// Webhook is where alerts are posted to, as JSON, signed as Standard Webhooks
+// specifies (https://www.standardwebhooks.com). The zero value posts nowhere.
+//
+// An alert is posted until the answer is 2xx, for up to 15 minutes; an answer
+// other than 429 and 5xx is final. It may come more than once, then with the same
+// webhook-id, and in any order.
+type Webhook struct {
+	// URL is an http or https address.
+	URL string
+	// Secret is the signing key: 24 to 64 random bytes in base64, with or without
+	// the prefix whsec_. Required if URL is set.
+	Secret string
+	// Client makes the requests, each bounded by 10 s; nil means one of the
+	// worker's own, which uses the proxy of the environment and follows no
+	// redirects.
+	Client *http.Client
+}
+
 func (o Options) withDefaults() Options {
 	setDefault(&o.AMQPURL, os.Getenv("AMQP_URL"))
 	o.namespaceGiven = o.Namespace != ""
@@ -231,7 +250,7 @@ func (o Options) validate() error {
 	if o.RemoteCheck && (o.Temporal == nil || o.DB != nil) {
 		errs = append(errs, fmt.Errorf("%w: RemoteCheck needs Options.Temporal, and no Options.DB: the group's own processes answer check-backs; give consumers databases of their own", holdfast.ErrInvalid))
 	}
-	errs = append(errs, o.Webhook.validate(), o.Lane.Validate())
+	errs = append(errs, Target(o.Webhook).validate(), o.Lane.Validate())
 	for topic, lane := range o.Lanes { // a pattern would never be anybody's topic
 		if err := (holdfast.Message{Topic: topic, Lane: lane}).Validate(); err != nil {
 			errs = append(errs, fmt.Errorf("Lanes, topic %q: %w", topic, err))

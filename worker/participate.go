@@ -61,12 +61,12 @@ func (w *Worker) Participate(p Participant) {
 		w.problem(err)
 		return
 	}
-	if w.paused[p.Name] != nil {
+	if w.observer.has(p.Name) {
 		w.problem(fmt.Errorf("%w: two consumers or participants are named %q: they would share a queue", holdfast.ErrInvalid, p.Name))
 		return
 	}
 	w.participants = append(w.participants, p)
-	w.paused[p.Name] = new(standstill)
+	w.observer.add(p.Name)
 }
 
 func (p Participant) withDefaults(db *gorm.DB) Participant {
@@ -133,13 +133,13 @@ func TypedParticipation[V, R any](do func(ctx context.Context, tx *gorm.DB, v V)
 
 // participate runs one participant until ctx is done and what it is doing is done.
 func (w *Worker) participate(ctx context.Context, p Participant) error {
-	w.metrics.breaker(p.Name, breakerIsClosed)
+	w.observer.begins(p.Name)
 	limit := w.poolOf(p.DB)
 	run := &sagarun.Participant{Name: p.Name, Topic: p.Topic, UndoTopic: p.UndoTopic, DB: p.DB,
 		Do: sagarun.Participation(p.Do), Undo: sagarun.Participation(p.Undo), UndoUncertain: p.UndoUncertain, Replies: w.broker}
 	return w.broker.Consume(ctx, broker.Subscription{
 		Name: p.Name, Topics: p.topics(), Prefetch: p.Prefetch, Concurrency: limit.concurrency(p.Concurrency), Tries: p.Tries,
-		Ladder: p.Ladder, Breaker: p.Breaker, Observe: w.observe,
+		Ladder: p.Ladder, Breaker: p.Breaker, Observe: w.observer.observe,
 		HandlerTimeout: p.Timeout, DrainTimeout: w.o.DrainTimeout,
 		Handle: limit.handling(run.Handle), GiveUp: run.GiveUp, Participant: true,
 	})

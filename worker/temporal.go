@@ -32,9 +32,9 @@ type temporalWorkers []sdkworker.Worker
 // own, and of the dead letters'.
 func (w *Worker) startTemporal(fatal func(error)) (temporalWorkers, error) {
 	steps := steps{w}
-	transactions := &activities.Transactions{Halves: steps, Publish: steps, Ops: steps, Locals: steps, Truth: steps, Alerts: steps, Patience: w.patience, Databases: steps}
-	dead := &activities.DeadLetters{Redeliver: steps, Notify: steps, Compensations: steps, Halves: steps, Alerts: steps}
-	sagas := &activities.Sagas{Runner: w.sagaRunner(), Alerts: steps, StepNames: w.stepNames}
+	transactions := &activities.Transactions{Halves: steps, Publish: steps, Ops: steps, Locals: steps, Truth: steps, Alerts: w.observer, Patience: w.patience, Databases: steps}
+	dead := &activities.DeadLetters{Redeliver: steps, Notify: steps, Compensations: steps, Halves: steps, Alerts: w.observer}
+	sagas := &activities.Sagas{Runner: w.sagaRunner(), Alerts: w.observer, StepNames: w.stepNames}
 	if w.o.WorkflowCache > 0 {
 		sdkworker.SetStickyWorkflowCacheSize(w.o.WorkflowCache)
 	}

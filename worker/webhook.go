@@ -40,27 +40,17 @@ const (
 	leastSecret, mostSecret = 24, 64
 )
 
-// Webhook is where alerts are posted to, as JSON, signed as Standard Webhooks
-// specifies (https://www.standardwebhooks.com). The zero value posts nowhere.
-//
-// An alert is posted until the answer is 2xx, for up to 15 minutes; an answer
-// other than 429 and 5xx is final. It may come more than once, then with the same
-// webhook-id, and in any order.
-type Webhook struct {
-	// URL is an http or https address.
-	URL string
-	// Secret is the signing key: 24 to 64 random bytes in base64, with or without
-	// the prefix whsec_. Required if URL is set.
+// Target is where alerts are posted to; the zero value is nowhere. It is what package
+// worker offers as Webhook.
+type Target struct {
+	URL    string
 	Secret string
-	// Client makes the requests, each bounded by 10 s; nil means one of the
-	// worker's own, which uses the proxy of the environment and follows no
-	// redirects.
-	Client *http.Client
+	Client *http.Client // nil: one of our own
 }
 
 // validate names no part of the URL or the secret: both may be secret, and are
 // worth it.
-func (w Webhook) validate() error {
+func (w Target) validate() error {
 	if w.URL == "" {
 		return nil
 	}
@@ -92,7 +82,7 @@ type webhook struct {
 	requests chan struct{}
 }
 
-func newWebhook(w Webhook, q *alertQueue) (*webhook, error) {
+func newWebhook(w Target, q *alertQueue) (*webhook, error) {
 	if err := w.validate(); err != nil {
 		return nil, err
 	}

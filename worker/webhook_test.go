@@ -48,8 +48,8 @@ type posts struct {
 	running, most int
 }
 
-func (p *posts) webhook() Webhook {
-	return Webhook{URL: "https://user:passw0rd@alerts.example/T00/path-token?key=query-token", Secret: hookSecret, Client: &http.Client{Transport: p}}
+func (p *posts) webhook() Target {
+	return Target{URL: "https://user:passw0rd@alerts.example/T00/path-token?key=query-token", Secret: hookSecret, Client: &http.Client{Transport: p}}
 }
 
 func (p *posts) RoundTrip(req *http.Request) (*http.Response, error) {
@@ -135,7 +135,7 @@ func TestWebhookSignature(t *testing.T) {
 			}
 			server.Start()
 			defer server.Close()
-			b := newBell(t, nil, Webhook{URL: strings.Replace(server.URL, "//", "//ann:s3cret@", 1) + "/alerts?key=1", Secret: secret}).start()
+			b := newBell(t, nil, Target{URL: strings.Replace(server.URL, "//", "//ann:s3cret@", 1) + "/alerts?key=1", Secret: secret}).start()
 			sent := holdfast.Alert{Kind: holdfast.AlertDeadLetter, At: time.Now().UTC().Round(0), Consumer: "billing", ID: "m1", Topic: "order.placed",
 				Key: "K-1", WorkflowID: "dead/billing/m1", Class: holdfast.ClassPanic, Reason: `<"é">`, Remedy: "redeliver"}
 			b.Alert(sent)
@@ -161,7 +161,7 @@ func TestWebhookSignature(t *testing.T) {
 			seconds, err := strconv.ParseInt(stamp, 10, 64)
 			require.NoError(t, err)
 			require.WithinDuration(t, time.Now(), time.Unix(seconds, 0), time.Hour)
-			require.Equal(t, map[string]int64{"holdfast.alerts kind=dead-letter": 1}, b.meter.values())
+			require.Equal(t, map[string]int64{"holdfast.alerts kind=dead-letter": 1}, b.meter.Values())
 		})
 	}
 }
@@ -198,7 +198,7 @@ func TestWebhookRetries(t *testing.T) {
 					require.GreaterOrEqual(t, pause, usual/2)
 					require.LessOrEqual(t, pause, usual*3/2)
 				}
-				require.Equal(t, map[string]int64{"holdfast.alerts kind=parked": 1}, b.meter.values())
+				require.Equal(t, map[string]int64{"holdfast.alerts kind=parked": 1}, b.meter.Values())
 				requireDiscreet(t, b)
 			})
 		})
@@ -360,7 +360,7 @@ func TestWebhookQueueIsFull(t *testing.T) {
 func TestWebhookOwnClient(t *testing.T) {
 	gone := httptest.NewServer(nil)
 	gone.Close()
-	b := newBell(t, nil, Webhook{URL: strings.Replace(gone.URL, "//", "//ann:passw0rd@", 1) + "/path-token?key=query-token", Secret: hookSecret})
+	b := newBell(t, nil, Target{URL: strings.Replace(gone.URL, "//", "//ann:passw0rd@", 1) + "/path-token?key=query-token", Secret: hookSecret})
 	b.ring("m1")
 	b.start().end()
 	require.Equal(t, 1, b.dropped(toWebhook, whyShutdown))
@@ -371,7 +371,7 @@ func TestWebhookOwnClient(t *testing.T) {
 	defer other.Close()
 	server := httptest.NewServer(http.RedirectHandler(other.URL+"/query-token", http.StatusTemporaryRedirect))
 	defer server.Close()
-	b = newBell(t, nil, Webhook{URL: server.URL, Secret: hookSecret})
+	b = newBell(t, nil, Target{URL: server.URL, Secret: hookSecret})
 	b.ring("m1")
 	b.start().end()
 	require.Equal(t, 1, b.dropped(toWebhook, whyRefused))
@@ -385,7 +385,7 @@ func TestWebhookOwnClient(t *testing.T) {
 		<-r.Context().Done()
 	}))
 	defer server.Close()
-	b = newBell(t, nil, Webhook{URL: server.URL, Secret: hookSecret})
+	b = newBell(t, nil, Target{URL: server.URL, Secret: hookSecret})
 	hard, cancel := context.WithCancel(t.Context())
 	go func() {
 		<-slow
@@ -397,13 +397,13 @@ func TestWebhookOwnClient(t *testing.T) {
 }
 
 func TestWebhookValidate(t *testing.T) {
-	require.NoError(t, Webhook{}.validate())
-	require.NoError(t, Webhook{Secret: "x"}.validate(), "nothing is posted")
+	require.NoError(t, Target{}.validate())
+	require.NoError(t, Target{Secret: "x"}.validate(), "nothing is posted")
 	for _, key := range []string{hookSecret, "whsec_" + hookSecret} {
-		require.NoError(t, Webhook{URL: "http://localhost:8080/x?y=z", Secret: key}.validate())
+		require.NoError(t, Target{URL: "http://localhost:8080/x?y=z", Secret: key}.validate())
 	}
 	long := base64.StdEncoding.EncodeToString(make([]byte, 65))
-	for name, w := range map[string]Webhook{
+	for name, w := range map[string]Target{
 		"no scheme":    {URL: "alerts.example/token99", Secret: hookSecret},
 		"other scheme": {URL: "ftp://alerts.example/token99", Secret: hookSecret},
 		"no host":      {URL: "https:///token99", Secret: hookSecret},

@@ -40,13 +40,11 @@ type Worker struct {
 	answers       answers
 	metrics       *metrics
 	alerts        *alerter
-	alertNotes    alertNotes
+	observer      *observer
 	installations installations
-	longWaits     longWaits
 	sagas         sagas
 	attached      *attachment
-	pools         map[*sql.DB]*pool      // set before anything is handled
-	paused        map[string]*standstill // the consumers and participants, and whether their breaker is open
+	pools         map[*sql.DB]*pool // set before anything is handled
 	stores        stores
 	without       without
 	now           func() time.Time // this process's clock
@@ -54,7 +52,6 @@ type Worker struct {
 	lookAgain     time.Duration // after another process with this one's name was found
 	clockEvery    time.Duration // how often it is compared with the databases'
 	sweepEvery    time.Duration // how often old rows are deleted
-	breakerLong   time.Duration // breakerWaits
 
 	broker *broker.Broker // set before ready is closed
 
@@ -80,13 +77,14 @@ func New(o Options) (*Worker, error) {
 	if err != nil {
 		return nil, err
 	}
-	alerts, err := newAlerter(o.OnAlert, o.Webhook, o.Logger, m)
+	alerts, err := newAlerter(o.OnAlert, Target(o.Webhook), o.Logger, m)
 	if err != nil {
 		return nil, err
 	}
-	w := &Worker{o: o, sender: o.sends(), metrics: m, attached: newAttachment(), alerts: alerts, paused: map[string]*standstill{}, handlers: map[string]LocalAll{}, checkers: map[string]holdfast.Checker{}, activities: map[string]any{}, compensations: map[string]Compensation{},
+	w := &Worker{o: o, sender: o.sends(), metrics: m, attached: newAttachment(), alerts: alerts, handlers: map[string]LocalAll{}, checkers: map[string]holdfast.Checker{}, activities: map[string]any{}, compensations: map[string]Compensation{},
 		pendings: newRegistry(time.Minute, 10_000), ready: make(chan struct{}), stopped: make(chan struct{}),
-		over: make(chan struct{}), stores: newStores(), now: time.Now, lookAgain: lookAgain, clockEvery: 5 * time.Minute, sweepEvery: time.Hour, breakerLong: breakerWaits}
+		over: make(chan struct{}), stores: newStores(), now: time.Now, lookAgain: lookAgain, clockEvery: 5 * time.Minute, sweepEvery: time.Hour}
+	w.observer = newObserver(o.Group, m, alerts, func(id string) { w.sagas.ends.look(id) })
 	w.gatherer = &gatherer{ids: w.idPrefix(), group: o.Group, most: o.MaxCohort, room: o.CohortsInFlight,
 		start: func(c *cohort) { w.sending.Go(func() { w.startCohort(c) }) }}
 	return w, nil
@@ -134,13 +132,14 @@ func (w *Worker) run(ctx context.Context) error {
 	if err := errors.Join(w.problems...); err != nil {
 		return err
 	}
+	w.alerts.own(w.o.Group, w.observer.names(), w.o.AllAlerts)
 	if err := w.connect(ctx); err != nil {
 		return err
 	}
 	defer w.disconnect(ctx)
-	w.relayAlerts()
-	defer w.alerting(ctx)()
-	defer w.leaveBreakers()
+	w.alerts.relayTo(w.broker)
+	defer w.alerts.start(ctx)()
+	defer w.observer.leaveBreakers()
 
 	w.comparePools()
 	defer w.broker.ShowTroubles(w.troubles)()
@@ -178,7 +177,7 @@ func (w *Worker) run(ctx context.Context) error {
 	}
 	defer w.showDatabases()()
 	group.Go(func() error { return w.broker.ConsumeExpired(running, w.expired) })
-	group.Go(func() error { return w.takeAlerts(running) })
+	group.Go(func() error { return w.alerts.take(running, w.broker, w.o.Prefix) })
 	group.Go(func() error { return w.sweep(running) })
 	group.Go(func() error { return w.comparePeers(running) })
 	close(w.ready)
@@ -186,21 +185,6 @@ func (w *Worker) run(ctx context.Context) error {
 	w.o.Logger.Info("holdfast runs", "group", w.o.Group, "instance", w.o.Instance, "consumers", len(w.consumers),
 		"participants", len(w.participants), "sagas", len(w.sagas.defs.All()))
 	return group.Wait()
-}
-
-// alerting delivers alerts until the function that it returns is called, and then
-// what is queued, for a few seconds.
-func (w *Worker) alerting(ctx context.Context) (stop func()) {
-	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		_ = w.alerts.run(ctx) // always nil
-	}()
-	return func() {
-		cancel()
-		<-done
-	}
 }
 
 func (w *Worker) claim(cancel context.CancelFunc) error {
@@ -345,7 +329,8 @@ func (w *Worker) prepare(ctx context.Context) error {
 func (w *Worker) openBroker(ctx context.Context) (b *broker.Broker, err error) {
 	err = w.retry(ctx, "RabbitMQ", func() error {
 		b, err = broker.Open(ctx, broker.Options{URL: w.o.AMQPURL, Prefix: w.o.Prefix, Name: w.o.Instance,
-			HalfQueues: w.o.HalfQueues, NoDeclare: !w.o.declares(), ConsumerTimeout: w.o.ConsumerTimeout, OnRemade: w.remade, OnRefused: w.refused,
+			HalfQueues: w.o.HalfQueues, NoDeclare: !w.o.declares(), ConsumerTimeout: w.o.ConsumerTimeout, OnRemade: w.remade,
+			OnRefused:      func(r broker.Refusal) { w.observer.refused(r, r.First && w.broker.IsAlert(r)) },
 			RollingUpgrade: w.o.RollingUpgrade, Logger: w.o.Logger})
 		return err
 	})
