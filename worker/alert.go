@@ -72,9 +72,9 @@ func newAlerter(call func(context.Context, holdfast.Alert), w Target, log *slog.
 	return a, err
 }
 
-// start delivers alerts until the function that it returns is called, and then what is
+// Start delivers alerts until the function that it returns is called, and then what is
 // queued, for a few seconds.
-func (a *alerter) start(ctx context.Context) (stop func()) {
+func (a *alerter) Start(ctx context.Context) (stop func()) {
 	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	done := make(chan struct{})
 	go func() {
@@ -92,7 +92,7 @@ func (a *alerter) Alert(al holdfast.Alert) {
 	if al.At.IsZero() {
 		al.At = time.Now()
 	}
-	a.metrics.alert(al.Kind)
+	a.metrics.Alert(al.Kind)
 	switch {
 	case a.relay == nil || a.hasHook() && a.owns(al):
 		a.tell(al)
@@ -165,7 +165,7 @@ func newAlertQueue(to string, log *slog.Logger, m *metrics) *alertQueue {
 func (q *alertQueue) put(a holdfast.Alert) bool {
 	why, lost := q.tryPut(queued{a, time.Now()})
 	if why != "" {
-		q.metrics.dropped(q.to, why, 1)
+		q.metrics.Dropped(q.to, why, 1)
 	}
 	// The log says when it begins and when it is over, not each.
 	if why != "" && lost == 0 {
@@ -223,14 +223,14 @@ func (q *alertQueue) end() {
 	left := len(q.c)
 	q.mu.Unlock()
 	if left > 0 {
-		q.metrics.dropped(q.to, whyShutdown, left)
+		q.metrics.Dropped(q.to, whyShutdown, left)
 		q.log.Warn("alerts were dropped", "to", q.to, "why", whyShutdown, "alerts", left)
 	}
 }
 
 // drop counts and logs an alert that was taken from the queue in vain.
 func (q *alertQueue) drop(a holdfast.Alert, why string, err error) {
-	q.metrics.dropped(q.to, why, 1)
+	q.metrics.Dropped(q.to, why, 1)
 	q.log.Warn("an alert was not delivered", "to", q.to, "why", why, "error", err, "kind", a.Kind, "id", a.ID, "consumer", a.Consumer)
 }
 

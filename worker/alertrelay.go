@@ -110,9 +110,9 @@ func (r *relay) pass(hard context.Context, a holdfast.Alert) error {
 	return err
 }
 
-// own says whose alerts this process tells: those of its group and its consumers, and,
+// Own says whose alerts this process tells: those of its group and its consumers, and,
 // of all, those of everybody. Call it before the first alert is raised.
-func (a *alerter) own(group string, consumers []string, all bool) {
+func (a *alerter) Own(group string, consumers []string, all bool) {
 	a.group, a.consumers, a.all = group, slices.Sorted(slices.Values(consumers)), all
 }
 
@@ -121,15 +121,15 @@ func (a *alerter) owns(al holdfast.Alert) bool {
 	return slices.Contains(a.consumers, al.Consumer) || al.Group != "" && al.Group == a.group && al.Consumer == "" || a.all
 }
 
-// myHook says whose alerts this process takes; ok is false if there is nobody here to
+// Hook says whose alerts this process takes; ok is false if there is nobody here to
 // tell.
-func (a *alerter) myHook() (h broker.Hook, ok bool) {
+func (a *alerter) Hook() (h broker.Hook, ok bool) {
 	h = broker.HookOf(a.group, a.consumers, a.all)
 	return h, a.hasHook() && len(h.Keys) > 0
 }
 
-// relayTo has alerts that are not this process's handed on. Call it before run.
-func (a *alerter) relayTo(to alertBroker) {
+// RelayTo has alerts that are not this process's handed on. Call it before run.
+func (a *alerter) RelayTo(to alertBroker) {
 	a.relay = &relay{alertQueue: newAlertQueue(toRelay, a.log, a.metrics), to: to, local: a.tell, note: a.notes.raising(a.log)}
 }
 
@@ -138,10 +138,10 @@ type alertSource interface {
 	ConsumeAlerts(ctx context.Context, t broker.AlertTaker) error
 }
 
-// take takes the alerts that are this process's, and those that nobody takes, until ctx is
+// Take takes the alerts that are this process's, and those that nobody takes, until ctx is
 // done. It returns nil: a process works as well without. prefix is the one of the queues.
-func (a *alerter) take(ctx context.Context, from alertSource, prefix string) error {
-	hook, ok := a.myHook()
+func (a *alerter) Take(ctx context.Context, from alertSource, prefix string) error {
+	hook, ok := a.Hook()
 	if !ok {
 		return nil
 	}
@@ -161,5 +161,5 @@ func (a *alerter) take(ctx context.Context, from alertSource, prefix string) err
 	return nil
 }
 
-// troubles are what is wrong with alerts between processes.
-func (a *alerter) troubles() []broker.Trouble { return a.notes.troubles() }
+// Troubles are what is wrong with alerts between processes.
+func (a *alerter) Troubles() []broker.Trouble { return a.notes.troubles() }

@@ -115,8 +115,8 @@ func TestWhoseAlertsAreTold(t *testing.T) {
 			call = heard.hook
 		}
 		b := newBell(t, call, Target{})
-		b.own("g", []string{"c"}, c.all)
-		b.relayTo(nil)
+		b.Own("g", []string{"c"}, c.all)
+		b.RelayTo(nil)
 		b.Alert(c.a)
 		require.Equal(t, map[bool]int{true: 1}[!c.here], len(b.relay.c), name)
 		if c.hook {
@@ -138,14 +138,14 @@ func TestWhoTakesTheSameAlerts(t *testing.T) {
 	}
 	for range 10 {
 		rand.Shuffle(len(names), func(i, j int) { names[i], names[j] = names[j], names[i] })
-		b.own("", names, false)
-		h, ok := b.myHook()
+		b.Own("", names, false)
+		h, ok := b.Hook()
 		require.True(t, ok)
 		require.Equal(t, want, h.Keys)
 	}
 	b = newBell(t, nil, Target{})
-	b.own("", names, false)
-	require.NoError(t, b.take(t.Context(), nil, "holdfast"))
-	_, ok := b.myHook()
+	b.Own("", names, false)
+	require.NoError(t, b.Take(t.Context(), nil, "holdfast"))
+	_, ok := b.Hook()
 	require.False(t, ok)
 }

@@ -124,7 +124,7 @@ func (w *Worker) attach(ctx context.Context, running func(func() error)) error {
 		workers.stop()
 		replies.stop()
 	})
-	w.metrics.connected(true)
+	w.metrics.Connected(true)
 	return nil
 }
 
@@ -160,7 +160,7 @@ func (w *Worker) stayAttached(ctx context.Context, running func(func() error), a
 // wrong option shows, does it return an error: what comes later must not end what
 // goes on without Temporal, and neither must a namespace that is not there yet.
 func (w *Worker) attachWhenReached(ctx context.Context, running func(func() error), first bool) error {
-	w.metrics.connected(false)
+	w.metrics.Connected(false)
 	pause := backoff.NewExponentialBackOff()
 	pause.MaxInterval = attachPause
 	var logged time.Time

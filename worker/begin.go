@@ -188,7 +188,7 @@ func (s *Split) counted(receipt holdfast.Receipt, err error) (holdfast.Receipt, 
 	if s.express != nil {
 		lane = holdfast.Express
 	}
-	return s.w.observer.counted(lane)(receipt, err)
+	return s.w.observer.Counted(lane)(receipt, err)
 }
 
 func (s *Split) rolledBack(err error) (holdfast.Receipt, error) {

@@ -27,7 +27,7 @@ func (s steps) CheckBackAll(ctx context.Context, group string, txs []activities.
 	defer cancel()
 	if s.w.o.RemoteCheck {
 		out := s.checkRemotely(ctx, group, txs)
-		s.w.metrics.recovered(out)
+		s.w.metrics.Recovered(out)
 		return out
 	}
 	out := make([]activities.LocalResult, len(txs))
@@ -48,7 +48,7 @@ func (s steps) CheckBackAll(ctx context.Context, group string, txs []activities.
 	wg.Go(func() { s.readAll(ctx, group, txs, rows, out) })
 	s.askAll(ctx, group, txs, asked, out)
 	wg.Wait()
-	s.w.metrics.recovered(out)
+	s.w.metrics.Recovered(out)
 	return out
 }
 

@@ -69,7 +69,7 @@ func (w *Worker) Consume(c Consumer) {
 		w.problem(err)
 		return
 	}
-	if w.observer.has(c.Name) {
+	if w.observer.Has(c.Name) {
 		w.problem(fmt.Errorf("%w: two consumers or participants are named %q: they would share a queue", holdfast.ErrInvalid, c.Name))
 		return
 	}
@@ -81,7 +81,7 @@ func (w *Worker) Consume(c Consumer) {
 		return
 	}
 	w.consumers = append(w.consumers, c)
-	w.observer.add(c.Name)
+	w.observer.Add(c.Name)
 }
 
 func (c Consumer) validate() error {
@@ -137,14 +137,14 @@ func SendValue[T any](ctx context.Context, w *Worker, t holdfast.Topic[T], key s
 
 // consume runs one consumer until ctx is done and its handlers have returned.
 func (w *Worker) consume(ctx context.Context, c Consumer) error {
-	w.observer.begins(c.Name)
+	w.observer.Begins(c.Name)
 	var limit *pool
 	if c.Handle != nil {
 		limit = w.poolOf(c.DB)
 	}
 	return w.broker.Consume(ctx, broker.Subscription{
 		Name: c.Name, Topics: c.Topics, Notices: c.notices(), Prefetch: c.Prefetch, Concurrency: limit.concurrency(c.Concurrency), Tries: c.Tries,
-		Ladder: c.Ladder, Policy: c.DeadLetters, Breaker: c.Breaker, Observe: w.observer.observe,
+		Ladder: c.Ladder, Policy: c.DeadLetters, Breaker: c.Breaker, Observe: w.observer.Event,
 		HandlerTimeout: c.Timeout, DrainTimeout: w.o.DrainTimeout, NeedsID: c.Handle != nil,
 		Handle: limit.handling(func(ctx context.Context, d broker.Delivery) error { return w.handle(ctx, c, d) }),
 	})

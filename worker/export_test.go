@@ -37,7 +37,7 @@ func (w *Worker) Gathered() int {
 // SetClock makes this process's clock another one, and has it compared, and old
 // rows deleted, every time that d has passed. Call it before Run.
 func (w *Worker) SetClock(now func() time.Time, d time.Duration) {
-	w.now, w.observer.now, w.clockEvery, w.sweepEvery = now, now, d, d
+	w.now, w.observer.Now, w.clockEvery, w.sweepEvery = now, now, d, d
 }
 
 // DatabaseIdentity is the identity of the worker's own database.
@@ -51,7 +51,7 @@ func (w *Worker) OutcomesNeeded() bool { return w.outcomesNeeded(context.Backgro
 func (w *Worker) LookAgainAfter(d time.Duration) { w.lookAgain = d }
 
 // Measure gives a gauge a value.
-func (w *Worker) Measure() { w.metrics.connected(true) }
+func (w *Worker) Measure() { w.metrics.Connected(true) }
 
 // Raise raises an alert, as something in this process would.
 func (w *Worker) Raise(a holdfast.Alert) { w.alerts.Alert(a) }

@@ -47,7 +47,7 @@ func (w *Worker) handOver(ctx context.Context, halves []holdfast.Half) []error {
 			alone = append(alone, txs...)
 			continue
 		}
-		w.metrics.handedOver(holdfast.Express, len(txs), err)
+		w.metrics.HandedOver(holdfast.Express, len(txs), err)
 		for _, tx := range txs {
 			errs[index[tx.ID]] = err
 		}
@@ -59,7 +59,7 @@ func (w *Worker) handOver(ctx context.Context, halves []holdfast.Half) []error {
 		wg.Go(func() {
 			defer func() { <-slots }()
 			err := w.handOverOne(ctx, tx)
-			w.metrics.handedOver(halves[index[tx.ID]].Lane, 1, err)
+			w.metrics.HandedOver(halves[index[tx.ID]].Lane, 1, err)
 			errs[index[tx.ID]] = err
 		})
 	}

@@ -14,6 +14,6 @@ func (w *Worker) keep(ctx context.Context) error {
 		CheckAfter: w.o.CheckAfter,
 		HandOver:   w.handOver,
 		Unable:     w.unable,
-		Stats:      w.metrics.kept,
+		Stats:      w.metrics.Kept,
 	})
 }

@@ -70,16 +70,16 @@ func newKeeping(meter metric.Meter) (*keeping, error) {
 	return k, nil
 }
 
-// kept notes a Keeper's numbers.
-func (m *metrics) kept(s broker.KeeperStats) {
+// Kept notes a Keeper's numbers.
+func (m *metrics) Kept(s broker.KeeperStats) {
 	k := m.keeping
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.keepers[s.Queue] = s
 }
 
-// handedOver counts a hand-over of n half messages, or that it failed.
-func (m *metrics) handedOver(lane holdfast.Lane, n int, err error) {
+// HandedOver counts a hand-over of n half messages, or that it failed.
+func (m *metrics) HandedOver(lane holdfast.Lane, n int, err error) {
 	if lane == "" {
 		lane = holdfast.Traced
 	}
@@ -90,8 +90,8 @@ func (m *metrics) handedOver(lane holdfast.Lane, n int, err error) {
 	m.add(to, series{byLane, string(lane), ""}, int64(n))
 }
 
-// recovered counts the answers to the check-back of a sweep.
-func (m *metrics) recovered(results []activities.LocalResult) {
+// Recovered counts the answers to the check-back of a sweep.
+func (m *metrics) Recovered(results []activities.LocalResult) {
 	n := map[holdfast.Resolution]int{}
 	for _, r := range results {
 		n[r.Resolution]++

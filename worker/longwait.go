@@ -13,6 +13,9 @@ import (
 // for one and the same participant.
 const waitingEvery = 15 * time.Minute
 
+// maxEpisodes bounds what is remembered of them: names come from outside, too.
+const maxEpisodes = 1000
+
 // longWaits are when people were told last that something is waited for.
 type longWaits struct {
 	mu   sync.Mutex
@@ -31,7 +34,7 @@ func (l *longWaits) due(what string, now time.Time) bool {
 	return true
 }
 
-// begins reports whether what is noted for the first time after a while: an episode of it
+// Begins reports whether what is noted for the first time after a while: an episode of it
 // begins, of which people are to be told once. It ends when it was not noted for
 // episodeGap.
 func (l *longWaits) begins(what string, now time.Time) bool {
@@ -45,7 +48,7 @@ func (l *longWaits) begins(what string, now time.Time) bool {
 
 // makeRoom has l.last forget everything where that is too much. l.mu is held.
 func (l *longWaits) makeRoom() {
-	if l.last == nil || len(l.last) >= maxSeries {
+	if l.last == nil || len(l.last) >= maxEpisodes {
 		l.last = map[string]time.Time{}
 	}
 }
@@ -56,8 +59,8 @@ const episodeGap = 90 * time.Minute
 
 // retryWaits tells that messages of a consumer wait for long on its ladder.
 func (o *observer) retryWaits(e broker.Event) {
-	o.metrics.consumerWaited(e.Consumer, waitsOnLadder)
-	if !o.longWaits.begins("retry "+e.Consumer, o.now()) {
+	o.metrics.ConsumerWaited(e.Consumer, waitsOnLadder)
+	if !o.longWaits.begins("retry "+e.Consumer, o.Now()) {
 		return
 	}
 	o.alerts.Alert(holdfast.Alert{Kind: holdfast.AlertRetryWaits, Consumer: e.Consumer, Group: e.Group, ID: e.MessageID, Topic: e.Topic, Key: e.Key, Class: e.Class,
@@ -71,14 +74,14 @@ const breakerWaits = 5 * time.Minute
 
 // breakerStays tells that a consumer's breaker does not close.
 func (o *observer) breakerStays(e broker.Event, since time.Time) {
-	o.metrics.consumerWaited(e.Consumer, waitsOnBreaker)
+	o.metrics.ConsumerWaited(e.Consumer, waitsOnBreaker)
 	o.alerts.Alert(holdfast.Alert{Kind: holdfast.AlertBreakerWaits, Consumer: e.Consumer,
 		Reason: fmt.Sprintf("the breaker has not closed since %s; it opened for: %s", since.UTC().Format(time.RFC3339), e.Reason),
 		Remedy: "mend what the consumer depends on; it goes on by itself, and `holdfast retry-now` has it try at once"})
 }
 
-// leaveBreakers ends what waits to tell of breakers.
-func (o *observer) leaveBreakers() {
+// LeaveBreakers ends what waits to tell of breakers.
+func (o *observer) LeaveBreakers() {
 	for _, s := range o.consumers {
 		s.end()
 	}

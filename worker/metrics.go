@@ -138,49 +138,49 @@ func newMetrics(p metric.MeterProvider) (*metrics, error) {
 	return m, nil
 }
 
-// close ends what is observed.
-func (m *metrics) close() error {
+// Close ends what is observed.
+func (m *metrics) Close() error {
 	return errors.Join(m.watching.Unregister(), m.keeping.watching.Unregister())
 }
 
-// attempted counts a try of a delivery; class is empty for one that succeeded.
-func (m *metrics) attempted(consumer string, class holdfast.ErrorClass) {
+// Attempted counts a try of a delivery; class is empty for one that succeeded.
+func (m *metrics) Attempted(consumer string, class holdfast.ErrorClass) {
 	if class == "" {
 		class = "ok"
 	}
 	m.add(m.attempts, series{byConsumerClass, consumer, string(class)}, 1)
 }
 
-// retried counts a message that its consumer tries again after a delay.
-func (m *metrics) retried(consumer string) { m.add(m.retries, series{byConsumer, consumer, ""}, 1) }
+// Retried counts a message that its consumer tries again after a delay.
+func (m *metrics) Retried(consumer string) { m.add(m.retries, series{byConsumer, consumer, ""}, 1) }
 
-// died counts a message that its consumer gave up.
-func (m *metrics) died(consumer string, class holdfast.ErrorClass) {
+// Died counts a message that its consumer gave up.
+func (m *metrics) Died(consumer string, class holdfast.ErrorClass) {
 	m.add(m.deadLetters, series{byConsumerClass, consumer, string(class)}, 1)
 }
 
-// breaker says what a consumer's breaker is now; until it is first called the
+// Breaker says what a consumer's breaker is now; until it is first called the
 // consumer has none.
-func (m *metrics) breaker(consumer string, now breakerState) {
+func (m *metrics) Breaker(consumer string, now breakerState) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.breakers[consumer] = now
 }
 
-// answered counts what a caller was told of a transaction.
-func (m *metrics) answered(lane holdfast.Lane, answer string) {
+// Answered counts what a caller was told of a transaction.
+func (m *metrics) Answered(lane holdfast.Lane, answer string) {
 	m.add(m.answers, series{byLaneAnswer, string(lane), answer}, 1)
 }
 
-// publishRefused counts a publish that RabbitMQ did not take; consumer is whose queue
+// PublishRefused counts a publish that RabbitMQ did not take; consumer is whose queue
 // refused it, if that is known.
-func (m *metrics) publishRefused(why, consumer string) {
+func (m *metrics) PublishRefused(why, consumer string) {
 	m.add(m.refusals, series{byWhyConsumer, why, consumer}, 1)
 }
 
-// connected says whether Temporal is reached; until it is first called there is
+// Connected says whether Temporal is reached; until it is first called there is
 // none.
-func (m *metrics) connected(yes bool) {
+func (m *metrics) Connected(yes bool) {
 	var now int64
 	if yes {
 		now = 1
@@ -190,42 +190,42 @@ func (m *metrics) connected(yes bool) {
 	m.temporal = &now
 }
 
-// sagaStarted counts a saga that was started here.
-func (m *metrics) sagaStarted(name string) { m.add(m.sagaStarts, series{bySaga, name, ""}, 1) }
+// SagaStarted counts a saga that was started here.
+func (m *metrics) SagaStarted(name string) { m.add(m.sagaStarts, series{bySaga, name, ""}, 1) }
 
-// waitedLong counts a saga that waits for a participant for long.
-func (m *metrics) waitedLong(topic string) { m.add(m.longWaits, series{byParticipant, topic, ""}, 1) }
+// WaitedLong counts a saga that waits for a participant for long.
+func (m *metrics) WaitedLong(topic string) { m.add(m.longWaits, series{byParticipant, topic, ""}, 1) }
 
-// consumerWaited counts what waits for long because of a consumer: why is one of the words
+// ConsumerWaited counts what waits for long because of a consumer: why is one of the words
 // above.
-func (m *metrics) consumerWaited(consumer, why string) {
+func (m *metrics) ConsumerWaited(consumer, why string) {
 	m.add(m.consumerWaits, series{byConsumerWhy, consumer, why}, 1)
 }
 
-// deliveryWaited counts a committed transaction that is not delivered for long.
-func (m *metrics) deliveryWaited(topic string) { m.add(m.deliveryWaits, series{byTopic, topic, ""}, 1) }
+// DeliveryWaited counts a committed transaction that is not delivered for long.
+func (m *metrics) DeliveryWaited(topic string) { m.add(m.deliveryWaits, series{byTopic, topic, ""}, 1) }
 
-// sagaEnded counts a saga that ended here; state is completed or compensated.
-func (m *metrics) sagaEnded(name, state string) {
+// SagaEnded counts a saga that ended here; state is completed or compensated.
+func (m *metrics) SagaEnded(name, state string) {
 	m.add(m.sagaEnds, series{bySagaState, name, state}, 1)
 }
 
-// sagaReplyLate counts a reply that nobody waited for.
-func (m *metrics) sagaReplyLate(participant string) {
+// SagaReplyLate counts a reply that nobody waited for.
+func (m *metrics) SagaReplyLate(participant string) {
 	m.add(m.sagaLate, series{byParticipant, participant, ""}, 1)
 }
 
-// parked counts what began to wait for an operator; kind is one of the words
+// Parked counts what began to wait for an operator; kind is one of the words
 // above.
-func (m *metrics) parked(kind string) { m.add(m.parks, series{byKind, kind, ""}, 1) }
+func (m *metrics) Parked(kind string) { m.add(m.parks, series{byKind, kind, ""}, 1) }
 
-// alert counts an alert that was raised.
-func (m *metrics) alert(kind holdfast.AlertKind) {
+// Alert counts an alert that was raised.
+func (m *metrics) Alert(kind holdfast.AlertKind) {
 	m.add(m.alerts, series{byKind, string(kind), ""}, 1)
 }
 
-// dropped counts alerts that did not reach the hook or the webhook.
-func (m *metrics) dropped(to, why string, n int) { m.add(m.drops, series{byToWhy, to, why}, int64(n)) }
+// Dropped counts alerts that did not reach the hook or the webhook.
+func (m *metrics) Dropped(to, why string, n int) { m.add(m.drops, series{byToWhy, to, why}, int64(n)) }
 
 func (m *metrics) add(c metric.Int64Counter, s series, n int64) {
 	c.Add(context.Background(), n, m.option(s)...)

@@ -35,29 +35,29 @@ func TestMetrics(t *testing.T) {
 	m := newMeter(t)
 	require.Empty(t, m.Values())
 
-	m.attempted("billing", "")
-	m.attempted("billing", "")
-	m.attempted("billing", holdfast.ClassPanic)
-	m.attempted("shipping", "")
-	m.retried("billing")
-	m.died("billing", holdfast.ClassPermanent)
-	m.breaker("billing", breakerIsOpen)
-	m.breaker("shipping", breakerIsClosed)
-	m.parked(parkedTransaction)
-	m.parked(parkedDeadLetter)
-	m.alert(holdfast.AlertParked)
-	m.dropped("hook", "full", 3)
-	m.sagaStarted("payment")
-	m.sagaEnded("payment", "compensated")
-	m.sagaReplyLate("stock")
-	m.kept(broker.KeeperStats{Queue: 2, Undecided: 7})
-	m.kept(broker.KeeperStats{Queue: 1, Undecided: 5, Oldest: time.Now().Add(-time.Hour)})
-	m.handedOver(holdfast.Express, 200, nil)
-	m.handedOver("", 1, errors.New("Temporal is away"))
-	m.recovered([]activities.LocalResult{{Resolution: holdfast.Commit}, {Resolution: holdfast.Commit}, {}})
-	m.answered(holdfast.Express, "commit")
-	m.connected(false)
-	m.connected(true)
+	m.Attempted("billing", "")
+	m.Attempted("billing", "")
+	m.Attempted("billing", holdfast.ClassPanic)
+	m.Attempted("shipping", "")
+	m.Retried("billing")
+	m.Died("billing", holdfast.ClassPermanent)
+	m.Breaker("billing", breakerIsOpen)
+	m.Breaker("shipping", breakerIsClosed)
+	m.Parked(parkedTransaction)
+	m.Parked(parkedDeadLetter)
+	m.Alert(holdfast.AlertParked)
+	m.Dropped("hook", "full", 3)
+	m.SagaStarted("payment")
+	m.SagaEnded("payment", "compensated")
+	m.SagaReplyLate("stock")
+	m.Kept(broker.KeeperStats{Queue: 2, Undecided: 7})
+	m.Kept(broker.KeeperStats{Queue: 1, Undecided: 5, Oldest: time.Now().Add(-time.Hour)})
+	m.HandedOver(holdfast.Express, 200, nil)
+	m.HandedOver("", 1, errors.New("Temporal is away"))
+	m.Recovered([]activities.LocalResult{{Resolution: holdfast.Commit}, {Resolution: holdfast.Commit}, {}})
+	m.Answered(holdfast.Express, "commit")
+	m.Connected(false)
+	m.Connected(true)
 	want := map[string]int64{
 		"holdfast.consumer.attempts class=ok,consumer=billing":    2,
 		"holdfast.consumer.attempts class=panic,consumer=billing": 1,
@@ -92,11 +92,11 @@ func TestMetrics(t *testing.T) {
 	}
 	require.Equal(t, want, values())
 
-	m.breaker("billing", breakerIsProbing)
+	m.Breaker("billing", breakerIsProbing)
 	want["holdfast.breaker.state consumer=billing"] = 1
 	require.Equal(t, want, values(), "the state is there at every reading")
 
-	require.NoError(t, m.close())
+	require.NoError(t, m.Close())
 	require.NotContains(t, m.Values(), "holdfast.breaker.state consumer=billing")
 }
 
@@ -107,8 +107,8 @@ func TestMetricsConcurrently(t *testing.T) {
 		wg.Go(func() {
 			consumer := fmt.Sprint("c", i%2)
 			for range 100 {
-				m.attempted(consumer, "")
-				m.breaker(consumer, breakerIsOpen)
+				m.Attempted(consumer, "")
+				m.Breaker(consumer, breakerIsOpen)
 			}
 			m.Values()
 		})
@@ -123,13 +123,13 @@ func TestMetricsConcurrently(t *testing.T) {
 func TestMetricsAreCheap(t *testing.T) {
 	m, err := newMetrics(noop.NewMeterProvider())
 	require.NoError(t, err)
-	m.attempted("billing", "")
-	require.Zero(t, testing.AllocsPerRun(100, func() { m.attempted("billing", "") }))
+	m.Attempted("billing", "")
+	require.Zero(t, testing.AllocsPerRun(100, func() { m.Attempted("billing", "") }))
 	for i := range 2 * maxSeries {
-		m.died(fmt.Sprint("c", i), holdfast.ClassError)
+		m.Died(fmt.Sprint("c", i), holdfast.ClassError)
 	}
 	require.Len(t, m.options, maxSeries)
-	require.NoError(t, m.close())
+	require.NoError(t, m.Close())
 }
 
 func TestMetricsOfTheGlobalProvider(t *testing.T) {
@@ -139,7 +139,7 @@ func TestMetricsOfTheGlobalProvider(t *testing.T) {
 	defer otel.SetMeterProvider(before)
 	global, err := newMetrics(nil)
 	require.NoError(t, err)
-	global.alert(holdfast.AlertDeadLetter)
+	global.Alert(holdfast.AlertDeadLetter)
 	require.EqualValues(t, 1, m.Values()["holdfast.alerts kind=dead-letter"])
-	require.NoError(t, global.close())
+	require.NoError(t, global.Close())
 }

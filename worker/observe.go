@@ -19,7 +19,7 @@ type observer struct {
 	group      string
 	sagaParked func(id string) // tells the callers of a saga to look at it
 
-	now         func() time.Time // this process's clock
+	Now         func() time.Time // this process's clock
 	breakerLong time.Duration    // breakerWaits
 
 	// consumers are the consumers and participants, and whether their breaker is open.
@@ -30,37 +30,37 @@ type observer struct {
 
 // newObserver returns the observer of a process of the group.
 func newObserver(group string, m *metrics, alerts activities.Alerter, sagaParked func(id string)) *observer {
-	return &observer{metrics: m, alerts: alerts, group: group, sagaParked: sagaParked, now: time.Now, breakerLong: breakerWaits,
+	return &observer{metrics: m, alerts: alerts, group: group, sagaParked: sagaParked, Now: time.Now, breakerLong: breakerWaits,
 		consumers: map[string]*standstill{}}
 }
 
-// add registers a consumer or participant by its name.
-func (o *observer) add(name string) { o.consumers[name] = new(standstill) }
+// Add registers a consumer or participant by its name.
+func (o *observer) Add(name string) { o.consumers[name] = new(standstill) }
 
-// has reports whether a consumer or participant of that name is registered.
-func (o *observer) has(name string) bool { return o.consumers[name] != nil }
+// Has reports whether a consumer or participant of that name is registered.
+func (o *observer) Has(name string) bool { return o.consumers[name] != nil }
 
-// names are the names of all consumers and participants.
-func (o *observer) names() []string { return slices.Collect(maps.Keys(o.consumers)) }
+// Names are the names of all consumers and participants.
+func (o *observer) Names() []string { return slices.Collect(maps.Keys(o.consumers)) }
 
-// begins notes that a consumer or participant begins: its breaker is closed.
-func (o *observer) begins(name string) { o.metrics.breaker(name, breakerIsClosed) }
+// Begins notes that a consumer or participant begins: its breaker is closed.
+func (o *observer) Begins(name string) { o.metrics.Breaker(name, breakerIsClosed) }
 
-// observe makes metrics and alerts of what happens to this process's consumers.
+// Event makes metrics and alerts of what happens to this process's consumers.
 // It never blocks.
-func (o *observer) observe(e broker.Event) {
+func (o *observer) Event(e broker.Event) {
 	switch e.Kind {
 	case broker.EventAttemptOK:
-		o.metrics.attempted(e.Consumer, "")
+		o.metrics.Attempted(e.Consumer, "")
 	case broker.EventAttemptFailed, broker.EventLost:
-		o.metrics.attempted(e.Consumer, e.Class)
+		o.metrics.Attempted(e.Consumer, e.Class)
 	case broker.EventRetry:
-		o.metrics.retried(e.Consumer)
+		o.metrics.Retried(e.Consumer)
 		if e.Long {
 			o.retryWaits(e)
 		}
 	case broker.EventDead:
-		o.metrics.died(e.Consumer, e.Class)
+		o.metrics.Died(e.Consumer, e.Class)
 	case broker.EventBreaker:
 		o.breakerChanged(e)
 	}
@@ -72,15 +72,15 @@ func (o *observer) breakerChanged(e broker.Event) {
 	paused := o.consumers[e.Consumer]
 	switch e.Breaker {
 	case broker.BreakerOpen:
-		o.metrics.breaker(e.Consumer, breakerIsOpen)
+		o.metrics.Breaker(e.Consumer, breakerIsOpen)
 		if paused.begin(o.breakerLong, func(since time.Time) { o.breakerStays(e, since) }) {
 			o.alerts.Alert(holdfast.Alert{Kind: holdfast.AlertBreakerOpened, Consumer: e.Consumer, Reason: e.Reason,
 				Remedy: "mend what the consumer depends on; it goes on by itself"})
 		}
 	case broker.BreakerProbing:
-		o.metrics.breaker(e.Consumer, breakerIsProbing)
+		o.metrics.Breaker(e.Consumer, breakerIsProbing)
 	default:
-		o.metrics.breaker(e.Consumer, breakerIsClosed)
+		o.metrics.Breaker(e.Consumer, breakerIsClosed)
 		if paused.end() {
 			o.alerts.Alert(holdfast.Alert{Kind: holdfast.AlertBreakerClosed, Consumer: e.Consumer})
 		}
@@ -93,13 +93,13 @@ var _ activities.Alerter = (*observer)(nil)
 func (o *observer) Alert(a holdfast.Alert) {
 	switch a.Kind {
 	case holdfast.AlertWaiting:
-		o.metrics.waitedLong(a.Topic)
-		if !o.longWaits.due(a.Group+" "+a.Topic, o.now()) {
+		o.metrics.WaitedLong(a.Topic)
+		if !o.longWaits.due(a.Group+" "+a.Topic, o.Now()) {
 			return
 		}
 	case holdfast.AlertDeliveryWaits:
-		o.metrics.deliveryWaited(a.Topic)
-		if !o.longWaits.begins("delivery "+a.Group, o.now()) {
+		o.metrics.DeliveryWaited(a.Topic)
+		if !o.longWaits.begins("delivery "+a.Group, o.Now()) {
 			return
 		}
 	}
@@ -111,21 +111,21 @@ func (o *observer) Alert(a holdfast.Alert) {
 		} else if a.Consumer != "" || a.Class != "" {
 			kind = parkedDeadLetter
 		}
-		o.metrics.parked(kind)
+		o.metrics.Parked(kind)
 	}
 	o.alerts.Alert(a)
 }
 
-// counted counts the answer to the caller of a transaction, and passes it on.
-func (o *observer) counted(lane holdfast.Lane) func(holdfast.Receipt, error) (holdfast.Receipt, error) {
+// Counted counts the answer to the caller of a transaction, and passes it on.
+func (o *observer) Counted(lane holdfast.Lane) func(holdfast.Receipt, error) (holdfast.Receipt, error) {
 	return func(receipt holdfast.Receipt, err error) (holdfast.Receipt, error) {
-		o.metrics.answered(lane, answerName(receipt, err))
+		o.metrics.Answered(lane, answerName(receipt, err))
 		return receipt, err
 	}
 }
 
 // answerName names what a caller was told: commit, rollback, pending, undecided, or
-// refused where nothing was run.
+// Refused where nothing was run.
 func answerName(receipt holdfast.Receipt, err error) string {
 	switch {
 	case err == nil:

@@ -27,7 +27,7 @@ func observed(t *testing.T) (*observer, func() []holdfast.Alert, *metricstest.Me
 	require.NoError(t, err)
 	raised := make(bells, 100)
 	o := newObserver("orders", counts, raised, func(string) {})
-	o.add("billing")
+	o.Add("billing")
 	alerts := func() (all []holdfast.Alert) {
 		for len(raised) > 0 {
 			all = append(all, <-raised)
@@ -55,7 +55,7 @@ func TestBreakerAlerts(t *testing.T) {
 		{broker.BreakerClosed, []holdfast.AlertKind{holdfast.AlertBreakerClosed}, 0},
 		{broker.BreakerOpen, []holdfast.AlertKind{holdfast.AlertBreakerOpened}, 2},
 	} {
-		o.observe(broker.Event{Kind: broker.EventBreaker, Consumer: "billing", Breaker: step.now, Reason: "the ledger is away"})
+		o.Event(broker.Event{Kind: broker.EventBreaker, Consumer: "billing", Breaker: step.now, Reason: "the ledger is away"})
 		var kinds []holdfast.AlertKind
 		for _, a := range alerts() {
 			kinds = append(kinds, a.Kind)
@@ -74,7 +74,7 @@ func TestBreakerAlerts(t *testing.T) {
 func TestBreakerThatStaysOpen(t *testing.T) {
 	o, alerts, m := observed(t)
 	change := func(to string) {
-		o.observe(broker.Event{Kind: broker.EventBreaker, Consumer: "billing", Breaker: to, Reason: "the ledger is away"})
+		o.Event(broker.Event{Kind: broker.EventBreaker, Consumer: "billing", Breaker: to, Reason: "the ledger is away"})
 	}
 	o.breakerLong = time.Hour
 	change(broker.BreakerOpen)
@@ -98,7 +98,7 @@ func TestBreakerThatStaysOpen(t *testing.T) {
 	require.EqualValues(t, 1, m.Values()["holdfast.consumer.long_waits consumer=billing,why=breaker"])
 	o.breakerLong = time.Hour
 	change(broker.BreakerOpen)
-	o.leaveBreakers()
+	o.LeaveBreakers()
 	require.Nil(t, o.consumers["billing"].late)
 }
 
@@ -106,9 +106,9 @@ func TestBreakerThatStaysOpen(t *testing.T) {
 func TestLongRetriesAreToldOnce(t *testing.T) {
 	o, alerts, m := observed(t)
 	now := time.Now()
-	o.now = func() time.Time { return now }
+	o.Now = func() time.Time { return now }
 	long := func(id string) {
-		o.observe(broker.Event{Kind: broker.EventRetry, Consumer: "billing", MessageID: id, Long: true, Since: now, Delay: 15 * time.Minute,
+		o.Event(broker.Event{Kind: broker.EventRetry, Consumer: "billing", MessageID: id, Long: true, Since: now, Delay: 15 * time.Minute,
 			Attempts: 7, Reason: "the ledger is wrong"})
 	}
 	for range 3 {
@@ -148,7 +148,7 @@ func TestWhatEventsCount(t *testing.T) {
 		{Kind: broker.EventDead, Class: holdfast.ClassPermanent},
 	} {
 		e.Consumer = "billing"
-		o.observe(e)
+		o.Event(e)
 	}
 	require.Equal(t, map[string]int64{
 		"holdfast.consumer.attempts class=timeout,consumer=billing": 1,
@@ -183,7 +183,7 @@ func TestRefusalsAreTold(t *testing.T) {
 	for why, kind := range map[string]holdfast.AlertKind{broker.RefusedFull: holdfast.AlertQueueFull, broker.RefusedUnknown: holdfast.AlertQueueFull,
 		broker.RefusedLimit: holdfast.AlertPublishRefused, broker.RefusedClosing: holdfast.AlertPublishRefused, broker.RefusedForbidden: holdfast.AlertPublishRefused} {
 		for n := range 3 {
-			o.refused(broker.Refusal{Why: why, Consumer: "c", Message: "m", Reason: "because", First: n == 0}, false)
+			o.Refused(broker.Refusal{Why: why, Consumer: "c", Message: "m", Reason: "because", First: n == 0}, false)
 		}
 		all := alerts()
 		require.Len(t, all, 1, why)
@@ -192,7 +192,7 @@ func TestRefusalsAreTold(t *testing.T) {
 		require.NotEmpty(t, a.Remedy)
 		require.EqualValues(t, 3, m.Values()["holdfast.publish.refused consumer=c,why="+why])
 	}
-	o.refused(broker.Refusal{Why: broker.RefusedFull, First: true}, true)
+	o.Refused(broker.Refusal{Why: broker.RefusedFull, First: true}, true)
 	require.Empty(t, alerts(), "it was an alert that was refused")
 }
 
@@ -216,8 +216,8 @@ func TestCountingAnswersIsCheap(t *testing.T) {
 	m, err := newMetrics(noop.NewMeterProvider())
 	require.NoError(t, err)
 	o := newObserver("orders", m, nil, nil)
-	send := func() { _, _ = o.counted(holdfast.Express)(holdfast.Receipt{Resolution: holdfast.Commit}, nil) }
+	send := func() { _, _ = o.Counted(holdfast.Express)(holdfast.Receipt{Resolution: holdfast.Commit}, nil) }
 	send()
 	require.Zero(t, testing.AllocsPerRun(100, send))
-	require.NoError(t, m.close())
+	require.NoError(t, m.Close())
 }

@@ -86,7 +86,7 @@ func (w *Worker) Close() error {
 	w.mu.Unlock()
 	if !ran {
 		w.stop()
-		_ = w.metrics.close()
+		_ = w.metrics.Close()
 		w.owned.close()
 		return nil
 	}

@@ -61,12 +61,12 @@ func (w *Worker) Participate(p Participant) {
 		w.problem(err)
 		return
 	}
-	if w.observer.has(p.Name) {
+	if w.observer.Has(p.Name) {
 		w.problem(fmt.Errorf("%w: two consumers or participants are named %q: they would share a queue", holdfast.ErrInvalid, p.Name))
 		return
 	}
 	w.participants = append(w.participants, p)
-	w.observer.add(p.Name)
+	w.observer.Add(p.Name)
 }
 
 func (p Participant) withDefaults(db *gorm.DB) Participant {
@@ -133,13 +133,13 @@ func TypedParticipation[V, R any](do func(ctx context.Context, tx *gorm.DB, v V)
 
 // participate runs one participant until ctx is done and what it is doing is done.
 func (w *Worker) participate(ctx context.Context, p Participant) error {
-	w.observer.begins(p.Name)
+	w.observer.Begins(p.Name)
 	limit := w.poolOf(p.DB)
 	run := &sagarun.Participant{Name: p.Name, Topic: p.Topic, UndoTopic: p.UndoTopic, DB: p.DB,
 		Do: sagarun.Participation(p.Do), Undo: sagarun.Participation(p.Undo), UndoUncertain: p.UndoUncertain, Replies: w.broker}
 	return w.broker.Consume(ctx, broker.Subscription{
 		Name: p.Name, Topics: p.topics(), Prefetch: p.Prefetch, Concurrency: limit.concurrency(p.Concurrency), Tries: p.Tries,
-		Ladder: p.Ladder, Breaker: p.Breaker, Observe: w.observer.observe,
+		Ladder: p.Ladder, Breaker: p.Breaker, Observe: w.observer.Event,
 		HandlerTimeout: p.Timeout, DrainTimeout: w.o.DrainTimeout,
 		Handle: limit.handling(run.Handle), GiveUp: run.GiveUp, Participant: true,
 	})

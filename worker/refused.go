@@ -5,11 +5,11 @@ import (
 	"github.com/holdfastmq/holdfast/broker"
 )
 
-// refused counts a publish that RabbitMQ did not take, and tells people of the first
+// Refused counts a publish that RabbitMQ did not take, and tells people of the first
 // one of its kind. isAlert says that an alert was to be published: an alert of that would
 // be refused, too.
-func (o *observer) refused(r broker.Refusal, isAlert bool) {
-	o.metrics.publishRefused(r.Why, r.Consumer)
+func (o *observer) Refused(r broker.Refusal, isAlert bool) {
+	o.metrics.PublishRefused(r.Why, r.Consumer)
 	if !r.First || isAlert {
 		return
 	}

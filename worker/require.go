@@ -33,7 +33,7 @@ func (w *Worker) topology() (x broker.Topology) {
 	}
 	slices.Sort(x.Delays)
 	x.Delays = slices.Compact(x.Delays)
-	if hook, ok := w.alerts.myHook(); ok {
+	if hook, ok := w.alerts.Hook(); ok {
 		x.Hooks = []broker.Hook{hook}
 	}
 	return x

@@ -65,7 +65,7 @@ func (w *Worker) sagaRunner() *sagarun.Runner {
 
 // sagaEnded takes note of a saga that has ended in this process.
 func (w *Worker) sagaEnded(s workflows.SagaStatus) {
-	w.metrics.sagaEnded(s.Name, s.State)
+	w.metrics.SagaEnded(s.Name, s.State)
 	for step, at := range s.Core.Steps {
 		if at.Status == core.UnknownOutside {
 			w.o.Logger.Info("a saga's step is not undone: its Do has no row, and what it did outside its database is not known",

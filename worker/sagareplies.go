@@ -110,7 +110,7 @@ func (w *Worker) reply(ctx context.Context, r broker.SagaReply) error {
 
 // late notes a reply that nobody waits for.
 func (w *Worker) late(r broker.SagaReply, why string) {
-	w.metrics.sagaReplyLate(r.Participant)
+	w.metrics.SagaReplyLate(r.Participant)
 	w.o.Logger.Debug("a saga's reply that nobody waits for", "why", why, "workflow", r.Workflow, "step", r.Step, "undo", r.Undo,
 		"participant", r.Participant, "outcome", r.Outcome, "reason", r.Reason)
 }

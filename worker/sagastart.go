@@ -105,13 +105,13 @@ func (w *Worker) startSaga(ctx context.Context, name string, version int, key st
 	id, _, err = workflows.StartSaga(ctx, w.o.Temporal, workflows.SagaStart{Prefix: w.o.Prefix, Fresh: fresh, TaskTimeout: w.o.TaskTimeout}, in)
 	var already *serviceerror.WorkflowExecutionAlreadyStarted
 	if err == nil && id == in.ID {
-		w.metrics.sagaStarted(name)
+		w.metrics.SagaStarted(name)
 		return id, end, nil
 	}
 	w.sagas.ends.forget(end) // it may have completed before
 	switch {
 	case err == nil:
-		w.metrics.sagaStarted(name)
+		w.metrics.SagaStarted(name)
 		return id, nil, nil
 	case errors.As(err, &already):
 		return id, nil, nil

@@ -72,9 +72,9 @@ func (w *Worker) SendAll(ctx context.Context, ms []holdfast.Message, local Local
 		return holdfast.Receipt{}, fmt.Errorf("%w: Send needs Options.DB; without a gorm database use Begin and a Checker", holdfast.ErrInvalid)
 	}
 	if w.lane(ms) == holdfast.Express {
-		return w.observer.counted(holdfast.Express)(w.express(ctx, activities.Tx{Form: activities.Inline, Instance: w.o.process}, ms, local))
+		return w.observer.Counted(holdfast.Express)(w.express(ctx, activities.Tx{Form: activities.Inline, Instance: w.o.process}, ms, local))
 	}
-	return w.observer.counted(holdfast.Traced)(w.transact(ctx, activities.Tx{Form: activities.Inline, Instance: w.o.process}, ms, local))
+	return w.observer.Counted(holdfast.Traced)(w.transact(ctx, activities.Tx{Form: activities.Inline, Instance: w.o.process}, ms, local))
 }
 
 // Start runs the handler that is registered under name on any worker of the
@@ -88,9 +88,9 @@ func (w *Worker) Start(ctx context.Context, name string, m holdfast.Message) (ho
 	}
 	ms, tx := []holdfast.Message{m}, activities.Tx{Form: activities.Registered, Handler: name}
 	if local := w.handlers[name]; local != nil && w.lane(ms) == holdfast.Express {
-		return w.observer.counted(holdfast.Express)(w.express(ctx, tx, ms, local))
+		return w.observer.Counted(holdfast.Express)(w.express(ctx, tx, ms, local))
 	}
-	return w.observer.counted(holdfast.Traced)(w.transact(ctx, tx, ms, nil))
+	return w.observer.Counted(holdfast.Traced)(w.transact(ctx, tx, ms, nil))
 }
 
 // transact starts the workflow of tx and waits for its answer.

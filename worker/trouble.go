@@ -27,7 +27,7 @@ func (w *Worker) troubles() (out []broker.Trouble) {
 	if t := w.installations.trouble(workflows.TaskQueue(w.o.Prefix, w.o.Group)); t.What != "" {
 		out = append(out, t)
 	}
-	return append(out, w.alerts.troubles()...)
+	return append(out, w.alerts.Troubles()...)
 }
 
 // distrusts says that sagas of this process do not take their participants' replies.

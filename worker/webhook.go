@@ -48,9 +48,9 @@ type Target struct {
 	Client *http.Client // nil: one of our own
 }
 
-// validate names no part of the URL or the secret: both may be secret, and are
+// Validate names no part of the URL or the secret: both may be secret, and are
 // worth it.
-func (w Target) validate() error {
+func (w Target) Validate() error {
 	if w.URL == "" {
 		return nil
 	}
@@ -83,7 +83,7 @@ type webhook struct {
 }
 
 func newWebhook(w Target, q *alertQueue) (*webhook, error) {
-	if err := w.validate(); err != nil {
+	if err := w.Validate(); err != nil {
 		return nil, err
 	}
 	signer, err := standardwebhooks.NewWebhook(w.Secret)

@@ -397,10 +397,10 @@ func TestWebhookOwnClient(t *testing.T) {
 }
 
 func TestWebhookValidate(t *testing.T) {
-	require.NoError(t, Target{}.validate())
-	require.NoError(t, Target{Secret: "x"}.validate(), "nothing is posted")
+	require.NoError(t, Target{}.Validate())
+	require.NoError(t, Target{Secret: "x"}.Validate(), "nothing is posted")
 	for _, key := range []string{hookSecret, "whsec_" + hookSecret} {
-		require.NoError(t, Target{URL: "http://localhost:8080/x?y=z", Secret: key}.validate())
+		require.NoError(t, Target{URL: "http://localhost:8080/x?y=z", Secret: key}.Validate())
 	}
 	long := base64.StdEncoding.EncodeToString(make([]byte, 65))
 	for name, w := range map[string]Target{
@@ -413,7 +413,7 @@ func TestWebhookValidate(t *testing.T) {
 		"short":        {URL: "https://alerts.example/token99", Secret: "whsec_dG9rZW45OQ=="},
 		"long":         {URL: "https://alerts.example/token99", Secret: long},
 	} {
-		err := w.validate()
+		err := w.Validate()
 		require.ErrorIs(t, err, holdfast.ErrInvalid, name)
 		require.NotContains(t, err.Error(), "token99", name)
 		require.NotContains(t, err.Error(), "AAAA", name)

@@ -109,7 +109,7 @@ func (w *Worker) undecidedWaits(halves []holdfast.Half) error {
 	err := &holdfast.UnavailableError{Part: "Temporal", Err: errors.New("this process has none: Options.Temporal is not set"),
 		Remedy: "start a process of group " + w.o.Group +
 			" that has Temporal: it checks back what waits in the half queue, and delivers or drops it"}
-	w.metrics.handedOver(holdfast.Express, len(halves), err)
+	w.metrics.HandedOver(holdfast.Express, len(halves), err)
 	w.without.mu.Lock()
 	known := time.Since(w.without.told) < waitsToldEvery
 	if !known {
@@ -150,7 +150,7 @@ func (w *Worker) outcomesNeeded(ctx context.Context) bool {
 // sayWithout says at the start what this process goes without.
 func (w *Worker) sayWithout() {
 	if w.sender && w.o.Temporal == nil {
-		w.metrics.connected(false)
+		w.metrics.Connected(false)
 		w.o.Logger.Info("no Temporal: the Express lane only; what stays undecided waits for a process of the group that has it",
 			"group", w.o.Group)
 	}

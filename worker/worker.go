@@ -109,7 +109,7 @@ func (w *Worker) Run(ctx context.Context) error {
 	}
 	w.runErr = w.run(ctx)
 	w.stop()
-	_ = w.metrics.close() // nobody reads them any more
+	_ = w.metrics.Close() // nobody reads them any more
 	close(w.over)
 	w.owned.close()
 	return w.runErr
@@ -132,14 +132,14 @@ func (w *Worker) run(ctx context.Context) error {
 	if err := errors.Join(w.problems...); err != nil {
 		return err
 	}
-	w.alerts.own(w.o.Group, w.observer.names(), w.o.AllAlerts)
+	w.alerts.Own(w.o.Group, w.observer.Names(), w.o.AllAlerts)
 	if err := w.connect(ctx); err != nil {
 		return err
 	}
 	defer w.disconnect(ctx)
-	w.alerts.relayTo(w.broker)
-	defer w.alerts.start(ctx)()
-	defer w.observer.leaveBreakers()
+	w.alerts.RelayTo(w.broker)
+	defer w.alerts.Start(ctx)()
+	defer w.observer.LeaveBreakers()
 
 	w.comparePools()
 	defer w.broker.ShowTroubles(w.troubles)()
@@ -177,7 +177,7 @@ func (w *Worker) run(ctx context.Context) error {
 	}
 	defer w.showDatabases()()
 	group.Go(func() error { return w.broker.ConsumeExpired(running, w.expired) })
-	group.Go(func() error { return w.alerts.take(running, w.broker, w.o.Prefix) })
+	group.Go(func() error { return w.alerts.Take(running, w.broker, w.o.Prefix) })
 	group.Go(func() error { return w.sweep(running) })
 	group.Go(func() error { return w.comparePeers(running) })
 	close(w.ready)
@@ -330,7 +330,7 @@ func (w *Worker) openBroker(ctx context.Context) (b *broker.Broker, err error) {
 	err = w.retry(ctx, "RabbitMQ", func() error {
 		b, err = broker.Open(ctx, broker.Options{URL: w.o.AMQPURL, Prefix: w.o.Prefix, Name: w.o.Instance,
 			HalfQueues: w.o.HalfQueues, NoDeclare: !w.o.declares(), ConsumerTimeout: w.o.ConsumerTimeout, OnRemade: w.remade,
-			OnRefused:      func(r broker.Refusal) { w.observer.refused(r, r.First && w.broker.IsAlert(r)) },
+			OnRefused:      func(r broker.Refusal) { w.observer.Refused(r, r.First && w.broker.IsAlert(r)) },
 			RollingUpgrade: w.o.RollingUpgrade, Logger: w.o.Logger})
 		return err
 	})
