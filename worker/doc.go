@@ -48,11 +48,7 @@
 //	sagaends.go   callers that are told of a saga's end in this process
 //	sagareplies.go participants' replies
 //	participate.go Participate: steps of sagas
-//	observe.go    metrics and alerts of what happens
 //	sweep.go      the retention of rows
-//	alert.go      alerts, their queue and the hook
-//	webhook.go    alerts posted to a URL
-//	metrics.go    what is counted; keepmetrics.go: of Keepers and hand-overs
 //	attach.go     what this process does for Temporal, and since when
 //	temporal.go   Temporal workers and search attributes
 package worker

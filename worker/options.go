@@ -16,6 +16,7 @@ import (
 	"gorm.io/gorm"
 
 	holdfast "github.com/holdfastmq/holdfast"
+	"github.com/holdfastmq/holdfast/internal/alerts"
 	"github.com/holdfastmq/holdfast/workflows"
 )
 
@@ -250,7 +251,7 @@ func (o Options) validate() error {
 	if o.RemoteCheck && (o.Temporal == nil || o.DB != nil) {
 		errs = append(errs, fmt.Errorf("%w: RemoteCheck needs Options.Temporal, and no Options.DB: the group's own processes answer check-backs; give consumers databases of their own", holdfast.ErrInvalid))
 	}
-	errs = append(errs, Target(o.Webhook).Validate(), o.Lane.Validate())
+	errs = append(errs, alerts.Target(o.Webhook).Validate(), o.Lane.Validate())
 	for topic, lane := range o.Lanes { // a pattern would never be anybody's topic
 		if err := (holdfast.Message{Topic: topic, Lane: lane}).Validate(); err != nil {
 			errs = append(errs, fmt.Errorf("Lanes, topic %q: %w", topic, err))

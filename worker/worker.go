@@ -19,6 +19,9 @@ import (
 
 	holdfast "github.com/holdfastmq/holdfast"
 	"github.com/holdfastmq/holdfast/broker"
+	"github.com/holdfastmq/holdfast/internal/alerts"
+	"github.com/holdfastmq/holdfast/internal/metrics"
+	"github.com/holdfastmq/holdfast/internal/observe"
 )
 
 // Worker is Holdfast in one process. Make it with [Open] or [New], register what it
@@ -38,9 +41,9 @@ type Worker struct {
 	gatherer      *gatherer
 	patience      time.Duration // of cohorts; 0: the default
 	answers       answers
-	metrics       *metrics
-	alerts        *alerter
-	observer      *observer
+	metrics       *metrics.Metrics
+	alerts        *alerts.Alerter
+	observer      *observe.Observer
 	installations installations
 	sagas         sagas
 	attached      *attachment
@@ -73,18 +76,18 @@ func New(o Options) (*Worker, error) {
 	if err := o.validate(); err != nil {
 		return nil, err
 	}
-	m, err := newMetrics(o.Meter)
+	m, err := metrics.New(o.Meter)
 	if err != nil {
 		return nil, err
 	}
-	alerts, err := newAlerter(o.OnAlert, Target(o.Webhook), o.Logger, m)
+	alerter, err := alerts.New(o.OnAlert, alerts.Target(o.Webhook), o.Logger, m)
 	if err != nil {
 		return nil, err
 	}
-	w := &Worker{o: o, sender: o.sends(), metrics: m, attached: newAttachment(), alerts: alerts, handlers: map[string]LocalAll{}, checkers: map[string]holdfast.Checker{}, activities: map[string]any{}, compensations: map[string]Compensation{},
+	w := &Worker{o: o, sender: o.sends(), metrics: m, attached: newAttachment(), alerts: alerter, handlers: map[string]LocalAll{}, checkers: map[string]holdfast.Checker{}, activities: map[string]any{}, compensations: map[string]Compensation{},
 		pendings: newRegistry(time.Minute, 10_000), ready: make(chan struct{}), stopped: make(chan struct{}),
 		over: make(chan struct{}), stores: newStores(), now: time.Now, lookAgain: lookAgain, clockEvery: 5 * time.Minute, sweepEvery: time.Hour}
-	w.observer = newObserver(o.Group, m, alerts, func(id string) { w.sagas.ends.look(id) })
+	w.observer = observe.New(o.Group, m, alerter, func(id string) { w.sagas.ends.look(id) })
 	w.gatherer = &gatherer{ids: w.idPrefix(), group: o.Group, most: o.MaxCohort, room: o.CohortsInFlight,
 		start: func(c *cohort) { w.sending.Go(func() { w.startCohort(c) }) }}
 	return w, nil

@@ -29,6 +29,9 @@ var mayImport = map[string][]string{
 	"internal/blame":   {""},
 	"internal/shell":   {},
 	"internal/guard":   {""},
+	"internal/metrics": {"", "activities", "broker"},
+	"internal/alerts":  {"", "activities", "broker", "internal/guard", "internal/metrics"},
+	"internal/observe": {"", "activities", "broker", "workflows", "internal/metrics"},
 	"barrier":          {"", "internal/blame", "internal/fault", "internal/guard"},
 	"broker":           {"", "broker/internal/wire", "internal/blame", "internal/fault", "internal/guard"},
 	"compensation":     {""},
@@ -37,7 +40,8 @@ var mayImport = map[string][]string{
 	"activities":       {"", "internal/fault", "saga/core"},
 	"workflows":        {"", "activities", "compensation", "saga/core", "internal/shell"},
 	"internal/sagarun": {"", "activities", "barrier", "broker", "saga", "saga/core", "internal/blame", "internal/fault", "internal/guard"},
-	"worker":           {"", "activities", "barrier", "broker", "workflows", "compensation", "saga", "saga/core", "internal/fault", "internal/guard", "internal/sagarun", "internal/shell"},
+	"worker":           {"", "activities", "barrier", "broker", "workflows", "compensation", "saga", "saga/core", "internal/fault", "internal/guard", "internal/sagarun", "internal/shell",
+		"internal/alerts", "internal/metrics", "internal/observe"},
 
 	"broker/internal/wire": {""},
 
@@ -50,7 +54,7 @@ var mayImport = map[string][]string{
 // forTests are the packages that only tests may import, and what only they may
 // bring along.
 var forTests = []string{module + "/holdfasttest", module + "/internal/fakebroker", module + "/internal/brokertest", module + "/internal/barriertest",
-	"github.com/glebarez/", "modernc.org/"}
+	module + "/internal/metrics/metricstest", 	"github.com/glebarez/", "modernc.org/"}
 
 func TestImportsPointOneWay(t *testing.T) {
 	for path, p := range list(t) {

@@ -1,4 +1,4 @@
-package worker
+package metrics
 
 import (
 	"context"
@@ -71,7 +71,7 @@ func newKeeping(meter metric.Meter) (*keeping, error) {
 }
 
 // Kept notes a Keeper's numbers.
-func (m *metrics) Kept(s broker.KeeperStats) {
+func (m *Metrics) Kept(s broker.KeeperStats) {
 	k := m.keeping
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -79,7 +79,7 @@ func (m *metrics) Kept(s broker.KeeperStats) {
 }
 
 // HandedOver counts a hand-over of n half messages, or that it failed.
-func (m *metrics) HandedOver(lane holdfast.Lane, n int, err error) {
+func (m *Metrics) HandedOver(lane holdfast.Lane, n int, err error) {
 	if lane == "" {
 		lane = holdfast.Traced
 	}
@@ -91,7 +91,7 @@ func (m *metrics) HandedOver(lane holdfast.Lane, n int, err error) {
 }
 
 // Recovered counts the answers to the check-back of a sweep.
-func (m *metrics) Recovered(results []activities.LocalResult) {
+func (m *Metrics) Recovered(results []activities.LocalResult) {
 	n := map[holdfast.Resolution]int{}
 	for _, r := range results {
 		n[r.Resolution]++

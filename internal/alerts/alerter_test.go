@@ -1,4 +1,4 @@
-package worker
+package alerts
 
 import (
 	"bytes"
@@ -14,6 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	holdfast "github.com/holdfastmq/holdfast"
+	"github.com/holdfastmq/holdfast/internal/metrics"
 	"github.com/holdfastmq/holdfast/internal/metrics/metricstest"
 )
 
@@ -38,11 +39,11 @@ func (j *journal) String() string {
 // bell is an alerter with its journal and its meter. Tests in a bubble of
 // synctest run on a clock of their own, which goes on when all wait.
 type bell struct {
-	*alerter
+	*Alerter
 	t       testing.TB
 	journal *journal
 	meter   *metricstest.Meter
-	metrics *metrics
+	metrics *metrics.Metrics
 	end     func() // ends run, and waits for it
 }
 
@@ -50,9 +51,9 @@ func newBell(t testing.TB, call func(context.Context, holdfast.Alert), w Target)
 	t.Helper()
 	b := &bell{t: t, journal: &journal{}, meter: metricstest.New(t)}
 	var err error
-	b.metrics, err = newMetrics(b.meter.Provider)
+	b.metrics, err = metrics.New(b.meter.Provider)
 	require.NoError(t, err)
-	b.alerter, err = newAlerter(call, w, slog.New(slog.NewTextHandler(b.journal, nil)), b.metrics)
+	b.Alerter, err = New(call, w, slog.New(slog.NewTextHandler(b.journal, nil)), b.metrics)
 	require.NoError(t, err)
 	return b
 }

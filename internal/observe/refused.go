@@ -1,4 +1,4 @@
-package worker
+package observe
 
 import (
 	holdfast "github.com/holdfastmq/holdfast"
@@ -8,7 +8,7 @@ import (
 // Refused counts a publish that RabbitMQ did not take, and tells people of the first
 // one of its kind. isAlert says that an alert was to be published: an alert of that would
 // be refused, too.
-func (o *observer) Refused(r broker.Refusal, isAlert bool) {
+func (o *Observer) Refused(r broker.Refusal, isAlert bool) {
 	o.metrics.PublishRefused(r.Why, r.Consumer)
 	if !r.First || isAlert {
 		return

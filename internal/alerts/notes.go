@@ -1,4 +1,4 @@
-package worker
+package alerts
 
 import (
 	"fmt"

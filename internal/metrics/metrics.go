@@ -1,4 +1,8 @@
-package worker
+// Package metrics counts what happens in a process, with OpenTelemetry: instruments and
+// their attributes, made once, so that counting allocates nothing. Package worker makes
+// one Metrics for each Worker; what counts gets it from there. It imports of this module
+// only the types of what it counts.
+package metrics
 
 import (
 	"context"
@@ -22,29 +26,29 @@ const maxSeries = 1000
 
 // The kinds of what is parked.
 const (
-	parkedTransaction = "transaction"
-	parkedDeadLetter  = "dead-letter"
-	parkedSaga        = "saga"
+	ParkedTransaction = "transaction"
+	ParkedDeadLetter  = "dead-letter"
+	ParkedSaga        = "saga"
 )
 
 // Why a consumer's messages wait for long.
 const (
-	waitsOnLadder  = "retry"
-	waitsOnBreaker = "breaker"
+	WaitsOnLadder  = "retry"
+	WaitsOnBreaker = "breaker"
 )
 
 // breakerState is a breaker's state as a number.
 type breakerState int64
 
 const (
-	breakerIsClosed  breakerState = 0
-	breakerIsProbing breakerState = 1
-	breakerIsOpen    breakerState = 2
+	BreakerIsClosed  breakerState = 0
+	BreakerIsProbing breakerState = 1
+	BreakerIsOpen    breakerState = 2
 )
 
-// metrics counts what happens in a worker. Its methods may be called from many
+// Metrics counts what happens in a worker. Its methods may be called from many
 // goroutines; counting what was counted before allocates nothing.
-type metrics struct {
+type Metrics struct {
 	attempts, retries, deadLetters, parks, alerts, drops metric.Int64Counter
 	sagaStarts, sagaEnds, sagaLate                       metric.Int64Counter
 	answers, refusals, longWaits                         metric.Int64Counter
@@ -80,14 +84,14 @@ var (
 	byParticipant   = &[2]attribute.Key{"participant"}
 )
 
-// newMetrics makes the instruments with p, or with OpenTelemetry's global
+// New makes the instruments with p, or with OpenTelemetry's global
 // provider if p is nil. Call close at the end.
-func newMetrics(p metric.MeterProvider) (*metrics, error) {
+func New(p metric.MeterProvider) (*Metrics, error) {
 	if p == nil {
 		p = otel.GetMeterProvider()
 	}
 	meter := p.Meter(meterName)
-	m := &metrics{options: map[series][]metric.AddOption{}, breakers: map[string]breakerState{}}
+	m := &Metrics{options: map[series][]metric.AddOption{}, breakers: map[string]breakerState{}}
 	var errs []error
 	counter := func(name, unit, description string) metric.Int64Counter {
 		c, err := meter.Int64Counter(name, metric.WithUnit(unit), metric.WithDescription(description))
@@ -139,12 +143,12 @@ func newMetrics(p metric.MeterProvider) (*metrics, error) {
 }
 
 // Close ends what is observed.
-func (m *metrics) Close() error {
+func (m *Metrics) Close() error {
 	return errors.Join(m.watching.Unregister(), m.keeping.watching.Unregister())
 }
 
 // Attempted counts a try of a delivery; class is empty for one that succeeded.
-func (m *metrics) Attempted(consumer string, class holdfast.ErrorClass) {
+func (m *Metrics) Attempted(consumer string, class holdfast.ErrorClass) {
 	if class == "" {
 		class = "ok"
 	}
@@ -152,35 +156,35 @@ func (m *metrics) Attempted(consumer string, class holdfast.ErrorClass) {
 }
 
 // Retried counts a message that its consumer tries again after a delay.
-func (m *metrics) Retried(consumer string) { m.add(m.retries, series{byConsumer, consumer, ""}, 1) }
+func (m *Metrics) Retried(consumer string) { m.add(m.retries, series{byConsumer, consumer, ""}, 1) }
 
 // Died counts a message that its consumer gave up.
-func (m *metrics) Died(consumer string, class holdfast.ErrorClass) {
+func (m *Metrics) Died(consumer string, class holdfast.ErrorClass) {
 	m.add(m.deadLetters, series{byConsumerClass, consumer, string(class)}, 1)
 }
 
 // Breaker says what a consumer's breaker is now; until it is first called the
 // consumer has none.
-func (m *metrics) Breaker(consumer string, now breakerState) {
+func (m *Metrics) Breaker(consumer string, now breakerState) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.breakers[consumer] = now
 }
 
 // Answered counts what a caller was told of a transaction.
-func (m *metrics) Answered(lane holdfast.Lane, answer string) {
+func (m *Metrics) Answered(lane holdfast.Lane, answer string) {
 	m.add(m.answers, series{byLaneAnswer, string(lane), answer}, 1)
 }
 
 // PublishRefused counts a publish that RabbitMQ did not take; consumer is whose queue
 // refused it, if that is known.
-func (m *metrics) PublishRefused(why, consumer string) {
+func (m *Metrics) PublishRefused(why, consumer string) {
 	m.add(m.refusals, series{byWhyConsumer, why, consumer}, 1)
 }
 
 // Connected says whether Temporal is reached; until it is first called there is
 // none.
-func (m *metrics) Connected(yes bool) {
+func (m *Metrics) Connected(yes bool) {
 	var now int64
 	if yes {
 		now = 1
@@ -191,48 +195,48 @@ func (m *metrics) Connected(yes bool) {
 }
 
 // SagaStarted counts a saga that was started here.
-func (m *metrics) SagaStarted(name string) { m.add(m.sagaStarts, series{bySaga, name, ""}, 1) }
+func (m *Metrics) SagaStarted(name string) { m.add(m.sagaStarts, series{bySaga, name, ""}, 1) }
 
 // WaitedLong counts a saga that waits for a participant for long.
-func (m *metrics) WaitedLong(topic string) { m.add(m.longWaits, series{byParticipant, topic, ""}, 1) }
+func (m *Metrics) WaitedLong(topic string) { m.add(m.longWaits, series{byParticipant, topic, ""}, 1) }
 
 // ConsumerWaited counts what waits for long because of a consumer: why is one of the words
 // above.
-func (m *metrics) ConsumerWaited(consumer, why string) {
+func (m *Metrics) ConsumerWaited(consumer, why string) {
 	m.add(m.consumerWaits, series{byConsumerWhy, consumer, why}, 1)
 }
 
 // DeliveryWaited counts a committed transaction that is not delivered for long.
-func (m *metrics) DeliveryWaited(topic string) { m.add(m.deliveryWaits, series{byTopic, topic, ""}, 1) }
+func (m *Metrics) DeliveryWaited(topic string) { m.add(m.deliveryWaits, series{byTopic, topic, ""}, 1) }
 
 // SagaEnded counts a saga that ended here; state is completed or compensated.
-func (m *metrics) SagaEnded(name, state string) {
+func (m *Metrics) SagaEnded(name, state string) {
 	m.add(m.sagaEnds, series{bySagaState, name, state}, 1)
 }
 
 // SagaReplyLate counts a reply that nobody waited for.
-func (m *metrics) SagaReplyLate(participant string) {
+func (m *Metrics) SagaReplyLate(participant string) {
 	m.add(m.sagaLate, series{byParticipant, participant, ""}, 1)
 }
 
 // Parked counts what began to wait for an operator; kind is one of the words
 // above.
-func (m *metrics) Parked(kind string) { m.add(m.parks, series{byKind, kind, ""}, 1) }
+func (m *Metrics) Parked(kind string) { m.add(m.parks, series{byKind, kind, ""}, 1) }
 
 // Alert counts an alert that was raised.
-func (m *metrics) Alert(kind holdfast.AlertKind) {
+func (m *Metrics) Alert(kind holdfast.AlertKind) {
 	m.add(m.alerts, series{byKind, string(kind), ""}, 1)
 }
 
 // Dropped counts alerts that did not reach the hook or the webhook.
-func (m *metrics) Dropped(to, why string, n int) { m.add(m.drops, series{byToWhy, to, why}, int64(n)) }
+func (m *Metrics) Dropped(to, why string, n int) { m.add(m.drops, series{byToWhy, to, why}, int64(n)) }
 
-func (m *metrics) add(c metric.Int64Counter, s series, n int64) {
+func (m *Metrics) add(c metric.Int64Counter, s series, n int64) {
 	c.Add(context.Background(), n, m.option(s)...)
 }
 
 // option returns the attributes of s, made once.
-func (m *metrics) option(s series) []metric.AddOption {
+func (m *Metrics) option(s series) []metric.AddOption {
 	m.mu.RLock()
 	o, known := m.options[s]
 	m.mu.RUnlock()

@@ -1,4 +1,7 @@
-package worker
+// Package observe makes metrics and alerts of what happens: to consumers and their
+// breakers, to publishes, in workflows, and to callers. It decides what is worth an alert,
+// and how often people are told of the same; packages metrics and alerts carry it out.
+package observe
 
 import (
 	"errors"
@@ -9,12 +12,13 @@ import (
 	holdfast "github.com/holdfastmq/holdfast"
 	"github.com/holdfastmq/holdfast/activities"
 	"github.com/holdfastmq/holdfast/broker"
+	"github.com/holdfastmq/holdfast/internal/metrics"
 	"github.com/holdfastmq/holdfast/workflows"
 )
 
-// observer makes metrics and alerts of what happens in a process.
-type observer struct {
-	metrics    *metrics
+// Observer makes metrics and alerts of what happens in a process.
+type Observer struct {
+	metrics    *metrics.Metrics
 	alerts     activities.Alerter
 	group      string
 	sagaParked func(id string) // tells the callers of a saga to look at it
@@ -28,27 +32,27 @@ type observer struct {
 	longWaits longWaits
 }
 
-// newObserver returns the observer of a process of the group.
-func newObserver(group string, m *metrics, alerts activities.Alerter, sagaParked func(id string)) *observer {
-	return &observer{metrics: m, alerts: alerts, group: group, sagaParked: sagaParked, Now: time.Now, breakerLong: breakerWaits,
+// New returns the observer of a process of the group.
+func New(group string, m *metrics.Metrics, alerts activities.Alerter, sagaParked func(id string)) *Observer {
+	return &Observer{metrics: m, alerts: alerts, group: group, sagaParked: sagaParked, Now: time.Now, breakerLong: breakerWaits,
 		consumers: map[string]*standstill{}}
 }
 
 // Add registers a consumer or participant by its name.
-func (o *observer) Add(name string) { o.consumers[name] = new(standstill) }
+func (o *Observer) Add(name string) { o.consumers[name] = new(standstill) }
 
 // Has reports whether a consumer or participant of that name is registered.
-func (o *observer) Has(name string) bool { return o.consumers[name] != nil }
+func (o *Observer) Has(name string) bool { return o.consumers[name] != nil }
 
 // Names are the names of all consumers and participants.
-func (o *observer) Names() []string { return slices.Collect(maps.Keys(o.consumers)) }
+func (o *Observer) Names() []string { return slices.Collect(maps.Keys(o.consumers)) }
 
 // Begins notes that a consumer or participant begins: its breaker is closed.
-func (o *observer) Begins(name string) { o.metrics.Breaker(name, breakerIsClosed) }
+func (o *Observer) Begins(name string) { o.metrics.Breaker(name, metrics.BreakerIsClosed) }
 
 // Event makes metrics and alerts of what happens to this process's consumers.
 // It never blocks.
-func (o *observer) Event(e broker.Event) {
+func (o *Observer) Event(e broker.Event) {
 	switch e.Kind {
 	case broker.EventAttemptOK:
 		o.metrics.Attempted(e.Consumer, "")
@@ -68,29 +72,29 @@ func (o *observer) Event(e broker.Event) {
 
 // breakerChanged tells when a consumer pauses and when it goes on, not of each
 // probe in between.
-func (o *observer) breakerChanged(e broker.Event) {
+func (o *Observer) breakerChanged(e broker.Event) {
 	paused := o.consumers[e.Consumer]
 	switch e.Breaker {
 	case broker.BreakerOpen:
-		o.metrics.Breaker(e.Consumer, breakerIsOpen)
+		o.metrics.Breaker(e.Consumer, metrics.BreakerIsOpen)
 		if paused.begin(o.breakerLong, func(since time.Time) { o.breakerStays(e, since) }) {
 			o.alerts.Alert(holdfast.Alert{Kind: holdfast.AlertBreakerOpened, Consumer: e.Consumer, Reason: e.Reason,
 				Remedy: "mend what the consumer depends on; it goes on by itself"})
 		}
 	case broker.BreakerProbing:
-		o.metrics.Breaker(e.Consumer, breakerIsProbing)
+		o.metrics.Breaker(e.Consumer, metrics.BreakerIsProbing)
 	default:
-		o.metrics.Breaker(e.Consumer, breakerIsClosed)
+		o.metrics.Breaker(e.Consumer, metrics.BreakerIsClosed)
 		if paused.end() {
 			o.alerts.Alert(holdfast.Alert{Kind: holdfast.AlertBreakerClosed, Consumer: e.Consumer})
 		}
 	}
 }
 
-var _ activities.Alerter = (*observer)(nil)
+var _ activities.Alerter = (*Observer)(nil)
 
 // Alert passes an alert of a workflow on.
-func (o *observer) Alert(a holdfast.Alert) {
+func (o *Observer) Alert(a holdfast.Alert) {
 	switch a.Kind {
 	case holdfast.AlertWaiting:
 		o.metrics.WaitedLong(a.Topic)
@@ -104,12 +108,12 @@ func (o *observer) Alert(a holdfast.Alert) {
 		}
 	}
 	if a.Parked {
-		kind := parkedTransaction
+		kind := metrics.ParkedTransaction
 		if id, _ := workflows.ParseID(a.WorkflowID); id.Kind == workflows.KindSaga {
-			kind = parkedSaga
+			kind = metrics.ParkedSaga
 			o.sagaParked(a.ID)
 		} else if a.Consumer != "" || a.Class != "" {
-			kind = parkedDeadLetter
+			kind = metrics.ParkedDeadLetter
 		}
 		o.metrics.Parked(kind)
 	}
@@ -117,7 +121,7 @@ func (o *observer) Alert(a holdfast.Alert) {
 }
 
 // Counted counts the answer to the caller of a transaction, and passes it on.
-func (o *observer) Counted(lane holdfast.Lane) func(holdfast.Receipt, error) (holdfast.Receipt, error) {
+func (o *Observer) Counted(lane holdfast.Lane) func(holdfast.Receipt, error) (holdfast.Receipt, error) {
 	return func(receipt holdfast.Receipt, err error) (holdfast.Receipt, error) {
 		o.metrics.Answered(lane, answerName(receipt, err))
 		return receipt, err

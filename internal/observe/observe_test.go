@@ -1,4 +1,4 @@
-package worker
+package observe
 
 import (
 	"fmt"
@@ -10,6 +10,7 @@ import (
 
 	holdfast "github.com/holdfastmq/holdfast"
 	"github.com/holdfastmq/holdfast/broker"
+	"github.com/holdfastmq/holdfast/internal/metrics"
 	"github.com/holdfastmq/holdfast/internal/metrics/metricstest"
 )
 
@@ -20,13 +21,13 @@ func (b bells) Alert(a holdfast.Alert) { b <- a }
 
 // observed returns an observer of the consumer billing, what it has alerted of, and its
 // metrics.
-func observed(t *testing.T) (*observer, func() []holdfast.Alert, *metricstest.Meter) {
+func observed(t *testing.T) (*Observer, func() []holdfast.Alert, *metricstest.Meter) {
 	t.Helper()
 	m := metricstest.New(t)
-	counts, err := newMetrics(m.Provider)
+	counts, err := metrics.New(m.Provider)
 	require.NoError(t, err)
 	raised := make(bells, 100)
-	o := newObserver("orders", counts, raised, func(string) {})
+	o := New("orders", counts, raised, func(string) {})
 	o.Add("billing")
 	alerts := func() (all []holdfast.Alert) {
 		for len(raised) > 0 {
@@ -213,9 +214,9 @@ func TestAnswerName(t *testing.T) {
 
 // The attributes of an answer are made once.
 func TestCountingAnswersIsCheap(t *testing.T) {
-	m, err := newMetrics(noop.NewMeterProvider())
+	m, err := metrics.New(noop.NewMeterProvider())
 	require.NoError(t, err)
-	o := newObserver("orders", m, nil, nil)
+	o := New("orders", m, nil, nil)
 	send := func() { _, _ = o.Counted(holdfast.Express)(holdfast.Receipt{Resolution: holdfast.Commit}, nil) }
 	send()
 	require.Zero(t, testing.AllocsPerRun(100, send))

@@ -1,4 +1,7 @@
-package worker
+// Package alerts delivers alerts: to the hook and the webhook of this process, or, where an
+// alert is another process's to tell, to that one over RabbitMQ. Nobody who raises an
+// alert is held up. What is worth an alert is decided elsewhere: see package observe.
+package alerts
 
 import (
 	"context"
@@ -9,6 +12,7 @@ import (
 	holdfast "github.com/holdfastmq/holdfast"
 	"github.com/holdfastmq/holdfast/activities"
 	"github.com/holdfastmq/holdfast/internal/guard"
+	"github.com/holdfastmq/holdfast/internal/metrics"
 )
 
 const (
@@ -39,12 +43,12 @@ const (
 	whyShutdown = "shutdown" // before it was delivered
 )
 
-var _ activities.Alerter = (*alerter)(nil)
+var _ activities.Alerter = (*Alerter)(nil)
 
-// alerter passes alerts on to a hook and to a webhook, neither of which holds up
+// Alerter passes alerts on to a hook and to a webhook, neither of which holds up
 // the other, or the one who alerts.
-type alerter struct {
-	metrics *metrics
+type Alerter struct {
+	metrics *metrics.Metrics
 	hook    *hook    // nil: none
 	webhook *webhook // nil: none
 	relay   *relay   // nil: none; what is not this process's goes there
@@ -57,10 +61,10 @@ type alerter struct {
 	all       bool
 }
 
-// newAlerter returns an alerter; call may be nil, w may be zero. Alerts wait until
+// New returns an alerter; call may be nil, w may be zero. Alerts wait until
 // run is called.
-func newAlerter(call func(context.Context, holdfast.Alert), w Target, log *slog.Logger, m *metrics) (*alerter, error) {
-	a := &alerter{metrics: m, log: log}
+func New(call func(context.Context, holdfast.Alert), w Target, log *slog.Logger, m *metrics.Metrics) (*Alerter, error) {
+	a := &Alerter{metrics: m, log: log}
 	if call != nil {
 		a.hook = &hook{alertQueue: newAlertQueue(toHook, log, m), call: call, running: make(chan struct{}, hooksRunning)}
 	}
@@ -74,7 +78,7 @@ func newAlerter(call func(context.Context, holdfast.Alert), w Target, log *slog.
 
 // Start delivers alerts until the function that it returns is called, and then what is
 // queued, for a few seconds.
-func (a *alerter) Start(ctx context.Context) (stop func()) {
+func (a *Alerter) Start(ctx context.Context) (stop func()) {
 	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	done := make(chan struct{})
 	go func() {
@@ -88,7 +92,7 @@ func (a *alerter) Start(ctx context.Context) (stop func()) {
 }
 
 // Alert takes an alert. It never blocks, also before run and after it.
-func (a *alerter) Alert(al holdfast.Alert) {
+func (a *Alerter) Alert(al holdfast.Alert) {
 	if al.At.IsZero() {
 		al.At = time.Now()
 	}
@@ -102,11 +106,11 @@ func (a *alerter) Alert(al holdfast.Alert) {
 }
 
 // hasHook reports whether there is somebody to tell here.
-func (a *alerter) hasHook() bool { return a.hook != nil || a.webhook != nil }
+func (a *Alerter) hasHook() bool { return a.hook != nil || a.webhook != nil }
 
 // tell passes an alert to those who are told here, and reports whether somebody is, and
 // each of them had room for it.
-func (a *alerter) tell(al holdfast.Alert) (told bool) {
+func (a *Alerter) tell(al holdfast.Alert) (told bool) {
 	told = a.hasHook()
 	if a.hook != nil {
 		told = a.hook.put(al) && told
@@ -119,7 +123,7 @@ func (a *alerter) tell(al holdfast.Alert) (told bool) {
 
 // run delivers alerts until ctx is done, and then what is queued, for a few
 // seconds. What raises alerts should end before ctx does. It returns nil.
-func (a *alerter) run(ctx context.Context) error {
+func (a *Alerter) run(ctx context.Context) error {
 	hard, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	defer cancel()
 	var lanes sync.WaitGroup
@@ -149,7 +153,7 @@ type queued struct {
 type alertQueue struct {
 	to      string
 	log     *slog.Logger
-	metrics *metrics
+	metrics *metrics.Metrics
 	c       chan queued
 
 	mu   sync.Mutex
@@ -157,7 +161,7 @@ type alertQueue struct {
 	lost int // in a row
 }
 
-func newAlertQueue(to string, log *slog.Logger, m *metrics) *alertQueue {
+func newAlertQueue(to string, log *slog.Logger, m *metrics.Metrics) *alertQueue {
 	return &alertQueue{to: to, log: log, metrics: m, c: make(chan queued, alertQueueSize)}
 }
 

@@ -1,4 +1,4 @@
-package worker
+package alerts
 
 import (
 	"context"
@@ -112,24 +112,24 @@ func (r *relay) pass(hard context.Context, a holdfast.Alert) error {
 
 // Own says whose alerts this process tells: those of its group and its consumers, and,
 // of all, those of everybody. Call it before the first alert is raised.
-func (a *alerter) Own(group string, consumers []string, all bool) {
+func (a *Alerter) Own(group string, consumers []string, all bool) {
 	a.group, a.consumers, a.all = group, slices.Sorted(slices.Values(consumers)), all
 }
 
 // owns reports whether an alert is this process's to tell.
-func (a *alerter) owns(al holdfast.Alert) bool {
+func (a *Alerter) owns(al holdfast.Alert) bool {
 	return slices.Contains(a.consumers, al.Consumer) || al.Group != "" && al.Group == a.group && al.Consumer == "" || a.all
 }
 
 // Hook says whose alerts this process takes; ok is false if there is nobody here to
 // tell.
-func (a *alerter) Hook() (h broker.Hook, ok bool) {
+func (a *Alerter) Hook() (h broker.Hook, ok bool) {
 	h = broker.HookOf(a.group, a.consumers, a.all)
 	return h, a.hasHook() && len(h.Keys) > 0
 }
 
 // RelayTo has alerts that are not this process's handed on. Call it before run.
-func (a *alerter) RelayTo(to alertBroker) {
+func (a *Alerter) RelayTo(to alertBroker) {
 	a.relay = &relay{alertQueue: newAlertQueue(toRelay, a.log, a.metrics), to: to, local: a.tell, note: a.notes.raising(a.log)}
 }
 
@@ -140,7 +140,7 @@ type alertSource interface {
 
 // Take takes the alerts that are this process's, and those that nobody takes, until ctx is
 // done. It returns nil: a process works as well without. prefix is the one of the queues.
-func (a *alerter) Take(ctx context.Context, from alertSource, prefix string) error {
+func (a *Alerter) Take(ctx context.Context, from alertSource, prefix string) error {
 	hook, ok := a.Hook()
 	if !ok {
 		return nil
@@ -162,4 +162,4 @@ func (a *alerter) Take(ctx context.Context, from alertSource, prefix string) err
 }
 
 // Troubles are what is wrong with alerts between processes.
-func (a *alerter) Troubles() []broker.Trouble { return a.notes.troubles() }
+func (a *Alerter) Troubles() []broker.Trouble { return a.notes.troubles() }

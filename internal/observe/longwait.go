@@ -1,4 +1,4 @@
-package worker
+package observe
 
 import (
 	"fmt"
@@ -7,6 +7,7 @@ import (
 
 	holdfast "github.com/holdfastmq/holdfast"
 	"github.com/holdfastmq/holdfast/broker"
+	"github.com/holdfastmq/holdfast/internal/metrics"
 )
 
 // waitingEvery is how often people are told, by this process, that sagas of a group wait
@@ -58,8 +59,8 @@ func (l *longWaits) makeRoom() {
 const episodeGap = 90 * time.Minute
 
 // retryWaits tells that messages of a consumer wait for long on its ladder.
-func (o *observer) retryWaits(e broker.Event) {
-	o.metrics.ConsumerWaited(e.Consumer, waitsOnLadder)
+func (o *Observer) retryWaits(e broker.Event) {
+	o.metrics.ConsumerWaited(e.Consumer, metrics.WaitsOnLadder)
 	if !o.longWaits.begins("retry "+e.Consumer, o.Now()) {
 		return
 	}
@@ -73,15 +74,15 @@ func (o *observer) retryWaits(e broker.Event) {
 const breakerWaits = 5 * time.Minute
 
 // breakerStays tells that a consumer's breaker does not close.
-func (o *observer) breakerStays(e broker.Event, since time.Time) {
-	o.metrics.ConsumerWaited(e.Consumer, waitsOnBreaker)
+func (o *Observer) breakerStays(e broker.Event, since time.Time) {
+	o.metrics.ConsumerWaited(e.Consumer, metrics.WaitsOnBreaker)
 	o.alerts.Alert(holdfast.Alert{Kind: holdfast.AlertBreakerWaits, Consumer: e.Consumer,
 		Reason: fmt.Sprintf("the breaker has not closed since %s; it opened for: %s", since.UTC().Format(time.RFC3339), e.Reason),
 		Remedy: "mend what the consumer depends on; it goes on by itself, and `holdfast retry-now` has it try at once"})
 }
 
 // LeaveBreakers ends what waits to tell of breakers.
-func (o *observer) LeaveBreakers() {
+func (o *Observer) LeaveBreakers() {
 	for _, s := range o.consumers {
 		s.end()
 	}

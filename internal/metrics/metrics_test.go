@@ -1,4 +1,4 @@
-package worker
+package metrics
 
 import (
 	"errors"
@@ -20,13 +20,13 @@ import (
 // meter is metrics whose values are read by hand.
 type meter struct {
 	*metricstest.Meter
-	*metrics
+	*Metrics
 }
 
 func newMeter(t testing.TB) meter {
 	t.Helper()
 	values := metricstest.New(t)
-	m, err := newMetrics(values.Provider)
+	m, err := New(values.Provider)
 	require.NoError(t, err)
 	return meter{values, m}
 }
@@ -41,10 +41,10 @@ func TestMetrics(t *testing.T) {
 	m.Attempted("shipping", "")
 	m.Retried("billing")
 	m.Died("billing", holdfast.ClassPermanent)
-	m.Breaker("billing", breakerIsOpen)
-	m.Breaker("shipping", breakerIsClosed)
-	m.Parked(parkedTransaction)
-	m.Parked(parkedDeadLetter)
+	m.Breaker("billing", BreakerIsOpen)
+	m.Breaker("shipping", BreakerIsClosed)
+	m.Parked(ParkedTransaction)
+	m.Parked(ParkedDeadLetter)
 	m.Alert(holdfast.AlertParked)
 	m.Dropped("hook", "full", 3)
 	m.SagaStarted("payment")
@@ -92,7 +92,7 @@ func TestMetrics(t *testing.T) {
 	}
 	require.Equal(t, want, values())
 
-	m.Breaker("billing", breakerIsProbing)
+	m.Breaker("billing", BreakerIsProbing)
 	want["holdfast.breaker.state consumer=billing"] = 1
 	require.Equal(t, want, values(), "the state is there at every reading")
 
@@ -108,7 +108,7 @@ func TestMetricsConcurrently(t *testing.T) {
 			consumer := fmt.Sprint("c", i%2)
 			for range 100 {
 				m.Attempted(consumer, "")
-				m.Breaker(consumer, breakerIsOpen)
+				m.Breaker(consumer, BreakerIsOpen)
 			}
 			m.Values()
 		})
@@ -121,7 +121,7 @@ func TestMetricsConcurrently(t *testing.T) {
 // Counting what was counted before makes no attribute sets, and what is kept of
 // them is bounded, whatever names come.
 func TestMetricsAreCheap(t *testing.T) {
-	m, err := newMetrics(noop.NewMeterProvider())
+	m, err := New(noop.NewMeterProvider())
 	require.NoError(t, err)
 	m.Attempted("billing", "")
 	require.Zero(t, testing.AllocsPerRun(100, func() { m.Attempted("billing", "") }))
@@ -137,7 +137,7 @@ func TestMetricsOfTheGlobalProvider(t *testing.T) {
 	m := metricstest.New(t)
 	otel.SetMeterProvider(m.Provider)
 	defer otel.SetMeterProvider(before)
-	global, err := newMetrics(nil)
+	global, err := New(nil)
 	require.NoError(t, err)
 	global.Alert(holdfast.AlertDeadLetter)
 	require.EqualValues(t, 1, m.Values()["holdfast.alerts kind=dead-letter"])
