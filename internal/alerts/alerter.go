@@ -235,7 +235,8 @@ func (q *alertQueue) end() {
 // drop counts and logs an alert that was taken from the queue in vain.
 func (q *alertQueue) drop(a holdfast.Alert, why string, err error) {
 	q.metrics.Dropped(q.to, why, 1)
-	q.log.Warn("an alert was not delivered", "to", q.to, "why", why, "error", err, "kind", a.Kind, "id", a.ID, "consumer", a.Consumer)
+	q.log.Warn("an alert was not delivered", "to", q.to, "why", why, "error", err, "kind", a.Kind, "id", a.ID,
+		"consumer", a.Consumer)
 }
 
 // hook calls a function of the user's, for one alert after the other.

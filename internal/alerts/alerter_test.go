@@ -118,7 +118,8 @@ func TestAlertsReachTheHook(t *testing.T) {
 			{Kind: holdfast.AlertBreakerOpened, Consumer: "billing", At: at},
 			{Kind: holdfast.AlertParked, ID: "last", Reason: "because", At: time.Now()},
 		}, got)
-		require.Equal(t, map[string]int64{"holdfast.alerts kind=parked": 2, "holdfast.alerts kind=breaker-opened": 1}, b.meter.Values())
+		require.Equal(t, map[string]int64{"holdfast.alerts kind=parked": 2, "holdfast.alerts kind=breaker-opened": 1},
+			b.meter.Values())
 		require.Empty(t, b.journal.String())
 
 		b.ring("too late")

@@ -28,8 +28,10 @@ func (n *alertNotes) raising(log *slog.Logger) func(error) {
 	return func(err error) {
 		t := broker.Trouble{}
 		if err != nil {
-			t = broker.Trouble{Since: time.Now(), What: "alerts that it raises, and has nobody to tell of, reach nobody: its RabbitMQ user may not hand them on: " + err.Error(),
-				Remedy: "give the user write permission for the exchange of alerts (docs/security.md), which `holdfast topology declare` makes; everything else goes on"}
+			t = broker.Trouble{Since: time.Now(), What: "alerts that it raises, and has nobody to tell of, reach nobody: its " +
+				"RabbitMQ user may not hand them on: " + err.Error(),
+				Remedy: "give the user write permission for the exchange of alerts (docs/security.md), which `holdfast topology " +
+					"declare` makes; everything else goes on"}
 		}
 		n.set(log, &n.raise, t)
 	}
@@ -41,8 +43,10 @@ func (n *alertNotes) taking(log *slog.Logger, command string) func(error) {
 	return func(err error) {
 		t := broker.Trouble{}
 		if err != nil {
-			t = broker.Trouble{Since: time.Now(), What: "alerts that other processes raise do not reach its hook: its RabbitMQ user may not make, or read, a queue of them: " + err.Error(),
-				Remedy: "have somebody make the queue who may, with: " + command + " ; and give the user read permission for it (docs/security.md); everything else goes on"}
+			t = broker.Trouble{Since: time.Now(), What: "alerts that other processes raise do not reach its hook: its " +
+				"RabbitMQ user may not make, or read, a queue of them: " + err.Error(),
+				Remedy: "have somebody make the queue who may, with: " + command +
+					" ; and give the user read permission for it (docs/security.md); everything else goes on"}
 		}
 		n.set(log, &n.take, t)
 	}
@@ -64,7 +68,8 @@ func (n *alertNotes) ignored(log *slog.Logger) func(why string) {
 		if n.n++; n.n == 1 {
 			n.strange.Since = time.Now()
 		}
-		n.strange.What = fmt.Sprintf("what came into the queues of alerts did not count, %d times; the last time: %s", n.n, why)
+		n.strange.What = fmt.Sprintf("what came into the queues of alerts did not count, %d times; the last time: %s", n.n,
+			why)
 		n.strange.Remedy = "see who may write to the exchange of alerts, and to amq.default: docs/security.md"
 		if time.Since(n.told) > ignoredTold {
 			n.told = time.Now()

@@ -130,7 +130,8 @@ func (a *Alerter) Hook() (h broker.Hook, ok bool) {
 
 // RelayTo has alerts that are not this process's handed on. Call it before run.
 func (a *Alerter) RelayTo(to alertBroker) {
-	a.relay = &relay{alertQueue: newAlertQueue(toRelay, a.log, a.metrics), to: to, local: a.tell, note: a.notes.raising(a.log)}
+	a.relay = &relay{alertQueue: newAlertQueue(toRelay, a.log, a.metrics), to: to, local: a.tell,
+		note: a.notes.raising(a.log)}
 }
 
 // alertSource is what brings the alerts of other processes.

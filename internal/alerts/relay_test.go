@@ -53,25 +53,33 @@ func TestAlertsAreNotLost(t *testing.T) {
 		dropped          string
 		waited           time.Duration
 	}{
-		"somebody takes it":                       {nil, nil, true, []string{"publish"}, false, "", 0},
-		"nobody does, there is a hook here":       {[]error{nobody}, nil, true, []string{"publish"}, true, "", 0},
-		"nobody does":                             {[]error{nobody}, nil, false, []string{"publish", "keep"}, false, "", 0},
-		"RabbitMQ is away, there is a hook here":  {[]error{away}, nil, true, []string{"publish"}, true, "", 0},
-		"RabbitMQ is away for a moment":           {[]error{away, nil}, nil, false, []string{"publish", "publish"}, false, "", relayPause},
-		"it cannot be kept at first":              {[]error{nobody}, []error{away, nil}, false, []string{"publish", "keep", "publish", "keep"}, false, "", relayPause},
-		"it is too large":                         {[]error{holdfast.ErrTooLarge}, nil, false, []string{"publish"}, false, whyRefused, 0},
-		"its queue's name is too long":            {[]error{holdfast.ErrInvalid}, nil, false, []string{"publish"}, false, whyRefused, 0},
-		"the user may not, there is a hook here":  {[]error{broker.ErrAlertsDenied}, nil, true, []string{"publish"}, true, "", 0},
-		"the user may not":                        {[]error{broker.ErrAlertsDenied}, nil, false, []string{"publish"}, false, whyRefused, 0},
-		"the process ends while RabbitMQ is away": {[]error{away}, nil, false, []string{"publish", "publish"}, false, whyShutdown, relayPause - time.Second},
+		"somebody takes it":                      {nil, nil, true, []string{"publish"}, false, "", 0},
+		"nobody does, there is a hook here":      {[]error{nobody}, nil, true, []string{"publish"}, true, "", 0},
+		"nobody does":                            {[]error{nobody}, nil, false, []string{"publish", "keep"}, false, "", 0},
+		"RabbitMQ is away, there is a hook here": {[]error{away}, nil, true, []string{"publish"}, true, "", 0},
+		"RabbitMQ is away for a moment": {[]error{away, nil}, nil, false, []string{"publish", "publish"}, false,
+			"", relayPause},
+		"it cannot be kept at first": {[]error{nobody}, []error{away, nil}, false,
+			[]string{"publish", "keep", "publish", "keep"}, false, "", relayPause},
+		"it is too large": {[]error{holdfast.ErrTooLarge}, nil, false, []string{"publish"}, false,
+			whyRefused, 0},
+		"its queue's name is too long": {[]error{holdfast.ErrInvalid}, nil, false, []string{"publish"}, false,
+			whyRefused, 0},
+		"the user may not, there is a hook here": {[]error{broker.ErrAlertsDenied}, nil, true, []string{"publish"}, true,
+			"", 0},
+		"the user may not": {[]error{broker.ErrAlertsDenied}, nil, false, []string{"publish"}, false,
+			whyRefused, 0},
+		"the process ends while RabbitMQ is away": {[]error{away}, nil, false, []string{"publish", "publish"}, false,
+			whyShutdown, relayPause - time.Second},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				b, box, told := newBell(t, nil, Target{}), &postbox{publishes: c.publishes, keeps: c.keeps}, 0
-				r := &relay{alertQueue: newAlertQueue(toRelay, slog.New(slog.NewTextHandler(b.journal, nil)), b.metrics), to: box, local: func(holdfast.Alert) bool {
-					told++
-					return c.hook
-				}, note: func(error) {}}
+				r := &relay{alertQueue: newAlertQueue(toRelay, slog.New(slog.NewTextHandler(b.journal, nil)), b.metrics), to: box,
+					local: func(holdfast.Alert) bool {
+						told++
+						return c.hook
+					}, note: func(error) {}}
 				hard, cancel := context.WithCancel(t.Context())
 				defer cancel()
 				if c.dropped == whyShutdown {
@@ -123,7 +131,8 @@ func TestWhoseAlertsAreTold(t *testing.T) {
 			require.Equal(t, map[bool]int{true: 1}[c.here], len(b.hook.c), name)
 		}
 	}
-	require.Equal(t, []string{broker.AlertsOfConsumer("c"), broker.AlertsOfGroup("g"), broker.AlertsOfAll()}, alertKeys(letter("g", "c")), "the nearest first")
+	require.Equal(t, []string{broker.AlertsOfConsumer("c"), broker.AlertsOfGroup("g"), broker.AlertsOfAll()},
+		alertKeys(letter("g", "c")), "the nearest first")
 	require.Equal(t, []string{broker.AlertsOfAll()}, alertKeys(letter("", "")))
 }
 

@@ -59,14 +59,17 @@ func (w Target) Validate() error {
 		return fmt.Errorf("%w: the webhook's URL is none: want https://host/path", holdfast.ErrInvalid)
 	}
 	if w.Secret == "" {
-		return fmt.Errorf("%w: the webhook has no secret: set one, for example of `openssl rand -base64 32`, and give it to the receiver", holdfast.ErrInvalid)
+		return fmt.Errorf("%w: the webhook has no secret: set one, for example of `openssl rand -base64 32`, and give it "+
+			"to the receiver", holdfast.ErrInvalid)
 	}
 	key, err := base64.StdEncoding.DecodeString(strings.TrimPrefix(w.Secret, "whsec_"))
 	if err != nil {
-		return fmt.Errorf("%w: the webhook's secret is not in base64, after whsec_ if it begins so: make one with `openssl rand -base64 32`", holdfast.ErrInvalid)
+		return fmt.Errorf("%w: the webhook's secret is not in base64, after whsec_ if it begins so: make one with `openssl "+
+			"rand -base64 32`", holdfast.ErrInvalid)
 	}
 	if len(key) < leastSecret || len(key) > mostSecret {
-		return fmt.Errorf("%w: the webhook's secret has %d bytes: want %d to %d, for example of `openssl rand -base64 32`", holdfast.ErrInvalid, len(key), leastSecret, mostSecret)
+		return fmt.Errorf("%w: the webhook's secret has %d bytes: want %d to %d, for example of `openssl rand -base64 32`",
+			holdfast.ErrInvalid, len(key), leastSecret, mostSecret)
 	}
 	return nil
 }
@@ -134,7 +137,8 @@ func (h *webhook) deliver(stopping, hard context.Context, e queued) {
 		return
 	}
 	id := alertID(body)
-	pauses := backoff.ExponentialBackOff{InitialInterval: webhookFirstPause, MaxInterval: webhookLastPause, Multiplier: 2, RandomizationFactor: 0.5}
+	pauses := backoff.ExponentialBackOff{InitialInterval: webhookFirstPause, MaxInterval: webhookLastPause, Multiplier: 2,
+		RandomizationFactor: 0.5}
 	pauses.Reset()
 	for try := 1; ; try++ {
 		last := stopping.Err() != nil
@@ -178,7 +182,8 @@ func (r refusal) Error() string {
 	if strings.HasPrefix(r.status, "3") {
 		return r.where + " answered " + r.status + ": redirects are not followed; set the webhook's URL to where it leads"
 	}
-	return r.where + " answered " + r.status + ": see that the receiver takes Standard Webhooks at this URL, with the same secret"
+	return r.where + " answered " + r.status + ": see that the receiver takes Standard Webhooks at this URL, with the " +
+		"same secret"
 }
 
 // post makes one request. after is what the server asks to wait before the next.

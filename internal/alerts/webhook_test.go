@@ -49,7 +49,8 @@ type posts struct {
 }
 
 func (p *posts) webhook() Target {
-	return Target{URL: "https://user:passw0rd@alerts.example/T00/path-token?key=query-token", Secret: hookSecret, Client: &http.Client{Transport: p}}
+	return Target{URL: "https://user:passw0rd@alerts.example/T00/path-token?key=query-token", Secret: hookSecret,
+		Client: &http.Client{Transport: p}}
 }
 
 func (p *posts) RoundTrip(req *http.Request) (*http.Response, error) {
@@ -88,7 +89,8 @@ func (p *posts) RoundTrip(req *http.Request) (*http.Response, error) {
 	case 0:
 		return nil, errors.New("no route to host")
 	}
-	return &http.Response{StatusCode: status, Header: p.header, Body: io.NopCloser(strings.NewReader("thanks")), Request: req}, nil
+	return &http.Response{StatusCode: status, Header: p.header, Body: io.NopCloser(strings.NewReader("thanks")),
+		Request: req}, nil
 }
 
 // hang is a status for no answer at all.
@@ -135,9 +137,11 @@ func TestWebhookSignature(t *testing.T) {
 			}
 			server.Start()
 			defer server.Close()
-			b := newBell(t, nil, Target{URL: strings.Replace(server.URL, "//", "//ann:s3cret@", 1) + "/alerts?key=1", Secret: secret}).start()
-			sent := holdfast.Alert{Kind: holdfast.AlertDeadLetter, At: time.Now().UTC().Round(0), Consumer: "billing", ID: "m1", Topic: "order.placed",
-				Key: "K-1", WorkflowID: "dead/billing/m1", Class: holdfast.ClassPanic, Reason: `<"é">`, Remedy: "redeliver"}
+			b := newBell(t, nil, Target{URL: strings.Replace(server.URL, "//", "//ann:s3cret@", 1) + "/alerts?key=1",
+				Secret: secret}).start()
+			sent := holdfast.Alert{Kind: holdfast.AlertDeadLetter, At: time.Now().UTC().Round(0), Consumer: "billing", ID: "m1",
+				Topic: "order.placed",
+				Key:   "K-1", WorkflowID: "dead/billing/m1", Class: holdfast.ClassPanic, Reason: `<"é">`, Remedy: "redeliver"}
 			b.Alert(sent)
 			r := <-got
 			b.end()
@@ -206,7 +210,8 @@ func TestWebhookRetries(t *testing.T) {
 }
 
 func TestWebhookRetryAfter(t *testing.T) {
-	for asked, want := range map[string]time.Duration{"90": 90 * time.Second, "0": 0, "-5": 0, "soon": 0, "99999999": webhookGiveUp, "": 0} {
+	for asked, want := range map[string]time.Duration{"90": 90 * time.Second, "0": 0, "-5": 0, "soon": 0,
+		"99999999": webhookGiveUp, "": 0} {
 		require.Equal(t, want, retryAfter(http.Header{"Retry-After": {asked}}), asked)
 	}
 	synctest.Test(t, func(t *testing.T) {
@@ -360,14 +365,17 @@ func TestWebhookQueueIsFull(t *testing.T) {
 func TestWebhookOwnClient(t *testing.T) {
 	gone := httptest.NewServer(nil)
 	gone.Close()
-	b := newBell(t, nil, Target{URL: strings.Replace(gone.URL, "//", "//ann:passw0rd@", 1) + "/path-token?key=query-token", Secret: hookSecret})
+	b := newBell(t, nil, Target{URL: strings.Replace(gone.URL, "//", "//ann:passw0rd@", 1) +
+		"/path-token?key=query-token", Secret: hookSecret})
 	b.ring("m1")
 	b.start().end()
 	require.Equal(t, 1, b.dropped(toWebhook, whyShutdown))
 	require.Contains(t, b.journal.String(), "connection refused")
 	requireDiscreet(t, b)
 
-	other := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { t.Error("followed a redirect") }))
+	other := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
+		t.Error("followed a redirect")
+	}))
 	defer other.Close()
 	server := httptest.NewServer(http.RedirectHandler(other.URL+"/query-token", http.StatusTemporaryRedirect))
 	defer server.Close()

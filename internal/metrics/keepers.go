@@ -39,9 +39,12 @@ func newKeeping(meter metric.Meter) (*keeping, error) {
 		errs = append(errs, err)
 		return c
 	}
-	k.handOvers = counter("holdfast.halves.handed_over", "{half}", "Half messages that went to Temporal, because no op record came.")
-	k.failed = counter("holdfast.halves.hand_over_failures", "{half}", "Tries to hand half messages over that failed; they stay in their queue.")
-	k.decisions = counter("holdfast.recovery.answers", "{transaction}", "Transactions that were checked back together with others, by resolution; unknown ones are asked about again.")
+	k.handOvers = counter("holdfast.halves.handed_over", "{half}",
+		"Half messages that went to Temporal, because no op record came.")
+	k.failed = counter("holdfast.halves.hand_over_failures", "{half}",
+		"Tries to hand half messages over that failed; they stay in their queue.")
+	k.decisions = counter("holdfast.recovery.answers", "{transaction}",
+		"Transactions that were checked back together with others, by resolution; unknown ones are asked about again.")
 	undecided, err := meter.Int64ObservableGauge("holdfast.halves.undecided", metric.WithUnit("{half}"),
 		metric.WithDescription("Half messages that the Keeper in this process holds, by half queue."))
 	errs = append(errs, err)

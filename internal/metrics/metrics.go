@@ -99,19 +99,25 @@ func New(p metric.MeterProvider) (*Metrics, error) {
 		return c
 	}
 	m.answers = counter("holdfast.transactions", "{transaction}", "Answers to those who sent transactions, by lane.")
-	m.refusals = counter("holdfast.publish.refused", "{publish}", "Publishes that RabbitMQ did not take, or not for each of the queues, and lost connections for publishing, by why.")
+	m.refusals = counter("holdfast.publish.refused", "{publish}",
+		"Publishes that RabbitMQ did not take, or not for each of the queues, and lost connections for publishing, by why.")
 	m.attempts = counter("holdfast.consumer.attempts", "{attempt}", "Tries of deliveries, by how they ended.")
 	m.retries = counter("holdfast.consumer.retries", "{message}", "Messages put on the retry ladder.")
 	m.deadLetters = counter("holdfast.dead_letters", "{message}", "Messages that a consumer gave up.")
-	m.parks = counter("holdfast.parked", "{item}", "Transactions, dead letters and sagas that began to wait for an operator.")
+	m.parks = counter("holdfast.parked", "{item}",
+		"Transactions, dead letters and sagas that began to wait for an operator.")
 	m.alerts = counter("holdfast.alerts", "{alert}", "Alerts raised.")
 	m.drops = counter("holdfast.alerts.dropped", "{alert}", "Alerts that did not reach the hook or the webhook.")
 	m.sagaStarts = counter("holdfast.sagas.started", "{saga}", "Sagas that this process started.")
 	m.sagaEnds = counter("holdfast.sagas.ended", "{saga}", "Sagas that ended in this process, by how.")
-	m.longWaits = counter("holdfast.sagas.long_waits", "{wait}", "Waits of sagas for a participant's reply that became longer than a minute, by topic.")
-	m.consumerWaits = counter("holdfast.consumer.long_waits", "{wait}", "Messages that wait on the retry ladder for longer than 10 minutes, and breakers that did not close for 5, by why.")
-	m.deliveryWaits = counter("holdfast.transactions.long_waits", "{transaction}", "Committed transactions whose messages were not delivered within a minute, by topic.")
-	m.sagaLate = counter("holdfast.sagas.late_replies", "{reply}", "Replies of participants that nobody waited for any more.")
+	m.longWaits = counter("holdfast.sagas.long_waits", "{wait}",
+		"Waits of sagas for a participant's reply that became longer than a minute, by topic.")
+	m.consumerWaits = counter("holdfast.consumer.long_waits", "{wait}",
+		"Messages that wait on the retry ladder for longer than 10 minutes, and breakers that did not close for 5, by why.")
+	m.deliveryWaits = counter("holdfast.transactions.long_waits", "{transaction}",
+		"Committed transactions whose messages were not delivered within a minute, by topic.")
+	m.sagaLate = counter("holdfast.sagas.late_replies", "{reply}",
+		"Replies of participants that nobody waited for any more.")
 	state, err := meter.Int64ObservableGauge("holdfast.breaker.state",
 		metric.WithDescription("A consumer's circuit breaker: 0 closed, 1 probing, 2 open."))
 	errs = append(errs, err)

@@ -64,10 +64,12 @@ func (o *Observer) retryWaits(e broker.Event) {
 	if !o.longWaits.begins("retry "+e.Consumer, o.Now()) {
 		return
 	}
-	o.alerts.Alert(holdfast.Alert{Kind: holdfast.AlertRetryWaits, Consumer: e.Consumer, Group: e.Group, ID: e.MessageID, Topic: e.Topic, Key: e.Key, Class: e.Class,
+	o.alerts.Alert(holdfast.Alert{Kind: holdfast.AlertRetryWaits, Consumer: e.Consumer, Group: e.Group, ID: e.MessageID,
+		Topic: e.Topic, Key: e.Key, Class: e.Class,
 		Reason: fmt.Sprintf("a message has failed since %s, after %d attempts, and its next try is in %v: %s",
 			e.Since.UTC().Format(time.RFC3339), e.Attempts, e.Delay, e.Reason),
-		Remedy: "mend what the consumer fails for; `holdfast waiting` lists what waits on its ladder, `holdfast retry-now` has it tried at once"})
+		Remedy: "mend what the consumer fails for; `holdfast waiting` lists what waits on its ladder, `holdfast retry-now` " +
+			"has it tried at once"})
 }
 
 // breakerWaits is how long a breaker may not close before people are told once more.
@@ -77,7 +79,8 @@ const breakerWaits = 5 * time.Minute
 func (o *Observer) breakerStays(e broker.Event, since time.Time) {
 	o.metrics.ConsumerWaited(e.Consumer, metrics.WaitsOnBreaker)
 	o.alerts.Alert(holdfast.Alert{Kind: holdfast.AlertBreakerWaits, Consumer: e.Consumer,
-		Reason: fmt.Sprintf("the breaker has not closed since %s; it opened for: %s", since.UTC().Format(time.RFC3339), e.Reason),
+		Reason: fmt.Sprintf("the breaker has not closed since %s; it opened for: %s", since.UTC().Format(time.RFC3339),
+			e.Reason),
 		Remedy: "mend what the consumer depends on; it goes on by itself, and `holdfast retry-now` has it try at once"})
 }
 

@@ -34,8 +34,9 @@ type Observer struct {
 
 // New returns the observer of a process of the group.
 func New(group string, m *metrics.Metrics, alerts activities.Alerter, sagaParked func(id string)) *Observer {
-	return &Observer{metrics: m, alerts: alerts, group: group, sagaParked: sagaParked, Now: time.Now, breakerLong: breakerWaits,
-		consumers: map[string]*standstill{}}
+	return &Observer{metrics: m, alerts: alerts, group: group, sagaParked: sagaParked, Now: time.Now,
+		breakerLong: breakerWaits,
+		consumers:   map[string]*standstill{}}
 }
 
 // Add registers a consumer or participant by its name.

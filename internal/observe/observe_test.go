@@ -109,7 +109,8 @@ func TestLongRetriesAreToldOnce(t *testing.T) {
 	now := time.Now()
 	o.Now = func() time.Time { return now }
 	long := func(id string) {
-		o.Event(broker.Event{Kind: broker.EventRetry, Consumer: "billing", MessageID: id, Long: true, Since: now, Delay: 15 * time.Minute,
+		o.Event(broker.Event{Kind: broker.EventRetry, Consumer: "billing", MessageID: id, Long: true, Since: now,
+			Delay:    15 * time.Minute,
 			Attempts: 7, Reason: "the ledger is wrong"})
 	}
 	for range 3 {
@@ -166,10 +167,12 @@ func TestWhatEventsCount(t *testing.T) {
 func TestWhatIsParkedCounts(t *testing.T) {
 	o, alerts, m := observed(t)
 	o.Alert(holdfast.Alert{Kind: holdfast.AlertDeadLetter, Consumer: "billing", Class: holdfast.ClassError, Parked: true})
-	o.Alert(holdfast.Alert{Kind: holdfast.AlertDeadLetter, Consumer: "billing", Class: holdfast.ClassError}) // its policy compensates
+	o.Alert(holdfast.Alert{Kind: holdfast.AlertDeadLetter, Consumer: "billing",
+		Class: holdfast.ClassError}) // its policy compensates
 	o.Alert(holdfast.Alert{Kind: holdfast.AlertParked, Class: holdfast.ClassDropped, Parked: true})
 	o.Alert(holdfast.Alert{Kind: holdfast.AlertParked, Group: "orders", Parked: true})
-	o.Alert(holdfast.Alert{Kind: holdfast.AlertParked, Group: "orders", ID: "saga/orders/a/1", WorkflowID: "saga/orders/a/1/undo", Class: holdfast.ClassError, Parked: true})
+	o.Alert(holdfast.Alert{Kind: holdfast.AlertParked, Group: "orders", ID: "saga/orders/a/1",
+		WorkflowID: "saga/orders/a/1/undo", Class: holdfast.ClassError, Parked: true})
 	require.Len(t, alerts(), 5)
 	require.Equal(t, map[string]int64{
 		"holdfast.parked kind=dead-letter": 2,
@@ -181,8 +184,10 @@ func TestWhatIsParkedCounts(t *testing.T) {
 // TestRefusalsAreTold: people are told of the first one of a kind, all are counted.
 func TestRefusalsAreTold(t *testing.T) {
 	o, alerts, m := observed(t)
-	for why, kind := range map[string]holdfast.AlertKind{broker.RefusedFull: holdfast.AlertQueueFull, broker.RefusedUnknown: holdfast.AlertQueueFull,
-		broker.RefusedLimit: holdfast.AlertPublishRefused, broker.RefusedClosing: holdfast.AlertPublishRefused, broker.RefusedForbidden: holdfast.AlertPublishRefused} {
+	for why, kind := range map[string]holdfast.AlertKind{broker.RefusedFull: holdfast.AlertQueueFull,
+		broker.RefusedUnknown: holdfast.AlertQueueFull,
+		broker.RefusedLimit:   holdfast.AlertPublishRefused, broker.RefusedClosing: holdfast.AlertPublishRefused,
+		broker.RefusedForbidden: holdfast.AlertPublishRefused} {
 		for n := range 3 {
 			o.Refused(broker.Refusal{Why: why, Consumer: "c", Message: "m", Reason: "because", First: n == 0}, false)
 		}

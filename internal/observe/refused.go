@@ -16,9 +16,11 @@ func (o *Observer) Refused(r broker.Refusal, isAlert bool) {
 	a := holdfast.Alert{Group: o.group, Consumer: r.Consumer, ID: r.Message, Reason: r.Reason}
 	switch r.Why {
 	case broker.RefusedFull, broker.RefusedUnknown:
-		a.Kind, a.Remedy = holdfast.AlertQueueFull, "see docs/runbook/full-queue.md: start the consumer's processes, or more of them, or raise the limit; nothing is lost meanwhile"
+		a.Kind, a.Remedy = holdfast.AlertQueueFull, "see docs/runbook/full-queue.md: start the consumer's processes, or "+
+			"more of them, or raise the limit; nothing is lost meanwhile"
 	default:
-		a.Kind, a.Remedy = holdfast.AlertPublishRefused, "see docs/runbook/refused-publish.md, and `holdfast doctor`, which names the record"
+		a.Kind, a.Remedy = holdfast.AlertPublishRefused, "see docs/runbook/refused-publish.md, and `holdfast doctor`, "+
+			"which names the record"
 	}
 	o.alerts.Alert(a)
 }
