@@ -4,9 +4,11 @@ HOLDFAST = $(GO) run ./cmd/holdfast
 TOOL = $(GO) tool -modfile=tools/go.mod
 # The race detector needs a C compiler; .ci/run sees to it that there is one.
 RACE := $(if $(shell command -v $$($(GO) env CC)),-race)
+# What users import, and the command: go vet ./... of another system compiles what only tests need, and takes too long.
+USERS = . ./saga ./barrier ./worker ./compensation ./holdfasttest ./cmd/holdfast
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test chaos dev bench lint race-detector node pgbouncer compose-config histories
+.PHONY: help demo test chaos dev bench lint builds race-detector node pgbouncer compose-config histories
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -36,6 +38,10 @@ lint: ## gofmt, go vet, staticcheck, workflowcheck, import rules
 	$(TOOL) staticcheck ./...
 	$(TOOL) workflowcheck ./workflows/... ./compensation/...
 	$(GO) test ./internal/imports
+
+builds: ## Build what users import, and the CLI, for Windows and macOS
+	GOOS=windows CGO_ENABLED=0 $(GO) build $(USERS)
+	GOOS=darwin CGO_ENABLED=0 $(GO) build $(USERS)
 
 race-detector: ## Install what the race detector needs, where it is missing (Debian, as root)
 	@sh scripts/race-detector.sh

@@ -13,6 +13,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"github.com/holdfastmq/holdfast/internal/stack"
 )
 
 // quiet keeps Temporal's client library from writing into the story.
@@ -55,7 +57,7 @@ func (s *stage) process(ctx context.Context, name, databaseURL, faultAt string) 
 	p := &service{name: name, dead: make(chan struct{})}
 	p.cmd = exec.Command(filepath.Join(s.dir, "orderpayment"), name)
 	p.cmd.Env = append(append(os.Environ(), s.env(databaseURL)...), "HOLDFAST_FAULT="+faultAt)
-	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // a Ctrl-C is the demo's to handle
+	stack.OwnGroup(p.cmd) // a Ctrl-C is the demo's to handle
 	stdout, err := p.cmd.StdoutPipe()
 	if err != nil {
 		return nil, err

@@ -6,7 +6,6 @@ package fault
 import (
 	"os"
 	"sync/atomic"
-	"syscall"
 )
 
 // The points, in the order in which a transaction meets them.
@@ -67,9 +66,11 @@ func KillAt(name string) {
 	})
 }
 
-// Kill ends this process by SIGKILL: no deferred function, no flush, no
-// goodbye to any server. It does not return.
+// Kill ends this process by SIGKILL (TerminateProcess on Windows): no deferred
+// function, no flush, no goodbye to any server. It does not return.
 func Kill() {
-	_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
+	if self, err := os.FindProcess(os.Getpid()); err == nil {
+		_ = self.Kill()
+	}
 	select {}
 }

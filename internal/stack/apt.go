@@ -72,7 +72,7 @@ func (i *installer) apt(ctx context.Context, command, names []string) error {
 	}
 	args := append(append(command[1:], "-c", aptScript, "holdfast-install", update), names...)
 	cmd := exec.CommandContext(ctx, command[0], args...)
-	ownGroup(cmd) // a Ctrl-C at the terminal must not reach dpkg
+	OwnGroup(cmd) // a Ctrl-C at the terminal must not reach dpkg
 	cmd.Cancel = func() error {
 		i.out.line("Packages", "cancelled: letting apt-get finish first")
 		return nil

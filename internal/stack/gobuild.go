@@ -78,7 +78,7 @@ func (i *installer) buildLocked(ctx context.Context, b goBuild) error {
 	// The user's own build settings are for the user's builds.
 	cmd.Env = append(withoutEnv(os.Environ(), "GOFLAGS", "GOOS", "GOARCH", "GOBIN", "GOWORK", "GO111MODULE", "CGO_ENABLED"),
 		"GOFLAGS=-trimpath", "GOBIN="+tmp, "GOWORK=off", "CGO_ENABLED=0")
-	ownGroup(cmd)
+	OwnGroup(cmd)
 	cmd.Cancel = func() error { return killGroup(cmd.Process.Pid) }
 	if out, err := cmd.CombinedOutput(); err != nil {
 		if ctx.Err() != nil {

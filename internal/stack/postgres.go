@@ -147,7 +147,7 @@ func (p *postgres) initdb(ctx context.Context) error {
 	}
 	cmd := exec.CommandContext(ctx, filepath.Join(p.bin, "initdb"), args...)
 	cmd.Dir, cmd.Env = p.dir, p.environment()
-	ownGroup(cmd)
+	OwnGroup(cmd)
 	asUser(cmd, p.user)
 	cmd.Cancel = func() error { return killGroup(cmd.Process.Pid) }
 	if out, err := cmd.CombinedOutput(); err != nil {

@@ -38,7 +38,7 @@ func startProcess(s *spawner, c command, log *os.File) (*process, error) {
 	cmd := exec.Command(c.path, c.args...)
 	cmd.Env, cmd.Dir = c.env, c.dir
 	cmd.Stdout, cmd.Stderr = log, log
-	ownGroup(cmd)
+	OwnGroup(cmd)
 	asUser(cmd, c.user)
 	if s != nil {
 		dieWithParent(cmd, c.crash)

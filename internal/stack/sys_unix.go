@@ -34,9 +34,9 @@ func tryLock(path string) (*fileLock, error) {
 
 func (l *fileLock) release() { _ = l.f.Close() }
 
-// ownGroup puts the command into a process group of its own, out of the reach of
+// OwnGroup puts the command into a process group of its own, out of the reach of
 // the terminal's Ctrl-C.
-func ownGroup(cmd *exec.Cmd) {
+func OwnGroup(cmd *exec.Cmd) {
 	if cmd.SysProcAttr == nil {
 		cmd.SysProcAttr = &syscall.SysProcAttr{}
 	}

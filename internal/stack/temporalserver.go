@@ -219,7 +219,7 @@ func (t *temporalServer) sql(ctx context.Context, database string, args ...strin
 	cmd.Env = append(withoutEnv(os.Environ(), "SQL_"), "SQL_PLUGIN=postgres12", "SQL_HOST="+loopback,
 		"SQL_PORT="+strconv.Itoa(t.database.ports["sql"]), "SQL_USER="+postgresUser,
 		"SQL_PASSWORD="+t.database.password, "SQL_DATABASE="+database)
-	ownGroup(cmd)
+	OwnGroup(cmd)
 	cmd.Cancel = func() error { return killGroup(cmd.Process.Pid) }
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("%s %s: %w\n%s", filepath.Base(t.sqlTool), args[0], err, lastLines(string(out), tailLines))
