@@ -30,14 +30,14 @@ dev: ## Start RabbitMQ, PostgreSQL and Temporal privately, until Ctrl-C
 bench: ## Measure; the last lines say which bars are met
 	cd bench && $(GO) run . $(BENCHFLAGS)
 
-lint: ## gofmt, go vet, staticcheck, workflowcheck, import rules
+lint: ## gofmt, go vet, staticcheck, workflowcheck, import rules, length of lines
 	@test -z "$$(gofmt -l $$(git ls-files '*.go'))" || { echo 'not gofmt-clean:'; gofmt -l $$(git ls-files '*.go'); exit 1; }
 	$(GO) vet ./...
 	cd bench && $(GO) vet ./...
 	cd examples/prometheus && $(GO) vet ./...
 	$(TOOL) staticcheck ./...
 	$(TOOL) workflowcheck ./workflows/... ./compensation/...
-	$(GO) test ./internal/imports
+	$(GO) test ./internal/imports ./internal/style
 
 builds: ## Build what users import, and the CLI, for Windows and macOS
 	GOOS=windows CGO_ENABLED=0 $(GO) build $(USERS)

@@ -94,7 +94,8 @@ func (p Policy) Validate() error {
 			return fmt.Errorf("%w: policy %q with %d delays: want 1 to 100", ErrInvalid, p.Action, len(p.Redeliver))
 		}
 	default:
-		return fmt.Errorf("%w: policy %q: want compensate, compensate-permanent, redeliver, or none to wait", ErrInvalid, p.Action)
+		return fmt.Errorf("%w: policy %q: want compensate, compensate-permanent, redeliver, or none to wait",
+			ErrInvalid, p.Action)
 	}
 	for _, d := range p.Redeliver {
 		if d < time.Second {

@@ -166,7 +166,8 @@ func (m Message) validateHeaders() error {
 		size += len(name) + len(value)
 	}
 	if size > MaxHeaders {
-		return fmt.Errorf("%w: the headers of the message to %q have %d bytes, the limit is %d: move data into the body", ErrTooLarge, m.Topic, size, MaxHeaders)
+		return fmt.Errorf("%w: the headers of the message to %q have %d bytes, the limit is %d: move data into the body",
+			ErrTooLarge, m.Topic, size, MaxHeaders)
 	}
 	return nil
 }
@@ -206,7 +207,8 @@ func ValidateMessages(ms []Message, maxBody int) error {
 		}
 	}
 	if size > maxBody {
-		return fmt.Errorf("%w: %d bytes of body in the transaction to %q, the limit is %d: store large data elsewhere and send a reference",
+		return fmt.Errorf("%w: %d bytes of body in the transaction to %q, the limit is %d: "+
+			"store large data elsewhere and send a reference",
 			ErrTooLarge, size, ms[0].Topic, maxBody)
 	}
 	if headers > 4*MaxHeaders {
@@ -222,7 +224,8 @@ func ValidateTxID(id string) error {
 		return err
 	}
 	if rest := strings.TrimRight(id, "0123456789"); rest != id && strings.HasSuffix(rest, ".") {
-		return fmt.Errorf("%w: the ID %q ends in a dot and digits, which is how the messages of a transaction are numbered", ErrInvalid, id)
+		return fmt.Errorf("%w: the ID %q ends in a dot and digits, which is how the messages of a transaction are numbered",
+			ErrInvalid, id)
 	}
 	return nil
 }
@@ -239,7 +242,8 @@ func ValidateName(what, name string) error {
 	}
 	for _, r := range name {
 		if !(r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("._-", r)) {
-			return fmt.Errorf("%w: the %s %q contains %q: use letters, digits, dots, hyphens and underscores", ErrInvalid, what, name, r)
+			return fmt.Errorf("%w: the %s %q contains %q: use letters, digits, dots, hyphens and underscores",
+				ErrInvalid, what, name, r)
 		}
 	}
 	return nil

@@ -74,7 +74,8 @@ func (t Topic[T]) codec() Codec {
 // wraps [ErrInvalid], names the pattern; a pattern that no topic can match is one.
 func ValidatePattern(pattern string) error {
 	if pattern == "" {
-		return fmt.Errorf("%w: the pattern is empty: subscribe to a topic such as \"order.placed\", or to \"#\", which is all of them", ErrInvalid)
+		return fmt.Errorf("%w: the pattern is empty: subscribe to a topic such as \"order.placed\", "+
+			"or to \"#\", which is all of them", ErrInvalid)
 	}
 	if err := validText("pattern", pattern, MaxName, " \t"); err != nil {
 		return fmt.Errorf("%w: no topic has that", err)
@@ -82,9 +83,11 @@ func ValidatePattern(pattern string) error {
 	for word := range strings.SplitSeq(pattern, ".") {
 		switch {
 		case word == "":
-			return fmt.Errorf("%w: the pattern %q has an empty word, and would match nothing: take a dot away, or write * for a word", ErrInvalid, pattern)
+			return fmt.Errorf("%w: the pattern %q has an empty word, and would match nothing: "+
+				"take a dot away, or write * for a word", ErrInvalid, pattern)
 		case word != "*" && word != "#" && strings.ContainsAny(word, "*#"):
-			return fmt.Errorf("%w: the pattern %q would match nothing: * and # stand for whole words, as in \"order.*\" and \"order.#\", and not for a part of the word %q",
+			return fmt.Errorf("%w: the pattern %q would match nothing: "+
+				"* and # stand for whole words, as in \"order.*\" and \"order.#\", and not for a part of the word %q",
 				ErrInvalid, pattern, word)
 		}
 	}

@@ -139,7 +139,8 @@ func fitting(results []LocalResult) []LocalResult {
 		}
 		data, err := json.Marshal(r.Messages)
 		if err != nil || size+len(data) > maxChanged {
-			*r = LocalResult{ID: r.ID, Error: "its changed messages are too large for a history of many: a check-back reads them from the outcome row"}
+			*r = LocalResult{ID: r.ID,
+				Error: "its changed messages are too large for a history of many: a check-back reads them from the outcome row"}
 			continue
 		}
 		size += len(data)

@@ -52,7 +52,8 @@ func (a *DeadLetters) RegisterGroup(w worker.ActivityRegistry) {
 func (a *DeadLetters) redeliver(ctx context.Context, r Redelivery) (Redelivered, error) {
 	if r.Letter.Kept != "" {
 		return Redelivered{}, temporal.NewNonRetryableApplicationError(
-			fmt.Sprintf("message %s has %d bytes, too many for a workflow: the whole of it is in queue %s; deliver it from there", r.Letter.ID, r.Letter.Size, r.Letter.Kept),
+			fmt.Sprintf("message %s has %d bytes, too many for a workflow: "+
+				"the whole of it is in queue %s; deliver it from there", r.Letter.ID, r.Letter.Size, r.Letter.Kept),
 			TooLargeType, nil)
 	}
 	out, err := a.Redeliver.Redeliver(ctx, r)

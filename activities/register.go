@@ -7,7 +7,8 @@ import (
 
 // Names are the names of all steps, which no other activity on a group's task queue
 // can have.
-var Names = []string{HalfSend, LocalTransaction, LocalTransactionInProcess, LocalTransactionsInProcess, Commit, CommitUntilConfirmed, Rollback, CheckBack, CheckBackAll, Decide,
+var Names = []string{HalfSend, LocalTransaction, LocalTransactionInProcess, LocalTransactionsInProcess,
+	Commit, CommitUntilConfirmed, Rollback, CheckBack, CheckBackAll, Decide,
 	Redeliver, Compensate, Notify, Alert, SagaPlan, SagaDo, SagaUndo, SagaPrepare, SagaReceive}
 
 // Register registers all steps with w, the worker of the producer group's task

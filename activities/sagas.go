@@ -76,7 +76,8 @@ func named(calls map[string]sagaCall) func(context.Context, converter.EncodedVal
 			}
 		}
 		info := activity.GetInfo(ctx)
-		return SagaResult{}, temporal.NewApplicationError(fmt.Sprintf("this worker of task queue %s has no activity %s: register it with Worker.Activity before Run, in every process of the group",
+		return SagaResult{}, temporal.NewApplicationError(fmt.Sprintf("this worker of task queue %s has no activity %s: "+
+			"register it with Worker.Activity before Run, in every process of the group",
 			info.TaskQueue, info.ActivityType.Name), NotRegisteredType)
 	}
 }
@@ -133,5 +134,6 @@ func noWorker(s SagaRef) error {
 	if s.Version > 0 {
 		what += fmt.Sprintf(" version %d", s.Version)
 	}
-	return temporal.NewApplicationError(fmt.Sprintf("this worker of group %s does not have saga %s: start one that registers it", s.Group, what), NoWorkerType)
+	return temporal.NewApplicationError(fmt.Sprintf("this worker of group %s does not have saga %s: "+
+		"start one that registers it", s.Group, what), NoWorkerType)
 }

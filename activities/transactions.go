@@ -204,8 +204,10 @@ func stepResult(tx Tx, err error) StepResult {
 	if err == nil {
 		return StepResult{ID: tx.ID}
 	}
-	hopeless := errors.Is(err, holdfast.ErrUnroutable) || errors.Is(err, holdfast.ErrTooLarge) || errors.Is(err, holdfast.ErrInvalid)
-	out := StepResult{ID: tx.ID, Error: bounded(err.Error()), Hopeless: hopeless, Full: errors.Is(err, holdfast.ErrQueueFull)}
+	hopeless := errors.Is(err, holdfast.ErrUnroutable) || errors.Is(err, holdfast.ErrTooLarge) ||
+		errors.Is(err, holdfast.ErrInvalid)
+	out := StepResult{ID: tx.ID, Error: bounded(err.Error()), Hopeless: hopeless,
+		Full: errors.Is(err, holdfast.ErrQueueFull)}
 	var undelivered *holdfast.DeliveryError
 	if errors.As(err, &undelivered) {
 		out.Delivered = append(slices.Clone(tx.Delivered), undelivered.Delivered...)

@@ -34,9 +34,11 @@ func CheckBack(ctx context.Context, db *gorm.DB, txID, group string, lockTimeout
 // otherwise already, the error wraps [holdfast.ErrAlreadyResolved], and the
 // outcome is what the row says. Any other error goes with Unknown. It waits
 // like [CheckBack].
-func Decide(ctx context.Context, db *gorm.DB, txID, group string, r holdfast.Resolution, lockTimeout time.Duration) (Outcome, error) {
+func Decide(ctx context.Context, db *gorm.DB, txID, group string,
+	r holdfast.Resolution, lockTimeout time.Duration) (Outcome, error) {
 	if r != holdfast.Commit && r != holdfast.Rollback {
-		return Outcome{TxID: txID, Group: group}, fmt.Errorf("%w: transaction %s cannot be decided as %s: use commit or rollback", holdfast.ErrInvalid, txID, r)
+		return Outcome{TxID: txID, Group: group},
+			fmt.Errorf("%w: transaction %s cannot be decided as %s: use commit or rollback", holdfast.ErrInvalid, txID, r)
 	}
 	row, err := decide(ctx, db, txID, group, r, lockTimeout)
 	if err == nil && row.Resolution != r {
@@ -46,7 +48,8 @@ func Decide(ctx context.Context, db *gorm.DB, txID, group string, r holdfast.Res
 }
 
 // decide inserts r unless a row is there, and returns the row that is.
-func decide(ctx context.Context, db *gorm.DB, txID, group string, r holdfast.Resolution, lockTimeout time.Duration) (Outcome, error) {
+func decide(ctx context.Context, db *gorm.DB, txID, group string,
+	r holdfast.Resolution, lockTimeout time.Duration) (Outcome, error) {
 	unknown := Outcome{TxID: txID, Group: group}
 	if err := cmp.Or(checkDB(db), checkKey(txID, group)); err != nil {
 		return unknown, err
@@ -79,7 +82,8 @@ const (
 	withTheIdentity = setLockTimeout + `, coalesce((` + readIdentity + `), '')`
 )
 
-func decideIn(t *transaction, txID, group string, r holdfast.Resolution, lockTimeout time.Duration, identity string) (Outcome, bool, error) {
+func decideIn(t *transaction, txID, group string, r holdfast.Resolution,
+	lockTimeout time.Duration, identity string) (Outcome, bool, error) {
 	if lockTimeout <= 0 {
 		lockTimeout = DefaultLockTimeout
 	}

@@ -23,13 +23,16 @@ const DefaultSweepLockTimeout = 20 * time.Millisecond
 const maxSweepBytes = 768 << 10
 
 // errSweepTooLarge is about changed messages beyond maxSweepBytes.
-var errSweepTooLarge = errors.New("it is committed, but its changed messages are too large for a sweep: check it back by itself")
+var errSweepTooLarge = errors.New("it is committed, but its changed messages are too large for a sweep: " +
+	"check it back by itself")
 
 // checkBackAll is one statement, and so one database transaction. IDs have no
 // spaces.
 const (
-	checkBackAll  = `SELECT id, is_locked, owner, decided, changed, stored, since FROM holdfast_check_back(string_to_array($1, ' '), $2, $3, $4)`
-	checkBackHere = `SELECT id, is_locked, owner, decided, changed, stored, since FROM holdfast_check_back(string_to_array($1, ' '), $2, $3, $4, $5)`
+	checkBackAll = `SELECT id, is_locked, owner, decided, changed, stored, since ` +
+		`FROM holdfast_check_back(string_to_array($1, ' '), $2, $3, $4)`
+	checkBackHere = `SELECT id, is_locked, owner, decided, changed, stored, since ` +
+		`FROM holdfast_check_back(string_to_array($1, ' '), $2, $3, $4, $5)`
 )
 
 // SweepError is everybody's error of a [CheckBackAll]: the database answered for
@@ -48,7 +51,8 @@ func (e *SweepError) Unwrap() error { return e.Err }
 // that is locked is Unknown, and keeps no other from its answer. So is one whose
 // changed messages are too large to be returned with the others'. A
 // [SweepError] is everybody's.
-func CheckBackAll(ctx context.Context, db *gorm.DB, txIDs []string, group string, lockTimeout time.Duration) ([]Outcome, []error) {
+func CheckBackAll(ctx context.Context, db *gorm.DB, txIDs []string,
+	group string, lockTimeout time.Duration) ([]Outcome, []error) {
 	rows, errs := make([]Outcome, len(txIDs)), make([]error, len(txIDs))
 	var asked []string
 	err := checkDB(db)
@@ -95,7 +99,8 @@ type swept struct {
 	at             sql.NullTime
 }
 
-func sweep(ctx context.Context, db *gorm.DB, txIDs []string, group string, lockTimeout time.Duration) (map[string]swept, error) {
+func sweep(ctx context.Context, db *gorm.DB, txIDs []string,
+	group string, lockTimeout time.Duration) (map[string]swept, error) {
 	query, args := checkBackAll, []any{strings.Join(txIDs, " "), group, max(1, lockTimeout.Milliseconds()), maxSweepBytes}
 	identity := expects(db)
 	if identity != "" {
@@ -127,7 +132,8 @@ func (s swept) answer(txID, group string) (Outcome, error) {
 	case !s.group.Valid:
 		return unknown, fmt.Errorf("check back transaction %s: %w", txID, errDeleted)
 	case s.group.String != group:
-		return Outcome{TxID: txID, Group: s.group.String}, fmt.Errorf("check back transaction %s: %w", txID, otherGroup(txID, s.group.String, group))
+		return Outcome{TxID: txID, Group: s.group.String},
+			fmt.Errorf("check back transaction %s: %w", txID, otherGroup(txID, s.group.String, group))
 	case s.changed && s.messages == nil:
 		return unknown, fmt.Errorf("check back transaction %s: %w", txID, errSweepTooLarge)
 	}

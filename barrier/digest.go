@@ -75,7 +75,8 @@ func Proven(ctx context.Context, tx *gorm.DB, c Claim) error {
 	row, err := read(ctx, tx.Statement.ConnPool, c.TxID)
 	switch {
 	case errors.Is(err, sql.ErrNoRows):
-		return no("this database has no outcome row of transaction %s, so it never committed, or its row was deleted by retention", c.TxID)
+		return no("this database has no outcome row of transaction %s, "+
+			"so it never committed, or its row was deleted by retention", c.TxID)
 	case err != nil:
 		return explain(tx, "read the outcome row of transaction "+c.TxID, err)
 	case row.Group != c.Group:

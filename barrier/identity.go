@@ -34,7 +34,8 @@ func Identity(ctx context.Context, db *gorm.DB) (string, error) {
 	var id string
 	err := plain(db.Statement.ConnPool).QueryRowContext(ctx, readIdentity).Scan(&id)
 	if errors.Is(err, sql.ErrNoRows) {
-		return "", fmt.Errorf("%w: the table holdfast_identity is empty: give the database an identity with `holdfast migrate --new-identity`", holdfast.ErrInvalid)
+		return "", fmt.Errorf("%w: the table holdfast_identity is empty: "+
+			"give the database an identity with `holdfast migrate --new-identity`", holdfast.ErrInvalid)
 	}
 	if err != nil {
 		return "", explain(db, "read the database's identity", err)
@@ -94,7 +95,9 @@ func (e *OtherDatabaseError) Error() string {
 	if have == "" {
 		have = "one without an identity"
 	}
-	return fmt.Sprintf("this process's database (%s) is not the one that it was begun in (%s): give every process of the group the same database and search_path, and every environment a prefix or virtual host of its own", have, e.Want)
+	return fmt.Sprintf("this process's database (%s) is not the one that it was begun in (%s): "+
+		"give every process of the group the same database and search_path, "+
+		"and every environment a prefix or virtual host of its own", have, e.Want)
 }
 
 // otherOf makes an [OtherDatabaseError] of what holdfast_check_back raised.

@@ -15,7 +15,8 @@ import (
 	"github.com/holdfastmq/holdfast/internal/fault"
 )
 
-const insertInbox = `INSERT INTO holdfast_inbox (consumer, message_id) VALUES ($1, $2) ON CONFLICT (consumer, message_id) DO NOTHING`
+const insertInbox = `INSERT INTO holdfast_inbox (consumer, message_id) ` +
+	`VALUES ($1, $2) ON CONFLICT (consumer, message_id) DO NOTHING`
 
 // Once inserts the inbox row (consumer, messageID) in the caller's own
 // transaction, before its other statements. first is false for a repeated
@@ -39,7 +40,8 @@ func Once(ctx context.Context, tx *gorm.DB, consumer, messageID string) (first b
 // After an error, also one of COMMIT, the delivery may be repeated: Consume
 // finds out. A panic is rolled back and returned as [holdfast.PanicError].
 // handle must not end tx, and should end when ctx is done.
-func Consume(ctx context.Context, db *gorm.DB, consumer, messageID string, handle func(ctx context.Context, tx *gorm.DB) error) (repeated bool, err error) {
+func Consume(ctx context.Context, db *gorm.DB, consumer, messageID string,
+	handle func(ctx context.Context, tx *gorm.DB) error) (repeated bool, err error) {
 	if err := cmp.Or(checkDB(db), checkDelivery(consumer, messageID)); err != nil {
 		return false, err
 	}
@@ -66,7 +68,8 @@ func Consume(ctx context.Context, db *gorm.DB, consumer, messageID string, handl
 
 // inboxInsert is the statement that inserts an inbox row.
 func inboxInsert(consumer, messageID string) *statement {
-	return &statement{query: insertInbox, args: []any{consumer, messageID}, table: "holdfast_inbox", mine: "consumer = $1 AND message_id = $2", keys: 2}
+	return &statement{query: insertInbox, args: []any{consumer, messageID},
+		table: "holdfast_inbox", mine: "consumer = $1 AND message_id = $2", keys: 2}
 }
 
 // insertFirst inserts an inbox row, unless it is there.
@@ -82,7 +85,8 @@ func insertFirst(t *transaction, db *gorm.DB, row *statement, consumer, messageI
 // once, then the caller's function. It commits if work answers true, and rolls
 // back if not, or after an error or a panic. subject says in errors what it is
 // about; first is the statement that work begins with.
-func commitOnce(ctx context.Context, db *gorm.DB, subject string, first *statement, work func(t *transaction) (commit bool, err error)) error {
+func commitOnce(ctx context.Context, db *gorm.DB, subject string,
+	first *statement, work func(t *transaction) (commit bool, err error)) error {
 	t, err := begin(ctx, db, nil, first)
 	if err != nil {
 		return explain(db, "begin a transaction for "+subject, err)

@@ -88,7 +88,8 @@ type Result struct {
 // [CheckBack] decides. COMMIT is sent only while the connection is in the
 // transaction that was begun: where fn ended that with SQL of its own, Run answers
 // Rollback, or Unknown if the row is committed. db must not be in a transaction.
-func Run(ctx context.Context, db *gorm.DB, l Local, fn func(ctx context.Context, tx *gorm.DB, ms []*holdfast.Message) error) Result {
+func Run(ctx context.Context, db *gorm.DB, l Local,
+	fn func(ctx context.Context, tx *gorm.DB, ms []*holdfast.Message) error) Result {
 	if err := cmp.Or(checkDB(db), l.validate()); err != nil {
 		if l.Fresh {
 			return rolledBack(err)
@@ -111,7 +112,8 @@ func (l Local) validate() error {
 
 // run answers Rollback whenever no COMMIT was sent. final is false if another
 // run may have committed, or may yet.
-func (l Local) run(ctx context.Context, db *gorm.DB, fn func(context.Context, *gorm.DB, []*holdfast.Message) error) (r Result, final bool) {
+func (l Local) run(ctx context.Context, db *gorm.DB,
+	fn func(context.Context, *gorm.DB, []*holdfast.Message) error) (r Result, final bool) {
 	first := outcomeRow(l.TxID, l.Group, holdfast.Commit, l.Messages)
 	if l.Fresh {
 		first.query = insertFresh
@@ -195,7 +197,8 @@ func (l Local) notInserted(err error) (Result, bool) {
 }
 
 // call runs fn on clones of the messages, and stores what it changed.
-func (l Local) call(t *transaction, db *gorm.DB, fn func(context.Context, *gorm.DB, []*holdfast.Message) error) ([]holdfast.Message, bool, error) {
+func (l Local) call(t *transaction, db *gorm.DB,
+	fn func(context.Context, *gorm.DB, []*holdfast.Message) error) ([]holdfast.Message, bool, error) {
 	ms := holdfast.CloneMessages(l.Messages)
 	given := make([]*holdfast.Message, len(ms))
 	for i := range ms {
@@ -236,7 +239,8 @@ func (l Local) changed(ms []holdfast.Message) (bool, error) {
 			what = "AllowUnrouted"
 		}
 		if what != "" {
-			return false, fmt.Errorf("%w: the local transaction %s changed %s of message %d: only Body, Headers, Key and ContentType may be changed",
+			return false, fmt.Errorf("%w: the local transaction %s changed %s of message %d: "+
+				"only Body, Headers, Key and ContentType may be changed",
 				holdfast.ErrInvalid, l.TxID, what, i+1)
 		}
 		changed = changed || !m.Equal(was)
@@ -283,7 +287,8 @@ func (l Local) settle(ctx context.Context, db *gorm.DB, r Result) Result {
 		r.Err = fmt.Errorf("%w: %w", errEnded, r.Err)
 		fallthrough
 	case errors.Is(r.Err, errEnded): // the function committed it, or an earlier run
-		return l.unknown(fmt.Errorf("%w; its outcome row is committed, so its messages are delivered as the half message has them", r.Err))
+		return l.unknown(fmt.Errorf("%w; its outcome row is committed, "+
+			"so its messages are delivered as the half message has them", r.Err))
 	}
 	return l.follow(row)
 }
@@ -294,9 +299,11 @@ func (l Local) follow(row Outcome) Result {
 	case row.Resolution == holdfast.Rollback:
 		return rolledBack(alreadyRolledBack(l.TxID))
 	case row.Messages != nil:
-		return Result{Resolution: holdfast.Commit, Messages: row.Messages, Changed: true, Repeated: true, Other: l.isOther(row)}
+		return Result{Resolution: holdfast.Commit, Messages: row.Messages,
+			Changed: true, Repeated: true, Other: l.isOther(row)}
 	}
-	return Result{Resolution: holdfast.Commit, Messages: holdfast.CloneMessages(l.Messages), Repeated: true, Other: l.isOther(row)}
+	return Result{Resolution: holdfast.Commit, Messages: holdfast.CloneMessages(l.Messages),
+		Repeated: true, Other: l.isOther(row)}
 }
 
 // isOther reports whether the row is that of a run with other messages. Rows of earlier

@@ -70,7 +70,8 @@ func migrateOnce(ctx context.Context, pool *sql.DB) error {
 		return err
 	}
 	defer func() { _ = tx.Rollback() }() // after COMMIT it does nothing
-	lock := fmt.Sprintf("SET LOCAL lock_timeout = '%dms'; SELECT pg_advisory_xact_lock(%d); SET LOCAL lock_timeout = 0", lockTurn.Milliseconds(), migrationLock)
+	lock := fmt.Sprintf("SET LOCAL lock_timeout = '%dms'; SELECT pg_advisory_xact_lock(%d); SET LOCAL lock_timeout = 0",
+		lockTurn.Milliseconds(), migrationLock)
 	if _, err := tx.ExecContext(ctx, lock); err != nil {
 		return err
 	}
@@ -86,7 +87,8 @@ func migrateOnce(ctx context.Context, pool *sql.DB) error {
 		if _, err := tx.ExecContext(ctx, m.up); err != nil {
 			return fmt.Errorf("%s: %w", m.name, err)
 		}
-		if _, err := tx.ExecContext(ctx, fmt.Sprintf(`INSERT INTO holdfast_migrations (version_id, is_applied) VALUES (%d, true)`, m.version)); err != nil {
+		if _, err := tx.ExecContext(ctx,
+			fmt.Sprintf(`INSERT INTO holdfast_migrations (version_id, is_applied) VALUES (%d, true)`, m.version)); err != nil {
 			return err
 		}
 	}
@@ -102,7 +104,8 @@ INSERT INTO holdfast_migrations (version_id, is_applied) VALUES (0, true)`
 // appliedTo returns which migrations are applied.
 func appliedTo(ctx context.Context, pool *sql.DB, tx *sql.Tx) (map[int64]bool, error) {
 	var there bool
-	if err := tx.QueryRowContext(ctx, `SELECT to_regclass('holdfast_migrations') IS NOT NULL`, unprepared(pool)...).Scan(&there); err != nil {
+	if err := tx.QueryRowContext(ctx, `SELECT to_regclass('holdfast_migrations') IS NOT NULL`, unprepared(pool)...).
+		Scan(&there); err != nil {
 		return nil, err
 	}
 	if !there {
@@ -137,11 +140,13 @@ func unprepared(pool gorm.ConnPool) []any {
 // holderOf returns an error if the session that has the lock migrates nothing: an
 // earlier version that migrated through a pooler of transactions left it so.
 func holderOf(ctx context.Context, pool *sql.DB) error {
-	query := fmt.Sprintf(`SELECT a.pid, coalesce(a.application_name, ''), extract(epoch FROM clock_timestamp() - a.state_change)::bigint
+	query := fmt.Sprintf(`SELECT a.pid, coalesce(a.application_name, ''),
+extract(epoch FROM clock_timestamp() - a.state_change)::bigint
 FROM pg_locks l JOIN pg_stat_activity a USING (pid)
 WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 1 AND l.classid = %d AND l.objid = %d
 AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
-AND a.state = 'idle' AND a.state_change < clock_timestamp() - interval '%d milliseconds'`, migrationLock>>32, migrationLock&0xffffffff, leftAfter.Milliseconds())
+AND a.state = 'idle' AND a.state_change < clock_timestamp() - interval '%d milliseconds'`,
+		migrationLock>>32, migrationLock&0xffffffff, leftAfter.Milliseconds())
 	var pid, seconds int64
 	var name string
 	err := pool.QueryRowContext(ctx, query, unprepared(pool)...).Scan(&pid, &name, &seconds)
@@ -151,8 +156,11 @@ AND a.state = 'idle' AND a.state_change < clock_timestamp() - interval '%d milli
 	case err != nil:
 		return err
 	}
-	return &holdfast.UnavailableError{Part: "PostgreSQL", Err: fmt.Errorf("session %d (application %q) has had the lock of migrations since %v, and migrates nothing", pid, name, time.Duration(seconds)*time.Second),
-		Remedy: fmt.Sprintf("an earlier version that migrated through a pooler left it: end the session with SELECT pg_terminate_backend(%d)", pid)}
+	return &holdfast.UnavailableError{Part: "PostgreSQL",
+		Err: fmt.Errorf("session %d (application %q) has had the lock of migrations since %v, and migrates nothing",
+			pid, name, time.Duration(seconds)*time.Second),
+		Remedy: fmt.Sprintf("an earlier version that migrated through a pooler left it: "+
+			"end the session with SELECT pg_terminate_backend(%d)", pid)}
 }
 
 // migration is one file of them.

@@ -33,7 +33,8 @@ type Outcome struct {
 
 const (
 	outcomesTable = `holdfast_outcomes`
-	insertOutcome = `INSERT INTO holdfast_outcomes (tx_id, producer_group, resolution, digest) VALUES ($1, $2, $3, $4) ON CONFLICT (tx_id) DO NOTHING`
+	insertOutcome = `INSERT INTO holdfast_outcomes (tx_id, producer_group, resolution, digest) ` +
+		`VALUES ($1, $2, $3, $4) ON CONFLICT (tx_id) DO NOTHING`
 	// insertFresh is for a key that nobody else has: a conflict is an error, and
 	// PostgreSQL need not look for one before it inserts.
 	insertFresh = `INSERT INTO holdfast_outcomes (tx_id, producer_group, resolution, digest) VALUES ($1, $2, $3, $4)`
@@ -57,7 +58,8 @@ func Insert(ctx context.Context, tx *gorm.DB, txID, group string, ms ...holdfast
 	if err := cmp.Or(checkTx(tx), checkKey(txID, group)); err != nil {
 		return false, err
 	}
-	row, inserted, err := insertOrRead(ctx, tx.Statement.ConnPool, outcomeRow(txID, group, holdfast.Commit, ms), txID, group, holdfast.Commit)
+	row, inserted, err := insertOrRead(ctx, tx.Statement.ConnPool,
+		outcomeRow(txID, group, holdfast.Commit, ms), txID, group, holdfast.Commit)
 	switch {
 	case err != nil:
 		return false, explain(tx, "insert the outcome row of transaction "+txID, err)
@@ -97,7 +99,8 @@ func store(ctx context.Context, db *gorm.DB, pool gorm.ConnPool, table, txID str
 		return explain(db, "store the changed messages of transaction "+txID, err)
 	}
 	if n != 1 {
-		return fmt.Errorf("%w: transaction %s has no outcome row of this database transaction to store messages in: insert it first", holdfast.ErrNoOutcome, txID)
+		return fmt.Errorf("%w: transaction %s has no outcome row of this database transaction to store messages in: "+
+			"insert it first", holdfast.ErrNoOutcome, txID)
 	}
 	return nil
 }
@@ -122,12 +125,14 @@ func Read(ctx context.Context, db *gorm.DB, txID string) (Outcome, error) {
 // outcomeRow is the statement that inserts an outcome row; ms are the half
 // message's.
 func outcomeRow(txID, group string, r holdfast.Resolution, ms []holdfast.Message) *statement {
-	return &statement{query: insertOutcome, args: []any{txID, group, r.String(), digestOf(ms)}, table: outcomesTable, mine: "tx_id = $1", keys: 1}
+	return &statement{query: insertOutcome, args: []any{txID, group, r.String(), digestOf(ms)},
+		table: outcomesTable, mine: "tx_id = $1", keys: 1}
 }
 
 // insertOrRead inserts the row, or reads the one that is there in a second
 // statement: the first one's snapshot may be older than a commit it waited for.
-func insertOrRead(ctx context.Context, pool gorm.ConnPool, insert *statement, txID, group string, r holdfast.Resolution) (row Outcome, inserted bool, err error) {
+func insertOrRead(ctx context.Context, pool gorm.ConnPool, insert *statement,
+	txID, group string, r holdfast.Resolution) (row Outcome, inserted bool, err error) {
 	n, err := insert.exec(ctx, pool)
 	if err != nil {
 		return Outcome{TxID: txID}, false, err
@@ -156,10 +161,12 @@ func readOf(ctx context.Context, pool gorm.ConnPool, txID, group string) (Outcom
 	return row, err
 }
 
-var errDeleted = errors.New("the outcome row was deleted while it was read: retention must be longer than a half message's life")
+var errDeleted = errors.New("the outcome row was deleted while it was read: " +
+	"retention must be longer than a half message's life")
 
 func otherGroup(txID, owner, group string) error {
-	return fmt.Errorf("%w: transaction %s belongs to producer group %q, not %q: give every group its own transaction IDs, and do not rename a group that has transactions open",
+	return fmt.Errorf("%w: transaction %s belongs to producer group %q, not %q: "+
+		"give every group its own transaction IDs, and do not rename a group that has transactions open",
 		holdfast.ErrInvalid, txID, owner, group)
 }
 
@@ -173,7 +180,8 @@ func read(ctx context.Context, pool gorm.ConnPool, txID string) (Outcome, error)
 	row := Outcome{TxID: txID}
 	var resolution string
 	var messages []byte
-	err := plain(pool).QueryRowContext(ctx, readOutcome, txID).Scan(&row.Group, &resolution, &messages, &row.CreatedAt, &row.digest)
+	err := plain(pool).QueryRowContext(ctx, readOutcome, txID).
+		Scan(&row.Group, &resolution, &messages, &row.CreatedAt, &row.digest)
 	if err != nil {
 		return row, err
 	}
@@ -194,7 +202,8 @@ func (row *Outcome) parse(resolution string, messages []byte) error {
 }
 
 func alreadyRolledBack(txID string) error {
-	return fmt.Errorf("%w: a check-back had already answered 'rolled back' for transaction %s: do the work again under a new ID", holdfast.ErrAlreadyResolved, txID)
+	return fmt.Errorf("%w: a check-back had already answered 'rolled back' for transaction %s: "+
+		"do the work again under a new ID", holdfast.ErrAlreadyResolved, txID)
 }
 
 func checkKey(txID, group string) error {

@@ -89,9 +89,11 @@ func remedyFor(err error) string {
 	case code == undefinedColumn:
 		return "Holdfast's tables are older than this program: run `holdfast migrate`"
 	case code == undefinedTable, code == undefinedFunction:
-		return "Holdfast's tables are not there: run `holdfast migrate`, and see that their schema is in the connection's search_path"
+		return "Holdfast's tables are not there: run `holdfast migrate`, " +
+			"and see that their schema is in the connection's search_path"
 	case code == insufficientRights:
-		return "grant this user SELECT, INSERT, UPDATE and DELETE on Holdfast's tables; `holdfast migrate` needs CREATE on their schema"
+		return "grant this user SELECT, INSERT, UPDATE and DELETE on Holdfast's tables; " +
+			"`holdfast migrate` needs CREATE on their schema"
 	case code == readOnlyTransaction:
 		return "this server or session is read-only: connect to the primary, for example with target_session_attrs=read-write"
 	case code == tooManyConnections:
@@ -133,7 +135,8 @@ func remedyForDeadline(db *gorm.DB, err error) string {
 	}
 	if pool, err := db.DB(); err == nil {
 		if s := pool.Stats(); s.MaxOpenConnections > 0 && s.InUse >= s.MaxOpenConnections {
-			return fmt.Sprintf("all %d connections of the pool are in use: raise SetMaxOpenConns above what runs at a time, see docs/operating.md; it is tried again", s.MaxOpenConnections)
+			return fmt.Sprintf("all %d connections of the pool are in use: "+
+				"raise SetMaxOpenConns above what runs at a time, see docs/operating.md; it is tried again", s.MaxOpenConnections)
 		}
 	}
 	return "it did not answer in time: see that it runs and can be reached; it is tried again"

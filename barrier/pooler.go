@@ -29,7 +29,8 @@ const poolerProbe = "holdfast_probe"
 
 // remedyOfPooler is what to do where statements are prepared through a pooler of
 // transactions.
-const remedyOfPooler = "a pooler gives this session's statements to several connections: add default_query_exec_mode=exec to the connection's URL " +
+const remedyOfPooler = "a pooler gives this session's statements to several connections: " +
+	"add default_query_exec_mode=exec to the connection's URL " +
 	"(and leave out gorm's PrepareStmt), or let it pool sessions"
 
 // FindPooler looks for a pooler in front of the database. Without one it costs one
@@ -126,6 +127,7 @@ func CheckPooler(ctx context.Context, db *gorm.DB) error {
 	if err != nil || !p.Mixes || !p.Prepares {
 		return err
 	}
-	return fmt.Errorf("%w: PostgreSQL at %s: a pooler of transactions is between, and this pool prepares statements, which other connections then miss or meet: %s",
+	return fmt.Errorf("%w: PostgreSQL at %s: a pooler of transactions is between, "+
+		"and this pool prepares statements, which other connections then miss or meet: %s",
 		holdfast.ErrInvalid, where(db, nil), remedyOfPooler)
 }

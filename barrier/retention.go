@@ -31,8 +31,10 @@ var (
 func deleteOld(table, id string) string {
 	return `DELETE FROM ` + table + ` WHERE ctid = ANY(ARRAY(
 SELECT ctid FROM ` + table + ` WHERE created_at < now() - make_interval(secs => $1) AND NOT coalesce((
-	SELECT ('x0000' || v7[1] || v7[2])::bit(64)::bigint / 1000.0 BETWEEN extract(epoch FROM now()) - $1 AND extract(epoch FROM now()) + 86400
-	FROM regexp_match(` + id + `, '(?:^|/)([0-9a-f]{8})-([0-9a-f]{4})-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}(?:$|[./])') AS v7), false)
+	SELECT ('x0000' || v7[1] || v7[2])::bit(64)::bigint / 1000.0
+		BETWEEN extract(epoch FROM now()) - $1 AND extract(epoch FROM now()) + 86400
+	FROM regexp_match(` + id + `,
+		'(?:^|/)([0-9a-f]{8})-([0-9a-f]{4})-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}(?:$|[./])') AS v7), false)
 ORDER BY created_at LIMIT $2 FOR UPDATE SKIP LOCKED))`
 }
 
@@ -56,7 +58,8 @@ func DeleteSteps(ctx context.Context, db *gorm.DB, age time.Duration, batch int)
 	return deleteBatches(ctx, db, "step rows", deleteSteps, age, batch)
 }
 
-func deleteBatches(ctx context.Context, db *gorm.DB, what, query string, age time.Duration, batch int) (total int64, err error) {
+func deleteBatches(ctx context.Context, db *gorm.DB, what, query string,
+	age time.Duration, batch int) (total int64, err error) {
 	if err := checkDB(db); err != nil {
 		return 0, err
 	}

@@ -53,7 +53,8 @@ const MaxResult = 1 << 20
 // COMMIT was sent, nothing is written. A panic is rolled back and returned as
 // [holdfast.PanicError]. run must not end tx, and should end when ctx is done. db
 // must not be in a transaction.
-func DoStep(ctx context.Context, db *gorm.DB, owner, step string, again bool, run func(ctx context.Context, tx *gorm.DB) (result []byte, err error)) (StepResult, error) {
+func DoStep(ctx context.Context, db *gorm.DB, owner, step string,
+	again bool, run func(ctx context.Context, tx *gorm.DB) (result []byte, err error)) (StepResult, error) {
 	return DoStepGiven(ctx, db, owner, step, StepClaim{}, again, nil, run)
 }
 
@@ -61,7 +62,8 @@ func DoStep(ctx context.Context, db *gorm.DB, owner, step string, again bool, ru
 // for the Undo: see [UndoStepGiven]. Of several runs it is that of the one which took
 // effect, also where nobody learned of that one. A row that is for somebody else, as
 // claim says, is a permanent [holdfast.ErrDuplicate].
-func DoStepGiven(ctx context.Context, db *gorm.DB, owner, step string, claim StepClaim, again bool, given []byte, run func(ctx context.Context, tx *gorm.DB) (result []byte, err error)) (StepResult, error) {
+func DoStepGiven(ctx context.Context, db *gorm.DB, owner, step string, claim StepClaim,
+	again bool, given []byte, run func(ctx context.Context, tx *gorm.DB) (result []byte, err error)) (StepResult, error) {
 	row := StepRow{Owner: owner, Step: step, Op: StepDo}
 	given, err := checkResult(row, given)
 	if err := cmp.Or(checkDB(db), row.check(), err); err != nil {
@@ -82,7 +84,8 @@ func DoStepGiven(ctx context.Context, db *gorm.DB, owner, step string, claim Ste
 	}
 }
 
-func doStep(ctx context.Context, db *gorm.DB, row StepRow, claim StepClaim, again bool, given []byte, run func(context.Context, *gorm.DB) ([]byte, error)) (StepResult, error) {
+func doStep(ctx context.Context, db *gorm.DB, row StepRow, claim StepClaim,
+	again bool, given []byte, run func(context.Context, *gorm.DB) ([]byte, error)) (StepResult, error) {
 	var r StepResult
 	var old, done []byte // the refusal that does not count; what the row says where there is no result
 	if len(given) > 0 || claim != (StepClaim{}) {
@@ -128,7 +131,8 @@ func doStep(ctx context.Context, db *gorm.DB, row StepRow, claim StepClaim, agai
 		if len(result) == 0 {
 			return true, nil
 		}
-		return true, setResult(t, db, row, encode(stepRecord{Outcome: StepDone, Result: result, Given: given, StepClaim: claim}))
+		return true, setResult(t, db, row,
+			encode(stepRecord{Outcome: StepDone, Result: result, Given: given, StepClaim: claim}))
 	})
 	if err == nil {
 		return r, nil
@@ -167,10 +171,12 @@ func keepRefusal(ctx context.Context, db *gorm.DB, row StepRow, old, refusal []b
 // After an error, also one of COMMIT, it may be called again: it finds out. A
 // panic is rolled back and returned as [holdfast.PanicError]. undo must not end
 // tx, and should end when ctx is done. db must not be in a transaction.
-func UndoStep(ctx context.Context, db *gorm.DB, owner, step, reason string, undo func(ctx context.Context, tx *gorm.DB, result []byte) error) (UndoResult, error) {
-	r, err := UndoStepGiven(ctx, db, owner, step, StepClaim{}, reason, false, func(ctx context.Context, tx *gorm.DB, did StepDid) ([]byte, error) {
-		return nil, undo(ctx, tx, did.Result)
-	})
+func UndoStep(ctx context.Context, db *gorm.DB, owner, step, reason string,
+	undo func(ctx context.Context, tx *gorm.DB, result []byte) error) (UndoResult, error) {
+	r, err := UndoStepGiven(ctx, db, owner, step, StepClaim{}, reason, false,
+		func(ctx context.Context, tx *gorm.DB, did StepDid) ([]byte, error) {
+			return nil, undo(ctx, tx, did.Result)
+		})
 	return r.Did, err
 }
 
@@ -199,7 +205,8 @@ type StepUndone struct {
 // uncertain has the Undo run also where the Do did not take effect, once: it may have
 // had an effect outside the database. Where the row is for somebody else, as claim
 // says, there is nothing to undo, and nothing is written.
-func UndoStepGiven(ctx context.Context, db *gorm.DB, owner, step string, claim StepClaim, reason string, uncertain bool, undo func(ctx context.Context, tx *gorm.DB, did StepDid) (result []byte, err error)) (StepUndone, error) {
+func UndoStepGiven(ctx context.Context, db *gorm.DB, owner, step string, claim StepClaim, reason string, uncertain bool,
+	undo func(ctx context.Context, tx *gorm.DB, did StepDid) (result []byte, err error)) (StepUndone, error) {
 	row, do := StepRow{Owner: owner, Step: step, Op: StepUndo}, StepRow{Owner: owner, Step: step, Op: StepDo}
 	if err := cmp.Or(checkDB(db), row.check()); err != nil {
 		return StepUndone{}, err
@@ -280,12 +287,14 @@ func undoneBefore(t *transaction, db *gorm.DB, do StepRow, claim StepClaim) (Ste
 	case err != nil:
 		return StepUndone{}, err
 	}
-	return StepUndone{Did: Repeated, Ran: found.Outcome == StepDone || undone.Outcome == stepUndone, Result: undone.Result}, nil
+	return StepUndone{Did: Repeated, Ran: found.Outcome == StepDone || undone.Outcome == stepUndone,
+		Result: undone.Result}, nil
 }
 
 // undoes says what the Do did. blocked: it did not take effect, and the do row says
 // from now on that it never will.
-func undoes(t *transaction, db *gorm.DB, do StepRow, claim StepClaim, reason string) (did StepDid, blocked bool, err error) {
+func undoes(t *transaction, db *gorm.DB, do StepRow, claim StepClaim,
+	reason string) (did StepDid, blocked bool, err error) {
 	never := encode(stepRecord{Outcome: StepBlocked, Reason: reason, StepClaim: claim})
 	for {
 		// The row that a Do inserts before its effect. Not found: there is none.
@@ -306,6 +315,7 @@ func undoes(t *transaction, db *gorm.DB, do StepRow, claim StepClaim, reason str
 		if err != nil {
 			return did, false, err
 		}
-		return StepDid{Done: found.Outcome == StepDone, Given: found.Given, Result: found.Result}, found.Outcome != StepDone, nil
+		return StepDid{Done: found.Outcome == StepDone, Given: found.Given, Result: found.Result},
+			found.Outcome != StepDone, nil
 	}
 }

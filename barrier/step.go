@@ -31,7 +31,8 @@ type StepRow struct {
 	Op StepOp
 }
 
-const insertStep = `INSERT INTO holdfast_steps (owner, step, op) VALUES ($1, $2, $3) ON CONFLICT (owner, step, op) DO NOTHING`
+const insertStep = `INSERT INTO holdfast_steps (owner, step, op) ` +
+	`VALUES ($1, $2, $3) ON CONFLICT (owner, step, op) DO NOTHING`
 
 // Step runs run in one transaction with the step row, and commits it. repeated
 // means that the effect of this step is committed already: nothing was run. It
@@ -41,11 +42,13 @@ const insertStep = `INSERT INTO holdfast_steps (owner, step, op) VALUES ($1, $2,
 // After an error, also one of COMMIT, the step may be run again: Step finds out.
 // A panic is rolled back and returned as [holdfast.PanicError]. run must not end
 // tx, and should end when ctx is done. db must not be in a transaction.
-func Step(ctx context.Context, db *gorm.DB, row StepRow, run func(ctx context.Context, tx *gorm.DB) error) (repeated bool, err error) {
+func Step(ctx context.Context, db *gorm.DB, row StepRow,
+	run func(ctx context.Context, tx *gorm.DB) error) (repeated bool, err error) {
 	if err := cmp.Or(checkDB(db), row.check()); err != nil {
 		return false, err
 	}
-	first := &statement{query: insertStep, args: []any{row.Owner, row.Step, string(row.Op)}, table: stepsTable, mine: stepRowOf, keys: 3}
+	first := &statement{query: insertStep, args: []any{row.Owner, row.Step, string(row.Op)},
+		table: stepsTable, mine: stepRowOf, keys: 3}
 	err = commitOnce(ctx, db, row.String(), first, func(t *transaction) (bool, error) {
 		n, err := first.exec(t.ctx, t.pool)
 		if err != nil {

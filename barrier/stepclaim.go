@@ -25,10 +25,12 @@ var errOthers = errors.New("the step's row is for somebody else")
 func (c StepClaim) check(row StepRow, found StepClaim) error {
 	switch {
 	case c.Content != "" && found.Content != "" && c.Content != found.Content:
-		return holdfast.Permanent(fmt.Errorf("%w: %w: %s was done for a start of this key with other content (digest %.12s, now %.12s): use a new key for new work",
+		return holdfast.Permanent(fmt.Errorf("%w: %w: %s was done for a start of this key with other content "+
+			"(digest %.12s, now %.12s): use a new key for new work",
 			holdfast.ErrDuplicate, errOthers, row, found.Content, c.Content))
 	case c.By != "" && found.By != "" && c.By != found.By:
-		return holdfast.Permanent(fmt.Errorf("%w: %w: %s was done by the participant of topic %.100q, and %.100q was asked now: who publishes calls to the first?",
+		return holdfast.Permanent(fmt.Errorf("%w: %w: %s was done by the participant of topic %.100q, "+
+			"and %.100q was asked now: who publishes calls to the first?",
 			holdfast.ErrDuplicate, errOthers, row, found.By, c.By))
 	}
 	return nil

@@ -17,7 +17,8 @@ import (
 // Statements on the rows of a saga's step. They are plain SQL, so that the tests
 // of sagas can run them in a database without a server.
 const (
-	insertStepRow = `INSERT INTO holdfast_steps (owner, step, op, result) VALUES ($1, $2, $3, $4) ON CONFLICT (owner, step, op) DO NOTHING`
+	insertStepRow = `INSERT INTO holdfast_steps (owner, step, op, result) ` +
+		`VALUES ($1, $2, $3, $4) ON CONFLICT (owner, step, op) DO NOTHING`
 	stepsTable    = `holdfast_steps`
 	stepRowOf     = `owner = $1 AND step = $2 AND op = $3`
 	setStepResult = ` SET result = $4 WHERE ` + stepRowOf
@@ -78,7 +79,8 @@ func decodeRecord(row StepRow, stored []byte) (stepRecord, error) {
 		err = fmt.Errorf("its outcome is %.100q", r.Outcome)
 	}
 	if err != nil {
-		return r, holdfast.Permanent(fmt.Errorf("%w: the row of %s cannot be read: %w: was it changed by hand?", holdfast.ErrMalformed, row, err))
+		return r, holdfast.Permanent(fmt.Errorf("%w: the row of %s cannot be read: %w: was it changed by hand?",
+			holdfast.ErrMalformed, row, err))
 	}
 	return r, nil
 }
@@ -89,7 +91,8 @@ func checkResult(row StepRow, result []byte) ([]byte, error) {
 		return nil, nil
 	}
 	if len(result) > MaxResult {
-		return nil, holdfast.Permanent(fmt.Errorf("%w: the result of %s has %d bytes, the limit is %d: store large data elsewhere and answer with a reference", holdfast.ErrTooLarge, row, len(result), MaxResult))
+		return nil, holdfast.Permanent(fmt.Errorf("%w: the result of %s has %d bytes, the limit is %d: "+
+			"store large data elsewhere and answer with a reference", holdfast.ErrTooLarge, row, len(result), MaxResult))
 	}
 	var b bytes.Buffer
 	if err := json.Compact(&b, result); err != nil {
@@ -110,12 +113,14 @@ func shorten(reason string) string {
 
 // stepRow is the statement that inserts a step row.
 func stepRow(row StepRow, stored []byte) *statement {
-	return &statement{query: insertStepRow, args: []any{row.Owner, row.Step, string(row.Op), stored}, table: stepsTable, mine: stepRowOf, keys: 3}
+	return &statement{query: insertStepRow, args: []any{row.Owner, row.Step, string(row.Op), stored},
+		table: stepsTable, mine: stepRowOf, keys: 3}
 }
 
 // insertRow inserts a row, unless it is there. It waits for a transaction that
 // has inserted it and has not ended.
-func insertRow(ctx context.Context, db *gorm.DB, pool gorm.ConnPool, insert *statement, row StepRow) (first bool, err error) {
+func insertRow(ctx context.Context, db *gorm.DB, pool gorm.ConnPool,
+	insert *statement, row StepRow) (first bool, err error) {
 	n, err := insert.exec(ctx, pool)
 	if err != nil {
 		return false, explain(db, "insert the row of "+row.String(), err)
@@ -154,7 +159,8 @@ func changeRow(ctx context.Context, db *gorm.DB, pool gorm.ConnPool, row StepRow
 
 // readRows reads a do row, and the undo row of the same step, nil if there is
 // none. It must be a statement after the one that waited for the row.
-func readRows(ctx context.Context, db *gorm.DB, pool gorm.ConnPool, do StepRow) (found stepRecord, undone *stepRecord, err error) {
+func readRows(ctx context.Context, db *gorm.DB, pool gorm.ConnPool,
+	do StepRow) (found stepRecord, undone *stepRecord, err error) {
 	var stored, undo []byte
 	var op sql.NullString
 	err = plain(pool).QueryRowContext(ctx, selectStepRow, do.Owner, do.Step, string(do.Op)).Scan(&stored, &op, &undo)

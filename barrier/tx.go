@@ -163,7 +163,8 @@ func checkDB(db *gorm.DB) error {
 	case db.DryRun:
 		return fmt.Errorf("%w: the gorm database is in DryRun mode: nothing would be written", holdfast.ErrInvalid)
 	case inTransaction(db):
-		return fmt.Errorf("%w: the gorm database is in a transaction already: pass the *gorm.DB that it was begun on", holdfast.ErrInvalid)
+		return fmt.Errorf("%w: the gorm database is in a transaction already: pass the *gorm.DB that it was begun on",
+			holdfast.ErrInvalid)
 	}
 	return nil
 }
@@ -174,7 +175,8 @@ func checkTx(tx *gorm.DB) error {
 	case tx == nil || tx.Statement == nil:
 		return fmt.Errorf("%w: the gorm transaction is nil", holdfast.ErrInvalid)
 	case !inTransaction(tx):
-		return fmt.Errorf("%w: the gorm database is not in a transaction: pass what Begin or Transaction gave", holdfast.ErrInvalid)
+		return fmt.Errorf("%w: the gorm database is not in a transaction: pass what Begin or Transaction gave",
+			holdfast.ErrInvalid)
 	}
 	return nil
 }

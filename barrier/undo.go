@@ -41,12 +41,15 @@ const (
 // finds out. A panic is rolled back and returned as [holdfast.PanicError]. undo
 // must not end tx, and should end when ctx is done. db must not be in a
 // transaction.
-func Undo(ctx context.Context, db *gorm.DB, consumer, messageID, noticeID string, undo func(ctx context.Context, tx *gorm.DB) error) (UndoResult, error) {
-	if err := cmp.Or(checkDB(db), checkDelivery(consumer, messageID), checkText("the notice's ID", noticeID, 1000)); err != nil {
+func Undo(ctx context.Context, db *gorm.DB, consumer, messageID, noticeID string,
+	undo func(ctx context.Context, tx *gorm.DB) error) (UndoResult, error) {
+	if err := cmp.Or(checkDB(db), checkDelivery(consumer, messageID),
+		checkText("the notice's ID", noticeID, 1000)); err != nil {
 		return "", err
 	}
 	if noticeID == messageID {
-		return "", fmt.Errorf("%w: the compensation notice about message %s has that message's ID: give it one of its own", holdfast.ErrInvalid, messageID)
+		return "", fmt.Errorf("%w: the compensation notice about message %s has that message's ID: give it one of its own",
+			holdfast.ErrInvalid, messageID)
 	}
 	var result UndoResult
 	notice := inboxInsert(consumer, noticeID)

@@ -18,11 +18,13 @@ var errEnded = errors.New("the function ended the transaction itself: leave COMM
 
 // errSwallowed is about a transaction in which a statement has failed, so that a
 // COMMIT would be a ROLLBACK.
-var errSwallowed = fmt.Errorf("COMMIT is not possible: %w: a statement failed in the function, which did not return its error", pgx.ErrTxCommitRollback)
+var errSwallowed = fmt.Errorf("COMMIT is not possible: %w: "+
+	"a statement failed in the function, which did not return its error", pgx.ErrTxCommitRollback)
 
 // errRowsOpen is about a connection on which COMMIT would do, which closes all rows,
 // but no other statement.
-var errRowsOpen = errors.New("the function has left rows of a query open, and Holdfast has a statement to send before COMMIT: close them (rows.Close) before it returns")
+var errRowsOpen = errors.New("the function has left rows of a query open, " +
+	"and Holdfast has a statement to send before COMMIT: close them (rows.Close) before it returns")
 
 // free returns an error unless a statement can be sent.
 func (t *transaction) free() error {
@@ -47,7 +49,8 @@ const (
 // statement answers with its table's name and schema.
 const (
 	mark    = "default_transaction_read_only"
-	setMark = ` RETURNING CASE set_config('` + mark + `', 'on', true) WHEN 'on' THEN (pg_identify_object(1259, tableoid, 0)).identity END`
+	setMark = ` RETURNING CASE set_config('` + mark +
+		`', 'on', true) WHEN 'on' THEN (pg_identify_object(1259, tableoid, 0)).identity END`
 )
 
 // watch looks at the connection of a transaction, beside what the caller's function

@@ -28,7 +28,8 @@ func backlogs() (out []competitor) {
 		name := nameOf(consumerSeries, n)
 		out = append(out,
 			competitor{name: nameOf(keeperSeries, n), series: keeperSeries, size: n, callers: []int{1}, rounds: 1,
-				about: fmt.Sprintf("%d half messages in the half queue with the op records that settle them: until the Keeper has forgotten them all", n),
+				about: fmt.Sprintf("%d half messages in the half queue with the op records that settle them: "+
+					"until the Keeper has forgotten them all", n),
 				open: func(_ context.Context, s *servers) (*entry, error) {
 					p := &passing{s: s, n: n}
 					return &entry{prepare: p.fill, run: p.run, settle: p.end}, nil
@@ -61,7 +62,8 @@ func (p *passing) fill(ctx context.Context) error {
 	}
 	err := inParallel(ctx, p.n, fillCallers, func(ctx context.Context, _ int) error {
 		id, ms := newTransaction("nobody")
-		if err := p.s.broker.PublishHalf(ctx, holdfast.Half{TxID: id, Group: p.group, Messages: ms, At: time.Now(), Lane: holdfast.Express}); err != nil {
+		if err := p.s.broker.PublishHalf(ctx, holdfast.Half{TxID: id,
+			Group: p.group, Messages: ms, At: time.Now(), Lane: holdfast.Express}); err != nil {
 			return err
 		}
 		p.s.broker.Settle(p.group, id, holdfast.Commit)

@@ -36,16 +36,23 @@ func peak(f figure) float64   { return f.Peak }
 // bars are all that have to be reached. Add new ones at the end.
 var bars = []bar{
 	{name: "traced-vs-usual-rate", limit: atLeast(5), quantity: rate, of: traced.name, over: usual.name, callers: 64},
-	{name: "traced-vs-usual-p50", limit: atLeast(8), quantity: p50, of: usual.name, over: traced.name, callers: 1}, // how many times shorter
+	// times shorter
+	{name: "traced-vs-usual-p50", limit: atLeast(8), quantity: p50, of: usual.name, over: traced.name, callers: 1},
 	{name: "traced-vs-empty-rate", limit: atLeast(0.75), quantity: rate, of: traced.name, over: empty.name, callers: 64},
-	{name: "publish-vs-bare-rate", limit: atLeast(0.8), quantity: rate, of: publish.name, over: publishBare.name, callers: 64},
+	{name: "publish-vs-bare-rate", limit: atLeast(0.8), quantity: rate,
+		of: publish.name, over: publishBare.name, callers: 64},
 	{name: "consume-vs-bare", limit: atLeast(0.85), quantity: rate, of: consume.name, over: consumeBare.name, callers: 16},
-	{name: "consume-vs-bare-db", limit: atLeast(0.75), quantity: rate, of: consumeDB.name, over: consumeDBBare.name, callers: 16},
-	{name: "backlog-vs-ideal", limit: atLeast(0.85), quantity: rate, of: backlog.name, callers: backlogCallers, ideal: backlogCallers / slowness.Seconds()},
+	{name: "consume-vs-bare-db", limit: atLeast(0.75), quantity: rate,
+		of: consumeDB.name, over: consumeDBBare.name, callers: 16},
+	{name: "backlog-vs-ideal", limit: atLeast(0.85), quantity: rate,
+		of: backlog.name, callers: backlogCallers, ideal: backlogCallers / slowness.Seconds()},
 	{name: "dead-memory", limit: atMost(100), quantity: growth, of: dead.name, callers: deadCallers, ideal: 1}, // MB
-	{name: "dead-redeliver-vs-empty", limit: atLeast(0.5), quantity: rate, of: deadRedeliver.name, over: empty.name, callers: 64},
-	{name: "saga-local-vs-usual", limit: atLeast(5), quantity: rate, of: sagaLocal.name, over: sagaLocalUsual.name, callers: 64},
-	{name: "saga-mixed-vs-usual", limit: atLeast(2), quantity: rate, of: sagaMixed.name, over: sagaMixedUsual.name, callers: 64},
+	{name: "dead-redeliver-vs-empty", limit: atLeast(0.5), quantity: rate,
+		of: deadRedeliver.name, over: empty.name, callers: 64},
+	{name: "saga-local-vs-usual", limit: atLeast(5), quantity: rate,
+		of: sagaLocal.name, over: sagaLocalUsual.name, callers: 64},
+	{name: "saga-mixed-vs-usual", limit: atLeast(2), quantity: rate,
+		of: sagaMixed.name, over: sagaMixedUsual.name, callers: 64},
 	{name: "saga-local-vs-empty", limit: atLeast(0.7), quantity: rate, of: sagaLocal.name, over: empty.name, callers: 64},
 	{name: "express-vs-limit-64", limit: atLeast(0.8), quantity: rate, of: express.name, over: limit.name, callers: 64},
 	{name: "express-vs-limit-256", limit: atLeast(0.8), quantity: rate, of: express.name, over: limit.name, callers: 256},
@@ -54,10 +61,14 @@ var bars = []bar{
 	{name: "cohorts-vs-empty", limit: atLeast(6), quantity: rate, of: cohorts.name, over: empty.name, callers: 64},
 	{name: "cohorts-p50-vs-traced", limit: atMost(1.1), quantity: p50, of: cohorts.name, over: traced.name, callers: 1},
 	{name: "cohorts-slow-p50", limit: atMost(2), quantity: p50, of: cohortsSlow.name, over: cohorts.name, callers: 64},
-	{name: "express-vs-outbox", limit: atLeast(5), quantity: rate, of: expressDelivered.name, over: outbox.name, callers: 64},
-	{name: "express-vs-outbox-4", limit: atLeast(1), quantity: rate, of: expressDelivered.name, over: outboxSharded.name, callers: 64},
-	{name: "undecided-memory", limit: atMost(300), quantity: peak, of: nameOf(undecidedSeries, 100_000), callers: 1, ideal: 1},                               // MB
-	{name: "undecided-growth", limit: atLeast(0.8), quantity: rate, of: nameOf(undecidedSeries, 100_000), over: nameOf(undecidedSeries, 25_000), callers: 1}, // in proportion
+	{name: "express-vs-outbox", limit: atLeast(5), quantity: rate,
+		of: expressDelivered.name, over: outbox.name, callers: 64},
+	{name: "express-vs-outbox-4", limit: atLeast(1), quantity: rate,
+		of: expressDelivered.name, over: outboxSharded.name, callers: 64},
+	{name: "undecided-memory", limit: atMost(300), quantity: peak,
+		of: nameOf(undecidedSeries, 100_000), callers: 1, ideal: 1}, // MB
+	{name: "undecided-growth", limit: atLeast(0.8), quantity: rate,
+		of: nameOf(undecidedSeries, 100_000), over: nameOf(undecidedSeries, 25_000), callers: 1}, // in proportion
 }
 
 // barResult is what a bar came to. It has one of AtLeast and AtMost.

@@ -166,7 +166,8 @@ func (b *books) check(ctx context.Context) error {
 func (b *books) rows(ctx context.Context, db *gorm.DB, each int64) (sagas int64, err error) {
 	var got struct{ Sagas, Wrong int64 }
 	err = db.WithContext(ctx).Raw(`SELECT count(*) AS sagas, count(*) FILTER (WHERE n <> ? OR steps <> ?) AS wrong
-		FROM (SELECT count(*) AS n, count(DISTINCT step) AS steps FROM bench_saga_rows GROUP BY number) AS s`, each, each).Scan(&got).Error
+		FROM (SELECT count(*) AS n, count(DISTINCT step) AS steps FROM bench_saga_rows GROUP BY number) AS s`, each, each).
+		Scan(&got).Error
 	if err != nil {
 		return 0, err
 	}

@@ -51,9 +51,11 @@ const (
 // The colours differ in lightness, too (Okabe and Ito's), and each has a shape of
 // its own. The background is white, whatever the page's is.
 var (
-	colours = []color.Color{rgb(0x000000), rgb(0x0072b2), rgb(0x009e73), rgb(0xd55e00), rgb(0xe69f00), rgb(0xcc79a7), rgb(0x56b4e9), rgb(0x7f7f7f)}
-	shapes  = []draw.GlyphDrawer{draw.CircleGlyph{}, draw.SquareGlyph{}, draw.TriangleGlyph{}, draw.RingGlyph{}, draw.BoxGlyph{}, draw.PyramidGlyph{}, draw.CrossGlyph{}, draw.PlusGlyph{}}
-	faint   = rgb(0xdddddd)
+	colours = []color.Color{rgb(0x000000), rgb(0x0072b2), rgb(0x009e73),
+		rgb(0xd55e00), rgb(0xe69f00), rgb(0xcc79a7), rgb(0x56b4e9), rgb(0x7f7f7f)}
+	shapes = []draw.GlyphDrawer{draw.CircleGlyph{}, draw.SquareGlyph{},
+		draw.TriangleGlyph{}, draw.RingGlyph{}, draw.BoxGlyph{}, draw.PyramidGlyph{}, draw.CrossGlyph{}, draw.PlusGlyph{}}
+	faint = rgb(0xdddddd)
 )
 
 func rgb(v uint32) color.Color {

@@ -30,7 +30,8 @@ type competitor struct {
 }
 
 // competitors in the order in which they are measured and printed.
-var competitors = slices.Concat([]competitor{limit, traced, empty, usual, publish, publishBare, consume, consumeBare, consumeDB, consumeDBBare, backlog, dead, deadRedeliver,
+var competitors = slices.Concat([]competitor{limit, traced, empty,
+	usual, publish, publishBare, consume, consumeBare, consumeDB, consumeDBBare, backlog, dead, deadRedeliver,
 	sagaLocal, sagaLocalUsual, sagaMixed, sagaMixedUsual}, lanes())
 
 // entry is a competitor that is ready to be measured. It has either drive or run.

@@ -23,8 +23,9 @@ const (
 
 // consume is a consumer without a database, as an application has it.
 var consume = competitor{
-	name:    "consume",
-	about:   "a worker's consumer (HandleAtLeastOnce) whose handler does nothing, 16 at a time, prefetch 64: a backlog of 40,000 messages",
+	name: "consume",
+	about: "a worker's consumer (HandleAtLeastOnce) whose handler does nothing, 16 at a time, prefetch 64: " +
+		"a backlog of 40,000 messages",
 	callers: consumeCallers,
 	turns:   drainTurns,
 	open: func(ctx context.Context, s *servers) (*entry, error) {
@@ -38,8 +39,9 @@ var consume = competitor{
 
 // consumeDB is a consumer that writes to its database, once per message.
 var consumeDB = competitor{
-	name:    "consume-db",
-	about:   "a worker's consumer (Handle): a transaction with the inbox row and one insert, 16 at a time, prefetch 64: a backlog of 10,000 messages",
+	name: "consume-db",
+	about: "a worker's consumer (Handle): a transaction with the inbox row and one insert, 16 at a time, prefetch 64: " +
+		"a backlog of 10,000 messages",
 	callers: consumeCallers,
 	turns:   drainTurns,
 	open: func(ctx context.Context, s *servers) (*entry, error) {
@@ -63,8 +65,9 @@ const (
 
 // backlog is a consumer that has fallen behind because its handler is slow.
 var backlog = competitor{
-	name:    "backlog",
-	about:   "a worker's consumer (HandleAtLeastOnce) whose handler takes 50 ms, 32 at a time, prefetch 64: a backlog of 2,000 messages",
+	name: "backlog",
+	about: "a worker's consumer (HandleAtLeastOnce) whose handler takes 50 ms, 32 at a time, prefetch 64: " +
+		"a backlog of 2,000 messages",
 	callers: []int{backlogCallers},
 	open: func(ctx context.Context, s *servers) (*entry, error) {
 		return drain{name: "backlog", messages: backlogMessages,

@@ -10,8 +10,9 @@ import (
 
 // consumeBare is what consume has to stand up to: the client library alone.
 var consumeBare = competitor{
-	name:    "consume-bare",
-	about:   "bare amqp091-go: 16 goroutines take the deliveries of one channel, do nothing and acknowledge each; prefetch 64; the same messages, the same kind of queue",
+	name: "consume-bare",
+	about: "bare amqp091-go: 16 goroutines take the deliveries of one channel, do nothing and acknowledge each; " +
+		"prefetch 64; the same messages, the same kind of queue",
 	callers: consumeCallers,
 	turns:   drainTurns,
 	open: func(ctx context.Context, s *servers) (*entry, error) {
@@ -25,8 +26,9 @@ var consumeBare = competitor{
 // consumeDBBare is what consumeDB has to stand up to: the same insert in a
 // transaction of its own, and nothing that would notice a repeated delivery.
 var consumeDBBare = competitor{
-	name:    "consume-db-bare",
-	about:   "bare amqp091-go and gorm: as consume-bare, with one insert in a transaction for each message, on the same pool of connections; no inbox row",
+	name: "consume-db-bare",
+	about: "bare amqp091-go and gorm: as consume-bare, with one insert in a transaction for each message, " +
+		"on the same pool of connections; no inbox row",
 	callers: consumeCallers,
 	turns:   drainTurns,
 	open: func(ctx context.Context, s *servers) (*entry, error) {

@@ -27,8 +27,9 @@ const (
 // dead is a consumer all of whose messages die at once. What counts is the memory
 // of its process.
 var dead = competitor{
-	name:    "dead",
-	about:   "2,000 messages, published by 64 callers, which their consumer refuses for good: until Temporal lists 2,000 workflows DeadLetter; the worker is a process of its own",
+	name: "dead",
+	about: "2,000 messages, published by 64 callers, which their consumer refuses for good: " +
+		"until Temporal lists 2,000 workflows DeadLetter; the worker is a process of its own",
 	callers: []int{deadCallers},
 	open: func(_ context.Context, s *servers) (*entry, error) {
 		m := &mortuary{s: s}
@@ -90,7 +91,8 @@ func (m *mortuary) die(ctx context.Context) error {
 			return nil
 		}
 		if pause(ctx, lookEvery) != nil {
-			return fmt.Errorf("%d of %d messages have become dead letters: %w", answer.GetCount(), deadLetters, context.Cause(ctx))
+			return fmt.Errorf("%d of %d messages have become dead letters: %w",
+				answer.GetCount(), deadLetters, context.Cause(ctx))
 		}
 	}
 }
@@ -102,7 +104,8 @@ func (m *mortuary) openRequest() *workflowservice.CountWorkflowExecutionsRequest
 }
 
 func (m *mortuary) workflowID(message string) string {
-	return workflows.DeadLetterID(m.s.prefix, holdfast.DeadLetter{ID: message, Failure: holdfast.Failure{Consumer: m.worker.consumer}})
+	return workflows.DeadLetterID(m.s.prefix, holdfast.DeadLetter{ID: message,
+		Failure: holdfast.Failure{Consumer: m.worker.consumer}})
 }
 
 // allOpen waits until every workflow waits for an operator: its first task is
@@ -131,7 +134,8 @@ func (m *mortuary) allHandled(ctx context.Context) error {
 }
 
 // each looks at every dead letter's workflow until it is done.
-func (m *mortuary) each(ctx context.Context, done func(*workflowservice.DescribeWorkflowExecutionResponse) (bool, error)) error {
+func (m *mortuary) each(ctx context.Context,
+	done func(*workflowservice.DescribeWorkflowExecutionResponse) (bool, error)) error {
 	ctx, cancel := context.WithTimeout(ctx, deadTimeout)
 	defer cancel()
 	return inParallel(ctx, len(m.ids), deadCallers, func(ctx context.Context, i int) error {

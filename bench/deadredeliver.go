@@ -14,8 +14,9 @@ import (
 
 // deadRedeliver is an operator who has had the consumer mended.
 var deadRedeliver = competitor{
-	name:    "dead-redeliver",
-	about:   "one command `holdfast dead redeliver` for all of 2,000 dead letters of a consumer, 64 at a time, until it has ended: each redelivered, handled by the consumer, its workflow completed, and all that seen by the command",
+	name: "dead-redeliver",
+	about: "one command `holdfast dead redeliver` for all of 2,000 dead letters of a consumer, 64 at a time, until " +
+		"it has ended: each redelivered, handled by the consumer, its workflow completed, and all that seen by the command",
 	callers: []int{deadCallers},
 	open: func(ctx context.Context, s *servers) (*entry, error) {
 		folder, err := os.MkdirTemp("", "holdfast-bench-")
@@ -63,7 +64,8 @@ func (m *mortuary) redeliver(ctx context.Context, command string, callers int) (
 	took := time.Since(began)
 	used = readCPU().sub(used)
 	if err != nil {
-		return figure{}, fmt.Errorf("holdfast dead redeliver: %w: %s %s", err, ending(stdout.String()), ending(stderr.String()))
+		return figure{}, fmt.Errorf("holdfast dead redeliver: %w: %s %s",
+			err, ending(stdout.String()), ending(stderr.String()))
 	}
 	if len(used) > 0 { // it has ended, so /proc no longer says what it used
 		used["command"] = millis(cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime())
@@ -76,7 +78,8 @@ func (m *mortuary) redeliver(ctx context.Context, command string, callers int) (
 	if err == nil && state.Handled < deadLetters {
 		err = fmt.Errorf("the consumer has handled %d of %d messages", state.Handled, deadLetters)
 	}
-	return figure{Rate: deadLetters / took.Seconds(), Operations: deadLetters, Seconds: took.Seconds(), CPU: used.per(deadLetters)}, err
+	return figure{Rate: deadLetters / took.Seconds(), Operations: deadLetters,
+		Seconds: took.Seconds(), CPU: used.per(deadLetters)}, err
 }
 
 // buildCommand builds the program holdfast.

@@ -117,9 +117,10 @@ func (a *arrivals) wait(ctx context.Context) error {
 
 // expressDelivered is express, measured from end to end.
 var expressDelivered = competitor{
-	name:  "express-delivered",
-	about: "as express, counted at its consumer: an operation ends when the consumer has the message; at most 1,000 messages are under way",
-	most:  slowMost,
+	name: "express-delivered",
+	about: "as express, counted at its consumer: an operation ends when the consumer has the message; " +
+		"at most 1,000 messages are under way",
+	most: slowMost,
 	open: lazily(func(ctx context.Context, s *servers) (*entry, error) {
 		d := sender{name: "express-delivered", options: expressOptions}
 		topic, err := s.topic(ctx, d.name)

@@ -82,7 +82,8 @@ func (d drain) run(ctx context.Context, callers int) (figure, error) {
 		return figure{}, fmt.Errorf("%d messages were delivered again", again)
 	}
 	seconds := to.Sub(t.from).Seconds()
-	return figure{Rate: float64(d.messages) / seconds, Operations: d.messages, Seconds: seconds, CPU: used.per(d.messages)}, nil
+	return figure{Rate: float64(d.messages) / seconds, Operations: d.messages,
+		Seconds: seconds, CPU: used.per(d.messages)}, nil
 }
 
 // tally counts the messages of a drain. Its handlers call work.

@@ -12,7 +12,8 @@ import (
 // express is Holdfast's Express lane as an application uses it.
 var express = competitor{
 	name: "express",
-	about: "worker.Send with Lane Express, a worker's defaults otherwise: half message, local transaction with one insert and the outcome row, message, op record; " +
+	about: "worker.Send with Lane Express, a worker's defaults otherwise: " +
+		"half message, local transaction with one insert and the outcome row, message, op record; " +
 		"the same process runs the group's Keeper and a consumer (HandleAtLeastOnce, 16 at a time) that does nothing",
 	open: sender{name: "express", options: expressOptions, consume: true}.entry,
 }
@@ -55,8 +56,9 @@ func costs() (out []competitor) {
 		options := expressOptions
 		options.HalfQueues = n
 		out = append(out, competitor{name: name, series: queuesExpress, size: n, callers: seriesCallers,
-			about: fmt.Sprintf("as express, with HalfQueues %d: as many half queues, and a Keeper for each in the same process", n),
-			open:  lazily(sender{name: name, options: options, consume: true}.entry)})
+			about: fmt.Sprintf("as express, with HalfQueues %d: "+
+				"as many half queues, and a Keeper for each in the same process", n),
+			open: lazily(sender{name: name, options: options, consume: true}.entry)})
 	}
 	return out
 }
@@ -66,7 +68,8 @@ func nameOf(series string, size int) string { return series + "-" + strconv.Itoa
 
 // lazily opens an entry for each measurement anew and closes it after that, so
 // that it does not weigh on the others.
-func lazily(open func(ctx context.Context, s *servers) (*entry, error)) func(context.Context, *servers) (*entry, error) {
+func lazily(
+	open func(ctx context.Context, s *servers) (*entry, error)) func(context.Context, *servers) (*entry, error) {
 	return func(_ context.Context, s *servers) (*entry, error) {
 		var e *entry
 		end := func() {

@@ -5,7 +5,8 @@ import "slices"
 // lanes are the competitors of the Express lane and of cohorts that are not
 // compared with anything else.
 func lanes() []competitor {
-	return slices.Concat([]competitor{limitConsumed, limitOutcome, express, expressDelivered, outbox, outboxSharded, cohorts, cohortsSlow}, costs(), undecided(), backlogs())
+	return slices.Concat([]competitor{limitConsumed, limitOutcome,
+		express, expressDelivered, outbox, outboxSharded, cohorts, cohortsSlow}, costs(), undecided(), backlogs())
 }
 
 // sets are competitors that belong together, by the name that -only knows them

@@ -14,8 +14,9 @@ import (
 
 // limit is what every solution has to do at least.
 var limit = competitor{
-	name:  "limit",
-	about: "no coordination: half message published, database transaction with one insert, message published; through the broker package, no op records, no outcome rows, no Keeper, no consumer",
+	name: "limit",
+	about: "no coordination: half message published, database transaction with one insert, message published; " +
+		"through the broker package, no op records, no outcome rows, no Keeper, no consumer",
 	open: func(ctx context.Context, s *servers) (*entry, error) {
 		return openLimit(ctx, s, "limit", bodySize, insertAlone)
 	},
@@ -28,7 +29,8 @@ var limitConsumed = consumedLimit("limit-consumed", "", insertAlone)
 // limitOutcome is that with the outcome row, without which no check-back can know
 // what became of a local transaction: what is left of the difference is the Keeper,
 // the op records and the worker.
-var limitOutcome = consumedLimit("limit-outcome", ", and the local transaction inserts the outcome row, too, through barrier.Run",
+var limitOutcome = consumedLimit("limit-outcome",
+	", and the local transaction inserts the outcome row, too, through barrier.Run",
 	func(ctx context.Context, db *gorm.DB, number string) error {
 		return barrier.Run(ctx, db, barrier.Local{TxID: number, Group: "limit-outcome", Fresh: true},
 			func(_ context.Context, tx *gorm.DB, _ []*holdfast.Message) error { return insert(tx, number) }).Err
@@ -36,8 +38,9 @@ var limitOutcome = consumedLimit("limit-outcome", ", and the local transaction i
 
 func consumedLimit(name, more string, local func(ctx context.Context, db *gorm.DB, number string) error) competitor {
 	return competitor{
-		name:    name,
-		about:   "as limit, and a worker's consumer (HandleAtLeastOnce) that does nothing takes the messages meanwhile, as for express" + more,
+		name: name,
+		about: "as limit, and a worker's consumer (HandleAtLeastOnce) that does nothing takes the messages meanwhile, " +
+			"as for express" + more,
 		callers: []int{64, 256},
 		open: lazily(func(ctx context.Context, s *servers) (*entry, error) {
 			e, err := openLimit(ctx, s, name, bodySize, local)
@@ -64,7 +67,8 @@ func consumedLimit(name, more string, local func(ctx context.Context, db *gorm.D
 }
 
 // openLimit makes an entry of the least work, with bodies of a size.
-func openLimit(ctx context.Context, s *servers, name string, body int, local func(ctx context.Context, db *gorm.DB, number string) error) (*entry, error) {
+func openLimit(ctx context.Context, s *servers, name string,
+	body int, local func(ctx context.Context, db *gorm.DB, number string) error) (*entry, error) {
 	topic, err := s.topic(ctx, name)
 	if err != nil {
 		return nil, err

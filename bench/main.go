@@ -79,20 +79,25 @@ func parse(args []string, usage io.Writer) (options, error) {
 	var o options
 	var only, callers, temporal string
 	sets := sets()
-	known := fmt.Sprintf("%s; or a set of them: %s", strings.Join(names(competitors), ", "), strings.Join(slices.Sorted(maps.Keys(sets)), ", "))
+	known := fmt.Sprintf("%s; or a set of them: %s", strings.Join(names(competitors), ", "),
+		strings.Join(slices.Sorted(maps.Keys(sets)), ", "))
 	f := flag.NewFlagSet("bench", flag.ContinueOnError)
 	f.SetOutput(usage)
 	f.StringVar(&only, "only", "", "measure only these, separated by commas: "+known)
-	f.StringVar(&temporal, "temporal", temporalServers[0].name, "the private Temporal server: postgresql (PostgreSQL persistence, as in production) or dev (the dev server); with TEMPORAL_ADDRESS neither")
+	f.StringVar(&temporal, "temporal", temporalServers[0].name, "the private Temporal server: "+
+		"postgresql (PostgreSQL persistence, as in production) or dev (the dev server); with TEMPORAL_ADDRESS neither")
 	f.Float64Var(&o.seconds, "seconds", 5, "length of one measurement, without its warm-up")
 	f.IntVar(&o.rounds, "rounds", 3, "how often each is measured")
-	f.StringVar(&callers, "callers", "1,16,64,256", "numbers of concurrent callers; what has a workflow for each operation is measured up to 64")
-	f.StringVar(&o.json, "json", filepath.Join("results", time.Now().UTC().Format("20060102T150405Z")+".json"), "write every figure to this file")
+	f.StringVar(&callers, "callers", "1,16,64,256",
+		"numbers of concurrent callers; what has a workflow for each operation is measured up to 64")
+	f.StringVar(&o.json, "json", filepath.Join("results", time.Now().UTC().Format("20060102T150405Z")+".json"),
+		"write every figure to this file")
 	f.StringVar(&o.profile, "profile", "", "write a CPU profile of each measurement into this folder")
 	f.StringVar(&o.tables, "tables", "", "measure nothing: print the Markdown tables of this results file")
 	f.StringVar(&o.plot, "plot", "", "measure nothing: draw the plots of this results file")
 	f.StringVar(&o.plots, "plots", filepath.Join("..", "docs", "plots"), "the folder for the plots")
-	f.StringVar(&o.doc, "doc", "", "measure nothing: put the tables into this document anew, where it says <!-- table FILE NAME -->, from the folder results")
+	f.StringVar(&o.doc, "doc", "", "measure nothing: put the tables into this document anew, "+
+		"where it says <!-- table FILE NAME -->, from the folder results")
 	if err := f.Parse(args); err != nil {
 		return o, err
 	}

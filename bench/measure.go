@@ -122,7 +122,8 @@ func measure(ctx context.Context, drive driver, callers int, window time.Duratio
 	_, before := l.served()
 	from, used := time.Now(), readCPU()
 	if err == nil {
-		err = l.await(ctx, ended, window, longest*window, func() bool { _, now := l.served(); return now-before >= perCaller*callers })
+		err = l.await(ctx, ended, window, longest*window,
+			func() bool { _, now := l.served(); return now-before >= perCaller*callers })
 	}
 	to := time.Now()
 	used = readCPU().sub(used)
@@ -134,7 +135,8 @@ func measure(ctx context.Context, drive driver, callers int, window time.Duratio
 	case e := <-ended:
 		err = errors.Join(err, e)
 	case <-time.After(drainMost + 5*time.Second):
-		return figure{}, errors.Join(err, errors.New("what was under way did not come to its end")) // its lanes are not ours yet
+		// its lanes are not ours yet
+		return figure{}, errors.Join(err, errors.New("what was under way did not come to its end"))
 	}
 	if err != nil {
 		return figure{}, errors.Join(err, l.firstError())

@@ -28,9 +28,12 @@ const (
 // the local transaction, and a forwarder publishes the rows.
 var outbox = competitor{
 	name: "outbox",
-	about: fmt.Sprintf("the transactional outbox of Watermill, from end to end: one insert and the message's row in one transaction (watermill-sql, the components' forwarder.Publisher); "+
-		"the forwarder (its subscriber reads %d rows at a time and polls every %v when there are none) publishes through watermill-amqp, persistent, confirmed, on a pool of channels, "+
-		"straight to a durable quorum queue; bare amqp091-go consumes that; at most 1,000 messages are under way", outboxBatch, outboxPoll),
+	about: fmt.Sprintf("the transactional outbox of Watermill, from end to end: "+
+		"one insert and the message's row in one transaction (watermill-sql, the components' forwarder.Publisher); "+
+		"the forwarder (its subscriber reads %d rows at a time and polls "+
+		"every %v when there are none) publishes through watermill-amqp, persistent, confirmed, on a pool of channels, "+
+		"straight to a durable quorum queue; bare amqp091-go consumes that; at most 1,000 messages are under way",
+		outboxBatch, outboxPoll),
 	most: slowMost,
 	open: lazily(func(ctx context.Context, s *servers) (*entry, error) { return openOutbox(ctx, s, "outbox", 1) }),
 }
@@ -38,8 +41,9 @@ var outbox = competitor{
 // outboxSharded is what an application can do when one forwarder is not enough: a
 // second one at the same outbox would wait for the first.
 var outboxSharded = competitor{
-	name:    "outbox-4",
-	about:   "as outbox, with four outbox tables that the producers take turns in, and a forwarder for each: the order of messages is lost",
+	name: "outbox-4",
+	about: "as outbox, with four outbox tables that the producers take turns in, and a forwarder for each: " +
+		"the order of messages is lost",
 	callers: []int{64},
 	open:    lazily(func(ctx context.Context, s *servers) (*entry, error) { return openOutbox(ctx, s, "outbox-4", 4) }),
 }
@@ -141,7 +145,8 @@ func (o *outboxes) send(ctx context.Context, queue, number string) error {
 		if !ok {
 			return fmt.Errorf("gorm's transaction is a %T", tx.Statement.ConnPool)
 		}
-		p, err := watermillsql.NewPublisher(watermillsql.TxFromStdSQL(sqlTx), watermillsql.PublisherConfig{SchemaAdapter: o.schema}, nil)
+		p, err := watermillsql.NewPublisher(watermillsql.TxFromStdSQL(sqlTx),
+			watermillsql.PublisherConfig{SchemaAdapter: o.schema}, nil)
 		if err != nil {
 			return err
 		}
@@ -155,8 +160,9 @@ func (o *outboxes) send(ctx context.Context, queue, number string) error {
 func (o *outboxes) drop(ctx context.Context) error {
 	var errs []error
 	for _, topic := range o.topics {
-		errs = append(errs, o.s.db.WithContext(ctx).Exec(fmt.Sprintf("DROP TABLE IF EXISTS %s, %s", o.schema.MessagesTable(topic),
-			watermillsql.DefaultPostgreSQLOffsetsAdapter{}.MessagesOffsetsTable(topic))).Error)
+		errs = append(errs, o.s.db.WithContext(ctx).
+			Exec(fmt.Sprintf("DROP TABLE IF EXISTS %s, %s", o.schema.MessagesTable(topic),
+				watermillsql.DefaultPostgreSQLOffsetsAdapter{}.MessagesOffsetsTable(topic))).Error)
 	}
 	return errors.Join(errs...)
 }

@@ -73,13 +73,17 @@ func startParticipantWorker(db *gorm.DB, competitor string) (stop func(), err er
 		stepCharge:  {charge, refund},
 	} {
 		topic, undo := topicsOf(competitor, step)
-		w.Participate(worker.Participant{Name: topic, Topic: topic, UndoTopic: undo, Do: participation(f.do), Undo: participation(f.undo)})
+		w.Participate(worker.Participant{Name: topic, Topic: topic,
+			UndoTopic: undo, Do: participation(f.do), Undo: participation(f.undo)})
 	}
 	return runWorker(context.Background(), w)
 }
 
 func participation(f func(*gorm.DB, sagaOrder) error) worker.Participation {
-	return worker.TypedParticipation(func(_ context.Context, tx *gorm.DB, o sagaOrder) (any, error) { return nil, f(tx, o) })
+	return worker.TypedParticipation(func(_ context.Context, tx *gorm.DB, o sagaOrder) (any,
+		error) {
+		return nil, f(tx, o)
+	})
 }
 
 // topicsOf are the topics of a competitor's message step.
@@ -133,7 +137,8 @@ func (p *participantSteps) Refund(ctx context.Context, o sagaOrder) error {
 // startParticipant starts such a process.
 func startParticipant(ctx context.Context, s *servers, way, competitor, dsn string) (*child, error) {
 	var ready string
-	c, err := startChild(ctx, s, &ready, participantEnv+"="+way, participantDatabaseEnv+"="+dsn, participantNameEnv+"="+competitor)
+	c, err := startChild(ctx, s, &ready, participantEnv+"="+way,
+		participantDatabaseEnv+"="+dsn, participantNameEnv+"="+competitor)
 	if err != nil {
 		return nil, fmt.Errorf("the participants' process: %w", err)
 	}

@@ -28,7 +28,8 @@ func (r results) plots(folder, source string) (written []string, err error) {
 
 // charts are all that can be drawn, by name.
 func (r results) charts() map[string]chart {
-	temporal := map[string]string{"postgresql": "Temporal on PostgreSQL", "dev": "Temporal's dev server"}[r.Configuration.Temporal]
+	temporal := map[string]string{"postgresql": "Temporal on PostgreSQL",
+		"dev": "Temporal's dev server"}[r.Configuration.Temporal]
 	if temporal == "" {
 		temporal = "an external Temporal server"
 	}
@@ -44,17 +45,23 @@ func (r results) charts() map[string]chart {
 	}
 	ticks := []float64{1, 4, 16, 64, 256}
 	return map[string]chart{
-		"rates": {title: "Transactions per second, " + temporal, x: "callers", y: "per second", logX: true, logY: true, ticks: ticks,
-			curves: callers(rate, limit.name, express.name, cohorts.name, outboxSharded.name, outbox.name, empty.name, traced.name, usual.name)},
-		"p50": {title: "Median time of one transaction, " + temporal, x: "callers", y: "ms", logX: true, logY: true, ticks: ticks,
+		"rates": {title: "Transactions per second, " + temporal, x: "callers",
+			y: "per second", logX: true, logY: true, ticks: ticks,
+			curves: callers(rate, limit.name, express.name, cohorts.name,
+				outboxSharded.name, outbox.name, empty.name, traced.name, usual.name)},
+		"p50": {title: "Median time of one transaction, " + temporal,
+			x: "callers", y: "ms", logX: true, logY: true, ticks: ticks,
 			curves: callers(p50, limit.name, express.name, cohorts.name, empty.name, traced.name, usual.name)},
 		"undecided": {title: "Deciding what a dead producer left", x: "undecided half messages", y: "seconds",
 			curves: inProportion(r.bySize("measured", seconds, undecidedSeries))},
-		"payload": {title: "64 callers, by the size of a body", x: "bytes", y: "transactions per second", logX: true, logY: true, ticks: floats(payloads),
+		"payload": {title: "64 callers, by the size of a body", x: "bytes",
+			y: "transactions per second", logX: true, logY: true, ticks: floats(payloads),
 			curves: []curve{r.bySize("limit", rate, payloadLimit), r.bySize("express", rate, payloadExpress)}},
-		"half-queues": {title: "Express at 64 callers, by the number of half queues", x: "half queues", y: "transactions per second", ticks: floats(halfQueues),
+		"half-queues": {title: "Express at 64 callers, by the number of half queues",
+			x: "half queues", y: "transactions per second", ticks: floats(halfQueues),
 			curves: []curve{r.bySize("express", rate, queuesExpress)}},
-		"backlog": {title: "Working a backlog off", x: "transactions settled, or messages", y: "seconds", logX: true, logY: true, ticks: floats(backlogSizes),
+		"backlog": {title: "Working a backlog off", x: "transactions settled, or messages",
+			y: "seconds", logX: true, logY: true, ticks: floats(backlogSizes),
 			curves: []curve{r.bySize("Keeper", seconds, keeperSeries), r.bySize("consumer", seconds, consumerSeries)}},
 	}
 }

@@ -19,8 +19,9 @@ const publishTurns = 5
 
 // publish is the broker package's publishing of a committed message.
 var publish = competitor{
-	name:    "publish",
-	about:   "the broker package: 64 callers, each publishes a message and waits for its confirm; persistent, mandatory, to a topic exchange and a quorum queue",
+	name: "publish",
+	about: "the broker package: 64 callers, each publishes a message and waits for its confirm; " +
+		"persistent, mandatory, to a topic exchange and a quorum queue",
 	callers: publishCallers,
 	turns:   publishTurns,
 	open: func(ctx context.Context, s *servers) (*entry, error) {
@@ -40,8 +41,9 @@ var publish = competitor{
 
 // publishBare is a bare loop that does nothing else.
 var publishBare = competitor{
-	name:    "publish-bare",
-	about:   "a bare amqp091-go loop: one goroutine, one channel, 64 confirms in flight; the same body, exchange, kind of queue, persistent, mandatory; no headers",
+	name: "publish-bare",
+	about: "a bare amqp091-go loop: one goroutine, one channel, 64 confirms in flight; " +
+		"the same body, exchange, kind of queue, persistent, mandatory; no headers",
 	callers: publishCallers,
 	turns:   publishTurns,
 	open: func(ctx context.Context, s *servers) (*entry, error) {

@@ -53,7 +53,8 @@ func (r results) about() string {
 }
 
 func (r results) callersTable() string {
-	t := table{"competitor", "callers", "per second", "p50 ms", "p99 ms", "client", "Temporal", "PostgreSQL", "RabbitMQ", "others"}
+	t := table{"competitor", "callers", "per second", "p50 ms",
+		"p99 ms", "client", "Temporal", "PostgreSQL", "RabbitMQ", "others"}
 	out := t.head()
 	for _, name := range names(sets()["lanes"]) {
 		for _, m := range medians(r.Measurements, name) {
@@ -61,7 +62,8 @@ func (r results) callersTable() string {
 				continue
 			}
 			cells := []string{"`" + name + "`", fmt.Sprint(m.Callers), digits(m.Rate), latency(m.P50), latency(m.P99)}
-			for _, v := range []float64{m.CPU["bench"] + m.CPU["worker"], m.CPU["temporal"], m.CPU["postgresql"], m.CPU["rabbitmq"], m.CPU["elsewhere"]} {
+			for _, v := range []float64{m.CPU["bench"] + m.CPU["worker"],
+				m.CPU["temporal"], m.CPU["postgresql"], m.CPU["rabbitmq"], m.CPU["elsewhere"]} {
 				cells = append(cells, fmt.Sprintf("%.2f", max(0, v)))
 			}
 			out += row(cells...)
@@ -83,7 +85,8 @@ func (r results) barsTable() string {
 		if !b.OK {
 			verdict = "**not met**"
 		}
-		out += row("`"+b.Name+"`", limit.String(), ratio(b.Value, limit), ratio(slices.Min(b.Rounds), limit), ratio(slices.Max(b.Rounds), limit), verdict)
+		out += row("`"+b.Name+"`", limit.String(), ratio(b.Value, limit),
+			ratio(slices.Min(b.Rounds), limit), ratio(slices.Max(b.Rounds), limit), verdict)
 	}
 	return out
 }
@@ -97,7 +100,8 @@ func (r results) undecidedTable() string {
 }
 
 func (r results) payloadTable() string {
-	return r.together(table{"bytes", "express per second", "limit per second"}, func(m measurement) string { return digits(m.Rate) }, payloadExpress, payloadLimit)
+	return r.together(table{"bytes", "express per second", "limit per second"},
+		func(m measurement) string { return digits(m.Rate) }, payloadExpress, payloadLimit)
 }
 
 func (r results) halfQueuesTable() string {

@@ -44,7 +44,8 @@ type configuration struct {
 }
 
 func configure(ctx context.Context, s *servers, o options) configuration {
-	c := configuration{At: time.Now().UTC().Truncate(time.Second), Seconds: o.seconds, Rounds: o.rounds, Callers: o.callers,
+	c := configuration{At: time.Now().UTC().Truncate(time.Second),
+		Seconds: o.seconds, Rounds: o.rounds, Callers: o.callers,
 		OS: runtime.GOOS + "/" + runtime.GOARCH, Cores: runtime.NumCPU(), Go: runtime.Version(),
 		Temporal: externalTemporal, Servers: s.versions(ctx), Modules: modules(), PoolSize: poolSize, BodySize: bodySize,
 		Private: s.stack.RabbitMQ != nil && s.stack.PostgreSQL != nil && s.stack.Temporal != nil, About: map[string]string{}}
@@ -86,7 +87,8 @@ func modules() map[string]string {
 		return out
 	}
 	for _, d := range info.Deps {
-		if slices.Contains([]string{"go.temporal.io/sdk", "github.com/rabbitmq/amqp091-go", "gorm.io/gorm", "github.com/jackc/pgx/v5"}, d.Path) {
+		if slices.Contains([]string{"go.temporal.io/sdk", "github.com/rabbitmq/amqp091-go",
+			"gorm.io/gorm", "github.com/jackc/pgx/v5"}, d.Path) {
 			out[d.Path] = d.Version
 		}
 	}

@@ -40,9 +40,11 @@ var sagaLocal = competitor{
 
 // sagaMixed is a saga over two processes.
 var sagaMixed = competitor{
-	name:  "saga-mixed",
-	about: "worker.StartSaga and Wait with their defaults: a saga of two local and two message steps, whose participants are in another process with a database of their own; one insert and the step row each, and one participant's stock",
-	most:  slowMost,
+	name: "saga-mixed",
+	about: "worker.StartSaga and Wait with their defaults: a saga of two local and two message steps, " +
+		"whose participants are in another process with a database of their own; " +
+		"one insert and the step row each, and one participant's stock",
+	most: slowMost,
 	open: func(ctx context.Context, s *servers) (*entry, error) {
 		p, err := newParticipants(ctx, s, participantWorker, "saga-mixed")
 		if err != nil {
@@ -86,20 +88,22 @@ func openSaga(ctx context.Context, s *servers, def saga.Saga[sagaOrder], b *book
 	if err != nil {
 		return nil, err
 	}
-	e := sagaEntry(s, workflows.SagaName, workflows.TaskQueue(s.prefix, def.Name), b, p, func(ctx context.Context, o sagaOrder) (sagaOrder, error) {
-		h, err := worker.StartSaga(ctx, w, def, o)
-		if err != nil {
-			return o, err
-		}
-		return h.Wait(ctx)
-	})
+	e := sagaEntry(s, workflows.SagaName, workflows.TaskQueue(s.prefix, def.Name), b, p,
+		func(ctx context.Context, o sagaOrder) (sagaOrder, error) {
+			h, err := worker.StartSaga(ctx, w, def, o)
+			if err != nil {
+				return o, err
+			}
+			return h.Wait(ctx)
+		})
 	e.close = stop
 	return e, nil
 }
 
 // sagaEntry is an entry of one way of running sagas, as workflows of a
 // type on a task queue.
-func sagaEntry(s *servers, workflowType, queue string, b *books, p *participants, run func(context.Context, sagaOrder) (sagaOrder, error)) *entry {
+func sagaEntry(s *servers, workflowType, queue string, b *books,
+	p *participants, run func(context.Context, sagaOrder) (sagaOrder, error)) *entry {
 	return &entry{
 		prepare: func(ctx context.Context) error {
 			if err := b.open(ctx); err != nil {

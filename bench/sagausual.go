@@ -14,9 +14,10 @@ import (
 
 // sagaLocalUsual is how the local saga is usually written with Temporal.
 var sagaLocalUsual = competitor{
-	name:  "saga-usual",
-	about: "a workflow written by hand with the same three inserts as activities one after the other and a stack of compensations, started and awaited; the SDK's defaults",
-	most:  slowMost,
+	name: "saga-usual",
+	about: "a workflow written by hand with the same three inserts " +
+		"as activities one after the other and a stack of compensations, started and awaited; the SDK's defaults",
+	most: slowMost,
 	open: func(_ context.Context, s *servers) (*entry, error) {
 		return openUsual(s, "saga-usual", usualLocalSaga, &books{db: s.db, local: 3}, nil)
 	},
@@ -24,9 +25,10 @@ var sagaLocalUsual = competitor{
 
 // sagaMixedUsual is how the mixed one is.
 var sagaMixedUsual = competitor{
-	name:  "saga-mixed-usual",
-	about: "the same with two activities of this process and two of the participants', which polls a task queue of its own; the SDK's defaults",
-	most:  slowMost,
+	name: "saga-mixed-usual",
+	about: "the same with two activities of this process and two of the participants', " +
+		"which polls a task queue of its own; the SDK's defaults",
+	most: slowMost,
 	open: func(ctx context.Context, s *servers) (*entry, error) {
 		p, err := newParticipants(ctx, s, participantActivities, "saga-mixed-usual")
 		if err != nil {
@@ -50,7 +52,8 @@ func openUsual(s *servers, name string, body usualSaga, b *books, p *participant
 		return nil, err
 	}
 	e := sagaEntry(s, name, queue, b, p, func(ctx context.Context, o sagaOrder) (sagaOrder, error) {
-		run, err := s.temporal.ExecuteWorkflow(ctx, client.StartWorkflowOptions{ID: s.prefix + "/" + o.Number, TaskQueue: queue}, name, o)
+		run, err := s.temporal.ExecuteWorkflow(ctx,
+			client.StartWorkflowOptions{ID: s.prefix + "/" + o.Number, TaskQueue: queue}, name, o)
 		if err != nil {
 			return o, err
 		}

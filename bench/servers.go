@@ -254,7 +254,8 @@ func (s *servers) deleteQueues() error {
 	dead := s.broker.DeadQueue()
 	queues := []string{dead, s.broker.OversizedQueue()}
 	exchanges := []string{s.broker.TopicsExchange(), dead, s.prefix + ".retry", s.prefix + ".status"}
-	for _, delay := range append(broker.DefaultLadder(), participantLadder...) { // a queue and an exchange of the same name
+	// a queue and an exchange of the same name
+	for _, delay := range append(broker.DefaultLadder(), participantLadder...) {
 		queues = append(queues, s.broker.RetryQueue(delay))
 		exchanges = append(exchanges, s.broker.RetryQueue(delay))
 	}

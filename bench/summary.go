@@ -23,10 +23,12 @@ var summaryRows = []summaryRow{
 		[]besideIt{{"limit", "with nothing that coordinates"}, {"limit-outcome", "with the outcome row alone"}}},
 	{"the same, counted at the consumer", "express-delivered",
 		[]besideIt{{"outbox", "of Watermill's outbox"}, {"outbox-4", "of four outboxes"}}},
-	{"transactional message, Traced lane, in cohorts", "cohorts", []besideIt{{"usual", "as a workflow of three activities"}}},
+	{"transactional message, Traced lane, in cohorts", "cohorts",
+		[]besideIt{{"usual", "as a workflow of three activities"}}},
 	{"the same, each with a workflow of its own", "traced", []besideIt{{"empty", "empty workflows"}}},
 	{"saga of three local steps", "saga-local", []besideIt{{"saga-usual", "written by hand with activities"}}},
-	{"saga of four steps, two of them in another process", "saga-mixed", []besideIt{{"saga-mixed-usual", "written by hand with activities"}}},
+	{"saga of four steps, two of them in another process", "saga-mixed",
+		[]besideIt{{"saga-mixed-usual", "written by hand with activities"}}},
 }
 
 // summaryTable has the rows whose competitor was measured.

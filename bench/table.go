@@ -30,13 +30,16 @@ func (m measurement) String() string {
 // printResults prints the configuration, the medians and the bars' ratios.
 func printResults(out io.Writer, r results) {
 	c := r.Configuration
-	fmt.Fprintf(out, "\n%d cores, %s, kernel %s, %s; Temporal: %s; %s\n", c.Cores, c.OS, c.Kernel, c.Go, c.Temporal, list(c.Servers))
-	fmt.Fprintf(out, "medians of %d rounds of %v s; bodies of %d bytes, %d database connections\n\n", c.Rounds, c.Seconds, c.BodySize, c.PoolSize)
+	fmt.Fprintf(out, "\n%d cores, %s, kernel %s, %s; Temporal: %s; %s\n",
+		c.Cores, c.OS, c.Kernel, c.Go, c.Temporal, list(c.Servers))
+	fmt.Fprintf(out, "medians of %d rounds of %v s; bodies of %d bytes, %d database connections\n\n",
+		c.Rounds, c.Seconds, c.BodySize, c.PoolSize)
 	t := tabwriter.NewWriter(out, 0, 0, 2, ' ', tabwriter.AlignRight)
 	fmt.Fprintln(t, "\tcallers\tper second\tp50 ms\tp99 ms\tfailed\tprocessor ms per operation\t")
 	for _, name := range names(competitors) {
 		for _, m := range medians(r.Measurements, name) {
-			fmt.Fprintf(t, "%s\t%d\t%s\t%s\t%s\t%d\t%s\t\n", m.Name, m.Callers, digits(m.Rate), latency(m.P50), latency(m.P99), m.Failed, m.CPU)
+			fmt.Fprintf(t, "%s\t%d\t%s\t%s\t%s\t%d\t%s\t\n", m.Name, m.Callers,
+				digits(m.Rate), latency(m.P50), latency(m.P99), m.Failed, m.CPU)
 		}
 	}
 	_ = t.Flush() // to what was printed to before
@@ -80,7 +83,8 @@ func medians(ms []measurement, name string) []measurement {
 			}
 			return median(vs)
 		}
-		sum := measurement{Name: name, Callers: callers, Series: rounds[0].Series, Size: rounds[0].Size, figure: figure{CPU: cpuUse{}}}
+		sum := measurement{Name: name, Callers: callers, Series: rounds[0].Series,
+			Size: rounds[0].Size, figure: figure{CPU: cpuUse{}}}
 		sum.Rate = of(func(m measurement) float64 { return m.Rate })
 		sum.P50 = of(func(m measurement) float64 { return m.P50 })
 		sum.P99 = of(func(m measurement) float64 { return m.P99 })

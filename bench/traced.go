@@ -16,10 +16,11 @@ import (
 
 // traced is Holdfast's Traced lane with a history for each transaction.
 var traced = competitor{
-	name:  "traced",
-	about: "worker.Send with MaxCohort 1, a workflow for each transaction: half message, local transaction with one insert and the outcome row, message, op record, workflow history, Keeper",
-	most:  slowMost,
-	open:  sender{name: "traced", options: worker.Options{MaxCohort: 1}}.entry,
+	name: "traced",
+	about: "worker.Send with MaxCohort 1, a workflow for each transaction: " +
+		"half message, local transaction with one insert and the outcome row, message, op record, workflow history, Keeper",
+	most: slowMost,
+	open: sender{name: "traced", options: worker.Options{MaxCohort: 1}}.entry,
 }
 
 // cohorts is the Traced lane as an application uses it: a worker with its
@@ -37,8 +38,9 @@ const (
 
 // cohortsSlow is what one slow transaction in a hundred does to the others.
 var cohortsSlow = competitor{
-	name:    "cohorts-slow",
-	about:   "as cohorts, and the closure of one transaction in a hundred sleeps a second, with its database connection in hand; the figures are those of the others",
+	name: "cohorts-slow",
+	about: "as cohorts, and the closure of one transaction in a hundred sleeps a second, " +
+		"with its database connection in hand; the figures are those of the others",
 	callers: []int{64},
 	open: func(ctx context.Context, s *servers) (*entry, error) {
 		var sent atomic.Int64
@@ -99,7 +101,8 @@ func (d sender) entry(ctx context.Context, s *servers) (*entry, error) {
 // worker makes it.
 func (d sender) worker(s *servers) (*worker.Worker, error) {
 	o := d.options
-	o.Group, o.Temporal, o.Namespace, o.AMQPURL, o.DB, o.Prefix = d.name, s.temporal, s.stack.Namespace(), s.stack.AMQPURL(), s.db, s.prefix
+	o.Group, o.Temporal, o.Namespace, o.AMQPURL, o.DB, o.Prefix = d.name,
+		s.temporal, s.stack.Namespace(), s.stack.AMQPURL(), s.db, s.prefix
 	return worker.New(o)
 }
 

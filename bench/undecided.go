@@ -28,8 +28,10 @@ func undecided() (out []competitor) {
 	for _, n := range undecidedSizes {
 		out = append(out, competitor{
 			name: nameOf(undecidedSeries, n), series: undecidedSeries, size: n, callers: []int{1}, rounds: 1,
-			about: fmt.Sprintf("%d half messages of the Express lane that a dead producer left in the half queue, every other one with a committed outcome row: "+
-				"from the start of a worker's process (CheckAfter %v, the other defaults) until each has its outcome row and every committed message is in its consumer's queue; "+
+			about: fmt.Sprintf("%d half messages of the Express lane that a dead producer left in the half queue, "+
+				"every other one with a committed outcome row: "+
+				"from the start of a worker's process (CheckAfter %v, "+
+				"the other defaults) until each has its outcome row and every committed message is in its consumer's queue; "+
 				"the memory is that process's peak", n, undecidedCheckAfter),
 			open: func(_ context.Context, s *servers) (*entry, error) {
 				e := &estate{s: s, n: n}
@@ -52,14 +54,16 @@ type estate struct {
 func (e *estate) leave(ctx context.Context) error {
 	e.group = "undecided-" + uuid.NewString()[:8]
 	topic := topicOf(e.group)
-	if err := errors.Join(e.s.broker.DeclareConsumer(ctx, e.group, []string{topic}), e.s.broker.DeclareGroup(ctx, e.group)); err != nil {
+	if err := errors.Join(e.s.broker.DeclareConsumer(ctx, e.group, []string{topic}),
+		e.s.broker.DeclareGroup(ctx, e.group)); err != nil {
 		return err
 	}
 	ids := make([]string, e.n)
 	err := inParallel(ctx, e.n, fillCallers, func(ctx context.Context, i int) error {
 		id, ms := newTransaction(topic)
 		ids[i] = id
-		return e.s.broker.PublishHalf(ctx, holdfast.Half{TxID: id, Group: e.group, Messages: ms, At: time.Now(), Lane: holdfast.Express})
+		return e.s.broker.PublishHalf(ctx, holdfast.Half{TxID: id,
+			Group: e.group, Messages: ms, At: time.Now(), Lane: holdfast.Express})
 	})
 	if err != nil {
 		return err
@@ -87,7 +91,8 @@ func (e *estate) decide(ctx context.Context, _ int) (figure, error) {
 	began, used := time.Now(), readCPU()
 	var m memory
 	var err error
-	if e.worker, err = startChild(ctx, e.s, &m, undecidedWorkerEnv+"="+e.group, undecidedDatabaseEnv+"="+e.s.dsn); err != nil {
+	if e.worker, err = startChild(ctx, e.s, &m, undecidedWorkerEnv+"="+e.group,
+		undecidedDatabaseEnv+"="+e.s.dsn); err != nil {
 		return figure{}, err
 	}
 	for {
@@ -107,7 +112,8 @@ func (e *estate) decide(ctx context.Context, _ int) (figure, error) {
 	if err := e.worker.ask(ctx, askState, &m); err != nil {
 		return figure{}, err
 	}
-	return figure{Rate: float64(e.n) / took.Seconds(), Operations: e.n, Seconds: took.Seconds(), Peak: m.Peak, CPU: used.per(e.n)}, nil
+	return figure{Rate: float64(e.n) / took.Seconds(), Operations: e.n,
+		Seconds: took.Seconds(), Peak: m.Peak, CPU: used.per(e.n)}, nil
 }
 
 // decided looks at what costs least first.
@@ -170,7 +176,8 @@ func (s *servers) terminate(ctx context.Context, query string) error {
 			return err
 		}
 		found := page.GetExecutions()
-		_ = inParallel(ctx, len(found), deadCallers, func(ctx context.Context, i int) error { // one that has ended meanwhile is no matter
+		// one that has ended meanwhile is no matter
+		_ = inParallel(ctx, len(found), deadCallers, func(ctx context.Context, i int) error {
 			_ = s.temporal.TerminateWorkflow(ctx, found[i].GetExecution().GetWorkflowId(), "", "the benchmark is over")
 			return nil
 		})

@@ -18,9 +18,10 @@ const slowMost = 64
 
 // usual is how the same is usually done with Temporal: a step, an activity.
 var usual = competitor{
-	name:  "usual",
-	about: "a workflow with three activities one after the other (half message published, database transaction with one insert, message published), started and awaited; the SDK's defaults",
-	most:  slowMost,
+	name: "usual",
+	about: "a workflow with three activities one after the other (half message published, " +
+		"database transaction with one insert, message published), started and awaited; the SDK's defaults",
+	most: slowMost,
 	open: func(ctx context.Context, s *servers) (*entry, error) {
 		topic, err := s.topic(ctx, "usual")
 		if err != nil {

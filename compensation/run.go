@@ -99,4 +99,5 @@ func running(ctx workflow.Context) *run {
 	return r
 }
 
-var errSelf = errors.New("one of its compensations runs the stack that it is on, which would wait for itself: give it a stack of its own")
+var errSelf = errors.New("one of its compensations runs the stack that it is on, which would wait for itself: " +
+	"give it a stack of its own")

@@ -110,7 +110,8 @@ func (s *Stack) Clear() {
 
 // holds reports whether other is s, or in it.
 func (s *Stack) holds(other *Stack) bool {
-	return s == other || slices.ContainsFunc(s.items, func(it *item) bool { return it.inner != nil && it.inner.holds(other) })
+	return s == other || slices.ContainsFunc(s.items,
+		func(it *item) bool { return it.inner != nil && it.inner.holds(other) })
 }
 
 // Defaults of compensating activities.
@@ -126,7 +127,8 @@ func withDefaults(o workflow.ActivityOptions, name string) workflow.ActivityOpti
 		o.StartToCloseTimeout = defaultTimeout
 	}
 	if o.RetryPolicy == nil {
-		o.RetryPolicy = &temporal.RetryPolicy{InitialInterval: defaultFirst, BackoffCoefficient: 2, MaximumInterval: defaultMax, MaximumAttempts: defaultAttempts}
+		o.RetryPolicy = &temporal.RetryPolicy{InitialInterval: defaultFirst,
+			BackoffCoefficient: 2, MaximumInterval: defaultMax, MaximumAttempts: defaultAttempts}
 	}
 	if o.Summary == "" {
 		o.Summary = name

@@ -31,7 +31,8 @@ func (o oneConnection) Initialize(db *gorm.DB) error {
 // inUseFor is how long another goroutine may have the connection.
 const inUseFor = 2 * time.Second
 
-var errInUse = errors.New("holdfasttest: the database in memory has one connection, and a transaction has it: a function that gets a tx must write with the tx, not with the database")
+var errInUse = errors.New("holdfasttest: the database in memory has one connection, and a transaction has it: " +
+	"a function that gets a tx must write with the tx, not with the database")
 
 func (o oneConnection) look(db *gorm.DB) {
 	if db.Statement.ConnPool != gorm.ConnPool(o.pool) {

@@ -39,7 +39,8 @@ func (k *Kit) Consume(c worker.Consumer) {
 	if c.Undo != nil {
 		notices = c.Topics
 	}
-	k.broker.Subscribe(broker.Subscription{Name: c.Name, Topics: c.Topics, Notices: notices, Tries: c.Tries, Ladder: c.Ladder,
+	k.broker.Subscribe(broker.Subscription{Name: c.Name, Topics: c.Topics,
+		Notices: notices, Tries: c.Tries, Ladder: c.Ladder,
 		HandlerTimeout: c.Timeout, Policy: c.DeadLetters,
 		Handle: func(ctx context.Context, d broker.Delivery) error { return consumer(c).take(ctx, d) }})
 }
@@ -78,7 +79,8 @@ func (c consumer) undo(ctx context.Context, d broker.Delivery) error {
 	m.ID, m.Topic = d.Notice.Of, d.Notice.Topic
 	_, err := barrier.Undo(ctx, c.DB, c.Name, d.Notice.Of, d.Message.ID, func(ctx context.Context, tx *gorm.DB) error {
 		if c.Undo == nil {
-			return holdfast.Permanent(fmt.Errorf("message %s was compensated, but consumer %s has handled a copy of it, and has no Undo", m.ID, c.Name))
+			return holdfast.Permanent(fmt.Errorf("message %s was compensated, "+
+				"but consumer %s has handled a copy of it, and has no Undo", m.ID, c.Name))
 		}
 		return c.Undo(ctx, tx, m, d.Notice.Failure)
 	})

@@ -109,10 +109,12 @@ var tables = []string{
 // stays.
 var functions = sync.OnceFunc(func() {
 	began := time.Now().UTC().Format("2006-01-02 15:04:05.999999999-07:00")
-	_ = gosqlite.RegisterDeterministicScalarFunction("now", 0, func(*gosqlite.FunctionContext, []driver.Value) (driver.Value, error) {
-		return began, nil
-	})
-	_ = gosqlite.RegisterDeterministicScalarFunction("set_config", 3, func(_ *gosqlite.FunctionContext, args []driver.Value) (driver.Value, error) {
-		return args[1], nil // there is nobody to wait for
-	})
+	_ = gosqlite.RegisterDeterministicScalarFunction("now", 0,
+		func(*gosqlite.FunctionContext, []driver.Value) (driver.Value, error) {
+			return began, nil
+		})
+	_ = gosqlite.RegisterDeterministicScalarFunction("set_config", 3,
+		func(_ *gosqlite.FunctionContext, args []driver.Value) (driver.Value, error) {
+			return args[1], nil // there is nobody to wait for
+		})
 })

@@ -144,8 +144,8 @@ func (s letterSteps) Redeliver(ctx context.Context, r activities.Redelivery) (ac
 func (s letterSteps) Compensate(ctx context.Context, d activities.Compensation) (repeated bool, err error) {
 	do := s.k.undoes[d.Message.Topic]
 	if do == nil {
-		return false, fmt.Errorf("%w: no function to compensate topic %s in group %s: register one with Compensate, then compensate again",
-			holdfast.ErrNotFound, d.Message.Topic, s.k.o.Group)
+		return false, fmt.Errorf("%w: no function to compensate topic %s in group %s: "+
+			"register one with Compensate, then compensate again", holdfast.ErrNotFound, d.Message.Topic, s.k.o.Group)
 	}
 	row := barrier.StepRow{Owner: d.ID + workflows.OtherContent(d.Copy), Step: "compensate", Op: barrier.StepUndo}
 	return barrier.Step(ctx, s.k.o.DB, row, func(ctx context.Context, tx *gorm.DB) error {

@@ -28,7 +28,8 @@ func (p *transaction) express(tx activities.Tx, fresh bool, sent *Sent) {
 	ctx, group := p.k.t.Context(), p.k.o.Group
 	if !fresh {
 		if _, err := barrier.Read(ctx, p.k.o.DB, tx.ID); err == nil {
-			sent.Err = fmt.Errorf("%w: transaction %s has an outcome row: use a new ID for new work", holdfast.ErrDuplicate, tx.ID)
+			sent.Err = fmt.Errorf("%w: transaction %s has an outcome row: use a new ID for new work",
+				holdfast.ErrDuplicate, tx.ID)
 			return
 		} else if !errors.Is(err, holdfast.ErrNotFound) {
 			p.k.t.Fatal(err)

@@ -84,7 +84,8 @@ func NewWith(t testing.TB, o Options) *Kit {
 		t.Fatal(err)
 	}
 	s := fakebroker.NewServer()
-	k := &Kit{t: t, o: o, server: s, broker: s.Open("holdfasttest", "kit"), names: map[string]bool{}, acts: map[string]any{}, consumes: map[string]bool{},
+	k := &Kit{t: t, o: o, server: s, broker: s.Open("holdfasttest", "kit"),
+		names: map[string]bool{}, acts: map[string]any{}, consumes: map[string]bool{},
 		undoes: map[string]worker.Compensation{}, given: map[string]bool{}, ended: map[string]workflows.SagaStatus{}}
 	k.broker.SubscribeReplies(o.Group, k.reply)
 	return k
@@ -120,7 +121,8 @@ func (k *Kit) Participate(p worker.Participant) {
 		k.t.Fatalf("participant %q needs a Topic, a Do and, with an Undo, an UndoTopic", p.Name)
 	}
 	k.name(p.Name)
-	run := &sagarun.Participant{Name: p.Name, Topic: p.Topic, UndoTopic: p.UndoTopic, DB: p.DB, UndoUncertain: p.UndoUncertain, Replies: replies{k},
+	run := &sagarun.Participant{Name: p.Name, Topic: p.Topic, UndoTopic: p.UndoTopic,
+		DB: p.DB, UndoUncertain: p.UndoUncertain, Replies: replies{k},
 		Do: k.participation(p.Do, false)}
 	if p.Undo != nil {
 		run.Undo = k.participation(p.Undo, true)
@@ -133,7 +135,8 @@ func (k *Kit) Participate(p worker.Participant) {
 	if p.Ladder == nil {
 		ladder = 3 // as many as a worker's
 	}
-	k.broker.Subscribe(broker.Subscription{Name: p.Name, Topics: topics, Tries: p.Tries, Ladder: make([]time.Duration, ladder), HandlerTimeout: p.Timeout,
+	k.broker.Subscribe(broker.Subscription{Name: p.Name, Topics: topics,
+		Tries: p.Tries, Ladder: make([]time.Duration, ladder), HandlerTimeout: p.Timeout,
 		Handle: func(ctx context.Context, d broker.Delivery) error {
 			return run.Handle(context.WithValue(ctx, calling{}, d.Saga), d)
 		},

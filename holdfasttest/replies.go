@@ -65,6 +65,7 @@ func (k *Kit) reply(_ context.Context, r broker.SagaReply) error {
 	if k.waiters.Give(r) {
 		return nil
 	}
-	k.signal(r.Workflow, workflows.SignalReply, workflows.SagaReply{Step: r.Step, Undo: r.Undo, Outcome: core.OutcomeKind(r.Outcome), Class: r.Class, Reason: r.Reason, Result: r.Result})
+	k.signal(r.Workflow, workflows.SignalReply, workflows.SagaReply{Step: r.Step, Undo: r.Undo,
+		Outcome: core.OutcomeKind(r.Outcome), Class: r.Class, Reason: r.Reason, Result: r.Result})
 	return nil
 }

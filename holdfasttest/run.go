@@ -53,7 +53,8 @@ func (k *Kit) begin(id string) *run {
 	env.SetTestTimeout(patience)
 	env.SetDetachedChildWait(false)
 	r := &run{k: k, id: id, env: env, tries: map[string]int{}}
-	env.SetWorkerOptions(sdkworker.Options{DeadlockDetectionTimeout: patience, Interceptors: []interceptor.WorkerInterceptor{&oneAtATime{k: k}}})
+	env.SetWorkerOptions(sdkworker.Options{DeadlockDetectionTimeout: patience,
+		Interceptors: []interceptor.WorkerInterceptor{&oneAtATime{k: k}}})
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if k.run != nil {

@@ -63,7 +63,8 @@ func RunSaga[S any](k *Kit, def saga.Saga[S], s S) SagaResult[S] {
 		return sagaResult[S](k, status, &run{})
 	}
 	plan := c.Plan
-	return playSaga[S](k, id, workflows.SagaInput{ID: id, Group: k.o.Group, Name: def.Name, Key: key, Plan: &plan, Version: plan.Version, Data: data})
+	return playSaga[S](k, id, workflows.SagaInput{ID: id, Group: k.o.Group,
+		Name: def.Name, Key: key, Plan: &plan, Version: plan.Version, Data: data})
 }
 
 // UndoSaga undoes a saga that has completed.
@@ -74,8 +75,9 @@ func UndoSaga[S any](k *Kit, ended SagaResult[S], reason string) SagaResult[S] {
 	}
 	s := ended.Status
 	plan := s.Plan
-	return playSaga[S](k, workflows.SagaUndoID(s.ID), workflows.SagaInput{ID: s.ID, Group: s.Group, Name: s.Name, Key: s.Key, Plan: &plan, Version: s.Version,
-		Undo: &workflows.SagaUndoOf{RunID: "first", Operator: operator, Reason: reason}, Resumed: &s})
+	return playSaga[S](k, workflows.SagaUndoID(s.ID),
+		workflows.SagaInput{ID: s.ID, Group: s.Group, Name: s.Name, Key: s.Key, Plan: &plan, Version: s.Version,
+			Undo: &workflows.SagaUndoOf{RunID: "first", Operator: operator, Reason: reason}, Resumed: &s})
 }
 
 func playSaga[S any](k *Kit, workflowID string, in workflows.SagaInput) SagaResult[S] {
@@ -112,7 +114,8 @@ func (k *Kit) runner() *sagarun.Runner {
 
 func sagaResult[S any](k *Kit, status workflows.SagaStatus, r *run) SagaResult[S] {
 	k.t.Helper()
-	out := SagaResult[S]{ID: status.ID, Err: status.Err(), Status: status, Steps: slices.Clone(r.steps), Rejected: r.rejected}
+	out := SagaResult[S]{ID: status.ID, Err: status.Err(), Status: status,
+		Steps: slices.Clone(r.steps), Rejected: r.rejected}
 	if err := json.Unmarshal(status.Core.Data, &out.State); err != nil {
 		k.t.Fatalf("the last state of saga %s does not fit %T: %v", status.ID, out.State, err)
 	}

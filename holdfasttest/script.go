@@ -76,13 +76,15 @@ func (k *Kit) Script(topic, undoTopic string) *Scripted {
 	k.t.Helper()
 	k.name(topic)
 	s := &Scripted{k: k}
-	s.run = &sagarun.Participant{Name: topic, Topic: topic, UndoTopic: undoTopic, DB: NewDB(k.t), Replies: scriptedReplies{k},
+	s.run = &sagarun.Participant{Name: topic, Topic: topic, UndoTopic: undoTopic,
+		DB: NewDB(k.t), Replies: scriptedReplies{k},
 		Do: k.participation(scriptedAnswer, false), Undo: k.participation(scriptedAnswer, true)}
 	topics := []string{topic}
 	if undoTopic != "" {
 		topics = append(topics, undoTopic)
 	}
-	k.broker.Subscribe(broker.Subscription{Name: topic, Topics: topics, Tries: 1, Ladder: []time.Duration{}, Handle: s.handle, GiveUp: s.run.GiveUp})
+	k.broker.Subscribe(broker.Subscription{Name: topic, Topics: topics,
+		Tries: 1, Ladder: []time.Duration{}, Handle: s.handle, GiveUp: s.run.GiveUp})
 	return s
 }
 

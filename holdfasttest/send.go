@@ -76,7 +76,8 @@ type Sent struct {
 // dead process leaves, the Keeper hands over.
 func (k *Kit) Send(m holdfast.Message, local worker.Local) Sent {
 	k.t.Helper()
-	return k.SendAll([]holdfast.Message{m}, func(ctx context.Context, tx *gorm.DB, ms []*holdfast.Message) error { return local(ctx, tx, ms[0]) })
+	return k.SendAll([]holdfast.Message{m},
+		func(ctx context.Context, tx *gorm.DB, ms []*holdfast.Message) error { return local(ctx, tx, ms[0]) })
 }
 
 // SendAll is [Kit.Send] for several messages.
@@ -134,7 +135,8 @@ func (p *transaction) ended(s workflows.MemberStatus) error {
 	case s.State == workflows.RolledBack && p.err != nil:
 		return fmt.Errorf("%w: %w", holdfast.ErrRolledBack, p.err)
 	case s.State == workflows.RolledBack:
-		return fmt.Errorf("%w: a check-back found that the local transaction had not committed: %s", holdfast.ErrRolledBack, s.Reason)
+		return fmt.Errorf("%w: a check-back found that the local transaction had not committed: %s",
+			holdfast.ErrRolledBack, s.Reason)
 	case s.Resolution == holdfast.Commit:
 		return fmt.Errorf("%w: %s", holdfast.ErrDeliveryPending, s.Reason)
 	}

@@ -23,11 +23,13 @@ type oneAtATime struct {
 	k *Kit
 }
 
-func (o *oneAtATime) InterceptWorkflow(ctx workflow.Context, next interceptor.WorkflowInboundInterceptor) interceptor.WorkflowInboundInterceptor {
+func (o *oneAtATime) InterceptWorkflow(ctx workflow.Context,
+	next interceptor.WorkflowInboundInterceptor) interceptor.WorkflowInboundInterceptor {
 	return &inbound{WorkflowInboundInterceptorBase: interceptor.WorkflowInboundInterceptorBase{Next: next}, k: o.k}
 }
 
-func (o *oneAtATime) InterceptActivity(_ context.Context, next interceptor.ActivityInboundInterceptor) interceptor.ActivityInboundInterceptor {
+func (o *oneAtATime) InterceptActivity(_ context.Context,
+	next interceptor.ActivityInboundInterceptor) interceptor.ActivityInboundInterceptor {
 	return &observed{ActivityInboundInterceptorBase: interceptor.ActivityInboundInterceptorBase{Next: next}, k: o.k}
 }
 
@@ -37,7 +39,8 @@ type inbound struct {
 }
 
 func (i *inbound) Init(next interceptor.WorkflowOutboundInterceptor) error {
-	return i.Next.Init(&outbound{WorkflowOutboundInterceptorBase: interceptor.WorkflowOutboundInterceptorBase{Next: next}, k: i.k})
+	return i.Next.Init(&outbound{
+		WorkflowOutboundInterceptorBase: interceptor.WorkflowOutboundInterceptorBase{Next: next}, k: i.k})
 }
 
 type outbound struct {
@@ -47,7 +50,8 @@ type outbound struct {
 }
 
 // UpsertTypedSearchAttributes sees where a saga comes to stand.
-func (o *outbound) UpsertTypedSearchAttributes(ctx workflow.Context, attributes ...temporal.SearchAttributeUpdate) error {
+func (o *outbound) UpsertTypedSearchAttributes(ctx workflow.Context,
+	attributes ...temporal.SearchAttributeUpdate) error {
 	if state, ok := temporal.NewSearchAttributes(attributes...).GetKeyword(keyState); ok {
 		o.k.stands(workflow.GetInfo(ctx).WorkflowExecution.ID, state)
 	}

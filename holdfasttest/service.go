@@ -73,7 +73,8 @@ func (s *Service) Compensate(topic string, do worker.Compensation) {
 func (k *Kit) Compensation(topic string, do worker.Compensation) {
 	k.t.Helper()
 	if topic == "" || do == nil || strings.ContainsAny(topic, "*#") || k.undoes[topic] != nil {
-		k.t.Fatal(fmt.Errorf("%w: Compensation %q needs one topic, which has none yet, and a function", holdfast.ErrInvalid, topic))
+		k.t.Fatal(fmt.Errorf("%w: Compensation %q needs one topic, which has none yet, and a function",
+			holdfast.ErrInvalid, topic))
 	}
 	k.undoes[topic] = do
 }

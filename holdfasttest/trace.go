@@ -99,7 +99,8 @@ func (s steps) Undo(ctx context.Context, in activities.SagaStep) activities.Saga
 	return s.step(ctx, in, true, s.Runner.Undo)
 }
 
-func (s steps) step(ctx context.Context, in activities.SagaStep, undo bool, run func(context.Context, activities.SagaStep) activities.SagaResult) activities.SagaResult {
+func (s steps) step(ctx context.Context, in activities.SagaStep,
+	undo bool, run func(context.Context, activities.SagaStep) activities.SagaResult) activities.SagaResult {
 	if n := s.k.count(in.Saga.ID, in.Step.Name, undo); n > maxRuns {
 		s.k.endRun(fmt.Sprintf("step %s was tried %d times", in.Step.Name, maxRuns))
 	}
@@ -116,7 +117,8 @@ func (s steps) step(ctx context.Context, in activities.SagaStep, undo bool, run 
 // t.FailNow and package require do: nobody would come back.
 func (k *Kit) abandoned(step string, returned bool) {
 	if !returned {
-		k.endRun("a function of step " + step + " ended its goroutine: use assert, or return an error, instead of require and t.Fatal")
+		k.endRun("a function of step " + step +
+			" ended its goroutine: use assert, or return an error, instead of require and t.Fatal")
 	}
 }
 
@@ -126,7 +128,8 @@ func (s steps) lose(in activities.SagaStep, undo bool, out activities.SagaResult
 		return out
 	}
 	if f := s.k.strikes(faultLose, in.Step.Name, undo); f != nil {
-		return activities.SagaResult{Outcome: core.Outcome{Kind: core.OutcomeFailed, Class: holdfast.ClassTimeout, Error: f.err.Error()}}
+		return activities.SagaResult{Outcome: core.Outcome{Kind: core.OutcomeFailed,
+			Class: holdfast.ClassTimeout, Error: f.err.Error()}}
 	}
 	return out
 }

@@ -34,7 +34,8 @@ func (p *transaction) PublishHalf(ctx context.Context, h holdfast.Half) error {
 func (p *transaction) RunLocal(ctx context.Context, group string, tx activities.Tx) activities.LocalResult {
 	if p.dead || p.k.breaks(AfterHalf) {
 		p.dead = true
-		return activities.LocalResult{ID: tx.ID, Elsewhere: true, Error: "the process that held the local transaction is gone"}
+		return activities.LocalResult{ID: tx.ID, Elsewhere: true,
+			Error: "the process that held the local transaction is gone"}
 	}
 	res := barrier.Run(ctx, p.k.o.DB, barrier.Local{TxID: tx.ID, Group: group, Messages: tx.Messages, Fresh: true},
 		func(ctx context.Context, db *gorm.DB, ms []*holdfast.Message) error {
@@ -96,6 +97,7 @@ func (p *transaction) CheckBack(ctx context.Context, group string, tx activities
 }
 
 // Decide is for operators, who are not played.
-func (p *transaction) Decide(context.Context, string, activities.Tx, holdfast.Resolution, bool) (activities.LocalResult, error) {
+func (p *transaction) Decide(context.Context, string, activities.Tx,
+	holdfast.Resolution, bool) (activities.LocalResult, error) {
 	return activities.LocalResult{}, errors.ErrUnsupported
 }

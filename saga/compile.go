@@ -52,7 +52,8 @@ func (d Saga[S]) Compile() (*Compiled, error) {
 	plan, err := c.Plan.Complete()
 	c.Plan = plan
 	if text, wrong := json.Marshal(plan); wrong != nil || len(text) > maxPlan {
-		b.errs = append(b.errs, fmt.Errorf("%w: saga %s: its plan has %d bytes of JSON, those of its sub-sagas included, the limit is %d: make it shorter", holdfast.ErrTooLarge, plan.Name, len(text), maxPlan))
+		b.errs = append(b.errs, fmt.Errorf("%w: saga %s: its plan has %d bytes of JSON, those of its sub-sagas included, "+
+			"the limit is %d: make it shorter", holdfast.ErrTooLarge, plan.Name, len(text), maxPlan))
 	}
 	if err := errors.Join(append(b.errs, err)...); err != nil {
 		return nil, err
@@ -69,7 +70,8 @@ type builder struct {
 
 func (b *builder) wrong(step, format string, args ...any) {
 	step = cmp.Or(step, "without a name")
-	b.errs = append(b.errs, fmt.Errorf("%w: saga %s, step %s: %s", holdfast.ErrInvalid, b.Plan.Name, step, fmt.Sprintf(format, args...)))
+	b.errs = append(b.errs, fmt.Errorf("%w: saga %s, step %s: %s",
+		holdfast.ErrInvalid, b.Plan.Name, step, fmt.Sprintf(format, args...)))
 }
 
 // add takes a step and those in it, and returns its part of the plan. in is the
@@ -89,7 +91,8 @@ func (b *builder) add(d StepDef, in *core.Step) core.Step {
 	for _, f := range []struct {
 		what  string
 		takes reflect.Type
-	}{{"its functions take", d.state}, {"When takes", d.when.state}, {"Send takes", d.send.state}, {"Receive takes", d.recv.state}, {"Pick takes", d.pick.state}} {
+	}{{"its functions take", d.state}, {"When takes", d.when.state},
+		{"Send takes", d.send.state}, {"Receive takes", d.recv.state}, {"Pick takes", d.pick.state}} {
 		if f.takes != nil && f.takes != b.state {
 			b.wrong(s.Name, "%s a %v, but the saga's state is %v", f.what, f.takes, b.state)
 		}
@@ -139,7 +142,8 @@ func (c *Compiled) Key(data json.RawMessage) (string, error) {
 
 // Do runs a local step's Do with tx, and returns what it changed in the state, as
 // a merge patch.
-func (c *Compiled) Do(ctx context.Context, tx *gorm.DB, step string, data json.RawMessage) (patch json.RawMessage, err error) {
+func (c *Compiled) Do(ctx context.Context, tx *gorm.DB, step string,
+	data json.RawMessage) (patch json.RawMessage, err error) {
 	f := c.steps[step].do
 	if f == nil {
 		return nil, c.missing(step, "Do")
@@ -149,7 +153,8 @@ func (c *Compiled) Do(ctx context.Context, tx *gorm.DB, step string, data json.R
 
 // Undo runs a local step's Undo with tx, and returns what it changed in the state,
 // as a merge patch.
-func (c *Compiled) Undo(ctx context.Context, tx *gorm.DB, step string, data json.RawMessage) (patch json.RawMessage, err error) {
+func (c *Compiled) Undo(ctx context.Context, tx *gorm.DB, step string,
+	data json.RawMessage) (patch json.RawMessage, err error) {
 	f := c.steps[step].undo
 	if f == nil {
 		return nil, c.missing(step, "Undo")
@@ -201,5 +206,6 @@ func (c *Compiled) Pick(step string, data json.RawMessage) (string, error) {
 }
 
 func (c *Compiled) missing(step, what string) error {
-	return holdfast.Permanent(fmt.Errorf("%w: saga %s version %d has no %s in step %s", holdfast.ErrNotFound, c.Plan.Name, c.Plan.Version, what, step))
+	return holdfast.Permanent(fmt.Errorf("%w: saga %s version %d has no %s in step %s",
+		holdfast.ErrNotFound, c.Plan.Name, c.Plan.Version, what, step))
 }

@@ -138,7 +138,8 @@ func localUndo[S any](f func(context.Context, *gorm.DB, *S) error) localFunc {
 
 func decode[S any](data json.RawMessage) (s S, err error) {
 	if err := json.Unmarshal(data, &s); err != nil {
-		return s, holdfast.Permanent(fmt.Errorf("the saga's state does not fit its type: %w: does this version still read what earlier ones wrote?", err))
+		return s, holdfast.Permanent(fmt.Errorf("the saga's state does not fit its type: "+
+			"%w: does this version still read what earlier ones wrote?", err))
 	}
 	return s, nil
 }

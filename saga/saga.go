@@ -69,7 +69,8 @@ func Local[S any](name string, do, undo func(ctx context.Context, tx *gorm.DB, s
 // messages carry a state, or what [StepDef.Send] makes of it: that with which the
 // step was begun; the second with what Receive changed in it, too.
 func Message(name, topic, undoTopic string) StepDef {
-	return StepDef{step: core.Step{Name: name, Kind: core.Message, Topic: topic, UndoTopic: undoTopic, Undo: undoTopic != ""}}
+	return StepDef{step: core.Step{Name: name, Kind: core.Message,
+		Topic: topic, UndoTopic: undoTopic, Undo: undoTopic != ""}}
 }
 
 // Activity is a step that any Temporal activity does, in any language: do and undo

@@ -35,7 +35,8 @@ var stock = worker.Participant{
 		if found.RowsAffected == 0 {
 			return "", saga.Refuse("nothing is left") // an answer, and never tried again
 		}
-		return place.Shelf, tx.Model(&Place{}).Where("shelf = ?", place.Shelf).Updates(map[string]any{"free": false, "order_id": o.ID}).Error
+		return place.Shelf, tx.Model(&Place{}).Where("shelf = ?", place.Shelf).
+			Updates(map[string]any{"free": false, "order_id": o.ID}).Error
 	}),
 	Undo: worker.TypedParticipation(func(_ context.Context, tx *gorm.DB, o Order) (any, error) {
 		return nil, tx.Model(&Place{}).Where("order_id = ?", o.ID).Updates(map[string]any{"free": true, "order_id": ""}).Error

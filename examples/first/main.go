@@ -58,8 +58,10 @@ func main() {
 	check(w.DB().AutoMigrate(&Order{}))
 	check(barrier.Migrate(ctx, w.DB())) // in production: holdfast migrate
 	w.Saga(OrderPayment)
-	w.Participate(worker.Participant{Topic: "stock.reserve", UndoTopic: "stock.release", Do: say("reserved"), Undo: say("released")})
-	w.Participate(worker.Participant{Topic: "payment.charge", UndoTopic: "payment.refund", Do: say("charged"), Undo: say("refunded")})
+	w.Participate(worker.Participant{Topic: "stock.reserve", UndoTopic: "stock.release",
+		Do: say("reserved"), Undo: say("released")})
+	w.Participate(worker.Participant{Topic: "payment.charge", UndoTopic: "payment.refund",
+		Do: say("charged"), Undo: say("refunded")})
 	go w.Run(ctx) // until Close, which returns its error
 
 	for _, amount := range []int64{4200, 9900} {

@@ -52,7 +52,8 @@ func (s *service) paymentService() {
 		DeadLetters: holdfast.Policy{Action: holdfast.PolicyCompensatePermanent},
 		Breaker:     broker.BreakerOptions{Failures: s.BreakerFailures, Pause: s.BreakerPause},
 	})
-	s.w.Consume(worker.Consumer{Name: "gifts", Topics: []string{GiftGranted.Name}, Handle: worker.Typed(GiftGranted, bookGift)})
+	s.w.Consume(worker.Consumer{Name: "gifts", Topics: []string{GiftGranted.Name},
+		Handle: worker.Typed(GiftGranted, bookGift)})
 }
 
 func charge(tx *gorm.DB, o Order) error {

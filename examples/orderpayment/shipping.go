@@ -26,7 +26,8 @@ type Shipped struct {
 func (s *service) shippingService() {
 	moods := &moods{db: s.db}
 	s.w.Participate(worker.Participant{
-		Topic: shippingCreate, Do: worker.TypedParticipation(func(ctx context.Context, tx *gorm.DB, o Order) (Shipped, error) {
+		Topic: shippingCreate,
+		Do: worker.TypedParticipation(func(ctx context.Context, tx *gorm.DB, o Order) (Shipped, error) {
 			if err := moods.trouble(ctx, o.ID); err != nil {
 				return Shipped{}, err
 			}

@@ -51,10 +51,11 @@ func (s *service) stockService() {
 			return err
 		}),
 		// Another consumer could not do its part, and the order was given back.
-		Undo: worker.TypedCompensation(OrderPlaced, func(ctx context.Context, tx *gorm.DB, o Order, _ holdfast.Message, _ holdfast.Failure) error {
-			_, err := release(ctx, tx, o)
-			return err
-		}),
+		Undo: worker.TypedCompensation(OrderPlaced,
+			func(ctx context.Context, tx *gorm.DB, o Order, _ holdfast.Message, _ holdfast.Failure) error {
+				_, err := release(ctx, tx, o)
+				return err
+			}),
 	})
 }
 

@@ -70,7 +70,8 @@ func openBank(ctx context.Context, name string, accounts ...Account) (*bank, err
 // withdraw refuses where the funds are short. A refusal is final: the saga ends.
 // Any other error would be tried again.
 func withdraw(_ context.Context, tx *gorm.DB, t Transfer) (any, error) {
-	found := tx.Model(&Account{}).Where("id = ? AND balance >= ?", t.From, t.Amount).Update("balance", gorm.Expr("balance - ?", t.Amount))
+	found := tx.Model(&Account{}).Where("id = ? AND balance >= ?", t.From, t.Amount).
+		Update("balance", gorm.Expr("balance - ?", t.Amount))
 	if found.Error == nil && found.RowsAffected == 0 {
 		return nil, saga.Refuse("the funds of " + t.From + " are short")
 	}
@@ -83,7 +84,8 @@ func giveBack(_ context.Context, tx *gorm.DB, t Transfer) (any, error) {
 }
 
 func deposit(_ context.Context, tx *gorm.DB, t Transfer) (any, error) {
-	found := tx.Model(&Account{}).Where("id = ? AND NOT closed", t.To).Update("balance", gorm.Expr("balance + ?", t.Amount))
+	found := tx.Model(&Account{}).Where("id = ? AND NOT closed", t.To).
+		Update("balance", gorm.Expr("balance + ?", t.Amount))
 	if found.Error == nil && found.RowsAffected == 0 {
 		return nil, saga.Refuse("the account of " + t.To + " is closed")
 	}

@@ -85,10 +85,11 @@ func (w world) do(step string, again bool, result string, err error) (barrier.St
 
 // undo runs an Undo that writes an effect with the result that it gets.
 func (w world) undo(step string, err error) (barrier.UndoResult, error) {
-	return barrier.UndoStep(w.Context(), w.db, owner, step, "because", func(_ context.Context, tx *gorm.DB, result []byte) error {
-		require.NoError(w, effect(tx, "undo "+step+" "+string(result)))
-		return err
-	})
+	return barrier.UndoStep(w.Context(), w.db, owner, step, "because",
+		func(_ context.Context, tx *gorm.DB, result []byte) error {
+			require.NoError(w, effect(tx, "undo "+step+" "+string(result)))
+			return err
+		})
 }
 
 func doTwice(w world) {
@@ -229,7 +230,8 @@ func apart(w world) {
 	require.NoError(w, err)
 	_, err = w.do("b", false, ``, nil)
 	require.NoError(w, err)
-	r, err := barrier.DoStep(w.Context(), w.db, owner+"0", "a", false, func(context.Context, *gorm.DB) ([]byte, error) { return nil, nil })
+	r, err := barrier.DoStep(w.Context(), w.db, owner+"0", "a", false,
+		func(context.Context, *gorm.DB) ([]byte, error) { return nil, nil })
 	require.NoError(w, err)
 	require.False(w, r.Repeated)
 	got, err := w.undo("b", nil)
@@ -250,7 +252,8 @@ func badResults(w world) {
 }
 
 func localOf(tx string) barrier.Local {
-	return barrier.Local{TxID: tx, Group: group, Messages: []holdfast.Message{{ID: tx, Topic: "order.placed", Body: []byte("half")}}}
+	return barrier.Local{TxID: tx, Group: group,
+		Messages: []holdfast.Message{{ID: tx, Topic: "order.placed", Body: []byte("half")}}}
 }
 
 func (w world) local(tx, body string, fail error) barrier.Result {
@@ -298,7 +301,8 @@ func checkBackMany(w world) {
 	for range 2 { // the second time finds the rows
 		rows, errs := barrier.CheckBackAll(w.Context(), w.db, []string{"t3", "t2", "t1", "t2", "a b"}, group, 0)
 		require.ErrorIs(w, errs[4], holdfast.ErrInvalid)
-		for i, want := range []barrier.Outcome{{TxID: "t3", Resolution: holdfast.Rollback}, {TxID: "t2", Resolution: holdfast.Commit},
+		for i, want := range []barrier.Outcome{{TxID: "t3", Resolution: holdfast.Rollback},
+			{TxID: "t2", Resolution: holdfast.Commit},
 			{TxID: "t1", Resolution: holdfast.Commit}, {TxID: "t2", Resolution: holdfast.Commit}} {
 			require.NoError(w, errs[i])
 			require.Equal(w, want.TxID, rows[i].TxID)
@@ -344,7 +348,8 @@ func inbox(w world) {
 
 func notice(w world) {
 	undo := func(message string) barrier.UndoResult {
-		r, err := barrier.Undo(w.Context(), w.db, "payments", message, message+"!", func(_ context.Context, tx *gorm.DB) error { return effect(tx, "undo "+message) })
+		r, err := barrier.Undo(w.Context(), w.db, "payments", message, message+"!",
+			func(_ context.Context, tx *gorm.DB) error { return effect(tx, "undo "+message) })
 		require.NoError(w, err)
 		return r
 	}
@@ -361,7 +366,8 @@ func notice(w world) {
 
 func step(w world) {
 	for _, want := range []bool{false, true} {
-		repeated, err := barrier.Step(w.Context(), w.db, barrier.StepRow{Owner: "m1", Step: "compensate", Op: barrier.StepUndo},
+		repeated, err := barrier.Step(w.Context(), w.db,
+			barrier.StepRow{Owner: "m1", Step: "compensate", Op: barrier.StepUndo},
 			func(_ context.Context, tx *gorm.DB) error { return effect(tx, "m1") })
 		require.NoError(w, err)
 		require.Equal(w, want, repeated)

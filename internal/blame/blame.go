@@ -40,7 +40,8 @@ func (f Fault) String() string {
 // around it. What no repetition cures is the message's, whatever its cause.
 func Of(err error) Fault {
 	var panicked *holdfast.PanicError
-	if err == nil || holdfast.IsPermanent(err) || errors.Is(err, holdfast.ErrInvalid) || errors.Is(err, holdfast.ErrTooLarge) ||
+	if err == nil || holdfast.IsPermanent(err) || errors.Is(err, holdfast.ErrInvalid) ||
+		errors.Is(err, holdfast.ErrTooLarge) ||
 		errors.As(err, &panicked) {
 		return Message
 	}

@@ -201,7 +201,8 @@ const group = "shop"
 func (w world) publish(b Broker, topics ...string) error {
 	ms := make([]holdfast.Message, len(topics))
 	for i, topic := range topics {
-		ms[i] = holdfast.Message{Topic: topic, Key: "K", ContentType: "text/plain", Headers: map[string]string{"a": "b"}, Body: []byte("x")}
+		ms[i] = holdfast.Message{Topic: topic, Key: "K", ContentType: "text/plain",
+			Headers: map[string]string{"a": "b"}, Body: []byte("x")}
 	}
 	holdfast.NumberMessages("tx-1", ms)
 	return b.PublishMessages(w.Context(), group, "tx-1", ms)
@@ -216,7 +217,8 @@ func everyConsumer(w world) {
 	require.NoError(w, w.publish(a, "order.placed"))
 	w.eventually(func() bool { return first.count() == 1 && second.count() == 1 })
 	d := first.deliveries[0]
-	require.Equal(w, holdfast.Message{ID: "tx-1", Topic: "order.placed", Key: "K", ContentType: "text/plain", Headers: map[string]string{"a": "b"}, Body: []byte("x")}, d.Message)
+	require.Equal(w, holdfast.Message{ID: "tx-1", Topic: "order.placed",
+		Key: "K", ContentType: "text/plain", Headers: map[string]string{"a": "b"}, Body: []byte("x")}, d.Message)
 	require.Equal(w, "tx-1", d.TxID)
 	require.Equal(w, group, d.Group)
 	require.Equal(w, 1, d.Attempt)
@@ -232,7 +234,8 @@ func wildcards(w world) {
 	w.consume(b, broker.Subscription{Name: "star", Topics: []string{"order.*"}, Handle: star.handle})
 	w.consume(b, broker.Subscription{Name: "hash", Topics: []string{"order.#"}, Handle: hash.handle})
 	w.consume(b, broker.Subscription{Name: "middle", Topics: []string{"#.eu.*", "*.us"}, Handle: middle.handle})
-	for _, topic := range []string{"order", "order.placed", "order.placed.eu", "order.eu.placed", "eu.placed", "order.us"} {
+	for _, topic := range []string{"order", "order.placed", "order.placed.eu",
+		"order.eu.placed", "eu.placed", "order.us"} {
 		_ = w.publish(b, topic) // some are for nobody
 	}
 	last := func(l *log, topic string, want ...string) {
@@ -270,27 +273,32 @@ func invalid(w world) {
 	b := w.open("a")
 	require.ErrorIs(w, b.PublishMessages(w.Context(), group, "tx", []holdfast.Message{{ID: "m"}}), holdfast.ErrInvalid)
 	require.ErrorIs(w, b.PublishMessages(w.Context(), group, "tx", []holdfast.Message{{Topic: "a"}}), holdfast.ErrInvalid)
-	require.ErrorIs(w, b.PublishMessages(w.Context(), "", "tx", []holdfast.Message{{ID: "m", Topic: "a"}}), holdfast.ErrInvalid)
+	require.ErrorIs(w, b.PublishMessages(w.Context(), "", "tx", []holdfast.Message{{ID: "m", Topic: "a"}}),
+		holdfast.ErrInvalid)
 	large := holdfast.Message{ID: "m", Topic: "a", Body: make([]byte, holdfast.MaxBody+1)}
 	require.ErrorIs(w, b.PublishMessages(w.Context(), group, "tx", []holdfast.Message{large}), holdfast.ErrTooLarge)
-	require.ErrorIs(w, b.PublishHalf(w.Context(), holdfast.Half{TxID: "m", Group: group, Messages: []holdfast.Message{large}}), holdfast.ErrTooLarge)
-	require.ErrorIs(w, b.PublishSagaReply(w.Context(), callOf(b), broker.SagaReply{Outcome: "perhaps"}), holdfast.ErrInvalid)
-	tooLong := broker.SagaReply{Outcome: "done", Result: json.RawMessage(`"` + strings.Repeat("x", broker.MaxSagaResult) + `"`)}
+	require.ErrorIs(w, b.PublishHalf(w.Context(),
+		holdfast.Half{TxID: "m", Group: group, Messages: []holdfast.Message{large}}), holdfast.ErrTooLarge)
+	require.ErrorIs(w, b.PublishSagaReply(w.Context(), callOf(b), broker.SagaReply{Outcome: "perhaps"}),
+		holdfast.ErrInvalid)
+	tooLong := broker.SagaReply{Outcome: "done", Result: json.RawMessage(`"` +
+		strings.Repeat("x", broker.MaxSagaResult) + `"`)}
 	require.ErrorIs(w, b.PublishSagaReply(w.Context(), callOf(b), tooLong), holdfast.ErrTooLarge)
 }
 
 func triedAgain(w world) {
 	b := w.open("a")
 	var l log
-	w.consume(b, broker.Subscription{Name: "c", Topics: []string{"t"}, Handle: func(ctx context.Context, d broker.Delivery) error {
-		if d.Attempt == 1 {
-			return errors.New("not now")
-		}
-		if d.Attempt == 2 {
-			panic("not now either")
-		}
-		return l.handle(ctx, d)
-	}})
+	w.consume(b, broker.Subscription{Name: "c", Topics: []string{"t"},
+		Handle: func(ctx context.Context, d broker.Delivery) error {
+			if d.Attempt == 1 {
+				return errors.New("not now")
+			}
+			if d.Attempt == 2 {
+				panic("not now either")
+			}
+			return l.handle(ctx, d)
+		}})
 	require.NoError(w, w.publish(b, "t"))
 	w.eventually(func() bool { return l.count() == 1 })
 	require.Equal(w, 3, l.deliveries[0].Attempt)
@@ -353,16 +361,18 @@ func roundTrip(w world) {
 	home, away := w.open("home"), w.open("away")
 	var calls, replies log
 	w.consumeReplies(home, replies.take)
-	w.consume(away, broker.Subscription{Name: "stock", Topics: []string{"stock.#"}, Handle: func(ctx context.Context, d broker.Delivery) error {
-		if err := calls.handle(ctx, d); err != nil {
-			return err
-		}
-		return away.PublishSagaReply(ctx, *d.Saga, broker.SagaReply{Step: "whatever", Outcome: "refused",
-			Class: holdfast.ClassPermanent, Reason: "because", Result: json.RawMessage(`{"n":1}`), Participant: "stock"})
-	}})
+	w.consume(away, broker.Subscription{Name: "stock", Topics: []string{"stock.#"},
+		Handle: func(ctx context.Context, d broker.Delivery) error {
+			if err := calls.handle(ctx, d); err != nil {
+				return err
+			}
+			return away.PublishSagaReply(ctx, *d.Saga, broker.SagaReply{Step: "whatever", Outcome: "refused",
+				Class: holdfast.ClassPermanent, Reason: "because", Result: json.RawMessage(`{"n":1}`), Participant: "stock"})
+		}})
 	call := callOf(home)
 	call.Undo, call.Cause, call.Again, call.Token = true, "card declined", true, "secret"
-	m := holdfast.Message{Topic: "stock.release", Key: "K", ContentType: "application/json", Headers: map[string]string{"a": "b"}, Body: []byte(`{}`)}
+	m := holdfast.Message{Topic: "stock.release", Key: "K", ContentType: "application/json",
+		Headers: map[string]string{"a": "b"}, Body: []byte(`{}`)}
 	require.NoError(w, home.PublishSagaCall(w.Context(), call, m))
 	w.eventually(func() bool {
 		replies.mu.Lock()
@@ -376,14 +386,16 @@ func roundTrip(w world) {
 	call.Topic = m.Topic
 	require.Equal(w, &call, got.Saga)
 	require.Equal(w, group, got.Group)
-	require.Equal(w, broker.SagaReply{Saga: call.Saga, Workflow: call.Workflow, Step: call.Step, Undo: true, Outcome: "refused",
+	require.Equal(w, broker.SagaReply{Saga: call.Saga, Workflow: call.Workflow,
+		Step: call.Step, Undo: true, Outcome: "refused",
 		Class: holdfast.ClassPermanent, Reason: "because", Result: json.RawMessage(`{"n":1}`), Participant: "stock",
 		Token: "secret", Topic: m.Topic}, replies.replies[0])
 }
 
 func unroutableCall(w world) {
 	b := w.open("a")
-	err := b.PublishSagaCall(w.Context(), callOf(b), holdfast.Message{Topic: "nobody", Body: []byte(`{}`), ContentType: "application/json"})
+	err := b.PublishSagaCall(w.Context(), callOf(b),
+		holdfast.Message{Topic: "nobody", Body: []byte(`{}`), ContentType: "application/json"})
 	require.ErrorIs(w, err, holdfast.ErrUnroutable)
 	require.ErrorContains(w, err, "nobody")
 }
@@ -448,10 +460,11 @@ func foreign(w world) {
 	b := w.open("a")
 	var l log
 	w.consumeReplies(b, l.take)
-	w.consume(b, broker.Subscription{Name: "victim", Topics: []string{"t"}, Handle: func(_ context.Context, d broker.Delivery) error {
-		w.Errorf("a reply in a consumer's queue: %v", d)
-		return nil
-	}})
+	w.consume(b, broker.Subscription{Name: "victim", Topics: []string{"t"},
+		Handle: func(_ context.Context, d broker.Delivery) error {
+			w.Errorf("a reply in a consumer's queue: %v", d)
+			return nil
+		}})
 	call := callOf(b)
 	call.ReplyTo = strings.TrimSuffix(b.ReplyQueue(group), "replies."+group) + "q.victim"
 	require.NoError(w, b.PublishSagaReply(w.Context(), call, done))

@@ -68,7 +68,8 @@ func Run(ctx context.Context, o Options) (allAsExpected bool, err error) {
 		if results[i].ok() {
 			good++
 		} else {
-			fmt.Fprintf(o.Out, "   NOT AS EXPECTED: expected %s, found %s %s\n", results[i].expected, results[i].found, errorText(results[i].err))
+			fmt.Fprintf(o.Out, "   NOT AS EXPECTED: expected %s, found %s %s\n",
+				results[i].expected, results[i].found, errorText(results[i].err))
 			st.showLogs()
 		}
 	}

@@ -101,7 +101,8 @@ func redeliveredAfterFix(ctx context.Context, s *stage) (string, error) {
 	if err := s.payment.mend(ctx, o.ID); err != nil {
 		return "", err
 	}
-	if err := s.operator(ctx, "dead", "redeliver", o.ID, "--operator", "demo", "--reason", "the bug is mended"); err != nil {
+	if err := s.operator(ctx, "dead", "redeliver", o.ID,
+		"--operator", "demo", "--reason", "the bug is mended"); err != nil {
 		return "", err
 	}
 	after, err := s.paid(ctx, o.ID)
@@ -200,9 +201,10 @@ func (s *stage) operator(ctx context.Context, args ...string) error {
 // deadLetter waits until the dead letter of an order is in a state.
 func (s *stage) deadLetter(ctx context.Context, orderID string, state workflows.State) error {
 	return until(ctx, "the dead letter of "+orderID+" to be "+string(state), func() (bool, error) {
-		list, err := s.temporal.ListWorkflow(ctx, &workflowservice.ListWorkflowExecutionsRequest{Namespace: s.stack.Namespace(),
-			Query: fmt.Sprintf("WorkflowType = '%s' AND %s = '%s' AND %s = '%s' AND TaskQueue = '%s'", workflows.DeadLetterName,
-				workflows.AttributeKey, orderID, workflows.AttributeState, state, workflows.DeadLetterQueue(s.prefix))})
+		query := fmt.Sprintf("WorkflowType = '%s' AND %s = '%s' AND %s = '%s' AND TaskQueue = '%s'", workflows.DeadLetterName,
+			workflows.AttributeKey, orderID, workflows.AttributeState, state, workflows.DeadLetterQueue(s.prefix))
+		list, err := s.temporal.ListWorkflow(ctx,
+			&workflowservice.ListWorkflowExecutionsRequest{Namespace: s.stack.Namespace(), Query: query})
 		if err != nil || len(list.GetExecutions()) == 0 {
 			return false, err
 		}
@@ -214,8 +216,10 @@ func (s *stage) deadLetter(ctx context.Context, orderID string, state workflows.
 
 // deadLetters counts the dead letters of this demo.
 func (s *stage) deadLetters(ctx context.Context) (int64, error) {
-	answer, err := s.temporal.CountWorkflow(ctx, &workflowservice.CountWorkflowExecutionsRequest{Namespace: s.stack.Namespace(),
-		Query: fmt.Sprintf("WorkflowType = '%s' AND TaskQueue = '%s'", workflows.DeadLetterName, workflows.DeadLetterQueue(s.prefix))})
+	answer, err := s.temporal.CountWorkflow(ctx,
+		&workflowservice.CountWorkflowExecutionsRequest{Namespace: s.stack.Namespace(),
+			Query: fmt.Sprintf("WorkflowType = '%s' AND TaskQueue = '%s'",
+				workflows.DeadLetterName, workflows.DeadLetterQueue(s.prefix))})
 	return answer.GetCount(), err
 }
 

@@ -13,7 +13,8 @@ func queueFull(ctx context.Context, s *stage) (string, error) {
 	const orders = 8
 	policy := "full-" + s.prefix
 	limit := func(n int) error {
-		_, err := s.stack.RabbitMQTool(ctx, "rabbitmqctl", "set_policy", policy, "^"+s.prefix+`\.q\.stock$`, fmt.Sprintf(`{"max-length":%d}`, n), "--apply-to", "queues")
+		_, err := s.stack.RabbitMQTool(ctx, "rabbitmqctl", "set_policy",
+			policy, "^"+s.prefix+`\.q\.stock$`, fmt.Sprintf(`{"max-length":%d}`, n), "--apply-to", "queues")
 		return err
 	}
 	if err := limit(2); err != nil {

@@ -101,7 +101,8 @@ func (l ledger) right() bool {
 	}
 	switch l.state {
 	case "placed": // paid and its goods reserved, or given back and its goods released
-		return l.paid+l.refunds == 1 && l.reserved == l.paid && l.released == l.refunds && l.refunded+l.shipped+l.recalled == 0
+		return l.paid+l.refunds == 1 && l.reserved == l.paid && l.released == l.refunds &&
+			l.refunded+l.shipped+l.recalled == 0
 	case "confirmed":
 		return l.reserved == 1 && l.paid == 1 && l.shipped == 1 && l.released+l.refunded+l.recalled+l.refunds == 0
 	case "cancelled":

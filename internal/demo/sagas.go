@@ -23,12 +23,15 @@ func sagaScenarios() []scenario {
 		{"shipping fails eight times: the saga goes forward until it succeeds", allDone, shippingFails},
 		{"the saga's worker is killed between create-order's COMMIT and its result: created once", allDone, sagaWorkerKilled},
 		{"the payment service is killed between its COMMIT and its reply: charged once", allDone, participantKilled},
-		{"an operator compensates a running saga: a charge that comes late is blocked", "compensated: " + nothingTaken, compensatedRunning},
+		{"an operator compensates a running saga: a charge that comes late is blocked",
+			"compensated: " + nothingTaken, compensatedRunning},
 		{"an operator compensates a completed saga: refunded, released, recalled",
 			allDone + "; compensated: order cancelled, 1 released, 1 refunded, 1 recalled", compensatedAfterwards},
 		{"a large order waits for its approval, and gets it", allDone, approved},
-		{"a large order's approval does not come: everything is undone", "compensated at approve: " + nothingTaken, notApproved},
-		{"nobody runs the shipping service: doctor finds it within a minute, the saga goes on once it runs", foundSoon + allDone, nobodyRuns},
+		{"a large order's approval does not come: everything is undone",
+			"compensated at approve: " + nothingTaken, notApproved},
+		{"nobody runs the shipping service: doctor finds it within a minute, the saga goes on once it runs",
+			foundSoon + allDone, nobodyRuns},
 	}
 }
 

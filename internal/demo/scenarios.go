@@ -37,9 +37,12 @@ func scenarios() []scenario {
 		{"the workflow is terminated after the half message: the Keeper hands it over", paidOnce, terminated},
 		{"the payment fails three times, then succeeds: retried, charged once", paidOnce, failsThenSucceeds},
 		{"the card is refused for good: compensated by itself, the stock released", refundedOnce, refused},
-		{"the payment fails for an unknown reason: waits, inspected, compensated by hand", "0 refund while parked; " + refundedOnce, compensatedByHand},
-		{"the payment has a bug: waits, and is redelivered once the bug is mended", "0 payment while parked; " + paidOnce, redeliveredAfterFix},
-		{"the card network is away: the breaker opens, and nothing dies", "12 of 12 orders paid once, 0 dead letters", outage},
+		{"the payment fails for an unknown reason: waits, inspected, compensated by hand",
+			"0 refund while parked; " + refundedOnce, compensatedByHand},
+		{"the payment has a bug: waits, and is redelivered once the bug is mended",
+			"0 payment while parked; " + paidOnce, redeliveredAfterFix},
+		{"the card network is away: the breaker opens, and nothing dies",
+			"12 of 12 orders paid once, 0 dead letters", outage},
 	}
 }
 
@@ -129,7 +132,8 @@ func checkBackWaits(ctx context.Context, s *stage) (string, error) {
 	}
 	s.say("the local transaction of %s is open; waiting until a check-back waits for it", r.TxID)
 	err = until(ctx, "a check-back that waits for the lock", func() (bool, error) {
-		n, err := count(ctx, s.order.db, `SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'`)
+		n, err := count(ctx, s.order.db,
+			`SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'`)
 		return n > 0, err
 	})
 	if err != nil {
@@ -209,7 +213,8 @@ func parked(ctx context.Context, s *stage) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	args := []string{"tx", "commit", r.TxID, "--group", "orders", "--operator", "demo", "--reason", "the partner confirmed by telephone"}
+	args := []string{"tx", "commit", r.TxID, "--group", "orders",
+		"--operator", "demo", "--reason", "the partner confirmed by telephone"}
 	s.say("holdfast %s", strings.Join(args, " "))
 	out, err := s.cli(ctx, args...)
 	for line := range strings.Lines(out) {

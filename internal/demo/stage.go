@@ -64,7 +64,8 @@ func (h *house) open(ctx context.Context, st *stack.Stack, run string) (err erro
 func newStage(ctx context.Context, out io.Writer, st *stack.Stack) (s *stage, err error) {
 	run := uuid.NewString()[:8]
 	s = &stage{out: out, stack: st, prefix: "demo-" + run,
-		order: &house{name: "order"}, stock: &house{name: "stock"}, payment: &house{name: "payment"}, shipping: &house{name: "shipping"}}
+		order: &house{name: "order"}, stock: &house{name: "stock"},
+		payment: &house{name: "payment"}, shipping: &house{name: "shipping"}}
 	defer func() {
 		if err != nil {
 			s.close()
@@ -267,7 +268,8 @@ func (s *stage) settled(ctx context.Context, orderID string) (string, error) {
 func (s *stage) links(results []result) {
 	for i, r := range results {
 		for _, ref := range r.workflows {
-			fmt.Fprintf(s.out, "%d. %s/namespaces/%s/workflows/%s/%s/history\n", i+1, s.stack.TemporalUI(), s.stack.Namespace(), url.PathEscape(ref.id), ref.runID)
+			fmt.Fprintf(s.out, "%d. %s/namespaces/%s/workflows/%s/%s/history\n",
+				i+1, s.stack.TemporalUI(), s.stack.Namespace(), url.PathEscape(ref.id), ref.runID)
 		}
 	}
 }

@@ -95,7 +95,8 @@ func (b *Broker) PublishMessages(_ context.Context, group, txID string, ms []hol
 	var errs []error
 	for i, m := range ms {
 		if m.ID == "" {
-			return fmt.Errorf("%w: message %d of transaction %s has no ID: call holdfast.NumberMessages", holdfast.ErrInvalid, i+1, txID)
+			return fmt.Errorf("%w: message %d of transaction %s has no ID: call holdfast.NumberMessages",
+				holdfast.ErrInvalid, i+1, txID)
 		}
 		if err := b.publish(broker.Delivery{Message: m.Clone(), TxID: txID, Group: group}); err != nil && !m.AllowUnrouted {
 			errs = append(errs, fmt.Errorf("message %s: %w", m.ID, err))

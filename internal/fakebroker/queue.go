@@ -110,7 +110,8 @@ func (b *Broker) SubscribeReplies(group string, handle func(context.Context, bro
 	b.subscribeReplies(group, handle)
 }
 
-func (b *Broker) subscribeReplies(group string, handle func(context.Context, broker.SagaReply) error) (shared, own *queue) {
+func (b *Broker) subscribeReplies(group string,
+	handle func(context.Context, broker.SagaReply) error) (shared, own *queue) {
 	shared, own = b.s.declare(b.ReplyQueue(group)), b.s.declare(b.InstanceReplyQueue(group))
 	b.s.mu.Lock()
 	defer b.s.mu.Unlock()
@@ -156,7 +157,8 @@ func (b *Broker) Consume(ctx context.Context, o broker.Subscription) error {
 
 // ConsumeReplies delivers the replies to a group's sagas until ctx is done. This
 // process's own queue ends with it.
-func (b *Broker) ConsumeReplies(ctx context.Context, group string, handle func(context.Context, broker.SagaReply) error) error {
+func (b *Broker) ConsumeReplies(ctx context.Context, group string,
+	handle func(context.Context, broker.SagaReply) error) error {
 	shared, own := b.subscribeReplies(group, handle)
 	defer b.s.remove(own)
 	done := make(chan struct{})

@@ -19,7 +19,8 @@ func (b *Broker) InstanceReplyQueue(group string) string { return b.ReplyQueue(g
 // not there any more, into the group's.
 func (b *Broker) PublishSagaReply(_ context.Context, call broker.SagaCall, r broker.SagaReply) error {
 	if !strings.HasPrefix(call.Replies, b.ReplyQueue("")) {
-		return fmt.Errorf("%w: the call of step %s wants its reply in %q, which is no queue of replies", holdfast.ErrInvalid, call.Step, call.Replies)
+		return fmt.Errorf("%w: the call of step %s wants its reply in %q, which is no queue of replies",
+			holdfast.ErrInvalid, call.Step, call.Replies)
 	}
 	switch r.Outcome {
 	case broker.ReplyDone, broker.ReplyRefused, broker.ReplyFailed, broker.ReplyBlocked:
@@ -27,7 +28,8 @@ func (b *Broker) PublishSagaReply(_ context.Context, call broker.SagaCall, r bro
 		return fmt.Errorf("%w: the reply of step %s has the outcome %q", holdfast.ErrInvalid, call.Step, r.Outcome)
 	}
 	if len(r.Result) > broker.MaxSagaResult {
-		return fmt.Errorf("%w: the reply of step %s has %d bytes, the limit is %d", holdfast.ErrTooLarge, call.Step, len(r.Result), broker.MaxSagaResult)
+		return fmt.Errorf("%w: the reply of step %s has %d bytes, the limit is %d",
+			holdfast.ErrTooLarge, call.Step, len(r.Result), broker.MaxSagaResult)
 	}
 	r.Saga, r.Workflow, r.Step, r.Undo = call.Saga, call.Workflow, call.Step, call.Undo
 	r.Token, r.Topic = call.Token, call.Topic

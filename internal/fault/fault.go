@@ -22,7 +22,7 @@ const (
 	DeadBeforeAck          = "dead.before-ack"           // dead letter stored, delivery not acknowledged
 	RetryBeforeAck         = "retry.before-ack"          // retry stored, delivery not acknowledged
 	HandledBeforeAck       = "handled.before-ack"        // success of a redelivery reported, delivery not acknowledged
-	DeadKeptBeforeAck      = "dead.kept-before-ack"      // oversized message and its record stored, delivery not acknowledged
+	DeadKeptBeforeAck      = "dead.kept-before-ack"      // oversized message and its record stored, not acknowledged
 	DeadTakenBeforeAck     = "dead.taken-before-ack"     // dead letter taken over, not acknowledged
 	NotifyBeforeConfirm    = "notify.before-confirm"     // compensation notice written, confirms not yet seen
 	SagaDoBefore           = "saga.do-before"            // a step's Do is begun, nothing is done

@@ -14,7 +14,8 @@ import (
 )
 
 // ErrExited means that a function ended its goroutine instead of returning.
-var ErrExited = errors.New("the function ended its goroutine (runtime.Goexit, which t.FailNow calls): return an error instead")
+var ErrExited = errors.New("the function ended its goroutine (runtime.Goexit, which t.FailNow calls): " +
+	"return an error instead")
 
 // Call calls f in a goroutine of its own, and waits for it. A panic is a
 // [holdfast.PanicError], the end of the goroutine is [ErrExited], and an error is as
@@ -111,7 +112,8 @@ func (w *walk) of(err error) (why string) {
 	}
 	_ = err.Error()
 	if errors.Is(err, errNobodys) || errors.As(err, new(*nobodys)) {
-		return fmt.Sprintf("the function returned an error of type %T that cannot be used: its Is or As takes every error for its own: %s", err, err.Error())
+		return fmt.Sprintf("the function returned an error of type %T that cannot be used: "+
+			"its Is or As takes every error for its own: %s", err, err.Error())
 	}
 	return ""
 }
@@ -119,7 +121,8 @@ func (w *walk) of(err error) (why string) {
 // node walks the tree of errors; it panics where one of their methods does.
 func (w *walk) node(err error) string {
 	if w.nodes++; w.nodes > maxNodes {
-		return fmt.Sprintf("the function returned an error of type %T that cannot be used: it wraps more than %d errors, or itself", err, maxNodes)
+		return fmt.Sprintf("the function returned an error of type %T that cannot be used: "+
+			"it wraps more than %d errors, or itself", err, maxNodes)
 	}
 	if isNil(err) {
 		return nilError(err)
@@ -144,7 +147,8 @@ func (w *walk) node(err error) string {
 }
 
 func nilError(err error) string {
-	return fmt.Sprintf("the function returned a nil %[1]T as an error, which is not the nil error: return nil itself where nothing is wrong (from a function whose result is error, not %[1]T)", err)
+	return fmt.Sprintf("the function returned a nil %[1]T as an error, which is not the nil error: "+
+		"return nil itself where nothing is wrong (from a function whose result is error, not %[1]T)", err)
 }
 
 // isNil reports whether err is a nil pointer of a type that is an error.

@@ -84,7 +84,8 @@ func answered(r broker.SagaReply) activities.SagaResult {
 
 // call publishes a call, and waits for its reply. Without a reply it returns the
 // outcome.
-func (r *Runner) call(ctx context.Context, c *saga.Compiled, s activities.SagaStep, topic string, undo bool) (*broker.SagaReply, activities.SagaResult) {
+func (r *Runner) call(ctx context.Context, c *saga.Compiled,
+	s activities.SagaStep, topic string, undo bool) (*broker.SagaReply, activities.SagaResult) {
 	m, err := message(c, s, topic)
 	if err != nil {
 		return nil, nothing(failed(ctx, err))
@@ -137,7 +138,8 @@ func message(c *saga.Compiled, s activities.SagaStep, topic string) (holdfast.Me
 		return holdfast.Message{}, err
 	}
 	if len(body) > holdfast.MaxBody {
-		return holdfast.Message{}, fmt.Errorf("%w: the message to %s has %d bytes, the limit is %d: send a reference", holdfast.ErrTooLarge, topic, len(body), holdfast.MaxBody)
+		return holdfast.Message{}, fmt.Errorf("%w: the message to %s has %d bytes, the limit is %d: send a reference",
+			holdfast.ErrTooLarge, topic, len(body), holdfast.MaxBody)
 	}
 	return holdfast.Message{Topic: topic, Key: s.Saga.Key, ContentType: "application/json", Body: body}, nil
 }

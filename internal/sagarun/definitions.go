@@ -39,7 +39,8 @@ func (d *Definitions) Add(c *saga.Compiled) error {
 			continue
 		}
 		if !same(other.Plan, c.Plan) {
-			return fmt.Errorf("%w: saga %s version %d is registered with two different plans: give the changed one the next version", holdfast.ErrInvalid, key.name, key.version)
+			return fmt.Errorf("%w: saga %s version %d is registered with two different plans: "+
+				"give the changed one the next version", holdfast.ErrInvalid, key.name, key.version)
 		}
 	}
 	if d.all == nil {
@@ -89,7 +90,8 @@ func (d *Definitions) Find(name string, version int) (*saga.Compiled, error) {
 	case version == 0:
 		return highest, nil
 	}
-	return nil, fmt.Errorf("%w: this process has no version %d of saga %s, only %s", holdfast.ErrNotFound, version, name, strings.Join(versions, ", "))
+	return nil, fmt.Errorf("%w: this process has no version %d of saga %s, only %s",
+		holdfast.ErrNotFound, version, name, strings.Join(versions, ", "))
 }
 
 // Local returns the name of a saga that has a local step, if one does, and the

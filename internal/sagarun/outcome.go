@@ -35,12 +35,14 @@ func refused(reason string) activities.SagaResult {
 }
 
 func blocked(reason string) activities.SagaResult {
-	return activities.SagaResult{Outcome: core.Outcome{Kind: core.OutcomeBlocked, Error: clip("it was undone before: " + reason)}}
+	return activities.SagaResult{Outcome: core.Outcome{Kind: core.OutcomeBlocked,
+		Error: clip("it was undone before: " + reason)}}
 }
 
 // notDone is the outcome of an Undo that found nothing in the database.
 func notDone() activities.SagaResult {
-	return activities.SagaResult{Outcome: core.Outcome{Kind: core.OutcomeBlocked, Error: "its Do has no row in the database: no Undo was run"}}
+	return activities.SagaResult{Outcome: core.Outcome{Kind: core.OutcomeBlocked,
+		Error: "its Do has no row in the database: no Undo was run"}}
 }
 
 func pending(why string) activities.SagaResult {

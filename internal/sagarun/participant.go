@@ -62,12 +62,14 @@ func (p *Participant) check(d broker.Delivery) error {
 	topic := p.Topic
 	switch {
 	case d.Saga == nil:
-		return fmt.Errorf("%w: message %s to %s is no saga's, and participant %s acts only for sagas: take it with a Consumer", holdfast.ErrInvalid, d.Message.ID, d.Message.Topic, p.Name)
+		return fmt.Errorf("%w: message %s to %s is no saga's, and participant %s acts only for sagas: "+
+			"take it with a Consumer", holdfast.ErrInvalid, d.Message.ID, d.Message.Topic, p.Name)
 	case d.Saga.Undo:
 		topic = p.UndoTopic
 	}
 	if d.Message.Topic != topic {
-		return fmt.Errorf("%w: saga %s asks on topic %s to %s its step %s, but participant %s does that on %q: see the topics of the saga's step", holdfast.ErrInvalid,
+		return fmt.Errorf("%w: saga %s asks on topic %s to %s its step %s, but participant %s does that on %q: "+
+			"see the topics of the saga's step", holdfast.ErrInvalid,
 			d.Saga.Saga, d.Message.Topic, doing(d.Saga), d.Saga.Step, p.Name, topic)
 	}
 	return nil
@@ -90,13 +92,14 @@ func (p *Participant) answer(ctx context.Context, d broker.Delivery) (broker.Sag
 		}
 		return reply, err
 	}
-	res, err := barrier.DoStepGiven(ctx, p.DB, d.Saga.Saga, d.Saga.Step, p.claim(d), d.Saga.Again, nil, func(ctx context.Context, tx *gorm.DB) ([]byte, error) {
-		v, err := p.Do(ctx, tx, d.Message)
-		if err != nil {
-			return nil, err
-		}
-		return p.encode(v)
-	})
+	res, err := barrier.DoStepGiven(ctx, p.DB, d.Saga.Saga, d.Saga.Step, p.claim(d), d.Saga.Again, nil,
+		func(ctx context.Context, tx *gorm.DB) ([]byte, error) {
+			v, err := p.Do(ctx, tx, d.Message)
+			if err != nil {
+				return nil, err
+			}
+			return p.encode(v)
+		})
 	if err != nil {
 		return reply, broker.Excuse(err)
 	}
@@ -118,13 +121,14 @@ func (p *Participant) claim(d broker.Delivery) barrier.StepClaim {
 
 // undo undoes the step, and reports whether there was something to undo.
 func (p *Participant) undo(ctx context.Context, d broker.Delivery) (ran bool, err error) {
-	res, err := barrier.UndoStepGiven(ctx, p.DB, d.Saga.Saga, d.Saga.Step, p.claim(d), d.Saga.Cause, p.UndoUncertain, func(ctx context.Context, tx *gorm.DB, _ barrier.StepDid) ([]byte, error) {
-		if p.Undo == nil {
-			return nil, nil
-		}
-		_, err := p.Undo(ctx, tx, d.Message)
-		return nil, mayNotRefuse(err)
-	})
+	res, err := barrier.UndoStepGiven(ctx, p.DB, d.Saga.Saga, d.Saga.Step, p.claim(d), d.Saga.Cause, p.UndoUncertain,
+		func(ctx context.Context, tx *gorm.DB, _ barrier.StepDid) ([]byte, error) {
+			if p.Undo == nil {
+				return nil, nil
+			}
+			_, err := p.Undo(ctx, tx, d.Message)
+			return nil, mayNotRefuse(err)
+		})
 	return res.Ran, broker.Excuse(err)
 }
 
@@ -138,7 +142,8 @@ func (p *Participant) encode(v any) ([]byte, error) {
 		return nil, holdfast.Permanent(fmt.Errorf("what participant %s answers is no JSON: %w", p.Name, err))
 	}
 	if len(out) > broker.MaxSagaResult {
-		return nil, holdfast.Permanent(fmt.Errorf("%w: what participant %s answers has %d bytes of JSON, the limit is %d: answer a reference", holdfast.ErrTooLarge, p.Name, len(out), broker.MaxSagaResult))
+		return nil, holdfast.Permanent(fmt.Errorf("%w: what participant %s answers has %d bytes of JSON, the limit is %d: "+
+			"answer a reference", holdfast.ErrTooLarge, p.Name, len(out), broker.MaxSagaResult))
 	}
 	return out, nil
 }
@@ -163,7 +168,8 @@ func (p *Participant) GiveUp(ctx context.Context, d broker.Delivery, f holdfast.
 }
 
 func (p *Participant) reply(call *broker.SagaCall) broker.SagaReply {
-	return broker.SagaReply{Saga: call.Saga, Workflow: call.Workflow, Step: call.Step, Undo: call.Undo, Participant: p.Name,
+	return broker.SagaReply{Saga: call.Saga, Workflow: call.Workflow,
+		Step: call.Step, Undo: call.Undo, Participant: p.Name,
 		Token: call.Token, Topic: call.Topic}
 }
 
@@ -188,5 +194,6 @@ func unsent(err error) error {
 // does not exist, the call may be anybody's: what was done for it is a dead letter,
 // and a saga asks again.
 func never(err error) bool {
-	return errors.Is(err, holdfast.ErrInvalid) || errors.Is(err, holdfast.ErrTooLarge) || errors.Is(err, holdfast.ErrUnroutable)
+	return errors.Is(err, holdfast.ErrInvalid) || errors.Is(err, holdfast.ErrTooLarge) ||
+		errors.Is(err, holdfast.ErrUnroutable)
 }

@@ -72,7 +72,8 @@ func (r *Runner) Do(ctx context.Context, s activities.SagaStep) activities.SagaR
 	case core.Message:
 		out = r.doMessage(ctx, c, s)
 	default:
-		return failedAs(holdfast.ClassPermanent, "step "+s.Step.Name+" is a "+string(s.Step.Kind)+", which nobody does like this")
+		return failedAs(holdfast.ClassPermanent,
+			"step "+s.Step.Name+" is a "+string(s.Step.Kind)+", which nobody does like this")
 	}
 	r.completed(s, out.Outcome)
 	return out
@@ -133,7 +134,8 @@ func (r *Runner) doLocal(ctx context.Context, c *saga.Compiled, s activities.Sag
 		return patch, err
 	}
 	err := contending(ctx, func() (err error) {
-		res, err = barrier.DoStepGiven(ctx, r.DB, s.Saga.ID, s.Step.Name, barrier.StepClaim{Content: s.Saga.Content}, s.Again, given, do)
+		res, err = barrier.DoStepGiven(ctx, r.DB, s.Saga.ID, s.Step.Name,
+			barrier.StepClaim{Content: s.Saga.Content}, s.Again, given, do)
 		return err
 	})
 	switch {
@@ -197,7 +199,8 @@ func (r *Runner) Undo(ctx context.Context, s activities.SagaStep) activities.Sag
 	case core.Message:
 		return r.undoMessage(ctx, c, s)
 	}
-	return failedAs(holdfast.ClassPermanent, "step "+s.Step.Name+" is a "+string(s.Step.Kind)+", which nobody undoes like this")
+	return failedAs(holdfast.ClassPermanent,
+		"step "+s.Step.Name+" is a "+string(s.Step.Kind)+", which nobody undoes like this")
 }
 
 // undoLocal undoes a local step, within its timeout, and gives the Undo the state
@@ -223,7 +226,8 @@ func (r *Runner) undoLocal(ctx context.Context, c *saga.Compiled, s activities.S
 	}
 	var res barrier.StepUndone
 	err := contending(ctx, func() (err error) {
-		res, err = barrier.UndoStepGiven(ctx, r.DB, s.Saga.ID, s.Step.Name, barrier.StepClaim{Content: s.Saga.Content}, s.Cause, s.Step.UndoUncertain, undo)
+		res, err = barrier.UndoStepGiven(ctx, r.DB, s.Saga.ID, s.Step.Name,
+			barrier.StepClaim{Content: s.Saga.Content}, s.Cause, s.Step.UndoUncertain, undo)
 		return err
 	})
 	switch {
@@ -274,7 +278,8 @@ func (r *Runner) Prepare(ctx context.Context, s activities.SagaStep) (out activi
 			out.Input, err = c.Send(s.Step.Name, s.Data)
 		}
 		if err == nil && len(out.Input) > activities.MaxInput {
-			err = fmt.Errorf("%w: what it sends has %d bytes of JSON, the limit is %d: send a reference", holdfast.ErrTooLarge, len(out.Input), activities.MaxInput)
+			err = fmt.Errorf("%w: what it sends has %d bytes of JSON, the limit is %d: send a reference",
+				holdfast.ErrTooLarge, len(out.Input), activities.MaxInput)
 		}
 		return err
 	})
@@ -302,7 +307,8 @@ func (r *Runner) Receive(ctx context.Context, s activities.SagaStep) activities.
 
 // receive does. Where it refuses what was done elsewhere, the step has failed and
 // is to be undone: only of a refusal before it was done would nothing be left.
-func receive(ctx context.Context, c *saga.Compiled, s activities.SagaStep, result json.RawMessage) activities.SagaResult {
+func receive(ctx context.Context, c *saga.Compiled, s activities.SagaStep,
+	result json.RawMessage) activities.SagaResult {
 	var patch json.RawMessage
 	err := guard.Call(func() (err error) {
 		patch, err = c.Receive(s.Step.Name, s.Data, result)

@@ -64,7 +64,8 @@ func (x *waiter) trusts(r broker.SagaReply) bool {
 // have its token. forget ends that, and returns the reply if it
 // has come.
 func (w *Waiters) expect(call broker.SagaCall, untokened bool) (came <-chan struct{}, forget func() *broker.SagaReply) {
-	key, x := asked{call.Workflow, call.Saga, call.Step, call.Undo}, &waiter{came: make(chan struct{}), token: call.Token, topic: call.Topic, untokened: untokened}
+	key, x := asked{call.Workflow, call.Saga, call.Step, call.Undo},
+		&waiter{came: make(chan struct{}), token: call.Token, topic: call.Topic, untokened: untokened}
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.waiting == nil {

@@ -49,16 +49,19 @@ func checkAMQP(ctx context.Context, rawURL string) (version string, err error) {
 	case errors.Is(err, amqp.ErrCredentials), errors.As(err, &refused) && refused.Code == amqp.AccessRefused:
 		return "", unavailable(rabbitName, where, "check user and password in AMQP_URL", err)
 	case errors.Is(err, amqp.ErrVhost), errors.As(err, &refused) && refused.Code == amqp.NotAllowed:
-		return "", unavailable(rabbitName, where, "check the virtual host at the end of AMQP_URL and the user's rights on it", err)
+		return "", unavailable(rabbitName, where,
+			"check the virtual host at the end of AMQP_URL and the user's rights on it", err)
 	default:
-		return "", unavailable(rabbitName, where, "start it or correct AMQP_URL; unset AMQP_URL to have a private RabbitMQ", err)
+		return "", unavailable(rabbitName, where,
+			"start it or correct AMQP_URL; unset AMQP_URL to have a private RabbitMQ", err)
 	}
 }
 
 func checkDatabase(ctx context.Context, dsn string) (version string, err error) {
 	config, err := pgx.ParseConfig(dsn)
 	if err != nil {
-		return "", unavailable(postgresName, envDatabase, "set DATABASE_URL to postgres://USER:PASSWORD@HOST:PORT/DATABASE", errNotURL)
+		return "", unavailable(postgresName, envDatabase,
+			"set DATABASE_URL to postgres://USER:PASSWORD@HOST:PORT/DATABASE", errNotURL)
 	}
 	ctx, cancel := context.WithTimeout(ctx, externalTimeout)
 	defer cancel()
@@ -72,7 +75,8 @@ func checkDatabase(ctx context.Context, dsn string) (version string, err error) 
 	case code == "3D000":
 		return "", unavailable(postgresName, where, "create that database, or correct DATABASE_URL", err)
 	default:
-		return "", unavailable(postgresName, where, "start it or correct DATABASE_URL; unset DATABASE_URL to have a private PostgreSQL", err)
+		return "", unavailable(postgresName, where,
+			"start it or correct DATABASE_URL; unset DATABASE_URL to have a private PostgreSQL", err)
 	}
 }
 

@@ -76,7 +76,8 @@ func (i *installer) buildLocked(ctx context.Context, b goBuild) error {
 	cmd := exec.CommandContext(ctx, goTool, args...)
 	cmd.Dir = tmp
 	// The user's own build settings are for the user's builds.
-	cmd.Env = append(withoutEnv(os.Environ(), "GOFLAGS", "GOOS", "GOARCH", "GOBIN", "GOWORK", "GO111MODULE", "CGO_ENABLED"),
+	cmd.Env = append(withoutEnv(os.Environ(),
+		"GOFLAGS", "GOOS", "GOARCH", "GOBIN", "GOWORK", "GO111MODULE", "CGO_ENABLED"),
 		"GOFLAGS=-trimpath", "GOBIN="+tmp, "GOWORK=off", "CGO_ENABLED=0")
 	OwnGroup(cmd)
 	cmd.Cancel = func() error { return killGroup(cmd.Process.Pid) }
@@ -84,7 +85,8 @@ func (i *installer) buildLocked(ctx context.Context, b goBuild) error {
 		if ctx.Err() != nil {
 			return fmt.Errorf("building %s: %w", b.what, context.Cause(ctx))
 		}
-		return fmt.Errorf("%s %w: %s\ngo install: %w\n%s", b.what, errNotInstallable, b.remedy, err, lastLines(string(out), 15))
+		return fmt.Errorf("%s %w: %s\ngo install: %w\n%s", b.what,
+			errNotInstallable, b.remedy, err, lastLines(string(out), 15))
 	}
 	if err := b.keep(tmp); err != nil {
 		return fmt.Errorf("%s was built but cannot be kept: %w", b.what, err)

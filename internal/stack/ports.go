@@ -84,7 +84,8 @@ func address(port int) string { return net.JoinHostPort(loopback, strconv.Itoa(p
 // inUse recognises in a log that a part died because a port was taken.
 func inUse(log string) bool {
 	log = strings.ToLower(log)
-	for _, s := range []string{"address already in use", "address in use", "eaddrinuse", "dist_port_already_used", "can't set "} {
+	for _, s := range []string{"address already in use", "address in use",
+		"eaddrinuse", "dist_port_already_used", "can't set "} {
 		if strings.Contains(log, s) {
 			return true
 		}

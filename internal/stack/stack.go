@@ -67,7 +67,8 @@ func Start(ctx context.Context, o Options) (*Stack, error) {
 	}
 	if s.temporalServer == TemporalPostgreSQL && s.temporalAddress == "" && s.databaseURL != "" {
 		return nil, errors.New("Temporal with PostgreSQL persistence keeps its data in the private PostgreSQL, " +
-			"and DATABASE_URL names another one: unset DATABASE_URL, or set TEMPORAL_ADDRESS to a running server, or use the dev server")
+			"and DATABASE_URL names another one: unset DATABASE_URL, " +
+			"or set TEMPORAL_ADDRESS to a running server, or use the dev server")
 	}
 	if s.amqpURL == "" || s.databaseURL == "" || s.temporalAddress == "" {
 		if err := s.open(o, out); err != nil {

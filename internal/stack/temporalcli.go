@@ -38,7 +38,8 @@ func (i *installer) temporalBinary(ctx context.Context) (string, error) {
 	dir := i.versioned("temporal", temporalCLI)
 	path := filepath.Join(dir, "temporal")
 	err := i.build(ctx, goBuild{
-		what: "the Temporal CLI " + temporalCLI, duration: "about 3 minutes", dir: dir, module: temporalModule, version: temporalCLI,
+		what: "the Temporal CLI " + temporalCLI, duration: "about 3 minutes",
+		dir: dir, module: temporalModule, version: temporalCLI,
 		ldflags:  fmt.Sprintf("-X %s/temporalcli.Version=%s", temporalModule, strings.TrimPrefix(temporalCLI, "v")),
 		programs: []program{{"cmd/temporal", "temporal"}},
 		remedy: fmt.Sprintf("run `go install %s/cmd/temporal@%s` or see https://docs.temporal.io/cli#install, "+

@@ -152,7 +152,8 @@ persistence:
         maxConns: %d
         maxIdleConns: %d
         maxConnLifetime: 1h
-`, store.name, temporalDatabases[i].name, t.database.address(), postgresUser, t.database.password, store.connections, store.connections)
+`, store.name, temporalDatabases[i].name, t.database.address(), postgresUser, t.database.password,
+			store.connections, store.connections)
 	}
 	fmt.Fprintf(config, `global:
   membership: {maxJoinDuration: 30s, broadcastAddress: "%s"}
@@ -196,7 +197,8 @@ func (t *temporalServer) prepareDatabase(ctx context.Context, name, schema strin
 	if made == schemaMade {
 		return t.sql(ctx, name, "update-schema", "--schema-name", schema)
 	}
-	if err := administer(ctx, admin, "drop it, for it is half made", "DROP DATABASE IF EXISTS "+name+" WITH (FORCE)"); err != nil {
+	if err := administer(ctx, admin, "drop it, for it is half made",
+		"DROP DATABASE IF EXISTS "+name+" WITH (FORCE)"); err != nil {
 		return err
 	}
 	if err := createDatabase(ctx, admin, name); err != nil {
@@ -241,7 +243,8 @@ func (t *temporalServer) address() string { return address(t.ports["frontend"]) 
 // probe asks each of the server's services. The first time it sees to it that
 // namespace and search attributes are there, too.
 func (t *temporalServer) probe(ctx context.Context) (string, error) {
-	o := client.Options{HostPort: t.address(), Namespace: t.namespace, Logger: sdklog.NewStructuredLogger(slog.New(slog.DiscardHandler))}
+	o := client.Options{HostPort: t.address(), Namespace: t.namespace,
+		Logger: sdklog.NewStructuredLogger(slog.New(slog.DiscardHandler))}
 	c, err := client.NewLazyClient(o)
 	if err != nil {
 		return "", fmt.Errorf("connect: %w", err)
@@ -287,7 +290,8 @@ func (t *temporalServer) register(ctx context.Context, c client.Client) error {
 	if err != nil && !errors.As(err, &exists) {
 		return fmt.Errorf("register namespace %q: %w", t.namespace, err)
 	}
-	known, err := c.OperatorService().ListSearchAttributes(ctx, &operatorservice.ListSearchAttributesRequest{Namespace: t.namespace})
+	known, err := c.OperatorService().ListSearchAttributes(ctx,
+		&operatorservice.ListSearchAttributesRequest{Namespace: t.namespace})
 	if err != nil {
 		return fmt.Errorf("list search attributes: %w", err)
 	}

@@ -32,7 +32,8 @@ func (s *Stack) RabbitMQTool(ctx context.Context, tool string, args ...string) (
 	}
 	env := s.nodeEnvironment(u.Port())
 	if env == nil {
-		return "", fmt.Errorf("%w: RabbitMQ at %s was not started by holdfast dev on this machine: unset AMQP_URL", ErrNoTools, u.Host)
+		return "", fmt.Errorf("%w: RabbitMQ at %s was not started by holdfast dev on this machine: unset AMQP_URL",
+			ErrNoTools, u.Host)
 	}
 	cmd := exec.CommandContext(ctx, path, args...)
 	cmd.Dir, cmd.Env = os.TempDir(), env

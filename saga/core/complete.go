@@ -48,7 +48,8 @@ func (c *completion) whole(p Plan) Plan {
 	}
 	p.Steps = c.each(p.Steps)
 	if c.steps > MaxSteps {
-		c.wrong("", "it has %d steps and groups, the limit is %d: make a saga of some of them, and that a step", c.steps, MaxSteps)
+		c.wrong("", "it has %d steps and groups, the limit is %d: make a saga of some of them, and that a step",
+			c.steps, MaxSteps)
 	}
 	return p
 }
@@ -101,7 +102,8 @@ func (c *completion) step(s Step) Step {
 	if s.Kind == Saga && s.Saga != nil {
 		s.Saga = c.sub(s)
 		if name := s.Saga.staysDone(); name != "" && s.Undo && !after && !s.Pivot {
-			c.wrong(s.Name, "step %s of saga %s has no Undo, and a later failure would have to undo it: give it one, or say NoUndo of either, or make this step the pivot or put it after", name, s.Saga.Name)
+			c.wrong(s.Name, "step %s of saga %s has no Undo, and a later failure would have to undo it: "+
+				"give it one, or say NoUndo of either, or make this step the pivot or put it after", name, s.Saga.Name)
 		}
 	}
 	return s
@@ -171,9 +173,11 @@ func (c *completion) direction(s Step) Step {
 	switch s.OnFailure {
 	case Backward:
 		if after {
-			c.wrong(s.Name, "it goes backward on failure, but comes after the pivot %s, after which there is no way back: make it Forward or Park, or move the pivot behind it", c.pivot)
+			c.wrong(s.Name, "it goes backward on failure, but comes after the pivot %s, after which there is no way back: "+
+				"make it Forward or Park, or move the pivot behind it", c.pivot)
 		} else if c.forward != "" {
-			c.wrong(s.Name, "it goes backward on failure, but comes after the Forward step %s, which cannot: put it before, or make it Forward or Park", c.forward)
+			c.wrong(s.Name, "it goes backward on failure, but comes after the Forward step %s, which cannot: "+
+				"put it before, or make it Forward or Park", c.forward)
 		}
 	case Forward:
 		if c.forward == "" {
@@ -190,13 +194,15 @@ func (c *completion) direction(s Step) Step {
 		s.NoUndo = true
 	}
 	if s.UndoUncertain && (s.Kind != Local || !s.Undo) {
-		c.wrong(s.Name, "UndoUncertain is for a local step that has an Undo: of a message step, its participant says so; leave it out")
+		c.wrong(s.Name, "UndoUncertain is for a local step that has an Undo: "+
+			"of a message step, its participant says so; leave it out")
 	}
 	if s.Undo && s.NoUndo {
 		c.wrong(s.Name, "it has an Undo and says NoUndo: leave one of them out")
 	}
 	if !s.Undo && !s.NoUndo && !after && c.forward == "" {
-		c.wrong(s.Name, "it has no Undo, and a later failure, or its own, would have to undo it: give it one, or say NoUndo, or put it after the pivot")
+		c.wrong(s.Name, "it has no Undo, and a later failure, or its own, would have to undo it: "+
+			"give it one, or say NoUndo, or put it after the pivot")
 	}
 	if s.Pivot {
 		switch {
@@ -205,9 +211,11 @@ func (c *completion) direction(s Step) Step {
 		case c.parallel > 0:
 			c.wrong(s.Name, "a pivot cannot be inside a parallel group or a choice: put it before or after")
 		case s.OnFailure == Forward:
-			c.wrong(s.Name, "it is the pivot and Forward: say Forward of the steps after it, and AsPivot of the last one that may fail and go backward")
+			c.wrong(s.Name, "it is the pivot and Forward: say Forward of the steps after it, "+
+				"and AsPivot of the last one that may fail and go backward")
 		case c.forward != "":
-			c.wrong(s.Name, "a Forward step, %s, comes before the pivot: put it after, since the pivot may still fail and go backward", c.forward)
+			c.wrong(s.Name, "a Forward step, %s, comes before the pivot: "+
+				"put it after, since the pivot may still fail and go backward", c.forward)
 		}
 		if c.parallel == 0 {
 			c.pivot = s.Name
@@ -267,7 +275,8 @@ func (c *completion) beside(forward string, others ...[]Step) {
 			case s.Kind == Choice:
 				s.OnFailure = Park
 			default:
-				c.wrong(s.Name, "it goes backward on failure, but runs beside the Forward step %s, which cannot: put it before the group, or make it Forward or Park", forward)
+				c.wrong(s.Name, "it goes backward on failure, but runs beside the Forward step %s, which cannot: "+
+					"put it before the group, or make it Forward or Park", forward)
 			}
 		})
 	}

@@ -47,7 +47,7 @@ const (
 	OutcomeSkipped OutcomeKind = "skipped" // its condition says so
 	OutcomeRefused OutcomeKind = "refused" // a business refusal; nothing was done, so that nothing is undone
 	OutcomeFailed  OutcomeKind = "failed"
-	OutcomeBlocked OutcomeKind = "blocked" // it was undone before it was done; of an Undo: it was not done, and will not be
+	OutcomeBlocked OutcomeKind = "blocked" // it was undone before it was done; of an Undo: not done, and never will be
 	OutcomeStopped OutcomeKind = "stopped" // because of EffectStop
 	// Not an end, and never in an event: whoever drives the saga waits or looks
 	// for another worker.

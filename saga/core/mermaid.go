@@ -180,7 +180,8 @@ func (d *diagram) undos() {
 }
 
 // codes are Mermaid's own for what cannot stand between quotes.
-var codes = strings.NewReplacer("&", "#amp;", "#", "#35;", `"`, "#quot;", "<", "#lt;", ">", "#gt;", "`", "#96;", "\n", " ")
+var codes = strings.NewReplacer("&", "#amp;", "#", "#35;",
+	`"`, "#quot;", "<", "#lt;", ">", "#gt;", "`", "#96;", "\n", " ")
 
 // text makes a label of a topic, a type or a case, which can be any text.
 func text(s string) string { return codes.Replace(s) }

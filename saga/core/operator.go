@@ -60,7 +60,8 @@ func (m *Machine) retryable(s Status) bool {
 func (m *Machine) checkSkip(name string) error {
 	s := m.plan.Find(name)
 	if s == nil {
-		return fmt.Errorf("there is no step %q in saga %s version %d: name the step to skip", name, m.plan.Name, m.plan.Version)
+		return fmt.Errorf("there is no step %q in saga %s version %d: name the step to skip",
+			name, m.plan.Name, m.plan.Version)
 	}
 	at := m.Step(name)
 	status, waits := at.Status, at.NoWorker || s.Kind != Local && s.Kind != Choice
@@ -73,7 +74,8 @@ func (m *Machine) checkSkip(name string) error {
 	case m.state.Phase == Forwards && status == Running && waits:
 	case m.state.Phase == Forwards && status == Pending:
 	default:
-		return fmt.Errorf("step %s is %s while the saga is %s: skip is for what waits or failed", name, orPending(status), m.Standing())
+		return fmt.Errorf("step %s is %s while the saga is %s: skip is for what waits or failed",
+			name, orPending(status), m.Standing())
 	}
 	return nil
 }

@@ -78,7 +78,8 @@ func (m *Machine) take(s *Step, at *StepState, patch json.RawMessage) error {
 	m.state.Past = slices.Clone(before.Past)
 	err := m.tryTake(s, at, patch)
 	if err == nil && m.kept() > MaxKept {
-		err = fmt.Errorf("%w: what the saga keeps for its Undos, earlier states and the ends of sub-sagas, has %d bytes of JSON, the limit is %d: store large data elsewhere and keep a reference",
+		err = fmt.Errorf("%w: what the saga keeps for its Undos, earlier states and the ends of sub-sagas, "+
+			"has %d bytes of JSON, the limit is %d: store large data elsewhere and keep a reference",
 			holdfast.ErrTooLarge, m.kept(), MaxKept)
 	}
 	if err != nil {

@@ -150,7 +150,8 @@ func decode(data json.RawMessage) (any, error) {
 // [holdfast.ErrTooLarge].
 func CheckData(data []byte) error {
 	if size := escaped(data); size > MaxData {
-		return fmt.Errorf("%w: the saga's state has %d bytes of JSON, the limit is %d: store large data elsewhere and keep a reference", holdfast.ErrTooLarge, size, MaxData)
+		return fmt.Errorf("%w: the saga's state has %d bytes of JSON, the limit is %d: "+
+			"store large data elsewhere and keep a reference", holdfast.ErrTooLarge, size, MaxData)
 	}
 	return nil
 }

@@ -130,7 +130,8 @@ func (m *Machine) assumeCases(s *Step) (over bool) {
 		return false
 	}
 	cases := m.within(s)
-	over = slices.ContainsFunc(cases, func(c Step) bool { return c.Case == "" }) || len(cases) == 1 && m.Step(s.Name).Status == Done
+	over = slices.ContainsFunc(cases, func(c Step) bool { return c.Case == "" }) ||
+		len(cases) == 1 && m.Step(s.Name).Status == Done
 	for _, c := range cases {
 		if !m.assume(c.Steps) {
 			over = false
