@@ -44,6 +44,9 @@ type Stack struct {
 	postgres        *postgres     // the driver of PostgreSQL; valid once postgresStarted is closed
 	postgresStarted chan struct{} // closed when it is up
 
+	unwatch  context.CancelFunc // ends what watches the dev server; nil where nothing does
+	watching sync.WaitGroup
+
 	closeOnce sync.Once
 	closeErr  error
 }
@@ -186,6 +189,9 @@ func (s *Stack) bringTemporal(ctx context.Context, out *progress, in *installer)
 		return err
 	}
 	s.temporalAddress, s.temporalUI = t.address(), t.ui()
+	watched, unwatch := context.WithCancel(context.WithoutCancel(ctx))
+	s.unwatch = unwatch
+	s.watching.Go(func() { s.Temporal.watch(watched, watchEvery) })
 	out.line(temporalName, "web UI at %s", s.temporalUI)
 	return nil
 }
@@ -260,6 +266,10 @@ func (s *Stack) Close() error {
 }
 
 func (s *Stack) close() error {
+	if s.unwatch != nil {
+		s.unwatch()
+		s.watching.Wait()
+	}
 	var errs []error
 	for _, p := range []*Part{s.Temporal, s.RabbitMQ, s.PostgreSQL} {
 		if p != nil {
