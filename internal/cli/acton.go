@@ -70,11 +70,15 @@ func actOn[R any](ctx context.Context, a *app, t *temporalServer, o order[R], id
 	return a.report(o.bulk, all, len(ids) > 0)
 }
 
-// oldest returns the first of rows by their start, most of them at most; 0: all.
-func oldest[R any](rows []R, most int, started func(R) time.Time) []R {
-	slices.SortStableFunc(rows, func(x, y R) int { return started(x).Compare(started(y)) })
-	if most > 0 && len(rows) > most {
-		return rows[:most]
+// agesCount refuses ages in what acts on many, where this machine's clock is not
+// Temporal's, which says when they began: others would be meant than were thought of.
+func (t *temporalServer) agesCount(ctx context.Context, a *app, g ages) error {
+	if !g.given() {
+		return nil
 	}
-	return rows
+	off, _, err := t.clockOff(ctx, a.Prefix, a.Now)
+	if err == nil && off != "" {
+		err = usagef("%s: --older-than and --newer-than would mean others than you think: set the wrong clock right", off)
+	}
+	return err
 }

@@ -32,14 +32,3 @@ func (g ages) window(now time.Time) (before, after time.Time, err error) {
 	}
 	return before, after, nil
 }
-
-// startTerms are the terms of a visibility query for a window.
-func startTerms(before, after time.Time) (terms []string) {
-	if !before.IsZero() {
-		terms = append(terms, "StartTime < "+quote(before.UTC().Format(time.RFC3339Nano)))
-	}
-	if !after.IsZero() {
-		terms = append(terms, "StartTime >= "+quote(after.UTC().Format(time.RFC3339Nano)))
-	}
-	return terms
-}

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"io"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/spf13/pflag"
@@ -165,9 +164,3 @@ func (b *bulk) printOutcomes(w io.Writer, all []outcome, bad func(outcome) bool)
 	}
 	return nil
 }
-
-// capital begins a sentence with s.
-func capital(s string) string { return strings.ToUpper(s[:1]) + s[1:] }
-
-// join lists names for a sentence.
-func join(names []string) string { return strings.Join(names, ", ") }

@@ -10,8 +10,6 @@ import (
 	"time"
 
 	"github.com/schollz/progressbar/v3"
-	enumspb "go.temporal.io/api/enums/v1"
-	"golang.org/x/sync/errgroup"
 )
 
 // confirm asks whether to act on n. A single one that was named is not asked
@@ -61,45 +59,4 @@ func (a *app) progress(b *bulk, n int) (tick, done func()) {
 	bar := progressbar.NewOptions(n, progressbar.OptionSetWriter(raw(a.Err)), progressbar.OptionSetDescription(b.verb),
 		progressbar.OptionThrottle(100*time.Millisecond), progressbar.OptionClearOnFinish(), progressbar.OptionSetWidth(30))
 	return func() { _ = bar.Add(1) }, func() { _ = bar.Finish() } // a bar that cannot be drawn is not missed
-}
-
-// lookUp finds each of ids, and keeps one of those that are the same.
-func lookUp[R any](ctx context.Context, parallel int, ids []string, find func(context.Context, string) (R, error), id func(R) string) ([]R, error) {
-	found := make([]R, len(ids))
-	all, ctx := errgroup.WithContext(ctx)
-	all.SetLimit(parallel)
-	for i, name := range ids {
-		all.Go(func() (err error) {
-			found[i], err = find(ctx, name)
-			return err
-		})
-	}
-	if err := all.Wait(); err != nil {
-		return nil, err
-	}
-	rows := []R{}
-	seen := map[string]bool{}
-	for _, r := range found {
-		if !seen[id(r)] {
-			seen[id(r)] = true
-			rows = append(rows, r)
-		}
-	}
-	return rows, nil
-}
-
-// deserted returns those of the task queues that no process polls.
-func (t *temporalServer) deserted(ctx context.Context, queues []string) (map[string]bool, error) {
-	nobody := map[string]bool{}
-	for _, q := range queues {
-		if _, asked := nobody[q]; asked {
-			continue
-		}
-		n, err := t.pollers(ctx, q, enumspb.TASK_QUEUE_TYPE_WORKFLOW)
-		if err != nil {
-			return nil, err
-		}
-		nobody[q] = n == 0
-	}
-	return nobody, nil
 }

@@ -19,12 +19,6 @@ const (
 	lingerLimit = 5 * time.Second
 )
 
-// Pauses between looks at what is not over.
-const (
-	firstPause = 100 * time.Millisecond
-	mostPause  = 2 * time.Second
-)
-
 // crew does one action to many workflows, so many at a time.
 type crew struct {
 	parallel int

@@ -110,7 +110,7 @@ func TestAKeyThatCannotBeAskedForIsFound(t *testing.T) {
 		row, err := server.findSaga(t.Context(), key, "", "holdfast")
 		require.NoError(t, err)
 		require.Equal(t, id, row.ID)
-		require.LessOrEqual(t, m.lists.Load(), int64(n/sagaPage+3))
+		require.LessOrEqual(t, m.lists.Load(), int64(n/deadPage+3))
 		require.LessOrEqual(t, m.others.Load(), int64(5))
 	}
 	late := hardToAsk(`17"`, fmt.Errorf("list: %w", context.DeadlineExceeded))

@@ -3,9 +3,6 @@ package cli
 import (
 	"context"
 	"errors"
-	"io"
-	"os"
-	"time"
 
 	"github.com/spf13/cobra"
 )
@@ -16,29 +13,6 @@ const (
 	exitError = 1
 	exitUsage = 2
 )
-
-// Surroundings are what a command reads from and writes to.
-type Surroundings struct {
-	// In, Out and Err are the standard input, output and error.
-	In       io.Reader
-	Out, Err io.Writer
-	// Environ is the environment, as "NAME=value".
-	Environ []string
-	// Now is the clock, and its location the time zone of what is printed.
-	Now func() time.Time
-}
-
-// Process returns the surroundings of this process.
-func Process() Surroundings {
-	return Surroundings{In: os.Stdin, Out: os.Stdout, Err: os.Stderr, Environ: os.Environ(), Now: time.Now}
-}
-
-// app is one run of the program.
-type app struct {
-	Surroundings
-	config
-	began bool // the arguments are right, and the command itself has begun
-}
 
 // Main runs the program with args, which do not include its name, and returns
 // the exit status. It returns when ctx is done at the latest, once what it
@@ -145,15 +119,3 @@ func (a *app) noteBegin(c *cobra.Command) {
 		}
 	}
 }
-
-// bounded gives ctx the command's time limit, or otherwise, if neither the flag
-// nor the environment sets one.
-func (a *app) bounded(ctx context.Context, otherwise time.Duration) (context.Context, context.CancelFunc) {
-	if a.Timeout > 0 {
-		otherwise = a.Timeout
-	}
-	return context.WithTimeout(ctx, otherwise)
-}
-
-// defaultTimeout is how long a command that asks Temporal or a database may take.
-const defaultTimeout = 30 * time.Second

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"context"
 	"fmt"
 	"strings"
 	"time"
@@ -83,3 +84,17 @@ func (e environment) LookupEnv(name string) (value string, ok bool) {
 	}
 	return value, ok
 }
+
+func (a *app) suggester() suggester { return suggester{a.prefixFlag} }
+
+// bounded gives ctx the command's time limit, or otherwise, if neither the flag
+// nor the environment sets one.
+func (a *app) bounded(ctx context.Context, otherwise time.Duration) (context.Context, context.CancelFunc) {
+	if a.Timeout > 0 {
+		otherwise = a.Timeout
+	}
+	return context.WithTimeout(ctx, otherwise)
+}
+
+// defaultTimeout is how long a command that asks Temporal or a database may take.
+const defaultTimeout = 30 * time.Second

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"strings"
-	"time"
 
 	"github.com/spf13/cobra"
 	"gorm.io/gorm"
@@ -88,38 +87,4 @@ that runs is remembered again.`,
 			})
 		},
 	}
-}
-
-// withDatabase runs f with the database, within the command's time limit.
-func (a *app) withDatabase(ctx context.Context, f func(context.Context, *gorm.DB) error) error {
-	db, closeDB, err := a.database()
-	if err != nil {
-		return err
-	}
-	defer closeDB()
-	ctx, cancel := a.bounded(ctx, defaultTimeout)
-	defer cancel()
-	return f(ctx, db)
-}
-
-// remadeShown is how long doctor tells that a queue was made again.
-const remadeShown = 7 * 24 * time.Hour
-
-// known returns the consumers that the group's database remembers; none where there
-// is no database, or it cannot say: the PostgreSQL part tells that.
-func (a *app) known(ctx context.Context, skip []string) []barrier.KnownConsumer {
-	if a.DatabaseURL == "" {
-		return nil
-	}
-	for _, s := range skip {
-		if s == "postgresql" {
-			return nil
-		}
-	}
-	var known []barrier.KnownConsumer
-	_ = a.withDatabase(ctx, func(ctx context.Context, db *gorm.DB) (err error) {
-		known, err = barrier.KnownConsumers(ctx, db, a.Prefix)
-		return err
-	})
-	return known
 }

@@ -19,8 +19,6 @@ type deadAct struct {
 	states       []string // of those that a filter selects
 }
 
-var lostStates = []string{"failed", "terminated", "canceled", "timed-out"}
-
 var deadActs = []deadAct{
 	{workflows.UpdateRedeliver, workflows.UpdateRedeliver, "Put dead letters back into their consumer's queue",
 		`Put dead letters back into the queue of the consumer that gave them up, and of

@@ -20,9 +20,6 @@ func normalError(text string) string {
 	return text
 }
 
-// flat is a text on one line, with single spaces.
-func flat(text string) string { return strings.Join(strings.Fields(oneLine(text)), " ") }
-
 // replaceVariables puts placeholders for what differs.
 func replaceVariables(text string, cut bool) string {
 	var kept []string

@@ -37,9 +37,6 @@ type deadRow struct {
 	status    enumspb.WorkflowExecutionStatus
 }
 
-// deadPage is how many dead letters are asked for at once: Temporal's limit.
-const deadPage = 1000
-
 func newDeadListCommand(a *app) *cobra.Command {
 	var d deadFlags
 	var by string
@@ -122,15 +119,6 @@ func printDeadRows(w io.Writer, rows []deadRow, now time.Time) error {
 			strconv.Itoa(r.Attempts), orDash(r.Class), orDash(cutText(r.Reason, 80)))
 	}
 	return t.flush()
-}
-
-// cutText is the beginning of s, of at most so many characters.
-func cutText(s string, most int) string {
-	runes := []rune(s)
-	if len(runes) <= most {
-		return s
-	}
-	return string(runes[:most-1]) + "…"
 }
 
 // dead calls visit for each dead letter that f means, the open ones first and

@@ -7,8 +7,6 @@ import (
 	"os/exec"
 	"os/signal"
 	"syscall"
-
-	"golang.org/x/term"
 )
 
 // signalsToForward returns the signals that end programs, until stop. The
@@ -54,14 +52,4 @@ func exitStatus(err error) error {
 		return statusError(128 + int(status.Signal()))
 	}
 	return statusError(exit.ExitCode())
-}
-
-// isTerminal says whether a stream is a terminal: somebody who can be asked, and
-// who sees colours.
-func isTerminal(stream any) bool {
-	if p, ok := stream.(*plainWriter); ok {
-		stream = p.w
-	}
-	f, ok := stream.(*os.File)
-	return ok && term.IsTerminal(int(f.Fd()))
 }

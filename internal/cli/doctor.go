@@ -14,15 +14,6 @@ import (
 	holdfast "github.com/holdfastmq/holdfast"
 )
 
-// level says how bad a finding is.
-type level string
-
-const (
-	levelOK      level = "ok"
-	levelWarning level = "warning"
-	levelProblem level = "problem"
-)
-
 // finding is one thing that was looked at.
 type finding struct {
 	Part   string `json:"part"`
@@ -184,11 +175,4 @@ func printDiagnosis(w io.Writer, d diagnosis, p palette) error {
 	said := []string{plural(count[levelProblem], "problem"), plural(count[levelWarning], "warning")}
 	printf(w, "\n%s.\n", strings.Join(said, ", "))
 	return nil
-}
-
-func plural(n int, what string) string {
-	if n == 1 {
-		return "1 " + what
-	}
-	return fmt.Sprintf("%d %ss", n, what)
 }

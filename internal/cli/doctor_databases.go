@@ -7,16 +7,11 @@ import (
 	"strings"
 	"time"
 
-	enumspb "go.temporal.io/api/enums/v1"
 	"gorm.io/gorm"
 
 	"github.com/holdfastmq/holdfast/barrier"
 	"github.com/holdfastmq/holdfast/broker"
-	"github.com/holdfastmq/holdfast/workflows"
 )
-
-// clockLimit is by how much two clocks may differ before it is a finding.
-const clockLimit = time.Minute
 
 // databases finds processes that should share a database and do not, and clocks
 // that differ.
@@ -116,25 +111,6 @@ func (f *findings) clock(part string, before, after, theirs time.Time) {
 	f.ok("clock", "agrees with this machine's")
 }
 
-// clockOff says that a part's clock and this machine's differ, if they do.
-func clockOff(part string, before, after, theirs time.Time) string {
-	way, off := "ahead of", before.Round(0).Sub(theirs.Round(0))
-	if off < 0 {
-		way, off = "behind", max(0, theirs.Round(0).Sub(after.Round(0)))
-	}
-	if off <= clockLimit {
-		return ""
-	}
-	return fmt.Sprintf("this machine's clock is %s %s %s's", age(off), way, part)
-}
-
-// pollAge is how long Temporal remembers a poller, and pollLasts how long one
-// request of it lasts: the last one was made within these.
-const (
-	pollAge   = 5 * time.Minute
-	pollLasts = time.Minute
-)
-
 // temporalClock compares Temporal's clock with this machine's.
 func (f *findings) temporalClock(ctx context.Context, t *temporalServer, prefix string, now func() time.Time) {
 	off, known, err := t.clockOff(ctx, prefix, now)
@@ -146,39 +122,6 @@ func (f *findings) temporalClock(ctx context.Context, t *temporalServer, prefix 
 	case known:
 		f.ok("clock", "agrees with this machine's")
 	}
-}
-
-// clockOff says that Temporal's clock and this machine's differ, if they do, by when
-// Temporal says that the processes asked it last; known is false where none has.
-func (t *temporalServer) clockOff(ctx context.Context, prefix string, now func() time.Time) (off string, known bool, err error) {
-	d, err := t.DescribeTaskQueue(ctx, workflows.DeadLetterQueue(prefix), enumspb.TASK_QUEUE_TYPE_WORKFLOW)
-	if err != nil {
-		return "", false, err
-	}
-	var latest time.Time
-	for _, p := range d.GetPollers() {
-		if at := p.GetLastAccessTime().AsTime(); at.After(latest) {
-			latest = at
-		}
-	}
-	if latest.IsZero() {
-		return "", false, nil
-	}
-	at := now()
-	return clockOff("Temporal", at.Add(-pollAge-pollLasts), at, latest), true, nil
-}
-
-// agesCount refuses ages in what acts on many, where this machine's clock is not
-// Temporal's, which says when they began: others would be meant than were thought of.
-func (t *temporalServer) agesCount(ctx context.Context, a *app, g ages) error {
-	if !g.given() {
-		return nil
-	}
-	off, _, err := t.clockOff(ctx, a.Prefix, a.Now)
-	if err == nil && off != "" {
-		err = usagef("%s: --older-than and --newer-than would mean others than you think: set the wrong clock right", off)
-	}
-	return err
 }
 
 func (f *findings) unknown(check string, err error) {

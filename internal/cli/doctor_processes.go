@@ -30,7 +30,7 @@ func (f *findings) processes(answers []broker.ProcessStatus, err error) {
 		if n := len(names) - namesShown; n > 0 {
 			names, more = names[:namesShown], fmt.Sprintf(" and %d more", n)
 		}
-		f.ok(check, "%s answering: %s%s", processes(len(answers)), strings.Join(names, ", "), more)
+		f.ok(check, "%s answering: %s%s", processCount(len(answers)), strings.Join(names, ", "), more)
 	}
 }
 
@@ -160,7 +160,7 @@ func (f *findings) breaker(name string, of []broker.ConsumerStatus, readers int,
 			last = c
 		}
 	}
-	where := fmt.Sprintf("in %d of %s", n, processes(len(of)))
+	where := fmt.Sprintf("in %d of %s", n, processCount(len(of)))
 	cause := ""
 	if last.Error != "" {
 		cause = ": last error: " + last.Error
@@ -175,7 +175,7 @@ func (f *findings) breaker(name string, of []broker.ConsumerStatus, readers int,
 		if readers > len(of) {
 			silent = fmt.Sprintf(", %d more did not answer", readers-len(of))
 		}
-		f.ok(check, "closed in %s%s; %s in work", processes(len(of)), silent, plural(handling, "message"))
+		f.ok(check, "closed in %s%s; %s in work", processCount(len(of)), silent, plural(handling, "message"))
 	}
 }
 

@@ -64,7 +64,7 @@ func (q fullQueue) text(now time.Time) string {
 	case q.Consumer == "":
 		what = q.Queue
 	}
-	s := fmt.Sprintf("%s refuses publishes of %s%s: %d times", what, processes(q.processes), since(q.Since, now), q.Refused)
+	s := fmt.Sprintf("%s refuses publishes of %s%s: %d times", what, processCount(q.processes), since(q.Since, now), q.Refused)
 	if q.Held > 0 {
 		s += fmt.Sprintf("; %s put where they wait for room, and nobody else waits for that", wereMessages(q.Held))
 	}

@@ -169,13 +169,13 @@ func (f *findings) pollers(ctx context.Context, t *temporalServer, prefix, group
 	}
 	if answers, unasked := ask(); unasked == nil && !groupAnswers(answers, group) {
 		f.add(levelWarning, "group "+group, remedy+"; if one runs, run doctor again",
-			"%s polled task queue %s, the last %s ago, but no process of the group answers: it has just gone", processes(p.fresh), queue, age(now.Sub(p.last)))
+			"%s polled task queue %s, the last %s ago, but no process of the group answers: it has just gone", processCount(p.fresh), queue, age(now.Sub(p.last)))
 		return
 	}
-	f.ok("group "+group, "%s polling task queue %s", processes(p.fresh), queue)
+	f.ok("group "+group, "%s polling task queue %s", processCount(p.fresh), queue)
 }
 
-func processes(n int) string {
+func processCount(n int) string {
 	if n == 1 {
 		return "1 process"
 	}

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -29,9 +28,6 @@ type target struct {
 	// key is the business key that it was found by, if it was.
 	key string
 }
-
-// recentLimit is how many transactions are looked at for the names of groups.
-const recentLimit = 1000
 
 // find returns what id means: a workflow's ID, a transaction's ID or a business
 // key, in that order. A transaction that left a workflow is where it goes on.
@@ -103,10 +99,6 @@ func (e noSuchError) Is(target error) bool { return target == holdfast.ErrNotFou
 func notFound(id string) error {
 	return withRemedy(noSuchError(id),
 		"give its group with --group; it may be too new to be listed yet, or older than the namespace keeps")
-}
-
-func ambiguous(id, what string, ids []string) error {
-	return withRemedy(fmt.Errorf("%q means %d %s: %s", id, len(ids), what, strings.Join(ids, ", ")), "give one of these IDs instead")
 }
 
 // first returns the first workflow among ids that exists.
@@ -353,12 +345,4 @@ func timeOf(id string) (at time.Time, ok bool) {
 		return time.Time{}, false
 	}
 	return time.Unix(u.Time().UnixTime()), true
-}
-
-func (t *temporalServer) page(ctx context.Context, query string, size int) ([]*workflowpb.WorkflowExecutionInfo, error) {
-	page, err := t.ListWorkflow(ctx, &workflowservice.ListWorkflowExecutionsRequest{Namespace: t.namespace, PageSize: int32(size), Query: query})
-	if err != nil {
-		return nil, t.listError(err)
-	}
-	return page.GetExecutions(), nil
 }

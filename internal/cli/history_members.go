@@ -215,3 +215,11 @@ func (s story) stands(state string) []workflows.MemberStatus {
 	}
 	return all
 }
+
+func keysOf(ms []holdfast.Message) []string {
+	var keys []string
+	for _, m := range ms {
+		keys = append(keys, m.Key)
+	}
+	return keys
+}

@@ -30,11 +30,6 @@ type row struct {
 	taskQueue string
 }
 
-const (
-	resultsAtOnce = 8    // results that are read at the same time
-	scanLimit     = 2000 // workflows that are looked at for one list
-)
-
 // list returns the transactions that f means, limit at most (0: all), and, if there
 // may be more, what to tell about that.
 func (t *temporalServer) list(ctx context.Context, f filter, limit int) (rows []row, more string, err error) {
@@ -87,44 +82,6 @@ func (t *temporalServer) list(ctx context.Context, f filter, limit int) (rows []
 			return rows, fmt.Sprintf("Stopped after %d workflows: narrow it down with --group, --topic, --key or --since.", seen), nil
 		}
 	}
-}
-
-// pageSize is how many workflows are asked for at once.
-func pageSize(limit int) int {
-	if limit == 0 {
-		return deadPage
-	}
-	return min(max(limit, 10), 200)
-}
-
-// listPause is how long a busy Temporal is left alone before it is asked again.
-const listPause = 200 * time.Millisecond
-
-// ListWorkflow is the client's, with all the time that the command has: the client
-// gives up one call after ten seconds, however long that is.
-func (t *temporalServer) ListWorkflow(ctx context.Context, r *workflowservice.ListWorkflowExecutionsRequest) (*workflowservice.ListWorkflowExecutionsResponse, error) {
-	for {
-		page, err := t.Client.ListWorkflow(ctx, r)
-		if err == nil || !timedOut(err) {
-			return page, err
-		}
-		select {
-		case <-ctx.Done():
-			return nil, err
-		case <-time.After(listPause):
-		}
-	}
-}
-
-func (t *temporalServer) listError(err error) error { return t.cannotList("transactions", err) }
-
-// cannotList says why Temporal did not list: that the time is over is not its fault.
-func (t *temporalServer) cannotList(what string, err error) error {
-	err = fmt.Errorf("list %s: %w", what, err)
-	if timedOut(err) {
-		return withRemedy(err, "Temporal is busy, or there are too many for the command's time: narrow it down, or raise --timeout")
-	}
-	return withRemedy(err, "%s says whether Temporal has what Holdfast needs", t.code("doctor", ""))
 }
 
 // rows turns workflows into those of their transactions that f means, in their
@@ -225,24 +182,4 @@ func (t *temporalServer) explainRows(ctx context.Context, rows []row) {
 		})
 	}
 	_ = all.Wait()
-}
-
-// attribute reads a search attribute; one that is not there leaves v as it is.
-func (t *temporalServer) attribute(info *workflowpb.WorkflowExecutionInfo, name string, v any) {
-	if p := info.GetSearchAttributes().GetIndexedFields()[name]; p != nil {
-		_ = searchAttributes.FromPayload(p, v) // what cannot be read is not shown
-	}
-}
-
-// executionState is a workflow's status in this program's words.
-func executionState(s enumspb.WorkflowExecutionStatus) string {
-	if s == enumspb.WORKFLOW_EXECUTION_STATUS_RUNNING {
-		return stateRunning
-	}
-	for name, status := range closedStates {
-		if s == status {
-			return name
-		}
-	}
-	return "completed"
 }

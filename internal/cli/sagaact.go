@@ -194,7 +194,7 @@ func (a *app) selectSagas(ctx context.Context, t *temporalServer, o *sagaOrder, 
 		return nil, err
 	}
 	rows := []sagaRow{}
-	err = t.sagas(ctx, f, sagaPage, func(r sagaRow) bool {
+	err = t.sagas(ctx, f, deadPage, func(r sagaRow) bool {
 		rows = append(rows, r)
 		return true
 	})

@@ -52,20 +52,6 @@ it, it is taken from the latest saga of that name in Temporal.`,
 	return c
 }
 
-// definitions asks the running processes for their sagas.
-func (a *app) definitions(ctx context.Context) ([]broker.SagaDefinition, error) {
-	if a.AMQPURL == "" {
-		return nil, withRemedy(errors.New("the running processes cannot be asked: no address of RabbitMQ"), "set AMQP_URL, or name the group with --group")
-	}
-	b, err := broker.Open(ctx, broker.Options{URL: a.AMQPURL, Prefix: a.Prefix, RollingUpgrade: a.RollingUpgrade, Name: "holdfast"})
-	if err != nil {
-		return nil, err
-	}
-	defer func() { _ = b.Close(ctx) }() // nothing was published
-	answers, err := b.Ask(ctx, 0)
-	return definitionsOf(answers), err
-}
-
 // definitionsOf are the sagas of the processes that answered.
 func definitionsOf(answers []broker.ProcessStatus) (all []broker.SagaDefinition) {
 	for _, p := range answers {

@@ -82,7 +82,7 @@ func (t *temporalServer) addSagas(ctx context.Context, found []sagaRow, f sagaFi
 	for _, r := range likely {
 		add(r)
 	}
-	err = t.sagas(ctx, f, sagaPage, func(r sagaRow) bool {
+	err = t.sagas(ctx, f, deadPage, func(r sagaRow) bool {
 		add(r)
 		return true
 	})

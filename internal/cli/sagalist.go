@@ -60,7 +60,7 @@ a part of), unknown_outside (steps), workflow_id, run_id.`,
 func (a *app) listSagas(ctx context.Context, t *temporalServer, f sagaFilter, limit int, asJSON bool) error {
 	rows := []sagaRow{}
 	more := false
-	err := t.sagas(ctx, f, min(max(limit+1, 10), sagaPage), func(r sagaRow) bool {
+	err := t.sagas(ctx, f, min(max(limit+1, 10), deadPage), func(r sagaRow) bool {
 		if more = len(rows) == limit; !more {
 			rows = append(rows, r)
 		}

@@ -47,10 +47,8 @@ type sagaRow struct {
 	lost bool
 }
 
-const (
-	sagaPage      = 1000 // sagas that are asked for at once: Temporal's limit
-	describeLimit = 32   // workflows that are described at the same time
-)
+// describeLimit is how many workflows are described at the same time.
+const describeLimit = 32
 
 // sagas calls visit for each saga that f means, the open ones first and then the
 // latest, until it returns false.

@@ -59,7 +59,7 @@ func (a *app) listUnknownOutside(ctx context.Context, t *temporalServer, f sagaF
 // such steps; more says that there are others which were not looked at.
 func (t *temporalServer) unknownOutside(ctx context.Context, f sagaFilter, most int) (rows []sagaRow, more bool, err error) {
 	rows = []sagaRow{}
-	err = t.sagas(ctx, f, min(most+1, sagaPage), func(r sagaRow) bool {
+	err = t.sagas(ctx, f, min(most+1, deadPage), func(r sagaRow) bool {
 		if more = len(rows) == most; !more {
 			rows = append(rows, r)
 		}

@@ -1,12 +1,20 @@
 package cli
 
 import (
+	"net/url"
+	"strings"
+
 	"context"
+	"errors"
+	"fmt"
 	"time"
 
-	enumspb "go.temporal.io/api/enums/v1"
+	historypb "go.temporal.io/api/history/v1"
+	"go.temporal.io/api/serviceerror"
+	"go.temporal.io/sdk/client"
 
 	"github.com/holdfastmq/holdfast/workflows"
+	enumspb "go.temporal.io/api/enums/v1"
 )
 
 // queryTimeout is how long an answer is waited for.
@@ -60,3 +68,73 @@ func (t *temporalServer) stands(ctx context.Context, id string, status any) erro
 	}
 	return t.askStatus(ctx, id, "", status)
 }
+
+// timedOut reports whether err is the end of the command's time, as the SDK's
+// many layers put it.
+func timedOut(err error) bool {
+	var update *client.WorkflowUpdateServiceTimeoutOrCanceledError
+	var call *serviceerror.DeadlineExceeded
+	return errors.As(err, &update) || errors.As(err, &call) || errors.Is(err, context.DeadlineExceeded)
+}
+
+// isLost reports whether a workflow was closed without deciding: somebody
+// terminated it, or it failed.
+func isLost(s enumspb.WorkflowExecutionStatus) bool {
+	for _, lost := range closedStates {
+		if s == lost {
+			return true
+		}
+	}
+	return false
+}
+
+// inputOf reads what a workflow was started with.
+func (t *temporalServer) inputOf(ctx context.Context, id, run string, in any) error {
+	it := t.GetWorkflowHistory(ctx, id, run, false, enumspb.HISTORY_EVENT_FILTER_TYPE_ALL_EVENT)
+	if !it.HasNext() {
+		return fmt.Errorf("workflow %s has no history", id)
+	}
+	first, err := it.Next()
+	if err == nil {
+		err = t.data.FromPayloads(first.GetWorkflowExecutionStartedEventAttributes().GetInput(), in)
+	}
+	if err != nil {
+		return fmt.Errorf("read the input of workflow %s: %w", id, err)
+	}
+	return nil
+}
+
+// eventLimit is how many events are read of one history.
+const eventLimit = 5000
+
+// history reads a workflow's events, up to a limit.
+func (t *temporalServer) history(ctx context.Context, id, run string) (events []*historypb.HistoryEvent, cut bool, err error) {
+	it := t.GetWorkflowHistory(ctx, id, run, false, enumspb.HISTORY_EVENT_FILTER_TYPE_ALL_EVENT)
+	for it.HasNext() {
+		if len(events) == eventLimit {
+			return events, true, nil
+		}
+		e, err := it.Next()
+		if err != nil {
+			return nil, false, fmt.Errorf("read the history of workflow %s: %w", id, err)
+		}
+		events = append(events, e)
+	}
+	return events, false, nil
+}
+
+// uiLink is the address of a workflow's history in Temporal's web UI, or empty
+// if the base is not known.
+func uiLink(base, namespace, workflowID, runID string) string {
+	if base == "" {
+		return ""
+	}
+	return strings.TrimRight(base, "/") + "/namespaces/" + url.PathEscape(namespace) + "/workflows/" +
+		url.PathEscape(workflowID) + "/" + url.PathEscape(runID) + "/history"
+}
+
+// Pauses between looks at what is not over.
+const (
+	firstPause = 100 * time.Millisecond
+	mostPause  = 2 * time.Second
+)

@@ -13,8 +13,6 @@ type suggester struct {
 	said string
 }
 
-func (a *app) suggester() suggester { return suggester{a.prefixFlag} }
-
 // command returns a command line of this program: a command such as "dead show", the
 // ID of what it is for, if any, and flags with their values.
 func (s suggester) command(command, id string, flags ...string) string {

@@ -17,17 +17,6 @@ import (
 	"github.com/holdfastmq/holdfast/workflows"
 )
 
-// isLost reports whether a workflow was closed without deciding: somebody
-// terminated it, or it failed.
-func isLost(s enumspb.WorkflowExecutionStatus) bool {
-	for _, lost := range closedStates {
-		if s == lost {
-			return true
-		}
-	}
-	return false
-}
-
 // endLimit is how long the end of a transaction is waited for that was taken up again.
 const endLimit = answerLimit / 2
 
@@ -113,22 +102,6 @@ func (t *temporalServer) input(ctx context.Context, id, run string) (workflows.I
 	var in workflows.Input
 	err := t.inputOf(ctx, id, run, &in)
 	return in, err
-}
-
-// inputOf reads what a workflow was started with.
-func (t *temporalServer) inputOf(ctx context.Context, id, run string, in any) error {
-	it := t.GetWorkflowHistory(ctx, id, run, false, enumspb.HISTORY_EVENT_FILTER_TYPE_ALL_EVENT)
-	if !it.HasNext() {
-		return fmt.Errorf("workflow %s has no history", id)
-	}
-	first, err := it.Next()
-	if err == nil {
-		err = t.data.FromPayloads(first.GetWorkflowExecutionStartedEventAttributes().GetInput(), in)
-	}
-	if err != nil {
-		return fmt.Errorf("read the input of workflow %s: %w", id, err)
-	}
-	return nil
 }
 
 // lost finds transactions whose last workflow was closed undecided, among the

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/holdfastmq/holdfast/workflows"
@@ -65,24 +64,6 @@ func (d detail) print(w io.Writer, now time.Time) error {
 	return printSteps(w, "Steps", d, now)
 }
 
-// printCommands writes what an operator can type now.
-func printCommands(w io.Writer, commands []string) {
-	if len(commands) == 0 {
-		return
-	}
-	printf(w, "\nWhat can be done\n")
-	for _, c := range commands {
-		printf(w, "  %s\n", c)
-	}
-}
-
-func others(n int) string {
-	if n == 1 {
-		return "1 other transaction"
-	}
-	return fmt.Sprintf("%d other transactions", n)
-}
-
 func member(field func(name, value string), m workflows.MemberStatus) {
 	field("resolution", m.Resolution.String())
 	field("reason", m.Reason)
@@ -134,18 +115,6 @@ func printMessages(w io.Writer, ms []messageDetail) error {
 		}
 	}
 	return nil
-}
-
-// binaryShown is how many bytes of a body are shown that is no text.
-const binaryShown = 512
-
-// printable is a text of several lines that cannot move the cursor.
-func printable(s string) string {
-	lines := strings.Split(s, "\n")
-	for i, l := range lines {
-		lines[i] = oneLine(strings.ReplaceAll(l, "\t", "    "))
-	}
-	return strings.Join(lines, "\n")
 }
 
 // printSteps writes the steps of a history.

@@ -4,11 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"time"
 
 	enumspb "go.temporal.io/api/enums/v1"
 	"go.temporal.io/api/serviceerror"
-	taskqueuepb "go.temporal.io/api/taskqueue/v1"
 	"go.temporal.io/sdk/client"
 	"golang.org/x/sync/errgroup"
 
@@ -198,14 +196,6 @@ func judgeTx(act string, m workflows.MemberStatus, lost bool) outcome {
 	return o
 }
 
-// timedOut reports whether err is the end of the command's time, as the SDK's
-// many layers put it.
-func timedOut(err error) bool {
-	var update *client.WorkflowUpdateServiceTimeoutOrCanceledError
-	var call *serviceerror.DeadlineExceeded
-	return errors.As(err, &update) || errors.As(err, &call) || errors.Is(err, context.DeadlineExceeded)
-}
-
 // noEndYet is the error of a transaction that was started and has not ended in time.
 type noEndYet struct{ error }
 
@@ -223,19 +213,4 @@ func (t *temporalServer) explainSilence(ctx context.Context, of target, prefix s
 	}
 	return withRemedy(noEndYet{fmt.Errorf("start %s: no answer in time", of.workflowID)},
 		"it may still take effect: %s says whether it did; raise --timeout to wait longer", t.code("tx show", of.name()))
-}
-
-// pollers counts the processes that take work from a task queue.
-func (t *temporalServer) pollers(ctx context.Context, queue string, kind enumspb.TaskQueueType) (int, error) {
-	all, err := t.pollersOf(ctx, queue, kind)
-	return freshPollers(all, time.Now()), err
-}
-
-// pollersOf are the processes that took work from a task queue in the last minutes.
-func (t *temporalServer) pollersOf(ctx context.Context, queue string, kind enumspb.TaskQueueType) ([]*taskqueuepb.PollerInfo, error) {
-	d, err := t.DescribeTaskQueue(ctx, queue, kind)
-	if err != nil {
-		return nil, fmt.Errorf("task queue %s: %w", queue, err)
-	}
-	return d.GetPollers(), nil
 }

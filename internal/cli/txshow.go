@@ -4,14 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/url"
 	"slices"
-	"strings"
 	"unicode/utf8"
 
 	"github.com/spf13/cobra"
 	enumspb "go.temporal.io/api/enums/v1"
-	historypb "go.temporal.io/api/history/v1"
 
 	holdfast "github.com/holdfastmq/holdfast"
 	"github.com/holdfastmq/holdfast/workflows"
@@ -53,9 +50,6 @@ type messageDetail struct {
 	// Cut is how many bytes of the body are left out of Text or Base64.
 	Cut int `json:"cut,omitempty"`
 }
-
-// eventLimit is how many events are read of one history.
-const eventLimit = 5000
 
 func newTxShowCommand(a *app) *cobra.Command {
 	var group string
@@ -184,14 +178,6 @@ func (d *detail) possible(m workflows.MemberStatus) (commands []string) {
 	return commands
 }
 
-func keysOf(ms []holdfast.Message) []string {
-	var keys []string
-	for _, m := range ms {
-		keys = append(keys, m.Key)
-	}
-	return keys
-}
-
 func newMessageDetail(m holdfast.Message, body bool) messageDetail {
 	if body {
 		return messageBeginning(m, len(m.Body))
@@ -237,30 +223,4 @@ func (t *temporalServer) status(ctx context.Context, r row, s enumspb.WorkflowEx
 		return status, fmt.Errorf("its workflow ended without deciding: %s", r.State)
 	}
 	return status, nil
-}
-
-// history reads a workflow's events, up to a limit.
-func (t *temporalServer) history(ctx context.Context, id, run string) (events []*historypb.HistoryEvent, cut bool, err error) {
-	it := t.GetWorkflowHistory(ctx, id, run, false, enumspb.HISTORY_EVENT_FILTER_TYPE_ALL_EVENT)
-	for it.HasNext() {
-		if len(events) == eventLimit {
-			return events, true, nil
-		}
-		e, err := it.Next()
-		if err != nil {
-			return nil, false, fmt.Errorf("read the history of workflow %s: %w", id, err)
-		}
-		events = append(events, e)
-	}
-	return events, false, nil
-}
-
-// uiLink is the address of a workflow's history in Temporal's web UI, or empty
-// if the base is not known.
-func uiLink(base, namespace, workflowID, runID string) string {
-	if base == "" {
-		return ""
-	}
-	return strings.TrimRight(base, "/") + "/namespaces/" + url.PathEscape(namespace) + "/workflows/" +
-		url.PathEscape(workflowID) + "/" + url.PathEscape(runID) + "/history"
 }

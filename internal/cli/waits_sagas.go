@@ -30,7 +30,7 @@ var openSagaStates = []string{core.StateRunning, core.StateWaiting, core.StatePa
 // listSagas lists the open sagas.
 func (s *survey) listSagas(ctx context.Context) (rows []sagaRow) {
 	f := sagaFilter{prefix: s.Prefix, states: openSagaStates}
-	err := s.temp.sagas(ctx, f, sagaPage, func(r sagaRow) bool {
+	err := s.temp.sagas(ctx, f, deadPage, func(r sagaRow) bool {
 		rows = append(rows, r)
 		s.group(r.Group).hold(r.ID, r.Started)
 		return len(rows) < sagasListed
@@ -258,7 +258,7 @@ func runs(of []broker.ConsumerStatus) string {
 	for _, c := range of {
 		handling += c.Handling
 	}
-	return fmt.Sprintf("%s with %s, %s in work", processes(len(of)), of[0].Name, plural(handling, "message"))
+	return fmt.Sprintf("%s with %s, %s in work", processCount(len(of)), of[0].Name, plural(handling, "message"))
 }
 
 // lookUncalled finds the participants that sagas of running processes would call, and that

@@ -7,8 +7,6 @@ import (
 	"time"
 
 	enumspb "go.temporal.io/api/enums/v1"
-	workflowpb "go.temporal.io/api/workflow/v1"
-	"go.temporal.io/api/workflowservice/v1"
 	"golang.org/x/sync/errgroup"
 	"gorm.io/gorm"
 
@@ -113,23 +111,6 @@ func unroutedTopic(m workflows.MemberStatus) string {
 		return m.Topics[0]
 	}
 	return "its topic"
-}
-
-// pages lists workflows, limit at most; more says that there are others.
-func (t *temporalServer) pages(ctx context.Context, query string, limit int) (infos []*workflowpb.WorkflowExecutionInfo, more bool, err error) {
-	var token []byte
-	for {
-		page, err := t.ListWorkflow(ctx, &workflowservice.ListWorkflowExecutionsRequest{Namespace: t.namespace,
-			PageSize: sagaPage, NextPageToken: token, Query: query})
-		if err != nil {
-			return infos, false, t.listError(err)
-		}
-		infos = append(infos, page.GetExecutions()...)
-		token = page.GetNextPageToken()
-		if len(token) == 0 || len(infos) >= limit {
-			return infos, len(token) > 0, nil
-		}
-	}
 }
 
 // outcomeGroups are the groups of the latest outcomes in the database.

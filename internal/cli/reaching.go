@@ -1,0 +1,214 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/url"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/holdfastmq/holdfast/barrier"
+	"github.com/holdfastmq/holdfast/broker"
+	"go.temporal.io/sdk/client"
+	"go.temporal.io/sdk/contrib/envconfig"
+	"go.temporal.io/sdk/converter"
+	"go.temporal.io/sdk/log"
+	"gorm.io/driver/postgres"
+	"gorm.io/gorm"
+	"gorm.io/gorm/logger"
+
+	holdfast "github.com/holdfastmq/holdfast"
+)
+
+// temporalOptions reads Temporal's own environment and configuration file.
+func (a *app) temporalOptions() (client.Options, error) {
+	o, err := envconfig.LoadClientOptions(envconfig.LoadClientOptionsRequest{EnvLookup: environment(a.Environ), IncludeRemoteCodec: true})
+	if err != nil {
+		return o, withRemedy(fmt.Errorf("configuration of Temporal: %w", err), "check the variables TEMPORAL_… and Temporal's configuration file")
+	}
+	if o.HostPort == "" {
+		o.HostPort = client.DefaultHostPort
+	}
+	if o.Namespace == "" {
+		o.Namespace = client.DefaultNamespace
+	}
+	if o.DataConverter == nil {
+		o.DataConverter = converter.GetDefaultDataConverter()
+	}
+	o.Logger = log.NewStructuredLogger(slog.New(slog.DiscardHandler))
+	return o, nil
+}
+
+// temporalAddressed reports whether somebody has said where Temporal is: the
+// environment, or Temporal's configuration file.
+func (a *app) temporalAddressed() bool {
+	o, err := envconfig.LoadClientOptions(envconfig.LoadClientOptionsRequest{EnvLookup: environment(a.Environ)})
+	return err != nil || o.HostPort != ""
+}
+
+// temporal connects to Temporal; the caller closes it.
+func (a *app) temporal(ctx context.Context) (*temporalServer, error) {
+	o, err := a.temporalOptions()
+	if err != nil {
+		return nil, err
+	}
+	c, err := client.DialContext(ctx, o)
+	if err != nil {
+		const remedy = "TEMPORAL_ADDRESS and the other variables TEMPORAL_…; `holdfast dev` starts one"
+		if !a.temporalAddressed() {
+			return nil, &holdfast.UnavailableError{Part: "Temporal", Where: o.HostPort + ", since TEMPORAL_ADDRESS is not set,", Err: err,
+				Remedy: "set " + remedy}
+		}
+		return nil, &holdfast.UnavailableError{Part: "Temporal", Where: o.HostPort, Err: err, Remedy: "see that it runs, and check " + remedy}
+	}
+	return &temporalServer{Client: c, suggester: a.suggester(), address: o.HostPort, namespace: o.Namespace, data: o.DataConverter, prefix: a.Prefix, ids: idPrefix(a), rolling: a.RollingUpgrade}, nil
+}
+
+func idPrefix(a *app) string {
+	if a.RollingUpgrade {
+		return ""
+	}
+	return a.Prefix
+}
+
+// withTemporal connects, and runs f within the command's time limit.
+func (a *app) withTemporal(ctx context.Context, f func(context.Context, *temporalServer) error) error {
+	return a.withTemporalFor(ctx, defaultTimeout, f)
+}
+
+// withTemporalFor is withTemporal for a command that may take longer, or less
+// time, unless --timeout says otherwise.
+func (a *app) withTemporalFor(ctx context.Context, limit time.Duration, f func(context.Context, *temporalServer) error) error {
+	ctx, cancel := a.bounded(ctx, limit)
+	defer cancel()
+	t, err := a.temporal(ctx)
+	if err != nil {
+		return err
+	}
+	defer t.Close()
+	return f(ctx, t)
+}
+
+// database opens the database; the caller calls closeDB. It does not connect
+// yet.
+func (a *app) database() (db *gorm.DB, closeDB func(), err error) {
+	if a.DatabaseURL == "" {
+		return nil, nil, withRemedy(errors.New("no database"), "set DATABASE_URL, for example to postgres://user:password@host:5432/database")
+	}
+	db, err = gorm.Open(postgres.Open(unprepared(a.DatabaseURL)), &gorm.Config{Logger: logger.Discard, DisableAutomaticPing: true})
+	if err != nil {
+		// The parser's error may quote the URL, and with it the password.
+		return nil, nil, errors.New("DATABASE_URL is no URL for PostgreSQL: want postgres://user:password@host:5432/database, with special characters percent-encoded")
+	}
+	pool, err := db.DB()
+	if err != nil {
+		return nil, nil, fmt.Errorf("open the database: %w", err)
+	}
+	return db, func() { _ = pool.Close() }, nil
+}
+
+const execModeSetting = "default_query_exec_mode"
+
+// unprepared is the database's URL, or its settings, with the mode in which nothing is
+// prepared: nothing here is worth it, and a pooler of transactions may be between.
+func unprepared(database string) string {
+	u, err := url.Parse(database)
+	switch {
+	case strings.Contains(database, execModeSetting):
+		return database
+	case err != nil || u.Scheme == "":
+		return database + " " + execModeSetting + "=exec"
+	}
+	q := u.Query()
+	q.Set(execModeSetting, "exec")
+	u.RawQuery = q.Encode()
+	return u.String()
+}
+
+// withDatabase runs f with the database, within the command's time limit.
+func (a *app) withDatabase(ctx context.Context, f func(context.Context, *gorm.DB) error) error {
+	db, closeDB, err := a.database()
+	if err != nil {
+		return err
+	}
+	defer closeDB()
+	ctx, cancel := a.bounded(ctx, defaultTimeout)
+	defer cancel()
+	return f(ctx, db)
+}
+
+// remadeShown is how long doctor tells that a queue was made again.
+const remadeShown = 7 * 24 * time.Hour
+
+// known returns the consumers that the group's database remembers; none where there
+// is no database, or it cannot say: the PostgreSQL part tells that.
+func (a *app) known(ctx context.Context, skip []string) []barrier.KnownConsumer {
+	if a.DatabaseURL == "" {
+		return nil
+	}
+	for _, s := range skip {
+		if s == "postgresql" {
+			return nil
+		}
+	}
+	var known []barrier.KnownConsumer
+	_ = a.withDatabase(ctx, func(ctx context.Context, db *gorm.DB) (err error) {
+		known, err = barrier.KnownConsumers(ctx, db, a.Prefix)
+		return err
+	})
+	return known
+}
+
+// withBroker connects to RabbitMQ, and runs f within the command's time limit.
+func (a *app) withBroker(ctx context.Context, f func(context.Context, *broker.Broker) error) error {
+	if a.AMQPURL == "" {
+		return withRemedy(errors.New("no address of RabbitMQ"), "set AMQP_URL, for example to amqp://user:password@host:5672/vhost")
+	}
+	ctx, cancel := a.bounded(ctx, defaultTimeout)
+	defer cancel()
+	b, err := broker.Open(ctx, broker.Options{URL: a.AMQPURL, Prefix: a.Prefix, RollingUpgrade: a.RollingUpgrade, Name: "holdfast half"})
+	if err != nil {
+		return err
+	}
+	defer func() { _ = b.Close(ctx) }() // nothing was published
+	return f(ctx, b)
+}
+
+// asked are the processes of the prefix, which are asked once however many parts of a
+// command wish to know.
+type asked func() ([]broker.ProcessStatus, error)
+
+// errNotAsked says why no process was asked.
+var errNotAsked = errors.New("the processes were not asked: no address of RabbitMQ, or it is skipped")
+
+// askOnce returns what asks the processes, once, over RabbitMQ.
+func (a *app) askOnce(ctx context.Context, skip []string) asked {
+	return sync.OnceValues(func() (answers []broker.ProcessStatus, err error) {
+		if a.AMQPURL == "" || slices.Contains(skip, "rabbitmq") {
+			return nil, errNotAsked
+		}
+		err = a.withBroker(ctx, func(ctx context.Context, b *broker.Broker) error {
+			answers, err = b.Ask(ctx, 0)
+			return err
+		})
+		return answers, err
+	})
+}
+
+// definitions asks the running processes for their sagas.
+func (a *app) definitions(ctx context.Context) ([]broker.SagaDefinition, error) {
+	if a.AMQPURL == "" {
+		return nil, withRemedy(errors.New("the running processes cannot be asked: no address of RabbitMQ"), "set AMQP_URL, or name the group with --group")
+	}
+	b, err := broker.Open(ctx, broker.Options{URL: a.AMQPURL, Prefix: a.Prefix, RollingUpgrade: a.RollingUpgrade, Name: "holdfast"})
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = b.Close(ctx) }() // nothing was published
+	answers, err := b.Ask(ctx, 0)
+	return definitionsOf(answers), err
+}
