@@ -25,7 +25,7 @@ func Main(ctx context.Context, args []string, s Surroundings) int {
 	root.SetIn(s.In)
 	root.SetOut(s.Out)
 	root.SetErr(s.Err)
-	err := a.readEnvironment()
+	err := a.readEnvironment(s.Environ, s.Now)
 	if err == nil {
 		err = root.ExecuteContext(ctx)
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/spf13/cobra"
 	"github.com/stretchr/testify/require"
@@ -93,8 +94,8 @@ func TestErrorsAreOneLineWithTheirRemedy(t *testing.T) {
 }
 
 func TestFlagsOverruleTheEnvironment(t *testing.T) {
-	a := &app{Surroundings: Surroundings{Environ: []string{"HOLDFAST_PREFIX=e", "HOLDFAST_TIMEOUT=3s"}}}
-	require.NoError(t, a.readEnvironment())
+	a := &config{}
+	require.NoError(t, a.readEnvironment([]string{"HOLDFAST_PREFIX=e", "HOLDFAST_TIMEOUT=3s"}, time.Now))
 	require.NoError(t, a.readFlags())
 	require.Equal(t, "e", a.Prefix)
 	require.Equal(t, "3s", a.Timeout.String())
@@ -103,13 +104,14 @@ func TestFlagsOverruleTheEnvironment(t *testing.T) {
 	require.Equal(t, "f", a.Prefix)
 	require.Equal(t, "4s", a.Timeout.String())
 
-	bare := &app{}
-	require.NoError(t, bare.readEnvironment())
+	bare := &config{}
+	require.NoError(t, bare.readEnvironment(nil, time.Now))
 	require.Equal(t, "holdfast", bare.Prefix)
 }
 
 func TestTemporalIsConfiguredByTheEnvironment(t *testing.T) {
-	a := &app{Surroundings: Surroundings{Environ: []string{"TEMPORAL_ADDRESS=h:7", "TEMPORAL_NAMESPACE=a", "TEMPORAL_NAMESPACE=shop"}}}
+	a := &config{}
+	require.NoError(t, a.readEnvironment([]string{"TEMPORAL_ADDRESS=h:7", "TEMPORAL_NAMESPACE=a", "TEMPORAL_NAMESPACE=shop"}, time.Now))
 	o, err := a.temporalOptions()
 	require.NoError(t, err)
 	require.Equal(t, "h:7", o.HostPort)

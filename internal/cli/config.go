@@ -37,34 +37,38 @@ type config struct {
 
 	prefixFlag  string
 	timeoutFlag time.Duration
+
+	environ []string // Temporal's own part is read from it
+	clock   func() time.Time
 }
 
-// readEnvironment fills the config.
-func (a *app) readEnvironment() error {
-	if err := env.ParseWithOptions(&a.config, env.Options{Environment: env.ToMap(a.Environ)}); err != nil {
+// readEnvironment fills the config; clock is the time.
+func (c *config) readEnvironment(environ []string, clock func() time.Time) error {
+	c.environ, c.clock = environ, clock
+	if err := env.ParseWithOptions(c, env.Options{Environment: env.ToMap(environ)}); err != nil {
 		return usageError{fmt.Errorf("the environment: %w", err)}
 	}
 	return nil
 }
 
 // readFlags lets the global flags overrule the environment.
-func (a *app) readFlags() error {
-	if a.prefixFlag != "" {
-		a.Prefix = a.prefixFlag
+func (c *config) readFlags() error {
+	if c.prefixFlag != "" {
+		c.Prefix = c.prefixFlag
 	}
-	if a.TimeoutText != "" {
+	if c.TimeoutText != "" {
 		var err error
-		if a.Timeout, err = time.ParseDuration(a.TimeoutText); err != nil {
+		if c.Timeout, err = time.ParseDuration(c.TimeoutText); err != nil {
 			return usagef("HOLDFAST_TIMEOUT: %w", err)
 		}
 	}
-	if a.timeoutFlag != 0 {
-		a.Timeout = a.timeoutFlag
+	if c.timeoutFlag != 0 {
+		c.Timeout = c.timeoutFlag
 	}
-	if a.Timeout < 0 {
-		return usageError{fmt.Errorf("the timeout %v is negative", a.Timeout)}
+	if c.Timeout < 0 {
+		return usageError{fmt.Errorf("the timeout %v is negative", c.Timeout)}
 	}
-	if err := holdfast.ValidateName("prefix", a.Prefix); err != nil {
+	if err := holdfast.ValidateName("prefix", c.Prefix); err != nil {
 		return usageError{err}
 	}
 	return nil
@@ -85,13 +89,13 @@ func (e environment) LookupEnv(name string) (value string, ok bool) {
 	return value, ok
 }
 
-func (a *app) suggester() suggester { return suggester{a.prefixFlag} }
+func (c *config) suggester() suggester { return suggester{c.prefixFlag} }
 
 // bounded gives ctx the command's time limit, or otherwise, if neither the flag
 // nor the environment sets one.
-func (a *app) bounded(ctx context.Context, otherwise time.Duration) (context.Context, context.CancelFunc) {
-	if a.Timeout > 0 {
-		otherwise = a.Timeout
+func (c *config) bounded(ctx context.Context, otherwise time.Duration) (context.Context, context.CancelFunc) {
+	if c.Timeout > 0 {
+		otherwise = c.Timeout
 	}
 	return context.WithTimeout(ctx, otherwise)
 }

@@ -182,7 +182,7 @@ func (a *app) actOnDead(ctx context.Context, t *temporalServer, act deadAct, o *
 		choose: func(ctx context.Context) ([]deadRow, error) { return a.selectDead(ctx, t, o, ids) },
 		state:  func(r deadRow) string { return r.State }, possible: act.possible(o.req.Force), print: printDeadRows,
 		unknown: func(ctx context.Context) { a.noteConsumer(ctx, t, o.consumer) },
-		check:   t.anybodyThere,
+		check:   func(ctx context.Context, rows []deadRow) error { return t.anybodyThere(ctx, rows) },
 		run: func(ctx context.Context, rows []deadRow, tick func()) ([]outcome, error) {
 			if o.edit != "" {
 				if err := a.readEdit(ctx, t, o, rows[0]); err != nil {

@@ -57,15 +57,15 @@ const doctorTimeout = 10 * time.Second
 // part is what can be examined.
 type part struct {
 	name, flag string
-	examine    func(*app, context.Context, examination) []finding
+	examine    func(context.Context, *config, examination) []finding
 }
 
 // parts are what can be examined, in the order of the report.
 var parts = []part{
-	{"RabbitMQ", "rabbitmq", (*app).examineRabbitMQ},
-	{"PostgreSQL", "postgresql", (*app).examinePostgreSQL},
-	{"Temporal", "temporal", (*app).examineTemporal},
-	{"Waiting", "waiting", (*app).examineWaiting},
+	{"RabbitMQ", "rabbitmq", examineRabbitMQ},
+	{"PostgreSQL", "postgresql", examinePostgreSQL},
+	{"Temporal", "temporal", examineTemporal},
+	{"Waiting", "waiting", examineWaiting},
 }
 
 func newDoctorCommand(a *app) *cobra.Command {
@@ -139,13 +139,13 @@ func (e examination) validate() error {
 }
 
 // examine looks at all parts at once.
-func (a *app) examine(ctx context.Context, e examination) diagnosis {
-	e.asked = a.askOnce(ctx, e.skip)
+func (c *config) examine(ctx context.Context, e examination) diagnosis {
+	e.asked = c.askOnce(ctx, e.skip)
 	found := make([][]finding, len(parts))
 	var wg sync.WaitGroup
 	for i, p := range parts {
 		if !slices.Contains(e.skip, p.flag) {
-			wg.Go(func() { found[i] = p.examine(a, ctx, e) })
+			wg.Go(func() { found[i] = p.examine(ctx, c, e) })
 		}
 	}
 	wg.Wait()

@@ -16,7 +16,7 @@ import (
 // policies looks for policies of RabbitMQ's that drop, expire or limit what is in
 // Holdfast's queues. It returns the queues as the management API describes them, if it is
 // reached.
-func (a *app) policies(ctx context.Context, f *findings, b *broker.Broker, given string) (queues []managedQueue) {
+func (c *config) policies(ctx context.Context, f *findings, b *broker.Broker, given string) (queues []managedQueue) {
 	const check = "policies"
 	lacking, err := b.Unprotected(ctx)
 	var refused *amqp.Error
@@ -26,9 +26,9 @@ func (a *app) policies(ctx context.Context, f *findings, b *broker.Broker, given
 	case err != nil:
 		f.add(levelWarning, check, "run doctor again", "whether the queues of dead letters are protected is unknown: %s", text(err))
 	}
-	m, err := newManagement(a.AMQPURL, given)
+	m, err := newManagement(c.AMQPURL, given)
 	if err == nil {
-		queues, err = m.queues(ctx, a.Prefix)
+		queues, err = m.queues(ctx, c.Prefix)
 	}
 	if err != nil {
 		where := ""
@@ -44,7 +44,7 @@ func (a *app) policies(ctx context.Context, f *findings, b *broker.Broker, given
 		if q.Effective == nil {
 			untold++
 		}
-		for _, r := range policyRisks(q, a.Prefix, slices.Contains(lacking, q.Name)) {
+		for _, r := range policyRisks(q, c.Prefix, slices.Contains(lacking, q.Name)) {
 			if risks[r] == nil {
 				order = append(order, r)
 			}
@@ -58,7 +58,7 @@ func (a *app) policies(ctx context.Context, f *findings, b *broker.Broker, given
 		}
 		f.add(r.level, check, r.remedy, "%s%s: %s", strings.Join(names, ", "), more, r.detail)
 	}
-	f.fullQueues(queues, a.Prefix)
+	f.fullQueues(queues, c.Prefix)
 	if untold > 0 {
 		f.add(levelWarning, check, "run doctor again in some seconds; if it stays so, RabbitMQ's statistics are off: look at `rabbitmqctl list_policies` yourself",
 			"RabbitMQ does not say which policies apply to %s", plural(untold, "queue"))

@@ -13,9 +13,9 @@ import (
 // oldestPostgreSQL is the oldest version that Holdfast works with.
 const oldestPostgreSQL = 12
 
-func (a *app) examinePostgreSQL(ctx context.Context, _ examination) []finding {
-	f := findings{suggester: a.suggester(), part: "PostgreSQL"}
-	db, closeDB, err := a.database()
+func examinePostgreSQL(ctx context.Context, c *config, _ examination) []finding {
+	f := findings{suggester: c.suggester(), part: "PostgreSQL"}
+	db, closeDB, err := c.database()
 	if err != nil {
 		f.unreached(err, "set DATABASE_URL; --skip postgresql if nothing uses a database")
 		return f.all
@@ -28,7 +28,7 @@ func (a *app) examinePostgreSQL(ctx context.Context, _ examination) []finding {
 	}
 	f.ok("connection", "reached")
 	f.postgresVersion(ctx, db)
-	f.pooler(ctx, db, a.DatabaseURL)
+	f.pooler(ctx, db, c.DatabaseURL)
 	switch {
 	case current == 0:
 		f.add(levelProblem, "tables", "run `holdfast migrate`, and see that the tables' schema is in the search_path", "Holdfast's tables are not there")
@@ -42,7 +42,7 @@ func (a *app) examinePostgreSQL(ctx context.Context, _ examination) []finding {
 	if current >= latest {
 		f.identity(ctx, db)
 	}
-	f.databaseClock(ctx, db, a.Now)
+	f.databaseClock(ctx, db, c.clock)
 	return f.all
 }
 

@@ -20,20 +20,20 @@ const manyWaiting = 10_000
 // worth a warning.
 const manyAlone = 100
 
-func (a *app) examineRabbitMQ(ctx context.Context, e examination) []finding {
-	f := findings{suggester: a.suggester(), part: "RabbitMQ"}
-	if a.AMQPURL == "" {
+func examineRabbitMQ(ctx context.Context, c *config, e examination) []finding {
+	f := findings{suggester: c.suggester(), part: "RabbitMQ"}
+	if c.AMQPURL == "" {
 		f.unreached(errors.New("no address"), "set AMQP_URL, for example to amqp://user:password@host:5672/vhost")
 		return f.all
 	}
-	b, err := broker.Open(ctx, broker.Options{URL: a.AMQPURL, Prefix: a.Prefix, RollingUpgrade: a.RollingUpgrade, Name: "holdfast doctor"})
+	b, err := broker.Open(ctx, broker.Options{URL: c.AMQPURL, Prefix: c.Prefix, RollingUpgrade: c.RollingUpgrade, Name: "holdfast doctor"})
 	if err != nil {
 		f.unreached(err, "see that it runs, and check AMQP_URL")
 		return f.all
 	}
 	defer func() { _ = b.Close(ctx) }() // nothing was published
 	answers, unasked := e.asked()
-	queues := failureQueues(b.DeadQueue(), a.Prefix, answers)
+	queues := failureQueues(b.DeadQueue(), c.Prefix, answers)
 	failing := len(queues)
 	for _, g := range e.groups {
 		queues = append(queues, b.ReplyQueue(g))
@@ -42,13 +42,13 @@ func (a *app) examineRabbitMQ(ctx context.Context, e examination) []finding {
 		queues = append(queues, b.ConsumerQueue(c), b.AloneQueue(c))
 	}
 	rest := len(queues)
-	known := slices.DeleteFunc(withHeard(a.known(ctx, e.skip), answers), func(k barrier.KnownConsumer) bool { return slices.Contains(e.consumers, k.Name) })
+	known := slices.DeleteFunc(withHeard(c.known(ctx, e.skip), answers), func(k barrier.KnownConsumer) bool { return slices.Contains(e.consumers, k.Name) })
 	for _, k := range known {
 		queues = append(queues, b.ConsumerQueue(k.Name))
 	}
 	info, err := b.Inspect(ctx, queues...)
 	if err != nil {
-		f.unreached(err, "see that this user may read what begins with "+a.Prefix)
+		f.unreached(err, "see that this user may read what begins with "+c.Prefix)
 		return f.all
 	}
 	f.ok("connection", "reached at %s", info.Where)
@@ -58,20 +58,20 @@ func (a *app) examineRabbitMQ(ctx context.Context, e examination) []finding {
 	}
 	f.topology(info, b.TopicsExchange(), len(e.groups)+len(e.consumers) > 0)
 	f.failures(info.Queues[:failing])
-	f.ladders(lookAtLadder(ctx, b, info.Queues[2:failing], ladderLook), a.Now())
-	managed := a.policies(ctx, &f, b, cmp.Or(e.management, a.Management))
+	f.ladders(lookAtLadder(ctx, b, info.Queues[2:failing], ladderLook), c.clock())
+	managed := c.policies(ctx, &f, b, cmp.Or(e.management, c.Management))
 	f.consumerTimeouts(answers, managed, b.ConsumerQueue)
 	f.processes(answers, unasked)
 	f.databases(answers)
 	f.sameNames(answers)
 	f.sharedQueues(answers)
-	f.troubles(answers, a.Now())
-	f.publishing(answers, a.Now())
-	f.lostConnections(answers, a.Now())
-	now := a.Now()
+	f.troubles(answers, c.clock())
+	f.publishing(answers, c.clock())
+	f.lostConnections(answers, c.clock())
+	now := c.clock()
 	halves, err := keptQueues(ctx, b, e.groups, answers)
 	if err != nil {
-		f.add(levelProblem, "half queues", "see that this user may read what begins with "+a.Prefix, "unknown: %s", text(err))
+		f.add(levelProblem, "half queues", "see that this user may read what begins with "+c.Prefix, "unknown: %s", text(err))
 	}
 	for _, k := range halves {
 		f.halfQueue(k)

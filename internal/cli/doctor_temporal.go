@@ -19,11 +19,11 @@ import (
 	"github.com/holdfastmq/holdfast/workflows"
 )
 
-func (a *app) examineTemporal(ctx context.Context, e examination) []finding {
-	f := findings{suggester: a.suggester(), part: "Temporal"}
-	t, err := a.temporal(ctx)
+func examineTemporal(ctx context.Context, c *config, e examination) []finding {
+	f := findings{suggester: c.suggester(), part: "Temporal"}
+	t, err := c.temporal(ctx)
 	switch {
-	case err != nil && !a.temporalAddressed():
+	case err != nil && !c.temporalAddressed():
 		f.noTemporal(e.asked)
 		return f.all
 	case err != nil:
@@ -36,19 +36,19 @@ func (a *app) examineTemporal(ctx context.Context, e examination) []finding {
 	if !f.namespace(ctx, t) {
 		return f.all
 	}
-	f.temporalClock(ctx, t, a.Prefix, a.Now)
+	f.temporalClock(ctx, t, c.Prefix, c.clock)
 	if f.attributes(ctx, t, e.fix) {
 		f.parked(ctx, t)
-		f.lost(ctx, t, a.Prefix)
-		f.letters(ctx, t, a.Prefix)
-		f.lostLetters(ctx, t, a.Prefix)
-		f.sagas(ctx, t, a.Prefix, a.Now())
-		f.strandedSagas(ctx, t, a.Prefix, func() ([]broker.SagaDefinition, error) { return a.definitions(ctx) })
-		f.lostSagas(ctx, t, a.Prefix)
-		f.unknownSagas(ctx, t, a.Prefix, a.Now())
+		f.lost(ctx, t, c.Prefix)
+		f.letters(ctx, t, c.Prefix)
+		f.lostLetters(ctx, t, c.Prefix)
+		f.sagas(ctx, t, c.Prefix, c.clock())
+		f.strandedSagas(ctx, t, c.Prefix, func() ([]broker.SagaDefinition, error) { return c.definitions(ctx) })
+		f.lostSagas(ctx, t, c.Prefix)
+		f.unknownSagas(ctx, t, c.Prefix, c.clock())
 	}
 	for _, g := range e.groups {
-		f.pollers(ctx, t, a.Prefix, g, e.asked, a.Now())
+		f.pollers(ctx, t, c.Prefix, g, e.asked, c.clock())
 	}
 	return f.all
 }

@@ -19,15 +19,15 @@ const (
 
 // examineWaiting looks for whatever waits for something that is not there, in all
 // three parts at once.
-func (a *app) examineWaiting(ctx context.Context, e examination) []finding {
-	f := findings{suggester: a.suggester(), part: "Waiting"}
-	s := &survey{app: a, suggester: f.suggester, now: a.Now(), ask: e.asked, asks: doctorAsks}
+func examineWaiting(ctx context.Context, c *config, e examination) []finding {
+	f := findings{suggester: c.suggester(), part: "Waiting"}
+	s := &survey{config: c, suggester: f.suggester, now: c.clock(), ask: e.asked, asks: doctorAsks}
 	if e.management != "" {
-		with := *a
+		with := *c
 		with.Management = e.management
-		s.app = &with
+		s.config = &with
 	}
-	a.survey(ctx, s, e.skip)
+	c.survey(ctx, s, e.skip)
 	for _, w := range s.sorted() {
 		f.waited(w, s.now)
 	}
@@ -52,10 +52,10 @@ func (a *app) examineWaiting(ctx context.Context, e examination) []finding {
 
 // survey fills s with what the servers that are reached say. That one is not reached,
 // its own part tells.
-func (a *app) survey(ctx context.Context, s *survey, skip []string) {
+func (c *config) survey(ctx context.Context, s *survey, skip []string) {
 	skipped := strings.Join(skip, ",")
 	if !strings.Contains(skipped, "temporal") {
-		if t, err := a.temporal(ctx); err == nil {
+		if t, err := c.temporal(ctx); err == nil {
 			defer t.Close()
 			s.temp = t
 		}
@@ -65,7 +65,7 @@ func (a *app) survey(ctx context.Context, s *survey, skip []string) {
 		s.look(ctx)
 		return nil
 	}
-	if a.AMQPURL == "" || strings.Contains(skipped, "rabbitmq") || a.withBroker(ctx, run) != nil {
+	if c.AMQPURL == "" || strings.Contains(skipped, "rabbitmq") || c.withBroker(ctx, run) != nil {
 		s.look(ctx)
 	}
 }

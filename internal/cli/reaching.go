@@ -25,8 +25,8 @@ import (
 )
 
 // temporalOptions reads Temporal's own environment and configuration file.
-func (a *app) temporalOptions() (client.Options, error) {
-	o, err := envconfig.LoadClientOptions(envconfig.LoadClientOptionsRequest{EnvLookup: environment(a.Environ), IncludeRemoteCodec: true})
+func (c *config) temporalOptions() (client.Options, error) {
+	o, err := envconfig.LoadClientOptions(envconfig.LoadClientOptionsRequest{EnvLookup: environment(c.environ), IncludeRemoteCodec: true})
 	if err != nil {
 		return o, withRemedy(fmt.Errorf("configuration of Temporal: %w", err), "check the variables TEMPORAL_… and Temporal's configuration file")
 	}
@@ -45,47 +45,47 @@ func (a *app) temporalOptions() (client.Options, error) {
 
 // temporalAddressed reports whether somebody has said where Temporal is: the
 // environment, or Temporal's configuration file.
-func (a *app) temporalAddressed() bool {
-	o, err := envconfig.LoadClientOptions(envconfig.LoadClientOptionsRequest{EnvLookup: environment(a.Environ)})
+func (c *config) temporalAddressed() bool {
+	o, err := envconfig.LoadClientOptions(envconfig.LoadClientOptionsRequest{EnvLookup: environment(c.environ)})
 	return err != nil || o.HostPort != ""
 }
 
 // temporal connects to Temporal; the caller closes it.
-func (a *app) temporal(ctx context.Context) (*temporalServer, error) {
-	o, err := a.temporalOptions()
+func (c *config) temporal(ctx context.Context) (*temporalServer, error) {
+	o, err := c.temporalOptions()
 	if err != nil {
 		return nil, err
 	}
-	c, err := client.DialContext(ctx, o)
+	dialled, err := client.DialContext(ctx, o)
 	if err != nil {
 		const remedy = "TEMPORAL_ADDRESS and the other variables TEMPORAL_…; `holdfast dev` starts one"
-		if !a.temporalAddressed() {
+		if !c.temporalAddressed() {
 			return nil, &holdfast.UnavailableError{Part: "Temporal", Where: o.HostPort + ", since TEMPORAL_ADDRESS is not set,", Err: err,
 				Remedy: "set " + remedy}
 		}
 		return nil, &holdfast.UnavailableError{Part: "Temporal", Where: o.HostPort, Err: err, Remedy: "see that it runs, and check " + remedy}
 	}
-	return &temporalServer{Client: c, suggester: a.suggester(), address: o.HostPort, namespace: o.Namespace, data: o.DataConverter, prefix: a.Prefix, ids: idPrefix(a), rolling: a.RollingUpgrade}, nil
+	return &temporalServer{Client: dialled, suggester: c.suggester(), address: o.HostPort, namespace: o.Namespace, data: o.DataConverter, prefix: c.Prefix, ids: idPrefix(c), rolling: c.RollingUpgrade}, nil
 }
 
-func idPrefix(a *app) string {
-	if a.RollingUpgrade {
+func idPrefix(c *config) string {
+	if c.RollingUpgrade {
 		return ""
 	}
-	return a.Prefix
+	return c.Prefix
 }
 
 // withTemporal connects, and runs f within the command's time limit.
-func (a *app) withTemporal(ctx context.Context, f func(context.Context, *temporalServer) error) error {
-	return a.withTemporalFor(ctx, defaultTimeout, f)
+func (c *config) withTemporal(ctx context.Context, f func(context.Context, *temporalServer) error) error {
+	return c.withTemporalFor(ctx, defaultTimeout, f)
 }
 
 // withTemporalFor is withTemporal for a command that may take longer, or less
 // time, unless --timeout says otherwise.
-func (a *app) withTemporalFor(ctx context.Context, limit time.Duration, f func(context.Context, *temporalServer) error) error {
-	ctx, cancel := a.bounded(ctx, limit)
+func (c *config) withTemporalFor(ctx context.Context, limit time.Duration, f func(context.Context, *temporalServer) error) error {
+	ctx, cancel := c.bounded(ctx, limit)
 	defer cancel()
-	t, err := a.temporal(ctx)
+	t, err := c.temporal(ctx)
 	if err != nil {
 		return err
 	}
@@ -95,11 +95,11 @@ func (a *app) withTemporalFor(ctx context.Context, limit time.Duration, f func(c
 
 // database opens the database; the caller calls closeDB. It does not connect
 // yet.
-func (a *app) database() (db *gorm.DB, closeDB func(), err error) {
-	if a.DatabaseURL == "" {
+func (c *config) database() (db *gorm.DB, closeDB func(), err error) {
+	if c.DatabaseURL == "" {
 		return nil, nil, withRemedy(errors.New("no database"), "set DATABASE_URL, for example to postgres://user:password@host:5432/database")
 	}
-	db, err = gorm.Open(postgres.Open(unprepared(a.DatabaseURL)), &gorm.Config{Logger: logger.Discard, DisableAutomaticPing: true})
+	db, err = gorm.Open(postgres.Open(unprepared(c.DatabaseURL)), &gorm.Config{Logger: logger.Discard, DisableAutomaticPing: true})
 	if err != nil {
 		// The parser's error may quote the URL, and with it the password.
 		return nil, nil, errors.New("DATABASE_URL is no URL for PostgreSQL: want postgres://user:password@host:5432/database, with special characters percent-encoded")
@@ -130,13 +130,13 @@ func unprepared(database string) string {
 }
 
 // withDatabase runs f with the database, within the command's time limit.
-func (a *app) withDatabase(ctx context.Context, f func(context.Context, *gorm.DB) error) error {
-	db, closeDB, err := a.database()
+func (c *config) withDatabase(ctx context.Context, f func(context.Context, *gorm.DB) error) error {
+	db, closeDB, err := c.database()
 	if err != nil {
 		return err
 	}
 	defer closeDB()
-	ctx, cancel := a.bounded(ctx, defaultTimeout)
+	ctx, cancel := c.bounded(ctx, defaultTimeout)
 	defer cancel()
 	return f(ctx, db)
 }
@@ -146,8 +146,8 @@ const remadeShown = 7 * 24 * time.Hour
 
 // known returns the consumers that the group's database remembers; none where there
 // is no database, or it cannot say: the PostgreSQL part tells that.
-func (a *app) known(ctx context.Context, skip []string) []barrier.KnownConsumer {
-	if a.DatabaseURL == "" {
+func (c *config) known(ctx context.Context, skip []string) []barrier.KnownConsumer {
+	if c.DatabaseURL == "" {
 		return nil
 	}
 	for _, s := range skip {
@@ -156,21 +156,21 @@ func (a *app) known(ctx context.Context, skip []string) []barrier.KnownConsumer 
 		}
 	}
 	var known []barrier.KnownConsumer
-	_ = a.withDatabase(ctx, func(ctx context.Context, db *gorm.DB) (err error) {
-		known, err = barrier.KnownConsumers(ctx, db, a.Prefix)
+	_ = c.withDatabase(ctx, func(ctx context.Context, db *gorm.DB) (err error) {
+		known, err = barrier.KnownConsumers(ctx, db, c.Prefix)
 		return err
 	})
 	return known
 }
 
 // withBroker connects to RabbitMQ, and runs f within the command's time limit.
-func (a *app) withBroker(ctx context.Context, f func(context.Context, *broker.Broker) error) error {
-	if a.AMQPURL == "" {
+func (c *config) withBroker(ctx context.Context, f func(context.Context, *broker.Broker) error) error {
+	if c.AMQPURL == "" {
 		return withRemedy(errors.New("no address of RabbitMQ"), "set AMQP_URL, for example to amqp://user:password@host:5672/vhost")
 	}
-	ctx, cancel := a.bounded(ctx, defaultTimeout)
+	ctx, cancel := c.bounded(ctx, defaultTimeout)
 	defer cancel()
-	b, err := broker.Open(ctx, broker.Options{URL: a.AMQPURL, Prefix: a.Prefix, RollingUpgrade: a.RollingUpgrade, Name: "holdfast half"})
+	b, err := broker.Open(ctx, broker.Options{URL: c.AMQPURL, Prefix: c.Prefix, RollingUpgrade: c.RollingUpgrade, Name: "holdfast half"})
 	if err != nil {
 		return err
 	}
@@ -186,12 +186,12 @@ type asked func() ([]broker.ProcessStatus, error)
 var errNotAsked = errors.New("the processes were not asked: no address of RabbitMQ, or it is skipped")
 
 // askOnce returns what asks the processes, once, over RabbitMQ.
-func (a *app) askOnce(ctx context.Context, skip []string) asked {
+func (c *config) askOnce(ctx context.Context, skip []string) asked {
 	return sync.OnceValues(func() (answers []broker.ProcessStatus, err error) {
-		if a.AMQPURL == "" || slices.Contains(skip, "rabbitmq") {
+		if c.AMQPURL == "" || slices.Contains(skip, "rabbitmq") {
 			return nil, errNotAsked
 		}
-		err = a.withBroker(ctx, func(ctx context.Context, b *broker.Broker) error {
+		err = c.withBroker(ctx, func(ctx context.Context, b *broker.Broker) error {
 			answers, err = b.Ask(ctx, 0)
 			return err
 		})
@@ -200,11 +200,11 @@ func (a *app) askOnce(ctx context.Context, skip []string) asked {
 }
 
 // definitions asks the running processes for their sagas.
-func (a *app) definitions(ctx context.Context) ([]broker.SagaDefinition, error) {
-	if a.AMQPURL == "" {
+func (c *config) definitions(ctx context.Context) ([]broker.SagaDefinition, error) {
+	if c.AMQPURL == "" {
 		return nil, withRemedy(errors.New("the running processes cannot be asked: no address of RabbitMQ"), "set AMQP_URL, or name the group with --group")
 	}
-	b, err := broker.Open(ctx, broker.Options{URL: a.AMQPURL, Prefix: a.Prefix, RollingUpgrade: a.RollingUpgrade, Name: "holdfast"})
+	b, err := broker.Open(ctx, broker.Options{URL: c.AMQPURL, Prefix: c.Prefix, RollingUpgrade: c.RollingUpgrade, Name: "holdfast"})
 	if err != nil {
 		return nil, err
 	}

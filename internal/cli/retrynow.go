@@ -115,7 +115,7 @@ func (a *app) retryNow(ctx context.Context, f retryNowFlags) error {
 }
 
 // carryOut does what nudges say, and counts the workflows that have ended meanwhile.
-func (a *app) carryOut(ctx context.Context, nudges []nudge) (gone int, err error) {
+func (c *config) carryOut(ctx context.Context, nudges []nudge) (gone int, err error) {
 	var signals []nudge
 	for _, n := range nudges {
 		if n.signal != "" {
@@ -123,13 +123,13 @@ func (a *app) carryOut(ctx context.Context, nudges []nudge) (gone int, err error
 		}
 	}
 	if len(signals) > 0 {
-		err = a.withTemporal(ctx, func(ctx context.Context, t *temporalServer) (err error) {
+		err = c.withTemporal(ctx, func(ctx context.Context, t *temporalServer) (err error) {
 			gone, err = t.nudge(ctx, signals)
 			return err
 		})
 	}
 	if len(signals) < len(nudges) {
-		err = errors.Join(err, a.withBroker(ctx, func(ctx context.Context, b *broker.Broker) error {
+		err = errors.Join(err, c.withBroker(ctx, func(ctx context.Context, b *broker.Broker) error {
 			return errors.Join(probeBreakers(ctx, b, nudges), moveLadders(ctx, b, nudges))
 		}))
 	}

@@ -61,8 +61,8 @@ func definitionsOf(answers []broker.ProcessStatus) (all []broker.SagaDefinition)
 }
 
 // groupOf returns the only group whose processes have a saga.
-func (a *app) groupOf(ctx context.Context, name string, version int) (string, error) {
-	all, err := a.definitions(ctx)
+func (c *config) groupOf(ctx context.Context, name string, version int) (string, error) {
+	all, err := c.definitions(ctx)
 	if err != nil {
 		return "", err
 	}

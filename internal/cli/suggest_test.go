@@ -8,6 +8,7 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -65,8 +66,8 @@ func TestOperators(t *testing.T) {
 		"several lines":    {"a\nb", nil, "", "control characters"},
 		"longer than kept": {strings.Repeat("a", 201), nil, "", "too long"},
 	} {
-		a := &app{Surroundings: Surroundings{Environ: tc.env}}
-		require.NoError(t, a.readEnvironment())
+		a := &app{}
+		require.NoError(t, a.readEnvironment(tc.env, time.Now))
 		w := who{operator: tc.flag, reason: "x"}
 		w.complete(a)
 		err := w.check()

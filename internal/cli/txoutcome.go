@@ -20,7 +20,7 @@ type outcomeRow struct {
 
 // withoutHistory is what is known of a transaction that no workflow has, which
 // missing says: in the Express lane that is the happy path.
-func (a *app) withoutHistory(ctx context.Context, id, group string, body bool, missing error) (shown, error) {
+func (c *config) withoutHistory(ctx context.Context, id, group string, body bool, missing error) (shown, error) {
 	const express = "in the Express lane there is no history where all went well"
 	if shared(id) {
 		return nil, missing
@@ -30,10 +30,10 @@ func (a *app) withoutHistory(ctx context.Context, id, group string, body bool, m
 		group, tx = g, of
 	}
 	what, remedy := splitRemedy(missing)
-	if a.DatabaseURL == "" {
+	if c.DatabaseURL == "" {
 		return nil, withRemedy(errors.New(what), "%s; %s: set DATABASE_URL to see what its outcome row says", remedy, express)
 	}
-	db, closeDB, err := a.database()
+	db, closeDB, err := c.database()
 	if err != nil {
 		return nil, err
 	}
@@ -41,7 +41,7 @@ func (a *app) withoutHistory(ctx context.Context, id, group string, body bool, m
 	row, err := barrier.Read(ctx, db, tx)
 	switch {
 	case errors.Is(err, holdfast.ErrNotFound) || err == nil && group != "" && row.Group != group:
-		return nil, withRemedy(fmt.Errorf("%s, nor has the database an outcome row of it", what), "%s; %s, and %s shows what is not settled yet", remedy, express, a.suggester().code("half peek", cmp.Or(group, "GROUP")))
+		return nil, withRemedy(fmt.Errorf("%s, nor has the database an outcome row of it", what), "%s; %s, and %s shows what is not settled yet", remedy, express, c.suggester().code("half peek", cmp.Or(group, "GROUP")))
 	case err != nil:
 		return nil, withRemedy(fmt.Errorf("%s; whether the database has an outcome row of it is unknown: %w", what, err), "%s", remedy)
 	}

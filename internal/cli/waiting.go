@@ -74,13 +74,13 @@ missing, detail, remedy, examples), unknown (what could not be looked at).`,
 }
 
 // newSurvey returns a survey of everything.
-func (a *app) newSurvey(ctx context.Context) *survey {
-	return &survey{app: a, suggester: a.suggester(), now: a.Now(), ask: a.askOnce(ctx, nil), asks: waitingAsks, whole: true}
+func (c *config) newSurvey(ctx context.Context) *survey {
+	return &survey{config: c, suggester: c.suggester(), now: c.clock(), ask: c.askOnce(ctx, nil), asks: waitingAsks, whole: true}
 }
 
 // surveyAll looks at everything, and returns an error where no server is reached.
-func (a *app) surveyAll(ctx context.Context, s *survey) error {
-	a.survey(ctx, s, nil)
+func (c *config) surveyAll(ctx context.Context, s *survey) error {
+	c.survey(ctx, s, nil)
 	if s.temp == nil && s.broker == nil {
 		return withRemedy(fmt.Errorf("neither Temporal nor RabbitMQ is reached"), "%s says why", s.code("doctor", ""))
 	}

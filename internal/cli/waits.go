@@ -89,7 +89,7 @@ func (ws *waitList) sorted() []*wait {
 
 // survey looks at everything that waits.
 type survey struct {
-	*app
+	*config
 	suggester
 	waitList
 	now     time.Time

@@ -23,7 +23,7 @@ var lookedAt = time.Date(2026, 3, 4, 5, 6, 7, 0, time.UTC)
 
 // looking returns a survey that was told what processes answered.
 func looking(answers ...broker.ProcessStatus) *survey {
-	return &survey{app: &app{config: config{Prefix: "holdfast"}}, now: lookedAt, answers: answers, groups: map[string]*groupSight{}, nudging: true, operator: "ann", reason: "it runs"}
+	return &survey{config: &config{Prefix: "holdfast"}, now: lookedAt, answers: answers, groups: map[string]*groupSight{}, nudging: true, operator: "ann", reason: "it runs"}
 }
 
 // running is a process with consumers of topics, each named as its topic.
