@@ -28,7 +28,7 @@ type order[R any] struct {
 
 // actOn carries out an order, and reports it.
 func actOn[R any](ctx context.Context, a *app, t *temporalServer, o order[R], ids []string) error {
-	if err := t.agesCount(ctx, a, o.ages); err != nil {
+	if err := agesCount(ctx, t, a, o.ages); err != nil {
 		return err
 	}
 	rows, err := o.choose(ctx)
@@ -72,7 +72,7 @@ func actOn[R any](ctx context.Context, a *app, t *temporalServer, o order[R], id
 
 // agesCount refuses ages in what acts on many, where this machine's clock is not
 // Temporal's, which says when they began: others would be meant than were thought of.
-func (t *temporalServer) agesCount(ctx context.Context, a *app, g ages) error {
+func agesCount(ctx context.Context, t *temporalServer, a *app, g ages) error {
 	if !g.given() {
 		return nil
 	}

@@ -69,7 +69,7 @@ func TestAnUnknownIDTakesTheSameCallsAmongFifty000(t *testing.T) {
 		for _, n := range []int{300, 50_000} {
 			m := &manyLetters{letters: n}
 			server := &temporalServer{Client: m, prefix: "holdfast"}
-			_, err := server.findDead(t.Context(), id, "", "holdfast")
+			_, err := findDead(t.Context(), server, id, "", "holdfast")
 			require.ErrorIs(t, err, holdfast.ErrNotFound, id)
 			most[n] = [2]int64{m.lists.Load(), m.others.Load()}
 		}
@@ -94,20 +94,20 @@ func TestAKeyThatCannotBeAskedForIsFound(t *testing.T) {
 			return m, &temporalServer{Client: m, prefix: "holdfast"}
 		}
 		m, server := one("dead/payments/last", "holdfast/dead-letters")
-		letter, err := server.findDead(t.Context(), key, "", "holdfast")
+		letter, err := findDead(t.Context(), server, key, "", "holdfast")
 		require.NoError(t, err)
 		require.Equal(t, "last", letter.ID)
 		require.LessOrEqual(t, m.lists.Load(), int64(n/deadPage+5))
 
 		m, server = one("tx/orders/last", workflows.TaskQueue("holdfast", "orders"))
-		tx, err := server.byKey(t.Context(), key, "")
+		tx, err := txByKey(t.Context(), server, key, "")
 		require.NoError(t, err)
 		require.Equal(t, "last", tx.tx)
 		require.LessOrEqual(t, m.lists.Load(), int64(n/deadPage+2))
 
 		id := workflows.SagaID("", "orders", "pay", key)
 		m, server = one(id, workflows.TaskQueue("holdfast", "orders"))
-		row, err := server.findSaga(t.Context(), key, "", "holdfast")
+		row, err := findSaga(t.Context(), server, key, "", "holdfast")
 		require.NoError(t, err)
 		require.Equal(t, id, row.ID)
 		require.LessOrEqual(t, m.lists.Load(), int64(n/deadPage+3))
@@ -177,13 +177,13 @@ func TestABusyTemporalIsAskedAgain(t *testing.T) {
 	busy.busy.Store(2)
 	server := &temporalServer{Client: busy, prefix: "holdfast"}
 	var found []deadRow
-	require.NoError(t, server.dead(t.Context(), deadFilter{prefix: "holdfast", states: []string{stateAll}}, deadPage, collect(&found)))
+	require.NoError(t, eachDead(t.Context(), server, deadFilter{prefix: "holdfast", states: []string{stateAll}}, deadPage, collect(&found)))
 	require.Len(t, found, 3)
 
 	busy.busy.Store(1 << 40)
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel() // its time is over
-	err := server.dead(ctx, deadFilter{prefix: "holdfast", states: []string{stateAll}}, deadPage, collect(&found))
+	err := eachDead(ctx, server, deadFilter{prefix: "holdfast", states: []string{stateAll}}, deadPage, collect(&found))
 	require.ErrorContains(t, err, "deadline exceeded")
 	require.True(t, timedOut(err))
 }

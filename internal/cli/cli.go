@@ -29,11 +29,11 @@ func Main(ctx context.Context, args []string, s Surroundings) int {
 	if err == nil {
 		err = root.ExecuteContext(ctx)
 	}
-	return a.exit(root, err)
+	return endWith(a, root, err)
 }
 
-// exit prints err and returns the exit status.
-func (a *app) exit(root *cobra.Command, err error) int {
+// endWith prints err and returns the exit status.
+func endWith(a *app, root *cobra.Command, err error) int {
 	var status statusError
 	switch {
 	case err == nil:
@@ -102,15 +102,15 @@ wrong usage.`,
 		newVersionCommand(a),
 		newWaitingCommand(a),
 	)
-	a.noteBegin(root)
+	noteBegin(a, root)
 	return root
 }
 
 // noteBegin makes every command below c note that its arguments were right: an
 // error before that is a wrong usage.
-func (a *app) noteBegin(c *cobra.Command) {
+func noteBegin(a *app, c *cobra.Command) {
 	for _, sub := range c.Commands() {
-		a.noteBegin(sub)
+		noteBegin(a, sub)
 	}
 	if run := c.RunE; run != nil {
 		c.RunE = func(cmd *cobra.Command, args []string) error {

@@ -112,7 +112,7 @@ that of dead list.`
 				return err
 			}
 			return a.withTemporalFor(cmd.Context(), o.bulk.limit(ids), func(ctx context.Context, t *temporalServer) error {
-				return a.actOnDead(ctx, t, act, &o, ids)
+				return actOnDead(ctx, a, t, act, &o, ids)
 			})
 		},
 	}
@@ -177,15 +177,15 @@ func (o *deadOrder) completeStates(act deadAct, ids []string) error {
 }
 
 // actOnDead does what was ordered, and reports it.
-func (a *app) actOnDead(ctx context.Context, t *temporalServer, act deadAct, o *deadOrder, ids []string) error {
+func actOnDead(ctx context.Context, a *app, t *temporalServer, act deadAct, o *deadOrder, ids []string) error {
 	return actOn(ctx, a, t, order[deadRow]{bulk: &o.bulk, ages: o.ages,
-		choose: func(ctx context.Context) ([]deadRow, error) { return a.selectDead(ctx, t, o, ids) },
+		choose: func(ctx context.Context) ([]deadRow, error) { return selectDead(ctx, a, t, o, ids) },
 		state:  func(r deadRow) string { return r.State }, possible: act.possible(o.req.Force), print: printDeadRows,
 		unknown: func(ctx context.Context) { a.noteConsumer(ctx, t, o.consumer) },
-		check:   func(ctx context.Context, rows []deadRow) error { return t.anybodyThere(ctx, rows) },
+		check:   func(ctx context.Context, rows []deadRow) error { return anybodyThere(ctx, t, rows) },
 		run: func(ctx context.Context, rows []deadRow, tick func()) ([]outcome, error) {
 			if o.edit != "" {
-				if err := a.readEdit(ctx, t, o, rows[0]); err != nil {
+				if err := readEdit(ctx, a, t, o, rows[0]); err != nil {
 					return nil, err
 				}
 			}
@@ -199,10 +199,10 @@ func (a *app) actOnDead(ctx context.Context, t *temporalServer, act deadAct, o *
 }
 
 // selectDead returns the dead letters that are meant, the oldest first.
-func (a *app) selectDead(ctx context.Context, t *temporalServer, o *deadOrder, ids []string) ([]deadRow, error) {
+func selectDead(ctx context.Context, a *app, t *temporalServer, o *deadOrder, ids []string) ([]deadRow, error) {
 	if len(ids) > 0 {
 		return lookUp(ctx, o.parallel, ids, func(ctx context.Context, id string) (deadRow, error) {
-			return t.findDead(ctx, id, o.consumer, a.Prefix)
+			return findDead(ctx, t, id, o.consumer, a.Prefix)
 		}, func(r deadRow) string { return r.WorkflowID })
 	}
 	rows := []deadRow{}
@@ -210,14 +210,14 @@ func (a *app) selectDead(ctx context.Context, t *temporalServer, o *deadOrder, i
 	if err != nil {
 		return nil, err
 	}
-	if err := t.dead(ctx, f, deadPage, collect(&rows)); err != nil {
+	if err := eachDead(ctx, t, f, deadPage, collect(&rows)); err != nil {
 		return nil, err
 	}
 	return oldest(rows, o.deadFlags.limit, func(r deadRow) time.Time { return r.Started }), nil
 }
 
 // anybodyThere says what is missing where no process would answer.
-func (t *temporalServer) anybodyThere(ctx context.Context, rows []deadRow) error {
+func anybodyThere(ctx context.Context, t *temporalServer, rows []deadRow) error {
 	var queues []string
 	for _, r := range rows {
 		queues = append(queues, r.taskQueue)

@@ -41,7 +41,7 @@ type wholeBody []byte
 
 // letterBody reads the body of a dead letter's message; where only its beginning is
 // known, it says so.
-func (t *temporalServer) letterBody(ctx context.Context, of deadRow, note io.Writer) (wholeBody, error) {
+func letterBody(ctx context.Context, t *temporalServer, of deadRow, note io.Writer) (wholeBody, error) {
 	var in workflows.DeadLetterInput
 	if err := t.inputOf(ctx, of.WorkflowID, of.RunID, &in); err != nil {
 		return nil, err

@@ -14,9 +14,9 @@ import (
 )
 
 // readEdit reads another body for the message of r, and tells how it differs.
-func (a *app) readEdit(ctx context.Context, t *temporalServer, o *deadOrder, r deadRow) error {
+func readEdit(ctx context.Context, a *app, t *temporalServer, o *deadOrder, r deadRow) error {
 	s := start{bodyFile: o.edit}
-	body, err := s.readBody(a.In)
+	body, err := readStartBody(&s, a.In)
 	if err != nil {
 		return fmt.Errorf("--edit: %w", err)
 	}

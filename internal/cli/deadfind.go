@@ -23,7 +23,7 @@ func (e noSuchLetterError) Error() string {
 }
 func (e noSuchLetterError) Is(target error) bool { return target == holdfast.ErrNotFound }
 
-func (t *temporalServer) noSuchLetter(id string) error {
+func noSuchLetter(t *temporalServer, id string) error {
 	return withRemedy(noSuchLetterError(id),
 		"%s shows those that there are; it may not have died yet, or have been settled longer ago than the namespace keeps", t.code("dead list", "", "--state", "all"))
 }
@@ -31,20 +31,20 @@ func (t *temporalServer) noSuchLetter(id string) error {
 // findDead returns the dead letter that id means: a workflow's ID, a message's ID
 // or a business key, in that order. Where several have it, the open one is
 // meant, if there is one.
-func (t *temporalServer) findDead(ctx context.Context, id, consumer, prefix string) (deadRow, error) {
+func findDead(ctx context.Context, t *temporalServer, id, consumer, prefix string) (deadRow, error) {
 	if known, ok := workflows.ParseID(id); ok && known.Kind == workflows.KindDeadLetter {
 		for _, name := range t.names(known) {
-			if found, err := t.describeDead(ctx, []string{name}); err != nil || len(found) > 0 {
-				return t.oneDead(id, found, err)
+			if found, err := describeDead(ctx, t, []string{name}); err != nil || len(found) > 0 {
+				return oneDead(t, id, found, err)
 			}
 		}
-		return deadRow{}, t.noSuchLetter(id)
+		return deadRow{}, noSuchLetter(t, id)
 	}
 	all := deadFilter{prefix: prefix, consumer: consumer, states: []string{stateAll}}
 	owners := []string{consumer}
 	if consumer == "" {
 		var err error
-		if owners, err = t.owners(ctx, all); err != nil {
+		if owners, err = deadOwners(ctx, t, all); err != nil {
 			return deadRow{}, err
 		}
 	}
@@ -52,15 +52,15 @@ func (t *temporalServer) findDead(ctx context.Context, id, consumer, prefix stri
 	for _, owner := range owners {
 		ids = append(ids, t.names(workflows.ID{Kind: workflows.KindDeadLetter, Owner: owner, Key: id})...)
 	}
-	found, err := t.describeDead(ctx, ids)
+	found, err := describeDead(ctx, t, ids)
 	if err != nil || len(found) > 0 {
-		return t.oneDead(id, found, err)
+		return oneDead(t, id, found, err)
 	}
 	byKey := all
 	if byKey.key = id; byKey.validate() == nil {
-		err = hardToAsk(id, t.dead(ctx, byKey, deadPage, collect(&found)))
+		err = hardToAsk(id, eachDead(ctx, t, byKey, deadPage, collect(&found)))
 	}
-	return t.oneDead(id, found, err)
+	return oneDead(t, id, found, err)
 }
 
 func collect(rows *[]deadRow) func(deadRow) bool {
@@ -71,7 +71,7 @@ func collect(rows *[]deadRow) func(deadRow) bool {
 }
 
 // oneDead returns the single dead letter that is meant.
-func (t *temporalServer) oneDead(id string, found []deadRow, err error) (deadRow, error) {
+func oneDead(t *temporalServer, id string, found []deadRow, err error) (deadRow, error) {
 	if err != nil {
 		return deadRow{}, err
 	}
@@ -84,7 +84,7 @@ func (t *temporalServer) oneDead(id string, found []deadRow, err error) (deadRow
 	}
 	switch {
 	case len(found) == 0:
-		return deadRow{}, t.noSuchLetter(id)
+		return deadRow{}, noSuchLetter(t, id)
 	case len(found) == 1:
 		return found[0], nil
 	case len(open) == 1:
@@ -95,7 +95,7 @@ func (t *temporalServer) oneDead(id string, found []deadRow, err error) (deadRow
 
 // describeDead returns those of these workflows that exist, each once. It asks
 // for each, since the visibility store would not know the latest.
-func (t *temporalServer) describeDead(ctx context.Context, ids []string) ([]deadRow, error) {
+func describeDead(ctx context.Context, t *temporalServer, ids []string) ([]deadRow, error) {
 	var mu sync.Mutex
 	var found []deadRow
 	all, ctx := errgroup.WithContext(ctx)
@@ -119,7 +119,7 @@ func (t *temporalServer) describeDead(ctx context.Context, ids []string) ([]dead
 			}
 			mu.Lock()
 			defer mu.Unlock()
-			found = append(found, t.deadRow(info))
+			found = append(found, deadRowOf(t, info))
 			return nil
 		})
 	}
@@ -137,10 +137,10 @@ const (
 	ownersPage = 100
 )
 
-// owners returns the consumers, and the queues of what has none, that have dead letters
+// deadOwners returns the consumers, and the queues of what has none, that have dead letters
 // which f means. It asks for the latest ones, then for those of other consumers, and so
 // on: how often depends on the consumers, not on how many dead letters they have.
-func (t *temporalServer) owners(ctx context.Context, f deadFilter) ([]string, error) {
+func deadOwners(ctx context.Context, t *temporalServer, f deadFilter) ([]string, error) {
 	var owners []string
 	query := f.query()
 	for len(owners) < ownersLimit {
@@ -150,7 +150,7 @@ func (t *temporalServer) owners(ctx context.Context, f deadFilter) ([]string, er
 		}
 		before := len(owners)
 		for _, info := range infos {
-			if r := t.deadRow(info); !slices.Contains(owners, r.owner) {
+			if r := deadRowOf(t, info); !slices.Contains(owners, r.owner) {
 				owners = append(owners, r.owner)
 				for _, begin := range workflows.DeadLetterBegins(f.prefix, r.owner) {
 					if askable(begin) {

@@ -34,9 +34,9 @@ var groupings = map[string]func(deadRow) string{
 }
 
 // listGroups counts what f means, and prints the largest groups.
-func (a *app) listGroups(ctx context.Context, t *temporalServer, f deadFilter, d *deadFlags, by string, asJSON bool) error {
+func listGroups(ctx context.Context, a *app, t *temporalServer, f deadFilter, d *deadFlags, by string, asJSON bool) error {
 	var c counter
-	err := t.dead(ctx, f, deadPage, func(r deadRow) bool {
+	err := eachDead(ctx, t, f, deadPage, func(r deadRow) bool {
 		c.count(by, r)
 		return true
 	})

@@ -71,9 +71,9 @@ count, example (a workflow_id), oldest, newest, command.`,
 			}
 			return a.withTemporal(cmd.Context(), func(ctx context.Context, t *temporalServer) error {
 				if by != "" {
-					return a.listGroups(ctx, t, f, &d, by, asJSON)
+					return listGroups(ctx, a, t, f, &d, by, asJSON)
 				}
-				return a.listDead(ctx, t, f, d.limit, asJSON)
+				return listDead(ctx, a, t, f, d.limit, asJSON)
 			})
 		},
 	}
@@ -83,10 +83,10 @@ count, example (a workflow_id), oldest, newest, command.`,
 	return c
 }
 
-func (a *app) listDead(ctx context.Context, t *temporalServer, f deadFilter, limit int, asJSON bool) error {
+func listDead(ctx context.Context, a *app, t *temporalServer, f deadFilter, limit int, asJSON bool) error {
 	rows := []deadRow{}
 	more := false
-	err := t.dead(ctx, f, min(max(limit+1, 10), deadPage), func(r deadRow) bool {
+	err := eachDead(ctx, t, f, min(max(limit+1, 10), deadPage), func(r deadRow) bool {
 		if more = len(rows) == limit; !more {
 			rows = append(rows, r)
 		}
@@ -121,9 +121,9 @@ func printDeadRows(w io.Writer, rows []deadRow, now time.Time) error {
 	return t.flush()
 }
 
-// dead calls visit for each dead letter that f means, the open ones first and
+// eachDead calls visit for each dead letter that f means, the open ones first and
 // then the latest, until it returns false.
-func (t *temporalServer) dead(ctx context.Context, f deadFilter, size int, visit func(deadRow) bool) error {
+func eachDead(ctx context.Context, t *temporalServer, f deadFilter, size int, visit func(deadRow) bool) error {
 	if f.class != "" || f.errorText != "" {
 		size = deadPage // only matches can tell
 	}
@@ -137,13 +137,13 @@ func (t *temporalServer) dead(ctx context.Context, f deadFilter, size int, visit
 		}
 		var rows []deadRow
 		for _, info := range page.GetExecutions() {
-			r := t.deadRow(info)
+			r := deadRowOf(t, info)
 			if !seen[r.WorkflowID] && f.matches(r) { // seen: an earlier run of it
 				seen[r.WorkflowID] = true
 				rows = append(rows, r)
 			}
 		}
-		if rows, err = t.completeRows(ctx, rows); err != nil {
+		if rows, err = completeRows(ctx, t, rows); err != nil {
 			return err
 		}
 		for _, r := range rows {
@@ -160,7 +160,7 @@ func (t *temporalServer) dead(ctx context.Context, f deadFilter, size int, visit
 // completeRows asks for what the visibility store did not say: whether what was
 // ended from outside has been started again since, which leaves it out, and how
 // a letter ended that has no state.
-func (t *temporalServer) completeRows(ctx context.Context, rows []deadRow) ([]deadRow, error) {
+func completeRows(ctx context.Context, t *temporalServer, rows []deadRow) ([]deadRow, error) {
 	again := make([]bool, len(rows))
 	all, ctx := errgroup.WithContext(ctx)
 	all.SetLimit(resultsAtOnce)
@@ -197,8 +197,8 @@ func (t *temporalServer) completeRows(ctx context.Context, rows []deadRow) ([]de
 	return kept, nil
 }
 
-// deadRow is what Temporal says of a dead letter without asking its workflow.
-func (t *temporalServer) deadRow(info *workflowpb.WorkflowExecutionInfo) deadRow {
+// deadRowOf is what Temporal says of a dead letter without asking its workflow.
+func deadRowOf(t *temporalServer, info *workflowpb.WorkflowExecutionInfo) deadRow {
 	r := deadRow{WorkflowID: info.GetExecution().GetWorkflowId(), RunID: info.GetExecution().GetRunId(), Started: info.GetStartTime().AsTime(),
 		State: executionState(info.GetStatus()), taskQueue: info.GetTaskQueue(), status: info.GetStatus()}
 	r.owner, r.ID = splitDeadID(r.WorkflowID)

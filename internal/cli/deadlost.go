@@ -11,9 +11,9 @@ import (
 	"github.com/holdfastmq/holdfast/workflows"
 )
 
-// restart starts the workflow of a lost dead letter again, with what its last
+// restartLetter starts the workflow of a lost dead letter again, with what its last
 // run knew. That somebody else does the same is no error.
-func (t *temporalServer) restart(ctx context.Context, r deadRow, operator, reason string, now time.Time) error {
+func restartLetter(ctx context.Context, t *temporalServer, r deadRow, operator, reason string, now time.Time) error {
 	var in workflows.DeadLetterInput
 	if err := t.inputOf(ctx, r.WorkflowID, r.RunID, &in); err != nil {
 		return err

@@ -103,7 +103,7 @@ func (b *batch) explain(r deadRow, o outcome, err error) outcome {
 // lost.
 func (b *batch) ended(ctx context.Context, r deadRow) outcome {
 	b.silent.Store(0)
-	found, err := b.t.describeDead(ctx, []string{r.WorkflowID})
+	found, err := describeDead(ctx, b.t, []string{r.WorkflowID})
 	switch {
 	case err != nil:
 		return outcome{Outcome: isUnknown, Detail: text(err)}
@@ -121,7 +121,7 @@ func (b *batch) ended(ctx context.Context, r deadRow) outcome {
 func (b *batch) revive(ctx context.Context, r deadRow) outcome {
 	started, cancel := context.WithTimeout(ctx, b.answer)
 	defer cancel()
-	if err := b.t.restart(started, r, b.req.Operator, b.req.Reason, b.now()); err != nil {
+	if err := restartLetter(started, b.t, r, b.req.Operator, b.req.Reason, b.now()); err != nil {
 		return b.explain(r, outcome{}, err)
 	}
 	note := fmt.Sprintf("its workflow was %s, and was started again", r.State)

@@ -73,7 +73,7 @@ state, note, ui); pending (name, attempt, running, next, error); steps (at,
 kind, name, summary, result); steps_cut (there are more); ui.`,
 		Example: "  holdfast dead show A-1007\n  holdfast dead show 01927c4e-6f0e-7cc3-98c4-dc0c0c07398f --consumer payments --body\n  holdfast dead show A-1007 --raw >body.json",
 	}, func(ctx context.Context, t *temporalServer, id string) (shown, error) {
-		found, err := t.findDead(ctx, id, consumer, a.Prefix)
+		found, err := findDead(ctx, t, id, consumer, a.Prefix)
 		if errors.Is(err, holdfast.ErrNotFound) {
 			a.noteConsumer(ctx, t, consumer)
 		}
@@ -81,22 +81,22 @@ kind, name, summary, result); steps_cut (there are more); ui.`,
 			return nil, err
 		}
 		if b.raw {
-			return t.letterBody(ctx, found, a.Err)
+			return letterBody(ctx, t, found, a.Err)
 		}
-		return t.deadDetail(ctx, found, a.UI, b.most())
+		return deadDetailOf(ctx, t, found, a.UI, b.most())
 	})
 	c.Flags().StringVar(&consumer, "consumer", "", "the consumer, where ID is a message's or a key")
 	b.register(c)
 	return c
 }
 
-// deadDetail reads all that is known of a dead letter.
-func (t *temporalServer) deadDetail(ctx context.Context, of deadRow, ui string, body int) (deadDetail, error) {
+// deadDetailOf reads all that is known of a dead letter.
+func deadDetailOf(ctx context.Context, t *temporalServer, of deadRow, ui string, body int) (deadDetail, error) {
 	described, err := t.DescribeWorkflowExecution(ctx, of.WorkflowID, of.RunID)
 	if err != nil {
 		return deadDetail{}, fmt.Errorf("workflow %s: %w", of.WorkflowID, err)
 	}
-	d := deadDetail{say: t.suggester, deadRow: t.deadRow(described.GetWorkflowExecutionInfo()), Pending: pendingActivities(described.GetPendingActivities())}
+	d := deadDetail{say: t.suggester, deadRow: deadRowOf(t, described.GetWorkflowExecutionInfo()), Pending: pendingActivities(described.GetPendingActivities())}
 	d.UI = uiLink(ui, t.namespace, d.WorkflowID, d.RunID)
 	var in workflows.DeadLetterInput
 	if err := t.inputOf(ctx, d.WorkflowID, d.RunID, &in); err != nil {
@@ -109,7 +109,7 @@ func (t *temporalServer) deadDetail(ctx context.Context, of deadRow, ui string, 
 	d.stands(ctx, t)
 	d.Commands = d.possible()
 	if in.Letter.TxID != "" {
-		d.Producer = t.producer(ctx, in.Letter, ui)
+		d.Producer = producerOf(ctx, t, in.Letter, ui)
 	}
 	events, cut, err := t.history(ctx, d.WorkflowID, d.RunID)
 	if err != nil {
@@ -151,13 +151,13 @@ func (d *deadDetail) stands(ctx context.Context, t *temporalServer) {
 	}
 }
 
-// producer looks for the transaction that sent a message.
-func (t *temporalServer) producer(ctx context.Context, l holdfast.DeadLetter, ui string) *producer {
+// producerOf looks for the transaction that sent a message.
+func producerOf(ctx context.Context, t *temporalServer, l holdfast.DeadLetter, ui string) *producer {
 	p := &producer{Tx: l.TxID, Group: l.Group}
 	id := workflows.ID{Kind: workflows.KindTransaction, Owner: l.Group, Key: l.TxID}
-	found, err := t.one(ctx, l.TxID, t.names(id))
+	found, err := oneTx(ctx, t, l.TxID, t.names(id))
 	if errors.Is(err, holdfast.ErrNotFound) && l.Message.Key != "" {
-		found, err = t.byKey(ctx, l.Message.Key, l.Group) // in a workflow with others
+		found, err = txByKey(ctx, t, l.Message.Key, l.Group) // in a workflow with others
 	}
 	switch {
 	case errors.Is(err, holdfast.ErrNotFound):
@@ -173,7 +173,7 @@ func (t *temporalServer) producer(ctx context.Context, l holdfast.DeadLetter, ui
 		return p
 	}
 	info := described.GetWorkflowExecutionInfo()
-	rows := t.workflowRows(ctx, t.infoRow(info), info.GetStatus())
+	rows := workflowRows(ctx, t, infoRow(t, info), info.GetStatus())
 	at := slices.IndexFunc(rows, func(r row) bool { return r.Tx == l.TxID })
 	if at < 0 {
 		p.Note = "no workflow of its own; " + found.workflowID + " has its key"

@@ -55,7 +55,7 @@ missing is installed, which takes some minutes the first time.`,
 					return err
 				}
 			}
-			return a.dev(cmd.Context(), o, more, args)
+			return runDev(cmd.Context(), a, o, more, args)
 		},
 	}
 	c.Flags().StringVar(&dir, "dir", "", "the data folder")
@@ -66,8 +66,8 @@ missing is installed, which takes some minutes the first time.`,
 	return c
 }
 
-// dev runs the stack until ctx is done, or for as long as the command runs.
-func (a *app) dev(ctx context.Context, o stack.Options, more devDatabases, command []string) (err error) {
+// runDev runs the stack until ctx is done, or for as long as the command runs.
+func runDev(ctx context.Context, a *app, o stack.Options, more devDatabases, command []string) (err error) {
 	s, err := stack.Start(ctx, o)
 	if err != nil {
 		return err
@@ -89,7 +89,7 @@ func (a *app) dev(ctx context.Context, o stack.Options, more devDatabases, comma
 	if len(command) > 0 {
 		signals, stop := signalsToForward()
 		defer stop()
-		return a.runCommand(command, env, signals)
+		return runCommand(a, command, env, signals)
 	}
 	printStack(a.Out, env, s.Dir())
 	<-ctx.Done()

@@ -63,15 +63,15 @@ func commandApp(in io.Reader) (*app, *bytes.Buffer) {
 
 func TestCommandInTheStack(t *testing.T) {
 	a, out := commandApp(strings.NewReader("input"))
-	require.NoError(t, a.runCommand([]string{"sh", "-c", `echo "$AMQP_URL"; cat`}, []string{"AMQP_URL=ours"}, nil))
+	require.NoError(t, runCommand(a, []string{"sh", "-c", `echo "$AMQP_URL"; cat`}, []string{"AMQP_URL=ours"}, nil))
 	require.Equal(t, "ours\ninput", out.String())
 }
 
 func TestExitStatusOfTheCommand(t *testing.T) {
 	a, _ := commandApp(strings.NewReader(""))
-	require.Equal(t, statusError(7), a.runCommand([]string{"sh", "-c", "exit 7"}, nil, nil))
-	require.Equal(t, statusError(128+9), a.runCommand([]string{"sh", "-c", "kill -9 $$"}, nil, nil))
-	require.ErrorContains(t, a.runCommand([]string{"/no/such/program"}, nil, nil), "after --")
+	require.Equal(t, statusError(7), runCommand(a, []string{"sh", "-c", "exit 7"}, nil, nil))
+	require.Equal(t, statusError(128+9), runCommand(a, []string{"sh", "-c", "kill -9 $$"}, nil, nil))
+	require.ErrorContains(t, runCommand(a, []string{"/no/such/program"}, nil, nil), "after --")
 }
 
 // TestSignalsReachTheCommand waits for the command to say that it listens, then
@@ -83,7 +83,7 @@ func TestSignalsReachTheCommand(t *testing.T) {
 	signals := make(chan os.Signal, 1)
 	ended := make(chan error, 1)
 	go func() {
-		ended <- a.runCommand([]string{"sh", "-c", `trap 'echo caught; exit 3' TERM; echo ready; while :; do sleep 0.05; done`}, nil, signals)
+		ended <- runCommand(a, []string{"sh", "-c", `trap 'echo caught; exit 3' TERM; echo ready; while :; do sleep 0.05; done`}, nil, signals)
 		_ = w.Close()
 	}()
 	line := make([]byte, len("ready\n"))

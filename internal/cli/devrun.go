@@ -19,7 +19,7 @@ func signalsToForward() (signals <-chan os.Signal, stop func()) {
 
 // runCommand runs a command with env in addition to the environment, passes
 // signals on to it, and returns its exit status.
-func (a *app) runCommand(command, env []string, signals <-chan os.Signal) error {
+func runCommand(a *app, command, env []string, signals <-chan os.Signal) error {
 	cmd := exec.Command(command[0], command[1:]...)
 	cmd.Env = append(append([]string(nil), a.Environ...), env...)
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = a.In, raw(a.Out), raw(a.Err)

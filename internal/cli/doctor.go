@@ -96,7 +96,7 @@ detail, remedy).`,
 			}
 			ctx, cancel := a.bounded(cmd.Context(), doctorTimeout)
 			defer cancel()
-			d := a.examine(ctx, e)
+			d := examine(ctx, &a.config, e)
 			var err error
 			if asJSON {
 				err = printJSON(a.Out, d)
@@ -139,7 +139,7 @@ func (e examination) validate() error {
 }
 
 // examine looks at all parts at once.
-func (c *config) examine(ctx context.Context, e examination) diagnosis {
+func examine(ctx context.Context, c *config, e examination) diagnosis {
 	e.asked = c.askOnce(ctx, e.skip)
 	found := make([][]finding, len(parts))
 	var wg sync.WaitGroup

@@ -145,7 +145,7 @@ func (f *findings) openLetters(counts map[workflows.State]int64, queue string, p
 // the latest.
 func (f *findings) lostLetters(ctx context.Context, t *temporalServer, prefix string) {
 	const check = "lost dead letters"
-	n, example, err := t.closedUndecided(ctx, lettersQuery(prefix))
+	n, example, err := closedUndecided(ctx, t, lettersQuery(prefix))
 	switch {
 	case err != nil:
 		f.add(levelWarning, check, "", "unknown: %s", text(err))

@@ -13,10 +13,10 @@ import (
 	"github.com/holdfastmq/holdfast/broker"
 )
 
-// policies looks for policies of RabbitMQ's that drop, expire or limit what is in
+// examinePolicies looks for policies of RabbitMQ's that drop, expire or limit what is in
 // Holdfast's queues. It returns the queues as the management API describes them, if it is
 // reached.
-func (c *config) policies(ctx context.Context, f *findings, b *broker.Broker, given string) (queues []managedQueue) {
+func examinePolicies(ctx context.Context, c *config, f *findings, b *broker.Broker, given string) (queues []managedQueue) {
 	const check = "policies"
 	lacking, err := b.Unprotected(ctx)
 	var refused *amqp.Error

@@ -59,7 +59,7 @@ func examineRabbitMQ(ctx context.Context, c *config, e examination) []finding {
 	f.topology(info, b.TopicsExchange(), len(e.groups)+len(e.consumers) > 0)
 	f.failures(info.Queues[:failing])
 	f.ladders(lookAtLadder(ctx, b, info.Queues[2:failing], ladderLook), c.clock())
-	managed := c.policies(ctx, &f, b, cmp.Or(e.management, c.Management))
+	managed := examinePolicies(ctx, c, &f, b, cmp.Or(e.management, c.Management))
 	f.consumerTimeouts(answers, managed, b.ConsumerQueue)
 	f.processes(answers, unasked)
 	f.databases(answers)

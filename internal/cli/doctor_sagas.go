@@ -23,7 +23,7 @@ const (
 )
 
 // countSagas counts the workflows that f finds.
-func (t *temporalServer) countSagas(ctx context.Context, f sagaFilter, more string) (int, error) {
+func countSagas(ctx context.Context, t *temporalServer, f sagaFilter, more string) (int, error) {
 	n, err := t.CountWorkflow(ctx, &workflowservice.CountWorkflowExecutionsRequest{Namespace: t.namespace, Query: f.query() + more})
 	return int(n.GetCount()), err
 }
@@ -32,7 +32,7 @@ func (t *temporalServer) countSagas(ctx context.Context, f sagaFilter, more stri
 func (f *findings) sagas(ctx context.Context, t *temporalServer, prefix string, now time.Time) {
 	counts := map[string]int{}
 	for _, s := range []string{core.StateParked, core.StateCompensationFailed, core.StatePaused, core.StateWaiting, core.StateCompensating} {
-		n, err := t.countSagas(ctx, sagaFilter{prefix: prefix, states: []string{s}}, "")
+		n, err := countSagas(ctx, t, sagaFilter{prefix: prefix, states: []string{s}}, "")
 		if err != nil {
 			f.add(levelWarning, "sagas", "", "unknown: %s", text(err))
 			return
@@ -41,7 +41,7 @@ func (f *findings) sagas(ctx context.Context, t *temporalServer, prefix string, 
 	}
 	f.openSagas(counts)
 	old := " AND StartTime < " + quote(now.Add(-longWait).UTC().Format(time.RFC3339Nano))
-	if n, err := t.countSagas(ctx, sagaFilter{prefix: prefix, states: []string{core.StateWaiting}}, old); err == nil && n > 0 {
+	if n, err := countSagas(ctx, t, sagaFilter{prefix: prefix, states: []string{core.StateWaiting}}, old); err == nil && n > 0 {
 		f.add(levelWarning, "waiting sagas", f.code("saga list", "", "--state", "waiting", "--older-than", longWait.String())+" lists them, "+f.code("saga show", "ID")+" says how to answer",
 			"%s for an answer, and began more than %s ago", plural(n, "saga")+" waiting", age(longWait))
 	}
@@ -75,7 +75,7 @@ func (f *findings) openSagas(counts map[string]int) {
 // strandedSagas finds sagas whose version no worker has, and names the versions.
 func (f *findings) strandedSagas(ctx context.Context, t *temporalServer, prefix string, definitions func() ([]broker.SagaDefinition, error)) {
 	var rows []sagaRow
-	err := t.sagas(ctx, sagaFilter{prefix: prefix, states: []string{core.StateNoWorker}}, strandedShown, func(r sagaRow) bool {
+	err := eachSaga(ctx, t, sagaFilter{prefix: prefix, states: []string{core.StateNoWorker}}, strandedShown, func(r sagaRow) bool {
 		rows = append(rows, r)
 		return len(rows) <= strandedShown
 	})
@@ -87,7 +87,7 @@ func (f *findings) strandedSagas(ctx context.Context, t *temporalServer, prefix 
 		f.ok("saga versions", "no saga waits for a worker that has its version")
 		return
 	}
-	t.tell(ctx, rows)
+	tellSagas(ctx, t, rows)
 	running, err := definitions()
 	f.stranded(rows, running, err)
 }
@@ -156,7 +156,7 @@ func (f *findings) lostSagas(ctx context.Context, t *temporalServer, prefix stri
 	infos, err := t.page(ctx, filter.query(), lostShown)
 	var rows []sagaRow
 	if err == nil {
-		rows, err = t.sagaRows(ctx, infos, map[string]bool{})
+		rows, err = sagaRowsOf(ctx, t, infos, map[string]bool{})
 	}
 	rows = slices.DeleteFunc(rows, func(r sagaRow) bool { return !filter.matches(r) })
 	switch {

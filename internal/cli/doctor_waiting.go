@@ -27,7 +27,7 @@ func examineWaiting(ctx context.Context, c *config, e examination) []finding {
 		with.Management = e.management
 		s.config = &with
 	}
-	c.survey(ctx, s, e.skip)
+	takeSurvey(ctx, c, s, e.skip)
 	for _, w := range s.sorted() {
 		f.waited(w, s.now)
 	}
@@ -50,9 +50,9 @@ func examineWaiting(ctx context.Context, c *config, e examination) []finding {
 	return f.all
 }
 
-// survey fills s with what the servers that are reached say. That one is not reached,
+// takeSurvey fills s with what the servers that are reached say. That one is not reached,
 // its own part tells.
-func (c *config) survey(ctx context.Context, s *survey, skip []string) {
+func takeSurvey(ctx context.Context, c *config, s *survey, skip []string) {
 	skipped := strings.Join(skip, ",")
 	if !strings.Contains(skipped, "temporal") {
 		if t, err := c.temporal(ctx); err == nil {

@@ -29,20 +29,20 @@ type target struct {
 	key string
 }
 
-// find returns what id means: a workflow's ID, a transaction's ID or a business
+// findTx returns what id means: a workflow's ID, a transaction's ID or a business
 // key, in that order. A transaction that left a workflow is where it goes on.
-func (t *temporalServer) find(ctx context.Context, id, group string) (target, error) {
+func findTx(ctx context.Context, t *temporalServer, id, group string) (target, error) {
 	if known, ok := workflows.ParseID(id); ok && (known.Shared() || known.Kind == workflows.KindTransaction) {
-		found, err := t.first(ctx, id, t.names(known))
+		found, err := firstTx(ctx, t, id, t.names(known))
 		if known.Shared() || !errors.Is(err, holdfast.ErrNotFound) {
 			return found, err
 		}
-		return t.member(ctx, id)
+		return memberOf(ctx, t, id)
 	}
 	groups := []string{group}
 	if group == "" {
 		var err error
-		if groups, err = t.recentGroups(ctx); err != nil {
+		if groups, err = recentGroups(ctx, t); err != nil {
 			return target{}, err
 		}
 	}
@@ -50,34 +50,34 @@ func (t *temporalServer) find(ctx context.Context, id, group string) (target, er
 	for _, g := range groups {
 		ids = append(ids, t.names(workflows.ID{Kind: workflows.KindTransaction, Owner: g, Key: id})...)
 	}
-	found, err := t.one(ctx, id, ids)
+	found, err := oneTx(ctx, t, id, ids)
 	if !errors.Is(err, holdfast.ErrNotFound) {
 		return found, err
 	}
-	if found, err = t.byKey(ctx, id, group); !errors.Is(err, holdfast.ErrNotFound) {
+	if found, err = txByKey(ctx, t, id, group); !errors.Is(err, holdfast.ErrNotFound) {
 		return found, err
 	}
 	if group == "" {
-		if ids, err = t.ofItsTime(ctx, id); err != nil {
+		if ids, err = ofItsTime(ctx, t, id); err != nil {
 			return target{}, err
 		}
-		if found, err = t.one(ctx, id, ids); !errors.Is(err, holdfast.ErrNotFound) {
+		if found, err = oneTx(ctx, t, id, ids); !errors.Is(err, holdfast.ErrNotFound) {
 			return found, err
 		}
 	}
-	return t.recovered(ctx, id, group)
+	return recoveredTx(ctx, t, id, group)
 }
 
-// member returns the workflow that the transaction shares which would otherwise
+// memberOf returns the workflow that the transaction shares which would otherwise
 // have the workflow id.
-func (t *temporalServer) member(ctx context.Context, id string) (target, error) {
+func memberOf(ctx context.Context, t *temporalServer, id string) (target, error) {
 	group, tx := splitWorkflowID(id)
 	if tx == "" {
 		return target{}, notFound(id)
 	}
-	found, err := t.byKey(ctx, tx, group)
+	found, err := txByKey(ctx, t, tx, group)
 	if errors.Is(err, holdfast.ErrNotFound) {
-		found, err = t.recovered(ctx, tx, group)
+		found, err = recoveredTx(ctx, t, tx, group)
 	}
 	switch {
 	case errors.Is(err, holdfast.ErrNotFound):
@@ -101,19 +101,19 @@ func notFound(id string) error {
 		"give its group with --group; it may be too new to be listed yet, or older than the namespace keeps")
 }
 
-// first returns the first workflow among ids that exists.
-func (t *temporalServer) first(ctx context.Context, id string, ids []string) (target, error) {
+// firstTx returns the first workflow among ids that exists.
+func firstTx(ctx context.Context, t *temporalServer, id string, ids []string) (target, error) {
 	for _, name := range ids {
-		if found, err := t.one(ctx, id, []string{name}); !errors.Is(err, holdfast.ErrNotFound) {
+		if found, err := oneTx(ctx, t, id, []string{name}); !errors.Is(err, holdfast.ErrNotFound) {
 			return found, err
 		}
 	}
 	return target{}, notFound(id)
 }
 
-// one returns the single workflow among ids that exists. It asks for each, since
+// oneTx returns the single workflow among ids that exists. It asks for each, since
 // the visibility store would not know the latest.
-func (t *temporalServer) one(ctx context.Context, id string, ids []string) (target, error) {
+func oneTx(ctx context.Context, t *temporalServer, id string, ids []string) (target, error) {
 	var mu sync.Mutex
 	var found []target
 	all, ctx := errgroup.WithContext(ctx)
@@ -180,21 +180,21 @@ func (of target) name() string {
 	return ownID(of.workflowID, of.tx)
 }
 
-// byKey finds the transaction with the business key; in a shared workflow, its ID
+// txByKey finds the transaction with the business key; in a shared workflow, its ID
 // is found as well.
-func (t *temporalServer) byKey(ctx context.Context, key, group string) (target, error) {
+func txByKey(ctx context.Context, t *temporalServer, key, group string) (target, error) {
 	f := filter{prefix: t.prefix, key: key, group: group}
 	if f.validate() != nil || len(key) > holdfast.MaxName {
 		return target{}, notFound(key)
 	}
-	infos, err := t.withKey(ctx, f)
+	infos, err := txsWithKey(ctx, t, f)
 	if err != nil {
 		return target{}, err
 	}
 	var found []target
 	seen := map[string]bool{}
 	for _, info := range infos {
-		known := t.infoRow(info)
+		known := infoRow(t, info)
 		if seen[known.WorkflowID] {
 			continue // an earlier run of the same workflow
 		}
@@ -203,7 +203,7 @@ func (t *temporalServer) byKey(ctx context.Context, key, group string) (target, 
 			found = append(found, target{workflowID: known.WorkflowID, runID: known.RunID, tx: known.Tx, key: key})
 			continue
 		}
-		members, err := t.members(ctx, known, info.GetStatus())
+		members, err := membersOf(ctx, t, known, info.GetStatus())
 		if err != nil {
 			return target{}, fmt.Errorf("workflow %s: %w", known.WorkflowID, err)
 		}
@@ -212,9 +212,9 @@ func (t *temporalServer) byKey(ctx context.Context, key, group string) (target, 
 	return single(key, found)
 }
 
-// withKey lists the workflows that may have the key of f. Where the visibility store
+// txsWithKey lists the workflows that may have the key of f. Where the visibility store
 // cannot be asked for it, all are looked at.
-func (t *temporalServer) withKey(ctx context.Context, f filter) (infos []*workflowpb.WorkflowExecutionInfo, err error) {
+func txsWithKey(ctx context.Context, t *temporalServer, f filter) (infos []*workflowpb.WorkflowExecutionInfo, err error) {
 	const enough = 10 // to say that a key means several
 	size := enough
 	if !askable(f.key) {
@@ -228,7 +228,7 @@ func (t *temporalServer) withKey(ctx context.Context, f filter) (infos []*workfl
 			return nil, hardToAsk(f.key, t.listError(err))
 		}
 		for _, info := range page.GetExecutions() {
-			if f.matches(t.infoRow(info)) {
+			if f.matches(infoRow(t, info)) {
 				infos = append(infos, info)
 			}
 		}
@@ -259,8 +259,8 @@ func targets(known row, members []workflows.MemberStatus, f filter) []target {
 // transaction: their half messages may be too many for the search attributes.
 const recoveriesSearched = 100
 
-// recovered finds the transaction tx among the latest workflows Recovery.
-func (t *temporalServer) recovered(ctx context.Context, tx, group string) (target, error) {
+// recoveredTx finds the transaction tx among the latest workflows Recovery.
+func recoveredTx(ctx context.Context, t *temporalServer, tx, group string) (target, error) {
 	query := "WorkflowType = " + quote(workflows.RecoveryName) + " AND " + groupTerm(t.prefix, group)
 	if at, ok := timeOf(tx); ok {
 		query += " AND " + startTerms(time.Time{}, at.Add(-time.Minute))[0]
@@ -274,15 +274,15 @@ func (t *temporalServer) recovered(ctx context.Context, tx, group string) (targe
 	all.SetLimit(resultsAtOnce)
 	for i, info := range infos {
 		all.Go(func() error {
-			known := t.infoRow(info)
+			known := infoRow(t, info)
 			if !t.isOurs(info) || group != "" && known.Group != group {
 				return nil
 			}
-			in, err := t.input(ctx, known.WorkflowID, known.RunID)
+			in, err := txInput(ctx, t, known.WorkflowID, known.RunID)
 			if err != nil || !slices.ContainsFunc(in.Transactions, func(m activities.Tx) bool { return m.ID == tx }) {
 				return err
 			}
-			members, err := t.members(ctx, known, info.GetStatus())
+			members, err := membersOf(ctx, t, known, info.GetStatus())
 			for _, m := range members {
 				if m.ID == tx {
 					of[i] = targets(known, []workflows.MemberStatus{m}, filter{})
@@ -298,7 +298,7 @@ func (t *temporalServer) recovered(ctx context.Context, tx, group string) (targe
 }
 
 // recentGroups returns the groups of the latest transactions.
-func (t *temporalServer) recentGroups(ctx context.Context) ([]string, error) {
+func recentGroups(ctx context.Context, t *temporalServer) ([]string, error) {
 	infos, err := t.page(ctx, filter{prefix: t.prefix}.query(), recentLimit)
 	if err != nil {
 		return nil, err
@@ -316,7 +316,7 @@ func (t *temporalServer) recentGroups(ctx context.Context) ([]string, error) {
 
 // ofItsTime returns the workflows with the transaction ID id that were started
 // at the time that a UUIDv7 holds; none if it is another kind of ID.
-func (t *temporalServer) ofItsTime(ctx context.Context, id string) ([]string, error) {
+func ofItsTime(ctx context.Context, t *temporalServer, id string) ([]string, error) {
 	at, ok := timeOf(id)
 	if !ok {
 		return nil, nil

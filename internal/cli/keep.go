@@ -42,7 +42,7 @@ JSON: a line of the log is an object with time, level, msg and its attributes.`,
 		Example: "  holdfast keep orders\n  holdfast keep orders invoices --half-queues 4 --json",
 		Args:    cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, groups []string) error {
-			return a.keep(cmd.Context(), groups, f)
+			return runKeepers(cmd.Context(), a, groups, f)
 		},
 	}
 	c.Flags().IntVar(&f.halfQueues, "half-queues", 0, "how many half queues each group has; the groups' programs must use the same number (default 1)")
@@ -51,8 +51,8 @@ JSON: a line of the log is an object with time, level, msg and its attributes.`,
 	return c
 }
 
-// keep runs a worker for each group until ctx is done, or until one cannot run.
-func (a *app) keep(ctx context.Context, groups []string, f keepFlags) error {
+// runKeepers runs a worker for each group until ctx is done, or until one cannot run.
+func runKeepers(ctx context.Context, a *app, groups []string, f keepFlags) error {
 	seen := map[string]bool{}
 	for _, group := range groups {
 		if err := holdfast.ValidateName("group", group); err != nil {
@@ -66,7 +66,7 @@ func (a *app) keep(ctx context.Context, groups []string, f keepFlags) error {
 	if a.AMQPURL == "" {
 		return withRemedy(errors.New("no RabbitMQ"), "set AMQP_URL, for example to amqp://user:password@host:5672/vhost")
 	}
-	logger := a.logger(f.json)
+	logger := newLogger(a, f.json)
 	o, err := a.temporalOptions()
 	if err != nil {
 		return err
@@ -98,8 +98,8 @@ func (a *app) keep(ctx context.Context, groups []string, f keepFlags) error {
 	return running.Wait()
 }
 
-// logger writes to the standard error.
-func (a *app) logger(asJSON bool) *slog.Logger {
+// newLogger writes to the standard error.
+func newLogger(a *app, asJSON bool) *slog.Logger {
 	if asJSON {
 		return slog.New(slog.NewJSONHandler(a.Err, nil))
 	}

@@ -30,9 +30,9 @@ type row struct {
 	taskQueue string
 }
 
-// list returns the transactions that f means, limit at most (0: all), and, if there
+// listTxs returns the transactions that f means, limit at most (0: all), and, if there
 // may be more, what to tell about that.
-func (t *temporalServer) list(ctx context.Context, f filter, limit int) (rows []row, more string, err error) {
+func listTxs(ctx context.Context, t *temporalServer, f filter, limit int) (rows []row, more string, err error) {
 	rows = []row{}
 	seen, silent, listed := 0, 0, map[string]bool{}
 	var token []byte
@@ -42,12 +42,12 @@ func (t *temporalServer) list(ctx context.Context, f filter, limit int) (rows []
 		if err != nil {
 			return nil, "", t.listError(err)
 		}
-		found, err := t.rows(ctx, page.GetExecutions(), f)
+		found, err := txRows(ctx, t, page.GetExecutions(), f)
 		if err != nil {
 			return nil, "", err
 		}
 		if f.reasons || f.errorText != "" {
-			t.explainRows(ctx, found)
+			explainRows(ctx, t, found)
 		}
 		for _, r := range found {
 			if len(f.states) > 0 && !slices.Contains(f.states, r.State) {
@@ -84,17 +84,17 @@ func (t *temporalServer) list(ctx context.Context, f filter, limit int) (rows []
 	}
 }
 
-// rows turns workflows into those of their transactions that f means, in their
+// txRows turns workflows into those of their transactions that f means, in their
 // order.
-func (t *temporalServer) rows(ctx context.Context, infos []*workflowpb.WorkflowExecutionInfo, f filter) ([]row, error) {
+func txRows(ctx context.Context, t *temporalServer, infos []*workflowpb.WorkflowExecutionInfo, f filter) ([]row, error) {
 	of := make([][]row, len(infos))
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(resultsAtOnce)
 	for i, info := range infos {
 		group.Go(func() error {
-			known := t.infoRow(info)
+			known := infoRow(t, info)
 			if f.matches(known) {
-				of[i] = f.keeps(known, t.workflowRows(ctx, known, info.GetStatus()))
+				of[i] = f.keeps(known, workflowRows(ctx, t, known, info.GetStatus()))
 			}
 			return ctx.Err()
 		})
@@ -111,11 +111,11 @@ func (t *temporalServer) rows(ctx context.Context, infos []*workflowpb.WorkflowE
 
 // workflowRows returns the transactions of the workflow r: of a completed one as
 // its result says.
-func (t *temporalServer) workflowRows(ctx context.Context, r row, status enumspb.WorkflowExecutionStatus) []row {
+func workflowRows(ctx context.Context, t *temporalServer, r row, status enumspb.WorkflowExecutionStatus) []row {
 	if status != enumspb.WORKFLOW_EXECUTION_STATUS_COMPLETED && !shared(r.WorkflowID) {
 		return []row{r}
 	}
-	members, err := t.members(ctx, r, status)
+	members, err := membersOf(ctx, t, r, status)
 	if err != nil {
 		r.Reason = text(err)
 		return []row{r}
@@ -129,7 +129,7 @@ func (t *temporalServer) workflowRows(ctx context.Context, r row, status enumspb
 }
 
 // infoRow is what the visibility store knows of a workflow.
-func (t *temporalServer) infoRow(info *workflowpb.WorkflowExecutionInfo) row {
+func infoRow(t *temporalServer, info *workflowpb.WorkflowExecutionInfo) row {
 	r := row{WorkflowID: info.GetExecution().GetWorkflowId(), RunID: info.GetExecution().GetRunId(),
 		Started: info.GetStartTime().AsTime(), State: executionState(info.GetStatus()), taskQueue: info.GetTaskQueue()}
 	r.Group, r.Tx = splitWorkflowID(r.WorkflowID)
@@ -151,7 +151,7 @@ func (t *temporalServer) infoRow(info *workflowpb.WorkflowExecutionInfo) row {
 
 // explainRows adds to transactions in trouble why they are, which only their workflows
 // know. Where no process answers, it is missing.
-func (t *temporalServer) explainRows(ctx context.Context, rows []row) {
+func explainRows(ctx context.Context, t *temporalServer, rows []row) {
 	inTrouble := func(r row) bool {
 		return r.Reason == "" && r.Closed == nil && r.State != stateRunning && !shared(r.WorkflowID)
 	}

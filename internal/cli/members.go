@@ -13,11 +13,11 @@ import (
 	"github.com/holdfastmq/holdfast/workflows"
 )
 
-// members returns where the transactions of the workflow r stand: of a completed
+// membersOf returns where the transactions of the workflow r stand: of a completed
 // one as its result says, of another one as far as its history tells. One that
 // is in trouble is asked first. What goes on in a workflow of its own, after the
 // shared one was lost, has left.
-func (t *temporalServer) members(ctx context.Context, r row, s enumspb.WorkflowExecutionStatus) ([]workflows.MemberStatus, error) {
+func membersOf(ctx context.Context, t *temporalServer, r row, s enumspb.WorkflowExecutionStatus) ([]workflows.MemberStatus, error) {
 	var status workflows.Status
 	switch {
 	case s == enumspb.WORKFLOW_EXECUTION_STATUS_COMPLETED:
@@ -30,21 +30,21 @@ func (t *temporalServer) members(ctx context.Context, r row, s enumspb.WorkflowE
 			return status.Transactions, nil
 		}
 	}
-	told, _, err := t.story(ctx, r.WorkflowID, r.RunID, "")
+	told, _, err := readStory(ctx, t, r.WorkflowID, r.RunID, "")
 	if err != nil {
 		return nil, err
 	}
-	return t.toldMembers(ctx, r, told, s)
+	return toldMembers(ctx, t, r, told, s)
 }
 
 // toldMembers returns where the transactions of the workflow r stand as far as
 // its history tells.
-func (t *temporalServer) toldMembers(ctx context.Context, r row, told story, s enumspb.WorkflowExecutionStatus) ([]workflows.MemberStatus, error) {
+func toldMembers(ctx context.Context, t *temporalServer, r row, told story, s enumspb.WorkflowExecutionStatus) ([]workflows.MemberStatus, error) {
 	all := told.stands(r.State)
 	if !isLost(s) {
 		return all, nil
 	}
-	own, err := t.ownWorkflows(ctx, r.WorkflowID, undecided(all))
+	own, err := ownWorkflows(ctx, t, r.WorkflowID, undecided(all))
 	if err != nil {
 		return nil, err
 	}
@@ -69,7 +69,7 @@ func undecided(all []workflows.MemberStatus) []string {
 
 // ownWorkflows returns which transactions of the workflow shared have a workflow of
 // their own.
-func (t *temporalServer) ownWorkflows(ctx context.Context, shared string, txs []string) (map[string]bool, error) {
+func ownWorkflows(ctx context.Context, t *temporalServer, shared string, txs []string) (map[string]bool, error) {
 	var mu sync.Mutex
 	found := map[string]bool{}
 	all, ctx := errgroup.WithContext(ctx)
@@ -94,9 +94,9 @@ func (t *temporalServer) ownWorkflows(ctx context.Context, shared string, txs []
 	return found, all.Wait()
 }
 
-// story reads a workflow's history. only, where it is not empty, is the one
+// readStory reads a workflow's history. only, where it is not empty, is the one
 // transaction whose steps are told.
-func (t *temporalServer) story(ctx context.Context, id, run, only string) (told story, cut bool, err error) {
+func readStory(ctx context.Context, t *temporalServer, id, run, only string) (told story, cut bool, err error) {
 	events, cut, err := t.history(ctx, id, run)
 	if err != nil {
 		return story{}, false, err

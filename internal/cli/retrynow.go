@@ -67,7 +67,7 @@ at_least.`,
 			}
 			ctx, cancel := a.bounded(cmd.Context(), defaultTimeout)
 			defer cancel()
-			return a.retryNow(ctx, f)
+			return retryNow(ctx, a, f)
 		},
 	}
 	flags := c.Flags()
@@ -89,10 +89,10 @@ func (f retryNowFlags) means(n nudge) bool {
 	return strings.Contains(n.For, f.what) && (f.group == "" || f.group == group)
 }
 
-func (a *app) retryNow(ctx context.Context, f retryNowFlags) error {
-	s := a.newSurvey(ctx)
+func retryNow(ctx context.Context, a *app, f retryNowFlags) error {
+	s := newSurvey(ctx, &a.config)
 	s.nudging, s.operator, s.reason = true, f.operator, f.reason
-	if err := a.surveyAll(ctx, s); err != nil {
+	if err := surveyAll(ctx, &a.config, s); err != nil {
 		return err
 	}
 	nudges := []nudge{}
@@ -109,13 +109,13 @@ func (a *app) retryNow(ctx context.Context, f retryNowFlags) error {
 	}
 	gone, err := 0, error(nil)
 	if !f.dryRun {
-		gone, err = a.carryOut(ctx, nudges)
+		gone, err = carryOut(ctx, &a.config, nudges)
 	}
-	return errors.Join(a.tellNudges(nudges, gone, f), err)
+	return errors.Join(tellNudges(a, nudges, gone, f), err)
 }
 
 // carryOut does what nudges say, and counts the workflows that have ended meanwhile.
-func (c *config) carryOut(ctx context.Context, nudges []nudge) (gone int, err error) {
+func carryOut(ctx context.Context, c *config, nudges []nudge) (gone int, err error) {
 	var signals []nudge
 	for _, n := range nudges {
 		if n.signal != "" {
@@ -124,7 +124,7 @@ func (c *config) carryOut(ctx context.Context, nudges []nudge) (gone int, err er
 	}
 	if len(signals) > 0 {
 		err = c.withTemporal(ctx, func(ctx context.Context, t *temporalServer) (err error) {
-			gone, err = t.nudge(ctx, signals)
+			gone, err = sendNudges(ctx, t, signals)
 			return err
 		})
 	}
@@ -136,8 +136,8 @@ func (c *config) carryOut(ctx context.Context, nudges []nudge) (gone int, err er
 	return gone, err
 }
 
-// nudge sends the signals, and counts the workflows that have ended meanwhile.
-func (t *temporalServer) nudge(ctx context.Context, nudges []nudge) (gone int, err error) {
+// sendNudges sends the signals, and counts the workflows that have ended meanwhile.
+func sendNudges(ctx context.Context, t *temporalServer, nudges []nudge) (gone int, err error) {
 	ended := make([]bool, len(nudges))
 	var all errgroup.Group
 	all.SetLimit(resultsAtOnce)
@@ -163,7 +163,7 @@ func (t *temporalServer) nudge(ctx context.Context, nudges []nudge) (gone int, e
 	return gone, err
 }
 
-func (a *app) tellNudges(nudges []nudge, gone int, f retryNowFlags) error {
+func tellNudges(a *app, nudges []nudge, gone int, f retryNowFlags) error {
 	if f.asJSON {
 		return printJSON(a.Out, nudges)
 	}

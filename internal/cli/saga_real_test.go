@@ -331,7 +331,7 @@ func TestCompensateASagaThatHasCompleted(t *testing.T) {
 	g := newTroupe(t)
 	id := g.begin("1", `{}`, "completed")
 	ts := &temporalServer{Client: g.c, namespace: "default", data: searchAttributes, prefix: g.prefix}
-	seen, err := ts.findSaga(t.Context(), id, "", g.prefix)
+	seen, err := findSaga(t.Context(), ts, id, "", g.prefix)
 	require.NoError(t, err)
 	g.set("undo create", holdfast.ClassPermanent, "it is shipped")
 	o, r := g.one("compensate", id)
@@ -377,16 +377,16 @@ func TestCompensateASagaThatWasTerminated(t *testing.T) {
 
 	o, r := g.one("retry", id)
 	require.Equal(t, []any{isRefused, exitError}, []any{o.Outcome, r.status})
-	row, err := ts.findSaga(t.Context(), id, "", g.prefix)
+	row, err := findSaga(t.Context(), ts, id, "", g.prefix)
 	require.NoError(t, err)
-	in, note, err := ts.undoInput(t.Context(), row, g.prefix)
+	in, note, err := undoInput(t.Context(), ts, row, g.prefix)
 	require.NoError(t, err)
 	require.Empty(t, note)
 	require.Equal(t, core.Done, in.Resumed.Core.Steps["create"].Status)
 	require.JSONEq(t, `{"ask":1,"create":true}`, string(in.Resumed.Core.Data))
 
 	g.stop()
-	in, note, err = ts.undoInput(t.Context(), row, g.prefix)
+	in, note, err = undoInput(t.Context(), ts, row, g.prefix)
 	require.NoError(t, err)
 	require.Contains(t, note, "no process could tell")
 	require.Equal(t, []any{2, "ship", `{"ask":1}`, row.RunID}, []any{in.Plan.Version, in.Plan.Steps[3].Name, string(in.Resumed.Core.Data), in.Undo.RunID},
@@ -486,7 +486,7 @@ func TestASagaThatEndsMeanwhile(t *testing.T) {
 	g := newTroupe(t)
 	id := g.begin("1", `{"ask":1}`, "waiting")
 	ts := &temporalServer{Client: g.c, namespace: "default", data: searchAttributes, prefix: g.prefix}
-	seen, err := ts.findSaga(t.Context(), id, "", g.prefix)
+	seen, err := findSaga(t.Context(), ts, id, "", g.prefix)
 	require.NoError(t, err)
 	_, _ = g.one("answer", id, "--step", "approve")
 	g.stands(id, "completed")

@@ -147,7 +147,7 @@ func TestTwoWorkflowsAreOneSaga(t *testing.T) {
 		"forgotten":             {nil, undone, "compensated", undo, 2 * time.Hour},
 	} {
 		t.Run(name, func(t *testing.T) {
-			r := (&temporalServer{}).joinRow(id, tc.own, tc.undo)
+			r := joinRow((&temporalServer{}), id, tc.own, tc.undo)
 			require.Equal(t, []any{tc.state, tc.workflow, tc.workflow == undo, noon.Add(tc.started)}, []any{r.State, r.WorkflowID, r.UndoneLater, r.Started})
 			require.Equal(t, []string{"orders", "pay", "1"}, []string{r.Group, r.Name, r.Key})
 		})
@@ -249,12 +249,12 @@ func TestReadJSON(t *testing.T) {
 	require.NoError(t, os.WriteFile(path, []byte("[1]"), 0o600))
 	for value, want := range map[string]string{`{"a":1}`: `{"a":1}`, "-": `{"in":true}`, "@" + path: "[1]", `"@x"`: `"@x"`} {
 		a := &app{Surroundings: Surroundings{In: strings.NewReader(`{"in":true}`)}}
-		got, err := a.readJSON("--data", value, core.MaxData)
+		got, err := readJSON(a, "--data", value, core.MaxData)
 		require.NoError(t, err)
 		require.Equal(t, want, string(got))
 	}
 	a := &app{Surroundings: Surroundings{In: strings.NewReader(`"` + strings.Repeat("x", core.MaxData) + `"`)}}
-	_, err := a.readJSON("--data", "-", core.MaxData)
+	_, err := readJSON(a, "--data", "-", core.MaxData)
 	require.ErrorContains(t, err, "--data: the standard input: it has more than 262144 bytes")
 }
 

@@ -118,7 +118,7 @@ sent), detail, remedy, state; with --dry-run that of saga list.`,
 				return err
 			}
 			return a.withTemporalFor(cmd.Context(), o.bulk.limit(ids), func(ctx context.Context, t *temporalServer) error {
-				return a.actOnSagas(ctx, t, act, &o, ids)
+				return actOnSagas(ctx, a, t, act, &o, ids)
 			})
 		},
 	}
@@ -159,7 +159,7 @@ func (o *sagaOrder) complete(a *app, act sagaAct, ids []string) error {
 	}
 	if o.value != "" {
 		var err error
-		if o.req.Value, err = a.readJSON("--value", o.value, workflows.MaxAnswer); err != nil {
+		if o.req.Value, err = readJSON(a, "--value", o.value, workflows.MaxAnswer); err != nil {
 			return err
 		}
 	}
@@ -167,9 +167,9 @@ func (o *sagaOrder) complete(a *app, act sagaAct, ids []string) error {
 }
 
 // actOnSagas does what was ordered, and reports it.
-func (a *app) actOnSagas(ctx context.Context, t *temporalServer, act sagaAct, o *sagaOrder, ids []string) error {
+func actOnSagas(ctx context.Context, a *app, t *temporalServer, act sagaAct, o *sagaOrder, ids []string) error {
 	return actOn(ctx, a, t, order[sagaRow]{bulk: &o.bulk, ages: o.ages,
-		choose: func(ctx context.Context) ([]sagaRow, error) { return a.selectSagas(ctx, t, o, ids) },
+		choose: func(ctx context.Context) ([]sagaRow, error) { return selectSagas(ctx, a, t, o, ids) },
 		state:  func(r sagaRow) string { return r.State }, possible: act.possible(), print: printSagaRows,
 		unknown: func(ctx context.Context) {
 			a.noteGroup(ctx, t, o.group)
@@ -183,10 +183,10 @@ func (a *app) actOnSagas(ctx context.Context, t *temporalServer, act sagaAct, o 
 }
 
 // selectSagas returns the sagas that are meant, the oldest first.
-func (a *app) selectSagas(ctx context.Context, t *temporalServer, o *sagaOrder, ids []string) ([]sagaRow, error) {
+func selectSagas(ctx context.Context, a *app, t *temporalServer, o *sagaOrder, ids []string) ([]sagaRow, error) {
 	if len(ids) > 0 {
 		return lookUp(ctx, o.parallel, ids, func(ctx context.Context, id string) (sagaRow, error) {
-			return t.findSaga(ctx, id, o.group, a.Prefix)
+			return findSaga(ctx, t, id, o.group, a.Prefix)
 		}, func(r sagaRow) string { return r.ID })
 	}
 	f, err := o.filter(a)
@@ -194,7 +194,7 @@ func (a *app) selectSagas(ctx context.Context, t *temporalServer, o *sagaOrder, 
 		return nil, err
 	}
 	rows := []sagaRow{}
-	err = t.sagas(ctx, f, deadPage, func(r sagaRow) bool {
+	err = eachSaga(ctx, t, f, deadPage, func(r sagaRow) bool {
 		rows = append(rows, r)
 		return true
 	})

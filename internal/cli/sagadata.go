@@ -10,7 +10,7 @@ import (
 
 // readJSON reads the value of a flag that takes JSON: as it is, from a file
 // (@FILE) or from the standard input (-). It has at most limit bytes.
-func (a *app) readJSON(flag, value string, limit int) (json.RawMessage, error) {
+func readJSON(a *app, flag, value string, limit int) (json.RawMessage, error) {
 	from := flag
 	switch name, file := strings.CutPrefix(value, "@"); {
 	case value == "-":

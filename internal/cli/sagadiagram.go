@@ -39,7 +39,7 @@ it, it is taken from the latest saga of that name in Temporal.`,
 			}
 			ctx, cancel := a.bounded(cmd.Context(), defaultTimeout)
 			defer cancel()
-			plan, err := a.plan(ctx, args[0], group, version)
+			plan, err := planFor(ctx, a, args[0], group, version)
 			if err != nil {
 				return err
 			}
@@ -61,7 +61,7 @@ func definitionsOf(answers []broker.ProcessStatus) (all []broker.SagaDefinition)
 }
 
 // groupOf returns the only group whose processes have a saga.
-func (c *config) groupOf(ctx context.Context, name string, version int) (string, error) {
+func groupOf(ctx context.Context, c *config, name string, version int) (string, error) {
 	all, err := c.definitions(ctx)
 	if err != nil {
 		return "", err
@@ -102,9 +102,9 @@ func pickDefinition(all []broker.SagaDefinition, name, group string, version int
 	}), nil
 }
 
-// plan finds a definition: among the running processes or, if none has it, in
+// planFor finds a definition: among the running processes or, if none has it, in
 // Temporal.
-func (a *app) plan(ctx context.Context, name, group string, version int) (core.Plan, error) {
+func planFor(ctx context.Context, a *app, name, group string, version int) (core.Plan, error) {
 	var plan core.Plan
 	all, asked := a.definitions(ctx)
 	d, err := pickDefinition(all, name, group, version)
@@ -126,7 +126,7 @@ func (a *app) plan(ctx context.Context, name, group string, version int) (core.P
 		return plan, errors.Join(err, dial)
 	}
 	defer t.Close()
-	found, from, look := t.latestPlan(ctx, sagaFilter{prefix: a.Prefix, group: group, name: name}, version)
+	found, from, look := latestPlan(ctx, t, sagaFilter{prefix: a.Prefix, group: group, name: name}, version)
 	switch {
 	case look != nil:
 		return plan, look
@@ -145,16 +145,16 @@ const plansTried = 20
 
 // latestPlan returns the plan of the latest saga that f means, in that version if
 // it is not 0, and that saga's ID; nil: there is none.
-func (t *temporalServer) latestPlan(ctx context.Context, f sagaFilter, version int) (plan *core.Plan, from string, err error) {
+func latestPlan(ctx context.Context, t *temporalServer, f sagaFilter, version int) (plan *core.Plan, from string, err error) {
 	tried := 0
 	var failed error
-	err = t.sagas(ctx, f, plansTried, func(r sagaRow) bool {
+	err = eachSaga(ctx, t, f, plansTried, func(r sagaRow) bool {
 		tried++
 		var began workflows.SagaInput
 		if failed = t.inputOf(ctx, r.WorkflowID, r.RunID, &began); failed != nil {
 			return false
 		}
-		if plan, from = t.planOf(ctx, r, began), r.ID; plan != nil && version != 0 && plan.Version != version {
+		if plan, from = planOf(ctx, t, r, began), r.ID; plan != nil && version != 0 && plan.Version != version {
 			plan = nil
 		}
 		return plan == nil && tried < plansTried
@@ -164,7 +164,7 @@ func (t *temporalServer) latestPlan(ctx context.Context, f sagaFilter, version i
 
 // planOf returns a saga's plan: as its input has it, as its history tells that it
 // was given it, or as its result says; nil: it is not known.
-func (t *temporalServer) planOf(ctx context.Context, r sagaRow, began workflows.SagaInput) *core.Plan {
+func planOf(ctx context.Context, t *temporalServer, r sagaRow, began workflows.SagaInput) *core.Plan {
 	if began.Plan != nil {
 		return began.Plan
 	}

@@ -21,7 +21,7 @@ func (e noSuchSagaError) Error() string {
 }
 func (e noSuchSagaError) Is(target error) bool { return target == holdfast.ErrNotFound }
 
-func (t *temporalServer) noSuchSaga(id string) error {
+func noSuchSaga(t *temporalServer, id string) error {
 	return withRemedy(noSuchSagaError(id),
 		"%s shows those that there are; it may have ended longer ago than the namespace keeps, or be another --prefix's", t.code("saga list", ""))
 }
@@ -29,24 +29,24 @@ func (t *temporalServer) noSuchSaga(id string) error {
 // findSaga returns the saga that id means: a workflow's ID, NAME/KEY, or a key.
 // That it means several is an error which names them: to act on another saga than
 // the one that was thought of cannot be taken back.
-func (t *temporalServer) findSaga(ctx context.Context, id, group, prefix string) (sagaRow, error) {
+func findSaga(ctx context.Context, t *temporalServer, id, group, prefix string) (sagaRow, error) {
 	if known, ok := workflows.ParseID(id); ok && known.Kind == workflows.KindSaga {
 		known.Undo = false
 		for _, name := range t.names(known) {
-			if found, err := t.describeSagas(ctx, []string{name}); err != nil || len(found) > 0 {
-				return t.oneSaga(id, found, err)
+			if found, err := describeSagas(ctx, t, []string{name}); err != nil || len(found) > 0 {
+				return oneSaga(t, id, found, err)
 			}
 		}
-		return sagaRow{}, t.noSuchSaga(id)
+		return sagaRow{}, noSuchSaga(t, id)
 	}
 	var found []sagaRow
 	var err error
 	for _, f := range sagaMeanings(sagaFilter{prefix: prefix, group: group}, id) {
 		if err == nil {
-			found, err = t.addSagas(ctx, found, f)
+			found, err = addSagas(ctx, t, found, f)
 		}
 	}
-	return t.oneSaga(id, found, err)
+	return oneSaga(t, id, found, err)
 }
 
 // sagaMeanings are what an ID may mean that is no workflow's: a key or, up to its first
@@ -64,37 +64,37 @@ func sagaMeanings(f sagaFilter, id string) (meant []sagaFilter) {
 }
 
 // addSagas adds to found the sagas that f means.
-func (t *temporalServer) addSagas(ctx context.Context, found []sagaRow, f sagaFilter) ([]sagaRow, error) {
+func addSagas(ctx context.Context, t *temporalServer, found []sagaRow, f sagaFilter) ([]sagaRow, error) {
 	add := func(r sagaRow) {
 		if f.matches(r) && !slices.ContainsFunc(found, func(o sagaRow) bool { return o.ID == r.ID }) {
 			found = append(found, r)
 		}
 	}
 	// The visibility store would not know the latest.
-	ids, err := t.likelySagas(ctx, f)
+	ids, err := likelySagas(ctx, t, f)
 	if err != nil {
 		return nil, err
 	}
-	likely, err := t.describeSagas(ctx, ids)
+	likely, err := describeSagas(ctx, t, ids)
 	if err != nil {
 		return nil, err
 	}
 	for _, r := range likely {
 		add(r)
 	}
-	err = t.sagas(ctx, f, deadPage, func(r sagaRow) bool {
+	err = eachSaga(ctx, t, f, deadPage, func(r sagaRow) bool {
 		add(r)
 		return true
 	})
 	return found, hardToAsk(f.key, err)
 }
 
-func (t *temporalServer) oneSaga(id string, found []sagaRow, err error) (sagaRow, error) {
+func oneSaga(t *temporalServer, id string, found []sagaRow, err error) (sagaRow, error) {
 	switch {
 	case err != nil:
 		return sagaRow{}, err
 	case len(found) == 0:
-		return sagaRow{}, t.noSuchSaga(id)
+		return sagaRow{}, noSuchSaga(t, id)
 	case len(found) == 1:
 		return found[0], nil
 	}
@@ -108,13 +108,13 @@ func (t *temporalServer) oneSaga(id string, found []sagaRow, err error) (sagaRow
 
 // likelySagas returns the IDs that what f means would have with the groups and
 // names of the latest sagas.
-func (t *temporalServer) likelySagas(ctx context.Context, f sagaFilter) ([]string, error) {
+func likelySagas(ctx context.Context, t *temporalServer, f sagaFilter) ([]string, error) {
 	if f.group != "" && f.name != "" {
 		return t.names(workflows.ID{Kind: workflows.KindSaga, Owner: f.group, Name: f.name, Key: f.key}), nil
 	}
 	infos, err := t.page(ctx, sagaFilter{prefix: f.prefix, group: f.group}.query(), recentLimit)
 	if err != nil {
-		return nil, t.sagaListError(err)
+		return nil, sagaListError(t, err)
 	}
 	var ids []string
 	for _, info := range infos {
@@ -132,16 +132,16 @@ func (t *temporalServer) likelySagas(ctx context.Context, f sagaFilter) ([]strin
 }
 
 // describeSagas returns those of these sagas that exist.
-func (t *temporalServer) describeSagas(ctx context.Context, ids []string) ([]sagaRow, error) {
+func describeSagas(ctx context.Context, t *temporalServer, ids []string) ([]sagaRow, error) {
 	var mu sync.Mutex
 	var found []sagaRow
 	all, ctx := errgroup.WithContext(ctx)
 	all.SetLimit(describeLimit)
 	for _, id := range ids {
 		all.Go(func() error {
-			info, err := t.latest(ctx, id)
+			info, err := latestRun(ctx, t, id)
 			if err == nil && info == nil { // what undid it may have been kept longer
-				info, err = t.latest(ctx, workflows.SagaUndoID(id))
+				info, err = latestRun(ctx, t, workflows.SagaUndoID(id))
 			}
 			if err != nil || info == nil {
 				return err
@@ -152,7 +152,7 @@ func (t *temporalServer) describeSagas(ctx context.Context, ids []string) ([]sag
 			if !t.isOurs(info) {
 				return nil
 			}
-			r, err := t.sagaRow(ctx, info)
+			r, err := sagaRowOf(ctx, t, info)
 			if err != nil {
 				return err
 			}

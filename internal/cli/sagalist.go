@@ -45,9 +45,9 @@ a part of), unknown_outside (steps), workflow_id, run_id.`,
 			}
 			return a.withTemporal(cmd.Context(), func(ctx context.Context, t *temporalServer) error {
 				if unknown {
-					return a.listUnknownOutside(ctx, t, f, s.limit, asJSON)
+					return listUnknownOutside(ctx, a, t, f, s.limit, asJSON)
 				}
-				return a.listSagas(ctx, t, f, s.limit, asJSON)
+				return listSagas(ctx, a, t, f, s.limit, asJSON)
 			})
 		},
 	}
@@ -57,10 +57,10 @@ a part of), unknown_outside (steps), workflow_id, run_id.`,
 	return c
 }
 
-func (a *app) listSagas(ctx context.Context, t *temporalServer, f sagaFilter, limit int, asJSON bool) error {
+func listSagas(ctx context.Context, a *app, t *temporalServer, f sagaFilter, limit int, asJSON bool) error {
 	rows := []sagaRow{}
 	more := false
-	err := t.sagas(ctx, f, min(max(limit+1, 10), deadPage), func(r sagaRow) bool {
+	err := eachSaga(ctx, t, f, min(max(limit+1, 10), deadPage), func(r sagaRow) bool {
 		if more = len(rows) == limit; !more {
 			rows = append(rows, r)
 		}
@@ -76,16 +76,16 @@ func (a *app) listSagas(ctx context.Context, t *temporalServer, f sagaFilter, li
 	if more {
 		printf(a.Err, "There are more than %d: raise --limit, or narrow it down.\n", limit)
 	}
-	t.tell(ctx, rows)
+	tellSagas(ctx, t, rows)
 	if asJSON {
 		return printJSON(a.Out, rows)
 	}
 	return printSagaRows(a.Out, rows, a.Now())
 }
 
-// tell adds to sagas what only their workflows know. Where no process answers, it
+// tellSagas adds to sagas what only their workflows know. Where no process answers, it
 // is missing.
-func (t *temporalServer) tell(ctx context.Context, rows []sagaRow) {
+func tellSagas(ctx context.Context, t *temporalServer, rows []sagaRow) {
 	var queues []string
 	for _, r := range rows {
 		queues = append(queues, r.taskQueue)

@@ -50,18 +50,18 @@ type sagaRow struct {
 // describeLimit is how many workflows are described at the same time.
 const describeLimit = 32
 
-// sagas calls visit for each saga that f means, the open ones first and then the
+// eachSaga calls visit for each saga that f means, the open ones first and then the
 // latest, until it returns false.
-func (t *temporalServer) sagas(ctx context.Context, f sagaFilter, size int, visit func(sagaRow) bool) error {
+func eachSaga(ctx context.Context, t *temporalServer, f sagaFilter, size int, visit func(sagaRow) bool) error {
 	seen := map[string]bool{}
 	var token []byte
 	for {
 		page, err := t.ListWorkflow(ctx, &workflowservice.ListWorkflowExecutionsRequest{Namespace: t.namespace,
 			PageSize: int32(size), NextPageToken: token, Query: f.query()})
 		if err != nil {
-			return t.sagaListError(err)
+			return sagaListError(t, err)
 		}
-		rows, err := t.sagaRows(ctx, f.worthLooking(page.GetExecutions()), seen)
+		rows, err := sagaRowsOf(ctx, t, f.worthLooking(page.GetExecutions()), seen)
 		if err != nil {
 			return err
 		}
@@ -88,13 +88,13 @@ func (f sagaFilter) worthLooking(infos []*workflowpb.WorkflowExecutionInfo) (of 
 	return of
 }
 
-func (t *temporalServer) sagaListError(err error) error {
+func sagaListError(t *temporalServer, err error) error {
 	return t.cannotList("sagas", err)
 }
 
-// sagaRows turns workflows into the sagas that they are of, in their order, each
+// sagaRowsOf turns workflows into the sagas that they are of, in their order, each
 // once.
-func (t *temporalServer) sagaRows(ctx context.Context, infos []*workflowpb.WorkflowExecutionInfo, seen map[string]bool) ([]sagaRow, error) {
+func sagaRowsOf(ctx context.Context, t *temporalServer, infos []*workflowpb.WorkflowExecutionInfo, seen map[string]bool) ([]sagaRow, error) {
 	var found []*workflowpb.WorkflowExecutionInfo
 	for _, info := range infos {
 		id, _ := sagaOf(info.GetExecution().GetWorkflowId())
@@ -108,17 +108,17 @@ func (t *temporalServer) sagaRows(ctx context.Context, infos []*workflowpb.Workf
 	all.SetLimit(describeLimit)
 	for i, info := range found {
 		all.Go(func() (err error) {
-			rows[i], err = t.sagaRow(ctx, info)
+			rows[i], err = sagaRowOf(ctx, t, info)
 			return err
 		})
 	}
 	return rows, all.Wait()
 }
 
-// sagaRow looks for the other workflow of a saga, and for the last run of what
+// sagaRowOf looks for the other workflow of a saga, and for the last run of what
 // was ended from outside: the visibility store does not tell whether it was
 // started again.
-func (t *temporalServer) sagaRow(ctx context.Context, found *workflowpb.WorkflowExecutionInfo) (sagaRow, error) {
+func sagaRowOf(ctx context.Context, t *temporalServer, found *workflowpb.WorkflowExecutionInfo) (sagaRow, error) {
 	id, isUndo := sagaOf(found.GetExecution().GetWorkflowId())
 	own, undo := found, (*workflowpb.WorkflowExecutionInfo)(nil)
 	if isUndo {
@@ -126,7 +126,7 @@ func (t *temporalServer) sagaRow(ctx context.Context, found *workflowpb.Workflow
 	}
 	var err error
 	if own == nil || isLost(own.GetStatus()) {
-		if own, err = t.latest(ctx, id); err != nil {
+		if own, err = latestRun(ctx, t, id); err != nil {
 			return sagaRow{}, err
 		}
 		if own == nil && !isUndo { // the namespace has just forgotten it
@@ -134,15 +134,15 @@ func (t *temporalServer) sagaRow(ctx context.Context, found *workflowpb.Workflow
 		}
 	}
 	if own.GetStatus() != enumspb.WORKFLOW_EXECUTION_STATUS_RUNNING && (undo == nil || isLost(undo.GetStatus())) {
-		if undo, err = t.latest(ctx, workflows.SagaUndoID(id)); err != nil {
+		if undo, err = latestRun(ctx, t, workflows.SagaUndoID(id)); err != nil {
 			return sagaRow{}, err
 		}
 	}
-	return t.joinRow(id, own, undo), nil
+	return joinRow(t, id, own, undo), nil
 }
 
-// latest describes the last run of a workflow; nil: there is none.
-func (t *temporalServer) latest(ctx context.Context, id string) (*workflowpb.WorkflowExecutionInfo, error) {
+// latestRun describes the last run of a workflow; nil: there is none.
+func latestRun(ctx context.Context, t *temporalServer, id string) (*workflowpb.WorkflowExecutionInfo, error) {
 	d, err := t.DescribeWorkflowExecution(ctx, id, "")
 	var missing *serviceerror.NotFound
 	switch {
@@ -157,7 +157,7 @@ func (t *temporalServer) latest(ctx context.Context, id string) (*workflowpb.Wor
 // joinRow makes a row of a saga's own workflow and of the one that undoes it, of
 // which one may be missing: it was never there, or is older than the namespace
 // keeps.
-func (t *temporalServer) joinRow(id string, own, undo *workflowpb.WorkflowExecutionInfo) sagaRow {
+func joinRow(t *temporalServer, id string, own, undo *workflowpb.WorkflowExecutionInfo) sagaRow {
 	if own != nil && undo != nil && (own.GetCloseTime() == nil || undo.GetStartTime().AsTime().Before(own.GetCloseTime().AsTime())) {
 		undo = nil // of a run before
 	}

@@ -91,7 +91,7 @@ func (b *sagaBatch) over(r sagaRow) outcome {
 // ended goes on with a saga whose workflow has ended since it was found.
 func (b *sagaBatch) ended(ctx context.Context, r sagaRow) outcome {
 	b.silent.Store(0)
-	now, err := b.t.describeSagas(ctx, []string{r.ID})
+	now, err := describeSagas(ctx, b.t, []string{r.ID})
 	switch {
 	case err != nil:
 		return outcome{Outcome: isUnknown, Detail: text(err)}

@@ -58,11 +58,11 @@ pending (name, attempt, running, next, error); ui, undoes_ui; history (at, kind,
 name, summary, result), history_cut (there is more).`,
 		Example: "  holdfast saga show A-1007\n  holdfast saga show order-payment/A-1007 --data --history",
 	}, func(ctx context.Context, t *temporalServer, id string) (shown, error) {
-		found, err := t.findSaga(ctx, id, group, a.Prefix)
+		found, err := findSaga(ctx, t, id, group, a.Prefix)
 		if err != nil {
 			return nil, err
 		}
-		d, err := t.sagaDetail(ctx, found, data, history, a.Now())
+		d, err := sagaDetailOf(ctx, t, found, data, history, a.Now())
 		if err != nil {
 			return nil, err
 		}
@@ -86,8 +86,8 @@ type shownSaga struct {
 	paint palette
 }
 
-// sagaDetail reads all that is known of a saga.
-func (t *temporalServer) sagaDetail(ctx context.Context, of sagaRow, data, history bool, now time.Time) (shownSaga, error) {
+// sagaDetailOf reads all that is known of a saga.
+func sagaDetailOf(ctx context.Context, t *temporalServer, of sagaRow, data, history bool, now time.Time) (shownSaga, error) {
 	d := shownSaga{sagaDetail: sagaDetail{sagaRow: of}, data: data}
 	described, err := t.DescribeWorkflowExecution(ctx, of.WorkflowID, of.RunID)
 	if err != nil {
@@ -136,7 +136,7 @@ func (d *shownSaga) stands(ctx context.Context, t *temporalServer, now time.Time
 	if err := t.inputOf(ctx, d.WorkflowID, d.RunID, &began); err != nil {
 		return err
 	}
-	if d.Plan = t.planOf(ctx, d.sagaRow, began); d.Plan != nil {
+	if d.Plan = planOf(ctx, t, d.sagaRow, began); d.Plan != nil {
 		d.Version = d.Plan.Version
 	}
 	d.Commands = d.possible(t.suggester, workflows.SagaStatus{})

@@ -58,19 +58,19 @@ JSON: id, group, name, key, state, step, reason, workflow_id, run_id.`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			s.name = args[0]
-			data, err := a.completeStart(&s)
+			data, err := completeStart(a, &s)
 			if err != nil {
 				return err
 			}
 			return a.withTemporalFor(cmd.Context(), defaultTimeout+s.wait, func(ctx context.Context, t *temporalServer) error {
 				if s.group == "" {
-					if s.group, err = a.groupOf(ctx, s.name, s.version); err != nil {
+					if s.group, err = groupOf(ctx, &a.config, s.name, s.version); err != nil {
 						return err
 					}
 				}
 				in := workflows.SagaInput{ID: workflows.SagaID(t.ids, s.group, s.name, s.key), Group: s.group, Prefix: a.Prefix, Name: s.name,
 					Key: s.key, Version: s.version, Data: data, Tokens: !t.rolling}
-				got, err := t.startSaga(ctx, in, s.wait, a.Prefix)
+				got, err := startSaga(ctx, t, in, s.wait, a.Prefix)
 				if err != nil {
 					return err
 				}
@@ -99,7 +99,7 @@ JSON: id, group, name, key, state, step, reason, workflow_id, run_id.`,
 
 // completeStart checks what the flags say, fills in what they do not, and reads
 // the data.
-func (a *app) completeStart(s *sagaStart) ([]byte, error) {
+func completeStart(a *app, s *sagaStart) ([]byte, error) {
 	if s.group == "" {
 		s.group = a.Group
 	}
@@ -128,11 +128,11 @@ func (a *app) completeStart(s *sagaStart) ([]byte, error) {
 		}
 		s.key = id.String()
 	}
-	return a.readJSON("--data", s.data, core.MaxData)
+	return readJSON(a, "--data", s.data, core.MaxData)
 }
 
 // startSaga starts the workflow, as the group's own processes do.
-func (t *temporalServer) startSaga(ctx context.Context, in workflows.SagaInput, wait time.Duration, prefix string) (sagaStarted, error) {
+func startSaga(ctx context.Context, t *temporalServer, in workflows.SagaInput, wait time.Duration, prefix string) (sagaStarted, error) {
 	got := sagaStarted{ID: in.ID, Group: in.Group, Name: in.Name, Key: in.Key, State: core.StateRunning, WorkflowID: in.ID}
 	id, run, err := workflows.StartSaga(ctx, t, workflows.SagaStart{Prefix: prefix}, in)
 	in.ID, got.ID, got.WorkflowID = id, id, id
@@ -151,12 +151,12 @@ func (t *temporalServer) startSaga(ctx context.Context, in workflows.SagaInput, 
 	if wait == 0 {
 		return got, nil
 	}
-	return got, t.awaitSaga(ctx, &got, wait, workflows.TaskQueue(prefix, in.Group))
+	return got, awaitSaga(ctx, t, &got, wait, workflows.TaskQueue(prefix, in.Group))
 }
 
 // awaitSaga waits until a saga has ended, or waits for somebody, or the time is
 // over.
-func (t *temporalServer) awaitSaga(ctx context.Context, got *sagaStarted, wait time.Duration, queue string) error {
+func awaitSaga(ctx context.Context, t *temporalServer, got *sagaStarted, wait time.Duration, queue string) error {
 	ctx, cancel := context.WithTimeout(ctx, wait)
 	defer cancel()
 	for pause := firstPause; ; pause = min(2*pause, mostPause) {
@@ -174,13 +174,13 @@ func (t *temporalServer) awaitSaga(ctx context.Context, got *sagaStarted, wait t
 		case <-timer.C:
 		case <-ctx.Done():
 			timer.Stop()
-			return t.whyNoEnd(context.WithoutCancel(ctx), got, queue)
+			return whyNoEnd(context.WithoutCancel(ctx), t, got, queue)
 		}
 	}
 }
 
 // whyNoEnd says why a saga has not ended in time, if nobody runs it.
-func (t *temporalServer) whyNoEnd(ctx context.Context, got *sagaStarted, queue string) error {
+func whyNoEnd(ctx context.Context, t *temporalServer, got *sagaStarted, queue string) error {
 	ctx, cancel := context.WithTimeout(ctx, queryTimeout)
 	defer cancel()
 	if n, err := t.pollers(ctx, queue, enumspb.TASK_QUEUE_TYPE_WORKFLOW); err == nil && n == 0 {

@@ -18,7 +18,7 @@ import (
 func (b *sagaBatch) undo(ctx context.Context, r sagaRow) outcome {
 	ctx, cancel := context.WithTimeout(ctx, b.answer)
 	defer cancel()
-	in, note, err := b.t.undoInput(ctx, r, b.prefix)
+	in, note, err := undoInput(ctx, b.t, r, b.prefix)
 	if err != nil {
 		return outcome{Outcome: isRefused, State: r.State, Detail: text(err)}
 	}
@@ -37,7 +37,7 @@ func (b *sagaBatch) undo(ctx context.Context, r sagaRow) outcome {
 
 // undoInput is the input of the workflow that undoes a saga which has ended, with
 // what its last run knew, and what is to be said of that.
-func (t *temporalServer) undoInput(ctx context.Context, r sagaRow, prefix string) (in workflows.SagaInput, note string, err error) {
+func undoInput(ctx context.Context, t *temporalServer, r sagaRow, prefix string) (in workflows.SagaInput, note string, err error) {
 	var began workflows.SagaInput
 	if err := t.inputOf(ctx, r.WorkflowID, r.RunID, &began); err != nil {
 		return in, "", err
@@ -46,7 +46,7 @@ func (t *temporalServer) undoInput(ctx context.Context, r sagaRow, prefix string
 	lost := r.status != enumspb.WORKFLOW_EXECUTION_STATUS_COMPLETED
 	if lost {
 		if t.askStatus(ctx, r.WorkflowID, r.RunID, &known) != nil || known.Core.Phase == "" {
-			known, note = t.knownAtStart(ctx, r, began), "no process could tell how far it came: all of its steps are undone, with the state that is recorded"
+			known, note = knownAtStart(ctx, t, r, began), "no process could tell how far it came: all of its steps are undone, with the state that is recorded"
 		}
 	} else if err := t.readResult(ctx, r.WorkflowID, r.RunID, &known); err != nil {
 		return in, "", fmt.Errorf("its result cannot be read: %w", err)
@@ -66,13 +66,13 @@ func (t *temporalServer) undoInput(ctx context.Context, r sagaRow, prefix string
 
 // knownAtStart is what a saga's history tells without a process: where its last
 // run began.
-func (t *temporalServer) knownAtStart(ctx context.Context, r sagaRow, began workflows.SagaInput) workflows.SagaStatus {
+func knownAtStart(ctx context.Context, t *temporalServer, r sagaRow, began workflows.SagaInput) workflows.SagaStatus {
 	if began.Resumed != nil {
 		return *began.Resumed
 	}
 	s := workflows.SagaStatus{ID: r.ID, Group: r.Group, Name: r.Name, Key: r.Key, Version: began.Version, State: core.StateRunning,
 		Core: core.State{Phase: core.Forwards, Data: began.Data, Steps: map[string]*core.StepState{}}}
-	if p := t.planOf(ctx, r, began); p != nil {
+	if p := planOf(ctx, t, r, began); p != nil {
 		s.Plan, s.Version = *p, p.Version
 	}
 	return s

@@ -34,11 +34,11 @@ func unknownOutside(s workflows.SagaStatus) (steps []string) {
 }
 
 // listUnknownOutside lists the sagas with such steps. Only their workflows know.
-func (a *app) listUnknownOutside(ctx context.Context, t *temporalServer, f sagaFilter, limit int, asJSON bool) error {
+func listUnknownOutside(ctx context.Context, a *app, t *temporalServer, f sagaFilter, limit int, asJSON bool) error {
 	if f.all() {
 		f.states = undoStates
 	}
-	rows, more, err := t.unknownOutside(ctx, f, unknownLooked)
+	rows, more, err := sagasUnknownOutside(ctx, t, f, unknownLooked)
 	if err != nil {
 		return err
 	}
@@ -55,11 +55,11 @@ func (a *app) listUnknownOutside(ctx context.Context, t *temporalServer, f sagaF
 	return printSagaRows(a.Out, rows, a.Now())
 }
 
-// unknownOutside returns, of the latest sagas that f means, most at most, those with
+// sagasUnknownOutside returns, of the latest sagas that f means, most at most, those with
 // such steps; more says that there are others which were not looked at.
-func (t *temporalServer) unknownOutside(ctx context.Context, f sagaFilter, most int) (rows []sagaRow, more bool, err error) {
+func sagasUnknownOutside(ctx context.Context, t *temporalServer, f sagaFilter, most int) (rows []sagaRow, more bool, err error) {
 	rows = []sagaRow{}
-	err = t.sagas(ctx, f, min(most+1, deadPage), func(r sagaRow) bool {
+	err = eachSaga(ctx, t, f, min(most+1, deadPage), func(r sagaRow) bool {
 		if more = len(rows) == most; !more {
 			rows = append(rows, r)
 		}
@@ -68,7 +68,7 @@ func (t *temporalServer) unknownOutside(ctx context.Context, f sagaFilter, most 
 	if err != nil {
 		return nil, false, err
 	}
-	t.tell(ctx, rows)
+	tellSagas(ctx, t, rows)
 	return slices.DeleteFunc(rows, func(r sagaRow) bool { return len(r.UnknownOutside) == 0 }), more, nil
 }
 
@@ -76,7 +76,7 @@ func (t *temporalServer) unknownOutside(ctx context.Context, f sagaFilter, most 
 func (f *findings) unknownSagas(ctx context.Context, t *temporalServer, prefix string, now time.Time) {
 	const check = "undone sagas"
 	undone := sagaFilter{prefix: prefix, states: []string{core.StateCompensated}, closedAfter: now.Add(-unknownRecent)}
-	rows, more, err := t.unknownOutside(ctx, undone, unknownDoctor)
+	rows, more, err := sagasUnknownOutside(ctx, t, undone, unknownDoctor)
 	looked := "in the last 24h"
 	if more {
 		looked = fmt.Sprintf("among the latest %d in the last 24h", unknownDoctor)

@@ -71,7 +71,7 @@ func newTopologyVerb(a *app, verb, short, long string, do func(context.Context, 
 			if err != nil {
 				return usageError{err}
 			}
-			return a.withTopology(cmd.Context(), f.halfQueues, verb != "declare", func(ctx context.Context, b *broker.Broker) error { return do(ctx, b, x) })
+			return withTopology(cmd.Context(), a, f.halfQueues, verb != "declare", func(ctx context.Context, b *broker.Broker) error { return do(ctx, b, x) })
 		},
 	}
 	c.Flags().StringArrayVar(&f.groups, "group", nil, "a producer group; may be repeated")
@@ -107,7 +107,7 @@ func (f topologyFlags) topology() (x broker.Topology, err error) {
 }
 
 // withTopology connects to RabbitMQ, and runs f within the command's time limit.
-func (a *app) withTopology(ctx context.Context, halfQueues int, look bool, f func(context.Context, *broker.Broker) error) error {
+func withTopology(ctx context.Context, a *app, halfQueues int, look bool, f func(context.Context, *broker.Broker) error) error {
 	if a.AMQPURL == "" {
 		return withRemedy(errors.New("no RabbitMQ"), "set AMQP_URL, for example to amqp://user:password@host:5672/vhost")
 	}

@@ -87,7 +87,7 @@ with --dry-run that of tx list.`,
 				return err
 			}
 			return a.withTemporalFor(cmd.Context(), o.bulk.limit(ids), func(ctx context.Context, t *temporalServer) error {
-				return a.actOnTransactions(ctx, t, act, &o, ids)
+				return actOnTransactions(ctx, a, t, act, &o, ids)
 			})
 		},
 	}
@@ -120,9 +120,9 @@ func (o *txOrder) complete(a *app, act txAct, ids []string) error {
 }
 
 // actOnTransactions does what was ordered, and reports it.
-func (a *app) actOnTransactions(ctx context.Context, t *temporalServer, act txAct, o *txOrder, ids []string) error {
+func actOnTransactions(ctx context.Context, a *app, t *temporalServer, act txAct, o *txOrder, ids []string) error {
 	return actOn(ctx, a, t, order[row]{bulk: &o.bulk, ages: o.ages,
-		choose: func(ctx context.Context) ([]row, error) { return a.selectTransactions(ctx, t, o, ids) },
+		choose: func(ctx context.Context) ([]row, error) { return selectTransactions(ctx, a, t, o, ids) },
 		state:  func(r row) string { return r.State }, possible: act.possible(), print: printRows,
 		unknown: func(ctx context.Context) { a.noteGroup(ctx, t, o.group) },
 		run: func(ctx context.Context, rows []row, tick func()) ([]outcome, error) {
@@ -132,14 +132,14 @@ func (a *app) actOnTransactions(ctx context.Context, t *temporalServer, act txAc
 }
 
 // selectTransactions returns the transactions that are meant, the oldest first.
-func (a *app) selectTransactions(ctx context.Context, t *temporalServer, o *txOrder, ids []string) ([]row, error) {
+func selectTransactions(ctx context.Context, a *app, t *temporalServer, o *txOrder, ids []string) ([]row, error) {
 	if len(ids) > 0 {
 		return lookUp(ctx, o.parallel, ids, func(ctx context.Context, id string) (row, error) {
-			found, err := t.find(ctx, id, o.group)
+			found, err := findTx(ctx, t, id, o.group)
 			if err != nil {
 				return row{}, err
 			}
-			return t.targetRow(ctx, found, o.dryRun)
+			return targetRow(ctx, t, found, o.dryRun)
 		}, func(r row) string { return r.target().name() })
 	}
 	f, err := o.filter(a)
@@ -147,12 +147,12 @@ func (a *app) selectTransactions(ctx context.Context, t *temporalServer, o *txOr
 		return nil, err
 	}
 	f.reasons = o.dryRun
-	rows, more, err := t.list(ctx, f, 0)
+	rows, more, err := listTxs(ctx, t, f, 0)
 	if err != nil {
 		return nil, err
 	}
 	a.note(more)
-	if rows, err = t.withoutEarlierRuns(ctx, rows); err != nil {
+	if rows, err = withoutEarlierRuns(ctx, t, rows); err != nil {
 		return nil, err
 	}
 	return oldest(rows, o.txFlags.limit, func(r row) time.Time { return r.Started }), nil

@@ -43,7 +43,7 @@ workflow_id, run_id.`,
 				f.since = a.Now().Add(-since)
 			}
 			return a.withTemporal(cmd.Context(), func(ctx context.Context, t *temporalServer) error {
-				rows, more, err := t.list(ctx, f, x.limit)
+				rows, more, err := listTxs(ctx, t, f, x.limit)
 				if err != nil {
 					return err
 				}

@@ -22,7 +22,7 @@ const endLimit = answerLimit / 2
 
 // takeUp starts a lost transaction again, with a check-back, and waits some seconds for
 // its end. It reports false where the transaction is not lost.
-func (t *temporalServer) takeUp(ctx context.Context, of target, req workflows.Request) (workflows.MemberStatus, bool, error) {
+func takeUp(ctx context.Context, t *temporalServer, of target, req workflows.Request) (workflows.MemberStatus, bool, error) {
 	d, err := t.DescribeWorkflowExecution(ctx, of.workflowID, "")
 	if err != nil {
 		return workflows.MemberStatus{}, false, fmt.Errorf("describe workflow %s: %w", of.workflowID, err)
@@ -31,25 +31,25 @@ func (t *temporalServer) takeUp(ctx context.Context, of target, req workflows.Re
 	if !isLost(info.GetStatus()) {
 		return workflows.MemberStatus{}, false, nil
 	}
-	in, err := t.input(ctx, of.workflowID, info.GetExecution().GetRunId())
+	in, err := txInput(ctx, t, of.workflowID, info.GetExecution().GetRunId())
 	if err != nil {
 		return workflows.MemberStatus{}, true, err
 	}
 	why := fmt.Sprintf("%s: %s (its workflow was closed undecided: %s)", req.Operator, req.Reason, info.GetStatus())
 	if of.tx == "" && len(in.Transactions) > 1 {
-		status, err := t.takeUpAll(ctx, t.infoRow(info), info.GetStatus(), in, why)
+		status, err := takeUpAll(ctx, t, infoRow(t, info), info.GetStatus(), in, why)
 		return status, true, err
 	}
 	ctx, cancel := context.WithTimeout(ctx, endLimit)
 	defer cancel()
 	for _, tx := range in.Transactions {
 		if of.tx == "" || tx.ID == of.tx {
-			run, err := t.again(ctx, of.workflowID, in, tx, why)
+			run, err := startAgain(ctx, t, of.workflowID, in, tx, why)
 			if err != nil {
 				return workflows.MemberStatus{}, true, fmt.Errorf("start transaction %s again: %w", tx.ID, err)
 			}
 			got := started{Tx: tx.ID, Group: in.Group, State: stateRunning, WorkflowID: run.GetID(), RunID: run.GetRunID()}
-			if err = t.awaitEnd(ctx, run, &got, prefixOf(in)); errors.As(err, new(noEndYet)) {
+			if err = awaitEnd(ctx, t, run, &got, prefixOf(in)); errors.As(err, new(noEndYet)) {
 				got.Reason, err = "it is checked back, and has not ended yet", nil
 			}
 			return workflows.MemberStatus{ID: tx.ID, State: workflows.State(got.State), Reason: got.Reason}, true, err
@@ -60,8 +60,8 @@ func (t *temporalServer) takeUp(ctx context.Context, of target, req workflows.Re
 
 // takeUpAll starts all that the shared workflow r left undecided again, and does
 // not wait for their ends. That somebody else did the same is no error.
-func (t *temporalServer) takeUpAll(ctx context.Context, r row, s enumspb.WorkflowExecutionStatus, in workflows.Input, why string) (workflows.MemberStatus, error) {
-	members, err := t.members(ctx, r, s)
+func takeUpAll(ctx context.Context, t *temporalServer, r row, s enumspb.WorkflowExecutionStatus, in workflows.Input, why string) (workflows.MemberStatus, error) {
+	members, err := membersOf(ctx, t, r, s)
 	if err != nil {
 		return workflows.MemberStatus{}, err
 	}
@@ -73,7 +73,7 @@ func (t *temporalServer) takeUpAll(ctx context.Context, r row, s enumspb.Workflo
 			continue
 		}
 		all.Go(func() error {
-			_, err := t.again(ctx, r.WorkflowID, in, tx, why)
+			_, err := startAgain(ctx, t, r.WorkflowID, in, tx, why)
 			var there *serviceerror.WorkflowExecutionAlreadyStarted
 			if err != nil && !errors.As(err, &there) {
 				return withRemedy(fmt.Errorf("start transaction %s again: %w", tx.ID, err), "asking again is safe")
@@ -85,9 +85,9 @@ func (t *temporalServer) takeUpAll(ctx context.Context, r row, s enumspb.Workflo
 		Reason: plural(len(lost), "transaction") + " taken up, each in a workflow of its own"}, all.Wait()
 }
 
-// again starts tx in a workflow of its own, which begins with a check-back; lost is
+// startAgain starts tx in a workflow of its own, which begins with a check-back; lost is
 // the workflow that it was in.
-func (t *temporalServer) again(ctx context.Context, lost string, in workflows.Input, tx activities.Tx, why string) (client.WorkflowRun, error) {
+func startAgain(ctx context.Context, t *temporalServer, lost string, in workflows.Input, tx activities.Tx, why string) (client.WorkflowRun, error) {
 	tx.Form, tx.Instance, tx.Handler, tx.Why = activities.HandedOver, "", "", why
 	in.Transactions, in.Cohort, in.Carried, in.Ended = []activities.Tx{tx}, false, nil, nil
 	options := workflows.StartOptions(prefixOf(in), in.Group, tx)
@@ -97,8 +97,8 @@ func (t *temporalServer) again(ctx context.Context, lost string, in workflows.In
 
 func prefixOf(in workflows.Input) string { return cmp.Or(in.Prefix, "holdfast") }
 
-// input reads what a transaction's workflow was started with.
-func (t *temporalServer) input(ctx context.Context, id, run string) (workflows.Input, error) {
+// txInput reads what a transaction's workflow was started with.
+func txInput(ctx context.Context, t *temporalServer, id, run string) (workflows.Input, error) {
 	var in workflows.Input
 	err := t.inputOf(ctx, id, run, &in)
 	return in, err
@@ -109,17 +109,17 @@ func (t *temporalServer) input(ctx context.Context, id, run string) (workflows.I
 func (f *findings) lost(ctx context.Context, t *temporalServer, prefix string) {
 	const check = "lost"
 	own := filter{prefix: prefix}.query() + " AND " + beginsWith(workflows.KindTransaction.Begins(prefix)...)
-	n, example, err := t.closedUndecided(ctx, own)
+	n, example, err := closedUndecided(ctx, t, own)
 	if err != nil {
 		f.add(levelWarning, check, "", "unknown: %s", text(err))
 		return
 	}
-	cohorts, err := t.lostShared(ctx, workflows.KindCohort)
+	cohorts, err := lostShared(ctx, t, workflows.KindCohort)
 	if err != nil {
 		f.add(levelWarning, check, "", "unknown: %s", text(err))
 		return
 	}
-	recoveries, err := t.lostShared(ctx, workflows.KindRecovery)
+	recoveries, err := lostShared(ctx, t, workflows.KindRecovery)
 	if err != nil {
 		f.add(levelWarning, check, "", "unknown: %s", text(err))
 		return
@@ -150,7 +150,7 @@ type lostTogether struct {
 }
 
 // lostShared looks for such workflows of a kind among the latest.
-func (t *temporalServer) lostShared(ctx context.Context, kind workflows.Kind) (lostTogether, error) {
+func lostShared(ctx context.Context, t *temporalServer, kind workflows.Kind) (lostTogether, error) {
 	var found lostTogether
 	var mu sync.Mutex
 	infos, err := t.page(ctx, filter{prefix: t.prefix}.query()+" AND "+beginsWith(kind.Begins(t.prefix)...)+undecidedTerm, lostLimit)
@@ -164,8 +164,8 @@ func (t *temporalServer) lostShared(ctx context.Context, kind workflows.Kind) (l
 			continue
 		}
 		all.Go(func() error {
-			r := t.infoRow(info)
-			members, err := t.members(ctx, r, info.GetStatus())
+			r := infoRow(t, info)
+			members, err := membersOf(ctx, t, r, info.GetStatus())
 			if err != nil {
 				return err
 			}
@@ -188,7 +188,7 @@ const (
 
 // closedUndecided counts the workflows that query finds and whose last run is lost,
 // among the latest, and names one.
-func (t *temporalServer) closedUndecided(ctx context.Context, query string) (n int, example string, err error) {
+func closedUndecided(ctx context.Context, t *temporalServer, query string) (n int, example string, err error) {
 	infos, err := t.page(ctx, query+undecidedTerm, lostLimit)
 	if err != nil {
 		return 0, "", err

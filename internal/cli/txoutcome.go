@@ -20,7 +20,7 @@ type outcomeRow struct {
 
 // withoutHistory is what is known of a transaction that no workflow has, which
 // missing says: in the Express lane that is the happy path.
-func (c *config) withoutHistory(ctx context.Context, id, group string, body bool, missing error) (shown, error) {
+func withoutHistory(ctx context.Context, c *config, id, group string, body bool, missing error) (shown, error) {
 	const express = "in the Express lane there is no history where all went well"
 	if shared(id) {
 		return nil, missing

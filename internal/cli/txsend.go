@@ -20,19 +20,19 @@ func (r row) target() target { return target{workflowID: r.WorkflowID, runID: r.
 // targetRow is a transaction that was found, as a list has it; the reason takes an
 // answer of its workflow. Where the ID of a workflow was given that several share, it
 // is the workflow.
-func (t *temporalServer) targetRow(ctx context.Context, of target, reason bool) (row, error) {
+func targetRow(ctx context.Context, t *temporalServer, of target, reason bool) (row, error) {
 	d, err := t.DescribeWorkflowExecution(ctx, of.workflowID, of.runID)
 	if err != nil {
 		return row{}, fmt.Errorf("workflow %s: %w", of.workflowID, err)
 	}
 	info := d.GetWorkflowExecutionInfo()
-	known := t.infoRow(info)
+	known := infoRow(t, info)
 	if of.tx == "" {
 		return known, nil
 	}
-	rows := t.workflowRows(ctx, known, info.GetStatus())
+	rows := workflowRows(ctx, t, known, info.GetStatus())
 	if reason {
-		t.explainRows(ctx, rows)
+		explainRows(ctx, t, rows)
 	}
 	for _, r := range rows {
 		if r.Tx == of.tx {
@@ -45,7 +45,7 @@ func (t *temporalServer) targetRow(ctx context.Context, of target, reason bool) 
 
 // withoutEarlierRuns leaves out what was lost, and goes on in a newer run: the
 // visibility store lists each run.
-func (t *temporalServer) withoutEarlierRuns(ctx context.Context, rows []row) ([]row, error) {
+func withoutEarlierRuns(ctx context.Context, t *temporalServer, rows []row) ([]row, error) {
 	again := make([]bool, len(rows))
 	all, ctx := errgroup.WithContext(ctx)
 	all.SetLimit(resultsAtOnce)
@@ -140,13 +140,13 @@ func (b *txBatch) one(ctx context.Context, r row) outcome {
 // where it goes on.
 func (b *txBatch) do(ctx context.Context, of target, req workflows.Request) (status workflows.MemberStatus, lost bool, err error) {
 	if b.act.name == workflows.UpdateRecheck {
-		if status, lost, err = b.t.takeUp(ctx, of, req); lost || err != nil {
+		if status, lost, err = takeUp(ctx, b.t, of, req); lost || err != nil {
 			return status, lost, err
 		}
 	}
 	status, err = b.ask(ctx, of, req)
 	if err != nil && shared(of.workflowID) && of.tx != "" {
-		if own, _ := b.t.one(ctx, of.name(), []string{of.name()}); own.workflowID != "" { // it left meanwhile
+		if own, _ := oneTx(ctx, b.t, of.name(), []string{of.name()}); own.workflowID != "" { // it left meanwhile
 			status, err = b.ask(ctx, own, req)
 		}
 	}
@@ -167,7 +167,7 @@ func (b *txBatch) ask(ctx context.Context, of target, req workflows.Request) (st
 func (b *txBatch) ended(ctx context.Context, r row) outcome {
 	of := r.target()
 	of.runID = ""
-	now, err := b.t.targetRow(ctx, of, false)
+	now, err := targetRow(ctx, b.t, of, false)
 	if err != nil {
 		return outcome{Outcome: isUnknown, Detail: text(err)}
 	}
@@ -202,7 +202,7 @@ type noEndYet struct{ error }
 func (e noEndYet) Unwrap() error { return e.error }
 
 // explainSilence says why a transaction that was started has not ended in time.
-func (t *temporalServer) explainSilence(ctx context.Context, of target, prefix string) error {
+func explainSilence(ctx context.Context, t *temporalServer, of target, prefix string) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), queryTimeout)
 	defer cancel()
 	group, _ := splitWorkflowID(of.workflowID)

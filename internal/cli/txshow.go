@@ -77,14 +77,14 @@ left); outcome (resolution, created_at: the outcome row, where there is no
 workflow).`,
 		Example: "  holdfast tx show A-1007\n  holdfast tx show 01927c4e-6f0e-7cc3-98c4-dc0c0c07398f --group orders --body",
 	}, func(ctx context.Context, t *temporalServer, id string) (shown, error) {
-		found, err := t.find(ctx, id, group)
+		found, err := findTx(ctx, t, id, group)
 		if errors.Is(err, holdfast.ErrNotFound) {
-			return a.withoutHistory(ctx, id, group, body, err)
+			return withoutHistory(ctx, &a.config, id, group, body, err)
 		}
 		if err != nil {
 			return nil, err
 		}
-		d, err := t.detail(ctx, found, body)
+		d, err := detailOf(ctx, t, found, body)
 		d.UI = uiLink(a.UI, t.namespace, d.WorkflowID, d.RunID)
 		return d, err
 	})
@@ -93,8 +93,8 @@ workflow).`,
 	return c
 }
 
-// detail reads all that is known of a transaction's workflow.
-func (t *temporalServer) detail(ctx context.Context, of target, body bool) (detail, error) {
+// detailOf reads all that is known of a transaction's workflow.
+func detailOf(ctx context.Context, t *temporalServer, of target, body bool) (detail, error) {
 	described, err := t.DescribeWorkflowExecution(ctx, of.workflowID, of.runID)
 	if err != nil {
 		return detail{}, fmt.Errorf("workflow %s: %w", of.workflowID, err)
@@ -103,21 +103,21 @@ func (t *temporalServer) detail(ctx context.Context, of target, body bool) (deta
 	if kind := info.GetType().GetName(); kind != workflows.Name && kind != workflows.RecoveryName {
 		return detail{}, usagef("workflow %s is a %s, not a %s or a %s", of.workflowID, kind, workflows.Name, workflows.RecoveryName)
 	}
-	d := detail{say: t.suggester, row: t.infoRow(info), LeftFrom: info.GetParentExecution().GetWorkflowId()}
+	d := detail{say: t.suggester, row: infoRow(t, info), LeftFrom: info.GetParentExecution().GetWorkflowId()}
 	only := ""
 	if shared(d.WorkflowID) {
 		only = of.tx
 	}
-	told, cut, err := t.story(ctx, d.WorkflowID, d.RunID, only)
+	told, cut, err := readStory(ctx, t, d.WorkflowID, d.RunID, only)
 	if err != nil {
 		return detail{}, err
 	}
 	d.Steps, d.Cut = told.steps, cut
-	status, err := t.status(ctx, d.row, info.GetStatus())
+	status, err := txStatus(ctx, t, d.row, info.GetStatus())
 	if err != nil {
 		d.Unknown = text(err)
 		if shared(d.WorkflowID) {
-			if status.Transactions, err = t.toldMembers(ctx, d.row, told, info.GetStatus()); err != nil {
+			if status.Transactions, err = toldMembers(ctx, t, d.row, told, info.GetStatus()); err != nil {
 				return detail{}, err
 			}
 		}
@@ -206,9 +206,9 @@ func messageBeginning(m holdfast.Message, most int) messageDetail {
 	return d
 }
 
-// status asks an open workflow where it stands, and reads the result of a
+// txStatus asks an open workflow where it stands, and reads the result of a
 // completed one.
-func (t *temporalServer) status(ctx context.Context, r row, s enumspb.WorkflowExecutionStatus) (workflows.Status, error) {
+func txStatus(ctx context.Context, t *temporalServer, r row, s enumspb.WorkflowExecutionStatus) (workflows.Status, error) {
 	var status workflows.Status
 	switch s {
 	case enumspb.WORKFLOW_EXECUTION_STATUS_RUNNING:

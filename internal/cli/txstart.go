@@ -54,11 +54,11 @@ JSON: tx, group, state, reason, workflow_id, run_id.`,
 		Example: "  holdfast tx start --group orders --handler place --topic order.placed --key A-1007 --body '{\"total\": 12}'",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if err := s.complete(a.In); err != nil {
+			if err := completeTxStart(&s, a.In); err != nil {
 				return usageError{err}
 			}
 			return a.withTemporal(cmd.Context(), func(ctx context.Context, t *temporalServer) error {
-				got, err := t.start(ctx, s, a.Prefix)
+				got, err := startTx(ctx, t, s, a.Prefix)
 				if err != nil {
 					return err
 				}
@@ -95,11 +95,11 @@ JSON: tx, group, state, reason, workflow_id, run_id.`,
 	return c
 }
 
-// complete reads the body, gives the transaction its ID, and checks it all.
-func (s *start) complete(in io.Reader) error {
+// completeTxStart reads the body, gives the transaction its ID, and checks it all.
+func completeTxStart(s *start, in io.Reader) error {
 	var err error
 	m := &s.message
-	if m.Body, err = s.readBody(in); err != nil {
+	if m.Body, err = readStartBody(s, in); err != nil {
 		return err
 	}
 	if len(m.Body) > 0 && m.ContentType == holdfast.JSON.ContentType() && !json.Valid(m.Body) {
@@ -128,7 +128,7 @@ func (s *start) complete(in io.Reader) error {
 	return holdfast.ValidateMessages([]holdfast.Message{*m}, 0)
 }
 
-func (s *start) readBody(in io.Reader) ([]byte, error) {
+func readStartBody(s *start, in io.Reader) ([]byte, error) {
 	switch s.bodyFile {
 	case "":
 		return []byte(s.body), nil
@@ -148,9 +148,9 @@ func (s *start) readBody(in io.Reader) ([]byte, error) {
 	return body, nil
 }
 
-// start starts the workflow, as the group's own processes do, and waits for its
+// startTx starts the workflow, as the group's own processes do, and waits for its
 // result.
-func (t *temporalServer) start(ctx context.Context, s start, prefix string) (started, error) {
+func startTx(ctx context.Context, t *temporalServer, s start, prefix string) (started, error) {
 	tx := activities.Tx{ID: s.message.ID, Form: activities.Registered, Handler: s.handler, Messages: []holdfast.Message{s.message}}
 	got := started{Tx: tx.ID, Group: s.group, State: stateRunning, WorkflowID: workflows.WorkflowID(t.ids, s.group, tx.ID)}
 	options := workflows.StartOptions(prefix, s.group, tx)
@@ -158,15 +158,15 @@ func (t *temporalServer) start(ctx context.Context, s start, prefix string) (sta
 	run, err := t.ExecuteWorkflow(ctx, options,
 		workflows.Name, workflows.Input{Group: s.group, Prefix: prefix, Transactions: []activities.Tx{tx}})
 	if err != nil {
-		return got, t.explainStart(got, err)
+		return got, explainStart(t, got, err)
 	}
 	if got.RunID = run.GetRunID(); s.noWait || !s.wait {
 		return got, nil
 	}
-	return got, t.awaitEnd(ctx, run, &got, prefix)
+	return got, awaitEnd(ctx, t, run, &got, prefix)
 }
 
-func (t *temporalServer) explainStart(s started, err error) error {
+func explainStart(t *temporalServer, s started, err error) error {
 	var there *serviceerror.WorkflowExecutionAlreadyStarted
 	if errors.As(err, &there) {
 		return withRemedy(fmt.Errorf("%w: workflow %s is there already", holdfast.ErrDuplicate, s.WorkflowID),
@@ -177,12 +177,12 @@ func (t *temporalServer) explainStart(s started, err error) error {
 }
 
 // awaitEnd waits for the workflow's result.
-func (t *temporalServer) awaitEnd(ctx context.Context, run client.WorkflowRun, got *started, prefix string) error {
+func awaitEnd(ctx context.Context, t *temporalServer, run client.WorkflowRun, got *started, prefix string) error {
 	var status workflows.Status
 	err := run.Get(ctx, &status)
 	switch {
 	case timedOut(err) || ctx.Err() != nil:
-		return t.explainSilence(ctx, target{workflowID: got.WorkflowID}, prefix)
+		return explainSilence(ctx, t, target{workflowID: got.WorkflowID}, prefix)
 	case err != nil:
 		return withRemedy(fmt.Errorf("workflow %s: %w", got.WorkflowID, err), "%s says more", t.code("tx show", got.WorkflowID))
 	}

@@ -18,7 +18,7 @@ func starting() start {
 func TestStartIsCompleted(t *testing.T) {
 	s := starting()
 	s.body, s.headers = `{"a":1}`, []string{"x=1", "y=a=b", "z="}
-	require.NoError(t, s.complete(nil))
+	require.NoError(t, completeTxStart(&s, nil))
 	require.Equal(t, map[string]string{"x": "1", "y": "a=b", "z": ""}, s.message.Headers)
 	require.Equal(t, `{"a":1}`, string(s.message.Body))
 	require.Len(t, s.message.ID, 36)
@@ -27,14 +27,14 @@ func TestStartIsCompleted(t *testing.T) {
 func TestStartReadsItsBody(t *testing.T) {
 	s := starting()
 	s.bodyFile = "-"
-	require.NoError(t, s.complete(strings.NewReader("[1]")))
+	require.NoError(t, completeTxStart(&s, strings.NewReader("[1]")))
 	require.Equal(t, "[1]", string(s.message.Body))
 
 	path := filepath.Join(t.TempDir(), "body")
 	require.NoError(t, os.WriteFile(path, []byte("plain"), 0o600))
 	s = starting()
 	s.bodyFile, s.message.ContentType = path, "text/plain"
-	require.NoError(t, s.complete(nil))
+	require.NoError(t, completeTxStart(&s, nil))
 	require.Equal(t, "plain", string(s.message.Body))
 }
 
@@ -50,6 +50,6 @@ func TestStartIsRefused(t *testing.T) {
 	} {
 		s := starting()
 		change(&s)
-		require.ErrorContains(t, s.complete(strings.NewReader(strings.Repeat("x", holdfast.MaxBody+1))), want)
+		require.ErrorContains(t, completeTxStart(&s, strings.NewReader(strings.Repeat("x", holdfast.MaxBody+1))), want)
 	}
 }

@@ -16,7 +16,7 @@ func (a *app) noteConsumer(ctx context.Context, t *temporalServer, name string) 
 	}
 	ctx, cancel := context.WithTimeout(ctx, namesTime)
 	defer cancel()
-	known, _ := t.owners(ctx, deadFilter{prefix: a.Prefix, states: []string{stateAll}}) // others may know more
+	known, _ := deadOwners(ctx, t, deadFilter{prefix: a.Prefix, states: []string{stateAll}}) // others may know more
 	for _, k := range a.known(ctx, nil) {
 		known = append(known, k.Name)
 	}
@@ -39,7 +39,7 @@ func (a *app) noteGroup(ctx context.Context, t *temporalServer, name string) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, namesTime)
 	defer cancel()
-	known, _ := t.recentGroups(ctx)
+	known, _ := recentGroups(ctx, t)
 	infos, _ := t.page(ctx, sagaFilter{prefix: a.Prefix}.query(), recentLimit)
 	for _, info := range infos {
 		if group, _, _, ok := splitSagaID(info.GetExecution().GetWorkflowId()); ok {

@@ -49,8 +49,8 @@ missing, detail, remedy, examples), unknown (what could not be looked at).`,
 			}
 			ctx, cancel := a.bounded(cmd.Context(), defaultTimeout)
 			defer cancel()
-			s := a.newSurvey(ctx)
-			if err := a.surveyAll(ctx, s); err != nil {
+			s := newSurvey(ctx, &a.config)
+			if err := surveyAll(ctx, &a.config, s); err != nil {
 				return err
 			}
 			list := waitingList{Waiting: []*wait{}, Unknown: s.unknown}
@@ -74,13 +74,13 @@ missing, detail, remedy, examples), unknown (what could not be looked at).`,
 }
 
 // newSurvey returns a survey of everything.
-func (c *config) newSurvey(ctx context.Context) *survey {
+func newSurvey(ctx context.Context, c *config) *survey {
 	return &survey{config: c, suggester: c.suggester(), now: c.clock(), ask: c.askOnce(ctx, nil), asks: waitingAsks, whole: true}
 }
 
 // surveyAll looks at everything, and returns an error where no server is reached.
-func (c *config) surveyAll(ctx context.Context, s *survey) error {
-	c.survey(ctx, s, nil)
+func surveyAll(ctx context.Context, c *config, s *survey) error {
+	takeSurvey(ctx, c, s, nil)
 	if s.temp == nil && s.broker == nil {
 		return withRemedy(fmt.Errorf("neither Temporal nor RabbitMQ is reached"), "%s says why", s.code("doctor", ""))
 	}

@@ -44,7 +44,7 @@ func (s *survey) lookHalves(ctx context.Context, g *groupSight) {
 func (s *survey) lookHalfQueues(ctx context.Context) {
 	names := keptGroups(s.answers)
 	if s.temp != nil {
-		if more, err := s.temp.recentGroups(ctx); err == nil {
+		if more, err := recentGroups(ctx, s.temp); err == nil {
 			names = append(names, more...)
 		}
 	}

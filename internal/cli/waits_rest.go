@@ -19,7 +19,7 @@ func (s *survey) lookLetters(ctx context.Context) {
 		return
 	}
 	for _, info := range infos {
-		r := s.temp.infoRow(info)
+		r := infoRow(s.temp, info)
 		id, ok := workflows.ParseID(r.WorkflowID)
 		if !ok || !s.temp.isOurs(info) {
 			continue

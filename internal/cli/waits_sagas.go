@@ -30,7 +30,7 @@ var openSagaStates = []string{core.StateRunning, core.StateWaiting, core.StatePa
 // listSagas lists the open sagas.
 func (s *survey) listSagas(ctx context.Context) (rows []sagaRow) {
 	f := sagaFilter{prefix: s.Prefix, states: openSagaStates}
-	err := s.temp.sagas(ctx, f, deadPage, func(r sagaRow) bool {
+	err := eachSaga(ctx, s.temp, f, deadPage, func(r sagaRow) bool {
 		rows = append(rows, r)
 		s.group(r.Group).hold(r.ID, r.Started)
 		return len(rows) < sagasListed

@@ -390,7 +390,7 @@ func TestRetryNowMeans(t *testing.T) {
 	require.Empty(t, looks.nudges, "who only looks changes nothing")
 	s := stacktest.Shared(t)
 	server := &temporalServer{Client: stacktest.TemporalClient(t, s), namespace: s.Namespace()}
-	gone, err := server.nudge(t.Context(), []nudge{{ID: "saga/" + stacktest.Prefix(t), signal: workflows.UpdateRetry}})
+	gone, err := sendNudges(t.Context(), server, []nudge{{ID: "saga/" + stacktest.Prefix(t), signal: workflows.UpdateRetry}})
 	require.NoError(t, err)
 	require.Equal(t, 1, gone)
 }

@@ -33,7 +33,7 @@ func (s *survey) lookTransactions(ctx context.Context) {
 	asking.SetLimit(resultsAtOnce)
 	left := s.asks
 	for _, info := range infos {
-		r := s.temp.infoRow(info)
+		r := infoRow(s.temp, info)
 		if !s.temp.isOurs(info) || r.Group == "" {
 			continue
 		}
@@ -47,7 +47,7 @@ func (s *survey) lookTransactions(ctx context.Context) {
 			continue
 		}
 		asking.Go(func() error {
-			members, err := s.temp.members(ctx, r, enumspb.WORKFLOW_EXECUTION_STATUS_RUNNING)
+			members, err := membersOf(ctx, s.temp, r, enumspb.WORKFLOW_EXECUTION_STATUS_RUNNING)
 			mu.Lock()
 			defer mu.Unlock()
 			if err != nil || len(members) == 0 {
