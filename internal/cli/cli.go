@@ -7,13 +7,6 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// The exit statuses.
-const (
-	exitOK    = 0
-	exitError = 1
-	exitUsage = 2
-)
-
 // Main runs the program with args, which do not include its name, and returns
 // the exit status. It returns when ctx is done at the latest, once what it
 // started is stopped.

@@ -2,16 +2,12 @@ package cli
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/spf13/cobra"
 	"github.com/stretchr/testify/require"
-
-	holdfast "github.com/holdfastmq/holdfast"
 )
 
 func TestExitStatuses(t *testing.T) {
@@ -80,42 +76,6 @@ func TestEveryCommandIsDocumented(t *testing.T) {
 		}
 	}
 	look(newRootCommand(&app{}))
-}
-
-func TestErrorsAreOneLineWithTheirRemedy(t *testing.T) {
-	err := fmt.Errorf("inspect: %w", &holdfast.UnavailableError{Part: "RabbitMQ", Where: "h:1", Remedy: "start it", Err: errors.New("no\n  route")})
-	require.Equal(t, "inspect: RabbitMQ at h:1 cannot be used: no route (start it)", text(err))
-	what, remedy := splitRemedy(err)
-	require.Equal(t, "RabbitMQ at h:1 cannot be used: no route", what)
-	require.Equal(t, "start it", remedy)
-	what, remedy = splitRemedy(fmt.Errorf("x: %w", withRemedy(holdfast.ErrNotFound, "look %s", "elsewhere")))
-	require.Equal(t, "not found", what)
-	require.Equal(t, "look elsewhere", remedy)
-}
-
-func TestFlagsOverruleTheEnvironment(t *testing.T) {
-	a := &config{}
-	require.NoError(t, a.readEnvironment([]string{"HOLDFAST_PREFIX=e", "HOLDFAST_TIMEOUT=3s"}, time.Now))
-	require.NoError(t, a.readFlags())
-	require.Equal(t, "e", a.Prefix)
-	require.Equal(t, "3s", a.Timeout.String())
-	a.prefixFlag, a.timeoutFlag = "f", 4e9
-	require.NoError(t, a.readFlags())
-	require.Equal(t, "f", a.Prefix)
-	require.Equal(t, "4s", a.Timeout.String())
-
-	bare := &config{}
-	require.NoError(t, bare.readEnvironment(nil, time.Now))
-	require.Equal(t, "holdfast", bare.Prefix)
-}
-
-func TestTemporalIsConfiguredByTheEnvironment(t *testing.T) {
-	a := &config{}
-	require.NoError(t, a.readEnvironment([]string{"TEMPORAL_ADDRESS=h:7", "TEMPORAL_NAMESPACE=a", "TEMPORAL_NAMESPACE=shop"}, time.Now))
-	o, err := a.temporalOptions()
-	require.NoError(t, err)
-	require.Equal(t, "h:7", o.HostPort)
-	require.Equal(t, "shop", o.Namespace, "the last one counts")
 }
 
 func TestVersionAsJSON(t *testing.T) {

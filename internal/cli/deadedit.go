@@ -15,8 +15,7 @@ import (
 
 // readEdit reads another body for the message of r, and tells how it differs.
 func readEdit(ctx context.Context, a *app, t *temporalServer, o *deadOrder, r deadRow) error {
-	s := start{bodyFile: o.edit}
-	body, err := readStartBody(&s, a.In)
+	body, err := readBody(a.In, o.edit, "")
 	if err != nil {
 		return fmt.Errorf("--edit: %w", err)
 	}

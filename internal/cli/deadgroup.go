@@ -2,7 +2,6 @@ package cli
 
 import (
 	"cmp"
-	"context"
 	"io"
 	"slices"
 	"strconv"
@@ -31,33 +30,6 @@ var groupings = map[string]func(deadRow) string{
 	"consumer": func(r deadRow) string { return r.owner },
 	"topic":    func(r deadRow) string { return r.Topic },
 	"class":    func(r deadRow) string { return r.Class },
-}
-
-// listGroups counts what f means, and prints the largest groups.
-func listGroups(ctx context.Context, a *app, t *temporalServer, f deadFilter, d *deadFlags, by string, asJSON bool) error {
-	var c counter
-	err := eachDead(ctx, t, f, deadPage, func(r deadRow) bool {
-		c.count(by, r)
-		return true
-	})
-	if err != nil {
-		return err
-	}
-	groups := c.largest()
-	if len(groups) == 0 {
-		a.noteConsumer(ctx, t, f.consumer)
-	}
-	for i := range groups {
-		groups[i].By, groups[i].Command = by, d.command(a.suggester(), by, groups[i].Value)
-	}
-	if len(groups) > d.limit {
-		printf(a.Err, "There are %d groups: raise --limit to see more than %d.\n", len(groups), d.limit)
-		groups = groups[:d.limit]
-	}
-	if asJSON {
-		return printJSON(a.Out, groups)
-	}
-	return printGroups(a.Out, by, groups, a.Now())
 }
 
 // counter counts dead letters by what they have in common.
@@ -100,41 +72,6 @@ func (c *counter) largest() []deadGroup {
 		return cmp.Or(cmp.Compare(y.Count, x.Count), cmp.Compare(x.Value, y.Value))
 	})
 	return groups
-}
-
-// command is the command that lists one group of what the flags mean.
-func (d deadFlags) command(say suggester, by, value string) string {
-	switch by {
-	case "error":
-		d.errorText = value
-	case "consumer":
-		d.consumer = value
-	case "topic":
-		d.topic = value
-	case "class":
-		d.class = value
-	}
-	var flags []string
-	flag := func(name, value string) {
-		if value != "" {
-			flags = append(flags, name, value)
-		}
-	}
-	duration := func(d time.Duration) string {
-		if d == 0 {
-			return ""
-		}
-		return d.String()
-	}
-	flag("--consumer", d.consumer)
-	flag("--topic", d.topic)
-	flag("--key", d.key)
-	flag("--class", d.class)
-	flag("--error", d.errorText)
-	flag("--state", strings.Join(d.states, ","))
-	flag("--older-than", duration(d.olderThan))
-	flag("--newer-than", duration(d.newerThan))
-	return say.command("dead list", "", flags...)
 }
 
 func printGroups(w io.Writer, by string, groups []deadGroup, now time.Time) error {

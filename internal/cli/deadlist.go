@@ -7,7 +7,6 @@ import (
 	"strconv"
 	"time"
 
-	"github.com/spf13/cobra"
 	enumspb "go.temporal.io/api/enums/v1"
 	workflowpb "go.temporal.io/api/workflow/v1"
 	"go.temporal.io/api/workflowservice/v1"
@@ -35,76 +34,6 @@ type deadRow struct {
 	owner     string // the consumer, or the queue of what has none
 	taskQueue string
 	status    enumspb.WorkflowExecutionStatus
-}
-
-func newDeadListCommand(a *app) *cobra.Command {
-	var d deadFlags
-	var by string
-	var asJSON bool
-	c := &cobra.Command{
-		Use:   "list",
-		Short: "List dead letters, or count them",
-		Long: `List dead letters: those that are open, unless --state says otherwise, the
-latest first. --group-by error, consumer, topic or class counts them instead,
-and says how to list each group; errors are grouped without the numbers, IDs
-and quoted values that differ between them; codes and names of tables, columns
-and constraints count. A dead letter appears here about a second after it
-came, and what happened to it about a second later; those that are settled are
-found for as long as the Temporal namespace keeps them.
-
-JSON: an array of id, consumer, topic, key, state, class, reason, attempts,
-started, closed, workflow_id, run_id; with --group-by an array of by, value,
-count, example (a workflow_id), oldest, newest, command.`,
-		Example: "  holdfast dead list --consumer payments --older-than 1h\n  holdfast dead list --group-by error\n" +
-			"  holdfast dead list --state handled,discarded --newer-than 24h --json",
-		Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			f, err := d.filter(a)
-			if err != nil {
-				return err
-			}
-			if d.limit < 1 {
-				return usagef("--limit %d: want 1 or more", d.limit)
-			}
-			if by != "" && groupings[by] == nil {
-				return usagef("--group-by %s: want error, consumer, topic or class", by)
-			}
-			return a.withTemporal(cmd.Context(), func(ctx context.Context, t *temporalServer) error {
-				if by != "" {
-					return listGroups(ctx, a, t, f, &d, by, asJSON)
-				}
-				return listDead(ctx, a, t, f, d.limit, asJSON)
-			})
-		},
-	}
-	d.register(c.Flags(), 20, "how many at most", "only those in these states (default: all open ones): parked, waits, redelivering, compensating, handled, compensated, discarded, failed, terminated, canceled, timed-out, all")
-	c.Flags().StringVar(&by, "group-by", "", "count them by error, consumer, topic or class")
-	c.Flags().BoolVar(&asJSON, "json", false, "write JSON")
-	return c
-}
-
-func listDead(ctx context.Context, a *app, t *temporalServer, f deadFilter, limit int, asJSON bool) error {
-	rows := []deadRow{}
-	more := false
-	err := eachDead(ctx, t, f, min(max(limit+1, 10), deadPage), func(r deadRow) bool {
-		if more = len(rows) == limit; !more {
-			rows = append(rows, r)
-		}
-		return !more
-	})
-	if err != nil {
-		return err
-	}
-	if len(rows) == 0 {
-		a.noteConsumer(ctx, t, f.consumer)
-	}
-	if more {
-		printf(a.Err, "There are more than %d: raise --limit, narrow it down, or use --group-by.\n", limit)
-	}
-	if asJSON {
-		return printJSON(a.Out, rows)
-	}
-	return printDeadRows(a.Out, rows, a.Now())
 }
 
 // printDeadRows writes dead letters as a table.

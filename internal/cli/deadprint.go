@@ -35,7 +35,7 @@ func (d deadDetail) print(w io.Writer, now time.Time) error {
 	if d.Kept != "" {
 		printf(w, "  only its beginning is here: the whole of it is in queue %s\n", oneLine(d.Kept))
 	}
-	return printSteps(w, "Steps", detail{Steps: d.Steps, Cut: d.Cut}, now)
+	return printSteps(w, "Steps", d.Steps, d.Cut, now)
 }
 
 func printDeadFields(w io.Writer, d deadDetail, now time.Time) error {
@@ -87,15 +87,6 @@ func printDeadFields(w io.Writer, d deadDetail, now time.Time) error {
 	field("run", d.RunID)
 	field("ui", d.UI)
 	return t.flush()
-}
-
-// clock is a time, and how far it is away.
-func clock(when, now time.Time) string {
-	distance := age(now.Sub(when)) + " ago"
-	if when.After(now) {
-		distance = "in " + age(when.Sub(now))
-	}
-	return fmt.Sprintf("%s (%s)", when.In(now.Location()).Format(dateTime), distance)
 }
 
 // policyText says what a policy does.

@@ -10,9 +10,6 @@ import (
 	"github.com/holdfastmq/holdfast/workflows"
 )
 
-// stateAll means dead letters in whatever state.
-const stateAll = "all"
-
 // deadStates are the states that dead letters can be listed by.
 var deadStates = []string{string(workflows.Parked), string(workflows.Waits), string(workflows.Redelivering), string(workflows.Compensating),
 	string(workflows.Handled), string(workflows.Compensated), string(workflows.Discarded),
@@ -103,4 +100,9 @@ func splitDeadID(workflowID string) (owner, id string) {
 		return "", workflowID
 	}
 	return known.Owner, known.Key
+}
+
+// lettersQuery is the query for the dead letters of a prefix.
+func lettersQuery(prefix string) string {
+	return "WorkflowType = " + quote(workflows.DeadLetterName) + " AND TaskQueue = " + quote(workflows.DeadLetterQueue(prefix))
 }

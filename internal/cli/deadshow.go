@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"slices"
 
-	"github.com/spf13/cobra"
 	enumspb "go.temporal.io/api/enums/v1"
 
 	holdfast "github.com/holdfastmq/holdfast"
@@ -49,45 +48,6 @@ type producer struct {
 	State      string `json:"state,omitempty"`
 	Note       string `json:"note,omitempty"`
 	UI         string `json:"ui,omitempty"`
-}
-
-func newDeadShowCommand(a *app) *cobra.Command {
-	var consumer string
-	var b bodyFlags
-	c := a.showing(&cobra.Command{
-		Use:   "show ID",
-		Short: "Show a dead letter: why it died, what was done, what can be done",
-		Long: `Show a dead letter: its message, how each attempt failed, what was done about
-it, what can be done now, the transaction that sent it, and the steps of its
-workflow's history. For what an ID is, see holdfast dead --help. Of the body,
-the beginning is shown, without what would steer the terminal; --body shows all
-of it, --no-body nothing, and --raw writes it as it is, and nothing else.
-
-JSON: id, consumer, topic, key, state, class, reason, attempts, started, closed,
-workflow_id, run_id, queue; status (also failure, redeliveries, duplicates,
-next, actions, story: at, what, operator, text); unknown (why there is no
-status); message (id, topic, key, content_type, headers, size, text or base64,
-cut: the bytes that are left out); kept; commands (what can be done now);
-attempt_log (n, at, class, error); policy; producer (tx, group, workflow_id,
-state, note, ui); pending (name, attempt, running, next, error); steps (at,
-kind, name, summary, result); steps_cut (there are more); ui.`,
-		Example: "  holdfast dead show A-1007\n  holdfast dead show 01927c4e-6f0e-7cc3-98c4-dc0c0c07398f --consumer payments --body\n  holdfast dead show A-1007 --raw >body.json",
-	}, func(ctx context.Context, t *temporalServer, id string) (shown, error) {
-		found, err := findDead(ctx, t, id, consumer, a.Prefix)
-		if errors.Is(err, holdfast.ErrNotFound) {
-			a.noteConsumer(ctx, t, consumer)
-		}
-		if err != nil {
-			return nil, err
-		}
-		if b.raw {
-			return letterBody(ctx, t, found, a.Err)
-		}
-		return deadDetailOf(ctx, t, found, a.UI, b.most())
-	})
-	c.Flags().StringVar(&consumer, "consumer", "", "the consumer, where ID is a message's or a key")
-	b.register(c)
-	return c
 }
 
 // deadDetailOf reads all that is known of a dead letter.

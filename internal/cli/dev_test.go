@@ -1,9 +1,7 @@
 package cli
 
 import (
-	"bufio"
 	"bytes"
-	"context"
 	"io"
 	"os"
 	"path/filepath"
@@ -13,6 +11,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/holdfastmq/holdfast/internal/golden"
 )
 
 func TestPrintStack(t *testing.T) {
@@ -20,7 +20,7 @@ func TestPrintStack(t *testing.T) {
 	printStack(&out, []string{"AMQP_URL=amqp://u:p'w@127.0.0.1:5/", "DATABASE_URL=postgres://u:p@127.0.0.1:6/holdfast",
 		"TEMPORAL_ADDRESS=127.0.0.1:7", "TEMPORAL_NAMESPACE=default", "HOLDFAST_TEMPORAL_UI=http://127.0.0.1:8",
 		"DATABASE_URL_STOCK=postgres://u:p@127.0.0.1:6/stock"}, "/data")
-	golden(t, "dev.txt", out.String())
+	golden.Equal(t, "dev.txt", out.String())
 
 	out.Reset()
 	printStack(&out, []string{"AMQP_URL=a", "HOLDFAST_TEMPORAL_UI="}, "")
@@ -94,44 +94,4 @@ func TestSignalsReachTheCommand(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, "caught\n", string(rest))
 	require.Equal(t, statusError(3), <-ended)
-}
-
-func TestDevRunsACommand(t *testing.T) {
-	r := runProgram(t, os.Environ(), "dev", "--temp", "--", "sh", "-c", `test -n "$AMQP_URL$DATABASE_URL" && echo "$TEMPORAL_ADDRESS" && exit 3`)
-	require.Equal(t, 3, r.status, r.err)
-	require.Regexp(t, `^.+:\d+\n$`, r.out)
-	require.Contains(t, r.err, "Stopping.")
-}
-
-// TestDevUntilInterrupted waits for the last line that dev prints, then
-// interrupts it.
-func TestDevUntilInterrupted(t *testing.T) {
-	ctx, interrupt := context.WithCancel(t.Context())
-	r, w := io.Pipe()
-	status := make(chan int, 1)
-	go func() {
-		status <- Main(ctx, []string{"dev", "--dir", t.TempDir()}, Surroundings{In: strings.NewReader(""), Out: w, Err: io.Discard, Environ: os.Environ(), Now: time.Now})
-		_ = w.Close()
-	}()
-	var out []string
-	for lines := bufio.NewScanner(r); lines.Scan(); {
-		out = append(out, lines.Text())
-		if strings.Contains(lines.Text(), "Ctrl-C") {
-			interrupt()
-		}
-	}
-	interrupt()
-	require.Equal(t, exitOK, <-status, out)
-	require.Regexp(t, `export AMQP_URL='amqp://`, strings.Join(out, "\n"))
-	require.Contains(t, strings.Join(out, "\n"), "export TEMPORAL_NAMESPACE='")
-}
-
-// TestOnlyATerminalIsOne: a command whose input is /dev/null, as under a service
-// manager, must not ask questions there.
-func TestOnlyATerminalIsOne(t *testing.T) {
-	null, err := os.Open(os.DevNull)
-	require.NoError(t, err)
-	defer func() { require.NoError(t, null.Close()) }()
-	require.False(t, isTerminal(null))
-	require.False(t, isTerminal(strings.NewReader("")))
 }

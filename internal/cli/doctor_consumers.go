@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"slices"
 	"strings"
 
 	"github.com/holdfastmq/holdfast/barrier"
@@ -31,15 +30,4 @@ func (f *findings) remembered(k barrier.KnownConsumer, q broker.QueueInfo, runni
 		f.add(levelWarning, check, "start a process of the consumer, or, if it is gone on purpose, delete its queue and: "+f.command("consumers forget", k.Name),
 			"nobody reads %s, seen last %s ago: %s", q.Name, age(k.Seen), waiting(q))
 	}
-}
-
-// withHeard adds the consumers that running processes have heard of, and that no
-// database was asked about.
-func withHeard(known []barrier.KnownConsumer, answers []broker.ProcessStatus) []barrier.KnownConsumer {
-	for _, c := range heardOf(answers) {
-		if !slices.ContainsFunc(known, func(k barrier.KnownConsumer) bool { return k.Name == c.Name }) {
-			known = append(known, barrier.KnownConsumer{Name: c.Name, Topics: c.Topics, Seen: c.Age})
-		}
-	}
-	return known
 }

@@ -71,15 +71,6 @@ func whoHas(ids map[string][]string) string {
 	return strings.Join(said, "; ")
 }
 
-func sortedKeys[V any](m map[string]V) []string {
-	keys := make([]string, 0, len(m))
-	for k := range m {
-		keys = append(keys, k)
-	}
-	slices.Sort(keys)
-	return keys
-}
-
 // identity says which database DATABASE_URL is.
 func (f *findings) identity(ctx context.Context, db *gorm.DB) {
 	id, err := barrier.Identity(ctx, db)

@@ -68,7 +68,7 @@ func TestClockFinding(t *testing.T) {
 		"ahead":        {2*time.Hour + 2*time.Second, levelProblem, "this machine's clock is 2h00m behind PostgreSQL's"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			got := only(t, func(f *findings) { f.clock("PostgreSQL", noon, noon.Add(2*time.Second), noon.Add(tc.theirs)) })
+			got := only(t, func(f *findings) { f.clock("PostgreSQL", at12, at12.Add(2*time.Second), at12.Add(tc.theirs)) })
 			require.Equal(t, tc.level, got.Level)
 			require.Equal(t, tc.detail, got.Detail)
 		})

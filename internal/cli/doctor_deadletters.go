@@ -86,11 +86,6 @@ var letterStates = []struct {
 	{workflows.Compensating, "being compensated"},
 }
 
-// lettersQuery is the query for the dead letters of a prefix.
-func lettersQuery(prefix string) string {
-	return "WorkflowType = " + quote(workflows.DeadLetterName) + " AND TaskQueue = " + quote(workflows.DeadLetterQueue(prefix))
-}
-
 // letters counts the dead letters that are open.
 func (f *findings) letters(ctx context.Context, t *temporalServer, prefix string) {
 	count := func(state workflows.State) (int64, error) {

@@ -12,7 +12,7 @@ import (
 
 func TestLostConnectionFindings(t *testing.T) {
 	lost := func(role string, ago time.Duration) []broker.ConnectionLosses {
-		return []broker.ConnectionLosses{{Role: role, Count: 4, Since: noon.Add(-5 * time.Minute), Last: noon.Add(-ago), Reason: "EOF"}}
+		return []broker.ConnectionLosses{{Role: role, Count: 4, Since: at12.Add(-5 * time.Minute), Last: at12.Add(-ago), Reason: "EOF"}}
 	}
 	consumers := []broker.ConsumerStatus{{Name: "b"}, {Name: "a"}, {Name: "a"}}
 	for name, c := range map[string]struct {
@@ -30,7 +30,7 @@ func TestLostConnectionFindings(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			var f findings
-			f.lostConnections([]broker.ProcessStatus{{Instance: "other"}, c.p}, noon)
+			f.lostConnections([]broker.ProcessStatus{{Instance: "other"}, c.p}, at12)
 			if c.level == "" {
 				require.Empty(t, f.all)
 				return
@@ -47,11 +47,11 @@ func TestLadderFindings(t *testing.T) {
 	var f findings
 	f.ladders([]looked{
 		{LadderQueue: broker.LadderQueue{Name: "x.retry.1m", Messages: 3, Seen: 3, Waits: []broker.LadderWait{
-			{Consumer: "billing", Count: 2, Since: noon.Add(-time.Minute), Next: noon.Add(30 * time.Second)}, {Count: 1}}}},
+			{Consumer: "billing", Count: 2, Since: at12.Add(-time.Minute), Next: at12.Add(30 * time.Second)}, {Count: 1}}}},
 		{LadderQueue: broker.LadderQueue{Name: "x.retry.1h", Messages: 9, Seen: 2, Waits: []broker.LadderWait{
-			{Consumer: "billing", Count: 1, Since: noon.Add(-time.Hour), Next: noon.Add(time.Minute)}, {Consumer: "mail", Count: 1}}}},
+			{Consumer: "billing", Count: 1, Since: at12.Add(-time.Hour), Next: at12.Add(time.Minute)}, {Consumer: "mail", Count: 1}}}},
 		{LadderQueue: broker.LadderQueue{Name: "x.retry.5m", Messages: 1}, err: errors.New("refused")},
-	}, noon)
+	}, at12)
 	require.Len(t, f.all, 3)
 	require.Equal(t, levelWarning, f.all[0].Level)
 	require.Equal(t, "whose the messages in x.retry.5m are is not known: refused", f.all[0].Detail)

@@ -173,23 +173,3 @@ func ttlRisk(kind string, lacking bool, q managedQueue, ttl time.Duration) (leve
 	}
 	return levelWarning, "what waits there so long becomes a dead letter"
 }
-
-func policyNames(q managedQueue) string {
-	var names []string
-	if q.Policy != "" {
-		names = append(names, "policy "+q.Policy)
-	}
-	if q.OperatorPolicy != "" {
-		names = append(names, "operator policy "+q.OperatorPolicy)
-	}
-	if len(names) == 0 {
-		return "a policy"
-	}
-	return strings.Join(names, " or ")
-}
-
-// number is a number in JSON.
-func number(v any) (float64, bool) {
-	n, ok := v.(float64)
-	return n, ok
-}

@@ -12,7 +12,7 @@ import (
 	"github.com/holdfastmq/holdfast/workflows"
 )
 
-var noon = time.Date(2026, 1, 2, 12, 0, 0, 0, time.UTC)
+var at12 = time.Date(2026, 1, 2, 12, 0, 0, 0, time.UTC)
 
 // only returns the only finding that look makes, or none, and asserts that
 // whatever is wrong has a remedy.
@@ -74,9 +74,9 @@ func TestSharedQueuesFinding(t *testing.T) {
 
 func TestBreakerFinding(t *testing.T) {
 	closed := broker.ConsumerStatus{Name: "c", Breaker: broker.BreakerClosed, Handling: 2, Error: "old"}
-	open := broker.ConsumerStatus{Name: "c", Breaker: broker.BreakerOpen, Since: noon.Add(-5 * time.Minute), Error: "bank away"}
-	later := broker.ConsumerStatus{Name: "c", Breaker: broker.BreakerOpen, Since: noon.Add(-time.Second), Error: "bank on fire"}
-	probing := broker.ConsumerStatus{Name: "c", Breaker: broker.BreakerProbing, Since: noon.Add(-time.Hour), Error: "bank away"}
+	open := broker.ConsumerStatus{Name: "c", Breaker: broker.BreakerOpen, Since: at12.Add(-5 * time.Minute), Error: "bank away"}
+	later := broker.ConsumerStatus{Name: "c", Breaker: broker.BreakerOpen, Since: at12.Add(-time.Second), Error: "bank on fire"}
+	probing := broker.ConsumerStatus{Name: "c", Breaker: broker.BreakerProbing, Since: at12.Add(-time.Hour), Error: "bank away"}
 	for name, tc := range map[string]struct {
 		of      []broker.ConsumerStatus
 		readers int
@@ -95,30 +95,18 @@ func TestBreakerFinding(t *testing.T) {
 		"unheard of":  {[]broker.ConsumerStatus{{Breaker: "ajar"}}, 1, levelOK, "closed in 1 process; 0 messages in work"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			got := only(t, func(f *findings) { f.breaker("c", tc.of, tc.readers, noon) })
+			got := only(t, func(f *findings) { f.breaker("c", tc.of, tc.readers, at12) })
 			require.Equal(t, tc.level, got.Level)
 			require.Equal(t, tc.detail, got.Detail)
 		})
 	}
 }
 
-func TestConsumersOfAnswers(t *testing.T) {
-	at := func(name, breaker string) broker.ConsumerStatus {
-		return broker.ConsumerStatus{Name: name, Breaker: breaker}
-	}
-	answers := []broker.ProcessStatus{
-		{Consumers: []broker.ConsumerStatus{at("a", broker.BreakerClosed), at("a", broker.BreakerOpen), at("b", broker.BreakerClosed)}},
-		{Consumers: []broker.ConsumerStatus{at("a", broker.BreakerProbing), at("a", broker.BreakerClosed), at("d", broker.BreakerOpen)}},
-		{Keepers: []broker.KeeperStatus{{Group: "a"}}},
-	}
-	require.Equal(t, []broker.ConsumerStatus{at("a", broker.BreakerOpen), at("a", broker.BreakerProbing)}, consumerStates(answers, "a"))
-	require.Empty(t, consumerStates(answers, "none"))
-	require.Equal(t, []string{"a", "d"}, paused(answers, nil))
-	require.Equal(t, []string{"d"}, paused(answers, []string{"a", "b"}))
-}
-
 func TestKeeperFinding(t *testing.T) {
-	at := func(name string, k broker.KeeperStatus) broker.ProcessStatus { return keeperAt(name, k) }
+	at := func(name string, k broker.KeeperStatus) broker.ProcessStatus {
+		k.Group, k.CheckAfter = "g", 10*time.Second
+		return broker.ProcessStatus{Instance: name, Keepers: []broker.KeeperStatus{{Group: "other", Active: true, Held: 99}, k}}
+	}
 	idle := at("idle", broker.KeeperStatus{Subscribed: true})
 	for name, tc := range map[string]struct {
 		answers []broker.ProcessStatus

@@ -10,11 +10,11 @@ import (
 )
 
 func TestPublishingFindings(t *testing.T) {
-	at := noon.Add(-time.Hour)
+	at := at12.Add(-time.Hour)
 	refused := broker.RefusedRecord{Message: "m-1", To: "holdfast.dead", Why: broker.RefusedClosing, Reason: "RabbitMQ closes the connection over it", Count: 3, Since: at}
 	full := broker.FullQueue{Queue: "holdfast.q.slow", Consumer: "slow", Refused: 4, Held: 3, Since: at}
 	later := full
-	later.Since, later.Refused, later.Held = noon, 2, 0
+	later.Since, later.Refused, later.Held = at12, 2, 0
 	strange := broker.FullQueue{Topic: "order.placed", Refused: 1, Since: at}
 	for name, c := range map[string]struct {
 		answers []broker.ProcessStatus
@@ -29,7 +29,7 @@ func TestPublishingFindings(t *testing.T) {
 			"a queue that is bound for order.placed, and is of no consumer that the processes know, refuses publishes of 1 process since 2026-01-02 11:00:00 (1h00m): 1 times"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			require.Equal(t, c.detail, only(t, func(f *findings) { f.publishing(c.answers, noon) }).Detail)
+			require.Equal(t, c.detail, only(t, func(f *findings) { f.publishing(c.answers, at12) }).Detail)
 		})
 	}
 }

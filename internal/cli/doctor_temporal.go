@@ -174,10 +174,3 @@ func (f *findings) pollers(ctx context.Context, t *temporalServer, prefix, group
 	}
 	f.ok("group "+group, "%s polling task queue %s", processCount(p.fresh), queue)
 }
-
-func processCount(n int) string {
-	if n == 1 {
-		return "1 process"
-	}
-	return fmt.Sprintf("%d processes", n)
-}

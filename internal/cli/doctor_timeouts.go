@@ -2,8 +2,6 @@ package cli
 
 import (
 	"slices"
-	"strings"
-	"time"
 
 	"github.com/holdfastmq/holdfast/broker"
 )
@@ -25,20 +23,4 @@ func (f *findings) consumerTimeouts(answers []broker.ProcessStatus, managed []ma
 			}
 		}
 	}
-}
-
-// consumerTimeout is the limit that holds for a queue: its own argument's, or a policy's,
-// the lesser of both, or else the server's.
-func (q managedQueue) consumerTimeout(server broker.ConsumerTimeout) broker.ConsumerTimeout {
-	var own []broker.ConsumerTimeout
-	if ms, ok := number(q.Arguments["x-consumer-timeout"]); ok {
-		own = append(own, broker.ConsumerTimeout{Limit: time.Duration(ms) * time.Millisecond, Of: "the queue's argument x-consumer-timeout"})
-	}
-	if ms, ok := number(q.Effective["consumer-timeout"]); ok {
-		own = append(own, broker.ConsumerTimeout{Limit: time.Duration(ms) * time.Millisecond, Of: strings.TrimSpace(policyNames(q))})
-	}
-	if len(own) == 0 {
-		return server
-	}
-	return slices.MinFunc(own, func(x, y broker.ConsumerTimeout) int { return int(x.Limit.Milliseconds() - y.Limit.Milliseconds()) })
 }

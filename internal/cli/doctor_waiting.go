@@ -2,11 +2,8 @@ package cli
 
 import (
 	"context"
-	"fmt"
 	"strings"
 	"time"
-
-	"github.com/holdfastmq/holdfast/broker"
 )
 
 const (
@@ -50,26 +47,6 @@ func examineWaiting(ctx context.Context, c *config, e examination) []finding {
 	return f.all
 }
 
-// takeSurvey fills s with what the servers that are reached say. That one is not reached,
-// its own part tells.
-func takeSurvey(ctx context.Context, c *config, s *survey, skip []string) {
-	skipped := strings.Join(skip, ",")
-	if !strings.Contains(skipped, "temporal") {
-		if t, err := c.temporal(ctx); err == nil {
-			defer t.Close()
-			s.temp = t
-		}
-	}
-	run := func(ctx context.Context, b *broker.Broker) error {
-		s.broker = b
-		s.look(ctx)
-		return nil
-	}
-	if c.AMQPURL == "" || strings.Contains(skipped, "rabbitmq") || c.withBroker(ctx, run) != nil {
-		s.look(ctx)
-	}
-}
-
 // waited judges what waits for the same.
 func (f *findings) waited(w *wait, now time.Time) {
 	waited := now.Sub(w.Since)
@@ -82,32 +59,4 @@ func (f *findings) waited(w *wait, now time.Time) {
 	case w.Kind == waitTransaction && w.Then != "" && waited > longForAReply:
 		f.add(levelWarning, check, w.Remedy, "%s", w.sentence(now))
 	}
-}
-
-// sentence says how many wait, for how long, and what is known of it.
-func (w *wait) sentence(now time.Time) string {
-	said := w.counted() + " waiting"
-	if !w.Since.IsZero() {
-		said += fmt.Sprintf(", the oldest for %s", age(now.Sub(w.Since)))
-	}
-	if w.Detail != "" {
-		said += ": " + w.Detail
-	}
-	if len(w.Examples) > 0 {
-		said += "; such as " + w.Examples[0]
-	}
-	return said
-}
-
-// counted says how many of what wait.
-func (w *wait) counted() string {
-	what := map[string]string{waitGroup: "workflow", waitHalfQueue: "record", waitConsumer: "message", waitRetry: "message", waitLetter: "dead letter"}[w.Kind]
-	if what == "" {
-		what = w.Kind
-	}
-	said := plural(w.Count, what)
-	if w.AtLeast {
-		return "at least " + said
-	}
-	return said
 }

@@ -18,6 +18,7 @@ import (
 
 	holdfast "github.com/holdfastmq/holdfast"
 	"github.com/holdfastmq/holdfast/activities"
+	"github.com/holdfastmq/holdfast/internal/golden"
 	"github.com/holdfastmq/holdfast/workflows"
 )
 
@@ -146,8 +147,8 @@ func TestHistoryAsSteps(t *testing.T) {
 	require.Equal(t, []string{"1"}, told.order)
 	require.Equal(t, `{"changed":true}`, string(told.messages["1"][0].Body), "what is delivered, not what was sent first")
 	var out bytes.Buffer
-	require.NoError(t, printSteps(&out, "Steps", detail{Steps: told.steps}, began.Add(time.Hour)))
-	golden(t, "steps.txt", out.String())
+	require.NoError(t, printSteps(&out, "Steps", told.steps, false, began.Add(time.Hour)))
+	golden.Equal(t, "steps.txt", out.String())
 }
 
 func TestHistoryOfACohort(t *testing.T) {
@@ -163,13 +164,6 @@ func TestHistoryOfACohort(t *testing.T) {
 		results = append(results, st.Result)
 	}
 	require.Equal(t, []string{"", "failed: no confirm", "rollback: sold out", "gone"}, results)
-
-	var d detail
-	d.fill(target{tx: "2"}, workflows.Status{Transactions: []workflows.MemberStatus{{ID: "1"}, {ID: "2", State: workflows.Refused, Keys: []string{"k"}}}}, told, false)
-	require.Equal(t, "2", d.Tx)
-	require.Equal(t, "refused", d.State)
-	require.Len(t, d.Messages, 1)
-	require.Equal(t, "b", d.Messages[0].Topic)
 }
 
 func TestUnreadableHistoryIsNoPanic(t *testing.T) {

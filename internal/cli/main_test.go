@@ -3,19 +3,13 @@ package cli
 import (
 	"bytes"
 	"context"
-	"flag"
 	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
-	"github.com/stretchr/testify/require"
-
 	"github.com/holdfastmq/holdfast/internal/stack/stacktest"
 )
-
-var update = flag.Bool("update", false, "write the golden files")
 
 func TestMain(m *testing.M) { os.Exit(stacktest.Main(m)) }
 
@@ -38,16 +32,4 @@ func runWith(t *testing.T, env []string, in string, args ...string) result {
 func runProgram(t *testing.T, env []string, args ...string) result {
 	t.Helper()
 	return runWith(t, env, "", args...)
-}
-
-// golden compares got with a file below testdata.
-func golden(t *testing.T, name, got string) {
-	t.Helper()
-	path := filepath.Join("testdata", name)
-	if *update {
-		require.NoError(t, os.WriteFile(path, []byte(got), 0o644))
-	}
-	want, err := os.ReadFile(path)
-	require.NoError(t, err)
-	require.Equal(t, string(want), got)
 }

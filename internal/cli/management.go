@@ -10,11 +10,14 @@ import (
 	"net/http"
 	"net/url"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
 
 	amqp "github.com/rabbitmq/amqp091-go"
+
+	"github.com/holdfastmq/holdfast/broker"
 )
 
 const (
@@ -136,4 +139,40 @@ func (m management) get(ctx context.Context, path string, query url.Values, out 
 		return fmt.Errorf("it answers %s", resp.Status)
 	}
 	return json.NewDecoder(io.LimitReader(resp.Body, managementBody)).Decode(out)
+}
+
+// consumerTimeout is the limit that holds for a queue: its own argument's, or a policy's,
+// the lesser of both, or else the server's.
+func (q managedQueue) consumerTimeout(server broker.ConsumerTimeout) broker.ConsumerTimeout {
+	var own []broker.ConsumerTimeout
+	if ms, ok := number(q.Arguments["x-consumer-timeout"]); ok {
+		own = append(own, broker.ConsumerTimeout{Limit: time.Duration(ms) * time.Millisecond, Of: "the queue's argument x-consumer-timeout"})
+	}
+	if ms, ok := number(q.Effective["consumer-timeout"]); ok {
+		own = append(own, broker.ConsumerTimeout{Limit: time.Duration(ms) * time.Millisecond, Of: strings.TrimSpace(policyNames(q))})
+	}
+	if len(own) == 0 {
+		return server
+	}
+	return slices.MinFunc(own, func(x, y broker.ConsumerTimeout) int { return int(x.Limit.Milliseconds() - y.Limit.Milliseconds()) })
+}
+
+func policyNames(q managedQueue) string {
+	var names []string
+	if q.Policy != "" {
+		names = append(names, "policy "+q.Policy)
+	}
+	if q.OperatorPolicy != "" {
+		names = append(names, "operator policy "+q.OperatorPolicy)
+	}
+	if len(names) == 0 {
+		return "a policy"
+	}
+	return strings.Join(names, " or ")
+}
+
+// number is a number in JSON.
+func number(v any) (float64, bool) {
+	n, ok := v.(float64)
+	return n, ok
 }

@@ -4,8 +4,11 @@ import (
 	"bytes"
 	"fmt"
 	"io"
+	"os"
 	"unicode"
 	"unicode/utf8"
+
+	"golang.org/x/term"
 )
 
 // plainWriter keeps what others wrote from steering the terminal: texts out of
@@ -97,4 +100,14 @@ func escapeJSON(text []byte) []byte {
 		out = utf8.AppendRune(out, r)
 	}
 	return out
+}
+
+// isTerminal says whether a stream is a terminal: somebody who can be asked, and
+// who sees colours.
+func isTerminal(stream any) bool {
+	if p, ok := stream.(*plainWriter); ok {
+		stream = p.w
+	}
+	f, ok := stream.(*os.File)
+	return ok && term.IsTerminal(int(f.Fd()))
 }

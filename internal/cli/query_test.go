@@ -45,11 +45,6 @@ func TestFilterIsValidated(t *testing.T) {
 	require.Error(t, filter{key: "a\nb"}.validate())
 }
 
-func TestQuote(t *testing.T) {
-	require.Equal(t, `"a'b"`, quote("a'b"))
-	require.Equal(t, `"a\\\" OR 1=1"`, quote(`a\" OR 1=1`))
-}
-
 func TestFilterKeeps(t *testing.T) {
 	one := row{Tx: "1", State: "committed", Topics: []string{"a", "b"}, Keys: []string{"k"}}
 	two := row{Tx: "2", State: "rolled-back", Topics: []string{"b"}, Keys: []string{"K"}}
@@ -70,22 +65,4 @@ func TestFilterKeeps(t *testing.T) {
 	require.Equal(t, []row{left}, filter{states: []string{"left"}}.keeps(cohort, append(all, left)))
 	before := row{Keys: []string{"before"}}
 	require.Equal(t, []row{one}, filter{key: "before"}.keeps(before, []row{one}), "the local transaction changed its key")
-}
-
-func TestSplitWorkflowID(t *testing.T) {
-	for id, want := range map[string][2]string{
-		"tx/orders/1":      {"orders", "1"},
-		"cohort/orders/1":  {"orders", ""},
-		"recovery/o/1":     {"o", ""},
-		"dead/payments/1":  {"payments", ""},
-		"something":        {"", ""},
-		"tx/orders":        {"", ""},
-		"tx/a.b-c_d/7-8.9": {"a.b-c_d", "7-8.9"},
-		"hf:tx/orders/1":   {"orders", "1"},
-		"hf:cohort/o/1":    {"o", ""},
-		":tx/orders/1":     {"", ""},
-	} {
-		group, tx := splitWorkflowID(id)
-		require.Equal(t, want, [2]string{group, tx}, id)
-	}
 }

@@ -11,8 +11,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/holdfastmq/holdfast/barrier"
-	"github.com/holdfastmq/holdfast/broker"
 	"go.temporal.io/sdk/client"
 	"go.temporal.io/sdk/contrib/envconfig"
 	"go.temporal.io/sdk/converter"
@@ -22,6 +20,8 @@ import (
 	"gorm.io/gorm/logger"
 
 	holdfast "github.com/holdfastmq/holdfast"
+	"github.com/holdfastmq/holdfast/barrier"
+	"github.com/holdfastmq/holdfast/broker"
 )
 
 // temporalOptions reads Temporal's own environment and configuration file.

@@ -7,28 +7,9 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
-	"go.temporal.io/api/serviceerror"
-	"golang.org/x/sync/errgroup"
 
-	"github.com/holdfastmq/holdfast/broker"
 	"github.com/holdfastmq/holdfast/workflows"
 )
-
-// nudge has a workflow, the messages of a consumer on its ladder, or its breakers do now
-// what they would do later.
-type nudge struct {
-	// ID is the workflow's, or the consumer's name.
-	ID  string `json:"id"`
-	For string `json:"for"`
-	// Count is how many messages are tried, or in how many processes the breaker.
-	Count   int  `json:"count,omitempty"`
-	AtLeast bool `json:"at_least,omitempty"`
-
-	signal string
-	arg    any
-	queue  string // of a delay
-	probe  bool
-}
 
 // retryNowFlags are the flags of retry-now.
 type retryNowFlags struct {
@@ -112,55 +93,6 @@ func retryNow(ctx context.Context, a *app, f retryNowFlags) error {
 		gone, err = carryOut(ctx, &a.config, nudges)
 	}
 	return errors.Join(tellNudges(a, nudges, gone, f), err)
-}
-
-// carryOut does what nudges say, and counts the workflows that have ended meanwhile.
-func carryOut(ctx context.Context, c *config, nudges []nudge) (gone int, err error) {
-	var signals []nudge
-	for _, n := range nudges {
-		if n.signal != "" {
-			signals = append(signals, n)
-		}
-	}
-	if len(signals) > 0 {
-		err = c.withTemporal(ctx, func(ctx context.Context, t *temporalServer) (err error) {
-			gone, err = sendNudges(ctx, t, signals)
-			return err
-		})
-	}
-	if len(signals) < len(nudges) {
-		err = errors.Join(err, c.withBroker(ctx, func(ctx context.Context, b *broker.Broker) error {
-			return errors.Join(probeBreakers(ctx, b, nudges), moveLadders(ctx, b, nudges))
-		}))
-	}
-	return gone, err
-}
-
-// sendNudges sends the signals, and counts the workflows that have ended meanwhile.
-func sendNudges(ctx context.Context, t *temporalServer, nudges []nudge) (gone int, err error) {
-	ended := make([]bool, len(nudges))
-	var all errgroup.Group
-	all.SetLimit(resultsAtOnce)
-	for i, n := range nudges {
-		all.Go(func() error {
-			err := t.SignalWorkflow(ctx, n.ID, "", n.signal, n.arg)
-			var missing *serviceerror.NotFound
-			if ended[i] = errors.As(err, &missing); ended[i] {
-				return nil
-			}
-			if err != nil {
-				return fmt.Errorf("signal workflow %s: %w", n.ID, err)
-			}
-			return nil
-		})
-	}
-	err = all.Wait()
-	for _, e := range ended {
-		if e {
-			gone++
-		}
-	}
-	return gone, err
 }
 
 func tellNudges(a *app, nudges []nudge, gone int, f retryNowFlags) error {

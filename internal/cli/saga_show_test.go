@@ -11,9 +11,13 @@ import (
 	enumspb "go.temporal.io/api/enums/v1"
 
 	holdfast "github.com/holdfastmq/holdfast"
+	"github.com/holdfastmq/holdfast/internal/golden"
 	"github.com/holdfastmq/holdfast/saga/core"
 	"github.com/holdfastmq/holdfast/workflows"
 )
+
+// noon is when the sagas of these tests are looked at.
+var noon = time.Date(2026, 1, 2, 12, 0, 0, 0, time.UTC)
 
 // errand is a plan with every kind of step.
 func errand(t *testing.T) core.Plan {
@@ -122,7 +126,7 @@ func TestASagaIsDrawn(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			var out bytes.Buffer
 			require.NoError(t, s.print(&out, noon))
-			golden(t, "saga-"+strings.ReplaceAll(name, " ", "-")+".txt", out.String())
+			golden.Equal(t, "saga-"+strings.ReplaceAll(name, " ", "-")+".txt", out.String())
 		})
 	}
 }
@@ -136,16 +140,8 @@ func TestASagaIsDrawnInColours(t *testing.T) {
 	require.Contains(t, out.String(), levelColours[levelOK]+"undone\x1b[0m")
 }
 
-// TestCommandsAreAccepted: what is offered is what the saga would do.
-func TestCommandsAreAccepted(t *testing.T) {
-	for name, s := range scenes(t) {
-		for _, c := range s.Commands {
-			args := strings.Fields(strings.TrimPrefix(c, "holdfast "))
-			found, rest, err := newRootCommand(&app{}).Find(args)
-			require.NoError(t, err, name)
-			require.NoError(t, found.ParseFlags(rest), name)
-		}
-	}
+// TestCommandsAreOffered: those that the saga would take.
+func TestCommandsAreOffered(t *testing.T) {
 	require.Equal(t, []string{"holdfast saga compensate saga/orders/errand/A-1007 --reason TEXT"}, scenes(t)["completed"].Commands)
 	require.Empty(t, scenes(t)["compensated"].Commands)
 	require.Equal(t, []string{"holdfast saga retry saga/orders/errand/A-1007 --reason TEXT", "holdfast saga skip saga/orders/errand/A-1007 --step find-van --reason TEXT"},

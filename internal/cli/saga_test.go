@@ -3,10 +3,6 @@ package cli
 import (
 	"bytes"
 	"encoding/json"
-	"errors"
-	"os"
-	"path/filepath"
-	"strings"
 	"testing"
 	"time"
 
@@ -202,62 +198,6 @@ func TestNothingIsSentWhereNobodyRuns(t *testing.T) {
 	}
 }
 
-func TestSagaUsage(t *testing.T) {
-	env := []string{"USER=ann", "TEMPORAL_ADDRESS=127.0.0.1:1"}
-	for args, want := range map[string]string{
-		"":                                       "say what to do: list, show, start",
-		"list --state odd":                       `state "odd"`,
-		"list --limit 0":                         "--limit 0",
-		"list --older-than 2h --newer-than 1h":   "nothing is older than 2h0m0s and newer than 1h0m0s",
-		"show":                                   "accepts 1 arg",
-		"pause --reason x":                       "say which: IDs, filters such as --group, or --all",
-		"pause 1 --name n --reason x":            "give IDs or filters, not both; only --group goes with IDs",
-		"pause 1":                                "say why, with --reason",
-		"skip 1 --reason x":                      "name the step, with --step",
-		"answer 1 --reason x":                    "name the step, with --step",
-		"answer 1 --step s --value { --reason x": "--value: it is no JSON",
-		"answer 1 --step s --reason x --value \"" + strings.Repeat("x", workflows.MaxAnswer) + `"`: "--value: it has more than 65536 bytes",
-		"pause 1 --step s":                   "unknown flag: --step",
-		"pause 1 --wait 1s":                  "unknown flag: --wait",
-		"compensate 1 --wait -1s --reason x": "--wait -1s",
-		"resume --state running --reason x":  "--state running: resume acts on paused",
-		"start pay":                          `required flag(s) "data" not set`,
-		"start pay --data {":                 "--data: it is no JSON",
-		"start pay --data @/no/such":         "no such file",
-		"start a/b --data {}":                "the saga's name",
-		"start pay --data {} --group a/b":    "the group",
-		"start pay --data {} --key \xff":     "the saga's key is not valid UTF-8",
-		"start pay --data {} --version -1":   "--version -1",
-		"start pay --data {} --wait -1s":     "--wait -1s",
-		"diagram":                            "accepts 1 arg",
-		"diagram pay --version -1":           "--version -1",
-	} {
-		r := runProgram(t, env, append([]string{"saga"}, strings.Fields(args)...)...)
-		require.Equal(t, exitUsage, r.status, args)
-		require.Contains(t, r.err, want, args)
-	}
-	r := runProgram(t, env[1:], "saga", "pause", "1", "--reason", "x")
-	require.Contains(t, r.err, "--operator")
-	r = runProgram(t, env, "saga", "compensate", "--all", "--dry-run")
-	require.Contains(t, r.err, "Temporal at 127.0.0.1:1", "a dry run needs no reason")
-	r = runProgram(t, env, "saga", "start", "pay", "--data", "{}", "--group", "g")
-	require.Contains(t, r.err, "Temporal at 127.0.0.1:1", "a group that is named is not asked for")
-}
-
-func TestReadJSON(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "f")
-	require.NoError(t, os.WriteFile(path, []byte("[1]"), 0o600))
-	for value, want := range map[string]string{`{"a":1}`: `{"a":1}`, "-": `{"in":true}`, "@" + path: "[1]", `"@x"`: `"@x"`} {
-		a := &app{Surroundings: Surroundings{In: strings.NewReader(`{"in":true}`)}}
-		got, err := readJSON(a, "--data", value, core.MaxData)
-		require.NoError(t, err)
-		require.Equal(t, want, string(got))
-	}
-	a := &app{Surroundings: Surroundings{In: strings.NewReader(`"` + strings.Repeat("x", core.MaxData) + `"`)}}
-	_, err := readJSON(a, "--data", "-", core.MaxData)
-	require.ErrorContains(t, err, "--data: the standard input: it has more than 262144 bytes")
-}
-
 func TestPickDefinition(t *testing.T) {
 	all := []broker.SagaDefinition{{Group: "a", Name: "pay", Version: 2}, {Group: "a", Name: "pay", Version: 10, Plan: json.RawMessage(`{}`)},
 		{Group: "a", Name: "pay", Version: 10}, {Group: "b", Name: "pay", Version: 3}, {Group: "b", Name: "ship", Version: 1}}
@@ -278,30 +218,6 @@ func TestPickDefinition(t *testing.T) {
 	_, err = pick("nope", "", 0)
 	require.ErrorContains(t, err, "no running process has a saga nope")
 	require.ErrorIs(t, err, holdfast.ErrNotFound)
-}
-
-func TestSagaFindings(t *testing.T) {
-	got := only(t, func(f *findings) { f.openSagas(map[string]int{}) })
-	require.Equal(t, "none is parked", got.Detail)
-	got = only(t, func(f *findings) { f.openSagas(map[string]int{core.StateWaiting: 2, core.StatePaused: 1}) })
-	require.Equal(t, "none is parked; 1 paused, 2 waiting", got.Detail)
-	got = only(t, func(f *findings) { f.openSagas(map[string]int{core.StateParked: 1, core.StateCompensating: 3}) })
-	require.Equal(t, levelWarning, got.Level)
-	require.Equal(t, "1 saga waiting for an operator; 3 compensating", got.Detail)
-	var f findings
-	f.openSagas(map[string]int{core.StateCompensationFailed: 2})
-	require.Equal(t, levelProblem, f.all[0].Level)
-	require.Contains(t, f.all[0].Remedy, "holdfast saga list --state compensation-failed")
-
-	rows := []sagaRow{{ID: "saga/g/pay/1", Group: "g", Name: "pay", Version: 3}, {ID: "saga/g/pay/2", Group: "g", Name: "pay", Version: 3}}
-	running := []broker.SagaDefinition{{Group: "g", Name: "pay", Version: 5}, {Group: "g", Name: "pay", Version: 4}, {Group: "g", Name: "pay", Version: 4}, {Group: "h", Name: "pay", Version: 3}}
-	got = only(t, func(f *findings) { f.stranded(rows, running, nil) })
-	require.Equal(t, "2 sagas waiting for a worker of group g with pay version 3; running processes have: 4, 5", got.Detail)
-	require.Contains(t, got.Remedy, "start a process of group g that registers pay version 3")
-	got = only(t, func(f *findings) { f.stranded(rows[:1], nil, errors.New("away")) })
-	require.Contains(t, got.Detail, "not known: away")
-	got = only(t, func(f *findings) { f.stranded(rows[:1], nil, nil) })
-	require.Contains(t, got.Detail, "in any version")
 }
 
 func TestStartSentence(t *testing.T) {

@@ -3,13 +3,10 @@ package cli
 import (
 	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 
-	"github.com/spf13/cobra"
 	enumspb "go.temporal.io/api/enums/v1"
 
 	holdfast "github.com/holdfastmq/holdfast"
@@ -18,47 +15,6 @@ import (
 	"github.com/holdfastmq/holdfast/saga/core"
 	"github.com/holdfastmq/holdfast/workflows"
 )
-
-func newSagaDiagramCommand(a *app) *cobra.Command {
-	var group string
-	var version int
-	c := &cobra.Command{
-		Use:   "diagram NAME",
-		Short: "Draw a saga's definition as a Mermaid flowchart",
-		Long: `Draw a saga's definition as a Mermaid flowchart, which GitHub and many editors
-show. The running processes are asked for it, through RabbitMQ; where none has
-it, it is taken from the latest saga of that name in Temporal.`,
-		Example: "  holdfast saga diagram order-payment\n  holdfast saga diagram order-payment --version 2 > order-payment.mmd",
-		Args:    cobra.ExactArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			if version < 0 {
-				return usagef("--version %d: want 1 or more", version)
-			}
-			if group == "" {
-				group = a.Group
-			}
-			ctx, cancel := a.bounded(cmd.Context(), defaultTimeout)
-			defer cancel()
-			plan, err := planFor(ctx, a, args[0], group, version)
-			if err != nil {
-				return err
-			}
-			printf(a.Out, "%s\n", strings.TrimSpace(core.Mermaid(plan)))
-			return nil
-		},
-	}
-	c.Flags().StringVar(&group, "group", "", "the producer group (default $HOLDFAST_GROUP, or the one whose processes have it)")
-	c.Flags().IntVar(&version, "version", 0, "the definition's version (default: the highest)")
-	return c
-}
-
-// definitionsOf are the sagas of the processes that answered.
-func definitionsOf(answers []broker.ProcessStatus) (all []broker.SagaDefinition) {
-	for _, p := range answers {
-		all = append(all, p.Sagas...)
-	}
-	return all
-}
 
 // groupOf returns the only group whose processes have a saga.
 func groupOf(ctx context.Context, c *config, name string, version int) (string, error) {
@@ -100,44 +56,6 @@ func pickDefinition(all []broker.SagaDefinition, name, group string, version int
 	return slices.MaxFunc(meant, func(x, y broker.SagaDefinition) int {
 		return cmp.Or(cmp.Compare(x.Version, y.Version), cmp.Compare(len(x.Plan), len(y.Plan))) // a plan may be missing
 	}), nil
-}
-
-// planFor finds a definition: among the running processes or, if none has it, in
-// Temporal.
-func planFor(ctx context.Context, a *app, name, group string, version int) (core.Plan, error) {
-	var plan core.Plan
-	all, asked := a.definitions(ctx)
-	d, err := pickDefinition(all, name, group, version)
-	switch {
-	case err != nil && !errors.Is(err, holdfast.ErrNotFound):
-		return plan, err
-	case err == nil && len(d.Plan) > 0:
-		if err := json.Unmarshal(d.Plan, &plan); err != nil {
-			return plan, fmt.Errorf("the plan of saga %s: %w", name, err)
-		}
-		return plan, nil
-	case err == nil: // too large for an answer
-		group, version = d.Group, d.Version
-	case asked != nil:
-		err = asked
-	}
-	t, dial := a.temporal(ctx)
-	if dial != nil {
-		return plan, errors.Join(err, dial)
-	}
-	defer t.Close()
-	found, from, look := latestPlan(ctx, t, sagaFilter{prefix: a.Prefix, group: group, name: name}, version)
-	switch {
-	case look != nil:
-		return plan, look
-	case found == nil && err != nil:
-		return plan, err
-	case found == nil:
-		return plan, withRemedy(fmt.Errorf("%w: the plan of saga %s version %d is too large for an answer, and no saga in Temporal has it", holdfast.ErrNotFound, name, version),
-			"start one, or print saga.Saga's Mermaid in a program")
-	}
-	printf(a.Err, "No running process has told it: version %d is from saga %s.\n", found.Version, oneLine(from))
-	return *found, nil
 }
 
 // plansTried is how many sagas are looked at for a plan.

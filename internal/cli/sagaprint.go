@@ -41,7 +41,7 @@ func (d shownSaga) print(w io.Writer, now time.Time) error {
 		printf(w, "\nState\n%s\n", printable(dataText(d.Status.Core.Data)))
 	}
 	if len(d.Steps) > 0 {
-		return printSteps(w, "History", detail{Steps: d.Steps, Cut: d.Cut}, now)
+		return printSteps(w, "History", d.Steps, d.Cut, now)
 	}
 	return nil
 }

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/spf13/cobra"
 	enumspb "go.temporal.io/api/enums/v1"
 
 	"github.com/holdfastmq/holdfast/saga/core"
@@ -34,51 +33,6 @@ type sagaDetail struct {
 	Cut   bool   `json:"history_cut,omitempty"`
 }
 
-func newSagaShowCommand(a *app) *cobra.Command {
-	var group string
-	var data, history bool
-	c := a.showing(&cobra.Command{
-		Use:   "show ID",
-		Short: "Show a saga: its steps, what comes next, what can be done",
-		Long: `Show a saga: each step, how it stands, how long it took, how often it was tried,
-its error and its Undo; what comes next; what happened beside the usual; and the
-commands that are possible now. For what an ID is, see holdfast saga --help.
-Where no process of the group answers, its workflow's history is shown instead.
-
-  ✓ done   ▶ under way   ↻ to be tried again   ✗ failed   ⊘ refused
-  ↩ undone   ↶ being undone   ‼ could not be undone   » skipped   · not begun
-  ◆ the pivot: after it there is no way back   ∥ all at once   → in sequence
-
-JSON: id, group, name, key, version, state, step, reason, started, closed,
-undone_later, parent, workflow_id, run_id; status (id, group, name, version,
-key, state, step, reason; plan; core: phase, steps, stack, paused, cause, and
-with --data the saga's data; answers; story: at, what, step, operator, text;
-actions; late); unknown (why there is no status) and plan; next; commands;
-pending (name, attempt, running, next, error); ui, undoes_ui; history (at, kind,
-name, summary, result), history_cut (there is more).`,
-		Example: "  holdfast saga show A-1007\n  holdfast saga show order-payment/A-1007 --data --history",
-	}, func(ctx context.Context, t *temporalServer, id string) (shown, error) {
-		found, err := findSaga(ctx, t, id, group, a.Prefix)
-		if err != nil {
-			return nil, err
-		}
-		d, err := sagaDetailOf(ctx, t, found, data, history, a.Now())
-		if err != nil {
-			return nil, err
-		}
-		d.UI = uiLink(a.UI, t.namespace, d.WorkflowID, d.RunID)
-		if d.UndoneLater && d.run != "" {
-			d.Undoes = uiLink(a.UI, t.namespace, d.ID, d.run)
-		}
-		d.paint = a.colours(a.Out)
-		return d, nil
-	})
-	c.Flags().StringVar(&group, "group", "", "the producer group, where ID is NAME/KEY or a key")
-	c.Flags().BoolVar(&data, "data", false, "show the saga's state")
-	c.Flags().BoolVar(&history, "history", false, "show the steps of its workflow's history, too")
-	return c
-}
-
 // shownSaga is a saga that is shown, in colours or without.
 type shownSaga struct {
 	sagaDetail
@@ -87,7 +41,7 @@ type shownSaga struct {
 }
 
 // sagaDetailOf reads all that is known of a saga.
-func sagaDetailOf(ctx context.Context, t *temporalServer, of sagaRow, data, history bool, now time.Time) (shownSaga, error) {
+func sagaDetailOf(ctx context.Context, t *temporalServer, of sagaRow, data, steps bool, now time.Time) (shownSaga, error) {
 	d := shownSaga{sagaDetail: sagaDetail{sagaRow: of}, data: data}
 	described, err := t.DescribeWorkflowExecution(ctx, of.WorkflowID, of.RunID)
 	if err != nil {
@@ -100,7 +54,7 @@ func sagaDetailOf(ctx context.Context, t *temporalServer, of sagaRow, data, hist
 	if d.Status != nil && !data {
 		d.Status = withoutData(*d.Status)
 	}
-	if history || d.Status == nil {
+	if steps || d.Status == nil {
 		events, cut, err := t.history(ctx, of.WorkflowID, of.RunID)
 		if err != nil {
 			return d, err

@@ -3,6 +3,7 @@ package cli
 import (
 	"slices"
 
+	"github.com/holdfastmq/holdfast/barrier"
 	"github.com/holdfastmq/holdfast/broker"
 )
 
@@ -47,4 +48,23 @@ func heardOf(answers []broker.ProcessStatus) (out []broker.Bound) {
 		}
 	}
 	return out
+}
+
+// definitionsOf are the sagas of the processes that answered.
+func definitionsOf(answers []broker.ProcessStatus) (all []broker.SagaDefinition) {
+	for _, p := range answers {
+		all = append(all, p.Sagas...)
+	}
+	return all
+}
+
+// withHeard adds the consumers that running processes have heard of, and that no
+// database was asked about.
+func withHeard(known []barrier.KnownConsumer, answers []broker.ProcessStatus) []barrier.KnownConsumer {
+	for _, c := range heardOf(answers) {
+		if !slices.ContainsFunc(known, func(k barrier.KnownConsumer) bool { return k.Name == c.Name }) {
+			known = append(known, barrier.KnownConsumer{Name: c.Name, Topics: c.Topics, Seen: c.Age})
+		}
+	}
+	return known
 }

@@ -1,20 +1,19 @@
 package cli
 
 import (
-	"net/url"
-	"strings"
-
 	"context"
 	"errors"
 	"fmt"
+	"net/url"
+	"strings"
 	"time"
 
+	enumspb "go.temporal.io/api/enums/v1"
 	historypb "go.temporal.io/api/history/v1"
 	"go.temporal.io/api/serviceerror"
 	"go.temporal.io/sdk/client"
 
 	"github.com/holdfastmq/holdfast/workflows"
-	enumspb "go.temporal.io/api/enums/v1"
 )
 
 // queryTimeout is how long an answer is waited for.

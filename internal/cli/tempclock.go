@@ -5,8 +5,9 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/holdfastmq/holdfast/workflows"
 	enumspb "go.temporal.io/api/enums/v1"
+
+	"github.com/holdfastmq/holdfast/workflows"
 )
 
 // clockLimit is by how much two clocks may differ before it is a finding.

@@ -9,9 +9,10 @@ import (
 	"unicode"
 	"unicode/utf8"
 
-	"github.com/holdfastmq/holdfast/workflows"
 	enumspb "go.temporal.io/api/enums/v1"
 	workflowpb "go.temporal.io/api/workflow/v1"
+
+	"github.com/holdfastmq/holdfast/workflows"
 )
 
 // stateRunning is the state of an open workflow that is on its happy path: it
@@ -155,3 +156,6 @@ func ownID(workflowID, tx string) string {
 	id, _ := workflows.ParseID(workflowID)
 	return workflows.WorkflowID(id.Prefix, id.Owner, tx)
 }
+
+// stateAll means dead letters in whatever state.
+const stateAll = "all"

@@ -2,8 +2,6 @@ package cli
 
 import (
 	"context"
-	"fmt"
-	"io"
 	"strings"
 	"time"
 
@@ -66,29 +64,4 @@ workflow_id, run_id.`,
 	flags.BoolVar(&asJSON, "json", false, "write JSON")
 	c.MarkFlagsMutuallyExclusive("since", "newer-than")
 	return c
-}
-
-// printRows writes transactions as a table.
-func printRows(w io.Writer, rows []row, now time.Time) error {
-	if len(rows) == 0 {
-		printf(w, "No transactions.\n")
-		return nil
-	}
-	t := newTable(w, "TX", "STATE", "TOPIC", "KEY", "STARTED", "AGE", "WORKFLOW", "REASON")
-	for _, r := range rows {
-		t.row(orDash(r.Tx), r.State, few(r.Topics), few(r.Keys),
-			r.Started.In(now.Location()).Format(dateTime), age(now.Sub(r.Started)), r.WorkflowID, orDash(cutText(r.Reason, 80)))
-	}
-	return t.flush()
-}
-
-// few names the first of several, and how many there are more.
-func few(names []string) string {
-	switch len(names) {
-	case 0:
-		return "-"
-	case 1:
-		return names[0]
-	}
-	return fmt.Sprintf("%s +%d", names[0], len(names)-1)
 }

@@ -20,10 +20,10 @@ type outcomeRow struct {
 
 // withoutHistory is what is known of a transaction that no workflow has, which
 // missing says: in the Express lane that is the happy path.
-func withoutHistory(ctx context.Context, c *config, id, group string, body bool, missing error) (shown, error) {
+func withoutHistory(ctx context.Context, c *config, id, group string, body bool, missing error) (detail, error) {
 	const express = "in the Express lane there is no history where all went well"
 	if shared(id) {
-		return nil, missing
+		return detail{}, missing
 	}
 	tx := id
 	if g, of := splitWorkflowID(id); of != "" {
@@ -31,19 +31,19 @@ func withoutHistory(ctx context.Context, c *config, id, group string, body bool,
 	}
 	what, remedy := splitRemedy(missing)
 	if c.DatabaseURL == "" {
-		return nil, withRemedy(errors.New(what), "%s; %s: set DATABASE_URL to see what its outcome row says", remedy, express)
+		return detail{}, withRemedy(errors.New(what), "%s; %s: set DATABASE_URL to see what its outcome row says", remedy, express)
 	}
 	db, closeDB, err := c.database()
 	if err != nil {
-		return nil, err
+		return detail{}, err
 	}
 	defer closeDB()
 	row, err := barrier.Read(ctx, db, tx)
 	switch {
 	case errors.Is(err, holdfast.ErrNotFound) || err == nil && group != "" && row.Group != group:
-		return nil, withRemedy(fmt.Errorf("%s, nor has the database an outcome row of it", what), "%s; %s, and %s shows what is not settled yet", remedy, express, c.suggester().code("half peek", cmp.Or(group, "GROUP")))
+		return detail{}, withRemedy(fmt.Errorf("%s, nor has the database an outcome row of it", what), "%s; %s, and %s shows what is not settled yet", remedy, express, c.suggester().code("half peek", cmp.Or(group, "GROUP")))
 	case err != nil:
-		return nil, withRemedy(fmt.Errorf("%s; whether the database has an outcome row of it is unknown: %w", what, err), "%s", remedy)
+		return detail{}, withRemedy(fmt.Errorf("%s; whether the database has an outcome row of it is unknown: %w", what, err), "%s", remedy)
 	}
 	return outcomeDetail(tx, row, body), nil
 }

@@ -61,7 +61,7 @@ func (d detail) print(w io.Writer, now time.Time) error {
 	if d.WorkflowID == "" {
 		return nil
 	}
-	return printSteps(w, "Steps", d, now)
+	return printSteps(w, "Steps", d.Steps, d.Cut, now)
 }
 
 func member(field func(name, value string), m workflows.MemberStatus) {
@@ -115,45 +115,4 @@ func printMessages(w io.Writer, ms []messageDetail) error {
 		}
 	}
 	return nil
-}
-
-// printSteps writes the steps of a history.
-func printSteps(w io.Writer, title string, d detail, now time.Time) error {
-	printf(w, "\n%s\n", title)
-	t := newTable(w, "  TIME", "STEP", "WHAT", "RESULT")
-	format := timeFormat(d.Steps, now.Location())
-	for _, s := range d.Steps {
-		t.row("  "+s.At.In(now.Location()).Format(format), stepName(s), orDash(s.Summary), orDash(s.Result))
-	}
-	if err := t.flush(); err != nil {
-		return err
-	}
-	if d.Cut {
-		printf(w, "  … and more: Temporal's web UI shows them all\n")
-	}
-	return nil
-}
-
-// timeFormat is how the steps' times are written: with the day, if there are
-// several.
-func timeFormat(steps []step, zone *time.Location) string {
-	days := map[string]bool{}
-	for _, s := range steps {
-		days[s.At.In(zone).Format("2006-01-02")] = true
-	}
-	if len(days) > 1 {
-		return "01-02 15:04:05.000"
-	}
-	return "15:04:05.000"
-}
-
-// stepName names a step as the Temporal UI does.
-func stepName(s step) string {
-	switch s.Kind {
-	case "local-activity", "activity":
-		return s.Name
-	case "workflow-task":
-		return "workflow task " + s.Name
-	}
-	return s.Kind + " " + s.Name
 }

@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"context"
 	"fmt"
 	"io"
 	"slices"
@@ -9,9 +8,6 @@ import (
 
 	"github.com/spf13/cobra"
 )
-
-// waitingAsks is how many workflows `holdfast waiting` asks what they wait for.
-const waitingAsks = 500
 
 // waitingKinds are the kinds that can be asked for.
 var waitingKinds = []string{waitSaga, waitTransaction, waitLetter, waitGroup, waitHalfQueue, waitConsumer, waitRetry}
@@ -71,26 +67,6 @@ missing, detail, remedy, examples), unknown (what could not be looked at).`,
 	c.Flags().StringSliceVar(&kinds, "kind", nil, "only these kinds: "+join(waitingKinds))
 	c.Flags().BoolVar(&asJSON, "json", false, "write JSON")
 	return c
-}
-
-// newSurvey returns a survey of everything.
-func newSurvey(ctx context.Context, c *config) *survey {
-	return &survey{config: c, suggester: c.suggester(), now: c.clock(), ask: c.askOnce(ctx, nil), asks: waitingAsks, whole: true}
-}
-
-// surveyAll looks at everything, and returns an error where no server is reached.
-func surveyAll(ctx context.Context, c *config, s *survey) error {
-	takeSurvey(ctx, c, s, nil)
-	if s.temp == nil && s.broker == nil {
-		return withRemedy(fmt.Errorf("neither Temporal nor RabbitMQ is reached"), "%s says why", s.code("doctor", ""))
-	}
-	if s.temp == nil {
-		s.unknown = append(s.unknown, "what waits in workflows: Temporal is not reached")
-	}
-	if s.broker == nil {
-		s.unknown = append(s.unknown, "what waits in queues, and which processes run: RabbitMQ is not reached")
-	}
-	return nil
 }
 
 // printWaiting writes what waits for people to read.

@@ -64,20 +64,6 @@ func TestGroupsThatAreGone(t *testing.T) {
 	require.Equal(t, 2, freshPollers([]*taskqueuepb.PollerInfo{at(time.Minute), at(2 * time.Minute), {}}, lookedAt))
 }
 
-// TestWhoIsHeardOf: who takes a topic, which group answers, and who was there once.
-func TestWhoIsHeardOf(t *testing.T) {
-	keeps := broker.ProcessStatus{Keepers: []broker.KeeperStatus{{Group: "a"}}, Sagas: []broker.SagaDefinition{{Group: "b"}}, Databases: []broker.DatabaseStatus{{Group: "c"}},
-		Remembers: []broker.Bound{{Name: "gone", Age: time.Hour}, {Name: "order.placed"}}}
-	again := broker.ProcessStatus{Remembers: []broker.Bound{{Name: "gone", Age: time.Minute}}}
-	answers := []broker.ProcessStatus{keeps, again, running("order.placed")}
-	for group, want := range map[string]bool{"a": true, "b": true, "c": true, "d": false} {
-		require.Equal(t, want, groupAnswers(answers, group), group)
-	}
-	require.Equal(t, []broker.Bound{{Name: "gone", Age: time.Minute}}, heardOf(answers), "not those that run")
-	require.Len(t, takes(answers, "order.placed"), 1)
-	require.Empty(t, takes(answers, "order.paid"))
-}
-
 // TestWhatSagasWaitFor: by step and kind, with the next time something happens.
 func TestWhatSagasWaitFor(t *testing.T) {
 	began := lookedAt.Add(-time.Hour)
@@ -228,33 +214,6 @@ func TestHalfQueuesAndGroups(t *testing.T) {
 	}, said)
 }
 
-// TestWhatDoctorSaysOfWaits: what is missing is a problem at once, what is there and slow a
-// warning after a minute, and what an operator or an answer is waited for none.
-func TestWhatDoctorSaysOfWaits(t *testing.T) {
-	long, short := lookedAt.Add(-2*time.Minute), lookedAt.Add(-30*time.Second)
-	for name, c := range map[string]struct {
-		w    wait
-		want level
-	}{
-		"missing":               {wait{Kind: waitSaga, Since: short, Missing: true}, levelProblem},
-		"a slow participant":    {wait{Kind: waitSaga, For: "participant x", Since: long}, levelWarning},
-		"a participant":         {wait{Kind: waitSaga, For: "participant x", Since: short}, ""},
-		"an answer":             {wait{Kind: waitSaga, For: "an answer: x", Since: long}, ""},
-		"a transaction goes on": {wait{Kind: waitTransaction, Then: "it is published again", Since: long}, levelWarning},
-		"a young one":           {wait{Kind: waitTransaction, Then: "it is published again", Since: short}, ""},
-		"a parked one":          {wait{Kind: waitTransaction, Since: long}, ""},
-	} {
-		var f findings
-		f.waited(&c.w, lookedAt)
-		if c.want == "" {
-			require.Empty(t, f.all, name)
-			continue
-		}
-		require.Len(t, f.all, 1, name)
-		require.Equal(t, c.want, f.all[0].Level, name)
-	}
-}
-
 // TestWaitsAreCounted: the oldest, the next event, a few examples; what is missing comes
 // first, and what counts nothing not at all.
 func TestWaitsAreCounted(t *testing.T) {
@@ -374,23 +333,4 @@ func TestParticipantsThatDoNotAnswer(t *testing.T) {
 	w = look()
 	require.False(t, w.Missing, "of a version that does not answer, or busy")
 	require.Contains(t, w.Detail, "is read, but no process with it answers")
-}
-
-// TestRetryNowMeans: a part of what waits, by its name or its group; what has ended
-// meanwhile is no error.
-func TestRetryNowMeans(t *testing.T) {
-	t.Parallel()
-	n := nudge{ID: "saga/shop/travel/1", For: "participant seat.take", signal: workflows.UpdateRetry}
-	for f, want := range map[retryNowFlags]bool{{}: true, {what: "seat"}: true, {what: "stock"}: false, {group: "shop"}: true, {group: "sho"}: false, {what: "seat", group: "other"}: false} {
-		require.Equal(t, want, f.means(n), "%+v", f)
-	}
-	require.False(t, retryNowFlags{group: "shop"}.means(nudge{ID: "saga/shop/travel/1"}), "a breaker or a delay is of no group")
-	looks := &survey{}
-	looks.nudge(n.ID, &wait{}, workflows.UpdateRetry, nil)
-	require.Empty(t, looks.nudges, "who only looks changes nothing")
-	s := stacktest.Shared(t)
-	server := &temporalServer{Client: stacktest.TemporalClient(t, s), namespace: s.Namespace()}
-	gone, err := sendNudges(t.Context(), server, []nudge{{ID: "saga/" + stacktest.Prefix(t), signal: workflows.UpdateRetry}})
-	require.NoError(t, err)
-	require.Equal(t, 1, gone)
 }

@@ -3,6 +3,7 @@ package cli
 import (
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"time"
 )
@@ -99,3 +100,39 @@ func printable(s string) string {
 
 // flat is a text on one line, with single spaces.
 func flat(text string) string { return strings.Join(strings.Fields(oneLine(text)), " ") }
+
+// clock is a time, and how far it is away.
+func clock(when, now time.Time) string {
+	distance := age(now.Sub(when)) + " ago"
+	if when.After(now) {
+		distance = "in " + age(when.Sub(now))
+	}
+	return fmt.Sprintf("%s (%s)", when.In(now.Location()).Format(dateTime), distance)
+}
+
+// few names the first of several, and how many there are more.
+func few(names []string) string {
+	switch len(names) {
+	case 0:
+		return "-"
+	case 1:
+		return names[0]
+	}
+	return fmt.Sprintf("%s +%d", names[0], len(names)-1)
+}
+
+func processCount(n int) string {
+	if n == 1 {
+		return "1 process"
+	}
+	return fmt.Sprintf("%d processes", n)
+}
+
+func sortedKeys[V any](m map[string]V) []string {
+	keys := make([]string, 0, len(m))
+	for k := range m {
+		keys = append(keys, k)
+	}
+	slices.Sort(keys)
+	return keys
+}

@@ -6,6 +6,8 @@ import (
 	"io"
 	"os"
 	"strings"
+
+	holdfast "github.com/holdfastmq/holdfast"
 )
 
 // readJSON reads the value of a flag that takes JSON: as it is, from a file
@@ -38,4 +40,26 @@ func readJSON(a *app, flag, value string, limit int) (json.RawMessage, error) {
 		return nil, usagef("%s: it is no JSON: want such as '{\"order\": \"A-1007\"}', @FILE or -", from)
 	}
 	return json.RawMessage(value), nil
+}
+
+// readBody reads a message's body: from a file, from the standard input (-), or, where no
+// file is named, as it was given. What is longer than a body may be is cut a byte behind.
+func readBody(in io.Reader, file, given string) ([]byte, error) {
+	switch file {
+	case "":
+		return []byte(given), nil
+	case "-":
+	default:
+		f, err := os.Open(file)
+		if err != nil {
+			return nil, err
+		}
+		defer func() { _ = f.Close() }()
+		in = f
+	}
+	body, err := io.ReadAll(io.LimitReader(in, holdfast.MaxBody+1))
+	if err != nil {
+		return nil, fmt.Errorf("read the body: %w", err)
+	}
+	return body, nil
 }

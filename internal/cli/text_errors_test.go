@@ -1,0 +1,22 @@
+package cli
+
+import (
+	"errors"
+	"fmt"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	holdfast "github.com/holdfastmq/holdfast"
+)
+
+func TestErrorsAreOneLineWithTheirRemedy(t *testing.T) {
+	err := fmt.Errorf("inspect: %w", &holdfast.UnavailableError{Part: "RabbitMQ", Where: "h:1", Remedy: "start it", Err: errors.New("no\n  route")})
+	require.Equal(t, "inspect: RabbitMQ at h:1 cannot be used: no route (start it)", text(err))
+	what, remedy := splitRemedy(err)
+	require.Equal(t, "RabbitMQ at h:1 cannot be used: no route", what)
+	require.Equal(t, "start it", remedy)
+	what, remedy = splitRemedy(fmt.Errorf("x: %w", withRemedy(holdfast.ErrNotFound, "look %s", "elsewhere")))
+	require.Equal(t, "not found", what)
+	require.Equal(t, "look elsewhere", remedy)
+}
