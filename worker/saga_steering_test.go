@@ -15,6 +15,7 @@ import (
 
 	holdfast "github.com/holdfastmq/holdfast"
 	"github.com/holdfastmq/holdfast/internal/cli"
+	"github.com/holdfastmq/holdfast/internal/cli/frame"
 	"github.com/holdfastmq/holdfast/saga"
 	"github.com/holdfastmq/holdfast/saga/core"
 	"github.com/holdfastmq/holdfast/worker"
@@ -186,7 +187,7 @@ func TestSagaRefusesOperators(t *testing.T) {
 func (s *site) holdfast(args ...string) (status int, out, errs string) {
 	s.t.Helper()
 	var o, e bytes.Buffer
-	status = cli.Main(s.ctx(), args, cli.Surroundings{In: strings.NewReader(""), Out: &o, Err: &e, Now: time.Now, Environ: []string{"USER=ann",
+	status = cli.Main(s.ctx(), args, frame.Surroundings{In: strings.NewReader(""), Out: &o, Err: &e, Now: time.Now, Environ: []string{"USER=ann",
 		"HOLDFAST_PREFIX=" + s.at.Prefix, "HOLDFAST_GROUP=" + group, "TEMPORAL_ADDRESS=" + s.at.Temporal, "TEMPORAL_NAMESPACE=" + s.at.Namespace,
 		"AMQP_URL=" + s.at.AMQPURL, "DATABASE_URL=" + s.at.OrdersURL}})
 	return status, o.String(), e.String()

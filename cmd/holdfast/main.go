@@ -9,10 +9,11 @@ import (
 	"syscall"
 
 	"github.com/holdfastmq/holdfast/internal/cli"
+	"github.com/holdfastmq/holdfast/internal/cli/frame"
 )
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop) // a second Ctrl-C ends it at once
-	os.Exit(cli.Main(ctx, os.Args[1:], cli.Process()))
+	os.Exit(cli.Main(ctx, os.Args[1:], frame.Process()))
 }

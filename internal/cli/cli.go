@@ -5,20 +5,30 @@ import (
 	"errors"
 
 	"github.com/spf13/cobra"
+
+	"github.com/holdfastmq/holdfast/internal/cli/dead"
+	"github.com/holdfastmq/holdfast/internal/cli/dev"
+	"github.com/holdfastmq/holdfast/internal/cli/doctor"
+	"github.com/holdfastmq/holdfast/internal/cli/frame"
+	"github.com/holdfastmq/holdfast/internal/cli/half"
+	"github.com/holdfastmq/holdfast/internal/cli/saga"
+	"github.com/holdfastmq/holdfast/internal/cli/setup"
+	"github.com/holdfastmq/holdfast/internal/cli/tx"
+	"github.com/holdfastmq/holdfast/internal/operator/text"
 )
 
 // Main runs the program with args, which do not include its name, and returns
 // the exit status. It returns when ctx is done at the latest, once what it
 // started is stopped.
-func Main(ctx context.Context, args []string, s Surroundings) int {
-	s.Out, s.Err = plainOut(s.Out), plainOut(s.Err)
-	a := &app{Surroundings: s}
+func Main(ctx context.Context, args []string, s frame.Surroundings) int {
+	s.Out, s.Err = text.Plain(s.Out), text.Plain(s.Err)
+	a := &frame.App{Surroundings: s}
 	root := newRootCommand(a)
 	root.SetArgs(args)
 	root.SetIn(s.In)
 	root.SetOut(s.Out)
 	root.SetErr(s.Err)
-	err := a.readEnvironment(s.Environ, s.Now)
+	err := a.ReadEnvironment(s.Environ, s.Now)
 	if err == nil {
 		err = root.ExecuteContext(ctx)
 	}
@@ -26,24 +36,24 @@ func Main(ctx context.Context, args []string, s Surroundings) int {
 }
 
 // endWith prints err and returns the exit status.
-func endWith(a *app, root *cobra.Command, err error) int {
-	var status statusError
+func endWith(a *frame.App, root *cobra.Command, err error) int {
+	var status frame.StatusError
 	switch {
 	case err == nil:
-		return exitOK
+		return frame.ExitOK
 	case errors.As(err, &status):
 		return int(status)
 	}
-	printError(a.Err, err)
-	var usage usageError
-	if !a.began || errors.As(err, &usage) {
-		printf(a.Err, "Run '%s --help' for usage.\n", root.Name())
-		return exitUsage
+	text.PrintError(a.Err, err)
+	var usage text.UsageError
+	if !a.Began || errors.As(err, &usage) {
+		text.Printf(a.Err, "Run '%s --help' for usage.\n", root.Name())
+		return frame.ExitUsage
 	}
-	return exitError
+	return frame.ExitError
 }
 
-func newRootCommand(a *app) *cobra.Command {
+func newRootCommand(a *frame.App) *cobra.Command {
 	root := &cobra.Command{
 		Use:   "holdfast",
 		Short: "Transactional messages for RabbitMQ, coordinated by Temporal",
@@ -76,24 +86,24 @@ wrong usage.`,
 	}
 	root.CompletionOptions.HiddenDefaultCmd = true
 	flags := root.PersistentFlags()
-	flags.StringVar(&a.prefixFlag, "prefix", "", "prefix of all queues and task queues (default $HOLDFAST_PREFIX, or holdfast)")
-	flags.DurationVar(&a.timeoutFlag, "timeout", 0, "how long the command may take (default $HOLDFAST_TIMEOUT, or 30s; doctor: 10s; dead and saga, for several: 1h)")
-	root.PersistentPreRunE = func(*cobra.Command, []string) error { return a.readFlags() }
+	flags.StringVar(&a.PrefixFlag, "prefix", "", "prefix of all queues and task queues (default $HOLDFAST_PREFIX, or holdfast)")
+	flags.DurationVar(&a.TimeoutFlag, "timeout", 0, "how long the command may take (default $HOLDFAST_TIMEOUT, or 30s; doctor: 10s; dead and saga, for several: 1h)")
+	root.PersistentPreRunE = func(*cobra.Command, []string) error { return a.ReadFlags() }
 	root.AddCommand(
-		newConsumersCommand(a),
-		newDeadCommand(a),
-		newDemoCommand(a),
-		newDevCommand(a),
-		newDoctorCommand(a),
-		newHalfCommand(a),
-		newKeepCommand(a),
-		newMigrateCommand(a),
-		newRetryNowCommand(a),
-		newSagaCommand(a),
-		newTopologyCommand(a),
-		newTxCommand(a),
-		newVersionCommand(a),
-		newWaitingCommand(a),
+		setup.NewConsumers(a),
+		dead.New(a),
+		dev.NewDemo(a),
+		dev.New(a),
+		doctor.New(a),
+		half.New(a),
+		setup.NewKeep(a),
+		setup.NewMigrate(a),
+		doctor.NewRetryNow(a),
+		saga.New(a),
+		setup.NewTopology(a),
+		tx.New(a),
+		setup.NewVersion(a),
+		doctor.NewWaiting(a),
 	)
 	noteBegin(a, root)
 	return root
@@ -101,13 +111,13 @@ wrong usage.`,
 
 // noteBegin makes every command below c note that its arguments were right: an
 // error before that is a wrong usage.
-func noteBegin(a *app, c *cobra.Command) {
+func noteBegin(a *frame.App, c *cobra.Command) {
 	for _, sub := range c.Commands() {
 		noteBegin(a, sub)
 	}
 	if run := c.RunE; run != nil {
 		c.RunE = func(cmd *cobra.Command, args []string) error {
-			a.began = true
+			a.Began = true
 			return run(cmd, args)
 		}
 	}

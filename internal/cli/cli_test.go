@@ -8,6 +8,9 @@ import (
 
 	"github.com/spf13/cobra"
 	"github.com/stretchr/testify/require"
+
+	"github.com/holdfastmq/holdfast/internal/cli/frame"
+	"github.com/holdfastmq/holdfast/internal/cli/setup"
 )
 
 func TestExitStatuses(t *testing.T) {
@@ -17,29 +20,29 @@ func TestExitStatuses(t *testing.T) {
 		status    int
 		err       string
 	}{
-		{[]string{}, env, exitOK, ""},
-		{[]string{"--help"}, env, exitOK, ""},
-		{[]string{"version"}, env, exitOK, ""},
-		{[]string{"nope"}, env, exitUsage, `unknown command "nope"`},
-		{[]string{"version", "extra"}, env, exitUsage, "extra"},
-		{[]string{"version", "--nope"}, env, exitUsage, "unknown flag: --nope"},
-		{[]string{"tx"}, env, exitUsage, "say what to do"},
-		{[]string{"tx", "list", "--state", "odd"}, env, exitUsage, `state "odd"`},
-		{[]string{"tx", "list", "--limit", "0"}, env, exitUsage, "--limit 0"},
-		{[]string{"tx", "show"}, env, exitUsage, "accepts 1 arg"},
-		{[]string{"tx", "commit", "1"}, env, exitUsage, "--reason"},
-		{[]string{"tx", "commit", "1", "--reason", "x"}, nil, exitUsage, "HOLDFAST_OPERATOR"},
-		{[]string{"tx", "start", "--group", "g"}, env, exitUsage, `required flag(s) "handler", "topic" not set`},
-		{[]string{"tx", "start", "--group", "g/h", "--handler", "h", "--topic", "t"}, env, exitUsage, "the group"},
-		{[]string{"doctor", "--skip", "kafka"}, env, exitUsage, "--skip kafka"},
-		{[]string{"doctor", "--group", "a/b"}, env, exitUsage, "a/b"},
-		{[]string{"dev", "go", "test"}, env, exitUsage, "after --"},
-		{[]string{"version", "--prefix", "a b"}, env, exitUsage, "prefix"},
-		{[]string{"version", "--timeout", "-1s"}, env, exitUsage, "negative"},
-		{[]string{"version"}, []string{"HOLDFAST_TIMEOUT=soon"}, exitUsage, "HOLDFAST_TIMEOUT"},
-		{[]string{"migrate"}, env, exitError, "set DATABASE_URL"},
-		{[]string{"migrate"}, []string{"DATABASE_URL=postgres://u:s3cr%et@h/x"}, exitError, "DATABASE_URL is no URL"},
-		{[]string{"tx", "list"}, []string{"TEMPORAL_ADDRESS=127.0.0.1:1"}, exitError, "Temporal at 127.0.0.1:1"},
+		{[]string{}, env, frame.ExitOK, ""},
+		{[]string{"--help"}, env, frame.ExitOK, ""},
+		{[]string{"version"}, env, frame.ExitOK, ""},
+		{[]string{"nope"}, env, frame.ExitUsage, `unknown command "nope"`},
+		{[]string{"version", "extra"}, env, frame.ExitUsage, "extra"},
+		{[]string{"version", "--nope"}, env, frame.ExitUsage, "unknown flag: --nope"},
+		{[]string{"tx"}, env, frame.ExitUsage, "say what to do"},
+		{[]string{"tx", "list", "--state", "odd"}, env, frame.ExitUsage, `state "odd"`},
+		{[]string{"tx", "list", "--limit", "0"}, env, frame.ExitUsage, "--limit 0"},
+		{[]string{"tx", "show"}, env, frame.ExitUsage, "accepts 1 arg"},
+		{[]string{"tx", "commit", "1"}, env, frame.ExitUsage, "--reason"},
+		{[]string{"tx", "commit", "1", "--reason", "x"}, nil, frame.ExitUsage, "HOLDFAST_OPERATOR"},
+		{[]string{"tx", "start", "--group", "g"}, env, frame.ExitUsage, `required flag(s) "handler", "topic" not set`},
+		{[]string{"tx", "start", "--group", "g/h", "--handler", "h", "--topic", "t"}, env, frame.ExitUsage, "the group"},
+		{[]string{"doctor", "--skip", "kafka"}, env, frame.ExitUsage, "--skip kafka"},
+		{[]string{"doctor", "--group", "a/b"}, env, frame.ExitUsage, "a/b"},
+		{[]string{"dev", "go", "test"}, env, frame.ExitUsage, "after --"},
+		{[]string{"version", "--prefix", "a b"}, env, frame.ExitUsage, "prefix"},
+		{[]string{"version", "--timeout", "-1s"}, env, frame.ExitUsage, "negative"},
+		{[]string{"version"}, []string{"HOLDFAST_TIMEOUT=soon"}, frame.ExitUsage, "HOLDFAST_TIMEOUT"},
+		{[]string{"migrate"}, env, frame.ExitError, "set DATABASE_URL"},
+		{[]string{"migrate"}, []string{"DATABASE_URL=postgres://u:s3cr%et@h/x"}, frame.ExitError, "DATABASE_URL is no URL"},
+		{[]string{"tx", "list"}, []string{"TEMPORAL_ADDRESS=127.0.0.1:1"}, frame.ExitError, "Temporal at 127.0.0.1:1"},
 	} {
 		t.Run(strings.Join(tc.args, " "), func(t *testing.T) {
 			r := runProgram(t, tc.env, tc.args...)
@@ -52,7 +55,7 @@ func TestExitStatuses(t *testing.T) {
 			require.True(t, strings.HasPrefix(r.err, "holdfast: "), r.err)
 			require.Contains(t, r.err, tc.err)
 			require.NotContains(t, r.err, "s3cr")
-			require.Equal(t, tc.status == exitUsage, strings.Contains(r.err, "--help"), r.err)
+			require.Equal(t, tc.status == frame.ExitUsage, strings.Contains(r.err, "--help"), r.err)
 		})
 	}
 }
@@ -75,11 +78,11 @@ func TestEveryCommandIsDocumented(t *testing.T) {
 			look(sub)
 		}
 	}
-	look(newRootCommand(&app{}))
+	look(newRootCommand(&frame.App{}))
 }
 
 func TestVersionAsJSON(t *testing.T) {
-	var v version
+	var v setup.Version
 	r := runProgram(t, nil, "version", "--json")
 	require.NoError(t, json.Unmarshal([]byte(r.out), &v))
 	require.NotEmpty(t, v.Go)

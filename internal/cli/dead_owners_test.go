@@ -8,6 +8,8 @@ import (
 	enumspb "go.temporal.io/api/enums/v1"
 
 	holdfast "github.com/holdfastmq/holdfast"
+	"github.com/holdfastmq/holdfast/internal/cli/frame"
+	"github.com/holdfastmq/holdfast/internal/operator/deadletters"
 	"github.com/holdfastmq/holdfast/workflows"
 )
 
@@ -20,23 +22,23 @@ func TestConsumersWithDeadLettersAreAllFound(t *testing.T) {
 	letters = append(letters, g.ghost("old", func(l *holdfast.DeadLetter) { l.Failure.Consumer = "mails" }))
 	g.bury(letters...)
 	letters = nil
-	for i := range ownersPage + 1 {
+	for i := range deadletters.OwnersPage + 1 {
 		letters = append(letters, g.ghost(fmt.Sprint(i), nil))
 	}
 	g.bury(letters...)
 	r := g.holdfast("show", g.prefix+".old")
-	require.Equal(t, exitOK, r.status, r.err)
+	require.Equal(t, frame.ExitOK, r.status, r.err)
 	require.Regexp(t, `consumer +mails`, r.out)
 	r = g.holdfast("show", g.prefix+".nobody")
-	require.Equal(t, exitError, r.status)
+	require.Equal(t, frame.ExitError, r.status)
 	require.Contains(t, r.err, "no dead letter has the ID or the key")
 	require.NotContains(t, r.err, "doctor")
 
 	// The process that had them last may have forgotten them: their tasks are given to
 	// any, with the whole history. Otherwise Temporal's SDK fails each of these first.
 	r = g.holdfast("discard", "--all", "--reason", "x", "--yes")
-	require.Equal(t, exitOK, r.status, r.err)
-	require.Equal(t, fmt.Sprintf("discard: %d dead letters: %d discarded\n", ownersPage+2, ownersPage+2), r.out)
+	require.Equal(t, frame.ExitOK, r.status, r.err)
+	require.Equal(t, fmt.Sprintf("discard: %d dead letters: %d discarded\n", deadletters.OwnersPage+2, deadletters.OwnersPage+2), r.out)
 	for _, l := range letters[:5] {
 		it := g.c.GetWorkflowHistory(t.Context(), workflows.DeadLetterID(g.prefix, l), "", false, enumspb.HISTORY_EVENT_FILTER_TYPE_ALL_EVENT)
 		for it.HasNext() {

@@ -25,6 +25,11 @@ import (
 
 	holdfast "github.com/holdfastmq/holdfast"
 	"github.com/holdfastmq/holdfast/activities"
+	"github.com/holdfastmq/holdfast/internal/cli/frame"
+	"github.com/holdfastmq/holdfast/internal/operator/actions"
+	"github.com/holdfastmq/holdfast/internal/operator/deadletters"
+	"github.com/holdfastmq/holdfast/internal/operator/server"
+	"github.com/holdfastmq/holdfast/internal/operator/transactions"
 	"github.com/holdfastmq/holdfast/internal/stack/stacktest"
 	"github.com/holdfastmq/holdfast/worker"
 	"github.com/holdfastmq/holdfast/workflows"
@@ -81,9 +86,9 @@ func (g *graveyard) work(queue string, register func(sdkworker.Worker)) (stop fu
 	require.NoError(g.t, w.Start())
 	stop = sync.OnceFunc(w.Stop)
 	g.t.Cleanup(stop)
-	t := &temporalServer{Client: g.c, prefix: g.prefix}
+	t := &server.Temporal{Client: g.c, Prefix: g.prefix}
 	eventually(g.t, func() bool {
-		n, err := t.pollers(g.t.Context(), queue, 1)
+		n, err := t.Pollers(g.t.Context(), queue, 1)
 		return err == nil && n > 0
 	}, func() string { return "no poller of " + queue })
 	return stop
@@ -144,17 +149,17 @@ func (g *graveyard) sentTimes() map[string]int {
 }
 
 // countedOutcomes reads the first line of what an action on several says.
-func countedOutcomes(t *testing.T, out string) (counts map[verdict]int, all int) {
+func countedOutcomes(t *testing.T, out string) (counts map[actions.Verdict]int, all int) {
 	t.Helper()
 	line, _, _ := strings.Cut(out, "\n")
 	_, list, ok := strings.Cut(line, " dead letters: ")
 	require.True(t, ok, out)
-	counts = map[verdict]int{}
+	counts = map[actions.Verdict]int{}
 	for _, part := range strings.Split(list, ", ") {
 		n, what, _ := strings.Cut(part, " ")
 		count, err := strconv.Atoi(n)
 		require.NoError(t, err, out)
-		counts[verdict(what)] += count
+		counts[actions.Verdict(what)] += count
 		all += count
 	}
 	return counts, all
@@ -193,14 +198,14 @@ func (g *graveyard) bury(letters ...holdfast.DeadLetter) {
 				switch {
 				case late && errors.As(err, &there):
 					return nil
-				case !timedOut(err) || g.t.Context().Err() != nil:
+				case !server.TimedOut(err) || g.t.Context().Err() != nil:
 					return err
 				}
 			}
 		})
 	}
 	require.NoError(g.t, lanes.Wait())
-	g.list(func(rows []deadRow) bool {
+	g.list(func(rows []deadletters.Row) bool {
 		listed := map[string]bool{}
 		for _, r := range rows {
 			listed[r.WorkflowID] = true
@@ -222,25 +227,27 @@ func (g *graveyard) decode(v any, args ...string) result {
 }
 
 // list lists until what ready waits for is there: the visibility store is late.
-func (g *graveyard) list(ready func([]deadRow) bool, args ...string) []deadRow {
+func (g *graveyard) list(ready func([]deadletters.Row) bool, args ...string) []deadletters.Row {
 	g.t.Helper()
-	var rows []deadRow
+	var rows []deadletters.Row
 	eventually(g.t, func() bool {
 		rows = nil
 		r := g.holdfast(append([]string{"list", "--limit", "5000", "--json"}, args...)...)
-		return r.status == exitOK && json.Unmarshal([]byte(r.out), &rows) == nil && ready(rows) // a busy server may be late
+		return r.status == frame.ExitOK && json.Unmarshal([]byte(r.out), &rows) == nil && ready(rows) // a busy server may be late
 	}, func() string { return fmt.Sprint(len(rows), " listed by ", args) })
 	return rows
 }
 
-func count(n int) func([]deadRow) bool { return func(rows []deadRow) bool { return len(rows) == n } }
+func count(n int) func([]deadletters.Row) bool {
+	return func(rows []deadletters.Row) bool { return len(rows) == n }
+}
 
 func eventually(t *testing.T, ready func() bool, what func() string) {
 	t.Helper()
 	(&shop{t: t}).eventually(ready, what)
 }
 
-func deadIDs(rows []deadRow) []string {
+func deadIDs(rows []deadletters.Row) []string {
 	var all []string
 	for _, r := range rows {
 		all = append(all, r.ID)
@@ -267,7 +274,7 @@ func TestListDeadLetters(t *testing.T) {
 		l.Policy = holdfast.Policy{Action: holdfast.PolicyRedeliver, Redeliver: []time.Duration{time.Hour}}
 	})
 	g.bury(late, also, mail, dropped, policy)
-	require.Equal(t, exitOK, g.holdfast("discard", dropped.ID, "--force", "--reason", "x").status)
+	require.Equal(t, frame.ExitOK, g.holdfast("discard", dropped.ID, "--force", "--reason", "x").status)
 	g.list(count(1), "--state", "discarded")
 
 	for args, want := range map[string][]string{
@@ -290,10 +297,10 @@ func TestListDeadLetters(t *testing.T) {
 	}
 	require.Equal(t, []string{mail.ID}, deadIDs(g.list(count(1), "--key", tricky)), "quotes are escaped")
 	row := g.list(count(1), "--key", late.Message.Key)[0]
-	require.Equal(t, deadRow{ID: late.ID, Consumer: "payments", Topic: "order.placed", Key: late.Message.Key, State: "parked", Class: "timeout",
+	require.Equal(t, deadletters.Row{ID: late.ID, Consumer: "payments", Topic: "order.placed", Key: late.Message.Key, State: "parked", Class: "timeout",
 		Reason: "order 17 was not in time", Attempts: 2, WorkflowID: workflows.DeadLetterID(g.prefix, late), Started: row.Started, RunID: row.RunID}, row)
 
-	var groups []deadGroup
+	var groups []deadletters.Group
 	g.decode(&groups, "list", "--group-by", "error")
 	require.Equal(t, []string{"order <n> was not in time", "sold out"}, []string{groups[0].Value, groups[1].Value})
 	require.Equal(t, 2, groups[0].Count)
@@ -317,14 +324,14 @@ func TestShowADeadLetter(t *testing.T) {
 	g.bury(l, other)
 	g.set(l.ID, "sold out again")
 	r := g.holdfast("redeliver", "dead/payments/"+l.ID, "--reason", "try it")
-	require.Equal(t, exitError, r.status)
+	require.Equal(t, frame.ExitError, r.status)
 	require.Contains(t, r.err, "failed again: sold out again; ")
 
-	var d deadDetail
+	var d deadletters.Detail
 	for _, args := range [][]string{{"dead/payments/" + l.ID}, {l.ID, "--consumer", "payments"}, {l.Message.Key, "--consumer", "payments"}} {
-		d = deadDetail{}
+		d = deadletters.Detail{}
 		r := g.decode(&d, append([]string{"show"}, args...)...)
-		require.Equal(t, exitOK, r.status, r.err)
+		require.Equal(t, frame.ExitOK, r.status, r.err)
 		require.Equal(t, workflows.DeadLetterID(g.prefix, l), d.WorkflowID)
 	}
 	require.Equal(t, "parked", d.State)
@@ -345,7 +352,7 @@ func TestShowADeadLetter(t *testing.T) {
 	require.ElementsMatch(t, []string{"redeliver: ann: try it", "died: redelivery 1 failed: sold out again"}, said)
 
 	r = g.holdfast("show", l.ID, "--consumer", "payments")
-	require.Equal(t, exitOK, r.status, r.err)
+	require.Equal(t, frame.ExitOK, r.status, r.err)
 	for _, want := range []string{`state +parked`, `error +sold out again`, `1 +\S+ \S+ +timeout +too slow`, `redeliver +ann +try it`,
 		`holdfast dead redeliver \S+:dead/payments/\S+ --edit FILE --reason TEXT`, `policy +wait for an operator; edits are allowed`} {
 		require.Regexp(t, want, r.out)
@@ -359,7 +366,7 @@ func TestShowADeadLetter(t *testing.T) {
 
 	r = g.holdfast("show", l.ID)
 	require.Contains(t, r.err, "means 2 workflows")
-	require.Equal(t, exitOK, g.holdfast("discard", l.ID, "--consumer", "mails", "--reason", "x").status)
+	require.Equal(t, frame.ExitOK, g.holdfast("discard", l.ID, "--consumer", "mails", "--reason", "x").status)
 	g.decode(&d, "show", l.ID)
 	require.Equal(t, "payments", d.Consumer, "the open one is meant")
 	r = g.holdfast("show", g.prefix+".nobody")
@@ -367,9 +374,9 @@ func TestShowADeadLetter(t *testing.T) {
 }
 
 // one runs an action on one dead letter.
-func (g *graveyard) one(args ...string) (outcome, result) {
+func (g *graveyard) one(args ...string) (actions.Outcome, result) {
 	g.t.Helper()
-	var all []outcome
+	var all []actions.Outcome
 	r := g.decode(&all, append(args, "--reason", "test")...)
 	require.Len(g.t, all, 1)
 	return all[0], r
@@ -385,31 +392,31 @@ func TestRedeliverOneDeadLetter(t *testing.T) {
 	id := func(l holdfast.DeadLetter) string { return workflows.DeadLetterID(g.prefix, l) }
 
 	o, r := g.one("redeliver", id(good))
-	require.Equal(t, outcome{ID: good.ID, Consumer: "payments", WorkflowID: id(good), Outcome: isHandled, State: "handled", Redelivery: 1}, o)
-	require.Equal(t, exitOK, r.status)
+	require.Equal(t, actions.Outcome{ID: good.ID, Consumer: "payments", WorkflowID: id(good), Outcome: actions.Handled, State: "handled", Redelivery: 1}, o)
+	require.Equal(t, frame.ExitOK, r.status)
 	o, r = g.one("redeliver", id(good))
-	require.Equal(t, []any{isSettled, "handled", exitError}, []any{o.Outcome, o.Detail, r.status})
+	require.Equal(t, []any{actions.Settled, "handled", frame.ExitError}, []any{o.Outcome, o.Detail, r.status})
 	o, r = g.one("redeliver", id(dying))
-	require.Equal(t, []any{hasFailed, "sold out again", exitError}, []any{o.Outcome, o.Detail, r.status})
+	require.Equal(t, []any{actions.FailedAgain, "sold out again", frame.ExitError}, []any{o.Outcome, o.Detail, r.status})
 	o, r = g.one("redeliver", id(lost))
-	require.Equal(t, []any{isRefused, exitError}, []any{o.Outcome, r.status})
+	require.Equal(t, []any{actions.Refused, frame.ExitError}, []any{o.Outcome, r.status})
 	require.Contains(t, o.Detail, "cannot be redelivered")
 
 	o, r = g.one("redeliver", id(quiet), "--wait", "1ms")
-	require.Equal(t, []any{isRedelivered, exitError}, []any{o.Outcome, r.status}, "that it was handled was not seen")
+	require.Equal(t, []any{actions.Redelivered, frame.ExitError}, []any{o.Outcome, r.status}, "that it was handled was not seen")
 	o, r = g.one("redeliver", id(quiet))
-	require.Equal(t, isRefused, o.Outcome)
+	require.Equal(t, actions.Refused, o.Outcome)
 	require.Contains(t, o.Detail, "has not answered redelivery 1")
 	o, r = g.one("discard", id(quiet))
-	require.Equal(t, isRefused, o.Outcome)
+	require.Equal(t, actions.Refused, o.Outcome)
 	require.Contains(t, o.Detail, "force")
 	o, r = g.one("redeliver", id(quiet), "--force", "--wait", "0")
-	require.Equal(t, []any{isRedelivered, 2, exitOK}, []any{o.Outcome, o.Redelivery, r.status}, "nothing was to be seen")
+	require.Equal(t, []any{actions.Redelivered, 2, frame.ExitOK}, []any{o.Outcome, o.Redelivery, r.status}, "nothing was to be seen")
 	o, r = g.one("discard", id(quiet), "--force")
-	require.Equal(t, []any{isDiscarded, exitOK}, []any{o.Outcome, r.status})
+	require.Equal(t, []any{actions.Discarded, frame.ExitOK}, []any{o.Outcome, r.status})
 
 	r = g.holdfast("redeliver", "dead/payments/nobody", "--reason", "x")
-	require.Equal(t, exitError, r.status)
+	require.Equal(t, frame.ExitError, r.status)
 	require.Contains(t, r.err, "no dead letter")
 }
 
@@ -428,7 +435,7 @@ func TestRedeliverEdited(t *testing.T) {
 	r := edit(no.ID, `{"n":2}`)
 	require.Contains(t, r.err, "does not allow it")
 	r = edit(yes.ID, `{"n":23}`)
-	require.Equal(t, exitOK, r.status, r.err)
+	require.Equal(t, frame.ExitOK, r.status, r.err)
 	require.Regexp(t, `original: 7 bytes, sha256 [0-9a-f]{64}\nedited:   8 bytes, sha256 [0-9a-f]{64}\n`, r.err)
 	require.Equal(t, `{"n":23}`, g.bodies[yes.ID])
 }
@@ -453,7 +460,7 @@ func TestRedeliverAThousand(t *testing.T) {
 	t.Logf("%d started and listed: %.0f/s", n, n/time.Since(began).Seconds())
 
 	r := g.holdfast("redeliver", "--consumer", "payments", "--reason", "x")
-	require.Equal(t, exitUsage, r.status, "more than one needs --yes")
+	require.Equal(t, frame.ExitUsage, r.status, "more than one needs --yes")
 	require.Contains(t, r.err, "1000 dead letters")
 	r = g.holdfast("redeliver", "--consumer", "payments", "--dry-run")
 	require.Equal(t, n+1, strings.Count(r.out, "\n"))
@@ -462,18 +469,18 @@ func TestRedeliverAThousand(t *testing.T) {
 	began = time.Now()
 	r = g.holdfast("redeliver", "--consumer", "payments", "--reason", "the ledger is back", "--yes", "--wait", "5s")
 	t.Logf("%d redelivered: %.0f/s, with the wait for those that do not answer", n, n/time.Since(began).Seconds())
-	require.Equal(t, exitError, r.status, "not all of it was handled")
+	require.Equal(t, frame.ExitError, r.status, "not all of it was handled")
 	// A busy machine may not have all answers within the wait, or not send all: then the
 	// counts say so. A letter whose first answer was lost on the way is asked again, and
 	// settled by then.
 	counts, all := countedOutcomes(t, r.out)
 	require.Equal(t, n, all, r.out)
-	require.LessOrEqual(t, counts[isHandled]+counts[isSettled], n-5, r.out)
-	require.LessOrEqual(t, counts[hasFailed], 3, r.out)
-	if counts[isHandled]+counts[isSettled] == n-5 && counts[isRedelivered] == 2 && counts[hasFailed] == 3 {
+	require.LessOrEqual(t, counts[actions.Handled]+counts[actions.Settled], n-5, r.out)
+	require.LessOrEqual(t, counts[actions.FailedAgain], 3, r.out)
+	if counts[actions.Handled]+counts[actions.Settled] == n-5 && counts[actions.Redelivered] == 2 && counts[actions.FailedAgain] == 3 {
 		require.Equal(t, 1+1+1+5+2, strings.Count(r.out, "\n"), "a summary, a title, each that failed, and what to do about the two")
 	}
-	g.list(func(rows []deadRow) bool { // what was not sent is sent now
+	g.list(func(rows []deadletters.Row) bool { // what was not sent is sent now
 		if len(rows) > 3 {
 			g.holdfast("redeliver", "--all", "--reason", "the ledger is back", "--yes", "--wait", "1s")
 		}
@@ -485,7 +492,7 @@ func TestRedeliverAThousand(t *testing.T) {
 		}
 	}
 
-	var rows []deadRow
+	var rows []deadletters.Row
 	g.decode(&rows, "redeliver", "--all", "--dry-run")
 	require.Len(t, rows, 3, "those that are settled, or not answered yet, are not selected")
 }
@@ -512,23 +519,23 @@ func TestInterruptedBulkCanBeRepeated(t *testing.T) {
 	}
 	var out, errs bytes.Buffer
 	status := Main(ctx, []string{"dead", "redeliver", "--all", "--yes", "--reason", "x", "--json"},
-		Surroundings{In: strings.NewReader(""), Out: &out, Err: &errs, Environ: g.env, Now: time.Now})
-	require.Equal(t, exitError, status)
-	var all []outcome
+		frame.Surroundings{In: strings.NewReader(""), Out: &out, Err: &errs, Environ: g.env, Now: time.Now})
+	require.Equal(t, frame.ExitError, status)
+	var all []actions.Outcome
 	require.NoError(t, json.Unmarshal(out.Bytes(), &all), errs.String())
 	require.Len(t, all, n)
 	unsent := 0
 	sent := g.sentTimes()
 	for _, o := range all {
 		switch o.Outcome {
-		case isUnsent:
+		case actions.Unsent:
 			unsent++
-			require.Contains(t, []string{"interrupted", "stopped: " + errSilence.Error()}, o.Detail)
+			require.Contains(t, []string{"interrupted", "stopped: " + actions.ErrSilence.Error()}, o.Detail)
 			require.Zero(t, sent[o.ID], o.ID)
-		case isUnknown: // a busy machine answered too late
+		case actions.Unknown: // a busy machine answered too late
 			require.LessOrEqual(t, sent[o.ID], 1, o.ID)
 		default:
-			require.Contains(t, []verdict{isHandled, isRedelivered, isSettled}, o.Outcome, o.ID)
+			require.Contains(t, []actions.Verdict{actions.Handled, actions.Redelivered, actions.Settled}, o.Outcome, o.ID)
 			require.Equal(t, 1, sent[o.ID], o.ID)
 		}
 	}
@@ -552,12 +559,12 @@ func TestCompensateDeadLetters(t *testing.T) {
 	id := func(l holdfast.DeadLetter) string { return workflows.DeadLetterID(g.prefix, l) }
 
 	o, r := g.one("compensate", id(foreign))
-	require.Equal(t, []any{isRefused, exitError}, []any{o.Outcome, r.status})
+	require.Equal(t, []any{actions.Refused, frame.ExitError}, []any{o.Outcome, r.status})
 	require.Contains(t, o.Detail, "no producer group")
 	o, r = g.one("compensate", id(other), "--wait", "1s")
-	require.Equal(t, []any{isUndoing, "no worker of group orders runs", exitError}, []any{o.Outcome, o.Detail, r.status})
+	require.Equal(t, []any{actions.Undoing, "no worker of group orders runs", frame.ExitError}, []any{o.Outcome, o.Detail, r.status})
 	require.Contains(t, o.Remedy, "start a process of the group")
-	var d deadDetail
+	var d deadletters.Detail
 	g.decode(&d, "show", id(other))
 	require.Equal(t, "Compensate", d.Pending[0].Name)
 
@@ -565,11 +572,11 @@ func TestCompensateDeadLetters(t *testing.T) {
 	g.list(count(1), "--state", "compensated")
 	g.set(parcel.ID, "no undo")
 	o, r = g.one("compensate", id(parcel), "--wait", "1m")
-	require.Equal(t, []any{hasFailed, exitError}, []any{o.Outcome, r.status})
+	require.Equal(t, []any{actions.FailedAgain, frame.ExitError}, []any{o.Outcome, r.status})
 	require.Contains(t, o.Detail, "the parcel has left")
 	g.set(parcel.ID, "")
 	o, r = g.one("compensate", id(parcel), "--wait", "1m")
-	require.Equal(t, []any{isCompensated, exitOK}, []any{o.Outcome, r.status})
+	require.Equal(t, []any{actions.Compensated, frame.ExitOK}, []any{o.Outcome, r.status})
 }
 
 func TestLostDeadLettersAreTakenUp(t *testing.T) {
@@ -579,32 +586,32 @@ func TestLostDeadLettersAreTakenUp(t *testing.T) {
 	g.set(one.ID, silent)
 	id := func(l holdfast.DeadLetter) string { return workflows.DeadLetterID(g.prefix, l) }
 	o, _ := g.one("redeliver", id(one), "--wait", "0")
-	require.Equal(t, isRedelivered, o.Outcome)
+	require.Equal(t, actions.Redelivered, o.Outcome)
 	for _, l := range []holdfast.DeadLetter{one, two} {
 		require.NoError(t, g.c.TerminateWorkflow(t.Context(), id(l), "", "an accident"))
 	}
 	g.list(count(2), "--state", "terminated")
-	var d deadDetail
+	var d deadletters.Detail
 	r := g.decode(&d, "show", id(one))
-	require.Equal(t, exitOK, r.status)
+	require.Equal(t, frame.ExitOK, r.status)
 	require.Contains(t, d.Unknown, "holdfast dead restart "+id(one))
 
 	o, r = g.one("restart", id(three))
-	require.Equal(t, []any{isRefused, exitError}, []any{o.Outcome, r.status})
+	require.Equal(t, []any{actions.Refused, frame.ExitError}, []any{o.Outcome, r.status})
 	o, r = g.one("restart", id(one))
-	require.Equal(t, []any{isRestarted, exitOK}, []any{o.Outcome, r.status}, o)
+	require.Equal(t, []any{actions.Restarted, frame.ExitOK}, []any{o.Outcome, r.status}, o)
 	g.decode(&d, "show", id(one))
 	require.Equal(t, "parked", d.State)
 	require.Contains(t, d.Status.Reason, "its workflow was terminated, and started again by ann: test; redelivery 1 was not answered")
 	g.set(one.ID, handled)
 	o, _ = g.one("redeliver", id(one))
-	require.Equal(t, []any{isHandled, 2}, []any{o.Outcome, o.Redelivery}, "no number is used twice")
+	require.Equal(t, []any{actions.Handled, 2}, []any{o.Outcome, o.Redelivery}, "no number is used twice")
 
 	g.list(count(1), "--state", "terminated")
-	var all []outcome
+	var all []actions.Outcome
 	r = g.decode(&all, "redeliver", "--state", "terminated", "--yes", "--reason", "x")
-	require.Equal(t, exitOK, r.status, r.err)
-	require.Equal(t, []any{two.ID, isHandled}, []any{all[0].ID, all[0].Outcome})
+	require.Equal(t, frame.ExitOK, r.status, r.err)
+	require.Equal(t, []any{two.ID, actions.Handled}, []any{all[0].ID, all[0].Outcome})
 	require.Contains(t, all[0].Detail, "was terminated, and was started again")
 	g.list(count(0), "--state", "terminated")
 }
@@ -615,7 +622,7 @@ func TestNobodyServesDeadLetters(t *testing.T) {
 	g.bury(l)
 	g.stop()
 	r := g.holdfast("redeliver", "dead/payments/"+l.ID, "--reason", "x", "--timeout", "1s")
-	require.Equal(t, exitError, r.status)
+	require.Equal(t, frame.ExitError, r.status)
 	require.Regexp(t, "unknown: no answer in time; |no worker serves", r.err)
 	require.NotContains(t, r.out, "redelivered")
 
@@ -624,21 +631,21 @@ func TestNobodyServesDeadLetters(t *testing.T) {
 	l = g.ghost("2", nil)
 	g.bury(l)
 	r = g.holdfast("discard", "dead/payments/"+l.ID, "--reason", "x")
-	require.Equal(t, exitError, r.status)
+	require.Equal(t, frame.ExitError, r.status)
 	require.Contains(t, r.err, "no worker serves the task queue "+g.prefix+"/dead-letters of dead letters: nothing was done; start a process with Temporal")
 }
 
 func TestShowADeadLettersTransaction(t *testing.T) {
 	s := newShop(t)
 	tx := s.send("A-9").TxID
-	s.list(func(rows []row) bool { return len(rows) == 1 && rows[0].Closed != nil })
+	s.list(func(rows []transactions.Row) bool { return len(rows) == 1 && rows[0].Closed != nil })
 	g := newGraveyard(t)
 	g.prefix, g.env = s.prefix(), append(g.env, "HOLDFAST_PREFIX="+s.prefix())
 	l := g.ghost("1", func(l *holdfast.DeadLetter) { l.TxID, l.Group = tx, s.group })
 	g.bury(l)
-	var d deadDetail
+	var d deadletters.Detail
 	g.decode(&d, "show", l.ID)
 	id := workflows.WorkflowID(s.prefix(), s.group, tx)
-	require.Equal(t, &producer{Tx: tx, Group: s.group, WorkflowID: id, State: "committed", UI: d.Producer.UI}, d.Producer)
+	require.Equal(t, &deadletters.Producer{Tx: tx, Group: s.group, WorkflowID: id, State: "committed", UI: d.Producer.UI}, d.Producer)
 	require.Contains(t, d.Producer.UI, "http://ui.example/namespaces/default/workflows/"+s.prefix()+":tx%2F")
 }

@@ -9,6 +9,9 @@ import (
 	enumspb "go.temporal.io/api/enums/v1"
 
 	holdfast "github.com/holdfastmq/holdfast"
+	"github.com/holdfastmq/holdfast/internal/operator/actions"
+	"github.com/holdfastmq/holdfast/internal/operator/deadletters"
+	"github.com/holdfastmq/holdfast/internal/operator/server"
 	"github.com/holdfastmq/holdfast/workflows"
 )
 
@@ -19,15 +22,15 @@ func TestWhatWasNotAnsweredIsLookedAt(t *testing.T) {
 	quiet, settled := g.ghost("quiet", nil), g.ghost("settled", nil)
 	g.bury(quiet, settled)
 	g.one("discard", workflows.DeadLetterID(g.prefix, settled))
-	all := []outcome{{Outcome: isUnknown, pending: true}, {Outcome: isUnknown, pending: true}, {Outcome: isHandled}}
-	rows := []deadRow{{WorkflowID: workflows.DeadLetterID(g.prefix, quiet)}, {WorkflowID: workflows.DeadLetterID(g.prefix, settled)}, {}}
-	ts := &temporalServer{Client: g.c, data: searchAttributes, prefix: g.prefix}
-	b := &batch{t: ts, act: deadActs[2], crew: crew{parallel: 2, wait: time.Second, tick: func() {}}}
-	b.verify(t.Context(), rows, all)
-	require.Equal(t, isUnknown, all[0].Outcome)
+	all := []actions.Outcome{{Outcome: actions.Unknown, Pending: true}, {Outcome: actions.Unknown, Pending: true}, {Outcome: actions.Handled}}
+	rows := []deadletters.Row{{WorkflowID: workflows.DeadLetterID(g.prefix, quiet)}, {WorkflowID: workflows.DeadLetterID(g.prefix, settled)}, {}}
+	ts := &server.Temporal{Client: g.c, Data: server.SearchAttributes, Prefix: g.prefix}
+	b := &deadletters.Batch{T: ts, Act: deadletters.Acts[2], Crew: actions.Crew{Parallel: 2, Wait: time.Second, Tick: func() {}}}
+	b.Verify(t.Context(), rows, all)
+	require.Equal(t, actions.Unknown, all[0].Outcome)
 	require.Contains(t, all[0].Detail, "no answer in time; it is parked: ")
-	require.Equal(t, isDiscarded, all[1].Outcome)
-	require.Equal(t, outcome{Outcome: isHandled}, all[2])
+	require.Equal(t, actions.Discarded, all[1].Outcome)
+	require.Equal(t, actions.Outcome{Outcome: actions.Handled}, all[2])
 }
 
 // TestManyWithoutAnAnswerEndABatch: nobody waits hours for a worker that is gone.
@@ -35,23 +38,23 @@ func TestManyWithoutAnAnswerEndABatch(t *testing.T) {
 	g := newGraveyard(t)
 	const n = 30
 	var letters []holdfast.DeadLetter
-	var rows []deadRow
+	var rows []deadletters.Row
 	for i := range n {
 		l := g.ghost(fmt.Sprint(i), nil)
 		letters = append(letters, l)
-		rows = append(rows, deadRow{ID: l.ID, WorkflowID: workflows.DeadLetterID(g.prefix, l), State: "parked", status: enumspb.WORKFLOW_EXECUTION_STATUS_RUNNING})
+		rows = append(rows, deadletters.Row{ID: l.ID, WorkflowID: workflows.DeadLetterID(g.prefix, l), State: "parked", RunStatus: enumspb.WORKFLOW_EXECUTION_STATUS_RUNNING})
 	}
 	g.bury(letters...)
 	g.stop()
-	b := &batch{t: &temporalServer{Client: g.c, data: searchAttributes, prefix: g.prefix}, act: deadActs[2],
-		crew: crew{parallel: 2, answer: time.Millisecond, tick: func() {}},
-		req:  workflows.DeadLetterRequest{Operator: "ann", Reason: "x"}}
+	b := &deadletters.Batch{T: &server.Temporal{Client: g.c, Data: server.SearchAttributes, Prefix: g.prefix}, Act: deadletters.Acts[2],
+		Crew: actions.Crew{Parallel: 2, Answer: time.Millisecond, Tick: func() {}},
+		Req:  workflows.DeadLetterRequest{Operator: "ann", Reason: "x"}}
 	unknown, unsent := 0, 0
-	for _, o := range b.run(t.Context(), rows) {
+	for _, o := range b.Run(t.Context(), rows) {
 		switch o.Outcome {
-		case isUnknown:
+		case actions.Unknown:
 			unknown++
-		case isUnsent:
+		case actions.Unsent:
 			unsent++
 			require.Equal(t, "stopped: no answer to many in a row", o.Detail)
 		}

@@ -5,6 +5,8 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/holdfastmq/holdfast/internal/cli/frame"
 )
 
 func TestDeadUsage(t *testing.T) {
@@ -33,7 +35,7 @@ func TestDeadUsage(t *testing.T) {
 		"discard 1 --wait 1s --reason x":          "unknown flag: --wait",
 	} {
 		r := runProgram(t, env, append([]string{"dead"}, strings.Fields(args)...)...)
-		require.Equal(t, exitUsage, r.status, args)
+		require.Equal(t, frame.ExitUsage, r.status, args)
 		require.Contains(t, r.err, want, args)
 	}
 	r := runProgram(t, env[1:], "dead", "redeliver", "1", "--reason", "x")

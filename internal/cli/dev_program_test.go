@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/holdfastmq/holdfast/internal/cli/frame"
 )
 
 func TestDevRunsACommand(t *testing.T) {
@@ -26,7 +28,7 @@ func TestDevUntilInterrupted(t *testing.T) {
 	r, w := io.Pipe()
 	status := make(chan int, 1)
 	go func() {
-		status <- Main(ctx, []string{"dev", "--dir", t.TempDir()}, Surroundings{In: strings.NewReader(""), Out: w, Err: io.Discard, Environ: os.Environ(), Now: time.Now})
+		status <- Main(ctx, []string{"dev", "--dir", t.TempDir()}, frame.Surroundings{In: strings.NewReader(""), Out: w, Err: io.Discard, Environ: os.Environ(), Now: time.Now})
 		_ = w.Close()
 	}()
 	var out []string
@@ -37,7 +39,7 @@ func TestDevUntilInterrupted(t *testing.T) {
 		}
 	}
 	interrupt()
-	require.Equal(t, exitOK, <-status, out)
+	require.Equal(t, frame.ExitOK, <-status, out)
 	require.Regexp(t, `export AMQP_URL='amqp://`, strings.Join(out, "\n"))
 	require.Contains(t, strings.Join(out, "\n"), "export TEMPORAL_NAMESPACE='")
 }

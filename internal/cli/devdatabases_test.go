@@ -10,6 +10,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/holdfastmq/holdfast/internal/cli/frame"
 	"github.com/holdfastmq/holdfast/internal/stack/stacktest"
 )
 
@@ -33,7 +34,7 @@ func TestDevDatabases(t *testing.T) {
 	for _, databases := range []string{one + "," + two, two + "," + one + "," + one} {
 		r := runProgram(t, here, "dev", "--temp", "--databases", databases, "--migrate", "--",
 			"sh", "-c", fmt.Sprintf(`echo "%s"; echo "%s"`, url(one), url(two)))
-		require.Equal(t, exitOK, r.status, r.err)
+		require.Equal(t, frame.ExitOK, r.status, r.err)
 		lines := strings.Split(strings.TrimSpace(r.out), "\n")
 		require.Len(t, lines, 2)
 		require.Contains(t, lines[0], one)
@@ -57,7 +58,7 @@ func TestDevDatabaseNames(t *testing.T) {
 		strings.Repeat("x", 64): "at most 63",
 	} {
 		r := runProgram(t, nil, "dev", "--temp", "--databases", databases, "--", "true")
-		require.Equal(t, exitUsage, r.status, databases)
+		require.Equal(t, frame.ExitUsage, r.status, databases)
 		require.Contains(t, r.err, want, databases)
 		require.NotContains(t, r.err, "ready on", databases)
 	}

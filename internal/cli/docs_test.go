@@ -10,6 +10,8 @@ import (
 
 	"github.com/spf13/cobra"
 	"github.com/stretchr/testify/require"
+
+	"github.com/holdfastmq/holdfast/internal/cli/frame"
 )
 
 // documents are the pages for people, by their paths.
@@ -49,7 +51,7 @@ func TestDocumentedCommands(t *testing.T) {
 		for _, found := range append(fencedCommand.FindAllStringSubmatch(text, -1), inlineCommand.FindAllStringSubmatch(text, -1)...) {
 			line, _, _ := strings.Cut(found[1], " #")
 			args := strings.Fields(quotedWord.ReplaceAllString(line, "QUOTED"))
-			root := newRootCommand(&app{})
+			root := newRootCommand(&frame.App{})
 			c, rest, err := root.Find(args)
 			require.NoError(t, err, "%s: holdfast %s", path, line)
 			require.NotEqual(t, root, c, "%s: holdfast %s", path, line)
@@ -160,7 +162,7 @@ func TestCommandPage(t *testing.T) {
 	page, err := os.ReadFile(filepath.Join("..", "..", "docs", "cli.md"))
 	require.NoError(t, err)
 	missing := map[string]bool{}
-	root := newRootCommand(&app{})
+	root := newRootCommand(&frame.App{})
 	for _, c := range leaves(root) {
 		missing[strings.TrimPrefix(c.CommandPath(), "holdfast ")] = true
 	}

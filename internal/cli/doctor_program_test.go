@@ -12,6 +12,9 @@ import (
 	"go.temporal.io/sdk/client"
 
 	"github.com/holdfastmq/holdfast/broker"
+	"github.com/holdfastmq/holdfast/internal/cli/frame"
+	"github.com/holdfastmq/holdfast/internal/operator/doctor"
+	"github.com/holdfastmq/holdfast/internal/operator/text"
 	"github.com/holdfastmq/holdfast/internal/stack/stacktest"
 )
 
@@ -38,14 +41,14 @@ rabbit_policy:parse_set(<<"/">>, <<"tidy-`+q.prefix+`">>, <<"^`+q.prefix+`">>, <
 	stacktest.RabbitMQ(t, shared, "rabbitmq-plugins", "enable", "rabbitmq_management")
 
 	_, by := q.diagnose(q.env, "--skip", "postgresql,temporal")
-	require.Equal(t, levelOK, by["RabbitMQ policies"].Level)
+	require.Equal(t, text.LevelOK, by["RabbitMQ policies"].Level)
 	require.Contains(t, by["RabbitMQ policies"].Detail, "not looked for")
 	var r result
 	q.eventually(func() bool { // RabbitMQ's statistics come some seconds later
 		r = runProgram(t, q.env, "doctor", "--skip", "postgresql,temporal", "--rabbitmq-management", "http://"+address)
 		return !strings.Contains(r.out, "does not say which policies")
 	}, func() string { return r.out })
-	require.Equal(t, exitError, r.status, r.out)
+	require.Equal(t, frame.ExitError, r.status, r.out)
 	require.Contains(t, r.out, q.prefix+".dead.expired: policy tidy-"+q.prefix+" has message-ttl 24h0m0s: what left the queue of dead letters is LOST")
 	require.Contains(t, r.out, "half messages that are undecided")
 }
@@ -58,23 +61,23 @@ func TestDoctorFindsAPooler(t *testing.T) {
 	through := stacktest.Pgbouncer(t, url, "transaction", 3)
 	for _, c := range []struct {
 		url   string
-		level level
+		level text.Level
 		says  string
 	}{
-		{through, levelProblem, "prepares statements"},
-		{through + "&default_query_exec_mode=exec", levelOK, "that is well"},
-		{stacktest.Pgbouncer(t, url, "session", 20), levelOK, "each session"},
+		{through, text.LevelProblem, "prepares statements"},
+		{through + "&default_query_exec_mode=exec", text.LevelOK, "that is well"},
+		{stacktest.Pgbouncer(t, url, "session", 20), text.LevelOK, "each session"},
 		{url, "", ""},
 	} {
 		env := []string{"DATABASE_URL=" + c.url}
 		for range 3 {
 			r := runProgram(t, env, "migrate")
-			require.Equal(t, exitOK, r.status, r.err)
+			require.Equal(t, frame.ExitOK, r.status, r.err)
 		}
 		r := runProgram(t, env, "doctor", "--json", "--skip", "temporal", "--skip", "rabbitmq")
-		var d diagnosis
+		var d doctor.Diagnosis
 		require.NoError(t, json.Unmarshal([]byte(r.out), &d), r.out+r.err)
-		var got finding
+		var got doctor.Finding
 		for _, f := range d.Findings {
 			if f.Check == "pooler" {
 				got = f
@@ -82,7 +85,7 @@ func TestDoctorFindsAPooler(t *testing.T) {
 		}
 		require.Equal(t, c.level, got.Level, "%+v", d)
 		require.Contains(t, got.Detail, c.says)
-		if c.level == levelProblem {
+		if c.level == text.LevelProblem {
 			require.Contains(t, got.Remedy, "default_query_exec_mode=exec")
 		}
 	}
@@ -97,21 +100,21 @@ func TestDoctorWithoutTemporal(t *testing.T) {
 	}
 	q := newQuiet(t)
 	q.env = []string{"HOLDFAST_PREFIX=" + q.prefix, "AMQP_URL=" + stacktest.Shared(t).AMQPURL()}
-	doctor := func() (d diagnosis, status int) {
+	examined := func() (d doctor.Diagnosis, status int) {
 		r := q.holdfast("doctor", "--skip", "postgresql", "--json")
 		require.NoError(t, json.Unmarshal([]byte(r.out), &d), r.out)
 		return d, r.status
 	}
-	d, status := doctor()
-	require.Equal(t, exitError, status)
+	d, status := examined()
+	require.Equal(t, frame.ExitError, status)
 	require.False(t, d.OK)
-	at := map[string]finding{}
+	at := map[string]doctor.Finding{}
 	for _, f := range d.Findings {
 		at[f.Part+" "+f.Check] = f
 	}
-	require.Equal(t, levelProblem, at["Temporal connection"].Level)
+	require.Equal(t, text.LevelProblem, at["Temporal connection"].Level)
 	require.Equal(t, "set TEMPORAL_ADDRESS; where no process uses Temporal: --skip temporal", at["Temporal connection"].Remedy)
-	require.Equal(t, levelOK, at["RabbitMQ connection"].Level)
+	require.Equal(t, text.LevelOK, at["RabbitMQ connection"].Level)
 	require.Contains(t, at["Waiting waiting"].Detail, "what Temporal has was not looked at")
 	r := q.holdfast("tx", "list")
 	require.Contains(t, r.err, "Temporal at localhost:7233, since TEMPORAL_ADDRESS is not set, cannot be used")
@@ -119,7 +122,7 @@ func TestDoctorWithoutTemporal(t *testing.T) {
 	q.answer(broker.ProcessStatus{V: 1, Instance: "host-1", NoTemporal: true,
 		Keepers: []broker.KeeperStatus{{Group: "orders", Queue: 1, Subscribed: true, Active: true}}})
 	q.eventually(func() bool { // an answer may be late
-		d, status = doctor()
-		return status == exitOK && d.OK
+		d, status = examined()
+		return status == frame.ExitOK && d.OK
 	}, func() string { return fmt.Sprint(d) })
 }

@@ -13,6 +13,8 @@ import (
 	"go.temporal.io/sdk/temporal"
 
 	"github.com/holdfastmq/holdfast/broker"
+	"github.com/holdfastmq/holdfast/internal/operator/doctor"
+	"github.com/holdfastmq/holdfast/internal/operator/text"
 	"github.com/holdfastmq/holdfast/internal/stack/stacktest"
 	"github.com/holdfastmq/holdfast/workflows"
 )
@@ -92,20 +94,20 @@ func TestDoctorOnFailingConsumers(t *testing.T) {
 			{Name: "stock", Breaker: broker.BreakerProbing}, {Name: "mail", Breaker: broker.BreakerClosed}},
 		Keepers: []broker.KeeperStatus{{Group: "orders", Active: true, Held: 4, Undecided: 2, OldestAge: time.Hour, CheckAfter: time.Second}}})
 
-	var by map[string]finding
+	var by map[string]doctor.Finding
 	// The queues show their messages once these are stored.
 	q.eventually(func() bool {
 		_, by = q.diagnose(q.env, "--skip", "postgresql,temporal", "--consumer", "payments", "--group", "orders")
-		return by["RabbitMQ retries"].Detail == "2 waiting for a delay: 2 of 30s" && by["RabbitMQ oversized dead letters"].Level == levelWarning &&
+		return by["RabbitMQ retries"].Detail == "2 waiting for a delay: 2 of 30s" && by["RabbitMQ oversized dead letters"].Level == text.LevelWarning &&
 			by["RabbitMQ consumer payments"].Detail == q.prefix+".q.payments: 5 waiting, paused by its circuit breaker" &&
 			by["RabbitMQ dead letters"].Detail == "3 waiting in "+q.prefix+".dead, and no worker with Temporal takes them in"
 	}, func() string { return fmt.Sprint(by) })
 	require.Equal(t, "1 process answering: host-1", by["RabbitMQ processes"].Detail)
 	require.Regexp(t, `^open since .+ \(1h00m\) in 1 of 1 process: last error: the bank \[31mis away$`, by["RabbitMQ breaker payments"].Detail)
-	require.Equal(t, levelOK, by["RabbitMQ consumer payments"].Level, "it is paused, not gone")
-	require.Equal(t, levelWarning, by["RabbitMQ breaker stock"].Level, "although nobody asked for it")
+	require.Equal(t, text.LevelOK, by["RabbitMQ consumer payments"].Level, "it is paused, not gone")
+	require.Equal(t, text.LevelWarning, by["RabbitMQ breaker stock"].Level, "although nobody asked for it")
 	require.NotContains(t, by, "RabbitMQ breaker mail")
-	require.Equal(t, levelWarning, by["RabbitMQ keeper orders"].Level)
+	require.Equal(t, text.LevelWarning, by["RabbitMQ keeper orders"].Level)
 	require.Contains(t, by["RabbitMQ keeper orders"].Detail, "host-1 holds 4 records, 2 half messages undecided, the oldest for 1h00m")
 
 	r := runProgram(t, q.env, "doctor", "--skip", "postgresql,temporal")
@@ -115,11 +117,11 @@ func TestDoctorOnFailingConsumers(t *testing.T) {
 
 func TestDoctorOnDeadLetters(t *testing.T) {
 	q := newQuiet(t)
-	var by map[string]finding
+	var by map[string]doctor.Finding
 	diagnose := func() { _, by = q.diagnose(q.env, "--skip", "postgresql,rabbitmq") }
 	diagnose()
 	require.Equal(t, "none waits for an operator", by["Temporal dead letters"].Detail, "those of other prefixes do not count")
-	require.Equal(t, levelOK, by["Temporal lost dead letters"].Level)
+	require.Equal(t, text.LevelOK, by["Temporal lost dead letters"].Level)
 
 	lost := q.letter("a", workflows.Parked)
 	q.letter("b", workflows.Parked)
@@ -128,29 +130,29 @@ func TestDoctorOnDeadLetters(t *testing.T) {
 		diagnose()
 		return by["Temporal dead letters"].Detail == "2 dead letters waiting for an operator; 1 being redelivered"
 	}, func() string { return fmt.Sprint(by) })
-	require.Equal(t, levelWarning, by["Temporal dead letters"].Level)
+	require.Equal(t, text.LevelWarning, by["Temporal dead letters"].Level)
 	require.Contains(t, by["Temporal dead letters"].Remedy, "holdfast dead list")
-	require.Equal(t, levelProblem, by["Temporal dead letter workers"].Level, "nobody runs them")
+	require.Equal(t, text.LevelProblem, by["Temporal dead letter workers"].Level, "nobody runs them")
 
 	require.NoError(t, q.c.TerminateWorkflow(t.Context(), lost.GetID(), "", "an accident"))
 	q.eventually(func() bool {
 		diagnose()
-		return by["Temporal lost dead letters"].Level == levelProblem &&
+		return by["Temporal lost dead letters"].Level == text.LevelProblem &&
 			by["Temporal dead letters"].Detail == "1 dead letter waiting for an operator; 1 being redelivered"
 	}, func() string { return fmt.Sprint(by) })
 	require.Contains(t, by["Temporal lost dead letters"].Remedy, "holdfast dead show "+lost.GetID())
 	q.letter("a", workflows.Parked)
 	diagnose()
-	require.Equal(t, levelOK, by["Temporal lost dead letters"].Level, "it was taken up again")
+	require.Equal(t, text.LevelOK, by["Temporal lost dead letters"].Level, "it was taken up again")
 }
 
 // A real process answers, with nothing between it and the doctor but RabbitMQ.
 func TestDoctorAsksProcesses(t *testing.T) {
 	s := newShop(t)
-	var by map[string]finding
+	var by map[string]doctor.Finding
 	s.eventually(func() bool {
 		_, by = s.diagnose(s.env, "--skip", "postgresql,temporal", "--group", s.group, "--consumer", "payments")
-		return by["RabbitMQ breaker payments"].Level == levelOK && by["RabbitMQ keeper "+s.group].Level == levelOK
+		return by["RabbitMQ breaker payments"].Level == text.LevelOK && by["RabbitMQ keeper "+s.group].Level == text.LevelOK
 	}, func() string { return fmt.Sprint(by) })
 	require.Contains(t, by["RabbitMQ processes"].Detail, "1 process answering: ")
 	require.Equal(t, "closed in 1 process; 0 messages in work", by["RabbitMQ breaker payments"].Detail)
@@ -159,5 +161,5 @@ func TestDoctorAsksProcesses(t *testing.T) {
 		_, by = s.diagnose(s.env, "--skip", "postgresql,temporal", "--group", s.group, "--consumer", "payments")
 		return by["RabbitMQ processes"].Detail == "none answers"
 	}, func() string { return fmt.Sprint(by) })
-	require.Equal(t, levelProblem, by["RabbitMQ consumer payments"].Level)
+	require.Equal(t, text.LevelProblem, by["RabbitMQ consumer payments"].Level)
 }

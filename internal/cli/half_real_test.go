@@ -15,6 +15,11 @@ import (
 
 	holdfast "github.com/holdfastmq/holdfast"
 	"github.com/holdfastmq/holdfast/broker"
+	"github.com/holdfastmq/holdfast/internal/cli/frame"
+	"github.com/holdfastmq/holdfast/internal/cli/half"
+	"github.com/holdfastmq/holdfast/internal/operator/doctor"
+	"github.com/holdfastmq/holdfast/internal/operator/processes"
+	"github.com/holdfastmq/holdfast/internal/operator/text"
 	"github.com/holdfastmq/holdfast/internal/stack/stacktest"
 )
 
@@ -32,13 +37,13 @@ func TestHalfQueuesOnARealRabbitMQ(t *testing.T) {
 	sh := &shop{t: t, env: []string{"HOLDFAST_PREFIX=" + prefix, "AMQP_URL=" + s.AMQPURL()}}
 
 	r := sh.holdfast("half", "stats")
-	require.Equal(t, exitOK, r.status, r.err)
+	require.Equal(t, frame.ExitOK, r.status, r.err)
 	require.Contains(t, r.out, "No Keeper answers.")
 	r = sh.holdfast("half", "stats", "g", "none")
 	require.Contains(t, r.out, "g#2: nobody keeps it")
 	require.Contains(t, r.out, "there is no half queue "+prefix+".half.none")
 	r = sh.holdfast("half", "peek", "g")
-	require.Equal(t, exitError, r.status)
+	require.Equal(t, frame.ExitError, r.status)
 	require.Contains(t, r.err, "no Keeper of group g answers")
 
 	var away atomic.Bool
@@ -70,8 +75,8 @@ func TestHalfQueuesOnARealRabbitMQ(t *testing.T) {
 	}
 	require.Len(t, byQueue, 2)
 
-	var stats []keptQueue
-	failing := func(k keptQueue) bool { return !k.FailingSince.IsZero() }
+	var stats []processes.KeptQueue
+	failing := func(k processes.KeptQueue) bool { return !k.FailingSince.IsZero() }
 	sh.eventually(func() bool {
 		sh.decode(&stats, "half", "stats")
 		return len(stats) == 2 && failing(stats[0]) && failing(stats[1])
@@ -86,26 +91,26 @@ func TestHalfQueuesOnARealRabbitMQ(t *testing.T) {
 	r = sh.holdfast("half", "stats", "g")
 	require.Contains(t, r.out, fmt.Sprintf("%d half messages wait: Temporal cannot be reached", stats[1].Undecided))
 
-	var halves []heldHalf
+	var halves []half.HeldHalf
 	sh.decode(&halves, "half", "peek", "g")
 	require.Len(t, halves, 12)
 	require.Equal(t, holdfast.Express, halves[0].Lane)
-	require.True(t, slices.IsSortedFunc(halves, func(x, y heldHalf) int { return cmp.Compare(y.Age, x.Age) }))
+	require.True(t, slices.IsSortedFunc(halves, func(x, y half.HeldHalf) int { return cmp.Compare(y.Age, x.Age) }))
 	r = sh.holdfast("half", "peek", "g", "-n", "5")
 	require.Equal(t, 6, strings.Count(r.out, "\n"))
 	require.NotContains(t, r.out, "secret")
 
-	doctor := func(args ...string) map[string]finding {
+	examined := func(args ...string) map[string]doctor.Finding {
 		_, by := sh.diagnose(sh.env, append([]string{"--skip", "postgresql,temporal"}, args...)...)
 		return by
 	}
-	for _, by := range []map[string]finding{doctor(), doctor("--group", "g")} {
+	for _, by := range []map[string]doctor.Finding{examined(), examined("--group", "g")} {
 		for _, check := range []string{"RabbitMQ keeper g", "RabbitMQ keeper g#2"} {
-			require.Equal(t, levelProblem, by[check].Level, check)
+			require.Equal(t, text.LevelProblem, by[check].Level, check)
 			require.Contains(t, by[check].Detail, "hand-overs fail since")
 		}
 	}
-	require.Equal(t, levelOK, doctor("--group", "g")["RabbitMQ group g#2"].Level)
+	require.Equal(t, text.LevelOK, examined("--group", "g")["RabbitMQ group g#2"].Level)
 
 	away.Store(false)
 	sh.eventually(func() bool {
@@ -116,13 +121,13 @@ func TestHalfQueuesOnARealRabbitMQ(t *testing.T) {
 	require.Positive(t, stats[0].HandedOver)
 	r = sh.holdfast("half", "peek", "g")
 	require.Contains(t, r.out, "No undecided half message is held.")
-	require.Equal(t, levelOK, doctor("--group", "g")["RabbitMQ keeper g#2"].Level)
+	require.Equal(t, text.LevelOK, examined("--group", "g")["RabbitMQ keeper g#2"].Level)
 
 	halt()
-	var by map[string]finding
+	var by map[string]doctor.Finding
 	sh.eventually(func() bool {
-		by = doctor("--group", "g")
-		return by["RabbitMQ group g#2"].Level == levelProblem
+		by = examined("--group", "g")
+		return by["RabbitMQ group g#2"].Level == text.LevelProblem
 	}, func() string { return fmt.Sprint(by) })
 	require.Contains(t, by["RabbitMQ group g#2"].Detail, "no Keeper reads "+prefix+".half.g#2")
 }

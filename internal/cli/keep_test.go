@@ -14,6 +14,7 @@ import (
 
 	holdfast "github.com/holdfastmq/holdfast"
 	"github.com/holdfastmq/holdfast/broker"
+	"github.com/holdfastmq/holdfast/internal/cli/frame"
 	"github.com/holdfastmq/holdfast/internal/stack/stacktest"
 )
 
@@ -25,12 +26,12 @@ func TestKeepUsage(t *testing.T) {
 		status int
 		err    string
 	}{
-		"no group":         {rabbit, []string{"keep"}, exitUsage, "at least 1 arg"},
-		"a bad name":       {rabbit, []string{"keep", "a b"}, exitUsage, `contains ' '`},
-		"a group twice":    {rabbit, []string{"keep", "orders", "orders"}, exitUsage, "group orders is named twice"},
-		"too many queues":  {rabbit, []string{"keep", "orders", "--half-queues", "17"}, exitUsage, "HalfQueues 17"},
-		"no RabbitMQ":      {nil, []string{"keep", "orders"}, exitError, "set AMQP_URL"},
-		"a negative delay": {rabbit, []string{"keep", "orders", "--check-after", "-1s"}, exitUsage, "CheckAfter"},
+		"no group":         {rabbit, []string{"keep"}, frame.ExitUsage, "at least 1 arg"},
+		"a bad name":       {rabbit, []string{"keep", "a b"}, frame.ExitUsage, `contains ' '`},
+		"a group twice":    {rabbit, []string{"keep", "orders", "orders"}, frame.ExitUsage, "group orders is named twice"},
+		"too many queues":  {rabbit, []string{"keep", "orders", "--half-queues", "17"}, frame.ExitUsage, "HalfQueues 17"},
+		"no RabbitMQ":      {nil, []string{"keep", "orders"}, frame.ExitError, "set AMQP_URL"},
+		"a negative delay": {rabbit, []string{"keep", "orders", "--check-after", "-1s"}, frame.ExitUsage, "CheckAfter"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := runProgram(t, c.env, c.args...)
@@ -82,7 +83,7 @@ func TestKeep(t *testing.T) {
 	go func() {
 		env := []string{"HOLDFAST_PREFIX=" + prefix, "AMQP_URL=" + s.AMQPURL(), "TEMPORAL_ADDRESS=" + s.TemporalAddress(), "TEMPORAL_NAMESPACE=" + s.Namespace()}
 		ended <- Main(ctx, []string{"keep", "orders", "invoices", "--check-after", "200ms", "--json"},
-			Surroundings{In: strings.NewReader(""), Out: &bytes.Buffer{}, Err: &errs, Environ: env, Now: time.Now})
+			frame.Surroundings{In: strings.NewReader(""), Out: &bytes.Buffer{}, Err: &errs, Environ: env, Now: time.Now})
 	}()
 	require.NoError(t, b.PublishHalf(t.Context(), holdfast.Half{TxID: "o-1", Group: "orders", Lane: holdfast.Express,
 		Messages: []holdfast.Message{{ID: "o-1", Topic: "order.placed", Body: []byte("anchor")}}}))
@@ -98,7 +99,7 @@ func TestKeep(t *testing.T) {
 		require.Eventually(t, func() bool { return strings.Contains(errs.String(), `"msg":"holdfast runs","group":"`+group+`"`) }, patience, 10*time.Millisecond)
 	}
 	interrupt()
-	require.Equal(t, exitOK, <-ended)
+	require.Equal(t, frame.ExitOK, <-ended)
 	for line := range strings.Lines(errs.String()) {
 		require.True(t, json.Valid([]byte(line)), line)
 	}

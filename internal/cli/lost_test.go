@@ -5,6 +5,9 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/holdfastmq/holdfast/internal/cli/frame"
+	"github.com/holdfastmq/holdfast/internal/operator/actions"
+	"github.com/holdfastmq/holdfast/internal/operator/text"
 	"github.com/holdfastmq/holdfast/workflows"
 )
 
@@ -16,15 +19,15 @@ func TestRecheckTakesUpWhatIsLost(t *testing.T) {
 	require.NoError(t, s.c.TerminateWorkflow(t.Context(), workflows.WorkflowID(s.prefix(), s.group, id), "", "an accident"))
 	s.eventually(func() bool {
 		_, by := s.diagnose(s.env)
-		return by["Temporal lost"].Level == levelProblem
+		return by["Temporal lost"].Level == text.LevelProblem
 	}, func() string { return "doctor does not see the lost transaction" })
 
 	r := s.holdfast("tx", "recheck", id, "--group", s.group, "--reason", "taken up again", "--timeout", "3s")
-	require.Equal(t, exitOK, r.status, r.err)
+	require.Equal(t, frame.ExitOK, r.status, r.err)
 	require.Contains(t, r.out, ": restarted, ", "it is undecidable again, so there is no end to wait for")
 	_, by := s.diagnose(s.env)
-	require.Equal(t, levelOK, by["Temporal lost"].Level)
-	var done []outcome
+	require.Equal(t, text.LevelOK, by["Temporal lost"].Level)
+	var done []actions.Outcome
 	s.decode(&done, "tx", "commit", id, "--group", s.group, "--reason", "the partner says so")
-	require.Equal(t, isCommitted, done[0].Outcome)
+	require.Equal(t, actions.Committed, done[0].Outcome)
 }

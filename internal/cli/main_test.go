@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/holdfastmq/holdfast/internal/cli/frame"
 	"github.com/holdfastmq/holdfast/internal/stack/stacktest"
 )
 
@@ -25,7 +26,7 @@ func runWith(t *testing.T, env []string, in string, args ...string) result {
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
 	var out, errs bytes.Buffer
-	status := Main(ctx, args, Surroundings{In: strings.NewReader(in), Out: &out, Err: &errs, Environ: env, Now: time.Now})
+	status := Main(ctx, args, frame.Surroundings{In: strings.NewReader(in), Out: &out, Err: &errs, Environ: env, Now: time.Now})
 	return result{status, out.String(), errs.String()}
 }
 

@@ -16,6 +16,9 @@ import (
 
 	holdfast "github.com/holdfastmq/holdfast"
 	"github.com/holdfastmq/holdfast/activities"
+	"github.com/holdfastmq/holdfast/internal/cli/frame"
+	"github.com/holdfastmq/holdfast/internal/operator/actions"
+	"github.com/holdfastmq/holdfast/internal/operator/transactions"
 	"github.com/holdfastmq/holdfast/workflows"
 )
 
@@ -60,13 +63,13 @@ func TestMembersOfACohortAreFound(t *testing.T) {
 	id := workflows.CohortWorkflowID(s.prefix(), s.group, uuid.NewString())
 	run, txs := s.together(id, workflows.Name, s.queue(), "C-1", "none", "C-3")
 	require.NoError(t, run.Get(t.Context(), nil))
-	rows := s.list(func(rows []row) bool { return len(rows) == 3 && rows[0].Closed != nil })
+	rows := s.list(func(rows []transactions.Row) bool { return len(rows) == 3 && rows[0].Closed != nil })
 	for i, want := range []string{"committed", "rolled-back", "committed"} {
 		require.Equal(t, txs[i].ID, rows[i].Tx)
 		require.Equal(t, want, rows[i].State)
 		require.Equal(t, id, rows[i].WorkflowID)
 	}
-	all := func([]row) bool { return true }
+	all := func([]transactions.Row) bool { return true }
 	require.Equal(t, []string{txs[1].ID}, ids(s.list(all, "--state", "rolled-back")))
 	require.Equal(t, []string{txs[1].ID, txs[2].ID}, ids(s.list(all, "--topic", "order.changed")))
 	require.Equal(t, []string{txs[0].ID}, ids(s.list(all, "--topic", "order.placed")))
@@ -74,7 +77,7 @@ func TestMembersOfACohortAreFound(t *testing.T) {
 	require.Empty(t, s.list(all, "--key", "order.changed"), "a topic is no key")
 
 	for _, args := range [][]string{{txs[1].ID}, {txs[1].ID, "--group", s.group}, {workflows.WorkflowID(s.prefix(), s.group, txs[1].ID)}, {"none", "--group", s.group}} {
-		var d detail
+		var d transactions.Detail
 		s.decode(&d, append([]string{"tx", "show"}, args...)...)
 		require.Equal(t, txs[1].ID, d.Tx)
 		require.Equal(t, "rolled-back", d.State)
@@ -91,12 +94,12 @@ func TestMembersOfACohortAreFound(t *testing.T) {
 	require.Regexp(t, `shared +with 2 other transactions`, r.out)
 	require.NotContains(t, r.out, txs[0].ID)
 	r = s.holdfast("tx", "show", id)
-	require.Equal(t, exitOK, r.status, r.err)
+	require.Equal(t, frame.ExitOK, r.status, r.err)
 	for _, tx := range txs {
 		require.Contains(t, r.out, tx.ID)
 	}
 	r = s.holdfast("tx", "show", "order.changed", "--group", s.group)
-	require.Equal(t, exitError, r.status)
+	require.Equal(t, frame.ExitError, r.status)
 	require.Contains(t, r.err, "no transaction has the ID or the key")
 	r = s.holdfast("tx", "commit", "C-3", "--group", s.group, "--reason", "x")
 	require.Contains(t, r.err, "settled already")
@@ -109,15 +112,15 @@ func TestAMemberThatLeftIsFollowed(t *testing.T) {
 	run, txs := s.together(id, workflows.Name, s.queue(), "L-1", undecidable)
 	require.NoError(t, run.Get(t.Context(), nil))
 	stays, leaves := txs[0].ID, txs[1].ID
-	s.list(func(rows []row) bool { return len(rows) == 1 && rows[0].Tx == leaves }, "--state", "parked")
-	rows := s.list(func(rows []row) bool { return len(rows) == 2 })
+	s.list(func(rows []transactions.Row) bool { return len(rows) == 1 && rows[0].Tx == leaves }, "--state", "parked")
+	rows := s.list(func(rows []transactions.Row) bool { return len(rows) == 2 })
 	require.ElementsMatch(t, []string{stays, leaves}, ids(rows), "one row for each")
-	rows = s.list(func(rows []row) bool { return len(rows) == 1 }, "--state", "left")
+	rows = s.list(func(rows []transactions.Row) bool { return len(rows) == 1 }, "--state", "left")
 	require.Equal(t, id, rows[0].WorkflowID)
 	require.Contains(t, rows[0].Reason, "undecided")
 
 	for _, args := range [][]string{{leaves}, {"L-2", "--group", s.group}} {
-		var d detail
+		var d transactions.Detail
 		s.decode(&d, append([]string{"tx", "show"}, args...)...)
 		require.Equal(t, workflows.WorkflowID(s.prefix(), s.group, leaves), d.WorkflowID)
 		require.Equal(t, "parked", d.State)
@@ -126,9 +129,9 @@ func TestAMemberThatLeftIsFollowed(t *testing.T) {
 	r := s.holdfast("tx", "show", id)
 	require.Contains(t, r.out, "holdfast tx show "+workflows.WorkflowID(s.prefix(), s.group, leaves))
 	require.Contains(t, r.out, "goes on in "+workflows.WorkflowID(s.prefix(), s.group, leaves))
-	var done []outcome
+	var done []actions.Outcome
 	s.decode(&done, "tx", "commit", "L-2", "--group", s.group, "--reason", "the partner says so")
-	require.Equal(t, isCommitted, done[0].Outcome)
+	require.Equal(t, actions.Committed, done[0].Outcome)
 }
 
 // TestWhatASharedWorkflowLeftUndecidedIsTakenUp: a recheck of the workflow takes
@@ -144,7 +147,7 @@ func TestWhatASharedWorkflowLeftUndecidedIsTakenUp(t *testing.T) {
 	_, txs := s.together(cohort, workflows.Name, nobody, "T-1", "T-2", "T-3")
 	recovery := workflows.RecoveryWorkflowID(s.prefix(), s.group, uuid.NewString())
 	_, halves := s.together(recovery, workflows.RecoveryName, nobody, "R-1", "R-2")
-	rows := s.list(func(rows []row) bool { return len(rows) == 5 })
+	rows := s.list(func(rows []transactions.Row) bool { return len(rows) == 5 })
 	require.Equal(t, []string{"running", "running"}, []string{rows[0].State, rows[4].State}, "open ones are listed one by one, too")
 	for _, id := range []string{cohort, recovery} {
 		require.NoError(t, s.c.TerminateWorkflow(t.Context(), id, "", "an accident"))
@@ -153,13 +156,13 @@ func TestWhatASharedWorkflowLeftUndecidedIsTakenUp(t *testing.T) {
 		cohorts, recoveries := lost()
 		return strings.HasPrefix(cohorts, "1 cohort closed undecided, with 3 transactions") && strings.Contains(recoveries, "2 half messages")
 	}, func() string { return "the doctor does not see what is lost" })
-	require.Len(t, s.list(func(rows []row) bool { return len(rows) == 5 }, "--state", "terminated"), 5)
-	var d detail
+	require.Len(t, s.list(func(rows []transactions.Row) bool { return len(rows) == 5 }, "--state", "terminated"), 5)
+	var d transactions.Detail
 	s.decode(&d, "tx", "show", "T-2", "--group", s.group)
 	require.Equal(t, "terminated", d.State)
 
 	r := s.holdfast("tx", "recheck", txs[1].ID, "--group", s.group, "--reason", "taken up")
-	require.Equal(t, exitOK, r.status, r.err)
+	require.Equal(t, frame.ExitOK, r.status, r.err)
 	require.Contains(t, r.out, txs[1].ID+": rolled-back", "its local transaction never ran")
 	s.decode(&d, "tx", "show", "T-2", "--group", s.group)
 	require.Equal(t, workflows.WorkflowID(s.prefix(), s.group, txs[1].ID), d.WorkflowID)
@@ -168,12 +171,12 @@ func TestWhatASharedWorkflowLeftUndecidedIsTakenUp(t *testing.T) {
 
 	for id, n := range map[string]int{cohort: 2, recovery: 2} {
 		r = s.holdfast("tx", "recheck", id, "--reason", "taken up")
-		require.Equal(t, exitOK, r.status, r.err)
+		require.Equal(t, frame.ExitOK, r.status, r.err)
 		require.Contains(t, r.out, strconv.Itoa(n)+" transactions taken up")
 	}
 	cohorts, recoveries := lost()
 	require.Empty(t, cohorts+recoveries)
-	rows = s.list(func(rows []row) bool { return len(rows) == 5 && rows[0].Closed != nil })
+	rows = s.list(func(rows []transactions.Row) bool { return len(rows) == 5 && rows[0].Closed != nil })
 	require.ElementsMatch(t, []string{txs[0].ID, txs[1].ID, txs[2].ID, halves[0].ID, halves[1].ID}, ids(rows))
 	for _, r := range rows {
 		require.Equal(t, "rolled-back", r.State)
@@ -192,9 +195,9 @@ func TestARecoverysHalvesAreFoundByID(t *testing.T) {
 		workflows.RecoveryName, workflows.Input{Group: s.group, Transactions: []activities.Tx{tx, other}})
 	require.NoError(t, err)
 	s.eventually(func() bool {
-		return s.holdfast("tx", "show", tx.ID, "--group", s.group).status == exitOK
+		return s.holdfast("tx", "show", tx.ID, "--group", s.group).status == frame.ExitOK
 	}, func() string { return "it is not found" })
-	var d detail
+	var d transactions.Detail
 	s.decode(&d, "tx", "show", workflows.WorkflowID(s.prefix(), s.group, other.ID))
 	require.Equal(t, id, d.WorkflowID)
 	require.Equal(t, other.ID, d.Tx)
@@ -213,7 +216,7 @@ func TestExpressLeavesNoHistory(t *testing.T) {
 	}
 	good := send(nil)
 	for _, id := range []string{good, workflows.WorkflowID(s.prefix(), s.group, good)} {
-		var d detail
+		var d transactions.Detail
 		s.decode(&d, "tx", "show", id)
 		require.Equal(t, good, d.Tx)
 		require.Equal(t, "committed", d.State)
@@ -226,12 +229,12 @@ func TestExpressLeavesNoHistory(t *testing.T) {
 	require.Regexp(t, `outcome row +commit, `, r.out)
 	require.NotContains(t, r.out, "Steps")
 	r = s.holdfast("tx", "show", good, "--group", s.group+".other")
-	require.Equal(t, exitError, r.status)
+	require.Equal(t, frame.ExitError, r.status)
 
 	r = s.holdfast("tx", "show", send(errSoldOut))
-	require.Equal(t, exitError, r.status)
+	require.Equal(t, frame.ExitError, r.status)
 	require.Contains(t, r.err, "nor has the database an outcome row")
 	r = runProgram(t, append(s.env, "DATABASE_URL="), "tx", "show", good)
-	require.Equal(t, exitError, r.status)
+	require.Equal(t, frame.ExitError, r.status)
 	require.Contains(t, r.err, "set DATABASE_URL to see what its outcome row says")
 }

@@ -22,6 +22,12 @@ import (
 
 	holdfast "github.com/holdfastmq/holdfast"
 	"github.com/holdfastmq/holdfast/barrier"
+	"github.com/holdfastmq/holdfast/internal/cli/frame"
+	"github.com/holdfastmq/holdfast/internal/cli/setup"
+	"github.com/holdfastmq/holdfast/internal/operator/actions"
+	"github.com/holdfastmq/holdfast/internal/operator/doctor"
+	"github.com/holdfastmq/holdfast/internal/operator/text"
+	"github.com/holdfastmq/holdfast/internal/operator/transactions"
 	"github.com/holdfastmq/holdfast/internal/stack/stacktest"
 	"github.com/holdfastmq/holdfast/worker"
 	"github.com/holdfastmq/holdfast/workflows"
@@ -106,14 +112,14 @@ func (s *shop) holdfast(args ...string) result {
 func (s *shop) decode(v any, args ...string) {
 	s.t.Helper()
 	r := s.holdfast(append(args, "--json")...)
-	require.Equal(s.t, exitOK, r.status, r.err)
+	require.Equal(s.t, frame.ExitOK, r.status, r.err)
 	require.NoError(s.t, json.Unmarshal([]byte(r.out), v), r.out)
 }
 
 // list lists until what ready waits for is there: the visibility store is late.
-func (s *shop) list(ready func([]row) bool, args ...string) []row {
+func (s *shop) list(ready func([]transactions.Row) bool, args ...string) []transactions.Row {
 	s.t.Helper()
-	var rows []row
+	var rows []transactions.Row
 	s.eventually(func() bool {
 		s.decode(&rows, append([]string{"tx", "list", "--group", s.group}, args...)...)
 		return ready(rows)
@@ -153,11 +159,11 @@ func (s *shop) park(key string) string {
 	s.t.Helper()
 	split, err := s.w.Begin(s.t.Context(), 0, holdfast.Message{Topic: undecidable, Key: key})
 	require.NoError(s.t, err)
-	s.list(func(rows []row) bool { return len(rows) == 1 }, "--state", "parked", "--key", key)
+	s.list(func(rows []transactions.Row) bool { return len(rows) == 1 }, "--state", "parked", "--key", key)
 	return split.ID()
 }
 
-func ids(rows []row) []string {
+func ids(rows []transactions.Row) []string {
 	var all []string
 	for _, r := range rows {
 		all = append(all, r.Tx)
@@ -172,7 +178,7 @@ func TestListOnARealStack(t *testing.T) {
 	tricky := `"a\'b" OR HoldfastKey != ''`
 	quoted := s.send(tricky).TxID
 
-	rows := s.list(func(rows []row) bool {
+	rows := s.list(func(rows []transactions.Row) bool {
 		closed := 0
 		for _, r := range rows {
 			if r.Closed != nil {
@@ -188,16 +194,16 @@ func TestListOnARealStack(t *testing.T) {
 		require.Equal(t, workflows.WorkflowID(s.prefix(), s.group, r.Tx), r.WorkflowID)
 	}
 	for state, want := range map[string][]string{"committed": {good, quoted}, "rolled-back": {bad}, "parked": {odd}, "running": nil, "refused": nil, "terminated": nil} {
-		require.ElementsMatch(t, want, ids(s.list(func([]row) bool { return true }, "--state", state)), state)
+		require.ElementsMatch(t, want, ids(s.list(func([]transactions.Row) bool { return true }, "--state", state)), state)
 	}
-	require.Equal(t, []string{good}, ids(s.list(func([]row) bool { return true }, "--key", "A-1")))
-	require.Equal(t, []string{quoted}, ids(s.list(func([]row) bool { return true }, "--key", tricky)), "quotes are escaped")
-	require.Equal(t, []string{odd}, ids(s.list(func([]row) bool { return true }, "--topic", undecidable)))
-	require.Len(t, s.list(func([]row) bool { return true }, "--since", "1h"), 4)
-	require.Empty(t, s.list(func([]row) bool { return true }, "--since", "1ns"))
+	require.Equal(t, []string{good}, ids(s.list(func([]transactions.Row) bool { return true }, "--key", "A-1")))
+	require.Equal(t, []string{quoted}, ids(s.list(func([]transactions.Row) bool { return true }, "--key", tricky)), "quotes are escaped")
+	require.Equal(t, []string{odd}, ids(s.list(func([]transactions.Row) bool { return true }, "--topic", undecidable)))
+	require.Len(t, s.list(func([]transactions.Row) bool { return true }, "--since", "1h"), 4)
+	require.Empty(t, s.list(func([]transactions.Row) bool { return true }, "--since", "1ns"))
 
 	r := s.holdfast("tx", "list", "--group", s.group, "--limit", "2")
-	require.Equal(t, exitOK, r.status)
+	require.Equal(t, frame.ExitOK, r.status)
 	require.Contains(t, r.err, "raise --limit")
 	require.Equal(t, 3, strings.Count(r.out, "\n"), r.out)
 }
@@ -205,10 +211,10 @@ func TestListOnARealStack(t *testing.T) {
 func TestShowOnARealStack(t *testing.T) {
 	s := newShop(t)
 	tx := s.send("A-2").TxID
-	s.list(func(rows []row) bool { return len(rows) == 1 && rows[0].Closed != nil })
+	s.list(func(rows []transactions.Row) bool { return len(rows) == 1 && rows[0].Closed != nil })
 
 	for _, args := range [][]string{{tx}, {tx, "--group", s.group}, {workflows.WorkflowID(s.prefix(), s.group, tx)}, {"A-2", "--group", s.group}} {
-		var d detail
+		var d transactions.Detail
 		s.decode(&d, append([]string{"tx", "show", "--body"}, args...)...)
 		require.Equal(t, tx, d.Tx)
 		require.Equal(t, "committed", d.State)
@@ -223,12 +229,12 @@ func TestShowOnARealStack(t *testing.T) {
 		require.Contains(t, d.Steps[1].Summary, "half message for order.placed A-2")
 	}
 	r := s.holdfast("tx", "show", tx)
-	require.Equal(t, exitOK, r.status, r.err)
+	require.Equal(t, frame.ExitOK, r.status, r.err)
 	require.Regexp(t, `state +committed`, r.out)
 	require.NotContains(t, r.out, `{"key":true}`, "bodies are shown only when asked for")
 
 	r = s.holdfast("tx", "show", "01927c4e-6f0e-7cc3-98c4-dc0c0c07398f")
-	require.Equal(t, exitError, r.status)
+	require.Equal(t, frame.ExitError, r.status)
 	require.Contains(t, r.err, "no transaction has the ID or the key")
 	require.Contains(t, r.err, "--group")
 }
@@ -236,9 +242,9 @@ func TestShowOnARealStack(t *testing.T) {
 func TestAKeyOfSeveralIsAmbiguous(t *testing.T) {
 	s := newShop(t)
 	one, two := s.send("same").TxID, s.send("same").TxID
-	s.list(func(rows []row) bool { return len(rows) == 2 })
+	s.list(func(rows []transactions.Row) bool { return len(rows) == 2 })
 	r := s.holdfast("tx", "show", "same", "--group", s.group)
-	require.Equal(t, exitError, r.status)
+	require.Equal(t, frame.ExitError, r.status)
 	require.Contains(t, r.err, `"same" means 2 transactions`)
 	require.Contains(t, r.err, one)
 	require.Contains(t, r.err, two)
@@ -248,29 +254,29 @@ func TestOperatorSettlesWhatIsParked(t *testing.T) {
 	s := newShop(t)
 	commit, rollback := s.park("P-2"), s.park("P-3")
 
-	var d detail
+	var d transactions.Detail
 	s.decode(&d, "tx", "show", commit, "--group", s.group)
 	require.Equal(t, "parked", d.State)
 	require.Contains(t, d.Reason, "undecided after 1 check-backs")
-	rows := s.list(func(rows []row) bool { return len(rows) == 2 }, "--state", "parked", "--error", "undecided after <n> check-backs")
+	rows := s.list(func(rows []transactions.Row) bool { return len(rows) == 2 }, "--state", "parked", "--error", "undecided after <n> check-backs")
 	require.Contains(t, rows[0].Reason, "undecided after 1 check-backs")
-	require.Empty(t, s.list(func(rows []row) bool { return len(rows) == 0 }, "--state", "parked", "--error", "no consumer"))
+	require.Empty(t, s.list(func(rows []transactions.Row) bool { return len(rows) == 0 }, "--state", "parked", "--error", "no consumer"))
 	require.Len(t, d.Commands, 3)
 	require.Equal(t, "holdfast tx commit "+d.WorkflowID+" --reason TEXT", d.Commands[0])
 	shows := s.holdfast("tx", "show", commit, "--group", s.group)
 	require.Equal(t, d.Commands, suggestions(shows.out), shows.out)
 
 	r := s.holdfast("tx", "recheck", commit, "--group", s.group, "--reason", "look again")
-	require.Equal(t, exitOK, r.status, r.err)
+	require.Equal(t, frame.ExitOK, r.status, r.err)
 	require.Regexp(t, commit+`: rechecked, it is parked: undecided after \d check-backs`, r.out)
 
-	var done []outcome
+	var done []actions.Outcome
 	s.decode(&done, "tx", "commit", commit, "--group", s.group, "--reason", "the bank says so")
-	require.Equal(t, isCommitted, done[0].Outcome)
+	require.Equal(t, actions.Committed, done[0].Outcome)
 	require.Equal(t, commit, done[0].ID)
 
 	r = s.holdfast("tx", "rollback", "P-3", "--group", s.group, "--reason", "never ran", "--operator", "bob")
-	require.Equal(t, exitOK, r.status, r.err)
+	require.Equal(t, frame.ExitOK, r.status, r.err)
 	require.Contains(t, r.out, rollback+": rolled-back")
 
 	s.decode(&d, "tx", "show", commit, "--group", s.group)
@@ -284,71 +290,71 @@ func TestOperatorSettlesWhatIsParked(t *testing.T) {
 	require.Equal(t, "ann: the bank says so → committed", said)
 
 	r = s.holdfast("tx", "commit", commit, "--group", s.group, "--reason", "again")
-	require.Equal(t, exitError, r.status)
+	require.Equal(t, frame.ExitError, r.status)
 	require.Contains(t, r.err, "settled already")
 	require.Equal(t, 1, strings.Count(r.err, "\n"))
 
 	r = s.holdfast("tx", "commit", "nobody", "--group", s.group, "--reason", "x")
-	require.Equal(t, exitError, r.status)
+	require.Equal(t, frame.ExitError, r.status)
 	require.Contains(t, r.err, "no transaction has the ID or the key")
 }
 
 func TestOperatorIsRefusedAndUnanswered(t *testing.T) {
 	s := newShop(t)
 	r := s.holdfast("tx", "start", "--group", s.group, "--handler", "place", "--topic", "nobody.listens", "--key", "U-1", "--body", "{}", "--no-wait")
-	require.Equal(t, exitOK, r.status, r.err)
-	var d detail
+	require.Equal(t, frame.ExitOK, r.status, r.err)
+	var d transactions.Detail
 	s.eventually(func() bool {
 		s.decode(&d, "tx", "show", "U-1", "--group", s.group)
 		return d.State == "delivering"
 	}, func() string { return d.State })
 	r = s.holdfast("tx", "rollback", d.Tx, "--group", s.group, "--reason", "x")
-	require.Equal(t, exitError, r.status)
+	require.Equal(t, frame.ExitError, r.status)
 	require.Contains(t, r.err, ": refused: ")
 	require.Contains(t, r.err, "decided already: commit")
 
 	parked := s.park("P-4")
 	s.stop()
 	r = s.holdfast("tx", "commit", parked, "--group", s.group, "--reason", "x", "--timeout", "2s")
-	require.Equal(t, exitError, r.status)
+	require.Equal(t, frame.ExitError, r.status)
 	require.Regexp(t, "no answer in time|no worker of group .* runs", r.err)
 }
 
 func TestStartOnARealStack(t *testing.T) {
 	s := newShop(t)
 	start := []string{"tx", "start", "--group", s.group, "--handler", "place", "--topic", "order.placed"}
-	var got started
+	var got transactions.Started
 	s.decode(&got, append(start, "--key", "S-1", "--id", "s-1", "--body", `{"total":12}`, "--header", "source=cli")...)
-	require.Equal(t, started{Tx: "s-1", Group: s.group, State: "committed", WorkflowID: workflows.WorkflowID(s.prefix(), s.group, "s-1"), RunID: got.RunID}, got)
-	var d detail
+	require.Equal(t, transactions.Started{Tx: "s-1", Group: s.group, State: "committed", WorkflowID: workflows.WorkflowID(s.prefix(), s.group, "s-1"), RunID: got.RunID}, got)
+	var d transactions.Detail
 	s.decode(&d, "tx", "show", "s-1", "--group", s.group)
 	require.Equal(t, map[string]string{"source": "cli"}, d.Messages[0].Headers)
 
 	r := s.holdfast(append(start, "--id", "s-1")...)
-	require.Equal(t, exitError, r.status)
+	require.Equal(t, frame.ExitError, r.status)
 	require.Contains(t, r.err, "already used")
 
 	r = s.holdfast(append(start, "--key", "none")...)
-	require.Equal(t, exitError, r.status)
+	require.Equal(t, frame.ExitError, r.status)
 	require.Contains(t, r.out, "is rolled-back: ")
 	require.Contains(t, r.out, "sold out")
 
 	r = runWith(t, s.env, `{"from":"stdin"}`, append(start, "--body-file", "-")...)
-	require.Equal(t, exitOK, r.status, r.err)
+	require.Equal(t, frame.ExitOK, r.status, r.err)
 
 	r = s.holdfast("tx", "start", "--group", s.group+".none", "--handler", "place", "--topic", "order.placed", "--timeout", "1s")
-	require.Equal(t, exitError, r.status)
+	require.Equal(t, frame.ExitError, r.status)
 	require.Contains(t, r.err, "no worker of group "+s.group+".none answers; it runs as soon as")
 }
 
 // diagnose runs the doctor, and returns what it found by part and check.
-func (s *shop) diagnose(env []string, args ...string) (diagnosis, map[string]finding) {
+func (s *shop) diagnose(env []string, args ...string) (doctor.Diagnosis, map[string]doctor.Finding) {
 	s.t.Helper()
 	r := runProgram(s.t, env, append([]string{"doctor", "--json", "--timeout", "1m"}, args...)...)
-	var d diagnosis
+	var d doctor.Diagnosis
 	require.NoError(s.t, json.Unmarshal([]byte(r.out), &d), r.err)
-	require.Equal(s.t, d.OK, r.status == exitOK)
-	by := map[string]finding{}
+	require.Equal(s.t, d.OK, r.status == frame.ExitOK)
+	by := map[string]doctor.Finding{}
 	for _, f := range d.Findings {
 		by[f.Part+" "+f.Check] = f
 	}
@@ -357,21 +363,21 @@ func (s *shop) diagnose(env []string, args ...string) (diagnosis, map[string]fin
 
 func TestDoctorOnAHealthyStack(t *testing.T) {
 	s := newShop(t)
-	var d diagnosis
+	var d doctor.Diagnosis
 	s.eventually(func() bool { // the servers learn of pollers and consumers only when these begin
 		d, _ = s.diagnose(s.env, "--group", s.group, "--consumer", "payments")
-		return d.OK && !slices.ContainsFunc(d.Findings, func(f finding) bool {
-			return f.Level != levelOK && f.Check != "parked" // the stack is shared
+		return d.OK && !slices.ContainsFunc(d.Findings, func(f doctor.Finding) bool {
+			return f.Level != text.LevelOK && f.Check != "parked" // the stack is shared
 		})
 	}, func() string { return fmt.Sprint(d) })
 	r := s.holdfast("doctor")
-	require.Equal(t, exitOK, r.status)
+	require.Equal(t, frame.ExitOK, r.status)
 	require.Contains(t, r.out, "\n0 problems, ")
 	require.NotContains(t, r.out, "\x1b", "no colours where it is no terminal")
 
 	s.park("P-5")
 	_, by := s.diagnose(s.env)
-	require.Equal(t, levelWarning, by["Temporal parked"].Level)
+	require.Equal(t, text.LevelWarning, by["Temporal parked"].Level)
 }
 
 func TestDoctorOnAnUnhealthyStack(t *testing.T) {
@@ -380,15 +386,15 @@ func TestDoctorOnAnUnhealthyStack(t *testing.T) {
 	env := append(s.env, "HOLDFAST_PREFIX="+stacktest.Prefix(t), "DATABASE_URL="+stacktest.Database(t, stack))
 	_, by := s.diagnose(env, "--group", "orders", "--consumer", "payments")
 	for _, check := range []string{"RabbitMQ exchange", "RabbitMQ group orders", "RabbitMQ consumer payments", "PostgreSQL tables", "Temporal group orders"} {
-		require.Equal(t, levelProblem, by[check].Level, check)
+		require.Equal(t, text.LevelProblem, by[check].Level, check)
 		require.NotEmpty(t, by[check].Remedy, check)
 	}
-	require.Equal(t, levelOK, by["RabbitMQ version"].Level)
+	require.Equal(t, text.LevelOK, by["RabbitMQ version"].Level)
 
 	env = append(s.env, "TEMPORAL_NAMESPACE=no-such", "AMQP_URL=amqp://ann:s3cret@127.0.0.1:1/", "DATABASE_URL=postgres://ann:s3cret@127.0.0.1:1/x")
 	d, by := s.diagnose(env)
 	for _, check := range []string{"RabbitMQ connection", "PostgreSQL connection", "Temporal namespace"} {
-		require.Equal(t, levelProblem, by[check].Level, check)
+		require.Equal(t, text.LevelProblem, by[check].Level, check)
 		require.NotEmpty(t, by[check].Remedy, check)
 	}
 	require.NotContains(t, fmt.Sprint(d), "s3cret")
@@ -406,22 +412,22 @@ func TestDoctorMakesSearchAttributes(t *testing.T) {
 		require.NoError(t, err)
 	}
 	env := append(s.env, "TEMPORAL_NAMESPACE="+namespace)
-	var by map[string]finding
+	var by map[string]doctor.Finding
 	s.eventually(func() bool { // a new namespace takes a while to be known
 		_, by = s.diagnose(env, "--skip", "rabbitmq,postgresql")
 		return strings.Contains(by["Temporal search attributes"].Detail, "missing: HoldfastKey (KeywordList), HoldfastState (Keyword), HoldfastTopic (Keyword)")
 	}, func() string { return fmt.Sprint(by) })
 	require.Contains(t, by["Temporal search attributes"].Remedy, "--fix")
 	_, by = s.diagnose(env, "--skip", "rabbitmq,postgresql", "--fix")
-	require.Equal(t, levelOK, by["Temporal search attributes"].Level, by)
+	require.Equal(t, text.LevelOK, by["Temporal search attributes"].Level, by)
 }
 
 func TestMigrateOnARealStack(t *testing.T) {
 	url := stacktest.Database(t, stacktest.Shared(t))
 	r := runProgram(t, nil, "migrate", "--database-url", url, "--status")
-	require.Equal(t, exitOK, r.status, r.err)
+	require.Equal(t, frame.ExitOK, r.status, r.err)
 	require.Contains(t, r.out, "not there")
-	var m migration
+	var m setup.Migration
 	r = runProgram(t, []string{"DATABASE_URL=" + url}, "migrate", "--json")
 	require.NoError(t, json.Unmarshal([]byte(r.out), &m), r.err)
 	require.Zero(t, m.From)

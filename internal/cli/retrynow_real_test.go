@@ -13,6 +13,9 @@ import (
 
 	holdfast "github.com/holdfastmq/holdfast"
 	"github.com/holdfastmq/holdfast/broker"
+	"github.com/holdfastmq/holdfast/internal/cli/frame"
+	"github.com/holdfastmq/holdfast/internal/operator/doctor"
+	"github.com/holdfastmq/holdfast/internal/operator/waits"
 	"github.com/holdfastmq/holdfast/internal/stack/stacktest"
 	"github.com/holdfastmq/holdfast/worker"
 )
@@ -53,11 +56,11 @@ func TestRetryNowOnLadderAndBreaker(t *testing.T) {
 		require.True(t, sent.Wait())
 	}
 
-	var listed map[string]*wait
-	list := func() map[string]*wait {
-		var all waitingList
+	var listed map[string]*waits.Wait
+	list := func() map[string]*waits.Wait {
+		var all struct{ Waiting []*waits.Wait }
 		g.decode(&all, "waiting")
-		listed = map[string]*wait{}
+		listed = map[string]*waits.Wait{}
 		for _, w := range all.Waiting {
 			listed[w.For] = w
 		}
@@ -74,7 +77,7 @@ func TestRetryNowOnLadderAndBreaker(t *testing.T) {
 	require.Equal(t, "1 in 47m", billing.Detail)
 	require.NotZero(t, billing.Since)
 	require.Equal(t, 47*time.Minute, billing.Next.Sub(billing.Since))
-	by := g.find(func(by map[string]finding) bool { return by["RabbitMQ retries billing"].Detail != "" },
+	by := g.find(func(by map[string]doctor.Finding) bool { return by["RabbitMQ retries billing"].Detail != "" },
 		"--skip", "temporal,waiting")
 	require.Contains(t, by["RabbitMQ retries billing"].Detail, "1 message on its retry ladder; the oldest has failed for ")
 
@@ -83,7 +86,7 @@ func TestRetryNowOnLadderAndBreaker(t *testing.T) {
 	require.NotContains(t, r.out, "audit")
 	r = g.holdfast("retry-now", "--dry-run", "--group", g.group)
 	require.NotContains(t, r.out, "ladder", "it is of no group")
-	require.Equal(t, exitUsage, g.holdfast("retry-now").status, "it is signed")
+	require.Equal(t, frame.ExitUsage, g.holdfast("retry-now").status, "it is signed")
 	require.Zero(t, heard["billing"].Load())
 
 	works.Store(true)

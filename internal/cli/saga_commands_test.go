@@ -7,6 +7,8 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/holdfastmq/holdfast/internal/cli/frame"
 )
 
 // TestCommandsAreAccepted: what is offered is what the saga would do.
@@ -20,7 +22,7 @@ func TestCommandsAreAccepted(t *testing.T) {
 		for _, c := range suggestions(string(out)) {
 			offered++
 			args := strings.Fields(strings.TrimPrefix(c, "holdfast "))
-			found, rest, err := newRootCommand(&app{}).Find(args)
+			found, rest, err := newRootCommand(&frame.App{}).Find(args)
 			require.NoError(t, err, name)
 			require.NoError(t, found.ParseFlags(rest), name)
 		}

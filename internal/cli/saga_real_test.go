@@ -17,6 +17,12 @@ import (
 	holdfast "github.com/holdfastmq/holdfast"
 	"github.com/holdfastmq/holdfast/activities"
 	"github.com/holdfastmq/holdfast/broker"
+	"github.com/holdfastmq/holdfast/internal/cli/frame"
+	"github.com/holdfastmq/holdfast/internal/operator/actions"
+	"github.com/holdfastmq/holdfast/internal/operator/doctor"
+	"github.com/holdfastmq/holdfast/internal/operator/sagas"
+	"github.com/holdfastmq/holdfast/internal/operator/server"
+	"github.com/holdfastmq/holdfast/internal/operator/text"
 	"github.com/holdfastmq/holdfast/internal/stack/stacktest"
 	"github.com/holdfastmq/holdfast/saga/core"
 	"github.com/holdfastmq/holdfast/worker"
@@ -148,16 +154,16 @@ func (g *troupe) decode(v any, args ...string) result {
 // begin starts a saga, and waits until it is in that state.
 func (g *troupe) begin(key, data, state string) string {
 	g.t.Helper()
-	var got sagaStarted
+	var got sagas.Started
 	g.decode(&got, "start", "piece", "--key", g.prefix+"-"+key, "--data", data)
 	g.stands(got.ID, state)
 	return got.ID
 }
 
-func (g *troupe) show(id string) (d sagaDetail) {
+func (g *troupe) show(id string) (d sagas.Detail) {
 	g.t.Helper()
 	r := g.decode(&d, "show", id)
-	require.Equal(g.t, exitOK, r.status, r.err)
+	require.Equal(g.t, frame.ExitOK, r.status, r.err)
 	return d
 }
 
@@ -167,18 +173,18 @@ func (g *troupe) stands(id, state string) {
 }
 
 // one runs an action on one saga.
-func (g *troupe) one(args ...string) (outcome, result) {
+func (g *troupe) one(args ...string) (actions.Outcome, result) {
 	g.t.Helper()
-	var all []outcome
+	var all []actions.Outcome
 	r := g.decode(&all, append(args, "--reason", "test")...)
 	require.Len(g.t, all, 1)
 	return all[0], r
 }
 
 // list lists until so many are there: the visibility store is late.
-func (g *troupe) list(n int, args ...string) []sagaRow {
+func (g *troupe) list(n int, args ...string) []sagas.Row {
 	g.t.Helper()
-	var rows []sagaRow
+	var rows []sagas.Row
 	eventually(g.t, func() bool {
 		rows = nil
 		g.decode(&rows, append([]string{"list"}, args...)...)
@@ -189,9 +195,9 @@ func (g *troupe) list(n int, args ...string) []sagaRow {
 
 func TestStartASaga(t *testing.T) {
 	g := newTroupe(t)
-	var got sagaStarted
+	var got sagas.Started
 	r := g.decode(&got, "start", "piece", "--data", `{"n":1}`, "--wait", "30s")
-	require.Equal(t, exitOK, r.status, r.err)
+	require.Equal(t, frame.ExitOK, r.status, r.err)
 	require.Equal(t, "completed", got.State)
 	require.Equal(t, []string{"do create", "do pay", "do ship"}, g.acts())
 	require.Regexp(t, `^`+g.prefix+`:saga/orders/piece/[0-9a-f-]{36}$`, got.ID)
@@ -199,10 +205,10 @@ func TestStartASaga(t *testing.T) {
 	g.set("do pay", holdfast.ClassPermanent, "no card")
 	key := g.prefix + "-1"
 	r = g.holdfast("start", "piece", "--data", `{}`, "--key", key, "--wait", "30s")
-	require.Equal(t, exitError, r.status)
+	require.Equal(t, frame.ExitError, r.status)
 	require.Equal(t, "Saga "+g.prefix+":saga/orders/piece/"+key+" is parked, step pay: no card\n", r.out)
 	r = g.holdfast("start", "piece", "--data", `{}`, "--key", key)
-	require.Equal(t, exitError, r.status)
+	require.Equal(t, frame.ExitError, r.status)
 	require.Contains(t, r.err, "is there already; `holdfast saga show "+g.prefix+":saga/orders/piece/"+key+"` says how it stands")
 
 	g.stop()
@@ -233,14 +239,14 @@ func TestShowASaga(t *testing.T) {
 	r = g.holdfast("show", id, "--data")
 	require.Contains(t, r.out, `"secret": 7`)
 	r = g.holdfast("show", g.prefix+"-nobody")
-	require.Equal(t, exitError, r.status)
+	require.Equal(t, frame.ExitError, r.status)
 	require.Contains(t, r.err, "no saga has the ID or the key")
 	r = g.holdfast("show", "piece/a/b")
 	require.Contains(t, r.err, "no saga has the ID")
 
 	g.stop()
 	r = g.holdfast("show", id)
-	require.Equal(t, exitOK, r.status, r.err)
+	require.Equal(t, frame.ExitOK, r.status, r.err)
 	for _, want := range []string{`unknown +no process answered: start one of group orders`, `\? pay +local +unknown`, `create +do create +done`} {
 		require.Regexp(t, want, r.out)
 	}
@@ -257,7 +263,7 @@ func TestAKeyThatMeansSeveral(t *testing.T) {
 	})
 	g.list(2, "--key", g.prefix+"-1")
 	r := g.holdfast("show", g.prefix+"-1")
-	require.Equal(t, exitError, r.status)
+	require.Equal(t, frame.ExitError, r.status)
 	require.Contains(t, r.err, "means 2 workflows: "+in.ID+", "+id)
 	require.Equal(t, id, g.show("piece/"+g.prefix+"-1").ID)
 	require.Equal(t, "no-worker", g.list(1, "--name", "other", "--state", "no-worker")[0].State)
@@ -269,37 +275,37 @@ func TestSteerASaga(t *testing.T) {
 	id := g.begin("1", `{"ask":1}`, "waiting")
 
 	o, r := g.one("pause", id)
-	require.Equal(t, outcome{ID: id, WorkflowID: id, Outcome: isPaused, State: "paused", Detail: "it is paused"}, o)
-	require.Equal(t, exitOK, r.status)
+	require.Equal(t, actions.Outcome{ID: id, WorkflowID: id, Outcome: actions.Paused, State: "paused", Detail: "it is paused"}, o)
+	require.Equal(t, frame.ExitOK, r.status)
 	o, r = g.one("pause", id)
-	require.Equal(t, []any{isRefused, exitError}, []any{o.Outcome, r.status})
+	require.Equal(t, []any{actions.Refused, frame.ExitError}, []any{o.Outcome, r.status})
 	require.Contains(t, o.Detail, "paused already")
 	o, _ = g.one("resume", id)
-	require.Equal(t, isResumed, o.Outcome)
+	require.Equal(t, actions.Resumed, o.Outcome)
 	o, _ = g.one("answer", id, "--step", "nothing")
-	require.Equal(t, isRefused, o.Outcome)
+	require.Equal(t, actions.Refused, o.Outcome)
 	o, r = g.one("answer", id, "--step", "approve", "--value", `{"by":"ann"}`)
-	require.Equal(t, []any{isAnswered, exitOK}, []any{o.Outcome, r.status})
+	require.Equal(t, []any{actions.Answered, frame.ExitOK}, []any{o.Outcome, r.status})
 	g.stands(id, "parked")
 
 	o, r = g.one("retry", id)
-	require.Equal(t, []any{isRetried, exitOK}, []any{o.Outcome, r.status})
+	require.Equal(t, []any{actions.Retried, frame.ExitOK}, []any{o.Outcome, r.status})
 	g.stands(id, "parked")
 	g.set("do pay", "", "")
 	g.set("do ship", holdfast.ClassPermanent, "no van")
 	o, _ = g.one("retry", id, "--step", "pay")
-	require.Equal(t, isRetried, o.Outcome)
+	require.Equal(t, actions.Retried, o.Outcome)
 	eventually(t, func() bool { return g.show(id).Step == "ship" }, func() string { return "ship is not parked" })
 	o, r = g.one("skip", id, "--step", "ship")
-	require.Equal(t, []any{isSkipped, exitOK}, []any{o.Outcome, r.status}, o)
+	require.Equal(t, []any{actions.Skipped, frame.ExitOK}, []any{o.Outcome, r.status}, o)
 	g.stands(id, "completed")
 	o, r = g.one("retry", id)
-	require.Equal(t, []any{isRefused, exitError}, []any{o.Outcome, r.status})
+	require.Equal(t, []any{actions.Refused, frame.ExitError}, []any{o.Outcome, r.status})
 	require.Contains(t, o.Remedy, "holdfast saga compensate "+id)
 
 	id = g.begin("2", `{"ask":1}`, "waiting")
 	o, _ = g.one("answer", id, "--step", "approve", "--refuse")
-	require.Equal(t, isAnswered, o.Outcome)
+	require.Equal(t, actions.Answered, o.Outcome)
 	g.stands(id, "compensated")
 	require.Equal(t, "undo create", g.acts()[len(g.acts())-1])
 	r = g.holdfast("pause", id, "--reason", "x")
@@ -312,49 +318,49 @@ func TestCompensateASagaThatRuns(t *testing.T) {
 	g.set("undo create", holdfast.ClassPermanent, "it is shipped")
 	id := g.begin("1", `{}`, "parked")
 	o, r := g.one("compensate", id)
-	require.Equal(t, []any{isStuck, "compensation-failed", exitError}, []any{o.Outcome, o.State, r.status})
+	require.Equal(t, []any{actions.Stuck, "compensation-failed", frame.ExitError}, []any{o.Outcome, o.State, r.status})
 	require.Contains(t, o.Detail, "step create: it is shipped")
 	o, r = g.one("compensate", id)
-	require.Equal(t, []any{isStuck, exitError}, []any{o.Outcome, r.status}, "again: it stands as it did")
+	require.Equal(t, []any{actions.Stuck, frame.ExitError}, []any{o.Outcome, r.status}, "again: it stands as it did")
 	r = g.holdfast("compensate", id, "--reason", "x")
 	require.Contains(t, r.err, "`holdfast saga retry "+id+" --reason TEXT` tries again")
 	g.set("undo create", "", "")
 	o, _ = g.one("retry", id)
-	require.Equal(t, isRetried, o.Outcome)
+	require.Equal(t, actions.Retried, o.Outcome)
 	g.stands(id, "compensated")
 	o, r = g.one("compensate", id)
-	require.Equal(t, []any{isCompensated, "before: nothing to do", exitOK}, []any{o.Outcome, o.Detail, r.status})
+	require.Equal(t, []any{actions.Compensated, "before: nothing to do", frame.ExitOK}, []any{o.Outcome, o.Detail, r.status})
 	require.Equal(t, []string{"do create", "do pay", "undo pay", "undo create"}, g.acts())
 }
 
 func TestCompensateASagaThatHasCompleted(t *testing.T) {
 	g := newTroupe(t)
 	id := g.begin("1", `{}`, "completed")
-	ts := &temporalServer{Client: g.c, namespace: "default", data: searchAttributes, prefix: g.prefix}
-	seen, err := findSaga(t.Context(), ts, id, "", g.prefix)
+	ts := &server.Temporal{Client: g.c, Namespace: "default", Data: server.SearchAttributes, Prefix: g.prefix}
+	seen, err := sagas.Find(t.Context(), ts, id, "", g.prefix)
 	require.NoError(t, err)
 	g.set("undo create", holdfast.ClassPermanent, "it is shipped")
 	o, r := g.one("compensate", id)
-	require.Equal(t, []any{isStuck, id + "/undo", exitError}, []any{o.Outcome, o.WorkflowID, r.status})
-	b := &sagaBatch{t: ts, prefix: g.prefix, act: sagaActs[4], crew: crew{parallel: 1, wait: patience, answer: answerLimit, tick: func() {}},
-		req: workflows.SagaRequest{Operator: "bob", Reason: "x"}}
-	all, err := b.run(t.Context(), []sagaRow{seen})
+	require.Equal(t, []any{actions.Stuck, id + "/undo", frame.ExitError}, []any{o.Outcome, o.WorkflowID, r.status})
+	b := &sagas.Batch{T: ts, Prefix: g.prefix, Act: sagas.Acts[4], Crew: actions.Crew{Parallel: 1, Wait: patience, Answer: actions.AnswerLimit, Tick: func() {}},
+		Req: workflows.SagaRequest{Operator: "bob", Reason: "x"}}
+	all, err := b.Run(t.Context(), []sagas.Row{seen})
 	require.NoError(t, err)
-	require.Equal(t, []any{isStuck, id + "/undo"}, []any{all[0].Outcome, all[0].WorkflowID}, "somebody else was faster")
+	require.Equal(t, []any{actions.Stuck, id + "/undo"}, []any{all[0].Outcome, all[0].WorkflowID}, "somebody else was faster")
 	d := g.show(id)
 	require.Equal(t, []any{"compensation-failed", true, id + "/undo", "create"}, []any{d.State, d.UndoneLater, d.WorkflowID, d.Step})
 	require.Contains(t, d.Commands, "holdfast saga retry "+id+" --reason TEXT")
-	require.Contains(t, d.Undoes, d.run)
+	require.Contains(t, d.Undoes, d.OwnRun)
 	g.list(0, "--state", "completed")
 	rows := g.list(1, "--state", "compensation-failed")
 	require.Equal(t, []any{id, true}, []any{rows[0].ID, rows[0].UndoneLater})
 
 	g.set("undo create", "", "")
 	o, _ = g.one("retry", id)
-	require.Equal(t, []any{isRetried, id + "/undo"}, []any{o.Outcome, o.WorkflowID})
+	require.Equal(t, []any{actions.Retried, id + "/undo"}, []any{o.Outcome, o.WorkflowID})
 	g.stands(id, "compensated")
 	o, r = g.one("compensate", id)
-	require.Equal(t, []any{isCompensated, exitOK}, []any{o.Outcome, r.status})
+	require.Equal(t, []any{actions.Compensated, frame.ExitOK}, []any{o.Outcome, r.status})
 	require.Equal(t, []string{"do create", "do pay", "do ship", "undo pay", "undo create"}, g.acts())
 	require.Contains(t, g.holdfast("show", id).out, "compensated (undone later)")
 	require.Len(t, g.list(1), 1, "one saga, of two workflows")
@@ -369,24 +375,24 @@ func TestCompensateASagaThatWasTerminated(t *testing.T) {
 	require.Equal(t, "terminated", d.State)
 	require.Equal(t, []string{"holdfast saga compensate " + id + " --reason TEXT"}, d.Commands)
 	require.NotNil(t, d.Status, "a process tells from the history")
-	var f findings
-	ts := &temporalServer{Client: g.c, namespace: "default", data: searchAttributes, prefix: g.prefix}
-	f.lostSagas(t.Context(), ts, g.prefix)
-	require.Equal(t, levelProblem, f.all[0].Level)
-	require.Contains(t, f.all[0].Remedy, "holdfast saga show "+id)
+	var f doctor.Findings
+	ts := &server.Temporal{Client: g.c, Namespace: "default", Data: server.SearchAttributes, Prefix: g.prefix}
+	f.LostSagas(t.Context(), ts, g.prefix)
+	require.Equal(t, text.LevelProblem, f.All[0].Level)
+	require.Contains(t, f.All[0].Remedy, "holdfast saga show "+id)
 
 	o, r := g.one("retry", id)
-	require.Equal(t, []any{isRefused, exitError}, []any{o.Outcome, r.status})
-	row, err := findSaga(t.Context(), ts, id, "", g.prefix)
+	require.Equal(t, []any{actions.Refused, frame.ExitError}, []any{o.Outcome, r.status})
+	row, err := sagas.Find(t.Context(), ts, id, "", g.prefix)
 	require.NoError(t, err)
-	in, note, err := undoInput(t.Context(), ts, row, g.prefix)
+	in, note, err := sagas.UndoInput(t.Context(), ts, row, g.prefix)
 	require.NoError(t, err)
 	require.Empty(t, note)
 	require.Equal(t, core.Done, in.Resumed.Core.Steps["create"].Status)
 	require.JSONEq(t, `{"ask":1,"create":true}`, string(in.Resumed.Core.Data))
 
 	g.stop()
-	in, note, err = undoInput(t.Context(), ts, row, g.prefix)
+	in, note, err = sagas.UndoInput(t.Context(), ts, row, g.prefix)
 	require.NoError(t, err)
 	require.Contains(t, note, "no process could tell")
 	require.Equal(t, []any{2, "ship", `{"ask":1}`, row.RunID}, []any{in.Plan.Version, in.Plan.Steps[3].Name, string(in.Resumed.Core.Data), in.Undo.RunID},
@@ -394,12 +400,12 @@ func TestCompensateASagaThatWasTerminated(t *testing.T) {
 	require.True(t, in.Undo.Terminated)
 	g.work()
 	o, r = g.one("compensate", id)
-	require.Equal(t, []any{isCompensated, exitOK}, []any{o.Outcome, r.status}, o)
+	require.Equal(t, []any{actions.Compensated, frame.ExitOK}, []any{o.Outcome, r.status}, o)
 	require.Equal(t, []string{"do create", "undo pay", "undo create"}, g.acts(), "also what may have been done")
 	g.list(0, "--state", "terminated")
-	f = findings{}
-	f.lostSagas(t.Context(), ts, g.prefix)
-	require.Equal(t, levelOK, f.all[0].Level)
+	f = doctor.Findings{}
+	f.LostSagas(t.Context(), ts, g.prefix)
+	require.Equal(t, text.LevelOK, f.All[0].Level)
 }
 
 // TestASagaThatIsStartedAgain: one whose workflow was terminated, and that runs
@@ -414,7 +420,7 @@ func TestASagaThatIsStartedAgain(t *testing.T) {
 	g.list(0, "--state", "terminated")
 	require.Equal(t, "waiting", g.list(1)[0].State)
 	o, _ := g.one("compensate", id)
-	require.Equal(t, []any{isCompensated, id}, []any{o.Outcome, o.WorkflowID})
+	require.Equal(t, []any{actions.Compensated, id}, []any{o.Outcome, o.WorkflowID})
 }
 
 func TestBulkOnSagas(t *testing.T) {
@@ -428,14 +434,14 @@ func TestBulkOnSagas(t *testing.T) {
 	r := g.holdfast("compensate", "--name", "piece", "--dry-run")
 	require.Contains(t, r.err, "To compensate: 12 sagas. Nothing was done.")
 	r = g.holdfast("compensate", "--name", "piece", "--reason", "x")
-	require.Equal(t, exitUsage, r.status)
+	require.Equal(t, frame.ExitUsage, r.status)
 	require.Contains(t, r.err, "this would compensate 12 sagas: add --yes")
 	r = g.holdfast("skip", "--state", "parked", "--step", "pay", "--limit", "2", "--reason", "x", "--yes")
-	require.Equal(t, exitOK, r.status, r.err)
+	require.Equal(t, frame.ExitOK, r.status, r.err)
 	require.Contains(t, r.out, "skip: 2 sagas: 2 skipped")
 	g.list(2, "--state", "completed")
 	r = g.holdfast("compensate", "--state", "parked,completed", "--reason", "x", "--yes", "--wait", "10m") // a slow machine is no failure
-	require.Equal(t, exitOK, r.status, r.err+r.out)
+	require.Equal(t, frame.ExitOK, r.status, r.err+r.out)
 	require.Contains(t, r.out, "compensate: 12 sagas: 12 compensated")
 	require.Len(t, g.list(n, "--state", "compensated", "--limit", "100"), n)
 	r = g.holdfast("retry", "--all", "--reason", "x")
@@ -451,18 +457,18 @@ func TestASagaWithoutAWorker(t *testing.T) {
 	_, _ = g.one("answer", id, "--step", "approve")
 	g.stands(id, "no-worker")
 	g.list(1, "--state", "no-worker")
-	var f findings
-	ts := &temporalServer{Client: g.c, namespace: "default", data: searchAttributes, prefix: g.prefix}
-	f.strandedSagas(t.Context(), ts, g.prefix, nobodyHas)
-	require.Contains(t, f.all[0].Detail, "1 saga waiting for a worker of group orders with piece version 2; no running process")
+	var f doctor.Findings
+	ts := &server.Temporal{Client: g.c, Namespace: "default", Data: server.SearchAttributes, Prefix: g.prefix}
+	f.StrandedSagas(t.Context(), ts, g.prefix, nobodyHas)
+	require.Contains(t, f.All[0].Detail, "1 saga waiting for a worker of group orders with piece version 2; no running process")
 	require.Contains(t, g.show(id).Next[0], "pay waits for a process of group orders that has version 2 of piece")
 	o, r := g.one("compensate", id, "--wait", "1s")
-	require.Equal(t, []any{isUndoing, exitError}, []any{o.Outcome, r.status})
+	require.Equal(t, []any{actions.Undoing, frame.ExitError}, []any{o.Outcome, r.status})
 	g.mu.Lock()
 	g.away = false
 	g.mu.Unlock()
 	o, r = g.one("compensate", id, "--wait", "1m")
-	require.Equal(t, []any{isCompensated, exitOK}, []any{o.Outcome, r.status}, "asking again waits for it")
+	require.Equal(t, []any{actions.Compensated, frame.ExitOK}, []any{o.Outcome, r.status}, "asking again waits for it")
 }
 
 func TestDiagramOfASagaInTemporal(t *testing.T) {
@@ -470,14 +476,14 @@ func TestDiagramOfASagaInTemporal(t *testing.T) {
 	id := g.begin("1", `{}`, "completed")
 	g.list(1)
 	r := g.holdfast("diagram", "piece")
-	require.Equal(t, exitOK, r.status, r.err)
+	require.Equal(t, frame.ExitOK, r.status, r.err)
 	require.Contains(t, r.err, "version 2 is from saga "+id)
 	require.Contains(t, r.out, `completed(["completed"])`)
 	r = g.holdfast("diagram", "piece", "--version", "7")
-	require.Equal(t, exitError, r.status)
+	require.Equal(t, frame.ExitError, r.status)
 	require.Contains(t, r.err, "cannot be asked")
 	r = g.holdfast("diagram", "nope")
-	require.Equal(t, exitError, r.status)
+	require.Equal(t, frame.ExitError, r.status)
 }
 
 // TestASagaThatEndsMeanwhile: what was seen of a saga may be old when its turn
@@ -485,22 +491,22 @@ func TestDiagramOfASagaInTemporal(t *testing.T) {
 func TestASagaThatEndsMeanwhile(t *testing.T) {
 	g := newTroupe(t)
 	id := g.begin("1", `{"ask":1}`, "waiting")
-	ts := &temporalServer{Client: g.c, namespace: "default", data: searchAttributes, prefix: g.prefix}
-	seen, err := findSaga(t.Context(), ts, id, "", g.prefix)
+	ts := &server.Temporal{Client: g.c, Namespace: "default", Data: server.SearchAttributes, Prefix: g.prefix}
+	seen, err := sagas.Find(t.Context(), ts, id, "", g.prefix)
 	require.NoError(t, err)
 	_, _ = g.one("answer", id, "--step", "approve")
 	g.stands(id, "completed")
-	b := &sagaBatch{t: ts, prefix: g.prefix, act: sagaActs[0], crew: crew{parallel: 1, answer: answerLimit, tick: func() {}},
-		req: workflows.SagaRequest{Operator: "ann", Reason: "x"}}
-	all, err := b.run(t.Context(), []sagaRow{seen})
+	b := &sagas.Batch{T: ts, Prefix: g.prefix, Act: sagas.Acts[0], Crew: actions.Crew{Parallel: 1, Answer: actions.AnswerLimit, Tick: func() {}},
+		Req: workflows.SagaRequest{Operator: "ann", Reason: "x"}}
+	all, err := b.Run(t.Context(), []sagas.Row{seen})
 	require.NoError(t, err)
-	require.Equal(t, []any{isRefused, "it is completed: nothing is left to pause"}, []any{all[0].Outcome, all[0].Detail})
+	require.Equal(t, []any{actions.Refused, "it is completed: nothing is left to pause"}, []any{all[0].Outcome, all[0].Detail})
 
-	b.act, b.wait = sagaActs[4], patience
-	all, err = b.run(t.Context(), []sagaRow{seen, seen}) // two operators at once
+	b.Act, b.Wait = sagas.Acts[4], patience
+	all, err = b.Run(t.Context(), []sagas.Row{seen, seen}) // two operators at once
 	require.NoError(t, err)
 	for _, o := range all {
-		require.Equal(t, []any{isCompensated, id + "/undo"}, []any{o.Outcome, o.WorkflowID})
+		require.Equal(t, []any{actions.Compensated, id + "/undo"}, []any{o.Outcome, o.WorkflowID})
 	}
 }
 
@@ -512,20 +518,20 @@ func TestTheProcessesAreAskedForASaga(t *testing.T) {
 	q.answer(broker.ProcessStatus{V: 1, Instance: "a", Sagas: []broker.SagaDefinition{{Group: "orders", Name: "errand", Version: 3, Plan: plan},
 		{Group: "orders", Name: "twice", Version: 1}, {Group: "shop", Name: "twice", Version: 1}}})
 	r := q.holdfast("saga", "diagram", "errand")
-	require.Equal(t, exitOK, r.status, r.err)
+	require.Equal(t, frame.ExitOK, r.status, r.err)
 	require.Contains(t, r.out, `completed(["completed"])`)
 	require.Empty(t, r.err)
 	r = q.holdfast("saga", "diagram", "errand", "--version", "2")
 	require.Contains(t, r.err, "no running process has version 2 of saga errand: there is version 3 in group orders")
 
-	var got sagaStarted
+	var got sagas.Started
 	q.decode(&got, "saga", "start", "errand", "--data", "{}")
 	q.t.Cleanup(func() {
 		_ = q.c.TerminateWorkflow(context.WithoutCancel(t.Context()), got.ID, "", "the test has ended")
 	})
 	require.Equal(t, []string{"orders", got.Key}, []string{got.Group, strings.TrimPrefix(got.ID, workflows.SagaID(q.prefix, "orders", "errand", ""))})
 	r = q.holdfast("saga", "start", "twice", "--data", "{}")
-	require.Equal(t, exitError, r.status)
+	require.Equal(t, frame.ExitError, r.status)
 	require.Contains(t, r.err, "saga twice is in 2 groups: orders, shop; say which with --group")
 	r = q.holdfast("saga", "start", "nope", "--data", "{}")
 	require.Contains(t, r.err, "no running process has a saga nope")

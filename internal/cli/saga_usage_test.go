@@ -6,6 +6,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/holdfastmq/holdfast/internal/cli/frame"
 	"github.com/holdfastmq/holdfast/workflows"
 )
 
@@ -40,7 +41,7 @@ func TestSagaUsage(t *testing.T) {
 		"diagram pay --version -1":           "--version -1",
 	} {
 		r := runProgram(t, env, append([]string{"saga"}, strings.Fields(args)...)...)
-		require.Equal(t, exitUsage, r.status, args)
+		require.Equal(t, frame.ExitUsage, r.status, args)
 		require.Contains(t, r.err, want, args)
 	}
 	r := runProgram(t, env[1:], "saga", "pause", "1", "--reason", "x")

@@ -7,6 +7,11 @@ import (
 	"github.com/stretchr/testify/require"
 
 	holdfast "github.com/holdfastmq/holdfast"
+	"github.com/holdfastmq/holdfast/internal/cli/frame"
+	"github.com/holdfastmq/holdfast/internal/operator/doctor"
+	"github.com/holdfastmq/holdfast/internal/operator/sagas"
+	"github.com/holdfastmq/holdfast/internal/operator/server"
+	"github.com/holdfastmq/holdfast/internal/operator/text"
 	"github.com/holdfastmq/holdfast/internal/stack/stacktest"
 	"github.com/holdfastmq/holdfast/saga/core"
 )
@@ -25,17 +30,17 @@ func TestSagasOfOrdinaryKeys(t *testing.T) {
 	rows := g.list(1, "--key", key)
 	require.Equal(t, []string{id, key}, []string{rows[0].ID, rows[0].Key})
 	o, r := g.one("compensate", key)
-	require.Equal(t, []any{id, exitOK}, []any{o.ID, r.status}, r.err)
+	require.Equal(t, []any{id, frame.ExitOK}, []any{o.ID, r.status}, r.err)
 	g.stands("piece/"+key, core.StateCompensated)
 
 	// It may look like a saga's name and a key.
 	both := g.begin("8", `{}`, core.StateCompleted)
-	var got sagaStarted
+	var got sagas.Started
 	g.decode(&got, "start", "piece", "--key", "piece/"+g.prefix+"-8", "--data", "{}")
 	g.stands(got.ID, core.StateCompleted)
 	g.list(3)
 	r = g.holdfast("show", "piece/"+g.prefix+"-8")
-	require.Equal(t, exitError, r.status)
+	require.Equal(t, frame.ExitError, r.status)
 	require.Contains(t, r.err, both)
 	require.Contains(t, r.err, got.ID)
 }
@@ -45,10 +50,10 @@ func TestSagasOfOrdinaryKeys(t *testing.T) {
 func TestUnknownOutsideIsFound(t *testing.T) {
 	t.Parallel()
 	g := newTroupe(t)
-	ts := &temporalServer{Client: g.c, namespace: stacktest.Shared(t).Namespace(), data: searchAttributes, prefix: g.prefix}
-	var well findings
-	well.unknownSagas(t.Context(), ts, g.prefix, time.Now())
-	require.Equal(t, levelOK, well.all[0].Level)
+	ts := &server.Temporal{Client: g.c, Namespace: stacktest.Shared(t).Namespace(), Data: server.SearchAttributes, Prefix: g.prefix}
+	var well doctor.Findings
+	well.UnknownSagas(t.Context(), ts, g.prefix, time.Now())
+	require.Equal(t, text.LevelOK, well.All[0].Level)
 
 	g.begin("well", `{}`, core.StateCompleted)
 	g.set("do ship", holdfast.ClassPermanent, "no van")
@@ -57,7 +62,7 @@ func TestUnknownOutsideIsFound(t *testing.T) {
 	g.plays["undo pay"] = core.Outcome{Kind: core.OutcomeBlocked, Error: "no row"}
 	g.mu.Unlock()
 	_, r := g.one("compensate", id)
-	require.Equal(t, exitOK, r.status, r.err)
+	require.Equal(t, frame.ExitOK, r.status, r.err)
 	g.stands(id, core.StateCompensated)
 
 	rows := g.list(1, "--unknown-outside")
@@ -66,9 +71,9 @@ func TestUnknownOutsideIsFound(t *testing.T) {
 	require.Contains(t, g.holdfast("list", "--unknown-outside").out, "compensated (unknown outside: pay)")
 	g.list(0, "--unknown-outside", "--name", "other")
 
-	var f findings
-	f.unknownSagas(t.Context(), ts, g.prefix, time.Now())
-	require.Equal(t, levelWarning, f.all[0].Level)
-	require.Contains(t, f.all[0].Detail, "1 saga with a step of which nobody knows what it did outside its database, in the last 24h; such as step pay of "+id)
-	require.Contains(t, f.all[0].Remedy, "saga list --unknown-outside")
+	var f doctor.Findings
+	f.UnknownSagas(t.Context(), ts, g.prefix, time.Now())
+	require.Equal(t, text.LevelWarning, f.All[0].Level)
+	require.Contains(t, f.All[0].Detail, "1 saga with a step of which nobody knows what it did outside its database, in the last 24h; such as step pay of "+id)
+	require.Contains(t, f.All[0].Remedy, "saga list --unknown-outside")
 }

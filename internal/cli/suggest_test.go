@@ -13,6 +13,9 @@ import (
 	"github.com/stretchr/testify/require"
 
 	holdfast "github.com/holdfastmq/holdfast"
+	"github.com/holdfastmq/holdfast/internal/cli/frame"
+	"github.com/holdfastmq/holdfast/internal/operator/reach"
+	"github.com/holdfastmq/holdfast/internal/operator/text"
 	"github.com/holdfastmq/holdfast/workflows"
 )
 
@@ -39,7 +42,7 @@ func paste(t *testing.T, line string) []string {
 	require.NoError(t, err)
 	require.Empty(t, left, "%s ran something", line)
 	args := strings.Split(strings.TrimSuffix(string(out), "\x00"), "\x00")
-	root := newRootCommand(&app{})
+	root := newRootCommand(&frame.App{})
 	c, rest, err := root.Find(args)
 	require.NoError(t, err, line)
 	require.NoError(t, c.ParseFlags(rest), line)
@@ -66,21 +69,21 @@ func TestOperators(t *testing.T) {
 		"several lines":    {"a\nb", nil, "", "control characters"},
 		"longer than kept": {strings.Repeat("a", 201), nil, "", "too long"},
 	} {
-		a := &app{}
-		require.NoError(t, a.readEnvironment(tc.env, time.Now))
-		w := who{operator: tc.flag, reason: "x"}
-		w.complete(a)
-		err := w.check()
+		a := &frame.App{}
+		require.NoError(t, a.ReadEnvironment(tc.env, time.Now))
+		w := frame.Who{Operator: tc.flag, Reason: "x"}
+		w.Complete(a)
+		err := w.Check()
 		if tc.err != "" {
 			require.ErrorContains(t, err, tc.err, name)
 			continue
 		}
 		require.NoError(t, err, name)
-		require.Equal(t, tc.want, w.operator, name)
+		require.Equal(t, tc.want, w.Operator, name)
 	}
 	for _, command := range []string{"tx commit", "tx rollback", "tx recheck", "dead discard", "dead restart", "saga pause", "saga compensate"} {
 		r := runProgram(t, []string{"TEMPORAL_ADDRESS=127.0.0.1:1"}, append(strings.Fields(command), "1", "--reason", "x")...)
-		require.Equal(t, exitUsage, r.status, command)
+		require.Equal(t, frame.ExitUsage, r.status, command)
 		require.Contains(t, r.err, "HOLDFAST_OPERATOR", command)
 		r = runProgram(t, []string{"TEMPORAL_ADDRESS=127.0.0.1:1", "HOLDFAST_OPERATOR=ops"}, append(strings.Fields(command), "1", "--reason", "x")...)
 		require.Contains(t, r.err, "Temporal at 127.0.0.1:1", command)
@@ -94,12 +97,12 @@ var oddIDs = []string{"$(touch gone)", "`touch gone`", "it's", "two  words", "a\
 // pasted as it is printed, and means that ID.
 func TestSuggestionsSurviveTheOutput(t *testing.T) {
 	t.Parallel()
-	said := (&app{config: config{prefixFlag: "my.shop"}}).suggester()
+	said := (&frame.App{Config: reach.Config{PrefixFlag: "my.shop"}}).Suggester()
 	for _, id := range oddIDs {
 		var out strings.Builder
-		w := plainOut(&out)
-		printError(w, withRemedy(holdfast.ErrNotFound, "%s says more", said.code("dead show", id)))
-		printf(w, "  %s\n", oneLine(said.command("dead discard", id, withReason()...)))
+		w := text.Plain(&out)
+		text.PrintError(w, text.WithRemedy(holdfast.ErrNotFound, "%s says more", said.Code("dead show", id)))
+		text.Printf(w, "  %s\n", text.OneLine(said.Command("dead discard", id, text.WithReason()...)))
 		require.Equal(t, 2, strings.Count(out.String(), "\n"), out.String())
 		lines := suggestions(out.String())
 		require.Len(t, lines, 2, out.String())
@@ -126,7 +129,7 @@ func TestSuggestionsOfEveryCommand(t *testing.T) {
 	run := func(line string) result { return runProgram(t, g.env, paste(t, line)...) }
 
 	r := g.holdfast("list", "--group-by", "error")
-	require.Equal(t, exitOK, r.status, r.err)
+	require.Equal(t, frame.ExitOK, r.status, r.err)
 	require.NotEmpty(t, suggestions(r.out), r.out)
 	for _, line := range suggestions(r.out) {
 		require.Contains(t, run(line).out, "no order", line)
@@ -134,17 +137,17 @@ func TestSuggestionsOfEveryCommand(t *testing.T) {
 	for _, l := range letters {
 		id := workflows.DeadLetterID(g.prefix, l)
 		r := g.holdfast("show", "--", id)
-		require.Equal(t, exitOK, r.status, r.err)
+		require.Equal(t, frame.ExitOK, r.status, r.err)
 		lines := suggestions(r.out)
 		require.Len(t, lines, 4, r.out)
 		r = run(lines[len(lines)-1]) // discard
-		require.Equal(t, exitOK, r.status, "%s: %s", lines, r.err)
+		require.Equal(t, frame.ExitOK, r.status, "%s: %s", lines, r.err)
 		r = run(lines[len(lines)-1])
-		require.Equal(t, exitError, r.status)
+		require.Equal(t, frame.ExitError, r.status)
 		require.Contains(t, r.err, "settled already")
 		for _, line := range suggestions(r.err) {
 			r = run(line)
-			require.Equal(t, exitOK, r.status, line)
+			require.Equal(t, frame.ExitOK, r.status, line)
 			require.Regexp(t, `state +discarded`, r.out, line)
 		}
 	}

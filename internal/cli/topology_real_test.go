@@ -16,6 +16,7 @@ import (
 	holdfast "github.com/holdfastmq/holdfast"
 	"github.com/holdfastmq/holdfast/barrier"
 	"github.com/holdfastmq/holdfast/broker"
+	"github.com/holdfastmq/holdfast/internal/cli/frame"
 	"github.com/holdfastmq/holdfast/internal/stack/stacktest"
 	"github.com/holdfastmq/holdfast/saga"
 	"github.com/holdfastmq/holdfast/worker"
@@ -88,16 +89,16 @@ func TestDeclareNothing(t *testing.T) {
 	}
 	check := append([]string{"topology", "check"}, args[2:]...)
 	r := run(as, check...)
-	require.Equal(t, exitError, r.status)
+	require.Equal(t, frame.ExitError, r.status)
 	require.Contains(t, r.err, "missing in RabbitMQ")
 	list := run(as, append([]string{"topology", "list"}, args[2:]...)...)
-	require.Equal(t, exitOK, list.status, list.err)
+	require.Equal(t, frame.ExitOK, list.status, list.err)
 	require.Contains(t, list.out, "binding of "+prefix+".q.its to "+prefix+".topics for a.*\n")
 	require.Contains(t, list.out, "queue "+prefix+".retry.7s\n")
 	require.Contains(t, list.out, "queue "+prefix+".retry.full.its\n")
 	require.Contains(t, list.out, "queue "+prefix+".alerts\n")
 	require.Contains(t, list.out, "binding of "+prefix+".hook.g to "+prefix+".alerts for consumer.its\n")
-	require.Equal(t, exitOK, run(s.AMQPURL(), args...).status)
+	require.Equal(t, frame.ExitOK, run(s.AMQPURL(), args...).status)
 	t.Cleanup(func() {
 		var queues []string
 		for line := range strings.Lines(list.out) {
@@ -107,9 +108,9 @@ func TestDeclareNothing(t *testing.T) {
 		}
 		stacktest.DeleteQueues(t, s.AMQPURL(), queues...)
 	})
-	require.Equal(t, exitOK, run(as, check...).status)
+	require.Equal(t, frame.ExitOK, run(as, check...).status)
 	more := run(as, append(check, "--hook", "@another=consumer.another")...)
-	require.Equal(t, exitError, more.status)
+	require.Equal(t, frame.ExitError, more.status)
 	require.Contains(t, more.err, "queue "+prefix+".hook.@another")
 
 	w := newWorker(new(false))

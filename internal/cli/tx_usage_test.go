@@ -6,6 +6,10 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/holdfastmq/holdfast/internal/cli/frame"
+	"github.com/holdfastmq/holdfast/internal/operator/actions"
+	"github.com/holdfastmq/holdfast/internal/operator/transactions"
 )
 
 func TestTxUsage(t *testing.T) {
@@ -22,7 +26,7 @@ func TestTxUsage(t *testing.T) {
 		"list --older-than 2h --newer-than 1h": "nothing is older than",
 	} {
 		r := runProgram(t, env, append([]string{"tx"}, strings.Fields(args)...)...)
-		require.Equal(t, exitUsage, r.status, args)
+		require.Equal(t, frame.ExitUsage, r.status, args)
 		require.Contains(t, r.err, want, args)
 	}
 }
@@ -37,7 +41,7 @@ func TestManyTransactionsAreSettled(t *testing.T) {
 		parked = append(parked, s.park(fmt.Sprint("M-", i)))
 	}
 	orders := []string{"tx", "commit", "--group", s.group, "--error", "undecided after <n> check-backs"}
-	var rows []row
+	var rows []transactions.Row
 	s.decode(&rows, append(orders, "--dry-run")...)
 	require.ElementsMatch(t, parked, ids(rows))
 	require.Contains(t, rows[0].Reason, "undecided after 1 check-backs")
@@ -45,25 +49,25 @@ func TestManyTransactionsAreSettled(t *testing.T) {
 	require.Contains(t, r.err, "To commit: 3 transactions. Nothing was done.")
 	require.Contains(t, r.out, "REASON")
 	r = s.holdfast(append(orders, "--reason", "x")...)
-	require.Equal(t, exitUsage, r.status)
+	require.Equal(t, frame.ExitUsage, r.status)
 	require.Contains(t, r.err, "this would commit 3 transactions: add --yes")
 
 	r = s.holdfast("tx", "rollback", parked[0], "--group", s.group, "--reason", "never ran")
-	require.Equal(t, exitOK, r.status, r.err)
+	require.Equal(t, frame.ExitOK, r.status, r.err)
 	// The list may be late: it may still have the one that is rolled back.
 	r = s.holdfast(append(orders, "--reason", "the bank says so", "--yes")...)
-	require.Equal(t, exitOK, r.status, r.err+r.out)
+	require.Equal(t, frame.ExitOK, r.status, r.err+r.out)
 	require.Regexp(t, `^commit: [23] transactions: 2 committed(, 1 settled already)?\n`, r.out)
 	for _, id := range parked {
 		require.NotContains(t, r.out, id, "what went well is counted")
 	}
-	s.list(func(rows []row) bool { return len(rows) == 0 }, "--state", "parked")
+	s.list(func(rows []transactions.Row) bool { return len(rows) == 0 }, "--state", "parked")
 	r = s.holdfast(append(orders, "--reason", "x", "--yes")...)
 	require.Equal(t, "No transactions to commit.\n", r.out)
 
-	var done []outcome
+	var done []actions.Outcome
 	r = s.holdfast(append(append([]string{"tx", "rollback"}, parked[1:]...), "--group", s.group, "--reason", "x", "--yes", "--json")...)
-	require.Equal(t, exitError, r.status, "what was named, and is settled otherwise, is a failure")
+	require.Equal(t, frame.ExitError, r.status, "what was named, and is settled otherwise, is a failure")
 	r = s.holdfast(append(append([]string{"tx", "rollback"}, parked[1:]...), "--group", s.group, "--reason", "x", "--yes")...)
 	require.Contains(t, r.out, "rollback: 2 transactions: 2 settled already\n")
 	require.Contains(t, r.out, parked[1], "failures are told in detail")

@@ -16,6 +16,11 @@ import (
 	holdfast "github.com/holdfastmq/holdfast"
 	"github.com/holdfastmq/holdfast/barrier"
 	"github.com/holdfastmq/holdfast/broker"
+	"github.com/holdfastmq/holdfast/internal/cli/frame"
+	"github.com/holdfastmq/holdfast/internal/operator/doctor"
+	"github.com/holdfastmq/holdfast/internal/operator/reach"
+	"github.com/holdfastmq/holdfast/internal/operator/text"
+	"github.com/holdfastmq/holdfast/internal/operator/waits"
 	"github.com/holdfastmq/holdfast/internal/stack/stacktest"
 	"github.com/holdfastmq/holdfast/saga"
 	"github.com/holdfastmq/holdfast/worker"
@@ -74,9 +79,9 @@ func (g *town) neighbour(o worker.Options, register func(*worker.Worker)) *shop 
 }
 
 // find waits until the doctor says what ready waits for.
-func (g *town) find(ready func(map[string]finding) bool, args ...string) (by map[string]finding) {
+func (g *town) find(ready func(map[string]doctor.Finding) bool, args ...string) (by map[string]doctor.Finding) {
 	g.t.Helper()
-	var d diagnosis
+	var d doctor.Diagnosis
 	g.eventually(func() bool {
 		d, by = g.diagnose(g.env, append([]string{"--skip", "postgresql"}, args...)...)
 		return ready(by)
@@ -98,11 +103,11 @@ func TestDoctorFindsWhatNobodyRuns(t *testing.T) {
 			w.Saga(calling(name, topic))
 		}
 	})
-	g.find(func(by map[string]finding) bool { // nothing waits yet
-		return by["Waiting participant gold.dig"].Level == levelWarning && by["Waiting participant mail.send"].Level == ""
+	g.find(func(by map[string]doctor.Finding) bool { // nothing waits yet
+		return by["Waiting participant gold.dig"].Level == text.LevelWarning && by["Waiting participant mail.send"].Level == ""
 	})
 	g.eventually(func() bool { // it has said so
-		answers, err := (&app{config: config{AMQPURL: stacktest.Shared(t).AMQPURL(), Prefix: g.prefix()}}).askOnce(t.Context(), nil)()
+		answers, err := (&frame.App{Config: reach.Config{AMQPURL: stacktest.Shared(t).AMQPURL(), Prefix: g.prefix()}}).AskOnce(t.Context(), nil)()
 		require.NoError(t, err)
 		return slices.ContainsFunc(answers, func(p broker.ProcessStatus) bool { return len(p.Remembers) == 2 })
 	}, func() string { return "nobody has heard of the audit" })
@@ -120,12 +125,12 @@ func TestDoctorFindsWhatNobodyRuns(t *testing.T) {
 	_, err = town.w.Send(t.Context(), holdfast.Message{Topic: "nobody.hears"}, func(context.Context, *gorm.DB, *holdfast.Message) error { return nil })
 	require.ErrorIs(t, err, holdfast.ErrDeliveryPending)
 
-	by := g.find(func(by map[string]finding) bool {
-		return by["Waiting a consumer bound to nobody.hears"].Level == levelProblem && strings.HasPrefix(by["Waiting participant stock.reserve"].Detail, "2 sagas waiting, the oldest for ") &&
-			by["Waiting participant mail.send"].Level == levelProblem && by["RabbitMQ consumer audit"].Level == levelProblem
+	by := g.find(func(by map[string]doctor.Finding) bool {
+		return by["Waiting a consumer bound to nobody.hears"].Level == text.LevelProblem && strings.HasPrefix(by["Waiting participant stock.reserve"].Detail, "2 sagas waiting, the oldest for ") &&
+			by["Waiting participant mail.send"].Level == text.LevelProblem && by["RabbitMQ consumer audit"].Level == text.LevelProblem
 	})
 	stock, sent, audit := by["Waiting participant stock.reserve"], by["Waiting participant mail.send"], by["RabbitMQ consumer audit"]
-	require.Equal(t, levelProblem, stock.Level)
+	require.Equal(t, text.LevelProblem, stock.Level)
 	require.Contains(t, stock.Detail, "saga stocked, step call; no process takes stock.reserve, and it has no queue")
 	require.Contains(t, stock.Remedy, "start a process with a Participant whose Topic")
 	require.Contains(t, sent.Detail, "1 saga waiting")
@@ -135,9 +140,12 @@ func TestDoctorFindsWhatNobodyRuns(t *testing.T) {
 	require.Contains(t, by["Waiting a consumer bound to nobody.hears"].Remedy, "they go on by themselves then")
 	require.NotContains(t, by, "Waiting a process of group town")
 
-	var list waitingList
+	var list struct {
+		Waiting []*waits.Wait
+		Unknown []string
+	}
 	g.decode(&list, "waiting")
-	listed := map[string]*wait{}
+	listed := map[string]*waits.Wait{}
 	for _, w := range list.Waiting {
 		listed[w.For] = w
 	}
@@ -147,16 +155,16 @@ func TestDoctorFindsWhatNobodyRuns(t *testing.T) {
 	require.NotZero(t, listed["participant stock.reserve"].Next)
 	require.Equal(t, 1, listed["a consumer bound to nobody.hears"].Count)
 	require.Equal(t, 1, listed["a process of consumer audit"].Count)
-	g.decode(&list, "waiting", "--kind", waitConsumer)
+	g.decode(&list, "waiting", "--kind", waits.WaitConsumer)
 	require.NotEmpty(t, list.Waiting)
-	require.False(t, slices.ContainsFunc(list.Waiting, func(w *wait) bool { return w.Kind != waitConsumer }))
+	require.False(t, slices.ContainsFunc(list.Waiting, func(w *waits.Wait) bool { return w.Kind != waits.WaitConsumer }))
 	require.Contains(t, g.holdfast("waiting").out, "participant stock.reserve (missing)")
 
 	// It is there: nobody waits until the sagas ask again by themselves.
 	g.neighbour(worker.Options{}, func(w *worker.Worker) {
 		w.Participate(worker.Participant{Topic: "stock.reserve", Do: nothing})
 	})
-	require.Equal(t, exitUsage, g.holdfast("retry-now").status, "it is signed")
+	require.Equal(t, frame.ExitUsage, g.holdfast("retry-now").status, "it is signed")
 	r := g.holdfast("retry-now", "--for", "stock.reserve", "--dry-run")
 	require.Regexp(t, `(?m)^2 +participant stock.reserve$`, r.out, r.err)
 	require.Contains(t, r.out, "Nothing was done.")
@@ -169,14 +177,16 @@ func TestDoctorFindsWhatNobodyRuns(t *testing.T) {
 	// Its only process goes: what waits for it is found, although Temporal lists it for
 	// minutes yet.
 	town.stop()
-	by = g.find(func(by map[string]finding) bool { return by["Waiting a process of group town"].Level == levelProblem }, "--group", g.group)
+	by = g.find(func(by map[string]doctor.Finding) bool {
+		return by["Waiting a process of group town"].Level == text.LevelProblem
+	}, "--group", g.group)
 	require.Contains(t, by["Waiting a process of group town"].Detail, "2 workflows waiting, the oldest for ")
 	require.Contains(t, by["Waiting a process of group town"].Detail, "and none answers; such as ")
-	require.NotEqual(t, levelOK, by["Temporal group town"].Level, "%v", by)
-	require.Equal(t, levelProblem, by["RabbitMQ group town"].Level)
+	require.NotEqual(t, text.LevelOK, by["Temporal group town"].Level, "%v", by)
+	require.Equal(t, text.LevelProblem, by["RabbitMQ group town"].Level)
 	g.eventually(func() bool { // whoever runs it by a clock, and names nothing, goes by the status
 		r = g.holdfast("doctor", "--skip", "postgresql")
-		return r.status == exitError && strings.Contains(r.out, "a process of group town")
+		return r.status == frame.ExitError && strings.Contains(r.out, "a process of group town")
 	}, func() string { return r.out + r.err })
 }
 
@@ -198,8 +208,8 @@ func TestDoctorFindsAHalfQueueThatNobodyReads(t *testing.T) {
 	ch, err := conn.Channel()
 	require.NoError(t, err)
 	require.NoError(t, ch.Publish("", prefix+".half."+g.group, false, false, amqp.Publishing{}))
-	by := g.find(func(by map[string]finding) bool {
-		return by["Waiting a Keeper of "+prefix+".half."+g.group].Level == levelProblem
+	by := g.find(func(by map[string]doctor.Finding) bool {
+		return by["Waiting a Keeper of "+prefix+".half."+g.group].Level == text.LevelProblem
 	}, "--skip", "temporal")
 	require.Contains(t, by["Waiting a Keeper of "+prefix+".half."+g.group].Remedy, "start a process of group town")
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/holdfastmq/holdfast/internal/cli"
+	"github.com/holdfastmq/holdfast/internal/cli/frame"
 	"github.com/holdfastmq/holdfast/internal/stack/stacktest"
 )
 
@@ -21,7 +22,7 @@ const asProgram = "HOLDFAST_DOCTEST_PROGRAM"
 
 func TestMain(m *testing.M) {
 	if os.Getenv(asProgram) != "" {
-		os.Exit(cli.Main(context.Background(), os.Args[1:], cli.Process()))
+		os.Exit(cli.Main(context.Background(), os.Args[1:], frame.Process()))
 	}
 	os.Exit(stacktest.Main(m))
 }

@@ -49,12 +49,34 @@ var mayImport = map[string][]string{
 	"internal/fakebroker":  {"", "broker", "internal/guard"},
 	"internal/brokertest":  {"", "broker"},
 	"internal/barriertest": {"", "barrier"},
+
+	"internal/operator/text":         {"", "internal/shell"},
+	"internal/operator/server":       {"internal/operator/text", "workflows"},
+	"internal/operator/history":      {"", "activities", "internal/operator/server", "internal/operator/text", "workflows"},
+	"internal/operator/actions":      {"internal/operator/server", "internal/operator/text"},
+	"internal/operator/processes":    {"barrier", "broker", "internal/operator/text"},
+	"internal/operator/reach":        {"", "barrier", "broker", "internal/operator/processes", "internal/operator/server", "internal/operator/text"},
+	"internal/operator/transactions": nouns("barrier"),
+	"internal/operator/deadletters":  nouns("internal/operator/transactions"),
+	"internal/operator/sagas":        nouns("broker", "internal/operator/processes", "saga/core"),
+	"internal/operator/waits": nouns("barrier", "broker", "internal/operator/deadletters", "internal/operator/processes",
+		"internal/operator/sagas", "internal/operator/transactions", "saga/core"),
+	"internal/operator/doctor": nouns("barrier", "broker", "internal/operator/deadletters", "internal/operator/processes",
+		"internal/operator/sagas", "internal/operator/transactions", "internal/operator/waits", "saga/core", "worker"),
+}
+
+// nouns are what the rooms of internal/operator may import that know what a transaction, a
+// dead letter or a saga is, and more of this kind.
+func nouns(more ...string) []string {
+	return append([]string{"", "activities", "workflows", "internal/shell", "internal/operator/actions", "internal/operator/history",
+		"internal/operator/reach", "internal/operator/server", "internal/operator/text"}, more...)
 }
 
 // forTests are the packages that only tests may import, and what only they may
 // bring along.
-var forTests = []string{module + "/holdfasttest", module + "/internal/fakebroker", module + "/internal/brokertest", module + "/internal/barriertest",
-	module + "/internal/metrics/metricstest", 	"github.com/glebarez/", "modernc.org/"}
+var forTests = []string{module + "/holdfasttest", module + "/internal/fakebroker", module + "/internal/brokertest",
+	module + "/internal/barriertest", module + "/internal/golden", module + "/internal/metrics/metricstest",
+	"github.com/glebarez/", "modernc.org/"}
 
 func TestImportsPointOneWay(t *testing.T) {
 	for path, p := range list(t) {
@@ -105,6 +127,21 @@ func TestProductionDoesNotImportTheTestingKit(t *testing.T) {
 		for _, dep := range p.Deps {
 			for _, kit := range forTests {
 				require.False(t, strings.HasPrefix(dep, kit), "%s depends on %s", path, dep)
+			}
+		}
+	}
+}
+
+// TestOperatorKnowsNoScreen keeps the command tree out of what an operator does: the
+// console may stand on it as well.
+func TestOperatorKnowsNoScreen(t *testing.T) {
+	for path, p := range list(t) {
+		if !strings.HasPrefix(path, "internal/operator/") {
+			continue
+		}
+		for _, dep := range p.Deps {
+			for _, banned := range []string{module + "/internal/cli", "github.com/spf13/"} {
+				require.False(t, strings.HasPrefix(dep, banned), "%s depends on %s", path, dep)
 			}
 		}
 	}

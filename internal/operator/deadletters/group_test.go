@@ -1,0 +1,62 @@
+package deadletters
+
+import (
+	"bytes"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/holdfastmq/holdfast/internal/operator/text"
+)
+
+func TestDeadLettersAreCounted(t *testing.T) {
+	now := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+	var c Counter
+	for i, reason := range []string{"no order 1", "no order 2", "sold out", "no order 3"} {
+		r := Row{WorkflowID: "dead/p/" + reason[len(reason)-1:], Reason: reason, Started: now.Add(-time.Duration(i) * time.Hour)}
+		c.Count("error", r)
+	}
+	groups := c.Largest()
+	require.Equal(t, []Group{
+		{Value: "no order <n>", Count: 3, Example: "dead/p/1", Oldest: now.Add(-3 * time.Hour), Newest: now},
+		{Value: "sold out", Count: 1, Example: "dead/p/t", Oldest: now.Add(-2 * time.Hour), Newest: now.Add(-2 * time.Hour)},
+	}, groups)
+	groups[0].Command = "list them"
+	var out bytes.Buffer
+	require.NoError(t, PrintGroups(&out, "error", groups[:1], now.Add(time.Minute)))
+	require.Equal(t, "COUNT  ERROR         AGE             EXAMPLE\n3      no order <n>  1m00s to 3h01m  dead/p/1\n\nTo list them:\n  list them\n", out.String())
+}
+
+// TestOnlyWhatDiffersIsReplaced: what all errors of a group have stays as it is, and the
+// group's text finds them.
+func TestOnlyWhatDiffersIsReplaced(t *testing.T) {
+	for want, reasons := range map[string][]string{
+		"dial tcp 10.0.0.7:5432: refused":                    {"dial tcp 10.0.0.7:5432: refused", "dial tcp 10.0.0.7:5432:  refused"},
+		"dial tcp <n>: refused":                              {"dial tcp 10.0.0.7:5432: refused", "dial tcp 10.0.0.8:5432: refused"},
+		`order <n> of customer "ann" needs 3 rows`:           {`order 1 of customer "ann" needs 3 rows`, `order 22 of customer "ann" needs 3 rows`},
+		`order <n> of customer <text> needs 3 rows`:          {`order 1 of customer "ann" needs 3 rows`, `order 22 of customer "bob" needs 3 rows`},
+		`no row in table "orders" with id <uuid> (code 409)`: {`no row in table "orders" with id 550e8400-e29b-41d4-a716-446655440000 (code 409)`, `no row in table "orders" with id 550e8400-e29b-41d4-a716-446655440001 (code 409)`},
+		"<n> is literal":                                     {"<n> is literal"},
+	} {
+		var c Counter
+		for _, r := range reasons {
+			c.Count("error", Row{Reason: r})
+		}
+		groups := c.Largest()
+		require.Len(t, groups, 1, want)
+		require.Equal(t, want, groups[0].Value)
+		for _, r := range reasons {
+			require.True(t, text.HasError(r, want), r)
+		}
+	}
+	var c Counter
+	for _, table := range []string{"orders", "lines"} {
+		for _, code := range []string{"23505", "23503"} {
+			c.Count("error", Row{Reason: `violates constraint "` + table + `" (SQLSTATE ` + code + `)`})
+		}
+	}
+	require.Len(t, c.Largest(), 4)
+	require.False(t, text.HasError("order 17 of 3", "order <n> of 4"))
+	require.True(t, text.HasError("order 17 of 3", "order <n> of 3"))
+}

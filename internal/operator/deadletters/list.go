@@ -1,0 +1,159 @@
+package deadletters
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"strconv"
+	"time"
+
+	enumspb "go.temporal.io/api/enums/v1"
+	workflowpb "go.temporal.io/api/workflow/v1"
+	"go.temporal.io/api/workflowservice/v1"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/holdfastmq/holdfast/internal/operator/server"
+	"github.com/holdfastmq/holdfast/internal/operator/text"
+	"github.com/holdfastmq/holdfast/workflows"
+)
+
+// Row is a dead letter in a list.
+type Row struct {
+	ID       string `json:"id"`
+	Consumer string `json:"consumer,omitempty"`
+	Topic    string `json:"topic,omitempty"`
+	Key      string `json:"key,omitempty"`
+	State    string `json:"state"`
+	Class    string `json:"class,omitempty"`
+	// Reason is the last error, shortened.
+	Reason     string     `json:"reason,omitempty"`
+	Attempts   int        `json:"attempts,omitempty"`
+	Started    time.Time  `json:"started"`
+	Closed     *time.Time `json:"closed,omitempty"`
+	WorkflowID string     `json:"workflow_id"`
+	RunID      string     `json:"run_id"`
+
+	owner     string // the consumer, or the queue of what has none
+	taskQueue string
+	RunStatus enumspb.WorkflowExecutionStatus `json:"-"`
+}
+
+// PrintRows writes dead letters as a table.
+func PrintRows(w io.Writer, rows []Row, now time.Time) error {
+	if len(rows) == 0 {
+		text.Printf(w, "No dead letters.\n")
+		return nil
+	}
+	t := text.NewTable(w, "MESSAGE", "CONSUMER", "STATE", "TOPIC", "KEY", "AGE", "TRIES", "CLASS", "ERROR")
+	for _, r := range rows {
+		t.Row(r.ID, r.owner, r.State, text.OrDash(r.Topic), text.OrDash(r.Key), text.Age(now.Sub(r.Started)),
+			strconv.Itoa(r.Attempts), text.OrDash(r.Class), text.OrDash(text.CutText(r.Reason, 80)))
+	}
+	return t.Flush()
+}
+
+// Each calls visit for each dead letter that f means, the open ones first and
+// then the latest, until it returns false.
+func Each(ctx context.Context, t *server.Temporal, f Filter, size int, visit func(Row) bool) error {
+	if f.Class != "" || f.ErrorText != "" {
+		size = server.PageLimit // only matches can tell
+	}
+	seen := map[string]bool{}
+	var token []byte
+	for {
+		page, err := t.ListWorkflow(ctx, &workflowservice.ListWorkflowExecutionsRequest{Namespace: t.Namespace,
+			PageSize: int32(size), NextPageToken: token, Query: f.query()})
+		if err != nil {
+			return t.CannotList("dead letters", err)
+		}
+		var rows []Row
+		for _, info := range page.GetExecutions() {
+			r := deadRowOf(t, info)
+			if !seen[r.WorkflowID] && f.matches(r) { // seen: an earlier run of it
+				seen[r.WorkflowID] = true
+				rows = append(rows, r)
+			}
+		}
+		if rows, err = completeRows(ctx, t, rows); err != nil {
+			return err
+		}
+		for _, r := range rows {
+			if !visit(r) {
+				return nil
+			}
+		}
+		if token = page.GetNextPageToken(); len(token) == 0 {
+			return nil
+		}
+	}
+}
+
+// completeRows asks for what the visibility store did not say: whether what was
+// ended from outside has been started again since, which leaves it out, and how
+// a letter ended that has no state.
+func completeRows(ctx context.Context, t *server.Temporal, rows []Row) ([]Row, error) {
+	again := make([]bool, len(rows))
+	all, ctx := errgroup.WithContext(ctx)
+	all.SetLimit(server.ResultsAtOnce)
+	for i, r := range rows {
+		switch {
+		case server.IsLost(r.RunStatus):
+			all.Go(func() error {
+				d, err := t.DescribeWorkflowExecution(ctx, r.WorkflowID, "")
+				if err != nil {
+					return fmt.Errorf("look for workflow %s: %w", r.WorkflowID, err)
+				}
+				again[i] = d.GetWorkflowExecutionInfo().GetExecution().GetRunId() != r.RunID
+				return nil
+			})
+		case r.RunStatus == enumspb.WORKFLOW_EXECUTION_STATUS_COMPLETED && r.State == "completed":
+			all.Go(func() error {
+				var result workflows.DeadLetterStatus
+				if t.GetWorkflow(ctx, r.WorkflowID, r.RunID).Get(ctx, &result) == nil {
+					rows[i].State = string(result.State)
+				}
+				return ctx.Err()
+			})
+		}
+	}
+	if err := all.Wait(); err != nil {
+		return nil, err
+	}
+	kept := rows[:0]
+	for i, r := range rows {
+		if !again[i] {
+			kept = append(kept, r)
+		}
+	}
+	return kept, nil
+}
+
+// deadRowOf is what Temporal says of a dead letter without asking its workflow.
+func deadRowOf(t *server.Temporal, info *workflowpb.WorkflowExecutionInfo) Row {
+	r := Row{WorkflowID: info.GetExecution().GetWorkflowId(), RunID: info.GetExecution().GetRunId(), Started: info.GetStartTime().AsTime(),
+		State: server.ExecutionState(info.GetStatus()), taskQueue: info.GetTaskQueue(), RunStatus: info.GetStatus()}
+	r.owner, r.ID = splitDeadID(r.WorkflowID)
+	if info.GetCloseTime() != nil {
+		closed := info.GetCloseTime().AsTime()
+		r.Closed = &closed
+	}
+	var state string
+	var keys []string
+	t.Attribute(info, workflows.AttributeTopic, &r.Topic)
+	if t.Attribute(info, workflows.AttributeKey, &keys); len(keys) > 0 {
+		r.Key = keys[0]
+	}
+	if t.Attribute(info, workflows.AttributeState, &state); state != "" && !server.IsLost(r.RunStatus) {
+		r.State = state
+	}
+	memo := func(name string, v any) {
+		if p := info.GetMemo().GetFields()[name]; p != nil {
+			_ = t.Data.FromPayload(p, v) // what cannot be read is not shown
+		}
+	}
+	memo(workflows.MemoConsumer, &r.Consumer)
+	memo(workflows.MemoClass, &r.Class)
+	memo(workflows.MemoReason, &r.Reason)
+	memo(workflows.MemoAttempts, &r.Attempts)
+	return r
+}

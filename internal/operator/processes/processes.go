@@ -1,0 +1,72 @@
+package processes
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/holdfastmq/holdfast/broker"
+	"github.com/holdfastmq/holdfast/internal/operator/text"
+)
+
+// ConsumerStates returns how a consumer is in each process that has it: where
+// one has it more than once, the worse.
+func ConsumerStates(answers []broker.ProcessStatus, name string) []broker.ConsumerStatus {
+	var of []broker.ConsumerStatus
+	for _, p := range answers {
+		var here []broker.ConsumerStatus
+		for _, c := range p.Consumers {
+			if c.Name == name {
+				here = append(here, c)
+			}
+		}
+		if len(here) > 0 {
+			of = append(of, slices.MaxFunc(here, func(x, y broker.ConsumerStatus) int { return cmp.Compare(Severity(x), Severity(y)) }))
+		}
+	}
+	return of
+}
+
+// Severity orders the states of circuit breakers. What is not known counts as
+// closed.
+func Severity(c broker.ConsumerStatus) int {
+	switch c.Breaker {
+	case broker.BreakerOpen:
+		return 2
+	case broker.BreakerProbing:
+		return 1
+	}
+	return 0
+}
+
+// Paused returns the names of consumers that are not asked about and whose
+// circuit breaker is not closed somewhere.
+func Paused(answers []broker.ProcessStatus, asked []string) []string {
+	var names []string
+	for _, p := range answers {
+		for _, c := range p.Consumers {
+			if Severity(c) > 0 && !slices.Contains(asked, c.Name) {
+				names = append(names, c.Name)
+			}
+		}
+	}
+	slices.Sort(names)
+	return slices.Compact(names)
+}
+
+// Since is when something began, for a sentence; empty if that is not known.
+func Since(at, now time.Time) string {
+	if at.IsZero() {
+		return ""
+	}
+	return fmt.Sprintf(" since %s (%s)", at.In(now.Location()).Format(text.DateTime), text.Age(now.Sub(at)))
+}
+
+func Held(k KeptQueue) string {
+	s := fmt.Sprintf("%s holds %s, %s undecided", k.Keeper, text.Plural(k.Held, "record"), text.Plural(k.Undecided, "half message"))
+	if k.OldestAge > 0 {
+		s += ", the oldest for " + text.Age(Seconds(k.OldestAge))
+	}
+	return s
+}

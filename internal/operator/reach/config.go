@@ -1,0 +1,105 @@
+package reach
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/caarlos0/env/v11"
+
+	holdfast "github.com/holdfastmq/holdfast"
+	"github.com/holdfastmq/holdfast/internal/operator/text"
+)
+
+// Config is what the environment says, and then the global flags. Temporal's own
+// part is read by its SDK.
+type Config struct {
+	AMQPURL     string `env:"AMQP_URL"`
+	DatabaseURL string `env:"DATABASE_URL"`
+	Prefix      string `env:"HOLDFAST_PREFIX" envDefault:"holdfast"`
+	Group       string `env:"HOLDFAST_GROUP"`
+	UI          string `env:"HOLDFAST_TEMPORAL_UI"`
+	Operator    string `env:"HOLDFAST_OPERATOR"`
+	User        string `env:"USER"`
+	NoColor     string `env:"NO_COLOR"`
+	Term        string `env:"TERM"`
+	TimeoutText string `env:"HOLDFAST_TIMEOUT"`
+
+	// Management is where RabbitMQ's management API is.
+	Management string `env:"HOLDFAST_RABBITMQ_MANAGEMENT"`
+
+	// RollingUpgrade says that processes of an older version still run with the
+	// prefix.
+	RollingUpgrade bool `env:"HOLDFAST_ROLLING_UPGRADE"`
+
+	// Timeout is how long the command may take; 0 means its own default.
+	Timeout time.Duration
+
+	PrefixFlag  string
+	TimeoutFlag time.Duration
+
+	environ []string // Temporal's own part is read from it
+	Clock   func() time.Time
+}
+
+// ReadEnvironment fills the config; clock is the time.
+func (c *Config) ReadEnvironment(environ []string, clock func() time.Time) error {
+	c.environ, c.Clock = environ, clock
+	if err := env.ParseWithOptions(c, env.Options{Environment: env.ToMap(environ)}); err != nil {
+		return text.Usage(fmt.Errorf("the environment: %w", err))
+	}
+	return nil
+}
+
+// ReadFlags lets the global flags overrule the environment.
+func (c *Config) ReadFlags() error {
+	if c.PrefixFlag != "" {
+		c.Prefix = c.PrefixFlag
+	}
+	if c.TimeoutText != "" {
+		var err error
+		if c.Timeout, err = time.ParseDuration(c.TimeoutText); err != nil {
+			return text.Usagef("HOLDFAST_TIMEOUT: %w", err)
+		}
+	}
+	if c.TimeoutFlag != 0 {
+		c.Timeout = c.TimeoutFlag
+	}
+	if c.Timeout < 0 {
+		return text.Usage(fmt.Errorf("the timeout %v is negative", c.Timeout))
+	}
+	if err := holdfast.ValidateName("prefix", c.Prefix); err != nil {
+		return text.Usage(err)
+	}
+	return nil
+}
+
+// environment is an environment as envconfig looks things up in it.
+type environment []string
+
+func (e environment) Environ() []string { return e }
+
+// LookupEnv returns the last value, as a process would see it.
+func (e environment) LookupEnv(name string) (value string, ok bool) {
+	for _, entry := range e {
+		if v, found := strings.CutPrefix(entry, name+"="); found {
+			value, ok = v, true
+		}
+	}
+	return value, ok
+}
+
+func (c *Config) Suggester() text.Suggester { return text.Suggester{Said: c.PrefixFlag} }
+
+// Bounded gives ctx the command's time limit, or otherwise, if neither the flag
+// nor the environment sets one.
+func (c *Config) Bounded(ctx context.Context, otherwise time.Duration) (context.Context, context.CancelFunc) {
+	if c.Timeout > 0 {
+		otherwise = c.Timeout
+	}
+	return context.WithTimeout(ctx, otherwise)
+}
+
+// DefaultTimeout is how long a command that asks Temporal or a database may take.
+const DefaultTimeout = 30 * time.Second

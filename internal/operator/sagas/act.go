@@ -1,0 +1,176 @@
+package sagas
+
+import (
+	"context"
+	"errors"
+	"slices"
+
+	enumspb "go.temporal.io/api/enums/v1"
+	"go.temporal.io/api/serviceerror"
+	"go.temporal.io/sdk/client"
+	"go.temporal.io/sdk/temporal"
+
+	"github.com/holdfastmq/holdfast/internal/operator/actions"
+	"github.com/holdfastmq/holdfast/internal/operator/server"
+	"github.com/holdfastmq/holdfast/internal/operator/text"
+	"github.com/holdfastmq/holdfast/saga/core"
+	"github.com/holdfastmq/holdfast/workflows"
+)
+
+// Batch is one action on any number of sagas.
+type Batch struct {
+	actions.Crew
+	T      *server.Temporal
+	Prefix string
+	Act    Act
+	Req    workflows.SagaRequest
+
+	nobody map[string]bool // task queues that no process polls
+}
+
+// Run does it, and says what became of each of rows.
+func (b *Batch) Run(ctx context.Context, rows []Row) ([]actions.Outcome, error) {
+	var queues []string
+	for _, r := range rows {
+		queues = append(queues, r.taskQueue)
+	}
+	var err error
+	if b.nobody, err = b.T.Deserted(ctx, queues); err != nil {
+		return nil, err
+	}
+	all := b.Send(ctx, len(rows), func(ctx context.Context, i int) actions.Outcome { return b.one(ctx, rows[i]) })
+	for i, r := range rows {
+		if all[i].ID = r.ID; all[i].WorkflowID == "" { // not sent
+			all[i].WorkflowID = r.WorkflowID
+		}
+	}
+	b.Verify(ctx, all, func(ctx context.Context, i int) { b.again(ctx, &all[i]) })
+	return all, nil
+}
+
+// one does it to one saga, and says to which of its workflows.
+func (b *Batch) one(ctx context.Context, r Row) actions.Outcome {
+	o := b.do(ctx, r)
+	if o.WorkflowID == "" {
+		o.WorkflowID = r.WorkflowID
+	}
+	return o
+}
+
+func (b *Batch) do(ctx context.Context, r Row) actions.Outcome {
+	open := r.status == enumspb.WORKFLOW_EXECUTION_STATUS_RUNNING
+	switch {
+	case r.State == core.StateCompensated && b.Act.Name == workflows.UpdateCompensate:
+		return actions.Outcome{Outcome: actions.Compensated, State: r.State, Detail: "before: nothing to do"}
+	case b.nobody[r.taskQueue]:
+		return actions.Outcome{Outcome: actions.Unsent, State: r.State, Detail: "no worker of group " + r.Group + " runs",
+			Remedy: "start a process of the group, and repeat the command"}
+	case !open && b.Act.Name == workflows.UpdateCompensate:
+		return b.undo(ctx, r)
+	case !open:
+		return b.over(r)
+	}
+	o, err := b.ask(ctx, r)
+	var ended *serviceerror.NotFound
+	if errors.As(err, &ended) {
+		return b.ended(ctx, r)
+	}
+	return b.Explain(o, err, r.State, b.T.Code("saga show", r.ID))
+}
+
+// over says what becomes of an action on a saga whose workflow does not run.
+func (b *Batch) over(r Row) actions.Outcome {
+	o := actions.Outcome{Outcome: actions.Refused, State: r.State, Detail: "it is " + r.State + ": nothing is left to " + b.Act.Name}
+	switch {
+	case server.IsLost(r.status):
+		o.Detail = "its workflow was ended from outside: it is " + r.State
+		o.Remedy = b.T.Code("saga compensate", r.ID, text.WithReason()...) + " undoes what it did"
+	case r.State == core.StateCompleted:
+		o.Remedy = b.T.Code("saga compensate", r.ID, text.WithReason()...) + " undoes it"
+	}
+	return o
+}
+
+// ended goes on with a saga whose workflow has ended since it was found.
+func (b *Batch) ended(ctx context.Context, r Row) actions.Outcome {
+	b.Silent.Store(0)
+	now, err := describeSagas(ctx, b.T, []string{r.ID})
+	switch {
+	case err != nil:
+		return actions.Outcome{Outcome: actions.Unknown, Detail: text.Of(err)}
+	case len(now) == 0:
+		return actions.Outcome{Outcome: actions.Refused, Detail: "there is no such saga any more"}
+	case now[0].RunID == r.RunID && now[0].status == r.status:
+		return actions.Outcome{Outcome: actions.Unknown, State: r.State, Detail: "Temporal says that its workflow runs, and that it does not: do it again"}
+	}
+	return b.one(ctx, now[0])
+}
+
+// ask sends the Update, and judges its answer.
+func (b *Batch) ask(ctx context.Context, r Row) (actions.Outcome, error) {
+	ctx, cancel := context.WithTimeout(ctx, b.Answer)
+	defer cancel()
+	handle, err := b.T.UpdateWorkflow(ctx, client.UpdateWorkflowOptions{WorkflowID: r.WorkflowID, UpdateName: b.Act.Name,
+		Args: []any{b.Req}, WaitForStage: client.WorkflowUpdateStageCompleted})
+	var status workflows.SagaStatus
+	if err == nil {
+		err = handle.Get(ctx, &status)
+	}
+	var refused *temporal.ApplicationError
+	if errors.As(err, &refused) && b.goesBack(ctx, r, &status) {
+		err = nil
+	}
+	if err != nil {
+		return actions.Outcome{}, err
+	}
+	b.Silent.Store(0)
+	return judgeSaga(b.Act, status), nil
+}
+
+// goesBack reports whether a saga refuses to compensate because it does already, or
+// has.
+func (b *Batch) goesBack(ctx context.Context, r Row, status *workflows.SagaStatus) bool {
+	return b.Act.Name == workflows.UpdateCompensate && b.T.Stands(ctx, r.WorkflowID, status) == nil &&
+		(status.Core.Phase == core.Backwards || status.Core.Phase == core.Compensated)
+}
+
+// again looks once more at what is not over. What cannot be seen now stays as it
+// was.
+func (b *Batch) again(ctx context.Context, o *actions.Outcome) {
+	var status workflows.SagaStatus
+	if b.T.Stands(ctx, o.WorkflowID, &status) != nil {
+		return
+	}
+	if status.Core.Phase == core.Forwards && o.Outcome == actions.Unknown { // whether it comes cannot be told
+		o.State, o.Detail = status.State, actions.NoAnswer+"; it is "+status.State
+		return
+	}
+	now := judgeSaga(b.Act, status)
+	now.ID, now.WorkflowID = o.ID, o.WorkflowID
+	if *o = now; !o.Pending {
+		b.Tick()
+	}
+}
+
+// judgeSaga says what a saga's status means for an action that it accepted.
+func judgeSaga(act Act, s workflows.SagaStatus) actions.Outcome {
+	o := actions.Outcome{Outcome: act.said, State: s.State}
+	where := stepReason(s.Step, s.Reason)
+	if act.Name != workflows.UpdateCompensate {
+		o.Detail = "it is " + s.State
+		if slices.Contains(stuckStates, s.State) {
+			o.Detail += ": " + where
+		}
+		return o
+	}
+	switch s.State {
+	case core.StateCompensated:
+	case core.StateCompleted:
+		o.Outcome, o.Detail = actions.Refused, "it has completed meanwhile: repeat the command"
+	case core.StateCompensationFailed:
+		o.Outcome, o.Detail = actions.Stuck, where
+	default:
+		o.Outcome, o.Detail, o.Pending = actions.Undoing, where, true
+	}
+	return o
+}

@@ -1,0 +1,172 @@
+// Package sagas is what an operator does with sagas: list and find them, see how one stands
+// and what comes next, steer or undo any number of them, start one, draw a plan. Its
+// functions take a Temporal; none writes to a screen, but for Print, which renders what was
+// found.
+package sagas
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+
+	"golang.org/x/sync/errgroup"
+
+	holdfast "github.com/holdfastmq/holdfast"
+	"github.com/holdfastmq/holdfast/internal/operator/server"
+	"github.com/holdfastmq/holdfast/internal/operator/text"
+	"github.com/holdfastmq/holdfast/workflows"
+)
+
+// noSuchSagaError means that no saga has this ID or key.
+type noSuchSagaError string
+
+func (e noSuchSagaError) Error() string {
+	return fmt.Sprintf("no saga has the ID or the key %q", string(e))
+}
+func (e noSuchSagaError) Is(target error) bool { return target == holdfast.ErrNotFound }
+
+func noSuchSaga(t *server.Temporal, id string) error {
+	return text.WithRemedy(noSuchSagaError(id),
+		"%s shows those that there are; it may have ended longer ago than the namespace keeps, or be another --prefix's", t.Code("saga list", ""))
+}
+
+// Find returns the saga that id means: a workflow's ID, NAME/KEY, or a key.
+// That it means several is an error which names them: to act on another saga than
+// the one that was thought of cannot be taken back.
+func Find(ctx context.Context, t *server.Temporal, id, group, prefix string) (Row, error) {
+	if known, ok := workflows.ParseID(id); ok && known.Kind == workflows.KindSaga {
+		known.Undo = false
+		for _, name := range t.Names(known) {
+			if found, err := describeSagas(ctx, t, []string{name}); err != nil || len(found) > 0 {
+				return oneSaga(t, id, found, err)
+			}
+		}
+		return Row{}, noSuchSaga(t, id)
+	}
+	var found []Row
+	var err error
+	for _, f := range sagaMeanings(Filter{Prefix: prefix, Group: group}, id) {
+		if err == nil {
+			found, err = addSagas(ctx, t, found, f)
+		}
+	}
+	return oneSaga(t, id, found, err)
+}
+
+// sagaMeanings are what an ID may mean that is no workflow's: a key or, up to its first
+// slash, a saga's name and a key. A key may have slashes.
+func sagaMeanings(f Filter, id string) (meant []Filter) {
+	if f.Key = id; f.Validate() != nil || id == "" {
+		return nil
+	}
+	meant = []Filter{f}
+	if name, key, ok := strings.Cut(id, "/"); ok && key != "" && holdfast.ValidateName("saga", name) == nil {
+		f.Name, f.Key = name, key
+		meant = append(meant, f)
+	}
+	return meant
+}
+
+// addSagas adds to found the sagas that f means.
+func addSagas(ctx context.Context, t *server.Temporal, found []Row, f Filter) ([]Row, error) {
+	add := func(r Row) {
+		if f.Matches(r) && !slices.ContainsFunc(found, func(o Row) bool { return o.ID == r.ID }) {
+			found = append(found, r)
+		}
+	}
+	// The visibility store would not know the latest.
+	ids, err := likelySagas(ctx, t, f)
+	if err != nil {
+		return nil, err
+	}
+	likely, err := describeSagas(ctx, t, ids)
+	if err != nil {
+		return nil, err
+	}
+	for _, r := range likely {
+		add(r)
+	}
+	err = Each(ctx, t, f, server.PageLimit, func(r Row) bool {
+		add(r)
+		return true
+	})
+	return found, server.HardToAsk(f.Key, err)
+}
+
+func oneSaga(t *server.Temporal, id string, found []Row, err error) (Row, error) {
+	switch {
+	case err != nil:
+		return Row{}, err
+	case len(found) == 0:
+		return Row{}, noSuchSaga(t, id)
+	case len(found) == 1:
+		return found[0], nil
+	}
+	var ids []string
+	for _, r := range found {
+		ids = append(ids, r.ID)
+	}
+	slices.Sort(ids)
+	return Row{}, server.Ambiguous(id, "workflows", ids)
+}
+
+// likelySagas returns the IDs that what f means would have with the groups and
+// names of the latest sagas.
+func likelySagas(ctx context.Context, t *server.Temporal, f Filter) ([]string, error) {
+	if f.Group != "" && f.Name != "" {
+		return t.Names(workflows.ID{Kind: workflows.KindSaga, Owner: f.Group, Name: f.Name, Key: f.Key}), nil
+	}
+	infos, err := t.Page(ctx, Filter{Prefix: f.Prefix, Group: f.Group}.Query(), server.RecentLimit)
+	if err != nil {
+		return nil, sagaListError(t, err)
+	}
+	var ids []string
+	for _, info := range infos {
+		group, name, _, ok := SplitID(info.GetExecution().GetWorkflowId())
+		if f.Name != "" {
+			name = f.Name
+		}
+		for _, id := range t.Names(workflows.ID{Kind: workflows.KindSaga, Owner: group, Name: name, Key: f.Key}) {
+			if ok && !slices.Contains(ids, id) {
+				ids = append(ids, id)
+			}
+		}
+	}
+	return ids, nil
+}
+
+// describeSagas returns those of these sagas that exist.
+func describeSagas(ctx context.Context, t *server.Temporal, ids []string) ([]Row, error) {
+	var mu sync.Mutex
+	var found []Row
+	all, ctx := errgroup.WithContext(ctx)
+	all.SetLimit(describeLimit)
+	for _, id := range ids {
+		all.Go(func() error {
+			info, err := latestRun(ctx, t, id)
+			if err == nil && info == nil { // what undid it may have been kept longer
+				info, err = latestRun(ctx, t, workflows.SagaUndoID(id))
+			}
+			if err != nil || info == nil {
+				return err
+			}
+			if kind := info.GetType().GetName(); kind != workflows.SagaName {
+				return text.Usagef("workflow %s is a %s, not a %s", id, kind, workflows.SagaName)
+			}
+			if !t.IsOurs(info) {
+				return nil
+			}
+			r, err := sagaRowOf(ctx, t, info)
+			if err != nil {
+				return err
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			found = append(found, r)
+			return nil
+		})
+	}
+	return found, all.Wait()
+}

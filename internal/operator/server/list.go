@@ -1,0 +1,112 @@
+package server
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	enumspb "go.temporal.io/api/enums/v1"
+	workflowpb "go.temporal.io/api/workflow/v1"
+	"go.temporal.io/api/workflowservice/v1"
+
+	"github.com/holdfastmq/holdfast/internal/operator/text"
+)
+
+// PageSize is how many workflows are asked for at once.
+func PageSize(limit int) int {
+	if limit == 0 {
+		return PageLimit
+	}
+	return min(max(limit, 10), 200)
+}
+
+// listPause is how long a busy Temporal is left alone before it is asked again.
+const listPause = 200 * time.Millisecond
+
+// ListWorkflow is the client's, with all the time that the command has: the client
+// gives up one call after ten seconds, however long that is.
+func (t *Temporal) ListWorkflow(ctx context.Context, r *workflowservice.ListWorkflowExecutionsRequest) (*workflowservice.ListWorkflowExecutionsResponse, error) {
+	for {
+		page, err := t.Client.ListWorkflow(ctx, r)
+		if err == nil || !TimedOut(err) {
+			return page, err
+		}
+		select {
+		case <-ctx.Done():
+			return nil, err
+		case <-time.After(listPause):
+		}
+	}
+}
+
+func (t *Temporal) ListError(err error) error { return t.CannotList("transactions", err) }
+
+// CannotList says why Temporal did not list: that the time is over is not its fault.
+func (t *Temporal) CannotList(what string, err error) error {
+	err = fmt.Errorf("list %s: %w", what, err)
+	if TimedOut(err) {
+		return text.WithRemedy(err, "Temporal is busy, or there are too many for the command's time: narrow it down, or raise --timeout")
+	}
+	return text.WithRemedy(err, "%s says whether Temporal has what Holdfast needs", t.Code("doctor", ""))
+}
+
+// Attribute reads a search attribute; one that is not there leaves v as it is.
+func (t *Temporal) Attribute(info *workflowpb.WorkflowExecutionInfo, name string, v any) {
+	if p := info.GetSearchAttributes().GetIndexedFields()[name]; p != nil {
+		_ = SearchAttributes.FromPayload(p, v) // what cannot be read is not shown
+	}
+}
+
+// ExecutionState is a workflow's status in this program's words.
+func ExecutionState(s enumspb.WorkflowExecutionStatus) string {
+	if s == enumspb.WORKFLOW_EXECUTION_STATUS_RUNNING {
+		return StateRunning
+	}
+	for name, status := range ClosedStates {
+		if s == status {
+			return name
+		}
+	}
+	return "completed"
+}
+
+// PageLimit is how many dead letters are asked for at once: Temporal's limit.
+const PageLimit = 1000
+
+// RecentLimit is how many transactions are looked at for the names of groups.
+const RecentLimit = 1000
+
+func Ambiguous(id, what string, ids []string) error {
+	return text.WithRemedy(fmt.Errorf("%q means %d %s: %s", id, len(ids), what, strings.Join(ids, ", ")), "give one of these IDs instead")
+}
+
+func (t *Temporal) Page(ctx context.Context, query string, size int) ([]*workflowpb.WorkflowExecutionInfo, error) {
+	page, err := t.ListWorkflow(ctx, &workflowservice.ListWorkflowExecutionsRequest{Namespace: t.Namespace, PageSize: int32(size), Query: query})
+	if err != nil {
+		return nil, t.ListError(err)
+	}
+	return page.GetExecutions(), nil
+}
+
+// Pages lists workflows, limit at most; more says that there are others.
+func (t *Temporal) Pages(ctx context.Context, query string, limit int) (infos []*workflowpb.WorkflowExecutionInfo, more bool, err error) {
+	var token []byte
+	for {
+		page, err := t.ListWorkflow(ctx, &workflowservice.ListWorkflowExecutionsRequest{Namespace: t.Namespace,
+			PageSize: PageLimit, NextPageToken: token, Query: query})
+		if err != nil {
+			return infos, false, t.ListError(err)
+		}
+		infos = append(infos, page.GetExecutions()...)
+		token = page.GetNextPageToken()
+		if len(token) == 0 || len(infos) >= limit {
+			return infos, len(token) > 0, nil
+		}
+	}
+}
+
+const (
+	ResultsAtOnce = 8    // results that are read at the same time
+	ScanLimit     = 2000 // workflows that are looked at for one list
+)

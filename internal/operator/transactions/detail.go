@@ -1,0 +1,185 @@
+package transactions
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"unicode/utf8"
+
+	enumspb "go.temporal.io/api/enums/v1"
+
+	holdfast "github.com/holdfastmq/holdfast"
+	"github.com/holdfastmq/holdfast/internal/operator/history"
+	"github.com/holdfastmq/holdfast/internal/operator/server"
+	"github.com/holdfastmq/holdfast/internal/operator/text"
+	"github.com/holdfastmq/holdfast/workflows"
+)
+
+// Detail is what `holdfast tx show --json` writes.
+type Detail struct {
+	Row
+	// Transactions are where the workflow's transactions stand, if that can be
+	// known; Unknown says why it cannot.
+	Transactions []workflows.MemberStatus `json:"transactions,omitempty"`
+	Unknown      string                   `json:"unknown,omitempty"`
+	Messages     []MessageDetail          `json:"messages"`
+	Steps        []history.Step           `json:"steps"`
+	Cut          bool                     `json:"steps_cut,omitempty"`
+	UI           string                   `json:"ui,omitempty"`
+	// Shared is how many transactions share the workflow, where it is several;
+	// LeftFrom is the workflow that the transaction left.
+	Shared   int    `json:"shared,omitempty"`
+	LeftFrom string `json:"left_from,omitempty"`
+	// Commands are what an operator can type now.
+	Commands []string `json:"commands,omitempty"`
+	// Outcome is what the outcome row says, where there is no workflow.
+	Outcome *outcomeRow `json:"outcome,omitempty"`
+
+	say text.Suggester
+}
+
+// MessageDetail is a message, with its body only where that is asked for.
+type MessageDetail struct {
+	ID          string            `json:"id"`
+	Topic       string            `json:"topic"`
+	Key         string            `json:"key,omitempty"`
+	ContentType string            `json:"content_type,omitempty"`
+	Headers     map[string]string `json:"headers,omitempty"`
+	Size        int               `json:"size"`
+	Text        string            `json:"text,omitempty"`
+	Base64      []byte            `json:"base64,omitempty"`
+	// Cut is how many bytes of the body are left out of Text or Base64.
+	Cut int `json:"cut,omitempty"`
+}
+
+// Describe reads all that is known of a transaction's workflow.
+func Describe(ctx context.Context, t *server.Temporal, of target, body bool) (Detail, error) {
+	described, err := t.DescribeWorkflowExecution(ctx, of.WorkflowID, of.RunID)
+	if err != nil {
+		return Detail{}, fmt.Errorf("workflow %s: %w", of.WorkflowID, err)
+	}
+	info := described.GetWorkflowExecutionInfo()
+	if kind := info.GetType().GetName(); kind != workflows.Name && kind != workflows.RecoveryName {
+		return Detail{}, text.Usagef("workflow %s is a %s, not a %s or a %s", of.WorkflowID, kind, workflows.Name, workflows.RecoveryName)
+	}
+	d := Detail{say: t.Suggester, Row: InfoRow(t, info), LeftFrom: info.GetParentExecution().GetWorkflowId()}
+	only := ""
+	if server.IsShared(d.WorkflowID) {
+		only = of.Tx
+	}
+	told, cut, err := readStory(ctx, t, d.WorkflowID, d.RunID, only)
+	if err != nil {
+		return Detail{}, err
+	}
+	d.Steps, d.Cut = told.Steps, cut
+	status, err := txStatus(ctx, t, d.Row, info.GetStatus())
+	if err != nil {
+		d.Unknown = text.Of(err)
+		if server.IsShared(d.WorkflowID) {
+			if status.Transactions, err = toldMembers(ctx, t, d.Row, told, info.GetStatus()); err != nil {
+				return Detail{}, err
+			}
+		}
+	}
+	if n := len(status.Transactions); n > 1 {
+		d.Shared = n
+	}
+	d.fill(of, status, told, body)
+	if len(d.Transactions) == 0 && server.ClosedStates[d.State] != 0 {
+		d.Commands = []string{d.say.Command("tx "+workflows.UpdateRecheck, of.Name(), text.WithReason()...)}
+	}
+	return d, nil
+}
+
+// fill takes from status and history what belongs to the transaction that was
+// meant, or to all if none was.
+func (d *Detail) fill(of target, status workflows.Status, told history.Story, body bool) {
+	meant := func(id string, keys []string) bool {
+		return of.Tx == id || of.Tx == "" && (of.key == "" || slices.Contains(keys, of.key))
+	}
+	for _, m := range status.Transactions {
+		if meant(m.ID, m.Keys) {
+			d.Transactions = append(d.Transactions, m)
+		}
+	}
+	if len(d.Transactions) == 1 {
+		m := d.Transactions[0]
+		d.Commands = d.possible(m)
+		d.Tx, d.State, d.Reason, d.Topics, d.Keys = m.ID, string(m.State), m.Reason, m.Topics, m.Keys
+	}
+	for _, id := range told.Order {
+		ms := told.Messages[id]
+		if !meant(id, history.KeysOf(ms)) {
+			continue
+		}
+		for _, m := range ms {
+			d.Messages = append(d.Messages, newMessageDetail(m, body))
+		}
+	}
+}
+
+// possible are the commands that an operator can type now.
+func (d *Detail) possible(m workflows.MemberStatus) (commands []string) {
+	acts := m.Actions
+	switch {
+	case m.State.Final():
+	case server.ClosedStates[d.State] != 0:
+		acts = []string{workflows.UpdateRecheck}
+	case len(acts) > 0 || m.State != workflows.Parked: // a process that runs an older version does not say
+	case m.Resolution == holdfast.Unknown:
+		acts = []string{workflows.UpdateCommit, workflows.UpdateRollback, workflows.UpdateRecheck}
+	default:
+		acts = []string{workflows.UpdateRecheck}
+	}
+	for _, act := range acts {
+		commands = append(commands, d.say.Command("tx "+act, server.OwnID(d.WorkflowID, m.ID), text.WithReason()...))
+	}
+	return commands
+}
+
+func newMessageDetail(m holdfast.Message, body bool) MessageDetail {
+	if body {
+		return MessageBeginning(m, len(m.Body))
+	}
+	return MessageBeginning(m, 0)
+}
+
+// MessageBeginning is a message with so many bytes of its body, at most; of a text,
+// whole characters. 0: with nothing of it.
+func MessageBeginning(m holdfast.Message, most int) MessageDetail {
+	d := MessageDetail{ID: m.ID, Topic: m.Topic, Key: m.Key, ContentType: m.ContentType, Headers: m.Headers, Size: len(m.Body)}
+	if most == 0 {
+		return d
+	}
+	text := utf8.Valid(m.Body)
+	end := min(most, len(m.Body))
+	for text && end > 0 && end < len(m.Body) && !utf8.RuneStart(m.Body[end]) {
+		end--
+	}
+	d.Cut = len(m.Body) - end
+	if text {
+		d.Text = string(m.Body[:end])
+	} else {
+		d.Base64 = m.Body[:end]
+	}
+	return d
+}
+
+// txStatus asks an open workflow where it stands, and reads the result of a
+// completed one.
+func txStatus(ctx context.Context, t *server.Temporal, r Row, s enumspb.WorkflowExecutionStatus) (workflows.Status, error) {
+	var status workflows.Status
+	switch s {
+	case enumspb.WORKFLOW_EXECUTION_STATUS_RUNNING:
+		if err := t.AskStatus(ctx, r.WorkflowID, r.RunID, &status); err != nil {
+			return status, fmt.Errorf("no process of group %s answered (start one to see more): %w", r.Group, err)
+		}
+	case enumspb.WORKFLOW_EXECUTION_STATUS_COMPLETED:
+		if err := t.GetWorkflow(ctx, r.WorkflowID, r.RunID).Get(ctx, &status); err != nil {
+			return status, fmt.Errorf("the result cannot be read: %w", err)
+		}
+	default:
+		return status, fmt.Errorf("its workflow ended without deciding: %s", r.State)
+	}
+	return status, nil
+}

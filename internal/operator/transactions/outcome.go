@@ -1,0 +1,70 @@
+package transactions
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	holdfast "github.com/holdfastmq/holdfast"
+	"github.com/holdfastmq/holdfast/barrier"
+	"github.com/holdfastmq/holdfast/internal/operator/history"
+	"github.com/holdfastmq/holdfast/internal/operator/reach"
+	"github.com/holdfastmq/holdfast/internal/operator/server"
+	"github.com/holdfastmq/holdfast/internal/operator/text"
+	"github.com/holdfastmq/holdfast/workflows"
+)
+
+// outcomeRow is what an outcome row says.
+type outcomeRow struct {
+	Resolution holdfast.Resolution `json:"resolution"`
+	CreatedAt  time.Time           `json:"created_at"`
+}
+
+// FromOutcome is what is known of a transaction that no workflow has, which
+// missing says: in the Express lane that is the happy path.
+func FromOutcome(ctx context.Context, c *reach.Config, id, group string, body bool, missing error) (Detail, error) {
+	const express = "in the Express lane there is no history where all went well"
+	if server.IsShared(id) {
+		return Detail{}, missing
+	}
+	tx := id
+	if g, of := server.SplitWorkflowID(id); of != "" {
+		group, tx = g, of
+	}
+	what, remedy := text.SplitRemedy(missing)
+	if c.DatabaseURL == "" {
+		return Detail{}, text.WithRemedy(errors.New(what), "%s; %s: set DATABASE_URL to see what its outcome row says", remedy, express)
+	}
+	db, closeDB, err := c.Database()
+	if err != nil {
+		return Detail{}, err
+	}
+	defer closeDB()
+	row, err := barrier.Read(ctx, db, tx)
+	switch {
+	case errors.Is(err, holdfast.ErrNotFound) || err == nil && group != "" && row.Group != group:
+		return Detail{}, text.WithRemedy(fmt.Errorf("%s, nor has the database an outcome row of it", what), "%s; %s, and %s shows what is not settled yet", remedy, express, c.Suggester().Code("half peek", cmp.Or(group, "GROUP")))
+	case err != nil:
+		return Detail{}, text.WithRemedy(fmt.Errorf("%s; whether the database has an outcome row of it is unknown: %w", what, err), "%s", remedy)
+	}
+	return outcomeDetail(tx, row, body), nil
+}
+
+// outcomeDetail is a transaction of which only the outcome row is known.
+func outcomeDetail(tx string, found barrier.Outcome, body bool) Detail {
+	d := Detail{Row: Row{Tx: tx, Group: found.Group, State: string(workflows.RolledBack)}, Messages: []MessageDetail{}, Steps: []history.Step{},
+		Outcome: &outcomeRow{found.Resolution, found.CreatedAt},
+		Unknown: "no workflow has a history of it: in the Express lane none is made where all goes well, and what is older than the namespace keeps is gone"}
+	if found.Resolution == holdfast.Commit {
+		d.State = string(workflows.Committed)
+	}
+	if len(found.Messages) > 0 {
+		d.Topics, d.Keys = holdfast.Topics(found.Messages), history.KeysOf(found.Messages)
+	}
+	for _, m := range found.Messages {
+		d.Messages = append(d.Messages, newMessageDetail(m, body))
+	}
+	return d
+}
