@@ -40,7 +40,7 @@ var mayImport = map[string][]string{
 	"activities":       {"", "internal/fault", "saga/core"},
 	"workflows":        {"", "activities", "compensation", "saga/core", "internal/shell"},
 	"internal/sagarun": {"", "activities", "barrier", "broker", "saga", "saga/core", "internal/blame", "internal/fault", "internal/guard"},
-	"worker":           {"", "activities", "barrier", "broker", "workflows", "compensation", "saga", "saga/core", "internal/fault", "internal/guard", "internal/sagarun", "internal/shell",
+	"worker": {"", "activities", "barrier", "broker", "workflows", "compensation", "saga", "saga/core", "internal/fault", "internal/guard", "internal/sagarun", "internal/shell",
 		"internal/alerts", "internal/metrics", "internal/observe"},
 
 	"broker/internal/wire": {""},
