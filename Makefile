@@ -8,7 +8,7 @@ RACE := $(if $(shell command -v $$($(GO) env CC)),-race)
 USERS = . ./saga ./barrier ./worker ./compensation ./holdfasttest ./cmd/holdfast
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test chaos dev bench lint builds race-detector node pgbouncer compose-config histories
+.PHONY: help demo test chaos dev bench lint builds measure race-detector node pgbouncer compose-config histories
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -42,6 +42,9 @@ lint: ## gofmt, go vet, staticcheck, workflowcheck, import rules, length of line
 builds: ## Build what users import, and the CLI, for Windows and macOS
 	GOOS=windows CGO_ENABLED=0 $(GO) build $(USERS)
 	GOOS=darwin CGO_ENABLED=0 $(GO) build $(USERS)
+
+measure: ## Measure the shape of the code: folders, walks, exports, lines (the table of docs/architecture.md)
+	@$(GO) run ./internal/measure/run
 
 race-detector: ## Install what the race detector needs, where it is missing (Debian, as root)
 	@sh scripts/race-detector.sh

@@ -95,7 +95,8 @@ func TestPrometheus(t *testing.T) {
 	database := stacktest.Database(t, s)
 	migrate(t, database)
 	program := filepath.Join(t.TempDir(), "prometheus")
-	out, err := goCommand(t, filepath.Join(root, "examples/prometheus"), []string{"GOWORK=off"}, "build", "-o", program, ".")
+	module := filepath.Join(root, "examples/prometheus")
+	out, err := goCommand(t, module, []string{"GOWORK=off"}, "build", "-o", program, ".")
 	require.NoError(t, err, out)
 
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
@@ -117,7 +118,8 @@ func TestPrometheus(t *testing.T) {
 	}()
 	select {
 	case url := <-address:
-		awaitMetrics(ctx, t, url, "holdfast_temporal_connected 1", `holdfast_halves_oldest_age_seconds{queue="1"} 0`, "temporal_num_pollers")
+		awaitMetrics(ctx, t, url, "holdfast_temporal_connected 1", `holdfast_halves_oldest_age_seconds{queue="1"} 0`,
+			"temporal_num_pollers")
 	case <-read:
 		t.Error("the program ended before it listened")
 	}

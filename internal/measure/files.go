@@ -1,5 +1,8 @@
-// Package measure reads the source files of this repository, for the tests and figures that
-// are about its shape.
+// Package measure measures the shape of this repository: how large its folders are, how
+// many files a walk through the code crosses, how much is exported, how long and how
+// often repeated its lines are. `make measure` prints the figures, and a test keeps the
+// bars that are met. It reads source files, and needs no tool outside the standard
+// library.
 package measure
 
 import (
