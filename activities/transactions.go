@@ -27,10 +27,9 @@ type Transactions struct {
 	Alerts  Alerter
 
 	Databases Databases
-	// Patience is how long a cohort waits for its local transactions, and, once half
-	// of them are stored, for its half messages. 0 means: for the slower half of the
-	// local transactions about as long again as the quicker took, and 1 s at most;
-	// for half messages 5 s.
+	// Patience is how long a cohort waits for its local transactions, and for its half
+	// messages after half of them are stored. 0 means: 5 s for half messages; for local
+	// transactions, once half of them have ended, after d, min(2d + 30 ms, 1 s) in all.
 	Patience time.Duration
 }
 

@@ -149,8 +149,8 @@ func (p *Participant) encode(v any) ([]byte, error) {
 }
 
 // GiveUp tells the saga that the participant has given up. It is the GiveUp of a
-// [broker.Subscription]: what is no saga's, or cannot be replied to, becomes a
-// dead letter.
+// [broker.Subscription]. A delivery that is not a saga's call, or whose reply can never
+// be sent, becomes a dead letter: then taken is false.
 func (p *Participant) GiveUp(ctx context.Context, d broker.Delivery, f holdfast.Failure) (taken bool, err error) {
 	if d.Saga == nil {
 		return false, nil

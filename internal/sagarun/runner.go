@@ -34,7 +34,8 @@ type Runner struct {
 	// Waiting, if not nil, says whether the participant of a topic cannot work on its
 	// calls, and why; nil: it can, or that is not known.
 	Waiting func(ctx context.Context, topic string) *activities.SagaWaits
-	// Waiters are told of replies that come to this process. Required likewise.
+	// Waiters are told of replies that come to this process. Required where a saga has a
+	// message step.
 	Waiters *Waiters
 	// Completed, if not nil, is told of sagas that are completed with this state as
 	// soon as their history says so. It must not block.

@@ -139,7 +139,7 @@ func decode(data json.RawMessage) (any, error) {
 	if err := d.Decode(&v); err != nil {
 		return nil, err
 	}
-	//workflowcheck:ignore likewise
+	//workflowcheck:ignore it decides by data alone
 	if _, err := d.Token(); err != io.EOF {
 		return nil, errors.New("there is more than one JSON value")
 	}

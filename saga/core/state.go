@@ -245,8 +245,8 @@ func (m *Machine) Standing() string {
 	return StateRunning
 }
 
-// Troubled names the step that the standing is about: the one that is parked, or
-// could not be undone, or has no worker; else the cause's.
+// Troubled returns the step that explains the standing: the one that is parked, could not
+// be undone, or has no worker; otherwise the step that made the saga turn back.
 func (m *Machine) Troubled() (name string, at StepState) {
 	m.leaves(func(s *Step, x StepState) {
 		if name != "" {

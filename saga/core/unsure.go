@@ -123,8 +123,8 @@ func (m *Machine) Witnesses(step string) (names []string) {
 	return names
 }
 
-// assumeCases does so with the cases that a choice may have taken. The walk is over
-// if none of them, nor doing nothing, leads past the choice.
+// assumeCases assumes the cases that a choice may have taken. over: stop here, because no
+// possible case, "no case taken" included, can continue past the choice.
 func (m *Machine) assumeCases(s *Step) (over bool) {
 	if s.Kind != Choice {
 		return false
