@@ -59,4 +59,4 @@ compose-config: ## Check docker-compose.yml with docker-compose
 	@sh scripts/compose-config.sh
 
 histories: ## Record the histories that the replay tests use, on real parts (RUN=TestRecordDeadLetters: only those)
-	$(HOLDFAST) dev --temp -- env HOLDFAST_RECORD=1 $(GO) test -count=1 -run '^$(or $(RUN),TestRecord.*)$$' ./worker ./workflows
+	$(HOLDFAST) dev --temp -- env HOLDFAST_RECORD=1 $(GO) test -count=1 -run '^$(or $(RUN),TestRecord.*)$$' ./worker ./workflows/sagas

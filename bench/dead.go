@@ -13,6 +13,7 @@ import (
 
 	holdfast "github.com/holdfastmq/holdfast"
 	"github.com/holdfastmq/holdfast/workflows"
+	"github.com/holdfastmq/holdfast/workflows/deadletters"
 )
 
 const (
@@ -98,7 +99,7 @@ func (m *mortuary) die(ctx context.Context) error {
 }
 
 func (m *mortuary) openRequest() *workflowservice.CountWorkflowExecutionsRequest {
-	r := countRequest(m.s.stack.Namespace(), workflows.DeadLetterName)
+	r := countRequest(m.s.stack.Namespace(), deadletters.Name)
 	r.Query += " AND WorkflowId STARTS_WITH '" + m.workflowID("") + "'"
 	return r
 }

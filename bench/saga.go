@@ -9,6 +9,7 @@ import (
 	"github.com/holdfastmq/holdfast/saga"
 	"github.com/holdfastmq/holdfast/worker"
 	"github.com/holdfastmq/holdfast/workflows"
+	"github.com/holdfastmq/holdfast/workflows/sagas"
 )
 
 // The steps of the sagas.
@@ -88,7 +89,7 @@ func openSaga(ctx context.Context, s *servers, def saga.Saga[sagaOrder], b *book
 	if err != nil {
 		return nil, err
 	}
-	e := sagaEntry(s, workflows.SagaName, workflows.TaskQueue(s.prefix, def.Name), b, p,
+	e := sagaEntry(s, sagas.Name, workflows.TaskQueue(s.prefix, def.Name), b, p,
 		func(ctx context.Context, o sagaOrder) (sagaOrder, error) {
 			h, err := worker.StartSaga(ctx, w, def, o)
 			if err != nil {

@@ -12,6 +12,7 @@ import (
 	holdfast "github.com/holdfastmq/holdfast"
 	"github.com/holdfastmq/holdfast/worker"
 	"github.com/holdfastmq/holdfast/workflows"
+	"github.com/holdfastmq/holdfast/workflows/transactions"
 )
 
 // traced is Holdfast's Traced lane with a history for each transaction.
@@ -126,7 +127,7 @@ func (d sender) bodySize() int {
 // settle waits until all workflows are closed and the Keeper, and the consumer if
 // there is one, have taken what was sent.
 func (d sender) settle(ctx context.Context, s *servers) error {
-	if err := s.closed(ctx, workflows.Name, workflows.TaskQueue(s.prefix, d.name)); err != nil {
+	if err := s.closed(ctx, transactions.Name, workflows.TaskQueue(s.prefix, d.name)); err != nil {
 		return err
 	}
 	queues := s.halfQueues(d.name)

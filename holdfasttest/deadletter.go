@@ -14,6 +14,7 @@ import (
 	"github.com/holdfastmq/holdfast/activities"
 	"github.com/holdfastmq/holdfast/barrier"
 	"github.com/holdfastmq/holdfast/workflows"
+	"github.com/holdfastmq/holdfast/workflows/deadletters"
 )
 
 // DeadLetter is a message that a consumer gave up, and what became of it: its
@@ -27,7 +28,7 @@ type DeadLetter struct {
 	// Reason says why.
 	Reason string
 	// Status is what the letter's workflow says about itself.
-	Status workflows.DeadLetterStatus
+	Status deadletters.Status
 
 	k *Kit
 }
@@ -54,7 +55,7 @@ func (k *Kit) buried() (consumers []string) {
 
 // Redeliver delivers it once more, to the consumer that gave it up.
 func (l *DeadLetter) Redeliver(reason string) error {
-	return l.ask(workflows.UpdateRedeliver, reason)
+	return l.ask(deadletters.UpdateRedeliver, reason)
 }
 
 // Compensate undoes what the message meant: by [Kit.Compensation], and by the Undo of
@@ -64,7 +65,7 @@ func (l *DeadLetter) Compensate(reason string) error {
 }
 
 // Discard forgets the message: nothing is delivered, nothing is undone.
-func (l *DeadLetter) Discard(reason string) error { return l.ask(workflows.UpdateDiscard, reason) }
+func (l *DeadLetter) Discard(reason string) error { return l.ask(deadletters.UpdateDiscard, reason) }
 
 func (l *DeadLetter) ask(update, reason string) error {
 	l.k.t.Helper()
@@ -79,7 +80,7 @@ func (l *DeadLetter) ask(update, reason string) error {
 				OnAccept:   func() {},
 				OnReject:   func(err error) { refused = err },
 				OnComplete: func(_ any, err error) { refused = errors.Join(refused, err) },
-			}, workflows.DeadLetterRequest{Operator: operator, Reason: reason})
+			}, deadletters.Request{Operator: operator, Reason: reason})
 		}, 0)
 	})
 	l.k.bury()
@@ -109,7 +110,7 @@ func (k *Kit) bury() {
 
 // play runs the letter's workflow until it ends, or until it can only wait for an
 // operator.
-func (l *DeadLetter) play(resumed *workflows.DeadLetterStatus, begun func(*run)) {
+func (l *DeadLetter) play(resumed *deadletters.Status, begun func(*run)) {
 	k := l.k
 	k.t.Helper()
 	r := k.begin(workflows.DeadLetterID("", l.DeadLetter))
@@ -118,8 +119,8 @@ func (l *DeadLetter) play(resumed *workflows.DeadLetterStatus, begun func(*run))
 	dead.Register(r.env)
 	dead.RegisterGroup(r.env)
 	begun(r)
-	in := workflows.DeadLetterInput{Letter: l.DeadLetter, Resumed: resumed}
-	r.play("DeadLetter", func(ctx workflow.Context) (any, error) { return workflows.DeadLetter(ctx, in) }, &l.Status)
+	in := deadletters.Input{Letter: l.DeadLetter, Resumed: resumed}
+	r.play("DeadLetter", func(ctx workflow.Context) (any, error) { return deadletters.DeadLetter(ctx, in) }, &l.Status)
 	l.State, l.Reason, l.Failure = string(l.Status.State), l.Status.Reason, l.Status.Failure
 }
 
@@ -135,7 +136,7 @@ func (s letterSteps) Redeliver(ctx context.Context, r activities.Redelivery) (ac
 	if err != nil || f == nil {
 		return activities.Redelivered{Handled: err == nil}, err
 	}
-	s.k.signal(s.id, workflows.SignalDied, *f)
+	s.k.signal(s.id, deadletters.SignalDied, *f)
 	return activities.Redelivered{}, nil
 }
 
@@ -147,7 +148,7 @@ func (s letterSteps) Compensate(ctx context.Context, d activities.Compensation) 
 		return false, fmt.Errorf("%w: no function to compensate topic %s in group %s: "+
 			"register one with Compensate, then compensate again", holdfast.ErrNotFound, d.Message.Topic, s.k.o.Group)
 	}
-	row := barrier.StepRow{Owner: d.ID + workflows.OtherContent(d.Copy), Step: "compensate", Op: barrier.StepUndo}
+	row := barrier.StepRow{Owner: d.ID + deadletters.OtherContent(d.Copy), Step: "compensate", Op: barrier.StepUndo}
 	return barrier.Step(ctx, s.k.o.DB, row, func(ctx context.Context, tx *gorm.DB) error {
 		if !d.Unproven && !s.k.given[d.ID] {
 			if err := barrier.Proven(ctx, tx, barrier.Claim{TxID: d.TxID, Group: d.Group, Message: d.Message}); err != nil {

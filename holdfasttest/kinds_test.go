@@ -15,7 +15,7 @@ import (
 	"github.com/holdfastmq/holdfast/saga"
 	"github.com/holdfastmq/holdfast/saga/core"
 	"github.com/holdfastmq/holdfast/worker"
-	"github.com/holdfastmq/holdfast/workflows"
+	"github.com/holdfastmq/holdfast/workflows/sagas"
 )
 
 // trip is the state of the sagas below.
@@ -102,7 +102,7 @@ func TestWaits(t *testing.T) {
 	})
 	t.Run("refused while it waits", func(t *testing.T) {
 		k := holdfasttest.New(t)
-		k.OnState(core.StateWaiting, func(s workflows.SagaStatus) {
+		k.OnState(core.StateWaiting, func(s sagas.Status) {
 			require.Equal(t, "approve", s.Step)
 			k.Refuse("approve", "too far")
 		})
@@ -139,7 +139,7 @@ func TestActivities(t *testing.T) {
 	require.Equal(t, []string{"do mail: failed", "do mail", "do end: refused", "undo mail"}, res.Steps)
 
 	k = holdfasttest.New(t)
-	k.Activity("SendMail", mail(temporal.NewNonRetryableApplicationError("no such address", workflows.SagaRefused, nil)))
+	k.Activity("SendMail", mail(temporal.NewNonRetryableApplicationError("no such address", sagas.RefusedType, nil)))
 	k.Activity("RecallMail", mail(nil))
 	res = holdfasttest.RunSaga(k, def, trip{})
 	require.True(t, sagaError(t, res.Err).Refused)

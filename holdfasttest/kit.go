@@ -16,7 +16,7 @@ import (
 	"github.com/holdfastmq/holdfast/internal/sagarun"
 	"github.com/holdfastmq/holdfast/saga"
 	"github.com/holdfastmq/holdfast/worker"
-	"github.com/holdfastmq/holdfast/workflows"
+	"github.com/holdfastmq/holdfast/workflows/sagas"
 )
 
 // Options are what a kit works with. The zero value means its defaults.
@@ -61,7 +61,7 @@ type Kit struct {
 	crash     Point
 	delivered []holdfast.Message
 	late      int
-	ended     map[string]workflows.SagaStatus
+	ended     map[string]sagas.Status
 	run       *run // the one under way
 }
 
@@ -86,7 +86,7 @@ func NewWith(t testing.TB, o Options) *Kit {
 	s := fakebroker.NewServer()
 	k := &Kit{t: t, o: o, server: s, broker: s.Open("holdfasttest", "kit"),
 		names: map[string]bool{}, acts: map[string]any{}, consumes: map[string]bool{},
-		undoes: map[string]worker.Compensation{}, given: map[string]bool{}, ended: map[string]workflows.SagaStatus{}}
+		undoes: map[string]worker.Compensation{}, given: map[string]bool{}, ended: map[string]sagas.Status{}}
 	k.broker.SubscribeReplies(o.Group, k.reply)
 	return k
 }

@@ -8,6 +8,7 @@ import (
 	"go.temporal.io/sdk/testsuite"
 
 	"github.com/holdfastmq/holdfast/workflows"
+	"github.com/holdfastmq/holdfast/workflows/sagas"
 )
 
 // operator is who asks for what a test asks for.
@@ -23,13 +24,13 @@ type hook struct {
 // watcher is something to do when the saga comes to stand somewhere.
 type watcher struct {
 	state string
-	f     func(workflows.SagaStatus)
+	f     func(sagas.Status)
 }
 
 // request is what an operator asks for.
 type request struct {
 	update string
-	req    workflows.SagaRequest
+	req    sagas.Request
 }
 
 // OnDo calls f when a step's Do is begun for the first time, before it runs. f may
@@ -67,7 +68,7 @@ func (k *Kit) callHooks(step string, undo bool) {
 // OnState calls f each time the saga comes to stand at one of the words of package
 // saga/core that are not its usual way: core.StateWaiting, core.StateParked and so
 // on. f may ask for what an operator can.
-func (k *Kit) OnState(state string, f func(workflows.SagaStatus)) {
+func (k *Kit) OnState(state string, f func(sagas.Status)) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.watchers = append(k.watchers, watcher{state, f})
@@ -101,7 +102,7 @@ func (k *Kit) stands(workflowID, state string) {
 	}, 0)
 }
 
-func (r *run) status() (status workflows.SagaStatus, err error) {
+func (r *run) status() (status sagas.Status, err error) {
 	v, err := r.env.QueryWorkflow(workflows.QueryStatus)
 	if err != nil {
 		return status, fmt.Errorf("asking %s how it stands: %w", r.id, err)
@@ -130,33 +131,33 @@ type later struct {
 // Pause asks the saga under way to pause; if none is, the next one, as soon as it
 // has begun. So do the others. What is refused is in [SagaResult.Rejected].
 func (k *Kit) Pause(reason string) {
-	k.ask(workflows.UpdatePause, workflows.SagaRequest{Reason: reason})
+	k.ask(sagas.UpdatePause, sagas.Request{Reason: reason})
 }
 
 // Resume ends a pause.
 func (k *Kit) Resume(reason string) {
-	k.ask(workflows.UpdateResume, workflows.SagaRequest{Reason: reason})
+	k.ask(sagas.UpdateResume, sagas.Request{Reason: reason})
 }
 
 // Retry tries a step again that has failed; the empty name means all.
 func (k *Kit) Retry(step, reason string) {
-	k.ask(workflows.UpdateRetry, workflows.SagaRequest{Step: step, Reason: reason})
+	k.ask(sagas.UpdateRetry, sagas.Request{Step: step, Reason: reason})
 }
 
 // Skip goes on without a step.
 func (k *Kit) Skip(step, reason string) {
-	k.ask(workflows.UpdateSkip, workflows.SagaRequest{Step: step, Reason: reason})
+	k.ask(sagas.UpdateSkip, sagas.Request{Step: step, Reason: reason})
 }
 
 // Compensate has the saga go back.
 func (k *Kit) Compensate(reason string) {
-	k.ask(workflows.UpdateCompensate, workflows.SagaRequest{Reason: reason})
+	k.ask(workflows.UpdateCompensate, sagas.Request{Reason: reason})
 }
 
 // Answer answers a wait; v, in JSON, is the answer's value, and may be nil.
 func (k *Kit) Answer(step string, v any) {
 	k.t.Helper()
-	req := workflows.SagaRequest{Step: step, Reason: "answered by the test"}
+	req := sagas.Request{Step: step, Reason: "answered by the test"}
 	if v != nil {
 		value, err := json.Marshal(v)
 		if err != nil {
@@ -164,12 +165,12 @@ func (k *Kit) Answer(step string, v any) {
 		}
 		req.Value = value
 	}
-	k.ask(workflows.UpdateAnswer, req)
+	k.ask(sagas.UpdateAnswer, req)
 }
 
 // Refuse answers a wait with no.
 func (k *Kit) Refuse(step, reason string) {
-	k.ask(workflows.UpdateAnswer, workflows.SagaRequest{Step: step, Reason: reason, Refuse: true})
+	k.ask(sagas.UpdateAnswer, sagas.Request{Step: step, Reason: reason, Refuse: true})
 }
 
 // Cancel asks Temporal to cancel the saga's workflow.
@@ -182,7 +183,7 @@ func (k *Kit) Cancel() {
 }
 
 // ask sends an Update.
-func (k *Kit) ask(update string, req workflows.SagaRequest) {
+func (k *Kit) ask(update string, req sagas.Request) {
 	req.Operator = operator
 	k.mu.Lock()
 	r := k.run
@@ -195,7 +196,7 @@ func (k *Kit) ask(update string, req workflows.SagaRequest) {
 	}
 }
 
-func (r *run) ask(update string, req workflows.SagaRequest) {
+func (r *run) ask(update string, req sagas.Request) {
 	refused := func(err error) {
 		if err == nil {
 			return

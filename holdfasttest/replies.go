@@ -6,7 +6,7 @@ import (
 	holdfast "github.com/holdfastmq/holdfast"
 	"github.com/holdfastmq/holdfast/broker"
 	"github.com/holdfastmq/holdfast/saga/core"
-	"github.com/holdfastmq/holdfast/workflows"
+	"github.com/holdfastmq/holdfast/workflows/sagas"
 )
 
 // calls publishes sagas' messages, and has all delivered that waits, before it
@@ -65,7 +65,7 @@ func (k *Kit) reply(_ context.Context, r broker.SagaReply) error {
 	if k.waiters.Give(r) {
 		return nil
 	}
-	k.signal(r.Workflow, workflows.SignalReply, workflows.SagaReply{Step: r.Step, Undo: r.Undo,
+	k.signal(r.Workflow, sagas.SignalReply, sagas.Reply{Step: r.Step, Undo: r.Undo,
 		Outcome: core.OutcomeKind(r.Outcome), Class: r.Class, Reason: r.Reason, Result: r.Result})
 	return nil
 }

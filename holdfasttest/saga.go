@@ -15,6 +15,7 @@ import (
 	"github.com/holdfastmq/holdfast/internal/sagarun"
 	"github.com/holdfastmq/holdfast/saga"
 	"github.com/holdfastmq/holdfast/workflows"
+	"github.com/holdfastmq/holdfast/workflows/sagas"
 )
 
 // SagaResult is how a saga ended, or how it stands where it can only wait for an
@@ -32,7 +33,7 @@ type SagaResult[S any] struct {
 	// and an Undo that finds nothing to undo run nothing.
 	Steps []string
 	// Status is what the saga's workflow says about itself.
-	Status workflows.SagaStatus
+	Status sagas.Status
 	// Rejected are the operators' requests that it refused.
 	Rejected []error
 }
@@ -63,7 +64,7 @@ func RunSaga[S any](k *Kit, def saga.Saga[S], s S) SagaResult[S] {
 		return sagaResult[S](k, status, &run{})
 	}
 	plan := c.Plan
-	return playSaga[S](k, id, workflows.SagaInput{ID: id, Group: k.o.Group,
+	return playSaga[S](k, id, sagas.Input{ID: id, Group: k.o.Group,
 		Name: def.Name, Key: key, Plan: &plan, Version: plan.Version, Data: data})
 }
 
@@ -76,15 +77,15 @@ func UndoSaga[S any](k *Kit, ended SagaResult[S], reason string) SagaResult[S] {
 	s := ended.Status
 	plan := s.Plan
 	return playSaga[S](k, workflows.SagaUndoID(s.ID),
-		workflows.SagaInput{ID: s.ID, Group: s.Group, Name: s.Name, Key: s.Key, Plan: &plan, Version: s.Version,
-			Undo: &workflows.SagaUndoOf{RunID: "first", Operator: operator, Reason: reason}, Resumed: &s})
+		sagas.Input{ID: s.ID, Group: s.Group, Name: s.Name, Key: s.Key, Plan: &plan, Version: s.Version,
+			Undo: &sagas.UndoOf{RunID: "first", Operator: operator, Reason: reason}, Resumed: &s})
 }
 
-func playSaga[S any](k *Kit, workflowID string, in workflows.SagaInput) SagaResult[S] {
+func playSaga[S any](k *Kit, workflowID string, in sagas.Input) SagaResult[S] {
 	k.t.Helper()
 	r := k.begin(workflowID)
 	(&activities.Sagas{Runner: steps{k.runner(), k}}).Register(r.env)
-	r.env.RegisterWorkflowWithOptions(workflows.Saga, workflow.RegisterOptions{Name: workflows.SagaName})
+	r.env.RegisterWorkflowWithOptions(sagas.Saga, workflow.RegisterOptions{Name: sagas.Name})
 	for name, f := range k.acts {
 		r.env.RegisterActivityWithOptions(f, activity.RegisterOptions{Name: name})
 	}
@@ -97,8 +98,8 @@ func playSaga[S any](k *Kit, workflowID string, in workflows.SagaInput) SagaResu
 	}
 	k.later, k.waiting = nil, nil
 	k.mu.Unlock()
-	var status workflows.SagaStatus
-	r.play("Saga", func(ctx workflow.Context) (any, error) { return workflows.Saga(ctx, in) }, &status)
+	var status sagas.Status
+	r.play("Saga", func(ctx workflow.Context) (any, error) { return sagas.Saga(ctx, in) }, &status)
 	k.ended[status.ID] = status
 	k.bury()
 	return sagaResult[S](k, status, r)
@@ -112,7 +113,7 @@ func (k *Kit) runner() *sagarun.Runner {
 		}}
 }
 
-func sagaResult[S any](k *Kit, status workflows.SagaStatus, r *run) SagaResult[S] {
+func sagaResult[S any](k *Kit, status sagas.Status, r *run) SagaResult[S] {
 	k.t.Helper()
 	out := SagaResult[S]{ID: status.ID, Err: status.Err(), Status: status,
 		Steps: slices.Clone(r.steps), Rejected: r.rejected}

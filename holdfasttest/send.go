@@ -13,6 +13,7 @@ import (
 	"github.com/holdfastmq/holdfast/activities"
 	"github.com/holdfastmq/holdfast/worker"
 	"github.com/holdfastmq/holdfast/workflows"
+	"github.com/holdfastmq/holdfast/workflows/transactions"
 )
 
 // Point is an instant of a transaction at which something breaks.
@@ -68,7 +69,7 @@ type Sent struct {
 	CheckBacks int
 	// Status is what the transaction's workflow says about it; empty where it has
 	// none, as in the Express lane when nothing breaks.
-	Status workflows.MemberStatus
+	Status transactions.MemberStatus
 }
 
 // Send runs local, and delivers m, to those who [Kit.Consume], if and only if it
@@ -116,17 +117,17 @@ func (p *transaction) workflow(tx activities.Tx, sent *Sent) {
 	k.t.Helper()
 	r := k.begin(sent.Receipt.WorkflowID)
 	(&activities.Transactions{Halves: p, Publish: p, Ops: k.broker, Locals: p, Truth: p}).Register(r.env)
-	var status workflows.Status
-	in := workflows.Input{Group: k.o.Group, Transactions: []activities.Tx{tx}}
+	var status transactions.Status
+	in := transactions.Input{Group: k.o.Group, Transactions: []activities.Tx{tx}}
 	r.env.RegisterDelayedCallback(func() { r.leave("it would go on like this") }, day)
-	r.play("Transaction", func(ctx workflow.Context) (any, error) { return workflows.Transaction(ctx, in) }, &status)
+	r.play("Transaction", func(ctx workflow.Context) (any, error) { return transactions.Transaction(ctx, in) }, &status)
 	sent.Status = status.Transactions[0]
 	sent.Receipt.Resolution = sent.Status.Resolution
 	sent.Err = p.ended(sent.Status)
 }
 
 // ended is what the end of a transaction means for its caller.
-func (p *transaction) ended(s workflows.MemberStatus) error {
+func (p *transaction) ended(s transactions.MemberStatus) error {
 	switch {
 	case s.State == workflows.Committed:
 		return nil

@@ -11,6 +11,7 @@ import (
 	holdfast "github.com/holdfastmq/holdfast"
 	"github.com/holdfastmq/holdfast/saga/core"
 	"github.com/holdfastmq/holdfast/workflows"
+	"github.com/holdfastmq/holdfast/workflows/sagas"
 )
 
 var keyState = temporal.NewSearchAttributeKeyKeyword(workflows.AttributeState)
@@ -116,7 +117,7 @@ func asActivity(err error) error {
 	reason, refused := holdfast.IsRefused(err)
 	switch {
 	case refused:
-		return temporal.NewNonRetryableApplicationError(reason, workflows.SagaRefused, nil)
+		return temporal.NewNonRetryableApplicationError(reason, sagas.RefusedType, nil)
 	case holdfast.IsPermanent(err):
 		return temporal.NewNonRetryableApplicationError(err.Error(), "Permanent", nil)
 	}

@@ -13,7 +13,7 @@ import (
 	"github.com/holdfastmq/holdfast/internal/sagarun"
 	"github.com/holdfastmq/holdfast/saga/core"
 	"github.com/holdfastmq/holdfast/worker"
-	"github.com/holdfastmq/holdfast/workflows"
+	"github.com/holdfastmq/holdfast/workflows/sagas"
 )
 
 // maxRuns is how often one Do or Undo may be asked for in a saga's run: after
@@ -42,7 +42,7 @@ func (k *Kit) around(step string, undo bool, f func() error) (err error) {
 func howFailed(err error) string {
 	var failure *temporal.ApplicationError
 	_, no := holdfast.IsRefused(err)
-	if no || errors.As(err, &failure) && failure.Type() == workflows.SagaRefused {
+	if no || errors.As(err, &failure) && failure.Type() == sagas.RefusedType {
 		return "refused"
 	}
 	return "failed"

@@ -16,6 +16,7 @@ import (
 	"github.com/holdfastmq/holdfast/activities"
 	"github.com/holdfastmq/holdfast/barrier"
 	"github.com/holdfastmq/holdfast/workflows"
+	"github.com/holdfastmq/holdfast/workflows/transactions"
 )
 
 // Split is a transaction whose local transaction the application runs by
@@ -83,8 +84,8 @@ func (s *Split) awaitStored(ctx context.Context, p *pending) error {
 		return fmt.Errorf("%w: transaction %s: %w", holdfast.ErrNotStored, s.ID(), context.Cause(ctx))
 	case <-timer.C:
 	}
-	var status workflows.MemberStatus
-	if err := s.update(ctx, workflows.UpdateStored, s.ID(), &status); err != nil {
+	var status transactions.MemberStatus
+	if err := s.update(ctx, transactions.UpdateStored, s.ID(), &status); err != nil {
 		return fmt.Errorf("%w: transaction %s: %w", holdfast.ErrNotStored, s.ID(), err)
 	}
 	if status.State == workflows.Refused {
@@ -142,7 +143,7 @@ func (s *Split) Store(ctx context.Context, tx *gorm.DB, change func(ms []holdfas
 func (s *Split) Commit(ctx context.Context) (holdfast.Receipt, error) {
 	ctx, cancel := s.w.bounded(ctx)
 	defer cancel()
-	c := workflows.Confirmation{Tx: s.ID(), Resolution: holdfast.Commit}
+	c := transactions.Confirmation{Tx: s.ID(), Resolution: holdfast.Commit}
 	proven := s.w.checker(s.messages) == nil // by the outcome row
 	if proven {
 		outcome, err := barrier.Read(ctx, s.w.o.DB, s.ID())
@@ -176,7 +177,7 @@ func (s *Split) Rollback(ctx context.Context) (holdfast.Receipt, error) {
 			return s.receipt, undecided(s.ID(), err)
 		}
 	}
-	receipt, err := s.confirm(ctx, workflows.Confirmation{Tx: s.ID(), Resolution: holdfast.Rollback}, proven)
+	receipt, err := s.confirm(ctx, transactions.Confirmation{Tx: s.ID(), Resolution: holdfast.Rollback}, proven)
 	if errors.Is(err, holdfast.ErrRolledBack) {
 		err = nil // as asked
 	}
@@ -200,13 +201,13 @@ func (s *Split) rolledBack(err error) (holdfast.Receipt, error) {
 // confirm sends the second confirmation, and waits for what comes of it. Where
 // the outcome row has proven it, it holds even if Temporal cannot be told now: a
 // check-back will find it.
-func (s *Split) confirm(ctx context.Context, c workflows.Confirmation, proven bool) (holdfast.Receipt, error) {
+func (s *Split) confirm(ctx context.Context, c transactions.Confirmation, proven bool) (holdfast.Receipt, error) {
 	if s.express != nil {
 		return s.confirmExpress(ctx, c, proven)
 	}
 	receipt := s.receipt
-	var status workflows.MemberStatus
-	err := s.update(ctx, workflows.UpdateConfirm, c, &status)
+	var status transactions.MemberStatus
+	err := s.update(ctx, transactions.UpdateConfirm, c, &status)
 	var notFound *serviceerror.NotFound
 	if errors.As(err, &notFound) { // the workflow has ended: a check-back was faster
 		status, err = s.result(ctx)
@@ -242,8 +243,8 @@ func (s *Split) confirm(ctx context.Context, c workflows.Confirmation, proven bo
 }
 
 // result reads the end of a workflow that has ended.
-func (s *Split) result(ctx context.Context) (workflows.MemberStatus, error) {
-	var status workflows.Status
+func (s *Split) result(ctx context.Context) (transactions.MemberStatus, error) {
+	var status transactions.Status
 	err := s.w.o.Temporal.GetWorkflow(ctx, s.receipt.WorkflowID, s.receipt.RunID).Get(ctx, &status)
 	for _, m := range status.Transactions {
 		if m.ID == s.ID() {
@@ -253,7 +254,7 @@ func (s *Split) result(ctx context.Context) (workflows.MemberStatus, error) {
 	if err == nil {
 		err = fmt.Errorf("%w: transaction %s in workflow %s", holdfast.ErrNotFound, s.ID(), s.receipt.WorkflowID)
 	}
-	return workflows.MemberStatus{}, err
+	return transactions.MemberStatus{}, err
 }
 
 func (s *Split) update(ctx context.Context, name string, arg, result any) error {

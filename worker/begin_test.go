@@ -12,6 +12,7 @@ import (
 	holdfast "github.com/holdfastmq/holdfast"
 	"github.com/holdfastmq/holdfast/worker"
 	"github.com/holdfastmq/holdfast/workflows"
+	"github.com/holdfastmq/holdfast/workflows/transactions"
 )
 
 // commitOrder is the application's own transaction.
@@ -164,13 +165,13 @@ func testBegin(t *testing.T, l lane) {
 			until(t, "two check-backs that get no answer", func() bool {
 				v, err := s.temporal.QueryWorkflow(s.ctx(), split.Receipt().WorkflowID, "", workflows.QueryStatus)
 				require.NoError(t, err)
-				var status workflows.Status
+				var status transactions.Status
 				require.NoError(t, v.Get(&status))
 				return status.Transactions[0].Checks >= 2
 			})
 			return tx.Exec("INSERT INTO orders (id) VALUES (?)", split.ID()).Error
 		}))
-		var status workflows.Status
+		var status transactions.Status
 		require.NoError(t, s.temporal.GetWorkflow(s.ctx(), split.Receipt().WorkflowID, "").Get(s.ctx(), &status))
 		require.Equal(t, workflows.Committed, status.Transactions[0].State)
 		s.oneEffect(split.ID())
@@ -229,7 +230,7 @@ func TestChecker(t *testing.T) {
 	split = begin("order.panic", 100*time.Millisecond)
 	until(t, "a check-back that panics", func() bool { return s.status(split.ID()).Checks > 0 })
 	require.Contains(t, s.status(split.ID()).Reason, "man overboard")
-	status, err := s.ask(split.ID(), workflows.UpdateRollback)
+	status, err := s.ask(split.ID(), transactions.UpdateRollback)
 	require.NoError(t, err)
 	require.Equal(t, workflows.RolledBack, status.State)
 

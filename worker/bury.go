@@ -13,6 +13,7 @@ import (
 
 	holdfast "github.com/holdfastmq/holdfast"
 	"github.com/holdfastmq/holdfast/workflows"
+	"github.com/holdfastmq/holdfast/workflows/deadletters"
 )
 
 // bury gives a dead letter its workflow. A letter is a copy of the one whose workflow
@@ -24,13 +25,13 @@ func (w *Worker) bury(ctx context.Context, d holdfast.DeadLetter) error {
 		d.Copy = ""
 	}
 	for range 10 { // at most three letters to compare with, which may end meanwhile
-		in := workflows.DeadLetterInput{Prefix: w.o.Prefix, Letter: d}
-		options := workflows.DeadLetterOptions(in)
+		in := deadletters.Input{Prefix: w.o.Prefix, Letter: d}
+		options := deadletters.StartOptions(in)
 		options.ID = w.deadLetterID(d)
 		if told, err := w.tellOlder(ctx, d, options.ID); told || err != nil {
 			return err
 		}
-		_, err := w.o.Temporal.ExecuteWorkflow(ctx, options, workflows.DeadLetterName, in)
+		_, err := w.o.Temporal.ExecuteWorkflow(ctx, options, deadletters.Name, in)
 		var already *serviceerror.WorkflowExecutionAlreadyStarted
 		switch {
 		case err == nil:
@@ -61,18 +62,18 @@ func (w *Worker) compare(ctx context.Context, id string, d *holdfast.DeadLetter)
 	}
 	content, death := letterMemo(there)
 	open, again := there.Status == enumspb.WORKFLOW_EXECUTION_STATUS_RUNNING, d.Failure.Redelivery > 0
-	same := again || content == "" || content == workflows.LetterContent(*d)
-	sameDeath := again || death != "" && death == workflows.LetterDeath(*d)
+	same := again || content == "" || content == deadletters.Content(*d)
+	sameDeath := again || death != "" && death == deadletters.Death(*d)
 	switch {
 	case same && open && (sameDeath || d.Envelope.MessageID != ""):
-		return w.tell(ctx, id, workflows.SignalDied, d.Failure)
+		return w.tell(ctx, id, deadletters.SignalDied, d.Failure)
 	case same && sameDeath:
 		w.o.Logger.Info("a copy of a dead letter that is settled", "workflow", id)
 		return true, nil
-	case !same && workflows.OtherContent(d.Copy) == "":
-		d.Copy = workflows.CopyWith(workflows.LetterContent(*d))
+	case !same && deadletters.OtherContent(d.Copy) == "":
+		d.Copy = deadletters.CopyWith(deadletters.Content(*d))
 	default:
-		d.Copy = workflows.CopyAfter(d.Copy, deathOf(*d))
+		d.Copy = deadletters.CopyAfter(d.Copy, deathOf(*d))
 	}
 	w.o.Logger.Warn("a dead letter has the ID of another one", "workflow", id, "message", d.ID, "same content", same, "open", open)
 	return false, nil
@@ -80,7 +81,7 @@ func (w *Worker) compare(ctx context.Context, id string, d *holdfast.DeadLetter)
 
 // deathOf names a death in a workflow's ID.
 func deathOf(d holdfast.DeadLetter) string {
-	if death := workflows.LetterDeath(d); death != "" {
+	if death := deadletters.Death(d); death != "" {
 		return death
 	}
 	return uuid.NewString()[:13]
@@ -93,7 +94,7 @@ func letterMemo(d *client.WorkflowExecutionDescription) (content, death string) 
 	if p := fields[workflows.MemoContent]; p != nil {
 		_ = plain.FromPayload(p, &content)
 	}
-	if p := fields[workflows.MemoDeath]; p != nil {
+	if p := fields[deadletters.MemoDeath]; p != nil {
 		_ = plain.FromPayload(p, &death)
 	}
 	return content, death
@@ -109,7 +110,7 @@ func (w *Worker) tellOlder(ctx context.Context, d holdfast.DeadLetter, id string
 	if !there || older.Status != enumspb.WORKFLOW_EXECUTION_STATUS_RUNNING {
 		return false, nil
 	}
-	return w.tell(ctx, older.WorkflowExecution.ID, workflows.SignalDied, d.Failure)
+	return w.tell(ctx, older.WorkflowExecution.ID, deadletters.SignalDied, d.Failure)
 }
 
 // tellLetter is tell, also for the workflow that has the ID from before the prefix was

@@ -13,6 +13,7 @@ import (
 	holdfast "github.com/holdfastmq/holdfast"
 	"github.com/holdfastmq/holdfast/activities"
 	"github.com/holdfastmq/holdfast/workflows"
+	"github.com/holdfastmq/holdfast/workflows/transactions"
 )
 
 // cohortGrace is how long after its start has been recorded a cohort still counts
@@ -155,9 +156,9 @@ func (w *Worker) startCohort(c *cohort) {
 	}
 	in := w.input(txs...)
 	in.Cohort = true
-	options := workflows.CohortStartOptions(w.o.Prefix, w.o.Group, c.id, txs)
+	options := transactions.CohortStartOptions(w.o.Prefix, w.o.Group, c.id, txs)
 	options.WorkflowTaskTimeout = w.o.TaskTimeout
-	run, err := w.o.Temporal.ExecuteWorkflow(ctx, options, workflows.Name, in)
+	run, err := w.o.Temporal.ExecuteWorkflow(ctx, options, transactions.Name, in)
 	if err != nil {
 		err = w.temporalError(fmt.Sprintf("start a cohort of %d transactions", len(txs)), err)
 	}

@@ -12,6 +12,7 @@ import (
 	"github.com/holdfastmq/holdfast/barrier"
 	"github.com/holdfastmq/holdfast/internal/fault"
 	"github.com/holdfastmq/holdfast/workflows"
+	"github.com/holdfastmq/holdfast/workflows/transactions"
 )
 
 // cohortOf is how many transactions are in the cohort that is killed.
@@ -76,13 +77,13 @@ func TestCohortFailureMatrix(t *testing.T) {
 
 // cohortMembers waits for the end of the one cohort of this site, and of whatever
 // its members left to, and returns how each ended.
-func (s *site) cohortMembers() []workflows.MemberStatus {
+func (s *site) cohortMembers() []transactions.MemberStatus {
 	s.t.Helper()
 	var id string
 	until(s.t, "the cohort's workflow is found", func() bool {
 		list, err := s.temporal.ListWorkflow(s.ctx(), &workflowservice.ListWorkflowExecutionsRequest{Namespace: s.at.Namespace,
 			Query: fmt.Sprintf("TaskQueue = '%s' AND WorkflowType = '%s' AND WorkflowId STARTS_WITH '%s'",
-				workflows.TaskQueue(s.at.Prefix, group), workflows.Name, workflows.CohortWorkflowID(s.at.Prefix, group, ""))})
+				workflows.TaskQueue(s.at.Prefix, group), transactions.Name, workflows.CohortWorkflowID(s.at.Prefix, group, ""))})
 		require.NoError(s.t, err)
 		for _, e := range list.GetExecutions() {
 			id = e.GetExecution().GetWorkflowId()
@@ -90,7 +91,7 @@ func (s *site) cohortMembers() []workflows.MemberStatus {
 		return id != ""
 	})
 	require.True(s.t, strings.HasPrefix(id, workflows.CohortWorkflowID(s.at.Prefix, group, "")))
-	var status workflows.Status
+	var status transactions.Status
 	require.NoError(s.t, s.temporal.GetWorkflow(s.ctx(), id, "").Get(s.ctx(), &status))
 	for i, m := range status.Transactions {
 		if m.State == workflows.Left {

@@ -20,6 +20,7 @@ import (
 	"github.com/holdfastmq/holdfast/barrier"
 	"github.com/holdfastmq/holdfast/worker"
 	"github.com/holdfastmq/holdfast/workflows"
+	"github.com/holdfastmq/holdfast/workflows/transactions"
 )
 
 // sent is what one caller got.
@@ -77,10 +78,10 @@ func inCohort(receipt holdfast.Receipt) bool {
 
 // member waits for the end of the workflow that a receipt names, and returns how
 // its transaction, or another one, ended there.
-func (s *site) member(receipt holdfast.Receipt, txID ...string) workflows.MemberStatus {
+func (s *site) member(receipt holdfast.Receipt, txID ...string) transactions.MemberStatus {
 	s.t.Helper()
 	id := append(txID, receipt.TxID)[0]
-	var status workflows.Status
+	var status transactions.Status
 	require.NoError(s.t, s.temporal.GetWorkflow(s.ctx(), receipt.WorkflowID, receipt.RunID).Get(s.ctx(), &status))
 	for _, m := range status.Transactions {
 		if m.ID == id {
@@ -88,7 +89,7 @@ func (s *site) member(receipt holdfast.Receipt, txID ...string) workflows.Member
 		}
 	}
 	require.FailNow(s.t, "not in its workflow", "%+v", receipt)
-	return workflows.MemberStatus{}
+	return transactions.MemberStatus{}
 }
 
 // TestCallersShareCohorts: each caller gets its own answer.

@@ -12,7 +12,7 @@ import (
 	"github.com/holdfastmq/holdfast/activities"
 	"github.com/holdfastmq/holdfast/barrier"
 	"github.com/holdfastmq/holdfast/broker"
-	"github.com/holdfastmq/holdfast/workflows"
+	"github.com/holdfastmq/holdfast/workflows/deadletters"
 )
 
 // Compensation undoes what a message meant, with tx, which is committed together
@@ -71,7 +71,7 @@ func (s steps) Compensate(ctx context.Context, d activities.Compensation) (repea
 	if err := s.perhapsElsewhere(ctx, d); err != nil {
 		return false, err
 	}
-	return barrier.Step(ctx, s.w.o.DB, barrier.StepRow{Owner: d.ID + workflows.OtherContent(d.Copy), Step: compensation, Op: barrier.StepUndo}, func(ctx context.Context, tx *gorm.DB) error {
+	return barrier.Step(ctx, s.w.o.DB, barrier.StepRow{Owner: d.ID + deadletters.OtherContent(d.Copy), Step: compensation, Op: barrier.StepUndo}, func(ctx context.Context, tx *gorm.DB) error {
 		if err := s.proven(ctx, tx, d); err != nil {
 			return err
 		}

@@ -11,7 +11,7 @@ import (
 
 	holdfast "github.com/holdfastmq/holdfast"
 	"github.com/holdfastmq/holdfast/worker"
-	"github.com/holdfastmq/holdfast/workflows"
+	"github.com/holdfastmq/holdfast/workflows/deadletters"
 )
 
 // deadLetters takes what is in the queue of dead letters.
@@ -210,7 +210,7 @@ func TestMalformedHalves(t *testing.T) {
 	s.producer(func(o *worker.Options) { *o = hurried(*o) })
 	s.oneEffect(id)
 	// Some have the same ID, and collapse into one workflow.
-	letters := map[string]workflows.DeadLetterStatus{}
+	letters := map[string]deadletters.Status{}
 	until(t, "the malformed records are dead letters", func() bool {
 		copies := 0
 		for _, id := range s.letters() {

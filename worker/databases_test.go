@@ -17,6 +17,8 @@ import (
 	"github.com/holdfastmq/holdfast/internal/fault"
 	"github.com/holdfastmq/holdfast/worker"
 	"github.com/holdfastmq/holdfast/workflows"
+	"github.com/holdfastmq/holdfast/workflows/sagas"
+	"github.com/holdfastmq/holdfast/workflows/transactions"
 )
 
 // alarms collects alerts.
@@ -140,13 +142,13 @@ func TestOperatorDecidesInTheRightDatabase(t *testing.T) {
 	wrong, _ := s.stranger(laneOf("traced"))
 	o := s.options()
 	w := s.run(o)
-	for i, action := range []string{workflows.UpdateCommit, workflows.UpdateRollback, workflows.UpdateRecheck, workflows.UpdateCommit} {
+	for i, action := range []string{transactions.UpdateCommit, transactions.UpdateRollback, transactions.UpdateRecheck, transactions.UpdateCommit} {
 		split, err := w.Begin(s.ctx(), time.Hour, holdfast.Message{ID: newID(), Topic: placed, Body: []byte("x")})
 		require.NoError(t, err)
 		status, err := s.ask(split.ID(), action)
 		require.NoError(t, err)
 		want := holdfast.Rollback
-		if action == workflows.UpdateCommit {
+		if action == transactions.UpdateCommit {
 			want = holdfast.Commit
 		}
 		require.Equal(t, want, status.Resolution, "%d %s", i, action)
@@ -158,10 +160,10 @@ func TestOperatorDecidesInTheRightDatabase(t *testing.T) {
 	split, err := w.Begin(s.ctx(), time.Hour, holdfast.Message{ID: newID(), Topic: placed, Body: []byte("x")})
 	require.NoError(t, err)
 	w.stop()
-	_, err = s.ask(split.ID(), workflows.UpdateCommit)
+	_, err = s.ask(split.ID(), transactions.UpdateCommit)
 	require.ErrorContains(t, err, "is not the one that it was begun in ("+w.DatabaseIdentity()+")")
 	require.ErrorContains(t, err, "("+wrong.DatabaseIdentity()+")")
-	status, err := s.ask(split.ID(), workflows.UpdateCommit, func(r *workflows.Request) { r.Force = true })
+	status, err := s.ask(split.ID(), transactions.UpdateCommit, func(r *transactions.Request) { r.Force = true })
 	require.NoError(t, err)
 	require.Equal(t, holdfast.Commit, status.Resolution)
 	require.Zero(t, s.count(s.effects, "SELECT count(*) FROM holdfast_outcomes"))
@@ -184,7 +186,7 @@ func TestSagaStaysInItsDatabase(t *testing.T) {
 	})
 	require.Contains(t, s.sagaStatus(saga).Reason, "has the saga's database")
 	s.runWith(laneOf("traced").options(s.options()), func(w *worker.Worker) { w.Saga(trek) })
-	var status workflows.SagaStatus
+	var status sagas.Status
 	require.NoError(t, s.temporal.GetWorkflow(s.ctx(), saga, "").Get(s.ctx(), &status))
 	require.Equal(t, "completed", status.State)
 	did := func(db *gorm.DB) (out []string) {

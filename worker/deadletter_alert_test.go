@@ -10,6 +10,8 @@ import (
 	holdfast "github.com/holdfastmq/holdfast"
 	"github.com/holdfastmq/holdfast/worker"
 	"github.com/holdfastmq/holdfast/workflows"
+	"github.com/holdfastmq/holdfast/workflows/deadletters"
+	"github.com/holdfastmq/holdfast/workflows/transactions"
 )
 
 // TestAlerts: people hear of what waits for them, and where.
@@ -54,7 +56,7 @@ func TestAlerts(t *testing.T) {
 	require.Equal(t, s.deadID("payments", id), parked.WorkflowID)
 
 	// It dies again, in a redelivery.
-	_, err = s.askLetter("payments", id, workflows.UpdateRedeliver, withAnswer)
+	_, err = s.askLetter("payments", id, deadletters.UpdateRedeliver, withAnswer)
 	require.NoError(t, err)
 	until(t, "another alert", func() bool { return len(heard.of(holdfast.AlertParked)) == 2 })
 	require.Contains(t, heard.of(holdfast.AlertParked)[1].Reason, "in redelivery 1")
@@ -71,7 +73,7 @@ func TestAlertOfAParkedTransaction(t *testing.T) {
 	_, err := w.Send(s.ctx(), order(id), insert)
 	require.ErrorIs(t, err, holdfast.ErrUnroutable)
 	for s.status(id).State != workflows.Parked {
-		_, _ = s.ask(id, workflows.UpdateRecheck) // refused while a try is under way
+		_, _ = s.ask(id, transactions.UpdateRecheck) // refused while a try is under way
 	}
 	until(t, "the alert", func() bool { return len(heard.of(holdfast.AlertParked)) > 0 })
 	a := heard.of(holdfast.AlertParked)[0]

@@ -18,6 +18,7 @@ import (
 	"github.com/holdfastmq/holdfast/broker"
 	"github.com/holdfastmq/holdfast/worker"
 	"github.com/holdfastmq/holdfast/workflows"
+	"github.com/holdfastmq/holdfast/workflows/deadletters"
 )
 
 // publish delivers an order's message as its committed transaction would, without
@@ -159,11 +160,11 @@ func (b *bells) about(kind holdfast.AlertKind, id string) (holdfast.Alert, bool)
 func (b *bells) hears(o *worker.Options) { o.OnAlert = b.ring }
 
 // withAnswer makes a redelivery wait for the consumer's answer.
-func withAnswer(r *workflows.DeadLetterRequest) { r.Wait = patience }
+func withAnswer(r *deadletters.Request) { r.Wait = patience }
 
 // tells reports whether a line of a dead letter's story has the text.
-func tells(status workflows.DeadLetterStatus, text string) bool {
-	return slices.ContainsFunc(status.Story, func(e workflows.DeadLetterEvent) bool { return strings.Contains(e.Text, text) })
+func tells(status deadletters.Status, text string) bool {
+	return slices.ContainsFunc(status.Story, func(e deadletters.Event) bool { return strings.Contains(e.Text, text) })
 }
 
 // repeats notes which messages came again and had no effect, from a consumer's log.

@@ -9,6 +9,7 @@ import (
 
 	holdfast "github.com/holdfastmq/holdfast"
 	"github.com/holdfastmq/holdfast/workflows"
+	"github.com/holdfastmq/holdfast/workflows/deadletters"
 )
 
 // atOnce calls do for each message, several at a time.
@@ -45,7 +46,7 @@ func TestAThousandDeadLetters(t *testing.T) {
 	var mu sync.Mutex
 	var wrong []error
 	atOnce(ms, func(m holdfast.Message) {
-		if _, err := s.askLetter("payments", m.ID, workflows.UpdateRedeliver); err != nil {
+		if _, err := s.askLetter("payments", m.ID, deadletters.UpdateRedeliver); err != nil {
 			mu.Lock()
 			defer mu.Unlock()
 			wrong = append(wrong, err)

@@ -10,6 +10,7 @@ import (
 	"github.com/holdfastmq/holdfast/internal/fault"
 	"github.com/holdfastmq/holdfast/worker"
 	"github.com/holdfastmq/holdfast/workflows"
+	"github.com/holdfastmq/holdfast/workflows/deadletters"
 )
 
 // TestDeadLetterMatrix kills a real process at each instant of a message's way
@@ -92,7 +93,7 @@ func killAtHandled(t *testing.T, dies string) {
 	refusing.stop()
 	c := s.child(childConfig{Role: roleConsumer, Fault: dies})
 	c.awaitReady()
-	_, err := s.askLetter("payments", m.ID, workflows.UpdateRedeliver)
+	_, err := s.askLetter("payments", m.ID, deadletters.UpdateRedeliver)
 	require.NoError(t, err)
 	c.killed()
 	require.Equal(t, 1, s.effected(m.ID))
@@ -120,7 +121,7 @@ func killAtIntake(t *testing.T, dies string) {
 	until(t, "the dead letter, again", func() bool { return s.letter("payments", m.ID).Duplicates == 1 })
 	require.Equal(t, workflows.Parked, s.letter("payments", m.ID).State)
 	consuming := s.consuming(payments(s.effects))
-	status, err := s.askLetter("payments", m.ID, workflows.UpdateRedeliver, withAnswer)
+	status, err := s.askLetter("payments", m.ID, deadletters.UpdateRedeliver, withAnswer)
 	require.NoError(t, err)
 	require.Equal(t, workflows.Handled, status.State)
 	require.Equal(t, 1, status.Redeliveries)
@@ -149,7 +150,7 @@ func killAtAnswer(t *testing.T, dies string) {
 	asked := make(chan struct{})
 	go func() {
 		defer close(asked)
-		_, _ = s.askLetter("payments", m.ID, workflows.UpdateRedeliver) // it may come too late
+		_, _ = s.askLetter("payments", m.ID, deadletters.UpdateRedeliver) // it may come too late
 	}()
 	c.killed()
 

@@ -11,6 +11,7 @@ import (
 
 	holdfast "github.com/holdfastmq/holdfast"
 	"github.com/holdfastmq/holdfast/workflows"
+	"github.com/holdfastmq/holdfast/workflows/deadletters"
 )
 
 // anotherLetter waits for a letter that is none of these, and returns what its
@@ -32,7 +33,7 @@ func (s *site) anotherLetter(known ...string) (message string) {
 
 func (s *site) settled(message string) {
 	s.t.Helper()
-	_, err := s.askLetter("payments", message, workflows.UpdateDiscard)
+	_, err := s.askLetter("payments", message, deadletters.UpdateDiscard)
 	require.NoError(s.t, err)
 	s.awaitLetter("payments", message, workflows.Discarded)
 }
@@ -81,7 +82,7 @@ func TestDeadLettersOfOneID(t *testing.T) {
 	send("a")
 	again := s.anotherLetter(id, other)
 	redeliver := func() {
-		_, err := s.askLetter("payments", again, workflows.UpdateRedeliver)
+		_, err := s.askLetter("payments", again, deadletters.UpdateRedeliver)
 		require.NoError(t, err)
 	}
 	redeliver()

@@ -15,6 +15,7 @@ import (
 	"github.com/holdfastmq/holdfast/broker"
 	"github.com/holdfastmq/holdfast/worker"
 	"github.com/holdfastmq/holdfast/workflows"
+	"github.com/holdfastmq/holdfast/workflows/deadletters"
 )
 
 // foreign publishes to the topics exchange as somebody does who does not know
@@ -60,11 +61,11 @@ func TestCompensateTwiceAtOnce(t *testing.T) {
 	require.Equal(t, workflows.Compensated, s.letter("payments", m.ID).State)
 	require.Equal(t, 1, s.refunded(m.ID))
 
-	for _, name := range []string{workflows.UpdateRedeliver, workflows.UpdateCompensate, workflows.UpdateDiscard} {
+	for _, name := range []string{deadletters.UpdateRedeliver, workflows.UpdateCompensate, deadletters.UpdateDiscard} {
 		_, err := s.askLetter("payments", m.ID, name)
 		require.Error(t, err, "%s of a settled letter", name)
 	}
-	_, err := s.askLetter("payments", newID(), workflows.UpdateRedeliver)
+	_, err := s.askLetter("payments", newID(), deadletters.UpdateRedeliver)
 	var unknown *serviceerror.NotFound
 	require.ErrorAs(t, err, &unknown)
 	require.Equal(t, 1, s.refunded(m.ID))
@@ -85,7 +86,7 @@ func TestRedeliverToAQueueThatIsGone(t *testing.T) {
 		_, err := ch.QueueDelete(queue, false, false, false)
 		require.NoError(t, err)
 	})
-	_, err := s.askLetter("payments", m.ID, workflows.UpdateRedeliver)
+	_, err := s.askLetter("payments", m.ID, deadletters.UpdateRedeliver)
 	require.ErrorContains(t, err, queue)
 	parked := s.letter("payments", m.ID)
 	require.Equal(t, workflows.Parked, parked.State)
@@ -93,7 +94,7 @@ func TestRedeliverToAQueueThatIsGone(t *testing.T) {
 	require.Contains(t, parked.Reason, "start the consumer")
 
 	s.consuming(payments(s.effects))
-	status, err := s.askLetter("payments", m.ID, workflows.UpdateRedeliver, withAnswer)
+	status, err := s.askLetter("payments", m.ID, deadletters.UpdateRedeliver, withAnswer)
 	require.NoError(t, err)
 	require.Equal(t, workflows.Handled, status.State)
 	require.Equal(t, 1, s.effected(m.ID))
@@ -116,7 +117,7 @@ func TestForeignMessages(t *testing.T) {
 
 	// Without an ID it goes by its content, which no other may have.
 	s.foreign(b, amqp.Publishing{Body: []byte("who am I? " + newID())})
-	var nameless workflows.DeadLetterStatus
+	var nameless deadletters.Status
 	until(t, "the dead letter of the message without an ID", func() bool {
 		for _, id := range s.letters() {
 			if id != s.deadID("payments", named) {
@@ -127,16 +128,16 @@ func TestForeignMessages(t *testing.T) {
 	})
 	require.Equal(t, holdfast.ClassMalformed, nameless.Failure.Class)
 	require.Contains(t, nameless.Reason, "message-id")
-	_, err = s.askLetter("payments", nameless.ID, workflows.UpdateRedeliver)
+	_, err = s.askLetter("payments", nameless.ID, deadletters.UpdateRedeliver)
 	require.ErrorContains(t, err, "no message-id")
 	require.Equal(t, workflows.Parked, s.letter("payments", nameless.ID).State)
-	discarded, err := s.askLetter("payments", nameless.ID, workflows.UpdateDiscard)
+	discarded, err := s.askLetter("payments", nameless.ID, deadletters.UpdateDiscard)
 	require.NoError(t, err)
 	require.Equal(t, workflows.Discarded, discarded.State)
 
 	consuming.stop()
 	again := s.consuming(payments(s.effects))
-	status, err := s.askLetter("payments", named, workflows.UpdateRedeliver, withAnswer)
+	status, err := s.askLetter("payments", named, deadletters.UpdateRedeliver, withAnswer)
 	require.NoError(t, err)
 	require.Equal(t, workflows.Handled, status.State)
 	e := s.oneEffect(named)
@@ -188,13 +189,13 @@ func TestOversizedDeadLetter(t *testing.T) {
 	body := bytes.Repeat([]byte("x"), 2<<20)
 	s.foreign(b, amqp.Publishing{MessageId: id, Body: body, Headers: amqp.Table{"holdfast-version": "1", "holdfast-topic": placed, "holdfast-tx": id, "holdfast-group": group}})
 	parked := s.awaitLetter("payments", id, workflows.Parked)
-	require.Equal(t, []string{workflows.UpdateDiscard}, parked.Actions)
-	for _, name := range []string{workflows.UpdateRedeliver, workflows.UpdateCompensate} {
+	require.Equal(t, []string{deadletters.UpdateDiscard}, parked.Actions)
+	for _, name := range []string{deadletters.UpdateRedeliver, workflows.UpdateCompensate} {
 		_, err := s.askLetter("payments", id, name)
 		require.ErrorContains(t, err, b.OversizedQueue(), name)
 		require.ErrorContains(t, err, "2097152 bytes", name)
 	}
-	discarded, err := s.askLetter("payments", id, workflows.UpdateDiscard)
+	discarded, err := s.askLetter("payments", id, deadletters.UpdateDiscard)
 	require.NoError(t, err)
 	require.Equal(t, workflows.Discarded, discarded.State)
 	s.onlyLetter("payments", id)

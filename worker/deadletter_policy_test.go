@@ -14,6 +14,7 @@ import (
 
 	holdfast "github.com/holdfastmq/holdfast"
 	"github.com/holdfastmq/holdfast/workflows"
+	"github.com/holdfastmq/holdfast/workflows/deadletters"
 )
 
 // TestPolicyRedelivers: on its schedule, then it is left to an operator.
@@ -37,7 +38,7 @@ func TestPolicyRedelivers(t *testing.T) {
 	require.Contains(t, parked.Reason, "redelivered 2 times")
 	require.EqualValues(t, 6, tries.Load(), "each time the immediate tries, and no others")
 	for _, e := range parked.Story {
-		if e.What == workflows.UpdateRedeliver {
+		if e.What == deadletters.UpdateRedeliver {
 			require.Equal(t, workflows.PolicyOperator, e.Operator)
 		}
 	}
@@ -66,7 +67,7 @@ func TestPolicyCompensatePermanent(t *testing.T) {
 	require.Zero(t, s.refunded(ordinary.ID))
 
 	// It does once the error is permanent.
-	_, err := s.askLetter("payments", ordinary.ID, workflows.UpdateRedeliver)
+	_, err := s.askLetter("payments", ordinary.ID, deadletters.UpdateRedeliver)
 	require.NoError(t, err)
 	s.awaitLetter("payments", ordinary.ID, workflows.Compensated)
 	require.Equal(t, 1, s.refunded(ordinary.ID))
@@ -86,15 +87,15 @@ func TestPolicyAllowsEdits(t *testing.T) {
 	b := s.broker()
 	m := order(newID())
 	s.publish(b, m)
-	edit := func(r *workflows.DeadLetterRequest) { r.Text, r.ContentType = `{"amount": 5}`, "application/json" }
+	edit := func(r *deadletters.Request) { r.Text, r.ContentType = `{"amount": 5}`, "application/json" }
 	s.awaitLetter("strict", m.ID, workflows.Parked)
-	_, err := s.askLetter("strict", m.ID, workflows.UpdateRedeliverEdited, edit)
+	_, err := s.askLetter("strict", m.ID, deadletters.UpdateRedeliverEdited, edit)
 	require.ErrorContains(t, err, "Policy.AllowEdits")
 	require.Equal(t, workflows.Parked, s.letter("strict", m.ID).State)
 
 	s.awaitLetter("payments", m.ID, workflows.Parked)
 	first.stop()
-	_, err = s.askLetter("payments", m.ID, workflows.UpdateRedeliverEdited, edit)
+	_, err = s.askLetter("payments", m.ID, deadletters.UpdateRedeliverEdited, edit)
 	require.NoError(t, err)
 	s.channel(func(ch *amqp.Channel) {
 		d, ok, err := ch.Get(b.ConsumerQueue("payments"), false) // and not acknowledged
@@ -113,7 +114,7 @@ func TestPolicyAllowsEdits(t *testing.T) {
 	require.Equal(t, m.Topic, e.Topic)
 	s.awaitLetter("payments", m.ID, workflows.Handled)
 
-	_, err = s.askLetter("strict", m.ID, workflows.UpdateDiscard)
+	_, err = s.askLetter("strict", m.ID, deadletters.UpdateDiscard)
 	require.NoError(t, err)
 	s.nothingLeft(b, []string{"payments", "strict"}, again, w)
 }

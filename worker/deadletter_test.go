@@ -19,6 +19,7 @@ import (
 	"github.com/holdfastmq/holdfast/internal/fault"
 	"github.com/holdfastmq/holdfast/worker"
 	"github.com/holdfastmq/holdfast/workflows"
+	"github.com/holdfastmq/holdfast/workflows/deadletters"
 )
 
 // noLadder makes a message that fails a dead letter at once.
@@ -31,12 +32,12 @@ func (s *site) deadID(consumer, message string) string {
 
 // letter asks a dead letter's workflow where it stands; not there yet is an
 // empty status.
-func (s *site) letter(consumer, message string) workflows.DeadLetterStatus {
+func (s *site) letter(consumer, message string) deadletters.Status {
 	s.t.Helper()
 	return s.letterOf(s.deadID(consumer, message))
 }
 
-func (s *site) letterOf(workflowID string) (status workflows.DeadLetterStatus) {
+func (s *site) letterOf(workflowID string) (status deadletters.Status) {
 	s.t.Helper()
 	v, err := s.temporal.QueryWorkflow(s.ctx(), workflowID, "", workflows.QueryStatus)
 	if err == nil {
@@ -58,7 +59,7 @@ func (s *site) letters() (ids []string) {
 }
 
 // awaitLetter waits until a dead letter is in a state.
-func (s *site) awaitLetter(consumer, message string, want workflows.State) (status workflows.DeadLetterStatus) {
+func (s *site) awaitLetter(consumer, message string, want workflows.State) (status deadletters.Status) {
 	s.t.Helper()
 	until(s.t, fmt.Sprintf("the dead letter of %s to be %s", message, want), func() bool {
 		status = s.letter(consumer, message)
@@ -68,9 +69,9 @@ func (s *site) awaitLetter(consumer, message string, want workflows.State) (stat
 }
 
 // askLetter sends an operator's Update to a dead letter.
-func (s *site) askLetter(consumer, message, name string, change ...func(*workflows.DeadLetterRequest)) (status workflows.DeadLetterStatus, err error) {
+func (s *site) askLetter(consumer, message, name string, change ...func(*deadletters.Request)) (status deadletters.Status, err error) {
 	s.t.Helper()
-	req := workflows.DeadLetterRequest{Operator: "ann", Reason: "looked at the books"}
+	req := deadletters.Request{Operator: "ann", Reason: "looked at the books"}
 	for _, c := range change {
 		c(&req)
 	}
@@ -118,22 +119,22 @@ func TestDeadLetterIsRedelivered(t *testing.T) {
 	require.Len(t, parked.Failure.Log, 3)
 	require.Equal(t, group, parked.Group)
 	require.Equal(t, id, parked.Tx)
-	require.Contains(t, parked.Actions, workflows.UpdateRedeliver)
+	require.Contains(t, parked.Actions, deadletters.UpdateRedeliver)
 
 	// Not mended yet: it dies again.
-	wait := func(r *workflows.DeadLetterRequest) { r.Wait = patience }
-	again, err := s.askLetter("payments", id, workflows.UpdateRedeliver, wait)
+	wait := func(r *deadletters.Request) { r.Wait = patience }
+	again, err := s.askLetter("payments", id, deadletters.UpdateRedeliver, wait)
 	require.NoError(t, err)
 	require.Equal(t, workflows.Parked, again.State)
 	require.Equal(t, 1, again.Failure.Redelivery)
 
 	trouble.Store(nil)
-	handled, err := s.askLetter("payments", id, workflows.UpdateRedeliver, wait)
+	handled, err := s.askLetter("payments", id, deadletters.UpdateRedeliver, wait)
 	require.NoError(t, err)
 	require.Equal(t, workflows.Handled, handled.State)
 	require.Equal(t, 2, handled.Redeliveries)
 	require.Equal(t, 1, s.effected(id))
-	_, err = s.askLetter("payments", id, workflows.UpdateDiscard)
+	_, err = s.askLetter("payments", id, deadletters.UpdateDiscard)
 	require.Error(t, err, "settled")
 }
 
@@ -347,7 +348,7 @@ func TestCompensatedThoughHandled(t *testing.T) {
 		return tx.Exec("DELETE FROM effects WHERE message_id = ?", m.ID).Error
 	}
 	s.consuming(c)
-	end, err := s.askLetter("payments", notice, workflows.UpdateRedeliver, func(r *workflows.DeadLetterRequest) { r.Wait = patience })
+	end, err := s.askLetter("payments", notice, deadletters.UpdateRedeliver, func(r *deadletters.Request) { r.Wait = patience })
 	require.NoError(t, err)
 	require.Equal(t, workflows.Handled, end.State)
 	require.Zero(t, s.effected(id))

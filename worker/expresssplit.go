@@ -8,7 +8,7 @@ import (
 
 	holdfast "github.com/holdfastmq/holdfast"
 	"github.com/holdfastmq/holdfast/activities"
-	"github.com/holdfastmq/holdfast/workflows"
+	"github.com/holdfastmq/holdfast/workflows/transactions"
 )
 
 // expressSplit is what is known of a split transaction that has no workflow.
@@ -57,7 +57,7 @@ func (w *Worker) beginExpress(ctx context.Context, ms []holdfast.Message) (*Spli
 
 // confirmExpress carries the second confirmation out. Where the outcome row has
 // proven it, it holds even if this process ends: a check-back will find it.
-func (s *Split) confirmExpress(ctx context.Context, c workflows.Confirmation, proven bool) (holdfast.Receipt, error) {
+func (s *Split) confirmExpress(ctx context.Context, c transactions.Confirmation, proven bool) (holdfast.Receipt, error) {
 	done, err := s.express.confirm(c.Resolution)
 	if err != nil {
 		return s.receipt, fmt.Errorf("transaction %s: %w", s.ID(), err)

@@ -4,7 +4,7 @@ import (
 	"slices"
 	"sync"
 
-	"github.com/holdfastmq/holdfast/workflows"
+	"github.com/holdfastmq/holdfast/workflows/transactions"
 )
 
 // gatherer is group commit: while as many cohorts are in flight as may be,
@@ -67,7 +67,7 @@ func (g *gatherer) freed() {
 
 // nextCohort says how many of those that wait share the next workflow.
 func nextCohort(waiting []*gathered, most int) int {
-	var load workflows.CohortLoad
+	var load transactions.CohortLoad
 	for n, m := range waiting {
 		if load = load.With(m.tx); n == most || !load.Fits() {
 			return n

@@ -11,6 +11,7 @@ import (
 	"github.com/holdfastmq/holdfast/activities"
 	"github.com/holdfastmq/holdfast/broker"
 	"github.com/holdfastmq/holdfast/workflows"
+	"github.com/holdfastmq/holdfast/workflows/transactions"
 )
 
 // handOverAtOnce is how many workflows a sweep starts at the same time.
@@ -41,7 +42,7 @@ func (w *Worker) handOver(ctx context.Context, halves []holdfast.Half) []error {
 			alone = append(alone, tx)
 		}
 	}
-	for _, txs := range workflows.Recoveries(express) {
+	for _, txs := range transactions.Recoveries(express) {
 		err := w.recover(ctx, txs)
 		if errors.Is(err, holdfast.ErrInvalid) { // one of them may be to blame
 			alone = append(alone, txs...)
@@ -74,9 +75,9 @@ func (w *Worker) recover(ctx context.Context, txs []activities.Tx) error {
 	if err != nil {
 		return err
 	}
-	options := workflows.RecoveryStartOptions(w.o.Prefix, w.o.Group, workflows.RecoveryWorkflowID(w.idPrefix(), w.o.Group, id.String()), txs)
+	options := transactions.RecoveryStartOptions(w.o.Prefix, w.o.Group, workflows.RecoveryWorkflowID(w.idPrefix(), w.o.Group, id.String()), txs)
 	options.WorkflowTaskTimeout = w.o.TaskTimeout
-	if _, err := w.o.Temporal.ExecuteWorkflow(ctx, options, workflows.RecoveryName, w.input(txs...)); err != nil {
+	if _, err := w.o.Temporal.ExecuteWorkflow(ctx, options, transactions.RecoveryName, w.input(txs...)); err != nil {
 		return w.temporalError("start the recovery of undecided half messages", err)
 	}
 	w.o.Logger.Debug("handed over undecided half messages", "half messages", len(txs), "workflow", options.ID)

@@ -29,6 +29,7 @@ import (
 	"github.com/holdfastmq/holdfast/internal/stack/stacktest"
 	"github.com/holdfastmq/holdfast/worker"
 	"github.com/holdfastmq/holdfast/workflows"
+	"github.com/holdfastmq/holdfast/workflows/transactions"
 )
 
 // patience is how long tests wait for what must happen. It says nothing about
@@ -118,13 +119,13 @@ func (p place) options(c client.Client, orders *gorm.DB, log *slog.Logger) worke
 	return worker.Options{Group: p.Group, Temporal: c, Namespace: p.Namespace, AMQPURL: p.AMQPURL, DB: orders,
 		Prefix: p.Prefix, Logger: log, SendTimeout: patience, DrainTimeout: 20 * time.Second,
 		CheckAfter: time.Minute, ReachTimeout: 30 * time.Second, TaskTimeout: 20 * time.Second,
-		CheckBack: workflows.Schedule{Delays: []time.Duration{time.Minute}}}
+		CheckBack: transactions.Schedule{Delays: []time.Duration{time.Minute}}}
 }
 
 // hurried are options with which a crash costs seconds.
 func hurried(o worker.Options) worker.Options {
 	o.CheckAfter, o.ReachTimeout, o.TaskTimeout, o.LockTimeout = 1500*time.Millisecond, time.Second, 2*time.Second, time.Second
-	o.CheckBack = workflows.Schedule{Delays: []time.Duration{500 * time.Millisecond}, MaxChecks: 1_000_000} // a slow machine parks nothing
+	o.CheckBack = transactions.Schedule{Delays: []time.Duration{500 * time.Millisecond}, MaxChecks: 1_000_000} // a slow machine parks nothing
 	return o
 }
 
@@ -359,45 +360,45 @@ func (s *site) ctx() context.Context {
 }
 
 // ended waits for the end of a transaction's workflow.
-func (s *site) ended(id string) workflows.MemberStatus {
+func (s *site) ended(id string) transactions.MemberStatus {
 	s.t.Helper()
 	status, err := endOf(s.ctx(), s.temporal, s.at.Prefix, id)
 	require.NoError(s.t, err, "workflow of %s", id)
 	return status
 }
 
-func endOf(ctx context.Context, c client.Client, prefix, id string) (workflows.MemberStatus, error) {
-	var status workflows.Status
+func endOf(ctx context.Context, c client.Client, prefix, id string) (transactions.MemberStatus, error) {
+	var status transactions.Status
 	if err := c.GetWorkflow(ctx, workflows.WorkflowID(prefix, group, id), "").Get(ctx, &status); err != nil {
-		return workflows.MemberStatus{}, err
+		return transactions.MemberStatus{}, err
 	}
 	for _, m := range status.Transactions {
 		if m.ID == id {
 			return m, nil
 		}
 	}
-	return workflows.MemberStatus{}, fmt.Errorf("%s is not in %+v", id, status)
+	return transactions.MemberStatus{}, fmt.Errorf("%s is not in %+v", id, status)
 }
 
 // status asks a running workflow.
-func (s *site) status(id string) workflows.MemberStatus {
+func (s *site) status(id string) transactions.MemberStatus {
 	s.t.Helper()
 	v, err := s.temporal.QueryWorkflow(s.ctx(), workflows.WorkflowID(s.at.Prefix, group, id), "", workflows.QueryStatus)
 	require.NoError(s.t, err)
-	var status workflows.Status
+	var status transactions.Status
 	require.NoError(s.t, v.Get(&status))
 	require.Len(s.t, status.Transactions, 1)
 	return status.Transactions[0]
 }
 
 // ask sends an operator's Update.
-func (s *site) ask(id, name string, change ...func(*workflows.Request)) (workflows.MemberStatus, error) {
+func (s *site) ask(id, name string, change ...func(*transactions.Request)) (transactions.MemberStatus, error) {
 	s.t.Helper()
-	req := workflows.Request{Operator: "ann", Reason: "looked at the books"}
+	req := transactions.Request{Operator: "ann", Reason: "looked at the books"}
 	for _, c := range change {
 		c(&req)
 	}
-	var status workflows.MemberStatus
+	var status transactions.MemberStatus
 	handle, err := s.temporal.UpdateWorkflow(s.ctx(), client.UpdateWorkflowOptions{WorkflowID: workflows.WorkflowID(s.at.Prefix, group, id),
 		UpdateName: name, Args: []any{req}, WaitForStage: client.WorkflowUpdateStageCompleted})
 	if err != nil {

@@ -10,7 +10,7 @@ import (
 	holdfast "github.com/holdfastmq/holdfast"
 	"github.com/holdfastmq/holdfast/activities"
 	"github.com/holdfastmq/holdfast/broker"
-	"github.com/holdfastmq/holdfast/workflows"
+	"github.com/holdfastmq/holdfast/workflows/deadletters"
 )
 
 // intake gives each dead letter of the prefix a workflow. All processes that have
@@ -39,7 +39,7 @@ func (w *Worker) handled(ctx context.Context, h broker.HandledRecord) error {
 			return nil
 		}
 	}
-	_, err := w.tellLetter(ctx, id, workflows.SignalHandled, h.Redelivery)
+	_, err := w.tellLetter(ctx, id, deadletters.SignalHandled, h.Redelivery)
 	return err
 }
 

@@ -14,7 +14,7 @@ import (
 	holdfast "github.com/holdfastmq/holdfast"
 	"github.com/holdfastmq/holdfast/internal/stack/stacktest"
 	"github.com/holdfastmq/holdfast/worker"
-	"github.com/holdfastmq/holdfast/workflows"
+	"github.com/holdfastmq/holdfast/workflows/transactions"
 )
 
 func TestInvalidOptions(t *testing.T) {
@@ -29,7 +29,7 @@ func TestInvalidOptions(t *testing.T) {
 		"body limit":         {Group: group, AMQPURL: "amqp://h", MaxBody: holdfast.MaxBody + 1},
 		"lane of a pattern":  {Group: group, AMQPURL: "amqp://h", Lanes: map[string]holdfast.Lane{"order.*": holdfast.Express}},
 		"unknown lane":       {Group: group, AMQPURL: "amqp://h", Lanes: map[string]holdfast.Lane{"order": "fast"}},
-		"schedule":           {Group: group, AMQPURL: "amqp://h", CheckBack: workflows.Schedule{Delays: []time.Duration{0}}},
+		"schedule":           {Group: group, AMQPURL: "amqp://h", CheckBack: transactions.Schedule{Delays: []time.Duration{0}}},
 	} {
 		_, err := worker.New(o)
 		require.ErrorIs(t, err, holdfast.ErrInvalid, name)

@@ -18,6 +18,7 @@ import (
 	"github.com/holdfastmq/holdfast/saga/core"
 	"github.com/holdfastmq/holdfast/worker"
 	"github.com/holdfastmq/holdfast/workflows"
+	"github.com/holdfastmq/holdfast/workflows/sagas"
 )
 
 // forgotten waits until Temporal has forgotten these workflows, which it is told to.
@@ -136,9 +137,9 @@ func TestOneKeyTwoStates(t *testing.T) {
 	short := travel(local("pay"))
 	short.Name = "short"
 	v := s.agency(short)
-	in := workflows.SagaInput{ID: workflows.SagaID(s.at.Prefix, group, "short", first.ID), Group: group, Prefix: s.at.Prefix, Name: "short",
+	in := sagas.Input{ID: workflows.SagaID(s.at.Prefix, group, "short", first.ID), Group: group, Prefix: s.at.Prefix, Name: "short",
 		Key: first.ID, Data: []byte(`{"price":100, "id":"` + first.ID + `"}`)}
-	run, err := s.temporal.ExecuteWorkflow(s.ctx(), workflows.SagaOptions(s.at.Prefix, in), workflows.SagaName, in)
+	run, err := s.temporal.ExecuteWorkflow(s.ctx(), sagas.StartOptions(s.at.Prefix, in), sagas.Name, in)
 	require.NoError(t, err)
 	require.NoError(t, run.Get(s.ctx(), nil))
 	_, err = worker.StartSaga(s.ctx(), v.Worker, short, other)

@@ -15,6 +15,7 @@ import (
 	holdfast "github.com/holdfastmq/holdfast"
 	"github.com/holdfastmq/holdfast/worker"
 	"github.com/holdfastmq/holdfast/workflows"
+	"github.com/holdfastmq/holdfast/workflows/transactions"
 )
 
 // list returns the IDs of the workflows that a query of the visibility store
@@ -38,7 +39,7 @@ func TestOperator(t *testing.T) {
 	s := newSite(t)
 	s.consuming(payments(s.effects))
 	o := hurried(s.options())
-	o.CheckBack = workflows.Schedule{Delays: []time.Duration{50 * time.Millisecond}, MaxChecks: 2}
+	o.CheckBack = transactions.Schedule{Delays: []time.Duration{50 * time.Millisecond}, MaxChecks: 2}
 	w := s.runWith(o, func(w *worker.Worker) {
 		w.Check("order.lost", holdfast.CheckerFunc(func(context.Context, holdfast.Message) (holdfast.Resolution, error) {
 			return holdfast.Unknown, errors.New("the ledger burnt")
@@ -58,12 +59,12 @@ func TestOperator(t *testing.T) {
 
 	t.Run("commit", func(t *testing.T) {
 		id := parked(t)
-		_, err := s.ask(id, workflows.UpdateCommit, func(r *workflows.Request) { r.Operator = "" })
+		_, err := s.ask(id, transactions.UpdateCommit, func(r *transactions.Request) { r.Operator = "" })
 		require.ErrorContains(t, err, "say who asks and why")
-		_, err = s.ask(id, workflows.UpdateCommit, func(r *workflows.Request) { r.Tx = "another" })
+		_, err = s.ask(id, transactions.UpdateCommit, func(r *transactions.Request) { r.Tx = "another" })
 		require.ErrorContains(t, err, "does not hold transaction another")
 		require.Equal(t, workflows.Parked, s.status(id).State)
-		status, err := s.ask(id, workflows.UpdateCommit)
+		status, err := s.ask(id, transactions.UpdateCommit)
 		require.NoError(t, err)
 		require.Equal(t, workflows.Committed, status.State)
 		require.Equal(t, "ann: looked at the books", status.Decided)
@@ -73,7 +74,7 @@ func TestOperator(t *testing.T) {
 
 	t.Run("rollback", func(t *testing.T) {
 		id := parked(t)
-		status, err := s.ask(id, workflows.UpdateRollback)
+		status, err := s.ask(id, transactions.UpdateRollback)
 		require.NoError(t, err)
 		require.Equal(t, workflows.RolledBack, status.State)
 		require.Equal(t, workflows.RolledBack, s.ended(id).State)
@@ -81,14 +82,14 @@ func TestOperator(t *testing.T) {
 
 	t.Run("by signal", func(t *testing.T) {
 		id := parked(t)
-		require.NoError(t, s.temporal.SignalWorkflow(t.Context(), workflows.WorkflowID(s.at.Prefix, group, id), "", workflows.UpdateRollback,
-			workflows.Request{Operator: "bob", Reason: "spring cleaning"}))
+		require.NoError(t, s.temporal.SignalWorkflow(t.Context(), workflows.WorkflowID(s.at.Prefix, group, id), "", transactions.UpdateRollback,
+			transactions.Request{Operator: "bob", Reason: "spring cleaning"}))
 		require.Equal(t, "bob: spring cleaning", s.ended(id).Decided)
 	})
 
 	t.Run("recheck", func(t *testing.T) {
 		id := parked(t)
-		status, err := s.ask(id, workflows.UpdateRecheck)
+		status, err := s.ask(id, transactions.UpdateRecheck)
 		require.NoError(t, err)
 		require.Equal(t, 3, status.Checks)
 		until(t, "it is parked again", func() bool { return s.status(id).State == workflows.Parked })
@@ -108,11 +109,11 @@ func TestOperatorAgainstTheDatabase(t *testing.T) {
 	split, err := w.Begin(t.Context(), time.Hour, order(newID()))
 	require.NoError(t, err)
 	require.NoError(t, s.commitOrder(split))
-	_, err = s.ask(split.ID(), workflows.UpdateRollback)
+	_, err = s.ask(split.ID(), transactions.UpdateRollback)
 	require.ErrorContains(t, err, "already resolved")
-	_, err = s.ask(split.ID(), workflows.UpdateRollback, func(r *workflows.Request) { r.Force = true })
+	_, err = s.ask(split.ID(), transactions.UpdateRollback, func(r *transactions.Request) { r.Force = true })
 	require.ErrorContains(t, err, "already resolved", "force is for a database that cannot be asked")
-	status, err := s.ask(split.ID(), workflows.UpdateRecheck)
+	status, err := s.ask(split.ID(), transactions.UpdateRecheck)
 	require.NoError(t, err)
 	require.Equal(t, workflows.Committed, status.State)
 	s.oneEffect(split.ID())
@@ -121,7 +122,7 @@ func TestOperatorAgainstTheDatabase(t *testing.T) {
 	// longer commit.
 	split, err = w.Begin(t.Context(), time.Hour, order(newID()))
 	require.NoError(t, err)
-	status, err = s.ask(split.ID(), workflows.UpdateRollback)
+	status, err = s.ask(split.ID(), transactions.UpdateRollback)
 	require.NoError(t, err)
 	require.Equal(t, workflows.RolledBack, status.State)
 	require.ErrorIs(t, s.commitOrder(split), holdfast.ErrAlreadyResolved)

@@ -17,7 +17,7 @@ import (
 
 	holdfast "github.com/holdfastmq/holdfast"
 	"github.com/holdfastmq/holdfast/internal/alerts"
-	"github.com/holdfastmq/holdfast/workflows"
+	"github.com/holdfastmq/holdfast/workflows/transactions"
 )
 
 // Options configure a [Worker]. The zero value of every field but Group means
@@ -119,7 +119,7 @@ type Options struct {
 	KeeperWindow int
 	// CheckBack is the schedule of check-backs; its zero value is the default
 	// schedule.
-	CheckBack workflows.Schedule
+	CheckBack transactions.Schedule
 	// LocalTimeout bounds a local transaction. Default: 5 m.
 	LocalTimeout time.Duration
 	// ReachTimeout is how long the process that holds a closure is waited for,

@@ -21,6 +21,7 @@ import (
 	"github.com/holdfastmq/holdfast/internal/stack/stacktest"
 	"github.com/holdfastmq/holdfast/worker"
 	"github.com/holdfastmq/holdfast/workflows"
+	"github.com/holdfastmq/holdfast/workflows/transactions"
 )
 
 // callers is how many send at the same time.
@@ -173,7 +174,7 @@ func (s *site) recovered() {
 
 // endOf waits for the end of a transaction in a workflow of its own, or in its
 // cohort.
-func (l *load) endOf(id string) (workflows.MemberStatus, error) {
+func (l *load) endOf(id string) (transactions.MemberStatus, error) {
 	status, err := endOf(l.s.ctx(), l.s.temporal, l.s.at.Prefix, id)
 	var unknown *serviceerror.NotFound
 	if errors.As(err, &unknown) && inCohort(l.at[id]) {

@@ -11,6 +11,7 @@ import (
 	"github.com/holdfastmq/holdfast/internal/stack/stacktest"
 	"github.com/holdfastmq/holdfast/worker"
 	"github.com/holdfastmq/holdfast/workflows"
+	"github.com/holdfastmq/holdfast/workflows/deadletters"
 )
 
 // TestOpsT16aDiscardOfACommittedHalf: RabbitMQ drops half messages. That of a
@@ -38,13 +39,13 @@ func TestOpsT16aDiscardOfACommittedHalf(t *testing.T) {
 	s.awaitLetter(queue, committed, workflows.Parked)
 	s.awaitLetter(queue, never, workflows.Parked)
 
-	_, err := s.askLetter(queue, committed, workflows.UpdateDiscard)
+	_, err := s.askLetter(queue, committed, deadletters.UpdateDiscard)
 	require.ErrorContains(t, err, "COMMITTED")
 	require.Equal(t, workflows.Parked, s.letter(queue, committed).State)
-	discarded, err := s.askLetter(queue, never, workflows.UpdateDiscard)
+	discarded, err := s.askLetter(queue, never, deadletters.UpdateDiscard)
 	require.NoError(t, err)
 	require.Equal(t, workflows.Discarded, discarded.State)
-	_, err = s.askLetter(queue, committed, workflows.UpdateRedeliver)
+	_, err = s.askLetter(queue, committed, deadletters.UpdateRedeliver)
 	require.NoError(t, err)
 	s.oneEffect(committed)
 }

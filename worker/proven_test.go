@@ -8,6 +8,7 @@ import (
 
 	holdfast "github.com/holdfastmq/holdfast"
 	"github.com/holdfastmq/holdfast/workflows"
+	"github.com/holdfastmq/holdfast/workflows/deadletters"
 )
 
 // TestCompensatesWhatWasCommitted: a dead letter that is not what a transaction of
@@ -44,7 +45,7 @@ func TestCompensatesWhatWasCommitted(t *testing.T) {
 		require.Contains(t, parked.Reason, "--force")
 		require.Zero(t, s.refunded(id))
 	}
-	done, err := s.askLetter("payments", other.ID, workflows.UpdateCompensate, func(r *workflows.DeadLetterRequest) { r.Force = true })
+	done, err := s.askLetter("payments", other.ID, workflows.UpdateCompensate, func(r *deadletters.Request) { r.Force = true })
 	require.NoError(t, err)
 	require.Equal(t, workflows.Compensated, done.State)
 	require.Equal(t, 1, s.refunded(other.ID))

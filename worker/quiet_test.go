@@ -125,7 +125,7 @@ func TestLinesAtInfo(t *testing.T) {
 	t.Parallel()
 	var found []string
 	files := token.NewFileSet()
-	for _, folder := range []string{".", "../activities", "../barrier", "../broker", "../compensation", "../internal/sagarun", "../saga", "../saga/core", "../workflows"} {
+	for _, folder := range []string{".", "../activities", "../barrier", "../broker", "../compensation", "../internal/sagarun", "../saga", "../saga/core", "../workflows", "../workflows/transactions", "../workflows/deadletters", "../workflows/sagas"} {
 		names, err := filepath.Glob(filepath.Join(folder, "*.go"))
 		require.NoError(t, err)
 		require.NotEmpty(t, names, folder)

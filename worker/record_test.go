@@ -21,6 +21,7 @@ import (
 	"github.com/holdfastmq/holdfast/internal/stack/stacktest"
 	"github.com/holdfastmq/holdfast/worker"
 	"github.com/holdfastmq/holdfast/workflows"
+	"github.com/holdfastmq/holdfast/workflows/transactions"
 )
 
 // histories is where the histories are that workflows/replay_test.go replays.
@@ -54,7 +55,7 @@ func TestRecordHistories(t *testing.T) {
 	s.consuming(payments(s.effects))
 	o := hurried(s.options())
 	o.Instance, o.TaskTimeout, o.ReachTimeout = "recorder-1", 10*time.Second, 10*time.Second
-	o.CheckBack = workflows.Schedule{Delays: []time.Duration{100 * time.Millisecond}, MaxChecks: 2}
+	o.CheckBack = transactions.Schedule{Delays: []time.Duration{100 * time.Millisecond}, MaxChecks: 2}
 	r.w = s.runWith(o, func(w *worker.Worker) {
 		w.Handle("place", insert)
 		w.Check("order.lost", holdfast.CheckerFunc(func(context.Context, holdfast.Message) (holdfast.Resolution, error) {
@@ -180,14 +181,14 @@ func (r *recorder) park(id string) {
 
 func (r *recorder) parkedCommit(id string) {
 	r.park(id)
-	_, err := r.ask(id, workflows.UpdateCommit)
+	_, err := r.ask(id, transactions.UpdateCommit)
 	require.NoError(r.t, err)
 }
 
 func (r *recorder) parkedRollback(id string) {
 	r.park(id)
-	require.NoError(r.t, r.temporal.SignalWorkflow(r.ctx(), workflows.WorkflowID(r.at.Prefix, group, id), "", workflows.UpdateRollback,
-		workflows.Request{Operator: "ann", Reason: "looked at the books"}))
+	require.NoError(r.t, r.temporal.SignalWorkflow(r.ctx(), workflows.WorkflowID(r.at.Prefix, group, id), "", transactions.UpdateRollback,
+		transactions.Request{Operator: "ann", Reason: "looked at the books"}))
 }
 
 func (r *recorder) unroutable(id string) {
@@ -198,12 +199,12 @@ func (r *recorder) unroutable(id string) {
 	_, err := r.w.Send(ctx, m, insert)
 	require.ErrorIs(r.t, err, holdfast.ErrDeliveryPending)
 	for r.status(id).State != workflows.Parked {
-		_, _ = r.ask(id, workflows.UpdateRecheck) // refused while a try is under way
+		_, _ = r.ask(id, transactions.UpdateRecheck) // refused while a try is under way
 	}
 	parcels := payments(r.effects)
 	parcels.Name, parcels.Topics = "parcels", []string{"parcel.#"}
 	r.consuming(parcels)
-	_, err = r.ask(id, workflows.UpdateRecheck)
+	_, err = r.ask(id, transactions.UpdateRecheck)
 	require.NoError(r.t, err)
 }
 

@@ -13,6 +13,7 @@ import (
 	holdfast "github.com/holdfastmq/holdfast"
 	"github.com/holdfastmq/holdfast/worker"
 	"github.com/holdfastmq/holdfast/workflows"
+	"github.com/holdfastmq/holdfast/workflows/deadletters"
 )
 
 // TestRecordDeadLetters does for dead letters what TestRecordHistories does for
@@ -75,7 +76,7 @@ func (r *recorder) mend(id string) {
 }
 
 // asked sends an Update that has to succeed.
-func (r *recorder) asked(consumer, id, name string, want workflows.State, change ...func(*workflows.DeadLetterRequest)) {
+func (r *recorder) asked(consumer, id, name string, want workflows.State, change ...func(*deadletters.Request)) {
 	r.t.Helper()
 	status, err := r.askLetter(consumer, id, name, change...)
 	require.NoError(r.t, err)
@@ -90,20 +91,20 @@ func (r *recorder) saveLetter(consumer, id string) {
 	r.write(strings.TrimSuffix(id, "-1"), r.historyOf(workflowID))
 }
 
-func waiting(r *workflows.DeadLetterRequest) { r.Wait = patience }
+func waiting(r *deadletters.Request) { r.Wait = patience }
 
 func (r *recorder) deadRedelivered(id string) {
 	r.die("waiting", id, workflows.Parked)
-	r.asked("waiting", id, workflows.UpdateRedeliver, workflows.Parked, waiting)
+	r.asked("waiting", id, deadletters.UpdateRedeliver, workflows.Parked, waiting)
 	r.mend(id)
-	r.asked("waiting", id, workflows.UpdateRedeliver, workflows.Handled, waiting)
+	r.asked("waiting", id, deadletters.UpdateRedeliver, workflows.Handled, waiting)
 	r.saveLetter("waiting", id)
 }
 
 func (r *recorder) deadEdited(id string) {
 	r.die("waiting", id, workflows.Parked)
-	r.asked("waiting", id, workflows.UpdateRedeliverEdited, workflows.Handled, waiting,
-		func(req *workflows.DeadLetterRequest) { req.Text = "mended" })
+	r.asked("waiting", id, deadletters.UpdateRedeliverEdited, workflows.Handled, waiting,
+		func(req *deadletters.Request) { req.Text = "mended" })
 	r.saveLetter("waiting", id)
 }
 
@@ -119,14 +120,14 @@ func (r *recorder) deadCompensated(id string) {
 func (r *recorder) deadCompensationFailed(id string) {
 	r.die("waiting", id, workflows.Parked)
 	r.asked("waiting", id, workflows.UpdateCompensate, workflows.Parked)
-	r.asked("waiting", id, workflows.UpdateDiscard, workflows.Discarded)
+	r.asked("waiting", id, deadletters.UpdateDiscard, workflows.Discarded)
 	r.saveLetter("waiting", id)
 }
 
 func (r *recorder) deadPolicyRedelivers(id string) {
 	r.die("redelivering", id, workflows.Waits)
 	r.awaitLetter("redelivering", id, workflows.Parked)
-	r.asked("redelivering", id, workflows.UpdateDiscard, workflows.Discarded)
+	r.asked("redelivering", id, deadletters.UpdateDiscard, workflows.Discarded)
 	r.saveLetter("redelivering", id)
 }
 
@@ -134,12 +135,12 @@ func (r *recorder) deadPolicyRedelivers(id string) {
 // cancel, and a discard.
 func (r *recorder) deadSignals(id string) {
 	r.die("waiting", id, workflows.Parked)
-	send := func(name string, req workflows.DeadLetterRequest) {
+	send := func(name string, req deadletters.Request) {
 		require.NoError(r.t, r.temporal.SignalWorkflow(r.ctx(), r.deadID("waiting", id), "", name, req))
 	}
-	send(workflows.UpdateDiscard, workflows.DeadLetterRequest{Operator: "ann"})
-	send(workflows.UpdateRedeliverEdited, workflows.DeadLetterRequest{Operator: "ann", Reason: "no body"})
+	send(deadletters.UpdateDiscard, deadletters.Request{Operator: "ann"})
+	send(deadletters.UpdateRedeliverEdited, deadletters.Request{Operator: "ann", Reason: "no body"})
 	require.NoError(r.t, r.temporal.CancelWorkflow(r.ctx(), r.deadID("waiting", id), ""))
-	send(workflows.UpdateDiscard, workflows.DeadLetterRequest{Operator: "ann", Reason: "a test order"})
+	send(deadletters.UpdateDiscard, deadletters.Request{Operator: "ann", Reason: "a test order"})
 	r.saveLetter("waiting", id)
 }

@@ -9,6 +9,7 @@ import (
 
 	"github.com/holdfastmq/holdfast/worker"
 	"github.com/holdfastmq/holdfast/workflows"
+	"github.com/holdfastmq/holdfast/workflows/transactions"
 )
 
 // TestRecordRecovery records the histories of workflows Recovery, of one that
@@ -37,7 +38,7 @@ func TestRecordRecovery(t *testing.T) {
 		saved := false
 		until(t, "the recovery can be seen", func() bool {
 			for _, id := range s.recoveries("Completed") {
-				var status workflows.Status
+				var status transactions.Status
 				require.NoError(t, s.temporal.GetWorkflow(s.ctx(), id, "").Get(s.ctx(), &status))
 				if len(status.Transactions) == len(committed)+len(never)+len(open) && status.Transactions[0].ID[:len(name)+1] == name+"-" {
 					r.write(name, s.historyOf(id))
@@ -53,7 +54,7 @@ func TestRecordRecovery(t *testing.T) {
 	s.abandon(waited)
 	s.keeper(func(o *worker.Options) {
 		o.Instance, o.TaskTimeout = "recorder-1", 10*time.Second
-		o.CheckBack = workflows.Schedule{Delays: []time.Duration{time.Second, 10 * time.Second}}
+		o.CheckBack = transactions.Schedule{Delays: []time.Duration{time.Second, 10 * time.Second}}
 	})
 	s.waits()
 	s.abroad(waited...)
@@ -62,7 +63,7 @@ func TestRecordRecovery(t *testing.T) {
 	}
 	until(t, "the recovery that waited can be seen", func() bool {
 		for _, id := range s.recoveries("Completed") {
-			var status workflows.Status
+			var status transactions.Status
 			require.NoError(t, s.temporal.GetWorkflow(s.ctx(), id, "").Get(s.ctx(), &status))
 			if slices.Contains(waited, status.Transactions[0].ID) {
 				r.write("recovery-waited", s.historyOf(id))

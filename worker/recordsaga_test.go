@@ -18,6 +18,7 @@ import (
 	"github.com/holdfastmq/holdfast/saga/core"
 	"github.com/holdfastmq/holdfast/worker"
 	"github.com/holdfastmq/holdfast/workflows"
+	"github.com/holdfastmq/holdfast/workflows/sagas"
 )
 
 // sagaRecorder runs sagas whose histories are kept.
@@ -160,11 +161,11 @@ func (r *sagaRecorder) goesBack(key string) {
 func (r *sagaRecorder) isSteered(key string) {
 	h := r.set(key, func(j *journey) { j.Price, j.By = 7, "mule" })
 	r.awaitStanding(h.ID(), core.StateWaiting)
-	for _, action := range []string{workflows.UpdatePause, workflows.UpdateResume} {
+	for _, action := range []string{sagas.UpdatePause, sagas.UpdateResume} {
 		_, err := r.steer(h.ID(), action)
 		require.NoError(r.t, err)
 	}
-	require.NoError(r.t, r.temporal.SignalWorkflow(r.ctx(), h.ID(), "", workflows.UpdateRetry, workflows.SagaRequest{Operator: "ann"}))
+	require.NoError(r.t, r.temporal.SignalWorkflow(r.ctx(), h.ID(), "", sagas.UpdateRetry, sagas.Request{Operator: "ann"}))
 	require.NoError(r.t, r.temporal.SignalWorkflow(r.ctx(), h.ID(), "", workflows.UpdateCompensate, ann("")))
 	_, err := h.Wait(r.ctx())
 	stood(r.t, err, holdfast.ErrSagaCompensated)
@@ -174,10 +175,10 @@ func (r *sagaRecorder) isSteered(key string) {
 func (r *sagaRecorder) goesForward(key string) {
 	r.shut(key+" do after", true)
 	h := r.set(key)
-	for _, ask := range []func() (workflows.SagaStatus, error){
-		func() (workflows.SagaStatus, error) { return r.steer(h.ID(), workflows.UpdateRetry) },
-		func() (workflows.SagaStatus, error) {
-			return r.steer(h.ID(), workflows.UpdateSkip, func(req *workflows.SagaRequest) { req.Step = "after" })
+	for _, ask := range []func() (sagas.Status, error){
+		func() (sagas.Status, error) { return r.steer(h.ID(), sagas.UpdateRetry) },
+		func() (sagas.Status, error) {
+			return r.steer(h.ID(), sagas.UpdateSkip, func(req *sagas.Request) { req.Step = "after" })
 		},
 	} {
 		r.awaitStanding(h.ID(), core.StateParked)
@@ -196,7 +197,7 @@ func (r *sagaRecorder) failsToUndo(key string) {
 	_, err := h.Wait(r.ctx())
 	require.Equal(r.t, "b", stood(r.t, err, holdfast.ErrSagaCompensationFailed).Step)
 	r.shut(key+" undo b", false)
-	_, err = r.steer(h.ID(), workflows.UpdateRetry)
+	_, err = r.steer(h.ID(), sagas.UpdateRetry)
 	require.NoError(r.t, err)
 	_, err = h.Wait(r.ctx())
 	stood(r.t, err, holdfast.ErrSagaCompensated)

@@ -20,6 +20,7 @@ import (
 	"github.com/holdfastmq/holdfast/internal/stack/stacktest"
 	"github.com/holdfastmq/holdfast/worker"
 	"github.com/holdfastmq/holdfast/workflows"
+	"github.com/holdfastmq/holdfast/workflows/transactions"
 )
 
 // hold leaves the local transactions of ids open, in a session that lives, until
@@ -90,7 +91,7 @@ func (s *site) started(id string) {
 func (s *site) recoveries(status string) (ids []string) {
 	s.t.Helper()
 	res, err := s.temporal.ListWorkflow(s.ctx(), &workflowservice.ListWorkflowExecutionsRequest{Namespace: s.at.Namespace, PageSize: 1000,
-		Query: fmt.Sprintf("WorkflowType = '%s' AND TaskQueue = '%s' AND ExecutionStatus = '%s'", workflows.RecoveryName, workflows.TaskQueue(s.at.Prefix, group), status)})
+		Query: fmt.Sprintf("WorkflowType = '%s' AND TaskQueue = '%s' AND ExecutionStatus = '%s'", transactions.RecoveryName, workflows.TaskQueue(s.at.Prefix, group), status)})
 	require.NoError(s.t, err)
 	for _, e := range res.GetExecutions() {
 		ids = append(ids, e.GetExecution().GetWorkflowId())
@@ -144,7 +145,7 @@ func TestRecovery(t *testing.T) {
 	until(t, "the recoveries can be seen", func() bool {
 		ended := map[string]workflows.State{}
 		for _, id := range s.recoveries("Completed") {
-			var status workflows.Status
+			var status transactions.Status
 			require.NoError(t, s.temporal.GetWorkflow(s.ctx(), id, "").Get(s.ctx(), &status))
 			require.NotEmpty(t, status.Summary)
 			for _, m := range status.Transactions {
@@ -174,7 +175,7 @@ func TestRecoveryWithoutDatabase(t *testing.T) {
 	postgres := newRelay(t, hostOf(t, s.at.OrdersURL))
 	o := laneOf("express").options(s.options())
 	o.DB = openDB(t, postgres.through(s.at.OrdersURL))
-	o.CheckBack = workflows.Schedule{Delays: []time.Duration{time.Second, 10 * time.Second, 20 * time.Second}}
+	o.CheckBack = transactions.Schedule{Delays: []time.Duration{time.Second, 10 * time.Second, 20 * time.Second}}
 	w := s.run(o)
 	postgres.refuse(true)
 	postgres.cut()
@@ -199,7 +200,7 @@ func TestRecoveryWithoutDatabase(t *testing.T) {
 func (s *site) waits() {
 	s.t.Helper()
 	until(s.t, "a recovery waits", func() bool {
-		ids, err := s.list(fmt.Sprintf("WorkflowType = '%s' AND TaskQueue = '%s' AND %s = '%s'", workflows.RecoveryName,
+		ids, err := s.list(fmt.Sprintf("WorkflowType = '%s' AND TaskQueue = '%s' AND %s = '%s'", transactions.RecoveryName,
 			workflows.TaskQueue(s.at.Prefix, group), workflows.AttributeState, workflows.Checking))
 		return err == nil && len(ids) > 0
 	})

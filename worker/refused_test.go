@@ -15,6 +15,8 @@ import (
 	"github.com/holdfastmq/holdfast/internal/stack/stacktest"
 	"github.com/holdfastmq/holdfast/worker"
 	"github.com/holdfastmq/holdfast/workflows"
+	"github.com/holdfastmq/holdfast/workflows/deadletters"
+	"github.com/holdfastmq/holdfast/workflows/transactions"
 )
 
 // limitQueue has RabbitMQ refuse what is more than n messages in a consumer's queue.
@@ -50,7 +52,7 @@ func testOneQueueFull(t *testing.T, l lane) {
 	last := ids[len(ids)-1]
 	until(t, "the last one waits in its workflow", func() bool {
 		value, err := s.temporal.QueryWorkflow(s.ctx(), workflows.WorkflowID(s.at.Prefix, group, last), "", workflows.QueryStatus)
-		var status workflows.Status
+		var status transactions.Status
 		return err == nil && value.Get(&status) == nil && status.Transactions[0].State == workflows.Delivering
 	})
 	require.LessOrEqual(t, fast.of(last), 3, "deliveries of one message to the consumer that is well")
@@ -76,13 +78,13 @@ func testOneTopicUnroutable(t *testing.T, l lane) {
 	require.Len(t, receipt.Messages, 3)
 	until(t, "a history of its own", func() bool {
 		value, err := s.temporal.QueryWorkflow(s.ctx(), workflows.WorkflowID(s.at.Prefix, group, id), "", workflows.QueryStatus)
-		var status workflows.Status
+		var status transactions.Status
 		return err == nil && value.Get(&status) == nil && len(status.Transactions[0].Delivered) == 2
 	})
 	for s.status(id).State != workflows.Parked { // an operator need not wait for that
-		_, _ = s.ask(id, workflows.UpdateRecheck)
+		_, _ = s.ask(id, transactions.UpdateRecheck)
 	}
-	_, _ = s.ask(id, workflows.UpdateRecheck)
+	_, _ = s.ask(id, transactions.UpdateRecheck)
 	require.Equal(t, []int{1, 1}, []int{heard.of(id + ".1"), heard.of(id + ".3")})
 }
 
@@ -97,7 +99,7 @@ func TestRedeliveryOfOddMessage(t *testing.T) {
 	id, b := newID(), s.broker()
 	s.foreign(b, amqp.Publishing{MessageId: id, CorrelationId: strings.Repeat("a\xff", 127), Headers: amqp.Table{strings.Repeat("b\xff", 127): "v"}})
 	s.awaitLetter("payments", id, workflows.Parked)
-	_, err := s.askLetter("payments", id, workflows.UpdateRedeliver)
+	_, err := s.askLetter("payments", id, deadletters.UpdateRedeliver)
 	require.NoError(t, err)
 	for range 20 {
 		_, err := w.Send(s.ctx(), order(newID()), insert)

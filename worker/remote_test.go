@@ -13,6 +13,7 @@ import (
 	"github.com/holdfastmq/holdfast/internal/stack/stacktest"
 	"github.com/holdfastmq/holdfast/worker"
 	"github.com/holdfastmq/holdfast/workflows"
+	"github.com/holdfastmq/holdfast/workflows/transactions"
 )
 
 // abroad is the process of a producer group in another language, as far as
@@ -130,13 +131,13 @@ func TestRemoteCheckUnreached(t *testing.T) {
 	s := newSite(t)
 	s.consuming(payments(s.effects))
 	s.keeper(func(o *worker.Options) {
-		o.CheckBack = workflows.Schedule{Delays: []time.Duration{100 * time.Millisecond}, MaxChecks: 1}
+		o.CheckBack = transactions.Schedule{Delays: []time.Duration{100 * time.Millisecond}, MaxChecks: 1}
 	})
 	id := s.half(holdfast.Traced)
-	var status workflows.MemberStatus
+	var status transactions.MemberStatus
 	until(t, "it is checked back in vain", func() bool {
 		v, err := s.temporal.QueryWorkflow(s.ctx(), workflows.WorkflowID(s.at.Prefix, group, id), "", workflows.QueryStatus)
-		var all workflows.Status
+		var all transactions.Status
 		if err != nil || v.Get(&all) != nil {
 			return false
 		}
@@ -149,7 +150,7 @@ func TestRemoteCheckUnreached(t *testing.T) {
 	s.abroad().say(id, "commit")
 	until(t, "it ends", func() bool { return s.effected(id) == 1 || s.status(id).State == workflows.Parked })
 	if s.effected(id) == 0 { // the process came up before it knew
-		_, err := s.ask(id, workflows.UpdateRecheck)
+		_, err := s.ask(id, transactions.UpdateRecheck)
 		require.NoError(t, err)
 	}
 	require.Equal(t, workflows.Committed, s.ended(id).State)
@@ -162,7 +163,7 @@ func TestRemoteRecoveryUnreached(t *testing.T) {
 	s := newSite(t)
 	s.consuming(payments(s.effects))
 	s.keeper(func(o *worker.Options) {
-		o.CheckBack = workflows.Schedule{Delays: []time.Duration{time.Second, 10 * time.Second, 20 * time.Second}}
+		o.CheckBack = transactions.Schedule{Delays: []time.Duration{time.Second, 10 * time.Second, 20 * time.Second}}
 	})
 	ids := []string{s.half(holdfast.Express), s.half(holdfast.Express)}
 	s.waits()
@@ -180,7 +181,7 @@ func TestRemoteCheckOperator(t *testing.T) {
 	s.consuming(payments(s.effects))
 	f := s.abroad()
 	s.keeper(func(o *worker.Options) {
-		o.CheckBack = workflows.Schedule{Delays: []time.Duration{50 * time.Millisecond}, MaxChecks: 1}
+		o.CheckBack = transactions.Schedule{Delays: []time.Duration{50 * time.Millisecond}, MaxChecks: 1}
 	})
 	parked := func(t *testing.T) string {
 		id := s.half(holdfast.Traced)
@@ -191,14 +192,14 @@ func TestRemoteCheckOperator(t *testing.T) {
 		require.Contains(t, s.status(id).Reason, "the ledger burnt")
 		return id
 	}
-	force := func(r *workflows.Request) { r.Force = true }
+	force := func(r *transactions.Request) { r.Force = true }
 
 	t.Run("nobody knows", func(t *testing.T) {
 		id := parked(t)
-		_, err := s.ask(id, workflows.UpdateCommit)
+		_, err := s.ask(id, transactions.UpdateCommit)
 		require.ErrorContains(t, err, "the processes of group "+group+" cannot say: the ledger burnt")
 		require.ErrorContains(t, err, "use force")
-		status, err := s.ask(id, workflows.UpdateCommit, force)
+		status, err := s.ask(id, transactions.UpdateCommit, force)
 		require.NoError(t, err)
 		require.Equal(t, workflows.Committed, status.State)
 		require.Equal(t, "order "+id, s.oneEffect(id).Body)
@@ -208,9 +209,9 @@ func TestRemoteCheckOperator(t *testing.T) {
 		changed := order(id)
 		changed.Body = []byte("as committed")
 		f.say(id, "commit", changed)
-		_, err := s.ask(id, workflows.UpdateRollback, force)
+		_, err := s.ask(id, transactions.UpdateRollback, force)
 		require.ErrorContains(t, err, "the processes of group "+group+" say commit")
-		status, err := s.ask(id, workflows.UpdateCommit)
+		status, err := s.ask(id, transactions.UpdateCommit)
 		require.NoError(t, err)
 		require.Equal(t, workflows.Committed, status.State)
 		require.Equal(t, "as committed", s.oneEffect(id).Body)
@@ -218,7 +219,7 @@ func TestRemoteCheckOperator(t *testing.T) {
 	t.Run("the same is true", func(t *testing.T) {
 		id := parked(t)
 		f.say(id, "rollback")
-		status, err := s.ask(id, workflows.UpdateRollback)
+		status, err := s.ask(id, transactions.UpdateRollback)
 		require.NoError(t, err)
 		require.Equal(t, workflows.RolledBack, status.State)
 	})

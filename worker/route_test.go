@@ -9,6 +9,7 @@ import (
 	holdfast "github.com/holdfastmq/holdfast"
 	"github.com/holdfastmq/holdfast/worker"
 	"github.com/holdfastmq/holdfast/workflows"
+	"github.com/holdfastmq/holdfast/workflows/transactions"
 )
 
 func TestUnroutable(t *testing.T) { inLanes(t, testUnroutable) }
@@ -47,7 +48,7 @@ func testUnroutable(t *testing.T, l lane) {
 	})
 	// It is tried again, and parks. An operator need not wait for that.
 	for s.status(id).State != workflows.Parked {
-		status, err := s.ask(id, workflows.UpdateRecheck)
+		status, err := s.ask(id, transactions.UpdateRecheck)
 		if err != nil {
 			require.ErrorContains(t, err, "is being delivered") // a try was under way
 			continue
@@ -55,15 +56,15 @@ func testUnroutable(t *testing.T, l lane) {
 		require.Contains(t, status.Reason, "no consumer is bound to "+placed)
 	}
 	s.found(workflows.AttributeState+" = 'parked' AND "+workflows.AttributeTopic+" = '"+placed+"'", id)
-	_, err = s.ask(id, workflows.UpdateRollback)
+	_, err = s.ask(id, transactions.UpdateRollback)
 	require.ErrorContains(t, err, "decided already")
-	status, err := s.ask(id, workflows.UpdateRecheck)
+	status, err := s.ask(id, transactions.UpdateRecheck)
 	require.NoError(t, err)
 	require.Equal(t, workflows.Delivering, status.State, "still nobody is bound")
 
 	s.consuming(payments(s.effects))
 	until(t, "delivery, now that a consumer is bound", func() bool {
-		_, _ = s.ask(id, workflows.UpdateRecheck) // which has ended, if its consumer was quicker
+		_, _ = s.ask(id, transactions.UpdateRecheck) // which has ended, if its consumer was quicker
 		return s.status(id).State == workflows.Committed
 	})
 	s.oneEffect(id)

@@ -9,12 +9,12 @@ import (
 	"github.com/holdfastmq/holdfast/internal/sagarun"
 	"github.com/holdfastmq/holdfast/saga"
 	"github.com/holdfastmq/holdfast/saga/core"
-	"github.com/holdfastmq/holdfast/workflows"
+	"github.com/holdfastmq/holdfast/workflows/sagas"
 )
 
-// sagas are the sagas of a process's producer group: what is registered, and who
+// sagaParts are the sagas of a process's producer group: what is registered, and who
 // waits for what.
-type sagas struct {
+type sagaParts struct {
 	defs    sagarun.Definitions
 	waiters sagarun.Waiters // steps, for replies
 	ends    sagaEnds        // callers, for ends
@@ -54,7 +54,7 @@ func (w *Worker) sagaProblems() {
 // stepNames reports whether the activities of a saga that is begun here are named after
 // its steps. Processes of an earlier version could not take these.
 func (w *Worker) stepNames(plan core.Plan) bool {
-	return !w.o.RollingUpgrade && workflows.CanNameSteps(&plan, func(name string) bool { return w.activities[name] != nil })
+	return !w.o.RollingUpgrade && sagas.CanNameSteps(&plan, func(name string) bool { return w.activities[name] != nil })
 }
 
 // sagaRunner runs the steps of this process's sagas.
@@ -64,7 +64,7 @@ func (w *Worker) sagaRunner() *sagarun.Runner {
 }
 
 // sagaEnded takes note of a saga that has ended in this process.
-func (w *Worker) sagaEnded(s workflows.SagaStatus) {
+func (w *Worker) sagaEnded(s sagas.Status) {
 	w.metrics.SagaEnded(s.Name, s.State)
 	for step, at := range s.Core.Steps {
 		if at.Status == core.UnknownOutside {

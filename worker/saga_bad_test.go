@@ -17,6 +17,7 @@ import (
 	"github.com/holdfastmq/holdfast/saga/core"
 	"github.com/holdfastmq/holdfast/worker"
 	"github.com/holdfastmq/holdfast/workflows"
+	"github.com/holdfastmq/holdfast/workflows/sagas"
 )
 
 // TestSagaStateGrowsTooLarge: the step that makes it too large has failed. A local
@@ -78,8 +79,8 @@ func TestSagaThatNoWorkerHas(t *testing.T) {
 	j := journey{ID: newID()}
 	data, err := json.Marshal(j)
 	require.NoError(t, err)
-	in := workflows.SagaInput{ID: workflows.SagaID(s.at.Prefix, group, def.Name, j.ID), Group: group, Prefix: s.at.Prefix, Name: def.Name, Key: j.ID, Data: data}
-	_, err = s.temporal.ExecuteWorkflow(s.ctx(), workflows.SagaOptions(s.at.Prefix, in), workflows.SagaName, in)
+	in := sagas.Input{ID: workflows.SagaID(s.at.Prefix, group, def.Name, j.ID), Group: group, Prefix: s.at.Prefix, Name: def.Name, Key: j.ID, Data: data}
+	_, err = s.temporal.ExecuteWorkflow(s.ctx(), sagas.StartOptions(s.at.Prefix, in), sagas.Name, in)
 	require.NoError(t, err)
 	until(t, "Temporal shows that it has no worker", func() bool {
 		d, err := s.temporal.DescribeWorkflow(s.ctx(), in.ID, "")
@@ -139,7 +140,7 @@ func TestUndoThatPanics(t *testing.T) {
 	require.Equal(t, holdfast.ClassPanic, s.sagaStatus(h.ID()).Core.Steps["b"].Class)
 
 	mended.Store(true)
-	_, err = s.steer(h.ID(), workflows.UpdateRetry)
+	_, err = s.steer(h.ID(), sagas.UpdateRetry)
 	require.NoError(t, err)
 	_, err = h.Wait(s.ctx())
 	require.Equal(t, "c", stood(t, err, holdfast.ErrSagaCompensated).Step)
@@ -176,7 +177,7 @@ func TestParticipantsUndoThatPanics(t *testing.T) {
 	require.Equal(t, []string{"do a", "do seat", "undo a"}, s.chronicle(j.ID))
 
 	mended.Store(true)
-	_, err = s.steer(h.ID(), workflows.UpdateRetry)
+	_, err = s.steer(h.ID(), sagas.UpdateRetry)
 	require.NoError(t, err)
 	_, err = h.Wait(s.ctx())
 	stood(t, err, holdfast.ErrSagaCompensated)

@@ -13,7 +13,7 @@ import (
 	"github.com/holdfastmq/holdfast/saga"
 	"github.com/holdfastmq/holdfast/saga/core"
 	"github.com/holdfastmq/holdfast/worker"
-	"github.com/holdfastmq/holdfast/workflows"
+	"github.com/holdfastmq/holdfast/workflows/sagas"
 )
 
 func TestWaitThatIsCutShort(t *testing.T) {
@@ -73,7 +73,7 @@ func TestSagaThatFailsToCompensate(t *testing.T) {
 	require.Equal(t, []string{"do a", "do b", "undo b"}, s.logged(s.orders, j.ID))
 
 	stuck.Store(false)
-	_, err = s.steer(h.ID(), workflows.UpdateRetry)
+	_, err = s.steer(h.ID(), sagas.UpdateRetry)
 	require.NoError(t, err)
 	_, err = h.Wait(s.ctx())
 	e = stood(t, err, holdfast.ErrSagaCompensated)
@@ -149,11 +149,11 @@ func (s *site) stands(w *running, def saga.Saga[journey], key, state string) {
 }
 
 // undo undoes a saga that has ended, as the CLI does.
-func (s *site) undo(id, key string, status workflows.SagaStatus, terminated bool) {
+func (s *site) undo(id, key string, status sagas.Status, terminated bool) {
 	s.t.Helper()
-	in := workflows.SagaInput{ID: id, Group: group, Prefix: s.at.Prefix, Name: status.Name, Key: key, Resumed: &status,
-		Undo: &workflows.SagaUndoOf{Operator: "ann", Reason: "changed her mind", Terminated: terminated}}
-	run, err := s.temporal.ExecuteWorkflow(s.ctx(), workflows.SagaUndoOptions(s.at.Prefix, in), workflows.SagaName, in)
+	in := sagas.Input{ID: id, Group: group, Prefix: s.at.Prefix, Name: status.Name, Key: key, Resumed: &status,
+		Undo: &sagas.UndoOf{Operator: "ann", Reason: "changed her mind", Terminated: terminated}}
+	run, err := s.temporal.ExecuteWorkflow(s.ctx(), sagas.UndoOptions(s.at.Prefix, in), sagas.Name, in)
 	require.NoError(s.t, err)
 	require.NoError(s.t, run.Get(s.ctx(), nil))
 }
@@ -169,7 +169,7 @@ func TestSagaUndoneAfterItsCompletion(t *testing.T) {
 	require.NoError(t, err)
 	_, err = h.Wait(s.ctx())
 	require.NoError(t, err)
-	var status workflows.SagaStatus
+	var status sagas.Status
 	require.NoError(t, s.temporal.GetWorkflow(s.ctx(), h.ID(), "").Get(s.ctx(), &status))
 
 	s.undo(h.ID(), j.ID, status, false)

@@ -14,7 +14,7 @@ import (
 	"github.com/holdfastmq/holdfast/saga"
 	"github.com/holdfastmq/holdfast/saga/core"
 	"github.com/holdfastmq/holdfast/worker"
-	"github.com/holdfastmq/holdfast/workflows"
+	"github.com/holdfastmq/holdfast/workflows/sagas"
 )
 
 // till is a participant that charges and refunds what its messages say.
@@ -64,7 +64,7 @@ func TestSagaUndoesWhatWasDone(t *testing.T) {
 	j, err = s.travels(w, end, start)
 	require.NoError(t, err)
 	id := s.sagaID("paid", j.ID)
-	var status workflows.SagaStatus
+	var status sagas.Status
 	require.NoError(t, s.temporal.GetWorkflow(s.ctx(), id, "").Get(s.ctx(), &status))
 	s.undo(id, j.ID, status, false)
 	require.Equal(t, undone, s.chronicle(j.ID), "also by another workflow, after its end")

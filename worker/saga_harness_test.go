@@ -17,6 +17,7 @@ import (
 	"github.com/holdfastmq/holdfast/saga"
 	"github.com/holdfastmq/holdfast/worker"
 	"github.com/holdfastmq/holdfast/workflows"
+	"github.com/holdfastmq/holdfast/workflows/sagas"
 )
 
 // journey is the state of the sagas here.
@@ -192,13 +193,13 @@ func stood(t testing.TB, err, condition error) *holdfast.SagaError {
 }
 
 // steer sends an operator's Update to a saga.
-func (s *site) steer(id, update string, change ...func(*workflows.SagaRequest)) (workflows.SagaStatus, error) {
+func (s *site) steer(id, update string, change ...func(*sagas.Request)) (sagas.Status, error) {
 	s.t.Helper()
-	req := workflows.SagaRequest{Operator: "ann", Reason: "looked at the books"}
+	req := sagas.Request{Operator: "ann", Reason: "looked at the books"}
 	for _, c := range change {
 		c(&req)
 	}
-	var status workflows.SagaStatus
+	var status sagas.Status
 	handle, err := s.temporal.UpdateWorkflow(s.ctx(), client.UpdateWorkflowOptions{WorkflowID: id, UpdateName: update,
 		Args: []any{req}, WaitForStage: client.WorkflowUpdateStageCompleted})
 	if err != nil {
@@ -208,11 +209,11 @@ func (s *site) steer(id, update string, change ...func(*workflows.SagaRequest)) 
 }
 
 // sagaStatus asks a saga.
-func (s *site) sagaStatus(id string) workflows.SagaStatus {
+func (s *site) sagaStatus(id string) sagas.Status {
 	s.t.Helper()
 	v, err := s.temporal.QueryWorkflow(s.ctx(), id, "", workflows.QueryStatus)
 	require.NoError(s.t, err)
-	var status workflows.SagaStatus
+	var status sagas.Status
 	require.NoError(s.t, v.Get(&status))
 	return status
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/holdfastmq/holdfast/saga/core"
 	"github.com/holdfastmq/holdfast/worker"
 	"github.com/holdfastmq/holdfast/workflows"
+	"github.com/holdfastmq/holdfast/workflows/sagas"
 )
 
 func TestSagaGoesForwardAfterThePivot(t *testing.T) {
@@ -201,18 +202,18 @@ func TestSagaSteered(t *testing.T) {
 	j := journey{ID: newID()}
 	h, err := worker.StartSaga(s.ctx(), w.Worker, def, j)
 	require.NoError(t, err)
-	status, err := s.steer(h.ID(), workflows.UpdatePause)
+	status, err := s.steer(h.ID(), sagas.UpdatePause)
 	require.NoError(t, err)
 	require.Equal(t, core.StatePaused, status.State)
 	require.NoError(t, h.Answer(s.ctx(), "approve", "ann", "fair", false, nil))
-	_, err = s.steer(h.ID(), workflows.UpdatePause)
+	_, err = s.steer(h.ID(), sagas.UpdatePause)
 	require.ErrorContains(t, err, "paused already")
 	require.Equal(t, []string{"do a"}, s.logged(s.orders, j.ID))
-	_, err = s.steer(h.ID(), workflows.UpdateResume)
+	_, err = s.steer(h.ID(), sagas.UpdateResume)
 	require.NoError(t, err)
 	_, err = h.Wait(s.ctx())
 	require.Equal(t, "b", stood(t, err, holdfast.ErrSagaParked).Step)
-	_, err = s.steer(h.ID(), workflows.UpdateSkip, func(r *workflows.SagaRequest) { r.Step = "b" })
+	_, err = s.steer(h.ID(), sagas.UpdateSkip, func(r *sagas.Request) { r.Step = "b" })
 	require.NoError(t, err)
 	_, err = h.Wait(s.ctx())
 	require.NoError(t, err)

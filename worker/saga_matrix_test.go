@@ -16,6 +16,7 @@ import (
 	"github.com/holdfastmq/holdfast/saga/core"
 	"github.com/holdfastmq/holdfast/worker"
 	"github.com/holdfastmq/holdfast/workflows"
+	"github.com/holdfastmq/holdfast/workflows/sagas"
 )
 
 // trek is the saga of the failure matrix: two local steps around one of a
@@ -241,7 +242,7 @@ func (d *doomed) verify(t *testing.T) {
 	}
 	require.Equal(t, journey{ID: d.id, By: j.By, Seat: "4a", Price: price}, j)
 	require.Equal(t, want, s.chronicle(d.id))
-	var status workflows.SagaStatus
+	var status sagas.Status
 	require.NoError(t, s.temporal.GetWorkflow(s.ctx(), workflows.SagaID(s.at.Prefix, group, trek.Name, d.id), "").Get(s.ctx(), &status))
 	for _, step := range []string{"a", "seat", "b"} {
 		require.Equal(t, steps, status.Core.Steps[step].Status, step)

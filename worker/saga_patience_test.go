@@ -9,6 +9,7 @@ import (
 	"github.com/holdfastmq/holdfast/saga"
 	"github.com/holdfastmq/holdfast/worker"
 	"github.com/holdfastmq/holdfast/workflows"
+	"github.com/holdfastmq/holdfast/workflows/sagas"
 )
 
 // TestSagasWaitForParticipantsThatWait: one participant's database is away, the pool of
@@ -41,7 +42,7 @@ func TestSagasWaitForParticipantsThatWait(t *testing.T) {
 	require.NoError(t, err)
 	h2, err := worker.StartSaga(s.ctx(), w.Worker, night, j)
 	require.NoError(t, err)
-	asked := func(id string) (status workflows.SagaStatus) { // a busy server may not answer in time
+	asked := func(id string) (status sagas.Status) { // a busy server may not answer in time
 		until(t, "the saga answers", func() bool {
 			v, err := s.temporal.QueryWorkflow(s.ctx(), id, "", workflows.QueryStatus)
 			return err == nil && v.Get(&status) == nil
@@ -49,7 +50,7 @@ func TestSagasWaitForParticipantsThatWait(t *testing.T) {
 		return status
 	}
 	for id, of := range map[string]string{h1.ID(): "seat", h2.ID(): "berth"} {
-		var status workflows.SagaStatus
+		var status sagas.Status
 		until(t, "the saga knows that "+of+" waits", func() bool {
 			status = asked(id)
 			return status.Waits[of].Who != ""

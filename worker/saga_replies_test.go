@@ -20,6 +20,7 @@ import (
 	"github.com/holdfastmq/holdfast/saga/core"
 	"github.com/holdfastmq/holdfast/worker"
 	"github.com/holdfastmq/holdfast/workflows"
+	"github.com/holdfastmq/holdfast/workflows/sagas"
 )
 
 // counted runs a worker with a saga, and counts.
@@ -50,7 +51,7 @@ func (s *site) call(b *broker.Broker, id string) broker.SagaCall {
 	call := broker.SagaCall{Saga: id, Workflow: id, Group: group, Step: "seat", Replies: b.ReplyQueue(group), Topic: "seat.take"}
 	if d, err := s.temporal.DescribeWorkflowExecution(s.ctx(), id, ""); err == nil {
 		info := d.GetWorkflowExecutionInfo()
-		call.Token = workflows.CallToken(cmp.Or(info.GetFirstRunId(), info.GetExecution().GetRunId()), id, "seat", false)
+		call.Token = sagas.CallToken(cmp.Or(info.GetFirstRunId(), info.GetExecution().GetRunId()), id, "seat", false)
 	}
 	return call
 }
@@ -141,7 +142,7 @@ func TestReplyAfterTheTimeout(t *testing.T) {
 	require.Equal(t, []string{"do seat", "undo seat"}, s.logged(s.effects, j.ID))
 	require.Equal(t, []string{"do a", "undo a"}, s.logged(s.orders, j.ID))
 	until(t, "the reply to the Do is noted", func() bool {
-		var status workflows.SagaStatus
+		var status sagas.Status
 		require.NoError(t, s.temporal.GetWorkflow(s.ctx(), h.ID(), "").Get(s.ctx(), &status))
 		return int64(status.Late)+count("holdfast.sagas.late_replies") > 0
 	})

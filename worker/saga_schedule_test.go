@@ -12,6 +12,7 @@ import (
 
 	"github.com/holdfastmq/holdfast/saga"
 	"github.com/holdfastmq/holdfast/workflows"
+	"github.com/holdfastmq/holdfast/workflows/sagas"
 )
 
 // TestReproT7Schedule: each run of a Temporal Schedule is a saga of its own, whether its
@@ -24,13 +25,13 @@ func TestReproT7Schedule(t *testing.T) {
 	s.agency(def)
 	begin := func(key string, named bool) client.ScheduleHandle {
 		id := workflows.SagaID(s.at.Prefix, group, "nightly", key)
-		in := workflows.SagaInput{Group: group, Prefix: s.at.Prefix, Name: "nightly", Key: key, Data: json.RawMessage(`{"id":"` + key + `"}`)}
+		in := sagas.Input{Group: group, Prefix: s.at.Prefix, Name: "nightly", Key: key, Data: json.RawMessage(`{"id":"` + key + `"}`)}
 		if named {
 			in.ID = id
 		}
 		h, err := s.temporal.ScheduleClient().Create(s.ctx(), client.ScheduleOptions{ID: newID(),
 			Spec:   client.ScheduleSpec{Intervals: []client.ScheduleIntervalSpec{{Every: time.Second}}},
-			Action: &client.ScheduleWorkflowAction{ID: id, Workflow: workflows.SagaName, Args: []any{in}, TaskQueue: workflows.TaskQueue(s.at.Prefix, group)}})
+			Action: &client.ScheduleWorkflowAction{ID: id, Workflow: sagas.Name, Args: []any{in}, TaskQueue: workflows.TaskQueue(s.at.Prefix, group)}})
 		require.NoError(t, err)
 		t.Cleanup(func() { _ = h.Delete(context.Background()) })
 		return h
@@ -47,7 +48,7 @@ func TestReproT7Schedule(t *testing.T) {
 		key := d.Schedule.Action.(*client.ScheduleWorkflowAction).ID[len(workflows.SagaID(s.at.Prefix, group, "nightly", "")):]
 		completed := 0
 		for _, a := range d.Info.RecentActions {
-			var status workflows.SagaStatus
+			var status sagas.Status
 			require.NoError(t, s.temporal.GetWorkflow(s.ctx(), a.StartWorkflowResult.WorkflowID, "").Get(s.ctx(), &status))
 			require.Equal(t, a.StartWorkflowResult.WorkflowID, status.ID)
 			completed++
@@ -56,10 +57,10 @@ func TestReproT7Schedule(t *testing.T) {
 		require.GreaterOrEqual(t, len(s.logged(s.orders, key)), completed, "a run that completes has done its steps")
 	}
 
-	in := workflows.SagaInput{ID: workflows.SagaID(s.at.Prefix, group, "nightly", "cron"), Group: group, Prefix: s.at.Prefix, Name: "nightly", Key: "cron"}
-	o := workflows.SagaOptions(s.at.Prefix, in)
+	in := sagas.Input{ID: workflows.SagaID(s.at.Prefix, group, "nightly", "cron"), Group: group, Prefix: s.at.Prefix, Name: "nightly", Key: "cron"}
+	o := sagas.StartOptions(s.at.Prefix, in)
 	o.CronSchedule, o.EnableEagerStart = "@every 1s", false
-	run, err := s.temporal.ExecuteWorkflow(s.ctx(), o, workflows.SagaName, in)
+	run, err := s.temporal.ExecuteWorkflow(s.ctx(), o, sagas.Name, in)
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = s.temporal.TerminateWorkflow(context.Background(), in.ID, "", "the test has ended") })
 	until(t, "it is refused", func() bool {

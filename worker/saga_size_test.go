@@ -15,6 +15,7 @@ import (
 	"github.com/holdfastmq/holdfast/internal/stack/stacktest"
 	"github.com/holdfastmq/holdfast/saga"
 	"github.com/holdfastmq/holdfast/workflows"
+	"github.com/holdfastmq/holdfast/workflows/sagas"
 )
 
 // letters is a text of one letter, which tells who wrote it.
@@ -82,7 +83,7 @@ func TestSagasOfLargeStates(t *testing.T) {
 func (s *site) replays(id string) {
 	s.t.Helper()
 	r := stacktest.Replayer(s.t)
-	r.RegisterWorkflowWithOptions(workflows.Saga, workflow.RegisterOptions{Name: workflows.SagaName})
+	r.RegisterWorkflowWithOptions(sagas.Saga, workflow.RegisterOptions{Name: sagas.Name})
 	for run := s.firstRun(id); run != ""; {
 		history := &historypb.History{}
 		for i := s.temporal.GetWorkflowHistory(s.ctx(), id, run, false, 0); i.HasNext(); {

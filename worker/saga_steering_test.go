@@ -20,18 +20,19 @@ import (
 	"github.com/holdfastmq/holdfast/saga/core"
 	"github.com/holdfastmq/holdfast/worker"
 	"github.com/holdfastmq/holdfast/workflows"
+	"github.com/holdfastmq/holdfast/workflows/sagas"
 )
 
 // ways are those by which an operator reaches a saga. Both return once what was
 // asked for is done, or refused with this text.
-var ways = map[string]func(s *site, id, action string, req workflows.SagaRequest) (refusal string){
-	"Update": func(s *site, id, action string, req workflows.SagaRequest) string {
-		if _, err := s.steer(id, action, func(r *workflows.SagaRequest) { *r = req }); err != nil {
+var ways = map[string]func(s *site, id, action string, req sagas.Request) (refusal string){
+	"Update": func(s *site, id, action string, req sagas.Request) string {
+		if _, err := s.steer(id, action, func(r *sagas.Request) { *r = req }); err != nil {
 			return err.Error()
 		}
 		return ""
 	},
-	"signal": func(s *site, id, action string, req workflows.SagaRequest) string {
+	"signal": func(s *site, id, action string, req sagas.Request) string {
 		began := len(s.sagaStatus(id).Story)
 		require.NoError(s.t, s.temporal.SignalWorkflow(s.ctx(), id, "", action, req))
 		var refusal string
@@ -52,8 +53,8 @@ var ways = map[string]func(s *site, id, action string, req workflows.SagaRequest
 }
 
 // ann is what she asks for about a step, or about the whole saga.
-func ann(step string) workflows.SagaRequest {
-	return workflows.SagaRequest{Operator: "ann", Reason: "looked at the books", Step: step}
+func ann(step string) sagas.Request {
+	return sagas.Request{Operator: "ann", Reason: "looked at the books", Step: step}
 }
 
 // awaitStanding waits until a saga stands so.
@@ -93,25 +94,25 @@ func TestSagaSteeredFromOutside(t *testing.T) {
 			j := journey{ID: newID()}
 			h, err := worker.StartSaga(s.ctx(), w.Worker, def, j)
 			require.NoError(t, err)
-			ask := func(action string, req workflows.SagaRequest) {
+			ask := func(action string, req sagas.Request) {
 				t.Helper()
 				require.Empty(t, way(s, h.ID(), action, req))
 			}
 
 			s.awaitStanding(h.ID(), core.StateWaiting)
-			ask(workflows.UpdatePause, ann(""))
+			ask(sagas.UpdatePause, ann(""))
 			require.Equal(t, core.StatePaused, s.sagaStatus(h.ID()).State)
 			approval := ann("approve")
 			approval.Value = json.RawMessage("42")
-			ask(workflows.UpdateAnswer, approval)
+			ask(sagas.UpdateAnswer, approval)
 			s.awaitStep(h.ID(), "approve", core.Done)
 			require.Equal(t, []string{"do a"}, s.chronicle(j.ID), "nothing is begun while it is paused")
-			ask(workflows.UpdateResume, ann(""))
+			ask(sagas.UpdateResume, ann(""))
 			s.awaitStep(h.ID(), "b", core.Retrying)
 			open.Store(true)
-			ask(workflows.UpdateRetry, ann("b"))
+			ask(sagas.UpdateRetry, ann("b"))
 			s.awaitStep(h.ID(), "seat", core.Running)
-			ask(workflows.UpdateSkip, ann("seat"))
+			ask(sagas.UpdateSkip, ann("seat"))
 			s.awaitStanding(h.ID(), core.StateWaiting)
 			require.Equal(t, core.Skipped, s.sagaStatus(h.ID()).Core.Steps["seat"].Status)
 			require.Equal(t, []string{"do a", "do b", "do c"}, s.chronicle(j.ID))
@@ -147,21 +148,21 @@ func TestSagaRefusesOperators(t *testing.T) {
 	large.Value = json.RawMessage(`"` + strings.Repeat("x", core.MaxData) + `"`)
 	rows := []struct {
 		name, action string
-		req          workflows.SagaRequest
+		req          sagas.Request
 		want         string
 	}{
-		{"no reason", workflows.UpdatePause, nobody, "say who asks and why"},
-		{"a step", workflows.UpdatePause, ann("a"), `pause is for the saga as a whole: leave out the step "a"`},
-		{"a value", workflows.UpdateResume, valued, `"refuse" and "value" are for answer`},
+		{"no reason", sagas.UpdatePause, nobody, "say who asks and why"},
+		{"a step", sagas.UpdatePause, ann("a"), `pause is for the saga as a whole: leave out the step "a"`},
+		{"a value", sagas.UpdateResume, valued, `"refuse" and "value" are for answer`},
 		{"a refusal", workflows.UpdateCompensate, refusing, `"refuse" and "value" are for answer`},
-		{"not paused", workflows.UpdateResume, ann(""), "the saga is waiting and not paused: nothing to resume"},
-		{"nothing failed", workflows.UpdateRetry, ann(""), "the saga is waiting and no step has failed: nothing to retry"},
-		{"not failed", workflows.UpdateRetry, ann("a"), "step a is done: only what failed can be retried"},
-		{"no such step", workflows.UpdateRetry, ann("x"), "there is no step x in saga travel version 1"},
-		{"done", workflows.UpdateSkip, ann("a"), "step a is done while the saga is waiting: skip is for what waits or failed"},
-		{"no step", workflows.UpdateSkip, ann(""), "name the step to skip"},
-		{"no wait", workflows.UpdateAnswer, ann("b"), `there is no wait "b" in saga travel: it has approve`},
-		{"too large", workflows.UpdateAnswer, large, "the limit is"},
+		{"not paused", sagas.UpdateResume, ann(""), "the saga is waiting and not paused: nothing to resume"},
+		{"nothing failed", sagas.UpdateRetry, ann(""), "the saga is waiting and no step has failed: nothing to retry"},
+		{"not failed", sagas.UpdateRetry, ann("a"), "step a is done: only what failed can be retried"},
+		{"no such step", sagas.UpdateRetry, ann("x"), "there is no step x in saga travel version 1"},
+		{"done", sagas.UpdateSkip, ann("a"), "step a is done while the saga is waiting: skip is for what waits or failed"},
+		{"no step", sagas.UpdateSkip, ann(""), "name the step to skip"},
+		{"no wait", sagas.UpdateAnswer, ann("b"), `there is no wait "b" in saga travel: it has approve`},
+		{"too large", sagas.UpdateAnswer, large, "the limit is"},
 	}
 	for name, way := range ways {
 		j := journey{ID: newID()}
@@ -174,11 +175,11 @@ func TestSagaRefusesOperators(t *testing.T) {
 		status := s.sagaStatus(h.ID())
 		require.Equal(t, core.StateWaiting, status.State)
 		require.ElementsMatch(t, []string{"answer", "skip", "pause", "compensate"}, status.Actions, "what would be accepted")
-		require.Empty(t, way(s, h.ID(), workflows.UpdateAnswer, ann("approve")))
+		require.Empty(t, way(s, h.ID(), sagas.UpdateAnswer, ann("approve")))
 		_, err = h.Wait(s.ctx())
 		require.NoError(t, err)
 		require.Equal(t, []string{"do a", "do b"}, s.chronicle(j.ID))
-		_, err = s.steer(h.ID(), workflows.UpdateSkip)
+		_, err = s.steer(h.ID(), sagas.UpdateSkip)
 		require.ErrorContains(t, err, "already completed")
 	}
 }
@@ -216,7 +217,7 @@ func TestSagaCompensatedTwice(t *testing.T) {
 		require.Equal(t, want, s.chronicle(j.ID))
 	}
 	began := s.historyOf(workflows.SagaUndoID(h.ID())).Events[0].GetWorkflowExecutionStartedEventAttributes()
-	var in workflows.SagaInput
+	var in sagas.Input
 	require.NoError(t, converter.GetDefaultDataConverter().FromPayloads(began.GetInput(), &in))
 	d, err := s.temporal.DescribeWorkflowExecution(s.ctx(), h.ID(), "")
 	require.NoError(t, err)
@@ -231,7 +232,7 @@ func TestSagaCompensatedTwice(t *testing.T) {
 }
 
 // completed is the result of a saga's workflow.
-func (s *site) completed(id string) (status workflows.SagaStatus) {
+func (s *site) completed(id string) (status sagas.Status) {
 	s.t.Helper()
 	require.NoError(s.t, s.temporal.GetWorkflow(s.ctx(), id, "").Get(s.ctx(), &status))
 	return status

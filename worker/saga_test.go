@@ -9,7 +9,7 @@ import (
 	holdfast "github.com/holdfastmq/holdfast"
 	"github.com/holdfastmq/holdfast/saga"
 	"github.com/holdfastmq/holdfast/worker"
-	"github.com/holdfastmq/holdfast/workflows"
+	"github.com/holdfastmq/holdfast/workflows/sagas"
 )
 
 func TestSagaOfLocalSteps(t *testing.T) {
@@ -104,7 +104,7 @@ func TestSagaParkedAndRetried(t *testing.T) {
 	require.Equal(t, j, got)
 
 	closed.Store(false)
-	_, err = s.steer(h.ID(), workflows.UpdateRetry)
+	_, err = s.steer(h.ID(), sagas.UpdateRetry)
 	require.NoError(t, err)
 	_, err = h.Wait(s.ctx())
 	require.NoError(t, err)

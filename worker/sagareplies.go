@@ -8,7 +8,7 @@ import (
 	"github.com/holdfastmq/holdfast/activities"
 	"github.com/holdfastmq/holdfast/broker"
 	"github.com/holdfastmq/holdfast/saga/core"
-	"github.com/holdfastmq/holdfast/workflows"
+	"github.com/holdfastmq/holdfast/workflows/sagas"
 )
 
 // calls sends messages to participants.
@@ -93,14 +93,14 @@ func (w *Worker) reply(ctx context.Context, r broker.SagaReply) error {
 		w.late(r, "it is for a workflow that is no saga of group "+w.o.Group)
 		return nil
 	}
-	signal := workflows.SagaReply{Step: r.Step, Undo: r.Undo, Outcome: core.OutcomeKind(r.Outcome), Class: r.Class, Reason: r.Reason, Result: r.Result,
+	signal := sagas.Reply{Step: r.Step, Undo: r.Undo, Outcome: core.OutcomeKind(r.Outcome), Class: r.Class, Reason: r.Reason, Result: r.Result,
 		Token: r.Token, Topic: r.Topic}
-	told, err := w.tell(ctx, r.Workflow, workflows.SignalReply, signal)
+	told, err := w.tell(ctx, r.Workflow, sagas.SignalReply, signal)
 	if errors.Is(err, holdfast.ErrInvalid) {
 		// Temporal takes no such signal: the saga has to know at least that.
 		signal.Outcome, signal.Class, signal.Result = core.OutcomeFailed, holdfast.ClassPermanent, nil
 		signal.Reason = "the reply of participant " + r.Participant + " cannot be passed on: " + err.Error()
-		told, err = w.tell(ctx, r.Workflow, workflows.SignalReply, signal)
+		told, err = w.tell(ctx, r.Workflow, sagas.SignalReply, signal)
 	}
 	if err == nil && !told {
 		w.late(r, "the saga has ended, or never was")

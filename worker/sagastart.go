@@ -16,6 +16,7 @@ import (
 	"github.com/holdfastmq/holdfast/saga"
 	"github.com/holdfastmq/holdfast/saga/core"
 	"github.com/holdfastmq/holdfast/workflows"
+	"github.com/holdfastmq/holdfast/workflows/sagas"
 )
 
 // SagaHandle is a started saga. Its methods may be called from many goroutines.
@@ -99,10 +100,10 @@ func (w *Worker) startSaga(ctx context.Context, name string, version int, key st
 	}
 	defer w.sending.Done()
 	id = w.sagaID(name, key)
-	in := workflows.SagaInput{ID: id, Group: w.o.Group, Prefix: w.o.Prefix, Name: name, Key: key, Plan: &c.Plan, Version: version, Data: data,
+	in := sagas.Input{ID: id, Group: w.o.Group, Prefix: w.o.Prefix, Name: name, Key: key, Plan: &c.Plan, Version: version, Data: data,
 		Tokens: !w.o.RollingUpgrade, StepNames: w.stepNames(c.Plan), Database: w.stores.own}
 	end = w.sagas.ends.expect(id) // before it can complete
-	id, _, err = workflows.StartSaga(ctx, w.o.Temporal, workflows.SagaStart{Prefix: w.o.Prefix, Fresh: fresh, TaskTimeout: w.o.TaskTimeout}, in)
+	id, _, err = sagas.Start(ctx, w.o.Temporal, sagas.StartConfig{Prefix: w.o.Prefix, Fresh: fresh, TaskTimeout: w.o.TaskTimeout}, in)
 	var already *serviceerror.WorkflowExecutionAlreadyStarted
 	if err == nil && id == in.ID {
 		w.metrics.SagaStarted(name)
@@ -149,14 +150,14 @@ func (h *SagaHandle[S]) Wait(ctx context.Context) (S, error) {
 // how is said; [holdfast.ErrInvalid]: the saga takes no such answer now, or has ended
 // without one; [holdfast.ErrNotFound]: there is no such saga.
 func (h *SagaHandle[S]) Answer(ctx context.Context, step, operator, reason string, refuse bool, value any) error {
-	req := workflows.SagaRequest{Operator: operator, Reason: reason, Step: step, Refuse: refuse}
+	req := sagas.Request{Operator: operator, Reason: reason, Step: step, Refuse: refuse}
 	if value != nil {
 		var err error
 		if req.Value, err = guard.Value(func() ([]byte, error) { return json.Marshal(value) }); err != nil {
 			return fmt.Errorf("%w: the answer to step %s of %s is no JSON: %w", holdfast.ErrInvalid, step, h.id, err)
 		}
-		if len(req.Value) > workflows.MaxAnswer {
-			return fmt.Errorf("%w: the answer to step %s of %s has %d bytes of JSON, the limit is %d", holdfast.ErrTooLarge, step, h.id, len(req.Value), workflows.MaxAnswer)
+		if len(req.Value) > sagas.MaxAnswer {
+			return fmt.Errorf("%w: the answer to step %s of %s has %d bytes of JSON, the limit is %d", holdfast.ErrTooLarge, step, h.id, len(req.Value), sagas.MaxAnswer)
 		}
 	}
 	id, err := h.find(ctx)
@@ -195,13 +196,13 @@ func (w *Worker) findSaga(ctx context.Context, id string) (string, error) {
 	return before, nil
 }
 
-func (w *Worker) answerSaga(ctx context.Context, id string, req workflows.SagaRequest) error {
+func (w *Worker) answerSaga(ctx context.Context, id string, req sagas.Request) error {
 	ctx, cancel := w.bounded(ctx)
 	defer cancel()
 	if err := w.awaitRunning(ctx); err != nil {
 		return err
 	}
-	handle, err := w.o.Temporal.UpdateWorkflow(ctx, client.UpdateWorkflowOptions{WorkflowID: id, UpdateName: workflows.UpdateAnswer,
+	handle, err := w.o.Temporal.UpdateWorkflow(ctx, client.UpdateWorkflowOptions{WorkflowID: id, UpdateName: sagas.UpdateAnswer,
 		Args: []any{req}, WaitForStage: client.WorkflowUpdateStageCompleted})
 	if err == nil {
 		err = handle.Get(ctx, nil)

@@ -14,6 +14,7 @@ import (
 	holdfast "github.com/holdfastmq/holdfast"
 	"github.com/holdfastmq/holdfast/saga/core"
 	"github.com/holdfastmq/holdfast/workflows"
+	"github.com/holdfastmq/holdfast/workflows/sagas"
 )
 
 // State says where the saga stands now: its state, the step that it is about, what it
@@ -54,10 +55,10 @@ func (w *Worker) stands(ctx context.Context, id string) (holdfast.SagaStanding, 
 // lookAtSaga returns what is known of a saga: all of it where its workflow has ended by
 // itself or answers within a second, else its state. ended says that nothing can be asked
 // of it any more.
-func (w *Worker) lookAtSaga(ctx context.Context, id string) (status workflows.SagaStatus, ended bool, err error) {
+func (w *Worker) lookAtSaga(ctx context.Context, id string) (status sagas.Status, ended bool, err error) {
 	own, err := w.describeOnce(ctx, id)
 	if err != nil {
-		return workflows.SagaStatus{ID: id}, false, err
+		return sagas.Status{ID: id}, false, err
 	}
 	if status, err = w.readSaga(ctx, id, own); err != nil || own.WorkflowCloseTime == nil {
 		return status, false, err
@@ -89,10 +90,10 @@ func (w *Worker) describeOnce(ctx context.Context, workflowID string) (*client.W
 }
 
 // readSaga reads the status of the saga id off the workflow that was described.
-func (w *Worker) readSaga(ctx context.Context, id string, d *client.WorkflowExecutionDescription) (workflows.SagaStatus, error) {
+func (w *Worker) readSaga(ctx context.Context, id string, d *client.WorkflowExecutionDescription) (sagas.Status, error) {
 	workflowID := d.WorkflowExecution.ID
 	known, _ := workflows.ParseID(id)
-	status := workflows.SagaStatus{ID: id, State: core.StateRunning, Group: known.Owner, Name: known.Name, Key: known.Key}
+	status := sagas.Status{ID: id, State: core.StateRunning, Group: known.Owner, Name: known.Name, Key: known.Key}
 	switch d.Status {
 	case enumspb.WORKFLOW_EXECUTION_STATUS_COMPLETED:
 		if err := w.o.Temporal.GetWorkflow(ctx, workflowID, d.WorkflowExecution.RunID).Get(ctx, &status); err != nil {

@@ -17,6 +17,7 @@ import (
 	"github.com/holdfastmq/holdfast/saga/core"
 	"github.com/holdfastmq/holdfast/worker"
 	"github.com/holdfastmq/holdfast/workflows"
+	"github.com/holdfastmq/holdfast/workflows/sagas"
 )
 
 // TestSagaState: how a saga stands is told without waiting for it, and who waits in vain
@@ -74,13 +75,13 @@ func TestSagaState(t *testing.T) {
 		return err == nil && joined == stands
 	})
 
-	_, err = s.steer(h.ID(), workflows.UpdatePause)
+	_, err = s.steer(h.ID(), sagas.UpdatePause)
 	require.NoError(t, err)
 	standing(core.StatePaused)
 	require.Equal(t, "an operator, who resumes it", stands.WaitsFor)
 	require.Contains(t, stands.Reason, "looked at the books")
 	pending("paused", "looked at the books")
-	_, err = s.steer(h.ID(), workflows.UpdateResume)
+	_, err = s.steer(h.ID(), sagas.UpdateResume)
 	require.NoError(t, err)
 
 	require.NoError(t, h.Answer(s.ctx(), "approval", "ann", "fine", false, nil))
@@ -161,7 +162,7 @@ func TestSagaStateWhileNobodyAnswers(t *testing.T) {
 	key := newID()
 	id := workflows.SagaID(s.at.Prefix, group, def.Name, key)
 	_, err := s.temporal.ExecuteWorkflow(s.ctx(), client.StartWorkflowOptions{ID: id, TaskQueue: s.at.Prefix + ".nobody",
-		TypedSearchAttributes: temporal.NewSearchAttributes(temporal.NewSearchAttributeKeyKeyword(workflows.AttributeState).ValueSet(core.StateParked))}, workflows.SagaName, workflows.SagaInput{})
+		TypedSearchAttributes: temporal.NewSearchAttributes(temporal.NewSearchAttributeKeyKeyword(workflows.AttributeState).ValueSet(core.StateParked))}, sagas.Name, sagas.Input{})
 	require.NoError(t, err)
 	t.Cleanup(func() {
 		_ = s.temporal.TerminateWorkflow(context.WithoutCancel(t.Context()), id, "", "the test has ended")

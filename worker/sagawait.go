@@ -17,6 +17,7 @@ import (
 	"github.com/holdfastmq/holdfast/internal/shell"
 	"github.com/holdfastmq/holdfast/saga/core"
 	"github.com/holdfastmq/holdfast/workflows"
+	"github.com/holdfastmq/holdfast/workflows/sagas"
 )
 
 const (
@@ -117,7 +118,7 @@ func (w *Worker) stillPending(ctx context.Context, id string) (json.RawMessage, 
 }
 
 // sagaStatus asks a saga's workflow how it stands.
-func (w *Worker) sagaStatus(ctx context.Context, workflowID string) (status workflows.SagaStatus, err error) {
+func (w *Worker) sagaStatus(ctx context.Context, workflowID string) (status sagas.Status, err error) {
 	ctx, cancel := context.WithTimeout(ctx, askSaga)
 	defer cancel()
 	v, err := w.o.Temporal.QueryWorkflow(ctx, workflowID, "", workflows.QueryStatus)
@@ -177,7 +178,7 @@ func pause(ctx context.Context, d time.Duration) bool {
 func (w *Worker) follow(ctx context.Context, id, workflowID string) (v verdict, undoable bool) {
 	ctx, cancel := context.WithCancel(ctx)
 	type result struct {
-		status workflows.SagaStatus
+		status sagas.Status
 		err    error
 	}
 	results := make(chan result, 1)
@@ -268,11 +269,11 @@ func (w *Worker) needsOperator(ctx context.Context, id, workflowID string) (v ve
 	}
 	status, err := w.sagaStatus(ctx, workflowID)
 	if err != nil { // nobody is there to say more
-		return verdict{err: &holdfast.SagaError{Condition: workflows.SagaCondition(state), ID: id}}, true
+		return verdict{err: &holdfast.SagaError{Condition: sagas.Condition(state), ID: id}}, true
 	}
 	v = sagaVerdict(status)
 	return v, !errors.Is(v.err, holdfast.ErrSagaPending) // it may have gone on meanwhile
 }
 
 // sagaVerdict is what a saga's status means for who waits for it.
-func sagaVerdict(s workflows.SagaStatus) verdict { return verdict{data: s.Core.Data, err: s.Err()} }
+func sagaVerdict(s sagas.Status) verdict { return verdict{data: s.Core.Data, err: s.Err()} }

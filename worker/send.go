@@ -16,6 +16,7 @@ import (
 	holdfast "github.com/holdfastmq/holdfast"
 	"github.com/holdfastmq/holdfast/activities"
 	"github.com/holdfastmq/holdfast/workflows"
+	"github.com/holdfastmq/holdfast/workflows/transactions"
 )
 
 // Local is a local transaction with one message. It writes with tx, which is
@@ -166,8 +167,8 @@ func (w *Worker) identify(tx *activities.Tx, ms []holdfast.Message) (holdfast.Re
 	return receipt, nil
 }
 
-func (w *Worker) input(txs ...activities.Tx) workflows.Input {
-	return workflows.Input{Group: w.o.Group, Prefix: w.o.Prefix, Transactions: txs, Schedule: w.o.CheckBack,
+func (w *Worker) input(txs ...activities.Tx) transactions.Input {
+	return transactions.Input{Group: w.o.Group, Prefix: w.o.Prefix, Transactions: txs, Schedule: w.o.CheckBack,
 		LocalTimeout: w.o.LocalTimeout, ReachTimeout: w.o.ReachTimeout, ConfirmAsks: !w.o.RollingUpgrade}
 }
 
@@ -183,9 +184,9 @@ func (w *Worker) startTransaction(ctx context.Context, tx activities.Tx, firstCh
 	if firstCheck > 0 {
 		in.Schedule = in.Schedule.StartingAfter(firstCheck)
 	}
-	options := workflows.StartOptions(w.o.Prefix, w.o.Group, tx)
+	options := transactions.StartOptions(w.o.Prefix, w.o.Group, tx)
 	options.ID, options.WorkflowTaskTimeout = w.workflowID(tx.ID), w.o.TaskTimeout
-	run, err := w.o.Temporal.ExecuteWorkflow(ctx, options, workflows.Name, in)
+	run, err := w.o.Temporal.ExecuteWorkflow(ctx, options, transactions.Name, in)
 	if err == nil {
 		return run, nil
 	}
@@ -238,17 +239,17 @@ func (w *Worker) watch(ctx context.Context, p *pending, run client.WorkflowRun) 
 }
 
 // memberOf waits for the end of run, and returns how txID ended there.
-func memberOf(ctx context.Context, run client.WorkflowRun, txID string) (workflows.MemberStatus, error) {
-	var status workflows.Status
+func memberOf(ctx context.Context, run client.WorkflowRun, txID string) (transactions.MemberStatus, error) {
+	var status transactions.Status
 	if err := run.Get(ctx, &status); err != nil {
-		return workflows.MemberStatus{}, err
+		return transactions.MemberStatus{}, err
 	}
 	for _, m := range status.Transactions {
 		if m.ID == txID {
 			return m, nil
 		}
 	}
-	return workflows.MemberStatus{}, fmt.Errorf("%w: transaction %s in workflow %s", holdfast.ErrNotFound, txID, run.GetID())
+	return transactions.MemberStatus{}, fmt.Errorf("%w: transaction %s in workflow %s", holdfast.ErrNotFound, txID, run.GetID())
 }
 
 // watchError is the answer to the caller of a transaction whose workflow failed.
@@ -261,7 +262,7 @@ func watchError(txID, workflowID string, err error) error {
 }
 
 // memberAnswer is the answer to the caller of a transaction whose workflow ended.
-func memberAnswer(m workflows.MemberStatus) answer {
+func memberAnswer(m transactions.MemberStatus) answer {
 	switch m.State {
 	case workflows.Committed:
 		return answer{resolution: holdfast.Commit}

@@ -23,6 +23,9 @@ import (
 	holdfast "github.com/holdfastmq/holdfast"
 	"github.com/holdfastmq/holdfast/activities"
 	"github.com/holdfastmq/holdfast/workflows"
+	"github.com/holdfastmq/holdfast/workflows/deadletters"
+	"github.com/holdfastmq/holdfast/workflows/sagas"
+	"github.com/holdfastmq/holdfast/workflows/transactions"
 )
 
 // temporalWorkers are the Temporal workers of one process.
@@ -32,9 +35,9 @@ type temporalWorkers []sdkworker.Worker
 // own, and of the dead letters'.
 func (w *Worker) startTemporal(fatal func(error)) (temporalWorkers, error) {
 	steps := steps{w}
-	transactions := &activities.Transactions{Halves: steps, Publish: steps, Ops: steps, Locals: steps, Truth: steps, Alerts: w.observer, Patience: w.patience, Databases: steps}
-	dead := &activities.DeadLetters{Redeliver: steps, Notify: steps, Compensations: steps, Halves: steps, Alerts: w.observer}
-	sagas := &activities.Sagas{Runner: w.sagaRunner(), Alerts: w.observer, StepNames: w.stepNames}
+	ofTransactions := &activities.Transactions{Halves: steps, Publish: steps, Ops: steps, Locals: steps, Truth: steps, Alerts: w.observer, Patience: w.patience, Databases: steps}
+	ofDead := &activities.DeadLetters{Redeliver: steps, Notify: steps, Compensations: steps, Halves: steps, Alerts: w.observer}
+	ofSagas := &activities.Sagas{Runner: w.sagaRunner(), Alerts: w.observer, StepNames: w.stepNames}
 	if w.o.WorkflowCache > 0 {
 		sdkworker.SetStickyWorkflowCacheSize(w.o.WorkflowCache)
 	}
@@ -43,13 +46,13 @@ func (w *Worker) startTemporal(fatal func(error)) (temporalWorkers, error) {
 	options := sdkworker.Options{WorkerStopTimeout: closeTimeout, OnFatalError: fatal, DeadlockDetectionTimeout: w.o.TaskTimeout}
 
 	group := sdkworker.New(w.o.Temporal, workflows.TaskQueue(w.o.Prefix, w.o.Group), options)
-	group.RegisterWorkflowWithOptions(workflows.Transaction, workflow.RegisterOptions{Name: workflows.Name})
-	group.RegisterWorkflowWithOptions(workflows.Recovery, workflow.RegisterOptions{Name: workflows.RecoveryName})
+	group.RegisterWorkflowWithOptions(transactions.Transaction, workflow.RegisterOptions{Name: transactions.Name})
+	group.RegisterWorkflowWithOptions(transactions.Recovery, workflow.RegisterOptions{Name: transactions.RecoveryName})
 	// Also without sagas: a step that comes here is answered, and goes elsewhere.
-	group.RegisterWorkflowWithOptions(workflows.ObservedSaga(w.sagaEnded), workflow.RegisterOptions{Name: workflows.SagaName})
-	transactions.Register(group)
-	sagas.Register(group)
-	dead.RegisterGroup(group)
+	group.RegisterWorkflowWithOptions(sagas.Observed(w.sagaEnded), workflow.RegisterOptions{Name: sagas.Name})
+	ofTransactions.Register(group)
+	ofSagas.Register(group)
+	ofDead.RegisterGroup(group)
 	for name, f := range w.activities {
 		group.RegisterActivityWithOptions(f, activity.RegisterOptions{Name: name})
 	}
@@ -57,14 +60,14 @@ func (w *Worker) startTemporal(fatal func(error)) (temporalWorkers, error) {
 	own := options
 	own.DisableWorkflowWorker, own.MaxConcurrentActivityTaskPollers = true, 2
 	instance := sdkworker.New(w.o.Temporal, workflows.InstanceQueue(w.o.Prefix, w.o.Group, w.o.process), own)
-	transactions.RegisterInstance(instance)
+	ofTransactions.RegisterInstance(instance)
 
 	shared := options // rarely busy, and then much
 	shared.WorkflowTaskPollerBehavior = sdkworker.NewPollerBehaviorAutoscaling(sdkworker.PollerBehaviorAutoscalingOptions{InitialNumberOfPollers: 2, MaximumNumberOfPollers: 20})
 	shared.MaxConcurrentActivityTaskPollers = 2
 	letters := sdkworker.New(w.o.Temporal, workflows.DeadLetterQueue(w.o.Prefix), shared)
-	letters.RegisterWorkflowWithOptions(workflows.DeadLetter, workflow.RegisterOptions{Name: workflows.DeadLetterName})
-	dead.Register(letters)
+	letters.RegisterWorkflowWithOptions(deadletters.DeadLetter, workflow.RegisterOptions{Name: deadletters.Name})
+	ofDead.Register(letters)
 
 	var started temporalWorkers
 	for _, tw := range []sdkworker.Worker{instance, group, letters} {

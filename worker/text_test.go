@@ -18,6 +18,7 @@ import (
 	"github.com/holdfastmq/holdfast/saga"
 	"github.com/holdfastmq/holdfast/worker"
 	"github.com/holdfastmq/holdfast/workflows"
+	"github.com/holdfastmq/holdfast/workflows/deadletters"
 )
 
 // texts are IDs and keys that people and other systems make.
@@ -92,7 +93,7 @@ func TestTransactionsOfAnyText(t *testing.T) {
 		s.publish(s.broker(), m)
 		require.Equal(t, m.Key, s.awaitLetter("payments", id, workflows.Parked).Key)
 		until(t, "an alert", func() bool { _, rung := bell.about(holdfast.AlertDeadLetter, id); return rung })
-		_, err := s.askLetter("payments", id, workflows.UpdateDiscard)
+		_, err := s.askLetter("payments", id, deadletters.UpdateDiscard)
 		require.NoError(t, err)
 	}
 	// a queue of somebody else, with a name and a message of any text
@@ -240,7 +241,7 @@ func TestReservedHeaders(t *testing.T) {
 		require.NoError(t, err)
 		s.awaitLetter("payments", m.ID, workflows.Parked)
 		bad.Store(nil)
-		_, err = s.askLetter("payments", m.ID, workflows.UpdateRedeliver, withAnswer)
+		_, err = s.askLetter("payments", m.ID, deadletters.UpdateRedeliver, withAnswer)
 		require.NoError(t, err)
 		for range 3 {
 			require.Equal(t, mine, next(t, seen))

@@ -13,6 +13,7 @@ import (
 
 	"github.com/holdfastmq/holdfast/broker"
 	"github.com/holdfastmq/holdfast/workflows"
+	"github.com/holdfastmq/holdfast/workflows/transactions"
 )
 
 // A message that no queue is bound for keeps its transaction waiting, in a workflow
@@ -53,7 +54,7 @@ func (w *Worker) consumersBegan(ctx context.Context) func([]broker.Bound) {
 // All are looked at, the latest first, as long as there is time.
 func (w *Worker) wakeUnrouted(ctx context.Context, news []broker.Bound) (woken int, err error) {
 	query := fmt.Sprintf("WorkflowType = '%s' AND TaskQueue = '%s' AND ExecutionStatus = 'Running' AND %s IN ('%s', '%s')",
-		workflows.Name, workflows.TaskQueue(w.o.Prefix, w.o.Group), workflows.AttributeState, workflows.Parked, workflows.Delivering)
+		transactions.Name, workflows.TaskQueue(w.o.Prefix, w.o.Group), workflows.AttributeState, workflows.Parked, workflows.Delivering)
 	var token []byte
 	for {
 		page, err := w.o.Temporal.ListWorkflow(ctx, &workflowservice.ListWorkflowExecutionsRequest{Namespace: w.o.Namespace,
@@ -83,8 +84,8 @@ func (w *Worker) wake(ctx context.Context, infos []*workflowpb.WorkflowExecution
 		}
 		woken++
 		telling.Go(func() error {
-			_, err := w.tell(ctx, info.GetExecution().GetWorkflowId(), workflows.UpdateRecheck,
-				workflows.Request{Operator: wakeOperator, Reason: reason, Unrouted: true})
+			_, err := w.tell(ctx, info.GetExecution().GetWorkflowId(), transactions.UpdateRecheck,
+				transactions.Request{Operator: wakeOperator, Reason: reason, Unrouted: true})
 			return err
 		})
 	}
@@ -114,7 +115,7 @@ func topicsOf(info *workflowpb.WorkflowExecutionInfo) (topics []string, known bo
 	decode := func(p *commonpb.Payload, to any) bool {
 		return converter.GetDefaultDataConverter().FromPayload(p, to) == nil
 	}
-	memo := info.GetMemo().GetFields()[workflows.MemoTopics]
+	memo := info.GetMemo().GetFields()[transactions.MemoTopics]
 	if memo != nil && decode(memo, &topics) {
 		return topics, true
 	}

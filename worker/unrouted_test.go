@@ -23,6 +23,7 @@ import (
 	"github.com/holdfastmq/holdfast/broker"
 	"github.com/holdfastmq/holdfast/internal/stack/stacktest"
 	"github.com/holdfastmq/holdfast/workflows"
+	"github.com/holdfastmq/holdfast/workflows/transactions"
 )
 
 // TestAConsumerThatBeginsWakesWhatWaitsForIt: a producer that was deployed before its
@@ -37,10 +38,10 @@ func TestAConsumerThatBeginsWakesWhatWaitsForIt(t *testing.T) {
 		for _, topic := range strings.Fields(topics) {
 			tx.Messages = append(tx.Messages, holdfast.Message{Topic: topic})
 		}
-		o := workflows.StartOptions(prefix, group, tx)
+		o := transactions.StartOptions(prefix, group, tx)
 		o.TypedSearchAttributes = temporal.NewSearchAttributes(o.TypedSearchAttributes.Copy(),
 			temporal.NewSearchAttributeKeyKeyword(workflows.AttributeState).ValueSet(string(state)))
-		run, err := c.ExecuteWorkflow(t.Context(), o, workflows.Name, workflows.Input{})
+		run, err := c.ExecuteWorkflow(t.Context(), o, transactions.Name, transactions.Input{})
 		require.NoError(t, err)
 		t.Cleanup(func() {
 			_ = c.TerminateWorkflow(context.WithoutCancel(t.Context()), run.GetID(), "", "the test has ended")
@@ -51,7 +52,7 @@ func TestAConsumerThatBeginsWakesWhatWaitsForIt(t *testing.T) {
 		for it := c.GetWorkflowHistory(t.Context(), id, "", false, enumspb.HISTORY_EVENT_FILTER_TYPE_ALL_EVENT); it.HasNext(); {
 			e, err := it.Next()
 			require.NoError(t, err)
-			if e.GetWorkflowExecutionSignaledEventAttributes().GetSignalName() == workflows.UpdateRecheck {
+			if e.GetWorkflowExecutionSignaledEventAttributes().GetSignalName() == transactions.UpdateRecheck {
 				n++
 			}
 		}
@@ -104,7 +105,7 @@ func TestWhatAConsumerWakes(t *testing.T) {
 			info.SearchAttributes = &commonpb.SearchAttributes{IndexedFields: map[string]*commonpb.Payload{workflows.AttributeTopic: payload(c.first)}}
 		}
 		if c.memo != nil {
-			info.Memo = &commonpb.Memo{Fields: map[string]*commonpb.Payload{workflows.MemoTopics: c.memo}}
+			info.Memo = &commonpb.Memo{Fields: map[string]*commonpb.Payload{transactions.MemoTopics: c.memo}}
 		}
 		require.Equal(t, c.want, reasonToWake(info, news), name)
 	}
@@ -133,7 +134,7 @@ func (m *manyWaiting) ListWorkflow(_ context.Context, r *workflowservice.ListWor
 }
 
 func (m *manyWaiting) SignalWorkflow(_ context.Context, id, _, _ string, arg any) error {
-	if r, ok := arg.(workflows.Request); ok && r.Unrouted {
+	if r, ok := arg.(transactions.Request); ok && r.Unrouted {
 		m.woken.Store(id, true)
 	}
 	return nil

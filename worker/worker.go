@@ -45,7 +45,7 @@ type Worker struct {
 	alerts        *alerts.Alerter
 	observer      *observe.Observer
 	installations installations
-	sagas         sagas
+	sagas         sagaParts
 	attached      *attachment
 	pools         map[*sql.DB]*pool // set before anything is handled
 	stores        stores

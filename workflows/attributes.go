@@ -18,23 +18,23 @@ const (
 // started with.
 const MemoContent = "holdfast-content"
 
-// keyState is the key by which [AttributeState] is read and set.
-var keyState = temporal.NewSearchAttributeKeyKeyword(AttributeState)
+// KeyState is the key by which [AttributeState] is read and set.
+var KeyState = temporal.NewSearchAttributeKeyKeyword(AttributeState)
 
-// shownState is what HoldfastState says now.
-func shownState(ctx workflow.Context) State {
-	s, _ := workflow.GetTypedSearchAttributes(ctx).GetKeyword(keyState)
+// ShownState is what HoldfastState says now.
+func ShownState(ctx workflow.Context) State {
+	s, _ := workflow.GetTypedSearchAttributes(ctx).GetKeyword(KeyState)
 	return State(s)
 }
 
-// setKeys sets the search attribute that holds the keys.
-func setKeys(keys []string) temporal.SearchAttributeUpdate {
+// SetKeys sets the search attribute that holds the keys.
+func SetKeys(keys []string) temporal.SearchAttributeUpdate {
 	return temporal.NewSearchAttributeKeyKeywordList(AttributeKey).ValueSet(keys)
 }
 
-// jsonLength returns the length of a key as a string in JSON. Keys have no
+// JSONLength returns the length of a key as a string in JSON. Keys have no
 // control characters.
-func jsonLength(key string) int {
+func JSONLength(key string) int {
 	n := len(key) + len(`""`) + 3*(strings.Count(key, "\u2028")+strings.Count(key, "\u2029"))
 	for _, c := range []byte(key) {
 		switch c {

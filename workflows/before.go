@@ -9,9 +9,9 @@ import (
 	"go.temporal.io/sdk/client"
 )
 
-// describeOurs describes a workflow, and reports whether it is there and belongs to
+// DescribeOurs describes a workflow, and reports whether it is there and belongs to
 // the installation with that prefix.
-func describeOurs(ctx context.Context, c client.Client, prefix, workflowID string) (*client.WorkflowExecutionDescription, bool, error) {
+func DescribeOurs(ctx context.Context, c client.Client, prefix, workflowID string) (*client.WorkflowExecutionDescription, bool, error) {
 	d, err := c.DescribeWorkflow(ctx, workflowID, "")
 	var none *serviceerror.NotFound
 	switch {
@@ -29,5 +29,5 @@ func Before(ctx context.Context, c client.Client, prefix, workflowID string) (*c
 	if !other {
 		return nil, false, nil
 	}
-	return describeOurs(ctx, c, prefix, before)
+	return DescribeOurs(ctx, c, prefix, before)
 }

@@ -9,8 +9,8 @@ import (
 // InvalidInput is the type of the error of a workflow whose input is wrong.
 const InvalidInput = "InvalidInput"
 
-// rootMessage returns what the activity said, without what Temporal puts around it.
-func rootMessage(err error) string {
+// RootMessage returns what the activity said, without what Temporal puts around it.
+func RootMessage(err error) string {
 	var failure *temporal.ApplicationError
 	if errors.As(err, &failure) {
 		return failure.Message()
@@ -18,8 +18,8 @@ func rootMessage(err error) string {
 	return err.Error()
 }
 
-// final reports whether repetition does not cure err.
-func final(err error) bool {
+// IsFinal reports whether repetition does not cure err.
+func IsFinal(err error) bool {
 	var failure *temporal.ApplicationError
 	return errors.As(err, &failure) && failure.NonRetryable()
 }

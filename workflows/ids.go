@@ -164,6 +164,17 @@ func (id ID) Saga() string {
 	return id.String()
 }
 
+// WithoutGroup returns the name and the key in a saga's ID, as they stand in the keys of
+// the sagas that are its steps: with the key's slashes, since a/b is not a.b. What is
+// not such an ID may be that of a saga, too: whoever started it chose it.
+func WithoutGroup(sagaID string) string {
+	if id, ok := ParseID(sagaID); ok {
+		return id.Name + "." + id.Key
+	}
+	_, tail, _ := strings.Cut(strings.TrimPrefix(sagaID, KindSaga.begin("")), "/")
+	return strings.ReplaceAll(tail, "/", ".")
+}
+
 // Shared reports whether it is a workflow that transactions share.
 func (id ID) Shared() bool { return id.Kind == KindCohort || id.Kind == KindRecovery }
 
@@ -194,10 +205,10 @@ func IsOurs(prefix, workflowID, taskQueue string) bool {
 	return taskQueue == TaskQueue(prefix, id.Owner)
 }
 
-// ownPrefix is the prefix in the ID of the workflow that runs: those that it starts
+// OwnPrefix is the prefix in the ID of the workflow that runs: those that it starts
 // or signals have the same, so that one from before the prefix was part of the IDs
 // goes on with IDs as it knows them.
-func ownPrefix(ctx workflow.Context) string {
+func OwnPrefix(ctx workflow.Context) string {
 	id, _ := ParseID(workflow.GetInfo(ctx).WorkflowExecution.ID)
 	return id.Prefix
 }

@@ -20,7 +20,7 @@ const UpdateCompensate = "compensate"
 const (
 	PolicyOperator  = "policy"   // a dead letter's policy
 	TimeoutOperator = "timeout"  // compensates a sub-saga that takes longer than its step's timeout
-	cancelOperator  = "Temporal" // a request to cancel the workflow
+	CancelOperator  = "Temporal" // a request to cancel the workflow
 )
 
 // ReservedOperator reports whether Holdfast itself signs with this name what no
@@ -29,7 +29,7 @@ const (
 // may be judged by it.
 func ReservedOperator(name string) bool {
 	name = strings.TrimSpace(name)
-	for _, own := range []string{PolicyOperator, TimeoutOperator, cancelOperator} {
+	for _, own := range []string{PolicyOperator, TimeoutOperator, CancelOperator} {
 		if strings.EqualFold(name, own) {
 			return true
 		}
@@ -37,32 +37,32 @@ func ReservedOperator(name string) bool {
 	return false
 }
 
-// errNobodyAsks refuses what nobody answers for.
-var errNobodyAsks = errors.New(`say who asks and why: {"operator": "…", "reason": "…"}`)
+// ErrNobodyAsks refuses what nobody answers for.
+var ErrNobodyAsks = errors.New(`say who asks and why: {"operator": "…", "reason": "…"}`)
 
-// refuseReserved refuses an operator's name that is Holdfast's own. It is for the
+// RefuseReserved refuses an operator's name that is Holdfast's own. It is for the
 // validators of Updates, which do not run in a replay.
-func refuseReserved(operator string) error {
+func RefuseReserved(operator string) error {
 	if ReservedOperator(operator) {
 		return fmt.Errorf("the operator cannot be %q: Holdfast signs with that name what nobody asked for", operator)
 	}
 	return nil
 }
 
-// refuseReservedSignal is refuseReserved for a signal; one that was taken before this
+// RefuseReservedSignal is RefuseReserved for a signal; one that was taken before this
 // was looked at is taken again in a replay. Sagas take such signals: a saga's timeout
 // sends one to the saga that is its step.
-func refuseReservedSignal(ctx workflow.Context, operator string) error {
+func RefuseReservedSignal(ctx workflow.Context, operator string) error {
 	if !ReservedOperator(operator) || workflow.GetVersion(ctx, "refuse reserved operators", workflow.DefaultVersion, 1) == workflow.DefaultVersion {
 		return nil
 	}
-	return refuseReserved(operator)
+	return RefuseReserved(operator)
 }
 
-// actCommand is a command line, in backticks, by which an operator acts on the
+// ActCommand is a command line, in backticks, by which an operator acts on the
 // workflow id. It names the prefix where that is not the default one: whoever reads an
 // alert may have another one set.
-func actCommand(prefix, command, id string, flags ...string) string {
+func ActCommand(prefix, command, id string, flags ...string) string {
 	flags = append(flags, "--reason", shell.Text)
 	if prefix = cmp.Or(prefix, DefaultPrefix); prefix != DefaultPrefix {
 		flags = append(flags, "--prefix", prefix)

@@ -13,7 +13,7 @@ import (
 	"go.temporal.io/sdk/workflow"
 
 	"github.com/holdfastmq/holdfast/internal/stack/stacktest"
-	"github.com/holdfastmq/holdfast/workflows"
+	"github.com/holdfastmq/holdfast/workflows/sagas"
 )
 
 // TestReplayBeforeThereWereLimits: a saga that an earlier version ran has recorded in
@@ -35,7 +35,7 @@ func TestReplayBeforeThereWereLimits(t *testing.T) {
 	}
 	require.Greater(t, size, 3<<20/2)
 	r := stacktest.Replayer(t)
-	r.RegisterWorkflowWithOptions(workflows.Saga, workflow.RegisterOptions{Name: workflows.SagaName})
+	r.RegisterWorkflowWithOptions(sagas.Saga, workflow.RegisterOptions{Name: sagas.Name})
 	require.NoError(t, r.ReplayWorkflowHistory(nil, history))
 }
 

@@ -2,8 +2,8 @@ package workflows
 
 import "slices"
 
-// addTo adds an event to a story, and keeps its last 50.
-func addTo[E any](story []E, e E) []E {
+// AddTo adds an event to a story, and keeps its last 50.
+func AddTo[E any](story []E, e E) []E {
 	const kept = 50
 	if len(story) >= kept {
 		story = slices.Delete(story, 0, len(story)-kept+1)

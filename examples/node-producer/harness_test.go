@@ -29,6 +29,7 @@ import (
 	"github.com/holdfastmq/holdfast/internal/stack/stacktest"
 	"github.com/holdfastmq/holdfast/worker"
 	"github.com/holdfastmq/holdfast/workflows"
+	"github.com/holdfastmq/holdfast/workflows/transactions"
 )
 
 // patience is how long tests wait for what must happen. It says nothing about
@@ -135,7 +136,7 @@ func newSite(t *testing.T) *site {
 func (s *site) keep() {
 	s.t.Helper()
 	s.run(worker.Options{Group: group, RemoteCheck: true, CheckAfter: time.Second,
-		CheckBack: workflows.Schedule{Delays: []time.Duration{200 * time.Millisecond}, MaxChecks: 1_000_000}}, func(w *worker.Worker) {
+		CheckBack: transactions.Schedule{Delays: []time.Duration{200 * time.Millisecond}, MaxChecks: 1_000_000}}, func(w *worker.Worker) {
 		w.Consume(worker.Consumer{Name: "books", Topics: []string{"order.#"}, HandleAtLeastOnce: func(_ context.Context, m holdfast.Message) error {
 			s.mu.Lock()
 			defer s.mu.Unlock()
@@ -210,11 +211,11 @@ func (s *site) until(what string, cond func() bool) {
 }
 
 // member asks the workflow of a transaction that its group cannot decide.
-func (s *site) member(tx string) (m workflows.MemberStatus, ok bool) {
+func (s *site) member(tx string) (m transactions.MemberStatus, ok bool) {
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second) // a query of a workflow that just starts can hang; it is asked again
 	defer cancel()
 	v, err := s.temporal.QueryWorkflow(ctx, workflows.WorkflowID(s.prefix, group, tx), "", workflows.QueryStatus)
-	var status workflows.Status
+	var status transactions.Status
 	if err != nil || v.Get(&status) != nil || len(status.Transactions) != 1 {
 		return m, false
 	}

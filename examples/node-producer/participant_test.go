@@ -12,6 +12,7 @@ import (
 	"github.com/holdfastmq/holdfast/saga"
 	"github.com/holdfastmq/holdfast/worker"
 	"github.com/holdfastmq/holdfast/workflows"
+	"github.com/holdfastmq/holdfast/workflows/sagas"
 )
 
 // purchase is a saga's state, and what its message carries.
@@ -39,7 +40,7 @@ func TestParticipant(t *testing.T) {
 		w.Saga(buy)
 		w.Activity("Pay", func(_ context.Context, in saga.ActivityInput) error {
 			if strings.HasSuffix(in.Saga, "-broke") {
-				return temporal.NewApplicationError("no money left", workflows.SagaRefused)
+				return temporal.NewApplicationError("no money left", sagas.RefusedType)
 			}
 			return nil
 		})

@@ -11,6 +11,7 @@ import (
 
 	holdfast "github.com/holdfastmq/holdfast"
 	"github.com/holdfastmq/holdfast/workflows"
+	"github.com/holdfastmq/holdfast/workflows/transactions"
 )
 
 // row is a row of orders or of effects.
@@ -170,7 +171,7 @@ func (a *auditor) workflows() {
 	for range 16 {
 		all.Go(func() {
 			for id := range ids {
-				var status workflows.Status
+				var status transactions.Status
 				err := a.w.temporal.GetWorkflow(a.w.Context(), id, "").Get(a.w.Context(), &status)
 				mu.Lock()
 				if err != nil {

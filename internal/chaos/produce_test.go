@@ -19,7 +19,7 @@ import (
 	holdfast "github.com/holdfastmq/holdfast"
 	"github.com/holdfastmq/holdfast/internal/fault"
 	"github.com/holdfastmq/holdfast/worker"
-	"github.com/holdfastmq/holdfast/workflows"
+	"github.com/holdfastmq/holdfast/workflows/transactions"
 )
 
 // insideLocal is inside a local transaction, its writes done.
@@ -41,7 +41,7 @@ func (c childConfig) options(o *worker.Options, log *slog.Logger) (client.Client
 	}
 	o.Group, o.Temporal, o.Namespace, o.Lane, o.HalfQueues = c.Group, temporal, c.Namespace, holdfast.Express, halfQueues
 	o.CheckAfter, o.LockTimeout, o.ReachTimeout, o.TaskTimeout = checkAfter, 500*time.Millisecond, time.Second, 5*time.Second
-	o.CheckBack = workflows.Schedule{Delays: []time.Duration{time.Second, 2 * time.Second, 5 * time.Second}, MaxChecks: 1000}
+	o.CheckBack = transactions.Schedule{Delays: []time.Duration{time.Second, 2 * time.Second, 5 * time.Second}, MaxChecks: 1000}
 	return temporal, nil
 }
 

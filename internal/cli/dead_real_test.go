@@ -33,6 +33,7 @@ import (
 	"github.com/holdfastmq/holdfast/internal/stack/stacktest"
 	"github.com/holdfastmq/holdfast/worker"
 	"github.com/holdfastmq/holdfast/workflows"
+	deadflow "github.com/holdfastmq/holdfast/workflows/deadletters"
 )
 
 // graveyard has dead letters on the shared Temporal, and answers for their
@@ -72,7 +73,7 @@ func newGraveyard(t *testing.T) *graveyard {
 	require.NoError(t, worker.EnsureSearchAttributes(t.Context(), g.c, s.Namespace()))
 	g.steps = &activities.DeadLetters{Redeliver: g, Notify: g, Compensations: g}
 	g.stop = g.work(workflows.DeadLetterQueue(g.prefix), func(w sdkworker.Worker) {
-		w.RegisterWorkflowWithOptions(workflows.DeadLetter, workflow.RegisterOptions{Name: workflows.DeadLetterName})
+		w.RegisterWorkflowWithOptions(deadflow.DeadLetter, workflow.RegisterOptions{Name: deadflow.Name})
 		g.steps.Register(w)
 	})
 	return g
@@ -120,11 +121,11 @@ func (g *graveyard) Redeliver(ctx context.Context, r activities.Redelivery) (out
 	case silent:
 		return out, nil
 	case "", handled:
-		return out, g.c.SignalWorkflow(ctx, id, "", workflows.SignalHandled, r.N)
+		return out, g.c.SignalWorkflow(ctx, id, "", deadflow.SignalHandled, r.N)
 	}
 	f := r.Letter.Failure
 	f.Reason, f.Redelivery, f.Attempts = answer, r.N, f.Attempts+3
-	return out, g.c.SignalWorkflow(ctx, id, "", workflows.SignalDied, f)
+	return out, g.c.SignalWorkflow(ctx, id, "", deadflow.SignalDied, f)
 }
 
 // PublishCompensated implements activities.Notifier.
@@ -191,9 +192,9 @@ func (g *graveyard) bury(letters ...holdfast.DeadLetter) {
 	lanes.SetLimit(32)
 	for _, l := range letters {
 		lanes.Go(func() error {
-			in := workflows.DeadLetterInput{Prefix: g.prefix, Letter: l}
+			in := deadflow.Input{Prefix: g.prefix, Letter: l}
 			for late := false; ; late = true { // a busy server may not answer in time
-				_, err := g.c.ExecuteWorkflow(g.t.Context(), workflows.DeadLetterOptions(in), workflows.DeadLetterName, in)
+				_, err := g.c.ExecuteWorkflow(g.t.Context(), deadflow.StartOptions(in), deadflow.Name, in)
 				var there *serviceerror.WorkflowExecutionAlreadyStarted
 				switch {
 				case late && errors.As(err, &there):

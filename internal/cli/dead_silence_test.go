@@ -13,6 +13,7 @@ import (
 	"github.com/holdfastmq/holdfast/internal/operator/deadletters"
 	"github.com/holdfastmq/holdfast/internal/operator/server"
 	"github.com/holdfastmq/holdfast/workflows"
+	deadflow "github.com/holdfastmq/holdfast/workflows/deadletters"
 )
 
 // TestWhatWasNotAnsweredIsLookedAt: an answer that is lost leaves an action
@@ -48,7 +49,7 @@ func TestManyWithoutAnAnswerEndABatch(t *testing.T) {
 	g.stop()
 	b := &deadletters.Batch{T: &server.Temporal{Client: g.c, Data: server.SearchAttributes, Prefix: g.prefix}, Act: deadletters.Acts[2],
 		Crew: actions.Crew{Parallel: 2, Answer: time.Millisecond, Tick: func() {}},
-		Req:  workflows.DeadLetterRequest{Operator: "ann", Reason: "x"}}
+		Req:  deadflow.Request{Operator: "ann", Reason: "x"}}
 	unknown, unsent := 0, 0
 	for _, o := range b.Run(t.Context(), rows) {
 		switch o.Outcome {

@@ -104,13 +104,13 @@ func TestRunbookHasAPageForEachReason(t *testing.T) {
 	table, err := os.ReadFile(filepath.Join(runbook, "README.md"))
 	require.NoError(t, err)
 	for file, reasons := range map[string][]string{
-		"workflows/deadletter_text.go":           {"gave it up", "it was given up", "it died outside of its consumer"},
-		"workflows/deadletter_policy.go":         {"which is all that the policy wants", "the policy is to ", "too many for a workflow"},
-		"workflows/deadletter_steps.go":          {"cannot be redelivered", "compensation failed", "compensated, but "},
-		"workflows/deadletter.go":                {"its policy is ignored", "the workflow was asked to cancel"},
-		"workflows/schedule.go":                  {"undecided after "},
-		"workflows/saga_text.go":                 {" could not be undone: ", "no worker of group "},
-		"workflows/saga_status.go":               {"for an answer"},
+		"workflows/deadletters/text.go":          {"gave it up", "it was given up", "it died outside of its consumer"},
+		"workflows/deadletters/policy.go":        {"which is all that the policy wants", "the policy is to ", "too many for a workflow"},
+		"workflows/deadletters/steps.go":         {"cannot be redelivered", "compensation failed", "compensated, but "},
+		"workflows/deadletters/deadletter.go":    {"its policy is ignored", "the workflow was asked to cancel"},
+		"workflows/transactions/schedule.go":     {"undecided after "},
+		"workflows/sagas/text.go":                {" could not be undone: ", "no worker of group "},
+		"workflows/sagas/status.go":              {"for an answer"},
 		"internal/operator/processes/keepers.go": {"hand-overs fail", "nobody keeps it"},
 		"internal/operator/doctor/rabbitmq.go":   {"no Keeper reads "},
 	} {

@@ -17,6 +17,7 @@ import (
 	"github.com/holdfastmq/holdfast/internal/operator/text"
 	"github.com/holdfastmq/holdfast/internal/stack/stacktest"
 	"github.com/holdfastmq/holdfast/workflows"
+	deadflow "github.com/holdfastmq/holdfast/workflows/deadletters"
 )
 
 // quiet is a prefix that no process uses: what the tests put there stays.
@@ -75,7 +76,7 @@ func (q *quiet) letter(id string, state workflows.State) client.WorkflowRun {
 	run, err := q.c.ExecuteWorkflow(q.t.Context(), client.StartWorkflowOptions{ID: "dead/payments/" + q.prefix + "-" + id,
 		TaskQueue:             workflows.DeadLetterQueue(q.prefix),
 		TypedSearchAttributes: temporal.NewSearchAttributes(temporal.NewSearchAttributeKeyKeyword(workflows.AttributeState).ValueSet(string(state)))},
-		workflows.DeadLetterName, workflows.DeadLetterInput{Prefix: q.prefix})
+		deadflow.Name, deadflow.Input{Prefix: q.prefix})
 	require.NoError(q.t, err)
 	q.t.Cleanup(func() {
 		_ = q.c.TerminateWorkflow(context.WithoutCancel(q.t.Context()), run.GetID(), "", "the test has ended")

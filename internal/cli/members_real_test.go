@@ -20,6 +20,7 @@ import (
 	"github.com/holdfastmq/holdfast/internal/operator/actions"
 	"github.com/holdfastmq/holdfast/internal/operator/transactions"
 	"github.com/holdfastmq/holdfast/workflows"
+	txflow "github.com/holdfastmq/holdfast/workflows/transactions"
 )
 
 // together starts one workflow, with this ID and on this task queue, for
@@ -46,8 +47,8 @@ func (s *shop) together(id, kind, queue string, keys ...string) (client.Workflow
 		TypedSearchAttributes: temporal.NewSearchAttributes(
 			temporal.NewSearchAttributeKeyKeyword(workflows.AttributeTopic).ValueSet("order.placed"),
 			temporal.NewSearchAttributeKeyKeywordList(workflows.AttributeKey).ValueSet(append(found, "order.placed", "order.changed")))},
-		kind, workflows.Input{Group: s.group, Prefix: s.prefix(), Cohort: true, Transactions: txs,
-			Schedule: workflows.Schedule{Delays: []time.Duration{10 * time.Millisecond}, MaxChecks: 1}})
+		kind, txflow.Input{Group: s.group, Prefix: s.prefix(), Cohort: true, Transactions: txs,
+			Schedule: txflow.Schedule{Delays: []time.Duration{10 * time.Millisecond}, MaxChecks: 1}})
 	require.NoError(s.t, err)
 	return run, txs
 }
@@ -61,7 +62,7 @@ func (s *shop) queue() string { return workflows.TaskQueue(s.prefix(), s.group) 
 func TestMembersOfACohortAreFound(t *testing.T) {
 	s := newShop(t)
 	id := workflows.CohortWorkflowID(s.prefix(), s.group, uuid.NewString())
-	run, txs := s.together(id, workflows.Name, s.queue(), "C-1", "none", "C-3")
+	run, txs := s.together(id, txflow.Name, s.queue(), "C-1", "none", "C-3")
 	require.NoError(t, run.Get(t.Context(), nil))
 	rows := s.list(func(rows []transactions.Row) bool { return len(rows) == 3 && rows[0].Closed != nil })
 	for i, want := range []string{"committed", "rolled-back", "committed"} {
@@ -109,7 +110,7 @@ func TestMembersOfACohortAreFound(t *testing.T) {
 func TestAMemberThatLeftIsFollowed(t *testing.T) {
 	s := newShop(t)
 	id := workflows.CohortWorkflowID(s.prefix(), s.group, uuid.NewString())
-	run, txs := s.together(id, workflows.Name, s.queue(), "L-1", undecidable)
+	run, txs := s.together(id, txflow.Name, s.queue(), "L-1", undecidable)
 	require.NoError(t, run.Get(t.Context(), nil))
 	stays, leaves := txs[0].ID, txs[1].ID
 	s.list(func(rows []transactions.Row) bool { return len(rows) == 1 && rows[0].Tx == leaves }, "--state", "parked")
@@ -144,9 +145,9 @@ func TestWhatASharedWorkflowLeftUndecidedIsTakenUp(t *testing.T) {
 	}
 	nobody := s.queue() + ".nobody" // so that nothing happens before the end
 	cohort := workflows.CohortWorkflowID(s.prefix(), s.group, uuid.NewString())
-	_, txs := s.together(cohort, workflows.Name, nobody, "T-1", "T-2", "T-3")
+	_, txs := s.together(cohort, txflow.Name, nobody, "T-1", "T-2", "T-3")
 	recovery := workflows.RecoveryWorkflowID(s.prefix(), s.group, uuid.NewString())
-	_, halves := s.together(recovery, workflows.RecoveryName, nobody, "R-1", "R-2")
+	_, halves := s.together(recovery, txflow.RecoveryName, nobody, "R-1", "R-2")
 	rows := s.list(func(rows []transactions.Row) bool { return len(rows) == 5 })
 	require.Equal(t, []string{"running", "running"}, []string{rows[0].State, rows[4].State}, "open ones are listed one by one, too")
 	for _, id := range []string{cohort, recovery} {
@@ -192,7 +193,7 @@ func TestARecoverysHalvesAreFoundByID(t *testing.T) {
 	other.ID = uuid.Must(uuid.NewV7()).String()
 	id := workflows.RecoveryWorkflowID(s.prefix(), s.group, uuid.NewString())
 	_, err := s.c.ExecuteWorkflow(t.Context(), client.StartWorkflowOptions{ID: id, TaskQueue: s.queue() + ".nobody"},
-		workflows.RecoveryName, workflows.Input{Group: s.group, Transactions: []activities.Tx{tx, other}})
+		txflow.RecoveryName, txflow.Input{Group: s.group, Transactions: []activities.Tx{tx, other}})
 	require.NoError(t, err)
 	s.eventually(func() bool {
 		return s.holdfast("tx", "show", tx.ID, "--group", s.group).status == frame.ExitOK

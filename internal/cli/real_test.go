@@ -31,6 +31,7 @@ import (
 	"github.com/holdfastmq/holdfast/internal/stack/stacktest"
 	"github.com/holdfastmq/holdfast/worker"
 	"github.com/holdfastmq/holdfast/workflows"
+	txflow "github.com/holdfastmq/holdfast/workflows/transactions"
 )
 
 // patience is how long tests wait for what must come.
@@ -68,7 +69,7 @@ func newShop(t *testing.T) *shop {
 	})
 	require.NoError(t, barrier.Migrate(t.Context(), db))
 	sh.w, err = worker.New(worker.Options{Group: sh.group, Temporal: sh.c, Namespace: s.Namespace(), AMQPURL: s.AMQPURL(), DB: db, Prefix: prefix,
-		CheckBack: workflows.Schedule{Delays: []time.Duration{10 * time.Millisecond}, MaxChecks: 1}})
+		CheckBack: txflow.Schedule{Delays: []time.Duration{10 * time.Millisecond}, MaxChecks: 1}})
 	require.NoError(t, err)
 	sh.w.Check(undecidable, holdfast.CheckerFunc(func(context.Context, holdfast.Message) (holdfast.Resolution, error) {
 		return holdfast.Unknown, nil

@@ -27,6 +27,7 @@ import (
 	"github.com/holdfastmq/holdfast/saga/core"
 	"github.com/holdfastmq/holdfast/worker"
 	"github.com/holdfastmq/holdfast/workflows"
+	sagaflow "github.com/holdfastmq/holdfast/workflows/sagas"
 )
 
 // troupe has sagas on the shared Temporal, with steps that do what the test says.
@@ -68,7 +69,7 @@ func (g *troupe) work() {
 	g.t.Helper()
 	y := &graveyard{t: g.t, c: g.c}
 	g.stop = y.work(workflows.TaskQueue(g.prefix, troupeGroup), func(w sdkworker.Worker) {
-		w.RegisterWorkflowWithOptions(workflows.Saga, workflow.RegisterOptions{Name: workflows.SagaName})
+		w.RegisterWorkflowWithOptions(sagaflow.Saga, workflow.RegisterOptions{Name: sagaflow.Name})
 		(&activities.Sagas{Runner: g, StepNames: func(core.Plan) bool { return true }}).Register(w)
 	})
 }
@@ -255,8 +256,8 @@ func TestShowASaga(t *testing.T) {
 func TestAKeyThatMeansSeveral(t *testing.T) {
 	g := newTroupe(t)
 	id := g.begin("1", `{}`, "completed")
-	in := workflows.SagaInput{ID: workflows.SagaID(g.prefix, troupeGroup, "other", g.prefix+"-1"), Group: troupeGroup, Prefix: g.prefix, Name: "other", Key: g.prefix + "-1"}
-	_, run, err := workflows.StartSaga(t.Context(), g.c, workflows.SagaStart{Prefix: g.prefix}, in)
+	in := sagaflow.Input{ID: workflows.SagaID(g.prefix, troupeGroup, "other", g.prefix+"-1"), Group: troupeGroup, Prefix: g.prefix, Name: "other", Key: g.prefix + "-1"}
+	_, run, err := sagaflow.Start(t.Context(), g.c, sagaflow.StartConfig{Prefix: g.prefix}, in)
 	require.NoError(t, err)
 	t.Cleanup(func() {
 		_ = g.c.TerminateWorkflow(context.WithoutCancel(t.Context()), run.GetID(), "", "the test has ended")
@@ -343,7 +344,7 @@ func TestCompensateASagaThatHasCompleted(t *testing.T) {
 	o, r := g.one("compensate", id)
 	require.Equal(t, []any{actions.Stuck, id + "/undo", frame.ExitError}, []any{o.Outcome, o.WorkflowID, r.status})
 	b := &sagas.Batch{T: ts, Prefix: g.prefix, Act: sagas.Acts[4], Crew: actions.Crew{Parallel: 1, Wait: patience, Answer: actions.AnswerLimit, Tick: func() {}},
-		Req: workflows.SagaRequest{Operator: "bob", Reason: "x"}}
+		Req: sagaflow.Request{Operator: "bob", Reason: "x"}}
 	all, err := b.Run(t.Context(), []sagas.Row{seen})
 	require.NoError(t, err)
 	require.Equal(t, []any{actions.Stuck, id + "/undo"}, []any{all[0].Outcome, all[0].WorkflowID}, "somebody else was faster")
@@ -497,7 +498,7 @@ func TestASagaThatEndsMeanwhile(t *testing.T) {
 	_, _ = g.one("answer", id, "--step", "approve")
 	g.stands(id, "completed")
 	b := &sagas.Batch{T: ts, Prefix: g.prefix, Act: sagas.Acts[0], Crew: actions.Crew{Parallel: 1, Answer: actions.AnswerLimit, Tick: func() {}},
-		Req: workflows.SagaRequest{Operator: "ann", Reason: "x"}}
+		Req: sagaflow.Request{Operator: "ann", Reason: "x"}}
 	all, err := b.Run(t.Context(), []sagas.Row{seen})
 	require.NoError(t, err)
 	require.Equal(t, []any{actions.Refused, "it is completed: nothing is left to pause"}, []any{all[0].Outcome, all[0].Detail})

@@ -7,7 +7,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/holdfastmq/holdfast/internal/cli/frame"
-	"github.com/holdfastmq/holdfast/workflows"
+	sagaflow "github.com/holdfastmq/holdfast/workflows/sagas"
 )
 
 func TestSagaUsage(t *testing.T) {
@@ -24,7 +24,7 @@ func TestSagaUsage(t *testing.T) {
 		"skip 1 --reason x":                      "name the step, with --step",
 		"answer 1 --reason x":                    "name the step, with --step",
 		"answer 1 --step s --value { --reason x": "--value: it is no JSON",
-		"answer 1 --step s --reason x --value \"" + strings.Repeat("x", workflows.MaxAnswer) + `"`: "--value: it has more than 65536 bytes",
+		"answer 1 --step s --reason x --value \"" + strings.Repeat("x", sagaflow.MaxAnswer) + `"`: "--value: it has more than 65536 bytes",
 		"pause 1 --step s":                   "unknown flag: --step",
 		"pause 1 --wait 1s":                  "unknown flag: --wait",
 		"compensate 1 --wait -1s --reason x": "--wait -1s",

@@ -11,6 +11,7 @@ import (
 
 	"github.com/holdfastmq/holdfast/saga/core"
 	"github.com/holdfastmq/holdfast/workflows"
+	"github.com/holdfastmq/holdfast/workflows/sagas"
 )
 
 // effect is a row of effects, stepRow one of holdfast_steps, both of a database.
@@ -61,7 +62,7 @@ func (w *world) read() (l ledger, err error) {
 }
 
 // audit looks at everything, once all sagas have ended like this.
-func (w *world) audit(statuses []workflows.SagaStatus) {
+func (w *world) audit(statuses []sagas.Status) {
 	l, err := w.read()
 	if err != nil {
 		w.Fatal(err)
@@ -142,7 +143,7 @@ func (w *world) wholeRows(l ledger) {
 const described = 10
 
 // auditSaga looks at one saga: what it says of itself, its effects and its rows.
-func (w *world) auditSaga(p *plannedSaga, status workflows.SagaStatus, l ledger) {
+func (w *world) auditSaga(p *plannedSaga, status sagas.Status, l ledger) {
 	id, how, told := p.id(), status.State, w.ends[p.N]
 	var wrong []string
 	bad := func(format string, args ...any) { wrong = append(wrong, fmt.Sprintf(format, args...)) }
@@ -239,8 +240,8 @@ func (p *plannedSaga) wrongMarks(data json.RawMessage) (wrong []string) {
 
 // statuses waits until all sagas have ended by their own account, too, and returns
 // that: the caller of one that was compensated as it completed was told before.
-func (w *world) statuses() []workflows.SagaStatus {
-	out := make([]workflows.SagaStatus, len(w.sagas))
+func (w *world) statuses() []sagas.Status {
+	out := make([]sagas.Status, len(w.sagas))
 	ctx, cancel := context.WithTimeout(w.Context(), patience)
 	defer cancel()
 	w.each(func(p *plannedSaga) {
@@ -281,7 +282,7 @@ func (w *world) each(f func(*plannedSaga)) {
 }
 
 // describe says all that is known of a saga.
-func (w *world) describe(p *plannedSaga, s workflows.SagaStatus, l ledger) string {
+func (w *world) describe(p *plannedSaga, s sagas.Status, l ledger) string {
 	var out strings.Builder
 	line := func(what string, v any) {
 		text, err := json.Marshal(v)
@@ -317,7 +318,7 @@ func (w *world) unfinished() string {
 		if ended || !started || len(out) == described {
 			continue
 		}
-		var s workflows.SagaStatus
+		var s sagas.Status
 		id := w.workflow(p)
 		ctx, cancel := context.WithTimeout(context.Background(), patience/10)
 		if v, err := w.temporal.QueryWorkflow(ctx, id, "", workflows.QueryStatus); err != nil {

@@ -18,6 +18,7 @@ import (
 	"github.com/holdfastmq/holdfast/barrier"
 	"github.com/holdfastmq/holdfast/internal/stack/stacktest"
 	"github.com/holdfastmq/holdfast/workflows"
+	"github.com/holdfastmq/holdfast/workflows/sagas"
 )
 
 // patience is how long anything may go on without a saga that ends.
@@ -217,7 +218,7 @@ func (w *world) steer(id, update, reason string) bool {
 	for w.Context().Err() == nil {
 		ctx, cancel := context.WithTimeout(w.Context(), 20*time.Second)
 		handle, err := w.temporal.UpdateWorkflow(ctx, client.UpdateWorkflowOptions{WorkflowID: id, UpdateName: update, UpdateID: update + reason,
-			Args: []any{workflows.SagaRequest{Operator: "ann", Reason: reason}}, WaitForStage: client.WorkflowUpdateStageCompleted})
+			Args: []any{sagas.Request{Operator: "ann", Reason: reason}}, WaitForStage: client.WorkflowUpdateStageCompleted})
 		if err == nil {
 			err = handle.Get(ctx, nil)
 		}
@@ -241,13 +242,13 @@ func (w *world) turnBack(p *plannedSaga) {
 
 // holdUp pauses a saga until some others have ended.
 func (w *world) holdUp(p *plannedSaga) {
-	if !w.steer(p.id(), workflows.UpdatePause, "stock is counted") {
+	if !w.steer(p.id(), sagas.UpdatePause, "stock is counted") {
 		return
 	}
 	w.paused.Add(1)
 	ended, _ := w.endedSoFar()
 	_ = w.awaitEnds(min(ended+10, len(w.sagas)*9/10))
-	w.steer(p.id(), workflows.UpdateResume, "it is counted")
+	w.steer(p.id(), sagas.UpdateResume, "it is counted")
 }
 
 // undoCompleted undoes a saga that has completed.
@@ -267,14 +268,14 @@ func (w *world) undoCompleted(p *plannedSaga) {
 func (w *world) startUndo(p *plannedSaga) error {
 	ctx, cancel := context.WithTimeout(w.Context(), 30*time.Second)
 	defer cancel()
-	var known workflows.SagaStatus
+	var known sagas.Status
 	run := w.temporal.GetWorkflow(ctx, p.id(), "")
 	if err := run.Get(ctx, &known); err != nil {
 		return err
 	}
-	in := workflows.SagaInput{ID: p.id(), Group: w.at.Group, Prefix: w.at.Prefix, Name: p.Name, Key: p.Order.ID, Version: known.Version, Plan: &known.Plan,
-		Undo: &workflows.SagaUndoOf{RunID: run.GetRunID(), Operator: "ann", Reason: "sent back"}, Resumed: &known}
-	_, err := w.temporal.ExecuteWorkflow(ctx, workflows.SagaUndoOptions(w.at.Prefix, in), workflows.SagaName, in)
+	in := sagas.Input{ID: p.id(), Group: w.at.Group, Prefix: w.at.Prefix, Name: p.Name, Key: p.Order.ID, Version: known.Version, Plan: &known.Plan,
+		Undo: &sagas.UndoOf{RunID: run.GetRunID(), Operator: "ann", Reason: "sent back"}, Resumed: &known}
+	_, err := w.temporal.ExecuteWorkflow(ctx, sagas.UndoOptions(w.at.Prefix, in), sagas.Name, in)
 	return err
 }
 
@@ -288,7 +289,7 @@ func (w *world) operate(ctx context.Context) {
 			var all sync.WaitGroup
 			for _, x := range found.Executions {
 				all.Go(func() {
-					if w.steer(x.Execution.WorkflowId, workflows.UpdateRetry, fmt.Sprint("look ", round)) {
+					if w.steer(x.Execution.WorkflowId, sagas.UpdateRetry, fmt.Sprint("look ", round)) {
 						w.retried.Add(1)
 					}
 				})

@@ -9,6 +9,7 @@ import (
 	"go.temporal.io/api/workflowservice/v1"
 
 	"github.com/holdfastmq/holdfast/workflows"
+	"github.com/holdfastmq/holdfast/workflows/deadletters"
 )
 
 const refundedOnce = "1 order, 0 payment, 1 refund, 1 reservation released"
@@ -201,7 +202,7 @@ func (s *stage) operator(ctx context.Context, args ...string) error {
 // deadLetter waits until the dead letter of an order is in a state.
 func (s *stage) deadLetter(ctx context.Context, orderID string, state workflows.State) error {
 	return until(ctx, "the dead letter of "+orderID+" to be "+string(state), func() (bool, error) {
-		query := fmt.Sprintf("WorkflowType = '%s' AND %s = '%s' AND %s = '%s' AND TaskQueue = '%s'", workflows.DeadLetterName,
+		query := fmt.Sprintf("WorkflowType = '%s' AND %s = '%s' AND %s = '%s' AND TaskQueue = '%s'", deadletters.Name,
 			workflows.AttributeKey, orderID, workflows.AttributeState, state, workflows.DeadLetterQueue(s.prefix))
 		list, err := s.temporal.ListWorkflow(ctx,
 			&workflowservice.ListWorkflowExecutionsRequest{Namespace: s.stack.Namespace(), Query: query})
@@ -219,7 +220,7 @@ func (s *stage) deadLetters(ctx context.Context) (int64, error) {
 	answer, err := s.temporal.CountWorkflow(ctx,
 		&workflowservice.CountWorkflowExecutionsRequest{Namespace: s.stack.Namespace(),
 			Query: fmt.Sprintf("WorkflowType = '%s' AND TaskQueue = '%s'",
-				workflows.DeadLetterName, workflows.DeadLetterQueue(s.prefix))})
+				deadletters.Name, workflows.DeadLetterQueue(s.prefix))})
 	return answer.GetCount(), err
 }
 

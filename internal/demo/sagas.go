@@ -7,6 +7,7 @@ import (
 
 	"github.com/holdfastmq/holdfast/internal/fault"
 	"github.com/holdfastmq/holdfast/workflows"
+	"github.com/holdfastmq/holdfast/workflows/sagas"
 )
 
 // How the sagas of the demo end.
@@ -212,7 +213,7 @@ func compensatedAfterwards(ctx context.Context, s *stage) (string, error) {
 	if err := s.note(ctx, undo); err != nil {
 		return "", err
 	}
-	var end workflows.SagaStatus
+	var end sagas.Status
 	if err := s.temporal.GetWorkflow(ctx, undo, "").Get(ctx, &end); err != nil {
 		return "", err
 	}

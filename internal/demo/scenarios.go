@@ -9,6 +9,7 @@ import (
 
 	"github.com/holdfastmq/holdfast/internal/fault"
 	"github.com/holdfastmq/holdfast/workflows"
+	"github.com/holdfastmq/holdfast/workflows/transactions"
 )
 
 // scenario is one thing that happens to a transaction or a saga. run returns what the
@@ -77,27 +78,27 @@ func rollsBack(ctx context.Context, s *stage) (string, error) {
 
 // crash places an order with an order service that dies at the instant, starts
 // the service again, and returns how the transaction ended.
-func crash(ctx context.Context, s *stage, o order, at string) (workflows.MemberStatus, error) {
+func crash(ctx context.Context, s *stage, o order, at string) (transactions.MemberStatus, error) {
 	if err := s.restart(ctx, s.order, at); err != nil {
-		return workflows.MemberStatus{}, err
+		return transactions.MemberStatus{}, err
 	}
 	if _, err := s.post(ctx, "/orders", o); err == nil {
-		return workflows.MemberStatus{}, errNotKilled
+		return transactions.MemberStatus{}, errNotKilled
 	}
 	if err := s.order.killed(ctx); err != nil {
-		return workflows.MemberStatus{}, err
+		return transactions.MemberStatus{}, err
 	}
 	books, err := s.books(ctx, o.ID)
 	if err != nil {
-		return workflows.MemberStatus{}, err
+		return transactions.MemberStatus{}, err
 	}
 	s.say("the order service died by SIGKILL; the databases hold %s; starting it again", books)
 	if err := s.start(ctx, s.order, ""); err != nil {
-		return workflows.MemberStatus{}, err
+		return transactions.MemberStatus{}, err
 	}
 	ref, err := s.workflowOf(ctx, o.ID)
 	if err != nil {
-		return workflows.MemberStatus{}, err
+		return transactions.MemberStatus{}, err
 	}
 	end, err := s.ended(ctx, ref)
 	s.say("check-back: %s", end.State)
@@ -197,7 +198,7 @@ func parked(ctx context.Context, s *stage) (string, error) {
 		if err != nil {
 			return false, err
 		}
-		var status workflows.Status
+		var status transactions.Status
 		if err := value.Get(&status); err != nil {
 			return false, err
 		}

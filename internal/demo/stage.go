@@ -24,6 +24,7 @@ import (
 	holdfast "github.com/holdfastmq/holdfast"
 	"github.com/holdfastmq/holdfast/internal/stack"
 	"github.com/holdfastmq/holdfast/workflows"
+	"github.com/holdfastmq/holdfast/workflows/transactions"
 )
 
 // stage is what scenarios act on.
@@ -216,10 +217,10 @@ func (s *stage) workflowOf(ctx context.Context, key string) (ref workflowRef, er
 }
 
 // ended waits for the end of a transaction and returns it.
-func (s *stage) ended(ctx context.Context, ref workflowRef) (workflows.MemberStatus, error) {
-	var status workflows.Status
+func (s *stage) ended(ctx context.Context, ref workflowRef) (transactions.MemberStatus, error) {
+	var status transactions.Status
 	if err := s.temporal.GetWorkflow(ctx, ref.id, ref.runID).Get(ctx, &status); err != nil {
-		return workflows.MemberStatus{}, err
+		return transactions.MemberStatus{}, err
 	}
 	return status.Transactions[0], nil
 }

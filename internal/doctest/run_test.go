@@ -16,6 +16,8 @@ import (
 
 	"github.com/holdfastmq/holdfast/saga/core"
 	"github.com/holdfastmq/holdfast/workflows"
+	"github.com/holdfastmq/holdfast/workflows/deadletters"
+	"github.com/holdfastmq/holdfast/workflows/sagas"
 )
 
 // TestCommands runs every command of the pages, on real servers; those that are not
@@ -124,13 +126,13 @@ func (s *scene) prepared(line string) string {
 
 func (s *scene) paused(example string) string {
 	key := s.saga(example, wantsApproval, core.StateWaiting)
-	s.signal(key, workflows.UpdatePause)
+	s.signal(key, sagas.UpdatePause)
 	return key
 }
 
 func (s *scene) signal(key, name string) {
 	id := workflows.SagaID(s.prefix, "orders", "order-payment", key)
-	require.NoError(s.t, s.c.SignalWorkflow(s.t.Context(), id, "", name, workflows.SagaRequest{Operator: "ann", Reason: "test"}))
+	require.NoError(s.t, s.c.SignalWorkflow(s.t.Context(), id, "", name, sagas.Request{Operator: "ann", Reason: "test"}))
 }
 
 func (s *scene) terminatedSaga(string) string {
@@ -238,11 +240,11 @@ func signals(t *testing.T, s *scene, _ *reader, c command) {
 	in.DisallowUnknownFields()
 	query := arg("query")
 	if strings.Contains(query, `"DeadLetter"`) {
-		require.Contains(t, []string{workflows.UpdateDiscard, workflows.UpdateRedeliver, workflows.UpdateCompensate}, name, c)
-		require.NoError(t, in.Decode(&workflows.DeadLetterRequest{}), c)
+		require.Contains(t, []string{deadletters.UpdateDiscard, deadletters.UpdateRedeliver, workflows.UpdateCompensate}, name, c)
+		require.NoError(t, in.Decode(&deadletters.Request{}), c)
 	} else {
-		require.Contains(t, []string{workflows.UpdateAnswer, workflows.UpdateRetry, workflows.UpdateCompensate, workflows.UpdateSkip}, name, c)
-		require.NoError(t, in.Decode(&workflows.SagaRequest{}), c)
+		require.Contains(t, []string{sagas.UpdateAnswer, sagas.UpdateRetry, workflows.UpdateCompensate, sagas.UpdateSkip}, name, c)
+		require.NoError(t, in.Decode(&sagas.Request{}), c)
 	}
 	_, err := s.c.CountWorkflow(t.Context(), &workflowservice.CountWorkflowExecutionsRequest{Query: query})
 	require.NoError(t, err, c)

@@ -19,6 +19,8 @@ import (
 	"github.com/holdfastmq/holdfast/saga"
 	"github.com/holdfastmq/holdfast/worker"
 	"github.com/holdfastmq/holdfast/workflows"
+	"github.com/holdfastmq/holdfast/workflows/sagas"
+	"github.com/holdfastmq/holdfast/workflows/transactions"
 )
 
 // patience is how long tests wait for what must come.
@@ -56,7 +58,7 @@ func newScene(t *testing.T) *scene {
 	db := migrate(t, database)
 	var err error
 	s.w, err = worker.New(worker.Options{Group: "orders", Temporal: s.c, Namespace: st.Namespace(), AMQPURL: st.AMQPURL(), DB: db, Prefix: s.prefix,
-		CheckBack: workflows.Schedule{Delays: []time.Duration{10 * time.Millisecond}, MaxChecks: 1}})
+		CheckBack: transactions.Schedule{Delays: []time.Duration{10 * time.Millisecond}, MaxChecks: 1}})
 	require.NoError(t, err)
 	s.register()
 	s.run(st.AMQPURL())
@@ -139,7 +141,7 @@ func (s *scene) saga(example, wants string, until ...string) string {
 	require.NoError(s.t, err)
 	s.eventually("saga "+o.ID+" is "+fmt.Sprint(until), func() bool {
 		v, err := s.c.QueryWorkflow(s.t.Context(), h.ID(), "", workflows.QueryStatus)
-		var status workflows.SagaStatus
+		var status sagas.Status
 		if err != nil || v.Get(&status) != nil {
 			return false
 		}

@@ -38,21 +38,28 @@ var mayImport = map[string][]string{
 	"saga/core":        {""},
 	"saga":             {"", "saga/core", "internal/guard"},
 	"activities":       {"", "internal/fault", "saga/core"},
-	"workflows":        {"", "activities", "compensation", "saga/core", "internal/shell"},
+	"workflows":        {"", "internal/shell"},
 	"internal/sagarun": {"", "activities", "barrier", "broker", "saga", "saga/core", "internal/blame", "internal/fault", "internal/guard"},
-	"worker": {"", "activities", "barrier", "broker", "workflows", "compensation", "saga", "saga/core", "internal/fault", "internal/guard", "internal/sagarun", "internal/shell",
+	"worker": {"", "activities", "barrier", "broker", "workflows", "workflows/transactions", "workflows/deadletters", "workflows/sagas",
+		"compensation", "saga", "saga/core", "internal/fault", "internal/guard", "internal/sagarun", "internal/shell",
 		"internal/alerts", "internal/metrics", "internal/observe"},
 
 	"broker/internal/wire": {""},
 
-	"holdfasttest":         {"", "activities", "barrier", "broker", "workflows", "worker", "saga", "saga/core", "internal/sagarun", "internal/fakebroker"},
+	"workflows/transactions": {"", "activities", "workflows"},
+	"workflows/deadletters":  {"", "activities", "workflows", "internal/shell"},
+	"workflows/sagas":        {"", "activities", "workflows", "saga/core"},
+
+	"holdfasttest": {"", "activities", "barrier", "broker", "workflows", "workflows/transactions", "workflows/deadletters", "workflows/sagas",
+		"worker", "saga", "saga/core", "internal/sagarun", "internal/fakebroker"},
 	"internal/fakebroker":  {"", "broker", "internal/guard"},
 	"internal/brokertest":  {"", "broker"},
 	"internal/barriertest": {"", "barrier"},
 
-	"internal/operator/text":         {"", "internal/shell"},
-	"internal/operator/server":       {"internal/operator/text", "workflows"},
-	"internal/operator/history":      {"", "activities", "internal/operator/server", "internal/operator/text", "workflows"},
+	"internal/operator/text":   {"", "internal/shell"},
+	"internal/operator/server": {"internal/operator/text", "workflows"},
+	"internal/operator/history": {"", "activities", "internal/operator/server", "internal/operator/text",
+		"workflows", "workflows/transactions", "workflows/deadletters", "workflows/sagas"},
 	"internal/operator/actions":      {"internal/operator/server", "internal/operator/text"},
 	"internal/operator/processes":    {"barrier", "broker", "internal/operator/text"},
 	"internal/operator/reach":        {"", "barrier", "broker", "internal/operator/processes", "internal/operator/server", "internal/operator/text"},
@@ -68,7 +75,7 @@ var mayImport = map[string][]string{
 // nouns are what the rooms of internal/operator may import that know what a transaction, a
 // dead letter or a saga is, and more of this kind.
 func nouns(more ...string) []string {
-	return append([]string{"", "activities", "workflows", "internal/shell", "internal/operator/actions", "internal/operator/history",
+	return append([]string{"", "activities", "workflows", "workflows/transactions", "workflows/deadletters", "workflows/sagas", "internal/shell", "internal/operator/actions", "internal/operator/history",
 		"internal/operator/reach", "internal/operator/server", "internal/operator/text"}, more...)
 }
 
@@ -105,7 +112,7 @@ func TestVocabularyIsStandardLibraryOnly(t *testing.T) {
 // whatever a workflow can reach.
 func TestWorkflowsAreDeterministicByConstruction(t *testing.T) {
 	all := list(t)
-	for _, path := range []string{"workflows", "compensation", "activities"} {
+	for _, path := range []string{"workflows", "workflows/transactions", "workflows/deadletters", "workflows/sagas", "compensation", "activities"} {
 		p, there := all[path]
 		require.True(t, there, path)
 		for _, dep := range p.Deps {

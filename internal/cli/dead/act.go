@@ -13,6 +13,7 @@ import (
 	"github.com/holdfastmq/holdfast/internal/operator/server"
 	"github.com/holdfastmq/holdfast/internal/operator/text"
 	"github.com/holdfastmq/holdfast/workflows"
+	deadflow "github.com/holdfastmq/holdfast/workflows/deadletters"
 )
 
 // lettersInWords are dead letters in words.
@@ -34,7 +35,7 @@ var lettersInWords = frame.Things{Noun: "dead letter", Show: "dead show", Scope:
 type deadOrder struct {
 	frame.Bulk
 	deadFlags
-	req               workflows.DeadLetterRequest
+	req               deadflow.Request
 	waitSet           bool
 	edit, contentType string
 }
@@ -80,10 +81,10 @@ that of dead list.`
 	if act.Force != "" {
 		flags.BoolVar(&o.req.Force, "force", false, act.Force)
 	}
-	if act.Update == workflows.UpdateRedeliver || act.Update == workflows.UpdateCompensate {
+	if act.Update == deadflow.UpdateRedeliver || act.Update == workflows.UpdateCompensate {
 		flags.DurationVar(&o.Wait, "wait", 0, "how long to wait for what comes of it; 0: until it is accepted (default 10s, for several 30s)")
 	}
-	if act.Update == workflows.UpdateRedeliver {
+	if act.Update == deadflow.UpdateRedeliver {
 		flags.StringVar(&o.edit, "edit", "", "the file with another body, for a single ID, if the consumer's policy allows it; - is the standard input")
 		flags.StringVar(&o.contentType, "content-type", "", "the other body's media type (default: as it was)")
 	}
@@ -104,12 +105,12 @@ func (o *deadOrder) complete(a *frame.App, act deadletters.Act, ids []string) er
 	case o.contentType != "" && o.edit == "":
 		return text.Usagef("--content-type goes with --edit")
 	}
-	if !o.waitSet && (act.Update == workflows.UpdateRedeliver || act.Update == workflows.UpdateCompensate) {
+	if !o.waitSet && (act.Update == deadflow.UpdateRedeliver || act.Update == workflows.UpdateCompensate) {
 		if o.Wait = 30 * time.Second; len(ids) == 1 {
 			o.Wait = 10 * time.Second
 		}
 	}
-	o.req.Once = act.Update == workflows.UpdateRedeliver && !o.req.Force
+	o.req.Once = act.Update == deadflow.UpdateRedeliver && !o.req.Force
 	return o.completeStates(act, ids)
 }
 
@@ -148,7 +149,7 @@ func actOnDead(ctx context.Context, a *frame.App, t *server.Temporal, act deadle
 			}
 			b := &deadletters.Batch{T: t, Prefix: a.Prefix, Act: act, Req: o.req, Now: a.Now,
 				Crew: actions.Crew{Parallel: o.Parallel, Wait: o.Wait, Answer: actions.AnswerLimit, Tick: tick}}
-			if act.Update == workflows.UpdateRedeliver && len(rows) == 1 {
+			if act.Update == deadflow.UpdateRedeliver && len(rows) == 1 {
 				b.Req.Wait = o.Wait // the answer itself waits
 			}
 			return b.Run(ctx, rows), nil

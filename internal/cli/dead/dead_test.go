@@ -11,7 +11,7 @@ import (
 	holdfast "github.com/holdfastmq/holdfast"
 	"github.com/holdfastmq/holdfast/internal/cli/frame"
 	"github.com/holdfastmq/holdfast/internal/operator/text"
-	"github.com/holdfastmq/holdfast/workflows"
+	deadflow "github.com/holdfastmq/holdfast/workflows/deadletters"
 )
 
 func TestTheCommandOfAGroup(t *testing.T) {
@@ -36,7 +36,7 @@ func TestEditsFitAPayload(t *testing.T) {
 		"no text":         {[]byte{0xff, 0xfe}, false},
 		"escaped too far": {bytes.Repeat([]byte("<"), holdfast.MaxBody), false},
 	} {
-		var req workflows.DeadLetterRequest
+		var req deadflow.Request
 		setBody(&req, tc.body)
 		if tc.text {
 			require.Equal(t, string(tc.body), req.Text, name)

@@ -14,7 +14,7 @@ import (
 	"github.com/holdfastmq/holdfast/internal/operator/deadletters"
 	"github.com/holdfastmq/holdfast/internal/operator/server"
 	"github.com/holdfastmq/holdfast/internal/operator/text"
-	"github.com/holdfastmq/holdfast/workflows"
+	deadflow "github.com/holdfastmq/holdfast/workflows/deadletters"
 )
 
 // readEdit reads another body for the message of r, and tells how it differs.
@@ -23,7 +23,7 @@ func readEdit(ctx context.Context, a *frame.App, t *server.Temporal, o *deadOrde
 	if err != nil {
 		return fmt.Errorf("--edit: %w", err)
 	}
-	var in workflows.DeadLetterInput
+	var in deadflow.Input
 	if err := t.InputOf(ctx, r.WorkflowID, r.RunID, &in); err != nil {
 		return err
 	}
@@ -55,7 +55,7 @@ func readEdit(ctx context.Context, a *frame.App, t *server.Temporal, o *deadOrde
 // setBody gives a request its new body: as text, which can be read in the
 // history, where that is text and not too long in JSON for one of Temporal's
 // payloads.
-func setBody(req *workflows.DeadLetterRequest, body []byte) {
+func setBody(req *deadflow.Request, body []byte) {
 	text, err := json.Marshal(string(body))
 	if err == nil && utf8.Valid(body) && len(text) <= base64.StdEncoding.EncodedLen(holdfast.MaxBody) {
 		req.Text = string(body)

@@ -13,6 +13,7 @@ import (
 	"github.com/holdfastmq/holdfast/internal/operator/server"
 	"github.com/holdfastmq/holdfast/internal/operator/text"
 	"github.com/holdfastmq/holdfast/workflows"
+	sagaflow "github.com/holdfastmq/holdfast/workflows/sagas"
 )
 
 // sagasInWords are sagas in words.
@@ -36,7 +37,7 @@ var sagasInWords = frame.Things{Noun: "saga", Show: "saga show", Scope: "group",
 type sagaOrder struct {
 	frame.Bulk
 	sagaFlags
-	req   workflows.SagaRequest
+	req   sagaflow.Request
 	value string
 }
 
@@ -80,7 +81,7 @@ sent), detail, remedy, state; with --dry-run that of saga list.`,
 		flags.StringVar(&o.req.Step, "step", "", act.Step)
 	}
 	switch act.Name {
-	case workflows.UpdateAnswer:
+	case sagaflow.UpdateAnswer:
 		flags.BoolVar(&o.req.Refuse, "refuse", false, "the answer is no")
 		flags.StringVar(&o.value, "value", "", "what is answered, in JSON; @FILE reads it from a file, - from the standard input")
 	case workflows.UpdateCompensate:
@@ -110,7 +111,7 @@ func (o *sagaOrder) complete(a *frame.App, act sagas.Act, ids []string) error {
 	}
 	if o.value != "" {
 		var err error
-		if o.req.Value, err = frame.ReadJSON(a, "--value", o.value, workflows.MaxAnswer); err != nil {
+		if o.req.Value, err = frame.ReadJSON(a, "--value", o.value, sagaflow.MaxAnswer); err != nil {
 			return err
 		}
 	}

@@ -16,6 +16,7 @@ import (
 	"github.com/holdfastmq/holdfast/internal/operator/text"
 	"github.com/holdfastmq/holdfast/saga/core"
 	"github.com/holdfastmq/holdfast/workflows"
+	sagaflow "github.com/holdfastmq/holdfast/workflows/sagas"
 )
 
 // sagaStart is what `holdfast saga start` is told.
@@ -55,7 +56,7 @@ JSON: id, group, name, key, state, step, reason, workflow_id, run_id.`,
 						return err
 					}
 				}
-				in := workflows.SagaInput{ID: workflows.SagaID(t.IDPrefix, s.group, s.name, s.key), Group: s.group, Prefix: a.Prefix, Name: s.name,
+				in := sagaflow.Input{ID: workflows.SagaID(t.IDPrefix, s.group, s.name, s.key), Group: s.group, Prefix: a.Prefix, Name: s.name,
 					Key: s.key, Version: s.version, Data: data, Tokens: !t.Rolling}
 				got, err := sagas.Start(ctx, t, in, s.wait, a.Prefix)
 				if err != nil {

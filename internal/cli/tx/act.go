@@ -12,7 +12,7 @@ import (
 	"github.com/holdfastmq/holdfast/internal/operator/server"
 	"github.com/holdfastmq/holdfast/internal/operator/text"
 	"github.com/holdfastmq/holdfast/internal/operator/transactions"
-	"github.com/holdfastmq/holdfast/workflows"
+	txflow "github.com/holdfastmq/holdfast/workflows/transactions"
 )
 
 // transactionsInWords are transactions in words.
@@ -32,7 +32,7 @@ var transactionsInWords = frame.Things{Noun: "transaction", Show: "tx show", Sco
 type txOrder struct {
 	frame.Bulk
 	txFlags
-	req workflows.Request
+	req txflow.Request
 }
 
 func newTxActionCommand(a *frame.App, act transactions.Act) *cobra.Command {

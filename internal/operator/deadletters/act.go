@@ -14,6 +14,7 @@ import (
 	"github.com/holdfastmq/holdfast/internal/operator/server"
 	"github.com/holdfastmq/holdfast/internal/operator/text"
 	"github.com/holdfastmq/holdfast/workflows"
+	deadflow "github.com/holdfastmq/holdfast/workflows/deadletters"
 )
 
 // Batch is one action on any number of dead letters.
@@ -22,7 +23,7 @@ type Batch struct {
 	T      *server.Temporal
 	Prefix string
 	Act    Act
-	Req    workflows.DeadLetterRequest
+	Req    deadflow.Request
 	Now    func() time.Time
 }
 
@@ -69,10 +70,10 @@ func (b *Batch) ask(ctx context.Context, r Row) (actions.Outcome, error) {
 		stage = client.WorkflowUpdateStageAccepted // its end may be a day away
 	}
 	update := b.Act.Update
-	if update == workflows.UpdateRedeliver && (b.Req.Text != "" || len(b.Req.Base64) > 0) {
-		update = workflows.UpdateRedeliverEdited
+	if update == deadflow.UpdateRedeliver && (b.Req.Text != "" || len(b.Req.Base64) > 0) {
+		update = deadflow.UpdateRedeliverEdited
 	}
-	if update == workflows.UpdateDiscard { // which runs nothing: a step of a lost task runs again
+	if update == deadflow.UpdateDiscard { // which runs nothing: a step of a lost task runs again
 		b.T.Unstick(ctx, r.WorkflowID)
 	}
 	handle, err := b.T.UpdateWorkflow(ctx, client.UpdateWorkflowOptions{WorkflowID: r.WorkflowID, UpdateName: update, Args: []any{b.Req}, WaitForStage: stage})
@@ -85,7 +86,7 @@ func (b *Batch) ask(ctx context.Context, r Row) (actions.Outcome, error) {
 		cancel()
 		ctx = atOnce
 	}
-	var status workflows.DeadLetterStatus
+	var status deadflow.Status
 	switch err := handle.Get(ctx, &status); {
 	case err != nil && stage == client.WorkflowUpdateStageAccepted && (server.TimedOut(err) || errors.Is(err, context.Canceled)):
 		return actions.Outcome{Outcome: actions.Undoing, State: string(workflows.Compensating), Detail: "not over yet", Pending: true}, nil

@@ -8,6 +8,7 @@ import (
 	"github.com/holdfastmq/holdfast/internal/operator/server"
 	"github.com/holdfastmq/holdfast/internal/operator/text"
 	"github.com/holdfastmq/holdfast/workflows"
+	deadflow "github.com/holdfastmq/holdfast/workflows/deadletters"
 )
 
 // Act is what an operator can ask of dead letters.
@@ -19,7 +20,7 @@ type Act struct {
 }
 
 var Acts = []Act{
-	{workflows.UpdateRedeliver, workflows.UpdateRedeliver, "Put dead letters back into their consumer's queue",
+	{deadflow.UpdateRedeliver, deadflow.UpdateRedeliver, "Put dead letters back into their consumer's queue",
 		`Put dead letters back into the queue of the consumer that gave them up, and of
 no other, to be tried at once. A message that was redelivered is handled, or
 fails again and is parked again: --wait says how long to wait for that.`,
@@ -31,7 +32,7 @@ tell the other consumers of the message. A process of the group has to run;
 otherwise it happens as soon as one does, within a day.`,
 		"compensate although the last redelivery is not answered yet: the consumer may handle it nevertheless; or, where it is parked, although the group's database does not say that this message was committed",
 		[]string{string(workflows.Parked), string(workflows.Waits)}},
-	{workflows.UpdateDiscard, workflows.UpdateDiscard, "Drop dead letters for good",
+	{deadflow.UpdateDiscard, deadflow.UpdateDiscard, "Drop dead letters for good",
 		`Drop dead letters for good. Nothing is published and nothing is undone. A half
 message is dropped only once its producer group says that its transaction is
 rolled back: what is committed, or what nobody knows, is refused. Redeliver

@@ -7,7 +7,7 @@ import (
 
 	"github.com/holdfastmq/holdfast/internal/operator/server"
 	"github.com/holdfastmq/holdfast/internal/operator/text"
-	"github.com/holdfastmq/holdfast/workflows"
+	deadflow "github.com/holdfastmq/holdfast/workflows/deadletters"
 )
 
 // WholeBody is a message's body, and nothing else.
@@ -16,7 +16,7 @@ type WholeBody []byte
 // ReadBody reads the body of a dead letter's message; where only its beginning is
 // known, it says so.
 func ReadBody(ctx context.Context, t *server.Temporal, of Row, note io.Writer) (WholeBody, error) {
-	var in workflows.DeadLetterInput
+	var in deadflow.Input
 	if err := t.InputOf(ctx, of.WorkflowID, of.RunID, &in); err != nil {
 		return nil, err
 	}

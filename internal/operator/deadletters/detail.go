@@ -14,6 +14,7 @@ import (
 	"github.com/holdfastmq/holdfast/internal/operator/text"
 	"github.com/holdfastmq/holdfast/internal/operator/transactions"
 	"github.com/holdfastmq/holdfast/workflows"
+	deadflow "github.com/holdfastmq/holdfast/workflows/deadletters"
 )
 
 // Detail is what `holdfast dead show --json` writes.
@@ -22,9 +23,9 @@ type Detail struct {
 	Queue string `json:"queue"`
 	// Status is where it stands, if that can be known; Unknown says why it
 	// cannot.
-	Status  *workflows.DeadLetterStatus `json:"status,omitempty"`
-	Unknown string                      `json:"unknown,omitempty"`
-	Message transactions.MessageDetail  `json:"message"`
+	Status  *deadflow.Status           `json:"status,omitempty"`
+	Unknown string                     `json:"unknown,omitempty"`
+	Message transactions.MessageDetail `json:"message"`
 	// Kept is the queue that has the whole message, where only its beginning is
 	// here.
 	Kept     string                    `json:"kept,omitempty"`
@@ -62,7 +63,7 @@ func Describe(ctx context.Context, t *server.Temporal, of Row, ui string, body i
 	}
 	d := Detail{say: t.Suggester, Row: deadRowOf(t, described.GetWorkflowExecutionInfo()), Pending: history.Pending(described.GetPendingActivities())}
 	d.UI = server.UiLink(ui, t.Namespace, d.WorkflowID, d.RunID)
-	var in workflows.DeadLetterInput
+	var in deadflow.Input
 	if err := t.InputOf(ctx, d.WorkflowID, d.RunID, &in); err != nil {
 		return Detail{}, err
 	}
@@ -92,7 +93,7 @@ func (d *Detail) letter(l holdfast.DeadLetter, body int) {
 
 // stands asks where it stands, or reads how it ended.
 func (d *Detail) stands(ctx context.Context, t *server.Temporal) {
-	var status workflows.DeadLetterStatus
+	var status deadflow.Status
 	var err error
 	switch {
 	case d.RunStatus == enumspb.WORKFLOW_EXECUTION_STATUS_RUNNING:

@@ -19,6 +19,7 @@ import (
 	"github.com/holdfastmq/holdfast/internal/operator/server"
 	"github.com/holdfastmq/holdfast/internal/operator/text"
 	"github.com/holdfastmq/holdfast/workflows"
+	deadflow "github.com/holdfastmq/holdfast/workflows/deadletters"
 )
 
 // noSuchLetterError means that no dead letter has this ID or key.
@@ -117,8 +118,8 @@ func describeDead(ctx context.Context, t *server.Temporal, ids []string) ([]Row,
 				return fmt.Errorf("look for workflow %s: %w", id, err)
 			}
 			info := d.GetWorkflowExecutionInfo()
-			if kind := info.GetType().GetName(); kind != workflows.DeadLetterName {
-				return text.Usagef("workflow %s is a %s, not a %s", id, kind, workflows.DeadLetterName)
+			if kind := info.GetType().GetName(); kind != deadflow.Name {
+				return text.Usagef("workflow %s is a %s, not a %s", id, kind, deadflow.Name)
 			}
 			if !t.IsOurs(info) {
 				return nil

@@ -3,26 +3,27 @@ package deadletters
 import (
 	"github.com/holdfastmq/holdfast/internal/operator/actions"
 	"github.com/holdfastmq/holdfast/workflows"
+	deadflow "github.com/holdfastmq/holdfast/workflows/deadletters"
 )
 
 // judge says what a dead letter's state means for an action that it accepted; n
 // is the number of the redelivery, if that was the action.
-func judge(update string, s workflows.DeadLetterStatus, n int) actions.Outcome {
+func judge(update string, s deadflow.Status, n int) actions.Outcome {
 	o := actions.Outcome{State: string(s.State), Redelivery: n, Group: s.Group}
 	say := func(v actions.Verdict, detail string) actions.Outcome {
 		o.Outcome, o.Detail = v, detail
 		return o
 	}
 	switch {
-	case s.State == workflows.Discarded && update == workflows.UpdateDiscard:
+	case s.State == workflows.Discarded && update == deadflow.UpdateDiscard:
 		return say(actions.Discarded, "")
-	case s.State == workflows.Handled && update == workflows.UpdateRedeliver:
+	case s.State == workflows.Handled && update == deadflow.UpdateRedeliver:
 		return say(actions.Handled, "")
 	case s.State == workflows.Compensated && update == workflows.UpdateCompensate:
 		return say(actions.Compensated, "")
 	case s.State.Final():
 		return say(actions.Settled, string(s.State))
-	case update == workflows.UpdateDiscard:
+	case update == deadflow.UpdateDiscard:
 		return say(actions.Unknown, "it is "+string(s.State)+": "+s.Reason)
 	case update == workflows.UpdateCompensate && s.State == workflows.Compensating:
 		o.Pending = true
@@ -39,7 +40,7 @@ func judge(update string, s workflows.DeadLetterStatus, n int) actions.Outcome {
 }
 
 // nowDoing says what the policy does about a message that failed again.
-func nowDoing(s workflows.DeadLetterStatus) string {
+func nowDoing(s deadflow.Status) string {
 	switch s.State {
 	case workflows.Waits:
 		return " (the policy redelivers it later)"

@@ -15,6 +15,7 @@ import (
 	"github.com/holdfastmq/holdfast/internal/operator/server"
 	"github.com/holdfastmq/holdfast/internal/operator/text"
 	"github.com/holdfastmq/holdfast/workflows"
+	deadflow "github.com/holdfastmq/holdfast/workflows/deadletters"
 )
 
 // Row is a dead letter in a list.
@@ -108,7 +109,7 @@ func completeRows(ctx context.Context, t *server.Temporal, rows []Row) ([]Row, e
 			})
 		case r.RunStatus == enumspb.WORKFLOW_EXECUTION_STATUS_COMPLETED && r.State == "completed":
 			all.Go(func() error {
-				var result workflows.DeadLetterStatus
+				var result deadflow.Status
 				if t.GetWorkflow(ctx, r.WorkflowID, r.RunID).Get(ctx, &result) == nil {
 					rows[i].State = string(result.State)
 				}
@@ -151,9 +152,9 @@ func deadRowOf(t *server.Temporal, info *workflowpb.WorkflowExecutionInfo) Row {
 			_ = t.Data.FromPayload(p, v) // what cannot be read is not shown
 		}
 	}
-	memo(workflows.MemoConsumer, &r.Consumer)
-	memo(workflows.MemoClass, &r.Class)
-	memo(workflows.MemoReason, &r.Reason)
-	memo(workflows.MemoAttempts, &r.Attempts)
+	memo(deadflow.MemoConsumer, &r.Consumer)
+	memo(deadflow.MemoClass, &r.Class)
+	memo(deadflow.MemoReason, &r.Reason)
+	memo(deadflow.MemoAttempts, &r.Attempts)
 	return r
 }

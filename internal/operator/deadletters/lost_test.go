@@ -9,6 +9,7 @@ import (
 
 	holdfast "github.com/holdfastmq/holdfast"
 	"github.com/holdfastmq/holdfast/workflows"
+	deadflow "github.com/holdfastmq/holdfast/workflows/deadletters"
 )
 
 func TestWhatALostLetterGoesOnWith(t *testing.T) {
@@ -23,7 +24,7 @@ func TestWhatALostLetterGoesOnWith(t *testing.T) {
 		workflows.Redelivering: {workflows.Parked, "redelivery 3 was not answered until then"},
 		workflows.Compensating: {workflows.Parked, "its compensation was not over"},
 	} {
-		s := workflows.DeadLetterStatus{State: state, Redeliveries: 3, Actions: []string{"discard"}}
+		s := deadflow.Status{State: state, Redeliveries: 3, Actions: []string{"discard"}}
 		takenUp(&s, "terminated", "ann", "oops", now)
 		require.Equal(t, want.state, s.State, state)
 		require.Contains(t, s.Reason, want.why, state)
@@ -38,13 +39,13 @@ func TestWhatALostLetterGoesOnWith(t *testing.T) {
 func TestALostLetterIsNeverNew(t *testing.T) {
 	away := errors.New("no answer")
 	died := holdfast.Failure{Consumer: "billing", Reason: "no such card", Redelivery: 2}
-	in := workflows.DeadLetterInput{Letter: holdfast.DeadLetter{Failure: died, Policy: holdfast.Policy{Action: holdfast.PolicyCompensate}}}
-	require.Equal(t, &workflows.DeadLetterStatus{State: workflows.Parked, Failure: died, Redeliveries: 2}, lastKnown(in, workflows.DeadLetterStatus{}, away))
+	in := deadflow.Input{Letter: holdfast.DeadLetter{Failure: died, Policy: holdfast.Policy{Action: holdfast.PolicyCompensate}}}
+	require.Equal(t, &deadflow.Status{State: workflows.Parked, Failure: died, Redeliveries: 2}, lastKnown(in, deadflow.Status{}, away))
 
-	answered := workflows.DeadLetterStatus{State: workflows.Waits, Redeliveries: 5}
+	answered := deadflow.Status{State: workflows.Waits, Redeliveries: 5}
 	require.Equal(t, &answered, lastKnown(in, answered, nil))
 
-	in.Resumed = &workflows.DeadLetterStatus{State: workflows.Waits, Redeliveries: 4, Next: time.Now()}
+	in.Resumed = &deadflow.Status{State: workflows.Waits, Redeliveries: 4, Next: time.Now()}
 	require.Equal(t, &answered, lastKnown(in, answered, nil))
-	require.Equal(t, &workflows.DeadLetterStatus{State: workflows.Parked, Redeliveries: 4}, lastKnown(in, workflows.DeadLetterStatus{}, away))
+	require.Equal(t, &deadflow.Status{State: workflows.Parked, Redeliveries: 4}, lastKnown(in, deadflow.Status{}, away))
 }

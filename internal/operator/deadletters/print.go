@@ -13,7 +13,7 @@ import (
 	"github.com/holdfastmq/holdfast/internal/operator/text"
 	"github.com/holdfastmq/holdfast/internal/operator/transactions"
 	"github.com/holdfastmq/holdfast/internal/shell"
-	"github.com/holdfastmq/holdfast/workflows"
+	deadflow "github.com/holdfastmq/holdfast/workflows/deadletters"
 )
 
 // Print implements shown.
@@ -135,7 +135,7 @@ func printAttempts(w io.Writer, d Detail, now time.Time) error {
 	return t.Flush()
 }
 
-func printStory(w io.Writer, events []workflows.DeadLetterEvent, now time.Time) error {
+func printStory(w io.Writer, events []deadflow.Event, now time.Time) error {
 	if len(events) == 0 {
 		return nil
 	}
@@ -157,8 +157,8 @@ func (d *Detail) possible() (commands []string) {
 	}
 	for _, name := range d.Status.Actions {
 		var flags []string
-		if name == workflows.UpdateRedeliverEdited {
-			name, flags = workflows.UpdateRedeliver, []string{"--edit", shell.File}
+		if name == deadflow.UpdateRedeliverEdited {
+			name, flags = deadflow.UpdateRedeliver, []string{"--edit", shell.File}
 		}
 		commands = append(commands, d.say.Command("dead "+name, d.WorkflowID, text.WithReason(flags...)...))
 	}

@@ -10,6 +10,7 @@ import (
 	"github.com/holdfastmq/holdfast/internal/operator/server"
 	"github.com/holdfastmq/holdfast/internal/operator/text"
 	"github.com/holdfastmq/holdfast/workflows"
+	deadflow "github.com/holdfastmq/holdfast/workflows/deadletters"
 )
 
 // deadStates are the states that dead letters can be listed by.
@@ -45,7 +46,7 @@ func (f Filter) Validate() error {
 // query is the filter as a query for Temporal's visibility store. What it finds
 // may be more than what is meant: matches decides.
 func (f Filter) query() string {
-	terms := []string{"WorkflowType = " + server.Quote(workflows.DeadLetterName), "TaskQueue = " + server.Quote(workflows.DeadLetterQueue(f.Prefix))}
+	terms := []string{"WorkflowType = " + server.Quote(deadflow.Name), "TaskQueue = " + server.Quote(workflows.DeadLetterQueue(f.Prefix))}
 	if server.Askable(f.Consumer) {
 		terms = append(terms, server.BeginsWith(workflows.DeadLetterBegins(f.Prefix, f.Consumer)...))
 	}
@@ -106,5 +107,5 @@ func splitDeadID(workflowID string) (owner, id string) {
 
 // LettersQuery is the query for the dead letters of a prefix.
 func LettersQuery(prefix string) string {
-	return "WorkflowType = " + server.Quote(workflows.DeadLetterName) + " AND TaskQueue = " + server.Quote(workflows.DeadLetterQueue(prefix))
+	return "WorkflowType = " + server.Quote(deadflow.Name) + " AND TaskQueue = " + server.Quote(workflows.DeadLetterQueue(prefix))
 }

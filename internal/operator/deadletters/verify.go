@@ -11,12 +11,13 @@ import (
 	"github.com/holdfastmq/holdfast/internal/operator/history"
 	"github.com/holdfastmq/holdfast/internal/operator/server"
 	"github.com/holdfastmq/holdfast/workflows"
+	deadflow "github.com/holdfastmq/holdfast/workflows/deadletters"
 )
 
 // again looks once more at what is not over. What cannot be seen now stays as it
 // was.
 func (b *Batch) again(ctx context.Context, r Row, o *actions.Outcome) {
-	var status workflows.DeadLetterStatus
+	var status deadflow.Status
 	if err := b.T.Stands(ctx, r.WorkflowID, &status); err != nil {
 		return
 	}

@@ -18,6 +18,9 @@ import (
 	"github.com/holdfastmq/holdfast/activities"
 	"github.com/holdfastmq/holdfast/internal/operator/text"
 	"github.com/holdfastmq/holdfast/workflows"
+	deadflow "github.com/holdfastmq/holdfast/workflows/deadletters"
+	sagaflow "github.com/holdfastmq/holdfast/workflows/sagas"
+	txflow "github.com/holdfastmq/holdfast/workflows/transactions"
 )
 
 // Step is one line of a workflow's history, as people read it.
@@ -45,7 +48,7 @@ type Story struct {
 	// ends are how transactions ended, by transaction; ended are those that an
 	// earlier run brought to their end.
 	ends  map[string]workflows.State
-	ended []workflows.MemberStatus
+	ended []txflow.MemberStatus
 }
 
 // reader reads a history event by event.
@@ -143,7 +146,7 @@ func (r *reader) event(e *historypb.HistoryEvent) {
 func (r *reader) workflow(e *historypb.HistoryEvent) {
 	switch e.GetEventType() {
 	case enumspb.EVENT_TYPE_WORKFLOW_EXECUTION_STARTED:
-		var in workflows.Input
+		var in txflow.Input
 		if r.decode(e.GetWorkflowExecutionStartedEventAttributes().GetInput(), &in) {
 			r.input(in)
 		}
@@ -174,7 +177,7 @@ func (r *reader) workflow(e *historypb.HistoryEvent) {
 	}
 }
 
-func (r *reader) input(in workflows.Input) {
+func (r *reader) input(in txflow.Input) {
 	r.group, r.ended = in.Group, in.Ended
 	for _, tx := range in.Transactions {
 		r.Order = append(r.Order, tx.ID)
@@ -182,7 +185,7 @@ func (r *reader) input(in workflows.Input) {
 	}
 }
 
-func (r *reader) why(in workflows.Input) string {
+func (r *reader) why(in txflow.Input) string {
 	for i, tx := range in.Transactions {
 		switch {
 		case !r.told(tx.ID):
@@ -270,7 +273,7 @@ func (r *reader) activity(e *historypb.HistoryEvent) {
 
 // asked reads what an operator asks for.
 func (r *reader) asked(args *commonpb.Payloads) string {
-	var req workflows.Request
+	var req txflow.Request
 	if !r.decode(args, &req) {
 		return ""
 	}
@@ -278,7 +281,7 @@ func (r *reader) asked(args *commonpb.Payloads) string {
 	if req.Force {
 		s += " (forced)"
 	}
-	var of workflows.SagaRequest
+	var of sagaflow.Request
 	if r.decode(args, &of); of.Step != "" {
 		s = of.Step + ", " + s
 	}
@@ -289,13 +292,13 @@ func (r *reader) asked(args *commonpb.Payloads) string {
 // redelivery.
 func (r *reader) signalled(name string, args *commonpb.Payloads) string {
 	switch name {
-	case workflows.SignalReply:
+	case sagaflow.SignalReply:
 		return r.sagaReply(args)
-	case workflows.SignalHandled:
+	case deadflow.SignalHandled:
 		var n int
 		r.decode(args, &n)
 		return fmt.Sprintf("redelivery %d was handled", n)
-	case workflows.SignalDied:
+	case deadflow.SignalDied:
 		var f holdfast.Failure
 		r.decode(args, &f)
 		if f.Redelivery == 0 {
@@ -308,10 +311,10 @@ func (r *reader) signalled(name string, args *commonpb.Payloads) string {
 
 func (r *reader) updateAsked(name string, args *commonpb.Payloads) string {
 	switch name {
-	case workflows.UpdateStored:
+	case txflow.UpdateStored:
 		return "the application waits until the half message is stored"
-	case workflows.UpdateConfirm:
-		var c workflows.Confirmation
+	case txflow.UpdateConfirm:
+		var c txflow.Confirmation
 		r.decode(args, &c)
 		if len(c.Messages) > 0 {
 			r.Messages[c.Tx] = c.Messages
@@ -325,7 +328,7 @@ func (r *reader) updateResult(success *commonpb.Payloads, failure *failurepb.Fai
 	if failure != nil {
 		return "refused: " + failureText(failure)
 	}
-	var m workflows.MemberStatus
+	var m txflow.MemberStatus
 	if r.decode(success, &m) {
 		return string(m.State)
 	}

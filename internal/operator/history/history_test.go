@@ -20,6 +20,7 @@ import (
 	"github.com/holdfastmq/holdfast/activities"
 	"github.com/holdfastmq/holdfast/internal/golden"
 	"github.com/holdfastmq/holdfast/workflows"
+	txflow "github.com/holdfastmq/holdfast/workflows/transactions"
 )
 
 var began = time.Date(2026, 3, 4, 23, 59, 58, 0, time.UTC)
@@ -47,7 +48,7 @@ func (s *script) add(kind enumspb.EventType, summary string, e *historypb.Histor
 	return e.EventId
 }
 
-func (s *script) started(in workflows.Input) {
+func (s *script) started(in txflow.Input) {
 	s.add(enumspb.EVENT_TYPE_WORKFLOW_EXECUTION_STARTED, "transaction: order.placed A-1", &historypb.HistoryEvent{
 		Attributes: &historypb.HistoryEvent_WorkflowExecutionStartedEventAttributes{WorkflowExecutionStartedEventAttributes: &historypb.WorkflowExecutionStartedEventAttributes{
 			Input: s.payloads(in)}}})
@@ -119,7 +120,7 @@ func (s *script) success(v any) *updatepb.Outcome {
 // an operator.
 func parkedStory(t *testing.T) []*historypb.HistoryEvent {
 	s := &script{t: t}
-	s.started(workflows.Input{Group: "orders", Transactions: []activities.Tx{{ID: "1", Form: activities.Split,
+	s.started(txflow.Input{Group: "orders", Transactions: []activities.Tx{{ID: "1", Form: activities.Split,
 		Messages: []holdfast.Message{{ID: "1", Topic: "order.placed", Key: "A-1", Body: []byte("{}")}}}}})
 	s.localActivity(activities.HalfSend, "half message for order.placed A-1 → half queue of orders", []activities.StepResult{{ID: "1"}}, nil)
 	s.timer(10*time.Second, "until the first check-back", true)
@@ -128,15 +129,15 @@ func parkedStory(t *testing.T) []*historypb.HistoryEvent {
 	s.add(enumspb.EVENT_TYPE_WORKFLOW_TASK_TIMED_OUT, "", &historypb.HistoryEvent{})
 	s.add(enumspb.EVENT_TYPE_WORKFLOW_EXECUTION_SIGNALED, "", &historypb.HistoryEvent{
 		Attributes: &historypb.HistoryEvent_WorkflowExecutionSignaledEventAttributes{WorkflowExecutionSignaledEventAttributes: &historypb.WorkflowExecutionSignaledEventAttributes{
-			SignalName: workflows.UpdateRecheck, Input: s.payloads(workflows.Request{Operator: "batch", Reason: "look\nagain"})}}})
-	s.update(workflows.UpdateRollback, workflows.Request{Operator: "bob", Reason: "clean-up"},
+			SignalName: txflow.UpdateRecheck, Input: s.payloads(txflow.Request{Operator: "batch", Reason: "look\nagain"})}}})
+	s.update(txflow.UpdateRollback, txflow.Request{Operator: "bob", Reason: "clean-up"},
 		&updatepb.Outcome{Value: &updatepb.Outcome_Failure{Failure: &failurepb.Failure{Message: "holdfast: already resolved: the database says commit"}}})
 	s.activity(activities.Decide, "commit 1: the bank says so (ann)", 1, activities.LocalResult{ID: "1", Resolution: holdfast.Commit,
 		Messages: []holdfast.Message{{ID: "1", Topic: "order.placed", Key: "A-1", Body: []byte(`{"changed":true}`)}}})
 	s.activity(activities.CommitUntilConfirmed, "deliver order.placed A-1", 1, &failurepb.Failure{Message: "activity error", Cause: &failurepb.Failure{Message: "no consumer is bound"}})
 	s.localActivity(activities.Commit, "deliver order.placed A-1", []activities.StepResult{{ID: "1"}}, nil)
-	s.update(workflows.UpdateCommit, workflows.Request{Operator: "ann", Reason: "the bank says so", Force: true},
-		s.success(workflows.MemberStatus{ID: "1", State: workflows.Committed}))
+	s.update(txflow.UpdateCommit, txflow.Request{Operator: "ann", Reason: "the bank says so", Force: true},
+		s.success(txflow.MemberStatus{ID: "1", State: workflows.Committed}))
 	s.add(enumspb.EVENT_TYPE_WORKFLOW_EXECUTION_COMPLETED, "", &historypb.HistoryEvent{})
 	return s.events
 }
@@ -153,7 +154,7 @@ func TestHistoryAsSteps(t *testing.T) {
 
 func TestHistoryOfACohort(t *testing.T) {
 	s := &script{t: t}
-	s.started(workflows.Input{Group: "orders", Transactions: []activities.Tx{
+	s.started(txflow.Input{Group: "orders", Transactions: []activities.Tx{
 		{ID: "1", Messages: []holdfast.Message{{ID: "1", Topic: "a"}}}, {ID: "2", Messages: []holdfast.Message{{ID: "2", Topic: "b"}}}}})
 	s.localActivity(activities.HalfSend, "", []activities.StepResult{{ID: "1"}, {ID: "2", Error: "no confirm"}}, nil)
 	s.localActivity(activities.LocalTransaction, "", []activities.LocalResult{{ID: "1", Resolution: holdfast.Rollback, Error: "sold out"}}, nil)

@@ -13,6 +13,7 @@ import (
 	"github.com/holdfastmq/holdfast/activities"
 	"github.com/holdfastmq/holdfast/internal/operator/server"
 	"github.com/holdfastmq/holdfast/workflows"
+	txflow "github.com/holdfastmq/holdfast/workflows/transactions"
 )
 
 // told reports whether what is about the transaction tx is told. What is about
@@ -184,7 +185,7 @@ func childOf(workflowID string) string {
 
 // leaves says why the transaction in a child workflow's input left.
 func (r *reader) leaves(input *commonpb.Payloads) string {
-	var in workflows.Input
+	var in txflow.Input
 	if r.decode(input, &in) {
 		return r.why(in)
 	}
@@ -200,10 +201,10 @@ func because(why string) string {
 
 // Stands is where the members stand as far as a history tells: one that has not
 // ended is in the workflow's own state.
-func (s Story) Stands(state string) []workflows.MemberStatus {
+func (s Story) Stands(state string) []txflow.MemberStatus {
 	all := slices.Clone(s.ended)
 	for _, id := range s.Order {
-		m := workflows.MemberStatus{ID: id, State: s.ends[id], Topics: holdfast.Topics(s.Messages[id]), Keys: KeysOf(s.Messages[id])}
+		m := txflow.MemberStatus{ID: id, State: s.ends[id], Topics: holdfast.Topics(s.Messages[id]), Keys: KeysOf(s.Messages[id])}
 		switch m.State {
 		case "":
 			m.State = workflows.State(state)

@@ -14,13 +14,14 @@ import (
 	"github.com/holdfastmq/holdfast/activities"
 	"github.com/holdfastmq/holdfast/internal/golden"
 	"github.com/holdfastmq/holdfast/workflows"
+	txflow "github.com/holdfastmq/holdfast/workflows/transactions"
 )
 
 func one(id string) activities.Tx {
 	return activities.Tx{ID: id, Messages: []holdfast.Message{{ID: id, Topic: "order.placed", Key: "k" + id}}}
 }
 
-func (s *script) leaves(in workflows.Input) {
+func (s *script) leaves(in txflow.Input) {
 	id := "tx/orders/" + in.Transactions[0].ID
 	started := s.add(enumspb.EVENT_TYPE_START_CHILD_WORKFLOW_EXECUTION_INITIATED, "transaction: order.placed", &historypb.HistoryEvent{
 		Attributes: &historypb.HistoryEvent_StartChildWorkflowExecutionInitiatedEventAttributes{StartChildWorkflowExecutionInitiatedEventAttributes: &historypb.StartChildWorkflowExecutionInitiatedEventAttributes{
@@ -34,15 +35,15 @@ func (s *script) leaves(in workflows.Input) {
 // one is left undecided when it is terminated.
 func cohortStory(t *testing.T) []*historypb.HistoryEvent {
 	s := &script{t: t}
-	s.started(workflows.Input{Group: "orders", Cohort: true, Transactions: []activities.Tx{one("1"), one("2"), one("3"), one("4"), one("5")}})
+	s.started(txflow.Input{Group: "orders", Cohort: true, Transactions: []activities.Tx{one("1"), one("2"), one("3"), one("4"), one("5")}})
 	s.localActivity(activities.HalfSend, "half messages", []activities.StepResult{{ID: "1"}, {ID: "2"}, {ID: "3"}, {ID: "4"}, {ID: "5"}}, nil)
 	s.localActivity(activities.LocalTransaction, "local transactions", []activities.LocalResult{{ID: "1", Resolution: holdfast.Commit},
 		{ID: "2", Resolution: holdfast.Commit, Messages: []holdfast.Message{{ID: "2", Topic: "order.placed", Key: "new"}}},
 		{ID: "3", Resolution: holdfast.Rollback, Error: "sold out"}, {ID: "4"}, {ID: "5"}}, nil)
 	s.localActivity(activities.Commit, "deliver", []activities.StepResult{{ID: "1"}, {ID: "2"}}, nil)
 	s.localActivity(activities.Rollback, "forget", []activities.StepResult{{ID: "3"}}, nil)
-	s.leaves(workflows.Input{Group: "orders", Transactions: []activities.Tx{one("4")},
-		Carried: []workflows.Carried{{MemberStatus: workflows.MemberStatus{ID: "4", Reason: "it is slow"}}}})
+	s.leaves(txflow.Input{Group: "orders", Transactions: []activities.Tx{one("4")},
+		Carried: []txflow.Carried{{MemberStatus: txflow.MemberStatus{ID: "4", Reason: "it is slow"}}}})
 	s.add(enumspb.EVENT_TYPE_WORKFLOW_EXECUTION_TERMINATED, "", &historypb.HistoryEvent{
 		Attributes: &historypb.HistoryEvent_WorkflowExecutionTerminatedEventAttributes{WorkflowExecutionTerminatedEventAttributes: &historypb.WorkflowExecutionTerminatedEventAttributes{Reason: "an accident"}}})
 	return s.events

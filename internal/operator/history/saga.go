@@ -6,7 +6,7 @@ import (
 	commonpb "go.temporal.io/api/common/v1"
 
 	"github.com/holdfastmq/holdfast/activities"
-	"github.com/holdfastmq/holdfast/workflows"
+	sagaflow "github.com/holdfastmq/holdfast/workflows/sagas"
 )
 
 // sagaSteps are the activities of the workflow Saga that end with a SagaResult and are
@@ -38,7 +38,7 @@ func (r *reader) sagaResult(result *commonpb.Payloads) string {
 
 // sagaReply reads the signal of a participant's reply.
 func (r *reader) sagaReply(args *commonpb.Payloads) string {
-	var reply workflows.SagaReply
+	var reply sagaflow.Reply
 	if !r.decode(args, &reply) {
 		return ""
 	}

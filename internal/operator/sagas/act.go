@@ -15,6 +15,7 @@ import (
 	"github.com/holdfastmq/holdfast/internal/operator/text"
 	"github.com/holdfastmq/holdfast/saga/core"
 	"github.com/holdfastmq/holdfast/workflows"
+	sagaflow "github.com/holdfastmq/holdfast/workflows/sagas"
 )
 
 // Batch is one action on any number of sagas.
@@ -23,7 +24,7 @@ type Batch struct {
 	T      *server.Temporal
 	Prefix string
 	Act    Act
-	Req    workflows.SagaRequest
+	Req    sagaflow.Request
 
 	nobody map[string]bool // task queues that no process polls
 }
@@ -112,7 +113,7 @@ func (b *Batch) ask(ctx context.Context, r Row) (actions.Outcome, error) {
 	defer cancel()
 	handle, err := b.T.UpdateWorkflow(ctx, client.UpdateWorkflowOptions{WorkflowID: r.WorkflowID, UpdateName: b.Act.Name,
 		Args: []any{b.Req}, WaitForStage: client.WorkflowUpdateStageCompleted})
-	var status workflows.SagaStatus
+	var status sagaflow.Status
 	if err == nil {
 		err = handle.Get(ctx, &status)
 	}
@@ -129,7 +130,7 @@ func (b *Batch) ask(ctx context.Context, r Row) (actions.Outcome, error) {
 
 // goesBack reports whether a saga refuses to compensate because it does already, or
 // has.
-func (b *Batch) goesBack(ctx context.Context, r Row, status *workflows.SagaStatus) bool {
+func (b *Batch) goesBack(ctx context.Context, r Row, status *sagaflow.Status) bool {
 	return b.Act.Name == workflows.UpdateCompensate && b.T.Stands(ctx, r.WorkflowID, status) == nil &&
 		(status.Core.Phase == core.Backwards || status.Core.Phase == core.Compensated)
 }
@@ -137,7 +138,7 @@ func (b *Batch) goesBack(ctx context.Context, r Row, status *workflows.SagaStatu
 // again looks once more at what is not over. What cannot be seen now stays as it
 // was.
 func (b *Batch) again(ctx context.Context, o *actions.Outcome) {
-	var status workflows.SagaStatus
+	var status sagaflow.Status
 	if b.T.Stands(ctx, o.WorkflowID, &status) != nil {
 		return
 	}
@@ -153,7 +154,7 @@ func (b *Batch) again(ctx context.Context, o *actions.Outcome) {
 }
 
 // judgeSaga says what a saga's status means for an action that it accepted.
-func judgeSaga(act Act, s workflows.SagaStatus) actions.Outcome {
+func judgeSaga(act Act, s sagaflow.Status) actions.Outcome {
 	o := actions.Outcome{Outcome: act.said, State: s.State}
 	where := stepReason(s.Step, s.Reason)
 	if act.Name != workflows.UpdateCompensate {

@@ -7,6 +7,7 @@ import (
 	"github.com/holdfastmq/holdfast/internal/operator/server"
 	"github.com/holdfastmq/holdfast/saga/core"
 	"github.com/holdfastmq/holdfast/workflows"
+	sagaflow "github.com/holdfastmq/holdfast/workflows/sagas"
 )
 
 // Act is what an operator can ask of sagas.
@@ -24,21 +25,21 @@ type Act struct {
 var stuckStates = []string{core.StateParked, core.StateCompensationFailed}
 
 var Acts = []Act{
-	{Name: workflows.UpdatePause, Short: "Hold sagas: no further step is begun", said: actions.Paused,
+	{Name: sagaflow.UpdatePause, Short: "Hold sagas: no further step is begun", said: actions.Paused,
 		Long: `Hold sagas: what is under way ends, and no further step is begun or undone until
 they are resumed. The time limits of replies and answers go on.`,
 		States: []string{core.StateRunning, core.StateWaiting},
 		also:   []string{core.StateNoWorker, core.StateParked, core.StateCompensating, core.StateCompensationFailed}},
-	{Name: workflows.UpdateResume, Short: "Let paused sagas go on", said: actions.Resumed,
+	{Name: sagaflow.UpdateResume, Short: "Let paused sagas go on", said: actions.Resumed,
 		Long:   `Let paused sagas go on where they were.`,
 		States: []string{core.StatePaused},
 		also:   []string{core.StateNoWorker, core.StateCompensationFailed}},
-	{Name: workflows.UpdateRetry, Short: "Try again now what failed", said: actions.Retried,
+	{Name: sagaflow.UpdateRetry, Short: "Try again now what failed", said: actions.Retried,
 		Long: `Try again now what failed, or waits for its next try, with all its tries anew.
 In a saga that goes back, it is the Undo that is tried. It ends a pause.`,
 		Step: "the step to try; default: all that failed", States: stuckStates,
 		also: []string{core.StateRunning, core.StateWaiting, core.StatePaused, core.StateNoWorker, core.StateCompensating}},
-	{Name: workflows.UpdateSkip, Short: "Go on without a step", said: actions.Skipped,
+	{Name: sagaflow.UpdateSkip, Short: "Go on without a step", said: actions.Skipped,
 		Long: `Go on as if a step had been done, or undone, that failed or waits. Nothing is
 done for it: whatever it should have brought about is the operator's to see to.
 When the saga goes back later, it is undone like the others.`,
@@ -52,7 +53,7 @@ undone twice. What cannot be undone waits for retry or skip.`,
 		States: []string{core.StateParked},
 		also: append([]string{core.StateRunning, core.StateWaiting, core.StatePaused, core.StateNoWorker, core.StateCompensating,
 			core.StateCompleted}, server.LostStates...)},
-	{Name: workflows.UpdateAnswer, Short: "Answer what sagas wait for", said: actions.Answered,
+	{Name: sagaflow.UpdateAnswer, Short: "Answer what sagas wait for", said: actions.Answered,
 		Long: `Answer a step that waits for somebody outside, such as an approval, or with
 --refuse, say no. An answer may come before its step does.`,
 		Step: "the step that waits (required)", NeedsStep: true, States: []string{core.StateWaiting},

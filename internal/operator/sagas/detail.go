@@ -12,7 +12,7 @@ import (
 	"github.com/holdfastmq/holdfast/internal/operator/server"
 	"github.com/holdfastmq/holdfast/internal/operator/text"
 	"github.com/holdfastmq/holdfast/saga/core"
-	"github.com/holdfastmq/holdfast/workflows"
+	sagaflow "github.com/holdfastmq/holdfast/workflows/sagas"
 )
 
 // Detail is what `holdfast saga show --json` writes.
@@ -20,8 +20,8 @@ type Detail struct {
 	Row
 	// Status is where it stands, if that can be known; Unknown says why it cannot,
 	// and what is known instead.
-	Status  *workflows.SagaStatus `json:"status,omitempty"`
-	Unknown string                `json:"unknown,omitempty"`
+	Status  *sagaflow.Status `json:"status,omitempty"`
+	Unknown string           `json:"unknown,omitempty"`
 	// Plan is its definition, where there is no status.
 	Plan *core.Plan `json:"plan,omitempty"`
 	// Next is what comes next, Commands what can be typed now.
@@ -70,7 +70,7 @@ func Describe(ctx context.Context, t *server.Temporal, of Row, data, steps bool,
 // stands asks where it stands, or reads how it ended. Of what was ended from
 // outside, a process can tell from its history how far it came.
 func (d *shownSaga) stands(ctx context.Context, t *server.Temporal, now time.Time) error {
-	var status workflows.SagaStatus
+	var status sagaflow.Status
 	var err error
 	if d.status == enumspb.WORKFLOW_EXECUTION_STATUS_COMPLETED {
 		err = t.ReadResult(ctx, d.WorkflowID, d.RunID, &status)
@@ -89,19 +89,19 @@ func (d *shownSaga) stands(ctx context.Context, t *server.Temporal, now time.Tim
 	if d.status == enumspb.WORKFLOW_EXECUTION_STATUS_COMPLETED {
 		d.Unknown = "its result cannot be read: " + text.Of(err)
 	}
-	var began workflows.SagaInput
+	var began sagaflow.Input
 	if err := t.InputOf(ctx, d.WorkflowID, d.RunID, &began); err != nil {
 		return err
 	}
 	if d.Plan = planOf(ctx, t, d.Row, began); d.Plan != nil {
 		d.Version = d.Plan.Version
 	}
-	d.Commands = d.possible(t.Suggester, workflows.SagaStatus{})
+	d.Commands = d.possible(t.Suggester, sagaflow.Status{})
 	return nil
 }
 
 // withoutData is a status without what the saga's business is.
-func withoutData(s workflows.SagaStatus) *workflows.SagaStatus {
+func withoutData(s sagaflow.Status) *sagaflow.Status {
 	s.Core.Data, s.Core.Past, s.Answers = nil, nil, nil
 	steps := map[string]*core.StepState{}
 	for name, at := range s.Core.Steps {

@@ -17,6 +17,7 @@ import (
 	"github.com/holdfastmq/holdfast/internal/operator/server"
 	"github.com/holdfastmq/holdfast/internal/operator/text"
 	"github.com/holdfastmq/holdfast/workflows"
+	sagaflow "github.com/holdfastmq/holdfast/workflows/sagas"
 )
 
 // noSuchSagaError means that no saga has this ID or key.
@@ -152,8 +153,8 @@ func describeSagas(ctx context.Context, t *server.Temporal, ids []string) ([]Row
 			if err != nil || info == nil {
 				return err
 			}
-			if kind := info.GetType().GetName(); kind != workflows.SagaName {
-				return text.Usagef("workflow %s is a %s, not a %s", id, kind, workflows.SagaName)
+			if kind := info.GetType().GetName(); kind != sagaflow.Name {
+				return text.Usagef("workflow %s is a %s, not a %s", id, kind, sagaflow.Name)
 			}
 			if !t.IsOurs(info) {
 				return nil

@@ -11,7 +11,7 @@ import (
 	"github.com/holdfastmq/holdfast/internal/operator/server"
 	"github.com/holdfastmq/holdfast/internal/operator/text"
 	"github.com/holdfastmq/holdfast/saga/core"
-	"github.com/holdfastmq/holdfast/workflows"
+	sagaflow "github.com/holdfastmq/holdfast/workflows/sagas"
 )
 
 // Tell adds to sagas what only their workflows know. Where no process answers, it
@@ -30,7 +30,7 @@ func Tell(ctx context.Context, t *server.Temporal, rows []Row) {
 	for i := range rows {
 		r := &rows[i]
 		all.Go(func() error {
-			var status workflows.SagaStatus
+			var status sagaflow.Status
 			var err error
 			switch {
 			case r.status == enumspb.WORKFLOW_EXECUTION_STATUS_RUNNING && !nobody[r.taskQueue]:

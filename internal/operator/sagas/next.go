@@ -10,10 +10,11 @@ import (
 	"github.com/holdfastmq/holdfast/internal/operator/text"
 	"github.com/holdfastmq/holdfast/saga/core"
 	"github.com/holdfastmq/holdfast/workflows"
+	sagaflow "github.com/holdfastmq/holdfast/workflows/sagas"
 )
 
 // whatNext says what comes next in a saga, in sentences.
-func whatNext(s workflows.SagaStatus, now time.Time) []string {
+func whatNext(s sagaflow.Status, now time.Time) []string {
 	var next []string
 	say := func(format string, args ...any) { next = append(next, fmt.Sprintf(format, args...)) }
 	s.Plan.Each(func(step *core.Step, _ int) {
@@ -44,7 +45,7 @@ func whatNext(s workflows.SagaStatus, now time.Time) []string {
 func branches(step *core.Step) bool { return step.Kind == core.Sequence || step.Kind == core.Parallel }
 
 // nextOf says what one step waits for; empty: nothing.
-func nextOf(s workflows.SagaStatus, step *core.Step, at core.StepState, now time.Time) string {
+func nextOf(s sagaflow.Status, step *core.Step, at core.StepState, now time.Time) string {
 	switch {
 	case at.NoWorker && strings.Contains(s.Reason, "has the saga's database"):
 		return fmt.Sprintf("%s waits for a process that can run it: %s.", step.Name, s.Reason)
@@ -98,7 +99,7 @@ func ofTries(step *core.Step) string {
 }
 
 // comesThen names the steps that follow: those to be done, or those to be undone.
-func comesThen(s workflows.SagaStatus) []string {
+func comesThen(s sagaflow.Status) []string {
 	if s.Core.Phase == core.Backwards {
 		undo, _ := core.Resume(&s.Plan, s.Core).Undoable()
 		for i, name := range undo {
@@ -141,7 +142,7 @@ func chosenCase(step *core.Step, label string) *core.Step {
 }
 
 // possible are the commands that an operator can type now.
-func (r Row) possible(say text.Suggester, s workflows.SagaStatus) []string {
+func (r Row) possible(say text.Suggester, s sagaflow.Status) []string {
 	var all []string
 	add := func(act string, more ...string) {
 		all = append(all, say.Command("saga "+act, r.ID, text.WithReason(more...)...))
@@ -153,14 +154,14 @@ func (r Row) possible(say text.Suggester, s workflows.SagaStatus) []string {
 	machine := core.Resume(&s.Plan, s.Core)
 	for _, act := range s.Actions {
 		switch act {
-		case workflows.UpdateSkip:
+		case sagaflow.UpdateSkip:
 			s.Plan.Each(func(step *core.Step, _ int) {
 				if at := s.Core.Steps[step.Name]; at != nil && at.Status != core.Pending &&
 					machine.Check(core.Event{Kind: core.Skip, Step: step.Name}) == nil {
 					add(act, "--step", step.Name)
 				}
 			})
-		case workflows.UpdateAnswer:
+		case sagaflow.UpdateAnswer:
 			for _, name := range waits(s) {
 				add(act, "--step", name)
 				add(act, "--step", name, "--refuse")
@@ -173,7 +174,7 @@ func (r Row) possible(say text.Suggester, s workflows.SagaStatus) []string {
 }
 
 // waits names the steps that wait for an answer.
-func waits(s workflows.SagaStatus) (names []string) {
+func waits(s sagaflow.Status) (names []string) {
 	s.Plan.Each(func(step *core.Step, _ int) {
 		if at := s.Core.Steps[step.Name]; step.Kind == core.Wait && at != nil && at.Status == core.Running {
 			names = append(names, step.Name)

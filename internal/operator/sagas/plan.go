@@ -16,7 +16,7 @@ import (
 	"github.com/holdfastmq/holdfast/internal/operator/server"
 	"github.com/holdfastmq/holdfast/internal/operator/text"
 	"github.com/holdfastmq/holdfast/saga/core"
-	"github.com/holdfastmq/holdfast/workflows"
+	sagaflow "github.com/holdfastmq/holdfast/workflows/sagas"
 )
 
 // GroupOf returns the only group whose processes have a saga.
@@ -71,7 +71,7 @@ func LatestPlan(ctx context.Context, t *server.Temporal, f Filter, version int) 
 	var failed error
 	err = Each(ctx, t, f, plansTried, func(r Row) bool {
 		tried++
-		var began workflows.SagaInput
+		var began sagaflow.Input
 		if failed = t.InputOf(ctx, r.WorkflowID, r.RunID, &began); failed != nil {
 			return false
 		}
@@ -85,7 +85,7 @@ func LatestPlan(ctx context.Context, t *server.Temporal, f Filter, version int) 
 
 // planOf returns a saga's plan: as its input has it, as its history tells that it
 // was given it, or as its result says; nil: it is not known.
-func planOf(ctx context.Context, t *server.Temporal, r Row, began workflows.SagaInput) *core.Plan {
+func planOf(ctx context.Context, t *server.Temporal, r Row, began sagaflow.Input) *core.Plan {
 	if began.Plan != nil {
 		return began.Plan
 	}

@@ -10,7 +10,7 @@ import (
 	"github.com/holdfastmq/holdfast/internal/operator/history"
 	"github.com/holdfastmq/holdfast/internal/operator/text"
 	"github.com/holdfastmq/holdfast/saga/core"
-	"github.com/holdfastmq/holdfast/workflows"
+	sagaflow "github.com/holdfastmq/holdfast/workflows/sagas"
 )
 
 // Print implements frame.Shown.
@@ -23,7 +23,7 @@ func (d shownSaga) Print(w io.Writer, now time.Time) error {
 			return err
 		}
 	} else if d.Plan != nil {
-		if err := (shownSaga{Detail: Detail{Status: &workflows.SagaStatus{Plan: *d.Plan}}, Paint: d.Paint}).printTree(w, now); err != nil {
+		if err := (shownSaga{Detail: Detail{Status: &sagaflow.Status{Plan: *d.Plan}}, Paint: d.Paint}).printTree(w, now); err != nil {
 			return err
 		}
 	}
@@ -91,7 +91,7 @@ func (d shownSaga) printFields(w io.Writer, now time.Time) error {
 	return t.Flush()
 }
 
-func printSagaStory(w io.Writer, events []workflows.SagaEvent, now time.Time) error {
+func printSagaStory(w io.Writer, events []sagaflow.Event, now time.Time) error {
 	if len(events) == 0 {
 		return nil
 	}

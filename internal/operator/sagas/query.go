@@ -9,6 +9,7 @@ import (
 	"github.com/holdfastmq/holdfast/internal/operator/server"
 	"github.com/holdfastmq/holdfast/saga/core"
 	"github.com/holdfastmq/holdfast/workflows"
+	sagaflow "github.com/holdfastmq/holdfast/workflows/sagas"
 )
 
 // States are the states that sagas can be listed by.
@@ -37,7 +38,7 @@ func (f Filter) Validate() error {
 // saga that is meant by its own workflow or by the one that undoes it, and may
 // find more: matches decides.
 func (f Filter) Query() string {
-	terms := []string{"WorkflowType = " + server.Quote(workflows.SagaName)}
+	terms := []string{"WorkflowType = " + server.Quote(sagaflow.Name)}
 	terms = append(terms, server.QueueTerm(f.Prefix, f.Group))
 	terms = append(terms, f.stateTerms())
 	if server.Askable(f.Name) {

@@ -18,6 +18,7 @@ import (
 	"github.com/holdfastmq/holdfast/internal/operator/server"
 	"github.com/holdfastmq/holdfast/saga/core"
 	"github.com/holdfastmq/holdfast/workflows"
+	sagaflow "github.com/holdfastmq/holdfast/workflows/sagas"
 )
 
 func TestSagaQuery(t *testing.T) {
@@ -157,8 +158,8 @@ func TestJudgeSaga(t *testing.T) {
 	for _, a := range Acts {
 		act[a.Name] = a
 	}
-	status := func(state string) workflows.SagaStatus {
-		return workflows.SagaStatus{State: state, Step: "pay", Reason: "no card"}
+	status := func(state string) sagaflow.Status {
+		return sagaflow.Status{State: state, Step: "pay", Reason: "no card"}
 	}
 	for name, tc := range map[string]struct {
 		act, state string
@@ -232,7 +233,7 @@ func TestStartSentence(t *testing.T) {
 func TestDataText(t *testing.T) {
 	require.Equal(t, "{\n  \"a\": 1\n}", dataText(json.RawMessage(`{"a":1}`)))
 	require.Equal(t, "{", dataText(json.RawMessage(`{`)))
-	s := workflows.SagaStatus{Core: core.State{Data: json.RawMessage(`{"card":4}`), Past: []core.Change{{Patch: json.RawMessage(`{"card":3}`)}}, Steps: map[string]*core.StepState{"s": {Sub: json.RawMessage(`{"card":4}`), Tries: 2}}}}
+	s := sagaflow.Status{Core: core.State{Data: json.RawMessage(`{"card":4}`), Past: []core.Change{{Patch: json.RawMessage(`{"card":3}`)}}, Steps: map[string]*core.StepState{"s": {Sub: json.RawMessage(`{"card":4}`), Tries: 2}}}}
 	plain, err := json.Marshal(withoutData(s))
 	require.NoError(t, err)
 	require.NotContains(t, string(plain), "card")

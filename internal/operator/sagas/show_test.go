@@ -14,7 +14,7 @@ import (
 	"github.com/holdfastmq/holdfast/internal/golden"
 	"github.com/holdfastmq/holdfast/internal/operator/text"
 	"github.com/holdfastmq/holdfast/saga/core"
-	"github.com/holdfastmq/holdfast/workflows"
+	sagaflow "github.com/holdfastmq/holdfast/workflows/sagas"
 )
 
 // noon is when the sagas of these tests are looked at.
@@ -46,7 +46,7 @@ func errand(t *testing.T) core.Plan {
 }
 
 // play plays events on a machine, each a minute after the one before.
-func play(t *testing.T, p core.Plan, events ...core.Event) workflows.SagaStatus {
+func play(t *testing.T, p core.Plan, events ...core.Event) sagaflow.Status {
 	t.Helper()
 	m := core.New(&p, json.RawMessage(`{"number":"A-1007"}`))
 	at := noon.Add(-time.Hour)
@@ -58,7 +58,7 @@ func play(t *testing.T, p core.Plan, events ...core.Event) workflows.SagaStatus 
 		require.NoError(t, err)
 	}
 	step, is := m.Troubled()
-	return workflows.SagaStatus{ID: "saga/orders/errand/A-1007", Group: "orders", Name: "errand", Version: 3, Key: "A-1007", State: m.Standing(),
+	return sagaflow.Status{ID: "saga/orders/errand/A-1007", Group: "orders", Name: "errand", Version: 3, Key: "A-1007", State: m.Standing(),
 		Step: step, Reason: is.Error, Plan: p, Core: *m.State()}
 }
 
@@ -86,7 +86,7 @@ func scenes(t *testing.T) map[string]shownSaga {
 	reserved := []core.Event{did("create"), did("stock"), did("find-van"), did("find-driver")}
 	charging := append(reserved, ended("approve", core.Outcome{Kind: core.OutcomeSkipped}), chose("card"))
 	refused := append(charging, ended("charge", core.Outcome{Kind: core.OutcomeRefused, Error: "card declined"}))
-	scene := func(status enumspb.WorkflowExecutionStatus, s workflows.SagaStatus, actions ...string) shownSaga {
+	scene := func(status enumspb.WorkflowExecutionStatus, s sagaflow.Status, actions ...string) shownSaga {
 		s.Actions = actions
 		r := Row{ID: s.ID, Group: s.Group, Name: s.Name, Key: s.Key, Version: s.Version, State: s.State, Step: s.Step, Reason: s.Reason,
 			Started: noon.Add(-time.Hour), WorkflowID: s.ID, RunID: "run", status: status}
@@ -110,14 +110,14 @@ func scenes(t *testing.T) map[string]shownSaga {
 		"paused":    scene(running, play(t, p, core.Event{Kind: core.Pause}, did("create")), "resume", "compensate"),
 	}
 	told := all["parked"]
-	told.Status.Story = []workflows.SagaEvent{{At: noon.Add(-time.Minute), What: "parked", Step: "ship", Text: "no such address"},
+	told.Status.Story = []sagaflow.Event{{At: noon.Add(-time.Minute), What: "parked", Step: "ship", Text: "no such address"},
 		{At: noon, What: "retry", Operator: "ann", Text: "it moved"}}
 	told.data, told.UI = true, "http://ui.example/x"
 	all["parked"] = told
 	lost := all["waiting"]
 	lost.State, lost.status = "terminated", enumspb.WORKFLOW_EXECUTION_STATUS_TERMINATED
 	lost.Status, lost.Next, lost.Plan, lost.Unknown = nil, nil, &p, "no process answered"
-	lost.Commands = lost.possible(text.Suggester{}, workflows.SagaStatus{})
+	lost.Commands = lost.possible(text.Suggester{}, sagaflow.Status{})
 	all["silent"] = lost
 	return all
 }

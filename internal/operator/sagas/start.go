@@ -16,6 +16,7 @@ import (
 	"github.com/holdfastmq/holdfast/internal/shell"
 	"github.com/holdfastmq/holdfast/saga/core"
 	"github.com/holdfastmq/holdfast/workflows"
+	sagaflow "github.com/holdfastmq/holdfast/workflows/sagas"
 )
 
 // Started is what it writes with --json.
@@ -32,9 +33,9 @@ type Started struct {
 }
 
 // Start starts the workflow, as the group's own processes do.
-func Start(ctx context.Context, t *server.Temporal, in workflows.SagaInput, wait time.Duration, prefix string) (Started, error) {
+func Start(ctx context.Context, t *server.Temporal, in sagaflow.Input, wait time.Duration, prefix string) (Started, error) {
 	got := Started{ID: in.ID, Group: in.Group, Name: in.Name, Key: in.Key, State: core.StateRunning, WorkflowID: in.ID}
-	id, run, err := workflows.StartSaga(ctx, t, workflows.SagaStart{Prefix: prefix}, in)
+	id, run, err := sagaflow.Start(ctx, t, sagaflow.StartConfig{Prefix: prefix}, in)
 	in.ID, got.ID, got.WorkflowID = id, id, id
 	var there *serviceerror.WorkflowExecutionAlreadyStarted
 	switch {
@@ -60,7 +61,7 @@ func awaitSaga(ctx context.Context, t *server.Temporal, got *Started, wait time.
 	ctx, cancel := context.WithTimeout(ctx, wait)
 	defer cancel()
 	for pause := server.FirstPause; ; pause = min(2*pause, server.MostPause) {
-		var status workflows.SagaStatus
+		var status sagaflow.Status
 		if t.Stands(ctx, got.WorkflowID, &status) == nil {
 			got.State, got.Step, got.Reason = status.State, status.Step, status.Reason
 			switch status.State {

@@ -13,7 +13,7 @@ import (
 	"github.com/holdfastmq/holdfast/internal/operator/server"
 	"github.com/holdfastmq/holdfast/internal/operator/text"
 	"github.com/holdfastmq/holdfast/saga/core"
-	"github.com/holdfastmq/holdfast/workflows"
+	sagaflow "github.com/holdfastmq/holdfast/workflows/sagas"
 )
 
 // undo starts the workflow that undoes a saga which has ended. That somebody else
@@ -26,8 +26,8 @@ func (b *Batch) undo(ctx context.Context, r Row) actions.Outcome {
 		return actions.Outcome{Outcome: actions.Refused, State: r.State, Detail: text.Of(err)}
 	}
 	in.Undo.Operator, in.Undo.Reason = b.Req.Operator, b.Req.Reason
-	options := workflows.SagaUndoOptions(b.Prefix, in)
-	_, err = b.T.ExecuteWorkflow(ctx, options, workflows.SagaName, in)
+	options := sagaflow.UndoOptions(b.Prefix, in)
+	_, err = b.T.ExecuteWorkflow(ctx, options, sagaflow.Name, in)
 	var there *serviceerror.WorkflowExecutionAlreadyStarted
 	if err != nil && !errors.As(err, &there) {
 		o := b.Explain(actions.Outcome{}, err, r.State, b.T.Code("saga show", r.ID))
@@ -40,12 +40,12 @@ func (b *Batch) undo(ctx context.Context, r Row) actions.Outcome {
 
 // UndoInput is the input of the workflow that undoes a saga which has ended, with
 // what its last run knew, and what is to be said of that.
-func UndoInput(ctx context.Context, t *server.Temporal, r Row, prefix string) (in workflows.SagaInput, note string, err error) {
-	var began workflows.SagaInput
+func UndoInput(ctx context.Context, t *server.Temporal, r Row, prefix string) (in sagaflow.Input, note string, err error) {
+	var began sagaflow.Input
 	if err := t.InputOf(ctx, r.WorkflowID, r.RunID, &began); err != nil {
 		return in, "", err
 	}
-	var known workflows.SagaStatus
+	var known sagaflow.Status
 	lost := r.status != enumspb.WORKFLOW_EXECUTION_STATUS_COMPLETED
 	if lost {
 		if t.AskStatus(ctx, r.WorkflowID, r.RunID, &known) != nil || known.Core.Phase == "" {
@@ -54,8 +54,8 @@ func UndoInput(ctx context.Context, t *server.Temporal, r Row, prefix string) (i
 	} else if err := t.ReadResult(ctx, r.WorkflowID, r.RunID, &known); err != nil {
 		return in, "", fmt.Errorf("its result cannot be read: %w", err)
 	}
-	in = workflows.SagaInput{ID: r.ID, Group: r.Group, Prefix: prefix, Name: r.Name, Key: r.Key, Version: known.Version, Data: began.Data, Database: cmp.Or(known.Database, began.Database),
-		Undo: &workflows.SagaUndoOf{RunID: r.OwnRun, Terminated: lost}, Resumed: &known, Tokens: !t.Rolling, StepNames: !t.Rolling, Content: known.Content}
+	in = sagaflow.Input{ID: r.ID, Group: r.Group, Prefix: prefix, Name: r.Name, Key: r.Key, Version: known.Version, Data: began.Data, Database: cmp.Or(known.Database, began.Database),
+		Undo: &sagaflow.UndoOf{RunID: r.OwnRun, Terminated: lost}, Resumed: &known, Tokens: !t.Rolling, StepNames: !t.Rolling, Content: known.Content}
 	if len(known.Plan.Steps) > 0 {
 		plan := known.Plan
 		in.Plan, known.Plan = &plan, core.Plan{} // once: Temporal takes 2 MiB
@@ -69,11 +69,11 @@ func UndoInput(ctx context.Context, t *server.Temporal, r Row, prefix string) (i
 
 // knownAtStart is what a saga's history tells without a process: where its last
 // run began.
-func knownAtStart(ctx context.Context, t *server.Temporal, r Row, began workflows.SagaInput) workflows.SagaStatus {
+func knownAtStart(ctx context.Context, t *server.Temporal, r Row, began sagaflow.Input) sagaflow.Status {
 	if began.Resumed != nil {
 		return *began.Resumed
 	}
-	s := workflows.SagaStatus{ID: r.ID, Group: r.Group, Name: r.Name, Key: r.Key, Version: began.Version, State: core.StateRunning,
+	s := sagaflow.Status{ID: r.ID, Group: r.Group, Name: r.Name, Key: r.Key, Version: began.Version, State: core.StateRunning,
 		Core: core.State{Phase: core.Forwards, Data: began.Data, Steps: map[string]*core.StepState{}}}
 	if p := planOf(ctx, t, r, began); p != nil {
 		s.Plan, s.Version = *p, p.Version

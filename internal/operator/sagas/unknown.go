@@ -7,7 +7,7 @@ import (
 
 	"github.com/holdfastmq/holdfast/internal/operator/server"
 	"github.com/holdfastmq/holdfast/saga/core"
-	"github.com/holdfastmq/holdfast/workflows"
+	sagaflow "github.com/holdfastmq/holdfast/workflows/sagas"
 )
 
 const (
@@ -24,7 +24,7 @@ var UndoStates = []string{core.StateCompensated, core.StateCompensating, core.St
 
 // unknownOutside are the steps of a saga of which nobody knows what they did outside
 // their database.
-func unknownOutside(s workflows.SagaStatus) (steps []string) {
+func unknownOutside(s sagaflow.Status) (steps []string) {
 	s.Plan.Each(func(step *core.Step, _ int) {
 		if at := s.Core.Steps[step.Name]; at != nil && at.Status == core.UnknownOutside {
 			steps = append(steps, step.Name)

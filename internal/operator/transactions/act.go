@@ -15,6 +15,7 @@ import (
 	"github.com/holdfastmq/holdfast/internal/operator/server"
 	"github.com/holdfastmq/holdfast/internal/operator/text"
 	"github.com/holdfastmq/holdfast/workflows"
+	txflow "github.com/holdfastmq/holdfast/workflows/transactions"
 )
 
 // Target is the transaction of a row.
@@ -83,7 +84,7 @@ type Batch struct {
 	T      *server.Temporal
 	Prefix string
 	Act    Act
-	Req    workflows.Request
+	Req    txflow.Request
 
 	nobody map[string]bool // task queues that no process polls
 }
@@ -113,7 +114,7 @@ func (b *Batch) one(ctx context.Context, r Row) actions.Outcome {
 			Remedy: "start a process of the group, and repeat the command"}
 	case workflows.State(r.State).Final() && r.State != string(workflows.Left):
 		return actions.Outcome{Outcome: actions.Settled, State: r.State, Detail: r.State}
-	case server.ClosedStates[r.State] != 0 && b.Act.Name != workflows.UpdateRecheck:
+	case server.ClosedStates[r.State] != 0 && b.Act.Name != txflow.UpdateRecheck:
 		return actions.Outcome{Outcome: actions.Refused, State: r.State, Detail: "its workflow was ended from outside: it is " + r.State,
 			Remedy: b.T.Code("tx recheck", r.Target().Name(), text.WithReason()...) + " takes it up again; then decide it"}
 	}
@@ -141,8 +142,8 @@ func (b *Batch) one(ctx context.Context, r Row) actions.Outcome {
 // do asks for it. What an Update cannot reach any more, because the workflow was closed
 // undecided, a recheck takes up again; what left a shared workflow meanwhile is asked
 // where it goes on.
-func (b *Batch) do(ctx context.Context, of target, req workflows.Request) (status workflows.MemberStatus, lost bool, err error) {
-	if b.Act.Name == workflows.UpdateRecheck {
+func (b *Batch) do(ctx context.Context, of target, req txflow.Request) (status txflow.MemberStatus, lost bool, err error) {
+	if b.Act.Name == txflow.UpdateRecheck {
 		if status, lost, err = takeUp(ctx, b.T, of, req); lost || err != nil {
 			return status, lost, err
 		}
@@ -157,7 +158,7 @@ func (b *Batch) do(ctx context.Context, of target, req workflows.Request) (statu
 }
 
 // ask sends the Update and waits for its answer.
-func (b *Batch) ask(ctx context.Context, of target, req workflows.Request) (status workflows.MemberStatus, err error) {
+func (b *Batch) ask(ctx context.Context, of target, req txflow.Request) (status txflow.MemberStatus, err error) {
 	handle, err := b.T.UpdateWorkflow(ctx, client.UpdateWorkflowOptions{WorkflowID: of.WorkflowID, RunID: of.RunID,
 		UpdateName: b.Act.Name, Args: []any{req}, WaitForStage: client.WorkflowUpdateStageCompleted})
 	if err == nil {
@@ -179,19 +180,19 @@ func (b *Batch) ended(ctx context.Context, r Row) actions.Outcome {
 
 // judgeTx says what a transaction's status means for an action that it accepted; lost
 // says that its workflow was started again.
-func judgeTx(act string, m workflows.MemberStatus, lost bool) actions.Outcome {
+func judgeTx(act string, m txflow.MemberStatus, lost bool) actions.Outcome {
 	o := actions.Outcome{State: string(m.State), Detail: m.Reason}
 	if !m.State.Final() {
 		o.Detail = "it is " + string(m.State) + ": " + m.Reason
 	}
 	switch {
-	case m.State == workflows.Committed, act == workflows.UpdateCommit && m.Resolution == holdfast.Commit:
+	case m.State == workflows.Committed, act == txflow.UpdateCommit && m.Resolution == holdfast.Commit:
 		o.Outcome = actions.Committed
-	case m.State == workflows.RolledBack, act == workflows.UpdateRollback && m.Resolution == holdfast.Rollback:
+	case m.State == workflows.RolledBack, act == txflow.UpdateRollback && m.Resolution == holdfast.Rollback:
 		o.Outcome = actions.RolledBack
 	case lost:
 		o.Outcome = actions.Restarted
-	case act == workflows.UpdateRecheck:
+	case act == txflow.UpdateRecheck:
 		o.Outcome = actions.Rechecked
 	default:
 		o.Outcome = actions.Refused

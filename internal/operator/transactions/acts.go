@@ -5,6 +5,7 @@ import (
 
 	"github.com/holdfastmq/holdfast/internal/operator/server"
 	"github.com/holdfastmq/holdfast/workflows"
+	txflow "github.com/holdfastmq/holdfast/workflows/transactions"
 )
 
 // Act is what an operator can ask of transactions.
@@ -17,16 +18,16 @@ type Act struct {
 }
 
 var Acts = []Act{
-	{workflows.UpdateCommit, "Decide that local transactions committed",
+	{txflow.UpdateCommit, "Decide that local transactions committed",
 		`Decide that a transaction's local transaction committed, and deliver its
 messages. The database is asked first: it is refused if that says otherwise.`,
 		true, []string{string(workflows.Parked)}, []string{string(workflows.Checking)}},
-	{workflows.UpdateRollback, "Decide that local transactions rolled back",
+	{txflow.UpdateRollback, "Decide that local transactions rolled back",
 		`Decide that a transaction's local transaction rolled back: its messages are
 forgotten, and it can never commit later. The database is asked first: it is
 refused if that says otherwise.`,
 		true, []string{string(workflows.Parked)}, []string{string(workflows.Checking)}},
-	{workflows.UpdateRecheck, "Check back, or try to deliver, now instead of later",
+	{txflow.UpdateRecheck, "Check back, or try to deliver, now instead of later",
 		`Check back, or try to deliver, now instead of later. A transaction whose
 workflow was terminated, or failed, is taken up again in a new one; with the ID
 of a workflow that was shared, all that it left undecided are, and their ends

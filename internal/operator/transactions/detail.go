@@ -13,6 +13,7 @@ import (
 	"github.com/holdfastmq/holdfast/internal/operator/server"
 	"github.com/holdfastmq/holdfast/internal/operator/text"
 	"github.com/holdfastmq/holdfast/workflows"
+	txflow "github.com/holdfastmq/holdfast/workflows/transactions"
 )
 
 // Detail is what `holdfast tx show --json` writes.
@@ -20,12 +21,12 @@ type Detail struct {
 	Row
 	// Transactions are where the workflow's transactions stand, if that can be
 	// known; Unknown says why it cannot.
-	Transactions []workflows.MemberStatus `json:"transactions,omitempty"`
-	Unknown      string                   `json:"unknown,omitempty"`
-	Messages     []MessageDetail          `json:"messages"`
-	Steps        []history.Step           `json:"steps"`
-	Cut          bool                     `json:"steps_cut,omitempty"`
-	UI           string                   `json:"ui,omitempty"`
+	Transactions []txflow.MemberStatus `json:"transactions,omitempty"`
+	Unknown      string                `json:"unknown,omitempty"`
+	Messages     []MessageDetail       `json:"messages"`
+	Steps        []history.Step        `json:"steps"`
+	Cut          bool                  `json:"steps_cut,omitempty"`
+	UI           string                `json:"ui,omitempty"`
 	// Shared is how many transactions share the workflow, where it is several;
 	// LeftFrom is the workflow that the transaction left.
 	Shared   int    `json:"shared,omitempty"`
@@ -59,8 +60,8 @@ func Describe(ctx context.Context, t *server.Temporal, of target, body bool) (De
 		return Detail{}, fmt.Errorf("workflow %s: %w", of.WorkflowID, err)
 	}
 	info := described.GetWorkflowExecutionInfo()
-	if kind := info.GetType().GetName(); kind != workflows.Name && kind != workflows.RecoveryName {
-		return Detail{}, text.Usagef("workflow %s is a %s, not a %s or a %s", of.WorkflowID, kind, workflows.Name, workflows.RecoveryName)
+	if kind := info.GetType().GetName(); kind != txflow.Name && kind != txflow.RecoveryName {
+		return Detail{}, text.Usagef("workflow %s is a %s, not a %s or a %s", of.WorkflowID, kind, txflow.Name, txflow.RecoveryName)
 	}
 	d := Detail{say: t.Suggester, Row: InfoRow(t, info), LeftFrom: info.GetParentExecution().GetWorkflowId()}
 	only := ""
@@ -86,14 +87,14 @@ func Describe(ctx context.Context, t *server.Temporal, of target, body bool) (De
 	}
 	d.fill(of, status, told, body)
 	if len(d.Transactions) == 0 && server.ClosedStates[d.State] != 0 {
-		d.Commands = []string{d.say.Command("tx "+workflows.UpdateRecheck, of.Name(), text.WithReason()...)}
+		d.Commands = []string{d.say.Command("tx "+txflow.UpdateRecheck, of.Name(), text.WithReason()...)}
 	}
 	return d, nil
 }
 
 // fill takes from status and history what belongs to the transaction that was
 // meant, or to all if none was.
-func (d *Detail) fill(of target, status workflows.Status, told history.Story, body bool) {
+func (d *Detail) fill(of target, status txflow.Status, told history.Story, body bool) {
 	meant := func(id string, keys []string) bool {
 		return of.Tx == id || of.Tx == "" && (of.key == "" || slices.Contains(keys, of.key))
 	}
@@ -119,17 +120,17 @@ func (d *Detail) fill(of target, status workflows.Status, told history.Story, bo
 }
 
 // possible are the commands that an operator can type now.
-func (d *Detail) possible(m workflows.MemberStatus) (commands []string) {
+func (d *Detail) possible(m txflow.MemberStatus) (commands []string) {
 	acts := m.Actions
 	switch {
 	case m.State.Final():
 	case server.ClosedStates[d.State] != 0:
-		acts = []string{workflows.UpdateRecheck}
+		acts = []string{txflow.UpdateRecheck}
 	case len(acts) > 0 || m.State != workflows.Parked: // a process that runs an older version does not say
 	case m.Resolution == holdfast.Unknown:
-		acts = []string{workflows.UpdateCommit, workflows.UpdateRollback, workflows.UpdateRecheck}
+		acts = []string{txflow.UpdateCommit, txflow.UpdateRollback, txflow.UpdateRecheck}
 	default:
-		acts = []string{workflows.UpdateRecheck}
+		acts = []string{txflow.UpdateRecheck}
 	}
 	for _, act := range acts {
 		commands = append(commands, d.say.Command("tx "+act, server.OwnID(d.WorkflowID, m.ID), text.WithReason()...))
@@ -167,8 +168,8 @@ func MessageBeginning(m holdfast.Message, most int) MessageDetail {
 
 // txStatus asks an open workflow where it stands, and reads the result of a
 // completed one.
-func txStatus(ctx context.Context, t *server.Temporal, r Row, s enumspb.WorkflowExecutionStatus) (workflows.Status, error) {
-	var status workflows.Status
+func txStatus(ctx context.Context, t *server.Temporal, r Row, s enumspb.WorkflowExecutionStatus) (txflow.Status, error) {
+	var status txflow.Status
 	switch s {
 	case enumspb.WORKFLOW_EXECUTION_STATUS_RUNNING:
 		if err := t.AskStatus(ctx, r.WorkflowID, r.RunID, &status); err != nil {

@@ -22,6 +22,7 @@ import (
 	"github.com/holdfastmq/holdfast/internal/operator/server"
 	"github.com/holdfastmq/holdfast/internal/operator/text"
 	"github.com/holdfastmq/holdfast/workflows"
+	txflow "github.com/holdfastmq/holdfast/workflows/transactions"
 )
 
 // target is the workflow that an ID means.
@@ -245,7 +246,7 @@ func txsWithKey(ctx context.Context, t *server.Temporal, f Filter) (infos []*wor
 
 // targets are those of a shared workflow's members that f means, each where it
 // goes on.
-func targets(known Row, members []workflows.MemberStatus, f Filter) []target {
+func targets(known Row, members []txflow.MemberStatus, f Filter) []target {
 	var found []target
 	for _, m := range members {
 		if !f.means(Row{Tx: m.ID, Topics: m.Topics, Keys: m.Keys}) {
@@ -266,7 +267,7 @@ const recoveriesSearched = 100
 
 // recoveredTx finds the transaction tx among the latest workflows Recovery.
 func recoveredTx(ctx context.Context, t *server.Temporal, tx, group string) (target, error) {
-	query := "WorkflowType = " + server.Quote(workflows.RecoveryName) + " AND " + server.GroupTerm(t.Prefix, group)
+	query := "WorkflowType = " + server.Quote(txflow.RecoveryName) + " AND " + server.GroupTerm(t.Prefix, group)
 	if at, ok := timeOf(tx); ok {
 		query += " AND " + server.StartTerms(time.Time{}, at.Add(-time.Minute))[0]
 	}
@@ -290,7 +291,7 @@ func recoveredTx(ctx context.Context, t *server.Temporal, tx, group string) (tar
 			members, err := Members(ctx, t, known, info.GetStatus())
 			for _, m := range members {
 				if m.ID == tx {
-					of[i] = targets(known, []workflows.MemberStatus{m}, Filter{})
+					of[i] = targets(known, []txflow.MemberStatus{m}, Filter{})
 				}
 			}
 			return err

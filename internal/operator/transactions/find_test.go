@@ -7,11 +7,12 @@ import (
 
 	holdfast "github.com/holdfastmq/holdfast"
 	"github.com/holdfastmq/holdfast/workflows"
+	txflow "github.com/holdfastmq/holdfast/workflows/transactions"
 )
 
 func TestATargetIsWhereItGoesOn(t *testing.T) {
 	known := Row{WorkflowID: "cohort/orders/7", RunID: "r", Group: "orders"}
-	members := []workflows.MemberStatus{{ID: "1", State: workflows.Committed, Keys: []string{"k"}}, {ID: "2", State: workflows.Left, Keys: []string{"k", "l"}}}
+	members := []txflow.MemberStatus{{ID: "1", State: workflows.Committed, Keys: []string{"k"}}, {ID: "2", State: workflows.Left, Keys: []string{"k", "l"}}}
 	require.Equal(t, []target{{WorkflowID: "cohort/orders/7", RunID: "r", Tx: "1", key: "1"}}, targets(known, members, Filter{Key: "1"}))
 	left := target{WorkflowID: "tx/orders/2", Tx: "2", key: "l"}
 	require.Equal(t, []target{left}, targets(known, members, Filter{Key: "l"}))

@@ -14,6 +14,7 @@ import (
 	"github.com/holdfastmq/holdfast/internal/operator/server"
 	"github.com/holdfastmq/holdfast/internal/operator/text"
 	"github.com/holdfastmq/holdfast/workflows"
+	txflow "github.com/holdfastmq/holdfast/workflows/transactions"
 )
 
 // Row is a transaction in a list.
@@ -175,7 +176,7 @@ func explainRows(ctx context.Context, t *server.Temporal, rows []Row) {
 			continue
 		}
 		all.Go(func() error {
-			var status workflows.Status
+			var status txflow.Status
 			if t.AskStatus(ctx, r.WorkflowID, r.RunID, &status) == nil && len(status.Transactions) == 1 {
 				m := status.Transactions[0]
 				r.State, r.Reason = string(m.State), m.Reason

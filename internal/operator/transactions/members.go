@@ -13,14 +13,15 @@ import (
 	"github.com/holdfastmq/holdfast/internal/operator/history"
 	"github.com/holdfastmq/holdfast/internal/operator/server"
 	"github.com/holdfastmq/holdfast/workflows"
+	txflow "github.com/holdfastmq/holdfast/workflows/transactions"
 )
 
 // Members returns where the transactions of the workflow r stand: of a completed
 // one as its result says, of another one as far as its history tells. One that
 // is in trouble is asked first. What goes on in a workflow of its own, after the
 // shared one was lost, has left.
-func Members(ctx context.Context, t *server.Temporal, r Row, s enumspb.WorkflowExecutionStatus) ([]workflows.MemberStatus, error) {
-	var status workflows.Status
+func Members(ctx context.Context, t *server.Temporal, r Row, s enumspb.WorkflowExecutionStatus) ([]txflow.MemberStatus, error) {
+	var status txflow.Status
 	switch {
 	case s == enumspb.WORKFLOW_EXECUTION_STATUS_COMPLETED:
 		if err := t.GetWorkflow(ctx, r.WorkflowID, r.RunID).Get(ctx, &status); err != nil {
@@ -41,7 +42,7 @@ func Members(ctx context.Context, t *server.Temporal, r Row, s enumspb.WorkflowE
 
 // toldMembers returns where the transactions of the workflow r stand as far as
 // its history tells.
-func toldMembers(ctx context.Context, t *server.Temporal, r Row, told history.Story, s enumspb.WorkflowExecutionStatus) ([]workflows.MemberStatus, error) {
+func toldMembers(ctx context.Context, t *server.Temporal, r Row, told history.Story, s enumspb.WorkflowExecutionStatus) ([]txflow.MemberStatus, error) {
 	all := told.Stands(r.State)
 	if !server.IsLost(s) {
 		return all, nil
@@ -59,7 +60,7 @@ func toldMembers(ctx context.Context, t *server.Temporal, r Row, told history.St
 }
 
 // Undecided are the IDs of the members that have not ended.
-func Undecided(all []workflows.MemberStatus) []string {
+func Undecided(all []txflow.MemberStatus) []string {
 	var ids []string
 	for _, m := range all {
 		if !m.State.Final() {

@@ -11,6 +11,7 @@ import (
 	"github.com/holdfastmq/holdfast/internal/operator/server"
 	"github.com/holdfastmq/holdfast/internal/operator/text"
 	"github.com/holdfastmq/holdfast/workflows"
+	txflow "github.com/holdfastmq/holdfast/workflows/transactions"
 )
 
 // Print implements frame.Shown.
@@ -67,7 +68,7 @@ func (d Detail) Print(w io.Writer, now time.Time) error {
 	return history.PrintSteps(w, "Steps", d.Steps, d.Cut, now)
 }
 
-func member(field func(name, value string), m workflows.MemberStatus) {
+func member(field func(name, value string), m txflow.MemberStatus) {
 	field("resolution", m.Resolution.String())
 	field("reason", m.Reason)
 	field("decided by", m.Decided)
@@ -76,7 +77,7 @@ func member(field func(name, value string), m workflows.MemberStatus) {
 	}
 }
 
-func printMembers(w io.Writer, say text.Suggester, workflowID string, ms []workflows.MemberStatus) error {
+func printMembers(w io.Writer, say text.Suggester, workflowID string, ms []txflow.MemberStatus) error {
 	text.Printf(w, "\nTransactions\n")
 	t := text.NewTable(w, "  TX", "STATE", "KEY", "REASON")
 	left := ""

@@ -12,6 +12,7 @@ import (
 	"github.com/holdfastmq/holdfast/internal/operator/history"
 	"github.com/holdfastmq/holdfast/internal/operator/server"
 	"github.com/holdfastmq/holdfast/workflows"
+	txflow "github.com/holdfastmq/holdfast/workflows/transactions"
 )
 
 // placed is when the transactions that are printed began.
@@ -35,7 +36,7 @@ func TestPrintDetail(t *testing.T) {
 	closed := placed.Add(time.Minute)
 	d := Detail{Row: Row{Tx: "1", Group: "orders", State: "committed", Started: placed, Closed: &closed, WorkflowID: "tx/orders/1", RunID: "r"},
 		UI: server.UiLink("http://ui/", "default", "tx/orders/1", "r")}
-	d.Transactions = []workflows.MemberStatus{{ID: "1", State: workflows.Committed, Resolution: holdfast.Commit, Decided: "ann: the bank says so", Checks: 2, Unreached: 1}}
+	d.Transactions = []txflow.MemberStatus{{ID: "1", State: workflows.Committed, Resolution: holdfast.Commit, Decided: "ann: the bank says so", Checks: 2, Unreached: 1}}
 	d.Messages = []MessageDetail{
 		newMessageDetail(holdfast.Message{ID: "1.1", Topic: "order.placed", Key: "A-1", ContentType: "application/json", Body: []byte("{\n\t\"a\": 1\n}")}, true),
 		newMessageDetail(holdfast.Message{ID: "1.2", Topic: "order.counted", Body: []byte{0xff, 0}}, true),
@@ -46,7 +47,7 @@ func TestPrintDetail(t *testing.T) {
 	golden.Equal(t, "show.txt", out.String())
 
 	d.Row.Tx, d.Unknown = "", "no process of group orders answered"
-	d.Transactions = append(d.Transactions, workflows.MemberStatus{ID: "2", State: workflows.Parked, Reason: "undecided", Keys: []string{"k", "l"}})
+	d.Transactions = append(d.Transactions, txflow.MemberStatus{ID: "2", State: workflows.Parked, Reason: "undecided", Keys: []string{"k", "l"}})
 	d.Messages, d.Closed, d.Cut, d.UI = nil, nil, true, ""
 	out.Reset()
 	require.NoError(t, d.Print(&out, closed.Add(time.Hour)))
@@ -63,10 +64,10 @@ func TestBodiesAreShownOnlyWhenAskedFor(t *testing.T) {
 // TestADetailIsOfOneMember: of the workflow that several share, the one that is meant.
 func TestADetailIsOfOneMember(t *testing.T) {
 	var d Detail
-	d.fill(target{Tx: "2"}, workflows.Status{Transactions: []workflows.MemberStatus{{ID: "1"}, {ID: "2", State: workflows.Refused, Keys: []string{"k"}}}}, history.Story{Messages: map[string][]holdfast.Message{"1": {{ID: "1", Topic: "a"}}, "2": {{ID: "2", Topic: "b"}}}, Order: []string{"1", "2"}}, false)
+	d.fill(target{Tx: "2"}, txflow.Status{Transactions: []txflow.MemberStatus{{ID: "1"}, {ID: "2", State: workflows.Refused, Keys: []string{"k"}}}}, history.Story{Messages: map[string][]holdfast.Message{"1": {{ID: "1", Topic: "a"}}, "2": {{ID: "2", Topic: "b"}}}, Order: []string{"1", "2"}}, false)
 	require.Equal(t, "2", d.Tx)
 	require.Equal(t, "refused", d.State)
 	require.Len(t, d.Messages, 1)
 	require.Equal(t, "b", d.Messages[0].Topic)
-	require.Equal(t, []string{"5"}, Undecided([]workflows.MemberStatus{{ID: "1", State: workflows.Committed}, {ID: "5", State: "terminated"}}))
+	require.Equal(t, []string{"5"}, Undecided([]txflow.MemberStatus{{ID: "1", State: workflows.Committed}, {ID: "5", State: "terminated"}}))
 }

@@ -8,6 +8,7 @@ import (
 
 	"github.com/holdfastmq/holdfast/internal/operator/server"
 	"github.com/holdfastmq/holdfast/workflows"
+	txflow "github.com/holdfastmq/holdfast/workflows/transactions"
 )
 
 // States are the states that transactions can be listed by.
@@ -51,7 +52,7 @@ func (f Filter) Query() string {
 }
 
 // KindTerm means every workflow that coordinates transactions.
-var KindTerm = fmt.Sprintf("WorkflowType IN (%s, %s)", server.Quote(workflows.Name), server.Quote(workflows.RecoveryName))
+var KindTerm = fmt.Sprintf("WorkflowType IN (%s, %s)", server.Quote(txflow.Name), server.Quote(txflow.RecoveryName))
 
 // stateTerms means the workflows that may hold transactions in one of the states;
 // empty: in whatever state.

@@ -14,6 +14,7 @@ import (
 	"github.com/holdfastmq/holdfast/internal/operator/text"
 	"github.com/holdfastmq/holdfast/internal/shell"
 	"github.com/holdfastmq/holdfast/workflows"
+	txflow "github.com/holdfastmq/holdfast/workflows/transactions"
 )
 
 // Start is what `holdfast tx start` is told.
@@ -39,10 +40,10 @@ type Started struct {
 func Launch(ctx context.Context, t *server.Temporal, s Start, prefix string) (Started, error) {
 	tx := activities.Tx{ID: s.Message.ID, Form: activities.Registered, Handler: s.Handler, Messages: []holdfast.Message{s.Message}}
 	got := Started{Tx: tx.ID, Group: s.Group, State: server.StateRunning, WorkflowID: workflows.WorkflowID(t.IDPrefix, s.Group, tx.ID)}
-	options := workflows.StartOptions(prefix, s.Group, tx)
+	options := txflow.StartOptions(prefix, s.Group, tx)
 	options.ID = got.WorkflowID
 	run, err := t.ExecuteWorkflow(ctx, options,
-		workflows.Name, workflows.Input{Group: s.Group, Prefix: prefix, Transactions: []activities.Tx{tx}})
+		txflow.Name, txflow.Input{Group: s.Group, Prefix: prefix, Transactions: []activities.Tx{tx}})
 	if err != nil {
 		return got, explainStart(t, got, err)
 	}
@@ -64,7 +65,7 @@ func explainStart(t *server.Temporal, s Started, err error) error {
 
 // awaitEnd waits for the workflow's result.
 func awaitEnd(ctx context.Context, t *server.Temporal, run client.WorkflowRun, got *Started, prefix string) error {
-	var status workflows.Status
+	var status txflow.Status
 	err := run.Get(ctx, &status)
 	switch {
 	case server.TimedOut(err) || ctx.Err() != nil:

@@ -17,7 +17,7 @@ import (
 	"github.com/holdfastmq/holdfast/internal/operator/server"
 	"github.com/holdfastmq/holdfast/internal/operator/text"
 	"github.com/holdfastmq/holdfast/saga/core"
-	"github.com/holdfastmq/holdfast/workflows"
+	sagaflow "github.com/holdfastmq/holdfast/workflows/sagas"
 )
 
 const (
@@ -120,7 +120,7 @@ func (s *Survey) askSagas(ctx context.Context, rows []sagas.Row, all int) {
 			if tooMany || ctx.Err() != nil {
 				return nil // nobody answers in time
 			}
-			var status workflows.SagaStatus
+			var status sagaflow.Status
 			err := s.Server.AskStatus(ctx, r.WorkflowID, r.RunID, &status)
 			mu.Lock()
 			defer mu.Unlock()
@@ -140,7 +140,7 @@ func (s *Survey) askSagas(ctx context.Context, rows []sagas.Row, all int) {
 }
 
 // NoteSaga notes what a saga waits for; more says that others were not asked.
-func (s *Survey) noteSaga(r sagas.Row, status workflows.SagaStatus, more bool) {
+func (s *Survey) noteSaga(r sagas.Row, status sagaflow.Status, more bool) {
 	for _, name := range text.SortedKeys(status.Core.Steps) {
 		at, step := status.Core.Steps[name], status.Plan.Find(name)
 		if step == nil {
@@ -181,7 +181,7 @@ func (s *Survey) noteSaga(r sagas.Row, status workflows.SagaStatus, more bool) {
 		w.AtLeast = w.AtLeast || more
 		w.Note(r.ID, since, next)
 		if step.Kind != core.Wait {
-			s.nudge(r.WorkflowID, w, workflows.UpdateRetry, workflows.SagaRequest{Operator: s.By, Reason: s.Why, Step: name})
+			s.nudge(r.WorkflowID, w, sagaflow.UpdateRetry, sagaflow.Request{Operator: s.By, Reason: s.Why, Step: name})
 		}
 	}
 }

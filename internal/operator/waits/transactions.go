@@ -17,6 +17,7 @@ import (
 	"github.com/holdfastmq/holdfast/internal/operator/text"
 	"github.com/holdfastmq/holdfast/internal/operator/transactions"
 	"github.com/holdfastmq/holdfast/workflows"
+	txflow "github.com/holdfastmq/holdfast/workflows/transactions"
 )
 
 // oldTransaction is how long ago a transaction began at least whose workflow is looked
@@ -46,7 +47,7 @@ func (s *Survey) lookTransactions(ctx context.Context) {
 		mu.Unlock()
 		if left--; left < 0 || r.State == server.StateRunning {
 			mu.Lock()
-			s.noteTransaction(r, workflows.MemberStatus{ID: r.Tx, State: workflows.State(r.State), Topics: r.Topics}, more)
+			s.noteTransaction(r, txflow.MemberStatus{ID: r.Tx, State: workflows.State(r.State), Topics: r.Topics}, more)
 			mu.Unlock()
 			continue
 		}
@@ -55,7 +56,7 @@ func (s *Survey) lookTransactions(ctx context.Context) {
 			mu.Lock()
 			defer mu.Unlock()
 			if err != nil || len(members) == 0 {
-				members = []workflows.MemberStatus{{ID: r.Tx, State: workflows.State(r.State), Topics: r.Topics}}
+				members = []txflow.MemberStatus{{ID: r.Tx, State: workflows.State(r.State), Topics: r.Topics}}
 			}
 			for _, m := range members {
 				s.noteTransaction(r, m, more)
@@ -70,7 +71,7 @@ func (s *Survey) lookTransactions(ctx context.Context) {
 var unroutedText = holdfast.ErrUnroutable.Error()
 
 // noteTransaction notes what a member of a workflow waits for, if it does so there.
-func (s *Survey) noteTransaction(r transactions.Row, m workflows.MemberStatus, more bool) {
+func (s *Survey) noteTransaction(r transactions.Row, m txflow.MemberStatus, more bool) {
 	if m.State.Final() || m.State == workflows.Left {
 		return
 	}
@@ -98,14 +99,14 @@ func (s *Survey) noteTransaction(r transactions.Row, m workflows.MemberStatus, m
 		w = s.of(WaitTransaction, "its step, under way")
 	}
 	if unrouted || m.State == workflows.Delivering || m.State == workflows.Checking {
-		s.nudge(r.WorkflowID, w, workflows.UpdateRecheck, workflows.Request{Tx: m.ID, Operator: s.By, Reason: s.Why})
+		s.nudge(r.WorkflowID, w, txflow.UpdateRecheck, txflow.Request{Tx: m.ID, Operator: s.By, Reason: s.Why})
 	}
 	w.AtLeast = w.AtLeast || more
 	w.Note(server.OwnID(r.WorkflowID, m.ID), r.Started, time.Time{})
 }
 
 // unroutedTopic is the topic that a reason names, or the first one.
-func unroutedTopic(m workflows.MemberStatus) string {
+func unroutedTopic(m txflow.MemberStatus) string {
 	if _, topic, ok := strings.Cut(m.Reason, "no consumer is bound to "); ok {
 		topic, _, _ = strings.Cut(topic, ":")
 		topic, _, _ = strings.Cut(topic, " ")

@@ -21,6 +21,8 @@ import (
 	"github.com/holdfastmq/holdfast/internal/stack/stacktest"
 	"github.com/holdfastmq/holdfast/saga/core"
 	"github.com/holdfastmq/holdfast/workflows"
+	sagaflow "github.com/holdfastmq/holdfast/workflows/sagas"
+	txflow "github.com/holdfastmq/holdfast/workflows/transactions"
 )
 
 var lookedAt = time.Date(2026, 3, 4, 5, 6, 7, 0, time.UTC)
@@ -92,7 +94,7 @@ func TestWhatSagasWaitFor(t *testing.T) {
 		"a step of another plan": {"gone", core.StepState{Status: core.Running}, true, "", time.Time{}, false},
 	} {
 		s := looking()
-		status := workflows.SagaStatus{Plan: plan, Core: core.State{Steps: map[string]*core.StepState{c.step: &c.at}}, Since: map[string]time.Time{}}
+		status := sagaflow.Status{Plan: plan, Core: core.State{Steps: map[string]*core.StepState{c.step: &c.at}}, Since: map[string]time.Time{}}
 		if c.since {
 			status.Since[c.step] = began
 		}
@@ -108,7 +110,7 @@ func TestWhatSagasWaitFor(t *testing.T) {
 			require.Empty(t, s.Nudges, "an operator answers")
 			continue
 		}
-		require.Equal(t, []Nudge{{ID: "saga/g/travel/1", For: c.what, Signal: workflows.UpdateRetry, arg: workflows.SagaRequest{Operator: "ann", Reason: "it runs", Step: c.step}}}, s.Nudges, name)
+		require.Equal(t, []Nudge{{ID: "saga/g/travel/1", For: c.what, Signal: sagaflow.UpdateRetry, arg: sagaflow.Request{Operator: "ann", Reason: "it runs", Step: c.step}}}, s.Nudges, name)
 	}
 }
 
@@ -117,18 +119,18 @@ func TestWhatSagasWaitFor(t *testing.T) {
 func TestWhatTransactionsWaitFor(t *testing.T) {
 	unrouted := holdfast.ErrUnroutable.Error() + ": no consumer is bound to order.placed: see x"
 	for name, c := range map[string]struct {
-		m       workflows.MemberStatus
+		m       txflow.MemberStatus
 		what    string
 		missing bool
 		nudged  bool
 	}{
-		"nobody hears it":           {workflows.MemberStatus{State: workflows.Parked, Reason: unrouted}, "a consumer bound to order.placed", true, true},
-		"somebody does by now":      {workflows.MemberStatus{State: workflows.Parked, Reason: holdfast.ErrUnroutable.Error() + ": no consumer is bound to order.paid;"}, "a consumer bound to order.paid", false, true},
-		"of an older version":       {workflows.MemberStatus{State: workflows.Delivering, Reason: holdfast.ErrUnroutable.Error(), Topics: []string{"a", "b"}}, "a consumer bound to a", true, true},
-		"parked":                    {workflows.MemberStatus{State: workflows.Parked, Reason: "asked for four hours"}, "an operator, parked", false, false},
-		"RabbitMQ does not take it": {workflows.MemberStatus{State: workflows.Delivering, Reason: "no confirm"}, "RabbitMQ to take its messages", false, true},
-		"undecided":                 {workflows.MemberStatus{State: workflows.Checking}, "a check-back of group g", false, true},
-		"under way":                 {workflows.MemberStatus{State: workflows.Sending}, "its step, under way", false, false},
+		"nobody hears it":           {txflow.MemberStatus{State: workflows.Parked, Reason: unrouted}, "a consumer bound to order.placed", true, true},
+		"somebody does by now":      {txflow.MemberStatus{State: workflows.Parked, Reason: holdfast.ErrUnroutable.Error() + ": no consumer is bound to order.paid;"}, "a consumer bound to order.paid", false, true},
+		"of an older version":       {txflow.MemberStatus{State: workflows.Delivering, Reason: holdfast.ErrUnroutable.Error(), Topics: []string{"a", "b"}}, "a consumer bound to a", true, true},
+		"parked":                    {txflow.MemberStatus{State: workflows.Parked, Reason: "asked for four hours"}, "an operator, parked", false, false},
+		"RabbitMQ does not take it": {txflow.MemberStatus{State: workflows.Delivering, Reason: "no confirm"}, "RabbitMQ to take its messages", false, true},
+		"undecided":                 {txflow.MemberStatus{State: workflows.Checking}, "a check-back of group g", false, true},
+		"under way":                 {txflow.MemberStatus{State: workflows.Sending}, "its step, under way", false, false},
 	} {
 		s := looking(running("order.paid"))
 		c.m.ID = "2"
@@ -140,14 +142,14 @@ func TestWhatTransactionsWaitFor(t *testing.T) {
 			require.Empty(t, s.Nudges, name)
 			continue
 		}
-		require.Equal(t, []Nudge{{ID: "cohort/g/1", For: c.what, Signal: workflows.UpdateRecheck, arg: workflows.Request{Tx: "2", Operator: "ann", Reason: "it runs"}}}, s.Nudges, name)
+		require.Equal(t, []Nudge{{ID: "cohort/g/1", For: c.what, Signal: txflow.UpdateRecheck, arg: txflow.Request{Tx: "2", Operator: "ann", Reason: "it runs"}}}, s.Nudges, name)
 	}
 	s := looking()
 	for _, state := range []workflows.State{workflows.Committed, workflows.RolledBack, workflows.Left} {
-		s.noteTransaction(transactions.Row{WorkflowID: "cohort/g/1", Group: "g", Started: lookedAt}, workflows.MemberStatus{ID: "3", State: state}, false)
+		s.noteTransaction(transactions.Row{WorkflowID: "cohort/g/1", Group: "g", Started: lookedAt}, txflow.MemberStatus{ID: "3", State: state}, false)
 	}
 	require.Empty(t, s.Sorted(), "the cohort of another one")
-	require.Equal(t, "its topic", unroutedTopic(workflows.MemberStatus{}))
+	require.Equal(t, "its topic", unroutedTopic(txflow.MemberStatus{}))
 }
 
 // TestConsumersThatHoldUp: breakers that are not closed, and queues that fill while nobody

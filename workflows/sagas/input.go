@@ -1,0 +1,177 @@
+package sagas
+
+import (
+	"encoding/json"
+	"fmt"
+	"time"
+
+	holdfast "github.com/holdfastmq/holdfast"
+	"github.com/holdfastmq/holdfast/saga/core"
+)
+
+// Name is the name of the workflow type Saga.
+const Name = "Saga"
+
+// The Updates of the workflow Saga, beside UpdateCompensate; each is a signal,
+// too. All take a [Request].
+const (
+	UpdatePause  = "pause"
+	UpdateResume = "resume"
+	UpdateRetry  = "retry"
+	UpdateSkip   = "skip"
+	UpdateAnswer = "answer"
+)
+
+// SignalReply is the signal that brings a participant's reply, a [Reply].
+const SignalReply = "reply"
+
+// Input is the input of the workflow Saga.
+type Input struct {
+	// ID is the saga's ID, the owner of its step rows. It is the workflow's ID, but
+	// where Undo is set.
+	ID     string `json:"id"`
+	Group  string `json:"group"`
+	Prefix string `json:"prefix,omitempty"` // empty means "holdfast"
+	Name   string `json:"name"`
+	Key    string `json:"key,omitempty"`
+	// Plan is the definition that it ends by. Nil: the highest version that the
+	// worker which runs the first step has (0) or the one that Version names.
+	Plan    *core.Plan `json:"plan,omitempty"`
+	Version int        `json:"version,omitempty"`
+	// Data is the first state.
+	Data json.RawMessage `json:"data,omitempty"`
+	// Database is the identity of the database that the local steps run in. Empty: that
+	// of the process which runs the first of them.
+	Database string `json:"database,omitempty"`
+	// Tokens says that a participant's reply counts only with the token of the call.
+	// Without it one that has none counts, too: a saga that was begun by an earlier
+	// version, or while participants of one run.
+	Tokens bool `json:"tokens,omitempty"`
+	// StepNames says that the saga's activities are named after its steps. Without it
+	// they have the names of earlier versions, which processes of these know: see
+	// [CanNameSteps]. Where Plan is nil, the process that finds it decides.
+	StepNames bool `json:"step_names,omitempty"`
+	// Content is the digest of what the saga was started with ([ContentOf] of Data),
+	// which goes with it where Data does not.
+	Content string `json:"content,omitempty"`
+	// Again says that the last workflow of this ID did not come to an end of its own,
+	// and may have done steps that nobody knows of.
+	Again bool `json:"again,omitempty"`
+	// Undo says that a saga which has ended is to be undone.
+	Undo *UndoOf `json:"undo,omitempty"`
+	// Resumed is what the run before knew, or what is known of the saga to undo.
+	Resumed *Status `json:"resumed,omitempty"`
+	// Renewed says that Resumed is what the run before knew.
+	Renewed bool `json:"renewed,omitempty"`
+}
+
+// UndoOf says which saga is to be undone, who wants it and why.
+type UndoOf struct {
+	RunID    string `json:"run_id"`
+	Operator string `json:"operator"`
+	Reason   string `json:"reason"`
+	// Terminated says that it did not come to an end of its own: whatever is not
+	// known to have been done may have been.
+	Terminated bool `json:"terminated,omitempty"`
+}
+
+// Reply is the signal "reply".
+type Reply struct {
+	Step string `json:"step"`
+	// Undo says that it answers the Undo.
+	Undo bool `json:"undo,omitempty"`
+	// Outcome is core.OutcomeDone, OutcomeRefused, OutcomeFailed or OutcomeBlocked.
+	Outcome core.OutcomeKind    `json:"outcome"`
+	Class   holdfast.ErrorClass `json:"class,omitempty"`
+	Reason  string              `json:"reason,omitempty"`
+	Result  json.RawMessage     `json:"result,omitempty"`
+	// Token is that of the call which it answers, Topic the topic on which the
+	// participant got it; empty where an older version replied.
+	Token string `json:"token,omitempty"`
+	Topic string `json:"topic,omitempty"`
+}
+
+// Request is what an operator asks for. Operator and Reason are required.
+type Request struct {
+	Operator string `json:"operator"`
+	Reason   string `json:"reason"`
+	// Step is the step to skip, to answer, or to retry (empty: all that failed).
+	Step string `json:"step,omitempty"`
+	// Refuse and Value are the answer to a wait.
+	Refuse bool            `json:"refuse,omitempty"`
+	Value  json.RawMessage `json:"value,omitempty"`
+}
+
+// Status is the answer to the query "status", and the workflow's result.
+type Status struct {
+	ID      string `json:"id"`
+	Group   string `json:"group"`
+	Name    string `json:"name"`
+	Version int    `json:"version"`
+	Key     string `json:"key,omitempty"`
+	// Database is the identity of the database that the local steps run in, where it is
+	// known.
+	Database string `json:"database,omitempty"`
+	// State is one of the words of core (core.StateRunning …).
+	State string `json:"state"`
+	// Content is a digest of what it was started with; empty where an earlier version
+	// started it.
+	Content string `json:"content,omitempty"`
+	// Step is the step that State is about, Reason what is to be said of it.
+	Step   string `json:"step,omitempty"`
+	Reason string `json:"reason,omitempty"`
+	// Plan and Core are the definition and all that is known.
+	Plan core.Plan  `json:"plan"`
+	Core core.State `json:"core"`
+	// Answers are answers that came before their wait began.
+	Answers map[string]Request `json:"answers,omitempty"`
+	// Since says when the tries that wait for something were begun.
+	Since map[string]time.Time `json:"since,omitempty"`
+	// Waits says which steps' participants wait themselves, and for what.
+	Waits map[string]Waits `json:"waits,omitempty"`
+	// Story is what happened beside the usual, the oldest first: retries, operators,
+	// parking; of a long one, the last 50.
+	Story []Event `json:"story,omitempty"`
+	// Actions are the Updates that would be accepted now.
+	Actions []string `json:"actions,omitempty"`
+	// Late counts replies that nobody waited for any more.
+	Late int `json:"late,omitempty"`
+	// Untrusted counts replies that did not count: they had no token of a call of this
+	// saga's, or answered another topic's.
+	Untrusted int `json:"untrusted,omitempty"`
+}
+
+// Waits says why a step's call is not worked on, though that is not its fault.
+type Waits struct {
+	// Who waits: a participant, or RabbitMQ, which does not take the call.
+	Who string `json:"who"`
+	// Since is since when, by the clock of who says so; zero: not known.
+	Since time.Time `json:"since,omitzero"`
+	// Reason is what for.
+	Reason string `json:"reason"`
+}
+
+// String says it in a line.
+func (w Waits) String() string {
+	since := ""
+	if !w.Since.IsZero() {
+		since = " since " + w.Since.UTC().Format(time.RFC3339)
+	}
+	return fmt.Sprintf("waits at %s%s: %s", w.Who, since, w.Reason)
+}
+
+// Event is a line of a saga's story.
+type Event struct {
+	At time.Time `json:"at"`
+	// What happened: failed, undo-failed (a try; of several in a row, the last),
+	// unknown-outside (an Undo that found no row), refused, no-worker, found (a worker again), parked, compensation-failed; pause,
+	// waits (a participant, for its own surroundings), resume, retry, skip, compensate, answer (an operator); not-undone (what has no
+	// Undo), rejected (a signal, an answer or a cancel that was not possible).
+	What string `json:"what"`
+	Step string `json:"step,omitempty"`
+	// Operator is who asked for it; "Temporal" for a request to cancel; empty where
+	// it came by itself.
+	Operator string `json:"operator,omitempty"`
+	// Text is the operator's reason, or the error.
+	Text string `json:"text,omitempty"`
+}
