@@ -39,7 +39,7 @@ type sagaRun struct {
 
 	invalid   error  // what is wrong with the plan that was found
 	planned   bool   // the plan is known
-	first     bool   // no run that is lost can have begun what is begun now
+	first     bool   // no earlier, unrecorded attempt of the workflow task can have begun what is begun now
 	elsewhere bool   // a process did not have the saga's version, or its database
 	stranded  string // why no process can run a step, if not for the version
 	shown     string // what HoldfastState was last set to; empty: never
@@ -220,9 +220,9 @@ func (s *sagaRun) begin(e core.Effect) {
 	})
 }
 
-// letIn lets those from outside be heard who came while t ran as a local activity,
-// before what follows begins. Only where no run that is lost can have begun that;
-// what would complete the saga has done so.
+// letIn handles operator requests that arrived while t ran as a local activity, before the
+// next step starts. Skipped if an unrecorded attempt of this task may already have started
+// that step, or if t completes the saga.
 func (s *sagaRun) letIn(ctx workflow.Context, t *try) {
 	if t.first && s.isAsked() && !s.m.Last(t.step.Name) {
 		s.await(ctx, t, func() bool { return !s.isAsked() })

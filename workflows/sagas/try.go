@@ -26,7 +26,7 @@ type try struct {
 	again    bool
 	stopped  bool        // nobody waits for it any longer
 	left     bool        // it goes on in the next run
-	first    bool        // no run that is lost can have done it
+	first    bool        // no earlier, unrecorded attempt of this workflow task can have run this step
 	due      func() bool // that it can go on; nil: it does
 	reply    *Reply      // the participant's
 	answer   *request    // an operator's, to a wait
