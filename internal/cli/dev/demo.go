@@ -7,6 +7,7 @@ import (
 	"github.com/holdfastmq/holdfast/internal/demo"
 )
 
+// NewDemo returns the command holdfast demo.
 func NewDemo(a *frame.App) *cobra.Command {
 	var keep bool
 	c := &cobra.Command{

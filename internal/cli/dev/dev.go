@@ -18,6 +18,7 @@ import (
 	"github.com/holdfastmq/holdfast/internal/stack"
 )
 
+// New returns the command holdfast dev.
 func New(a *frame.App) *cobra.Command {
 	var dir string
 	var temp bool

@@ -13,6 +13,7 @@ import (
 	"github.com/holdfastmq/holdfast/internal/operator/text"
 )
 
+// New returns the command holdfast doctor.
 func New(a *frame.App) *cobra.Command {
 	var e doctor.Examination
 	var asJSON bool

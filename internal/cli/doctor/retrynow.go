@@ -23,6 +23,7 @@ type retryNowFlags struct {
 	dryRun, asJSON bool
 }
 
+// NewRetryNow returns the command holdfast retry-now.
 func NewRetryNow(a *frame.App) *cobra.Command {
 	var f retryNowFlags
 	c := &cobra.Command{

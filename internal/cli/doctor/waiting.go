@@ -24,6 +24,7 @@ type waitingList struct {
 	Unknown []string      `json:"unknown,omitempty"`
 }
 
+// NewWaiting returns the command holdfast waiting.
 func NewWaiting(a *frame.App) *cobra.Command {
 	var kinds []string
 	var asJSON bool

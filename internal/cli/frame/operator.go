@@ -13,6 +13,7 @@ import (
 // Who is who asks for an action, and why, as the flags say.
 type Who struct{ Operator, Reason string }
 
+// Register adds the flags.
 func (w *Who) Register(flags *pflag.FlagSet) {
 	flags.StringVar(&w.Reason, "reason", "", "why; recorded (required)")
 	flags.StringVar(&w.Operator, "operator", "", "who asks; recorded (default $HOLDFAST_OPERATOR, or $USER)")

@@ -81,6 +81,7 @@ func (a *App) NoteSaga(ctx context.Context, t *server.Temporal, name string) {
 	a.Note(text.UnknownName("saga", name, known))
 }
 
+// Note writes a sentence to the standard error; an empty one not.
 func (a *App) Note(sentence string) {
 	if sentence != "" {
 		text.Printf(a.Err, "%s\n", text.OneLine(sentence))

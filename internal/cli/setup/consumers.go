@@ -14,6 +14,7 @@ import (
 	"github.com/holdfastmq/holdfast/internal/operator/text"
 )
 
+// NewConsumers returns the command holdfast consumers.
 func NewConsumers(a *frame.App) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "consumers",

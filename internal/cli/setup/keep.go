@@ -25,6 +25,7 @@ type keepFlags struct {
 	json       bool
 }
 
+// NewKeep returns the command holdfast keep.
 func NewKeep(a *frame.App) *cobra.Command {
 	var f keepFlags
 	c := &cobra.Command{

@@ -22,6 +22,7 @@ type Migration struct {
 	Identity string `json:"identity,omitempty"`
 }
 
+// NewMigrate returns the command holdfast migrate.
 func NewMigrate(a *frame.App) *cobra.Command {
 	var url string
 	var status, newIdentity, asJSON bool

@@ -22,6 +22,7 @@ type topologyFlags struct {
 	halfQueues                              int
 }
 
+// NewTopology returns the command holdfast topology.
 func NewTopology(a *frame.App) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "topology",

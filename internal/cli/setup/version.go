@@ -24,6 +24,7 @@ type Version struct {
 	RabbitMQ string `json:"rabbitmq,omitempty"`
 }
 
+// NewVersion returns the command holdfast version.
 func NewVersion(a *frame.App) *cobra.Command {
 	var asJSON bool
 	c := &cobra.Command{

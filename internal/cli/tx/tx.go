@@ -10,6 +10,7 @@ import (
 	"github.com/holdfastmq/holdfast/internal/operator/transactions"
 )
 
+// New returns the command holdfast tx.
 func New(a *frame.App) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "tx",

@@ -38,6 +38,7 @@ const (
 	Unsent      Verdict = "not sent"            // the command ended before
 )
 
+// Verdicts are all of them, in the order in which they are counted.
 var Verdicts = []Verdict{Handled, Compensated, Discarded, Restarted, Committed, RolledBack, Rechecked, Paused, Resumed, Retried, Skipped, Answered,
 	Redelivered, Undoing, Settled, FailedAgain, Stuck, Refused, Unknown, Unsent}
 

@@ -19,6 +19,7 @@ type Act struct {
 	States       []string // of those that a filter selects
 }
 
+// Acts are the actions on dead letters.
 var Acts = []Act{
 	{deadflow.UpdateRedeliver, deadflow.UpdateRedeliver, "Put dead letters back into their consumer's queue",
 		`Put dead letters back into the queue of the consumer that gave them up, and of

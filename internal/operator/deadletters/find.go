@@ -70,6 +70,7 @@ func Find(ctx context.Context, t *server.Temporal, id, consumer, prefix string) 
 	return oneDead(t, id, found, err)
 }
 
+// Collect returns a visitor for Each that appends to rows.
 func Collect(rows *[]Row) func(Row) bool {
 	return func(r Row) bool {
 		*rows = append(*rows, r)

@@ -218,6 +218,7 @@ func (s Story) Stands(state string) []txflow.MemberStatus {
 	return all
 }
 
+// KeysOf are the business keys of messages, one for each.
 func KeysOf(ms []holdfast.Message) []string {
 	var keys []string
 	for _, m := range ms {

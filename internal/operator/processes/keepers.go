@@ -88,6 +88,7 @@ func Kept(group string, n int, q broker.QueueInfo, answers []broker.ProcessStatu
 	return k
 }
 
+// CompareBool orders false before true.
 func CompareBool(x, y bool) int {
 	switch {
 	case x == y:
@@ -147,6 +148,7 @@ func (k KeptQueue) Late() bool {
 // keeperLate is how old a half message may become in any case.
 const keeperLate = 10 * time.Second
 
+// Seconds is a number of seconds as a duration.
 func Seconds(s float64) time.Duration { return time.Duration(s * float64(time.Second)) }
 
 // Notes say what is wrong with the queue, in words.

@@ -157,6 +157,7 @@ func (q ManagedQueue) ConsumerTimeout(server broker.ConsumerTimeout) broker.Cons
 	return slices.MinFunc(own, func(x, y broker.ConsumerTimeout) int { return int(x.Limit.Milliseconds() - y.Limit.Milliseconds()) })
 }
 
+// PolicyNames names the policies that a queue has.
 func PolicyNames(q ManagedQueue) string {
 	var names []string
 	if q.Policy != "" {

@@ -63,6 +63,7 @@ func Since(at, now time.Time) string {
 	return fmt.Sprintf(" since %s (%s)", at.In(now.Location()).Format(text.DateTime), text.Age(now.Sub(at)))
 }
 
+// Held says what a Keeper holds.
 func Held(k KeptQueue) string {
 	s := fmt.Sprintf("%s holds %s, %s undecided", k.Keeper, text.Plural(k.Held, "record"), text.Plural(k.Undecided, "half message"))
 	if k.OldestAge > 0 {

@@ -24,6 +24,7 @@ type Act struct {
 // stuckStates are the states of sagas that wait for an operator to mend them.
 var stuckStates = []string{core.StateParked, core.StateCompensationFailed}
 
+// Acts are the actions on sagas.
 var Acts = []Act{
 	{Name: sagaflow.UpdatePause, Short: "Hold sagas: no further step is begun", said: actions.Paused,
 		Long: `Hold sagas: what is under way ends, and no further step is begun or undone until

@@ -91,6 +91,7 @@ func whyNoEnd(ctx context.Context, t *server.Temporal, got *Started, queue strin
 	return nil
 }
 
+// Sentence says how a saga that was started stands.
 func (s Started) Sentence() string {
 	line := fmt.Sprintf("Saga %s is %s", s.ID, s.State)
 	if why := stepReason(s.Step, s.Reason); why != "" {

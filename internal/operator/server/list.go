@@ -40,6 +40,7 @@ func (t *Temporal) ListWorkflow(ctx context.Context, r *workflowservice.ListWork
 	}
 }
 
+// ListError is CannotList for transactions.
 func (t *Temporal) ListError(err error) error { return t.CannotList("transactions", err) }
 
 // CannotList says why Temporal did not list: that the time is over is not its fault.
@@ -77,10 +78,12 @@ const PageLimit = 1000
 // RecentLimit is how many transactions are looked at for the names of groups.
 const RecentLimit = 1000
 
+// Ambiguous is the error of an ID that means several.
 func Ambiguous(id, what string, ids []string) error {
 	return text.WithRemedy(fmt.Errorf("%q means %d %s: %s", id, len(ids), what, strings.Join(ids, ", ")), "give one of these IDs instead")
 }
 
+// Page lists the first workflows that query finds, size at most.
 func (t *Temporal) Page(ctx context.Context, query string, size int) ([]*workflowpb.WorkflowExecutionInfo, error) {
 	page, err := t.ListWorkflow(ctx, &workflowservice.ListWorkflowExecutionsRequest{Namespace: t.Namespace, PageSize: int32(size), Query: query})
 	if err != nil {

@@ -131,6 +131,7 @@ func StartTerms(before, after time.Time) (terms []string) {
 	return terms
 }
 
+// LostStates are the states of what was ended from outside.
 var LostStates = []string{"failed", "terminated", "canceled", "timed-out"}
 
 // IsShared reports whether a workflow is one that transactions share.

@@ -31,6 +31,7 @@ type remedyError struct {
 func (e remedyError) Error() string { return e.err.Error() + "; " + e.remedy }
 func (e remedyError) Unwrap() error { return e.err }
 
+// WithRemedy adds to err what to do about it.
 func WithRemedy(err error, format string, args ...any) error {
 	return remedyError{err, fmt.Sprintf(format, args...)}
 }
@@ -46,6 +47,7 @@ func Of(err error) string {
 	return OneLine(strings.TrimSpace(lineEnds.ReplaceAllString(s, " ")))
 }
 
+// PrintError writes err as the program's last line.
 func PrintError(w io.Writer, err error) {
 	if errors.Is(err, context.Canceled) && !errors.Is(err, context.DeadlineExceeded) {
 		Printf(w, "holdfast: interrupted\n")

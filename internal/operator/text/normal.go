@@ -119,6 +119,7 @@ type CommonError struct {
 	values []string // of the placeholders; empty: they differ
 }
 
+// NewCommonError begins with the error of the first one.
 func NewCommonError(reason string) *CommonError {
 	c := &CommonError{normal: NormalError(reason)}
 	shape, err := regexp.Compile("^" + asPattern(c.normal) + "$")

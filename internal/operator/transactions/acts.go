@@ -17,6 +17,7 @@ type Act struct {
 	also        []string // states that a filter can be told to select
 }
 
+// Acts are the actions on transactions.
 var Acts = []Act{
 	{txflow.UpdateCommit, "Decide that local transactions committed",
 		`Decide that a transaction's local transaction committed, and deliver its

@@ -94,6 +94,7 @@ func printMembers(w io.Writer, say text.Suggester, workflowID string, ms []txflo
 	return nil
 }
 
+// PrintMessages writes messages, and their bodies where these are known.
 func PrintMessages(w io.Writer, ms []MessageDetail) error {
 	if len(ms) == 0 {
 		return nil

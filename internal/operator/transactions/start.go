@@ -79,6 +79,7 @@ func awaitEnd(ctx context.Context, t *server.Temporal, run client.WorkflowRun, g
 	return nil
 }
 
+// Sentence says how a transaction that was started stands.
 func (s Started) Sentence() string {
 	line := fmt.Sprintf("Transaction %s is %s", s.Tx, s.State)
 	if s.Reason != "" {

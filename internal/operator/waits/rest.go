@@ -109,7 +109,7 @@ func (s *Survey) noteConsumer(name string, q broker.QueueInfo, runs bool) {
 	}
 }
 
-// DelayQueues are the queues of the retry ladders, and where RabbitMQ's management API is
+// delayQueues are the queues of the retry ladders, and where RabbitMQ's management API is
 // reached really all.
 func (s *Survey) delayQueues(ctx context.Context) (names []string) {
 	names = DelayQueues(s.Prefix, s.answers)

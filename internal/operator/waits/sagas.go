@@ -139,7 +139,7 @@ func (s *Survey) askSagas(ctx context.Context, rows []sagas.Row, all int) {
 	}
 }
 
-// NoteSaga notes what a saga waits for; more says that others were not asked.
+// noteSaga notes what a saga waits for; more says that others were not asked.
 func (s *Survey) noteSaga(r sagas.Row, status sagaflow.Status, more bool) {
 	for _, name := range text.SortedKeys(status.Core.Steps) {
 		at, step := status.Core.Steps[name], status.Plan.Find(name)
@@ -186,6 +186,7 @@ func (s *Survey) noteSaga(r sagas.Row, status sagaflow.Status, more bool) {
 	}
 }
 
+// ParticipantPrefix is how what waits for a participant is called.
 const ParticipantPrefix = "participant "
 
 // lookParticipants finds out whether the participants that are called are there: those
