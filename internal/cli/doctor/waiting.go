@@ -16,7 +16,8 @@ import (
 )
 
 // waitingKinds are the kinds that can be asked for.
-var waitingKinds = []string{waits.WaitSaga, waits.WaitTransaction, waits.WaitLetter, waits.WaitGroup, waits.WaitHalfQueue, waits.WaitConsumer, waits.WaitRetry}
+var waitingKinds = []string{waits.WaitSaga, waits.WaitTransaction, waits.WaitLetter, waits.WaitGroup,
+	waits.WaitHalfQueue, waits.WaitConsumer, waits.WaitRetry}
 
 // waitingList is what `holdfast waiting --json` writes.
 type waitingList struct {

@@ -23,7 +23,8 @@ func (a *App) NoteConsumer(ctx context.Context, t *server.Temporal, name string)
 	}
 	ctx, cancel := context.WithTimeout(ctx, namesTime)
 	defer cancel()
-	known, _ := deadletters.Owners(ctx, t, deadletters.Filter{Prefix: a.Prefix, States: []string{server.StateAll}}) // others may know more
+	known, _ := deadletters.Owners(ctx, t, deadletters.Filter{Prefix: a.Prefix,
+		States: []string{server.StateAll}}) // others may know more
 	for _, k := range a.KnownConsumers(ctx, nil) {
 		known = append(known, k.Name)
 	}

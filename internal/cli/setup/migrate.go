@@ -76,7 +76,8 @@ identity.`,
 	}
 	c.Flags().StringVar(&url, "database-url", "", "the database (default $DATABASE_URL)")
 	c.Flags().BoolVar(&status, "status", false, "only say which version the tables have")
-	c.Flags().BoolVar(&newIdentity, "new-identity", false, "give a copy of another environment's database an identity of its own")
+	c.Flags().BoolVar(&newIdentity, "new-identity", false, "give a copy of another environment's database an identity "+
+		"of its own")
 	c.MarkFlagsMutuallyExclusive("status", "new-identity")
 	c.Flags().BoolVar(&asJSON, "json", false, "write JSON")
 	return c

@@ -52,7 +52,8 @@ temporal, rabbitmq.`,
 				s += ")"
 			}
 			text.Printf(a.Out, "holdfast %s %s\n", s, v.Go)
-			text.Printf(a.Out, "tables at version %d; client of Temporal %s, of RabbitMQ %s\n", v.Tables, text.OrDash(v.Temporal), text.OrDash(v.RabbitMQ))
+			text.Printf(a.Out, "tables at version %d; client of Temporal %s, of RabbitMQ %s\n", v.Tables,
+				text.OrDash(v.Temporal), text.OrDash(v.RabbitMQ))
 			return nil
 		},
 	}

@@ -9,7 +9,8 @@ import (
 )
 
 // LookUp finds each of ids, and keeps one of those that are the same.
-func LookUp[R any](ctx context.Context, parallel int, ids []string, find func(context.Context, string) (R, error), id func(R) string) ([]R, error) {
+func LookUp[R any](ctx context.Context, parallel int, ids []string, find func(context.Context, string) (R, error),
+	id func(R) string) ([]R, error) {
 	found := make([]R, len(ids))
 	all, ctx := errgroup.WithContext(ctx)
 	all.SetLimit(parallel)

@@ -39,7 +39,8 @@ const (
 )
 
 // Verdicts are all of them, in the order in which they are counted.
-var Verdicts = []Verdict{Handled, Compensated, Discarded, Restarted, Committed, RolledBack, Rechecked, Paused, Resumed, Retried, Skipped, Answered,
+var Verdicts = []Verdict{Handled, Compensated, Discarded, Restarted, Committed, RolledBack, Rechecked, Paused, Resumed,
+	Retried, Skipped, Answered,
 	Redelivered, Undoing, Settled, FailedAgain, Stuck, Refused, Unknown, Unsent}
 
 // Outcome is what became of an action on one transaction, dead letter or saga, for

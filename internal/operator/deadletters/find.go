@@ -32,7 +32,8 @@ func (e noSuchLetterError) Is(target error) bool { return target == holdfast.Err
 
 func noSuchLetter(t *server.Temporal, id string) error {
 	return text.WithRemedy(noSuchLetterError(id),
-		"%s shows those that there are; it may not have died yet, or have been settled longer ago than the namespace keeps", t.Code("dead list", "", "--state", "all"))
+		"%s shows those that there are; it may not have died yet, or have been settled longer ago than the namespace "+
+			"keeps", t.Code("dead list", "", "--state", "all"))
 }
 
 // Find returns the dead letter that id means: a workflow's ID, a message's ID

@@ -131,8 +131,9 @@ func completeRows(ctx context.Context, t *server.Temporal, rows []Row) ([]Row, e
 
 // deadRowOf is what Temporal says of a dead letter without asking its workflow.
 func deadRowOf(t *server.Temporal, info *workflowpb.WorkflowExecutionInfo) Row {
-	r := Row{WorkflowID: info.GetExecution().GetWorkflowId(), RunID: info.GetExecution().GetRunId(), Started: info.GetStartTime().AsTime(),
-		State: server.ExecutionState(info.GetStatus()), taskQueue: info.GetTaskQueue(), RunStatus: info.GetStatus()}
+	r := Row{WorkflowID: info.GetExecution().GetWorkflowId(), RunID: info.GetExecution().GetRunId(),
+		Started: info.GetStartTime().AsTime(),
+		State:   server.ExecutionState(info.GetStatus()), taskQueue: info.GetTaskQueue(), RunStatus: info.GetStatus()}
 	r.owner, r.ID = splitDeadID(r.WorkflowID)
 	if info.GetCloseTime() != nil {
 		closed := info.GetCloseTime().AsTime()

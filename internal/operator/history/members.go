@@ -204,7 +204,8 @@ func because(why string) string {
 func (s Story) Stands(state string) []txflow.MemberStatus {
 	all := slices.Clone(s.ended)
 	for _, id := range s.Order {
-		m := txflow.MemberStatus{ID: id, State: s.ends[id], Topics: holdfast.Topics(s.Messages[id]), Keys: KeysOf(s.Messages[id])}
+		m := txflow.MemberStatus{ID: id, State: s.ends[id], Topics: holdfast.Topics(s.Messages[id]),
+			Keys: KeysOf(s.Messages[id])}
 		switch m.State {
 		case "":
 			m.State = workflows.State(state)

@@ -30,7 +30,8 @@ func (e noSuchSagaError) Is(target error) bool { return target == holdfast.ErrNo
 
 func noSuchSaga(t *server.Temporal, id string) error {
 	return text.WithRemedy(noSuchSagaError(id),
-		"%s shows those that there are; it may have ended longer ago than the namespace keeps, or be another --prefix's", t.Code("saga list", ""))
+		"%s shows those that there are; it may have ended longer ago than the namespace keeps, or be another "+
+			"--prefix's", t.Code("saga list", ""))
 }
 
 // Find returns the saga that id means: a workflow's ID, NAME/KEY, or a key.

@@ -95,7 +95,8 @@ func sagaListError(t *server.Temporal, err error) error {
 
 // RowsOf turns workflows into the sagas that they are of, in their order, each
 // once.
-func RowsOf(ctx context.Context, t *server.Temporal, infos []*workflowpb.WorkflowExecutionInfo, seen map[string]bool) ([]Row, error) {
+func RowsOf(ctx context.Context, t *server.Temporal, infos []*workflowpb.WorkflowExecutionInfo,
+	seen map[string]bool) ([]Row, error) {
 	var found []*workflowpb.WorkflowExecutionInfo
 	for _, info := range infos {
 		id, _ := sagaOf(info.GetExecution().GetWorkflowId())
@@ -159,7 +160,8 @@ func latestRun(ctx context.Context, t *server.Temporal, id string) (*workflowpb.
 // which one may be missing: it was never there, or is older than the namespace
 // keeps.
 func joinRow(t *server.Temporal, id string, own, undo *workflowpb.WorkflowExecutionInfo) Row {
-	if own != nil && undo != nil && (own.GetCloseTime() == nil || undo.GetStartTime().AsTime().Before(own.GetCloseTime().AsTime())) {
+	if own != nil && undo != nil && (own.GetCloseTime() == nil ||
+		undo.GetStartTime().AsTime().Before(own.GetCloseTime().AsTime())) {
 		undo = nil // of a run before
 	}
 	last := own
@@ -167,8 +169,10 @@ func joinRow(t *server.Temporal, id string, own, undo *workflowpb.WorkflowExecut
 		last = undo
 	}
 	r := Row{ID: id, UndoneLater: undo != nil, Parent: own.GetParentExecution().GetWorkflowId(),
-		WorkflowID: last.GetExecution().GetWorkflowId(), RunID: last.GetExecution().GetRunId(), Started: last.GetStartTime().AsTime(),
-		taskQueue: last.GetTaskQueue(), status: last.GetStatus(), OwnRun: own.GetExecution().GetRunId(), lost: server.IsLost(own.GetStatus())}
+		WorkflowID: last.GetExecution().GetWorkflowId(), RunID: last.GetExecution().GetRunId(),
+		Started:   last.GetStartTime().AsTime(),
+		taskQueue: last.GetTaskQueue(), status: last.GetStatus(), OwnRun: own.GetExecution().GetRunId(),
+		lost: server.IsLost(own.GetStatus())}
 	r.Group, r.Name, r.Key, _ = SplitID(id)
 	if own != nil {
 		r.Started = own.GetStartTime().AsTime()

@@ -26,7 +26,8 @@ const listPause = 200 * time.Millisecond
 
 // ListWorkflow is the client's, with all the time that the command has: the client
 // gives up one call after ten seconds, however long that is.
-func (t *Temporal) ListWorkflow(ctx context.Context, r *workflowservice.ListWorkflowExecutionsRequest) (*workflowservice.ListWorkflowExecutionsResponse, error) {
+func (t *Temporal) ListWorkflow(ctx context.Context,
+	r *workflowservice.ListWorkflowExecutionsRequest) (*workflowservice.ListWorkflowExecutionsResponse, error) {
 	for {
 		page, err := t.Client.ListWorkflow(ctx, r)
 		if err == nil || !TimedOut(err) {
@@ -47,7 +48,8 @@ func (t *Temporal) ListError(err error) error { return t.CannotList("transaction
 func (t *Temporal) CannotList(what string, err error) error {
 	err = fmt.Errorf("list %s: %w", what, err)
 	if TimedOut(err) {
-		return text.WithRemedy(err, "Temporal is busy, or there are too many for the command's time: narrow it down, or raise --timeout")
+		return text.WithRemedy(err, "Temporal is busy, or there are too many for the command's time: narrow it down, or "+
+			"raise --timeout")
 	}
 	return text.WithRemedy(err, "%s says whether Temporal has what Holdfast needs", t.Code("doctor", ""))
 }
@@ -80,12 +82,14 @@ const RecentLimit = 1000
 
 // Ambiguous is the error of an ID that means several.
 func Ambiguous(id, what string, ids []string) error {
-	return text.WithRemedy(fmt.Errorf("%q means %d %s: %s", id, len(ids), what, strings.Join(ids, ", ")), "give one of these IDs instead")
+	return text.WithRemedy(fmt.Errorf("%q means %d %s: %s", id, len(ids), what, strings.Join(ids, ", ")),
+		"give one of these IDs instead")
 }
 
 // Page lists the first workflows that query finds, size at most.
 func (t *Temporal) Page(ctx context.Context, query string, size int) ([]*workflowpb.WorkflowExecutionInfo, error) {
-	page, err := t.ListWorkflow(ctx, &workflowservice.ListWorkflowExecutionsRequest{Namespace: t.Namespace, PageSize: int32(size), Query: query})
+	page, err := t.ListWorkflow(ctx, &workflowservice.ListWorkflowExecutionsRequest{Namespace: t.Namespace,
+		PageSize: int32(size), Query: query})
 	if err != nil {
 		return nil, t.ListError(err)
 	}
@@ -93,7 +97,8 @@ func (t *Temporal) Page(ctx context.Context, query string, size int) ([]*workflo
 }
 
 // Pages lists workflows, limit at most; more says that there are others.
-func (t *Temporal) Pages(ctx context.Context, query string, limit int) (infos []*workflowpb.WorkflowExecutionInfo, more bool, err error) {
+func (t *Temporal) Pages(ctx context.Context, query string, limit int) (infos []*workflowpb.WorkflowExecutionInfo,
+	more bool, err error) {
 	var token []byte
 	for {
 		page, err := t.ListWorkflow(ctx, &workflowservice.ListWorkflowExecutionsRequest{Namespace: t.Namespace,

@@ -67,7 +67,8 @@ func (p Palette) Paint(l Level, word string) string {
 const noColour = "\x1b[0m"
 
 // LevelColours are the codes by level.
-var LevelColours = map[Level]string{LevelOK: "\x1b[32m", LevelWarning: "\x1b[33m", LevelProblem: "\x1b[31m", "": "\x1b[39m"}
+var LevelColours = map[Level]string{LevelOK: "\x1b[32m", LevelWarning: "\x1b[33m", LevelProblem: "\x1b[31m",
+	"": "\x1b[39m"}
 
 // Level says how bad a finding is.
 type Level string

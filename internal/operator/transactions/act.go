@@ -115,7 +115,8 @@ func (b *Batch) one(ctx context.Context, r Row) actions.Outcome {
 	case workflows.State(r.State).Final() && r.State != string(workflows.Left):
 		return actions.Outcome{Outcome: actions.Settled, State: r.State, Detail: r.State}
 	case server.ClosedStates[r.State] != 0 && b.Act.Name != txflow.UpdateRecheck:
-		return actions.Outcome{Outcome: actions.Refused, State: r.State, Detail: "its workflow was ended from outside: it is " + r.State,
+		return actions.Outcome{Outcome: actions.Refused, State: r.State,
+			Detail: "its workflow was ended from outside: it is " + r.State,
 			Remedy: b.T.Code("tx recheck", r.Target().Name(), text.WithReason()...) + " takes it up again; then decide it"}
 	}
 	ctx, cancel := context.WithTimeout(ctx, b.Answer)
@@ -142,7 +143,8 @@ func (b *Batch) one(ctx context.Context, r Row) actions.Outcome {
 // do asks for it. What an Update cannot reach any more, because the workflow was closed
 // undecided, a recheck takes up again; what left a shared workflow meanwhile is asked
 // where it goes on.
-func (b *Batch) do(ctx context.Context, of target, req txflow.Request) (status txflow.MemberStatus, lost bool, err error) {
+func (b *Batch) do(ctx context.Context, of target, req txflow.Request) (status txflow.MemberStatus,
+	lost bool, err error) {
 	if b.Act.Name == txflow.UpdateRecheck {
 		if status, lost, err = takeUp(ctx, b.T, of, req); lost || err != nil {
 			return status, lost, err

@@ -140,7 +140,8 @@ func One(ctx context.Context, t *server.Temporal, id string, ids []string) (targ
 			_, tx := server.SplitWorkflowID(workflowID)
 			mu.Lock()
 			defer mu.Unlock()
-			found = append(found, target{WorkflowID: workflowID, RunID: d.GetWorkflowExecutionInfo().GetExecution().GetRunId(), Tx: tx})
+			found = append(found, target{WorkflowID: workflowID, RunID: d.GetWorkflowExecutionInfo().GetExecution().GetRunId(),
+				Tx: tx})
 			return nil
 		})
 	}
@@ -220,7 +221,8 @@ func ByKey(ctx context.Context, t *server.Temporal, key, group string) (target, 
 
 // txsWithKey lists the workflows that may have the key of f. Where the visibility store
 // cannot be asked for it, all are looked at.
-func txsWithKey(ctx context.Context, t *server.Temporal, f Filter) (infos []*workflowpb.WorkflowExecutionInfo, err error) {
+func txsWithKey(ctx context.Context, t *server.Temporal,
+	f Filter) (infos []*workflowpb.WorkflowExecutionInfo, err error) {
 	const enough = 10 // to say that a key means several
 	size := enough
 	if !server.Askable(f.Key) {
@@ -327,7 +329,8 @@ func ofItsTime(ctx context.Context, t *server.Temporal, id string) ([]string, er
 	if !ok {
 		return nil, nil
 	}
-	query := Filter{Prefix: t.Prefix, Since: at.Add(-time.Minute)}.Query() + " AND StartTime <= " + server.Quote(at.Add(time.Minute).UTC().Format(time.RFC3339Nano))
+	query := Filter{Prefix: t.Prefix, Since: at.Add(-time.Minute)}.Query() + " AND StartTime <= " +
+		server.Quote(at.Add(time.Minute).UTC().Format(time.RFC3339Nano))
 	infos, err := t.Page(ctx, query, server.RecentLimit)
 	if err != nil {
 		return nil, err

@@ -20,7 +20,8 @@ import (
 // one as its result says, of another one as far as its history tells. One that
 // is in trouble is asked first. What goes on in a workflow of its own, after the
 // shared one was lost, has left.
-func Members(ctx context.Context, t *server.Temporal, r Row, s enumspb.WorkflowExecutionStatus) ([]txflow.MemberStatus, error) {
+func Members(ctx context.Context, t *server.Temporal, r Row,
+	s enumspb.WorkflowExecutionStatus) ([]txflow.MemberStatus, error) {
 	var status txflow.Status
 	switch {
 	case s == enumspb.WORKFLOW_EXECUTION_STATUS_COMPLETED:
@@ -42,7 +43,8 @@ func Members(ctx context.Context, t *server.Temporal, r Row, s enumspb.WorkflowE
 
 // toldMembers returns where the transactions of the workflow r stand as far as
 // its history tells.
-func toldMembers(ctx context.Context, t *server.Temporal, r Row, told history.Story, s enumspb.WorkflowExecutionStatus) ([]txflow.MemberStatus, error) {
+func toldMembers(ctx context.Context, t *server.Temporal, r Row, told history.Story,
+	s enumspb.WorkflowExecutionStatus) ([]txflow.MemberStatus, error) {
 	all := told.Stands(r.State)
 	if !server.IsLost(s) {
 		return all, nil
@@ -99,7 +101,8 @@ func ownWorkflows(ctx context.Context, t *server.Temporal, shared string, txs []
 
 // readStory reads a workflow's history. only, where it is not empty, is the one
 // transaction whose steps are told.
-func readStory(ctx context.Context, t *server.Temporal, id, run, only string) (told history.Story, cut bool, err error) {
+func readStory(ctx context.Context, t *server.Temporal, id, run, only string) (told history.Story,
+	cut bool, err error) {
 	events, cut, err := t.History(ctx, id, run)
 	if err != nil {
 		return history.Story{}, false, err
