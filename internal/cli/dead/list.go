@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/holdfastmq/holdfast/internal/cli/frame"
+	"github.com/holdfastmq/holdfast/internal/operator/actions"
 	"github.com/holdfastmq/holdfast/internal/operator/deadletters"
 	"github.com/holdfastmq/holdfast/internal/operator/server"
 	"github.com/holdfastmq/holdfast/internal/operator/text"
@@ -62,13 +63,8 @@ count, example (a workflow_id), oldest, newest, command.`,
 
 func listDead(ctx context.Context, a *frame.App, t *server.Temporal, f deadletters.Filter, limit int,
 	asJSON bool) error {
-	rows := []deadletters.Row{}
-	more := false
-	err := deadletters.Each(ctx, t, f, min(max(limit+1, 10), server.PageLimit), func(r deadletters.Row) bool {
-		if more = len(rows) == limit; !more {
-			rows = append(rows, r)
-		}
-		return !more
+	rows, more, err := actions.First(limit, func(size int, visit func(deadletters.Row) bool) error {
+		return deadletters.Each(ctx, t, f, size, visit)
 	})
 	if err != nil {
 		return err

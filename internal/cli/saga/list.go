@@ -6,6 +6,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/holdfastmq/holdfast/internal/cli/frame"
+	"github.com/holdfastmq/holdfast/internal/operator/actions"
 	"github.com/holdfastmq/holdfast/internal/operator/sagas"
 	"github.com/holdfastmq/holdfast/internal/operator/server"
 	"github.com/holdfastmq/holdfast/internal/operator/text"
@@ -57,13 +58,8 @@ a part of), unknown_outside (steps), workflow_id, run_id.`,
 }
 
 func listSagas(ctx context.Context, a *frame.App, t *server.Temporal, f sagas.Filter, limit int, asJSON bool) error {
-	rows := []sagas.Row{}
-	more := false
-	err := sagas.Each(ctx, t, f, min(max(limit+1, 10), server.PageLimit), func(r sagas.Row) bool {
-		if more = len(rows) == limit; !more {
-			rows = append(rows, r)
-		}
-		return !more
+	rows, more, err := actions.First(limit, func(size int, visit func(sagas.Row) bool) error {
+		return sagas.Each(ctx, t, f, size, visit)
 	})
 	if err != nil {
 		return err

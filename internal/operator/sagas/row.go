@@ -2,14 +2,10 @@ package sagas
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"time"
 
 	enumspb "go.temporal.io/api/enums/v1"
-	"go.temporal.io/api/serviceerror"
 	workflowpb "go.temporal.io/api/workflow/v1"
-	"go.temporal.io/api/workflowservice/v1"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/holdfastmq/holdfast/internal/operator/server"
@@ -55,26 +51,16 @@ const describeLimit = 32
 // latest, until it returns false.
 func Each(ctx context.Context, t *server.Temporal, f Filter, size int, visit func(Row) bool) error {
 	seen := map[string]bool{}
-	var token []byte
-	for {
-		page, err := t.ListWorkflow(ctx, &workflowservice.ListWorkflowExecutionsRequest{Namespace: t.Namespace,
-			PageSize: int32(size), NextPageToken: token, Query: f.Query()})
-		if err != nil {
-			return sagaListError(t, err)
-		}
-		rows, err := RowsOf(ctx, t, f.worthLooking(page.GetExecutions()), seen)
-		if err != nil {
-			return err
-		}
+	return t.EachPage(ctx, "sagas", f.Query(), size, func(infos []*workflowpb.WorkflowExecutionInfo,
+		_ bool) (bool, error) {
+		rows, err := RowsOf(ctx, t, f.worthLooking(infos), seen)
 		for _, r := range rows {
-			if f.Matches(r) && !visit(r) {
-				return nil
+			if err != nil || f.Matches(r) && !visit(r) {
+				return false, err
 			}
 		}
-		if token = page.GetNextPageToken(); len(token) == 0 {
-			return nil
-		}
-	}
+		return true, err
+	})
 }
 
 // worthLooking leaves out the workflows whose ID says that they are of another saga than
@@ -87,10 +73,6 @@ func (f Filter) worthLooking(infos []*workflowpb.WorkflowExecutionInfo) (of []*w
 		}
 	}
 	return of
-}
-
-func sagaListError(t *server.Temporal, err error) error {
-	return t.CannotList("sagas", err)
 }
 
 // RowsOf turns workflows into the sagas that they are of, in their order, each
@@ -128,7 +110,7 @@ func sagaRowOf(ctx context.Context, t *server.Temporal, found *workflowpb.Workfl
 	}
 	var err error
 	if own == nil || server.IsLost(own.GetStatus()) {
-		if own, err = latestRun(ctx, t, id); err != nil {
+		if own, err = t.Latest(ctx, id); err != nil {
 			return Row{}, err
 		}
 		if own == nil && !isUndo { // the namespace has just forgotten it
@@ -136,24 +118,11 @@ func sagaRowOf(ctx context.Context, t *server.Temporal, found *workflowpb.Workfl
 		}
 	}
 	if own.GetStatus() != enumspb.WORKFLOW_EXECUTION_STATUS_RUNNING && (undo == nil || server.IsLost(undo.GetStatus())) {
-		if undo, err = latestRun(ctx, t, workflows.SagaUndoID(id)); err != nil {
+		if undo, err = t.Latest(ctx, workflows.SagaUndoID(id)); err != nil {
 			return Row{}, err
 		}
 	}
 	return joinRow(t, id, own, undo), nil
-}
-
-// latestRun describes the last run of a workflow; nil: there is none.
-func latestRun(ctx context.Context, t *server.Temporal, id string) (*workflowpb.WorkflowExecutionInfo, error) {
-	d, err := t.DescribeWorkflowExecution(ctx, id, "")
-	var missing *serviceerror.NotFound
-	switch {
-	case errors.As(err, &missing):
-		return nil, nil
-	case err != nil:
-		return nil, fmt.Errorf("look for workflow %s: %w", id, err)
-	}
-	return d.GetWorkflowExecutionInfo(), nil
 }
 
 // joinRow makes a row of a saga's own workflow and of the one that undoes it, of

@@ -36,6 +36,17 @@ func WithRemedy(err error, format string, args ...any) error {
 	return remedyError{err, fmt.Sprintf(format, args...)}
 }
 
+// NoSuch is the error that nothing of a kind, such as a saga, has this ID or key.
+func NoSuch(noun, id string) error { return noSuchError{noun, id} }
+
+type noSuchError struct{ noun, id string }
+
+func (e noSuchError) Error() string {
+	return fmt.Sprintf("no %s has the ID or the key %q", e.noun, e.id)
+}
+
+func (e noSuchError) Is(target error) bool { return target == holdfast.ErrNotFound }
+
 // lineEnds are what ends a line, with the spaces around it: those inside of a line may
 // be part of a command that the error suggests.
 var lineEnds = regexp.MustCompile(`\s*[\r\n]\s*`)

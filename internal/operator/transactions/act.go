@@ -8,7 +8,6 @@ import (
 	enumspb "go.temporal.io/api/enums/v1"
 	"go.temporal.io/api/serviceerror"
 	"go.temporal.io/sdk/client"
-	"golang.org/x/sync/errgroup"
 
 	holdfast "github.com/holdfastmq/holdfast"
 	"github.com/holdfastmq/holdfast/internal/operator/actions"
@@ -47,35 +46,11 @@ func TargetRow(ctx context.Context, t *server.Temporal, of target, reason bool) 
 	return known, nil
 }
 
-// WithoutEarlierRuns leaves out what was lost, and goes on in a newer run: the
-// visibility store lists each run.
+// WithoutEarlierRuns leaves out what was lost, and goes on in a newer run.
 func WithoutEarlierRuns(ctx context.Context, t *server.Temporal, rows []Row) ([]Row, error) {
-	again := make([]bool, len(rows))
-	all, ctx := errgroup.WithContext(ctx)
-	all.SetLimit(server.ResultsAtOnce)
-	for i, r := range rows {
-		if server.ClosedStates[r.State] == 0 || server.IsShared(r.WorkflowID) {
-			continue
-		}
-		all.Go(func() error {
-			d, err := t.DescribeWorkflowExecution(ctx, r.WorkflowID, "")
-			if err != nil {
-				return fmt.Errorf("look for workflow %s: %w", r.WorkflowID, err)
-			}
-			again[i] = d.GetWorkflowExecutionInfo().GetExecution().GetRunId() != r.RunID
-			return nil
-		})
-	}
-	if err := all.Wait(); err != nil {
-		return nil, err
-	}
-	kept := rows[:0]
-	for i, r := range rows {
-		if !again[i] {
-			kept = append(kept, r)
-		}
-	}
-	return kept, nil
+	return server.WithoutEarlierRuns(ctx, t, rows, func(r Row) (id, run string, ended bool) {
+		return r.WorkflowID, r.RunID, server.ClosedStates[r.State] != 0 && !server.IsShared(r.WorkflowID)
+	})
 }
 
 // Batch is one action on any number of transactions.

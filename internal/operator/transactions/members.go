@@ -2,12 +2,10 @@ package transactions
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"sync"
 
 	enumspb "go.temporal.io/api/enums/v1"
-	"go.temporal.io/api/serviceerror"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/holdfastmq/holdfast/internal/operator/history"
@@ -82,13 +80,9 @@ func ownWorkflows(ctx context.Context, t *server.Temporal, shared string, txs []
 	for _, tx := range txs {
 		all.Go(func() error {
 			id := server.OwnID(shared, tx)
-			_, err := t.DescribeWorkflowExecution(ctx, id, "")
-			var missing *serviceerror.NotFound
-			if errors.As(err, &missing) {
-				return nil
-			}
-			if err != nil {
-				return fmt.Errorf("look for workflow %s: %w", id, err)
+			info, err := t.Latest(ctx, id)
+			if err != nil || info == nil {
+				return err
 			}
 			mu.Lock()
 			defer mu.Unlock()
