@@ -1,6 +1,7 @@
 package broker
 
 import (
+	"errors"
 	"slices"
 	"time"
 
@@ -264,7 +265,7 @@ func (c *keeperCore) onHandedOver(sweep []*heldHalf, errs []error, now time.Time
 			c.endHalf(&e, held)
 			continue
 		}
-		if i < len(errs) && errs[i] == errBuried {
+		if i < len(errs) && errors.Is(errs[i], errBuried) {
 			c.endRecord(&e, held)
 			continue
 		}

@@ -211,7 +211,7 @@ func (t *tenure) result(r handedOver) keeperEffects {
 		case errs[i] == nil:
 			t.stats.HandedOver++
 			taken = true
-		case errs[i] == errBuried:
+		case errors.Is(errs[i], errBuried):
 			t.stats.Malformed++
 		default:
 			t.yields = t.yields || errors.Is(errs[i], ErrYield)

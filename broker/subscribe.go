@@ -191,7 +191,7 @@ func (b *Broker) resubscribe(ctx context.Context, log *slog.Logger, queue string
 // protect calls f, which may be the application's: whatever it does is an error.
 func protect(f func() error) error {
 	err := guard.Call(f)
-	if p := (*holdfast.PanicError)(nil); errors.As(err, &p) && err == error(p) {
+	if _, panicked := any(err).(*holdfast.PanicError); panicked {
 		return fmt.Errorf("handler: %w", err)
 	}
 	return err

@@ -1,4 +1,4 @@
-package stack
+package process
 
 import (
 	"os/exec"
@@ -6,18 +6,18 @@ import (
 	"sync"
 )
 
-// spawner starts all processes of a stack from one thread that lives as long as
+// Spawner starts all processes of a stack from one thread that lives as long as
 // the stack. Linux sends a process its "parent is dead" signal when the *thread*
 // that started it ends; so that signal comes exactly when this process dies,
 // however it dies, and nothing is left behind.
-type spawner struct {
+type Spawner struct {
 	jobs chan func()
 	wg   sync.WaitGroup
 	once sync.Once
 }
 
-func newSpawner() *spawner {
-	s := &spawner{jobs: make(chan func())}
+func NewSpawner() *Spawner {
+	s := &Spawner{jobs: make(chan func())}
 	s.wg.Go(func() {
 		runtime.LockOSThread() // never unlocked: the thread ends with the goroutine
 		for job := range s.jobs {
@@ -28,14 +28,14 @@ func newSpawner() *spawner {
 }
 
 // start starts the command.
-func (s *spawner) start(cmd *exec.Cmd) error {
+func (s *Spawner) start(cmd *exec.Cmd) error {
 	answer := make(chan error, 1)
 	s.jobs <- func() { answer <- cmd.Start() }
 	return <-answer
 }
 
-// close ends the thread. Whatever still runs gets its signal.
-func (s *spawner) close() {
+// Close ends the thread. Whatever still runs gets its signal.
+func (s *Spawner) Close() {
 	s.once.Do(func() { close(s.jobs) })
 	s.wg.Wait()
 }

@@ -1,4 +1,4 @@
-package stack
+package process
 
 import (
 	"io"
@@ -6,8 +6,8 @@ import (
 	"strings"
 )
 
-// lastLines is the end of a text, at most n lines and 4 KiB.
-func lastLines(text string, n int) string {
+// LastLines is the end of a text, at most n lines and 4 KiB.
+func LastLines(text string, n int) string {
 	lines := strings.Split(strings.TrimSpace(text), "\n")
 	if len(lines) > n {
 		lines = lines[len(lines)-n:]
@@ -19,8 +19,8 @@ func lastLines(text string, n int) string {
 	return tail
 }
 
-// logTail is the end of a log file, of what was written after offset.
-func logTail(path string, offset int64, n int) string {
+// LogTail is the end of a log file, of what was written after offset.
+func LogTail(path string, offset int64, n int) string {
 	f, err := os.Open(path)
 	if err != nil {
 		return ""
@@ -35,5 +35,5 @@ func logTail(path string, offset int64, n int) string {
 	if err != nil {
 		return ""
 	}
-	return lastLines(string(text), n)
+	return LastLines(string(text), n)
 }

@@ -1,6 +1,6 @@
 //go:build unix
 
-package stack
+package process
 
 import (
 	"errors"
@@ -10,14 +10,14 @@ import (
 	"syscall"
 )
 
-// errLocked means that another process holds the lock.
-var errLocked = errors.New("locked by another process")
+// ErrLocked means that another process holds the lock.
+var ErrLocked = errors.New("locked by another process")
 
-// fileLock is a lock that the kernel releases when its holder dies.
-type fileLock struct{ f *os.File }
+// FileLock is a lock that the kernel releases when its holder dies.
+type FileLock struct{ f *os.File }
 
-// tryLock takes the lock, or fails with errLocked at once.
-func tryLock(path string) (*fileLock, error) {
+// TryLock takes the lock, or fails with errLocked at once.
+func TryLock(path string) (*FileLock, error) {
 	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("lock file: %w", err)
@@ -25,14 +25,14 @@ func tryLock(path string) (*fileLock, error) {
 	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
 		_ = f.Close()
 		if errors.Is(err, syscall.EWOULDBLOCK) {
-			return nil, errLocked
+			return nil, ErrLocked
 		}
 		return nil, fmt.Errorf("lock %s: %w", path, err)
 	}
-	return &fileLock{f}, nil
+	return &FileLock{f}, nil
 }
 
-func (l *fileLock) release() { _ = l.f.Close() }
+func (l *FileLock) Release() { _ = l.f.Close() }
 
 // OwnGroup puts the command into a process group of its own, out of the reach of
 // the terminal's Ctrl-C.
@@ -43,40 +43,40 @@ func OwnGroup(cmd *exec.Cmd) {
 	cmd.SysProcAttr.Setpgid = true
 }
 
-// asUser makes the command run as another user; it needs root.
-func asUser(cmd *exec.Cmd, u *account) {
+// AsUser makes the command run as another user; it needs root.
+func AsUser(cmd *exec.Cmd, u *Account) {
 	if u == nil {
 		return
 	}
 	if cmd.SysProcAttr == nil {
 		cmd.SysProcAttr = &syscall.SysProcAttr{}
 	}
-	cmd.SysProcAttr.Credential = &syscall.Credential{Uid: u.uid, Gid: u.gid}
+	cmd.SysProcAttr.Credential = &syscall.Credential{Uid: u.UID, Gid: u.GID}
 }
 
-// killGroup kills every process of the group.
-func killGroup(pgid int) error {
+// KillGroup kills every process of the group.
+func KillGroup(pgid int) error {
 	if err := syscall.Kill(-pgid, syscall.SIGKILL); err != nil && !errors.Is(err, syscall.ESRCH) {
 		return fmt.Errorf("kill process group %d: %w", pgid, err)
 	}
 	return nil
 }
 
-// signalPID sends a signal; a process that is gone is no error.
-func signalPID(pid int, sig syscall.Signal) error {
+// Signal sends a signal; a process that is gone is no error.
+func Signal(pid int, sig syscall.Signal) error {
 	if err := syscall.Kill(pid, sig); err != nil && !errors.Is(err, syscall.ESRCH) {
 		return fmt.Errorf("signal %s to process %d: %w", sig, pid, err)
 	}
 	return nil
 }
 
-// ownedByUs says whether the file belongs to the user who runs this process.
-func ownedByUs(info os.FileInfo) bool {
-	uid, ok := ownerOf(info)
+// OwnedByUs says whether the file belongs to the user who runs this process.
+func OwnedByUs(info os.FileInfo) bool {
+	uid, ok := OwnerOf(info)
 	return ok && uid == uint32(os.Geteuid())
 }
 
-func ownerOf(info os.FileInfo) (uint32, bool) {
+func OwnerOf(info os.FileInfo) (uint32, bool) {
 	st, ok := info.Sys().(*syscall.Stat_t)
 	if !ok {
 		return 0, false
@@ -88,9 +88,9 @@ func ownerOf(info os.FileInfo) (uint32, bool) {
 // for each queue, and takes no connection when none are left.
 const manyFiles = 200_000
 
-// raiseFileLimit lets what is started from now on open many files, as many as
+// RaiseFileLimit lets what is started from now on open many files, as many as
 // this user may allow.
-func raiseFileLimit() {
+func RaiseFileLimit() {
 	var limit syscall.Rlimit
 	if syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit) != nil || limit.Cur >= manyFiles {
 		return
@@ -105,8 +105,8 @@ func raiseFileLimit() {
 
 const (
 	sigStop      = syscall.SIGSTOP
-	sigKill      = syscall.SIGKILL
-	sigTerminate = syscall.SIGTERM
-	sigFast      = syscall.SIGINT  // PostgreSQL's fast shutdown
-	sigImmediate = syscall.SIGQUIT // PostgreSQL's immediate shutdown
+	SigKill      = syscall.SIGKILL
+	SigTerminate = syscall.SIGTERM
+	SigFast      = syscall.SIGINT  // PostgreSQL's fast shutdown
+	SigImmediate = syscall.SIGQUIT // PostgreSQL's immediate shutdown
 )

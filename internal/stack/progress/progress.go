@@ -1,4 +1,5 @@
-package stack
+// Package progress prints the lines that a user sees while a stack comes up.
+package progress
 
 import (
 	"fmt"
@@ -10,35 +11,35 @@ import (
 // stillEvery is how often a long step says that it is still going.
 const stillEvery = 15 * time.Second
 
-// progress writes one line per event, prefixed with the part's name.
-type progress struct {
+// Writer writes one line per event, prefixed with the part's name.
+type Writer struct {
 	mu  sync.Mutex
 	out io.Writer
 }
 
-func newProgress(out io.Writer) *progress {
+func New(out io.Writer) *Writer {
 	if out == nil {
 		out = io.Discard
 	}
-	return &progress{out: out}
+	return &Writer{out: out}
 }
 
-// line prints one line about a part.
-func (p *progress) line(part, format string, args ...any) {
+// Line prints one line about a part.
+func (p *Writer) Line(part, format string, args ...any) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	_, _ = fmt.Fprintf(p.out, "%-12s %s\n", part, fmt.Sprintf(format, args...))
 }
 
-// long announces a step that may take long, and says every [stillEvery] that it
+// Long announces a step that may take long, and says every [stillEvery] that it
 // is still going until the returned function is called.
-func (p *progress) long(part, what string) (stop func()) {
-	p.line(part, "%s …", what)
-	return p.still(part, what)
+func (p *Writer) Long(part, what string) (stop func()) {
+	p.Line(part, "%s …", what)
+	return p.Still(part, what)
 }
 
-// still is long without the announcement.
-func (p *progress) still(part, what string) (stop func()) {
+// Still is long without the announcement.
+func (p *Writer) Still(part, what string) (stop func()) {
 	begun := time.Now()
 	done := make(chan struct{})
 	var wg sync.WaitGroup
@@ -50,7 +51,7 @@ func (p *progress) still(part, what string) (stop func()) {
 			case <-done:
 				return
 			case <-tick.C:
-				p.line(part, "still %s (%s)", what, seconds(time.Since(begun)))
+				p.Line(part, "still %s (%s)", what, Seconds(time.Since(begun)))
 			}
 		}
 	})
@@ -58,8 +59,8 @@ func (p *progress) still(part, what string) (stop func()) {
 	return func() { once.Do(func() { close(done); wg.Wait() }) }
 }
 
-// seconds renders a duration as a user reads it.
-func seconds(d time.Duration) string {
+// Seconds renders a duration as a user reads it.
+func Seconds(d time.Duration) string {
 	if d < 10*time.Second {
 		return fmt.Sprintf("%.1f s", d.Seconds())
 	}

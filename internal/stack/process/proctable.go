@@ -1,4 +1,4 @@
-package stack
+package process
 
 import (
 	"context"
@@ -10,52 +10,52 @@ import (
 	"time"
 )
 
-// procInfo is what the process table says about one process.
-type procInfo struct {
-	pid, parent int
+// Info is what the process table says about one process.
+type Info struct {
+	PID, Parent int
 	zombie      bool
-	started     string // its start time: a PID with another one is another process
+	Started     string // its start time: a PID with another one is another process
 }
 
-// lookup reads one process; ok is false when there is none.
-func lookup(pid int) (procInfo, bool) {
+// Lookup reads one process; ok is false when there is none.
+func Lookup(pid int) (Info, bool) {
 	if pid <= 0 {
-		return procInfo{}, false
+		return Info{}, false
 	}
 	if hasProc() {
 		return readStat(pid)
 	}
 	for _, p := range psTable("-p", strconv.Itoa(pid)) {
-		if p.pid == pid {
+		if p.PID == pid {
 			return p, true
 		}
 	}
-	return procInfo{}, false
+	return Info{}, false
 }
 
-// running says whether that very process (same start time) still runs.
-func running(pid int, started string) bool {
-	p, ok := lookup(pid)
-	return ok && !p.zombie && p.started == started
+// Running says whether that very process (same start time) still runs.
+func Running(pid int, started string) bool {
+	p, ok := Lookup(pid)
+	return ok && !p.zombie && p.Started == started
 }
 
-// descendants lists every process below root, at this moment.
-func descendants(root int) []procInfo {
-	children := make(map[int][]procInfo)
+// Descendants lists every process below root, at this moment.
+func Descendants(root int) []Info {
+	children := make(map[int][]Info)
 	for _, p := range allProcesses() {
-		children[p.parent] = append(children[p.parent], p)
+		children[p.Parent] = append(children[p.Parent], p)
 	}
-	var found []procInfo
+	var found []Info
 	for queue := []int{root}; len(queue) > 0; queue = queue[1:] {
 		for _, p := range children[queue[0]] {
 			found = append(found, p)
-			queue = append(queue, p.pid)
+			queue = append(queue, p.PID)
 		}
 	}
 	return found
 }
 
-func allProcesses() []procInfo {
+func allProcesses() []Info {
 	if !hasProc() {
 		return psTable("-ax")
 	}
@@ -63,7 +63,7 @@ func allProcesses() []procInfo {
 	if err != nil {
 		return nil
 	}
-	var all []procInfo
+	var all []Info
 	for _, e := range entries {
 		if pid, err := strconv.Atoi(e.Name()); err == nil {
 			if p, ok := readStat(pid); ok {
@@ -81,33 +81,33 @@ func hasProc() bool {
 
 // readStat reads /proc/PID/stat. The second field, the name, may hold anything,
 // so what follows its last parenthesis counts.
-func readStat(pid int) (procInfo, bool) {
+func readStat(pid int) (Info, bool) {
 	text, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(pid), "stat"))
 	if err != nil {
-		return procInfo{}, false
+		return Info{}, false
 	}
 	i := strings.LastIndexByte(string(text), ')')
 	if i < 0 {
-		return procInfo{}, false
+		return Info{}, false
 	}
 	fields := strings.Fields(string(text[i+1:]))
 	if len(fields) < 20 { // state, parent, …, start time as the 20th
-		return procInfo{}, false
+		return Info{}, false
 	}
 	parent, err := strconv.Atoi(fields[1])
 	if err != nil {
-		return procInfo{}, false
+		return Info{}, false
 	}
-	return procInfo{
-		pid:     pid,
-		parent:  parent,
+	return Info{
+		PID:     pid,
+		Parent:  parent,
 		zombie:  fields[0] == "Z" || fields[0] == "X",
-		started: fields[19],
+		Started: fields[19],
 	}, true
 }
 
 // psTable asks ps where there is no /proc.
-func psTable(selection ...string) []procInfo {
+func psTable(selection ...string) []Info {
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
 	args := append(selection, "-o", "pid=,ppid=,stat=,lstart=")
@@ -115,7 +115,7 @@ func psTable(selection ...string) []procInfo {
 	if err != nil {
 		return nil
 	}
-	var all []procInfo
+	var all []Info
 	for line := range strings.Lines(string(out)) {
 		f := strings.Fields(line)
 		if len(f) < 4 {
@@ -124,7 +124,7 @@ func psTable(selection ...string) []procInfo {
 		pid, err1 := strconv.Atoi(f[0])
 		parent, err2 := strconv.Atoi(f[1])
 		if err1 == nil && err2 == nil {
-			all = append(all, procInfo{pid, parent, strings.HasPrefix(f[2], "Z"), strings.Join(f[3:], " ")})
+			all = append(all, Info{pid, parent, strings.HasPrefix(f[2], "Z"), strings.Join(f[3:], " ")})
 		}
 	}
 	return all

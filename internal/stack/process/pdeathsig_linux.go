@@ -1,4 +1,4 @@
-package stack
+package process
 
 import (
 	"os/exec"
@@ -6,7 +6,7 @@ import (
 )
 
 // dieWithParent sends the command sig when the thread that starts it ends. The
-// caller sees to it that this thread lives as long as the process (see spawner).
+// caller sees to it that this thread lives as long as the process (see Spawner).
 func dieWithParent(cmd *exec.Cmd, sig syscall.Signal) {
 	if cmd.SysProcAttr == nil {
 		cmd.SysProcAttr = &syscall.SysProcAttr{}

@@ -1,4 +1,4 @@
-package stack
+package install
 
 import (
 	"bytes"
@@ -10,6 +10,8 @@ import (
 	"runtime"
 	"strings"
 	"time"
+
+	"github.com/holdfastmq/holdfast/internal/stack/process"
 )
 
 //go:embed apt.sh
@@ -19,9 +21,9 @@ var aptScript string
 // dpkg off in the middle would leave the machine's packages half configured.
 const aptGrace = 2 * time.Minute
 
-// packages installs Debian packages, unless installed says meanwhile that they
+// Packages installs Debian packages, unless installed says meanwhile that they
 // are there. what names the piece in errors.
-func (i *installer) packages(ctx context.Context, part, remedy string, installed func() bool, names ...string) error {
+func (i *Installer) Packages(ctx context.Context, part, remedy string, installed func() bool, names ...string) error {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	return i.locked(ctx, part, "apt", func() error {
@@ -32,7 +34,7 @@ func (i *installer) packages(ctx context.Context, part, remedy string, installed
 		if err != nil {
 			return fmt.Errorf("%s is not installed and %w (%v): %s", part, errNotInstallable, err, remedy)
 		}
-		defer i.out.long(part, "installing Debian package "+strings.Join(names, " "))()
+		defer i.Out.Long(part, "installing Debian package "+strings.Join(names, " "))()
 		if err := i.apt(ctx, command, names); err != nil {
 			return fmt.Errorf("%s is not installed and %w: %s\n%w", part, errNotInstallable, remedy, err)
 		}
@@ -65,23 +67,23 @@ func aptCommand(ctx context.Context) ([]string, error) {
 }
 
 // apt runs the installation script.
-func (i *installer) apt(ctx context.Context, command, names []string) error {
+func (i *Installer) apt(ctx context.Context, command, names []string) error {
 	update := "update"
 	if i.updated {
 		update = "keep"
 	}
 	args := append(append(command[1:], "-c", aptScript, "holdfast-install", update), names...)
 	cmd := exec.CommandContext(ctx, command[0], args...)
-	OwnGroup(cmd) // a Ctrl-C at the terminal must not reach dpkg
+	process.OwnGroup(cmd) // a Ctrl-C at the terminal must not reach dpkg
 	cmd.Cancel = func() error {
-		i.out.line("Packages", "cancelled: letting apt-get finish first")
+		i.Out.Line("Packages", "cancelled: letting apt-get finish first")
 		return nil
 	}
 	cmd.WaitDelay = aptGrace
 	var log bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &log, &log
 	if err := cmd.Run(); err != nil {
-		return fmt.Errorf("apt-get: %w\n%s", err, lastLines(log.String(), 15))
+		return fmt.Errorf("apt-get: %w\n%s", err, process.LastLines(log.String(), 15))
 	}
 	i.updated = true
 	return nil
