@@ -2,10 +2,11 @@ package broker
 
 import (
 	"context"
-	"github.com/holdfastmq/holdfast/broker/internal/wire"
 	"slices"
 	"sync"
 	"time"
+
+	"github.com/holdfastmq/holdfast/broker/internal/wire"
 )
 
 // A Keeper whose process cannot hand over tries again with growing pauses, and gives its

@@ -53,15 +53,6 @@ func AlertsOfConsumer(name string) string { return "consumer." + name }
 // AlertsOfAll is the key of the alerts that nobody else takes.
 func AlertsOfAll() string { return alertsAll }
 
-func (b *Broker) alertsExchange() string { return b.o.Prefix + wire.AlertsName }
-
-// AlertQueue is the name of the queue of the alerts that nobody took.
-func (b *Broker) AlertQueue() string { return b.o.Prefix + wire.AlertsName }
-
-// HookQueue is the name of the queue that an administrator makes of the alerts of those
-// who take the same ones.
-func (b *Broker) HookQueue(name string) string { return b.o.Prefix + wire.HookName + name }
-
 // ownAlertQueue is the name of the queue that these make themselves.
 func (b *Broker) ownAlertQueue(h Hook) string {
 	name := h.Name
@@ -126,18 +117,18 @@ func (h Hook) validate() error {
 func (t *topology) alertSteps() []step {
 	args := quorum()
 	args["x-max-length"] = int64(maxAlerts)
-	return sharedBy(exchangeStep(t.b.alertsExchange(), amqp.ExchangeDirect, nil), queueStep(t.b.AlertQueue(), args),
-		bindStep(t.b.AlertQueue(), alertsNone, t.b.alertsExchange()))
+	return sharedBy(exchangeStep(t.b.AlertsExchange(), amqp.ExchangeDirect, nil), queueStep(t.b.AlertQueue(), args),
+		bindStep(t.b.AlertQueue(), alertsNone, t.b.AlertsExchange()))
 }
 
 // hookSteps declare the queue of those who may not make theirs: it stays.
 func (t *topology) hookSteps(h Hook) []step {
 	args := quorum()
 	args["x-message-ttl"], args["x-max-length"] = alertTTL.Milliseconds(), int64(maxAlerts)
-	args["x-dead-letter-exchange"], args["x-dead-letter-routing-key"] = t.b.alertsExchange(), alertsNone
+	args["x-dead-letter-exchange"], args["x-dead-letter-routing-key"] = t.b.AlertsExchange(), alertsNone
 	steps := []step{queueStep(t.b.HookQueue(h.Name), args)}
 	for _, key := range h.Keys {
-		steps = append(steps, bindStep(t.b.HookQueue(h.Name), key, t.b.alertsExchange()))
+		steps = append(steps, bindStep(t.b.HookQueue(h.Name), key, t.b.AlertsExchange()))
 	}
 	return steps
 }
@@ -146,10 +137,10 @@ func (t *topology) hookSteps(h Hook) []step {
 func (t *topology) ownAlertSteps(queue string, keys []string) []step {
 	args := quorum()
 	args["x-message-ttl"], args["x-expires"] = alertTTL.Milliseconds(), alertExpires.Milliseconds()
-	args["x-dead-letter-exchange"], args["x-dead-letter-routing-key"] = t.b.alertsExchange(), alertsNone
+	args["x-dead-letter-exchange"], args["x-dead-letter-routing-key"] = t.b.AlertsExchange(), alertsNone
 	steps := []step{queueStep(queue, args)}
 	for _, key := range keys {
-		steps = append(steps, bindStep(queue, key, t.b.alertsExchange()))
+		steps = append(steps, bindStep(queue, key, t.b.AlertsExchange()))
 	}
 	return steps
 }
@@ -169,7 +160,7 @@ func (b *Broker) PublishAlert(ctx context.Context, a holdfast.Alert, keys ...str
 	err = holdfast.ErrUnroutable
 	for _, key := range keys {
 		bounded, cancel := b.timeout(ctx)
-		p := publication{exchange: b.alertsExchange(), key: key, mandatory: true, msg: msg}
+		p := publication{exchange: b.AlertsExchange(), key: key, mandatory: true, msg: msg}
 		err = b.pub.one(bounded, &p, "")
 		cancel()
 		if !errors.Is(err, holdfast.ErrUnroutable) {
@@ -200,5 +191,5 @@ func (b *Broker) KeepAlert(ctx context.Context, a holdfast.Alert) error {
 // IsAlert reports whether a publish that was refused was an alert's.
 func (b *Broker) IsAlert(r Refusal) bool {
 	exchange, _, _ := strings.Cut(r.To, " ")
-	return exchange == b.alertsExchange()
+	return exchange == b.AlertsExchange()
 }

@@ -4,8 +4,9 @@ import (
 	"context"
 	"time"
 
-	"github.com/holdfastmq/holdfast/broker/internal/wire"
 	amqp "github.com/rabbitmq/amqp091-go"
+
+	"github.com/holdfastmq/holdfast/broker/internal/wire"
 )
 
 // A message that was lost twice in a row may be what kills its process, or may
@@ -23,10 +24,6 @@ const (
 	// maxVisit is how many suspects are tried before others have their turn.
 	maxVisit = 20
 )
-
-// AloneQueue is the name of the queue of those messages of a consumer that were
-// lost twice in a row with the process that had them.
-func (b *Broker) AloneQueue(consumer string) string { return b.o.Prefix + ".alone." + consumer }
 
 // home is the queue in which a message waits that was lost so often.
 func (c *consumer) home(lost int) string {

@@ -62,7 +62,7 @@ func (s *board) serve(ctx context.Context) (subscribed bool, err error) {
 	}
 	// A new name each time: RabbitMQ may still hold the queue of a connection
 	// that it has not missed yet.
-	queue := s.b.o.statusExchange() + "." + uuid.NewString()
+	queue := s.b.StatusExchange() + "." + uuid.NewString()
 	if err := s.b.declare(ctx, s.steps(queue)); err != nil {
 		return false, err
 	}
@@ -99,7 +99,7 @@ func (s *board) serve(ctx context.Context) (subscribed bool, err error) {
 // steps declare the exchange and this process's queue, which takes few requests
 // and lives as long as its consumer, or a minute where it never gets one.
 func (s *board) steps(queue string) []step {
-	exchange := s.b.o.statusExchange()
+	exchange := s.b.StatusExchange()
 	args := amqp.Table{"x-queue-type": "classic", "x-max-length": int64(100), "x-expires": time.Minute.Milliseconds()}
 	made := exchangeStep(exchange, amqp.ExchangeFanout, nil)
 	after := func(ch *amqp.Channel, err error) error {

@@ -11,8 +11,9 @@ import (
 	"time"
 
 	"github.com/google/uuid"
-	"github.com/holdfastmq/holdfast/broker/internal/wire"
 	amqp "github.com/rabbitmq/amqp091-go"
+
+	"github.com/holdfastmq/holdfast/broker/internal/wire"
 )
 
 // askWait is how long Ask waits for answers, unless told otherwise.
@@ -43,7 +44,7 @@ func (b *Broker) ask(ctx context.Context, wait time.Duration, want wire.StatusRe
 	if err != nil {
 		return nil, fmt.Errorf("ask the processes: %w", err)
 	}
-	a := &asking{wait: wait, want: want, id: uuid.NewString(), exchange: b.o.statusExchange(), from: map[string]bool{}}
+	a := &asking{wait: wait, want: want, id: uuid.NewString(), exchange: b.StatusExchange(), from: map[string]bool{}}
 	err = b.onChannel(ctx, conn, func(ch *amqp.Channel) error { return a.run(ctx, ch) })
 	answers, err := a.result(err)
 	if err == nil && len(answers) == 0 && b.pubLink.isBlocked() {

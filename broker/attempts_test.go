@@ -120,7 +120,7 @@ func TestSizeOfHeadersInTheirFrame(t *testing.T) {
 	b.testConsumer(t, func(o *Subscription) { o.Tries, o.Ladder = 1, rungs(1) }, func(context.Context, Delivery) error { return errors.New(strings.Repeat("x", wire.MaxReason)) })
 	before, err := b.pubLink.get(ctx)
 	require.NoError(t, err)
-	publishRaw(t, b, b.queuesExchange(), b.ConsumerQueue("c"), amqp.Publishing{MessageId: "m", Headers: amqp.Table{"numbers": numbers, "nested": nested,
+	publishRaw(t, b, b.QueuesExchange(), b.ConsumerQueue("c"), amqp.Publishing{MessageId: "m", Headers: amqp.Table{"numbers": numbers, "nested": nested,
 		"text": strings.Repeat("y", 55<<10)}})
 	d := take(t, b, b.DeadQueue())
 	require.Equal(t, "m", d.MessageId)

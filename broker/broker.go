@@ -5,14 +5,20 @@ import (
 	"errors"
 	"log/slog"
 	"sync"
+
+	"github.com/holdfastmq/holdfast/broker/internal/wire"
 )
 
 // errClosed means that Close was called.
 var errClosed = errors.New("holdfast: the broker connection is closed")
 
+// names are the names of exchanges and queues, as methods of Broker.
+type names = wire.Names
+
 // Broker is RabbitMQ as Holdfast uses it. Its methods may be called from many
 // goroutines.
 type Broker struct {
+	names
 	o     Options
 	log   *slog.Logger
 	topo  *topology
@@ -48,7 +54,7 @@ func Open(ctx context.Context, o Options) (*Broker, error) {
 	if err := o.validate(); err != nil {
 		return nil, err
 	}
-	b := &Broker{o: o, log: o.Logger, done: make(chan struct{})}
+	b := &Broker{names: o.names(), o: o, log: o.Logger, done: make(chan struct{})}
 	b.run, b.cancel = context.WithCancel(context.Background())
 	b.topo = newTopology(b)
 	b.memory = newMemory()

@@ -12,17 +12,14 @@ import (
 	"time"
 
 	"github.com/google/uuid"
-	"github.com/holdfastmq/holdfast/broker/internal/wire"
 	amqp "github.com/rabbitmq/amqp091-go"
+
+	"github.com/holdfastmq/holdfast/broker/internal/wire"
 )
 
 // checkWait is how long an answer is waited for, and how long a request stays in its
 // queue: nobody waits for what is older.
 const checkWait = 10 * time.Second
-
-// CheckQueue is the name of the queue in which the processes of a producer group
-// that are written in other languages get check-backs. They declare it.
-func (b *Broker) CheckQueue(group string) string { return b.o.Prefix + wire.ChecksName + "." + group }
 
 // CheckRemotely asks the processes that consume the group's check queue what
 // became of txs, and answers in their order. It waits for 10 s at most, or until
@@ -100,7 +97,7 @@ func (a *checkAsker) ways(ctx context.Context) []string {
 	if a.forbidden.Load() || a.b.declare(ctx, a.b.topo.checkSteps()) != nil {
 		return []string{""}
 	}
-	return []string{a.b.checksExchange(), ""}
+	return []string{a.b.ChecksExchange(), ""}
 }
 
 func (a *checkAsker) unsent(queue string, err error) error {
@@ -172,7 +169,7 @@ func (a *checkAsker) lost(why error, exchange, queue, group string) error {
 	switch is := errors.As(why, &ae); {
 	case is && ae.Code == amqp.AccessRefused && strings.Contains(ae.Reason, "'"+cmp.Or(exchange, "amq.default")+"'"):
 		if exchange == "" {
-			return fmt.Errorf("%w, and binds it to the exchange %s", a.nobody(queue, group), a.b.checksExchange())
+			return fmt.Errorf("%w, and binds it to the exchange %s", a.nobody(queue, group), a.b.ChecksExchange())
 		}
 		a.forbidden.Store(true)
 	case is && ae.Code == amqp.NotFound:
@@ -262,10 +259,10 @@ func (b *Broker) ownAnswers(conn *amqp.Connection, a *askChannel) {
 	if err != nil {
 		return
 	}
-	name := b.answersExchange() + "." + uuid.NewString()
+	name := b.AnswersExchange() + "." + uuid.NewString()
 	_, err = ch.QueueDeclare(name, false, true, true, false, amqp.Table{"x-queue-type": "classic", "x-max-length": int64(1000)})
 	if err == nil {
-		err = ch.QueueBind(name, name, b.answersExchange(), false, nil)
+		err = ch.QueueBind(name, name, b.AnswersExchange(), false, nil)
 	}
 	var answers <-chan amqp.Delivery
 	if err == nil {
@@ -285,7 +282,7 @@ func (b *Broker) ownAnswers(conn *amqp.Connection, a *askChannel) {
 				if !ok {
 					return
 				}
-				if d.Exchange == b.answersExchange() {
+				if d.Exchange == b.AnswersExchange() {
 					a.tell(d.CorrelationId, answered{body: d.Body})
 				}
 			case <-a.closed:

@@ -128,8 +128,8 @@ func answering(t *testing.T, conn *amqp.Connection, b *Broker, group string) (as
 	go func() {
 		for d := range ds {
 			asked <- d
-			if d.Exchange == b.checksExchange() {
-				_ = ch.Publish(b.answersExchange(), d.ReplyTo, false, false, amqp.Publishing{CorrelationId: d.CorrelationId, Body: commitAll(t)(d)})
+			if d.Exchange == b.ChecksExchange() {
+				_ = ch.Publish(b.AnswersExchange(), d.ReplyTo, false, false, amqp.Publishing{CorrelationId: d.CorrelationId, Body: commitAll(t)(d)})
 			}
 			_ = d.Ack(false)
 		}
@@ -149,7 +149,7 @@ func TestCheckThroughExchanges(t *testing.T) {
 	asked := answering(t, conn, b, "orders")
 	for range 2 {
 		require.Equal(t, []wire.CheckAnswer{{Resolution: holdfast.Commit}}, b.CheckRemotely(ctx, "orders", checks(1)))
-		require.True(t, strings.HasPrefix(next(t, asked).ReplyTo, b.answersExchange()+"."))
+		require.True(t, strings.HasPrefix(next(t, asked).ReplyTo, b.AnswersExchange()+"."))
 	}
 	cutConnections(b) // the queue of answers goes with its connection
 	conn, err = amqp.Dial(b.o.URL)
@@ -157,10 +157,10 @@ func TestCheckThroughExchanges(t *testing.T) {
 	t.Cleanup(func() { _ = conn.Close() })
 	answering(t, conn, b, "orders")
 	require.Equal(t, []wire.CheckAnswer{{Resolution: holdfast.Commit}}, b.CheckRemotely(ctx, "orders", checks(1)))
-	rawChannel(t, b, func(ch *amqp.Channel) { require.NoError(t, ch.ExchangeDelete(b.checksExchange(), false, false)) })
+	rawChannel(t, b, func(ch *amqp.Channel) { require.NoError(t, ch.ExchangeDelete(b.ChecksExchange(), false, false)) })
 	require.ErrorIs(t, b.CheckRemotely(ctx, "nobody", checks(1))[0].Err, wire.ErrUnreached, "and it is made again")
 	rawChannel(t, b, func(ch *amqp.Channel) {
-		require.NoError(t, ch.ExchangeDeclarePassive(b.checksExchange(), amqp.ExchangeDirect, true, false, false, false, nil))
+		require.NoError(t, ch.ExchangeDeclarePassive(b.ChecksExchange(), amqp.ExchangeDirect, true, false, false, false, nil))
 	})
 }
 

@@ -158,7 +158,7 @@ func TestReturnedAttemptForgetsLosses(t *testing.T) {
 		got <- d
 		return errOops
 	})
-	publishRaw(t, b, b.queuesExchange(), b.ConsumerQueue("c"), amqp.Publishing{MessageId: "a", Headers: amqp.Table{wire.HeaderLost: "2"}})
+	publishRaw(t, b, b.QueuesExchange(), b.ConsumerQueue("c"), amqp.Publishing{MessageId: "a", Headers: amqp.Table{wire.HeaderLost: "2"}})
 	require.True(t, next(t, got).Redelivered)
 	require.False(t, next(t, got).Redelivered)
 	require.False(t, next(t, got).Redelivered)

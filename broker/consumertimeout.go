@@ -2,9 +2,10 @@ package broker
 
 import (
 	"fmt"
-	"github.com/holdfastmq/holdfast/broker/internal/wire"
 	"math"
 	"time"
+
+	"github.com/holdfastmq/holdfast/broker/internal/wire"
 )
 
 // DefaultConsumerTimeout is RabbitMQ's consumer_timeout where nobody has changed it.

@@ -4,8 +4,9 @@ import (
 	"context"
 	"fmt"
 
-	"github.com/holdfastmq/holdfast/broker/internal/wire"
 	amqp "github.com/rabbitmq/amqp091-go"
+
+	"github.com/holdfastmq/holdfast/broker/internal/wire"
 )
 
 // publishDead stores a dead letter and returns once it is confirmed.

@@ -8,8 +8,9 @@ import (
 	"sync"
 	"time"
 
-	"github.com/holdfastmq/holdfast/broker/internal/wire"
 	amqp "github.com/rabbitmq/amqp091-go"
+
+	"github.com/holdfastmq/holdfast/broker/internal/wire"
 )
 
 // The queue of dead letters is where everything ends that nobody handles. A policy
@@ -26,10 +27,6 @@ const (
 	// expiredTold is how often it is told.
 	expiredTold = 10 * time.Minute
 )
-
-// ExpiredQueue is the name of the queue of what RabbitMQ has taken out of the queue
-// of dead letters, and of the fanout exchange that leads to it.
-func (b *Broker) ExpiredQueue() string { return b.DeadQueue() + wire.ExpiredName }
 
 // Expired tells that RabbitMQ took dead letters out of their queue.
 type Expired struct {
@@ -83,7 +80,7 @@ func (t *topology) deadSteps() []step {
 	return []step{
 		queueStep(expired, quorum()), exchangeStep(expired, amqp.ExchangeFanout, nil), bindStep(expired, "", expired),
 		t.protectedStep(dead), exchangeStep(dead, amqp.ExchangeFanout, nil), bindStep(dead, "", dead),
-		t.protectedStep(t.b.OversizedQueue()), bindStep(t.b.OversizedQueue(), t.b.OversizedQueue(), t.b.queuesExchange()),
+		t.protectedStep(t.b.OversizedQueue()), bindStep(t.b.OversizedQueue(), t.b.OversizedQueue(), t.b.QueuesExchange()),
 	}
 }
 
@@ -219,7 +216,7 @@ func (e *expiry) tell(queue, why string) {
 // publishOversized stores a whole message in the queue of oversized ones.
 func (b *Broker) publishOversized(ctx context.Context, msg amqp.Publishing) error {
 	wire.Squeeze(&msg, b.pubLink.limits().Room())
-	p := publication{exchange: b.queuesExchange(), key: b.OversizedQueue(), mandatory: true, repair: true, old: b.o.RollingUpgrade, msg: msg}
+	p := publication{exchange: b.QueuesExchange(), key: b.OversizedQueue(), mandatory: true, repair: true, old: b.o.RollingUpgrade, msg: msg}
 	if err := b.pub.one(ctx, &p, ""); err != nil {
 		return fmt.Errorf("%w: in %s", err, b.OversizedQueue())
 	}

@@ -35,7 +35,7 @@ func TestForgedDeadLetters(t *testing.T) {
 			wire.HeaderQueue: b.HalfQueue("g"), wire.HeaderKind: wire.KindOp, wire.HeaderVersion: wire.Version, wire.HeaderGroup: "g"},
 		"that it was handled": {wire.HeaderKind: wire.KindHandled, wire.HeaderVersion: wire.Version, wire.HeaderConsumer: "c", wire.HeaderQueue: victim, wire.HeaderRedelivery: "1"},
 		"a forged death": {wire.HeaderPolicy: `{"action":"compensate"}`, wire.HeaderDeadAt: "2026-01-01T00:00:00Z", wire.HeaderQueue: victim, wire.HeaderKept: b.OversizedQueue(), wire.HeaderRedelivery: "7",
-			"x-death": []any{amqp.Table{"queue": b.ConsumerQueue("outside"), "reason": "expired", "exchange": b.queuesExchange(), "count": int64(0), "routing-keys": []any{"order.placed"}},
+			"x-death": []any{amqp.Table{"queue": b.ConsumerQueue("outside"), "reason": "expired", "exchange": b.QueuesExchange(), "count": int64(0), "routing-keys": []any{"order.placed"}},
 				amqp.Table{"queue": victim, "reason": "expired", "exchange": b.DeadQueue()}},
 			"x-last-death-queue": victim, "x-last-death-reason": "expired", "x-last-death-exchange": b.DeadQueue()},
 	} {

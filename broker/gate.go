@@ -1,9 +1,10 @@
 package broker
 
 import (
-	"github.com/holdfastmq/holdfast/broker/internal/wire"
 	"sync"
 	"time"
+
+	"github.com/holdfastmq/holdfast/broker/internal/wire"
 )
 
 // gate is a breaker for many goroutines, with a clock.

@@ -30,10 +30,10 @@ func TestHalfQueueOf(t *testing.T) {
 		"order-3":                              "holdfast.half.orders#4",
 		"a":                                    "holdfast.half.orders", // 3826002220
 	} {
-		require.Equal(t, queue, o.halfQueueOf("orders", tx), tx)
+		require.Equal(t, queue, o.names().HalfQueueOf("orders", tx), tx)
 	}
 	o.HalfQueues = 1
-	require.Equal(t, "holdfast.half.orders", o.halfQueueOf("orders", "order-1"))
+	require.Equal(t, "holdfast.half.orders", o.names().HalfQueueOf("orders", "order-1"))
 }
 
 func TestGroupOfHalfQueue(t *testing.T) {
@@ -129,7 +129,7 @@ func TestHalfQueuesLowered(t *testing.T) {
 		eventually(t, "taken over", func() bool { return taken.of(tx) > 0 })
 	}
 	for n := 3; n > 1; n-- {
-		queue := b.o.halfQueue("g", n)
+		queue := wire.HalfQueue(b.o.Prefix, "g", n)
 		eventually(t, "empty", func() bool { return ready(t, b, queue) == 0 })
 		rawChannel(t, b, func(ch *amqp.Channel) {
 			_, err := ch.QueueDelete(queue, false, false, false)

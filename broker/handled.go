@@ -5,8 +5,9 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/holdfastmq/holdfast/broker/internal/wire"
 	amqp "github.com/rabbitmq/amqp091-go"
+
+	"github.com/holdfastmq/holdfast/broker/internal/wire"
 )
 
 // postponed is for how long.

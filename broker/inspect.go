@@ -5,8 +5,9 @@ import (
 	"errors"
 	"fmt"
 
-	"github.com/holdfastmq/holdfast/broker/internal/wire"
 	amqp "github.com/rabbitmq/amqp091-go"
+
+	"github.com/holdfastmq/holdfast/broker/internal/wire"
 )
 
 // Info is what RabbitMQ says about itself and about some queues.

@@ -161,7 +161,7 @@ func (b *Broker) Keep(ctx context.Context, o KeeperOptions) error {
 	if err := o.validate(); err != nil {
 		return err
 	}
-	k := &keeper{b: b, o: o, queue: b.o.halfQueue(o.Group, o.Queue), peeks: make(chan peeking), able: make(chan struct{}, 1)}
+	k := &keeper{b: b, o: o, queue: wire.HalfQueue(b.o.Prefix, o.Group, o.Queue), peeks: make(chan peeking), able: make(chan struct{}, 1)}
 	k.log = b.log.With("group", o.Group, "queue", k.queue)
 	k.stats.Queue = o.Queue
 	defer b.board.listen(k.able)()

@@ -4,8 +4,9 @@ import (
 	"context"
 	"time"
 
-	"github.com/holdfastmq/holdfast/broker/internal/wire"
 	amqp "github.com/rabbitmq/amqp091-go"
+
+	"github.com/holdfastmq/holdfast/broker/internal/wire"
 )
 
 // leftHalves are the undecided half messages that a Keeper held when it lost its
@@ -46,7 +47,7 @@ func (k *keeper) storeAgain(ctx context.Context) {
 			pause := newBackoff()
 			for {
 				timed, cancel := k.b.timeout(ctx)
-				p := publication{exchange: k.b.halfExchange(), key: k.queue, mandatory: true, repair: true, msg: wire.Again(d)}
+				p := publication{exchange: k.b.HalfExchange(), key: k.queue, mandatory: true, repair: true, msg: wire.Again(d)}
 				err := k.b.pub.one(timed, &p, "")
 				if hopeless(err) {
 					err = k.b.publishDead(timed, wire.EncodeDeath(d, k.queue, "", 0, err, time.Now()))

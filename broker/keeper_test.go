@@ -187,7 +187,7 @@ func TestKeeperMalformedRecords(t *testing.T) {
 			{Headers: amqp.Table{wire.HeaderKind: wire.KindOp, wire.HeaderVersion: wire.Version, wire.HeaderGroup: "g"}, Body: []byte("[]")},
 			foreign,
 		} {
-			require.NoError(t, ch.Publish(b.halfExchange(), b.HalfQueue("g"), false, false, p))
+			require.NoError(t, ch.Publish(b.HalfExchange(), b.HalfQueue("g"), false, false, p))
 		}
 	})
 	require.NoError(t, b.PublishHalf(ctx, half("good", "g")))

@@ -104,7 +104,7 @@ func (b *Broker) moveHome(ctx context.Context, ds []amqp.Delivery, moved func(co
 	for i := range ds {
 		msg := wire.CopyOf(&ds[i])
 		delete(msg.Headers, wire.HeaderHops) // else it would only wait for its next delay
-		ps[i] = publication{exchange: b.queuesExchange(), key: ds[i].RoutingKey, mandatory: true, msg: msg}
+		ps[i] = publication{exchange: b.QueuesExchange(), key: ds[i].RoutingKey, mandatory: true, msg: msg}
 	}
 	ctx, cancel := b.timeout(ctx)
 	defer cancel()

@@ -144,7 +144,7 @@ func TestRetriesDoNotAccumulateHeaders(t *testing.T) {
 	rawChannel(t, b, func(ch *amqp.Channel) {
 		_, err := ch.QueueDeclare(b.o.Prefix+".spy", true, false, false, false, quorum())
 		require.NoError(t, err)
-		require.NoError(t, ch.QueueBind(b.o.Prefix+".spy", queue, b.retryExchange(), false, nil))
+		require.NoError(t, ch.QueueBind(b.o.Prefix+".spy", queue, b.RetryExchange(), false, nil))
 	})
 	b.testConsumer(t, func(o *Subscription) { o.Tries, o.Ladder = 1, rungs(rounds) }, func(context.Context, Delivery) error { return errOops })
 	publishTx(t, b, "a")
@@ -208,7 +208,7 @@ func TestRetryAfter(t *testing.T) {
 		d := take(t, b, hour)
 		require.Equal(t, hops, d.Headers[wire.HeaderHops])
 		require.Equal(t, b.ConsumerQueue("c"), d.RoutingKey)
-		publishRaw(t, b, b.retryExchange(), d.RoutingKey, amqp.Publishing{MessageId: d.MessageId, Headers: d.Headers, Body: d.Body})
+		publishRaw(t, b, b.RetryExchange(), d.RoutingKey, amqp.Publishing{MessageId: d.MessageId, Headers: d.Headers, Body: d.Body})
 	}
 	require.Equal(t, 3, next(t, got))
 	require.Empty(t, got, "not tried in between")
@@ -321,7 +321,7 @@ func TestStoredBeforeAck(t *testing.T) {
 			if point == fault.HandledBeforeAck {
 				headers[wire.HeaderRedelivery] = "1"
 			}
-			publishRaw(t, b, b.queuesExchange(), b.ConsumerQueue("c"), amqp.Publishing{MessageId: "a", Headers: headers})
+			publishRaw(t, b, b.QueuesExchange(), b.ConsumerQueue("c"), amqp.Publishing{MessageId: "a", Headers: headers})
 			eventually(t, "twice rather than never", func() bool { return succeeded.Load() >= 2 })
 			if point == fault.HandledBeforeAck {
 				for _, d := range takeAll(t, b, b.DeadQueue(), 2) {
@@ -347,7 +347,7 @@ func TestRedeliveryHasNoLadder(t *testing.T) {
 		return nil
 	})
 	for _, id := range []string{"good", "bad"} {
-		publishRaw(t, b, b.queuesExchange(), b.ConsumerQueue("c"), amqp.Publishing{MessageId: id, Body: []byte("body"), Headers: amqp.Table{wire.HeaderRedelivery: "4", wire.HeaderTopic: "order.x"}})
+		publishRaw(t, b, b.QueuesExchange(), b.ConsumerQueue("c"), amqp.Publishing{MessageId: id, Body: []byte("body"), Headers: amqp.Table{wire.HeaderRedelivery: "4", wire.HeaderTopic: "order.x"}})
 	}
 	for _, d := range takeAll(t, b, b.DeadQueue(), 2) {
 		require.Equal(t, "4", d.Headers[wire.HeaderRedelivery])
@@ -370,7 +370,7 @@ func TestNoAckWithoutHandledRecord(t *testing.T) {
 	b, _ := consuming(t)
 	b.o.PublishTimeout = 50 * time.Millisecond
 	logged := watchLog(b)
-	publishRaw(t, b, b.queuesExchange(), b.ConsumerQueue("c"), amqp.Publishing{MessageId: "a", Headers: amqp.Table{wire.HeaderRedelivery: "1"}})
+	publishRaw(t, b, b.QueuesExchange(), b.ConsumerQueue("c"), amqp.Publishing{MessageId: "a", Headers: amqp.Table{wire.HeaderRedelivery: "1"}})
 	b.pubLink.setBlocked(amqp.Blocking{Active: true, Reason: "test"})
 	stop := b.testConsumer(t, nil, func(context.Context, Delivery) error { return nil })
 	eventually(t, "given back", func() bool { return logged.contains("the success of a redelivery could not be stored") })
@@ -384,7 +384,7 @@ func TestNoAckWithoutHandledRecord(t *testing.T) {
 func TestRetryWithLargeHeaders(t *testing.T) {
 	b, _ := consuming(t)
 	b.testConsumer(t, func(o *Subscription) { o.Tries, o.Ladder = 1, rungs(3) }, func(context.Context, Delivery) error { return errOops })
-	publishRaw(t, b, b.queuesExchange(), b.ConsumerQueue("c"), amqp.Publishing{MessageId: "a", Headers: amqp.Table{"big": strings.Repeat("x", 125<<10)}})
+	publishRaw(t, b, b.QueuesExchange(), b.ConsumerQueue("c"), amqp.Publishing{MessageId: "a", Headers: amqp.Table{"big": strings.Repeat("x", 125<<10)}})
 	d := take(t, b, b.DeadQueue())
 	require.Equal(t, "1", d.Headers[wire.HeaderAttempts])
 	require.Contains(t, d.Headers[wire.HeaderReason], "no room")

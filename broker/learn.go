@@ -7,8 +7,9 @@ import (
 	"slices"
 	"time"
 
-	"github.com/holdfastmq/holdfast/broker/internal/wire"
 	amqp "github.com/rabbitmq/amqp091-go"
+
+	"github.com/holdfastmq/holdfast/broker/internal/wire"
 )
 
 const (
@@ -163,7 +164,7 @@ func (s *board) hello(ctx context.Context, headers amqp.Table) {
 	conn, err := s.b.pubLink.get(ctx)
 	if err == nil {
 		err = s.b.onChannel(ctx, conn, func(ch *amqp.Channel) error {
-			return ch.PublishWithContext(ctx, s.b.o.statusExchange(), "", false, false, amqp.Publishing{
+			return ch.PublishWithContext(ctx, s.b.StatusExchange(), "", false, false, amqp.Publishing{
 				Headers: headers, Expiration: "10000"})
 		})
 	}

@@ -71,7 +71,7 @@ func TestLargestRecord(t *testing.T) {
 	ctx := testContext(t)
 	require.NoError(t, b.DeclareConsumer(ctx, "c", []string{"x"}))
 	odd := amqp.Table{"nil": nil, "list": []any{"a", int64(1), amqp.Table{"k": []byte("v")}}, "time": time.Now(), "dec": amqp.Decimal{Scale: 1, Value: 15}, "f": 1.5, "b": false}
-	p := publication{exchange: b.queuesExchange(), key: b.ConsumerQueue("c"), mandatory: true, msg: amqp.Publishing{MessageId: "m", CorrelationId: "a\xff", Headers: maps.Clone(odd)}}
+	p := publication{exchange: b.QueuesExchange(), key: b.ConsumerQueue("c"), mandatory: true, msg: amqp.Publishing{MessageId: "m", CorrelationId: "a\xff", Headers: maps.Clone(odd)}}
 	p.msg.Headers["pad"] = ""
 	size, err := wire.Measure(&p.msg)
 	require.NoError(t, err)

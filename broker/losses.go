@@ -1,9 +1,10 @@
 package broker
 
 import (
-	"github.com/holdfastmq/holdfast/broker/internal/wire"
 	"sync"
 	"time"
+
+	"github.com/holdfastmq/holdfast/broker/internal/wire"
 )
 
 // losses are the connections that were lost of late.

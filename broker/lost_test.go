@@ -6,8 +6,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/holdfastmq/holdfast/broker/internal/wire"
 	"github.com/stretchr/testify/require"
+
+	"github.com/holdfastmq/holdfast/broker/internal/wire"
 )
 
 // A connection that is lost again and again is told, with why, also while it is lost: the

@@ -33,7 +33,7 @@ func (b *Broker) PublishCompensated(ctx context.Context, d holdfast.DeadLetter) 
 	}
 	if wire.ConsumerOf(b.o.Prefix, d.Queue) != "" {
 		// A copy of the message may still be on its way there.
-		ps = append(ps, publication{exchange: b.queuesExchange(), key: d.Queue, mandatory: b.o.RollingUpgrade, old: b.o.RollingUpgrade, msg: msg})
+		ps = append(ps, publication{exchange: b.QueuesExchange(), key: d.Queue, mandatory: b.o.RollingUpgrade, old: b.o.RollingUpgrade, msg: msg})
 	}
 	if err := errors.Join(b.pub.all(ctx, ps, fault.NotifyBeforeConfirm)...); err != nil {
 		return fmt.Errorf("compensation notice for %s: %w", d.ID, err)

@@ -44,6 +44,7 @@ type opQueue struct{ group, name string }
 type opWriter struct {
 	pub      *publisher
 	o        Options
+	names    names
 	log      *slog.Logger
 	interval time.Duration
 
@@ -66,7 +67,7 @@ type opWriter struct {
 
 func newOpWriter(ctx context.Context, pub *publisher, o Options) *opWriter {
 	ctx, cancel := context.WithCancel(ctx)
-	w := &opWriter{pub: pub, o: o, log: o.Logger, interval: o.OpInterval,
+	w := &opWriter{pub: pub, o: o, names: o.names(), log: o.Logger, interval: o.OpInterval,
 		queues: map[opQueue]*wire.OpRecord{}, flying: map[uint64]bool{},
 		kick: make(chan struct{}, 1), full: make(chan struct{}, 1), slots: make(chan struct{}, maxOpFlight), cancel: cancel}
 	w.wg.Go(func() { w.run(ctx) })
@@ -92,7 +93,7 @@ func (w *opWriter) add(group, tx string, r holdfast.Resolution) {
 		}
 		return
 	}
-	to := opQueue{group, w.o.halfQueueOf(group, tx)}
+	to := opQueue{group, w.names.HalfQueueOf(group, tx)}
 	q := w.queues[to]
 	if q == nil {
 		q = &wire.OpRecord{}
@@ -152,7 +153,7 @@ func (w *opWriter) write(ctx context.Context) bool {
 		}
 		w.wg.Go(func() {
 			for _, msg := range wire.EncodeOps(to.group, r) {
-				p := publication{exchange: w.o.Prefix + wire.HalfName, key: to.name, mandatory: true, repair: true, old: w.o.RollingUpgrade, msg: msg}
+				p := publication{exchange: w.names.HalfExchange(), key: to.name, mandatory: true, repair: true, old: w.o.RollingUpgrade, msg: msg}
 				if err := w.pub.one(ctx, &p, ""); err != nil {
 					w.log.Debug("an op record was lost; its transactions will be checked back", "queue", to.name, "transactions", n, "error", err)
 				}

@@ -156,3 +156,5 @@ func (o Options) where() string {
 
 // trust is what counts in deliveries.
 func (o Options) trust() wire.Trust { return wire.Trust{Prefix: o.Prefix, Rolling: o.RollingUpgrade} }
+
+func (o Options) names() names { return names{Prefix: o.Prefix, Halves: o.HalfQueues} }

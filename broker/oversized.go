@@ -13,10 +13,6 @@ import (
 	"github.com/holdfastmq/holdfast/internal/fault"
 )
 
-// OversizedQueue is the name of the queue that keeps dead messages which are too
-// large for a workflow.
-func (b *Broker) OversizedQueue() string { return b.DeadQueue() + wire.OversizedName }
-
 // keep makes an oversized dead letter small: it stores the whole message in the
 // queue of oversized ones, then puts a record with the message's beginning into
 // the queue of dead letters. The delivery may be acknowledged after that. If the
@@ -27,7 +23,7 @@ func (b *Broker) keep(ctx context.Context, d *amqp.Delivery, l *holdfast.DeadLet
 	wire.Squeeze(&whole, b.pubLink.limits().Room())
 	timed, cancel := b.timeout(ctx)
 	defer cancel()
-	p := publication{exchange: b.queuesExchange(), key: b.OversizedQueue(), mandatory: true, repair: true, old: b.o.RollingUpgrade, msg: whole}
+	p := publication{exchange: b.QueuesExchange(), key: b.OversizedQueue(), mandatory: true, repair: true, old: b.o.RollingUpgrade, msg: whole}
 	if err := b.pub.one(timed, &p, ""); err != nil {
 		return fmt.Errorf("keep the oversized message %s in %s: %w", l.ID, b.OversizedQueue(), err)
 	}

@@ -2,9 +2,10 @@ package broker
 
 import (
 	"context"
-	"github.com/holdfastmq/holdfast/broker/internal/wire"
 	"slices"
 	"time"
+
+	"github.com/holdfastmq/holdfast/broker/internal/wire"
 )
 
 // ParticipantWait says that a participant has calls, or would not take them, and cannot

@@ -382,7 +382,7 @@ func TestMovedBackAsItCame(t *testing.T) {
 		require.True(t, d.Redelivered, "it would be forgotten that it may have been lost")
 		require.NoError(t, d.Ack(false))
 
-		publishRaw(t, b, b.queuesExchange(), b.AloneQueue("c"), amqp.Publishing{MessageId: "s", Headers: amqp.Table{wire.HeaderLost: "2"}})
+		publishRaw(t, b, b.QueuesExchange(), b.AloneQueue("c"), amqp.Publishing{MessageId: "s", Headers: amqp.Table{wire.HeaderLost: "2"}})
 		d = get(b.AloneQueue("c"))
 		c.giveBack(&work{j: &job{d: d, alone: true}})
 		d = get(b.AloneQueue("c"))
@@ -411,7 +411,7 @@ func TestSuspectIsAProbe(t *testing.T) {
 		return dep.state.Load() == wire.BreakerProbing && ready(t, b, b.ConsumerQueue("c")) == 0
 	})
 	dep.down.Store(false)
-	publishRaw(t, b, b.queuesExchange(), b.AloneQueue("c"), amqp.Publishing{MessageId: "suspect", Headers: amqp.Table{wire.HeaderLost: "2"}})
+	publishRaw(t, b, b.QueuesExchange(), b.AloneQueue("c"), amqp.Publishing{MessageId: "suspect", Headers: amqp.Table{wire.HeaderLost: "2"}})
 	eventually(t, "tried", func() bool { return dep.handled.of("suspect") == 1 })
 	eventually(t, "closed", func() bool { return dep.state.Load() == wire.BreakerClosed })
 }

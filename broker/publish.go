@@ -49,7 +49,7 @@ func (b *Broker) PublishHalf(ctx context.Context, h holdfast.Half) error {
 	}
 	ctx, cancel := b.timeout(ctx)
 	defer cancel()
-	p := publication{exchange: b.halfExchange(), key: b.o.halfQueueOf(h.Group, h.TxID), mandatory: true, repair: true, old: b.o.RollingUpgrade, msg: msg}
+	p := publication{exchange: b.HalfExchange(), key: b.HalfQueueOf(h.Group, h.TxID), mandatory: true, repair: true, old: b.o.RollingUpgrade, msg: msg}
 	if err := b.pub.one(ctx, &p, fault.HalfBeforeConfirm); err != nil {
 		return fmt.Errorf("half message of transaction %s: %w", h.TxID, err)
 	}

@@ -1,8 +1,9 @@
 package broker
 
 import (
-	"github.com/holdfastmq/holdfast/broker/internal/wire"
 	"time"
+
+	"github.com/holdfastmq/holdfast/broker/internal/wire"
 )
 
 // PublishStats counts what went wrong with a Broker's publishes since it was opened.

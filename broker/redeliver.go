@@ -25,9 +25,9 @@ func (b *Broker) Redeliver(ctx context.Context, r wire.RedeliverRequest) error {
 	ctx, cancel := b.timeout(ctx)
 	defer cancel()
 	queue := r.Letter.Queue
-	exchange := b.queuesExchange()
+	exchange := b.QueuesExchange()
 	if wire.GroupOf(b.o.Prefix, queue) != "" {
-		exchange = b.halfExchange()
+		exchange = b.HalfExchange()
 	}
 	p := publication{exchange: exchange, key: queue, mandatory: true, old: b.o.RollingUpgrade, msg: wire.EncodeRedelivery(b.o.Prefix, &r)}
 	wire.Squeeze(&p.msg, b.pubLink.limits().Room())

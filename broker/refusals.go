@@ -3,7 +3,6 @@ package broker
 import (
 	"cmp"
 	"fmt"
-	"github.com/holdfastmq/holdfast/broker/internal/wire"
 	"log/slog"
 	"maps"
 	"slices"
@@ -11,6 +10,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/holdfastmq/holdfast/broker/internal/wire"
 )
 
 // Why a publish was refused.

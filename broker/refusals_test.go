@@ -6,9 +6,10 @@ import (
 	"testing"
 	"time"
 
-	"github.com/holdfastmq/holdfast/broker/internal/wire"
 	amqp "github.com/rabbitmq/amqp091-go"
 	"github.com/stretchr/testify/require"
+
+	"github.com/holdfastmq/holdfast/broker/internal/wire"
 )
 
 // newTestRefusals returns refusals, and what people are told.

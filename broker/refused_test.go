@@ -58,7 +58,7 @@ func TestRecordThatClosesChannels(t *testing.T) {
 	stop, published := publishOn(t, b, "x")
 	grows(t, "publishes", 1, published)
 	for range 3 {
-		bad := publication{exchange: b.queuesExchange(), key: b.ConsumerQueue("c"), mandatory: true, msg: amqp.Publishing{MessageId: "bad", UserId: "somebody"}}
+		bad := publication{exchange: b.QueuesExchange(), key: b.ConsumerQueue("c"), mandatory: true, msg: amqp.Publishing{MessageId: "bad", UserId: "somebody"}}
 		err := b.pub.one(ctx, &bad, "")
 		require.ErrorIs(t, err, holdfast.ErrInvalid)
 		require.ErrorContains(t, err, "RabbitMQ closes the connection over it")
@@ -67,7 +67,7 @@ func TestRecordThatClosesChannels(t *testing.T) {
 	require.LessOrEqual(t, logged.count("publish channel lost"), maxDowns, "of those that others use")
 	// As if RabbitMQ had another limit since the last connection.
 	b.pubLink.frameMax.Store(1 << 20)
-	long := publication{exchange: b.queuesExchange(), key: b.ConsumerQueue("c"), mandatory: true,
+	long := publication{exchange: b.QueuesExchange(), key: b.ConsumerQueue("c"), mandatory: true,
 		msg: amqp.Publishing{MessageId: "long", Headers: amqp.Table{"h": strings.Repeat("x", 200<<10)}}}
 	require.ErrorIs(t, b.pub.one(ctx, &long, ""), holdfast.ErrTooLarge)
 	grows(t, "publishes", 20, published)

@@ -8,8 +8,9 @@ import (
 	"strings"
 	"time"
 
-	"github.com/holdfastmq/holdfast/broker/internal/wire"
 	amqp "github.com/rabbitmq/amqp091-go"
+
+	"github.com/holdfastmq/holdfast/broker/internal/wire"
 )
 
 // remakeTimeout is how long a connection is waited for, to look for what is missing.
@@ -296,7 +297,7 @@ func (t *topology) setMark(ctx context.Context, conn *amqp.Connection) error {
 	if !wanted {
 		return nil
 	}
-	name := t.b.o.statusExchange() + ".mark." + t.b.board.id
+	name := t.b.StatusExchange() + ".mark." + t.b.board.id
 	args := amqp.Table{"x-queue-type": "classic", "x-expires": markExpires.Milliseconds()}
 	err := t.run(ctx, conn, briefly(queueStep(name, args)))
 	if cutOff(ctx, conn) {

@@ -2,11 +2,12 @@ package broker
 
 import (
 	"cmp"
-	"github.com/holdfastmq/holdfast/broker/internal/wire"
 	"maps"
 	"slices"
 	"sync"
 	"time"
+
+	"github.com/holdfastmq/holdfast/broker/internal/wire"
 )
 
 // What is bound in RabbitMQ is known to RabbitMQ alone. If that comes back empty,

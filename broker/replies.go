@@ -195,7 +195,7 @@ func (r *replyTaker) try(gone context.Context, reply wire.SagaReply) error {
 func (r *replyTaker) putBack(d *amqp.Delivery) {
 	ctx, cancel := r.b.timeout(r.calls)
 	defer cancel()
-	p := publication{exchange: r.b.repliesExchange(), key: r.b.ReplyQueue(r.group), mandatory: true, repair: true, msg: wire.Again(d)}
+	p := publication{exchange: r.b.RepliesExchange(), key: r.b.ReplyQueue(r.group), mandatory: true, repair: true, msg: wire.Again(d)}
 	if err := r.b.pub.one(ctx, &p, ""); err != nil {
 		r.log.Warn("a reply to a saga could not be put behind the others; it is given back", "error", err)
 		r.settle(d.Nack(false, true))

@@ -299,7 +299,7 @@ func TestMalformedReplies(t *testing.T) {
 			"long":            `{"v":1,` + good + `,"outcome":"done","result":"` + strings.Repeat("x", wire.MaxSagaResult) + `"}`,
 			"longer":          strings.Repeat("x", wire.MaxReplyRecord+1),
 		} {
-			publishRaw(t, b, b.repliesExchange(), queue, amqp.Publishing{MessageId: name, CorrelationId: "c", Body: []byte(body)})
+			publishRaw(t, b, b.RepliesExchange(), queue, amqp.Publishing{MessageId: name, CorrelationId: "c", Body: []byte(body)})
 			d := take(t, b, b.DeadQueue())
 			require.Equal(t, name, d.MessageId)
 			require.Equal(t, body, string(d.Body))

@@ -62,7 +62,7 @@ func BoundConsumer(name string, topics []string, notices ...string) wire.Bound {
 }
 
 func (t *topology) steps(x Topology) []step {
-	status := exchangeStep(t.b.o.statusExchange(), amqp.ExchangeFanout, nil)
+	status := exchangeStep(t.b.StatusExchange(), amqp.ExchangeFanout, nil)
 	status.shared = true
 	steps := append(t.baseSteps(), status)
 	for _, g := range x.Groups {

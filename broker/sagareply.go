@@ -57,7 +57,7 @@ func (b *Broker) replyDirectly(ctx context.Context, queue string, msg amqp.Publi
 }
 
 func (b *Broker) replyTo(ctx context.Context, queue string, msg amqp.Publishing) error {
-	p := publication{exchange: b.repliesExchange(), key: queue, mandatory: true, old: b.o.RollingUpgrade, msg: msg}
+	p := publication{exchange: b.RepliesExchange(), key: queue, mandatory: true, old: b.o.RollingUpgrade, msg: msg}
 	return b.pub.one(ctx, &p, fault.SagaReplyBeforeConfirm)
 }
 

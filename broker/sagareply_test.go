@@ -115,7 +115,7 @@ func TestReplyToStuckQueue(t *testing.T) {
 	rawChannel(t, b, func(ch *amqp.Channel) { // it refuses each
 		_, err := ch.QueueDeclare(call.ReplyTo, false, false, false, false, amqp.Table{"x-max-length": int32(0), "x-overflow": "reject-publish"})
 		require.NoError(t, err)
-		require.NoError(t, ch.QueueBind(call.ReplyTo, call.ReplyTo, b.repliesExchange(), false, nil))
+		require.NoError(t, ch.QueueBind(call.ReplyTo, call.ReplyTo, b.RepliesExchange(), false, nil))
 	})
 	require.NoError(t, b.PublishSagaReply(context.Background(), call, wire.SagaReply{Outcome: wire.ReplyDone}))
 	require.Equal(t, call.MessageID(), take(t, b, call.Replies).CorrelationId)

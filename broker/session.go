@@ -4,8 +4,9 @@ import (
 	"context"
 	"time"
 
-	"github.com/holdfastmq/holdfast/broker/internal/wire"
 	amqp "github.com/rabbitmq/amqp091-go"
+
+	"github.com/holdfastmq/holdfast/broker/internal/wire"
 )
 
 // maxUnbegun is how long a fetched delivery waits for a worker before everything

@@ -92,7 +92,7 @@ func (c *consumer) retry(w *work, v verdict) {
 		c.giveUp(w)
 		return
 	}
-	exchange := c.b.queuesExchange()
+	exchange := c.b.QueuesExchange()
 	if v.do == doDelay {
 		exchange = c.b.RetryQueue(v.delay)
 	}
@@ -151,7 +151,7 @@ func (c *consumer) rotate(w *work) {
 		c.unpublished(w, "a message", fmt.Errorf("its headers have more than %d bytes", lim.Room()))
 		return
 	}
-	if err := c.publish(c.b.queuesExchange(), c.queue, msg); err != nil {
+	if err := c.publish(c.b.QueuesExchange(), c.queue, msg); err != nil {
 		c.unpublished(w, "a message", err)
 		return
 	}
@@ -203,7 +203,7 @@ func (c *consumer) moveBack(ds ...*amqp.Delivery) {
 			continue
 		}
 		moved = append(moved, d)
-		ps = append(ps, publication{exchange: c.b.queuesExchange(), key: c.home(wire.HeaderCount(d.Headers, wire.HeaderLost)), mandatory: true, repair: true, msg: msg})
+		ps = append(ps, publication{exchange: c.b.QueuesExchange(), key: c.home(wire.HeaderCount(d.Headers, wire.HeaderLost)), mandatory: true, repair: true, msg: msg})
 	}
 	if len(ps) == 0 {
 		return

@@ -34,13 +34,6 @@ const (
 	settleAgain = 500 * time.Millisecond
 )
 
-// HeldQueue is the name of the queue in which messages wait for room in a consumer's
-// queue that refused them, and of the fanout exchange that leads to it. It is made
-// when it is needed.
-func (b *Broker) HeldQueue(consumer string) string {
-	return b.o.Prefix + wire.RetryName + ".full." + consumer
-}
-
 // fansOut reports whether a record that goes to this exchange may go to several
 // queues.
 func (t *topology) fansOut(exchange string) bool {
@@ -82,7 +75,7 @@ func (t *topology) queuesFor(m *publication) []string {
 			names[i] = t.b.ConsumerQueue(name)
 		}
 		return append(names, strangeName(m))
-	case m.exchange == t.b.DeadQueue() || strings.HasPrefix(m.exchange, t.b.retryExchange()+"."):
+	case m.exchange == t.b.DeadQueue() || strings.HasPrefix(m.exchange, t.b.RetryExchange()+"."):
 		return []string{m.exchange} // a fanout exchange to the queue of its name
 	}
 	return []string{m.key}
@@ -133,7 +126,7 @@ func (p *publisher) giveStrange(m *publication) {
 func (p *publisher) each(ctx context.Context, m *publication, names []string) (refusing []string, ok bool) {
 	ps := make([]publication, len(names))
 	for i, name := range names {
-		ps[i] = publication{exchange: p.topo.b.queuesExchange(), key: p.topo.b.ConsumerQueue(name), mandatory: true,
+		ps[i] = publication{exchange: p.topo.b.QueuesExchange(), key: p.topo.b.ConsumerQueue(name), mandatory: true,
 			old: p.topo.b.o.RollingUpgrade, once: true, msg: m.msg}
 	}
 	for i, err := range p.tries(ctx, ps, "") {
@@ -181,7 +174,7 @@ func (p *publisher) refusedByOne(ctx context.Context, m *publication) {
 	b, queue := p.topo.b, p.topo.queuesFor(m)[0]
 	consumer := wire.OwnerOf(b.o.Prefix, queue)
 	p.refused.queue(m, queue, consumer)
-	if m.nacks++; m.once || m.nacks < 2 || consumer == "" || m.exchange != b.queuesExchange() || ctx.Err() != nil {
+	if m.nacks++; m.once || m.nacks < 2 || consumer == "" || m.exchange != b.QueuesExchange() || ctx.Err() != nil {
 		return
 	}
 	m.settled = p.holdFor(ctx, m, consumer, queue)

@@ -40,7 +40,7 @@ const (
 func fill(t *testing.T, b *Broker, consumer string) {
 	t.Helper()
 	eventually(t, "the limit", func() bool {
-		p := publication{exchange: b.queuesExchange(), key: b.ConsumerQueue(consumer), mandatory: true, once: true}
+		p := publication{exchange: b.QueuesExchange(), key: b.ConsumerQueue(consumer), mandatory: true, once: true}
 		return b.pub.one(testContext(t), &p, "") != nil
 	})
 }

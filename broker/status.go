@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+
 	"github.com/holdfastmq/holdfast/broker/internal/wire"
 )
 
@@ -17,8 +18,6 @@ import (
 func (b *Broker) Answers(p wire.ProcessStatus) bool { return p.ID == b.board.id }
 
 const maxTold = 64 << 10 // bytes of the names and topics of remembered consumers in an answer
-
-func (o Options) statusExchange() string { return o.Prefix + ".status" }
 
 // board knows the consumers and Keepers that run in this process, and has status
 // requests answered while there are any.

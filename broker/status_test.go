@@ -142,7 +142,7 @@ func TestNobodyAnswers(t *testing.T) {
 	b, ctx := halfQueue(t)
 	require.NoError(t, b.PublishHalf(ctx, half("a", "g")))
 	nobody(t, b)
-	require.False(t, exchangeExists(t, b, b.o.statusExchange()))
+	require.False(t, exchangeExists(t, b, b.StatusExchange()))
 }
 
 func TestEndedConsumersAreGone(t *testing.T) {
@@ -186,7 +186,7 @@ func TestOddAnswersAreSkipped(t *testing.T) {
 	rawChannel(t, b, func(ch *amqp.Channel) {
 		q, err := ch.QueueDeclare("", false, true, true, false, nil)
 		require.NoError(t, err)
-		require.NoError(t, ch.QueueBind(q.Name, "", b.o.statusExchange(), false, nil))
+		require.NoError(t, ch.QueueBind(q.Name, "", b.StatusExchange(), false, nil))
 		requests, err := ch.Consume(q.Name, "", true, true, false, false, nil)
 		require.NoError(t, err)
 		type reply struct{ id, tx, body string }
@@ -221,7 +221,7 @@ func TestOnlyDirectReplies(t *testing.T) {
 	answers(t, a, func(ps []wire.ProcessStatus) bool { return len(ps) == 1 })
 	rawChannel(t, b, func(ch *amqp.Channel) {
 		for _, to := range []string{"", b.DeadQueue()} {
-			require.NoError(t, ch.Publish(b.o.statusExchange(), "", false, false, amqp.Publishing{ReplyTo: to}))
+			require.NoError(t, ch.Publish(b.StatusExchange(), "", false, false, amqp.Publishing{ReplyTo: to}))
 		}
 	})
 	answers(t, a, func(ps []wire.ProcessStatus) bool { return len(ps) == 1 }) // requests are answered one after the other
@@ -236,7 +236,7 @@ func TestBrokenStatusHarmsNobody(t *testing.T) {
 	t.Run("wrong exchange", func(t *testing.T) {
 		b, _ := consuming(t)
 		rawChannel(t, b, func(ch *amqp.Channel) {
-			require.NoError(t, ch.ExchangeDeclare(b.o.statusExchange(), amqp.ExchangeDirect, true, false, false, false, nil))
+			require.NoError(t, ch.ExchangeDeclare(b.StatusExchange(), amqp.ExchangeDirect, true, false, false, false, nil))
 		})
 		b.testConsumer(t, nil, handle)
 		publishTx(t, b, "a")

@@ -20,41 +20,6 @@ import (
 // requeue" to RabbitMQ 3.10 and unset means 20 to RabbitMQ 4.
 const deliveryLimit = 100_000_000
 
-// TopicsExchange is the name of the topic exchange of committed messages.
-func (b *Broker) TopicsExchange() string { return b.o.Prefix + wire.TopicsName }
-
-// DeadQueue is the name of the queue of dead letters, and of the fanout exchange
-// that leads to it.
-func (b *Broker) DeadQueue() string { return wire.DeadQueue(b.o.Prefix) }
-
-// RetryQueue is the name of the queue in which messages wait for delay before
-// they are tried again, and of the fanout exchange that leads to it. All
-// consumers share it.
-func (b *Broker) RetryQueue(delay time.Duration) string {
-	return wire.DelayQueue(b.o.Prefix, delay)
-}
-
-// retryExchange leads from the delay queues back to the consumers' queues.
-func (b *Broker) retryExchange() string { return b.o.Prefix + wire.RetryName }
-
-// halfExchange leads to the half queues, by their names. So do the next two, to
-// consumers' queues and to reply queues.
-func (b *Broker) halfExchange() string    { return b.o.Prefix + wire.HalfName }
-func (b *Broker) queuesExchange() string  { return b.o.Prefix + wire.QueuesName }
-func (b *Broker) repliesExchange() string { return b.o.Prefix + wire.RepliesName }
-
-// checksExchange leads to the queues of check-backs, answersExchange to those of the
-// processes that ask.
-func (b *Broker) checksExchange() string  { return b.o.Prefix + wire.ChecksName }
-func (b *Broker) answersExchange() string { return b.o.Prefix + wire.AnswersName }
-
-// NoticesExchange is the name of the topic exchange of compensation notices; the
-// routing key is the topic of the message that was compensated.
-func (b *Broker) NoticesExchange() string { return b.o.Prefix + wire.NoticesName }
-
-// ConsumerQueue is the name of a consumer's queue.
-func (b *Broker) ConsumerQueue(name string) string { return b.o.Prefix + ".q." + name }
-
 // DeclareGroup makes the half queues of a producer group, and what every group
 // needs: the topics exchange and the queue of dead letters. What exists already
 // is left as it is; if it exists with other arguments, the error says how to
@@ -174,7 +139,7 @@ func (t *topology) guarded() amqp.Table {
 func (t *topology) delayed(delay time.Duration) amqp.Table {
 	args := quorum()
 	args["x-message-ttl"] = delay.Milliseconds()
-	args["x-dead-letter-exchange"] = t.b.retryExchange()
+	args["x-dead-letter-exchange"] = t.b.RetryExchange()
 	args["x-dead-letter-strategy"] = "at-least-once"
 	args["x-overflow"] = "reject-publish"
 	return args
@@ -184,9 +149,9 @@ func (t *topology) baseSteps() []step {
 	steps := []step{
 		exchangeStep(t.b.TopicsExchange(), amqp.ExchangeTopic, nil),
 		exchangeStep(t.b.NoticesExchange(), amqp.ExchangeTopic, nil),
-		exchangeStep(t.b.halfExchange(), amqp.ExchangeDirect, nil),
-		exchangeStep(t.b.queuesExchange(), amqp.ExchangeDirect, nil),
-		exchangeStep(t.b.repliesExchange(), amqp.ExchangeDirect, nil),
+		exchangeStep(t.b.HalfExchange(), amqp.ExchangeDirect, nil),
+		exchangeStep(t.b.QueuesExchange(), amqp.ExchangeDirect, nil),
+		exchangeStep(t.b.RepliesExchange(), amqp.ExchangeDirect, nil),
 	}
 	steps = slices.Concat(steps, t.deadSteps(), t.exitSteps(), t.delaySteps([]time.Duration{postponed}))
 	return sharedBy(steps...)
@@ -204,7 +169,7 @@ func sharedBy(steps ...step) []step {
 // what is meant for a queue that is gone: at-least-once dead-lettering would try
 // that again for ever.
 func (t *topology) exitSteps() []step {
-	return []step{exchangeStep(t.b.retryExchange(), amqp.ExchangeDirect, amqp.Table{"alternate-exchange": t.b.DeadQueue()})}
+	return []step{exchangeStep(t.b.RetryExchange(), amqp.ExchangeDirect, amqp.Table{"alternate-exchange": t.b.DeadQueue()})}
 }
 
 func (t *topology) delaySteps(delays []time.Duration) (steps []step) {
@@ -222,7 +187,7 @@ func (t *topology) groupSteps(group string) []step {
 	args["x-single-active-consumer"] = true
 	var steps []step
 	for _, name := range t.b.HalfQueues(group) {
-		steps = append(steps, queueStep(name, args), bindStep(name, name, t.b.halfExchange()))
+		steps = append(steps, queueStep(name, args), bindStep(name, name, t.b.HalfExchange()))
 	}
 	return steps
 }
@@ -233,8 +198,8 @@ func (t *topology) consumerSteps(name string, to wire.Bindings) []step {
 	queue := t.b.ConsumerQueue(name)
 	alone := t.b.AloneQueue(name)
 	steps := []step{
-		queueStep(queue, t.guarded()), bindStep(queue, queue, t.b.retryExchange()), bindStep(queue, queue, t.b.queuesExchange()),
-		queueStep(alone, t.guarded()), bindStep(alone, alone, t.b.retryExchange()), bindStep(alone, alone, t.b.queuesExchange()),
+		queueStep(queue, t.guarded()), bindStep(queue, queue, t.b.RetryExchange()), bindStep(queue, queue, t.b.QueuesExchange()),
+		queueStep(alone, t.guarded()), bindStep(alone, alone, t.b.RetryExchange()), bindStep(alone, alone, t.b.QueuesExchange()),
 	}
 	for _, topic := range to.Topics {
 		steps = append(steps, bindStep(queue, topic, t.b.TopicsExchange()))
@@ -254,7 +219,7 @@ func (t *topology) consumerSteps(name string, to wire.Bindings) []step {
 
 // checkSteps make what check-backs of groups in other languages go through.
 func (t *topology) checkSteps() []step {
-	return sharedBy(exchangeStep(t.b.checksExchange(), amqp.ExchangeDirect, nil), exchangeStep(t.b.answersExchange(), amqp.ExchangeDirect, nil))
+	return sharedBy(exchangeStep(t.b.ChecksExchange(), amqp.ExchangeDirect, nil), exchangeStep(t.b.AnswersExchange(), amqp.ExchangeDirect, nil))
 }
 
 // answererSteps make the queue of the check-backs of such a group, whose processes may
@@ -262,7 +227,7 @@ func (t *topology) checkSteps() []step {
 func (t *topology) answererSteps(group string) []step {
 	queue, args := t.b.CheckQueue(group), quorum()
 	args["x-message-ttl"] = checkWait.Milliseconds()
-	return []step{queueStep(queue, args), bindStep(queue, queue, t.b.checksExchange())}
+	return []step{queueStep(queue, args), bindStep(queue, queue, t.b.ChecksExchange())}
 }
 
 func (t *topology) all() []step {

@@ -12,8 +12,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/holdfastmq/holdfast/broker/internal/wire"
 	"github.com/stretchr/testify/require"
+
+	"github.com/holdfastmq/holdfast/broker/internal/wire"
 )
 
 // makers are the calls that make a queue or an exchange.

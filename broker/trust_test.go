@@ -8,9 +8,10 @@ import (
 	"testing"
 	"time"
 
-	"github.com/holdfastmq/holdfast/broker/internal/wire"
 	amqp "github.com/rabbitmq/amqp091-go"
 	"github.com/stretchr/testify/require"
+
+	"github.com/holdfastmq/holdfast/broker/internal/wire"
 )
 
 // dropped is the header of what RabbitMQ took out of a queue.
