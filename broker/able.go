@@ -44,7 +44,7 @@ func (s *board) listen(able chan struct{}) (forget func()) {
 // sayAble tells the others that this Keeper has subscribed and can hand over.
 func (k *keeper) sayAble(ctx context.Context) {
 	if k.o.Unable != nil && k.o.Unable() == "" {
-		k.b.spawn(func() { k.b.board.sayAble(ctx) })
+		k.b.calls.spawn(func() { k.b.board.sayAble(ctx) })
 	}
 }
 

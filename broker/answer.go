@@ -75,7 +75,7 @@ func (s *board) serve(ctx context.Context) (subscribed bool, err error) {
 	for {
 		select {
 		case <-s.news:
-			s.b.spawn(func() { s.sayHello(ctx) })
+			s.b.calls.spawn(func() { s.sayHello(ctx) })
 		case d, ok := <-sub.deliveries:
 			if !ok {
 				return true, sub.reason()
@@ -145,7 +145,7 @@ func (s *board) reply(ctx context.Context, d *amqp.Delivery) (err error) {
 	defer hangUp()
 	// On a channel of its own: pseudo queues are reached through the default exchange
 	// alone, and RabbitMQ closes the channel of a user who may not write there.
-	return s.b.onChannel(ctx, conn, func(ch *amqp.Channel) error {
+	return s.b.calls.onChannel(ctx, conn, func(ch *amqp.Channel) error {
 		closed := ch.NotifyClose(make(chan *amqp.Error, 1))
 		if err := ch.Confirm(false); err != nil {
 			return err

@@ -45,7 +45,7 @@ func (b *Broker) ask(ctx context.Context, wait time.Duration, want wire.StatusRe
 		return nil, fmt.Errorf("ask the processes: %w", err)
 	}
 	a := &asking{wait: wait, want: want, id: uuid.NewString(), exchange: b.StatusExchange(), from: map[string]bool{}}
-	err = b.onChannel(ctx, conn, func(ch *amqp.Channel) error { return a.run(ctx, ch) })
+	err = b.calls.onChannel(ctx, conn, func(ch *amqp.Channel) error { return a.run(ctx, ch) })
 	answers, err := a.result(err)
 	if err == nil && len(answers) == 0 && b.pubLink.isBlocked() {
 		err = fmt.Errorf("ask the processes: %s", b.pubLink.state())

@@ -2,15 +2,10 @@ package broker
 
 import (
 	"context"
-	"errors"
 	"log/slog"
-	"sync"
 
 	"github.com/holdfastmq/holdfast/broker/internal/wire"
 )
-
-// errClosed means that Close was called.
-var errClosed = errors.New("holdfast: the broker connection is closed")
 
 // names are the names of exchanges and queues, as methods of Broker.
 type names = wire.Names
@@ -40,10 +35,8 @@ type Broker struct {
 	run    context.Context // done once Close begins to tear down
 	cancel context.CancelFunc
 
-	mu     sync.Mutex
-	closed bool
-	done   chan struct{}  // closed when Close is through
-	calls  sync.WaitGroup // goroutines that outlive their caller's context
+	done  chan struct{} // closed when Close is through
+	calls *calls
 }
 
 // Open connects to RabbitMQ once; afterwards lost connections are made again
@@ -54,7 +47,7 @@ func Open(ctx context.Context, o Options) (*Broker, error) {
 	if err := o.validate(); err != nil {
 		return nil, err
 	}
-	b := &Broker{names: o.names(), o: o, log: o.Logger, done: make(chan struct{})}
+	b := &Broker{names: o.names(), o: o, log: o.Logger, calls: &calls{}, done: make(chan struct{})}
 	b.run, b.cancel = context.WithCancel(context.Background())
 	b.topo = newTopology(b)
 	b.memory = newMemory()
@@ -87,14 +80,10 @@ func Open(ctx context.Context, o Options) (*Broker, error) {
 // for the first. The error is that of ctx, if it ended the wait for op records;
 // what is lost then costs check-backs, no message.
 func (b *Broker) Close(ctx context.Context) error {
-	b.mu.Lock()
-	if b.closed {
-		b.mu.Unlock()
+	if !b.calls.close() {
 		<-b.done
 		return nil
 	}
-	b.closed = true
-	b.mu.Unlock()
 	err := b.ops.stop(ctx)
 	if e := b.pub.stop(ctx); err == nil {
 		err = e
@@ -104,7 +93,7 @@ func (b *Broker) Close(ctx context.Context) error {
 	b.consLink.stop(ctx)
 	b.pub.wait()
 	b.ops.wait()
-	b.calls.Wait()
+	b.calls.wait()
 	close(b.done)
 	return err
 }
@@ -114,15 +103,4 @@ func (b *Broker) timeout(ctx context.Context) (context.Context, context.CancelFu
 		return ctx, func() {}
 	}
 	return context.WithTimeout(ctx, b.o.PublishTimeout)
-}
-
-// spawn runs f in a goroutine that Close waits for.
-func (b *Broker) spawn(f func()) bool {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if b.closed {
-		return false
-	}
-	b.calls.Go(f)
-	return true
 }

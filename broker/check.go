@@ -143,7 +143,7 @@ func (a *checkAsker) over(ctx context.Context, ch *askChannel, exchange, queue, 
 	if exchange != "" && ch.answers != "" {
 		msg.ReplyTo = ch.answers
 	}
-	if !a.b.spawn(func() { written <- ch.ch.PublishWithContext(ctx, exchange, queue, true, false, msg) }) {
+	if !a.b.calls.spawn(func() { written <- ch.ch.PublishWithContext(ctx, exchange, queue, true, false, msg) }) {
 		return got, a.unsent(queue, errClosed)
 	}
 	for {
@@ -197,7 +197,7 @@ func (a *checkAsker) channel(ctx context.Context) (*askChannel, error) {
 	}
 	made := make(chan error, 1)
 	var ch *askChannel
-	if !a.b.spawn(func() { // amqp091's calls know no context
+	if !a.b.calls.spawn(func() { // amqp091's calls know no context
 		defer func() { <-a.turn }()
 		var err error
 		if ch, err = a.b.openAskChannel(conn); err == nil {

@@ -174,7 +174,7 @@ func TestRefusedAmongMany(t *testing.T) {
 	}))
 	require.Equal(t, want, failed)
 	for _, s := range steps {
-		there, err := b.exists(testContext(t), conn, func(ch *amqp.Channel) error { return s.there(ch, false) })
+		there, err := b.calls.exists(testContext(t), conn, func(ch *amqp.Channel) error { return s.there(ch, false) })
 		require.NoError(t, err)
 		require.True(t, there, s.of)
 	}

@@ -198,14 +198,14 @@ func (e *MissingError) Error() string {
 func (t *topology) each(ctx context.Context, conn *amqp.Connection, steps []step, failed func(s step, err error) (done bool, fatal error)) error {
 	era := t.ledger.now()
 	l := &lane{conn: conn}
-	defer func() { t.b.spawn(l.leave) }()
+	defer func() { t.b.calls.spawn(l.leave) }()
 	for size, late := 1, 0; len(steps) > 0; {
 		some := steps[:min(size, len(steps))]
 		began, on := time.Now(), l
 		err := t.limited(ctx, func() error { return on.do(some) })
 		took := time.Since(began)
 		if err != nil { // an error closes a channel, and one that is late is left alone
-			t.b.spawn(on.leave)
+			t.b.calls.spawn(on.leave)
 			l = &lane{conn: conn}
 		}
 		t.written.Add(uint64(len(some)))
@@ -281,7 +281,7 @@ func (l *lane) leave() {
 func (t *topology) limited(ctx context.Context, f func() error) error {
 	op, cancel := context.WithTimeout(ctx, t.late)
 	defer cancel()
-	err := t.b.await(op, f)
+	err := t.b.calls.await(op, f)
 	if err != nil && op.Err() != nil && ctx.Err() == nil {
 		return errLate
 	}
@@ -297,7 +297,7 @@ func (t *topology) done(ctx context.Context, conn *amqp.Connection, s step, refu
 	if s.there == nil {
 		return s.shared
 	}
-	there, err := t.b.exists(ctx, conn, func(ch *amqp.Channel) error { return s.there(ch, false) })
+	there, err := t.b.calls.exists(ctx, conn, func(ch *amqp.Channel) error { return s.there(ch, false) })
 	return err == nil && there
 }
 
@@ -326,47 +326,6 @@ func (t *topology) missing(ctx context.Context, conn *amqp.Connection, queues []
 		return gone, fmt.Errorf("look for queues: %w", err)
 	}
 	return gone, nil
-}
-
-// await calls f, which knows no context, in a goroutine of its own, and waits until ctx
-// is done.
-func (b *Broker) await(ctx context.Context, f func() error) error {
-	result := make(chan error, 1)
-	if !b.spawn(func() { result <- f() }) {
-		return errClosed
-	}
-	select {
-	case err := <-result:
-		return err
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-}
-
-// onChannel runs f with a channel of its own. amqp091's calls know no context,
-// so f runs on in its goroutine when ctx is done first; it ends with its
-// connection at the latest.
-func (b *Broker) onChannel(ctx context.Context, conn *amqp.Connection, f func(*amqp.Channel) error) error {
-	result := make(chan error, 1)
-	ok := b.spawn(func() {
-		ch, err := conn.Channel()
-		if err != nil {
-			result <- err
-			return
-		}
-		err = f(ch)
-		result <- err
-		_ = ch.Close()
-	})
-	if !ok {
-		return errClosed
-	}
-	select {
-	case err := <-result:
-		return err
-	case <-ctx.Done():
-		return ctx.Err()
-	}
 }
 
 // explainDeclare says what to do about a declaration that was refused.

@@ -95,7 +95,7 @@ func (b *Broker) Unprotected(ctx context.Context) ([]string, error) {
 	}
 	var out []string
 	for _, name := range []string{b.DeadQueue(), b.OversizedQueue()} {
-		there, err := b.exists(ctx, conn, func(ch *amqp.Channel) error {
+		there, err := b.calls.exists(ctx, conn, func(ch *amqp.Channel) error {
 			_, err := ch.QueueDeclarePassive(name, true, false, false, false, nil)
 			return err
 		})
@@ -105,7 +105,7 @@ func (b *Broker) Unprotected(ctx context.Context) ([]string, error) {
 		if !there {
 			continue
 		}
-		err = b.onChannel(ctx, conn, func(ch *amqp.Channel) error { return queueStep(name, b.topo.protected()).do(ch, false) })
+		err = b.calls.onChannel(ctx, conn, func(ch *amqp.Channel) error { return queueStep(name, b.topo.protected()).do(ch, false) })
 		var ae *amqp.Error
 		switch {
 		case errors.As(err, &ae) && ae.Code == amqp.PreconditionFailed:

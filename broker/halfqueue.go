@@ -39,7 +39,7 @@ func (b *Broker) queueExists(ctx context.Context, name string) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	return b.exists(ctx, conn, func(ch *amqp.Channel) error {
+	return b.calls.exists(ctx, conn, func(ch *amqp.Channel) error {
 		_, err := ch.QueueDeclarePassive(name, true, false, false, false, nil)
 		return err
 	})

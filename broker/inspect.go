@@ -2,7 +2,6 @@ package broker
 
 import (
 	"context"
-	"errors"
 	"fmt"
 
 	amqp "github.com/rabbitmq/amqp091-go"
@@ -51,7 +50,7 @@ func (b *Broker) Inspect(ctx context.Context, queues ...string) (Info, error) {
 	if b.pubLink.isBlocked() {
 		info.Blocked = b.pubLink.state()
 	}
-	info.Topics, err = b.exists(ctx, conn, func(ch *amqp.Channel) error {
+	info.Topics, err = b.calls.exists(ctx, conn, func(ch *amqp.Channel) error {
 		return ch.ExchangeDeclarePassive(b.TopicsExchange(), amqp.ExchangeTopic, true, false, false, false, nil)
 	})
 	if err != nil {
@@ -59,7 +58,7 @@ func (b *Broker) Inspect(ctx context.Context, queues ...string) (Info, error) {
 	}
 	for _, name := range queues {
 		found := make(chan amqp.Queue, 1)
-		ok, err := b.exists(ctx, conn, func(ch *amqp.Channel) error {
+		ok, err := b.calls.exists(ctx, conn, func(ch *amqp.Channel) error {
 			q, err := ch.QueueDeclarePassive(name, true, false, false, false, nil)
 			found <- q
 			return err
@@ -75,14 +74,4 @@ func (b *Broker) Inspect(ctx context.Context, queues ...string) (Info, error) {
 		info.Queues = append(info.Queues, q)
 	}
 	return info, nil
-}
-
-// exists runs a passive declaration; that there is no such thing is no error.
-func (b *Broker) exists(ctx context.Context, conn *amqp.Connection, f func(*amqp.Channel) error) (bool, error) {
-	err := b.onChannel(ctx, conn, f)
-	var ae *amqp.Error
-	if errors.As(err, &ae) && ae.Code == amqp.NotFound {
-		return false, nil
-	}
-	return err == nil, err
 }

@@ -63,7 +63,7 @@ func (t *topology) whoseElse(ctx context.Context, conn *amqp.Connection, name st
 		if prefix == t.b.o.Prefix {
 			continue
 		}
-		there, err := t.b.exists(ctx, conn, func(ch *amqp.Channel) error {
+		there, err := t.b.calls.exists(ctx, conn, func(ch *amqp.Channel) error {
 			return ch.ExchangeDeclarePassive(prefix+wire.TopicsName, amqp.ExchangeTopic, true, false, false, false, nil)
 		})
 		if err == nil && there {

@@ -137,7 +137,7 @@ func (b *Broker) scanLadder(ctx context.Context, queue string, limit int, l *Lad
 		return fmt.Errorf("look at %s: %w", queue, err)
 	}
 	done := make(chan LadderQueue, 1)
-	err = b.onChannel(ctx, conn, func(ch *amqp.Channel) error {
+	err = b.calls.onChannel(ctx, conn, func(ch *amqp.Channel) error {
 		seen := *l
 		defer func() { done <- seen }()
 		err := (&ladderScan{ch: ch, l: &seen, prefix: b.o.Prefix, deal: deal}).run(ctx, min(limit, MaxLadder))

@@ -163,7 +163,7 @@ func (s *board) hello(ctx context.Context, headers amqp.Table) {
 	defer cancel()
 	conn, err := s.b.pubLink.get(ctx)
 	if err == nil {
-		err = s.b.onChannel(ctx, conn, func(ch *amqp.Channel) error {
+		err = s.b.calls.onChannel(ctx, conn, func(ch *amqp.Channel) error {
 			return ch.PublishWithContext(ctx, s.b.StatusExchange(), "", false, false, amqp.Publishing{
 				Headers: headers, Expiration: "10000"})
 		})

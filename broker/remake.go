@@ -204,7 +204,7 @@ func (r *remaking) look(ctx context.Context, others bool) (err error) {
 		return err
 	}
 	if mark == "" && len(r.gone) > 0 {
-		there, err := t.b.exists(ctx, r.conn, func(ch *amqp.Channel) error {
+		there, err := t.b.calls.exists(ctx, r.conn, func(ch *amqp.Channel) error {
 			return ch.ExchangeDeclarePassive(t.b.TopicsExchange(), amqp.ExchangeTopic, true, false, false, false, nil)
 		})
 		if err != nil {

@@ -97,7 +97,7 @@ func (s *board) show(add func(*wire.ProcessStatus, wire.StatusRequest)) (hide fu
 	if len(s.shown) == 1 {
 		ctx, cancel := context.WithCancel(s.b.run)
 		s.stop = cancel
-		s.b.spawn(func() { s.answer(ctx) }) // not on a closed Broker, where nothing runs for long
+		s.b.calls.spawn(func() { s.answer(ctx) }) // not on a closed Broker, where nothing runs for long
 	}
 	return sync.OnceFunc(func() {
 		s.mu.Lock()

@@ -54,7 +54,7 @@ func exchangeExists(t *testing.T, b *Broker, name string) bool {
 	t.Helper()
 	conn, err := b.consLink.get(testContext(t))
 	require.NoError(t, err)
-	ok, err := b.exists(testContext(t), conn, func(ch *amqp.Channel) error {
+	ok, err := b.calls.exists(testContext(t), conn, func(ch *amqp.Channel) error {
 		return ch.ExchangeDeclarePassive(name, amqp.ExchangeFanout, true, false, false, false, nil)
 	})
 	require.NoError(t, err)

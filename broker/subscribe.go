@@ -77,7 +77,7 @@ func (b *Broker) subscribe(ctx context.Context, queue string, prefetch int) (*su
 		err error
 	}
 	results := make(chan result)
-	ok := b.spawn(func() {
+	ok := b.calls.spawn(func() {
 		s, err := openSubscription(conn, queue, prefetch)
 		select {
 		case results <- result{s, err}:
