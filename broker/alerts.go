@@ -38,7 +38,7 @@ const (
 
 // ErrAlertsDenied means that this user may not raise alerts, or not take them, or that
 // what that needs is not there and is not his to make.
-var ErrAlertsDenied = errors.New("holdfast: alerts between processes are not possible for this user")
+var ErrAlertsDenied = final("holdfast: alerts between processes are not possible for this user")
 
 // The routing keys of alerts.
 const (

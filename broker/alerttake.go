@@ -84,7 +84,7 @@ func (b *Broker) hookQueueFor(ctx context.Context, h Hook) (string, error) {
 }
 
 // errOtherQueue means that alerts are to be taken out of another queue from now on.
-var errOtherQueue = errors.New("another queue of alerts")
+var errOtherQueue = final("another queue of alerts")
 
 // takeAlerts takes what comes into the queue that find finds.
 func (b *Broker) takeAlerts(ctx context.Context, t AlertTaker, find func(context.Context) (string, error)) error {
@@ -125,7 +125,7 @@ func (b *Broker) takeAlerts(ctx context.Context, t AlertTaker, find func(context
 func (b *Broker) takeAlertsFrom(ctx context.Context, t AlertTaker, queue string, find func(context.Context) (string, error)) error {
 	p := newPool(ctx, b.log, "alerts")
 	defer p.cancel(nil)
-	err := b.resubscribe(ctx, b.log, queue, alertPrefetch, func(ctx context.Context) error {
+	err := b.subs.resubscribe(ctx, b.log, queue, alertPrefetch, func(ctx context.Context) error {
 		now, err := find(ctx)
 		if err == nil && now != queue {
 			err = errOtherQueue
@@ -155,7 +155,7 @@ func (b *Broker) takeAlert(gone context.Context, d *amqp.Delivery, t AlertTaker)
 
 // mayRead returns RabbitMQ's error if it does not let this user read a queue.
 func (b *Broker) mayRead(ctx context.Context, queue string) error {
-	s, err := b.subscribe(ctx, queue, 1)
+	s, err := b.subs.subscribe(ctx, queue, 1)
 	if err == nil {
 		_ = s.ch.Close() // and what it took goes back
 		return nil

@@ -66,7 +66,7 @@ func (s *board) serve(ctx context.Context) (subscribed bool, err error) {
 	if err := s.b.declare(ctx, s.steps(queue)); err != nil {
 		return false, err
 	}
-	sub, err := s.b.subscribe(ctx, queue, 1)
+	sub, err := s.b.subs.subscribe(ctx, queue, 1)
 	if err != nil {
 		return false, err
 	}

@@ -36,10 +36,12 @@ const (
 // apart publishes alone, one record at a time.
 type apart struct {
 	link *link // the shared one: what it is dialled with, and its gate
-	topo *topology
+	topo Declarer
 	log  *slog.Logger
 	done <-chan struct{}
-	turn chan struct{} // a token: whose turn it is
+	// epoch is the topology's.
+	epoch *atomic.Uint64
+	turn  chan struct{} // a token: whose turn it is
 
 	n  atomic.Int32 // of known: none, nearly always
 	mu sync.Mutex
@@ -53,8 +55,8 @@ type apart struct {
 	idle *time.Timer
 }
 
-func newApart(l *link, t *topology, o Options, done <-chan struct{}) *apart {
-	a := &apart{link: l, topo: t, log: o.Logger, done: done, turn: make(chan struct{}, 1), known: map[string]time.Time{}}
+func newApart(l *link, t Declarer, epoch *atomic.Uint64, o linkOptions, done <-chan struct{}) *apart {
+	a := &apart{link: l, topo: t, epoch: epoch, log: o.Log, done: done, turn: make(chan struct{}, 1), known: map[string]time.Time{}}
 	a.turn <- struct{}{}
 	return a
 }
@@ -103,7 +105,7 @@ func (a *apart) forget(m *publication) {
 // try publishes m once, alone. What RabbitMQ closes the channel or the connection
 // over is refused, and goes apart the next time, too.
 func (a *apart) try(ctx context.Context, m *publication) (outcome, *request) {
-	r := &request{p: m, epoch: a.topo.epoch.Load(), written: make(chan struct{}), done: a.done}
+	r := &request{p: m, epoch: a.epoch.Load(), written: make(chan struct{}), done: a.done}
 	select {
 	case <-a.turn:
 		defer a.rest()
@@ -140,7 +142,7 @@ func (a *apart) judge(ctx context.Context, s *session, r *request) (outcome, *re
 	case e == nil || !about(e):
 		return outcomeUnknown, r
 	case e.Code == amqp.NotFound:
-		if err := a.topo.repair(ctx); err != nil {
+		if err := a.topo.Repair(ctx); err != nil {
 			a.log.Warn("a missing exchange could not be declared", "error", err)
 		}
 		return outcomeUnknown, r

@@ -74,7 +74,7 @@ func TestKnownToBeApart(t *testing.T) {
 // A channel that was closed for want of a right is about the record that went there, and
 // about no other one that was in flight.
 func TestForbidden(t *testing.T) {
-	l := &link{o: Options{URL: "amqp://h/"}}
+	l := &link{o: linkOptions{URL: "amqp://h/"}}
 	topic := "ACCESS_REFUSED - access to topic 'secret.x' in exchange 'hf.topics' in vhost '/' refused for user 'u'"
 	exchange := "ACCESS_REFUSED - access to exchange 'amq.default' in vhost '/' refused for user 'u'"
 	for name, c := range map[string]struct {

@@ -47,7 +47,7 @@ func (b *batchConn) Write(p []byte) (int, error) {
 		return 0, b.err
 	}
 	b.buf = append(b.buf, p...)
-	signal(b.wake)
+	token(b.wake)
 	return len(p), nil
 }
 

@@ -31,6 +31,7 @@ type Broker struct {
 
 	pubLink  *link
 	consLink *link
+	subs     *subscriber
 
 	run    context.Context // done once Close begins to tear down
 	cancel context.CancelFunc
@@ -55,11 +56,12 @@ func Open(ctx context.Context, o Options) (*Broker, error) {
 	b.board, b.waiting = newBoard(b), newWaitAsking()
 	b.checks = newCheckAsker(b)
 	b.replyNames = newReplyNames(b)
-	b.pubLink = newLink("publish", o, b.topo.restore)
+	b.pubLink = newLink("publish", o.link(), b.topo.restore)
 	if o.OnRefused != nil {
 		b.pubLink.onLost = func(err error) { o.OnRefused(Refusal{Why: LostConnection, Reason: err.Error()}) }
 	}
-	b.consLink = newLink("consume", o, b.topo.restore)
+	b.consLink = newLink("consume", o.link(), b.topo.restore)
+	b.subs = &subscriber{link: b.consLink, calls: b.calls, doubt: b.topo.ledger.doubt}
 	if err := b.consLink.start(ctx); err != nil {
 		b.cancel()
 		return nil, err
@@ -69,8 +71,8 @@ func Open(ctx context.Context, o Options) (*Broker, error) {
 		b.consLink.stop(ctx)
 		return nil, err
 	}
-	b.pub = newPublisher(b.run, b.pubLink, b.topo, o)
-	b.ops = newOpWriter(b.run, b.pub, o)
+	b.pub = newPublisher(b.run, b.pubLink, b.topo, &b.topo.epoch, o.link())
+	b.ops = newOpWriter(b.run, b.pub, o.link())
 	return b, nil
 }
 
@@ -99,8 +101,5 @@ func (b *Broker) Close(ctx context.Context) error {
 }
 
 func (b *Broker) timeout(ctx context.Context) (context.Context, context.CancelFunc) {
-	if _, ok := ctx.Deadline(); ok {
-		return ctx, func() {}
-	}
-	return context.WithTimeout(ctx, b.o.PublishTimeout)
+	return withTimeout(ctx, b.o.PublishTimeout)
 }

@@ -92,3 +92,11 @@ func (c *calls) exists(ctx context.Context, conn *amqp.Connection, f func(*amqp.
 	}
 	return err == nil, err
 }
+
+// token puts one into c, unless it has one.
+func token(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
+}

@@ -102,7 +102,7 @@ func TestDeletedUnderItsConnection(t *testing.T) {
 		_, err := ch.QueueDelete(idle, false, false, false)
 		require.NoError(t, err)
 	})
-	_, err := b.subscribe(ctx, idle, 1)
+	_, err := b.subs.subscribe(ctx, idle, 1)
 	require.Error(t, err)
 	require.True(t, b.topo.ledger.doubted(idle))
 	require.NoError(t, declare())

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	amqp "github.com/rabbitmq/amqp091-go"
+
+	"github.com/holdfastmq/holdfast/broker/internal/wire"
 )
 
 // publisher spreads publishes over a few AMQP channels in confirm mode. Each
@@ -17,7 +19,10 @@ import (
 // write and always sees its deadline.
 type publisher struct {
 	link    *link
-	topo    *topology
+	topo    Declarer
+	epoch   *atomic.Uint64 // the topology's
+	names   names
+	rolling bool
 	log     *slog.Logger
 	apart   *apart
 	refused *refusals
@@ -34,9 +39,29 @@ type publisher struct {
 	done     <-chan struct{}
 }
 
-func newPublisher(ctx context.Context, l *link, t *topology, o Options) *publisher {
-	p := &publisher{link: l, topo: t, log: o.Logger, idle: make(chan struct{}), done: ctx.Done(), refused: newRefusals(o), renewAfter: renewAfter}
-	p.apart = newApart(l, t, o, ctx.Done())
+// Declarer is what a publisher asks about queues and bindings, and has mended.
+type Declarer interface {
+	// Repair makes everything again, because something turned out to be missing.
+	Repair(ctx context.Context) error
+	// ChangedSince reports whether a repair ran at or after the given epoch.
+	ChangedSince(epoch uint64) bool
+	// WorthSeeking reports whether a message to topic that nobody gets is for a consumer
+	// whose queue may be made again.
+	WorthSeeking(topic string) bool
+	// BoundFor are the consumers, of those that are known here, whose queues get what is
+	// published so; BoundTo are remembered ones.
+	BoundFor(exchange, key string) []string
+	BoundTo(topic string) []wire.Bound
+	// Holding makes sure that there is a queue in which messages are held for a consumer,
+	// HeldAnew has it made again the next time.
+	Holding(ctx context.Context, consumer string) error
+	HeldAnew(consumer string)
+}
+
+// newPublisher publishes over l. epoch is t's; it is looked at for each record.
+func newPublisher(ctx context.Context, l *link, t Declarer, epoch *atomic.Uint64, o linkOptions) *publisher {
+	p := &publisher{link: l, topo: t, epoch: epoch, names: o.Names, rolling: o.RollingUpgrade, log: o.Log, idle: make(chan struct{}), done: ctx.Done(), refused: newRefusals(o), renewAfter: renewAfter}
+	p.apart = newApart(l, t, epoch, o, ctx.Done())
 	for range o.PublishChannels {
 		w := &writer{p: p, in: make(chan *request, 128)}
 		p.writers = append(p.writers, w)
@@ -125,7 +150,7 @@ type request struct {
 
 // submit hands a publication to a writer.
 func (p *publisher) submit(ctx context.Context, m *publication) *request {
-	r := &request{p: m, epoch: p.topo.epoch.Load(), written: make(chan struct{}), done: p.done}
+	r := &request{p: m, epoch: p.epoch.Load(), written: make(chan struct{}), done: p.done}
 	w := p.writers[int(p.next.Add(1))%len(p.writers)]
 	select {
 	case w.in <- r:
@@ -269,7 +294,7 @@ func (w *writer) after(ctx context.Context, s *session) bool {
 	if e.Code == amqp.NotFound {
 		ctx, cancel := context.WithTimeout(ctx, dialTimeout)
 		defer cancel()
-		if err := w.p.topo.repair(ctx); err != nil {
+		if err := w.p.topo.Repair(ctx); err != nil {
 			w.p.log.Warn("a missing exchange could not be declared", "error", err)
 		}
 	}

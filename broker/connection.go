@@ -24,7 +24,7 @@ import (
 // an alarm holds.
 type link struct {
 	role string // "publish" or "consume"
-	o    Options
+	o    linkOptions
 	log  *slog.Logger
 	// onUp runs on each new connection before anybody else gets it. With an error,
 	// nobody does.
@@ -47,11 +47,11 @@ type link struct {
 	done   chan struct{}
 }
 
-func newLink(role string, o Options, onUp func(context.Context, *amqp.Connection) error) *link {
+func newLink(role string, o linkOptions, onUp func(context.Context, *amqp.Connection) error) *link {
 	open := make(chan struct{})
 	close(open)
 	return &link{role: role, o: o, onUp: onUp, changed: make(chan struct{}), unblocked: open,
-		log: o.Logger.With("rabbitmq", o.where(), "connection", role), done: make(chan struct{})}
+		log: o.Log.With("rabbitmq", o.where(), "connection", role), done: make(chan struct{})}
 }
 
 // start makes the first connection and, if that succeeds, supervises it until
@@ -323,7 +323,7 @@ func (l *link) dial(ctx context.Context) (*amqp.Connection, net.Conn, error) {
 	conn, err := amqp.DialConfig(l.o.URL, amqp.Config{
 		Heartbeat:  heartbeat,
 		Properties: props,
-		FrameSize:  l.o.frameMax,
+		FrameSize:  l.o.FrameMax,
 		Dial: func(network, addr string) (net.Conn, error) {
 			c, err := (&net.Dialer{}).DialContext(ctx, network, addr)
 			if err != nil {

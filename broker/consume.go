@@ -105,10 +105,6 @@ type Subscription struct {
 	long      time.Duration // LongRetry
 }
 
-// abandonAfter is how long a handler may ignore the end of its context before
-// Consume returns without it.
-const abandonAfter = 10 * time.Second
-
 func (o Subscription) withDefaults() Subscription {
 	def := func(n *int, d int) {
 		if *n == 0 {
@@ -202,7 +198,7 @@ func (b *Broker) Consume(ctx context.Context, o Subscription) error {
 	for range o.Concurrency {
 		workers.Go(c.work)
 	}
-	err := b.resubscribe(ctx, c.log, queue, 0,
+	err := b.subs.resubscribe(ctx, c.log, queue, 0,
 		func(ctx context.Context) error {
 			return b.declareConsumer(ctx, o.Name, wire.Bindings{Topics: o.Topics, Notices: o.Notices}, c.schedule.delays)
 		},
@@ -215,9 +211,6 @@ func (b *Broker) Consume(ctx context.Context, o Subscription) error {
 	close(c.jobs)
 	return errors.Join(err, c.finish(&workers, cancel))
 }
-
-// errDrained is why a handler's context ends when DrainTimeout has passed.
-var errDrained = errors.New("holdfast: the consumer is shutting down")
 
 // job is one delivery for a worker; one without a channel is none.
 type job struct {

@@ -131,7 +131,7 @@ func (b *Broker) ConsumeExpired(ctx context.Context, told func(Expired)) error {
 			return nil
 		}
 	}
-	err := b.resubscribe(ctx, e.log, b.ExpiredQueue(), expiredPrefetch,
+	err := b.subs.resubscribe(ctx, e.log, b.ExpiredQueue(), expiredPrefetch,
 		func(ctx context.Context) error { return b.declare(ctx, b.topo.baseSteps()) },
 		func(ctx context.Context, s *subscription) {
 			e.session(ctx, s, e.record)

@@ -2,7 +2,6 @@ package broker
 
 import (
 	"context"
-	"errors"
 	"fmt"
 
 	amqp "github.com/rabbitmq/amqp091-go"
@@ -46,4 +45,4 @@ func (b *Broker) queueExists(ctx context.Context, name string) (bool, error) {
 }
 
 // errQueueGone means that a half queue beyond Options.HalfQueues does not exist.
-var errQueueGone = errors.New("the half queue does not exist")
+var errQueueGone = final("the half queue does not exist")

@@ -116,7 +116,7 @@ func (b *Broker) ConsumeDead(ctx context.Context, o DeadOptions) error {
 	}
 	in := &intake{pool: newPool(ctx, b.log, "dead letters"), b: b, o: o, log: b.log, slots: make(chan struct{}, o.Concurrency)}
 	defer in.cancel(nil)
-	err := b.resubscribe(ctx, in.log, b.DeadQueue(), o.Prefetch,
+	err := b.subs.resubscribe(ctx, in.log, b.DeadQueue(), o.Prefetch,
 		func(ctx context.Context) error { return b.declare(ctx, b.topo.baseSteps()) },
 		func(ctx context.Context, s *subscription) {
 			in.session(ctx, s, in.record)

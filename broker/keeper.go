@@ -167,7 +167,7 @@ func (b *Broker) Keep(ctx context.Context, o KeeperOptions) error {
 	defer b.board.listen(k.able)()
 	defer b.showKeeper(k.status)()
 	defer k.handing.Wait()
-	err := b.resubscribe(ctx, k.log, k.queue, o.Window, k.declare, k.session)
+	err := b.subs.resubscribe(ctx, k.log, k.queue, o.Window, k.declare, k.session)
 	if errors.Is(err, errQueueGone) {
 		return nil
 	}
@@ -216,9 +216,6 @@ type handedOver struct {
 // over, and this one cannot: the Keeper gives its place to the next one in line, and
 // queues up behind. Nothing is lost: what it held is delivered to the next one.
 var ErrYield = errors.New("another process of the group hands over")
-
-// errYielded ends a Keeper's session in favour of another one.
-var errYielded = errors.New("the Keeper gave its place to another process of the group")
 
 // errBuried is the result of the hand-over of a half message that turned out to be
 // malformed, and is with the dead letters now.

@@ -2,13 +2,11 @@ package broker
 
 import (
 	"context"
-	"fmt"
 	"slices"
 	"time"
 
 	amqp "github.com/rabbitmq/amqp091-go"
 
-	"github.com/holdfastmq/holdfast"
 	"github.com/holdfastmq/holdfast/broker/internal/wire"
 )
 
@@ -75,9 +73,9 @@ func (t *topology) bindAgain(ctx context.Context, conn *amqp.Connection, steps [
 // seekEvery is how often returned messages may have queues looked for.
 const seekEvery = 10 * time.Second
 
-// worthSeeking reports whether a consumer whose queue may be made again wants
+// WorthSeeking reports whether a consumer whose queue may be made again wants
 // messages of this topic, though nobody gets them.
-func (t *topology) worthSeeking(topic string) bool {
+func (t *topology) WorthSeeking(topic string) bool {
 	if !slices.ContainsFunc(t.b.memory.wants(topic), func(c wire.Bound) bool { return c.Age <= RememberFor }) {
 		return false
 	}
@@ -88,14 +86,4 @@ func (t *topology) worthSeeking(topic string) bool {
 	}
 	t.sought = time.Now()
 	return true
-}
-
-// unrouted says who used to get what nobody gets now.
-func (t *topology) unrouted(m *publication) error {
-	err := fmt.Errorf("%w: no consumer is bound to %s", holdfast.ErrUnroutable, m.key)
-	if known := t.b.memory.wants(m.key); len(known) > 0 && m.exchange == t.b.TopicsExchange() {
-		return fmt.Errorf("%w; these were, and their queues are gone: consumer %s; start their processes, or forget them, each with `holdfast consumers forget NAME`",
-			err, shortList(boundNames(known)))
-	}
-	return err
 }

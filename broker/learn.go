@@ -172,11 +172,3 @@ func (s *board) hello(ctx context.Context, headers amqp.Table) {
 		s.b.log.Debug("other processes were not told that this one has begun", "error", err)
 	}
 }
-
-// token puts one into c, unless it has one.
-func token(c chan struct{}) {
-	select {
-	case c <- struct{}{}:
-	default:
-	}
-}

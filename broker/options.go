@@ -3,8 +3,6 @@ package broker
 import (
 	"fmt"
 	"log/slog"
-	"net"
-	"strconv"
 	"time"
 
 	amqp "github.com/rabbitmq/amqp091-go"
@@ -145,14 +143,15 @@ func (o Options) validate() error {
 	return nil
 }
 
-// where is the address without the credentials.
-func (o Options) where() string {
-	u, err := amqp.ParseURI(o.URL)
-	if err != nil {
-		return ""
-	}
-	return net.JoinHostPort(u.Host, strconv.Itoa(u.Port))
+// link are the options of the connections and of what is published.
+func (o Options) link() linkOptions {
+	return linkOptions{URL: o.URL, Name: o.Name, Names: o.names(), PublishChannels: o.PublishChannels,
+		OpInterval: o.OpInterval, OpBatch: o.OpBatch, RollingUpgrade: o.RollingUpgrade,
+		OnRefused: o.OnRefused, Log: o.Logger, FrameMax: o.frameMax}
 }
+
+// where is the address without the credentials.
+func (o Options) where() string { return o.link().where() }
 
 // trust is what counts in deliveries.
 func (o Options) trust() wire.Trust { return wire.Trust{Prefix: o.Prefix, Rolling: o.RollingUpgrade} }

@@ -2,6 +2,7 @@ package broker
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"sync"
@@ -12,6 +13,13 @@ import (
 
 // poolDrain is how long a pool's calls may go on undisturbed once it is to end.
 const poolDrain = 10 * time.Second
+
+// abandonAfter is how long a handler may ignore the end of its context before it is not
+// waited for any more.
+const abandonAfter = 10 * time.Second
+
+// errDrained is why a handler's context ends when it had time enough.
+var errDrained = errors.New("holdfast: the consumer is shutting down")
 
 // pool works on each delivery of a queue in a goroutine of its own, of which there
 // are never more than are fetched.

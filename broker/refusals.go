@@ -74,8 +74,8 @@ type fullQueue struct {
 	took time.Time // when it took something again; zero while it refuses
 }
 
-func newRefusals(o Options) *refusals {
-	r := &refusals{log: o.Logger, tell: o.OnRefused, full: map[string]*fullQueue{}}
+func newRefusals(o linkOptions) *refusals {
+	r := &refusals{log: o.Log, tell: o.OnRefused, full: map[string]*fullQueue{}}
 	if r.tell == nil {
 		r.tell = func(Refusal) {}
 	}

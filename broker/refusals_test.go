@@ -16,7 +16,7 @@ import (
 func newTestRefusals() (*refusals, *refused) {
 	told := &refused{}
 	o := Options{OnRefused: told.tell}.withDefaults()
-	return newRefusals(o), told
+	return newRefusals(o.link()), told
 }
 
 // People are told once of a queue that refuses, until it has taken something for a while,
@@ -112,7 +112,7 @@ func TestLossesAreATrouble(t *testing.T) {
 	require.False(t, often)
 	require.Zero(t, lost.Count, "long ago")
 
-	b := &Broker{pubLink: &link{}, consLink: &link{}, pub: &publisher{refused: newRefusals(Options{}.withDefaults())}}
+	b := &Broker{pubLink: &link{}, consLink: &link{}, pub: &publisher{refused: newRefusals(Options{}.withDefaults().link())}}
 	told := func() (roles []string) {
 		var p wire.ProcessStatus
 		b.publishing(&p, time.Now())

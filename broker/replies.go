@@ -84,7 +84,7 @@ func (b *Broker) newReplyTaker(ctx context.Context, group string, handle func(co
 func (r *replyTaker) durable(ctx context.Context) error {
 	defer r.cancel(nil)
 	queue := r.b.ReplyQueue(r.group)
-	err := r.b.resubscribe(ctx, r.log, queue, replyPrefetch,
+	err := r.b.subs.resubscribe(ctx, r.log, queue, replyPrefetch,
 		func(ctx context.Context) error { return r.b.declareReplies(ctx, r.group) },
 		func(ctx context.Context, s *subscription) { r.run(ctx, s, queue) })
 	return errors.Join(err, r.drain())
@@ -97,7 +97,7 @@ func (r *replyTaker) instance(ctx context.Context) error {
 	pause := newBackoff()
 	for {
 		queue := r.b.InstanceReplyQueue(r.group)
-		err := r.b.resubscribe(ctx, r.log, queue, replyPrefetch,
+		err := r.b.subs.resubscribe(ctx, r.log, queue, replyPrefetch,
 			func(ctx context.Context) error { return r.b.declareInstanceReplies(ctx, r.group, queue) },
 			func(ctx context.Context, s *subscription) {
 				r.run(ctx, s, queue)

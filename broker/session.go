@@ -4,8 +4,6 @@ import (
 	"context"
 	"time"
 
-	amqp "github.com/rabbitmq/amqp091-go"
-
 	"github.com/holdfastmq/holdfast/broker/internal/wire"
 )
 
@@ -126,24 +124,4 @@ func (c *consumer) relieve(ctx context.Context, s *subscription) {
 	case c.jobs <- job{}:
 	case <-ctx.Done():
 	}
-}
-
-// taken is told of each of a consumer's deliveries, before anything else happens to
-// it.
-func (s *subscription) taken(d *amqp.Delivery) {
-	s.acks.take(d)
-	s.trust.Admit(d)
-}
-
-// halt is stop for a consumer: the acknowledgements that wait are sent, and from
-// now on none waits.
-func (s *subscription) halt() []*amqp.Delivery {
-	rest := s.stop()
-	out := make([]*amqp.Delivery, len(rest))
-	for i := range rest {
-		s.taken(&rest[i])
-		out[i] = &rest[i]
-	}
-	s.acks.window(0)
-	return out
 }

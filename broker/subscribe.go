@@ -65,10 +65,26 @@ func (s *subscription) stop() (rest []amqp.Delivery) {
 	return rest
 }
 
+// finalError is one that no further subscription can cure.
+type finalError struct{ error }
+
+func (e finalError) Unwrap() error { return e.error }
+
+// final makes an error end resubscribe where declare returns it.
+func final(text string) error { return finalError{errors.New(text)} }
+
+// subscriber consumes queues over one connection.
+type subscriber struct {
+	link  *link
+	calls *calls
+	// doubt is told of a queue that may be gone.
+	doubt func(queue string)
+}
+
 // subscribe begins to consume queue; with a prefetch of 0 it leaves that to the
 // caller. Its channel is the caller's to close.
-func (b *Broker) subscribe(ctx context.Context, queue string, prefetch int) (*subscription, error) {
-	conn, err := b.consLink.get(ctx)
+func (r *subscriber) subscribe(ctx context.Context, queue string, prefetch int) (*subscription, error) {
+	conn, err := r.link.get(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -77,7 +93,7 @@ func (b *Broker) subscribe(ctx context.Context, queue string, prefetch int) (*su
 		err error
 	}
 	results := make(chan result)
-	ok := b.calls.spawn(func() {
+	ok := r.calls.spawn(func() {
 		s, err := openSubscription(conn, queue, prefetch)
 		select {
 		case results <- result{s, err}:
@@ -91,11 +107,11 @@ func (b *Broker) subscribe(ctx context.Context, queue string, prefetch int) (*su
 		return nil, errClosed
 	}
 	select {
-	case r := <-results:
-		if r.err != nil && !conn.IsClosed() {
-			b.topo.ledger.doubt(queue)
+	case got := <-results:
+		if got.err != nil && !conn.IsClosed() {
+			r.doubt(queue)
 		}
-		return r.s, r.err
+		return got.s, got.err
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}
@@ -141,9 +157,12 @@ func (s *subscription) reason() error {
 	return amqp.ErrClosed
 }
 
+// errYielded ends a Keeper's session in favour of another one.
+var errYielded = errors.New("the Keeper gave its place to another process of the group")
+
 // resubscribe declares, subscribes and runs session, again and again until ctx
 // is done. It returns an error only where nothing but a person can help.
-func (b *Broker) resubscribe(ctx context.Context, log *slog.Logger, queue string, prefetch int,
+func (r *subscriber) resubscribe(ctx context.Context, log *slog.Logger, queue string, prefetch int,
 	declare func(context.Context) error, session func(context.Context, *subscription)) error {
 	pause := newBackoff()
 	for {
@@ -151,20 +170,19 @@ func (b *Broker) resubscribe(ctx context.Context, log *slog.Logger, queue string
 		if ctx.Err() != nil {
 			return nil
 		}
-		if errors.Is(err, holdfast.ErrInvalid) || errors.Is(err, errClosed) || errors.Is(err, errQueueGone) ||
-			errors.Is(err, errOtherQueue) || errors.Is(err, ErrAlertsDenied) {
+		if errors.Is(err, holdfast.ErrInvalid) || errors.Is(err, errClosed) || errors.As(err, new(finalError)) {
 			return err
 		}
 		var s *subscription
 		if err == nil {
-			s, err = b.subscribe(ctx, queue, prefetch)
+			s, err = r.subscribe(ctx, queue, prefetch)
 		}
 		if err == nil {
 			began := time.Now()
 			session(ctx, s)
 			err = s.reason()
 			if ctx.Err() == nil && !s.conn.IsClosed() {
-				b.topo.ledger.doubt(queue) // it may be gone
+				r.doubt(queue) // it may be gone
 			}
 			_ = s.ch.Close()
 			if time.Since(began) > 10*time.Second {
@@ -195,4 +213,24 @@ func protect(f func() error) error {
 		return fmt.Errorf("handler: %w", err)
 	}
 	return err
+}
+
+// taken is told of each of a consumer's deliveries, before anything else happens to
+// it.
+func (s *subscription) taken(d *amqp.Delivery) {
+	s.acks.take(d)
+	s.trust.Admit(d)
+}
+
+// halt is stop for a consumer: the acknowledgements that wait are sent, and from
+// now on none waits.
+func (s *subscription) halt() []*amqp.Delivery {
+	rest := s.stop()
+	out := make([]*amqp.Delivery, len(rest))
+	for i := range rest {
+		s.taken(&rest[i])
+		out[i] = &rest[i]
+	}
+	s.acks.window(0)
+	return out
 }

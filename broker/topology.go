@@ -290,9 +290,9 @@ func (t *topology) restore(ctx context.Context, conn *amqp.Connection) error {
 // that keeps them, and delivers nothing to them.
 const remakePause = 300 * time.Millisecond
 
-// repair makes everything remembered again because something turned out to be
+// Repair makes everything remembered again because something turned out to be
 // missing. Callers that come while one repair runs share its result.
-func (t *topology) repair(ctx context.Context) error {
+func (t *topology) Repair(ctx context.Context) error {
 	t.mu.Lock()
 	seen := t.repairs
 	t.mu.Unlock()
@@ -337,7 +337,10 @@ func (t *topology) repair(ctx context.Context) error {
 	return err
 }
 
-// changedSince reports whether a repair ran at or after the given epoch.
-func (t *topology) changedSince(epoch uint64) bool {
+// BoundTo are the remembered consumers that messages of a topic are for.
+func (t *topology) BoundTo(topic string) []wire.Bound { return t.b.memory.wants(topic) }
+
+// ChangedSince reports whether a repair ran at or after the given epoch.
+func (t *topology) ChangedSince(epoch uint64) bool {
 	return epoch%2 == 1 || t.epoch.Load() != epoch
 }

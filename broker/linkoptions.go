@@ -1,0 +1,47 @@
+package broker
+
+import (
+	"context"
+	"log/slog"
+	"net"
+	"strconv"
+	"time"
+
+	amqp "github.com/rabbitmq/amqp091-go"
+)
+
+// linkOptions say where RabbitMQ is, and how records are published.
+type linkOptions struct {
+	// URL and Name are where to connect to, and how the connections are called there.
+	URL, Name string
+	Names     names
+	// PublishChannels is the number of channels that publishes are spread over.
+	PublishChannels int
+	// OpInterval and OpBatch say how op records gather transactions.
+	OpInterval time.Duration
+	OpBatch    int
+	// RollingUpgrade says that older versions run, whose queues have other bindings.
+	RollingUpgrade bool
+	// OnRefused, if not nil, is told of each publish that RabbitMQ did not take.
+	OnRefused func(Refusal)
+	Log       *slog.Logger
+	// FrameMax is the frame size that is asked for; 0 for RabbitMQ's.
+	FrameMax int
+}
+
+// withTimeout bounds what has no deadline.
+func withTimeout(ctx context.Context, d time.Duration) (context.Context, context.CancelFunc) {
+	if _, ok := ctx.Deadline(); ok {
+		return ctx, func() {}
+	}
+	return context.WithTimeout(ctx, d)
+}
+
+// where is the address without the credentials.
+func (o linkOptions) where() string {
+	u, err := amqp.ParseURI(o.URL)
+	if err != nil {
+		return ""
+	}
+	return net.JoinHostPort(u.Host, strconv.Itoa(u.Port))
+}
