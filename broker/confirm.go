@@ -21,7 +21,7 @@ type publisher struct {
 	link    *link
 	topo    Declarer
 	epoch   *atomic.Uint64 // the topology's
-	names   names
+	names   wire.Names
 	rolling bool
 	log     *slog.Logger
 	apart   *apart

@@ -18,6 +18,14 @@ import (
 	"github.com/holdfastmq/holdfast/broker/internal/wire"
 )
 
+const (
+	dialTimeout = 10 * time.Second
+	heartbeat   = 10 * time.Second
+	// writeTimeout ends a connection whose peer takes no bytes any more. A
+	// broker alarm does not come to that: no publish is written then.
+	writeTimeout = 30 * time.Second
+)
+
 // link is one supervised connection: when it is lost, it is made again, with
 // growing pauses, for ever. There is one for publishing and one for everything
 // else, because RabbitMQ stops reading from a connection that publishes while

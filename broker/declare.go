@@ -12,6 +12,7 @@ import (
 	amqp "github.com/rabbitmq/amqp091-go"
 
 	"github.com/holdfastmq/holdfast"
+	"github.com/holdfastmq/holdfast/broker/internal/wire"
 )
 
 const (
@@ -146,7 +147,7 @@ func (t *topology) run(ctx context.Context, conn *amqp.Connection, steps []step)
 		return false, nil
 	})
 	if len(refused) > 0 {
-		errs = append(errs, explainDeclare(shortList(refused), why))
+		errs = append(errs, explainDeclare(wire.ShortList(refused), why))
 	}
 	if len(missing)+len(handy) > 0 {
 		errs = append(errs, &MissingError{Where: t.b.o.where(), What: missing, Handy: handy})
@@ -189,7 +190,7 @@ type MissingError struct {
 // Error names the first few.
 func (e *MissingError) Error() string {
 	return fmt.Sprintf("missing in RabbitMQ at %s, and not declared by this process (Options.Declare is false): %s; "+
-		"have somebody make it who may, with `holdfast topology declare`", e.Where, shortList(slices.Concat(e.What, e.Handy)))
+		"have somebody make it who may, with `holdfast topology declare`", e.Where, wire.ShortList(slices.Concat(e.What, e.Handy)))
 }
 
 // each carries the steps out, many at a time as long as RabbitMQ is quick, and notes

@@ -32,7 +32,7 @@ type opQueue struct{ group, name string }
 type opWriter struct {
 	pub      *publisher
 	o        linkOptions
-	names    names
+	names    wire.Names
 	log      *slog.Logger
 	interval time.Duration
 

@@ -67,7 +67,7 @@ func (p *publisher) refusedBy(ctx context.Context, m *publication) {
 	m.settled = true
 	if len(left) > 0 {
 		m.err = fmt.Errorf("%w: the queue of consumer %s refuses it, and it could not be held for %s: see the queue's limit (max-length), and whether it has a majority of its replicas",
-			holdfast.ErrQueueFull, shortList(left), plainPronoun(left))
+			holdfast.ErrQueueFull, wire.ShortList(left), plainPronoun(left))
 	}
 }
 
@@ -83,7 +83,7 @@ func (p *publisher) unrouted(m *publication) error {
 	err := fmt.Errorf("%w: no consumer is bound to %s", holdfast.ErrUnroutable, m.key)
 	if known := p.topo.BoundTo(m.key); len(known) > 0 && m.exchange == p.names.TopicsExchange() {
 		return fmt.Errorf("%w; these were, and their queues are gone: consumer %s; start their processes, or forget them, each with `holdfast consumers forget NAME`",
-			err, shortList(boundNames(known)))
+			err, wire.ShortList(wire.BoundNames(known)))
 	}
 	return err
 }

@@ -8,13 +8,15 @@ import (
 	"time"
 
 	amqp "github.com/rabbitmq/amqp091-go"
+
+	"github.com/holdfastmq/holdfast/broker/internal/wire"
 )
 
 // linkOptions say where RabbitMQ is, and how records are published.
 type linkOptions struct {
 	// URL and Name are where to connect to, and how the connections are called there.
 	URL, Name string
-	Names     names
+	Names     wire.Names
 	// PublishChannels is the number of channels that publishes are spread over.
 	PublishChannels int
 	// OpInterval and OpBatch say how op records gather transactions.

@@ -70,11 +70,6 @@ type Options struct {
 const (
 	defaultPrefix = "holdfast"
 	maxPrefix     = 40
-	dialTimeout   = 10 * time.Second
-	heartbeat     = 10 * time.Second
-	// writeTimeout ends a connection whose peer takes no bytes any more. A
-	// broker alarm does not come to that: no publish is written then.
-	writeTimeout = 30 * time.Second
 )
 
 func (o Options) withDefaults() Options {

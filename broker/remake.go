@@ -51,13 +51,13 @@ func (r Remade) String() string {
 		fmt.Fprintf(&s, "queues were missing in RabbitMQ at %s", r.Where)
 	}
 	if len(r.Queues) > 0 {
-		fmt.Fprintf(&s, ": %s made again, what was in them is lost: %s", wereMade(len(r.Queues)), shortList(r.Queues))
+		fmt.Fprintf(&s, ": %s made again, what was in them is lost: %s", wereMade(len(r.Queues)), wire.ShortList(r.Queues))
 	}
 	if len(r.Consumers) > 0 {
-		fmt.Fprintf(&s, "; of the consumers %s nobody may be there, their queues gather what is published from now on", shortList(boundNames(r.Consumers)))
+		fmt.Fprintf(&s, "; of the consumers %s nobody may be there, their queues gather what is published from now on", wire.ShortList(wire.BoundNames(r.Consumers)))
 	}
 	if len(r.Stale) > 0 {
-		fmt.Fprintf(&s, "; not made again, since nobody has seen them for %d days: consumers %s", int(RememberFor.Hours()/24), shortList(boundNames(r.Stale)))
+		fmt.Fprintf(&s, "; not made again, since nobody has seen them for %d days: consumers %s", int(RememberFor.Hours()/24), wire.ShortList(wire.BoundNames(r.Stale)))
 	}
 	if r.Err != nil {
 		fmt.Fprintf(&s, "; not everything could be made: %s", wire.OneLine(r.Err.Error(), wire.MaxReason))
@@ -70,22 +70,6 @@ func wereMade(n int) string {
 		return "1 queue was"
 	}
 	return fmt.Sprintf("%d queues were", n)
-}
-
-// shortList names the first few of what there is.
-func shortList(names []string) string {
-	const most = 20
-	if n := len(names) - most; n > 0 {
-		return strings.Join(names[:most], ", ") + fmt.Sprintf(" and %d more", n)
-	}
-	return strings.Join(names, ", ")
-}
-
-func boundNames(cs []wire.Bound) (names []string) {
-	for _, c := range cs {
-		names = append(names, c.Name)
-	}
-	return names
 }
 
 // Recall takes over what was remembered before, and makes those queues of it that

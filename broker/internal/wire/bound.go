@@ -121,3 +121,11 @@ func matchWords(pattern, words []string) bool {
 	}
 	return true
 }
+
+// BoundNames are the names of consumers.
+func BoundNames(cs []Bound) (names []string) {
+	for _, c := range cs {
+		names = append(names, c.Name)
+	}
+	return names
+}

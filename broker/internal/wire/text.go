@@ -183,3 +183,12 @@ func writableTime(t time.Time) time.Time {
 	}
 	return t
 }
+
+// ShortList names the first few of what there is.
+func ShortList(names []string) string {
+	const most = 20
+	if n := len(names) - most; n > 0 {
+		return strings.Join(names[:most], ", ") + fmt.Sprintf(" and %d more", n)
+	}
+	return strings.Join(names, ", ")
+}
