@@ -6,6 +6,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/holdfastmq/holdfast/broker/internal/link"
 	"github.com/holdfastmq/holdfast/broker/internal/wire"
 )
 
@@ -19,13 +20,13 @@ const retryAble = time.Second
 // hear is called with what another process says that has begun.
 func (s *board) hear(what string) {
 	if what != wire.WantKeepers {
-		token(s.asked)
+		link.Token(s.asked)
 		return
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, c := range s.able {
-		token(c)
+		link.Token(c)
 	}
 }
 
@@ -44,7 +45,7 @@ func (s *board) listen(able chan struct{}) (forget func()) {
 // sayAble tells the others that this Keeper has subscribed and can hand over.
 func (k *keeper) sayAble(ctx context.Context) {
 	if k.o.Unable != nil && k.o.Unable() == "" {
-		k.b.calls.spawn(func() { k.b.board.sayAble(ctx) })
+		k.b.calls.Spawn(func() { k.b.board.sayAble(ctx) })
 	}
 }
 

@@ -12,6 +12,7 @@ import (
 	amqp "github.com/rabbitmq/amqp091-go"
 
 	"github.com/holdfastmq/holdfast"
+	"github.com/holdfastmq/holdfast/broker/internal/link"
 	"github.com/holdfastmq/holdfast/broker/internal/wire"
 )
 
@@ -38,7 +39,7 @@ const (
 
 // ErrAlertsDenied means that this user may not raise alerts, or not take them, or that
 // what that needs is not there and is not his to make.
-var ErrAlertsDenied = final("holdfast: alerts between processes are not possible for this user")
+var ErrAlertsDenied = link.Final("holdfast: alerts between processes are not possible for this user")
 
 // The routing keys of alerts.
 const (
@@ -160,8 +161,8 @@ func (b *Broker) PublishAlert(ctx context.Context, a holdfast.Alert, keys ...str
 	err = holdfast.ErrUnroutable
 	for _, key := range keys {
 		bounded, cancel := b.timeout(ctx)
-		p := publication{exchange: b.AlertsExchange(), key: key, mandatory: true, msg: msg}
-		err = b.pub.one(bounded, &p, "")
+		p := link.Publication{Exchange: b.AlertsExchange(), Key: key, Mandatory: true, Msg: msg}
+		err = b.pub.One(bounded, &p, "")
 		cancel()
 		if !errors.Is(err, holdfast.ErrUnroutable) {
 			return key, deniedAlerts(err)
@@ -189,7 +190,7 @@ func (b *Broker) KeepAlert(ctx context.Context, a holdfast.Alert) error {
 }
 
 // IsAlert reports whether a publish that was refused was an alert's.
-func (b *Broker) IsAlert(r Refusal) bool {
+func (b *Broker) IsAlert(r link.Refusal) bool {
 	exchange, _, _ := strings.Cut(r.To, " ")
 	return exchange == b.AlertsExchange()
 }

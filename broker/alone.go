@@ -6,6 +6,7 @@ import (
 
 	amqp "github.com/rabbitmq/amqp091-go"
 
+	"github.com/holdfastmq/holdfast/broker/internal/link"
 	"github.com/holdfastmq/holdfast/broker/internal/wire"
 )
 
@@ -44,24 +45,24 @@ func (c *consumer) lookSoon() {
 // restLimit is how long suspects wait for the running handlers to return: those
 // that heed their time limit do, or suspects would wait for ever where handlers
 // are slow.
-func (o Subscription) restLimit() time.Duration { return o.HandlerTimeout + abandonAfter }
+func (o Subscription) restLimit() time.Duration { return o.HandlerTimeout + link.AbandonAfter }
 
 // suspects tries suspects, if there are any, and returns when to look again. One
 // may be the probe of the circuit breaker: there may be no other message.
-func (c *consumer) suspects(ctx context.Context, s *subscription, state string) (next time.Duration) {
+func (c *consumer) suspects(ctx context.Context, s *link.Subscription, state string) (next time.Duration) {
 	if state == wire.BreakerOpen {
 		return c.o.lookEvery
 	}
 	queue := c.home(suspectAt)
-	q, err := s.ch.QueueDeclarePassive(queue, true, false, false, false, nil)
+	q, err := s.Ch.QueueDeclarePassive(queue, true, false, false, false, nil)
 	if err != nil {
-		s.failed = err // the channel is lost with it
+		s.Failed = err // the channel is lost with it
 		return c.o.lookEvery
 	}
 	if q.Messages == 0 {
 		return c.o.lookEvery
 	}
-	c.moveBack(s.halt()...)
+	c.moveBack(s.Halt()...)
 	if limit := c.o.restLimit(); !c.rest(ctx, limit) {
 		if ctx.Err() == nil {
 			c.log.Warn("a message that was lost several times has to wait: handlers are still busy", "after", limit)
@@ -73,9 +74,9 @@ func (c *consumer) suspects(ctx context.Context, s *subscription, state string) 
 		if state, _, _ := c.gate.mode(); state == wire.BreakerOpen || ctx.Err() != nil {
 			return c.o.lookEvery
 		}
-		d, ok, err := s.ch.Get(queue, false)
+		d, ok, err := s.Ch.Get(queue, false)
 		if err != nil {
-			s.failed = err
+			s.Failed = err
 			return c.o.lookEvery
 		}
 		if !ok {
@@ -91,13 +92,13 @@ func (c *consumer) suspects(ctx context.Context, s *subscription, state string) 
 // alone has one delivery tried while there is no other, and reports whether its
 // handler returned. One that ignores its context must not hold up the others for
 // ever.
-func (c *consumer) alone(ctx context.Context, s *subscription, d amqp.Delivery) bool {
+func (c *consumer) alone(ctx context.Context, s *link.Subscription, d amqp.Delivery) bool {
 	through := make(chan struct{})
-	s.taken(&d)
-	if !c.pass(ctx, s, job{d: d, ch: s.ch, acks: s.acks, alone: true, done: through}) {
+	s.Taken(&d)
+	if !c.pass(ctx, s, job{d: d, ch: s.Ch, acks: s.Acks, alone: true, done: through}) {
 		return true
 	}
-	limit := time.NewTimer(time.Duration(c.o.Tries)*c.o.HandlerTimeout + abandonAfter)
+	limit := time.NewTimer(time.Duration(c.o.Tries)*c.o.HandlerTimeout + link.AbandonAfter)
 	defer limit.Stop()
 	select {
 	case <-through:

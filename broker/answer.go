@@ -10,6 +10,7 @@ import (
 	"github.com/google/uuid"
 	amqp "github.com/rabbitmq/amqp091-go"
 
+	"github.com/holdfastmq/holdfast/broker/internal/link"
 	"github.com/holdfastmq/holdfast/broker/internal/wire"
 	"github.com/holdfastmq/holdfast/internal/guard"
 )
@@ -29,13 +30,13 @@ const (
 // answer answers status requests until ctx is done. It never gives up, and
 // nothing waits for it: whatever happens here, consumers and Keepers go on.
 func (s *board) answer(ctx context.Context) {
-	pause := newBackoff()
+	pause := link.NewBackoff()
 	pause.MaxInterval = time.Minute
 	failed := 0
 	for {
 		began := time.Now()
 		subscribed, err := s.serve(ctx)
-		if ctx.Err() != nil || errors.Is(err, errClosed) {
+		if ctx.Err() != nil || errors.Is(err, link.ErrClosed) {
 			return
 		}
 		if failed++; subscribed {
@@ -49,7 +50,7 @@ func (s *board) answer(ctx context.Context) {
 		if time.Since(began) > 10*time.Second {
 			pause.Reset()
 		}
-		if !sleep(ctx, pause.NextBackOff()) {
+		if !link.Sleep(ctx, pause.NextBackOff()) {
 			return
 		}
 	}
@@ -57,7 +58,7 @@ func (s *board) answer(ctx context.Context) {
 
 // serve answers until its subscription is lost or ctx is done.
 func (s *board) serve(ctx context.Context) (subscribed bool, err error) {
-	if _, err := s.b.consLink.get(ctx); err != nil { // however long that takes
+	if _, err := s.b.consLink.Get(ctx); err != nil { // however long that takes
 		return false, err
 	}
 	// A new name each time: RabbitMQ may still hold the queue of a connection
@@ -66,19 +67,19 @@ func (s *board) serve(ctx context.Context) (subscribed bool, err error) {
 	if err := s.b.declare(ctx, s.steps(queue)); err != nil {
 		return false, err
 	}
-	sub, err := s.b.subs.subscribe(ctx, queue, 1)
+	sub, err := s.b.subs.Subscribe(ctx, queue, 1)
 	if err != nil {
 		return false, err
 	}
-	defer func() { _ = sub.ch.Close() }() // and RabbitMQ deletes the queue
-	token(s.news)
+	defer func() { _ = sub.Ch.Close() }() // and RabbitMQ deletes the queue
+	link.Token(s.news)
 	for {
 		select {
 		case <-s.news:
-			s.b.calls.spawn(func() { s.sayHello(ctx) })
-		case d, ok := <-sub.deliveries:
+			s.b.calls.Spawn(func() { s.sayHello(ctx) })
+		case d, ok := <-sub.Deliveries:
 			if !ok {
-				return true, sub.reason()
+				return true, sub.Reason()
 			}
 			if err := d.Ack(false); err != nil {
 				continue // the channel is lost: deliveries is closed soon
@@ -135,8 +136,8 @@ func (s *board) reply(ctx context.Context, d *amqp.Delivery) (err error) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, replyTimeout)
 	defer cancel()
-	if s.b.pubLink.isBlocked() { // RabbitMQ would not read it
-		return fmt.Errorf("status: %s", s.b.pubLink.state())
+	if s.b.pubLink.IsBlocked() { // RabbitMQ would not read it
+		return fmt.Errorf("status: %s", s.b.pubLink.State())
 	}
 	conn, hangUp, err := s.line(ctx)
 	if err != nil {
@@ -145,7 +146,7 @@ func (s *board) reply(ctx context.Context, d *amqp.Delivery) (err error) {
 	defer hangUp()
 	// On a channel of its own: pseudo queues are reached through the default exchange
 	// alone, and RabbitMQ closes the channel of a user who may not write there.
-	return s.b.calls.onChannel(ctx, conn, func(ch *amqp.Channel) error {
+	return s.b.calls.OnChannel(ctx, conn, func(ch *amqp.Channel) error {
 		closed := ch.NotifyClose(make(chan *amqp.Error, 1))
 		if err := ch.Confirm(false); err != nil {
 			return err
@@ -172,11 +173,11 @@ func (s *board) reply(ctx context.Context, d *amqp.Delivery) (err error) {
 // line is the connection for publishing, or, while that one is lost, another one: that it
 // is lost is what people want to know.
 func (s *board) line(ctx context.Context) (conn *amqp.Connection, hangUp func(), err error) {
-	if s.b.pubLink.isUp() {
-		conn, err = s.b.pubLink.get(ctx)
+	if s.b.pubLink.IsUp() {
+		conn, err = s.b.pubLink.Get(ctx)
 		return conn, func() {}, err
 	}
-	conn, raw, err := s.b.pubLink.dial(ctx)
+	conn, raw, err := s.b.pubLink.Dial(ctx)
 	return conn, func() {
 		_ = conn.CloseDeadline(time.Now().Add(time.Second))
 		_ = raw.Close()

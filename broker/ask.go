@@ -35,20 +35,20 @@ func (b *Broker) ask(ctx context.Context, wait time.Duration, want wire.StatusRe
 		wait = askWait
 	}
 	// RabbitMQ does not read from a connection that it blocks.
-	if b.pubLink.isBlocked() {
-		return nil, fmt.Errorf("ask the processes: %s", b.pubLink.state())
+	if b.pubLink.IsBlocked() {
+		return nil, fmt.Errorf("ask the processes: %s", b.pubLink.State())
 	}
 	ctx, cancel := context.WithTimeout(ctx, b.o.PublishTimeout+wait)
 	defer cancel()
-	conn, err := b.pubLink.get(ctx)
+	conn, err := b.pubLink.Get(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("ask the processes: %w", err)
 	}
 	a := &asking{wait: wait, want: want, id: uuid.NewString(), exchange: b.StatusExchange(), from: map[string]bool{}}
-	err = b.calls.onChannel(ctx, conn, func(ch *amqp.Channel) error { return a.run(ctx, ch) })
+	err = b.calls.OnChannel(ctx, conn, func(ch *amqp.Channel) error { return a.run(ctx, ch) })
 	answers, err := a.result(err)
-	if err == nil && len(answers) == 0 && b.pubLink.isBlocked() {
-		err = fmt.Errorf("ask the processes: %s", b.pubLink.state())
+	if err == nil && len(answers) == 0 && b.pubLink.IsBlocked() {
+		err = fmt.Errorf("ask the processes: %s", b.pubLink.State())
 	}
 	return answers, err
 }

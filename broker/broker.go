@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 
+	"github.com/holdfastmq/holdfast/broker/internal/link"
 	"github.com/holdfastmq/holdfast/broker/internal/wire"
 )
 
@@ -17,27 +18,27 @@ type Broker struct {
 	o     Options
 	log   *slog.Logger
 	topo  *topology
-	pub   *publisher
-	ops   *opWriter
+	pub   *link.Publisher
+	ops   *link.OpWriter
 	board *board
 	// waiting is for ParticipantWait.
 	waiting *waitAsking
 	// memory is of the consumers of all processes.
 	memory *memory
-	partly *partly
+	partly *link.Partly
 
 	checks     *checkAsker
 	replyNames *replyNames
 
-	pubLink  *link
-	consLink *link
-	subs     *subscriber
+	pubLink  *link.Connection
+	consLink *link.Connection
+	subs     *link.Subscriber
 
 	run    context.Context // done once Close begins to tear down
 	cancel context.CancelFunc
 
 	done  chan struct{} // closed when Close is through
-	calls *calls
+	calls *link.Calls
 }
 
 // Open connects to RabbitMQ once; afterwards lost connections are made again
@@ -48,31 +49,31 @@ func Open(ctx context.Context, o Options) (*Broker, error) {
 	if err := o.validate(); err != nil {
 		return nil, err
 	}
-	b := &Broker{names: o.names(), o: o, log: o.Logger, calls: &calls{}, done: make(chan struct{})}
+	b := &Broker{names: o.names(), o: o, log: o.Logger, calls: &link.Calls{}, done: make(chan struct{})}
 	b.run, b.cancel = context.WithCancel(context.Background())
 	b.topo = newTopology(b)
 	b.memory = newMemory()
-	b.partly = newPartly()
+	b.partly = link.NewPartly()
 	b.board, b.waiting = newBoard(b), newWaitAsking()
 	b.checks = newCheckAsker(b)
 	b.replyNames = newReplyNames(b)
-	b.pubLink = newLink("publish", o.link(), b.topo.restore)
+	b.pubLink = link.NewConnection("publish", o.link(), b.topo.restore)
 	if o.OnRefused != nil {
-		b.pubLink.onLost = func(err error) { o.OnRefused(Refusal{Why: LostConnection, Reason: err.Error()}) }
+		b.pubLink.OnLost = func(err error) { o.OnRefused(link.Refusal{Why: link.LostConnection, Reason: err.Error()}) }
 	}
-	b.consLink = newLink("consume", o.link(), b.topo.restore)
-	b.subs = &subscriber{link: b.consLink, calls: b.calls, doubt: b.topo.ledger.doubt}
-	if err := b.consLink.start(ctx); err != nil {
+	b.consLink = link.NewConnection("consume", o.link(), b.topo.restore)
+	b.subs = &link.Subscriber{Connection: b.consLink, Calls: b.calls, Doubt: b.topo.ledger.doubt}
+	if err := b.consLink.Start(ctx); err != nil {
 		b.cancel()
 		return nil, err
 	}
-	if err := b.pubLink.start(ctx); err != nil {
+	if err := b.pubLink.Start(ctx); err != nil {
 		b.cancel()
-		b.consLink.stop(ctx)
+		b.consLink.Stop(ctx)
 		return nil, err
 	}
-	b.pub = newPublisher(b.run, b.pubLink, b.topo, &b.topo.epoch, o.link())
-	b.ops = newOpWriter(b.run, b.pub, o.link())
+	b.pub = link.NewPublisher(b.run, b.pubLink, b.topo, &b.topo.epoch, o.link())
+	b.ops = link.NewOpWriter(b.run, b.pub, o.link())
 	return b, nil
 }
 
@@ -82,24 +83,24 @@ func Open(ctx context.Context, o Options) (*Broker, error) {
 // for the first. The error is that of ctx, if it ended the wait for op records;
 // what is lost then costs check-backs, no message.
 func (b *Broker) Close(ctx context.Context) error {
-	if !b.calls.close() {
+	if !b.calls.Close() {
 		<-b.done
 		return nil
 	}
-	err := b.ops.stop(ctx)
-	if e := b.pub.stop(ctx); err == nil {
+	err := b.ops.Stop(ctx)
+	if e := b.pub.Stop(ctx); err == nil {
 		err = e
 	}
 	b.cancel()
-	b.pubLink.stop(ctx)
-	b.consLink.stop(ctx)
-	b.pub.wait()
-	b.ops.wait()
-	b.calls.wait()
+	b.pubLink.Stop(ctx)
+	b.consLink.Stop(ctx)
+	b.pub.Wait()
+	b.ops.Wait()
+	b.calls.Wait()
 	close(b.done)
 	return err
 }
 
 func (b *Broker) timeout(ctx context.Context) (context.Context, context.CancelFunc) {
-	return withTimeout(ctx, b.o.PublishTimeout)
+	return link.WithTimeout(ctx, b.o.PublishTimeout)
 }

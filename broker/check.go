@@ -14,6 +14,7 @@ import (
 	"github.com/google/uuid"
 	amqp "github.com/rabbitmq/amqp091-go"
 
+	"github.com/holdfastmq/holdfast/broker/internal/link"
 	"github.com/holdfastmq/holdfast/broker/internal/wire"
 )
 
@@ -72,15 +73,15 @@ func newCheckAsker(b *Broker) *checkAsker { return &checkAsker{b: b, turn: make(
 // ask returns the body of the answer. A request whose channel is lost is sent
 // again.
 func (a *checkAsker) ask(ctx context.Context, queue, group string, body []byte) ([]byte, error) {
-	pause := newBackoff()
+	pause := link.NewBackoff()
 	for {
 		answer, err := a.try(ctx, queue, group, body)
 		var lost lostError
 		if !errors.As(err, &lost) {
 			return answer, err
 		}
-		if !sleep(ctx, pause.NextBackOff()) {
-			return nil, fmt.Errorf("%w: queue %s: %w: %s", wire.ErrUnreached, queue, err, a.b.pubLink.state())
+		if !link.Sleep(ctx, pause.NextBackOff()) {
+			return nil, fmt.Errorf("%w: queue %s: %w: %s", wire.ErrUnreached, queue, err, a.b.pubLink.State())
 		}
 	}
 }
@@ -101,19 +102,19 @@ func (a *checkAsker) ways(ctx context.Context) []string {
 }
 
 func (a *checkAsker) unsent(queue string, err error) error {
-	return fmt.Errorf("%w: the request to queue %s was not sent: %w: %s", wire.ErrUnreached, queue, err, a.b.pubLink.state())
+	return fmt.Errorf("%w: the request to queue %s was not sent: %w: %s", wire.ErrUnreached, queue, err, a.b.pubLink.State())
 }
 
 func (a *checkAsker) try(ctx context.Context, queue, group string, body []byte) ([]byte, error) {
 	select {
-	case <-a.b.pubLink.gate(): // RabbitMQ does not read from a connection that it blocks
+	case <-a.b.pubLink.Gate(): // RabbitMQ does not read from a connection that it blocks
 	case <-ctx.Done():
 		return nil, a.unsent(queue, ctx.Err())
 	}
 	ways := a.ways(ctx)
 	ch, err := a.channel(ctx)
 	switch {
-	case errors.Is(err, errClosed) || ctx.Err() != nil:
+	case errors.Is(err, link.ErrClosed) || ctx.Err() != nil:
 		return nil, a.unsent(queue, err)
 	case err != nil:
 		return nil, lostError{err}
@@ -143,8 +144,8 @@ func (a *checkAsker) over(ctx context.Context, ch *askChannel, exchange, queue, 
 	if exchange != "" && ch.answers != "" {
 		msg.ReplyTo = ch.answers
 	}
-	if !a.b.calls.spawn(func() { written <- ch.ch.PublishWithContext(ctx, exchange, queue, true, false, msg) }) {
-		return got, a.unsent(queue, errClosed)
+	if !a.b.calls.Spawn(func() { written <- ch.ch.PublishWithContext(ctx, exchange, queue, true, false, msg) }) {
+		return got, a.unsent(queue, link.ErrClosed)
 	}
 	for {
 		select {
@@ -158,7 +159,7 @@ func (a *checkAsker) over(ctx context.Context, ch *askChannel, exchange, queue, 
 			return got, a.lost(ch.why, exchange, queue, group)
 		case <-ctx.Done():
 			return got, fmt.Errorf("%w: queue %s: no answer in time (%w): see that a process of group %s consumes it, and its log; %s",
-				wire.ErrUnreached, queue, ctx.Err(), group, a.b.pubLink.state())
+				wire.ErrUnreached, queue, ctx.Err(), group, a.b.pubLink.State())
 		}
 	}
 }
@@ -190,14 +191,14 @@ func (a *checkAsker) channel(ctx context.Context) (*askChannel, error) {
 		defer func() { <-a.turn }()
 		return a.last, nil
 	}
-	conn, err := a.b.pubLink.get(ctx)
+	conn, err := a.b.pubLink.Get(ctx)
 	if err != nil {
 		<-a.turn
 		return nil, err
 	}
 	made := make(chan error, 1)
 	var ch *askChannel
-	if !a.b.calls.spawn(func() { // amqp091's calls know no context
+	if !a.b.calls.Spawn(func() { // amqp091's calls know no context
 		defer func() { <-a.turn }()
 		var err error
 		if ch, err = a.b.openAskChannel(conn); err == nil {
@@ -206,7 +207,7 @@ func (a *checkAsker) channel(ctx context.Context) (*askChannel, error) {
 		made <- err
 	}) {
 		<-a.turn
-		return nil, errClosed
+		return nil, link.ErrClosed
 	}
 	select {
 	case err := <-made:
@@ -314,7 +315,7 @@ func (a *askChannel) watch(answers <-chan amqp.Delivery, returns <-chan amqp.Ret
 			if a.why = amqp.ErrClosed; e != nil {
 				a.why = e
 			}
-			go drain(returns)
+			go link.Drain(returns)
 			return
 		}
 	}

@@ -15,6 +15,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/holdfastmq/holdfast"
+	"github.com/holdfastmq/holdfast/broker/internal/link"
 	"github.com/holdfastmq/holdfast/broker/internal/wire"
 	"github.com/holdfastmq/holdfast/internal/fault"
 	"github.com/holdfastmq/holdfast/internal/stack/stacktest"
@@ -61,8 +62,8 @@ func childConsumer() int {
 			case <-ctx.Done():
 				return ctx.Err()
 			}
-			p := publication{key: c.Prefix + ".results", mandatory: true, msg: amqp.Publishing{MessageId: d.Message.ID}}
-			return b.pub.one(ctx, &p, "")
+			p := link.Publication{Key: c.Prefix + ".results", Mandatory: true, Msg: amqp.Publishing{MessageId: d.Message.ID}}
+			return b.pub.One(ctx, &p, "")
 		}})
 	if err != nil {
 		return 4

@@ -59,16 +59,16 @@ func TestComingBackIsOneLook(t *testing.T) {
 	status := uint64(10) // the queue of status requests is new each time
 	require.LessOrEqual(t, b.topo.written.Load()-before, 2*once+status, "each of two connections may be cut a moment after the other is back")
 
-	eventually(t, "the other connection is back, too", b.consLink.isUp)
+	eventually(t, "the other connection is back, too", b.consLink.IsUp)
 	before = b.topo.written.Load()
-	b.pubLink.mu.Lock()
-	raw := b.pubLink.raw
-	b.pubLink.mu.Unlock()
+	b.pubLink.Mu.Lock()
+	raw := b.pubLink.Raw
+	b.pubLink.Mu.Unlock()
 	require.NoError(t, raw.Close())
 	eventually(t, "the loss is noticed", func() bool {
-		b.pubLink.mu.Lock()
-		defer b.pubLink.mu.Unlock()
-		return b.pubLink.raw != raw
+		b.pubLink.Mu.Lock()
+		defer b.pubLink.Mu.Unlock()
+		return b.pubLink.Raw != raw
 	})
 	allHandle(t, b, handled, n, "t3")
 	require.LessOrEqual(t, b.topo.written.Load()-before, status)
@@ -102,7 +102,7 @@ func TestDeletedUnderItsConnection(t *testing.T) {
 		_, err := ch.QueueDelete(idle, false, false, false)
 		require.NoError(t, err)
 	})
-	_, err := b.subs.subscribe(ctx, idle, 1)
+	_, err := b.subs.Subscribe(ctx, idle, 1)
 	require.Error(t, err)
 	require.True(t, b.topo.ledger.doubted(idle))
 	require.NoError(t, declare())
@@ -147,7 +147,7 @@ func TestLateDeclaration(t *testing.T) {
 func TestRefusedAmongMany(t *testing.T) {
 	t.Parallel()
 	b := open(t, stacktest.Shared(t).AMQPURL(), stacktest.Prefix(t), nil)
-	conn, err := b.consLink.get(testContext(t))
+	conn, err := b.consLink.Get(testContext(t))
 	require.NoError(t, err)
 	var steps, conflicts []step
 	var want []string
@@ -174,7 +174,7 @@ func TestRefusedAmongMany(t *testing.T) {
 	}))
 	require.Equal(t, want, failed)
 	for _, s := range steps {
-		there, err := b.calls.exists(testContext(t), conn, func(ch *amqp.Channel) error { return s.there(ch, false) })
+		there, err := b.calls.Exists(testContext(t), conn, func(ch *amqp.Channel) error { return s.there(ch, false) })
 		require.NoError(t, err)
 		require.True(t, there, s.of)
 	}

@@ -12,6 +12,7 @@ import (
 	amqp "github.com/rabbitmq/amqp091-go"
 
 	"github.com/holdfastmq/holdfast"
+	"github.com/holdfastmq/holdfast/broker/internal/link"
 	"github.com/holdfastmq/holdfast/broker/internal/wire"
 )
 
@@ -101,7 +102,7 @@ type Subscription struct {
 	unbegun   time.Duration // maxUnbegun
 	wait      time.Duration // maxWait
 	lookEvery time.Duration // lookEvery
-	gather    time.Duration // handledDelay
+	gather    time.Duration // HandledDelay
 	long      time.Duration // LongRetry
 }
 
@@ -127,7 +128,7 @@ func (o Subscription) withDefaults() Subscription {
 		o.lookEvery = lookEvery
 	}
 	if o.gather == 0 {
-		o.gather = handledDelay
+		o.gather = link.HandledDelay
 	}
 	if o.long == 0 {
 		o.long = LongRetry
@@ -198,11 +199,11 @@ func (b *Broker) Consume(ctx context.Context, o Subscription) error {
 	for range o.Concurrency {
 		workers.Go(c.work)
 	}
-	err := b.subs.resubscribe(ctx, c.log, queue, 0,
+	err := b.subs.Resubscribe(ctx, c.log, queue, 0,
 		func(ctx context.Context) error {
 			return b.declareConsumer(ctx, o.Name, wire.Bindings{Topics: o.Topics, Notices: o.Notices}, c.schedule.delays)
 		},
-		func(ctx context.Context, s *subscription) {
+		func(ctx context.Context, s *link.Subscription) {
 			c.session(ctx, s)
 			if ctx.Err() != nil {
 				c.drain(cancel)
@@ -216,7 +217,7 @@ func (b *Broker) Consume(ctx context.Context, o Subscription) error {
 type job struct {
 	d     amqp.Delivery
 	ch    *amqp.Channel
-	acks  *acker
+	acks  *link.Acker
 	alone bool          // it is the only one here
 	done  chan struct{} // closed when the worker is through, if not nil
 }
@@ -268,8 +269,8 @@ func (c *consumer) drain(cancel context.CancelCauseFunc) {
 		return
 	}
 	c.log.Warn("handlers did not finish in time; their deliveries are given back", "after", c.o.DrainTimeout)
-	cancel(errDrained)
-	c.rest(context.Background(), abandonAfter)
+	cancel(link.ErrDrained)
+	c.rest(context.Background(), link.AbandonAfter)
 }
 
 // finish waits for the workers once there is no session any more: handlers of

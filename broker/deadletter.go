@@ -6,6 +6,7 @@ import (
 
 	amqp "github.com/rabbitmq/amqp091-go"
 
+	"github.com/holdfastmq/holdfast/broker/internal/link"
 	"github.com/holdfastmq/holdfast/broker/internal/wire"
 )
 
@@ -13,9 +14,9 @@ import (
 func (b *Broker) publishDead(ctx context.Context, msg amqp.Publishing) error {
 	ctx, cancel := b.timeout(ctx)
 	defer cancel()
-	wire.Squeeze(&msg, b.pubLink.limits().Room())
-	p := publication{exchange: b.DeadQueue(), key: b.DeadQueue(), mandatory: true, repair: true, msg: msg}
-	if err := b.pub.one(ctx, &p, ""); err != nil {
+	wire.Squeeze(&msg, b.pubLink.Limits().Room())
+	p := link.Publication{Exchange: b.DeadQueue(), Key: b.DeadQueue(), Mandatory: true, Repair: true, Msg: msg}
+	if err := b.pub.One(ctx, &p, ""); err != nil {
 		return fmt.Errorf("dead letter %s: %w", msg.MessageId, err)
 	}
 	return nil

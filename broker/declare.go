@@ -12,6 +12,7 @@ import (
 	amqp "github.com/rabbitmq/amqp091-go"
 
 	"github.com/holdfastmq/holdfast"
+	"github.com/holdfastmq/holdfast/broker/internal/link"
 	"github.com/holdfastmq/holdfast/broker/internal/wire"
 )
 
@@ -108,7 +109,7 @@ func (b *Broker) declare(ctx context.Context, steps ...[]step) error {
 	}
 	wait, cancel := b.timeout(ctx)
 	defer cancel()
-	conn, err := b.consLink.get(wait)
+	conn, err := b.consLink.Get(wait)
 	if err != nil {
 		return fmt.Errorf("declare queues: %w", err)
 	}
@@ -199,14 +200,14 @@ func (e *MissingError) Error() string {
 func (t *topology) each(ctx context.Context, conn *amqp.Connection, steps []step, failed func(s step, err error) (done bool, fatal error)) error {
 	era := t.ledger.now()
 	l := &lane{conn: conn}
-	defer func() { t.b.calls.spawn(l.leave) }()
+	defer func() { t.b.calls.Spawn(l.leave) }()
 	for size, late := 1, 0; len(steps) > 0; {
 		some := steps[:min(size, len(steps))]
 		began, on := time.Now(), l
 		err := t.limited(ctx, func() error { return on.do(some) })
 		took := time.Since(began)
 		if err != nil { // an error closes a channel, and one that is late is left alone
-			t.b.calls.spawn(on.leave)
+			t.b.calls.Spawn(on.leave)
 			l = &lane{conn: conn}
 		}
 		t.written.Add(uint64(len(some)))
@@ -220,7 +221,7 @@ func (t *topology) each(ctx context.Context, conn *amqp.Connection, steps []step
 				size = max(size/2, 1)
 			}
 			continue
-		case conn.IsClosed() || ctx.Err() != nil || errors.Is(err, errClosed):
+		case conn.IsClosed() || ctx.Err() != nil || errors.Is(err, link.ErrClosed):
 			return explainDeclare(some[0].what, err)
 		}
 		if size = 1; len(some) > 1 || errors.Is(err, errAgain) {
@@ -282,7 +283,7 @@ func (l *lane) leave() {
 func (t *topology) limited(ctx context.Context, f func() error) error {
 	op, cancel := context.WithTimeout(ctx, t.late)
 	defer cancel()
-	err := t.b.calls.await(op, f)
+	err := t.b.calls.Await(op, f)
 	if err != nil && op.Err() != nil && ctx.Err() == nil {
 		return errLate
 	}
@@ -298,7 +299,7 @@ func (t *topology) done(ctx context.Context, conn *amqp.Connection, s step, refu
 	if s.there == nil {
 		return s.shared
 	}
-	there, err := t.b.calls.exists(ctx, conn, func(ch *amqp.Channel) error { return s.there(ch, false) })
+	there, err := t.b.calls.Exists(ctx, conn, func(ch *amqp.Channel) error { return s.there(ch, false) })
 	return err == nil && there
 }
 

@@ -4,6 +4,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/holdfastmq/holdfast/broker/internal/link"
 	"github.com/holdfastmq/holdfast/broker/internal/wire"
 )
 
@@ -148,7 +149,7 @@ func (g *gate) unlock(before looked) {
 		g.changes = append(g.changes, change{from: before.state, to: now.state, pause: g.b.pause, err: g.b.err})
 	}
 	g.mu.Unlock()
-	token(g.changed)
+	link.Token(g.changed)
 	g.telling.Lock()
 	defer g.telling.Unlock()
 	g.mu.Lock()

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/holdfastmq/holdfast"
+	"github.com/holdfastmq/holdfast/broker/internal/link"
 	"github.com/holdfastmq/holdfast/broker/internal/wire"
 )
 
@@ -36,8 +37,8 @@ func (c *consumer) askGiveUp(w *work) (taken bool, err error) {
 	d.Message = d.Message.Clone()
 	d.Attempt = w.a.Failed + w.a.Lost
 	f := holdfast.Failure{Consumer: c.o.Name, Class: w.class, Reason: wire.Clip(w.reason, wire.MaxReason), Attempts: w.a.Failed + w.a.Lost,
-		At: time.Now().UTC(), Log: w.log, Redelivery: w.a.EncodeRedelivery}
-	err = protect(func() (err error) {
+		At: time.Now().UTC(), Log: w.log, Redelivery: w.a.Redelivery}
+	err = link.Protect(func() (err error) {
 		taken, err = c.o.GiveUp(ctx, d, f)
 		return err
 	})

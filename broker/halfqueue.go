@@ -6,6 +6,7 @@ import (
 
 	amqp "github.com/rabbitmq/amqp091-go"
 
+	"github.com/holdfastmq/holdfast/broker/internal/link"
 	"github.com/holdfastmq/holdfast/broker/internal/wire"
 )
 
@@ -34,15 +35,15 @@ func (b *Broker) FindHalfQueues(ctx context.Context, group string) ([]string, er
 func (b *Broker) queueExists(ctx context.Context, name string) (bool, error) {
 	ctx, cancel := b.timeout(ctx)
 	defer cancel()
-	conn, err := b.consLink.get(ctx)
+	conn, err := b.consLink.Get(ctx)
 	if err != nil {
 		return false, err
 	}
-	return b.calls.exists(ctx, conn, func(ch *amqp.Channel) error {
+	return b.calls.Exists(ctx, conn, func(ch *amqp.Channel) error {
 		_, err := ch.QueueDeclarePassive(name, true, false, false, false, nil)
 		return err
 	})
 }
 
 // errQueueGone means that a half queue beyond Options.HalfQueues does not exist.
-var errQueueGone = final("the half queue does not exist")
+var errQueueGone = link.Final("the half queue does not exist")

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/holdfastmq/holdfast"
+	"github.com/holdfastmq/holdfast/broker/internal/link"
 	"github.com/holdfastmq/holdfast/broker/internal/wire"
 	"github.com/holdfastmq/holdfast/internal/blame"
 	"github.com/holdfastmq/holdfast/internal/fault"
@@ -97,7 +98,7 @@ func (c *consumer) handle(j *job) {
 	if err == nil {
 		err = callErr
 	}
-	w.d = Delivery{Message: m, TxID: tx, Group: group, Notice: notice, Saga: call, Redelivered: w.a.Lost > 0, Redelivery: w.a.EncodeRedelivery}
+	w.d = Delivery{Message: m, TxID: tx, Group: group, Notice: notice, Saga: call, Redelivered: w.a.Lost > 0, Redelivery: w.a.Redelivery}
 	stray := w.a.Lost >= suspectAt && !j.alone
 	if err == nil && w.a.Hops == 0 && !j.d.Redelivered && !stray {
 		c.enter(&w)
@@ -144,7 +145,7 @@ func (w *work) key() string {
 // returns without an acknowledgement leaves it to come again with its channel's
 // end.
 func (c *consumer) tryOut(w *work) {
-	away, crowded := newBackoff(), newBackoff()
+	away, crowded := link.NewBackoff(), link.NewBackoff()
 	crowded.InitialInterval, crowded.MaxInterval, crowded.RandomizationFactor = 10*time.Millisecond, time.Second, 0.5
 	crowded.Reset()
 	var waiting time.Time
@@ -194,7 +195,7 @@ func (c *consumer) tryOut(w *work) {
 		e.wish, e.wished = holdfast.RetryDelay(err)
 		c.failed(w, class, err)
 		c.observeAttempt(w, EventAttemptFailed, took)
-		v := c.schedule.after(w.a.Failed, w.a.EncodeRedelivery, e)
+		v := c.schedule.after(w.a.Failed, w.a.Redelivery, e)
 		if v.do == doAgain && c.gate.counts(w.era) {
 			if c.isStopping() {
 				c.retry(w, verdict{do: doTail}) // elsewhere
@@ -226,7 +227,7 @@ func (c *consumer) try(d Delivery) (timedOut bool, err error) {
 	ctx, cancel := context.WithTimeout(c.handlers, c.o.HandlerTimeout)
 	defer cancel()
 	d.Message = d.Message.Clone() // what one try changes, the next must not see
-	err = protect(func() error { return c.o.Handle(ctx, d) })
+	err = link.Protect(func() error { return c.o.Handle(ctx, d) })
 	return errors.Is(ctx.Err(), context.DeadlineExceeded), err
 }
 
@@ -255,7 +256,7 @@ func (c *consumer) lost(w *work) {
 	w.a.Lost++
 	c.note(w, holdfast.ClassLost, fmt.Sprintf("the process that had it was killed, lost its connection or gave it back, and no attempt returned (%d in a row)", w.a.Lost))
 	c.observe(c.event(w, EventLost))
-	v := c.schedule.afterLoss(w.a.Failed, w.a.Lost, w.a.EncodeRedelivery)
+	v := c.schedule.afterLoss(w.a.Failed, w.a.Lost, w.a.Redelivery)
 	c.log.Info("a message was delivered before and nobody knows what came of it", "message", w.d.Message.ID, "lost", w.a.Lost)
 	if v.do == doBury {
 		c.giveUp(w)

@@ -7,6 +7,7 @@ import (
 
 	amqp "github.com/rabbitmq/amqp091-go"
 
+	"github.com/holdfastmq/holdfast/broker/internal/link"
 	"github.com/holdfastmq/holdfast/broker/internal/wire"
 )
 
@@ -23,8 +24,8 @@ func (b *Broker) Postpone(ctx context.Context, h wire.HandledRecord) error {
 	msg.Headers[wire.HeaderLate] = "1"
 	// No consumer's queue has that name: so it takes the way of those whose
 	// consumer is gone, to the queue of dead letters.
-	p := publication{exchange: b.RetryQueue(postponed), key: b.DeadQueue(), mandatory: true, repair: true, msg: msg}
-	if err := b.pub.one(ctx, &p, ""); err != nil {
+	p := link.Publication{Exchange: b.RetryQueue(postponed), Key: b.DeadQueue(), Mandatory: true, Repair: true, Msg: msg}
+	if err := b.pub.One(ctx, &p, ""); err != nil {
 		return fmt.Errorf("put off the record that the redelivered message %s was handled: %w", h.MessageID, err)
 	}
 	return nil
@@ -34,8 +35,8 @@ func (b *Broker) Postpone(ctx context.Context, h wire.HandledRecord) error {
 func (b *Broker) publishHandled(ctx context.Context, msg amqp.Publishing) error {
 	ctx, cancel := b.timeout(ctx)
 	defer cancel()
-	p := publication{exchange: b.DeadQueue(), key: b.DeadQueue(), mandatory: true, repair: true, msg: msg}
-	if err := b.pub.one(ctx, &p, ""); err != nil {
+	p := link.Publication{Exchange: b.DeadQueue(), Key: b.DeadQueue(), Mandatory: true, Repair: true, Msg: msg}
+	if err := b.pub.One(ctx, &p, ""); err != nil {
 		return fmt.Errorf("record that the redelivered message %s was handled: %w", msg.MessageId, err)
 	}
 	return nil

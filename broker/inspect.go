@@ -41,16 +41,16 @@ type QueueInfo struct {
 func (b *Broker) Inspect(ctx context.Context, queues ...string) (Info, error) {
 	ctx, cancel := b.timeout(ctx)
 	defer cancel()
-	conn, err := b.consLink.get(ctx)
+	conn, err := b.consLink.Get(ctx)
 	if err != nil {
 		return Info{}, fmt.Errorf("inspect: %w", err)
 	}
 	text := func(name string) string { return wire.HeaderText(conn.Properties[name]) }
 	info := Info{Product: text("product"), Version: text("version"), Where: b.o.where()}
-	if b.pubLink.isBlocked() {
-		info.Blocked = b.pubLink.state()
+	if b.pubLink.IsBlocked() {
+		info.Blocked = b.pubLink.State()
 	}
-	info.Topics, err = b.calls.exists(ctx, conn, func(ch *amqp.Channel) error {
+	info.Topics, err = b.calls.Exists(ctx, conn, func(ch *amqp.Channel) error {
 		return ch.ExchangeDeclarePassive(b.TopicsExchange(), amqp.ExchangeTopic, true, false, false, false, nil)
 	})
 	if err != nil {
@@ -58,7 +58,7 @@ func (b *Broker) Inspect(ctx context.Context, queues ...string) (Info, error) {
 	}
 	for _, name := range queues {
 		found := make(chan amqp.Queue, 1)
-		ok, err := b.calls.exists(ctx, conn, func(ch *amqp.Channel) error {
+		ok, err := b.calls.Exists(ctx, conn, func(ch *amqp.Channel) error {
 			q, err := ch.QueueDeclarePassive(name, true, false, false, false, nil)
 			found <- q
 			return err

@@ -12,6 +12,7 @@ import (
 	amqp "github.com/rabbitmq/amqp091-go"
 
 	"github.com/holdfastmq/holdfast"
+	"github.com/holdfastmq/holdfast/broker/internal/link"
 	"github.com/holdfastmq/holdfast/broker/internal/wire"
 	"github.com/holdfastmq/holdfast/internal/fault"
 )
@@ -114,21 +115,21 @@ func (b *Broker) ConsumeDead(ctx context.Context, o DeadOptions) error {
 	if err := o.validate(); err != nil {
 		return err
 	}
-	in := &intake{pool: newPool(ctx, b.log, "dead letters"), b: b, o: o, log: b.log, slots: make(chan struct{}, o.Concurrency)}
-	defer in.cancel(nil)
-	err := b.subs.resubscribe(ctx, in.log, b.DeadQueue(), o.Prefetch,
+	in := &intake{Pool: link.NewPool(ctx, b.log, "dead letters"), b: b, o: o, log: b.log, slots: make(chan struct{}, o.Concurrency)}
+	defer in.Cancel(nil)
+	err := b.subs.Resubscribe(ctx, in.log, b.DeadQueue(), o.Prefetch,
 		func(ctx context.Context) error { return b.declare(ctx, b.topo.baseSteps()) },
-		func(ctx context.Context, s *subscription) {
-			in.session(ctx, s, in.record)
+		func(ctx context.Context, s *link.Subscription) {
+			in.Session(ctx, s, in.record)
 			if ctx.Err() != nil {
-				_ = in.drain() // while what finishes can be acknowledged
+				_ = in.Drain() // while what finishes can be acknowledged
 			}
 		})
-	return errors.Join(err, in.drain())
+	return errors.Join(err, in.Drain())
 }
 
 type intake struct {
-	*pool
+	*link.Pool
 	b     *Broker
 	o     DeadOptions
 	log   *slog.Logger
@@ -147,7 +148,7 @@ var errGone = errors.New("holdfast: the subscription ended")
 func (in *intake) record(gone context.Context, d *amqp.Delivery) {
 	r := in.read(d)
 	large := r.Letter != nil && wire.Oversized(r.Letter, in.o.MaxBody)
-	pause := newBackoff()
+	pause := link.NewBackoff()
 	pause.MaxInterval = intakePause
 	came := time.Now()
 	for {
@@ -162,7 +163,7 @@ func (in *intake) record(gone context.Context, d *amqp.Delivery) {
 		}
 		in.complain(r, err)
 		in.waiting.Add(1)
-		ok := sleep(gone, min(pause.NextBackOff(), in.hold(err)))
+		ok := link.Sleep(gone, min(pause.NextBackOff(), in.hold(err)))
 		limit := in.hold(err)
 		in.waiting.Add(-1)
 		if ok && time.Since(came) < limit {
@@ -203,11 +204,11 @@ func (in *intake) try(gone context.Context, d *amqp.Delivery, r DeadRecord, larg
 		return errGone
 	}
 	if large {
-		return in.b.keep(in.calls, d, r.Letter, in.o.MaxBody)
+		return in.b.keep(in.Calls, d, r.Letter, in.o.MaxBody)
 	}
-	ctx, cancel := context.WithTimeout(in.calls, takeTimeout)
+	ctx, cancel := context.WithTimeout(in.Calls, takeTimeout)
 	defer cancel()
-	err := protect(func() error { return in.o.Take(ctx, r) })
+	err := link.Protect(func() error { return in.o.Take(ctx, r) })
 	if err == nil {
 		fault.Point(fault.DeadTakenBeforeAck)
 	}
@@ -225,7 +226,7 @@ func (in *intake) hold(err error) time.Duration {
 // putBack stores the record behind all others. A copy that a crash leaves has the
 // same ID.
 func (in *intake) putBack(d *amqp.Delivery, r DeadRecord) bool {
-	err := in.b.toTail(in.calls, d, r.Letter)
+	err := in.b.toTail(in.Calls, d, r.Letter)
 	if err != nil {
 		in.log.Warn("a dead letter could not be put behind the others; it is given back", "id", r.ID(), "error", err)
 	}

@@ -253,13 +253,13 @@ func TestIntakeKeepsItsOrderWhileTemporalIsAway(t *testing.T) {
 func TestIntakeGivesBack(t *testing.T) {
 	b, ctx := deadQueueOf(t)
 	require.NoError(t, b.publishHandled(ctx, wire.EncodeHandled(b.ConsumerQueue("c"), "c", "m", "", 3)))
-	b.pubLink.setBlocked(amqp.Blocking{Active: true, Reason: "test"}) // it cannot be put behind the others
+	b.pubLink.SetBlocked(amqp.Blocking{Active: true, Reason: "test"}) // it cannot be put behind the others
 	b.o.PublishTimeout = 10 * time.Millisecond
 	var n, taken atomic.Int64
 	stop := takeOver(t, b, func(o *DeadOptions) { o.hold = time.Millisecond }, func(context.Context, DeadRecord) error {
 		i := n.Add(1)
 		if i == 3 {
-			b.pubLink.setBlocked(amqp.Blocking{Active: false})
+			b.pubLink.SetBlocked(amqp.Blocking{Active: false})
 		}
 		if i < 10 {
 			return errors.New("no")

@@ -167,7 +167,7 @@ func (b *Broker) Keep(ctx context.Context, o KeeperOptions) error {
 	defer b.board.listen(k.able)()
 	defer b.showKeeper(k.status)()
 	defer k.handing.Wait()
-	err := b.subs.resubscribe(ctx, k.log, k.queue, o.Window, k.declare, k.session)
+	err := b.subs.Resubscribe(ctx, k.log, k.queue, o.Window, k.declare, k.session)
 	if errors.Is(err, errQueueGone) {
 		return nil
 	}

@@ -6,6 +6,7 @@ import (
 
 	amqp "github.com/rabbitmq/amqp091-go"
 
+	"github.com/holdfastmq/holdfast/broker/internal/link"
 	"github.com/holdfastmq/holdfast/broker/internal/wire"
 )
 
@@ -44,11 +45,11 @@ func (k *keeper) storeAgain(ctx context.Context) {
 	k.log.Warn("the half queue was lost: the undecided half messages that this Keeper held are stored again", "half messages", len(l.records), "not in memory, lost", l.absent)
 	k.handing.Go(func() {
 		for _, d := range l.records {
-			pause := newBackoff()
+			pause := link.NewBackoff()
 			for {
 				timed, cancel := k.b.timeout(ctx)
-				p := publication{exchange: k.b.HalfExchange(), key: k.queue, mandatory: true, repair: true, msg: wire.Again(d)}
-				err := k.b.pub.one(timed, &p, "")
+				p := link.Publication{Exchange: k.b.HalfExchange(), Key: k.queue, Mandatory: true, Repair: true, Msg: wire.Again(d)}
+				err := k.b.pub.One(timed, &p, "")
 				if hopeless(err) {
 					err = k.b.publishDead(timed, wire.EncodeDeath(d, k.queue, "", 0, err, time.Now()))
 				}
@@ -57,7 +58,7 @@ func (k *keeper) storeAgain(ctx context.Context) {
 					break
 				}
 				k.log.Warn("a half message could not be stored again yet", "message", d.MessageId, "error", err)
-				if !sleep(ctx, pause.NextBackOff()) {
+				if !link.Sleep(ctx, pause.NextBackOff()) {
 					return
 				}
 			}

@@ -9,6 +9,7 @@ import (
 	amqp "github.com/rabbitmq/amqp091-go"
 
 	"github.com/holdfastmq/holdfast"
+	"github.com/holdfastmq/holdfast/broker/internal/link"
 	"github.com/holdfastmq/holdfast/broker/internal/wire"
 	"github.com/holdfastmq/holdfast/internal/fault"
 	"github.com/holdfastmq/holdfast/internal/guard"
@@ -17,9 +18,9 @@ import (
 // tenure is a Keeper's time with one subscription.
 type tenure struct {
 	*keeper
-	s      *subscription
+	s      *link.Subscription
 	core   *keeperCore
-	acks   *ackLedger
+	acks   *link.AckLedger
 	active bool // nobody is told; the first record shows it
 	yields bool // another process takes this one's place
 	trust  wire.Trust
@@ -29,8 +30,8 @@ type tenure struct {
 }
 
 // session keeps until the subscription is lost or ctx is done.
-func (k *keeper) session(ctx context.Context, s *subscription) {
-	t := &tenure{keeper: k, s: s, trust: k.b.o.trust(), acks: newAckLedger(k.o.Window, ackDelay),
+func (k *keeper) session(ctx context.Context, s *link.Subscription) {
+	t := &tenure{keeper: k, s: s, trust: k.b.o.trust(), acks: link.NewAckLedger(k.o.Window, link.AckDelay),
 		core: newKeeperCore(keeperLimits{window: k.o.Window, checkAfter: k.o.CheckAfter, join: min(sweepJoin, k.o.CheckAfter/20), orphanAfter: k.o.CheckAfter,
 			recallAfter: recallAfter, sweepMax: k.o.SweepMax, sweepBytes: k.o.SweepBytes, sweeps: keeperSweeps, bytes: k.o.HeldBytes}),
 		bad: make(chan badRecord, 2*k.o.Window), results: make(chan handedOver, k.o.Window+keeperSweeps)}
@@ -57,21 +58,21 @@ func (t *tenure) run(ctx context.Context) {
 	for {
 		t.carryOut(ctx, t.core.due(time.Now()))
 		t.show(t.core, t.active)
-		if at := t.acks.next(); !at.IsZero() && !at.After(time.Now()) {
+		if at := t.acks.Next(); !at.IsZero() && !at.After(time.Now()) {
 			t.acknowledge()
 		}
 		if t.yields {
 			t.finish(ctx)
-			t.s.failed = errYielded
+			t.s.Failed = link.ErrYielded
 			return
 		}
-		if at := sooner(t.core.next(), t.acks.next()); at.IsZero() {
+		if at := sooner(t.core.next(), t.acks.Next()); at.IsZero() {
 			timer.Stop()
 		} else {
 			timer.Reset(time.Until(at))
 		}
 		select {
-		case d, ok := <-t.s.deliveries:
+		case d, ok := <-t.s.Deliveries:
 			if !ok || !t.take(ctx, d) {
 				return
 			}
@@ -111,14 +112,14 @@ func sooner(a, b time.Time) time.Time {
 func (t *tenure) take(ctx context.Context, d amqp.Delivery) bool {
 	t.active = true
 	for n := 1; ; n++ {
-		t.acks.deliver(d.DeliveryTag)
+		t.acks.Deliver(d.DeliveryTag)
 		t.carryOut(ctx, t.receive(&d))
 		if n == atOnce {
 			return true
 		}
 		var ok bool
 		select {
-		case d, ok = <-t.s.deliveries:
+		case d, ok = <-t.s.Deliveries:
 			if !ok {
 				return false
 			}
@@ -265,12 +266,12 @@ func (t *tenure) carryOut(ctx context.Context, e keeperEffects) {
 	if len(e.acks) > 0 {
 		now := time.Now()
 		for _, tag := range e.acks {
-			t.acks.settle(tag, now)
+			t.acks.Settle(tag, now)
 		}
 	}
 	for _, tag := range e.recalls {
-		t.acks.giveBack(tag)
-		if t.s.ch.Nack(tag, false, true) != nil {
+		t.acks.GiveBack(tag)
+		if t.s.Ch.Nack(tag, false, true) != nil {
 			break // the channel is lost: everything comes again
 		}
 	}
@@ -285,8 +286,8 @@ func (t *tenure) carryOut(ctx context.Context, e keeperEffects) {
 
 // acknowledge sends the acknowledgements that wait.
 func (t *tenure) acknowledge() {
-	for _, f := range t.acks.flush() {
-		if t.s.ch.Ack(f.tag, f.multiple) != nil {
+	for _, f := range t.acks.Flush() {
+		if t.s.Ch.Ack(f.Tag, f.Multiple) != nil {
 			return // the channel is lost: everything comes again
 		}
 	}
@@ -356,7 +357,7 @@ func (k *keeper) bury(ctx context.Context, bad <-chan badRecord, results chan<- 
 				k.logMalformed(r.d, r.err)
 				msg = wire.EncodeDeath(r.d, k.queue, "", 1, r.err, time.Now())
 			}
-			pause := newBackoff()
+			pause := link.NewBackoff()
 			for {
 				err := k.b.publishDead(ctx, msg)
 				if err == nil {
@@ -366,7 +367,7 @@ func (k *keeper) bury(ctx context.Context, bad <-chan badRecord, results chan<- 
 					break
 				}
 				k.log.Error("a malformed or cured record could not be stored with the dead letters; trying again", "error", err)
-				if !sleep(ctx, pause.NextBackOff()) {
+				if !link.Sleep(ctx, pause.NextBackOff()) {
 					return
 				}
 			}

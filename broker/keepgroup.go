@@ -9,6 +9,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/holdfastmq/holdfast"
+	"github.com/holdfastmq/holdfast/broker/internal/link"
 )
 
 // lookForQueues is how often KeepGroup looks whether processes with more half
@@ -36,7 +37,7 @@ func (b *Broker) KeepGroup(ctx context.Context, o KeeperOptions) error {
 				b.log.Warn("further half queues are looked for later", "group", o.Group, "error", err)
 			}
 			k.keep(ctx, len(names))
-			if !sleep(ctx, o.lookForQueues) {
+			if !link.Sleep(ctx, o.lookForQueues) {
 				return nil
 			}
 		}

@@ -13,6 +13,7 @@ import (
 	amqp "github.com/rabbitmq/amqp091-go"
 
 	"github.com/holdfastmq/holdfast"
+	"github.com/holdfastmq/holdfast/broker/internal/link"
 	"github.com/holdfastmq/holdfast/broker/internal/wire"
 	"github.com/holdfastmq/holdfast/internal/fault"
 )
@@ -100,16 +101,16 @@ func (b *Broker) moveHome(ctx context.Context, ds []amqp.Delivery, moved func(co
 	if len(ds) == 0 {
 		return nil
 	}
-	ps := make([]publication, len(ds))
+	ps := make([]link.Publication, len(ds))
 	for i := range ds {
 		msg := wire.CopyOf(&ds[i])
 		delete(msg.Headers, wire.HeaderHops) // else it would only wait for its next delay
-		ps[i] = publication{exchange: b.QueuesExchange(), key: ds[i].RoutingKey, mandatory: true, msg: msg}
+		ps[i] = link.Publication{Exchange: b.QueuesExchange(), Key: ds[i].RoutingKey, Mandatory: true, Msg: msg}
 	}
 	ctx, cancel := b.timeout(ctx)
 	defer cancel()
 	var first error
-	errs := b.pub.all(ctx, ps, "")
+	errs := b.pub.All(ctx, ps, "")
 	fault.Point(fault.RetryBeforeAck)
 	for i, err := range errs {
 		if err == nil {
@@ -132,12 +133,12 @@ func (b *Broker) scanLadder(ctx context.Context, queue string, limit int, l *Lad
 	if !strings.HasPrefix(queue, b.o.Prefix+".retry.") {
 		return fmt.Errorf("%w: %s is no delay queue", holdfast.ErrInvalid, queue)
 	}
-	conn, err := b.consLink.get(ctx)
+	conn, err := b.consLink.Get(ctx)
 	if err != nil {
 		return fmt.Errorf("look at %s: %w", queue, err)
 	}
 	done := make(chan LadderQueue, 1)
-	err = b.calls.onChannel(ctx, conn, func(ch *amqp.Channel) error {
+	err = b.calls.OnChannel(ctx, conn, func(ch *amqp.Channel) error {
 		seen := *l
 		defer func() { done <- seen }()
 		err := (&ladderScan{ch: ch, l: &seen, prefix: b.o.Prefix, deal: deal}).run(ctx, min(limit, MaxLadder))

@@ -9,6 +9,7 @@ import (
 
 	amqp "github.com/rabbitmq/amqp091-go"
 
+	"github.com/holdfastmq/holdfast/broker/internal/link"
 	"github.com/holdfastmq/holdfast/broker/internal/wire"
 )
 
@@ -57,7 +58,7 @@ func (b *Broker) Learn(ctx context.Context, o Learning) error {
 		if err := b.learn(ctx, o); err != nil && ctx.Err() == nil {
 			b.log.Warn("which consumers there are could not be learned; the next try comes soon", "error", err)
 		}
-		if !sleep(ctx, o.pause) {
+		if !link.Sleep(ctx, o.pause) {
 			return nil
 		}
 		select {
@@ -156,14 +157,14 @@ func (s *board) sayAble(ctx context.Context) {
 
 // hello tells all processes. If it cannot, they find out by themselves, later.
 func (s *board) hello(ctx context.Context, headers amqp.Table) {
-	if s.b.pubLink.isBlocked() {
+	if s.b.pubLink.IsBlocked() {
 		return
 	}
 	ctx, cancel := context.WithTimeout(ctx, helloTimeout)
 	defer cancel()
-	conn, err := s.b.pubLink.get(ctx)
+	conn, err := s.b.pubLink.Get(ctx)
 	if err == nil {
-		err = s.b.calls.onChannel(ctx, conn, func(ch *amqp.Channel) error {
+		err = s.b.calls.OnChannel(ctx, conn, func(ch *amqp.Channel) error {
 			return ch.PublishWithContext(ctx, s.b.StatusExchange(), "", false, false, amqp.Publishing{
 				Headers: headers, Expiration: "10000"})
 		})

@@ -8,6 +8,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/holdfastmq/holdfast/broker/internal/link"
 	"github.com/holdfastmq/holdfast/broker/internal/wire"
 )
 
@@ -17,10 +18,10 @@ func TestLostConnectionsAreTold(t *testing.T) {
 	b, ctx := consuming(t)
 	b.testConsumer(t, nil, func(context.Context, Delivery) error { return nil })
 	asker := open(t, b.o.URL, b.o.Prefix, nil)
-	for range lossesTold {
-		b.pubLink.lost.add(errors.New("it broke"))
+	for range link.LossesTold {
+		b.pubLink.Lost.Add(errors.New("it broke"))
 	}
-	b.pubLink.stop(ctx) // for good
+	b.pubLink.Stop(ctx) // for good
 	eventually(t, "it says so", func() bool {
 		answers, err := asker.Ask(ctx, 0)
 		require.NoError(t, err)
@@ -30,7 +31,7 @@ func TestLostConnectionsAreTold(t *testing.T) {
 		require.Len(t, answers[0].Lost, 1)
 		lost := answers[0].Lost[0]
 		require.Equal(t, wire.RolePublishing, lost.Role)
-		require.Equal(t, lossesTold, lost.Count)
+		require.Equal(t, link.LossesTold, lost.Count)
 		require.Equal(t, "it broke", lost.Reason)
 		return true
 	})

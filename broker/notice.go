@@ -9,6 +9,7 @@ import (
 	amqp "github.com/rabbitmq/amqp091-go"
 
 	"github.com/holdfastmq/holdfast"
+	"github.com/holdfastmq/holdfast/broker/internal/link"
 	"github.com/holdfastmq/holdfast/broker/internal/wire"
 	"github.com/holdfastmq/holdfast/internal/fault"
 )
@@ -26,16 +27,16 @@ func (b *Broker) PublishCompensated(ctx context.Context, d holdfast.DeadLetter) 
 	ctx, cancel := b.timeout(ctx)
 	defer cancel()
 	msg := wire.EncodeNotice(&d)
-	wire.Squeeze(&msg, b.pubLink.limits().Room())
-	ps := []publication{{exchange: b.NoticesExchange(), key: d.Message.Topic, msg: msg}}
+	wire.Squeeze(&msg, b.pubLink.Limits().Room())
+	ps := []link.Publication{{Exchange: b.NoticesExchange(), Key: d.Message.Topic, Msg: msg}}
 	if b.o.RollingUpgrade { // older versions listen there
-		ps = append(ps, publication{exchange: b.TopicsExchange(), key: d.Message.Topic + holdfast.CompensatedSuffix, msg: msg})
+		ps = append(ps, link.Publication{Exchange: b.TopicsExchange(), Key: d.Message.Topic + holdfast.CompensatedSuffix, Msg: msg})
 	}
 	if wire.ConsumerOf(b.o.Prefix, d.Queue) != "" {
 		// A copy of the message may still be on its way there.
-		ps = append(ps, publication{exchange: b.QueuesExchange(), key: d.Queue, mandatory: b.o.RollingUpgrade, old: b.o.RollingUpgrade, msg: msg})
+		ps = append(ps, link.Publication{Exchange: b.QueuesExchange(), Key: d.Queue, Mandatory: b.o.RollingUpgrade, Old: b.o.RollingUpgrade, Msg: msg})
 	}
-	if err := errors.Join(b.pub.all(ctx, ps, fault.NotifyBeforeConfirm)...); err != nil {
+	if err := errors.Join(b.pub.All(ctx, ps, fault.NotifyBeforeConfirm)...); err != nil {
 		return fmt.Errorf("compensation notice for %s: %w", d.ID, err)
 	}
 	return nil

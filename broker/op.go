@@ -12,8 +12,8 @@ import (
 // lost one costs a check-back and at most a duplicate delivery. At most 100,000
 // transactions wait; further ones are not noted. Unknown is ignored. Settle
 // does not wait for the network.
-func (b *Broker) Settle(group, txID string, r holdfast.Resolution) { b.ops.add(group, txID, r) }
+func (b *Broker) Settle(group, txID string, r holdfast.Resolution) { b.ops.Add(group, txID, r) }
 
 // Flush waits until the op records of everything settled before are confirmed,
 // or until ctx is done, whose error it then returns.
-func (b *Broker) Flush(ctx context.Context) error { return b.ops.flush(ctx) }
+func (b *Broker) Flush(ctx context.Context) error { return b.ops.Flush(ctx) }

@@ -8,6 +8,7 @@ import (
 	amqp "github.com/rabbitmq/amqp091-go"
 
 	"github.com/holdfastmq/holdfast"
+	"github.com/holdfastmq/holdfast/broker/internal/link"
 	"github.com/holdfastmq/holdfast/broker/internal/wire"
 )
 
@@ -59,7 +60,7 @@ type Options struct {
 	OnRemade func(Remade)
 	// OnRefused, if not nil, is told of each publish that RabbitMQ did not take, or not
 	// for each of its queues. It must return at once.
-	OnRefused func(Refusal)
+	OnRefused func(link.Refusal)
 	// Logger is told of lost and regained connections and of what needs an
 	// operator. Default: nobody is.
 	Logger *slog.Logger
@@ -139,14 +140,14 @@ func (o Options) validate() error {
 }
 
 // link are the options of the connections and of what is published.
-func (o Options) link() linkOptions {
-	return linkOptions{URL: o.URL, Name: o.Name, Names: o.names(), PublishChannels: o.PublishChannels,
+func (o Options) link() link.Options {
+	return link.Options{URL: o.URL, Name: o.Name, Names: o.names(), PublishChannels: o.PublishChannels,
 		OpInterval: o.OpInterval, OpBatch: o.OpBatch, RollingUpgrade: o.RollingUpgrade,
 		OnRefused: o.OnRefused, Log: o.Logger, FrameMax: o.frameMax}
 }
 
 // where is the address without the credentials.
-func (o Options) where() string { return o.link().where() }
+func (o Options) where() string { return o.link().Where() }
 
 // trust is what counts in deliveries.
 func (o Options) trust() wire.Trust { return wire.Trust{Prefix: o.Prefix, Rolling: o.RollingUpgrade} }

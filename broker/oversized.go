@@ -9,6 +9,7 @@ import (
 	amqp "github.com/rabbitmq/amqp091-go"
 
 	"github.com/holdfastmq/holdfast"
+	"github.com/holdfastmq/holdfast/broker/internal/link"
 	"github.com/holdfastmq/holdfast/broker/internal/wire"
 	"github.com/holdfastmq/holdfast/internal/fault"
 )
@@ -20,11 +21,11 @@ import (
 // message is harmless, and the second record has the same ID.
 func (b *Broker) keep(ctx context.Context, d *amqp.Delivery, l *holdfast.DeadLetter, maxBody int) error {
 	whole := wire.EncodeWhole(d, l)
-	wire.Squeeze(&whole, b.pubLink.limits().Room())
+	wire.Squeeze(&whole, b.pubLink.Limits().Room())
 	timed, cancel := b.timeout(ctx)
 	defer cancel()
-	p := publication{exchange: b.QueuesExchange(), key: b.OversizedQueue(), mandatory: true, repair: true, old: b.o.RollingUpgrade, msg: whole}
-	if err := b.pub.one(timed, &p, ""); err != nil {
+	p := link.Publication{Exchange: b.QueuesExchange(), Key: b.OversizedQueue(), Mandatory: true, Repair: true, Old: b.o.RollingUpgrade, Msg: whole}
+	if err := b.pub.One(timed, &p, ""); err != nil {
 		return fmt.Errorf("keep the oversized message %s in %s: %w", l.ID, b.OversizedQueue(), err)
 	}
 	if err := b.publishDead(ctx, wire.EncodeBeginning(d, l, b.OversizedQueue(), maxBody)); err != nil {

@@ -6,8 +6,20 @@ import (
 	"slices"
 
 	"github.com/holdfastmq/holdfast"
+	"github.com/holdfastmq/holdfast/broker/internal/link"
 	"github.com/holdfastmq/holdfast/broker/internal/wire"
 	"github.com/holdfastmq/holdfast/internal/fault"
+)
+
+// What is known of a publish that failed; every such error wraps one of the
+// two, or holdfast.ErrUnroutable, holdfast.ErrInvalid or holdfast.ErrTooLarge,
+// which say that nothing was stored.
+var (
+	// ErrNotSent means that RabbitMQ has certainly not stored it.
+	ErrNotSent = link.ErrNotSent
+	// ErrConfirmUnknown means that it was sent and that its confirm is
+	// outstanding, or was lost: RabbitMQ may or may not have stored it.
+	ErrConfirmUnknown = link.ErrConfirmUnknown
 )
 
 // PublishHalf stores a half message in its half queue ([Broker.HalfQueueOf]) and returns once
@@ -34,8 +46,8 @@ func (b *Broker) PublishHalf(ctx context.Context, h holdfast.Half) error {
 	}
 	ctx, cancel := b.timeout(ctx)
 	defer cancel()
-	p := publication{exchange: b.HalfExchange(), key: b.HalfQueueOf(h.Group, h.TxID), mandatory: true, repair: true, old: b.o.RollingUpgrade, msg: msg}
-	if err := b.pub.one(ctx, &p, fault.HalfBeforeConfirm); err != nil {
+	p := link.Publication{Exchange: b.HalfExchange(), Key: b.HalfQueueOf(h.Group, h.TxID), Mandatory: true, Repair: true, Old: b.o.RollingUpgrade, Msg: msg}
+	if err := b.pub.One(ctx, &p, fault.HalfBeforeConfirm); err != nil {
 		return fmt.Errorf("half message of transaction %s: %w", h.TxID, err)
 	}
 	return nil
@@ -45,7 +57,7 @@ func (b *Broker) PublishHalf(ctx context.Context, h holdfast.Half) error {
 // committed, by the limits of the connection with RabbitMQ: what cannot be is
 // [holdfast.ErrTooLarge], and must not be committed.
 func (b *Broker) Fits(group, txID string, ms []holdfast.Message) error {
-	return b.pubLink.limits().Messages(group, txID, ms)
+	return b.pubLink.Limits().Messages(group, txID, ms)
 }
 
 // PublishMessages publishes the messages of the committed transaction txID to
@@ -65,21 +77,21 @@ func (b *Broker) PublishMessages(ctx context.Context, group, txID string, ms []h
 	if err := holdfast.ValidateMessages(ms, b.o.MaxBody); err != nil {
 		return err
 	}
-	confirmed := b.partly.confirmed(group, txID, ms)
-	ps := make([]publication, 0, len(ms))
+	confirmed := b.partly.Confirmed(group, txID, ms)
+	ps := make([]link.Publication, 0, len(ms))
 	for i, m := range ms {
 		if m.ID == "" {
 			return fmt.Errorf("%w: message %d of transaction %s has no ID: call holdfast.NumberMessages", holdfast.ErrInvalid, i+1, txID)
 		}
 		if confirmed == nil || !confirmed[i] {
-			ps = append(ps, publication{exchange: b.TopicsExchange(), key: m.Topic, mandatory: !m.AllowUnrouted, msg: wire.EncodeMessage(group, txID, m)})
+			ps = append(ps, link.Publication{Exchange: b.TopicsExchange(), Key: m.Topic, Mandatory: !m.AllowUnrouted, Msg: wire.EncodeMessage(group, txID, m)})
 		}
 	}
 	ctx, cancel := b.timeout(ctx)
 	defer cancel()
-	errs := b.pub.all(ctx, ps, fault.CommitBeforeConfirm)
+	errs := b.pub.All(ctx, ps, fault.CommitBeforeConfirm)
 	if !slices.ContainsFunc(errs, func(err error) bool { return err != nil }) {
-		b.partly.note(group, txID, ms, nil, true)
+		b.partly.Note(group, txID, ms, nil, true)
 		return nil
 	}
 	return b.undelivered(group, txID, ms, confirmed, errs)
@@ -102,7 +114,7 @@ func (b *Broker) undelivered(group, txID string, ms []holdfast.Message, confirme
 		}
 	}
 	if len(failed.Delivered) > 0 {
-		b.partly.note(group, txID, ms, of, false)
+		b.partly.Note(group, txID, ms, of, false)
 	}
 	return failed
 }

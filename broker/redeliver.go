@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"github.com/holdfastmq/holdfast"
+	"github.com/holdfastmq/holdfast/broker/internal/link"
 	"github.com/holdfastmq/holdfast/broker/internal/wire"
 )
 
@@ -29,9 +30,9 @@ func (b *Broker) Redeliver(ctx context.Context, r wire.RedeliverRequest) error {
 	if wire.GroupOf(b.o.Prefix, queue) != "" {
 		exchange = b.HalfExchange()
 	}
-	p := publication{exchange: exchange, key: queue, mandatory: true, old: b.o.RollingUpgrade, msg: wire.EncodeRedelivery(b.o.Prefix, &r)}
-	wire.Squeeze(&p.msg, b.pubLink.limits().Room())
-	err := b.pub.one(ctx, &p, "")
+	p := link.Publication{Exchange: exchange, Key: queue, Mandatory: true, Old: b.o.RollingUpgrade, Msg: wire.EncodeRedelivery(b.o.Prefix, &r)}
+	wire.Squeeze(&p.Msg, b.pubLink.Limits().Room())
+	err := b.pub.One(ctx, &p, "")
 	if errors.Is(err, holdfast.ErrUnroutable) {
 		return fmt.Errorf("redeliver %s: %w: the queue %s does not exist: start the consumer or producer that it belongs to, which makes it, and redeliver then, or discard the message",
 			r.Letter.ID, holdfast.ErrUnroutable, queue)

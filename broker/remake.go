@@ -19,7 +19,7 @@ const remakeTimeout = 30 * time.Second
 func (b *Broker) connected(ctx context.Context) (*amqp.Connection, error) {
 	ctx, cancel := context.WithTimeout(ctx, remakeTimeout)
 	defer cancel()
-	return b.consLink.get(ctx)
+	return b.consLink.Get(ctx)
 }
 
 // Remade tells that queues which had been there were missing in RabbitMQ, so that
@@ -188,7 +188,7 @@ func (r *remaking) look(ctx context.Context, others bool) (err error) {
 		return err
 	}
 	if mark == "" && len(r.gone) > 0 {
-		there, err := t.b.calls.exists(ctx, r.conn, func(ch *amqp.Channel) error {
+		there, err := t.b.calls.Exists(ctx, r.conn, func(ch *amqp.Channel) error {
 			return ch.ExchangeDeclarePassive(t.b.TopicsExchange(), amqp.ExchangeTopic, true, false, false, false, nil)
 		})
 		if err != nil {
@@ -264,7 +264,7 @@ func (b *Broker) leaveMark(ctx context.Context) error {
 	}
 	ctx, cancel := b.timeout(ctx)
 	defer cancel()
-	conn, err := b.consLink.get(ctx)
+	conn, err := b.consLink.Get(ctx)
 	if err != nil {
 		return fmt.Errorf("declare queues: %w", err)
 	}
@@ -350,7 +350,7 @@ func (t *topology) tell(r Remade) {
 		return
 	}
 	t.b.log.Error(r.String())
-	t.b.partly.forget()
+	t.b.partly.Forget()
 	if t.b.o.OnRemade != nil {
 		t.b.o.OnRemade(r)
 	}

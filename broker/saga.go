@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"github.com/holdfastmq/holdfast"
+	"github.com/holdfastmq/holdfast/broker/internal/link"
 	"github.com/holdfastmq/holdfast/broker/internal/wire"
 	"github.com/holdfastmq/holdfast/internal/fault"
 )
@@ -25,8 +26,8 @@ func (b *Broker) PublishSagaCall(ctx context.Context, call wire.SagaCall, m hold
 	}
 	ctx, cancel := b.timeout(ctx)
 	defer cancel()
-	p := publication{exchange: b.TopicsExchange(), key: m.Topic, mandatory: true, msg: wire.EncodeCall(&call, m)}
-	if err := b.pub.one(ctx, &p, fault.SagaCallBeforeConfirm); err != nil {
+	p := link.Publication{Exchange: b.TopicsExchange(), Key: m.Topic, Mandatory: true, Msg: wire.EncodeCall(&call, m)}
+	if err := b.pub.One(ctx, &p, fault.SagaCallBeforeConfirm); err != nil {
 		return fmt.Errorf("%v: %w", &call, err)
 	}
 	fault.Point(fault.SagaCallAfterConfirm)

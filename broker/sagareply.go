@@ -9,6 +9,7 @@ import (
 	amqp "github.com/rabbitmq/amqp091-go"
 
 	"github.com/holdfastmq/holdfast"
+	"github.com/holdfastmq/holdfast/broker/internal/link"
 	"github.com/holdfastmq/holdfast/broker/internal/wire"
 	"github.com/holdfastmq/holdfast/internal/fault"
 )
@@ -57,8 +58,8 @@ func (b *Broker) replyDirectly(ctx context.Context, queue string, msg amqp.Publi
 }
 
 func (b *Broker) replyTo(ctx context.Context, queue string, msg amqp.Publishing) error {
-	p := publication{exchange: b.RepliesExchange(), key: queue, mandatory: true, old: b.o.RollingUpgrade, msg: msg}
-	return b.pub.one(ctx, &p, fault.SagaReplyBeforeConfirm)
+	p := link.Publication{Exchange: b.RepliesExchange(), Key: queue, Mandatory: true, Old: b.o.RollingUpgrade, Msg: msg}
+	return b.pub.One(ctx, &p, fault.SagaReplyBeforeConfirm)
 }
 
 // replyTries is how often a reply is published to a queue that is not there: its
@@ -73,7 +74,7 @@ func (b *Broker) replyDurably(ctx context.Context, queue, group string, msg amqp
 		if !errors.Is(err, holdfast.ErrUnroutable) {
 			return err
 		}
-		if n == replyTries || !sleep(ctx, remakePause) {
+		if n == replyTries || !link.Sleep(ctx, remakePause) {
 			return fmt.Errorf("%w: the queue %s does not exist: start a process of group %s that has sagas", holdfast.ErrUnroutable, queue, group)
 		}
 		if !b.topo.hasReplies(group) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"github.com/holdfastmq/holdfast/broker/internal/link"
 	"github.com/holdfastmq/holdfast/broker/internal/wire"
 )
 
@@ -17,28 +18,28 @@ const maxUnbegun = 2 * time.Minute
 // channel: closing it would give back what is being handled. What RabbitMQ sends
 // just when the fetching ends, it takes back itself, and it comes again as
 // redelivered.
-func (c *consumer) session(ctx context.Context, s *subscription) {
+func (c *consumer) session(ctx context.Context, s *link.Subscription) {
 	c.gate.renew()
-	s.acks, s.trust = newAcker(s.ch, c.o.gather, c.settle), c.b.o.trust()
-	defer s.acks.window(0)
+	s.Acks, s.Trust = link.NewAcker(s.Ch, c.o.gather, c.settle), c.b.o.trust()
+	defer s.Acks.Window(0)
 	wake := time.NewTimer(0)
 	defer wake.Stop()
 	look := time.NewTimer(0) // a process that was killed left something, perhaps
 	defer look.Stop()
 	for ctx.Err() == nil {
 		state, fetches, until := c.gate.mode()
-		if prefetch := c.prefetch(state, fetches); s.prefetch != prefetch {
-			c.moveBack(s.halt()...)
-			if prefetch > 0 && s.consume(c.queue, prefetch) != nil {
+		if prefetch := c.prefetch(state, fetches); s.Prefetch != prefetch {
+			c.moveBack(s.Halt()...)
+			if prefetch > 0 && s.Consume(c.queue, prefetch) != nil {
 				return
 			}
-			s.acks.window(prefetch)
+			s.Acks.Window(prefetch)
 		}
-		if s.failed != nil {
+		if s.Failed != nil {
 			return
 		}
-		closes := s.closes // otherwise deliveries is closed
-		if s.deliveries != nil {
+		closes := s.Closes // otherwise deliveries is closed
+		if s.Deliveries != nil {
 			closes = nil
 		}
 		if until.IsZero() {
@@ -47,12 +48,12 @@ func (c *consumer) session(ctx context.Context, s *subscription) {
 			wake.Reset(time.Until(until))
 		}
 		select {
-		case d, ok := <-s.deliveries:
+		case d, ok := <-s.Deliveries:
 			if !ok {
 				return
 			}
-			s.taken(&d)
-			c.pass(ctx, s, job{d: d, ch: s.ch, acks: s.acks})
+			s.Taken(&d)
+			c.pass(ctx, s, job{d: d, ch: s.Ch, acks: s.Acks})
 		case <-c.look:
 			look.Reset(0)
 		case <-look.C:
@@ -61,13 +62,13 @@ func (c *consumer) session(ctx context.Context, s *subscription) {
 		case <-wake.C:
 		case e := <-closes:
 			if e != nil {
-				s.failed = e
+				s.Failed = e
 			}
 			return
 		case <-ctx.Done():
 		}
 	}
-	c.moveBack(s.halt()...)
+	c.moveBack(s.Halt()...)
 }
 
 // prefetch is how much is fetched: while the breaker is not closed, one message at a
@@ -84,7 +85,7 @@ func (c *consumer) prefetch(state string, fetches bool) int {
 
 // pass hands a delivery to a worker and reports whether it did. Otherwise it gave
 // it back.
-func (c *consumer) pass(ctx context.Context, s *subscription, j job) bool {
+func (c *consumer) pass(ctx context.Context, s *link.Subscription, j job) bool {
 	c.begin()
 	select {
 	case c.jobs <- j:
@@ -105,7 +106,7 @@ func (c *consumer) pass(ctx context.Context, s *subscription, j job) bool {
 		case <-ctx.Done():
 			// Stopped first: an acknowledgement would bring a further delivery,
 			// which the stop would make look as if it had been lost.
-			c.moveBack(append(s.halt(), j.delivery())...)
+			c.moveBack(append(s.Halt(), j.delivery())...)
 		case <-c.stuck.C:
 			c.moveBack(j.delivery())
 			c.relieve(ctx, s)
@@ -117,9 +118,9 @@ func (c *consumer) pass(ctx context.Context, s *subscription, j job) bool {
 
 // relieve gives back what was fetched ahead, since no worker is free, and returns
 // when one is.
-func (c *consumer) relieve(ctx context.Context, s *subscription) {
+func (c *consumer) relieve(ctx context.Context, s *link.Subscription) {
 	c.log.Warn("all handlers have been busy for long: what was fetched ahead is given back until one returns", "after", c.o.unbegun, "handlers", c.o.Concurrency)
-	c.moveBack(s.halt()...)
+	c.moveBack(s.Halt()...)
 	select {
 	case c.jobs <- job{}:
 	case <-ctx.Done():

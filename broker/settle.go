@@ -9,6 +9,7 @@ import (
 	amqp "github.com/rabbitmq/amqp091-go"
 
 	"github.com/holdfastmq/holdfast"
+	"github.com/holdfastmq/holdfast/broker/internal/link"
 	"github.com/holdfastmq/holdfast/broker/internal/wire"
 	"github.com/holdfastmq/holdfast/internal/fault"
 )
@@ -38,8 +39,8 @@ func (c *consumer) settle(err error) {
 func (c *consumer) publish(exchange, key string, msg amqp.Publishing) error {
 	ctx, cancel := c.b.timeout(c.handlers)
 	defer cancel()
-	p := publication{exchange: exchange, key: key, mandatory: true, repair: true, msg: msg}
-	return c.b.pub.one(ctx, &p, "")
+	p := link.Publication{Exchange: exchange, Key: key, Mandatory: true, Repair: true, Msg: msg}
+	return c.b.pub.One(ctx, &p, "")
 }
 
 // hopeless reports whether a publish was refused for good: its record is to blame.
@@ -57,19 +58,19 @@ func (c *consumer) unpublished(w *work, what string, err error) {
 // succeed has a delivery acknowledged. Where an operator waits for it, that is
 // reported first; if it cannot be, the message comes again, without effect.
 func (c *consumer) succeed(w *work) {
-	if w.a.EncodeRedelivery > 0 {
+	if w.a.Redelivery > 0 {
 		id := w.d.Message.ID
 		if id == "" { // see redelivery
 			id = wire.HeaderText(w.j.d.Headers[wire.HeaderLetter])
 		}
-		msg := wire.EncodeHandled(c.queue, c.o.Name, id, wire.CopyOfLetter(w.j.d.Headers), w.a.EncodeRedelivery)
+		msg := wire.EncodeHandled(c.queue, c.o.Name, id, wire.CopyOfLetter(w.j.d.Headers), w.a.Redelivery)
 		if err := c.b.publishHandled(c.handlers, msg); err != nil {
 			c.unpublished(w, "the success of a redelivery", err)
 			return
 		}
 		fault.Point(fault.HandledBeforeAck)
 	}
-	w.j.acks.handled(w.j.d.DeliveryTag)
+	w.j.acks.Handled(w.j.d.DeliveryTag)
 }
 
 // failure is what is written with a retry or a dead letter.
@@ -81,7 +82,7 @@ func (w *work) failure() wire.Failure {
 func (c *consumer) retry(w *work, v verdict) {
 	w.a.Hops = v.hops
 	since, long := c.waitsLong(w, v, time.Now())
-	lim := c.b.pubLink.limits()
+	lim := c.b.pubLink.Limits()
 	msg, ok := wire.EncodeRetry(&w.j.d, c.o.Name, w.failure())
 	if long {
 		msg.Headers[wire.HeaderLong] = "1"
@@ -147,7 +148,7 @@ func (c *consumer) hop(w *work) {
 func (c *consumer) rotate(w *work) {
 	msg := wire.CopyOf(&w.j.d)
 	delete(msg.Headers, wire.HeaderLost)
-	if lim := c.b.pubLink.limits(); !lim.Fits(&msg) {
+	if lim := c.b.pubLink.Limits(); !lim.Fits(&msg) {
 		c.unpublished(w, "a message", fmt.Errorf("its headers have more than %d bytes", lim.Room()))
 		return
 	}
@@ -178,7 +179,7 @@ func (c *consumer) bury(w *work) {
 	c.settle(d.Ack(false))
 }
 
-// giveBack returns a delivery that its handler could not finish, because this
+// GiveBack returns a delivery that its handler could not finish, because this
 // process ends. What is suspected of killing its process must not look as if it
 // had done so.
 func (c *consumer) giveBack(w *work) {
@@ -194,8 +195,8 @@ func (c *consumer) giveBack(w *work) {
 // those that cannot be stored anew, it just gives back.
 func (c *consumer) moveBack(ds ...*amqp.Delivery) {
 	var moved []*amqp.Delivery
-	var ps []publication
-	up, lim := c.b.pubLink.isUp(), c.b.pubLink.limits()
+	var ps []link.Publication
+	up, lim := c.b.pubLink.IsUp(), c.b.pubLink.Limits()
 	for _, d := range ds {
 		msg := wire.CopyOf(d)
 		if d.Redelivered || !up || !lim.Fits(&msg) {
@@ -203,14 +204,14 @@ func (c *consumer) moveBack(ds ...*amqp.Delivery) {
 			continue
 		}
 		moved = append(moved, d)
-		ps = append(ps, publication{exchange: c.b.QueuesExchange(), key: c.home(wire.HeaderCount(d.Headers, wire.HeaderLost)), mandatory: true, repair: true, msg: msg})
+		ps = append(ps, link.Publication{Exchange: c.b.QueuesExchange(), Key: c.home(wire.HeaderCount(d.Headers, wire.HeaderLost)), Mandatory: true, Repair: true, Msg: msg})
 	}
 	if len(ps) == 0 {
 		return
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(c.handlers), moveTimeout)
 	defer cancel()
-	for i, err := range c.b.pub.all(ctx, ps, "") {
+	for i, err := range c.b.pub.All(ctx, ps, "") {
 		if err != nil {
 			c.settle(moved[i].Nack(false, true))
 			continue
@@ -231,5 +232,5 @@ func (c *consumer) observeAttempt(w *work, kind EventKind, took time.Duration) {
 func (c *consumer) event(w *work, kind EventKind) Event {
 	m := &w.d.Message
 	return Event{Kind: kind, Consumer: c.o.Name, MessageID: m.ID, Topic: m.Topic, Key: m.Key, TxID: w.d.TxID, Group: w.d.Group,
-		Redelivery: w.a.EncodeRedelivery, Class: w.class, Reason: w.reason, Attempts: w.a.Failed + w.a.Lost}
+		Redelivery: w.a.Redelivery, Class: w.class, Reason: w.reason, Attempts: w.a.Failed + w.a.Lost}
 }

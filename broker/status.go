@@ -11,6 +11,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/holdfastmq/holdfast/broker/internal/link"
 	"github.com/holdfastmq/holdfast/broker/internal/wire"
 )
 
@@ -48,7 +49,7 @@ func newBoard(b *Broker) *board {
 func (b *Broker) showConsumer(status func() wire.ConsumerStatus) (hide func()) {
 	remove := b.board.show(func(p *wire.ProcessStatus, _ wire.StatusRequest) { p.Consumers = append(p.Consumers, status()) })
 	b.board.consumers.Add(1)
-	token(b.board.news)
+	link.Token(b.board.news)
 	return sync.OnceFunc(func() {
 		b.board.consumers.Add(-1)
 		remove()
@@ -97,7 +98,7 @@ func (s *board) show(add func(*wire.ProcessStatus, wire.StatusRequest)) (hide fu
 	if len(s.shown) == 1 {
 		ctx, cancel := context.WithCancel(s.b.run)
 		s.stop = cancel
-		s.b.calls.spawn(func() { s.answer(ctx) }) // not on a closed Broker, where nothing runs for long
+		s.b.calls.Spawn(func() { s.answer(ctx) }) // not on a closed Broker, where nothing runs for long
 	}
 	return sync.OnceFunc(func() {
 		s.mu.Lock()

@@ -12,6 +12,7 @@ import (
 	amqp "github.com/rabbitmq/amqp091-go"
 
 	"github.com/holdfastmq/holdfast"
+	"github.com/holdfastmq/holdfast/broker/internal/link"
 	"github.com/holdfastmq/holdfast/broker/internal/wire"
 )
 
@@ -308,10 +309,10 @@ func (t *topology) Repair(ctx context.Context) error {
 	if shared {
 		return nil
 	}
-	if !sleep(ctx, remakePause) {
+	if !link.Sleep(ctx, remakePause) {
 		return ctx.Err()
 	}
-	conn, err := t.b.consLink.get(ctx)
+	conn, err := t.b.consLink.Get(ctx)
 	if err != nil {
 		return err
 	}

@@ -1,4 +1,4 @@
-package broker
+package link
 
 import (
 	"context"
@@ -12,8 +12,8 @@ import (
 	"github.com/holdfastmq/holdfast/broker/internal/wire"
 )
 
-// linkOptions say where RabbitMQ is, and how records are published.
-type linkOptions struct {
+// Options say where RabbitMQ is, and how records are published.
+type Options struct {
 	// URL and Name are where to connect to, and how the connections are called there.
 	URL, Name string
 	Names     wire.Names
@@ -31,16 +31,16 @@ type linkOptions struct {
 	FrameMax int
 }
 
-// withTimeout bounds what has no deadline.
-func withTimeout(ctx context.Context, d time.Duration) (context.Context, context.CancelFunc) {
+// WithTimeout bounds what has no deadline.
+func WithTimeout(ctx context.Context, d time.Duration) (context.Context, context.CancelFunc) {
 	if _, ok := ctx.Deadline(); ok {
 		return ctx, func() {}
 	}
 	return context.WithTimeout(ctx, d)
 }
 
-// where is the address without the credentials.
-func (o linkOptions) where() string {
+// Where is the address without the credentials.
+func (o Options) Where() string {
 	u, err := amqp.ParseURI(o.URL)
 	if err != nil {
 		return ""

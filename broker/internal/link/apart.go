@@ -1,4 +1,4 @@
-package broker
+package link
 
 import (
 	"context"
@@ -23,9 +23,9 @@ import (
 // one gets its reason.
 
 const (
-	// maxDowns is how many closings by RabbitMQ a record may have been in flight at,
+	// MaxDowns is how many closings by RabbitMQ a record may have been in flight at,
 	// before it is set apart; maxCuts is how many connections without a word.
-	maxDowns = 2
+	MaxDowns = 2
 	maxCuts  = 5
 	// apartFor is how long what was refused apart goes there at once.
 	apartFor  = 10 * time.Minute
@@ -35,7 +35,7 @@ const (
 
 // apart publishes alone, one record at a time.
 type apart struct {
-	link *link // the shared one: what it is dialled with, and its gate
+	link *Connection // the shared one: what it is dialled with, and its gate
 	topo Declarer
 	log  *slog.Logger
 	done <-chan struct{}
@@ -55,29 +55,29 @@ type apart struct {
 	idle *time.Timer
 }
 
-func newApart(l *link, t Declarer, epoch *atomic.Uint64, o linkOptions, done <-chan struct{}) *apart {
+func newApart(l *Connection, t Declarer, epoch *atomic.Uint64, o Options, done <-chan struct{}) *apart {
 	a := &apart{link: l, topo: t, epoch: epoch, log: o.Log, done: done, turn: make(chan struct{}, 1), known: map[string]time.Time{}}
 	a.turn <- struct{}{}
 	return a
 }
 
-// recordOf names a record, routeOf all that go the same way.
-func recordOf(m *publication) string { return routeOf(m) + "\x00" + m.msg.MessageId }
-func routeOf(m *publication) string  { return m.exchange + "\x00" + m.key }
+// recordOf names a record, RouteOf all that go the same way.
+func recordOf(m *Publication) string { return RouteOf(m) + "\x00" + m.Msg.MessageId }
+func RouteOf(m *Publication) string  { return m.Exchange + "\x00" + m.Key }
 
 // knows reports whether m, or another one like it, was refused before.
-func (a *apart) knows(m *publication) bool {
+func (a *apart) knows(m *Publication) bool {
 	if a.n.Load() == 0 {
 		return false
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	now := time.Now()
-	return now.Before(a.known[recordOf(m)]) || now.Before(a.known[routeOf(m)])
+	return now.Before(a.known[recordOf(m)]) || now.Before(a.known[RouteOf(m)])
 }
 
-// remember has what is named so go apart for a while.
-func (a *apart) remember(name string) {
+// Remember has what is named so go apart for a while.
+func (a *apart) Remember(name string) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	now := time.Now()
@@ -91,20 +91,20 @@ func (a *apart) remember(name string) {
 }
 
 // forget has m go with the others again.
-func (a *apart) forget(m *publication) {
+func (a *apart) forget(m *Publication) {
 	if a.n.Load() == 0 {
 		return
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	delete(a.known, recordOf(m))
-	delete(a.known, routeOf(m))
+	delete(a.known, RouteOf(m))
 	a.n.Store(int32(len(a.known)))
 }
 
 // try publishes m once, alone. What RabbitMQ closes the channel or the connection
 // over is refused, and goes apart the next time, too.
-func (a *apart) try(ctx context.Context, m *publication) (outcome, *request) {
+func (a *apart) try(ctx context.Context, m *Publication) (outcome, *request) {
 	r := &request{p: m, epoch: a.epoch.Load(), written: make(chan struct{}), done: a.done}
 	select {
 	case <-a.turn:
@@ -115,7 +115,7 @@ func (a *apart) try(ctx context.Context, m *publication) (outcome, *request) {
 		return outcomeUnwritten, r
 	}
 	select {
-	case <-a.link.gate():
+	case <-a.link.Gate():
 	case <-ctx.Done():
 		return outcomeUnwritten, r
 	}
@@ -152,12 +152,12 @@ func (a *apart) judge(ctx context.Context, s *session, r *request) (outcome, *re
 }
 
 // refused has m, and others like it, go apart from now on.
-func (a *apart) refused(m *publication) {
+func (a *apart) refused(m *Publication) {
 	if whyRefused(m.err) == RefusedForbidden {
-		a.remember(routeOf(m))
+		a.Remember(RouteOf(m))
 		return
 	}
-	a.remember(recordOf(m))
+	a.Remember(recordOf(m))
 }
 
 // whyRefused says it in a word.
@@ -182,7 +182,7 @@ func (a *apart) session(ctx context.Context) (*session, error) {
 	}
 	if a.conn == nil || a.conn.IsClosed() {
 		a.hangUp()
-		conn, raw, err := a.link.dial(ctx)
+		conn, raw, err := a.link.Dial(ctx)
 		if err != nil {
 			return nil, err
 		}
@@ -240,7 +240,7 @@ func about(e *amqp.Error) bool {
 }
 
 // blamed notes that m was in flight when its connection, or its channel, was lost.
-func (m *publication) blamed(err error) {
+func (m *Publication) blamed(err error) {
 	var e *amqp.Error
 	if errors.As(err, &e) && about(e) && e.Code != amqp.NotFound {
 		m.downs++
@@ -250,21 +250,21 @@ func (m *publication) blamed(err error) {
 }
 
 // suspect reports whether m is to be set apart.
-func (m *publication) suspect() bool { return m.downs >= maxDowns || m.cuts >= maxCuts }
+func (m *Publication) suspect() bool { return m.downs >= MaxDowns || m.cuts >= maxCuts }
 
 // forbidden is an error for r if RabbitMQ closed the channel because the user may
 // not publish where r was to go.
-func (l *link) forbidden(e *amqp.Error, m *publication) error {
+func (l *Connection) forbidden(e *amqp.Error, m *Publication) error {
 	if e.Code != amqp.AccessRefused {
 		return nil
 	}
-	exchange := m.exchange
+	exchange := m.Exchange
 	if exchange == "" {
 		exchange = "amq.default"
 	}
-	if !strings.Contains(e.Reason, "'"+exchange+"'") || strings.Contains(e.Reason, "topic '") && !strings.Contains(e.Reason, "topic '"+m.key+"'") {
+	if !strings.Contains(e.Reason, "'"+exchange+"'") || strings.Contains(e.Reason, "topic '") && !strings.Contains(e.Reason, "topic '"+m.Key+"'") {
 		return nil
 	}
-	return fmt.Errorf("%w: %w", ErrNotSent, &holdfast.UnavailableError{Part: "RabbitMQ", Where: l.o.where(), Err: errors.New(e.Reason),
+	return fmt.Errorf("%w: %w", ErrNotSent, &holdfast.UnavailableError{Part: "RabbitMQ", Where: l.o.Where(), Err: errors.New(e.Reason),
 		Remedy: "give the user write permission for the exchange, and for the topic, with rabbitmqctl set_permissions and set_topic_permissions: see docs/security.md"})
 }

@@ -1,4 +1,4 @@
-package broker
+package link
 
 import (
 	"errors"
@@ -27,10 +27,10 @@ func TestSuspects(t *testing.T) {
 		"an exchange is missing":        {[]error{&amqp.Error{Code: amqp.NotFound, Server: true}, &amqp.Error{Code: amqp.NotFound, Server: true}}, false},
 		"RabbitMQ stops":                {[]error{&amqp.Error{Code: amqp.ConnectionForced, Server: true}, &amqp.Error{Code: amqp.ConnectionForced, Server: true}}, false},
 		"this side has closed it":       {[]error{&amqp.Error{Code: amqp.FrameError}, &amqp.Error{Code: amqp.FrameError}}, false},
-		"cut four times":                {[]error{amqp.ErrClosed, errOops, nil, errOops}, false},
-		"cut five times without a word": {[]error{amqp.ErrClosed, errOops, nil, errOops, errOops}, true},
+		"cut four times":                {[]error{amqp.ErrClosed, errors.New("oops"), nil, errors.New("oops")}, false},
+		"cut five times without a word": {[]error{amqp.ErrClosed, errors.New("oops"), nil, errors.New("oops"), errors.New("oops")}, true},
 	} {
-		var m publication
+		var m Publication
 		for _, err := range c.losses {
 			m.blamed(err)
 		}
@@ -41,8 +41,8 @@ func TestSuspects(t *testing.T) {
 // What was refused goes apart for a while: the record, or all that go the same way.
 func TestKnownToBeApart(t *testing.T) {
 	a := &apart{known: map[string]time.Time{}}
-	record := func(key, id string) *publication {
-		return &publication{exchange: "e", key: key, msg: amqp.Publishing{MessageId: id}}
+	record := func(key, id string) *Publication {
+		return &Publication{Exchange: "e", Key: key, Msg: amqp.Publishing{MessageId: id}}
 	}
 	bad := record("k", "bad")
 	bad.err = holdfast.ErrInvalid
@@ -60,34 +60,34 @@ func TestKnownToBeApart(t *testing.T) {
 	require.False(t, a.knows(bad), "long ago")
 
 	for i := range maxApart + 1 {
-		a.remember(fmt.Sprint(i))
+		a.Remember(fmt.Sprint(i))
 	}
 	require.LessOrEqual(t, len(a.known), maxApart)
 	require.EqualValues(t, len(a.known), a.n.Load())
 	for id := range a.known {
 		a.known[id] = time.Now().Add(-time.Second)
 	}
-	a.remember("last")
+	a.Remember("last")
 	require.Len(t, a.known, 1, "what is over is forgotten")
 }
 
 // A channel that was closed for want of a right is about the record that went there, and
 // about no other one that was in flight.
 func TestForbidden(t *testing.T) {
-	l := &link{o: linkOptions{URL: "amqp://h/"}}
+	l := &Connection{o: Options{URL: "amqp://h/"}}
 	topic := "ACCESS_REFUSED - access to topic 'secret.x' in exchange 'hf.topics' in vhost '/' refused for user 'u'"
 	exchange := "ACCESS_REFUSED - access to exchange 'amq.default' in vhost '/' refused for user 'u'"
 	for name, c := range map[string]struct {
 		code   int
 		reason string
-		m      publication
+		m      Publication
 		want   bool
 	}{
-		"that topic":           {amqp.AccessRefused, topic, publication{exchange: "hf.topics", key: "secret.x"}, true},
-		"another topic":        {amqp.AccessRefused, topic, publication{exchange: "hf.topics", key: "order.x"}, false},
-		"another exchange":     {amqp.AccessRefused, topic, publication{exchange: "hf.half", key: "secret.x"}, false},
-		"the default exchange": {amqp.AccessRefused, exchange, publication{key: "q"}, true},
-		"not for want of it":   {amqp.PreconditionFailed, topic, publication{exchange: "hf.topics", key: "secret.x"}, false},
+		"that topic":           {amqp.AccessRefused, topic, Publication{Exchange: "hf.topics", Key: "secret.x"}, true},
+		"another topic":        {amqp.AccessRefused, topic, Publication{Exchange: "hf.topics", Key: "order.x"}, false},
+		"another exchange":     {amqp.AccessRefused, topic, Publication{Exchange: "hf.half", Key: "secret.x"}, false},
+		"the default exchange": {amqp.AccessRefused, exchange, Publication{Key: "q"}, true},
+		"not for want of it":   {amqp.PreconditionFailed, topic, Publication{Exchange: "hf.topics", Key: "secret.x"}, false},
 	} {
 		err := l.forbidden(&amqp.Error{Code: c.code, Reason: c.reason, Server: true}, &c.m)
 		require.Equal(t, c.want, err != nil, name)

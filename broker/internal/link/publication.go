@@ -1,4 +1,4 @@
-package broker
+package link
 
 import (
 	"context"
@@ -23,22 +23,22 @@ var (
 	ErrConfirmUnknown = errors.New("holdfast: confirm outstanding, it may or may not have been stored")
 )
 
-// publication is one message to publish, whatever tries that takes.
-type publication struct {
-	exchange, key string
-	mandatory     bool
+// Publication is one message to publish, whatever tries that takes.
+type Publication struct {
+	Exchange, Key string
+	Mandatory     bool
 	// repair says that the queue is ours to make: if the message is returned,
 	// declare and try again, instead of failing.
-	repair bool
+	Repair bool
 	// sought says that the queues of remembered consumers, which would take the
 	// message, were looked for because it was returned.
 	sought bool
 	// old says that key is a queue that an older version may have made, bound to no
 	// exchange of ours: if the message is returned, it goes through the default one.
-	old bool
+	Old bool
 	// once says that a queue's refusal is the answer: it is not tried again.
-	once bool
-	msg  amqp.Publishing
+	Once bool
+	Msg  amqp.Publishing
 
 	size int // of headers and properties, once they are measured
 
@@ -52,15 +52,15 @@ type publication struct {
 	cuts    int // other losses of that
 }
 
-// one publishes a single message.
-func (p *publisher) one(ctx context.Context, m *publication, point string) error {
-	return p.all(ctx, []publication{*m}, point)[0]
+// One publishes a single message.
+func (p *Publisher) One(ctx context.Context, m *Publication, point string) error {
+	return p.All(ctx, []Publication{*m}, point)[0]
 }
 
-// all publishes ms pipelined, again and again until each is confirmed, is
+// All publishes ms pipelined, again and again until each is confirmed, is
 // refused for good, or ctx is done. point is passed once they are written and
 // before the confirms are waited for. The result has one error for each.
-func (p *publisher) all(ctx context.Context, ms []publication, point string) []error {
+func (p *Publisher) All(ctx context.Context, ms []Publication, point string) []error {
 	if err := p.enter(); err != nil {
 		errs := make([]error, len(ms))
 		for i := range errs {
@@ -71,30 +71,30 @@ func (p *publisher) all(ctx context.Context, ms []publication, point string) []e
 	defer p.leave()
 	now := time.Now()
 	for i := range ms {
-		if ms[i].msg.DeliveryMode = amqp.Persistent; ms[i].msg.Timestamp.IsZero() {
-			ms[i].msg.Timestamp = now
+		if ms[i].Msg.DeliveryMode = amqp.Persistent; ms[i].Msg.Timestamp.IsZero() {
+			ms[i].Msg.Timestamp = now
 		}
 	}
 	return p.tries(ctx, ms, point)
 }
 
 // tries is all for what is counted in, and has its time.
-func (p *publisher) tries(ctx context.Context, ms []publication, point string) []error {
+func (p *Publisher) tries(ctx context.Context, ms []Publication, point string) []error {
 	pause := 10 * time.Millisecond
 	for !p.round(ctx, ms, point) {
 		select {
 		case <-p.done:
 			for i := range ms {
-				p.expire(errClosed, &ms[i])
+				p.expire(ErrClosed, &ms[i])
 			}
 		default:
 		}
-		if slices.ContainsFunc(ms, func(m publication) bool { return (m.repair || m.sought) && !m.settled && m.last == lastReturned }) {
+		if slices.ContainsFunc(ms, func(m Publication) bool { return (m.Repair || m.sought) && !m.settled && m.last == lastReturned }) {
 			if err := p.topo.Repair(ctx); err != nil && ctx.Err() == nil {
 				p.log.Warn("a missing queue could not be declared", "error", err)
 			}
 		}
-		if !sleep(ctx, pause) {
+		if !Sleep(ctx, pause) {
 			for i := range ms {
 				p.expire(ctx.Err(), &ms[i])
 			}
@@ -117,21 +117,21 @@ const (
 
 // round writes what is not settled, waits for the confirms and reports whether
 // everything is settled now.
-func (p *publisher) round(ctx context.Context, ms []publication, point string) bool {
+func (p *Publisher) round(ctx context.Context, ms []Publication, point string) bool {
 	var few [8]*request
-	reqs, lim := few[:0], p.link.limits()
-	var alone []*publication
+	reqs, lim := few[:0], p.link.Limits()
+	var alone []*Publication
 	for i := range ms {
 		m := &ms[i]
 		if m.settled {
 			continue
 		}
 		var err error
-		if m.size, err = lim.Check(m.exchange, m.key, &m.msg); err != nil {
+		if m.size, err = lim.Check(m.Exchange, m.Key, &m.Msg); err != nil {
 			p.refuse(m, RefusedLimit, err)
 			continue
 		}
-		if m.suspect() || p.apart.knows(m) {
+		if m.suspect() || p.Apart.knows(m) {
 			alone = append(alone, m)
 			continue
 		}
@@ -147,7 +147,7 @@ func (p *publisher) round(ctx context.Context, ms []publication, point string) b
 		p.noted(ctx, r, r.waitConfirm(ctx))
 	}
 	for _, m := range alone {
-		o, r := p.apart.try(ctx, m)
+		o, r := p.Apart.try(ctx, m)
 		p.noted(ctx, r, o)
 	}
 	for i := range ms {
@@ -159,19 +159,19 @@ func (p *publisher) round(ctx context.Context, ms []publication, point string) b
 }
 
 // noted takes over the outcome of a try, and does what it asks for.
-func (p *publisher) noted(ctx context.Context, r *request, o outcome) {
+func (p *Publisher) noted(ctx context.Context, r *request, o outcome) {
 	m := r.p
 	m.note(o, r, p)
 	switch {
 	case o == outcomeRefused:
-		p.apart.refused(m)
+		p.Apart.refused(m)
 		p.refuse(m, whyRefused(m.err), m.err)
 	case o == outcomeAcked:
-		if p.refused.n.Load() > 0 {
-			p.refused.taken(p.queuesFor(m)...)
+		if p.Refused.N.Load() > 0 {
+			p.Refused.Taken(p.queuesFor(m)...)
 		}
 	case o != outcomeNacked:
-	case !p.fansOut(m.exchange):
+	case !p.fansOut(m.Exchange):
 		p.refusedByOne(ctx, m)
 	case ctx.Err() == nil:
 		p.refusedBy(ctx, m)
@@ -182,23 +182,23 @@ func (p *publisher) noted(ctx context.Context, r *request, o outcome) {
 }
 
 // refuse settles m: it is not stored, and repeating it does not help.
-func (p *publisher) refuse(m *publication, why string, err error) {
+func (p *Publisher) refuse(m *Publication, why string, err error) {
 	m.settled, m.err = true, err
-	p.refused.record(m, why, err)
+	p.Refused.Record(m, why, err)
 }
 
 // note takes over the outcome of a try.
-func (m *publication) note(o outcome, r *request, p *publisher) {
+func (m *Publication) note(o outcome, r *request, p *Publisher) {
 	switch o {
 	case outcomeAcked:
 		m.settled = true
 	case outcomeReturned:
 		m.unknown, m.last = false, lastReturned
 		switch {
-		case m.old:
-			m.old, m.exchange = false, ""
-		case m.repair || p.topo.ChangedSince(r.epoch): // bindings were being made: no verdict
-		case !m.sought && m.exchange == p.names.TopicsExchange() && p.topo.WorthSeeking(m.key):
+		case m.Old:
+			m.Old, m.Exchange = false, ""
+		case m.Repair || p.topo.ChangedSince(r.epoch): // bindings were being made: no verdict
+		case !m.sought && m.Exchange == p.names.TopicsExchange() && p.topo.WorthSeeking(m.Key):
 			m.sought = true
 		default:
 			m.settled, m.err = true, p.unrouted(m)
@@ -206,7 +206,7 @@ func (m *publication) note(o outcome, r *request, p *publisher) {
 	case outcomeNacked:
 		// A queue that lost its leader may nack what it stored.
 		m.unknown, m.last = true, lastNack
-		if m.once {
+		if m.Once {
 			m.settled, m.err = true, fmt.Errorf("%w: %s", ErrConfirmUnknown, lastNack)
 		}
 	case outcomeUnknown:
@@ -225,7 +225,7 @@ func (m *publication) note(o outcome, r *request, p *publisher) {
 }
 
 // expire gives m its error when nothing more is tried, because of err.
-func (p *publisher) expire(err error, m *publication) {
+func (p *Publisher) expire(err error, m *Publication) {
 	if m.settled {
 		return
 	}
@@ -233,11 +233,11 @@ func (p *publisher) expire(err error, m *publication) {
 	if m.unknown {
 		kind = ErrConfirmUnknown
 	}
-	state := p.link.state()
+	state := p.link.State()
 	switch {
 	case m.last != "":
 		state = m.last + "; " + state
-	case m.unknown && p.link.isUp():
+	case m.unknown && p.link.IsUp():
 		state += "; if this lasts, the queue may be without a leader: see rabbitmq-queues quorum_status"
 	}
 	m.settled, m.err = true, fmt.Errorf("%w: %w: %s", kind, err, state)

@@ -1,4 +1,4 @@
-package broker
+package link
 
 import (
 	"context"
@@ -25,42 +25,42 @@ const settleAgain = 500 * time.Millisecond
 
 // fansOut reports whether a record that goes to this exchange may go to several
 // queues.
-func (p *publisher) fansOut(exchange string) bool {
+func (p *Publisher) fansOut(exchange string) bool {
 	return exchange == p.names.TopicsExchange() || exchange == p.names.NoticesExchange()
 }
 
 // queuesFor are the queues, of those that are known here, into which m goes, and what
 // stands for those that are not.
-func (p *publisher) queuesFor(m *publication) []string {
+func (p *Publisher) queuesFor(m *Publication) []string {
 	switch {
-	case p.fansOut(m.exchange):
-		names := p.topo.BoundFor(m.exchange, m.key)
+	case p.fansOut(m.Exchange):
+		names := p.topo.BoundFor(m.Exchange, m.Key)
 		for i, name := range names {
 			names[i] = p.names.ConsumerQueue(name)
 		}
-		return append(names, strangeName(m))
-	case m.exchange == p.names.DeadQueue() || strings.HasPrefix(m.exchange, p.names.RetryExchange()+"."):
-		return []string{m.exchange} // a fanout exchange to the queue of its name
+		return append(names, StrangeName(m))
+	case m.Exchange == p.names.DeadQueue() || strings.HasPrefix(m.Exchange, p.names.RetryExchange()+"."):
+		return []string{m.Exchange} // a fanout exchange to the queue of its name
 	}
-	return []string{m.key}
+	return []string{m.Key}
 }
 
 // refusedBy deals with a record that some of its queues may have refused, and the
 // others stored. What it leaves unsettled is to be published again.
-func (p *publisher) refusedBy(ctx context.Context, m *publication) {
+func (p *Publisher) refusedBy(ctx context.Context, m *Publication) {
 	m.nacks++
-	if p.refused.isStrange(m) {
+	if p.Refused.IsStrange(m) {
 		p.giveStrange(m)
 		return
 	}
-	names := p.topo.BoundFor(m.exchange, m.key)
+	names := p.topo.BoundFor(m.Exchange, m.Key)
 	if m.nacks > 1 { // each consumer that is known took it, or none is known
 		p.giveStrange(m)
 		return
 	}
 	refusing, ok := p.each(ctx, m, names)
 	if !ok || len(refusing) == 0 {
-		sleep(ctx, settleAgain)
+		Sleep(ctx, settleAgain)
 		return
 	}
 	left := p.hold(ctx, m, refusing)
@@ -79,9 +79,9 @@ func plainPronoun(names []string) string {
 }
 
 // unrouted says who used to get what nobody gets now.
-func (p *publisher) unrouted(m *publication) error {
-	err := fmt.Errorf("%w: no consumer is bound to %s", holdfast.ErrUnroutable, m.key)
-	if known := p.topo.BoundTo(m.key); len(known) > 0 && m.exchange == p.names.TopicsExchange() {
+func (p *Publisher) unrouted(m *Publication) error {
+	err := fmt.Errorf("%w: no consumer is bound to %s", holdfast.ErrUnroutable, m.Key)
+	if known := p.topo.BoundTo(m.Key); len(known) > 0 && m.Exchange == p.names.TopicsExchange() {
 		return fmt.Errorf("%w; these were, and their queues are gone: consumer %s; start their processes, or forget them, each with `holdfast consumers forget NAME`",
 			err, wire.ShortList(wire.BoundNames(known)))
 	}
@@ -89,19 +89,19 @@ func (p *publisher) unrouted(m *publication) error {
 }
 
 // giveStrange ends the tries: the message would go to all others again and again.
-func (p *publisher) giveStrange(m *publication) {
-	p.refused.strange(m)
+func (p *Publisher) giveStrange(m *Publication) {
+	p.Refused.Strange(m)
 	m.settled, m.err = true, fmt.Errorf("%w: a queue that is bound for %s refuses it, and no consumer that is known here has that queue: see the queues' limits (max-length) with `holdfast doctor`; the others have it",
-		holdfast.ErrQueueFull, m.key)
+		holdfast.ErrQueueFull, m.Key)
 }
 
 // each publishes m for each consumer by itself, and returns those whose queues
 // refuse it. It is not ok if ctx was done before.
-func (p *publisher) each(ctx context.Context, m *publication, names []string) (refusing []string, ok bool) {
-	ps := make([]publication, len(names))
+func (p *Publisher) each(ctx context.Context, m *Publication, names []string) (refusing []string, ok bool) {
+	ps := make([]Publication, len(names))
 	for i, name := range names {
-		ps[i] = publication{exchange: p.names.QueuesExchange(), key: p.names.ConsumerQueue(name), mandatory: true,
-			old: p.rolling, once: true, msg: m.msg}
+		ps[i] = Publication{Exchange: p.names.QueuesExchange(), Key: p.names.ConsumerQueue(name), Mandatory: true,
+			Old: p.rolling, Once: true, Msg: m.Msg}
 	}
 	for i, err := range p.tries(ctx, ps, "") {
 		switch {
@@ -117,7 +117,7 @@ func (p *publisher) each(ctx context.Context, m *publication, names []string) (r
 
 // hold puts m where it waits for room in queues of consumers, and returns those for
 // which that failed.
-func (p *publisher) hold(ctx context.Context, m *publication, consumers []string) (left []string) {
+func (p *Publisher) hold(ctx context.Context, m *Publication, consumers []string) (left []string) {
 	for _, name := range consumers {
 		if !p.holdFor(ctx, m, name, p.names.ConsumerQueue(name)) {
 			left = append(left, name)
@@ -128,27 +128,27 @@ func (p *publisher) hold(ctx context.Context, m *publication, consumers []string
 
 // holdFor puts m where it waits for room in a queue of the consumer's, and reports
 // whether it is there.
-func (p *publisher) holdFor(ctx context.Context, m *publication, consumer, queue string) bool {
-	held := publication{exchange: p.names.HeldQueue(consumer), key: queue, mandatory: true, once: true, msg: m.msg}
+func (p *Publisher) holdFor(ctx context.Context, m *Publication, consumer, queue string) bool {
+	held := Publication{Exchange: p.names.HeldQueue(consumer), Key: queue, Mandatory: true, Once: true, Msg: m.Msg}
 	err := p.topo.Holding(ctx, consumer)
 	if err == nil {
-		err = p.tries(ctx, []publication{held}, "")[0]
+		err = p.tries(ctx, []Publication{held}, "")[0]
 	}
 	if err != nil {
-		p.log.Warn("a message could not be held for a consumer whose queue refuses it", "consumer", consumer, "message", m.msg.MessageId, "error", err)
+		p.log.Warn("a message could not be held for a consumer whose queue refuses it", "consumer", consumer, "message", m.Msg.MessageId, "error", err)
 		p.topo.HeldAnew(consumer)
 		return false
 	}
-	p.refused.held(queue)
+	p.Refused.Held(queue)
 	return true
 }
 
 // refusedByOne deals with a record that its only queue refused.
-func (p *publisher) refusedByOne(ctx context.Context, m *publication) {
+func (p *Publisher) refusedByOne(ctx context.Context, m *Publication) {
 	queue := p.queuesFor(m)[0]
 	consumer := wire.OwnerOf(p.names.Prefix, queue)
-	p.refused.queue(m, queue, consumer)
-	if m.nacks++; m.once || m.nacks < 2 || consumer == "" || m.exchange != p.names.QueuesExchange() || ctx.Err() != nil {
+	p.Refused.Queue(m, queue, consumer)
+	if m.nacks++; m.Once || m.nacks < 2 || consumer == "" || m.Exchange != p.names.QueuesExchange() || ctx.Err() != nil {
 		return
 	}
 	m.settled = p.holdFor(ctx, m, consumer, queue)

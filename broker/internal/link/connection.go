@@ -1,4 +1,8 @@
-package broker
+// Package link is the way to RabbitMQ: supervised connections, publishing with confirms,
+// op records, subscriptions and their acknowledgements. It publishes what package wire
+// made, and knows nothing of what a queue is for: what it needs to know of queues and
+// bindings it asks a Declarer. Every part of broker that talks to RabbitMQ stands on it.
+package link
 
 import (
 	"context"
@@ -26,45 +30,45 @@ const (
 	writeTimeout = 30 * time.Second
 )
 
-// link is one supervised connection: when it is lost, it is made again, with
+// Connection is one supervised connection: when it is lost, it is made again, with
 // growing pauses, for ever. There is one for publishing and one for everything
 // else, because RabbitMQ stops reading from a connection that publishes while
 // an alarm holds.
-type link struct {
+type Connection struct {
 	role string // "publish" or "consume"
-	o    linkOptions
+	o    Options
 	log  *slog.Logger
 	// onUp runs on each new connection before anybody else gets it. With an error,
 	// nobody does.
 	onUp func(ctx context.Context, conn *amqp.Connection) error
 
-	mu        sync.Mutex
-	conn      *amqp.Connection // nil while there is none
-	raw       net.Conn
+	Mu        sync.Mutex
+	Conn      *amqp.Connection // nil while there is none
+	Raw       net.Conn
 	changed   chan struct{} // closed and replaced at each change of conn
 	since     time.Time     // of the loss
 	lastErr   error
 	blocked   string // why RabbitMQ blocks publishers, "" if it does not
 	unblocked chan struct{}
 
-	frameMax atomic.Int64 // of the last connection
-	onLost   func(error)  // nil: nobody is told
-	lost     losses
+	FrameMax atomic.Int64 // of the last connection
+	OnLost   func(error)  // nil: nobody is told
+	Lost     Losses
 
 	cancel context.CancelFunc
 	done   chan struct{}
 }
 
-func newLink(role string, o linkOptions, onUp func(context.Context, *amqp.Connection) error) *link {
+func NewConnection(role string, o Options, onUp func(context.Context, *amqp.Connection) error) *Connection {
 	open := make(chan struct{})
 	close(open)
-	return &link{role: role, o: o, onUp: onUp, changed: make(chan struct{}), unblocked: open,
-		log: o.Log.With("rabbitmq", o.where(), "connection", role), done: make(chan struct{})}
+	return &Connection{role: role, o: o, onUp: onUp, changed: make(chan struct{}), unblocked: open,
+		log: o.Log.With("rabbitmq", o.Where(), "connection", role), done: make(chan struct{})}
 }
 
-// start makes the first connection and, if that succeeds, supervises it until
+// Start makes the first connection and, if that succeeds, supervises it until
 // stop.
-func (l *link) start(ctx context.Context) error {
+func (l *Connection) Start(ctx context.Context) error {
 	conn, raw, err := l.connect(ctx)
 	if err != nil {
 		return err
@@ -76,9 +80,9 @@ func (l *link) start(ctx context.Context) error {
 	return nil
 }
 
-func (l *link) supervise(ctx context.Context, conn *amqp.Connection) {
+func (l *Connection) supervise(ctx context.Context, conn *amqp.Connection) {
 	defer close(l.done)
-	pause := newBackoff()
+	pause := NewBackoff()
 	for {
 		began := time.Now()
 		err := l.watch(ctx, conn)
@@ -86,9 +90,9 @@ func (l *link) supervise(ctx context.Context, conn *amqp.Connection) {
 			return
 		}
 		l.setDown(err)
-		l.lost.add(err)
-		if l.onLost != nil {
-			l.onLost(err)
+		l.Lost.Add(err)
+		if l.OnLost != nil {
+			l.OnLost(err)
 		}
 		l.log.Warn("connection to RabbitMQ lost, connecting again", "error", err)
 		// A connection that lasted begins the pauses anew; one that is lost at
@@ -104,16 +108,16 @@ func (l *link) supervise(ctx context.Context, conn *amqp.Connection) {
 }
 
 // reconnect returns nil when ctx is done.
-func (l *link) reconnect(ctx context.Context, pause *backoff.ExponentialBackOff) *amqp.Connection {
+func (l *Connection) reconnect(ctx context.Context, pause *backoff.ExponentialBackOff) *amqp.Connection {
 	for {
-		if !sleep(ctx, pause.NextBackOff()) {
+		if !Sleep(ctx, pause.NextBackOff()) {
 			return nil
 		}
 		conn, raw, err := l.connect(ctx)
 		if err != nil {
-			l.mu.Lock()
+			l.Mu.Lock()
 			l.lastErr = err
-			l.mu.Unlock()
+			l.Mu.Unlock()
 			l.log.Debug("RabbitMQ cannot be reached yet", "error", err)
 			continue
 		}
@@ -123,8 +127,8 @@ func (l *link) reconnect(ctx context.Context, pause *backoff.ExponentialBackOff)
 }
 
 // connect dials, and has onUp prepare the connection.
-func (l *link) connect(ctx context.Context) (*amqp.Connection, net.Conn, error) {
-	conn, raw, err := l.dial(ctx)
+func (l *Connection) connect(ctx context.Context) (*amqp.Connection, net.Conn, error) {
+	conn, raw, err := l.Dial(ctx)
 	if err != nil || l.onUp == nil {
 		return conn, raw, err
 	}
@@ -136,13 +140,13 @@ func (l *link) connect(ctx context.Context) (*amqp.Connection, net.Conn, error) 
 }
 
 // watch returns when conn is lost or ctx is done.
-func (l *link) watch(ctx context.Context, conn *amqp.Connection) error {
+func (l *Connection) watch(ctx context.Context, conn *amqp.Connection) error {
 	closed := conn.NotifyClose(make(chan *amqp.Error, 1))
 	blocks := conn.NotifyBlocked(make(chan amqp.Blocking, 1))
 	for {
 		select {
 		case <-ctx.Done():
-			go drain(blocks)
+			go Drain(blocks)
 			return ctx.Err()
 		case e, ok := <-closed:
 			if !ok || e == nil {
@@ -154,13 +158,13 @@ func (l *link) watch(ctx context.Context, conn *amqp.Connection) error {
 				blocks = nil // closed below us: the loss is reported by closed
 				continue
 			}
-			l.setBlocked(b)
+			l.SetBlocked(b)
 		}
 	}
 }
 
-// drain takes what comes until c is closed; nil was closed before.
-func drain[T any](c <-chan T) {
+// Drain takes what comes until c is closed; nil was closed before.
+func Drain[T any](c <-chan T) {
 	if c == nil {
 		return
 	}
@@ -168,30 +172,30 @@ func drain[T any](c <-chan T) {
 	}
 }
 
-func (l *link) setUp(conn *amqp.Connection, raw net.Conn) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.conn, l.raw, l.lastErr = conn, raw, nil
-	l.frameMax.Store(int64(conn.Config.FrameSize))
+func (l *Connection) setUp(conn *amqp.Connection, raw net.Conn) {
+	l.Mu.Lock()
+	defer l.Mu.Unlock()
+	l.Conn, l.Raw, l.lastErr = conn, raw, nil
+	l.FrameMax.Store(int64(conn.Config.FrameSize))
 	close(l.changed)
 	l.changed = make(chan struct{})
 }
 
-func (l *link) setDown(err error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.raw != nil {
-		_ = l.raw.Close()
+func (l *Connection) setDown(err error) {
+	l.Mu.Lock()
+	defer l.Mu.Unlock()
+	if l.Raw != nil {
+		_ = l.Raw.Close()
 	}
-	l.conn, l.raw, l.since, l.lastErr = nil, nil, time.Now(), err
+	l.Conn, l.Raw, l.since, l.lastErr = nil, nil, time.Now(), err
 	l.clearBlocked()
 	close(l.changed)
 	l.changed = make(chan struct{})
 }
 
-func (l *link) setBlocked(b amqp.Blocking) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
+func (l *Connection) SetBlocked(b amqp.Blocking) {
+	l.Mu.Lock()
+	defer l.Mu.Unlock()
 	if !b.Active {
 		l.log.Info("RabbitMQ accepts publishes again")
 		l.clearBlocked()
@@ -207,49 +211,49 @@ func (l *link) setBlocked(b amqp.Blocking) {
 }
 
 // clearBlocked is called with mu held.
-func (l *link) clearBlocked() {
+func (l *Connection) clearBlocked() {
 	if l.blocked != "" {
 		l.blocked = ""
 		close(l.unblocked)
 	}
 }
 
-// get waits for a connection.
-func (l *link) get(ctx context.Context) (*amqp.Connection, error) {
+// Get waits for a connection.
+func (l *Connection) Get(ctx context.Context) (*amqp.Connection, error) {
 	for {
-		l.mu.Lock()
-		conn, changed := l.conn, l.changed
-		l.mu.Unlock()
+		l.Mu.Lock()
+		conn, changed := l.Conn, l.changed
+		l.Mu.Unlock()
 		if conn != nil && !conn.IsClosed() {
 			return conn, nil
 		}
 		select {
 		case <-changed:
 		case <-ctx.Done():
-			return nil, fmt.Errorf("%w: %s", ctx.Err(), l.state())
+			return nil, fmt.Errorf("%w: %s", ctx.Err(), l.State())
 		case <-l.done:
-			return nil, errClosed
+			return nil, ErrClosed
 		}
 	}
 }
 
-// limits are what the last connection was negotiated to carry.
-func (l *link) limits() wire.Limits { return wire.Limits{FrameMax: int(l.frameMax.Load())} }
+// Limits are what the last connection was negotiated to carry.
+func (l *Connection) Limits() wire.Limits { return wire.Limits{FrameMax: int(l.FrameMax.Load())} }
 
-// gate returns a channel that is closed while RabbitMQ accepts publishes.
-func (l *link) gate() <-chan struct{} {
-	l.mu.Lock()
-	defer l.mu.Unlock()
+// Gate returns a channel that is closed while RabbitMQ accepts publishes.
+func (l *Connection) Gate() <-chan struct{} {
+	l.Mu.Lock()
+	defer l.Mu.Unlock()
 	return l.unblocked
 }
 
-// state says how the connection is, for people, with what to do.
-func (l *link) state() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
+// State says how the connection is, for people, with what to do.
+func (l *Connection) State() string {
+	l.Mu.Lock()
+	defer l.Mu.Unlock()
 	switch {
-	case l.conn == nil || l.conn.IsClosed():
-		s := "disconnected from RabbitMQ at " + l.o.where()
+	case l.Conn == nil || l.Conn.IsClosed():
+		s := "disconnected from RabbitMQ at " + l.o.Where()
 		if !l.since.IsZero() {
 			s += " since " + l.since.Format(time.RFC3339)
 		}
@@ -259,37 +263,37 @@ func (l *link) state() string {
 		return s
 	case l.blocked != "":
 		return fmt.Sprintf("RabbitMQ at %s blocks publishers because of a memory or disk alarm (%s): free memory or disk space there, or raise vm_memory_high_watermark or lower disk_free_limit; consumers go on",
-			l.o.where(), l.blocked)
+			l.o.Where(), l.blocked)
 	}
-	return "connected to RabbitMQ at " + l.o.where()
+	return "connected to RabbitMQ at " + l.o.Where()
 }
 
-// isUp reports whether there is a connection that publishes can go over.
-func (l *link) isUp() bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.conn != nil && !l.conn.IsClosed() && l.blocked == ""
+// IsUp reports whether there is a connection that publishes can go over.
+func (l *Connection) IsUp() bool {
+	l.Mu.Lock()
+	defer l.Mu.Unlock()
+	return l.Conn != nil && !l.Conn.IsClosed() && l.blocked == ""
 }
 
-// isBlocked reports whether RabbitMQ blocks publishers.
-func (l *link) isBlocked() bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
+// IsBlocked reports whether RabbitMQ blocks publishers.
+func (l *Connection) IsBlocked() bool {
+	l.Mu.Lock()
+	defer l.Mu.Unlock()
 	return l.blocked != ""
 }
 
-// stop ends the supervision and closes the connection: politely until ctx is
+// Stop ends the supervision and closes the connection: politely until ctx is
 // done, then by force.
-func (l *link) stop(ctx context.Context) {
+func (l *Connection) Stop(ctx context.Context) {
 	if l.cancel == nil {
 		return
 	}
 	l.cancel()
 	<-l.done
-	l.mu.Lock()
-	conn, raw := l.conn, l.raw
-	l.conn, l.raw = nil, nil
-	l.mu.Unlock()
+	l.Mu.Lock()
+	conn, raw := l.Conn, l.Raw
+	l.Conn, l.Raw = nil, nil
+	l.Mu.Unlock()
 	if conn == nil {
 		return
 	}
@@ -301,15 +305,15 @@ func (l *link) stop(ctx context.Context) {
 	_ = conn.CloseDeadline(deadline)
 }
 
-func newBackoff() *backoff.ExponentialBackOff {
+func NewBackoff() *backoff.ExponentialBackOff {
 	b := backoff.NewExponentialBackOff()
 	b.InitialInterval, b.MaxInterval, b.Multiplier, b.RandomizationFactor = 50*time.Millisecond, 4*time.Second, 1.7, 0.25
 	b.Reset()
 	return b
 }
 
-// sleep waits for d and reports whether ctx is still alive.
-func sleep(ctx context.Context, d time.Duration) bool {
+// Sleep waits for d and reports whether ctx is still alive.
+func Sleep(ctx context.Context, d time.Duration) bool {
 	t := time.NewTimer(d)
 	defer t.Stop()
 	select {
@@ -320,8 +324,8 @@ func sleep(ctx context.Context, d time.Duration) bool {
 	}
 }
 
-// dial connects, and gives up when ctx is done.
-func (l *link) dial(ctx context.Context) (*amqp.Connection, net.Conn, error) {
+// Dial connects, and gives up when ctx is done.
+func (l *Connection) Dial(ctx context.Context) (*amqp.Connection, net.Conn, error) {
 	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
 	defer cancel()
 	var raw net.Conn
@@ -337,7 +341,7 @@ func (l *link) dial(ctx context.Context) (*amqp.Connection, net.Conn, error) {
 			if err != nil {
 				return nil, err
 			}
-			raw = newBatchConn(c)
+			raw = NewBatchConn(c)
 			stop = context.AfterFunc(ctx, func() { _ = raw.Close() })
 			return raw, nil
 		},
@@ -355,8 +359,8 @@ func (l *link) dial(ctx context.Context) (*amqp.Connection, net.Conn, error) {
 }
 
 // explain makes of an error of dialling one that says what to do.
-func (l *link) explain(ctx context.Context, err error) error {
-	u := &holdfast.UnavailableError{Part: "RabbitMQ", Where: l.o.where(), Err: err}
+func (l *Connection) explain(ctx context.Context, err error) error {
+	u := &holdfast.UnavailableError{Part: "RabbitMQ", Where: l.o.Where(), Err: err}
 	var ae *amqp.Error
 	var dns *net.DNSError
 	switch {

@@ -1,19 +1,19 @@
-package broker
+package link
 
 import "time"
 
 const (
-	// ackDelay is how long a Keeper's acknowledgement waits for others.
-	ackDelay = 20 * time.Millisecond
+	// AckDelay is how long a Keeper's acknowledgement waits for others.
+	AckDelay = 20 * time.Millisecond
 	// ackBatch is how many wait at most.
 	ackBatch = 256
 )
 
-// ackLedger decides how settled deliveries of one channel are acknowledged: as one
+// AckLedger decides how settled deliveries of one channel are acknowledged: as one
 // up to the oldest that is still open, the others singly. It has no clock and no
 // I/O.
-type ackLedger struct {
-	batch int           // how many acknowledgements wait at most
+type AckLedger struct {
+	Batch int           // how many acknowledgements wait at most
 	delay time.Duration // and for how long
 
 	open    map[uint64]bool // delivered and neither settled nor given back
@@ -23,34 +23,34 @@ type ackLedger struct {
 	since   time.Time       // when the first of pending was settled
 }
 
-// ackFrame is one acknowledgement to send; multiple stands for everything up to
+// AckFrame is one acknowledgement to send; multiple stands for everything up to
 // tag.
-type ackFrame struct {
-	tag      uint64
-	multiple bool
+type AckFrame struct {
+	Tag      uint64
+	Multiple bool
 }
 
-// newAckLedger is for a channel on which window deliveries may be open.
-func newAckLedger(window int, delay time.Duration) *ackLedger {
-	l := &ackLedger{delay: delay, open: map[uint64]bool{}}
+// NewAckLedger is for a channel on which window deliveries may be open.
+func NewAckLedger(window int, delay time.Duration) *AckLedger {
+	l := &AckLedger{delay: delay, open: map[uint64]bool{}}
 	l.resize(window)
 	return l
 }
 
 // resize changes the window. What waits holds up a small part of it at most, and
 // nothing waits in a small one.
-func (l *ackLedger) resize(window int) { l.batch = max(1, min(ackBatch, window/8)) }
+func (l *AckLedger) resize(window int) { l.Batch = max(1, min(ackBatch, window/8)) }
 
-// deliver takes in a delivery; its tag is greater than all before.
-func (l *ackLedger) deliver(tag uint64) {
+// Deliver takes in a delivery; its tag is greater than all before.
+func (l *AckLedger) Deliver(tag uint64) {
 	l.open[tag] = true
 	l.last = tag
 	l.order = append(l.order, tag)
 	l.trim()
 }
 
-// settle notes that a delivery is to be acknowledged.
-func (l *ackLedger) settle(tag uint64, now time.Time) {
+// Settle notes that a delivery is to be acknowledged.
+func (l *AckLedger) Settle(tag uint64, now time.Time) {
 	delete(l.open, tag)
 	if len(l.pending) == 0 {
 		l.since = now
@@ -58,50 +58,50 @@ func (l *ackLedger) settle(tag uint64, now time.Time) {
 	l.pending = append(l.pending, tag)
 }
 
-// giveBack notes that the caller gives a delivery back itself.
-func (l *ackLedger) giveBack(tag uint64) { delete(l.open, tag) }
+// GiveBack notes that the caller gives a delivery back itself.
+func (l *AckLedger) GiveBack(tag uint64) { delete(l.open, tag) }
 
-// next is when the acknowledgements that wait are to be sent, the zero time if
+// Next is when the acknowledgements that wait are to be sent, the zero time if
 // none does.
-func (l *ackLedger) next() time.Time {
+func (l *AckLedger) Next() time.Time {
 	switch {
 	case len(l.pending) == 0:
 		return time.Time{}
-	case len(l.pending) >= l.batch:
+	case len(l.pending) >= l.Batch:
 		return l.since
 	}
 	return l.since.Add(l.delay)
 }
 
-// flush returns what is to be sent now, in this order.
-func (l *ackLedger) flush() []ackFrame {
+// Flush returns what is to be sent now, in this order.
+func (l *AckLedger) Flush() []AckFrame {
 	l.trim()
 	water := l.last
 	if len(l.order) > 0 {
 		water = l.order[0] - 1
 	}
-	var first ackFrame // up to water
-	var frames []ackFrame
+	var first AckFrame // up to water
+	var frames []AckFrame
 	covered := 0
 	for _, tag := range l.pending {
 		if tag > water {
-			frames = append(frames, ackFrame{tag: tag})
+			frames = append(frames, AckFrame{Tag: tag})
 			continue
 		}
 		covered++
-		first.tag = max(first.tag, tag)
+		first.Tag = max(first.Tag, tag)
 	}
 	l.pending = l.pending[:0]
 	if covered == 0 {
 		return frames
 	}
-	first.multiple = covered > 1
-	return append([]ackFrame{first}, frames...)
+	first.Multiple = covered > 1
+	return append([]AckFrame{first}, frames...)
 }
 
 // trim forgets what is not open any more: at the front always, elsewhere once
 // that is the larger part.
-func (l *ackLedger) trim() {
+func (l *AckLedger) trim() {
 	n := 0
 	for n < len(l.order) && !l.open[l.order[n]] {
 		n++

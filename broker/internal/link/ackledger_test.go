@@ -1,4 +1,4 @@
-package broker
+package link
 
 import (
 	"math/rand/v2"
@@ -12,12 +12,12 @@ import (
 // unacked is what RabbitMQ knows of a channel.
 type unacked map[uint64]bool
 
-// ack acknowledges as RabbitMQ does, which closes the channel of one who
+// Ack acknowledges as RabbitMQ does, which closes the channel of one who
 // acknowledges what is not there.
-func (u unacked) ack(t require.TestingT, f ackFrame, settled map[uint64]bool) {
-	require.Truef(t, u[f.tag], "tag %d is not outstanding: RabbitMQ would close the channel", f.tag)
+func (u unacked) ack(t require.TestingT, f AckFrame, settled map[uint64]bool) {
+	require.Truef(t, u[f.Tag], "tag %d is not outstanding: RabbitMQ would close the channel", f.Tag)
 	for tag := range u {
-		if tag == f.tag || f.multiple && tag < f.tag {
+		if tag == f.Tag || f.Multiple && tag < f.Tag {
 			require.Truef(t, settled[tag], "tag %d acknowledged although it is not settled", tag)
 			delete(u, tag)
 		}
@@ -25,69 +25,69 @@ func (u unacked) ack(t require.TestingT, f ackFrame, settled map[uint64]bool) {
 }
 
 func TestAcknowledgementsShareFrames(t *testing.T) {
-	l, now := newAckLedger(2000, ackDelay), time.Unix(0, 0)
+	l, now := NewAckLedger(2000, AckDelay), time.Unix(0, 0)
 	for tag := range uint64(10) {
-		l.deliver(tag + 1)
+		l.Deliver(tag + 1)
 	}
-	require.True(t, l.next().IsZero())
+	require.True(t, l.Next().IsZero())
 	for _, tag := range []uint64{2, 1, 3, 9, 7} {
-		l.settle(tag, now)
+		l.Settle(tag, now)
 		now = now.Add(time.Millisecond)
 	}
-	require.Equal(t, time.Unix(0, 0).Add(ackDelay), l.next(), "counted from the first")
-	require.Equal(t, []ackFrame{{3, true}, {9, false}, {7, false}}, l.flush(), "as one up to the oldest that is open, the others as they were settled")
-	require.Empty(t, l.flush())
+	require.Equal(t, time.Unix(0, 0).Add(AckDelay), l.Next(), "counted from the first")
+	require.Equal(t, []AckFrame{{3, true}, {9, false}, {7, false}}, l.Flush(), "as one up to the oldest that is open, the others as they were settled")
+	require.Empty(t, l.Flush())
 	for _, tag := range []uint64{4, 5, 6, 8} {
-		l.settle(tag, now)
+		l.Settle(tag, now)
 	}
-	require.Equal(t, []ackFrame{{8, true}}, l.flush(), "7 is acknowledged already, 10 is open")
-	l.giveBack(10)
-	l.deliver(11)
-	l.settle(11, now)
-	require.Equal(t, []ackFrame{{11, false}}, l.flush(), "what was given back is not open")
+	require.Equal(t, []AckFrame{{8, true}}, l.Flush(), "7 is acknowledged already, 10 is open")
+	l.GiveBack(10)
+	l.Deliver(11)
+	l.Settle(11, now)
+	require.Equal(t, []AckFrame{{11, false}}, l.Flush(), "what was given back is not open")
 }
 
 func TestAcknowledgementsWaitForFew(t *testing.T) {
-	l, now := newAckLedger(10, ackDelay), time.Unix(0, 0)
-	l.deliver(1)
-	l.settle(1, now)
-	require.Equal(t, now, l.next(), "a small window waits for none")
+	l, now := NewAckLedger(10, AckDelay), time.Unix(0, 0)
+	l.Deliver(1)
+	l.Settle(1, now)
+	require.Equal(t, now, l.Next(), "a small window waits for none")
 }
 
 func TestAckLedgerRandom(t *testing.T) {
 	r := rand.New(rand.NewPCG(3, 4))
 	for range 2000 {
-		l, now := newAckLedger(100, ackDelay), time.Unix(0, 0)
+		l, now := NewAckLedger(100, AckDelay), time.Unix(0, 0)
 		there, settled := unacked{}, map[uint64]bool{}
 		var open []uint64
 		var tag uint64
 		frames, acks := 0, 0
 		flush := func() {
-			for _, f := range l.flush() {
+			for _, f := range l.Flush() {
 				frames++
 				there.ack(t, f, settled)
 			}
 			for tag := range there {
 				require.Falsef(t, settled[tag], "tag %d is settled and not acknowledged", tag)
 			}
-			require.True(t, l.next().IsZero())
+			require.True(t, l.Next().IsZero())
 		}
 		for range r.IntN(300) {
 			switch n := r.IntN(10); {
 			case n < 4:
 				tag += 1 + uint64(r.IntN(50)/49) // the ledger needs no unbroken row
-				l.deliver(tag)
+				l.Deliver(tag)
 				there[tag] = true
 				open = append(open, tag)
 			case n < 8 && len(open) > 0:
 				i := r.IntN(min(len(open), 1+r.IntN(20)))
 				settled[open[i]] = true
-				l.settle(open[i], now)
+				l.Settle(open[i], now)
 				open = slices.Delete(open, i, i+1)
 				acks++
 			case n == 8 && len(open) > 0:
 				i := r.IntN(len(open))
-				l.giveBack(open[i])
+				l.GiveBack(open[i])
 				delete(there, open[i])
 				open = slices.Delete(open, i, i+1)
 			case n == 9:

@@ -1,4 +1,4 @@
-package broker
+package link
 
 import (
 	"fmt"
@@ -17,7 +17,7 @@ import (
 // session is one AMQP channel in confirm mode.
 type session struct {
 	ch     *amqp.Channel
-	link   *link
+	link   *Connection
 	limits wire.Limits
 	closed chan struct{}
 
@@ -32,7 +32,7 @@ type session struct {
 	seq     uint64
 }
 
-func openSession(conn *amqp.Connection, l *link) (*session, error) {
+func openSession(conn *amqp.Connection, l *Connection) (*session, error) {
 	ch, err := conn.Channel()
 	if err != nil {
 		return nil, err
@@ -65,7 +65,7 @@ func (s *session) retire() {
 }
 
 const (
-	// renewAfter is how long a channel is used at least on which a queue refused
+	// RenewAfter is how long a channel is used at least on which a queue refused
 	// something, retireAfter how long it stays open after that.
 	renewAfter  = 10 * time.Second
 	retireAfter = 30 * time.Second
@@ -99,7 +99,7 @@ func (s *session) returns(ret *amqp.Return) {
 	defer s.mu.Unlock()
 	var found *request
 	for _, r := range s.pending {
-		if !r.returned && r.p.msg.MessageId == ret.MessageId && r.p.key == ret.RoutingKey && r.p.exchange == ret.Exchange &&
+		if !r.returned && r.p.Msg.MessageId == ret.MessageId && r.p.Key == ret.RoutingKey && r.p.Exchange == ret.Exchange &&
 			(found == nil || r.seq < found.seq) {
 			found = r
 		}
@@ -120,14 +120,14 @@ func (s *session) write(r *request) {
 		r.err, r.refused = err, true
 		return
 	}
-	if r.p.mandatory {
+	if r.p.Mandatory {
 		s.mu.Lock()
 		s.seq++
 		r.seq = s.seq
 		s.pending[r.seq] = r
 		s.mu.Unlock()
 	}
-	r.dc, r.err = s.ch.PublishWithDeferredConfirm(r.p.exchange, r.p.key, r.p.mandatory, false, r.p.msg)
+	r.dc, r.err = s.ch.PublishWithDeferredConfirm(r.p.Exchange, r.p.Key, r.p.Mandatory, false, r.p.Msg)
 	if r.err != nil {
 		s.forget(r)
 	}
@@ -164,19 +164,19 @@ func (s *session) lost(r *request) (lost, final error) {
 	if e == nil {
 		return amqp.ErrClosed, nil
 	}
-	if final = tooLarge(e, r.p); final == nil {
+	if final = TooLarge(e, r.p); final == nil {
 		final = s.link.forbidden(e, r.p)
 	}
 	return e, final
 }
 
-// tooLarge is an error for m if RabbitMQ closed the channel over its size, which
+// TooLarge is an error for m if RabbitMQ closed the channel over its size, which
 // costs its neighbours only another try.
-func tooLarge(e *amqp.Error, m *publication) error {
+func TooLarge(e *amqp.Error, m *Publication) error {
 	if size := messageSize.FindStringSubmatch(e.Reason); size != nil {
-		if limit, err := strconv.Atoi(size[2]); err == nil && len(m.msg.Body) > limit {
+		if limit, err := strconv.Atoi(size[2]); err == nil && len(m.Msg.Body) > limit {
 			return fmt.Errorf("%w: the record has %d bytes, RabbitMQ's max_message_size is %d: store large data elsewhere and send a reference, or raise it",
-				holdfast.ErrTooLarge, len(m.msg.Body), limit)
+				holdfast.ErrTooLarge, len(m.Msg.Body), limit)
 		}
 	}
 	return nil

@@ -1,4 +1,4 @@
-package broker
+package link
 
 import (
 	"context"
@@ -14,42 +14,42 @@ import (
 // poolDrain is how long a pool's calls may go on undisturbed once it is to end.
 const poolDrain = 10 * time.Second
 
-// abandonAfter is how long a handler may ignore the end of its context before it is not
+// AbandonAfter is how long a handler may ignore the end of its context before it is not
 // waited for any more.
-const abandonAfter = 10 * time.Second
+const AbandonAfter = 10 * time.Second
 
-// errDrained is why a handler's context ends when it had time enough.
-var errDrained = errors.New("holdfast: the consumer is shutting down")
+// ErrDrained is why a handler's context ends when it had time enough.
+var ErrDrained = errors.New("holdfast: the consumer is shutting down")
 
-// pool works on each delivery of a queue in a goroutine of its own, of which there
+// Pool works on each delivery of a queue in a goroutine of its own, of which there
 // are never more than are fetched.
-type pool struct {
-	log  *slog.Logger
+type Pool struct {
+	Log  *slog.Logger
 	what string // the deliveries, for people
 	// calls is the context of what is called for a delivery. It outlives the
 	// session, until drain has waited long enough.
-	calls  context.Context
-	cancel context.CancelCauseFunc
+	Calls  context.Context
+	Cancel context.CancelCauseFunc
 
 	working sync.WaitGroup
 	drained chan struct{}
 	given   bool // drain gave up
 }
 
-func newPool(ctx context.Context, log *slog.Logger, what string) *pool {
-	p := &pool{log: log, what: what}
-	p.calls, p.cancel = context.WithCancelCause(context.WithoutCancel(ctx))
+func NewPool(ctx context.Context, log *slog.Logger, what string) *Pool {
+	p := &Pool{Log: log, what: what}
+	p.Calls, p.Cancel = context.WithCancelCause(context.WithoutCancel(ctx))
 	return p
 }
 
-// session runs until the subscription is lost or ctx is done, and then gives back
+// Session runs until the subscription is lost or ctx is done, and then gives back
 // what is not begun. work's context is done with either.
-func (p *pool) session(ctx context.Context, s *subscription, work func(gone context.Context, d *amqp.Delivery)) {
+func (p *Pool) Session(ctx context.Context, s *Subscription, work func(gone context.Context, d *amqp.Delivery)) {
 	gone, end := context.WithCancel(ctx)
 	defer end()
 	for {
 		select {
-		case d, ok := <-s.deliveries:
+		case d, ok := <-s.Deliveries:
 			if !ok {
 				return
 			}
@@ -63,9 +63,9 @@ func (p *pool) session(ctx context.Context, s *subscription, work func(gone cont
 	}
 }
 
-// drain waits for the deliveries that are still worked on, once no further one
+// Drain waits for the deliveries that are still worked on, once no further one
 // begins.
-func (p *pool) drain() error {
+func (p *Pool) Drain() error {
 	if p.drained == nil {
 		p.drained = make(chan struct{})
 		go func() { p.working.Wait(); close(p.drained) }()
@@ -76,9 +76,9 @@ func (p *pool) drain() error {
 			return nil
 		case <-t.C:
 		}
-		p.log.Warn(p.what+" were not taken over in time; they are given back", "after", poolDrain)
-		p.cancel(errDrained)
-		t.Reset(abandonAfter)
+		p.Log.Warn(p.what+" were not taken over in time; they are given back", "after", poolDrain)
+		p.Cancel(ErrDrained)
+		t.Reset(AbandonAfter)
 		select {
 		case <-p.drained:
 		case <-t.C:

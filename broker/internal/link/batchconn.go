@@ -1,4 +1,4 @@
-package broker
+package link
 
 import (
 	"net"
@@ -6,9 +6,9 @@ import (
 	"time"
 )
 
-// maxUnwritten is how many bytes a connection may hold that the network has not
+// MaxUnwritten is how many bytes a connection may hold that the network has not
 // taken yet; a Write then waits.
-const maxUnwritten = 1 << 20
+const MaxUnwritten = 1 << 20
 
 // batchConn writes in a goroutine of its own. amqp091 flushes after every
 // publish and every acknowledgement, under its locks: so they cost no system
@@ -29,7 +29,7 @@ type batchConn struct {
 	once  sync.Once
 }
 
-func newBatchConn(c net.Conn) *batchConn {
+func NewBatchConn(c net.Conn) *batchConn {
 	b := &batchConn{Conn: c, wake: make(chan struct{}, 1), ended: make(chan struct{})}
 	b.room.L = &b.mu
 	go b.run()
@@ -40,14 +40,14 @@ func newBatchConn(c net.Conn) *batchConn {
 func (b *batchConn) Write(p []byte) (int, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	for b.err == nil && len(b.buf) >= maxUnwritten {
+	for b.err == nil && len(b.buf) >= MaxUnwritten {
 		b.room.Wait()
 	}
 	if b.err != nil {
 		return 0, b.err
 	}
 	b.buf = append(b.buf, p...)
-	token(b.wake)
+	Token(b.wake)
 	return len(p), nil
 }
 
@@ -91,7 +91,7 @@ func (b *batchConn) run() {
 			_ = b.Close() // the reader must notice, too
 			return
 		}
-		if cap(out) > maxUnwritten {
+		if cap(out) > MaxUnwritten {
 			out = nil
 		}
 	}

@@ -1,4 +1,4 @@
-package broker
+package link
 
 import (
 	"context"
@@ -28,10 +28,10 @@ type flushing struct {
 // opQueue is a half queue and its group.
 type opQueue struct{ group, name string }
 
-// opWriter gathers settled transactions into op records.
-type opWriter struct {
-	pub      *publisher
-	o        linkOptions
+// OpWriter gathers settled transactions into op records.
+type OpWriter struct {
+	pub      *Publisher
+	o        Options
 	names    wire.Names
 	log      *slog.Logger
 	interval time.Duration
@@ -53,16 +53,16 @@ type opWriter struct {
 	wg     sync.WaitGroup
 }
 
-func newOpWriter(ctx context.Context, pub *publisher, o linkOptions) *opWriter {
+func NewOpWriter(ctx context.Context, pub *Publisher, o Options) *OpWriter {
 	ctx, cancel := context.WithCancel(ctx)
-	w := &opWriter{pub: pub, o: o, names: o.Names, log: o.Log, interval: o.OpInterval,
+	w := &OpWriter{pub: pub, o: o, names: o.Names, log: o.Log, interval: o.OpInterval,
 		queues: map[opQueue]*wire.OpRecord{}, flying: map[uint64]bool{},
 		kick: make(chan struct{}, 1), full: make(chan struct{}, 1), slots: make(chan struct{}, maxOpFlight), cancel: cancel}
 	w.wg.Go(func() { w.run(ctx) })
 	return w
 }
 
-func (w *opWriter) add(group, tx string, r holdfast.Resolution) {
+func (w *OpWriter) Add(group, tx string, r holdfast.Resolution) {
 	if r != holdfast.Commit && r != holdfast.Rollback || wire.ValidGroup(group) != nil || wire.ValidTx(tx) != nil {
 		return
 	}
@@ -88,14 +88,14 @@ func (w *opWriter) add(group, tx string, r holdfast.Resolution) {
 	w.waiting++
 	w.open++
 	if w.waiting == 1 {
-		token(w.kick)
+		Token(w.kick)
 	}
 	if w.waiting >= w.o.OpBatch {
-		token(w.full)
+		Token(w.full)
 	}
 }
 
-func (w *opWriter) run(ctx context.Context) {
+func (w *OpWriter) run(ctx context.Context) {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for {
@@ -119,7 +119,7 @@ func (w *opWriter) run(ctx context.Context) {
 
 // write starts an op record for every OpBatch of waiting transactions; it
 // reports false when ctx is done.
-func (w *opWriter) write(ctx context.Context) bool {
+func (w *OpWriter) write(ctx context.Context) bool {
 	for {
 		select {
 		case w.slots <- struct{}{}:
@@ -134,8 +134,8 @@ func (w *opWriter) write(ctx context.Context) bool {
 		}
 		w.wg.Go(func() {
 			for _, msg := range wire.EncodeOps(to.group, r) {
-				p := publication{exchange: w.names.HalfExchange(), key: to.name, mandatory: true, repair: true, old: w.o.RollingUpgrade, msg: msg}
-				if err := w.pub.one(ctx, &p, ""); err != nil {
+				p := Publication{Exchange: w.names.HalfExchange(), Key: to.name, Mandatory: true, Repair: true, Old: w.o.RollingUpgrade, Msg: msg}
+				if err := w.pub.One(ctx, &p, ""); err != nil {
 					w.log.Debug("an op record was lost; its transactions will be checked back", "queue", to.name, "transactions", n, "error", err)
 				}
 			}
@@ -146,7 +146,7 @@ func (w *opWriter) write(ctx context.Context) bool {
 }
 
 // take makes a record of at most OpBatch transactions of one half queue.
-func (w *opWriter) take() (id uint64, to opQueue, r wire.OpRecord) {
+func (w *OpWriter) take() (id uint64, to opQueue, r wire.OpRecord) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for name, q := range w.queues {
@@ -167,7 +167,7 @@ func (w *opWriter) take() (id uint64, to opQueue, r wire.OpRecord) {
 }
 
 // landed says that a record is confirmed, or lost.
-func (w *opWriter) landed(id uint64, n int) {
+func (w *OpWriter) landed(id uint64, n int) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.open -= n
@@ -176,7 +176,7 @@ func (w *opWriter) landed(id uint64, n int) {
 }
 
 // Check ends the flushes that are through; mu is held.
-func (w *opWriter) check() {
+func (w *OpWriter) check() {
 	w.flushes = slices.DeleteFunc(w.flushes, func(f *flushing) bool {
 		if !f.armed && w.waiting == 0 {
 			f.armed, f.until = true, w.last
@@ -194,13 +194,13 @@ func (w *opWriter) check() {
 	})
 }
 
-func (w *opWriter) flush(ctx context.Context) error {
+func (w *OpWriter) Flush(ctx context.Context) error {
 	f := &flushing{done: make(chan struct{})}
 	w.mu.Lock()
 	w.flushes = append(w.flushes, f)
 	w.check()
 	if !f.armed { // else a later record would be written early, for nothing
-		token(w.full)
+		Token(w.full)
 	}
 	w.mu.Unlock()
 	select {
@@ -214,14 +214,14 @@ func (w *opWriter) flush(ctx context.Context) error {
 	}
 }
 
-// stop notes nothing more, and flushes until ctx is done.
-func (w *opWriter) stop(ctx context.Context) error {
+// Stop notes nothing more, and flushes until ctx is done.
+func (w *OpWriter) Stop(ctx context.Context) error {
 	w.mu.Lock()
 	w.stopped = true
 	w.mu.Unlock()
-	err := w.flush(ctx)
+	err := w.Flush(ctx)
 	w.cancel()
 	return err
 }
 
-func (w *opWriter) wait() { w.wg.Wait() }
+func (w *OpWriter) Wait() { w.wg.Wait() }

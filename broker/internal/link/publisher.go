@@ -1,4 +1,4 @@
-package broker
+package link
 
 import (
 	"context"
@@ -14,21 +14,21 @@ import (
 	"github.com/holdfastmq/holdfast/broker/internal/wire"
 )
 
-// publisher spreads publishes over a few AMQP channels in confirm mode. Each
+// Publisher spreads publishes over a few AMQP channels in confirm mode. Each
 // has one goroutine that writes, so that a caller never waits inside a network
 // write and always sees its deadline.
-type publisher struct {
-	link    *link
+type Publisher struct {
+	link    *Connection
 	topo    Declarer
 	epoch   *atomic.Uint64 // the topology's
 	names   wire.Names
 	rolling bool
 	log     *slog.Logger
-	apart   *apart
-	refused *refusals
+	Apart   *apart
+	Refused *Refusals
 	writers []*writer
-	// renewAfter is the constant; tests change it before the first publish.
-	renewAfter time.Duration
+	// RenewAfter is the constant; tests change it before the first publish.
+	RenewAfter time.Duration
 	next       atomic.Uint32
 
 	mu       sync.Mutex
@@ -58,10 +58,10 @@ type Declarer interface {
 	HeldAnew(consumer string)
 }
 
-// newPublisher publishes over l. epoch is t's; it is looked at for each record.
-func newPublisher(ctx context.Context, l *link, t Declarer, epoch *atomic.Uint64, o linkOptions) *publisher {
-	p := &publisher{link: l, topo: t, epoch: epoch, names: o.Names, rolling: o.RollingUpgrade, log: o.Log, idle: make(chan struct{}), done: ctx.Done(), refused: newRefusals(o), renewAfter: renewAfter}
-	p.apart = newApart(l, t, epoch, o, ctx.Done())
+// NewPublisher publishes over l. epoch is t's; it is looked at for each record.
+func NewPublisher(ctx context.Context, l *Connection, t Declarer, epoch *atomic.Uint64, o Options) *Publisher {
+	p := &Publisher{link: l, topo: t, epoch: epoch, names: o.Names, rolling: o.RollingUpgrade, log: o.Log, idle: make(chan struct{}), done: ctx.Done(), Refused: NewRefusals(o), RenewAfter: renewAfter}
+	p.Apart = newApart(l, t, epoch, o, ctx.Done())
 	for range o.PublishChannels {
 		w := &writer{p: p, in: make(chan *request, 128)}
 		p.writers = append(p.writers, w)
@@ -71,17 +71,17 @@ func newPublisher(ctx context.Context, l *link, t Declarer, epoch *atomic.Uint64
 }
 
 // enter counts a call in, so that stop can wait for it.
-func (p *publisher) enter() error {
+func (p *Publisher) enter() error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.stopped {
-		return errClosed
+		return ErrClosed
 	}
 	p.inFlight++
 	return nil
 }
 
-func (p *publisher) leave() {
+func (p *Publisher) leave() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.inFlight--; p.inFlight == 0 && p.stopped {
@@ -89,8 +89,8 @@ func (p *publisher) leave() {
 	}
 }
 
-// stop takes no further publishes and waits for those under way.
-func (p *publisher) stop(ctx context.Context) error {
+// Stop takes no further publishes and waits for those under way.
+func (p *Publisher) Stop(ctx context.Context) error {
 	p.mu.Lock()
 	if p.stopped = true; p.inFlight == 0 {
 		close(p.idle)
@@ -104,9 +104,9 @@ func (p *publisher) stop(ctx context.Context) error {
 	}
 }
 
-func (p *publisher) wait() {
+func (p *Publisher) Wait() {
 	p.wg.Wait()
-	p.apart.close()
+	p.Apart.close()
 }
 
 // outcome is what became of one try.
@@ -131,7 +131,7 @@ const (
 
 // request is one try at one publication.
 type request struct {
-	p       *publication
+	p       *Publication
 	state   atomic.Int32
 	epoch   uint64        // the topology's, before it was written
 	written chan struct{} // closed once written, or failed
@@ -149,7 +149,7 @@ type request struct {
 }
 
 // submit hands a publication to a writer.
-func (p *publisher) submit(ctx context.Context, m *publication) *request {
+func (p *Publisher) submit(ctx context.Context, m *Publication) *request {
 	r := &request{p: m, epoch: p.epoch.Load(), written: make(chan struct{}), done: p.done}
 	w := p.writers[int(p.next.Add(1))%len(p.writers)]
 	select {
@@ -227,22 +227,22 @@ func (r *request) waitConfirm(ctx context.Context) outcome {
 
 // writer owns one AMQP channel after the other.
 type writer struct {
-	p    *publisher
+	p    *Publisher
 	in   chan *request
 	held *request // taken from in, waiting for RabbitMQ to accept publishes
 }
 
 func (w *writer) run(ctx context.Context) {
-	pause := newBackoff()
+	pause := NewBackoff()
 	for {
-		conn, err := w.p.link.get(ctx)
+		conn, err := w.p.link.Get(ctx)
 		if err != nil {
 			return
 		}
 		s, err := openSession(conn, w.p.link)
 		if err != nil {
 			w.p.log.Debug("publish channel could not be opened", "error", err)
-			if !sleep(ctx, pause.NextBackOff()) {
+			if !Sleep(ctx, pause.NextBackOff()) {
 				return
 			}
 			continue
@@ -269,13 +269,13 @@ func (w *writer) serve(ctx context.Context, s *session) bool {
 			}
 		}
 		select {
-		case <-w.p.link.gate():
+		case <-w.p.link.Gate():
 		case <-s.closed:
 			return w.after(ctx, s)
 		case <-ctx.Done():
 			return false
 		}
-		if s.refused.Load() && time.Since(s.opened) > w.p.renewAfter {
+		if s.refused.Load() && time.Since(s.opened) > w.p.RenewAfter {
 			go s.retire()
 			return true
 		}
