@@ -116,7 +116,8 @@ func TestAckerRandom(t *testing.T) {
 			case n == 19:
 				a.Window([]int{0, 1, 64, 64}[r.IntN(4)])
 			}
-			require.Less(t, len(ch.outstanding()), len(open)+max(2, a.Ledger.Batch), "a small part of the window waits at most")
+			require.Less(t, len(ch.outstanding()), len(open)+max(2, a.Ledger.Batch),
+				"a small part of the window waits at most")
 		}
 		a.Window(0)
 		require.Len(t, ch.outstanding(), len(open), "all that ended, and nothing else")
@@ -152,7 +153,8 @@ func TestAckerConcurrently(t *testing.T) {
 	}
 	close(deliveries)
 	handlers.Wait()
-	require.Eventually(t, func() bool { return len(ch.outstanding()) == 0 }, time.Minute, time.Millisecond, "nothing waits for ever")
+	require.Eventually(t, func() bool { return len(ch.outstanding()) == 0 }, time.Minute, time.Millisecond,
+		"nothing waits for ever")
 	require.Less(t, ch.frames, all)
 }
 

@@ -35,7 +35,8 @@ func TestAcknowledgementsShareFrames(t *testing.T) {
 		now = now.Add(time.Millisecond)
 	}
 	require.Equal(t, time.Unix(0, 0).Add(AckDelay), l.Next(), "counted from the first")
-	require.Equal(t, []AckFrame{{3, true}, {9, false}, {7, false}}, l.Flush(), "as one up to the oldest that is open, the others as they were settled")
+	require.Equal(t, []AckFrame{{3, true}, {9, false}, {7, false}}, l.Flush(),
+		"as one up to the oldest that is open, the others as they were settled")
 	require.Empty(t, l.Flush())
 	for _, tag := range []uint64{4, 5, 6, 8} {
 		l.Settle(tag, now)

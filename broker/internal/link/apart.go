@@ -56,7 +56,8 @@ type apart struct {
 }
 
 func newApart(l *Connection, t Declarer, epoch *atomic.Uint64, o Options, done <-chan struct{}) *apart {
-	a := &apart{link: l, topo: t, epoch: epoch, log: o.Log, done: done, turn: make(chan struct{}, 1), known: map[string]time.Time{}}
+	a := &apart{link: l, topo: t, epoch: epoch, log: o.Log, done: done, turn: make(chan struct{}, 1),
+		known: map[string]time.Time{}}
 	a.turn <- struct{}{}
 	return a
 }
@@ -262,9 +263,12 @@ func (l *Connection) forbidden(e *amqp.Error, m *Publication) error {
 	if exchange == "" {
 		exchange = "amq.default"
 	}
-	if !strings.Contains(e.Reason, "'"+exchange+"'") || strings.Contains(e.Reason, "topic '") && !strings.Contains(e.Reason, "topic '"+m.Key+"'") {
+	if !strings.Contains(e.Reason, "'"+exchange+"'") || strings.Contains(e.Reason, "topic '") &&
+		!strings.Contains(e.Reason, "topic '"+m.Key+"'") {
 		return nil
 	}
-	return fmt.Errorf("%w: %w", ErrNotSent, &holdfast.UnavailableError{Part: "RabbitMQ", Where: l.o.Where(), Err: errors.New(e.Reason),
-		Remedy: "give the user write permission for the exchange, and for the topic, with rabbitmqctl set_permissions and set_topic_permissions: see docs/security.md"})
+	return fmt.Errorf("%w: %w", ErrNotSent, &holdfast.UnavailableError{Part: "RabbitMQ", Where: l.o.Where(),
+		Err: errors.New(e.Reason),
+		Remedy: "give the user write permission for the exchange, and for the topic, with rabbitmqctl " +
+			"set_permissions and set_topic_permissions: see docs/security.md"})
 }

@@ -20,15 +20,19 @@ func TestSuspects(t *testing.T) {
 		losses []error
 		want   bool
 	}{
-		"never":                         {nil, false},
-		"closed once":                   {[]error{about}, false},
-		"closed twice":                  {[]error{about, about}, true},
-		"wrapped":                       {[]error{fmt.Errorf("lost: %w", about), about}, true},
-		"an exchange is missing":        {[]error{&amqp.Error{Code: amqp.NotFound, Server: true}, &amqp.Error{Code: amqp.NotFound, Server: true}}, false},
-		"RabbitMQ stops":                {[]error{&amqp.Error{Code: amqp.ConnectionForced, Server: true}, &amqp.Error{Code: amqp.ConnectionForced, Server: true}}, false},
-		"this side has closed it":       {[]error{&amqp.Error{Code: amqp.FrameError}, &amqp.Error{Code: amqp.FrameError}}, false},
-		"cut four times":                {[]error{amqp.ErrClosed, errors.New("oops"), nil, errors.New("oops")}, false},
-		"cut five times without a word": {[]error{amqp.ErrClosed, errors.New("oops"), nil, errors.New("oops"), errors.New("oops")}, true},
+		"never":        {nil, false},
+		"closed once":  {[]error{about}, false},
+		"closed twice": {[]error{about, about}, true},
+		"wrapped":      {[]error{fmt.Errorf("lost: %w", about), about}, true},
+		"an exchange is missing": {[]error{&amqp.Error{Code: amqp.NotFound, Server: true},
+			&amqp.Error{Code: amqp.NotFound, Server: true}}, false},
+		"RabbitMQ stops": {[]error{&amqp.Error{Code: amqp.ConnectionForced, Server: true},
+			&amqp.Error{Code: amqp.ConnectionForced, Server: true}}, false},
+		"this side has closed it": {[]error{&amqp.Error{Code: amqp.FrameError},
+			&amqp.Error{Code: amqp.FrameError}}, false},
+		"cut four times": {[]error{amqp.ErrClosed, errors.New("oops"), nil, errors.New("oops")}, false},
+		"cut five times without a word": {[]error{amqp.ErrClosed, errors.New("oops"), nil, errors.New("oops"),
+			errors.New("oops")}, true},
 	} {
 		var m Publication
 		for _, err := range c.losses {
@@ -87,7 +91,8 @@ func TestForbidden(t *testing.T) {
 		"another topic":        {amqp.AccessRefused, topic, Publication{Exchange: "hf.topics", Key: "order.x"}, false},
 		"another exchange":     {amqp.AccessRefused, topic, Publication{Exchange: "hf.half", Key: "secret.x"}, false},
 		"the default exchange": {amqp.AccessRefused, exchange, Publication{Key: "q"}, true},
-		"not for want of it":   {amqp.PreconditionFailed, topic, Publication{Exchange: "hf.topics", Key: "secret.x"}, false},
+		"not for want of it": {amqp.PreconditionFailed, topic, Publication{Exchange: "hf.topics", Key: "secret.x"},
+			false},
 	} {
 		err := l.forbidden(&amqp.Error{Code: c.code, Reason: c.reason, Server: true}, &c.m)
 		require.Equal(t, c.want, err != nil, name)

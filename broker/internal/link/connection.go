@@ -262,7 +262,8 @@ func (l *Connection) State() string {
 		}
 		return s
 	case l.blocked != "":
-		return fmt.Sprintf("RabbitMQ at %s blocks publishers because of a memory or disk alarm (%s): free memory or disk space there, or raise vm_memory_high_watermark or lower disk_free_limit; consumers go on",
+		return fmt.Sprintf("RabbitMQ at %s blocks publishers because of a memory or disk alarm (%s): free memory or "+
+			"disk space there, or raise vm_memory_high_watermark or lower disk_free_limit; consumers go on",
 			l.o.Where(), l.blocked)
 	}
 	return "connected to RabbitMQ at " + l.o.Where()
@@ -307,7 +308,8 @@ func (l *Connection) Stop(ctx context.Context) {
 
 func NewBackoff() *backoff.ExponentialBackOff {
 	b := backoff.NewExponentialBackOff()
-	b.InitialInterval, b.MaxInterval, b.Multiplier, b.RandomizationFactor = 50*time.Millisecond, 4*time.Second, 1.7, 0.25
+	b.InitialInterval, b.MaxInterval, b.Multiplier, b.RandomizationFactor = 50*time.Millisecond, 4*time.Second, 1.7,
+		0.25
 	b.Reset()
 	return b
 }
@@ -370,7 +372,8 @@ func (l *Connection) explain(ctx context.Context, err error) error {
 		}
 		u.Remedy = "no answer in time: check host and port in AMQP_URL, firewalls, and whether RabbitMQ is overloaded"
 	case errors.As(err, &ae) && ae.Code == amqp.NotAllowed && strings.Contains(ae.Reason, "not found"):
-		u.Remedy = "the virtual host in AMQP_URL does not exist: create it with rabbitmqctl add_vhost, or correct the URL; the default one is written as / or %2F"
+		u.Remedy = "the virtual host in AMQP_URL does not exist: create it with rabbitmqctl add_vhost, or correct " +
+			"the URL; the default one is written as / or %2F"
 	case errors.As(err, &ae) && ae.Code == amqp.NotAllowed:
 		u.Remedy = "give the user access to the virtual host with rabbitmqctl set_permissions, or correct AMQP_URL"
 	case errors.As(err, &ae) && ae.Code == amqp.AccessRefused:

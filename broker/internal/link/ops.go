@@ -57,7 +57,8 @@ func NewOpWriter(ctx context.Context, pub *Publisher, o Options) *OpWriter {
 	ctx, cancel := context.WithCancel(ctx)
 	w := &OpWriter{pub: pub, o: o, names: o.Names, log: o.Log, interval: o.OpInterval,
 		queues: map[opQueue]*wire.OpRecord{}, flying: map[uint64]bool{},
-		kick: make(chan struct{}, 1), full: make(chan struct{}, 1), slots: make(chan struct{}, maxOpFlight), cancel: cancel}
+		kick: make(chan struct{}, 1), full: make(chan struct{}, 1), slots: make(chan struct{}, maxOpFlight),
+		cancel: cancel}
 	w.wg.Go(func() { w.run(ctx) })
 	return w
 }
@@ -70,7 +71,8 @@ func (w *OpWriter) Add(group, tx string, r holdfast.Resolution) {
 	defer w.mu.Unlock()
 	if w.stopped || w.open >= maxUnsettled {
 		if w.dropped++; w.dropped%maxUnsettled == 1 {
-			w.log.Warn("op records cannot be written fast enough; some transactions will be checked back", "not noted so far", w.dropped)
+			w.log.Warn("op records cannot be written fast enough; some transactions will be checked back",
+				"not noted so far", w.dropped)
 		}
 		return
 	}
@@ -134,9 +136,11 @@ func (w *OpWriter) write(ctx context.Context) bool {
 		}
 		w.wg.Go(func() {
 			for _, msg := range wire.EncodeOps(to.group, r) {
-				p := Publication{Exchange: w.names.HalfExchange(), Key: to.name, Mandatory: true, Repair: true, Old: w.o.RollingUpgrade, Msg: msg}
+				p := Publication{Exchange: w.names.HalfExchange(), Key: to.name, Mandatory: true, Repair: true,
+					Old: w.o.RollingUpgrade, Msg: msg}
 				if err := w.pub.One(ctx, &p, ""); err != nil {
-					w.log.Debug("an op record was lost; its transactions will be checked back", "queue", to.name, "transactions", n, "error", err)
+					w.log.Debug("an op record was lost; its transactions will be checked back", "queue", to.name,
+						"transactions", n, "error", err)
 				}
 			}
 			<-w.slots

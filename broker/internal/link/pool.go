@@ -86,7 +86,8 @@ func (p *Pool) Drain() error {
 		}
 	}
 	if p.given {
-		return fmt.Errorf("%s: who takes them over ignores the end of its context: what it has will be delivered again", p.what)
+		return fmt.Errorf("%s: who takes them over ignores the end of its context: what it has will be delivered again",
+			p.what)
 	}
 	return nil
 }

@@ -89,7 +89,10 @@ func (p *Publisher) tries(ctx context.Context, ms []Publication, point string) [
 			}
 		default:
 		}
-		if slices.ContainsFunc(ms, func(m Publication) bool { return (m.Repair || m.sought) && !m.settled && m.last == lastReturned }) {
+		if slices.ContainsFunc(ms, func(m Publication) bool {
+			return (m.Repair || m.sought) && !m.settled &&
+				m.last == lastReturned
+		}) {
 			if err := p.topo.Repair(ctx); err != nil && ctx.Err() == nil {
 				p.log.Warn("a missing queue could not be declared", "error", err)
 			}
@@ -111,8 +114,9 @@ func (p *Publisher) tries(ctx context.Context, ms []Publication, point string) [
 // What became of the last try, for the error at the deadline.
 const (
 	lastReturned = "the queue does not exist and could not be made"
-	lastNack     = "RabbitMQ refused it (nack): see its log; a queue may be at its limit or without a majority of its replicas"
-	lastLost     = "the connection was lost before the confirm"
+	lastNack     = "RabbitMQ refused it (nack): see its log; a queue may be at its limit or without a majority of " +
+		"its replicas"
+	lastLost = "the connection was lost before the confirm"
 )
 
 // round writes what is not settled, waits for the confirms and reports whether

@@ -97,7 +97,10 @@ func (r *Refusals) Record(m *Publication, why string, err error) {
 	r.mu.Lock()
 	r.total++
 	r.Records = slices.DeleteFunc(r.Records, func(x wire.RefusedRecord) bool { return now.Sub(x.Last) > RefusedFor })
-	i := slices.IndexFunc(r.Records, func(x wire.RefusedRecord) bool { return x.Message == m.Msg.MessageId && x.To == to })
+	i := slices.IndexFunc(r.Records, func(x wire.RefusedRecord) bool {
+		return x.Message == m.Msg.MessageId &&
+			x.To == to
+	})
 	first := i < 0
 	if first {
 		if len(r.Records) >= RefusedKept {
@@ -122,14 +125,18 @@ func (r *Refusals) Queue(m *Publication, queue, consumer string) {
 	if consumer != "" {
 		of = " of consumer " + consumer
 	}
-	reason := fmt.Sprintf("the queue %s%s refuses publishes: it is at its limit (max-length), or without a majority of its replicas", queue, of)
-	r.refuse(queue, wire.FullQueue{Queue: queue, Consumer: consumer}, Refusal{Why: RefusedFull, Message: m.Msg.MessageId, To: queue, Consumer: consumer, Reason: reason})
+	reason := fmt.Sprintf("the queue %s%s refuses publishes: it is at its limit (max-length), or without a majority "+
+		"of its replicas", queue, of)
+	r.refuse(queue, wire.FullQueue{Queue: queue, Consumer: consumer},
+		Refusal{Why: RefusedFull, Message: m.Msg.MessageId, To: queue, Consumer: consumer, Reason: reason})
 }
 
 // Strange notes that a queue which nobody knows refused m.
 func (r *Refusals) Strange(m *Publication) {
-	reason := fmt.Sprintf("a queue that is bound for %s refuses publishes, and is of no consumer that is known here: it is at its limit (max-length), or without a majority of its replicas", m.Key)
-	r.refuse(StrangeName(m), wire.FullQueue{Topic: m.Key}, Refusal{Why: RefusedUnknown, Message: m.Msg.MessageId, To: destination(m), Reason: reason})
+	reason := fmt.Sprintf("a queue that is bound for %s refuses publishes, and is of no consumer that is known "+
+		"here: it is at its limit (max-length), or without a majority of its replicas", m.Key)
+	r.refuse(StrangeName(m), wire.FullQueue{Topic: m.Key}, Refusal{Why: RefusedUnknown, Message: m.Msg.MessageId,
+		To: destination(m), Reason: reason})
 }
 
 func StrangeName(m *Publication) string { return "topic " + m.Exchange + " " + m.Key }

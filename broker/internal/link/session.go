@@ -37,7 +37,8 @@ func openSession(conn *amqp.Connection, l *Connection) (*session, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &session{ch: ch, link: l, limits: wire.Limits{FrameMax: conn.Config.FrameSize}, opened: time.Now(), closed: make(chan struct{}), pending: map[uint64]*request{}}
+	s := &session{ch: ch, link: l, limits: wire.Limits{FrameMax: conn.Config.FrameSize}, opened: time.Now(),
+		closed: make(chan struct{}), pending: map[uint64]*request{}}
 	// The same returns come over two unbuffered channels, one after the other:
 	// amqp091's reader cannot go on to the ack before the second is taken, and
 	// that is after the first was dealt with. So a return is known before its
@@ -99,7 +100,8 @@ func (s *session) returns(ret *amqp.Return) {
 	defer s.mu.Unlock()
 	var found *request
 	for _, r := range s.pending {
-		if !r.returned && r.p.Msg.MessageId == ret.MessageId && r.p.Key == ret.RoutingKey && r.p.Exchange == ret.Exchange &&
+		if !r.returned && r.p.Msg.MessageId == ret.MessageId && r.p.Key == ret.RoutingKey &&
+			r.p.Exchange == ret.Exchange &&
 			(found == nil || r.seq < found.seq) {
 			found = r
 		}
@@ -175,7 +177,8 @@ func (s *session) lost(r *request) (lost, final error) {
 func TooLarge(e *amqp.Error, m *Publication) error {
 	if size := messageSize.FindStringSubmatch(e.Reason); size != nil {
 		if limit, err := strconv.Atoi(size[2]); err == nil && len(m.Msg.Body) > limit {
-			return fmt.Errorf("%w: the record has %d bytes, RabbitMQ's max_message_size is %d: store large data elsewhere and send a reference, or raise it",
+			return fmt.Errorf("%w: the record has %d bytes, RabbitMQ's max_message_size is %d: store large data "+
+				"elsewhere and send a reference, or raise it",
 				holdfast.ErrTooLarge, len(m.Msg.Body), limit)
 		}
 	}

@@ -66,7 +66,8 @@ func (p *Publisher) refusedBy(ctx context.Context, m *Publication) {
 	left := p.hold(ctx, m, refusing)
 	m.settled = true
 	if len(left) > 0 {
-		m.err = fmt.Errorf("%w: the queue of consumer %s refuses it, and it could not be held for %s: see the queue's limit (max-length), and whether it has a majority of its replicas",
+		m.err = fmt.Errorf("%w: the queue of consumer %s refuses it, and it could not be held for %s: see the "+
+			"queue's limit (max-length), and whether it has a majority of its replicas",
 			holdfast.ErrQueueFull, wire.ShortList(left), plainPronoun(left))
 	}
 }
@@ -82,7 +83,8 @@ func plainPronoun(names []string) string {
 func (p *Publisher) unrouted(m *Publication) error {
 	err := fmt.Errorf("%w: no consumer is bound to %s", holdfast.ErrUnroutable, m.Key)
 	if known := p.topo.BoundTo(m.Key); len(known) > 0 && m.Exchange == p.names.TopicsExchange() {
-		return fmt.Errorf("%w; these were, and their queues are gone: consumer %s; start their processes, or forget them, each with `holdfast consumers forget NAME`",
+		return fmt.Errorf("%w; these were, and their queues are gone: consumer %s; start their processes, or forget "+
+			"them, each with `holdfast consumers forget NAME`",
 			err, wire.ShortList(wire.BoundNames(known)))
 	}
 	return err
@@ -91,7 +93,8 @@ func (p *Publisher) unrouted(m *Publication) error {
 // giveStrange ends the tries: the message would go to all others again and again.
 func (p *Publisher) giveStrange(m *Publication) {
 	p.Refused.Strange(m)
-	m.settled, m.err = true, fmt.Errorf("%w: a queue that is bound for %s refuses it, and no consumer that is known here has that queue: see the queues' limits (max-length) with `holdfast doctor`; the others have it",
+	m.settled, m.err = true, fmt.Errorf("%w: a queue that is bound for %s refuses it, and no consumer that is known "+
+		"here has that queue: see the queues' limits (max-length) with `holdfast doctor`; the others have it",
 		holdfast.ErrQueueFull, m.Key)
 }
 
@@ -135,7 +138,8 @@ func (p *Publisher) holdFor(ctx context.Context, m *Publication, consumer, queue
 		err = p.tries(ctx, []Publication{held}, "")[0]
 	}
 	if err != nil {
-		p.log.Warn("a message could not be held for a consumer whose queue refuses it", "consumer", consumer, "message", m.Msg.MessageId, "error", err)
+		p.log.Warn("a message could not be held for a consumer whose queue refuses it", "consumer", consumer, "message",
+			m.Msg.MessageId, "error", err)
 		p.topo.HeldAnew(consumer)
 		return false
 	}
@@ -148,7 +152,8 @@ func (p *Publisher) refusedByOne(ctx context.Context, m *Publication) {
 	queue := p.queuesFor(m)[0]
 	consumer := wire.OwnerOf(p.names.Prefix, queue)
 	p.Refused.Queue(m, queue, consumer)
-	if m.nacks++; m.Once || m.nacks < 2 || consumer == "" || m.Exchange != p.names.QueuesExchange() || ctx.Err() != nil {
+	if m.nacks++; m.Once || m.nacks < 2 || consumer == "" || m.Exchange != p.names.QueuesExchange() ||
+		ctx.Err() != nil {
 		return
 	}
 	m.settled = p.holdFor(ctx, m, consumer, queue)

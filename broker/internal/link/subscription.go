@@ -140,7 +140,8 @@ func (s *Subscription) Reason() error {
 	select {
 	case _, ok := <-s.cancels:
 		if ok {
-			return errors.New("RabbitMQ cancelled the consumer: its queue was deleted or moved, or a delivery was held longer than consumer_timeout")
+			return errors.New("RabbitMQ cancelled the consumer: its queue was deleted or moved, or a delivery was " +
+				"held longer than consumer_timeout")
 		}
 	default:
 	}
@@ -196,7 +197,8 @@ func (r *Subscriber) Resubscribe(ctx context.Context, log *slog.Logger, queue st
 			return err
 		}
 		if errors.Is(err, ErrYielded) {
-			log.Info("another process of the group keeps the half queue from now on, since it can hand over", "queue", queue)
+			log.Info("another process of the group keeps the half queue from now on, since it can hand over", "queue",
+				queue)
 		} else {
 			log.Warn("subscription lost, subscribing again", "queue", queue, "error", err)
 		}
