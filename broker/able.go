@@ -45,7 +45,7 @@ func (s *board) listen(able chan struct{}) (forget func()) {
 // sayAble tells the others that this Keeper has subscribed and can hand over.
 func (k *keeper) sayAble(ctx context.Context) {
 	if k.o.Unable != nil && k.o.Unable() == "" {
-		k.b.calls.Spawn(func() { k.b.board.sayAble(ctx) })
+		k.b.c.Calls.Spawn(func() { k.b.board.sayAble(ctx) })
 	}
 }
 

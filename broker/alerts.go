@@ -160,9 +160,9 @@ func (b *Broker) PublishAlert(ctx context.Context, a holdfast.Alert, keys ...str
 	}
 	err = holdfast.ErrUnroutable
 	for _, key := range keys {
-		bounded, cancel := b.timeout(ctx)
+		bounded, cancel := b.c.Timeout(ctx)
 		p := link.Publication{Exchange: b.AlertsExchange(), Key: key, Mandatory: true, Msg: msg}
-		err = b.pub.One(bounded, &p, "")
+		err = b.c.Pub.One(bounded, &p, "")
 		cancel()
 		if !errors.Is(err, holdfast.ErrUnroutable) {
 			return key, deniedAlerts(err)

@@ -56,7 +56,7 @@ func (b *Broker) ConsumeAlerts(ctx context.Context, t AlertTaker) error {
 	common := t
 	common.Denied = func(err error) {
 		if err != nil {
-			b.log.Info("this user may not read the queue of the alerts that nobody took: others take them", "queue", b.AlertQueue(), "error", err)
+			b.c.Log.Info("this user may not read the queue of the alerts that nobody took: others take them", "queue", b.AlertQueue(), "error", err)
 		}
 	}
 	both.Go(func() {
@@ -71,7 +71,7 @@ func (b *Broker) ConsumeAlerts(ctx context.Context, t AlertTaker) error {
 // hookQueueFor is the queue out of which a Hook's alerts are taken: the one that an
 // administrator made, else one that is made here.
 func (b *Broker) hookQueueFor(ctx context.Context, h Hook) (string, error) {
-	conn, err := b.consLink.Get(ctx)
+	conn, err := b.c.Consuming.Get(ctx)
 	if err != nil {
 		return "", err
 	}
@@ -124,9 +124,9 @@ func (b *Broker) takeAlerts(ctx context.Context, t AlertTaker, find func(context
 
 // takeAlertsFrom takes the alerts of one queue, until that is not the right one any more.
 func (b *Broker) takeAlertsFrom(ctx context.Context, t AlertTaker, queue string, find func(context.Context) (string, error)) error {
-	p := link.NewPool(ctx, b.log, "alerts")
+	p := link.NewPool(ctx, b.c.Log, "alerts")
 	defer p.Cancel(nil)
-	err := b.subs.Resubscribe(ctx, b.log, queue, alertPrefetch, func(ctx context.Context) error {
+	err := b.c.Subs.Resubscribe(ctx, b.c.Log, queue, alertPrefetch, func(ctx context.Context) error {
 		now, err := find(ctx)
 		if err == nil && now != queue {
 			err = errOtherQueue
@@ -140,7 +140,7 @@ func (b *Broker) takeAlertsFrom(ctx context.Context, t AlertTaker, queue string,
 
 // takeAlert deals with one delivery. What is no alert, or does not count, is dropped.
 func (b *Broker) takeAlert(gone context.Context, d *amqp.Delivery, t AlertTaker) {
-	a, err := b.o.trust().DecodeAlert(d)
+	a, err := b.c.Trust().DecodeAlert(d)
 	if err != nil {
 		t.Ignored(err.Error())
 		_ = d.Ack(false)
@@ -156,7 +156,7 @@ func (b *Broker) takeAlert(gone context.Context, d *amqp.Delivery, t AlertTaker)
 
 // mayRead returns RabbitMQ's error if it does not let this user read a queue.
 func (b *Broker) mayRead(ctx context.Context, queue string) error {
-	s, err := b.subs.Subscribe(ctx, queue, 1)
+	s, err := b.c.Subs.Subscribe(ctx, queue, 1)
 	if err == nil {
 		_ = s.Ch.Close() // and what it took goes back
 		return nil

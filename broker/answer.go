@@ -43,9 +43,9 @@ func (s *board) answer(ctx context.Context) {
 			failed = 0
 		}
 		if failed == unseenAfter {
-			s.b.log.Warn("status requests cannot be answered: holdfast doctor does not see this process; everything else goes on", "error", err)
+			s.b.c.Log.Warn("status requests cannot be answered: holdfast doctor does not see this process; everything else goes on", "error", err)
 		} else {
-			s.b.log.Debug("status requests are not answered for a moment", "error", err)
+			s.b.c.Log.Debug("status requests are not answered for a moment", "error", err)
 		}
 		if time.Since(began) > 10*time.Second {
 			pause.Reset()
@@ -58,7 +58,7 @@ func (s *board) answer(ctx context.Context) {
 
 // serve answers until its subscription is lost or ctx is done.
 func (s *board) serve(ctx context.Context) (subscribed bool, err error) {
-	if _, err := s.b.consLink.Get(ctx); err != nil { // however long that takes
+	if _, err := s.b.c.Consuming.Get(ctx); err != nil { // however long that takes
 		return false, err
 	}
 	// A new name each time: RabbitMQ may still hold the queue of a connection
@@ -67,7 +67,7 @@ func (s *board) serve(ctx context.Context) (subscribed bool, err error) {
 	if err := s.b.declare(ctx, s.steps(queue)); err != nil {
 		return false, err
 	}
-	sub, err := s.b.subs.Subscribe(ctx, queue, 1)
+	sub, err := s.b.c.Subs.Subscribe(ctx, queue, 1)
 	if err != nil {
 		return false, err
 	}
@@ -76,7 +76,7 @@ func (s *board) serve(ctx context.Context) (subscribed bool, err error) {
 	for {
 		select {
 		case <-s.news:
-			s.b.calls.Spawn(func() { s.sayHello(ctx) })
+			s.b.c.Calls.Spawn(func() { s.sayHello(ctx) })
 		case d, ok := <-sub.Deliveries:
 			if !ok {
 				return true, sub.Reason()
@@ -89,7 +89,7 @@ func (s *board) serve(ctx context.Context) (subscribed bool, err error) {
 				continue
 			}
 			if err := s.reply(ctx, &d); err != nil {
-				s.b.log.Debug("a status request was not answered", "error", err)
+				s.b.c.Log.Debug("a status request was not answered", "error", err)
 			}
 		case <-ctx.Done():
 			return true, ctx.Err()
@@ -136,8 +136,8 @@ func (s *board) reply(ctx context.Context, d *amqp.Delivery) (err error) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, replyTimeout)
 	defer cancel()
-	if s.b.pubLink.IsBlocked() { // RabbitMQ would not read it
-		return fmt.Errorf("status: %s", s.b.pubLink.State())
+	if s.b.c.Publishing.IsBlocked() { // RabbitMQ would not read it
+		return fmt.Errorf("status: %s", s.b.c.Publishing.State())
 	}
 	conn, hangUp, err := s.line(ctx)
 	if err != nil {
@@ -146,7 +146,7 @@ func (s *board) reply(ctx context.Context, d *amqp.Delivery) (err error) {
 	defer hangUp()
 	// On a channel of its own: pseudo queues are reached through the default exchange
 	// alone, and RabbitMQ closes the channel of a user who may not write there.
-	return s.b.calls.OnChannel(ctx, conn, func(ch *amqp.Channel) error {
+	return s.b.c.Calls.OnChannel(ctx, conn, func(ch *amqp.Channel) error {
 		closed := ch.NotifyClose(make(chan *amqp.Error, 1))
 		if err := ch.Confirm(false); err != nil {
 			return err
@@ -173,11 +173,11 @@ func (s *board) reply(ctx context.Context, d *amqp.Delivery) (err error) {
 // line is the connection for publishing, or, while that one is lost, another one: that it
 // is lost is what people want to know.
 func (s *board) line(ctx context.Context) (conn *amqp.Connection, hangUp func(), err error) {
-	if s.b.pubLink.IsUp() {
-		conn, err = s.b.pubLink.Get(ctx)
+	if s.b.c.Publishing.IsUp() {
+		conn, err = s.b.c.Publishing.Get(ctx)
 		return conn, func() {}, err
 	}
-	conn, raw, err := s.b.pubLink.Dial(ctx)
+	conn, raw, err := s.b.c.Publishing.Dial(ctx)
 	return conn, func() {
 		_ = conn.CloseDeadline(time.Now().Add(time.Second))
 		_ = raw.Close()
@@ -191,7 +191,7 @@ func (s *board) refused(e *amqp.Error) error {
 	}
 	if e.Code == amqp.AccessRefused {
 		s.once.Do(func() {
-			s.b.log.Warn("this process may not answer status requests: holdfast doctor does not see it; give its user write permission for amq.default, see docs/security.md; everything else goes on", "error", e)
+			s.b.c.Log.Warn("this process may not answer status requests: holdfast doctor does not see it; give its user write permission for amq.default, see docs/security.md; everything else goes on", "error", e)
 		})
 	}
 	return e

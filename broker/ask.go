@@ -35,20 +35,20 @@ func (b *Broker) ask(ctx context.Context, wait time.Duration, want wire.StatusRe
 		wait = askWait
 	}
 	// RabbitMQ does not read from a connection that it blocks.
-	if b.pubLink.IsBlocked() {
-		return nil, fmt.Errorf("ask the processes: %s", b.pubLink.State())
+	if b.c.Publishing.IsBlocked() {
+		return nil, fmt.Errorf("ask the processes: %s", b.c.Publishing.State())
 	}
 	ctx, cancel := context.WithTimeout(ctx, b.o.PublishTimeout+wait)
 	defer cancel()
-	conn, err := b.pubLink.Get(ctx)
+	conn, err := b.c.Publishing.Get(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("ask the processes: %w", err)
 	}
 	a := &asking{wait: wait, want: want, id: uuid.NewString(), exchange: b.StatusExchange(), from: map[string]bool{}}
-	err = b.calls.OnChannel(ctx, conn, func(ch *amqp.Channel) error { return a.run(ctx, ch) })
+	err = b.c.Calls.OnChannel(ctx, conn, func(ch *amqp.Channel) error { return a.run(ctx, ch) })
 	answers, err := a.result(err)
-	if err == nil && len(answers) == 0 && b.pubLink.IsBlocked() {
-		err = fmt.Errorf("ask the processes: %s", b.pubLink.State())
+	if err == nil && len(answers) == 0 && b.c.Publishing.IsBlocked() {
+		err = fmt.Errorf("ask the processes: %s", b.c.Publishing.State())
 	}
 	return answers, err
 }

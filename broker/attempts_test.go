@@ -118,7 +118,7 @@ func TestSizeOfHeadersInTheirFrame(t *testing.T) {
 	}
 	nested := amqp.Table{"a": []any{true, nil, int8(1), int16(1), int32(1), int64(1), 1.5, "text", []byte("raw"), time.Unix(1, 0), amqp.Decimal{Value: 15, Scale: 1}}}
 	b.testConsumer(t, func(o *Subscription) { o.Tries, o.Ladder = 1, rungs(1) }, func(context.Context, Delivery) error { return errors.New(strings.Repeat("x", wire.MaxReason)) })
-	before, err := b.pubLink.Get(ctx)
+	before, err := b.c.Publishing.Get(ctx)
 	require.NoError(t, err)
 	publishRaw(t, b, b.QueuesExchange(), b.ConsumerQueue("c"), amqp.Publishing{MessageId: "m", Headers: amqp.Table{"numbers": numbers, "nested": nested,
 		"text": strings.Repeat("y", 55<<10)}})
@@ -126,7 +126,7 @@ func TestSizeOfHeadersInTheirFrame(t *testing.T) {
 	require.Equal(t, "m", d.MessageId)
 	require.Contains(t, d.Headers, "nested")
 	require.Equal(t, "[numbers]", d.Headers[wire.HeaderCut])
-	after, err := b.pubLink.Get(ctx)
+	after, err := b.c.Publishing.Get(ctx)
 	require.NoError(t, err)
 	require.Same(t, before, after, "the connection was lost")
 }

@@ -2,7 +2,6 @@ package broker
 
 import (
 	"context"
-	"log/slog"
 
 	"github.com/holdfastmq/holdfast/broker/internal/link"
 	"github.com/holdfastmq/holdfast/broker/internal/wire"
@@ -15,10 +14,10 @@ type names = wire.Names
 // goroutines.
 type Broker struct {
 	names
-	o     Options
-	log   *slog.Logger
+	o Options
+	// c is what the parts of the package share.
+	c     *link.Client
 	topo  *topology
-	pub   *link.Publisher
 	ops   *link.OpWriter
 	board *board
 	// waiting is for ParticipantWait.
@@ -30,15 +29,8 @@ type Broker struct {
 	checks     *checkAsker
 	replyNames *replyNames
 
-	pubLink  *link.Connection
-	consLink *link.Connection
-	subs     *link.Subscriber
-
-	run    context.Context // done once Close begins to tear down
-	cancel context.CancelFunc
-
-	done  chan struct{} // closed when Close is through
-	calls *link.Calls
+	cancel context.CancelFunc // ends what is to run no longer than the Broker
+	done   chan struct{}      // closed when Close is through
 }
 
 // Open connects to RabbitMQ once; afterwards lost connections are made again
@@ -49,31 +41,31 @@ func Open(ctx context.Context, o Options) (*Broker, error) {
 	if err := o.validate(); err != nil {
 		return nil, err
 	}
-	b := &Broker{names: o.names(), o: o, log: o.Logger, calls: &link.Calls{}, done: make(chan struct{})}
-	b.run, b.cancel = context.WithCancel(context.Background())
+	b := &Broker{names: o.names(), o: o, c: o.client(), done: make(chan struct{})}
+	b.c.Run, b.cancel = context.WithCancel(context.Background())
 	b.topo = newTopology(b)
 	b.memory = newMemory()
 	b.partly = link.NewPartly()
 	b.board, b.waiting = newBoard(b), newWaitAsking()
 	b.checks = newCheckAsker(b)
 	b.replyNames = newReplyNames(b)
-	b.pubLink = link.NewConnection("publish", o.link(), b.topo.restore)
+	b.c.Publishing = link.NewConnection("publish", o.link(), b.topo.restore)
 	if o.OnRefused != nil {
-		b.pubLink.OnLost = func(err error) { o.OnRefused(link.Refusal{Why: link.LostConnection, Reason: err.Error()}) }
+		b.c.Publishing.OnLost = func(err error) { o.OnRefused(link.Refusal{Why: link.LostConnection, Reason: err.Error()}) }
 	}
-	b.consLink = link.NewConnection("consume", o.link(), b.topo.restore)
-	b.subs = &link.Subscriber{Connection: b.consLink, Calls: b.calls, Doubt: b.topo.ledger.doubt}
-	if err := b.consLink.Start(ctx); err != nil {
+	b.c.Consuming = link.NewConnection("consume", o.link(), b.topo.restore)
+	b.c.Subs = &link.Subscriber{Connection: b.c.Consuming, Calls: b.c.Calls, Doubt: b.topo.ledger.doubt}
+	if err := b.c.Consuming.Start(ctx); err != nil {
 		b.cancel()
 		return nil, err
 	}
-	if err := b.pubLink.Start(ctx); err != nil {
+	if err := b.c.Publishing.Start(ctx); err != nil {
 		b.cancel()
-		b.consLink.Stop(ctx)
+		b.c.Consuming.Stop(ctx)
 		return nil, err
 	}
-	b.pub = link.NewPublisher(b.run, b.pubLink, b.topo, &b.topo.epoch, o.link())
-	b.ops = link.NewOpWriter(b.run, b.pub, o.link())
+	b.c.Pub = link.NewPublisher(b.c.Run, b.c.Publishing, b.topo, &b.topo.epoch, o.link())
+	b.ops = link.NewOpWriter(b.c.Run, b.c.Pub, o.link())
 	return b, nil
 }
 
@@ -83,24 +75,20 @@ func Open(ctx context.Context, o Options) (*Broker, error) {
 // for the first. The error is that of ctx, if it ended the wait for op records;
 // what is lost then costs check-backs, no message.
 func (b *Broker) Close(ctx context.Context) error {
-	if !b.calls.Close() {
+	if !b.c.Calls.Close() {
 		<-b.done
 		return nil
 	}
 	err := b.ops.Stop(ctx)
-	if e := b.pub.Stop(ctx); err == nil {
+	if e := b.c.Pub.Stop(ctx); err == nil {
 		err = e
 	}
 	b.cancel()
-	b.pubLink.Stop(ctx)
-	b.consLink.Stop(ctx)
-	b.pub.Wait()
+	b.c.Publishing.Stop(ctx)
+	b.c.Consuming.Stop(ctx)
+	b.c.Pub.Wait()
 	b.ops.Wait()
-	b.calls.Wait()
+	b.c.Calls.Wait()
 	close(b.done)
 	return err
-}
-
-func (b *Broker) timeout(ctx context.Context) (context.Context, context.CancelFunc) {
-	return link.WithTimeout(ctx, b.o.PublishTimeout)
 }

@@ -81,7 +81,7 @@ func (a *checkAsker) ask(ctx context.Context, queue, group string, body []byte) 
 			return answer, err
 		}
 		if !link.Sleep(ctx, pause.NextBackOff()) {
-			return nil, fmt.Errorf("%w: queue %s: %w: %s", wire.ErrUnreached, queue, err, a.b.pubLink.State())
+			return nil, fmt.Errorf("%w: queue %s: %w: %s", wire.ErrUnreached, queue, err, a.b.c.Publishing.State())
 		}
 	}
 }
@@ -102,12 +102,12 @@ func (a *checkAsker) ways(ctx context.Context) []string {
 }
 
 func (a *checkAsker) unsent(queue string, err error) error {
-	return fmt.Errorf("%w: the request to queue %s was not sent: %w: %s", wire.ErrUnreached, queue, err, a.b.pubLink.State())
+	return fmt.Errorf("%w: the request to queue %s was not sent: %w: %s", wire.ErrUnreached, queue, err, a.b.c.Publishing.State())
 }
 
 func (a *checkAsker) try(ctx context.Context, queue, group string, body []byte) ([]byte, error) {
 	select {
-	case <-a.b.pubLink.Gate(): // RabbitMQ does not read from a connection that it blocks
+	case <-a.b.c.Publishing.Gate(): // RabbitMQ does not read from a connection that it blocks
 	case <-ctx.Done():
 		return nil, a.unsent(queue, ctx.Err())
 	}
@@ -144,7 +144,7 @@ func (a *checkAsker) over(ctx context.Context, ch *askChannel, exchange, queue, 
 	if exchange != "" && ch.answers != "" {
 		msg.ReplyTo = ch.answers
 	}
-	if !a.b.calls.Spawn(func() { written <- ch.ch.PublishWithContext(ctx, exchange, queue, true, false, msg) }) {
+	if !a.b.c.Calls.Spawn(func() { written <- ch.ch.PublishWithContext(ctx, exchange, queue, true, false, msg) }) {
 		return got, a.unsent(queue, link.ErrClosed)
 	}
 	for {
@@ -159,7 +159,7 @@ func (a *checkAsker) over(ctx context.Context, ch *askChannel, exchange, queue, 
 			return got, a.lost(ch.why, exchange, queue, group)
 		case <-ctx.Done():
 			return got, fmt.Errorf("%w: queue %s: no answer in time (%w): see that a process of group %s consumes it, and its log; %s",
-				wire.ErrUnreached, queue, ctx.Err(), group, a.b.pubLink.State())
+				wire.ErrUnreached, queue, ctx.Err(), group, a.b.c.Publishing.State())
 		}
 	}
 }
@@ -191,14 +191,14 @@ func (a *checkAsker) channel(ctx context.Context) (*askChannel, error) {
 		defer func() { <-a.turn }()
 		return a.last, nil
 	}
-	conn, err := a.b.pubLink.Get(ctx)
+	conn, err := a.b.c.Publishing.Get(ctx)
 	if err != nil {
 		<-a.turn
 		return nil, err
 	}
 	made := make(chan error, 1)
 	var ch *askChannel
-	if !a.b.calls.Spawn(func() { // amqp091's calls know no context
+	if !a.b.c.Calls.Spawn(func() { // amqp091's calls know no context
 		defer func() { <-a.turn }()
 		var err error
 		if ch, err = a.b.openAskChannel(conn); err == nil {
@@ -270,7 +270,7 @@ func (b *Broker) ownAnswers(conn *amqp.Connection, a *askChannel) {
 		answers, err = ch.Consume(name, "", true, true, false, false, nil)
 	}
 	if err != nil {
-		b.log.Debug("there is no queue for the answers to check-backs: they come through the default exchange", "error", err)
+		b.c.Log.Debug("there is no queue for the answers to check-backs: they come through the default exchange", "error", err)
 		_ = ch.Close()
 		return
 	}

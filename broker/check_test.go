@@ -29,7 +29,7 @@ type foreign struct {
 
 func newForeign(t *testing.T, b *Broker, group string, answer func(d amqp.Delivery) []byte) *foreign {
 	t.Helper()
-	conn, err := b.consLink.Get(testContext(t))
+	conn, err := b.c.Consuming.Get(testContext(t))
 	require.NoError(t, err)
 	ch, err := conn.Channel()
 	require.NoError(t, err)
@@ -144,7 +144,7 @@ func TestCheckThroughExchanges(t *testing.T) {
 	ctx := testContext(t)
 	require.NoError(t, b.Require(ctx, Topology{Checks: []string{"orders"}}))
 	t.Cleanup(func() { stacktest.DeleteQueues(t, b.o.URL, b.CheckQueue("orders")) })
-	conn, err := b.consLink.Get(ctx)
+	conn, err := b.c.Consuming.Get(ctx)
 	require.NoError(t, err)
 	asked := answering(t, conn, b, "orders")
 	for range 2 {
@@ -168,7 +168,7 @@ func TestCheckThroughExchanges(t *testing.T) {
 // TestCheckRepliesOfOthers: a reply counts once, for the request that it names.
 func TestCheckRepliesOfOthers(t *testing.T) {
 	b := open(t, stacktest.Shared(t).AMQPURL(), stacktest.Prefix(t), nil)
-	conn, err := b.consLink.Get(testContext(t))
+	conn, err := b.c.Consuming.Get(testContext(t))
 	require.NoError(t, err)
 	ch, err := conn.Channel()
 	require.NoError(t, err)

@@ -63,7 +63,7 @@ func childConsumer() int {
 				return ctx.Err()
 			}
 			p := link.Publication{Key: c.Prefix + ".results", Mandatory: true, Msg: amqp.Publishing{MessageId: d.Message.ID}}
-			return b.pub.One(ctx, &p, "")
+			return b.c.Pub.One(ctx, &p, "")
 		}})
 	if err != nil {
 		return 4

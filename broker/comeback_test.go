@@ -59,16 +59,16 @@ func TestComingBackIsOneLook(t *testing.T) {
 	status := uint64(10) // the queue of status requests is new each time
 	require.LessOrEqual(t, b.topo.written.Load()-before, 2*once+status, "each of two connections may be cut a moment after the other is back")
 
-	eventually(t, "the other connection is back, too", b.consLink.IsUp)
+	eventually(t, "the other connection is back, too", b.c.Consuming.IsUp)
 	before = b.topo.written.Load()
-	b.pubLink.Mu.Lock()
-	raw := b.pubLink.Raw
-	b.pubLink.Mu.Unlock()
+	b.c.Publishing.Mu.Lock()
+	raw := b.c.Publishing.Raw
+	b.c.Publishing.Mu.Unlock()
 	require.NoError(t, raw.Close())
 	eventually(t, "the loss is noticed", func() bool {
-		b.pubLink.Mu.Lock()
-		defer b.pubLink.Mu.Unlock()
-		return b.pubLink.Raw != raw
+		b.c.Publishing.Mu.Lock()
+		defer b.c.Publishing.Mu.Unlock()
+		return b.c.Publishing.Raw != raw
 	})
 	allHandle(t, b, handled, n, "t3")
 	require.LessOrEqual(t, b.topo.written.Load()-before, status)
@@ -102,7 +102,7 @@ func TestDeletedUnderItsConnection(t *testing.T) {
 		_, err := ch.QueueDelete(idle, false, false, false)
 		require.NoError(t, err)
 	})
-	_, err := b.subs.Subscribe(ctx, idle, 1)
+	_, err := b.c.Subs.Subscribe(ctx, idle, 1)
 	require.Error(t, err)
 	require.True(t, b.topo.ledger.doubted(idle))
 	require.NoError(t, declare())
@@ -147,7 +147,7 @@ func TestLateDeclaration(t *testing.T) {
 func TestRefusedAmongMany(t *testing.T) {
 	t.Parallel()
 	b := open(t, stacktest.Shared(t).AMQPURL(), stacktest.Prefix(t), nil)
-	conn, err := b.consLink.Get(testContext(t))
+	conn, err := b.c.Consuming.Get(testContext(t))
 	require.NoError(t, err)
 	var steps, conflicts []step
 	var want []string
@@ -174,7 +174,7 @@ func TestRefusedAmongMany(t *testing.T) {
 	}))
 	require.Equal(t, want, failed)
 	for _, s := range steps {
-		there, err := b.calls.Exists(testContext(t), conn, func(ch *amqp.Channel) error { return s.there(ch, false) })
+		there, err := b.c.Calls.Exists(testContext(t), conn, func(ch *amqp.Channel) error { return s.there(ch, false) })
 		require.NoError(t, err)
 		require.True(t, there, s.of)
 	}

@@ -184,7 +184,7 @@ func (b *Broker) Consume(ctx context.Context, o Subscription) error {
 		return err
 	}
 	queue := b.ConsumerQueue(o.Name)
-	c := &consumer{b: b, o: o, queue: queue, log: b.log.With("consumer", o.Name), jobs: make(chan job), stopping: ctx.Done(),
+	c := &consumer{b: b, o: o, queue: queue, log: b.c.Log.With("consumer", o.Name), jobs: make(chan job), stopping: ctx.Done(),
 		schedule: newSchedule(o.Tries, o.Ladder), stuck: time.NewTimer(o.unbegun),
 		look: make(chan struct{}, 1)}
 	c.gate = newGate(o.Breaker, c.breakerChanged)
@@ -199,7 +199,7 @@ func (b *Broker) Consume(ctx context.Context, o Subscription) error {
 	for range o.Concurrency {
 		workers.Go(c.work)
 	}
-	err := b.subs.Resubscribe(ctx, c.log, queue, 0,
+	err := b.c.Subs.Resubscribe(ctx, c.log, queue, 0,
 		func(ctx context.Context) error {
 			return b.declareConsumer(ctx, o.Name, wire.Bindings{Topics: o.Topics, Notices: o.Notices}, c.schedule.delays)
 		},

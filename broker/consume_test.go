@@ -156,14 +156,14 @@ func TestNoAckWithoutStoredDeadLetter(t *testing.T) {
 	tries := make(chan bool, 100)
 	logged := watchLog(b)
 	publishTx(t, b, "bad")
-	b.pubLink.SetBlocked(amqp.Blocking{Active: true, Reason: "test"})
+	b.c.Publishing.SetBlocked(amqp.Blocking{Active: true, Reason: "test"})
 	b.testConsumer(t, nil, func(_ context.Context, d Delivery) error {
 		tries <- d.Redelivered
 		return holdfast.Permanent(errors.New("never"))
 	})
 	require.False(t, next(t, tries))
 	eventually(t, "given back", func() bool { return logged.contains("will be delivered again") })
-	b.pubLink.SetBlocked(amqp.Blocking{Active: false})
+	b.c.Publishing.SetBlocked(amqp.Blocking{Active: false})
 	require.True(t, next(t, tries), "and delivered again")
 	require.Equal(t, "bad", take(t, b, b.DeadQueue()).MessageId)
 }

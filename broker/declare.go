@@ -107,9 +107,9 @@ func (b *Broker) declare(ctx context.Context, steps ...[]step) error {
 	if len(b.topo.ledger.lacking(all)) == 0 {
 		return nil
 	}
-	wait, cancel := b.timeout(ctx)
+	wait, cancel := b.c.Timeout(ctx)
 	defer cancel()
-	conn, err := b.consLink.Get(wait)
+	conn, err := b.c.Consuming.Get(wait)
 	if err != nil {
 		return fmt.Errorf("declare queues: %w", err)
 	}
@@ -151,7 +151,7 @@ func (t *topology) run(ctx context.Context, conn *amqp.Connection, steps []step)
 		errs = append(errs, explainDeclare(wire.ShortList(refused), why))
 	}
 	if len(missing)+len(handy) > 0 {
-		errs = append(errs, &MissingError{Where: t.b.o.where(), What: missing, Handy: handy})
+		errs = append(errs, &MissingError{Where: t.b.c.Where, What: missing, Handy: handy})
 	}
 	if len(errs) == 1 && err == nil {
 		return errs[0]
@@ -200,14 +200,14 @@ func (e *MissingError) Error() string {
 func (t *topology) each(ctx context.Context, conn *amqp.Connection, steps []step, failed func(s step, err error) (done bool, fatal error)) error {
 	era := t.ledger.now()
 	l := &lane{conn: conn}
-	defer func() { t.b.calls.Spawn(l.leave) }()
+	defer func() { t.b.c.Calls.Spawn(l.leave) }()
 	for size, late := 1, 0; len(steps) > 0; {
 		some := steps[:min(size, len(steps))]
 		began, on := time.Now(), l
 		err := t.limited(ctx, func() error { return on.do(some) })
 		took := time.Since(began)
 		if err != nil { // an error closes a channel, and one that is late is left alone
-			t.b.calls.Spawn(on.leave)
+			t.b.c.Calls.Spawn(on.leave)
 			l = &lane{conn: conn}
 		}
 		t.written.Add(uint64(len(some)))
@@ -283,7 +283,7 @@ func (l *lane) leave() {
 func (t *topology) limited(ctx context.Context, f func() error) error {
 	op, cancel := context.WithTimeout(ctx, t.late)
 	defer cancel()
-	err := t.b.calls.Await(op, f)
+	err := t.b.c.Calls.Await(op, f)
 	if err != nil && op.Err() != nil && ctx.Err() == nil {
 		return errLate
 	}
@@ -299,7 +299,7 @@ func (t *topology) done(ctx context.Context, conn *amqp.Connection, s step, refu
 	if s.there == nil {
 		return s.shared
 	}
-	there, err := t.b.calls.Exists(ctx, conn, func(ch *amqp.Channel) error { return s.there(ch, false) })
+	there, err := t.b.c.Calls.Exists(ctx, conn, func(ch *amqp.Channel) error { return s.there(ch, false) })
 	return err == nil && there
 }
 

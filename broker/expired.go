@@ -58,7 +58,7 @@ func (t *topology) protectedStep(name string) step {
 		found, known := t.unprotected[name]
 		t.mu.Unlock()
 		if !known {
-			found = t.b.o.RollingUpgrade
+			found = t.b.c.Rolling
 		}
 		err := as[found].do(ch, false)
 		var ae *amqp.Error
@@ -88,15 +88,15 @@ func (t *topology) deadSteps() []step {
 // Unprotected are those of the queues of dead letters that an older version of
 // Holdfast has made, so that what a policy takes out of them is lost.
 func (b *Broker) Unprotected(ctx context.Context) ([]string, error) {
-	ctx, cancel := b.timeout(ctx)
+	ctx, cancel := b.c.Timeout(ctx)
 	defer cancel()
-	conn, err := b.consLink.Get(ctx)
+	conn, err := b.c.Consuming.Get(ctx)
 	if err != nil {
 		return nil, err
 	}
 	var out []string
 	for _, name := range []string{b.DeadQueue(), b.OversizedQueue()} {
-		there, err := b.calls.Exists(ctx, conn, func(ch *amqp.Channel) error {
+		there, err := b.c.Calls.Exists(ctx, conn, func(ch *amqp.Channel) error {
 			_, err := ch.QueueDeclarePassive(name, true, false, false, false, nil)
 			return err
 		})
@@ -106,7 +106,7 @@ func (b *Broker) Unprotected(ctx context.Context) ([]string, error) {
 		if !there {
 			continue
 		}
-		err = b.calls.OnChannel(ctx, conn, func(ch *amqp.Channel) error { return queueStep(name, b.topo.protected()).do(ch, false) })
+		err = b.c.Calls.OnChannel(ctx, conn, func(ch *amqp.Channel) error { return queueStep(name, b.topo.protected()).do(ch, false) })
 		var ae *amqp.Error
 		switch {
 		case errors.As(err, &ae) && ae.Code == amqp.PreconditionFailed:
@@ -124,7 +124,7 @@ func (b *Broker) Unprotected(ctx context.Context) ([]string, error) {
 // return at once. An error means a queue that exists with other arguments, or a
 // closed Broker.
 func (b *Broker) ConsumeExpired(ctx context.Context, told func(Expired)) error {
-	e := &expiry{Pool: link.NewPool(ctx, b.log, "expired dead letters"), b: b, told: told, last: map[string]time.Time{}, count: map[string]int{}}
+	e := &expiry{Pool: link.NewPool(ctx, b.c.Log, "expired dead letters"), b: b, told: told, last: map[string]time.Time{}, count: map[string]int{}}
 	defer e.Cancel(nil)
 	for b.mayNotRead(ctx, b.ExpiredQueue()) {
 		e.Log.Info("this user may not read the queue of expired dead letters: others put them back", "queue", b.ExpiredQueue())
@@ -132,7 +132,7 @@ func (b *Broker) ConsumeExpired(ctx context.Context, told func(Expired)) error {
 			return nil
 		}
 	}
-	err := b.subs.Resubscribe(ctx, e.Log, b.ExpiredQueue(), expiredPrefetch,
+	err := b.c.Subs.Resubscribe(ctx, e.Log, b.ExpiredQueue(), expiredPrefetch,
 		func(ctx context.Context) error { return b.declare(ctx, b.topo.baseSteps()) },
 		func(ctx context.Context, s *link.Subscription) {
 			e.Session(ctx, s, e.record)
@@ -180,14 +180,14 @@ func (e *expiry) record(gone context.Context, d *amqp.Delivery) {
 
 // putBack stores it anew, as it was, with why it went round.
 func (e *expiry) putBack(queue, why string, d *amqp.Delivery) error {
-	ctx, cancel := e.b.timeout(e.Calls)
+	ctx, cancel := e.b.c.Timeout(e.Calls)
 	defer cancel()
 	if queue == e.b.OversizedQueue() {
 		return e.b.publishOversized(ctx, wire.Again(d))
 	}
 	r := (&intake{b: e.b}).read(d)
 	if r.Letter == nil {
-		return e.b.publishDead(ctx, wire.Again(d))
+		return e.b.c.PublishDead(ctx, wire.Again(d))
 	}
 	if note := "; " + why + ": it was put back"; !strings.Contains(r.Letter.Failure.Reason, note) {
 		r.Letter.Failure.Reason = wire.Clip(r.Letter.Failure.Reason, wire.MaxReason-len(note)) + note
@@ -216,9 +216,9 @@ func (e *expiry) tell(queue, why string) {
 
 // publishOversized stores a whole message in the queue of oversized ones.
 func (b *Broker) publishOversized(ctx context.Context, msg amqp.Publishing) error {
-	wire.Squeeze(&msg, b.pubLink.Limits().Room())
-	p := link.Publication{Exchange: b.QueuesExchange(), Key: b.OversizedQueue(), Mandatory: true, Repair: true, Old: b.o.RollingUpgrade, Msg: msg}
-	if err := b.pub.One(ctx, &p, ""); err != nil {
+	wire.Squeeze(&msg, b.c.Publishing.Limits().Room())
+	p := link.Publication{Exchange: b.QueuesExchange(), Key: b.OversizedQueue(), Mandatory: true, Repair: true, Old: b.c.Rolling, Msg: msg}
+	if err := b.c.Pub.One(ctx, &p, ""); err != nil {
 		return fmt.Errorf("%w: in %s", err, b.OversizedQueue())
 	}
 	return nil

@@ -144,7 +144,7 @@ func TestTopicOfNotices(t *testing.T) {
 func TestForgedHalfRecords(t *testing.T) {
 	for _, rolling := range []bool{false, true} {
 		b, ctx := halfQueue(t)
-		b.o.RollingUpgrade = rolling
+		b.c.Rolling = rolling
 		queue := b.HalfQueue("g")
 		require.NoError(t, b.PublishHalf(ctx, half("victim", "g")))
 		old, err := wire.EncodeHalf(half("old", "g"))
@@ -212,7 +212,7 @@ func TestUpgradeOfQueues(t *testing.T) {
 // Beside processes of an older version, whose queues are bound to nothing of ours.
 func TestRollingUpgrade(t *testing.T) {
 	b, ctx := consuming(t)
-	b.o.RollingUpgrade = true
+	b.c.Rolling = true
 	rawChannel(t, b, func(ch *amqp.Channel) {
 		for _, queue := range []string{b.HalfQueue("old"), b.ConsumerQueue("old"), b.ReplyQueue("old")} {
 			_, err := ch.QueueDeclare(queue, true, false, false, false, b.topo.guarded())

@@ -4,8 +4,6 @@ import (
 	"context"
 	"fmt"
 
-	amqp "github.com/rabbitmq/amqp091-go"
-
 	"github.com/holdfastmq/holdfast/broker/internal/link"
 	"github.com/holdfastmq/holdfast/broker/internal/wire"
 )
@@ -19,7 +17,7 @@ func (b *Broker) FindHalfQueues(ctx context.Context, group string) ([]string, er
 	names := b.HalfQueues(group)
 	for n := len(names) + 1; n <= wire.MaxHalfQueues; n++ {
 		name := wire.HalfQueue(b.o.Prefix, group, n)
-		there, err := b.queueExists(ctx, name)
+		there, err := b.c.QueueExists(ctx, name)
 		if err != nil {
 			return names, fmt.Errorf("look for the half queues of %s: %w", group, err)
 		}
@@ -29,20 +27,6 @@ func (b *Broker) FindHalfQueues(ctx context.Context, group string) ([]string, er
 		names = append(names, name)
 	}
 	return names, nil
-}
-
-// queueExists asks RabbitMQ whether a queue is there.
-func (b *Broker) queueExists(ctx context.Context, name string) (bool, error) {
-	ctx, cancel := b.timeout(ctx)
-	defer cancel()
-	conn, err := b.consLink.Get(ctx)
-	if err != nil {
-		return false, err
-	}
-	return b.calls.Exists(ctx, conn, func(ch *amqp.Channel) error {
-		_, err := ch.QueueDeclarePassive(name, true, false, false, false, nil)
-		return err
-	})
 }
 
 // errQueueGone means that a half queue beyond Options.HalfQueues does not exist.

@@ -39,18 +39,18 @@ type QueueInfo struct {
 // (see [Broker.HalfQueue], [Broker.ConsumerQueue] and [Broker.DeadQueue]). It
 // changes nothing.
 func (b *Broker) Inspect(ctx context.Context, queues ...string) (Info, error) {
-	ctx, cancel := b.timeout(ctx)
+	ctx, cancel := b.c.Timeout(ctx)
 	defer cancel()
-	conn, err := b.consLink.Get(ctx)
+	conn, err := b.c.Consuming.Get(ctx)
 	if err != nil {
 		return Info{}, fmt.Errorf("inspect: %w", err)
 	}
 	text := func(name string) string { return wire.HeaderText(conn.Properties[name]) }
-	info := Info{Product: text("product"), Version: text("version"), Where: b.o.where()}
-	if b.pubLink.IsBlocked() {
-		info.Blocked = b.pubLink.State()
+	info := Info{Product: text("product"), Version: text("version"), Where: b.c.Where}
+	if b.c.Publishing.IsBlocked() {
+		info.Blocked = b.c.Publishing.State()
 	}
-	info.Topics, err = b.calls.Exists(ctx, conn, func(ch *amqp.Channel) error {
+	info.Topics, err = b.c.Calls.Exists(ctx, conn, func(ch *amqp.Channel) error {
 		return ch.ExchangeDeclarePassive(b.TopicsExchange(), amqp.ExchangeTopic, true, false, false, false, nil)
 	})
 	if err != nil {
@@ -58,7 +58,7 @@ func (b *Broker) Inspect(ctx context.Context, queues ...string) (Info, error) {
 	}
 	for _, name := range queues {
 		found := make(chan amqp.Queue, 1)
-		ok, err := b.calls.Exists(ctx, conn, func(ch *amqp.Channel) error {
+		ok, err := b.c.Calls.Exists(ctx, conn, func(ch *amqp.Channel) error {
 			q, err := ch.QueueDeclarePassive(name, true, false, false, false, nil)
 			found <- q
 			return err

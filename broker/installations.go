@@ -31,7 +31,7 @@ func (b *Broker) SameTaskQueue(ctx context.Context, group string) (out []Install
 			continue
 		}
 		if conn == nil { // rarely anything has to be asked
-			if conn, err = b.consLink.Get(ctx); err != nil {
+			if conn, err = b.c.Consuming.Get(ctx); err != nil {
 				return nil, err
 			}
 		}
@@ -63,7 +63,7 @@ func (t *topology) whoseElse(ctx context.Context, conn *amqp.Connection, name st
 		if prefix == t.b.o.Prefix {
 			continue
 		}
-		there, err := t.b.calls.Exists(ctx, conn, func(ch *amqp.Channel) error {
+		there, err := t.b.c.Calls.Exists(ctx, conn, func(ch *amqp.Channel) error {
 			return ch.ExchangeDeclarePassive(prefix+wire.TopicsName, amqp.ExchangeTopic, true, false, false, false, nil)
 		})
 		if err == nil && there {

@@ -115,9 +115,9 @@ func (b *Broker) ConsumeDead(ctx context.Context, o DeadOptions) error {
 	if err := o.validate(); err != nil {
 		return err
 	}
-	in := &intake{Pool: link.NewPool(ctx, b.log, "dead letters"), b: b, o: o, log: b.log, slots: make(chan struct{}, o.Concurrency)}
+	in := &intake{Pool: link.NewPool(ctx, b.c.Log, "dead letters"), b: b, o: o, log: b.c.Log, slots: make(chan struct{}, o.Concurrency)}
 	defer in.Cancel(nil)
-	err := b.subs.Resubscribe(ctx, in.log, b.DeadQueue(), o.Prefetch,
+	err := b.c.Subs.Resubscribe(ctx, in.log, b.DeadQueue(), o.Prefetch,
 		func(ctx context.Context) error { return b.declare(ctx, b.topo.baseSteps()) },
 		func(ctx context.Context, s *link.Subscription) {
 			in.Session(ctx, s, in.record)
@@ -179,7 +179,7 @@ func (in *intake) record(gone context.Context, d *amqp.Delivery) {
 }
 
 func (in *intake) read(d *amqp.Delivery) DeadRecord {
-	t := in.b.o.trust()
+	t := in.b.c.Trust()
 	if h, ok := t.DecodeHandled(d); ok {
 		return DeadRecord{Handled: h}
 	}

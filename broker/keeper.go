@@ -162,12 +162,12 @@ func (b *Broker) Keep(ctx context.Context, o KeeperOptions) error {
 		return err
 	}
 	k := &keeper{b: b, o: o, queue: wire.HalfQueue(b.o.Prefix, o.Group, o.Queue), peeks: make(chan peeking), able: make(chan struct{}, 1)}
-	k.log = b.log.With("group", o.Group, "queue", k.queue)
+	k.log = b.c.Log.With("group", o.Group, "queue", k.queue)
 	k.stats.Queue = o.Queue
 	defer b.board.listen(k.able)()
 	defer b.showKeeper(k.status)()
 	defer k.handing.Wait()
-	err := b.subs.Resubscribe(ctx, k.log, k.queue, o.Window, k.declare, k.session)
+	err := b.c.Subs.Resubscribe(ctx, k.log, k.queue, o.Window, k.declare, k.session)
 	if errors.Is(err, errQueueGone) {
 		return nil
 	}
@@ -179,7 +179,7 @@ func (k *keeper) declare(ctx context.Context) error {
 	if k.o.Queue <= k.b.o.HalfQueues {
 		return k.b.DeclareGroup(ctx, k.o.Group)
 	}
-	there, err := k.b.queueExists(ctx, k.queue)
+	there, err := k.b.c.QueueExists(ctx, k.queue)
 	if err == nil && !there {
 		return errQueueGone
 	}

@@ -47,11 +47,11 @@ func (k *keeper) storeAgain(ctx context.Context) {
 		for _, d := range l.records {
 			pause := link.NewBackoff()
 			for {
-				timed, cancel := k.b.timeout(ctx)
+				timed, cancel := k.b.c.Timeout(ctx)
 				p := link.Publication{Exchange: k.b.HalfExchange(), Key: k.queue, Mandatory: true, Repair: true, Msg: wire.Again(d)}
-				err := k.b.pub.One(timed, &p, "")
+				err := k.b.c.Pub.One(timed, &p, "")
 				if hopeless(err) {
-					err = k.b.publishDead(timed, wire.EncodeDeath(d, k.queue, "", 0, err, time.Now()))
+					err = k.b.c.PublishDead(timed, wire.EncodeDeath(d, k.queue, "", 0, err, time.Now()))
 				}
 				cancel()
 				if err == nil {

@@ -31,7 +31,7 @@ type tenure struct {
 
 // session keeps until the subscription is lost or ctx is done.
 func (k *keeper) session(ctx context.Context, s *link.Subscription) {
-	t := &tenure{keeper: k, s: s, trust: k.b.o.trust(), acks: link.NewAckLedger(k.o.Window, link.AckDelay),
+	t := &tenure{keeper: k, s: s, trust: k.b.c.Trust(), acks: link.NewAckLedger(k.o.Window, link.AckDelay),
 		core: newKeeperCore(keeperLimits{window: k.o.Window, checkAfter: k.o.CheckAfter, join: min(sweepJoin, k.o.CheckAfter/20), orphanAfter: k.o.CheckAfter,
 			recallAfter: recallAfter, sweepMax: k.o.SweepMax, sweepBytes: k.o.SweepBytes, sweeps: keeperSweeps, bytes: k.o.HeldBytes}),
 		bad: make(chan badRecord, 2*k.o.Window), results: make(chan handedOver, k.o.Window+keeperSweeps)}
@@ -306,7 +306,7 @@ func (k *keeper) handOver(ctx context.Context, records []*amqp.Delivery) (errs [
 			continue
 		}
 		k.logMalformed(d, err)
-		if errs[i] = k.b.publishDead(ctx, wire.EncodeDeath(d, k.queue, "", 1, err, time.Now())); errs[i] == nil {
+		if errs[i] = k.b.c.PublishDead(ctx, wire.EncodeDeath(d, k.queue, "", 1, err, time.Now())); errs[i] == nil {
 			errs[i] = errBuried
 		}
 	}
@@ -359,7 +359,7 @@ func (k *keeper) bury(ctx context.Context, bad <-chan badRecord, results chan<- 
 			}
 			pause := link.NewBackoff()
 			for {
-				err := k.b.publishDead(ctx, msg)
+				err := k.b.c.PublishDead(ctx, msg)
 				if err == nil {
 					if r.err != nil {
 						results <- handedOver{tag: r.d.DeliveryTag}

@@ -34,7 +34,7 @@ func (b *Broker) KeepGroup(ctx context.Context, o KeeperOptions) error {
 		for {
 			names, err := b.FindHalfQueues(ctx, o.Group)
 			if err != nil && ctx.Err() == nil {
-				b.log.Warn("further half queues are looked for later", "group", o.Group, "error", err)
+				b.c.Log.Warn("further half queues are looked for later", "group", o.Group, "error", err)
 			}
 			k.keep(ctx, len(names))
 			if !link.Sleep(ctx, o.lookForQueues) {

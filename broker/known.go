@@ -62,11 +62,11 @@ func (t *topology) bindAgain(ctx context.Context, conn *amqp.Connection, steps [
 		return
 	}
 	err := t.each(ctx, conn, steps, func(s step, err error) (bool, error) {
-		t.b.log.Debug("a known consumer's queue could not be bound again", "what", s.what, "error", err)
+		t.b.c.Log.Debug("a known consumer's queue could not be bound again", "what", s.what, "error", err)
 		return false, nil
 	})
 	if err != nil {
-		t.b.log.Debug("known consumers' queues were not all bound again", "error", err)
+		t.b.c.Log.Debug("known consumers' queues were not all bound again", "error", err)
 	}
 }
 

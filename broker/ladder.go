@@ -107,10 +107,10 @@ func (b *Broker) moveHome(ctx context.Context, ds []amqp.Delivery, moved func(co
 		delete(msg.Headers, wire.HeaderHops) // else it would only wait for its next delay
 		ps[i] = link.Publication{Exchange: b.QueuesExchange(), Key: ds[i].RoutingKey, Mandatory: true, Msg: msg}
 	}
-	ctx, cancel := b.timeout(ctx)
+	ctx, cancel := b.c.Timeout(ctx)
 	defer cancel()
 	var first error
-	errs := b.pub.All(ctx, ps, "")
+	errs := b.c.Pub.All(ctx, ps, "")
 	fault.Point(fault.RetryBeforeAck)
 	for i, err := range errs {
 		if err == nil {
@@ -133,12 +133,12 @@ func (b *Broker) scanLadder(ctx context.Context, queue string, limit int, l *Lad
 	if !strings.HasPrefix(queue, b.o.Prefix+".retry.") {
 		return fmt.Errorf("%w: %s is no delay queue", holdfast.ErrInvalid, queue)
 	}
-	conn, err := b.consLink.Get(ctx)
+	conn, err := b.c.Consuming.Get(ctx)
 	if err != nil {
 		return fmt.Errorf("look at %s: %w", queue, err)
 	}
 	done := make(chan LadderQueue, 1)
-	err = b.calls.OnChannel(ctx, conn, func(ch *amqp.Channel) error {
+	err = b.c.Calls.OnChannel(ctx, conn, func(ch *amqp.Channel) error {
 		seen := *l
 		defer func() { done <- seen }()
 		err := (&ladderScan{ch: ch, l: &seen, prefix: b.o.Prefix, deal: deal}).run(ctx, min(limit, MaxLadder))

@@ -275,7 +275,7 @@ func TestNoAckWithoutStoredRetry(t *testing.T) {
 	logged := watchLog(b)
 	tries := make(chan int, 100)
 	publishTx(t, b, "a")
-	b.pubLink.SetBlocked(amqp.Blocking{Active: true, Reason: "test"})
+	b.c.Publishing.SetBlocked(amqp.Blocking{Active: true, Reason: "test"})
 	stop := b.testConsumer(t, func(o *Subscription) { o.Tries, o.Ladder = 1, rungs(3) }, func(_ context.Context, d Delivery) error {
 		tries <- d.Attempt
 		return errOops
@@ -284,7 +284,7 @@ func TestNoAckWithoutStoredRetry(t *testing.T) {
 	eventually(t, "given back", func() bool { return logged.contains("a retry could not be stored") })
 	stop()
 	eventually(t, "there again", func() bool { return ready(t, b, b.ConsumerQueue("c")) == 1 })
-	b.pubLink.SetBlocked(amqp.Blocking{Active: false})
+	b.c.Publishing.SetBlocked(amqp.Blocking{Active: false})
 }
 
 // A retry is stored before its delivery is acknowledged, and the report on a
@@ -371,12 +371,12 @@ func TestNoAckWithoutHandledRecord(t *testing.T) {
 	b.o.PublishTimeout = 50 * time.Millisecond
 	logged := watchLog(b)
 	publishRaw(t, b, b.QueuesExchange(), b.ConsumerQueue("c"), amqp.Publishing{MessageId: "a", Headers: amqp.Table{wire.HeaderRedelivery: "1"}})
-	b.pubLink.SetBlocked(amqp.Blocking{Active: true, Reason: "test"})
+	b.c.Publishing.SetBlocked(amqp.Blocking{Active: true, Reason: "test"})
 	stop := b.testConsumer(t, nil, func(context.Context, Delivery) error { return nil })
 	eventually(t, "given back", func() bool { return logged.contains("the success of a redelivery could not be stored") })
 	stop()
 	eventually(t, "there again", func() bool { return ready(t, b, b.ConsumerQueue("c")) == 1 })
-	b.pubLink.SetBlocked(amqp.Blocking{Active: false})
+	b.c.Publishing.SetBlocked(amqp.Blocking{Active: false})
 }
 
 // Headers that leave no room for ours: rather a dead letter than a lost

@@ -56,7 +56,7 @@ func (b *Broker) Learn(ctx context.Context, o Learning) error {
 	defer tick.Stop()
 	for {
 		if err := b.learn(ctx, o); err != nil && ctx.Err() == nil {
-			b.log.Warn("which consumers there are could not be learned; the next try comes soon", "error", err)
+			b.c.Log.Warn("which consumers there are could not be learned; the next try comes soon", "error", err)
 		}
 		if !link.Sleep(ctx, o.pause) {
 			return nil
@@ -65,7 +65,7 @@ func (b *Broker) Learn(ctx context.Context, o Learning) error {
 		case <-b.board.asked:
 		case <-tick.C:
 			if err := b.look(ctx, o); err != nil && ctx.Err() == nil {
-				b.log.Warn("the queues of known consumers could not be looked for; the next try comes soon", "error", err)
+				b.c.Log.Warn("the queues of known consumers could not be looked for; the next try comes soon", "error", err)
 			}
 		case <-ctx.Done():
 			return nil
@@ -87,7 +87,7 @@ func (b *Broker) learn(ctx context.Context, o Learning) error {
 	}
 	news := b.memory.unknown(seen)
 	if b.memory.note(time.Now(), seen...) {
-		b.log.Debug("new consumers, or new topics of known ones", "consumers", len(seen))
+		b.c.Log.Debug("new consumers, or new topics of known ones", "consumers", len(seen))
 	}
 	if len(news) > 0 && o.News != nil {
 		o.News(news)
@@ -157,19 +157,19 @@ func (s *board) sayAble(ctx context.Context) {
 
 // hello tells all processes. If it cannot, they find out by themselves, later.
 func (s *board) hello(ctx context.Context, headers amqp.Table) {
-	if s.b.pubLink.IsBlocked() {
+	if s.b.c.Publishing.IsBlocked() {
 		return
 	}
 	ctx, cancel := context.WithTimeout(ctx, helloTimeout)
 	defer cancel()
-	conn, err := s.b.pubLink.Get(ctx)
+	conn, err := s.b.c.Publishing.Get(ctx)
 	if err == nil {
-		err = s.b.calls.OnChannel(ctx, conn, func(ch *amqp.Channel) error {
+		err = s.b.c.Calls.OnChannel(ctx, conn, func(ch *amqp.Channel) error {
 			return ch.PublishWithContext(ctx, s.b.StatusExchange(), "", false, false, amqp.Publishing{
 				Headers: headers, Expiration: "10000"})
 		})
 	}
 	if err != nil {
-		s.b.log.Debug("other processes were not told that this one has begun", "error", err)
+		s.b.c.Log.Debug("other processes were not told that this one has begun", "error", err)
 	}
 }

@@ -77,11 +77,11 @@ func TestLargestRecord(t *testing.T) {
 	size, err := wire.Measure(&p.Msg)
 	require.NoError(t, err)
 	p.Msg.Headers["pad"] = strings.Repeat("x", 8192-wire.FrameOverhead-size)
-	require.NoError(t, b.pub.One(ctx, &p, ""))
+	require.NoError(t, b.c.Pub.One(ctx, &p, ""))
 	p.Msg.Headers["pad"] = strings.Repeat("x", 8192-wire.FrameOverhead-size+1)
-	require.ErrorIs(t, b.pub.One(ctx, &p, ""), holdfast.ErrTooLarge)
+	require.ErrorIs(t, b.c.Pub.One(ctx, &p, ""), holdfast.ErrTooLarge)
 	p.Msg.Headers["pad"], p.Msg.CorrelationId = "", strings.Repeat("x", wire.MaxShort+1)
-	require.ErrorContains(t, b.pub.One(ctx, &p, ""), "correlation-id")
+	require.ErrorContains(t, b.c.Pub.One(ctx, &p, ""), "correlation-id")
 	require.Equal(t, PublishStats{Refused: 2}, b.PublishStats(), "no connection is lost")
 	require.Equal(t, 1, ready(t, b, b.ConsumerQueue("c")))
 }
@@ -187,8 +187,8 @@ func TestRetriesThatAreRefused(t *testing.T) {
 	b := open(t, stacktest.Shared(t).AMQPURL(), stacktest.Prefix(t), func(o *Options) { o.frameMax = 8192 })
 	ctx := testContext(t)
 	require.NoError(t, b.DeclareConsumer(ctx, "c", []string{"x"}))
-	c := &consumer{b: b, o: Subscription{Name: "c"}, queue: b.ConsumerQueue("c"), log: b.log, handlers: ctx, schedule: newSchedule(1, rungs(1))}
-	frame := b.pubLink.FrameMax.Load()
+	c := &consumer{b: b, o: Subscription{Name: "c"}, queue: b.ConsumerQueue("c"), log: b.c.Log, handlers: ctx, schedule: newSchedule(1, rungs(1))}
+	frame := b.c.Publishing.FrameMax.Load()
 	after := func(headers int, f func(w *work)) acked {
 		var answer acked
 		f(&work{class: holdfast.ClassError, reason: "oops", j: &job{d: amqp.Delivery{Acknowledger: &answer, MessageId: "m", Exchange: b.TopicsExchange(), RoutingKey: "x", Body: []byte("body"),
@@ -209,7 +209,7 @@ func TestRetriesThatAreRefused(t *testing.T) {
 	require.Zero(t, ready(t, b, b.ConsumerQueue("c")))
 
 	// Only the connection that it is written to knows.
-	b.pubLink.FrameMax.Store(1 << 20)
+	b.c.Publishing.FrameMax.Store(1 << 20)
 	require.True(t, after(12<<10, func(w *work) { c.retry(w, verdict{do: doTail}) }).ack)
 	_, reason, large := died()
 	require.Contains(t, reason, "it cannot be put off")
@@ -218,7 +218,7 @@ func TestRetriesThatAreRefused(t *testing.T) {
 	require.True(t, after(12<<10, c.hop).ack)
 	_, reason, _ = died()
 	require.Contains(t, reason, "it cannot be put off")
-	b.pubLink.FrameMax.Store(frame)
+	b.c.Publishing.FrameMax.Store(frame)
 	require.Zero(t, b.PublishStats().Lost)
 }
 

@@ -19,9 +19,9 @@ func TestLostConnectionsAreTold(t *testing.T) {
 	b.testConsumer(t, nil, func(context.Context, Delivery) error { return nil })
 	asker := open(t, b.o.URL, b.o.Prefix, nil)
 	for range link.LossesTold {
-		b.pubLink.Lost.Add(errors.New("it broke"))
+		b.c.Publishing.Lost.Add(errors.New("it broke"))
 	}
-	b.pubLink.Stop(ctx) // for good
+	b.c.Publishing.Stop(ctx) // for good
 	eventually(t, "it says so", func() bool {
 		answers, err := asker.Ask(ctx, 0)
 		require.NoError(t, err)

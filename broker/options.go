@@ -146,10 +146,10 @@ func (o Options) link() link.Options {
 		OnRefused: o.OnRefused, Log: o.Logger, FrameMax: o.frameMax}
 }
 
-// where is the address without the credentials.
-func (o Options) where() string { return o.link().Where() }
-
-// trust is what counts in deliveries.
-func (o Options) trust() wire.Trust { return wire.Trust{Prefix: o.Prefix, Rolling: o.RollingUpgrade} }
+// client is what the parts of the package share, without its connections.
+func (o Options) client() *link.Client {
+	return &link.Client{Names: o.names(), Log: o.Logger, Instance: o.Name, Where: o.link().Where(), MaxBody: o.MaxBody,
+		PublishTimeout: o.PublishTimeout, Rolling: o.RollingUpgrade, Calls: &link.Calls{}}
+}
 
 func (o Options) names() names { return names{Prefix: o.Prefix, Halves: o.HalfQueues} }

@@ -21,14 +21,14 @@ import (
 // message is harmless, and the second record has the same ID.
 func (b *Broker) keep(ctx context.Context, d *amqp.Delivery, l *holdfast.DeadLetter, maxBody int) error {
 	whole := wire.EncodeWhole(d, l)
-	wire.Squeeze(&whole, b.pubLink.Limits().Room())
-	timed, cancel := b.timeout(ctx)
+	wire.Squeeze(&whole, b.c.Publishing.Limits().Room())
+	timed, cancel := b.c.Timeout(ctx)
 	defer cancel()
-	p := link.Publication{Exchange: b.QueuesExchange(), Key: b.OversizedQueue(), Mandatory: true, Repair: true, Old: b.o.RollingUpgrade, Msg: whole}
-	if err := b.pub.One(timed, &p, ""); err != nil {
+	p := link.Publication{Exchange: b.QueuesExchange(), Key: b.OversizedQueue(), Mandatory: true, Repair: true, Old: b.c.Rolling, Msg: whole}
+	if err := b.c.Pub.One(timed, &p, ""); err != nil {
 		return fmt.Errorf("keep the oversized message %s in %s: %w", l.ID, b.OversizedQueue(), err)
 	}
-	if err := b.publishDead(ctx, wire.EncodeBeginning(d, l, b.OversizedQueue(), maxBody)); err != nil {
+	if err := b.c.PublishDead(ctx, wire.EncodeBeginning(d, l, b.OversizedQueue(), maxBody)); err != nil {
 		return err
 	}
 	fault.Point(fault.DeadKeptBeforeAck)
@@ -47,5 +47,5 @@ func (b *Broker) toTail(ctx context.Context, d *amqp.Delivery, l *holdfast.DeadL
 		}
 		maps.Copy(msg.Headers, about)
 	}
-	return b.publishDead(ctx, msg)
+	return b.c.PublishDead(ctx, msg)
 }

@@ -319,7 +319,7 @@ func TestBusyProcessGivesBack(t *testing.T) {
 
 // The consumer's status, as a process answers it.
 func TestConsumerStatus(t *testing.T) {
-	c := &consumer{o: Subscription{Name: "c", Breaker: BreakerOptions{Failures: 1}.withDefaults()}, b: &Broker{}}
+	c := &consumer{o: Subscription{Name: "c", Breaker: BreakerOptions{Failures: 1}.withDefaults()}, b: detached(Options{})}
 	c.log = Options{}.withDefaults().Logger
 	c.gate = newGate(c.o.Breaker, c.breakerChanged)
 	require.Equal(t, wire.ConsumerStatus{Name: "c", Breaker: wire.BreakerClosed}, c.status())
@@ -356,7 +356,7 @@ func TestTimeoutBeyondConsumerTimeout(t *testing.T) {
 // before must still look so, and what is a suspect must stay one.
 func TestMovedBackAsItCame(t *testing.T) {
 	b, ctx := consuming(t)
-	c := &consumer{b: b, o: Subscription{Name: "c"}, queue: b.ConsumerQueue("c"), log: b.log, handlers: ctx}
+	c := &consumer{b: b, o: Subscription{Name: "c"}, queue: b.ConsumerQueue("c"), log: b.c.Log, handlers: ctx}
 	rawChannel(t, b, func(ch *amqp.Channel) {
 		get := func(queue string) (d amqp.Delivery) {
 			eventually(t, "there", func() bool {
@@ -420,7 +420,7 @@ func TestSuspectIsAProbe(t *testing.T) {
 // way: nothing else would ever be tried.
 func TestProbeThatNeverBegins(t *testing.T) {
 	b, ctx := consuming(t)
-	c := &consumer{b: b, o: Subscription{Name: "c"}, log: b.log, handlers: ctx}
+	c := &consumer{b: b, o: Subscription{Name: "c"}, log: b.c.Log, handlers: ctx}
 	c.gate = newGate(quick.withDefaults(), func(change) {})
 	c.gate.b.to(wire.BreakerProbing, time.Now())
 	era, e := c.gate.enter(candidate{id: "a"})

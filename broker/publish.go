@@ -44,10 +44,10 @@ func (b *Broker) PublishHalf(ctx context.Context, h holdfast.Half) error {
 	if err != nil {
 		return err
 	}
-	ctx, cancel := b.timeout(ctx)
+	ctx, cancel := b.c.Timeout(ctx)
 	defer cancel()
-	p := link.Publication{Exchange: b.HalfExchange(), Key: b.HalfQueueOf(h.Group, h.TxID), Mandatory: true, Repair: true, Old: b.o.RollingUpgrade, Msg: msg}
-	if err := b.pub.One(ctx, &p, fault.HalfBeforeConfirm); err != nil {
+	p := link.Publication{Exchange: b.HalfExchange(), Key: b.HalfQueueOf(h.Group, h.TxID), Mandatory: true, Repair: true, Old: b.c.Rolling, Msg: msg}
+	if err := b.c.Pub.One(ctx, &p, fault.HalfBeforeConfirm); err != nil {
 		return fmt.Errorf("half message of transaction %s: %w", h.TxID, err)
 	}
 	return nil
@@ -57,7 +57,7 @@ func (b *Broker) PublishHalf(ctx context.Context, h holdfast.Half) error {
 // committed, by the limits of the connection with RabbitMQ: what cannot be is
 // [holdfast.ErrTooLarge], and must not be committed.
 func (b *Broker) Fits(group, txID string, ms []holdfast.Message) error {
-	return b.pubLink.Limits().Messages(group, txID, ms)
+	return b.c.Publishing.Limits().Messages(group, txID, ms)
 }
 
 // PublishMessages publishes the messages of the committed transaction txID to
@@ -87,9 +87,9 @@ func (b *Broker) PublishMessages(ctx context.Context, group, txID string, ms []h
 			ps = append(ps, link.Publication{Exchange: b.TopicsExchange(), Key: m.Topic, Mandatory: !m.AllowUnrouted, Msg: wire.EncodeMessage(group, txID, m)})
 		}
 	}
-	ctx, cancel := b.timeout(ctx)
+	ctx, cancel := b.c.Timeout(ctx)
 	defer cancel()
-	errs := b.pub.All(ctx, ps, fault.CommitBeforeConfirm)
+	errs := b.c.Pub.All(ctx, ps, fault.CommitBeforeConfirm)
 	if !slices.ContainsFunc(errs, func(err error) bool { return err != nil }) {
 		b.partly.Note(group, txID, ms, nil, true)
 		return nil

@@ -186,7 +186,7 @@ func TestBlockedByAlarm(t *testing.T) {
 	require.NoError(t, b.DeclareConsumer(ctx, "c", []string{"order.placed"}))
 	require.NoError(t, b.PublishMessages(ctx, "g", "a", messages("a", "order.placed", 1)))
 
-	b.pubLink.SetBlocked(amqp.Blocking{Active: true, Reason: "low on memory"})
+	b.c.Publishing.SetBlocked(amqp.Blocking{Active: true, Reason: "low on memory"})
 	short, cancel := context.WithTimeout(ctx, 50*time.Millisecond)
 	defer cancel()
 	err := b.PublishHalf(short, half("b", "g"))
@@ -206,7 +206,7 @@ func TestBlockedByAlarm(t *testing.T) {
 
 	done := make(chan error, 1)
 	go func() { done <- b.PublishHalf(ctx, half("c", "g")) }()
-	b.pubLink.SetBlocked(amqp.Blocking{Active: false})
+	b.c.Publishing.SetBlocked(amqp.Blocking{Active: false})
 	require.NoError(t, next(t, done))
 	// What was given up while blocked is not written afterwards.
 	require.Equal(t, 1, ready(t, b, b.HalfQueue("g")))
@@ -223,7 +223,7 @@ func TestRealAlarm(t *testing.T) {
 		short, cancel := context.WithTimeout(ctx, 100*time.Millisecond)
 		defer cancel()
 		err := b.PublishHalf(short, half(newTx(), "g"))
-		return err != nil && b.pubLink.IsBlocked()
+		return err != nil && b.c.Publishing.IsBlocked()
 	})
 	info, err := b.Inspect(ctx)
 	require.NoError(t, err, "inspecting goes on")

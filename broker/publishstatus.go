@@ -33,20 +33,20 @@ type PublishStats struct {
 
 // PublishStats returns the counts.
 func (b *Broker) PublishStats() PublishStats {
-	refused, _, full := b.pub.Refused.Show(time.Now())
-	return PublishStats{Lost: b.pubLink.Lost.Count(), Refused: refused, Full: len(full)}
+	refused, _, full := b.c.Pub.Refused.Show(time.Now())
+	return PublishStats{Lost: b.c.Publishing.Lost.Count(), Refused: refused, Full: len(full)}
 }
 
 // publishing tells of the process's publishes.
 func (b *Broker) publishing(p *wire.ProcessStatus, now time.Time) {
-	if b.pub == nil {
+	if b.c.Pub == nil {
 		return
 	}
-	_, p.Refused, p.Full = b.pub.Refused.Show(now)
+	_, p.Refused, p.Full = b.c.Pub.Refused.Show(now)
 	for _, l := range []struct {
 		role string
 		link *link.Connection
-	}{{wire.RolePublishing, b.pubLink}, {wire.RoleConsuming, b.consLink}} {
+	}{{wire.RolePublishing, b.c.Publishing}, {wire.RoleConsuming, b.c.Consuming}} {
 		if lost, often := l.link.Lost.Recent(now); often {
 			lost.Role = l.role
 			p.Lost = append(p.Lost, lost)

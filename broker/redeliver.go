@@ -23,16 +23,16 @@ func (b *Broker) Redeliver(ctx context.Context, r wire.RedeliverRequest) error {
 	if err := b.redeliverable(&r); err != nil {
 		return holdfast.Permanent(fmt.Errorf("redeliver %s: %w", r.Letter.ID, err))
 	}
-	ctx, cancel := b.timeout(ctx)
+	ctx, cancel := b.c.Timeout(ctx)
 	defer cancel()
 	queue := r.Letter.Queue
 	exchange := b.QueuesExchange()
 	if wire.GroupOf(b.o.Prefix, queue) != "" {
 		exchange = b.HalfExchange()
 	}
-	p := link.Publication{Exchange: exchange, Key: queue, Mandatory: true, Old: b.o.RollingUpgrade, Msg: wire.EncodeRedelivery(b.o.Prefix, &r)}
-	wire.Squeeze(&p.Msg, b.pubLink.Limits().Room())
-	err := b.pub.One(ctx, &p, "")
+	p := link.Publication{Exchange: exchange, Key: queue, Mandatory: true, Old: b.c.Rolling, Msg: wire.EncodeRedelivery(b.o.Prefix, &r)}
+	wire.Squeeze(&p.Msg, b.c.Publishing.Limits().Room())
+	err := b.c.Pub.One(ctx, &p, "")
 	if errors.Is(err, holdfast.ErrUnroutable) {
 		return fmt.Errorf("redeliver %s: %w: the queue %s does not exist: start the consumer or producer that it belongs to, which makes it, and redeliver then, or discard the message",
 			r.Letter.ID, holdfast.ErrUnroutable, queue)

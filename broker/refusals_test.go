@@ -113,7 +113,7 @@ func TestLossesAreATrouble(t *testing.T) {
 	require.False(t, often)
 	require.Zero(t, lost.Count, "long ago")
 
-	b := &Broker{pubLink: &link.Connection{}, consLink: &link.Connection{}, pub: &link.Publisher{Refused: link.NewRefusals(Options{}.withDefaults().link())}}
+	b := &Broker{c: &link.Client{Publishing: &link.Connection{}, Consuming: &link.Connection{}, Pub: &link.Publisher{Refused: link.NewRefusals(Options{}.withDefaults().link())}}}
 	told := func() (roles []string) {
 		var p wire.ProcessStatus
 		b.publishing(&p, time.Now())
@@ -123,9 +123,9 @@ func TestLossesAreATrouble(t *testing.T) {
 		return roles
 	}
 	for range link.LossesTold - 1 {
-		b.pubLink.Lost.Add(errOops)
+		b.c.Publishing.Lost.Add(errOops)
 	}
 	require.Empty(t, told())
-	b.pubLink.Lost.Add(errOops)
+	b.c.Publishing.Lost.Add(errOops)
 	require.Equal(t, []string{wire.RolePublishing}, told())
 }

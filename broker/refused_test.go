@@ -60,17 +60,17 @@ func TestRecordThatClosesChannels(t *testing.T) {
 	grows(t, "publishes", 1, published)
 	for range 3 {
 		bad := link.Publication{Exchange: b.QueuesExchange(), Key: b.ConsumerQueue("c"), Mandatory: true, Msg: amqp.Publishing{MessageId: "bad", UserId: "somebody"}}
-		err := b.pub.One(ctx, &bad, "")
+		err := b.c.Pub.One(ctx, &bad, "")
 		require.ErrorIs(t, err, holdfast.ErrInvalid)
 		require.ErrorContains(t, err, "RabbitMQ closes the connection over it")
 		require.ErrorContains(t, err, "user_id")
 	}
 	require.LessOrEqual(t, logged.count("publish channel lost"), link.MaxDowns, "of those that others use")
 	// As if RabbitMQ had another limit since the last connection.
-	b.pubLink.FrameMax.Store(1 << 20)
+	b.c.Publishing.FrameMax.Store(1 << 20)
 	long := link.Publication{Exchange: b.QueuesExchange(), Key: b.ConsumerQueue("c"), Mandatory: true,
 		Msg: amqp.Publishing{MessageId: "long", Headers: amqp.Table{"h": strings.Repeat("x", 200<<10)}}}
-	require.ErrorIs(t, b.pub.One(ctx, &long, ""), holdfast.ErrTooLarge)
+	require.ErrorIs(t, b.c.Pub.One(ctx, &long, ""), holdfast.ErrTooLarge)
 	grows(t, "publishes", 20, published)
 	stop()
 	s := b.board.now(wire.StatusRequest{})
@@ -89,7 +89,7 @@ func TestApartWithoutItsExchange(t *testing.T) {
 	b := open(t, stacktest.Shared(t).AMQPURL(), stacktest.Prefix(t), nil)
 	ctx := testContext(t)
 	require.NoError(t, b.DeclareConsumer(ctx, "c", []string{"x"}))
-	b.pub.Apart.Remember(link.RouteOf(&link.Publication{Exchange: b.TopicsExchange(), Key: "x"}))
+	b.c.Pub.Apart.Remember(link.RouteOf(&link.Publication{Exchange: b.TopicsExchange(), Key: "x"}))
 	rawChannel(t, b, func(ch *amqp.Channel) { require.NoError(t, ch.ExchangeDelete(b.TopicsExchange(), false, false)) })
 	require.NoError(t, b.PublishMessages(ctx, "g", "t", messages("t", "x", 1)))
 	require.Equal(t, 1, ready(t, b, b.ConsumerQueue("c")))
@@ -166,5 +166,5 @@ func TestSmallFrames(t *testing.T) {
 	require.Contains(t, l.Failure.Reason, "long long")
 	require.Equal(t, ms[0].Headers, l.Message.Headers)
 	require.Equal(t, PublishStats{}, b.PublishStats())
-	require.Zero(t, b.consLink.Lost.Count())
+	require.Zero(t, b.c.Consuming.Lost.Count())
 }

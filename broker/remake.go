@@ -19,7 +19,7 @@ const remakeTimeout = 30 * time.Second
 func (b *Broker) connected(ctx context.Context) (*amqp.Connection, error) {
 	ctx, cancel := context.WithTimeout(ctx, remakeTimeout)
 	defer cancel()
-	return b.consLink.Get(ctx)
+	return b.c.Consuming.Get(ctx)
 }
 
 // Remade tells that queues which had been there were missing in RabbitMQ, so that
@@ -143,7 +143,7 @@ func (t *topology) remakeNow(ctx context.Context, conn *amqp.Connection, own []s
 		return lookErr
 	}
 	r.told.Queues = slices.DeleteFunc(slices.Clone(r.gone), func(q string) bool { return slices.Contains(still, q) })
-	r.told.Where, r.told.At, r.told.Err = t.b.o.where(), time.Now(), err
+	r.told.Where, r.told.At, r.told.Err = t.b.c.Where, time.Now(), err
 	t.tell(r.told)
 	return err
 }
@@ -188,7 +188,7 @@ func (r *remaking) look(ctx context.Context, others bool) (err error) {
 		return err
 	}
 	if mark == "" && len(r.gone) > 0 {
-		there, err := t.b.calls.Exists(ctx, r.conn, func(ch *amqp.Channel) error {
+		there, err := t.b.c.Calls.Exists(ctx, r.conn, func(ch *amqp.Channel) error {
 			return ch.ExchangeDeclarePassive(t.b.TopicsExchange(), amqp.ExchangeTopic, true, false, false, false, nil)
 		})
 		if err != nil {
@@ -262,9 +262,9 @@ func (b *Broker) leaveMark(ctx context.Context) error {
 	if b.topo.markName() != "" {
 		return nil
 	}
-	ctx, cancel := b.timeout(ctx)
+	ctx, cancel := b.c.Timeout(ctx)
 	defer cancel()
-	conn, err := b.consLink.Get(ctx)
+	conn, err := b.c.Consuming.Get(ctx)
 	if err != nil {
 		return fmt.Errorf("declare queues: %w", err)
 	}
@@ -288,7 +288,7 @@ func (t *topology) setMark(ctx context.Context, conn *amqp.Connection) error {
 		return err
 	}
 	if err != nil {
-		t.b.log.Debug("this process has no mark in RabbitMQ", "error", err)
+		t.b.c.Log.Debug("this process has no mark in RabbitMQ", "error", err)
 		name = ""
 	}
 	t.mu.Lock()
@@ -349,7 +349,7 @@ func (t *topology) tell(r Remade) {
 	if !news {
 		return
 	}
-	t.b.log.Error(r.String())
+	t.b.c.Log.Error(r.String())
 	t.b.partly.Forget()
 	if t.b.o.OnRemade != nil {
 		t.b.o.OnRemade(r)

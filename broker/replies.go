@@ -76,7 +76,7 @@ type replyTaker struct {
 }
 
 func (b *Broker) newReplyTaker(ctx context.Context, group string, handle func(context.Context, wire.SagaReply) error) *replyTaker {
-	log := b.log.With("group", group)
+	log := b.c.Log.With("group", group)
 	return &replyTaker{Pool: link.NewPool(ctx, log, "replies to sagas"), b: b, log: log, group: group, handle: handle,
 		slots: make(chan struct{}, replyConcurrency), hold: replyHold}
 }
@@ -85,7 +85,7 @@ func (b *Broker) newReplyTaker(ctx context.Context, group string, handle func(co
 func (r *replyTaker) durable(ctx context.Context) error {
 	defer r.Cancel(nil)
 	queue := r.b.ReplyQueue(r.group)
-	err := r.b.subs.Resubscribe(ctx, r.log, queue, replyPrefetch,
+	err := r.b.c.Subs.Resubscribe(ctx, r.log, queue, replyPrefetch,
 		func(ctx context.Context) error { return r.b.declareReplies(ctx, r.group) },
 		func(ctx context.Context, s *link.Subscription) { r.run(ctx, s, queue) })
 	return errors.Join(err, r.Drain())
@@ -98,7 +98,7 @@ func (r *replyTaker) instance(ctx context.Context) error {
 	pause := link.NewBackoff()
 	for {
 		queue := r.b.InstanceReplyQueue(r.group)
-		err := r.b.subs.Resubscribe(ctx, r.log, queue, replyPrefetch,
+		err := r.b.c.Subs.Resubscribe(ctx, r.log, queue, replyPrefetch,
 			func(ctx context.Context) error { return r.b.declareInstanceReplies(ctx, r.group, queue) },
 			func(ctx context.Context, s *link.Subscription) {
 				r.run(ctx, s, queue)
@@ -141,7 +141,7 @@ func (r *replyTaker) remove(ch *amqp.Channel, queue string) {
 func (r *replyTaker) take(gone context.Context, d *amqp.Delivery, queue string) {
 	reply, err := wire.DecodeReply(d)
 	if err == nil {
-		err = r.b.o.trust().Replied(d)
+		err = r.b.c.Trust().Replied(d)
 	}
 	if err != nil {
 		r.bury(gone, d, queue, err)
@@ -194,10 +194,10 @@ func (r *replyTaker) try(gone context.Context, reply wire.SagaReply) error {
 // putBack puts a reply behind the others of the group's queue, where another
 // process may take it.
 func (r *replyTaker) putBack(d *amqp.Delivery) {
-	ctx, cancel := r.b.timeout(r.Calls)
+	ctx, cancel := r.b.c.Timeout(r.Calls)
 	defer cancel()
 	p := link.Publication{Exchange: r.b.RepliesExchange(), Key: r.b.ReplyQueue(r.group), Mandatory: true, Repair: true, Msg: wire.Again(d)}
-	if err := r.b.pub.One(ctx, &p, ""); err != nil {
+	if err := r.b.c.Pub.One(ctx, &p, ""); err != nil {
 		r.log.Warn("a reply to a saga could not be put behind the others; it is given back", "error", err)
 		r.settle(d.Nack(false, true))
 		return
@@ -208,7 +208,7 @@ func (r *replyTaker) putBack(d *amqp.Delivery) {
 // bury puts what is no reply with the dead letters.
 func (r *replyTaker) bury(gone context.Context, d *amqp.Delivery, queue string, cause error) {
 	r.log.Warn("what is no reply to a saga goes to the dead letters", "queue", queue, "message", d.MessageId, "error", cause)
-	if err := r.b.publishDead(r.Calls, wire.EncodeDeath(d, queue, "", 1, cause, time.Now())); err != nil {
+	if err := r.b.c.PublishDead(r.Calls, wire.EncodeDeath(d, queue, "", 1, cause, time.Now())); err != nil {
 		r.log.Error("a dead letter could not be stored; the message will be delivered again", "message", d.MessageId, "error", err)
 		link.Sleep(gone, unpublishedPause)
 		r.settle(d.Nack(false, true))

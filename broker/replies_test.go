@@ -260,7 +260,7 @@ func TestReplyIsGivenBack(t *testing.T) {
 	call.ReplyTo = ""
 	require.NoError(t, b.PublishSagaReply(testContext(t), call, wire.SagaReply{Outcome: wire.ReplyDone}))
 	b.o.PublishTimeout = 10 * time.Millisecond
-	b.pubLink.SetBlocked(amqp.Blocking{Active: true, Reason: "test"})
+	b.c.Publishing.SetBlocked(amqp.Blocking{Active: true, Reason: "test"})
 	logged := watchLog(b)
 	var done atomic.Bool
 	background(t, func(ctx context.Context) error {
@@ -275,7 +275,7 @@ func TestReplyIsGivenBack(t *testing.T) {
 		return r.durable(ctx)
 	})
 	eventually(t, "comes again", done.Load)
-	b.pubLink.SetBlocked(amqp.Blocking{Active: false})
+	b.c.Publishing.SetBlocked(amqp.Blocking{Active: false})
 }
 
 func TestMalformedReplies(t *testing.T) {

@@ -96,7 +96,7 @@ func (t *topology) instanceReplySteps(queue, durable string) []step {
 // first saga can call: a participant whose answer has nowhere to go gives the call up.
 // [Broker.ConsumeReplies] makes it, too, as often as it takes.
 func (b *Broker) PrepareReplies(ctx context.Context, group string) error {
-	ctx, cancel := b.timeout(ctx)
+	ctx, cancel := b.c.Timeout(ctx)
 	defer cancel()
 	return b.declareReplies(ctx, group)
 }

@@ -24,10 +24,10 @@ func (b *Broker) PublishSagaCall(ctx context.Context, call wire.SagaCall, m hold
 	if err := b.validCall(&call, m); err != nil {
 		return unsentError{err}
 	}
-	ctx, cancel := b.timeout(ctx)
+	ctx, cancel := b.c.Timeout(ctx)
 	defer cancel()
 	p := link.Publication{Exchange: b.TopicsExchange(), Key: m.Topic, Mandatory: true, Msg: wire.EncodeCall(&call, m)}
-	if err := b.pub.One(ctx, &p, fault.SagaCallBeforeConfirm); err != nil {
+	if err := b.c.Pub.One(ctx, &p, fault.SagaCallBeforeConfirm); err != nil {
 		return fmt.Errorf("%v: %w", &call, err)
 	}
 	fault.Point(fault.SagaCallAfterConfirm)

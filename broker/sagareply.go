@@ -33,13 +33,13 @@ func (b *Broker) PublishSagaReply(ctx context.Context, call wire.SagaCall, r wir
 	if err != nil {
 		return fmt.Errorf("reply to %v: %w", &call, err)
 	}
-	ctx, cancel := b.timeout(ctx)
+	ctx, cancel := b.c.Timeout(ctx)
 	defer cancel()
 	if wire.IsReplyQueue(b.o.Prefix, call.ReplyTo) && call.ReplyTo != call.Replies {
 		if err = b.replyDirectly(ctx, call.ReplyTo, msg); err == nil {
 			return nil
 		}
-		b.log.Debug("a reply to a saga goes to the durable queue", "saga", call.Saga, "step", call.Step, "queue", call.Replies, "error", err)
+		b.c.Log.Debug("a reply to a saga goes to the durable queue", "saga", call.Saga, "step", call.Step, "queue", call.Replies, "error", err)
 	}
 	if err := b.replyDurably(ctx, call.Replies, wire.GroupOfReplies(b.o.Prefix, call.Replies), msg); err != nil {
 		return fmt.Errorf("reply to %v: %w", &call, err)
@@ -58,8 +58,8 @@ func (b *Broker) replyDirectly(ctx context.Context, queue string, msg amqp.Publi
 }
 
 func (b *Broker) replyTo(ctx context.Context, queue string, msg amqp.Publishing) error {
-	p := link.Publication{Exchange: b.RepliesExchange(), Key: queue, Mandatory: true, Old: b.o.RollingUpgrade, Msg: msg}
-	return b.pub.One(ctx, &p, fault.SagaReplyBeforeConfirm)
+	p := link.Publication{Exchange: b.RepliesExchange(), Key: queue, Mandatory: true, Old: b.c.Rolling, Msg: msg}
+	return b.c.Pub.One(ctx, &p, fault.SagaReplyBeforeConfirm)
 }
 
 // replyTries is how often a reply is published to a queue that is not there: its
@@ -81,7 +81,7 @@ func (b *Broker) replyDurably(ctx context.Context, queue, group string, msg amqp
 			continue
 		}
 		if err := b.declareReplies(ctx, group); err != nil {
-			b.log.Debug("a reply queue could not be made", "queue", queue, "error", err)
+			b.c.Log.Debug("a reply queue could not be made", "queue", queue, "error", err)
 		}
 	}
 }

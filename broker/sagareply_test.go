@@ -162,7 +162,7 @@ func compact(t *testing.T, raw json.RawMessage) string {
 
 func TestReplyQueueNames(t *testing.T) {
 	long := strings.Repeat("g", 200)
-	b := &Broker{o: Options{Prefix: strings.Repeat("p", 40), Name: "a process/1\n"}}
+	b := detached(Options{Prefix: strings.Repeat("p", 40), Name: "a process/1\n"})
 	b.replyNames = newReplyNames(b)
 	require.Equal(t, b.InstanceReplyQueue("g"), b.InstanceReplyQueue("g"))
 	require.Regexp(t, `^p{40}\.replies\.g@a process/1�\.[0-9a-f]{8}$`, b.InstanceReplyQueue("g"))
@@ -175,7 +175,7 @@ func TestReplyQueueNames(t *testing.T) {
 		require.NotEqual(t, queue, b.InstanceReplyQueue(group))
 		require.Equal(t, group, wire.GroupOfReplies(b.o.Prefix, b.ReplyQueue(group)))
 	}
-	other := &Broker{o: b.o}
+	other := detached(b.o)
 	other.replyNames = newReplyNames(other)
 	require.NotEqual(t, b.InstanceReplyQueue("g"), other.InstanceReplyQueue("g"), "two processes of one name")
 }

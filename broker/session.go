@@ -20,7 +20,7 @@ const maxUnbegun = 2 * time.Minute
 // redelivered.
 func (c *consumer) session(ctx context.Context, s *link.Subscription) {
 	c.gate.renew()
-	s.Acks, s.Trust = link.NewAcker(s.Ch, c.o.gather, c.settle), c.b.o.trust()
+	s.Acks, s.Trust = link.NewAcker(s.Ch, c.o.gather, c.settle), c.b.c.Trust()
 	defer s.Acks.Window(0)
 	wake := time.NewTimer(0)
 	defer wake.Stop()

@@ -37,10 +37,10 @@ func (c *consumer) settle(err error) {
 
 // publish stores a message in a queue through exchange.
 func (c *consumer) publish(exchange, key string, msg amqp.Publishing) error {
-	ctx, cancel := c.b.timeout(c.handlers)
+	ctx, cancel := c.b.c.Timeout(c.handlers)
 	defer cancel()
 	p := link.Publication{Exchange: exchange, Key: key, Mandatory: true, Repair: true, Msg: msg}
-	return c.b.pub.One(ctx, &p, "")
+	return c.b.c.Pub.One(ctx, &p, "")
 }
 
 // hopeless reports whether a publish was refused for good: its record is to blame.
@@ -64,7 +64,7 @@ func (c *consumer) succeed(w *work) {
 			id = wire.HeaderText(w.j.d.Headers[wire.HeaderLetter])
 		}
 		msg := wire.EncodeHandled(c.queue, c.o.Name, id, wire.CopyOfLetter(w.j.d.Headers), w.a.Redelivery)
-		if err := c.b.publishHandled(c.handlers, msg); err != nil {
+		if err := c.b.c.PublishHandled(c.handlers, msg); err != nil {
 			c.unpublished(w, "the success of a redelivery", err)
 			return
 		}
@@ -82,7 +82,7 @@ func (w *work) failure() wire.Failure {
 func (c *consumer) retry(w *work, v verdict) {
 	w.a.Hops = v.hops
 	since, long := c.waitsLong(w, v, time.Now())
-	lim := c.b.pubLink.Limits()
+	lim := c.b.c.Publishing.Limits()
 	msg, ok := wire.EncodeRetry(&w.j.d, c.o.Name, w.failure())
 	if long {
 		msg.Headers[wire.HeaderLong] = "1"
@@ -148,7 +148,7 @@ func (c *consumer) hop(w *work) {
 func (c *consumer) rotate(w *work) {
 	msg := wire.CopyOf(&w.j.d)
 	delete(msg.Headers, wire.HeaderLost)
-	if lim := c.b.pubLink.Limits(); !lim.Fits(&msg) {
+	if lim := c.b.c.Publishing.Limits(); !lim.Fits(&msg) {
 		c.unpublished(w, "a message", fmt.Errorf("its headers have more than %d bytes", lim.Room()))
 		return
 	}
@@ -165,10 +165,10 @@ func (c *consumer) bury(w *work) {
 	d := &w.j.d
 	c.log.Warn("a message goes to the dead letters", "message", d.MessageId, "topic", w.d.Message.Topic, "attempts", w.a.Failed+w.a.Lost, "class", w.class, "error", w.reason)
 	x := wire.Death{Failure: w.failure(), Queue: c.queue, Consumer: c.o.Name, Policy: c.o.Policy, At: time.Now()}
-	err := c.b.publishDead(c.handlers, wire.EncodeDead(d, x))
+	err := c.b.c.PublishDead(c.handlers, wire.EncodeDead(d, x))
 	if hopeless(err) {
 		x.Reason = fmt.Sprintf("%s; RabbitMQ does not take its properties and headers, which are left out: %v", x.Reason, err)
-		err = c.b.publishDead(c.handlers, wire.EncodeBare(d, x))
+		err = c.b.c.PublishDead(c.handlers, wire.EncodeBare(d, x))
 	}
 	if err != nil {
 		c.unpublished(w, "a dead letter", err)
@@ -196,7 +196,7 @@ func (c *consumer) giveBack(w *work) {
 func (c *consumer) moveBack(ds ...*amqp.Delivery) {
 	var moved []*amqp.Delivery
 	var ps []link.Publication
-	up, lim := c.b.pubLink.IsUp(), c.b.pubLink.Limits()
+	up, lim := c.b.c.Publishing.IsUp(), c.b.c.Publishing.Limits()
 	for _, d := range ds {
 		msg := wire.CopyOf(d)
 		if d.Redelivered || !up || !lim.Fits(&msg) {
@@ -211,7 +211,7 @@ func (c *consumer) moveBack(ds ...*amqp.Delivery) {
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(c.handlers), moveTimeout)
 	defer cancel()
-	for i, err := range c.b.pub.All(ctx, ps, "") {
+	for i, err := range c.b.c.Pub.All(ctx, ps, "") {
 		if err != nil {
 			c.settle(moved[i].Nack(false, true))
 			continue

@@ -42,7 +42,7 @@ func fill(t *testing.T, b *Broker, consumer string) {
 	t.Helper()
 	eventually(t, "the limit", func() bool {
 		p := link.Publication{Exchange: b.QueuesExchange(), Key: b.ConsumerQueue(consumer), Mandatory: true, Once: true}
-		return b.pub.One(testContext(t), &p, "") != nil
+		return b.c.Pub.One(testContext(t), &p, "") != nil
 	})
 }
 
@@ -52,7 +52,7 @@ func TestFullQueue(t *testing.T) {
 	t.Parallel()
 	var told refused
 	b := open(t, stacktest.Shared(t).AMQPURL(), stacktest.Prefix(t), func(o *Options) { o.OnRefused = told.tell })
-	b.pub.RenewAfter = 0 // RabbitMQ's channels remember what refused
+	b.c.Pub.RenewAfter = 0 // RabbitMQ's channels remember what refused
 	b.topo.heldFor = longHeld
 	ctx := testContext(t)
 	require.NoError(t, b.DeclareConsumer(ctx, "full", []string{"order.#"}))

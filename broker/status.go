@@ -96,9 +96,9 @@ func (s *board) show(add func(*wire.ProcessStatus, wire.StatusRequest)) (hide fu
 	n := s.last
 	s.shown[n] = add
 	if len(s.shown) == 1 {
-		ctx, cancel := context.WithCancel(s.b.run)
+		ctx, cancel := context.WithCancel(s.b.c.Run)
 		s.stop = cancel
-		s.b.calls.Spawn(func() { s.answer(ctx) }) // not on a closed Broker, where nothing runs for long
+		s.b.c.Calls.Spawn(func() { s.answer(ctx) }) // not on a closed Broker, where nothing runs for long
 	}
 	return sync.OnceFunc(func() {
 		s.mu.Lock()

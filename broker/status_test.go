@@ -52,9 +52,9 @@ func nobody(t *testing.T, b *Broker) {
 
 func exchangeExists(t *testing.T, b *Broker, name string) bool {
 	t.Helper()
-	conn, err := b.consLink.Get(testContext(t))
+	conn, err := b.c.Consuming.Get(testContext(t))
 	require.NoError(t, err)
-	ok, err := b.calls.Exists(testContext(t), conn, func(ch *amqp.Channel) error {
+	ok, err := b.c.Calls.Exists(testContext(t), conn, func(ch *amqp.Channel) error {
 		return ch.ExchangeDeclarePassive(name, amqp.ExchangeFanout, true, false, false, false, nil)
 	})
 	require.NoError(t, err)
@@ -244,7 +244,7 @@ func TestBrokenStatusHarmsNobody(t *testing.T) {
 		nobody(t, asker(t, b.o.Prefix))
 		publishTx(t, b, "b")
 		require.Equal(t, "b", next(t, handled))
-		require.False(t, b.consLink.Conn.IsClosed())
+		require.False(t, b.c.Consuming.Conn.IsClosed())
 	})
 
 	t.Run("panic", func(t *testing.T) {
@@ -268,7 +268,7 @@ func TestBrokenStatusHarmsNobody(t *testing.T) {
 		answers(t, a, func(ps []wire.ProcessStatus) bool { return len(ps) == 1 })
 		asked := make(chan struct{}, 100)
 		defer b.showConsumer(func() wire.ConsumerStatus { asked <- struct{}{}; return wire.ConsumerStatus{Name: "x"} })()
-		b.pubLink.SetBlocked(amqp.Blocking{Active: true, Reason: "test"})
+		b.c.Publishing.SetBlocked(amqp.Blocking{Active: true, Reason: "test"})
 		ctx, cancel := context.WithTimeout(context.Background(), patience)
 		defer cancel()
 		_, err := b.Ask(ctx, time.Hour)
@@ -280,7 +280,7 @@ func TestBrokenStatusHarmsNobody(t *testing.T) {
 		require.Empty(t, got, "answers go over the connection that an alarm blocks, not over that of the consumers")
 		require.NoError(t, a.PublishMessages(testContext(t), "g", "a", messages("a", "order.placed", 1)))
 		require.Equal(t, "a", next(t, handled), "acknowledged and consumed during the alarm")
-		b.pubLink.SetBlocked(amqp.Blocking{})
+		b.c.Publishing.SetBlocked(amqp.Blocking{})
 		answers(t, a, func(ps []wire.ProcessStatus) bool { return len(ps) == 1 })
 	})
 }

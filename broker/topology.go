@@ -209,7 +209,7 @@ func (t *topology) consumerSteps(name string, to wire.Bindings) []step {
 		steps = append(steps, bindStep(queue, topic, t.b.NoticesExchange()))
 		switch old := topic + holdfast.CompensatedSuffix; {
 		case slices.Contains(to.Topics, old): // an application's own
-		case t.b.o.RollingUpgrade:
+		case t.b.c.Rolling:
 			steps = append(steps, bindStep(queue, old, t.b.TopicsExchange()))
 		default:
 			steps = append(steps, unbindStep(queue, old, t.b.TopicsExchange()))
@@ -274,13 +274,13 @@ func (t *topology) restore(ctx context.Context, conn *amqp.Connection) error {
 	steps := t.all()
 	err = t.remakeNow(ctx, conn, steps, false)
 	if err != nil {
-		t.b.log.Error("queues could not be declared after connecting to RabbitMQ", "error", err)
+		t.b.c.Log.Error("queues could not be declared after connecting to RabbitMQ", "error", err)
 	}
 	if cutOff(ctx, conn) || errors.Is(err, errUnlooked) {
 		return err
 	}
 	if len(steps) > 0 {
-		t.b.log.Debug("what this process needs in RabbitMQ was looked for", "objects", len(steps), "took", time.Since(began))
+		t.b.c.Log.Debug("what this process needs in RabbitMQ was looked for", "objects", len(steps), "took", time.Since(began))
 	}
 	t.ledger.attest(conn, true)
 	return nil
@@ -312,7 +312,7 @@ func (t *topology) Repair(ctx context.Context) error {
 	if !link.Sleep(ctx, remakePause) {
 		return ctx.Err()
 	}
-	conn, err := t.b.consLink.Get(ctx)
+	conn, err := t.b.c.Consuming.Get(ctx)
 	if err != nil {
 		return err
 	}
@@ -320,7 +320,7 @@ func (t *topology) Repair(ctx context.Context) error {
 	if len(steps) == 0 {
 		steps = t.baseSteps()
 	}
-	t.b.log.Warn("an exchange or queue is missing in RabbitMQ: declaring everything again")
+	t.b.c.Log.Warn("an exchange or queue is missing in RabbitMQ: declaring everything again")
 	t.epoch.Add(1)
 	if t.unrepaired != t.ledger.now() { // otherwise the last one was cut off, and this one goes on
 		t.unrepaired = t.ledger.begin()
