@@ -2,12 +2,7 @@ package broker
 
 import (
 	"context"
-	"slices"
-	"sync"
 	"time"
-
-	"github.com/holdfastmq/holdfast/broker/internal/link"
-	"github.com/holdfastmq/holdfast/broker/internal/wire"
 )
 
 // A Keeper whose process cannot hand over tries again with growing pauses, and gives its
@@ -17,35 +12,10 @@ import (
 // retryAble is when a Keeper that cannot hand over looks, after another one has begun.
 const retryAble = time.Second
 
-// hear is called with what another process says that has begun.
-func (s *board) hear(what string) {
-	if what != wire.WantKeepers {
-		link.Token(s.asked)
-		return
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for _, c := range s.able {
-		link.Token(c)
-	}
-}
-
-// listen has able get a token whenever a process says that it hands over.
-func (s *board) listen(able chan struct{}) (forget func()) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.able = append(s.able, able)
-	return sync.OnceFunc(func() {
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		s.able = slices.DeleteFunc(s.able, func(c chan struct{}) bool { return c == able })
-	})
-}
-
 // sayAble tells the others that this Keeper has subscribed and can hand over.
 func (k *keeper) sayAble(ctx context.Context) {
 	if k.o.Unable != nil && k.o.Unable() == "" {
-		k.b.c.Calls.Spawn(func() { k.b.board.sayAble(ctx) })
+		k.Client.Calls.Spawn(func() { k.SayAble(ctx) })
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/holdfastmq/holdfast"
+	"github.com/holdfastmq/holdfast/broker/internal/link"
 	"github.com/holdfastmq/holdfast/broker/internal/wire"
 )
 
@@ -149,25 +150,21 @@ func (o KeeperOptions) validate() error {
 	return nil
 }
 
-// Keep runs a Keeper for one half queue until ctx is done, then returns nil: it
-// holds half messages, forgets those that an op record settles, and hands over
-// those that stay undecided. Any number of processes may keep the same group:
-// one is active, and another takes its place when it goes. It goes on by itself
-// after lost connections; an error means wrong options, a half queue that
-// exists with other arguments, or a closed Broker. For a half queue beyond
+// Keep runs a Keeper for one half queue until ctx is done. For a half queue beyond
 // Options.HalfQueues it also returns nil once that does not exist (any more).
-func (b *Broker) Keep(ctx context.Context, o KeeperOptions) error {
+func Keep(ctx context.Context, h Host, o KeeperOptions) error {
 	o = o.withDefaults()
 	if err := o.validate(); err != nil {
 		return err
 	}
-	k := &keeper{b: b, o: o, queue: wire.HalfQueue(b.o.Prefix, o.Group, o.Queue), peeks: make(chan peeking), able: make(chan struct{}, 1)}
-	k.log = b.c.Log.With("group", o.Group, "queue", k.queue)
+	queue := wire.HalfQueue(h.Client.Prefix, o.Group, o.Queue)
+	k := &keeper{Host: h, o: o, queue: queue, peeks: make(chan peeking), able: make(chan struct{}, 1)}
+	k.log = h.Client.Log.With("group", o.Group, "queue", k.queue)
 	k.stats.Queue = o.Queue
-	defer b.board.listen(k.able)()
-	defer b.showKeeper(k.status)()
+	defer h.Listen(k.able)()
+	defer h.Show(k.status)()
 	defer k.handing.Wait()
-	err := b.c.Subs.Resubscribe(ctx, k.log, k.queue, o.Window, k.declare, k.session)
+	err := h.Client.Subs.Resubscribe(ctx, k.log, k.queue, o.Window, k.declare, k.session)
 	if errors.Is(err, errQueueGone) {
 		return nil
 	}
@@ -176,18 +173,36 @@ func (b *Broker) Keep(ctx context.Context, o KeeperOptions) error {
 
 // declare makes the group's half queues, or sees that the one beyond them exists.
 func (k *keeper) declare(ctx context.Context) error {
-	if k.o.Queue <= k.b.o.HalfQueues {
-		return k.b.DeclareGroup(ctx, k.o.Group)
+	if k.o.Queue <= k.Client.Halves {
+		return k.DeclareGroup(ctx, k.o.Group)
 	}
-	there, err := k.b.c.QueueExists(ctx, k.queue)
+	there, err := k.Client.QueueExists(ctx, k.queue)
 	if err == nil && !there {
 		return errQueueGone
 	}
 	return err
 }
 
+// Host is the process that Keepers run in, as far as they need it.
+type Host struct {
+	Client *link.Client
+	// DeclareGroup makes the half queues of a producer group.
+	DeclareGroup func(ctx context.Context, group string) error
+	// Losses counts how often a queue was found missing.
+	Losses func(queue string) uint64
+	// Show lets answers to status requests tell of a Keeper until hide is called.
+	Show func(status func(wire.StatusRequest) wire.KeeperStatus) (hide func())
+	// Listen has able get a token whenever a process says that it hands over; SayAble
+	// says so of this one.
+	Listen  func(able chan struct{}) (forget func())
+	SayAble func(ctx context.Context)
+}
+
+// errQueueGone means that a half queue beyond Options.HalfQueues does not exist.
+var errQueueGone = link.Final("the half queue does not exist")
+
 type keeper struct {
-	b     *Broker
+	Host
 	o     KeeperOptions
 	queue string
 	log   *slog.Logger

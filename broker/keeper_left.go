@@ -39,7 +39,7 @@ func (c *keeperCore) left() (l leftHalves) {
 func (k *keeper) storeAgain(ctx context.Context) {
 	l := k.left
 	k.left = leftHalves{}
-	if l.losses == k.b.topo.lossesOf(k.queue) || len(l.records)+l.absent == 0 {
+	if l.losses == k.Losses(k.queue) || len(l.records)+l.absent == 0 {
 		return
 	}
 	k.log.Warn("the half queue was lost: the undecided half messages that this Keeper held are stored again", "half messages", len(l.records), "not in memory, lost", l.absent)
@@ -47,11 +47,11 @@ func (k *keeper) storeAgain(ctx context.Context) {
 		for _, d := range l.records {
 			pause := link.NewBackoff()
 			for {
-				timed, cancel := k.b.c.Timeout(ctx)
-				p := link.Publication{Exchange: k.b.HalfExchange(), Key: k.queue, Mandatory: true, Repair: true, Msg: wire.Again(d)}
-				err := k.b.c.Pub.One(timed, &p, "")
-				if hopeless(err) {
-					err = k.b.c.PublishDead(timed, wire.EncodeDeath(d, k.queue, "", 0, err, time.Now()))
+				timed, cancel := k.Client.Timeout(ctx)
+				p := link.Publication{Exchange: k.Client.HalfExchange(), Key: k.queue, Mandatory: true, Repair: true, Msg: wire.Again(d)}
+				err := k.Client.Pub.One(timed, &p, "")
+				if link.Hopeless(err) {
+					err = k.Client.PublishDead(timed, wire.EncodeDeath(d, k.queue, "", 0, err, time.Now()))
 				}
 				cancel()
 				if err == nil {

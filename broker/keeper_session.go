@@ -31,13 +31,13 @@ type tenure struct {
 
 // session keeps until the subscription is lost or ctx is done.
 func (k *keeper) session(ctx context.Context, s *link.Subscription) {
-	t := &tenure{keeper: k, s: s, trust: k.b.c.Trust(), acks: link.NewAckLedger(k.o.Window, link.AckDelay),
+	t := &tenure{keeper: k, s: s, trust: k.Client.Trust(), acks: link.NewAckLedger(k.o.Window, link.AckDelay),
 		core: newKeeperCore(keeperLimits{window: k.o.Window, checkAfter: k.o.CheckAfter, join: min(sweepJoin, k.o.CheckAfter/20), orphanAfter: k.o.CheckAfter,
 			recallAfter: recallAfter, sweepMax: k.o.SweepMax, sweepBytes: k.o.SweepBytes, sweeps: keeperSweeps, bytes: k.o.HeldBytes}),
 		bad: make(chan badRecord, 2*k.o.Window), results: make(chan handedOver, k.o.Window+keeperSweeps)}
 	k.stats.Subscribed = true
 	k.stats.Subscriptions++
-	losses := k.b.topo.lossesOf(k.queue)
+	losses := k.Losses(k.queue)
 	k.storeAgain(ctx)
 	k.sayAble(ctx)
 	end, cancel := context.WithCancel(ctx)
@@ -176,9 +176,9 @@ func (t *tenure) ignore(now time.Time) {
 // which with its op record it never is, or now if somebody waits for the answer.
 func (t *tenure) readHalf(d *amqp.Delivery) (tx string, err error) {
 	if wire.Number(d.Headers[wire.HeaderRedelivery]) == 0 {
-		return wire.HeadOfHalf(d.Headers, len(d.Body), t.o.Group, t.b.o.MaxBody)
+		return wire.HeadOfHalf(d.Headers, len(d.Body), t.o.Group, t.Client.MaxBody)
 	}
-	h, err := wire.DecodeHalf(d.Headers, d.Body, t.o.Group, t.b.o.MaxBody)
+	h, err := wire.DecodeHalf(d.Headers, d.Body, t.o.Group, t.Client.MaxBody)
 	return h.TxID, err
 }
 
@@ -300,13 +300,13 @@ func (k *keeper) handOver(ctx context.Context, records []*amqp.Delivery) (errs [
 	var halves []holdfast.Half
 	var at []int // their places in errs
 	for i, d := range records {
-		h, err := wire.DecodeHalf(d.Headers, d.Body, k.o.Group, k.b.o.MaxBody)
+		h, err := wire.DecodeHalf(d.Headers, d.Body, k.o.Group, k.Client.MaxBody)
 		if err == nil {
 			halves, at = append(halves, h), append(at, i)
 			continue
 		}
 		k.logMalformed(d, err)
-		if errs[i] = k.b.c.PublishDead(ctx, wire.EncodeDeath(d, k.queue, "", 1, err, time.Now())); errs[i] == nil {
+		if errs[i] = k.Client.PublishDead(ctx, wire.EncodeDeath(d, k.queue, "", 1, err, time.Now())); errs[i] == nil {
 			errs[i] = errBuried
 		}
 	}
@@ -359,7 +359,7 @@ func (k *keeper) bury(ctx context.Context, bad <-chan badRecord, results chan<- 
 			}
 			pause := link.NewBackoff()
 			for {
-				err := k.b.c.PublishDead(ctx, msg)
+				err := k.Client.PublishDead(ctx, msg)
 				if err == nil {
 					if r.err != nil {
 						results <- handedOver{tag: r.d.DeliveryTag}

@@ -16,10 +16,9 @@ import (
 // queues have made some.
 const lookForQueues = time.Minute
 
-// KeepGroup runs a Keeper ([Broker.Keep]) for each half queue of o.Group and for
-// each further one that exists: one that processes with more of them have made, or
-// that was left when their number was lowered. o.Queue must be 0.
-func (b *Broker) KeepGroup(ctx context.Context, o KeeperOptions) error {
+// KeepGroup runs a Keeper for each half queue of o.Group and for each further one that
+// exists.
+func KeepGroup(ctx context.Context, h Host, o KeeperOptions) error {
 	if o.Queue != 0 {
 		return fmt.Errorf("%w: KeeperOptions.Queue is %d: KeepGroup keeps all half queues; use Keep for one", holdfast.ErrInvalid, o.Queue)
 	}
@@ -28,13 +27,13 @@ func (b *Broker) KeepGroup(ctx context.Context, o KeeperOptions) error {
 		return err
 	}
 	group, ctx := errgroup.WithContext(ctx)
-	k := &groupKeeper{b: b, o: o, group: group, kept: map[int]bool{}}
-	k.keep(ctx, b.o.HalfQueues)
+	k := &groupKeeper{h: h, o: o, group: group, kept: map[int]bool{}}
+	k.keep(ctx, h.Client.Halves)
 	group.Go(func() error {
 		for {
-			names, err := b.FindHalfQueues(ctx, o.Group)
+			names, err := h.Client.FindHalfQueues(ctx, o.Group)
 			if err != nil && ctx.Err() == nil {
-				b.c.Log.Warn("further half queues are looked for later", "group", o.Group, "error", err)
+				h.Client.Log.Warn("further half queues are looked for later", "group", o.Group, "error", err)
 			}
 			k.keep(ctx, len(names))
 			if !link.Sleep(ctx, o.lookForQueues) {
@@ -47,7 +46,7 @@ func (b *Broker) KeepGroup(ctx context.Context, o KeeperOptions) error {
 
 // groupKeeper has the Keepers of a group.
 type groupKeeper struct {
-	b     *Broker
+	h     Host
 	o     KeeperOptions
 	group *errgroup.Group
 
@@ -66,9 +65,9 @@ func (k *groupKeeper) keep(ctx context.Context, n int) {
 		k.kept[i] = true
 		o := k.o
 		o.Queue = i
-		o.HeldBytes = max(o.HeldBytes/k.b.o.HalfQueues, minHeldBytes)
+		o.HeldBytes = max(o.HeldBytes/k.h.Client.Halves, minHeldBytes)
 		k.group.Go(func() error {
-			err := k.b.Keep(ctx, o)
+			err := Keep(ctx, k.h, o)
 			k.mu.Lock()
 			defer k.mu.Unlock()
 			delete(k.kept, i)

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"sync"
 	"time"
 
 	amqp "github.com/rabbitmq/amqp091-go"
@@ -172,4 +173,29 @@ func (s *board) hello(ctx context.Context, headers amqp.Table) {
 	if err != nil {
 		s.b.c.Log.Debug("other processes were not told that this one has begun", "error", err)
 	}
+}
+
+// hear is called with what another process says that has begun.
+func (s *board) hear(what string) {
+	if what != wire.WantKeepers {
+		link.Token(s.asked)
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, c := range s.able {
+		link.Token(c)
+	}
+}
+
+// listen has able get a token whenever a process says that it hands over.
+func (s *board) listen(able chan struct{}) (forget func()) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.able = append(s.able, able)
+	return sync.OnceFunc(func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.able = slices.DeleteFunc(s.able, func(c chan struct{}) bool { return c == able })
+	})
 }

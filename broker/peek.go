@@ -1,11 +1,8 @@
 package broker
 
 import (
-	"context"
-	"fmt"
 	"time"
 
-	"github.com/holdfastmq/holdfast"
 	"github.com/holdfastmq/holdfast/broker/internal/wire"
 )
 
@@ -15,18 +12,6 @@ const (
 	// maxPeekRead is how many bytes of records are read for one answer.
 	maxPeekRead = 8 << 20
 )
-
-// Peek asks like [Broker.Ask]; in the answers, the Keepers of group tell the
-// oldest half messages that they hold, n each at most.
-func (b *Broker) Peek(ctx context.Context, group string, n int, wait time.Duration) ([]wire.ProcessStatus, error) {
-	if err := wire.ValidGroup(group); err != nil {
-		return nil, err
-	}
-	if n < 1 || n > wire.MaxPeek {
-		return nil, fmt.Errorf("%w: peek at %d half messages: want 1 to %d", holdfast.ErrInvalid, n, wire.MaxPeek)
-	}
-	return b.ask(ctx, wait, wire.StatusRequest{Group: group, N: n})
-}
 
 // peeking is Peek's question to a Keeper.
 type peeking struct {

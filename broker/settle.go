@@ -2,13 +2,11 @@ package broker
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
 
 	amqp "github.com/rabbitmq/amqp091-go"
 
-	"github.com/holdfastmq/holdfast"
 	"github.com/holdfastmq/holdfast/broker/internal/link"
 	"github.com/holdfastmq/holdfast/broker/internal/wire"
 	"github.com/holdfastmq/holdfast/internal/fault"
@@ -41,11 +39,6 @@ func (c *consumer) publish(exchange, key string, msg amqp.Publishing) error {
 	defer cancel()
 	p := link.Publication{Exchange: exchange, Key: key, Mandatory: true, Repair: true, Msg: msg}
 	return c.b.c.Pub.One(ctx, &p, "")
-}
-
-// hopeless reports whether a publish was refused for good: its record is to blame.
-func hopeless(err error) bool {
-	return errors.Is(err, holdfast.ErrInvalid) || errors.Is(err, holdfast.ErrTooLarge)
 }
 
 // unpublished gives back a delivery whose copy could not be stored.
@@ -97,7 +90,7 @@ func (c *consumer) retry(w *work, v verdict) {
 	if v.do == doDelay {
 		exchange = c.b.RetryQueue(v.delay)
 	}
-	if err := c.publish(exchange, c.home(w.a.Lost), msg); hopeless(err) {
+	if err := c.publish(exchange, c.home(w.a.Lost), msg); link.Hopeless(err) {
 		w.reason = fmt.Sprintf("it cannot be put off: %v; it failed with: %s", err, w.reason)
 		c.giveUp(w)
 		return
@@ -131,7 +124,7 @@ func (c *consumer) hop(w *work) {
 	v := c.schedule.hop(w.a.Hops)
 	msg := wire.CopyOf(&w.j.d)
 	wire.SetCount(msg.Headers, wire.HeaderHops, v.hops)
-	if err := c.publish(c.b.RetryQueue(v.delay), c.queue, msg); hopeless(err) {
+	if err := c.publish(c.b.RetryQueue(v.delay), c.queue, msg); link.Hopeless(err) {
 		w.reason = fmt.Sprintf("it cannot be put off: %v", err)
 		c.giveUp(w)
 		return
@@ -166,7 +159,7 @@ func (c *consumer) bury(w *work) {
 	c.log.Warn("a message goes to the dead letters", "message", d.MessageId, "topic", w.d.Message.Topic, "attempts", w.a.Failed+w.a.Lost, "class", w.class, "error", w.reason)
 	x := wire.Death{Failure: w.failure(), Queue: c.queue, Consumer: c.o.Name, Policy: c.o.Policy, At: time.Now()}
 	err := c.b.c.PublishDead(c.handlers, wire.EncodeDead(d, x))
-	if hopeless(err) {
+	if link.Hopeless(err) {
 		x.Reason = fmt.Sprintf("%s; RabbitMQ does not take its properties and headers, which are left out: %v", x.Reason, err)
 		err = c.b.c.PublishDead(c.handlers, wire.EncodeBare(d, x))
 	}

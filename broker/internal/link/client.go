@@ -79,3 +79,24 @@ func (c *Client) QueueExists(ctx context.Context, name string) (bool, error) {
 		return err
 	})
 }
+
+// FindHalfQueues returns what HalfQueues does and, behind them, the further half
+// queues of the group that exist: those of processes with more of them.
+func (c *Client) FindHalfQueues(ctx context.Context, group string) ([]string, error) {
+	if err := wire.ValidGroup(group); err != nil {
+		return nil, err
+	}
+	names := c.HalfQueues(group)
+	for n := len(names) + 1; n <= wire.MaxHalfQueues; n++ {
+		name := wire.HalfQueue(c.Prefix, group, n)
+		there, err := c.QueueExists(ctx, name)
+		if err != nil {
+			return names, fmt.Errorf("look for the half queues of %s: %w", group, err)
+		}
+		if !there {
+			break
+		}
+		names = append(names, name)
+	}
+	return names, nil
+}

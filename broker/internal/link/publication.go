@@ -9,6 +9,7 @@ import (
 
 	amqp "github.com/rabbitmq/amqp091-go"
 
+	"github.com/holdfastmq/holdfast"
 	"github.com/holdfastmq/holdfast/internal/fault"
 )
 
@@ -245,4 +246,9 @@ func (p *Publisher) expire(err error, m *Publication) {
 		state += "; if this lasts, the queue may be without a leader: see rabbitmq-queues quorum_status"
 	}
 	m.settled, m.err = true, fmt.Errorf("%w: %w: %s", kind, err, state)
+}
+
+// Hopeless reports whether a publish was refused for good: its record is to blame.
+func Hopeless(err error) bool {
+	return errors.Is(err, holdfast.ErrInvalid) || errors.Is(err, holdfast.ErrTooLarge)
 }
