@@ -2,6 +2,7 @@ package broker
 
 import (
 	"context"
+	"time"
 
 	"github.com/holdfastmq/holdfast/broker/internal/link"
 	"github.com/holdfastmq/holdfast/broker/internal/wire"
@@ -28,6 +29,8 @@ type Broker struct {
 
 	checks     *checkAsker
 	replyNames *replyNames
+
+	lookForQueues time.Duration // of KeepGroup; tests shorten it
 
 	cancel context.CancelFunc // ends what is to run no longer than the Broker
 	done   chan struct{}      // closed when Close is through

@@ -57,8 +57,9 @@ func kept(b *Broker) (sum wire.KeeperStatus, keepers int) {
 func keepGroup(t *testing.T, b *Broker, checkAfter time.Duration) (stop func(), taken *tally) {
 	t.Helper()
 	taken = &tally{}
+	b.lookForQueues = 10 * time.Millisecond
 	stop = background(t, func(ctx context.Context) error {
-		return b.KeepGroup(ctx, KeeperOptions{Group: "g", CheckAfter: checkAfter, lookForQueues: 10 * time.Millisecond,
+		return b.KeepGroup(ctx, KeeperOptions{Group: "g", CheckAfter: checkAfter,
 			HandOver: func(_ context.Context, halves []holdfast.Half) []error {
 				for _, h := range halves {
 					taken.add(h.TxID)

@@ -11,7 +11,7 @@ import (
 
 func (b *Broker) keeperHost() Host {
 	return Host{Client: b.c, DeclareGroup: b.DeclareGroup, Losses: b.topo.lossesOf,
-		Show: b.showKeeper, Listen: b.board.listen, SayAble: b.board.sayAble}
+		Show: b.showKeeper, Listen: b.board.listen, SayAble: b.board.sayAble, LookForQueues: b.lookForQueues}
 }
 
 // Keep runs a Keeper for one half queue until ctx is done, then returns nil: it

@@ -54,8 +54,6 @@ type KeeperOptions struct {
 	// It runs in the Keeper's own goroutine: it must return quickly. With KeepGroup
 	// each half queue has a Keeper, and they call it at the same time.
 	Stats func(KeeperStats)
-
-	lookForQueues time.Duration // as the constant, except in tests
 }
 
 // KeeperStats are a Keeper's numbers. The counts begin at 0 with Keep; a record
@@ -112,9 +110,6 @@ func (o KeeperOptions) withDefaults() KeeperOptions {
 	}
 	if o.Window == 0 {
 		o.Window = 2000
-	}
-	if o.lookForQueues == 0 {
-		o.lookForQueues = lookForQueues
 	}
 	if o.HeldBytes == 0 {
 		o.HeldBytes = 64 << 20
@@ -196,6 +191,9 @@ type Host struct {
 	// says so of this one.
 	Listen  func(able chan struct{}) (forget func())
 	SayAble func(ctx context.Context)
+	// LookForQueues is how often KeepGroup looks whether processes with more half queues
+	// have made some. Zero means a minute.
+	LookForQueues time.Duration
 }
 
 // errQueueGone means that a half queue beyond Options.HalfQueues does not exist.

@@ -1,6 +1,7 @@
 package broker
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"sync"
@@ -12,8 +13,6 @@ import (
 	"github.com/holdfastmq/holdfast/broker/internal/link"
 )
 
-// lookForQueues is how often KeepGroup looks whether processes with more half
-// queues have made some.
 const lookForQueues = time.Minute
 
 // KeepGroup runs a Keeper for each half queue of o.Group and for each further one that
@@ -36,7 +35,7 @@ func KeepGroup(ctx context.Context, h Host, o KeeperOptions) error {
 				h.Client.Log.Warn("further half queues are looked for later", "group", o.Group, "error", err)
 			}
 			k.keep(ctx, len(names))
-			if !link.Sleep(ctx, o.lookForQueues) {
+			if !link.Sleep(ctx, cmp.Or(h.LookForQueues, lookForQueues)) {
 				return nil
 			}
 		}
