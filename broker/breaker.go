@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/holdfastmq/holdfast"
+	"github.com/holdfastmq/holdfast/broker/internal/link"
 	"github.com/holdfastmq/holdfast/broker/internal/wire"
 )
 
@@ -302,7 +303,7 @@ func (b *breaker) wake() time.Time {
 	case b.sampling:
 		return b.until
 	}
-	return sooner(b.until, b.next)
+	return link.Sooner(b.until, b.next)
 }
 
 func (b *breaker) beginRound(now time.Time) {

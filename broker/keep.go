@@ -6,11 +6,22 @@ import (
 	"time"
 
 	"github.com/holdfastmq/holdfast"
+	"github.com/holdfastmq/holdfast/broker/internal/keeper"
 	"github.com/holdfastmq/holdfast/broker/internal/wire"
 )
 
-func (b *Broker) keeperHost() Host {
-	return Host{Client: b.c, DeclareGroup: b.DeclareGroup, Losses: b.topo.lossesOf,
+// KeeperOptions say which half queue is kept and who takes over what stays undecided.
+type KeeperOptions = keeper.Options
+
+// KeeperStats are a Keeper's numbers.
+type KeeperStats = keeper.Stats
+
+// ErrYield is what HandOver returns where another process of the group can hand over, and
+// this one cannot: the Keeper gives its place to the next one in line.
+var ErrYield = keeper.ErrYield
+
+func (b *Broker) keeperHost() keeper.Host {
+	return keeper.Host{Client: b.c, DeclareGroup: b.DeclareGroup, Losses: b.topo.lossesOf,
 		Show: b.showKeeper, Listen: b.board.listen, SayAble: b.board.sayAble, LookForQueues: b.lookForQueues}
 }
 
@@ -22,14 +33,14 @@ func (b *Broker) keeperHost() Host {
 // exists with other arguments, or a closed Broker. For a half queue beyond
 // Options.HalfQueues it also returns nil once that does not exist (any more).
 func (b *Broker) Keep(ctx context.Context, o KeeperOptions) error {
-	return Keep(ctx, b.keeperHost(), o)
+	return keeper.Keep(ctx, b.keeperHost(), o)
 }
 
 // KeepGroup runs a Keeper ([Broker.Keep]) for each half queue of o.Group and for
 // each further one that exists: one that processes with more of them have made, or
 // that was left when their number was lowered. o.Queue must be 0.
 func (b *Broker) KeepGroup(ctx context.Context, o KeeperOptions) error {
-	return KeepGroup(ctx, b.keeperHost(), o)
+	return keeper.KeepGroup(ctx, b.keeperHost(), o)
 }
 
 // Peek asks like [Broker.Ask]; in the answers, the Keepers of group tell the

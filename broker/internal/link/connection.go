@@ -387,3 +387,11 @@ func (l *Connection) explain(ctx context.Context, err error) error {
 	}
 	return u
 }
+
+// Sooner returns the earlier of two times; the zero time is never.
+func Sooner(a, b time.Time) time.Time {
+	if a.IsZero() || !b.IsZero() && b.Before(a) {
+		return b
+	}
+	return a
+}

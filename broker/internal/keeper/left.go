@@ -1,4 +1,4 @@
-package broker
+package keeper
 
 import (
 	"context"
@@ -42,13 +42,15 @@ func (k *keeper) storeAgain(ctx context.Context) {
 	if l.losses == k.Losses(k.queue) || len(l.records)+l.absent == 0 {
 		return
 	}
-	k.log.Warn("the half queue was lost: the undecided half messages that this Keeper held are stored again", "half messages", len(l.records), "not in memory, lost", l.absent)
+	k.log.Warn("the half queue was lost: the undecided half messages that this Keeper held are stored again",
+		"half messages", len(l.records), "not in memory, lost", l.absent)
 	k.handing.Go(func() {
 		for _, d := range l.records {
 			pause := link.NewBackoff()
 			for {
 				timed, cancel := k.Client.Timeout(ctx)
-				p := link.Publication{Exchange: k.Client.HalfExchange(), Key: k.queue, Mandatory: true, Repair: true, Msg: wire.Again(d)}
+				p := link.Publication{Exchange: k.Client.HalfExchange(), Key: k.queue, Mandatory: true, Repair: true,
+					Msg: wire.Again(d)}
 				err := k.Client.Pub.One(timed, &p, "")
 				if link.Hopeless(err) {
 					err = k.Client.PublishDead(timed, wire.EncodeDeath(d, k.queue, "", 0, err, time.Now()))

@@ -1,4 +1,8 @@
-package broker
+// Package keeper holds half messages until they are settled, and hands over those that are
+// not. The core decides: it has no clock, no connection and no goroutine, and is tested by
+// the scripts in testdata. A session carries out what it decides with one subscription to
+// a half queue. Broker runs Keepers through Keep and KeepGroup, and is their Host.
+package keeper
 
 import (
 	"context"
@@ -13,10 +17,10 @@ import (
 	"github.com/holdfastmq/holdfast/broker/internal/wire"
 )
 
-// KeeperOptions say which half queue is kept and who takes over what stays
+// Options say which half queue is kept and who takes over what stays
 // undecided. The zero value of every field but Group and HandOver means its
 // default.
-type KeeperOptions struct {
+type Options struct {
 	// Group is the producer group whose half queue it is. Required.
 	Group string
 	// Queue is the number of the half queue, from 1. Default 1. One beyond
@@ -53,12 +57,12 @@ type KeeperOptions struct {
 	// Stats, if not nil, is called with the current numbers when they changed.
 	// It runs in the Keeper's own goroutine: it must return quickly. With KeepGroup
 	// each half queue has a Keeper, and they call it at the same time.
-	Stats func(KeeperStats)
+	Stats func(Stats)
 }
 
-// KeeperStats are a Keeper's numbers. The counts begin at 0 with Keep; a record
+// Stats are a Keeper's numbers. The counts begin at 0 with Keep; a record
 // that comes again after a lost connection counts again.
-type KeeperStats struct {
+type Stats struct {
 	// Queue is the half queue's number, from 1.
 	Queue int
 	// Subscribed says that the Keeper listens to the half queue. Of several
@@ -104,7 +108,7 @@ const (
 	atOnce = 64
 )
 
-func (o KeeperOptions) withDefaults() KeeperOptions {
+func (o Options) withDefaults() Options {
 	if o.Queue == 0 {
 		o.Queue = 1
 	}
@@ -126,7 +130,7 @@ func (o KeeperOptions) withDefaults() KeeperOptions {
 	return o
 }
 
-func (o KeeperOptions) validate() error {
+func (o Options) validate() error {
 	if err := wire.ValidGroup(o.Group); err != nil {
 		return err
 	}
@@ -136,18 +140,21 @@ func (o KeeperOptions) validate() error {
 	case o.Window < 10 || o.Window > 65_535:
 		return fmt.Errorf("%w: KeeperOptions.Window is %d: want 10 to 65535", holdfast.ErrInvalid, o.Window)
 	case o.Queue < 1 || o.Queue > wire.MaxHalfQueues:
-		return fmt.Errorf("%w: KeeperOptions.Queue is %d: want 1 to %d", holdfast.ErrInvalid, o.Queue, wire.MaxHalfQueues)
+		return fmt.Errorf("%w: KeeperOptions.Queue is %d: want 1 to %d", holdfast.ErrInvalid, o.Queue,
+			wire.MaxHalfQueues)
 	case o.HeldBytes < minHeldBytes:
-		return fmt.Errorf("%w: KeeperOptions.HeldBytes is %d: want at least %d", holdfast.ErrInvalid, o.HeldBytes, minHeldBytes)
+		return fmt.Errorf("%w: KeeperOptions.HeldBytes is %d: want at least %d", holdfast.ErrInvalid, o.HeldBytes,
+			minHeldBytes)
 	case o.CheckAfter < 0 || o.SweepMax < 0 || o.SweepBytes < 0:
-		return fmt.Errorf("%w: KeeperOptions: CheckAfter, SweepMax and SweepBytes must not be negative", holdfast.ErrInvalid)
+		return fmt.Errorf("%w: KeeperOptions: CheckAfter, SweepMax and SweepBytes must not be negative",
+			holdfast.ErrInvalid)
 	}
 	return nil
 }
 
 // Keep runs a Keeper for one half queue until ctx is done. For a half queue beyond
 // Options.HalfQueues it also returns nil once that does not exist (any more).
-func Keep(ctx context.Context, h Host, o KeeperOptions) error {
+func Keep(ctx context.Context, h Host, o Options) error {
 	o = o.withDefaults()
 	if err := o.validate(); err != nil {
 		return err
@@ -201,11 +208,11 @@ var errQueueGone = link.Final("the half queue does not exist")
 
 type keeper struct {
 	Host
-	o     KeeperOptions
+	o     Options
 	queue string
 	log   *slog.Logger
 
-	stats, told  KeeperStats
+	stats, told  Stats
 	failLogged   time.Time
 	failText     string // what was logged then
 	ignoreLogged time.Time
@@ -236,7 +243,7 @@ var errBuried = errors.New("malformed")
 
 // keeperView is what others may see of a Keeper.
 type keeperView struct {
-	stats  KeeperStats
+	stats  Stats
 	active bool
 }
 
@@ -263,7 +270,8 @@ func (k *keeper) status(want wire.StatusRequest) wire.KeeperStatus {
 	v, active := k.shown.stats, k.shown.active
 	k.mu.Unlock()
 	s := wire.KeeperStatus{Group: k.o.Group, Queue: k.o.Queue, Active: active, Subscribed: v.Subscribed,
-		Held: v.Held, HandingOver: v.HandingOver, Undecided: v.Undecided, CheckAfter: k.o.CheckAfter, KeeperCounts: v.KeeperCounts,
+		Held: v.Held, HandingOver: v.HandingOver, Undecided: v.Undecided, CheckAfter: k.o.CheckAfter,
+		KeeperCounts: v.KeeperCounts,
 		FailingSince: v.FailingSince, LastError: v.LastError}
 	if k.o.Unable != nil {
 		s.Unable = k.o.Unable()

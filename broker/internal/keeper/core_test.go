@@ -1,4 +1,4 @@
-package broker
+package keeper
 
 import (
 	"fmt"
@@ -15,12 +15,12 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// TestKeeperScenarios runs the scripts in testdata/keeper. A line is an event
+// TestKeeperScenarios runs the scripts in testdata. A line is an event
 // and, behind the arrow, everything that the Keeper then does. Records are
 // called by their transaction (A), duplicates with a stroke (A'), op records
 // and malformed ones by number (op1, bad1).
 func TestKeeperScenarios(t *testing.T) {
-	files, err := filepath.Glob("testdata/keeper/*.txt")
+	files, err := filepath.Glob("testdata/*.txt")
 	require.NoError(t, err)
 	require.NotEmpty(t, files)
 	for _, file := range files {
@@ -53,10 +53,12 @@ type keeperScript struct {
 	open  [][]*heldHalf
 }
 
-var testLimits = keeperLimits{window: 100, checkAfter: 10 * time.Second, orphanAfter: 10 * time.Second, recallAfter: 10 * time.Second, sweepMax: 10, sweepBytes: 1000, sweeps: 4, bytes: 1 << 20}
+var testLimits = keeperLimits{window: 100, checkAfter: 10 * time.Second, orphanAfter: 10 * time.Second,
+	recallAfter: 10 * time.Second, sweepMax: 10, sweepBytes: 1000, sweeps: 4, bytes: 1 << 20}
 
 func newKeeperScript() *keeperScript {
-	return &keeperScript{core: newKeeperCore(testLimits), now: time.Unix(0, 0), names: map[uint64]string{}, tags: map[string]uint64{}, count: map[string]int{}}
+	return &keeperScript{core: newKeeperCore(testLimits), now: time.Unix(0, 0), names: map[uint64]string{},
+		tags: map[string]uint64{}, count: map[string]int{}}
 }
 
 func (s *keeperScript) tag(name string) uint64 {
@@ -233,7 +235,8 @@ func (m *model) effects(e keeperEffects, now time.Time, orphanAfter time.Duratio
 			}
 		case "bad":
 		default:
-			require.Truef(m.t, m.settled[what] || m.taken[what] || m.buried[tag], "half %s acknowledged without op or hand-over", what)
+			require.Truef(m.t, m.settled[what] || m.taken[what] || m.buried[tag],
+				"half %s acknowledged without op or hand-over", what)
 		}
 		m.acked[tag] = true
 	}
@@ -253,7 +256,8 @@ func halfKey(tx string) uint64 {
 
 // runKeeper lets the bytes of script decide what happens.
 func runKeeper(t require.TestingT, script []byte) {
-	limits := keeperLimits{window: 12, checkAfter: 10 * time.Second, join: time.Second, orphanAfter: 10 * time.Second, recallAfter: 10 * time.Second, sweepMax: 3, sweepBytes: 50, sweeps: 2, bytes: 400}
+	limits := keeperLimits{window: 12, checkAfter: 10 * time.Second, join: time.Second, orphanAfter: 10 * time.Second,
+		recallAfter: 10 * time.Second, sweepMax: 3, sweepBytes: 50, sweeps: 2, bytes: 400}
 	m := &model{t: t, settled: map[string]bool{}, taken: map[string]bool{}, buried: map[uint64]bool{}}
 	var core *keeperCore
 	var open [][]*heldHalf
@@ -261,7 +265,8 @@ func runKeeper(t require.TestingT, script []byte) {
 	var tag uint64
 	reset := func() { // the channel was lost: everything unacknowledged comes again
 		core, open, m.back = newKeeperCore(limits), nil, nil
-		m.held, m.acked, m.ops, m.arrived = map[uint64]string{}, map[uint64]bool{}, map[uint64][]string{}, map[uint64]time.Time{}
+		m.held, m.acked, m.ops, m.arrived = map[uint64]string{}, map[uint64]bool{}, map[uint64][]string{},
+			map[uint64]time.Time{}
 	}
 	reset()
 	step := func(e keeperEffects) {
@@ -291,7 +296,8 @@ func runKeeper(t require.TestingT, script []byte) {
 		require.LessOrEqual(t, core.bytes+core.recalling, max(limits.bytes, 255))
 		if next := core.next(); !next.IsZero() && !next.After(now) {
 			more := core.due(now)
-			require.True(t, len(more.acks)+len(more.sweeps)+len(more.recalls) > 0, "next says now, but nothing is due: the Keeper would spin")
+			require.True(t, len(more.acks)+len(more.sweeps)+len(more.recalls) > 0,
+				"next says now, but nothing is due: the Keeper would spin")
 			m.effects(more, now, limits.orphanAfter, pressed)
 			open = append(open, more.sweeps...)
 		}

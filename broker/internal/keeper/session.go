@@ -1,4 +1,4 @@
-package broker
+package keeper
 
 import (
 	"context"
@@ -32,8 +32,10 @@ type tenure struct {
 // session keeps until the subscription is lost or ctx is done.
 func (k *keeper) session(ctx context.Context, s *link.Subscription) {
 	t := &tenure{keeper: k, s: s, trust: k.Client.Trust(), acks: link.NewAckLedger(k.o.Window, link.AckDelay),
-		core: newKeeperCore(keeperLimits{window: k.o.Window, checkAfter: k.o.CheckAfter, join: min(sweepJoin, k.o.CheckAfter/20), orphanAfter: k.o.CheckAfter,
-			recallAfter: recallAfter, sweepMax: k.o.SweepMax, sweepBytes: k.o.SweepBytes, sweeps: keeperSweeps, bytes: k.o.HeldBytes}),
+		core: newKeeperCore(keeperLimits{window: k.o.Window, checkAfter: k.o.CheckAfter,
+			join: min(sweepJoin, k.o.CheckAfter/20), orphanAfter: k.o.CheckAfter,
+			recallAfter: recallAfter, sweepMax: k.o.SweepMax, sweepBytes: k.o.SweepBytes, sweeps: keeperSweeps,
+			bytes: k.o.HeldBytes}),
 		bad: make(chan badRecord, 2*k.o.Window), results: make(chan handedOver, k.o.Window+keeperSweeps)}
 	k.stats.Subscribed = true
 	k.stats.Subscriptions++
@@ -66,7 +68,7 @@ func (t *tenure) run(ctx context.Context) {
 			t.s.Failed = link.ErrYielded
 			return
 		}
-		if at := sooner(t.core.next(), t.acks.Next()); at.IsZero() {
+		if at := link.Sooner(t.core.next(), t.acks.Next()); at.IsZero() {
 			timer.Stop()
 		} else {
 			timer.Reset(time.Until(at))
@@ -97,14 +99,6 @@ func (t *tenure) finish(ctx context.Context) {
 	}
 	t.acknowledge()
 	time.Sleep(ackSettle)
-}
-
-// sooner returns the earlier of two times; the zero time is never.
-func sooner(a, b time.Time) time.Time {
-	if a.IsZero() || !b.IsZero() && b.Before(a) {
-		return b
-	}
-	return a
 }
 
 // take takes in a delivery and what is there behind it, up to atOnce. It reports
@@ -153,7 +147,8 @@ func (t *tenure) receive(d *amqp.Delivery) keeperEffects {
 			return t.core.onOp(txs, d.DeliveryTag, now)
 		}
 	default:
-		err = wire.Malformed("a record of kind %q in the half queue, want %q or %q", wire.Clip(kind, 64), wire.KindHalf, wire.KindOp)
+		err = wire.Malformed("a record of kind %q in the half queue, want %q or %q", wire.Clip(kind, 64), wire.KindHalf,
+			wire.KindOp)
 	}
 	t.core.onBad()
 	record := *d
@@ -167,7 +162,8 @@ func (t *tenure) ignore(now time.Time) {
 	t.stats.Ignored++
 	if now.Sub(t.ignoreLogged) > 10*time.Second {
 		t.ignoreLogged = now
-		t.log.Warn("op records came through the default exchange and do not count; their transactions are checked back: if processes of an older version still run, set RollingUpgrade",
+		t.log.Warn("op records came through the default exchange and do not count; their transactions are checked "+
+			"back: if processes of an older version still run, set RollingUpgrade",
 			"ignored so far", t.stats.Ignored)
 	}
 }
@@ -352,7 +348,8 @@ func (k *keeper) bury(ctx context.Context, bad <-chan badRecord, results chan<- 
 		case <-ctx.Done():
 			return
 		case r := <-bad:
-			msg := wire.EncodeHandled(k.queue, "", r.d.MessageId, wire.CopyOfLetter(r.d.Headers), wire.Number(r.d.Headers[wire.HeaderRedelivery]))
+			msg := wire.EncodeHandled(k.queue, "", r.d.MessageId, wire.CopyOfLetter(r.d.Headers),
+				wire.Number(r.d.Headers[wire.HeaderRedelivery]))
 			if r.err != nil {
 				k.logMalformed(r.d, r.err)
 				msg = wire.EncodeDeath(r.d, k.queue, "", 1, r.err, time.Now())
@@ -366,7 +363,8 @@ func (k *keeper) bury(ctx context.Context, bad <-chan badRecord, results chan<- 
 					}
 					break
 				}
-				k.log.Error("a malformed or cured record could not be stored with the dead letters; trying again", "error", err)
+				k.log.Error("a malformed or cured record could not be stored with the dead letters; trying again",
+					"error", err)
 				if !link.Sleep(ctx, pause.NextBackOff()) {
 					return
 				}

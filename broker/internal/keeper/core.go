@@ -1,4 +1,4 @@
-package broker
+package keeper
 
 import (
 	"slices"
@@ -78,7 +78,8 @@ type keeperEffects struct {
 }
 
 func newKeeperCore(l keeperLimits) *keeperCore {
-	return &keeperCore{limits: l, halves: map[string]*heldHalf{}, recalled: map[string]*heldHalf{}, misses: map[string][]*heldOp{}}
+	return &keeperCore{limits: l, halves: map[string]*heldHalf{}, recalled: map[string]*heldHalf{},
+		misses: map[string][]*heldOp{}}
 }
 
 // halfArrival is a half record that has come.
@@ -131,7 +132,8 @@ func (c *keeperCore) onHalf(a halfArrival, now time.Time) (e keeperEffects) {
 		c.halves[tx] = back
 		return e
 	}
-	held := &heldHalf{tx: tx, lane: a.lane, tags: []uint64{tag}, size: a.size, since: now, after: now.Add(c.limits.checkAfter)}
+	held := &heldHalf{tx: tx, lane: a.lane, tags: []uint64{tag}, size: a.size, since: now,
+		after: now.Add(c.limits.checkAfter)}
 	if c.roomToKeep(a.size) {
 		held.record = a.record
 		c.bytes += a.size

@@ -1,4 +1,4 @@
-package broker
+package keeper
 
 import (
 	"cmp"
@@ -17,9 +17,10 @@ const lookForQueues = time.Minute
 
 // KeepGroup runs a Keeper for each half queue of o.Group and for each further one that
 // exists.
-func KeepGroup(ctx context.Context, h Host, o KeeperOptions) error {
+func KeepGroup(ctx context.Context, h Host, o Options) error {
 	if o.Queue != 0 {
-		return fmt.Errorf("%w: KeeperOptions.Queue is %d: KeepGroup keeps all half queues; use Keep for one", holdfast.ErrInvalid, o.Queue)
+		return fmt.Errorf("%w: KeeperOptions.Queue is %d: KeepGroup keeps all half queues; use Keep for one",
+			holdfast.ErrInvalid, o.Queue)
 	}
 	o = o.withDefaults()
 	if err := o.validate(); err != nil {
@@ -46,7 +47,7 @@ func KeepGroup(ctx context.Context, h Host, o KeeperOptions) error {
 // groupKeeper has the Keepers of a group.
 type groupKeeper struct {
 	h     Host
-	o     KeeperOptions
+	o     Options
 	group *errgroup.Group
 
 	mu   sync.Mutex

@@ -1,4 +1,4 @@
-package broker
+package keeper
 
 import (
 	"runtime"
@@ -21,7 +21,8 @@ func TestOpsTakeBoundedMemory(t *testing.T) {
 		b.WriteString(`,"` + strconv.FormatInt(int64(i), 36) + `"`)
 	}
 	b.WriteString(`]}`)
-	core := newKeeperCore(keeperLimits{window: 2000, checkAfter: time.Minute, orphanAfter: time.Minute, bytes: 64 << 20})
+	core := newKeeperCore(keeperLimits{window: 2000, checkAfter: time.Minute, orphanAfter: time.Minute,
+		bytes: 64 << 20})
 	heap := func() uint64 {
 		var m runtime.MemStats
 		runtime.GC()
@@ -30,7 +31,8 @@ func TestOpsTakeBoundedMemory(t *testing.T) {
 	}
 	before := heap()
 	for tag := range uint64(30) {
-		txs, err := wire.DecodeOp(amqp.Table{wire.HeaderVersion: wire.Version, wire.HeaderGroup: "g"}, []byte(b.String()), "g")
+		txs, err := wire.DecodeOp(amqp.Table{wire.HeaderVersion: wire.Version, wire.HeaderGroup: "g"},
+			[]byte(b.String()), "g")
 		require.NoError(t, err)
 		core.onOp(txs, tag, time.Now())
 		require.LessOrEqual(t, core.opBytes, core.limits.ofOps())
@@ -48,7 +50,8 @@ func TestOpsTakeBoundedMemory(t *testing.T) {
 	require.Equal(t, []uint64{1}, core.onOp([]string{strings.Repeat("x", 1<<20-2900*258), "y"}, 2, time.Now()).acks)
 	require.Equal(t, 1, core.onHalf(halfArrival{tx: "y", tag: 3}, time.Now()).matched)
 
-	_, err := wire.DecodeOp(amqp.Table{wire.HeaderVersion: wire.Version, wire.HeaderGroup: "g"}, make([]byte, wire.MaxOpRecord+1), "g")
+	_, err := wire.DecodeOp(amqp.Table{wire.HeaderVersion: wire.Version, wire.HeaderGroup: "g"},
+		make([]byte, wire.MaxOpRecord+1), "g")
 	require.ErrorContains(t, err, "the limit is")
 	long := wire.OpRecord{}
 	for i := range 10_000 {
