@@ -73,15 +73,15 @@ func TestOnlyTheRunningComeAgain(t *testing.T) {
 func TestNoAcknowledgementStaysBehind(t *testing.T) {
 	b, _ := consuming(t)
 	var handled tally
-	patient := func(o *Subscription) { o.gather = time.Hour }
-	stop := b.testConsumer(t, patient, func(_ context.Context, d Delivery) error { handled.add(d.TxID); return nil })
+	b.patience.gather = time.Hour
+	stop := b.testConsumer(t, nil, func(_ context.Context, d Delivery) error { handled.add(d.TxID); return nil })
 	for range 3 {
 		publishTx(t, b, newTx())
 	}
 	eventually(t, "handled", func() bool { return handled.sum() == 3 })
 	stop()
 	got := make(chan string, 10)
-	stop = b.testConsumer(t, patient, func(_ context.Context, d Delivery) error { got <- d.TxID; return nil })
+	stop = b.testConsumer(t, nil, func(_ context.Context, d Delivery) error { got <- d.TxID; return nil })
 	publishTx(t, b, "later")
 	require.Equal(t, "later", next(t, got), "the others are acknowledged")
 	stop()

@@ -29,7 +29,7 @@ const (
 // home is the queue in which a message waits that was lost so often.
 func (c *consumer) home(lost int) string {
 	if lost >= suspectAt {
-		return c.b.AloneQueue(c.o.Name)
+		return c.Client.AloneQueue(c.o.Name)
 	}
 	return c.queue
 }
@@ -51,16 +51,16 @@ func (o Subscription) restLimit() time.Duration { return o.HandlerTimeout + link
 // may be the probe of the circuit breaker: there may be no other message.
 func (c *consumer) suspects(ctx context.Context, s *link.Subscription, state string) (next time.Duration) {
 	if state == wire.BreakerOpen {
-		return c.o.lookEvery
+		return c.patience.lookEvery
 	}
 	queue := c.home(suspectAt)
 	q, err := s.Ch.QueueDeclarePassive(queue, true, false, false, false, nil)
 	if err != nil {
 		s.Failed = err // the channel is lost with it
-		return c.o.lookEvery
+		return c.patience.lookEvery
 	}
 	if q.Messages == 0 {
-		return c.o.lookEvery
+		return c.patience.lookEvery
 	}
 	c.moveBack(s.Halt()...)
 	if limit := c.o.restLimit(); !c.rest(ctx, limit) {
@@ -72,21 +72,21 @@ func (c *consumer) suspects(ctx context.Context, s *link.Subscription, state str
 	c.log.Info("messages that were lost several times are tried alone", "messages", q.Messages)
 	for range maxVisit {
 		if state, _, _ := c.gate.mode(); state == wire.BreakerOpen || ctx.Err() != nil {
-			return c.o.lookEvery
+			return c.patience.lookEvery
 		}
 		d, ok, err := s.Ch.Get(queue, false)
 		if err != nil {
 			s.Failed = err
-			return c.o.lookEvery
+			return c.patience.lookEvery
 		}
 		if !ok {
-			return c.o.lookEvery
+			return c.patience.lookEvery
 		}
 		if !c.alone(ctx, s, d) {
 			return lookAfterBusy
 		}
 	}
-	return c.o.lookEvery
+	return c.patience.lookEvery
 }
 
 // alone has one delivery tried while there is no other, and reports whether its

@@ -30,7 +30,8 @@ type Broker struct {
 	checks     *checkAsker
 	replyNames *replyNames
 
-	lookForQueues time.Duration // of KeepGroup; tests shorten it
+	lookForQueues time.Duration    // of KeepGroup; tests shorten it
+	patience      consumerPatience // of consumers; tests shorten it
 
 	cancel context.CancelFunc // ends what is to run no longer than the Broker
 	done   chan struct{}      // closed when Close is through

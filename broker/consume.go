@@ -1,6 +1,7 @@
 package broker
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -121,21 +122,6 @@ func (o Subscription) withDefaults() Subscription {
 	if o.DrainTimeout == 0 {
 		o.DrainTimeout = 30 * time.Second
 	}
-	if o.unbegun == 0 {
-		o.unbegun = maxUnbegun
-	}
-	if o.lookEvery == 0 {
-		o.lookEvery = lookEvery
-	}
-	if o.gather == 0 {
-		o.gather = link.HandledDelay
-	}
-	if o.long == 0 {
-		o.long = LongRetry
-	}
-	if o.wait == 0 {
-		o.wait = maxWait
-	}
 	if o.Ladder == nil {
 		o.Ladder = DefaultLadder()
 	}
@@ -172,25 +158,49 @@ func (o Subscription) validate() error {
 	return nil
 }
 
-// Consume declares a consumer's queue and runs its handler until ctx is done;
-// then it takes no further delivery, gives back those that were not begun, lets
-// the running handlers finish for DrainTimeout, ends their contexts, gives back
-// what they could not finish, and returns nil. It goes on by itself after lost
-// connections. An error means wrong options, a queue that exists with other
-// arguments, a closed Broker, or a handler that ignores its context.
-func (b *Broker) Consume(ctx context.Context, o Subscription) error {
+// consumerHost is the process that consumers run in, as far as they need it.
+type consumerHost struct {
+	Client *link.Client
+	// Limit is RabbitMQ's consumer_timeout, as far as it is known; see Options.
+	Limit time.Duration
+	// Declare makes a consumer's queue, its bindings and the delay queues.
+	Declare func(ctx context.Context, name string, to wire.Bindings, delays []time.Duration) error
+	// Show lets answers to status requests tell of a consumer until hide is called; probe
+	// is called with each request.
+	Show     func(status func() wire.ConsumerStatus, probe func(wire.StatusRequest)) (hide func())
+	Patience consumerPatience
+}
+
+// consumerPatience is how long a consumer waits for what. Zero means the constants; tests shorten
+// it.
+type consumerPatience struct {
+	unbegun   time.Duration // maxUnbegun
+	wait      time.Duration // maxWait
+	lookEvery time.Duration // lookEvery
+	gather    time.Duration // link.HandledDelay
+	long      time.Duration // LongRetry
+}
+
+func (p consumerPatience) withDefaults() consumerPatience {
+	p.unbegun, p.wait = cmp.Or(p.unbegun, maxUnbegun), cmp.Or(p.wait, maxWait)
+	p.lookEvery, p.gather = cmp.Or(p.lookEvery, lookEvery), cmp.Or(p.gather, link.HandledDelay)
+	p.long = cmp.Or(p.long, LongRetry)
+	return p
+}
+
+// consume runs a consumer until ctx is done.
+func consume(ctx context.Context, h consumerHost, o Subscription) error {
 	o = o.withDefaults()
 	if err := o.validate(); err != nil {
 		return err
 	}
-	queue := b.ConsumerQueue(o.Name)
-	c := &consumer{b: b, o: o, queue: queue, log: b.c.Log.With("consumer", o.Name), jobs: make(chan job), stopping: ctx.Done(),
-		schedule: newSchedule(o.Tries, o.Ladder), stuck: time.NewTimer(o.unbegun),
+	queue, patience := h.Client.ConsumerQueue(o.Name), h.Patience.withDefaults()
+	c := &consumer{consumerHost: h, patience: patience, o: o, queue: queue, log: h.Client.Log.With("consumer", o.Name), jobs: make(chan job), stopping: ctx.Done(),
+		schedule: newSchedule(o.Tries, o.Ladder), stuck: time.NewTimer(patience.unbegun),
 		look: make(chan struct{}, 1)}
 	c.gate = newGate(o.Breaker, c.breakerChanged)
 	c.warnOfTimeout()
-	defer b.board.show(func(_ *wire.ProcessStatus, want wire.StatusRequest) { c.probeNow(want) })()
-	defer b.showConsumer(c.status)()
+	defer h.Show(c.status, c.probeNow)()
 	// Handlers outlive ctx by DrainTimeout.
 	handlers, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
 	defer cancel(nil)
@@ -199,9 +209,9 @@ func (b *Broker) Consume(ctx context.Context, o Subscription) error {
 	for range o.Concurrency {
 		workers.Go(c.work)
 	}
-	err := b.c.Subs.Resubscribe(ctx, c.log, queue, 0,
+	err := h.Client.Subs.Resubscribe(ctx, c.log, queue, 0,
 		func(ctx context.Context) error {
-			return b.declareConsumer(ctx, o.Name, wire.Bindings{Topics: o.Topics, Notices: o.Notices}, c.schedule.delays)
+			return h.Declare(ctx, o.Name, wire.Bindings{Topics: o.Topics, Notices: o.Notices}, c.schedule.delays)
 		},
 		func(ctx context.Context, s *link.Subscription) {
 			c.session(ctx, s)
@@ -226,7 +236,8 @@ type job struct {
 func (j job) delivery() *amqp.Delivery { return &j.d }
 
 type consumer struct {
-	b        *Broker
+	consumerHost
+	patience consumerPatience
 	o        Subscription
 	queue    string
 	log      *slog.Logger
@@ -324,12 +335,12 @@ func (c *consumer) pause(d time.Duration) {
 
 // status says how the consumer is.
 func (c *consumer) status() wire.ConsumerStatus {
-	s := wire.ConsumerStatus{Name: c.o.Name, Topics: wire.Bindings{Topics: c.o.Topics, Notices: c.o.Notices}.Named(), Holds: c.o.holds(), Limit: c.b.o.ConsumerTimeout,
+	s := wire.ConsumerStatus{Name: c.o.Name, Topics: wire.Bindings{Topics: c.o.Topics, Notices: c.o.Notices}.Named(), Holds: c.o.holds(), Limit: c.Limit,
 		Delays: c.schedule.delays, Participant: c.o.Participant}
 	var err, why error
 	s.Breaker, s.Since, err = c.gate.status()
 	// A message that waits fails anew within each HandlerTimeout, and is elsewhere for a moment.
-	if s.WaitsSince, why = c.gate.waits(2*c.o.HandlerTimeout + c.o.wait); err == nil {
+	if s.WaitsSince, why = c.gate.waits(2*c.o.HandlerTimeout + c.patience.wait); err == nil {
 		err = why
 	}
 	if err != nil {

@@ -49,7 +49,7 @@ func (l ConsumerTimeout) HeldTooLong(holds time.Duration) (what, remedy string) 
 
 // warnOfTimeout says it at the consumer's beginning.
 func (c *consumer) warnOfTimeout() {
-	if what, remedy := KnownConsumerTimeout(c.b.o.ConsumerTimeout).HeldTooLong(c.o.holds()); what != "" {
+	if what, remedy := KnownConsumerTimeout(c.Limit).HeldTooLong(c.o.holds()); what != "" {
 		c.log.Warn(what, "remedy", remedy)
 	}
 }

@@ -94,7 +94,7 @@ func (c *consumer) handle(j *job) {
 	if err == nil && notice == nil {
 		err = c.misled(&j.d)
 	}
-	call, callErr := wire.DecodeCall(c.b.o.Prefix, &j.d)
+	call, callErr := wire.DecodeCall(c.Client.Prefix, &j.d)
 	if err == nil {
 		err = callErr
 	}
@@ -169,7 +169,7 @@ func (c *consumer) tryOut(w *work) {
 			if waiting.IsZero() {
 				waiting = began
 			}
-			over := c.isStopping() || time.Since(waiting) > c.o.wait
+			over := c.isStopping() || time.Since(waiting) > c.patience.wait
 			if contends(err) && !over {
 				c.log.Debug("a message contends with others for the same rows", "message", w.d.Message.ID, "error", err)
 				c.pause(crowded.NextBackOff())

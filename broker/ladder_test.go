@@ -121,8 +121,9 @@ func TestLadder(t *testing.T) {
 func TestLongRetryIsToldOnce(t *testing.T) {
 	b, _ := consuming(t)
 	var events watched
+	b.patience.long = 70 * time.Millisecond
 	b.testConsumer(t, func(o *Subscription) {
-		o.Tries, o.Ladder, o.Observe, o.long = 1, rungs(6), events.add, 70*time.Millisecond
+		o.Tries, o.Ladder, o.Observe = 1, rungs(6), events.add
 	}, func(context.Context, Delivery) error { return errOops })
 	publishTx(t, b, "a")
 	d := take(t, b, b.DeadQueue())

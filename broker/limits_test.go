@@ -187,7 +187,7 @@ func TestRetriesThatAreRefused(t *testing.T) {
 	b := open(t, stacktest.Shared(t).AMQPURL(), stacktest.Prefix(t), func(o *Options) { o.frameMax = 8192 })
 	ctx := testContext(t)
 	require.NoError(t, b.DeclareConsumer(ctx, "c", []string{"x"}))
-	c := &consumer{b: b, o: Subscription{Name: "c"}, queue: b.ConsumerQueue("c"), log: b.c.Log, handlers: ctx, schedule: newSchedule(1, rungs(1))}
+	c := &consumer{consumerHost: consumerHost{Client: b.c}, o: Subscription{Name: "c"}, queue: b.ConsumerQueue("c"), log: b.c.Log, handlers: ctx, schedule: newSchedule(1, rungs(1))}
 	frame := b.c.Publishing.FrameMax.Load()
 	after := func(headers int, f func(w *work)) acked {
 		var answer acked

@@ -279,7 +279,8 @@ func TestBegunBeforeTheOutage(t *testing.T) {
 func TestWaitingEndsAtTheQueuesEnd(t *testing.T) {
 	b, _ := consuming(t)
 	got := make(chan string, 100)
-	b.testConsumer(t, func(o *Subscription) { o.Concurrency, o.Breaker.Off, o.wait = 1, true, time.Nanosecond }, func(_ context.Context, d Delivery) error {
+	b.patience.wait = time.Nanosecond
+	b.testConsumer(t, func(o *Subscription) { o.Concurrency, o.Breaker.Off = 1, true }, func(_ context.Context, d Delivery) error {
 		got <- d.Message.ID
 		return Wait(errDown)
 	})
@@ -297,7 +298,8 @@ func TestWaitingEndsAtTheQueuesEnd(t *testing.T) {
 func TestBusyProcessGivesBack(t *testing.T) {
 	b, _ := consuming(t)
 	begun, release := make(chan struct{}, 100), make(chan struct{})
-	b.testConsumer(t, func(o *Subscription) { o.Concurrency, o.unbegun = 1, time.Millisecond }, func(context.Context, Delivery) error {
+	b.patience.unbegun = time.Millisecond
+	b.testConsumer(t, func(o *Subscription) { o.Concurrency = 1 }, func(context.Context, Delivery) error {
 		begun <- struct{}{}
 		<-release
 		return nil
@@ -319,7 +321,7 @@ func TestBusyProcessGivesBack(t *testing.T) {
 
 // The consumer's status, as a process answers it.
 func TestConsumerStatus(t *testing.T) {
-	c := &consumer{o: Subscription{Name: "c", Breaker: BreakerOptions{Failures: 1}.withDefaults()}, b: detached(Options{})}
+	c := &consumer{o: Subscription{Name: "c", Breaker: BreakerOptions{Failures: 1}.withDefaults()}, consumerHost: consumerHost{Client: detached(Options{}).c}}
 	c.log = Options{}.withDefaults().Logger
 	c.gate = newGate(c.o.Breaker, c.breakerChanged)
 	require.Equal(t, wire.ConsumerStatus{Name: "c", Breaker: wire.BreakerClosed}, c.status())
@@ -356,7 +358,7 @@ func TestTimeoutBeyondConsumerTimeout(t *testing.T) {
 // before must still look so, and what is a suspect must stay one.
 func TestMovedBackAsItCame(t *testing.T) {
 	b, ctx := consuming(t)
-	c := &consumer{b: b, o: Subscription{Name: "c"}, queue: b.ConsumerQueue("c"), log: b.c.Log, handlers: ctx}
+	c := &consumer{consumerHost: consumerHost{Client: b.c}, o: Subscription{Name: "c"}, queue: b.ConsumerQueue("c"), log: b.c.Log, handlers: ctx}
 	rawChannel(t, b, func(ch *amqp.Channel) {
 		get := func(queue string) (d amqp.Delivery) {
 			eventually(t, "there", func() bool {
@@ -396,8 +398,9 @@ func TestSuspectIsAProbe(t *testing.T) {
 	b, _ := consuming(t)
 	dep := newDependency()
 	dep.down.Store(true)
+	b.patience.lookEvery = 10 * time.Millisecond
 	b.testConsumer(t, func(o *Subscription) {
-		o.Tries, o.Ladder, o.lookEvery, o.Observe = 1, rungs(1), 10*time.Millisecond, dep.observe
+		o.Tries, o.Ladder, o.Observe = 1, rungs(1), dep.observe
 		o.Breaker = BreakerOptions{Failures: 1, Pause: 10 * time.Millisecond, MaxPause: 10 * time.Millisecond}
 	}, dep.handle)
 	publishTx(t, b, "first")
@@ -420,7 +423,7 @@ func TestSuspectIsAProbe(t *testing.T) {
 // way: nothing else would ever be tried.
 func TestProbeThatNeverBegins(t *testing.T) {
 	b, ctx := consuming(t)
-	c := &consumer{b: b, o: Subscription{Name: "c"}, log: b.c.Log, handlers: ctx}
+	c := &consumer{consumerHost: consumerHost{Client: b.c}, o: Subscription{Name: "c"}, log: b.c.Log, handlers: ctx}
 	c.gate = newGate(quick.withDefaults(), func(change) {})
 	c.gate.b.to(wire.BreakerProbing, time.Now())
 	era, e := c.gate.enter(candidate{id: "a"})

@@ -1,25 +1,11 @@
 package broker
 
 import (
-	"context"
-	"fmt"
 	"slices"
 	"time"
 
-	"github.com/holdfastmq/holdfast"
 	"github.com/holdfastmq/holdfast/broker/internal/wire"
 )
-
-// Probe has the processes of the consumers try a message at once where their circuit
-// breaker is open, and asks like [Broker.Ask]: the answers tell how the consumers were
-// right after that. A process of a version that does not know of it answers, too, and does
-// nothing. A breaker whose message fails pauses as long as after any other probe.
-func (b *Broker) Probe(ctx context.Context, wait time.Duration, consumers ...string) ([]wire.ProcessStatus, error) {
-	if len(consumers) == 0 || len(consumers) > wire.MaxProbe {
-		return nil, fmt.Errorf("%w: probe %d consumers: want 1 to %d", holdfast.ErrInvalid, len(consumers), wire.MaxProbe)
-	}
-	return b.ask(ctx, wait, wire.StatusRequest{Consumers: true, Probe: consumers})
-}
 
 // probe has an open breaker try a message now, instead of when its pause is over.
 func (b *breaker) probe(now time.Time) {

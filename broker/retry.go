@@ -142,3 +142,7 @@ func (s schedule) afterLoss(failed, lost, redelivery int) verdict {
 	}
 	return verdict{do: doDelay, delay: s.ladder[min(used-s.tries, len(s.ladder)-1)]}
 }
+
+// LongRetry is how long after its first failure a message may still wait for a try,
+// before somebody is told.
+const LongRetry = 10 * time.Minute

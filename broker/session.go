@@ -20,7 +20,7 @@ const maxUnbegun = 2 * time.Minute
 // redelivered.
 func (c *consumer) session(ctx context.Context, s *link.Subscription) {
 	c.gate.renew()
-	s.Acks, s.Trust = link.NewAcker(s.Ch, c.o.gather, c.settle), c.b.c.Trust()
+	s.Acks, s.Trust = link.NewAcker(s.Ch, c.patience.gather, c.settle), c.Client.Trust()
 	defer s.Acks.Window(0)
 	wake := time.NewTimer(0)
 	defer wake.Stop()
@@ -92,7 +92,7 @@ func (c *consumer) pass(ctx context.Context, s *link.Subscription, j job) bool {
 		return true
 	default:
 	}
-	c.stuck.Reset(c.o.unbegun)
+	c.stuck.Reset(c.patience.unbegun)
 	defer c.stuck.Stop()
 	for {
 		select {
@@ -119,7 +119,7 @@ func (c *consumer) pass(ctx context.Context, s *link.Subscription, j job) bool {
 // relieve gives back what was fetched ahead, since no worker is free, and returns
 // when one is.
 func (c *consumer) relieve(ctx context.Context, s *link.Subscription) {
-	c.log.Warn("all handlers have been busy for long: what was fetched ahead is given back until one returns", "after", c.o.unbegun, "handlers", c.o.Concurrency)
+	c.log.Warn("all handlers have been busy for long: what was fetched ahead is given back until one returns", "after", c.patience.unbegun, "handlers", c.o.Concurrency)
 	c.moveBack(s.Halt()...)
 	select {
 	case c.jobs <- job{}:

@@ -35,10 +35,10 @@ func (c *consumer) settle(err error) {
 
 // publish stores a message in a queue through exchange.
 func (c *consumer) publish(exchange, key string, msg amqp.Publishing) error {
-	ctx, cancel := c.b.c.Timeout(c.handlers)
+	ctx, cancel := c.Client.Timeout(c.handlers)
 	defer cancel()
 	p := link.Publication{Exchange: exchange, Key: key, Mandatory: true, Repair: true, Msg: msg}
-	return c.b.c.Pub.One(ctx, &p, "")
+	return c.Client.Pub.One(ctx, &p, "")
 }
 
 // unpublished gives back a delivery whose copy could not be stored.
@@ -57,7 +57,7 @@ func (c *consumer) succeed(w *work) {
 			id = wire.HeaderText(w.j.d.Headers[wire.HeaderLetter])
 		}
 		msg := wire.EncodeHandled(c.queue, c.o.Name, id, wire.CopyOfLetter(w.j.d.Headers), w.a.Redelivery)
-		if err := c.b.c.PublishHandled(c.handlers, msg); err != nil {
+		if err := c.Client.PublishHandled(c.handlers, msg); err != nil {
 			c.unpublished(w, "the success of a redelivery", err)
 			return
 		}
@@ -75,7 +75,7 @@ func (w *work) failure() wire.Failure {
 func (c *consumer) retry(w *work, v verdict) {
 	w.a.Hops = v.hops
 	since, long := c.waitsLong(w, v, time.Now())
-	lim := c.b.c.Publishing.Limits()
+	lim := c.Client.Publishing.Limits()
 	msg, ok := wire.EncodeRetry(&w.j.d, c.o.Name, w.failure())
 	if long {
 		msg.Headers[wire.HeaderLong] = "1"
@@ -86,9 +86,9 @@ func (c *consumer) retry(w *work, v verdict) {
 		c.giveUp(w)
 		return
 	}
-	exchange := c.b.QueuesExchange()
+	exchange := c.Client.QueuesExchange()
 	if v.do == doDelay {
-		exchange = c.b.RetryQueue(v.delay)
+		exchange = c.Client.RetryQueue(v.delay)
 	}
 	if err := c.publish(exchange, c.home(w.a.Lost), msg); link.Hopeless(err) {
 		w.reason = fmt.Sprintf("it cannot be put off: %v; it failed with: %s", err, w.reason)
@@ -116,7 +116,7 @@ func (c *consumer) waitsLong(w *work, v verdict, now time.Time) (since time.Time
 		return time.Time{}, false
 	}
 	since = w.log[0].At
-	return since, now.Sub(since)+v.delay*time.Duration(v.hops+1) > c.o.long
+	return since, now.Sub(since)+v.delay*time.Duration(v.hops+1) > c.patience.long
 }
 
 // hop lets a delivery wait once more, untried.
@@ -124,7 +124,7 @@ func (c *consumer) hop(w *work) {
 	v := c.schedule.hop(w.a.Hops)
 	msg := wire.CopyOf(&w.j.d)
 	wire.SetCount(msg.Headers, wire.HeaderHops, v.hops)
-	if err := c.publish(c.b.RetryQueue(v.delay), c.queue, msg); link.Hopeless(err) {
+	if err := c.publish(c.Client.RetryQueue(v.delay), c.queue, msg); link.Hopeless(err) {
 		w.reason = fmt.Sprintf("it cannot be put off: %v", err)
 		c.giveUp(w)
 		return
@@ -141,11 +141,11 @@ func (c *consumer) hop(w *work) {
 func (c *consumer) rotate(w *work) {
 	msg := wire.CopyOf(&w.j.d)
 	delete(msg.Headers, wire.HeaderLost)
-	if lim := c.b.c.Publishing.Limits(); !lim.Fits(&msg) {
+	if lim := c.Client.Publishing.Limits(); !lim.Fits(&msg) {
 		c.unpublished(w, "a message", fmt.Errorf("its headers have more than %d bytes", lim.Room()))
 		return
 	}
-	if err := c.publish(c.b.QueuesExchange(), c.queue, msg); err != nil {
+	if err := c.publish(c.Client.QueuesExchange(), c.queue, msg); err != nil {
 		c.unpublished(w, "a message", err)
 		return
 	}
@@ -158,10 +158,10 @@ func (c *consumer) bury(w *work) {
 	d := &w.j.d
 	c.log.Warn("a message goes to the dead letters", "message", d.MessageId, "topic", w.d.Message.Topic, "attempts", w.a.Failed+w.a.Lost, "class", w.class, "error", w.reason)
 	x := wire.Death{Failure: w.failure(), Queue: c.queue, Consumer: c.o.Name, Policy: c.o.Policy, At: time.Now()}
-	err := c.b.c.PublishDead(c.handlers, wire.EncodeDead(d, x))
+	err := c.Client.PublishDead(c.handlers, wire.EncodeDead(d, x))
 	if link.Hopeless(err) {
 		x.Reason = fmt.Sprintf("%s; RabbitMQ does not take its properties and headers, which are left out: %v", x.Reason, err)
-		err = c.b.c.PublishDead(c.handlers, wire.EncodeBare(d, x))
+		err = c.Client.PublishDead(c.handlers, wire.EncodeBare(d, x))
 	}
 	if err != nil {
 		c.unpublished(w, "a dead letter", err)
@@ -189,7 +189,7 @@ func (c *consumer) giveBack(w *work) {
 func (c *consumer) moveBack(ds ...*amqp.Delivery) {
 	var moved []*amqp.Delivery
 	var ps []link.Publication
-	up, lim := c.b.c.Publishing.IsUp(), c.b.c.Publishing.Limits()
+	up, lim := c.Client.Publishing.IsUp(), c.Client.Publishing.Limits()
 	for _, d := range ds {
 		msg := wire.CopyOf(d)
 		if d.Redelivered || !up || !lim.Fits(&msg) {
@@ -197,14 +197,14 @@ func (c *consumer) moveBack(ds ...*amqp.Delivery) {
 			continue
 		}
 		moved = append(moved, d)
-		ps = append(ps, link.Publication{Exchange: c.b.QueuesExchange(), Key: c.home(wire.HeaderCount(d.Headers, wire.HeaderLost)), Mandatory: true, Repair: true, Msg: msg})
+		ps = append(ps, link.Publication{Exchange: c.Client.QueuesExchange(), Key: c.home(wire.HeaderCount(d.Headers, wire.HeaderLost)), Mandatory: true, Repair: true, Msg: msg})
 	}
 	if len(ps) == 0 {
 		return
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(c.handlers), moveTimeout)
 	defer cancel()
-	for i, err := range c.b.c.Pub.All(ctx, ps, "") {
+	for i, err := range c.Client.Pub.All(ctx, ps, "") {
 		if err != nil {
 			c.settle(moved[i].Nack(false, true))
 			continue

@@ -44,15 +44,17 @@ func newBoard(b *Broker) *board {
 	return &board{b: b, id: uuid.NewString(), shown: map[uint64]func(*wire.ProcessStatus, wire.StatusRequest){}, news: make(chan struct{}, 1), asked: make(chan struct{}, 1)}
 }
 
-// showConsumer lets answers tell of a consumer until hide is called. status is
-// called from another goroutine and must return quickly.
-func (b *Broker) showConsumer(status func() wire.ConsumerStatus) (hide func()) {
+// showConsumer lets answers tell of a consumer until hide is called. status is called
+// from another goroutine and must return quickly. probe is called with each request.
+func (b *Broker) showConsumer(status func() wire.ConsumerStatus, probe func(wire.StatusRequest)) (hide func()) {
+	unprobe := b.board.show(func(_ *wire.ProcessStatus, want wire.StatusRequest) { probe(want) })
 	remove := b.board.show(func(p *wire.ProcessStatus, _ wire.StatusRequest) { p.Consumers = append(p.Consumers, status()) })
 	b.board.consumers.Add(1)
 	link.Token(b.board.news)
 	return sync.OnceFunc(func() {
 		b.board.consumers.Add(-1)
 		remove()
+		unprobe()
 	})
 }
 
