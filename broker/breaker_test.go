@@ -284,3 +284,21 @@ func TestGate(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, []string{"closed>open", "open>probing", "probing>closed"}, told)
 }
+
+// A breaker that is not open has nothing to be asked for.
+func TestBreakerProbe(t *testing.T) {
+	now := time.Now()
+	b := newBreaker(BreakerOptions{Failures: 1, Pause: time.Hour, MaxPause: 24 * time.Hour}.withDefaults())
+	b.probe(now)
+	require.Equal(t, wire.BreakerClosed, b.state)
+	require.True(t, b.failure(b.era, "m", true, errOops, now))
+	require.Equal(t, wire.BreakerOpen, b.state)
+	b.probe(now.Add(time.Second))
+	require.Equal(t, wire.BreakerProbing, b.state)
+	era, e := b.enter(candidate{id: "m", alone: true}, now)
+	require.Equal(t, entryTry, e)
+	b.probe(now)
+	require.Equal(t, era, b.era, "one is under way")
+	require.True(t, b.failure(era, "m", true, errOops, now))
+	require.Equal(t, 2*time.Hour, b.pause, "as after any other probe")
+}
