@@ -3,6 +3,7 @@ package broker
 import (
 	"errors"
 	"strconv"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -12,7 +13,7 @@ import (
 	"github.com/holdfastmq/holdfast/broker/internal/wire"
 )
 
-var errDown = errors.New("the dependency is down")
+var errFails = errors.New("the dependency is down")
 
 func TestBreakerOptions(t *testing.T) {
 	require.Equal(t, BreakerOptions{Failures: 10, Pause: 5 * time.Second, MaxPause: time.Minute}, BreakerOptions{}.withDefaults())
@@ -27,7 +28,7 @@ func TestBreakerOptions(t *testing.T) {
 func fail(b *breaker, n int, now time.Time) (changed bool) {
 	for i := range n {
 		era, _ := b.enter(candidate{id: strconv.Itoa(i)}, now)
-		changed = b.failure(era, strconv.Itoa(i), false, errDown, now)
+		changed = b.failure(era, strconv.Itoa(i), false, errFails, now)
 	}
 	return changed
 }
@@ -48,7 +49,7 @@ func TestBreaker(t *testing.T) {
 	}
 	sample := func(t *testing.T, b *breaker, id string, at time.Time) (changed bool) {
 		t.Helper()
-		return b.failure(enter(t, b, id, at, entryTry), id, false, errDown, at)
+		return b.failure(enter(t, b, id, at, entryTry), id, false, errFails, at)
 	}
 	for name, f := range map[string]func(t *testing.T){
 		"one message that fails often": func(t *testing.T) {
@@ -67,9 +68,9 @@ func TestBreaker(t *testing.T) {
 		},
 		"waiting counts each time, and needs no samples": func(t *testing.T) {
 			b := newBreaker(o)
-			require.False(t, b.failure(b.era, "a", true, errDown, now))
-			require.False(t, b.failure(b.era, "a", true, errDown, now))
-			require.True(t, b.failure(b.era, "a", true, errDown, now))
+			require.False(t, b.failure(b.era, "a", true, errFails, now))
+			require.False(t, b.failure(b.era, "a", true, errFails, now))
+			require.True(t, b.failure(b.era, "a", true, errFails, now))
 			require.False(t, b.fetches())
 			require.Equal(t, now.Add(time.Second), b.wake())
 		},
@@ -84,9 +85,9 @@ func TestBreaker(t *testing.T) {
 			require.Equal(t, wire.BreakerClosed, b.state)
 			require.False(t, fail(b, 3, now), "they go on failing, and that is their own fault")
 			require.True(t, b.counts(b.era))
-			require.False(t, b.failure(b.era, "x", false, errDown, now))
-			require.False(t, b.failure(b.era, "y", false, errDown, now))
-			require.True(t, b.failure(b.era, "z", false, errDown, now), "different messages fail")
+			require.False(t, b.failure(b.era, "x", false, errFails, now))
+			require.False(t, b.failure(b.era, "y", false, errFails, now))
+			require.True(t, b.failure(b.era, "z", false, errFails, now), "different messages fail")
 		},
 		"many bad ones are an outage after all": func(t *testing.T) {
 			b := newBreaker(o)
@@ -96,7 +97,7 @@ func TestBreaker(t *testing.T) {
 			b.success(b.era, "good", now)
 			require.False(t, fail(&b, 11, now))
 			b.success(b.era, "good", now)
-			require.False(t, b.failure(b.era, "11", false, errDown, now), "they are counted since the last success")
+			require.False(t, b.failure(b.era, "11", false, errFails, now), "they are counted since the last success")
 			b.success(b.era, "good", now)
 			require.False(t, fail(&b, 11, now))
 			require.True(t, fail(&b, 12, now))
@@ -121,7 +122,7 @@ func TestBreaker(t *testing.T) {
 			fail(&b, 1, now)
 			b.success(b.era, "good", now)
 			for _, id := range []string{"x", "y", "z"} {
-				b.failure(b.era, id, false, errDown, now)
+				b.failure(b.era, id, false, errFails, now)
 			}
 			require.Equal(t, wire.BreakerOpen, b.state)
 			enter(t, &b, "0", now, entryPass)
@@ -170,7 +171,7 @@ func TestBreaker(t *testing.T) {
 			require.True(t, b.fetches())
 			require.Equal(t, b.until, b.wake())
 			era := enter(t, b, "s", now, entryTry)
-			require.False(t, b.failure(era, "s", true, errDown, now))
+			require.False(t, b.failure(era, "s", true, errFails, now))
 			require.False(t, b.fetches())
 			require.Equal(t, b.until, b.wake(), "the surroundings are at fault")
 		},
@@ -195,10 +196,10 @@ func TestBreaker(t *testing.T) {
 				at = b.until
 				require.True(t, b.tick(at))
 				for i := range 2*o.Failures - 1 {
-					require.False(t, sample(t, b, newTx(), at), i)
+					require.False(t, sample(t, b, another(), at), i)
 				}
 				require.False(t, b.counts(b.era), "a probe's failure is not its message's")
-				require.True(t, sample(t, b, newTx(), at))
+				require.True(t, sample(t, b, another(), at))
 			}
 			b.tick(b.until)
 			b.success(enter(t, b, "p", now, entryTry), "p", at)
@@ -212,7 +213,7 @@ func TestBreaker(t *testing.T) {
 			at := b.until
 			b.tick(at)
 			era := enter(t, b, "slow", at, entryTry)
-			require.True(t, b.failure(era, "slow", false, errDown, at.Add(b.pause)), "one for each pause")
+			require.True(t, b.failure(era, "slow", false, errFails, at.Add(b.pause)), "one for each pause")
 		},
 		"what began before": func(t *testing.T) {
 			b := newBreaker(o)
@@ -223,13 +224,13 @@ func TestBreaker(t *testing.T) {
 			require.False(t, b.success(old, "old", now), "closes nothing")
 			b.tick(b.until)
 			require.False(t, b.success(old, "old", now))
-			require.False(t, b.failure(old, "x", false, errDown, now), "and opens nothing")
+			require.False(t, b.failure(old, "x", false, errFails, now), "and opens nothing")
 			require.True(t, b.knows(candidate{id: "x"}))
 			b.success(enter(t, &b, "p", now, entryTry), "p", now)
 			require.False(t, b.counts(old), "even after it closed again")
 			b.bad = ids{}
 			require.False(t, fail(&b, 2, now))
-			require.False(t, b.failure(old, "x", false, errDown, now))
+			require.False(t, b.failure(old, "x", false, errFails, now))
 			require.False(t, fail(&b, 1, now), "what began before did not count")
 		},
 		"off": func(t *testing.T) {
@@ -241,7 +242,7 @@ func TestBreaker(t *testing.T) {
 		"it forgets": func(t *testing.T) {
 			s := ids{}
 			for range maxKnown + 10 {
-				s.add(newTx())
+				s.add(another())
 			}
 			require.Len(t, s, maxKnown)
 		},
@@ -267,14 +268,14 @@ func TestGate(t *testing.T) {
 	g := newGate(BreakerOptions{Failures: 1, Pause: time.Millisecond, MaxPause: time.Millisecond}, func(c change) { told = append(told, c.from+">"+c.to) })
 	era, e := g.enter(candidate{id: "a"})
 	require.Equal(t, entryTry, e)
-	require.False(t, g.failure(era, "a", false, errDown))
+	require.False(t, g.failure(era, "a", false, errFails))
 	require.True(t, g.isOpen())
 	<-g.changed
 	state, since, err := g.status()
 	require.Equal(t, wire.BreakerOpen, state)
 	require.False(t, since.IsZero())
-	require.ErrorIs(t, err, errDown)
-	eventually(t, "probing", func() bool { state, _, _ := g.mode(); return state == wire.BreakerProbing })
+	require.ErrorIs(t, err, errFails)
+	require.Eventually(t, func() bool { state, _, _ := g.mode(); return state == wire.BreakerProbing }, time.Minute, time.Millisecond)
 	<-g.changed
 	era, e = g.enter(candidate{id: "b"})
 	require.Equal(t, entryTry, e)
@@ -291,7 +292,7 @@ func TestBreakerProbe(t *testing.T) {
 	b := newBreaker(BreakerOptions{Failures: 1, Pause: time.Hour, MaxPause: 24 * time.Hour}.withDefaults())
 	b.probe(now)
 	require.Equal(t, wire.BreakerClosed, b.state)
-	require.True(t, b.failure(b.era, "m", true, errOops, now))
+	require.True(t, b.failure(b.era, "m", true, errFails, now))
 	require.Equal(t, wire.BreakerOpen, b.state)
 	b.probe(now.Add(time.Second))
 	require.Equal(t, wire.BreakerProbing, b.state)
@@ -299,6 +300,11 @@ func TestBreakerProbe(t *testing.T) {
 	require.Equal(t, entryTry, e)
 	b.probe(now)
 	require.Equal(t, era, b.era, "one is under way")
-	require.True(t, b.failure(era, "m", true, errOops, now))
+	require.True(t, b.failure(era, "m", true, errFails, now))
 	require.Equal(t, 2*time.Hour, b.pause, "as after any other probe")
 }
+
+var others atomic.Int64
+
+// another is a message that was not there before.
+func another() string { return "other-" + strconv.FormatInt(others.Add(1), 10) }

@@ -57,9 +57,7 @@ func contends(err error) bool {
 }
 
 // Waits reports whether err was marked by [Wait] or [Excuse].
-func Waits(err error) bool { return waits(err) }
-
-func waits(err error) bool {
+func Waits(err error) bool {
 	var w waitError
 	return errors.As(err, &w)
 }
@@ -165,7 +163,7 @@ func (c *consumer) tryOut(w *work) {
 			// Interrupted by the shutdown, not failed.
 			c.giveBack(w)
 			return
-		case waits(err) && !holdfast.IsPermanent(err):
+		case Waits(err) && !holdfast.IsPermanent(err):
 			if waiting.IsZero() {
 				waiting = began
 			}

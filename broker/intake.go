@@ -217,7 +217,7 @@ func (in *intake) try(gone context.Context, d *amqp.Delivery, r DeadRecord, larg
 
 // hold is how long a record that failed with err may be held.
 func (in *intake) hold(err error) time.Duration {
-	if !waits(err) && in.waiting.Load()*2 > int64(in.o.Prefetch) {
+	if !Waits(err) && in.waiting.Load()*2 > int64(in.o.Prefetch) {
 		return in.o.crowdedHold
 	}
 	return in.o.hold

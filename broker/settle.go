@@ -13,9 +13,6 @@ import (
 )
 
 const (
-	// unpublishedPause is how long a worker keeps a delivery that it could not
-	// publish anew, before it gives it back.
-	unpublishedPause = time.Second
 	// moveTimeout bounds the publishing of what is given back.
 	moveTimeout = 5 * time.Second
 )
@@ -44,7 +41,7 @@ func (c *consumer) publish(exchange, key string, msg amqp.Publishing) error {
 // unpublished gives back a delivery whose copy could not be stored.
 func (c *consumer) unpublished(w *work, what string, err error) {
 	c.log.Error(what+" could not be stored; the message will be delivered again", "message", w.j.d.MessageId, "error", err)
-	c.pause(unpublishedPause)
+	c.pause(link.UnpublishedPause)
 	c.settle(w.j.d.Nack(false, true))
 }
 

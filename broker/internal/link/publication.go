@@ -24,6 +24,10 @@ var (
 	ErrConfirmUnknown = errors.New("holdfast: confirm outstanding, it may or may not have been stored")
 )
 
+// UnpublishedPause is how long a delivery is kept that could not be published anew, before
+// it is given back.
+const UnpublishedPause = time.Second
+
 // Publication is one message to publish, whatever tries that takes.
 type Publication struct {
 	Exchange, Key string
