@@ -73,7 +73,7 @@ func TestOnlyTheRunningComeAgain(t *testing.T) {
 func TestNoAcknowledgementStaysBehind(t *testing.T) {
 	b, _ := consuming(t)
 	var handled tally
-	b.patience.gather = time.Hour
+	b.patience.Gather = time.Hour
 	stop := b.testConsumer(t, nil, func(_ context.Context, d Delivery) error { handled.add(d.TxID); return nil })
 	for range 3 {
 		publishTx(t, b, newTx())

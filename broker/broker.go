@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"github.com/holdfastmq/holdfast/broker/internal/consumer"
 	"github.com/holdfastmq/holdfast/broker/internal/link"
 	"github.com/holdfastmq/holdfast/broker/internal/wire"
 )
@@ -30,8 +31,8 @@ type Broker struct {
 	checks     *checkAsker
 	replyNames *replyNames
 
-	lookForQueues time.Duration    // of KeepGroup; tests shorten it
-	patience      consumerPatience // of consumers; tests shorten it
+	lookForQueues time.Duration     // of KeepGroup; tests shorten it
+	patience      consumer.Patience // of consumers; tests shorten it
 
 	cancel context.CancelFunc // ends what is to run no longer than the Broker
 	done   chan struct{}      // closed when Close is through

@@ -51,7 +51,7 @@ func childConsumer() int {
 			return true, b.PublishSagaReply(ctx, *d.Saga, wire.SagaReply{Outcome: wire.ReplyFailed, Class: f.Class, Reason: f.Reason})
 		}
 	}
-	b.patience.lookEvery = 50 * time.Millisecond
+	b.patience.LookEvery = 50 * time.Millisecond
 	err = b.Consume(ctx, Subscription{GiveUp: giveUp, Name: "c", Topics: []string{"order.*"}, Tries: 2, Ladder: rungs(2), Concurrency: 4,
 		Handle: func(ctx context.Context, d Delivery) error {
 			if strings.HasPrefix(d.Message.ID, "killer") || d.Message.Key == "killer" {

@@ -12,6 +12,7 @@ import (
 	amqp "github.com/rabbitmq/amqp091-go"
 	"github.com/stretchr/testify/require"
 
+	"github.com/holdfastmq/holdfast/broker/internal/consumer"
 	"github.com/holdfastmq/holdfast/broker/internal/wire"
 	"github.com/holdfastmq/holdfast/internal/stack/stacktest"
 )
@@ -95,7 +96,7 @@ func TestDeletedUnderItsConnection(t *testing.T) {
 	// Nobody consumed this one; who is about to finds out.
 	ctx, idle := testContext(t), b.ConsumerQueue("idle")
 	declare := func() error {
-		return b.declareConsumer(ctx, "idle", wire.Bindings{Topics: []string{"all"}}, knownDelays(nil))
+		return b.declareConsumer(ctx, "idle", wire.Bindings{Topics: []string{"all"}}, consumer.KnownDelays(nil))
 	}
 	require.NoError(t, declare())
 	rawChannel(t, b, func(ch *amqp.Channel) {

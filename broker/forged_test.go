@@ -106,7 +106,9 @@ func TestTopicOfNotices(t *testing.T) {
 		require.NoError(t, ch.QueueBind(leftOver, "foreign.#", b.TopicsExchange(), false, nil))
 	})
 	got := make(chan Delivery, 10)
-	stop := b.testConsumer(t, func(o *Subscription) { o.Topics, o.Notices = []string{"order.placed"}, []string{"order.placed"} },
+	stop := b.testConsumer(t, func(o *Subscription) {
+		o.Topics, o.Notices = []string{"order.placed"}, []string{"order.placed"}
+	},
 		func(_ context.Context, d Delivery) error { got <- d; return nil })
 	eventually(t, "the binding is removed", func() bool { return consumers(t, b, leftOver) > 0 })
 	own := holdfast.Message{ID: "own", Topic: "order.placed.compensated"}

@@ -121,7 +121,7 @@ func TestLadder(t *testing.T) {
 func TestLongRetryIsToldOnce(t *testing.T) {
 	b, _ := consuming(t)
 	var events watched
-	b.patience.long = 70 * time.Millisecond
+	b.patience.Long = 70 * time.Millisecond
 	b.testConsumer(t, func(o *Subscription) {
 		o.Tries, o.Ladder, o.Observe = 1, rungs(6), events.add
 	}, func(context.Context, Delivery) error { return errOops })

@@ -14,6 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/holdfastmq/holdfast"
+	"github.com/holdfastmq/holdfast/broker/internal/consumer"
 	"github.com/holdfastmq/holdfast/broker/internal/link"
 	"github.com/holdfastmq/holdfast/broker/internal/wire"
 	"github.com/holdfastmq/holdfast/internal/stack/stacktest"
@@ -187,11 +188,11 @@ func TestRetriesThatAreRefused(t *testing.T) {
 	b := open(t, stacktest.Shared(t).AMQPURL(), stacktest.Prefix(t), func(o *Options) { o.frameMax = 8192 })
 	ctx := testContext(t)
 	require.NoError(t, b.DeclareConsumer(ctx, "c", []string{"x"}))
-	c := &consumer{consumerHost: consumerHost{Client: b.c}, o: Subscription{Name: "c"}, queue: b.ConsumerQueue("c"), log: b.c.Log, handlers: ctx, schedule: newSchedule(1, rungs(1))}
+	c := &consumer.Consumer{Host: consumer.Host{Client: b.c}, O: Subscription{Name: "c"}, Queue: b.ConsumerQueue("c"), Log: b.c.Log, Handlers: ctx, Schedule: consumer.NewSchedule(1, rungs(1))}
 	frame := b.c.Publishing.FrameMax.Load()
-	after := func(headers int, f func(w *work)) acked {
+	after := func(headers int, f func(w *consumer.Work)) acked {
 		var answer acked
-		f(&work{class: holdfast.ClassError, reason: "oops", j: &job{d: amqp.Delivery{Acknowledger: &answer, MessageId: "m", Exchange: b.TopicsExchange(), RoutingKey: "x", Body: []byte("body"),
+		f(&consumer.Work{Class: holdfast.ClassError, Reason: "oops", J: &consumer.Job{D: amqp.Delivery{Acknowledger: &answer, MessageId: "m", Exchange: b.TopicsExchange(), RoutingKey: "x", Body: []byte("body"),
 			Headers: amqp.Table{"large": strings.Repeat("x", headers)}}}})
 		return answer
 	}
@@ -201,21 +202,21 @@ func TestRetriesThatAreRefused(t *testing.T) {
 		return wire.HeaderText(d.Headers[wire.HeaderAttempts]), wire.HeaderText(d.Headers[wire.HeaderReason]), d.Headers["large"]
 	}
 	// RabbitMQ would take it, but not deliver it.
-	require.True(t, after(7<<10, func(w *work) { c.retry(w, verdict{do: doTail}) }).ack)
+	require.True(t, after(7<<10, func(w *consumer.Work) { c.Retry(w, consumer.Verdict{Do: consumer.DoTail}) }).ack)
 	_, reason, _ := died()
 	require.Contains(t, reason, "leave no room for those of a retry")
-	require.True(t, after(7<<10, c.rotate).requeued)
-	require.True(t, after(7<<10, func(w *work) { c.moveBack(w.j.delivery()) }).requeued)
+	require.True(t, after(7<<10, c.Rotate).requeued)
+	require.True(t, after(7<<10, func(w *consumer.Work) { c.MoveBack(w.J.Delivery()) }).requeued)
 	require.Zero(t, ready(t, b, b.ConsumerQueue("c")))
 
 	// Only the connection that it is written to knows.
 	b.c.Publishing.FrameMax.Store(1 << 20)
-	require.True(t, after(12<<10, func(w *work) { c.retry(w, verdict{do: doTail}) }).ack)
+	require.True(t, after(12<<10, func(w *consumer.Work) { c.Retry(w, consumer.Verdict{Do: consumer.DoTail}) }).ack)
 	_, reason, large := died()
 	require.Contains(t, reason, "it cannot be put off")
 	require.Contains(t, reason, "which are left out")
 	require.Nil(t, large)
-	require.True(t, after(12<<10, c.hop).ack)
+	require.True(t, after(12<<10, c.Hop).ack)
 	_, reason, _ = died()
 	require.Contains(t, reason, "it cannot be put off")
 	b.c.Publishing.FrameMax.Store(frame)

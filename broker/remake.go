@@ -10,6 +10,7 @@ import (
 
 	amqp "github.com/rabbitmq/amqp091-go"
 
+	"github.com/holdfastmq/holdfast/broker/internal/consumer"
 	"github.com/holdfastmq/holdfast/broker/internal/wire"
 )
 
@@ -221,7 +222,7 @@ func (r *remaking) consumer(ctx context.Context, c wire.Bound) (binds []step) {
 	default:
 		its := t.consumerSteps(c.Name, c.Bindings())
 		t.ledger.forget(its)
-		steps := t.ledger.lacking(slices.Concat(t.baseSteps(), its, t.delaySteps(knownDelays(nil))))
+		steps := t.ledger.lacking(slices.Concat(t.baseSteps(), its, t.delaySteps(consumer.KnownDelays(nil))))
 		if err := t.run(ctx, r.conn, steps); err != nil {
 			r.note(fmt.Errorf("consumer %s: %w", c.Name, err))
 			return nil

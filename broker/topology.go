@@ -12,6 +12,7 @@ import (
 	amqp "github.com/rabbitmq/amqp091-go"
 
 	"github.com/holdfastmq/holdfast"
+	"github.com/holdfastmq/holdfast/broker/internal/consumer"
 	"github.com/holdfastmq/holdfast/broker/internal/link"
 	"github.com/holdfastmq/holdfast/broker/internal/wire"
 )
@@ -55,7 +56,7 @@ func (b *Broker) DeclareConsumer(ctx context.Context, name string, topics []stri
 	if b.topo.hasConsumer(name) {
 		b.topo.ledger.doubt(b.ConsumerQueue(name))
 	}
-	return b.declareConsumer(ctx, name, wire.Bindings{Topics: topics, Notices: notices}, knownDelays(nil))
+	return b.declareConsumer(ctx, name, wire.Bindings{Topics: topics, Notices: notices}, consumer.KnownDelays(nil))
 }
 
 func (b *Broker) declareConsumer(ctx context.Context, name string, to wire.Bindings, delays []time.Duration) error {

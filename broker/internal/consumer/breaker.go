@@ -1,4 +1,4 @@
-package broker
+package consumer
 
 import (
 	"fmt"
@@ -32,7 +32,7 @@ type BreakerOptions struct {
 	Off bool
 }
 
-func (o BreakerOptions) withDefaults() BreakerOptions {
+func (o BreakerOptions) WithDefaults() BreakerOptions {
 	if o.Failures == 0 {
 		o.Failures = 10
 	}
@@ -50,7 +50,8 @@ func (o BreakerOptions) validate() error {
 	case o.Failures < 1 || o.Failures > 10_000:
 		return fmt.Errorf("%w: Breaker.Failures is %d: want 1 to 10000", holdfast.ErrInvalid, o.Failures)
 	case o.Pause < time.Millisecond || o.MaxPause < o.Pause:
-		return fmt.Errorf("%w: Breaker.Pause is %v and MaxPause %v: want at least 1ms, and MaxPause not below Pause", holdfast.ErrInvalid, o.Pause, o.MaxPause)
+		return fmt.Errorf("%w: Breaker.Pause is %v and MaxPause %v: want at least 1ms, and MaxPause not below Pause",
+			holdfast.ErrInvalid, o.Pause, o.MaxPause)
 	}
 	return nil
 }
@@ -139,28 +140,28 @@ func newBreaker(o BreakerOptions) breaker {
 type entry int
 
 const (
-	entryTry  entry = iota // try it
+	EntryTry  entry = iota // try it
 	entryPass              // put it behind the others, among which may be one that is not known to fail
 	entryWait              // nothing is tried now
 )
 
-// candidate is a message that could be tried.
-type candidate struct {
-	id     string
+// Candidate is a message that could be tried.
+type Candidate struct {
+	ID     string
 	failed bool // by its headers it failed before
 	alone  bool // there is no other
 }
 
 // enter asks what is to be done with a message now; a try belongs to the era.
-func (b *breaker) enter(m candidate, now time.Time) (era uint64, e entry) {
+func (b *breaker) enter(m Candidate, now time.Time) (era uint64, e entry) {
 	switch {
 	case b.state == wire.BreakerClosed:
-		return b.era, entryTry
+		return b.era, EntryTry
 	case b.busy || !b.fetches():
 		return b.era, entryWait
 	case b.knows(m) && !m.alone:
-		if !b.passed.has(m.id) && len(b.passed) < maxPassed {
-			b.passed.add(m.id)
+		if !b.passed.has(m.ID) && len(b.passed) < maxPassed {
+			b.passed.add(m.ID)
 			return b.era, entryPass
 		}
 		if b.state == wire.BreakerOpen { // there is nothing else: the probe will be one of them
@@ -169,11 +170,11 @@ func (b *breaker) enter(m candidate, now time.Time) (era uint64, e entry) {
 		}
 	}
 	b.busy = true
-	return b.era, entryTry
+	return b.era, EntryTry
 }
 
 // knows reports whether the message is known to fail.
-func (b *breaker) knows(m candidate) bool { return m.failed || b.failed.has(m.id) || b.bad.has(m.id) }
+func (b *breaker) knows(m Candidate) bool { return m.failed || b.failed.has(m.ID) || b.bad.has(m.ID) }
 
 // fetches reports whether messages are tried now.
 func (b *breaker) fetches() bool { return b.state != wire.BreakerOpen || b.sampling }
@@ -215,7 +216,7 @@ func (b *breaker) success(era uint64, id string, now time.Time) (changed bool) {
 		b.waits = 0
 	}
 	if b.state != wire.BreakerClosed {
-		b.to(wire.BreakerClosed, now)
+		b.To(wire.BreakerClosed, now)
 		return true
 	}
 	return false
@@ -286,7 +287,7 @@ func (b *breaker) tick(now time.Time) (changed bool) {
 	case b.state != wire.BreakerOpen:
 		return false
 	case !now.Before(b.until):
-		b.to(wire.BreakerProbing, now)
+		b.To(wire.BreakerProbing, now)
 		return true
 	case !b.sampling && !now.Before(b.next):
 		b.sampling = true
@@ -315,10 +316,10 @@ func (b *breaker) open(err error, now time.Time) {
 	b.err = err
 	b.until = now.Add(b.pause)
 	b.next = b.until
-	b.to(wire.BreakerOpen, now)
+	b.To(wire.BreakerOpen, now)
 }
 
-func (b *breaker) to(state string, now time.Time) {
+func (b *breaker) To(state string, now time.Time) {
 	b.state, b.since = state, now
 	b.era++
 	b.busy, b.sampling = false, false

@@ -1,4 +1,4 @@
-package broker
+package consumer
 
 import (
 	"context"
@@ -62,43 +62,44 @@ func Waits(err error) bool {
 	return errors.As(err, &w)
 }
 
-// work is one delivery in a worker's hands.
-type work struct {
-	j   *job
+// Work is one delivery in a worker's hands.
+type Work struct {
+	J   *Job
 	d   Delivery
-	era uint64
+	Era uint64
 	a   wire.Attempts
 
 	// What is written with a retry or a dead letter; see consumer.failed.
 	log    []holdfast.Attempt
-	class  holdfast.ErrorClass
-	reason string
+	Class  holdfast.ErrorClass
+	Reason string
 }
 
 // handle brings one delivery to its end, or leaves it to come again.
-func (c *consumer) handle(j *job) {
-	if j.ch.IsClosed() {
+func (c *Consumer) handle(j *Job) {
+	if j.Ch.IsClosed() {
 		return // lost meanwhile: it comes again
 	}
-	w := work{j: j, a: wire.ReadAttempts(j.d.Headers)}
-	m, tx, group, err := wire.DecodeMessage(&j.d)
-	if err == nil && c.o.NeedsID {
+	w := Work{J: j, a: wire.ReadAttempts(j.D.Headers)}
+	m, tx, group, err := wire.DecodeMessage(&j.D)
+	if err == nil && c.O.NeedsID {
 		err = wire.StorableID(m.ID)
 	}
 	var notice *wire.Notice
 	if err == nil {
-		notice, err = wire.DecodeNotice(&j.d, m.Topic)
+		notice, err = wire.DecodeNotice(&j.D, m.Topic)
 	}
 	if err == nil && notice == nil {
-		err = c.misled(&j.d)
+		err = c.misled(&j.D)
 	}
-	call, callErr := wire.DecodeCall(c.Client.Prefix, &j.d)
+	call, callErr := wire.DecodeCall(c.Client.Prefix, &j.D)
 	if err == nil {
 		err = callErr
 	}
-	w.d = Delivery{Message: m, TxID: tx, Group: group, Notice: notice, Saga: call, Redelivered: w.a.Lost > 0, Redelivery: w.a.Redelivery}
-	stray := w.a.Lost >= suspectAt && !j.alone
-	if err == nil && w.a.Hops == 0 && !j.d.Redelivered && !stray {
+	w.d = Delivery{Message: m, TxID: tx, Group: group, Notice: notice, Saga: call, Redelivered: w.a.Lost > 0,
+		Redelivery: w.a.Redelivery}
+	stray := w.a.Lost >= suspectAt && !j.Alone
+	if err == nil && w.a.Hops == 0 && !j.D.Redelivered && !stray {
 		c.enter(&w)
 		return
 	}
@@ -111,27 +112,27 @@ func (c *consumer) handle(j *job) {
 			c.giveUp(&w) // its saga need not wait for it
 		}
 	case w.a.Hops > 0:
-		c.hop(&w)
-	case j.d.Redelivered:
+		c.Hop(&w)
+	case j.D.Redelivered:
 		c.lost(&w)
 	default:
-		c.moveBack(j.delivery())
+		c.MoveBack(j.Delivery())
 	}
 }
 
 // enter tries a delivery, if the circuit breaker says so.
-func (c *consumer) enter(w *work) {
+func (c *Consumer) enter(w *Work) {
 	var e entry
-	switch w.era, e = c.gate.enter(candidate{id: w.key(), failed: w.a.Failed > 0, alone: w.j.alone}); e {
-	case entryTry:
-		c.tryOut(w)
+	switch w.Era, e = c.Gate.Enter(Candidate{ID: w.key(), failed: w.a.Failed > 0, alone: w.J.Alone}); e {
+	case EntryTry:
+		c.TryOut(w)
 	default: // later, or after the others
-		c.moveBack(w.j.delivery())
+		c.MoveBack(w.J.Delivery())
 	}
 }
 
 // key is what the circuit breaker knows the message by.
-func (w *work) key() string {
+func (w *Work) key() string {
 	if w.d.Message.ID != "" {
 		return w.d.Message.ID
 	}
@@ -139,15 +140,15 @@ func (w *work) key() string {
 	return string(sum[:])
 }
 
-// tryOut tries a delivery until its schedule has something else for it. Whatever
+// TryOut tries a delivery until its schedule has something else for it. Whatever
 // returns without an acknowledgement leaves it to come again with its channel's
 // end.
-func (c *consumer) tryOut(w *work) {
+func (c *Consumer) TryOut(w *Work) {
 	away, crowded := link.NewBackoff(), link.NewBackoff()
 	crowded.InitialInterval, crowded.MaxInterval, crowded.RandomizationFactor = 10*time.Millisecond, time.Second, 0.5
 	crowded.Reset()
 	var waiting time.Time
-	for !w.j.ch.IsClosed() {
+	for !w.J.Ch.IsClosed() {
 		fault.Point(fault.ConsumeBefore)
 		w.d.Attempt = w.a.Failed + 1
 		began := time.Now()
@@ -155,32 +156,33 @@ func (c *consumer) tryOut(w *work) {
 		took := time.Since(began)
 		switch {
 		case err == nil:
-			c.gate.success(w.era, w.key())
+			c.Gate.success(w.Era, w.key())
 			c.observeAttempt(w, EventAttemptOK, took)
 			c.succeed(w)
 			return
-		case c.handlers.Err() != nil:
+		case c.Handlers.Err() != nil:
 			// Interrupted by the shutdown, not failed.
-			c.giveBack(w)
+			c.GiveBack(w)
 			return
 		case Waits(err) && !holdfast.IsPermanent(err):
 			if waiting.IsZero() {
 				waiting = began
 			}
-			over := c.isStopping() || time.Since(waiting) > c.patience.wait
+			over := c.isStopping() || time.Since(waiting) > c.patience.Wait
 			if contends(err) && !over {
-				c.log.Debug("a message contends with others for the same rows", "message", w.d.Message.ID, "error", err)
+				c.Log.Debug("a message contends with others for the same rows", "message", w.d.Message.ID, "error", err)
 				c.pause(crowded.NextBackOff())
 				continue
 			}
-			c.log.Warn("a message waits for what its handler needs", "message", w.d.Message.ID, "since", waiting, "error", err)
-			if !c.gate.failure(w.era, w.key(), true, err) || over {
-				c.rotate(w)
+			c.Log.Warn("a message waits for what its handler needs", "message", w.d.Message.ID, "since", waiting,
+				"error", err)
+			if !c.Gate.Failure(w.Era, w.key(), true, err) || over {
+				c.Rotate(w)
 				return
 			}
 			c.pause(away.NextBackOff())
-			if !c.gate.counts(w.era) || c.isStopping() {
-				c.rotate(w)
+			if !c.Gate.counts(w.Era) || c.isStopping() {
+				c.Rotate(w)
 				return
 			}
 			continue
@@ -193,56 +195,56 @@ func (c *consumer) tryOut(w *work) {
 		e.wish, e.wished = holdfast.RetryDelay(err)
 		c.failed(w, class, err)
 		c.observeAttempt(w, EventAttemptFailed, took)
-		v := c.schedule.after(w.a.Failed, w.a.Redelivery, e)
-		if v.do == doAgain && c.gate.counts(w.era) {
+		v := c.Schedule.after(w.a.Failed, w.a.Redelivery, e)
+		if v.Do == doAgain && c.Gate.counts(w.Era) {
 			if c.isStopping() {
-				c.retry(w, verdict{do: doTail}) // elsewhere
+				c.Retry(w, Verdict{Do: DoTail}) // elsewhere
 				return
 			}
-			c.log.Debug("handler failed, trying again", "message", w.d.Message.ID, "attempt", w.d.Attempt, "error", err)
+			c.Log.Debug("handler failed, trying again", "message", w.d.Message.ID, "attempt", w.d.Attempt, "error", err)
 			continue
 		}
 		if class == holdfast.ClassPermanent || class == holdfast.ClassMalformed {
-			c.gate.success(w.era, w.key()) // the handler could judge it
+			c.Gate.success(w.Era, w.key()) // the handler could judge it
 			c.giveUp(w)
 			return
 		}
-		switch counts := c.gate.failure(w.era, w.key(), false, err); {
+		switch counts := c.Gate.Failure(w.Era, w.key(), false, err); {
 		case !counts:
-			c.rotate(w)
-		case v.do == doBury:
+			c.Rotate(w)
+		case v.Do == doBury:
 			c.giveUp(w)
 		default:
-			c.retry(w, v)
+			c.Retry(w, v)
 		}
 		return
 	}
-	c.gate.leave(w.era) // a probe of which nothing came must not stay under way
+	c.Gate.leave(w.Era) // a probe of which nothing came must not stay under way
 }
 
 // try runs the handler once, and reports whether its time limit passed.
-func (c *consumer) try(d Delivery) (timedOut bool, err error) {
-	ctx, cancel := context.WithTimeout(c.handlers, c.o.HandlerTimeout)
+func (c *Consumer) try(d Delivery) (timedOut bool, err error) {
+	ctx, cancel := context.WithTimeout(c.Handlers, c.O.HandlerTimeout)
 	defer cancel()
 	d.Message = d.Message.Clone() // what one try changes, the next must not see
-	err = link.Protect(func() error { return c.o.Handle(ctx, d) })
+	err = link.Protect(func() error { return c.O.Handle(ctx, d) })
 	return errors.Is(ctx.Err(), context.DeadlineExceeded), err
 }
 
 // failed notes an attempt that returned with an error. Whatever was lost before
 // is forgotten: it was not the message that killed its process.
-func (c *consumer) failed(w *work, class holdfast.ErrorClass, err error) {
+func (c *Consumer) failed(w *Work, class holdfast.ErrorClass, err error) {
 	w.a.Failed++
 	w.a.Lost = 0
 	c.note(w, class, err.Error())
 }
 
 // note adds to the log of attempts.
-func (c *consumer) note(w *work, class holdfast.ErrorClass, reason string) {
+func (c *Consumer) note(w *Work, class holdfast.ErrorClass, reason string) {
 	if w.log == nil {
-		w.log = wire.ReadLog(w.j.d.Headers)
+		w.log = wire.ReadLog(w.J.D.Headers)
 	}
-	w.class, w.reason = class, reason
+	w.Class, w.Reason = class, reason
 	w.log = wire.Logged(w.log, w.a.Failed+w.a.Lost, class, reason, time.Now())
 }
 
@@ -250,15 +252,17 @@ func (c *consumer) note(w *work, class holdfast.ErrorClass, reason string) {
 // tried, that is written down, and not only here: if it kills its process, the
 // next one knows. So it goes to its queue's end, or into a delay queue, or to the
 // dead letters.
-func (c *consumer) lost(w *work) {
+func (c *Consumer) lost(w *Work) {
 	w.a.Lost++
-	c.note(w, holdfast.ClassLost, fmt.Sprintf("the process that had it was killed, lost its connection or gave it back, and no attempt returned (%d in a row)", w.a.Lost))
+	c.note(w, holdfast.ClassLost, fmt.Sprintf("the process that had it was killed, lost its connection or gave it "+
+		"back, and no attempt returned (%d in a row)", w.a.Lost))
 	c.observe(c.event(w, EventLost))
-	v := c.schedule.afterLoss(w.a.Failed, w.a.Lost, w.a.Redelivery)
-	c.log.Info("a message was delivered before and nobody knows what came of it", "message", w.d.Message.ID, "lost", w.a.Lost)
-	if v.do == doBury {
+	v := c.Schedule.afterLoss(w.a.Failed, w.a.Lost, w.a.Redelivery)
+	c.Log.Info("a message was delivered before and nobody knows what came of it", "message", w.d.Message.ID, "lost",
+		w.a.Lost)
+	if v.Do == doBury {
 		c.giveUp(w)
 		return
 	}
-	c.retry(w, v)
+	c.Retry(w, v)
 }

@@ -1,4 +1,8 @@
-package broker
+// Package consumer is one delivery's life in a consumer: the gate that the circuit breaker
+// keeps, the tries, what is tried again and when, messages that may have killed their
+// process, and what becomes of those that are given up. Broker runs consumers through
+// Consume, and is their Host.
+package consumer
 
 import (
 	"cmp"
@@ -102,7 +106,7 @@ type Subscription struct {
 
 	unbegun   time.Duration // maxUnbegun
 	wait      time.Duration // maxWait
-	lookEvery time.Duration // lookEvery
+	lookEvery time.Duration // LookEvery
 	gather    time.Duration // HandledDelay
 	long      time.Duration // LongRetry
 }
@@ -125,7 +129,7 @@ func (o Subscription) withDefaults() Subscription {
 	if o.Ladder == nil {
 		o.Ladder = DefaultLadder()
 	}
-	o.Breaker = o.Breaker.withDefaults()
+	o.Breaker = o.Breaker.WithDefaults()
 	return o
 }
 
@@ -142,15 +146,18 @@ func (o Subscription) validate() error {
 	case o.Handle == nil:
 		return fmt.Errorf("%w: consumer %q: Handle is nil", holdfast.ErrInvalid, o.Name)
 	case o.Concurrency < 1 || o.Concurrency > 65_535:
-		return fmt.Errorf("%w: consumer %q: Concurrency is %d: want 1 to 65535", holdfast.ErrInvalid, o.Name, o.Concurrency)
+		return fmt.Errorf("%w: consumer %q: Concurrency is %d: want 1 to 65535", holdfast.ErrInvalid, o.Name,
+			o.Concurrency)
 	case o.Prefetch < o.Concurrency || o.Prefetch > 65_535:
-		return fmt.Errorf("%w: consumer %q: Prefetch is %d: want at least Concurrency (%d) and at most 65535", holdfast.ErrInvalid, o.Name, o.Prefetch, o.Concurrency)
+		return fmt.Errorf("%w: consumer %q: Prefetch is %d: want at least Concurrency (%d) and at most 65535",
+			holdfast.ErrInvalid, o.Name, o.Prefetch, o.Concurrency)
 	case o.Tries < 1:
 		return fmt.Errorf("%w: consumer %q: Tries is %d: want at least 1", holdfast.ErrInvalid, o.Name, o.Tries)
 	case o.HandlerTimeout < 0 || o.DrainTimeout < 0:
-		return fmt.Errorf("%w: consumer %q: HandlerTimeout and DrainTimeout must not be negative", holdfast.ErrInvalid, o.Name)
+		return fmt.Errorf("%w: consumer %q: HandlerTimeout and DrainTimeout must not be negative", holdfast.ErrInvalid,
+			o.Name)
 	}
-	for _, err := range []error{validLadder(o.Ladder), o.Policy.Validate(), o.Breaker.validate()} {
+	for _, err := range []error{ValidLadder(o.Ladder), o.Policy.Validate(), o.Breaker.validate()} {
 		if err != nil {
 			return fmt.Errorf("consumer %q: %w", o.Name, err)
 		}
@@ -158,8 +165,8 @@ func (o Subscription) validate() error {
 	return nil
 }
 
-// consumerHost is the process that consumers run in, as far as they need it.
-type consumerHost struct {
+// Host is the process that consumers run in, as far as they need it.
+type Host struct {
 	Client *link.Client
 	// Limit is RabbitMQ's consumer_timeout, as far as it is known; see Options.
 	Limit time.Duration
@@ -168,50 +175,51 @@ type consumerHost struct {
 	// Show lets answers to status requests tell of a consumer until hide is called; probe
 	// is called with each request.
 	Show     func(status func() wire.ConsumerStatus, probe func(wire.StatusRequest)) (hide func())
-	Patience consumerPatience
+	Patience Patience
 }
 
-// consumerPatience is how long a consumer waits for what. Zero means the constants; tests shorten
+// Patience is how long a consumer waits for what. Zero means the constants; tests shorten
 // it.
-type consumerPatience struct {
-	unbegun   time.Duration // maxUnbegun
-	wait      time.Duration // maxWait
-	lookEvery time.Duration // lookEvery
-	gather    time.Duration // link.HandledDelay
-	long      time.Duration // LongRetry
+type Patience struct {
+	Unbegun   time.Duration // maxUnbegun
+	Wait      time.Duration // maxWait
+	LookEvery time.Duration // LookEvery
+	Gather    time.Duration // link.HandledDelay
+	Long      time.Duration // LongRetry
 }
 
-func (p consumerPatience) withDefaults() consumerPatience {
-	p.unbegun, p.wait = cmp.Or(p.unbegun, maxUnbegun), cmp.Or(p.wait, maxWait)
-	p.lookEvery, p.gather = cmp.Or(p.lookEvery, lookEvery), cmp.Or(p.gather, link.HandledDelay)
-	p.long = cmp.Or(p.long, LongRetry)
+func (p Patience) withDefaults() Patience {
+	p.Unbegun, p.Wait = cmp.Or(p.Unbegun, maxUnbegun), cmp.Or(p.Wait, maxWait)
+	p.LookEvery, p.Gather = cmp.Or(p.LookEvery, lookEvery), cmp.Or(p.Gather, link.HandledDelay)
+	p.Long = cmp.Or(p.Long, LongRetry)
 	return p
 }
 
-// consume runs a consumer until ctx is done.
-func consume(ctx context.Context, h consumerHost, o Subscription) error {
+// Consume runs a consumer until ctx is done.
+func Consume(ctx context.Context, h Host, o Subscription) error {
 	o = o.withDefaults()
 	if err := o.validate(); err != nil {
 		return err
 	}
 	queue, patience := h.Client.ConsumerQueue(o.Name), h.Patience.withDefaults()
-	c := &consumer{consumerHost: h, patience: patience, o: o, queue: queue, log: h.Client.Log.With("consumer", o.Name), jobs: make(chan job), stopping: ctx.Done(),
-		schedule: newSchedule(o.Tries, o.Ladder), stuck: time.NewTimer(patience.unbegun),
+	c := &Consumer{Host: h, patience: patience, O: o, Queue: queue, Log: h.Client.Log.With("consumer", o.Name),
+		jobs: make(chan Job), stopping: ctx.Done(),
+		Schedule: NewSchedule(o.Tries, o.Ladder), stuck: time.NewTimer(patience.Unbegun),
 		look: make(chan struct{}, 1)}
-	c.gate = newGate(o.Breaker, c.breakerChanged)
+	c.Gate = NewGate(o.Breaker, c.BreakerChanged)
 	c.warnOfTimeout()
-	defer h.Show(c.status, c.probeNow)()
+	defer h.Show(c.Status, c.probeNow)()
 	// Handlers outlive ctx by DrainTimeout.
 	handlers, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
 	defer cancel(nil)
-	c.handlers = handlers
+	c.Handlers = handlers
 	var workers sync.WaitGroup
 	for range o.Concurrency {
 		workers.Go(c.work)
 	}
-	err := h.Client.Subs.Resubscribe(ctx, c.log, queue, 0,
+	err := h.Client.Subs.Resubscribe(ctx, c.Log, queue, 0,
 		func(ctx context.Context) error {
-			return h.Declare(ctx, o.Name, wire.Bindings{Topics: o.Topics, Notices: o.Notices}, c.schedule.delays)
+			return h.Declare(ctx, o.Name, wire.Bindings{Topics: o.Topics, Notices: o.Notices}, c.Schedule.delays)
 		},
 		func(ctx context.Context, s *link.Subscription) {
 			c.session(ctx, s)
@@ -223,29 +231,29 @@ func consume(ctx context.Context, h consumerHost, o Subscription) error {
 	return errors.Join(err, c.finish(&workers, cancel))
 }
 
-// job is one delivery for a worker; one without a channel is none.
-type job struct {
-	d     amqp.Delivery
-	ch    *amqp.Channel
+// Job is one delivery for a worker; one without a channel is none.
+type Job struct {
+	D     amqp.Delivery
+	Ch    *amqp.Channel
 	acks  *link.Acker
-	alone bool          // it is the only one here
+	Alone bool          // it is the only one here
 	done  chan struct{} // closed when the worker is through, if not nil
 }
 
-// delivery is a copy: with a pointer into it, every job would be on the heap.
-func (j job) delivery() *amqp.Delivery { return &j.d }
+// Delivery is a copy: with a pointer into it, every job would be on the heap.
+func (j Job) Delivery() *amqp.Delivery { return &j.D }
 
-type consumer struct {
-	consumerHost
-	patience consumerPatience
-	o        Subscription
-	queue    string
-	log      *slog.Logger
-	jobs     chan job
-	handlers context.Context
+type Consumer struct {
+	Host
+	patience Patience
+	O        Subscription
+	Queue    string
+	Log      *slog.Logger
+	jobs     chan Job
+	Handlers context.Context
 	stopping <-chan struct{}
-	schedule schedule
-	gate     *gate
+	Schedule schedule
+	Gate     *gate
 	stuck    *time.Timer   // the session's
 	look     chan struct{} // has a token if there are suspects to look for
 
@@ -254,13 +262,13 @@ type consumer struct {
 	idle    chan struct{} // closed when running comes to 0, if somebody waits
 }
 
-func (c *consumer) begin() {
+func (c *Consumer) Begin() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.running++
 }
 
-func (c *consumer) end() {
+func (c *Consumer) end() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.running--; c.running == 0 && c.idle != nil {
@@ -272,36 +280,37 @@ func (c *consumer) end() {
 // drain waits for the running handlers: undisturbed for DrainTimeout, then a
 // little longer with their contexts ended. What they finish can still be
 // acknowledged if their channel is open.
-func (c *consumer) drain(cancel context.CancelCauseFunc) {
-	if c.handlers.Err() != nil {
+func (c *Consumer) drain(cancel context.CancelCauseFunc) {
+	if c.Handlers.Err() != nil {
 		return // that was before
 	}
-	if c.rest(context.Background(), c.o.DrainTimeout) {
+	if c.rest(context.Background(), c.O.DrainTimeout) {
 		return
 	}
-	c.log.Warn("handlers did not finish in time; their deliveries are given back", "after", c.o.DrainTimeout)
+	c.Log.Warn("handlers did not finish in time; their deliveries are given back", "after", c.O.DrainTimeout)
 	cancel(link.ErrDrained)
 	c.rest(context.Background(), link.AbandonAfter)
 }
 
 // finish waits for the workers once there is no session any more: handlers of
 // a lost subscription may still run.
-func (c *consumer) finish(workers *sync.WaitGroup, cancel context.CancelCauseFunc) error {
+func (c *Consumer) finish(workers *sync.WaitGroup, cancel context.CancelCauseFunc) error {
 	c.drain(cancel)
 	c.mu.Lock()
 	running := c.running
 	c.mu.Unlock()
 	if running > 0 {
-		return fmt.Errorf("consumer %s: %d handlers ignore the end of their context: what they handle will be delivered again", c.o.Name, running)
+		return fmt.Errorf("consumer %s: %d handlers ignore the end of their context: what they handle will be "+
+			"delivered again", c.O.Name, running)
 	}
 	workers.Wait()
 	return nil
 }
 
-func (c *consumer) work() {
-	var j job // on the heap, once
+func (c *Consumer) work() {
+	var j Job // on the heap, once
 	for j = range c.jobs {
-		if j.ch == nil {
+		if j.Ch == nil {
 			continue
 		}
 		func() {
@@ -314,7 +323,7 @@ func (c *consumer) work() {
 	}
 }
 
-func (c *consumer) isStopping() bool {
+func (c *Consumer) isStopping() bool {
 	select {
 	case <-c.stopping:
 		return true
@@ -324,7 +333,7 @@ func (c *consumer) isStopping() bool {
 }
 
 // pause waits, but not into a shutdown.
-func (c *consumer) pause(d time.Duration) {
+func (c *Consumer) pause(d time.Duration) {
 	t := time.NewTimer(d)
 	defer t.Stop()
 	select {
@@ -333,46 +342,48 @@ func (c *consumer) pause(d time.Duration) {
 	}
 }
 
-// status says how the consumer is.
-func (c *consumer) status() wire.ConsumerStatus {
-	s := wire.ConsumerStatus{Name: c.o.Name, Topics: wire.Bindings{Topics: c.o.Topics, Notices: c.o.Notices}.Named(), Holds: c.o.holds(), Limit: c.Limit,
-		Delays: c.schedule.delays, Participant: c.o.Participant}
+// Status says how the consumer is.
+func (c *Consumer) Status() wire.ConsumerStatus {
+	s := wire.ConsumerStatus{Name: c.O.Name, Topics: wire.Bindings{Topics: c.O.Topics, Notices: c.O.Notices}.Named(),
+		Holds: c.O.holds(), Limit: c.Limit,
+		Delays: c.Schedule.delays, Participant: c.O.Participant}
 	var err, why error
-	s.Breaker, s.Since, err = c.gate.status()
+	s.Breaker, s.Since, err = c.Gate.status()
 	// A message that waits fails anew within each HandlerTimeout, and is elsewhere for a moment.
-	if s.WaitsSince, why = c.gate.waits(2*c.o.HandlerTimeout + c.patience.wait); err == nil {
+	if s.WaitsSince, why = c.Gate.waits(2*c.O.HandlerTimeout + c.patience.Wait); err == nil {
 		err = why
 	}
 	if err != nil {
 		s.Error = wire.OneLine(err.Error(), wire.MaxReason)
 	}
-	s.Next = c.gate.next()
+	s.Next = c.Gate.next()
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	s.Handling = c.running
 	return s
 }
 
-// breakerChanged tells people.
-func (c *consumer) breakerChanged(x change) {
-	e := Event{Kind: EventBreaker, Consumer: c.o.Name, Breaker: x.to, Reason: x.err.Error()}
+// BreakerChanged tells people.
+func (c *Consumer) BreakerChanged(x Change) {
+	e := Event{Kind: EventBreaker, Consumer: c.O.Name, Breaker: x.to, Reason: x.err.Error()}
 	switch {
 	case x.to == wire.BreakerOpen && x.from == wire.BreakerClosed:
 		e.Delay = x.pause
-		c.log.Warn("everything fails: the consumer pauses, then tries one message at a time", "failures", c.o.Breaker.Failures, "pause", x.pause, "error", x.err)
+		c.Log.Warn("everything fails: the consumer pauses, then tries one message at a time", "failures",
+			c.O.Breaker.Failures, "pause", x.pause, "error", x.err)
 	case x.to == wire.BreakerOpen:
 		e.Delay = x.pause
-		c.log.Warn("the consumer still fails, and pauses longer", "pause", x.pause, "error", x.err)
+		c.Log.Warn("the consumer still fails, and pauses longer", "pause", x.pause, "error", x.err)
 	case x.to == wire.BreakerProbing:
-		c.log.Info("the consumer tries one message", "error", x.err)
+		c.Log.Info("the consumer tries one message", "error", x.err)
 	default:
-		c.log.Info("the consumer works again, and goes on as usual", "error", x.err)
+		c.Log.Info("the consumer works again, and goes on as usual", "error", x.err)
 	}
 	c.observe(e)
 }
 
-func (c *consumer) observe(e Event) {
-	if c.o.Observe != nil {
-		c.o.Observe(e)
+func (c *Consumer) observe(e Event) {
+	if c.O.Observe != nil {
+		c.O.Observe(e)
 	}
 }

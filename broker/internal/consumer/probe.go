@@ -1,4 +1,4 @@
-package broker
+package consumer
 
 import (
 	"slices"
@@ -19,15 +19,15 @@ func (b *breaker) probe(now time.Time) {
 func (g *gate) probe() {
 	g.mu.Lock()
 	before := g.look()
-	g.b.probe(time.Now())
+	g.B.probe(time.Now())
 	g.unlock(before)
 }
 
 // probeNow has the consumer's breaker try a message at once, if it is among those that are
 // wanted.
-func (c *consumer) probeNow(want wire.StatusRequest) {
-	if slices.Contains(want.Probe, c.o.Name) {
-		c.log.Info("somebody asks the consumer to try a message at once")
-		c.gate.probe()
+func (c *Consumer) probeNow(want wire.StatusRequest) {
+	if slices.Contains(want.Probe, c.O.Name) {
+		c.Log.Info("somebody asks the consumer to try a message at once")
+		c.Gate.probe()
 	}
 }

@@ -1,4 +1,4 @@
-package broker
+package consumer
 
 import (
 	"errors"
@@ -16,18 +16,20 @@ import (
 var errFails = errors.New("the dependency is down")
 
 func TestBreakerOptions(t *testing.T) {
-	require.Equal(t, BreakerOptions{Failures: 10, Pause: 5 * time.Second, MaxPause: time.Minute}, BreakerOptions{}.withDefaults())
-	require.Equal(t, time.Hour, BreakerOptions{Pause: time.Hour}.withDefaults().MaxPause)
-	require.NoError(t, BreakerOptions{}.withDefaults().validate())
-	for _, o := range []BreakerOptions{{Failures: -1}, {Failures: 10_001}, {Pause: -1}, {MaxPause: time.Second}, {Pause: 1}} {
-		require.ErrorIs(t, o.withDefaults().validate(), holdfast.ErrInvalid)
+	require.Equal(t, BreakerOptions{Failures: 10, Pause: 5 * time.Second, MaxPause: time.Minute},
+		BreakerOptions{}.WithDefaults())
+	require.Equal(t, time.Hour, BreakerOptions{Pause: time.Hour}.WithDefaults().MaxPause)
+	require.NoError(t, BreakerOptions{}.WithDefaults().validate())
+	for _, o := range []BreakerOptions{{Failures: -1}, {Failures: 10_001}, {Pause: -1}, {MaxPause: time.Second},
+		{Pause: 1}} {
+		require.ErrorIs(t, o.WithDefaults().validate(), holdfast.ErrInvalid)
 	}
 }
 
 // fail has n messages fail that were begun now.
 func fail(b *breaker, n int, now time.Time) (changed bool) {
 	for i := range n {
-		era, _ := b.enter(candidate{id: strconv.Itoa(i)}, now)
+		era, _ := b.enter(Candidate{ID: strconv.Itoa(i)}, now)
 		changed = b.failure(era, strconv.Itoa(i), false, errFails, now)
 	}
 	return changed
@@ -43,13 +45,13 @@ func TestBreaker(t *testing.T) {
 	}
 	enter := func(t *testing.T, b *breaker, id string, at time.Time, want entry) uint64 {
 		t.Helper()
-		era, e := b.enter(candidate{id: id}, at)
+		era, e := b.enter(Candidate{ID: id}, at)
 		require.Equal(t, want, e, id)
 		return era
 	}
 	sample := func(t *testing.T, b *breaker, id string, at time.Time) (changed bool) {
 		t.Helper()
-		return b.failure(enter(t, b, id, at, entryTry), id, false, errFails, at)
+		return b.failure(enter(t, b, id, at, EntryTry), id, false, errFails, at)
 	}
 	for name, f := range map[string]func(t *testing.T){
 		"one message that fails often": func(t *testing.T) {
@@ -79,7 +81,7 @@ func TestBreaker(t *testing.T) {
 			require.True(t, b.fetches())
 			enter(t, b, "0", now, entryPass)
 			enter(t, b, "1", now, entryPass)
-			era := enter(t, b, "good", now, entryTry)
+			era := enter(t, b, "good", now, EntryTry)
 			enter(t, b, "another", now, entryWait)
 			require.True(t, b.success(era, "good", now))
 			require.Equal(t, wire.BreakerClosed, b.state)
@@ -104,7 +106,7 @@ func TestBreaker(t *testing.T) {
 		},
 		"one that succeeds is not bad": func(t *testing.T) {
 			b := opened()
-			b.success(enter(t, b, "good", now, entryTry), "good", now)
+			b.success(enter(t, b, "good", now, EntryTry), "good", now)
 			for i := range 3 {
 				b.success(b.era, strconv.Itoa(i), now)
 			}
@@ -114,8 +116,8 @@ func TestBreaker(t *testing.T) {
 			b := newBreaker(o)
 			fail(&b, 2, now)
 			b.success(b.era, "0", now)
-			require.False(t, b.knows(candidate{id: "0"}))
-			require.True(t, b.knows(candidate{id: "1"}))
+			require.False(t, b.knows(Candidate{ID: "0"}))
+			require.True(t, b.knows(Candidate{ID: "1"}))
 		},
 		"bad ones are not tried either": func(t *testing.T) {
 			b := newBreaker(o)
@@ -126,9 +128,9 @@ func TestBreaker(t *testing.T) {
 			}
 			require.Equal(t, wire.BreakerOpen, b.state)
 			enter(t, &b, "0", now, entryPass)
-			_, e := b.enter(candidate{id: "of another process", failed: true}, now)
+			_, e := b.enter(Candidate{ID: "of another process", failed: true}, now)
 			require.Equal(t, entryPass, e)
-			enter(t, &b, "good", now, entryTry)
+			enter(t, &b, "good", now, EntryTry)
 		},
 		"nothing else is there": func(t *testing.T) {
 			b := opened()
@@ -141,7 +143,7 @@ func TestBreaker(t *testing.T) {
 			require.True(t, b.tick(now.Add(time.Second)))
 			require.Equal(t, wire.BreakerProbing, b.state)
 			enter(t, b, "0", now, entryPass)
-			enter(t, b, "0", now, entryTry)
+			enter(t, b, "0", now, EntryTry)
 		},
 		"too many to pass over": func(t *testing.T) {
 			b := opened()
@@ -150,14 +152,14 @@ func TestBreaker(t *testing.T) {
 				b.failed.add(strconv.Itoa(i))
 				enter(t, b, strconv.Itoa(i), now, entryPass)
 			}
-			_, e := b.enter(candidate{id: "next", failed: true}, now)
-			require.Equal(t, entryTry, e)
+			_, e := b.enter(Candidate{ID: "next", failed: true}, now)
+			require.Equal(t, EntryTry, e)
 		},
 		"a lone suspect": func(t *testing.T) {
 			b := opened()
 			b.tick(b.until)
-			_, e := b.enter(candidate{id: "0", alone: true}, now)
-			require.Equal(t, entryTry, e)
+			_, e := b.enter(Candidate{ID: "0", alone: true}, now)
+			require.Equal(t, EntryTry, e)
 		},
 		"rounds of samples": func(t *testing.T) {
 			b := opened()
@@ -170,7 +172,7 @@ func TestBreaker(t *testing.T) {
 			require.False(t, b.tick(b.wake()))
 			require.True(t, b.fetches())
 			require.Equal(t, b.until, b.wake())
-			era := enter(t, b, "s", now, entryTry)
+			era := enter(t, b, "s", now, EntryTry)
 			require.False(t, b.failure(era, "s", true, errFails, now))
 			require.False(t, b.fetches())
 			require.Equal(t, b.until, b.wake(), "the surroundings are at fault")
@@ -178,13 +180,13 @@ func TestBreaker(t *testing.T) {
 		"one sample at a time": func(t *testing.T) {
 			b := opened()
 			b.tick(now.Add(time.Second))
-			era := enter(t, b, "a", now, entryTry)
+			era := enter(t, b, "a", now, EntryTry)
 			enter(t, b, "b", now, entryWait)
 			b.leave(era)
-			enter(t, b, "b", now, entryTry)
+			enter(t, b, "b", now, EntryTry)
 			b.renew()
 			b.leave(era)
-			era = enter(t, b, "c", now, entryTry) // the second one was lost with its channel
+			era = enter(t, b, "c", now, EntryTry) // the second one was lost with its channel
 			require.True(t, b.success(era, "c", now))
 			require.Equal(t, wire.BreakerClosed, b.state)
 		},
@@ -202,7 +204,7 @@ func TestBreaker(t *testing.T) {
 				require.True(t, sample(t, b, another(), at))
 			}
 			b.tick(b.until)
-			b.success(enter(t, b, "p", now, entryTry), "p", at)
+			b.success(enter(t, b, "p", now, EntryTry), "p", at)
 			require.Equal(t, wire.BreakerClosed, b.state)
 			b.bad = ids{}
 			require.True(t, fail(b, 3, at))
@@ -212,12 +214,12 @@ func TestBreaker(t *testing.T) {
 			b := opened()
 			at := b.until
 			b.tick(at)
-			era := enter(t, b, "slow", at, entryTry)
+			era := enter(t, b, "slow", at, EntryTry)
 			require.True(t, b.failure(era, "slow", false, errFails, at.Add(b.pause)), "one for each pause")
 		},
 		"what began before": func(t *testing.T) {
 			b := newBreaker(o)
-			old := enter(t, &b, "old", now, entryTry)
+			old := enter(t, &b, "old", now, EntryTry)
 			require.True(t, b.counts(old))
 			fail(&b, 3, now)
 			require.False(t, b.counts(old))
@@ -225,8 +227,8 @@ func TestBreaker(t *testing.T) {
 			b.tick(b.until)
 			require.False(t, b.success(old, "old", now))
 			require.False(t, b.failure(old, "x", false, errFails, now), "and opens nothing")
-			require.True(t, b.knows(candidate{id: "x"}))
-			b.success(enter(t, &b, "p", now, entryTry), "p", now)
+			require.True(t, b.knows(Candidate{ID: "x"}))
+			b.success(enter(t, &b, "p", now, EntryTry), "p", now)
 			require.False(t, b.counts(old), "even after it closed again")
 			b.bad = ids{}
 			require.False(t, fail(&b, 2, now))
@@ -254,7 +256,7 @@ func TestBreaker(t *testing.T) {
 // Messages without an ID are told apart by what they say.
 func TestKeyOfAMessage(t *testing.T) {
 	key := func(id, body string) string {
-		w := work{d: Delivery{Message: holdfast.Message{ID: id, Body: []byte(body)}}}
+		w := Work{d: Delivery{Message: holdfast.Message{ID: id, Body: []byte(body)}}}
 		return w.key()
 	}
 	require.Equal(t, "a", key("a", "x"))
@@ -265,20 +267,22 @@ func TestKeyOfAMessage(t *testing.T) {
 // The gate tells of every change, in order, and leaves a token for the session.
 func TestGate(t *testing.T) {
 	var told []string
-	g := newGate(BreakerOptions{Failures: 1, Pause: time.Millisecond, MaxPause: time.Millisecond}, func(c change) { told = append(told, c.from+">"+c.to) })
-	era, e := g.enter(candidate{id: "a"})
-	require.Equal(t, entryTry, e)
-	require.False(t, g.failure(era, "a", false, errFails))
+	g := NewGate(BreakerOptions{Failures: 1, Pause: time.Millisecond, MaxPause: time.Millisecond},
+		func(c Change) { told = append(told, c.from+">"+c.to) })
+	era, e := g.Enter(Candidate{ID: "a"})
+	require.Equal(t, EntryTry, e)
+	require.False(t, g.Failure(era, "a", false, errFails))
 	require.True(t, g.isOpen())
 	<-g.changed
 	state, since, err := g.status()
 	require.Equal(t, wire.BreakerOpen, state)
 	require.False(t, since.IsZero())
 	require.ErrorIs(t, err, errFails)
-	require.Eventually(t, func() bool { state, _, _ := g.mode(); return state == wire.BreakerProbing }, time.Minute, time.Millisecond)
+	require.Eventually(t, func() bool { state, _, _ := g.mode(); return state == wire.BreakerProbing }, time.Minute,
+		time.Millisecond)
 	<-g.changed
-	era, e = g.enter(candidate{id: "b"})
-	require.Equal(t, entryTry, e)
+	era, e = g.Enter(Candidate{ID: "b"})
+	require.Equal(t, EntryTry, e)
 	g.success(era, "b")
 	<-g.changed
 	_, _, err = g.status()
@@ -289,15 +293,15 @@ func TestGate(t *testing.T) {
 // A breaker that is not open has nothing to be asked for.
 func TestBreakerProbe(t *testing.T) {
 	now := time.Now()
-	b := newBreaker(BreakerOptions{Failures: 1, Pause: time.Hour, MaxPause: 24 * time.Hour}.withDefaults())
+	b := newBreaker(BreakerOptions{Failures: 1, Pause: time.Hour, MaxPause: 24 * time.Hour}.WithDefaults())
 	b.probe(now)
 	require.Equal(t, wire.BreakerClosed, b.state)
 	require.True(t, b.failure(b.era, "m", true, errFails, now))
 	require.Equal(t, wire.BreakerOpen, b.state)
 	b.probe(now.Add(time.Second))
 	require.Equal(t, wire.BreakerProbing, b.state)
-	era, e := b.enter(candidate{id: "m", alone: true}, now)
-	require.Equal(t, entryTry, e)
+	era, e := b.enter(Candidate{ID: "m", alone: true}, now)
+	require.Equal(t, EntryTry, e)
 	b.probe(now)
 	require.Equal(t, era, b.era, "one is under way")
 	require.True(t, b.failure(era, "m", true, errFails, now))

@@ -1,4 +1,4 @@
-package broker
+package consumer
 
 import (
 	"fmt"
@@ -41,15 +41,19 @@ func (l ConsumerTimeout) HeldTooLong(holds time.Duration) (what, remedy string) 
 	if l.Limit < 0 || holds <= l.Limit {
 		return "", ""
 	}
-	return fmt.Sprintf("it may hold a message for %s (Timeout times Tries), and RabbitMQ's consumer_timeout is %s (%s): a consumer that holds one longer is cut off, "+
-			"and the message is delivered again while its handler still runs", wire.DelayName(holds), wire.DelayName(l.Limit), l.Of),
-		"lower the consumer's Timeout or Tries so that their product is below it; or raise consumer_timeout in rabbitmq.conf " +
-			"(`rabbitmqctl eval 'application:get_env(rabbit, consumer_timeout).'` shows it in milliseconds), and tell the processes by Options.ConsumerTimeout"
+	return fmt.Sprintf("it may hold a message for %s (Timeout times Tries), and RabbitMQ's consumer_timeout is %s "+
+			"(%s): a consumer that holds one longer is cut off, "+
+			"and the message is delivered again while its handler still runs", wire.DelayName(holds),
+			wire.DelayName(l.Limit), l.Of),
+		"lower the consumer's Timeout or Tries so that their product is below it; or raise consumer_timeout in " +
+			"rabbitmq.conf " +
+			"(`rabbitmqctl eval 'application:get_env(rabbit, consumer_timeout).'` shows it in milliseconds), and " +
+			"tell the processes by Options.ConsumerTimeout"
 }
 
 // warnOfTimeout says it at the consumer's beginning.
-func (c *consumer) warnOfTimeout() {
-	if what, remedy := KnownConsumerTimeout(c.Limit).HeldTooLong(c.o.holds()); what != "" {
-		c.log.Warn(what, "remedy", remedy)
+func (c *Consumer) warnOfTimeout() {
+	if what, remedy := KnownConsumerTimeout(c.Limit).HeldTooLong(c.O.holds()); what != "" {
+		c.Log.Warn(what, "remedy", remedy)
 	}
 }

@@ -1,4 +1,4 @@
-package broker
+package consumer
 
 import (
 	"sync"
@@ -14,35 +14,35 @@ type gate struct {
 	// session's goroutine, which fetches accordingly.
 	changed chan struct{}
 	// tell is called after each change, one call at a time and in order.
-	tell func(change)
+	tell func(Change)
 
 	mu      sync.Mutex
-	b       breaker
-	changes []change // not yet told
+	B       breaker
+	changes []Change // not yet told
 
 	telling sync.Mutex
 }
 
-// change is a change of a breaker's state.
-type change struct {
+// Change is a change of a breaker's state.
+type Change struct {
 	from, to string
 	pause    time.Duration // to open
 	err      error         // the last failure
 }
 
-func newGate(o BreakerOptions, tell func(change)) *gate {
-	return &gate{changed: make(chan struct{}, 1), tell: tell, b: newBreaker(o)}
+func NewGate(o BreakerOptions, tell func(Change)) *gate {
+	return &gate{changed: make(chan struct{}, 1), tell: tell, B: newBreaker(o)}
 }
 
-// enter asks what is to be done with a delivery.
-func (g *gate) enter(m candidate) (era uint64, e entry) {
+// Enter asks what is to be done with a delivery.
+func (g *gate) Enter(m Candidate) (era uint64, e entry) {
 	g.mu.Lock()
-	if g.b.state == wire.BreakerClosed {
+	if g.B.state == wire.BreakerClosed {
 		defer g.mu.Unlock()
-		return g.b.era, entryTry
+		return g.B.era, EntryTry
 	}
 	before := g.look()
-	era, e = g.b.enter(m, time.Now())
+	era, e = g.B.enter(m, time.Now())
 	g.unlock(before)
 	return era, e
 }
@@ -50,36 +50,36 @@ func (g *gate) enter(m candidate) (era uint64, e entry) {
 func (g *gate) leave(era uint64) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.b.leave(era)
+	g.B.leave(era)
 }
 
 func (g *gate) renew() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.b.renew()
+	g.B.renew()
 }
 
 // counts reports whether a failure in era counts against its message now.
 func (g *gate) counts(era uint64) bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	return g.b.counts(era)
+	return g.B.counts(era)
 }
 
 func (g *gate) success(era uint64, id string) {
 	g.mu.Lock()
 	before := g.look()
-	g.b.success(era, id, time.Now())
+	g.B.success(era, id, time.Now())
 	g.unlock(before)
 }
 
-// failure notes a failure and reports whether it counts against its message:
+// Failure notes a failure and reports whether it counts against its message:
 // not if the breaker is open, or was since the delivery began.
-func (g *gate) failure(era uint64, id string, waits bool, err error) (counts bool) {
+func (g *gate) Failure(era uint64, id string, waits bool, err error) (counts bool) {
 	g.mu.Lock()
 	before := g.look()
-	g.b.failure(era, id, waits, err, time.Now())
-	counts = g.b.counts(era)
+	g.B.failure(era, id, waits, err, time.Now())
+	counts = g.B.counts(era)
 	g.unlock(before)
 	return counts
 }
@@ -88,8 +88,8 @@ func (g *gate) failure(era uint64, id string, waits bool, err error) (counts boo
 func (g *gate) mode() (state string, fetches bool, wake time.Time) {
 	g.mu.Lock()
 	before := g.look()
-	g.b.tick(time.Now())
-	state, fetches, wake = g.b.state, g.b.fetches(), g.b.wake()
+	g.B.tick(time.Now())
+	state, fetches, wake = g.B.state, g.B.fetches(), g.B.wake()
 	g.unlock(before)
 	return state, fetches, wake
 }
@@ -98,17 +98,17 @@ func (g *gate) mode() (state string, fetches bool, wake time.Time) {
 func (g *gate) isOpen() bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	return g.b.state == wire.BreakerOpen
+	return g.B.state == wire.BreakerOpen
 }
 
 // status is the state for people.
 func (g *gate) status() (state string, since time.Time, err error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if g.b.state == wire.BreakerClosed {
-		return g.b.state, g.b.since, nil
+	if g.B.state == wire.BreakerClosed {
+		return g.B.state, g.B.since, nil
 	}
-	return g.b.state, g.b.since, g.b.err
+	return g.B.state, g.B.since, g.B.err
 }
 
 // waits says since when messages wait for what their handler needs, and none was
@@ -116,7 +116,7 @@ func (g *gate) status() (state string, since time.Time, err error) {
 func (g *gate) waits(fresh time.Duration) (since time.Time, why error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if w := g.b.waiting; time.Since(w.last) <= fresh {
+	if w := g.B.waiting; time.Since(w.last) <= fresh {
 		return w.began, w.why
 	}
 	return time.Time{}, nil
@@ -129,13 +129,13 @@ type looked struct {
 }
 
 // look is called with mu held.
-func (g *gate) look() looked { return looked{g.b.state, g.b.fetches()} }
+func (g *gate) look() looked { return looked{g.B.state, g.B.fetches()} }
 
 // next is when an open breaker tries something again; zero: it is not open.
 func (g *gate) next() time.Time {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	return g.b.wake()
+	return g.B.wake()
 }
 
 // unlock unlocks mu and tells of a change.
@@ -146,7 +146,7 @@ func (g *gate) unlock(before looked) {
 		return
 	}
 	if now.state != before.state {
-		g.changes = append(g.changes, change{from: before.state, to: now.state, pause: g.b.pause, err: g.b.err})
+		g.changes = append(g.changes, Change{from: before.state, to: now.state, pause: g.B.pause, err: g.B.err})
 	}
 	g.mu.Unlock()
 	link.Token(g.changed)

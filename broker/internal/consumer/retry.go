@@ -1,4 +1,4 @@
-package broker
+package consumer
 
 import (
 	"fmt"
@@ -32,16 +32,18 @@ const (
 // DefaultLadder returns the delays between a consumer's immediate tries and the
 // dead letters, where it names none: 10 s, 30 s, 1 min, 5 min, 15 min, 1 h.
 func DefaultLadder() []time.Duration {
-	return []time.Duration{10 * time.Second, 30 * time.Second, time.Minute, 5 * time.Minute, 15 * time.Minute, time.Hour}
+	return []time.Duration{10 * time.Second, 30 * time.Second, time.Minute, 5 * time.Minute, 15 * time.Minute,
+		time.Hour}
 }
 
-func validLadder(ladder []time.Duration) error {
+func ValidLadder(ladder []time.Duration) error {
 	if len(ladder) > maxRungs {
 		return fmt.Errorf("%w: Ladder has %d delays: want at most %d", holdfast.ErrInvalid, len(ladder), maxRungs)
 	}
 	for _, d := range ladder {
 		if d < minDelay || d > maxDelay || d%time.Millisecond != 0 {
-			return fmt.Errorf("%w: Ladder has a delay of %v: want whole milliseconds, %v to %s", holdfast.ErrInvalid, d, minDelay, wire.DelayName(maxDelay))
+			return fmt.Errorf("%w: Ladder has a delay of %v: want whole milliseconds, %v to %s", holdfast.ErrInvalid, d,
+				minDelay, wire.DelayName(maxDelay))
 		}
 	}
 	return nil
@@ -55,12 +57,12 @@ type schedule struct {
 	delays []time.Duration // of the ladder and of the default one, ascending
 }
 
-func newSchedule(tries int, ladder []time.Duration) schedule {
-	return schedule{tries: tries, ladder: ladder, delays: knownDelays(ladder)}
+func NewSchedule(tries int, ladder []time.Duration) schedule {
+	return schedule{tries: tries, ladder: ladder, delays: KnownDelays(ladder)}
 }
 
-// knownDelays are those that there are queues for.
-func knownDelays(ladder []time.Duration) []time.Duration {
+// KnownDelays are those that there are queues for.
+func KnownDelays(ladder []time.Duration) []time.Duration {
 	delays := slices.Concat(ladder, DefaultLadder())
 	slices.Sort(delays)
 	return slices.Compact(delays)
@@ -71,14 +73,14 @@ type action int
 
 const (
 	doAgain action = iota // try it again at once, here
-	doTail                // put it to its queue's end
+	DoTail                // put it to its queue's end
 	doDelay               // put it into a delay queue
 	doBury                // put it with the dead letters
 )
 
-// verdict is what a schedule decides.
-type verdict struct {
-	do    action
+// Verdict is what a schedule decides.
+type Verdict struct {
+	Do    action
 	delay time.Duration // of doDelay
 	hops  int           // of doDelay: how often delay follows again, untried
 }
@@ -101,46 +103,46 @@ func (s schedule) total(redelivery int) int {
 
 // after decides about a delivery whose attempt failed so. failed counts the
 // attempts that failed, this one included.
-func (s schedule) after(failed, redelivery int, e ending) verdict {
+func (s schedule) after(failed, redelivery int, e ending) Verdict {
 	switch {
 	case e.class == holdfast.ClassPermanent || e.class == holdfast.ClassMalformed || failed >= s.total(redelivery):
-		return verdict{do: doBury}
+		return Verdict{Do: doBury}
 	case e.wished:
 		return s.wish(e.wish)
 	case failed < s.tries:
-		return verdict{do: doAgain}
+		return Verdict{Do: doAgain}
 	}
-	return verdict{do: doDelay, delay: s.ladder[failed-s.tries]}
+	return Verdict{Do: doDelay, delay: s.ladder[failed-s.tries]}
 }
 
 // wish is the shortest delay that is at least d, or the longest one as often as
 // it takes.
-func (s schedule) wish(d time.Duration) verdict {
+func (s schedule) wish(d time.Duration) Verdict {
 	d = min(d, maxWish)
 	if i, _ := slices.BinarySearch(s.delays, d); i < len(s.delays) {
-		return verdict{do: doDelay, delay: s.delays[i]}
+		return Verdict{Do: doDelay, delay: s.delays[i]}
 	}
 	longest := s.delays[len(s.delays)-1]
-	return verdict{do: doDelay, delay: longest, hops: int((d - 1) / longest)}
+	return Verdict{Do: doDelay, delay: longest, hops: int((d - 1) / longest)}
 }
 
 // hop decides about a delivery that is still to wait left times.
-func (s schedule) hop(left int) verdict {
+func (s schedule) hop(left int) Verdict {
 	longest := s.delays[len(s.delays)-1]
-	return verdict{do: doDelay, delay: longest, hops: min(left-1, int(maxWish/longest))}
+	return Verdict{Do: doDelay, delay: longest, hops: min(left-1, int(maxWish/longest))}
 }
 
 // afterLoss decides about a delivery that came back without a result: lost times
 // in a row, after failed attempts that did return.
-func (s schedule) afterLoss(failed, lost, redelivery int) verdict {
+func (s schedule) afterLoss(failed, lost, redelivery int) Verdict {
 	used := failed + lost
 	switch {
 	case used >= s.total(redelivery) && lost >= minLost:
-		return verdict{do: doBury}
+		return Verdict{Do: doBury}
 	case used < s.tries || len(s.ladder) == 0 || redelivery > 0:
-		return verdict{do: doTail}
+		return Verdict{Do: DoTail}
 	}
-	return verdict{do: doDelay, delay: s.ladder[min(used-s.tries, len(s.ladder)-1)]}
+	return Verdict{Do: doDelay, delay: s.ladder[min(used-s.tries, len(s.ladder)-1)]}
 }
 
 // LongRetry is how long after its first failure a message may still wait for a try,

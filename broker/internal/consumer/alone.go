@@ -1,4 +1,4 @@
-package broker
+package consumer
 
 import (
 	"context"
@@ -18,7 +18,7 @@ import (
 // no order: whatever returns is no suspect any more.
 
 const (
-	// lookEvery is how often a process looks for suspects.
+	// LookEvery is how often a process looks for suspects.
 	lookEvery = 5 * time.Second
 	// lookAfterBusy is when it looks again if its handlers did not come to rest.
 	lookAfterBusy = 10 * time.Minute
@@ -27,15 +27,15 @@ const (
 )
 
 // home is the queue in which a message waits that was lost so often.
-func (c *consumer) home(lost int) string {
+func (c *Consumer) home(lost int) string {
 	if lost >= suspectAt {
-		return c.Client.AloneQueue(c.o.Name)
+		return c.Client.AloneQueue(c.O.Name)
 	}
-	return c.queue
+	return c.Queue
 }
 
 // lookSoon has the session look for suspects.
-func (c *consumer) lookSoon() {
+func (c *Consumer) lookSoon() {
 	select {
 	case c.look <- struct{}{}:
 	default:
@@ -49,69 +49,69 @@ func (o Subscription) restLimit() time.Duration { return o.HandlerTimeout + link
 
 // suspects tries suspects, if there are any, and returns when to look again. One
 // may be the probe of the circuit breaker: there may be no other message.
-func (c *consumer) suspects(ctx context.Context, s *link.Subscription, state string) (next time.Duration) {
+func (c *Consumer) suspects(ctx context.Context, s *link.Subscription, state string) (next time.Duration) {
 	if state == wire.BreakerOpen {
-		return c.patience.lookEvery
+		return c.patience.LookEvery
 	}
 	queue := c.home(suspectAt)
 	q, err := s.Ch.QueueDeclarePassive(queue, true, false, false, false, nil)
 	if err != nil {
 		s.Failed = err // the channel is lost with it
-		return c.patience.lookEvery
+		return c.patience.LookEvery
 	}
 	if q.Messages == 0 {
-		return c.patience.lookEvery
+		return c.patience.LookEvery
 	}
-	c.moveBack(s.Halt()...)
-	if limit := c.o.restLimit(); !c.rest(ctx, limit) {
+	c.MoveBack(s.Halt()...)
+	if limit := c.O.restLimit(); !c.rest(ctx, limit) {
 		if ctx.Err() == nil {
-			c.log.Warn("a message that was lost several times has to wait: handlers are still busy", "after", limit)
+			c.Log.Warn("a message that was lost several times has to wait: handlers are still busy", "after", limit)
 		}
 		return lookAfterBusy
 	}
-	c.log.Info("messages that were lost several times are tried alone", "messages", q.Messages)
+	c.Log.Info("messages that were lost several times are tried alone", "messages", q.Messages)
 	for range maxVisit {
-		if state, _, _ := c.gate.mode(); state == wire.BreakerOpen || ctx.Err() != nil {
-			return c.patience.lookEvery
+		if state, _, _ := c.Gate.mode(); state == wire.BreakerOpen || ctx.Err() != nil {
+			return c.patience.LookEvery
 		}
 		d, ok, err := s.Ch.Get(queue, false)
 		if err != nil {
 			s.Failed = err
-			return c.patience.lookEvery
+			return c.patience.LookEvery
 		}
 		if !ok {
-			return c.patience.lookEvery
+			return c.patience.LookEvery
 		}
 		if !c.alone(ctx, s, d) {
 			return lookAfterBusy
 		}
 	}
-	return c.patience.lookEvery
+	return c.patience.LookEvery
 }
 
 // alone has one delivery tried while there is no other, and reports whether its
 // handler returned. One that ignores its context must not hold up the others for
 // ever.
-func (c *consumer) alone(ctx context.Context, s *link.Subscription, d amqp.Delivery) bool {
+func (c *Consumer) alone(ctx context.Context, s *link.Subscription, d amqp.Delivery) bool {
 	through := make(chan struct{})
 	s.Taken(&d)
-	if !c.pass(ctx, s, job{d: d, ch: s.Ch, acks: s.Acks, alone: true, done: through}) {
+	if !c.pass(ctx, s, Job{D: d, Ch: s.Ch, acks: s.Acks, Alone: true, done: through}) {
 		return true
 	}
-	limit := time.NewTimer(time.Duration(c.o.Tries)*c.o.HandlerTimeout + link.AbandonAfter)
+	limit := time.NewTimer(time.Duration(c.O.Tries)*c.O.HandlerTimeout + link.AbandonAfter)
 	defer limit.Stop()
 	select {
 	case <-through:
 		return true
 	case <-limit.C:
-		c.gate.renew() // if it was a probe, another may be one
+		c.Gate.renew() // if it was a probe, another may be one
 	case <-ctx.Done():
 	}
 	return false
 }
 
 // rest waits until no handler runs, and reports whether that came.
-func (c *consumer) rest(ctx context.Context, limit time.Duration) bool {
+func (c *Consumer) rest(ctx context.Context, limit time.Duration) bool {
 	c.mu.Lock()
 	if c.running == 0 {
 		c.mu.Unlock()

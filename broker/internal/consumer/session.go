@@ -1,4 +1,4 @@
-package broker
+package consumer
 
 import (
 	"context"
@@ -18,19 +18,19 @@ const maxUnbegun = 2 * time.Minute
 // channel: closing it would give back what is being handled. What RabbitMQ sends
 // just when the fetching ends, it takes back itself, and it comes again as
 // redelivered.
-func (c *consumer) session(ctx context.Context, s *link.Subscription) {
-	c.gate.renew()
-	s.Acks, s.Trust = link.NewAcker(s.Ch, c.patience.gather, c.settle), c.Client.Trust()
+func (c *Consumer) session(ctx context.Context, s *link.Subscription) {
+	c.Gate.renew()
+	s.Acks, s.Trust = link.NewAcker(s.Ch, c.patience.Gather, c.settle), c.Client.Trust()
 	defer s.Acks.Window(0)
 	wake := time.NewTimer(0)
 	defer wake.Stop()
 	look := time.NewTimer(0) // a process that was killed left something, perhaps
 	defer look.Stop()
 	for ctx.Err() == nil {
-		state, fetches, until := c.gate.mode()
+		state, fetches, until := c.Gate.mode()
 		if prefetch := c.prefetch(state, fetches); s.Prefetch != prefetch {
-			c.moveBack(s.Halt()...)
-			if prefetch > 0 && s.Consume(c.queue, prefetch) != nil {
+			c.MoveBack(s.Halt()...)
+			if prefetch > 0 && s.Consume(c.Queue, prefetch) != nil {
 				return
 			}
 			s.Acks.Window(prefetch)
@@ -53,12 +53,12 @@ func (c *consumer) session(ctx context.Context, s *link.Subscription) {
 				return
 			}
 			s.Taken(&d)
-			c.pass(ctx, s, job{d: d, ch: s.Ch, acks: s.Acks})
+			c.pass(ctx, s, Job{D: d, Ch: s.Ch, acks: s.Acks})
 		case <-c.look:
 			look.Reset(0)
 		case <-look.C:
 			look.Reset(c.suspects(ctx, s, state))
-		case <-c.gate.changed:
+		case <-c.Gate.changed:
 		case <-wake.C:
 		case e := <-closes:
 			if e != nil {
@@ -68,47 +68,47 @@ func (c *consumer) session(ctx context.Context, s *link.Subscription) {
 		case <-ctx.Done():
 		}
 	}
-	c.moveBack(s.Halt()...)
+	c.MoveBack(s.Halt()...)
 }
 
 // prefetch is how much is fetched: while the breaker is not closed, one message at a
 // time or none.
-func (c *consumer) prefetch(state string, fetches bool) int {
+func (c *Consumer) prefetch(state string, fetches bool) int {
 	switch {
 	case !fetches:
 		return 0
 	case state != wire.BreakerClosed:
 		return 1
 	}
-	return c.o.Prefetch
+	return c.O.Prefetch
 }
 
 // pass hands a delivery to a worker and reports whether it did. Otherwise it gave
 // it back.
-func (c *consumer) pass(ctx context.Context, s *link.Subscription, j job) bool {
-	c.begin()
+func (c *Consumer) pass(ctx context.Context, s *link.Subscription, j Job) bool {
+	c.Begin()
 	select {
 	case c.jobs <- j:
 		return true
 	default:
 	}
-	c.stuck.Reset(c.patience.unbegun)
+	c.stuck.Reset(c.patience.Unbegun)
 	defer c.stuck.Stop()
 	for {
 		select {
 		case c.jobs <- j:
 			return true
-		case <-c.gate.changed:
-			if !c.gate.isOpen() {
+		case <-c.Gate.changed:
+			if !c.Gate.isOpen() {
 				continue // session looks at the state before it fetches more
 			}
-			c.moveBack(j.delivery())
+			c.MoveBack(j.Delivery())
 		case <-ctx.Done():
 			// Stopped first: an acknowledgement would bring a further delivery,
 			// which the stop would make look as if it had been lost.
-			c.moveBack(append(s.Halt(), j.delivery())...)
+			c.MoveBack(append(s.Halt(), j.Delivery())...)
 		case <-c.stuck.C:
-			c.moveBack(j.delivery())
+			c.MoveBack(j.Delivery())
 			c.relieve(ctx, s)
 		}
 		c.end()
@@ -118,11 +118,12 @@ func (c *consumer) pass(ctx context.Context, s *link.Subscription, j job) bool {
 
 // relieve gives back what was fetched ahead, since no worker is free, and returns
 // when one is.
-func (c *consumer) relieve(ctx context.Context, s *link.Subscription) {
-	c.log.Warn("all handlers have been busy for long: what was fetched ahead is given back until one returns", "after", c.patience.unbegun, "handlers", c.o.Concurrency)
-	c.moveBack(s.Halt()...)
+func (c *Consumer) relieve(ctx context.Context, s *link.Subscription) {
+	c.Log.Warn("all handlers have been busy for long: what was fetched ahead is given back until one returns", "after",
+		c.patience.Unbegun, "handlers", c.O.Concurrency)
+	c.MoveBack(s.Halt()...)
 	select {
-	case c.jobs <- job{}:
+	case c.jobs <- Job{}:
 	case <-ctx.Done():
 	}
 }
