@@ -103,12 +103,14 @@ func digestName(of string) string {
 func (h Hook) validate() error {
 	name := strings.NewReplacer("@", "x", ",", "x", "*", "x").Replace(h.Name)
 	if err := holdfast.ValidateName("hook", name); err != nil || len(h.Name) > holdfast.MaxName || len(h.Keys) == 0 {
-		return fmt.Errorf("%w: hook %q: want NAME=KEY,KEY…, with the name of a group, or @ and those of consumers", holdfast.ErrInvalid, h.Name)
+		return fmt.Errorf("%w: hook %q: want NAME=KEY,KEY…, with the name of a group, or @ and those of consumers",
+			holdfast.ErrInvalid, h.Name)
 	}
 	for _, key := range h.Keys {
 		kind, name, _ := strings.Cut(key, ".")
 		if key != alertsAll && (kind != "group" && kind != "consumer" || holdfast.ValidateName(kind, name) != nil) {
-			return fmt.Errorf("%w: hook %q: key %q: want group.NAME, consumer.NAME or %s", holdfast.ErrInvalid, h.Name, key, alertsAll)
+			return fmt.Errorf("%w: hook %q: key %q: want group.NAME, consumer.NAME or %s", holdfast.ErrInvalid, h.Name,
+				key, alertsAll)
 		}
 	}
 	return nil
@@ -176,7 +178,8 @@ func deniedAlerts(err error) error {
 	var missing *MissingError
 	var refused *amqp.Error
 	var forbidden *holdfast.UnavailableError
-	if errors.As(err, &missing) || errors.As(err, &refused) && refused.Code == amqp.AccessRefused || errors.As(err, &forbidden) {
+	if errors.As(err, &missing) || errors.As(err, &refused) && refused.Code == amqp.AccessRefused ||
+		errors.As(err, &forbidden) {
 		return fmt.Errorf("%w: %w", ErrAlertsDenied, err)
 	}
 	return err

@@ -56,7 +56,8 @@ func (b *Broker) ConsumeAlerts(ctx context.Context, t AlertTaker) error {
 	common := t
 	common.Denied = func(err error) {
 		if err != nil {
-			b.c.Log.Info("this user may not read the queue of the alerts that nobody took: others take them", "queue", b.AlertQueue(), "error", err)
+			b.c.Log.Info("this user may not read the queue of the alerts that nobody took: others take them", "queue",
+				b.AlertQueue(), "error", err)
 		}
 	}
 	both.Go(func() {
@@ -123,7 +124,8 @@ func (b *Broker) takeAlerts(ctx context.Context, t AlertTaker, find func(context
 }
 
 // takeAlertsFrom takes the alerts of one queue, until that is not the right one any more.
-func (b *Broker) takeAlertsFrom(ctx context.Context, t AlertTaker, queue string, find func(context.Context) (string, error)) error {
+func (b *Broker) takeAlertsFrom(ctx context.Context, t AlertTaker, queue string, find func(context.Context) (string,
+	error)) error {
 	p := link.NewPool(ctx, b.c.Log, "alerts")
 	defer p.Cancel(nil)
 	err := b.c.Subs.Resubscribe(ctx, b.c.Log, queue, alertPrefetch, func(ctx context.Context) error {

@@ -56,7 +56,10 @@ func Open(ctx context.Context, o Options) (*Broker, error) {
 	b.replyNames = newReplyNames(b)
 	b.c.Publishing = link.NewConnection("publish", o.link(), b.topo.restore)
 	if o.OnRefused != nil {
-		b.c.Publishing.OnLost = func(err error) { o.OnRefused(link.Refusal{Why: link.LostConnection, Reason: err.Error()}) }
+		b.c.Publishing.OnLost = func(err error) {
+			o.OnRefused(link.Refusal{Why: link.LostConnection,
+				Reason: err.Error()})
+		}
 	}
 	b.c.Consuming = link.NewConnection("consume", o.link(), b.topo.restore)
 	b.c.Subs = &link.Subscriber{Connection: b.c.Consuming, Calls: b.c.Calls, Doubt: b.topo.ledger.doubt}

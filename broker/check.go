@@ -102,7 +102,8 @@ func (a *checkAsker) ways(ctx context.Context) []string {
 }
 
 func (a *checkAsker) unsent(queue string, err error) error {
-	return fmt.Errorf("%w: the request to queue %s was not sent: %w: %s", wire.ErrUnreached, queue, err, a.b.c.Publishing.State())
+	return fmt.Errorf("%w: the request to queue %s was not sent: %w: %s", wire.ErrUnreached, queue, err,
+		a.b.c.Publishing.State())
 }
 
 func (a *checkAsker) try(ctx context.Context, queue, group string, body []byte) ([]byte, error) {
@@ -129,11 +130,13 @@ func (a *checkAsker) try(ctx context.Context, queue, group string, body []byte) 
 }
 
 func (a *checkAsker) nobody(queue, group string) error {
-	return fmt.Errorf("%w: there is no queue %s: start a process of group %s that declares and consumes it", wire.ErrUnreached, queue, group)
+	return fmt.Errorf("%w: there is no queue %s: start a process of group %s that declares and consumes it",
+		wire.ErrUnreached, queue, group)
 }
 
 // over sends a request through an exchange, and waits for the answer.
-func (a *checkAsker) over(ctx context.Context, ch *askChannel, exchange, queue, group string, body []byte) (got answered, err error) {
+func (a *checkAsker) over(ctx context.Context, ch *askChannel, exchange, queue, group string,
+	body []byte) (got answered, err error) {
 	id := uuid.NewString()
 	answer := ch.expect(id)
 	defer ch.forget(id)
@@ -158,7 +161,8 @@ func (a *checkAsker) over(ctx context.Context, ch *askChannel, exchange, queue, 
 		case <-ch.closed:
 			return got, a.lost(ch.why, exchange, queue, group)
 		case <-ctx.Done():
-			return got, fmt.Errorf("%w: queue %s: no answer in time (%w): see that a process of group %s consumes it, and its log; %s",
+			return got, fmt.Errorf("%w: queue %s: no answer in time (%w): see that a process of group %s consumes "+
+				"it, and its log; %s",
 				wire.ErrUnreached, queue, ctx.Err(), group, a.b.c.Publishing.State())
 		}
 	}
@@ -261,7 +265,8 @@ func (b *Broker) ownAnswers(conn *amqp.Connection, a *askChannel) {
 		return
 	}
 	name := b.AnswersExchange() + "." + uuid.NewString()
-	_, err = ch.QueueDeclare(name, false, true, true, false, amqp.Table{"x-queue-type": "classic", "x-max-length": int64(1000)})
+	_, err = ch.QueueDeclare(name, false, true, true, false, amqp.Table{"x-queue-type": "classic",
+		"x-max-length": int64(1000)})
 	if err == nil {
 		err = ch.QueueBind(name, name, b.AnswersExchange(), false, nil)
 	}
@@ -270,7 +275,8 @@ func (b *Broker) ownAnswers(conn *amqp.Connection, a *askChannel) {
 		answers, err = ch.Consume(name, "", true, true, false, false, nil)
 	}
 	if err != nil {
-		b.c.Log.Debug("there is no queue for the answers to check-backs: they come through the default exchange", "error", err)
+		b.c.Log.Debug("there is no queue for the answers to check-backs: they come through the default exchange",
+			"error", err)
 		_ = ch.Close()
 		return
 	}

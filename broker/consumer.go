@@ -74,7 +74,8 @@ func Waits(err error) bool { return consumer.Waits(err) }
 // connections. An error means wrong options, a queue that exists with other
 // arguments, a closed Broker, or a handler that ignores its context.
 func (b *Broker) Consume(ctx context.Context, o consumer.Subscription) error {
-	h := consumer.Host{Client: b.c, Limit: b.o.ConsumerTimeout, Declare: b.declareConsumer, Show: b.showConsumer, Patience: b.patience}
+	h := consumer.Host{Client: b.c, Limit: b.o.ConsumerTimeout, Declare: b.declareConsumer, Show: b.showConsumer,
+		Patience: b.patience}
 	return consumer.Consume(ctx, h, o)
 }
 
@@ -84,7 +85,8 @@ func (b *Broker) Consume(ctx context.Context, o consumer.Subscription) error {
 // nothing. A breaker whose message fails pauses as long as after any other probe.
 func (b *Broker) Probe(ctx context.Context, wait time.Duration, consumers ...string) ([]wire.ProcessStatus, error) {
 	if len(consumers) == 0 || len(consumers) > wire.MaxProbe {
-		return nil, fmt.Errorf("%w: probe %d consumers: want 1 to %d", holdfast.ErrInvalid, len(consumers), wire.MaxProbe)
+		return nil, fmt.Errorf("%w: probe %d consumers: want 1 to %d", holdfast.ErrInvalid, len(consumers),
+			wire.MaxProbe)
 	}
 	return b.ask(ctx, wait, wire.StatusRequest{Consumers: true, Probe: consumers})
 }

@@ -28,7 +28,8 @@ const (
 )
 
 // errLate means that RabbitMQ did not answer a declaration in time.
-var errLate = errors.New("RabbitMQ does not answer in time: it may be overloaded, or a queue may be without a majority of its replicas")
+var errLate = errors.New("RabbitMQ does not answer in time: it may be overloaded, or a queue may be without a " +
+	"majority of its replicas")
 
 // step is one declaration: what it makes, for the error, and how.
 type step struct {
@@ -79,9 +80,10 @@ func bindStep(queue, key, exchange string) step {
 
 // unbindStep removes a binding, if it is there.
 func unbindStep(queue, key, exchange string) step {
-	return step{what: "removal of the binding of " + queue + " to " + exchange + " for " + key, of: queue, do: func(ch *amqp.Channel, _ bool) error {
-		return ch.QueueUnbind(queue, key, exchange, nil)
-	}}
+	return step{what: "removal of the binding of " + queue + " to " + exchange + " for " + key, of: queue,
+		do: func(ch *amqp.Channel, _ bool) error {
+			return ch.QueueUnbind(queue, key, exchange, nil)
+		}}
 }
 
 // briefly marks steps whose objects go by themselves.
@@ -191,13 +193,15 @@ type MissingError struct {
 // Error names the first few.
 func (e *MissingError) Error() string {
 	return fmt.Sprintf("missing in RabbitMQ at %s, and not declared by this process (Options.Declare is false): %s; "+
-		"have somebody make it who may, with `holdfast topology declare`", e.Where, wire.ShortList(slices.Concat(e.What, e.Handy)))
+		"have somebody make it who may, with `holdfast topology declare`", e.Where,
+		wire.ShortList(slices.Concat(e.What, e.Handy)))
 }
 
 // each carries the steps out, many at a time as long as RabbitMQ is quick, and notes
 // those that are done. failed is told of a step that failed by itself, and says whether
 // it is done all the same, or that there is no going on.
-func (t *topology) each(ctx context.Context, conn *amqp.Connection, steps []step, failed func(s step, err error) (done bool, fatal error)) error {
+func (t *topology) each(ctx context.Context, conn *amqp.Connection, steps []step,
+	failed func(s step, err error) (done bool, fatal error)) error {
 	era := t.ledger.now()
 	l := &lane{conn: conn}
 	defer func() { t.b.c.Calls.Spawn(l.leave) }()
@@ -343,10 +347,13 @@ func explainDeclareOf(what, whose string, err error) error {
 	case amqp.PreconditionFailed:
 		return fmt.Errorf("%w: %s exists with other arguments than this version of Holdfast wants (%s): %s"+
 			"let its consumers empty it with the version that made it, delete it and start again, "+
-			"or set another prefix; messages in it are lost when it is deleted", holdfast.ErrInvalid, what, ae.Reason, whose)
+			"or set another prefix; messages in it are lost when it is deleted", holdfast.ErrInvalid, what, ae.Reason,
+			whose)
 	case amqp.AccessRefused:
-		return fmt.Errorf("declare %s: give the user configure, write and read permission with rabbitmqctl set_permissions, "+
-			"or have somebody make it who may, with `holdfast topology declare`, and set Options.Declare to false: %w", what, err)
+		return fmt.Errorf("declare %s: give the user configure, write and read permission with rabbitmqctl "+
+			"set_permissions, "+
+			"or have somebody make it who may, with `holdfast topology declare`, and set Options.Declare to false: %w",
+			what, err)
 	}
 	return fmt.Errorf("declare %s: %w", what, err)
 }

@@ -81,7 +81,8 @@ func (t *topology) deadSteps() []step {
 	return []step{
 		queueStep(expired, quorum()), exchangeStep(expired, amqp.ExchangeFanout, nil), bindStep(expired, "", expired),
 		t.protectedStep(dead), exchangeStep(dead, amqp.ExchangeFanout, nil), bindStep(dead, "", dead),
-		t.protectedStep(t.b.OversizedQueue()), bindStep(t.b.OversizedQueue(), t.b.OversizedQueue(), t.b.QueuesExchange()),
+		t.protectedStep(t.b.OversizedQueue()), bindStep(t.b.OversizedQueue(), t.b.OversizedQueue(),
+			t.b.QueuesExchange()),
 	}
 }
 
@@ -106,7 +107,8 @@ func (b *Broker) Unprotected(ctx context.Context) ([]string, error) {
 		if !there {
 			continue
 		}
-		err = b.c.Calls.OnChannel(ctx, conn, func(ch *amqp.Channel) error { return queueStep(name, b.topo.protected()).do(ch, false) })
+		err = b.c.Calls.OnChannel(ctx, conn,
+			func(ch *amqp.Channel) error { return queueStep(name, b.topo.protected()).do(ch, false) })
 		var ae *amqp.Error
 		switch {
 		case errors.As(err, &ae) && ae.Code == amqp.PreconditionFailed:
@@ -124,10 +126,12 @@ func (b *Broker) Unprotected(ctx context.Context) ([]string, error) {
 // return at once. An error means a queue that exists with other arguments, or a
 // closed Broker.
 func (b *Broker) ConsumeExpired(ctx context.Context, told func(Expired)) error {
-	e := &expiry{Pool: link.NewPool(ctx, b.c.Log, "expired dead letters"), b: b, told: told, last: map[string]time.Time{}, count: map[string]int{}}
+	e := &expiry{Pool: link.NewPool(ctx, b.c.Log, "expired dead letters"), b: b, told: told,
+		last: map[string]time.Time{}, count: map[string]int{}}
 	defer e.Cancel(nil)
 	for b.mayNotRead(ctx, b.ExpiredQueue()) {
-		e.Log.Info("this user may not read the queue of expired dead letters: others put them back", "queue", b.ExpiredQueue())
+		e.Log.Info("this user may not read the queue of expired dead letters: others put them back", "queue",
+			b.ExpiredQueue())
 		if !link.Sleep(ctx, expiredTold) {
 			return nil
 		}
@@ -208,7 +212,8 @@ func (e *expiry) tell(queue, why string) {
 	if !due {
 		return
 	}
-	e.Log.Error("dead letters leave their queue by a policy of RabbitMQ's, and are put back: change the policy", "queue", queue, "why", why, "put back", n)
+	e.Log.Error("dead letters leave their queue by a policy of RabbitMQ's, and are put back: change the policy",
+		"queue", queue, "why", why, "put back", n)
 	if e.told != nil {
 		e.told(Expired{Queue: queue, Why: why, PutBack: n})
 	}
@@ -217,7 +222,8 @@ func (e *expiry) tell(queue, why string) {
 // publishOversized stores a whole message in the queue of oversized ones.
 func (b *Broker) publishOversized(ctx context.Context, msg amqp.Publishing) error {
 	wire.Squeeze(&msg, b.c.Publishing.Limits().Room())
-	p := link.Publication{Exchange: b.QueuesExchange(), Key: b.OversizedQueue(), Mandatory: true, Repair: true, Old: b.c.Rolling, Msg: msg}
+	p := link.Publication{Exchange: b.QueuesExchange(), Key: b.OversizedQueue(), Mandatory: true, Repair: true,
+		Old: b.c.Rolling, Msg: msg}
 	if err := b.c.Pub.One(ctx, &p, ""); err != nil {
 		return fmt.Errorf("%w: in %s", err, b.OversizedQueue())
 	}

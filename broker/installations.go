@@ -67,8 +67,10 @@ func (t *topology) whoseElse(ctx context.Context, conn *amqp.Connection, name st
 			return ch.ExchangeDeclarePassive(prefix+wire.TopicsName, amqp.ExchangeTopic, true, false, false, false, nil)
 		})
 		if err == nil && there {
-			return fmt.Sprintf("it may be that of the installation with the prefix %s, in which names that begin with %s mean the same: "+
-				"if so, leave it, and give one of the two another prefix, or the group or consumer another name; otherwise ", prefix, name)
+			return fmt.Sprintf("it may be that of the installation with the prefix %s, in which names that begin "+
+				"with %s mean the same: "+
+				"if so, leave it, and give one of the two another prefix, or the group or consumer another name; "+
+				"otherwise ", prefix, name)
 		}
 	}
 	return ""

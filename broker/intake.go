@@ -93,9 +93,11 @@ func (o DeadOptions) validate() error {
 	case o.Concurrency < 1 || o.Concurrency > 65_535:
 		return fmt.Errorf("%w: DeadOptions.Concurrency is %d: want 1 to 65535", holdfast.ErrInvalid, o.Concurrency)
 	case o.Prefetch < o.Concurrency || o.Prefetch > 65_535:
-		return fmt.Errorf("%w: DeadOptions.Prefetch is %d: want at least Concurrency (%d) and at most 65535", holdfast.ErrInvalid, o.Prefetch, o.Concurrency)
+		return fmt.Errorf("%w: DeadOptions.Prefetch is %d: want at least Concurrency (%d) and at most 65535",
+			holdfast.ErrInvalid, o.Prefetch, o.Concurrency)
 	case o.MaxBody < 1 || o.MaxBody > holdfast.MaxBody:
-		return fmt.Errorf("%w: DeadOptions.MaxBody is %d: want 1 to %d, which is what a workflow can carry", holdfast.ErrInvalid, o.MaxBody, holdfast.MaxBody)
+		return fmt.Errorf("%w: DeadOptions.MaxBody is %d: want 1 to %d, which is what a workflow can carry",
+			holdfast.ErrInvalid, o.MaxBody, holdfast.MaxBody)
 	}
 	return nil
 }
@@ -115,7 +117,8 @@ func (b *Broker) ConsumeDead(ctx context.Context, o DeadOptions) error {
 	if err := o.validate(); err != nil {
 		return err
 	}
-	in := &intake{Pool: link.NewPool(ctx, b.c.Log, "dead letters"), b: b, o: o, log: b.c.Log, slots: make(chan struct{}, o.Concurrency)}
+	in := &intake{Pool: link.NewPool(ctx, b.c.Log, "dead letters"), b: b, o: o, log: b.c.Log,
+		slots: make(chan struct{}, o.Concurrency)}
 	defer in.Cancel(nil)
 	err := b.c.Subs.Resubscribe(ctx, in.log, b.DeadQueue(), o.Prefetch,
 		func(ctx context.Context) error { return b.declare(ctx, b.topo.baseSteps()) },
@@ -247,5 +250,6 @@ func (in *intake) complain(r DeadRecord, err error) {
 		return
 	}
 	in.logged = time.Now()
-	in.log.Warn("dead letters could not be taken over; they are kept and tried again", "id", r.ID(), "waiting", in.waiting.Load()+1, "error", err)
+	in.log.Warn("dead letters could not be taken over; they are kept and tried again", "id", r.ID(), "waiting",
+		in.waiting.Load()+1, "error", err)
 }

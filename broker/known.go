@@ -47,7 +47,8 @@ func (t *topology) queuesOf(cs []wire.Bound) (names []string) {
 // bindSteps are a remembered consumer's bindings.
 func (t *topology) bindSteps(c wire.Bound) (steps []step) {
 	to, queue := c.Bindings(), t.b.ConsumerQueue(c.Name)
-	for exchange, topics := range map[string][]string{t.b.TopicsExchange(): to.Topics, t.b.NoticesExchange(): to.Noticed()} {
+	for exchange, topics := range map[string][]string{t.b.TopicsExchange(): to.Topics,
+		t.b.NoticesExchange(): to.Noticed()} {
 		for _, topic := range topics {
 			steps = append(steps, bindStep(queue, topic, exchange))
 		}

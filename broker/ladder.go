@@ -76,7 +76,8 @@ func (b *Broker) PeekLadder(ctx context.Context, queue string, limit int) (Ladde
 // after a lost acknowledgement of a retry, which the inbox makes one effect. What is other
 // consumers' stays, as with [Broker.PeekLadder]; so does what its queue does not take,
 // which the error tells.
-func (b *Broker) RetryLadder(ctx context.Context, queue string, limit int, consumers ...string) (map[string]int, error) {
+func (b *Broker) RetryLadder(ctx context.Context, queue string, limit int, consumers ...string) (map[string]int,
+	error) {
 	var mu sync.Mutex // it may be left before it has ended
 	counts := map[string]int{}
 	l := LadderQueue{Name: queue}

@@ -66,7 +66,8 @@ func (b *Broker) Learn(ctx context.Context, o Learning) error {
 		case <-b.board.asked:
 		case <-tick.C:
 			if err := b.look(ctx, o); err != nil && ctx.Err() == nil {
-				b.c.Log.Warn("the queues of known consumers could not be looked for; the next try comes soon", "error", err)
+				b.c.Log.Warn("the queues of known consumers could not be looked for; the next try comes soon", "error",
+					err)
 			}
 		case <-ctx.Done():
 			return nil

@@ -27,11 +27,13 @@ func (b *Broker) PublishCompensated(ctx context.Context, d holdfast.DeadLetter) 
 	wire.Squeeze(&msg, b.c.Publishing.Limits().Room())
 	ps := []link.Publication{{Exchange: b.NoticesExchange(), Key: d.Message.Topic, Msg: msg}}
 	if b.c.Rolling { // older versions listen there
-		ps = append(ps, link.Publication{Exchange: b.TopicsExchange(), Key: d.Message.Topic + holdfast.CompensatedSuffix, Msg: msg})
+		ps = append(ps, link.Publication{Exchange: b.TopicsExchange(),
+			Key: d.Message.Topic + holdfast.CompensatedSuffix, Msg: msg})
 	}
 	if wire.ConsumerOf(b.o.Prefix, d.Queue) != "" {
 		// A copy of the message may still be on its way there.
-		ps = append(ps, link.Publication{Exchange: b.QueuesExchange(), Key: d.Queue, Mandatory: b.c.Rolling, Old: b.c.Rolling, Msg: msg})
+		ps = append(ps, link.Publication{Exchange: b.QueuesExchange(), Key: d.Queue, Mandatory: b.c.Rolling,
+			Old: b.c.Rolling, Msg: msg})
 	}
 	if err := errors.Join(b.c.Pub.All(ctx, ps, fault.NotifyBeforeConfirm)...); err != nil {
 		return fmt.Errorf("compensation notice for %s: %w", d.ID, err)

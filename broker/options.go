@@ -108,11 +108,13 @@ func (o Options) withDefaults() Options {
 // validate checks options that have their defaults.
 func (o Options) validate() error {
 	if o.URL == "" {
-		return fmt.Errorf("%w: no URL for RabbitMQ: set AMQP_URL, for example to amqp://user:password@host:5672/vhost", holdfast.ErrInvalid)
+		return fmt.Errorf("%w: no URL for RabbitMQ: set AMQP_URL, for example to amqp://user:password@host:5672/vhost",
+			holdfast.ErrInvalid)
 	}
 	// The parser's error quotes the URL, and with it the password: not wrapped.
 	if _, err := amqp.ParseURI(o.URL); err != nil {
-		return fmt.Errorf("%w: AMQP_URL is no URL for RabbitMQ: want amqp://user:password@host:5672/vhost, with special characters in user, password and vhost percent-encoded", holdfast.ErrInvalid)
+		return fmt.Errorf("%w: AMQP_URL is no URL for RabbitMQ: want amqp://user:password@host:5672/vhost, with "+
+			"special characters in user, password and vhost percent-encoded", holdfast.ErrInvalid)
 	}
 	if err := holdfast.ValidateName("prefix", o.Prefix); err != nil {
 		return err

@@ -24,7 +24,8 @@ func (b *Broker) keep(ctx context.Context, d *amqp.Delivery, l *holdfast.DeadLet
 	wire.Squeeze(&whole, b.c.Publishing.Limits().Room())
 	timed, cancel := b.c.Timeout(ctx)
 	defer cancel()
-	p := link.Publication{Exchange: b.QueuesExchange(), Key: b.OversizedQueue(), Mandatory: true, Repair: true, Old: b.c.Rolling, Msg: whole}
+	p := link.Publication{Exchange: b.QueuesExchange(), Key: b.OversizedQueue(), Mandatory: true, Repair: true,
+		Old: b.c.Rolling, Msg: whole}
 	if err := b.c.Pub.One(timed, &p, ""); err != nil {
 		return fmt.Errorf("keep the oversized message %s in %s: %w", l.ID, b.OversizedQueue(), err)
 	}

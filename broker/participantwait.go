@@ -87,7 +87,8 @@ func waitOf(answers []wire.ProcessStatus, topic string) (out *ParticipantWait) {
 			return nil
 		}
 		if out == nil || since.Before(out.Since) {
-			out = &ParticipantWait{Name: wire.ConsumerName(c.Name), Since: since, Reason: wire.PlainText(c.Error, wire.MaxReason)}
+			out = &ParticipantWait{Name: wire.ConsumerName(c.Name), Since: since, Reason: wire.PlainText(c.Error,
+				wire.MaxReason)}
 		}
 	}
 	return out

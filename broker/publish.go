@@ -46,7 +46,8 @@ func (b *Broker) PublishHalf(ctx context.Context, h holdfast.Half) error {
 	}
 	ctx, cancel := b.c.Timeout(ctx)
 	defer cancel()
-	p := link.Publication{Exchange: b.HalfExchange(), Key: b.HalfQueueOf(h.Group, h.TxID), Mandatory: true, Repair: true, Old: b.c.Rolling, Msg: msg}
+	p := link.Publication{Exchange: b.HalfExchange(), Key: b.HalfQueueOf(h.Group, h.TxID), Mandatory: true,
+		Repair: true, Old: b.c.Rolling, Msg: msg}
 	if err := b.c.Pub.One(ctx, &p, fault.HalfBeforeConfirm); err != nil {
 		return fmt.Errorf("half message of transaction %s: %w", h.TxID, err)
 	}
@@ -81,10 +82,12 @@ func (b *Broker) PublishMessages(ctx context.Context, group, txID string, ms []h
 	ps := make([]link.Publication, 0, len(ms))
 	for i, m := range ms {
 		if m.ID == "" {
-			return fmt.Errorf("%w: message %d of transaction %s has no ID: call holdfast.NumberMessages", holdfast.ErrInvalid, i+1, txID)
+			return fmt.Errorf("%w: message %d of transaction %s has no ID: call holdfast.NumberMessages",
+				holdfast.ErrInvalid, i+1, txID)
 		}
 		if confirmed == nil || !confirmed[i] {
-			ps = append(ps, link.Publication{Exchange: b.TopicsExchange(), Key: m.Topic, Mandatory: !m.AllowUnrouted, Msg: wire.EncodeMessage(group, txID, m)})
+			ps = append(ps, link.Publication{Exchange: b.TopicsExchange(), Key: m.Topic, Mandatory: !m.AllowUnrouted,
+				Msg: wire.EncodeMessage(group, txID, m)})
 		}
 	}
 	ctx, cancel := b.c.Timeout(ctx)

@@ -52,13 +52,16 @@ func (r Remade) String() string {
 		fmt.Fprintf(&s, "queues were missing in RabbitMQ at %s", r.Where)
 	}
 	if len(r.Queues) > 0 {
-		fmt.Fprintf(&s, ": %s made again, what was in them is lost: %s", wereMade(len(r.Queues)), wire.ShortList(r.Queues))
+		fmt.Fprintf(&s, ": %s made again, what was in them is lost: %s", wereMade(len(r.Queues)),
+			wire.ShortList(r.Queues))
 	}
 	if len(r.Consumers) > 0 {
-		fmt.Fprintf(&s, "; of the consumers %s nobody may be there, their queues gather what is published from now on", wire.ShortList(wire.BoundNames(r.Consumers)))
+		fmt.Fprintf(&s, "; of the consumers %s nobody may be there, their queues gather what is published from now on",
+			wire.ShortList(wire.BoundNames(r.Consumers)))
 	}
 	if len(r.Stale) > 0 {
-		fmt.Fprintf(&s, "; not made again, since nobody has seen them for %d days: consumers %s", int(RememberFor.Hours()/24), wire.ShortList(wire.BoundNames(r.Stale)))
+		fmt.Fprintf(&s, "; not made again, since nobody has seen them for %d days: consumers %s",
+			int(RememberFor.Hours()/24), wire.ShortList(wire.BoundNames(r.Stale)))
 	}
 	if r.Err != nil {
 		fmt.Fprintf(&s, "; not everything could be made: %s", wire.OneLine(r.Err.Error(), wire.MaxReason))

@@ -64,7 +64,10 @@ func (m *memory) unknown(cs []wire.Bound) (out []wire.Bound) {
 	defer m.mu.Unlock()
 	for _, c := range cs {
 		old, known := m.seen[c.Name]
-		if !known || slices.ContainsFunc(c.Topics, func(topic string) bool { return !slices.Contains(old.topics, topic) }) {
+		if !known || slices.ContainsFunc(c.Topics, func(topic string) bool {
+			return !slices.Contains(old.topics,
+				topic)
+		}) {
 			out = append(out, c)
 		}
 	}

@@ -40,7 +40,8 @@ const (
 // an error or a panic the reply comes again, after a pause that grows to 4 s, for
 // ever, and perhaps to another process. The same reply may come more than once.
 // What is no reply goes to the dead letters.
-func (b *Broker) ConsumeReplies(ctx context.Context, group string, handle func(context.Context, wire.SagaReply) error) error {
+func (b *Broker) ConsumeReplies(ctx context.Context, group string,
+	handle func(context.Context, wire.SagaReply) error) error {
 	if err := wire.ValidGroup(group); err != nil {
 		return err
 	}
@@ -51,7 +52,8 @@ func (b *Broker) ConsumeReplies(ctx context.Context, group string, handle func(c
 	defer cancel()
 	var errs [2]error
 	var both sync.WaitGroup
-	for i, run := range []func(context.Context) error{b.newReplyTaker(ctx, group, handle).durable, b.newReplyTaker(ctx, group, handle).instance} {
+	for i, run := range []func(context.Context) error{b.newReplyTaker(ctx, group, handle).durable,
+		b.newReplyTaker(ctx, group, handle).instance} {
 		both.Go(func() {
 			errs[i] = run(ctx)
 			cancel() // one alone would seem to work
@@ -75,7 +77,8 @@ type replyTaker struct {
 	logged time.Time
 }
 
-func (b *Broker) newReplyTaker(ctx context.Context, group string, handle func(context.Context, wire.SagaReply) error) *replyTaker {
+func (b *Broker) newReplyTaker(ctx context.Context, group string,
+	handle func(context.Context, wire.SagaReply) error) *replyTaker {
 	log := b.c.Log.With("group", group)
 	return &replyTaker{Pool: link.NewPool(ctx, log, "replies to sagas"), b: b, log: log, group: group, handle: handle,
 		slots: make(chan struct{}, replyConcurrency), hold: replyHold}
@@ -107,7 +110,8 @@ func (r *replyTaker) instance(ctx context.Context) error {
 				}
 			})
 		if errors.Is(err, errNoQueue) {
-			r.log.Info("this user may not make a queue of its own for replies to sagas: they come through the group's, a little later", "queue", queue)
+			r.log.Info("this user may not make a queue of its own for replies to sagas: they come through the "+
+				"group's, a little later", "queue", queue)
 			r.b.replyNames.none(r.group)
 			<-ctx.Done()
 			return r.Drain()
@@ -116,7 +120,8 @@ func (r *replyTaker) instance(ctx context.Context) error {
 			return errors.Join(err, r.Drain())
 		}
 		r.b.replyNames.renew(r.group)
-		r.log.Warn("the queue of this process's replies cannot be used; another takes its place", "queue", queue, "error", err)
+		r.log.Warn("the queue of this process's replies cannot be used; another takes its place", "queue", queue,
+			"error", err)
 		if !link.Sleep(ctx, pause.NextBackOff()) {
 			return r.Drain()
 		}
@@ -196,7 +201,8 @@ func (r *replyTaker) try(gone context.Context, reply wire.SagaReply) error {
 func (r *replyTaker) putBack(d *amqp.Delivery) {
 	ctx, cancel := r.b.c.Timeout(r.Calls)
 	defer cancel()
-	p := link.Publication{Exchange: r.b.RepliesExchange(), Key: r.b.ReplyQueue(r.group), Mandatory: true, Repair: true, Msg: wire.Again(d)}
+	p := link.Publication{Exchange: r.b.RepliesExchange(), Key: r.b.ReplyQueue(r.group), Mandatory: true, Repair: true,
+		Msg: wire.Again(d)}
 	if err := r.b.c.Pub.One(ctx, &p, ""); err != nil {
 		r.log.Warn("a reply to a saga could not be put behind the others; it is given back", "error", err)
 		r.settle(d.Nack(false, true))
@@ -207,9 +213,11 @@ func (r *replyTaker) putBack(d *amqp.Delivery) {
 
 // bury puts what is no reply with the dead letters.
 func (r *replyTaker) bury(gone context.Context, d *amqp.Delivery, queue string, cause error) {
-	r.log.Warn("what is no reply to a saga goes to the dead letters", "queue", queue, "message", d.MessageId, "error", cause)
+	r.log.Warn("what is no reply to a saga goes to the dead letters", "queue", queue, "message", d.MessageId, "error",
+		cause)
 	if err := r.b.c.PublishDead(r.Calls, wire.EncodeDeath(d, queue, "", 1, cause, time.Now())); err != nil {
-		r.log.Error("a dead letter could not be stored; the message will be delivered again", "message", d.MessageId, "error", err)
+		r.log.Error("a dead letter could not be stored; the message will be delivered again", "message", d.MessageId,
+			"error", err)
 		link.Sleep(gone, link.UnpublishedPause)
 		r.settle(d.Nack(false, true))
 		return
@@ -232,5 +240,6 @@ func (r *replyTaker) complain(reply wire.SagaReply, err error) {
 		return
 	}
 	r.logged = time.Now()
-	r.log.Warn("replies could not be passed on to their sagas; they are kept and tried again", "saga", reply.Saga, "step", reply.Step, "error", err)
+	r.log.Warn("replies could not be passed on to their sagas; they are kept and tried again", "saga", reply.Saga,
+		"step", reply.Step, "error", err)
 }

@@ -125,7 +125,8 @@ func (b *Broker) declareInstanceReplies(ctx context.Context, group, queue string
 	if errors.As(err, &ae) && ae.Code == amqp.AccessRefused {
 		return fmt.Errorf("%w: %w", errNoQueue, err)
 	}
-	if errors.Is(err, holdfast.ErrInvalid) || errors.As(err, &ae) && (ae.Code == amqp.ResourceLocked || ae.Code == amqp.NotFound) {
+	if errors.Is(err, holdfast.ErrInvalid) || errors.As(err, &ae) && (ae.Code == amqp.ResourceLocked ||
+		ae.Code == amqp.NotFound) {
 		return fmt.Errorf("%w: %w", errRefusedQueue, err)
 	}
 	return err

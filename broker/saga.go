@@ -53,7 +53,8 @@ func (b *Broker) validCall(c *wire.SagaCall, m holdfast.Message) error {
 	case problem != "":
 		return fmt.Errorf("%w: call of a saga: %s", holdfast.ErrInvalid, problem)
 	case c.ReplyTo != "" && !wire.IsReplyQueue(b.o.Prefix, c.ReplyTo):
-		return fmt.Errorf("%w: call of a saga: ReplyTo is %q: want InstanceReplyQueue, or none", holdfast.ErrInvalid, wire.Clip(c.ReplyTo, wire.MaxText))
+		return fmt.Errorf("%w: call of a saga: ReplyTo is %q: want InstanceReplyQueue, or none", holdfast.ErrInvalid,
+			wire.Clip(c.ReplyTo, wire.MaxText))
 	}
 	return holdfast.ValidateMessages([]holdfast.Message{m}, b.o.MaxBody)
 }

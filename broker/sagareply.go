@@ -22,12 +22,14 @@ import (
 // whoever asks has it. It is repeated like PublishHalf: a reply may be stored more
 // than once, and in both queues.
 //
-// [holdfast.ErrUnroutable]: there is no such queue; nothing was stored. [holdfast.ErrTooLarge]: the result has more than [MaxSagaResult]. ErrTooLarge and
+// [holdfast.ErrUnroutable]: there is no such queue; nothing was stored.
+// [holdfast.ErrTooLarge]: the result has more than [MaxSagaResult]. ErrTooLarge and
 // [holdfast.ErrInvalid] mean that nothing was stored, and that a repetition will
 // not help.
 func (b *Broker) PublishSagaReply(ctx context.Context, call wire.SagaCall, r wire.SagaReply) error {
 	if wire.GroupOfReplies(b.o.Prefix, call.Replies) == "" {
-		return fmt.Errorf("%w: reply to %v: its durable queue is %q: want %s.replies. and the producer group", holdfast.ErrInvalid, &call, wire.Clip(call.Replies, wire.MaxText), b.o.Prefix)
+		return fmt.Errorf("%w: reply to %v: its durable queue is %q: want %s.replies. and the producer group",
+			holdfast.ErrInvalid, &call, wire.Clip(call.Replies, wire.MaxText), b.o.Prefix)
 	}
 	msg, err := wire.EncodeReply(&call, r)
 	if err != nil {
@@ -39,7 +41,8 @@ func (b *Broker) PublishSagaReply(ctx context.Context, call wire.SagaCall, r wir
 		if err = b.replyDirectly(ctx, call.ReplyTo, msg); err == nil {
 			return nil
 		}
-		b.c.Log.Debug("a reply to a saga goes to the durable queue", "saga", call.Saga, "step", call.Step, "queue", call.Replies, "error", err)
+		b.c.Log.Debug("a reply to a saga goes to the durable queue", "saga", call.Saga, "step", call.Step, "queue",
+			call.Replies, "error", err)
 	}
 	if err := b.replyDurably(ctx, call.Replies, wire.GroupOfReplies(b.o.Prefix, call.Replies), msg); err != nil {
 		return fmt.Errorf("reply to %v: %w", &call, err)
@@ -75,7 +78,8 @@ func (b *Broker) replyDurably(ctx context.Context, queue, group string, msg amqp
 			return err
 		}
 		if n == replyTries || !link.Sleep(ctx, remakePause) {
-			return fmt.Errorf("%w: the queue %s does not exist: start a process of group %s that has sagas", holdfast.ErrUnroutable, queue, group)
+			return fmt.Errorf("%w: the queue %s does not exist: start a process of group %s that has sagas",
+				holdfast.ErrUnroutable, queue, group)
 		}
 		if !b.topo.hasReplies(group) {
 			continue

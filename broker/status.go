@@ -41,14 +41,18 @@ type board struct {
 }
 
 func newBoard(b *Broker) *board {
-	return &board{b: b, id: uuid.NewString(), shown: map[uint64]func(*wire.ProcessStatus, wire.StatusRequest){}, news: make(chan struct{}, 1), asked: make(chan struct{}, 1)}
+	return &board{b: b, id: uuid.NewString(), shown: map[uint64]func(*wire.ProcessStatus, wire.StatusRequest){},
+		news: make(chan struct{}, 1), asked: make(chan struct{}, 1)}
 }
 
 // showConsumer lets answers tell of a consumer until hide is called. status is called
 // from another goroutine and must return quickly. probe is called with each request.
 func (b *Broker) showConsumer(status func() wire.ConsumerStatus, probe func(wire.StatusRequest)) (hide func()) {
 	unprobe := b.board.show(func(_ *wire.ProcessStatus, want wire.StatusRequest) { probe(want) })
-	remove := b.board.show(func(p *wire.ProcessStatus, _ wire.StatusRequest) { p.Consumers = append(p.Consumers, status()) })
+	remove := b.board.show(func(p *wire.ProcessStatus, _ wire.StatusRequest) {
+		p.Consumers = append(p.Consumers,
+			status())
+	})
 	b.board.consumers.Add(1)
 	link.Token(b.board.news)
 	return sync.OnceFunc(func() {
@@ -66,12 +70,18 @@ func (b *Broker) ShowSagas(defs []wire.SagaDefinition) (hide func()) {
 // ShowDatabases lets answers tell of the process's databases until hide is called.
 // status is called from another goroutine and must return quickly.
 func (b *Broker) ShowDatabases(status func() []wire.DatabaseStatus) (hide func()) {
-	return b.board.show(func(p *wire.ProcessStatus, _ wire.StatusRequest) { p.Databases = append(p.Databases, status()...) })
+	return b.board.show(func(p *wire.ProcessStatus, _ wire.StatusRequest) {
+		p.Databases = append(p.Databases,
+			status()...)
+	})
 }
 
 // showKeeper lets answers tell of a Keeper until hide is called.
 func (b *Broker) showKeeper(status func(wire.StatusRequest) wire.KeeperStatus) (hide func()) {
-	return b.board.show(func(p *wire.ProcessStatus, want wire.StatusRequest) { p.Keepers = append(p.Keepers, status(want)) })
+	return b.board.show(func(p *wire.ProcessStatus, want wire.StatusRequest) {
+		p.Keepers = append(p.Keepers,
+			status(want))
+	})
 }
 
 // ShowTroubles lets answers tell of what is wrong with the process, until hide is

@@ -106,8 +106,10 @@ type topology struct {
 }
 
 func newTopology(b *Broker) *topology {
-	t := &topology{b: b, groups: map[string]bool{}, consumers: map[string]wire.Bindings{}, delays: map[time.Duration]bool{}, replies: map[string]bool{}, held: map[string]bool{},
-		stale: map[string]bool{}, unprotected: map[string]bool{}, losses: map[string]uint64{}, ledger: newLedger(), late: declareTimeout, heldFor: heldFor, remaking: make(chan struct{}, 1), repairing: make(chan struct{}, 1)}
+	t := &topology{b: b, groups: map[string]bool{}, consumers: map[string]wire.Bindings{},
+		delays: map[time.Duration]bool{}, replies: map[string]bool{}, held: map[string]bool{},
+		stale: map[string]bool{}, unprotected: map[string]bool{}, losses: map[string]uint64{}, ledger: newLedger(),
+		late: declareTimeout, heldFor: heldFor, remaking: make(chan struct{}, 1), repairing: make(chan struct{}, 1)}
 	t.remaking <- struct{}{}
 	t.repairing <- struct{}{}
 	return t
@@ -137,7 +139,8 @@ func (t *topology) restore(ctx context.Context, conn *amqp.Connection) error {
 		return err
 	}
 	if len(steps) > 0 {
-		t.b.c.Log.Debug("what this process needs in RabbitMQ was looked for", "objects", len(steps), "took", time.Since(began))
+		t.b.c.Log.Debug("what this process needs in RabbitMQ was looked for", "objects", len(steps), "took",
+			time.Since(began))
 	}
 	t.ledger.attest(conn, true)
 	return nil

@@ -67,7 +67,8 @@ func sharedBy(steps ...step) []step {
 // what is meant for a queue that is gone: at-least-once dead-lettering would try
 // that again for ever.
 func (t *topology) exitSteps() []step {
-	return []step{exchangeStep(t.b.RetryExchange(), amqp.ExchangeDirect, amqp.Table{"alternate-exchange": t.b.DeadQueue()})}
+	return []step{exchangeStep(t.b.RetryExchange(), amqp.ExchangeDirect,
+		amqp.Table{"alternate-exchange": t.b.DeadQueue()})}
 }
 
 func (t *topology) delaySteps(delays []time.Duration) (steps []step) {
@@ -96,8 +97,10 @@ func (t *topology) consumerSteps(name string, to wire.Bindings) []step {
 	queue := t.b.ConsumerQueue(name)
 	alone := t.b.AloneQueue(name)
 	steps := []step{
-		queueStep(queue, t.guarded()), bindStep(queue, queue, t.b.RetryExchange()), bindStep(queue, queue, t.b.QueuesExchange()),
-		queueStep(alone, t.guarded()), bindStep(alone, alone, t.b.RetryExchange()), bindStep(alone, alone, t.b.QueuesExchange()),
+		queueStep(queue, t.guarded()), bindStep(queue, queue, t.b.RetryExchange()),
+		bindStep(queue, queue, t.b.QueuesExchange()),
+		queueStep(alone, t.guarded()), bindStep(alone, alone, t.b.RetryExchange()),
+		bindStep(alone, alone, t.b.QueuesExchange()),
 	}
 	for _, topic := range to.Topics {
 		steps = append(steps, bindStep(queue, topic, t.b.TopicsExchange()))
@@ -117,7 +120,8 @@ func (t *topology) consumerSteps(name string, to wire.Bindings) []step {
 
 // checkSteps make what check-backs of groups in other languages go through.
 func (t *topology) checkSteps() []step {
-	return sharedBy(exchangeStep(t.b.ChecksExchange(), amqp.ExchangeDirect, nil), exchangeStep(t.b.AnswersExchange(), amqp.ExchangeDirect, nil))
+	return sharedBy(exchangeStep(t.b.ChecksExchange(), amqp.ExchangeDirect, nil), exchangeStep(t.b.AnswersExchange(),
+		amqp.ExchangeDirect, nil))
 }
 
 // answererSteps make the queue of the check-backs of such a group, whose processes may
