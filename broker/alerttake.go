@@ -124,8 +124,8 @@ func (b *Broker) takeAlerts(ctx context.Context, t AlertTaker, find func(context
 }
 
 // takeAlertsFrom takes the alerts of one queue, until that is not the right one any more.
-func (b *Broker) takeAlertsFrom(ctx context.Context, t AlertTaker, queue string, find func(context.Context) (string,
-	error)) error {
+func (b *Broker) takeAlertsFrom(ctx context.Context, t AlertTaker, queue string,
+	find func(context.Context) (string, error)) error {
 	p := link.NewPool(ctx, b.c.Log, "alerts")
 	defer p.Cancel(nil)
 	err := b.c.Subs.Resubscribe(ctx, b.c.Log, queue, alertPrefetch, func(ctx context.Context) error {

@@ -57,8 +57,7 @@ func Open(ctx context.Context, o Options) (*Broker, error) {
 	b.c.Publishing = link.NewConnection("publish", o.link(), b.topo.restore)
 	if o.OnRefused != nil {
 		b.c.Publishing.OnLost = func(err error) {
-			o.OnRefused(link.Refusal{Why: link.LostConnection,
-				Reason: err.Error()})
+			o.OnRefused(link.Refusal{Why: link.LostConnection, Reason: err.Error()})
 		}
 	}
 	b.c.Consuming = link.NewConnection("consume", o.link(), b.topo.restore)
