@@ -91,7 +91,7 @@ type Subscription struct {
 	// more than once. Required.
 	Handle func(ctx context.Context, d Delivery) error
 	// Participant says that its messages are calls of sagas: these ask whether it waits,
-	// see [Broker.ParticipantWait].
+	// see the broker's ParticipantWait.
 	Participant bool
 	// NeedsID says that Handle writes the message's ID into a database, so that its
 	// effect happens once: a message without an ID, or with one that is not text, is
@@ -243,6 +243,7 @@ type Job struct {
 // Delivery is a copy: with a pointer into it, every job would be on the heap.
 func (j Job) Delivery() *amqp.Delivery { return &j.D }
 
+// Consumer is one consumer of this process while it runs.
 type Consumer struct {
 	Host
 	patience Patience

@@ -30,6 +30,7 @@ type Change struct {
 	err      error         // the last failure
 }
 
+// NewGate is a gate whose breaker is closed. tell is called after each change.
 func NewGate(o BreakerOptions, tell func(Change)) *gate {
 	return &gate{changed: make(chan struct{}, 1), tell: tell, B: newBreaker(o)}
 }

@@ -36,6 +36,7 @@ func DefaultLadder() []time.Duration {
 		time.Hour}
 }
 
+// ValidLadder says what is wrong with the delays of a ladder.
 func ValidLadder(ladder []time.Duration) error {
 	if len(ladder) > maxRungs {
 		return fmt.Errorf("%w: Ladder has %d delays: want at most %d", holdfast.ErrInvalid, len(ladder), maxRungs)
@@ -57,6 +58,7 @@ type schedule struct {
 	delays []time.Duration // of the ladder and of the default one, ascending
 }
 
+// NewSchedule is the schedule of a consumer with so many immediate tries and this ladder.
 func NewSchedule(tries int, ladder []time.Duration) schedule {
 	return schedule{tries: tries, ladder: ladder, delays: KnownDelays(ladder)}
 }

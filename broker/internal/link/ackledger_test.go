@@ -12,7 +12,7 @@ import (
 // unacked is what RabbitMQ knows of a channel.
 type unacked map[uint64]bool
 
-// Ack acknowledges as RabbitMQ does, which closes the channel of one who
+// ack acknowledges as RabbitMQ does, which closes the channel of one who
 // acknowledges what is not there.
 func (u unacked) ack(t require.TestingT, f AckFrame, settled map[uint64]bool) {
 	require.Truef(t, u[f.Tag], "tag %d is not outstanding: RabbitMQ would close the channel", f.Tag)

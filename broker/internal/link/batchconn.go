@@ -29,6 +29,7 @@ type batchConn struct {
 	once  sync.Once
 }
 
+// NewBatchConn batches what is written to c.
 func NewBatchConn(c net.Conn) *batchConn {
 	b := &batchConn{Conn: c, wake: make(chan struct{}, 1), ended: make(chan struct{})}
 	b.room.L = &b.mu

@@ -59,6 +59,7 @@ type Connection struct {
 	done   chan struct{}
 }
 
+// NewConnection makes no connection yet; Start does. onUp runs on each new one.
 func NewConnection(role string, o Options, onUp func(context.Context, *amqp.Connection) error) *Connection {
 	open := make(chan struct{})
 	close(open)
@@ -306,6 +307,7 @@ func (l *Connection) Stop(ctx context.Context) {
 	_ = conn.CloseDeadline(deadline)
 }
 
+// NewBackoff are pauses that grow from 50 ms to 4 s.
 func NewBackoff() *backoff.ExponentialBackOff {
 	b := backoff.NewExponentialBackOff()
 	b.InitialInterval, b.MaxInterval, b.Multiplier, b.RandomizationFactor = 50*time.Millisecond, 4*time.Second, 1.7,

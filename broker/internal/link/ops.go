@@ -53,6 +53,7 @@ type OpWriter struct {
 	wg     sync.WaitGroup
 }
 
+// NewOpWriter begins to write op records, until ctx is done.
 func NewOpWriter(ctx context.Context, pub *Publisher, o Options) *OpWriter {
 	ctx, cancel := context.WithCancel(ctx)
 	w := &OpWriter{pub: pub, o: o, names: o.Names, log: o.Log, interval: o.OpInterval,
@@ -179,7 +180,7 @@ func (w *OpWriter) landed(id uint64, n int) {
 	w.check()
 }
 
-// Check ends the flushes that are through; mu is held.
+// check ends the flushes that are through; mu is held.
 func (w *OpWriter) check() {
 	w.flushes = slices.DeleteFunc(w.flushes, func(f *flushing) bool {
 		if !f.armed && w.waiting == 0 {

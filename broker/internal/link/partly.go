@@ -25,11 +25,13 @@ type Partly struct {
 	Tx map[string]PartlyDelivered // by transaction
 }
 
+// PartlyDelivered is what was confirmed of a transaction.
 type PartlyDelivered struct {
 	confirmed map[[sha256.Size]byte]bool // digests of messages
 	Until     time.Time
 }
 
+// NewPartly remembers nothing yet.
 func NewPartly() *Partly { return &Partly{Tx: map[string]PartlyDelivered{}} }
 
 // Confirmed says which of a transaction's messages need not be published; nil: none.

@@ -36,6 +36,7 @@ type Pool struct {
 	given   bool // drain gave up
 }
 
+// NewPool is a pool whose calls keep the values of ctx, but not its end.
 func NewPool(ctx context.Context, log *slog.Logger, what string) *Pool {
 	p := &Pool{Log: log, what: what}
 	p.Calls, p.Cancel = context.WithCancelCause(context.WithoutCancel(ctx))

@@ -74,6 +74,7 @@ type fullQueue struct {
 	Took time.Time // when it took something again; zero while it refuses
 }
 
+// NewRefusals remembers nothing yet.
 func NewRefusals(o Options) *Refusals {
 	r := &Refusals{log: o.Log, tell: o.OnRefused, Full: map[string]*fullQueue{}}
 	if r.tell == nil {
@@ -139,6 +140,7 @@ func (r *Refusals) Strange(m *Publication) {
 		To: destination(m), Reason: reason})
 }
 
+// StrangeName stands for a queue that nobody knows, among those that m goes to.
 func StrangeName(m *Publication) string { return "topic " + m.Exchange + " " + m.Key }
 
 func (r *Refusals) refuse(name string, begin wire.FullQueue, x Refusal) {

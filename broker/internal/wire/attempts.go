@@ -32,6 +32,7 @@ type Attempts struct {
 	Redelivery int // number of the operator's redelivery, 0 for none
 }
 
+// ReadAttempts reads the counts from the headers of a delivery.
 func ReadAttempts(h amqp.Table) Attempts {
 	return Attempts{
 		Failed:     HeaderCount(h, HeaderAttempts),
@@ -67,6 +68,7 @@ func Logged(log []holdfast.Attempt, n int, class holdfast.ErrorClass, reason str
 	return log
 }
 
+// EncodeLog makes the header of the log of attempts.
 func EncodeLog(log []holdfast.Attempt) string {
 	var text bytes.Buffer
 	e := json.NewEncoder(&text)

@@ -106,6 +106,7 @@ func IsReplyQueue(prefix, queue string) bool {
 	return strings.HasPrefix(queue, RepliesPrefix(prefix)) && plainID(queue, MaxText)
 }
 
+// ValidGroup checks a producer group's name.
 func ValidGroup(group string) error { return holdfast.ValidateName("producer group", group) }
 
 // ValidTx checks a transaction's ID by the rules of a message's.
