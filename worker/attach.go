@@ -12,6 +12,7 @@ import (
 	"github.com/cenkalti/backoff/v5"
 
 	holdfast "github.com/holdfastmq/holdfast"
+	"github.com/holdfastmq/holdfast/internal/temporalerr"
 )
 
 const (
@@ -111,7 +112,7 @@ func (w *Worker) attach(ctx context.Context, running func(func() error)) error {
 	lost := make(chan error, 1)
 	workers, err := w.startTemporal(func(err error) {
 		select {
-		case lost <- w.temporalError("run the worker", err):
+		case lost <- temporalerr.Unavailable("run the worker", err):
 		default: // several workers have the same trouble
 		}
 	})
@@ -176,7 +177,7 @@ func (w *Worker) attachWhenReached(ctx context.Context, running func(func() erro
 			}
 			w.o.Logger.Log(ctx, level, "Temporal is reached: undecided half messages are handed over")
 			return nil
-		case first && lasting(err) && !noNamespace(err):
+		case first && lasting(err) && !temporalerr.NoNamespace(err):
 			return err
 		}
 		w.attached.fail(err)
@@ -223,19 +224,4 @@ func (w *Worker) awaitTemporal(ctx context.Context) error {
 	case <-ctx.Done():
 		return &holdfast.UnavailableError{Part: "Temporal", Err: context.Cause(ctx), Remedy: "it was not reached in time: check TEMPORAL_ADDRESS and that the server runs"}
 	}
-}
-
-// enterTemporal is enter for what needs Temporal, whose name is what.
-func (w *Worker) enterTemporal(ctx context.Context, what string) error {
-	if w.o.Temporal == nil {
-		return needsTemporal(what)
-	}
-	if err := w.enter(ctx); err != nil {
-		return err
-	}
-	err := w.awaitTemporal(ctx)
-	if err != nil {
-		w.sending.Done()
-	}
-	return err
 }

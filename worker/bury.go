@@ -12,6 +12,7 @@ import (
 	"go.temporal.io/sdk/converter"
 
 	holdfast "github.com/holdfastmq/holdfast"
+	"github.com/holdfastmq/holdfast/internal/temporalerr"
 	"github.com/holdfastmq/holdfast/workflows"
 	"github.com/holdfastmq/holdfast/workflows/deadletters"
 )
@@ -39,7 +40,7 @@ func (w *Worker) bury(ctx context.Context, d holdfast.DeadLetter) error {
 				"class", d.Failure.Class, "workflow", options.ID)
 			return nil
 		case !errors.As(err, &already):
-			return w.away(w.temporalError("start workflow "+options.ID, err))
+			return w.away(temporalerr.Unavailable("start workflow "+options.ID, err))
 		}
 		done, err := w.compare(ctx, options.ID, &d)
 		if done || err != nil {
@@ -58,7 +59,7 @@ func (w *Worker) compare(ctx context.Context, id string, d *holdfast.DeadLetter)
 	case errors.As(err, &none):
 		return false, nil // forgotten in between
 	case err != nil:
-		return false, w.away(w.temporalError("look at workflow "+id, err))
+		return false, w.away(temporalerr.Unavailable("look at workflow "+id, err))
 	}
 	content, death := letterMemo(there)
 	open, again := there.Status == enumspb.WORKFLOW_EXECUTION_STATUS_RUNNING, d.Failure.Redelivery > 0
@@ -105,7 +106,7 @@ func letterMemo(d *client.WorkflowExecutionDescription) (content, death string) 
 func (w *Worker) tellOlder(ctx context.Context, d holdfast.DeadLetter, id string) (told bool, err error) {
 	older, there, err := workflows.Before(ctx, w.o.Temporal, w.o.Prefix, id)
 	if err != nil {
-		return false, w.away(w.temporalError("look for an earlier workflow of "+id, err))
+		return false, w.away(temporalerr.Unavailable("look for an earlier workflow of "+id, err))
 	}
 	if !there || older.Status != enumspb.WORKFLOW_EXECUTION_STATUS_RUNNING {
 		return false, nil

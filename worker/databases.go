@@ -9,11 +9,9 @@ import (
 	"sync/atomic"
 	"time"
 
-	"go.temporal.io/sdk/activity"
 	"gorm.io/gorm"
 
 	holdfast "github.com/holdfastmq/holdfast"
-	"github.com/holdfastmq/holdfast/activities"
 	"github.com/holdfastmq/holdfast/barrier"
 	"github.com/holdfastmq/holdfast/broker"
 )
@@ -56,19 +54,6 @@ func (w *Worker) meet(ctx context.Context, db *gorm.DB) error {
 	return nil
 }
 
-// databaseOf returns the identity of the database whose outcome row answers for
-// the transaction of ms; empty where a Checker does.
-func (w *Worker) databaseOf(ms []holdfast.Message) string {
-	if w.checker(ms) != nil {
-		return ""
-	}
-	return w.stores.own
-}
-
-// Database returns the identity of the database in which this process would run a
-// local transaction.
-func (s steps) Database(tx activities.Tx) string { return s.w.databaseOf(tx.Messages) }
-
 // otherDatabase returns an error if work that was begun in a database is nothing
 // that this process can know of.
 func (w *Worker) otherDatabase(want string) error {
@@ -78,21 +63,6 @@ func (w *Worker) otherDatabase(want string) error {
 	err := &barrier.OtherDatabaseError{Have: w.stores.own, Want: want}
 	w.tellOther(err)
 	return err
-}
-
-// elsewhere is the answer about a transaction that was begun in another database:
-// it is as if nobody had answered, and another process is asked.
-func elsewhere(txID string, err error) activities.LocalResult {
-	return activities.LocalResult{ID: txID, Elsewhere: true, Unreached: true, Error: err.Error()}
-}
-
-// forcedAfter is how often an operator's forced decision comes to a process with
-// another database than the transaction's before it is carried out without one.
-const forcedAfter = 6
-
-// othersAsked reports whether another process is asked if this one fails.
-func othersAsked(ctx context.Context) bool {
-	return activity.IsActivity(ctx) && activity.GetInfo(ctx).Attempt < forcedAfter
 }
 
 // tellOther says, once for each, that this process is asked about another database.
@@ -204,3 +174,14 @@ func (w *Worker) comparePeer(p broker.ProcessStatus) (differs bool) {
 	}
 	return differs
 }
+
+// ownDatabase is what the steps need to know of the worker's databases.
+type ownDatabase struct{ w *Worker }
+
+func (d ownDatabase) Own() string { return d.w.stores.own }
+
+func (d ownDatabase) Other(want string) error { return d.w.otherDatabase(want) }
+
+func (d ownDatabase) TellOther(err *barrier.OtherDatabaseError) { d.w.tellOther(err) }
+
+func (d ownDatabase) Differ() bool { return d.w.stores.differ.Load() }

@@ -29,18 +29,11 @@
 //	options.go    what can be set
 //	worker.go     New, Run and what runs in between
 //	send.go       Send, SendAll, Start: the caller's side
-//	express.go    Send and Start in the Express lane; expresssplit.go Begin
-//	gather.go     group commit: who shares the next workflow; cohort.go: its start
-//	begin.go      Begin: the split form
-//	pending.go    what a caller in this process waits for
+//	begin.go      Begin: the split form; gate.go: lets callers in; how it is sent: internal/lanes
 //	register.go   Handle, Check and Activity: what is registered before Run
-//	ports.go      the steps' ports, filled with broker and barrier
 //	keep.go       the Keepers; handover.go: what they found undecided goes to Temporal
-//	checkbackall.go the check-back of many at once
-//	remote.go     check-backs of groups in other languages
 //	consume.go    consumers and their inbox rows
-//	intake.go     dead letters become workflows, and are redelivered
-//	answers.go    answers to redeliveries that this process waits for
+//	intake.go     dead letters become workflows; the steps of all workflows: internal/steps
 //	compensate.go Compensate, and a consumer's Undo
 //	saga.go       Saga: the sagas of a producer group
 //	sagastart.go  StartSaga and its handle

@@ -15,24 +15,10 @@ import (
 func (w *Worker) BePatient() { w.patience = time.Hour }
 
 // HoldCohorts makes every Send gather until release is called.
-func (w *Worker) HoldCohorts() (release func()) {
-	g := w.gatherer
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	g.inFlight += g.room
-	return func() {
-		for range g.room {
-			g.freed()
-		}
-	}
-}
+func (w *Worker) HoldCohorts() (release func()) { return w.lanes.Hold() }
 
 // Gathered returns how many Sends wait for the next cohort.
-func (w *Worker) Gathered() int {
-	w.gatherer.mu.Lock()
-	defer w.gatherer.mu.Unlock()
-	return len(w.gatherer.waiting)
-}
+func (w *Worker) Gathered() int { return w.lanes.Gathered() }
 
 // SetClock makes this process's clock another one, and has it compared, and old
 // rows deleted, every time that d has passed. Call it before Run.

@@ -10,6 +10,7 @@ import (
 	holdfast "github.com/holdfastmq/holdfast"
 	"github.com/holdfastmq/holdfast/activities"
 	"github.com/holdfastmq/holdfast/broker"
+	"github.com/holdfastmq/holdfast/internal/temporalerr"
 	"github.com/holdfastmq/holdfast/workflows"
 	"github.com/holdfastmq/holdfast/workflows/transactions"
 )
@@ -77,15 +78,15 @@ func (w *Worker) recover(ctx context.Context, txs []activities.Tx) error {
 	}
 	options := transactions.RecoveryStartOptions(w.o.Prefix, w.o.Group, workflows.RecoveryWorkflowID(w.idPrefix(), w.o.Group, id.String()), txs)
 	options.WorkflowTaskTimeout = w.o.TaskTimeout
-	if _, err := w.o.Temporal.ExecuteWorkflow(ctx, options, transactions.RecoveryName, w.input(txs...)); err != nil {
-		return w.temporalError("start the recovery of undecided half messages", err)
+	if _, err := w.o.Temporal.ExecuteWorkflow(ctx, options, transactions.RecoveryName, w.lanes.Input(txs...)); err != nil {
+		return temporalerr.Unavailable("start the recovery of undecided half messages", err)
 	}
 	w.o.Logger.Debug("handed over undecided half messages", "half messages", len(txs), "workflow", options.ID)
 	return nil
 }
 
 func (w *Worker) handOverOne(ctx context.Context, tx activities.Tx) error {
-	run, err := w.startTransaction(ctx, tx, 0, false)
+	run, err := w.lanes.StartTransaction(ctx, tx, 0, false)
 	if errors.Is(err, holdfast.ErrDuplicate) {
 		return nil
 	}

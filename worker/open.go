@@ -21,6 +21,7 @@ import (
 	holdfast "github.com/holdfastmq/holdfast"
 	"github.com/holdfastmq/holdfast/barrier"
 	"github.com/holdfastmq/holdfast/broker"
+	"github.com/holdfastmq/holdfast/internal/temporalerr"
 )
 
 // Open returns a worker of the group that connects to what the environment names. It
@@ -247,7 +248,7 @@ func (w *Worker) greetTemporal(ctx context.Context) error {
 	if err == nil {
 		return nil
 	}
-	err = w.temporalError("reach the server", err)
+	err = temporalerr.Unavailable("reach the server", err)
 	var away *holdfast.UnavailableError
 	if errors.As(err, &away) {
 		away.Where = w.owned.address

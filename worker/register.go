@@ -56,8 +56,3 @@ func (w *Worker) Activity(name string, f any) {
 		w.activities[name] = f
 	}
 }
-
-// checker returns the Checker for the transaction of ms, or nil.
-func (w *Worker) checker(ms []holdfast.Message) holdfast.Checker {
-	return w.checkers[ms[0].Topic]
-}

@@ -13,6 +13,7 @@ import (
 
 	holdfast "github.com/holdfastmq/holdfast"
 	"github.com/holdfastmq/holdfast/internal/guard"
+	"github.com/holdfastmq/holdfast/internal/temporalerr"
 	"github.com/holdfastmq/holdfast/saga"
 	"github.com/holdfastmq/holdfast/saga/core"
 	"github.com/holdfastmq/holdfast/workflows"
@@ -93,7 +94,7 @@ func (w *Worker) startSaga(ctx context.Context, name string, version int, key st
 	if err != nil {
 		return "", nil, fmt.Errorf("%w: %w: register it with Saga before Run", holdfast.ErrInvalid, err)
 	}
-	ctx, cancel := w.bounded(ctx)
+	ctx, cancel := w.lanes.Bounded(ctx)
 	defer cancel()
 	if err := w.enterTemporal(ctx, "StartSaga"); err != nil {
 		return "", nil, err
@@ -119,7 +120,7 @@ func (w *Worker) startSaga(ctx context.Context, name string, version int, key st
 	case errors.Is(err, holdfast.ErrDuplicate):
 		return "", nil, err
 	}
-	return "", nil, w.temporalError("start saga "+id, err)
+	return "", nil, temporalerr.Unavailable("start saga "+id, err)
 }
 
 // ID returns the saga's ID, which is its workflow's.
@@ -197,7 +198,7 @@ func (w *Worker) findSaga(ctx context.Context, id string) (string, error) {
 }
 
 func (w *Worker) answerSaga(ctx context.Context, id string, req sagas.Request) error {
-	ctx, cancel := w.bounded(ctx)
+	ctx, cancel := w.lanes.Bounded(ctx)
 	defer cancel()
 	if err := w.awaitRunning(ctx); err != nil {
 		return err
@@ -217,5 +218,5 @@ func (w *Worker) answerSaga(ctx context.Context, id string, req sagas.Request) e
 	case errors.As(err, &refused):
 		return w.whyUnanswered(ctx, id, req.Step, refused.Message())
 	}
-	return w.temporalError("answer saga "+id, err)
+	return temporalerr.Unavailable("answer saga "+id, err)
 }

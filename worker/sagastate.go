@@ -12,6 +12,7 @@ import (
 	"go.temporal.io/sdk/temporal"
 
 	holdfast "github.com/holdfastmq/holdfast"
+	"github.com/holdfastmq/holdfast/internal/temporalerr"
 	"github.com/holdfastmq/holdfast/saga/core"
 	"github.com/holdfastmq/holdfast/workflows"
 	"github.com/holdfastmq/holdfast/workflows/sagas"
@@ -31,7 +32,7 @@ func (h *SagaHandle[S]) State(ctx context.Context) (holdfast.SagaStanding, error
 
 // sagaStanding asks Temporal how a saga stands.
 func (w *Worker) sagaStanding(ctx context.Context, id string) (holdfast.SagaStanding, error) {
-	ctx, cancel := w.bounded(ctx)
+	ctx, cancel := w.lanes.Bounded(ctx)
 	defer cancel()
 	if err := w.awaitRunning(ctx); err != nil {
 		return holdfast.SagaStanding{ID: id}, err
@@ -84,7 +85,7 @@ func (w *Worker) describeOnce(ctx context.Context, workflowID string) (*client.W
 	case errors.As(err, &none):
 		return nil, fmt.Errorf("%w: saga %s", holdfast.ErrNotFound, workflowID)
 	case err != nil:
-		return nil, w.temporalError("look at saga "+workflowID, err)
+		return nil, temporalerr.Unavailable("look at saga "+workflowID, err)
 	}
 	return d, nil
 }
@@ -97,7 +98,7 @@ func (w *Worker) readSaga(ctx context.Context, id string, d *client.WorkflowExec
 	switch d.Status {
 	case enumspb.WORKFLOW_EXECUTION_STATUS_COMPLETED:
 		if err := w.o.Temporal.GetWorkflow(ctx, workflowID, d.WorkflowExecution.RunID).Get(ctx, &status); err != nil {
-			return status, w.temporalError("read how saga "+id+" ended", err)
+			return status, temporalerr.Unavailable("read how saga "+id+" ended", err)
 		}
 		return status, nil
 	case enumspb.WORKFLOW_EXECUTION_STATUS_RUNNING, enumspb.WORKFLOW_EXECUTION_STATUS_CONTINUED_AS_NEW:

@@ -44,7 +44,7 @@ func (w *Worker) waitSaga(ctx context.Context, id string, end *sagaEnd) (json.Ra
 	var done <-chan struct{}
 	if end != nil {
 		done = end.done
-		late := time.NewTimer(watchAfter)
+		late := time.NewTimer(lookAtSaga)
 		defer late.Stop()
 		select {
 		case <-done:

@@ -17,11 +17,12 @@ import (
 	"go.temporal.io/sdk/client"
 	sdkworker "go.temporal.io/sdk/worker"
 	"go.temporal.io/sdk/workflow"
-	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/status"
 
 	holdfast "github.com/holdfastmq/holdfast"
 	"github.com/holdfastmq/holdfast/activities"
+	"github.com/holdfastmq/holdfast/internal/lanes"
+	"github.com/holdfastmq/holdfast/internal/steps"
+	"github.com/holdfastmq/holdfast/internal/temporalerr"
 	"github.com/holdfastmq/holdfast/workflows"
 	"github.com/holdfastmq/holdfast/workflows/deadletters"
 	"github.com/holdfastmq/holdfast/workflows/sagas"
@@ -34,7 +35,7 @@ type temporalWorkers []sdkworker.Worker
 // startTemporal starts the workers of the group's task queue, of this process's
 // own, and of the dead letters'.
 func (w *Worker) startTemporal(fatal func(error)) (temporalWorkers, error) {
-	steps := steps{w}
+	steps := w.steps()
 	ofTransactions := &activities.Transactions{Halves: steps, Publish: steps, Ops: steps, Locals: steps, Truth: steps, Alerts: w.observer, Patience: w.patience, Databases: steps}
 	ofDead := &activities.DeadLetters{Redeliver: steps, Notify: steps, Compensations: steps, Halves: steps, Alerts: w.observer}
 	ofSagas := &activities.Sagas{Runner: w.sagaRunner(), Alerts: w.observer, StepNames: w.stepNames}
@@ -73,11 +74,29 @@ func (w *Worker) startTemporal(fatal func(error)) (temporalWorkers, error) {
 	for _, tw := range []sdkworker.Worker{instance, group, letters} {
 		if err := tw.Start(); err != nil {
 			started.stop()
-			return nil, w.temporalError("start the worker", err)
+			return nil, temporalerr.Unavailable("start the worker", err)
 		}
 		started = append(started, tw)
 	}
 	return started, nil
+}
+
+// steps are the ports of the activities, filled.
+func (w *Worker) steps() *steps.Steps {
+	return &steps.Steps{Group: w.o.Group, Process: w.o.process, Broker: w.broker, DB: w.o.DB, Databases: ownDatabase{w},
+		Callers: blocked{w.lanes}, Answers: &w.answers, MaxBody: w.o.MaxBody, LockTimeout: w.o.LockTimeout,
+		RemoteCheck: w.o.RemoteCheck, Handlers: w.handlers, Checkers: w.checkers, Compensations: w.compensations,
+		DeadLetterID: w.deadLetterID, Recovered: w.metrics.Recovered}
+}
+
+// blocked are the callers of the lanes.
+type blocked struct{ lanes *lanes.Lanes }
+
+func (b blocked) Waiting(txID string) steps.Caller {
+	if p := b.lanes.Waiting(txID); p != nil {
+		return p
+	}
+	return nil
 }
 
 func (ws temporalWorkers) stop() {
@@ -86,45 +105,6 @@ func (ws temporalWorkers) stop() {
 		stopping.Go(w.Stop)
 	}
 	stopping.Wait()
-}
-
-// temporalError makes an UnavailableError of err, unless Temporal refuses what it
-// was asked.
-func (w *Worker) temporalError(doing string, err error) error {
-	remedy := "check TEMPORAL_ADDRESS and that the server runs"
-	switch {
-	case refuses(err):
-		return fmt.Errorf("%w: %s: Temporal refuses: %w", holdfast.ErrInvalid, doing, err)
-	case noNamespace(err):
-		remedy = "the namespace is not there: create it with `temporal operator namespace create`, or give the client the right one; it is tried again"
-	case denied(err):
-		err = fmt.Errorf("Temporal refuses the credentials: %w", err)
-		remedy = "check TEMPORAL_API_KEY, TEMPORAL_TLS_… and TEMPORAL_NAMESPACE"
-	}
-	return &holdfast.UnavailableError{Part: "Temporal", Err: fmt.Errorf("%s: %w", doing, err), Remedy: remedy}
-}
-
-// refuses reports whether Temporal, or its client before anything was sent, refuses what
-// it was asked: asking again brings the same.
-func refuses(err error) bool {
-	var invalid *serviceerror.InvalidArgument
-	if errors.As(err, &invalid) {
-		return true
-	}
-	text := status.Convert(err).Message()
-	return strings.Contains(text, "non-printable ASCII") || strings.Contains(text, "invalid UTF-8")
-}
-
-// denied reports whether Temporal refuses the credentials.
-func denied(err error) bool {
-	var denied *serviceerror.PermissionDenied
-	return errors.As(err, &denied) || status.Code(err) == codes.Unauthenticated
-}
-
-// noNamespace reports whether Temporal does not know the namespace.
-func noNamespace(err error) bool {
-	var missing *serviceerror.NamespaceNotFound
-	return errors.As(err, &missing)
 }
 
 // namespace returns the client's namespace, and refuses another one in the options:

@@ -10,6 +10,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	holdfast "github.com/holdfastmq/holdfast"
+	"github.com/holdfastmq/holdfast/internal/temporalerr"
 )
 
 // TestTemporalErrors: each is one of those that Send names, and says what to do.
@@ -27,7 +28,7 @@ func TestTemporalErrors(t *testing.T) {
 		"unknown user": {err: status.Error(codes.Unauthenticated, "who?"), lasting: true, remedy: "TEMPORAL_API_KEY"},
 		"bad input":    {err: serviceerror.NewInvalidArgument("too long"), invalid: true, lasting: true},
 	} {
-		err := new(Worker).temporalError("start transaction 1", row.err)
+		err := temporalerr.Unavailable("start transaction 1", row.err)
 		require.ErrorContains(t, err, "start transaction 1", name)
 		require.ErrorIs(t, err, row.err, name)
 		require.Equal(t, row.lasting, lasting(err), name)
@@ -45,17 +46,16 @@ func TestTemporalErrors(t *testing.T) {
 // again brings the same: it is not taken for an outage, in which dead letters wait.
 func TestWhatTemporalRefuses(t *testing.T) {
 	t.Parallel()
-	w := &Worker{}
 	for text, err := range map[string]error{
 		"header":   status.Error(codes.Internal, `header key "temporal-resource-id" contains value with non-printable ASCII characters`),
 		"UTF-8":    status.Error(codes.Internal, "grpc: error while marshaling: string field contains invalid UTF-8"),
 		"argument": serviceerror.NewInvalidArgument("WorkflowId length exceeds limit."),
 		"wrapped":  serviceerror.FromStatus(status.New(codes.Internal, `header key "x" contains value with non-printable ASCII characters`)),
 	} {
-		err := w.temporalError("start", err)
+		err := temporalerr.Unavailable("start", err)
 		require.ErrorIs(t, err, holdfast.ErrInvalid, text)
-		require.Equal(t, err, w.away(err), "it is the record's own fault: %s", text)
+		require.Equal(t, err, new(Worker).away(err), "it is the record's own fault: %s", text)
 	}
 	var away *holdfast.UnavailableError
-	require.ErrorAs(t, w.temporalError("start", status.Error(codes.Unavailable, "connection refused")), &away)
+	require.ErrorAs(t, temporalerr.Unavailable("start", status.Error(codes.Unavailable, "connection refused")), &away)
 }

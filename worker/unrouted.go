@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/holdfastmq/holdfast/broker"
+	"github.com/holdfastmq/holdfast/internal/temporalerr"
 	"github.com/holdfastmq/holdfast/workflows"
 	"github.com/holdfastmq/holdfast/workflows/transactions"
 )
@@ -60,7 +61,7 @@ func (w *Worker) wakeUnrouted(ctx context.Context, news []broker.Bound) (woken i
 		page, err := w.o.Temporal.ListWorkflow(ctx, &workflowservice.ListWorkflowExecutionsRequest{Namespace: w.o.Namespace,
 			PageSize: wakePage, NextPageToken: token, Query: query})
 		if err != nil {
-			return woken, w.temporalError("list the transactions that wait", err)
+			return woken, temporalerr.Unavailable("list the transactions that wait", err)
 		}
 		n, err := w.wake(ctx, page.GetExecutions(), news)
 		if woken += n; err != nil {

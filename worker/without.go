@@ -8,7 +8,6 @@ import (
 	"time"
 
 	holdfast "github.com/holdfastmq/holdfast"
-	"github.com/holdfastmq/holdfast/activities"
 )
 
 // express reports whether the options choose the Express lane for anything.
@@ -35,17 +34,6 @@ func (o Options) sends() bool {
 func needsTemporal(what string) error {
 	return fmt.Errorf("%w: %s needs Options.Temporal, which is not set: set it, and Options.Group; "+
 		"without Temporal a worker consumes, and sends in the Express lane (Options.Lane or Options.Lanes)", holdfast.ErrInvalid, what)
-}
-
-// tracedNeeds names what brought tx into the Traced lane.
-func tracedNeeds(tx activities.Tx) string {
-	switch tx.Form {
-	case activities.Registered:
-		return fmt.Sprintf("Start in the Traced lane, or of a handler (%s) that is not registered in this process,", tx.Handler)
-	case activities.Split:
-		return "Begin in the Traced lane, or with a first check-back of its own (checkAfter),"
-	}
-	return "a transaction in the Traced lane"
 }
 
 // cannotSend says why nothing can be sent here at all.

@@ -102,8 +102,10 @@ func TestExpressWithoutTemporal(t *testing.T) {
 	_, err = w.Send(t.Context(), order(sent), insert)
 	require.NoError(t, err, "the one without goes on")
 	s.oneEffect(sent)
-	_, waits := keeperOf(t, b, func(k broker.KeeperStatus) bool { return k.Active && k.Unable == "" })
-	require.True(t, waits, "the process with Temporal keeps the queue")
+	until(t, "the process with Temporal keeps the queue", func() bool {
+		_, able := keeperOf(t, b, func(k broker.KeeperStatus) bool { return k.Active && k.Unable == "" })
+		return able
+	})
 	require.LessOrEqual(t, len(log.with("could not be handed over")), 1, "once")
 }
 

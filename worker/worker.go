@@ -20,8 +20,11 @@ import (
 	holdfast "github.com/holdfastmq/holdfast"
 	"github.com/holdfastmq/holdfast/broker"
 	"github.com/holdfastmq/holdfast/internal/alerts"
+	"github.com/holdfastmq/holdfast/internal/lanes"
 	"github.com/holdfastmq/holdfast/internal/metrics"
 	"github.com/holdfastmq/holdfast/internal/observe"
+	"github.com/holdfastmq/holdfast/internal/steps"
+	"github.com/holdfastmq/holdfast/internal/temporalerr"
 )
 
 // Worker is Holdfast in one process. Make it with [Open] or [New], register what it
@@ -32,15 +35,14 @@ type Worker struct {
 	sender        bool // transactions can be sent here: see Options.sends
 	consumers     []Consumer
 	participants  []Participant
-	handlers      map[string]LocalAll
+	handlers      map[string]steps.Local
 	checkers      map[string]holdfast.Checker
 	activities    map[string]any
-	compensations map[string]Compensation
+	compensations map[string]steps.Compensation
 	problems      []error
-	pendings      *registry
-	gatherer      *gatherer
+	lanes         *lanes.Lanes
 	patience      time.Duration // of cohorts; 0: the default
-	answers       answers
+	answers       steps.Answers
 	metrics       *metrics.Metrics
 	alerts        *alerts.Alerter
 	observer      *observe.Observer
@@ -84,12 +86,11 @@ func New(o Options) (*Worker, error) {
 	if err != nil {
 		return nil, err
 	}
-	w := &Worker{o: o, sender: o.sends(), metrics: m, attached: newAttachment(), alerts: alerter, handlers: map[string]LocalAll{}, checkers: map[string]holdfast.Checker{}, activities: map[string]any{}, compensations: map[string]Compensation{},
-		pendings: newRegistry(time.Minute, 10_000), ready: make(chan struct{}), stopped: make(chan struct{}),
+	w := &Worker{o: o, sender: o.sends(), metrics: m, attached: newAttachment(), alerts: alerter, handlers: map[string]steps.Local{}, checkers: map[string]holdfast.Checker{}, activities: map[string]any{}, compensations: map[string]steps.Compensation{},
+		ready: make(chan struct{}), stopped: make(chan struct{}),
 		over: make(chan struct{}), stores: newStores(), now: time.Now, lookAgain: lookAgain, clockEvery: 5 * time.Minute, sweepEvery: time.Hour}
 	w.observer = observe.New(o.Group, m, alerter, func(id string) { w.sagas.ends.look(id) })
-	w.gatherer = &gatherer{ids: w.idPrefix(), group: o.Group, most: o.MaxCohort, room: o.CohortsInFlight,
-		start: func(c *cohort) { w.sending.Go(func() { w.startCohort(c) }) }}
+	w.lanes = lanes.New(w.laneOptions(), gate{w}, o.Temporal, w.rows())
 	return w, nil
 }
 
@@ -288,8 +289,27 @@ func (w *Worker) connect(ctx context.Context) error {
 	}
 	if err = w.prepare(ctx); err != nil {
 		_ = w.broker.Close(ctx) // the first error is the one to know
+		return err
 	}
-	return err
+	w.lanes.Connect(w.broker, w.stores.own)
+	return nil
+}
+
+// Options are the options of the lanes.
+func (w *Worker) laneOptions() lanes.Options {
+	return lanes.Options{Group: w.o.Group, Prefix: w.o.Prefix, IDs: w.idPrefix(), Instance: w.o.process, Lane: w.o.Lane, Lanes: w.o.Lanes,
+		MaxBody: w.o.MaxBody, MaxCohort: w.o.MaxCohort, CohortsInFlight: w.o.CohortsInFlight,
+		Schedule: w.o.CheckBack, ConfirmAsks: !w.o.RollingUpgrade,
+		SendTimeout: w.o.SendTimeout, CheckAfter: w.o.CheckAfter, LocalTimeout: w.o.LocalTimeout,
+		ReachTimeout: w.o.ReachTimeout, TaskTimeout: w.o.TaskTimeout, Checkers: w.checkers}
+}
+
+// rows are the outcome rows of the worker's database; nil: it has none.
+func (w *Worker) rows() lanes.Barrier {
+	if w.o.DB == nil {
+		return nil
+	}
+	return lanes.Rows{DB: w.o.DB, LockTimeout: w.o.LockTimeout}
 }
 
 func (w *Worker) prepare(ctx context.Context) error {
@@ -342,20 +362,20 @@ func (w *Worker) openBroker(ctx context.Context) (b *broker.Broker, err error) {
 
 func (w *Worker) prepareTemporal(ctx context.Context) error {
 	if _, err := w.o.Temporal.CheckHealth(ctx, &client.CheckHealthRequest{}); err != nil {
-		return w.temporalError("reach the server", err)
+		return temporalerr.Unavailable("reach the server", err)
 	}
 	namespace, err := w.namespace(ctx)
 	if err != nil {
 		return err
 	}
 	err = EnsureSearchAttributes(ctx, w.o.Temporal, namespace)
-	if noNamespace(err) {
-		return w.temporalError("see to the search attributes", err)
+	if temporalerr.NoNamespace(err) {
+		return temporalerr.Unavailable("see to the search attributes", err)
 	}
 	var unavailable *serviceerror.Unavailable
 	var deadline *serviceerror.DeadlineExceeded
 	if errors.As(err, &unavailable) || errors.As(err, &deadline) {
-		return w.temporalError("see to the search attributes", err)
+		return temporalerr.Unavailable("see to the search attributes", err)
 	}
 	return err
 }
@@ -393,7 +413,7 @@ func lasting(err error) bool {
 // refused reports whether a server was reached, and refuses these credentials,
 // this virtual host or this database.
 func refused(err error) bool {
-	if denied(err) || noNamespace(err) {
+	if temporalerr.Denied(err) || temporalerr.NoNamespace(err) {
 		return true
 	}
 	var rabbit *amqp.Error

@@ -29,9 +29,6 @@ var mayImport = map[string][]string{
 	"internal/blame":   {""},
 	"internal/shell":   {},
 	"internal/guard":   {""},
-	"internal/metrics": {"", "activities", "broker"},
-	"internal/alerts":  {"", "activities", "broker", "internal/guard", "internal/metrics"},
-	"internal/observe": {"", "activities", "broker", "workflows", "internal/metrics"},
 	"barrier":          {"", "internal/blame", "internal/fault", "internal/guard"},
 	"broker":           {"", "broker/internal/consumer", "broker/internal/keeper", "broker/internal/link", "broker/internal/wire", "internal/blame", "internal/fault", "internal/guard"},
 	"compensation":     {""},
@@ -42,7 +39,15 @@ var mayImport = map[string][]string{
 	"internal/sagarun": {"", "activities", "barrier", "broker", "saga", "saga/core", "internal/blame", "internal/fault", "internal/guard"},
 	"worker": {"", "activities", "barrier", "broker", "workflows", "workflows/transactions", "workflows/deadletters", "workflows/sagas",
 		"compensation", "saga", "saga/core", "internal/fault", "internal/guard", "internal/sagarun", "internal/shell",
-		"internal/alerts", "internal/metrics", "internal/observe"},
+		"internal/alerts", "internal/lanes", "internal/metrics", "internal/observe", "internal/steps", "internal/temporalerr"},
+
+	// The insides of worker.
+	"internal/metrics":     {"", "activities", "broker"},
+	"internal/alerts":      {"", "activities", "broker", "internal/guard", "internal/metrics"},
+	"internal/observe":     {"", "activities", "broker", "workflows", "internal/metrics"},
+	"internal/temporalerr": {""},
+	"internal/lanes":       {"", "activities", "barrier", "workflows", "workflows/transactions", "internal/fault", "internal/temporalerr"},
+	"internal/steps":       {"", "activities", "barrier", "broker", "workflows/deadletters", "internal/guard"},
 
 	"broker/internal/wire":     {""},
 	"broker/internal/consumer": {"", "broker/internal/link", "broker/internal/wire", "internal/blame", "internal/fault", "internal/guard"},

@@ -1,4 +1,4 @@
-package worker
+package lanes
 
 import (
 	"context"
@@ -37,22 +37,22 @@ func (e *expressSplit) setDelivered() {
 }
 
 // beginExpress is Begin in the Express lane: the half message, and no workflow.
-func (w *Worker) beginExpress(ctx context.Context, ms []holdfast.Message) (*Split, error) {
-	ctx, cancel := w.bounded(ctx)
+func (l *Lanes) beginExpress(ctx context.Context, ms []holdfast.Message) (*Split, error) {
+	ctx, cancel := l.Bounded(ctx)
 	defer cancel()
 	tx := activities.Tx{Form: activities.Split}
-	p, receipt, err := w.admitExpress(ctx, &tx, ms)
+	p, receipt, err := l.admitExpress(ctx, &tx, ms)
 	if err != nil {
 		return nil, err
 	}
-	defer w.sending.Done()
-	if err := w.storeHalf(ctx, p, tx); err != nil {
+	defer l.gate.Leave()
+	if err := l.storeHalf(ctx, p, tx); err != nil {
 		return nil, err
 	}
 	if p != nil {
-		w.pendings.end(p, time.Now())
+		l.pendings.end(p, time.Now())
 	}
-	return &Split{w: w, messages: tx.Messages, chosen: p != nil, receipt: receipt, express: &expressSplit{}}, nil
+	return &Split{l: l, messages: tx.Messages, chosen: p != nil, receipt: receipt, express: &expressSplit{}}, nil
 }
 
 // confirmExpress carries the second confirmation out. Where the outcome row has
@@ -63,7 +63,7 @@ func (s *Split) confirmExpress(ctx context.Context, c transactions.Confirmation,
 		return s.receipt, fmt.Errorf("transaction %s: %w", s.ID(), err)
 	}
 	receipt := s.receipt
-	if err := s.w.enter(ctx); err != nil {
+	if err := s.l.gate.Enter(ctx); err != nil {
 		switch {
 		case !proven:
 			return receipt, undecided(s.ID(), err)
@@ -75,13 +75,13 @@ func (s *Split) confirmExpress(ctx context.Context, c transactions.Confirmation,
 		receipt.Resolution = c.Resolution
 		return receipt, err
 	}
-	defer s.w.sending.Done()
+	defer s.l.gate.Leave()
 	if c.Resolution == holdfast.Rollback {
 		if !proven { // it leaves no outcome row
-			s.w.usedUp(s.ID())
+			s.l.usedUp(s.ID())
 		}
 		receipt.Resolution = holdfast.Rollback
-		s.w.broker.Settle(s.w.o.Group, s.ID(), holdfast.Rollback)
+		s.l.broker.Settle(s.l.Group, s.ID(), holdfast.Rollback)
 		return receipt, nil
 	}
 	ms := s.messages
@@ -92,7 +92,7 @@ func (s *Split) confirmExpress(ctx context.Context, c transactions.Confirmation,
 		receipt.Resolution, receipt.Messages = holdfast.Commit, ms
 		return receipt, nil
 	}
-	if receipt, err = s.w.deliver(ctx, receipt, ms); err == nil {
+	if receipt, err = s.l.deliver(ctx, receipt, ms); err == nil {
 		s.express.setDelivered()
 	}
 	return receipt, err

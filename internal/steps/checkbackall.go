@@ -1,4 +1,4 @@
-package worker
+package steps
 
 import (
 	"context"
@@ -22,23 +22,23 @@ const (
 // CheckBackAll asks the Checkers of the topics that have one, and the outcome rows
 // about all others at once, or the group's processes over RabbitMQ. What has not
 // been answered in time is Unknown, and Unreached.
-func (s steps) CheckBackAll(ctx context.Context, group string, txs []activities.Tx) []activities.LocalResult {
+func (s *Steps) CheckBackAll(ctx context.Context, group string, txs []activities.Tx) []activities.LocalResult {
 	ctx, cancel := context.WithTimeout(ctx, askPatience)
 	defer cancel()
-	if s.w.o.RemoteCheck {
+	if s.RemoteCheck {
 		out := s.checkRemotely(ctx, group, txs)
-		s.w.metrics.Recovered(out)
+		s.Recovered(out)
 		return out
 	}
 	out := make([]activities.LocalResult, len(txs))
 	var rows, asked []int
 	for i, tx := range txs {
 		out[i] = activities.LocalResult{ID: tx.ID}
-		if err := s.w.otherDatabase(tx.Database); err != nil {
+		if err := s.Databases.Other(tx.Database); err != nil {
 			out[i] = elsewhere(tx.ID, err)
 			continue
 		}
-		if s.w.checker(tx.Messages) == nil && s.w.o.DB != nil {
+		if s.checkerOf(tx.Messages) == nil && s.DB != nil {
 			rows = append(rows, i)
 		} else {
 			asked = append(asked, i)
@@ -48,12 +48,13 @@ func (s steps) CheckBackAll(ctx context.Context, group string, txs []activities.
 	wg.Go(func() { s.readAll(ctx, group, txs, rows, out) })
 	s.askAll(ctx, group, txs, asked, out)
 	wg.Wait()
-	s.w.metrics.Recovered(out)
+	s.Recovered(out)
 	return out
 }
 
 // readAll asks the database about those of txs that which names, in one round trip.
-func (s steps) readAll(ctx context.Context, group string, txs []activities.Tx, which []int, out []activities.LocalResult) {
+func (s *Steps) readAll(ctx context.Context, group string, txs []activities.Tx, which []int,
+	out []activities.LocalResult) {
 	if len(which) == 0 {
 		return
 	}
@@ -62,10 +63,10 @@ func (s steps) readAll(ctx context.Context, group string, txs []activities.Tx, w
 		ids[n] = txs[i].ID
 	}
 	// Those that nobody said a database of are asked for in the one that was found at the start, too.
-	outcomes, errs := barrier.CheckBackAll(ctx, barrier.Expect(s.w.o.DB, s.w.stores.own), ids, group, 0)
+	outcomes, errs := barrier.CheckBackAll(ctx, barrier.Expect(s.DB, s.Databases.Own()), ids, group, 0)
 	for n, i := range which {
 		if other := (*barrier.OtherDatabaseError)(nil); errors.As(errs[n], &other) {
-			s.w.tellOther(other)
+			s.Databases.TellOther(other)
 			out[i] = elsewhere(txs[i].ID, errs[n])
 			continue
 		}
@@ -80,7 +81,8 @@ func (s steps) readAll(ctx context.Context, group string, txs []activities.Tx, w
 
 // askAll asks about those of txs that which names one by one, many at the same
 // time. A Checker that does not answer, even when ctx is done, is left behind.
-func (s steps) askAll(ctx context.Context, group string, txs []activities.Tx, which []int, out []activities.LocalResult) {
+func (s *Steps) askAll(ctx context.Context, group string, txs []activities.Tx, which []int,
+	out []activities.LocalResult) {
 	type answer struct {
 		i      int
 		result activities.LocalResult
@@ -114,5 +116,6 @@ func (s steps) askAll(ctx context.Context, group string, txs []activities.Tx, wh
 
 func tooSlow(tx activities.Tx) activities.LocalResult {
 	return activities.LocalResult{ID: tx.ID, Resolution: holdfast.Unknown, Unreached: true,
-		Error: fmt.Sprintf("the Checkers of the sweep did not answer within %v: the one of topic %s", askPatience, tx.Messages[0].Topic)}
+		Error: fmt.Sprintf("the Checkers of the sweep did not answer within %v: the one of topic %s", askPatience,
+			tx.Messages[0].Topic)}
 }

@@ -1,10 +1,10 @@
-package worker
+package steps
 
 import "sync"
 
-// answers are the consumers' answers to redeliveries that workflow tasks of this
+// Answers are the consumers' answers to redeliveries that workflow tasks of this
 // process wait for.
-type answers struct {
+type Answers struct {
 	mu      sync.Mutex
 	waiting map[redelivered]*expectation
 }
@@ -22,7 +22,7 @@ type expectation struct {
 
 // expect begins to wait for an answer. forget ends that, and reports whether it
 // was given.
-func (a *answers) expect(workflowID string, n int) (came <-chan struct{}, forget func() bool) {
+func (a *Answers) expect(workflowID string, n int) (came <-chan struct{}, forget func() bool) {
 	key, e := redelivered{workflowID, n}, &expectation{came: make(chan struct{})}
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -40,15 +40,15 @@ func (a *answers) expect(workflowID string, n int) (came <-chan struct{}, forget
 	}
 }
 
-// expected reports whether somebody waits for the answer.
-func (a *answers) expected(workflowID string, n int) bool {
+// Expected reports whether somebody waits for the answer.
+func (a *Answers) Expected(workflowID string, n int) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	return a.waiting[redelivered{workflowID, n}] != nil
 }
 
-// give gives the answer, and reports false where nobody waits any more.
-func (a *answers) give(workflowID string, n int) bool {
+// Give gives the answer, and reports false where nobody waits any more.
+func (a *Answers) Give(workflowID string, n int) bool {
 	key := redelivered{workflowID, n}
 	a.mu.Lock()
 	defer a.mu.Unlock()

@@ -1,4 +1,4 @@
-package worker
+package lanes
 
 import (
 	"context"
@@ -12,39 +12,19 @@ import (
 	"github.com/holdfastmq/holdfast/internal/fault"
 )
 
-// lane is how the transaction of ms is coordinated: Express only if each message
-// is.
-func (w *Worker) lane(ms []holdfast.Message) holdfast.Lane {
-	if len(ms) == 0 {
-		return w.o.Lane // it is refused in either
-	}
-	for i := range ms {
-		lane := ms[i].Lane
-		if lane == "" {
-			lane = w.o.Lanes[ms[i].Topic]
-		}
-		if lane == "" {
-			lane = w.o.Lane
-		}
-		if lane != holdfast.Express {
-			return holdfast.Traced
-		}
-	}
-	return holdfast.Express
-}
-
 // express is a transaction in the Express lane: half message, local transaction,
 // messages, op record, in the caller's goroutine. Whatever it does not come to,
 // the Keeper hands over.
-func (w *Worker) express(ctx context.Context, tx activities.Tx, ms []holdfast.Message, local LocalAll) (holdfast.Receipt, error) {
-	ctx, cancel := w.bounded(ctx)
+func (l *Lanes) express(ctx context.Context, tx activities.Tx, ms []holdfast.Message,
+	local Local) (holdfast.Receipt, error) {
+	ctx, cancel := l.Bounded(ctx)
 	defer cancel()
-	p, receipt, err := w.admitExpress(ctx, &tx, ms)
+	p, receipt, err := l.admitExpress(ctx, &tx, ms)
 	if err != nil {
 		return receipt, err
 	}
-	defer w.sending.Done()
-	if err := w.storeHalf(ctx, p, tx); err != nil {
+	defer l.gate.Leave()
+	if err := l.storeHalf(ctx, p, tx); err != nil {
 		if p == nil {
 			receipt.Resolution = holdfast.Rollback
 		}
@@ -52,72 +32,73 @@ func (w *Worker) express(ctx context.Context, tx activities.Tx, ms []holdfast.Me
 	}
 	fault.Point(fault.HalfAfterConfirm)
 	if p != nil {
-		defer func() { w.pendings.end(p, time.Now()) }()
+		defer func() { l.pendings.end(p, time.Now()) }()
 	}
 	// Nothing but the outcome row tells one call with a chosen ID from another, in
 	// another process: it keeps the messages of the one that commits.
-	res := w.runHere(ctx, barrier.Local{TxID: tx.ID, Group: w.o.Group, Messages: tx.Messages, Fresh: p == nil, Keep: p != nil,
-		MaxBody: w.o.MaxBody, Fits: w.fits(tx.ID)}, local)
+	res := l.runHere(ctx, barrier.Local{TxID: tx.ID, Group: l.Group, Messages: tx.Messages,
+		Fresh: p == nil, Keep: p != nil, MaxBody: l.MaxBody, Fits: l.Fits(tx.ID)}, local)
 	switch {
 	case res.Repeated: // its sender may not have come to the end: nothing is settled
 		return receipt, fmt.Errorf("%w: transaction %s was committed by another call meanwhile", holdfast.ErrDuplicate, tx.ID)
 	case res.Resolution == holdfast.Rollback:
 		if p == nil {
-			w.usedUp(tx.ID)
+			l.usedUp(tx.ID)
 		}
 		receipt.Resolution = holdfast.Rollback
-		w.broker.Settle(w.o.Group, tx.ID, holdfast.Rollback)
+		l.broker.Settle(l.Group, tx.ID, holdfast.Rollback)
 		return receipt, rolledBack(res.Err)
 	case res.Resolution != holdfast.Commit:
 		return receipt, undecided(tx.ID, res.Err)
 	}
 	fault.Point(fault.CommitBeforePublish)
-	return w.deliver(ctx, receipt, res.Messages)
+	return l.deliver(ctx, receipt, res.Messages)
 }
 
-// fits says whether messages of transaction txID could be published.
-func (w *Worker) fits(txID string) func([]holdfast.Message) error {
-	return func(ms []holdfast.Message) error { return w.broker.Fits(w.o.Group, txID, ms) }
+// Fits says whether messages of transaction txID could be published.
+func (l *Lanes) Fits(txID string) func([]holdfast.Message) error {
+	return func(ms []holdfast.Message) error { return l.broker.Fits(l.Group, txID, ms) }
 }
 
 // runHere runs a local transaction in the caller's goroutine.
-func (w *Worker) runHere(ctx context.Context, l barrier.Local, local LocalAll) barrier.Result {
-	ctx, cancel := context.WithTimeout(ctx, w.o.LocalTimeout)
+func (l *Lanes) runHere(ctx context.Context, tx barrier.Local, local Local) barrier.Result {
+	ctx, cancel := context.WithTimeout(ctx, l.LocalTimeout)
 	defer cancel()
-	return barrier.Run(ctx, w.o.DB, l, local)
+	return l.barrier.Run(ctx, tx, local)
 }
 
 // admitExpress checks the transaction and gives it its ID, waits until sending can
-// begin, and refuses an ID that was used before. The caller is counted in w.sending
+// begin, and refuses an ID that was used before. The caller is counted in l.sending
 // where err is nil. p is nil where the ID was made for this call.
-func (w *Worker) admitExpress(ctx context.Context, tx *activities.Tx, ms []holdfast.Message) (p *pending, receipt holdfast.Receipt, err error) {
-	if receipt, err = w.identify(tx, ms); err != nil {
+func (l *Lanes) admitExpress(ctx context.Context, tx *activities.Tx,
+	ms []holdfast.Message) (p *Pending, receipt holdfast.Receipt, err error) {
+	if receipt, err = l.identify(tx, ms); err != nil {
 		return nil, receipt, err
 	}
-	if err = w.enter(ctx); err != nil {
+	if err = l.gate.Enter(ctx); err != nil {
 		return nil, receipt, err
 	}
-	tx.Database = w.databaseOf(ms)
+	tx.Database = l.DatabaseOf(ms)
 	if ms[0].ID == "" {
 		return nil, receipt, nil
 	}
-	p = newPending(ctx, tx.ID, false, nil)
-	if err = w.pendings.add(p); err == nil {
-		if err = w.unused(ctx, tx.ID); err == nil {
+	p = newPending(ctx, tx.ID, tx.Form, false, nil)
+	if err = l.pendings.add(p); err == nil {
+		if err = l.unused(ctx, tx.ID); err == nil {
 			return p, receipt, nil
 		}
-		w.pendings.forget(p)
+		l.pendings.forget(p)
 	}
-	w.sending.Done()
+	l.gate.Leave()
 	return nil, receipt, err
 }
 
 // unused refuses an ID that has an outcome row.
-func (w *Worker) unused(ctx context.Context, txID string) error {
-	if w.o.DB == nil { // the split form with a Checker, who knows nothing yet
+func (l *Lanes) unused(ctx context.Context, txID string) error {
+	if l.barrier == nil { // the split form with a Checker, who knows nothing yet
 		return nil
 	}
-	_, err := barrier.Read(ctx, w.o.DB, txID)
+	_, err := l.barrier.Read(ctx, txID)
 	switch {
 	case errors.Is(err, holdfast.ErrNotFound):
 		return nil
@@ -130,23 +111,24 @@ func (w *Worker) unused(ctx context.Context, txID string) error {
 // usedUp keeps the ID of a transaction that rolled back, and leaves no outcome row,
 // from being chosen for another one: the op record that is on its way would settle
 // that one's half message.
-func (w *Worker) usedUp(txID string) {
-	p := newPending(context.Background(), txID, true, nil)
-	if w.pendings.add(p) == nil {
-		w.pendings.end(p, time.Now())
+func (l *Lanes) usedUp(txID string) {
+	p := newPending(context.Background(), txID, "", true, nil)
+	if l.pendings.add(p) == nil {
+		l.pendings.end(p, time.Now())
 	}
 }
 
 // storeHalf stores the half message of tx. Where that fails, nothing is run, and
 // the ID can be used again.
-func (w *Worker) storeHalf(ctx context.Context, p *pending, tx activities.Tx) error {
-	half := holdfast.Half{TxID: tx.ID, Group: w.o.Group, Messages: tx.Messages, At: time.Now(), Lane: holdfast.Express, Database: tx.Database}
-	err := w.broker.PublishHalf(ctx, half)
+func (l *Lanes) storeHalf(ctx context.Context, p *Pending, tx activities.Tx) error {
+	half := holdfast.Half{TxID: tx.ID, Group: l.Group, Messages: tx.Messages, At: time.Now(), Lane: holdfast.Express,
+		Database: tx.Database}
+	err := l.broker.PublishHalf(ctx, half)
 	if err == nil {
 		return nil
 	}
 	if p != nil {
-		w.pendings.forget(p)
+		l.pendings.forget(p)
 	}
 	return fmt.Errorf("%w: %w", holdfast.ErrNotStored, err)
 }
@@ -154,20 +136,21 @@ func (w *Worker) storeHalf(ctx context.Context, p *pending, tx activities.Tx) er
 // deliver publishes the messages of a committed transaction, and then writes its op
 // record. Where the caller does not wait for that, it goes on, at least for as long
 // as nobody else would do it.
-func (w *Worker) deliver(ctx context.Context, receipt holdfast.Receipt, ms []holdfast.Message) (holdfast.Receipt, error) {
+func (l *Lanes) deliver(ctx context.Context, receipt holdfast.Receipt,
+	ms []holdfast.Message) (holdfast.Receipt, error) {
 	receipt.Resolution, receipt.Messages = holdfast.Commit, ms
-	until := time.Now().Add(w.o.CheckAfter)
+	until := time.Now().Add(l.CheckAfter)
 	if deadline, has := ctx.Deadline(); has && deadline.After(until) {
 		until = deadline
 	}
 	published := make(chan error, 1)
-	w.sending.Go(func() {
+	l.gate.Go(func() {
 		ctx, cancel := context.WithDeadline(context.WithoutCancel(ctx), until)
 		defer cancel()
-		err := w.broker.PublishMessages(ctx, w.o.Group, receipt.TxID, ms)
+		err := l.broker.PublishMessages(ctx, l.Group, receipt.TxID, ms)
 		if err == nil {
 			fault.Point(fault.CommitAfterConfirm)
-			w.broker.Settle(w.o.Group, receipt.TxID, holdfast.Commit)
+			l.broker.Settle(l.Group, receipt.TxID, holdfast.Commit)
 		}
 		published <- err
 	})

@@ -1,4 +1,4 @@
-package worker
+package lanes
 
 import (
 	"slices"
@@ -74,4 +74,24 @@ func nextCohort(waiting []*gathered, most int) int {
 		}
 	}
 	return len(waiting)
+}
+
+// Hold makes every transaction gather until release is called, for tests.
+func (l *Lanes) Hold() (release func()) {
+	g := l.gatherer
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.inFlight += g.room
+	return func() {
+		for range g.room {
+			g.freed()
+		}
+	}
+}
+
+// Gathered returns how many transactions wait for the next cohort.
+func (l *Lanes) Gathered() int {
+	l.gatherer.mu.Lock()
+	defer l.gatherer.mu.Unlock()
+	return len(l.gatherer.waiting)
 }

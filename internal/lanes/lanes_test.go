@@ -1,4 +1,4 @@
-package worker
+package lanes
 
 import (
 	"testing"
@@ -9,7 +9,8 @@ import (
 )
 
 func TestLane(t *testing.T) {
-	w := &Worker{o: Options{Lane: holdfast.Traced, Lanes: map[string]holdfast.Lane{"fast": holdfast.Express, "slow": holdfast.Traced}}}
+	l := &Lanes{Options: Options{Lane: holdfast.Traced,
+		Lanes: map[string]holdfast.Lane{"fast": holdfast.Express, "slow": holdfast.Traced}}}
 	m := func(topic string, lane holdfast.Lane) holdfast.Message {
 		return holdfast.Message{Topic: topic, Lane: lane}
 	}
@@ -28,9 +29,9 @@ func TestLane(t *testing.T) {
 		{[]holdfast.Message{m("fast", ""), m("slow", "")}, holdfast.Traced, holdfast.Traced, "the one that is Traced"},
 		{[]holdfast.Message{m("fast", "odd")}, holdfast.Traced, holdfast.Traced, "it is refused in either"},
 	} {
-		w.o.Lane = holdfast.Traced
-		require.Equal(t, row.traced, w.lane(row.ms), "%v: %s", row.ms, row.whatDecidesIt)
-		w.o.Lane = holdfast.Express
-		require.Equal(t, row.fast, w.lane(row.ms), "%v: %s", row.ms, row.whatDecidesIt)
+		l.Lane = holdfast.Traced
+		require.Equal(t, row.traced, l.Choose(row.ms), "%v: %s", row.ms, row.whatDecidesIt)
+		l.Lane = holdfast.Express
+		require.Equal(t, row.fast, l.Choose(row.ms), "%v: %s", row.ms, row.whatDecidesIt)
 	}
 }

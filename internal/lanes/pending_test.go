@@ -1,4 +1,4 @@
-package worker
+package lanes
 
 import (
 	"context"
@@ -9,6 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	holdfast "github.com/holdfastmq/holdfast"
+	"github.com/holdfastmq/holdfast/activities"
 	"github.com/holdfastmq/holdfast/workflows"
 )
 
@@ -22,18 +23,22 @@ func TestPlace(t *testing.T) {
 		err     error
 		want    [2]string
 	}{
-		"its cohort":                           {"cohort/orders/7", "a", [2]string{"cohort/orders/7", "a"}, nil, [2]string{"cohort/orders/7", "a"}},
-		"its cohort, whose start is to answer": {"cohort/orders/7", "", [2]string{"cohort/orders/7", "a"}, nil, [2]string{"cohort/orders/7", "a"}},
-		"its own, whose start is to answer":    {own, "", [2]string{own, "a"}, nil, [2]string{own, "a"}},
-		"it has left":                          {"cohort/orders/7", "a", [2]string{own, "b"}, nil, [2]string{own, "b"}},
-		"it is about to leave":                 {"cohort/orders/7", "a", [2]string{"cohort/orders/7", "a"}, holdfast.ErrDeliveryPending, [2]string{own, ""}},
-		"its cohort is to check it back":       {"cohort/orders/7", "a", [2]string{"cohort/orders/7", "a"}, holdfast.ErrUndecided, [2]string{"cohort/orders/7", "a"}},
-		"a Recovery was faster":                {own, "a", [2]string{"recovery/orders/7", "b"}, nil, [2]string{own, "a"}},
-		"nothing is known":                     {"cohort/orders/7", "a", [2]string{}, nil, [2]string{"cohort/orders/7", "a"}},
+		"its cohort": {"cohort/orders/7", "a", [2]string{"cohort/orders/7", "a"}, nil,
+			[2]string{"cohort/orders/7", "a"}},
+		"its cohort, whose start is to answer": {"cohort/orders/7", "", [2]string{"cohort/orders/7", "a"}, nil,
+			[2]string{"cohort/orders/7", "a"}},
+		"its own, whose start is to answer": {own, "", [2]string{own, "a"}, nil, [2]string{own, "a"}},
+		"it has left":                       {"cohort/orders/7", "a", [2]string{own, "b"}, nil, [2]string{own, "b"}},
+		"it is about to leave": {"cohort/orders/7", "a", [2]string{"cohort/orders/7", "a"},
+			holdfast.ErrDeliveryPending, [2]string{own, ""}},
+		"its cohort is to check it back": {"cohort/orders/7", "a", [2]string{"cohort/orders/7", "a"},
+			holdfast.ErrUndecided, [2]string{"cohort/orders/7", "a"}},
+		"a Recovery was faster": {own, "a", [2]string{"recovery/orders/7", "b"}, nil, [2]string{own, "a"}},
+		"nothing is known":      {"cohort/orders/7", "a", [2]string{}, nil, [2]string{"cohort/orders/7", "a"}},
 	} {
-		p := newPending(context.Background(), "1", true, nil)
-		p.endsIn(row.ended[0], row.ended[1])
-		got := p.place(holdfast.Receipt{Group: "orders", WorkflowID: row.id, RunID: row.run}, row.err)
+		p := newPending(context.Background(), "1", activities.Inline, true, nil)
+		p.SeenIn(row.ended[0], row.ended[1])
+		got := p.core.place(holdfast.Receipt{Group: "orders", WorkflowID: row.id, RunID: row.run}, row.err)
 		require.Equal(t, row.want, [2]string{got.WorkflowID, got.RunID}, name)
 	}
 }

@@ -1,4 +1,4 @@
-package worker
+package lanes
 
 import (
 	"context"
@@ -12,6 +12,7 @@ import (
 
 	holdfast "github.com/holdfastmq/holdfast"
 	"github.com/holdfastmq/holdfast/activities"
+	"github.com/holdfastmq/holdfast/internal/temporalerr"
 	"github.com/holdfastmq/holdfast/workflows"
 	"github.com/holdfastmq/holdfast/workflows/transactions"
 )
@@ -24,7 +25,7 @@ const cohortGrace = 50 * time.Millisecond
 // gathered is a transaction that may share a workflow with its neighbours.
 type gathered struct {
 	tx     activities.Tx
-	p      *pending
+	p      *Pending
 	caller context.Context
 	cohort *cohort // once it is taken; guarded by the gatherer
 
@@ -98,27 +99,28 @@ func (c *cohort) deadline() (latest time.Time) {
 
 // gathers reports whether p may share a workflow: a chosen ID has one of its own,
 // so that a second use of it is noticed.
-func (w *Worker) gathers(p *pending) bool { return w.o.MaxCohort > 1 && p.inline && p.fresh }
+func (l *Lanes) gathers(p *Pending) bool { return l.MaxCohort > 1 && p.Inline() && p.Fresh() }
 
 // gather starts the workflow of tx, alone or in a cohort, and waits for its
 // answer.
-func (w *Worker) gather(ctx context.Context, p *pending, tx activities.Tx, receipt holdfast.Receipt) (holdfast.Receipt, error) {
-	defer func() { w.pendings.end(p, time.Now()) }()
+func (l *Lanes) gather(ctx context.Context, p *Pending, tx activities.Tx,
+	receipt holdfast.Receipt) (holdfast.Receipt, error) {
+	defer func() { l.pendings.end(p, time.Now()) }()
 	m := &gathered{tx: tx, p: p, caller: ctx, started: make(chan struct{})}
-	c := w.gatherer.enter(m)
+	c := l.gatherer.enter(m)
 	if c != nil {
-		w.startCohort(c)
+		l.startCohort(c)
 	}
 	var left error // why nobody waits for the start any more
 	select {
 	case <-m.started:
 	case <-p.done: // its answer came before that of its start
 	case <-ctx.Done():
-		left = w.temporalError("start transaction "+tx.ID, context.Cause(ctx))
-	case <-w.over:
-		left = w.ended()
+		left = temporalerr.Unavailable("start transaction "+tx.ID, context.Cause(ctx))
+	case <-l.gate.Over():
+		left = l.gate.Ended()
 	}
-	if c = w.gatherer.withdraw(m); c != nil {
+	if c = l.gatherer.withdraw(m); c != nil {
 		defer c.answered()
 	}
 	var run client.WorkflowRun
@@ -128,25 +130,27 @@ func (w *Worker) gather(ctx context.Context, p *pending, tx activities.Tx, recei
 	default:
 	}
 	if errors.Is(left, holdfast.ErrInvalid) && c != nil && len(c.members) > 1 {
-		run, left = w.startTransaction(ctx, tx, 0, true) // too much together, but perhaps not alone
+		run, left = l.StartTransaction(ctx, tx, 0, true) // too much together, but perhaps not alone
 	}
-	if left != nil && (c == nil || p.giveUp()) {
-		return receipt, left // if it was started all the same, a check-back ends it
+	if left != nil {
+		if told, over := p.notStarted(left); over {
+			return receipt, told
+		}
 	}
 	if run == nil { // what became of its start is not known, but it was started
-		run = w.o.Temporal.GetWorkflow(ctx, c.id, "")
+		run = l.temporal.GetWorkflow(ctx, c.id, "")
 	}
 	receipt.WorkflowID, receipt.RunID = run.GetID(), run.GetRunID()
-	return w.await(ctx, p, run, receipt)
+	return l.await(ctx, p, run, receipt)
 }
 
 // startCohort starts the workflow of c, and tells its members.
-func (w *Worker) startCohort(c *cohort) {
+func (l *Lanes) startCohort(c *cohort) {
 	ctx, cancel := c.startContext()
 	defer cancel()
 	if len(c.members) == 1 {
 		m := c.members[0]
-		m.run, m.err = w.startTransaction(ctx, m.tx, 0, true)
+		m.run, m.err = l.StartTransaction(ctx, m.tx, 0, true)
 		c.recorded(m.err)
 		return
 	}
@@ -154,13 +158,13 @@ func (w *Worker) startCohort(c *cohort) {
 	for i, m := range c.members {
 		txs[i] = m.tx
 	}
-	in := w.input(txs...)
+	in := l.Input(txs...)
 	in.Cohort = true
-	options := transactions.CohortStartOptions(w.o.Prefix, w.o.Group, c.id, txs)
-	options.WorkflowTaskTimeout = w.o.TaskTimeout
-	run, err := w.o.Temporal.ExecuteWorkflow(ctx, options, transactions.Name, in)
+	options := transactions.CohortStartOptions(l.Prefix, l.Group, c.id, txs)
+	options.WorkflowTaskTimeout = l.TaskTimeout
+	run, err := l.temporal.ExecuteWorkflow(ctx, options, transactions.Name, in)
 	if err != nil {
-		err = w.temporalError(fmt.Sprintf("start a cohort of %d transactions", len(txs)), err)
+		err = temporalerr.Unavailable(fmt.Sprintf("start a cohort of %d transactions", len(txs)), err)
 	}
 	for _, m := range c.members {
 		m.run, m.err = run, err

@@ -1,11 +1,10 @@
-package worker
+package lanes
 
 import (
 	"context"
 	"fmt"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -19,7 +18,8 @@ func waiter(id string, m holdfast.Message) *gathered {
 	if m.Topic == "" {
 		m.Topic = "order.placed"
 	}
-	return &gathered{tx: activities.Tx{ID: id, Messages: []holdfast.Message{m}}, p: newPending(context.Background(), id, true, nil)}
+	return &gathered{tx: activities.Tx{ID: id, Messages: []holdfast.Message{m}},
+		p: newPending(context.Background(), id, activities.Inline, true, nil)}
 }
 
 // uuidOf returns an ID as long as those that Send makes.
@@ -38,10 +38,12 @@ func TestNextCohort(t *testing.T) {
 	require.Equal(t, 7, nextCohort(many(7, holdfast.Message{}), 48))
 	require.Equal(t, 20, nextCohort(many(60, holdfast.Message{}), 20))
 	require.Equal(t, 36, nextCohort(many(60, holdfast.Message{}), 48), "their keys are not known yet")
-	require.Equal(t, 8, nextCohort(many(60, holdfast.Message{Key: strings.Repeat("k", 200)}), 48), "the limit on HoldfastKey")
+	require.Equal(t, 8, nextCohort(many(60, holdfast.Message{Key: strings.Repeat("k", 200)}), 48),
+		"the limit on HoldfastKey")
 	require.Equal(t, 3, nextCohort(many(60, holdfast.Message{Body: text(120 << 10)}), 48), "512 KiB of messages")
 	require.Equal(t, 1, nextCohort(many(60, holdfast.Message{Body: text(holdfast.MaxBody)}), 48), "a large one goes alone")
-	require.Equal(t, 1, nextCohort(append(many(1, holdfast.Message{}), many(1, holdfast.Message{Body: text(holdfast.MaxBody)})...), 48))
+	require.Equal(t, 1, nextCohort(append(many(1, holdfast.Message{}),
+		many(1, holdfast.Message{Body: text(holdfast.MaxBody)})...), 48))
 
 	mixed := many(60, holdfast.Message{})
 	for i := range mixed {
@@ -127,14 +129,23 @@ func TestStartEndsWithItsOnlyCaller(t *testing.T) {
 	}
 }
 
+// ended is a gate that is closed.
+type ended struct{ Gate }
+
+func (ended) Over() <-chan struct{} {
+	over := make(chan struct{})
+	close(over)
+	return over
+}
+
+func (ended) Ended() error { return holdfast.ErrNotRunning }
+
 // TestGatheringWhenRunEnds: who waits for room in a cohort when Run returns with an
 // error is told so.
 func TestGatheringWhenRunEnds(t *testing.T) {
 	t.Parallel()
-	w := &Worker{over: make(chan struct{}), pendings: newRegistry(time.Minute, 10), gatherer: &gatherer{group: "orders", most: 48}}
-	w.runErr = holdfast.ErrInvalid
-	close(w.over)
+	l := New(Options{Group: "orders", MaxCohort: 48}, ended{}, nil, nil)
 	m := waiter("x", holdfast.Message{})
-	_, err := w.gather(t.Context(), m.p, m.tx, holdfast.Receipt{})
+	_, err := l.gather(t.Context(), m.p, m.tx, holdfast.Receipt{})
 	require.ErrorIs(t, err, holdfast.ErrNotRunning)
 }

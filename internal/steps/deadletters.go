@@ -1,0 +1,67 @@
+package steps
+
+import (
+	"context"
+	"time"
+
+	holdfast "github.com/holdfastmq/holdfast"
+	"github.com/holdfastmq/holdfast/activities"
+	"github.com/holdfastmq/holdfast/broker"
+)
+
+// Redeliver puts a dead letter back into its consumer's queue, and waits for the
+// answer for r.Wait.
+func (s *Steps) Redeliver(ctx context.Context, r activities.Redelivery) (out activities.Redelivered, err error) {
+	req := broker.RedeliverRequest{Letter: r.Letter, N: r.N, Operator: r.Operator}
+	if r.Edit != nil {
+		req.Edited, req.OriginalSHA256 = true, r.Edit.OriginalSHA256
+		req.Body, req.ContentType = r.Edit.Body, r.Edit.ContentType
+	}
+	if r.Wait == 0 {
+		return out, s.Broker.Redeliver(ctx, req)
+	}
+	answer, forget := s.Answers.expect(s.DeadLetterID(r.Letter), r.N)
+	defer forget()
+	if err := s.Broker.Redeliver(ctx, req); err != nil {
+		return out, err
+	}
+	timer := time.NewTimer(r.Wait)
+	defer timer.Stop()
+	select {
+	case <-answer:
+	case <-timer.C:
+	case <-ctx.Done():
+	}
+	out.Handled = forget()
+	return out, nil
+}
+
+// AskHalf checks back the transaction of a half message that is a dead letter.
+func (s *Steps) AskHalf(ctx context.Context, d holdfast.DeadLetter) activities.LocalResult {
+	tx := activities.Tx{ID: d.TxID}
+	h, err := s.Broker.HalfOf(d)
+	switch {
+	case err == nil:
+		tx.ID, tx.Messages = h.TxID, h.Messages
+	case tx.ID == "":
+		return activities.LocalResult{Error: "it does not say whose half message it is: " + err.Error()}
+	case len(s.Checkers) > 0 || s.RemoteCheck:
+		return activities.LocalResult{ID: tx.ID, Error: "its messages, by whose topic a Checker is chosen, " +
+			"cannot be read: " + err.Error()}
+	default:
+		tx.Messages = []holdfast.Message{{ID: tx.ID}} // the outcome row is asked
+	}
+	return s.CheckBack(ctx, s.Group, tx)
+}
+
+// PublishCompensated publishes the compensation notice.
+func (s *Steps) PublishCompensated(ctx context.Context, d holdfast.DeadLetter) error {
+	return s.Broker.PublishCompensated(ctx, d)
+}
+
+var _ interface {
+	activities.Redeliverer
+	activities.Notifier
+	activities.Compensator
+	activities.HalfTruth
+} = (*Steps)(nil)
