@@ -52,7 +52,7 @@ type Consumer struct {
 	DeadLetters holdfast.Policy
 	// Breaker is when it pauses because nothing succeeds any more. The zero
 	// value: after 10 messages in a row that failed.
-	Breaker broker.BreakerOptions
+	Breaker BreakerOptions
 	// Undo undoes what Handle did, when another consumer of the same message
 	// failed and the producer has compensated it. It runs where this consumer has
 	// handled the message; where it has not, it never will. Needs Handle.

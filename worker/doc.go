@@ -25,6 +25,7 @@
 // How a transaction is coordinated is its lane: Traced by a workflow, which under
 // load it shares with its neighbours (a cohort), or Express, without one.
 //
+//	names.go      names for what is configured and defined elsewhere
 //	open.go       Open: a worker from the environment
 //	options.go    what can be set
 //	worker.go     New, Run and what runs in between

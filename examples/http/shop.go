@@ -121,7 +121,7 @@ func (s *shop) approve(rw http.ResponseWriter, r *http.Request) {
 func (s *shop) cancel(rw http.ResponseWriter, r *http.Request) {
 	handle := worker.JoinSaga(s.w, Approved, r.PathValue("id"))
 	standing, err := handle.State(r.Context())
-	if err == nil && standing.State == "completed" {
+	if err == nil && standing.State == holdfast.SagaCompleted {
 		http.Error(rw, "too late to cancel", http.StatusConflict)
 		return
 	}

@@ -6,7 +6,6 @@ import (
 	"gorm.io/gorm"
 
 	holdfast "github.com/holdfastmq/holdfast"
-	"github.com/holdfastmq/holdfast/broker"
 	"github.com/holdfastmq/holdfast/worker"
 )
 
@@ -50,7 +49,7 @@ func (s *service) paymentService() {
 		// A card that is refused stays refused: give the order back at once. With
 		// anything else, a person looks first.
 		DeadLetters: holdfast.Policy{Action: holdfast.PolicyCompensatePermanent},
-		Breaker:     broker.BreakerOptions{Failures: s.BreakerFailures, Pause: s.BreakerPause},
+		Breaker:     worker.BreakerOptions{Failures: s.BreakerFailures, Pause: s.BreakerPause},
 	})
 	s.w.Consume(worker.Consumer{Name: "gifts", Topics: []string{GiftGranted.Name},
 		Handle: worker.Typed(GiftGranted, bookGift)})
