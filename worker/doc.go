@@ -20,7 +20,7 @@
 //	order, err = handle.Wait(ctx)
 //
 // A local transaction has one of three forms: inline ([Worker.Send]), registered
-// ([Worker.Handle] and [Worker.Start]) and split ([Worker.Begin]).
+// ([Worker.Local] and [Worker.Start]) and split ([Worker.Begin]).
 //
 // How a transaction is coordinated is its lane: Traced by a workflow, which under
 // load it shares with its neighbours (a cohort), or Express, without one.
@@ -34,7 +34,7 @@
 //	gather.go     group commit: who shares the next workflow; cohort.go: its start
 //	begin.go      Begin: the split form
 //	pending.go    what a caller in this process waits for
-//	register.go   Handle, Check and Activity: what is registered before Run
+//	register.go   Local, Check and Activity: what is registered before Run
 //	ports.go      the steps' ports, filled with broker and barrier
 //	keep.go       the Keepers; handover.go: what they found undecided goes to Temporal
 //	checkbackall.go the check-back of many at once

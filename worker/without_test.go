@@ -38,7 +38,7 @@ func TestExpressWithoutTemporal(t *testing.T) {
 	alone(&o)
 	heard.hears(&o)
 	o.Logger, o.Lane, o.Lanes = slog.New(log), "", map[string]holdfast.Lane{placed: holdfast.Express}
-	w := s.runWith(o, func(w *worker.Worker) { w.Handle("place", insertAndPass) })
+	w := s.runWith(o, func(w *worker.Worker) { w.Local("place", insertAndPass) })
 	b := s.broker()
 
 	sent := newID()

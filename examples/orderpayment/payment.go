@@ -39,7 +39,7 @@ func (s *service) paymentService() {
 	})
 	s.w.Consume(worker.Consumer{
 		Name: "payments", Topics: []string{OrderPlaced.Name},
-		Handle: worker.Typed(OrderPlaced, func(ctx context.Context, tx *gorm.DB, o Order, _ holdfast.Message) error {
+		Handle: worker.TypedHandle(OrderPlaced, func(ctx context.Context, tx *gorm.DB, o Order, _ holdfast.Message) error {
 			if err := moods.trouble(ctx, o.ID); err != nil {
 				return err
 			}
@@ -52,7 +52,7 @@ func (s *service) paymentService() {
 		Breaker:     worker.BreakerOptions{Failures: s.BreakerFailures, Pause: s.BreakerPause},
 	})
 	s.w.Consume(worker.Consumer{Name: "gifts", Topics: []string{GiftGranted.Name},
-		Handle: worker.Typed(GiftGranted, bookGift)})
+		Handle: worker.TypedHandle(GiftGranted, bookGift)})
 }
 
 func charge(tx *gorm.DB, o Order) error {
