@@ -11,6 +11,10 @@ type RefusedError struct {
 
 func (e *RefusedError) Error() string { return "refused: " + e.Reason }
 
+// RefusedType is the type of the application error by which a Temporal activity, in any
+// language, refuses a saga's step.
+const RefusedType = "Refused"
+
 // IsRefused reports whether err, or an error it wraps, is a [RefusedError], and
 // why it was refused.
 func IsRefused(err error) (reason string, refused bool) {

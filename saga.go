@@ -26,15 +26,25 @@ var (
 // ErrAnswered means that a saga's wait was answered before: this answer changed nothing.
 var ErrAnswered = errors.New("holdfast: answered already")
 
+// The words for where a saga stands, as [SagaStanding] has them in State.
+const (
+	SagaRunning            = "running"
+	SagaWaiting            = "waiting"   // for an answer, such as an approval
+	SagaPaused             = "paused"    // by an operator
+	SagaNoWorker           = "no-worker" // no worker can run its step
+	SagaParked             = "parked"    // a step failed for good, and waits for an operator
+	SagaCompensating       = "compensating"
+	SagaCompensationFailed = "compensation-failed" // an Undo failed for good, and waits for an operator
+	SagaCompleted          = "completed"
+	SagaCompensated        = "compensated"
+)
+
 // SagaStanding says where a saga stands at one moment.
 type SagaStanding struct {
 	// ID is the saga's ID, which is its workflow's.
 	ID string `json:"id"`
-	// State is one of: running; waiting (for an answer, such as an approval); paused (by
-	// an operator); no-worker (no worker can run its step); parked and
-	// compensation-failed (both wait for an operator); compensating; completed;
-	// compensated; and, of a workflow that was ended from outside: failed, terminated,
-	// canceled, timed-out.
+	// State is [SagaRunning] or one of the other words; and, of a workflow that was ended
+	// from outside: failed, terminated, canceled, timed-out.
 	State string `json:"state"`
 	// Step is the step that State is about; empty where it is about none, or where that
 	// is not known.
@@ -53,24 +63,24 @@ type SagaStanding struct {
 func (s SagaStanding) String() string {
 	var text string
 	switch s.State {
-	case "waiting":
+	case SagaWaiting:
 		if text = "waits for an answer"; s.Step != "" {
 			text = "waits for " + s.Step + " (an answer)"
 		}
-	case "running":
+	case SagaRunning:
 		text = "under way"
-	case "no-worker":
+	case SagaNoWorker:
 		text = "no worker"
 	default:
 		text = strings.ReplaceAll(s.State, "-", " ")
 	}
-	if s.WaitsFor != "" && s.WaitsFor != "an operator" && s.State != "waiting" {
+	if s.WaitsFor != "" && s.WaitsFor != "an operator" && s.State != SagaWaiting {
 		text += ": it waits for " + s.WaitsFor
 	}
 	if !s.Since.IsZero() {
 		text += ", since " + s.Since.UTC().Format(time.RFC3339)
 	}
-	if s.Reason != "" && s.State != "waiting" && s.State != "no-worker" {
+	if s.Reason != "" && s.State != SagaWaiting && s.State != SagaNoWorker {
 		text += ": " + s.Reason
 	}
 	return text

@@ -102,7 +102,7 @@ func TestWaits(t *testing.T) {
 	})
 	t.Run("refused while it waits", func(t *testing.T) {
 		k := holdfasttest.New(t)
-		k.OnState(core.StateWaiting, func(s sagas.Status) {
+		k.OnState(holdfast.SagaWaiting, func(s holdfast.SagaStanding) {
 			require.Equal(t, "approve", s.Step)
 			k.Refuse("approve", "too far")
 		})

@@ -7,6 +7,7 @@ import (
 
 	"go.temporal.io/sdk/testsuite"
 
+	holdfast "github.com/holdfastmq/holdfast"
 	"github.com/holdfastmq/holdfast/workflows"
 	"github.com/holdfastmq/holdfast/workflows/sagas"
 )
@@ -24,7 +25,7 @@ type hook struct {
 // watcher is something to do when the saga comes to stand somewhere.
 type watcher struct {
 	state string
-	f     func(sagas.Status)
+	f     func(holdfast.SagaStanding)
 }
 
 // request is what an operator asks for.
@@ -65,10 +66,10 @@ func (k *Kit) callHooks(step string, undo bool) {
 	}
 }
 
-// OnState calls f each time the saga comes to stand at one of the words of package
-// saga/core that are not its usual way: core.StateWaiting, core.StateParked and so
-// on. f may ask for what an operator can.
-func (k *Kit) OnState(state string, f func(sagas.Status)) {
+// OnState calls f each time the saga comes to stand at one of the words that are not its
+// usual way: [holdfast.SagaWaiting], [holdfast.SagaParked] and so on. f may ask for what
+// an operator can.
+func (k *Kit) OnState(state string, f func(holdfast.SagaStanding)) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.watchers = append(k.watchers, watcher{state, f})
@@ -97,7 +98,7 @@ func (k *Kit) stands(workflowID, state string) {
 			panic(err)
 		}
 		for _, w := range due {
-			w.f(status)
+			w.f(status.Standing())
 		}
 	}, 0)
 }

@@ -9,8 +9,6 @@ import (
 	holdfast "github.com/holdfastmq/holdfast"
 	"github.com/holdfastmq/holdfast/holdfasttest"
 	"github.com/holdfastmq/holdfast/saga"
-	"github.com/holdfastmq/holdfast/saga/core"
-	"github.com/holdfastmq/holdfast/workflows/sagas"
 )
 
 // at calls f while the saga waits for the reply of reserve-stock.
@@ -32,7 +30,7 @@ func TestOperators(t *testing.T) {
 		"pause and resume": {
 			func(k *holdfasttest.Kit) {
 				at(k, func() { k.Pause("look") })
-				k.OnState(core.StatePaused, func(sagas.Status) { k.Resume("seen") })
+				k.OnState(holdfast.SagaPaused, func(holdfast.SagaStanding) { k.Resume("seen") })
 			}, nil, whole, 0},
 		"compensate": {
 			func(k *holdfasttest.Kit) { at(k, func() { k.Compensate("by mistake") }) },
@@ -43,20 +41,20 @@ func TestOperators(t *testing.T) {
 		"retry what is parked": {
 			func(k *holdfasttest.Kit) {
 				k.FailDo("ship", saga.Refuse("no van")).Times(1)
-				k.OnState(core.StateParked, func(s sagas.Status) { k.Retry(s.Step, "the van is back") })
+				k.OnState(holdfast.SagaParked, func(s holdfast.SagaStanding) { k.Retry(s.Step, "the van is back") })
 			}, nil,
 			[]string{"do create-order", "do reserve-stock", "do charge-payment", "do confirm-order", "do ship: refused", "do ship"}, 0},
 		"skip what is parked": {
 			func(k *holdfasttest.Kit) {
 				k.FailDo("ship", saga.Refuse("no van"))
-				k.OnState(core.StateParked, func(s sagas.Status) { k.Skip("ship", "taken along by hand") })
+				k.OnState(holdfast.SagaParked, func(s holdfast.SagaStanding) { k.Skip("ship", "taken along by hand") })
 			}, nil,
 			[]string{"do create-order", "do reserve-stock", "do charge-payment", "do confirm-order", "do ship: refused"}, 0},
 		"retry what could not be undone": {
 			func(k *holdfasttest.Kit) {
 				k.FailDo("charge-payment", saga.Refuse("no"))
 				k.FailUndo("reserve-stock", holdfast.Permanent(errNotNow)).Times(1)
-				k.OnState(core.StateCompensationFailed, func(s sagas.Status) { k.Retry("", "mended") })
+				k.OnState(holdfast.SagaCompensationFailed, func(s holdfast.SagaStanding) { k.Retry("", "mended") })
 			}, holdfast.ErrSagaCompensated,
 			[]string{"do create-order", "do reserve-stock", "do charge-payment: refused", "undo reserve-stock: failed", "undo create-order", "undo reserve-stock"}, 0},
 		"what is not possible": {

@@ -30,7 +30,7 @@ func sending(t *testing.T, lane holdfast.Lane) (*holdfasttest.Kit, *gorm.DB) {
 	payments := holdfasttest.NewDB(t)
 	require.NoError(t, payments.AutoMigrate(&effect{}))
 	k.Consume(worker.Consumer{Name: "payments", Topics: []string{"order.placed"}, DB: payments,
-		Handle: worker.Typed(orderPlaced, func(_ context.Context, tx *gorm.DB, o order, m holdfast.Message) error {
+		Handle: worker.TypedHandle(orderPlaced, func(_ context.Context, tx *gorm.DB, o order, m holdfast.Message) error {
 			return tx.Create(&effect{What: m.Topic, Key: o.Number}).Error
 		})})
 	return k, payments

@@ -154,3 +154,7 @@ func group(kind core.Kind, name string, steps []StepDef) StepDef {
 // business reasons: out of stock, card declined. It rolls back what the step
 // wrote, is remembered, and never tried again: the saga goes back at once.
 func Refuse(reason string) error { return &holdfast.RefusedError{Reason: reason} }
+
+// RefusedType is how an activity step's own activity refuses, where [Refuse] is no error
+// of Temporal's: temporal.NewApplicationError(reason, saga.RefusedType).
+const RefusedType = holdfast.RefusedType

@@ -141,7 +141,7 @@ func (c childConfig) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	w.Handle("place", insertAndPass)
+	w.Local("place", insertAndPass)
 	w.Compensate(placed, refund)
 	if c.Role == roleTreks {
 		w.Saga(trek)

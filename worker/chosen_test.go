@@ -24,7 +24,7 @@ func testChosenIDInBothLanes(t *testing.T, l lane) {
 		deliveries <- m
 		return nil
 	}})
-	w := s.runWith(l.options(s.options()), func(w *worker.Worker) { w.Handle("place", insert) })
+	w := s.runWith(l.options(s.options()), func(w *worker.Worker) { w.Local("place", insert) })
 	for name, do := range map[string]func(m holdfast.Message) error{
 		"inline":     func(m holdfast.Message) error { _, err := w.Send(s.ctx(), m, insert); return err },
 		"registered": func(m holdfast.Message) error { _, err := w.Start(s.ctx(), "place", m); return err },

@@ -142,7 +142,7 @@ func newPlaces(s *site, app *application) *places {
 		w.Saga(p.def)
 		w.Participate(worker.Participant{Topic: "seat.take", UndoTopic: "seat.leave", Tries: 1, Ladder: noLadder,
 			Do: takes("participant"), Undo: takes("participant's Undo")})
-		w.Handle("place", func(ctx context.Context, tx *gorm.DB, m *holdfast.Message) error {
+		w.Local("place", func(ctx context.Context, tx *gorm.DB, m *holdfast.Message) error {
 			return p.use(ctx, tx, "registered", m.ID)
 		})
 		w.Consume(worker.Consumer{Name: "payments", Topics: []string{placed}, Ladder: noLadder,

@@ -52,7 +52,7 @@ type Consumer struct {
 	DeadLetters holdfast.Policy
 	// Breaker is when it pauses because nothing succeeds any more. The zero
 	// value: after 10 messages in a row that failed.
-	Breaker broker.BreakerOptions
+	Breaker BreakerOptions
 	// Undo undoes what Handle did, when another consumer of the same message
 	// failed and the producer has compensated it. It runs where this consumer has
 	// handled the message; where it has not, it never will. Needs Handle.
@@ -114,9 +114,10 @@ func (c Consumer) validate() error {
 	return nil
 }
 
-// Typed turns a function on values into a [Handle] on messages of topic t. A
+// TypedHandle turns a function on values into a [Handle] on messages of topic t. A
 // body that does not decode is a dead letter at once.
-func Typed[T any](t holdfast.Topic[T], handle func(ctx context.Context, tx *gorm.DB, v T, m holdfast.Message) error) Handle {
+func TypedHandle[T any](t holdfast.Topic[T],
+	handle func(ctx context.Context, tx *gorm.DB, v T, m holdfast.Message) error) Handle {
 	return func(ctx context.Context, tx *gorm.DB, m holdfast.Message) error {
 		v, err := t.Decode(m)
 		if err != nil {

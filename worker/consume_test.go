@@ -144,7 +144,7 @@ func TestDeadLetters(t *testing.T) {
 			calls.Add(1)
 			panic("man overboard")
 		}),
-		consumer("typed", "a.typed", worker.Typed(holdfast.Topic[cargo]{Name: "a.typed"},
+		consumer("typed", "a.typed", worker.TypedHandle(holdfast.Topic[cargo]{Name: "a.typed"},
 			func(context.Context, *gorm.DB, cargo, holdfast.Message) error {
 				calls.Add(1)
 				return nil

@@ -53,7 +53,7 @@ func (s *site) stranger(l lane, register ...func(*worker.Worker)) (*running, *al
 	o := l.options(s.options())
 	o.DB, o.OnAlert = s.effects, told.take
 	return s.runWith(o, func(w *worker.Worker) {
-		w.Handle("place", insertAndPass)
+		w.Local("place", insertAndPass)
 		for _, r := range register {
 			r(w)
 		}
@@ -106,7 +106,7 @@ func TestOneGroupTwoDatabases(t *testing.T) {
 		var mine alarms
 		o := l.options(s.options())
 		o.OnAlert = mine.take
-		right := s.runWith(o, func(w *worker.Worker) { w.Handle("place", insertAndPass) })
+		right := s.runWith(o, func(w *worker.Worker) { w.Local("place", insertAndPass) })
 		s.oneEffect(id)
 		require.Zero(t, s.count(s.effects, "SELECT count(*) FROM holdfast_outcomes"))
 		until(t, "the right process finds the other one", func() bool {

@@ -20,17 +20,18 @@
 //	order, err = handle.Wait(ctx)
 //
 // A local transaction has one of three forms: inline ([Worker.Send]), registered
-// ([Worker.Handle] and [Worker.Start]) and split ([Worker.Begin]).
+// ([Worker.Local] and [Worker.Start]) and split ([Worker.Begin]).
 //
 // How a transaction is coordinated is its lane: Traced by a workflow, which under
 // load it shares with its neighbours (a cohort), or Express, without one.
 //
+//	names.go      names for what is configured and defined elsewhere
 //	open.go       Open: a worker from the environment
 //	options.go    what can be set
 //	worker.go     New, Run and what runs in between
 //	send.go       Send, SendAll, Start: the caller's side
 //	begin.go      Begin: the split form; gate.go: lets callers in; how it is sent: internal/lanes
-//	register.go   Handle, Check and Activity: what is registered before Run
+//	register.go   Local, Check and Activity: what is registered before Run
 //	keep.go       the Keepers; handover.go: what they found undecided goes to Temporal
 //	consume.go    consumers and their inbox rows
 //	intake.go     dead letters become workflows; the steps of all workflows: internal/steps

@@ -46,7 +46,7 @@ func ExampleWorker_Start() {
 	var w *worker.Worker
 	var ctx context.Context
 
-	w.Handle("place-order", func(ctx context.Context, tx *gorm.DB, m *holdfast.Message) error {
+	w.Local("place-order", func(ctx context.Context, tx *gorm.DB, m *holdfast.Message) error {
 		order, err := OrderPlaced.Decode(*m)
 		if err != nil {
 			return err
@@ -125,7 +125,7 @@ func ExampleWorker_Compensate() {
 
 	payments.Consume(worker.Consumer{
 		Name: "payments", Topics: []string{"order.placed"},
-		Handle: worker.Typed(OrderPlaced, func(ctx context.Context, tx *gorm.DB, o Order, m holdfast.Message) error {
+		Handle: worker.TypedHandle(OrderPlaced, func(ctx context.Context, tx *gorm.DB, o Order, m holdfast.Message) error {
 			err := charge(tx, o)
 			if errors.Is(err, errRefused) {
 				return holdfast.Permanent(err) // no repetition helps: a dead letter at once
@@ -139,7 +139,7 @@ func ExampleWorker_Compensate() {
 	})
 	payments.Consume(worker.Consumer{
 		Name: "stock", Topics: []string{"order.placed"},
-		Handle: worker.Typed(OrderPlaced, func(ctx context.Context, tx *gorm.DB, o Order, m holdfast.Message) error {
+		Handle: worker.TypedHandle(OrderPlaced, func(ctx context.Context, tx *gorm.DB, o Order, m holdfast.Message) error {
 			return reserve(tx, o)
 		}),
 		Undo: worker.TypedCompensation(OrderPlaced, func(ctx context.Context, tx *gorm.DB, o Order, m holdfast.Message, f holdfast.Failure) error {

@@ -74,9 +74,9 @@ func TestInvalidRegistrations(t *testing.T) {
 		"Checker of a pattern":     func(w *worker.Worker) { w.Check("order.#", noChecker) },
 		"Checker of a wrong topic": func(w *worker.Worker) { w.Check("order.placed ", noChecker) },
 		"compensating a no topic":  func(w *worker.Worker) { w.Compensate("order placed", undoNothing) },
-		"handler without name":     func(w *worker.Worker) { w.Handle("", local) },
-		"handler without function": func(w *worker.Worker) { w.Handle("a", nil) },
-		"two handlers of a name":   func(w *worker.Worker) { w.Handle("a", local); w.Handle("a", local) },
+		"handler without name":     func(w *worker.Worker) { w.Local("", local) },
+		"handler without function": func(w *worker.Worker) { w.Local("a", nil) },
+		"two handlers of a name":   func(w *worker.Worker) { w.Local("a", local); w.Local("a", local) },
 		"Checker without topic":    func(w *worker.Worker) { w.Check("", holdfast.CheckerFunc(nil)) },
 		"topic without a Checker":  func(w *worker.Worker) { w.Check("a", nil) },
 	} {

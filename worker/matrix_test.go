@@ -163,7 +163,7 @@ func TestFailureMatrix(t *testing.T) {
 // successor is the worker that takes over in the group.
 func (s *site) successor(l lane) *running {
 	s.t.Helper()
-	return s.runWith(l.options(s.options()), func(w *worker.Worker) { w.Handle("place", insertAndPass) })
+	return s.runWith(l.options(s.options()), func(w *worker.Worker) { w.Local("place", insertAndPass) })
 }
 
 func killProducer(t *testing.T, l lane, dies, form string, want outcome) {

@@ -91,7 +91,7 @@ func TestIDsFromBeforePrefixes(t *testing.T) {
 	_, err = worker.StartSaga(s.ctx(), w.Worker, def, journey{ID: j.ID, Price: 2})
 	require.ErrorIs(t, err, holdfast.ErrDuplicate)
 	joined := worker.JoinSaga(w.Worker, def, j.ID)
-	require.NoError(t, joined.Answer(s.ctx(), "approve", "ann", "fair", false, nil))
+	require.NoError(t, joined.Approve(s.ctx(), "approve", nil, worker.By{Operator: "ann", Reason: "fair"}))
 	_, err = joined.Wait(s.ctx())
 	require.NoError(t, err)
 	require.Equal(t, []string{"do pay"}, s.logged(s.orders, j.ID))

@@ -53,7 +53,8 @@ import (
 // does [Worker.Close]. Holdfast's tables may be missing as yet: Run needs them, and
 // [barrier.Migrate] with [Worker.DB] makes them, as `holdfast migrate` does.
 func Open(ctx context.Context, group string, change ...func(*Options)) (*Worker, error) {
-	o := Options{Group: group, AMQPURL: os.Getenv("AMQP_URL"), Prefix: os.Getenv("HOLDFAST_PREFIX"), Logger: slog.Default()}
+	o := Options{Group: group, Logger: slog.Default(),
+		AMQPURL: os.Getenv("AMQP_URL"), Prefix: os.Getenv("HOLDFAST_PREFIX")}
 	for _, c := range change {
 		c(&o)
 	}
@@ -188,8 +189,8 @@ func (own *owned) openTemporal(o *Options) error {
 	}
 	c, err := envconfig.LoadDefaultClientOptions()
 	if err != nil {
-		return fmt.Errorf("%w: configuration of Temporal: %w: check the variables TEMPORAL_… and Temporal's configuration file",
-			holdfast.ErrInvalid, err)
+		return fmt.Errorf("%w: configuration of Temporal: %w: check the variables TEMPORAL_… "+
+			"and Temporal's configuration file", holdfast.ErrInvalid, err)
 	}
 	own.address = c.HostPort
 	if c.HostPort == "" {
@@ -218,7 +219,8 @@ func (w *Worker) reach(ctx context.Context) error {
 	var parts sync.WaitGroup
 	parts.Go(func() {
 		errs[0] = w.retry(ctx, "RabbitMQ", func() error {
-			b, err := broker.Open(ctx, broker.Options{URL: w.o.AMQPURL, Prefix: w.o.Prefix, Name: w.o.Instance, Logger: w.o.Logger})
+			b, err := broker.Open(ctx, broker.Options{URL: w.o.AMQPURL, Prefix: w.o.Prefix,
+				Name: w.o.Instance, Logger: w.o.Logger})
 			if err != nil {
 				return err
 			}

@@ -17,7 +17,6 @@ import (
 
 	holdfast "github.com/holdfastmq/holdfast"
 	"github.com/holdfastmq/holdfast/internal/alerts"
-	"github.com/holdfastmq/holdfast/workflows/transactions"
 )
 
 // Options configure a [Worker]. The zero value of every field but Group means
@@ -119,7 +118,7 @@ type Options struct {
 	KeeperWindow int
 	// CheckBack is the schedule of check-backs; its zero value is the default
 	// schedule.
-	CheckBack transactions.Schedule
+	CheckBack Schedule
 	// LocalTimeout bounds a local transaction. Default: 5 m.
 	LocalTimeout time.Duration
 	// ReachTimeout is how long the process that holds a closure is waited for,

@@ -49,7 +49,7 @@ type Participant struct {
 	Prefetch    int
 	Tries       int
 	Ladder      []time.Duration
-	Breaker     broker.BreakerOptions
+	Breaker     BreakerOptions
 	Timeout     time.Duration
 }
 

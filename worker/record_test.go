@@ -57,7 +57,7 @@ func TestRecordHistories(t *testing.T) {
 	o.Instance, o.TaskTimeout, o.ReachTimeout = "recorder-1", 10*time.Second, 10*time.Second
 	o.CheckBack = transactions.Schedule{Delays: []time.Duration{100 * time.Millisecond}, MaxChecks: 2}
 	r.w = s.runWith(o, func(w *worker.Worker) {
-		w.Handle("place", insert)
+		w.Local("place", insert)
 		w.Check("order.lost", holdfast.CheckerFunc(func(context.Context, holdfast.Message) (holdfast.Resolution, error) {
 			return holdfast.Unknown, errors.New("the ledger burnt")
 		}))

@@ -228,7 +228,7 @@ func (r *sagaRecorder) changes(name string) {
 	h := r.set(name+"-1", func(j *journey) { j.Price = 7 })
 	r.awaitStanding(h.ID(), core.StateWaiting)
 	r.start(r.whole(2)) // it is replayed by a worker without it
-	require.NoError(r.t, worker.JoinSaga(r.w.Worker, r.whole(2), name+"-1").Answer(r.ctx(), "approve", "ann", "fair", false, nil))
+	require.NoError(r.t, worker.JoinSaga(r.w.Worker, r.whole(2), name+"-1").Approve(r.ctx(), "approve", nil, worker.By{Operator: "ann", Reason: "fair"}))
 	r.awaitStanding(h.ID(), core.StateNoWorker)
 	r.start(r.whole(1), r.whole(2))
 	_, err := worker.JoinSaga(r.w.Worker, r.whole(1), name+"-1").Wait(r.ctx())

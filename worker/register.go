@@ -12,11 +12,11 @@ import (
 	"github.com/holdfastmq/holdfast/activities"
 )
 
-// Handle registers local under name, for [Worker.Start] and for anybody who
+// Local registers local under name, for [Worker.Start] and for anybody who
 // starts the workflow. Call it before Run.
-func (w *Worker) Handle(name string, local Local) {
+func (w *Worker) Local(name string, local Local) {
 	if name == "" || local == nil {
-		w.problem(fmt.Errorf("%w: Handle needs a name and a local transaction", holdfast.ErrInvalid))
+		w.problem(fmt.Errorf("%w: Local needs a name and a local transaction", holdfast.ErrInvalid))
 		return
 	}
 	if _, there := w.handlers[name]; there {

@@ -134,7 +134,7 @@ func TestSagaStartedAgainAfterItsUndo(t *testing.T) {
 
 	again, err := worker.StartSaga(s.ctx(), w.Worker, def, j)
 	require.NoError(t, err)
-	require.NoError(t, again.Answer(s.ctx(), "approve", "ann", "fair", false, nil))
+	require.NoError(t, again.Approve(s.ctx(), "approve", nil, worker.By{Operator: "ann", Reason: "fair"}))
 	_, err = worker.JoinSaga(w.Worker, def, j.ID).Wait(s.ctx())
 	require.NoError(t, err)
 	s.stands(w, def, j.ID, core.StateCompleted) // what was undone was the one before
@@ -198,7 +198,7 @@ func TestSagaWhoseVersionIsNowhere(t *testing.T) {
 	newer.Version = 2
 	w := s.agency(newer)
 	joined := worker.JoinSaga(w.Worker, newer, j.ID)
-	require.NoError(t, joined.Answer(s.ctx(), "approve", "ann", "fair", false, nil))
+	require.NoError(t, joined.Approve(s.ctx(), "approve", nil, worker.By{Operator: "ann", Reason: "fair"}))
 	until(t, "it has no worker", func() bool { return s.sagaStatus(h.ID()).State == core.StateNoWorker })
 	require.Equal(t, []string{"do a"}, s.logged(s.orders, j.ID))
 

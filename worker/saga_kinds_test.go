@@ -132,25 +132,25 @@ func TestSagaWaitsForAnAnswer(t *testing.T) {
 	}
 
 	h, id := start()
-	require.NoError(t, h.Answer(s.ctx(), "approve", "ann", "fair", false, 42))
+	require.NoError(t, h.Approve(s.ctx(), "approve", 42, worker.By{Operator: "ann", Reason: "fair"}))
 	j, err := h.Wait(s.ctx())
 	require.NoError(t, err)
 	require.Equal(t, 42, j.Price)
 	require.Equal(t, []string{"do a", "do b"}, s.logged(s.orders, id))
-	require.ErrorIs(t, h.Answer(s.ctx(), "approve", "ann", "again", false, 43), holdfast.ErrAnswered)
+	require.ErrorIs(t, h.Approve(s.ctx(), "approve", 43, worker.By{Operator: "ann", Reason: "again"}), holdfast.ErrAnswered)
 
 	h, id = start()
-	require.ErrorIs(t, h.Answer(s.ctx(), "b", "ann", "fair", false, nil), holdfast.ErrInvalid, "that is no wait")
-	require.ErrorIs(t, h.Answer(s.ctx(), "approve", "", "", false, nil), holdfast.ErrInvalid, "who and why?")
-	require.ErrorIs(t, h.Answer(s.ctx(), "approve", "ann", "fair", false, func() {}), holdfast.ErrInvalid)
-	require.NoError(t, h.Answer(s.ctx(), "approve", "ann", "too dear", true, nil))
+	require.ErrorIs(t, h.Approve(s.ctx(), "b", nil, worker.By{Operator: "ann", Reason: "fair"}), holdfast.ErrInvalid, "that is no wait")
+	require.ErrorIs(t, h.Approve(s.ctx(), "approve", nil, worker.By{Operator: "", Reason: ""}), holdfast.ErrInvalid, "who and why?")
+	require.ErrorIs(t, h.Approve(s.ctx(), "approve", func() {}, worker.By{Operator: "ann", Reason: "fair"}), holdfast.ErrInvalid)
+	require.NoError(t, h.Refuse(s.ctx(), "approve", worker.By{Operator: "ann", Reason: "too dear"}))
 	_, err = h.Wait(s.ctx())
 	e := stood(t, err, holdfast.ErrSagaCompensated)
 	require.True(t, e.Refused)
 	require.Equal(t, "approve", e.Step)
 	require.Contains(t, e.Reason, "too dear")
 	require.Equal(t, []string{"do a", "undo a"}, s.logged(s.orders, id))
-	require.ErrorIs(t, worker.JoinSaga(w.Worker, def, "nobody").Answer(s.ctx(), "approve", "ann", "fair", false, 1), holdfast.ErrNotFound)
+	require.ErrorIs(t, worker.JoinSaga(w.Worker, def, "nobody").Approve(s.ctx(), "approve", 1, worker.By{Operator: "ann", Reason: "fair"}), holdfast.ErrNotFound)
 }
 
 func TestSagaWaitsTooLong(t *testing.T) {
@@ -205,7 +205,7 @@ func TestSagaSteered(t *testing.T) {
 	status, err := s.steer(h.ID(), sagas.UpdatePause)
 	require.NoError(t, err)
 	require.Equal(t, core.StatePaused, status.State)
-	require.NoError(t, h.Answer(s.ctx(), "approve", "ann", "fair", false, nil))
+	require.NoError(t, h.Approve(s.ctx(), "approve", nil, worker.By{Operator: "ann", Reason: "fair"}))
 	_, err = s.steer(h.ID(), sagas.UpdatePause)
 	require.ErrorContains(t, err, "paused already")
 	require.Equal(t, []string{"do a"}, s.logged(s.orders, j.ID))
@@ -242,7 +242,7 @@ func TestSagaOnItsHappyPathShowsNothing(t *testing.T) {
 		require.NoError(t, err)
 		if price > 0 {
 			s.awaitStanding(h.ID(), core.StateWaiting)
-			require.NoError(t, h.Answer(s.ctx(), "approve", "ann", "fair", false, nil))
+			require.NoError(t, h.Approve(s.ctx(), "approve", nil, worker.By{Operator: "ann", Reason: "fair"}))
 		}
 		_, err = h.Wait(s.ctx())
 		require.NoError(t, err)

@@ -75,7 +75,7 @@ func TestSagaIsStartedOnce(t *testing.T) {
 	h, err := worker.StartSaga(s.ctx(), w.Worker, def, j)
 	require.NoError(t, err)
 	until(t, "it waits", func() bool { return s.sagaStatus(h.ID()).State == core.StateWaiting })
-	require.NoError(t, h.Answer(s.ctx(), "approve", "ann", "fair", false, nil))
+	require.NoError(t, h.Approve(s.ctx(), "approve", nil, worker.By{Operator: "ann", Reason: "fair"}))
 	_, err = h.Wait(s.ctx())
 	require.NoError(t, err)
 	require.Equal(t, []string{"do a", "do b"}, s.logged(s.orders, j.ID))

@@ -110,11 +110,11 @@ func TestTwoRepliesAndOneOfAnotherStep(t *testing.T) {
 	until(t, "it is noted", func() bool { return s.sagaStatus(h.ID()).Late == 1 })
 
 	s.participants(s.seats(nil))
-	require.NoError(t, h.Answer(s.ctx(), "approve", "ann", "fair", false, nil))
+	require.NoError(t, h.Approve(s.ctx(), "approve", nil, worker.By{Operator: "ann", Reason: "fair"}))
 	until(t, "it has its seat", func() bool { return s.sagaStatus(h.ID()).Step == "again" })
 	reply(`"second"`)
 	until(t, "it is noted", func() bool { return s.sagaStatus(h.ID()).Late == 2 })
-	require.NoError(t, h.Answer(s.ctx(), "again", "ann", "fair", false, nil))
+	require.NoError(t, h.Approve(s.ctx(), "again", nil, worker.By{Operator: "ann", Reason: "fair"}))
 	j, err = h.Wait(s.ctx())
 	require.NoError(t, err)
 	require.Equal(t, "4a", j.Seat)

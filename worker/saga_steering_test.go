@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"maps"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -23,16 +24,19 @@ import (
 	"github.com/holdfastmq/holdfast/workflows/sagas"
 )
 
-// ways are those by which an operator reaches a saga. Both return once what was
-// asked for is done, or refused with this text.
-var ways = map[string]func(s *site, id, action string, req sagas.Request) (refusal string){
-	"Update": func(s *site, id, action string, req sagas.Request) string {
-		if _, err := s.steer(id, action, func(r *sagas.Request) { *r = req }); err != nil {
+// way is one by which an operator reaches a saga. It returns once what was asked for is
+// done, or refused with this text.
+type way func(s *site, h *worker.SagaHandle[journey], action string, req sagas.Request) (refusal string)
+
+var ways = map[string]way{
+	"Update": func(s *site, h *worker.SagaHandle[journey], action string, req sagas.Request) string {
+		if _, err := s.steer(h.ID(), action, func(r *sagas.Request) { *r = req }); err != nil {
 			return err.Error()
 		}
 		return ""
 	},
-	"signal": func(s *site, id, action string, req sagas.Request) string {
+	"signal": func(s *site, h *worker.SagaHandle[journey], action string, req sagas.Request) string {
+		id := h.ID()
 		began := len(s.sagaStatus(id).Story)
 		require.NoError(s.t, s.temporal.SignalWorkflow(s.ctx(), id, "", action, req))
 		var refusal string
@@ -73,10 +77,12 @@ func (s *site) awaitStep(id, step string, want core.Status) {
 }
 
 // TestSagaSteeredFromOutside brings a saga through everything that an operator can
-// do, by Updates and by signals.
+// do, by Updates, by signals and by its handle.
 func TestSagaSteeredFromOutside(t *testing.T) {
 	t.Parallel()
-	for name, way := range ways {
+	all := maps.Clone(ways)
+	all["handle"] = byHandle
+	for name, way := range all {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			s := sagaSite(t)
@@ -96,7 +102,7 @@ func TestSagaSteeredFromOutside(t *testing.T) {
 			require.NoError(t, err)
 			ask := func(action string, req sagas.Request) {
 				t.Helper()
-				require.Empty(t, way(s, h.ID(), action, req))
+				require.Empty(t, way(s, h, action, req))
 			}
 
 			s.awaitStanding(h.ID(), core.StateWaiting)
@@ -170,12 +176,12 @@ func TestSagaRefusesOperators(t *testing.T) {
 		require.NoError(t, err)
 		s.awaitStanding(h.ID(), core.StateWaiting)
 		for _, row := range rows {
-			require.Contains(t, way(s, h.ID(), row.action, row.req), row.want, "%s: %s", name, row.name)
+			require.Contains(t, way(s, h, row.action, row.req), row.want, "%s: %s", name, row.name)
 		}
 		status := s.sagaStatus(h.ID())
 		require.Equal(t, core.StateWaiting, status.State)
 		require.ElementsMatch(t, []string{"answer", "skip", "pause", "compensate"}, status.Actions, "what would be accepted")
-		require.Empty(t, way(s, h.ID(), sagas.UpdateAnswer, ann("approve")))
+		require.Empty(t, way(s, h, sagas.UpdateAnswer, ann("approve")))
 		_, err = h.Wait(s.ctx())
 		require.NoError(t, err)
 		require.Equal(t, []string{"do a", "do b"}, s.chronicle(j.ID))

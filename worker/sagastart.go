@@ -5,11 +5,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"sync/atomic"
 
 	"github.com/google/uuid"
 	"go.temporal.io/api/serviceerror"
-	"go.temporal.io/sdk/client"
-	"go.temporal.io/sdk/temporal"
 
 	holdfast "github.com/holdfastmq/holdfast"
 	"github.com/holdfastmq/holdfast/internal/guard"
@@ -28,6 +27,8 @@ type SagaHandle[S any] struct {
 	// part of its ID.
 	joined bool
 	end    *sagaEnd // nil where this process may not have started it
+	// turned says that the saga was told to go back: what end says may be older.
+	turned atomic.Bool
 }
 
 // StartSaga starts a saga with its first state, or joins the one that has the same
@@ -137,35 +138,17 @@ func (h *SagaHandle[S]) Wait(ctx context.Context) (S, error) {
 	if err != nil {
 		return s, err
 	}
-	data, err := h.w.waitSaga(ctx, id, h.end)
+	end := h.end
+	if h.turned.Load() {
+		end = nil
+	}
+	data, err := h.w.waitSaga(ctx, id, end)
 	if len(data) > 0 {
 		if wrong := guard.Call(func() error { return json.Unmarshal(data, &s) }); wrong != nil {
 			err = errors.Join(err, fmt.Errorf("saga %s: its state does not fit %T: %w", h.id, s, wrong))
 		}
 	}
 	return s, err
-}
-
-// Answer answers the saga's wait step: with a value, or with a refusal. operator
-// and reason are recorded. [holdfast.ErrAnswered]: it was answered before, by whom and
-// how is said; [holdfast.ErrInvalid]: the saga takes no such answer now, or has ended
-// without one; [holdfast.ErrNotFound]: there is no such saga.
-func (h *SagaHandle[S]) Answer(ctx context.Context, step, operator, reason string, refuse bool, value any) error {
-	req := sagas.Request{Operator: operator, Reason: reason, Step: step, Refuse: refuse}
-	if value != nil {
-		var err error
-		if req.Value, err = guard.Value(func() ([]byte, error) { return json.Marshal(value) }); err != nil {
-			return fmt.Errorf("%w: the answer to step %s of %s is no JSON: %w", holdfast.ErrInvalid, step, h.id, err)
-		}
-		if len(req.Value) > sagas.MaxAnswer {
-			return fmt.Errorf("%w: the answer to step %s of %s has %d bytes of JSON, the limit is %d", holdfast.ErrTooLarge, step, h.id, len(req.Value), sagas.MaxAnswer)
-		}
-	}
-	id, err := h.find(ctx)
-	if err != nil {
-		return err
-	}
-	return h.w.answerSaga(ctx, id, req)
 }
 
 // find returns the ID under which the saga is found.
@@ -195,28 +178,4 @@ func (w *Worker) findSaga(ctx context.Context, id string) (string, error) {
 		return id, nil
 	}
 	return before, nil
-}
-
-func (w *Worker) answerSaga(ctx context.Context, id string, req sagas.Request) error {
-	ctx, cancel := w.lanes.Bounded(ctx)
-	defer cancel()
-	if err := w.awaitRunning(ctx); err != nil {
-		return err
-	}
-	handle, err := w.o.Temporal.UpdateWorkflow(ctx, client.UpdateWorkflowOptions{WorkflowID: id, UpdateName: sagas.UpdateAnswer,
-		Args: []any{req}, WaitForStage: client.WorkflowUpdateStageCompleted})
-	if err == nil {
-		err = handle.Get(ctx, nil)
-	}
-	var missing *serviceerror.NotFound
-	var refused *temporal.ApplicationError
-	switch {
-	case err == nil:
-		return nil
-	case errors.As(err, &missing):
-		return w.whyUnanswered(ctx, id, req.Step, "")
-	case errors.As(err, &refused):
-		return w.whyUnanswered(ctx, id, req.Step, refused.Message())
-	}
-	return temporalerr.Unavailable("answer saga "+id, err)
 }

@@ -57,24 +57,12 @@ func (w *Worker) stands(ctx context.Context, id string) (holdfast.SagaStanding, 
 // itself or answers within a second, else its state. ended says that nothing can be asked
 // of it any more.
 func (w *Worker) lookAtSaga(ctx context.Context, id string) (status sagas.Status, ended bool, err error) {
-	own, err := w.describeOnce(ctx, id)
+	own, last, err := w.workflowsOf(ctx, id)
 	if err != nil {
 		return sagas.Status{ID: id}, false, err
 	}
-	if status, err = w.readSaga(ctx, id, own); err != nil || own.WorkflowCloseTime == nil {
-		return status, false, err
-	}
-	undoing, err := w.describeOnce(ctx, workflows.SagaUndoID(id))
-	switch {
-	case errors.Is(err, holdfast.ErrNotFound):
-		return status, true, nil
-	case err != nil:
-		return status, true, err
-	case undoing.WorkflowStartTime.Before(*own.WorkflowCloseTime):
-		return status, true, nil // it was started again since, with the same key
-	}
-	status, err = w.readSaga(ctx, id, undoing)
-	return status, true, err
+	status, err = w.readSaga(ctx, id, last)
+	return status, own.WorkflowCloseTime != nil, err
 }
 
 // describeOnce describes a workflow; what is not there is [holdfast.ErrNotFound].
@@ -125,23 +113,4 @@ var endedFromOutside = map[enumspb.WorkflowExecutionStatus]string{
 	enumspb.WORKFLOW_EXECUTION_STATUS_TERMINATED: "terminated",
 	enumspb.WORKFLOW_EXECUTION_STATUS_CANCELED:   "canceled",
 	enumspb.WORKFLOW_EXECUTION_STATUS_TIMED_OUT:  "timed-out",
-}
-
-// whyUnanswered says what became of an answer that was not taken: refusal is why, empty
-// where the saga has ended.
-func (w *Worker) whyUnanswered(ctx context.Context, id, step, refusal string) error {
-	status, ended, err := w.lookAtSaga(ctx, id)
-	if err != nil && refusal == "" {
-		return err
-	}
-	if by := status.AnsweredBy(step); err == nil && by != "" {
-		return fmt.Errorf("%w: step %s of %s was answered %s", holdfast.ErrAnswered, step, id, by)
-	}
-	if refusal == "" {
-		refusal = "it is " + status.State
-		if ended {
-			refusal += ": nothing is left to answer"
-		}
-	}
-	return fmt.Errorf("%w: the answer to step %s of %s is refused: %s", holdfast.ErrInvalid, step, id, refusal)
 }

@@ -84,7 +84,7 @@ func TestSagaState(t *testing.T) {
 	_, err = s.steer(h.ID(), sagas.UpdateResume)
 	require.NoError(t, err)
 
-	require.NoError(t, h.Answer(s.ctx(), "approval", "ann", "fine", false, nil))
+	require.NoError(t, h.Approve(s.ctx(), "approval", nil, worker.By{Operator: "ann", Reason: "fine"}))
 	_, err = h.Wait(s.ctx())
 	require.ErrorIs(t, err, holdfast.ErrSagaParked)
 	standing(core.StateParked)
@@ -92,11 +92,11 @@ func TestSagaState(t *testing.T) {
 
 	for range 2 { // running, and ended
 		until(t, "a second answer is told from the first", func() bool {
-			err = h.Answer(s.ctx(), "approval", "bob", "no!", true, nil)
+			err = h.Refuse(s.ctx(), "approval", worker.By{Operator: "bob", Reason: "no!"})
 			return errors.Is(err, holdfast.ErrAnswered)
 		})
 		require.ErrorContains(t, err, "by ann at ")
-		require.ErrorIs(t, h.Answer(s.ctx(), "ship", "bob", "no!", true, nil), holdfast.ErrInvalid)
+		require.ErrorIs(t, h.Refuse(s.ctx(), "ship", worker.By{Operator: "bob", Reason: "no!"}), holdfast.ErrInvalid)
 		_, _ = s.steer(h.ID(), workflows.UpdateCompensate)
 		_, err = h.Wait(s.ctx())
 		require.ErrorIs(t, err, holdfast.ErrSagaCompensated)
@@ -109,7 +109,7 @@ func TestSagaState(t *testing.T) {
 	unknown := worker.JoinSaga(w.Worker, def, newID())
 	_, err = unknown.State(s.ctx())
 	require.ErrorIs(t, err, holdfast.ErrNotFound)
-	require.ErrorIs(t, unknown.Answer(s.ctx(), "approval", "ann", "fine", false, nil), holdfast.ErrNotFound)
+	require.ErrorIs(t, unknown.Approve(s.ctx(), "approval", nil, worker.By{Operator: "ann", Reason: "fine"}), holdfast.ErrNotFound)
 }
 
 // journeyOf is the key of a saga.
@@ -127,18 +127,18 @@ func TestSagaStateAfterItsEnd(t *testing.T) {
 	w := s.agency(def)
 	h, err := worker.StartSaga(s.ctx(), w.Worker, def, journey{ID: newID()})
 	require.NoError(t, err)
-	require.NoError(t, h.Answer(s.ctx(), "approval", "ann", "fine", false, nil))
-	require.NoError(t, h.Answer(s.ctx(), "departure", "ann", "off", false, nil))
+	require.NoError(t, h.Approve(s.ctx(), "approval", nil, worker.By{Operator: "ann", Reason: "fine"}))
+	require.NoError(t, h.Approve(s.ctx(), "departure", nil, worker.By{Operator: "ann", Reason: "off"}))
 	_, err = h.Wait(s.ctx())
 	require.NoError(t, err)
 	stands, err := h.State(s.ctx())
 	require.NoError(t, err)
 	require.Equal(t, core.StateCompleted, stands.State)
-	require.ErrorIs(t, h.Answer(s.ctx(), "approval", "ann", "fine", false, nil), holdfast.ErrAnswered)
+	require.ErrorIs(t, h.Approve(s.ctx(), "approval", nil, worker.By{Operator: "ann", Reason: "fine"}), holdfast.ErrAnswered)
 
 	h, err = worker.StartSaga(s.ctx(), w.Worker, def, journey{ID: newID()})
 	require.NoError(t, err)
-	require.NoError(t, h.Answer(s.ctx(), "approval", "ann", "fine", false, nil))
+	require.NoError(t, h.Approve(s.ctx(), "approval", nil, worker.By{Operator: "ann", Reason: "fine"}))
 	until(t, "it waits", func() bool { return s.sagaStatus(h.ID()).Step == "departure" })
 	require.NoError(t, s.temporal.TerminateWorkflow(s.ctx(), h.ID(), "", "test"))
 	stands, err = h.State(s.ctx())
@@ -146,9 +146,9 @@ func TestSagaStateAfterItsEnd(t *testing.T) {
 	require.Equal(t, "terminated", stands.State)
 	require.Contains(t, stands.Reason, "holdfast saga compensate")
 	until(t, "its story is read", func() bool {
-		return errors.Is(h.Answer(s.ctx(), "approval", "ann", "fine", false, nil), holdfast.ErrAnswered)
+		return errors.Is(h.Approve(s.ctx(), "approval", nil, worker.By{Operator: "ann", Reason: "fine"}), holdfast.ErrAnswered)
 	})
-	err = h.Answer(s.ctx(), "departure", "ann", "off", false, nil)
+	err = h.Approve(s.ctx(), "departure", nil, worker.By{Operator: "ann", Reason: "off"})
 	require.ErrorIs(t, err, holdfast.ErrInvalid)
 	require.ErrorContains(t, err, "it is terminated: nothing is left to answer")
 }

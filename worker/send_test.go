@@ -231,7 +231,7 @@ func testDuplicateID(t *testing.T, l lane) {
 	s.consuming(payments(s.effects))
 	o := s.options()
 	l.set(&o)
-	place := func(w *worker.Worker) { w.Handle("place", insert) }
+	place := func(w *worker.Worker) { w.Local("place", insert) }
 	first, second := s.runWith(o, place), s.runWith(o, place)
 	id := newID()
 	_, err := first.Send(t.Context(), order(id), insert)
@@ -293,7 +293,7 @@ func TestRepeatAfterUnavailable(t *testing.T) {
 	flaky := &cable{}
 	o := s.options()
 	o.Temporal = s.dial(flaky)
-	w := s.runWith(o, func(w *worker.Worker) { w.Handle("place", insert) })
+	w := s.runWith(o, func(w *worker.Worker) { w.Local("place", insert) })
 
 	id := newID()
 	flaky.failNext()

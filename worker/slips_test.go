@@ -77,7 +77,7 @@ func TestSlips(t *testing.T) {
 	w := s.runWith(o, func(w *worker.Worker) {
 		w.Saga(def)
 		w.Saga(seated)
-		w.Handle("place", func(_ context.Context, tx *gorm.DB, m *holdfast.Message) error { return slip(tx, m.Key, m.ID) })
+		w.Local("place", func(_ context.Context, tx *gorm.DB, m *holdfast.Message) error { return slip(tx, m.Key, m.ID) })
 		w.Participate(worker.Participant{Topic: "seat.take", UndoTopic: "seat.leave", Tries: 1, Ladder: noLadder, Breaker: broker.BreakerOptions{Off: true},
 			Do: worker.TypedParticipation(func(_ context.Context, tx *gorm.DB, j journey) (any, error) { return nil, slip(tx, j.By, j.ID) })})
 		w.Consume(worker.Consumer{Name: "payments", Topics: []string{"order.#"}, Tries: 1, Ladder: noLadder, Breaker: broker.BreakerOptions{Off: true},

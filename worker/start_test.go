@@ -24,11 +24,11 @@ func testStart(t *testing.T, l lane) {
 	o := s.options()
 	l.set(&o)
 	here := s.runWith(o, func(w *worker.Worker) {
-		w.Handle("place", func(ctx context.Context, tx *gorm.DB, m *holdfast.Message) error {
+		w.Local("place", func(ctx context.Context, tx *gorm.DB, m *holdfast.Message) error {
 			m.Body = append(m.Body, " placed"...)
 			return insert(ctx, tx, m)
 		})
-		w.Handle("refuse", func(ctx context.Context, tx *gorm.DB, m *holdfast.Message) error {
+		w.Local("refuse", func(ctx context.Context, tx *gorm.DB, m *holdfast.Message) error {
 			require.NoError(t, insert(ctx, tx, m))
 			return errOops
 		})

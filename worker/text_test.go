@@ -130,7 +130,7 @@ func TestSagasOfAnyText(t *testing.T) {
 		joined := worker.JoinSaga(w.Worker, def, key)
 		require.Equal(t, h.ID(), joined.ID())
 		until(t, "it waits for approval", func() bool { return s.sagaStatus(h.ID()).Step == "approval" })
-		require.NoError(t, joined.Answer(s.ctx(), "approval", "ann", "ok", false, nil))
+		require.NoError(t, joined.Approve(s.ctx(), "approval", nil, worker.By{Operator: "ann", Reason: "ok"}))
 		j, err := joined.Wait(s.ctx())
 		require.Equal(t, "4a", j.Seat)
 		if n%2 == 0 {

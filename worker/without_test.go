@@ -38,7 +38,7 @@ func TestExpressWithoutTemporal(t *testing.T) {
 	alone(&o)
 	heard.hears(&o)
 	o.Logger, o.Lane, o.Lanes = slog.New(log), "", map[string]holdfast.Lane{placed: holdfast.Express}
-	w := s.runWith(o, func(w *worker.Worker) { w.Handle("place", insertAndPass) })
+	w := s.runWith(o, func(w *worker.Worker) { w.Local("place", insertAndPass) })
 	b := s.broker()
 
 	sent := newID()
@@ -152,8 +152,10 @@ func TestNeedsTemporal(t *testing.T) {
 			_, err := worker.StartSaga(t.Context(), w.Worker, trek, trekker("1", false))
 			return err
 		},
-		"a saga's handle":       func() error { _, err := handle.Wait(t.Context()); return err },
-		"a saga's handle needs": func() error { return handle.Answer(t.Context(), "approve", "ann", "why not", false, nil) },
+		"a saga's handle": func() error { _, err := handle.Wait(t.Context()); return err },
+		"a saga's handle needs": func() error {
+			return handle.Approve(t.Context(), "approve", nil, worker.By{Operator: "ann", Reason: "why not"})
+		},
 	} {
 		err := call()
 		require.ErrorIs(t, err, holdfast.ErrInvalid, name)

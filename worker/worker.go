@@ -121,7 +121,7 @@ func (w *Worker) Run(ctx context.Context) error {
 
 func (w *Worker) run(ctx context.Context) error {
 	if len(w.handlers) > 0 && w.o.DB == nil {
-		w.problem(fmt.Errorf("%w: Handle needs Options.DB", holdfast.ErrInvalid))
+		w.problem(fmt.Errorf("%w: Local needs Options.DB", holdfast.ErrInvalid))
 	}
 	if len(w.checkers) > 0 && w.o.RemoteCheck {
 		w.problem(fmt.Errorf("%w: Check and Options.RemoteCheck exclude each other: the group's own processes answer check-backs", holdfast.ErrInvalid))

@@ -8,7 +8,6 @@ import (
 	"go.temporal.io/sdk/temporal"
 
 	"github.com/holdfastmq/holdfast/saga"
-	"github.com/holdfastmq/holdfast/workflows/sagas"
 )
 
 // Charged calls somebody else's API, which knows nothing of step rows.
@@ -41,7 +40,7 @@ func (p *Payments) Charge(ctx context.Context, in saga.ActivityInput) (string, e
 	}
 	receipt, declined, err := p.Bank.Charge(ctx, in.Saga+"/"+in.Step, o.Amount)
 	if declined {
-		return "", temporal.NewApplicationError("the card is declined", sagas.RefusedType)
+		return "", temporal.NewApplicationError("the card is declined", saga.RefusedType)
 	}
 	if err != nil {
 		return "", fmt.Errorf("charge order %s: %w", o.ID, err)

@@ -23,5 +23,6 @@ var Approved = saga.Saga[Order]{
 
 // Approve answers from the service that has the button.
 func Approve(ctx context.Context, w *worker.Worker, order, who string) error {
-	return worker.JoinSaga(w, Approved, order).Answer(ctx, "approve", who, "within the limit", false, who)
+	by := worker.By{Operator: who, Reason: "within the limit"}
+	return worker.JoinSaga(w, Approved, order).Approve(ctx, "approve", who, by)
 }

@@ -6,7 +6,6 @@ import (
 	"context"
 	"errors"
 	"log"
-	"log/slog"
 	"net/http"
 	"os"
 	"os/signal"
@@ -15,30 +14,17 @@ import (
 
 	"github.com/holdfastmq/holdfast/barrier"
 	"github.com/holdfastmq/holdfast/worker"
-	"go.temporal.io/sdk/client"
-	"go.temporal.io/sdk/contrib/envconfig"
-	temporallog "go.temporal.io/sdk/log"
-	"gorm.io/driver/postgres"
-	"gorm.io/gorm"
 )
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 
-	db, err := gorm.Open(postgres.Open(os.Getenv("DATABASE_URL")))
+	w, err := worker.Open(ctx, "orders") // from AMQP_URL, DATABASE_URL and TEMPORAL_ADDRESS
 	check(err)
-	check(db.AutoMigrate(&Order{}))
-	check(barrier.Migrate(ctx, db)) // or: holdfast migrate
-	options := envconfig.MustLoadDefaultClientOptions()
-	options.Logger = temporallog.NewStructuredLogger(slog.Default())
-	temporal, err := client.Dial(options)
-	check(err)
-	defer temporal.Close()
-
-	s, err := newShop(temporal, worker.Options{AMQPURL: os.Getenv("AMQP_URL"), DB: db})
-	check(err)
-	check(s.serve(ctx, "127.0.0.1:8080"))
+	check(w.DB().AutoMigrate(&Order{}))
+	check(barrier.Migrate(ctx, w.DB())) // in production: holdfast migrate
+	check(newShop(w).serve(ctx, "127.0.0.1:8080"))
 }
 
 // serve runs the worker and the API until ctx is done. Requests end before the

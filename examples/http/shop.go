@@ -11,9 +11,6 @@ import (
 	holdfast "github.com/holdfastmq/holdfast"
 	"github.com/holdfastmq/holdfast/saga"
 	"github.com/holdfastmq/holdfast/worker"
-	"go.temporal.io/api/serviceerror"
-	"go.temporal.io/sdk/client"
-	"go.temporal.io/sdk/temporal"
 	"gorm.io/gorm"
 )
 
@@ -44,19 +41,11 @@ func set(state string) func(context.Context, *gorm.DB, *Order) error {
 }
 
 // shop has what the handlers need.
-type shop struct {
-	w        *worker.Worker
-	temporal client.Client
-}
+type shop struct{ w *worker.Worker }
 
-func newShop(temporal client.Client, o worker.Options) (*shop, error) {
-	o.Group, o.Temporal = "orders", temporal
-	w, err := worker.New(o)
-	if err != nil {
-		return nil, err
-	}
+func newShop(w *worker.Worker) *shop {
 	w.Saga(Approved)
-	return &shop{w, temporal}, nil
+	return &shop{w}
 }
 
 func (s *shop) routes() http.Handler {
@@ -114,8 +103,14 @@ func (s *shop) approve(rw http.ResponseWriter, r *http.Request) {
 		http.Error(rw, err.Error(), http.StatusBadRequest)
 		return
 	}
-	handle := worker.JoinSaga(s.w, Approved, r.PathValue("id"))
-	if err := handle.Answer(r.Context(), "approve", a.By, a.Reason, a.Refuse, nil); err != nil {
+	handle, by := worker.JoinSaga(s.w, Approved, r.PathValue("id")), worker.By{Operator: a.By, Reason: a.Reason}
+	var err error
+	if a.Refuse {
+		err = handle.Refuse(r.Context(), "approve", by)
+	} else {
+		err = handle.Approve(r.Context(), "approve", nil, by)
+	}
+	if err != nil {
 		fail(rw, err)
 		return
 	}
@@ -125,16 +120,13 @@ func (s *shop) approve(rw http.ResponseWriter, r *http.Request) {
 // cancel has the saga go back, whatever it is doing. The Undos run after the answer.
 func (s *shop) cancel(rw http.ResponseWriter, r *http.Request) {
 	handle := worker.JoinSaga(s.w, Approved, r.PathValue("id"))
-	if _, err := handle.State(r.Context()); err != nil {
-		fail(rw, err) // there is no such saga
+	standing, err := handle.State(r.Context())
+	if err == nil && standing.State == holdfast.SagaCompleted {
+		http.Error(rw, "too late to cancel", http.StatusConflict)
 		return
 	}
-	update, err := s.temporal.UpdateWorkflow(r.Context(), client.UpdateWorkflowOptions{
-		WorkflowID: handle.ID(), UpdateName: "compensate", WaitForStage: client.WorkflowUpdateStageCompleted,
-		Args: []any{map[string]string{"operator": "shop", "reason": "the customer withdrew"}},
-	})
 	if err == nil {
-		err = update.Get(r.Context(), nil)
+		err = handle.Compensate(r.Context(), worker.By{Operator: "shop", Reason: "the customer withdrew"})
 	}
 	if err != nil {
 		fail(rw, err)
@@ -145,8 +137,6 @@ func (s *shop) cancel(rw http.ResponseWriter, r *http.Request) {
 
 // fail answers with the status that fits an error.
 func fail(rw http.ResponseWriter, err error) {
-	var ended *serviceerror.NotFound
-	var refused *temporal.ApplicationError
 	status := http.StatusServiceUnavailable // try again later
 	switch {
 	case errors.Is(err, holdfast.ErrInvalid), errors.Is(err, holdfast.ErrTooLarge):
@@ -154,8 +144,6 @@ func fail(rw http.ResponseWriter, err error) {
 	case errors.Is(err, holdfast.ErrNotFound):
 		status = http.StatusNotFound
 	case errors.Is(err, holdfast.ErrDuplicate), errors.Is(err, holdfast.ErrAnswered): // the key, or the answer
-		status = http.StatusConflict
-	case errors.As(err, &ended), errors.As(err, &refused): // too late to cancel
 		status = http.StatusConflict
 	}
 	http.Error(rw, err.Error(), status)

@@ -84,7 +84,7 @@ func standing(err error) string {
 
 func (s *orders) approve(rw http.ResponseWriter, r *http.Request) {
 	handle := worker.JoinSaga(s.w, s.saga, r.PathValue("id"))
-	err := handle.Answer(r.Context(), stepApprove, r.URL.Query().Get("by"), "looked at", false, nil)
+	err := handle.Approve(r.Context(), stepApprove, nil, worker.By{Operator: r.URL.Query().Get("by"), Reason: "looked at"})
 	if err != nil {
 		http.Error(rw, err.Error(), statusOf(err))
 		return

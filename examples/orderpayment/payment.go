@@ -6,7 +6,6 @@ import (
 	"gorm.io/gorm"
 
 	holdfast "github.com/holdfastmq/holdfast"
-	"github.com/holdfastmq/holdfast/broker"
 	"github.com/holdfastmq/holdfast/worker"
 )
 
@@ -40,7 +39,7 @@ func (s *service) paymentService() {
 	})
 	s.w.Consume(worker.Consumer{
 		Name: "payments", Topics: []string{OrderPlaced.Name},
-		Handle: worker.Typed(OrderPlaced, func(ctx context.Context, tx *gorm.DB, o Order, _ holdfast.Message) error {
+		Handle: worker.TypedHandle(OrderPlaced, func(ctx context.Context, tx *gorm.DB, o Order, _ holdfast.Message) error {
 			if err := moods.trouble(ctx, o.ID); err != nil {
 				return err
 			}
@@ -50,10 +49,10 @@ func (s *service) paymentService() {
 		// A card that is refused stays refused: give the order back at once. With
 		// anything else, a person looks first.
 		DeadLetters: holdfast.Policy{Action: holdfast.PolicyCompensatePermanent},
-		Breaker:     broker.BreakerOptions{Failures: s.BreakerFailures, Pause: s.BreakerPause},
+		Breaker:     worker.BreakerOptions{Failures: s.BreakerFailures, Pause: s.BreakerPause},
 	})
 	s.w.Consume(worker.Consumer{Name: "gifts", Topics: []string{GiftGranted.Name},
-		Handle: worker.Typed(GiftGranted, bookGift)})
+		Handle: worker.TypedHandle(GiftGranted, bookGift)})
 }
 
 func charge(tx *gorm.DB, o Order) error {

@@ -19,7 +19,6 @@ import (
 
 	"github.com/holdfastmq/holdfast/barrier"
 	"github.com/holdfastmq/holdfast/worker"
-	"github.com/holdfastmq/holdfast/workflows/transactions"
 )
 
 // config is read from the environment; Temporal's part by its own library.
@@ -72,7 +71,7 @@ func open(ctx context.Context, group string, tables ...any) (*service, error) {
 	log := slog.New(slog.NewTextHandler(os.Stderr, nil))
 	o := worker.Options{
 		Group: group, AMQPURL: s.AMQPURL, DB: s.db, Prefix: s.Prefix, Logger: log,
-		CheckAfter: s.CheckAfter, CheckBack: transactions.Schedule{Delays: s.CheckBack, MaxChecks: s.MaxChecks},
+		CheckAfter: s.CheckAfter, CheckBack: worker.Schedule{Delays: s.CheckBack, MaxChecks: s.MaxChecks},
 		TaskTimeout: s.TaskTimeout, ReachTimeout: s.TaskTimeout, LockTimeout: s.LockTimeout,
 	}
 	if group != "" {

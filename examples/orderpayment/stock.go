@@ -43,7 +43,7 @@ func (s *service) stockService() {
 	})
 	s.w.Consume(worker.Consumer{
 		Name: "stock", Topics: []string{OrderPlaced.Name},
-		Handle: worker.Typed(OrderPlaced, func(ctx context.Context, tx *gorm.DB, o Order, _ holdfast.Message) error {
+		Handle: worker.TypedHandle(OrderPlaced, func(ctx context.Context, tx *gorm.DB, o Order, _ holdfast.Message) error {
 			_, err := reserve(ctx, tx, o)
 			if _, refused := holdfast.IsRefused(err); refused {
 				return holdfast.Permanent(err) // there is no saga to tell

@@ -29,7 +29,7 @@ func main() {
 	check(barrier.Migrate(ctx, w.DB())) // in production: holdfast migrate
 	charged := make(chan string)
 	w.Consume(worker.Consumer{Name: "payments", Topics: []string{"order.placed"},
-		Handle: worker.Typed(OrderPlaced, func(ctx context.Context, tx *gorm.DB, o Order, m holdfast.Message) error {
+		Handle: worker.TypedHandle(OrderPlaced, func(ctx context.Context, tx *gorm.DB, o Order, m holdfast.Message) error {
 			charged <- fmt.Sprintf("charged %d for %s", o.Amount, o.ID) // a real one writes with tx
 			return nil
 		})})

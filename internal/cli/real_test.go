@@ -74,7 +74,7 @@ func newShop(t *testing.T) *shop {
 	sh.w.Check(undecidable, holdfast.CheckerFunc(func(context.Context, holdfast.Message) (holdfast.Resolution, error) {
 		return holdfast.Unknown, nil
 	}))
-	sh.w.Handle("place", func(_ context.Context, tx *gorm.DB, m *holdfast.Message) error {
+	sh.w.Local("place", func(_ context.Context, tx *gorm.DB, m *holdfast.Message) error {
 		if m.Key == "none" {
 			return errSoldOut
 		}

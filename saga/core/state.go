@@ -125,15 +125,15 @@ type State struct {
 
 // The words for where a saga stands as a whole.
 const (
-	StateRunning            = "running"
-	StateWaiting            = "waiting"             // for an answer, such as an approval
-	StatePaused             = "paused"              // by an operator
-	StateNoWorker           = "no-worker"           // no worker has its version
-	StateParked             = "parked"              // a step failed for good, and waits for an operator
-	StateCompensating       = "compensating"        // going back
-	StateCompensationFailed = "compensation-failed" // an Undo failed for good, and waits for an operator
-	StateCompleted          = "completed"
-	StateCompensated        = "compensated"
+	StateRunning            = holdfast.SagaRunning
+	StateWaiting            = holdfast.SagaWaiting
+	StatePaused             = holdfast.SagaPaused
+	StateNoWorker           = holdfast.SagaNoWorker
+	StateParked             = holdfast.SagaParked
+	StateCompensating       = holdfast.SagaCompensating
+	StateCompensationFailed = holdfast.SagaCompensationFailed
+	StateCompleted          = holdfast.SagaCompleted
+	StateCompensated        = holdfast.SagaCompensated
 )
 
 // Machine drives one saga. It belongs to one goroutine.

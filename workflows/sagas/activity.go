@@ -15,7 +15,7 @@ import (
 
 // RefusedType is the type of the application error by which an activity refuses a
 // saga's step: its message is the reason.
-const RefusedType = "Refused"
+const RefusedType = holdfast.RefusedType
 
 var once = &temporal.RetryPolicy{MaximumAttempts: 1}
 

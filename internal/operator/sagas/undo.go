@@ -1,7 +1,6 @@
 package sagas
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -57,18 +56,9 @@ func UndoInput(ctx context.Context, t *server.Temporal, r Row, prefix string) (i
 	} else if err := t.ReadResult(ctx, r.WorkflowID, r.RunID, &known); err != nil {
 		return in, "", fmt.Errorf("its result cannot be read: %w", err)
 	}
-	in = sagaflow.Input{ID: r.ID, Group: r.Group, Prefix: prefix, Name: r.Name, Key: r.Key, Version: known.Version,
-		Data: began.Data, Database: cmp.Or(known.Database, began.Database),
-		Undo: &sagaflow.UndoOf{RunID: r.OwnRun, Terminated: lost}, Resumed: &known, Tokens: !t.Rolling,
-		StepNames: !t.Rolling, Content: known.Content}
-	if len(known.Plan.Steps) > 0 {
-		plan := known.Plan
-		in.Plan, known.Plan = &plan, core.Plan{} // once: Temporal takes 2 MiB
-	}
-	if len(known.Core.Data) > 0 {
-		in.Data = nil
-	}
-	known.Answers, known.Since, known.Actions = nil, nil, nil // they ended with it
+	in = sagaflow.Input{ID: r.ID, Group: r.Group, Prefix: prefix, Name: r.Name, Key: r.Key,
+		Data: began.Data, Database: began.Database, Tokens: !t.Rolling, StepNames: !t.Rolling}
+	in = sagaflow.UndoInput(in, known, sagaflow.UndoOf{RunID: r.OwnRun, Terminated: lost})
 	return in, note, nil
 }
 
