@@ -8,7 +8,7 @@ RACE := $(if $(shell command -v $$($(GO) env CC)),-race)
 USERS = . ./saga ./barrier ./worker ./compensation ./holdfasttest ./cmd/holdfast
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test chaos dev bench lint builds measure race-detector node pgbouncer compose-config histories
+.PHONY: help demo test chaos dev bench lint builds measure vulncheck api race-detector node pgbouncer compose-config histories
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -30,12 +30,14 @@ dev: ## Start RabbitMQ, PostgreSQL and Temporal privately, until Ctrl-C
 bench: ## Measure; the last lines say which bars are met
 	cd bench && $(GO) run . $(BENCHFLAGS)
 
-lint: ## gofmt, go vet, staticcheck, workflowcheck, import rules, length of lines
+lint: ## gofmt, go vet, staticcheck, errorlint, workflowcheck, spelling, import rules, length of lines
 	@test -z "$$(gofmt -l $$(git ls-files '*.go'))" || { echo 'not gofmt-clean:'; gofmt -l $$(git ls-files '*.go'); exit 1; }
 	$(GO) vet ./...
 	cd bench && $(GO) vet ./...
 	cd examples/prometheus && $(GO) vet ./...
 	$(TOOL) staticcheck ./...
+	$(TOOL) go-errorlint -test=false ./...
+	$(TOOL) misspell -error $$(git ls-files '*.go' '*.md' '*.sh')
 	$(TOOL) workflowcheck ./workflows/... ./compensation/...
 	$(GO) test ./internal/imports ./internal/style
 
@@ -45,6 +47,12 @@ builds: ## Build what users import, and the CLI, for Windows and macOS
 
 measure: ## Measure the shape of the code: folders, walks, exports, lines (the table of docs/architecture.md)
 	@$(GO) run ./internal/measure/run
+
+vulncheck: ## Look for known vulnerabilities, where the databases can be reached
+	@sh scripts/vulncheck.sh
+
+api: ## Say what has changed in the API since the last tag
+	@sh scripts/api.sh
 
 race-detector: ## Install what the race detector needs, where it is missing (Debian, as root)
 	@sh scripts/race-detector.sh

@@ -77,7 +77,7 @@ func closedLoop(op func(ctx context.Context) error) driver {
 			wg.Go(func() {
 				for !l.over(ctx) {
 					began := time.Now()
-					if err := op(ctx); err != errNotCounted {
+					if err := op(ctx); !errors.Is(err, errNotCounted) {
 						l.note(caller, began, err)
 					}
 				}

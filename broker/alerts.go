@@ -12,6 +12,7 @@ import (
 	amqp "github.com/rabbitmq/amqp091-go"
 
 	"github.com/holdfastmq/holdfast"
+	"github.com/holdfastmq/holdfast/broker/internal/link"
 	"github.com/holdfastmq/holdfast/broker/internal/wire"
 )
 
@@ -38,7 +39,7 @@ const (
 
 // ErrAlertsDenied means that this user may not raise alerts, or not take them, or that
 // what that needs is not there and is not his to make.
-var ErrAlertsDenied = errors.New("holdfast: alerts between processes are not possible for this user")
+var ErrAlertsDenied = link.Final("holdfast: alerts between processes are not possible for this user")
 
 // The routing keys of alerts.
 const (
@@ -52,15 +53,6 @@ func AlertsOfConsumer(name string) string { return "consumer." + name }
 
 // AlertsOfAll is the key of the alerts that nobody else takes.
 func AlertsOfAll() string { return alertsAll }
-
-func (b *Broker) alertsExchange() string { return b.o.Prefix + wire.AlertsName }
-
-// AlertQueue is the name of the queue of the alerts that nobody took.
-func (b *Broker) AlertQueue() string { return b.o.Prefix + wire.AlertsName }
-
-// HookQueue is the name of the queue that an administrator makes of the alerts of those
-// who take the same ones.
-func (b *Broker) HookQueue(name string) string { return b.o.Prefix + wire.HookName + name }
 
 // ownAlertQueue is the name of the queue that these make themselves.
 func (b *Broker) ownAlertQueue(h Hook) string {
@@ -111,12 +103,14 @@ func digestName(of string) string {
 func (h Hook) validate() error {
 	name := strings.NewReplacer("@", "x", ",", "x", "*", "x").Replace(h.Name)
 	if err := holdfast.ValidateName("hook", name); err != nil || len(h.Name) > holdfast.MaxName || len(h.Keys) == 0 {
-		return fmt.Errorf("%w: hook %q: want NAME=KEY,KEY…, with the name of a group, or @ and those of consumers", holdfast.ErrInvalid, h.Name)
+		return fmt.Errorf("%w: hook %q: want NAME=KEY,KEY…, with the name of a group, or @ and those of consumers",
+			holdfast.ErrInvalid, h.Name)
 	}
 	for _, key := range h.Keys {
 		kind, name, _ := strings.Cut(key, ".")
 		if key != alertsAll && (kind != "group" && kind != "consumer" || holdfast.ValidateName(kind, name) != nil) {
-			return fmt.Errorf("%w: hook %q: key %q: want group.NAME, consumer.NAME or %s", holdfast.ErrInvalid, h.Name, key, alertsAll)
+			return fmt.Errorf("%w: hook %q: key %q: want group.NAME, consumer.NAME or %s", holdfast.ErrInvalid, h.Name,
+				key, alertsAll)
 		}
 	}
 	return nil
@@ -126,18 +120,18 @@ func (h Hook) validate() error {
 func (t *topology) alertSteps() []step {
 	args := quorum()
 	args["x-max-length"] = int64(maxAlerts)
-	return sharedBy(exchangeStep(t.b.alertsExchange(), amqp.ExchangeDirect, nil), queueStep(t.b.AlertQueue(), args),
-		bindStep(t.b.AlertQueue(), alertsNone, t.b.alertsExchange()))
+	return sharedBy(exchangeStep(t.b.AlertsExchange(), amqp.ExchangeDirect, nil), queueStep(t.b.AlertQueue(), args),
+		bindStep(t.b.AlertQueue(), alertsNone, t.b.AlertsExchange()))
 }
 
 // hookSteps declare the queue of those who may not make theirs: it stays.
 func (t *topology) hookSteps(h Hook) []step {
 	args := quorum()
 	args["x-message-ttl"], args["x-max-length"] = alertTTL.Milliseconds(), int64(maxAlerts)
-	args["x-dead-letter-exchange"], args["x-dead-letter-routing-key"] = t.b.alertsExchange(), alertsNone
+	args["x-dead-letter-exchange"], args["x-dead-letter-routing-key"] = t.b.AlertsExchange(), alertsNone
 	steps := []step{queueStep(t.b.HookQueue(h.Name), args)}
 	for _, key := range h.Keys {
-		steps = append(steps, bindStep(t.b.HookQueue(h.Name), key, t.b.alertsExchange()))
+		steps = append(steps, bindStep(t.b.HookQueue(h.Name), key, t.b.AlertsExchange()))
 	}
 	return steps
 }
@@ -146,10 +140,10 @@ func (t *topology) hookSteps(h Hook) []step {
 func (t *topology) ownAlertSteps(queue string, keys []string) []step {
 	args := quorum()
 	args["x-message-ttl"], args["x-expires"] = alertTTL.Milliseconds(), alertExpires.Milliseconds()
-	args["x-dead-letter-exchange"], args["x-dead-letter-routing-key"] = t.b.alertsExchange(), alertsNone
+	args["x-dead-letter-exchange"], args["x-dead-letter-routing-key"] = t.b.AlertsExchange(), alertsNone
 	steps := []step{queueStep(queue, args)}
 	for _, key := range keys {
-		steps = append(steps, bindStep(queue, key, t.b.alertsExchange()))
+		steps = append(steps, bindStep(queue, key, t.b.AlertsExchange()))
 	}
 	return steps
 }
@@ -168,9 +162,9 @@ func (b *Broker) PublishAlert(ctx context.Context, a holdfast.Alert, keys ...str
 	}
 	err = holdfast.ErrUnroutable
 	for _, key := range keys {
-		bounded, cancel := b.timeout(ctx)
-		p := publication{exchange: b.alertsExchange(), key: key, mandatory: true, msg: msg}
-		err = b.pub.one(bounded, &p, "")
+		bounded, cancel := b.c.Timeout(ctx)
+		p := link.Publication{Exchange: b.AlertsExchange(), Key: key, Mandatory: true, Msg: msg}
+		err = b.c.Pub.One(bounded, &p, "")
 		cancel()
 		if !errors.Is(err, holdfast.ErrUnroutable) {
 			return key, deniedAlerts(err)
@@ -184,7 +178,8 @@ func deniedAlerts(err error) error {
 	var missing *MissingError
 	var refused *amqp.Error
 	var forbidden *holdfast.UnavailableError
-	if errors.As(err, &missing) || errors.As(err, &refused) && refused.Code == amqp.AccessRefused || errors.As(err, &forbidden) {
+	if errors.As(err, &missing) || errors.As(err, &refused) && refused.Code == amqp.AccessRefused ||
+		errors.As(err, &forbidden) {
 		return fmt.Errorf("%w: %w", ErrAlertsDenied, err)
 	}
 	return err
@@ -198,7 +193,7 @@ func (b *Broker) KeepAlert(ctx context.Context, a holdfast.Alert) error {
 }
 
 // IsAlert reports whether a publish that was refused was an alert's.
-func (b *Broker) IsAlert(r Refusal) bool {
+func (b *Broker) IsAlert(r link.Refusal) bool {
 	exchange, _, _ := strings.Cut(r.To, " ")
-	return exchange == b.alertsExchange()
+	return exchange == b.AlertsExchange()
 }

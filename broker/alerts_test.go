@@ -139,7 +139,7 @@ func TestForgedAlerts(t *testing.T) {
 	require.Contains(t, next(t, ignored), "through "+b.TopicsExchange())
 	// Who may raise alerts at all may not raise a group's at another one's.
 	forged.Body = []byte(`{"kind":"parked","group":"stock"}`)
-	publishRaw(t, b, b.alertsExchange(), AlertsOfGroup("orders"), forged)
+	publishRaw(t, b, b.AlertsExchange(), AlertsOfGroup("orders"), forged)
 	require.Contains(t, next(t, ignored), "says that it is of group \"stock\"")
 	_, err = b.PublishAlert(ctx, holdfast.Alert{Kind: holdfast.AlertParked, Group: "orders", ID: "true"}, AlertsOfGroup("orders"))
 	require.NoError(t, err)

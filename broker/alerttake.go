@@ -10,6 +10,7 @@ import (
 	amqp "github.com/rabbitmq/amqp091-go"
 
 	"github.com/holdfastmq/holdfast"
+	"github.com/holdfastmq/holdfast/broker/internal/link"
 )
 
 // AlertTaker takes the alerts of a [Hook].
@@ -55,7 +56,8 @@ func (b *Broker) ConsumeAlerts(ctx context.Context, t AlertTaker) error {
 	common := t
 	common.Denied = func(err error) {
 		if err != nil {
-			b.log.Info("this user may not read the queue of the alerts that nobody took: others take them", "queue", b.AlertQueue(), "error", err)
+			b.c.Log.Info("this user may not read the queue of the alerts that nobody took: others take them", "queue",
+				b.AlertQueue(), "error", err)
 		}
 	}
 	both.Go(func() {
@@ -70,7 +72,7 @@ func (b *Broker) ConsumeAlerts(ctx context.Context, t AlertTaker) error {
 // hookQueueFor is the queue out of which a Hook's alerts are taken: the one that an
 // administrator made, else one that is made here.
 func (b *Broker) hookQueueFor(ctx context.Context, h Hook) (string, error) {
-	conn, err := b.consLink.get(ctx)
+	conn, err := b.c.Consuming.Get(ctx)
 	if err != nil {
 		return "", err
 	}
@@ -84,11 +86,11 @@ func (b *Broker) hookQueueFor(ctx context.Context, h Hook) (string, error) {
 }
 
 // errOtherQueue means that alerts are to be taken out of another queue from now on.
-var errOtherQueue = errors.New("another queue of alerts")
+var errOtherQueue = link.Final("another queue of alerts")
 
 // takeAlerts takes what comes into the queue that find finds.
 func (b *Broker) takeAlerts(ctx context.Context, t AlertTaker, find func(context.Context) (string, error)) error {
-	pause, denied := newBackoff(), ""
+	pause, denied := link.NewBackoff(), ""
 	for ctx.Err() == nil {
 		queue, err := find(ctx)
 		if err == nil {
@@ -109,12 +111,12 @@ func (b *Broker) takeAlerts(ctx context.Context, t AlertTaker, find func(context
 				t.Denied(err)
 			}
 			wait = t.again
-		case errors.Is(err, errClosed) || errors.Is(err, holdfast.ErrInvalid):
+		case errors.Is(err, link.ErrClosed) || errors.Is(err, holdfast.ErrInvalid):
 			return err
 		default:
 			wait = pause.NextBackOff()
 		}
-		if wait > 0 && !sleep(ctx, wait) {
+		if wait > 0 && !link.Sleep(ctx, wait) {
 			break
 		}
 	}
@@ -122,42 +124,43 @@ func (b *Broker) takeAlerts(ctx context.Context, t AlertTaker, find func(context
 }
 
 // takeAlertsFrom takes the alerts of one queue, until that is not the right one any more.
-func (b *Broker) takeAlertsFrom(ctx context.Context, t AlertTaker, queue string, find func(context.Context) (string, error)) error {
-	p := newPool(ctx, b.log, "alerts")
-	defer p.cancel(nil)
-	err := b.resubscribe(ctx, b.log, queue, alertPrefetch, func(ctx context.Context) error {
+func (b *Broker) takeAlertsFrom(ctx context.Context, t AlertTaker, queue string,
+	find func(context.Context) (string, error)) error {
+	p := link.NewPool(ctx, b.c.Log, "alerts")
+	defer p.Cancel(nil)
+	err := b.c.Subs.Resubscribe(ctx, b.c.Log, queue, alertPrefetch, func(ctx context.Context) error {
 		now, err := find(ctx)
 		if err == nil && now != queue {
 			err = errOtherQueue
 		}
 		return deniedAlerts(err)
-	}, func(ctx context.Context, s *subscription) {
-		p.session(ctx, s, func(gone context.Context, d *amqp.Delivery) { b.takeAlert(gone, d, t) })
+	}, func(ctx context.Context, s *link.Subscription) {
+		p.Session(ctx, s, func(gone context.Context, d *amqp.Delivery) { b.takeAlert(gone, d, t) })
 	})
-	return errors.Join(err, p.drain())
+	return errors.Join(err, p.Drain())
 }
 
 // takeAlert deals with one delivery. What is no alert, or does not count, is dropped.
 func (b *Broker) takeAlert(gone context.Context, d *amqp.Delivery, t AlertTaker) {
-	a, err := b.o.trust().DecodeAlert(d)
+	a, err := b.c.Trust().DecodeAlert(d)
 	if err != nil {
 		t.Ignored(err.Error())
 		_ = d.Ack(false)
 		return
 	}
-	if err := protect(func() error { return t.Handle(a) }); err == nil {
+	if err := link.Protect(func() error { return t.Handle(a) }); err == nil {
 		_ = d.Ack(false)
 		return
 	}
-	sleep(gone, time.Second)
+	link.Sleep(gone, time.Second)
 	_ = d.Nack(false, true)
 }
 
 // mayRead returns RabbitMQ's error if it does not let this user read a queue.
 func (b *Broker) mayRead(ctx context.Context, queue string) error {
-	s, err := b.subscribe(ctx, queue, 1)
+	s, err := b.c.Subs.Subscribe(ctx, queue, 1)
 	if err == nil {
-		_ = s.ch.Close() // and what it took goes back
+		_ = s.Ch.Close() // and what it took goes back
 		return nil
 	}
 	return fmt.Errorf("read queue %s: %w", queue, err)

@@ -10,6 +10,7 @@ import (
 	"github.com/google/uuid"
 	amqp "github.com/rabbitmq/amqp091-go"
 
+	"github.com/holdfastmq/holdfast/broker/internal/link"
 	"github.com/holdfastmq/holdfast/broker/internal/wire"
 	"github.com/holdfastmq/holdfast/internal/guard"
 )
@@ -29,27 +30,28 @@ const (
 // answer answers status requests until ctx is done. It never gives up, and
 // nothing waits for it: whatever happens here, consumers and Keepers go on.
 func (s *board) answer(ctx context.Context) {
-	pause := newBackoff()
+	pause := link.NewBackoff()
 	pause.MaxInterval = time.Minute
 	failed := 0
 	for {
 		began := time.Now()
 		subscribed, err := s.serve(ctx)
-		if ctx.Err() != nil || errors.Is(err, errClosed) {
+		if ctx.Err() != nil || errors.Is(err, link.ErrClosed) {
 			return
 		}
 		if failed++; subscribed {
 			failed = 0
 		}
 		if failed == unseenAfter {
-			s.b.log.Warn("status requests cannot be answered: holdfast doctor does not see this process; everything else goes on", "error", err)
+			s.b.c.Log.Warn("status requests cannot be answered: holdfast doctor does not see this process; "+
+				"everything else goes on", "error", err)
 		} else {
-			s.b.log.Debug("status requests are not answered for a moment", "error", err)
+			s.b.c.Log.Debug("status requests are not answered for a moment", "error", err)
 		}
 		if time.Since(began) > 10*time.Second {
 			pause.Reset()
 		}
-		if !sleep(ctx, pause.NextBackOff()) {
+		if !link.Sleep(ctx, pause.NextBackOff()) {
 			return
 		}
 	}
@@ -57,28 +59,28 @@ func (s *board) answer(ctx context.Context) {
 
 // serve answers until its subscription is lost or ctx is done.
 func (s *board) serve(ctx context.Context) (subscribed bool, err error) {
-	if _, err := s.b.consLink.get(ctx); err != nil { // however long that takes
+	if _, err := s.b.c.Consuming.Get(ctx); err != nil { // however long that takes
 		return false, err
 	}
 	// A new name each time: RabbitMQ may still hold the queue of a connection
 	// that it has not missed yet.
-	queue := s.b.o.statusExchange() + "." + uuid.NewString()
+	queue := s.b.StatusExchange() + "." + uuid.NewString()
 	if err := s.b.declare(ctx, s.steps(queue)); err != nil {
 		return false, err
 	}
-	sub, err := s.b.subscribe(ctx, queue, 1)
+	sub, err := s.b.c.Subs.Subscribe(ctx, queue, 1)
 	if err != nil {
 		return false, err
 	}
-	defer func() { _ = sub.ch.Close() }() // and RabbitMQ deletes the queue
-	token(s.news)
+	defer func() { _ = sub.Ch.Close() }() // and RabbitMQ deletes the queue
+	link.Token(s.news)
 	for {
 		select {
 		case <-s.news:
-			s.b.spawn(func() { s.sayHello(ctx) })
-		case d, ok := <-sub.deliveries:
+			s.b.c.Calls.Spawn(func() { s.sayHello(ctx) })
+		case d, ok := <-sub.Deliveries:
 			if !ok {
-				return true, sub.reason()
+				return true, sub.Reason()
 			}
 			if err := d.Ack(false); err != nil {
 				continue // the channel is lost: deliveries is closed soon
@@ -88,7 +90,7 @@ func (s *board) serve(ctx context.Context) (subscribed bool, err error) {
 				continue
 			}
 			if err := s.reply(ctx, &d); err != nil {
-				s.b.log.Debug("a status request was not answered", "error", err)
+				s.b.c.Log.Debug("a status request was not answered", "error", err)
 			}
 		case <-ctx.Done():
 			return true, ctx.Err()
@@ -99,7 +101,7 @@ func (s *board) serve(ctx context.Context) (subscribed bool, err error) {
 // steps declare the exchange and this process's queue, which takes few requests
 // and lives as long as its consumer, or a minute where it never gets one.
 func (s *board) steps(queue string) []step {
-	exchange := s.b.o.statusExchange()
+	exchange := s.b.StatusExchange()
 	args := amqp.Table{"x-queue-type": "classic", "x-max-length": int64(100), "x-expires": time.Minute.Milliseconds()}
 	made := exchangeStep(exchange, amqp.ExchangeFanout, nil)
 	after := func(ch *amqp.Channel, err error) error {
@@ -135,8 +137,8 @@ func (s *board) reply(ctx context.Context, d *amqp.Delivery) (err error) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, replyTimeout)
 	defer cancel()
-	if s.b.pubLink.isBlocked() { // RabbitMQ would not read it
-		return fmt.Errorf("status: %s", s.b.pubLink.state())
+	if s.b.c.Publishing.IsBlocked() { // RabbitMQ would not read it
+		return fmt.Errorf("status: %s", s.b.c.Publishing.State())
 	}
 	conn, hangUp, err := s.line(ctx)
 	if err != nil {
@@ -145,13 +147,15 @@ func (s *board) reply(ctx context.Context, d *amqp.Delivery) (err error) {
 	defer hangUp()
 	// On a channel of its own: pseudo queues are reached through the default exchange
 	// alone, and RabbitMQ closes the channel of a user who may not write there.
-	return s.b.onChannel(ctx, conn, func(ch *amqp.Channel) error {
+	return s.b.c.Calls.OnChannel(ctx, conn, func(ch *amqp.Channel) error {
 		closed := ch.NotifyClose(make(chan *amqp.Error, 1))
 		if err := ch.Confirm(false); err != nil {
 			return err
 		}
-		sent, err := ch.PublishWithDeferredConfirm("", d.ReplyTo, false, false, amqp.Publishing{Headers: amqp.Table{wire.HeaderKind: wire.KindStatus},
-			ContentType: "application/json", MessageId: s.id, CorrelationId: d.CorrelationId, Timestamp: time.Now(), Body: body})
+		sent, err := ch.PublishWithDeferredConfirm("", d.ReplyTo, false, false,
+			amqp.Publishing{Headers: amqp.Table{wire.HeaderKind: wire.KindStatus},
+				ContentType: "application/json", MessageId: s.id, CorrelationId: d.CorrelationId, Timestamp: time.Now(),
+				Body: body})
 		if err != nil {
 			return err
 		}
@@ -172,11 +176,11 @@ func (s *board) reply(ctx context.Context, d *amqp.Delivery) (err error) {
 // line is the connection for publishing, or, while that one is lost, another one: that it
 // is lost is what people want to know.
 func (s *board) line(ctx context.Context) (conn *amqp.Connection, hangUp func(), err error) {
-	if s.b.pubLink.isUp() {
-		conn, err = s.b.pubLink.get(ctx)
+	if s.b.c.Publishing.IsUp() {
+		conn, err = s.b.c.Publishing.Get(ctx)
 		return conn, func() {}, err
 	}
-	conn, raw, err := s.b.pubLink.dial(ctx)
+	conn, raw, err := s.b.c.Publishing.Dial(ctx)
 	return conn, func() {
 		_ = conn.CloseDeadline(time.Now().Add(time.Second))
 		_ = raw.Close()
@@ -190,7 +194,8 @@ func (s *board) refused(e *amqp.Error) error {
 	}
 	if e.Code == amqp.AccessRefused {
 		s.once.Do(func() {
-			s.b.log.Warn("this process may not answer status requests: holdfast doctor does not see it; give its user write permission for amq.default, see docs/security.md; everything else goes on", "error", e)
+			s.b.c.Log.Warn("this process may not answer status requests: holdfast doctor does not see it; give its "+
+				"user write permission for amq.default, see docs/security.md; everything else goes on", "error", e)
 		})
 	}
 	return e

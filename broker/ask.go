@@ -11,8 +11,9 @@ import (
 	"time"
 
 	"github.com/google/uuid"
-	"github.com/holdfastmq/holdfast/broker/internal/wire"
 	amqp "github.com/rabbitmq/amqp091-go"
+
+	"github.com/holdfastmq/holdfast/broker/internal/wire"
 )
 
 // askWait is how long Ask waits for answers, unless told otherwise.
@@ -34,20 +35,20 @@ func (b *Broker) ask(ctx context.Context, wait time.Duration, want wire.StatusRe
 		wait = askWait
 	}
 	// RabbitMQ does not read from a connection that it blocks.
-	if b.pubLink.isBlocked() {
-		return nil, fmt.Errorf("ask the processes: %s", b.pubLink.state())
+	if b.c.Publishing.IsBlocked() {
+		return nil, fmt.Errorf("ask the processes: %s", b.c.Publishing.State())
 	}
 	ctx, cancel := context.WithTimeout(ctx, b.o.PublishTimeout+wait)
 	defer cancel()
-	conn, err := b.pubLink.get(ctx)
+	conn, err := b.c.Publishing.Get(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("ask the processes: %w", err)
 	}
-	a := &asking{wait: wait, want: want, id: uuid.NewString(), exchange: b.o.statusExchange(), from: map[string]bool{}}
-	err = b.onChannel(ctx, conn, func(ch *amqp.Channel) error { return a.run(ctx, ch) })
+	a := &asking{wait: wait, want: want, id: uuid.NewString(), exchange: b.StatusExchange(), from: map[string]bool{}}
+	err = b.c.Calls.OnChannel(ctx, conn, func(ch *amqp.Channel) error { return a.run(ctx, ch) })
 	answers, err := a.result(err)
-	if err == nil && len(answers) == 0 && b.pubLink.isBlocked() {
-		err = fmt.Errorf("ask the processes: %s", b.pubLink.state())
+	if err == nil && len(answers) == 0 && b.c.Publishing.IsBlocked() {
+		err = fmt.Errorf("ask the processes: %s", b.c.Publishing.State())
 	}
 	return answers, err
 }

@@ -18,7 +18,7 @@ import (
 
 func TestAttemptsInHeaders(t *testing.T) {
 	require.Zero(t, wire.ReadAttempts(nil))
-	require.Equal(t, wire.Attempts{Failed: 4, Lost: 2, Hops: 7, EncodeRedelivery: 1}, wire.ReadAttempts(amqp.Table{
+	require.Equal(t, wire.Attempts{Failed: 4, Lost: 2, Hops: 7, Redelivery: 1}, wire.ReadAttempts(amqp.Table{
 		wire.HeaderAttempts: "4", wire.HeaderLost: []byte("2"), wire.HeaderHops: int32(7), wire.HeaderRedelivery: int64(1)}))
 	require.Equal(t, wire.Attempts{Hops: wire.MaxCount}, wire.ReadAttempts(amqp.Table{
 		wire.HeaderAttempts: "-4", wire.HeaderLost: "many", wire.HeaderHops: "99999999", wire.HeaderRedelivery: "99999999999999999999999"}))
@@ -52,7 +52,7 @@ func TestRetryRecord(t *testing.T) {
 			"x-death": []any{amqp.Table{"count": int64(1)}}, "x-first-death-queue": "q", "x-last-death-reason": "expired",
 			"x-delivery-count": int64(3), "x-acquired-count": int64(3), "x-mine": "y"}}
 	log := wire.Logged(nil, 1, holdfast.ClassError, "oops", time.Unix(8, 0))
-	msg, ok := wire.EncodeRetry(&d, "bill", wire.Failure{Attempts: wire.Attempts{Failed: 3, Lost: 1, Hops: 2, EncodeRedelivery: 2}, Log: log, Class: holdfast.ClassError, Reason: "oops\n"})
+	msg, ok := wire.EncodeRetry(&d, "bill", wire.Failure{Attempts: wire.Attempts{Failed: 3, Lost: 1, Hops: 2, Redelivery: 2}, Log: log, Class: holdfast.ClassError, Reason: "oops\n"})
 	require.True(t, ok)
 	want := amqp.Table{"n": int32(1), "holdfast-header-CC": []any{"elsewhere"}, "x-mine": "y", wire.HeaderRedelivery: "2",
 		wire.HeaderExchange: "x", wire.HeaderRoutingKey: "order.placed", wire.HeaderExpiration: "1000", wire.HeaderUserID: "guest",
@@ -118,15 +118,15 @@ func TestSizeOfHeadersInTheirFrame(t *testing.T) {
 	}
 	nested := amqp.Table{"a": []any{true, nil, int8(1), int16(1), int32(1), int64(1), 1.5, "text", []byte("raw"), time.Unix(1, 0), amqp.Decimal{Value: 15, Scale: 1}}}
 	b.testConsumer(t, func(o *Subscription) { o.Tries, o.Ladder = 1, rungs(1) }, func(context.Context, Delivery) error { return errors.New(strings.Repeat("x", wire.MaxReason)) })
-	before, err := b.pubLink.get(ctx)
+	before, err := b.c.Publishing.Get(ctx)
 	require.NoError(t, err)
-	publishRaw(t, b, b.queuesExchange(), b.ConsumerQueue("c"), amqp.Publishing{MessageId: "m", Headers: amqp.Table{"numbers": numbers, "nested": nested,
+	publishRaw(t, b, b.QueuesExchange(), b.ConsumerQueue("c"), amqp.Publishing{MessageId: "m", Headers: amqp.Table{"numbers": numbers, "nested": nested,
 		"text": strings.Repeat("y", 55<<10)}})
 	d := take(t, b, b.DeadQueue())
 	require.Equal(t, "m", d.MessageId)
 	require.Contains(t, d.Headers, "nested")
 	require.Equal(t, "[numbers]", d.Headers[wire.HeaderCut])
-	after, err := b.pubLink.get(ctx)
+	after, err := b.c.Publishing.Get(ctx)
 	require.NoError(t, err)
 	require.Same(t, before, after, "the connection was lost")
 }

@@ -2,42 +2,40 @@ package broker
 
 import (
 	"context"
-	"errors"
-	"log/slog"
-	"sync"
+	"time"
+
+	"github.com/holdfastmq/holdfast/broker/internal/consumer"
+	"github.com/holdfastmq/holdfast/broker/internal/link"
+	"github.com/holdfastmq/holdfast/broker/internal/wire"
 )
 
-// errClosed means that Close was called.
-var errClosed = errors.New("holdfast: the broker connection is closed")
+// names are the names of exchanges and queues, as methods of Broker.
+type names = wire.Names
 
 // Broker is RabbitMQ as Holdfast uses it. Its methods may be called from many
 // goroutines.
 type Broker struct {
-	o     Options
-	log   *slog.Logger
+	names
+	o Options
+	// c is what the parts of the package share.
+	c     *link.Client
 	topo  *topology
-	pub   *publisher
-	ops   *opWriter
+	ops   *link.OpWriter
 	board *board
 	// waiting is for ParticipantWait.
 	waiting *waitAsking
 	// memory is of the consumers of all processes.
 	memory *memory
-	partly *partly
+	partly *link.Partly
 
 	checks     *checkAsker
 	replyNames *replyNames
 
-	pubLink  *link
-	consLink *link
+	lookForQueues time.Duration     // of KeepGroup; tests shorten it
+	patience      consumer.Patience // of consumers; tests shorten it
 
-	run    context.Context // done once Close begins to tear down
-	cancel context.CancelFunc
-
-	mu     sync.Mutex
-	closed bool
-	done   chan struct{}  // closed when Close is through
-	calls  sync.WaitGroup // goroutines that outlive their caller's context
+	cancel context.CancelFunc // ends what is to run no longer than the Broker
+	done   chan struct{}      // closed when Close is through
 }
 
 // Open connects to RabbitMQ once; afterwards lost connections are made again
@@ -48,30 +46,33 @@ func Open(ctx context.Context, o Options) (*Broker, error) {
 	if err := o.validate(); err != nil {
 		return nil, err
 	}
-	b := &Broker{o: o, log: o.Logger, done: make(chan struct{})}
-	b.run, b.cancel = context.WithCancel(context.Background())
+	b := &Broker{names: o.names(), o: o, c: o.client(), done: make(chan struct{})}
+	b.c.Run, b.cancel = context.WithCancel(context.Background())
 	b.topo = newTopology(b)
 	b.memory = newMemory()
-	b.partly = newPartly()
+	b.partly = link.NewPartly()
 	b.board, b.waiting = newBoard(b), newWaitAsking()
 	b.checks = newCheckAsker(b)
 	b.replyNames = newReplyNames(b)
-	b.pubLink = newLink("publish", o, b.topo.restore)
+	b.c.Publishing = link.NewConnection("publish", o.link(), b.topo.restore)
 	if o.OnRefused != nil {
-		b.pubLink.onLost = func(err error) { o.OnRefused(Refusal{Why: LostConnection, Reason: err.Error()}) }
+		b.c.Publishing.OnLost = func(err error) {
+			o.OnRefused(link.Refusal{Why: link.LostConnection, Reason: err.Error()})
+		}
 	}
-	b.consLink = newLink("consume", o, b.topo.restore)
-	if err := b.consLink.start(ctx); err != nil {
+	b.c.Consuming = link.NewConnection("consume", o.link(), b.topo.restore)
+	b.c.Subs = &link.Subscriber{Connection: b.c.Consuming, Calls: b.c.Calls, Doubt: b.topo.ledger.doubt}
+	if err := b.c.Consuming.Start(ctx); err != nil {
 		b.cancel()
 		return nil, err
 	}
-	if err := b.pubLink.start(ctx); err != nil {
+	if err := b.c.Publishing.Start(ctx); err != nil {
 		b.cancel()
-		b.consLink.stop(ctx)
+		b.c.Consuming.Stop(ctx)
 		return nil, err
 	}
-	b.pub = newPublisher(b.run, b.pubLink, b.topo, o)
-	b.ops = newOpWriter(b.run, b.pub, o)
+	b.c.Pub = link.NewPublisher(b.c.Run, b.c.Publishing, b.topo, &b.topo.epoch, o.link())
+	b.ops = link.NewOpWriter(b.c.Run, b.c.Pub, o.link())
 	return b, nil
 }
 
@@ -81,42 +82,20 @@ func Open(ctx context.Context, o Options) (*Broker, error) {
 // for the first. The error is that of ctx, if it ended the wait for op records;
 // what is lost then costs check-backs, no message.
 func (b *Broker) Close(ctx context.Context) error {
-	b.mu.Lock()
-	if b.closed {
-		b.mu.Unlock()
+	if !b.c.Calls.Close() {
 		<-b.done
 		return nil
 	}
-	b.closed = true
-	b.mu.Unlock()
-	err := b.ops.stop(ctx)
-	if e := b.pub.stop(ctx); err == nil {
+	err := b.ops.Stop(ctx)
+	if e := b.c.Pub.Stop(ctx); err == nil {
 		err = e
 	}
 	b.cancel()
-	b.pubLink.stop(ctx)
-	b.consLink.stop(ctx)
-	b.pub.wait()
-	b.ops.wait()
-	b.calls.Wait()
+	b.c.Publishing.Stop(ctx)
+	b.c.Consuming.Stop(ctx)
+	b.c.Pub.Wait()
+	b.ops.Wait()
+	b.c.Calls.Wait()
 	close(b.done)
 	return err
-}
-
-func (b *Broker) timeout(ctx context.Context) (context.Context, context.CancelFunc) {
-	if _, ok := ctx.Deadline(); ok {
-		return ctx, func() {}
-	}
-	return context.WithTimeout(ctx, b.o.PublishTimeout)
-}
-
-// spawn runs f in a goroutine that Close waits for.
-func (b *Broker) spawn(f func()) bool {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if b.closed {
-		return false
-	}
-	b.calls.Go(f)
-	return true
 }

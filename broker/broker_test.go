@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/holdfastmq/holdfast"
+	"github.com/holdfastmq/holdfast/broker/internal/link"
 	"github.com/holdfastmq/holdfast/internal/stack/stacktest"
 )
 
@@ -190,7 +191,7 @@ func TestManyRequeues(t *testing.T) {
 
 func TestBatchConn(t *testing.T) {
 	near, far := net.Pipe()
-	c := newBatchConn(near)
+	c := link.NewBatchConn(near)
 	go func() {
 		for i := range 100 {
 			_, _ = c.Write([]byte{byte(i)})
@@ -210,7 +211,7 @@ func TestBatchConn(t *testing.T) {
 	done := make(chan error)
 	go func() {
 		for {
-			if _, err := c.Write(make([]byte, maxUnwritten/2)); err != nil {
+			if _, err := c.Write(make([]byte, link.MaxUnwritten/2)); err != nil {
 				done <- err
 				return
 			}

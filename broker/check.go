@@ -12,17 +12,15 @@ import (
 	"time"
 
 	"github.com/google/uuid"
-	"github.com/holdfastmq/holdfast/broker/internal/wire"
 	amqp "github.com/rabbitmq/amqp091-go"
+
+	"github.com/holdfastmq/holdfast/broker/internal/link"
+	"github.com/holdfastmq/holdfast/broker/internal/wire"
 )
 
 // checkWait is how long an answer is waited for, and how long a request stays in its
 // queue: nobody waits for what is older.
 const checkWait = 10 * time.Second
-
-// CheckQueue is the name of the queue in which the processes of a producer group
-// that are written in other languages get check-backs. They declare it.
-func (b *Broker) CheckQueue(group string) string { return b.o.Prefix + wire.ChecksName + "." + group }
 
 // CheckRemotely asks the processes that consume the group's check queue what
 // became of txs, and answers in their order. It waits for 10 s at most, or until
@@ -75,15 +73,15 @@ func newCheckAsker(b *Broker) *checkAsker { return &checkAsker{b: b, turn: make(
 // ask returns the body of the answer. A request whose channel is lost is sent
 // again.
 func (a *checkAsker) ask(ctx context.Context, queue, group string, body []byte) ([]byte, error) {
-	pause := newBackoff()
+	pause := link.NewBackoff()
 	for {
 		answer, err := a.try(ctx, queue, group, body)
 		var lost lostError
 		if !errors.As(err, &lost) {
 			return answer, err
 		}
-		if !sleep(ctx, pause.NextBackOff()) {
-			return nil, fmt.Errorf("%w: queue %s: %w: %s", wire.ErrUnreached, queue, err, a.b.pubLink.state())
+		if !link.Sleep(ctx, pause.NextBackOff()) {
+			return nil, fmt.Errorf("%w: queue %s: %w: %s", wire.ErrUnreached, queue, err, a.b.c.Publishing.State())
 		}
 	}
 }
@@ -100,23 +98,24 @@ func (a *checkAsker) ways(ctx context.Context) []string {
 	if a.forbidden.Load() || a.b.declare(ctx, a.b.topo.checkSteps()) != nil {
 		return []string{""}
 	}
-	return []string{a.b.checksExchange(), ""}
+	return []string{a.b.ChecksExchange(), ""}
 }
 
 func (a *checkAsker) unsent(queue string, err error) error {
-	return fmt.Errorf("%w: the request to queue %s was not sent: %w: %s", wire.ErrUnreached, queue, err, a.b.pubLink.state())
+	return fmt.Errorf("%w: the request to queue %s was not sent: %w: %s", wire.ErrUnreached, queue, err,
+		a.b.c.Publishing.State())
 }
 
 func (a *checkAsker) try(ctx context.Context, queue, group string, body []byte) ([]byte, error) {
 	select {
-	case <-a.b.pubLink.gate(): // RabbitMQ does not read from a connection that it blocks
+	case <-a.b.c.Publishing.Gate(): // RabbitMQ does not read from a connection that it blocks
 	case <-ctx.Done():
 		return nil, a.unsent(queue, ctx.Err())
 	}
 	ways := a.ways(ctx)
 	ch, err := a.channel(ctx)
 	switch {
-	case errors.Is(err, errClosed) || ctx.Err() != nil:
+	case errors.Is(err, link.ErrClosed) || ctx.Err() != nil:
 		return nil, a.unsent(queue, err)
 	case err != nil:
 		return nil, lostError{err}
@@ -131,11 +130,13 @@ func (a *checkAsker) try(ctx context.Context, queue, group string, body []byte) 
 }
 
 func (a *checkAsker) nobody(queue, group string) error {
-	return fmt.Errorf("%w: there is no queue %s: start a process of group %s that declares and consumes it", wire.ErrUnreached, queue, group)
+	return fmt.Errorf("%w: there is no queue %s: start a process of group %s that declares and consumes it",
+		wire.ErrUnreached, queue, group)
 }
 
 // over sends a request through an exchange, and waits for the answer.
-func (a *checkAsker) over(ctx context.Context, ch *askChannel, exchange, queue, group string, body []byte) (got answered, err error) {
+func (a *checkAsker) over(ctx context.Context, ch *askChannel, exchange, queue, group string,
+	body []byte) (got answered, err error) {
 	id := uuid.NewString()
 	answer := ch.expect(id)
 	defer ch.forget(id)
@@ -146,8 +147,8 @@ func (a *checkAsker) over(ctx context.Context, ch *askChannel, exchange, queue, 
 	if exchange != "" && ch.answers != "" {
 		msg.ReplyTo = ch.answers
 	}
-	if !a.b.spawn(func() { written <- ch.ch.PublishWithContext(ctx, exchange, queue, true, false, msg) }) {
-		return got, a.unsent(queue, errClosed)
+	if !a.b.c.Calls.Spawn(func() { written <- ch.ch.PublishWithContext(ctx, exchange, queue, true, false, msg) }) {
+		return got, a.unsent(queue, link.ErrClosed)
 	}
 	for {
 		select {
@@ -160,8 +161,9 @@ func (a *checkAsker) over(ctx context.Context, ch *askChannel, exchange, queue, 
 		case <-ch.closed:
 			return got, a.lost(ch.why, exchange, queue, group)
 		case <-ctx.Done():
-			return got, fmt.Errorf("%w: queue %s: no answer in time (%w): see that a process of group %s consumes it, and its log; %s",
-				wire.ErrUnreached, queue, ctx.Err(), group, a.b.pubLink.state())
+			return got, fmt.Errorf("%w: queue %s: no answer in time (%w): see that a process of group %s consumes "+
+				"it, and its log; %s",
+				wire.ErrUnreached, queue, ctx.Err(), group, a.b.c.Publishing.State())
 		}
 	}
 }
@@ -172,7 +174,7 @@ func (a *checkAsker) lost(why error, exchange, queue, group string) error {
 	switch is := errors.As(why, &ae); {
 	case is && ae.Code == amqp.AccessRefused && strings.Contains(ae.Reason, "'"+cmp.Or(exchange, "amq.default")+"'"):
 		if exchange == "" {
-			return fmt.Errorf("%w, and binds it to the exchange %s", a.nobody(queue, group), a.b.checksExchange())
+			return fmt.Errorf("%w, and binds it to the exchange %s", a.nobody(queue, group), a.b.ChecksExchange())
 		}
 		a.forbidden.Store(true)
 	case is && ae.Code == amqp.NotFound:
@@ -193,14 +195,14 @@ func (a *checkAsker) channel(ctx context.Context) (*askChannel, error) {
 		defer func() { <-a.turn }()
 		return a.last, nil
 	}
-	conn, err := a.b.pubLink.get(ctx)
+	conn, err := a.b.c.Publishing.Get(ctx)
 	if err != nil {
 		<-a.turn
 		return nil, err
 	}
 	made := make(chan error, 1)
 	var ch *askChannel
-	if !a.b.spawn(func() { // amqp091's calls know no context
+	if !a.b.c.Calls.Spawn(func() { // amqp091's calls know no context
 		defer func() { <-a.turn }()
 		var err error
 		if ch, err = a.b.openAskChannel(conn); err == nil {
@@ -209,7 +211,7 @@ func (a *checkAsker) channel(ctx context.Context) (*askChannel, error) {
 		made <- err
 	}) {
 		<-a.turn
-		return nil, errClosed
+		return nil, link.ErrClosed
 	}
 	select {
 	case err := <-made:
@@ -262,17 +264,19 @@ func (b *Broker) ownAnswers(conn *amqp.Connection, a *askChannel) {
 	if err != nil {
 		return
 	}
-	name := b.answersExchange() + "." + uuid.NewString()
-	_, err = ch.QueueDeclare(name, false, true, true, false, amqp.Table{"x-queue-type": "classic", "x-max-length": int64(1000)})
+	name := b.AnswersExchange() + "." + uuid.NewString()
+	_, err = ch.QueueDeclare(name, false, true, true, false, amqp.Table{"x-queue-type": "classic",
+		"x-max-length": int64(1000)})
 	if err == nil {
-		err = ch.QueueBind(name, name, b.answersExchange(), false, nil)
+		err = ch.QueueBind(name, name, b.AnswersExchange(), false, nil)
 	}
 	var answers <-chan amqp.Delivery
 	if err == nil {
 		answers, err = ch.Consume(name, "", true, true, false, false, nil)
 	}
 	if err != nil {
-		b.log.Debug("there is no queue for the answers to check-backs: they come through the default exchange", "error", err)
+		b.c.Log.Debug("there is no queue for the answers to check-backs: they come through the default exchange",
+			"error", err)
 		_ = ch.Close()
 		return
 	}
@@ -285,7 +289,7 @@ func (b *Broker) ownAnswers(conn *amqp.Connection, a *askChannel) {
 				if !ok {
 					return
 				}
-				if d.Exchange == b.answersExchange() {
+				if d.Exchange == b.AnswersExchange() {
 					a.tell(d.CorrelationId, answered{body: d.Body})
 				}
 			case <-a.closed:
@@ -317,7 +321,7 @@ func (a *askChannel) watch(answers <-chan amqp.Delivery, returns <-chan amqp.Ret
 			if a.why = amqp.ErrClosed; e != nil {
 				a.why = e
 			}
-			go drain(returns)
+			go link.Drain(returns)
 			return
 		}
 	}

@@ -29,7 +29,7 @@ type foreign struct {
 
 func newForeign(t *testing.T, b *Broker, group string, answer func(d amqp.Delivery) []byte) *foreign {
 	t.Helper()
-	conn, err := b.consLink.get(testContext(t))
+	conn, err := b.c.Consuming.Get(testContext(t))
 	require.NoError(t, err)
 	ch, err := conn.Channel()
 	require.NoError(t, err)
@@ -128,8 +128,8 @@ func answering(t *testing.T, conn *amqp.Connection, b *Broker, group string) (as
 	go func() {
 		for d := range ds {
 			asked <- d
-			if d.Exchange == b.checksExchange() {
-				_ = ch.Publish(b.answersExchange(), d.ReplyTo, false, false, amqp.Publishing{CorrelationId: d.CorrelationId, Body: commitAll(t)(d)})
+			if d.Exchange == b.ChecksExchange() {
+				_ = ch.Publish(b.AnswersExchange(), d.ReplyTo, false, false, amqp.Publishing{CorrelationId: d.CorrelationId, Body: commitAll(t)(d)})
 			}
 			_ = d.Ack(false)
 		}
@@ -144,12 +144,12 @@ func TestCheckThroughExchanges(t *testing.T) {
 	ctx := testContext(t)
 	require.NoError(t, b.Require(ctx, Topology{Checks: []string{"orders"}}))
 	t.Cleanup(func() { stacktest.DeleteQueues(t, b.o.URL, b.CheckQueue("orders")) })
-	conn, err := b.consLink.get(ctx)
+	conn, err := b.c.Consuming.Get(ctx)
 	require.NoError(t, err)
 	asked := answering(t, conn, b, "orders")
 	for range 2 {
 		require.Equal(t, []wire.CheckAnswer{{Resolution: holdfast.Commit}}, b.CheckRemotely(ctx, "orders", checks(1)))
-		require.True(t, strings.HasPrefix(next(t, asked).ReplyTo, b.answersExchange()+"."))
+		require.True(t, strings.HasPrefix(next(t, asked).ReplyTo, b.AnswersExchange()+"."))
 	}
 	cutConnections(b) // the queue of answers goes with its connection
 	conn, err = amqp.Dial(b.o.URL)
@@ -157,10 +157,10 @@ func TestCheckThroughExchanges(t *testing.T) {
 	t.Cleanup(func() { _ = conn.Close() })
 	answering(t, conn, b, "orders")
 	require.Equal(t, []wire.CheckAnswer{{Resolution: holdfast.Commit}}, b.CheckRemotely(ctx, "orders", checks(1)))
-	rawChannel(t, b, func(ch *amqp.Channel) { require.NoError(t, ch.ExchangeDelete(b.checksExchange(), false, false)) })
+	rawChannel(t, b, func(ch *amqp.Channel) { require.NoError(t, ch.ExchangeDelete(b.ChecksExchange(), false, false)) })
 	require.ErrorIs(t, b.CheckRemotely(ctx, "nobody", checks(1))[0].Err, wire.ErrUnreached, "and it is made again")
 	rawChannel(t, b, func(ch *amqp.Channel) {
-		require.NoError(t, ch.ExchangeDeclarePassive(b.checksExchange(), amqp.ExchangeDirect, true, false, false, false, nil))
+		require.NoError(t, ch.ExchangeDeclarePassive(b.ChecksExchange(), amqp.ExchangeDirect, true, false, false, false, nil))
 	})
 }
 
@@ -168,7 +168,7 @@ func TestCheckThroughExchanges(t *testing.T) {
 // TestCheckRepliesOfOthers: a reply counts once, for the request that it names.
 func TestCheckRepliesOfOthers(t *testing.T) {
 	b := open(t, stacktest.Shared(t).AMQPURL(), stacktest.Prefix(t), nil)
-	conn, err := b.consLink.get(testContext(t))
+	conn, err := b.c.Consuming.Get(testContext(t))
 	require.NoError(t, err)
 	ch, err := conn.Channel()
 	require.NoError(t, err)

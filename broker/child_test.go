@@ -15,6 +15,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/holdfastmq/holdfast"
+	"github.com/holdfastmq/holdfast/broker/internal/link"
 	"github.com/holdfastmq/holdfast/broker/internal/wire"
 	"github.com/holdfastmq/holdfast/internal/fault"
 	"github.com/holdfastmq/holdfast/internal/stack/stacktest"
@@ -50,7 +51,8 @@ func childConsumer() int {
 			return true, b.PublishSagaReply(ctx, *d.Saga, wire.SagaReply{Outcome: wire.ReplyFailed, Class: f.Class, Reason: f.Reason})
 		}
 	}
-	err = b.Consume(ctx, Subscription{GiveUp: giveUp, Name: "c", Topics: []string{"order.*"}, Tries: 2, Ladder: rungs(2), Concurrency: 4, lookEvery: 50 * time.Millisecond,
+	b.patience.LookEvery = 50 * time.Millisecond
+	err = b.Consume(ctx, Subscription{GiveUp: giveUp, Name: "c", Topics: []string{"order.*"}, Tries: 2, Ladder: rungs(2), Concurrency: 4,
 		Handle: func(ctx context.Context, d Delivery) error {
 			if strings.HasPrefix(d.Message.ID, "killer") || d.Message.Key == "killer" {
 				fault.Kill()
@@ -61,8 +63,8 @@ func childConsumer() int {
 			case <-ctx.Done():
 				return ctx.Err()
 			}
-			p := publication{key: c.Prefix + ".results", mandatory: true, msg: amqp.Publishing{MessageId: d.Message.ID}}
-			return b.pub.one(ctx, &p, "")
+			p := link.Publication{Key: c.Prefix + ".results", Mandatory: true, Msg: amqp.Publishing{MessageId: d.Message.ID}}
+			return b.c.Pub.One(ctx, &p, "")
 		}})
 	if err != nil {
 		return 4
@@ -158,7 +160,7 @@ func TestReturnedAttemptForgetsLosses(t *testing.T) {
 		got <- d
 		return errOops
 	})
-	publishRaw(t, b, b.queuesExchange(), b.ConsumerQueue("c"), amqp.Publishing{MessageId: "a", Headers: amqp.Table{wire.HeaderLost: "2"}})
+	publishRaw(t, b, b.QueuesExchange(), b.ConsumerQueue("c"), amqp.Publishing{MessageId: "a", Headers: amqp.Table{wire.HeaderLost: "2"}})
 	require.True(t, next(t, got).Redelivered)
 	require.False(t, next(t, got).Redelivered)
 	require.False(t, next(t, got).Redelivered)

@@ -12,6 +12,7 @@ import (
 	amqp "github.com/rabbitmq/amqp091-go"
 	"github.com/stretchr/testify/require"
 
+	"github.com/holdfastmq/holdfast/broker/internal/consumer"
 	"github.com/holdfastmq/holdfast/broker/internal/wire"
 	"github.com/holdfastmq/holdfast/internal/stack/stacktest"
 )
@@ -59,16 +60,16 @@ func TestComingBackIsOneLook(t *testing.T) {
 	status := uint64(10) // the queue of status requests is new each time
 	require.LessOrEqual(t, b.topo.written.Load()-before, 2*once+status, "each of two connections may be cut a moment after the other is back")
 
-	eventually(t, "the other connection is back, too", b.consLink.isUp)
+	eventually(t, "the other connection is back, too", b.c.Consuming.IsUp)
 	before = b.topo.written.Load()
-	b.pubLink.mu.Lock()
-	raw := b.pubLink.raw
-	b.pubLink.mu.Unlock()
+	b.c.Publishing.Mu.Lock()
+	raw := b.c.Publishing.Raw
+	b.c.Publishing.Mu.Unlock()
 	require.NoError(t, raw.Close())
 	eventually(t, "the loss is noticed", func() bool {
-		b.pubLink.mu.Lock()
-		defer b.pubLink.mu.Unlock()
-		return b.pubLink.raw != raw
+		b.c.Publishing.Mu.Lock()
+		defer b.c.Publishing.Mu.Unlock()
+		return b.c.Publishing.Raw != raw
 	})
 	allHandle(t, b, handled, n, "t3")
 	require.LessOrEqual(t, b.topo.written.Load()-before, status)
@@ -95,14 +96,14 @@ func TestDeletedUnderItsConnection(t *testing.T) {
 	// Nobody consumed this one; who is about to finds out.
 	ctx, idle := testContext(t), b.ConsumerQueue("idle")
 	declare := func() error {
-		return b.declareConsumer(ctx, "idle", wire.Bindings{Topics: []string{"all"}}, knownDelays(nil))
+		return b.declareConsumer(ctx, "idle", wire.Bindings{Topics: []string{"all"}}, consumer.KnownDelays(nil))
 	}
 	require.NoError(t, declare())
 	rawChannel(t, b, func(ch *amqp.Channel) {
 		_, err := ch.QueueDelete(idle, false, false, false)
 		require.NoError(t, err)
 	})
-	_, err := b.subscribe(ctx, idle, 1)
+	_, err := b.c.Subs.Subscribe(ctx, idle, 1)
 	require.Error(t, err)
 	require.True(t, b.topo.ledger.doubted(idle))
 	require.NoError(t, declare())
@@ -147,7 +148,7 @@ func TestLateDeclaration(t *testing.T) {
 func TestRefusedAmongMany(t *testing.T) {
 	t.Parallel()
 	b := open(t, stacktest.Shared(t).AMQPURL(), stacktest.Prefix(t), nil)
-	conn, err := b.consLink.get(testContext(t))
+	conn, err := b.c.Consuming.Get(testContext(t))
 	require.NoError(t, err)
 	var steps, conflicts []step
 	var want []string
@@ -174,7 +175,7 @@ func TestRefusedAmongMany(t *testing.T) {
 	}))
 	require.Equal(t, want, failed)
 	for _, s := range steps {
-		there, err := b.exists(testContext(t), conn, func(ch *amqp.Channel) error { return s.there(ch, false) })
+		there, err := b.c.Calls.Exists(testContext(t), conn, func(ch *amqp.Channel) error { return s.there(ch, false) })
 		require.NoError(t, err)
 		require.True(t, there, s.of)
 	}

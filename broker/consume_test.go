@@ -14,6 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/holdfastmq/holdfast"
+	"github.com/holdfastmq/holdfast/broker/internal/link"
 	"github.com/holdfastmq/holdfast/broker/internal/wire"
 	"github.com/holdfastmq/holdfast/internal/fault"
 	"github.com/holdfastmq/holdfast/internal/stack/stacktest"
@@ -155,14 +156,14 @@ func TestNoAckWithoutStoredDeadLetter(t *testing.T) {
 	tries := make(chan bool, 100)
 	logged := watchLog(b)
 	publishTx(t, b, "bad")
-	b.pubLink.setBlocked(amqp.Blocking{Active: true, Reason: "test"})
+	b.c.Publishing.SetBlocked(amqp.Blocking{Active: true, Reason: "test"})
 	b.testConsumer(t, nil, func(_ context.Context, d Delivery) error {
 		tries <- d.Redelivered
 		return holdfast.Permanent(errors.New("never"))
 	})
 	require.False(t, next(t, tries))
 	eventually(t, "given back", func() bool { return logged.contains("will be delivered again") })
-	b.pubLink.setBlocked(amqp.Blocking{Active: false})
+	b.c.Publishing.SetBlocked(amqp.Blocking{Active: false})
 	require.True(t, next(t, tries), "and delivered again")
 	require.Equal(t, "bad", take(t, b, b.DeadQueue()).MessageId)
 }
@@ -269,7 +270,7 @@ func TestDrainTimeout(t *testing.T) {
 	stop := b.testConsumer(t, func(o *Subscription) { o.DrainTimeout = 10 * time.Millisecond; o.Tries = 1 }, func(ctx context.Context, _ Delivery) error {
 		begun <- struct{}{}
 		<-ctx.Done()
-		if !errors.Is(context.Cause(ctx), errDrained) {
+		if !errors.Is(context.Cause(ctx), link.ErrDrained) {
 			t.Error("ended by", context.Cause(ctx))
 		}
 		return ctx.Err()

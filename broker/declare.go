@@ -12,6 +12,8 @@ import (
 	amqp "github.com/rabbitmq/amqp091-go"
 
 	"github.com/holdfastmq/holdfast"
+	"github.com/holdfastmq/holdfast/broker/internal/link"
+	"github.com/holdfastmq/holdfast/broker/internal/wire"
 )
 
 const (
@@ -26,7 +28,8 @@ const (
 )
 
 // errLate means that RabbitMQ did not answer a declaration in time.
-var errLate = errors.New("RabbitMQ does not answer in time: it may be overloaded, or a queue may be without a majority of its replicas")
+var errLate = errors.New("RabbitMQ does not answer in time: it may be overloaded, or a queue may be without a " +
+	"majority of its replicas")
 
 // step is one declaration: what it makes, for the error, and how.
 type step struct {
@@ -77,9 +80,10 @@ func bindStep(queue, key, exchange string) step {
 
 // unbindStep removes a binding, if it is there.
 func unbindStep(queue, key, exchange string) step {
-	return step{what: "removal of the binding of " + queue + " to " + exchange + " for " + key, of: queue, do: func(ch *amqp.Channel, _ bool) error {
-		return ch.QueueUnbind(queue, key, exchange, nil)
-	}}
+	return step{what: "removal of the binding of " + queue + " to " + exchange + " for " + key, of: queue,
+		do: func(ch *amqp.Channel, _ bool) error {
+			return ch.QueueUnbind(queue, key, exchange, nil)
+		}}
 }
 
 // briefly marks steps whose objects go by themselves.
@@ -105,9 +109,9 @@ func (b *Broker) declare(ctx context.Context, steps ...[]step) error {
 	if len(b.topo.ledger.lacking(all)) == 0 {
 		return nil
 	}
-	wait, cancel := b.timeout(ctx)
+	wait, cancel := b.c.Timeout(ctx)
 	defer cancel()
-	conn, err := b.consLink.get(wait)
+	conn, err := b.c.Consuming.Get(wait)
 	if err != nil {
 		return fmt.Errorf("declare queues: %w", err)
 	}
@@ -146,10 +150,10 @@ func (t *topology) run(ctx context.Context, conn *amqp.Connection, steps []step)
 		return false, nil
 	})
 	if len(refused) > 0 {
-		errs = append(errs, explainDeclare(shortList(refused), why))
+		errs = append(errs, explainDeclare(wire.ShortList(refused), why))
 	}
 	if len(missing)+len(handy) > 0 {
-		errs = append(errs, &MissingError{Where: t.b.o.where(), What: missing, Handy: handy})
+		errs = append(errs, &MissingError{Where: t.b.c.Where, What: missing, Handy: handy})
 	}
 	if len(errs) == 1 && err == nil {
 		return errs[0]
@@ -189,23 +193,25 @@ type MissingError struct {
 // Error names the first few.
 func (e *MissingError) Error() string {
 	return fmt.Sprintf("missing in RabbitMQ at %s, and not declared by this process (Options.Declare is false): %s; "+
-		"have somebody make it who may, with `holdfast topology declare`", e.Where, shortList(slices.Concat(e.What, e.Handy)))
+		"have somebody make it who may, with `holdfast topology declare`", e.Where,
+		wire.ShortList(slices.Concat(e.What, e.Handy)))
 }
 
 // each carries the steps out, many at a time as long as RabbitMQ is quick, and notes
 // those that are done. failed is told of a step that failed by itself, and says whether
 // it is done all the same, or that there is no going on.
-func (t *topology) each(ctx context.Context, conn *amqp.Connection, steps []step, failed func(s step, err error) (done bool, fatal error)) error {
+func (t *topology) each(ctx context.Context, conn *amqp.Connection, steps []step,
+	failed func(s step, err error) (done bool, fatal error)) error {
 	era := t.ledger.now()
 	l := &lane{conn: conn}
-	defer func() { t.b.spawn(l.leave) }()
+	defer func() { t.b.c.Calls.Spawn(l.leave) }()
 	for size, late := 1, 0; len(steps) > 0; {
 		some := steps[:min(size, len(steps))]
 		began, on := time.Now(), l
 		err := t.limited(ctx, func() error { return on.do(some) })
 		took := time.Since(began)
 		if err != nil { // an error closes a channel, and one that is late is left alone
-			t.b.spawn(on.leave)
+			t.b.c.Calls.Spawn(on.leave)
 			l = &lane{conn: conn}
 		}
 		t.written.Add(uint64(len(some)))
@@ -219,7 +225,7 @@ func (t *topology) each(ctx context.Context, conn *amqp.Connection, steps []step
 				size = max(size/2, 1)
 			}
 			continue
-		case conn.IsClosed() || ctx.Err() != nil || errors.Is(err, errClosed):
+		case conn.IsClosed() || ctx.Err() != nil || errors.Is(err, link.ErrClosed):
 			return explainDeclare(some[0].what, err)
 		}
 		if size = 1; len(some) > 1 || errors.Is(err, errAgain) {
@@ -281,7 +287,7 @@ func (l *lane) leave() {
 func (t *topology) limited(ctx context.Context, f func() error) error {
 	op, cancel := context.WithTimeout(ctx, t.late)
 	defer cancel()
-	err := t.b.await(op, f)
+	err := t.b.c.Calls.Await(op, f)
 	if err != nil && op.Err() != nil && ctx.Err() == nil {
 		return errLate
 	}
@@ -297,7 +303,7 @@ func (t *topology) done(ctx context.Context, conn *amqp.Connection, s step, refu
 	if s.there == nil {
 		return s.shared
 	}
-	there, err := t.b.exists(ctx, conn, func(ch *amqp.Channel) error { return s.there(ch, false) })
+	there, err := t.b.c.Calls.Exists(ctx, conn, func(ch *amqp.Channel) error { return s.there(ch, false) })
 	return err == nil && there
 }
 
@@ -328,47 +334,6 @@ func (t *topology) missing(ctx context.Context, conn *amqp.Connection, queues []
 	return gone, nil
 }
 
-// await calls f, which knows no context, in a goroutine of its own, and waits until ctx
-// is done.
-func (b *Broker) await(ctx context.Context, f func() error) error {
-	result := make(chan error, 1)
-	if !b.spawn(func() { result <- f() }) {
-		return errClosed
-	}
-	select {
-	case err := <-result:
-		return err
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-}
-
-// onChannel runs f with a channel of its own. amqp091's calls know no context,
-// so f runs on in its goroutine when ctx is done first; it ends with its
-// connection at the latest.
-func (b *Broker) onChannel(ctx context.Context, conn *amqp.Connection, f func(*amqp.Channel) error) error {
-	result := make(chan error, 1)
-	ok := b.spawn(func() {
-		ch, err := conn.Channel()
-		if err != nil {
-			result <- err
-			return
-		}
-		err = f(ch)
-		result <- err
-		_ = ch.Close()
-	})
-	if !ok {
-		return errClosed
-	}
-	select {
-	case err := <-result:
-		return err
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-}
-
 // explainDeclare says what to do about a declaration that was refused.
 func explainDeclare(what string, err error) error { return explainDeclareOf(what, "", err) }
 
@@ -382,10 +347,13 @@ func explainDeclareOf(what, whose string, err error) error {
 	case amqp.PreconditionFailed:
 		return fmt.Errorf("%w: %s exists with other arguments than this version of Holdfast wants (%s): %s"+
 			"let its consumers empty it with the version that made it, delete it and start again, "+
-			"or set another prefix; messages in it are lost when it is deleted", holdfast.ErrInvalid, what, ae.Reason, whose)
+			"or set another prefix; messages in it are lost when it is deleted", holdfast.ErrInvalid, what, ae.Reason,
+			whose)
 	case amqp.AccessRefused:
-		return fmt.Errorf("declare %s: give the user configure, write and read permission with rabbitmqctl set_permissions, "+
-			"or have somebody make it who may, with `holdfast topology declare`, and set Options.Declare to false: %w", what, err)
+		return fmt.Errorf("declare %s: give the user configure, write and read permission with rabbitmqctl "+
+			"set_permissions, "+
+			"or have somebody make it who may, with `holdfast topology declare`, and set Options.Declare to false: %w",
+			what, err)
 	}
 	return fmt.Errorf("declare %s: %w", what, err)
 }

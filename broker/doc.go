@@ -24,6 +24,16 @@
 // The package decides nothing about transactions: resolutions, check-backs and
 // compensation are made elsewhere, out of what it delivers.
 //
+// # Where things live
+//
+// The methods of Broker are here, with what is declared, asked and told. Below, each of
+// them knows those before it, and none knows Broker:
+//
+//	internal/wire      records as bytes and headers, both ways, and all names
+//	internal/link      connections, publishing with confirms, subscriptions
+//	internal/keeper    half messages until they are settled or handed over
+//	internal/consumer  one delivery's life: tries, retries, breaker, giving up
+//
 // # Names
 //
 // With the prefix "holdfast":

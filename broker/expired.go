@@ -8,8 +8,10 @@ import (
 	"sync"
 	"time"
 
-	"github.com/holdfastmq/holdfast/broker/internal/wire"
 	amqp "github.com/rabbitmq/amqp091-go"
+
+	"github.com/holdfastmq/holdfast/broker/internal/link"
+	"github.com/holdfastmq/holdfast/broker/internal/wire"
 )
 
 // The queue of dead letters is where everything ends that nobody handles. A policy
@@ -26,10 +28,6 @@ const (
 	// expiredTold is how often it is told.
 	expiredTold = 10 * time.Minute
 )
-
-// ExpiredQueue is the name of the queue of what RabbitMQ has taken out of the queue
-// of dead letters, and of the fanout exchange that leads to it.
-func (b *Broker) ExpiredQueue() string { return b.DeadQueue() + wire.ExpiredName }
 
 // Expired tells that RabbitMQ took dead letters out of their queue.
 type Expired struct {
@@ -60,7 +58,7 @@ func (t *topology) protectedStep(name string) step {
 		found, known := t.unprotected[name]
 		t.mu.Unlock()
 		if !known {
-			found = t.b.o.RollingUpgrade
+			found = t.b.c.Rolling
 		}
 		err := as[found].do(ch, false)
 		var ae *amqp.Error
@@ -83,22 +81,23 @@ func (t *topology) deadSteps() []step {
 	return []step{
 		queueStep(expired, quorum()), exchangeStep(expired, amqp.ExchangeFanout, nil), bindStep(expired, "", expired),
 		t.protectedStep(dead), exchangeStep(dead, amqp.ExchangeFanout, nil), bindStep(dead, "", dead),
-		t.protectedStep(t.b.OversizedQueue()), bindStep(t.b.OversizedQueue(), t.b.OversizedQueue(), t.b.queuesExchange()),
+		t.protectedStep(t.b.OversizedQueue()), bindStep(t.b.OversizedQueue(), t.b.OversizedQueue(),
+			t.b.QueuesExchange()),
 	}
 }
 
 // Unprotected are those of the queues of dead letters that an older version of
 // Holdfast has made, so that what a policy takes out of them is lost.
 func (b *Broker) Unprotected(ctx context.Context) ([]string, error) {
-	ctx, cancel := b.timeout(ctx)
+	ctx, cancel := b.c.Timeout(ctx)
 	defer cancel()
-	conn, err := b.consLink.get(ctx)
+	conn, err := b.c.Consuming.Get(ctx)
 	if err != nil {
 		return nil, err
 	}
 	var out []string
 	for _, name := range []string{b.DeadQueue(), b.OversizedQueue()} {
-		there, err := b.exists(ctx, conn, func(ch *amqp.Channel) error {
+		there, err := b.c.Calls.Exists(ctx, conn, func(ch *amqp.Channel) error {
 			_, err := ch.QueueDeclarePassive(name, true, false, false, false, nil)
 			return err
 		})
@@ -108,7 +107,8 @@ func (b *Broker) Unprotected(ctx context.Context) ([]string, error) {
 		if !there {
 			continue
 		}
-		err = b.onChannel(ctx, conn, func(ch *amqp.Channel) error { return queueStep(name, b.topo.protected()).do(ch, false) })
+		err = b.c.Calls.OnChannel(ctx, conn,
+			func(ch *amqp.Channel) error { return queueStep(name, b.topo.protected()).do(ch, false) })
 		var ae *amqp.Error
 		switch {
 		case errors.As(err, &ae) && ae.Code == amqp.PreconditionFailed:
@@ -126,23 +126,25 @@ func (b *Broker) Unprotected(ctx context.Context) ([]string, error) {
 // return at once. An error means a queue that exists with other arguments, or a
 // closed Broker.
 func (b *Broker) ConsumeExpired(ctx context.Context, told func(Expired)) error {
-	e := &expiry{pool: newPool(ctx, b.log, "expired dead letters"), b: b, told: told, last: map[string]time.Time{}, count: map[string]int{}}
-	defer e.cancel(nil)
+	e := &expiry{Pool: link.NewPool(ctx, b.c.Log, "expired dead letters"), b: b, told: told,
+		last: map[string]time.Time{}, count: map[string]int{}}
+	defer e.Cancel(nil)
 	for b.mayNotRead(ctx, b.ExpiredQueue()) {
-		e.log.Info("this user may not read the queue of expired dead letters: others put them back", "queue", b.ExpiredQueue())
-		if !sleep(ctx, expiredTold) {
+		e.Log.Info("this user may not read the queue of expired dead letters: others put them back", "queue",
+			b.ExpiredQueue())
+		if !link.Sleep(ctx, expiredTold) {
 			return nil
 		}
 	}
-	err := b.resubscribe(ctx, e.log, b.ExpiredQueue(), expiredPrefetch,
+	err := b.c.Subs.Resubscribe(ctx, e.Log, b.ExpiredQueue(), expiredPrefetch,
 		func(ctx context.Context) error { return b.declare(ctx, b.topo.baseSteps()) },
-		func(ctx context.Context, s *subscription) {
-			e.session(ctx, s, e.record)
+		func(ctx context.Context, s *link.Subscription) {
+			e.Session(ctx, s, e.record)
 			if ctx.Err() != nil {
-				_ = e.drain()
+				_ = e.Drain()
 			}
 		})
-	return errors.Join(err, e.drain())
+	return errors.Join(err, e.Drain())
 }
 
 // mayNotRead reports whether RabbitMQ refuses to let this user read a queue.
@@ -155,7 +157,7 @@ func (b *Broker) mayNotRead(ctx context.Context, queue string) bool {
 }
 
 type expiry struct {
-	*pool
+	*link.Pool
 	b    *Broker
 	told func(Expired)
 
@@ -167,29 +169,29 @@ type expiry struct {
 // record puts one back.
 func (e *expiry) record(gone context.Context, d *amqp.Delivery) {
 	queue, why, was := wire.BeforeExpiry(e.b.o.Prefix, d)
-	pause := newBackoff()
-	for wait := expiredHold; sleep(gone, wait); wait = pause.NextBackOff() {
+	pause := link.NewBackoff()
+	for wait := expiredHold; link.Sleep(gone, wait); wait = pause.NextBackOff() {
 		err := e.putBack(queue, why, was)
 		if err == nil {
 			e.tell(queue, why)
 			_ = d.Ack(false) // if it is lost, there is a copy with the same ID
 			return
 		}
-		e.log.Warn("an expired dead letter could not be put back yet", "message", d.MessageId, "error", err)
+		e.Log.Warn("an expired dead letter could not be put back yet", "message", d.MessageId, "error", err)
 	}
 	_ = d.Nack(false, true)
 }
 
 // putBack stores it anew, as it was, with why it went round.
 func (e *expiry) putBack(queue, why string, d *amqp.Delivery) error {
-	ctx, cancel := e.b.timeout(e.calls)
+	ctx, cancel := e.b.c.Timeout(e.Calls)
 	defer cancel()
 	if queue == e.b.OversizedQueue() {
 		return e.b.publishOversized(ctx, wire.Again(d))
 	}
 	r := (&intake{b: e.b}).read(d)
 	if r.Letter == nil {
-		return e.b.publishDead(ctx, wire.Again(d))
+		return e.b.c.PublishDead(ctx, wire.Again(d))
 	}
 	if note := "; " + why + ": it was put back"; !strings.Contains(r.Letter.Failure.Reason, note) {
 		r.Letter.Failure.Reason = wire.Clip(r.Letter.Failure.Reason, wire.MaxReason-len(note)) + note
@@ -210,7 +212,8 @@ func (e *expiry) tell(queue, why string) {
 	if !due {
 		return
 	}
-	e.log.Error("dead letters leave their queue by a policy of RabbitMQ's, and are put back: change the policy", "queue", queue, "why", why, "put back", n)
+	e.Log.Error("dead letters leave their queue by a policy of RabbitMQ's, and are put back: change the policy",
+		"queue", queue, "why", why, "put back", n)
 	if e.told != nil {
 		e.told(Expired{Queue: queue, Why: why, PutBack: n})
 	}
@@ -218,9 +221,10 @@ func (e *expiry) tell(queue, why string) {
 
 // publishOversized stores a whole message in the queue of oversized ones.
 func (b *Broker) publishOversized(ctx context.Context, msg amqp.Publishing) error {
-	wire.Squeeze(&msg, b.pubLink.limits().Room())
-	p := publication{exchange: b.queuesExchange(), key: b.OversizedQueue(), mandatory: true, repair: true, old: b.o.RollingUpgrade, msg: msg}
-	if err := b.pub.one(ctx, &p, ""); err != nil {
+	wire.Squeeze(&msg, b.c.Publishing.Limits().Room())
+	p := link.Publication{Exchange: b.QueuesExchange(), Key: b.OversizedQueue(), Mandatory: true, Repair: true,
+		Old: b.c.Rolling, Msg: msg}
+	if err := b.c.Pub.One(ctx, &p, ""); err != nil {
 		return fmt.Errorf("%w: in %s", err, b.OversizedQueue())
 	}
 	return nil

@@ -35,7 +35,7 @@ func TestForgedDeadLetters(t *testing.T) {
 			wire.HeaderQueue: b.HalfQueue("g"), wire.HeaderKind: wire.KindOp, wire.HeaderVersion: wire.Version, wire.HeaderGroup: "g"},
 		"that it was handled": {wire.HeaderKind: wire.KindHandled, wire.HeaderVersion: wire.Version, wire.HeaderConsumer: "c", wire.HeaderQueue: victim, wire.HeaderRedelivery: "1"},
 		"a forged death": {wire.HeaderPolicy: `{"action":"compensate"}`, wire.HeaderDeadAt: "2026-01-01T00:00:00Z", wire.HeaderQueue: victim, wire.HeaderKept: b.OversizedQueue(), wire.HeaderRedelivery: "7",
-			"x-death": []any{amqp.Table{"queue": b.ConsumerQueue("outside"), "reason": "expired", "exchange": b.queuesExchange(), "count": int64(0), "routing-keys": []any{"order.placed"}},
+			"x-death": []any{amqp.Table{"queue": b.ConsumerQueue("outside"), "reason": "expired", "exchange": b.QueuesExchange(), "count": int64(0), "routing-keys": []any{"order.placed"}},
 				amqp.Table{"queue": victim, "reason": "expired", "exchange": b.DeadQueue()}},
 			"x-last-death-queue": victim, "x-last-death-reason": "expired", "x-last-death-exchange": b.DeadQueue()},
 	} {
@@ -106,7 +106,9 @@ func TestTopicOfNotices(t *testing.T) {
 		require.NoError(t, ch.QueueBind(leftOver, "foreign.#", b.TopicsExchange(), false, nil))
 	})
 	got := make(chan Delivery, 10)
-	stop := b.testConsumer(t, func(o *Subscription) { o.Topics, o.Notices = []string{"order.placed"}, []string{"order.placed"} },
+	stop := b.testConsumer(t, func(o *Subscription) {
+		o.Topics, o.Notices = []string{"order.placed"}, []string{"order.placed"}
+	},
 		func(_ context.Context, d Delivery) error { got <- d; return nil })
 	eventually(t, "the binding is removed", func() bool { return consumers(t, b, leftOver) > 0 })
 	own := holdfast.Message{ID: "own", Topic: "order.placed.compensated"}
@@ -144,7 +146,7 @@ func TestTopicOfNotices(t *testing.T) {
 func TestForgedHalfRecords(t *testing.T) {
 	for _, rolling := range []bool{false, true} {
 		b, ctx := halfQueue(t)
-		b.o.RollingUpgrade = rolling
+		b.c.Rolling = rolling
 		queue := b.HalfQueue("g")
 		require.NoError(t, b.PublishHalf(ctx, half("victim", "g")))
 		old, err := wire.EncodeHalf(half("old", "g"))
@@ -212,7 +214,7 @@ func TestUpgradeOfQueues(t *testing.T) {
 // Beside processes of an older version, whose queues are bound to nothing of ours.
 func TestRollingUpgrade(t *testing.T) {
 	b, ctx := consuming(t)
-	b.o.RollingUpgrade = true
+	b.c.Rolling = true
 	rawChannel(t, b, func(ch *amqp.Channel) {
 		for _, queue := range []string{b.HalfQueue("old"), b.ConsumerQueue("old"), b.ReplyQueue("old")} {
 			_, err := ch.QueueDeclare(queue, true, false, false, false, b.topo.guarded())

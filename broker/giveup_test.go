@@ -46,7 +46,7 @@ func TestGiveUp(t *testing.T) {
 				x.change(&msg)
 			}
 			msg.Headers[wire.HeaderRoutingKey] = "order.stock"
-			publishRaw(t, b, b.queuesExchange(), b.ConsumerQueue("c"), msg)
+			publishRaw(t, b, b.QueuesExchange(), b.ConsumerQueue("c"), msg)
 			if name == "lost" {
 				rawChannel(t, b, func(ch *amqp.Channel) {
 					ds, err := ch.Consume(b.ConsumerQueue("c"), "", false, false, false, false, nil)
@@ -127,7 +127,7 @@ func TestGiveUpOfRedelivery(t *testing.T) {
 	b.testConsumer(t, func(o *Subscription) {
 		o.GiveUp = func(context.Context, Delivery, holdfast.Failure) (bool, error) { return true, nil }
 	}, func(context.Context, Delivery) error { return errOops })
-	publishRaw(t, b, b.queuesExchange(), b.ConsumerQueue("c"), amqp.Publishing{MessageId: "a", Headers: amqp.Table{wire.HeaderRedelivery: "4"}})
+	publishRaw(t, b, b.QueuesExchange(), b.ConsumerQueue("c"), amqp.Publishing{MessageId: "a", Headers: amqp.Table{wire.HeaderRedelivery: "4"}})
 	d := take(t, b, b.DeadQueue())
 	require.Equal(t, wire.KindHandled, d.Headers[wire.HeaderKind])
 	require.Equal(t, "4", d.Headers[wire.HeaderRedelivery])

@@ -30,10 +30,10 @@ func TestHalfQueueOf(t *testing.T) {
 		"order-3":                              "holdfast.half.orders#4",
 		"a":                                    "holdfast.half.orders", // 3826002220
 	} {
-		require.Equal(t, queue, o.halfQueueOf("orders", tx), tx)
+		require.Equal(t, queue, o.names().HalfQueueOf("orders", tx), tx)
 	}
 	o.HalfQueues = 1
-	require.Equal(t, "holdfast.half.orders", o.halfQueueOf("orders", "order-1"))
+	require.Equal(t, "holdfast.half.orders", o.names().HalfQueueOf("orders", "order-1"))
 }
 
 func TestGroupOfHalfQueue(t *testing.T) {
@@ -57,8 +57,9 @@ func kept(b *Broker) (sum wire.KeeperStatus, keepers int) {
 func keepGroup(t *testing.T, b *Broker, checkAfter time.Duration) (stop func(), taken *tally) {
 	t.Helper()
 	taken = &tally{}
+	b.lookForQueues = 10 * time.Millisecond
 	stop = background(t, func(ctx context.Context) error {
-		return b.KeepGroup(ctx, KeeperOptions{Group: "g", CheckAfter: checkAfter, lookForQueues: 10 * time.Millisecond,
+		return b.KeepGroup(ctx, KeeperOptions{Group: "g", CheckAfter: checkAfter,
 			HandOver: func(_ context.Context, halves []holdfast.Half) []error {
 				for _, h := range halves {
 					taken.add(h.TxID)
@@ -129,7 +130,7 @@ func TestHalfQueuesLowered(t *testing.T) {
 		eventually(t, "taken over", func() bool { return taken.of(tx) > 0 })
 	}
 	for n := 3; n > 1; n-- {
-		queue := b.o.halfQueue("g", n)
+		queue := wire.HalfQueue(b.o.Prefix, "g", n)
 		eventually(t, "empty", func() bool { return ready(t, b, queue) == 0 })
 		rawChannel(t, b, func(ch *amqp.Channel) {
 			_, err := ch.QueueDelete(queue, false, false, false)

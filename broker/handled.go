@@ -5,8 +5,8 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/holdfastmq/holdfast/broker/internal/link"
 	"github.com/holdfastmq/holdfast/broker/internal/wire"
-	amqp "github.com/rabbitmq/amqp091-go"
 )
 
 // postponed is for how long.
@@ -16,26 +16,16 @@ const postponed = 10 * time.Second
 // that: it then comes again, with Late set. So somebody can act on it at once,
 // and still be told if that is lost.
 func (b *Broker) Postpone(ctx context.Context, h wire.HandledRecord) error {
-	ctx, cancel := b.timeout(ctx)
+	ctx, cancel := b.c.Timeout(ctx)
 	defer cancel()
 	msg := wire.EncodeHandled(h.Queue, h.Consumer, h.MessageID, h.Copy, h.Redelivery)
 	msg.Headers[wire.HeaderLate] = "1"
 	// No consumer's queue has that name: so it takes the way of those whose
 	// consumer is gone, to the queue of dead letters.
-	p := publication{exchange: b.RetryQueue(postponed), key: b.DeadQueue(), mandatory: true, repair: true, msg: msg}
-	if err := b.pub.one(ctx, &p, ""); err != nil {
+	p := link.Publication{Exchange: b.RetryQueue(postponed), Key: b.DeadQueue(), Mandatory: true, Repair: true,
+		Msg: msg}
+	if err := b.c.Pub.One(ctx, &p, ""); err != nil {
 		return fmt.Errorf("put off the record that the redelivered message %s was handled: %w", h.MessageID, err)
-	}
-	return nil
-}
-
-// publishHandled stores a handled record and returns once it is confirmed.
-func (b *Broker) publishHandled(ctx context.Context, msg amqp.Publishing) error {
-	ctx, cancel := b.timeout(ctx)
-	defer cancel()
-	p := publication{exchange: b.DeadQueue(), key: b.DeadQueue(), mandatory: true, repair: true, msg: msg}
-	if err := b.pub.one(ctx, &p, ""); err != nil {
-		return fmt.Errorf("record that the redelivered message %s was handled: %w", msg.MessageId, err)
 	}
 	return nil
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/holdfastmq/holdfast"
+	"github.com/holdfastmq/holdfast/broker/internal/link"
 	"github.com/holdfastmq/holdfast/internal/stack/stacktest"
 )
 
@@ -114,7 +115,7 @@ type logWatch struct {
 // watchLog is called before what it is to watch.
 func watchLog(b *Broker) *logWatch {
 	w := &logWatch{}
-	b.log = slog.New(watching{b.log.Handler(), w})
+	b.c.Log = slog.New(watching{b.c.Log.Handler(), w})
 	return w
 }
 
@@ -247,7 +248,7 @@ func takeAll(t testing.TB, b *Broker, queue string, n int) []amqp.Delivery {
 // rawChannel runs f with a channel of its own, past the Broker.
 func rawChannel(t testing.TB, b *Broker, f func(ch *amqp.Channel)) {
 	t.Helper()
-	conn, err := b.consLink.get(testContext(t))
+	conn, err := b.c.Consuming.Get(testContext(t))
 	require.NoError(t, err)
 	ch, err := conn.Channel()
 	require.NoError(t, err)
@@ -277,12 +278,12 @@ func recv[T any](t testing.TB, c <-chan T) (v T, open bool) {
 
 // cut cuts a Broker's connections as a network would.
 func cutConnections(b *Broker) {
-	for _, l := range []*link{b.pubLink, b.consLink} {
-		l.mu.Lock()
-		if l.raw != nil {
-			_ = l.raw.Close()
+	for _, l := range []*link.Connection{b.c.Publishing, b.c.Consuming} {
+		l.Mu.Lock()
+		if l.Raw != nil {
+			_ = l.Raw.Close()
 		}
-		l.mu.Unlock()
+		l.Mu.Unlock()
 	}
 }
 
@@ -325,3 +326,6 @@ func (c *tally) distinct() int {
 var txCount atomic.Int64
 
 func newTx() string { return fmt.Sprintf("tx-%d", txCount.Add(1)) }
+
+// detached is a Broker without RabbitMQ.
+func detached(o Options) *Broker { return &Broker{names: o.names(), o: o, c: o.client()} }

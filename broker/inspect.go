@@ -2,11 +2,11 @@ package broker
 
 import (
 	"context"
-	"errors"
 	"fmt"
 
-	"github.com/holdfastmq/holdfast/broker/internal/wire"
 	amqp "github.com/rabbitmq/amqp091-go"
+
+	"github.com/holdfastmq/holdfast/broker/internal/wire"
 )
 
 // Info is what RabbitMQ says about itself and about some queues.
@@ -39,18 +39,18 @@ type QueueInfo struct {
 // (see [Broker.HalfQueue], [Broker.ConsumerQueue] and [Broker.DeadQueue]). It
 // changes nothing.
 func (b *Broker) Inspect(ctx context.Context, queues ...string) (Info, error) {
-	ctx, cancel := b.timeout(ctx)
+	ctx, cancel := b.c.Timeout(ctx)
 	defer cancel()
-	conn, err := b.consLink.get(ctx)
+	conn, err := b.c.Consuming.Get(ctx)
 	if err != nil {
 		return Info{}, fmt.Errorf("inspect: %w", err)
 	}
 	text := func(name string) string { return wire.HeaderText(conn.Properties[name]) }
-	info := Info{Product: text("product"), Version: text("version"), Where: b.o.where()}
-	if b.pubLink.isBlocked() {
-		info.Blocked = b.pubLink.state()
+	info := Info{Product: text("product"), Version: text("version"), Where: b.c.Where}
+	if b.c.Publishing.IsBlocked() {
+		info.Blocked = b.c.Publishing.State()
 	}
-	info.Topics, err = b.exists(ctx, conn, func(ch *amqp.Channel) error {
+	info.Topics, err = b.c.Calls.Exists(ctx, conn, func(ch *amqp.Channel) error {
 		return ch.ExchangeDeclarePassive(b.TopicsExchange(), amqp.ExchangeTopic, true, false, false, false, nil)
 	})
 	if err != nil {
@@ -58,7 +58,7 @@ func (b *Broker) Inspect(ctx context.Context, queues ...string) (Info, error) {
 	}
 	for _, name := range queues {
 		found := make(chan amqp.Queue, 1)
-		ok, err := b.exists(ctx, conn, func(ch *amqp.Channel) error {
+		ok, err := b.c.Calls.Exists(ctx, conn, func(ch *amqp.Channel) error {
 			q, err := ch.QueueDeclarePassive(name, true, false, false, false, nil)
 			found <- q
 			return err
@@ -74,14 +74,4 @@ func (b *Broker) Inspect(ctx context.Context, queues ...string) (Info, error) {
 		info.Queues = append(info.Queues, q)
 	}
 	return info, nil
-}
-
-// exists runs a passive declaration; that there is no such thing is no error.
-func (b *Broker) exists(ctx context.Context, conn *amqp.Connection, f func(*amqp.Channel) error) (bool, error) {
-	err := b.onChannel(ctx, conn, f)
-	var ae *amqp.Error
-	if errors.As(err, &ae) && ae.Code == amqp.NotFound {
-		return false, nil
-	}
-	return err == nil, err
 }

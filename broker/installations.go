@@ -31,7 +31,7 @@ func (b *Broker) SameTaskQueue(ctx context.Context, group string) (out []Install
 			continue
 		}
 		if conn == nil { // rarely anything has to be asked
-			if conn, err = b.consLink.get(ctx); err != nil {
+			if conn, err = b.c.Consuming.Get(ctx); err != nil {
 				return nil, err
 			}
 		}
@@ -63,12 +63,14 @@ func (t *topology) whoseElse(ctx context.Context, conn *amqp.Connection, name st
 		if prefix == t.b.o.Prefix {
 			continue
 		}
-		there, err := t.b.exists(ctx, conn, func(ch *amqp.Channel) error {
+		there, err := t.b.c.Calls.Exists(ctx, conn, func(ch *amqp.Channel) error {
 			return ch.ExchangeDeclarePassive(prefix+wire.TopicsName, amqp.ExchangeTopic, true, false, false, false, nil)
 		})
 		if err == nil && there {
-			return fmt.Sprintf("it may be that of the installation with the prefix %s, in which names that begin with %s mean the same: "+
-				"if so, leave it, and give one of the two another prefix, or the group or consumer another name; otherwise ", prefix, name)
+			return fmt.Sprintf("it may be that of the installation with the prefix %s, in which names that begin "+
+				"with %s mean the same: "+
+				"if so, leave it, and give one of the two another prefix, or the group or consumer another name; "+
+				"otherwise ", prefix, name)
 		}
 	}
 	return ""

@@ -12,6 +12,7 @@ import (
 	amqp "github.com/rabbitmq/amqp091-go"
 
 	"github.com/holdfastmq/holdfast"
+	"github.com/holdfastmq/holdfast/broker/internal/link"
 	"github.com/holdfastmq/holdfast/broker/internal/wire"
 	"github.com/holdfastmq/holdfast/internal/fault"
 )
@@ -92,9 +93,11 @@ func (o DeadOptions) validate() error {
 	case o.Concurrency < 1 || o.Concurrency > 65_535:
 		return fmt.Errorf("%w: DeadOptions.Concurrency is %d: want 1 to 65535", holdfast.ErrInvalid, o.Concurrency)
 	case o.Prefetch < o.Concurrency || o.Prefetch > 65_535:
-		return fmt.Errorf("%w: DeadOptions.Prefetch is %d: want at least Concurrency (%d) and at most 65535", holdfast.ErrInvalid, o.Prefetch, o.Concurrency)
+		return fmt.Errorf("%w: DeadOptions.Prefetch is %d: want at least Concurrency (%d) and at most 65535",
+			holdfast.ErrInvalid, o.Prefetch, o.Concurrency)
 	case o.MaxBody < 1 || o.MaxBody > holdfast.MaxBody:
-		return fmt.Errorf("%w: DeadOptions.MaxBody is %d: want 1 to %d, which is what a workflow can carry", holdfast.ErrInvalid, o.MaxBody, holdfast.MaxBody)
+		return fmt.Errorf("%w: DeadOptions.MaxBody is %d: want 1 to %d, which is what a workflow can carry",
+			holdfast.ErrInvalid, o.MaxBody, holdfast.MaxBody)
 	}
 	return nil
 }
@@ -114,21 +117,22 @@ func (b *Broker) ConsumeDead(ctx context.Context, o DeadOptions) error {
 	if err := o.validate(); err != nil {
 		return err
 	}
-	in := &intake{pool: newPool(ctx, b.log, "dead letters"), b: b, o: o, log: b.log, slots: make(chan struct{}, o.Concurrency)}
-	defer in.cancel(nil)
-	err := b.resubscribe(ctx, in.log, b.DeadQueue(), o.Prefetch,
+	in := &intake{Pool: link.NewPool(ctx, b.c.Log, "dead letters"), b: b, o: o, log: b.c.Log,
+		slots: make(chan struct{}, o.Concurrency)}
+	defer in.Cancel(nil)
+	err := b.c.Subs.Resubscribe(ctx, in.log, b.DeadQueue(), o.Prefetch,
 		func(ctx context.Context) error { return b.declare(ctx, b.topo.baseSteps()) },
-		func(ctx context.Context, s *subscription) {
-			in.session(ctx, s, in.record)
+		func(ctx context.Context, s *link.Subscription) {
+			in.Session(ctx, s, in.record)
 			if ctx.Err() != nil {
-				_ = in.drain() // while what finishes can be acknowledged
+				_ = in.Drain() // while what finishes can be acknowledged
 			}
 		})
-	return errors.Join(err, in.drain())
+	return errors.Join(err, in.Drain())
 }
 
 type intake struct {
-	*pool
+	*link.Pool
 	b     *Broker
 	o     DeadOptions
 	log   *slog.Logger
@@ -147,7 +151,7 @@ var errGone = errors.New("holdfast: the subscription ended")
 func (in *intake) record(gone context.Context, d *amqp.Delivery) {
 	r := in.read(d)
 	large := r.Letter != nil && wire.Oversized(r.Letter, in.o.MaxBody)
-	pause := newBackoff()
+	pause := link.NewBackoff()
 	pause.MaxInterval = intakePause
 	came := time.Now()
 	for {
@@ -162,7 +166,7 @@ func (in *intake) record(gone context.Context, d *amqp.Delivery) {
 		}
 		in.complain(r, err)
 		in.waiting.Add(1)
-		ok := sleep(gone, min(pause.NextBackOff(), in.hold(err)))
+		ok := link.Sleep(gone, min(pause.NextBackOff(), in.hold(err)))
 		limit := in.hold(err)
 		in.waiting.Add(-1)
 		if ok && time.Since(came) < limit {
@@ -178,7 +182,7 @@ func (in *intake) record(gone context.Context, d *amqp.Delivery) {
 }
 
 func (in *intake) read(d *amqp.Delivery) DeadRecord {
-	t := in.b.o.trust()
+	t := in.b.c.Trust()
 	if h, ok := t.DecodeHandled(d); ok {
 		return DeadRecord{Handled: h}
 	}
@@ -203,11 +207,11 @@ func (in *intake) try(gone context.Context, d *amqp.Delivery, r DeadRecord, larg
 		return errGone
 	}
 	if large {
-		return in.b.keep(in.calls, d, r.Letter, in.o.MaxBody)
+		return in.b.keep(in.Calls, d, r.Letter, in.o.MaxBody)
 	}
-	ctx, cancel := context.WithTimeout(in.calls, takeTimeout)
+	ctx, cancel := context.WithTimeout(in.Calls, takeTimeout)
 	defer cancel()
-	err := protect(func() error { return in.o.Take(ctx, r) })
+	err := link.Protect(func() error { return in.o.Take(ctx, r) })
 	if err == nil {
 		fault.Point(fault.DeadTakenBeforeAck)
 	}
@@ -216,7 +220,7 @@ func (in *intake) try(gone context.Context, d *amqp.Delivery, r DeadRecord, larg
 
 // hold is how long a record that failed with err may be held.
 func (in *intake) hold(err error) time.Duration {
-	if !waits(err) && in.waiting.Load()*2 > int64(in.o.Prefetch) {
+	if !Waits(err) && in.waiting.Load()*2 > int64(in.o.Prefetch) {
 		return in.o.crowdedHold
 	}
 	return in.o.hold
@@ -225,7 +229,7 @@ func (in *intake) hold(err error) time.Duration {
 // putBack stores the record behind all others. A copy that a crash leaves has the
 // same ID.
 func (in *intake) putBack(d *amqp.Delivery, r DeadRecord) bool {
-	err := in.b.toTail(in.calls, d, r.Letter)
+	err := in.b.toTail(in.Calls, d, r.Letter)
 	if err != nil {
 		in.log.Warn("a dead letter could not be put behind the others; it is given back", "id", r.ID(), "error", err)
 	}
@@ -246,5 +250,6 @@ func (in *intake) complain(r DeadRecord, err error) {
 		return
 	}
 	in.logged = time.Now()
-	in.log.Warn("dead letters could not be taken over; they are kept and tried again", "id", r.ID(), "waiting", in.waiting.Load()+1, "error", err)
+	in.log.Warn("dead letters could not be taken over; they are kept and tried again", "id", r.ID(), "waiting",
+		in.waiting.Load()+1, "error", err)
 }

@@ -48,7 +48,7 @@ func die(t *testing.T, b *Broker, id string, change func(d *amqp.Delivery)) {
 	})
 	p := wire.EncodeDeath(d, b.ConsumerQueue("c"), "c", 3, errors.New("no"), deathTime)
 	p.Headers[wire.HeaderPolicy] = `{"action":"compensate"}`
-	require.NoError(t, b.publishDead(testContext(t), p))
+	require.NoError(t, b.c.PublishDead(testContext(t), p))
 }
 
 // empty waits until nothing is in the queue of dead letters. A record whose
@@ -85,7 +85,7 @@ func TestIntakeOfEveryKind(t *testing.T) {
 	require.Equal(t, holdfast.Failure{Consumer: "c", Class: holdfast.ClassError, Reason: "no", Attempts: 3, At: deathTime}, l.Failure)
 	require.Equal(t, "hello", string(l.Message.Body))
 
-	require.NoError(t, b.publishHandled(ctx, wire.EncodeHandled(b.ConsumerQueue("c"), "c", "m", "", 3)))
+	require.NoError(t, b.c.PublishHandled(ctx, wire.EncodeHandled(b.ConsumerQueue("c"), "c", "m", "", 3)))
 	require.Equal(t, &wire.HandledRecord{Consumer: "c", Queue: b.ConsumerQueue("c"), MessageID: "m", Redelivery: 3}, next(t, answers))
 
 	// What RabbitMQ drops: expired in the consumer's queue, and refused there.
@@ -252,14 +252,14 @@ func TestIntakeKeepsItsOrderWhileTemporalIsAway(t *testing.T) {
 // A record is given back after a while, and comes again.
 func TestIntakeGivesBack(t *testing.T) {
 	b, ctx := deadQueueOf(t)
-	require.NoError(t, b.publishHandled(ctx, wire.EncodeHandled(b.ConsumerQueue("c"), "c", "m", "", 3)))
-	b.pubLink.setBlocked(amqp.Blocking{Active: true, Reason: "test"}) // it cannot be put behind the others
+	require.NoError(t, b.c.PublishHandled(ctx, wire.EncodeHandled(b.ConsumerQueue("c"), "c", "m", "", 3)))
+	b.c.Publishing.SetBlocked(amqp.Blocking{Active: true, Reason: "test"}) // it cannot be put behind the others
 	b.o.PublishTimeout = 10 * time.Millisecond
 	var n, taken atomic.Int64
 	stop := takeOver(t, b, func(o *DeadOptions) { o.hold = time.Millisecond }, func(context.Context, DeadRecord) error {
 		i := n.Add(1)
 		if i == 3 {
-			b.pubLink.setBlocked(amqp.Blocking{Active: false})
+			b.c.Publishing.SetBlocked(amqp.Blocking{Active: false})
 		}
 		if i < 10 {
 			return errors.New("no")

@@ -187,7 +187,7 @@ func TestKeeperMalformedRecords(t *testing.T) {
 			{Headers: amqp.Table{wire.HeaderKind: wire.KindOp, wire.HeaderVersion: wire.Version, wire.HeaderGroup: "g"}, Body: []byte("[]")},
 			foreign,
 		} {
-			require.NoError(t, ch.Publish(b.halfExchange(), b.HalfQueue("g"), false, false, p))
+			require.NoError(t, ch.Publish(b.HalfExchange(), b.HalfQueue("g"), false, false, p))
 		}
 	})
 	require.NoError(t, b.PublishHalf(ctx, half("good", "g")))
@@ -211,13 +211,13 @@ func TestKeeperNoAckWithoutStoredDeadLetter(t *testing.T) {
 	rawChannel(t, b, func(ch *amqp.Channel) {
 		require.NoError(t, ch.Publish("", b.HalfQueue("g"), false, false, amqp.Publishing{Body: []byte("?")}))
 	})
-	b.pubLink.setBlocked(amqp.Blocking{Active: true, Reason: "test"})
+	b.c.Publishing.SetBlocked(amqp.Blocking{Active: true, Reason: "test"})
 	k := keep(t, b, later)
 	eventually(t, "held", func() bool { return k.now().Held == 1 })
 	k.stop()
 	eventually(t, "what was held is given back", func() bool { return ready(t, b, b.HalfQueue("g")) == 1 })
 	require.Zero(t, ready(t, b, b.DeadQueue()))
-	b.pubLink.setBlocked(amqp.Blocking{})
+	b.c.Publishing.SetBlocked(amqp.Blocking{})
 	k = keep(t, b, later)
 	require.Equal(t, "?", string(take(t, b, b.DeadQueue()).Body))
 	nothingHeld(t, b, k)

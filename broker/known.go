@@ -2,13 +2,11 @@ package broker
 
 import (
 	"context"
-	"fmt"
 	"slices"
 	"time"
 
 	amqp "github.com/rabbitmq/amqp091-go"
 
-	"github.com/holdfastmq/holdfast"
 	"github.com/holdfastmq/holdfast/broker/internal/wire"
 )
 
@@ -49,7 +47,8 @@ func (t *topology) queuesOf(cs []wire.Bound) (names []string) {
 // bindSteps are a remembered consumer's bindings.
 func (t *topology) bindSteps(c wire.Bound) (steps []step) {
 	to, queue := c.Bindings(), t.b.ConsumerQueue(c.Name)
-	for exchange, topics := range map[string][]string{t.b.TopicsExchange(): to.Topics, t.b.NoticesExchange(): to.Noticed()} {
+	for exchange, topics := range map[string][]string{t.b.TopicsExchange(): to.Topics,
+		t.b.NoticesExchange(): to.Noticed()} {
 		for _, topic := range topics {
 			steps = append(steps, bindStep(queue, topic, exchange))
 		}
@@ -64,20 +63,20 @@ func (t *topology) bindAgain(ctx context.Context, conn *amqp.Connection, steps [
 		return
 	}
 	err := t.each(ctx, conn, steps, func(s step, err error) (bool, error) {
-		t.b.log.Debug("a known consumer's queue could not be bound again", "what", s.what, "error", err)
+		t.b.c.Log.Debug("a known consumer's queue could not be bound again", "what", s.what, "error", err)
 		return false, nil
 	})
 	if err != nil {
-		t.b.log.Debug("known consumers' queues were not all bound again", "error", err)
+		t.b.c.Log.Debug("known consumers' queues were not all bound again", "error", err)
 	}
 }
 
 // seekEvery is how often returned messages may have queues looked for.
 const seekEvery = 10 * time.Second
 
-// worthSeeking reports whether a consumer whose queue may be made again wants
+// WorthSeeking reports whether a consumer whose queue may be made again wants
 // messages of this topic, though nobody gets them.
-func (t *topology) worthSeeking(topic string) bool {
+func (t *topology) WorthSeeking(topic string) bool {
 	if !slices.ContainsFunc(t.b.memory.wants(topic), func(c wire.Bound) bool { return c.Age <= RememberFor }) {
 		return false
 	}
@@ -88,14 +87,4 @@ func (t *topology) worthSeeking(topic string) bool {
 	}
 	t.sought = time.Now()
 	return true
-}
-
-// unrouted says who used to get what nobody gets now.
-func (t *topology) unrouted(m *publication) error {
-	err := fmt.Errorf("%w: no consumer is bound to %s", holdfast.ErrUnroutable, m.key)
-	if known := t.b.memory.wants(m.key); len(known) > 0 && m.exchange == t.b.TopicsExchange() {
-		return fmt.Errorf("%w; these were, and their queues are gone: consumer %s; start their processes, or forget them, each with `holdfast consumers forget NAME`",
-			err, shortList(boundNames(known)))
-	}
-	return err
 }

@@ -13,6 +13,7 @@ import (
 	amqp "github.com/rabbitmq/amqp091-go"
 
 	"github.com/holdfastmq/holdfast"
+	"github.com/holdfastmq/holdfast/broker/internal/link"
 	"github.com/holdfastmq/holdfast/broker/internal/wire"
 	"github.com/holdfastmq/holdfast/internal/fault"
 )
@@ -75,7 +76,8 @@ func (b *Broker) PeekLadder(ctx context.Context, queue string, limit int) (Ladde
 // after a lost acknowledgement of a retry, which the inbox makes one effect. What is other
 // consumers' stays, as with [Broker.PeekLadder]; so does what its queue does not take,
 // which the error tells.
-func (b *Broker) RetryLadder(ctx context.Context, queue string, limit int, consumers ...string) (map[string]int, error) {
+func (b *Broker) RetryLadder(ctx context.Context, queue string, limit int, consumers ...string) (map[string]int,
+	error) {
 	var mu sync.Mutex // it may be left before it has ended
 	counts := map[string]int{}
 	l := LadderQueue{Name: queue}
@@ -100,16 +102,16 @@ func (b *Broker) moveHome(ctx context.Context, ds []amqp.Delivery, moved func(co
 	if len(ds) == 0 {
 		return nil
 	}
-	ps := make([]publication, len(ds))
+	ps := make([]link.Publication, len(ds))
 	for i := range ds {
 		msg := wire.CopyOf(&ds[i])
 		delete(msg.Headers, wire.HeaderHops) // else it would only wait for its next delay
-		ps[i] = publication{exchange: b.queuesExchange(), key: ds[i].RoutingKey, mandatory: true, msg: msg}
+		ps[i] = link.Publication{Exchange: b.QueuesExchange(), Key: ds[i].RoutingKey, Mandatory: true, Msg: msg}
 	}
-	ctx, cancel := b.timeout(ctx)
+	ctx, cancel := b.c.Timeout(ctx)
 	defer cancel()
 	var first error
-	errs := b.pub.all(ctx, ps, "")
+	errs := b.c.Pub.All(ctx, ps, "")
 	fault.Point(fault.RetryBeforeAck)
 	for i, err := range errs {
 		if err == nil {
@@ -132,12 +134,12 @@ func (b *Broker) scanLadder(ctx context.Context, queue string, limit int, l *Lad
 	if !strings.HasPrefix(queue, b.o.Prefix+".retry.") {
 		return fmt.Errorf("%w: %s is no delay queue", holdfast.ErrInvalid, queue)
 	}
-	conn, err := b.consLink.get(ctx)
+	conn, err := b.c.Consuming.Get(ctx)
 	if err != nil {
 		return fmt.Errorf("look at %s: %w", queue, err)
 	}
 	done := make(chan LadderQueue, 1)
-	err = b.onChannel(ctx, conn, func(ch *amqp.Channel) error {
+	err = b.c.Calls.OnChannel(ctx, conn, func(ch *amqp.Channel) error {
 		seen := *l
 		defer func() { done <- seen }()
 		err := (&ladderScan{ch: ch, l: &seen, prefix: b.o.Prefix, deal: deal}).run(ctx, min(limit, MaxLadder))

@@ -121,8 +121,9 @@ func TestLadder(t *testing.T) {
 func TestLongRetryIsToldOnce(t *testing.T) {
 	b, _ := consuming(t)
 	var events watched
+	b.patience.Long = 70 * time.Millisecond
 	b.testConsumer(t, func(o *Subscription) {
-		o.Tries, o.Ladder, o.Observe, o.long = 1, rungs(6), events.add, 70*time.Millisecond
+		o.Tries, o.Ladder, o.Observe = 1, rungs(6), events.add
 	}, func(context.Context, Delivery) error { return errOops })
 	publishTx(t, b, "a")
 	d := take(t, b, b.DeadQueue())
@@ -144,7 +145,7 @@ func TestRetriesDoNotAccumulateHeaders(t *testing.T) {
 	rawChannel(t, b, func(ch *amqp.Channel) {
 		_, err := ch.QueueDeclare(b.o.Prefix+".spy", true, false, false, false, quorum())
 		require.NoError(t, err)
-		require.NoError(t, ch.QueueBind(b.o.Prefix+".spy", queue, b.retryExchange(), false, nil))
+		require.NoError(t, ch.QueueBind(b.o.Prefix+".spy", queue, b.RetryExchange(), false, nil))
 	})
 	b.testConsumer(t, func(o *Subscription) { o.Tries, o.Ladder = 1, rungs(rounds) }, func(context.Context, Delivery) error { return errOops })
 	publishTx(t, b, "a")
@@ -208,7 +209,7 @@ func TestRetryAfter(t *testing.T) {
 		d := take(t, b, hour)
 		require.Equal(t, hops, d.Headers[wire.HeaderHops])
 		require.Equal(t, b.ConsumerQueue("c"), d.RoutingKey)
-		publishRaw(t, b, b.retryExchange(), d.RoutingKey, amqp.Publishing{MessageId: d.MessageId, Headers: d.Headers, Body: d.Body})
+		publishRaw(t, b, b.RetryExchange(), d.RoutingKey, amqp.Publishing{MessageId: d.MessageId, Headers: d.Headers, Body: d.Body})
 	}
 	require.Equal(t, 3, next(t, got))
 	require.Empty(t, got, "not tried in between")
@@ -275,7 +276,7 @@ func TestNoAckWithoutStoredRetry(t *testing.T) {
 	logged := watchLog(b)
 	tries := make(chan int, 100)
 	publishTx(t, b, "a")
-	b.pubLink.setBlocked(amqp.Blocking{Active: true, Reason: "test"})
+	b.c.Publishing.SetBlocked(amqp.Blocking{Active: true, Reason: "test"})
 	stop := b.testConsumer(t, func(o *Subscription) { o.Tries, o.Ladder = 1, rungs(3) }, func(_ context.Context, d Delivery) error {
 		tries <- d.Attempt
 		return errOops
@@ -284,7 +285,7 @@ func TestNoAckWithoutStoredRetry(t *testing.T) {
 	eventually(t, "given back", func() bool { return logged.contains("a retry could not be stored") })
 	stop()
 	eventually(t, "there again", func() bool { return ready(t, b, b.ConsumerQueue("c")) == 1 })
-	b.pubLink.setBlocked(amqp.Blocking{Active: false})
+	b.c.Publishing.SetBlocked(amqp.Blocking{Active: false})
 }
 
 // A retry is stored before its delivery is acknowledged, and the report on a
@@ -321,7 +322,7 @@ func TestStoredBeforeAck(t *testing.T) {
 			if point == fault.HandledBeforeAck {
 				headers[wire.HeaderRedelivery] = "1"
 			}
-			publishRaw(t, b, b.queuesExchange(), b.ConsumerQueue("c"), amqp.Publishing{MessageId: "a", Headers: headers})
+			publishRaw(t, b, b.QueuesExchange(), b.ConsumerQueue("c"), amqp.Publishing{MessageId: "a", Headers: headers})
 			eventually(t, "twice rather than never", func() bool { return succeeded.Load() >= 2 })
 			if point == fault.HandledBeforeAck {
 				for _, d := range takeAll(t, b, b.DeadQueue(), 2) {
@@ -347,7 +348,7 @@ func TestRedeliveryHasNoLadder(t *testing.T) {
 		return nil
 	})
 	for _, id := range []string{"good", "bad"} {
-		publishRaw(t, b, b.queuesExchange(), b.ConsumerQueue("c"), amqp.Publishing{MessageId: id, Body: []byte("body"), Headers: amqp.Table{wire.HeaderRedelivery: "4", wire.HeaderTopic: "order.x"}})
+		publishRaw(t, b, b.QueuesExchange(), b.ConsumerQueue("c"), amqp.Publishing{MessageId: id, Body: []byte("body"), Headers: amqp.Table{wire.HeaderRedelivery: "4", wire.HeaderTopic: "order.x"}})
 	}
 	for _, d := range takeAll(t, b, b.DeadQueue(), 2) {
 		require.Equal(t, "4", d.Headers[wire.HeaderRedelivery])
@@ -370,13 +371,13 @@ func TestNoAckWithoutHandledRecord(t *testing.T) {
 	b, _ := consuming(t)
 	b.o.PublishTimeout = 50 * time.Millisecond
 	logged := watchLog(b)
-	publishRaw(t, b, b.queuesExchange(), b.ConsumerQueue("c"), amqp.Publishing{MessageId: "a", Headers: amqp.Table{wire.HeaderRedelivery: "1"}})
-	b.pubLink.setBlocked(amqp.Blocking{Active: true, Reason: "test"})
+	publishRaw(t, b, b.QueuesExchange(), b.ConsumerQueue("c"), amqp.Publishing{MessageId: "a", Headers: amqp.Table{wire.HeaderRedelivery: "1"}})
+	b.c.Publishing.SetBlocked(amqp.Blocking{Active: true, Reason: "test"})
 	stop := b.testConsumer(t, nil, func(context.Context, Delivery) error { return nil })
 	eventually(t, "given back", func() bool { return logged.contains("the success of a redelivery could not be stored") })
 	stop()
 	eventually(t, "there again", func() bool { return ready(t, b, b.ConsumerQueue("c")) == 1 })
-	b.pubLink.setBlocked(amqp.Blocking{Active: false})
+	b.c.Publishing.SetBlocked(amqp.Blocking{Active: false})
 }
 
 // Headers that leave no room for ours: rather a dead letter than a lost
@@ -384,7 +385,7 @@ func TestNoAckWithoutHandledRecord(t *testing.T) {
 func TestRetryWithLargeHeaders(t *testing.T) {
 	b, _ := consuming(t)
 	b.testConsumer(t, func(o *Subscription) { o.Tries, o.Ladder = 1, rungs(3) }, func(context.Context, Delivery) error { return errOops })
-	publishRaw(t, b, b.queuesExchange(), b.ConsumerQueue("c"), amqp.Publishing{MessageId: "a", Headers: amqp.Table{"big": strings.Repeat("x", 125<<10)}})
+	publishRaw(t, b, b.QueuesExchange(), b.ConsumerQueue("c"), amqp.Publishing{MessageId: "a", Headers: amqp.Table{"big": strings.Repeat("x", 125<<10)}})
 	d := take(t, b, b.DeadQueue())
 	require.Equal(t, "1", d.Headers[wire.HeaderAttempts])
 	require.Contains(t, d.Headers[wire.HeaderReason], "no room")

@@ -5,10 +5,13 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"sync"
 	"time"
 
-	"github.com/holdfastmq/holdfast/broker/internal/wire"
 	amqp "github.com/rabbitmq/amqp091-go"
+
+	"github.com/holdfastmq/holdfast/broker/internal/link"
+	"github.com/holdfastmq/holdfast/broker/internal/wire"
 )
 
 const (
@@ -54,16 +57,17 @@ func (b *Broker) Learn(ctx context.Context, o Learning) error {
 	defer tick.Stop()
 	for {
 		if err := b.learn(ctx, o); err != nil && ctx.Err() == nil {
-			b.log.Warn("which consumers there are could not be learned; the next try comes soon", "error", err)
+			b.c.Log.Warn("which consumers there are could not be learned; the next try comes soon", "error", err)
 		}
-		if !sleep(ctx, o.pause) {
+		if !link.Sleep(ctx, o.pause) {
 			return nil
 		}
 		select {
 		case <-b.board.asked:
 		case <-tick.C:
 			if err := b.look(ctx, o); err != nil && ctx.Err() == nil {
-				b.log.Warn("the queues of known consumers could not be looked for; the next try comes soon", "error", err)
+				b.c.Log.Warn("the queues of known consumers could not be looked for; the next try comes soon", "error",
+					err)
 			}
 		case <-ctx.Done():
 			return nil
@@ -85,7 +89,7 @@ func (b *Broker) learn(ctx context.Context, o Learning) error {
 	}
 	news := b.memory.unknown(seen)
 	if b.memory.note(time.Now(), seen...) {
-		b.log.Debug("new consumers, or new topics of known ones", "consumers", len(seen))
+		b.c.Log.Debug("new consumers, or new topics of known ones", "consumers", len(seen))
 	}
 	if len(news) > 0 && o.News != nil {
 		o.News(news)
@@ -155,27 +159,44 @@ func (s *board) sayAble(ctx context.Context) {
 
 // hello tells all processes. If it cannot, they find out by themselves, later.
 func (s *board) hello(ctx context.Context, headers amqp.Table) {
-	if s.b.pubLink.isBlocked() {
+	if s.b.c.Publishing.IsBlocked() {
 		return
 	}
 	ctx, cancel := context.WithTimeout(ctx, helloTimeout)
 	defer cancel()
-	conn, err := s.b.pubLink.get(ctx)
+	conn, err := s.b.c.Publishing.Get(ctx)
 	if err == nil {
-		err = s.b.onChannel(ctx, conn, func(ch *amqp.Channel) error {
-			return ch.PublishWithContext(ctx, s.b.o.statusExchange(), "", false, false, amqp.Publishing{
+		err = s.b.c.Calls.OnChannel(ctx, conn, func(ch *amqp.Channel) error {
+			return ch.PublishWithContext(ctx, s.b.StatusExchange(), "", false, false, amqp.Publishing{
 				Headers: headers, Expiration: "10000"})
 		})
 	}
 	if err != nil {
-		s.b.log.Debug("other processes were not told that this one has begun", "error", err)
+		s.b.c.Log.Debug("other processes were not told that this one has begun", "error", err)
 	}
 }
 
-// token puts one into c, unless it has one.
-func token(c chan struct{}) {
-	select {
-	case c <- struct{}{}:
-	default:
+// hear is called with what another process says that has begun.
+func (s *board) hear(what string) {
+	if what != wire.WantKeepers {
+		link.Token(s.asked)
+		return
 	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, c := range s.able {
+		link.Token(c)
+	}
+}
+
+// listen has able get a token whenever a process says that it hands over.
+func (s *board) listen(able chan struct{}) (forget func()) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.able = append(s.able, able)
+	return sync.OnceFunc(func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.able = slices.DeleteFunc(s.able, func(c chan struct{}) bool { return c == able })
+	})
 }

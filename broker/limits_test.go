@@ -14,6 +14,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/holdfastmq/holdfast"
+	"github.com/holdfastmq/holdfast/broker/internal/consumer"
+	"github.com/holdfastmq/holdfast/broker/internal/link"
 	"github.com/holdfastmq/holdfast/broker/internal/wire"
 	"github.com/holdfastmq/holdfast/internal/stack/stacktest"
 )
@@ -21,30 +23,30 @@ import (
 func TestLimits(t *testing.T) {
 	long := strings.Repeat("x", 256)
 	for name, c := range map[string]struct {
-		p    publication
+		p    link.Publication
 		want error
 	}{
-		"nothing":                {publication{}, nil},
-		"exchange":               {publication{exchange: long}, holdfast.ErrInvalid},
-		"routing key":            {publication{key: long}, holdfast.ErrInvalid},
-		"content-type":           {publication{msg: amqp.Publishing{ContentType: long}}, holdfast.ErrInvalid},
-		"content-encoding":       {publication{msg: amqp.Publishing{ContentEncoding: long}}, holdfast.ErrInvalid},
-		"correlation-id":         {publication{msg: amqp.Publishing{CorrelationId: long}}, holdfast.ErrInvalid},
-		"reply-to":               {publication{msg: amqp.Publishing{ReplyTo: long}}, holdfast.ErrInvalid},
-		"expiration":             {publication{msg: amqp.Publishing{Expiration: long}}, holdfast.ErrInvalid},
-		"message-id":             {publication{msg: amqp.Publishing{MessageId: long}}, holdfast.ErrInvalid},
-		"type":                   {publication{msg: amqp.Publishing{Type: long}}, holdfast.ErrInvalid},
-		"user-id":                {publication{msg: amqp.Publishing{UserId: long}}, holdfast.ErrInvalid},
-		"app-id":                 {publication{msg: amqp.Publishing{AppId: long}}, holdfast.ErrInvalid},
-		"name of a header":       {publication{msg: amqp.Publishing{Headers: amqp.Table{long: "v"}}}, holdfast.ErrInvalid},
-		"name within a header":   {publication{msg: amqp.Publishing{Headers: amqp.Table{"h": []any{amqp.Table{long: "v"}}}}}, holdfast.ErrInvalid},
-		"value of no AMQP type":  {publication{msg: amqp.Publishing{Headers: amqp.Table{"h": struct{}{}}}}, holdfast.ErrInvalid},
-		"such a value in a list": {publication{msg: amqp.Publishing{Headers: amqp.Table{"h": []any{1, uint64(2)}}}}, holdfast.ErrInvalid},
-		"integer beyond 32 bits": {publication{msg: amqp.Publishing{Headers: amqp.Table{"h": math.MaxInt}}}, holdfast.ErrInvalid},
-		"all that may be": {publication{exchange: long[:255], key: long[:255], msg: amqp.Publishing{MessageId: long[:255], Headers: amqp.Table{long[:255]: "v", "a": nil, "b": true,
+		"nothing":                {link.Publication{}, nil},
+		"exchange":               {link.Publication{Exchange: long}, holdfast.ErrInvalid},
+		"routing key":            {link.Publication{Key: long}, holdfast.ErrInvalid},
+		"content-type":           {link.Publication{Msg: amqp.Publishing{ContentType: long}}, holdfast.ErrInvalid},
+		"content-encoding":       {link.Publication{Msg: amqp.Publishing{ContentEncoding: long}}, holdfast.ErrInvalid},
+		"correlation-id":         {link.Publication{Msg: amqp.Publishing{CorrelationId: long}}, holdfast.ErrInvalid},
+		"reply-to":               {link.Publication{Msg: amqp.Publishing{ReplyTo: long}}, holdfast.ErrInvalid},
+		"expiration":             {link.Publication{Msg: amqp.Publishing{Expiration: long}}, holdfast.ErrInvalid},
+		"message-id":             {link.Publication{Msg: amqp.Publishing{MessageId: long}}, holdfast.ErrInvalid},
+		"type":                   {link.Publication{Msg: amqp.Publishing{Type: long}}, holdfast.ErrInvalid},
+		"user-id":                {link.Publication{Msg: amqp.Publishing{UserId: long}}, holdfast.ErrInvalid},
+		"app-id":                 {link.Publication{Msg: amqp.Publishing{AppId: long}}, holdfast.ErrInvalid},
+		"name of a header":       {link.Publication{Msg: amqp.Publishing{Headers: amqp.Table{long: "v"}}}, holdfast.ErrInvalid},
+		"name within a header":   {link.Publication{Msg: amqp.Publishing{Headers: amqp.Table{"h": []any{amqp.Table{long: "v"}}}}}, holdfast.ErrInvalid},
+		"value of no AMQP type":  {link.Publication{Msg: amqp.Publishing{Headers: amqp.Table{"h": struct{}{}}}}, holdfast.ErrInvalid},
+		"such a value in a list": {link.Publication{Msg: amqp.Publishing{Headers: amqp.Table{"h": []any{1, uint64(2)}}}}, holdfast.ErrInvalid},
+		"integer beyond 32 bits": {link.Publication{Msg: amqp.Publishing{Headers: amqp.Table{"h": math.MaxInt}}}, holdfast.ErrInvalid},
+		"all that may be": {link.Publication{Exchange: long[:255], Key: long[:255], Msg: amqp.Publishing{MessageId: long[:255], Headers: amqp.Table{long[:255]: "v", "a": nil, "b": true,
 			"c": int8(1), "d": int16(1), "e": int32(1), "f": int64(1), "g": uint8(1), "h": uint16(1), "i": uint32(1), "j": float32(1), "k": 1.5, "l": []byte("x"),
 			"m": amqp.Decimal{Value: 1}, "n": time.Now(), "o": []any{"x", 1, amqp.Table{"y": "z"}}}}}, nil},
-		"headers of a frame": {publication{msg: amqp.Publishing{Headers: amqp.Table{"h": strings.Repeat("x", 8192)}}}, holdfast.ErrTooLarge},
+		"headers of a frame": {link.Publication{Msg: amqp.Publishing{Headers: amqp.Table{"h": strings.Repeat("x", 8192)}}}, holdfast.ErrTooLarge},
 	} {
 		err := checkOf(wire.Limits{FrameMax: 8192}, &c.p)
 		if c.want == nil {
@@ -56,7 +58,7 @@ func TestLimits(t *testing.T) {
 			require.ErrorContains(t, err, name+" has 256 bytes, AMQP allows 255")
 		}
 	}
-	big := publication{msg: amqp.Publishing{Headers: amqp.Table{"h": strings.Repeat("x", 1<<20)}}}
+	big := link.Publication{Msg: amqp.Publishing{Headers: amqp.Table{"h": strings.Repeat("x", 1<<20)}}}
 	require.NoError(t, checkOf(wire.Limits{}, &big), "a connection without a limit")
 	for frame, room := range map[int]int{0: wire.MaxRetryHeaders, 8192: 6144, 65536: 61440, 1 << 20: wire.MaxRetryHeaders} {
 		require.Equal(t, room, wire.Limits{FrameMax: frame}.Room(), "what RabbitMQ adds needs a place")
@@ -71,16 +73,16 @@ func TestLargestRecord(t *testing.T) {
 	ctx := testContext(t)
 	require.NoError(t, b.DeclareConsumer(ctx, "c", []string{"x"}))
 	odd := amqp.Table{"nil": nil, "list": []any{"a", int64(1), amqp.Table{"k": []byte("v")}}, "time": time.Now(), "dec": amqp.Decimal{Scale: 1, Value: 15}, "f": 1.5, "b": false}
-	p := publication{exchange: b.queuesExchange(), key: b.ConsumerQueue("c"), mandatory: true, msg: amqp.Publishing{MessageId: "m", CorrelationId: "a\xff", Headers: maps.Clone(odd)}}
-	p.msg.Headers["pad"] = ""
-	size, err := wire.Measure(&p.msg)
+	p := link.Publication{Exchange: b.QueuesExchange(), Key: b.ConsumerQueue("c"), Mandatory: true, Msg: amqp.Publishing{MessageId: "m", CorrelationId: "a\xff", Headers: maps.Clone(odd)}}
+	p.Msg.Headers["pad"] = ""
+	size, err := wire.Measure(&p.Msg)
 	require.NoError(t, err)
-	p.msg.Headers["pad"] = strings.Repeat("x", 8192-wire.FrameOverhead-size)
-	require.NoError(t, b.pub.one(ctx, &p, ""))
-	p.msg.Headers["pad"] = strings.Repeat("x", 8192-wire.FrameOverhead-size+1)
-	require.ErrorIs(t, b.pub.one(ctx, &p, ""), holdfast.ErrTooLarge)
-	p.msg.Headers["pad"], p.msg.CorrelationId = "", strings.Repeat("x", wire.MaxShort+1)
-	require.ErrorContains(t, b.pub.one(ctx, &p, ""), "correlation-id")
+	p.Msg.Headers["pad"] = strings.Repeat("x", 8192-wire.FrameOverhead-size)
+	require.NoError(t, b.c.Pub.One(ctx, &p, ""))
+	p.Msg.Headers["pad"] = strings.Repeat("x", 8192-wire.FrameOverhead-size+1)
+	require.ErrorIs(t, b.c.Pub.One(ctx, &p, ""), holdfast.ErrTooLarge)
+	p.Msg.Headers["pad"], p.Msg.CorrelationId = "", strings.Repeat("x", wire.MaxShort+1)
+	require.ErrorContains(t, b.c.Pub.One(ctx, &p, ""), "correlation-id")
 	require.Equal(t, PublishStats{Refused: 2}, b.PublishStats(), "no connection is lost")
 	require.Equal(t, 1, ready(t, b, b.ConsumerQueue("c")))
 }
@@ -186,11 +188,11 @@ func TestRetriesThatAreRefused(t *testing.T) {
 	b := open(t, stacktest.Shared(t).AMQPURL(), stacktest.Prefix(t), func(o *Options) { o.frameMax = 8192 })
 	ctx := testContext(t)
 	require.NoError(t, b.DeclareConsumer(ctx, "c", []string{"x"}))
-	c := &consumer{b: b, o: Subscription{Name: "c"}, queue: b.ConsumerQueue("c"), log: b.log, handlers: ctx, schedule: newSchedule(1, rungs(1))}
-	frame := b.pubLink.frameMax.Load()
-	after := func(headers int, f func(w *work)) acked {
+	c := &consumer.Consumer{Host: consumer.Host{Client: b.c}, O: Subscription{Name: "c"}, Queue: b.ConsumerQueue("c"), Log: b.c.Log, Handlers: ctx, Schedule: consumer.NewSchedule(1, rungs(1))}
+	frame := b.c.Publishing.FrameMax.Load()
+	after := func(headers int, f func(w *consumer.Work)) acked {
 		var answer acked
-		f(&work{class: holdfast.ClassError, reason: "oops", j: &job{d: amqp.Delivery{Acknowledger: &answer, MessageId: "m", Exchange: b.TopicsExchange(), RoutingKey: "x", Body: []byte("body"),
+		f(&consumer.Work{Class: holdfast.ClassError, Reason: "oops", J: &consumer.Job{D: amqp.Delivery{Acknowledger: &answer, MessageId: "m", Exchange: b.TopicsExchange(), RoutingKey: "x", Body: []byte("body"),
 			Headers: amqp.Table{"large": strings.Repeat("x", headers)}}}})
 		return answer
 	}
@@ -200,24 +202,24 @@ func TestRetriesThatAreRefused(t *testing.T) {
 		return wire.HeaderText(d.Headers[wire.HeaderAttempts]), wire.HeaderText(d.Headers[wire.HeaderReason]), d.Headers["large"]
 	}
 	// RabbitMQ would take it, but not deliver it.
-	require.True(t, after(7<<10, func(w *work) { c.retry(w, verdict{do: doTail}) }).ack)
+	require.True(t, after(7<<10, func(w *consumer.Work) { c.Retry(w, consumer.Verdict{Do: consumer.DoTail}) }).ack)
 	_, reason, _ := died()
 	require.Contains(t, reason, "leave no room for those of a retry")
-	require.True(t, after(7<<10, c.rotate).requeued)
-	require.True(t, after(7<<10, func(w *work) { c.moveBack(w.j.delivery()) }).requeued)
+	require.True(t, after(7<<10, c.Rotate).requeued)
+	require.True(t, after(7<<10, func(w *consumer.Work) { c.MoveBack(w.J.Delivery()) }).requeued)
 	require.Zero(t, ready(t, b, b.ConsumerQueue("c")))
 
 	// Only the connection that it is written to knows.
-	b.pubLink.frameMax.Store(1 << 20)
-	require.True(t, after(12<<10, func(w *work) { c.retry(w, verdict{do: doTail}) }).ack)
+	b.c.Publishing.FrameMax.Store(1 << 20)
+	require.True(t, after(12<<10, func(w *consumer.Work) { c.Retry(w, consumer.Verdict{Do: consumer.DoTail}) }).ack)
 	_, reason, large := died()
 	require.Contains(t, reason, "it cannot be put off")
 	require.Contains(t, reason, "which are left out")
 	require.Nil(t, large)
-	require.True(t, after(12<<10, c.hop).ack)
+	require.True(t, after(12<<10, c.Hop).ack)
 	_, reason, _ = died()
 	require.Contains(t, reason, "it cannot be put off")
-	b.pubLink.frameMax.Store(frame)
+	b.c.Publishing.FrameMax.Store(frame)
 	require.Zero(t, b.PublishStats().Lost)
 }
 
@@ -232,7 +234,7 @@ func TestRedeliveryOfOddText(t *testing.T) {
 	trusted.Headers[wire.HeaderRoutingKey], trusted.Headers[wire.HeaderExchange] = odd, "holdfast.topics"
 	letter := reencoded(t, wire.DecodeDead("holdfast", &trusted, time.Now()))
 	msg := wire.EncodeRedelivery("holdfast", &wire.RedeliverRequest{Letter: letter, N: 1})
-	require.NoError(t, checkOf(wire.Limits{FrameMax: 131072}, &publication{msg: msg}))
+	require.NoError(t, checkOf(wire.Limits{FrameMax: 131072}, &link.Publication{Msg: msg}))
 	require.Equal(t, []string{odd, odd, odd, odd, odd, odd}, []string{msg.CorrelationId, msg.ReplyTo, msg.Type, msg.AppId, msg.ContentType, msg.ContentEncoding})
 	require.Equal(t, []any{odd, odd, "v", odd}, []any{msg.Headers[odd], msg.Headers["plain"], msg.Headers[odd[:9]], msg.Headers[wire.HeaderRoutingKey]})
 	require.Equal(t, []any{"n", "p"}, []any{msg.Headers[wire.HeaderBase64Name+"x"], msg.Headers[wire.PropertyBase64+"type"]}, "names that look like ours")
@@ -240,17 +242,17 @@ func TestRedeliveryOfOddText(t *testing.T) {
 	letter.Group, letter.TxID = "g", "t"
 	letter.Message.Headers = map[string]string{strings.Repeat("n", wire.MaxShort+1): "of an older version"}
 	told := wire.EncodeNotice(&letter)
-	require.NoError(t, checkOf(wire.Limits{FrameMax: 131072}, &publication{msg: told}))
+	require.NoError(t, checkOf(wire.Limits{FrameMax: 131072}, &link.Publication{Msg: told}))
 
 	// As somebody else wrote it.
 	long := base64.StdEncoding.EncodeToString([]byte(strings.Repeat("x", wire.MaxShort+1)))
 	letter.Envelope.Headers[wire.PropertyBase64+wire.ContentType], letter.Envelope.Headers[wire.PropertyBase64+"correlation-id"] = long, long
-	require.NoError(t, checkOf(wire.Limits{FrameMax: 131072}, &publication{msg: wire.EncodeRedelivery("holdfast", &wire.RedeliverRequest{Letter: letter, N: 1})}))
+	require.NoError(t, checkOf(wire.Limits{FrameMax: 131072}, &link.Publication{Msg: wire.EncodeRedelivery("holdfast", &wire.RedeliverRequest{Letter: letter, N: 1})}))
 
 	// As an older version stored it: its text has grown, and is cut.
 	letter.Envelope = holdfast.Envelope{MessageID: "m", CorrelationID: wire.ValidUTF8(odd), Headers: map[string]string{wire.ValidUTF8(odd): "v"}}
 	msg = wire.EncodeRedelivery("holdfast", &wire.RedeliverRequest{Letter: letter, N: 1})
-	require.NoError(t, checkOf(wire.Limits{FrameMax: 131072}, &publication{msg: msg}))
+	require.NoError(t, checkOf(wire.Limits{FrameMax: 131072}, &link.Publication{Msg: msg}))
 }
 
 // reencoded is a dead letter as a workflow's history gives it back.
@@ -262,7 +264,7 @@ func reencoded(t *testing.T, l holdfast.DeadLetter) (out holdfast.DeadLetter) {
 	return out
 }
 
-func checkOf(l wire.Limits, p *publication) error {
-	_, err := l.Check(p.exchange, p.key, &p.msg)
+func checkOf(l wire.Limits, p *link.Publication) error {
+	_, err := l.Check(p.Exchange, p.Key, &p.Msg)
 	return err
 }

@@ -3,13 +3,12 @@ package broker
 import (
 	"fmt"
 	"log/slog"
-	"net"
-	"strconv"
 	"time"
 
 	amqp "github.com/rabbitmq/amqp091-go"
 
 	"github.com/holdfastmq/holdfast"
+	"github.com/holdfastmq/holdfast/broker/internal/link"
 	"github.com/holdfastmq/holdfast/broker/internal/wire"
 )
 
@@ -61,7 +60,7 @@ type Options struct {
 	OnRemade func(Remade)
 	// OnRefused, if not nil, is told of each publish that RabbitMQ did not take, or not
 	// for each of its queues. It must return at once.
-	OnRefused func(Refusal)
+	OnRefused func(link.Refusal)
 	// Logger is told of lost and regained connections and of what needs an
 	// operator. Default: nobody is.
 	Logger *slog.Logger
@@ -72,11 +71,6 @@ type Options struct {
 const (
 	defaultPrefix = "holdfast"
 	maxPrefix     = 40
-	dialTimeout   = 10 * time.Second
-	heartbeat     = 10 * time.Second
-	// writeTimeout ends a connection whose peer takes no bytes any more. A
-	// broker alarm does not come to that: no publish is written then.
-	writeTimeout = 30 * time.Second
 )
 
 func (o Options) withDefaults() Options {
@@ -114,11 +108,13 @@ func (o Options) withDefaults() Options {
 // validate checks options that have their defaults.
 func (o Options) validate() error {
 	if o.URL == "" {
-		return fmt.Errorf("%w: no URL for RabbitMQ: set AMQP_URL, for example to amqp://user:password@host:5672/vhost", holdfast.ErrInvalid)
+		return fmt.Errorf("%w: no URL for RabbitMQ: set AMQP_URL, for example to amqp://user:password@host:5672/vhost",
+			holdfast.ErrInvalid)
 	}
 	// The parser's error quotes the URL, and with it the password: not wrapped.
 	if _, err := amqp.ParseURI(o.URL); err != nil {
-		return fmt.Errorf("%w: AMQP_URL is no URL for RabbitMQ: want amqp://user:password@host:5672/vhost, with special characters in user, password and vhost percent-encoded", holdfast.ErrInvalid)
+		return fmt.Errorf("%w: AMQP_URL is no URL for RabbitMQ: want amqp://user:password@host:5672/vhost, with "+
+			"special characters in user, password and vhost percent-encoded", holdfast.ErrInvalid)
 	}
 	if err := holdfast.ValidateName("prefix", o.Prefix); err != nil {
 		return err
@@ -145,14 +141,17 @@ func (o Options) validate() error {
 	return nil
 }
 
-// where is the address without the credentials.
-func (o Options) where() string {
-	u, err := amqp.ParseURI(o.URL)
-	if err != nil {
-		return ""
-	}
-	return net.JoinHostPort(u.Host, strconv.Itoa(u.Port))
+// link are the options of the connections and of what is published.
+func (o Options) link() link.Options {
+	return link.Options{URL: o.URL, Name: o.Name, Names: o.names(), PublishChannels: o.PublishChannels,
+		OpInterval: o.OpInterval, OpBatch: o.OpBatch, RollingUpgrade: o.RollingUpgrade,
+		OnRefused: o.OnRefused, Log: o.Logger, FrameMax: o.frameMax}
 }
 
-// trust is what counts in deliveries.
-func (o Options) trust() wire.Trust { return wire.Trust{Prefix: o.Prefix, Rolling: o.RollingUpgrade} }
+// client is what the parts of the package share, without its connections.
+func (o Options) client() *link.Client {
+	return &link.Client{Names: o.names(), Log: o.Logger, Instance: o.Name, Where: o.link().Where(), MaxBody: o.MaxBody,
+		PublishTimeout: o.PublishTimeout, Rolling: o.RollingUpgrade, Calls: &link.Calls{}}
+}
+
+func (o Options) names() names { return names{Prefix: o.Prefix, Halves: o.HalfQueues} }

@@ -9,13 +9,10 @@ import (
 	amqp "github.com/rabbitmq/amqp091-go"
 
 	"github.com/holdfastmq/holdfast"
+	"github.com/holdfastmq/holdfast/broker/internal/link"
 	"github.com/holdfastmq/holdfast/broker/internal/wire"
 	"github.com/holdfastmq/holdfast/internal/fault"
 )
-
-// OversizedQueue is the name of the queue that keeps dead messages which are too
-// large for a workflow.
-func (b *Broker) OversizedQueue() string { return b.DeadQueue() + wire.OversizedName }
 
 // keep makes an oversized dead letter small: it stores the whole message in the
 // queue of oversized ones, then puts a record with the message's beginning into
@@ -24,14 +21,15 @@ func (b *Broker) OversizedQueue() string { return b.DeadQueue() + wire.Oversized
 // message is harmless, and the second record has the same ID.
 func (b *Broker) keep(ctx context.Context, d *amqp.Delivery, l *holdfast.DeadLetter, maxBody int) error {
 	whole := wire.EncodeWhole(d, l)
-	wire.Squeeze(&whole, b.pubLink.limits().Room())
-	timed, cancel := b.timeout(ctx)
+	wire.Squeeze(&whole, b.c.Publishing.Limits().Room())
+	timed, cancel := b.c.Timeout(ctx)
 	defer cancel()
-	p := publication{exchange: b.queuesExchange(), key: b.OversizedQueue(), mandatory: true, repair: true, old: b.o.RollingUpgrade, msg: whole}
-	if err := b.pub.one(timed, &p, ""); err != nil {
+	p := link.Publication{Exchange: b.QueuesExchange(), Key: b.OversizedQueue(), Mandatory: true, Repair: true,
+		Old: b.c.Rolling, Msg: whole}
+	if err := b.c.Pub.One(timed, &p, ""); err != nil {
 		return fmt.Errorf("keep the oversized message %s in %s: %w", l.ID, b.OversizedQueue(), err)
 	}
-	if err := b.publishDead(ctx, wire.EncodeBeginning(d, l, b.OversizedQueue(), maxBody)); err != nil {
+	if err := b.c.PublishDead(ctx, wire.EncodeBeginning(d, l, b.OversizedQueue(), maxBody)); err != nil {
 		return err
 	}
 	fault.Point(fault.DeadKeptBeforeAck)
@@ -50,5 +48,5 @@ func (b *Broker) toTail(ctx context.Context, d *amqp.Delivery, l *holdfast.DeadL
 		}
 		maps.Copy(msg.Headers, about)
 	}
-	return b.publishDead(ctx, msg)
+	return b.c.PublishDead(ctx, msg)
 }

@@ -2,9 +2,10 @@ package broker
 
 import (
 	"context"
-	"github.com/holdfastmq/holdfast/broker/internal/wire"
 	"slices"
 	"time"
+
+	"github.com/holdfastmq/holdfast/broker/internal/wire"
 )
 
 // ParticipantWait says that a participant has calls, or would not take them, and cannot
@@ -86,7 +87,8 @@ func waitOf(answers []wire.ProcessStatus, topic string) (out *ParticipantWait) {
 			return nil
 		}
 		if out == nil || since.Before(out.Since) {
-			out = &ParticipantWait{Name: wire.ConsumerName(c.Name), Since: since, Reason: wire.PlainText(c.Error, wire.MaxReason)}
+			out = &ParticipantWait{Name: wire.ConsumerName(c.Name), Since: since, Reason: wire.PlainText(c.Error,
+				wire.MaxReason)}
 		}
 	}
 	return out

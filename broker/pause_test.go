@@ -2,6 +2,7 @@ package broker
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math"
 	"strconv"
@@ -14,9 +15,12 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/holdfastmq/holdfast"
+	"github.com/holdfastmq/holdfast/broker/internal/consumer"
 	"github.com/holdfastmq/holdfast/broker/internal/wire"
 	"github.com/holdfastmq/holdfast/internal/stack/stacktest"
 )
+
+var errDown = errors.New("the dependency is down")
 
 var quick = BreakerOptions{Failures: 4, Pause: 20 * time.Millisecond, MaxPause: 40 * time.Millisecond}
 
@@ -279,7 +283,8 @@ func TestBegunBeforeTheOutage(t *testing.T) {
 func TestWaitingEndsAtTheQueuesEnd(t *testing.T) {
 	b, _ := consuming(t)
 	got := make(chan string, 100)
-	b.testConsumer(t, func(o *Subscription) { o.Concurrency, o.Breaker.Off, o.wait = 1, true, time.Nanosecond }, func(_ context.Context, d Delivery) error {
+	b.patience.Wait = time.Nanosecond
+	b.testConsumer(t, func(o *Subscription) { o.Concurrency, o.Breaker.Off = 1, true }, func(_ context.Context, d Delivery) error {
 		got <- d.Message.ID
 		return Wait(errDown)
 	})
@@ -297,7 +302,8 @@ func TestWaitingEndsAtTheQueuesEnd(t *testing.T) {
 func TestBusyProcessGivesBack(t *testing.T) {
 	b, _ := consuming(t)
 	begun, release := make(chan struct{}, 100), make(chan struct{})
-	b.testConsumer(t, func(o *Subscription) { o.Concurrency, o.unbegun = 1, time.Millisecond }, func(context.Context, Delivery) error {
+	b.patience.Unbegun = time.Millisecond
+	b.testConsumer(t, func(o *Subscription) { o.Concurrency = 1 }, func(context.Context, Delivery) error {
 		begun <- struct{}{}
 		<-release
 		return nil
@@ -319,14 +325,14 @@ func TestBusyProcessGivesBack(t *testing.T) {
 
 // The consumer's status, as a process answers it.
 func TestConsumerStatus(t *testing.T) {
-	c := &consumer{o: Subscription{Name: "c", Breaker: BreakerOptions{Failures: 1}.withDefaults()}, b: &Broker{}}
-	c.log = Options{}.withDefaults().Logger
-	c.gate = newGate(c.o.Breaker, c.breakerChanged)
-	require.Equal(t, wire.ConsumerStatus{Name: "c", Breaker: wire.BreakerClosed}, c.status())
-	c.begin()
-	era, _ := c.gate.enter(candidate{id: "a"})
-	c.gate.failure(era, "a", false, fmt.Errorf("no\nroute"))
-	s := c.status()
+	c := &consumer.Consumer{O: Subscription{Name: "c", Breaker: BreakerOptions{Failures: 1}.WithDefaults()}, Host: consumer.Host{Client: detached(Options{}).c}}
+	c.Log = Options{}.withDefaults().Logger
+	c.Gate = consumer.NewGate(c.O.Breaker, c.BreakerChanged)
+	require.Equal(t, wire.ConsumerStatus{Name: "c", Breaker: wire.BreakerClosed}, c.Status())
+	c.Begin()
+	era, _ := c.Gate.Enter(consumer.Candidate{ID: "a"})
+	c.Gate.Failure(era, "a", false, fmt.Errorf("no\nroute"))
+	s := c.Status()
 	require.Equal(t, wire.BreakerOpen, s.Breaker)
 	require.Equal(t, "no route", s.Error)
 	require.Equal(t, 1, s.Handling)
@@ -356,7 +362,7 @@ func TestTimeoutBeyondConsumerTimeout(t *testing.T) {
 // before must still look so, and what is a suspect must stay one.
 func TestMovedBackAsItCame(t *testing.T) {
 	b, ctx := consuming(t)
-	c := &consumer{b: b, o: Subscription{Name: "c"}, queue: b.ConsumerQueue("c"), log: b.log, handlers: ctx}
+	c := &consumer.Consumer{Host: consumer.Host{Client: b.c}, O: Subscription{Name: "c"}, Queue: b.ConsumerQueue("c"), Log: b.c.Log, Handlers: ctx}
 	rawChannel(t, b, func(ch *amqp.Channel) {
 		get := func(queue string) (d amqp.Delivery) {
 			eventually(t, "there", func() bool {
@@ -369,22 +375,22 @@ func TestMovedBackAsItCame(t *testing.T) {
 			return d
 		}
 		publishTx(t, b, "a")
-		d := get(c.queue)
-		c.moveBack(&d)
-		d = get(c.queue)
+		d := get(c.Queue)
+		c.MoveBack(&d)
+		d = get(c.Queue)
 		require.False(t, d.Redelivered)
 		require.Equal(t, "order.placed", d.Headers[wire.HeaderRoutingKey])
 		require.NoError(t, d.Nack(false, true))
-		d = get(c.queue)
+		d = get(c.Queue)
 		require.True(t, d.Redelivered)
-		c.moveBack(&d)
-		d = get(c.queue)
+		c.MoveBack(&d)
+		d = get(c.Queue)
 		require.True(t, d.Redelivered, "it would be forgotten that it may have been lost")
 		require.NoError(t, d.Ack(false))
 
-		publishRaw(t, b, b.queuesExchange(), b.AloneQueue("c"), amqp.Publishing{MessageId: "s", Headers: amqp.Table{wire.HeaderLost: "2"}})
+		publishRaw(t, b, b.QueuesExchange(), b.AloneQueue("c"), amqp.Publishing{MessageId: "s", Headers: amqp.Table{wire.HeaderLost: "2"}})
 		d = get(b.AloneQueue("c"))
-		c.giveBack(&work{j: &job{d: d, alone: true}})
+		c.GiveBack(&consumer.Work{J: &consumer.Job{D: d, Alone: true}})
 		d = get(b.AloneQueue("c"))
 		require.False(t, d.Redelivered)
 		require.Equal(t, "2", d.Headers[wire.HeaderLost])
@@ -396,8 +402,9 @@ func TestSuspectIsAProbe(t *testing.T) {
 	b, _ := consuming(t)
 	dep := newDependency()
 	dep.down.Store(true)
+	b.patience.LookEvery = 10 * time.Millisecond
 	b.testConsumer(t, func(o *Subscription) {
-		o.Tries, o.Ladder, o.lookEvery, o.Observe = 1, rungs(1), 10*time.Millisecond, dep.observe
+		o.Tries, o.Ladder, o.Observe = 1, rungs(1), dep.observe
 		o.Breaker = BreakerOptions{Failures: 1, Pause: 10 * time.Millisecond, MaxPause: 10 * time.Millisecond}
 	}, dep.handle)
 	publishTx(t, b, "first")
@@ -411,7 +418,7 @@ func TestSuspectIsAProbe(t *testing.T) {
 		return dep.state.Load() == wire.BreakerProbing && ready(t, b, b.ConsumerQueue("c")) == 0
 	})
 	dep.down.Store(false)
-	publishRaw(t, b, b.queuesExchange(), b.AloneQueue("c"), amqp.Publishing{MessageId: "suspect", Headers: amqp.Table{wire.HeaderLost: "2"}})
+	publishRaw(t, b, b.QueuesExchange(), b.AloneQueue("c"), amqp.Publishing{MessageId: "suspect", Headers: amqp.Table{wire.HeaderLost: "2"}})
 	eventually(t, "tried", func() bool { return dep.handled.of("suspect") == 1 })
 	eventually(t, "closed", func() bool { return dep.state.Load() == wire.BreakerClosed })
 }
@@ -420,14 +427,14 @@ func TestSuspectIsAProbe(t *testing.T) {
 // way: nothing else would ever be tried.
 func TestProbeThatNeverBegins(t *testing.T) {
 	b, ctx := consuming(t)
-	c := &consumer{b: b, o: Subscription{Name: "c"}, log: b.log, handlers: ctx}
-	c.gate = newGate(quick.withDefaults(), func(change) {})
-	c.gate.b.to(wire.BreakerProbing, time.Now())
-	era, e := c.gate.enter(candidate{id: "a"})
-	require.Equal(t, entryTry, e)
-	w := work{j: &job{}, era: era}
-	rawChannel(t, b, func(ch *amqp.Channel) { w.j.ch = ch }) // and closes it
-	c.tryOut(&w)
-	_, e = c.gate.enter(candidate{id: "a"})
-	require.Equal(t, entryTry, e)
+	c := &consumer.Consumer{Host: consumer.Host{Client: b.c}, O: Subscription{Name: "c"}, Log: b.c.Log, Handlers: ctx}
+	c.Gate = consumer.NewGate(quick.WithDefaults(), func(consumer.Change) {})
+	c.Gate.B.To(wire.BreakerProbing, time.Now())
+	era, e := c.Gate.Enter(consumer.Candidate{ID: "a"})
+	require.Equal(t, consumer.EntryTry, e)
+	w := consumer.Work{J: &consumer.Job{}, Era: era}
+	rawChannel(t, b, func(ch *amqp.Channel) { w.J.Ch = ch }) // and closes it
+	c.TryOut(&w)
+	_, e = c.Gate.Enter(consumer.Candidate{ID: "a"})
+	require.Equal(t, consumer.EntryTry, e)
 }

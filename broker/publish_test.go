@@ -12,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/holdfastmq/holdfast"
+	"github.com/holdfastmq/holdfast/broker/internal/link"
 	"github.com/holdfastmq/holdfast/broker/internal/wire"
 	"github.com/holdfastmq/holdfast/internal/fault"
 	"github.com/holdfastmq/holdfast/internal/stack/stacktest"
@@ -161,7 +162,7 @@ func TestDeadlineWhileDown(t *testing.T) {
 		err := b.PublishHalf(context.Background(), half("a", "g")) // no deadline of its own
 		require.ErrorIs(t, err, context.DeadlineExceeded)
 		require.ErrorContains(t, err, "disconnected from RabbitMQ")
-		return errors.Is(err, ErrNotSent)
+		return errors.Is(err, link.ErrNotSent)
 	})
 	cancelled, cancel := context.WithCancel(ctx)
 	cancel()
@@ -185,12 +186,12 @@ func TestBlockedByAlarm(t *testing.T) {
 	require.NoError(t, b.DeclareConsumer(ctx, "c", []string{"order.placed"}))
 	require.NoError(t, b.PublishMessages(ctx, "g", "a", messages("a", "order.placed", 1)))
 
-	b.pubLink.setBlocked(amqp.Blocking{Active: true, Reason: "low on memory"})
+	b.c.Publishing.SetBlocked(amqp.Blocking{Active: true, Reason: "low on memory"})
 	short, cancel := context.WithTimeout(ctx, 50*time.Millisecond)
 	defer cancel()
 	err := b.PublishHalf(short, half("b", "g"))
 	require.ErrorIs(t, err, context.DeadlineExceeded)
-	require.ErrorIs(t, err, ErrNotSent)
+	require.ErrorIs(t, err, link.ErrNotSent)
 	require.ErrorContains(t, err, "blocks publishers because of a memory or disk alarm (low on memory)")
 	require.ErrorContains(t, err, "vm_memory_high_watermark")
 
@@ -205,7 +206,7 @@ func TestBlockedByAlarm(t *testing.T) {
 
 	done := make(chan error, 1)
 	go func() { done <- b.PublishHalf(ctx, half("c", "g")) }()
-	b.pubLink.setBlocked(amqp.Blocking{Active: false})
+	b.c.Publishing.SetBlocked(amqp.Blocking{Active: false})
 	require.NoError(t, next(t, done))
 	// What was given up while blocked is not written afterwards.
 	require.Equal(t, 1, ready(t, b, b.HalfQueue("g")))
@@ -222,7 +223,7 @@ func TestRealAlarm(t *testing.T) {
 		short, cancel := context.WithTimeout(ctx, 100*time.Millisecond)
 		defer cancel()
 		err := b.PublishHalf(short, half(newTx(), "g"))
-		return err != nil && b.pubLink.isBlocked()
+		return err != nil && b.c.Publishing.IsBlocked()
 	})
 	info, err := b.Inspect(ctx)
 	require.NoError(t, err, "inspecting goes on")
@@ -230,7 +231,7 @@ func TestRealAlarm(t *testing.T) {
 	short, cancel := context.WithTimeout(ctx, 50*time.Millisecond)
 	defer cancel()
 	err = b.PublishHalf(short, half("last", "g"))
-	require.ErrorIs(t, err, ErrNotSent)
+	require.ErrorIs(t, err, link.ErrNotSent)
 	require.ErrorContains(t, err, "blocks publishers")
 	stacktest.RabbitMQ(t, s, "rabbitmqctl", "set_vm_memory_high_watermark", "0.6")
 	require.NoError(t, b.PublishHalf(ctx, half("after", "g")))
@@ -253,7 +254,7 @@ func TestConfirmLostAtTheDeadline(t *testing.T) {
 	err := b.PublishHalf(short, half("a", "g"))
 	fault.Set(nil)
 	if err != nil { // the confirm may have been faster than the cut
-		require.ErrorIs(t, err, ErrConfirmUnknown)
+		require.ErrorIs(t, err, link.ErrConfirmUnknown)
 		require.ErrorIs(t, err, context.Canceled)
 		require.ErrorContains(t, err, "may or may not have been stored")
 	}
@@ -299,8 +300,8 @@ func TestConnectionsCutUnderLoad(t *testing.T) {
 
 func TestTooLargeForRabbitMQ(t *testing.T) {
 	e := &amqp.Error{Code: amqp.PreconditionFailed, Reason: "PRECONDITION_FAILED - message size 200 is larger than configured max size 100"}
-	require.ErrorIs(t, tooLarge(e, &publication{msg: amqp.Publishing{Body: make([]byte, 200)}}), holdfast.ErrTooLarge)
-	require.NoError(t, tooLarge(e, &publication{msg: amqp.Publishing{Body: make([]byte, 50)}}), "a neighbour on the channel is published again")
+	require.ErrorIs(t, link.TooLarge(e, &link.Publication{Msg: amqp.Publishing{Body: make([]byte, 200)}}), holdfast.ErrTooLarge)
+	require.NoError(t, link.TooLarge(e, &link.Publication{Msg: amqp.Publishing{Body: make([]byte, 50)}}), "a neighbour on the channel is published again")
 }
 
 func TestSettleAndFlush(t *testing.T) {
@@ -353,7 +354,7 @@ func TestCloseFlushes(t *testing.T) {
 	require.NoError(t, b.Close(ctx))
 	require.NoError(t, b.Close(ctx), "a second time")
 	err := b.PublishHalf(ctx, half("b", "g"))
-	require.ErrorIs(t, err, ErrNotSent)
+	require.ErrorIs(t, err, link.ErrNotSent)
 	b.Settle("g", "b", holdfast.Commit)
 	require.Error(t, b.DeclareGroup(ctx, "g"))
 

@@ -1,8 +1,23 @@
 package broker
 
 import (
-	"github.com/holdfastmq/holdfast/broker/internal/wire"
 	"time"
+
+	"github.com/holdfastmq/holdfast/broker/internal/link"
+	"github.com/holdfastmq/holdfast/broker/internal/wire"
+)
+
+// Refusal is one publish that RabbitMQ did not take, or not for each of the queues.
+type Refusal = link.Refusal
+
+// Why a publish was refused.
+const (
+	RefusedLimit     = link.RefusedLimit
+	RefusedClosing   = link.RefusedClosing
+	RefusedForbidden = link.RefusedForbidden
+	RefusedFull      = link.RefusedFull
+	RefusedUnknown   = link.RefusedUnknown
+	LostConnection   = link.LostConnection
 )
 
 // PublishStats counts what went wrong with a Broker's publishes since it was opened.
@@ -18,21 +33,21 @@ type PublishStats struct {
 
 // PublishStats returns the counts.
 func (b *Broker) PublishStats() PublishStats {
-	refused, _, full := b.pub.refused.show(time.Now())
-	return PublishStats{Lost: b.pubLink.lost.count(), Refused: refused, Full: len(full)}
+	refused, _, full := b.c.Pub.Refused.Show(time.Now())
+	return PublishStats{Lost: b.c.Publishing.Lost.Count(), Refused: refused, Full: len(full)}
 }
 
 // publishing tells of the process's publishes.
 func (b *Broker) publishing(p *wire.ProcessStatus, now time.Time) {
-	if b.pub == nil {
+	if b.c.Pub == nil {
 		return
 	}
-	_, p.Refused, p.Full = b.pub.refused.show(now)
+	_, p.Refused, p.Full = b.c.Pub.Refused.Show(now)
 	for _, l := range []struct {
 		role string
-		link *link
-	}{{wire.RolePublishing, b.pubLink}, {wire.RoleConsuming, b.consLink}} {
-		if lost, often := l.link.lost.recent(now); often {
+		link *link.Connection
+	}{{wire.RolePublishing, b.c.Publishing}, {wire.RoleConsuming, b.c.Consuming}} {
+		if lost, often := l.link.Lost.Recent(now); often {
 			lost.Role = l.role
 			p.Lost = append(p.Lost, lost)
 		}

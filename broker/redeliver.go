@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"github.com/holdfastmq/holdfast"
+	"github.com/holdfastmq/holdfast/broker/internal/link"
 	"github.com/holdfastmq/holdfast/broker/internal/wire"
 )
 
@@ -22,18 +23,20 @@ func (b *Broker) Redeliver(ctx context.Context, r wire.RedeliverRequest) error {
 	if err := b.redeliverable(&r); err != nil {
 		return holdfast.Permanent(fmt.Errorf("redeliver %s: %w", r.Letter.ID, err))
 	}
-	ctx, cancel := b.timeout(ctx)
+	ctx, cancel := b.c.Timeout(ctx)
 	defer cancel()
 	queue := r.Letter.Queue
-	exchange := b.queuesExchange()
+	exchange := b.QueuesExchange()
 	if wire.GroupOf(b.o.Prefix, queue) != "" {
-		exchange = b.halfExchange()
+		exchange = b.HalfExchange()
 	}
-	p := publication{exchange: exchange, key: queue, mandatory: true, old: b.o.RollingUpgrade, msg: wire.EncodeRedelivery(b.o.Prefix, &r)}
-	wire.Squeeze(&p.msg, b.pubLink.limits().Room())
-	err := b.pub.one(ctx, &p, "")
+	p := link.Publication{Exchange: exchange, Key: queue, Mandatory: true, Old: b.c.Rolling,
+		Msg: wire.EncodeRedelivery(b.o.Prefix, &r)}
+	wire.Squeeze(&p.Msg, b.c.Publishing.Limits().Room())
+	err := b.c.Pub.One(ctx, &p, "")
 	if errors.Is(err, holdfast.ErrUnroutable) {
-		return fmt.Errorf("redeliver %s: %w: the queue %s does not exist: start the consumer or producer that it belongs to, which makes it, and redeliver then, or discard the message",
+		return fmt.Errorf("redeliver %s: %w: the queue %s does not exist: start the consumer or producer that it "+
+			"belongs to, which makes it, and redeliver then, or discard the message",
 			r.Letter.ID, holdfast.ErrUnroutable, queue)
 	}
 	if err != nil {
@@ -50,22 +53,29 @@ func (b *Broker) redeliverable(r *wire.RedeliverRequest) error {
 	case r.N < 1:
 		return fmt.Errorf("%w: a redelivery has a number from 1, not %d", holdfast.ErrInvalid, r.N)
 	case !ofConsumer && wire.GroupOf(b.o.Prefix, l.Queue) == "":
-		return fmt.Errorf("%w: it comes from %q, which is no consumer's queue and no half queue of the prefix %q: nobody knows whom it is for; publish it anew where it belongs, then discard it",
+		return fmt.Errorf("%w: it comes from %q, which is no consumer's queue and no half queue of the prefix %q: "+
+			"nobody knows whom it is for; publish it anew where it belongs, then discard it",
 			holdfast.ErrInvalid, l.Queue, b.o.Prefix)
 	case !ofConsumer && l.Envelope.Headers[wire.HeaderClaim] != "":
-		return fmt.Errorf("%w: it claims to be a record of kind %q, but did not come through Holdfast's exchange, and would not count again: discard it; what an op record settles is checked back",
+		return fmt.Errorf("%w: it claims to be a record of kind %q, but did not come through Holdfast's exchange, "+
+			"and would not count again: discard it; what an op record settles is checked back",
 			holdfast.ErrInvalid, wire.Clip(l.Envelope.Headers[wire.HeaderClaim], 64))
 	case l.Kept != "":
-		return fmt.Errorf("%w: it has %d bytes, and only their beginning is in the workflow; the whole message is in the queue %s: move it from there to %s, with a shovel or the management UI, and discard this dead letter",
+		return fmt.Errorf("%w: it has %d bytes, and only their beginning is in the workflow; the whole message is "+
+			"in the queue %s: move it from there to %s, with a shovel or the management UI, and discard this "+
+			"dead letter",
 			holdfast.ErrTooLarge, l.Size, l.Kept, l.Queue)
 	case ofConsumer && l.Envelope.MessageID == "" && l.Failure.Class == holdfast.ClassMalformed:
-		return fmt.Errorf("%w: it has no message-id, and would die again for that: publish it anew with one, then discard it", holdfast.ErrInvalid)
+		return fmt.Errorf("%w: it has no message-id, and would die again for that: publish it anew with one, then "+
+			"discard it", holdfast.ErrInvalid)
 	case r.Edited && r.Operator == "":
 		return fmt.Errorf("%w: an edited redelivery needs its operator's name", holdfast.ErrInvalid)
 	case r.Edited && len(r.OriginalSHA256) != 64:
-		return fmt.Errorf("%w: an edited redelivery needs the SHA-256 of the body before the edit, in hex", holdfast.ErrInvalid)
+		return fmt.Errorf("%w: an edited redelivery needs the SHA-256 of the body before the edit, in hex",
+			holdfast.ErrInvalid)
 	case r.Edited && len(r.Body) > holdfast.MaxBody:
-		return fmt.Errorf("%w: the new body has %d bytes, the limit is %d", holdfast.ErrTooLarge, len(r.Body), holdfast.MaxBody)
+		return fmt.Errorf("%w: the new body has %d bytes, the limit is %d", holdfast.ErrTooLarge, len(r.Body),
+			holdfast.MaxBody)
 	}
 	return nil
 }

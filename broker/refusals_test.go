@@ -6,112 +6,114 @@ import (
 	"testing"
 	"time"
 
-	"github.com/holdfastmq/holdfast/broker/internal/wire"
 	amqp "github.com/rabbitmq/amqp091-go"
 	"github.com/stretchr/testify/require"
+
+	"github.com/holdfastmq/holdfast/broker/internal/link"
+	"github.com/holdfastmq/holdfast/broker/internal/wire"
 )
 
 // newTestRefusals returns refusals, and what people are told.
-func newTestRefusals() (*refusals, *refused) {
+func newTestRefusals() (*link.Refusals, *refused) {
 	told := &refused{}
 	o := Options{OnRefused: told.tell}.withDefaults()
-	return newRefusals(o), told
+	return link.NewRefusals(o.link()), told
 }
 
 // People are told once of a queue that refuses, until it has taken something for a while,
 // and it counts as full until then.
 func TestFullQueuesAreTold(t *testing.T) {
 	r, told := newTestRefusals()
-	m := &publication{exchange: "e", key: "order.placed", msg: amqp.Publishing{MessageId: "m"}}
-	full := func() int { _, _, full := r.show(time.Now()); return len(full) }
-	first := func() int { _, first := told.count(RefusedFull); return first }
+	m := &link.Publication{Exchange: "e", Key: "order.placed", Msg: amqp.Publishing{MessageId: "m"}}
+	full := func() int { _, _, full := r.Show(time.Now()); return len(full) }
+	first := func() int { _, first := told.count(link.RefusedFull); return first }
 	ago := func(took, last time.Duration) {
-		q := r.full["q"]
+		q := r.Full["q"]
 		q.Last = time.Now().Add(-last)
-		if q.took = (time.Time{}); took > 0 {
-			q.took = time.Now().Add(-took)
+		if q.Took = (time.Time{}); took > 0 {
+			q.Took = time.Now().Add(-took)
 		}
-		r.count()
+		r.Count()
 	}
-	r.held("q")
-	r.taken("q")
+	r.Held("q")
+	r.Taken("q")
 	require.Zero(t, full())
-	r.queue(m, "q", "c")
-	r.queue(m, "q", "c")
-	r.held("q")
-	_, _, all := r.show(time.Now())
+	r.Queue(m, "q", "c")
+	r.Queue(m, "q", "c")
+	r.Held("q")
+	_, _, all := r.Show(time.Now())
 	require.Equal(t, []wire.FullQueue{{Queue: "q", Consumer: "c", Refused: 2, Held: 1, Since: all[0].Since, Last: all[0].Last}}, all)
-	require.Equal(t, []int{1, 1}, []int{first(), int(r.n.Load())})
+	require.Equal(t, []int{1, 1}, []int{first(), int(r.N.Load())})
 
-	r.taken("other")
+	r.Taken("other")
 	require.Equal(t, 1, full())
-	r.taken("q")
-	require.Equal(t, []int{0, 0}, []int{full(), int(r.n.Load())})
-	r.queue(m, "q", "c")
+	r.Taken("q")
+	require.Equal(t, []int{0, 0}, []int{full(), int(r.N.Load())})
+	r.Queue(m, "q", "c")
 	require.Equal(t, []int{1, 1}, []int{full(), first()}, "at its limit, it takes one now and then")
-	ago(0, fullFor+time.Second)
+	ago(0, link.FullFor+time.Second)
 	require.Zero(t, full(), "nothing was published for it for long")
-	r.queue(m, "q", "c")
+	r.Queue(m, "q", "c")
 	require.Equal(t, 2, first())
-	ago(fullFor+time.Second, fullFor+2*time.Second)
-	r.taken()
-	require.Empty(t, r.full, "it is forgotten")
+	ago(link.FullFor+time.Second, link.FullFor+2*time.Second)
+	r.Taken()
+	require.Empty(t, r.Full, "it is forgotten")
 }
 
 // A topic counts as one for which an unknown queue refuses for as long as that is likely.
 func TestStrangeTopics(t *testing.T) {
 	r, told := newTestRefusals()
-	m := &publication{exchange: "e", key: "order.placed"}
-	require.False(t, r.isStrange(m))
-	r.strange(m)
-	require.True(t, r.isStrange(m))
-	require.False(t, r.isStrange(&publication{exchange: "e", key: "order.paid"}))
-	n, first := told.count(RefusedUnknown)
+	m := &link.Publication{Exchange: "e", Key: "order.placed"}
+	require.False(t, r.IsStrange(m))
+	r.Strange(m)
+	require.True(t, r.IsStrange(m))
+	require.False(t, r.IsStrange(&link.Publication{Exchange: "e", Key: "order.paid"}))
+	n, first := told.count(link.RefusedUnknown)
 	require.Equal(t, []int{1, 1}, []int{n, first})
-	r.full[strangeName(m)].Last = time.Now().Add(-strangeFor - time.Second)
-	require.False(t, r.isStrange(m), "it may have room again")
-	r.strange(m)
-	r.taken(strangeName(m))
-	require.False(t, r.isStrange(m))
+	r.Full[link.StrangeName(m)].Last = time.Now().Add(-link.StrangeFor - time.Second)
+	require.False(t, r.IsStrange(m), "it may have room again")
+	r.Strange(m)
+	r.Taken(link.StrangeName(m))
+	require.False(t, r.IsStrange(m))
 }
 
 // Records that are refused are told one by one, the latest ones, for an hour.
 func TestRefusedRecordsAreTold(t *testing.T) {
 	r, told := newTestRefusals()
-	for i := range refusedKept + 2 {
+	for i := range link.RefusedKept + 2 {
 		for range 2 {
-			r.record(&publication{key: "q", msg: amqp.Publishing{MessageId: fmt.Sprint(i)}}, RefusedLimit, errors.New("too \xff long"))
+			r.Record(&link.Publication{Key: "q", Msg: amqp.Publishing{MessageId: fmt.Sprint(i)}}, link.RefusedLimit, errors.New("too \xff long"))
 		}
 	}
-	total, records, _ := r.show(time.Now())
-	require.Equal(t, 2*(refusedKept+2), total)
-	require.Len(t, records, refusedKept)
-	require.Equal(t, wire.RefusedRecord{Message: "2", To: "q", Why: RefusedLimit, Reason: "too ? long", Count: 2, Since: records[0].Since, Last: records[0].Last}, records[0])
-	n, first := told.count(RefusedLimit)
-	require.Equal(t, []int{total, refusedKept + 2}, []int{n, first})
-	_, records, _ = r.show(time.Now().Add(refusedFor + time.Minute))
+	total, records, _ := r.Show(time.Now())
+	require.Equal(t, 2*(link.RefusedKept+2), total)
+	require.Len(t, records, link.RefusedKept)
+	require.Equal(t, wire.RefusedRecord{Message: "2", To: "q", Why: link.RefusedLimit, Reason: "too ? long", Count: 2, Since: records[0].Since, Last: records[0].Last}, records[0])
+	n, first := told.count(link.RefusedLimit)
+	require.Equal(t, []int{total, link.RefusedKept + 2}, []int{n, first})
+	_, records, _ = r.Show(time.Now().Add(link.RefusedFor + time.Minute))
 	require.Empty(t, records)
-	r.records[0].Last = time.Now().Add(-refusedFor - time.Minute)
-	r.record(&publication{key: "q", msg: amqp.Publishing{MessageId: "2"}}, RefusedLimit, errOops)
-	_, first = told.count(RefusedLimit)
-	require.Equal(t, refusedKept+3, first, "after an hour it is news again")
+	r.Records[0].Last = time.Now().Add(-link.RefusedFor - time.Minute)
+	r.Record(&link.Publication{Key: "q", Msg: amqp.Publishing{MessageId: "2"}}, link.RefusedLimit, errOops)
+	_, first = told.count(link.RefusedLimit)
+	require.Equal(t, link.RefusedKept+3, first, "after an hour it is news again")
 }
 
 // The losses of a connection are told only where several came within a while.
 func TestLossesAreATrouble(t *testing.T) {
-	var l losses
+	var l link.Losses
 	now := time.Now()
-	for range lossesKept + 1 {
-		l.add(errOops)
+	for range link.LossesKept + 1 {
+		l.Add(errOops)
 	}
-	lost, often := l.recent(now.Add(time.Second))
-	require.Equal(t, []any{true, lossesKept, errOops.Error(), lossesKept + 1}, []any{often, lost.Count, lost.Reason, l.count()})
+	lost, often := l.Recent(now.Add(time.Second))
+	require.Equal(t, []any{true, link.LossesKept, errOops.Error(), link.LossesKept + 1}, []any{often, lost.Count, lost.Reason, l.Count()})
 	require.False(t, lost.Since.Before(now))
-	lost, often = l.recent(now.Add(lossesWindow + time.Hour))
+	lost, often = l.Recent(now.Add(link.LossesWindow + time.Hour))
 	require.False(t, often)
 	require.Zero(t, lost.Count, "long ago")
 
-	b := &Broker{pubLink: &link{}, consLink: &link{}, pub: &publisher{refused: newRefusals(Options{}.withDefaults())}}
+	b := &Broker{c: &link.Client{Publishing: &link.Connection{}, Consuming: &link.Connection{}, Pub: &link.Publisher{Refused: link.NewRefusals(Options{}.withDefaults().link())}}}
 	told := func() (roles []string) {
 		var p wire.ProcessStatus
 		b.publishing(&p, time.Now())
@@ -120,10 +122,10 @@ func TestLossesAreATrouble(t *testing.T) {
 		}
 		return roles
 	}
-	for range lossesTold - 1 {
-		b.pubLink.lost.add(errOops)
+	for range link.LossesTold - 1 {
+		b.c.Publishing.Lost.Add(errOops)
 	}
 	require.Empty(t, told())
-	b.pubLink.lost.add(errOops)
+	b.c.Publishing.Lost.Add(errOops)
 	require.Equal(t, []string{wire.RolePublishing}, told())
 }

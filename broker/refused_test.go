@@ -14,6 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/holdfastmq/holdfast"
+	"github.com/holdfastmq/holdfast/broker/internal/link"
 	"github.com/holdfastmq/holdfast/broker/internal/wire"
 	"github.com/holdfastmq/holdfast/internal/stack/stacktest"
 )
@@ -21,10 +22,10 @@ import (
 // refused collects what a Broker tells of refusals.
 type refused struct {
 	mu  sync.Mutex
-	all []Refusal
+	all []link.Refusal
 }
 
-func (r *refused) tell(x Refusal) {
+func (r *refused) tell(x link.Refusal) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.all = append(r.all, x)
@@ -58,25 +59,25 @@ func TestRecordThatClosesChannels(t *testing.T) {
 	stop, published := publishOn(t, b, "x")
 	grows(t, "publishes", 1, published)
 	for range 3 {
-		bad := publication{exchange: b.queuesExchange(), key: b.ConsumerQueue("c"), mandatory: true, msg: amqp.Publishing{MessageId: "bad", UserId: "somebody"}}
-		err := b.pub.one(ctx, &bad, "")
+		bad := link.Publication{Exchange: b.QueuesExchange(), Key: b.ConsumerQueue("c"), Mandatory: true, Msg: amqp.Publishing{MessageId: "bad", UserId: "somebody"}}
+		err := b.c.Pub.One(ctx, &bad, "")
 		require.ErrorIs(t, err, holdfast.ErrInvalid)
 		require.ErrorContains(t, err, "RabbitMQ closes the connection over it")
 		require.ErrorContains(t, err, "user_id")
 	}
-	require.LessOrEqual(t, logged.count("publish channel lost"), maxDowns, "of those that others use")
+	require.LessOrEqual(t, logged.count("publish channel lost"), link.MaxDowns, "of those that others use")
 	// As if RabbitMQ had another limit since the last connection.
-	b.pubLink.frameMax.Store(1 << 20)
-	long := publication{exchange: b.queuesExchange(), key: b.ConsumerQueue("c"), mandatory: true,
-		msg: amqp.Publishing{MessageId: "long", Headers: amqp.Table{"h": strings.Repeat("x", 200<<10)}}}
-	require.ErrorIs(t, b.pub.one(ctx, &long, ""), holdfast.ErrTooLarge)
+	b.c.Publishing.FrameMax.Store(1 << 20)
+	long := link.Publication{Exchange: b.QueuesExchange(), Key: b.ConsumerQueue("c"), Mandatory: true,
+		Msg: amqp.Publishing{MessageId: "long", Headers: amqp.Table{"h": strings.Repeat("x", 200<<10)}}}
+	require.ErrorIs(t, b.c.Pub.One(ctx, &long, ""), holdfast.ErrTooLarge)
 	grows(t, "publishes", 20, published)
 	stop()
 	s := b.board.now(wire.StatusRequest{})
 	require.Equal(t, PublishStats{Refused: 4}, b.PublishStats())
 	require.Len(t, s.Refused, 2)
-	require.Equal(t, []any{"bad", RefusedClosing, 3}, []any{s.Refused[0].Message, s.Refused[0].Why, s.Refused[0].Count})
-	n, first := told.count(RefusedClosing)
+	require.Equal(t, []any{"bad", link.RefusedClosing, 3}, []any{s.Refused[0].Message, s.Refused[0].Why, s.Refused[0].Count})
+	n, first := told.count(link.RefusedClosing)
 	require.Equal(t, []int{3, 1}, []int{n, first})
 	require.GreaterOrEqual(t, ready(t, b, b.ConsumerQueue("c")), published(), "each of the others is stored once or more")
 }
@@ -88,7 +89,7 @@ func TestApartWithoutItsExchange(t *testing.T) {
 	b := open(t, stacktest.Shared(t).AMQPURL(), stacktest.Prefix(t), nil)
 	ctx := testContext(t)
 	require.NoError(t, b.DeclareConsumer(ctx, "c", []string{"x"}))
-	b.pub.apart.remember(routeOf(&publication{exchange: b.TopicsExchange(), key: "x"}))
+	b.c.Pub.Apart.Remember(link.RouteOf(&link.Publication{Exchange: b.TopicsExchange(), Key: "x"}))
 	rawChannel(t, b, func(ch *amqp.Channel) { require.NoError(t, ch.ExchangeDelete(b.TopicsExchange(), false, false)) })
 	require.NoError(t, b.PublishMessages(ctx, "g", "t", messages("t", "x", 1)))
 	require.Equal(t, 1, ready(t, b, b.ConsumerQueue("c")))
@@ -132,13 +133,13 @@ func TestForbiddenTopic(t *testing.T) {
 	b := open(t, uri.String(), prefix, func(o *Options) { o.PublishChannels = 1 })
 	for i := range 3 {
 		err := b.PublishMessages(ctx, "g", fmt.Sprint("t", i), messages(fmt.Sprint("t", i), "secret.x", 1))
-		require.ErrorIs(t, err, ErrNotSent)
+		require.ErrorIs(t, err, link.ErrNotSent)
 		var away *holdfast.UnavailableError
 		require.ErrorAs(t, err, &away)
 		require.Contains(t, away.Remedy, "set_topic_permissions")
 		require.NoError(t, b.PublishMessages(ctx, "g", "ok", messages("ok", "order.x", 1)))
 	}
-	require.Equal(t, RefusedForbidden, b.board.now(wire.StatusRequest{}).Refused[0].Why)
+	require.Equal(t, link.RefusedForbidden, b.board.now(wire.StatusRequest{}).Refused[0].Why)
 	ctl("set_topic_permissions", user, prefix+".topics", ".*", ".*")
 	require.NoError(t, b.PublishMessages(ctx, "g", "t", messages("t", "secret.x", 1)), "it is tried again each time")
 }
@@ -165,5 +166,5 @@ func TestSmallFrames(t *testing.T) {
 	require.Contains(t, l.Failure.Reason, "long long")
 	require.Equal(t, ms[0].Headers, l.Message.Headers)
 	require.Equal(t, PublishStats{}, b.PublishStats())
-	require.Zero(t, b.consLink.lost.count())
+	require.Zero(t, b.c.Consuming.Lost.Count())
 }

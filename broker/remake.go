@@ -8,8 +8,10 @@ import (
 	"strings"
 	"time"
 
-	"github.com/holdfastmq/holdfast/broker/internal/wire"
 	amqp "github.com/rabbitmq/amqp091-go"
+
+	"github.com/holdfastmq/holdfast/broker/internal/consumer"
+	"github.com/holdfastmq/holdfast/broker/internal/wire"
 )
 
 // remakeTimeout is how long a connection is waited for, to look for what is missing.
@@ -18,7 +20,7 @@ const remakeTimeout = 30 * time.Second
 func (b *Broker) connected(ctx context.Context) (*amqp.Connection, error) {
 	ctx, cancel := context.WithTimeout(ctx, remakeTimeout)
 	defer cancel()
-	return b.consLink.get(ctx)
+	return b.c.Consuming.Get(ctx)
 }
 
 // Remade tells that queues which had been there were missing in RabbitMQ, so that
@@ -50,13 +52,16 @@ func (r Remade) String() string {
 		fmt.Fprintf(&s, "queues were missing in RabbitMQ at %s", r.Where)
 	}
 	if len(r.Queues) > 0 {
-		fmt.Fprintf(&s, ": %s made again, what was in them is lost: %s", wereMade(len(r.Queues)), shortList(r.Queues))
+		fmt.Fprintf(&s, ": %s made again, what was in them is lost: %s", wereMade(len(r.Queues)),
+			wire.ShortList(r.Queues))
 	}
 	if len(r.Consumers) > 0 {
-		fmt.Fprintf(&s, "; of the consumers %s nobody may be there, their queues gather what is published from now on", shortList(boundNames(r.Consumers)))
+		fmt.Fprintf(&s, "; of the consumers %s nobody may be there, their queues gather what is published from now on",
+			wire.ShortList(wire.BoundNames(r.Consumers)))
 	}
 	if len(r.Stale) > 0 {
-		fmt.Fprintf(&s, "; not made again, since nobody has seen them for %d days: consumers %s", int(RememberFor.Hours()/24), shortList(boundNames(r.Stale)))
+		fmt.Fprintf(&s, "; not made again, since nobody has seen them for %d days: consumers %s",
+			int(RememberFor.Hours()/24), wire.ShortList(wire.BoundNames(r.Stale)))
 	}
 	if r.Err != nil {
 		fmt.Fprintf(&s, "; not everything could be made: %s", wire.OneLine(r.Err.Error(), wire.MaxReason))
@@ -69,22 +74,6 @@ func wereMade(n int) string {
 		return "1 queue was"
 	}
 	return fmt.Sprintf("%d queues were", n)
-}
-
-// shortList names the first few of what there is.
-func shortList(names []string) string {
-	const most = 20
-	if n := len(names) - most; n > 0 {
-		return strings.Join(names[:most], ", ") + fmt.Sprintf(" and %d more", n)
-	}
-	return strings.Join(names, ", ")
-}
-
-func boundNames(cs []wire.Bound) (names []string) {
-	for _, c := range cs {
-		names = append(names, c.Name)
-	}
-	return names
 }
 
 // Recall takes over what was remembered before, and makes those queues of it that
@@ -158,7 +147,7 @@ func (t *topology) remakeNow(ctx context.Context, conn *amqp.Connection, own []s
 		return lookErr
 	}
 	r.told.Queues = slices.DeleteFunc(slices.Clone(r.gone), func(q string) bool { return slices.Contains(still, q) })
-	r.told.Where, r.told.At, r.told.Err = t.b.o.where(), time.Now(), err
+	r.told.Where, r.told.At, r.told.Err = t.b.c.Where, time.Now(), err
 	t.tell(r.told)
 	return err
 }
@@ -203,7 +192,7 @@ func (r *remaking) look(ctx context.Context, others bool) (err error) {
 		return err
 	}
 	if mark == "" && len(r.gone) > 0 {
-		there, err := t.b.exists(ctx, r.conn, func(ch *amqp.Channel) error {
+		there, err := t.b.c.Calls.Exists(ctx, r.conn, func(ch *amqp.Channel) error {
 			return ch.ExchangeDeclarePassive(t.b.TopicsExchange(), amqp.ExchangeTopic, true, false, false, false, nil)
 		})
 		if err != nil {
@@ -236,7 +225,7 @@ func (r *remaking) consumer(ctx context.Context, c wire.Bound) (binds []step) {
 	default:
 		its := t.consumerSteps(c.Name, c.Bindings())
 		t.ledger.forget(its)
-		steps := t.ledger.lacking(slices.Concat(t.baseSteps(), its, t.delaySteps(knownDelays(nil))))
+		steps := t.ledger.lacking(slices.Concat(t.baseSteps(), its, t.delaySteps(consumer.KnownDelays(nil))))
 		if err := t.run(ctx, r.conn, steps); err != nil {
 			r.note(fmt.Errorf("consumer %s: %w", c.Name, err))
 			return nil
@@ -277,9 +266,9 @@ func (b *Broker) leaveMark(ctx context.Context) error {
 	if b.topo.markName() != "" {
 		return nil
 	}
-	ctx, cancel := b.timeout(ctx)
+	ctx, cancel := b.c.Timeout(ctx)
 	defer cancel()
-	conn, err := b.consLink.get(ctx)
+	conn, err := b.c.Consuming.Get(ctx)
 	if err != nil {
 		return fmt.Errorf("declare queues: %w", err)
 	}
@@ -296,14 +285,14 @@ func (t *topology) setMark(ctx context.Context, conn *amqp.Connection) error {
 	if !wanted {
 		return nil
 	}
-	name := t.b.o.statusExchange() + ".mark." + t.b.board.id
+	name := t.b.StatusExchange() + ".mark." + t.b.board.id
 	args := amqp.Table{"x-queue-type": "classic", "x-expires": markExpires.Milliseconds()}
 	err := t.run(ctx, conn, briefly(queueStep(name, args)))
 	if cutOff(ctx, conn) {
 		return err
 	}
 	if err != nil {
-		t.b.log.Debug("this process has no mark in RabbitMQ", "error", err)
+		t.b.c.Log.Debug("this process has no mark in RabbitMQ", "error", err)
 		name = ""
 	}
 	t.mu.Lock()
@@ -364,8 +353,8 @@ func (t *topology) tell(r Remade) {
 	if !news {
 		return
 	}
-	t.b.log.Error(r.String())
-	t.b.partly.forget()
+	t.b.c.Log.Error(r.String())
+	t.b.partly.Forget()
 	if t.b.o.OnRemade != nil {
 		t.b.o.OnRemade(r)
 	}

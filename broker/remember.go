@@ -2,11 +2,12 @@ package broker
 
 import (
 	"cmp"
-	"github.com/holdfastmq/holdfast/broker/internal/wire"
 	"maps"
 	"slices"
 	"sync"
 	"time"
+
+	"github.com/holdfastmq/holdfast/broker/internal/wire"
 )
 
 // What is bound in RabbitMQ is known to RabbitMQ alone. If that comes back empty,
@@ -63,7 +64,10 @@ func (m *memory) unknown(cs []wire.Bound) (out []wire.Bound) {
 	defer m.mu.Unlock()
 	for _, c := range cs {
 		old, known := m.seen[c.Name]
-		if !known || slices.ContainsFunc(c.Topics, func(topic string) bool { return !slices.Contains(old.topics, topic) }) {
+		if !known || slices.ContainsFunc(c.Topics, func(topic string) bool {
+			return !slices.Contains(old.topics,
+				topic)
+		}) {
 			out = append(out, c)
 		}
 	}

@@ -11,6 +11,7 @@ import (
 	amqp "github.com/rabbitmq/amqp091-go"
 
 	"github.com/holdfastmq/holdfast"
+	"github.com/holdfastmq/holdfast/broker/internal/link"
 	"github.com/holdfastmq/holdfast/broker/internal/wire"
 	"github.com/holdfastmq/holdfast/internal/fault"
 )
@@ -39,7 +40,8 @@ const (
 // an error or a panic the reply comes again, after a pause that grows to 4 s, for
 // ever, and perhaps to another process. The same reply may come more than once.
 // What is no reply goes to the dead letters.
-func (b *Broker) ConsumeReplies(ctx context.Context, group string, handle func(context.Context, wire.SagaReply) error) error {
+func (b *Broker) ConsumeReplies(ctx context.Context, group string,
+	handle func(context.Context, wire.SagaReply) error) error {
 	if err := wire.ValidGroup(group); err != nil {
 		return err
 	}
@@ -50,7 +52,8 @@ func (b *Broker) ConsumeReplies(ctx context.Context, group string, handle func(c
 	defer cancel()
 	var errs [2]error
 	var both sync.WaitGroup
-	for i, run := range []func(context.Context) error{b.newReplyTaker(ctx, group, handle).durable, b.newReplyTaker(ctx, group, handle).instance} {
+	for i, run := range []func(context.Context) error{b.newReplyTaker(ctx, group, handle).durable,
+		b.newReplyTaker(ctx, group, handle).instance} {
 		both.Go(func() {
 			errs[i] = run(ctx)
 			cancel() // one alone would seem to work
@@ -62,7 +65,7 @@ func (b *Broker) ConsumeReplies(ctx context.Context, group string, handle func(c
 
 // replyTaker takes the replies of one queue.
 type replyTaker struct {
-	*pool
+	*link.Pool
 	b      *Broker
 	log    *slog.Logger
 	group  string
@@ -74,58 +77,61 @@ type replyTaker struct {
 	logged time.Time
 }
 
-func (b *Broker) newReplyTaker(ctx context.Context, group string, handle func(context.Context, wire.SagaReply) error) *replyTaker {
-	log := b.log.With("group", group)
-	return &replyTaker{pool: newPool(ctx, log, "replies to sagas"), b: b, log: log, group: group, handle: handle,
+func (b *Broker) newReplyTaker(ctx context.Context, group string,
+	handle func(context.Context, wire.SagaReply) error) *replyTaker {
+	log := b.c.Log.With("group", group)
+	return &replyTaker{Pool: link.NewPool(ctx, log, "replies to sagas"), b: b, log: log, group: group, handle: handle,
 		slots: make(chan struct{}, replyConcurrency), hold: replyHold}
 }
 
 // durable takes those of the group's queue.
 func (r *replyTaker) durable(ctx context.Context) error {
-	defer r.cancel(nil)
+	defer r.Cancel(nil)
 	queue := r.b.ReplyQueue(r.group)
-	err := r.b.resubscribe(ctx, r.log, queue, replyPrefetch,
+	err := r.b.c.Subs.Resubscribe(ctx, r.log, queue, replyPrefetch,
 		func(ctx context.Context) error { return r.b.declareReplies(ctx, r.group) },
-		func(ctx context.Context, s *subscription) { r.run(ctx, s, queue) })
-	return errors.Join(err, r.drain())
+		func(ctx context.Context, s *link.Subscription) { r.run(ctx, s, queue) })
+	return errors.Join(err, r.Drain())
 }
 
 // instance takes those of this process's queue. If RabbitMQ refuses it, for example
 // because the cluster's node that has it is down, another takes its place.
 func (r *replyTaker) instance(ctx context.Context) error {
-	defer r.cancel(nil)
-	pause := newBackoff()
+	defer r.Cancel(nil)
+	pause := link.NewBackoff()
 	for {
 		queue := r.b.InstanceReplyQueue(r.group)
-		err := r.b.resubscribe(ctx, r.log, queue, replyPrefetch,
+		err := r.b.c.Subs.Resubscribe(ctx, r.log, queue, replyPrefetch,
 			func(ctx context.Context) error { return r.b.declareInstanceReplies(ctx, r.group, queue) },
-			func(ctx context.Context, s *subscription) {
+			func(ctx context.Context, s *link.Subscription) {
 				r.run(ctx, s, queue)
 				if ctx.Err() != nil {
-					r.remove(s.ch, queue)
+					r.remove(s.Ch, queue)
 				}
 			})
 		if errors.Is(err, errNoQueue) {
-			r.log.Info("this user may not make a queue of its own for replies to sagas: they come through the group's, a little later", "queue", queue)
+			r.log.Info("this user may not make a queue of its own for replies to sagas: they come through the "+
+				"group's, a little later", "queue", queue)
 			r.b.replyNames.none(r.group)
 			<-ctx.Done()
-			return r.drain()
+			return r.Drain()
 		}
 		if !errors.Is(err, errRefusedQueue) {
-			return errors.Join(err, r.drain())
+			return errors.Join(err, r.Drain())
 		}
 		r.b.replyNames.renew(r.group)
-		r.log.Warn("the queue of this process's replies cannot be used; another takes its place", "queue", queue, "error", err)
-		if !sleep(ctx, pause.NextBackOff()) {
-			return r.drain()
+		r.log.Warn("the queue of this process's replies cannot be used; another takes its place", "queue", queue,
+			"error", err)
+		if !link.Sleep(ctx, pause.NextBackOff()) {
+			return r.Drain()
 		}
 	}
 }
 
-func (r *replyTaker) run(ctx context.Context, s *subscription, queue string) {
-	r.session(ctx, s, func(gone context.Context, d *amqp.Delivery) { r.take(gone, d, queue) })
+func (r *replyTaker) run(ctx context.Context, s *link.Subscription, queue string) {
+	r.Session(ctx, s, func(gone context.Context, d *amqp.Delivery) { r.take(gone, d, queue) })
 	if ctx.Err() != nil {
-		_ = r.drain() // while what finishes can be acknowledged
+		_ = r.Drain() // while what finishes can be acknowledged
 	}
 }
 
@@ -140,13 +146,13 @@ func (r *replyTaker) remove(ch *amqp.Channel, queue string) {
 func (r *replyTaker) take(gone context.Context, d *amqp.Delivery, queue string) {
 	reply, err := wire.DecodeReply(d)
 	if err == nil {
-		err = r.b.o.trust().Replied(d)
+		err = r.b.c.Trust().Replied(d)
 	}
 	if err != nil {
 		r.bury(gone, d, queue, err)
 		return
 	}
-	pause := newBackoff()
+	pause := link.NewBackoff()
 	came := time.Now()
 	for {
 		err := r.try(gone, reply)
@@ -159,7 +165,7 @@ func (r *replyTaker) take(gone context.Context, d *amqp.Delivery, queue string) 
 			return
 		}
 		r.complain(reply, err)
-		if !sleep(gone, pause.NextBackOff()) {
+		if !link.Sleep(gone, pause.NextBackOff()) {
 			r.settle(d.Nack(false, true))
 			return
 		}
@@ -181,9 +187,9 @@ func (r *replyTaker) try(gone context.Context, reply wire.SagaReply) error {
 	if gone.Err() != nil {
 		return errGone
 	}
-	ctx, cancel := context.WithTimeout(r.calls, replyTimeLimit)
+	ctx, cancel := context.WithTimeout(r.Calls, replyTimeLimit)
 	defer cancel()
-	err := protect(func() error { return r.handle(ctx, reply) })
+	err := link.Protect(func() error { return r.handle(ctx, reply) })
 	if err == nil {
 		fault.Point(fault.SagaReplyTaken)
 	}
@@ -193,10 +199,11 @@ func (r *replyTaker) try(gone context.Context, reply wire.SagaReply) error {
 // putBack puts a reply behind the others of the group's queue, where another
 // process may take it.
 func (r *replyTaker) putBack(d *amqp.Delivery) {
-	ctx, cancel := r.b.timeout(r.calls)
+	ctx, cancel := r.b.c.Timeout(r.Calls)
 	defer cancel()
-	p := publication{exchange: r.b.repliesExchange(), key: r.b.ReplyQueue(r.group), mandatory: true, repair: true, msg: wire.Again(d)}
-	if err := r.b.pub.one(ctx, &p, ""); err != nil {
+	p := link.Publication{Exchange: r.b.RepliesExchange(), Key: r.b.ReplyQueue(r.group), Mandatory: true, Repair: true,
+		Msg: wire.Again(d)}
+	if err := r.b.c.Pub.One(ctx, &p, ""); err != nil {
 		r.log.Warn("a reply to a saga could not be put behind the others; it is given back", "error", err)
 		r.settle(d.Nack(false, true))
 		return
@@ -206,10 +213,12 @@ func (r *replyTaker) putBack(d *amqp.Delivery) {
 
 // bury puts what is no reply with the dead letters.
 func (r *replyTaker) bury(gone context.Context, d *amqp.Delivery, queue string, cause error) {
-	r.log.Warn("what is no reply to a saga goes to the dead letters", "queue", queue, "message", d.MessageId, "error", cause)
-	if err := r.b.publishDead(r.calls, wire.EncodeDeath(d, queue, "", 1, cause, time.Now())); err != nil {
-		r.log.Error("a dead letter could not be stored; the message will be delivered again", "message", d.MessageId, "error", err)
-		sleep(gone, unpublishedPause)
+	r.log.Warn("what is no reply to a saga goes to the dead letters", "queue", queue, "message", d.MessageId, "error",
+		cause)
+	if err := r.b.c.PublishDead(r.Calls, wire.EncodeDeath(d, queue, "", 1, cause, time.Now())); err != nil {
+		r.log.Error("a dead letter could not be stored; the message will be delivered again", "message", d.MessageId,
+			"error", err)
+		link.Sleep(gone, link.UnpublishedPause)
 		r.settle(d.Nack(false, true))
 		return
 	}
@@ -231,5 +240,6 @@ func (r *replyTaker) complain(reply wire.SagaReply, err error) {
 		return
 	}
 	r.logged = time.Now()
-	r.log.Warn("replies could not be passed on to their sagas; they are kept and tried again", "saga", reply.Saga, "step", reply.Step, "error", err)
+	r.log.Warn("replies could not be passed on to their sagas; they are kept and tried again", "saga", reply.Saga,
+		"step", reply.Step, "error", err)
 }

@@ -260,7 +260,7 @@ func TestReplyIsGivenBack(t *testing.T) {
 	call.ReplyTo = ""
 	require.NoError(t, b.PublishSagaReply(testContext(t), call, wire.SagaReply{Outcome: wire.ReplyDone}))
 	b.o.PublishTimeout = 10 * time.Millisecond
-	b.pubLink.setBlocked(amqp.Blocking{Active: true, Reason: "test"})
+	b.c.Publishing.SetBlocked(amqp.Blocking{Active: true, Reason: "test"})
 	logged := watchLog(b)
 	var done atomic.Bool
 	background(t, func(ctx context.Context) error {
@@ -275,7 +275,7 @@ func TestReplyIsGivenBack(t *testing.T) {
 		return r.durable(ctx)
 	})
 	eventually(t, "comes again", done.Load)
-	b.pubLink.setBlocked(amqp.Blocking{Active: false})
+	b.c.Publishing.SetBlocked(amqp.Blocking{Active: false})
 }
 
 func TestMalformedReplies(t *testing.T) {
@@ -299,7 +299,7 @@ func TestMalformedReplies(t *testing.T) {
 			"long":            `{"v":1,` + good + `,"outcome":"done","result":"` + strings.Repeat("x", wire.MaxSagaResult) + `"}`,
 			"longer":          strings.Repeat("x", wire.MaxReplyRecord+1),
 		} {
-			publishRaw(t, b, b.repliesExchange(), queue, amqp.Publishing{MessageId: name, CorrelationId: "c", Body: []byte(body)})
+			publishRaw(t, b, b.RepliesExchange(), queue, amqp.Publishing{MessageId: name, CorrelationId: "c", Body: []byte(body)})
 			d := take(t, b, b.DeadQueue())
 			require.Equal(t, name, d.MessageId)
 			require.Equal(t, body, string(d.Body))

@@ -26,10 +26,6 @@ const (
 	replyExpires = time.Minute
 )
 
-// ReplyQueue is the name of the durable queue of the replies to a producer
-// group's sagas, InstanceReplyQueue that of one process's own.
-func (b *Broker) ReplyQueue(group string) string { return wire.RepliesPrefix(b.o.Prefix) + group }
-
 // InstanceReplyQueue is the name of the queue of this Broker's replies, which no
 // other has. It is there while ConsumeReplies runs; its name may change when
 // RabbitMQ does not give it back after a lost connection, so ask each time.
@@ -80,27 +76,27 @@ func (r *replyNames) make(group string) string {
 
 // replySteps declare a durable reply queue.
 func (t *topology) replySteps(queue string) []step {
-	return []step{queueStep(queue, t.guarded()), bindStep(queue, queue, t.b.repliesExchange())}
+	return []step{queueStep(queue, t.guarded()), bindStep(queue, queue, t.b.RepliesExchange())}
 }
 
 // instanceReplySteps declare a process's reply queue. It is not exclusive: after a
 // lost connection RabbitMQ may take that one for alive for a while, and refuse the
 // queue to the next.
 func (t *topology) instanceReplySteps(queue, durable string) []step {
-	return briefly(exchangeStep(t.b.repliesExchange(), amqp.ExchangeDirect, nil), queueStep(queue, amqp.Table{
+	return briefly(exchangeStep(t.b.RepliesExchange(), amqp.ExchangeDirect, nil), queueStep(queue, amqp.Table{
 		"x-queue-type":              "classic",
 		"x-expires":                 replyExpires.Milliseconds(),
 		"x-message-ttl":             replyTTL.Milliseconds(),
 		"x-dead-letter-exchange":    "",
 		"x-dead-letter-routing-key": durable,
-	}), bindStep(queue, queue, t.b.repliesExchange()))
+	}), bindStep(queue, queue, t.b.RepliesExchange()))
 }
 
 // PrepareReplies makes the durable queue of the replies to a group's sagas, before the
 // first saga can call: a participant whose answer has nowhere to go gives the call up.
 // [Broker.ConsumeReplies] makes it, too, as often as it takes.
 func (b *Broker) PrepareReplies(ctx context.Context, group string) error {
-	ctx, cancel := b.timeout(ctx)
+	ctx, cancel := b.c.Timeout(ctx)
 	defer cancel()
 	return b.declareReplies(ctx, group)
 }
@@ -129,7 +125,8 @@ func (b *Broker) declareInstanceReplies(ctx context.Context, group, queue string
 	if errors.As(err, &ae) && ae.Code == amqp.AccessRefused {
 		return fmt.Errorf("%w: %w", errNoQueue, err)
 	}
-	if errors.Is(err, holdfast.ErrInvalid) || errors.As(err, &ae) && (ae.Code == amqp.ResourceLocked || ae.Code == amqp.NotFound) {
+	if errors.Is(err, holdfast.ErrInvalid) || errors.As(err, &ae) && (ae.Code == amqp.ResourceLocked ||
+		ae.Code == amqp.NotFound) {
 		return fmt.Errorf("%w: %w", errRefusedQueue, err)
 	}
 	return err

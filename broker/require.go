@@ -10,6 +10,7 @@ import (
 	amqp "github.com/rabbitmq/amqp091-go"
 
 	"github.com/holdfastmq/holdfast"
+	"github.com/holdfastmq/holdfast/broker/internal/consumer"
 	"github.com/holdfastmq/holdfast/broker/internal/wire"
 )
 
@@ -49,7 +50,7 @@ func (x Topology) validate() error {
 		}
 	}
 	for _, d := range x.Delays {
-		if err := validLadder([]time.Duration{d}); err != nil {
+		if err := consumer.ValidLadder([]time.Duration{d}); err != nil {
 			return err
 		}
 	}
@@ -62,7 +63,7 @@ func BoundConsumer(name string, topics []string, notices ...string) wire.Bound {
 }
 
 func (t *topology) steps(x Topology) []step {
-	status := exchangeStep(t.b.o.statusExchange(), amqp.ExchangeFanout, nil)
+	status := exchangeStep(t.b.StatusExchange(), amqp.ExchangeFanout, nil)
 	status.shared = true
 	steps := append(t.baseSteps(), status)
 	for _, g := range x.Groups {
@@ -75,7 +76,7 @@ func (t *topology) steps(x Topology) []step {
 		steps = append(steps, t.consumerSteps(c.Name, c.Bindings())...)
 		steps = append(steps, handily(t.heldSteps(c.Name)...)...)
 	}
-	steps = append(steps, t.delaySteps(knownDelays(x.Delays))...)
+	steps = append(steps, t.delaySteps(consumer.KnownDelays(x.Delays))...)
 	steps = append(steps, handily(t.alertSteps()...)...)
 	if len(x.Checks) > 0 {
 		steps = append(steps, handily(t.checkSteps()...)...)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"github.com/holdfastmq/holdfast"
+	"github.com/holdfastmq/holdfast/broker/internal/link"
 	"github.com/holdfastmq/holdfast/broker/internal/wire"
 	"github.com/holdfastmq/holdfast/internal/fault"
 )
@@ -23,10 +24,10 @@ func (b *Broker) PublishSagaCall(ctx context.Context, call wire.SagaCall, m hold
 	if err := b.validCall(&call, m); err != nil {
 		return unsentError{err}
 	}
-	ctx, cancel := b.timeout(ctx)
+	ctx, cancel := b.c.Timeout(ctx)
 	defer cancel()
-	p := publication{exchange: b.TopicsExchange(), key: m.Topic, mandatory: true, msg: wire.EncodeCall(&call, m)}
-	if err := b.pub.one(ctx, &p, fault.SagaCallBeforeConfirm); err != nil {
+	p := link.Publication{Exchange: b.TopicsExchange(), Key: m.Topic, Mandatory: true, Msg: wire.EncodeCall(&call, m)}
+	if err := b.c.Pub.One(ctx, &p, fault.SagaCallBeforeConfirm); err != nil {
 		return fmt.Errorf("%v: %w", &call, err)
 	}
 	fault.Point(fault.SagaCallAfterConfirm)
@@ -52,7 +53,8 @@ func (b *Broker) validCall(c *wire.SagaCall, m holdfast.Message) error {
 	case problem != "":
 		return fmt.Errorf("%w: call of a saga: %s", holdfast.ErrInvalid, problem)
 	case c.ReplyTo != "" && !wire.IsReplyQueue(b.o.Prefix, c.ReplyTo):
-		return fmt.Errorf("%w: call of a saga: ReplyTo is %q: want InstanceReplyQueue, or none", holdfast.ErrInvalid, wire.Clip(c.ReplyTo, wire.MaxText))
+		return fmt.Errorf("%w: call of a saga: ReplyTo is %q: want InstanceReplyQueue, or none", holdfast.ErrInvalid,
+			wire.Clip(c.ReplyTo, wire.MaxText))
 	}
 	return holdfast.ValidateMessages([]holdfast.Message{m}, b.o.MaxBody)
 }

@@ -9,6 +9,7 @@ import (
 	amqp "github.com/rabbitmq/amqp091-go"
 
 	"github.com/holdfastmq/holdfast"
+	"github.com/holdfastmq/holdfast/broker/internal/link"
 	"github.com/holdfastmq/holdfast/broker/internal/wire"
 	"github.com/holdfastmq/holdfast/internal/fault"
 )
@@ -21,24 +22,27 @@ import (
 // whoever asks has it. It is repeated like PublishHalf: a reply may be stored more
 // than once, and in both queues.
 //
-// [holdfast.ErrUnroutable]: there is no such queue; nothing was stored. [holdfast.ErrTooLarge]: the result has more than [MaxSagaResult]. ErrTooLarge and
+// [holdfast.ErrUnroutable]: there is no such queue; nothing was stored.
+// [holdfast.ErrTooLarge]: the result has more than [MaxSagaResult]. ErrTooLarge and
 // [holdfast.ErrInvalid] mean that nothing was stored, and that a repetition will
 // not help.
 func (b *Broker) PublishSagaReply(ctx context.Context, call wire.SagaCall, r wire.SagaReply) error {
 	if wire.GroupOfReplies(b.o.Prefix, call.Replies) == "" {
-		return fmt.Errorf("%w: reply to %v: its durable queue is %q: want %s.replies. and the producer group", holdfast.ErrInvalid, &call, wire.Clip(call.Replies, wire.MaxText), b.o.Prefix)
+		return fmt.Errorf("%w: reply to %v: its durable queue is %q: want %s.replies. and the producer group",
+			holdfast.ErrInvalid, &call, wire.Clip(call.Replies, wire.MaxText), b.o.Prefix)
 	}
 	msg, err := wire.EncodeReply(&call, r)
 	if err != nil {
 		return fmt.Errorf("reply to %v: %w", &call, err)
 	}
-	ctx, cancel := b.timeout(ctx)
+	ctx, cancel := b.c.Timeout(ctx)
 	defer cancel()
 	if wire.IsReplyQueue(b.o.Prefix, call.ReplyTo) && call.ReplyTo != call.Replies {
 		if err = b.replyDirectly(ctx, call.ReplyTo, msg); err == nil {
 			return nil
 		}
-		b.log.Debug("a reply to a saga goes to the durable queue", "saga", call.Saga, "step", call.Step, "queue", call.Replies, "error", err)
+		b.c.Log.Debug("a reply to a saga goes to the durable queue", "saga", call.Saga, "step", call.Step, "queue",
+			call.Replies, "error", err)
 	}
 	if err := b.replyDurably(ctx, call.Replies, wire.GroupOfReplies(b.o.Prefix, call.Replies), msg); err != nil {
 		return fmt.Errorf("reply to %v: %w", &call, err)
@@ -57,8 +61,8 @@ func (b *Broker) replyDirectly(ctx context.Context, queue string, msg amqp.Publi
 }
 
 func (b *Broker) replyTo(ctx context.Context, queue string, msg amqp.Publishing) error {
-	p := publication{exchange: b.repliesExchange(), key: queue, mandatory: true, old: b.o.RollingUpgrade, msg: msg}
-	return b.pub.one(ctx, &p, fault.SagaReplyBeforeConfirm)
+	p := link.Publication{Exchange: b.RepliesExchange(), Key: queue, Mandatory: true, Old: b.c.Rolling, Msg: msg}
+	return b.c.Pub.One(ctx, &p, fault.SagaReplyBeforeConfirm)
 }
 
 // replyTries is how often a reply is published to a queue that is not there: its
@@ -73,14 +77,15 @@ func (b *Broker) replyDurably(ctx context.Context, queue, group string, msg amqp
 		if !errors.Is(err, holdfast.ErrUnroutable) {
 			return err
 		}
-		if n == replyTries || !sleep(ctx, remakePause) {
-			return fmt.Errorf("%w: the queue %s does not exist: start a process of group %s that has sagas", holdfast.ErrUnroutable, queue, group)
+		if n == replyTries || !link.Sleep(ctx, remakePause) {
+			return fmt.Errorf("%w: the queue %s does not exist: start a process of group %s that has sagas",
+				holdfast.ErrUnroutable, queue, group)
 		}
 		if !b.topo.hasReplies(group) {
 			continue
 		}
 		if err := b.declareReplies(ctx, group); err != nil {
-			b.log.Debug("a reply queue could not be made", "queue", queue, "error", err)
+			b.c.Log.Debug("a reply queue could not be made", "queue", queue, "error", err)
 		}
 	}
 }

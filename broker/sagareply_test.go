@@ -115,7 +115,7 @@ func TestReplyToStuckQueue(t *testing.T) {
 	rawChannel(t, b, func(ch *amqp.Channel) { // it refuses each
 		_, err := ch.QueueDeclare(call.ReplyTo, false, false, false, false, amqp.Table{"x-max-length": int32(0), "x-overflow": "reject-publish"})
 		require.NoError(t, err)
-		require.NoError(t, ch.QueueBind(call.ReplyTo, call.ReplyTo, b.repliesExchange(), false, nil))
+		require.NoError(t, ch.QueueBind(call.ReplyTo, call.ReplyTo, b.RepliesExchange(), false, nil))
 	})
 	require.NoError(t, b.PublishSagaReply(context.Background(), call, wire.SagaReply{Outcome: wire.ReplyDone}))
 	require.Equal(t, call.MessageID(), take(t, b, call.Replies).CorrelationId)
@@ -162,7 +162,7 @@ func compact(t *testing.T, raw json.RawMessage) string {
 
 func TestReplyQueueNames(t *testing.T) {
 	long := strings.Repeat("g", 200)
-	b := &Broker{o: Options{Prefix: strings.Repeat("p", 40), Name: "a process/1\n"}}
+	b := detached(Options{Prefix: strings.Repeat("p", 40), Name: "a process/1\n"})
 	b.replyNames = newReplyNames(b)
 	require.Equal(t, b.InstanceReplyQueue("g"), b.InstanceReplyQueue("g"))
 	require.Regexp(t, `^p{40}\.replies\.g@a process/1�\.[0-9a-f]{8}$`, b.InstanceReplyQueue("g"))
@@ -175,7 +175,7 @@ func TestReplyQueueNames(t *testing.T) {
 		require.NotEqual(t, queue, b.InstanceReplyQueue(group))
 		require.Equal(t, group, wire.GroupOfReplies(b.o.Prefix, b.ReplyQueue(group)))
 	}
-	other := &Broker{o: b.o}
+	other := detached(b.o)
 	other.replyNames = newReplyNames(other)
 	require.NotEqual(t, b.InstanceReplyQueue("g"), other.InstanceReplyQueue("g"), "two processes of one name")
 }

@@ -9,6 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/holdfastmq/holdfast"
+	"github.com/holdfastmq/holdfast/broker/internal/link"
 	"github.com/holdfastmq/holdfast/broker/internal/wire"
 	"github.com/holdfastmq/holdfast/internal/stack/stacktest"
 )
@@ -40,8 +41,8 @@ const (
 func fill(t *testing.T, b *Broker, consumer string) {
 	t.Helper()
 	eventually(t, "the limit", func() bool {
-		p := publication{exchange: b.queuesExchange(), key: b.ConsumerQueue(consumer), mandatory: true, once: true}
-		return b.pub.one(testContext(t), &p, "") != nil
+		p := link.Publication{Exchange: b.QueuesExchange(), Key: b.ConsumerQueue(consumer), Mandatory: true, Once: true}
+		return b.c.Pub.One(testContext(t), &p, "") != nil
 	})
 }
 
@@ -51,7 +52,7 @@ func TestFullQueue(t *testing.T) {
 	t.Parallel()
 	var told refused
 	b := open(t, stacktest.Shared(t).AMQPURL(), stacktest.Prefix(t), func(o *Options) { o.OnRefused = told.tell })
-	b.pub.renewAfter = 0 // RabbitMQ's channels remember what refused
+	b.c.Pub.RenewAfter = 0 // RabbitMQ's channels remember what refused
 	b.topo.heldFor = longHeld
 	ctx := testContext(t)
 	require.NoError(t, b.DeclareConsumer(ctx, "full", []string{"order.#"}))
@@ -80,7 +81,7 @@ func TestFullQueue(t *testing.T) {
 		Envelope: holdfast.Envelope{MessageID: "again", Exchange: b.TopicsExchange(), RoutingKey: "order.placed"}}}), "what is for that queue alone waits there, too")
 	require.Equal(t, wire.FullQueue{Queue: b.ConsumerQueue("full"), Consumer: "full", Refused: full[0].Refused, Held: n, Since: full[0].Since, Last: full[0].Last}, full[0])
 	require.GreaterOrEqual(t, full[0].Refused, n)
-	_, first := told.count(RefusedFull)
+	_, first := told.count(link.RefusedFull)
 	require.Equal(t, 1, first, "people are told once")
 
 	// There is room again: what was held comes as it was published.

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+
+	"github.com/holdfastmq/holdfast/broker/internal/link"
 	"github.com/holdfastmq/holdfast/broker/internal/wire"
 )
 
@@ -17,8 +19,6 @@ import (
 func (b *Broker) Answers(p wire.ProcessStatus) bool { return p.ID == b.board.id }
 
 const maxTold = 64 << 10 // bytes of the names and topics of remembered consumers in an answer
-
-func (o Options) statusExchange() string { return o.Prefix + ".status" }
 
 // board knows the consumers and Keepers that run in this process, and has status
 // requests answered while there are any.
@@ -41,18 +41,24 @@ type board struct {
 }
 
 func newBoard(b *Broker) *board {
-	return &board{b: b, id: uuid.NewString(), shown: map[uint64]func(*wire.ProcessStatus, wire.StatusRequest){}, news: make(chan struct{}, 1), asked: make(chan struct{}, 1)}
+	return &board{b: b, id: uuid.NewString(), shown: map[uint64]func(*wire.ProcessStatus, wire.StatusRequest){},
+		news: make(chan struct{}, 1), asked: make(chan struct{}, 1)}
 }
 
-// showConsumer lets answers tell of a consumer until hide is called. status is
-// called from another goroutine and must return quickly.
-func (b *Broker) showConsumer(status func() wire.ConsumerStatus) (hide func()) {
-	remove := b.board.show(func(p *wire.ProcessStatus, _ wire.StatusRequest) { p.Consumers = append(p.Consumers, status()) })
+// showConsumer lets answers tell of a consumer until hide is called. status is called
+// from another goroutine and must return quickly. probe is called with each request.
+func (b *Broker) showConsumer(status func() wire.ConsumerStatus, probe func(wire.StatusRequest)) (hide func()) {
+	unprobe := b.board.show(func(_ *wire.ProcessStatus, want wire.StatusRequest) { probe(want) })
+	remove := b.board.show(func(p *wire.ProcessStatus, _ wire.StatusRequest) {
+		p.Consumers = append(p.Consumers,
+			status())
+	})
 	b.board.consumers.Add(1)
-	token(b.board.news)
+	link.Token(b.board.news)
 	return sync.OnceFunc(func() {
 		b.board.consumers.Add(-1)
 		remove()
+		unprobe()
 	})
 }
 
@@ -64,12 +70,18 @@ func (b *Broker) ShowSagas(defs []wire.SagaDefinition) (hide func()) {
 // ShowDatabases lets answers tell of the process's databases until hide is called.
 // status is called from another goroutine and must return quickly.
 func (b *Broker) ShowDatabases(status func() []wire.DatabaseStatus) (hide func()) {
-	return b.board.show(func(p *wire.ProcessStatus, _ wire.StatusRequest) { p.Databases = append(p.Databases, status()...) })
+	return b.board.show(func(p *wire.ProcessStatus, _ wire.StatusRequest) {
+		p.Databases = append(p.Databases,
+			status()...)
+	})
 }
 
 // showKeeper lets answers tell of a Keeper until hide is called.
 func (b *Broker) showKeeper(status func(wire.StatusRequest) wire.KeeperStatus) (hide func()) {
-	return b.board.show(func(p *wire.ProcessStatus, want wire.StatusRequest) { p.Keepers = append(p.Keepers, status(want)) })
+	return b.board.show(func(p *wire.ProcessStatus, want wire.StatusRequest) {
+		p.Keepers = append(p.Keepers,
+			status(want))
+	})
 }
 
 // ShowTroubles lets answers tell of what is wrong with the process, until hide is
@@ -96,9 +108,9 @@ func (s *board) show(add func(*wire.ProcessStatus, wire.StatusRequest)) (hide fu
 	n := s.last
 	s.shown[n] = add
 	if len(s.shown) == 1 {
-		ctx, cancel := context.WithCancel(s.b.run)
+		ctx, cancel := context.WithCancel(s.b.c.Run)
 		s.stop = cancel
-		s.b.spawn(func() { s.answer(ctx) }) // not on a closed Broker, where nothing runs for long
+		s.b.c.Calls.Spawn(func() { s.answer(ctx) }) // not on a closed Broker, where nothing runs for long
 	}
 	return sync.OnceFunc(func() {
 		s.mu.Lock()

@@ -52,9 +52,9 @@ func nobody(t *testing.T, b *Broker) {
 
 func exchangeExists(t *testing.T, b *Broker, name string) bool {
 	t.Helper()
-	conn, err := b.consLink.get(testContext(t))
+	conn, err := b.c.Consuming.Get(testContext(t))
 	require.NoError(t, err)
-	ok, err := b.exists(testContext(t), conn, func(ch *amqp.Channel) error {
+	ok, err := b.c.Calls.Exists(testContext(t), conn, func(ch *amqp.Channel) error {
 		return ch.ExchangeDeclarePassive(name, amqp.ExchangeFanout, true, false, false, false, nil)
 	})
 	require.NoError(t, err)
@@ -142,7 +142,7 @@ func TestNobodyAnswers(t *testing.T) {
 	b, ctx := halfQueue(t)
 	require.NoError(t, b.PublishHalf(ctx, half("a", "g")))
 	nobody(t, b)
-	require.False(t, exchangeExists(t, b, b.o.statusExchange()))
+	require.False(t, exchangeExists(t, b, b.StatusExchange()))
 }
 
 func TestEndedConsumersAreGone(t *testing.T) {
@@ -186,7 +186,7 @@ func TestOddAnswersAreSkipped(t *testing.T) {
 	rawChannel(t, b, func(ch *amqp.Channel) {
 		q, err := ch.QueueDeclare("", false, true, true, false, nil)
 		require.NoError(t, err)
-		require.NoError(t, ch.QueueBind(q.Name, "", b.o.statusExchange(), false, nil))
+		require.NoError(t, ch.QueueBind(q.Name, "", b.StatusExchange(), false, nil))
 		requests, err := ch.Consume(q.Name, "", true, true, false, false, nil)
 		require.NoError(t, err)
 		type reply struct{ id, tx, body string }
@@ -221,7 +221,7 @@ func TestOnlyDirectReplies(t *testing.T) {
 	answers(t, a, func(ps []wire.ProcessStatus) bool { return len(ps) == 1 })
 	rawChannel(t, b, func(ch *amqp.Channel) {
 		for _, to := range []string{"", b.DeadQueue()} {
-			require.NoError(t, ch.Publish(b.o.statusExchange(), "", false, false, amqp.Publishing{ReplyTo: to}))
+			require.NoError(t, ch.Publish(b.StatusExchange(), "", false, false, amqp.Publishing{ReplyTo: to}))
 		}
 	})
 	answers(t, a, func(ps []wire.ProcessStatus) bool { return len(ps) == 1 }) // requests are answered one after the other
@@ -236,7 +236,7 @@ func TestBrokenStatusHarmsNobody(t *testing.T) {
 	t.Run("wrong exchange", func(t *testing.T) {
 		b, _ := consuming(t)
 		rawChannel(t, b, func(ch *amqp.Channel) {
-			require.NoError(t, ch.ExchangeDeclare(b.o.statusExchange(), amqp.ExchangeDirect, true, false, false, false, nil))
+			require.NoError(t, ch.ExchangeDeclare(b.StatusExchange(), amqp.ExchangeDirect, true, false, false, false, nil))
 		})
 		b.testConsumer(t, nil, handle)
 		publishTx(t, b, "a")
@@ -244,7 +244,7 @@ func TestBrokenStatusHarmsNobody(t *testing.T) {
 		nobody(t, asker(t, b.o.Prefix))
 		publishTx(t, b, "b")
 		require.Equal(t, "b", next(t, handled))
-		require.False(t, b.consLink.conn.IsClosed())
+		require.False(t, b.c.Consuming.Conn.IsClosed())
 	})
 
 	t.Run("panic", func(t *testing.T) {
@@ -252,7 +252,7 @@ func TestBrokenStatusHarmsNobody(t *testing.T) {
 		a := asker(t, b.o.Prefix)
 		b.testConsumer(t, nil, handle)
 		asked := make(chan struct{}, 100)
-		hide := b.showConsumer(func() wire.ConsumerStatus { asked <- struct{}{}; panic("oh no") })
+		hide := b.showConsumer(func() wire.ConsumerStatus { asked <- struct{}{}; panic("oh no") }, func(wire.StatusRequest) {})
 		answers(t, a, func(ps []wire.ProcessStatus) bool { return len(asked) > 0 && len(ps) == 0 })
 		hide()
 		hide() // once is enough
@@ -267,8 +267,8 @@ func TestBrokenStatusHarmsNobody(t *testing.T) {
 		b.testConsumer(t, nil, handle)
 		answers(t, a, func(ps []wire.ProcessStatus) bool { return len(ps) == 1 })
 		asked := make(chan struct{}, 100)
-		defer b.showConsumer(func() wire.ConsumerStatus { asked <- struct{}{}; return wire.ConsumerStatus{Name: "x"} })()
-		b.pubLink.setBlocked(amqp.Blocking{Active: true, Reason: "test"})
+		defer b.showConsumer(func() wire.ConsumerStatus { asked <- struct{}{}; return wire.ConsumerStatus{Name: "x"} }, func(wire.StatusRequest) {})()
+		b.c.Publishing.SetBlocked(amqp.Blocking{Active: true, Reason: "test"})
 		ctx, cancel := context.WithTimeout(context.Background(), patience)
 		defer cancel()
 		_, err := b.Ask(ctx, time.Hour)
@@ -280,7 +280,7 @@ func TestBrokenStatusHarmsNobody(t *testing.T) {
 		require.Empty(t, got, "answers go over the connection that an alarm blocks, not over that of the consumers")
 		require.NoError(t, a.PublishMessages(testContext(t), "g", "a", messages("a", "order.placed", 1)))
 		require.Equal(t, "a", next(t, handled), "acknowledged and consumed during the alarm")
-		b.pubLink.setBlocked(amqp.Blocking{})
+		b.c.Publishing.SetBlocked(amqp.Blocking{})
 		answers(t, a, func(ps []wire.ProcessStatus) bool { return len(ps) == 1 })
 	})
 }
@@ -308,6 +308,6 @@ func TestFormatOfAnswers(t *testing.T) {
 // A long error must not make an answer too long to be read.
 func TestErrorsInAnswersAreClipped(t *testing.T) {
 	b := asker(t, stacktest.Prefix(t))
-	defer b.showConsumer(func() wire.ConsumerStatus { return wire.ConsumerStatus{Error: strings.Repeat("x", 1<<20)} })()
+	defer b.showConsumer(func() wire.ConsumerStatus { return wire.ConsumerStatus{Error: strings.Repeat("x", 1<<20)} }, func(wire.StatusRequest) {})()
 	require.Equal(t, wire.MaxStatusError, len(b.board.now(wire.StatusRequest{}).Consumers[0].Error))
 }

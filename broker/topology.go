@@ -3,7 +3,6 @@ package broker
 import (
 	"context"
 	"errors"
-	"maps"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -11,49 +10,10 @@ import (
 
 	amqp "github.com/rabbitmq/amqp091-go"
 
-	"github.com/holdfastmq/holdfast"
+	"github.com/holdfastmq/holdfast/broker/internal/consumer"
+	"github.com/holdfastmq/holdfast/broker/internal/link"
 	"github.com/holdfastmq/holdfast/broker/internal/wire"
 )
-
-// deliveryLimit is how often a quorum queue delivers before it drops. It is a
-// large number and not "unlimited" because -1 means "drop at the first
-// requeue" to RabbitMQ 3.10 and unset means 20 to RabbitMQ 4.
-const deliveryLimit = 100_000_000
-
-// TopicsExchange is the name of the topic exchange of committed messages.
-func (b *Broker) TopicsExchange() string { return b.o.Prefix + wire.TopicsName }
-
-// DeadQueue is the name of the queue of dead letters, and of the fanout exchange
-// that leads to it.
-func (b *Broker) DeadQueue() string { return wire.DeadQueue(b.o.Prefix) }
-
-// RetryQueue is the name of the queue in which messages wait for delay before
-// they are tried again, and of the fanout exchange that leads to it. All
-// consumers share it.
-func (b *Broker) RetryQueue(delay time.Duration) string {
-	return wire.DelayQueue(b.o.Prefix, delay)
-}
-
-// retryExchange leads from the delay queues back to the consumers' queues.
-func (b *Broker) retryExchange() string { return b.o.Prefix + wire.RetryName }
-
-// halfExchange leads to the half queues, by their names. So do the next two, to
-// consumers' queues and to reply queues.
-func (b *Broker) halfExchange() string    { return b.o.Prefix + wire.HalfName }
-func (b *Broker) queuesExchange() string  { return b.o.Prefix + wire.QueuesName }
-func (b *Broker) repliesExchange() string { return b.o.Prefix + wire.RepliesName }
-
-// checksExchange leads to the queues of check-backs, answersExchange to those of the
-// processes that ask.
-func (b *Broker) checksExchange() string  { return b.o.Prefix + wire.ChecksName }
-func (b *Broker) answersExchange() string { return b.o.Prefix + wire.AnswersName }
-
-// NoticesExchange is the name of the topic exchange of compensation notices; the
-// routing key is the topic of the message that was compensated.
-func (b *Broker) NoticesExchange() string { return b.o.Prefix + wire.NoticesName }
-
-// ConsumerQueue is the name of a consumer's queue.
-func (b *Broker) ConsumerQueue(name string) string { return b.o.Prefix + ".q." + name }
 
 // DeclareGroup makes the half queues of a producer group, and what every group
 // needs: the topics exchange and the queue of dead letters. What exists already
@@ -89,7 +49,7 @@ func (b *Broker) DeclareConsumer(ctx context.Context, name string, topics []stri
 	if b.topo.hasConsumer(name) {
 		b.topo.ledger.doubt(b.ConsumerQueue(name))
 	}
-	return b.declareConsumer(ctx, name, wire.Bindings{Topics: topics, Notices: notices}, knownDelays(nil))
+	return b.declareConsumer(ctx, name, wire.Bindings{Topics: topics, Notices: notices}, consumer.KnownDelays(nil))
 }
 
 func (b *Broker) declareConsumer(ctx context.Context, name string, to wire.Bindings, delays []time.Duration) error {
@@ -146,148 +106,13 @@ type topology struct {
 }
 
 func newTopology(b *Broker) *topology {
-	t := &topology{b: b, groups: map[string]bool{}, consumers: map[string]wire.Bindings{}, delays: map[time.Duration]bool{}, replies: map[string]bool{}, held: map[string]bool{},
-		stale: map[string]bool{}, unprotected: map[string]bool{}, losses: map[string]uint64{}, ledger: newLedger(), late: declareTimeout, heldFor: heldFor, remaking: make(chan struct{}, 1), repairing: make(chan struct{}, 1)}
+	t := &topology{b: b, groups: map[string]bool{}, consumers: map[string]wire.Bindings{},
+		delays: map[time.Duration]bool{}, replies: map[string]bool{}, held: map[string]bool{},
+		stale: map[string]bool{}, unprotected: map[string]bool{}, losses: map[string]uint64{}, ledger: newLedger(),
+		late: declareTimeout, heldFor: heldFor, remaking: make(chan struct{}, 1), repairing: make(chan struct{}, 1)}
 	t.remaking <- struct{}{}
 	t.repairing <- struct{}{}
 	return t
-}
-
-func quorum() amqp.Table {
-	return amqp.Table{"x-queue-type": "quorum", "x-delivery-limit": int64(deliveryLimit)}
-}
-
-// guarded is a queue whose broker-side drops go to the queue of dead letters,
-// at least once: that strategy needs reject-publish.
-func (t *topology) guarded() amqp.Table {
-	args := quorum()
-	args["x-dead-letter-exchange"] = ""
-	args["x-dead-letter-routing-key"] = t.b.DeadQueue()
-	args["x-dead-letter-strategy"] = "at-least-once"
-	args["x-overflow"] = "reject-publish"
-	return args
-}
-
-// delayed is a queue that messages leave after delay, for the queue whose name
-// they were published with as routing key; at least once, and if that queue is
-// gone, for the dead letters.
-func (t *topology) delayed(delay time.Duration) amqp.Table {
-	args := quorum()
-	args["x-message-ttl"] = delay.Milliseconds()
-	args["x-dead-letter-exchange"] = t.b.retryExchange()
-	args["x-dead-letter-strategy"] = "at-least-once"
-	args["x-overflow"] = "reject-publish"
-	return args
-}
-
-func (t *topology) baseSteps() []step {
-	steps := []step{
-		exchangeStep(t.b.TopicsExchange(), amqp.ExchangeTopic, nil),
-		exchangeStep(t.b.NoticesExchange(), amqp.ExchangeTopic, nil),
-		exchangeStep(t.b.halfExchange(), amqp.ExchangeDirect, nil),
-		exchangeStep(t.b.queuesExchange(), amqp.ExchangeDirect, nil),
-		exchangeStep(t.b.repliesExchange(), amqp.ExchangeDirect, nil),
-	}
-	steps = slices.Concat(steps, t.deadSteps(), t.exitSteps(), t.delaySteps([]time.Duration{postponed}))
-	return sharedBy(steps...)
-}
-
-// sharedBy marks steps whose objects belong to all processes.
-func sharedBy(steps ...step) []step {
-	for i := range steps {
-		steps[i].shared = true
-	}
-	return steps
-}
-
-// exitSteps make the way out of the delay queues. An alternate exchange catches
-// what is meant for a queue that is gone: at-least-once dead-lettering would try
-// that again for ever.
-func (t *topology) exitSteps() []step {
-	return []step{exchangeStep(t.b.retryExchange(), amqp.ExchangeDirect, amqp.Table{"alternate-exchange": t.b.DeadQueue()})}
-}
-
-func (t *topology) delaySteps(delays []time.Duration) (steps []step) {
-	for _, d := range delays {
-		name := t.b.RetryQueue(d)
-		bound := bindStep(name, "", name)
-		bound.shared = true
-		steps = append(steps, queueStep(name, t.delayed(d)), exchangeStep(name, amqp.ExchangeFanout, nil), bound)
-	}
-	return steps
-}
-
-func (t *topology) groupSteps(group string) []step {
-	args := t.guarded()
-	args["x-single-active-consumer"] = true
-	var steps []step
-	for _, name := range t.b.HalfQueues(group) {
-		steps = append(steps, queueStep(name, args), bindStep(name, name, t.b.halfExchange()))
-	}
-	return steps
-}
-
-// consumerSteps come after exitSteps with nothing in between: what a delay queue
-// lets go meanwhile ends with the dead letters.
-func (t *topology) consumerSteps(name string, to wire.Bindings) []step {
-	queue := t.b.ConsumerQueue(name)
-	alone := t.b.AloneQueue(name)
-	steps := []step{
-		queueStep(queue, t.guarded()), bindStep(queue, queue, t.b.retryExchange()), bindStep(queue, queue, t.b.queuesExchange()),
-		queueStep(alone, t.guarded()), bindStep(alone, alone, t.b.retryExchange()), bindStep(alone, alone, t.b.queuesExchange()),
-	}
-	for _, topic := range to.Topics {
-		steps = append(steps, bindStep(queue, topic, t.b.TopicsExchange()))
-	}
-	for _, topic := range to.Noticed() {
-		steps = append(steps, bindStep(queue, topic, t.b.NoticesExchange()))
-		switch old := topic + holdfast.CompensatedSuffix; {
-		case slices.Contains(to.Topics, old): // an application's own
-		case t.b.o.RollingUpgrade:
-			steps = append(steps, bindStep(queue, old, t.b.TopicsExchange()))
-		default:
-			steps = append(steps, unbindStep(queue, old, t.b.TopicsExchange()))
-		}
-	}
-	return steps
-}
-
-// checkSteps make what check-backs of groups in other languages go through.
-func (t *topology) checkSteps() []step {
-	return sharedBy(exchangeStep(t.b.checksExchange(), amqp.ExchangeDirect, nil), exchangeStep(t.b.answersExchange(), amqp.ExchangeDirect, nil))
-}
-
-// answererSteps make the queue of the check-backs of such a group, whose processes may
-// not make it.
-func (t *topology) answererSteps(group string) []step {
-	queue, args := t.b.CheckQueue(group), quorum()
-	args["x-message-ttl"] = checkWait.Milliseconds()
-	return []step{queueStep(queue, args), bindStep(queue, queue, t.b.checksExchange())}
-}
-
-func (t *topology) all() []step {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if len(t.groups)+len(t.consumers)+len(t.replies) == 0 {
-		return nil
-	}
-	steps := t.baseSteps()
-	for g := range t.groups {
-		steps = append(steps, t.groupSteps(g)...)
-	}
-	for g := range t.replies {
-		steps = append(steps, t.replySteps(t.b.ReplyQueue(g))...)
-	}
-	for c := range t.held {
-		steps = append(steps, t.heldSteps(c)...)
-	}
-	if len(t.consumers) > 0 {
-		steps = append(steps, t.exitSteps()...)
-	}
-	for name, to := range t.consumers {
-		steps = append(steps, t.consumerSteps(name, to)...)
-	}
-	return append(steps, t.delaySteps(slices.Sorted(maps.Keys(t.delays)))...)
 }
 
 // restore makes everything remembered on a new connection, unless another connection
@@ -308,13 +133,14 @@ func (t *topology) restore(ctx context.Context, conn *amqp.Connection) error {
 	steps := t.all()
 	err = t.remakeNow(ctx, conn, steps, false)
 	if err != nil {
-		t.b.log.Error("queues could not be declared after connecting to RabbitMQ", "error", err)
+		t.b.c.Log.Error("queues could not be declared after connecting to RabbitMQ", "error", err)
 	}
 	if cutOff(ctx, conn) || errors.Is(err, errUnlooked) {
 		return err
 	}
 	if len(steps) > 0 {
-		t.b.log.Debug("what this process needs in RabbitMQ was looked for", "objects", len(steps), "took", time.Since(began))
+		t.b.c.Log.Debug("what this process needs in RabbitMQ was looked for", "objects", len(steps), "took",
+			time.Since(began))
 	}
 	t.ledger.attest(conn, true)
 	return nil
@@ -325,9 +151,9 @@ func (t *topology) restore(ctx context.Context, conn *amqp.Connection) error {
 // that keeps them, and delivers nothing to them.
 const remakePause = 300 * time.Millisecond
 
-// repair makes everything remembered again because something turned out to be
+// Repair makes everything remembered again because something turned out to be
 // missing. Callers that come while one repair runs share its result.
-func (t *topology) repair(ctx context.Context) error {
+func (t *topology) Repair(ctx context.Context) error {
 	t.mu.Lock()
 	seen := t.repairs
 	t.mu.Unlock()
@@ -343,10 +169,10 @@ func (t *topology) repair(ctx context.Context) error {
 	if shared {
 		return nil
 	}
-	if !sleep(ctx, remakePause) {
+	if !link.Sleep(ctx, remakePause) {
 		return ctx.Err()
 	}
-	conn, err := t.b.consLink.get(ctx)
+	conn, err := t.b.c.Consuming.Get(ctx)
 	if err != nil {
 		return err
 	}
@@ -354,7 +180,7 @@ func (t *topology) repair(ctx context.Context) error {
 	if len(steps) == 0 {
 		steps = t.baseSteps()
 	}
-	t.b.log.Warn("an exchange or queue is missing in RabbitMQ: declaring everything again")
+	t.b.c.Log.Warn("an exchange or queue is missing in RabbitMQ: declaring everything again")
 	t.epoch.Add(1)
 	if t.unrepaired != t.ledger.now() { // otherwise the last one was cut off, and this one goes on
 		t.unrepaired = t.ledger.begin()
@@ -372,7 +198,10 @@ func (t *topology) repair(ctx context.Context) error {
 	return err
 }
 
-// changedSince reports whether a repair ran at or after the given epoch.
-func (t *topology) changedSince(epoch uint64) bool {
+// BoundTo are the remembered consumers that messages of a topic are for.
+func (t *topology) BoundTo(topic string) []wire.Bound { return t.b.memory.wants(topic) }
+
+// ChangedSince reports whether a repair ran at or after the given epoch.
+func (t *topology) ChangedSince(epoch uint64) bool {
 	return epoch%2 == 1 || t.epoch.Load() != epoch
 }

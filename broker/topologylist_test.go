@@ -12,8 +12,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/holdfastmq/holdfast/broker/internal/wire"
 	"github.com/stretchr/testify/require"
+
+	"github.com/holdfastmq/holdfast/broker/internal/wire"
 )
 
 // makers are the calls that make a queue or an exchange.
@@ -132,7 +133,7 @@ func TestTopologyIsComplete(t *testing.T) {
 
 // Each kind of object that is listed is in the table of docs/wire-format.md.
 func TestTopologyIsDocumented(t *testing.T) {
-	b := &Broker{o: Options{Prefix: "holdfast", HalfQueues: 2}}
+	b := detached(Options{Prefix: "holdfast", HalfQueues: 2})
 	b.topo = newTopology(b)
 	hooks := []Hook{HookOf("G", nil, false), HookOf("", []string{"C"}, false)}
 	list, err := b.List(Topology{Groups: []string{"G"}, Replies: []string{"G"}, Checks: []string{"G"}, Consumers: []wire.Bound{BoundConsumer("C", []string{"a"})},

@@ -8,7 +8,7 @@ if [ -n "$(PATH="$PATH:/usr/sbin" command -v pgbouncer)" ]; then
 fi
 if command -v apt-get >/dev/null && [ "$(id -u)" = 0 ]; then
 	echo "installing Debian package pgbouncer"
-	sh -c "$(cat internal/stack/apt.sh)" holdfast-install update pgbouncer >/dev/null
+	sh -c "$(cat internal/stack/install/apt.sh)" holdfast-install update pgbouncer >/dev/null
 	exit 0
 fi
 echo "the tests of a pooler need pgbouncer: install it, for example with: sudo apt-get install pgbouncer" >&2

@@ -55,7 +55,7 @@ func (w *Worker) require(ctx context.Context) error {
 	if w.o.HalfQueues > 1 {
 		command += fmt.Sprintf(" --half-queues %d", w.o.HalfQueues)
 	}
-	if err == error(missing) && len(missing.What) == 0 { // nothing else is wrong
+	if _, alone := any(err).(*broker.MissingError); alone && len(missing.What) == 0 { // nothing else is wrong
 		w.o.Logger.Warn("something that this process can do without is missing in RabbitMQ", "missing", missing.Handy, "remedy", command+" "+x.Flags())
 		return nil
 	}

@@ -11,7 +11,8 @@ import (
 
 // DescribeOurs describes a workflow, and reports whether it is there and belongs to
 // the installation with that prefix.
-func DescribeOurs(ctx context.Context, c client.Client, prefix, workflowID string) (*client.WorkflowExecutionDescription, bool, error) {
+func DescribeOurs(ctx context.Context, c client.Client, prefix, workflowID string,
+) (*client.WorkflowExecutionDescription, bool, error) {
 	d, err := c.DescribeWorkflow(ctx, workflowID, "")
 	var none *serviceerror.NotFound
 	switch {
@@ -24,7 +25,8 @@ func DescribeOurs(ctx context.Context, c client.Client, prefix, workflowID strin
 }
 
 // Before looks for the workflow that workflowID meant before the prefix was part of it.
-func Before(ctx context.Context, c client.Client, prefix, workflowID string) (*client.WorkflowExecutionDescription, bool, error) {
+func Before(ctx context.Context, c client.Client, prefix, workflowID string,
+) (*client.WorkflowExecutionDescription, bool, error) {
 	before, other := BeforePrefixes(workflowID)
 	if !other {
 		return nil, false, nil

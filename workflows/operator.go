@@ -53,7 +53,8 @@ func RefuseReserved(operator string) error {
 // was looked at is taken again in a replay. Sagas take such signals: a saga's timeout
 // sends one to the saga that is its step.
 func RefuseReservedSignal(ctx workflow.Context, operator string) error {
-	if !ReservedOperator(operator) || workflow.GetVersion(ctx, "refuse reserved operators", workflow.DefaultVersion, 1) == workflow.DefaultVersion {
+	if !ReservedOperator(operator) || workflow.GetVersion(ctx, "refuse reserved operators", workflow.DefaultVersion, 1) ==
+		workflow.DefaultVersion {
 		return nil
 	}
 	return RefuseReserved(operator)

@@ -80,14 +80,17 @@ Environment:
 
 Errors go to the standard error. The exit status is 0, 1 for an error, 2 for a
 wrong usage.`,
-		Example:       "  holdfast dev -- go run ./cmd/shop\n  holdfast doctor --group orders\n  holdfast tx list --state parked",
+		Example: "  holdfast dev -- go run ./cmd/shop\n  holdfast doctor --group orders\n" +
+			"  holdfast tx list --state parked",
 		SilenceErrors: true,
 		SilenceUsage:  true,
 	}
 	root.CompletionOptions.HiddenDefaultCmd = true
 	flags := root.PersistentFlags()
-	flags.StringVar(&a.PrefixFlag, "prefix", "", "prefix of all queues and task queues (default $HOLDFAST_PREFIX, or holdfast)")
-	flags.DurationVar(&a.TimeoutFlag, "timeout", 0, "how long the command may take (default $HOLDFAST_TIMEOUT, or 30s; doctor: 10s; dead and saga, for several: 1h)")
+	flags.StringVar(&a.PrefixFlag, "prefix", "", "prefix of all queues and task queues (default $HOLDFAST_PREFIX, or "+
+		"holdfast)")
+	flags.DurationVar(&a.TimeoutFlag, "timeout", 0, "how long the command may take (default $HOLDFAST_TIMEOUT, or 30s; "+
+		"doctor: 10s; dead and saga, for several: 1h)")
 	root.PersistentPreRunE = func(*cobra.Command, []string) error { return a.ReadFlags() }
 	root.AddCommand(
 		setup.NewConsumers(a),

@@ -14,7 +14,7 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/holdfastmq/holdfast/internal/stack"
+	"github.com/holdfastmq/holdfast/internal/stack/process"
 )
 
 // quiet keeps Temporal's client library from writing into the story.
@@ -57,7 +57,7 @@ func (s *stage) process(ctx context.Context, name, databaseURL, faultAt string) 
 	p := &service{name: name, dead: make(chan struct{})}
 	p.cmd = exec.Command(filepath.Join(s.dir, "orderpayment"), name)
 	p.cmd.Env = append(append(os.Environ(), s.env(databaseURL)...), "HOLDFAST_FAULT="+faultAt)
-	stack.OwnGroup(p.cmd) // a Ctrl-C is the demo's to handle
+	process.OwnGroup(p.cmd) // a Ctrl-C is the demo's to handle
 	stdout, err := p.cmd.StdoutPipe()
 	if err != nil {
 		return nil, err

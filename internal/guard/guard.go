@@ -128,7 +128,7 @@ func (w *walk) node(err error) string {
 		return nilError(err)
 	}
 	w.permanent = w.permanent || reflect.TypeOf(err) == permanent
-	switch e := err.(type) {
+	switch e := any(err).(type) { // this very node of the tree
 	case interface{ Unwrap() error }:
 		if inner := e.Unwrap(); inner != nil {
 			return w.node(inner)

@@ -33,7 +33,7 @@ var mayImport = map[string][]string{
 	"internal/alerts":  {"", "activities", "broker", "internal/guard", "internal/metrics"},
 	"internal/observe": {"", "activities", "broker", "workflows", "internal/metrics"},
 	"barrier":          {"", "internal/blame", "internal/fault", "internal/guard"},
-	"broker":           {"", "broker/internal/wire", "internal/blame", "internal/fault", "internal/guard"},
+	"broker":           {"", "broker/internal/consumer", "broker/internal/keeper", "broker/internal/link", "broker/internal/wire", "internal/blame", "internal/fault", "internal/guard"},
 	"compensation":     {""},
 	"saga/core":        {""},
 	"saga":             {"", "saga/core", "internal/guard"},
@@ -44,7 +44,10 @@ var mayImport = map[string][]string{
 		"compensation", "saga", "saga/core", "internal/fault", "internal/guard", "internal/sagarun", "internal/shell",
 		"internal/alerts", "internal/metrics", "internal/observe"},
 
-	"broker/internal/wire": {""},
+	"broker/internal/wire":     {""},
+	"broker/internal/consumer": {"", "broker/internal/link", "broker/internal/wire", "internal/blame", "internal/fault", "internal/guard"},
+	"broker/internal/keeper":   {"", "broker/internal/link", "broker/internal/wire", "internal/fault", "internal/guard"},
+	"broker/internal/link":     {"", "broker/internal/wire", "internal/fault", "internal/guard"},
 
 	"workflows/transactions": {"", "activities", "workflows"},
 	"workflows/deadletters":  {"", "activities", "workflows", "internal/shell"},

@@ -17,17 +17,22 @@
 //
 //	stack.go      Start, Close, the addresses
 //	part.go       one part: start, wait until ready, stop, kill
-//	process.go    one process: its log, its end, its descendants
 //	rabbitmq.go   postgres.go   temporal.go: what is particular to each
 //	temporalserver.go  the Temporal server with PostgreSQL persistence
 //	postgresdir.go  a data folder that PostgreSQL's user can reach
 //	database.go   creating and dropping databases
 //	external.go   parts that the environment names
-//	install.go    apt.go, apt.sh, gobuild.go, temporalcli.go: getting what is missing
+//	temporalcli.go  the Temporal CLI: found, or built
 //	folder.go     the data folder: its owner, its lock, its secrets
 //	stale.go      what an owner that died left behind
+//	watch.go      a dev server of Temporal that is stuck
 //	ports.go      free ports that stay free while a part is down
-//	progress.go   the lines a user sees meanwhile
-//	spawn.go      starting processes so that they die with their owner
-//	proctable.go  what the process table says
+//	tools.go      the servers' own command line tools
+//
+// # Rooms
+//
+//	process   one process: its log, its end, its descendants; nothing outlives its owner
+//	install   getting what is missing
+//	progress  the lines a user sees meanwhile
+//	stacktest a stack for the tests of a package
 package stack

@@ -8,6 +8,8 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+
+	"github.com/holdfastmq/holdfast/internal/stack/process"
 )
 
 // tempPrefix makes temporary data folders recognisable, see sweep.
@@ -17,7 +19,7 @@ const tempPrefix = "holdfast-stack-"
 type folder struct {
 	path      string
 	temporary bool
-	lock      *fileLock
+	lock      *process.FileLock
 }
 
 // openFolder makes the data folder and takes its lock.
@@ -44,8 +46,8 @@ func openFolder(path string) (*folder, error) {
 			return nil, fmt.Errorf("data folder %s: %w", f.path, err)
 		}
 	}
-	f.lock, err = tryLock(f.join("lock"))
-	if errors.Is(err, errLocked) {
+	f.lock, err = process.TryLock(f.join("lock"))
+	if errors.Is(err, process.ErrLocked) {
 		return nil, fmt.Errorf("a stack is already running from %s (PID %d): stop it or use another folder",
 			f.path, readBook(f.join(bookFile)).Owner)
 	}
@@ -74,7 +76,7 @@ func (f *folder) close() error {
 	if f.temporary {
 		err = os.RemoveAll(f.path)
 	}
-	f.lock.release()
+	f.lock.Release()
 	return err
 }
 

@@ -11,6 +11,8 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.temporal.io/sdk/client"
 	sdktemporal "go.temporal.io/sdk/temporal"
+
+	"github.com/holdfastmq/holdfast/internal/stack/process"
 )
 
 // TestKillsAndRestarts kills each part as a crash would, and finds again what
@@ -31,13 +33,13 @@ func TestKillsAndRestarts(t *testing.T) {
 			check := c.kept(t, s)
 
 			pid := c.part.PID()
-			below := descendants(pid)
+			below := process.Descendants(pid)
 			require.NoError(t, c.part.Kill())
 			require.Zero(t, c.part.PID())
-			_, alive := lookup(pid)
+			_, alive := process.Lookup(pid)
 			require.False(t, alive, "the main process is gone")
 			for _, p := range below {
-				require.False(t, running(p.pid, p.started), "so is what it had started")
+				require.False(t, process.Running(p.PID, p.Started), "so is what it had started")
 			}
 			require.NoError(t, c.part.Kill(), "killing what is dead")
 

@@ -9,6 +9,9 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/holdfastmq/holdfast/internal/stack/process"
+	"github.com/holdfastmq/holdfast/internal/stack/progress"
 )
 
 // driver is what is particular to one of the three parts.
@@ -19,7 +22,7 @@ type driver interface {
 	prepare(ctx context.Context, repick bool) error
 	// commands are the processes, in the order of their start; the last is the
 	// part's main process.
-	commands() []command
+	commands() []process.Command
 	// probe tries once whether the part does its work, and says its version.
 	probe(ctx context.Context) (version string, err error)
 	// address is where clients connect to.
@@ -31,14 +34,14 @@ type driver interface {
 type Part struct {
 	name    string
 	driver  driver
-	out     *progress
-	spawner *spawner
+	out     *progress.Writer
+	spawner *process.Spawner
 	book    *book
 	log     string
 
 	mu     sync.Mutex
-	procs  []*process // in order of start; empty when stopped
-	pinned bool       // was ready once: its ports are known to others
+	procs  []*process.Process // in order of start; empty when stopped
+	pinned bool               // was ready once: its ports are known to others
 	pid    atomic.Int64
 }
 
@@ -68,7 +71,7 @@ func (p *Part) Log() string { return p.log }
 func (p *Part) Start(ctx context.Context) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if n := len(p.procs); n > 0 && !p.procs[n-1].ended() {
+	if n := len(p.procs); n > 0 && !p.procs[n-1].Ended() {
 		return nil
 	}
 	p.reap()
@@ -90,7 +93,7 @@ func (p *Part) Stop(ctx context.Context) error {
 	defer p.mu.Unlock()
 	ctx, cancel := context.WithTimeout(ctx, stopGrace)
 	defer cancel()
-	return p.forEach(func(proc *process) error { return proc.stop(ctx) })
+	return p.forEach(func(proc *process.Process) error { return proc.Stop(ctx) })
 }
 
 // Restart is Stop, then Start.
@@ -102,11 +105,11 @@ func (p *Part) Restart(ctx context.Context) error {
 }
 
 func (p *Part) kill() error {
-	return p.forEach((*process).kill)
+	return p.forEach((*process.Process).Kill)
 }
 
 // forEach ends the processes, the main one first, and forgets them.
-func (p *Part) forEach(end func(*process) error) error {
+func (p *Part) forEach(end func(*process.Process) error) error {
 	var errs []error
 	for i := len(p.procs) - 1; i >= 0; i-- {
 		if err := end(p.procs[i]); err != nil {
@@ -121,7 +124,7 @@ func (p *Part) forEach(end func(*process) error) error {
 // ended loses its helpers too.
 func (p *Part) reap() {
 	for _, proc := range p.procs {
-		_ = proc.kill()
+		_ = proc.Kill()
 	}
 	p.procs = nil
 	p.pid.Store(0)
@@ -139,7 +142,7 @@ func (p *Part) start(ctx context.Context) error {
 		if err = p.startOnce(ctx); !errors.Is(err, errPortTaken) {
 			break
 		}
-		p.out.line(p.name, "a port was taken meanwhile, trying again")
+		p.out.Line(p.name, "a port was taken meanwhile, trying again")
 	}
 	if err == nil {
 		p.pinned = true
@@ -159,32 +162,32 @@ func (p *Part) startOnce(ctx context.Context) error {
 		offset = info.Size()
 	}
 	for _, c := range p.driver.commands() {
-		proc, err := startProcess(p.spawner, c, log)
+		proc, err := process.Start(p.spawner, c, log)
 		if err != nil {
 			return errors.Join(fmt.Errorf("%s: %w", p.name, err), p.kill())
 		}
 		p.procs = append(p.procs, proc)
 	}
 	main := p.procs[len(p.procs)-1]
-	p.pid.Store(int64(main.pid))
+	p.pid.Store(int64(main.PID))
 	p.book.set(p.name, p.procs)
 	version, err := p.await(ctx, main)
 	if err != nil {
-		ended := main.ended()
+		ended := main.Ended()
 		err = errors.Join(err, p.kill())
-		tail := logTail(p.log, offset, tailLines)
+		tail := process.LogTail(p.log, offset, tailLines)
 		if ended && inUse(tail) {
 			err = fmt.Errorf("%w: %w", errPortTaken, err)
 		}
 		return fmt.Errorf("%s did not start: %w\nthe end of %s:\n%s", p.name, err, filepath.Clean(p.log), tail)
 	}
-	p.out.line(p.name, "ready on %s (%s, %s)", p.driver.address(), version, seconds(time.Since(begun)))
+	p.out.Line(p.name, "ready on %s (%s, %s)", p.driver.address(), version, progress.Seconds(time.Since(begun)))
 	return nil
 }
 
 // await probes until the part does its work, its process ends, or ctx ends.
-func (p *Part) await(ctx context.Context, main *process) (version string, err error) {
-	defer p.out.still(p.name, "starting")()
+func (p *Part) await(ctx context.Context, main *process.Process) (version string, err error) {
+	defer p.out.Still(p.name, "starting")()
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	var last error
@@ -200,9 +203,9 @@ func (p *Part) await(ctx context.Context, main *process) (version string, err er
 		}
 		t := time.NewTimer(probeEvery)
 		select {
-		case <-main.done:
+		case <-main.Done:
 			t.Stop()
-			return "", fmt.Errorf("its process ended: %v", main.err)
+			return "", fmt.Errorf("its process ended: %v", main.Err)
 		case <-ctx.Done():
 			t.Stop()
 			return "", fmt.Errorf("not ready in time (%w); last try: %v", context.Cause(ctx), last)

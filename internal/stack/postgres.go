@@ -13,6 +13,10 @@ import (
 	"strings"
 
 	"github.com/jackc/pgx/v5"
+
+	"github.com/holdfastmq/holdfast/internal/stack/install"
+
+	"github.com/holdfastmq/holdfast/internal/stack/process"
 )
 
 const (
@@ -24,28 +28,25 @@ const (
 		"(elsewhere see https://www.postgresql.org/download), or set DATABASE_URL to a running one"
 )
 
-// account is the user that a process runs as.
-type account struct{ uid, gid uint32 }
-
 // postgres runs one PostgreSQL server: TCP on loopback, password authentication,
 // fsync on.
 type postgres struct {
 	f        *folder
 	dir      string // holds "data"
 	bin      string // folder of initdb and postgres
-	user     *account
+	user     *process.Account
 	password string
 	ports    ports // "sql"
 }
 
-func newPostgres(ctx context.Context, f *folder, in *installer, b *book) (*postgres, error) {
+func newPostgres(ctx context.Context, f *folder, in *install.Installer, b *book) (*postgres, error) {
 	p := &postgres{f: f, ports: f.loadPorts("postgresql")}
 	found := func() bool {
 		p.bin = findPostgres()
 		return p.bin != ""
 	}
 	if !found() {
-		if err := in.packages(ctx, postgresName, postgresRemedy, found, "postgresql"); err != nil {
+		if err := in.Packages(ctx, postgresName, postgresRemedy, found, "postgresql"); err != nil {
 			return nil, err
 		}
 	}
@@ -56,7 +57,7 @@ func newPostgres(ctx context.Context, f *folder, in *installer, b *book) (*postg
 		}
 	}
 	var err error
-	if p.dir, err = postgresDir(ctx, f, p.user, in.out, b); err != nil {
+	if p.dir, err = postgresDir(ctx, f, p.user, in.Out, b); err != nil {
 		return nil, err
 	}
 	p.password, err = f.secret("postgresql")
@@ -75,7 +76,7 @@ func findPostgres() string {
 	for _, dir := range dirs {
 		major := postgresMajor(dir)
 		if (major == 0 || major >= postgresOldest) &&
-			isFile(filepath.Join(dir, "initdb")) && isFile(filepath.Join(dir, "postgres")) {
+			install.IsFile(filepath.Join(dir, "initdb")) && install.IsFile(filepath.Join(dir, "postgres")) {
 			return dir
 		}
 	}
@@ -89,7 +90,7 @@ func postgresMajor(dir string) int {
 }
 
 // postgresAccount is the user postgres: PostgreSQL refuses to run as root.
-func postgresAccount() (*account, error) {
+func postgresAccount() (*process.Account, error) {
 	u, err := user.Lookup("postgres")
 	if err != nil {
 		return nil, fmt.Errorf("PostgreSQL refuses to run as root and there is no user postgres (%w): "+
@@ -100,7 +101,7 @@ func postgresAccount() (*account, error) {
 	if err1 != nil || err2 != nil {
 		return nil, fmt.Errorf("the user postgres has the odd IDs %s:%s", u.Uid, u.Gid)
 	}
-	return &account{uint32(uid), uint32(gid)}, nil
+	return &process.Account{UID: uint32(uid), GID: uint32(gid)}, nil
 }
 
 func (p *postgres) prepare(ctx context.Context, repick bool) error {
@@ -135,7 +136,7 @@ func (p *postgres) initdb(ctx context.Context) error {
 	}
 	defer func() { _ = os.Remove(pw) }()
 	if p.user != nil {
-		if err := os.Chown(pw, int(p.user.uid), int(p.user.gid)); err != nil {
+		if err := os.Chown(pw, int(p.user.UID), int(p.user.GID)); err != nil {
 			return fmt.Errorf("password file: %w", err)
 		}
 	}
@@ -147,11 +148,11 @@ func (p *postgres) initdb(ctx context.Context) error {
 	}
 	cmd := exec.CommandContext(ctx, filepath.Join(p.bin, "initdb"), args...)
 	cmd.Dir, cmd.Env = p.dir, p.environment()
-	OwnGroup(cmd)
-	asUser(cmd, p.user)
-	cmd.Cancel = func() error { return killGroup(cmd.Process.Pid) }
+	process.OwnGroup(cmd)
+	process.AsUser(cmd, p.user)
+	cmd.Cancel = func() error { return process.KillGroup(cmd.Process.Pid) }
 	if out, err := cmd.CombinedOutput(); err != nil {
-		return fmt.Errorf("initdb: %w\n%s", err, lastLines(string(out), tailLines))
+		return fmt.Errorf("initdb: %w\n%s", err, process.LastLines(string(out), tailLines))
 	}
 	if err := os.Rename(half, p.data()); err != nil {
 		return fmt.Errorf("data folder: %w", err)
@@ -160,12 +161,12 @@ func (p *postgres) initdb(ctx context.Context) error {
 }
 
 func (p *postgres) environment() []string {
-	env := withoutEnv(os.Environ(), "PGDATA", "PGPORT", "PGHOST", "PGUSER", "PGPASSWORD", "PGDATABASE",
+	env := process.WithoutEnv(os.Environ(), "PGDATA", "PGPORT", "PGHOST", "PGUSER", "PGPASSWORD", "PGDATABASE",
 		"PGOPTIONS", "PGSERVICE", "HOME", "LC_ALL", "LC_MESSAGES", "LANGUAGE")
 	return append(env, "HOME="+p.dir, "LC_ALL=C")
 }
 
-func (p *postgres) commands() []command {
+func (p *postgres) commands() []process.Command {
 	settings := []string{
 		"port=" + strconv.Itoa(p.ports["sql"]),
 		"listen_addresses=" + loopback,
@@ -180,13 +181,13 @@ func (p *postgres) commands() []command {
 	for _, s := range settings {
 		args = append(args, "-c", s)
 	}
-	stop := sigFast
+	stop := process.SigFast
 	if p.f.temporary {
-		stop = sigImmediate // nothing is to be saved
+		stop = process.SigImmediate // nothing is to be saved
 	}
-	return []command{{
-		label: "postgres", path: filepath.Join(p.bin, "postgres"), args: args,
-		env: p.environment(), dir: p.dir, user: p.user, stop: stop, crash: sigImmediate,
+	return []process.Command{{
+		Label: "postgres", Path: filepath.Join(p.bin, "postgres"), Args: args,
+		Env: p.environment(), Dir: p.dir, User: p.user, Stop: stop, Crash: process.SigImmediate,
 	}}
 }
 

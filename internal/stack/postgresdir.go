@@ -9,13 +9,16 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+
+	"github.com/holdfastmq/holdfast/internal/stack/process"
+	"github.com/holdfastmq/holdfast/internal/stack/progress"
 )
 
 // postgresDir makes the folder for PostgreSQL's data. As another user PostgreSQL
 // may be unable to reach the stack's data folder (a clone inside a 0700 home);
 // its data then goes to a folder for temporary files, under a name that is
 // derived from the data folder's, so that it is found again.
-func postgresDir(ctx context.Context, f *folder, u *account, out *progress, b *book) (string, error) {
+func postgresDir(ctx context.Context, f *folder, u *process.Account, out *progress.Writer, b *book) (string, error) {
 	dir := f.join("postgresql")
 	if u != nil && !reachable(ctx, f.path, u) {
 		base := os.TempDir()
@@ -28,7 +31,7 @@ func postgresDir(ctx context.Context, f *folder, u *account, out *progress, b *b
 			return "", fmt.Errorf("PostgreSQL (as user postgres, for it refuses root) can reach neither %s nor %s: "+
 				"use a data folder that it can, or run as another user", f.path, base)
 		}
-		out.line(postgresName, "its user postgres cannot reach %s: the data is in %s", f.path, dir)
+		out.Line(postgresName, "its user postgres cannot reach %s: the data is in %s", f.path, dir)
 		if err := b.outside(dir); err != nil {
 			return "", err
 		}
@@ -37,7 +40,7 @@ func postgresDir(ctx context.Context, f *folder, u *account, out *progress, b *b
 	switch {
 	case err == nil:
 		if u != nil {
-			if err := os.Chown(dir, int(u.uid), int(u.gid)); err != nil {
+			if err := os.Chown(dir, int(u.UID), int(u.GID)); err != nil {
 				return "", fmt.Errorf("PostgreSQL's data folder: %w", err)
 			}
 		}
@@ -53,9 +56,9 @@ func postgresDir(ctx context.Context, f *folder, u *account, out *progress, b *b
 	}
 	want := uint32(os.Geteuid())
 	if u != nil {
-		want = u.uid
+		want = u.UID
 	}
-	if owner, ok := ownerOf(info); !info.IsDir() || ok && owner != want {
+	if owner, ok := process.OwnerOf(info); !info.IsDir() || ok && owner != want {
 		return "", fmt.Errorf("PostgreSQL's data folder %s is not a folder of the user with ID %d: "+
 			"remove it, or use another data folder", dir, want)
 	}
@@ -63,9 +66,9 @@ func postgresDir(ctx context.Context, f *folder, u *account, out *progress, b *b
 }
 
 // reachable says whether the user can pass through the folder.
-func reachable(ctx context.Context, dir string, u *account) bool {
+func reachable(ctx context.Context, dir string, u *process.Account) bool {
 	cmd := exec.CommandContext(ctx, "/bin/sh", "-c", `cd "$1"`, "sh", dir)
 	cmd.Dir = "/"
-	asUser(cmd, u)
+	process.AsUser(cmd, u)
 	return cmd.Run() == nil
 }

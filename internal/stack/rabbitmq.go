@@ -14,6 +14,10 @@ import (
 	"time"
 
 	amqp "github.com/rabbitmq/amqp091-go"
+
+	"github.com/holdfastmq/holdfast/internal/stack/install"
+
+	"github.com/holdfastmq/holdfast/internal/stack/process"
 )
 
 const (
@@ -34,15 +38,15 @@ type rabbit struct {
 	ports    ports // "amqp", "dist", "epmd"
 }
 
-func newRabbit(ctx context.Context, f *folder, in *installer) (*rabbit, error) {
-	raiseFileLimit()
+func newRabbit(ctx context.Context, f *folder, in *install.Installer) (*rabbit, error) {
+	process.RaiseFileLimit()
 	r := &rabbit{f: f, ports: f.loadPorts("rabbitmq")}
 	found := func() bool {
 		r.server, r.epmd = findRabbit()
 		return r.server != "" && r.epmd != ""
 	}
 	if !found() {
-		if err := in.packages(ctx, rabbitName, rabbitRemedy, found, "rabbitmq-server"); err != nil {
+		if err := in.Packages(ctx, rabbitName, rabbitRemedy, found, "rabbitmq-server"); err != nil {
 			return nil, err
 		}
 	}
@@ -69,7 +73,7 @@ func findRabbit() (server, epmd string) {
 		candidates = append(candidates, path)
 	}
 	for _, path := range candidates {
-		if isFile(path) {
+		if install.IsFile(path) {
 			server = path
 			break
 		}
@@ -115,9 +119,9 @@ log.file = false
 	return nil
 }
 
-func (r *rabbit) commands() []command {
+func (r *rabbit) commands() []process.Command {
 	in := func(name string) string { return filepath.Join(r.dir, name) }
-	env := append(withoutEnv(os.Environ(), "RABBITMQ_", "ERL_", "HOME"),
+	env := append(process.WithoutEnv(os.Environ(), "RABBITMQ_", "ERL_", "HOME"),
 		"HOME="+r.dir, // the Erlang cookie
 		"ERL_EPMD_PORT="+strconv.Itoa(r.ports["epmd"]),
 		"ERL_EPMD_ADDRESS="+loopback,
@@ -142,12 +146,12 @@ func (r *rabbit) commands() []command {
 		"RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS=-kernel inet_dist_use_interface {127,0,0,1} "+
 			"+sbwt none +sbwtdcpu none +sbwtdio none",
 	)
-	return []command{
+	return []process.Command{
 		{
-			label: "epmd", path: r.epmd, args: []string{"-port", strconv.Itoa(r.ports["epmd"]), "-address", loopback},
-			env: env, dir: r.dir, stop: sigTerminate, crash: sigKill,
+			Label: "epmd", Path: r.epmd, Args: []string{"-port", strconv.Itoa(r.ports["epmd"]), "-address", loopback},
+			Env: env, Dir: r.dir, Stop: process.SigTerminate, Crash: process.SigKill,
 		},
-		{label: "rabbitmq-server", path: r.server, env: env, dir: r.dir, stop: sigTerminate, crash: sigKill},
+		{Label: "rabbitmq-server", Path: r.server, Env: env, Dir: r.dir, Stop: process.SigTerminate, Crash: process.SigKill},
 	}
 }
 

@@ -6,6 +6,11 @@ import (
 	"fmt"
 	"io"
 	"sync"
+
+	"github.com/holdfastmq/holdfast/internal/stack/install"
+
+	"github.com/holdfastmq/holdfast/internal/stack/process"
+	"github.com/holdfastmq/holdfast/internal/stack/progress"
 )
 
 // Options say where and how a stack is started. The zero value is a stack in a
@@ -38,7 +43,7 @@ type Stack struct {
 
 	folder  *folder
 	book    *book
-	spawner *spawner
+	spawner *process.Spawner
 
 	temporalServer  TemporalServer
 	postgres        *postgres     // the driver of PostgreSQL; valid once postgresStarted is closed
@@ -56,7 +61,7 @@ type Stack struct {
 // ctx ends, all that was started is stopped again. Later, ctx has no meaning any
 // more: call Close.
 func Start(ctx context.Context, o Options) (*Stack, error) {
-	out := newProgress(o.Out)
+	out := progress.New(o.Out)
 	env := external(o.IgnoreEnv)
 	s := &Stack{
 		amqpURL: env(envAMQP), databaseURL: env(envDatabase), temporalAddress: env(envTemporal),
@@ -85,7 +90,7 @@ func Start(ctx context.Context, o Options) (*Stack, error) {
 }
 
 // open takes the data folder, and clears away what dead owners left.
-func (s *Stack) open(o Options, out *progress) error {
+func (s *Stack) open(o Options, out *progress.Writer) error {
 	sweep(out)
 	var err error
 	if s.folder, err = openFolder(o.Dir); err != nil {
@@ -98,20 +103,20 @@ func (s *Stack) open(o Options, out *progress) error {
 		return err
 	}
 	if !o.orphans {
-		s.spawner = newSpawner()
+		s.spawner = process.NewSpawner()
 	}
 	return nil
 }
 
 // start brings up the three parts; the first failure ends the others' waiting.
-func (s *Stack) start(ctx context.Context, out *progress) error {
+func (s *Stack) start(ctx context.Context, out *progress.Writer) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	in := newInstaller(out)
+	in := install.New(out)
 	var first error
 	var once sync.Once
 	var wg sync.WaitGroup
-	for _, bring := range []func(context.Context, *progress, *installer) error{
+	for _, bring := range []func(context.Context, *progress.Writer, *install.Installer) error{
 		s.bringTemporal, s.bringRabbitMQ, s.bringPostgreSQL,
 	} {
 		wg.Go(func() {
@@ -127,11 +132,11 @@ func (s *Stack) start(ctx context.Context, out *progress) error {
 	return first
 }
 
-func (s *Stack) bringRabbitMQ(ctx context.Context, out *progress, in *installer) error {
+func (s *Stack) bringRabbitMQ(ctx context.Context, out *progress.Writer, in *install.Installer) error {
 	if s.amqpURL != "" {
 		version, err := checkAMQP(ctx, s.amqpURL)
 		if err == nil {
-			out.line(rabbitName, "using the one AMQP_URL names: %s (%s)", redacted(s.amqpURL), version)
+			out.Line(rabbitName, "using the one AMQP_URL names: %s (%s)", redacted(s.amqpURL), version)
 		}
 		return err
 	}
@@ -147,11 +152,11 @@ func (s *Stack) bringRabbitMQ(ctx context.Context, out *progress, in *installer)
 	return nil
 }
 
-func (s *Stack) bringPostgreSQL(ctx context.Context, out *progress, in *installer) error {
+func (s *Stack) bringPostgreSQL(ctx context.Context, out *progress.Writer, in *install.Installer) error {
 	if s.databaseURL != "" {
 		version, err := checkDatabase(ctx, s.databaseURL)
 		if err == nil {
-			out.line(postgresName, "using the one DATABASE_URL names: %s (%s)", redacted(s.databaseURL), version)
+			out.Line(postgresName, "using the one DATABASE_URL names: %s (%s)", redacted(s.databaseURL), version)
 		}
 		return err
 	}
@@ -169,11 +174,11 @@ func (s *Stack) bringPostgreSQL(ctx context.Context, out *progress, in *installe
 	return nil
 }
 
-func (s *Stack) bringTemporal(ctx context.Context, out *progress, in *installer) error {
+func (s *Stack) bringTemporal(ctx context.Context, out *progress.Writer, in *install.Installer) error {
 	if s.temporalAddress != "" {
 		version, err := checkTemporal(ctx, s.temporalAddress, s.namespace)
 		if err == nil {
-			out.line(temporalName, "using the one TEMPORAL_ADDRESS names: %s (%s)", s.temporalAddress, version)
+			out.Line(temporalName, "using the one TEMPORAL_ADDRESS names: %s (%s)", s.temporalAddress, version)
 		}
 		return err
 	}
@@ -192,13 +197,13 @@ func (s *Stack) bringTemporal(ctx context.Context, out *progress, in *installer)
 	watched, unwatch := context.WithCancel(context.WithoutCancel(ctx))
 	s.unwatch = unwatch
 	s.watching.Go(func() { s.Temporal.watch(watched, watchEvery) })
-	out.line(temporalName, "web UI at %s", s.temporalUI)
+	out.Line(temporalName, "web UI at %s", s.temporalUI)
 	return nil
 }
 
 // bringTemporalServer brings up the Temporal server with PostgreSQL persistence,
 // once PostgreSQL is up.
-func (s *Stack) bringTemporalServer(ctx context.Context, out *progress, in *installer) error {
+func (s *Stack) bringTemporalServer(ctx context.Context, out *progress.Writer, in *install.Installer) error {
 	t, err := newTemporalServer(ctx, s.folder, in, s.namespace)
 	if err != nil {
 		return err
@@ -217,7 +222,7 @@ func (s *Stack) bringTemporalServer(ctx context.Context, out *progress, in *inst
 	return nil
 }
 
-func (s *Stack) part(name, log string, d driver, out *progress) *Part {
+func (s *Stack) part(name, log string, d driver, out *progress.Writer) *Part {
 	return &Part{name: name, driver: d, out: out, spawner: s.spawner, book: s.book, log: s.folder.join(log + ".log")}
 }
 
@@ -277,7 +282,7 @@ func (s *Stack) close() error {
 		}
 	}
 	if s.spawner != nil {
-		s.spawner.close()
+		s.spawner.Close()
 	}
 	if s.folder == nil || s.folder.lock == nil {
 		return errors.Join(errs...)

@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/holdfastmq/holdfast/internal/stack/progress"
 )
 
 // limit bounds one test; the first on a bare machine installs things.
@@ -46,7 +48,7 @@ func TestStartsAndCloses(t *testing.T) {
 	require.Len(t, s.Env(), 5)
 	begun := time.Now()
 	require.NoError(t, s.Close())
-	t.Logf("closed in %s", seconds(time.Since(begun)))
+	t.Logf("closed in %s", progress.Seconds(time.Since(begun)))
 	require.NoError(t, s.Close(), "a second Close")
 	require.NoDirExists(t, dir)
 	require.Zero(t, s.RabbitMQ.PID())

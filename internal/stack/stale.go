@@ -10,6 +10,11 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"github.com/holdfastmq/holdfast/internal/stack/install"
+
+	"github.com/holdfastmq/holdfast/internal/stack/process"
+	"github.com/holdfastmq/holdfast/internal/stack/progress"
 )
 
 const (
@@ -53,12 +58,12 @@ func newBook(path string) (*book, error) {
 
 // set records the processes of a part. That the file cannot be written is no
 // reason to stop anything: it only matters if this process is killed too.
-func (b *book) set(part string, procs []*process) {
+func (b *book) set(part string, procs []*process.Process) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	list := make([]bookEntry, 0, len(procs))
 	for _, p := range procs {
-		list = append(list, bookEntry{p.label, p.pid, p.started, p.stopSig})
+		list = append(list, bookEntry{p.Label, p.PID, p.Started, p.StopSignal})
 	}
 	b.entries.Processes[part] = list
 	_ = b.write()
@@ -107,7 +112,7 @@ func bootID() string {
 
 // stopLeftovers stops what the last owner of the folder left running. The caller
 // holds the folder's lock, so that owner is dead.
-func stopLeftovers(f *folder, out *progress) error {
+func stopLeftovers(f *folder, out *progress.Writer) error {
 	e := readBook(f.join(bookFile))
 	if e.Boot != bootID() {
 		return nil
@@ -116,20 +121,20 @@ func stopLeftovers(f *folder, out *progress) error {
 	for part, list := range e.Processes {
 		for i := len(list) - 1; i >= 0; i-- {
 			l := list[i]
-			if !running(l.PID, l.Started) {
+			if !process.Running(l.PID, l.Started) {
 				continue
 			}
-			out.line(part, "stopping what an earlier run left behind (%s, PID %d)", l.Label, l.PID)
-			below := descendants(l.PID)
-			if err := signalPID(l.PID, l.Stop); err != nil {
+			out.Line(part, "stopping what an earlier run left behind (%s, PID %d)", l.Label, l.PID)
+			below := process.Descendants(l.PID)
+			if err := process.Signal(l.PID, l.Stop); err != nil {
 				errs = append(errs, err)
 				continue
 			}
-			if !awaitGone(l.PID, l.Started, leftoverGrace) {
-				errs = append(errs, killTree(l.PID))
+			if !process.AwaitGone(l.PID, l.Started, leftoverGrace) {
+				errs = append(errs, process.KillTree(l.PID))
 			}
-			errs = append(errs, killAll(below))
-			if !awaitGone(l.PID, l.Started, killWait) {
+			errs = append(errs, process.KillAll(below))
+			if !process.AwaitGone(l.PID, l.Started, process.KillWait) {
 				errs = append(errs, fmt.Errorf("%s of an earlier run (PID %d) does not end", l.Label, l.PID))
 			}
 		}
@@ -139,29 +144,29 @@ func stopLeftovers(f *folder, out *progress) error {
 
 // sweep removes temporary stacks whose owner died without closing them, a killed
 // test binary say.
-func sweep(out *progress) {
+func sweep(out *progress.Writer) {
 	dirs, _ := filepath.Glob(filepath.Join(os.TempDir(), tempPrefix+"*"))
 	for _, dir := range dirs {
 		info, err := os.Lstat(dir)
-		if err != nil || !info.IsDir() || !ownedByUs(info) || !isFile(filepath.Join(dir, bookFile)) {
+		if err != nil || !info.IsDir() || !process.OwnedByUs(info) || !install.IsFile(filepath.Join(dir, bookFile)) {
 			continue // not ours, or so new that it has no state yet
 		}
-		lock, err := tryLock(filepath.Join(dir, "lock"))
+		lock, err := process.TryLock(filepath.Join(dir, "lock"))
 		if err != nil {
 			continue // its owner lives
 		}
 		f := &folder{path: dir, temporary: true, lock: lock}
 		outside := readBook(f.join(bookFile)).Outside
 		if err := stopLeftovers(f, out); err != nil {
-			out.line("Sweep", "%s: %v", dir, err)
-			lock.release()
+			out.Line("Sweep", "%s: %v", dir, err)
+			lock.Release()
 			continue
 		}
 		for _, d := range outside {
 			_ = os.RemoveAll(d)
 		}
 		if err := f.close(); err != nil {
-			out.line("Sweep", "%s cannot be removed: %v", dir, err)
+			out.Line("Sweep", "%s cannot be removed: %v", dir, err)
 		}
 	}
 }

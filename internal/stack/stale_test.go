@@ -7,11 +7,15 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/holdfastmq/holdfast/internal/stack/process"
+	"github.com/holdfastmq/holdfast/internal/stack/progress"
 )
 
 // Settings that make the test binary a stack's owner that waits to be killed.
@@ -46,7 +50,7 @@ func own(dir string) int {
 type owner struct {
 	cmd  *exec.Cmd
 	dir  string
-	pids []procInfo
+	pids []process.Info
 }
 
 func startOwner(t *testing.T, dir string, keep bool) *owner {
@@ -68,10 +72,10 @@ func startOwner(t *testing.T, dir string, keep bool) *owner {
 	for _, f := range fields[1:] {
 		pid, err := strconv.Atoi(f)
 		require.NoError(t, err)
-		info, ok := lookup(pid)
+		info, ok := process.Lookup(pid)
 		require.True(t, ok)
 		o.pids = append(o.pids, info)
-		o.pids = append(o.pids, descendants(pid)...)
+		o.pids = append(o.pids, process.Descendants(pid)...)
 	}
 	return o
 }
@@ -122,20 +126,20 @@ func TestOwnerKilled(t *testing.T) {
 	o := startOwner(t, dir, true)
 	o.kill(t)
 	for _, p := range o.pids[:1] {
-		require.True(t, running(p.pid, p.started), "left behind")
+		require.True(t, process.Running(p.PID, p.Started), "left behind")
 	}
 	// Another process with a PID that the state file names is left alone.
 	b := readBook(filepath.Join(dir, bookFile))
 	b.Processes[rabbitName] = append(b.Processes[rabbitName],
-		bookEntry{Label: "recycled", PID: bystander.Process.Pid, Started: "1", Stop: sigKill})
+		bookEntry{Label: "recycled", PID: bystander.Process.Pid, Started: "1", Stop: process.SigKill})
 	f := &folder{path: dir}
 	require.NoError(t, (&book{path: f.join(bookFile), entries: b}).write())
 
 	start(t, Options{IgnoreEnv: true, Dir: dir})
 	for _, p := range o.pids {
-		require.False(t, running(p.pid, p.started), "stopped at the next start")
+		require.False(t, process.Running(p.PID, p.Started), "stopped at the next start")
 	}
-	_, ok := lookup(bystander.Process.Pid)
+	_, ok := process.Lookup(bystander.Process.Pid)
 	require.True(t, ok)
 }
 
@@ -145,7 +149,7 @@ func TestSweep(t *testing.T) {
 	o := startOwner(t, "-", true)
 	o.kill(t)
 	require.DirExists(t, o.dir)
-	out := newProgress(testOut{t})
+	out := progress.New(testOut{t})
 	alive, err := openFolder("")
 	require.NoError(t, err)
 	_, err = newBook(alive.join(bookFile))
@@ -153,7 +157,7 @@ func TestSweep(t *testing.T) {
 	sweep(out)
 	require.NoDirExists(t, o.dir)
 	for _, p := range o.pids {
-		require.False(t, running(p.pid, p.started))
+		require.False(t, process.Running(p.PID, p.Started))
 	}
 	require.DirExists(t, alive.path, "its owner lives")
 	require.NoError(t, alive.close())
@@ -161,16 +165,16 @@ func TestSweep(t *testing.T) {
 
 // TestDiesWithOwner: on Linux nothing outlives a killed owner in the first place.
 func TestDiesWithOwner(t *testing.T) {
-	if !hasProc() {
+	if runtime.GOOS != "linux" {
 		t.Skip("only Linux tells a process that its parent is dead")
 	}
 	t.Setenv("TMPDIR", openTemp(t))
 	o := startOwner(t, "-", false)
 	o.kill(t)
 	for _, p := range o.pids {
-		require.True(t, awaitGone(p.pid, p.started, killWait), "process %d", p.pid)
+		require.True(t, process.AwaitGone(p.PID, p.Started, process.KillWait), "process %d", p.PID)
 	}
-	sweep(newProgress(testOut{t}))
+	sweep(progress.New(testOut{t}))
 	require.NoDirExists(t, o.dir)
 }
 

@@ -14,6 +14,10 @@ import (
 	"go.temporal.io/api/workflowservice/v1"
 	"go.temporal.io/sdk/client"
 	sdklog "go.temporal.io/sdk/log"
+
+	"github.com/holdfastmq/holdfast/internal/stack/install"
+
+	"github.com/holdfastmq/holdfast/internal/stack/process"
 )
 
 const (
@@ -59,10 +63,10 @@ type temporal struct {
 	ports     ports
 }
 
-func newTemporal(ctx context.Context, f *folder, in *installer, namespace string) (*temporal, error) {
+func newTemporal(ctx context.Context, f *folder, in *install.Installer, namespace string) (*temporal, error) {
 	t := &temporal{f: f, namespace: namespace, ports: f.loadPorts("temporal")}
 	var err error
-	if t.binary, err = in.temporalBinary(ctx); err != nil {
+	if t.binary, err = temporalBinary(ctx, in); err != nil {
 		return nil, err
 	}
 	t.dir, err = f.sub("temporal")
@@ -82,7 +86,7 @@ func (t *temporal) prepare(_ context.Context, repick bool) error {
 	return t.f.savePorts("temporal", t.ports)
 }
 
-func (t *temporal) commands() []command {
+func (t *temporal) commands() []process.Command {
 	port := func(purpose string) string { return strconv.Itoa(t.ports[purpose]) }
 	args := []string{
 		"server", "start-dev",
@@ -109,11 +113,11 @@ func (t *temporal) commands() []command {
 		args = append(args, "--dynamic-config-value", l.key+"="+strconv.Itoa(l.value))
 	}
 	args = append(args, "--dynamic-config-value", "system.enableEagerWorkflowStart=true")
-	return []command{{
-		label: "temporal", path: t.binary, args: args, dir: t.dir,
+	return []process.Command{{
+		Label: "temporal", Path: t.binary, Args: args, Dir: t.dir,
 		// Neither the user's CLI settings nor their home folder matter to the server.
-		env:  append(withoutEnv(os.Environ(), "TEMPORAL_", "HOME"), "HOME="+t.dir),
-		stop: sigTerminate, crash: sigKill,
+		Env:  append(process.WithoutEnv(os.Environ(), "TEMPORAL_", "HOME"), "HOME="+t.dir),
+		Stop: process.SigTerminate, Crash: process.SigKill,
 	}}
 }
 

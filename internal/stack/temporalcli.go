@@ -3,12 +3,13 @@ package stack
 import (
 	"context"
 	"fmt"
-	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strconv"
 	"strings"
+
+	"github.com/holdfastmq/holdfast/internal/stack/install"
 )
 
 const (
@@ -23,26 +24,26 @@ const (
 )
 
 // temporalBinary finds the Temporal CLI, or builds it.
-func (i *installer) temporalBinary(ctx context.Context) (string, error) {
+func temporalBinary(ctx context.Context, in *install.Installer) (string, error) {
 	if path, err := exec.LookPath("temporal"); err == nil {
 		out, err := exec.CommandContext(ctx, path, "--version").Output()
 		switch {
 		case err != nil:
-			i.out.line(temporalName, "%s does not say its version (%v); not used", path, err)
+			in.Out.Line(temporalName, "%s does not say its version (%v); not used", path, err)
 		case recentTemporal(string(out)):
 			return filepath.Abs(path)
 		default:
-			i.out.line(temporalName, "%s is too old (%s); not used", path, strings.TrimSpace(string(out)))
+			in.Out.Line(temporalName, "%s is too old (%s); not used", path, strings.TrimSpace(string(out)))
 		}
 	}
-	dir := i.versioned("temporal", temporalCLI)
+	dir := in.Versioned("temporal", temporalCLI)
 	path := filepath.Join(dir, "temporal")
-	err := i.build(ctx, goBuild{
-		what: "the Temporal CLI " + temporalCLI, duration: "about 3 minutes",
-		dir: dir, module: temporalModule, version: temporalCLI,
-		ldflags:  fmt.Sprintf("-X %s/temporalcli.Version=%s", temporalModule, strings.TrimPrefix(temporalCLI, "v")),
-		programs: []program{{"cmd/temporal", "temporal"}},
-		remedy: fmt.Sprintf("run `go install %s/cmd/temporal@%s` or see https://docs.temporal.io/cli#install, "+
+	err := in.Build(ctx, install.GoBuild{
+		Part: temporalName, What: "the Temporal CLI " + temporalCLI, Duration: "about 3 minutes", Dir: dir,
+		Module: temporalModule, Version: temporalCLI,
+		LDFlags:  fmt.Sprintf("-X %s/temporalcli.Version=%s", temporalModule, strings.TrimPrefix(temporalCLI, "v")),
+		Programs: []install.Program{{Package: "cmd/temporal", Name: "temporal"}},
+		Remedy: fmt.Sprintf("run `go install %s/cmd/temporal@%s` or see https://docs.temporal.io/cli#install, "+
 			"then have `temporal` on the PATH; or set TEMPORAL_ADDRESS to a running server", temporalModule, temporalCLI),
 	})
 	return path, err
@@ -60,26 +61,4 @@ func recentTemporal(out string) bool {
 	major, _ := strconv.Atoi(m[1])
 	minor, _ := strconv.Atoi(m[2])
 	return major > temporalServerMajor || major == temporalServerMajor && minor >= temporalServerMinor
-}
-
-func isFile(path string) bool {
-	info, err := os.Stat(path)
-	return err == nil && info.Mode().IsRegular()
-}
-
-// withoutEnv is env without the named variables; a name that ends in "_" stands
-// for all that begin so.
-func withoutEnv(env []string, names ...string) []string {
-	kept := make([]string, 0, len(env))
-next:
-	for _, kv := range env {
-		key, _, _ := strings.Cut(kv, "=")
-		for _, name := range names {
-			if key == name || strings.HasSuffix(name, "_") && strings.HasPrefix(key, name) {
-				continue next
-			}
-		}
-		kept = append(kept, kv)
-	}
-	return kept
 }

@@ -20,6 +20,10 @@ import (
 	"go.temporal.io/sdk/client"
 	sdklog "go.temporal.io/sdk/log"
 	"google.golang.org/protobuf/types/known/durationpb"
+
+	"github.com/holdfastmq/holdfast/internal/stack/install"
+
+	"github.com/holdfastmq/holdfast/internal/stack/process"
 )
 
 // TemporalServer says which Temporal a stack starts.
@@ -72,16 +76,18 @@ type temporalServer struct {
 	ready     bool      // was, once
 }
 
-func newTemporalServer(ctx context.Context, f *folder, in *installer, namespace string) (*temporalServer, error) {
+func newTemporalServer(ctx context.Context, f *folder, in *install.Installer,
+	namespace string) (*temporalServer, error) {
 	t := &temporalServer{f: f, namespace: namespace, ports: f.loadPorts("temporal-server")}
-	dir := in.versioned("temporal-server", temporalServerVersion)
-	b := goBuild{
-		what: "the Temporal server " + temporalServerVersion, duration: "about 3 minutes", dir: dir,
-		module: temporalServerModule, version: temporalServerVersion,
-		programs: []program{{"cmd/server", "temporal-server"}, {"cmd/tools/sql", "temporal-sql-tool"}},
-		remedy:   "install Go, see https://go.dev/dl; or set TEMPORAL_ADDRESS to a running server",
+	dir := in.Versioned("temporal-server", temporalServerVersion)
+	b := install.GoBuild{
+		Part: temporalName, What: "the Temporal server " + temporalServerVersion, Duration: "about 3 minutes",
+		Dir: dir, Module: temporalServerModule, Version: temporalServerVersion,
+		Programs: []install.Program{
+			{Package: "cmd/server", Name: "temporal-server"}, {Package: "cmd/tools/sql", Name: "temporal-sql-tool"}},
+		Remedy: "install Go, see https://go.dev/dl; or set TEMPORAL_ADDRESS to a running server",
 	}
-	if err := in.build(ctx, b); err != nil {
+	if err := in.Build(ctx, b); err != nil {
 		return nil, err
 	}
 	t.server, t.sqlTool = filepath.Join(dir, "temporal-server"), filepath.Join(dir, "temporal-sql-tool")
@@ -218,23 +224,23 @@ func (t *temporalServer) sql(ctx context.Context, database string, args ...strin
 	cmd := exec.CommandContext(ctx, t.sqlTool, args...)
 	cmd.Dir = t.dir
 	// Not on the command line: it would show the password.
-	cmd.Env = append(withoutEnv(os.Environ(), "SQL_"), "SQL_PLUGIN=postgres12", "SQL_HOST="+loopback,
+	cmd.Env = append(process.WithoutEnv(os.Environ(), "SQL_"), "SQL_PLUGIN=postgres12", "SQL_HOST="+loopback,
 		"SQL_PORT="+strconv.Itoa(t.database.ports["sql"]), "SQL_USER="+postgresUser,
 		"SQL_PASSWORD="+t.database.password, "SQL_DATABASE="+database)
-	OwnGroup(cmd)
-	cmd.Cancel = func() error { return killGroup(cmd.Process.Pid) }
+	process.OwnGroup(cmd)
+	cmd.Cancel = func() error { return process.KillGroup(cmd.Process.Pid) }
 	if out, err := cmd.CombinedOutput(); err != nil {
-		return fmt.Errorf("%s %s: %w\n%s", filepath.Base(t.sqlTool), args[0], err, lastLines(string(out), tailLines))
+		return fmt.Errorf("%s %s: %w\n%s", filepath.Base(t.sqlTool), args[0], err, process.LastLines(string(out), tailLines))
 	}
 	return nil
 }
 
-func (t *temporalServer) commands() []command {
-	return []command{{
-		label: "temporal-server", path: t.server, dir: t.dir,
-		args: []string{"--root", t.dir, "--config", ".", "--env", "holdfast", "--allow-no-auth", "start"},
-		env:  append(withoutEnv(os.Environ(), "TEMPORAL_", "HOME"), "HOME="+t.dir),
-		stop: sigTerminate, crash: sigKill,
+func (t *temporalServer) commands() []process.Command {
+	return []process.Command{{
+		Label: "temporal-server", Path: t.server, Dir: t.dir,
+		Args: []string{"--root", t.dir, "--config", ".", "--env", "holdfast", "--allow-no-auth", "start"},
+		Env:  append(process.WithoutEnv(os.Environ(), "TEMPORAL_", "HOME"), "HOME="+t.dir),
+		Stop: process.SigTerminate, Crash: process.SigKill,
 	}}
 }
 
@@ -255,7 +261,7 @@ func (t *temporalServer) probe(ctx context.Context) (string, error) {
 			return "", err
 		}
 		// Every service hears of it at its own time.
-		if err := pause(ctx, time.Until(t.added.Add(2*temporalRefresh))); err != nil {
+		if err := process.Pause(ctx, time.Until(t.added.Add(2*temporalRefresh))); err != nil {
 			return "", fmt.Errorf("namespace %q is being made known: %w", t.namespace, err)
 		}
 	}

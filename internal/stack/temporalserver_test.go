@@ -11,6 +11,9 @@ import (
 	sdktemporal "go.temporal.io/sdk/temporal"
 	"go.temporal.io/sdk/worker"
 	"go.temporal.io/sdk/workflow"
+
+	"github.com/holdfastmq/holdfast/internal/stack/process"
+	"github.com/holdfastmq/holdfast/internal/stack/progress"
 )
 
 const envTestTemporalServer = "HOLDFAST_TEST_TEMPORAL_SERVER"
@@ -34,7 +37,7 @@ func TestTemporalServer(t *testing.T) {
 	pid := s.Temporal.PID()
 	kept := keepWorkflow(t, s)
 	require.NoError(t, s.Temporal.Kill())
-	_, alive := lookup(pid)
+	_, alive := process.Lookup(pid)
 	require.False(t, alive)
 	require.NoError(t, s.Temporal.Start(deadline(t)))
 	require.Equal(t, env, s.Env(), "same addresses")
@@ -48,7 +51,7 @@ func TestTemporalServer(t *testing.T) {
 
 	begun := time.Now()
 	require.NoError(t, s.Close())
-	t.Logf("closed in %s", seconds(time.Since(begun)))
+	t.Logf("closed in %s", progress.Seconds(time.Since(begun)))
 	s = start(t, o)
 	require.Equal(t, env, s.Env(), "same addresses")
 	kept()

@@ -10,6 +10,8 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"github.com/holdfastmq/holdfast/internal/stack/install"
 )
 
 // ErrNoTools is the error where RabbitMQ's tools cannot be run: they are not here, or
@@ -27,7 +29,7 @@ func (s *Stack) RabbitMQTool(ctx context.Context, tool string, args ...string) (
 	}
 	server, _ := findRabbit()
 	path := filepath.Join(filepath.Dir(server), tool)
-	if server == "" || !isFile(path) {
+	if server == "" || !install.IsFile(path) {
 		return "", fmt.Errorf("%w: there is no %s here", ErrNoTools, tool)
 	}
 	env := s.nodeEnvironment(u.Port())
@@ -49,7 +51,7 @@ func (s *Stack) RabbitMQTool(ctx context.Context, tool string, args ...string) (
 func (s *Stack) nodeEnvironment(port string) []string {
 	if s.RabbitMQ != nil {
 		if r, ok := s.RabbitMQ.driver.(*rabbit); ok {
-			return r.commands()[0].env
+			return r.commands()[0].Env
 		}
 	}
 	files, _ := filepath.Glob("/proc/[0-9]*/environ")

@@ -31,11 +31,6 @@ func TestWithDatabase(t *testing.T) {
 	}
 }
 
-func TestWithoutEnv(t *testing.T) {
-	require.Equal(t, []string{"A=1", "HOMEWARD=3"},
-		withoutEnv([]string{"A=1", "HOME=2", "HOMEWARD=3", "ERL_FLAGS=4"}, "HOME", "ERL_"))
-}
-
 func TestFreePort(t *testing.T) {
 	p := ports{}
 	require.NoError(t, p.fill("a", "b", "c"))
@@ -43,11 +38,6 @@ func TestFreePort(t *testing.T) {
 	require.NotEqual(t, p["a"], p["b"])
 	require.NotEqual(t, p["b"], p["c"])
 	require.True(t, portFree(p["a"]))
-}
-
-func TestLastLines(t *testing.T) {
-	require.Equal(t, "b\nc", lastLines("a\nb\nc\n", 2))
-	require.Equal(t, "a", lastLines("a", 2))
 }
 
 func TestDatabaseNames(t *testing.T) {

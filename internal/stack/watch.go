@@ -4,6 +4,8 @@ import (
 	"context"
 	"strings"
 	"time"
+
+	"github.com/holdfastmq/holdfast/internal/stack/process"
 )
 
 const (
@@ -22,7 +24,7 @@ const sqliteStuck = "interrupted (9)"
 // that somebody has stopped, killed or started meanwhile is left alone.
 func (p *Part) watch(ctx context.Context, every time.Duration) {
 	found := 0
-	for pause(ctx, every) == nil {
+	for process.Pause(ctx, every) == nil {
 		pid := p.PID()
 		probe, stop := context.WithTimeout(ctx, probeTimeout)
 		_, err := p.driver.probe(probe)
@@ -35,9 +37,9 @@ func (p *Part) watch(ctx context.Context, every time.Duration) {
 			continue
 		}
 		found = 0
-		p.out.line(p.name, "answers nothing but %q any more: it is started again", sqliteStuck)
+		p.out.Line(p.name, "answers nothing but %q any more: it is started again", sqliteStuck)
 		if err := p.restartAs(ctx, pid); err != nil {
-			p.out.line(p.name, "%v", err)
+			p.out.Line(p.name, "%v", err)
 		}
 	}
 }

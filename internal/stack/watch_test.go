@@ -9,6 +9,9 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/holdfastmq/holdfast/internal/stack/process"
+	"github.com/holdfastmq/holdfast/internal/stack/progress"
 )
 
 // sleeper is a part that does nothing. What answer says is what a probe finds.
@@ -20,8 +23,9 @@ type sleeper struct {
 
 func (*sleeper) prepare(context.Context, bool) error { return nil }
 
-func (*sleeper) commands() []command {
-	return []command{{label: "sleep", path: "/bin/sleep", args: []string{"3600"}, stop: sigTerminate, crash: sigKill}}
+func (*sleeper) commands() []process.Command {
+	return []process.Command{{Label: "sleep", Path: "/bin/sleep", Args: []string{"3600"},
+		Stop: process.SigTerminate, Crash: process.SigKill}}
 }
 
 func (s *sleeper) probe(context.Context) (string, error) {
@@ -49,7 +53,7 @@ func TestStuckTemporalIsStartedAgain(t *testing.T) {
 	b, err := newBook(filepath.Join(t.TempDir(), "book"))
 	require.NoError(t, err)
 	d := &sleeper{probed: make(chan struct{})}
-	p := &Part{name: "Sleep", driver: d, out: newProgress(nil), book: b, log: filepath.Join(t.TempDir(), "log")}
+	p := &Part{name: "Sleep", driver: d, out: progress.New(nil), book: b, log: filepath.Join(t.TempDir(), "log")}
 	require.NoError(t, p.Start(t.Context()))
 	t.Cleanup(func() { require.NoError(t, p.Kill()) })
 	first := p.PID()

@@ -19,10 +19,9 @@ const maxLine = 120
 // unbroken are the folders that may have longer lines still, and stillLong is how
 // many they may have in all. Lower it when you have broken some; elsewhere there is
 // none.
-var unbroken = []string{"broker", "worker", "workflows", "internal/cli",
-	"internal/operator", "internal/lanes", "internal/steps"}
+var unbroken = []string{"broker", "worker", "workflows", "internal/lanes", "internal/steps"}
 
-const stillLong = 800
+const stillLong = 500
 
 func TestLines(t *testing.T) {
 	left := 0

@@ -57,7 +57,8 @@ func newDeadLetter(ctx workflow.Context, in Input) *deadLetter {
 	if in.Prefix == "" {
 		in.Prefix = "holdfast"
 	}
-	d := &deadLetter{in: in, id: workflow.GetInfo(ctx).WorkflowExecution.ID, policy: firstDeath(in.Letter).policy, failure: in.Letter.Failure, redeliveries: in.Letter.Failure.Redelivery}
+	d := &deadLetter{in: in, id: workflow.GetInfo(ctx).WorkflowExecution.ID, policy: firstDeath(in.Letter).policy,
+		failure: in.Letter.Failure, redeliveries: in.Letter.Failure.Redelivery}
 	d.shown = workflows.ShownState(ctx)
 	if in.Resumed != nil {
 		d.resume(*in.Resumed)
@@ -111,10 +112,12 @@ func (d *deadLetter) rest(ctx, parent workflow.Context) {
 	defer stop()
 	for d.turns == turn {
 		_ = workflow.Await(ctx, func() bool {
-			return d.turns != turn || d.hasSignals() || d.cancelComes(parent) || due() || d.tooLong(ctx) && workflow.AllHandlersFinished(ctx)
+			return d.turns != turn || d.hasSignals() || d.cancelComes(parent) || due() ||
+				d.tooLong(ctx) && workflow.AllHandlersFinished(ctx)
 		})
 		if d.turns == turn && due() {
-			d.begin(ctx, UpdateRedeliver, &redelivery{operator: workflows.PolicyOperator, reason: "after the delay of its policy"})
+			d.begin(ctx, UpdateRedeliver, &redelivery{operator: workflows.PolicyOperator,
+				reason: "after the delay of its policy"})
 			return
 		}
 		d.takeSignals(ctx)
@@ -170,7 +173,8 @@ func (d *deadLetter) takeCancel(ctx, parent workflow.Context) {
 		return
 	}
 	d.cancelled = true
-	d.tell(ctx, "cancel", workflows.CancelOperator, "asked to cancel: a dead letter is not dropped; to drop it, use "+UpdateDiscard)
+	d.tell(ctx, "cancel", workflows.CancelOperator, "asked to cancel: a dead letter is not dropped; to drop it, use "+
+		UpdateDiscard)
 	if d.state == workflows.Waits {
 		d.reason = "the workflow was asked to cancel, so the policy's redeliveries are over; " + failureLine(d.failure)
 		d.turn(workflows.Parked)
@@ -179,7 +183,8 @@ func (d *deadLetter) takeCancel(ctx, parent workflow.Context) {
 
 // tell adds an event to the story.
 func (d *deadLetter) tell(ctx workflow.Context, what, operator, text string) {
-	d.story = workflows.AddTo(d.story, Event{At: workflow.Now(ctx), What: what, Operator: workflows.Clip(operator, 200), Text: workflows.Clip(text, 1000)})
+	d.story = workflows.AddTo(d.story, Event{At: workflow.Now(ctx), What: what,
+		Operator: workflows.Clip(operator, 200), Text: workflows.Clip(text, 1000)})
 }
 
 func (d *deadLetter) status() Status {

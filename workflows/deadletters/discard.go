@@ -46,13 +46,15 @@ func (d *deadLetter) mustAsk(ctx workflow.Context, req Request) bool {
 	if _, is := d.halfGroup(); !is || req.Force {
 		return false
 	}
-	return workflow.GetVersion(ctx, "ask before a half message is discarded", workflow.DefaultVersion, 1) != workflow.DefaultVersion
+	return workflow.GetVersion(ctx, "ask before a half message is discarded", workflow.DefaultVersion, 1) !=
+		workflow.DefaultVersion
 }
 
 // refuse says why a does not do what req asks for.
 func (d *deadLetter) refuse(a deadAction, req Request) error {
 	if d.question != nil && !req.Force {
-		return fmt.Errorf("message %s is about to be discarded for %s: the producer group is being asked whether its transaction is committed; ask again in a few seconds", d.in.Letter.ID, d.question.req.Operator)
+		return fmt.Errorf("message %s is about to be discarded for %s: the producer group is being asked whether its "+
+			"transaction is committed; ask again in a few seconds", d.in.Letter.ID, d.question.req.Operator)
 	}
 	return a.refuse(req)
 }
@@ -85,7 +87,8 @@ func (d *deadLetter) answerQuestion(ctx workflow.Context) {
 			StartToCloseTimeout:    askHalfTimeout / 2,
 			ScheduleToCloseTimeout: askHalfTimeout,
 			RetryPolicy:            &temporal.RetryPolicy{InitialInterval: time.Second, BackoffCoefficient: 2},
-			Summary:                workflows.Shorten(fmt.Sprintf("ask group %s whether transaction %s is committed, before its half message is discarded", group, d.in.Letter.TxID)),
+			Summary: workflows.Shorten(fmt.Sprintf("ask group %s whether transaction %s is committed, before "+
+				"its half message is discarded", group, d.in.Letter.TxID)),
 		}, d.in.Letter, &out, func() bool { return d.turns != turn })
 	}
 	d.question, q.over = nil, true
@@ -100,13 +103,17 @@ func (d *deadLetter) answerQuestion(ctx workflow.Context) {
 		d.turn(workflows.Discarded)
 		return
 	case err == nil && out.Resolution == holdfast.Commit:
-		q.refused = fmt.Sprintf("message %s is the half message of transaction %s, which is COMMITTED: to discard it may lose its messages for good; redeliver it, and they are delivered; or discard it with force", d.in.Letter.ID, d.in.Letter.TxID)
+		q.refused = fmt.Sprintf("message %s is the half message of transaction %s, which is COMMITTED: to discard it may "+
+			"lose its messages for good; redeliver it, and they are delivered; or discard it with force", d.in.Letter.ID,
+			d.in.Letter.TxID)
 	default:
 		why := out.Error
 		if err != nil {
 			why = workflows.RootMessage(err)
 		}
-		q.refused = fmt.Sprintf("message %s is a half message, and nobody of group %s could say whether its transaction %s is committed (%s): to discard it may lose its messages for good; start a process of the group, or redeliver it, which is always safe; or discard it with force",
+		q.refused = fmt.Sprintf("message %s is a half message, and nobody of group %s could say whether its transaction "+
+			"%s is committed (%s): to discard it may lose its messages for good; start a process of the group, or redeliver "+
+			"it, which is always safe; or discard it with force",
 			d.in.Letter.ID, workflows.OrNone(group), workflows.OrNone(d.in.Letter.TxID), workflows.OrNone(why))
 	}
 	d.tell(ctx, "refused", q.req.Operator, UpdateDiscard+": "+q.refused)

@@ -53,9 +53,11 @@ func (d *deadLetter) canRedeliver(bool) error {
 	case d.state.Final() || d.state == workflows.Compensating:
 		return d.busy()
 	case bound(d.in.Letter) != "":
-		return fmt.Errorf("message %s is %s and cannot be redelivered: %s; then discard this letter", d.in.Letter.ID, d.state, bound(d.in.Letter))
+		return fmt.Errorf("message %s is %s and cannot be redelivered: %s; then discard this letter", d.in.Letter.ID,
+			d.state, bound(d.in.Letter))
 	case d.sending():
-		return fmt.Errorf("message %s is %s: the broker has not confirmed redelivery %d, which is repeated until it does; compensate and discard are possible with force", d.in.Letter.ID, d.state, d.redeliveries)
+		return fmt.Errorf("message %s is %s: the broker has not confirmed redelivery %d, which is repeated until it does; "+
+			"compensate and discard are possible with force", d.in.Letter.ID, d.state, d.redeliveries)
 	}
 	return nil
 }
@@ -65,7 +67,9 @@ func (d *deadLetter) canEdit(force bool) error {
 		return err
 	}
 	if !d.policy.AllowEdits {
-		return fmt.Errorf("message %s is %s and cannot be edited: consumer %s does not allow it (Policy.AllowEdits); redeliver it as it is, compensate or discard it", d.in.Letter.ID, d.state, workflows.OrNone(d.in.Letter.Failure.Consumer))
+		return fmt.Errorf("message %s is %s and cannot be edited: consumer %s does not allow it (Policy.AllowEdits); "+
+			"redeliver it as it is, compensate or discard it", d.in.Letter.ID, d.state,
+			workflows.OrNone(d.in.Letter.Failure.Consumer))
 	}
 	return nil
 }
@@ -75,9 +79,11 @@ func (d *deadLetter) canCompensate(force bool) error {
 	case d.state.Final() || d.state == workflows.Compensating:
 		return d.busy()
 	case bound(d.in.Letter) != "":
-		return fmt.Errorf("message %s is %s and cannot be compensated: %s; then discard this letter", d.in.Letter.ID, d.state, bound(d.in.Letter))
+		return fmt.Errorf("message %s is %s and cannot be compensated: %s; then discard this letter", d.in.Letter.ID,
+			d.state, bound(d.in.Letter))
 	case d.in.Letter.Group == "":
-		return fmt.Errorf("message %s is %s and cannot be compensated: %s; redeliver or discard it", d.in.Letter.ID, d.state, noGroup)
+		return fmt.Errorf("message %s is %s and cannot be compensated: %s; redeliver or discard it", d.in.Letter.ID,
+			d.state, noGroup)
 	}
 	return d.needsForce(force)
 }
@@ -93,7 +99,8 @@ func (d *deadLetter) needsForce(force bool) error {
 	if d.state != workflows.Redelivering || force {
 		return nil
 	}
-	return fmt.Errorf("message %s is %s: the consumer has not answered redelivery %d and may still handle it; wait for its answer, or repeat this with force", d.in.Letter.ID, d.state, d.redeliveries)
+	return fmt.Errorf("message %s is %s: the consumer has not answered redelivery %d and may still handle it; wait for "+
+		"its answer, or repeat this with force", d.in.Letter.ID, d.state, d.redeliveries)
 }
 
 // busy is the refusal of everything in a state that allows nothing.
@@ -109,7 +116,8 @@ func (d *deadLetter) busy() error {
 func (d *deadLetter) notTwice(check func(Request) error) func(Request) error {
 	return func(req Request) error {
 		if req.Once && d.state == workflows.Redelivering {
-			return fmt.Errorf("message %s is %s: the consumer has not answered redelivery %d; wait for its answer, or repeat this with --force (an Update: without \"once\")", d.in.Letter.ID, d.state, d.redeliveries)
+			return fmt.Errorf("message %s is %s: the consumer has not answered redelivery %d; wait for its answer, or repeat "+
+				"this with --force (an Update: without \"once\")", d.in.Letter.ID, d.state, d.redeliveries)
 		}
 		return check(req)
 	}
@@ -138,7 +146,8 @@ func checkEdit(req Request) error {
 	case req.Text != "" && len(req.Base64) > 0:
 		return errors.New(`both "text" and "base64" are given: give one of them as the new body`)
 	case size == 0:
-		return errors.New(`no new body is given: give "text" or "base64", or use ` + UpdateRedeliver + " for the body as it is")
+		return errors.New(`no new body is given: give "text" or "base64", or use ` + UpdateRedeliver +
+			" for the body as it is")
 	case size > holdfast.MaxBody:
 		return fmt.Errorf("the new body has %d bytes, the limit is %d", size, holdfast.MaxBody)
 	case req.Wait < 0:
@@ -167,13 +176,15 @@ func (d *deadLetter) askRedeliver(name string) func(workflow.Context, Request) f
 		return func(ctx workflow.Context) error {
 			if req.Wait > 0 {
 				_, _ = workflow.AwaitWithOptions(ctx, workflow.AwaitOptions{Timeout: req.Wait,
-					TimerOptions: workflow.TimerOptions{Summary: workflows.Shorten(fmt.Sprintf("%s waits for the answer to redelivery %d", req.Operator, r.n))}},
+					TimerOptions: workflow.TimerOptions{Summary: workflows.Shorten(fmt.Sprintf("%s waits for the answer to "+
+						"redelivery %d", req.Operator, r.n))}},
 					func() bool { return r.phase == over || r.phase == confirmed && d.tooLong(ctx) })
 			} else {
 				_ = workflow.Await(ctx, func() bool { return r.phase != sending })
 			}
 			if r.refused != "" {
-				return temporal.NewNonRetryableApplicationError(fmt.Sprintf("message %s %s", d.in.Letter.ID, r.refused), NotRedeliveredType, nil)
+				return temporal.NewNonRetryableApplicationError(fmt.Sprintf("message %s %s", d.in.Letter.ID, r.refused),
+					NotRedeliveredType, nil)
 			}
 			return nil
 		}

@@ -41,7 +41,8 @@ func (d death) next() verdict {
 		if delays := d.policy.Redeliver; d.redeliveries < len(delays) {
 			return verdict{state: workflows.Waits, wait: delays[d.redeliveries]}
 		}
-		return verdict{state: workflows.Parked, why: fmt.Sprintf("redelivered %d times, which is all that the policy wants", d.redeliveries)}
+		return verdict{state: workflows.Parked, why: fmt.Sprintf("redelivered %d times, "+
+			"which is all that the policy wants", d.redeliveries)}
 	}
 	return verdict{state: workflows.Parked}
 }
@@ -65,7 +66,8 @@ func firstDeath(l holdfast.DeadLetter) death {
 	if policy.Validate() != nil {
 		policy = holdfast.Policy{} // parked, not lost
 	}
-	return death{policy: policy, class: l.Failure.Class, redeliveries: l.Failure.Redelivery, bound: bound(l), group: l.Group}
+	return death{policy: policy, class: l.Failure.Class, redeliveries: l.Failure.Redelivery, bound: bound(l),
+		group: l.Group}
 }
 
 // bound says why a letter's message can only be dealt with by hand.
@@ -73,7 +75,8 @@ func bound(l holdfast.DeadLetter) string {
 	if l.Kept == "" {
 		return ""
 	}
-	return fmt.Sprintf("it has %d bytes, too many for a workflow: the whole of it is in queue %s, to be dealt with there", l.Size, l.Kept)
+	return fmt.Sprintf("it has %d bytes, too many for a workflow: the whole of it is in queue %s, to be dealt with "+
+		"there", l.Size, l.Kept)
 }
 
 // place is where a dead letter stands when its consumer's queue answers.

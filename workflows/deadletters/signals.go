@@ -21,8 +21,10 @@ type listener struct {
 // and a goroutine for each signal of each would be most of what they need.
 func (d *deadLetter) listen(ctx workflow.Context) error {
 	d.actions = d.deadActions()
-	err := workflow.SetQueryHandlerWithOptions(ctx, workflows.QueryStatus, func() (Status, error) { return d.status(), nil },
-		workflow.QueryHandlerOptions{Description: "Where this dead letter stands, what happened, and what an operator can do."})
+	err := workflow.SetQueryHandlerWithOptions(ctx, workflows.QueryStatus,
+		func() (Status, error) { return d.status(), nil },
+		workflow.QueryHandlerOptions{Description: "Where this dead letter stands, what happened, and what an operator can " +
+			"do."})
 	if err != nil {
 		return err
 	}
@@ -51,7 +53,8 @@ func (d *deadLetter) listen(ctx workflow.Context) error {
 		if err := d.listenTo(ctx, a); err != nil {
 			return err
 		}
-		channel := workflow.GetSignalChannelWithOptions(ctx, a.name, workflow.SignalChannelOptions{Description: a.description})
+		channel := workflow.GetSignalChannelWithOptions(ctx, a.name,
+			workflow.SignalChannelOptions{Description: a.description})
 		d.listeners = append(d.listeners, listener{channel, func(ctx workflow.Context) bool {
 			var req Request
 			ok := channel.ReceiveAsync(&req)
@@ -120,7 +123,8 @@ func (d *deadLetter) hearHandled(ctx workflow.Context, n int) {
 	d.answer(n)
 	line := fmt.Sprintf("redelivery %d", n)
 	if means == noted {
-		d.tell(ctx, "handled", "", line+", while it was being compensated: the notice undoes it where the consumer has an Undo")
+		d.tell(ctx, "handled", "", line+", while it was being compensated: the notice undoes it where the consumer has an "+
+			"Undo")
 		return
 	}
 	d.giveUpRedelivery()

@@ -27,7 +27,8 @@ func StartOptions(in Input) client.StartWorkflowOptions {
 	}
 	attributes := []temporal.SearchAttributeUpdate{workflows.KeyState.ValueSet(string(state))}
 	if topic := l.Message.Topic; topic != "" {
-		attributes = append(attributes, temporal.NewSearchAttributeKeyKeyword(workflows.AttributeTopic).ValueSet(workflows.Clip(topic, 255)))
+		attributes = append(attributes,
+			temporal.NewSearchAttributeKeyKeyword(workflows.AttributeTopic).ValueSet(workflows.Clip(topic, 255)))
 	}
 	if key := l.Message.Key; key != "" {
 		attributes = append(attributes, workflows.SetKeys([]string{workflows.Clip(key, holdfast.MaxName)}))
@@ -39,10 +40,11 @@ func StartOptions(in Input) client.StartWorkflowOptions {
 		WorkflowIDConflictPolicy:                 enumspb.WORKFLOW_ID_CONFLICT_POLICY_FAIL,
 		WorkflowExecutionErrorWhenAlreadyStarted: true,
 		EnableEagerStart:                         true,
-		StaticSummary:                            workflows.Shorten("dead letter: " + letterSubject(l) + ": " + workflows.OrNone(workflows.OneLine(l.Failure.Reason))),
-		StaticDetails:                            deadDetails(in.Prefix, l),
-		TypedSearchAttributes:                    temporal.NewSearchAttributes(attributes...),
-		Memo:                                     firstMemo(l, failure),
+		StaticSummary: workflows.Shorten("dead letter: " + letterSubject(l) + ": " +
+			workflows.OrNone(workflows.OneLine(l.Failure.Reason))),
+		StaticDetails:         deadDetails(in.Prefix, l),
+		TypedSearchAttributes: temporal.NewSearchAttributes(attributes...),
+		Memo:                  firstMemo(l, failure),
 	}
 }
 

@@ -129,7 +129,8 @@ func (d *deadLetter) compensate(ctx workflow.Context) {
 		Summary:             workflows.Shorten(d.notifySummary()),
 	}, letter, nil, never)
 	if err != nil {
-		d.endCompensation(ctx, "compensated, but the notice to the other consumers cannot be published: "+workflows.RootMessage(err))
+		d.endCompensation(ctx, "compensated, but the notice to the other consumers cannot be published: "+
+			workflows.RootMessage(err))
 		return
 	}
 	d.tell(ctx, "notified", "", d.in.Letter.Message.Topic+holdfast.CompensatedSuffix)
@@ -158,8 +159,10 @@ func (d *deadLetter) park(ctx workflow.Context, why string) {
 func (d *deadLetter) alert(ctx workflow.Context, kind holdfast.AlertKind) {
 	l := d.in.Letter
 	_ = d.local(ctx, activities.Alert, "alert: "+string(kind)+", "+d.subject(), holdfast.Alert{
-		Kind: kind, At: workflow.Now(ctx), Group: l.Group, Consumer: l.Failure.Consumer, ID: l.ID, Topic: l.Message.Topic, Key: l.Message.Key,
-		WorkflowID: workflow.GetInfo(ctx).WorkflowExecution.ID, Parked: d.state == workflows.Parked, Class: d.failure.Class, Reason: d.reason, Remedy: d.remedy()}, nil)
+		Kind: kind, At: workflow.Now(ctx), Group: l.Group, Consumer: l.Failure.Consumer, ID: l.ID,
+		Topic: l.Message.Topic, Key: l.Message.Key,
+		WorkflowID: workflow.GetInfo(ctx).WorkflowExecution.ID, Parked: d.state == workflows.Parked,
+		Class: d.failure.Class, Reason: d.reason, Remedy: d.remedy()}, nil)
 }
 
 // local runs a step once, as a local activity: nothing of its input is written
@@ -176,7 +179,8 @@ func (d *deadLetter) local(ctx workflow.Context, name, summary string, in, out a
 
 // regular runs a step as a regular activity, and takes signals meanwhile. When
 // stop says so, it is asked to cancel and not waited for.
-func (d *deadLetter) regular(ctx workflow.Context, name string, options workflow.ActivityOptions, in, out any, stop func() bool) error {
+func (d *deadLetter) regular(ctx workflow.Context, name string, options workflow.ActivityOptions, in, out any,
+	stop func() bool) error {
 	running, cancel := workflow.WithCancel(ctx)
 	defer cancel()
 	f := workflow.ExecuteActivity(workflow.WithActivityOptions(running, options), name, in)

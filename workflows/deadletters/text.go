@@ -66,7 +66,8 @@ func deadDetails(prefix string, l holdfast.DeadLetter) string {
 	}
 	s += fmt.Sprintf("- Queue: %s\n- Size: %d bytes\n", workflows.Code(l.Queue), l.Size)
 	if l.Group != "" {
-		s += fmt.Sprintf("- Sent by producer group %s in transaction %s: workflow %s\n", workflows.Code(l.Group), workflows.Code(l.TxID), workflows.Code(workflows.WorkflowID(prefix, l.Group, l.TxID)))
+		s += fmt.Sprintf("- Sent by producer group %s in transaction %s: workflow %s\n", workflows.Code(l.Group),
+			workflows.Code(l.TxID), workflows.Code(workflows.WorkflowID(prefix, l.Group, l.TxID)))
 	}
 	if b := bound(l); b != "" {
 		s += fmt.Sprintf("- To be dealt with by hand: %s\n", b)
@@ -187,7 +188,8 @@ func (a deadAction) example(s workflows.State) string {
 }
 
 func (d *deadLetter) timerSummary() string {
-	return fmt.Sprintf("until redelivery %d of at most %d by the policy → %s", d.redeliveries+1, len(d.policy.Redeliver), ownerOf(d.in.Letter))
+	return fmt.Sprintf("until redelivery %d of at most %d by the policy → %s", d.redeliveries+1,
+		len(d.policy.Redeliver), ownerOf(d.in.Letter))
 }
 
 func (d *deadLetter) redeliverSummary(r *redelivery) string {
@@ -195,16 +197,19 @@ func (d *deadLetter) redeliverSummary(r *redelivery) string {
 	if r.edit != nil {
 		edited = " with another body"
 	}
-	return fmt.Sprintf("redelivery %d of %s%s: %s (%s)", r.n, d.subject(), edited, workflows.OneLine(r.reason), workflows.OneLine(r.operator))
+	return fmt.Sprintf("redelivery %d of %s%s: %s (%s)", r.n, d.subject(), edited, workflows.OneLine(r.reason),
+		workflows.OneLine(r.operator))
 }
 
 func (d *deadLetter) compensateSummary() string {
-	return fmt.Sprintf("compensate %s %s in group %s: %s (%s)", workflows.OneLine(d.in.Letter.Message.Topic), workflows.OneLine(d.in.Letter.Message.Key), d.in.Letter.Group,
+	return fmt.Sprintf("compensate %s %s in group %s: %s (%s)", workflows.OneLine(d.in.Letter.Message.Topic),
+		workflows.OneLine(d.in.Letter.Message.Key), d.in.Letter.Group,
 		workflows.OneLine(d.compensation.reason), workflows.OneLine(d.compensation.operator))
 }
 
 func (d *deadLetter) notifySummary() string {
-	return fmt.Sprintf("tell the other consumers: %s%s %s", workflows.OneLine(d.in.Letter.Message.Topic), holdfast.CompensatedSuffix, workflows.OneLine(d.in.Letter.Message.Key))
+	return fmt.Sprintf("tell the other consumers: %s%s %s", workflows.OneLine(d.in.Letter.Message.Topic),
+		holdfast.CompensatedSuffix, workflows.OneLine(d.in.Letter.Message.Key))
 }
 
 func compensatedLine(group string, repeated bool) string {

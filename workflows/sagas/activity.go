@@ -44,7 +44,8 @@ func (s *sagaRun) undoActivity(ctx workflow.Context, t *try) core.Outcome {
 
 // runActivity runs an activity of the user's, once, and returns its result, where
 // that is wanted.
-func (s *sagaRun) runActivity(ctx workflow.Context, t *try, name string, data json.RawMessage) (json.RawMessage, core.Outcome) {
+func (s *sagaRun) runActivity(ctx workflow.Context, t *try, name string, data json.RawMessage,
+) (json.RawMessage, core.Outcome) {
 	if t.stopped && !t.undo {
 		return nil, core.Outcome{Kind: core.OutcomeStopped, Nothing: true}
 	}
@@ -72,7 +73,8 @@ func (s *sagaRun) runActivity(ctx workflow.Context, t *try, name string, data js
 	valid := len(result) == 0 || json.Valid(result)
 	switch {
 	case err == nil && len(result) > activities.MaxInput:
-		return nil, failed(holdfast.ClassPermanent, "%v: its result has %d bytes of JSON, the limit is %d: answer a reference", holdfast.ErrTooLarge, len(result), activities.MaxInput)
+		return nil, failed(holdfast.ClassPermanent, "%v: its result has %d bytes of JSON, the limit is %d: answer a "+
+			"reference", holdfast.ErrTooLarge, len(result), activities.MaxInput)
 	case err == nil && valid:
 		return result, core.Outcome{Kind: core.OutcomeDone}
 	case err == nil || !isFailure(err):

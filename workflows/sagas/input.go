@@ -164,8 +164,10 @@ func (w Waits) String() string {
 type Event struct {
 	At time.Time `json:"at"`
 	// What happened: failed, undo-failed (a try; of several in a row, the last),
-	// unknown-outside (an Undo that found no row), refused, no-worker, found (a worker again), parked, compensation-failed; pause,
-	// waits (a participant, for its own surroundings), resume, retry, skip, compensate, answer (an operator); not-undone (what has no
+	// unknown-outside (an Undo that found no row), refused, no-worker, found (a worker again), parked,
+	// compensation-failed; pause,
+	// waits (a participant, for its own surroundings), resume, retry, skip, compensate, answer (an
+	// operator); not-undone (what has no
 	// Undo), rejected (a signal, an answer or a cancel that was not possible).
 	What string `json:"what"`
 	Step string `json:"step,omitempty"`

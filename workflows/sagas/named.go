@@ -24,12 +24,15 @@ func (in Input) named(ctx workflow.Context) (Input, error) {
 	ours := ok && id.Kind == workflows.KindSaga && id.Owner == in.Group && id.Name == in.Name && !id.Undo
 	switch {
 	case in.ID == "" && !ours:
-		return in, fmt.Errorf("%w: saga %s has no ID, and workflow ID %q cannot be it: give the workflow (or the action of the schedule) the ID %s",
+		return in, fmt.Errorf("%w: saga %s has no ID, and workflow ID %q cannot be it: give the workflow (or the action "+
+			"of the schedule) the ID %s",
 			holdfast.ErrInvalid, in.Name, own, workflows.SagaID(in.Prefix, in.Group, in.Name, "KEY"))
-	case in.ID != "" && !ours, in.ID != "" && workflow.GetVersion(ctx, "saga-own-id", workflow.DefaultVersion, 1) == workflow.DefaultVersion:
+	case in.ID != "" && !ours, in.ID != "" && workflow.GetVersion(ctx, "saga-own-id", workflow.DefaultVersion, 1) ==
+		workflow.DefaultVersion:
 		return in, nil // as ever: somebody knows what it is for, or an earlier version began it
 	case info.CronSchedule != "":
-		return in, fmt.Errorf("%w: saga %s has a cron schedule, which would start the same saga again and again: its steps are done once; use a Temporal Schedule, whose runs have IDs of their own",
+		return in, fmt.Errorf("%w: saga %s has a cron schedule, which would start the same saga again and again: its "+
+			"steps are done once; use a Temporal Schedule, whose runs have IDs of their own",
 			holdfast.ErrInvalid, own)
 	}
 	in.ID, in.Tokens = own, true

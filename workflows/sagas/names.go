@@ -19,8 +19,10 @@ import (
 // takenNames are those of our own activities that a step could have, too. Recorded
 // histories know them: the list never changes. A new activity of ours that is run on
 // the group's task queue gets a name with a space in it, which no step has.
-var takenNames = []string{"HalfSend", "LocalTransaction", "LocalTransactionInProcess", "LocalTransactionsInProcess", "Commit",
-	"CommitUntilConfirmed", "Rollback", "CheckBack", "CheckBackAll", "Decide", "Redeliver", "Compensate", "Notify", "Alert",
+var takenNames = []string{"HalfSend", "LocalTransaction", "LocalTransactionInProcess",
+	"LocalTransactionsInProcess", "Commit",
+	"CommitUntilConfirmed", "Rollback", "CheckBack", "CheckBackAll", "Decide", "Redeliver", "Compensate", "Notify",
+	"Alert",
 	"SagaPlan", "SagaDo", "SagaUndo", "SagaPrepare", "SagaReceive"}
 
 // CanNameSteps reports whether the activities of a saga of this plan, and of those
@@ -29,7 +31,8 @@ var takenNames = []string{"HalfSend", "LocalTransaction", "LocalTransactionInPro
 func CanNameSteps(plan *core.Plan, registered func(name string) bool) bool {
 	can := true
 	plan.Each(func(x *core.Step, _ int) {
-		if (x.Kind == core.Local || x.Kind == core.Message) && registered(x.Name) || x.Saga != nil && !CanNameSteps(x.Saga, registered) {
+		if (x.Kind == core.Local || x.Kind == core.Message) && registered(x.Name) || x.Saga != nil &&
+			!CanNameSteps(x.Saga, registered) {
 			can = false
 		}
 	})
@@ -73,7 +76,8 @@ func (s *sagaRun) isUsersActivity(name string) (is bool) {
 // call runs one of the runner's steps as a regular activity. Where a process takes it
 // for something else, it is run under the name that every version knows, and so is
 // what comes after it.
-func (s *sagaRun) call(ctx workflow.Context, t *try, name string, o workflow.ActivityOptions, in activities.SagaStep, stop func() bool) (out activities.SagaResult, err error) {
+func (s *sagaRun) call(ctx workflow.Context, t *try, name string, o workflow.ActivityOptions,
+	in activities.SagaStep, stop func() bool) (out activities.SagaResult, err error) {
 	kind := s.activityType(t, name, &in)
 	err = s.activity(ctx, t, kind, o, in, &out, stop)
 	if kind == name || !isStrange(out, err) {

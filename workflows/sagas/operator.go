@@ -81,7 +81,8 @@ func (s *sagaRun) refuse(a *sagaAction, req Request) error {
 // coroutine takes itself.
 func (s *sagaRun) listen(ctx workflow.Context) error {
 	s.actions = s.sagaActions()
-	err := workflow.SetQueryHandlerWithOptions(ctx, workflows.QueryStatus, func() (Status, error) { return s.status(), nil },
+	err := workflow.SetQueryHandlerWithOptions(ctx, workflows.QueryStatus,
+		func() (Status, error) { return s.status(), nil },
 		workflow.QueryHandlerOptions{Description: "Where this saga stands, what happened, and what an operator can do."})
 	if err != nil {
 		return err
@@ -98,7 +99,8 @@ func (s *sagaRun) listen(ctx workflow.Context) error {
 
 // listenTo offers a as an Update, which answers, and as a signal, which does not.
 func (s *sagaRun) listenTo(ctx workflow.Context, a *sagaAction) error {
-	s.signals = append(s.signals, workflow.GetSignalChannelWithOptions(ctx, a.name, workflow.SignalChannelOptions{Description: a.description}))
+	s.signals = append(s.signals, workflow.GetSignalChannelWithOptions(ctx, a.name,
+		workflow.SignalChannelOptions{Description: a.description}))
 	return workflow.SetUpdateHandlerWithOptions(ctx, a.name, func(ctx workflow.Context, req Request) (Status, error) {
 		ctx, _ = workflow.NewDisconnectedContext(ctx) // an operator may act after a cancel, too
 		r := &request{action: a, req: req, update: true}
@@ -166,8 +168,10 @@ func (s *sagaRun) takeRequest(ctx workflow.Context) {
 	if err := s.refuse(next.action, next.req); err != nil {
 		next.end(err)
 		if !next.update {
-			s.tell(ctx, Event{What: "rejected", Step: next.req.Step, Operator: next.req.Operator, Text: next.action.name + ": " + err.Error()})
-			workflow.GetLogger(ctx).Warn("signal refused", "signal", next.action.name, "operator", next.req.Operator, "error", err)
+			s.tell(ctx, Event{What: "rejected", Step: next.req.Step, Operator: next.req.Operator, Text: next.action.name +
+				": " + err.Error()})
+			workflow.GetLogger(ctx).Warn("signal refused", "signal", next.action.name, "operator", next.req.Operator,
+				"error", err)
 		}
 		return
 	}
@@ -203,7 +207,8 @@ func (s *sagaRun) takeCancel(ctx workflow.Context) {
 // compensate turns the saga back, and says what has no Undo.
 func (s *sagaRun) compensate(ctx workflow.Context, req Request) {
 	_, without := s.m.Undoable()
-	s.happen(ctx, core.Event{Kind: core.Undo, Operator: workflows.Clip(req.Operator, 200), Reason: workflows.Clip(req.Reason, maxError)})
+	s.happen(ctx, core.Event{Kind: core.Undo, Operator: workflows.Clip(req.Operator, 200),
+		Reason: workflows.Clip(req.Reason, maxError)})
 	if len(without) > 0 {
 		s.tell(ctx, Event{What: "not-undone", Text: "no Undo, stays done: " + strings.Join(without, ", ")})
 	}
@@ -256,10 +261,12 @@ func (s *sagaRun) checkAnswer(req Request) error {
 	case s.m.State().Phase == core.Backwards:
 		return fmt.Errorf("the saga is %s: step %s is not waited for any more", s.m.Standing(), req.Step)
 	case len(req.Value) > MaxAnswer:
-		return fmt.Errorf("%w: the answer's value has %d bytes, the limit is %d", holdfast.ErrTooLarge, len(req.Value), MaxAnswer)
+		return fmt.Errorf("%w: the answer's value has %d bytes, the limit is %d", holdfast.ErrTooLarge, len(req.Value),
+			MaxAnswer)
 	}
 	if size := answersSize(s.answers) + len(req.Value); size > maxAnswers && s.underWay(req.Step) == nil {
-		return fmt.Errorf("%w: the answers that have come before their steps have %d bytes together, the limit is %d: answer step %s once it waits", holdfast.ErrTooLarge, size, maxAnswers, req.Step)
+		return fmt.Errorf("%w: the answers that have come before their steps have %d bytes together, the limit is %d: "+
+			"answer step %s once it waits", holdfast.ErrTooLarge, size, maxAnswers, req.Step)
 	}
 	if by, there := s.answers[req.Step]; there {
 		return fmt.Errorf("step %s was answered already, by %s", req.Step, by.Operator)

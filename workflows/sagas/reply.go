@@ -89,11 +89,13 @@ func (s *sagaRun) tellLong(ctx workflow.Context, t *try) {
 	if t.undo {
 		topic = t.step.UndoTopic
 	}
-	reason := "saga " + s.in.Name + ", step " + t.step.Name + ", waits for the reply of " + topic + " since " + s.began(ctx, t).UTC().Format(time.RFC3339)
+	reason := "saga " + s.in.Name + ", step " + t.step.Name + ", waits for the reply of " + topic + " since " +
+		s.began(ctx, t).UTC().Format(time.RFC3339)
 	if w, there := s.held[t.step.Name]; there {
 		reason += "; it " + w.String()
 	}
-	s.raise(ctx, "waiting for "+topic, holdfast.Alert{Kind: holdfast.AlertWaiting, At: workflow.Now(ctx), Group: s.in.Group, ID: s.in.ID, Topic: topic, Key: s.in.Key,
+	s.raise(ctx, "waiting for "+topic, holdfast.Alert{Kind: holdfast.AlertWaiting, At: workflow.Now(ctx),
+		Group: s.in.Group, ID: s.in.ID, Topic: topic, Key: s.in.Key,
 		WorkflowID: workflow.GetInfo(ctx).WorkflowExecution.ID, Reason: reason,
 		Remedy: "`holdfast doctor` says whether a process takes " + topic + ", and what to start; it goes on by itself then"})
 }
@@ -134,7 +136,8 @@ func (s *sagaRun) outcomeOf(ctx workflow.Context, t *try, r Reply) core.Outcome 
 	case core.OutcomeFailed:
 		return core.Outcome{Kind: core.OutcomeFailed, Class: r.Class, Error: reason}
 	}
-	return failed(holdfast.ClassMalformed, "the participant's reply has the unknown outcome %q", workflows.Clip(string(r.Outcome), 50))
+	return failed(holdfast.ClassMalformed, "the participant's reply has the unknown outcome %q",
+		workflows.Clip(string(r.Outcome), 50))
 }
 
 // hearReply takes the next reply. One that nobody waits for is counted: its step

@@ -73,7 +73,8 @@ func newSaga(ctx workflow.Context, in Input) (*sagaRun, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &sagaRun{in: in, planned: in.Plan != nil, since: map[string]time.Time{}, held: map[string]Waits{}, answers: map[string]Request{}}
+	s := &sagaRun{in: in, planned: in.Plan != nil, since: map[string]time.Time{}, held: map[string]Waits{},
+		answers: map[string]Request{}}
 	if !s.planned { // found by the first step; nothing begins before
 		s.in.Plan = &core.Plan{Name: in.Name, Version: in.Version}
 	}

@@ -83,7 +83,8 @@ func waitsOf(step *core.Step, at *core.StepState) (waits string, since time.Time
 	case core.Retrying:
 		return fmt.Sprintf("try %d of step %s, at %s", at.Tries+1, step.Name, at.Next.UTC().Format(time.RFC3339)), at.Began
 	case core.Reundoing:
-		return fmt.Sprintf("try %d of the Undo of step %s, at %s", at.UndoTries+1, step.Name, at.Next.UTC().Format(time.RFC3339)), at.Ended
+		return fmt.Sprintf("try %d of the Undo of step %s, at %s", at.UndoTries+1, step.Name,
+			at.Next.UTC().Format(time.RFC3339)), at.Ended
 	case core.Undoing:
 		if step.Kind == core.Message {
 			return "the reply of the participant of " + step.UndoTopic, at.Ended
@@ -121,7 +122,8 @@ func (s Status) AnsweredBy(step string) string {
 		}
 	}
 	at := s.Core.Steps[step]
-	if by == "" && at != nil && at.Status == core.Done && s.Plan.Find(step) != nil && s.Plan.Find(step).Kind == core.Wait && s.lastOf(step) != string(core.Skip) {
+	if by == "" && at != nil && at.Status == core.Done && s.Plan.Find(step) != nil &&
+		s.Plan.Find(step).Kind == core.Wait && s.lastOf(step) != string(core.Skip) {
 		by = "before"
 	}
 	return by

@@ -32,7 +32,9 @@ type StartConfig struct {
 // The error about one that runs, or has ended by itself, is a
 // [serviceerror.WorkflowExecutionAlreadyStarted], if that was started with the same
 // content; otherwise it wraps [holdfast.ErrDuplicate].
-func Start(ctx context.Context, c client.Client, o StartConfig, in Input) (id string, run client.WorkflowRun, err error) {
+func Start(ctx context.Context, c client.Client, o StartConfig, in Input) (
+	id string, run client.WorkflowRun, err error,
+) {
 	if len(in.Data) == 0 {
 		in.Data = []byte("{}")
 	}
@@ -75,7 +77,8 @@ func compareContent(ctx context.Context, c client.Client, in Input) error {
 	if have == "" || have == in.Content {
 		return nil
 	}
-	return fmt.Errorf("%w: saga %s was started at %s with other content (digest %.12s, this call's %.12s): use a new key for new work, or JoinSaga for the one that is there",
+	return fmt.Errorf("%w: saga %s was started at %s with other content (digest %.12s, this call's %.12s): use a new "+
+		"key for new work, or JoinSaga for the one that is there",
 		holdfast.ErrDuplicate, in.ID, d.WorkflowStartTime.UTC().Format(time.RFC3339), have, in.Content)
 }
 
@@ -129,10 +132,12 @@ func StartOptions(prefix string, in Input) client.StartWorkflowOptions {
 // says by whom and why. The same saga can be undone again: that finds nothing, or
 // what was left.
 func UndoOptions(prefix string, in Input) client.StartWorkflowOptions {
-	return sagaOptions(prefix, in, workflows.SagaUndoID(in.ID), enumspb.WORKFLOW_ID_REUSE_POLICY_ALLOW_DUPLICATE, undoSummary(in), undoDetails(in))
+	return sagaOptions(prefix, in, workflows.SagaUndoID(in.ID), enumspb.WORKFLOW_ID_REUSE_POLICY_ALLOW_DUPLICATE,
+		undoSummary(in), undoDetails(in))
 }
 
-func sagaOptions(prefix string, in Input, id string, reuse enumspb.WorkflowIdReusePolicy, summary, details string) client.StartWorkflowOptions {
+func sagaOptions(prefix string, in Input, id string, reuse enumspb.WorkflowIdReusePolicy, summary,
+	details string) client.StartWorkflowOptions {
 	if prefix == "" {
 		prefix = "holdfast"
 	}
@@ -152,7 +157,9 @@ func sagaOptions(prefix string, in Input, id string, reuse enumspb.WorkflowIdReu
 
 // sagaAttributes are the search attributes that a saga begins with.
 func sagaAttributes(in Input) temporal.SearchAttributes {
-	attributes := []temporal.SearchAttributeUpdate{temporal.NewSearchAttributeKeyKeyword(workflows.AttributeTopic).ValueSet(workflows.Clip(in.Name, 255))}
+	attributes := []temporal.SearchAttributeUpdate{
+		temporal.NewSearchAttributeKeyKeyword(workflows.AttributeTopic).ValueSet(workflows.Clip(in.Name, 255)),
+	}
 	if in.Key != "" {
 		attributes = append(attributes, workflows.SetKeys([]string{workflows.Clip(in.Key, holdfast.MaxName)}))
 	}

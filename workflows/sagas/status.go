@@ -26,8 +26,10 @@ func (s *sagaRun) standing() string {
 // status is what the query answers, and the result.
 func (s *sagaRun) status() Status {
 	state := s.standing()
-	out := Status{ID: s.in.ID, Group: s.in.Group, Name: s.in.Name, Version: s.in.Plan.Version, Key: s.in.Key, State: state, Database: s.in.Database,
-		Plan: *s.in.Plan, Core: *s.m.State(), Answers: s.answers, Since: s.since, Waits: s.held, Story: slices.Clone(s.story), Late: s.late, Untrusted: s.untrusted, Content: s.in.Content}
+	out := Status{ID: s.in.ID, Group: s.in.Group, Name: s.in.Name, Version: s.in.Plan.Version, Key: s.in.Key,
+		State: state, Database: s.in.Database,
+		Plan: *s.in.Plan, Core: *s.m.State(), Answers: s.answers, Since: s.since, Waits: s.held,
+		Story: slices.Clone(s.story), Late: s.late, Untrusted: s.untrusted, Content: s.in.Content}
 	out.Step, out.Reason = s.reason(state)
 	for _, a := range s.actions {
 		if s.possible(&a) {
@@ -122,8 +124,10 @@ func (s *sagaRun) alert(ctx workflow.Context, state string) {
 	step, reason := s.reason(state)
 	s.tell(ctx, Event{What: state, Step: step, Text: reason})
 	_, at := s.m.Troubled()
-	a := holdfast.Alert{Kind: holdfast.AlertParked, At: workflow.Now(ctx), Group: s.in.Group, ID: s.in.ID, Topic: s.in.Name, Key: s.in.Key,
-		WorkflowID: workflow.GetInfo(ctx).WorkflowExecution.ID, Parked: true, Class: at.Class, Reason: s.parkedText(state, step, reason), Remedy: s.remedy(state, step)}
+	a := holdfast.Alert{Kind: holdfast.AlertParked, At: workflow.Now(ctx), Group: s.in.Group, ID: s.in.ID,
+		Topic: s.in.Name, Key: s.in.Key,
+		WorkflowID: workflow.GetInfo(ctx).WorkflowExecution.ID, Parked: true, Class: at.Class,
+		Reason: s.parkedText(state, step, reason), Remedy: s.remedy(state, step)}
 	s.raise(ctx, state, a)
 }
 
@@ -132,7 +136,8 @@ func (s *sagaRun) raise(ctx workflow.Context, state string, a holdfast.Alert) {
 	s.alerting++
 	workflow.GoNamed(ctx, "alert", func(ctx workflow.Context) {
 		lctx := workflow.WithLocalActivityOptions(ctx, workflow.LocalActivityOptions{
-			StartToCloseTimeout: alertTimeout, RetryPolicy: once, Summary: workflows.Shorten("alert: " + state + ", " + sagaSubject(s.in))})
+			StartToCloseTimeout: alertTimeout, RetryPolicy: once, Summary: workflows.Shorten("alert: " + state + ", " +
+				sagaSubject(s.in))})
 		_ = workflow.ExecuteLocalActivity(lctx, activities.Alert, a).Get(ctx, nil)
 		s.alerting--
 	})
@@ -140,8 +145,10 @@ func (s *sagaRun) raise(ctx workflow.Context, state string, a holdfast.Alert) {
 
 // tell adds a line to the story. Of the same step's failures, the last one stays.
 func (s *sagaRun) tell(ctx workflow.Context, e Event) {
-	e.At, e.Step, e.Operator, e.Text = workflow.Now(ctx), workflows.Clip(e.Step, 200), workflows.Clip(e.Operator, 200), workflows.Clip(e.Text, maxError)
-	if n := len(s.story); n > 0 && (e.What == "failed" || e.What == "undo-failed") && s.story[n-1].What == e.What && s.story[n-1].Step == e.Step {
+	e.At, e.Step, e.Operator, e.Text = workflow.Now(ctx), workflows.Clip(e.Step, 200),
+		workflows.Clip(e.Operator, 200), workflows.Clip(e.Text, maxError)
+	if n := len(s.story); n > 0 && (e.What == "failed" || e.What == "undo-failed") && s.story[n-1].What == e.What &&
+		s.story[n-1].Step == e.Step {
 		s.story[n-1] = e
 		return
 	}

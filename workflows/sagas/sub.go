@@ -69,7 +69,9 @@ func (s *sagaRun) doSub(ctx workflow.Context, t *try) core.Outcome {
 		// Undone without it, whatever it may have done is undone.
 		end.Data, end.Core = p.Input, nil
 		sub := marshal(end)
-		o = failed(holdfast.ClassPermanent, "%v: what the saga keeps for its Undos, the last states of its sub-sagas too, has %d bytes, the limit is %d: keep large data elsewhere and a reference in the state", holdfast.ErrTooLarge, size, core.MaxKept)
+		o = failed(holdfast.ClassPermanent, "%v: what the saga keeps for its Undos, the last states of its sub-sagas too, "+
+			"has %d bytes, the limit is %d: keep large data elsewhere and a reference in the state", holdfast.ErrTooLarge,
+			size, core.MaxKept)
 		o.Sub = sub
 	}
 	return o
@@ -137,8 +139,10 @@ func (s *sagaRun) subInput(t *try, end subEnd) Input {
 	plan := *t.step.Saga
 	key := subKey(s.in.ID, t.step.Name, end.N)
 	own, _ := workflows.ParseID(s.in.ID)
-	return Input{ID: workflows.SagaID(own.Prefix, s.in.Group, plan.Name, key), Group: s.in.Group, Prefix: s.in.Prefix, Name: plan.Name,
-		Key: key, Plan: &plan, Data: end.Data, Content: end.Content, Tokens: s.in.Tokens, StepNames: s.in.StepNames, Database: s.in.Database}
+	return Input{ID: workflows.SagaID(own.Prefix, s.in.Group, plan.Name, key), Group: s.in.Group, Prefix: s.in.Prefix,
+		Name: plan.Name,
+		Key:  key, Plan: &plan, Data: end.Data, Content: end.Content, Tokens: s.in.Tokens, StepNames: s.in.StepNames,
+		Database: s.in.Database}
 }
 
 // alreadyPause is how long to wait before a saga that runs already is begun again:
@@ -147,13 +151,15 @@ const alreadyPause = 10 * time.Second
 
 // runSub runs a saga as a child, and waits for its end. If the step is stopped, or
 // takes too long, the child is asked to compensate, and its end awaited.
-func (s *sagaRun) runSub(ctx workflow.Context, t *try, in Input, options func(Input) workflow.ChildWorkflowOptions) (*Status, error) {
+func (s *sagaRun) runSub(ctx workflow.Context, t *try, in Input,
+	options func(Input) workflow.ChildWorkflowOptions) (*Status, error) {
 	s.detailed, s.changed = true, true
 	life, cancel := workflow.WithCancel(ctx)
 	defer cancel()
 	due := func() bool { return false }
 	if d := t.step.TryTimeout(); d > 0 && !t.undo {
-		due = workflow.NewTimerWithOptions(life, d, workflow.TimerOptions{Summary: workflows.Shorten("timeout of " + t.step.Name)}).IsReady
+		due = workflow.NewTimerWithOptions(life, d, workflow.TimerOptions{Summary: workflows.Shorten("timeout of " +
+			t.step.Name)}).IsReady
 	}
 	size := eventSize + len(marshal(in))
 	for {
@@ -179,7 +185,8 @@ func (s *sagaRun) runSub(ctx workflow.Context, t *try, in Input, options func(In
 			s.compensateSub(ctx, t, nil, in.ID)
 		}
 		in.Again = in.Undo == nil
-		again := workflow.NewTimerWithOptions(ctx, alreadyPause, workflow.TimerOptions{Summary: workflows.Shorten("saga " + in.ID + " runs already: until it is looked at again")})
+		again := workflow.NewTimerWithOptions(ctx, alreadyPause, workflow.TimerOptions{Summary: workflows.Shorten("saga " +
+			in.ID + " runs already: until it is looked at again")})
 		s.await(ctx, t, again.IsReady)
 	}
 }
@@ -189,7 +196,8 @@ func (s *sagaRun) runSub(ctx workflow.Context, t *try, in Input, options func(In
 func (s *sagaRun) compensateSub(ctx workflow.Context, t *try, f workflow.ChildWorkflowFuture, id string) {
 	req := Request{Operator: s.in.ID, Reason: workflows.OrNone(s.cause())}
 	if !t.stopped {
-		req = Request{Operator: workflows.TimeoutOperator, Reason: fmt.Sprintf("it did not end within %v", t.step.TryTimeout())}
+		req = Request{Operator: workflows.TimeoutOperator, Reason: fmt.Sprintf("it did not end within %v",
+			t.step.TryTimeout())}
 	}
 	if f != nil {
 		s.await(ctx, t, f.GetChildWorkflowExecution().IsReady)

@@ -41,12 +41,14 @@ func sagaDetails(in Input) string {
 }
 
 func undoSummary(in Input) string {
-	return workflows.Shorten(fmt.Sprintf("undo saga %s: %s (%s)", sagaSubject(in), workflows.OneLine(in.Undo.Reason), workflows.OneLine(in.Undo.Operator)))
+	return workflows.Shorten(fmt.Sprintf("undo saga %s: %s (%s)", sagaSubject(in), workflows.OneLine(in.Undo.Reason),
+		workflows.OneLine(in.Undo.Operator)))
 }
 
 func undoDetails(in Input) string {
 	return fmt.Sprintf("Undoes the saga %s, which has ended: run %s.\n\n%s wants it: %s",
-		workflows.Code(in.ID), workflows.Code(in.Undo.RunID), workflows.Code(in.Undo.Operator), workflows.Cell(in.Undo.Reason))
+		workflows.Code(in.ID), workflows.Code(in.Undo.RunID), workflows.Code(in.Undo.Operator),
+		workflows.Cell(in.Undo.Reason))
 }
 
 // maxDetails is less than what Temporal takes as a workflow's details, in bytes: it
@@ -271,7 +273,9 @@ func (s *sagaRun) table() string {
 		if w, there := s.held[x.Name]; there {
 			trouble = w.String()
 		}
-		text += fmt.Sprintf("| %s%s | %s | %d | %s | %s |\n", strings.Repeat("&nbsp;&nbsp;", depth), workflows.Code(x.Name), statusText(at.Status), at.Tries+at.UndoTries, took, workflows.Cell(workflows.Clip(trouble, 200)))
+		text += fmt.Sprintf("| %s%s | %s | %d | %s | %s |\n", strings.Repeat("&nbsp;&nbsp;", depth),
+			workflows.Code(x.Name), statusText(at.Status), at.Tries+at.UndoTries, took,
+			workflows.Cell(workflows.Clip(trouble, 200)))
 	})
 	if n > maxRows {
 		text += fmt.Sprintf("\n%d more steps.\n", n-maxRows)

@@ -37,7 +37,8 @@ func (s *sagaRun) distrust(ctx workflow.Context, t *try, r Reply) string {
 	case r.Token == "" && s.in.Tokens:
 		return "it has no token: a participant of an earlier version sent it, or somebody who was not asked"
 	case r.Token != "" && r.Token != s.token(ctx, t):
-		return "its token is not that of the call: it answers an earlier start of this saga, or somebody who was not asked sent it"
+		return "its token is not that of the call: it answers an earlier start of this saga, or somebody who was not " +
+			"asked sent it"
 	case r.Topic != topic && (r.Topic != "" || s.in.Tokens):
 		return fmt.Sprintf("it answers a call on topic %q, and %q was asked", workflows.Clip(r.Topic, 100), topic)
 	}
@@ -56,7 +57,8 @@ func callTopic(t *try) string {
 func (s *sagaRun) ignore(ctx workflow.Context, r Reply, why string) {
 	s.untrusted++
 	s.changed, s.detailed = true, true
-	workflow.GetLogger(ctx).Warn("a reply does not count", "step", r.Step, "undo", r.Undo, "outcome", r.Outcome, "why", why)
+	workflow.GetLogger(ctx).Warn("a reply does not count", "step", r.Step, "undo", r.Undo, "outcome", r.Outcome,
+		"why", why)
 	if s.untrusted == 1 {
 		s.tell(ctx, Event{What: "untrusted", Step: workflows.Clip(r.Step, 100), Text: "a reply does not count: " + why})
 	}

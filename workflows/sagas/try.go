@@ -136,7 +136,8 @@ func (s *sagaRun) step(ctx workflow.Context, t *try) activities.SagaStep {
 // is repeated, and each step finds in its row what it did; but where one comes to no
 // answer this time, or the saga goes back meanwhile, nobody knows whether it was
 // done, and what came after it.
-func (s *sagaRun) local(ctx workflow.Context, t *try, name, summary string, timeout time.Duration, in activities.SagaStep) activities.SagaResult {
+func (s *sagaRun) local(ctx workflow.Context, t *try, name, summary string, timeout time.Duration,
+	in activities.SagaStep) activities.SagaResult {
 	if s.elsewhere {
 		return s.regular(ctx, t, name, summary, timeout, in, false)
 	}
@@ -152,7 +153,8 @@ func (s *sagaRun) local(ctx workflow.Context, t *try, name, summary string, time
 	task := taskOf(ctx)
 	var out activities.SagaResult
 	kind := s.activityType(t, name, &in)
-	err := workflow.ExecuteLocalActivity(lctx, kind, in).Get(ctx, &out) // due stays nil: nothing from outside is heard meanwhile
+	// due stays nil: nothing from outside is heard meanwhile
+	err := workflow.ExecuteLocalActivity(lctx, kind, in).Get(ctx, &out)
 	strange := kind != name && isStrange(out, err)
 	if err != nil {
 		out = activities.SagaResult{Outcome: failureOf(err)}
@@ -194,7 +196,8 @@ func taskOf(ctx workflow.Context) int { return workflow.GetInfo(ctx).GetCurrentH
 const firstTask = 3
 
 // regular runs one of the runner's steps as a regular activity, once.
-func (s *sagaRun) regular(ctx workflow.Context, t *try, name, summary string, timeout time.Duration, in activities.SagaStep, over bool) activities.SagaResult {
+func (s *sagaRun) regular(ctx workflow.Context, t *try, name, summary string, timeout time.Duration,
+	in activities.SagaStep, over bool) activities.SagaResult {
 	out, err := s.tryRegular(ctx, t, name, summary, timeout, in, over)
 	if err != nil {
 		return activities.SagaResult{Outcome: failureOf(err)}
@@ -206,7 +209,8 @@ func (s *sagaRun) regular(ctx workflow.Context, t *try, name, summary string, ti
 // A process that does not have the saga's version does not count: others are
 // asked, until one has it. over says that the end does not matter any more once t
 // has been stopped, or a reply has come.
-func (s *sagaRun) tryRegular(ctx workflow.Context, t *try, name, summary string, timeout time.Duration, in activities.SagaStep, over bool) (out activities.SagaResult, err error) {
+func (s *sagaRun) tryRegular(ctx workflow.Context, t *try, name, summary string, timeout time.Duration,
+	in activities.SagaStep, over bool) (out activities.SagaResult, err error) {
 	s.detailed, s.changed = true, true
 	in.Last = false // until its end the saga may turn back
 	stop := func() bool { return over && (t.stopped || t.reply != nil) }
@@ -219,7 +223,8 @@ func (s *sagaRun) tryRegular(ctx workflow.Context, t *try, name, summary string,
 		s.stranded = workflows.RootMessage(err)
 	}
 	s.happen(ctx, core.Event{Kind: core.Stranded, Step: t.step.Name})
-	out, err = s.call(ctx, t, name, s.options(summary, timeout, 0, 5*time.Second), in, func() bool { return t.stopped || stop() })
+	out, err = s.call(ctx, t, name, s.options(summary, timeout, 0, 5*time.Second), in,
+		func() bool { return t.stopped || stop() })
 	s.belong(out)
 	var stopped *temporal.CanceledError
 	if !errors.As(err, &stopped) { // else none was found, and the try ends
@@ -237,21 +242,24 @@ func (s *sagaRun) belong(out activities.SagaResult) {
 
 // options are those of an activity on the group's task queue. Temporal repeats it
 // only where the process does not have the saga: all else is up to the machine.
-func (s *sagaRun) options(summary string, timeout time.Duration, attempts int32, pause time.Duration) workflow.ActivityOptions {
+func (s *sagaRun) options(summary string, timeout time.Duration, attempts int32,
+	pause time.Duration) workflow.ActivityOptions {
 	return workflow.ActivityOptions{
 		TaskQueue:           workflows.TaskQueue(s.in.Prefix, s.in.Group),
 		StartToCloseTimeout: timeout,
 		HeartbeatTimeout:    30 * time.Second,
 		WaitForCancellation: true,
 		RetryPolicy: &temporal.RetryPolicy{InitialInterval: pause, BackoffCoefficient: 1, MaximumAttempts: attempts,
-			NonRetryableErrorTypes: []string{"PanicError", "TemporalTimeout:StartToClose", "TemporalTimeout:Heartbeat", activities.NotRegisteredType}},
+			NonRetryableErrorTypes: []string{"PanicError", "TemporalTimeout:StartToClose", "TemporalTimeout:Heartbeat",
+				activities.NotRegisteredType}},
 		Summary: workflows.Shorten(summary),
 	}
 }
 
 // activity runs a regular activity. When stop says so it is asked to cancel, and
 // its end awaited: until then it may still act.
-func (s *sagaRun) activity(ctx workflow.Context, t *try, name string, o workflow.ActivityOptions, in, out any, stop func() bool) error {
+func (s *sagaRun) activity(ctx workflow.Context, t *try, name string, o workflow.ActivityOptions, in, out any,
+	stop func() bool) error {
 	running, cancel := workflow.WithCancel(ctx)
 	defer cancel()
 	size := inputSize(in)
@@ -273,7 +281,8 @@ func hasType(err error, kind string) bool {
 
 // failed is an outcome that is tried again, as often as the step's Retry says.
 func failed(class holdfast.ErrorClass, format string, args ...any) core.Outcome {
-	return core.Outcome{Kind: core.OutcomeFailed, Class: class, Error: workflows.Clip(fmt.Sprintf(format, args...), maxError)}
+	return core.Outcome{Kind: core.OutcomeFailed, Class: class,
+		Error: workflows.Clip(fmt.Sprintf(format, args...), maxError)}
 }
 
 // maxError limits the texts of errors in a saga's status, in bytes.

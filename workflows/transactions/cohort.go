@@ -56,7 +56,8 @@ func (l CohortLoad) Fits() bool {
 // messageLength is at least the length of m in JSON, for any text but the most
 // contrived.
 func messageLength(m holdfast.Message) int {
-	n := 120 + len(m.Body)/3*4 + 8 + workflows.JSONLength(m.ID) + workflows.JSONLength(m.Topic) + workflows.JSONLength(m.Key) + workflows.JSONLength(m.ContentType)
+	n := 120 + len(m.Body)/3*4 + 8 + workflows.JSONLength(m.ID) + workflows.JSONLength(m.Topic) +
+		workflows.JSONLength(m.Key) + workflows.JSONLength(m.ContentType)
 	for name, value := range m.Headers { //workflowcheck:ignore
 		n += workflows.JSONLength(name) + workflows.JSONLength(value) + 2
 	}
@@ -71,7 +72,8 @@ func CohortStartOptions(prefix, group, workflowID string, txs []activities.Tx) c
 	o.StaticSummary = workflows.Shorten(fmt.Sprintf("cohort of %d transactions: %s", len(txs), countedTopics(txs)))
 	o.StaticDetails = cohortDetails(workflowID, group, txs)
 	o.TypedSearchAttributes = temporal.NewSearchAttributes(
-		temporal.NewSearchAttributeKeyKeyword(workflows.AttributeTopic).ValueSet(txs[0].Messages[0].Topic), workflows.SetKeys(cohortKeys(txs)))
+		temporal.NewSearchAttributeKeyKeyword(workflows.AttributeTopic).ValueSet(txs[0].Messages[0].Topic),
+		workflows.SetKeys(cohortKeys(txs)))
 	return o
 }
 
@@ -96,8 +98,10 @@ func cohortKeys(txs []activities.Tx) []string {
 }
 
 func cohortDetails(workflowID, group string, txs []activities.Tx) string {
-	return fmt.Sprintf("%d transactions of producer group `%s` that were sent at the same moment share this workflow: %s.\n\n"+
-		"Each is decided by itself. One that does not end at once goes on in a workflow of its own, `%s` and its ID, which is linked below. "+
+	return fmt.Sprintf("%d transactions of producer group `%s` that were sent at the same moment share this workflow: "+
+		"%s.\n\n"+
+		"Each is decided by itself. One that does not end at once goes on in a workflow of its own, `%s` and its ID, "+
+		"which is linked below. "+
 		"The result says how each ended.", len(txs), group, countedTopics(txs), ownIDs(workflowID, group))
 }
 
@@ -139,7 +143,8 @@ func countedTopics(txs []activities.Tx) string {
 // cohortStatus counts how members ended, or where they stand.
 func cohortStatus(members []MemberStatus) string {
 	var parts []string
-	for _, s := range []workflows.State{workflows.Committed, workflows.RolledBack, workflows.Refused, workflows.Left, workflows.Parked, workflows.Delivering, workflows.Checking, workflows.Running, workflows.Sending} {
+	for _, s := range []workflows.State{workflows.Committed, workflows.RolledBack, workflows.Refused, workflows.Left,
+		workflows.Parked, workflows.Delivering, workflows.Checking, workflows.Running, workflows.Sending} {
 		n := 0
 		for _, m := range members {
 			if m.State == s {

@@ -74,13 +74,15 @@ const longDelivery = time.Minute
 // tellLong tells, once, that m is committed and not delivered for long, unless stop is
 // called before. What is parked by then was told as that.
 func (t *transaction) tellLong(ctx workflow.Context, m *member) (stop func()) {
-	if m.toldLong || workflow.GetVersion(ctx, "alert of a long delivery", workflow.DefaultVersion, 1) == workflow.DefaultVersion {
+	if m.toldLong || workflow.GetVersion(ctx, "alert of a long delivery", workflow.DefaultVersion, 1) ==
+		workflow.DefaultVersion {
 		return func() {}
 	}
 	since := workflow.Now(ctx)
 	waiting, stop := workflow.WithCancel(ctx)
 	workflow.GoNamed(waiting, "long delivery of "+m.tx.ID, func(ctx workflow.Context) {
-		late := workflow.NewTimerWithOptions(ctx, longDelivery, workflow.TimerOptions{Summary: "until somebody is told that it is not delivered"})
+		late := workflow.NewTimerWithOptions(ctx, longDelivery, workflow.TimerOptions{Summary: "until somebody is told " +
+			"that it is not delivered"})
 		if late.Get(ctx, nil) != nil || m.state != workflows.Delivering {
 			return
 		}
@@ -89,11 +91,15 @@ func (t *transaction) tellLong(ctx workflow.Context, m *member) (stop func()) {
 		t.alerting++
 		defer func() { t.alerting-- }()
 		first := m.tx.Messages[0]
-		_ = t.local(ctx, activities.Alert, 5*time.Second, "alert: not delivered yet, "+membersTopics([]*member{m}), holdfast.Alert{
-			Kind: holdfast.AlertDeliveryWaits, At: workflow.Now(ctx), Group: t.in.Group, ID: m.tx.ID, Topic: first.Topic, Key: first.Key,
-			WorkflowID: workflow.GetInfo(ctx).WorkflowExecution.ID,
-			Reason:     fmt.Sprintf("it is committed, and has been published in vain since %s; the last reason known: %s", since.UTC().Format(time.RFC3339), m.reason),
-			Remedy:     "see what the reason names, and what `holdfast doctor` says of RabbitMQ; it is delivered by itself then"}, nil)
+		_ = t.local(ctx, activities.Alert, 5*time.Second, "alert: not delivered yet, "+membersTopics([]*member{m}),
+			holdfast.Alert{
+				Kind: holdfast.AlertDeliveryWaits, At: workflow.Now(ctx), Group: t.in.Group, ID: m.tx.ID, Topic: first.Topic,
+				Key:        first.Key,
+				WorkflowID: workflow.GetInfo(ctx).WorkflowExecution.ID,
+				Reason: fmt.Sprintf("it is committed, and has been published in vain since %s; the last reason known: %s",
+					since.UTC().Format(time.RFC3339), m.reason),
+				Remedy: "see what the reason names, and what `holdfast doctor` says of RabbitMQ; it is delivered by itself " +
+					"then"}, nil)
 	})
 	return stop
 }

@@ -77,7 +77,8 @@ func (in Input) validate() error {
 		return fmt.Errorf("%w: the input has no transactions", holdfast.ErrInvalid)
 	}
 	if len(in.Carried) > 0 && len(in.Carried) != len(in.Transactions) {
-		return fmt.Errorf("%w: %d carried members for %d transactions", holdfast.ErrInvalid, len(in.Carried), len(in.Transactions))
+		return fmt.Errorf("%w: %d carried members for %d transactions", holdfast.ErrInvalid, len(in.Carried),
+			len(in.Transactions))
 	}
 	seen := make(map[string]bool, len(in.Transactions))
 	for _, tx := range in.Transactions {

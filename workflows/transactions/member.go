@@ -90,7 +90,8 @@ func (m *member) wake() {
 
 func (m *member) status() MemberStatus {
 	s := MemberStatus{ID: m.tx.ID, State: m.state, Resolution: m.resolution, Reason: m.reason, Decided: m.decided,
-		Checks: m.checks.Answered, Unreached: m.checks.Unreached, Topics: holdfast.Topics(m.tx.Messages), Keys: keysOf(m.tx.Messages)}
+		Checks: m.checks.Answered, Unreached: m.checks.Unreached, Topics: holdfast.Topics(m.tx.Messages),
+		Keys: keysOf(m.tx.Messages)}
 	if !m.state.Final() {
 		s.Delivered = m.tx.Delivered
 	}

@@ -46,7 +46,8 @@ func (t *transaction) listen(ctx, parent workflow.Context) error {
 	for _, m := range t.members {
 		m.asking = workflow.NewMutex(ctx)
 	}
-	err := workflow.SetQueryHandlerWithOptions(ctx, workflows.QueryStatus, func() (Status, error) { return t.answer(), nil },
+	err := workflow.SetQueryHandlerWithOptions(ctx, workflows.QueryStatus,
+		func() (Status, error) { return t.answer(), nil },
 		workflow.QueryHandlerOptions{Description: "Where each transaction of this workflow stands."})
 	if err != nil {
 		return err
@@ -94,11 +95,15 @@ type action struct {
 
 func (t *transaction) actions() []action {
 	return []action{
-		{UpdateCommit, "Decide that the local transaction committed and deliver its messages. Refused if the database says that it rolled back. Argument: operator, reason, and tx where there are several.",
+		{UpdateCommit, "Decide that the local transaction committed and deliver its messages. Refused if the database " +
+			"says that it rolled back. Argument: operator, reason, and tx where there are several.",
 			t.canDecide, t.decideAs(holdfast.Commit)},
-		{UpdateRollback, "Decide that the local transaction rolled back and forget its messages; it can then never commit. Refused if the database says that it committed. Argument: operator, reason, and tx where there are several.",
+		{UpdateRollback, "Decide that the local transaction rolled back and forget its messages; it can then never " +
+			"commit. Refused if the database says that it committed. Argument: operator, reason, and tx where there are " +
+			"several.",
 			t.canDecide, t.decideAs(holdfast.Rollback)},
-		{UpdateRecheck, "Check back, or try to deliver, now instead of later. Argument: operator, reason, and tx where there are several.",
+		{UpdateRecheck, "Check back, or try to deliver, now instead of later. Argument: operator, reason, and tx where " +
+			"there are several.",
 			t.canRecheck, t.recheck},
 	}
 }
@@ -138,7 +143,8 @@ func (t *transaction) listenFor(ctx workflow.Context, a action) error {
 		}
 		return m, a.check(m)
 	}
-	err := workflow.SetUpdateHandlerWithOptions(ctx, a.name, func(ctx workflow.Context, req Request) (MemberStatus, error) {
+	err := workflow.SetUpdateHandlerWithOptions(ctx, a.name, func(ctx workflow.Context, req Request) (MemberStatus,
+		error) {
 		ctx, _ = workflow.NewDisconnectedContext(ctx) // an operator may decide after a cancel, too
 		m, err := check(req)
 		if err != nil {
@@ -229,9 +235,11 @@ func (t *transaction) outOfReach(m *member) error {
 	case m.state.Final():
 		return fmt.Errorf("transaction %s is settled already: %s", m.tx.ID, m.state)
 	case t.recovery && !m.stays:
-		return fmt.Errorf("transaction %s is %s in a recovery, where it is checked back with others, then ends or goes on in a workflow of its own: then send this to %s", m.tx.ID, m.state, own)
+		return fmt.Errorf("transaction %s is %s in a recovery, where it is checked back with others, then ends or goes on "+
+			"in a workflow of its own: then send this to %s", m.tx.ID, m.state, own)
 	case t.in.Cohort && !m.stays:
-		return fmt.Errorf("transaction %s is %s in a cohort, where it ends in a moment or goes on in a workflow of its own: then send this to %s", m.tx.ID, m.state, own)
+		return fmt.Errorf("transaction %s is %s in a cohort, where it ends in a moment or goes on in a workflow of its "+
+			"own: then send this to %s", m.tx.ID, m.state, own)
 	}
 	return nil
 }
@@ -263,7 +271,8 @@ func (t *transaction) canRecheck(m *member) error {
 }
 
 // decide makes an operator's resolution the truth, if the database agrees.
-func (t *transaction) decide(ctx workflow.Context, m *member, r holdfast.Resolution, req Request) (holdfast.Resolution, error) {
+func (t *transaction) decide(ctx workflow.Context, m *member, r holdfast.Resolution,
+	req Request) (holdfast.Resolution, error) {
 	if err := m.asking.Lock(ctx); err != nil {
 		return holdfast.Unknown, err
 	}
@@ -285,47 +294,50 @@ func (t *transaction) decide(ctx workflow.Context, m *member, r holdfast.Resolut
 // listenToApplication offers the Updates that a split transaction's own
 // application uses.
 func (t *transaction) listenToApplication(ctx workflow.Context) error {
-	err := workflow.SetUpdateHandlerWithOptions(ctx, UpdateStored, func(ctx workflow.Context, txID string) (MemberStatus, error) {
-		ctx, _ = workflow.NewDisconnectedContext(ctx)
-		m := t.find(txID)
-		if err := workflow.Await(ctx, func() bool { return m.stored || m.state.Final() || t.renewing }); err != nil {
-			return MemberStatus{}, err
-		}
-		return m.status(), nil
-	}, workflow.UpdateHandlerOptions{
-		Description: "Wait until the half message is stored. For the application; argument: the transaction's ID.",
-		Validator:   t.known,
-	})
+	err := workflow.SetUpdateHandlerWithOptions(ctx, UpdateStored,
+		func(ctx workflow.Context, txID string) (MemberStatus, error) {
+			ctx, _ = workflow.NewDisconnectedContext(ctx)
+			m := t.find(txID)
+			if err := workflow.Await(ctx, func() bool { return m.stored || m.state.Final() || t.renewing }); err != nil {
+				return MemberStatus{}, err
+			}
+			return m.status(), nil
+		}, workflow.UpdateHandlerOptions{
+			Description: "Wait until the half message is stored. For the application; argument: the transaction's ID.",
+			Validator:   t.known,
+		})
 	if err != nil {
 		return err
 	}
-	return workflow.SetUpdateHandlerWithOptions(ctx, UpdateConfirm, func(ctx workflow.Context, c Confirmation) (MemberStatus, error) {
-		ctx, _ = workflow.NewDisconnectedContext(ctx)
-		m := t.find(c.Tx)
-		attempts, again := m.attempts, m.resolution == c.Resolution
-		if !t.in.ConfirmAsks {
-			m.answer(activities.LocalResult{Resolution: c.Resolution, Messages: c.Messages})
-		} else if err := t.proveConfirmed(ctx, m); err != nil {
-			return MemberStatus{}, err
-		}
-		switch {
-		case again:
-			return m.status(), nil // told before: whatever comes of it comes without us
-		case m.resolution == c.Resolution:
-			err := t.awaitProgress(ctx, m, attempts)
-			return m.status(), err
-		}
-		return m.status(), temporal.NewNonRetryableApplicationError(
-			fmt.Sprintf("transaction %s was decided before: %s", c.Tx, m.resolution), "AlreadyResolved", nil)
-	}, workflow.UpdateHandlerOptions{
-		Description: "The application's second confirmation of a split transaction: what became of it is read now, and the messages are those of the outcome row or the half message. Not for operators: use commit or rollback.",
-		Validator: func(c Confirmation) error {
-			if c.Resolution == holdfast.Unknown {
-				return errors.New("confirm with commit or rollback")
+	return workflow.SetUpdateHandlerWithOptions(ctx, UpdateConfirm,
+		func(ctx workflow.Context, c Confirmation) (MemberStatus, error) {
+			ctx, _ = workflow.NewDisconnectedContext(ctx)
+			m := t.find(c.Tx)
+			attempts, again := m.attempts, m.resolution == c.Resolution
+			if !t.in.ConfirmAsks {
+				m.answer(activities.LocalResult{Resolution: c.Resolution, Messages: c.Messages})
+			} else if err := t.proveConfirmed(ctx, m); err != nil {
+				return MemberStatus{}, err
 			}
-			return t.known(c.Tx)
-		},
-	})
+			switch {
+			case again:
+				return m.status(), nil // told before: whatever comes of it comes without us
+			case m.resolution == c.Resolution:
+				err := t.awaitProgress(ctx, m, attempts)
+				return m.status(), err
+			}
+			return m.status(), temporal.NewNonRetryableApplicationError(
+				fmt.Sprintf("transaction %s was decided before: %s", c.Tx, m.resolution), "AlreadyResolved", nil)
+		}, workflow.UpdateHandlerOptions{
+			Description: "The application's second confirmation of a split transaction: what became of it is read now, and " +
+				"the messages are those of the outcome row or the half message. Not for operators: use commit or rollback.",
+			Validator: func(c Confirmation) error {
+				if c.Resolution == holdfast.Unknown {
+					return errors.New("confirm with commit or rollback")
+				}
+				return t.known(c.Tx)
+			},
+		})
 }
 
 // UnprovenType is the type of the error of an Update confirm that the producer
@@ -347,7 +359,8 @@ func (t *transaction) proveConfirmed(ctx workflow.Context, m *member) error {
 		activities.LocalInput{Group: t.in.Group, Transaction: m.tx}, &result)
 	switch {
 	case err != nil:
-		return temporal.NewNonRetryableApplicationError("its outcome could not be read: "+workflows.RootMessage(err), UnprovenType, nil)
+		return temporal.NewNonRetryableApplicationError("its outcome could not be read: "+workflows.RootMessage(err),
+			UnprovenType, nil)
 	case result.Resolution == holdfast.Unknown:
 		return temporal.NewNonRetryableApplicationError("its outcome is not known yet: "+result.Error, UnprovenType, nil)
 	}

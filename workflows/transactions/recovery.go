@@ -49,7 +49,8 @@ func Recovery(ctx workflow.Context, in Input) (Status, error) {
 func (t *transaction) allHandedOver() error {
 	for _, m := range t.members {
 		if m.tx.Form != activities.HandedOver {
-			return fmt.Errorf("%w: transaction %s is %s: a Recovery takes what is handed over", holdfast.ErrInvalid, m.tx.ID, m.tx.Form)
+			return fmt.Errorf("%w: transaction %s is %s: a Recovery takes what is handed over", holdfast.ErrInvalid,
+				m.tx.ID, m.tx.Form)
 		}
 	}
 	return nil
@@ -66,7 +67,10 @@ func (t *transaction) recover(ctx workflow.Context) (Status, error) {
 	t.rollback(ctx, t.with(holdfast.Rollback))
 	t.leave(ctx, t.members)
 	t.settleRest(ctx)
-	if err := workflow.Await(ctx, func() bool { return workflow.AllHandlersFinished(ctx) && t.forwarding == 0 }); err != nil {
+	if err := workflow.Await(ctx, func() bool {
+		return workflow.AllHandlersFinished(ctx) &&
+			t.forwarding == 0
+	}); err != nil {
 		return Status{}, err
 	}
 	if !t.allFinal() {
@@ -93,7 +97,8 @@ func (t *transaction) checkBackSweep(ctx workflow.Context) {
 // theirs: it hardly waits for what is locked.
 func (t *transaction) checkBackAll(ctx workflow.Context, members []*member) (reached bool) {
 	var results []activities.LocalResult
-	err := t.local(ctx, activities.CheckBackAll, checkBackAllTimeout, checkAllSummary(t.in.Group, members), t.step(members), &results)
+	err := t.local(ctx, activities.CheckBackAll, checkBackAllTimeout, checkAllSummary(t.in.Group, members),
+		t.step(members), &results)
 	if err == nil && len(results) != len(members) {
 		err = fmt.Errorf("%d answers for %d transactions", len(results), len(members))
 	}
@@ -162,19 +167,23 @@ func Recoveries(txs []activities.Tx) [][]activities.Tx {
 // workflowID is a [RecoveryWorkflowID].
 func RecoveryStartOptions(prefix, group, workflowID string, txs []activities.Tx) client.StartWorkflowOptions {
 	o := CohortStartOptions(prefix, group, workflowID, txs)
-	o.StaticSummary = workflows.Shorten(fmt.Sprintf("recovery of %s of group %s: %s", halfMessages(len(txs)), group, countedTopics(txs)))
+	o.StaticSummary = workflows.Shorten(fmt.Sprintf("recovery of %s of group %s: %s", halfMessages(len(txs)), group,
+		countedTopics(txs)))
 	o.StaticDetails = recoveryDetails(workflowID, group, txs)
 	return o
 }
 
 func recoveryDetails(workflowID, group string, txs []activities.Tx) string {
-	return fmt.Sprintf("The Keeper of producer group `%s` held %s without an op record: %s. All are checked back at once, then delivered or forgotten.\n\n"+
-		"One that stays unknown, or that cannot be delivered at once, goes on in a workflow of its own, `%s` and its ID, which is linked below. "+
+	return fmt.Sprintf("The Keeper of producer group `%s` held %s without an op record: %s. All are checked back at "+
+		"once, then delivered or forgotten.\n\n"+
+		"One that stays unknown, or that cannot be delivered at once, goes on in a workflow of its own, `%s` and its ID, "+
+		"which is linked below. "+
 		"The result says how each ended.", group, halfMessages(len(txs)), countedTopics(txs), ownIDs(workflowID, group))
 }
 
 func checkAllSummary(group string, members []*member) string {
-	return fmt.Sprintf("ask group %s what became of %d transactions: %s", group, len(members), countedTopics(txsOf(members)))
+	return fmt.Sprintf("ask group %s what became of %d transactions: %s", group, len(members),
+		countedTopics(txsOf(members)))
 }
 
 func unreachedTimerSummary(next int) string {
@@ -182,7 +191,8 @@ func unreachedTimerSummary(next int) string {
 }
 
 func unreachedDetails(group string, members []*member, n int, wait time.Duration) string {
-	return fmt.Sprintf("**Checking back**: nobody of group `%s` answered what became of %s, in check-back %d of %d; the next one comes in %v. After the last, each goes on in a workflow of its own.\n\nLast error: %s",
+	return fmt.Sprintf("**Checking back**: nobody of group `%s` answered what became of %s, in check-back %d of %d; "+
+		"the next one comes in %v. After the last, each goes on in a workflow of its own.\n\nLast error: %s",
 		group, halfMessages(len(members)), n, unreachedRepeats+1, wait, workflows.OrNone(members[0].reason))
 }
 

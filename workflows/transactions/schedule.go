@@ -66,7 +66,8 @@ func (s Schedule) next(c Checks) (wait time.Duration, park string) {
 	case c.Answered >= s.MaxChecks:
 		return 0, fmt.Sprintf("undecided after %d check-backs", c.Answered)
 	case asked > 0 && c.Age >= s.MaxAge:
-		return 0, fmt.Sprintf("undecided after %v (%d check-backs answered, %d not)", c.Age.Round(time.Second), c.Answered, c.Unreached)
+		return 0, fmt.Sprintf("undecided after %v (%d check-backs answered, %d not)", c.Age.Round(time.Second),
+			c.Answered, c.Unreached)
 	}
 	return s.Delays[min(asked, len(s.Delays)-1)], ""
 }

@@ -63,7 +63,8 @@ func (t *transaction) ask(ctx workflow.Context, m *member) {
 func (t *transaction) waitFor(ctx workflow.Context, m *member, wait time.Duration, summary string) bool {
 	woken, resolution := m.woken, m.resolution
 	m.resting = true
-	ok, _ := workflow.AwaitWithOptions(ctx, workflow.AwaitOptions{Timeout: wait, TimerOptions: workflow.TimerOptions{Summary: workflows.Shorten(summary)}},
+	ok, _ := workflow.AwaitWithOptions(ctx, workflow.AwaitOptions{Timeout: wait,
+		TimerOptions: workflow.TimerOptions{Summary: workflows.Shorten(summary)}},
 		func() bool { return m.woken != woken || m.resolution != resolution || t.renewing })
 	m.resting = false
 	return ok
@@ -81,7 +82,8 @@ func (t *transaction) checkBack(ctx workflow.Context, m *member) {
 		m.firstCheck = workflow.Now(ctx)
 	}
 	var result activities.LocalResult
-	err := workflow.ExecuteActivity(t.asked(ctx, checkSummary(t.in.Group, m), activities.UnreachedType, "TemporalTimeout:StartToClose"), activities.CheckBack,
+	err := workflow.ExecuteActivity(t.asked(ctx, checkSummary(t.in.Group, m), activities.UnreachedType,
+		"TemporalTimeout:StartToClose"), activities.CheckBack,
 		activities.LocalInput{Group: t.in.Group, Transaction: m.tx}).Get(ctx, &result)
 	switch {
 	case err != nil:
@@ -121,8 +123,9 @@ func (t *transaction) deliver(ctx workflow.Context, m *member) {
 	options := workflow.ActivityOptions{
 		TaskQueue:           workflows.TaskQueue(t.in.Prefix, t.in.Group),
 		StartToCloseTimeout: 15 * time.Second,
-		RetryPolicy:         &temporal.RetryPolicy{InitialInterval: time.Second, BackoffCoefficient: 2, MaximumInterval: time.Minute},
-		Summary:             workflows.Shorten(t.commitSummary([]*member{m})),
+		RetryPolicy: &temporal.RetryPolicy{InitialInterval: time.Second, BackoffCoefficient: 2,
+			MaximumInterval: time.Minute},
+		Summary: workflows.Shorten(t.commitSummary([]*member{m})),
 	}
 	defer t.tellLong(ctx, m)()
 	if m.full {
@@ -166,7 +169,8 @@ func (t *transaction) deliver(ctx workflow.Context, m *member) {
 // does not help waits for an operator only, as everything does that parked before
 // there was such a timer.
 func (t *transaction) parkUnrouted(ctx workflow.Context, m *member, again bool, n int) bool {
-	if !m.full && !unrouted(m.reason) || workflow.GetVersion(ctx, "unrouted goes on", workflow.DefaultVersion, 1) == workflow.DefaultVersion {
+	if !m.full && !unrouted(m.reason) || workflow.GetVersion(ctx, "unrouted goes on", workflow.DefaultVersion, 1) ==
+		workflow.DefaultVersion {
 		m.goesOn = false
 		t.park(ctx, m, m.reason)
 		return false
@@ -205,7 +209,8 @@ func (t *transaction) alert(ctx workflow.Context, m *member) {
 	first := m.tx.Messages[0]
 	_ = t.local(ctx, activities.Alert, 5*time.Second, "alert: parked, "+membersTopics([]*member{m}), holdfast.Alert{
 		Kind: holdfast.AlertParked, At: workflow.Now(ctx), Group: t.in.Group, ID: m.tx.ID, Topic: first.Topic, Key: first.Key,
-		WorkflowID: workflow.GetInfo(ctx).WorkflowExecution.ID, Parked: true, Reason: m.reason, Remedy: t.parkedRemedy(m)}, nil)
+		WorkflowID: workflow.GetInfo(ctx).WorkflowExecution.ID, Parked: true, Reason: m.reason,
+		Remedy: t.parkedRemedy(m)}, nil)
 }
 
 // rollbackForCancel treats the workflow's cancellation as an operator's
@@ -216,7 +221,8 @@ func (t *transaction) rollbackForCancel(ctx workflow.Context, m *member) {
 	if m.state == workflows.Running {
 		m.state = workflows.Checking
 	}
-	if _, err := t.decide(ctx, m, holdfast.Rollback, Request{Operator: workflows.CancelOperator, Reason: "the workflow was asked to cancel"}); err != nil {
+	if _, err := t.decide(ctx, m, holdfast.Rollback, Request{Operator: workflows.CancelOperator,
+		Reason: "the workflow was asked to cancel"}); err != nil {
 		m.reason = err.Error()
 		m.wake()
 	}

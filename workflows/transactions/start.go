@@ -14,7 +14,9 @@ import (
 // starts it: one workflow per transaction ID, and a new one only where the last
 // was terminated, failed or timed out.
 func StartOptions(prefix, group string, tx activities.Tx) client.StartWorkflowOptions {
-	attributes := []temporal.SearchAttributeUpdate{temporal.NewSearchAttributeKeyKeyword(workflows.AttributeTopic).ValueSet(tx.Messages[0].Topic)}
+	attributes := []temporal.SearchAttributeUpdate{
+		temporal.NewSearchAttributeKeyKeyword(workflows.AttributeTopic).ValueSet(tx.Messages[0].Topic),
+	}
 	if keys := keysOf(tx.Messages); len(keys) > 0 {
 		attributes = append(attributes, workflows.SetKeys(keys))
 	}

@@ -43,7 +43,8 @@ func (t *transaction) show(ctx workflow.Context, s workflows.State, details stri
 		return
 	}
 	t.state = s
-	_ = workflow.UpsertTypedSearchAttributes(ctx, temporal.NewSearchAttributeKeyKeyword(workflows.AttributeState).ValueSet(string(s)))
+	_ = workflow.UpsertTypedSearchAttributes(ctx,
+		temporal.NewSearchAttributeKeyKeyword(workflows.AttributeState).ValueSet(string(s)))
 }
 
 // showEnd corrects the search attribute of a workflow that was off its happy
@@ -142,7 +143,8 @@ func elsewhereSummary(m *member) string {
 
 func elsewhereError(m *member, err error) string {
 	if m.tx.Form == activities.Registered {
-		return fmt.Sprintf("handler %s could not be run: %s (register it with Handle on the group's workers)", m.tx.Handler, workflows.RootMessage(err))
+		return fmt.Sprintf("handler %s could not be run: %s (register it with Handle on the group's workers)",
+			m.tx.Handler, workflows.RootMessage(err))
 	}
 	return fmt.Sprintf("the process %s, which was to run the local transaction, is gone", m.tx.Instance)
 }
@@ -156,7 +158,8 @@ func (t *transaction) commitSummary(members []*member) string {
 
 func (t *transaction) rollbackSummary(members []*member) string {
 	if len(members) > 1 {
-		return fmt.Sprintf("forget %d of %d transactions, which rolled back: %s", len(members), len(t.members), countedTopics(txsOf(members)))
+		return fmt.Sprintf("forget %d of %d transactions, which rolled back: %s", len(members), len(t.members),
+			countedTopics(txsOf(members)))
 	}
 	s := "forget " + membersTopics(members)
 	if members[0].reason != "" {
@@ -202,18 +205,21 @@ func unreachedReason(group string, err error) string {
 }
 
 func checkingDetails(m *member, wait time.Duration) string {
-	return fmt.Sprintf("**Checking back**: transaction `%s` is undecided after %d answered and %d unanswered check-backs; the next one comes in %v.\n\nLast answer: %s",
+	return fmt.Sprintf("**Checking back**: transaction `%s` is undecided after %d answered and %d unanswered "+
+		"check-backs; the next one comes in %v.\n\nLast answer: %s",
 		m.tx.ID, m.checks.Answered, m.checks.Unreached, wait, workflows.OrNone(m.reason))
 }
 
 func deliveringDetails(m *member) string {
-	return fmt.Sprintf("**Delivering**: the local transaction of `%s` is committed; its messages are published until the broker confirms.\n\nLast error: %s",
+	return fmt.Sprintf("**Delivering**: the local transaction of `%s` is committed; its messages are published until "+
+		"the broker confirms.\n\nLast error: %s",
 		m.tx.ID, workflows.OrNone(m.reason))
 }
 
 func (t *transaction) parkedDetails(m *member) string {
 	if m.resolution == holdfast.Commit {
-		return fmt.Sprintf("**Parked**: transaction `%s` is committed but cannot be delivered: %s.\n\n%s", m.tx.ID, m.reason, t.parkedRemedy(m))
+		return fmt.Sprintf("**Parked**: transaction `%s` is committed but cannot be delivered: %s.\n\n%s", m.tx.ID,
+			m.reason, t.parkedRemedy(m))
 	}
 	return fmt.Sprintf("**Parked**: transaction `%s`: %s.\n\n%s", m.tx.ID, m.reason, t.parkedRemedy(m))
 }
@@ -221,10 +227,12 @@ func (t *transaction) parkedDetails(m *member) string {
 func (t *transaction) parkedRemedy(m *member) string {
 	command := func(act string) string { return workflows.ActCommand(t.in.Prefix, "tx "+act, t.ownID(m)) }
 	if m.goesOn && m.full {
-		return "See that the queue that refuses it has room: it is delivered by itself then, in half an hour at the latest. At once: " + command(UpdateRecheck) + "."
+		return "See that the queue that refuses it has room: it is delivered by itself then, in half an hour at the " +
+			"latest. At once: " + command(UpdateRecheck) + "."
 	}
 	if m.goesOn {
-		return "Start a consumer that is bound to it: it is delivered by itself then, in half an hour at the latest. At once: " + command(UpdateRecheck) + "."
+		return "Start a consumer that is bound to it: it is delivered by itself then, in half an hour at the latest. At " +
+			"once: " + command(UpdateRecheck) + "."
 	}
 	if m.resolution == holdfast.Commit {
 		return "Mend that, then send the Update `recheck`, or: " + command(UpdateRecheck) + "."

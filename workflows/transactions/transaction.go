@@ -76,7 +76,10 @@ func (t *transaction) run(ctx workflow.Context) (Status, error) {
 		t.part(ctx)
 	}
 	t.settleRest(ctx)
-	if err := workflow.Await(ctx, func() bool { return workflow.AllHandlersFinished(ctx) && t.forwarding+t.alerting == 0 }); err != nil {
+	if err := workflow.Await(ctx, func() bool {
+		return workflow.AllHandlersFinished(ctx) &&
+			t.forwarding+t.alerting == 0
+	}); err != nil {
 		return Status{}, err
 	}
 	if !t.allFinal() {
@@ -199,7 +202,8 @@ func (t *transaction) step(members []*member) activities.StepInput {
 
 // local runs a step as a local activity, once: what fails is repeated by the
 // slower ways of settle, or not at all.
-func (t *transaction) local(ctx workflow.Context, name string, timeout time.Duration, summary string, in, out any) error {
+func (t *transaction) local(ctx workflow.Context, name string, timeout time.Duration, summary string, in,
+	out any) error {
 	ctx = workflow.WithLocalActivityOptions(ctx, workflow.LocalActivityOptions{
 		StartToCloseTimeout:    timeout,
 		ScheduleToCloseTimeout: timeout,

@@ -17,6 +17,7 @@ const MaxAlert = 64 << 10
 
 const maxAlertKind = 64
 
+// EncodeAlert makes the record of an alert.
 func EncodeAlert(a holdfast.Alert) (amqp.Publishing, error) {
 	body, err := json.Marshal(a)
 	if err != nil || len(body) > MaxAlert {

@@ -26,18 +26,19 @@ const MaxRetryHeaders = 120 << 10
 
 // Attempts is what the headers of a delivery say about it.
 type Attempts struct {
-	Failed           int // attempts that failed and count
-	Lost             int // redeliveries since an attempt last returned
-	Hops             int // delays still to wait
-	EncodeRedelivery int // number of the operator's redelivery, 0 for none
+	Failed     int // attempts that failed and count
+	Lost       int // redeliveries since an attempt last returned
+	Hops       int // delays still to wait
+	Redelivery int // number of the operator's redelivery, 0 for none
 }
 
+// ReadAttempts reads the counts from the headers of a delivery.
 func ReadAttempts(h amqp.Table) Attempts {
 	return Attempts{
-		Failed:           HeaderCount(h, HeaderAttempts),
-		Lost:             HeaderCount(h, HeaderLost),
-		Hops:             HeaderCount(h, HeaderHops),
-		EncodeRedelivery: HeaderCount(h, HeaderRedelivery),
+		Failed:     HeaderCount(h, HeaderAttempts),
+		Lost:       HeaderCount(h, HeaderLost),
+		Hops:       HeaderCount(h, HeaderHops),
+		Redelivery: HeaderCount(h, HeaderRedelivery),
 	}
 }
 
@@ -67,6 +68,7 @@ func Logged(log []holdfast.Attempt, n int, class holdfast.ErrorClass, reason str
 	return log
 }
 
+// EncodeLog makes the header of the log of attempts.
 func EncodeLog(log []holdfast.Attempt) string {
 	var text bytes.Buffer
 	e := json.NewEncoder(&text)

@@ -72,6 +72,7 @@ func (c Bound) Matches(topic string) bool {
 	return slices.ContainsFunc(c.Topics, func(p string) bool { return matchWords(strings.Split(p, "."), words) })
 }
 
+// ValidConsumer checks a consumer's name and topics.
 func ValidConsumer(name string, topics []string) error {
 	if err := holdfast.ValidateName("consumer", name); err != nil {
 		return err
@@ -120,4 +121,12 @@ func matchWords(pattern, words []string) bool {
 		}
 	}
 	return true
+}
+
+// BoundNames are the names of consumers.
+func BoundNames(cs []Bound) (names []string) {
+	for _, c := range cs {
+		names = append(names, c.Name)
+	}
+	return names
 }

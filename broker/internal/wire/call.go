@@ -91,6 +91,7 @@ func (c *SagaCall) Problem(prefix string) string {
 	return ""
 }
 
+// EncodeCall makes a saga's call.
 func EncodeCall(c *SagaCall, m holdfast.Message) amqp.Publishing {
 	msg := EncodeMessage(c.Group, "", m)
 	h := msg.Headers

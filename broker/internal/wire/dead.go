@@ -10,6 +10,7 @@ import (
 	"github.com/holdfastmq/holdfast"
 )
 
+// ErrorClass is the class of an error that a handler returned.
 func ErrorClass(err error) holdfast.ErrorClass {
 	var p *holdfast.PanicError
 	switch {

@@ -20,6 +20,7 @@ type halfRecord struct {
 	Messages MessageList `json:"messages"`
 }
 
+// OpRecord is an op record's body: the transactions that it settles.
 type OpRecord struct {
 	V        int      `json:"v"`
 	Commit   []string `json:"commit,omitempty"`
@@ -33,10 +34,12 @@ const (
 	MaxIdentity    = 128 // bytes of a database's identity
 )
 
+// Malformed is an error that wraps [holdfast.ErrMalformed].
 func Malformed(format string, args ...any) error {
 	return fmt.Errorf("%w: "+format, append([]any{holdfast.ErrMalformed}, args...)...)
 }
 
+// EncodeHalf makes a half record.
 func EncodeHalf(h holdfast.Half) (amqp.Publishing, error) {
 	body, err := json.Marshal(halfRecord{V: 1, Tx: h.TxID, Group: h.Group, At: h.At, Database: h.Database,
 		Messages: h.Messages})
@@ -156,6 +159,7 @@ func EncodeOps(group string, r OpRecord) []amqp.Publishing {
 		EncodeOps(group, OpRecord{Commit: r.Commit[c:], Rollback: r.Rollback[b:]})...)
 }
 
+// EncodeOp makes an op record.
 func EncodeOp(group string, r OpRecord) amqp.Publishing {
 	r.V = 1
 	body, err := json.Marshal(r)

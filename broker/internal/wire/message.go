@@ -9,6 +9,7 @@ import (
 	"github.com/holdfastmq/holdfast"
 )
 
+// EncodeMessage makes the record of a message of a committed transaction.
 func EncodeMessage(group, tx string, m holdfast.Message) amqp.Publishing {
 	headers := make(amqp.Table, len(m.Headers)+5)
 	for name, value := range m.Headers {

@@ -1,13 +1,7 @@
 package wire
 
 import (
-	"fmt"
-	"hash/fnv"
-	"strconv"
-	"strings"
 	"time"
-
-	"github.com/holdfastmq/holdfast"
 )
 
 // What the names of exchanges have behind the prefix.
@@ -29,114 +23,102 @@ const (
 	ExpiredName   = ".expired"
 )
 
-func DeadQueue(prefix string) string { return prefix + DeadName }
-
-// ConsumerOf returns the name of the consumer whose queue it is, if it is one's.
-func ConsumerOf(prefix, queue string) string {
-	name, ok := strings.CutPrefix(queue, prefix+".q.")
-	if !ok {
-		return ""
-	}
-	return ConsumerName(name)
+// Names are the names of the exchanges and queues of one installation.
+type Names struct {
+	// Prefix begins each of them.
+	Prefix string
+	// Halves is how many half queues a group has.
+	Halves int
 }
 
-// OwnerOf returns the name of the consumer whose queue it is, or whose queue of
-// suspects.
-func OwnerOf(prefix, queue string) string {
-	if name, ok := strings.CutPrefix(queue, prefix+".alone."); ok {
-		return ConsumerName(name)
+// TopicsExchange is the name of the topic exchange of committed messages.
+func (n Names) TopicsExchange() string { return n.Prefix + TopicsName }
+
+// NoticesExchange is the name of the topic exchange of compensation notices; the
+// routing key is the topic of the message that was compensated.
+func (n Names) NoticesExchange() string { return n.Prefix + NoticesName }
+
+// HalfExchange leads to the half queues, by their names. So do the next two, to
+// consumers' queues and to reply queues.
+func (n Names) HalfExchange() string    { return n.Prefix + HalfName }
+func (n Names) QueuesExchange() string  { return n.Prefix + QueuesName }
+func (n Names) RepliesExchange() string { return n.Prefix + RepliesName }
+
+// ChecksExchange leads to the queues of check-backs, AnswersExchange to those of the
+// processes that ask.
+func (n Names) ChecksExchange() string  { return n.Prefix + ChecksName }
+func (n Names) AnswersExchange() string { return n.Prefix + AnswersName }
+
+// RetryExchange leads from the delay queues back to the consumers' queues.
+func (n Names) RetryExchange() string { return n.Prefix + RetryName }
+
+// AlertsExchange leads to the queues of those who tell people of alerts.
+func (n Names) AlertsExchange() string { return n.Prefix + AlertsName }
+
+// StatusExchange leads to the queues of the processes that answer status requests.
+func (n Names) StatusExchange() string { return n.Prefix + ".status" }
+
+// RetryQueue is the name of the queue in which messages wait for delay before
+// they are tried again, and of the fanout exchange that leads to it. All
+// consumers share it.
+func (n Names) RetryQueue(delay time.Duration) string { return DelayQueue(n.Prefix, delay) }
+
+// HeldQueue is the name of the queue in which messages wait for room in a consumer's
+// queue that refused them, and of the fanout exchange that leads to it. It is made
+// when it is needed.
+func (n Names) HeldQueue(consumer string) string { return n.Prefix + RetryName + ".full." + consumer }
+
+// DeadQueue is the name of the queue of dead letters, and of the fanout exchange
+// that leads to it.
+func (n Names) DeadQueue() string { return DeadQueue(n.Prefix) }
+
+// OversizedQueue is the name of the queue that keeps dead messages which are too
+// large for a workflow.
+func (n Names) OversizedQueue() string { return n.DeadQueue() + OversizedName }
+
+// ExpiredQueue is the name of the queue of what RabbitMQ has taken out of the queue
+// of dead letters, and of the fanout exchange that leads to it.
+func (n Names) ExpiredQueue() string { return n.DeadQueue() + ExpiredName }
+
+// ConsumerQueue is the name of a consumer's queue.
+func (n Names) ConsumerQueue(name string) string { return n.Prefix + ".q." + name }
+
+// AloneQueue is the name of the queue of those messages of a consumer that were
+// lost twice in a row with the process that had them.
+func (n Names) AloneQueue(consumer string) string { return n.Prefix + ".alone." + consumer }
+
+// HalfQueue is the name of a producer group's first half queue; every group has
+// that one.
+func (n Names) HalfQueue(group string) string { return HalfQueue(n.Prefix, group, 1) }
+
+// HalfQueues are the names of a producer group's half queues, as many as the process's
+// options say.
+func (n Names) HalfQueues(group string) []string {
+	names := make([]string, n.Halves)
+	for i := range names {
+		names[i] = HalfQueue(n.Prefix, group, i+1)
 	}
-	return ConsumerOf(prefix, queue)
+	return names
 }
 
-// GroupOf returns the producer group whose half queue it is, if it is one's.
-func GroupOf(prefix, queue string) string {
-	group, ok := strings.CutPrefix(queue, prefix+".half.")
-	if !ok {
-		return ""
-	}
-	group, n, several := strings.Cut(group, "#")
-	if i, err := strconv.Atoi(n); several && (err != nil || i < 2 || i > MaxHalfQueues || strconv.Itoa(i) != n) {
-		return ""
-	}
-	if ValidGroup(group) != nil {
-		return ""
-	}
-	return group
+// HalfQueueOf is the name of the half queue that has the half message and the op
+// record of a transaction. It is part of the wire format: whoever has as many half
+// queues finds the same one.
+func (n Names) HalfQueueOf(group, txID string) string {
+	return HalfQueue(n.Prefix, group, HalfQueueNumber(txID, n.Halves))
 }
 
-// MaxHalfQueues is how many half queues a group has at most.
-const MaxHalfQueues = 16
+// CheckQueue is the name of the queue in which the processes of a producer group
+// that are written in other languages get check-backs. They declare it.
+func (n Names) CheckQueue(group string) string { return n.Prefix + ChecksName + "." + group }
 
-// HalfQueue is the name of the nth half queue of a group, from 1.
-func HalfQueue(prefix, group string, n int) string {
-	name := prefix + ".half." + group
-	if n > 1 {
-		name += "#" + strconv.Itoa(n) // no group's name has a #
-	}
-	return name
-}
+// ReplyQueue is the name of the durable queue of the replies to a producer group's
+// sagas.
+func (n Names) ReplyQueue(group string) string { return RepliesPrefix(n.Prefix) + group }
 
-// HalfQueueNumber says which of a group's n half queues has the records of a transaction.
-func HalfQueueNumber(txID string, n int) int {
-	if n <= 1 {
-		return 1
-	}
-	h := fnv.New32a()
-	_, _ = h.Write([]byte(txID)) // never fails
-	return 1 + int(h.Sum32()%uint32(n))
-}
+// AlertQueue is the name of the queue of the alerts that nobody took.
+func (n Names) AlertQueue() string { return n.Prefix + AlertsName }
 
-// DelayQueue is the name of the queue in which messages wait for delay before they are
-// tried again, and of the fanout exchange that leads to it.
-func DelayQueue(prefix string, delay time.Duration) string {
-	return prefix + ".retry." + DelayName(delay)
-}
-
-// DelayName is the shortest text of a delay: 10s, 5m, 1h30m, 500ms.
-func DelayName(d time.Duration) string {
-	s := d.String()
-	if strings.HasSuffix(s, "m0s") {
-		s = strings.TrimSuffix(s, "0s")
-	}
-	if strings.HasSuffix(s, "h0m") {
-		s = strings.TrimSuffix(s, "0m")
-	}
-	return s
-}
-
-func RepliesPrefix(prefix string) string { return prefix + ".replies." }
-
-// GroupOfReplies returns the producer group whose durable reply queue it is, if it
-// is one's.
-func GroupOfReplies(prefix, queue string) string {
-	group, ok := strings.CutPrefix(queue, RepliesPrefix(prefix))
-	if !ok || ValidGroup(group) != nil {
-		return ""
-	}
-	return group
-}
-
-// IsReplyQueue reports whether queue may be replied to: a call must not fill any
-// other.
-func IsReplyQueue(prefix, queue string) bool {
-	return strings.HasPrefix(queue, RepliesPrefix(prefix)) && plainID(queue, MaxText)
-}
-
-func ValidGroup(group string) error { return holdfast.ValidateName("producer group", group) }
-
-// ValidTx checks a transaction's ID by the rules of a message's.
-func ValidTx(tx string) error {
-	if tx == "" {
-		return fmt.Errorf("%w: the transaction's ID is empty", holdfast.ErrInvalid)
-	}
-	return holdfast.Message{ID: tx, Topic: "x"}.Validate()
-}
-
-// ConsumerName returns s if a consumer can be called so.
-func ConsumerName(s string) string {
-	if holdfast.ValidateName("consumer", s) != nil {
-		return ""
-	}
-	return s
-}
+// HookQueue is the name of the queue that an administrator makes of the alerts of those
+// who take the same ones.
+func (n Names) HookQueue(name string) string { return n.Prefix + HookName + name }

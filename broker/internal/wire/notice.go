@@ -21,6 +21,7 @@ type Notice struct {
 	Failure holdfast.Failure
 }
 
+// Noticeable says why no compensation notice can be published for a dead letter.
 func Noticeable(d *holdfast.DeadLetter) error {
 	n := len(d.Message.Topic) + len(holdfast.CompensatedSuffix)
 	switch {
@@ -36,6 +37,7 @@ func Noticeable(d *holdfast.DeadLetter) error {
 	return nil
 }
 
+// EncodeNotice makes the compensation notice for a dead letter.
 func EncodeNotice(d *holdfast.DeadLetter) amqp.Publishing {
 	m := d.Message
 	m.ID = letterIDOf(d.ID + holdfast.CompensatedSuffix)

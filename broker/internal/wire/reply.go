@@ -64,6 +64,7 @@ func knownReply(outcome string) bool {
 	return false
 }
 
+// EncodeReply makes the record of a participant's reply to a call.
 func EncodeReply(c *SagaCall, r SagaReply) (amqp.Publishing, error) {
 	r.Saga, r.Workflow, r.Step, r.Undo, r.Token, r.Topic = c.Saga, c.Workflow, c.Step, c.Undo, c.Token, c.Topic
 	r.Reason, r.Participant = PlainText(r.Reason, MaxReason), NameText(r.Participant)

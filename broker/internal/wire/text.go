@@ -116,6 +116,7 @@ func setText(headers amqp.Table, name, value string) {
 	headers[name] = Clip(value, 255)
 }
 
+// SetCount sets a header to a count, or removes it if that is 0.
 func SetCount(headers amqp.Table, name string, n int) {
 	if n == 0 {
 		delete(headers, name)
@@ -160,6 +161,7 @@ func withoutControls(s, but string) string {
 	}, ValidUTF8(s))
 }
 
+// ValidUTF8 replaces what is not UTF-8.
 func ValidUTF8(s string) string { return strings.ToValidUTF8(s, "\uFFFD") }
 
 // plainID reports whether s can be a part of names and workflow IDs.
@@ -182,4 +184,13 @@ func writableTime(t time.Time) time.Time {
 		return time.Time{}
 	}
 	return t
+}
+
+// ShortList names the first few of what there is.
+func ShortList(names []string) string {
+	const most = 20
+	if n := len(names) - most; n > 0 {
+		return strings.Join(names[:most], ", ") + fmt.Sprintf(" and %d more", n)
+	}
+	return strings.Join(names, ", ")
 }

@@ -18,7 +18,10 @@ import (
 
 // lettersInWords are dead letters in words.
 var lettersInWords = frame.Things{Noun: "dead letter", Show: "dead show", Scope: "consumer",
-	Columns: []string{"MESSAGE", "CONSUMER"}, Cells: func(o actions.Outcome) []string { return []string{o.ID, text.OrDash(o.Consumer)} },
+	Columns: []string{"MESSAGE", "CONSUMER"}, Cells: func(o actions.Outcome) []string {
+		return []string{o.ID,
+			text.OrDash(o.Consumer)}
+	},
 	Remedies: map[actions.Verdict]frame.Remedy{
 		actions.Unknown: func(code func(string, ...string) string) string {
 			return "it may have taken effect: " + code("dead show") + " says; repeating the command is safe"
@@ -82,10 +85,12 @@ that of dead list.`
 		flags.BoolVar(&o.req.Force, "force", false, act.Force)
 	}
 	if act.Update == deadflow.UpdateRedeliver || act.Update == workflows.UpdateCompensate {
-		flags.DurationVar(&o.Wait, "wait", 0, "how long to wait for what comes of it; 0: until it is accepted (default 10s, for several 30s)")
+		flags.DurationVar(&o.Wait, "wait", 0, "how long to wait for what comes of it; 0: until it is accepted (default "+
+			"10s, for several 30s)")
 	}
 	if act.Update == deadflow.UpdateRedeliver {
-		flags.StringVar(&o.edit, "edit", "", "the file with another body, for a single ID, if the consumer's policy allows it; - is the standard input")
+		flags.StringVar(&o.edit, "edit", "", "the file with another body, for a single ID, if the consumer's policy "+
+			"allows it; - is the standard input")
 		flags.StringVar(&o.contentType, "content-type", "", "the other body's media type (default: as it was)")
 	}
 	return c
@@ -135,10 +140,12 @@ func (o *deadOrder) completeStates(act deadletters.Act, ids []string) error {
 }
 
 // actOnDead does what was ordered, and reports it.
-func actOnDead(ctx context.Context, a *frame.App, t *server.Temporal, act deadletters.Act, o *deadOrder, ids []string) error {
+func actOnDead(ctx context.Context, a *frame.App, t *server.Temporal, act deadletters.Act, o *deadOrder,
+	ids []string) error {
 	return frame.ActOn(ctx, a, t, frame.Order[deadletters.Row]{Bulk: &o.Bulk, Ages: o.Ages,
-		Choose: func(ctx context.Context) ([]deadletters.Row, error) { return selectDead(ctx, a, t, o, ids) },
-		State:  func(r deadletters.Row) string { return r.State }, Possible: act.Possible(o.req.Force), Print: deadletters.PrintRows,
+		Choose:   func(ctx context.Context) ([]deadletters.Row, error) { return selectDead(ctx, a, t, o, ids) },
+		State:    func(r deadletters.Row) string { return r.State },
+		Possible: act.Possible(o.req.Force), Print: deadletters.PrintRows,
 		Unknown: func(ctx context.Context) { a.NoteConsumer(ctx, t, o.consumer) },
 		Check:   func(ctx context.Context, rows []deadletters.Row) error { return deadletters.AnybodyThere(ctx, t, rows) },
 		Run: func(ctx context.Context, rows []deadletters.Row, tick func()) ([]actions.Outcome, error) {
@@ -157,7 +164,8 @@ func actOnDead(ctx context.Context, a *frame.App, t *server.Temporal, act deadle
 }
 
 // selectDead returns the dead letters that are meant, the oldest first.
-func selectDead(ctx context.Context, a *frame.App, t *server.Temporal, o *deadOrder, ids []string) ([]deadletters.Row, error) {
+func selectDead(ctx context.Context, a *frame.App, t *server.Temporal, o *deadOrder,
+	ids []string) ([]deadletters.Row, error) {
 	if len(ids) > 0 {
 		return actions.LookUp(ctx, o.Parallel, ids, func(ctx context.Context, id string) (deadletters.Row, error) {
 			return deadletters.Find(ctx, t, id, o.consumer, a.Prefix)

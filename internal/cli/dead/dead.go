@@ -11,6 +11,7 @@ import (
 	"github.com/holdfastmq/holdfast/internal/operator/text"
 )
 
+// New returns the command holdfast dead.
 func New(a *frame.App) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "dead",
@@ -27,7 +28,8 @@ redelivery), redelivering, compensating; handled, compensated, discarded; and
 failed, terminated, canceled, timed-out, where the workflow itself was ended
 from outside: such a letter is lost until it is started again, which every
 action on it does first.`,
-		Example: "  holdfast dead list --consumer payments\n  holdfast dead list --group-by error\n  holdfast dead show A-1007\n" +
+		Example: "  holdfast dead list --consumer payments\n  holdfast dead list --group-by error\n" +
+			"  holdfast dead show A-1007\n" +
 			"  holdfast dead redeliver --consumer payments --class timeout --reason \"the ledger is back\"",
 		Args: cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
@@ -53,8 +55,10 @@ func (d *deadFlags) register(flags *pflag.FlagSet, limit int, limitHelp, stateHe
 	flags.StringVar(&d.consumer, "consumer", "", "only this consumer's; for what has none, its queue's name")
 	flags.StringVar(&d.topic, "topic", "", "only messages of this topic")
 	flags.StringVar(&d.key, "key", "", "only messages with this business key")
-	flags.StringVar(&d.class, "class", "", "only those whose last attempt failed so: error, timeout, panic, lost, permanent, malformed, dropped")
-	flags.StringVar(&d.errorText, "error", "", "only those whose last error has this text, as it is or as --group-by error shows it")
+	flags.StringVar(&d.class, "class", "", "only those whose last attempt failed so: error, timeout, panic, lost, "+
+		"permanent, malformed, dropped")
+	flags.StringVar(&d.errorText, "error", "", "only those whose last error has this text, as it is or as --group-by "+
+		"error shows it")
 	flags.StringSliceVar(&d.states, "state", nil, stateHelp)
 	d.Ages.Register(flags, "came")
 	flags.IntVar(&d.limit, "limit", limit, limitHelp)
@@ -67,7 +71,8 @@ func (d *deadFlags) narrows() bool {
 
 // filter is what the flags mean now.
 func (d *deadFlags) filter(a *frame.App) (deadletters.Filter, error) {
-	f := deadletters.Filter{Prefix: a.Prefix, Consumer: d.consumer, Topic: d.topic, Key: d.key, Class: d.class, ErrorText: d.errorText, States: d.states}
+	f := deadletters.Filter{Prefix: a.Prefix, Consumer: d.consumer, Topic: d.topic, Key: d.key, Class: d.class,
+		ErrorText: d.errorText, States: d.states}
 	var err error
 	if f.Before, f.After, err = d.Window(a.Now()); err != nil {
 		return f, err

@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/holdfastmq/holdfast/internal/cli/frame"
+	"github.com/holdfastmq/holdfast/internal/operator/actions"
 	"github.com/holdfastmq/holdfast/internal/operator/deadletters"
 	"github.com/holdfastmq/holdfast/internal/operator/server"
 	"github.com/holdfastmq/holdfast/internal/operator/text"
@@ -53,20 +54,17 @@ count, example (a workflow_id), oldest, newest, command.`,
 			})
 		},
 	}
-	d.register(c.Flags(), 20, "how many at most", "only those in these states (default: all open ones): parked, waits, redelivering, compensating, handled, compensated, discarded, failed, terminated, canceled, timed-out, all")
+	d.register(c.Flags(), 20, "how many at most", "only those in these states (default: all open ones): parked, waits, "+
+		"redelivering, compensating, handled, compensated, discarded, failed, terminated, canceled, timed-out, all")
 	c.Flags().StringVar(&by, "group-by", "", "count them by error, consumer, topic or class")
 	c.Flags().BoolVar(&asJSON, "json", false, "write JSON")
 	return c
 }
 
-func listDead(ctx context.Context, a *frame.App, t *server.Temporal, f deadletters.Filter, limit int, asJSON bool) error {
-	rows := []deadletters.Row{}
-	more := false
-	err := deadletters.Each(ctx, t, f, min(max(limit+1, 10), server.PageLimit), func(r deadletters.Row) bool {
-		if more = len(rows) == limit; !more {
-			rows = append(rows, r)
-		}
-		return !more
+func listDead(ctx context.Context, a *frame.App, t *server.Temporal, f deadletters.Filter, limit int,
+	asJSON bool) error {
+	rows, more, err := actions.First(limit, func(size int, visit func(deadletters.Row) bool) error {
+		return deadletters.Each(ctx, t, f, size, visit)
 	})
 	if err != nil {
 		return err
@@ -84,7 +82,8 @@ func listDead(ctx context.Context, a *frame.App, t *server.Temporal, f deadlette
 }
 
 // listGroups counts what f means, and prints the largest groups.
-func listGroups(ctx context.Context, a *frame.App, t *server.Temporal, f deadletters.Filter, d *deadFlags, by string, asJSON bool) error {
+func listGroups(ctx context.Context, a *frame.App, t *server.Temporal, f deadletters.Filter, d *deadFlags, by string,
+	asJSON bool) error {
 	var c deadletters.Counter
 	err := deadletters.Each(ctx, t, f, server.PageLimit, func(r deadletters.Row) bool {
 		c.Count(by, r)

@@ -32,7 +32,8 @@ cut: the bytes that are left out); kept; commands (what can be done now);
 attempt_log (n, at, class, error); policy; producer (tx, group, workflow_id,
 state, note, ui); pending (name, attempt, running, next, error); steps (at,
 kind, name, summary, result); steps_cut (there are more); ui.`,
-		Example: "  holdfast dead show A-1007\n  holdfast dead show 01927c4e-6f0e-7cc3-98c4-dc0c0c07398f --consumer payments --body\n  holdfast dead show A-1007 --raw >body.json",
+		Example: "  holdfast dead show A-1007\n  holdfast dead show 01927c4e-6f0e-7cc3-98c4-dc0c0c07398f --consumer " +
+			"payments --body\n  holdfast dead show A-1007 --raw >body.json",
 	}, func(ctx context.Context, t *server.Temporal, id string) (frame.Shown, error) {
 		found, err := deadletters.Find(ctx, t, id, consumer, a.Prefix)
 		if errors.Is(err, holdfast.ErrNotFound) {
@@ -61,7 +62,8 @@ func (b *bodyFlags) register(c *cobra.Command) {
 	flags := c.Flags()
 	flags.BoolVar(&b.all, "body", false, "show all of the message's body, not the beginning alone")
 	flags.BoolVar(&b.none, "no-body", false, "show nothing of the message's body")
-	flags.BoolVar(&b.raw, "raw", false, "write the message's body as it is, and nothing else; to a terminal, without what would steer it")
+	flags.BoolVar(&b.raw, "raw", false, "write the message's body as it is, and nothing else; to a terminal, without "+
+		"what would steer it")
 	c.MarkFlagsMutuallyExclusive("body", "no-body", "raw")
 	c.MarkFlagsMutuallyExclusive("raw", "json")
 }

@@ -7,6 +7,7 @@ import (
 	"github.com/holdfastmq/holdfast/internal/demo"
 )
 
+// NewDemo returns the command holdfast demo.
 func NewDemo(a *frame.App) *cobra.Command {
 	var keep bool
 	c := &cobra.Command{
@@ -30,6 +31,7 @@ expected, and so does the exit status.`,
 			return err
 		},
 	}
-	c.Flags().BoolVar(&keep, "keep", false, "leave everything up until Ctrl-C, and print the links to each transaction in the Temporal UI")
+	c.Flags().BoolVar(&keep, "keep", false, "leave everything up until Ctrl-C, and print the links to each transaction "+
+		"in the Temporal UI")
 	return c
 }

@@ -18,6 +18,7 @@ import (
 	"github.com/holdfastmq/holdfast/internal/stack"
 )
 
+// New returns the command holdfast dev.
 func New(a *frame.App) *cobra.Command {
 	var dir string
 	var temp bool
@@ -67,7 +68,8 @@ missing is installed, which takes some minutes the first time.`,
 	c.Flags().BoolVar(&temp, "temp", false, "use a temporary data folder, which is removed in the end")
 	c.MarkFlagsMutuallyExclusive("dir", "temp")
 	c.Flags().StringSliceVar(&more.names, "databases", nil, "further databases to create, such as orders,stock")
-	c.Flags().BoolVar(&more.migrate, "migrate", false, "create Holdfast's tables, or bring them to this version, in all of the databases")
+	c.Flags().BoolVar(&more.migrate, "migrate", false, "create Holdfast's tables, or bring them to this version, in "+
+		"all of the databases")
 	return c
 }
 
@@ -103,7 +105,8 @@ func runDev(ctx context.Context, a *frame.App, o stack.Options, more devDatabase
 
 // printStack says where the parts are, as lines that a shell can evaluate.
 func printStack(w io.Writer, env []string, dir string) {
-	names := map[string]string{"AMQP_URL": "RabbitMQ", "DATABASE_URL": "PostgreSQL", "TEMPORAL_ADDRESS": "Temporal", "HOLDFAST_TEMPORAL_UI": "Temporal's web UI"}
+	names := map[string]string{"AMQP_URL": "RabbitMQ", "DATABASE_URL": "PostgreSQL", "TEMPORAL_ADDRESS": "Temporal",
+		"HOLDFAST_TEMPORAL_UI": "Temporal's web UI"}
 	text.Printf(w, "\n")
 	for _, entry := range env {
 		name, value, _ := strings.Cut(entry, "=")

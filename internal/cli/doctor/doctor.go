@@ -13,6 +13,7 @@ import (
 	"github.com/holdfastmq/holdfast/internal/operator/text"
 )
 
+// New returns the command holdfast doctor.
 func New(a *frame.App) *cobra.Command {
 	var e doctor.Examination
 	var asJSON bool
@@ -57,8 +58,10 @@ detail, remedy).`,
 	flags := c.Flags()
 	flags.StringSliceVar(&e.Groups, "group", nil, "a producer group that should be running; may be given again")
 	flags.StringSliceVar(&e.Consumers, "consumer", nil, "a consumer that should be running; may be given again")
-	flags.StringSliceVar(&e.Skip, "skip", nil, "a part that is not to be checked: rabbitmq, postgresql, temporal or waiting")
-	flags.StringVar(&e.Management, "rabbitmq-management", "", "where RabbitMQ's management API is, such as http://host:15672: policies are looked for there")
+	flags.StringSliceVar(&e.Skip, "skip", nil, "a part that is not to be checked: rabbitmq, postgresql, temporal or "+
+		"waiting")
+	flags.StringVar(&e.Management, "rabbitmq-management", "", "where RabbitMQ's management API is, such as "+
+		"http://host:15672: policies are looked for there")
 	flags.BoolVar(&e.Fix, "fix", false, "create missing search attributes in Temporal")
 	flags.BoolVar(&asJSON, "json", false, "write JSON")
 	return c

@@ -23,6 +23,7 @@ type retryNowFlags struct {
 	dryRun, asJSON bool
 }
 
+// NewRetryNow returns the command holdfast retry-now.
 func NewRetryNow(a *frame.App) *cobra.Command {
 	var f retryNowFlags
 	c := &cobra.Command{
@@ -44,8 +45,9 @@ one a dead letter. So mend first. Without Temporal this alone is done; with
 
 JSON: an array of id (of the workflow, or the consumer's name), for, count,
 at_least.`,
-		Example: "  holdfast retry-now --reason \"the stock service runs\"\n  holdfast retry-now --for stock.reserve --dry-run",
-		Args:    cobra.NoArgs,
+		Example: "  holdfast retry-now --reason \"the stock service runs\"\n" +
+			"  holdfast retry-now --for stock.reserve --dry-run",
+		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			f.Complete(a)
 			if err := f.Check(); err != nil && !f.dryRun {

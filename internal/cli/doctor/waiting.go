@@ -16,7 +16,8 @@ import (
 )
 
 // waitingKinds are the kinds that can be asked for.
-var waitingKinds = []string{waits.WaitSaga, waits.WaitTransaction, waits.WaitLetter, waits.WaitGroup, waits.WaitHalfQueue, waits.WaitConsumer, waits.WaitRetry}
+var waitingKinds = []string{waits.WaitSaga, waits.WaitTransaction, waits.WaitLetter, waits.WaitGroup,
+	waits.WaitHalfQueue, waits.WaitConsumer, waits.WaitRetry}
 
 // waitingList is what `holdfast waiting --json` writes.
 type waitingList struct {
@@ -24,6 +25,7 @@ type waitingList struct {
 	Unknown []string      `json:"unknown,omitempty"`
 }
 
+// NewWaiting returns the command holdfast waiting.
 func NewWaiting(a *frame.App) *cobra.Command {
 	var kinds []string
 	var asJSON bool

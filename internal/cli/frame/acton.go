@@ -82,7 +82,8 @@ func agesCount(ctx context.Context, t *server.Temporal, a *App, g Ages) error {
 	}
 	off, _, err := t.ClockOff(ctx, a.Prefix, a.Now)
 	if err == nil && off != "" {
-		err = text.Usagef("%s: --older-than and --newer-than would mean others than you think: set the wrong clock right", off)
+		err = text.Usagef("%s: --older-than and --newer-than would mean others than you think: set the wrong clock "+
+			"right", off)
 	}
 	return err
 }

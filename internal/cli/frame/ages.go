@@ -11,11 +11,13 @@ import (
 // Ages are the flags that say how long ago something began.
 type Ages struct{ OlderThan, NewerThan time.Duration }
 
+// Register adds the flags; began says what began, such as "came".
 func (g *Ages) Register(flags *pflag.FlagSet, began string) {
 	flags.DurationVar(&g.OlderThan, "older-than", 0, "only those that "+began+" longer ago than this, such as 1h")
 	flags.DurationVar(&g.NewerThan, "newer-than", 0, "only those that "+began+" within this time")
 }
 
+// Given reports whether one of the flags is given.
 func (g Ages) Given() bool { return g.OlderThan != 0 || g.NewerThan != 0 }
 
 // Window is what they mean now; the zero time: whenever.

@@ -58,7 +58,8 @@ func (a *App) progress(b *Bulk, n int) (tick, done func()) {
 	if b.Wait > 0 {
 		n *= 2
 	}
-	bar := progressbar.NewOptions(n, progressbar.OptionSetWriter(text.Raw(a.Err)), progressbar.OptionSetDescription(b.Verb),
+	bar := progressbar.NewOptions(n, progressbar.OptionSetWriter(text.Raw(a.Err)),
+		progressbar.OptionSetDescription(b.Verb),
 		progressbar.OptionThrottle(100*time.Millisecond), progressbar.OptionClearOnFinish(), progressbar.OptionSetWidth(30))
 	return func() { _ = bar.Add(1) }, func() { _ = bar.Finish() } // a bar that cannot be drawn is not missed
 }

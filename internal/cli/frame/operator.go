@@ -13,6 +13,7 @@ import (
 // Who is who asks for an action, and why, as the flags say.
 type Who struct{ Operator, Reason string }
 
+// Register adds the flags.
 func (w *Who) Register(flags *pflag.FlagSet) {
 	flags.StringVar(&w.Reason, "reason", "", "why; recorded (required)")
 	flags.StringVar(&w.Operator, "operator", "", "who asks; recorded (default $HOLDFAST_OPERATOR, or $USER)")
@@ -37,11 +38,14 @@ func (w Who) Check() error {
 	case w.Reason == "":
 		return text.Usagef("say why, with --reason")
 	case w.Operator == "":
-		return text.Usagef("say who asks: set HOLDFAST_OPERATOR to a name, such as HOLDFAST_OPERATOR=ann, or add --operator NAME; neither is given, and USER is not set")
+		return text.Usagef("say who asks: set HOLDFAST_OPERATOR to a name, such as HOLDFAST_OPERATOR=ann, or add " +
+			"--operator NAME; neither is given, and USER is not set")
 	case workflows.ReservedOperator(w.Operator):
-		return text.Usagef("the operator cannot be %q: Holdfast signs with that name what nobody asked for; give your own, with --operator or HOLDFAST_OPERATOR", w.Operator)
+		return text.Usagef("the operator cannot be %q: Holdfast signs with that name what nobody asked for; give your "+
+			"own, with --operator or HOLDFAST_OPERATOR", w.Operator)
 	case len(w.Operator) > maxOperator || strings.IndexFunc(w.Operator, unicode.IsControl) >= 0:
-		return text.Usagef("the operator's name %q is too long, or has control characters: want one line of at most %d bytes", text.CutText(w.Operator, 40), maxOperator)
+		return text.Usagef("the operator's name %q is too long, or has control characters: want one line of at most %d bytes",
+			text.CutText(w.Operator, 40), maxOperator)
 	}
 	return nil
 }

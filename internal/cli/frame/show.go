@@ -18,7 +18,8 @@ type Shown interface {
 }
 
 // Showing completes a command that shows the one thing that its argument means.
-func (a *App) Showing(c *cobra.Command, find func(ctx context.Context, t *server.Temporal, id string) (Shown, error)) *cobra.Command {
+func (a *App) Showing(c *cobra.Command, find func(ctx context.Context, t *server.Temporal,
+	id string) (Shown, error)) *cobra.Command {
 	var ui string
 	var asJSON bool
 	c.Args = cobra.ExactArgs(1)

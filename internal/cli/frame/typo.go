@@ -23,7 +23,8 @@ func (a *App) NoteConsumer(ctx context.Context, t *server.Temporal, name string)
 	}
 	ctx, cancel := context.WithTimeout(ctx, namesTime)
 	defer cancel()
-	known, _ := deadletters.Owners(ctx, t, deadletters.Filter{Prefix: a.Prefix, States: []string{server.StateAll}}) // others may know more
+	known, _ := deadletters.Owners(ctx, t, deadletters.Filter{Prefix: a.Prefix,
+		States: []string{server.StateAll}}) // others may know more
 	for _, k := range a.KnownConsumers(ctx, nil) {
 		known = append(known, k.Name)
 	}
@@ -81,6 +82,7 @@ func (a *App) NoteSaga(ctx context.Context, t *server.Temporal, name string) {
 	a.Note(text.UnknownName("saga", name, known))
 }
 
+// Note writes a sentence to the standard error; an empty one not.
 func (a *App) Note(sentence string) {
 	if sentence != "" {
 		text.Printf(a.Err, "%s\n", text.OneLine(sentence))

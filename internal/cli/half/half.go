@@ -9,6 +9,7 @@ import (
 	"github.com/holdfastmq/holdfast/internal/operator/text"
 )
 
+// New returns the command holdfast half.
 func New(a *frame.App) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "half",

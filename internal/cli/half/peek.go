@@ -61,7 +61,8 @@ failed), handing_over, bytes.`,
 				}
 				if !slices.Contains(processes.KeptGroups(answers), args[0]) {
 					return text.WithRemedy(fmt.Errorf("no Keeper of group %s answers", args[0]),
-						"start a process of the group; check its name and --prefix; %s says what waits", a.Suggester().Code("half stats", args[0]))
+						"start a process of the group; check its name and --prefix; %s says what "+
+							"waits", a.Suggester().Code("half stats", args[0]))
 				}
 				halves := heldHalves(args[0], answers, n)
 				if asJSON {
@@ -83,7 +84,8 @@ func heldHalves(group string, answers []broker.ProcessStatus, n int) []HeldHalf 
 		for _, k := range p.Keepers {
 			for _, h := range k.Oldest {
 				if k.Group == group {
-					all = append(all, HeldHalf{Tx: h.Tx, Lane: cmp.Or(h.Lane, holdfast.Traced), Queue: max(k.Queue, 1), Keeper: text.OrDash(p.Instance), Messages: h.Messages,
+					all = append(all, HeldHalf{Tx: h.Tx, Lane: cmp.Or(h.Lane, holdfast.Traced), Queue: max(k.Queue, 1),
+						Keeper: text.OrDash(p.Instance), Messages: h.Messages,
 						Topics: h.Topics, Age: h.Age.Seconds(), Tries: h.Tries, HandingOver: h.HandingOver, Bytes: h.Bytes})
 				}
 			}
@@ -104,7 +106,8 @@ func printHalves(w io.Writer, halves []HeldHalf) error {
 		if h.HandingOver {
 			tries += ", now"
 		}
-		t.Row(h.Tx, string(h.Lane), text.Few(h.Topics), text.Age(processes.Seconds(h.Age)), tries, strconv.Itoa(h.Bytes), strconv.Itoa(h.Queue), h.Keeper)
+		t.Row(h.Tx, string(h.Lane), text.Few(h.Topics), text.Age(processes.Seconds(h.Age)), tries, strconv.Itoa(h.Bytes),
+			strconv.Itoa(h.Queue), h.Keeper)
 	}
 	return t.Flush()
 }

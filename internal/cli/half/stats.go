@@ -66,14 +66,16 @@ func printHalfStats(w io.Writer, queues []processes.KeptQueue, now time.Time) er
 		text.Printf(w, "No Keeper answers. Name a group to see its half queues nevertheless.\n")
 		return nil
 	}
-	t := text.NewTable(w, "GROUP", "QUEUE", "KEEPER", "STANDBYS", "WAITING", "HELD", "UNDECIDED", "OLDEST", "HANDED OVER", "FAILED", "MATCHED", "MALFORMED")
+	t := text.NewTable(w, "GROUP", "QUEUE", "KEEPER", "STANDBYS", "WAITING", "HELD", "UNDECIDED", "OLDEST", "HANDED OVER",
+		"FAILED", "MATCHED", "MALFORMED")
 	var notes []string
 	for _, k := range queues {
 		oldest := "-"
 		if k.OldestAge > 0 {
 			oldest = text.Age(processes.Seconds(k.OldestAge))
 		}
-		t.Row(k.Group, strconv.Itoa(k.Queue), text.OrDash(k.Keeper), text.Few(k.Standbys), strconv.Itoa(k.Waiting), strconv.Itoa(k.Held), strconv.Itoa(k.Undecided),
+		t.Row(k.Group, strconv.Itoa(k.Queue), text.OrDash(k.Keeper), text.Few(k.Standbys), strconv.Itoa(k.Waiting),
+			strconv.Itoa(k.Held), strconv.Itoa(k.Undecided),
 			oldest, fmt.Sprint(k.HandedOver), fmt.Sprint(k.Failed), fmt.Sprint(k.Matched), fmt.Sprint(k.Malformed))
 		notes = append(notes, k.Notes(now)...)
 	}

@@ -21,7 +21,8 @@ var sagasInWords = frame.Things{Noun: "saga", Show: "saga show", Scope: "group",
 	Columns: []string{"SAGA"}, Cells: func(o actions.Outcome) []string { return []string{o.ID} },
 	Remedies: map[actions.Verdict]frame.Remedy{
 		actions.Unknown: func(code func(string, ...string) string) string {
-			return "see that a process of its group runs; it may have taken effect: " + code("saga show") + " says; repeating the command is safe"
+			return "see that a process of its group runs; it may have taken effect: " + code("saga show") +
+				" says; repeating the command is safe"
 		},
 		actions.Unsent: func(func(string, ...string) string) string { return "repeat the command" },
 		actions.Undoing: func(code func(string, ...string) string) string {
@@ -63,7 +64,8 @@ The exit status is 0 only if all of it was seen to be done.
 JSON: an array of id, workflow_id, outcome (paused, resumed, retried, skipped,
 answered, compensated, compensating, compensation failed, refused, unknown, not
 sent), detail, remedy, state; with --dry-run that of saga list.`,
-		Example: "  holdfast saga " + act.Name + " A-1007" + example + " --reason \"as agreed\"\n  holdfast saga " + act.Name +
+		Example: "  holdfast saga " + act.Name + " A-1007" + example +
+			" --reason \"as agreed\"\n  holdfast saga " + act.Name +
 			" --name order-payment --older-than 1h" + example + " --dry-run",
 		RunE: func(cmd *cobra.Command, ids []string) error {
 			if err := o.complete(a, act, ids); err != nil {
@@ -75,7 +77,8 @@ sent), detail, remedy, state; with --dry-run that of saga list.`,
 		},
 	}
 	flags := c.Flags()
-	o.sagaFlags.register(flags, 0, "how many at most, the oldest first; 0: no limit", "only those in these states: "+text.Join(act.Possible()))
+	o.sagaFlags.register(flags, 0, "how many at most, the oldest first; 0: no limit",
+		"only those in these states: "+text.Join(act.Possible()))
 	o.Bulk.Register(flags)
 	if act.Step != "" {
 		flags.StringVar(&o.req.Step, "step", "", act.Step)
@@ -83,7 +86,8 @@ sent), detail, remedy, state; with --dry-run that of saga list.`,
 	switch act.Name {
 	case sagaflow.UpdateAnswer:
 		flags.BoolVar(&o.req.Refuse, "refuse", false, "the answer is no")
-		flags.StringVar(&o.value, "value", "", "what is answered, in JSON; @FILE reads it from a file, - from the standard input")
+		flags.StringVar(&o.value, "value", "", "what is answered, in JSON; @FILE reads it from a file, - from the "+
+			"standard input")
 	case workflows.UpdateCompensate:
 		flags.DurationVar(&o.Wait, "wait", 30*time.Second, "how long to wait until all is undone; 0: until it is accepted")
 	}
@@ -119,7 +123,8 @@ func (o *sagaOrder) complete(a *frame.App, act sagas.Act, ids []string) error {
 }
 
 // actOnSagas does what was ordered, and reports it.
-func actOnSagas(ctx context.Context, a *frame.App, t *server.Temporal, act sagas.Act, o *sagaOrder, ids []string) error {
+func actOnSagas(ctx context.Context, a *frame.App, t *server.Temporal, act sagas.Act, o *sagaOrder,
+	ids []string) error {
 	return frame.ActOn(ctx, a, t, frame.Order[sagas.Row]{Bulk: &o.Bulk, Ages: o.Ages,
 		Choose: func(ctx context.Context) ([]sagas.Row, error) { return selectSagas(ctx, a, t, o, ids) },
 		State:  func(r sagas.Row) string { return r.State }, Possible: act.Possible(), Print: sagas.PrintRows,
@@ -135,7 +140,8 @@ func actOnSagas(ctx context.Context, a *frame.App, t *server.Temporal, act sagas
 }
 
 // selectSagas returns the sagas that are meant, the oldest first.
-func selectSagas(ctx context.Context, a *frame.App, t *server.Temporal, o *sagaOrder, ids []string) ([]sagas.Row, error) {
+func selectSagas(ctx context.Context, a *frame.App, t *server.Temporal, o *sagaOrder,
+	ids []string) ([]sagas.Row, error) {
 	if len(ids) > 0 {
 		return actions.LookUp(ctx, o.Parallel, ids, func(ctx context.Context, id string) (sagas.Row, error) {
 			return sagas.Find(ctx, t, id, o.group, a.Prefix)

@@ -26,8 +26,9 @@ func newSagaDiagramCommand(a *frame.App) *cobra.Command {
 		Long: `Draw a saga's definition as a Mermaid flowchart, which GitHub and many editors
 show. The running processes are asked for it, through RabbitMQ; where none has
 it, it is taken from the latest saga of that name in Temporal.`,
-		Example: "  holdfast saga diagram order-payment\n  holdfast saga diagram order-payment --version 2 > order-payment.mmd",
-		Args:    cobra.ExactArgs(1),
+		Example: "  holdfast saga diagram order-payment\n  holdfast saga diagram order-payment --version 2 > " +
+			"order-payment.mmd",
+		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if version < 0 {
 				return text.Usagef("--version %d: want 1 or more", version)
@@ -45,7 +46,8 @@ it, it is taken from the latest saga of that name in Temporal.`,
 			return nil
 		},
 	}
-	c.Flags().StringVar(&group, "group", "", "the producer group (default $HOLDFAST_GROUP, or the one whose processes have it)")
+	c.Flags().StringVar(&group, "group", "", "the producer group (default $HOLDFAST_GROUP, or the one whose processes "+
+		"have it)")
 	c.Flags().IntVar(&version, "version", 0, "the definition's version (default: the highest)")
 	return c
 }
@@ -81,7 +83,8 @@ func planFor(ctx context.Context, a *frame.App, name, group string, version int)
 	case found == nil && err != nil:
 		return plan, err
 	case found == nil:
-		return plan, text.WithRemedy(fmt.Errorf("%w: the plan of saga %s version %d is too large for an answer, and no saga in Temporal has it", holdfast.ErrNotFound, name, version),
+		return plan, text.WithRemedy(fmt.Errorf("%w: the plan of saga %s version %d is too large for an answer, and no "+
+			"saga in Temporal has it", holdfast.ErrNotFound, name, version),
 			"start one, or print saga.Saga's Mermaid in a program")
 	}
 	text.Printf(a.Err, "No running process has told it: version %d is from saga %s.\n", found.Version, text.OneLine(from))

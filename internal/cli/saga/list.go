@@ -6,6 +6,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/holdfastmq/holdfast/internal/cli/frame"
+	"github.com/holdfastmq/holdfast/internal/operator/actions"
 	"github.com/holdfastmq/holdfast/internal/operator/sagas"
 	"github.com/holdfastmq/holdfast/internal/operator/server"
 	"github.com/holdfastmq/holdfast/internal/operator/text"
@@ -50,19 +51,15 @@ a part of), unknown_outside (steps), workflow_id, run_id.`,
 		},
 	}
 	s.register(c.Flags(), 20, "how many at most", "only those in these states: "+text.Join(sagas.States))
-	c.Flags().BoolVar(&unknown, "unknown-outside", false, "only those with a step whose effect outside its database is not known")
+	c.Flags().BoolVar(&unknown, "unknown-outside", false, "only those with a step whose effect outside its database is "+
+		"not known")
 	c.Flags().BoolVar(&asJSON, "json", false, "write JSON")
 	return c
 }
 
 func listSagas(ctx context.Context, a *frame.App, t *server.Temporal, f sagas.Filter, limit int, asJSON bool) error {
-	rows := []sagas.Row{}
-	more := false
-	err := sagas.Each(ctx, t, f, min(max(limit+1, 10), server.PageLimit), func(r sagas.Row) bool {
-		if more = len(rows) == limit; !more {
-			rows = append(rows, r)
-		}
-		return !more
+	rows, more, err := actions.First(limit, func(size int, visit func(sagas.Row) bool) error {
+		return sagas.Each(ctx, t, f, size, visit)
 	})
 	if err != nil {
 		return err
@@ -82,7 +79,8 @@ func listSagas(ctx context.Context, a *frame.App, t *server.Temporal, f sagas.Fi
 }
 
 // listUnknownOutside lists the sagas with such steps. Only their workflows know.
-func listUnknownOutside(ctx context.Context, a *frame.App, t *server.Temporal, f sagas.Filter, limit int, asJSON bool) error {
+func listUnknownOutside(ctx context.Context, a *frame.App, t *server.Temporal, f sagas.Filter, limit int,
+	asJSON bool) error {
 	if f.All() {
 		f.States = sagas.UndoStates
 	}
@@ -91,7 +89,8 @@ func listUnknownOutside(ctx context.Context, a *frame.App, t *server.Temporal, f
 		return err
 	}
 	if more {
-		text.Printf(a.Err, "Only the latest %d that were undone were looked at: narrow it down with --name, --newer-than or --older-than.\n", sagas.UnknownLooked)
+		text.Printf(a.Err, "Only the latest %d that were undone were looked at: narrow it down with --name, --newer-than "+
+			"or --older-than.\n", sagas.UnknownLooked)
 	}
 	if len(rows) > limit {
 		text.Printf(a.Err, "There are more than %d: raise --limit, or narrow it down.\n", limit)

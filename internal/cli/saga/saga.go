@@ -11,6 +11,7 @@ import (
 	"github.com/holdfastmq/holdfast/internal/operator/text"
 )
 
+// New returns the command holdfast saga.
 func New(a *frame.App) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "saga",

@@ -50,34 +50,38 @@ JSON: id, group, name, key, state, step, reason, workflow_id, run_id.`,
 			if err != nil {
 				return err
 			}
-			return a.WithTemporalFor(cmd.Context(), reach.DefaultTimeout+s.wait, func(ctx context.Context, t *server.Temporal) error {
-				if s.group == "" {
-					if s.group, err = sagas.GroupOf(ctx, &a.Config, s.name, s.version); err != nil {
+			return a.WithTemporalFor(cmd.Context(), reach.DefaultTimeout+s.wait,
+				func(ctx context.Context, t *server.Temporal) error {
+					if s.group == "" {
+						if s.group, err = sagas.GroupOf(ctx, &a.Config, s.name, s.version); err != nil {
+							return err
+						}
+					}
+					in := sagaflow.Input{ID: workflows.SagaID(t.IDPrefix, s.group, s.name, s.key), Group: s.group, Prefix: a.Prefix,
+						Name: s.name,
+						Key:  s.key, Version: s.version, Data: data, Tokens: !t.Rolling}
+					got, err := sagas.Start(ctx, t, in, s.wait, a.Prefix)
+					if err != nil {
 						return err
 					}
-				}
-				in := sagaflow.Input{ID: workflows.SagaID(t.IDPrefix, s.group, s.name, s.key), Group: s.group, Prefix: a.Prefix, Name: s.name,
-					Key: s.key, Version: s.version, Data: data, Tokens: !t.Rolling}
-				got, err := sagas.Start(ctx, t, in, s.wait, a.Prefix)
-				if err != nil {
+					if asJSON {
+						err = text.JSON(a.Out, got)
+					} else {
+						text.Printf(a.Out, "%s\n", got.Sentence())
+					}
+					if err == nil && s.wait > 0 && got.State != core.StateCompleted {
+						return frame.StatusError(frame.ExitError)
+					}
 					return err
-				}
-				if asJSON {
-					err = text.JSON(a.Out, got)
-				} else {
-					text.Printf(a.Out, "%s\n", got.Sentence())
-				}
-				if err == nil && s.wait > 0 && got.State != core.StateCompleted {
-					return frame.StatusError(frame.ExitError)
-				}
-				return err
-			})
+				})
 		},
 	}
 	flags := c.Flags()
-	flags.StringVar(&s.data, "data", "", "its first state, in JSON; @FILE reads it from a file, - from the standard input (required)")
+	flags.StringVar(&s.data, "data", "", "its first state, in JSON; @FILE reads it from a file, - from the standard "+
+		"input (required)")
 	flags.StringVar(&s.key, "key", "", "the business key (default: a new UUIDv7)")
-	flags.StringVar(&s.group, "group", "", "the producer group (default $HOLDFAST_GROUP, or the one whose processes have it)")
+	flags.StringVar(&s.group, "group", "", "the producer group (default $HOLDFAST_GROUP, or the one whose processes "+
+		"have it)")
 	flags.IntVar(&s.version, "version", 0, "the definition's version (default: the highest)")
 	flags.DurationVar(&s.wait, "wait", 0, "how long to wait until it has ended, or waits for somebody")
 	flags.BoolVar(&asJSON, "json", false, "write JSON")

@@ -14,6 +14,7 @@ import (
 	"github.com/holdfastmq/holdfast/internal/operator/text"
 )
 
+// NewConsumers returns the command holdfast consumers.
 func NewConsumers(a *frame.App) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "consumers",
@@ -82,7 +83,8 @@ that runs is remembered again.`,
 				case err != nil:
 					return err
 				case !was:
-					return text.WithRemedy(fmt.Errorf("consumer %s is not remembered", args[0]), "see %s, and check --prefix and DATABASE_URL", a.Suggester().Code("consumers list", ""))
+					return text.WithRemedy(fmt.Errorf("consumer %s is not remembered", args[0]),
+						"see %s, and check --prefix and DATABASE_URL", a.Suggester().Code("consumers list", ""))
 				}
 				text.Printf(a.Out, "Consumer %s is forgotten.\n", args[0])
 				return nil

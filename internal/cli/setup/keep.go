@@ -25,6 +25,7 @@ type keepFlags struct {
 	json       bool
 }
 
+// NewKeep returns the command holdfast keep.
 func NewKeep(a *frame.App) *cobra.Command {
 	var f keepFlags
 	c := &cobra.Command{
@@ -47,8 +48,10 @@ JSON: a line of the log is an object with time, level, msg and its attributes.`,
 			return runKeepers(cmd.Context(), a, groups, f)
 		},
 	}
-	c.Flags().IntVar(&f.halfQueues, "half-queues", 0, "how many half queues each group has; the groups' programs must use the same number (default 1)")
-	c.Flags().DurationVar(&f.checkAfter, "check-after", 0, "the age at which an undecided half message is asked about (default 10s)")
+	c.Flags().IntVar(&f.halfQueues, "half-queues", 0, "how many half queues each group has; the groups' programs must "+
+		"use the same number (default 1)")
+	c.Flags().DurationVar(&f.checkAfter, "check-after", 0, "the age at which an undecided half message is asked about "+
+		"(default 10s)")
 	c.Flags().BoolVar(&f.json, "json", false, "write the log as JSON")
 	return c
 }
@@ -82,8 +85,10 @@ func runKeepers(ctx context.Context, a *frame.App, groups []string, f keepFlags)
 
 	workers := make([]*worker.Worker, len(groups))
 	for i, group := range groups {
-		workers[i], err = worker.New(worker.Options{Group: group, Temporal: c, Namespace: o.Namespace, AMQPURL: a.AMQPURL, Prefix: a.Prefix,
-			RemoteCheck: true, HalfQueues: f.halfQueues, CheckAfter: f.checkAfter, RollingUpgrade: a.RollingUpgrade, Logger: logger})
+		workers[i], err = worker.New(worker.Options{Group: group, Temporal: c, Namespace: o.Namespace, AMQPURL: a.AMQPURL,
+			Prefix:      a.Prefix,
+			RemoteCheck: true, HalfQueues: f.halfQueues, CheckAfter: f.checkAfter, RollingUpgrade: a.RollingUpgrade,
+			Logger: logger})
 		if err != nil {
 			return text.Usage(err)
 		}

@@ -22,6 +22,7 @@ type Migration struct {
 	Identity string `json:"identity,omitempty"`
 }
 
+// NewMigrate returns the command holdfast migrate.
 func NewMigrate(a *frame.App) *cobra.Command {
 	var url string
 	var status, newIdentity, asJSON bool
@@ -75,7 +76,8 @@ identity.`,
 	}
 	c.Flags().StringVar(&url, "database-url", "", "the database (default $DATABASE_URL)")
 	c.Flags().BoolVar(&status, "status", false, "only say which version the tables have")
-	c.Flags().BoolVar(&newIdentity, "new-identity", false, "give a copy of another environment's database an identity of its own")
+	c.Flags().BoolVar(&newIdentity, "new-identity", false, "give a copy of another environment's database an identity "+
+		"of its own")
 	c.MarkFlagsMutuallyExclusive("status", "new-identity")
 	c.Flags().BoolVar(&asJSON, "json", false, "write JSON")
 	return c

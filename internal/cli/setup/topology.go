@@ -22,6 +22,7 @@ type topologyFlags struct {
 	halfQueues                              int
 }
 
+// NewTopology returns the command holdfast topology.
 func NewTopology(a *frame.App) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "topology",
@@ -35,24 +36,27 @@ a process says when it starts what is missing, with the command that makes it.`,
 		RunE:    func(*cobra.Command, []string) error { return text.Usagef("say what to do: declare, check or list") },
 	}
 	c.AddCommand(
-		newTopologyVerb(a, "declare", "Make what is missing", `Make what is missing, as the user of AMQP_URL. What is there stays as it is. The
+		newTopologyVerb(a, "declare", "Make what is missing",
+			`Make what is missing, as the user of AMQP_URL. What is there stays as it is. The
 user needs configure, write and read permission for all names of the prefix, and
 write permission for amq.default.`, func(ctx context.Context, b *broker.Broker, x broker.Topology) error {
-			if err := b.Require(ctx, x); err != nil {
-				return err
-			}
-			text.Printf(a.Out, "all is there\n")
-			return nil
-		}),
-		newTopologyVerb(a, "check", "See whether everything is there", `See whether everything is there; make nothing. That queues are bound cannot be
+				if err := b.Require(ctx, x); err != nil {
+					return err
+				}
+				text.Printf(a.Out, "all is there\n")
+				return nil
+			}),
+		newTopologyVerb(a, "check", "See whether everything is there",
+			`See whether everything is there; make nothing. That queues are bound cannot be
 seen over AMQP: declare makes sure of it.`, func(ctx context.Context, b *broker.Broker, x broker.Topology) error {
-			if err := b.Require(ctx, x); err != nil {
-				return err
-			}
-			text.Printf(a.Out, "all exchanges and queues are there\n")
-			return nil
-		}),
-		newTopologyVerb(a, "list", "List what declare makes", "List what declare makes, a line for each exchange, queue and binding.", func(_ context.Context, b *broker.Broker, x broker.Topology) error {
+				if err := b.Require(ctx, x); err != nil {
+					return err
+				}
+				text.Printf(a.Out, "all exchanges and queues are there\n")
+				return nil
+			}),
+		newTopologyVerb(a, "list", "List what declare makes", "List what declare makes, a line for each exchange, queue "+
+			"and binding.", func(_ context.Context, b *broker.Broker, x broker.Topology) error {
 			all, err := b.List(x)
 			for _, what := range all {
 				text.Printf(a.Out, "%s\n", what)
@@ -63,7 +67,8 @@ seen over AMQP: declare makes sure of it.`, func(ctx context.Context, b *broker.
 	return c
 }
 
-func newTopologyVerb(a *frame.App, verb, short, long string, do func(context.Context, *broker.Broker, broker.Topology) error) *cobra.Command {
+func newTopologyVerb(a *frame.App, verb, short, long string,
+	do func(context.Context, *broker.Broker, broker.Topology) error) *cobra.Command {
 	var f topologyFlags
 	c := &cobra.Command{
 		Use:     verb,
@@ -76,15 +81,21 @@ func newTopologyVerb(a *frame.App, verb, short, long string, do func(context.Con
 			if err != nil {
 				return text.Usage(err)
 			}
-			return withTopology(cmd.Context(), a, f.halfQueues, verb != "declare", func(ctx context.Context, b *broker.Broker) error { return do(ctx, b, x) })
+			return withTopology(cmd.Context(), a, f.halfQueues, verb != "declare",
+				func(ctx context.Context, b *broker.Broker) error { return do(ctx, b, x) })
 		},
 	}
 	c.Flags().StringArrayVar(&f.groups, "group", nil, "a producer group; may be repeated")
-	c.Flags().StringArrayVar(&f.sagas, "sagas", nil, "a producer group that has sagas: its queue of replies; may be repeated")
-	c.Flags().StringArrayVar(&f.checks, "checks", nil, "a producer group in another language, which answers check-backs; may be repeated")
-	c.Flags().StringArrayVar(&f.consumers, "consumer", nil, "a consumer or participant, NAME=TOPIC,TOPIC…; compensated:TOPIC for compensation notices; may be repeated")
-	c.Flags().StringArrayVar(&f.hooks, "hook", nil, "whose alerts processes with a hook take, NAME=KEY,KEY…: NAME a group, or @ and consumers; keys are group.GROUP, consumer.CONSUMER, all; may be repeated")
-	c.Flags().DurationSliceVar(&f.delays, "delay", nil, "a delay of a consumer's Ladder that the default one has not; may be repeated")
+	c.Flags().StringArrayVar(&f.sagas, "sagas", nil, "a producer group that has sagas: its queue of replies; may be "+
+		"repeated")
+	c.Flags().StringArrayVar(&f.checks, "checks", nil, "a producer group in another language, which answers "+
+		"check-backs; may be repeated")
+	c.Flags().StringArrayVar(&f.consumers, "consumer", nil, "a consumer or participant, NAME=TOPIC,TOPIC…; "+
+		"compensated:TOPIC for compensation notices; may be repeated")
+	c.Flags().StringArrayVar(&f.hooks, "hook", nil, "whose alerts processes with a hook take, NAME=KEY,KEY…: NAME a "+
+		"group, or @ and consumers; keys are group.GROUP, consumer.CONSUMER, all; may be repeated")
+	c.Flags().DurationSliceVar(&f.delays, "delay", nil, "a delay of a consumer's Ladder that the default one has not; "+
+		"may be repeated")
 	c.Flags().IntVar(&f.halfQueues, "half-queues", 1, "how many half queues each group has")
 	return c
 }
@@ -112,13 +123,15 @@ func (f topologyFlags) topology() (x broker.Topology, err error) {
 }
 
 // withTopology connects to RabbitMQ, and runs f within the command's time limit.
-func withTopology(ctx context.Context, a *frame.App, halfQueues int, look bool, f func(context.Context, *broker.Broker) error) error {
+func withTopology(ctx context.Context, a *frame.App, halfQueues int, look bool,
+	f func(context.Context, *broker.Broker) error) error {
 	if a.AMQPURL == "" {
 		return text.WithRemedy(errors.New("no RabbitMQ"), "set AMQP_URL, for example to amqp://user:password@host:5672/vhost")
 	}
 	ctx, cancel := a.Bounded(ctx, reach.DefaultTimeout)
 	defer cancel()
-	b, err := broker.Open(ctx, broker.Options{URL: a.AMQPURL, Prefix: a.Prefix, Name: "holdfast topology", HalfQueues: halfQueues, NoDeclare: look,
+	b, err := broker.Open(ctx, broker.Options{URL: a.AMQPURL, Prefix: a.Prefix, Name: "holdfast topology",
+		HalfQueues: halfQueues, NoDeclare: look,
 		RollingUpgrade: a.RollingUpgrade})
 	if err != nil {
 		return err

@@ -24,6 +24,7 @@ type Version struct {
 	RabbitMQ string `json:"rabbitmq,omitempty"`
 }
 
+// NewVersion returns the command holdfast version.
 func NewVersion(a *frame.App) *cobra.Command {
 	var asJSON bool
 	c := &cobra.Command{
@@ -51,7 +52,8 @@ temporal, rabbitmq.`,
 				s += ")"
 			}
 			text.Printf(a.Out, "holdfast %s %s\n", s, v.Go)
-			text.Printf(a.Out, "tables at version %d; client of Temporal %s, of RabbitMQ %s\n", v.Tables, text.OrDash(v.Temporal), text.OrDash(v.RabbitMQ))
+			text.Printf(a.Out, "tables at version %d; client of Temporal %s, of RabbitMQ %s\n", v.Tables,
+				text.OrDash(v.Temporal), text.OrDash(v.RabbitMQ))
 			return nil
 		},
 	}

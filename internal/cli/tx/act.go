@@ -17,10 +17,12 @@ import (
 
 // transactionsInWords are transactions in words.
 var transactionsInWords = frame.Things{Noun: "transaction", Show: "tx show", Scope: "group",
-	Columns: []string{"TX", "GROUP"}, Cells: func(o actions.Outcome) []string { return []string{text.OrDash(o.ID), o.Group} },
+	Columns: []string{"TX", "GROUP"},
+	Cells:   func(o actions.Outcome) []string { return []string{text.OrDash(o.ID), o.Group} },
 	Remedies: map[actions.Verdict]frame.Remedy{
 		actions.Unknown: func(code func(string, ...string) string) string {
-			return "it may have taken effect: " + code("tx show") + " says whether it did; repeating the command is safe, and --timeout waits longer"
+			return "it may have taken effect: " + code("tx show") + " says whether it did; repeating the command is safe, " +
+				"and --timeout waits longer"
 		},
 		actions.Unsent: func(func(string, ...string) string) string { return "repeat the command" },
 		actions.Settled: func(code func(string, ...string) string) string {
@@ -67,10 +69,12 @@ with --dry-run that of tx list.`,
 		},
 	}
 	flags := c.Flags()
-	o.txFlags.register(flags, 0, "how many at most, the oldest first; 0: no limit", "only those in these states: "+text.Join(act.Possible()))
+	o.txFlags.register(flags, 0, "how many at most, the oldest first; 0: no limit",
+		"only those in these states: "+text.Join(act.Possible()))
 	o.Bulk.Register(flags)
 	if act.Force {
-		flags.BoolVar(&o.req.Force, "force", false, "decide although the database cannot be asked; if it says otherwise later, messages and data disagree")
+		flags.BoolVar(&o.req.Force, "force", false, "decide although the database cannot be asked; if it says otherwise "+
+			"later, messages and data disagree")
 	}
 	return c
 }
@@ -95,19 +99,22 @@ func (o *txOrder) complete(a *frame.App, act transactions.Act, ids []string) err
 }
 
 // actOnTransactions does what was ordered, and reports it.
-func actOnTransactions(ctx context.Context, a *frame.App, t *server.Temporal, act transactions.Act, o *txOrder, ids []string) error {
+func actOnTransactions(ctx context.Context, a *frame.App, t *server.Temporal, act transactions.Act, o *txOrder,
+	ids []string) error {
 	return frame.ActOn(ctx, a, t, frame.Order[transactions.Row]{Bulk: &o.Bulk, Ages: o.Ages,
 		Choose: func(ctx context.Context) ([]transactions.Row, error) { return selectTransactions(ctx, a, t, o, ids) },
 		State:  func(r transactions.Row) string { return r.State }, Possible: act.Possible(), Print: transactions.PrintRows,
 		Unknown: func(ctx context.Context) { a.NoteGroup(ctx, t, o.group) },
 		Run: func(ctx context.Context, rows []transactions.Row, tick func()) ([]actions.Outcome, error) {
-			b := &transactions.Batch{T: t, Prefix: a.Prefix, Act: act, Req: o.req, Crew: actions.Crew{Parallel: o.Parallel, Answer: actions.AnswerLimit, Tick: tick}}
+			b := &transactions.Batch{T: t, Prefix: a.Prefix, Act: act, Req: o.req,
+				Crew: actions.Crew{Parallel: o.Parallel, Answer: actions.AnswerLimit, Tick: tick}}
 			return b.Run(ctx, rows)
 		}}, ids)
 }
 
 // selectTransactions returns the transactions that are meant, the oldest first.
-func selectTransactions(ctx context.Context, a *frame.App, t *server.Temporal, o *txOrder, ids []string) ([]transactions.Row, error) {
+func selectTransactions(ctx context.Context, a *frame.App, t *server.Temporal, o *txOrder,
+	ids []string) ([]transactions.Row, error) {
 	if len(ids) > 0 {
 		return actions.LookUp(ctx, o.Parallel, ids, func(ctx context.Context, id string) (transactions.Row, error) {
 			found, err := transactions.Find(ctx, t, id, o.group)

@@ -18,7 +18,8 @@ type txFlags struct {
 
 func (x *txFlags) register(flags *pflag.FlagSet, limit int, limitHelp, stateHelp string) {
 	flags.StringVar(&x.group, "group", "", "only this producer group's")
-	flags.StringVar(&x.topic, "topic", "", "only those whose first message has this topic; any message's, where a workflow is shared")
+	flags.StringVar(&x.topic, "topic", "", "only those whose first message has this topic; any message's, where a "+
+		"workflow is shared")
 	flags.StringVar(&x.key, "key", "", "only those with this business key")
 	flags.StringVar(&x.errorText, "error", "", "only those whose reason has this text")
 	flags.StringSliceVar(&x.states, "state", nil, stateHelp)
@@ -33,7 +34,8 @@ func (x *txFlags) narrows() bool {
 
 // filter is what the flags mean now.
 func (x *txFlags) filter(a *frame.App) (transactions.Filter, error) {
-	f := transactions.Filter{Prefix: a.Prefix, Group: x.group, Topic: x.topic, Key: x.key, ErrorText: x.errorText, States: x.states}
+	f := transactions.Filter{Prefix: a.Prefix, Group: x.group, Topic: x.topic, Key: x.key, ErrorText: x.errorText,
+		States: x.states}
 	var err error
 	if f.Before, f.Since, err = x.Window(a.Now()); err != nil {
 		return f, err

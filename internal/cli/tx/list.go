@@ -31,8 +31,9 @@ the group, and is missing where none answers.
 
 JSON: an array of tx, group, state, reason, topics, keys, started, closed,
 workflow_id, run_id.`,
-		Example: "  holdfast tx list --group orders --state parked\n  holdfast tx list --key A-1007 --json\n  holdfast tx list --since 1h --topic order.placed",
-		Args:    cobra.NoArgs,
+		Example: "  holdfast tx list --group orders --state parked\n  holdfast tx list --key A-1007 --json\n" +
+			"  holdfast tx list --since 1h --topic order.placed",
+		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			f, err := x.filter(a)
 			if err != nil {

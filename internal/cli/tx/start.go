@@ -31,8 +31,9 @@ Repeating it with the same --id is safe: it runs once.
 The exit status is 1 if the transaction does not commit.
 
 JSON: tx, group, state, reason, workflow_id, run_id.`,
-		Example: "  holdfast tx start --group orders --handler place --topic order.placed --key A-1007 --body '{\"total\": 12}'",
-		Args:    cobra.NoArgs,
+		Example: "  holdfast tx start --group orders --handler place --topic order.placed --key A-1007 --body " +
+			"'{\"total\": 12}'",
+		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := completeTxStart(&s, a.In); err != nil {
 				return text.Usage(err)

@@ -10,6 +10,7 @@ import (
 	"github.com/holdfastmq/holdfast/internal/operator/transactions"
 )
 
+// New returns the command holdfast tx.
 func New(a *frame.App) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "tx",
@@ -31,7 +32,8 @@ application has yet to confirm), checking, delivering, parked; committed,
 rolled-back, refused (its half message was not stored), left; and failed,
 terminated, canceled, timed-out, where the workflow itself was ended from
 outside.`,
-		Example: "  holdfast tx list --state parked\n  holdfast tx show A-1007\n  holdfast tx commit 01927c4e-… --reason \"the bank says so\"\n" +
+		Example: "  holdfast tx list --state parked\n  holdfast tx show A-1007\n" +
+			"  holdfast tx commit 01927c4e-… --reason \"the bank says so\"\n" +
 			"  holdfast tx recheck --group orders --error \"no consumer is bound\" --reason \"the consumer runs\"",
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {

@@ -38,6 +38,7 @@ type Crew struct {
 	Silent atomic.Int64 // Updates without an answer, one after the other
 }
 
+// NoAnswer is the detail where an Update was not answered in time.
 const NoAnswer = "no answer in time"
 
 // ErrSilence ends an action that nobody answers.

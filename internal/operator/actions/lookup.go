@@ -6,10 +6,13 @@ import (
 	"time"
 
 	"golang.org/x/sync/errgroup"
+
+	"github.com/holdfastmq/holdfast/internal/operator/server"
 )
 
 // LookUp finds each of ids, and keeps one of those that are the same.
-func LookUp[R any](ctx context.Context, parallel int, ids []string, find func(context.Context, string) (R, error), id func(R) string) ([]R, error) {
+func LookUp[R any](ctx context.Context, parallel int, ids []string, find func(context.Context, string) (R, error),
+	id func(R) string) ([]R, error) {
 	found := make([]R, len(ids))
 	all, ctx := errgroup.WithContext(ctx)
 	all.SetLimit(parallel)
@@ -40,4 +43,17 @@ func Oldest[R any](rows []R, most int, started func(R) time.Time) []R {
 		return rows[:most]
 	}
 	return rows
+}
+
+// First gathers the first rows that each visits, limit at most; more says that there are
+// others. size is how many each should ask for at once.
+func First[R any](limit int, each func(size int, visit func(R) bool) error) (rows []R, more bool, err error) {
+	rows = []R{}
+	err = each(min(max(limit+1, 10), server.PageLimit), func(r R) bool {
+		if more = len(rows) == limit; !more {
+			rows = append(rows, r)
+		}
+		return !more
+	})
+	return rows, more, err
 }

@@ -38,7 +38,9 @@ const (
 	Unsent      Verdict = "not sent"            // the command ended before
 )
 
-var Verdicts = []Verdict{Handled, Compensated, Discarded, Restarted, Committed, RolledBack, Rechecked, Paused, Resumed, Retried, Skipped, Answered,
+// Verdicts are all of them, in the order in which they are counted.
+var Verdicts = []Verdict{Handled, Compensated, Discarded, Restarted, Committed, RolledBack, Rechecked, Paused, Resumed,
+	Retried, Skipped, Answered,
 	Redelivered, Undoing, Settled, FailedAgain, Stuck, Refused, Unknown, Unsent}
 
 // Outcome is what became of an action on one transaction, dead letter or saga, for

@@ -76,7 +76,8 @@ func (b *Batch) ask(ctx context.Context, r Row) (actions.Outcome, error) {
 	if update == deadflow.UpdateDiscard { // which runs nothing: a step of a lost task runs again
 		b.T.Unstick(ctx, r.WorkflowID)
 	}
-	handle, err := b.T.UpdateWorkflow(ctx, client.UpdateWorkflowOptions{WorkflowID: r.WorkflowID, UpdateName: update, Args: []any{b.Req}, WaitForStage: stage})
+	handle, err := b.T.UpdateWorkflow(ctx, client.UpdateWorkflowOptions{WorkflowID: r.WorkflowID, UpdateName: update,
+		Args: []any{b.Req}, WaitForStage: stage})
 	if err != nil {
 		return actions.Outcome{}, err
 	}
@@ -88,8 +89,10 @@ func (b *Batch) ask(ctx context.Context, r Row) (actions.Outcome, error) {
 	}
 	var status deadflow.Status
 	switch err := handle.Get(ctx, &status); {
-	case err != nil && stage == client.WorkflowUpdateStageAccepted && (server.TimedOut(err) || errors.Is(err, context.Canceled)):
-		return actions.Outcome{Outcome: actions.Undoing, State: string(workflows.Compensating), Detail: "not over yet", Pending: true}, nil
+	case err != nil && stage == client.WorkflowUpdateStageAccepted &&
+		(server.TimedOut(err) || errors.Is(err, context.Canceled)):
+		return actions.Outcome{Outcome: actions.Undoing, State: string(workflows.Compensating), Detail: "not over yet",
+			Pending: true}, nil
 	case err != nil:
 		return actions.Outcome{}, err
 	}
@@ -118,7 +121,8 @@ func (b *Batch) ended(ctx context.Context, r Row) actions.Outcome {
 	case found[0].RunStatus == enumspb.WORKFLOW_EXECUTION_STATUS_COMPLETED:
 		return actions.Outcome{Outcome: actions.Settled, State: found[0].State, Detail: found[0].State}
 	}
-	return actions.Outcome{Outcome: actions.Unknown, State: found[0].State, Detail: "its workflow went on in a new run meanwhile: do it again"}
+	return actions.Outcome{Outcome: actions.Unknown, State: found[0].State,
+		Detail: "its workflow went on in a new run meanwhile: do it again"}
 }
 
 // revive starts a lost letter's workflow again, and then does it.

@@ -19,6 +19,7 @@ type Act struct {
 	States       []string // of those that a filter selects
 }
 
+// Acts are the actions on dead letters.
 var Acts = []Act{
 	{deadflow.UpdateRedeliver, deadflow.UpdateRedeliver, "Put dead letters back into their consumer's queue",
 		`Put dead letters back into the queue of the consumer that gave them up, and of
@@ -30,14 +31,16 @@ fails again and is parked again: --wait says how long to wait for that.`,
 		`Run the producer group's Compensate for dead letters, once for each, and then
 tell the other consumers of the message. A process of the group has to run;
 otherwise it happens as soon as one does, within a day.`,
-		"compensate although the last redelivery is not answered yet: the consumer may handle it nevertheless; or, where it is parked, although the group's database does not say that this message was committed",
+		"compensate although the last redelivery is not answered yet: the consumer may handle it nevertheless; or, where " +
+			"it is parked, although the group's database does not say that this message was committed",
 		[]string{string(workflows.Parked), string(workflows.Waits)}},
 	{deadflow.UpdateDiscard, deadflow.UpdateDiscard, "Drop dead letters for good",
 		`Drop dead letters for good. Nothing is published and nothing is undone. A half
 message is dropped only once its producer group says that its transaction is
 rolled back: what is committed, or what nobody knows, is refused. Redeliver
 that, which is always safe, or use --force.`,
-		"discard although the last redelivery is not answered yet, and the consumer may handle it nevertheless; or although it is a half message whose transaction is committed, or may be: its messages are then lost",
+		"discard although the last redelivery is not answered yet, and the consumer may handle it nevertheless; or " +
+			"although it is a half message whose transaction is committed, or may be: its messages are then lost",
 		[]string{string(workflows.Parked), string(workflows.Waits)}},
 	{"restart", "", "Start the workflow of lost dead letters again",
 		`Start the workflow of dead letters again that was terminated, or failed. It

@@ -61,7 +61,8 @@ func Describe(ctx context.Context, t *server.Temporal, of Row, ui string, body i
 	if err != nil {
 		return Detail{}, fmt.Errorf("workflow %s: %w", of.WorkflowID, err)
 	}
-	d := Detail{say: t.Suggester, Row: deadRowOf(t, described.GetWorkflowExecutionInfo()), Pending: history.Pending(described.GetPendingActivities())}
+	d := Detail{say: t.Suggester, Row: deadRowOf(t, described.GetWorkflowExecutionInfo()),
+		Pending: history.Pending(described.GetPendingActivities())}
 	d.UI = server.UiLink(ui, t.Namespace, d.WorkflowID, d.RunID)
 	var in deadflow.Input
 	if err := t.InputOf(ctx, d.WorkflowID, d.RunID, &in); err != nil {
@@ -86,7 +87,8 @@ func Describe(ctx context.Context, t *server.Temporal, of Row, ui string, body i
 
 // letter takes from the workflow's input what does not change.
 func (d *Detail) letter(l holdfast.DeadLetter, body int) {
-	d.Message, d.Kept, d.Policy, d.Queue, d.Log = transactions.MessageBeginning(l.Message, body), l.Kept, l.Policy, l.Queue, l.Failure.Log
+	d.Message, d.Kept, d.Policy, d.Queue, d.Log = transactions.MessageBeginning(l.Message,
+		body), l.Kept, l.Policy, l.Queue, l.Failure.Log
 	d.Message.Size = max(l.Size, d.Message.Size)
 	d.ID, d.Consumer, d.Topic, d.Key = l.ID, l.Failure.Consumer, l.Message.Topic, l.Message.Key
 }
@@ -98,10 +100,12 @@ func (d *Detail) stands(ctx context.Context, t *server.Temporal) {
 	switch {
 	case d.RunStatus == enumspb.WORKFLOW_EXECUTION_STATUS_RUNNING:
 		if err = t.AskStatus(ctx, d.WorkflowID, d.RunID, &status); err != nil {
-			err = fmt.Errorf("no process answered (start one with Temporal, which serves the task queue %s, to see more): %w", d.taskQueue, err)
+			err = fmt.Errorf("no process answered (start one with Temporal, which serves the task queue %s, to see more): %w",
+				d.taskQueue, err)
 		}
 	case server.IsLost(d.RunStatus):
-		err = fmt.Errorf("its workflow was %s; %s starts it again", d.State, t.Code("dead restart", d.WorkflowID, text.WithReason()...))
+		err = fmt.Errorf("its workflow was %s; %s starts it again", d.State,
+			t.Code("dead restart", d.WorkflowID, text.WithReason()...))
 	default:
 		err = t.ReadResult(ctx, d.WorkflowID, d.RunID, &status)
 	}
@@ -144,6 +148,7 @@ func producerOf(ctx context.Context, t *server.Temporal, l holdfast.DeadLetter, 
 		p.Note = "no workflow of its own; " + found.WorkflowID + " has its key"
 		return p
 	}
-	p.WorkflowID, p.State, p.UI = found.WorkflowID, rows[at].State, server.UiLink(ui, t.Namespace, found.WorkflowID, rows[at].RunID)
+	p.WorkflowID, p.State, p.UI = found.WorkflowID, rows[at].State, server.UiLink(ui, t.Namespace, found.WorkflowID,
+		rows[at].RunID)
 	return p
 }

@@ -6,33 +6,22 @@ package deadletters
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"slices"
 	"sync"
 
 	enumspb "go.temporal.io/api/enums/v1"
-	"go.temporal.io/api/serviceerror"
 	"golang.org/x/sync/errgroup"
 
-	holdfast "github.com/holdfastmq/holdfast"
 	"github.com/holdfastmq/holdfast/internal/operator/server"
 	"github.com/holdfastmq/holdfast/internal/operator/text"
 	"github.com/holdfastmq/holdfast/workflows"
 	deadflow "github.com/holdfastmq/holdfast/workflows/deadletters"
 )
 
-// noSuchLetterError means that no dead letter has this ID or key.
-type noSuchLetterError string
-
-func (e noSuchLetterError) Error() string {
-	return fmt.Sprintf("no dead letter has the ID or the key %q", string(e))
-}
-func (e noSuchLetterError) Is(target error) bool { return target == holdfast.ErrNotFound }
-
 func noSuchLetter(t *server.Temporal, id string) error {
-	return text.WithRemedy(noSuchLetterError(id),
-		"%s shows those that there are; it may not have died yet, or have been settled longer ago than the namespace keeps", t.Code("dead list", "", "--state", "all"))
+	return text.WithRemedy(text.NoSuch("dead letter", id),
+		"%s shows those that there are; it may not have died yet, or have been settled longer ago than the namespace "+
+			"keeps", t.Code("dead list", "", "--state", "all"))
 }
 
 // Find returns the dead letter that id means: a workflow's ID, a message's ID
@@ -70,6 +59,7 @@ func Find(ctx context.Context, t *server.Temporal, id, consumer, prefix string) 
 	return oneDead(t, id, found, err)
 }
 
+// Collect returns a visitor for Each that appends to rows.
 func Collect(rows *[]Row) func(Row) bool {
 	return func(r Row) bool {
 		*rows = append(*rows, r)
@@ -109,15 +99,10 @@ func describeDead(ctx context.Context, t *server.Temporal, ids []string) ([]Row,
 	all.SetLimit(server.ResultsAtOnce)
 	for _, id := range ids {
 		all.Go(func() error {
-			d, err := t.DescribeWorkflowExecution(ctx, id, "")
-			var missing *serviceerror.NotFound
-			if errors.As(err, &missing) {
-				return nil
+			info, err := t.Latest(ctx, id)
+			if err != nil || info == nil {
+				return err
 			}
-			if err != nil {
-				return fmt.Errorf("look for workflow %s: %w", id, err)
-			}
-			info := d.GetWorkflowExecutionInfo()
 			if kind := info.GetType().GetName(); kind != deadflow.Name {
 				return text.Usagef("workflow %s is a %s, not a %s", id, kind, deadflow.Name)
 			}

@@ -37,6 +37,7 @@ var Groupings = map[string]func(Row) string{
 // Counter counts dead letters by what they have in common.
 type Counter struct{ groups map[string]*Group }
 
+// Count adds r to the group that it is in.
 func (c *Counter) Count(by string, r Row) {
 	value := Groupings[by](r)
 	g := c.groups[value]
@@ -76,6 +77,7 @@ func (c *Counter) Largest() []Group {
 	return groups
 }
 
+// PrintGroups writes groups as a table, and below it the command that lists each.
 func PrintGroups(w io.Writer, by string, groups []Group, now time.Time) error {
 	if len(groups) == 0 {
 		text.Printf(w, "No dead letters.\n")

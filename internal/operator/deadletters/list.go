@@ -2,14 +2,12 @@ package deadletters
 
 import (
 	"context"
-	"fmt"
 	"io"
 	"strconv"
 	"time"
 
 	enumspb "go.temporal.io/api/enums/v1"
 	workflowpb "go.temporal.io/api/workflow/v1"
-	"go.temporal.io/api/workflowservice/v1"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/holdfastmq/holdfast/internal/operator/server"
@@ -60,79 +58,57 @@ func Each(ctx context.Context, t *server.Temporal, f Filter, size int, visit fun
 		size = server.PageLimit // only matches can tell
 	}
 	seen := map[string]bool{}
-	var token []byte
-	for {
-		page, err := t.ListWorkflow(ctx, &workflowservice.ListWorkflowExecutionsRequest{Namespace: t.Namespace,
-			PageSize: int32(size), NextPageToken: token, Query: f.query()})
-		if err != nil {
-			return t.CannotList("dead letters", err)
-		}
-		var rows []Row
-		for _, info := range page.GetExecutions() {
-			r := deadRowOf(t, info)
-			if !seen[r.WorkflowID] && f.matches(r) { // seen: an earlier run of it
-				seen[r.WorkflowID] = true
-				rows = append(rows, r)
+	return t.EachPage(ctx, "dead letters", f.query(), size,
+		func(infos []*workflowpb.WorkflowExecutionInfo, _ bool) (bool, error) {
+			var rows []Row
+			for _, info := range infos {
+				r := deadRowOf(t, info)
+				if !seen[r.WorkflowID] && f.matches(r) { // seen: an earlier run of it
+					seen[r.WorkflowID] = true
+					rows = append(rows, r)
+				}
 			}
-		}
-		if rows, err = completeRows(ctx, t, rows); err != nil {
-			return err
-		}
-		for _, r := range rows {
-			if !visit(r) {
-				return nil
+			rows, err := completeRows(ctx, t, rows)
+			for _, r := range rows {
+				if err != nil || !visit(r) {
+					return false, err
+				}
 			}
-		}
-		if token = page.GetNextPageToken(); len(token) == 0 {
-			return nil
-		}
-	}
+			return true, err
+		})
 }
 
 // completeRows asks for what the visibility store did not say: whether what was
 // ended from outside has been started again since, which leaves it out, and how
 // a letter ended that has no state.
 func completeRows(ctx context.Context, t *server.Temporal, rows []Row) ([]Row, error) {
-	again := make([]bool, len(rows))
-	all, ctx := errgroup.WithContext(ctx)
+	all, within := errgroup.WithContext(ctx)
 	all.SetLimit(server.ResultsAtOnce)
 	for i, r := range rows {
-		switch {
-		case server.IsLost(r.RunStatus):
-			all.Go(func() error {
-				d, err := t.DescribeWorkflowExecution(ctx, r.WorkflowID, "")
-				if err != nil {
-					return fmt.Errorf("look for workflow %s: %w", r.WorkflowID, err)
-				}
-				again[i] = d.GetWorkflowExecutionInfo().GetExecution().GetRunId() != r.RunID
-				return nil
-			})
-		case r.RunStatus == enumspb.WORKFLOW_EXECUTION_STATUS_COMPLETED && r.State == "completed":
-			all.Go(func() error {
-				var result deadflow.Status
-				if t.GetWorkflow(ctx, r.WorkflowID, r.RunID).Get(ctx, &result) == nil {
-					rows[i].State = string(result.State)
-				}
-				return ctx.Err()
-			})
+		if r.RunStatus != enumspb.WORKFLOW_EXECUTION_STATUS_COMPLETED || r.State != "completed" {
+			continue
 		}
+		all.Go(func() error {
+			var result deadflow.Status
+			if t.GetWorkflow(within, r.WorkflowID, r.RunID).Get(within, &result) == nil {
+				rows[i].State = string(result.State)
+			}
+			return within.Err()
+		})
 	}
 	if err := all.Wait(); err != nil {
 		return nil, err
 	}
-	kept := rows[:0]
-	for i, r := range rows {
-		if !again[i] {
-			kept = append(kept, r)
-		}
-	}
-	return kept, nil
+	return server.WithoutEarlierRuns(ctx, t, rows, func(r Row) (id, run string, ended bool) {
+		return r.WorkflowID, r.RunID, server.IsLost(r.RunStatus)
+	})
 }
 
 // deadRowOf is what Temporal says of a dead letter without asking its workflow.
 func deadRowOf(t *server.Temporal, info *workflowpb.WorkflowExecutionInfo) Row {
-	r := Row{WorkflowID: info.GetExecution().GetWorkflowId(), RunID: info.GetExecution().GetRunId(), Started: info.GetStartTime().AsTime(),
-		State: server.ExecutionState(info.GetStatus()), taskQueue: info.GetTaskQueue(), RunStatus: info.GetStatus()}
+	r := Row{WorkflowID: info.GetExecution().GetWorkflowId(), RunID: info.GetExecution().GetRunId(),
+		Started: info.GetStartTime().AsTime(),
+		State:   server.ExecutionState(info.GetStatus()), taskQueue: info.GetTaskQueue(), RunStatus: info.GetStatus()}
 	r.owner, r.ID = splitDeadID(r.WorkflowID)
 	if info.GetCloseTime() != nil {
 		closed := info.GetCloseTime().AsTime()

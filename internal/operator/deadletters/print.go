@@ -130,7 +130,8 @@ func printAttempts(w io.Writer, d Detail, now time.Time) error {
 			t.Row("  …", fmt.Sprintf("%d more", a.N-last-1), "", "")
 		}
 		last = a.N
-		t.Row("  "+strconv.Itoa(a.N), a.At.In(now.Location()).Format(text.DateTime), text.OrDash(string(a.Class)), text.OrDash(a.Error))
+		t.Row("  "+strconv.Itoa(a.N), a.At.In(now.Location()).Format(text.DateTime), text.OrDash(string(a.Class)),
+			text.OrDash(a.Error))
 	}
 	return t.Flush()
 }

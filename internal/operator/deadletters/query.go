@@ -14,11 +14,13 @@ import (
 )
 
 // deadStates are the states that dead letters can be listed by.
-var deadStates = []string{string(workflows.Parked), string(workflows.Waits), string(workflows.Redelivering), string(workflows.Compensating),
+var deadStates = []string{string(workflows.Parked), string(workflows.Waits), string(workflows.Redelivering),
+	string(workflows.Compensating),
 	string(workflows.Handled), string(workflows.Compensated), string(workflows.Discarded),
 	"failed", "terminated", "canceled", "timed-out", server.StateAll}
 
-var errorClasses = []string{string(holdfast.ClassError), string(holdfast.ClassTimeout), string(holdfast.ClassPanic), string(holdfast.ClassLost),
+var errorClasses = []string{string(holdfast.ClassError), string(holdfast.ClassTimeout), string(holdfast.ClassPanic),
+	string(holdfast.ClassLost),
 	string(holdfast.ClassPermanent), string(holdfast.ClassMalformed), string(holdfast.ClassDropped)}
 
 // Filter says which dead letters are meant. Without states, it means the
@@ -46,7 +48,8 @@ func (f Filter) Validate() error {
 // query is the filter as a query for Temporal's visibility store. What it finds
 // may be more than what is meant: matches decides.
 func (f Filter) query() string {
-	terms := []string{"WorkflowType = " + server.Quote(deadflow.Name), "TaskQueue = " + server.Quote(workflows.DeadLetterQueue(f.Prefix))}
+	terms := []string{"WorkflowType = " + server.Quote(deadflow.Name), "TaskQueue = " +
+		server.Quote(workflows.DeadLetterQueue(f.Prefix))}
 	if server.Askable(f.Consumer) {
 		terms = append(terms, server.BeginsWith(workflows.DeadLetterBegins(f.Prefix, f.Consumer)...))
 	}
@@ -74,9 +77,11 @@ func (f Filter) stateTerms() string {
 		case status != 0:
 			terms = append(terms, "ExecutionStatus = "+server.Quote(status.String()))
 		case workflows.State(s).Final():
-			terms = append(terms, fmt.Sprintf(`(ExecutionStatus = "Completed" AND %s = %s)`, workflows.AttributeState, server.Quote(s)))
+			terms = append(terms, fmt.Sprintf(`(ExecutionStatus = "Completed" AND %s = %s)`, workflows.AttributeState,
+				server.Quote(s)))
 		default:
-			terms = append(terms, fmt.Sprintf(`(ExecutionStatus = "Running" AND %s = %s)`, workflows.AttributeState, server.Quote(s)))
+			terms = append(terms, fmt.Sprintf(`(ExecutionStatus = "Running" AND %s = %s)`, workflows.AttributeState,
+				server.Quote(s)))
 		}
 	}
 	if len(terms) == 1 {
@@ -107,5 +112,6 @@ func splitDeadID(workflowID string) (owner, id string) {
 
 // LettersQuery is the query for the dead letters of a prefix.
 func LettersQuery(prefix string) string {
-	return "WorkflowType = " + server.Quote(deadflow.Name) + " AND TaskQueue = " + server.Quote(workflows.DeadLetterQueue(prefix))
+	return "WorkflowType = " + server.Quote(deadflow.Name) + " AND TaskQueue = " +
+		server.Quote(workflows.DeadLetterQueue(prefix))
 }

@@ -16,7 +16,8 @@ import (
 // latest.
 func (f *Findings) lost(ctx context.Context, t *server.Temporal, prefix string) {
 	const check = "lost"
-	own := transactions.Filter{Prefix: prefix}.Query() + " AND " + server.BeginsWith(workflows.KindTransaction.Begins(prefix)...)
+	own := transactions.Filter{Prefix: prefix}.Query() + " AND " +
+		server.BeginsWith(workflows.KindTransaction.Begins(prefix)...)
 	n, example, err := closedUndecided(ctx, t, own)
 	if err != nil {
 		f.add(text.LevelWarning, check, "", "unknown: %s", text.Of(err))
@@ -37,15 +38,19 @@ func (f *Findings) lost(ctx context.Context, t *server.Temporal, prefix string) 
 		return
 	}
 	if n > 0 {
-		f.add(text.LevelProblem, check, "take each up again, such as: "+f.Command("tx recheck", example, text.WithReason()...),
+		f.add(text.LevelProblem, check, "take each up again, such as: "+f.Command("tx recheck", example,
+			text.WithReason()...),
 			"%s closed undecided, by a termination for example", text.Plural(n, "workflow"))
 	}
 	if recoveries.txs > 0 {
-		f.add(text.LevelProblem, check+" recoveries", "take them up again, such as: "+f.Command("tx recheck", recoveries.example, text.WithReason()...),
-			"%s closed undecided, and nobody has their %s any more", text.Plural(recoveries.workflows, "recovery workflow"), text.Plural(recoveries.txs, "half message"))
+		f.add(text.LevelProblem, check+" recoveries", "take them up again, such as: "+f.Command("tx recheck",
+			recoveries.example, text.WithReason()...),
+			"%s closed undecided, and nobody has their %s any more", text.Plural(recoveries.workflows,
+				"recovery workflow"), text.Plural(recoveries.txs, "half message"))
 	}
 	if cohorts.txs > 0 {
-		f.add(text.LevelWarning, check+" cohorts", "wait: the Keeper has their half messages and hands them over by itself; if it stays so, see whether it runs, or: "+f.Command("tx recheck", cohorts.example, text.WithReason()...),
+		f.add(text.LevelWarning, check+" cohorts", "wait: the Keeper has their half messages and hands them over by "+
+			"itself; if it stays so, see whether it runs, or: "+f.Command("tx recheck", cohorts.example, text.WithReason()...),
 			"%s closed undecided, with %s", text.Plural(cohorts.workflows, "cohort"), text.Plural(cohorts.txs, "transaction"))
 	}
 }
@@ -61,7 +66,8 @@ type lostTogether struct {
 func lostShared(ctx context.Context, t *server.Temporal, kind workflows.Kind) (lostTogether, error) {
 	var found lostTogether
 	var mu sync.Mutex
-	infos, err := t.Page(ctx, transactions.Filter{Prefix: t.Prefix}.Query()+" AND "+server.BeginsWith(kind.Begins(t.Prefix)...)+undecidedTerm, lostLimit)
+	infos, err := t.Page(ctx, transactions.Filter{Prefix: t.Prefix}.Query()+" AND "+
+		server.BeginsWith(kind.Begins(t.Prefix)...)+undecidedTerm, lostLimit)
 	if err != nil {
 		return found, err
 	}

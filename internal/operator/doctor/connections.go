@@ -14,8 +14,10 @@ import (
 const lostCalm = 2 * time.Minute
 
 // lostRemedy is what to do about them.
-const lostRemedy = "see RabbitMQ's log for its reason; what takes a connection down twice is published on one of its own, " +
-	"and is told under refused publishes; otherwise see the network, and what is between the two; docs/runbook/refused-publish.md"
+const lostRemedy = "see RabbitMQ's log for its reason; what takes a connection down twice is published on one of " +
+	"its own, " +
+	"and is told under refused publishes; otherwise see the network, and what is between the two; " +
+	"docs/runbook/refused-publish.md"
 
 // lostConnections says which processes lose their connections to RabbitMQ again and again.
 func (f *Findings) lostConnections(answers []broker.ProcessStatus, now time.Time) {

@@ -36,10 +36,12 @@ func (f *Findings) databases(answers []broker.ProcessStatus) {
 			}
 		}
 	}
-	const remedy = "stop the processes that have the wrong one, or give their environment a --prefix or virtual host of its own; what waits goes on by itself once a process with the right database runs"
+	const remedy = "stop the processes that have the wrong one, or give their environment a --prefix or virtual host " +
+		"of its own; what waits goes on by itself once a process with the right database runs"
 	for _, name := range text.SortedKeys(groups) {
 		if ids := groups[name]; len(ids) > 1 {
-			f.add(text.LevelProblem, "database "+name, remedy, "processes of group %s use different databases: %s", name, whoHas(ids))
+			f.add(text.LevelProblem, "database "+name, remedy, "processes of group %s use different databases: %s", name,
+				whoHas(ids))
 		} else {
 			f.ok("database "+name, "%s", whoHas(ids))
 		}
@@ -47,13 +49,15 @@ func (f *Findings) databases(answers []broker.ProcessStatus) {
 	for _, name := range text.SortedKeys(consumers) {
 		if ids := consumers[name]; len(ids) > 1 {
 			f.add(text.LevelProblem, "database of consumer "+name, remedy,
-				"processes of consumer %s use different databases: %s; a message that is delivered again takes effect again in the other one", name, whoHas(ids))
+				"processes of consumer %s use different databases: %s; a message that is delivered again takes effect again in "+
+					"the other one", name, whoHas(ids))
 		}
 	}
 	for _, p := range answers {
 		for _, d := range p.Databases {
 			if d.Clock != "" {
-				f.add(text.LevelProblem, "clock of "+text.OrDash(p.Instance), "set the wrong clock right, by NTP for example", "%s", d.Clock)
+				f.add(text.LevelProblem, "clock of "+text.OrDash(p.Instance), "set the wrong clock right, by NTP for example",
+					"%s", d.Clock)
 			}
 		}
 	}

@@ -40,9 +40,11 @@ func (f *Findings) dead(q broker.QueueInfo) {
 	case !q.Exists:
 		f.ok(check, "none (%s is not there yet)", q.Name)
 	case q.Messages > 0 && q.Consumers == 0:
-		f.add(text.LevelWarning, check, "start one: then "+f.Code("dead list", "")+" shows them", "%s in %s, and no worker with Temporal takes them in", waiting(q), q.Name)
+		f.add(text.LevelWarning, check, "start one: then "+f.Code("dead list", "")+" shows them",
+			"%s in %s, and no worker with Temporal takes them in", waiting(q), q.Name)
 	case q.Messages > manyDead:
-		f.add(text.LevelWarning, check, "is Temporal reachable from the workers? It goes on by itself", "the intake lags behind: %s in %s", waiting(q), q.Name)
+		f.add(text.LevelWarning, check, "is Temporal reachable from the workers? It goes on by itself",
+			"the intake lags behind: %s in %s", waiting(q), q.Name)
 	case q.Messages > 0:
 		f.ok(check, "%s in %s, being taken in", waiting(q), q.Name)
 	default:
@@ -57,7 +59,8 @@ func (f *Findings) oversized(q broker.QueueInfo) {
 		f.ok(check, "none")
 		return
 	}
-	f.add(text.LevelWarning, check, "their dead letters hold the beginning only: see to them with "+f.Code("dead list", "")+", "+
+	f.add(text.LevelWarning, check, "their dead letters hold the beginning only: see to them "+
+		"with "+f.Code("dead list", "")+", "+
 		"get or move the whole messages with RabbitMQ's management UI or shovel, and remove those that are settled",
 		"%s holds %s", q.Name, text.Plural(q.Messages, "message"))
 }
@@ -69,7 +72,8 @@ func (f *Findings) retries(queues []broker.QueueInfo) {
 	for _, q := range queues {
 		if q.Messages > 0 {
 			all += q.Messages
-			each = append(each, fmt.Sprintf("%d of %s", q.Messages, q.Name[strings.LastIndex(q.Name, ".retry.")+len(".retry."):]))
+			each = append(each, fmt.Sprintf("%d of %s", q.Messages, q.Name[strings.LastIndex(q.Name,
+				".retry.")+len(".retry."):]))
 		}
 	}
 	if all == 0 {
@@ -94,7 +98,8 @@ var letterStates = []struct {
 func (f *Findings) letters(ctx context.Context, t *server.Temporal, prefix string) {
 	count := func(state workflows.State) (int64, error) {
 		n, err := t.CountWorkflow(ctx, &workflowservice.CountWorkflowExecutionsRequest{Namespace: t.Namespace,
-			Query: fmt.Sprintf(`%s AND ExecutionStatus = "Running" AND %s = %s`, deadletters.LettersQuery(prefix), workflows.AttributeState, server.Quote(string(state)))})
+			Query: fmt.Sprintf(`%s AND ExecutionStatus = "Running" AND %s = %s`, deadletters.LettersQuery(prefix),
+				workflows.AttributeState, server.Quote(string(state)))})
 		return n.GetCount(), err
 	}
 	counts := map[workflows.State]int64{}
@@ -130,13 +135,15 @@ func (f *Findings) openLetters(counts map[workflows.State]int64, queue string, p
 		}
 	}
 	if parked := counts[workflows.Parked]; parked > 0 {
-		f.add(text.LevelWarning, check, f.Code("dead list", "")+" lists them, "+f.Code("dead show", "ID")+" says why and what can be done", "%s for an operator%s",
+		f.add(text.LevelWarning, check, f.Code("dead list", "")+" lists them, "+f.Code("dead show",
+			"ID")+" says why and what can be done", "%s for an operator%s",
 			text.Plural(int(parked), "dead letter")+" waiting", rest)
 	} else {
 		f.ok(check, "none waits for an operator%s", rest)
 	}
 	if open > 0 && pollers == 0 {
-		f.add(text.LevelProblem, "dead letter workers", "start a worker with Temporal; check --prefix", "no process polls task queue %s: nothing can be done about open dead letters", queue)
+		f.add(text.LevelProblem, "dead letter workers", "start a worker with Temporal; check --prefix",
+			"no process polls task queue %s: nothing can be done about open dead letters", queue)
 	}
 }
 
@@ -151,7 +158,8 @@ func (f *Findings) lostLetters(ctx context.Context, t *server.Temporal, prefix s
 	case n == 0:
 		f.ok(check, "no dead letter's workflow was closed unsettled")
 	default:
-		f.add(text.LevelProblem, check, f.Code("dead restart", "", text.WithReason("--all")...)+" takes them up again; look at one first, such as: "+f.Command("dead show", example),
+		f.add(text.LevelProblem, check, f.Code("dead restart", "",
+			text.WithReason("--all")...)+" takes them up again; look at one first, such as: "+f.Command("dead show", example),
 			"%s closed unsettled, by a termination for example", text.Plural(n, "workflow"))
 	}
 }

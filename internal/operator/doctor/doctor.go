@@ -71,6 +71,7 @@ var parts = []part{
 	{"Waiting", "waiting", examineWaiting},
 }
 
+// Validate says what is wrong with an examination.
 func (e Examination) Validate() error {
 	for _, g := range e.Groups {
 		if err := holdfast.ValidateName("group", g); err != nil {

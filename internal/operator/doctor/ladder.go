@@ -52,7 +52,8 @@ func (f *Findings) ladders(all []waits.Looked, now time.Time) {
 			f.ok("retries "+name, "%s", said)
 			continue
 		}
-		remedy := "mend what it fails for, see the log of its processes; it goes on by itself, and " + f.Code("retry-now", "") +
+		remedy := "mend what it fails for, see the log of its processes; it goes on by itself, and " +
+			f.Code("retry-now", "") +
 			" tries them at once; docs/runbook/waits-long.md"
 		f.add(text.LevelWarning, "retries "+name, remedy, "%s", said)
 	}

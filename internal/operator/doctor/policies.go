@@ -19,7 +19,8 @@ import (
 // examinePolicies looks for policies of RabbitMQ's that drop, expire or limit what is in
 // Holdfast's queues. It returns the queues as the management API describes them, if it is
 // reached.
-func examinePolicies(ctx context.Context, c *reach.Config, f *Findings, b *broker.Broker, given string) (queues []processes.ManagedQueue) {
+func examinePolicies(ctx context.Context, c *reach.Config, f *Findings, b *broker.Broker,
+	given string) (queues []processes.ManagedQueue) {
 	const check = "policies"
 	lacking, err := b.Unprotected(ctx)
 	var refused *amqp.Error
@@ -27,7 +28,8 @@ func examinePolicies(ctx context.Context, c *reach.Config, f *Findings, b *broke
 	case errors.As(err, &refused) && refused.Code == amqp.AccessRefused:
 		f.ok(check, "whether the queues of dead letters are protected is unknown: this user may not declare them")
 	case err != nil:
-		f.add(text.LevelWarning, check, "run doctor again", "whether the queues of dead letters are protected is unknown: %s", text.Of(err))
+		f.add(text.LevelWarning, check, "run doctor again", "whether the queues of dead letters are protected is unknown: %s",
+			text.Of(err))
 	}
 	m, err := processes.NewManagement(c.AMQPURL, given)
 	if err == nil {
@@ -38,7 +40,8 @@ func examinePolicies(ctx context.Context, c *reach.Config, f *Findings, b *broke
 		if m.Base != nil {
 			where = " at " + m.Base.Host
 		}
-		f.ok(check, "not looked for: RabbitMQ's management API%s is not reached (%s); --rabbitmq-management URL says where it is", where, text.Of(err))
+		f.ok(check, "not looked for: RabbitMQ's management API%s is not reached (%s); --rabbitmq-management URL says "+
+			"where it is", where, text.Of(err))
 	}
 	risks := map[risk][]string{} // the queues of each
 	var order []risk
@@ -63,13 +66,15 @@ func examinePolicies(ctx context.Context, c *reach.Config, f *Findings, b *broke
 	}
 	f.fullQueues(queues, c.Prefix)
 	if untold > 0 {
-		f.add(text.LevelWarning, check, "run doctor again in some seconds; if it stays so, RabbitMQ's statistics are off: look at `rabbitmqctl list_policies` yourself",
+		f.add(text.LevelWarning, check, "run doctor again in some seconds; if it stays so, RabbitMQ's statistics are off: "+
+			"look at `rabbitmqctl list_policies` yourself",
 			"RabbitMQ does not say which policies apply to %s", text.Plural(untold, "queue"))
 	} else if err == nil && len(order) == 0 {
 		f.ok(check, "none drops, expires or limits what is in the %s", text.Plural(len(queues), "queue"))
 	}
 	if len(lacking) > 0 {
-		f.add(text.LevelWarning, check, "no hurry while no policy applies to them; docs/runbook/policy.md says how to make them anew",
+		f.add(text.LevelWarning, check, "no hurry while no policy applies to them; docs/runbook/policy.md says how to "+
+			"make them anew",
 			"%s: made by an older version, what a policy takes out of there is lost", strings.Join(lacking, ", "))
 	}
 	return queues
@@ -117,7 +122,8 @@ func policyRisks(q processes.ManagedQueue, prefix string, lacking bool) (out []r
 		}
 	}
 	if ms, ok := processes.Number(q.Effective["expires"]); ok {
-		add(text.LevelProblem, "has expires %v: RabbitMQ deletes the queue, with all that is in it, when no process has read it for so long", time.Duration(ms)*time.Millisecond)
+		add(text.LevelProblem, "has expires %v: RabbitMQ deletes the queue, with all that is in it, when no process has "+
+			"read it for so long", time.Duration(ms)*time.Millisecond)
 	}
 	for _, key := range []string{"max-length", "max-length-bytes"} {
 		if n, ok := processes.Number(q.Effective[key]); ok {
@@ -129,7 +135,8 @@ func policyRisks(q processes.ManagedQueue, prefix string, lacking bool) (out []r
 		}
 	}
 	if n, ok := processes.Number(q.Effective["delivery-limit"]); ok && n < 1000 {
-		add(text.LevelWarning, "has delivery-limit %.0f: what processes give back so often, when they stop or lose their connection, becomes a dead letter", n)
+		add(text.LevelWarning, "has delivery-limit %.0f: what processes give back so often, when they stop or lose their "+
+			"connection, becomes a dead letter", n)
 	}
 	for _, key := range []string{"dead-letter-exchange", "dead-letter-routing-key"} {
 		v, there := q.Effective[key]
@@ -143,13 +150,17 @@ func policyRisks(q processes.ManagedQueue, prefix string, lacking bool) (out []r
 		if kind == "retry" || kind == "dead" {
 			l = text.LevelProblem
 		}
-		add(l, "has %s %q, and the queue has no argument of its own for it: what leaves it by itself goes astray", key, fmt.Sprint(v))
+		add(l, "has %s %q, and the queue has no argument of its own for it: what leaves it by itself goes astray", key,
+			fmt.Sprint(v))
 	}
-	if ms, ok := processes.Number(q.Effective["consumer-timeout"]); ok && time.Duration(ms)*time.Millisecond < consumerTimeoutLeast {
-		add(text.LevelProblem, "has consumer-timeout %v: RabbitMQ takes away what a process holds longer; want more than a consumer's Timeout times its Tries, and %v at least", time.Duration(ms)*time.Millisecond, consumerTimeoutLeast)
+	if ms, ok := processes.Number(q.Effective["consumer-timeout"]); ok &&
+		time.Duration(ms)*time.Millisecond < consumerTimeoutLeast {
+		add(text.LevelProblem, "has consumer-timeout %v: RabbitMQ takes away what a process holds longer; want more than "+
+			"a consumer's Timeout times its Tries, and %v at least", time.Duration(ms)*time.Millisecond, consumerTimeoutLeast)
 	}
 	if q.Type != "" && q.Type != "quorum" {
-		out = append(out, risk{text.LevelWarning, "is a queue of type " + q.Type + ": Holdfast makes quorum queues, which have several copies", "see who made it"})
+		out = append(out, risk{text.LevelWarning, "is a queue of type " + q.Type +
+			": Holdfast makes quorum queues, which have several copies", "see who made it"})
 	}
 	return out
 }
@@ -161,11 +172,13 @@ func ttlRisk(kind string, lacking bool, q processes.ManagedQueue, ttl time.Durat
 		if lacking {
 			return text.LevelProblem, "dead letters that are not taken in so soon are LOST"
 		}
-		return text.LevelProblem, "dead letters that are not taken in so soon are put back again and again, and lost if no process of Holdfast runs for twice as long"
+		return text.LevelProblem, "dead letters that are not taken in so soon are put back again and again, and lost if " +
+			"no process of Holdfast runs for twice as long"
 	case "dead.expired":
 		return text.LevelProblem, "what left the queue of dead letters is LOST if no process of Holdfast puts it back so soon"
 	case "half":
-		return text.LevelProblem, "half messages that are undecided for so long, while no Keeper runs, become dead letters: committed messages then wait for an operator"
+		return text.LevelProblem, "half messages that are undecided for so long, while no Keeper runs, become dead " +
+			"letters: committed messages then wait for an operator"
 	case "retry":
 		if delay, ok := processes.Number(q.Arguments["x-message-ttl"]); ok && delay <= float64(ttl.Milliseconds()) {
 			return text.LevelOK, ""

@@ -33,11 +33,13 @@ func examinePostgreSQL(ctx context.Context, c *reach.Config, _ Examination) []Fi
 	f.pooler(ctx, db, c.DatabaseURL)
 	switch {
 	case current == 0:
-		f.add(text.LevelProblem, "tables", "run `holdfast migrate`, and see that the tables' schema is in the search_path", "Holdfast's tables are not there")
+		f.add(text.LevelProblem, "tables", "run `holdfast migrate`, and see that the tables' schema is in the search_path",
+			"Holdfast's tables are not there")
 	case current < latest:
 		f.add(text.LevelProblem, "tables", "run `holdfast migrate`", "at version %d, this program needs %d", current, latest)
 	case current > latest:
-		f.add(text.LevelWarning, "tables", "use a newer program", "at version %d, newer than this program's %d", current, latest)
+		f.add(text.LevelWarning, "tables", "use a newer program", "at version %d, newer than this program's %d",
+			current, latest)
 	default:
 		f.ok("tables", "at version %d: up to date", current)
 	}
@@ -53,7 +55,8 @@ func (f *Findings) postgresVersion(ctx context.Context, db *gorm.DB) {
 		Num     int
 		Version string
 	}
-	err := db.WithContext(ctx).Raw("SELECT current_setting('server_version_num')::int AS num, current_setting('server_version') AS version").Scan(&row).Error
+	err := db.WithContext(ctx).Raw("SELECT current_setting('server_version_num')::int AS num, " +
+		"current_setting('server_version') AS version").Scan(&row).Error
 	switch {
 	case err != nil:
 		f.add(text.LevelWarning, "version", "", "unknown: %s", text.Of(err))
@@ -80,10 +83,13 @@ func (f *Findings) pooler(ctx context.Context, db *gorm.DB, database string) {
 	case !p.Mixes:
 		f.ok("pooler", "one is between, of transactions, which knows prepared statements")
 	case mode == "exec", mode == "simple protocol", mode == "cache describe":
-		f.ok("pooler", "one is between, of transactions; with %s, as DATABASE_URL says, that is well, but do not use gorm's PrepareStmt", mode)
+		f.ok("pooler", "one is between, of transactions; with %s, as DATABASE_URL says, that is well, but do not use "+
+			"gorm's PrepareStmt", mode)
 	default:
-		f.add(text.LevelProblem, "pooler", "add default_query_exec_mode=exec to DATABASE_URL and to the processes' URLs, and do not use gorm's PrepareStmt; or let it pool sessions",
-			"one is between, of transactions (as pgbouncer's pool_mode=transaction): a process with this URL prepares statements, which other connections then miss or meet")
+		f.add(text.LevelProblem, "pooler", "add default_query_exec_mode=exec to DATABASE_URL and to the processes' URLs, "+
+			"and do not use gorm's PrepareStmt; or let it pool sessions",
+			"one is between, of transactions (as pgbouncer's pool_mode=transaction): a process with this URL prepares "+
+				"statements, which other connections then miss or meet")
 	}
 }
 

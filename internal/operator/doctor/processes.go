@@ -20,7 +20,8 @@ func (f *Findings) processes(answers []broker.ProcessStatus, err error) {
 	const check = "processes"
 	switch {
 	case err != nil:
-		f.add(text.LevelWarning, check, "see whether RabbitMQ takes publishes, and run doctor again", "unknown: %s", text.Of(err))
+		f.add(text.LevelWarning, check, "see whether RabbitMQ takes publishes, and run doctor again", "unknown: %s",
+			text.Of(err))
 	case len(answers) == 0:
 		f.ok(check, "none answers")
 	default:
@@ -47,8 +48,10 @@ func (f *Findings) sameNames(answers []broker.ProcessStatus) {
 	for _, name := range text.SortedKeys(count) {
 		if n := count[name]; n > 1 {
 			group, instance, _ := strings.Cut(name, " ")
-			f.add(text.LevelWarning, "names of "+group, "give each process an Options.Instance of its own, such as its pod's name, or leave it empty",
-				"%d processes of group %s have the Options.Instance %s: nobody can tell them apart", n, group, text.OrDash(instance))
+			f.add(text.LevelWarning, "names of "+group, "give each process an Options.Instance of its own, such as its pod's "+
+				"name, or leave it empty",
+				"%d processes of group %s have the Options.Instance %s: nobody can tell them "+
+					"apart", n, group, text.OrDash(instance))
 		}
 	}
 }
@@ -77,8 +80,10 @@ func (f *Findings) sharedQueues(answers []broker.ProcessStatus) {
 		for _, topics := range text.SortedKeys(wanted[name]) {
 			parts = append(parts, fmt.Sprintf("%s listens to %s", wanted[name][topics], topics))
 		}
-		f.add(text.LevelWarning, "topics of "+name, "finish the deployment that changes its topics; if they are two consumers, or a consumer and a participant, give one of them another name",
-			"processes of consumer %s share a queue, and listen to different topics: %s; what one of them gets that is for another becomes a dead letter", name, strings.Join(parts, "; "))
+		f.add(text.LevelWarning, "topics of "+name, "finish the deployment that changes its topics; if they are two "+
+			"consumers, or a consumer and a participant, give one of them another name",
+			"processes of consumer %s share a queue, and listen to different topics: %s; what one of them gets that is for "+
+				"another becomes a dead letter", name, strings.Join(parts, "; "))
 	}
 }
 
@@ -102,7 +107,8 @@ func (f *Findings) breaker(name string, of []broker.ConsumerStatus, readers int,
 		}
 		return
 	}
-	worst := processes.Severity(slices.MaxFunc(of, func(x, y broker.ConsumerStatus) int { return cmp.Compare(processes.Severity(x), processes.Severity(y)) }))
+	worst := processes.Severity(slices.MaxFunc(of,
+		func(x, y broker.ConsumerStatus) int { return cmp.Compare(processes.Severity(x), processes.Severity(y)) }))
 	var first, last broker.ConsumerStatus
 	n, handling := 0, 0
 	for _, c := range of {
@@ -124,9 +130,11 @@ func (f *Findings) breaker(name string, of []broker.ConsumerStatus, readers int,
 	}
 	switch worst {
 	case 2:
-		f.add(text.LevelWarning, check, "mend the dependency that the error names; it resumes by itself", "open%s %s%s", processes.Since(first.Since, now), where, cause)
+		f.add(text.LevelWarning, check, "mend the dependency that the error names; it resumes by itself", "open%s %s%s",
+			processes.Since(first.Since, now), where, cause)
 	case 1:
-		f.add(text.LevelWarning, check, "wait: it resumes by itself once its dependency is mended", "probing%s %s%s", processes.Since(first.Since, now), where, cause)
+		f.add(text.LevelWarning, check, "wait: it resumes by itself once its dependency is mended", "probing%s %s%s",
+			processes.Since(first.Since, now), where, cause)
 	default:
 		silent := ""
 		if readers > len(of) {
@@ -141,23 +149,29 @@ func (f *Findings) keeper(k processes.KeptQueue, now time.Time) {
 	check := "keeper " + k.Label()
 	switch {
 	case k.Answered == 0 && k.Readers > 0:
-		f.add(text.LevelWarning, check, "see whether the group's processes are overloaded, or of a version that does not answer yet",
+		f.add(text.LevelWarning, check, "see whether the group's processes are overloaded, or of a version that does not "+
+			"answer yet",
 			"unknown: no process with it answers")
 	case k.Answered == 0:
 	case !k.FailingSince.IsZero() && k.Unable != "":
-		f.add(text.LevelProblem, check, "start a process of group "+k.Group+" that has Temporal, and reaches it: it takes over, and what waits goes on by itself; nothing is lost meanwhile, and the Express lane goes on sending",
+		f.add(text.LevelProblem, check, "start a process of group "+k.Group+" that has Temporal, and reaches it: it takes "+
+			"over, and what waits goes on by itself; nothing is lost meanwhile, and the Express lane goes on sending",
 			"%s", k.Failing(now))
 	case !k.FailingSince.IsZero():
-		f.add(text.LevelProblem, check, "see that Temporal can be reached from it: it goes on by itself then; nothing is lost meanwhile, and the Express lane goes on sending",
+		f.add(text.LevelProblem, check, "see that Temporal can be reached from it: it goes on by itself then; nothing is "+
+			"lost meanwhile, and the Express lane goes on sending",
 			"%s", k.Failing(now))
 	case k.Keeper == "":
 		f.ok(check, "nothing came to any of %d yet", k.Answered)
 	case k.Late():
-		f.add(text.LevelWarning, check, "see that Temporal can be reached from it: it hands over what stays undecided, and tries again by itself; "+f.Code("half peek", k.Group)+" shows what",
+		f.add(text.LevelWarning, check, "see that Temporal can be reached from it: it hands over what stays undecided, "+
+			"and tries again by itself; "+f.Code("half peek", k.Group)+" shows what",
 			"%s; %d times a half message was not taken over", processes.Held(k), k.Failed)
 	case k.Ignored > 0:
-		f.add(text.LevelWarning, check, "if processes of an older version still run, set RollingUpgrade in the new ones (HOLDFAST_ROLLING_UPGRADE=1) until they are gone; otherwise see who may write to amq.default",
-			"%s; %s came through the default exchange, and did not count: their transactions are checked back", processes.Held(k), text.Plural(int(k.Ignored), "op record"))
+		f.add(text.LevelWarning, check, "if processes of an older version still run, set RollingUpgrade in the new ones "+
+			"(HOLDFAST_ROLLING_UPGRADE=1) until they are gone; otherwise see who may write to amq.default",
+			"%s; %s came through the default exchange, and did not count: their transactions are checked "+
+				"back", processes.Held(k), text.Plural(int(k.Ignored), "op record"))
 	case k.Unable != "":
 		f.ok(check, "%s; it could not hand over what stays undecided: %s", processes.Held(k), k.Unable)
 	default:

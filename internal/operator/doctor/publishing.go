@@ -19,8 +19,10 @@ func (f *Findings) publishing(answers []broker.ProcessStatus, now time.Time) {
 	full := map[string]fullQueue{}
 	for _, p := range answers {
 		for _, r := range p.Refused {
-			f.add(text.LevelWarning, "refused publishes", "see docs/runbook/refused-publish.md: what is to be done depends on the reason",
-				"process %s: %s, %d times%s: %s", text.OrDash(p.Instance), refusedRecord(r), r.Count, processes.Since(r.Since, now), r.Reason)
+			f.add(text.LevelWarning, "refused publishes", "see docs/runbook/refused-publish.md: what is to be done depends "+
+				"on the reason",
+				"process %s: %s, %d times%s: %s", text.OrDash(p.Instance), refusedRecord(r), r.Count, processes.Since(r.Since,
+					now), r.Reason)
 		}
 		for _, q := range p.Full {
 			name := cmp.Or(q.Queue, "topic "+q.Topic)
@@ -66,7 +68,8 @@ func (q fullQueue) text(now time.Time) string {
 	case q.Consumer == "":
 		what = q.Queue
 	}
-	s := fmt.Sprintf("%s refuses publishes of %s%s: %d times", what, text.ProcessCount(q.processes), processes.Since(q.Since, now), q.Refused)
+	s := fmt.Sprintf("%s refuses publishes of %s%s: %d times", what, text.ProcessCount(q.processes),
+		processes.Since(q.Since, now), q.Refused)
 	if q.Held > 0 {
 		s += fmt.Sprintf("; %s put where they wait for room, and nobody else waits for that", wereMessages(q.Held))
 	}
@@ -82,9 +85,11 @@ func wereMessages(n int) string {
 
 func (q fullQueue) remedy() string {
 	if q.Queue == "" {
-		return "see which queue of RabbitMQ's is at its limit (rabbitmqctl list_queues name messages policy), and empty it, or raise the limit; docs/runbook/full-queue.md"
+		return "see which queue of RabbitMQ's is at its limit (rabbitmqctl list_queues name messages policy), and empty " +
+			"it, or raise the limit; docs/runbook/full-queue.md"
 	}
-	return "start the consumer's processes, or more of them, or raise the queue's max-length; if it is not at its limit, it has no majority of its replicas; docs/runbook/full-queue.md"
+	return "start the consumer's processes, or more of them, or raise the queue's max-length; if it is not at its " +
+		"limit, it has no majority of its replicas; docs/runbook/full-queue.md"
 }
 
 // fullNow returns what a policy, or an argument, limits in a queue that is at that
@@ -120,7 +125,8 @@ func (f *Findings) fullQueues(queues []processes.ManagedQueue, prefix string) {
 		if name, ok := strings.CutPrefix(q.Name, prefix+".q."); ok {
 			whose, held = " of consumer "+name, heldNow(queues, prefix+".retry.full."+name)
 		}
-		f.add(text.LevelProblem, "full queues", "start the consumer's processes, or more of them, or raise the limit; docs/runbook/full-queue.md",
+		f.add(text.LevelProblem, "full queues", "start the consumer's processes, or more of them, or raise the limit; "+
+			"docs/runbook/full-queue.md",
 			"%s%s is full: %s%s; what is published to it is refused%s", q.Name, whose, limit, by, held)
 	}
 }

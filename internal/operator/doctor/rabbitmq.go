@@ -30,7 +30,8 @@ func examineRabbitMQ(ctx context.Context, c *reach.Config, e Examination) []Find
 		f.unreached(errors.New("no address"), "set AMQP_URL, for example to amqp://user:password@host:5672/vhost")
 		return f.All
 	}
-	b, err := broker.Open(ctx, broker.Options{URL: c.AMQPURL, Prefix: c.Prefix, RollingUpgrade: c.RollingUpgrade, Name: "holdfast doctor"})
+	b, err := broker.Open(ctx, broker.Options{URL: c.AMQPURL, Prefix: c.Prefix, RollingUpgrade: c.RollingUpgrade,
+		Name: "holdfast doctor"})
 	if err != nil {
 		f.unreached(err, "see that it runs, and check AMQP_URL")
 		return f.All
@@ -46,7 +47,8 @@ func examineRabbitMQ(ctx context.Context, c *reach.Config, e Examination) []Find
 		queues = append(queues, b.ConsumerQueue(c), b.AloneQueue(c))
 	}
 	rest := len(queues)
-	known := slices.DeleteFunc(processes.WithHeard(c.KnownConsumers(ctx, e.Skip), answers), func(k barrier.KnownConsumer) bool { return slices.Contains(e.Consumers, k.Name) })
+	known := slices.DeleteFunc(processes.WithHeard(c.KnownConsumers(ctx, e.Skip), answers),
+		func(k barrier.KnownConsumer) bool { return slices.Contains(e.Consumers, k.Name) })
 	for _, k := range known {
 		queues = append(queues, b.ConsumerQueue(k.Name))
 	}
@@ -58,7 +60,8 @@ func examineRabbitMQ(ctx context.Context, c *reach.Config, e Examination) []Find
 	f.ok("connection", "reached at %s", info.Where)
 	f.rabbitVersion(info)
 	if info.Blocked != "" {
-		f.add(text.LevelProblem, "alarms", "free memory or disk on the server, or raise its limits", "publishers are blocked: %s", info.Blocked)
+		f.add(text.LevelProblem, "alarms", "free memory or disk on the server, or raise its limits",
+			"publishers are blocked: %s", info.Blocked)
 	}
 	f.topology(info, b.TopicsExchange(), len(e.Groups)+len(e.Consumers) > 0)
 	f.failures(info.Queues[:failing])
@@ -75,7 +78,8 @@ func examineRabbitMQ(ctx context.Context, c *reach.Config, e Examination) []Find
 	now := c.Clock()
 	halves, err := processes.KeptQueues(ctx, b, e.Groups, answers)
 	if err != nil {
-		f.add(text.LevelProblem, "half queues", "see that this user may read what begins with "+c.Prefix, "unknown: %s", text.Of(err))
+		f.add(text.LevelProblem, "half queues", "see that this user may read what begins with "+c.Prefix, "unknown: %s",
+			text.Of(err))
 	}
 	for _, k := range halves {
 		f.halfQueue(k)
@@ -139,9 +143,11 @@ func (f *Findings) topology(info broker.Info, exchange string, expected bool) {
 	case info.Topics:
 		f.ok("exchange", "%s is there", exchange)
 	case expected:
-		f.add(text.LevelProblem, "exchange", "start a process that uses Holdfast: it makes it; check --prefix", "%s is not there", exchange)
+		f.add(text.LevelProblem, "exchange", "start a process that uses Holdfast: it makes it; check --prefix",
+			"%s is not there", exchange)
 	default:
-		f.add(text.LevelWarning, "exchange", "the first process that uses Holdfast makes it; check --prefix", "%s is not there yet", exchange)
+		f.add(text.LevelWarning, "exchange", "the first process that uses Holdfast makes it; check --prefix",
+			"%s is not there yet", exchange)
 	}
 }
 
@@ -151,13 +157,17 @@ func (f *Findings) halfQueue(k processes.KeptQueue) {
 	waits := fmt.Sprintf("%d waiting", k.Waiting)
 	switch {
 	case !k.Exists:
-		f.add(text.LevelProblem, check, "start a process of the group; check its name and --prefix", "its half queue %s is not there", k.Name)
+		f.add(text.LevelProblem, check, "start a process of the group; check its name and --prefix",
+			"its half queue %s is not there", k.Name)
 	case k.Readers == 0 && k.Queue > 1:
-		f.add(text.LevelProblem, check, "start a process of the group: it keeps every half queue that it finds when it starts", "no Keeper reads %s; %s", k.Name, waits)
+		f.add(text.LevelProblem, check, "start a process of the group: it keeps every half queue that it finds when it "+
+			"starts", "no Keeper reads %s; %s", k.Name, waits)
 	case k.Readers == 0:
-		f.add(text.LevelProblem, check, "start a process of the group", "no Keeper reads %s: no process of the group runs; %s", k.Name, waits)
+		f.add(text.LevelProblem, check, "start a process of the group",
+			"no Keeper reads %s: no process of the group runs; %s", k.Name, waits)
 	case k.Waiting > manyWaiting:
-		f.add(text.LevelWarning, check, "see whether its processes have enough CPU, and whether Temporal takes hand-overs", "the Keeper lags behind: %s", waits)
+		f.add(text.LevelWarning, check, "see whether its processes have enough CPU, and whether Temporal takes hand-overs",
+			"the Keeper lags behind: %s", waits)
 	default:
 		f.ok(check, "%s: %s, %s", k.Name, waits, text.Plural(k.Readers, "Keeper"))
 	}
@@ -169,15 +179,19 @@ func (f *Findings) consumerQueue(name string, q broker.QueueInfo, of []broker.Co
 	check := "consumer " + name
 	switch {
 	case !q.Exists:
-		f.add(text.LevelProblem, check, "start a process of the consumer; check its name and --prefix", "its queue %s is not there", q.Name)
-	case q.Consumers == 0 && slices.ContainsFunc(of, func(c broker.ConsumerStatus) bool { return processes.Severity(c) > 0 }):
+		f.add(text.LevelProblem, check, "start a process of the consumer; check its name and --prefix",
+			"its queue %s is not there", q.Name)
+	case q.Consumers == 0 && slices.ContainsFunc(of,
+		func(c broker.ConsumerStatus) bool { return processes.Severity(c) > 0 }):
 		f.ok(check, "%s: %s, paused by its circuit breaker", q.Name, waiting(q))
 	case q.Consumers == 0 && len(of) > 0:
-		f.add(text.LevelWarning, check, "run doctor again; if it stays so, see the log of its processes", "its processes run, but read nothing at the moment: %s", waiting(q))
+		f.add(text.LevelWarning, check, "run doctor again; if it stays so, see the log of its processes",
+			"its processes run, but read nothing at the moment: %s", waiting(q))
 	case q.Consumers == 0:
 		f.add(text.LevelProblem, check, "start a process of the consumer", "nobody reads %s: %s", q.Name, waiting(q))
 	case q.Messages > manyWaiting:
-		f.add(text.LevelWarning, check, "start more processes of the consumer, or raise its concurrency", "it lags behind: %s", waiting(q))
+		f.add(text.LevelWarning, check, "start more processes of the consumer, or raise its concurrency",
+			"it lags behind: %s", waiting(q))
 	default:
 		f.ok(check, "%s: %s, %d reading", q.Name, waiting(q), q.Consumers)
 	}
@@ -189,9 +203,11 @@ func (f *Findings) replyQueue(group string, q broker.QueueInfo) {
 	check := "replies " + group
 	switch {
 	case q.Messages > 0 && q.Consumers == 0:
-		f.add(text.LevelProblem, check, "start a process of the group that has its sagas", "%s in %s, and nobody reads them: sagas wait for them", waiting(q), q.Name)
+		f.add(text.LevelProblem, check, "start a process of the group that has its sagas",
+			"%s in %s, and nobody reads them: sagas wait for them", waiting(q), q.Name)
 	case q.Messages > manyWaiting:
-		f.add(text.LevelWarning, check, "see whether its processes have enough CPU, and whether Temporal takes signals", "they lag behind: %s in %s", waiting(q), q.Name)
+		f.add(text.LevelWarning, check, "see whether its processes have enough CPU, and whether Temporal takes signals",
+			"they lag behind: %s in %s", waiting(q), q.Name)
 	case q.Exists:
 		f.ok(check, "%s: %s, %d reading", q.Name, waiting(q), q.Consumers)
 	}
@@ -204,7 +220,8 @@ func (f *Findings) aloneQueue(name string, q broker.QueueInfo) {
 	check := "consumer " + name
 	switch {
 	case q.Messages > manyAlone:
-		f.add(text.LevelWarning, check, "see why its processes die or lose their connection: the log, their memory", "%s in %s: its processes were lost with them", waiting(q), q.Name)
+		f.add(text.LevelWarning, check, "see why its processes die or lose their connection: the log, their memory",
+			"%s in %s: its processes were lost with them", waiting(q), q.Name)
 	case q.Messages > 0:
 		f.ok(check, "%s in %s, to be tried one by one: a process was lost with them", waiting(q), q.Name)
 	}

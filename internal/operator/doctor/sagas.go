@@ -27,14 +27,16 @@ const (
 
 // countSagas counts the workflows that f finds.
 func countSagas(ctx context.Context, t *server.Temporal, f sagas.Filter, more string) (int, error) {
-	n, err := t.CountWorkflow(ctx, &workflowservice.CountWorkflowExecutionsRequest{Namespace: t.Namespace, Query: f.Query() + more})
+	n, err := t.CountWorkflow(ctx, &workflowservice.CountWorkflowExecutionsRequest{Namespace: t.Namespace,
+		Query: f.Query() + more})
 	return int(n.GetCount()), err
 }
 
 // sagas counts the sagas that are not on their happy path.
 func (f *Findings) sagas(ctx context.Context, t *server.Temporal, prefix string, now time.Time) {
 	counts := map[string]int{}
-	for _, s := range []string{core.StateParked, core.StateCompensationFailed, core.StatePaused, core.StateWaiting, core.StateCompensating} {
+	for _, s := range []string{core.StateParked, core.StateCompensationFailed, core.StatePaused, core.StateWaiting,
+		core.StateCompensating} {
 		n, err := countSagas(ctx, t, sagas.Filter{Prefix: prefix, States: []string{s}}, "")
 		if err != nil {
 			f.add(text.LevelWarning, "sagas", "", "unknown: %s", text.Of(err))
@@ -44,8 +46,10 @@ func (f *Findings) sagas(ctx context.Context, t *server.Temporal, prefix string,
 	}
 	f.openSagas(counts)
 	old := " AND StartTime < " + server.Quote(now.Add(-longWait).UTC().Format(time.RFC3339Nano))
-	if n, err := countSagas(ctx, t, sagas.Filter{Prefix: prefix, States: []string{core.StateWaiting}}, old); err == nil && n > 0 {
-		f.add(text.LevelWarning, "waiting sagas", f.Code("saga list", "", "--state", "waiting", "--older-than", longWait.String())+" lists them, "+f.Code("saga show", "ID")+" says how to answer",
+	if n, err := countSagas(ctx, t, sagas.Filter{Prefix: prefix, States: []string{core.StateWaiting}},
+		old); err == nil && n > 0 {
+		f.add(text.LevelWarning, "waiting sagas", f.Code("saga list", "", "--state", "waiting", "--older-than",
+			longWait.String())+" lists them, "+f.Code("saga show", "ID")+" says how to answer",
 			"%s for an answer, and began more than %s ago", text.Plural(n, "saga")+" waiting", text.Age(longWait))
 	}
 }
@@ -54,7 +58,9 @@ func (f *Findings) sagas(ctx context.Context, t *server.Temporal, prefix string,
 func (f *Findings) openSagas(counts map[string]int) {
 	const check = "sagas"
 	if n := counts[core.StateCompensationFailed]; n > 0 {
-		f.add(text.LevelProblem, "sagas not undone", f.Code("saga list", "", "--state", "compensation-failed")+" lists them, "+f.Code("saga show", "ID")+" says why and what can be done: mend the cause, then retry, or skip what was undone by hand",
+		f.add(text.LevelProblem, "sagas not undone", f.Code("saga list", "", "--state",
+			"compensation-failed")+" lists them, "+f.Code("saga show", "ID")+" says why and what can be done: mend the "+
+			"cause, then retry, or skip what was undone by hand",
 			"%s that could not be undone: some of what each did still stands", text.Plural(n, "saga"))
 	}
 	var rest []string
@@ -68,7 +74,8 @@ func (f *Findings) openSagas(counts map[string]int) {
 		more = "; " + text.Join(rest)
 	}
 	if n := counts[core.StateParked]; n > 0 {
-		f.add(text.LevelWarning, check, f.Code("saga list", "", "--state", "parked")+" lists them, "+f.Code("saga show", "ID")+" says why and what can be done", "%s for an operator%s",
+		f.add(text.LevelWarning, check, f.Code("saga list", "", "--state", "parked")+" lists them, "+f.Code("saga show",
+			"ID")+" says why and what can be done", "%s for an operator%s",
 			text.Plural(n, "saga")+" waiting", more)
 		return
 	}
@@ -76,12 +83,14 @@ func (f *Findings) openSagas(counts map[string]int) {
 }
 
 // StrandedSagas finds sagas whose version no worker has, and names the versions.
-func (f *Findings) StrandedSagas(ctx context.Context, t *server.Temporal, prefix string, definitions func() ([]broker.SagaDefinition, error)) {
+func (f *Findings) StrandedSagas(ctx context.Context, t *server.Temporal, prefix string,
+	definitions func() ([]broker.SagaDefinition, error)) {
 	var rows []sagas.Row
-	err := sagas.Each(ctx, t, sagas.Filter{Prefix: prefix, States: []string{core.StateNoWorker}}, strandedShown, func(r sagas.Row) bool {
-		rows = append(rows, r)
-		return len(rows) <= strandedShown
-	})
+	err := sagas.Each(ctx, t, sagas.Filter{Prefix: prefix, States: []string{core.StateNoWorker}}, strandedShown,
+		func(r sagas.Row) bool {
+			rows = append(rows, r)
+			return len(rows) <= strandedShown
+		})
 	if err != nil {
 		f.add(text.LevelWarning, "saga versions", "", "unknown: %s", text.Of(err))
 		return
@@ -123,11 +132,14 @@ func (f *Findings) stranded(rows []sagas.Row, running []broker.SagaDefinition, u
 		if slices.ContainsFunc(running, func(r broker.SagaDefinition) bool {
 			return r.Group == d.group && r.Name == d.name && r.Version == d.version
 		}) {
-			f.add(text.LevelProblem, "saga versions", fmt.Sprintf("see %s, and that processes of group %s with the saga's database run", f.Code("saga show", missing[d][0]), d.group),
-				"%s waiting although processes of group %s have %s: those that were asked have another database than the saga, or one has only just started", n, d.group, what)
+			f.add(text.LevelProblem, "saga versions", fmt.Sprintf("see %s, and that processes of group %s with the saga's "+
+				"database run", f.Code("saga show", missing[d][0]), d.group),
+				"%s waiting although processes of group %s have %s: those that were asked have another database than the saga, "+
+					"or one has only just started", n, d.group, what)
 			continue
 		}
-		f.add(text.LevelProblem, "saga versions", fmt.Sprintf("start a process of group %s that registers %s; or see %s", d.group, what, f.Code("saga show", missing[d][0])),
+		f.add(text.LevelProblem, "saga versions", fmt.Sprintf("start a process of group %s that registers %s; or see %s",
+			d.group, what, f.Code("saga show", missing[d][0])),
 			"%s waiting for a worker of group %s with %s; %s", n, d.group, what, versionsOf(running, d.group, d.name, unasked))
 	}
 }
@@ -169,6 +181,8 @@ func (f *Findings) LostSagas(ctx context.Context, t *server.Temporal, prefix str
 		f.ok(check, "no saga's workflow was ended from outside")
 	default:
 		f.add(text.LevelProblem, check, "look at one, such as: "+f.Command("saga show", rows[0].ID)+"; "+
-			f.Code("saga compensate", "", text.WithReason("--state", strings.Join(server.LostStates, ","))...)+" undoes what they did", "%s neither completed nor undone: the workflow was ended from outside, by a termination for example", text.Plural(len(rows), "saga"))
+			f.Code("saga compensate", "", text.WithReason("--state", strings.Join(server.LostStates,
+				","))...)+" undoes what they did", "%s neither completed nor undone: the workflow was ended from outside, by a "+
+			"termination for example", text.Plural(len(rows), "saga"))
 	}
 }

@@ -67,7 +67,8 @@ func (f *Findings) noTemporal(ask reach.Asked) {
 	uses := func(p broker.ProcessStatus) bool { return !p.NoTemporal }
 	sends := func(p broker.ProcessStatus) bool { return len(p.Keepers) > 0 }
 	if err == nil && !slices.ContainsFunc(answers, uses) && slices.ContainsFunc(answers, sends) {
-		f.ok("connection", "not checked: TEMPORAL_ADDRESS is not set, and no process that answers (%d) uses Temporal", len(answers))
+		f.ok("connection", "not checked: TEMPORAL_ADDRESS is not set, and no process that answers (%d) uses Temporal",
+			len(answers))
 		return
 	}
 	f.add(text.LevelProblem, "connection", "set TEMPORAL_ADDRESS; where no process uses Temporal: --skip temporal",
@@ -93,7 +94,8 @@ func temporalVersionFinding(version string) Finding {
 	case major < 1 || minor < 25:
 		f.Level, f.Remedy = text.LevelProblem, "upgrade to Temporal 1.25 or later: Updates need it"
 	case minor < 29:
-		f.Level, f.Remedy = text.LevelWarning, "set system.enableEagerWorkflowStart, or upgrade to 1.29 or later: transactions are faster with it"
+		f.Level, f.Remedy = text.LevelWarning, "set system.enableEagerWorkflowStart, or upgrade to 1.29 or later: "+
+			"transactions are faster with it"
 	}
 	return f
 }
@@ -103,13 +105,16 @@ func (f *Findings) namespace(ctx context.Context, t *server.Temporal) bool {
 	var missing *serviceerror.NamespaceNotFound
 	switch {
 	case errors.As(err, &missing):
-		f.add(text.LevelProblem, "namespace", "create it with: temporal operator namespace create --namespace "+t.Namespace+"; or check TEMPORAL_NAMESPACE", "%s does not exist", t.Namespace)
+		f.add(text.LevelProblem, "namespace", "create it with: temporal operator namespace create "+
+			"--namespace "+t.Namespace+"; or check TEMPORAL_NAMESPACE", "%s does not exist", t.Namespace)
 		return false
 	case err != nil:
-		f.add(text.LevelProblem, "namespace", "check TEMPORAL_NAMESPACE, and what this client may do", "%s: %s", t.Namespace, text.Of(err))
+		f.add(text.LevelProblem, "namespace", "check TEMPORAL_NAMESPACE, and what this client may do", "%s: %s", t.Namespace,
+			text.Of(err))
 		return false
 	}
-	f.ok("namespace", "%s keeps ended workflows for %s", t.Namespace, text.Age(d.GetConfig().GetWorkflowExecutionRetentionTtl().AsDuration()))
+	f.ok("namespace", "%s keeps ended workflows for %s", t.Namespace,
+		text.Age(d.GetConfig().GetWorkflowExecutionRetentionTtl().AsDuration()))
 	return true
 }
 
@@ -127,7 +132,8 @@ func (f *Findings) attributes(ctx context.Context, t *server.Temporal, fix bool)
 	case err != nil:
 		f.add(text.LevelProblem, check, "", "%s", text.Of(err))
 	case len(missing) > 0:
-		f.add(text.LevelProblem, check, "run "+f.Code("doctor", "", "--fix")+", or start a worker: both create them, where that is allowed", "missing: %s", attributeList(missing))
+		f.add(text.LevelProblem, check, "run "+f.Code("doctor", "",
+			"--fix")+", or start a worker: both create them, where that is allowed", "missing: %s", attributeList(missing))
 	default:
 		f.ok(check, "%s", attributeList(worker.SearchAttributes()))
 		return true
@@ -151,7 +157,8 @@ func (f *Findings) parked(ctx context.Context, t *server.Temporal) {
 	case err != nil:
 		f.add(text.LevelWarning, "parked", "", "unknown: %s", text.Of(err))
 	case count.GetCount() > 0:
-		f.add(text.LevelWarning, "parked", f.Code("tx list", "", "--state", "parked")+" lists them with the reasons, "+f.Code("tx show", "ID")+" says what can be done", "%s for an operator",
+		f.add(text.LevelWarning, "parked", f.Code("tx list", "", "--state",
+			"parked")+" lists them with the reasons, "+f.Code("tx show", "ID")+" says what can be done", "%s for an operator",
 			text.Plural(int(count.GetCount()), "transaction")+" waiting")
 	default:
 		f.ok("parked", "no transaction waits for an operator")
@@ -160,7 +167,8 @@ func (f *Findings) parked(ctx context.Context, t *server.Temporal) {
 
 // pollers says whether processes of a group take work from Temporal. One that has just
 // gone is listed for a while yet: then it counts that no process of the group answers.
-func (f *Findings) pollers(ctx context.Context, t *server.Temporal, prefix, group string, ask reach.Asked, now time.Time) {
+func (f *Findings) pollers(ctx context.Context, t *server.Temporal, prefix, group string, ask reach.Asked,
+	now time.Time) {
 	queue := workflows.TaskQueue(prefix, group)
 	p, err := t.Polled(ctx, queue, now)
 	if err != nil {
@@ -174,7 +182,8 @@ func (f *Findings) pollers(ctx context.Context, t *server.Temporal, prefix, grou
 	}
 	if answers, unasked := ask(); unasked == nil && !processes.GroupAnswers(answers, group) {
 		f.add(text.LevelWarning, "group "+group, remedy+"; if one runs, run doctor again",
-			"%s polled task queue %s, the last %s ago, but no process of the group answers: it has just gone", text.ProcessCount(p.Fresh), queue, text.Age(now.Sub(p.Last)))
+			"%s polled task queue %s, the last %s ago, but no process of the group answers: it has just "+
+				"gone", text.ProcessCount(p.Fresh), queue, text.Age(now.Sub(p.Last)))
 		return
 	}
 	f.ok("group "+group, "%s polling task queue %s", text.ProcessCount(p.Fresh), queue)

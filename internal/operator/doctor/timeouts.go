@@ -11,7 +11,8 @@ import (
 // consumerTimeouts finds consumers that may hold a message for longer than RabbitMQ lets
 // them. managed are the queues as the management API describes them; it does not tell
 // what the server's own configuration says.
-func (f *Findings) consumerTimeouts(answers []broker.ProcessStatus, managed []processes.ManagedQueue, queueOf func(consumer string) string) {
+func (f *Findings) consumerTimeouts(answers []broker.ProcessStatus, managed []processes.ManagedQueue,
+	queueOf func(consumer string) string) {
 	told := map[string]bool{}
 	for _, p := range answers {
 		for _, c := range p.Consumers {

@@ -204,7 +204,8 @@ func because(why string) string {
 func (s Story) Stands(state string) []txflow.MemberStatus {
 	all := slices.Clone(s.ended)
 	for _, id := range s.Order {
-		m := txflow.MemberStatus{ID: id, State: s.ends[id], Topics: holdfast.Topics(s.Messages[id]), Keys: KeysOf(s.Messages[id])}
+		m := txflow.MemberStatus{ID: id, State: s.ends[id], Topics: holdfast.Topics(s.Messages[id]),
+			Keys: KeysOf(s.Messages[id])}
 		switch m.State {
 		case "":
 			m.State = workflows.State(state)
@@ -218,6 +219,7 @@ func (s Story) Stands(state string) []txflow.MemberStatus {
 	return all
 }
 
+// KeysOf are the business keys of messages, one for each.
 func KeysOf(ms []holdfast.Message) []string {
 	var keys []string
 	for _, m := range ms {

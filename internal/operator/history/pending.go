@@ -19,6 +19,7 @@ type PendingActivity struct {
 	Error string `json:"error,omitempty"`
 }
 
+// Pending are the activities that a workflow waits for.
 func Pending(of []*workflowpb.PendingActivityInfo) []PendingActivity {
 	var all []PendingActivity
 	for _, p := range of {

@@ -11,7 +11,8 @@ import (
 
 // sagaSteps are the activities of the workflow Saga that end with a SagaResult and are
 // not named after a step of the saga.
-var sagaSteps = map[string]bool{activities.SagaDo: true, activities.SagaUndo: true, activities.SagaPrepare: true, activities.SagaReceive: true}
+var sagaSteps = map[string]bool{activities.SagaDo: true, activities.SagaUndo: true, activities.SagaPrepare: true,
+	activities.SagaReceive: true}
 
 // isSagaStep reports whether an activity of that name, with that result, is a step of
 // a saga: it may be named after the step.

@@ -83,11 +83,13 @@ func Kept(group string, n int, q broker.QueueInfo, answers []broker.ProcessStatu
 	k.Held, k.HandingOver, k.Undecided = first.Held, first.HandingOver, first.Undecided
 	k.OldestAge, k.CheckAfter = first.OldestAge.Seconds(), first.CheckAfter.Seconds()
 	k.Ignored = first.Ignored
-	k.Matched, k.HandedOver, k.Failed, k.Orphaned, k.Malformed = first.Matched, first.HandedOver, first.Failed, first.Orphaned, first.Malformed
+	k.Matched, k.HandedOver, k.Failed = first.Matched, first.HandedOver, first.Failed
+	k.Orphaned, k.Malformed = first.Orphaned, first.Malformed
 	k.FailingSince, k.LastError, k.Unable = first.FailingSince, first.LastError, first.Unable
 	return k
 }
 
+// CompareBool orders false before true.
 func CompareBool(x, y bool) int {
 	switch {
 	case x == y:
@@ -112,7 +114,8 @@ func KeptGroups(answers []broker.ProcessStatus) []string {
 
 // KeptQueues looks at the half queues of groups. A queue that only its Keeper
 // knows is among them.
-func KeptQueues(ctx context.Context, b *broker.Broker, groups []string, answers []broker.ProcessStatus) ([]KeptQueue, error) {
+func KeptQueues(ctx context.Context, b *broker.Broker, groups []string,
+	answers []broker.ProcessStatus) ([]KeptQueue, error) {
 	var all []KeptQueue
 	for _, g := range groups {
 		names, err := b.FindHalfQueues(ctx, g)
@@ -147,6 +150,7 @@ func (k KeptQueue) Late() bool {
 // keeperLate is how old a half message may become in any case.
 const keeperLate = 10 * time.Second
 
+// Seconds is a number of seconds as a duration.
 func Seconds(s float64) time.Duration { return time.Duration(s * float64(time.Second)) }
 
 // Notes say what is wrong with the queue, in words.
@@ -155,13 +159,15 @@ func (k KeptQueue) Notes(now time.Time) []string {
 	add := func(format string, args ...any) { notes = append(notes, k.Label()+": "+fmt.Sprintf(format, args...)) }
 	switch {
 	case !k.Exists && k.Answered == 0:
-		add("there is no half queue %s, and no Keeper answers: start a process of the group; check its name and --prefix", k.Name)
+		add("there is no half queue %s, and no Keeper answers: start a process of the group; check its name and "+
+			"--prefix", k.Name)
 	case !k.Exists:
 		add("the half queue %s is not there: restart a process of the group, which makes it", k.Name)
 	case k.Readers == 0:
 		add("nobody keeps it: start a process of the group")
 	case k.Answered == 0:
-		add("no Keeper answers, although %s it: they are overloaded, or of a version that does not answer yet", readers(k.Readers))
+		add("no Keeper answers, although %s it: they are overloaded, or of a version that does not answer yet",
+			readers(k.Readers))
 	case k.Keeper == "":
 		add("nothing has come to any of %d Keepers yet: which one is active is not known", k.Answered)
 	}
@@ -169,7 +175,8 @@ func (k KeptQueue) Notes(now time.Time) []string {
 	case !k.FailingSince.IsZero():
 		add("%s", k.Failing(now))
 	case k.Late():
-		add("its oldest half message should have been handed over after %s; %d tries failed", text.Age(Seconds(k.CheckAfter)), k.Failed)
+		add("its oldest half message should have been handed over after %s; %d tries failed",
+			text.Age(Seconds(k.CheckAfter)), k.Failed)
 	}
 	return notes
 }

@@ -45,7 +45,8 @@ func NewManagement(amqpURL, given string) (m management, err error) {
 	m.user, m.password, m.vhost = at.Username, at.Password, at.Vhost
 	switch {
 	case given != "":
-		if m.Base, err = url.Parse(given); err != nil || m.Base.Host == "" || m.Base.Scheme != "http" && m.Base.Scheme != "https" {
+		if m.Base, err = url.Parse(given); err != nil || m.Base.Host == "" || m.Base.Scheme != "http" &&
+			m.Base.Scheme != "https" {
 			return m, errors.New("the address of the management API is no URL: want http://host:15672")
 		}
 		if m.Base.User != nil {
@@ -146,17 +147,21 @@ func (m management) get(ctx context.Context, path string, query url.Values, out 
 func (q ManagedQueue) ConsumerTimeout(server broker.ConsumerTimeout) broker.ConsumerTimeout {
 	var own []broker.ConsumerTimeout
 	if ms, ok := Number(q.Arguments["x-consumer-timeout"]); ok {
-		own = append(own, broker.ConsumerTimeout{Limit: time.Duration(ms) * time.Millisecond, Of: "the queue's argument x-consumer-timeout"})
+		own = append(own, broker.ConsumerTimeout{Limit: time.Duration(ms) * time.Millisecond,
+			Of: "the queue's argument x-consumer-timeout"})
 	}
 	if ms, ok := Number(q.Effective["consumer-timeout"]); ok {
-		own = append(own, broker.ConsumerTimeout{Limit: time.Duration(ms) * time.Millisecond, Of: strings.TrimSpace(PolicyNames(q))})
+		own = append(own, broker.ConsumerTimeout{Limit: time.Duration(ms) * time.Millisecond,
+			Of: strings.TrimSpace(PolicyNames(q))})
 	}
 	if len(own) == 0 {
 		return server
 	}
-	return slices.MinFunc(own, func(x, y broker.ConsumerTimeout) int { return int(x.Limit.Milliseconds() - y.Limit.Milliseconds()) })
+	return slices.MinFunc(own,
+		func(x, y broker.ConsumerTimeout) int { return int(x.Limit.Milliseconds() - y.Limit.Milliseconds()) })
 }
 
+// PolicyNames names the policies that a queue has.
 func PolicyNames(q ManagedQueue) string {
 	var names []string
 	if q.Policy != "" {

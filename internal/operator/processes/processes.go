@@ -22,7 +22,10 @@ func ConsumerStates(answers []broker.ProcessStatus, name string) []broker.Consum
 			}
 		}
 		if len(here) > 0 {
-			of = append(of, slices.MaxFunc(here, func(x, y broker.ConsumerStatus) int { return cmp.Compare(Severity(x), Severity(y)) }))
+			of = append(of, slices.MaxFunc(here, func(x, y broker.ConsumerStatus) int {
+				return cmp.Compare(Severity(x),
+					Severity(y))
+			}))
 		}
 	}
 	return of
@@ -63,8 +66,10 @@ func Since(at, now time.Time) string {
 	return fmt.Sprintf(" since %s (%s)", at.In(now.Location()).Format(text.DateTime), text.Age(now.Sub(at)))
 }
 
+// Held says what a Keeper holds.
 func Held(k KeptQueue) string {
-	s := fmt.Sprintf("%s holds %s, %s undecided", k.Keeper, text.Plural(k.Held, "record"), text.Plural(k.Undecided, "half message"))
+	s := fmt.Sprintf("%s holds %s, %s undecided", k.Keeper, text.Plural(k.Held, "record"),
+		text.Plural(k.Undecided, "half message"))
 	if k.OldestAge > 0 {
 		s += ", the oldest for " + text.Age(Seconds(k.OldestAge))
 	}

@@ -78,6 +78,7 @@ func (c *Config) ReadFlags() error {
 // environment is an environment as envconfig looks things up in it.
 type environment []string
 
+// Environ returns all of it.
 func (e environment) Environ() []string { return e }
 
 // LookupEnv returns the last value, as a process would see it.
@@ -90,6 +91,7 @@ func (e environment) LookupEnv(name string) (value string, ok bool) {
 	return value, ok
 }
 
+// Suggester makes command lines for this installation.
 func (c *Config) Suggester() text.Suggester { return text.Suggester{Said: c.PrefixFlag} }
 
 // Bounded gives ctx the command's time limit, or otherwise, if neither the flag

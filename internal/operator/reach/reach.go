@@ -32,9 +32,11 @@ import (
 
 // TemporalOptions reads Temporal's own environment and configuration file.
 func (c *Config) TemporalOptions() (client.Options, error) {
-	o, err := envconfig.LoadClientOptions(envconfig.LoadClientOptionsRequest{EnvLookup: environment(c.environ), IncludeRemoteCodec: true})
+	o, err := envconfig.LoadClientOptions(envconfig.LoadClientOptionsRequest{EnvLookup: environment(c.environ),
+		IncludeRemoteCodec: true})
 	if err != nil {
-		return o, text.WithRemedy(fmt.Errorf("configuration of Temporal: %w", err), "check the variables TEMPORAL_… and Temporal's configuration file")
+		return o, text.WithRemedy(fmt.Errorf("configuration of Temporal: %w", err),
+			"check the variables TEMPORAL_… and Temporal's configuration file")
 	}
 	if o.HostPort == "" {
 		o.HostPort = client.DefaultHostPort
@@ -66,12 +68,15 @@ func (c *Config) Temporal(ctx context.Context) (*server.Temporal, error) {
 	if err != nil {
 		const remedy = "TEMPORAL_ADDRESS and the other variables TEMPORAL_…; `holdfast dev` starts one"
 		if !c.TemporalAddressed() {
-			return nil, &holdfast.UnavailableError{Part: "Temporal", Where: o.HostPort + ", since TEMPORAL_ADDRESS is not set,", Err: err,
+			return nil, &holdfast.UnavailableError{Part: "Temporal", Where: o.HostPort +
+				", since TEMPORAL_ADDRESS is not set,", Err: err,
 				Remedy: "set " + remedy}
 		}
-		return nil, &holdfast.UnavailableError{Part: "Temporal", Where: o.HostPort, Err: err, Remedy: "see that it runs, and check " + remedy}
+		return nil, &holdfast.UnavailableError{Part: "Temporal", Where: o.HostPort, Err: err,
+			Remedy: "see that it runs, and check " + remedy}
 	}
-	return &server.Temporal{Client: dialled, Suggester: c.Suggester(), Address: o.HostPort, Namespace: o.Namespace, Data: o.DataConverter, Prefix: c.Prefix, IDPrefix: idPrefix(c), Rolling: c.RollingUpgrade}, nil
+	return &server.Temporal{Client: dialled, Suggester: c.Suggester(), Address: o.HostPort, Namespace: o.Namespace,
+		Data: o.DataConverter, Prefix: c.Prefix, IDPrefix: idPrefix(c), Rolling: c.RollingUpgrade}, nil
 }
 
 func idPrefix(c *Config) string {
@@ -88,7 +93,8 @@ func (c *Config) WithTemporal(ctx context.Context, f func(context.Context, *serv
 
 // WithTemporalFor is WithTemporal for a command that may take longer, or less
 // time, unless --timeout says otherwise.
-func (c *Config) WithTemporalFor(ctx context.Context, limit time.Duration, f func(context.Context, *server.Temporal) error) error {
+func (c *Config) WithTemporalFor(ctx context.Context, limit time.Duration,
+	f func(context.Context, *server.Temporal) error) error {
 	ctx, cancel := c.Bounded(ctx, limit)
 	defer cancel()
 	t, err := c.Temporal(ctx)
@@ -103,12 +109,15 @@ func (c *Config) WithTemporalFor(ctx context.Context, limit time.Duration, f fun
 // yet.
 func (c *Config) Database() (db *gorm.DB, closeDB func(), err error) {
 	if c.DatabaseURL == "" {
-		return nil, nil, text.WithRemedy(errors.New("no database"), "set DATABASE_URL, for example to postgres://user:password@host:5432/database")
+		return nil, nil, text.WithRemedy(errors.New("no database"),
+			"set DATABASE_URL, for example to postgres://user:password@host:5432/database")
 	}
-	db, err = gorm.Open(postgres.Open(unprepared(c.DatabaseURL)), &gorm.Config{Logger: logger.Discard, DisableAutomaticPing: true})
+	db, err = gorm.Open(postgres.Open(unprepared(c.DatabaseURL)),
+		&gorm.Config{Logger: logger.Discard, DisableAutomaticPing: true})
 	if err != nil {
 		// The parser's error may quote the URL, and with it the password.
-		return nil, nil, errors.New("DATABASE_URL is no URL for PostgreSQL: want postgres://user:password@host:5432/database, with special characters percent-encoded")
+		return nil, nil, errors.New("DATABASE_URL is no URL for PostgreSQL: want " +
+			"postgres://user:password@host:5432/database, with special characters percent-encoded")
 	}
 	pool, err := db.DB()
 	if err != nil {
@@ -172,11 +181,13 @@ func (c *Config) KnownConsumers(ctx context.Context, skip []string) []barrier.Kn
 // WithBroker connects to RabbitMQ, and runs f within the command's time limit.
 func (c *Config) WithBroker(ctx context.Context, f func(context.Context, *broker.Broker) error) error {
 	if c.AMQPURL == "" {
-		return text.WithRemedy(errors.New("no address of RabbitMQ"), "set AMQP_URL, for example to amqp://user:password@host:5672/vhost")
+		return text.WithRemedy(errors.New("no address of RabbitMQ"),
+			"set AMQP_URL, for example to amqp://user:password@host:5672/vhost")
 	}
 	ctx, cancel := c.Bounded(ctx, DefaultTimeout)
 	defer cancel()
-	b, err := broker.Open(ctx, broker.Options{URL: c.AMQPURL, Prefix: c.Prefix, RollingUpgrade: c.RollingUpgrade, Name: "holdfast half"})
+	b, err := broker.Open(ctx, broker.Options{URL: c.AMQPURL, Prefix: c.Prefix, RollingUpgrade: c.RollingUpgrade,
+		Name: "holdfast half"})
 	if err != nil {
 		return err
 	}
@@ -208,9 +219,11 @@ func (c *Config) AskOnce(ctx context.Context, skip []string) Asked {
 // Definitions asks the running processes for their sagas.
 func (c *Config) Definitions(ctx context.Context) ([]broker.SagaDefinition, error) {
 	if c.AMQPURL == "" {
-		return nil, text.WithRemedy(errors.New("the running processes cannot be asked: no address of RabbitMQ"), "set AMQP_URL, or name the group with --group")
+		return nil, text.WithRemedy(errors.New("the running processes cannot be asked: no address of RabbitMQ"),
+			"set AMQP_URL, or name the group with --group")
 	}
-	b, err := broker.Open(ctx, broker.Options{URL: c.AMQPURL, Prefix: c.Prefix, RollingUpgrade: c.RollingUpgrade, Name: "holdfast"})
+	b, err := broker.Open(ctx, broker.Options{URL: c.AMQPURL, Prefix: c.Prefix, RollingUpgrade: c.RollingUpgrade,
+		Name: "holdfast"})
 	if err != nil {
 		return nil, err
 	}

@@ -81,7 +81,8 @@ func (b *Batch) do(ctx context.Context, r Row) actions.Outcome {
 
 // over says what becomes of an action on a saga whose workflow does not run.
 func (b *Batch) over(r Row) actions.Outcome {
-	o := actions.Outcome{Outcome: actions.Refused, State: r.State, Detail: "it is " + r.State + ": nothing is left to " + b.Act.Name}
+	o := actions.Outcome{Outcome: actions.Refused, State: r.State, Detail: "it is " + r.State +
+		": nothing is left to " + b.Act.Name}
 	switch {
 	case server.IsLost(r.status):
 		o.Detail = "its workflow was ended from outside: it is " + r.State
@@ -102,7 +103,8 @@ func (b *Batch) ended(ctx context.Context, r Row) actions.Outcome {
 	case len(now) == 0:
 		return actions.Outcome{Outcome: actions.Refused, Detail: "there is no such saga any more"}
 	case now[0].RunID == r.RunID && now[0].status == r.status:
-		return actions.Outcome{Outcome: actions.Unknown, State: r.State, Detail: "Temporal says that its workflow runs, and that it does not: do it again"}
+		return actions.Outcome{Outcome: actions.Unknown, State: r.State,
+			Detail: "Temporal says that its workflow runs, and that it does not: do it again"}
 	}
 	return b.one(ctx, now[0])
 }

@@ -24,6 +24,7 @@ type Act struct {
 // stuckStates are the states of sagas that wait for an operator to mend them.
 var stuckStates = []string{core.StateParked, core.StateCompensationFailed}
 
+// Acts are the actions on sagas.
 var Acts = []Act{
 	{Name: sagaflow.UpdatePause, Short: "Hold sagas: no further step is begun", said: actions.Paused,
 		Long: `Hold sagas: what is under way ends, and no further step is begun or undone until
@@ -51,7 +52,8 @@ One that has completed, or whose workflow was ended from outside, is undone by a
 second workflow, saga/GROUP/NAME/KEY/undo. To repeat it is safe: nothing is
 undone twice. What cannot be undone waits for retry or skip.`,
 		States: []string{core.StateParked},
-		also: append([]string{core.StateRunning, core.StateWaiting, core.StatePaused, core.StateNoWorker, core.StateCompensating,
+		also: append([]string{core.StateRunning, core.StateWaiting, core.StatePaused, core.StateNoWorker,
+			core.StateCompensating,
 			core.StateCompleted}, server.LostStates...)},
 	{Name: sagaflow.UpdateAnswer, Short: "Answer what sagas wait for", said: actions.Answered,
 		Long: `Answer a step that waits for somebody outside, such as an approval, or with

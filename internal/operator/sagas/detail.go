@@ -85,7 +85,8 @@ func (d *shownSaga) stands(ctx context.Context, t *server.Temporal, now time.Tim
 		d.Next, d.Commands = whatNext(status, now), d.possible(t.Suggester, status)
 		return nil
 	}
-	d.Unknown = fmt.Sprintf("no process answered: start one of group %s, which serves the task queue %s, to see its steps (%s)", d.Group, d.taskQueue, text.Of(err))
+	d.Unknown = fmt.Sprintf("no process answered: start one of group %s, which serves the task queue %s, to see its "+
+		"steps (%s)", d.Group, d.taskQueue, text.Of(err))
 	if d.status == enumspb.WORKFLOW_EXECUTION_STATUS_COMPLETED {
 		d.Unknown = "its result cannot be read: " + text.Of(err)
 	}

@@ -6,7 +6,6 @@ package sagas
 
 import (
 	"context"
-	"fmt"
 	"slices"
 	"strings"
 	"sync"
@@ -20,17 +19,10 @@ import (
 	sagaflow "github.com/holdfastmq/holdfast/workflows/sagas"
 )
 
-// noSuchSagaError means that no saga has this ID or key.
-type noSuchSagaError string
-
-func (e noSuchSagaError) Error() string {
-	return fmt.Sprintf("no saga has the ID or the key %q", string(e))
-}
-func (e noSuchSagaError) Is(target error) bool { return target == holdfast.ErrNotFound }
-
 func noSuchSaga(t *server.Temporal, id string) error {
-	return text.WithRemedy(noSuchSagaError(id),
-		"%s shows those that there are; it may have ended longer ago than the namespace keeps, or be another --prefix's", t.Code("saga list", ""))
+	return text.WithRemedy(text.NoSuch("saga", id),
+		"%s shows those that there are; it may have ended longer ago than the namespace keeps, or be another "+
+			"--prefix's", t.Code("saga list", ""))
 }
 
 // Find returns the saga that id means: a workflow's ID, NAME/KEY, or a key.
@@ -121,7 +113,7 @@ func likelySagas(ctx context.Context, t *server.Temporal, f Filter) ([]string, e
 	}
 	infos, err := t.Page(ctx, Filter{Prefix: f.Prefix, Group: f.Group}.Query(), server.RecentLimit)
 	if err != nil {
-		return nil, sagaListError(t, err)
+		return nil, t.CannotList("sagas", err)
 	}
 	var ids []string
 	for _, info := range infos {
@@ -146,9 +138,9 @@ func describeSagas(ctx context.Context, t *server.Temporal, ids []string) ([]Row
 	all.SetLimit(describeLimit)
 	for _, id := range ids {
 		all.Go(func() error {
-			info, err := latestRun(ctx, t, id)
+			info, err := t.Latest(ctx, id)
 			if err == nil && info == nil { // what undid it may have been kept longer
-				info, err = latestRun(ctx, t, workflows.SagaUndoID(id))
+				info, err = t.Latest(ctx, workflows.SagaUndoID(id))
 			}
 			if err != nil || info == nil {
 				return err

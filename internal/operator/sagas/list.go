@@ -58,7 +58,8 @@ func PrintRows(w io.Writer, rows []Row, now time.Time) error {
 	}
 	t := text.NewTable(w, "SAGA", "STATE", "STEP", "STARTED", "AGE", "REASON")
 	for _, r := range rows {
-		t.Row(r.ID, r.stateText(), text.OrDash(r.Step), r.Started.In(now.Location()).Format(text.DateTime), text.Age(now.Sub(r.Started)), text.OrDash(text.CutText(r.Reason, 80)))
+		t.Row(r.ID, r.stateText(), text.OrDash(r.Step), r.Started.In(now.Location()).Format(text.DateTime),
+			text.Age(now.Sub(r.Started)), text.OrDash(text.CutText(r.Reason, 80)))
 	}
 	return t.Flush()
 }

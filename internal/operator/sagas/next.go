@@ -50,21 +50,25 @@ func nextOf(s sagaflow.Status, step *core.Step, at core.StepState, now time.Time
 	case at.NoWorker && strings.Contains(s.Reason, "has the saga's database"):
 		return fmt.Sprintf("%s waits for a process that can run it: %s.", step.Name, s.Reason)
 	case at.NoWorker:
-		return fmt.Sprintf("%s waits for a process of group %s that has version %d of %s: start one.", step.Name, s.Group, s.Version, s.Name)
+		return fmt.Sprintf("%s waits for a process of group %s that has version %d of %s: start one.", step.Name, s.Group,
+			s.Version, s.Name)
 	case at.Status == core.Running && at.SkipWanted:
 		return step.Name + " is being skipped."
 	case at.Status == core.Running:
 		return step.Name + " " + underWay(step, at, now)
 	case at.Status == core.Retrying:
-		return fmt.Sprintf("%s is tried again at %s (try %d%s).", step.Name, text.Clock(at.Next, now), at.Tries+1, ofTries(step))
+		return fmt.Sprintf("%s is tried again at %s (try %d%s).", step.Name, text.Clock(at.Next, now), at.Tries+1,
+			ofTries(step))
 	case at.Status == core.Undoing:
 		return fmt.Sprintf("%s is being undone (try %d).", step.Name, at.UndoTries)
 	case at.Status == core.Reundoing:
-		return fmt.Sprintf("The Undo of %s is tried again at %s (try %d).", step.Name, text.Clock(at.Next, now), at.UndoTries+1)
+		return fmt.Sprintf("The Undo of %s is tried again at %s (try %d).", step.Name, text.Clock(at.Next, now),
+			at.UndoTries+1)
 	case at.Status == core.UndoFailed:
 		return step.Name + " could not be undone: it waits for an operator, who tries again or skips it."
 	case s.Core.Phase == core.Forwards && (at.Status == core.Failed || at.Status == core.Refused):
-		return fmt.Sprintf("%s %s: it waits for an operator, who tries again, skips it or compensates the saga.", step.Name, at.Status)
+		return fmt.Sprintf("%s %s: it waits for an operator, who tries again, skips it or compensates the saga.",
+			step.Name, at.Status)
 	}
 	return ""
 }

@@ -48,13 +48,16 @@ func PickDefinition(all []broker.SagaDefinition, name, group string, version int
 	groups, versions = slices.Compact(groups), slices.Compact(versions)
 	switch {
 	case len(meant) == 0 && len(versions) > 0:
-		return broker.SagaDefinition{}, text.WithRemedy(fmt.Errorf("%w: no running process has version %d of saga %s: there is %s", holdfast.ErrNotFound, version, name, text.Join(versions)),
+		return broker.SagaDefinition{}, text.WithRemedy(fmt.Errorf("%w: no running process has version %d of saga %s: "+
+			"there is %s", holdfast.ErrNotFound, version, name, text.Join(versions)),
 			"give one of these with --version")
 	case len(meant) == 0:
-		return broker.SagaDefinition{}, text.WithRemedy(fmt.Errorf("%w: no running process has a saga %s", holdfast.ErrNotFound, name),
+		return broker.SagaDefinition{}, text.WithRemedy(fmt.Errorf("%w: no running process has a saga %s",
+			holdfast.ErrNotFound, name),
 			"check the name, --group and --prefix, or start a process that has it")
 	case len(groups) > 1:
-		return broker.SagaDefinition{}, text.WithRemedy(fmt.Errorf("saga %s is in %d groups: %s", name, len(groups), text.Join(groups)), "say which with --group")
+		return broker.SagaDefinition{}, text.WithRemedy(fmt.Errorf("saga %s is in %d groups: %s", name, len(groups),
+			text.Join(groups)), "say which with --group")
 	}
 	return slices.MaxFunc(meant, func(x, y broker.SagaDefinition) int {
 		return cmp.Or(cmp.Compare(x.Version, y.Version), cmp.Compare(len(x.Plan), len(y.Plan))) // a plan may be missing
@@ -66,7 +69,8 @@ const plansTried = 20
 
 // LatestPlan returns the plan of the latest saga that f means, in that version if
 // it is not 0, and that saga's ID; nil: there is none.
-func LatestPlan(ctx context.Context, t *server.Temporal, f Filter, version int) (plan *core.Plan, from string, err error) {
+func LatestPlan(ctx context.Context, t *server.Temporal, f Filter, version int) (plan *core.Plan,
+	from string, err error) {
 	tried := 0
 	var failed error
 	err = Each(ctx, t, f, plansTried, func(r Row) bool {

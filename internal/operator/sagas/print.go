@@ -23,7 +23,8 @@ func (d shownSaga) Print(w io.Writer, now time.Time) error {
 			return err
 		}
 	} else if d.Plan != nil {
-		if err := (shownSaga{Detail: Detail{Status: &sagaflow.Status{Plan: *d.Plan}}, Paint: d.Paint}).printTree(w, now); err != nil {
+		if err := (shownSaga{Detail: Detail{Status: &sagaflow.Status{Plan: *d.Plan}}, Paint: d.Paint}).printTree(w,
+			now); err != nil {
 			return err
 		}
 	}
@@ -98,7 +99,8 @@ func printSagaStory(w io.Writer, events []sagaflow.Event, now time.Time) error {
 	text.Printf(w, "\nWhat happened\n")
 	t := text.NewTable(w, "  TIME", "WHAT", "STEP", "BY", "WHY")
 	for _, e := range events {
-		t.Row("  "+e.At.In(now.Location()).Format(text.DateTime), e.What, text.OrDash(e.Step), text.OrDash(e.Operator), text.OrDash(e.Text))
+		t.Row("  "+e.At.In(now.Location()).Format(text.DateTime), e.What, text.OrDash(e.Step), text.OrDash(e.Operator),
+			text.OrDash(e.Text))
 	}
 	return t.Flush()
 }
@@ -182,7 +184,8 @@ func (d shownSaga) drawStep(t *text.Table, s *core.Step, at core.StepState, here
 	if s.Pivot {
 		name += " ◆"
 	}
-	t.Painted(text.OneLine(name), text.OneLine(kindText(s)), d.Paint.Paint(m.level, m.word), took(at, now), triesText(at), text.OneLine(noteText(s, at, d.Status.Core.Phase == core.Forwards, now)))
+	t.Painted(text.OneLine(name), text.OneLine(kindText(s)), d.Paint.Paint(m.level, m.word), took(at, now), triesText(at),
+		text.OneLine(noteText(s, at, d.Status.Core.Phase == core.Forwards, now)))
 }
 
 func (d shownSaga) at(s *core.Step) core.StepState {

@@ -81,9 +81,11 @@ func sagaStateTerm(state string) string {
 	case status != 0:
 		return "ExecutionStatus = " + server.Quote(status.String())
 	case state == core.StateRunning:
-		return fmt.Sprintf(`(ExecutionStatus = "Running" AND (%s IS NULL OR %s = %s))`, attribute, attribute, server.Quote(state))
+		return fmt.Sprintf(`(ExecutionStatus = "Running" AND (%s IS NULL OR %s = %s))`, attribute, attribute,
+			server.Quote(state))
 	case state == core.StateCompleted:
-		return fmt.Sprintf(`(ExecutionStatus = "Completed" AND (%s IS NULL OR %s != %s))`, attribute, attribute, server.Quote(core.StateCompensated))
+		return fmt.Sprintf(`(ExecutionStatus = "Completed" AND (%s IS NULL OR %s != %s))`, attribute, attribute,
+			server.Quote(core.StateCompensated))
 	case state == core.StateCompensated:
 		return fmt.Sprintf(`(ExecutionStatus = "Completed" AND %s = %s)`, attribute, server.Quote(state))
 	}

@@ -2,14 +2,10 @@ package sagas
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"time"
 
 	enumspb "go.temporal.io/api/enums/v1"
-	"go.temporal.io/api/serviceerror"
 	workflowpb "go.temporal.io/api/workflow/v1"
-	"go.temporal.io/api/workflowservice/v1"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/holdfastmq/holdfast/internal/operator/server"
@@ -55,26 +51,16 @@ const describeLimit = 32
 // latest, until it returns false.
 func Each(ctx context.Context, t *server.Temporal, f Filter, size int, visit func(Row) bool) error {
 	seen := map[string]bool{}
-	var token []byte
-	for {
-		page, err := t.ListWorkflow(ctx, &workflowservice.ListWorkflowExecutionsRequest{Namespace: t.Namespace,
-			PageSize: int32(size), NextPageToken: token, Query: f.Query()})
-		if err != nil {
-			return sagaListError(t, err)
-		}
-		rows, err := RowsOf(ctx, t, f.worthLooking(page.GetExecutions()), seen)
-		if err != nil {
-			return err
-		}
+	return t.EachPage(ctx, "sagas", f.Query(), size, func(infos []*workflowpb.WorkflowExecutionInfo,
+		_ bool) (bool, error) {
+		rows, err := RowsOf(ctx, t, f.worthLooking(infos), seen)
 		for _, r := range rows {
-			if f.Matches(r) && !visit(r) {
-				return nil
+			if err != nil || f.Matches(r) && !visit(r) {
+				return false, err
 			}
 		}
-		if token = page.GetNextPageToken(); len(token) == 0 {
-			return nil
-		}
-	}
+		return true, err
+	})
 }
 
 // worthLooking leaves out the workflows whose ID says that they are of another saga than
@@ -89,13 +75,10 @@ func (f Filter) worthLooking(infos []*workflowpb.WorkflowExecutionInfo) (of []*w
 	return of
 }
 
-func sagaListError(t *server.Temporal, err error) error {
-	return t.CannotList("sagas", err)
-}
-
 // RowsOf turns workflows into the sagas that they are of, in their order, each
 // once.
-func RowsOf(ctx context.Context, t *server.Temporal, infos []*workflowpb.WorkflowExecutionInfo, seen map[string]bool) ([]Row, error) {
+func RowsOf(ctx context.Context, t *server.Temporal, infos []*workflowpb.WorkflowExecutionInfo,
+	seen map[string]bool) ([]Row, error) {
 	var found []*workflowpb.WorkflowExecutionInfo
 	for _, info := range infos {
 		id, _ := sagaOf(info.GetExecution().GetWorkflowId())
@@ -127,7 +110,7 @@ func sagaRowOf(ctx context.Context, t *server.Temporal, found *workflowpb.Workfl
 	}
 	var err error
 	if own == nil || server.IsLost(own.GetStatus()) {
-		if own, err = latestRun(ctx, t, id); err != nil {
+		if own, err = t.Latest(ctx, id); err != nil {
 			return Row{}, err
 		}
 		if own == nil && !isUndo { // the namespace has just forgotten it
@@ -135,31 +118,19 @@ func sagaRowOf(ctx context.Context, t *server.Temporal, found *workflowpb.Workfl
 		}
 	}
 	if own.GetStatus() != enumspb.WORKFLOW_EXECUTION_STATUS_RUNNING && (undo == nil || server.IsLost(undo.GetStatus())) {
-		if undo, err = latestRun(ctx, t, workflows.SagaUndoID(id)); err != nil {
+		if undo, err = t.Latest(ctx, workflows.SagaUndoID(id)); err != nil {
 			return Row{}, err
 		}
 	}
 	return joinRow(t, id, own, undo), nil
 }
 
-// latestRun describes the last run of a workflow; nil: there is none.
-func latestRun(ctx context.Context, t *server.Temporal, id string) (*workflowpb.WorkflowExecutionInfo, error) {
-	d, err := t.DescribeWorkflowExecution(ctx, id, "")
-	var missing *serviceerror.NotFound
-	switch {
-	case errors.As(err, &missing):
-		return nil, nil
-	case err != nil:
-		return nil, fmt.Errorf("look for workflow %s: %w", id, err)
-	}
-	return d.GetWorkflowExecutionInfo(), nil
-}
-
 // joinRow makes a row of a saga's own workflow and of the one that undoes it, of
 // which one may be missing: it was never there, or is older than the namespace
 // keeps.
 func joinRow(t *server.Temporal, id string, own, undo *workflowpb.WorkflowExecutionInfo) Row {
-	if own != nil && undo != nil && (own.GetCloseTime() == nil || undo.GetStartTime().AsTime().Before(own.GetCloseTime().AsTime())) {
+	if own != nil && undo != nil && (own.GetCloseTime() == nil ||
+		undo.GetStartTime().AsTime().Before(own.GetCloseTime().AsTime())) {
 		undo = nil // of a run before
 	}
 	last := own
@@ -167,8 +138,10 @@ func joinRow(t *server.Temporal, id string, own, undo *workflowpb.WorkflowExecut
 		last = undo
 	}
 	r := Row{ID: id, UndoneLater: undo != nil, Parent: own.GetParentExecution().GetWorkflowId(),
-		WorkflowID: last.GetExecution().GetWorkflowId(), RunID: last.GetExecution().GetRunId(), Started: last.GetStartTime().AsTime(),
-		taskQueue: last.GetTaskQueue(), status: last.GetStatus(), OwnRun: own.GetExecution().GetRunId(), lost: server.IsLost(own.GetStatus())}
+		WorkflowID: last.GetExecution().GetWorkflowId(), RunID: last.GetExecution().GetRunId(),
+		Started:   last.GetStartTime().AsTime(),
+		taskQueue: last.GetTaskQueue(), status: last.GetStatus(), OwnRun: own.GetExecution().GetRunId(),
+		lost: server.IsLost(own.GetStatus())}
 	r.Group, r.Name, r.Key, _ = SplitID(id)
 	if own != nil {
 		r.Started = own.GetStartTime().AsTime()

@@ -33,7 +33,8 @@ type Started struct {
 }
 
 // Start starts the workflow, as the group's own processes do.
-func Start(ctx context.Context, t *server.Temporal, in sagaflow.Input, wait time.Duration, prefix string) (Started, error) {
+func Start(ctx context.Context, t *server.Temporal, in sagaflow.Input, wait time.Duration,
+	prefix string) (Started, error) {
 	got := Started{ID: in.ID, Group: in.Group, Name: in.Name, Key: in.Key, State: core.StateRunning, WorkflowID: in.ID}
 	id, run, err := sagaflow.Start(ctx, t, sagaflow.StartConfig{Prefix: prefix}, in)
 	in.ID, got.ID, got.WorkflowID = id, id, id
@@ -46,7 +47,8 @@ func Start(ctx context.Context, t *server.Temporal, in sagaflow.Input, wait time
 			"%s says how it stands; use another --key for new work", t.Code("saga show", in.ID))
 	case err != nil:
 		return got, text.WithRemedy(fmt.Errorf("start saga %s: %w", in.ID, err),
-			"%s says what is missing; starting again with --key %s is safe", t.Code("doctor", "", "--group", in.Group), shell.Word(in.Key))
+			"%s says what is missing; starting again with --key %s is safe", t.Code("doctor", "", "--group",
+				in.Group), shell.Word(in.Key))
 	}
 	got.RunID = run.GetRunID()
 	if wait == 0 {
@@ -91,6 +93,7 @@ func whyNoEnd(ctx context.Context, t *server.Temporal, got *Started, queue strin
 	return nil
 }
 
+// Sentence says how a saga that was started stands.
 func (s Started) Sentence() string {
 	line := fmt.Sprintf("Saga %s is %s", s.ID, s.State)
 	if why := stepReason(s.Step, s.Reason); why != "" {

@@ -34,12 +34,14 @@ func (b *Batch) undo(ctx context.Context, r Row) actions.Outcome {
 		return o
 	}
 	b.Silent.Store(0)
-	return actions.Outcome{Outcome: actions.Undoing, State: core.StateCompensating, WorkflowID: options.ID, Detail: note, Pending: true}
+	return actions.Outcome{Outcome: actions.Undoing, State: core.StateCompensating, WorkflowID: options.ID, Detail: note,
+		Pending: true}
 }
 
 // UndoInput is the input of the workflow that undoes a saga which has ended, with
 // what its last run knew, and what is to be said of that.
-func UndoInput(ctx context.Context, t *server.Temporal, r Row, prefix string) (in sagaflow.Input, note string, err error) {
+func UndoInput(ctx context.Context, t *server.Temporal, r Row, prefix string) (in sagaflow.Input,
+	note string, err error) {
 	var began sagaflow.Input
 	if err := t.InputOf(ctx, r.WorkflowID, r.RunID, &began); err != nil {
 		return in, "", err
@@ -48,7 +50,8 @@ func UndoInput(ctx context.Context, t *server.Temporal, r Row, prefix string) (i
 	lost := r.status != enumspb.WORKFLOW_EXECUTION_STATUS_COMPLETED
 	if lost {
 		if t.AskStatus(ctx, r.WorkflowID, r.RunID, &known) != nil || known.Core.Phase == "" {
-			known, note = knownAtStart(ctx, t, r, began), "no process could tell how far it came: all of its steps are undone, with the state that is recorded"
+			known, note = knownAtStart(ctx, t, r, began), "no process could tell how far it came: all of its steps are "+
+				"undone, with the state that is recorded"
 		}
 	} else if err := t.ReadResult(ctx, r.WorkflowID, r.RunID, &known); err != nil {
 		return in, "", fmt.Errorf("its result cannot be read: %w", err)
@@ -65,8 +68,9 @@ func knownAtStart(ctx context.Context, t *server.Temporal, r Row, began sagaflow
 	if began.Resumed != nil {
 		return *began.Resumed
 	}
-	s := sagaflow.Status{ID: r.ID, Group: r.Group, Name: r.Name, Key: r.Key, Version: began.Version, State: core.StateRunning,
-		Core: core.State{Phase: core.Forwards, Data: began.Data, Steps: map[string]*core.StepState{}}}
+	s := sagaflow.Status{ID: r.ID, Group: r.Group, Name: r.Name, Key: r.Key, Version: began.Version,
+		State: core.StateRunning,
+		Core:  core.State{Phase: core.Forwards, Data: began.Data, Steps: map[string]*core.StepState{}}}
 	if p := planOf(ctx, t, r, began); p != nil {
 		s.Plan, s.Version = *p, p.Version
 	}

@@ -35,7 +35,8 @@ func unknownOutside(s sagaflow.Status) (steps []string) {
 
 // FindUnknownOutside returns, of the latest sagas that f means, most at most, those with
 // such steps; more says that there are others which were not looked at.
-func FindUnknownOutside(ctx context.Context, t *server.Temporal, f Filter, most int) (rows []Row, more bool, err error) {
+func FindUnknownOutside(ctx context.Context, t *server.Temporal, f Filter, most int) (rows []Row,
+	more bool, err error) {
 	rows = []Row{}
 	err = Each(ctx, t, f, min(most+1, server.PageLimit), func(r Row) bool {
 		if more = len(rows) == most; !more {

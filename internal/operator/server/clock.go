@@ -28,7 +28,8 @@ func ClockOff(part string, before, after, theirs time.Time) string {
 
 // ClockOff says that Temporal's clock and this machine's differ, if they do, by when
 // Temporal says that the processes asked it last; known is false where none has.
-func (t *Temporal) ClockOff(ctx context.Context, prefix string, now func() time.Time) (off string, known bool, err error) {
+func (t *Temporal) ClockOff(ctx context.Context, prefix string, now func() time.Time) (off string,
+	known bool, err error) {
 	d, err := t.DescribeTaskQueue(ctx, workflows.DeadLetterQueue(prefix), enumspb.TASK_QUEUE_TYPE_WORKFLOW)
 	if err != nil {
 		return "", false, err

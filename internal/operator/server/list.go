@@ -2,13 +2,16 @@ package server
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
 
 	enumspb "go.temporal.io/api/enums/v1"
+	"go.temporal.io/api/serviceerror"
 	workflowpb "go.temporal.io/api/workflow/v1"
 	"go.temporal.io/api/workflowservice/v1"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/holdfastmq/holdfast/internal/operator/text"
 )
@@ -26,7 +29,8 @@ const listPause = 200 * time.Millisecond
 
 // ListWorkflow is the client's, with all the time that the command has: the client
 // gives up one call after ten seconds, however long that is.
-func (t *Temporal) ListWorkflow(ctx context.Context, r *workflowservice.ListWorkflowExecutionsRequest) (*workflowservice.ListWorkflowExecutionsResponse, error) {
+func (t *Temporal) ListWorkflow(ctx context.Context,
+	r *workflowservice.ListWorkflowExecutionsRequest) (*workflowservice.ListWorkflowExecutionsResponse, error) {
 	for {
 		page, err := t.Client.ListWorkflow(ctx, r)
 		if err == nil || !TimedOut(err) {
@@ -40,13 +44,15 @@ func (t *Temporal) ListWorkflow(ctx context.Context, r *workflowservice.ListWork
 	}
 }
 
+// ListError is CannotList for transactions.
 func (t *Temporal) ListError(err error) error { return t.CannotList("transactions", err) }
 
 // CannotList says why Temporal did not list: that the time is over is not its fault.
 func (t *Temporal) CannotList(what string, err error) error {
 	err = fmt.Errorf("list %s: %w", what, err)
 	if TimedOut(err) {
-		return text.WithRemedy(err, "Temporal is busy, or there are too many for the command's time: narrow it down, or raise --timeout")
+		return text.WithRemedy(err, "Temporal is busy, or there are too many for the command's time: narrow it down, or "+
+			"raise --timeout")
 	}
 	return text.WithRemedy(err, "%s says whether Temporal has what Holdfast needs", t.Code("doctor", ""))
 }
@@ -77,33 +83,98 @@ const PageLimit = 1000
 // RecentLimit is how many transactions are looked at for the names of groups.
 const RecentLimit = 1000
 
+// Ambiguous is the error of an ID that means several.
 func Ambiguous(id, what string, ids []string) error {
-	return text.WithRemedy(fmt.Errorf("%q means %d %s: %s", id, len(ids), what, strings.Join(ids, ", ")), "give one of these IDs instead")
+	return text.WithRemedy(fmt.Errorf("%q means %d %s: %s", id, len(ids), what, strings.Join(ids, ", ")),
+		"give one of these IDs instead")
 }
 
+// Page lists the first workflows that query finds, size at most.
 func (t *Temporal) Page(ctx context.Context, query string, size int) ([]*workflowpb.WorkflowExecutionInfo, error) {
-	page, err := t.ListWorkflow(ctx, &workflowservice.ListWorkflowExecutionsRequest{Namespace: t.Namespace, PageSize: int32(size), Query: query})
+	page, err := t.ListWorkflow(ctx, &workflowservice.ListWorkflowExecutionsRequest{Namespace: t.Namespace,
+		PageSize: int32(size), Query: query})
 	if err != nil {
 		return nil, t.ListError(err)
 	}
 	return page.GetExecutions(), nil
 }
 
-// Pages lists workflows, limit at most; more says that there are others.
-func (t *Temporal) Pages(ctx context.Context, query string, limit int) (infos []*workflowpb.WorkflowExecutionInfo, more bool, err error) {
+// EachPage calls visit with the workflows that query finds, size at most at a time, until
+// it returns false or an error; last says that there are no more. what is what they are
+// of, for the error.
+func (t *Temporal) EachPage(ctx context.Context, what, query string, size int,
+	visit func(infos []*workflowpb.WorkflowExecutionInfo, last bool) (goOn bool, err error)) error {
 	var token []byte
 	for {
 		page, err := t.ListWorkflow(ctx, &workflowservice.ListWorkflowExecutionsRequest{Namespace: t.Namespace,
-			PageSize: PageLimit, NextPageToken: token, Query: query})
+			PageSize: int32(size), NextPageToken: token, Query: query})
 		if err != nil {
-			return infos, false, t.ListError(err)
+			return t.CannotList(what, err)
 		}
-		infos = append(infos, page.GetExecutions()...)
 		token = page.GetNextPageToken()
-		if len(token) == 0 || len(infos) >= limit {
-			return infos, len(token) > 0, nil
+		goOn, err := visit(page.GetExecutions(), len(token) == 0)
+		if err != nil || !goOn || len(token) == 0 {
+			return err
 		}
 	}
+}
+
+// Pages lists workflows, limit at most; more says that there are others.
+func (t *Temporal) Pages(ctx context.Context, query string, limit int) (infos []*workflowpb.WorkflowExecutionInfo,
+	more bool, err error) {
+	err = t.EachPage(ctx, "transactions", query, PageLimit,
+		func(page []*workflowpb.WorkflowExecutionInfo, last bool) (bool, error) {
+			infos, more = append(infos, page...), !last
+			return len(infos) < limit, nil
+		})
+	return infos, more && err == nil, err
+}
+
+// Latest describes the last run of a workflow; nil: there is none.
+func (t *Temporal) Latest(ctx context.Context, id string) (*workflowpb.WorkflowExecutionInfo, error) {
+	d, err := t.DescribeWorkflowExecution(ctx, id, "")
+	var missing *serviceerror.NotFound
+	switch {
+	case errors.As(err, &missing):
+		return nil, nil
+	case err != nil:
+		return nil, fmt.Errorf("look for workflow %s: %w", id, err)
+	}
+	return d.GetWorkflowExecutionInfo(), nil
+}
+
+// WithoutEarlierRuns leaves out the rows that go on in a newer run: the visibility store
+// lists each run. run says of which workflow and run a row is, where its run was ended
+// from outside; else nothing is asked.
+func WithoutEarlierRuns[R any](ctx context.Context, t *Temporal, rows []R,
+	run func(R) (id, run string, ended bool)) ([]R, error) {
+	again := make([]bool, len(rows))
+	all, ctx := errgroup.WithContext(ctx)
+	all.SetLimit(ResultsAtOnce)
+	for i, r := range rows {
+		id, run, ended := run(r)
+		if !ended {
+			continue
+		}
+		all.Go(func() error {
+			d, err := t.DescribeWorkflowExecution(ctx, id, "")
+			if err != nil {
+				return fmt.Errorf("look for workflow %s: %w", id, err)
+			}
+			again[i] = d.GetWorkflowExecutionInfo().GetExecution().GetRunId() != run
+			return nil
+		})
+	}
+	if err := all.Wait(); err != nil {
+		return nil, err
+	}
+	kept := rows[:0]
+	for i, r := range rows {
+		if !again[i] {
+			kept = append(kept, r)
+		}
+	}
+	return kept, nil
 }
 
 const (

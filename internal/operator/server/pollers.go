@@ -16,7 +16,8 @@ func (t *Temporal) Pollers(ctx context.Context, queue string, kind enumspb.TaskQ
 }
 
 // pollersOf are the processes that took work from a task queue in the last minutes.
-func (t *Temporal) pollersOf(ctx context.Context, queue string, kind enumspb.TaskQueueType) ([]*taskqueuepb.PollerInfo, error) {
+func (t *Temporal) pollersOf(ctx context.Context, queue string,
+	kind enumspb.TaskQueueType) ([]*taskqueuepb.PollerInfo, error) {
 	d, err := t.DescribeTaskQueue(ctx, queue, kind)
 	if err != nil {
 		return nil, fmt.Errorf("task queue %s: %w", queue, err)

@@ -68,7 +68,8 @@ func GroupTerm(prefix, group string) string {
 	if !Askable(group) {
 		return QueueTerm(prefix, group)
 	}
-	return fmt.Sprintf("(%s OR TaskQueue STARTS_WITH %s)", QueueTerm(prefix, group), Quote(workflows.InstanceQueue(prefix, group, "")))
+	return fmt.Sprintf("(%s OR TaskQueue STARTS_WITH %s)", QueueTerm(prefix, group),
+		Quote(workflows.InstanceQueue(prefix, group, "")))
 }
 
 // BeginsWith means the workflows whose ID begins with one of these.
@@ -91,7 +92,8 @@ func HardToAsk(key string, err error) error {
 	if err == nil || Askable(key) || !TimedOut(err) {
 		return err
 	}
-	return text.WithRemedy(fmt.Errorf("a key with a quotation mark or a backslash is compared with all there are, and the command's time was over before: %w", err),
+	return text.WithRemedy(fmt.Errorf("a key with a quotation mark or a backslash is compared with all there are, and "+
+		"the command's time was over before: %w", err),
 		"raise --timeout, or give the workflow's ID, or the transaction's or message's with its --group or --consumer")
 }
 
@@ -131,6 +133,7 @@ func StartTerms(before, after time.Time) (terms []string) {
 	return terms
 }
 
+// LostStates are the states of what was ended from outside.
 var LostStates = []string{"failed", "terminated", "canceled", "timed-out"}
 
 // IsShared reports whether a workflow is one that transactions share.

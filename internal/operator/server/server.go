@@ -36,8 +36,9 @@ type Temporal struct {
 // which takes three times as long: of many workflows, most are forgotten
 // ([worker.Options.WorkflowCache]).
 func (t *Temporal) Unstick(ctx context.Context, workflowID string) {
-	_, _ = t.WorkflowService().ResetStickyTaskQueue(ctx, &workflowservice.ResetStickyTaskQueueRequest{Namespace: t.Namespace,
-		Execution: &commonpb.WorkflowExecution{WorkflowId: workflowID}}) // else it takes longer
+	_, _ = t.WorkflowService().ResetStickyTaskQueue(ctx,
+		&workflowservice.ResetStickyTaskQueueRequest{Namespace: t.Namespace,
+			Execution: &commonpb.WorkflowExecution{WorkflowId: workflowID}}) // else it takes longer
 }
 
 // SearchAttributes decodes search attributes, which no codec encodes.

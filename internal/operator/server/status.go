@@ -107,7 +107,8 @@ func (t *Temporal) InputOf(ctx context.Context, id, run string, in any) error {
 const EventLimit = 5000
 
 // History reads a workflow's events, up to a limit.
-func (t *Temporal) History(ctx context.Context, id, run string) (events []*historypb.HistoryEvent, cut bool, err error) {
+func (t *Temporal) History(ctx context.Context, id, run string) (events []*historypb.HistoryEvent,
+	cut bool, err error) {
 	it := t.GetWorkflowHistory(ctx, id, run, false, enumspb.HISTORY_EVENT_FILTER_TYPE_ALL_EVENT)
 	for it.HasNext() {
 		if len(events) == EventLimit {

@@ -31,9 +31,21 @@ type remedyError struct {
 func (e remedyError) Error() string { return e.err.Error() + "; " + e.remedy }
 func (e remedyError) Unwrap() error { return e.err }
 
+// WithRemedy adds to err what to do about it.
 func WithRemedy(err error, format string, args ...any) error {
 	return remedyError{err, fmt.Sprintf(format, args...)}
 }
+
+// NoSuch is the error that nothing of a kind, such as a saga, has this ID or key.
+func NoSuch(noun, id string) error { return noSuchError{noun, id} }
+
+type noSuchError struct{ noun, id string }
+
+func (e noSuchError) Error() string {
+	return fmt.Sprintf("no %s has the ID or the key %q", e.noun, e.id)
+}
+
+func (e noSuchError) Is(target error) bool { return target == holdfast.ErrNotFound }
 
 // lineEnds are what ends a line, with the spaces around it: those inside of a line may
 // be part of a command that the error suggests.
@@ -46,6 +58,7 @@ func Of(err error) string {
 	return OneLine(strings.TrimSpace(lineEnds.ReplaceAllString(s, " ")))
 }
 
+// PrintError writes err as the program's last line.
 func PrintError(w io.Writer, err error) {
 	if errors.Is(err, context.Canceled) && !errors.Is(err, context.DeadlineExceeded) {
 		Printf(w, "holdfast: interrupted\n")

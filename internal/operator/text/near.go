@@ -38,7 +38,8 @@ func nearTo(name string, known []string) []string {
 	var near []string
 	for _, k := range known {
 		d := edits(strings.ToLower(name), strings.ToLower(k))
-		part := len(name) >= 3 && (strings.Contains(strings.ToLower(k), strings.ToLower(name)) || len(k) >= 3 && strings.Contains(strings.ToLower(name), strings.ToLower(k)))
+		part := len(name) >= 3 && (strings.Contains(strings.ToLower(k), strings.ToLower(name)) || len(k) >= 3 &&
+			strings.Contains(strings.ToLower(name), strings.ToLower(k)))
 		if d <= max(1, min(len(name), len(k))/3) || part {
 			distance[k] = d
 			near = append(near, k)

@@ -69,7 +69,8 @@ var openQuotation = regexp.MustCompile(`"[^"]*$`)
 // constants are what says which error it is, although it has quotes or numbers: names
 // in a database, as PostgreSQL writes them, and the codes of errors.
 var constants = regexp.MustCompile(strings.Join([]string{
-	`\b(?i:constraint|table|relation|column|index|sequence|view|schema|database|role|function|trigger|type|extension|domain|policy|partition) "[^"]+"`,
+	`\b(?i:constraint|table|relation|column|index|sequence|view|schema|database|role|function|trigger|` +
+		`type|extension|domain|policy|partition) "[^"]+"`,
 	`\b(?i:constraint|table|relation|column|sequence|schema) [A-Za-z_][A-Za-z0-9_$.]*\b`,
 	`\bSQLSTATE[ :=]*[0-9A-Z]{5}\b`,
 	`\bORA-[0-9]{5}\b`,
@@ -96,7 +97,8 @@ var variables = []struct {
 // placeholder is what stands for what differs, and standsFor what that may be.
 var (
 	placeholder = regexp.MustCompile(`<(?:n|uuid|hex|text)>`)
-	standsFor   = map[string]string{"<n>": `([0-9]+(?:[.,:][0-9]+)*)`, "<uuid>": `([0-9A-Fa-f-]{36})`, "<hex>": `([0-9A-Fa-fxX]+)`, "<text>": `(.+?)`}
+	standsFor   = map[string]string{"<n>": `([0-9]+(?:[.,:][0-9]+)*)`, "<uuid>": `([0-9A-Fa-f-]{36})`,
+		"<hex>": `([0-9A-Fa-fxX]+)`, "<text>": `(.+?)`}
 )
 
 // asPattern is a text with placeholders as a pattern for what it may stand for.
@@ -119,6 +121,7 @@ type CommonError struct {
 	values []string // of the placeholders; empty: they differ
 }
 
+// NewCommonError begins with the error of the first one.
 func NewCommonError(reason string) *CommonError {
 	c := &CommonError{normal: NormalError(reason)}
 	shape, err := regexp.Compile("^" + asPattern(c.normal) + "$")

@@ -85,7 +85,8 @@ func colour(text []byte) int {
 
 // steers reports whether a terminal does something else with r than show it.
 func steers(r rune) bool {
-	return unicode.IsControl(r) && r != '\n' && r != '\t' || unicode.Is(unicode.Bidi_Control, r) || r == '\u2028' || r == '\u2029'
+	return unicode.IsControl(r) && r != '\n' && r != '\t' || unicode.Is(unicode.Bidi_Control, r) || r == '\u2028' ||
+		r == '\u2029'
 }
 
 // escapeJSON writes as escapes what JSON leaves as it is, and plainWriter would

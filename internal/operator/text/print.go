@@ -29,6 +29,7 @@ func JSON(w io.Writer, v any) error {
 // Table writes rows in aligned columns, the last of which is as wide as it is.
 type Table struct{ w *tabwriter.Writer }
 
+// NewTable begins a table with a line of columns; none: without one.
 func NewTable(w io.Writer, columns ...string) *Table {
 	t := &Table{tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)}
 	if len(columns) > 0 {
@@ -37,6 +38,7 @@ func NewTable(w io.Writer, columns ...string) *Table {
 	return t
 }
 
+// Row writes a row of cells, each as one line.
 func (t *Table) Row(cells ...string) {
 	for i, c := range cells {
 		cells[i] = OneLine(c)
@@ -47,6 +49,7 @@ func (t *Table) Row(cells ...string) {
 // Painted writes a row of cells that are safe already, and may be coloured.
 func (t *Table) Painted(cells ...string) { _, _ = fmt.Fprintln(t.w, strings.Join(cells, "\t")) }
 
+// Flush writes the table.
 func (t *Table) Flush() error { return t.w.Flush() }
 
 // Palette colours words, on a terminal.
@@ -63,7 +66,9 @@ func (p Palette) Paint(l Level, word string) string {
 
 const noColour = "\x1b[0m"
 
-var LevelColours = map[Level]string{LevelOK: "\x1b[32m", LevelWarning: "\x1b[33m", LevelProblem: "\x1b[31m", "": "\x1b[39m"}
+// LevelColours are the codes by level.
+var LevelColours = map[Level]string{LevelOK: "\x1b[32m", LevelWarning: "\x1b[33m", LevelProblem: "\x1b[31m",
+	"": "\x1b[39m"}
 
 // Level says how bad a finding is.
 type Level string

@@ -8,6 +8,7 @@ import (
 	"time"
 )
 
+// Plural counts things, such as "1 saga" or "2 sagas".
 func Plural(n int, what string) string {
 	if n == 1 {
 		return "1 " + what
@@ -51,6 +52,7 @@ func Age(d time.Duration) string {
 	return fmt.Sprintf("%dd%02dh", int(d.Hours())/24, int(d.Hours())%24)
 }
 
+// DateTime is how times are written.
 const DateTime = "2006-01-02 15:04:05"
 
 // Capital begins a sentence with s.
@@ -79,6 +81,7 @@ func PrintCommands(w io.Writer, commands []string) {
 	}
 }
 
+// Others counts further transactions.
 func Others(n int) string {
 	if n == 1 {
 		return "1 other transaction"
@@ -121,6 +124,7 @@ func Few(names []string) string {
 	return fmt.Sprintf("%s +%d", names[0], len(names)-1)
 }
 
+// ProcessCount counts processes.
 func ProcessCount(n int) string {
 	if n == 1 {
 		return "1 process"
@@ -128,6 +132,7 @@ func ProcessCount(n int) string {
 	return fmt.Sprintf("%d processes", n)
 }
 
+// SortedKeys are the keys of m in order.
 func SortedKeys[V any](m map[string]V) []string {
 	keys := make([]string, 0, len(m))
 	for k := range m {

@@ -8,7 +8,6 @@ import (
 	enumspb "go.temporal.io/api/enums/v1"
 	"go.temporal.io/api/serviceerror"
 	"go.temporal.io/sdk/client"
-	"golang.org/x/sync/errgroup"
 
 	holdfast "github.com/holdfastmq/holdfast"
 	"github.com/holdfastmq/holdfast/internal/operator/actions"
@@ -47,35 +46,11 @@ func TargetRow(ctx context.Context, t *server.Temporal, of target, reason bool) 
 	return known, nil
 }
 
-// WithoutEarlierRuns leaves out what was lost, and goes on in a newer run: the
-// visibility store lists each run.
+// WithoutEarlierRuns leaves out what was lost, and goes on in a newer run.
 func WithoutEarlierRuns(ctx context.Context, t *server.Temporal, rows []Row) ([]Row, error) {
-	again := make([]bool, len(rows))
-	all, ctx := errgroup.WithContext(ctx)
-	all.SetLimit(server.ResultsAtOnce)
-	for i, r := range rows {
-		if server.ClosedStates[r.State] == 0 || server.IsShared(r.WorkflowID) {
-			continue
-		}
-		all.Go(func() error {
-			d, err := t.DescribeWorkflowExecution(ctx, r.WorkflowID, "")
-			if err != nil {
-				return fmt.Errorf("look for workflow %s: %w", r.WorkflowID, err)
-			}
-			again[i] = d.GetWorkflowExecutionInfo().GetExecution().GetRunId() != r.RunID
-			return nil
-		})
-	}
-	if err := all.Wait(); err != nil {
-		return nil, err
-	}
-	kept := rows[:0]
-	for i, r := range rows {
-		if !again[i] {
-			kept = append(kept, r)
-		}
-	}
-	return kept, nil
+	return server.WithoutEarlierRuns(ctx, t, rows, func(r Row) (id, run string, ended bool) {
+		return r.WorkflowID, r.RunID, server.ClosedStates[r.State] != 0 && !server.IsShared(r.WorkflowID)
+	})
 }
 
 // Batch is one action on any number of transactions.
@@ -115,7 +90,8 @@ func (b *Batch) one(ctx context.Context, r Row) actions.Outcome {
 	case workflows.State(r.State).Final() && r.State != string(workflows.Left):
 		return actions.Outcome{Outcome: actions.Settled, State: r.State, Detail: r.State}
 	case server.ClosedStates[r.State] != 0 && b.Act.Name != txflow.UpdateRecheck:
-		return actions.Outcome{Outcome: actions.Refused, State: r.State, Detail: "its workflow was ended from outside: it is " + r.State,
+		return actions.Outcome{Outcome: actions.Refused, State: r.State,
+			Detail: "its workflow was ended from outside: it is " + r.State,
 			Remedy: b.T.Code("tx recheck", r.Target().Name(), text.WithReason()...) + " takes it up again; then decide it"}
 	}
 	ctx, cancel := context.WithTimeout(ctx, b.Answer)
@@ -142,7 +118,8 @@ func (b *Batch) one(ctx context.Context, r Row) actions.Outcome {
 // do asks for it. What an Update cannot reach any more, because the workflow was closed
 // undecided, a recheck takes up again; what left a shared workflow meanwhile is asked
 // where it goes on.
-func (b *Batch) do(ctx context.Context, of target, req txflow.Request) (status txflow.MemberStatus, lost bool, err error) {
+func (b *Batch) do(ctx context.Context, of target, req txflow.Request) (status txflow.MemberStatus,
+	lost bool, err error) {
 	if b.Act.Name == txflow.UpdateRecheck {
 		if status, lost, err = takeUp(ctx, b.T, of, req); lost || err != nil {
 			return status, lost, err

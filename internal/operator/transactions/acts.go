@@ -17,6 +17,7 @@ type Act struct {
 	also        []string // states that a filter can be told to select
 }
 
+// Acts are the actions on transactions.
 var Acts = []Act{
 	{txflow.UpdateCommit, "Decide that local transactions committed",
 		`Decide that a transaction's local transaction committed, and deliver its
@@ -32,7 +33,8 @@ refused if that says otherwise.`,
 workflow was terminated, or failed, is taken up again in a new one; with the ID
 of a workflow that was shared, all that it left undecided are, and their ends
 are not waited for.`,
-		false, []string{string(workflows.Parked), string(workflows.Delivering)}, append([]string{string(workflows.Checking)}, server.LostStates...)},
+		false, []string{string(workflows.Parked), string(workflows.Delivering)}, append([]string{string(workflows.Checking)},
+			server.LostStates...)},
 }
 
 // Possible are the states in which the action makes sense.

@@ -61,7 +61,8 @@ func Describe(ctx context.Context, t *server.Temporal, of target, body bool) (De
 	}
 	info := described.GetWorkflowExecutionInfo()
 	if kind := info.GetType().GetName(); kind != txflow.Name && kind != txflow.RecoveryName {
-		return Detail{}, text.Usagef("workflow %s is a %s, not a %s or a %s", of.WorkflowID, kind, txflow.Name, txflow.RecoveryName)
+		return Detail{}, text.Usagef("workflow %s is a %s, not a %s or a %s", of.WorkflowID, kind, txflow.Name,
+			txflow.RecoveryName)
 	}
 	d := Detail{say: t.Suggester, Row: InfoRow(t, info), LeftFrom: info.GetParentExecution().GetWorkflowId()}
 	only := ""
@@ -148,7 +149,8 @@ func newMessageDetail(m holdfast.Message, body bool) MessageDetail {
 // MessageBeginning is a message with so many bytes of its body, at most; of a text,
 // whole characters. 0: with nothing of it.
 func MessageBeginning(m holdfast.Message, most int) MessageDetail {
-	d := MessageDetail{ID: m.ID, Topic: m.Topic, Key: m.Key, ContentType: m.ContentType, Headers: m.Headers, Size: len(m.Body)}
+	d := MessageDetail{ID: m.ID, Topic: m.Topic, Key: m.Key, ContentType: m.ContentType, Headers: m.Headers,
+		Size: len(m.Body)}
 	if most == 0 {
 		return d
 	}
@@ -168,7 +170,8 @@ func MessageBeginning(m holdfast.Message, most int) MessageDetail {
 
 // txStatus asks an open workflow where it stands, and reads the result of a
 // completed one.
-func txStatus(ctx context.Context, t *server.Temporal, r Row, s enumspb.WorkflowExecutionStatus) (txflow.Status, error) {
+func txStatus(ctx context.Context, t *server.Temporal, r Row,
+	s enumspb.WorkflowExecutionStatus) (txflow.Status, error) {
 	var status txflow.Status
 	switch s {
 	case enumspb.WORKFLOW_EXECUTION_STATUS_RUNNING:

@@ -12,9 +12,7 @@ import (
 	"time"
 
 	"github.com/google/uuid"
-	"go.temporal.io/api/serviceerror"
 	workflowpb "go.temporal.io/api/workflow/v1"
-	"go.temporal.io/api/workflowservice/v1"
 	"golang.org/x/sync/errgroup"
 
 	holdfast "github.com/holdfastmq/holdfast"
@@ -94,16 +92,8 @@ func memberOf(ctx context.Context, t *server.Temporal, id string) (target, error
 	return found, err
 }
 
-// noSuchError means that nothing has this ID or key.
-type noSuchError string
-
-func (e noSuchError) Error() string {
-	return fmt.Sprintf("no transaction has the ID or the key %q", string(e))
-}
-func (e noSuchError) Is(target error) bool { return target == holdfast.ErrNotFound }
-
 func notFound(id string) error {
-	return text.WithRemedy(noSuchError(id),
+	return text.WithRemedy(text.NoSuch("transaction", id),
 		"give its group with --group; it may be too new to be listed yet, or older than the namespace keeps")
 }
 
@@ -126,21 +116,14 @@ func One(ctx context.Context, t *server.Temporal, id string, ids []string) (targ
 	all.SetLimit(server.ResultsAtOnce)
 	for _, workflowID := range ids {
 		all.Go(func() error {
-			d, err := t.DescribeWorkflowExecution(ctx, workflowID, "")
-			var missing *serviceerror.NotFound
-			if errors.As(err, &missing) {
-				return nil
-			}
-			if err != nil {
-				return fmt.Errorf("look for workflow %s: %w", workflowID, err)
-			}
-			if !t.IsOurs(d.GetWorkflowExecutionInfo()) {
-				return nil
+			info, err := t.Latest(ctx, workflowID)
+			if err != nil || info == nil || !t.IsOurs(info) {
+				return err
 			}
 			_, tx := server.SplitWorkflowID(workflowID)
 			mu.Lock()
 			defer mu.Unlock()
-			found = append(found, target{WorkflowID: workflowID, RunID: d.GetWorkflowExecutionInfo().GetExecution().GetRunId(), Tx: tx})
+			found = append(found, target{WorkflowID: workflowID, RunID: info.GetExecution().GetRunId(), Tx: tx})
 			return nil
 		})
 	}
@@ -220,28 +203,23 @@ func ByKey(ctx context.Context, t *server.Temporal, key, group string) (target, 
 
 // txsWithKey lists the workflows that may have the key of f. Where the visibility store
 // cannot be asked for it, all are looked at.
-func txsWithKey(ctx context.Context, t *server.Temporal, f Filter) (infos []*workflowpb.WorkflowExecutionInfo, err error) {
+func txsWithKey(ctx context.Context, t *server.Temporal,
+	f Filter) (infos []*workflowpb.WorkflowExecutionInfo, err error) {
 	const enough = 10 // to say that a key means several
 	size := enough
 	if !server.Askable(f.Key) {
 		size = server.PageLimit
 	}
-	var token []byte
-	for {
-		page, err := t.ListWorkflow(ctx, &workflowservice.ListWorkflowExecutionsRequest{Namespace: t.Namespace,
-			PageSize: int32(size), NextPageToken: token, Query: f.Query()})
-		if err != nil {
-			return nil, server.HardToAsk(f.Key, t.ListError(err))
-		}
-		for _, info := range page.GetExecutions() {
-			if f.matches(InfoRow(t, info)) {
-				infos = append(infos, info)
+	err = t.EachPage(ctx, "transactions", f.Query(), size,
+		func(page []*workflowpb.WorkflowExecutionInfo, _ bool) (bool, error) {
+			for _, info := range page {
+				if f.matches(InfoRow(t, info)) {
+					infos = append(infos, info)
+				}
 			}
-		}
-		if token = page.GetNextPageToken(); len(token) == 0 || size == enough || len(infos) >= enough {
-			return infos, nil
-		}
-	}
+			return size != enough && len(infos) < enough, nil
+		})
+	return infos, server.HardToAsk(f.Key, err)
 }
 
 // targets are those of a shared workflow's members that f means, each where it
@@ -327,7 +305,8 @@ func ofItsTime(ctx context.Context, t *server.Temporal, id string) ([]string, er
 	if !ok {
 		return nil, nil
 	}
-	query := Filter{Prefix: t.Prefix, Since: at.Add(-time.Minute)}.Query() + " AND StartTime <= " + server.Quote(at.Add(time.Minute).UTC().Format(time.RFC3339Nano))
+	query := Filter{Prefix: t.Prefix, Since: at.Add(-time.Minute)}.Query() + " AND StartTime <= " +
+		server.Quote(at.Add(time.Minute).UTC().Format(time.RFC3339Nano))
 	infos, err := t.Page(ctx, query, server.RecentLimit)
 	if err != nil {
 		return nil, err

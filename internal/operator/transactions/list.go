@@ -75,21 +75,24 @@ func List(ctx context.Context, t *server.Temporal, f Filter, limit int) (rows []
 		token = page.GetNextPageToken()
 		switch {
 		case len(token) == 0 && silent > 0:
-			return rows, fmt.Sprintf("%s of which nobody says why: no process of the group answers.", text.Plural(silent, "transaction")), nil
+			return rows, fmt.Sprintf("%s of which nobody says why: no process of the group answers.",
+				text.Plural(silent, "transaction")), nil
 		case len(token) == 0:
 			return rows, "", nil
 		case limit == 0:
 		case len(rows) == limit && len(f.States) == 0:
 			return rows, fmt.Sprintf("There may be more than %d: raise --limit, or narrow it down.", limit), nil
 		case seen >= server.ScanLimit:
-			return rows, fmt.Sprintf("Stopped after %d workflows: narrow it down with --group, --topic, --key or --since.", seen), nil
+			return rows, fmt.Sprintf("Stopped after %d workflows: narrow it down with --group, --topic, --key or "+
+				"--since.", seen), nil
 		}
 	}
 }
 
 // txRows turns workflows into those of their transactions that f means, in their
 // order.
-func txRows(ctx context.Context, t *server.Temporal, infos []*workflowpb.WorkflowExecutionInfo, f Filter) ([]Row, error) {
+func txRows(ctx context.Context, t *server.Temporal, infos []*workflowpb.WorkflowExecutionInfo,
+	f Filter) ([]Row, error) {
 	of := make([][]Row, len(infos))
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(server.ResultsAtOnce)

@@ -51,7 +51,8 @@ func takeUp(ctx context.Context, t *server.Temporal, of target, req txflow.Reque
 			if err != nil {
 				return txflow.MemberStatus{}, true, fmt.Errorf("start transaction %s again: %w", tx.ID, err)
 			}
-			got := Started{Tx: tx.ID, Group: in.Group, State: server.StateRunning, WorkflowID: run.GetID(), RunID: run.GetRunID()}
+			got := Started{Tx: tx.ID, Group: in.Group, State: server.StateRunning, WorkflowID: run.GetID(),
+				RunID: run.GetRunID()}
 			if err = awaitEnd(ctx, t, run, &got, prefixOf(in)); errors.As(err, new(noEndYet)) {
 				got.Reason, err = "it is checked back, and has not ended yet", nil
 			}
@@ -63,7 +64,8 @@ func takeUp(ctx context.Context, t *server.Temporal, of target, req txflow.Reque
 
 // takeUpAll starts all that the shared workflow r left undecided again, and does
 // not wait for their ends. That somebody else did the same is no error.
-func takeUpAll(ctx context.Context, t *server.Temporal, r Row, s enumspb.WorkflowExecutionStatus, in txflow.Input, why string) (txflow.MemberStatus, error) {
+func takeUpAll(ctx context.Context, t *server.Temporal, r Row, s enumspb.WorkflowExecutionStatus, in txflow.Input,
+	why string) (txflow.MemberStatus, error) {
 	members, err := Members(ctx, t, r, s)
 	if err != nil {
 		return txflow.MemberStatus{}, err
@@ -90,7 +92,8 @@ func takeUpAll(ctx context.Context, t *server.Temporal, r Row, s enumspb.Workflo
 
 // startAgain starts tx in a workflow of its own, which begins with a check-back; lost is
 // the workflow that it was in.
-func startAgain(ctx context.Context, t *server.Temporal, lost string, in txflow.Input, tx activities.Tx, why string) (client.WorkflowRun, error) {
+func startAgain(ctx context.Context, t *server.Temporal, lost string, in txflow.Input, tx activities.Tx,
+	why string) (client.WorkflowRun, error) {
 	tx.Form, tx.Instance, tx.Handler, tx.Why = activities.HandedOver, "", "", why
 	in.Transactions, in.Cohort, in.Carried, in.Ended = []activities.Tx{tx}, false, nil, nil
 	options := txflow.StartOptions(prefixOf(in), in.Group, tx)

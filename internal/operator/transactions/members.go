@@ -2,12 +2,10 @@ package transactions
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"sync"
 
 	enumspb "go.temporal.io/api/enums/v1"
-	"go.temporal.io/api/serviceerror"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/holdfastmq/holdfast/internal/operator/history"
@@ -20,7 +18,8 @@ import (
 // one as its result says, of another one as far as its history tells. One that
 // is in trouble is asked first. What goes on in a workflow of its own, after the
 // shared one was lost, has left.
-func Members(ctx context.Context, t *server.Temporal, r Row, s enumspb.WorkflowExecutionStatus) ([]txflow.MemberStatus, error) {
+func Members(ctx context.Context, t *server.Temporal, r Row,
+	s enumspb.WorkflowExecutionStatus) ([]txflow.MemberStatus, error) {
 	var status txflow.Status
 	switch {
 	case s == enumspb.WORKFLOW_EXECUTION_STATUS_COMPLETED:
@@ -42,7 +41,8 @@ func Members(ctx context.Context, t *server.Temporal, r Row, s enumspb.WorkflowE
 
 // toldMembers returns where the transactions of the workflow r stand as far as
 // its history tells.
-func toldMembers(ctx context.Context, t *server.Temporal, r Row, told history.Story, s enumspb.WorkflowExecutionStatus) ([]txflow.MemberStatus, error) {
+func toldMembers(ctx context.Context, t *server.Temporal, r Row, told history.Story,
+	s enumspb.WorkflowExecutionStatus) ([]txflow.MemberStatus, error) {
 	all := told.Stands(r.State)
 	if !server.IsLost(s) {
 		return all, nil
@@ -80,13 +80,9 @@ func ownWorkflows(ctx context.Context, t *server.Temporal, shared string, txs []
 	for _, tx := range txs {
 		all.Go(func() error {
 			id := server.OwnID(shared, tx)
-			_, err := t.DescribeWorkflowExecution(ctx, id, "")
-			var missing *serviceerror.NotFound
-			if errors.As(err, &missing) {
-				return nil
-			}
-			if err != nil {
-				return fmt.Errorf("look for workflow %s: %w", id, err)
+			info, err := t.Latest(ctx, id)
+			if err != nil || info == nil {
+				return err
 			}
 			mu.Lock()
 			defer mu.Unlock()
@@ -99,7 +95,8 @@ func ownWorkflows(ctx context.Context, t *server.Temporal, shared string, txs []
 
 // readStory reads a workflow's history. only, where it is not empty, is the one
 // transaction whose steps are told.
-func readStory(ctx context.Context, t *server.Temporal, id, run, only string) (told history.Story, cut bool, err error) {
+func readStory(ctx context.Context, t *server.Temporal, id, run, only string) (told history.Story,
+	cut bool, err error) {
 	events, cut, err := t.History(ctx, id, run)
 	if err != nil {
 		return history.Story{}, false, err

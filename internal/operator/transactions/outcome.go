@@ -35,7 +35,8 @@ func FromOutcome(ctx context.Context, c *reach.Config, id, group string, body bo
 	}
 	what, remedy := text.SplitRemedy(missing)
 	if c.DatabaseURL == "" {
-		return Detail{}, text.WithRemedy(errors.New(what), "%s; %s: set DATABASE_URL to see what its outcome row says", remedy, express)
+		return Detail{}, text.WithRemedy(errors.New(what), "%s; %s: set DATABASE_URL to see what its outcome row says",
+			remedy, express)
 	}
 	db, closeDB, err := c.Database()
 	if err != nil {
@@ -45,18 +46,23 @@ func FromOutcome(ctx context.Context, c *reach.Config, id, group string, body bo
 	row, err := barrier.Read(ctx, db, tx)
 	switch {
 	case errors.Is(err, holdfast.ErrNotFound) || err == nil && group != "" && row.Group != group:
-		return Detail{}, text.WithRemedy(fmt.Errorf("%s, nor has the database an outcome row of it", what), "%s; %s, and %s shows what is not settled yet", remedy, express, c.Suggester().Code("half peek", cmp.Or(group, "GROUP")))
+		return Detail{}, text.WithRemedy(fmt.Errorf("%s, nor has the database an outcome row of it", what),
+			"%s; %s, and %s shows what is not settled yet", remedy, express, c.Suggester().Code("half peek",
+				cmp.Or(group, "GROUP")))
 	case err != nil:
-		return Detail{}, text.WithRemedy(fmt.Errorf("%s; whether the database has an outcome row of it is unknown: %w", what, err), "%s", remedy)
+		return Detail{}, text.WithRemedy(fmt.Errorf("%s; whether the database has an outcome row of it is unknown: %w", what,
+			err), "%s", remedy)
 	}
 	return outcomeDetail(tx, row, body), nil
 }
 
 // outcomeDetail is a transaction of which only the outcome row is known.
 func outcomeDetail(tx string, found barrier.Outcome, body bool) Detail {
-	d := Detail{Row: Row{Tx: tx, Group: found.Group, State: string(workflows.RolledBack)}, Messages: []MessageDetail{}, Steps: []history.Step{},
+	d := Detail{Row: Row{Tx: tx, Group: found.Group, State: string(workflows.RolledBack)}, Messages: []MessageDetail{},
+		Steps:   []history.Step{},
 		Outcome: &outcomeRow{found.Resolution, found.CreatedAt},
-		Unknown: "no workflow has a history of it: in the Express lane none is made where all goes well, and what is older than the namespace keeps is gone"}
+		Unknown: "no workflow has a history of it: in the Express lane none is made where all goes well, and what is " +
+			"older than the namespace keeps is gone"}
 	if found.Resolution == holdfast.Commit {
 		d.State = string(workflows.Committed)
 	}

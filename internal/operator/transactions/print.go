@@ -94,6 +94,7 @@ func printMembers(w io.Writer, say text.Suggester, workflowID string, ms []txflo
 	return nil
 }
 
+// PrintMessages writes messages, and their bodies where these are known.
 func PrintMessages(w io.Writer, ms []MessageDetail) error {
 	if len(ms) == 0 {
 		return nil
@@ -111,7 +112,8 @@ func PrintMessages(w io.Writer, ms []MessageDetail) error {
 		case m.Text != "":
 			text.Printf(w, "\nBody of %s\n%s\n", text.OneLine(m.ID), text.Printable(m.Text))
 		case len(m.Base64) > 0:
-			text.Printf(w, "\nBody of %s (binary)\n%s", text.OneLine(m.ID), hex.Dump(m.Base64[:min(len(m.Base64), text.BinaryShown)]))
+			text.Printf(w, "\nBody of %s (binary)\n%s", text.OneLine(m.ID),
+				hex.Dump(m.Base64[:min(len(m.Base64), text.BinaryShown)]))
 			m.Cut += max(0, len(m.Base64)-text.BinaryShown)
 		}
 		if m.Cut > 0 {

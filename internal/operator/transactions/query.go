@@ -12,7 +12,8 @@ import (
 )
 
 // States are the states that transactions can be listed by.
-var States = []string{server.StateRunning, string(workflows.Checking), string(workflows.Delivering), string(workflows.Parked),
+var States = []string{server.StateRunning, string(workflows.Checking), string(workflows.Delivering),
+	string(workflows.Parked),
 	string(workflows.Committed), string(workflows.RolledBack), string(workflows.Refused), string(workflows.Left),
 	"failed", "terminated", "canceled", "timed-out"}
 
@@ -42,7 +43,8 @@ func (f Filter) Query() string {
 		terms = append(terms, term)
 	}
 	if server.Askable(f.Topic) { // a shared workflow has its further topics among the keys
-		terms = append(terms, fmt.Sprintf("(%s = %s OR %s = %s)", workflows.AttributeTopic, server.Quote(f.Topic), workflows.AttributeKey, server.Quote(f.Topic)))
+		terms = append(terms, fmt.Sprintf("(%s = %s OR %s = %s)", workflows.AttributeTopic, server.Quote(f.Topic),
+			workflows.AttributeKey, server.Quote(f.Topic)))
 	}
 	if server.Askable(f.Key) {
 		terms = append(terms, workflows.AttributeKey+" = "+server.Quote(f.Key))
@@ -91,13 +93,15 @@ func (f Filter) matches(known Row) bool {
 	if f.Group != "" && known.Group != f.Group {
 		return false
 	}
-	topic := f.Topic == "" || slices.Contains(known.Topics, f.Topic) || server.IsShared(known.WorkflowID) && slices.Contains(known.Keys, f.Topic)
+	topic := f.Topic == "" || slices.Contains(known.Topics, f.Topic) || server.IsShared(known.WorkflowID) &&
+		slices.Contains(known.Keys, f.Topic)
 	return topic && (f.Key == "" || slices.Contains(known.Keys, f.Key))
 }
 
 // means reports whether a member of a shared workflow is meant.
 func (f Filter) means(r Row) bool {
-	return (f.Topic == "" || slices.Contains(r.Topics, f.Topic)) && (f.Key == "" || r.Tx == f.Key || slices.Contains(r.Keys, f.Key))
+	return (f.Topic == "" || slices.Contains(r.Topics, f.Topic)) &&
+		(f.Key == "" || r.Tx == f.Key || slices.Contains(r.Keys, f.Key))
 }
 
 // keeps returns those of a workflow's transactions that are meant. known is what
@@ -110,7 +114,8 @@ func (f Filter) keeps(known Row, of []Row) []Row {
 	}
 	for _, r := range of {
 		left := r.State == string(workflows.Left)
-		if (!server.IsShared(known.WorkflowID) && len(of) == 1 || f.means(r)) && (len(f.States) == 0 && !left || slices.Contains(f.States, r.State)) {
+		if (!server.IsShared(known.WorkflowID) && len(of) == 1 || f.means(r)) &&
+			(len(f.States) == 0 && !left || slices.Contains(f.States, r.State)) {
 			kept = append(kept, r)
 		}
 	}

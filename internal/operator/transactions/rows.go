@@ -16,7 +16,8 @@ func PrintRows(w io.Writer, rows []Row, now time.Time) error {
 	t := text.NewTable(w, "TX", "STATE", "TOPIC", "KEY", "STARTED", "AGE", "WORKFLOW", "REASON")
 	for _, r := range rows {
 		t.Row(text.OrDash(r.Tx), r.State, text.Few(r.Topics), text.Few(r.Keys),
-			r.Started.In(now.Location()).Format(text.DateTime), text.Age(now.Sub(r.Started)), r.WorkflowID, text.OrDash(text.CutText(r.Reason, 80)))
+			r.Started.In(now.Location()).Format(text.DateTime), text.Age(now.Sub(r.Started)),
+			r.WorkflowID, text.OrDash(text.CutText(r.Reason, 80)))
 	}
 	return t.Flush()
 }

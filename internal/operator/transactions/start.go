@@ -38,8 +38,10 @@ type Started struct {
 // Launch starts the workflow, as the group's own processes do, and waits for its
 // result.
 func Launch(ctx context.Context, t *server.Temporal, s Start, prefix string) (Started, error) {
-	tx := activities.Tx{ID: s.Message.ID, Form: activities.Registered, Handler: s.Handler, Messages: []holdfast.Message{s.Message}}
-	got := Started{Tx: tx.ID, Group: s.Group, State: server.StateRunning, WorkflowID: workflows.WorkflowID(t.IDPrefix, s.Group, tx.ID)}
+	tx := activities.Tx{ID: s.Message.ID, Form: activities.Registered, Handler: s.Handler,
+		Messages: []holdfast.Message{s.Message}}
+	got := Started{Tx: tx.ID, Group: s.Group, State: server.StateRunning,
+		WorkflowID: workflows.WorkflowID(t.IDPrefix, s.Group, tx.ID)}
 	options := txflow.StartOptions(prefix, s.Group, tx)
 	options.ID = got.WorkflowID
 	run, err := t.ExecuteWorkflow(ctx, options,
@@ -60,7 +62,8 @@ func explainStart(t *server.Temporal, s Started, err error) error {
 			"%s says how it stands; use another --id for new work", t.Code("tx show", s.WorkflowID))
 	}
 	return text.WithRemedy(fmt.Errorf("start workflow %s: %w", s.WorkflowID, err),
-		"%s says what is missing; starting again with --id %s is safe", t.Code("doctor", "", "--group", s.Group), shell.Word(s.Tx))
+		"%s says what is missing; starting again with --id %s is safe", t.Code("doctor", "", "--group",
+			s.Group), shell.Word(s.Tx))
 }
 
 // awaitEnd waits for the workflow's result.
@@ -71,7 +74,8 @@ func awaitEnd(ctx context.Context, t *server.Temporal, run client.WorkflowRun, g
 	case server.TimedOut(err) || ctx.Err() != nil:
 		return explainSilence(ctx, t, target{WorkflowID: got.WorkflowID}, prefix)
 	case err != nil:
-		return text.WithRemedy(fmt.Errorf("workflow %s: %w", got.WorkflowID, err), "%s says more", t.Code("tx show", got.WorkflowID))
+		return text.WithRemedy(fmt.Errorf("workflow %s: %w", got.WorkflowID, err), "%s says more",
+			t.Code("tx show", got.WorkflowID))
 	}
 	for _, m := range status.Transactions {
 		got.State, got.Reason = string(m.State), m.Reason
@@ -79,6 +83,7 @@ func awaitEnd(ctx context.Context, t *server.Temporal, run client.WorkflowRun, g
 	return nil
 }
 
+// Sentence says how a transaction that was started stands.
 func (s Started) Sentence() string {
 	line := fmt.Sprintf("Transaction %s is %s", s.Tx, s.State)
 	if s.Reason != "" {

@@ -17,7 +17,8 @@ import (
 
 // lookLetters sorts the open dead letters by what they wait for.
 func (s *Survey) lookLetters(ctx context.Context) {
-	infos, more, err := s.Server.Pages(ctx, deadletters.LettersQuery(s.Prefix)+` AND ExecutionStatus = "Running"`, server.ScanLimit)
+	infos, more, err := s.Server.Pages(ctx, deadletters.LettersQuery(s.Prefix)+` AND ExecutionStatus = "Running"`,
+		server.ScanLimit)
 	if err != nil {
 		s.fail("dead letters", err)
 		return
@@ -39,7 +40,8 @@ func (s *Survey) lookLetters(ctx context.Context) {
 		}
 		w := s.of(WaitLetter, what+": consumer "+id.Owner)
 		w.Then, w.AtLeast = then, more
-		w.Remedy = s.Code("dead list", "", "--consumer", id.Owner) + " lists them, " + s.Code("dead show", "ID") + " says what can be done"
+		w.Remedy = s.Code("dead list", "", "--consumer", id.Owner) + " lists them, " + s.Code("dead show", "ID") +
+			" says what can be done"
 		w.Note(r.WorkflowID, r.Started, time.Time{})
 	}
 }
@@ -93,7 +95,8 @@ func (s *Survey) noteConsumer(name string, q broker.QueueInfo, runs bool) {
 		w := s.of(WaitConsumer, "the breaker of "+name)
 		w.Count = max(w.Count, q.Messages+c.Handling, 1)
 		w.Then, w.Detail = "one message is tried", fmt.Sprintf("%s: %s", c.Breaker, c.Error)
-		w.Remedy = "mend the dependency that the error names; it goes on by itself, and " + s.Code("retry-now", "") + " has it try at once"
+		w.Remedy = "mend the dependency that the error names; it goes on by itself, and " + s.Code("retry-now", "") +
+			" has it try at once"
 		if w.Since.IsZero() || c.Since.Before(w.Since) {
 			w.Since = c.Since
 		}
@@ -105,11 +108,12 @@ func (s *Survey) noteConsumer(name string, q broker.QueueInfo, runs bool) {
 	if !runs && q.Messages > 0 && q.Consumers == 0 {
 		w := s.of(WaitConsumer, "a process of consumer "+name)
 		w.Count, w.Missing = q.Messages, true
-		w.Detail, w.Remedy = "nobody reads "+q.Name, "start a process of the consumer, or, if it is gone on purpose, delete its queue and: "+s.Command("consumers forget", name)
+		w.Detail, w.Remedy = "nobody reads "+q.Name, "start a process of the consumer, or, if it is gone on purpose, "+
+			"delete its queue and: "+s.Command("consumers forget", name)
 	}
 }
 
-// DelayQueues are the queues of the retry ladders, and where RabbitMQ's management API is
+// delayQueues are the queues of the retry ladders, and where RabbitMQ's management API is
 // reached really all.
 func (s *Survey) delayQueues(ctx context.Context) (names []string) {
 	names = DelayQueues(s.Prefix, s.answers)

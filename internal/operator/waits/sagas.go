@@ -28,7 +28,8 @@ const (
 )
 
 // openSagaStates are the states of open sagas.
-var openSagaStates = []string{core.StateRunning, core.StateWaiting, core.StatePaused, core.StateNoWorker, core.StateParked,
+var openSagaStates = []string{core.StateRunning, core.StateWaiting, core.StatePaused, core.StateNoWorker,
+	core.StateParked,
 	core.StateCompensating, core.StateCompensationFailed}
 
 // listSagas lists the open sagas.
@@ -64,15 +65,18 @@ func (s *Survey) lookSagas(ctx context.Context, rows []sagas.Row) {
 			continue
 		case r.State == core.StatePaused:
 			w := s.of(WaitSaga, "an operator who resumes it")
-			w.Remedy = s.Code("saga list", "", "--state", "paused") + " lists them; " + s.Code("saga resume", r.ID, text.WithReason()...) + " lets one go on"
+			w.Remedy = s.Code("saga list", "", "--state", "paused") + " lists them; " + s.Code("saga resume", r.ID,
+				text.WithReason()...) + " lets one go on"
 			w.Note(r.ID, r.Started, time.Time{})
 		case r.State == core.StateNoWorker:
 			w := s.of(WaitSaga, fmt.Sprintf("a worker of group %s that has its version", r.Group))
-			w.Missing, w.Remedy = true, "start a process of the group that registers its version: "+s.Code("saga show", r.ID)+" says which"
+			w.Missing, w.Remedy = true, "start a process of the group that registers its version: "+s.Code("saga show",
+				r.ID)+" says which"
 			w.Note(r.ID, r.Started, time.Time{})
 		case r.State == core.StateParked || r.State == core.StateCompensationFailed:
 			w := s.of(WaitSaga, "an operator, "+r.State)
-			w.Remedy = s.Code("saga list", "", "--state", r.State) + " lists them, " + s.Code("saga show", "ID") + " says why and what can be done"
+			w.Remedy = s.Code("saga list", "", "--state", r.State) + " lists them, " + s.Code("saga show", "ID") +
+				" says why and what can be done"
 			w.Note(r.ID, r.Started, time.Time{})
 		case s.Now.Sub(r.Started) >= youngSaga:
 			asking = append(asking, r)
@@ -139,7 +143,7 @@ func (s *Survey) askSagas(ctx context.Context, rows []sagas.Row, all int) {
 	}
 }
 
-// NoteSaga notes what a saga waits for; more says that others were not asked.
+// noteSaga notes what a saga waits for; more says that others were not asked.
 func (s *Survey) noteSaga(r sagas.Row, status sagaflow.Status, more bool) {
 	for _, name := range text.SortedKeys(status.Core.Steps) {
 		at, step := status.Core.Steps[name], status.Plan.Find(name)
@@ -186,6 +190,7 @@ func (s *Survey) noteSaga(r sagas.Row, status sagaflow.Status, more bool) {
 	}
 }
 
+// ParticipantPrefix is how what waits for a participant is called.
 const ParticipantPrefix = "participant "
 
 // lookParticipants finds out whether the participants that are called are there: those
@@ -206,7 +211,8 @@ func (s *Survey) lookParticipant(ctx context.Context, w *Wait, topic string) {
 	if of := processes.Takes(s.answers, topic); len(of) > 0 {
 		for _, c := range of {
 			if processes.Severity(c) > 0 {
-				w.Detail += fmt.Sprintf("; the breaker of %s is %s%s: %s", c.Name, c.Breaker, processes.Since(c.Since, s.Now), c.Error)
+				w.Detail += fmt.Sprintf("; the breaker of %s is %s%s: %s", c.Name, c.Breaker,
+					processes.Since(c.Since, s.Now), c.Error)
 				w.Remedy = "mend the dependency that the error names; it goes on by itself"
 				return
 			}
@@ -246,14 +252,16 @@ func (s *Survey) lookParticipant(ctx context.Context, w *Wait, topic string) {
 			return
 		case q.Exists:
 			w.Missing = true
-			w.Detail += fmt.Sprintf("; no process takes %s; its queue %s keeps %s", topic, q.Name, text.Plural(q.Messages, "message"))
+			w.Detail += fmt.Sprintf("; no process takes %s; its queue %s keeps %s", topic, q.Name,
+				text.Plural(q.Messages, "message"))
 			w.Remedy = "start a process of participant " + names[i] + ": the sagas go on by themselves then"
 			return
 		}
 	}
 	w.Missing = true
 	w.Detail += fmt.Sprintf("; no process takes %s, and it has no queue", topic)
-	w.Remedy = "start a process with a Participant whose Topic (or UndoTopic) is " + topic + ": the sagas go on by themselves then; " + s.Code("retry-now", "") + " has them ask at once"
+	w.Remedy = "start a process with a Participant whose Topic (or UndoTopic) is " + topic +
+		": the sagas go on by themselves then; " + s.Code("retry-now", "") + " has them ask at once"
 }
 
 // runs says how a consumer is that runs.

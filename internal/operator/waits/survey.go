@@ -48,7 +48,8 @@ func (w *Wait) Sentence(now time.Time) string {
 
 // Counted says how many of what wait.
 func (w *Wait) Counted() string {
-	what := map[string]string{WaitGroup: "workflow", WaitHalfQueue: "record", WaitConsumer: "message", WaitRetry: "message", WaitLetter: "dead letter"}[w.Kind]
+	what := map[string]string{WaitGroup: "workflow", WaitHalfQueue: "record", WaitConsumer: "message",
+		WaitRetry: "message", WaitLetter: "dead letter"}[w.Kind]
 	if what == "" {
 		what = w.Kind
 	}
@@ -61,7 +62,8 @@ func (w *Wait) Counted() string {
 
 // New returns a survey of everything.
 func New(ctx context.Context, c *reach.Config) *Survey {
-	return &Survey{Config: c, Suggester: c.Suggester(), Now: c.Clock(), Ask: c.AskOnce(ctx, nil), Asks: waitingAsks, whole: true}
+	return &Survey{Config: c, Suggester: c.Suggester(), Now: c.Clock(), Ask: c.AskOnce(ctx, nil), Asks: waitingAsks,
+		whole: true}
 }
 
 // LookAtAll looks at everything, and returns an error where no server is reached.

@@ -26,7 +26,8 @@ const oldTransaction = 5 * time.Second
 
 // lookTransactions sorts the open transactions by what they wait for.
 func (s *Survey) lookTransactions(ctx context.Context) {
-	query := transactions.KindTerm + " AND " + server.GroupTerm(s.Prefix, "") + ` AND ExecutionStatus = "Running" AND StartTime < ` +
+	query := transactions.KindTerm + " AND " + server.GroupTerm(s.Prefix, "") +
+		` AND ExecutionStatus = "Running" AND StartTime < ` +
 		server.Quote(s.Now.Add(-oldTransaction).UTC().Format(time.RFC3339Nano))
 	infos, more, err := s.Server.Pages(ctx, query, server.ScanLimit)
 	if err != nil {
@@ -83,10 +84,12 @@ func (s *Survey) noteTransaction(r transactions.Row, m txflow.MemberStatus, more
 		w = s.of(WaitTransaction, "a consumer bound to "+topic)
 		w.Missing = len(processes.Takes(s.answers, topic)) == 0
 		w.Then = "it is published again"
-		w.Remedy = "start a process of a consumer of " + topic + ": they go on by themselves then; " + s.Code("retry-now", "") + " has them try at once"
+		w.Remedy = "start a process of a consumer of " + topic + ": they go on by themselves then; " + s.Code("retry-now",
+			"") + " has them try at once"
 	case m.State == workflows.Parked:
 		w = s.of(WaitTransaction, "an operator, parked")
-		w.Remedy = s.Code("tx list", "", "--state", "parked") + " lists them with the reasons, " + s.Code("tx show", "ID") + " says what can be done"
+		w.Remedy = s.Code("tx list", "", "--state", "parked") + " lists them with the reasons, " + s.Code("tx show", "ID") +
+			" says what can be done"
 	case m.State == workflows.Delivering:
 		w = s.of(WaitTransaction, "RabbitMQ to take its messages")
 		w.Then, w.Detail = "it is published again, within a minute", text.CutText(m.Reason, 200)

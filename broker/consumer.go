@@ -1,0 +1,92 @@
+package broker
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/holdfastmq/holdfast"
+	"github.com/holdfastmq/holdfast/broker/internal/consumer"
+	"github.com/holdfastmq/holdfast/broker/internal/wire"
+)
+
+type (
+	// Subscription says what a consumer gets and how its handler is run.
+	Subscription = consumer.Subscription
+	// Delivery is one message as it comes to a consumer.
+	Delivery = consumer.Delivery
+	// BreakerOptions say when a consumer's circuit breaker pauses it.
+	BreakerOptions = consumer.BreakerOptions
+	// Event is something that happened to a consumer.
+	Event = consumer.Event
+	// EventKind is what an Event is about.
+	EventKind = consumer.EventKind
+	// ConsumerTimeout is a limit on how long a consumer may hold a message, and who says so.
+	ConsumerTimeout = consumer.ConsumerTimeout
+)
+
+// The kinds of events.
+const (
+	EventAttemptOK     = consumer.EventAttemptOK
+	EventAttemptFailed = consumer.EventAttemptFailed
+	EventRetry         = consumer.EventRetry
+	EventDead          = consumer.EventDead
+	EventLost          = consumer.EventLost
+	EventBreaker       = consumer.EventBreaker
+)
+
+const (
+	// LongRetry is how long after its first failure a message may still wait for a try,
+	// before somebody is told.
+	LongRetry = consumer.LongRetry
+	// DefaultConsumerTimeout is RabbitMQ's consumer_timeout where nobody has changed it.
+	DefaultConsumerTimeout = consumer.DefaultConsumerTimeout
+)
+
+// DefaultLadder returns the delays between a consumer's immediate tries and the
+// dead letters, where it names none: 10 s, 30 s, 1 min, 5 min, 15 min, 1 h.
+func DefaultLadder() []time.Duration { return consumer.DefaultLadder() }
+
+// KnownConsumerTimeout is the limit that a process knows of: what its options say, or
+// else RabbitMQ's default. RabbitMQ does not tell it over AMQP.
+func KnownConsumerTimeout(said time.Duration) ConsumerTimeout {
+	return consumer.KnownConsumerTimeout(said)
+}
+
+// Wait marks what a handler returns as no fault of the message, such as a
+// database that cannot be reached: the message waits in this process and is tried
+// again with growing pauses of up to 4 s, until the circuit breaker opens, or
+// after a minute goes to its queue's end. It is not counted against the message,
+// and each time for the breaker. The log says since when it waits. Wait(nil) is nil.
+func Wait(err error) error { return consumer.Wait(err) }
+
+// Excuse is [Wait] for an error that is not the message's fault, see package
+// internal/blame. Other errors, and nil, it returns as they are.
+func Excuse(err error) error { return consumer.Excuse(err) }
+
+// Waits reports whether err was marked by [Wait] or [Excuse].
+func Waits(err error) bool { return consumer.Waits(err) }
+
+// Consume declares a consumer's queue and runs its handler until ctx is done;
+// then it takes no further delivery, gives back those that were not begun, lets
+// the running handlers finish for DrainTimeout, ends their contexts, gives back
+// what they could not finish, and returns nil. It goes on by itself after lost
+// connections. An error means wrong options, a queue that exists with other
+// arguments, a closed Broker, or a handler that ignores its context.
+func (b *Broker) Consume(ctx context.Context, o consumer.Subscription) error {
+	h := consumer.Host{Client: b.c, Limit: b.o.ConsumerTimeout, Declare: b.declareConsumer, Show: b.showConsumer,
+		Patience: b.patience}
+	return consumer.Consume(ctx, h, o)
+}
+
+// Probe has the processes of the consumers try a message at once where their circuit
+// breaker is open, and asks like [Broker.Ask]: the answers tell how the consumers were
+// right after that. A process of a version that does not know of it answers, too, and does
+// nothing. A breaker whose message fails pauses as long as after any other probe.
+func (b *Broker) Probe(ctx context.Context, wait time.Duration, consumers ...string) ([]wire.ProcessStatus, error) {
+	if len(consumers) == 0 || len(consumers) > wire.MaxProbe {
+		return nil, fmt.Errorf("%w: probe %d consumers: want 1 to %d", holdfast.ErrInvalid, len(consumers),
+			wire.MaxProbe)
+	}
+	return b.ask(ctx, wait, wire.StatusRequest{Consumers: true, Probe: consumers})
+}

@@ -1,0 +1,93 @@
+package keeper
+
+import (
+	"slices"
+	"time"
+)
+
+type heldOp struct {
+	tag     uint64
+	missing map[string]bool
+	bytes   int // what missing takes in memory, about
+	since   time.Time
+	gone    bool
+}
+
+// onOp takes in an op record that settles txs.
+func (c *keeperCore) onOp(txs []string, tag uint64, now time.Time) (e keeperEffects) {
+	c.tags++
+	op := &heldOp{tag: tag, since: now}
+	seen := make(map[string]bool, len(txs))
+	for _, tx := range txs {
+		if seen[tx] {
+			continue
+		}
+		seen[tx] = true
+		if held := c.halves[tx]; held != nil {
+			e.matched++
+			c.endHalf(&e, held)
+			continue
+		}
+		if op.missing == nil {
+			op.missing = map[string]bool{}
+		}
+		op.missing[tx] = true
+		c.misses[tx] = append(c.misses[tx], op)
+		op.bytes += missCost(tx)
+		c.opBytes += missCost(tx)
+		if op.bytes > c.limits.ofOps() {
+			break
+		}
+	}
+	c.openOps++
+	if len(op.missing) == 0 {
+		c.endOp(&e, op)
+		return e
+	}
+	c.ops = append(c.ops, op)
+	c.forgetOps(&e)
+	return e
+}
+
+// ofOps is how many bytes ops may take in memory that miss halves.
+func (l keeperLimits) ofOps() int { return max(l.bytes/4, 1<<20) }
+
+// missCost is what a missing half takes in memory, about: two entries of maps.
+func missCost(tx string) int { return 256 + len(tx) }
+
+// forgetOps forgets the oldest ops while they all take too much memory: their
+// halves, should they come, are checked back.
+func (c *keeperCore) forgetOps(e *keeperEffects) {
+	for _, op := range c.ops {
+		if c.opBytes <= c.limits.ofOps() {
+			return
+		}
+		if !op.gone {
+			e.orphaned++
+			c.endOp(e, op)
+		}
+	}
+}
+
+func (c *keeperCore) endOp(e *keeperEffects, op *heldOp) {
+	op.gone = true
+	c.openOps--
+	for tx := range op.missing {
+		rest := slices.DeleteFunc(c.misses[tx], func(o *heldOp) bool { return o == op })
+		if len(rest) == 0 {
+			delete(c.misses, tx)
+		} else {
+			c.misses[tx] = rest
+		}
+	}
+	c.opBytes -= op.bytes
+	op.missing, op.bytes = nil, 0
+	c.ack(e, op.tag)
+}
+
+// onIgnored takes in a record that does not count.
+func (c *keeperCore) onIgnored(tag uint64) (e keeperEffects) {
+	c.tags++
+	c.ack(&e, tag)
+	return e
+}

@@ -1,0 +1,158 @@
+package broker
+
+import (
+	"maps"
+	"slices"
+	"time"
+
+	amqp "github.com/rabbitmq/amqp091-go"
+
+	"github.com/holdfastmq/holdfast"
+	"github.com/holdfastmq/holdfast/broker/internal/wire"
+)
+
+// deliveryLimit is how often a quorum queue delivers before it drops. It is a
+// large number and not "unlimited" because -1 means "drop at the first
+// requeue" to RabbitMQ 3.10 and unset means 20 to RabbitMQ 4.
+const deliveryLimit = 100_000_000
+
+func quorum() amqp.Table {
+	return amqp.Table{"x-queue-type": "quorum", "x-delivery-limit": int64(deliveryLimit)}
+}
+
+// guarded is a queue whose broker-side drops go to the queue of dead letters,
+// at least once: that strategy needs reject-publish.
+func (t *topology) guarded() amqp.Table {
+	args := quorum()
+	args["x-dead-letter-exchange"] = ""
+	args["x-dead-letter-routing-key"] = t.b.DeadQueue()
+	args["x-dead-letter-strategy"] = "at-least-once"
+	args["x-overflow"] = "reject-publish"
+	return args
+}
+
+// delayed is a queue that messages leave after delay, for the queue whose name
+// they were published with as routing key; at least once, and if that queue is
+// gone, for the dead letters.
+func (t *topology) delayed(delay time.Duration) amqp.Table {
+	args := quorum()
+	args["x-message-ttl"] = delay.Milliseconds()
+	args["x-dead-letter-exchange"] = t.b.RetryExchange()
+	args["x-dead-letter-strategy"] = "at-least-once"
+	args["x-overflow"] = "reject-publish"
+	return args
+}
+
+func (t *topology) baseSteps() []step {
+	steps := []step{
+		exchangeStep(t.b.TopicsExchange(), amqp.ExchangeTopic, nil),
+		exchangeStep(t.b.NoticesExchange(), amqp.ExchangeTopic, nil),
+		exchangeStep(t.b.HalfExchange(), amqp.ExchangeDirect, nil),
+		exchangeStep(t.b.QueuesExchange(), amqp.ExchangeDirect, nil),
+		exchangeStep(t.b.RepliesExchange(), amqp.ExchangeDirect, nil),
+	}
+	steps = slices.Concat(steps, t.deadSteps(), t.exitSteps(), t.delaySteps([]time.Duration{postponed}))
+	return sharedBy(steps...)
+}
+
+// sharedBy marks steps whose objects belong to all processes.
+func sharedBy(steps ...step) []step {
+	for i := range steps {
+		steps[i].shared = true
+	}
+	return steps
+}
+
+// exitSteps make the way out of the delay queues. An alternate exchange catches
+// what is meant for a queue that is gone: at-least-once dead-lettering would try
+// that again for ever.
+func (t *topology) exitSteps() []step {
+	return []step{exchangeStep(t.b.RetryExchange(), amqp.ExchangeDirect,
+		amqp.Table{"alternate-exchange": t.b.DeadQueue()})}
+}
+
+func (t *topology) delaySteps(delays []time.Duration) (steps []step) {
+	for _, d := range delays {
+		name := t.b.RetryQueue(d)
+		bound := bindStep(name, "", name)
+		bound.shared = true
+		steps = append(steps, queueStep(name, t.delayed(d)), exchangeStep(name, amqp.ExchangeFanout, nil), bound)
+	}
+	return steps
+}
+
+func (t *topology) groupSteps(group string) []step {
+	args := t.guarded()
+	args["x-single-active-consumer"] = true
+	var steps []step
+	for _, name := range t.b.HalfQueues(group) {
+		steps = append(steps, queueStep(name, args), bindStep(name, name, t.b.HalfExchange()))
+	}
+	return steps
+}
+
+// consumerSteps come after exitSteps with nothing in between: what a delay queue
+// lets go meanwhile ends with the dead letters.
+func (t *topology) consumerSteps(name string, to wire.Bindings) []step {
+	queue := t.b.ConsumerQueue(name)
+	alone := t.b.AloneQueue(name)
+	steps := []step{
+		queueStep(queue, t.guarded()), bindStep(queue, queue, t.b.RetryExchange()),
+		bindStep(queue, queue, t.b.QueuesExchange()),
+		queueStep(alone, t.guarded()), bindStep(alone, alone, t.b.RetryExchange()),
+		bindStep(alone, alone, t.b.QueuesExchange()),
+	}
+	for _, topic := range to.Topics {
+		steps = append(steps, bindStep(queue, topic, t.b.TopicsExchange()))
+	}
+	for _, topic := range to.Noticed() {
+		steps = append(steps, bindStep(queue, topic, t.b.NoticesExchange()))
+		switch old := topic + holdfast.CompensatedSuffix; {
+		case slices.Contains(to.Topics, old): // an application's own
+		case t.b.c.Rolling:
+			steps = append(steps, bindStep(queue, old, t.b.TopicsExchange()))
+		default:
+			steps = append(steps, unbindStep(queue, old, t.b.TopicsExchange()))
+		}
+	}
+	return steps
+}
+
+// checkSteps make what check-backs of groups in other languages go through.
+func (t *topology) checkSteps() []step {
+	return sharedBy(exchangeStep(t.b.ChecksExchange(), amqp.ExchangeDirect, nil), exchangeStep(t.b.AnswersExchange(),
+		amqp.ExchangeDirect, nil))
+}
+
+// answererSteps make the queue of the check-backs of such a group, whose processes may
+// not make it.
+func (t *topology) answererSteps(group string) []step {
+	queue, args := t.b.CheckQueue(group), quorum()
+	args["x-message-ttl"] = checkWait.Milliseconds()
+	return []step{queueStep(queue, args), bindStep(queue, queue, t.b.ChecksExchange())}
+}
+
+func (t *topology) all() []step {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if len(t.groups)+len(t.consumers)+len(t.replies) == 0 {
+		return nil
+	}
+	steps := t.baseSteps()
+	for g := range t.groups {
+		steps = append(steps, t.groupSteps(g)...)
+	}
+	for g := range t.replies {
+		steps = append(steps, t.replySteps(t.b.ReplyQueue(g))...)
+	}
+	for c := range t.held {
+		steps = append(steps, t.heldSteps(c)...)
+	}
+	if len(t.consumers) > 0 {
+		steps = append(steps, t.exitSteps()...)
+	}
+	for name, to := range t.consumers {
+		steps = append(steps, t.consumerSteps(name, to)...)
+	}
+	return append(steps, t.delaySteps(slices.Sorted(maps.Keys(t.delays)))...)
+}
