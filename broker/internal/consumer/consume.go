@@ -104,8 +104,8 @@ type Subscription struct {
 	// or a panic: the delivery comes again. Its context ends after HandlerTimeout.
 	GiveUp func(ctx context.Context, d Delivery, f holdfast.Failure) (taken bool, err error)
 
-	unbegun   time.Duration // maxUnbegun
-	wait      time.Duration // maxWait
+	unbegun   time.Duration // overrides maxUnbegun in tests; 0: maxUnbegun
+	wait      time.Duration // overrides maxWait in tests; 0: maxWait
 	lookEvery time.Duration // LookEvery
 	gather    time.Duration // HandledDelay
 	long      time.Duration // LongRetry

@@ -32,7 +32,7 @@ type keeperCore struct {
 	halves   map[string]*heldHalf
 	recalled map[string]*heldHalf // given back, to come again with their records
 	order    []*heldHalf          // both by age; gone ones stay until they come to the front
-	ops      []*heldOp            // by age, likewise
+	ops      []*heldOp            // by age
 	misses   map[string][]*heldOp
 
 	tags      int // records held

@@ -30,8 +30,8 @@ type Subscription struct {
 	Trust      wire.Trust // likewise
 }
 
-// tag is the current one. Each is new: to RabbitMQ a consumer that was cancelled
-// goes on, with what it holds, if another of its name comes.
+// tag is the current consumer tag. Tags are never reused: RabbitMQ would take a new
+// consumer with a cancelled one's tag for the same one, which still holds its deliveries.
 func (s *Subscription) tag() string { return "holdfast-" + strconv.Itoa(s.tags) }
 
 // Consume begins to fetch from queue. An error means that the channel is lost.
