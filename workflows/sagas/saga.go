@@ -274,3 +274,16 @@ func (s *sagaRun) ref(ctx workflow.Context) activities.SagaRef {
 	return activities.SagaRef{ID: s.in.ID, Workflow: workflow.GetInfo(ctx).WorkflowExecution.ID, Group: s.in.Group,
 		Key: s.in.Key, Name: s.in.Name, Version: s.in.Plan.Version, Content: s.in.Content, Database: s.in.Database}
 }
+
+// Observed is the workflow [Saga], and tells ended of each saga that ends in
+// this process, before that is recorded, but not of those that are replayed. ended
+// must not block, and decides nothing.
+func Observed(ended func(Status)) func(workflow.Context, Input) (Status, error) {
+	return func(ctx workflow.Context, in Input) (Status, error) {
+		status, err := Saga(ctx, in)
+		if err == nil && !workflow.IsReplaying(ctx) {
+			ended(status)
+		}
+		return status, err
+	}
+}
