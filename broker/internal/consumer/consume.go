@@ -103,12 +103,6 @@ type Subscription struct {
 	// taken care of, and is acknowledged. false: it becomes a dead letter. An error
 	// or a panic: the delivery comes again. Its context ends after HandlerTimeout.
 	GiveUp func(ctx context.Context, d Delivery, f holdfast.Failure) (taken bool, err error)
-
-	unbegun   time.Duration // overrides maxUnbegun in tests; 0: maxUnbegun
-	wait      time.Duration // overrides maxWait in tests; 0: maxWait
-	lookEvery time.Duration // LookEvery
-	gather    time.Duration // HandledDelay
-	long      time.Duration // LongRetry
 }
 
 func (o Subscription) withDefaults() Subscription {
