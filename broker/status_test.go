@@ -24,9 +24,11 @@ func asker(t *testing.T, prefix string) *Broker {
 func answers(t *testing.T, b *Broker, ready func([]wire.ProcessStatus) bool) []wire.ProcessStatus {
 	t.Helper()
 	var got []wire.ProcessStatus
+	wait := 300 * time.Millisecond
 	require.Eventually(t, func() bool {
 		var err error
-		got, err = b.Ask(testContext(t), 300*time.Millisecond)
+		got, err = b.Ask(testContext(t), wait)
+		wait = min(2*wait, 10*time.Second) // a slow machine needs longer for a large answer
 		return err == nil && ready(got)
 	}, patience, 10*time.Millisecond, "the answers are %v", got)
 	return got

@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"errors"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -53,6 +54,23 @@ func (s *shop) together(id, kind, queue string, keys ...string) (client.Workflow
 	return run, txs
 }
 
+// togetherToTheEnd returns the transactions with these keys, which ended in one
+// workflow: where a slow machine had one of them leave, another shop tries.
+func togetherToTheEnd(t *testing.T, keys ...string) (s *shop, id string, txs []activities.Tx) {
+	t.Helper()
+	for {
+		s = newShop(t)
+		id = workflows.CohortWorkflowID(s.prefix(), s.group, uuid.NewString())
+		var run client.WorkflowRun
+		run, txs = s.together(id, txflow.Name, s.queue(), keys...)
+		var status txflow.Status
+		require.NoError(t, run.Get(t.Context(), &status))
+		if !slices.ContainsFunc(status.Transactions, func(m txflow.MemberStatus) bool { return m.State == workflows.Left }) {
+			return s, id, txs
+		}
+	}
+}
+
 func (s *shop) prefix() string { return s.group }
 
 func (s *shop) queue() string { return workflows.TaskQueue(s.prefix(), s.group) }
@@ -60,10 +78,7 @@ func (s *shop) queue() string { return workflows.TaskQueue(s.prefix(), s.group) 
 // TestMembersOfACohortAreFound: by ID, key, topic and state, each in a row of its
 // own and with its own steps.
 func TestMembersOfACohortAreFound(t *testing.T) {
-	s := newShop(t)
-	id := workflows.CohortWorkflowID(s.prefix(), s.group, uuid.NewString())
-	run, txs := s.together(id, txflow.Name, s.queue(), "C-1", "none", "C-3")
-	require.NoError(t, run.Get(t.Context(), nil))
+	s, id, txs := togetherToTheEnd(t, "C-1", "none", "C-3")
 	rows := s.list(func(rows []transactions.Row) bool { return len(rows) == 3 && rows[0].Closed != nil })
 	for i, want := range []string{"committed", "rolled-back", "committed"} {
 		require.Equal(t, txs[i].ID, rows[i].Tx)
