@@ -143,7 +143,8 @@ func (w *Worker) stayAttached(ctx context.Context, running func(func() error), a
 		_, _, lost := w.attached.states()
 		select {
 		case err := <-lost:
-			w.o.Logger.Error("Temporal refuses the workers of this process: what needs Temporal fails until it takes them again", "error", err)
+			w.o.Logger.Error("Temporal refuses the workers of this process: what needs Temporal fails until it takes them again",
+				"error", err)
 			w.attached.lose(err)
 		case <-ctx.Done():
 			return nil
@@ -183,7 +184,8 @@ func (w *Worker) attachWhenReached(ctx context.Context, running func(func() erro
 		w.attached.fail(err)
 		if time.Since(logged) > attachLogged {
 			logged = time.Now()
-			w.o.Logger.Warn("Temporal cannot be used: the Express lane goes on, undecided half messages wait, everything else fails", "error", err)
+			w.o.Logger.Warn("Temporal cannot be used: the Express lane goes on, "+
+				"undecided half messages wait, everything else fails", "error", err)
 		}
 		select {
 		case <-time.After(pause.NextBackOff()):
@@ -198,7 +200,8 @@ func (w *Worker) tryToAttach(ctx context.Context, running func(func() error)) er
 	defer cancel()
 	if err := w.prepareTemporal(prepare); err != nil {
 		if prepare.Err() != nil {
-			return &holdfast.UnavailableError{Part: "Temporal", Err: err, Remedy: "check TEMPORAL_ADDRESS and that the server runs"}
+			return &holdfast.UnavailableError{Part: "Temporal", Err: err,
+				Remedy: "check TEMPORAL_ADDRESS and that the server runs"}
 		}
 		return err
 	}
@@ -222,6 +225,7 @@ func (w *Worker) awaitTemporal(ctx context.Context) error {
 	case <-w.stopped:
 		return fmt.Errorf("%w: Run is ending", holdfast.ErrNotRunning)
 	case <-ctx.Done():
-		return &holdfast.UnavailableError{Part: "Temporal", Err: context.Cause(ctx), Remedy: "it was not reached in time: check TEMPORAL_ADDRESS and that the server runs"}
+		return &holdfast.UnavailableError{Part: "Temporal", Err: context.Cause(ctx),
+			Remedy: "it was not reached in time: check TEMPORAL_ADDRESS and that the server runs"}
 	}
 }

@@ -47,7 +47,8 @@ func (w *Worker) bury(ctx context.Context, d holdfast.DeadLetter) error {
 			return err
 		}
 	}
-	return fmt.Errorf("dead letter %s of consumer %s: no workflow of it stays: it is tried again", d.ID, d.Failure.Consumer)
+	return fmt.Errorf("dead letter %s of consumer %s: no workflow of it stays: it is tried again",
+		d.ID, d.Failure.Consumer)
 }
 
 // compare tells the workflow that has the letter's ID of it, where it is a copy of that
@@ -76,7 +77,8 @@ func (w *Worker) compare(ctx context.Context, id string, d *holdfast.DeadLetter)
 	default:
 		d.Copy = deadletters.CopyAfter(d.Copy, deathOf(*d))
 	}
-	w.o.Logger.Warn("a dead letter has the ID of another one", "workflow", id, "message", d.ID, "same content", same, "open", open)
+	w.o.Logger.Warn("a dead letter has the ID of another one", "workflow",
+		id, "message", d.ID, "same content", same, "open", open)
 	return false, nil
 }
 

@@ -51,13 +51,15 @@ func (c *dbClock) take(r reading) (changed bool) {
 		if c.ahead < 0 {
 			way = "behind"
 		}
-		p = clockProblem{way, fmt.Sprintf("this process's clock is %s %s PostgreSQL's: set the wrong one right; no old rows are deleted until then", howLong(c.ahead.Abs()), way)}
+		p = clockProblem{way, fmt.Sprintf("this process's clock is %s %s PostgreSQL's: "+
+			"set the wrong one right; no old rows are deleted until then", howLong(c.ahead.Abs()), way)}
 	}
 	if c.first.at.IsZero() {
 		c.first = r
 	} else if jump := r.db.Sub(c.last.db) - r.at.Sub(c.last.at); jump.Abs() > clockLimit+r.slack+c.last.slack {
 		c.jumped += max(0, jump)
-		p = clockProblem{"jumped", fmt.Sprintf("PostgreSQL's clock was set %s: see that it is right; old rows are kept longer by what it was set forward", forwards(jump))}
+		p = clockProblem{"jumped", fmt.Sprintf("PostgreSQL's clock was set %s: "+
+			"see that it is right; old rows are kept longer by what it was set forward", forwards(jump))}
 	}
 	c.last = r
 	changed, c.problem = p.kind != c.problem.kind, p
@@ -120,7 +122,8 @@ func (w *Worker) watchClock(ctx context.Context, db *gorm.DB) (age time.Duration
 	case changed && problem.kind != "":
 		w.o.Logger.Error("clocks differ", "problem", problem.text, "database", w.stores.identities[db])
 		w.alerts.Alert(holdfast.Alert{Kind: holdfast.AlertClock, Group: w.o.Group,
-			Reason: fmt.Sprintf("process %s: %s", w.o.Instance, problem.text), Remedy: "set the wrong clock right, by NTP for example"})
+			Reason: fmt.Sprintf("process %s: %s", w.o.Instance, problem.text),
+			Remedy: "set the wrong clock right, by NTP for example"})
 	case changed:
 		w.o.Logger.Info("clocks agree again", "database", w.stores.identities[db])
 	}

@@ -43,7 +43,8 @@ func (w *Worker) Compensate(topic string, do Compensation) {
 
 // TypedCompensation turns a function on values into a [Compensation] of messages
 // of topic t. A body that does not decode is a permanent error.
-func TypedCompensation[T any](t holdfast.Topic[T], do func(ctx context.Context, tx *gorm.DB, v T, m holdfast.Message, f holdfast.Failure) error) Compensation {
+func TypedCompensation[T any](t holdfast.Topic[T],
+	do func(ctx context.Context, tx *gorm.DB, v T, m holdfast.Message, f holdfast.Failure) error) Compensation {
 	return func(ctx context.Context, tx *gorm.DB, m holdfast.Message, f holdfast.Failure) error {
 		v, err := t.Decode(m)
 		if err != nil {
@@ -72,12 +73,15 @@ func (c Consumer) blockedBy(n *broker.Notice) bool {
 func (w *Worker) undo(ctx context.Context, c Consumer, d broker.Delivery) error {
 	m := d.Message.Clone()
 	m.ID, m.Topic = d.Notice.Of, d.Notice.Topic
-	result, err := barrier.Undo(ctx, c.DB, c.Name, d.Notice.Of, d.Message.ID, func(ctx context.Context, tx *gorm.DB) error {
-		if c.Undo == nil {
-			return holdfast.Permanent(fmt.Errorf("message %s was compensated, but consumer %s has handled a copy of it, and has no Undo: undo by hand what it did and discard this notice, or give it an Undo and redeliver this notice", m.ID, c.Name))
-		}
-		return c.Undo(ctx, tx, m, d.Notice.Failure)
-	})
+	result, err := barrier.Undo(ctx, c.DB, c.Name, d.Notice.Of, d.Message.ID,
+		func(ctx context.Context, tx *gorm.DB) error {
+			if c.Undo == nil {
+				return holdfast.Permanent(fmt.Errorf("message %s was compensated, but consumer %s has handled a copy of it, "+
+					"and has no Undo: undo by hand what it did and discard this notice, or give it an Undo and redeliver this notice",
+					m.ID, c.Name))
+			}
+			return c.Undo(ctx, tx, m, d.Notice.Failure)
+		})
 	if err != nil {
 		return broker.Excuse(err)
 	}

@@ -70,14 +70,16 @@ func (w *Worker) Consume(c Consumer) {
 		return
 	}
 	if w.observer.Has(c.Name) {
-		w.problem(fmt.Errorf("%w: two consumers or participants are named %q: they would share a queue", holdfast.ErrInvalid, c.Name))
+		w.problem(fmt.Errorf("%w: two consumers or participants are named %q: they would share a queue",
+			holdfast.ErrInvalid, c.Name))
 		return
 	}
 	if c.DB == nil {
 		c.DB = w.o.DB
 	}
 	if c.Handle != nil && c.DB == nil {
-		w.problem(fmt.Errorf("%w: consumer %s: Handle needs a DB; without one use HandleAtLeastOnce", holdfast.ErrInvalid, c.Name))
+		w.problem(fmt.Errorf("%w: consumer %s: Handle needs a DB; without one use HandleAtLeastOnce",
+			holdfast.ErrInvalid, c.Name))
 		return
 	}
 	w.consumers = append(w.consumers, c)
@@ -100,10 +102,12 @@ func (c Consumer) validate() error {
 		return fmt.Errorf("%w: consumer %s: set one of Handle and HandleAtLeastOnce", holdfast.ErrInvalid, c.Name)
 	}
 	if c.Prefetch > 0 && c.Prefetch < c.Concurrency {
-		return fmt.Errorf("%w: consumer %s: Prefetch is %d, want at least Concurrency, which is %d", holdfast.ErrInvalid, c.Name, c.Prefetch, c.Concurrency)
+		return fmt.Errorf("%w: consumer %s: Prefetch is %d, want at least Concurrency, which is %d",
+			holdfast.ErrInvalid, c.Name, c.Prefetch, c.Concurrency)
 	}
 	if c.Undo != nil && c.Handle == nil {
-		return fmt.Errorf("%w: consumer %s: Undo needs Handle, whose inbox row says whether there is something to undo", holdfast.ErrInvalid, c.Name)
+		return fmt.Errorf("%w: consumer %s: Undo needs Handle, whose inbox row says whether there is something to undo",
+			holdfast.ErrInvalid, c.Name)
 	}
 	if err := c.DeadLetters.Validate(); err != nil {
 		return fmt.Errorf("consumer %s: %w", c.Name, err)
@@ -128,7 +132,8 @@ func TypedHandle[T any](t holdfast.Topic[T],
 }
 
 // SendValue is [Worker.Send] for a message of topic t that carries v.
-func SendValue[T any](ctx context.Context, w *Worker, t holdfast.Topic[T], key string, v T, local Local) (holdfast.Receipt, error) {
+func SendValue[T any](ctx context.Context, w *Worker, t holdfast.Topic[T],
+	key string, v T, local Local) (holdfast.Receipt, error) {
 	m, err := t.Message(key, v)
 	if err != nil {
 		return holdfast.Receipt{}, err
@@ -144,7 +149,8 @@ func (w *Worker) consume(ctx context.Context, c Consumer) error {
 		limit = w.poolOf(c.DB)
 	}
 	return w.broker.Consume(ctx, broker.Subscription{
-		Name: c.Name, Topics: c.Topics, Notices: c.notices(), Prefetch: c.Prefetch, Concurrency: limit.concurrency(c.Concurrency), Tries: c.Tries,
+		Name: c.Name, Topics: c.Topics, Notices: c.notices(), Prefetch: c.Prefetch,
+		Concurrency: limit.concurrency(c.Concurrency), Tries: c.Tries,
 		Ladder: c.Ladder, Policy: c.DeadLetters, Breaker: c.Breaker, Observe: w.observer.Event,
 		HandlerTimeout: c.Timeout, DrainTimeout: w.o.DrainTimeout, NeedsID: c.Handle != nil,
 		Handle: limit.handling(func(ctx context.Context, d broker.Delivery) error { return w.handle(ctx, c, d) }),

@@ -32,7 +32,8 @@ type stores struct {
 }
 
 func newStores() stores {
-	return stores{identities: map[*gorm.DB]string{}, differ: &atomic.Bool{}, mu: &sync.Mutex{}, told: map[string]bool{}, clocks: map[*gorm.DB]*dbClock{}}
+	return stores{identities: map[*gorm.DB]string{}, differ: &atomic.Bool{},
+		mu: &sync.Mutex{}, told: map[string]bool{}, clocks: map[*gorm.DB]*dbClock{}}
 }
 
 // meet finds that the tables are there, and whose they are.
@@ -68,10 +69,12 @@ func (w *Worker) otherDatabase(want string) error {
 // tellOther says, once for each, that this process is asked about another database.
 func (w *Worker) tellOther(err *barrier.OtherDatabaseError) {
 	w.tellOnce("asked "+err.Want, holdfast.Alert{Kind: holdfast.AlertOtherDatabase, Group: w.o.Group,
-		Reason: fmt.Sprintf("process %s was asked about work that was begun in another database: %v", w.o.Instance, err), Remedy: otherRemedy})
+		Reason: fmt.Sprintf("process %s was asked about work that was begun in another database: %v", w.o.Instance, err),
+		Remedy: otherRemedy})
 }
 
-const otherRemedy = "stop the process that has the wrong database, or give its environment a prefix or virtual host of its own; what waits goes on by itself once a process with the right database runs"
+const otherRemedy = "stop the process that has the wrong database, or give its environment " +
+	"a prefix or virtual host of its own; what waits goes on by itself once a process with the right database runs"
 
 func (w *Worker) tellOnce(what string, a holdfast.Alert) {
 	w.stores.mu.Lock()
@@ -159,15 +162,18 @@ func (w *Worker) comparePeer(p broker.ProcessStatus) (differs bool) {
 		if theirs.Group != "" && theirs.Group == w.o.Group && w.stores.own != "" && theirs.Identity != w.stores.own {
 			differs = true
 			w.tellOnce("group "+theirs.Identity, holdfast.Alert{Kind: holdfast.AlertOtherDatabase, Group: w.o.Group,
-				Reason: fmt.Sprintf("processes of group %s use different databases: %s has %s, %s has %s", w.o.Group, w.o.Instance, w.stores.own, p.Instance, theirs.Identity),
+				Reason: fmt.Sprintf("processes of group %s use different databases: %s has %s, %s has %s",
+					w.o.Group, w.o.Instance, w.stores.own, p.Instance, theirs.Identity),
 				Remedy: otherRemedy})
 		}
 		for db, ours := range w.stores.identities {
 			for _, c := range w.consumersOf(db) {
 				if ours != theirs.Identity && slices.Contains(theirs.Consumers, c) {
-					w.tellOnce("consumer "+c+" "+theirs.Identity, holdfast.Alert{Kind: holdfast.AlertOtherDatabase, Consumer: c, Group: cmp.Or(w.o.Group, theirs.Group),
-						Reason: fmt.Sprintf("processes of consumer %s use different databases: %s has %s, %s has %s; a message that is delivered again takes effect again in the other one", c, w.o.Instance, ours, p.Instance, theirs.Identity),
-						Remedy: otherRemedy})
+					w.tellOnce("consumer "+c+" "+theirs.Identity,
+						holdfast.Alert{Kind: holdfast.AlertOtherDatabase, Consumer: c, Group: cmp.Or(w.o.Group, theirs.Group),
+							Reason: fmt.Sprintf("processes of consumer %s use different databases: %s has %s, %s has %s; a message that "+
+								"is delivered again takes effect again in the other one", c, w.o.Instance, ours, p.Instance, theirs.Identity),
+							Remedy: otherRemedy})
 				}
 			}
 		}

@@ -76,7 +76,8 @@ func (w *Worker) recover(ctx context.Context, txs []activities.Tx) error {
 	if err != nil {
 		return err
 	}
-	options := transactions.RecoveryStartOptions(w.o.Prefix, w.o.Group, workflows.RecoveryWorkflowID(w.idPrefix(), w.o.Group, id.String()), txs)
+	options := transactions.RecoveryStartOptions(w.o.Prefix, w.o.Group,
+		workflows.RecoveryWorkflowID(w.idPrefix(), w.o.Group, id.String()), txs)
 	options.WorkflowTaskTimeout = w.o.TaskTimeout
 	if _, err := w.o.Temporal.ExecuteWorkflow(ctx, options, transactions.RecoveryName, w.lanes.Input(txs...)); err != nil {
 		return temporalerr.Unavailable("start the recovery of undecided half messages", err)

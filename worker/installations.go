@@ -48,6 +48,8 @@ func (n *installations) trouble(taskQueue string) (t broker.Trouble) {
 	if len(names) == 0 {
 		return t
 	}
-	return broker.Trouble{What: fmt.Sprintf("its task queue in Temporal, %s, is also that of %s: in one namespace the processes of each run what the other one begins", taskQueue, strings.Join(names, ", ")),
-		Remedy: "give one of them another namespace, or another prefix or group without a dot, once its transactions and sagas have ended: docs/security.md#which-installation"}
+	return broker.Trouble{What: fmt.Sprintf("its task queue in Temporal, %s, is also that of %s: "+
+		"in one namespace the processes of each run what the other one begins", taskQueue, strings.Join(names, ", ")),
+		Remedy: "give one of them another namespace, or another prefix or group without a dot, " +
+			"once its transactions and sagas have ended: docs/security.md#which-installation"}
 }

@@ -29,7 +29,8 @@ func (w *Worker) take(ctx context.Context, r broker.DeadRecord) error {
 
 // handled passes on that a redelivery was handled.
 func (w *Worker) handled(ctx context.Context, h broker.HandledRecord) error {
-	id := w.deadLetterID(holdfast.DeadLetter{ID: h.MessageID, Copy: h.Copy, Queue: h.Queue, Failure: holdfast.Failure{Consumer: h.Consumer}})
+	id := w.deadLetterID(holdfast.DeadLetter{ID: h.MessageID, Copy: h.Copy,
+		Queue: h.Queue, Failure: holdfast.Failure{Consumer: h.Consumer}})
 	if !h.Late && w.answers.Expected(id, h.Redelivery) {
 		// The workflow task that waits for it here may still be lost: then the
 		// record that comes later ends the workflow.

@@ -245,10 +245,12 @@ func (o Options) validate() error {
 		errs = append(errs, fmt.Errorf("%w: %w", holdfast.ErrInvalid, err))
 	}
 	if o.MaxBody < 0 || o.MaxBody > holdfast.MaxBody {
-		errs = append(errs, fmt.Errorf("%w: MaxBody %d: want at most %d, since a Temporal payload is limited", holdfast.ErrInvalid, o.MaxBody, holdfast.MaxBody))
+		errs = append(errs, fmt.Errorf("%w: MaxBody %d: want at most %d, since a Temporal payload is limited",
+			holdfast.ErrInvalid, o.MaxBody, holdfast.MaxBody))
 	}
 	if o.RemoteCheck && (o.Temporal == nil || o.DB != nil) {
-		errs = append(errs, fmt.Errorf("%w: RemoteCheck needs Options.Temporal, and no Options.DB: the group's own processes answer check-backs; give consumers databases of their own", holdfast.ErrInvalid))
+		errs = append(errs, fmt.Errorf("%w: RemoteCheck needs Options.Temporal, and no Options.DB: "+
+			"the group's own processes answer check-backs; give consumers databases of their own", holdfast.ErrInvalid))
 	}
 	errs = append(errs, alerts.Target(o.Webhook).Validate(), o.Lane.Validate())
 	for topic, lane := range o.Lanes { // a pattern would never be anybody's topic
@@ -271,10 +273,12 @@ func (o Options) validate() error {
 		errs = append(errs, fmt.Errorf("%w: TaskTimeout %v: Temporal allows at most 2m", holdfast.ErrInvalid, o.TaskTimeout))
 	}
 	if least := o.CheckBack.LongestAge() + o.CheckAfter + 24*time.Hour; o.Retention >= 0 && o.Retention < least {
-		errs = append(errs, fmt.Errorf("%w: Retention %v: want at least %v, or a check-back could miss the row of a committed transaction", holdfast.ErrInvalid, o.Retention, least))
+		errs = append(errs, fmt.Errorf("%w: Retention %v: want at least %v, "+
+			"or a check-back could miss the row of a committed transaction", holdfast.ErrInvalid, o.Retention, least))
 	}
 	for name, d := range map[string]time.Duration{"SendTimeout": o.SendTimeout, "StartTimeout": o.StartTimeout,
-		"DrainTimeout": o.DrainTimeout, "CheckAfter": o.CheckAfter, "LocalTimeout": o.LocalTimeout, "ReachTimeout": o.ReachTimeout,
+		"DrainTimeout": o.DrainTimeout, "CheckAfter": o.CheckAfter,
+		"LocalTimeout": o.LocalTimeout, "ReachTimeout": o.ReachTimeout,
 		"LockTimeout": o.LockTimeout, "TaskTimeout": o.TaskTimeout, "Retention": o.Retention} {
 		if d < 0 {
 			errs = append(errs, fmt.Errorf("%w: %s %v: want more than 0", holdfast.ErrInvalid, name, d))

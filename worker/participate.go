@@ -62,7 +62,8 @@ func (w *Worker) Participate(p Participant) {
 		return
 	}
 	if w.observer.Has(p.Name) {
-		w.problem(fmt.Errorf("%w: two consumers or participants are named %q: they would share a queue", holdfast.ErrInvalid, p.Name))
+		w.problem(fmt.Errorf("%w: two consumers or participants are named %q: they would share a queue",
+			holdfast.ErrInvalid, p.Name))
 		return
 	}
 	w.participants = append(w.participants, p)
@@ -95,15 +96,20 @@ func (p Participant) validate() error {
 	case p.Do == nil:
 		return fmt.Errorf("%w: participant %s: Do is nil", holdfast.ErrInvalid, p.Name)
 	case p.Undo != nil && p.UndoTopic == "":
-		return fmt.Errorf("%w: participant %s: Undo needs an UndoTopic, which is the second topic of the saga's step", holdfast.ErrInvalid, p.Name)
+		return fmt.Errorf("%w: participant %s: Undo needs an UndoTopic, which is the second topic of the saga's step",
+			holdfast.ErrInvalid, p.Name)
 	case p.UndoUncertain && p.Undo == nil:
-		return fmt.Errorf("%w: participant %s: UndoUncertain needs an Undo, which it has run also where Do was not committed", holdfast.ErrInvalid, p.Name)
+		return fmt.Errorf("%w: participant %s: UndoUncertain needs an Undo, which it has run also where Do was not committed",
+			holdfast.ErrInvalid, p.Name)
 	case p.UndoTopic == p.Topic:
-		return fmt.Errorf("%w: participant %s: Topic and UndoTopic are both %s: give the Undo its own", holdfast.ErrInvalid, p.Name, p.Topic)
+		return fmt.Errorf("%w: participant %s: Topic and UndoTopic are both %s: give the Undo its own",
+			holdfast.ErrInvalid, p.Name, p.Topic)
 	case p.DB == nil:
-		return fmt.Errorf("%w: participant %s needs a DB, for the step rows that make it act once", holdfast.ErrInvalid, p.Name)
+		return fmt.Errorf("%w: participant %s needs a DB, for the step rows that make it act once",
+			holdfast.ErrInvalid, p.Name)
 	case p.Prefetch > 0 && p.Prefetch < p.Concurrency:
-		return fmt.Errorf("%w: participant %s: Prefetch is %d, want at least Concurrency, which is %d", holdfast.ErrInvalid, p.Name, p.Prefetch, p.Concurrency)
+		return fmt.Errorf("%w: participant %s: Prefetch is %d, want at least Concurrency, which is %d",
+			holdfast.ErrInvalid, p.Name, p.Prefetch, p.Concurrency)
 	case p.Concurrency < 0 || p.Prefetch < 0 || p.Tries < 0 || p.Timeout < 0:
 		return fmt.Errorf("%w: participant %s: a negative limit", holdfast.ErrInvalid, p.Name)
 	}
@@ -125,7 +131,8 @@ func TypedParticipation[V, R any](do func(ctx context.Context, tx *gorm.DB, v V)
 	return func(ctx context.Context, tx *gorm.DB, m holdfast.Message) (any, error) {
 		var v V
 		if err := json.Unmarshal(m.Body, &v); err != nil {
-			return nil, holdfast.Permanent(fmt.Errorf("%w: decode message %s to %q as %T: %w", holdfast.ErrMalformed, m.ID, m.Topic, v, err))
+			return nil, holdfast.Permanent(fmt.Errorf("%w: decode message %s to %q as %T: %w",
+				holdfast.ErrMalformed, m.ID, m.Topic, v, err))
 		}
 		return do(ctx, tx, v)
 	}
@@ -136,7 +143,8 @@ func (w *Worker) participate(ctx context.Context, p Participant) error {
 	w.observer.Begins(p.Name)
 	limit := w.poolOf(p.DB)
 	run := &sagarun.Participant{Name: p.Name, Topic: p.Topic, UndoTopic: p.UndoTopic, DB: p.DB,
-		Do: sagarun.Participation(p.Do), Undo: sagarun.Participation(p.Undo), UndoUncertain: p.UndoUncertain, Replies: w.broker}
+		Do: sagarun.Participation(p.Do), Undo: sagarun.Participation(p.Undo),
+		UndoUncertain: p.UndoUncertain, Replies: w.broker}
 	return w.broker.Consume(ctx, broker.Subscription{
 		Name: p.Name, Topics: p.topics(), Prefetch: p.Prefetch, Concurrency: limit.concurrency(p.Concurrency), Tries: p.Tries,
 		Ladder: p.Ladder, Breaker: p.Breaker, Observe: w.observer.Event,

@@ -77,14 +77,17 @@ func (p *pool) room() int { return max(1, p.most-1) }
 // tooSmall says what is wrong with the pool; "" if nothing is.
 func (p *pool) tooSmall() (what, remedy string) {
 	users := strings.Join(slices.Sorted(slices.Values(p.users)), ", ")
-	remedy = fmt.Sprintf("raise SetMaxOpenConns to %d, and to %d if they call Send, or lower Concurrency", p.want+ownConnections, 2*p.want+ownConnections)
+	remedy = fmt.Sprintf("raise SetMaxOpenConns to %d, and to %d if they call Send, or lower Concurrency",
+		p.want+ownConnections, 2*p.want+ownConnections)
 	switch {
 	case p.want <= p.room():
 		return "", ""
 	case p.most == 1:
-		return fmt.Sprintf("%s would handle %d messages at a time, and their pool has 1 connection: they handle one at a time, and a Send inside a handler never gets a connection", users, p.want), remedy
+		return fmt.Sprintf("%s would handle %d messages at a time, and their pool has 1 connection: "+
+			"they handle one at a time, and a Send inside a handler never gets a connection", users, p.want), remedy
 	}
-	return fmt.Sprintf("%s would handle %d messages at a time, and their pool has %d connections: they handle %d at a time, so that one is left for what they send", users, p.want, p.most, p.room()), remedy
+	return fmt.Sprintf("%s would handle %d messages at a time, and their pool has %d connections: "+
+		"they handle %d at a time, so that one is left for what they send", users, p.want, p.most, p.room()), remedy
 }
 
 // comparePools finds pools that are smaller than what uses them, and says so.
@@ -122,7 +125,8 @@ func (p *pool) concurrency(want int) int {
 
 // handling calls handle when there is a connection for it. That there is none for
 // so long is no fault of the message.
-func (p *pool) handling(handle func(context.Context, broker.Delivery) error) func(context.Context, broker.Delivery) error {
+func (p *pool) handling(handle func(context.Context, broker.Delivery) error) func(context.Context,
+	broker.Delivery) error {
 	if p == nil || len(p.users) == 1 { // its concurrency is the limit
 		return handle
 	}

@@ -23,7 +23,10 @@ func (w *Worker) Local(name string, local Local) {
 		w.problem(fmt.Errorf("%w: handler %q is registered twice", holdfast.ErrInvalid, name))
 		return
 	}
-	w.handlers[name] = func(ctx context.Context, tx *gorm.DB, ms []*holdfast.Message) error { return local(ctx, tx, ms[0]) }
+	w.handlers[name] = func(ctx context.Context, tx *gorm.DB,
+		ms []*holdfast.Message) error {
+		return local(ctx, tx, ms[0])
+	}
 }
 
 // Check registers c for the transactions whose first message has the topic: it
@@ -51,7 +54,8 @@ func (w *Worker) Activity(name string, f any) {
 	case name == "" || !fits:
 		w.problem(fmt.Errorf("%w: Activity needs a name and a function that returns an error last", holdfast.ErrInvalid))
 	case w.activities[name] != nil || slices.Contains(activities.Names, name):
-		w.problem(fmt.Errorf("%w: activity %q is registered twice, or one of Holdfast's own: give it another name", holdfast.ErrInvalid, name))
+		w.problem(fmt.Errorf("%w: activity %q is registered twice, or one of Holdfast's own: give it another name",
+			holdfast.ErrInvalid, name))
 	default:
 		w.activities[name] = f
 	}

@@ -57,7 +57,8 @@ func (w *Worker) learning(ctx context.Context) broker.Learning {
 // it: the note in the database is written meanwhile.
 func (w *Worker) remade(r broker.Remade) {
 	w.alerts.Alert(holdfast.Alert{Kind: holdfast.AlertQueuesLost, At: r.At, Group: w.o.Group, Reason: r.String(),
-		Remedy: "see docs/runbook/empty-broker.md: which messages were lost, and how to send them again; a consumer that is gone on purpose: `holdfast consumers forget NAME`"})
+		Remedy: "see docs/runbook/empty-broker.md: which messages were lost, and how to send them again; " +
+			"a consumer that is gone on purpose: `holdfast consumers forget NAME`"})
 	if w.o.DB == nil || !w.sender || len(r.Consumers) == 0 {
 		return
 	}
@@ -77,6 +78,8 @@ func (w *Worker) remade(r broker.Remade) {
 // expired tells that a policy takes dead letters out of their queue.
 func (w *Worker) expired(e broker.Expired) {
 	w.alerts.Alert(holdfast.Alert{Kind: holdfast.AlertDeadLettersExpire, Group: w.o.Group,
-		Reason: fmt.Sprintf("dead letters leave the queue %s, and are put back as long as a process runs: %s", e.Queue, e.Why),
-		Remedy: "exclude the queues of Holdfast from that policy (see docs/runbook/policy.md), and start a worker with Temporal, which takes dead letters in"})
+		Reason: fmt.Sprintf("dead letters leave the queue %s, and are put back as long as a process runs: %s",
+			e.Queue, e.Why),
+		Remedy: "exclude the queues of Holdfast from that policy (see docs/runbook/policy.md), " +
+			"and start a worker with Temporal, which takes dead letters in"})
 }

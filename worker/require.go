@@ -56,7 +56,8 @@ func (w *Worker) require(ctx context.Context) error {
 		command += fmt.Sprintf(" --half-queues %d", w.o.HalfQueues)
 	}
 	if _, alone := any(err).(*broker.MissingError); alone && len(missing.What) == 0 { // nothing else is wrong
-		w.o.Logger.Warn("something that this process can do without is missing in RabbitMQ", "missing", missing.Handy, "remedy", command+" "+x.Flags())
+		w.o.Logger.Warn("something that this process can do without is missing in RabbitMQ",
+			"missing", missing.Handy, "remedy", command+" "+x.Flags())
 		return nil
 	}
 	return fmt.Errorf("%w: %w, as: %s %s", holdfast.ErrInvalid, err, command, x.Flags())

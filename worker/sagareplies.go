@@ -93,7 +93,8 @@ func (w *Worker) reply(ctx context.Context, r broker.SagaReply) error {
 		w.late(r, "it is for a workflow that is no saga of group "+w.o.Group)
 		return nil
 	}
-	signal := sagas.Reply{Step: r.Step, Undo: r.Undo, Outcome: core.OutcomeKind(r.Outcome), Class: r.Class, Reason: r.Reason, Result: r.Result,
+	signal := sagas.Reply{Step: r.Step, Undo: r.Undo, Outcome: core.OutcomeKind(r.Outcome),
+		Class: r.Class, Reason: r.Reason, Result: r.Result,
 		Token: r.Token, Topic: r.Topic}
 	told, err := w.tell(ctx, r.Workflow, sagas.SignalReply, signal)
 	if errors.Is(err, holdfast.ErrInvalid) {
@@ -111,6 +112,7 @@ func (w *Worker) reply(ctx context.Context, r broker.SagaReply) error {
 // late notes a reply that nobody waits for.
 func (w *Worker) late(r broker.SagaReply, why string) {
 	w.metrics.SagaReplyLate(r.Participant)
-	w.o.Logger.Debug("a saga's reply that nobody waits for", "why", why, "workflow", r.Workflow, "step", r.Step, "undo", r.Undo,
+	w.o.Logger.Debug("a saga's reply that nobody waits for", "why",
+		why, "workflow", r.Workflow, "step", r.Step, "undo", r.Undo,
 		"participant", r.Participant, "outcome", r.Outcome, "reason", r.Reason)
 }

@@ -84,7 +84,8 @@ func sagaKey[S any](def saga.Saga[S], s S) (string, error) {
 }
 
 // startSaga starts the workflow of a saga, or finds that it is there.
-func (w *Worker) startSaga(ctx context.Context, name string, version int, key string, fresh bool, data json.RawMessage) (id string, end *sagaEnd, err error) {
+func (w *Worker) startSaga(ctx context.Context, name string,
+	version int, key string, fresh bool, data json.RawMessage) (id string, end *sagaEnd, err error) {
 	if w.o.Temporal == nil {
 		return "", nil, needsTemporal("StartSaga")
 	}
@@ -102,10 +103,12 @@ func (w *Worker) startSaga(ctx context.Context, name string, version int, key st
 	}
 	defer w.sending.Done()
 	id = w.sagaID(name, key)
-	in := sagas.Input{ID: id, Group: w.o.Group, Prefix: w.o.Prefix, Name: name, Key: key, Plan: &c.Plan, Version: version, Data: data,
+	in := sagas.Input{ID: id, Group: w.o.Group, Prefix: w.o.Prefix,
+		Name: name, Key: key, Plan: &c.Plan, Version: version, Data: data,
 		Tokens: !w.o.RollingUpgrade, StepNames: w.stepNames(c.Plan), Database: w.stores.own}
 	end = w.sagas.ends.expect(id) // before it can complete
-	id, _, err = sagas.Start(ctx, w.o.Temporal, sagas.StartConfig{Prefix: w.o.Prefix, Fresh: fresh, TaskTimeout: w.o.TaskTimeout}, in)
+	id, _, err = sagas.Start(ctx, w.o.Temporal,
+		sagas.StartConfig{Prefix: w.o.Prefix, Fresh: fresh, TaskTimeout: w.o.TaskTimeout}, in)
 	var already *serviceerror.WorkflowExecutionAlreadyStarted
 	if err == nil && id == in.ID {
 		w.metrics.SagaStarted(name)

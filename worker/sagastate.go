@@ -79,7 +79,8 @@ func (w *Worker) describeOnce(ctx context.Context, workflowID string) (*client.W
 }
 
 // readSaga reads the status of the saga id off the workflow that was described.
-func (w *Worker) readSaga(ctx context.Context, id string, d *client.WorkflowExecutionDescription) (sagas.Status, error) {
+func (w *Worker) readSaga(ctx context.Context, id string,
+	d *client.WorkflowExecutionDescription) (sagas.Status, error) {
 	workflowID := d.WorkflowExecution.ID
 	known, _ := workflows.ParseID(id)
 	status := sagas.Status{ID: id, State: core.StateRunning, Group: known.Owner, Name: known.Name, Key: known.Key}
@@ -94,7 +95,8 @@ func (w *Worker) readSaga(ctx context.Context, id string, d *client.WorkflowExec
 			return answer, nil
 		}
 		// its workflow task goes on with a step, or no process answers
-		if state, there := d.TypedSearchAttributes.GetKeyword(temporal.NewSearchAttributeKeyKeyword(workflows.AttributeState)); there {
+		if state,
+			there := d.TypedSearchAttributes.GetKeyword(temporal.NewSearchAttributeKeyKeyword(workflows.AttributeState)); there {
 			status.State = state
 		}
 		return status, nil
@@ -103,7 +105,8 @@ func (w *Worker) readSaga(ctx context.Context, id string, d *client.WorkflowExec
 		status = answer
 	}
 	status.State = endedFromOutside[d.Status]
-	status.Step, status.Reason = "", "its workflow did not end by itself: `"+undoCommand(w.o.Prefix, id)+"` undoes what it did"
+	status.Step, status.Reason = "", "its workflow did not end by itself: `"+undoCommand(w.o.Prefix,
+		id)+"` undoes what it did"
 	return status, nil
 }
 

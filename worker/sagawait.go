@@ -142,7 +142,8 @@ func (w *Worker) watchSaga(ctx context.Context, id string) verdict {
 		return v
 	}
 	own, gone := w.describe(ctx, id)
-	if err == nil && gone == nil && own.WorkflowCloseTime != nil && undoing.WorkflowStartTime.Before(*own.WorkflowCloseTime) {
+	if err == nil && gone == nil && own.WorkflowCloseTime != nil &&
+		undoing.WorkflowStartTime.Before(*own.WorkflowCloseTime) {
 		return v // it was started again since, with the same key
 	}
 	undone, _ := w.follow(ctx, id, undo)
@@ -239,7 +240,8 @@ func (w *Worker) lostSaga(ctx context.Context, id, workflowID string, err error)
 		return verdict{err: err}, false // ctx is done
 	}
 	v.err = &holdfast.SagaError{Condition: holdfast.ErrSagaParked, ID: id,
-		Reason: fmt.Sprintf("its workflow did not end by itself (%v): `%s` undoes what it did", errors.Unwrap(ended), undoCommand(w.o.Prefix, id))}
+		Reason: fmt.Sprintf("its workflow did not end by itself (%v): `%s` undoes what it did",
+			errors.Unwrap(ended), undoCommand(w.o.Prefix, id))}
 	if status, err := w.sagaStatus(ctx, workflowID); err == nil {
 		v.data = status.Core.Data
 	}

@@ -55,5 +55,6 @@ func (w *Worker) compareNames(answers []broker.ProcessStatus) bool {
 }
 
 func sameInstance(instance, group string, n int) string {
-	return fmt.Sprintf("%d processes of group %s have the Options.Instance %s: nobody can tell them apart", n, group, instance)
+	return fmt.Sprintf("%d processes of group %s have the Options.Instance %s: nobody can tell them apart",
+		n, group, instance)
 }

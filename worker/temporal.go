@@ -36,15 +36,18 @@ type temporalWorkers []sdkworker.Worker
 // own, and of the dead letters'.
 func (w *Worker) startTemporal(fatal func(error)) (temporalWorkers, error) {
 	steps := w.steps()
-	ofTransactions := &activities.Transactions{Halves: steps, Publish: steps, Ops: steps, Locals: steps, Truth: steps, Alerts: w.observer, Patience: w.patience, Databases: steps}
-	ofDead := &activities.DeadLetters{Redeliver: steps, Notify: steps, Compensations: steps, Halves: steps, Alerts: w.observer}
+	ofTransactions := &activities.Transactions{Halves: steps, Publish: steps,
+		Ops: steps, Locals: steps, Truth: steps, Alerts: w.observer, Patience: w.patience, Databases: steps}
+	ofDead := &activities.DeadLetters{Redeliver: steps, Notify: steps,
+		Compensations: steps, Halves: steps, Alerts: w.observer}
 	ofSagas := &activities.Sagas{Runner: w.sagaRunner(), Alerts: w.observer, StepNames: w.stepNames}
 	if w.o.WorkflowCache > 0 {
 		sdkworker.SetStickyWorkflowCacheSize(w.o.WorkflowCache)
 	}
 	// A saga's task may read megabytes of states. Temporal's SDK takes a task that computes
 	// for a second for a deadlock and gives it up, and on a busy machine again each time.
-	options := sdkworker.Options{WorkerStopTimeout: closeTimeout, OnFatalError: fatal, DeadlockDetectionTimeout: w.o.TaskTimeout}
+	options := sdkworker.Options{WorkerStopTimeout: closeTimeout,
+		OnFatalError: fatal, DeadlockDetectionTimeout: w.o.TaskTimeout}
 
 	group := sdkworker.New(w.o.Temporal, workflows.TaskQueue(w.o.Prefix, w.o.Group), options)
 	group.RegisterWorkflowWithOptions(transactions.Transaction, workflow.RegisterOptions{Name: transactions.Name})
@@ -64,7 +67,8 @@ func (w *Worker) startTemporal(fatal func(error)) (temporalWorkers, error) {
 	ofTransactions.RegisterInstance(instance)
 
 	shared := options // rarely busy, and then much
-	shared.WorkflowTaskPollerBehavior = sdkworker.NewPollerBehaviorAutoscaling(sdkworker.PollerBehaviorAutoscalingOptions{InitialNumberOfPollers: 2, MaximumNumberOfPollers: 20})
+	shared.WorkflowTaskPollerBehavior = sdkworker.NewPollerBehaviorAutoscaling(
+		sdkworker.PollerBehaviorAutoscalingOptions{InitialNumberOfPollers: 2, MaximumNumberOfPollers: 20})
 	shared.MaxConcurrentActivityTaskPollers = 2
 	letters := sdkworker.New(w.o.Temporal, workflows.DeadLetterQueue(w.o.Prefix), shared)
 	letters.RegisterWorkflowWithOptions(deadletters.DeadLetter, workflow.RegisterOptions{Name: deadletters.Name})
@@ -117,7 +121,8 @@ func (w *Worker) namespace(ctx context.Context) (string, error) {
 	case ask.Namespace == "" || ask.Namespace == w.o.Namespace:
 		return w.o.Namespace, nil
 	case w.o.namespaceGiven:
-		return "", fmt.Errorf("%w: Options.Namespace is %q, and the client in Options.Temporal is for %q: leave Options.Namespace empty, or give both the same", holdfast.ErrInvalid, w.o.Namespace, ask.Namespace)
+		return "", fmt.Errorf("%w: Options.Namespace is %q, and the client in Options.Temporal is for %q: "+
+			"leave Options.Namespace empty, or give both the same", holdfast.ErrInvalid, w.o.Namespace, ask.Namespace)
 	}
 	return ask.Namespace, nil
 }
@@ -143,7 +148,8 @@ func EnsureSearchAttributes(ctx context.Context, c client.Client, namespace stri
 		return err
 	}
 	wanted := maps.Clone(missing)
-	_, err = c.OperatorService().AddSearchAttributes(ctx, &operatorservice.AddSearchAttributesRequest{SearchAttributes: wanted, Namespace: namespace})
+	_, err = c.OperatorService().AddSearchAttributes(ctx,
+		&operatorservice.AddSearchAttributesRequest{SearchAttributes: wanted, Namespace: namespace})
 	var exists *serviceerror.AlreadyExists
 	if err == nil || errors.As(err, &exists) {
 		return awaitSearchAttributes(ctx, c, namespace)
@@ -152,7 +158,8 @@ func EnsureSearchAttributes(ctx context.Context, c client.Client, namespace stri
 	for name, kind := range missing {
 		names = append(names, fmt.Sprintf("--name %s --type %s", name, kind))
 	}
-	return fmt.Errorf("holdfast: namespace %s has no search attributes for Holdfast and they cannot be created: %w; ask its administrator for: temporal operator search-attribute create --namespace %s %s",
+	return fmt.Errorf("holdfast: namespace %s has no search attributes for Holdfast and they cannot be created: "+
+		"%w; ask its administrator for: temporal operator search-attribute create --namespace %s %s",
 		namespace, err, namespace, strings.Join(names, " "))
 }
 
@@ -165,8 +172,10 @@ func unlisted(err error) bool {
 
 // MissingSearchAttributes returns those of [SearchAttributes] that the namespace
 // does not have. One of another type is an error.
-func MissingSearchAttributes(ctx context.Context, c client.Client, namespace string) (map[string]enumspb.IndexedValueType, error) {
-	list, err := c.OperatorService().ListSearchAttributes(ctx, &operatorservice.ListSearchAttributesRequest{Namespace: namespace})
+func MissingSearchAttributes(ctx context.Context, c client.Client,
+	namespace string) (map[string]enumspb.IndexedValueType, error) {
+	list, err := c.OperatorService().ListSearchAttributes(ctx,
+		&operatorservice.ListSearchAttributesRequest{Namespace: namespace})
 	if err != nil {
 		return nil, fmt.Errorf("holdfast: list the search attributes of namespace %s: %w", namespace, err)
 	}
@@ -174,7 +183,8 @@ func MissingSearchAttributes(ctx context.Context, c client.Client, namespace str
 	for name, kind := range list.GetCustomAttributes() {
 		want, ours := missing[name]
 		if ours && want != kind {
-			return nil, fmt.Errorf("holdfast: search attribute %s of namespace %s is a %s, but Holdfast needs a %s: remove it with temporal operator search-attribute remove --name %s", name, namespace, kind, want, name)
+			return nil, fmt.Errorf("holdfast: search attribute %s of namespace %s is a %s, but Holdfast needs a %s: "+
+				"remove it with temporal operator search-attribute remove --name %s", name, namespace, kind, want, name)
 		}
 		delete(missing, name)
 	}
@@ -190,7 +200,8 @@ func awaitSearchAttributes(ctx context.Context, c client.Client, namespace strin
 		}
 		select {
 		case <-ctx.Done():
-			return fmt.Errorf("holdfast: the search attributes of namespace %s were created but do not appear: %w", namespace, ctx.Err())
+			return fmt.Errorf("holdfast: the search attributes of namespace %s were created but do not appear: %w",
+				namespace, ctx.Err())
 		case <-time.After(200 * time.Millisecond):
 		}
 	}

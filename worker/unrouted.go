@@ -43,9 +43,11 @@ func (w *Worker) consumersBegan(ctx context.Context) func([]broker.Bound) {
 			n, err := w.wakeUnrouted(ctx, news)
 			switch {
 			case err != nil && ctx.Err() == nil:
-				w.o.Logger.Warn("transactions that wait for a consumer could not be told that one has begun; they try again by themselves", "error", err)
+				w.o.Logger.Warn("transactions that wait for a consumer could not be told that one has begun; "+
+					"they try again by themselves", "error", err)
 			case n > 0:
-				w.o.Logger.Info("a consumer has begun: transactions that waited for one are tried again", "consumer", news[0].Name, "transactions", n)
+				w.o.Logger.Info("a consumer has begun: transactions that waited for one are tried again",
+					"consumer", news[0].Name, "transactions", n)
 			}
 		})
 	}
@@ -55,7 +57,8 @@ func (w *Worker) consumersBegan(ctx context.Context) func([]broker.Bound) {
 // All are looked at, the latest first, as long as there is time.
 func (w *Worker) wakeUnrouted(ctx context.Context, news []broker.Bound) (woken int, err error) {
 	query := fmt.Sprintf("WorkflowType = '%s' AND TaskQueue = '%s' AND ExecutionStatus = 'Running' AND %s IN ('%s', '%s')",
-		transactions.Name, workflows.TaskQueue(w.o.Prefix, w.o.Group), workflows.AttributeState, workflows.Parked, workflows.Delivering)
+		transactions.Name, workflows.TaskQueue(w.o.Prefix, w.o.Group),
+		workflows.AttributeState, workflows.Parked, workflows.Delivering)
 	var token []byte
 	for {
 		page, err := w.o.Temporal.ListWorkflow(ctx, &workflowservice.ListWorkflowExecutionsRequest{Namespace: w.o.Namespace,
@@ -74,7 +77,8 @@ func (w *Worker) wakeUnrouted(ctx context.Context, news []broker.Bound) (woken i
 }
 
 // wake wakes those of the transactions.
-func (w *Worker) wake(ctx context.Context, infos []*workflowpb.WorkflowExecutionInfo, news []broker.Bound) (woken int, err error) {
+func (w *Worker) wake(ctx context.Context, infos []*workflowpb.WorkflowExecutionInfo,
+	news []broker.Bound) (woken int, err error) {
 	var telling errgroup.Group
 	telling.SetLimit(wakeOnce)
 	for _, info := range infos {
@@ -121,7 +125,8 @@ func topicsOf(info *workflowpb.WorkflowExecutionInfo) (topics []string, known bo
 		return topics, true
 	}
 	var first string
-	if p := info.GetSearchAttributes().GetIndexedFields()[workflows.AttributeTopic]; p != nil && decode(p, &first) && first != "" {
+	if p := info.GetSearchAttributes().GetIndexedFields()[workflows.AttributeTopic]; p != nil &&
+		decode(p, &first) && first != "" {
 		topics = []string{first}
 	}
 	return topics, memo == nil

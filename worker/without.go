@@ -33,7 +33,8 @@ func (o Options) sends() bool {
 // Nothing was run.
 func needsTemporal(what string) error {
 	return fmt.Errorf("%w: %s needs Options.Temporal, which is not set: set it, and Options.Group; "+
-		"without Temporal a worker consumes, and sends in the Express lane (Options.Lane or Options.Lanes)", holdfast.ErrInvalid, what)
+		"without Temporal a worker consumes, and sends in the Express lane (Options.Lane or Options.Lanes)",
+		holdfast.ErrInvalid, what)
 }
 
 // cannotSend says why nothing can be sent here at all.
@@ -94,7 +95,8 @@ func (w *Worker) peerIsAble(ctx context.Context) bool {
 // undecidedWaits is why half messages stay where they are in a worker without
 // Temporal. People are told, once an hour at most.
 func (w *Worker) undecidedWaits(halves []holdfast.Half) error {
-	err := &holdfast.UnavailableError{Part: "Temporal", Err: errors.New("this process has none: Options.Temporal is not set"),
+	err := &holdfast.UnavailableError{Part: "Temporal",
+		Err: errors.New("this process has none: Options.Temporal is not set"),
 		Remedy: "start a process of group " + w.o.Group +
 			" that has Temporal: it checks back what waits in the half queue, and delivers or drops it"}
 	w.metrics.HandedOver(holdfast.Express, len(halves), err)
@@ -139,7 +141,8 @@ func (w *Worker) outcomesNeeded(ctx context.Context) bool {
 func (w *Worker) sayWithout() {
 	if w.sender && w.o.Temporal == nil {
 		w.metrics.Connected(false)
-		w.o.Logger.Info("no Temporal: the Express lane only; what stays undecided waits for a process of the group that has it",
+		w.o.Logger.Info("no Temporal: the Express lane only; "+
+			"what stays undecided waits for a process of the group that has it",
 			"group", w.o.Group)
 	}
 }

@@ -86,9 +86,12 @@ func New(o Options) (*Worker, error) {
 	if err != nil {
 		return nil, err
 	}
-	w := &Worker{o: o, sender: o.sends(), metrics: m, attached: newAttachment(), alerts: alerter, handlers: map[string]steps.Local{}, checkers: map[string]holdfast.Checker{}, activities: map[string]any{}, compensations: map[string]steps.Compensation{},
+	w := &Worker{o: o, sender: o.sends(), metrics: m, attached: newAttachment(),
+		alerts: alerter, handlers: map[string]steps.Local{}, checkers: map[string]holdfast.Checker{},
+		activities: map[string]any{}, compensations: map[string]steps.Compensation{},
 		ready: make(chan struct{}), stopped: make(chan struct{}),
-		over: make(chan struct{}), stores: newStores(), now: time.Now, lookAgain: lookAgain, clockEvery: 5 * time.Minute, sweepEvery: time.Hour}
+		over: make(chan struct{}), stores: newStores(), now: time.Now,
+		lookAgain: lookAgain, clockEvery: 5 * time.Minute, sweepEvery: time.Hour}
 	w.observer = observe.New(o.Group, m, alerter, func(id string) { w.sagas.ends.look(id) })
 	w.lanes = lanes.New(w.laneOptions(), gate{w}, o.Temporal, w.rows())
 	return w, nil
@@ -124,7 +127,8 @@ func (w *Worker) run(ctx context.Context) error {
 		w.problem(fmt.Errorf("%w: Local needs Options.DB", holdfast.ErrInvalid))
 	}
 	if len(w.checkers) > 0 && w.o.RemoteCheck {
-		w.problem(fmt.Errorf("%w: Check and Options.RemoteCheck exclude each other: the group's own processes answer check-backs", holdfast.ErrInvalid))
+		w.problem(fmt.Errorf("%w: Check and Options.RemoteCheck exclude each other: "+
+			"the group's own processes answer check-backs", holdfast.ErrInvalid))
 	}
 	if len(w.compensations) > 0 && w.o.DB == nil {
 		w.problem(fmt.Errorf("%w: Compensate needs Options.DB", holdfast.ErrInvalid))
@@ -297,7 +301,8 @@ func (w *Worker) connect(ctx context.Context) error {
 
 // Options are the options of the lanes.
 func (w *Worker) laneOptions() lanes.Options {
-	return lanes.Options{Group: w.o.Group, Prefix: w.o.Prefix, IDs: w.idPrefix(), Instance: w.o.process, Lane: w.o.Lane, Lanes: w.o.Lanes,
+	return lanes.Options{Group: w.o.Group, Prefix: w.o.Prefix, IDs: w.idPrefix(),
+		Instance: w.o.process, Lane: w.o.Lane, Lanes: w.o.Lanes,
 		MaxBody: w.o.MaxBody, MaxCohort: w.o.MaxCohort, CohortsInFlight: w.o.CohortsInFlight,
 		Schedule: w.o.CheckBack, ConfirmAsks: !w.o.RollingUpgrade,
 		SendTimeout: w.o.SendTimeout, CheckAfter: w.o.CheckAfter, LocalTimeout: w.o.LocalTimeout,

@@ -57,7 +57,8 @@ func (l *Lanes) beginExpress(ctx context.Context, ms []holdfast.Message) (*Split
 
 // confirmExpress carries the second confirmation out. Where the outcome row has
 // proven it, it holds even if this process ends: a check-back will find it.
-func (s *Split) confirmExpress(ctx context.Context, c transactions.Confirmation, proven bool) (holdfast.Receipt, error) {
+func (s *Split) confirmExpress(ctx context.Context, c transactions.Confirmation,
+	proven bool) (holdfast.Receipt, error) {
 	done, err := s.express.confirm(c.Resolution)
 	if err != nil {
 		return s.receipt, fmt.Errorf("transaction %s: %w", s.ID(), err)

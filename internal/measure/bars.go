@@ -45,7 +45,7 @@ var bars = []Bar{
 		measure: exported(forUsers)},
 	{Name: "exported names in the other packages that are not internal", Before: 537, AtMost: noBar, Format: whole,
 		measure: exported(forSiblings)},
-	{Name: "lines over 120 characters, without tests", Before: 1103, AtMost: 0, Format: whole, measure: longLines},
+	{Name: "lines over 120 characters, without tests", Before: 1103, AtMost: 0, Kept: true, Format: whole, measure: longLines},
 	{Name: "lines of Go without tests, benchmark and examples", Before: 63869, AtMost: 43000, Format: whole,
 		measure: lines},
 	{Name: "lines that also stand elsewhere", Before: 0.003, AtMost: 0.005, Kept: true, Format: percent,

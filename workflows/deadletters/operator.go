@@ -35,13 +35,24 @@ type deadAction struct {
 
 func (d *deadLetter) deadActions() []deadAction {
 	return []deadAction{
-		{UpdateRedeliver, `Put the message back into its consumer's queue, to be tried without delays. Answers when the broker has confirmed it; with "wait" (in nanoseconds) when the consumer has answered or that time is over: the state says which. While a redelivery is not answered, it delivers once more. Argument: {"operator": "ann", "reason": "the ledger is back", "wait": 10000000000}`,
+		{UpdateRedeliver, `Put the message back into its consumer's ` +
+			`queue, to be tried without delays. Answers when the broker has confirmed it; with "wait" (in nanoseconds) ` +
+			`when the consumer has answered or that time is over: the state says which. While a redelivery is not answered, ` +
+			`it delivers once more. Argument: {"operator": "ann", "reason": "the ledger is back", "wait": 10000000000}`,
 			d.canRedeliver, d.notTwice(checkPlain), d.askRedeliver(UpdateRedeliver)},
-		{UpdateRedeliverEdited, `The same with another body, given as "text" or "base64", where the consumer's policy allows it. A later redeliver sends the original again. Argument: {"operator": "ann", "reason": "the amount was missing", "text": "{\"amount\": 5}"}`,
+		{UpdateRedeliverEdited, `The same with another body, given ` +
+			`as "text" or "base64", where the consumer's policy allows it. A later redeliver sends ` +
+			`the original again. Argument: {"operator": "ann", "reason": "the amount was missing", "text": "{\"amount\": 5}"}`,
 			d.canEdit, d.notTwice(checkEdit), d.askRedeliver(UpdateRedeliverEdited)},
-		{workflows.UpdateCompensate, `Undo it in the producer group, once, then tell the other consumers. Answers when it is compensated or parked again: if the group is down, that is after a day, and the caller's own deadline may end first. Argument: {"operator": "ann", "reason": "the customer withdrew"}; with "force": true although a redelivery is not answered or, where it is parked, although the outcome row does not say that this message was committed`,
+		{workflows.UpdateCompensate,
+			`Undo it in the producer group, once, then tell the other consumers. Answers when it is compensated ` +
+				`or parked again: if the group is down, that is after a day, and the caller's own deadline may end first. ` +
+				`Argument: {"operator": "ann", "reason": "the customer withdrew"}; with "force": true although a redelivery ` +
+				`is not answered or, where it is parked, although the outcome row does not say that this message was committed`,
 			d.canCompensate, checkBodiless, d.askCompensate},
-		{UpdateDiscard, `Drop the message for good; nothing is published. Argument: {"operator": "ann", "reason": "a test order"}; with "force": true although a redelivery is not answered, or although it is a half message whose transaction is committed, or may be`,
+		{UpdateDiscard, `Drop the message for good; nothing is ` +
+			`published. Argument: {"operator": "ann", "reason": "a test order"}; with "force": true ` +
+			`although a redelivery is not answered, or although it is a half message whose transaction is committed, or may be`,
 			d.canDiscard, checkBodiless, d.askDiscard},
 	}
 }

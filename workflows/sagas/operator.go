@@ -46,17 +46,24 @@ func (s *sagaRun) sagaActions() []sagaAction {
 		}
 	}
 	return []sagaAction{
-		{UpdateAnswer, `Answer a wait: approve it, with a value where the step takes one, or refuse it. An answer may come before its wait. Argument: {"operator": "ann", "reason": "within the limit", "step": "approval"}; to say no, "refuse": true; "value" is JSON`,
+		{UpdateAnswer, `Answer a wait: approve it, with a value ` +
+			`where the step takes one, or refuse it. An answer may come before its wait. Argument: ` +
+			`{"operator": "ann", "reason": "within the limit", "step": "approval"}; to say no, "refuse": true; "value" is JSON`,
 			0, s.checkAnswer, s.takeAnswer},
-		{UpdateRetry, `Try again now what has failed, with all attempts anew, or ask a participant again that has not replied; of several, "step" names one. Argument: {"operator": "ann", "reason": "the printer is back", "step": "ship"}`,
+		{UpdateRetry,
+			`Try again now what has failed, with all attempts anew, or ask a participant again that has not replied; ` +
+				`of several, "step" names one. Argument: {"operator": "ann", "reason": "the printer is back", "step": "ship"}`,
 			1, s.checkRetry, s.retry},
 		{UpdateResume, `Go on after a pause. Argument: {"operator": "ann", "reason": "looked into it"}`,
 			1, event(core.Continue), apply(core.Continue)},
-		{UpdateSkip, `Go on without a step that waits, has failed, or was not begun; while the saga goes back, without its Undo. The saga takes it for done. Argument: {"operator": "ann", "reason": "shipped by hand", "step": "ship"}`,
+		{UpdateSkip, `Go on without a step that waits, has failed, or was not begun; while the saga goes back, without ` +
+			`its Undo. The saga takes it for done. Argument: {"operator": "ann", "reason": "shipped by hand", "step": "ship"}`,
 			2, event(core.Skip), apply(core.Skip)},
-		{UpdatePause, `Begin nothing more, until resumed. What is under way ends. Argument: {"operator": "ann", "reason": "stock is being counted"}`,
+		{UpdatePause, `Begin nothing more, until resumed. What ` +
+			`is under way ends. Argument: {"operator": "ann", "reason": "stock is being counted"}`,
 			3, event(core.Pause), apply(core.Pause)},
-		{workflows.UpdateCompensate, `Undo all that was done, the last first. What has no Undo stays: the answer names it. Answers when the saga has turned back. Argument: {"operator": "ann", "reason": "the customer withdrew"}`,
+		{workflows.UpdateCompensate, `Undo all that was done, the last first. What has no Undo stays: the answer ` +
+			`names it. Answers when the saga has turned back. Argument: {"operator": "ann", "reason": "the customer withdrew"}`,
 			4, event(core.Undo), func(ctx workflow.Context, r *request) {
 				s.compensate(ctx, r.req)
 				r.end(nil)
