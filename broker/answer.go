@@ -43,8 +43,8 @@ func (s *board) answer(ctx context.Context) {
 			failed = 0
 		}
 		if failed == unseenAfter {
-			s.b.c.Log.Warn("status requests cannot be answered: holdfast doctor does not see this process; "+
-				"everything else goes on", "error", err)
+			s.b.c.Log.Warn("status requests cannot be answered: "+
+				"holdfast doctor does not see this process; everything else goes on", "error", err)
 		} else {
 			s.b.c.Log.Debug("status requests are not answered for a moment", "error", err)
 		}
@@ -194,8 +194,8 @@ func (s *board) refused(e *amqp.Error) error {
 	}
 	if e.Code == amqp.AccessRefused {
 		s.once.Do(func() {
-			s.b.c.Log.Warn("this process may not answer status requests: holdfast doctor does not see it; give its "+
-				"user write permission for amq.default, see docs/security.md; everything else goes on", "error", e)
+			s.b.c.Log.Warn("this process may not answer status requests: give its user write permission for "+
+				"amq.default, see docs/security.md; until then holdfast doctor does not see it; all else goes on", "error", e)
 		})
 	}
 	return e
