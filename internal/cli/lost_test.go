@@ -1,12 +1,14 @@
 package cli
 
 import (
+	"fmt"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/holdfastmq/holdfast/internal/cli/frame"
 	"github.com/holdfastmq/holdfast/internal/operator/actions"
+	"github.com/holdfastmq/holdfast/internal/operator/processes"
 	"github.com/holdfastmq/holdfast/internal/operator/text"
 	"github.com/holdfastmq/holdfast/workflows"
 )
@@ -16,6 +18,12 @@ import (
 func TestRecheckTakesUpWhatIsLost(t *testing.T) {
 	s := newShop(t)
 	id := s.park("L-1")
+	var kept []processes.KeptQueue
+	s.eventually(func() bool { // until then the Keeper would take it up, too
+		kept = nil
+		s.decode(&kept, "half", "stats", s.group)
+		return len(kept) == 1 && kept[0].HandedOver == 1
+	}, func() string { return fmt.Sprint("the half message is not handed over: ", kept) })
 	require.NoError(t, s.c.TerminateWorkflow(t.Context(), workflows.WorkflowID(s.prefix(), s.group, id), "", "an accident"))
 	s.eventually(func() bool {
 		_, by := s.diagnose(s.env)
