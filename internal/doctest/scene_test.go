@@ -58,7 +58,8 @@ func newScene(t *testing.T) *scene {
 	db := migrate(t, database)
 	var err error
 	s.w, err = worker.New(worker.Options{Group: "orders", Temporal: s.c, Namespace: st.Namespace(), AMQPURL: st.AMQPURL(), DB: db, Prefix: s.prefix,
-		CheckBack: transactions.Schedule{Delays: []time.Duration{10 * time.Millisecond}, MaxChecks: 1}})
+		CheckAfter: time.Hour, // so that the Keeper takes nothing up that was terminated
+		CheckBack:  transactions.Schedule{Delays: []time.Duration{10 * time.Millisecond}, MaxChecks: 1}})
 	require.NoError(t, err)
 	s.register()
 	s.run(st.AMQPURL())
