@@ -37,11 +37,11 @@ func backlogs() (out []competitor) {
 			competitor{name: name, series: consumerSeries, size: n, callers: consumeCallers, rounds: 1,
 				about: fmt.Sprintf("as consume, with a backlog of %d messages and no warm-up", n),
 				open: func(ctx context.Context, s *servers) (*entry, error) {
-					return drain{name: name, messages: n,
+					return openDrain(ctx, s, name, drain{messages: n,
 						consume: func(ctx context.Context, callers int, t *tally) error {
 							return s.runConsumer(ctx, worker.Consumer{Name: name, Concurrency: callers,
 								HandleAtLeastOnce: func(context.Context, holdfast.Message) error { return t.work(nothing) }})
-						}}.entry(ctx, s)
+						}})
 				}})
 	}
 	return out

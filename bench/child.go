@@ -18,24 +18,24 @@ import (
 	"go.temporal.io/sdk/log"
 )
 
-// childEnvs are the environment variables that make a process of this program a
-// child: what each runs, with the variable's value.
-var childEnvs = map[string]func(value string, in io.Reader, out io.Writer) error{
-	deadWorkerEnv:      runDeadWorker,
-	participantEnv:     runParticipant,
-	undecidedWorkerEnv: runUndecidedWorker,
+// role is what a process of this program does instead where the environment
+// variable env is set: run it, with the variable's value.
+type role struct {
+	env string
+	run func(value string, in io.Reader, out io.Writer) error
 }
 
-// childMain is the main function of a child process; is says whether this is one.
-// It ends when its standard input does, that is, with its parent at the latest.
-func childMain() (code int, is bool) {
-	for name, run := range childEnvs {
-		value := os.Getenv(name)
+// childMain is the main function of a child process; is says whether this is one,
+// in one of roles. It ends when its standard input does, that is, with its parent
+// at the latest.
+func childMain(roles ...role) (code int, is bool) {
+	for _, r := range roles {
+		value := os.Getenv(r.env)
 		if value == "" {
 			continue
 		}
 		signal.Ignore(os.Interrupt) // the terminal's; the parent has it, too
-		if err := run(value, os.Stdin, os.Stdout); err != nil {
+		if err := r.run(value, os.Stdin, os.Stdout); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			return 1, true
 		}
@@ -63,15 +63,15 @@ type child struct {
 	stderr  bytes.Buffer
 }
 
-// startChild starts one with more in its environment, and reads its first answer
-// into ready.
-func startChild(ctx context.Context, s *servers, ready any, env ...string) (*child, error) {
+// startChild starts one in a role, with its value and more in the environment, and
+// reads its first answer into ready.
+func startChild(ctx context.Context, s *servers, ready any, r role, value string, env ...string) (*child, error) {
 	self, err := os.Executable()
 	if err != nil {
 		return nil, err
 	}
 	c := &child{cmd: exec.Command(self)}
-	c.cmd.Env = append(s.env(), env...)
+	c.cmd.Env = append(append(s.env(), r.env+"="+value), env...)
 	c.cmd.Stderr = &c.stderr
 	if c.in, err = c.cmd.StdinPipe(); err != nil {
 		return nil, err

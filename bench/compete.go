@@ -66,10 +66,19 @@ const (
 	settleTimeout  = 2 * time.Minute
 )
 
+// plan is what is measured, and for how long.
+type plan struct {
+	only    []competitor
+	seconds float64
+	rounds  int
+	callers []int
+	profile string // a folder for CPU profiles; none if it is empty
+}
+
 // compete measures all in rounds. What could not be measured is in the error;
 // the others are measured all the same.
-func compete(ctx context.Context, s *servers, o options, progress io.Writer) ([]measurement, error) {
-	entries, err := openAll(ctx, s, o.only)
+func compete(ctx context.Context, s *servers, p plan, progress io.Writer) ([]measurement, error) {
+	entries, err := openAll(ctx, s, p.only)
 	defer func() {
 		for _, e := range entries {
 			if e.close != nil {
@@ -82,11 +91,11 @@ func compete(ctx context.Context, s *servers, o options, progress io.Writer) ([]
 	}
 	var out []measurement
 	var errs []error
-	for round := 1; round <= o.rounds; round++ {
-		for _, slot := range slots(o, round) {
+	for round := 1; round <= p.rounds; round++ {
+		for _, slot := range slots(p, round) {
 			m := measurement{Name: slot.competitor.name, Callers: slot.callers, Round: round, Turn: slot.turn,
 				Series: slot.competitor.series, Size: slot.competitor.size}
-			m.figure, err = measureOne(ctx, entries[m.Name], m, slot.seconds(o), o.profile)
+			m.figure, err = measureOne(ctx, entries[m.Name], m, slot.seconds(p), p.profile)
 			if ctx.Err() != nil {
 				return out, errors.Join(errs...)
 			}
@@ -108,6 +117,7 @@ func openAll(ctx context.Context, s *servers, cs []competitor) (map[string]*entr
 	defer cancel()
 	entries := map[string]*entry{}
 	for _, c := range cs {
+		s.leaves(append(s.halfQueues(c.name), s.broker.ConsumerQueue(c.name), s.broker.ReplyQueue(c.name))...)
 		e, err := c.open(ctx, s)
 		if err != nil {
 			return entries, fmt.Errorf("%s cannot be prepared: %w", c.name, err)
@@ -126,12 +136,12 @@ type slot struct {
 
 // slots is the order of a round: those with the same number of callers are
 // neighbours in time, and every other round runs backwards.
-func slots(o options, round int) []slot {
+func slots(p plan, round int) []slot {
 	var counts []int
 	turns := 1
-	only := slices.DeleteFunc(slices.Clone(o.only), func(c competitor) bool { return c.rounds > 0 && round > c.rounds })
+	only := slices.DeleteFunc(slices.Clone(p.only), func(c competitor) bool { return c.rounds > 0 && round > c.rounds })
 	for _, c := range only {
-		counts = append(counts, c.counts(o)...)
+		counts = append(counts, c.counts(p)...)
 		turns = max(turns, c.turns)
 	}
 	slices.Sort(counts)
@@ -139,7 +149,7 @@ func slots(o options, round int) []slot {
 	for _, n := range slices.Compact(counts) {
 		for turn := 1; turn <= turns; turn++ {
 			for _, c := range only {
-				if turn <= max(1, c.turns) && slices.Contains(c.counts(o), n) {
+				if turn <= max(1, c.turns) && slices.Contains(c.counts(p), n) {
 					out = append(out, slot{c, n, turn})
 				}
 			}
@@ -151,16 +161,16 @@ func slots(o options, round int) []slot {
 	return out
 }
 
-func (c competitor) counts(o options) []int {
+func (c competitor) counts(p plan) []int {
 	if c.callers != nil {
 		return c.callers
 	}
-	return slices.DeleteFunc(slices.Clone(o.callers), func(n int) bool { return c.most > 0 && n > c.most })
+	return slices.DeleteFunc(slices.Clone(p.callers), func(n int) bool { return c.most > 0 && n > c.most })
 }
 
 // seconds is how long the slot's measurement is.
-func (s slot) seconds(o options) time.Duration {
-	return time.Duration(o.seconds / float64(max(1, s.competitor.turns)) * float64(time.Second))
+func (s slot) seconds(p plan) time.Duration {
+	return time.Duration(p.seconds / float64(max(1, s.competitor.turns)) * float64(time.Second))
 }
 
 func measureOne(ctx context.Context, e *entry, m measurement, window time.Duration, profiles string) (figure, error) {

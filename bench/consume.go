@@ -29,11 +29,11 @@ var consume = competitor{
 	callers: consumeCallers,
 	turns:   drainTurns,
 	open: func(ctx context.Context, s *servers) (*entry, error) {
-		return drain{name: "consume", messages: consumeBacklog, warmUp: consumeBacklog / 10,
+		return openDrain(ctx, s, "consume", drain{messages: consumeBacklog, warmUp: consumeBacklog / 10,
 			consume: func(ctx context.Context, callers int, t *tally) error {
 				return s.runConsumer(ctx, worker.Consumer{Name: "consume", Concurrency: callers,
 					HandleAtLeastOnce: func(context.Context, holdfast.Message) error { return t.work(nothing) }})
-			}}.entry(ctx, s)
+			}})
 	},
 }
 
@@ -45,13 +45,13 @@ var consumeDB = competitor{
 	callers: consumeCallers,
 	turns:   drainTurns,
 	open: func(ctx context.Context, s *servers) (*entry, error) {
-		return drain{name: "consume-db", messages: consumeDBBacklog, warmUp: consumeDBBacklog / 10,
+		return openDrain(ctx, s, "consume-db", drain{messages: consumeDBBacklog, warmUp: consumeDBBacklog / 10,
 			consume: func(ctx context.Context, callers int, t *tally) error {
 				return s.runConsumer(ctx, worker.Consumer{Name: "consume-db", Concurrency: callers,
 					Handle: func(_ context.Context, tx *gorm.DB, m holdfast.Message) error {
 						return t.work(func() error { return insert(tx, m.Key) })
 					}})
-			}}.entry(ctx, s)
+			}})
 	},
 }
 
@@ -70,13 +70,13 @@ var backlog = competitor{
 		"a backlog of 2,000 messages",
 	callers: []int{backlogCallers},
 	open: func(ctx context.Context, s *servers) (*entry, error) {
-		return drain{name: "backlog", messages: backlogMessages,
+		return openDrain(ctx, s, "backlog", drain{messages: backlogMessages,
 			consume: func(ctx context.Context, callers int, t *tally) error {
 				return s.runConsumer(ctx, worker.Consumer{Name: "backlog", Concurrency: callers,
 					HandleAtLeastOnce: func(ctx context.Context, _ holdfast.Message) error {
 						return t.work(func() error { return pause(ctx, slowness) })
 					}})
-			}}.entry(ctx, s)
+			}})
 	},
 }
 

@@ -16,10 +16,10 @@ var consumeBare = competitor{
 	callers: consumeCallers,
 	turns:   drainTurns,
 	open: func(ctx context.Context, s *servers) (*entry, error) {
-		return drain{name: "consume-bare", messages: consumeBacklog, warmUp: consumeBacklog / 10,
+		return openDrain(ctx, s, "consume-bare", drain{messages: consumeBacklog, warmUp: consumeBacklog / 10,
 			consume: func(ctx context.Context, callers int, t *tally) error {
-				return s.consumeBare(ctx, "consume-bare", callers, func(*amqp.Delivery) error { return t.work(nothing) })
-			}}.entry(ctx, s)
+				return runBare(ctx, s, "consume-bare", callers, func(*amqp.Delivery) error { return t.work(nothing) })
+			}})
 	},
 }
 
@@ -32,24 +32,24 @@ var consumeDBBare = competitor{
 	callers: consumeCallers,
 	turns:   drainTurns,
 	open: func(ctx context.Context, s *servers) (*entry, error) {
-		return drain{name: "consume-db-bare", messages: consumeDBBacklog, warmUp: consumeDBBacklog / 10,
+		return openDrain(ctx, s, "consume-db-bare", drain{messages: consumeDBBacklog, warmUp: consumeDBBacklog / 10,
 			consume: func(ctx context.Context, callers int, t *tally) error {
-				return s.consumeBare(ctx, "consume-db-bare", callers, func(d *amqp.Delivery) error {
+				return runBare(ctx, s, "consume-db-bare", callers, func(d *amqp.Delivery) error {
 					return t.work(func() error {
 						key, _ := d.Headers["holdfast-key"].(string)
 						return insertAlone(ctx, s.db, key)
 					})
 				})
-			}}.entry(ctx, s)
+			}})
 	},
 }
 
-// consumeBare handles a queue's messages on one channel, callers at a time, and
+// runBare handles a queue's messages on one channel, callers at a time, and
 // acknowledges each by itself, until ctx is done. It is how amqp091-go is meant to
 // be used: one channel for its acknowledgements, any number of goroutines that
 // range over its deliveries. A handler's error ends it: there is nothing that
 // would try again.
-func (s *servers) consumeBare(ctx context.Context, name string, callers int, handle func(*amqp.Delivery) error) error {
+func runBare(ctx context.Context, s *servers, name string, callers int, handle func(*amqp.Delivery) error) error {
 	conn, err := amqp.Dial(s.stack.AMQPURL())
 	if err != nil {
 		return err

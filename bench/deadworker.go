@@ -34,6 +34,8 @@ type deadWorkerState struct {
 
 var errSick = holdfast.Permanent(errors.New("the order cannot be read: it has no customer"))
 
+var deadWorkerRole = role{deadWorkerEnv, runDeadWorker}
+
 func runDeadWorker(consumer string, in io.Reader, out io.Writer) error {
 	temporal, err := childTemporal()
 	if err != nil {
@@ -88,7 +90,7 @@ type deadWorker struct {
 func startDeadWorker(ctx context.Context, s *servers, consumer string) (*deadWorker, error) {
 	d := &deadWorker{consumer: consumer}
 	var err error
-	if d.child, err = startChild(ctx, s, &d.ready, deadWorkerEnv+"="+consumer); err != nil {
+	if d.child, err = startChild(ctx, s, &d.ready, deadWorkerRole, consumer); err != nil {
 		return nil, err
 	}
 	return d, nil

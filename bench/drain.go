@@ -20,24 +20,24 @@ const (
 // drain is work that ends by itself: a backlog of messages is in a consumer's
 // queue before it begins, and is consumed.
 type drain struct {
-	name     string // of the competitor, and of its consumer
-	messages int    // that are counted
-	warmUp   int    // that are consumed before those
+	messages int // that are counted
+	warmUp   int // that are consumed before those
 	// consume consumes with callers handlers at a time until ctx is done. Each
 	// handler's work goes through t. It returns once RabbitMQ has taken every
 	// acknowledgement: its channel is closed in good order.
 	consume func(ctx context.Context, callers int, t *tally) error
 }
 
-// entry declares the queue and makes an entry of the drain.
-func (d drain) entry(ctx context.Context, s *servers) (*entry, error) {
-	topic, err := s.topic(ctx, d.name)
+// openDrain declares the queue of a competitor, and of its consumer, and makes an
+// entry of the drain.
+func openDrain(ctx context.Context, s *servers, name string, d drain) (*entry, error) {
+	topic, err := s.topic(ctx, name)
 	if err != nil {
 		return nil, err
 	}
 	return &entry{
 		prepare: func(ctx context.Context) error {
-			_, err := s.fill(ctx, d.name, topic, d.warmUp+d.messages)
+			_, err := s.fill(ctx, name, topic, d.warmUp+d.messages)
 			return err
 		},
 		run: func(ctx context.Context, callers int) (figure, error) {
@@ -45,13 +45,13 @@ func (d drain) entry(ctx context.Context, s *servers) (*entry, error) {
 			if err != nil {
 				return f, err
 			}
-			left, err := s.ready(s.broker.ConsumerQueue(d.name))
+			left, err := s.ready(s.broker.ConsumerQueue(name))
 			if err == nil && left > 0 {
 				err = fmt.Errorf("%d messages came back to the queue: they were not acknowledged", left)
 			}
 			return f, err
 		},
-		settle: func(context.Context) error { return s.purge(s.broker.ConsumerQueue(d.name)) },
+		settle: func(context.Context) error { return s.purge(s.broker.ConsumerQueue(name)) },
 	}, nil
 }
 

@@ -41,7 +41,7 @@ func TestLanesHaveBothSidesOfTheirBars(t *testing.T) {
 }
 
 func TestCallersOfSlowWorkAreLimited(t *testing.T) {
-	o := options{callers: []int{1, 64, 256}}
+	o := plan{callers: []int{1, 64, 256}}
 	if got := (competitor{most: 64}).counts(o); !slices.Equal(got, []int{1, 64}) {
 		t.Errorf("got %v", got)
 	}
@@ -51,7 +51,7 @@ func TestCallersOfSlowWorkAreLimited(t *testing.T) {
 }
 
 func TestSlotsEndWithTheLastRound(t *testing.T) {
-	o := options{only: []competitor{{name: "a"}, {name: "b", rounds: 1}}, callers: []int{1}}
+	o := plan{only: []competitor{{name: "a"}, {name: "b", rounds: 1}}, callers: []int{1}}
 	if got := slots(o, 1); len(got) != 2 {
 		t.Errorf("round 1: %v", got)
 	}

@@ -18,7 +18,7 @@ import (
 )
 
 func main() {
-	if code, is := childMain(); is {
+	if code, is := childMain(deadWorkerRole, participantRole, undecidedWorkerRole); is {
 		os.Exit(code)
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -47,8 +47,8 @@ func run(ctx context.Context, args []string, out, progress io.Writer) (err error
 	}
 	defer func() { err = errors.Join(err, s.close()) }()
 
-	r := results{Configuration: configure(ctx, s, o)}
-	r.Measurements, err = compete(ctx, s, o, progress)
+	r := results{Configuration: configure(ctx, s, o.plan, o.temporal)}
+	r.Measurements, err = compete(ctx, s, o.plan, progress)
 	if ctx.Err() != nil {
 		return errors.Join(errors.New("interrupted"), err)
 	}
@@ -64,13 +64,9 @@ func run(ctx context.Context, args []string, out, progress io.Writer) (err error
 
 // options are the flags.
 type options struct {
-	only     []competitor
+	plan
 	temporal temporalServer
-	seconds  float64
-	rounds   int
-	callers  []int
 	json     string
-	profile  string
 
 	tables, plot, plots, doc string // what is to be made of results that are there
 }

@@ -26,7 +26,7 @@ func TestParse(t *testing.T) {
 }
 
 func TestSlotsRunBackwardsEveryOtherRound(t *testing.T) {
-	o := options{only: []competitor{{name: "a"}, {name: "b"}, {name: "c", callers: []int{64}, turns: 2}}, callers: []int{64, 1}}
+	o := plan{only: []competitor{{name: "a"}, {name: "b"}, {name: "c", callers: []int{64}, turns: 2}}, callers: []int{64, 1}}
 	show := func(round int) (out []string) {
 		for _, s := range slots(o, round) {
 			out = append(out, s.competitor.name)

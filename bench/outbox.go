@@ -91,7 +91,7 @@ func openOutbox(ctx context.Context, s *servers, name string, forwarders int) (*
 	}
 	started++
 	go func() {
-		ended <- s.consumeBare(running, name, consumeCallers[0], func(d *amqp.Delivery) error {
+		ended <- runBare(running, s, name, consumeCallers[0], func(d *amqp.Delivery) error {
 			a.arrived(numberIn(d.Body))
 			return nil
 		})

@@ -34,8 +34,10 @@ var participantWork = map[string]struct {
 	stepCharge:  {charge, refund},
 }
 
-// participantLadder is a participant's default: queues that are left behind.
+// participantLadder is a participant's default.
 var participantLadder = []time.Duration{time.Second, 5 * time.Second, 30 * time.Second}
+
+var participantRole = role{participantEnv, runParticipant}
 
 // runParticipant says that it is ready, and takes part until in ends.
 func runParticipant(way string, in io.Reader, out io.Writer) error {
@@ -134,10 +136,19 @@ func (p *participantSteps) Refund(ctx context.Context, o sagaOrder) error {
 	return p.db.WithContext(ctx).Transaction(func(tx *gorm.DB) error { return refund(tx, o) })
 }
 
+// leavesParticipants notes the queues that the participants of a competitor make.
+func leavesParticipants(s *servers, competitor string) {
+	for step := range participantWork {
+		topic, _ := topicsOf(competitor, step)
+		s.leaves(s.broker.ConsumerQueue(topic))
+	}
+	s.leavesRetries(participantLadder...)
+}
+
 // startParticipant starts such a process.
 func startParticipant(ctx context.Context, s *servers, way, competitor, dsn string) (*child, error) {
 	var ready string
-	c, err := startChild(ctx, s, &ready, participantEnv+"="+way,
+	c, err := startChild(ctx, s, &ready, participantRole, way,
 		participantDatabaseEnv+"="+dsn, participantNameEnv+"="+competitor)
 	if err != nil {
 		return nil, fmt.Errorf("the participants' process: %w", err)

@@ -15,7 +15,7 @@ import (
 func someResults() results {
 	r := results{Configuration: configuration{Temporal: "dev", Rounds: 2, Seconds: 4}}
 	for _, c := range competitors {
-		for _, callers := range c.counts(options{callers: []int{1, 64, 256}}) {
+		for _, callers := range c.counts(plan{callers: []int{1, 64, 256}}) {
 			for round := range 2 {
 				r.Measurements = append(r.Measurements, measurement{Name: c.name, Series: c.series, Size: c.size, Callers: callers, Round: round + 1,
 					figure: figure{Rate: float64(100 + 2*round), P50: 2, P99: 3, Seconds: 4, Peak: 120}})

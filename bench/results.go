@@ -43,9 +43,9 @@ type configuration struct {
 	About    map[string]string `json:"about"`
 }
 
-func configure(ctx context.Context, s *servers, o options) configuration {
+func configure(ctx context.Context, s *servers, p plan, temporal temporalServer) configuration {
 	c := configuration{At: time.Now().UTC().Truncate(time.Second),
-		Seconds: o.seconds, Rounds: o.rounds, Callers: o.callers,
+		Seconds: p.seconds, Rounds: p.rounds, Callers: p.callers,
 		OS: runtime.GOOS + "/" + runtime.GOARCH, Cores: runtime.NumCPU(), Go: runtime.Version(),
 		Temporal: externalTemporal, Servers: s.versions(ctx), Modules: modules(), PoolSize: poolSize, BodySize: bodySize,
 		Private: s.stack.RabbitMQ != nil && s.stack.PostgreSQL != nil && s.stack.Temporal != nil, About: map[string]string{}}
@@ -53,10 +53,10 @@ func configure(ctx context.Context, s *servers, o options) configuration {
 		c.Kernel = strings.TrimSpace(string(release))
 	}
 	if s.stack.Temporal != nil {
-		c.Temporal = o.temporal.name
-		c.Servers["Temporal"] += " (" + o.temporal.about + ")"
+		c.Temporal = temporal.name
+		c.Servers["Temporal"] += " (" + temporal.about + ")"
 	}
-	for _, competitor := range o.only {
+	for _, competitor := range p.only {
 		c.About[competitor.name] = competitor.about
 	}
 	return c

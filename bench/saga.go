@@ -51,6 +51,7 @@ var sagaMixed = competitor{
 		if err != nil {
 			return nil, err
 		}
+		leavesParticipants(s, "saga-mixed")
 		reserve, unreserve := topicsOf("saga-mixed", stepReserve)
 		charge, refund := topicsOf("saga-mixed", stepCharge)
 		return openSaga(ctx, s, saga.Saga[sagaOrder]{

@@ -59,6 +59,9 @@ type servers struct {
 	temporal client.Client
 	broker   *broker.Broker
 	admin    *amqp.Connection // to purge and delete queues
+
+	left    []string        // names of queues to delete at the end
+	retries []time.Duration // delays whose retry queues are to be deleted then
 }
 
 // openServers starts private servers, or takes those that the environment
@@ -250,22 +253,21 @@ func (s *servers) close() error {
 	return errors.Join(append(errs, s.stack.Close())...)
 }
 
+// leaves notes queues that are to be deleted at the end. One that is never made
+// may be among them.
+func (s *servers) leaves(queues ...string) { s.left = append(s.left, queues...) }
+
+// leavesRetries notes the queues in which messages wait so long to be tried again.
+func (s *servers) leavesRetries(delays ...time.Duration) { s.retries = append(s.retries, delays...) }
+
 func (s *servers) deleteQueues() error {
 	dead := s.broker.DeadQueue()
-	queues := []string{dead, s.broker.OversizedQueue()}
+	queues := append([]string{dead, s.broker.OversizedQueue()}, s.left...)
 	exchanges := []string{s.broker.TopicsExchange(), dead, s.prefix + ".retry", s.prefix + ".status"}
 	// a queue and an exchange of the same name
-	for _, delay := range append(broker.DefaultLadder(), participantLadder...) {
+	for _, delay := range append(broker.DefaultLadder(), s.retries...) {
 		queues = append(queues, s.broker.RetryQueue(delay))
 		exchanges = append(exchanges, s.broker.RetryQueue(delay))
-	}
-	for _, c := range competitors {
-		queues = append(queues, s.halfQueues(c.name)...)
-		queues = append(queues, s.broker.ConsumerQueue(c.name), s.broker.ReplyQueue(c.name))
-	}
-	for step := range participantWork {
-		topic, _ := topicsOf(sagaMixed.name, step)
-		queues = append(queues, s.broker.ConsumerQueue(topic))
 	}
 	if err := s.delete(queues...); err != nil {
 		return err

@@ -91,7 +91,7 @@ func (e *estate) decide(ctx context.Context, _ int) (figure, error) {
 	began, used := time.Now(), readCPU()
 	var m memory
 	var err error
-	if e.worker, err = startChild(ctx, e.s, &m, undecidedWorkerEnv+"="+e.group,
+	if e.worker, err = startChild(ctx, e.s, &m, undecidedWorkerRole, e.group,
 		undecidedDatabaseEnv+"="+e.s.dsn); err != nil {
 		return figure{}, err
 	}
@@ -162,13 +162,13 @@ func (e *estate) closed(ctx context.Context) error {
 			return err
 		}
 		if pause(waiting, lookEvery) != nil {
-			return errors.Join(fmt.Errorf("%d workflows are still running", answer.GetCount()), e.s.terminate(ctx, running))
+			return errors.Join(fmt.Errorf("%d workflows are still running", answer.GetCount()), terminate(ctx, e.s, running))
 		}
 	}
 }
 
 // terminate ends the workflows that a query finds.
-func (s *servers) terminate(ctx context.Context, query string) error {
+func terminate(ctx context.Context, s *servers, query string) error {
 	list := &workflowservice.ListWorkflowExecutionsRequest{Namespace: s.stack.Namespace(), Query: query}
 	for {
 		page, err := s.temporal.ListWorkflow(ctx, list)
@@ -177,7 +177,7 @@ func (s *servers) terminate(ctx context.Context, query string) error {
 		}
 		found := page.GetExecutions()
 		// one that has ended meanwhile is no matter
-		_ = inParallel(ctx, len(found), deadCallers, func(ctx context.Context, i int) error {
+		_ = inParallel(ctx, len(found), fillCallers, func(ctx context.Context, i int) error {
 			_ = s.temporal.TerminateWorkflow(ctx, found[i].GetExecution().GetWorkflowId(), "", "the benchmark is over")
 			return nil
 		})

@@ -25,6 +25,8 @@ const (
 // wait for the last halves to be old enough.
 const undecidedCheckAfter = time.Second
 
+var undecidedWorkerRole = role{undecidedWorkerEnv, runUndecidedWorker}
+
 // runUndecidedWorker answers every line, and first of all, with its memory.
 func runUndecidedWorker(group string, in io.Reader, out io.Writer) error {
 	temporal, err := childTemporal()
