@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"slices"
 	"testing"
 )
 
@@ -87,6 +88,21 @@ func TestBarSaysInTheFileWhichLimitItHas(t *testing.T) {
 		got, err := json.Marshal(judge([]bar{{name: "x", limit: limit, quantity: rate, of: "a", ideal: 1}}, ms)[0])
 		if err != nil || string(got) != want {
 			t.Errorf("got %s, %v, want %s", got, err, want)
+		}
+	}
+}
+
+func TestLanesHaveBothSidesOfTheirBars(t *testing.T) {
+	chosen, err := choose("lanes", sets())
+	if err != nil {
+		t.Fatal(err)
+	}
+	first := slices.IndexFunc(bars, func(b bar) bool { return b.name == "express-vs-limit-64" })
+	for _, b := range bars[first:] {
+		for _, name := range []string{b.of, b.over} {
+			if name != "" && !slices.Contains(names(chosen), name) {
+				t.Errorf("bar %s needs %s", b.name, name)
+			}
 		}
 	}
 }

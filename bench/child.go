@@ -122,3 +122,5 @@ func (c *child) stop() error {
 }
 
 const childStop = 45 * time.Second // longer than a worker drains
+
+const askState = "state"

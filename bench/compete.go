@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strconv"
 	"time"
 )
 
@@ -28,11 +29,6 @@ type competitor struct {
 	// open prepares it on the servers. The context ends its preparation only.
 	open func(ctx context.Context, s *servers) (*entry, error)
 }
-
-// competitors in the order in which they are measured and printed.
-var competitors = slices.Concat([]competitor{limit, traced, empty,
-	usual, publish, publishBare, consume, consumeBare, consumeDB, consumeDBBare, backlog, dead, deadRedeliver,
-	sagaLocal, sagaLocalUsual, sagaMixed, sagaMixedUsual}, lanes())
 
 // entry is a competitor that is ready to be measured. It has either drive or run.
 type entry struct {
@@ -206,4 +202,61 @@ func (e *entry) measure(ctx context.Context, m measurement, window time.Duration
 		return e.run(ctx, m.Callers)
 	}
 	return measure(ctx, e.drive, m.Callers, window)
+}
+
+// slowMost is the most callers of what has a workflow for each operation: more
+// of them wait longer, and get no more done.
+const slowMost = 64
+
+// nameOf names the competitor of a size in a series.
+func nameOf(series string, size int) string { return series + "-" + strconv.Itoa(size) }
+
+// lazily opens an entry for each measurement anew and closes it after that, so
+// that it does not weigh on the others.
+func lazily(
+	open func(ctx context.Context, s *servers) (*entry, error)) func(context.Context, *servers) (*entry, error) {
+	return func(_ context.Context, s *servers) (*entry, error) {
+		var e *entry
+		end := func() {
+			if e != nil && e.close != nil {
+				e.close()
+			}
+			e = nil
+		}
+		return &entry{
+			prepare: func(ctx context.Context) (err error) {
+				if e, err = open(ctx, s); err != nil || e.prepare == nil {
+					return err
+				}
+				return e.prepare(ctx)
+			},
+			drive: func(ctx context.Context, l *load) error { return e.drive(ctx, l) },
+			settle: func(ctx context.Context) error {
+				defer end()
+				if e == nil || e.settle == nil {
+					return nil
+				}
+				return e.settle(ctx)
+			},
+			close: end,
+		}, nil
+	}
+}
+
+// String is the line of progress about one measurement.
+func (m measurement) String() string {
+	s := fmt.Sprintf("round %d  %-22s %4d callers  %8s/s", m.Round, m.Name, m.Callers, digits(m.Rate))
+	if m.P50 > 0 {
+		s += fmt.Sprintf("  p50 %s ms  p99 %s ms", digits(m.P50), digits(m.P99))
+	}
+	if m.Growth != 0 {
+		s += fmt.Sprintf("  memory grew by %s MB", digits(m.Growth))
+	}
+	if m.Peak != 0 {
+		s += fmt.Sprintf("  %s s, memory %s MB", digits(m.Seconds), digits(m.Peak))
+	}
+	if m.Failed > 0 {
+		s += fmt.Sprintf("  %d failed: %s", m.Failed, m.Failure)
+	}
+	return s
 }

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"time"
 
 	"gorm.io/gorm"
@@ -10,10 +9,6 @@ import (
 	holdfast "github.com/holdfastmq/holdfast"
 	"github.com/holdfastmq/holdfast/worker"
 )
-
-// consumeCallers is the number of handlers at a time: a Holdfast consumer's
-// default.
-var consumeCallers = []int{16}
 
 // Backlogs that take a second or more.
 const (
@@ -78,29 +73,4 @@ var backlog = competitor{
 					}})
 			}})
 	},
-}
-
-// runConsumer runs a worker with one consumer until ctx is done. The worker has
-// its own connections, as an application's.
-func (s *servers) runConsumer(ctx context.Context, c worker.Consumer) error {
-	w, err := worker.New(worker.Options{AMQPURL: s.stack.AMQPURL(), DB: s.db, Prefix: s.prefix})
-	if err != nil {
-		return err
-	}
-	c.Topics, c.Prefetch = []string{topicOf(c.Name)}, drainPrefetch
-	w.Consume(c)
-	return w.Run(ctx)
-}
-
-func nothing() error { return nil }
-
-func pause(ctx context.Context, d time.Duration) error {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return nil
-	case <-ctx.Done():
-		return errors.New("the handler's context ended")
-	}
 }

@@ -2,8 +2,10 @@ package main
 
 import (
 	"bytes"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -126,4 +128,15 @@ func (u cpuUse) per(n int) cpuUse {
 		out[part] = v / float64(n)
 	}
 	return out
+}
+
+// String is "bench 0.31 + rabbitmq 0.22 …", without what is next to nothing.
+func (u cpuUse) String() string {
+	var parts []string
+	for _, part := range slices.Sorted(maps.Keys(u)) {
+		if u[part] >= 0.005 {
+			parts = append(parts, part+" "+digits(u[part]))
+		}
+	}
+	return strings.Join(parts, ", ")
 }

@@ -21,8 +21,6 @@ const (
 	// deadCallers is how many messages are published, or redelivered, at a time.
 	deadCallers = 64
 	deadTimeout = 5 * time.Minute // for all of them to become workflows, or to be handled
-	// lookEvery is the pause between two looks at what Temporal lists.
-	lookEvery = 50 * time.Millisecond
 )
 
 // dead is a consumer all of whose messages die at once. What counts is the memory

@@ -21,8 +21,7 @@ const deadWorkerEnv = "HOLDFAST_BENCH_DEAD_WORKER"
 // What a dead worker is asked, a line each; it answers each with a
 // deadWorkerState, and the first one when it is ready.
 const (
-	askState = "state"
-	askHeal  = "heal" // handle from now on
+	askHeal = "heal" // handle from now on
 )
 
 // deadWorkerState is how a dead worker is.

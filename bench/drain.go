@@ -11,10 +11,7 @@ import (
 )
 
 const (
-	drainTimeout  = 2 * time.Minute // for a whole backlog
-	fillCallers   = 64              // publish a backlog
-	drainTurns    = 3               // of a round; what else the machine does changes meanwhile
-	drainPrefetch = 64              // a Holdfast consumer's default
+	drainTimeout = 2 * time.Minute // for a whole backlog
 )
 
 // drain is work that ends by itself: a backlog of messages is in a consumer's
@@ -26,33 +23,6 @@ type drain struct {
 	// handler's work goes through t. It returns once RabbitMQ has taken every
 	// acknowledgement: its channel is closed in good order.
 	consume func(ctx context.Context, callers int, t *tally) error
-}
-
-// openDrain declares the queue of a competitor, and of its consumer, and makes an
-// entry of the drain.
-func openDrain(ctx context.Context, s *servers, name string, d drain) (*entry, error) {
-	topic, err := s.topic(ctx, name)
-	if err != nil {
-		return nil, err
-	}
-	return &entry{
-		prepare: func(ctx context.Context) error {
-			_, err := s.fill(ctx, name, topic, d.warmUp+d.messages)
-			return err
-		},
-		run: func(ctx context.Context, callers int) (figure, error) {
-			f, err := d.run(ctx, callers)
-			if err != nil {
-				return f, err
-			}
-			left, err := s.ready(s.broker.ConsumerQueue(name))
-			if err == nil && left > 0 {
-				err = fmt.Errorf("%d messages came back to the queue: they were not acknowledged", left)
-			}
-			return f, err
-		},
-		settle: func(context.Context) error { return s.purge(s.broker.ConsumerQueue(name)) },
-	}, nil
 }
 
 // run consumes the backlog. It is timed from the beginning of the first message
@@ -138,34 +108,4 @@ func (t *tally) await(ctx context.Context, until chan struct{}, ended chan error
 	case <-ctx.Done():
 		return fmt.Errorf("%d of %d messages were handled: %w", t.handled.Load(), t.total, context.Cause(ctx))
 	}
-}
-
-// fill publishes n messages to topic, as Holdfast publishes committed ones, and
-// returns their IDs when all are confirmed.
-func (s *servers) fill(ctx context.Context, group, topic string, n int) (ids []string, err error) {
-	ids = make([]string, n)
-	return ids, inParallel(ctx, n, fillCallers, func(ctx context.Context, i int) error {
-		id, ms := newTransaction(topic)
-		ids[i] = ms[0].ID
-		return s.broker.PublishMessages(ctx, group, id, ms)
-	})
-}
-
-// inParallel calls do with 0 to n-1, callers at a time; the first error ends it.
-func inParallel(ctx context.Context, n, callers int, do func(ctx context.Context, i int) error) error {
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	var next atomic.Int64
-	var wg sync.WaitGroup
-	for range callers {
-		wg.Go(func() {
-			for i := int(next.Add(1)) - 1; i < n && ctx.Err() == nil; i = int(next.Add(1)) - 1 {
-				if err := do(ctx, i); err != nil {
-					cancel(err)
-				}
-			}
-		})
-	}
-	wg.Wait()
-	return context.Cause(ctx)
 }

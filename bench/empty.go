@@ -2,10 +2,7 @@ package main
 
 import (
 	"context"
-	"fmt"
-	"time"
 
-	"github.com/google/uuid"
 	"go.temporal.io/sdk/client"
 	sdkworker "go.temporal.io/sdk/worker"
 	"go.temporal.io/sdk/workflow"
@@ -31,34 +28,4 @@ var empty = competitor{
 			close:  w.Stop,
 		}, nil
 	},
-}
-
-// execute starts a workflow and awaits its end.
-func (s *servers) execute(ctx context.Context, o client.StartWorkflowOptions, name string, args ...any) error {
-	o.ID = s.prefix + "/" + uuid.NewString()
-	run, err := s.temporal.ExecuteWorkflow(ctx, o, name, args...)
-	if err != nil {
-		return err
-	}
-	return run.Get(ctx, nil)
-}
-
-// closed waits until no workflow of a type is running on a task queue.
-func (s *servers) closed(ctx context.Context, workflowType, queue string) error {
-	open := countRequest(s.stack.Namespace(), workflowType)
-	open.Query += " AND TaskQueue = '" + queue + "'" // others may use the same server
-	for {
-		answer, err := s.temporal.CountWorkflow(ctx, open)
-		if err != nil {
-			return err
-		}
-		if answer.GetCount() == 0 {
-			return nil
-		}
-		select {
-		case <-ctx.Done():
-			return fmt.Errorf("%d workflows are still running: %w", answer.GetCount(), ctx.Err())
-		case <-time.After(50 * time.Millisecond):
-		}
-	}
 }

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"strconv"
 
 	holdfast "github.com/holdfastmq/holdfast"
 	"github.com/holdfastmq/holdfast/worker"
@@ -61,39 +60,4 @@ func costs() (out []competitor) {
 			open: lazily(sender{name: name, options: options, consume: true}.entry)})
 	}
 	return out
-}
-
-// nameOf names the competitor of a size in a series.
-func nameOf(series string, size int) string { return series + "-" + strconv.Itoa(size) }
-
-// lazily opens an entry for each measurement anew and closes it after that, so
-// that it does not weigh on the others.
-func lazily(
-	open func(ctx context.Context, s *servers) (*entry, error)) func(context.Context, *servers) (*entry, error) {
-	return func(_ context.Context, s *servers) (*entry, error) {
-		var e *entry
-		end := func() {
-			if e != nil && e.close != nil {
-				e.close()
-			}
-			e = nil
-		}
-		return &entry{
-			prepare: func(ctx context.Context) (err error) {
-				if e, err = open(ctx, s); err != nil || e.prepare == nil {
-					return err
-				}
-				return e.prepare(ctx)
-			},
-			drive: func(ctx context.Context, l *load) error { return e.drive(ctx, l) },
-			settle: func(ctx context.Context) error {
-				defer end()
-				if e == nil || e.settle == nil {
-					return nil
-				}
-				return e.settle(ctx)
-			},
-			close: end,
-		}, nil
-	}
 }

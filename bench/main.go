@@ -156,36 +156,3 @@ func (o options) report(out io.Writer) error {
 	}
 	return nil
 }
-
-// choose picks competitors by their names and those of sets, each once; all if
-// none is named.
-func choose(only string, sets map[string][]competitor) (out []competitor, err error) {
-	if only == "" {
-		return competitors, nil
-	}
-	chosen := map[string]bool{}
-	for name := range strings.SplitSeq(only, ",") {
-		name = strings.TrimSpace(name)
-		set, is := sets[name]
-		if !is && !slices.Contains(names(competitors), name) {
-			return nil, fmt.Errorf("there is no %q", name)
-		}
-		for _, member := range append(names(set), name) {
-			chosen[member] = true
-		}
-	}
-	for _, c := range competitors {
-		if chosen[c.name] {
-			out = append(out, c)
-		}
-	}
-	return out, nil
-}
-
-func names(cs []competitor) []string {
-	out := make([]string, len(cs))
-	for i, c := range cs {
-		out[i] = c.name
-	}
-	return out
-}

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/json"
 	"io"
 	"slices"
 	"testing"
@@ -22,28 +21,5 @@ func TestParse(t *testing.T) {
 		if _, err := parse(args, io.Discard); err == nil {
 			t.Errorf("%q is accepted", args)
 		}
-	}
-}
-
-func TestSlotsRunBackwardsEveryOtherRound(t *testing.T) {
-	o := plan{only: []competitor{{name: "a"}, {name: "b"}, {name: "c", callers: []int{64}, turns: 2}}, callers: []int{64, 1}}
-	show := func(round int) (out []string) {
-		for _, s := range slots(o, round) {
-			out = append(out, s.competitor.name)
-		}
-		return out
-	}
-	if got := show(1); !slices.Equal(got, []string{"a", "b", "a", "b", "c", "c"}) {
-		t.Errorf("round 1: %v", got)
-	}
-	if got := show(2); !slices.Equal(got, []string{"c", "c", "b", "a", "b", "a"}) {
-		t.Errorf("round 2: %v", got)
-	}
-}
-
-func TestBody(t *testing.T) {
-	b := newMessage("t").Body
-	if len(b) != bodySize || !json.Valid(b) {
-		t.Errorf("a body has %d bytes, want %d of JSON: %s", len(b), bodySize, b)
 	}
 }

@@ -76,3 +76,13 @@ func insert(tx *gorm.DB, number string) error {
 func insertAlone(ctx context.Context, db *gorm.DB, number string) error {
 	return db.WithContext(ctx).Transaction(func(tx *gorm.DB) error { return insert(tx, number) })
 }
+
+// numberIn reads an order's number from its message, as body wrote it; there is
+// none in a message of somebody else's.
+func numberIn(b []byte) string {
+	const before, length = len(`{"number":"`), 36
+	if len(b) < before+length {
+		return ""
+	}
+	return string(b[before : before+length])
+}

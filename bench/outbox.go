@@ -166,13 +166,3 @@ func (o *outboxes) drop(ctx context.Context) error {
 	}
 	return errors.Join(errs...)
 }
-
-// numberIn reads an order's number from its message, as body wrote it; there is
-// none in a message of somebody else's.
-func numberIn(b []byte) string {
-	const before, length = len(`{"number":"`), 36
-	if len(b) < before+length {
-		return ""
-	}
-	return string(b[before : before+length])
-}

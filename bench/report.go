@@ -2,7 +2,6 @@ package main
 
 import (
 	"cmp"
-	"encoding/json"
 	"fmt"
 	"io"
 	"maps"
@@ -12,18 +11,6 @@ import (
 	"slices"
 	"strings"
 )
-
-// readResults reads a file that write wrote.
-func readResults(path string) (r results, err error) {
-	data, err := os.ReadFile(path)
-	if err != nil {
-		return r, err
-	}
-	if err := json.Unmarshal(data, &r); err != nil {
-		return r, fmt.Errorf("%s: %w", path, err)
-	}
-	return r, nil
-}
 
 // tables are those that can be made of results, in Markdown, by name. One of what
 // was not measured has no rows.

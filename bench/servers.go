@@ -12,6 +12,7 @@ import (
 
 	"github.com/google/uuid"
 	amqp "github.com/rabbitmq/amqp091-go"
+	"go.temporal.io/api/workflowservice/v1"
 	"go.temporal.io/sdk/client"
 	"go.temporal.io/sdk/log"
 	"gorm.io/driver/postgres"
@@ -136,93 +137,6 @@ func openPool(dsn string, connections int) (*gorm.DB, error) {
 	return db, nil
 }
 
-// topic declares a consumer's queue for a competitor and returns the topic that
-// leads to it. The queue is purged after each measurement.
-func (s *servers) topic(ctx context.Context, competitor string) (string, error) {
-	topic := topicOf(competitor)
-	return topic, s.broker.DeclareConsumer(ctx, competitor, []string{topic})
-}
-
-func topicOf(competitor string) string { return competitor + ".order.placed" }
-
-// ready is the number of messages in a queue that no consumer holds.
-func (s *servers) ready(queue string) (int, error) {
-	ch, err := s.admin.Channel()
-	if err != nil {
-		return 0, err
-	}
-	defer func() { _ = ch.Close() }()
-	q, err := ch.QueueDeclarePassive(queue, true, false, false, false, nil)
-	return q.Messages, err
-}
-
-// mostHalfQueues is how many half queues a group can have.
-const mostHalfQueues = 16
-
-// halfQueues are the names that a group's half queues can have; those after the
-// first exist only where a worker was told so.
-func (s *servers) halfQueues(group string) []string {
-	first := s.broker.HalfQueue(group)
-	names := []string{first}
-	for n := 2; n <= mostHalfQueues; n++ {
-		names = append(names, fmt.Sprintf("%s#%d", first, n))
-	}
-	return names
-}
-
-// emptied waits until no message in the queues waits for a consumer. A queue that
-// does not exist is empty.
-func (s *servers) emptied(ctx context.Context, queues ...string) error {
-	for _, q := range queues {
-		for {
-			n, err := s.ready(q)
-			var missing *amqp.Error
-			if errors.As(err, &missing) && missing.Code == amqp.NotFound {
-				break
-			}
-			if err != nil {
-				return err
-			}
-			if n == 0 {
-				break
-			}
-			if pause(ctx, lookEvery) != nil {
-				return fmt.Errorf("%d messages are left in %s: %w", n, q, context.Cause(ctx))
-			}
-		}
-	}
-	return nil
-}
-
-// purge empties queues.
-func (s *servers) purge(queues ...string) error {
-	ch, err := s.admin.Channel()
-	if err != nil {
-		return err
-	}
-	defer func() { _ = ch.Close() }()
-	for _, q := range queues {
-		if _, err := ch.QueuePurge(q, false); err != nil {
-			return fmt.Errorf("purge %s: %w", q, err)
-		}
-	}
-	return nil
-}
-
-func (s *servers) delete(queues ...string) error {
-	ch, err := s.admin.Channel()
-	if err != nil {
-		return err
-	}
-	defer func() { _ = ch.Close() }()
-	for _, q := range queues { // deleting one that was never made is no error
-		if _, err := ch.QueueDelete(q, false, false, false); err != nil {
-			return fmt.Errorf("delete %s: %w", q, err)
-		}
-	}
-	return nil
-}
-
 // env is the environment of a process that is to use the same servers.
 func (s *servers) env() []string {
 	return append(os.Environ(), append(s.stack.Env(), "HOLDFAST_PREFIX="+s.prefix)...)
@@ -253,34 +167,20 @@ func (s *servers) close() error {
 	return errors.Join(append(errs, s.stack.Close())...)
 }
 
-// leaves notes queues that are to be deleted at the end. One that is never made
-// may be among them.
-func (s *servers) leaves(queues ...string) { s.left = append(s.left, queues...) }
-
-// leavesRetries notes the queues in which messages wait so long to be tried again.
-func (s *servers) leavesRetries(delays ...time.Duration) { s.retries = append(s.retries, delays...) }
-
-func (s *servers) deleteQueues() error {
-	dead := s.broker.DeadQueue()
-	queues := append([]string{dead, s.broker.OversizedQueue()}, s.left...)
-	exchanges := []string{s.broker.TopicsExchange(), dead, s.prefix + ".retry", s.prefix + ".status"}
-	// a queue and an exchange of the same name
-	for _, delay := range append(broker.DefaultLadder(), s.retries...) {
-		queues = append(queues, s.broker.RetryQueue(delay))
-		exchanges = append(exchanges, s.broker.RetryQueue(delay))
+// versions asks the servers; one that does not say is left out.
+func (s *servers) versions(ctx context.Context) map[string]string {
+	ctx, cancel := context.WithTimeout(ctx, connectTimeout)
+	defer cancel()
+	v := map[string]string{}
+	if version, ok := s.admin.Properties["version"].(string); ok {
+		v["RabbitMQ"] = version
 	}
-	if err := s.delete(queues...); err != nil {
-		return err
+	var version string
+	if err := s.db.WithContext(ctx).Raw("SHOW server_version").Scan(&version).Error; err == nil {
+		v["PostgreSQL"] = version
 	}
-	ch, err := s.admin.Channel()
-	if err != nil {
-		return err
+	if info, err := s.temporal.WorkflowService().GetSystemInfo(ctx, &workflowservice.GetSystemInfoRequest{}); err == nil {
+		v["Temporal"] = info.GetServerVersion()
 	}
-	defer func() { _ = ch.Close() }()
-	for _, e := range exchanges {
-		if err := ch.ExchangeDelete(e, false, false); err != nil {
-			return fmt.Errorf("delete exchange %s: %w", e, err)
-		}
-	}
-	return nil
+	return v
 }

@@ -9,24 +9,6 @@ import (
 	"text/tabwriter"
 )
 
-// String is the line of progress about one measurement.
-func (m measurement) String() string {
-	s := fmt.Sprintf("round %d  %-22s %4d callers  %8s/s", m.Round, m.Name, m.Callers, digits(m.Rate))
-	if m.P50 > 0 {
-		s += fmt.Sprintf("  p50 %s ms  p99 %s ms", digits(m.P50), digits(m.P99))
-	}
-	if m.Growth != 0 {
-		s += fmt.Sprintf("  memory grew by %s MB", digits(m.Growth))
-	}
-	if m.Peak != 0 {
-		s += fmt.Sprintf("  %s s, memory %s MB", digits(m.Seconds), digits(m.Peak))
-	}
-	if m.Failed > 0 {
-		s += fmt.Sprintf("  %d failed: %s", m.Failed, m.Failure)
-	}
-	return s
-}
-
 // printResults prints the configuration, the medians and the bars' ratios.
 func printResults(out io.Writer, r results) {
 	c := r.Configuration
@@ -101,17 +83,6 @@ func medians(ms []measurement, name string) []measurement {
 	return out
 }
 
-// String is "bench 0.31 + rabbitmq 0.22 …", without what is next to nothing.
-func (u cpuUse) String() string {
-	var parts []string
-	for _, part := range slices.Sorted(maps.Keys(u)) {
-		if u[part] >= 0.005 {
-			parts = append(parts, part+" "+digits(u[part]))
-		}
-	}
-	return strings.Join(parts, ", ")
-}
-
 func list(m map[string]string) string {
 	var parts []string
 	for _, k := range slices.Sorted(maps.Keys(m)) {
@@ -126,15 +97,4 @@ func latency(ms float64) string {
 		return "-"
 	}
 	return digits(ms)
-}
-
-// digits prints three significant ones.
-func digits(v float64) string {
-	switch {
-	case v >= 100:
-		return fmt.Sprintf("%.0f", v)
-	case v >= 10:
-		return fmt.Sprintf("%.1f", v)
-	}
-	return fmt.Sprintf("%.2f", v)
 }

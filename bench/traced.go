@@ -2,8 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"sync/atomic"
 	"time"
 
@@ -138,25 +136,4 @@ func (d sender) settle(ctx context.Context, s *servers) error {
 		return err
 	}
 	return s.purge(s.broker.ConsumerQueue(d.name))
-}
-
-// runWorker runs w until stop is called.
-func runWorker(ctx context.Context, w *worker.Worker) (stop func(), err error) {
-	running, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	ended := make(chan error, 1)
-	go func() { ended <- w.Run(running) }()
-	stop = func() {
-		cancel()
-		<-ended
-	}
-	select {
-	case <-w.Ready():
-		return stop, nil
-	case err := <-ended:
-		cancel()
-		return nil, errors.Join(fmt.Errorf("the worker did not run"), err)
-	case <-ctx.Done():
-		stop()
-		return nil, context.Cause(ctx)
-	}
 }

@@ -4,17 +4,12 @@ import (
 	"context"
 	"time"
 
-	"go.temporal.io/api/workflowservice/v1"
 	"go.temporal.io/sdk/client"
 	sdkworker "go.temporal.io/sdk/worker"
 	"go.temporal.io/sdk/workflow"
 
 	holdfast "github.com/holdfastmq/holdfast"
 )
-
-// slowMost is the most callers of what has a workflow for each operation: more
-// of them wait longer, and get no more done.
-const slowMost = 64
 
 // usual is how the same is usually done with Temporal: a step, an activity.
 var usual = competitor{
@@ -76,9 +71,4 @@ func (u *usualSteps) Insert(ctx context.Context, _ string, ms []holdfast.Message
 
 func (u *usualSteps) Publish(ctx context.Context, id string, ms []holdfast.Message) error {
 	return u.s.broker.PublishMessages(ctx, "usual", id, ms)
-}
-
-func countRequest(namespace, workflowType string) *workflowservice.CountWorkflowExecutionsRequest {
-	return &workflowservice.CountWorkflowExecutionsRequest{Namespace: namespace,
-		Query: "WorkflowType = '" + workflowType + "' AND ExecutionStatus = 'Running'"}
 }
