@@ -1,6 +1,7 @@
 package main
 
 import (
+	"github.com/holdfastmq/holdfast/bench/internal/competitors"
 	"io"
 	"slices"
 	"testing"
@@ -11,10 +12,10 @@ func TestParse(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !slices.Equal(names(o.only), []string{"traced", "usual"}) || !slices.Equal(o.callers, []int{1, 8}) || o.seconds != 0.5 || o.rounds != 2 || o.temporal.name != "dev" {
+	if !slices.Equal(competitors.Names(o.Only), []string{"traced", "usual"}) || !slices.Equal(o.Callers, []int{1, 8}) || o.Seconds != 0.5 || o.Rounds != 2 || o.temporal.Name != "dev" {
 		t.Errorf("%+v", o)
 	}
-	if o, err = parse(nil, io.Discard); err != nil || o.temporal.name != "postgresql" {
+	if o, err = parse(nil, io.Discard); err != nil || o.temporal.Name != "postgresql" {
 		t.Errorf("%+v, %v", o, err)
 	}
 	for _, args := range [][]string{{"-only", "fastest"}, {"-callers", "0"}, {"-callers", ""}, {"-seconds", "0"}, {"-rounds", "0"}, {"more"}, {"-x"}, {"-temporal", "sqlite"}} {

@@ -1,0 +1,170 @@
+package sagas
+
+import (
+	"context"
+	"errors"
+
+	"gorm.io/gorm"
+
+	"github.com/holdfastmq/holdfast/bench/internal/child"
+	"github.com/holdfastmq/holdfast/bench/internal/contest"
+	"github.com/holdfastmq/holdfast/bench/internal/measure"
+	"github.com/holdfastmq/holdfast/bench/internal/servers"
+	"github.com/holdfastmq/holdfast/saga"
+	"github.com/holdfastmq/holdfast/worker"
+	"github.com/holdfastmq/holdfast/workflows"
+	"github.com/holdfastmq/holdfast/workflows/sagas"
+)
+
+// The steps of the sagas.
+const (
+	stepCreate  = "create-order"
+	stepInvoice = "write-invoice"
+	stepConfirm = "confirm-order"
+	stepReserve = "reserve-stock"  // a participant's
+	stepCharge  = "charge-payment" // a participant's
+)
+
+// Local is a saga in one process.
+var Local = contest.Competitor{
+	Name:  "saga-local",
+	About: "worker.StartSaga and Wait with their defaults: a saga of three local steps, one insert and the step row each",
+	Most:  contest.SlowMost,
+	Open: func(ctx context.Context, s *servers.Servers) (*contest.Entry, error) {
+		return openSaga(ctx, s, saga.Saga[sagaOrder]{
+			Name: "saga-local",
+			Key:  func(o sagaOrder) string { return o.Number },
+			Steps: []saga.Step[sagaOrder]{
+				localStep(stepCreate),
+				localStep(stepInvoice),
+				localStep(stepConfirm),
+			},
+		}, &books{db: s.DB, local: 3}, nil)
+	},
+}
+
+// Mixed is a saga over two processes.
+var Mixed = contest.Competitor{
+	Name: "saga-mixed",
+	About: "worker.StartSaga and Wait with their defaults: a saga of two local and two message steps, " +
+		"whose participants are in another process with a database of their own; " +
+		"one insert and the step row each, and one participant's stock",
+	Most: contest.SlowMost,
+	Open: func(ctx context.Context, s *servers.Servers) (*contest.Entry, error) {
+		p, err := newParticipants(ctx, s, participantWorker, "saga-mixed")
+		if err != nil {
+			return nil, err
+		}
+		leavesParticipants(s, "saga-mixed")
+		reserve, unreserve := topicsOf("saga-mixed", stepReserve)
+		charge, refund := topicsOf("saga-mixed", stepCharge)
+		return openSaga(ctx, s, saga.Saga[sagaOrder]{
+			Name: "saga-mixed",
+			Key:  func(o sagaOrder) string { return o.Number },
+			Steps: []saga.Step[sagaOrder]{
+				localStep(stepCreate),
+				saga.Message(stepReserve, reserve, unreserve),
+				saga.Message(stepCharge, charge, refund),
+				localStep(stepConfirm),
+			},
+		}, &books{db: s.DB, participants: p.db, local: 2, remote: 2}, p)
+	},
+}
+
+// localStep inserts its row and notes it in the state.
+func localStep(name string) saga.StepDef {
+	return saga.Local(name,
+		func(_ context.Context, tx *gorm.DB, o *sagaOrder) error {
+			id, err := insertStep(tx, *o, name)
+			o.Rows = append(o.Rows, id)
+			return err
+		},
+		func(_ context.Context, tx *gorm.DB, o *sagaOrder) error { return deleteStep(tx, *o, name) })
+}
+
+// openSaga runs def in a worker of this process.
+func openSaga(ctx context.Context, s *servers.Servers, def saga.Saga[sagaOrder], b *books, p *participants) (*contest.Entry, error) {
+	w, err := worker.New(worker.Options{Group: def.Name, Temporal: s.Temporal, Namespace: s.Stack.Namespace(),
+		AMQPURL: s.Stack.AMQPURL(), DB: s.DB, Prefix: s.Prefix})
+	if err != nil {
+		return nil, err
+	}
+	w.Saga(def)
+	stop, err := servers.RunWorker(ctx, w)
+	if err != nil {
+		return nil, err
+	}
+	e := sagaEntry(s, sagas.Name, workflows.TaskQueue(s.Prefix, def.Name), b, p,
+		func(ctx context.Context, o sagaOrder) (sagaOrder, error) {
+			h, err := worker.StartSaga(ctx, w, def, o)
+			if err != nil {
+				return o, err
+			}
+			return h.Wait(ctx)
+		})
+	e.Close = stop
+	return e, nil
+}
+
+// sagaEntry is an entry of one way of running sagas, as workflows of a
+// type on a task queue.
+func sagaEntry(s *servers.Servers, workflowType, queue string, b *books,
+	p *participants, run func(context.Context, sagaOrder) (sagaOrder, error)) *contest.Entry {
+	return &contest.Entry{
+		Prepare: func(ctx context.Context) error {
+			if err := b.open(ctx); err != nil {
+				return err
+			}
+			return p.start(ctx)
+		},
+		Drive: measure.ClosedLoop(func(ctx context.Context) error {
+			return b.count(func(o sagaOrder) error {
+				end, err := run(ctx, o)
+				if err == nil && len(end.Rows) != int(b.local) {
+					err = errors.New("its last state is not what its steps made of it")
+				}
+				return err
+			})
+		}),
+		Settle: func(ctx context.Context) error {
+			err := s.AwaitClosed(ctx, workflowType, queue)
+			if err == nil {
+				err = b.check(ctx)
+			}
+			return errors.Join(err, p.stop())
+		},
+	}
+}
+
+// participants are the process of the participants, a new one for each
+// measurement, and their database. Nil are none.
+type participants struct {
+	s               *servers.Servers
+	way, competitor string
+	dsn             string
+	db              *gorm.DB // to look into it
+	child           *child.Process
+}
+
+func newParticipants(ctx context.Context, s *servers.Servers, way, competitor string) (*participants, error) {
+	const looking = 2 // connections
+	p := &participants{s: s, way: way, competitor: competitor}
+	var err error
+	p.db, p.dsn, err = s.NewDatabase(ctx, s.Database+"_"+way, looking)
+	return p, err
+}
+
+func (p *participants) start(ctx context.Context) (err error) {
+	if p != nil {
+		p.child, err = startParticipant(ctx, p.s, p.way, p.competitor, p.dsn)
+	}
+	return err
+}
+
+func (p *participants) stop() error {
+	if p == nil || p.child == nil {
+		return nil
+	}
+	defer func() { p.child = nil }()
+	return p.child.Stop()
+}

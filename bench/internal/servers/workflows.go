@@ -1,0 +1,51 @@
+package servers
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/google/uuid"
+	"go.temporal.io/api/workflowservice/v1"
+	"go.temporal.io/sdk/client"
+)
+
+const (
+	// LookEvery is the pause between two looks at what Temporal lists.
+	LookEvery = 50 * time.Millisecond
+)
+
+// Execute starts a workflow and awaits its end.
+func (s *Servers) Execute(ctx context.Context, o client.StartWorkflowOptions, name string, args ...any) error {
+	o.ID = s.Prefix + "/" + uuid.NewString()
+	run, err := s.Temporal.ExecuteWorkflow(ctx, o, name, args...)
+	if err != nil {
+		return err
+	}
+	return run.Get(ctx, nil)
+}
+
+// AwaitClosed waits until no workflow of a type is running on a task queue.
+func (s *Servers) AwaitClosed(ctx context.Context, workflowType, queue string) error {
+	open := CountRequest(s.Stack.Namespace(), workflowType)
+	open.Query += " AND TaskQueue = '" + queue + "'" // others may use the same server
+	for {
+		answer, err := s.Temporal.CountWorkflow(ctx, open)
+		if err != nil {
+			return err
+		}
+		if answer.GetCount() == 0 {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("%d workflows are still running: %w", answer.GetCount(), ctx.Err())
+		case <-time.After(50 * time.Millisecond):
+		}
+	}
+}
+
+func CountRequest(namespace, workflowType string) *workflowservice.CountWorkflowExecutionsRequest {
+	return &workflowservice.CountWorkflowExecutionsRequest{Namespace: namespace,
+		Query: "WorkflowType = '" + workflowType + "' AND ExecutionStatus = 'Running'"}
+}
