@@ -33,30 +33,20 @@
 // drain a backlog instead, which was published before: it takes as long as it
 // takes.
 //
-//	main.go      flags, the run as a table of contents
-//	servers.go   the three servers, and a client of each
-//	compete.go   what a competitor is, and the rounds
-//	lanes.go     what belongs to the set "lanes"
-//	limit.go  express.go  traced.go  empty.go  usual.go  outbox.go
-//	undecided.go  backlogs.go  publish.go  consume.go
-//	consumebare.go  dead.go  deadredeliver.go: the competitors
-//	deadworker.go  the worker of the last two, a process of its own
-//	undecidedworker.go  that of undecided.go, likewise
-//	delivered.go  a load that is counted at the consumer
-//	saga.go  sagausual.go: sagas, and the usual way of writing them
-//	participant.go  the participants of sagas, a process of their own
-//	child.go     a process of this program, as its parent has it
-//	order.go     the order that all of them place
-//	books.go     what sagas write, and whether it is all there
-//	measure.go   one measurement: warm-up, window, end
-//	drain.go     one measurement of a consumer: a backlog, from its first message to its last
-//	stats.go     percentiles and medians
-//	cpu.go       which processes used the processor meanwhile
-//	memory.go    how much memory a process has
-//	profile.go   CPU profiles of this process
-//	bars.go      what the ratios have to be
-//	table.go     what is printed
-//	report.go    tables in Markdown, from the JSON file
-//	plots.go  chart.go  plots, from the JSON file
-//	results.go   what is written to the JSON file
+// This folder has the command only: flags, and the run as a table of contents. The
+// rest has rooms in internal:
+//
+//	measure       one measurement: a load, a backlog, arrivals; processor and memory
+//	orders        the order that all competitors place
+//	servers       the three servers, and a client of each
+//	child         processes of this program: workers, participants
+//	contest       what a competitor is, and the rounds
+//	messages      publish, consume, backlogs, and bare loops of amqp091-go
+//	transactions  limit, express, traced, cohorts, empty, usual, outbox, undecided
+//	deadletters   dead, dead-redeliver
+//	sagas         saga-local, saga-mixed, and the usual ways
+//	competitors   the list of all of them, and the sets that -only knows
+//	report        the results file, bars, tables, plots
+//
+// A room imports rooms above it only.
 package main

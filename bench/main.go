@@ -61,7 +61,7 @@ func run(ctx context.Context, args []string, out, progress io.Writer) (err error
 	if ctx.Err() != nil {
 		return errors.Join(errors.New("interrupted"), err)
 	}
-	r.Bars = report.Judge(report.Bars, r.Measurements)
+	r.Bars = report.Judge(r.Measurements)
 	report.PrintResults(out, r)
 	if err == nil {
 		err = r.Write(o.json)

@@ -1,3 +1,7 @@
+// Package child runs processes of this same program: workers and participants
+// that are to have a process, and so memory and processor time, of their own. The
+// rooms of the competitors say in which roles (Role), and package main asks at its
+// start whether it is in one (Main). It imports servers only.
 package child
 
 import (
@@ -20,8 +24,8 @@ import (
 	"github.com/holdfastmq/holdfast/bench/internal/servers"
 )
 
-// Role is what a process of this program does instead where the environment
-// variable env is set: run it, with the variable's value.
+// Role is what a process of this program does instead of measuring where the
+// environment variable Env is set: Run, with the variable's value.
 type Role struct {
 	Env string
 	Run func(value string, in io.Reader, out io.Writer) error
@@ -55,6 +59,12 @@ func Temporal() (client.Client, error) {
 	o.Logger = log.NewStructuredLogger(slog.New(slog.DiscardHandler))
 	return client.Dial(o)
 }
+
+// stopTimeout is longer than a worker drains.
+const stopTimeout = 45 * time.Second
+
+// AskState asks a child how it is. It changes nothing.
+const AskState = "state"
 
 // Process is a process of this program, as its parent has it. It answers in JSON,
 // first of all when it is ready.
@@ -115,14 +125,10 @@ func lost(err error) error { return fmt.Errorf("the child process does not answe
 // it wrote to its standard error is in the error.
 func (c *Process) Stop() error {
 	_ = c.in.Close()
-	kill := time.AfterFunc(childStop, func() { _ = c.cmd.Process.Kill() })
+	kill := time.AfterFunc(stopTimeout, func() { _ = c.cmd.Process.Kill() })
 	defer kill.Stop()
 	if err := c.cmd.Wait(); err != nil {
 		return fmt.Errorf("the child process: %w: %s", err, bytes.TrimSpace(c.stderr.Bytes()))
 	}
 	return nil
 }
-
-const childStop = 45 * time.Second // longer than a worker drains
-
-const AskState = "state"

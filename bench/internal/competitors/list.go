@@ -1,3 +1,5 @@
+// Package competitors lists the competitors of all rooms in the order in which they
+// are measured and printed, and chooses among them. A new one is added here.
 package competitors
 
 import (
@@ -12,23 +14,33 @@ import (
 	"github.com/holdfastmq/holdfast/bench/internal/transactions"
 )
 
-// All in the order in which they are measured and printed.
-var All = slices.Concat([]contest.Competitor{transactions.Limit, transactions.Traced, transactions.Empty,
-	transactions.Usual, messages.Publish, messages.PublishBare, messages.Consume, messages.ConsumeBare, messages.ConsumeDB, messages.ConsumeDBBare, messages.Backlog, deadletters.Dead, deadletters.Redeliver,
-	sagas.Local, sagas.LocalUsual, sagas.Mixed, sagas.MixedUsual}, lanes())
+// All are the competitors in the order in which they are measured and printed.
+var All = slices.Concat([]contest.Competitor{
+	transactions.Limit, transactions.Traced, transactions.Empty, transactions.Usual,
+	messages.Publish, messages.PublishBare,
+	messages.Consume, messages.ConsumeBare, messages.ConsumeDB, messages.ConsumeDBBare, messages.Backlog,
+	deadletters.Dead, deadletters.Redeliver,
+	sagas.Local, sagas.LocalUsual, sagas.Mixed, sagas.MixedUsual,
+}, lanes())
 
 // lanes are the competitors of the Express lane and of cohorts that are not
 // compared with anything else.
 func lanes() []contest.Competitor {
-	return slices.Concat([]contest.Competitor{transactions.LimitConsumed, transactions.LimitOutcome,
-		transactions.Express, transactions.ExpressDelivered, transactions.Outbox, transactions.OutboxSharded, transactions.Cohorts, transactions.CohortsSlow}, transactions.Costs(), transactions.Undecided(), messages.Backlogs())
+	return slices.Concat([]contest.Competitor{
+		transactions.LimitConsumed, transactions.LimitOutcome,
+		transactions.Express, transactions.ExpressDelivered,
+		transactions.Outbox, transactions.OutboxSharded,
+		transactions.Cohorts, transactions.CohortsSlow,
+	}, transactions.Costs(), transactions.Undecided(), messages.Backlogs())
 }
 
 // Sets are competitors that belong together, by the name that -only knows them
 // by. A series is a set, too.
 func Sets() map[string][]contest.Competitor {
 	all := map[string][]contest.Competitor{
-		"lanes": append([]contest.Competitor{transactions.Limit, transactions.Traced, transactions.Empty, transactions.Usual}, lanes()...),
+		"lanes": append([]contest.Competitor{
+			transactions.Limit, transactions.Traced, transactions.Empty, transactions.Usual,
+		}, lanes()...),
 	}
 	for _, c := range All {
 		if c.Series != "" {
@@ -63,6 +75,7 @@ func Choose(only string, sets map[string][]contest.Competitor) (out []contest.Co
 	return out, nil
 }
 
+// Names are the names of competitors, in their order.
 func Names(cs []contest.Competitor) []string {
 	out := make([]string, len(cs))
 	for i, c := range cs {

@@ -1,3 +1,6 @@
+// Package contest says what a competitor is, and measures the competitors of a plan
+// in rounds, one after the other. The rooms of the competitors fill in what is
+// measured. It imports measure and servers only.
 package contest
 
 import (
@@ -13,22 +16,26 @@ import (
 type Competitor struct {
 	Name  string
 	About string // what is measured, for the reader of the results
-	// callers are the numbers of callers it is measured at; nil means those of
-	// the flags, up to most if that is not 0.
+	// Callers are the numbers of callers it is measured at; nil means those of
+	// the plan, up to Most if that is not 0.
 	Callers []int
 	Most    int
-	// turns is how many measurements a round's seconds are divided into; 0 means
+	// Turns is how many measurements a round's seconds are divided into; 0 means
 	// 1. Fast work is compared better in many short turns.
 	Turns int
-	// rounds is in how many rounds it is measured at most; 0 means all.
+	// Rounds is in how many rounds it is measured at most; 0 means all.
 	Rounds int
-	// series is what it is one of, where only size differs: bytes, queues, records.
+	// Series is what it is one of, where only Size differs: bytes, queues, records.
 	Series string
 	Size   int
-	// open prepares it on the servers. The context ends its preparation only.
-	Open func(ctx context.Context, s *servers.Servers) (*Entry, error)
+	// Open prepares it on the servers. The context ends its preparation only.
+	Open Opener
 }
 
+// Opener makes an entry of a competitor on the servers.
+type Opener func(ctx context.Context, s *servers.Servers) (*Entry, error)
+
+// Counts are the numbers of callers that c is measured at by a plan.
 func (c Competitor) Counts(p Plan) []int {
 	if c.Callers != nil {
 		return c.Callers
@@ -36,18 +43,18 @@ func (c Competitor) Counts(p Plan) []int {
 	return slices.DeleteFunc(slices.Clone(p.Callers), func(n int) bool { return c.Most > 0 && n > c.Most })
 }
 
-// Entry is a competitor that is ready to be measured. It has either drive or run.
+// Entry is a competitor that is ready to be measured. It has either Drive or Run.
 type Entry struct {
-	// prepare puts in place what one measurement uses up. Nil: nothing.
+	// Prepare puts in place what one measurement uses up. Nil: nothing.
 	Prepare func(ctx context.Context) error
-	// drive puts the load on, for as long as it is measured.
+	// Drive puts the load on, for as long as it is measured.
 	Drive measure.Driver
-	// run is one measurement of work that ends by itself.
+	// Run is one measurement of work that ends by itself.
 	Run func(ctx context.Context, callers int) (measure.Figure, error)
-	// settle waits for, or removes, what a measurement leaves behind, so that it
+	// Settle waits for, or removes, what a measurement leaves behind, so that it
 	// does not weigh on the next one, also after a failure. Nil: nothing.
 	Settle func(ctx context.Context) error
-	// close ends it. Nil: nothing to do.
+	// Close ends it. Nil: nothing to do.
 	Close func()
 }
 
@@ -55,13 +62,12 @@ type Entry struct {
 // of them wait longer, and get no more done.
 const SlowMost = 64
 
-// NameOf names the competitor of a size in a series.
+// NameOf is the name of the competitor of a size in a series.
 func NameOf(series string, size int) string { return series + "-" + strconv.Itoa(size) }
 
 // Lazily opens an entry for each measurement anew and closes it after that, so
 // that it does not weigh on the others.
-func Lazily(
-	open func(ctx context.Context, s *servers.Servers) (*Entry, error)) func(context.Context, *servers.Servers) (*Entry, error) {
+func Lazily(open Opener) Opener {
 	return func(_ context.Context, s *servers.Servers) (*Entry, error) {
 		var e *Entry
 		end := func() {

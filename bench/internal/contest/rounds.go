@@ -15,16 +15,17 @@ import (
 const (
 	openTimeout    = 5 * time.Minute // a program may have to be built
 	prepareTimeout = 5 * time.Minute
-	SettleTimeout  = 2 * time.Minute
+	// SettleTimeout is how long it may take to remove what a measurement left.
+	SettleTimeout = 2 * time.Minute
 )
 
-// Plan is what is measured, and for how long.
+// Plan says what is measured, how often and for how long.
 type Plan struct {
 	Only    []Competitor
 	Seconds float64
 	Rounds  int
 	Callers []int
-	Profile string // a folder for CPU profiles; none if it is empty
+	Profile string // a folder for CPU profiles; empty: no profiles
 }
 
 // Run measures all in rounds. What could not be measured is in the error;
@@ -64,6 +65,7 @@ func Run(ctx context.Context, s *servers.Servers, p Plan, progress io.Writer) ([
 	return out, errors.Join(errs...)
 }
 
+// openAll opens the competitors, and notes the queues that they may make.
 func openAll(ctx context.Context, s *servers.Servers, cs []Competitor) (map[string]*Entry, error) {
 	ctx, cancel := context.WithTimeout(ctx, openTimeout)
 	defer cancel()
@@ -118,7 +120,9 @@ func (s slot) seconds(p Plan) time.Duration {
 	return time.Duration(p.Seconds / float64(max(1, s.competitor.Turns)) * float64(time.Second))
 }
 
-func measureOne(ctx context.Context, e *Entry, m Measurement, window time.Duration, profiles string) (measure.Figure, error) {
+// measureOne measures, and settles what the measurement left.
+func measureOne(ctx context.Context, e *Entry, m Measurement,
+	window time.Duration, profiles string) (measure.Figure, error) {
 	f, err := e.measure(ctx, m, window, profiles)
 	if e.Settle == nil {
 		return f, err
@@ -134,7 +138,8 @@ func measureOne(ctx context.Context, e *Entry, m Measurement, window time.Durati
 }
 
 // measure prepares and measures, and profiles the latter only.
-func (e *Entry) measure(ctx context.Context, m Measurement, window time.Duration, profiles string) (measure.Figure, error) {
+func (e *Entry) measure(ctx context.Context, m Measurement,
+	window time.Duration, profiles string) (measure.Figure, error) {
 	if e.Prepare != nil {
 		ctx, cancel := context.WithTimeout(ctx, prepareTimeout)
 		defer cancel()

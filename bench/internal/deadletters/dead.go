@@ -1,3 +1,5 @@
+// Package deadletters has the competitors that make dead letters and redeliver them.
+// Their worker is a process of its own.
 package deadletters
 
 import (
@@ -21,10 +23,10 @@ import (
 )
 
 const (
-	deadLetters = 2_000
+	letters = 2_000
 	// Callers is how many messages are published, or redelivered, at a time.
-	Callers     = 64
-	deadTimeout = 5 * time.Minute // for all of them to become workflows, or to be handled
+	Callers = 64
+	timeout = 5 * time.Minute // for all of them to become workflows, or to be handled
 )
 
 // Dead is a consumer all of whose messages die at once. What counts is the memory
@@ -44,8 +46,8 @@ var Dead = contest.Competitor{
 					return measure.Figure{}, err
 				}
 				took := time.Since(began)
-				f := measure.Figure{Rate: deadLetters / took.Seconds(), Operations: deadLetters, Seconds: took.Seconds(),
-					CPU: measure.ReadCPU().Sub(used).Per(deadLetters)}
+				f := measure.Figure{Rate: letters / took.Seconds(), Operations: letters, Seconds: took.Seconds(),
+					CPU: measure.ReadCPU().Sub(used).Per(letters)}
 				if err := m.allOpen(ctx); err != nil {
 					return measure.Figure{}, err
 				}
@@ -73,16 +75,16 @@ func (m *mortuary) begin(ctx context.Context) error {
 		return err
 	}
 	var err error
-	m.worker, err = startDeadWorker(ctx, m.s, consumer)
+	m.worker, err = startWorker(ctx, m.s, consumer)
 	return err
 }
 
 // die publishes the messages and returns when Temporal lists a workflow for each.
 func (m *mortuary) die(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, deadTimeout)
+	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	var err error
-	if m.ids, err = m.s.Fill(ctx, m.worker.consumer, servers.TopicOf(m.worker.consumer), deadLetters); err != nil {
+	if m.ids, err = m.s.Fill(ctx, m.worker.consumer, servers.TopicOf(m.worker.consumer), letters); err != nil {
 		return err
 	}
 	for {
@@ -90,12 +92,12 @@ func (m *mortuary) die(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		if answer.GetCount() >= deadLetters {
+		if answer.GetCount() >= letters {
 			return nil
 		}
 		if measure.Pause(ctx, servers.LookEvery) != nil {
 			return fmt.Errorf("%d of %d messages have become dead letters: %w",
-				answer.GetCount(), deadLetters, context.Cause(ctx))
+				answer.GetCount(), letters, context.Cause(ctx))
 		}
 	}
 }
@@ -139,7 +141,7 @@ func (m *mortuary) allHandled(ctx context.Context) error {
 // each looks at every dead letter's workflow until it is done.
 func (m *mortuary) each(ctx context.Context,
 	done func(*workflowservice.DescribeWorkflowExecutionResponse) (bool, error)) error {
-	ctx, cancel := context.WithTimeout(ctx, deadTimeout)
+	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	return measure.InParallel(ctx, len(m.ids), Callers, func(ctx context.Context, i int) error {
 		id := m.workflowID(m.ids[i])

@@ -59,12 +59,12 @@ var Redeliver = contest.Competitor{
 
 // redeliver runs the command and sees for itself that all is done.
 func (m *mortuary) redeliver(ctx context.Context, command string, callers int) (measure.Figure, error) {
-	ctx, cancel := context.WithTimeout(ctx, deadTimeout)
+	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	var stdout, stderr bytes.Buffer
 	cmd := exec.CommandContext(ctx, command, "dead", "redeliver", "--consumer", m.worker.consumer,
 		"--reason", "the consumer is mended", "--operator", "bench", "--yes", "--parallel", strconv.Itoa(callers),
-		"--wait", "2m", "--timeout", deadTimeout.String())
+		"--wait", "2m", "--timeout", timeout.String())
 	cmd.Env, cmd.Stdout, cmd.Stderr = m.s.Env(), &stdout, &stderr
 	began, used := time.Now(), measure.ReadCPU()
 	err := cmd.Run()
@@ -82,11 +82,11 @@ func (m *mortuary) redeliver(ctx context.Context, command string, callers int) (
 		return measure.Figure{}, err
 	}
 	state, err := m.worker.ask(ctx, child.AskState)
-	if err == nil && state.Handled < deadLetters {
-		err = fmt.Errorf("the consumer has handled %d of %d messages", state.Handled, deadLetters)
+	if err == nil && state.Handled < letters {
+		err = fmt.Errorf("the consumer has handled %d of %d messages", state.Handled, letters)
 	}
-	return measure.Figure{Rate: deadLetters / took.Seconds(), Operations: deadLetters,
-		Seconds: took.Seconds(), CPU: used.Per(deadLetters)}, err
+	return measure.Figure{Rate: letters / took.Seconds(), Operations: letters,
+		Seconds: took.Seconds(), CPU: used.Per(letters)}, err
 }
 
 // buildCommand builds the program holdfast.

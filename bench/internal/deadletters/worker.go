@@ -16,19 +16,17 @@ import (
 	"github.com/holdfastmq/holdfast/worker"
 )
 
-// deadWorkerEnv names the consumer of a child process: a worker whose consumer
+// workerEnv names the consumer of a child process: a worker whose consumer
 // refuses every message, until it is told to heal. It is a process of its own so
 // that its memory is nobody else's. The other settings are the usual ones.
-const deadWorkerEnv = "HOLDFAST_BENCH_DEAD_WORKER"
+const workerEnv = "HOLDFAST_BENCH_DEAD_WORKER"
 
-// What a dead worker is asked, a line each; it answers each with a
-// deadWorkerState, and the first one when it is ready.
-const (
-	askHeal = "heal" // handle from now on
-)
+// askHeal tells the worker to handle messages from now on. It answers this, as
+// every line, with its state, and gives the first one when it is ready.
+const askHeal = "heal"
 
-// deadWorkerState is how a dead worker is.
-type deadWorkerState struct {
+// state is how a dead worker is.
+type state struct {
 	Memory  measure.Memory `json:"memory"`
 	Refused int64          `json:"refused"`
 	Handled int64          `json:"handled"`
@@ -36,9 +34,10 @@ type deadWorkerState struct {
 
 var errSick = holdfast.Permanent(errors.New("the order cannot be read: it has no customer"))
 
-var Worker = child.Role{Env: deadWorkerEnv, Run: runDeadWorker}
+// Worker is the role of the worker's process.
+var Worker = child.Role{Env: workerEnv, Run: runWorker}
 
-func runDeadWorker(consumer string, in io.Reader, out io.Writer) error {
+func runWorker(consumer string, in io.Reader, out io.Writer) error {
 	temporal, err := child.Temporal()
 	if err != nil {
 		return err
@@ -70,7 +69,7 @@ func runDeadWorker(consumer string, in io.Reader, out io.Writer) error {
 		if err != nil {
 			return err
 		}
-		return json.NewEncoder(out).Encode(deadWorkerState{m, refused.Load(), handled.Load()})
+		return json.NewEncoder(out).Encode(state{m, refused.Load(), handled.Load()})
 	}
 	err = answer()
 	for lines := bufio.NewScanner(in); err == nil && lines.Scan(); err = answer() {
@@ -85,11 +84,11 @@ func runDeadWorker(consumer string, in io.Reader, out io.Writer) error {
 type deadWorker struct {
 	*child.Process
 	consumer string
-	ready    deadWorkerState // when it was ready
+	ready    state // when it was ready
 }
 
-// startDeadWorker starts one on the servers and waits until it is ready.
-func startDeadWorker(ctx context.Context, s *servers.Servers, consumer string) (*deadWorker, error) {
+// startWorker starts one on the servers and waits until it is ready.
+func startWorker(ctx context.Context, s *servers.Servers, consumer string) (*deadWorker, error) {
 	d := &deadWorker{consumer: consumer}
 	var err error
 	if d.Process, err = child.Start(ctx, s, &d.ready, Worker, consumer); err != nil {
@@ -99,7 +98,7 @@ func startDeadWorker(ctx context.Context, s *servers.Servers, consumer string) (
 }
 
 // ask sends one of the questions and returns the answer.
-func (d *deadWorker) ask(ctx context.Context, question string) (state deadWorkerState, err error) {
+func (d *deadWorker) ask(ctx context.Context, question string) (state state, err error) {
 	err = d.Process.Ask(ctx, question, &state)
 	return state, err
 }

@@ -13,9 +13,9 @@ import (
 // for a growing backlog.
 const underWay = 1000
 
-// arrivals measures from end to end: what counts is that the consumer has a
+// Arrivals measures from end to end: what counts is that the consumer has a
 // message, once. It is noted for the caller that sent it.
-type arrivals struct {
+type Arrivals struct {
 	mu      sync.Mutex
 	l       *Load
 	began   map[string]departure // by the order's number
@@ -28,13 +28,14 @@ type departure struct {
 	at     time.Time
 }
 
-func NewArrivals() *arrivals {
-	return &arrivals{began: map[string]departure{}, permits: make(chan struct{}, underWay)}
+// NewArrivals makes arrivals of nothing yet.
+func NewArrivals() *Arrivals {
+	return &Arrivals{began: map[string]departure{}, permits: make(chan struct{}, underWay)}
 }
 
 // Drive makes a driver: every caller repeats send, without a pause until underWay
 // messages are.
-func (a *arrivals) Drive(send func(ctx context.Context, number string) error) Driver {
+func (a *Arrivals) Drive(send func(ctx context.Context, number string) error) Driver {
 	return func(ctx context.Context, l *Load) error {
 		a.mu.Lock()
 		a.l, a.all = l, nil
@@ -57,7 +58,7 @@ func (a *arrivals) Drive(send func(ctx context.Context, number string) error) Dr
 	}
 }
 
-func (a *arrivals) send(ctx context.Context, caller int, send func(ctx context.Context, number string) error) {
+func (a *Arrivals) send(ctx context.Context, caller int, send func(ctx context.Context, number string) error) {
 	number := uuid.NewString()
 	a.mu.Lock()
 	a.began[number] = departure{caller, time.Now()}
@@ -68,9 +69,9 @@ func (a *arrivals) send(ctx context.Context, caller int, send func(ctx context.C
 }
 
 // Arrived is called by the consumer. What came before does not count again.
-func (a *arrivals) Arrived(number string) { a.end(number, nil) }
+func (a *Arrivals) Arrived(number string) { a.end(number, nil) }
 
-func (a *arrivals) end(number string, err error) {
+func (a *Arrivals) end(number string, err error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	d, is := a.began[number]
@@ -88,7 +89,7 @@ func (a *arrivals) end(number string, err error) {
 
 // wait returns when all have arrived. When ctx is done, those that are missing are
 // forgotten.
-func (a *arrivals) wait(ctx context.Context) error {
+func (a *Arrivals) wait(ctx context.Context) error {
 	all := make(chan struct{})
 	a.mu.Lock()
 	if len(a.began) == 0 {

@@ -8,7 +8,7 @@ import (
 )
 
 // runArrivals drives a until the load is stopped, which the caller does.
-func runArrivals(ctx context.Context, a *arrivals, callers int, send func(context.Context, string) error) (l *Load, stop func() error) {
+func runArrivals(ctx context.Context, a *Arrivals, callers int, send func(context.Context, string) error) (l *Load, stop func() error) {
 	stopped := make(chan struct{})
 	l = &Load{Callers: callers, stop: stopped, lanes: make([]lane, callers)}
 	ended := make(chan error, 1)

@@ -12,8 +12,8 @@ import (
 
 // CPU is processor time by part, in milliseconds: "bench" is this process
 // (client and worker), "worker" one that runs a worker alone, the servers are
-// those that it started, "elsewhere" is everything else on the machine. It is read from /proc, and nil where there is
-// none.
+// those that it started, "elsewhere" is everything else on the machine. It is read
+// from /proc, and nil where there is none.
 type CPU map[string]float64
 
 // clockTick is the length of a clock tick in /proc: USER_HZ is 100 on every Linux
@@ -114,6 +114,7 @@ func number(ticks string) float64 {
 	return n * clockTick
 }
 
+// Sub is what was used since before.
 func (u CPU) Sub(before CPU) CPU {
 	out := CPU{}
 	for part, v := range u {
@@ -122,6 +123,7 @@ func (u CPU) Sub(before CPU) CPU {
 	return out
 }
 
+// Per is the share of each of n operations.
 func (u CPU) Per(n int) CPU {
 	out := CPU{}
 	for part, v := range u {

@@ -10,16 +10,15 @@ import (
 	"time"
 )
 
-const (
-	DrainTimeout = 2 * time.Minute // for a whole backlog
-)
+// DrainTimeout is how long a whole backlog may take.
+const DrainTimeout = 2 * time.Minute
 
 // Drain is work that ends by itself: a backlog of messages is in a consumer's
 // queue before it begins, and is consumed.
 type Drain struct {
 	Messages int // that are counted
 	WarmUp   int // that are consumed before those
-	// consume consumes with callers handlers at a time until ctx is done. Each
+	// Consume consumes with callers handlers at a time until ctx is done. Each
 	// handler's work goes through t. It returns once RabbitMQ has taken every
 	// acknowledgement: its channel is closed in good order.
 	Consume func(ctx context.Context, callers int, t *Tally) error
@@ -56,7 +55,7 @@ func (d Drain) Run(ctx context.Context, callers int) (Figure, error) {
 		Seconds: seconds, CPU: used.Per(d.Messages)}, nil
 }
 
-// Tally counts the messages of a drain. Its handlers call work.
+// Tally counts the messages of a drain. Its handlers call Work.
 type Tally struct {
 	warmUp, total  int
 	begun, handled atomic.Int64

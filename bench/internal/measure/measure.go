@@ -1,3 +1,7 @@
+// Package measure takes one measurement, of whatever it is given: a Load that is
+// put on for as long as a window (Window), a backlog that is worked off (Drain),
+// or what arrives at the other end (Arrivals). It also reads the processor time and
+// the memory of processes. It knows no server and imports no other room.
 package measure
 
 import (
@@ -20,8 +24,8 @@ const (
 	maxFailed  = 0.01             // of all operations
 )
 
-// Driver puts load on until l.stop is closed, then lets what is under way
-// come to its end and returns. When ctx is done it gives up.
+// Driver puts load on until l.Over says so, then lets what is under way come to
+// its end and returns. When ctx is done it gives up.
 type Driver func(ctx context.Context, l *Load) error
 
 // Load is one measurement as its driver sees it.

@@ -8,8 +8,10 @@ import (
 	"time"
 )
 
+// Nothing is the work of a handler that does nothing.
 func Nothing() error { return nil }
 
+// Pause returns after d, or with an error once ctx is done.
 func Pause(ctx context.Context, d time.Duration) error {
 	t := time.NewTimer(d)
 	defer t.Stop()

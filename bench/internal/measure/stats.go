@@ -28,6 +28,7 @@ func Median(vs []float64) float64 {
 	return (sorted[middle-1] + sorted[middle]) / 2
 }
 
+// Millis is d in milliseconds.
 func Millis(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }
 
 // Digits prints three significant ones.

@@ -24,6 +24,7 @@ const (
 	ConsumerSeries = "backlog-consumer"
 )
 
+// BacklogSizes are how many half messages, or messages, there are.
 var BacklogSizes = []int{1_000, 10_000, 100_000, 500_000}
 
 // Backlogs are their competitors.
@@ -31,7 +32,8 @@ func Backlogs() (out []contest.Competitor) {
 	for _, n := range BacklogSizes {
 		name := contest.NameOf(ConsumerSeries, n)
 		out = append(out,
-			contest.Competitor{Name: contest.NameOf(KeeperSeries, n), Series: KeeperSeries, Size: n, Callers: []int{1}, Rounds: 1,
+			contest.Competitor{Name: contest.NameOf(KeeperSeries, n), Series: KeeperSeries, Size: n,
+				Callers: []int{1}, Rounds: 1,
 				About: fmt.Sprintf("%d half messages in the half queue with the op records that settle them: "+
 					"until the Keeper has forgotten them all", n),
 				Open: func(_ context.Context, s *servers.Servers) (*contest.Entry, error) {
@@ -44,7 +46,9 @@ func Backlogs() (out []contest.Competitor) {
 					return openDrain(ctx, s, name, measure.Drain{Messages: n,
 						Consume: func(ctx context.Context, callers int, t *measure.Tally) error {
 							return s.RunConsumer(ctx, worker.Consumer{Name: name, Concurrency: callers,
-								HandleAtLeastOnce: func(context.Context, holdfast.Message) error { return t.Work(measure.Nothing) }})
+								HandleAtLeastOnce: func(context.Context, holdfast.Message) error {
+									return t.Work(measure.Nothing)
+								}})
 						}})
 				}})
 	}
@@ -119,7 +123,8 @@ func (p *passing) run(ctx context.Context, _ int) (measure.Figure, error) {
 	if n := handed.Load(); err == nil && n > 0 {
 		err = fmt.Errorf("the Keeper wanted to hand over %d halves that were settled", n)
 	}
-	return measure.Figure{Rate: float64(p.n) / took.Seconds(), Operations: p.n, Seconds: took.Seconds(), CPU: used.Per(p.n)}, err
+	return measure.Figure{Rate: float64(p.n) / took.Seconds(), Operations: p.n,
+		Seconds: took.Seconds(), CPU: used.Per(p.n)}, err
 }
 
 func (p *passing) end(context.Context) error { return p.s.Delete(p.s.HalfQueues(p.group)...) }

@@ -54,12 +54,12 @@ var ConsumeDB = contest.Competitor{
 	},
 }
 
-// What the backlog of a slow handler would ideally take: BacklogCallers messages
-// every slowness.
+// The backlog of a slow handler would ideally take BacklogCallers messages every
+// Slowness.
 const (
 	backlogMessages = 2_000
-	BacklogCallers  = 32
-	Slowness        = 50 * time.Millisecond
+	BacklogCallers  = 32                    // handlers at a time
+	Slowness        = 50 * time.Millisecond // of each
 )
 
 // Backlog is a consumer that has fallen behind because its handler is slow.

@@ -54,7 +54,8 @@ var ConsumeDBBare = contest.Competitor{
 // be used: one channel for its acknowledgements, any number of goroutines that
 // range over its deliveries. A handler's error ends it: there is nothing that
 // would try again.
-func RunBare(ctx context.Context, s *servers.Servers, name string, callers int, handle func(*amqp.Delivery) error) error {
+func RunBare(ctx context.Context, s *servers.Servers,
+	name string, callers int, handle func(*amqp.Delivery) error) error {
 	conn, err := amqp.Dial(s.Stack.AMQPURL())
 	if err != nil {
 		return err

@@ -13,9 +13,8 @@ import (
 // default.
 var ConsumeCallers = []int{16}
 
-const (
-	drainTurns = 3 // of a round; what else the machine does changes meanwhile
-)
+// drainTurns are several: what else the machine does changes during a round.
+const drainTurns = 3
 
 // openDrain declares the queue of a competitor, and of its consumer, and makes an
 // entry of the drain.

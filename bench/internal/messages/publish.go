@@ -1,3 +1,6 @@
+// Package messages has the competitors without transactions: publishing and
+// consuming, beside bare loops of amqp091-go, and backlogs that a consumer, or a
+// Keeper, works off.
 package messages
 
 import (
@@ -70,7 +73,7 @@ var PublishBare = contest.Competitor{
 	},
 }
 
-// publishLoop keeps l.callers publishes in flight on one channel. Each has a slot
+// publishLoop keeps l.Callers publishes in flight on one channel. Each has a slot
 // in a ring; before a slot is used again, its confirm is waited for.
 func publishLoop(ctx context.Context, l *measure.Load, conn *amqp.Connection, exchange, topic string) error {
 	ch, err := conn.Channel()

@@ -1,3 +1,5 @@
+// Package orders has the order that all competitors place: its row, its message and
+// the transaction that goes with it. It imports no other room.
 package orders
 
 import (
@@ -42,6 +44,7 @@ func bodyOf(number string, size int) []byte {
 // newMessage is the message of a new order, without an ID.
 func newMessage(topic string) holdfast.Message { return NewMessageOf(topic, BodySize) }
 
+// NewMessageOf is newMessage with a body of a size.
 func NewMessageOf(topic string, size int) holdfast.Message {
 	m := NewMessageFor(topic, uuid.NewString())
 	if size != BodySize {
@@ -60,6 +63,7 @@ func NewTransaction(topic string) (id string, ms []holdfast.Message) {
 	return NewTransactionOf(topic, BodySize)
 }
 
+// NewTransactionOf is NewTransaction with a body of a size.
 func NewTransactionOf(topic string, size int) (id string, ms []holdfast.Message) {
 	id = uuid.Must(uuid.NewV7()).String()
 	ms = []holdfast.Message{NewMessageOf(topic, size)}
@@ -72,12 +76,12 @@ func Insert(tx *gorm.DB, number string) error {
 	return tx.Create(&Order{Number: number, Customer: "c-1042", Cents: 129900}).Error
 }
 
-// InsertAlone is insert in a transaction of its own.
+// InsertAlone is Insert in a transaction of its own.
 func InsertAlone(ctx context.Context, db *gorm.DB, number string) error {
 	return db.WithContext(ctx).Transaction(func(tx *gorm.DB) error { return Insert(tx, number) })
 }
 
-// NumberIn reads an order's number from its message, as body wrote it; there is
+// NumberIn reads an order's number from its message, as Body wrote it; there is
 // none in a message of somebody else's.
 func NumberIn(b []byte) string {
 	const before, length = len(`{"number":"`), 36

@@ -31,7 +31,7 @@ func TestBarLine(t *testing.T) {
 	} {
 		m := []contest.Measurement{{Name: "a", Callers: 64, Round: 1, Figure: measure.Figure{Rate: c.value}},
 			{Name: "b", Callers: 64, Round: 1, Figure: measure.Figure{Rate: 1}}}
-		got := Judge([]bar{{name: "x", limit: c.limit, quantity: rate, of: "a", over: "b", callers: 64}}, m)
+		got := judge([]bar{{name: "x", limit: c.limit, quantity: rate, of: "a", over: "b", callers: 64}}, m)
 		if len(got) != 1 || got[0].String() != c.want {
 			t.Errorf("got %v, want %q", got, c.want)
 		}
@@ -46,21 +46,21 @@ func TestBarIsTheMedianOfTheRoundsRatios(t *testing.T) {
 	}
 	ms = append(ms, contest.Measurement{Name: "a", Callers: 64, Round: 4, Figure: measure.Figure{Rate: 1}}, // its other side failed
 		contest.Measurement{Name: "b", Callers: 16, Round: 4, Figure: measure.Figure{Rate: 1}}) // another number of callers
-	got := Judge([]bar{{name: "x", limit: atLeast(5), quantity: rate, of: "a", over: "b", callers: 64}}, ms)
+	got := judge([]bar{{name: "x", limit: atLeast(5), quantity: rate, of: "a", over: "b", callers: 64}}, ms)
 	if len(got) != 1 || got[0].Value != 5 || !got[0].OK || len(got[0].Rounds) != 3 {
 		t.Errorf("got %+v", got)
 	}
 }
 
 func TestBarsNotMeasuredAreLeftOut(t *testing.T) {
-	if got := Judge(Bars, nil); len(got) != 0 {
+	if got := judge(bars, nil); len(got) != 0 {
 		t.Errorf("got %v", got)
 	}
 }
 
 func TestBarsNameCompetitors(t *testing.T) {
 	known := competitors.Names(competitors.All)
-	for _, b := range Bars {
+	for _, b := range bars {
 		for _, name := range []string{b.of, b.over} {
 			found := name == "" && b.ideal > 0
 			for _, k := range known {
@@ -77,7 +77,7 @@ func TestBarOverAnIdeal(t *testing.T) {
 	ms := []contest.Measurement{{Name: "a", Callers: 32, Round: 1, Figure: measure.Figure{Rate: 600}},
 		{Name: "a", Callers: 16, Round: 1, Figure: measure.Figure{Rate: 1}}, // another number of callers
 		{Name: "b", Callers: 32, Round: 1, Figure: measure.Figure{Rate: 2}}}
-	got := Judge([]bar{{name: "x", limit: atLeast(0.85), quantity: rate, of: "a", callers: 32, ideal: 640}}, ms)
+	got := judge([]bar{{name: "x", limit: atLeast(0.85), quantity: rate, of: "a", callers: 32, ideal: 640}}, ms)
 	if len(got) != 1 || got[0].Value != 0.9375 || !got[0].OK {
 		t.Errorf("got %+v", got)
 	}
@@ -89,7 +89,7 @@ func TestBarSaysInTheFileWhichLimitItHas(t *testing.T) {
 		atLeast(2): `{"name":"x","value":3,"at_least":2,"ok":true,"rounds":[3]}`,
 		atMost(2):  `{"name":"x","value":3,"at_most":2,"ok":false,"rounds":[3]}`,
 	} {
-		got, err := json.Marshal(Judge([]bar{{name: "x", limit: limit, quantity: rate, of: "a", ideal: 1}}, ms)[0])
+		got, err := json.Marshal(judge([]bar{{name: "x", limit: limit, quantity: rate, of: "a", ideal: 1}}, ms)[0])
 		if err != nil || string(got) != want {
 			t.Errorf("got %s, %v, want %s", got, err, want)
 		}
@@ -101,8 +101,8 @@ func TestLanesHaveBothSidesOfTheirBars(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	first := slices.IndexFunc(Bars, func(b bar) bool { return b.name == "express-vs-limit-64" })
-	for _, b := range Bars[first:] {
+	first := slices.IndexFunc(bars, func(b bar) bool { return b.name == "express-vs-limit-64" })
+	for _, b := range bars[first:] {
 		for _, name := range []string{b.of, b.over} {
 			if name != "" && !slices.Contains(competitors.Names(chosen), name) {
 				t.Errorf("bar %s needs %s", b.name, name)

@@ -14,8 +14,8 @@ import (
 	"github.com/holdfastmq/holdfast/bench/internal/servers"
 )
 
-// configuration is what the figures depend on.
-type configuration struct {
+// Configuration is what the figures depend on.
+type Configuration struct {
 	At      time.Time `json:"at"`
 	Seconds float64   `json:"seconds"`
 	Rounds  int       `json:"rounds"`
@@ -36,12 +36,15 @@ type configuration struct {
 	About    map[string]string `json:"about"`
 }
 
-func Configure(ctx context.Context, s *servers.Servers, p contest.Plan, temporal servers.TemporalServer) configuration {
-	c := configuration{At: time.Now().UTC().Truncate(time.Second),
+// Configure says what the figures of a run depend on.
+func Configure(ctx context.Context, s *servers.Servers, p contest.Plan,
+	temporal servers.TemporalServer) Configuration {
+	c := Configuration{At: time.Now().UTC().Truncate(time.Second),
 		Seconds: p.Seconds, Rounds: p.Rounds, Callers: p.Callers,
 		OS: runtime.GOOS + "/" + runtime.GOARCH, Cores: runtime.NumCPU(), Go: runtime.Version(),
-		Temporal: servers.ExternalTemporal, Servers: s.Versions(ctx), Modules: modules(), PoolSize: servers.PoolSize, BodySize: orders.BodySize,
-		Private: s.Stack.RabbitMQ != nil && s.Stack.PostgreSQL != nil && s.Stack.Temporal != nil, About: map[string]string{}}
+		Temporal: servers.ExternalTemporal, Servers: s.Versions(ctx), Modules: modules(),
+		PoolSize: servers.PoolSize, BodySize: orders.BodySize, About: map[string]string{},
+		Private: s.Stack.RabbitMQ != nil && s.Stack.PostgreSQL != nil && s.Stack.Temporal != nil}
 	if release, err := os.ReadFile("/proc/sys/kernel/osrelease"); err == nil {
 		c.Kernel = strings.TrimSpace(string(release))
 	}

@@ -38,10 +38,10 @@ func (r Results) charts() map[string]chart {
 	if temporal == "" {
 		temporal = "an external Temporal server"
 	}
-	callers := func(of func(measure.Figure) float64, names ...string) (out []curve) {
-		for _, name := range names {
-			c := curve{name: name}
-			for _, m := range medians(r.Measurements, name) {
+	callers := func(of func(measure.Figure) float64, cs ...contest.Competitor) (out []curve) {
+		for _, competitor := range cs {
+			c := curve{name: competitor.Name}
+			for _, m := range medians(r.Measurements, competitor.Name) {
 				c.points = append(c.points, plotter.XY{X: float64(m.Callers), Y: of(m.Figure)})
 			}
 			out = append(out, c)
@@ -52,22 +52,26 @@ func (r Results) charts() map[string]chart {
 	return map[string]chart{
 		"rates": {title: "Transactions per second, " + temporal, x: "callers",
 			y: "per second", logX: true, logY: true, ticks: ticks,
-			curves: callers(rate, transactions.Limit.Name, transactions.Express.Name, transactions.Cohorts.Name,
-				transactions.OutboxSharded.Name, transactions.Outbox.Name, transactions.Empty.Name, transactions.Traced.Name, transactions.Usual.Name)},
+			curves: callers(rate, transactions.Limit, transactions.Express, transactions.Cohorts,
+				transactions.OutboxSharded, transactions.Outbox,
+				transactions.Empty, transactions.Traced, transactions.Usual)},
 		"p50": {title: "Median time of one transaction, " + temporal,
 			x: "callers", y: "ms", logX: true, logY: true, ticks: ticks,
-			curves: callers(p50, transactions.Limit.Name, transactions.Express.Name, transactions.Cohorts.Name, transactions.Empty.Name, transactions.Traced.Name, transactions.Usual.Name)},
+			curves: callers(p50, transactions.Limit, transactions.Express, transactions.Cohorts,
+				transactions.Empty, transactions.Traced, transactions.Usual)},
 		"undecided": {title: "Deciding what a dead producer left", x: "undecided half messages", y: "seconds",
 			curves: inProportion(r.bySize("measured", seconds, transactions.UndecidedSeries))},
 		"payload": {title: "64 callers, by the size of a body", x: "bytes",
 			y: "transactions per second", logX: true, logY: true, ticks: floats(transactions.Payloads),
-			curves: []curve{r.bySize("limit", rate, transactions.PayloadLimit), r.bySize("express", rate, transactions.PayloadExpress)}},
+			curves: []curve{r.bySize("limit", rate, transactions.PayloadLimit),
+				r.bySize("express", rate, transactions.PayloadExpress)}},
 		"half-queues": {title: "Express at 64 callers, by the number of half queues",
 			x: "half queues", y: "transactions per second", ticks: floats(transactions.HalfQueues),
 			curves: []curve{r.bySize("express", rate, transactions.HalfQueuesExpress)}},
 		"backlog": {title: "Working a backlog off", x: "transactions settled, or messages",
 			y: "seconds", logX: true, logY: true, ticks: floats(messages.BacklogSizes),
-			curves: []curve{r.bySize("Keeper", seconds, messages.KeeperSeries), r.bySize("consumer", seconds, messages.ConsumerSeries)}},
+			curves: []curve{r.bySize("Keeper", seconds, messages.KeeperSeries),
+				r.bySize("consumer", seconds, messages.ConsumerSeries)}},
 	}
 }
 

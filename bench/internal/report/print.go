@@ -44,7 +44,7 @@ func PrintResults(out io.Writer, r Results) {
 }
 
 // PrintBars prints the last lines.
-func PrintBars(out io.Writer, bars []barResult) {
+func PrintBars(out io.Writer, bars []BarResult) {
 	for _, b := range bars {
 		fmt.Fprintln(out, b)
 	}

@@ -17,7 +17,7 @@ import (
 
 // someResults have one measurement of everything that is drawn.
 func someResults() Results {
-	r := Results{Configuration: configuration{Temporal: "dev", Rounds: 2, Seconds: 4}}
+	r := Results{Configuration: Configuration{Temporal: "dev", Rounds: 2, Seconds: 4}}
 	for _, c := range competitors.All {
 		for _, callers := range c.Counts(contest.Plan{Callers: []int{1, 64, 256}}) {
 			for round := range 2 {
@@ -26,7 +26,7 @@ func someResults() Results {
 			}
 		}
 	}
-	r.Bars = Judge(Bars, r.Measurements)
+	r.Bars = Judge(r.Measurements)
 	return r
 }
 

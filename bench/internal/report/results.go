@@ -1,3 +1,5 @@
+// Package report makes something to look at of what was measured: the results file,
+// what is printed, the bars, tables in Markdown, plots.
 package report
 
 import (
@@ -11,8 +13,8 @@ import (
 
 // Results is what is written to the JSON file.
 type Results struct {
-	Configuration configuration         `json:"configuration"`
-	Bars          []barResult           `json:"bars"`
+	Configuration Configuration         `json:"Configuration"`
+	Bars          []BarResult           `json:"bars"`
 	Measurements  []contest.Measurement `json:"measurements"`
 }
 

@@ -94,7 +94,8 @@ func (r Results) undecidedTable() string {
 
 func (r Results) payloadTable() string {
 	return r.together(table{"bytes", "express per second", "limit per second"},
-		func(m contest.Measurement) string { return measure.Digits(m.Rate) }, transactions.PayloadExpress, transactions.PayloadLimit)
+		func(m contest.Measurement) string { return measure.Digits(m.Rate) },
+		transactions.PayloadExpress, transactions.PayloadLimit)
 }
 
 func (r Results) halfQueuesTable() string {

@@ -11,8 +11,8 @@ import (
 	"gorm.io/gorm"
 )
 
-// sagaOrder is what a saga is about: its state.
-type sagaOrder struct {
+// order is what a saga is about: its state.
+type order struct {
 	Number   string `json:"number"`
 	Customer string `json:"customer"`
 	Cents    int64  `json:"cents"`
@@ -20,12 +20,12 @@ type sagaOrder struct {
 	Rows []int64 `json:"rows,omitempty"`
 }
 
-func newSagaOrder() sagaOrder {
-	return sagaOrder{Number: uuid.NewString(), Customer: "c-1042", Cents: 129900}
+func newOrder() order {
+	return order{Number: uuid.NewString(), Customer: "c-1042", Cents: 129900}
 }
 
-// sagaRow is what every step of a saga inserts.
-type sagaRow struct {
+// stepRow is what every step of a saga inserts.
+type stepRow struct {
 	ID        int64
 	Number    string `gorm:"size:64;not null"`
 	Step      string `gorm:"size:32;not null"`
@@ -34,18 +34,18 @@ type sagaRow struct {
 	CreatedAt time.Time
 }
 
-func (sagaRow) TableName() string { return "bench_saga_rows" }
+func (stepRow) TableName() string { return "bench_saga_rows" }
 
 // insertStep is the work of every step.
-func insertStep(tx *gorm.DB, o sagaOrder, step string) (id int64, err error) {
-	row := sagaRow{Number: o.Number, Step: step, Customer: o.Customer, Cents: o.Cents}
+func insertStep(tx *gorm.DB, o order, step string) (id int64, err error) {
+	row := stepRow{Number: o.Number, Step: step, Customer: o.Customer, Cents: o.Cents}
 	err = tx.Create(&row).Error
 	return row.ID, err
 }
 
 // deleteStep undoes it.
-func deleteStep(tx *gorm.DB, o sagaOrder, step string) error {
-	return tx.Where("number = ? AND step = ?", o.Number, step).Delete(&sagaRow{}).Error
+func deleteStep(tx *gorm.DB, o order, step string) error {
+	return tx.Where("number = ? AND step = ?", o.Number, step).Delete(&stepRow{}).Error
 }
 
 // stock is what a participant's step takes from, beside its row.
@@ -62,14 +62,14 @@ const (
 	takeStock = "UPDATE bench_stock SET available = available - ? WHERE item = ?"
 )
 
-func itemOf(o sagaOrder) int {
+func itemOf(o order) int {
 	h := fnv.New32a()
 	_, _ = h.Write([]byte(o.Number)) // a hash never fails
 	return int(h.Sum32() % items)
 }
 
 // reserve takes one piece from the stock; unreserve gives it back.
-func reserve(tx *gorm.DB, o sagaOrder) error {
+func reserve(tx *gorm.DB, o order) error {
 	if err := tx.Exec(takeStock, 1, itemOf(o)).Error; err != nil {
 		return err
 	}
@@ -77,7 +77,7 @@ func reserve(tx *gorm.DB, o sagaOrder) error {
 	return err
 }
 
-func unreserve(tx *gorm.DB, o sagaOrder) error {
+func unreserve(tx *gorm.DB, o order) error {
 	if err := tx.Exec(takeStock, -1, itemOf(o)).Error; err != nil {
 		return err
 	}
@@ -85,12 +85,12 @@ func unreserve(tx *gorm.DB, o sagaOrder) error {
 }
 
 // charge and refund are the other participant's.
-func charge(tx *gorm.DB, o sagaOrder) error {
+func charge(tx *gorm.DB, o order) error {
 	_, err := insertStep(tx, o, stepCharge)
 	return err
 }
 
-func refund(tx *gorm.DB, o sagaOrder) error { return deleteStep(tx, o, stepCharge) }
+func refund(tx *gorm.DB, o order) error { return deleteStep(tx, o, stepCharge) }
 
 // books are the tables of one way of running sagas, and what has to be in them.
 type books struct {
@@ -107,7 +107,7 @@ type books struct {
 func (b *books) open(ctx context.Context) error {
 	b.tried.Store(0)
 	b.completed.Store(0)
-	if err := b.db.WithContext(ctx).AutoMigrate(&sagaRow{}); err != nil {
+	if err := b.db.WithContext(ctx).AutoMigrate(&stepRow{}); err != nil {
 		return err
 	}
 	if err := b.db.WithContext(ctx).Exec("TRUNCATE bench_saga_rows").Error; err != nil {
@@ -117,7 +117,7 @@ func (b *books) open(ctx context.Context) error {
 		return nil
 	}
 	tx := b.participants.WithContext(ctx)
-	if err := tx.AutoMigrate(&sagaRow{}, &stock{}); err != nil {
+	if err := tx.AutoMigrate(&stepRow{}, &stock{}); err != nil {
 		return err
 	}
 	if err := tx.Exec("TRUNCATE bench_saga_rows, bench_stock").Error; err != nil {
@@ -127,9 +127,9 @@ func (b *books) open(ctx context.Context) error {
 }
 
 // count counts a saga that run runs, also while it warms up.
-func (b *books) count(run func(sagaOrder) error) error {
+func (b *books) count(run func(order) error) error {
 	b.tried.Add(1)
-	err := run(newSagaOrder())
+	err := run(newOrder())
 	if err == nil {
 		b.completed.Add(1)
 	}

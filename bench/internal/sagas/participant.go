@@ -30,7 +30,7 @@ const (
 
 // participantWork is what the participants do, by step.
 var participantWork = map[string]struct {
-	do, undo func(*gorm.DB, sagaOrder) error
+	do, undo func(*gorm.DB, order) error
 }{
 	stepReserve: {reserve, unreserve},
 	stepCharge:  {charge, refund},
@@ -39,6 +39,7 @@ var participantWork = map[string]struct {
 // participantLadder is a participant's default.
 var participantLadder = []time.Duration{time.Second, 5 * time.Second, 30 * time.Second}
 
+// Participant is the role of the participants' process.
 var Participant = child.Role{Env: participantEnv, Run: runParticipant}
 
 // runParticipant says that it is ready, and takes part until in ends.
@@ -70,12 +71,7 @@ func startParticipantWorker(db *gorm.DB, competitor string) (stop func(), err er
 	if err != nil {
 		return nil, err
 	}
-	for step, f := range map[string]struct {
-		do, undo func(*gorm.DB, sagaOrder) error
-	}{
-		stepReserve: {reserve, unreserve},
-		stepCharge:  {charge, refund},
-	} {
+	for step, f := range participantWork {
 		topic, undo := topicsOf(competitor, step)
 		w.Participate(worker.Participant{Name: topic, Topic: topic,
 			UndoTopic: undo, Do: participation(f.do), Undo: participation(f.undo)})
@@ -83,9 +79,8 @@ func startParticipantWorker(db *gorm.DB, competitor string) (stop func(), err er
 	return servers.RunWorker(context.Background(), w)
 }
 
-func participation(f func(*gorm.DB, sagaOrder) error) worker.Participation {
-	return worker.TypedParticipation(func(_ context.Context, tx *gorm.DB, o sagaOrder) (any,
-		error) {
+func participation(f func(*gorm.DB, order) error) worker.Participation {
+	return worker.TypedParticipation(func(_ context.Context, tx *gorm.DB, o order) (any, error) {
 		return nil, f(tx, o)
 	})
 }
@@ -122,24 +117,25 @@ func participantQueue(prefix, competitor string) string {
 // participantSteps are the participants' activities.
 type participantSteps struct{ db *gorm.DB }
 
-func (p *participantSteps) Reserve(ctx context.Context, o sagaOrder) error {
+func (p *participantSteps) Reserve(ctx context.Context, o order) error {
 	return p.db.WithContext(ctx).Transaction(func(tx *gorm.DB) error { return reserve(tx, o) })
 }
 
-func (p *participantSteps) Unreserve(ctx context.Context, o sagaOrder) error {
+func (p *participantSteps) Unreserve(ctx context.Context, o order) error {
 	return p.db.WithContext(ctx).Transaction(func(tx *gorm.DB) error { return unreserve(tx, o) })
 }
 
-func (p *participantSteps) Charge(ctx context.Context, o sagaOrder) error {
+func (p *participantSteps) Charge(ctx context.Context, o order) error {
 	return p.db.WithContext(ctx).Transaction(func(tx *gorm.DB) error { return charge(tx, o) })
 }
 
-func (p *participantSteps) Refund(ctx context.Context, o sagaOrder) error {
+func (p *participantSteps) Refund(ctx context.Context, o order) error {
 	return p.db.WithContext(ctx).Transaction(func(tx *gorm.DB) error { return refund(tx, o) })
 }
 
-// leavesParticipants notes the queues that the participants of a competitor make.
-func leavesParticipants(s *servers.Servers, competitor string) {
+// deleteAtEnd notes the queues that the participants of a competitor make: they
+// are to be deleted at the end.
+func deleteAtEnd(s *servers.Servers, competitor string) {
 	for step := range participantWork {
 		topic, _ := topicsOf(competitor, step)
 		s.DeleteAtEnd(s.Broker.ConsumerQueue(topic))

@@ -1,3 +1,6 @@
+// Package sagas has the competitors that run sagas, beside the same written by hand
+// as workflows, and the books that say whether all that the sagas write is there.
+// The participants of the mixed sagas are a process of their own.
 package sagas
 
 import (
@@ -31,10 +34,10 @@ var Local = contest.Competitor{
 	About: "worker.StartSaga and Wait with their defaults: a saga of three local steps, one insert and the step row each",
 	Most:  contest.SlowMost,
 	Open: func(ctx context.Context, s *servers.Servers) (*contest.Entry, error) {
-		return openSaga(ctx, s, saga.Saga[sagaOrder]{
+		return openSaga(ctx, s, saga.Saga[order]{
 			Name: "saga-local",
-			Key:  func(o sagaOrder) string { return o.Number },
-			Steps: []saga.Step[sagaOrder]{
+			Key:  func(o order) string { return o.Number },
+			Steps: []saga.Step[order]{
 				localStep(stepCreate),
 				localStep(stepInvoice),
 				localStep(stepConfirm),
@@ -55,13 +58,13 @@ var Mixed = contest.Competitor{
 		if err != nil {
 			return nil, err
 		}
-		leavesParticipants(s, "saga-mixed")
+		deleteAtEnd(s, "saga-mixed")
 		reserve, unreserve := topicsOf("saga-mixed", stepReserve)
 		charge, refund := topicsOf("saga-mixed", stepCharge)
-		return openSaga(ctx, s, saga.Saga[sagaOrder]{
+		return openSaga(ctx, s, saga.Saga[order]{
 			Name: "saga-mixed",
-			Key:  func(o sagaOrder) string { return o.Number },
-			Steps: []saga.Step[sagaOrder]{
+			Key:  func(o order) string { return o.Number },
+			Steps: []saga.Step[order]{
 				localStep(stepCreate),
 				saga.Message(stepReserve, reserve, unreserve),
 				saga.Message(stepCharge, charge, refund),
@@ -74,16 +77,17 @@ var Mixed = contest.Competitor{
 // localStep inserts its row and notes it in the state.
 func localStep(name string) saga.StepDef {
 	return saga.Local(name,
-		func(_ context.Context, tx *gorm.DB, o *sagaOrder) error {
+		func(_ context.Context, tx *gorm.DB, o *order) error {
 			id, err := insertStep(tx, *o, name)
 			o.Rows = append(o.Rows, id)
 			return err
 		},
-		func(_ context.Context, tx *gorm.DB, o *sagaOrder) error { return deleteStep(tx, *o, name) })
+		func(_ context.Context, tx *gorm.DB, o *order) error { return deleteStep(tx, *o, name) })
 }
 
 // openSaga runs def in a worker of this process.
-func openSaga(ctx context.Context, s *servers.Servers, def saga.Saga[sagaOrder], b *books, p *participants) (*contest.Entry, error) {
+func openSaga(ctx context.Context, s *servers.Servers, def saga.Saga[order],
+	b *books, p *participants) (*contest.Entry, error) {
 	w, err := worker.New(worker.Options{Group: def.Name, Temporal: s.Temporal, Namespace: s.Stack.Namespace(),
 		AMQPURL: s.Stack.AMQPURL(), DB: s.DB, Prefix: s.Prefix})
 	if err != nil {
@@ -94,8 +98,8 @@ func openSaga(ctx context.Context, s *servers.Servers, def saga.Saga[sagaOrder],
 	if err != nil {
 		return nil, err
 	}
-	e := sagaEntry(s, sagas.Name, workflows.TaskQueue(s.Prefix, def.Name), b, p,
-		func(ctx context.Context, o sagaOrder) (sagaOrder, error) {
+	e := newEntry(s, sagas.Name, workflows.TaskQueue(s.Prefix, def.Name), b, p,
+		func(ctx context.Context, o order) (order, error) {
 			h, err := worker.StartSaga(ctx, w, def, o)
 			if err != nil {
 				return o, err
@@ -106,10 +110,10 @@ func openSaga(ctx context.Context, s *servers.Servers, def saga.Saga[sagaOrder],
 	return e, nil
 }
 
-// sagaEntry is an entry of one way of running sagas, as workflows of a
+// newEntry is an entry of one way of running sagas, as workflows of a
 // type on a task queue.
-func sagaEntry(s *servers.Servers, workflowType, queue string, b *books,
-	p *participants, run func(context.Context, sagaOrder) (sagaOrder, error)) *contest.Entry {
+func newEntry(s *servers.Servers, workflowType, queue string, b *books,
+	p *participants, run func(context.Context, order) (order, error)) *contest.Entry {
 	return &contest.Entry{
 		Prepare: func(ctx context.Context) error {
 			if err := b.open(ctx); err != nil {
@@ -118,7 +122,7 @@ func sagaEntry(s *servers.Servers, workflowType, queue string, b *books,
 			return p.start(ctx)
 		},
 		Drive: measure.ClosedLoop(func(ctx context.Context) error {
-			return b.count(func(o sagaOrder) error {
+			return b.count(func(o order) error {
 				end, err := run(ctx, o)
 				if err == nil && len(end.Rows) != int(b.local) {
 					err = errors.New("its last state is not what its steps made of it")

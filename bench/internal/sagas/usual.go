@@ -41,7 +41,7 @@ var MixedUsual = contest.Competitor{
 	},
 }
 
-type usualSaga func(ctx workflow.Context, o sagaOrder) (sagaOrder, error)
+type usualSaga func(ctx workflow.Context, o order) (order, error)
 
 // openUsual runs a workflow, under the name of its competitor, in a worker of this
 // process.
@@ -49,11 +49,11 @@ func openUsual(s *servers.Servers, name string, body usualSaga, b *books, p *par
 	queue := s.Prefix + "." + name
 	w := sdkworker.New(s.Temporal, queue, sdkworker.Options{})
 	w.RegisterWorkflowWithOptions(body, workflow.RegisterOptions{Name: name})
-	w.RegisterActivity(&usualSagaSteps{s.DB})
+	w.RegisterActivity(&usualSteps{s.DB})
 	if err := w.Start(); err != nil {
 		return nil, err
 	}
-	e := sagaEntry(s, name, queue, b, p, func(ctx context.Context, o sagaOrder) (sagaOrder, error) {
+	e := newEntry(s, name, queue, b, p, func(ctx context.Context, o order) (order, error) {
 		run, err := s.Temporal.ExecuteWorkflow(ctx,
 			client.StartWorkflowOptions{ID: s.Prefix + "/" + o.Number, TaskQueue: queue}, name, o)
 		if err != nil {
@@ -66,11 +66,11 @@ func openUsual(s *servers.Servers, name string, body usualSaga, b *books, p *par
 	return e, nil
 }
 
-func usualLocalSaga(ctx workflow.Context, o sagaOrder) (_ sagaOrder, err error) {
+func usualLocalSaga(ctx workflow.Context, o order) (_ order, err error) {
 	ctx = workflow.WithActivityOptions(ctx, workflow.ActivityOptions{StartToCloseTimeout: 30 * time.Second})
 	var undo compensation.Stack
 	defer func() { err = undo.RunAfter(ctx, err) }()
-	var steps *usualSagaSteps
+	var steps *usualSteps
 	for _, step := range []string{stepCreate, stepInvoice, stepConfirm} {
 		compensation.AddNamed(&undo, "undo "+step, "Delete", o, step)
 		if err := workflow.ExecuteActivity(ctx, steps.Insert, o, step).Get(ctx, &o); err != nil {
@@ -81,13 +81,13 @@ func usualLocalSaga(ctx workflow.Context, o sagaOrder) (_ sagaOrder, err error) 
 }
 
 func usualMixedSaga(participants string) usualSaga {
-	return func(ctx workflow.Context, o sagaOrder) (_ sagaOrder, err error) {
+	return func(ctx workflow.Context, o order) (_ order, err error) {
 		ctx = workflow.WithActivityOptions(ctx, workflow.ActivityOptions{StartToCloseTimeout: 30 * time.Second})
 		there := workflow.WithTaskQueue(ctx, participants)
 		var undo compensation.Stack
 		defer func() { err = undo.RunAfter(ctx, err) }()
 		undoThere := &compensation.Stack{Activity: workflow.ActivityOptions{TaskQueue: participants}}
-		var steps *usualSagaSteps
+		var steps *usualSteps
 		var their *participantSteps
 
 		compensation.AddNamed(&undo, "cancel the order", "Delete", o, stepCreate)
@@ -109,10 +109,10 @@ func usualMixedSaga(participants string) usualSaga {
 	}
 }
 
-// usualSagaSteps are the activities of this process.
-type usualSagaSteps struct{ db *gorm.DB }
+// usualSteps are the activities of this process.
+type usualSteps struct{ db *gorm.DB }
 
-func (u *usualSagaSteps) Insert(ctx context.Context, o sagaOrder, step string) (sagaOrder, error) {
+func (u *usualSteps) Insert(ctx context.Context, o order, step string) (order, error) {
 	err := u.db.WithContext(ctx).Transaction(func(tx *gorm.DB) error {
 		id, err := insertStep(tx, o, step)
 		o.Rows = append(o.Rows, id)
@@ -121,6 +121,6 @@ func (u *usualSagaSteps) Insert(ctx context.Context, o sagaOrder, step string) (
 	return o, err
 }
 
-func (u *usualSagaSteps) Delete(ctx context.Context, o sagaOrder, step string) error {
+func (u *usualSteps) Delete(ctx context.Context, o order, step string) error {
 	return u.db.WithContext(ctx).Transaction(func(tx *gorm.DB) error { return deleteStep(tx, o, step) })
 }

@@ -20,6 +20,7 @@ func (s *Servers) Topic(ctx context.Context, competitor string) (string, error) 
 	return topic, s.Broker.DeclareConsumer(ctx, competitor, []string{topic})
 }
 
+// TopicOf is the topic of a competitor's messages.
 func TopicOf(competitor string) string { return competitor + ".order.placed" }
 
 // Ready is the number of messages in a queue that no consumer holds.
@@ -86,13 +87,14 @@ func (s *Servers) Purge(queues ...string) error {
 	return nil
 }
 
+// Delete deletes queues. One that does not exist is no error.
 func (s *Servers) Delete(queues ...string) error {
 	ch, err := s.admin.Channel()
 	if err != nil {
 		return err
 	}
 	defer func() { _ = ch.Close() }()
-	for _, q := range queues { // deleting one that was never made is no error
+	for _, q := range queues {
 		if _, err := ch.QueueDelete(q, false, false, false); err != nil {
 			return fmt.Errorf("delete %s: %w", q, err)
 		}
@@ -100,15 +102,16 @@ func (s *Servers) Delete(queues ...string) error {
 	return nil
 }
 
-// DeleteAtEnd notes queues that are to be deleted at the end. One that is never made
-// may be among them.
+// DeleteAtEnd notes queues that Close is to delete. Queues that are never made may
+// be among them.
 func (s *Servers) DeleteAtEnd(queues ...string) { s.left = append(s.left, queues...) }
 
-// DeleteRetriesAtEnd notes the queues in which messages wait so long to be tried again.
+// DeleteRetriesAtEnd notes the retry queues of delays: Close is to delete them, too.
 func (s *Servers) DeleteRetriesAtEnd(delays ...time.Duration) {
 	s.retries = append(s.retries, delays...)
 }
 
+// deleteQueues deletes the queues and exchanges that the run made.
 func (s *Servers) deleteQueues() error {
 	dead := s.Broker.DeadQueue()
 	queues := append([]string{dead, s.Broker.OversizedQueue()}, s.left...)
@@ -134,9 +137,8 @@ func (s *Servers) deleteQueues() error {
 	return nil
 }
 
-const (
-	AtOnce = 64 // publish a backlog
-)
+// AtOnce is how many messages are published at a time when a backlog is made.
+const AtOnce = 64
 
 // Fill publishes n messages to topic, as Holdfast publishes committed ones, and
 // returns their IDs when all are confirmed.

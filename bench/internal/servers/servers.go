@@ -1,3 +1,7 @@
+// Package servers has the three servers that all is measured on, and one client of
+// each: how they are started, what is made there, and how it is removed. The
+// competitors share a Servers and keep to names of their own on it. It imports
+// measure and orders only.
 package servers
 
 import (
@@ -28,7 +32,7 @@ import (
 const (
 	startTimeout   = 20 * time.Minute // the first start builds and installs
 	connectTimeout = time.Minute
-	CloseTimeout   = 20 * time.Second
+	CloseTimeout   = 20 * time.Second // for what was made to be removed
 	// PoolSize is the number of database connections, for all competitors alike.
 	PoolSize = 32
 )
@@ -124,6 +128,7 @@ func (s *Servers) NewDatabase(ctx context.Context, name string, connections int)
 	return db, dsn, barrier.Migrate(ctx, db)
 }
 
+// OpenPool opens a database with a number of connections.
 func OpenPool(dsn string, connections int) (*gorm.DB, error) {
 	db, err := gorm.Open(postgres.Open(dsn), &gorm.Config{Logger: logger.Discard})
 	if err != nil {

@@ -8,9 +8,8 @@ import (
 	"github.com/holdfastmq/holdfast/worker"
 )
 
-const (
-	Prefetch = 64 // a Holdfast consumer's default
-)
+// Prefetch is a Holdfast consumer's default; bare consumers have the same.
+const Prefetch = 64
 
 // RunConsumer runs a worker with one consumer until ctx is done. The worker has
 // its own connections, as an application's.

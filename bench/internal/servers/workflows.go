@@ -8,12 +8,13 @@ import (
 	"github.com/google/uuid"
 	"go.temporal.io/api/workflowservice/v1"
 	"go.temporal.io/sdk/client"
+
+	"github.com/holdfastmq/holdfast/bench/internal/measure"
 )
 
-const (
-	// LookEvery is the pause between two looks at what Temporal lists.
-	LookEvery = 50 * time.Millisecond
-)
+// LookEvery is the pause between two looks at what Temporal lists, or at how long
+// a queue is.
+const LookEvery = 50 * time.Millisecond
 
 // Execute starts a workflow and awaits its end.
 func (s *Servers) Execute(ctx context.Context, o client.StartWorkflowOptions, name string, args ...any) error {
@@ -37,14 +38,13 @@ func (s *Servers) AwaitClosed(ctx context.Context, workflowType, queue string) e
 		if answer.GetCount() == 0 {
 			return nil
 		}
-		select {
-		case <-ctx.Done():
+		if measure.Pause(ctx, LookEvery) != nil {
 			return fmt.Errorf("%d workflows are still running: %w", answer.GetCount(), ctx.Err())
-		case <-time.After(50 * time.Millisecond):
 		}
 	}
 }
 
+// CountRequest counts the running workflows of a type.
 func CountRequest(namespace, workflowType string) *workflowservice.CountWorkflowExecutionsRequest {
 	return &workflowservice.CountWorkflowExecutionsRequest{Namespace: namespace,
 		Query: "WorkflowType = '" + workflowType + "' AND ExecutionStatus = 'Running'"}

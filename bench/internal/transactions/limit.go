@@ -1,3 +1,7 @@
+// Package transactions has the competitors that send transactional messages: the
+// limit (no coordination), the Express and Traced lanes, cohorts, an empty workflow,
+// the usual way with Temporal, Watermill's outbox, and what a dead producer leaves
+// undecided.
 package transactions
 
 import (
@@ -40,7 +44,11 @@ var LimitOutcome = consumedLimit("limit-outcome",
 			func(_ context.Context, tx *gorm.DB, _ []*holdfast.Message) error { return orders.Insert(tx, number) }).Err
 	})
 
-func consumedLimit(name, more string, local func(ctx context.Context, db *gorm.DB, number string) error) contest.Competitor {
+// localWork is the local transaction of an order.
+type localWork func(ctx context.Context, db *gorm.DB, number string) error
+
+// consumedLimit is the limit with a consumer; more says what else is different.
+func consumedLimit(name, more string, local localWork) contest.Competitor {
 	return contest.Competitor{
 		Name: name,
 		About: "as limit, and a worker's consumer (HandleAtLeastOnce) that does nothing takes the messages meanwhile, " +
@@ -72,7 +80,7 @@ func consumedLimit(name, more string, local func(ctx context.Context, db *gorm.D
 
 // openLimit makes an entry of the least work, with bodies of a size.
 func openLimit(ctx context.Context, s *servers.Servers, name string,
-	body int, local func(ctx context.Context, db *gorm.DB, number string) error) (*contest.Entry, error) {
+	body int, local localWork) (*contest.Entry, error) {
 	topic, err := s.Topic(ctx, name)
 	if err != nil {
 		return nil, err

@@ -47,7 +47,7 @@ var CohortsSlow = contest.Competitor{
 	Callers: []int{64},
 	Open: func(ctx context.Context, s *servers.Servers) (*contest.Entry, error) {
 		var sent atomic.Int64
-		d := sender{name: "cohorts-slow", drive: func(send func(ctx context.Context, work func() error) error) measure.Driver {
+		d := sender{name: "cohorts-slow", drive: func(send sending) measure.Driver {
 			return measure.ClosedLoop(func(ctx context.Context) error {
 				if sent.Add(1)%slowEvery != 0 {
 					return send(ctx, measure.Nothing)
@@ -68,10 +68,12 @@ type sender struct {
 	options worker.Options // beside what all have
 	body    int            // the length of a body; 0: as all
 	consume bool           // a consumer of the same worker takes the messages and does nothing
-	// drive makes a driver of one send, whose local transaction also does work.
-	// Nil: callers that repeat it.
-	drive func(send func(ctx context.Context, work func() error) error) measure.Driver
+	// drive makes a driver of one send. Nil: callers that repeat it.
+	drive func(send sending) measure.Driver
 }
+
+// sending is one send, whose local transaction also does work.
+type sending func(ctx context.Context, work func() error) error
 
 // entry runs the worker.
 func (d sender) entry(ctx context.Context, s *servers.Servers) (*contest.Entry, error) {
@@ -98,7 +100,8 @@ func (d sender) entry(ctx context.Context, s *servers.Servers) (*contest.Entry, 
 	if d.drive != nil {
 		drive = d.drive(send)
 	}
-	return &contest.Entry{Drive: drive, Settle: func(ctx context.Context) error { return d.settle(ctx, s) }, Close: stop}, nil
+	settle := func(ctx context.Context) error { return d.settle(ctx, s) }
+	return &contest.Entry{Drive: drive, Settle: settle, Close: stop}, nil
 }
 
 // worker makes it.

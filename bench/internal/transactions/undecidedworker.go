@@ -28,6 +28,7 @@ const (
 // wait for the last halves to be old enough.
 const undecidedCheckAfter = time.Second
 
+// UndecidedWorker is the role of the worker's process.
 var UndecidedWorker = child.Role{Env: undecidedWorkerEnv, Run: runUndecidedWorker}
 
 // runUndecidedWorker answers every line, and first of all, with its memory.
