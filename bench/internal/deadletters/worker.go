@@ -25,8 +25,8 @@ const workerEnv = "HOLDFAST_BENCH_DEAD_WORKER"
 // every line, with its state, and gives the first one when it is ready.
 const askHeal = "heal"
 
-// state is how a dead worker is.
-type state struct {
+// workerState is how the worker is.
+type workerState struct {
 	Memory  measure.Memory `json:"memory"`
 	Refused int64          `json:"refused"`
 	Handled int64          `json:"handled"`
@@ -69,7 +69,7 @@ func runWorker(consumer string, in io.Reader, out io.Writer) error {
 		if err != nil {
 			return err
 		}
-		return json.NewEncoder(out).Encode(state{m, refused.Load(), handled.Load()})
+		return json.NewEncoder(out).Encode(workerState{m, refused.Load(), handled.Load()})
 	}
 	err = answer()
 	for lines := bufio.NewScanner(in); err == nil && lines.Scan(); err = answer() {
@@ -84,7 +84,7 @@ func runWorker(consumer string, in io.Reader, out io.Writer) error {
 type deadWorker struct {
 	*child.Process
 	consumer string
-	ready    state // when it was ready
+	ready    workerState // when it was ready
 }
 
 // startWorker starts one on the servers and waits until it is ready.
@@ -98,7 +98,7 @@ func startWorker(ctx context.Context, s *servers.Servers, consumer string) (*dea
 }
 
 // ask sends one of the questions and returns the answer.
-func (d *deadWorker) ask(ctx context.Context, question string) (state state, err error) {
+func (d *deadWorker) ask(ctx context.Context, question string) (state workerState, err error) {
 	err = d.Process.Ask(ctx, question, &state)
 	return state, err
 }
