@@ -65,7 +65,7 @@ func (s *board) serve(ctx context.Context) (subscribed bool, err error) {
 	// A new name each time: RabbitMQ may still hold the queue of a connection
 	// that it has not missed yet.
 	queue := s.b.StatusExchange() + "." + uuid.NewString()
-	if err := s.b.declare(ctx, s.steps(queue)); err != nil {
+	if err := s.b.topo.declare(ctx, s.steps(queue)); err != nil {
 		return false, err
 	}
 	sub, err := s.b.c.Subs.Subscribe(ctx, queue, 1)

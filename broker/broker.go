@@ -4,6 +4,8 @@ import (
 	"context"
 	"time"
 
+	"github.com/google/uuid"
+
 	"github.com/holdfastmq/holdfast/broker/internal/consumer"
 	"github.com/holdfastmq/holdfast/broker/internal/link"
 	"github.com/holdfastmq/holdfast/broker/internal/wire"
@@ -48,10 +50,12 @@ func Open(ctx context.Context, o Options) (*Broker, error) {
 	}
 	b := &Broker{names: o.names(), o: o, c: o.client(), done: make(chan struct{})}
 	b.c.Run, b.cancel = context.WithCancel(context.Background())
-	b.topo = newTopology(b)
 	b.memory = newMemory()
 	b.partly = link.NewPartly()
-	b.board, b.waiting = newBoard(b), newWaitAsking()
+	process := uuid.NewString()
+	b.topo = newTopology(b.c, b.memory, topologyOptions{Process: process, NoDeclare: o.NoDeclare,
+		Emptied: b.partly.Forget, OnRemade: o.OnRemade})
+	b.board, b.waiting = newBoard(b, process), newWaitAsking()
 	b.checks = newCheckAsker(b)
 	b.replyNames = newReplyNames(b)
 	b.c.Publishing = link.NewConnection("publish", o.link(), b.topo.restore)

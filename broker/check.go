@@ -18,10 +18,6 @@ import (
 	"github.com/holdfastmq/holdfast/broker/internal/wire"
 )
 
-// checkWait is how long an answer is waited for, and how long a request stays in its
-// queue: nobody waits for what is older.
-const checkWait = 10 * time.Second
-
 // CheckRemotely asks the processes that consume the group's check queue what
 // became of txs, and answers in their order. It waits for 10 s at most, or until
 // ctx is nearly done. Whatever goes wrong with a transaction is its answer's Err.
@@ -95,7 +91,7 @@ func (e lostError) Unwrap() error { return e.err }
 // ways are the exchanges through which a group's queue may be reached: ours, and the
 // default one for programs of an older version, whose queues are bound to none of ours.
 func (a *checkAsker) ways(ctx context.Context) []string {
-	if a.forbidden.Load() || a.b.declare(ctx, a.b.topo.checkSteps()) != nil {
+	if a.forbidden.Load() || a.b.topo.declare(ctx, a.b.topo.checkSteps()) != nil {
 		return []string{""}
 	}
 	return []string{a.b.ChecksExchange(), ""}

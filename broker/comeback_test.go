@@ -2,10 +2,7 @@ package broker
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"strconv"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -96,7 +93,7 @@ func TestDeletedUnderItsConnection(t *testing.T) {
 	// Nobody consumed this one; who is about to finds out.
 	ctx, idle := testContext(t), b.ConsumerQueue("idle")
 	declare := func() error {
-		return b.declareConsumer(ctx, "idle", wire.Bindings{Topics: []string{"all"}}, consumer.KnownDelays(nil))
+		return b.topo.declareConsumer(ctx, "idle", wire.Bindings{Topics: []string{"all"}}, consumer.KnownDelays(nil))
 	}
 	require.NoError(t, declare())
 	rawChannel(t, b, func(ch *amqp.Channel) {
@@ -109,116 +106,6 @@ func TestDeletedUnderItsConnection(t *testing.T) {
 	require.NoError(t, declare())
 	require.NotEqual(t, -1, ready(t, b, idle))
 	require.False(t, b.topo.ledger.doubted(idle))
-}
-
-// What was made before a declaration was late is not made again; and one that is never
-// answered holds up the others once.
-func TestLateDeclaration(t *testing.T) {
-	t.Parallel()
-	b := open(t, stacktest.Shared(t).AMQPURL(), stacktest.Prefix(t), nil)
-	b.topo.late = 100 * time.Millisecond
-	var done tally
-	late := make(chan struct{})
-	var slow atomic.Bool
-	slow.Store(true)
-	var steps []step
-	for i := range 40 {
-		name := strconv.Itoa(i)
-		steps = append(steps, step{what: name, do: func(ch *amqp.Channel, _ bool) error {
-			if name == "20" && slow.Load() {
-				<-late
-				return errors.New("too late")
-			}
-			done.add(name)
-			return nil
-		}})
-	}
-	err := b.declare(testContext(t), steps)
-	require.ErrorIs(t, err, errLate)
-	require.ErrorContains(t, err, "declare 20: ")
-	require.Equal(t, 39, done.distinct())
-	slow.Store(false)
-	at := done.sum()
-	require.NoError(t, b.declare(testContext(t), steps))
-	require.Equal(t, at+1, done.sum(), "only what was late")
-	close(late)
-}
-
-// A step that is refused among many is found, and the others are taken.
-func TestRefusedAmongMany(t *testing.T) {
-	t.Parallel()
-	b := open(t, stacktest.Shared(t).AMQPURL(), stacktest.Prefix(t), nil)
-	conn, err := b.c.Consuming.Get(testContext(t))
-	require.NoError(t, err)
-	var steps, conflicts []step
-	var want []string
-	for i := range 60 {
-		name := fmt.Sprintf("%s.x%d", b.o.Prefix, i)
-		steps = append(steps, briefly(exchangeStep(name, amqp.ExchangeDirect, nil))...)
-		if i%25 == 20 {
-			want = append(want, name)
-			conflicts = append(conflicts, briefly(exchangeStep(name, amqp.ExchangeFanout, nil))...)
-		}
-	}
-	t.Cleanup(func() {
-		rawChannel(t, b, func(ch *amqp.Channel) {
-			for _, s := range steps {
-				_ = ch.ExchangeDelete(s.of, false, false)
-			}
-		})
-	})
-	require.NoError(t, b.topo.run(testContext(t), conn, conflicts))
-	var failed []string
-	require.NoError(t, b.topo.each(testContext(t), conn, steps, func(s step, _ error) (bool, error) {
-		failed = append(failed, s.of)
-		return false, nil
-	}))
-	require.Equal(t, want, failed)
-	for _, s := range steps {
-		there, err := b.c.Calls.Exists(testContext(t), conn, func(ch *amqp.Channel) error { return s.there(ch, false) })
-		require.NoError(t, err)
-		require.True(t, there, s.of)
-	}
-}
-
-// What was made is not made again, until it may be gone.
-func TestLedger(t *testing.T) {
-	l := newLedger()
-	q, r, status := step{what: "queue q", of: "q"}, step{what: "queue r", of: "r"}, step{what: "queue status", of: "status", brief: true}
-	all := []step{q, r, status}
-	lacks := func(want ...string) {
-		t.Helper()
-		var got []string
-		for _, s := range l.lacking(append(all, q)) {
-			got = append(got, s.of)
-		}
-		require.Equal(t, want, got)
-	}
-	lacks("q", "r", "status")
-	era := l.now()
-	l.add(era, all)
-	lacks("status") // it goes by itself
-	l.doubt("q")
-	lacks("q", "status")
-	require.True(t, l.doubted("x", "q"))
-	require.False(t, l.doubted("r"))
-	l.sure("q")
-	require.False(t, l.doubted("q"))
-	l.add(era, all)
-	l.forget([]step{r})
-	lacks("r", "status")
-	l.doubt("q")
-	require.Greater(t, l.begin(), era)
-	require.False(t, l.doubted("q"))
-	l.add(era, all) // by who began before RabbitMQ was lost
-	lacks("q", "r", "status")
-
-	one, other := &amqp.Connection{}, &amqp.Connection{}
-	l.attest(one, true)
-	l.attest(other, false)
-	require.Len(t, l.attesting(), 2)
-	l.attest(other, true)
-	require.Equal(t, []*amqp.Connection{other}, l.attesting(), "the others were there before that")
 }
 
 // BenchmarkComeBack restarts a RabbitMQ of its own, and prints how long 200 consumers of

@@ -104,24 +104,24 @@ func handily(steps ...step) []step {
 
 // declare makes what is not known to be there. It uses the connection that never
 // publishes: an alarm does not block it.
-func (b *Broker) declare(ctx context.Context, steps ...[]step) error {
+func (t *topology) declare(ctx context.Context, steps ...[]step) error {
 	all := slices.Concat(steps...)
-	if len(b.topo.ledger.lacking(all)) == 0 {
+	if len(t.ledger.lacking(all)) == 0 {
 		return nil
 	}
-	wait, cancel := b.c.Timeout(ctx)
+	wait, cancel := t.c.Timeout(ctx)
 	defer cancel()
-	conn, err := b.c.Consuming.Get(wait)
+	conn, err := t.c.Consuming.Get(wait)
 	if err != nil {
 		return fmt.Errorf("declare queues: %w", err)
 	}
-	return b.topo.run(ctx, conn, b.topo.ledger.lacking(all))
+	return t.run(ctx, conn, t.ledger.lacking(all))
 }
 
 // run carries the steps out. It goes on after an error and returns all of them. What
 // the user may not make may be there already.
 func (t *topology) run(ctx context.Context, conn *amqp.Connection, steps []step) error {
-	if t.b.o.NoDeclare {
+	if t.o.NoDeclare {
 		steps = t.looks(steps)
 	}
 	var errs []error
@@ -130,9 +130,9 @@ func (t *topology) run(ctx context.Context, conn *amqp.Connection, steps []step)
 	err := t.each(ctx, conn, steps, func(s step, err error) (done bool, fatal error) {
 		var ae *amqp.Error
 		switch is := errors.As(err, &ae); {
-		case is && ae.Code == amqp.NotFound && t.b.o.NoDeclare && s.handy:
+		case is && ae.Code == amqp.NotFound && t.o.NoDeclare && s.handy:
 			handy = append(handy, s.what)
-		case is && ae.Code == amqp.NotFound && t.b.o.NoDeclare && !s.brief:
+		case is && ae.Code == amqp.NotFound && t.o.NoDeclare && !s.brief:
 			missing = append(missing, s.what)
 		case t.done(ctx, conn, s, err):
 			return true, nil
@@ -153,7 +153,7 @@ func (t *topology) run(ctx context.Context, conn *amqp.Connection, steps []step)
 		errs = append(errs, explainDeclare(wire.ShortList(refused), why))
 	}
 	if len(missing)+len(handy) > 0 {
-		errs = append(errs, &MissingError{Where: t.b.c.Where, What: missing, Handy: handy})
+		errs = append(errs, &missingError{Where: t.c.Where, What: missing, Handy: handy})
 	}
 	if len(errs) == 1 && err == nil {
 		return errs[0]
@@ -178,9 +178,9 @@ func (t *topology) looks(steps []step) (out []step) {
 	return out
 }
 
-// MissingError says what is missing in RabbitMQ and is not made, because of
-// [Options.NoDeclare].
-type MissingError struct {
+// missingError says what is missing in RabbitMQ and is not made, because of
+// Options.NoDeclare.
+type missingError struct {
 	// Where is RabbitMQ's address, without credentials.
 	Where string
 	// What are the queues and exchanges without which there is no going on.
@@ -191,7 +191,7 @@ type MissingError struct {
 }
 
 // Error names the first few.
-func (e *MissingError) Error() string {
+func (e *missingError) Error() string {
 	return fmt.Sprintf("missing in RabbitMQ at %s, and not declared by this process (Options.Declare is false): %s; "+
 		"have somebody make it who may, with `holdfast topology declare`", e.Where,
 		wire.ShortList(slices.Concat(e.What, e.Handy)))
@@ -204,14 +204,14 @@ func (t *topology) each(ctx context.Context, conn *amqp.Connection, steps []step
 	failed func(s step, err error) (done bool, fatal error)) error {
 	era := t.ledger.now()
 	l := &lane{conn: conn}
-	defer func() { t.b.c.Calls.Spawn(l.leave) }()
+	defer func() { t.c.Calls.Spawn(l.leave) }()
 	for size, late := 1, 0; len(steps) > 0; {
 		some := steps[:min(size, len(steps))]
 		began, on := time.Now(), l
 		err := t.limited(ctx, func() error { return on.do(some) })
 		took := time.Since(began)
 		if err != nil { // an error closes a channel, and one that is late is left alone
-			t.b.c.Calls.Spawn(on.leave)
+			t.c.Calls.Spawn(on.leave)
 			l = &lane{conn: conn}
 		}
 		t.written.Add(uint64(len(some)))
@@ -287,7 +287,7 @@ func (l *lane) leave() {
 func (t *topology) limited(ctx context.Context, f func() error) error {
 	op, cancel := context.WithTimeout(ctx, t.late)
 	defer cancel()
-	err := t.b.c.Calls.Await(op, f)
+	err := t.c.Calls.Await(op, f)
 	if err != nil && op.Err() != nil && ctx.Err() == nil {
 		return errLate
 	}
@@ -303,7 +303,7 @@ func (t *topology) done(ctx context.Context, conn *amqp.Connection, s step, refu
 	if s.there == nil {
 		return s.shared
 	}
-	there, err := t.b.c.Calls.Exists(ctx, conn, func(ch *amqp.Channel) error { return s.there(ch, false) })
+	there, err := t.c.Calls.Exists(ctx, conn, func(ch *amqp.Channel) error { return s.there(ch, false) })
 	return err == nil && there
 }
 

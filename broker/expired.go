@@ -39,87 +39,6 @@ type Expired struct {
 	PutBack int
 }
 
-// protected is a queue from which what RabbitMQ takes out goes to the queue of
-// expired ones.
-func (t *topology) protected() amqp.Table {
-	args := quorum()
-	args["x-dead-letter-exchange"] = t.b.ExpiredQueue()
-	args["x-dead-letter-strategy"] = "at-least-once"
-	args["x-overflow"] = "reject-publish"
-	return args
-}
-
-// protectedStep declares a queue as protected, unless an older version of Holdfast
-// has made it without that, or must be able to declare it: queues cannot be changed.
-func (t *topology) protectedStep(name string) step {
-	as := map[bool]step{false: queueStep(name, t.protected()), true: queueStep(name, quorum())}
-	return step{what: as[false].what, of: name, there: as[false].there, do: func(ch *amqp.Channel, _ bool) error {
-		t.mu.Lock()
-		found, known := t.unprotected[name]
-		t.mu.Unlock()
-		if !known {
-			found = t.b.c.Rolling
-		}
-		err := as[found].do(ch, false)
-		var ae *amqp.Error
-		if known || !errors.As(err, &ae) || ae.Code != amqp.PreconditionFailed {
-			return err
-		}
-		t.mu.Lock()
-		t.unprotected[name] = !found
-		t.mu.Unlock()
-		return errAgain // the channel is closed
-	}}
-}
-
-// errAgain says that a step is to be carried out once more, on another channel.
-var errAgain = errors.New("holdfast: once more")
-
-// deadSteps make the queue of dead letters and what belongs to it.
-func (t *topology) deadSteps() []step {
-	dead, expired := t.b.DeadQueue(), t.b.ExpiredQueue()
-	return []step{
-		queueStep(expired, quorum()), exchangeStep(expired, amqp.ExchangeFanout, nil), bindStep(expired, "", expired),
-		t.protectedStep(dead), exchangeStep(dead, amqp.ExchangeFanout, nil), bindStep(dead, "", dead),
-		t.protectedStep(t.b.OversizedQueue()), bindStep(t.b.OversizedQueue(), t.b.OversizedQueue(),
-			t.b.QueuesExchange()),
-	}
-}
-
-// Unprotected are those of the queues of dead letters that an older version of
-// Holdfast has made, so that what a policy takes out of them is lost.
-func (b *Broker) Unprotected(ctx context.Context) ([]string, error) {
-	ctx, cancel := b.c.Timeout(ctx)
-	defer cancel()
-	conn, err := b.c.Consuming.Get(ctx)
-	if err != nil {
-		return nil, err
-	}
-	var out []string
-	for _, name := range []string{b.DeadQueue(), b.OversizedQueue()} {
-		there, err := b.c.Calls.Exists(ctx, conn, func(ch *amqp.Channel) error {
-			_, err := ch.QueueDeclarePassive(name, true, false, false, false, nil)
-			return err
-		})
-		if err != nil {
-			return nil, err
-		}
-		if !there {
-			continue
-		}
-		err = b.c.Calls.OnChannel(ctx, conn,
-			func(ch *amqp.Channel) error { return queueStep(name, b.topo.protected()).do(ch, false) })
-		var ae *amqp.Error
-		switch {
-		case errors.As(err, &ae) && ae.Code == amqp.PreconditionFailed:
-			out = append(out, name)
-		case err != nil:
-			return out, err
-		}
-	}
-	return out, nil
-}
-
 // ConsumeExpired puts what RabbitMQ took out of the queue of dead letters back into
 // it, until ctx is done, and then returns nil. Any number of processes may do so.
 // told is called, now and then, where there was something to put back; it must
@@ -137,7 +56,7 @@ func (b *Broker) ConsumeExpired(ctx context.Context, told func(Expired)) error {
 		}
 	}
 	err := b.c.Subs.Resubscribe(ctx, e.Log, b.ExpiredQueue(), expiredPrefetch,
-		func(ctx context.Context) error { return b.declare(ctx, b.topo.baseSteps()) },
+		func(ctx context.Context) error { return b.topo.declare(ctx, b.topo.baseSteps()) },
 		func(ctx context.Context, s *link.Subscription) {
 			e.Session(ctx, s, e.record)
 			if ctx.Err() != nil {
@@ -149,11 +68,11 @@ func (b *Broker) ConsumeExpired(ctx context.Context, told func(Expired)) error {
 
 // mayNotRead reports whether RabbitMQ refuses to let this user read a queue.
 func (b *Broker) mayNotRead(ctx context.Context, queue string) bool {
-	if b.declare(ctx, b.topo.baseSteps()) != nil {
+	if b.topo.declare(ctx, b.topo.baseSteps()) != nil {
 		return false
 	}
 	var ae *amqp.Error
-	return errors.As(b.mayRead(ctx, queue), &ae) && ae.Code == amqp.AccessRefused
+	return errors.As(b.c.Subs.MayRead(ctx, queue), &ae) && ae.Code == amqp.AccessRefused
 }
 
 type expiry struct {

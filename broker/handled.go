@@ -3,14 +3,10 @@ package broker
 import (
 	"context"
 	"fmt"
-	"time"
 
 	"github.com/holdfastmq/holdfast/broker/internal/link"
 	"github.com/holdfastmq/holdfast/broker/internal/wire"
 )
-
-// postponed is for how long.
-const postponed = 10 * time.Second
 
 // Postpone puts a record off for 10 s and returns once RabbitMQ has confirmed
 // that: it then comes again, with Late set. So somebody can act on it at once,

@@ -16,6 +16,7 @@ import (
 
 	"github.com/holdfastmq/holdfast"
 	"github.com/holdfastmq/holdfast/broker/internal/link"
+	"github.com/holdfastmq/holdfast/broker/internal/wire"
 	"github.com/holdfastmq/holdfast/internal/stack/stacktest"
 )
 
@@ -46,7 +47,7 @@ func open(t testing.TB, url, prefix string, change func(*Options)) *Broker {
 		_ = b.Close(ctx)
 		made.mu.Lock()
 		defer made.mu.Unlock()
-		made.queues[prefix] = append(made.queues[prefix], b.topo.queues()...)
+		made.queues[prefix] = append(made.queues[prefix], b.queues()...)
 	})
 	return b
 }
@@ -75,25 +76,20 @@ func deleteMade(t testing.TB, url, prefix string) {
 	})
 }
 
-// queues are the queues that the Broker has declared.
-func (t *topology) queues() []string {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	out := []string{t.b.DeadQueue(), t.b.ExpiredQueue(), t.b.OversizedQueue(), t.b.RetryQueue(postponed)}
-	for d := range t.delays {
-		out = append(out, t.b.RetryQueue(d))
+// queues are the queues that the Broker may have declared.
+func (b *Broker) queues() []string {
+	out := []string{b.DeadQueue(), b.ExpiredQueue(), b.OversizedQueue(), b.RetryQueue(postponed)}
+	for _, c := range b.Remembered() {
+		out = append(out, b.HeldQueue(c.Name))
 	}
-	for c := range t.held {
-		out = append(out, t.b.HeldQueue(c))
-	}
-	for g := range t.groups {
-		out = append(out, t.b.HalfQueues(g)...)
-	}
-	for g := range t.replies {
-		out = append(out, t.b.ReplyQueue(g), t.b.InstanceReplyQueue(g))
-	}
-	for c := range t.consumers {
-		out = append(out, t.b.ConsumerQueue(c), t.b.AloneQueue(c))
+	for _, s := range b.topo.all() {
+		if s.what != "queue "+s.of {
+			continue
+		}
+		out = append(out, s.of)
+		if group := wire.GroupOfReplies(b.o.Prefix, s.of); group != "" {
+			out = append(out, b.InstanceReplyQueue(group))
+		}
 	}
 	return out
 }

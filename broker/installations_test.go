@@ -9,11 +9,6 @@ import (
 	"github.com/holdfastmq/holdfast/internal/stack/stacktest"
 )
 
-func TestPrefixesIn(t *testing.T) {
-	require.Equal(t, []string{"a", "a.b", "a.b.c"}, prefixesIn("a.b.c.d"))
-	require.Empty(t, prefixesIn("a"))
-}
-
 // Two installations whose prefixes and names meet: RabbitMQ keeps their queues apart, and
 // the error says whose the queue is; their task queues are found.
 func TestNamesThatCoincide(t *testing.T) {

@@ -12,7 +12,7 @@ import (
 
 // others are the remembered consumers that this process has not declared itself.
 func (t *topology) others() []wire.Bound {
-	all := t.b.memory.all(time.Now())
+	all := t.memory.all(time.Now())
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return slices.DeleteFunc(all, func(c wire.Bound) bool { _, own := t.consumers[c.Name]; return own })
@@ -23,32 +23,32 @@ func (t *topology) ownQueues() (names []string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if len(t.groups)+len(t.consumers)+len(t.replies) > 0 {
-		names = append(names, t.b.DeadQueue())
+		names = append(names, t.c.DeadQueue())
 	}
 	for g := range t.groups {
-		names = append(names, t.b.HalfQueues(g)...)
+		names = append(names, t.c.HalfQueues(g)...)
 	}
 	for g := range t.replies {
-		names = append(names, t.b.ReplyQueue(g))
+		names = append(names, t.c.ReplyQueue(g))
 	}
 	for c := range t.consumers {
-		names = append(names, t.b.ConsumerQueue(c), t.b.AloneQueue(c))
+		names = append(names, t.c.ConsumerQueue(c), t.c.AloneQueue(c))
 	}
 	return names
 }
 
 func (t *topology) queuesOf(cs []wire.Bound) (names []string) {
 	for _, c := range cs {
-		names = append(names, t.b.ConsumerQueue(c.Name), t.b.AloneQueue(c.Name))
+		names = append(names, t.c.ConsumerQueue(c.Name), t.c.AloneQueue(c.Name))
 	}
 	return names
 }
 
 // bindSteps are a remembered consumer's bindings.
 func (t *topology) bindSteps(c wire.Bound) (steps []step) {
-	to, queue := c.Bindings(), t.b.ConsumerQueue(c.Name)
-	for exchange, topics := range map[string][]string{t.b.TopicsExchange(): to.Topics,
-		t.b.NoticesExchange(): to.Noticed()} {
+	to, queue := c.Bindings(), t.c.ConsumerQueue(c.Name)
+	for exchange, topics := range map[string][]string{t.c.TopicsExchange(): to.Topics,
+		t.c.NoticesExchange(): to.Noticed()} {
 		for _, topic := range topics {
 			steps = append(steps, bindStep(queue, topic, exchange))
 		}
@@ -59,15 +59,15 @@ func (t *topology) bindSteps(c wire.Bound) (steps []step) {
 // bindAgain makes sure of remembered consumers' bindings: RabbitMQ cannot be
 // asked for them. A user who may not bind leaves that to the consumer.
 func (t *topology) bindAgain(ctx context.Context, conn *amqp.Connection, steps []step) {
-	if t.b.o.NoDeclare {
+	if t.o.NoDeclare {
 		return
 	}
 	err := t.each(ctx, conn, steps, func(s step, err error) (bool, error) {
-		t.b.c.Log.Debug("a known consumer's queue could not be bound again", "what", s.what, "error", err)
+		t.c.Log.Debug("a known consumer's queue could not be bound again", "what", s.what, "error", err)
 		return false, nil
 	})
 	if err != nil {
-		t.b.c.Log.Debug("known consumers' queues were not all bound again", "error", err)
+		t.c.Log.Debug("known consumers' queues were not all bound again", "error", err)
 	}
 }
 
@@ -77,7 +77,7 @@ const seekEvery = 10 * time.Second
 // WorthSeeking reports whether a consumer whose queue may be made again wants
 // messages of this topic, though nobody gets them.
 func (t *topology) WorthSeeking(topic string) bool {
-	if !slices.ContainsFunc(t.b.memory.wants(topic), func(c wire.Bound) bool { return c.Age <= RememberFor }) {
+	if !slices.ContainsFunc(t.memory.wants(topic), func(c wire.Bound) bool { return c.Age <= rememberFor }) {
 		return false
 	}
 	t.mu.Lock()

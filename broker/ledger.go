@@ -131,7 +131,7 @@ func (t *topology) witnessed(ctx context.Context) bool {
 		err := t.limited(ctx, func() error {
 			ch, err := conn.Channel()
 			if err == nil {
-				t.b.c.Calls.Spawn(func() { _ = ch.Close() })
+				t.c.Calls.Spawn(func() { _ = ch.Close() })
 			}
 			return err
 		})

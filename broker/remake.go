@@ -17,15 +17,15 @@ import (
 // remakeTimeout is how long a connection is waited for, to look for what is missing.
 const remakeTimeout = 30 * time.Second
 
-func (b *Broker) connected(ctx context.Context) (*amqp.Connection, error) {
+func (t *topology) connected(ctx context.Context) (*amqp.Connection, error) {
 	ctx, cancel := context.WithTimeout(ctx, remakeTimeout)
 	defer cancel()
-	return b.c.Consuming.Get(ctx)
+	return t.c.Consuming.Get(ctx)
 }
 
-// Remade tells that queues which had been there were missing in RabbitMQ, so that
+// remade tells that queues which had been there were missing in RabbitMQ, so that
 // what was in them is lost, and that they were made again.
-type Remade struct {
+type remade struct {
 	At time.Time
 	// Where is RabbitMQ's address, without credentials.
 	Where string
@@ -37,14 +37,14 @@ type Remade struct {
 	// Consumers are the remembered consumers whose queues are among Queues.
 	Consumers []wire.Bound
 	// Stale are remembered consumers whose queues are missing, and were not made
-	// again: nobody has seen them for longer than RememberFor.
+	// again: nobody has seen them for longer than rememberFor.
 	Stale []wire.Bound
 	// Err says what could not be made.
 	Err error
 }
 
 // String says it to people.
-func (r Remade) String() string {
+func (r remade) String() string {
 	var s strings.Builder
 	if r.Empty {
 		fmt.Fprintf(&s, "RabbitMQ at %s came back empty", r.Where)
@@ -61,7 +61,7 @@ func (r Remade) String() string {
 	}
 	if len(r.Stale) > 0 {
 		fmt.Fprintf(&s, "; not made again, since nobody has seen them for %d days: consumers %s",
-			int(RememberFor.Hours()/24), wire.ShortList(wire.BoundNames(r.Stale)))
+			int(rememberFor.Hours()/24), wire.ShortList(wire.BoundNames(r.Stale)))
 	}
 	if r.Err != nil {
 		fmt.Fprintf(&s, "; not everything could be made: %s", wire.OneLine(r.Err.Error(), wire.MaxReason))
@@ -76,22 +76,21 @@ func wereMade(n int) string {
 	return fmt.Sprintf("%d queues were", n)
 }
 
-// Recall takes over what was remembered before, and makes those queues of it that
-// are missing. Call it before the first publish. An error means that it could not
-// look; what could not be made is told ([Options.OnRemade]).
-func (b *Broker) Recall(ctx context.Context, known []wire.Bound) error {
-	b.memory.note(time.Now(), known...)
-	return b.CheckRemembered(ctx)
+// recall takes over what was remembered before, and makes those queues of it that are
+// missing.
+func (t *topology) recall(ctx context.Context, known []wire.Bound) error {
+	t.memory.note(time.Now(), known...)
+	return t.checkRemembered(ctx)
 }
 
-// CheckRemembered looks whether the queues of all remembered consumers are there,
+// checkRemembered looks whether the queues of all remembered consumers are there,
 // makes those that are missing, and binds all of them anew.
-func (b *Broker) CheckRemembered(ctx context.Context) error {
-	conn, err := b.connected(ctx)
+func (t *topology) checkRemembered(ctx context.Context) error {
+	conn, err := t.connected(ctx)
 	if err != nil {
 		return fmt.Errorf("look for the queues of known consumers: %w", err)
 	}
-	return b.topo.remake(ctx, conn, nil)
+	return t.remake(ctx, conn, nil)
 }
 
 // turn is had by one remake at a time.
@@ -147,7 +146,7 @@ func (t *topology) remakeNow(ctx context.Context, conn *amqp.Connection, own []s
 		return lookErr
 	}
 	r.told.Queues = slices.DeleteFunc(slices.Clone(r.gone), func(q string) bool { return slices.Contains(still, q) })
-	r.told.Where, r.told.At, r.told.Err = t.b.c.Where, time.Now(), err
+	r.told.Where, r.told.At, r.told.Err = t.c.Where, time.Now(), err
 	t.tell(r.told)
 	return err
 }
@@ -159,7 +158,7 @@ type remaking struct {
 	known []wire.Bound // remembered consumers of other processes
 	mine  []string     // this process's own queues
 	gone  []string     // queues that are missing
-	told  Remade
+	told  remade
 	errs  []error
 }
 
@@ -192,8 +191,8 @@ func (r *remaking) look(ctx context.Context, others bool) (err error) {
 		return err
 	}
 	if mark == "" && len(r.gone) > 0 {
-		there, err := t.b.c.Calls.Exists(ctx, r.conn, func(ch *amqp.Channel) error {
-			return ch.ExchangeDeclarePassive(t.b.TopicsExchange(), amqp.ExchangeTopic, true, false, false, false, nil)
+		there, err := t.c.Calls.Exists(ctx, r.conn, func(ch *amqp.Channel) error {
+			return ch.ExchangeDeclarePassive(t.c.TopicsExchange(), amqp.ExchangeTopic, true, false, false, false, nil)
 		})
 		if err != nil {
 			return err
@@ -219,7 +218,7 @@ func (r *remaking) consumer(ctx context.Context, c wire.Bound) (binds []step) {
 	switch {
 	case !gone:
 		return t.bindSteps(c)
-	case c.Age > RememberFor:
+	case c.Age > rememberFor:
 		r.told.Stale = append(r.told.Stale, c)
 		r.gone = slices.DeleteFunc(r.gone, func(q string) bool { return slices.Contains(its, q) })
 	default:
@@ -262,17 +261,17 @@ func (t *topology) markName() string {
 }
 
 // leaveMark is setMark for who has none yet.
-func (b *Broker) leaveMark(ctx context.Context) error {
-	if b.topo.markName() != "" {
+func (t *topology) leaveMark(ctx context.Context) error {
+	if t.markName() != "" {
 		return nil
 	}
-	ctx, cancel := b.c.Timeout(ctx)
+	ctx, cancel := t.c.Timeout(ctx)
 	defer cancel()
-	conn, err := b.c.Consuming.Get(ctx)
+	conn, err := t.c.Consuming.Get(ctx)
 	if err != nil {
 		return fmt.Errorf("declare queues: %w", err)
 	}
-	return b.topo.setMark(ctx, conn)
+	return t.setMark(ctx, conn)
 }
 
 // setMark makes the mark of a process that publishes: a durable queue of its own in
@@ -280,19 +279,19 @@ func (b *Broker) leaveMark(ctx context.Context) error {
 // RabbitMQ stores. Whoever may not make it goes without.
 func (t *topology) setMark(ctx context.Context, conn *amqp.Connection) error {
 	t.mu.Lock()
-	wanted := len(t.groups) > 0 && !t.b.o.NoDeclare
+	wanted := len(t.groups) > 0 && !t.o.NoDeclare
 	t.mu.Unlock()
 	if !wanted {
 		return nil
 	}
-	name := t.b.StatusExchange() + ".mark." + t.b.board.id
+	name := t.c.StatusExchange() + ".mark." + t.o.Process
 	args := amqp.Table{"x-queue-type": "classic", "x-expires": markExpires.Milliseconds()}
 	err := t.run(ctx, conn, briefly(queueStep(name, args)))
 	if cutOff(ctx, conn) {
 		return err
 	}
 	if err != nil {
-		t.b.c.Log.Debug("this process has no mark in RabbitMQ", "error", err)
+		t.c.Log.Debug("this process has no mark in RabbitMQ", "error", err)
 		name = ""
 	}
 	t.mu.Lock()
@@ -329,20 +328,20 @@ func (t *topology) hasConsumer(name string) bool {
 // lookAgain looks whether queues that were declared before are still there. If not,
 // somebody has deleted them, or RabbitMQ has lost them: everything is made again,
 // and that is told. What fails here fails in the declaration that follows, too.
-func (b *Broker) lookAgain(ctx context.Context, queues ...string) {
-	conn, err := b.connected(ctx)
+func (t *topology) lookAgain(ctx context.Context, queues ...string) {
+	conn, err := t.connected(ctx)
 	if err != nil {
 		return
 	}
-	gone, err := b.topo.missing(ctx, conn, queues)
+	gone, err := t.missing(ctx, conn, queues)
 	if err == nil && len(gone) > 0 {
-		b.topo.ledger.begin()
-		_ = b.topo.remake(ctx, conn, b.topo.all())
+		t.ledger.begin()
+		_ = t.remake(ctx, conn, t.all())
 	}
 }
 
 // tell says it once for what is missing: consumers that are stale stay so.
-func (t *topology) tell(r Remade) {
+func (t *topology) tell(r remade) {
 	t.mu.Lock()
 	news := len(r.Queues) > 0 || r.Empty || r.Err != nil
 	for _, c := range r.Stale {
@@ -353,9 +352,9 @@ func (t *topology) tell(r Remade) {
 	if !news {
 		return
 	}
-	t.b.c.Log.Error(r.String())
-	t.b.partly.Forget()
-	if t.b.o.OnRemade != nil {
-		t.b.o.OnRemade(r)
+	t.c.Log.Error(r.String())
+	t.o.Emptied()
+	if t.o.OnRemade != nil {
+		t.o.OnRemade(r)
 	}
 }

@@ -17,9 +17,9 @@ import (
 // publishes.
 
 const (
-	// RememberFor is how long after a consumer was seen last its queue is made
+	// rememberFor is how long after a consumer was seen last its queue is made
 	// again. Later that is left to its own process, or to a person.
-	RememberFor = 30 * 24 * time.Hour
+	rememberFor = 30 * 24 * time.Hour
 	// maxRemembered is how many consumers are remembered.
 	maxRemembered = 1000
 )
@@ -101,10 +101,3 @@ func (m *memory) wants(topic string) (out []wire.Bound) {
 	}
 	return out
 }
-
-// Remembered are the consumers that this Broker remembers, by name: those that
-// [Broker.Recall] was given, and those that [Broker.Learn] has heard of.
-func (b *Broker) Remembered() []wire.Bound { return b.memory.all(time.Now()) }
-
-// BoundTo are the remembered consumers that messages of a topic are for.
-func (b *Broker) BoundTo(topic string) []wire.Bound { return b.memory.wants(topic) }

@@ -14,8 +14,8 @@ import (
 	"github.com/holdfastmq/holdfast/broker/internal/wire"
 )
 
-// Topology is what processes need in RabbitMQ.
-type Topology struct {
+// wanted is what processes need in RabbitMQ.
+type wanted struct {
 	// Groups are producer groups; each has as many half queues as Options.HalfQueues
 	// says.
 	Groups []string
@@ -29,10 +29,10 @@ type Topology struct {
 	// check-backs.
 	Checks []string
 	// Hooks are the processes that tell people of alerts, but may not make their queue.
-	Hooks []Hook
+	Hooks []hook
 }
 
-func (x Topology) validate() error {
+func (x wanted) validate() error {
 	for _, g := range slices.Concat(x.Groups, x.Replies, x.Checks) {
 		if err := wire.ValidGroup(g); err != nil {
 			return err
@@ -57,20 +57,20 @@ func (x Topology) validate() error {
 	return nil
 }
 
-// BoundConsumer is a consumer of a [Topology].
-func BoundConsumer(name string, topics []string, notices ...string) wire.Bound {
+// boundConsumer is a consumer of a [wanted].
+func boundConsumer(name string, topics []string, notices ...string) wire.Bound {
 	return wire.Bound{Name: name, Topics: wire.Bindings{Topics: topics, Notices: notices}.Named()}
 }
 
-func (t *topology) steps(x Topology) []step {
-	status := exchangeStep(t.b.StatusExchange(), amqp.ExchangeFanout, nil)
+func (t *topology) steps(x wanted) []step {
+	status := exchangeStep(t.c.StatusExchange(), amqp.ExchangeFanout, nil)
 	status.shared = true
 	steps := append(t.baseSteps(), status)
 	for _, g := range x.Groups {
 		steps = append(steps, t.groupSteps(g)...)
 	}
 	for _, g := range x.Replies {
-		steps = append(steps, t.replySteps(t.b.ReplyQueue(g))...)
+		steps = append(steps, t.replySteps(t.c.ReplyQueue(g))...)
 	}
 	for _, c := range x.Consumers {
 		steps = append(steps, t.consumerSteps(c.Name, c.Bindings())...)
@@ -90,21 +90,21 @@ func (t *topology) steps(x Topology) []step {
 	return steps
 }
 
-// Require makes all that is missing, or with [Options.NoDeclare] names it, in a
-// [MissingError].
-func (b *Broker) Require(ctx context.Context, x Topology) error {
+// require makes all that is missing, or with NoDeclare names it, in a
+// [missingError].
+func (t *topology) require(ctx context.Context, x wanted) error {
 	if err := x.validate(); err != nil {
 		return err
 	}
-	return b.declare(ctx, b.topo.steps(x))
+	return t.declare(ctx, t.steps(x))
 }
 
-// List says in words what Require makes.
-func (b *Broker) List(x Topology) (out []string, err error) {
+// List says in words what require makes.
+func (t *topology) list(x wanted) (out []string, err error) {
 	if err := x.validate(); err != nil {
 		return nil, err
 	}
-	for _, s := range b.topo.steps(x) {
+	for _, s := range t.steps(x) {
 		if !slices.Contains(out, s.what) {
 			out = append(out, s.what)
 		}
@@ -113,7 +113,7 @@ func (b *Broker) List(x Topology) (out []string, err error) {
 }
 
 // Flags are the arguments of `holdfast topology` for x, quoted for a shell.
-func (x Topology) Flags() string {
+func (x wanted) Flags() string {
 	var out []string
 	for _, g := range x.Groups {
 		out = append(out, "--group "+g)
@@ -139,8 +139,8 @@ func (x Topology) Flags() string {
 	return strings.Join(out, " ")
 }
 
-// ParseBound reads NAME=TOPIC,TOPIC…, as [Topology.Flags] writes it.
-func ParseBound(s string) (wire.Bound, error) {
+// parseBound reads NAME=TOPIC,TOPIC…, as [wanted.Flags] writes it.
+func parseBound(s string) (wire.Bound, error) {
 	name, topics, ok := strings.Cut(s, "=")
 	if !ok {
 		return wire.Bound{}, fmt.Errorf("%w: consumer %q: want NAME=TOPIC,TOPIC…", holdfast.ErrInvalid, s)
@@ -148,11 +148,11 @@ func ParseBound(s string) (wire.Bound, error) {
 	return wire.Bound{Name: name, Topics: strings.Split(topics, ",")}, nil
 }
 
-// ParseHook reads NAME=KEY,KEY…, as [Topology.Flags] writes it.
-func ParseHook(s string) (Hook, error) {
+// parseHook reads NAME=KEY,KEY…, as [wanted.Flags] writes it.
+func parseHook(s string) (hook, error) {
 	name, keys, ok := strings.Cut(s, "=")
 	if !ok {
-		return Hook{}, fmt.Errorf("%w: hook %q: want NAME=KEY,KEY…", holdfast.ErrInvalid, s)
+		return hook{}, fmt.Errorf("%w: hook %q: want NAME=KEY,KEY…", holdfast.ErrInvalid, s)
 	}
-	return Hook{Name: name, Keys: strings.Split(keys, ",")}, nil
+	return hook{Name: name, Keys: strings.Split(keys, ",")}, nil
 }

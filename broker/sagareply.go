@@ -84,7 +84,7 @@ func (b *Broker) replyDurably(ctx context.Context, queue, group string, msg amqp
 		if !b.topo.hasReplies(group) {
 			continue
 		}
-		if err := b.declareReplies(ctx, group); err != nil {
+		if err := b.topo.declareReplies(ctx, group); err != nil {
 			b.c.Log.Debug("a reply queue could not be made", "queue", queue, "error", err)
 		}
 	}

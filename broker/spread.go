@@ -23,12 +23,12 @@ const (
 // published so.
 func (t *topology) BoundFor(exchange, key string) (names []string) {
 	wants := func(to wire.Bindings) bool {
-		if exchange == t.b.NoticesExchange() {
+		if exchange == t.c.NoticesExchange() {
 			return wire.Listens(to.Noticed(), key)
 		}
 		return wire.Listens(to.Topics, key)
 	}
-	for _, c := range t.b.memory.all(time.Now()) {
+	for _, c := range t.memory.all(time.Now()) {
 		if wants(c.Bindings()) {
 			names = append(names, c.Name)
 		}
@@ -53,7 +53,7 @@ func (t *topology) Holding(ctx context.Context, consumer string) error {
 	if made {
 		return nil
 	}
-	if err := t.b.declare(ctx, t.exitSteps(), t.heldSteps(consumer)); err != nil {
+	if err := t.declare(ctx, t.exitSteps(), t.heldSteps(consumer)); err != nil {
 		return err
 	}
 	t.mu.Lock()
@@ -72,7 +72,7 @@ func (t *topology) HeldAnew(consumer string) {
 // heldSteps make a delay queue of the consumer's own. RabbitMQ moves at least once: what
 // the consumer's queue refuses stays here, and is tried again some minutes later.
 func (t *topology) heldSteps(consumer string) []step {
-	name := t.b.HeldQueue(consumer)
+	name := t.c.HeldQueue(consumer)
 	args := t.delayed(t.heldFor)
 	args["x-max-length"] = int64(maxHeld)
 	return []step{queueStep(name, args), exchangeStep(name, amqp.ExchangeFanout, nil), bindStep(name, "", name)}

@@ -9,8 +9,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/google/uuid"
-
 	"github.com/holdfastmq/holdfast/broker/internal/link"
 	"github.com/holdfastmq/holdfast/broker/internal/wire"
 )
@@ -40,8 +38,8 @@ type board struct {
 	stop        context.CancelFunc // ends the answering; set while something is shown
 }
 
-func newBoard(b *Broker) *board {
-	return &board{b: b, id: uuid.NewString(), shown: map[uint64]func(*wire.ProcessStatus, wire.StatusRequest){},
+func newBoard(b *Broker, id string) *board {
+	return &board{b: b, id: id, shown: map[uint64]func(*wire.ProcessStatus, wire.StatusRequest){},
 		news: make(chan struct{}, 1), asked: make(chan struct{}, 1)}
 }
 

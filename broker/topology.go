@@ -15,69 +15,23 @@ import (
 	"github.com/holdfastmq/holdfast/broker/internal/wire"
 )
 
-// DeclareGroup makes the half queues of a producer group, and what every group
-// needs: the topics exchange and the queue of dead letters. What exists already
-// is left as it is; if it exists with other arguments, the error says how to
-// migrate. It is remembered, and made again when RabbitMQ comes back without it.
-func (b *Broker) DeclareGroup(ctx context.Context, group string) error {
-	if err := wire.ValidGroup(group); err != nil {
-		return err
-	}
-	own := b.topo.groupSteps(group)
-	if b.topo.hasGroup(group) {
-		b.lookAgain(ctx, b.HalfQueues(group)...)
-		b.topo.ledger.forget(own)
-	}
-	if err := b.declare(ctx, b.topo.baseSteps(), own); err != nil {
-		return err
-	}
-	b.topo.mu.Lock()
-	b.topo.groups[group] = true
-	b.topo.mu.Unlock()
-	return b.leaveMark(ctx)
-}
-
-// DeclareConsumer makes the queue of a consumer, binds it to topics, in which *
-// stands for one word and # for any number of words, and makes the delay queues of
-// the default ladder. It is remembered like a group.
-//
-// A topic that was bound before and is no longer listed stays bound: AMQP
-// cannot list bindings. Remove it in the management UI.
-//
-// notices are the topics whose compensation notices it gets.
-func (b *Broker) DeclareConsumer(ctx context.Context, name string, topics []string, notices ...string) error {
-	if b.topo.hasConsumer(name) {
-		b.topo.ledger.doubt(b.ConsumerQueue(name))
-	}
-	return b.declareConsumer(ctx, name, wire.Bindings{Topics: topics, Notices: notices}, consumer.KnownDelays(nil))
-}
-
-func (b *Broker) declareConsumer(ctx context.Context, name string, to wire.Bindings, delays []time.Duration) error {
-	if err := wire.ValidConsumer(name, to.Topics); err != nil {
-		return err
-	}
-	own := b.topo.consumerSteps(name, to)
-	queues := []string{b.ConsumerQueue(name), b.AloneQueue(name)}
-	if b.topo.hasConsumer(name) && b.topo.ledger.doubted(queues...) {
-		b.lookAgain(ctx, queues...)
-		b.topo.ledger.forget(own)
-	}
-	if err := b.declare(ctx, b.topo.baseSteps(), b.topo.exitSteps(), own, b.topo.delaySteps(delays)); err != nil {
-		return err
-	}
-	b.topo.ledger.sure(queues...)
-	b.topo.mu.Lock()
-	defer b.topo.mu.Unlock()
-	b.topo.consumers[name] = wire.Bindings{Topics: slices.Clone(to.Topics), Notices: slices.Clone(to.Notices)}
-	for _, d := range delays {
-		b.topo.delays[d] = true
-	}
-	return nil
+// topologyOptions say what a topology may make, and whom it tells.
+type topologyOptions struct {
+	// Process is the ID of this process, which names its mark.
+	Process string
+	// NoDeclare has nothing made that is there for longer than this process.
+	NoDeclare bool
+	// Emptied is called where RabbitMQ has lost what it had confirmed, before OnRemade.
+	Emptied func()
+	// OnRemade, if not nil, is told of queues that were made again.
+	OnRemade func(remade)
 }
 
 // topology knows what has to exist, and makes it.
 type topology struct {
-	b *Broker
+	c      *link.Client
+	o      topologyOptions
+	memory *memory
 
 	mu        sync.Mutex
 	groups    map[string]bool
@@ -105,14 +59,68 @@ type topology struct {
 	epoch      atomic.Uint64 // counts beginnings and ends of repairs: odd while one runs
 }
 
-func newTopology(b *Broker) *topology {
-	t := &topology{b: b, groups: map[string]bool{}, consumers: map[string]wire.Bindings{},
+// newTopology knows of nothing that has to exist yet. c needs no connections before the
+// first declaration.
+func newTopology(c *link.Client, m *memory, o topologyOptions) *topology {
+	t := &topology{c: c, memory: m, o: o, groups: map[string]bool{}, consumers: map[string]wire.Bindings{},
 		delays: map[time.Duration]bool{}, replies: map[string]bool{}, held: map[string]bool{},
 		stale: map[string]bool{}, unprotected: map[string]bool{}, losses: map[string]uint64{}, ledger: newLedger(),
 		late: declareTimeout, heldFor: heldFor, remaking: make(chan struct{}, 1), repairing: make(chan struct{}, 1)}
 	t.remaking <- struct{}{}
 	t.repairing <- struct{}{}
 	return t
+}
+
+// declareGroup makes the half queues of a producer group, and what every group needs.
+func (t *topology) declareGroup(ctx context.Context, group string) error {
+	if err := wire.ValidGroup(group); err != nil {
+		return err
+	}
+	own := t.groupSteps(group)
+	if t.hasGroup(group) {
+		t.lookAgain(ctx, t.c.HalfQueues(group)...)
+		t.ledger.forget(own)
+	}
+	if err := t.declare(ctx, t.baseSteps(), own); err != nil {
+		return err
+	}
+	t.mu.Lock()
+	t.groups[group] = true
+	t.mu.Unlock()
+	return t.leaveMark(ctx)
+}
+
+// declareNamed is declareConsumer where somebody asks for it: the queue may be gone.
+func (t *topology) declareNamed(ctx context.Context, name string, to wire.Bindings) error {
+	if t.hasConsumer(name) {
+		t.ledger.doubt(t.c.ConsumerQueue(name))
+	}
+	return t.declareConsumer(ctx, name, to, consumer.KnownDelays(nil))
+}
+
+// declareConsumer makes the queues of a consumer, binds them, and makes the delay queues
+// that it needs.
+func (t *topology) declareConsumer(ctx context.Context, name string, to wire.Bindings, delays []time.Duration) error {
+	if err := wire.ValidConsumer(name, to.Topics); err != nil {
+		return err
+	}
+	own := t.consumerSteps(name, to)
+	queues := []string{t.c.ConsumerQueue(name), t.c.AloneQueue(name)}
+	if t.hasConsumer(name) && t.ledger.doubted(queues...) {
+		t.lookAgain(ctx, queues...)
+		t.ledger.forget(own)
+	}
+	if err := t.declare(ctx, t.baseSteps(), t.exitSteps(), own, t.delaySteps(delays)); err != nil {
+		return err
+	}
+	t.ledger.sure(queues...)
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.consumers[name] = wire.Bindings{Topics: slices.Clone(to.Topics), Notices: slices.Clone(to.Notices)}
+	for _, d := range delays {
+		t.delays[d] = true
+	}
+	return nil
 }
 
 // restore makes everything remembered on a new connection, unless another connection
@@ -133,13 +141,13 @@ func (t *topology) restore(ctx context.Context, conn *amqp.Connection) error {
 	steps := t.all()
 	err = t.remakeNow(ctx, conn, steps, false)
 	if err != nil {
-		t.b.c.Log.Error("queues could not be declared after connecting to RabbitMQ", "error", err)
+		t.c.Log.Error("queues could not be declared after connecting to RabbitMQ", "error", err)
 	}
 	if cutOff(ctx, conn) || errors.Is(err, errUnlooked) {
 		return err
 	}
 	if len(steps) > 0 {
-		t.b.c.Log.Debug("what this process needs in RabbitMQ was looked for", "objects", len(steps), "took",
+		t.c.Log.Debug("what this process needs in RabbitMQ was looked for", "objects", len(steps), "took",
 			time.Since(began))
 	}
 	t.ledger.attest(conn, true)
@@ -172,7 +180,7 @@ func (t *topology) Repair(ctx context.Context) error {
 	if !link.Sleep(ctx, remakePause) {
 		return ctx.Err()
 	}
-	conn, err := t.b.c.Consuming.Get(ctx)
+	conn, err := t.c.Consuming.Get(ctx)
 	if err != nil {
 		return err
 	}
@@ -180,7 +188,7 @@ func (t *topology) Repair(ctx context.Context) error {
 	if len(steps) == 0 {
 		steps = t.baseSteps()
 	}
-	t.b.c.Log.Warn("an exchange or queue is missing in RabbitMQ: declaring everything again")
+	t.c.Log.Warn("an exchange or queue is missing in RabbitMQ: declaring everything again")
 	t.epoch.Add(1)
 	if t.unrepaired != t.ledger.now() { // otherwise the last one was cut off, and this one goes on
 		t.unrepaired = t.ledger.begin()
@@ -199,7 +207,7 @@ func (t *topology) Repair(ctx context.Context) error {
 }
 
 // BoundTo are the remembered consumers that messages of a topic are for.
-func (t *topology) BoundTo(topic string) []wire.Bound { return t.b.memory.wants(topic) }
+func (t *topology) BoundTo(topic string) []wire.Bound { return t.memory.wants(topic) }
 
 // ChangedSince reports whether a repair ran at or after the given epoch.
 func (t *topology) ChangedSince(epoch uint64) bool {

@@ -29,7 +29,7 @@ var ownMakers = map[string]string{
 	"steps of board":     "a process's own, and goes with it; the exchange is listed",
 	"setMark":            "a process's own, and goes with it",
 	"ownAnswers":         "a process's own, and goes with it",
-	"Unprotected":        "looks only at what deadSteps make",
+	"unprotectedQueues":  "looks only at what deadSteps make",
 }
 
 // declared are a package's functions, and what each calls, by name.
@@ -134,7 +134,7 @@ func TestTopologyIsComplete(t *testing.T) {
 // Each kind of object that is listed is in the table of docs/wire-format.md.
 func TestTopologyIsDocumented(t *testing.T) {
 	b := detached(Options{Prefix: "holdfast", HalfQueues: 2})
-	b.topo = newTopology(b)
+	b.topo = newTopology(b.c, newMemory(), topologyOptions{})
 	hooks := []Hook{HookOf("G", nil, false), HookOf("", []string{"C"}, false)}
 	list, err := b.List(Topology{Groups: []string{"G"}, Replies: []string{"G"}, Checks: []string{"G"}, Consumers: []wire.Bound{BoundConsumer("C", []string{"a"})},
 		Delays: []time.Duration{7 * time.Second}, Hooks: hooks})

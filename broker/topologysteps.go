@@ -25,7 +25,7 @@ func quorum() amqp.Table {
 func (t *topology) guarded() amqp.Table {
 	args := quorum()
 	args["x-dead-letter-exchange"] = ""
-	args["x-dead-letter-routing-key"] = t.b.DeadQueue()
+	args["x-dead-letter-routing-key"] = t.c.DeadQueue()
 	args["x-dead-letter-strategy"] = "at-least-once"
 	args["x-overflow"] = "reject-publish"
 	return args
@@ -37,7 +37,7 @@ func (t *topology) guarded() amqp.Table {
 func (t *topology) delayed(delay time.Duration) amqp.Table {
 	args := quorum()
 	args["x-message-ttl"] = delay.Milliseconds()
-	args["x-dead-letter-exchange"] = t.b.RetryExchange()
+	args["x-dead-letter-exchange"] = t.c.RetryExchange()
 	args["x-dead-letter-strategy"] = "at-least-once"
 	args["x-overflow"] = "reject-publish"
 	return args
@@ -45,11 +45,11 @@ func (t *topology) delayed(delay time.Duration) amqp.Table {
 
 func (t *topology) baseSteps() []step {
 	steps := []step{
-		exchangeStep(t.b.TopicsExchange(), amqp.ExchangeTopic, nil),
-		exchangeStep(t.b.NoticesExchange(), amqp.ExchangeTopic, nil),
-		exchangeStep(t.b.HalfExchange(), amqp.ExchangeDirect, nil),
-		exchangeStep(t.b.QueuesExchange(), amqp.ExchangeDirect, nil),
-		exchangeStep(t.b.RepliesExchange(), amqp.ExchangeDirect, nil),
+		exchangeStep(t.c.TopicsExchange(), amqp.ExchangeTopic, nil),
+		exchangeStep(t.c.NoticesExchange(), amqp.ExchangeTopic, nil),
+		exchangeStep(t.c.HalfExchange(), amqp.ExchangeDirect, nil),
+		exchangeStep(t.c.QueuesExchange(), amqp.ExchangeDirect, nil),
+		exchangeStep(t.c.RepliesExchange(), amqp.ExchangeDirect, nil),
 	}
 	steps = slices.Concat(steps, t.deadSteps(), t.exitSteps(), t.delaySteps([]time.Duration{postponed}))
 	return sharedBy(steps...)
@@ -67,13 +67,13 @@ func sharedBy(steps ...step) []step {
 // what is meant for a queue that is gone: at-least-once dead-lettering would try
 // that again for ever.
 func (t *topology) exitSteps() []step {
-	return []step{exchangeStep(t.b.RetryExchange(), amqp.ExchangeDirect,
-		amqp.Table{"alternate-exchange": t.b.DeadQueue()})}
+	return []step{exchangeStep(t.c.RetryExchange(), amqp.ExchangeDirect,
+		amqp.Table{"alternate-exchange": t.c.DeadQueue()})}
 }
 
 func (t *topology) delaySteps(delays []time.Duration) (steps []step) {
 	for _, d := range delays {
-		name := t.b.RetryQueue(d)
+		name := t.c.RetryQueue(d)
 		bound := bindStep(name, "", name)
 		bound.shared = true
 		steps = append(steps, queueStep(name, t.delayed(d)), exchangeStep(name, amqp.ExchangeFanout, nil), bound)
@@ -85,8 +85,8 @@ func (t *topology) groupSteps(group string) []step {
 	args := t.guarded()
 	args["x-single-active-consumer"] = true
 	var steps []step
-	for _, name := range t.b.HalfQueues(group) {
-		steps = append(steps, queueStep(name, args), bindStep(name, name, t.b.HalfExchange()))
+	for _, name := range t.c.HalfQueues(group) {
+		steps = append(steps, queueStep(name, args), bindStep(name, name, t.c.HalfExchange()))
 	}
 	return steps
 }
@@ -94,42 +94,46 @@ func (t *topology) groupSteps(group string) []step {
 // consumerSteps come after exitSteps with nothing in between: what a delay queue
 // lets go meanwhile ends with the dead letters.
 func (t *topology) consumerSteps(name string, to wire.Bindings) []step {
-	queue := t.b.ConsumerQueue(name)
-	alone := t.b.AloneQueue(name)
+	queue := t.c.ConsumerQueue(name)
+	alone := t.c.AloneQueue(name)
 	steps := []step{
-		queueStep(queue, t.guarded()), bindStep(queue, queue, t.b.RetryExchange()),
-		bindStep(queue, queue, t.b.QueuesExchange()),
-		queueStep(alone, t.guarded()), bindStep(alone, alone, t.b.RetryExchange()),
-		bindStep(alone, alone, t.b.QueuesExchange()),
+		queueStep(queue, t.guarded()), bindStep(queue, queue, t.c.RetryExchange()),
+		bindStep(queue, queue, t.c.QueuesExchange()),
+		queueStep(alone, t.guarded()), bindStep(alone, alone, t.c.RetryExchange()),
+		bindStep(alone, alone, t.c.QueuesExchange()),
 	}
 	for _, topic := range to.Topics {
-		steps = append(steps, bindStep(queue, topic, t.b.TopicsExchange()))
+		steps = append(steps, bindStep(queue, topic, t.c.TopicsExchange()))
 	}
 	for _, topic := range to.Noticed() {
-		steps = append(steps, bindStep(queue, topic, t.b.NoticesExchange()))
+		steps = append(steps, bindStep(queue, topic, t.c.NoticesExchange()))
 		switch old := topic + holdfast.CompensatedSuffix; {
 		case slices.Contains(to.Topics, old): // an application's own
-		case t.b.c.Rolling:
-			steps = append(steps, bindStep(queue, old, t.b.TopicsExchange()))
+		case t.c.Rolling:
+			steps = append(steps, bindStep(queue, old, t.c.TopicsExchange()))
 		default:
-			steps = append(steps, unbindStep(queue, old, t.b.TopicsExchange()))
+			steps = append(steps, unbindStep(queue, old, t.c.TopicsExchange()))
 		}
 	}
 	return steps
 }
 
+// checkWait is how long the answer to a check-back is waited for, and how long a request stays in its
+// queue: nobody waits for what is older.
+const checkWait = 10 * time.Second
+
 // checkSteps make what check-backs of groups in other languages go through.
 func (t *topology) checkSteps() []step {
-	return sharedBy(exchangeStep(t.b.ChecksExchange(), amqp.ExchangeDirect, nil), exchangeStep(t.b.AnswersExchange(),
+	return sharedBy(exchangeStep(t.c.ChecksExchange(), amqp.ExchangeDirect, nil), exchangeStep(t.c.AnswersExchange(),
 		amqp.ExchangeDirect, nil))
 }
 
 // answererSteps make the queue of the check-backs of such a group, whose processes may
 // not make it.
 func (t *topology) answererSteps(group string) []step {
-	queue, args := t.b.CheckQueue(group), quorum()
+	queue, args := t.c.CheckQueue(group), quorum()
 	args["x-message-ttl"] = checkWait.Milliseconds()
-	return []step{queueStep(queue, args), bindStep(queue, queue, t.b.ChecksExchange())}
+	return []step{queueStep(queue, args), bindStep(queue, queue, t.c.ChecksExchange())}
 }
 
 func (t *topology) all() []step {
@@ -143,7 +147,7 @@ func (t *topology) all() []step {
 		steps = append(steps, t.groupSteps(g)...)
 	}
 	for g := range t.replies {
-		steps = append(steps, t.replySteps(t.b.ReplyQueue(g))...)
+		steps = append(steps, t.replySteps(t.c.ReplyQueue(g))...)
 	}
 	for c := range t.held {
 		steps = append(steps, t.heldSteps(c)...)
