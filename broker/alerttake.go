@@ -35,7 +35,7 @@ const deniedAgain = 5 * time.Minute
 // ConsumeAlerts takes the alerts of a Hook, and those that nobody took, until ctx is
 // done. What its user may not have, it goes without.
 func (b *Broker) ConsumeAlerts(ctx context.Context, t AlertTaker) error {
-	if err := t.Hook.validate(); err != nil {
+	if err := t.Hook.check(); err != nil {
 		return err
 	}
 	if t.Denied == nil {

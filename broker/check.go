@@ -135,7 +135,7 @@ func (a *checkAsker) over(ctx context.Context, ch *askChannel, exchange, queue, 
 	body []byte) (got answered, err error) {
 	id := uuid.NewString()
 	answer := ch.expect(id)
-	defer ch.forget(id)
+	defer ch.drop(id)
 	written := make(chan error, 1)
 	msg := wire.EncodeCheck(group, body)
 	msg.ReplyTo, msg.CorrelationId, msg.Timestamp = directReply, id, time.Now()
@@ -332,7 +332,7 @@ func (a *askChannel) expect(id string) <-chan answered {
 	return c
 }
 
-func (a *askChannel) forget(id string) {
+func (a *askChannel) drop(id string) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	delete(a.waiting, id)

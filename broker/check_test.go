@@ -33,7 +33,7 @@ func newForeign(t *testing.T, b *Broker, group string, answer func(d amqp.Delive
 	require.NoError(t, err)
 	ch, err := conn.Channel()
 	require.NoError(t, err)
-	args := quorum()
+	args := quorumArgs()
 	args["x-message-ttl"] = checkWait.Milliseconds()
 	_, err = ch.QueueDeclare(b.CheckQueue(group), true, false, false, false, args)
 	require.NoError(t, err)

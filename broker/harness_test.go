@@ -323,5 +323,10 @@ var txCount atomic.Int64
 
 func newTx() string { return fmt.Sprintf("tx-%d", txCount.Add(1)) }
 
+// quorum are the arguments of a queue of ours that nothing protects.
+func quorumArgs() amqp.Table {
+	return amqp.Table{"x-queue-type": "quorum", "x-delivery-limit": int64(100_000_000)}
+}
+
 // detached is a Broker without RabbitMQ.
 func detached(o Options) *Broker { return &Broker{names: o.names(), o: o, c: o.client()} }

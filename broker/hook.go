@@ -92,7 +92,8 @@ func digestName(of string) string {
 	return "@" + hex.EncodeToString(sum[:8])
 }
 
-func (h hook) validate() error {
+// check says what is wrong with it.
+func (h hook) check() error {
 	name := strings.NewReplacer("@", "x", ",", "x", "*", "x").Replace(h.Name)
 	if err := holdfast.ValidateName("hook", name); err != nil || len(h.Name) > holdfast.MaxName || len(h.Keys) == 0 {
 		return fmt.Errorf("%w: hook %q: want NAME=KEY,KEY…, with the name of a group, or @ and those of consumers",

@@ -143,7 +143,7 @@ func TestRetriesDoNotAccumulateHeaders(t *testing.T) {
 	queue := b.ConsumerQueue("c")
 	const rounds = 15
 	rawChannel(t, b, func(ch *amqp.Channel) {
-		_, err := ch.QueueDeclare(b.o.Prefix+".spy", true, false, false, false, quorum())
+		_, err := ch.QueueDeclare(b.o.Prefix+".spy", true, false, false, false, quorumArgs())
 		require.NoError(t, err)
 		require.NoError(t, ch.QueueBind(b.o.Prefix+".spy", queue, b.RetryExchange(), false, nil))
 	})

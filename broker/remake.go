@@ -127,13 +127,13 @@ func (t *topology) remakeNow(ctx context.Context, conn *amqp.Connection, own []s
 	if err := r.look(ctx, others); err != nil {
 		return fmt.Errorf("%w: %w", errUnlooked, err)
 	}
-	r.note(t.run(ctx, conn, t.ledger.lacking(own)))
+	r.failed(t.run(ctx, conn, t.ledger.lacking(own)))
 	var binds []step
 	for _, c := range r.known {
 		binds = append(binds, r.consumer(ctx, c)...)
 	}
 	t.bindAgain(ctx, conn, binds)
-	r.note(t.setMark(ctx, conn))
+	r.failed(t.setMark(ctx, conn))
 	err := few(r.errs)
 	if len(r.gone) == 0 || cutOff(ctx, conn) {
 		return err
@@ -162,7 +162,7 @@ type remaking struct {
 	errs  []error
 }
 
-func (r *remaking) note(err error) {
+func (r *remaking) failed(err error) {
 	if err != nil {
 		r.errs = append(r.errs, err)
 	}
@@ -226,7 +226,7 @@ func (r *remaking) consumer(ctx context.Context, c wire.Bound) (binds []step) {
 		t.ledger.forget(its)
 		steps := t.ledger.lacking(slices.Concat(t.baseSteps(), its, t.delaySteps(consumer.KnownDelays(nil))))
 		if err := t.run(ctx, r.conn, steps); err != nil {
-			r.note(fmt.Errorf("consumer %s: %w", c.Name, err))
+			r.failed(fmt.Errorf("consumer %s: %w", c.Name, err))
 			return nil
 		}
 		r.told.Consumers = append(r.told.Consumers, c)

@@ -45,7 +45,7 @@ func (x wanted) validate() error {
 		}
 	}
 	for _, h := range x.Hooks {
-		if err := h.validate(); err != nil {
+		if err := h.check(); err != nil {
 			return err
 		}
 	}
@@ -132,7 +132,7 @@ func (x wanted) Flags() string {
 		out = append(out, "--hook '"+h.Name+"="+strings.Join(h.Keys, ",")+"'")
 	}
 	for _, d := range x.Delays {
-		if !slices.Contains(DefaultLadder(), d) {
+		if !slices.Contains(consumer.DefaultLadder(), d) {
 			out = append(out, "--delay "+wire.DelayName(d))
 		}
 	}
