@@ -10,6 +10,7 @@ import (
 
 	"github.com/holdfastmq/holdfast"
 	"github.com/holdfastmq/holdfast/broker/internal/link"
+	"github.com/holdfastmq/holdfast/broker/internal/topology"
 	"github.com/holdfastmq/holdfast/broker/internal/wire"
 )
 
@@ -28,7 +29,7 @@ func (b *Broker) PublishAlert(ctx context.Context, a holdfast.Alert, keys ...str
 	if err != nil {
 		return "", err
 	}
-	if err := b.topo.declare(ctx, b.topo.alertSteps()); err != nil {
+	if err := b.topo.Declare(ctx, b.topo.AlertSteps()); err != nil {
 		return "", fmt.Errorf("alert: %w", deniedAlerts(err))
 	}
 	err = holdfast.ErrUnroutable
@@ -59,7 +60,7 @@ func deniedAlerts(err error) error {
 // KeepAlert keeps an alert for whoever comes that has somebody to tell. The last 10,000
 // are kept.
 func (b *Broker) KeepAlert(ctx context.Context, a holdfast.Alert) error {
-	_, err := b.PublishAlert(ctx, a, alertsNone)
+	_, err := b.PublishAlert(ctx, a, topology.AlertsNone)
 	return err
 }
 

@@ -82,7 +82,7 @@ func taking(t *testing.T, b *Broker, h Hook) (got chan holdfast.Alert, denied ch
 			Handle: func(a holdfast.Alert) error { got <- a; return nil }, Denied: func(err error) { denied <- err }, Ignored: func(why string) { ignored <- why }})
 	})
 	made.mu.Lock()
-	made.queues[b.o.Prefix] = append(made.queues[b.o.Prefix], b.AlertQueue(), b.topo.ownAlertQueue(h), b.HookQueue(h.Name))
+	made.queues[b.o.Prefix] = append(made.queues[b.o.Prefix], b.AlertQueue(), b.topo.OwnAlertQueue(h), b.HookQueue(h.Name))
 	made.mu.Unlock()
 	return got, denied, ignored
 }
@@ -97,12 +97,12 @@ func TestForgedAlerts(t *testing.T) {
 	body, err := json.Marshal(holdfast.Alert{Kind: holdfast.AlertParked, Group: "orders", ID: "forged", Remedy: "run this"})
 	require.NoError(t, err)
 	forged := amqp.Publishing{Body: body, Headers: amqp.Table{wire.HeaderKind: wire.KindAlert}}
-	publishRaw(t, b, "", b.topo.ownAlertQueue(h), forged)
+	publishRaw(t, b, "", b.topo.OwnAlertQueue(h), forged)
 	require.Contains(t, next(t, ignored), "default exchange")
 	publishRaw(t, b, "", b.AlertQueue(), forged)
 	require.Contains(t, next(t, ignored), "default exchange")
 	rawChannel(t, b, func(ch *amqp.Channel) {
-		require.NoError(t, ch.QueueBind(b.topo.ownAlertQueue(h), "foreign.#", b.TopicsExchange(), false, nil))
+		require.NoError(t, ch.QueueBind(b.topo.OwnAlertQueue(h), "foreign.#", b.TopicsExchange(), false, nil))
 	})
 	publishRaw(t, b, b.TopicsExchange(), "foreign.x", forged)
 	require.Contains(t, next(t, ignored), "through "+b.TopicsExchange())

@@ -35,7 +35,7 @@ const deniedAgain = 5 * time.Minute
 // ConsumeAlerts takes the alerts of a Hook, and those that nobody took, until ctx is
 // done. What its user may not have, it goes without.
 func (b *Broker) ConsumeAlerts(ctx context.Context, t AlertTaker) error {
-	if err := t.Hook.check(); err != nil {
+	if err := t.Hook.Check(); err != nil {
 		return err
 	}
 	if t.Denied == nil {
@@ -61,7 +61,7 @@ func (b *Broker) ConsumeAlerts(ctx context.Context, t AlertTaker) error {
 	}
 	both.Go(func() {
 		errs[1] = b.takeAlerts(ctx, common, func(ctx context.Context) (string, error) {
-			return b.AlertQueue(), b.topo.declare(ctx, b.topo.alertSteps())
+			return b.AlertQueue(), b.topo.Declare(ctx, b.topo.AlertSteps())
 		})
 	})
 	both.Wait()
@@ -76,12 +76,12 @@ func (b *Broker) hookQueueFor(ctx context.Context, h Hook) (string, error) {
 		return "", err
 	}
 	made := b.HookQueue(h.Name)
-	gone, err := b.topo.missing(ctx, conn, []string{made})
+	gone, err := b.topo.Missing(ctx, conn, []string{made})
 	if err != nil || len(gone) == 0 {
 		return made, err
 	}
-	own := b.topo.ownAlertQueue(h)
-	return own, b.topo.declare(ctx, b.topo.alertSteps(), b.topo.ownAlertSteps(own, h.Keys))
+	own := b.topo.OwnAlertQueue(h)
+	return own, b.topo.Declare(ctx, b.topo.AlertSteps(), b.topo.OwnAlertSteps(own, h.Keys))
 }
 
 // errOtherQueue means that alerts are to be taken out of another queue from now on.

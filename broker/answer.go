@@ -11,6 +11,7 @@ import (
 	amqp "github.com/rabbitmq/amqp091-go"
 
 	"github.com/holdfastmq/holdfast/broker/internal/link"
+	"github.com/holdfastmq/holdfast/broker/internal/topology"
 	"github.com/holdfastmq/holdfast/broker/internal/wire"
 	"github.com/holdfastmq/holdfast/internal/guard"
 )
@@ -65,7 +66,7 @@ func (s *board) serve(ctx context.Context) (subscribed bool, err error) {
 	// A new name each time: RabbitMQ may still hold the queue of a connection
 	// that it has not missed yet.
 	queue := s.b.StatusExchange() + "." + uuid.NewString()
-	if err := s.b.topo.declare(ctx, s.steps(queue)); err != nil {
+	if err := s.b.topo.Declare(ctx, s.steps(queue)); err != nil {
 		return false, err
 	}
 	sub, err := s.b.c.Subs.Subscribe(ctx, queue, 1)
@@ -100,10 +101,10 @@ func (s *board) serve(ctx context.Context) (subscribed bool, err error) {
 
 // steps declare the exchange and this process's queue, which takes few requests
 // and lives as long as its consumer, or a minute where it never gets one.
-func (s *board) steps(queue string) []step {
+func (s *board) steps(queue string) []topology.Step {
 	exchange := s.b.StatusExchange()
 	args := amqp.Table{"x-queue-type": "classic", "x-max-length": int64(100), "x-expires": time.Minute.Milliseconds()}
-	made := exchangeStep(exchange, amqp.ExchangeFanout, nil)
+	made := topology.ExchangeStep(exchange, amqp.ExchangeFanout, nil)
 	after := func(ch *amqp.Channel, err error) error {
 		if err != nil {
 			return err
@@ -113,9 +114,9 @@ func (s *board) steps(queue string) []step {
 		}
 		return ch.QueueBind(queue, "", exchange, false, nil)
 	}
-	return briefly(step{what: "exchange " + exchange + " and a queue of it", of: queue,
-		do:    func(ch *amqp.Channel, _ bool) error { return after(ch, made.do(ch, false)) },
-		there: func(ch *amqp.Channel, _ bool) error { return after(ch, made.there(ch, false)) }})
+	return topology.Briefly(topology.Step{What: "exchange " + exchange + " and a queue of it", Of: queue,
+		Do:    func(ch *amqp.Channel, _ bool) error { return after(ch, made.Do(ch, false)) },
+		There: func(ch *amqp.Channel, _ bool) error { return after(ch, made.There(ch, false)) }})
 }
 
 // reply answers one request. It goes over the connection for publishing, since a

@@ -8,6 +8,7 @@ import (
 
 	"github.com/holdfastmq/holdfast/broker/internal/consumer"
 	"github.com/holdfastmq/holdfast/broker/internal/link"
+	"github.com/holdfastmq/holdfast/broker/internal/topology"
 	"github.com/holdfastmq/holdfast/broker/internal/wire"
 )
 
@@ -21,13 +22,13 @@ type Broker struct {
 	o Options
 	// c is what the parts of the package share.
 	c     *link.Client
-	topo  *topology
+	topo  *topology.Maker
 	ops   *link.OpWriter
 	board *board
 	// waiting is for ParticipantWait.
 	waiting *waitAsking
 	// memory is of the consumers of all processes.
-	memory *memory
+	memory *topology.Memory
 	partly *link.Partly
 
 	checks     *checkAsker
@@ -50,22 +51,22 @@ func Open(ctx context.Context, o Options) (*Broker, error) {
 	}
 	b := &Broker{names: o.names(), o: o, c: o.client(), done: make(chan struct{})}
 	b.c.Run, b.cancel = context.WithCancel(context.Background())
-	b.memory = newMemory()
+	b.memory = topology.NewMemory()
 	b.partly = link.NewPartly()
 	process := uuid.NewString()
-	b.topo = newTopology(b.c, b.memory, topologyOptions{Process: process, NoDeclare: o.NoDeclare,
+	b.topo = topology.New(b.c, b.memory, topology.Options{Process: process, NoDeclare: o.NoDeclare,
 		Emptied: b.partly.Forget, OnRemade: o.OnRemade})
 	b.board, b.waiting = newBoard(b, process), newWaitAsking()
 	b.checks = newCheckAsker(b)
 	b.replyNames = newReplyNames(b)
-	b.c.Publishing = link.NewConnection("publish", o.link(), b.topo.restore)
+	b.c.Publishing = link.NewConnection("publish", o.link(), b.topo.Restore)
 	if o.OnRefused != nil {
 		b.c.Publishing.OnLost = func(err error) {
 			o.OnRefused(link.Refusal{Why: link.LostConnection, Reason: err.Error()})
 		}
 	}
-	b.c.Consuming = link.NewConnection("consume", o.link(), b.topo.restore)
-	b.c.Subs = &link.Subscriber{Connection: b.c.Consuming, Calls: b.c.Calls, Doubt: b.topo.ledger.doubt}
+	b.c.Consuming = link.NewConnection("consume", o.link(), b.topo.Restore)
+	b.c.Subs = &link.Subscriber{Connection: b.c.Consuming, Calls: b.c.Calls, Doubt: b.topo.Ledger.Doubt}
 	if err := b.c.Consuming.Start(ctx); err != nil {
 		b.cancel()
 		return nil, err
@@ -75,7 +76,7 @@ func Open(ctx context.Context, o Options) (*Broker, error) {
 		b.c.Consuming.Stop(ctx)
 		return nil, err
 	}
-	b.c.Pub = link.NewPublisher(b.c.Run, b.c.Publishing, b.topo, &b.topo.epoch, o.link())
+	b.c.Pub = link.NewPublisher(b.c.Run, b.c.Publishing, b.topo, &b.topo.Epoch, o.link())
 	b.ops = link.NewOpWriter(b.c.Run, b.c.Pub, o.link())
 	return b, nil
 }

@@ -15,6 +15,7 @@ import (
 	amqp "github.com/rabbitmq/amqp091-go"
 
 	"github.com/holdfastmq/holdfast/broker/internal/link"
+	"github.com/holdfastmq/holdfast/broker/internal/topology"
 	"github.com/holdfastmq/holdfast/broker/internal/wire"
 )
 
@@ -30,7 +31,7 @@ func (b *Broker) CheckRemotely(ctx context.Context, group string, txs []wire.Che
 		}
 		return out
 	}
-	wait := checkWait
+	wait := topology.CheckWait
 	if deadline, ok := ctx.Deadline(); ok {
 		wait = min(wait, time.Until(deadline)*9/10)
 	}
@@ -91,7 +92,7 @@ func (e lostError) Unwrap() error { return e.err }
 // ways are the exchanges through which a group's queue may be reached: ours, and the
 // default one for programs of an older version, whose queues are bound to none of ours.
 func (a *checkAsker) ways(ctx context.Context) []string {
-	if a.forbidden.Load() || a.b.topo.declare(ctx, a.b.topo.checkSteps()) != nil {
+	if a.forbidden.Load() || a.b.topo.Declare(ctx, a.b.topo.CheckSteps()) != nil {
 		return []string{""}
 	}
 	return []string{a.b.ChecksExchange(), ""}
@@ -139,7 +140,7 @@ func (a *checkAsker) over(ctx context.Context, ch *askChannel, exchange, queue, 
 	written := make(chan error, 1)
 	msg := wire.EncodeCheck(group, body)
 	msg.ReplyTo, msg.CorrelationId, msg.Timestamp = directReply, id, time.Now()
-	msg.Expiration = strconv.FormatInt(checkWait.Milliseconds(), 10) // the queue may have been made without a TTL
+	msg.Expiration = strconv.FormatInt(topology.CheckWait.Milliseconds(), 10) // the queue may have been made without a TTL
 	if exchange != "" && ch.answers != "" {
 		msg.ReplyTo = ch.answers
 	}
@@ -174,7 +175,7 @@ func (a *checkAsker) lost(why error, exchange, queue, group string) error {
 		}
 		a.forbidden.Store(true)
 	case is && ae.Code == amqp.NotFound:
-		a.b.topo.ledger.forget(a.b.topo.checkSteps())
+		a.b.topo.Ledger.Forget(a.b.topo.CheckSteps())
 	}
 	return lostError{why}
 }

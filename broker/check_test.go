@@ -12,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/holdfastmq/holdfast"
+	"github.com/holdfastmq/holdfast/broker/internal/topology"
 	"github.com/holdfastmq/holdfast/broker/internal/wire"
 	"github.com/holdfastmq/holdfast/internal/stack/stacktest"
 )
@@ -34,7 +35,7 @@ func newForeign(t *testing.T, b *Broker, group string, answer func(d amqp.Delive
 	ch, err := conn.Channel()
 	require.NoError(t, err)
 	args := quorumArgs()
-	args["x-message-ttl"] = checkWait.Milliseconds()
+	args["x-message-ttl"] = topology.CheckWait.Milliseconds()
 	_, err = ch.QueueDeclare(b.CheckQueue(group), true, false, false, false, args)
 	require.NoError(t, err)
 	ds, err := ch.Consume(b.CheckQueue(group), "", false, false, false, false, nil)

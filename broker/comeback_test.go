@@ -49,16 +49,16 @@ func TestComingBackIsOneLook(t *testing.T) {
 	}
 	handled := manyConsumers(t, b, n)
 	allHandle(t, b, handled, n, "t1")
-	once := uint64(len(b.topo.all()) + len(b.topo.ownQueues()))
+	once := uint64(len(b.topo.All()) + len(b.topo.OwnQueues()))
 
-	before := b.topo.written.Load()
+	before := b.topo.Written.Load()
 	cutConnections(b)
 	allHandle(t, b, handled, n, "t2")
 	status := uint64(10) // the queue of status requests is new each time
-	require.LessOrEqual(t, b.topo.written.Load()-before, 2*once+status, "each of two connections may be cut a moment after the other is back")
+	require.LessOrEqual(t, b.topo.Written.Load()-before, 2*once+status, "each of two connections may be cut a moment after the other is back")
 
 	eventually(t, "the other connection is back, too", b.c.Consuming.IsUp)
-	before = b.topo.written.Load()
+	before = b.topo.Written.Load()
 	b.c.Publishing.Mu.Lock()
 	raw := b.c.Publishing.Raw
 	b.c.Publishing.Mu.Unlock()
@@ -69,7 +69,7 @@ func TestComingBackIsOneLook(t *testing.T) {
 		return b.c.Publishing.Raw != raw
 	})
 	allHandle(t, b, handled, n, "t3")
-	require.LessOrEqual(t, b.topo.written.Load()-before, status)
+	require.LessOrEqual(t, b.topo.Written.Load()-before, status)
 }
 
 // A queue that is deleted is made again, by whoever notices, with its bindings.
@@ -93,7 +93,7 @@ func TestDeletedUnderItsConnection(t *testing.T) {
 	// Nobody consumed this one; who is about to finds out.
 	ctx, idle := testContext(t), b.ConsumerQueue("idle")
 	declare := func() error {
-		return b.topo.declareConsumer(ctx, "idle", wire.Bindings{Topics: []string{"all"}}, consumer.KnownDelays(nil))
+		return b.topo.DeclareConsumer(ctx, "idle", wire.Bindings{Topics: []string{"all"}}, consumer.KnownDelays(nil))
 	}
 	require.NoError(t, declare())
 	rawChannel(t, b, func(ch *amqp.Channel) {
@@ -102,10 +102,10 @@ func TestDeletedUnderItsConnection(t *testing.T) {
 	})
 	_, err := b.c.Subs.Subscribe(ctx, idle, 1)
 	require.Error(t, err)
-	require.True(t, b.topo.ledger.doubted(idle))
+	require.True(t, b.topo.Ledger.Doubted(idle))
 	require.NoError(t, declare())
 	require.NotEqual(t, -1, ready(t, b, idle))
-	require.False(t, b.topo.ledger.doubted(idle))
+	require.False(t, b.topo.Ledger.Doubted(idle))
 }
 
 // BenchmarkComeBack restarts a RabbitMQ of its own, and prints how long 200 consumers of
@@ -125,12 +125,12 @@ func BenchmarkComeBack(bench *testing.B) {
 	allHandle(bench, b, handled, n, "before")
 	bench.Logf("first handled: %v", time.Since(began))
 	for i := 0; bench.Loop(); i++ {
-		written := b.topo.written.Load()
+		written := b.topo.Written.Load()
 		require.NoError(bench, s.RabbitMQ.Restart(ctx))
 		began := time.Now()
 		allHandle(bench, b, handled, n, "t"+strconv.Itoa(i))
 		took := time.Since(began)
 		bench.ReportMetric(took.Seconds(), "s-back")
-		bench.ReportMetric(float64(b.topo.written.Load()-written), "declarations")
+		bench.ReportMetric(float64(b.topo.Written.Load()-written), "declarations")
 	}
 }

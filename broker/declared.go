@@ -4,56 +4,59 @@ import (
 	"context"
 	"time"
 
+	"github.com/holdfastmq/holdfast/broker/internal/topology"
 	"github.com/holdfastmq/holdfast/broker/internal/wire"
 )
 
 type (
 	// Topology is what processes need in RabbitMQ.
-	Topology = wanted
+	Topology = topology.Wanted
 	// MissingError says what is missing in RabbitMQ and is not made, because of
 	// [Options.NoDeclare].
-	MissingError = missingError
+	MissingError = topology.MissingError
 	// Remade tells that queues which had been there were missing in RabbitMQ, so that
 	// what was in them is lost, and that they were made again.
-	Remade = remade
+	Remade = topology.Remade
 	// Installation is a group of another installation.
-	Installation = installation
+	Installation = topology.Installation
 	// Hook are processes that take the same alerts: each alert goes to one of them.
-	Hook = hook
+	Hook = topology.Hook
 )
 
 // RememberFor is how long after a consumer was seen last its queue is made
 // again. Later that is left to its own process, or to a person.
-const RememberFor = rememberFor
+const RememberFor = topology.RememberFor
 
 // BoundConsumer is a consumer of a [Topology].
 func BoundConsumer(name string, topics []string, notices ...string) wire.Bound {
-	return boundConsumer(name, topics, notices...)
+	return topology.BoundConsumer(name, topics, notices...)
 }
 
 // ParseBound reads NAME=TOPIC,TOPIC…, as [Topology.Flags] writes it.
-func ParseBound(s string) (wire.Bound, error) { return parseBound(s) }
+func ParseBound(s string) (wire.Bound, error) { return topology.ParseBound(s) }
 
 // ParseHook reads NAME=KEY,KEY…, as [Topology.Flags] writes it.
-func ParseHook(s string) (Hook, error) { return parseHook(s) }
+func ParseHook(s string) (Hook, error) { return topology.ParseHook(s) }
 
 // HookOf is the Hook of processes of a group, which is empty if they have none, and of
 // consumers; all says that they take everybody's alerts.
-func HookOf(group string, consumers []string, all bool) Hook { return hookOf(group, consumers, all) }
+func HookOf(group string, consumers []string, all bool) Hook {
+	return topology.HookOf(group, consumers, all)
+}
 
 // AlertsOfGroup and AlertsOfConsumer are keys of the alerts of a group or a consumer.
-func AlertsOfGroup(name string) string    { return alertsOfGroup(name) }
-func AlertsOfConsumer(name string) string { return alertsOfConsumer(name) }
+func AlertsOfGroup(name string) string    { return topology.AlertsOfGroup(name) }
+func AlertsOfConsumer(name string) string { return topology.AlertsOfConsumer(name) }
 
 // AlertsOfAll is the key of the alerts that nobody else takes.
-func AlertsOfAll() string { return alertsOfAll() }
+func AlertsOfAll() string { return topology.AlertsOfAll() }
 
 // DeclareGroup makes the half queues of a producer group, and what every group
 // needs: the topics exchange and the queue of dead letters. What exists already
 // is left as it is; if it exists with other arguments, the error says how to
 // migrate. It is remembered, and made again when RabbitMQ comes back without it.
 func (b *Broker) DeclareGroup(ctx context.Context, group string) error {
-	return b.topo.declareGroup(ctx, group)
+	return b.topo.DeclareGroup(ctx, group)
 }
 
 // DeclareConsumer makes the queue of a consumer, binds it to topics, in which *
@@ -65,42 +68,42 @@ func (b *Broker) DeclareGroup(ctx context.Context, group string) error {
 //
 // notices are the topics whose compensation notices it gets.
 func (b *Broker) DeclareConsumer(ctx context.Context, name string, topics []string, notices ...string) error {
-	return b.topo.declareNamed(ctx, name, wire.Bindings{Topics: topics, Notices: notices})
+	return b.topo.DeclareNamed(ctx, name, wire.Bindings{Topics: topics, Notices: notices})
 }
 
 // Require makes all that is missing, or with [Options.NoDeclare] names it, in a
 // [MissingError].
-func (b *Broker) Require(ctx context.Context, x Topology) error { return b.topo.require(ctx, x) }
+func (b *Broker) Require(ctx context.Context, x Topology) error { return b.topo.Require(ctx, x) }
 
 // List says in words what Require makes.
-func (b *Broker) List(x Topology) ([]string, error) { return b.topo.list(x) }
+func (b *Broker) List(x Topology) ([]string, error) { return b.topo.List(x) }
 
 // Recall takes over what was remembered before, and makes those queues of it that
 // are missing. Call it before the first publish. An error means that it could not
 // look; what could not be made is told ([Options.OnRemade]).
 func (b *Broker) Recall(ctx context.Context, known []wire.Bound) error {
-	return b.topo.recall(ctx, known)
+	return b.topo.Recall(ctx, known)
 }
 
 // CheckRemembered looks whether the queues of all remembered consumers are there,
 // makes those that are missing, and binds all of them anew.
-func (b *Broker) CheckRemembered(ctx context.Context) error { return b.topo.checkRemembered(ctx) }
+func (b *Broker) CheckRemembered(ctx context.Context) error { return b.topo.CheckRemembered(ctx) }
 
 // Remembered are the consumers that this Broker remembers, by name: those that
 // [Broker.Recall] was given, and those that [Broker.Learn] has heard of.
-func (b *Broker) Remembered() []wire.Bound { return b.memory.all(time.Now()) }
+func (b *Broker) Remembered() []wire.Bound { return b.memory.All(time.Now()) }
 
 // BoundTo are the remembered consumers that messages of a topic are for.
-func (b *Broker) BoundTo(topic string) []wire.Bound { return b.memory.wants(topic) }
+func (b *Broker) BoundTo(topic string) []wire.Bound { return b.memory.Wants(topic) }
 
 // SameTaskQueue are the groups of other installations on this RabbitMQ whose prefix and
 // name together are those of a group of this one: a.b with c, and a with b.c.
 func (b *Broker) SameTaskQueue(ctx context.Context, group string) ([]Installation, error) {
-	return b.topo.sameTaskQueue(ctx, group)
+	return b.topo.SameTaskQueue(ctx, group)
 }
 
 // Unprotected are those of the queues of dead letters that an older version of
 // Holdfast has made, so that what a policy takes out of them is lost.
 func (b *Broker) Unprotected(ctx context.Context) ([]string, error) {
-	return b.topo.unprotectedQueues(ctx)
+	return b.topo.UnprotectedQueues(ctx)
 }

@@ -56,7 +56,7 @@ func (b *Broker) ConsumeExpired(ctx context.Context, told func(Expired)) error {
 		}
 	}
 	err := b.c.Subs.Resubscribe(ctx, e.Log, b.ExpiredQueue(), expiredPrefetch,
-		func(ctx context.Context) error { return b.topo.declare(ctx, b.topo.baseSteps()) },
+		func(ctx context.Context) error { return b.topo.Declare(ctx, b.topo.BaseSteps()) },
 		func(ctx context.Context, s *link.Subscription) {
 			e.Session(ctx, s, e.record)
 			if ctx.Err() != nil {
@@ -68,7 +68,7 @@ func (b *Broker) ConsumeExpired(ctx context.Context, told func(Expired)) error {
 
 // mayNotRead reports whether RabbitMQ refuses to let this user read a queue.
 func (b *Broker) mayNotRead(ctx context.Context, queue string) bool {
-	if b.topo.declare(ctx, b.topo.baseSteps()) != nil {
+	if b.topo.Declare(ctx, b.topo.BaseSteps()) != nil {
 		return false
 	}
 	var ae *amqp.Error

@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"github.com/holdfastmq/holdfast/broker/internal/link"
+	"github.com/holdfastmq/holdfast/broker/internal/topology"
 	"github.com/holdfastmq/holdfast/broker/internal/wire"
 )
 
@@ -18,7 +19,7 @@ func (b *Broker) Postpone(ctx context.Context, h wire.HandledRecord) error {
 	msg.Headers[wire.HeaderLate] = "1"
 	// No consumer's queue has that name: so it takes the way of those whose
 	// consumer is gone, to the queue of dead letters.
-	p := link.Publication{Exchange: b.RetryQueue(postponed), Key: b.DeadQueue(), Mandatory: true, Repair: true,
+	p := link.Publication{Exchange: b.RetryQueue(topology.Postponed), Key: b.DeadQueue(), Mandatory: true, Repair: true,
 		Msg: msg}
 	if err := b.c.Pub.One(ctx, &p, ""); err != nil {
 		return fmt.Errorf("put off the record that the redelivered message %s was handled: %w", h.MessageID, err)

@@ -16,6 +16,7 @@ import (
 
 	"github.com/holdfastmq/holdfast"
 	"github.com/holdfastmq/holdfast/broker/internal/link"
+	"github.com/holdfastmq/holdfast/broker/internal/topology"
 	"github.com/holdfastmq/holdfast/broker/internal/wire"
 	"github.com/holdfastmq/holdfast/internal/stack/stacktest"
 )
@@ -78,16 +79,16 @@ func deleteMade(t testing.TB, url, prefix string) {
 
 // queues are the queues that the Broker may have declared.
 func (b *Broker) queues() []string {
-	out := []string{b.DeadQueue(), b.ExpiredQueue(), b.OversizedQueue(), b.RetryQueue(postponed)}
+	out := []string{b.DeadQueue(), b.ExpiredQueue(), b.OversizedQueue(), b.RetryQueue(topology.Postponed)}
 	for _, c := range b.Remembered() {
 		out = append(out, b.HeldQueue(c.Name))
 	}
-	for _, s := range b.topo.all() {
-		if s.what != "queue "+s.of {
+	for _, s := range b.topo.All() {
+		if s.What != "queue "+s.Of {
 			continue
 		}
-		out = append(out, s.of)
-		if group := wire.GroupOfReplies(b.o.Prefix, s.of); group != "" {
+		out = append(out, s.Of)
+		if group := wire.GroupOfReplies(b.o.Prefix, s.Of); group != "" {
 			out = append(out, b.InstanceReplyQueue(group))
 		}
 	}

@@ -121,7 +121,7 @@ func (b *Broker) ConsumeDead(ctx context.Context, o DeadOptions) error {
 		slots: make(chan struct{}, o.Concurrency)}
 	defer in.Cancel(nil)
 	err := b.c.Subs.Resubscribe(ctx, in.log, b.DeadQueue(), o.Prefetch,
-		func(ctx context.Context) error { return b.topo.declare(ctx, b.topo.baseSteps()) },
+		func(ctx context.Context) error { return b.topo.Declare(ctx, b.topo.BaseSteps()) },
 		func(ctx context.Context, s *link.Subscription) {
 			in.Session(ctx, s, in.record)
 			if ctx.Err() != nil {

@@ -136,7 +136,7 @@ func TestIntakeOfARetryWithoutQueue(t *testing.T) {
 		require.NoError(t, ch.ExchangeDeclare(b.DeadQueue(), amqp.ExchangeFanout, true, false, false, false, nil))
 		require.NoError(t, ch.QueueBind(b.DeadQueue(), "", b.DeadQueue(), false, nil))
 		require.NoError(t, ch.ExchangeDeclare(exit, amqp.ExchangeDirect, true, false, false, false, amqp.Table{"alternate-exchange": b.DeadQueue()}))
-		args := b.topo.guarded()
+		args := b.topo.Guarded()
 		delete(args, "x-dead-letter-routing-key")
 		args["x-dead-letter-exchange"], args["x-message-ttl"] = exit, int64(1)
 		_, err := ch.QueueDeclare(delay, true, false, false, false, args)

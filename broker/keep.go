@@ -21,7 +21,7 @@ type KeeperStats = keeper.Stats
 var ErrYield = keeper.ErrYield
 
 func (b *Broker) keeperHost() keeper.Host {
-	return keeper.Host{Client: b.c, DeclareGroup: b.DeclareGroup, Losses: b.topo.lossesOf,
+	return keeper.Host{Client: b.c, DeclareGroup: b.DeclareGroup, Losses: b.topo.LossesOf,
 		Show: b.showKeeper, Listen: b.board.listen, SayAble: b.board.sayAble, LookForQueues: b.lookForQueues}
 }
 

@@ -11,6 +11,7 @@ import (
 	amqp "github.com/rabbitmq/amqp091-go"
 
 	"github.com/holdfastmq/holdfast/broker/internal/link"
+	"github.com/holdfastmq/holdfast/broker/internal/topology"
 	"github.com/holdfastmq/holdfast/broker/internal/wire"
 )
 
@@ -83,12 +84,12 @@ func (b *Broker) learn(ctx context.Context, o Learning) error {
 	}
 	var seen []wire.Bound
 	for _, c := range boundOf(answers) {
-		if c.Valid() && len(seen) < maxRemembered {
+		if c.Valid() && len(seen) < topology.MaxRemembered {
 			seen = append(seen, c)
 		}
 	}
-	news := b.memory.unknown(seen)
-	if b.memory.note(time.Now(), seen...) {
+	news := b.memory.Unknown(seen)
+	if b.memory.Note(time.Now(), seen...) {
 		b.c.Log.Debug("new consumers, or new topics of known ones", "consumers", len(seen))
 	}
 	if len(news) > 0 && o.News != nil {
@@ -115,8 +116,8 @@ func (b *Broker) look(ctx context.Context, o Learning) error {
 		for _, c := range kept {
 			names[c.Name] = true
 		}
-		b.memory.note(time.Now(), kept...)
-		b.memory.forget(func(name string) bool { return names[name] })
+		b.memory.Note(time.Now(), kept...)
+		b.memory.Forget(func(name string) bool { return names[name] })
 	}
 	return b.CheckRemembered(ctx)
 }

@@ -154,7 +154,7 @@ func TestSmallFrames(t *testing.T) {
 		return b.Consume(ctx, Subscription{Name: "c", Topics: []string{"x"}, Tries: 1, Ladder: []time.Duration{time.Millisecond, time.Millisecond, time.Millisecond},
 			Handle: func(context.Context, Delivery) error { return fmt.Errorf("%s", strings.Repeat("long ", 1000)) }})
 	})
-	eventually(t, "the queue", func() bool { return b.topo.hasConsumer("c") })
+	eventually(t, "the queue", func() bool { return b.topo.HasConsumer("c") })
 	ms := messages("t", "x", 1)
 	ms[0].Headers = map[string]string{"large": strings.Repeat("x", 5<<10), "small": "1"}
 	require.NoError(t, b.PublishMessages(ctx, "g", "t", ms))

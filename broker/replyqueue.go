@@ -72,7 +72,7 @@ func (r *replyNames) make(group string) string {
 func (b *Broker) PrepareReplies(ctx context.Context, group string) error {
 	ctx, cancel := b.c.Timeout(ctx)
 	defer cancel()
-	return b.topo.declareReplies(ctx, group)
+	return b.topo.DeclareReplies(ctx, group)
 }
 
 // errRefusedQueue means that only another name can help.
@@ -82,7 +82,7 @@ var errRefusedQueue = fmt.Errorf("%w: RabbitMQ refuses the queue", holdfast.ErrI
 var errNoQueue = fmt.Errorf("%w: RabbitMQ grants no queue", holdfast.ErrInvalid)
 
 func (b *Broker) declareInstanceReplies(ctx context.Context, group, queue string) error {
-	err := b.topo.declare(ctx, b.topo.instanceReplySteps(queue, b.ReplyQueue(group)))
+	err := b.topo.Declare(ctx, b.topo.InstanceReplySteps(queue, b.ReplyQueue(group)))
 	var ae *amqp.Error
 	if errors.As(err, &ae) && ae.Code == amqp.AccessRefused {
 		return fmt.Errorf("%w: %w", errNoQueue, err)

@@ -53,7 +53,7 @@ func TestFullQueue(t *testing.T) {
 	var told refused
 	b := open(t, stacktest.Shared(t).AMQPURL(), stacktest.Prefix(t), func(o *Options) { o.OnRefused = told.tell })
 	b.c.Pub.RenewAfter = 0 // RabbitMQ's channels remember what refused
-	b.topo.heldFor = longHeld
+	b.topo.HeldFor = longHeld
 	ctx := testContext(t)
 	require.NoError(t, b.DeclareConsumer(ctx, "full", []string{"order.#"}))
 	require.NoError(t, b.DeclareConsumer(ctx, "well", []string{"order.*"}))
@@ -105,7 +105,7 @@ func TestFullQueue(t *testing.T) {
 func TestFullQueueOfNotices(t *testing.T) {
 	t.Parallel()
 	b := open(t, stacktest.Shared(t).AMQPURL(), stacktest.Prefix(t), nil)
-	b.topo.heldFor = longHeld
+	b.topo.HeldFor = longHeld
 	ctx := testContext(t)
 	require.NoError(t, b.DeclareConsumer(ctx, "full", []string{"x"}, "order.placed"))
 	lift := limitQueue(t, b.ConsumerQueue("full"), 1)

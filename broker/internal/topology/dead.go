@@ -1,4 +1,4 @@
-package broker
+package topology
 
 import (
 	"context"
@@ -8,12 +8,12 @@ import (
 	amqp "github.com/rabbitmq/amqp091-go"
 )
 
-// postponed is how long a record waits that was put off.
-const postponed = 10 * time.Second
+// Postponed is how long a record waits that was put off.
+const Postponed = 10 * time.Second
 
 // protected is a queue from which what RabbitMQ takes out goes to the queue of
 // expired ones.
-func (t *topology) protected() amqp.Table {
+func (t *Maker) protected() amqp.Table {
 	args := quorum()
 	args["x-dead-letter-exchange"] = t.c.ExpiredQueue()
 	args["x-dead-letter-strategy"] = "at-least-once"
@@ -23,16 +23,16 @@ func (t *topology) protected() amqp.Table {
 
 // protectedStep declares a queue as protected, unless an older version of Holdfast
 // has made it without that, or must be able to declare it: queues cannot be changed.
-func (t *topology) protectedStep(name string) step {
-	as := map[bool]step{false: queueStep(name, t.protected()), true: queueStep(name, quorum())}
-	return step{what: as[false].what, of: name, there: as[false].there, do: func(ch *amqp.Channel, _ bool) error {
+func (t *Maker) protectedStep(name string) Step {
+	as := map[bool]Step{false: queueStep(name, t.protected()), true: queueStep(name, quorum())}
+	return Step{What: as[false].What, Of: name, There: as[false].There, Do: func(ch *amqp.Channel, _ bool) error {
 		t.mu.Lock()
 		found, known := t.unprotected[name]
 		t.mu.Unlock()
 		if !known {
 			found = t.c.Rolling
 		}
-		err := as[found].do(ch, false)
+		err := as[found].Do(ch, false)
 		var ae *amqp.Error
 		if known || !errors.As(err, &ae) || ae.Code != amqp.PreconditionFailed {
 			return err
@@ -48,19 +48,19 @@ func (t *topology) protectedStep(name string) step {
 var errAgain = errors.New("holdfast: once more")
 
 // deadSteps make the queue of dead letters and what belongs to it.
-func (t *topology) deadSteps() []step {
+func (t *Maker) deadSteps() []Step {
 	dead, expired := t.c.DeadQueue(), t.c.ExpiredQueue()
-	return []step{
-		queueStep(expired, quorum()), exchangeStep(expired, amqp.ExchangeFanout, nil), bindStep(expired, "", expired),
-		t.protectedStep(dead), exchangeStep(dead, amqp.ExchangeFanout, nil), bindStep(dead, "", dead),
+	return []Step{
+		queueStep(expired, quorum()), ExchangeStep(expired, amqp.ExchangeFanout, nil), bindStep(expired, "", expired),
+		t.protectedStep(dead), ExchangeStep(dead, amqp.ExchangeFanout, nil), bindStep(dead, "", dead),
 		t.protectedStep(t.c.OversizedQueue()), bindStep(t.c.OversizedQueue(), t.c.OversizedQueue(),
 			t.c.QueuesExchange()),
 	}
 }
 
-// unprotectedQueues are those of the queues of dead letters that an older version of
+// UnprotectedQueues are those of the queues of dead letters that an older version of
 // Holdfast has made, so that what a policy takes out of them is lost.
-func (t *topology) unprotectedQueues(ctx context.Context) ([]string, error) {
+func (t *Maker) UnprotectedQueues(ctx context.Context) ([]string, error) {
 	ctx, cancel := t.c.Timeout(ctx)
 	defer cancel()
 	conn, err := t.c.Consuming.Get(ctx)
@@ -80,7 +80,7 @@ func (t *topology) unprotectedQueues(ctx context.Context) ([]string, error) {
 			continue
 		}
 		err = t.c.Calls.OnChannel(ctx, conn,
-			func(ch *amqp.Channel) error { return queueStep(name, t.protected()).do(ch, false) })
+			func(ch *amqp.Channel) error { return queueStep(name, t.protected()).Do(ch, false) })
 		var ae *amqp.Error
 		switch {
 		case errors.As(err, &ae) && ae.Code == amqp.PreconditionFailed:

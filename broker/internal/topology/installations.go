@@ -1,4 +1,4 @@
-package broker
+package topology
 
 import (
 	"context"
@@ -16,14 +16,14 @@ import (
 // queue by different names. RabbitMQ keeps them apart, since the arguments of a queue name
 // its prefix; Temporal does not, where a task queue is the prefix and the group.
 
-// installation is a group of another installation.
-type installation struct {
+// Installation is a group of another installation.
+type Installation struct {
 	Prefix, Group string
 }
 
-// sameTaskQueue are the groups of other installations on this RabbitMQ whose prefix and
+// SameTaskQueue are the groups of other installations on this RabbitMQ whose prefix and
 // name together are those of a group of this one: a.b with c, and a with b.c.
-func (t *topology) sameTaskQueue(ctx context.Context, group string) (out []installation, err error) {
+func (t *Maker) SameTaskQueue(ctx context.Context, group string) (out []Installation, err error) {
 	var conn *amqp.Connection
 	for _, prefix := range prefixesIn(t.c.Prefix + "." + group) {
 		other := strings.TrimPrefix(t.c.Prefix+"."+group, prefix+".")
@@ -35,12 +35,12 @@ func (t *topology) sameTaskQueue(ctx context.Context, group string) (out []insta
 				return nil, err
 			}
 		}
-		gone, err := t.missing(ctx, conn, []string{prefix + wire.HalfName + "." + other})
+		gone, err := t.Missing(ctx, conn, []string{prefix + wire.HalfName + "." + other})
 		if err != nil {
 			return out, err
 		}
 		if len(gone) == 0 {
-			out = append(out, installation{prefix, other})
+			out = append(out, Installation{prefix, other})
 		}
 	}
 	return out, nil
@@ -58,7 +58,7 @@ func prefixesIn(name string) (out []string) {
 
 // whoseElse says whose a queue or exchange may be that exists with other arguments: of
 // which installation, with another prefix, names may begin as this one does.
-func (t *topology) whoseElse(ctx context.Context, conn *amqp.Connection, name string) string {
+func (t *Maker) whoseElse(ctx context.Context, conn *amqp.Connection, name string) string {
 	for _, prefix := range prefixesIn(name) {
 		if prefix == t.c.Prefix {
 			continue

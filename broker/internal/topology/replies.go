@@ -1,4 +1,4 @@
-package broker
+package topology
 
 import (
 	"context"
@@ -16,15 +16,15 @@ const (
 )
 
 // replySteps declare a durable reply queue.
-func (t *topology) replySteps(queue string) []step {
-	return []step{queueStep(queue, t.guarded()), bindStep(queue, queue, t.c.RepliesExchange())}
+func (t *Maker) replySteps(queue string) []Step {
+	return []Step{queueStep(queue, t.Guarded()), bindStep(queue, queue, t.c.RepliesExchange())}
 }
 
-// instanceReplySteps declare a process's reply queue. It is not exclusive: after a
+// InstanceReplySteps declare a process's reply queue. It is not exclusive: after a
 // lost connection RabbitMQ may take that one for alive for a while, and refuse the
 // queue to the next.
-func (t *topology) instanceReplySteps(queue, durable string) []step {
-	return briefly(exchangeStep(t.c.RepliesExchange(), amqp.ExchangeDirect, nil), queueStep(queue, amqp.Table{
+func (t *Maker) InstanceReplySteps(queue, durable string) []Step {
+	return Briefly(ExchangeStep(t.c.RepliesExchange(), amqp.ExchangeDirect, nil), queueStep(queue, amqp.Table{
 		"x-queue-type":              "classic",
 		"x-expires":                 replyExpires.Milliseconds(),
 		"x-message-ttl":             replyTTL.Milliseconds(),
@@ -33,10 +33,10 @@ func (t *topology) instanceReplySteps(queue, durable string) []step {
 	}), bindStep(queue, queue, t.c.RepliesExchange()))
 }
 
-// declareReplies makes the durable reply queue of a group. It is remembered like a
+// DeclareReplies makes the durable reply queue of a group. It is remembered like a
 // group.
-func (t *topology) declareReplies(ctx context.Context, group string) error {
-	if err := t.declare(ctx, t.baseSteps(), t.replySteps(t.c.ReplyQueue(group))); err != nil {
+func (t *Maker) DeclareReplies(ctx context.Context, group string) error {
+	if err := t.Declare(ctx, t.BaseSteps(), t.replySteps(t.c.ReplyQueue(group))); err != nil {
 		return err
 	}
 	t.mu.Lock()
@@ -45,8 +45,8 @@ func (t *topology) declareReplies(ctx context.Context, group string) error {
 	return nil
 }
 
-// hasReplies reports whether this Broker takes the replies of a group.
-func (t *topology) hasReplies(group string) bool {
+// HasReplies reports whether this Broker takes the replies of a group.
+func (t *Maker) HasReplies(group string) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return t.replies[group]

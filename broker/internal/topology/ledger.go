@@ -1,4 +1,4 @@
-package broker
+package topology
 
 import (
 	"context"
@@ -41,7 +41,7 @@ func (l *ledger) now() uint64 {
 }
 
 // add notes what was made in an era.
-func (l *ledger) add(era uint64, steps []step) {
+func (l *ledger) add(era uint64, steps []Step) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if era != l.era {
@@ -49,37 +49,37 @@ func (l *ledger) add(era uint64, steps []step) {
 	}
 	for _, s := range steps {
 		if !s.brief {
-			l.made[s.what] = s.of
+			l.made[s.What] = s.Of
 		}
 	}
 }
 
 // lacking are the steps that are to be taken.
-func (l *ledger) lacking(steps []step) (out []step) {
+func (l *ledger) lacking(steps []Step) (out []Step) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	seen := map[string]bool{}
 	for _, s := range steps {
-		if _, made := l.made[s.what]; !made && !seen[s.what] {
-			seen[s.what] = true
+		if _, made := l.made[s.What]; !made && !seen[s.What] {
+			seen[s.What] = true
 			out = append(out, s)
 		}
 	}
 	return out
 }
 
-// forget has the steps taken again.
-func (l *ledger) forget(steps []step) {
+// Forget has the steps taken again.
+func (l *ledger) Forget(steps []Step) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for _, s := range steps {
-		delete(l.made, s.what)
+		delete(l.made, s.What)
 	}
 }
 
-// doubt notes that a queue may be gone: who consumed it was cut off, and its
+// Doubt notes that a queue may be gone: who consumed it was cut off, and its
 // connection was not.
-func (l *ledger) doubt(queue string) {
+func (l *ledger) Doubt(queue string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.doubts[queue] = true
@@ -90,8 +90,8 @@ func (l *ledger) doubt(queue string) {
 	}
 }
 
-// doubted reports whether one of the queues is to be looked for.
-func (l *ledger) doubted(queues ...string) bool {
+// Doubted reports whether one of the queues is to be looked for.
+func (l *ledger) Doubted(queues ...string) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return slices.ContainsFunc(queues, func(q string) bool { return l.doubts[q] })
@@ -126,8 +126,8 @@ func (l *ledger) attesting() []*amqp.Connection {
 
 // witnessed asks the connections that were there all the time whether they still are:
 // what RabbitMQ stores outlives everything but the end of RabbitMQ, and that ends them.
-func (t *topology) witnessed(ctx context.Context) bool {
-	for _, conn := range t.ledger.attesting() {
+func (t *Maker) witnessed(ctx context.Context) bool {
+	for _, conn := range t.Ledger.attesting() {
 		err := t.limited(ctx, func() error {
 			ch, err := conn.Channel()
 			if err == nil {

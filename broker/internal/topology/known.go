@@ -1,4 +1,4 @@
-package broker
+package topology
 
 import (
 	"context"
@@ -11,15 +11,15 @@ import (
 )
 
 // others are the remembered consumers that this process has not declared itself.
-func (t *topology) others() []wire.Bound {
-	all := t.memory.all(time.Now())
+func (t *Maker) others() []wire.Bound {
+	all := t.memory.All(time.Now())
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return slices.DeleteFunc(all, func(c wire.Bound) bool { _, own := t.consumers[c.Name]; return own })
 }
 
-// ownQueues are the durable queues that this process has declared.
-func (t *topology) ownQueues() (names []string) {
+// OwnQueues are the durable queues that this process has declared.
+func (t *Maker) OwnQueues() (names []string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if len(t.groups)+len(t.consumers)+len(t.replies) > 0 {
@@ -37,7 +37,7 @@ func (t *topology) ownQueues() (names []string) {
 	return names
 }
 
-func (t *topology) queuesOf(cs []wire.Bound) (names []string) {
+func (t *Maker) queuesOf(cs []wire.Bound) (names []string) {
 	for _, c := range cs {
 		names = append(names, t.c.ConsumerQueue(c.Name), t.c.AloneQueue(c.Name))
 	}
@@ -45,7 +45,7 @@ func (t *topology) queuesOf(cs []wire.Bound) (names []string) {
 }
 
 // bindSteps are a remembered consumer's bindings.
-func (t *topology) bindSteps(c wire.Bound) (steps []step) {
+func (t *Maker) bindSteps(c wire.Bound) (steps []Step) {
 	to, queue := c.Bindings(), t.c.ConsumerQueue(c.Name)
 	for exchange, topics := range map[string][]string{t.c.TopicsExchange(): to.Topics,
 		t.c.NoticesExchange(): to.Noticed()} {
@@ -53,17 +53,17 @@ func (t *topology) bindSteps(c wire.Bound) (steps []step) {
 			steps = append(steps, bindStep(queue, topic, exchange))
 		}
 	}
-	return briefly(steps...)
+	return Briefly(steps...)
 }
 
 // bindAgain makes sure of remembered consumers' bindings: RabbitMQ cannot be
 // asked for them. A user who may not bind leaves that to the consumer.
-func (t *topology) bindAgain(ctx context.Context, conn *amqp.Connection, steps []step) {
+func (t *Maker) bindAgain(ctx context.Context, conn *amqp.Connection, steps []Step) {
 	if t.o.NoDeclare {
 		return
 	}
-	err := t.each(ctx, conn, steps, func(s step, err error) (bool, error) {
-		t.c.Log.Debug("a known consumer's queue could not be bound again", "what", s.what, "error", err)
+	err := t.each(ctx, conn, steps, func(s Step, err error) (bool, error) {
+		t.c.Log.Debug("a known consumer's queue could not be bound again", "what", s.What, "error", err)
 		return false, nil
 	})
 	if err != nil {
@@ -76,8 +76,8 @@ const seekEvery = 10 * time.Second
 
 // WorthSeeking reports whether a consumer whose queue may be made again wants
 // messages of this topic, though nobody gets them.
-func (t *topology) WorthSeeking(topic string) bool {
-	if !slices.ContainsFunc(t.memory.wants(topic), func(c wire.Bound) bool { return c.Age <= rememberFor }) {
+func (t *Maker) WorthSeeking(topic string) bool {
+	if !slices.ContainsFunc(t.memory.Wants(topic), func(c wire.Bound) bool { return c.Age <= RememberFor }) {
 		return false
 	}
 	t.mu.Lock()

@@ -1,4 +1,4 @@
-package broker
+package topology
 
 import (
 	"context"
@@ -17,15 +17,15 @@ import (
 // remakeTimeout is how long a connection is waited for, to look for what is missing.
 const remakeTimeout = 30 * time.Second
 
-func (t *topology) connected(ctx context.Context) (*amqp.Connection, error) {
+func (t *Maker) connected(ctx context.Context) (*amqp.Connection, error) {
 	ctx, cancel := context.WithTimeout(ctx, remakeTimeout)
 	defer cancel()
 	return t.c.Consuming.Get(ctx)
 }
 
-// remade tells that queues which had been there were missing in RabbitMQ, so that
+// Remade tells that queues which had been there were missing in RabbitMQ, so that
 // what was in them is lost, and that they were made again.
-type remade struct {
+type Remade struct {
 	At time.Time
 	// Where is RabbitMQ's address, without credentials.
 	Where string
@@ -37,14 +37,14 @@ type remade struct {
 	// Consumers are the remembered consumers whose queues are among Queues.
 	Consumers []wire.Bound
 	// Stale are remembered consumers whose queues are missing, and were not made
-	// again: nobody has seen them for longer than rememberFor.
+	// again: nobody has seen them for longer than RememberFor.
 	Stale []wire.Bound
 	// Err says what could not be made.
 	Err error
 }
 
 // String says it to people.
-func (r remade) String() string {
+func (r Remade) String() string {
 	var s strings.Builder
 	if r.Empty {
 		fmt.Fprintf(&s, "RabbitMQ at %s came back empty", r.Where)
@@ -61,7 +61,7 @@ func (r remade) String() string {
 	}
 	if len(r.Stale) > 0 {
 		fmt.Fprintf(&s, "; not made again, since nobody has seen them for %d days: consumers %s",
-			int(rememberFor.Hours()/24), wire.ShortList(wire.BoundNames(r.Stale)))
+			int(RememberFor.Hours()/24), wire.ShortList(wire.BoundNames(r.Stale)))
 	}
 	if r.Err != nil {
 		fmt.Fprintf(&s, "; not everything could be made: %s", wire.OneLine(r.Err.Error(), wire.MaxReason))
@@ -76,16 +76,16 @@ func wereMade(n int) string {
 	return fmt.Sprintf("%d queues were", n)
 }
 
-// recall takes over what was remembered before, and makes those queues of it that are
+// Recall takes over what was remembered before, and makes those queues of it that are
 // missing.
-func (t *topology) recall(ctx context.Context, known []wire.Bound) error {
-	t.memory.note(time.Now(), known...)
-	return t.checkRemembered(ctx)
+func (t *Maker) Recall(ctx context.Context, known []wire.Bound) error {
+	t.memory.Note(time.Now(), known...)
+	return t.CheckRemembered(ctx)
 }
 
-// checkRemembered looks whether the queues of all remembered consumers are there,
+// CheckRemembered looks whether the queues of all remembered consumers are there,
 // makes those that are missing, and binds all of them anew.
-func (t *topology) checkRemembered(ctx context.Context) error {
+func (t *Maker) CheckRemembered(ctx context.Context) error {
 	conn, err := t.connected(ctx)
 	if err != nil {
 		return fmt.Errorf("look for the queues of known consumers: %w", err)
@@ -94,7 +94,7 @@ func (t *topology) checkRemembered(ctx context.Context) error {
 }
 
 // turn is had by one remake at a time.
-func (t *topology) turn(ctx context.Context) (release func(), err error) {
+func (t *Maker) turn(ctx context.Context) (release func(), err error) {
 	select {
 	case <-t.remaking:
 		return func() { t.remaking <- struct{}{} }, nil
@@ -107,7 +107,7 @@ func (t *topology) turn(ctx context.Context) (release func(), err error) {
 // remembered whatever is missing. It binds what is there, too: another process may
 // have made the exchange and the queues of an empty RabbitMQ, and be about to bind
 // them.
-func (t *topology) remake(ctx context.Context, conn *amqp.Connection, own []step) error {
+func (t *Maker) remake(ctx context.Context, conn *amqp.Connection, own []Step) error {
 	release, err := t.turn(ctx)
 	if err != nil {
 		return err
@@ -122,13 +122,13 @@ var errUnlooked = errors.New("what is missing in RabbitMQ could not be made in t
 
 // remakeNow is remake for who has the turn. Without others, those of other processes
 // are left alone if RabbitMQ shows that it has lost nothing.
-func (t *topology) remakeNow(ctx context.Context, conn *amqp.Connection, own []step, others bool) error {
-	r := remaking{t: t, conn: conn, known: t.others(), mine: t.ownQueues()}
+func (t *Maker) remakeNow(ctx context.Context, conn *amqp.Connection, own []Step, others bool) error {
+	r := remaking{t: t, conn: conn, known: t.others(), mine: t.OwnQueues()}
 	if err := r.look(ctx, others); err != nil {
 		return fmt.Errorf("%w: %w", errUnlooked, err)
 	}
-	r.failed(t.run(ctx, conn, t.ledger.lacking(own)))
-	var binds []step
+	r.failed(t.run(ctx, conn, t.Ledger.lacking(own)))
+	var binds []Step
 	for _, c := range r.known {
 		binds = append(binds, r.consumer(ctx, c)...)
 	}
@@ -141,7 +141,7 @@ func (t *topology) remakeNow(ctx context.Context, conn *amqp.Connection, own []s
 	if errors.Is(err, errLate) {
 		return fmt.Errorf("%w: %w", errUnlooked, err)
 	}
-	still, lookErr := t.missing(ctx, conn, r.gone)
+	still, lookErr := t.Missing(ctx, conn, r.gone)
 	if lookErr != nil {
 		return lookErr
 	}
@@ -153,12 +153,12 @@ func (t *topology) remakeNow(ctx context.Context, conn *amqp.Connection, own []s
 
 // remaking is one look at what is missing, and its making.
 type remaking struct {
-	t     *topology
+	t     *Maker
 	conn  *amqp.Connection
 	known []wire.Bound // remembered consumers of other processes
 	mine  []string     // this process's own queues
 	gone  []string     // queues that are missing
-	told  remade
+	told  Remade
 	errs  []error
 }
 
@@ -175,7 +175,7 @@ func (r *remaking) look(ctx context.Context, others bool) (err error) {
 	t := r.t
 	mark := t.markName()
 	if mark != "" {
-		lost, err := t.missing(ctx, r.conn, []string{mark})
+		lost, err := t.Missing(ctx, r.conn, []string{mark})
 		if err != nil {
 			return err
 		}
@@ -187,7 +187,7 @@ func (r *remaking) look(ctx context.Context, others bool) (err error) {
 	if !r.told.Empty {
 		queues = slices.Concat(r.mine, queues)
 	}
-	if r.gone, err = t.missing(ctx, r.conn, queues); err != nil {
+	if r.gone, err = t.Missing(ctx, r.conn, queues); err != nil {
 		return err
 	}
 	if mark == "" && len(r.gone) > 0 {
@@ -211,20 +211,20 @@ func (r *remaking) look(ctx context.Context, others bool) (err error) {
 
 // consumer sees to the queue of one of the known consumers. It returns its bindings where
 // only they may be missing.
-func (r *remaking) consumer(ctx context.Context, c wire.Bound) (binds []step) {
+func (r *remaking) consumer(ctx context.Context, c wire.Bound) (binds []Step) {
 	t := r.t
 	its := t.queuesOf([]wire.Bound{c})
 	gone := slices.ContainsFunc(its, func(q string) bool { return slices.Contains(r.gone, q) })
 	switch {
 	case !gone:
 		return t.bindSteps(c)
-	case c.Age > rememberFor:
+	case c.Age > RememberFor:
 		r.told.Stale = append(r.told.Stale, c)
 		r.gone = slices.DeleteFunc(r.gone, func(q string) bool { return slices.Contains(its, q) })
 	default:
 		its := t.consumerSteps(c.Name, c.Bindings())
-		t.ledger.forget(its)
-		steps := t.ledger.lacking(slices.Concat(t.baseSteps(), its, t.delaySteps(consumer.KnownDelays(nil))))
+		t.Ledger.Forget(its)
+		steps := t.Ledger.lacking(slices.Concat(t.BaseSteps(), its, t.delaySteps(consumer.KnownDelays(nil))))
 		if err := t.run(ctx, r.conn, steps); err != nil {
 			r.failed(fmt.Errorf("consumer %s: %w", c.Name, err))
 			return nil
@@ -254,14 +254,14 @@ func few(errs []error) error {
 // markExpires is how long a process's mark stays when nobody renews it.
 const markExpires = time.Hour
 
-func (t *topology) markName() string {
+func (t *Maker) markName() string {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return t.mark
 }
 
 // leaveMark is setMark for who has none yet.
-func (t *topology) leaveMark(ctx context.Context) error {
+func (t *Maker) leaveMark(ctx context.Context) error {
 	if t.markName() != "" {
 		return nil
 	}
@@ -277,7 +277,7 @@ func (t *topology) leaveMark(ctx context.Context) error {
 // setMark makes the mark of a process that publishes: a durable queue of its own in
 // which nothing ever is. It outlives RabbitMQ's restarts, but not the loss of what
 // RabbitMQ stores. Whoever may not make it goes without.
-func (t *topology) setMark(ctx context.Context, conn *amqp.Connection) error {
+func (t *Maker) setMark(ctx context.Context, conn *amqp.Connection) error {
 	t.mu.Lock()
 	wanted := len(t.groups) > 0 && !t.o.NoDeclare
 	t.mu.Unlock()
@@ -286,7 +286,7 @@ func (t *topology) setMark(ctx context.Context, conn *amqp.Connection) error {
 	}
 	name := t.c.StatusExchange() + ".mark." + t.o.Process
 	args := amqp.Table{"x-queue-type": "classic", "x-expires": markExpires.Milliseconds()}
-	err := t.run(ctx, conn, briefly(queueStep(name, args)))
+	err := t.run(ctx, conn, Briefly(queueStep(name, args)))
 	if cutOff(ctx, conn) {
 		return err
 	}
@@ -305,20 +305,20 @@ func cutOff(ctx context.Context, conn *amqp.Connection) bool {
 	return ctx.Err() != nil || conn.IsClosed()
 }
 
-// lossesOf counts how often a queue was found missing.
-func (t *topology) lossesOf(queue string) uint64 {
+// LossesOf counts how often a queue was found missing.
+func (t *Maker) LossesOf(queue string) uint64 {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return t.losses[queue]
 }
 
-func (t *topology) hasGroup(group string) bool {
+func (t *Maker) hasGroup(group string) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return t.groups[group]
 }
 
-func (t *topology) hasConsumer(name string) bool {
+func (t *Maker) HasConsumer(name string) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	_, has := t.consumers[name]
@@ -328,20 +328,20 @@ func (t *topology) hasConsumer(name string) bool {
 // lookAgain looks whether queues that were declared before are still there. If not,
 // somebody has deleted them, or RabbitMQ has lost them: everything is made again,
 // and that is told. What fails here fails in the declaration that follows, too.
-func (t *topology) lookAgain(ctx context.Context, queues ...string) {
+func (t *Maker) lookAgain(ctx context.Context, queues ...string) {
 	conn, err := t.connected(ctx)
 	if err != nil {
 		return
 	}
-	gone, err := t.missing(ctx, conn, queues)
+	gone, err := t.Missing(ctx, conn, queues)
 	if err == nil && len(gone) > 0 {
-		t.ledger.begin()
-		_ = t.remake(ctx, conn, t.all())
+		t.Ledger.begin()
+		_ = t.remake(ctx, conn, t.All())
 	}
 }
 
 // tell says it once for what is missing: consumers that are stale stay so.
-func (t *topology) tell(r remade) {
+func (t *Maker) tell(r Remade) {
 	t.mu.Lock()
 	news := len(r.Queues) > 0 || r.Empty || r.Err != nil
 	for _, c := range r.Stale {

@@ -1,4 +1,4 @@
-package broker
+package topology
 
 import (
 	"context"
@@ -15,8 +15,8 @@ import (
 	"github.com/holdfastmq/holdfast/broker/internal/wire"
 )
 
-// topologyOptions say what a topology may make, and whom it tells.
-type topologyOptions struct {
+// Options say what a topology may make, and whom it tells.
+type Options struct {
 	// Process is the ID of this process, which names its mark.
 	Process string
 	// NoDeclare has nothing made that is there for longer than this process.
@@ -24,14 +24,14 @@ type topologyOptions struct {
 	// Emptied is called where RabbitMQ has lost what it had confirmed, before OnRemade.
 	Emptied func()
 	// OnRemade, if not nil, is told of queues that were made again.
-	OnRemade func(remade)
+	OnRemade func(Remade)
 }
 
-// topology knows what has to exist, and makes it.
-type topology struct {
+// Maker knows what has to exist, and makes it.
+type Maker struct {
 	c      *link.Client
-	o      topologyOptions
-	memory *memory
+	o      Options
+	memory *Memory
 
 	mu        sync.Mutex
 	groups    map[string]bool
@@ -46,42 +46,42 @@ type topology struct {
 	stale       map[string]bool   // consumers that were told not to be made again
 	sought      time.Time         // when a returned message last had queues looked for
 
-	ledger    *ledger
+	Ledger    *ledger
 	late      time.Duration // declareTimeout
-	heldFor   time.Duration // the constant; tests change it
-	written   atomic.Uint64 // declarations
+	HeldFor   time.Duration // the constant; tests change it
+	Written   atomic.Uint64 // declarations
 	remaking  chan struct{} // a token: one remake at a time
 	repairing chan struct{} // a token: one repair at a time
 	// unrepaired is the era of the ledger in which a repair was cut off, or 0; whoever
 	// has the token may use it.
 	unrepaired uint64
 	repairs    uint64        // successful ones; guarded by mu
-	epoch      atomic.Uint64 // counts beginnings and ends of repairs: odd while one runs
+	Epoch      atomic.Uint64 // counts beginnings and ends of repairs: odd while one runs
 }
 
-// newTopology knows of nothing that has to exist yet. c needs no connections before the
+// New knows of nothing that has to exist yet. c needs no connections before the
 // first declaration.
-func newTopology(c *link.Client, m *memory, o topologyOptions) *topology {
-	t := &topology{c: c, memory: m, o: o, groups: map[string]bool{}, consumers: map[string]wire.Bindings{},
+func New(c *link.Client, m *Memory, o Options) *Maker {
+	t := &Maker{c: c, memory: m, o: o, groups: map[string]bool{}, consumers: map[string]wire.Bindings{},
 		delays: map[time.Duration]bool{}, replies: map[string]bool{}, held: map[string]bool{},
-		stale: map[string]bool{}, unprotected: map[string]bool{}, losses: map[string]uint64{}, ledger: newLedger(),
-		late: declareTimeout, heldFor: heldFor, remaking: make(chan struct{}, 1), repairing: make(chan struct{}, 1)}
+		stale: map[string]bool{}, unprotected: map[string]bool{}, losses: map[string]uint64{}, Ledger: newLedger(),
+		late: declareTimeout, HeldFor: heldFor, remaking: make(chan struct{}, 1), repairing: make(chan struct{}, 1)}
 	t.remaking <- struct{}{}
 	t.repairing <- struct{}{}
 	return t
 }
 
-// declareGroup makes the half queues of a producer group, and what every group needs.
-func (t *topology) declareGroup(ctx context.Context, group string) error {
+// DeclareGroup makes the half queues of a producer group, and what every group needs.
+func (t *Maker) DeclareGroup(ctx context.Context, group string) error {
 	if err := wire.ValidGroup(group); err != nil {
 		return err
 	}
 	own := t.groupSteps(group)
 	if t.hasGroup(group) {
 		t.lookAgain(ctx, t.c.HalfQueues(group)...)
-		t.ledger.forget(own)
+		t.Ledger.Forget(own)
 	}
-	if err := t.declare(ctx, t.baseSteps(), own); err != nil {
+	if err := t.Declare(ctx, t.BaseSteps(), own); err != nil {
 		return err
 	}
 	t.mu.Lock()
@@ -90,30 +90,30 @@ func (t *topology) declareGroup(ctx context.Context, group string) error {
 	return t.leaveMark(ctx)
 }
 
-// declareNamed is declareConsumer where somebody asks for it: the queue may be gone.
-func (t *topology) declareNamed(ctx context.Context, name string, to wire.Bindings) error {
-	if t.hasConsumer(name) {
-		t.ledger.doubt(t.c.ConsumerQueue(name))
+// DeclareNamed is DeclareConsumer where somebody asks for it: the queue may be gone.
+func (t *Maker) DeclareNamed(ctx context.Context, name string, to wire.Bindings) error {
+	if t.HasConsumer(name) {
+		t.Ledger.Doubt(t.c.ConsumerQueue(name))
 	}
-	return t.declareConsumer(ctx, name, to, consumer.KnownDelays(nil))
+	return t.DeclareConsumer(ctx, name, to, consumer.KnownDelays(nil))
 }
 
-// declareConsumer makes the queues of a consumer, binds them, and makes the delay queues
+// DeclareConsumer makes the queues of a consumer, binds them, and makes the delay queues
 // that it needs.
-func (t *topology) declareConsumer(ctx context.Context, name string, to wire.Bindings, delays []time.Duration) error {
+func (t *Maker) DeclareConsumer(ctx context.Context, name string, to wire.Bindings, delays []time.Duration) error {
 	if err := wire.ValidConsumer(name, to.Topics); err != nil {
 		return err
 	}
 	own := t.consumerSteps(name, to)
 	queues := []string{t.c.ConsumerQueue(name), t.c.AloneQueue(name)}
-	if t.hasConsumer(name) && t.ledger.doubted(queues...) {
+	if t.HasConsumer(name) && t.Ledger.Doubted(queues...) {
 		t.lookAgain(ctx, queues...)
-		t.ledger.forget(own)
+		t.Ledger.Forget(own)
 	}
-	if err := t.declare(ctx, t.baseSteps(), t.exitSteps(), own, t.delaySteps(delays)); err != nil {
+	if err := t.Declare(ctx, t.BaseSteps(), t.exitSteps(), own, t.delaySteps(delays)); err != nil {
 		return err
 	}
-	t.ledger.sure(queues...)
+	t.Ledger.sure(queues...)
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.consumers[name] = wire.Bindings{Topics: slices.Clone(to.Topics), Notices: slices.Clone(to.Notices)}
@@ -123,22 +123,22 @@ func (t *topology) declareConsumer(ctx context.Context, name string, to wire.Bin
 	return nil
 }
 
-// restore makes everything remembered on a new connection, unless another connection
+// Restore makes everything remembered on a new connection, unless another connection
 // of this process shows that RabbitMQ was there all the time. The error says that it
 // was cut off: nothing may be published over this connection then.
-func (t *topology) restore(ctx context.Context, conn *amqp.Connection) error {
+func (t *Maker) Restore(ctx context.Context, conn *amqp.Connection) error {
 	release, err := t.turn(ctx)
 	if err != nil {
 		return err
 	}
 	defer release()
 	if t.witnessed(ctx) {
-		t.ledger.attest(conn, false)
+		t.Ledger.attest(conn, false)
 		return nil
 	}
-	t.ledger.begin()
+	t.Ledger.begin()
 	began := time.Now()
-	steps := t.all()
+	steps := t.All()
 	err = t.remakeNow(ctx, conn, steps, false)
 	if err != nil {
 		t.c.Log.Error("queues could not be declared after connecting to RabbitMQ", "error", err)
@@ -150,18 +150,18 @@ func (t *topology) restore(ctx context.Context, conn *amqp.Connection) error {
 		t.c.Log.Debug("what this process needs in RabbitMQ was looked for", "objects", len(steps), "took",
 			time.Since(began))
 	}
-	t.ledger.attest(conn, true)
+	t.Ledger.attest(conn, true)
 	return nil
 }
 
-// remakePause is how long a queue that was just found missing stays so. A quorum
+// RemakePause is how long a queue that was just found missing stays so. A quorum
 // queue that is deleted and made again before RabbitMQ has told its consumers of
 // that keeps them, and delivers nothing to them.
-const remakePause = 300 * time.Millisecond
+const RemakePause = 300 * time.Millisecond
 
 // Repair makes everything remembered again because something turned out to be
 // missing. Callers that come while one repair runs share its result.
-func (t *topology) Repair(ctx context.Context) error {
+func (t *Maker) Repair(ctx context.Context) error {
 	t.mu.Lock()
 	seen := t.repairs
 	t.mu.Unlock()
@@ -177,24 +177,24 @@ func (t *topology) Repair(ctx context.Context) error {
 	if shared {
 		return nil
 	}
-	if !link.Sleep(ctx, remakePause) {
+	if !link.Sleep(ctx, RemakePause) {
 		return ctx.Err()
 	}
 	conn, err := t.c.Consuming.Get(ctx)
 	if err != nil {
 		return err
 	}
-	steps := t.all()
+	steps := t.All()
 	if len(steps) == 0 {
-		steps = t.baseSteps()
+		steps = t.BaseSteps()
 	}
 	t.c.Log.Warn("an exchange or queue is missing in RabbitMQ: declaring everything again")
-	t.epoch.Add(1)
-	if t.unrepaired != t.ledger.now() { // otherwise the last one was cut off, and this one goes on
-		t.unrepaired = t.ledger.begin()
+	t.Epoch.Add(1)
+	if t.unrepaired != t.Ledger.now() { // otherwise the last one was cut off, and this one goes on
+		t.unrepaired = t.Ledger.begin()
 	}
 	err = t.remake(ctx, conn, steps)
-	t.epoch.Add(1)
+	t.Epoch.Add(1)
 	if !cutOff(ctx, conn) && !errors.Is(err, errLate) {
 		t.unrepaired = 0
 	}
@@ -207,9 +207,9 @@ func (t *topology) Repair(ctx context.Context) error {
 }
 
 // BoundTo are the remembered consumers that messages of a topic are for.
-func (t *topology) BoundTo(topic string) []wire.Bound { return t.memory.wants(topic) }
+func (t *Maker) BoundTo(topic string) []wire.Bound { return t.memory.Wants(topic) }
 
 // ChangedSince reports whether a repair ran at or after the given epoch.
-func (t *topology) ChangedSince(epoch uint64) bool {
-	return epoch%2 == 1 || t.epoch.Load() != epoch
+func (t *Maker) ChangedSince(epoch uint64) bool {
+	return epoch%2 == 1 || t.Epoch.Load() != epoch
 }

@@ -1,4 +1,4 @@
-package broker
+package topology
 
 import (
 	"context"
@@ -14,8 +14,8 @@ import (
 	"github.com/holdfastmq/holdfast/broker/internal/wire"
 )
 
-// wanted is what processes need in RabbitMQ.
-type wanted struct {
+// Wanted is what processes need in RabbitMQ.
+type Wanted struct {
 	// Groups are producer groups; each has as many half queues as Options.HalfQueues
 	// says.
 	Groups []string
@@ -29,10 +29,10 @@ type wanted struct {
 	// check-backs.
 	Checks []string
 	// Hooks are the processes that tell people of alerts, but may not make their queue.
-	Hooks []hook
+	Hooks []Hook
 }
 
-func (x wanted) validate() error {
+func (x Wanted) validate() error {
 	for _, g := range slices.Concat(x.Groups, x.Replies, x.Checks) {
 		if err := wire.ValidGroup(g); err != nil {
 			return err
@@ -45,7 +45,7 @@ func (x wanted) validate() error {
 		}
 	}
 	for _, h := range x.Hooks {
-		if err := h.check(); err != nil {
+		if err := h.Check(); err != nil {
 			return err
 		}
 	}
@@ -57,15 +57,15 @@ func (x wanted) validate() error {
 	return nil
 }
 
-// boundConsumer is a consumer of a [wanted].
-func boundConsumer(name string, topics []string, notices ...string) wire.Bound {
+// BoundConsumer is a consumer of a [wanted].
+func BoundConsumer(name string, topics []string, notices ...string) wire.Bound {
 	return wire.Bound{Name: name, Topics: wire.Bindings{Topics: topics, Notices: notices}.Named()}
 }
 
-func (t *topology) steps(x wanted) []step {
-	status := exchangeStep(t.c.StatusExchange(), amqp.ExchangeFanout, nil)
+func (t *Maker) steps(x Wanted) []Step {
+	status := ExchangeStep(t.c.StatusExchange(), amqp.ExchangeFanout, nil)
 	status.shared = true
-	steps := append(t.baseSteps(), status)
+	steps := append(t.BaseSteps(), status)
 	for _, g := range x.Groups {
 		steps = append(steps, t.groupSteps(g)...)
 	}
@@ -77,43 +77,43 @@ func (t *topology) steps(x wanted) []step {
 		steps = append(steps, handily(t.heldSteps(c.Name)...)...)
 	}
 	steps = append(steps, t.delaySteps(consumer.KnownDelays(x.Delays))...)
-	steps = append(steps, handily(t.alertSteps()...)...)
+	steps = append(steps, handily(t.AlertSteps()...)...)
 	if len(x.Checks) > 0 {
-		steps = append(steps, handily(t.checkSteps()...)...)
+		steps = append(steps, handily(t.CheckSteps()...)...)
 	}
 	for _, g := range x.Checks {
 		steps = append(steps, handily(t.answererSteps(g)...)...)
 	}
 	for _, h := range x.Hooks {
-		steps = append(steps, handily(t.hookSteps(h)...)...)
+		steps = append(steps, handily(t.HookSteps(h)...)...)
 	}
 	return steps
 }
 
-// require makes all that is missing, or with NoDeclare names it, in a
-// [missingError].
-func (t *topology) require(ctx context.Context, x wanted) error {
+// Require makes all that is missing, or with NoDeclare names it, in a
+// [MissingError].
+func (t *Maker) Require(ctx context.Context, x Wanted) error {
 	if err := x.validate(); err != nil {
 		return err
 	}
-	return t.declare(ctx, t.steps(x))
+	return t.Declare(ctx, t.steps(x))
 }
 
 // List says in words what require makes.
-func (t *topology) list(x wanted) (out []string, err error) {
+func (t *Maker) List(x Wanted) (out []string, err error) {
 	if err := x.validate(); err != nil {
 		return nil, err
 	}
 	for _, s := range t.steps(x) {
-		if !slices.Contains(out, s.what) {
-			out = append(out, s.what)
+		if !slices.Contains(out, s.What) {
+			out = append(out, s.What)
 		}
 	}
 	return out, nil
 }
 
 // Flags are the arguments of `holdfast topology` for x, quoted for a shell.
-func (x wanted) Flags() string {
+func (x Wanted) Flags() string {
 	var out []string
 	for _, g := range x.Groups {
 		out = append(out, "--group "+g)
@@ -139,8 +139,8 @@ func (x wanted) Flags() string {
 	return strings.Join(out, " ")
 }
 
-// parseBound reads NAME=TOPIC,TOPIC…, as [wanted.Flags] writes it.
-func parseBound(s string) (wire.Bound, error) {
+// ParseBound reads NAME=TOPIC,TOPIC…, as [wanted.Flags] writes it.
+func ParseBound(s string) (wire.Bound, error) {
 	name, topics, ok := strings.Cut(s, "=")
 	if !ok {
 		return wire.Bound{}, fmt.Errorf("%w: consumer %q: want NAME=TOPIC,TOPIC…", holdfast.ErrInvalid, s)
@@ -148,11 +148,11 @@ func parseBound(s string) (wire.Bound, error) {
 	return wire.Bound{Name: name, Topics: strings.Split(topics, ",")}, nil
 }
 
-// parseHook reads NAME=KEY,KEY…, as [wanted.Flags] writes it.
-func parseHook(s string) (hook, error) {
+// ParseHook reads NAME=KEY,KEY…, as [wanted.Flags] writes it.
+func ParseHook(s string) (Hook, error) {
 	name, keys, ok := strings.Cut(s, "=")
 	if !ok {
-		return hook{}, fmt.Errorf("%w: hook %q: want NAME=KEY,KEY…", holdfast.ErrInvalid, s)
+		return Hook{}, fmt.Errorf("%w: hook %q: want NAME=KEY,KEY…", holdfast.ErrInvalid, s)
 	}
-	return hook{Name: name, Keys: strings.Split(keys, ",")}, nil
+	return Hook{Name: name, Keys: strings.Split(keys, ",")}, nil
 }

@@ -1,4 +1,4 @@
-package broker
+package topology
 
 import (
 	"maps"
@@ -20,9 +20,9 @@ func quorum() amqp.Table {
 	return amqp.Table{"x-queue-type": "quorum", "x-delivery-limit": int64(deliveryLimit)}
 }
 
-// guarded is a queue whose broker-side drops go to the queue of dead letters,
+// Guarded is a queue whose broker-side drops go to the queue of dead letters,
 // at least once: that strategy needs reject-publish.
-func (t *topology) guarded() amqp.Table {
+func (t *Maker) Guarded() amqp.Table {
 	args := quorum()
 	args["x-dead-letter-exchange"] = ""
 	args["x-dead-letter-routing-key"] = t.c.DeadQueue()
@@ -34,7 +34,7 @@ func (t *topology) guarded() amqp.Table {
 // delayed is a queue that messages leave after delay, for the queue whose name
 // they were published with as routing key; at least once, and if that queue is
 // gone, for the dead letters.
-func (t *topology) delayed(delay time.Duration) amqp.Table {
+func (t *Maker) delayed(delay time.Duration) amqp.Table {
 	args := quorum()
 	args["x-message-ttl"] = delay.Milliseconds()
 	args["x-dead-letter-exchange"] = t.c.RetryExchange()
@@ -43,20 +43,20 @@ func (t *topology) delayed(delay time.Duration) amqp.Table {
 	return args
 }
 
-func (t *topology) baseSteps() []step {
-	steps := []step{
-		exchangeStep(t.c.TopicsExchange(), amqp.ExchangeTopic, nil),
-		exchangeStep(t.c.NoticesExchange(), amqp.ExchangeTopic, nil),
-		exchangeStep(t.c.HalfExchange(), amqp.ExchangeDirect, nil),
-		exchangeStep(t.c.QueuesExchange(), amqp.ExchangeDirect, nil),
-		exchangeStep(t.c.RepliesExchange(), amqp.ExchangeDirect, nil),
+func (t *Maker) BaseSteps() []Step {
+	steps := []Step{
+		ExchangeStep(t.c.TopicsExchange(), amqp.ExchangeTopic, nil),
+		ExchangeStep(t.c.NoticesExchange(), amqp.ExchangeTopic, nil),
+		ExchangeStep(t.c.HalfExchange(), amqp.ExchangeDirect, nil),
+		ExchangeStep(t.c.QueuesExchange(), amqp.ExchangeDirect, nil),
+		ExchangeStep(t.c.RepliesExchange(), amqp.ExchangeDirect, nil),
 	}
-	steps = slices.Concat(steps, t.deadSteps(), t.exitSteps(), t.delaySteps([]time.Duration{postponed}))
+	steps = slices.Concat(steps, t.deadSteps(), t.exitSteps(), t.delaySteps([]time.Duration{Postponed}))
 	return sharedBy(steps...)
 }
 
 // sharedBy marks steps whose objects belong to all processes.
-func sharedBy(steps ...step) []step {
+func sharedBy(steps ...Step) []Step {
 	for i := range steps {
 		steps[i].shared = true
 	}
@@ -66,25 +66,25 @@ func sharedBy(steps ...step) []step {
 // exitSteps make the way out of the delay queues. An alternate exchange catches
 // what is meant for a queue that is gone: at-least-once dead-lettering would try
 // that again for ever.
-func (t *topology) exitSteps() []step {
-	return []step{exchangeStep(t.c.RetryExchange(), amqp.ExchangeDirect,
+func (t *Maker) exitSteps() []Step {
+	return []Step{ExchangeStep(t.c.RetryExchange(), amqp.ExchangeDirect,
 		amqp.Table{"alternate-exchange": t.c.DeadQueue()})}
 }
 
-func (t *topology) delaySteps(delays []time.Duration) (steps []step) {
+func (t *Maker) delaySteps(delays []time.Duration) (steps []Step) {
 	for _, d := range delays {
 		name := t.c.RetryQueue(d)
 		bound := bindStep(name, "", name)
 		bound.shared = true
-		steps = append(steps, queueStep(name, t.delayed(d)), exchangeStep(name, amqp.ExchangeFanout, nil), bound)
+		steps = append(steps, queueStep(name, t.delayed(d)), ExchangeStep(name, amqp.ExchangeFanout, nil), bound)
 	}
 	return steps
 }
 
-func (t *topology) groupSteps(group string) []step {
-	args := t.guarded()
+func (t *Maker) groupSteps(group string) []Step {
+	args := t.Guarded()
 	args["x-single-active-consumer"] = true
-	var steps []step
+	var steps []Step
 	for _, name := range t.c.HalfQueues(group) {
 		steps = append(steps, queueStep(name, args), bindStep(name, name, t.c.HalfExchange()))
 	}
@@ -93,13 +93,13 @@ func (t *topology) groupSteps(group string) []step {
 
 // consumerSteps come after exitSteps with nothing in between: what a delay queue
 // lets go meanwhile ends with the dead letters.
-func (t *topology) consumerSteps(name string, to wire.Bindings) []step {
+func (t *Maker) consumerSteps(name string, to wire.Bindings) []Step {
 	queue := t.c.ConsumerQueue(name)
 	alone := t.c.AloneQueue(name)
-	steps := []step{
-		queueStep(queue, t.guarded()), bindStep(queue, queue, t.c.RetryExchange()),
+	steps := []Step{
+		queueStep(queue, t.Guarded()), bindStep(queue, queue, t.c.RetryExchange()),
 		bindStep(queue, queue, t.c.QueuesExchange()),
-		queueStep(alone, t.guarded()), bindStep(alone, alone, t.c.RetryExchange()),
+		queueStep(alone, t.Guarded()), bindStep(alone, alone, t.c.RetryExchange()),
 		bindStep(alone, alone, t.c.QueuesExchange()),
 	}
 	for _, topic := range to.Topics {
@@ -118,31 +118,31 @@ func (t *topology) consumerSteps(name string, to wire.Bindings) []step {
 	return steps
 }
 
-// checkWait is how long the answer to a check-back is waited for, and how long a request stays in its
+// CheckWait is how long the answer to a check-back is waited for, and how long a request stays in its
 // queue: nobody waits for what is older.
-const checkWait = 10 * time.Second
+const CheckWait = 10 * time.Second
 
-// checkSteps make what check-backs of groups in other languages go through.
-func (t *topology) checkSteps() []step {
-	return sharedBy(exchangeStep(t.c.ChecksExchange(), amqp.ExchangeDirect, nil), exchangeStep(t.c.AnswersExchange(),
+// CheckSteps make what check-backs of groups in other languages go through.
+func (t *Maker) CheckSteps() []Step {
+	return sharedBy(ExchangeStep(t.c.ChecksExchange(), amqp.ExchangeDirect, nil), ExchangeStep(t.c.AnswersExchange(),
 		amqp.ExchangeDirect, nil))
 }
 
 // answererSteps make the queue of the check-backs of such a group, whose processes may
 // not make it.
-func (t *topology) answererSteps(group string) []step {
+func (t *Maker) answererSteps(group string) []Step {
 	queue, args := t.c.CheckQueue(group), quorum()
-	args["x-message-ttl"] = checkWait.Milliseconds()
-	return []step{queueStep(queue, args), bindStep(queue, queue, t.c.ChecksExchange())}
+	args["x-message-ttl"] = CheckWait.Milliseconds()
+	return []Step{queueStep(queue, args), bindStep(queue, queue, t.c.ChecksExchange())}
 }
 
-func (t *topology) all() []step {
+func (t *Maker) All() []Step {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if len(t.groups)+len(t.consumers)+len(t.replies) == 0 {
 		return nil
 	}
-	steps := t.baseSteps()
+	steps := t.BaseSteps()
 	for g := range t.groups {
 		steps = append(steps, t.groupSteps(g)...)
 	}

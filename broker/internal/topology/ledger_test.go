@@ -1,4 +1,4 @@
-package broker
+package topology
 
 import (
 	"testing"
@@ -10,13 +10,13 @@ import (
 // What was made is not made again, until it may be gone.
 func TestLedger(t *testing.T) {
 	l := newLedger()
-	q, r, status := step{what: "queue q", of: "q"}, step{what: "queue r", of: "r"}, step{what: "queue status", of: "status", brief: true}
-	all := []step{q, r, status}
+	q, r, status := Step{What: "queue q", Of: "q"}, Step{What: "queue r", Of: "r"}, Step{What: "queue status", Of: "status", brief: true}
+	all := []Step{q, r, status}
 	lacks := func(want ...string) {
 		t.Helper()
 		var got []string
 		for _, s := range l.lacking(append(all, q)) {
-			got = append(got, s.of)
+			got = append(got, s.Of)
 		}
 		require.Equal(t, want, got)
 	}
@@ -24,18 +24,18 @@ func TestLedger(t *testing.T) {
 	era := l.now()
 	l.add(era, all)
 	lacks("status") // it goes by itself
-	l.doubt("q")
+	l.Doubt("q")
 	lacks("q", "status")
-	require.True(t, l.doubted("x", "q"))
-	require.False(t, l.doubted("r"))
+	require.True(t, l.Doubted("x", "q"))
+	require.False(t, l.Doubted("r"))
 	l.sure("q")
-	require.False(t, l.doubted("q"))
+	require.False(t, l.Doubted("q"))
 	l.add(era, all)
-	l.forget([]step{r})
+	l.Forget([]Step{r})
 	lacks("r", "status")
-	l.doubt("q")
+	l.Doubt("q")
 	require.Greater(t, l.begin(), era)
-	require.False(t, l.doubted("q"))
+	require.False(t, l.Doubted("q"))
 	l.add(era, all) // by who began before RabbitMQ was lost
 	lacks("q", "r", "status")
 

@@ -1,4 +1,4 @@
-package broker
+package topology
 
 import (
 	"crypto/sha256"
@@ -35,19 +35,19 @@ const (
 
 // The routing keys of alerts.
 const (
-	alertsAll  = "all"
-	alertsNone = "none" // nobody's
+	AlertsAll  = "all"
+	AlertsNone = "none" // nobody's
 )
 
-// alertsOfGroup and alertsOfConsumer are keys of the alerts of a group or a consumer.
-func alertsOfGroup(name string) string    { return "group." + name }
-func alertsOfConsumer(name string) string { return "consumer." + name }
+// AlertsOfGroup and AlertsOfConsumer are keys of the alerts of a group or a consumer.
+func AlertsOfGroup(name string) string    { return "group." + name }
+func AlertsOfConsumer(name string) string { return "consumer." + name }
 
-// alertsOfAll is the key of the alerts that nobody else takes.
-func alertsOfAll() string { return alertsAll }
+// AlertsOfAll is the key of the alerts that nobody else takes.
+func AlertsOfAll() string { return AlertsAll }
 
-// ownAlertQueue is the name of the queue that these make themselves.
-func (t *topology) ownAlertQueue(h hook) string {
+// OwnAlertQueue is the name of the queue that these make themselves.
+func (t *Maker) OwnAlertQueue(h Hook) string {
 	name := h.Name
 	if strings.HasPrefix(name, "@") { // no group's
 		name = digestName(strings.Join(h.Keys, "\n"))
@@ -55,27 +55,27 @@ func (t *topology) ownAlertQueue(h hook) string {
 	return t.c.Prefix + wire.AlertsName + "." + name
 }
 
-// hook are processes that take the same alerts: each alert goes to one of them.
-type hook struct {
+// Hook are processes that take the same alerts: each alert goes to one of them.
+type Hook struct {
 	// Name is theirs: a group's name, or one that begins with @.
 	Name string
-	// Keys are whose alerts they take: [alertsOfGroup], [alertsOfConsumer],
-	// [alertsOfAll].
+	// Keys are whose alerts they take: [AlertsOfGroup], [AlertsOfConsumer],
+	// [AlertsOfAll].
 	Keys []string
 }
 
-// hookOf is the hook of processes of a group, which is empty if they have none, and of
+// HookOf is the hook of processes of a group, which is empty if they have none, and of
 // consumers; all says that they take everybody's alerts.
-func hookOf(group string, consumers []string, all bool) (h hook) {
+func HookOf(group string, consumers []string, all bool) (h Hook) {
 	for _, name := range consumers {
-		h.Keys = append(h.Keys, alertsOfConsumer(name))
+		h.Keys = append(h.Keys, AlertsOfConsumer(name))
 	}
 	h.Name = "@" + strings.Join(consumers, ",")
 	if group != "" {
-		h.Keys, h.Name = append(h.Keys, alertsOfGroup(group)), group
+		h.Keys, h.Name = append(h.Keys, AlertsOfGroup(group)), group
 	}
 	if all {
-		h.Keys = append(h.Keys, alertsOfAll())
+		h.Keys = append(h.Keys, AlertsOfAll())
 		if group == "" {
 			h.Name += "*"
 		}
@@ -92,8 +92,8 @@ func digestName(of string) string {
 	return "@" + hex.EncodeToString(sum[:8])
 }
 
-// check says what is wrong with it.
-func (h hook) check() error {
+// Check says what is wrong with it.
+func (h Hook) Check() error {
 	name := strings.NewReplacer("@", "x", ",", "x", "*", "x").Replace(h.Name)
 	if err := holdfast.ValidateName("hook", name); err != nil || len(h.Name) > holdfast.MaxName || len(h.Keys) == 0 {
 		return fmt.Errorf("%w: hook %q: want NAME=KEY,KEY…, with the name of a group, or @ and those of consumers",
@@ -101,40 +101,40 @@ func (h hook) check() error {
 	}
 	for _, key := range h.Keys {
 		kind, name, _ := strings.Cut(key, ".")
-		if key != alertsAll && (kind != "group" && kind != "consumer" || holdfast.ValidateName(kind, name) != nil) {
+		if key != AlertsAll && (kind != "group" && kind != "consumer" || holdfast.ValidateName(kind, name) != nil) {
 			return fmt.Errorf("%w: hook %q: key %q: want group.NAME, consumer.NAME or %s", holdfast.ErrInvalid, h.Name,
-				key, alertsAll)
+				key, AlertsAll)
 		}
 	}
 	return nil
 }
 
-// alertSteps declare what alerts need in any case.
-func (t *topology) alertSteps() []step {
+// AlertSteps declare what alerts need in any case.
+func (t *Maker) AlertSteps() []Step {
 	args := quorum()
 	args["x-max-length"] = int64(maxAlerts)
-	return sharedBy(exchangeStep(t.c.AlertsExchange(), amqp.ExchangeDirect, nil), queueStep(t.c.AlertQueue(), args),
-		bindStep(t.c.AlertQueue(), alertsNone, t.c.AlertsExchange()))
+	return sharedBy(ExchangeStep(t.c.AlertsExchange(), amqp.ExchangeDirect, nil), queueStep(t.c.AlertQueue(), args),
+		bindStep(t.c.AlertQueue(), AlertsNone, t.c.AlertsExchange()))
 }
 
-// hookSteps declare the queue of those who may not make theirs: it stays.
-func (t *topology) hookSteps(h hook) []step {
+// HookSteps declare the queue of those who may not make theirs: it stays.
+func (t *Maker) HookSteps(h Hook) []Step {
 	args := quorum()
 	args["x-message-ttl"], args["x-max-length"] = alertTTL.Milliseconds(), int64(maxAlerts)
-	args["x-dead-letter-exchange"], args["x-dead-letter-routing-key"] = t.c.AlertsExchange(), alertsNone
-	steps := []step{queueStep(t.c.HookQueue(h.Name), args)}
+	args["x-dead-letter-exchange"], args["x-dead-letter-routing-key"] = t.c.AlertsExchange(), AlertsNone
+	steps := []Step{queueStep(t.c.HookQueue(h.Name), args)}
 	for _, key := range h.Keys {
 		steps = append(steps, bindStep(t.c.HookQueue(h.Name), key, t.c.AlertsExchange()))
 	}
 	return steps
 }
 
-// ownAlertSteps declare the queue of those who take the alerts of keys.
-func (t *topology) ownAlertSteps(queue string, keys []string) []step {
+// OwnAlertSteps declare the queue of those who take the alerts of keys.
+func (t *Maker) OwnAlertSteps(queue string, keys []string) []Step {
 	args := quorum()
 	args["x-message-ttl"], args["x-expires"] = alertTTL.Milliseconds(), alertExpires.Milliseconds()
-	args["x-dead-letter-exchange"], args["x-dead-letter-routing-key"] = t.c.AlertsExchange(), alertsNone
-	steps := []step{queueStep(queue, args)}
+	args["x-dead-letter-exchange"], args["x-dead-letter-routing-key"] = t.c.AlertsExchange(), AlertsNone
+	steps := []Step{queueStep(queue, args)}
 	for _, key := range keys {
 		steps = append(steps, bindStep(queue, key, t.c.AlertsExchange()))
 	}

@@ -1,4 +1,4 @@
-package broker
+package topology
 
 import (
 	"context"
@@ -19,7 +19,7 @@ import (
 )
 
 // connectedTopology is a topology with a connection and nothing else.
-func connectedTopology(t *testing.T) *topology {
+func connectedTopology(t *testing.T) *Maker {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Minute)
 	names := wire.Names{Prefix: stacktest.Prefix(t), Halves: 1}
@@ -34,7 +34,7 @@ func connectedTopology(t *testing.T) *topology {
 		c.Consuming.Stop(ctx)
 		c.Calls.Wait()
 	})
-	return newTopology(c, newMemory(), topologyOptions{})
+	return New(c, NewMemory(), Options{})
 }
 
 // What was made before a declaration was late is not made again; and one that is never
@@ -56,10 +56,10 @@ func TestLateDeclaration(t *testing.T) {
 	late := make(chan struct{})
 	var slow atomic.Bool
 	slow.Store(true)
-	var steps []step
+	var steps []Step
 	for i := range 40 {
 		name := strconv.Itoa(i)
-		steps = append(steps, step{what: name, do: func(ch *amqp.Channel, _ bool) error {
+		steps = append(steps, Step{What: name, Do: func(ch *amqp.Channel, _ bool) error {
 			if name == "20" && slow.Load() {
 				<-late
 				return errors.New("too late")
@@ -70,13 +70,13 @@ func TestLateDeclaration(t *testing.T) {
 			return nil
 		}})
 	}
-	err := topo.declare(t.Context(), steps)
+	err := topo.Declare(t.Context(), steps)
 	require.ErrorIs(t, err, errLate)
 	require.ErrorContains(t, err, "declare 20: ")
 	require.Len(t, done, 39)
 	slow.Store(false)
 	at := sum()
-	require.NoError(t, topo.declare(t.Context(), steps))
+	require.NoError(t, topo.Declare(t.Context(), steps))
 	require.Equal(t, at+1, sum(), "only what was late")
 	close(late)
 }
@@ -87,33 +87,33 @@ func TestRefusedAmongMany(t *testing.T) {
 	topo := connectedTopology(t)
 	conn, err := topo.c.Consuming.Get(t.Context())
 	require.NoError(t, err)
-	var steps, conflicts []step
+	var steps, conflicts []Step
 	var want []string
 	for i := range 60 {
 		name := fmt.Sprintf("%s.x%d", topo.c.Prefix, i)
-		steps = append(steps, briefly(exchangeStep(name, amqp.ExchangeDirect, nil))...)
+		steps = append(steps, Briefly(ExchangeStep(name, amqp.ExchangeDirect, nil))...)
 		if i%25 == 20 {
 			want = append(want, name)
-			conflicts = append(conflicts, briefly(exchangeStep(name, amqp.ExchangeFanout, nil))...)
+			conflicts = append(conflicts, Briefly(ExchangeStep(name, amqp.ExchangeFanout, nil))...)
 		}
 	}
 	t.Cleanup(func() {
 		ch, err := conn.Channel()
 		require.NoError(t, err)
 		for _, s := range steps {
-			_ = ch.ExchangeDelete(s.of, false, false)
+			_ = ch.ExchangeDelete(s.Of, false, false)
 		}
 	})
 	require.NoError(t, topo.run(t.Context(), conn, conflicts))
 	var failed []string
-	require.NoError(t, topo.each(t.Context(), conn, steps, func(s step, _ error) (bool, error) {
-		failed = append(failed, s.of)
+	require.NoError(t, topo.each(t.Context(), conn, steps, func(s Step, _ error) (bool, error) {
+		failed = append(failed, s.Of)
 		return false, nil
 	}))
 	require.Equal(t, want, failed)
 	for _, s := range steps {
-		there, err := topo.c.Calls.Exists(t.Context(), conn, func(ch *amqp.Channel) error { return s.there(ch, false) })
+		there, err := topo.c.Calls.Exists(t.Context(), conn, func(ch *amqp.Channel) error { return s.There(ch, false) })
 		require.NoError(t, err)
-		require.True(t, there, s.of)
+		require.True(t, there, s.Of)
 	}
 }
