@@ -35,10 +35,10 @@ var errLate = errors.New("RabbitMQ does not answer in time: it may be overloaded
 type Step struct {
 	What string
 	Of   string // the queue or exchange that it is about
-	// do carries it out. With noWait RabbitMQ does not answer: an error comes with a
+	// Do carries it out. With noWait RabbitMQ does not answer: an error comes with a
 	// later step.
 	Do func(ch *amqp.Channel, noWait bool) error
-	// there looks whether it exists: that is enough for a user who may not make it.
+	// There looks whether it exists: that is enough for a user who may not make it.
 	// Nil: that cannot be asked.
 	There func(ch *amqp.Channel, noWait bool) error
 	// shared says that it belongs to all processes: who may not make it leaves that
@@ -50,6 +50,7 @@ type Step struct {
 	handy bool
 }
 
+// queueStep makes a durable queue.
 func queueStep(name string, args amqp.Table) Step {
 	return Step{What: "queue " + name, Of: name, Do: func(ch *amqp.Channel, noWait bool) error {
 		_, err := ch.QueueDeclare(name, true, false, false, noWait, args)
@@ -60,6 +61,7 @@ func queueStep(name string, args amqp.Table) Step {
 	}}
 }
 
+// ExchangeStep makes a durable exchange.
 func ExchangeStep(name, kind string, args amqp.Table) Step {
 	return Step{What: "exchange " + name, Of: name, Do: func(ch *amqp.Channel, noWait bool) error {
 		return ch.ExchangeDeclare(name, kind, true, false, false, noWait, args)
@@ -68,6 +70,7 @@ func ExchangeStep(name, kind string, args amqp.Table) Step {
 	}}
 }
 
+// bindStep binds a queue to an exchange.
 func bindStep(queue, key, exchange string) Step {
 	what := "binding of " + queue + " to " + exchange
 	if key != "" {

@@ -33,20 +33,17 @@ const (
 	maxAlertName = 150
 )
 
-// The routing keys of alerts.
+// The routing keys of alerts that are no group's and no consumer's.
 const (
-	AlertsAll  = "all"
-	AlertsNone = "none" // nobody's
+	AlertsAll  = "all"  // that nobody else takes
+	AlertsNone = "none" // that nobody takes at all
 )
 
 // AlertsOfGroup and AlertsOfConsumer are keys of the alerts of a group or a consumer.
 func AlertsOfGroup(name string) string    { return "group." + name }
 func AlertsOfConsumer(name string) string { return "consumer." + name }
 
-// AlertsOfAll is the key of the alerts that nobody else takes.
-func AlertsOfAll() string { return AlertsAll }
-
-// OwnAlertQueue is the name of the queue that these make themselves.
+// OwnAlertQueue is the name of the queue that the processes of a Hook make themselves.
 func (t *Maker) OwnAlertQueue(h Hook) string {
 	name := h.Name
 	if strings.HasPrefix(name, "@") { // no group's
@@ -60,7 +57,7 @@ type Hook struct {
 	// Name is theirs: a group's name, or one that begins with @.
 	Name string
 	// Keys are whose alerts they take: [AlertsOfGroup], [AlertsOfConsumer],
-	// [AlertsOfAll].
+	// [AlertsAll].
 	Keys []string
 }
 
@@ -75,7 +72,7 @@ func HookOf(group string, consumers []string, all bool) (h Hook) {
 		h.Keys, h.Name = append(h.Keys, AlertsOfGroup(group)), group
 	}
 	if all {
-		h.Keys = append(h.Keys, AlertsOfAll())
+		h.Keys = append(h.Keys, AlertsAll)
 		if group == "" {
 			h.Name += "*"
 		}
@@ -92,7 +89,7 @@ func digestName(of string) string {
 	return "@" + hex.EncodeToString(sum[:8])
 }
 
-// Check says what is wrong with it.
+// Check says what is wrong with the name and the keys.
 func (h Hook) Check() error {
 	name := strings.NewReplacer("@", "x", ",", "x", "*", "x").Replace(h.Name)
 	if err := holdfast.ValidateName("hook", name); err != nil || len(h.Name) > holdfast.MaxName || len(h.Keys) == 0 {

@@ -8,11 +8,11 @@ import (
 	amqp "github.com/rabbitmq/amqp091-go"
 )
 
-// ledger knows what this process has made in RabbitMQ, or found there, so that nothing
+// Ledger knows what this process has made in RabbitMQ, or found there, so that nothing
 // is done again while RabbitMQ has it: two hundred consumers that come back find that
 // their process has looked. It begins anew where RabbitMQ may have lost something:
 // when all connections were lost, and when something turns out to be missing.
-type ledger struct {
+type Ledger struct {
 	mu     sync.Mutex
 	era    uint64
 	made   map[string]string // what was made, and the queue or exchange that it is about
@@ -22,10 +22,10 @@ type ledger struct {
 	witnesses []*amqp.Connection
 }
 
-func newLedger() *ledger { return &ledger{made: map[string]string{}, doubts: map[string]bool{}} }
+func newLedger() *Ledger { return &Ledger{made: map[string]string{}, doubts: map[string]bool{}} }
 
 // begin begins a new era: nothing is known.
-func (l *ledger) begin() (era uint64) {
+func (l *Ledger) begin() (era uint64) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.era++
@@ -34,14 +34,14 @@ func (l *ledger) begin() (era uint64) {
 	return l.era
 }
 
-func (l *ledger) now() uint64 {
+func (l *Ledger) now() uint64 {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.era
 }
 
 // add notes what was made in an era.
-func (l *ledger) add(era uint64, steps []Step) {
+func (l *Ledger) add(era uint64, steps []Step) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if era != l.era {
@@ -55,7 +55,7 @@ func (l *ledger) add(era uint64, steps []Step) {
 }
 
 // lacking are the steps that are to be taken.
-func (l *ledger) lacking(steps []Step) (out []Step) {
+func (l *Ledger) lacking(steps []Step) (out []Step) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	seen := map[string]bool{}
@@ -69,7 +69,7 @@ func (l *ledger) lacking(steps []Step) (out []Step) {
 }
 
 // Forget has the steps taken again.
-func (l *ledger) Forget(steps []Step) {
+func (l *Ledger) Forget(steps []Step) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for _, s := range steps {
@@ -79,7 +79,7 @@ func (l *ledger) Forget(steps []Step) {
 
 // Doubt notes that a queue may be gone: who consumed it was cut off, and its
 // connection was not.
-func (l *ledger) Doubt(queue string) {
+func (l *Ledger) Doubt(queue string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.doubts[queue] = true
@@ -91,14 +91,14 @@ func (l *ledger) Doubt(queue string) {
 }
 
 // Doubted reports whether one of the queues is to be looked for.
-func (l *ledger) Doubted(queues ...string) bool {
+func (l *Ledger) Doubted(queues ...string) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return slices.ContainsFunc(queues, func(q string) bool { return l.doubts[q] })
 }
 
 // sure takes doubts back.
-func (l *ledger) sure(queues ...string) {
+func (l *Ledger) sure(queues ...string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for _, q := range queues {
@@ -108,7 +108,7 @@ func (l *ledger) sure(queues ...string) {
 
 // attest adds a connection that was there since RabbitMQ was looked at; alone: the
 // others were not.
-func (l *ledger) attest(conn *amqp.Connection, alone bool) {
+func (l *Ledger) attest(conn *amqp.Connection, alone bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if alone {
@@ -117,7 +117,7 @@ func (l *ledger) attest(conn *amqp.Connection, alone bool) {
 	l.witnesses = append(slices.DeleteFunc(l.witnesses, (*amqp.Connection).IsClosed), conn)
 }
 
-func (l *ledger) attesting() []*amqp.Connection {
+func (l *Ledger) attesting() []*amqp.Connection {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.witnesses = slices.DeleteFunc(l.witnesses, (*amqp.Connection).IsClosed)

@@ -35,6 +35,7 @@ type seenConsumer struct {
 	at     time.Time // by the monotonic clock of this process
 }
 
+// NewMemory remembers nobody.
 func NewMemory() *Memory { return &Memory{seen: map[string]seenConsumer{}} }
 
 // Note remembers consumers, and reports whether that is news. What is invalid, or

@@ -318,6 +318,7 @@ func (t *Maker) hasGroup(group string) bool {
 	return t.groups[group]
 }
 
+// HasConsumer reports whether this process has declared a consumer.
 func (t *Maker) HasConsumer(name string) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()

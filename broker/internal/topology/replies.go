@@ -45,7 +45,7 @@ func (t *Maker) DeclareReplies(ctx context.Context, group string) error {
 	return nil
 }
 
-// HasReplies reports whether this Broker takes the replies of a group.
+// HasReplies reports whether this process takes the replies of a group.
 func (t *Maker) HasReplies(group string) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()

@@ -20,7 +20,7 @@ func quorum() amqp.Table {
 	return amqp.Table{"x-queue-type": "quorum", "x-delivery-limit": int64(deliveryLimit)}
 }
 
-// Guarded is a queue whose broker-side drops go to the queue of dead letters,
+// Guarded are the arguments of a queue whose broker-side drops go to the queue of dead letters,
 // at least once: that strategy needs reject-publish.
 func (t *Maker) Guarded() amqp.Table {
 	args := quorum()
@@ -43,6 +43,7 @@ func (t *Maker) delayed(delay time.Duration) amqp.Table {
 	return args
 }
 
+// BaseSteps make what every process needs.
 func (t *Maker) BaseSteps() []Step {
 	steps := []Step{
 		ExchangeStep(t.c.TopicsExchange(), amqp.ExchangeTopic, nil),
@@ -118,8 +119,8 @@ func (t *Maker) consumerSteps(name string, to wire.Bindings) []Step {
 	return steps
 }
 
-// CheckWait is how long the answer to a check-back is waited for, and how long a request stays in its
-// queue: nobody waits for what is older.
+// CheckWait is how long the answer to a check-back is waited for, and how long a request
+// stays in its queue: nobody waits for what is older.
 const CheckWait = 10 * time.Second
 
 // CheckSteps make what check-backs of groups in other languages go through.
@@ -136,6 +137,7 @@ func (t *Maker) answererSteps(group string) []Step {
 	return []Step{queueStep(queue, args), bindStep(queue, queue, t.c.ChecksExchange())}
 }
 
+// All are the steps of all that this process has declared.
 func (t *Maker) All() []Step {
 	t.mu.Lock()
 	defer t.mu.Unlock()

@@ -1,3 +1,8 @@
+// Package topology knows which queues and exchanges there have to be in RabbitMQ, makes
+// them or looks for them, and makes again what is missing. A Maker does that for one Broker,
+// with the connection that never publishes; link asks it about bindings. Each object is a
+// Step, and what is listed for an administrator is made of the same Steps. It remembers the
+// consumers of all processes (Memory), whose queues it makes again as well.
 package topology
 
 import (
@@ -15,7 +20,7 @@ import (
 	"github.com/holdfastmq/holdfast/broker/internal/wire"
 )
 
-// Options say what a topology may make, and whom it tells.
+// Options say what a Maker may make, and whom it tells.
 type Options struct {
 	// Process is the ID of this process, which names its mark.
 	Process string
@@ -46,7 +51,7 @@ type Maker struct {
 	stale       map[string]bool   // consumers that were told not to be made again
 	sought      time.Time         // when a returned message last had queues looked for
 
-	Ledger    *ledger
+	Ledger    *Ledger       // what is known to be there
 	late      time.Duration // declareTimeout
 	HeldFor   time.Duration // the constant; tests change it
 	Written   atomic.Uint64 // declarations

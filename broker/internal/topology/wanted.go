@@ -57,7 +57,7 @@ func (x Wanted) validate() error {
 	return nil
 }
 
-// BoundConsumer is a consumer of a [wanted].
+// BoundConsumer is a consumer of what is [Wanted].
 func BoundConsumer(name string, topics []string, notices ...string) wire.Bound {
 	return wire.Bound{Name: name, Topics: wire.Bindings{Topics: topics, Notices: notices}.Named()}
 }
@@ -99,7 +99,7 @@ func (t *Maker) Require(ctx context.Context, x Wanted) error {
 	return t.Declare(ctx, t.steps(x))
 }
 
-// List says in words what require makes.
+// List says in words what Require makes.
 func (t *Maker) List(x Wanted) (out []string, err error) {
 	if err := x.validate(); err != nil {
 		return nil, err
@@ -139,7 +139,7 @@ func (x Wanted) Flags() string {
 	return strings.Join(out, " ")
 }
 
-// ParseBound reads NAME=TOPIC,TOPIC…, as [wanted.Flags] writes it.
+// ParseBound reads NAME=TOPIC,TOPIC…, as [Wanted.Flags] writes it.
 func ParseBound(s string) (wire.Bound, error) {
 	name, topics, ok := strings.Cut(s, "=")
 	if !ok {
@@ -148,7 +148,7 @@ func ParseBound(s string) (wire.Bound, error) {
 	return wire.Bound{Name: name, Topics: strings.Split(topics, ",")}, nil
 }
 
-// ParseHook reads NAME=KEY,KEY…, as [wanted.Flags] writes it.
+// ParseHook reads NAME=KEY,KEY…, as [Wanted.Flags] writes it.
 func ParseHook(s string) (Hook, error) {
 	name, keys, ok := strings.Cut(s, "=")
 	if !ok {

@@ -49,7 +49,7 @@ func AlertsOfGroup(name string) string    { return topology.AlertsOfGroup(name) 
 func AlertsOfConsumer(name string) string { return topology.AlertsOfConsumer(name) }
 
 // AlertsOfAll is the key of the alerts that nobody else takes.
-func AlertsOfAll() string { return topology.AlertsOfAll() }
+func AlertsOfAll() string { return topology.AlertsAll }
 
 // DeclareGroup makes the half queues of a producer group, and what every group
 // needs: the topics exchange and the queue of dead letters. What exists already
