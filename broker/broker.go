@@ -56,8 +56,8 @@ func Open(ctx context.Context, o Options) (*Broker, error) {
 	process := uuid.NewString()
 	b.topo = topology.New(b.c, b.memory, topology.Options{Process: process, NoDeclare: o.NoDeclare,
 		Emptied: b.partly.Forget, OnRemade: o.OnRemade})
-	b.board, b.waiting = newBoard(b, process), newWaitAsking()
-	b.checks = newCheckAsker(b)
+	b.board, b.waiting = newBoard(b.c, b.topo, b.memory, process), newWaitAsking()
+	b.checks = newCheckAsker(b.c, b.topo)
 	b.replyNames = newReplyNames(b)
 	b.c.Publishing = link.NewConnection("publish", o.link(), b.topo.Restore)
 	if o.OnRefused != nil {

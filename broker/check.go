@@ -19,11 +19,24 @@ import (
 	"github.com/holdfastmq/holdfast/broker/internal/wire"
 )
 
-// CheckRemotely asks the processes that consume the group's check queue what
-// became of txs, and answers in their order. It waits for 10 s at most, or until
-// ctx is nearly done. Whatever goes wrong with a transaction is its answer's Err.
-// Asking again is always safe.
-func (b *Broker) CheckRemotely(ctx context.Context, group string, txs []wire.CheckTx) []wire.CheckAnswer {
+// checkAsker sends check-backs and takes their answers. All go over one channel, which
+// is made when it is needed.
+type checkAsker struct {
+	c    *link.Client
+	topo *topology.Maker
+	turn chan struct{} // whoever fills it may use last
+	last *askChannel   // nil before the first
+	// forbidden says that this user may not write to the exchange of check-backs.
+	forbidden atomic.Bool
+}
+
+func newCheckAsker(c *link.Client, topo *topology.Maker) *checkAsker {
+	return &checkAsker{c: c, topo: topo, turn: make(chan struct{}, 1)}
+}
+
+// check asks the processes that consume the group's check queue what became of txs, and
+// answers in their order.
+func (a *checkAsker) check(ctx context.Context, group string, txs []wire.CheckTx) []wire.CheckAnswer {
 	out := make([]wire.CheckAnswer, len(txs))
 	if err := wire.ValidGroup(group); err != nil {
 		for i := range out {
@@ -40,10 +53,10 @@ func (b *Broker) CheckRemotely(ctx context.Context, group string, txs []wire.Che
 	var all sync.WaitGroup
 	for _, r := range wire.EncodeChecks(group, txs) {
 		all.Go(func() {
-			body, err := b.checks.ask(ctx, b.CheckQueue(group), group, r.Body)
+			body, err := a.ask(ctx, a.c.CheckQueue(group), group, r.Body)
 			answers := out[r.From : r.From+r.N]
 			if err == nil {
-				wire.DecodeChecks(body, txs[r.From:r.From+r.N], b.o.MaxBody, answers)
+				wire.DecodeChecks(body, txs[r.From:r.From+r.N], a.c.MaxBody, answers)
 				return
 			}
 			for i := range answers {
@@ -54,18 +67,6 @@ func (b *Broker) CheckRemotely(ctx context.Context, group string, txs []wire.Che
 	all.Wait()
 	return out
 }
-
-// checkAsker sends check-backs and takes their answers. All go over one channel, which
-// is made when it is needed.
-type checkAsker struct {
-	b    *Broker
-	turn chan struct{} // whoever fills it may use last
-	last *askChannel   // nil before the first
-	// forbidden says that this user may not write to the exchange of check-backs.
-	forbidden atomic.Bool
-}
-
-func newCheckAsker(b *Broker) *checkAsker { return &checkAsker{b: b, turn: make(chan struct{}, 1)} }
 
 // ask returns the body of the answer. A request whose channel is lost is sent
 // again.
@@ -78,7 +79,7 @@ func (a *checkAsker) ask(ctx context.Context, queue, group string, body []byte) 
 			return answer, err
 		}
 		if !link.Sleep(ctx, pause.NextBackOff()) {
-			return nil, fmt.Errorf("%w: queue %s: %w: %s", wire.ErrUnreached, queue, err, a.b.c.Publishing.State())
+			return nil, fmt.Errorf("%w: queue %s: %w: %s", wire.ErrUnreached, queue, err, a.c.Publishing.State())
 		}
 	}
 }
@@ -92,20 +93,20 @@ func (e lostError) Unwrap() error { return e.err }
 // ways are the exchanges through which a group's queue may be reached: ours, and the
 // default one for programs of an older version, whose queues are bound to none of ours.
 func (a *checkAsker) ways(ctx context.Context) []string {
-	if a.forbidden.Load() || a.b.topo.Declare(ctx, a.b.topo.CheckSteps()) != nil {
+	if a.forbidden.Load() || a.topo.Declare(ctx, a.topo.CheckSteps()) != nil {
 		return []string{""}
 	}
-	return []string{a.b.ChecksExchange(), ""}
+	return []string{a.c.ChecksExchange(), ""}
 }
 
 func (a *checkAsker) unsent(queue string, err error) error {
 	return fmt.Errorf("%w: the request to queue %s was not sent: %w: %s", wire.ErrUnreached, queue, err,
-		a.b.c.Publishing.State())
+		a.c.Publishing.State())
 }
 
 func (a *checkAsker) try(ctx context.Context, queue, group string, body []byte) ([]byte, error) {
 	select {
-	case <-a.b.c.Publishing.Gate(): // RabbitMQ does not read from a connection that it blocks
+	case <-a.c.Publishing.Gate(): // RabbitMQ does not read from a connection that it blocks
 	case <-ctx.Done():
 		return nil, a.unsent(queue, ctx.Err())
 	}
@@ -144,7 +145,7 @@ func (a *checkAsker) over(ctx context.Context, ch *askChannel, exchange, queue, 
 	if exchange != "" && ch.answers != "" {
 		msg.ReplyTo = ch.answers
 	}
-	if !a.b.c.Calls.Spawn(func() { written <- ch.ch.PublishWithContext(ctx, exchange, queue, true, false, msg) }) {
+	if !a.c.Calls.Spawn(func() { written <- ch.ch.PublishWithContext(ctx, exchange, queue, true, false, msg) }) {
 		return got, a.unsent(queue, link.ErrClosed)
 	}
 	for {
@@ -160,7 +161,7 @@ func (a *checkAsker) over(ctx context.Context, ch *askChannel, exchange, queue, 
 		case <-ctx.Done():
 			return got, fmt.Errorf("%w: queue %s: no answer in time (%w): see that a process of group %s consumes "+
 				"it, and its log; %s",
-				wire.ErrUnreached, queue, ctx.Err(), group, a.b.c.Publishing.State())
+				wire.ErrUnreached, queue, ctx.Err(), group, a.c.Publishing.State())
 		}
 	}
 }
@@ -171,11 +172,11 @@ func (a *checkAsker) lost(why error, exchange, queue, group string) error {
 	switch is := errors.As(why, &ae); {
 	case is && ae.Code == amqp.AccessRefused && strings.Contains(ae.Reason, "'"+cmp.Or(exchange, "amq.default")+"'"):
 		if exchange == "" {
-			return fmt.Errorf("%w, and binds it to the exchange %s", a.nobody(queue, group), a.b.ChecksExchange())
+			return fmt.Errorf("%w, and binds it to the exchange %s", a.nobody(queue, group), a.c.ChecksExchange())
 		}
 		a.forbidden.Store(true)
 	case is && ae.Code == amqp.NotFound:
-		a.b.topo.Ledger.Forget(a.b.topo.CheckSteps())
+		a.topo.Ledger.Forget(a.topo.CheckSteps())
 	}
 	return lostError{why}
 }
@@ -192,17 +193,17 @@ func (a *checkAsker) channel(ctx context.Context) (*askChannel, error) {
 		defer func() { <-a.turn }()
 		return a.last, nil
 	}
-	conn, err := a.b.c.Publishing.Get(ctx)
+	conn, err := a.c.Publishing.Get(ctx)
 	if err != nil {
 		<-a.turn
 		return nil, err
 	}
 	made := make(chan error, 1)
 	var ch *askChannel
-	if !a.b.c.Calls.Spawn(func() { // amqp091's calls know no context
+	if !a.c.Calls.Spawn(func() { // amqp091's calls know no context
 		defer func() { <-a.turn }()
 		var err error
-		if ch, err = a.b.openAskChannel(conn); err == nil {
+		if ch, err = openAskChannel(a.c, conn); err == nil {
 			a.last = ch
 		}
 		made <- err
@@ -236,7 +237,7 @@ type answered struct {
 	returned bool // there is no such queue
 }
 
-func (b *Broker) openAskChannel(conn *amqp.Connection) (*askChannel, error) {
+func openAskChannel(c *link.Client, conn *amqp.Connection) (*askChannel, error) {
 	ch, err := conn.Channel()
 	if err != nil {
 		return nil, err
@@ -250,29 +251,29 @@ func (b *Broker) openAskChannel(conn *amqp.Connection) (*askChannel, error) {
 		return nil, err
 	}
 	go a.watch(answers, returns, closes)
-	b.ownAnswers(conn, a)
+	a.ownAnswers(c, conn)
 	return a, nil
 }
 
 // ownAnswers makes a queue for answers, which goes with its channel. Who may not have one
 // is answered through the default exchange.
-func (b *Broker) ownAnswers(conn *amqp.Connection, a *askChannel) {
+func (a *askChannel) ownAnswers(c *link.Client, conn *amqp.Connection) {
 	ch, err := conn.Channel()
 	if err != nil {
 		return
 	}
-	name := b.AnswersExchange() + "." + uuid.NewString()
+	name := c.AnswersExchange() + "." + uuid.NewString()
 	_, err = ch.QueueDeclare(name, false, true, true, false, amqp.Table{"x-queue-type": "classic",
 		"x-max-length": int64(1000)})
 	if err == nil {
-		err = ch.QueueBind(name, name, b.AnswersExchange(), false, nil)
+		err = ch.QueueBind(name, name, c.AnswersExchange(), false, nil)
 	}
 	var answers <-chan amqp.Delivery
 	if err == nil {
 		answers, err = ch.Consume(name, "", true, true, false, false, nil)
 	}
 	if err != nil {
-		b.c.Log.Debug("there is no queue for the answers to check-backs: they come through the default exchange",
+		c.Log.Debug("there is no queue for the answers to check-backs: they come through the default exchange",
 			"error", err)
 		_ = ch.Close()
 		return
@@ -286,7 +287,7 @@ func (b *Broker) ownAnswers(conn *amqp.Connection, a *askChannel) {
 				if !ok {
 					return
 				}
-				if d.Exchange == b.AnswersExchange() {
+				if d.Exchange == c.AnswersExchange() {
 					a.tell(d.CorrelationId, answered{body: d.Body})
 				}
 			case <-a.closed:

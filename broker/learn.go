@@ -26,8 +26,8 @@ const (
 	learnPause = 5 * time.Second
 )
 
-// Learning says how consumers are remembered. The zero value keeps them in memory.
-type Learning struct {
+// learning says how consumers are remembered. The zero value keeps them in memory.
+type learning struct {
 	// Save keeps consumers that were seen just now; Load returns all that are kept,
 	// with those that other processes have kept. Either both are set or none.
 	Save func(context.Context, []wire.Bound) error
@@ -36,38 +36,32 @@ type Learning struct {
 	// News is told of consumers that were not known, and of those with other topics
 	// than before. It must return quickly. Nil: nobody is told.
 	News func([]wire.Bound)
-
-	every, pause time.Duration // tests shorten them
 }
 
-// Learn asks all processes of the prefix for their consumers, at once, whenever a
-// consumer begins somewhere, and every five minutes, and remembers them, until ctx
-// is done. Every five minutes it also makes the queues that are missing. Nothing
-// waits for it; what fails is logged and tried again. It returns nil.
-//
-// What a process says of itself counts only as an answer to this question, which
-// only those can read who may read the exchange of status requests.
-func (b *Broker) Learn(ctx context.Context, o Learning) error {
-	if o.every == 0 {
-		o.every = learnEvery + rand.N(learnEvery/4) // not all processes at once
+// learn asks all processes for their consumers, now and then, and remembers them, until
+// ctx is done.
+func (s *board) learn(ctx context.Context, o learning) error {
+	every, pause := s.learnEvery, s.learnPause
+	if every == 0 {
+		every = learnEvery + rand.N(learnEvery/4) // not all processes at once
 	}
-	if o.pause == 0 {
-		o.pause = learnPause
+	if pause == 0 {
+		pause = learnPause
 	}
-	tick := time.NewTicker(o.every)
+	tick := time.NewTicker(every)
 	defer tick.Stop()
 	for {
-		if err := b.learn(ctx, o); err != nil && ctx.Err() == nil {
-			b.c.Log.Warn("which consumers there are could not be learned; the next try comes soon", "error", err)
+		if err := s.learnNow(ctx, o); err != nil && ctx.Err() == nil {
+			s.c.Log.Warn("which consumers there are could not be learned; the next try comes soon", "error", err)
 		}
-		if !link.Sleep(ctx, o.pause) {
+		if !link.Sleep(ctx, pause) {
 			return nil
 		}
 		select {
-		case <-b.board.asked:
+		case <-s.asked:
 		case <-tick.C:
-			if err := b.look(ctx, o); err != nil && ctx.Err() == nil {
-				b.c.Log.Warn("the queues of known consumers could not be looked for; the next try comes soon", "error",
+			if err := s.look(ctx, o); err != nil && ctx.Err() == nil {
+				s.c.Log.Warn("the queues of known consumers could not be looked for; the next try comes soon", "error",
 					err)
 			}
 		case <-ctx.Done():
@@ -76,9 +70,9 @@ func (b *Broker) Learn(ctx context.Context, o Learning) error {
 	}
 }
 
-// learn asks, and remembers.
-func (b *Broker) learn(ctx context.Context, o Learning) error {
-	answers, err := b.ask(ctx, askWait, wire.StatusRequest{Consumers: true})
+// learnNow asks, and remembers.
+func (s *board) learnNow(ctx context.Context, o learning) error {
+	answers, err := ask(ctx, s.c, askWait, wire.StatusRequest{Consumers: true})
 	if err != nil && len(answers) == 0 {
 		return err
 	}
@@ -88,9 +82,9 @@ func (b *Broker) learn(ctx context.Context, o Learning) error {
 			seen = append(seen, c)
 		}
 	}
-	news := b.memory.Unknown(seen)
-	if b.memory.Note(time.Now(), seen...) {
-		b.c.Log.Debug("new consumers, or new topics of known ones", "consumers", len(seen))
+	news := s.memory.Unknown(seen)
+	if s.memory.Note(time.Now(), seen...) {
+		s.c.Log.Debug("new consumers, or new topics of known ones", "consumers", len(seen))
 	}
 	if len(news) > 0 && o.News != nil {
 		o.News(news)
@@ -106,7 +100,7 @@ func (b *Broker) learn(ctx context.Context, o Learning) error {
 
 // look takes over what others have kept, and forgets what they have forgotten; then
 // it makes what is missing.
-func (b *Broker) look(ctx context.Context, o Learning) error {
+func (s *board) look(ctx context.Context, o learning) error {
 	if o.Load != nil {
 		kept, err := o.Load(ctx)
 		if err != nil {
@@ -116,10 +110,10 @@ func (b *Broker) look(ctx context.Context, o Learning) error {
 		for _, c := range kept {
 			names[c.Name] = true
 		}
-		b.memory.Note(time.Now(), kept...)
-		b.memory.Forget(func(name string) bool { return names[name] })
+		s.memory.Note(time.Now(), kept...)
+		s.memory.Forget(func(name string) bool { return names[name] })
 	}
-	return b.CheckRemembered(ctx)
+	return s.topo.CheckRemembered(ctx)
 }
 
 // boundOf joins what several processes say of the same consumer: during an upgrade
@@ -160,20 +154,20 @@ func (s *board) sayAble(ctx context.Context) {
 
 // hello tells all processes. If it cannot, they find out by themselves, later.
 func (s *board) hello(ctx context.Context, headers amqp.Table) {
-	if s.b.c.Publishing.IsBlocked() {
+	if s.c.Publishing.IsBlocked() {
 		return
 	}
 	ctx, cancel := context.WithTimeout(ctx, helloTimeout)
 	defer cancel()
-	conn, err := s.b.c.Publishing.Get(ctx)
+	conn, err := s.c.Publishing.Get(ctx)
 	if err == nil {
-		err = s.b.c.Calls.OnChannel(ctx, conn, func(ch *amqp.Channel) error {
-			return ch.PublishWithContext(ctx, s.b.StatusExchange(), "", false, false, amqp.Publishing{
+		err = s.c.Calls.OnChannel(ctx, conn, func(ch *amqp.Channel) error {
+			return ch.PublishWithContext(ctx, s.c.StatusExchange(), "", false, false, amqp.Publishing{
 				Headers: headers, Expiration: "10000"})
 		})
 	}
 	if err != nil {
-		s.b.c.Log.Debug("other processes were not told that this one has begun", "error", err)
+		s.c.Log.Debug("other processes were not told that this one has begun", "error", err)
 	}
 }
 

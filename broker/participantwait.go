@@ -5,12 +5,13 @@ import (
 	"slices"
 	"time"
 
+	"github.com/holdfastmq/holdfast/broker/internal/link"
 	"github.com/holdfastmq/holdfast/broker/internal/wire"
 )
 
-// ParticipantWait says that a participant has calls, or would not take them, and cannot
+// participantWait says that a participant has calls, or would not take them, and cannot
 // work on them: its database is away, its pool used up, its circuit breaker open.
-type ParticipantWait struct {
+type participantWait struct {
 	// Name is the participant's.
 	Name string
 	// Since is since when, by the clock of its process.
@@ -19,11 +20,11 @@ type ParticipantWait struct {
 	Reason string
 }
 
-// waitFresh is how old answers may be that ParticipantWait goes by: many sagas ask at
+// waitFresh is how old answers may be that it goes by: many sagas ask at
 // once.
 const waitFresh = 2 * time.Second
 
-// waitAsking is the last question of ParticipantWait.
+// waitAsking is the last question whether participants wait.
 type waitAsking struct {
 	turn    chan struct{} // has a token while nobody asks
 	at      time.Time
@@ -36,12 +37,10 @@ func newWaitAsking() *waitAsking {
 	return w
 }
 
-// ParticipantWait asks the processes that take topic as a participant whether all of
-// them wait. Nil: one does not, or none answers within a second. What a process says of
-// itself counts only as an answer to this question, of which it has to know the
-// correlation ID: see [Broker.Learn].
-func (b *Broker) ParticipantWait(ctx context.Context, topic string) (*ParticipantWait, error) {
-	answers, err := b.waiting.ask(ctx, b)
+// waits asks the processes that take topic as a participant whether all of them wait. Nil:
+// one does not, or none answers within a second.
+func (w *waitAsking) waits(ctx context.Context, c *link.Client, topic string) (*participantWait, error) {
+	answers, err := w.ask(ctx, c)
 	if err != nil {
 		return nil, err
 	}
@@ -49,7 +48,7 @@ func (b *Broker) ParticipantWait(ctx context.Context, topic string) (*Participan
 }
 
 // ask asks all processes for their consumers, unless that was done a moment ago.
-func (w *waitAsking) ask(ctx context.Context, b *Broker) ([]wire.ProcessStatus, error) {
+func (w *waitAsking) ask(ctx context.Context, c *link.Client) ([]wire.ProcessStatus, error) {
 	select {
 	case <-w.turn:
 		defer func() { w.turn <- struct{}{} }()
@@ -59,7 +58,7 @@ func (w *waitAsking) ask(ctx context.Context, b *Broker) ([]wire.ProcessStatus, 
 	if !w.at.IsZero() && time.Since(w.at) < waitFresh {
 		return w.answers, nil
 	}
-	answers, err := b.ask(ctx, askWait, wire.StatusRequest{Consumers: true})
+	answers, err := ask(ctx, c, askWait, wire.StatusRequest{Consumers: true})
 	if err != nil || ctx.Err() != nil {
 		return answers, err
 	}
@@ -69,7 +68,7 @@ func (w *waitAsking) ask(ctx context.Context, b *Broker) ([]wire.ProcessStatus, 
 
 // waitOf is how the participants of topic wait, if all do. Processes of older versions
 // do not say who is one; there, whoever takes the very topic counts.
-func waitOf(answers []wire.ProcessStatus, topic string) (out *ParticipantWait) {
+func waitOf(answers []wire.ProcessStatus, topic string) (out *participantWait) {
 	var of []wire.ConsumerStatus
 	for _, p := range answers {
 		for _, c := range p.Consumers {
@@ -87,7 +86,7 @@ func waitOf(answers []wire.ProcessStatus, topic string) (out *ParticipantWait) {
 			return nil
 		}
 		if out == nil || since.Before(out.Since) {
-			out = &ParticipantWait{Name: wire.ConsumerName(c.Name), Since: since, Reason: wire.PlainText(c.Error,
+			out = &participantWait{Name: wire.ConsumerName(c.Name), Since: since, Reason: wire.PlainText(c.Error,
 				wire.MaxReason)}
 		}
 	}

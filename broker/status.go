@@ -10,18 +10,18 @@ import (
 	"time"
 
 	"github.com/holdfastmq/holdfast/broker/internal/link"
+	"github.com/holdfastmq/holdfast/broker/internal/topology"
 	"github.com/holdfastmq/holdfast/broker/internal/wire"
 )
-
-// Answers reports whether p is this Broker's own answer to [Broker.Ask].
-func (b *Broker) Answers(p wire.ProcessStatus) bool { return p.ID == b.board.id }
 
 const maxTold = 64 << 10 // bytes of the names and topics of remembered consumers in an answer
 
 // board knows the consumers and Keepers that run in this process, and has status
 // requests answered while there are any.
 type board struct {
-	b *Broker
+	c      *link.Client
+	topo   *topology.Maker
+	memory *topology.Memory
 	// id tells this Broker's answers from those of others with the same name.
 	id string
 	// once is for telling that answers are refused.
@@ -36,56 +36,59 @@ type board struct {
 	consumers   atomic.Int64       // that are shown
 	able        []chan struct{}    // get a token when a process says that it hands half messages over
 	stop        context.CancelFunc // ends the answering; set while something is shown
+
+	learnEvery, learnPause time.Duration // the constants; tests shorten them
 }
 
-func newBoard(b *Broker, id string) *board {
-	return &board{b: b, id: id, shown: map[uint64]func(*wire.ProcessStatus, wire.StatusRequest){},
+// newBoard shows nothing yet. It begins to answer, over c, once it does.
+func newBoard(c *link.Client, topo *topology.Maker, memory *topology.Memory, id string) *board {
+	return &board{c: c, topo: topo, memory: memory, id: id, shown: map[uint64]func(*wire.ProcessStatus, wire.StatusRequest){},
 		news: make(chan struct{}, 1), asked: make(chan struct{}, 1)}
 }
 
 // showConsumer lets answers tell of a consumer until hide is called. status is called
 // from another goroutine and must return quickly. probe is called with each request.
-func (b *Broker) showConsumer(status func() wire.ConsumerStatus, probe func(wire.StatusRequest)) (hide func()) {
-	unprobe := b.board.show(func(_ *wire.ProcessStatus, want wire.StatusRequest) { probe(want) })
-	remove := b.board.show(func(p *wire.ProcessStatus, _ wire.StatusRequest) {
+func (s *board) showConsumer(status func() wire.ConsumerStatus, probe func(wire.StatusRequest)) (hide func()) {
+	unprobe := s.show(func(_ *wire.ProcessStatus, want wire.StatusRequest) { probe(want) })
+	remove := s.show(func(p *wire.ProcessStatus, _ wire.StatusRequest) {
 		p.Consumers = append(p.Consumers,
 			status())
 	})
-	b.board.consumers.Add(1)
-	link.Token(b.board.news)
+	s.consumers.Add(1)
+	link.Token(s.news)
 	return sync.OnceFunc(func() {
-		b.board.consumers.Add(-1)
+		s.consumers.Add(-1)
 		remove()
 		unprobe()
 	})
 }
 
-// ShowSagas lets answers tell of the process's sagas until hide is called.
-func (b *Broker) ShowSagas(defs []wire.SagaDefinition) (hide func()) {
-	return b.board.show(func(p *wire.ProcessStatus, _ wire.StatusRequest) { p.Sagas = append(p.Sagas, defs...) })
+// showSagas lets answers tell of the process's sagas until hide is called.
+func (s *board) showSagas(defs []wire.SagaDefinition) (hide func()) {
+	return s.show(func(p *wire.ProcessStatus, _ wire.StatusRequest) { p.Sagas = append(p.Sagas, defs...) })
 }
 
-// ShowDatabases lets answers tell of the process's databases until hide is called.
+// showDatabases lets answers tell of the process's databases until hide is called.
 // status is called from another goroutine and must return quickly.
-func (b *Broker) ShowDatabases(status func() []wire.DatabaseStatus) (hide func()) {
-	return b.board.show(func(p *wire.ProcessStatus, _ wire.StatusRequest) {
+func (s *board) showDatabases(status func() []wire.DatabaseStatus) (hide func()) {
+	return s.show(func(p *wire.ProcessStatus, _ wire.StatusRequest) {
 		p.Databases = append(p.Databases,
 			status()...)
 	})
 }
 
 // showKeeper lets answers tell of a Keeper until hide is called.
-func (b *Broker) showKeeper(status func(wire.StatusRequest) wire.KeeperStatus) (hide func()) {
-	return b.board.show(func(p *wire.ProcessStatus, want wire.StatusRequest) {
+func (s *board) showKeeper(status func(wire.StatusRequest) wire.KeeperStatus) (hide func()) {
+	return s.show(func(p *wire.ProcessStatus, want wire.StatusRequest) {
 		p.Keepers = append(p.Keepers,
 			status(want))
 	})
 }
 
-// ShowTroubles lets answers tell of what is wrong with the process, until hide is
+// showTroubles lets answers tell of what is wrong with the process, until hide is
 // called.
-func (b *Broker) ShowTroubles(troubles func() []wire.Trouble) (hide func()) {
-	return b.board.show(func(p *wire.ProcessStatus, _ wire.StatusRequest) {
+func (s *board) showTroubles(troubles func() []wire.Trouble) (hide func()) {
+	return s.show(func(p *wire.ProcessStatus, _ wire.StatusRequest) {
 		for _, t := range troubles() {
 			t.What, t.Remedy = wire.Clip(t.What, wire.MaxStatusError), wire.Clip(t.Remedy, wire.MaxStatusError)
 			p.Troubles = append(p.Troubles, t)
@@ -93,10 +96,10 @@ func (b *Broker) ShowTroubles(troubles func() []wire.Trouble) (hide func()) {
 	})
 }
 
-// ShowNoTemporal lets answers tell that the process goes without Temporal, until hide
+// showNoTemporal lets answers tell that the process goes without Temporal, until hide
 // is called.
-func (b *Broker) ShowNoTemporal() (hide func()) {
-	return b.board.show(func(p *wire.ProcessStatus, _ wire.StatusRequest) { p.NoTemporal = true })
+func (s *board) showNoTemporal() (hide func()) {
+	return s.show(func(p *wire.ProcessStatus, _ wire.StatusRequest) { p.NoTemporal = true })
 }
 
 func (s *board) show(add func(*wire.ProcessStatus, wire.StatusRequest)) (hide func()) {
@@ -106,9 +109,9 @@ func (s *board) show(add func(*wire.ProcessStatus, wire.StatusRequest)) (hide fu
 	n := s.last
 	s.shown[n] = add
 	if len(s.shown) == 1 {
-		ctx, cancel := context.WithCancel(s.b.c.Run)
+		ctx, cancel := context.WithCancel(s.c.Run)
 		s.stop = cancel
-		s.b.c.Calls.Spawn(func() { s.answer(ctx) }) // not on a closed Broker, where nothing runs for long
+		s.c.Calls.Spawn(func() { s.answer(ctx) }) // not on a closed Broker, where nothing runs for long
 	}
 	return sync.OnceFunc(func() {
 		s.mu.Lock()
@@ -119,23 +122,23 @@ func (s *board) show(add func(*wire.ProcessStatus, wire.StatusRequest)) (hide fu
 	})
 }
 
-// now asks everything that is shown.
-func (s *board) now(want wire.StatusRequest) wire.ProcessStatus {
+// status asks everything that is shown.
+func (s *board) status(want wire.StatusRequest) wire.ProcessStatus {
 	s.mu.Lock()
 	var shown []func(*wire.ProcessStatus, wire.StatusRequest)
 	for _, n := range slices.Sorted(maps.Keys(s.shown)) {
 		shown = append(shown, s.shown[n])
 	}
 	s.mu.Unlock()
-	p := wire.ProcessStatus{V: wire.StatusVersion, Instance: s.b.o.Name}
+	p := wire.ProcessStatus{V: wire.StatusVersion, Instance: s.c.Instance}
 	for _, add := range shown {
 		add(&p, want)
 	}
-	s.b.publishing(&p, time.Now())
+	s.publishing(&p, time.Now())
 	if want.Consumers {
 		p = wire.ProcessStatus{V: p.V, Instance: p.Instance, Consumers: p.Consumers}
 	}
-	p.Remembers = told(s.b.Remembered())
+	p.Remembers = told(s.memory.All(time.Now()))
 	if want.Consumers {
 		p.Remembers = nil
 	}
@@ -169,4 +172,21 @@ func told(all []wire.Bound) (out []wire.Bound) {
 		}
 	}
 	return out
+}
+
+// publishing tells of the process's publishes.
+func (s *board) publishing(p *wire.ProcessStatus, now time.Time) {
+	if s.c.Pub == nil {
+		return
+	}
+	_, p.Refused, p.Full = s.c.Pub.Refused.Show(now)
+	for _, l := range []struct {
+		role string
+		link *link.Connection
+	}{{wire.RolePublishing, s.c.Publishing}, {wire.RoleConsuming, s.c.Consuming}} {
+		if lost, often := l.link.Lost.Recent(now); often {
+			lost.Role = l.role
+			p.Lost = append(p.Lost, lost)
+		}
+	}
 }
