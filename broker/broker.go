@@ -8,6 +8,7 @@ import (
 
 	"github.com/holdfastmq/holdfast/broker/internal/consumer"
 	"github.com/holdfastmq/holdfast/broker/internal/link"
+	"github.com/holdfastmq/holdfast/broker/internal/peers"
 	"github.com/holdfastmq/holdfast/broker/internal/topology"
 	"github.com/holdfastmq/holdfast/broker/internal/wire"
 )
@@ -24,14 +25,14 @@ type Broker struct {
 	c     *link.Client
 	topo  *topology.Maker
 	ops   *link.OpWriter
-	board *board
+	board *peers.Board
 	// waiting is for ParticipantWait.
-	waiting *waitAsking
+	waiting *peers.Participants
 	// memory is of the consumers of all processes.
 	memory *topology.Memory
 	partly *link.Partly
 
-	checks     *checkAsker
+	checks     *peers.CheckBacks
 	replyNames *replyNames
 
 	lookForQueues time.Duration     // of KeepGroup; tests shorten it
@@ -56,8 +57,8 @@ func Open(ctx context.Context, o Options) (*Broker, error) {
 	process := uuid.NewString()
 	b.topo = topology.New(b.c, b.memory, topology.Options{Process: process, NoDeclare: o.NoDeclare,
 		Emptied: b.partly.Forget, OnRemade: o.OnRemade})
-	b.board, b.waiting = newBoard(b.c, b.topo, b.memory, process), newWaitAsking()
-	b.checks = newCheckAsker(b.c, b.topo)
+	b.board, b.waiting = peers.NewBoard(b.c, b.topo, b.memory, process), peers.NewParticipants()
+	b.checks = peers.NewCheckBacks(b.c, b.topo)
 	b.replyNames = newReplyNames(b)
 	b.c.Publishing = link.NewConnection("publish", o.link(), b.topo.Restore)
 	if o.OnRefused != nil {

@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/holdfastmq/holdfast/broker/internal/peers"
 	"github.com/stretchr/testify/require"
 )
 
@@ -29,7 +30,7 @@ func TestParticipantWait(t *testing.T) {
 		}
 	})
 	asks := func(topic string) *ParticipantWait {
-		a.waiting = newWaitAsking() // now, not a moment ago
+		a.waiting = peers.NewParticipants() // now, not a moment ago
 		wait, err := a.ParticipantWait(testContext(t), topic)
 		require.NoError(t, err)
 		return wait

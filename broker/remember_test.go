@@ -120,7 +120,7 @@ func TestEmptyBroker(t *testing.T) {
 			return make([]error, len(hs))
 		}})
 	})
-	producer.board.learnEvery, producer.board.learnPause = time.Hour, time.Millisecond
+	producer.board.LearnEvery, producer.board.LearnPause = time.Hour, time.Millisecond
 	background(t, func(ctx context.Context) error { return producer.Learn(ctx, k.learning()) })
 	var here, late tally
 	consume := func(name string, got *tally) (stop func()) {
@@ -139,7 +139,7 @@ func TestEmptyBroker(t *testing.T) {
 	away()
 	require.NoError(t, producer.PublishHalf(testContext(t), half("undecided", "g")))
 	eventually(t, "the Keeper holds it", func() bool {
-		p := producer.board.status(wire.StatusRequest{})
+		p := producer.board.Status(wire.StatusRequest{})
 		return len(p.Keepers) == 1 && p.Keepers[0].Undecided == 1
 	})
 
@@ -159,7 +159,7 @@ func TestEmptyBroker(t *testing.T) {
 	consume("late", &late)
 	eventually(t, "who was away gets it", func() bool { return late.of("t1") > 0 })
 	eventually(t, "the half is held again", func() bool {
-		p := producer.board.status(wire.StatusRequest{})
+		p := producer.board.Status(wire.StatusRequest{})
 		return len(p.Keepers) == 1 && p.Keepers[0].Undecided == 1 && p.Keepers[0].OldestAge < time.Since(emptied)
 	})
 

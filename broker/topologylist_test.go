@@ -20,7 +20,7 @@ import (
 )
 
 // declaring are the folders whose code may make queues and exchanges.
-var declaring = []string{".", "internal/topology"}
+var declaring = []string{".", "internal/peers", "internal/topology"}
 
 // makers are the calls that make a queue or an exchange.
 var makers = map[string]bool{"queueStep": true, "exchangeStep": true, "queueDeclare": true, "exchangeDeclare": true}
@@ -31,7 +31,7 @@ var ownMakers = map[string]string{
 	"exchangeStep":       "the step itself",
 	"ownAlertSteps":      "goes some minutes after its process; hookSteps is what stays",
 	"instanceReplySteps": "a process's own, and goes with it",
-	"steps of board":     "a process's own, and goes with it; the exchange is listed",
+	"steps of Board":     "a process's own, and goes with it; the exchange is listed",
 	"setMark":            "a process's own, and goes with it",
 	"ownAnswers":         "a process's own, and goes with it",
 	"unprotectedQueues":  "looks only at what deadSteps make",

@@ -31,7 +31,7 @@ var mayImport = map[string][]string{
 	"internal/guard": {""},
 	"barrier":        {"", "internal/blame", "internal/fault", "internal/guard"},
 	"broker": {"", "broker/internal/consumer", "broker/internal/keeper", "broker/internal/link",
-		"broker/internal/topology", "broker/internal/wire", "internal/blame", "internal/fault", "internal/guard"},
+		"broker/internal/peers", "broker/internal/topology", "broker/internal/wire", "internal/blame", "internal/fault", "internal/guard"},
 	"compensation":     {""},
 	"saga/core":        {""},
 	"saga":             {"", "saga/core", "internal/guard"},
@@ -54,6 +54,7 @@ var mayImport = map[string][]string{
 	"broker/internal/consumer": {"", "broker/internal/link", "broker/internal/wire", "internal/blame", "internal/fault", "internal/guard"},
 	"broker/internal/keeper":   {"", "broker/internal/link", "broker/internal/wire", "internal/fault", "internal/guard"},
 	"broker/internal/link":     {"", "broker/internal/wire", "internal/fault", "internal/guard"},
+	"broker/internal/peers":    {"", "broker/internal/link", "broker/internal/topology", "broker/internal/wire", "internal/guard"},
 	"broker/internal/topology": {"", "broker/internal/consumer", "broker/internal/link", "broker/internal/wire"},
 
 	"workflows/transactions": {"", "activities", "workflows"},

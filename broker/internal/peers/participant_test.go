@@ -1,4 +1,4 @@
-package broker
+package peers
 
 import (
 	"context"
@@ -26,16 +26,16 @@ func TestWaitOf(t *testing.T) {
 	other.Topics = []string{"stock.*", "stock.release"}
 	for name, c := range map[string]struct {
 		answers []wire.ProcessStatus
-		want    *participantWait
+		want    *ParticipantWait
 	}{
 		"nobody answers":                {nil, nil},
 		"it works":                      {[]wire.ProcessStatus{with(works)}, nil},
-		"its messages wait":             {[]wire.ProcessStatus{with(holds)}, &participantWait{Name: "stock", Since: at, Reason: "the pool is used up"}},
-		"its breaker is open":           {[]wire.ProcessStatus{with(opened)}, &participantWait{Name: "stock", Since: at, Reason: "the database is away"}},
-		"all of its processes wait":     {[]wire.ProcessStatus{with(opened), with(probing)}, &participantWait{Name: "stock", Since: at.Add(-time.Minute), Reason: "the database\uFFFD[2J is away"}},
+		"its messages wait":             {[]wire.ProcessStatus{with(holds)}, &ParticipantWait{Name: "stock", Since: at, Reason: "the pool is used up"}},
+		"its breaker is open":           {[]wire.ProcessStatus{with(opened)}, &ParticipantWait{Name: "stock", Since: at, Reason: "the database is away"}},
+		"all of its processes wait":     {[]wire.ProcessStatus{with(opened), with(probing)}, &ParticipantWait{Name: "stock", Since: at.Add(-time.Minute), Reason: "the database\uFFFD[2J is away"}},
 		"one of its processes works":    {[]wire.ProcessStatus{with(opened), with(works)}, nil},
-		"a consumer of the topic works": {[]wire.ProcessStatus{with(audit), with(opened)}, &participantWait{Name: "stock", Since: at, Reason: "the database is away"}},
-		"an older version":              {[]wire.ProcessStatus{with(older)}, &participantWait{Name: "stock", Since: at, Reason: "the database is away"}},
+		"a consumer of the topic works": {[]wire.ProcessStatus{with(audit), with(opened)}, &ParticipantWait{Name: "stock", Since: at, Reason: "the database is away"}},
+		"an older version":              {[]wire.ProcessStatus{with(older)}, &ParticipantWait{Name: "stock", Since: at, Reason: "the database is away"}},
 		"another topic":                 {[]wire.ProcessStatus{with(other)}, nil},
 	} {
 		t.Run(name, func(t *testing.T) { require.Equal(t, c.want, waitOf(c.answers, "stock.reserve")) })
@@ -44,15 +44,15 @@ func TestWaitOf(t *testing.T) {
 
 // Many ask at once, and the processes are asked once.
 func TestParticipantWaitIsAskedOnce(t *testing.T) {
-	w := newWaitAsking()
+	w := NewParticipants()
 	w.at, w.answers = time.Now().Add(time.Hour), []wire.ProcessStatus{{Consumers: []wire.ConsumerStatus{
 		{Name: "c", Topics: []string{"order.placed"}, Participant: true, WaitsSince: time.Now(), Error: "away"}}}}
-	wait, err := w.waits(t.Context(), nil, "order.placed")
+	wait, err := w.Waits(t.Context(), nil, "order.placed")
 	require.NoError(t, err)
 	require.NotNil(t, wait)
 	<-w.turn // somebody asks
 	over, cancel := context.WithCancel(t.Context())
 	cancel()
-	_, err = w.waits(over, nil, "order.placed")
+	_, err = w.Waits(over, nil, "order.placed")
 	require.ErrorIs(t, err, context.Canceled, "who gives up does not wait for the others")
 }

@@ -1,4 +1,4 @@
-package broker
+package peers
 
 import (
 	"context"
@@ -9,9 +9,9 @@ import (
 	"github.com/holdfastmq/holdfast/broker/internal/wire"
 )
 
-// participantWait says that a participant has calls, or would not take them, and cannot
+// ParticipantWait says that a participant has calls, or would not take them, and cannot
 // work on them: its database is away, its pool used up, its circuit breaker open.
-type participantWait struct {
+type ParticipantWait struct {
 	// Name is the participant's.
 	Name string
 	// Since is since when, by the clock of its process.
@@ -24,22 +24,22 @@ type participantWait struct {
 // once.
 const waitFresh = 2 * time.Second
 
-// waitAsking is the last question whether participants wait.
-type waitAsking struct {
+// Participants is the last question whether participants wait.
+type Participants struct {
 	turn    chan struct{} // has a token while nobody asks
 	at      time.Time
 	answers []wire.ProcessStatus
 }
 
-func newWaitAsking() *waitAsking {
-	w := &waitAsking{turn: make(chan struct{}, 1)}
+func NewParticipants() *Participants {
+	w := &Participants{turn: make(chan struct{}, 1)}
 	w.turn <- struct{}{}
 	return w
 }
 
-// waits asks the processes that take topic as a participant whether all of them wait. Nil:
+// Waits asks the processes that take topic as a participant whether all of them wait. Nil:
 // one does not, or none answers within a second.
-func (w *waitAsking) waits(ctx context.Context, c *link.Client, topic string) (*participantWait, error) {
+func (w *Participants) Waits(ctx context.Context, c *link.Client, topic string) (*ParticipantWait, error) {
 	answers, err := w.ask(ctx, c)
 	if err != nil {
 		return nil, err
@@ -48,7 +48,7 @@ func (w *waitAsking) waits(ctx context.Context, c *link.Client, topic string) (*
 }
 
 // ask asks all processes for their consumers, unless that was done a moment ago.
-func (w *waitAsking) ask(ctx context.Context, c *link.Client) ([]wire.ProcessStatus, error) {
+func (w *Participants) ask(ctx context.Context, c *link.Client) ([]wire.ProcessStatus, error) {
 	select {
 	case <-w.turn:
 		defer func() { w.turn <- struct{}{} }()
@@ -58,7 +58,7 @@ func (w *waitAsking) ask(ctx context.Context, c *link.Client) ([]wire.ProcessSta
 	if !w.at.IsZero() && time.Since(w.at) < waitFresh {
 		return w.answers, nil
 	}
-	answers, err := ask(ctx, c, askWait, wire.StatusRequest{Consumers: true})
+	answers, err := Ask(ctx, c, askWait, wire.StatusRequest{Consumers: true})
 	if err != nil || ctx.Err() != nil {
 		return answers, err
 	}
@@ -68,7 +68,7 @@ func (w *waitAsking) ask(ctx context.Context, c *link.Client) ([]wire.ProcessSta
 
 // waitOf is how the participants of topic wait, if all do. Processes of older versions
 // do not say who is one; there, whoever takes the very topic counts.
-func waitOf(answers []wire.ProcessStatus, topic string) (out *participantWait) {
+func waitOf(answers []wire.ProcessStatus, topic string) (out *ParticipantWait) {
 	var of []wire.ConsumerStatus
 	for _, p := range answers {
 		for _, c := range p.Consumers {
@@ -86,7 +86,7 @@ func waitOf(answers []wire.ProcessStatus, topic string) (out *participantWait) {
 			return nil
 		}
 		if out == nil || since.Before(out.Since) {
-			out = &participantWait{Name: wire.ConsumerName(c.Name), Since: since, Reason: wire.PlainText(c.Error,
+			out = &ParticipantWait{Name: wire.ConsumerName(c.Name), Since: since, Reason: wire.PlainText(c.Error,
 				wire.MaxReason)}
 		}
 	}

@@ -1,4 +1,4 @@
-package broker
+package peers
 
 import (
 	"cmp"
@@ -19,9 +19,9 @@ import (
 	"github.com/holdfastmq/holdfast/broker/internal/wire"
 )
 
-// checkAsker sends check-backs and takes their answers. All go over one channel, which
+// CheckBacks sends check-backs and takes their answers. All go over one channel, which
 // is made when it is needed.
-type checkAsker struct {
+type CheckBacks struct {
 	c    *link.Client
 	topo *topology.Maker
 	turn chan struct{} // whoever fills it may use last
@@ -30,13 +30,13 @@ type checkAsker struct {
 	forbidden atomic.Bool
 }
 
-func newCheckAsker(c *link.Client, topo *topology.Maker) *checkAsker {
-	return &checkAsker{c: c, topo: topo, turn: make(chan struct{}, 1)}
+func NewCheckBacks(c *link.Client, topo *topology.Maker) *CheckBacks {
+	return &CheckBacks{c: c, topo: topo, turn: make(chan struct{}, 1)}
 }
 
-// check asks the processes that consume the group's check queue what became of txs, and
+// Check asks the processes that consume the group's check queue what became of txs, and
 // answers in their order.
-func (a *checkAsker) check(ctx context.Context, group string, txs []wire.CheckTx) []wire.CheckAnswer {
+func (a *CheckBacks) Check(ctx context.Context, group string, txs []wire.CheckTx) []wire.CheckAnswer {
 	out := make([]wire.CheckAnswer, len(txs))
 	if err := wire.ValidGroup(group); err != nil {
 		for i := range out {
@@ -70,7 +70,7 @@ func (a *checkAsker) check(ctx context.Context, group string, txs []wire.CheckTx
 
 // ask returns the body of the answer. A request whose channel is lost is sent
 // again.
-func (a *checkAsker) ask(ctx context.Context, queue, group string, body []byte) ([]byte, error) {
+func (a *CheckBacks) ask(ctx context.Context, queue, group string, body []byte) ([]byte, error) {
 	pause := link.NewBackoff()
 	for {
 		answer, err := a.try(ctx, queue, group, body)
@@ -92,19 +92,19 @@ func (e lostError) Unwrap() error { return e.err }
 
 // ways are the exchanges through which a group's queue may be reached: ours, and the
 // default one for programs of an older version, whose queues are bound to none of ours.
-func (a *checkAsker) ways(ctx context.Context) []string {
+func (a *CheckBacks) ways(ctx context.Context) []string {
 	if a.forbidden.Load() || a.topo.Declare(ctx, a.topo.CheckSteps()) != nil {
 		return []string{""}
 	}
 	return []string{a.c.ChecksExchange(), ""}
 }
 
-func (a *checkAsker) unsent(queue string, err error) error {
+func (a *CheckBacks) unsent(queue string, err error) error {
 	return fmt.Errorf("%w: the request to queue %s was not sent: %w: %s", wire.ErrUnreached, queue, err,
 		a.c.Publishing.State())
 }
 
-func (a *checkAsker) try(ctx context.Context, queue, group string, body []byte) ([]byte, error) {
+func (a *CheckBacks) try(ctx context.Context, queue, group string, body []byte) ([]byte, error) {
 	select {
 	case <-a.c.Publishing.Gate(): // RabbitMQ does not read from a connection that it blocks
 	case <-ctx.Done():
@@ -127,13 +127,13 @@ func (a *checkAsker) try(ctx context.Context, queue, group string, body []byte) 
 	return nil, a.nobody(queue, group)
 }
 
-func (a *checkAsker) nobody(queue, group string) error {
+func (a *CheckBacks) nobody(queue, group string) error {
 	return fmt.Errorf("%w: there is no queue %s: start a process of group %s that declares and consumes it",
 		wire.ErrUnreached, queue, group)
 }
 
 // over sends a request through an exchange, and waits for the answer.
-func (a *checkAsker) over(ctx context.Context, ch *askChannel, exchange, queue, group string,
+func (a *CheckBacks) over(ctx context.Context, ch *askChannel, exchange, queue, group string,
 	body []byte) (got answered, err error) {
 	id := uuid.NewString()
 	answer := ch.expect(id)
@@ -167,7 +167,7 @@ func (a *checkAsker) over(ctx context.Context, ch *askChannel, exchange, queue, 
 }
 
 // lost says what the loss of the channel means for a request through exchange.
-func (a *checkAsker) lost(why error, exchange, queue, group string) error {
+func (a *CheckBacks) lost(why error, exchange, queue, group string) error {
 	var ae *amqp.Error
 	switch is := errors.As(why, &ae); {
 	case is && ae.Code == amqp.AccessRefused && strings.Contains(ae.Reason, "'"+cmp.Or(exchange, "amq.default")+"'"):
@@ -183,7 +183,7 @@ func (a *checkAsker) lost(why error, exchange, queue, group string) error {
 
 // channel returns the channel, after having made a new one where there is none
 // any more.
-func (a *checkAsker) channel(ctx context.Context) (*askChannel, error) {
+func (a *CheckBacks) channel(ctx context.Context) (*askChannel, error) {
 	select {
 	case a.turn <- struct{}{}:
 	case <-ctx.Done():

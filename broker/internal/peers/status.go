@@ -1,4 +1,4 @@
-package broker
+package peers
 
 import (
 	"cmp"
@@ -16,14 +16,14 @@ import (
 
 const maxTold = 64 << 10 // bytes of the names and topics of remembered consumers in an answer
 
-// board knows the consumers and Keepers that run in this process, and has status
+// Board knows the consumers and Keepers that run in this process, and has status
 // requests answered while there are any.
-type board struct {
+type Board struct {
 	c      *link.Client
 	topo   *topology.Maker
 	memory *topology.Memory
 	// id tells this Broker's answers from those of others with the same name.
-	id string
+	ID string
 	// once is for telling that answers are refused.
 	once sync.Once
 
@@ -32,23 +32,23 @@ type board struct {
 	last  uint64
 	// news has a token when other processes should ask this one, asked when another
 	// one has said so.
-	news, asked chan struct{}
+	news, Asked chan struct{}
 	consumers   atomic.Int64       // that are shown
 	able        []chan struct{}    // get a token when a process says that it hands half messages over
 	stop        context.CancelFunc // ends the answering; set while something is shown
 
-	learnEvery, learnPause time.Duration // the constants; tests shorten them
+	LearnEvery, LearnPause time.Duration // the constants; tests shorten them
 }
 
-// newBoard shows nothing yet. It begins to answer, over c, once it does.
-func newBoard(c *link.Client, topo *topology.Maker, memory *topology.Memory, id string) *board {
-	return &board{c: c, topo: topo, memory: memory, id: id, shown: map[uint64]func(*wire.ProcessStatus, wire.StatusRequest){},
-		news: make(chan struct{}, 1), asked: make(chan struct{}, 1)}
+// NewBoard shows nothing yet. It begins to answer, over c, once it does.
+func NewBoard(c *link.Client, topo *topology.Maker, memory *topology.Memory, id string) *Board {
+	return &Board{c: c, topo: topo, memory: memory, ID: id, shown: map[uint64]func(*wire.ProcessStatus, wire.StatusRequest){},
+		news: make(chan struct{}, 1), Asked: make(chan struct{}, 1)}
 }
 
-// showConsumer lets answers tell of a consumer until hide is called. status is called
+// ShowConsumer lets answers tell of a consumer until hide is called. status is called
 // from another goroutine and must return quickly. probe is called with each request.
-func (s *board) showConsumer(status func() wire.ConsumerStatus, probe func(wire.StatusRequest)) (hide func()) {
+func (s *Board) ShowConsumer(status func() wire.ConsumerStatus, probe func(wire.StatusRequest)) (hide func()) {
 	unprobe := s.show(func(_ *wire.ProcessStatus, want wire.StatusRequest) { probe(want) })
 	remove := s.show(func(p *wire.ProcessStatus, _ wire.StatusRequest) {
 		p.Consumers = append(p.Consumers,
@@ -63,31 +63,31 @@ func (s *board) showConsumer(status func() wire.ConsumerStatus, probe func(wire.
 	})
 }
 
-// showSagas lets answers tell of the process's sagas until hide is called.
-func (s *board) showSagas(defs []wire.SagaDefinition) (hide func()) {
+// ShowSagas lets answers tell of the process's sagas until hide is called.
+func (s *Board) ShowSagas(defs []wire.SagaDefinition) (hide func()) {
 	return s.show(func(p *wire.ProcessStatus, _ wire.StatusRequest) { p.Sagas = append(p.Sagas, defs...) })
 }
 
-// showDatabases lets answers tell of the process's databases until hide is called.
+// ShowDatabases lets answers tell of the process's databases until hide is called.
 // status is called from another goroutine and must return quickly.
-func (s *board) showDatabases(status func() []wire.DatabaseStatus) (hide func()) {
+func (s *Board) ShowDatabases(status func() []wire.DatabaseStatus) (hide func()) {
 	return s.show(func(p *wire.ProcessStatus, _ wire.StatusRequest) {
 		p.Databases = append(p.Databases,
 			status()...)
 	})
 }
 
-// showKeeper lets answers tell of a Keeper until hide is called.
-func (s *board) showKeeper(status func(wire.StatusRequest) wire.KeeperStatus) (hide func()) {
+// ShowKeeper lets answers tell of a Keeper until hide is called.
+func (s *Board) ShowKeeper(status func(wire.StatusRequest) wire.KeeperStatus) (hide func()) {
 	return s.show(func(p *wire.ProcessStatus, want wire.StatusRequest) {
 		p.Keepers = append(p.Keepers,
 			status(want))
 	})
 }
 
-// showTroubles lets answers tell of what is wrong with the process, until hide is
+// ShowTroubles lets answers tell of what is wrong with the process, until hide is
 // called.
-func (s *board) showTroubles(troubles func() []wire.Trouble) (hide func()) {
+func (s *Board) ShowTroubles(troubles func() []wire.Trouble) (hide func()) {
 	return s.show(func(p *wire.ProcessStatus, _ wire.StatusRequest) {
 		for _, t := range troubles() {
 			t.What, t.Remedy = wire.Clip(t.What, wire.MaxStatusError), wire.Clip(t.Remedy, wire.MaxStatusError)
@@ -96,13 +96,13 @@ func (s *board) showTroubles(troubles func() []wire.Trouble) (hide func()) {
 	})
 }
 
-// showNoTemporal lets answers tell that the process goes without Temporal, until hide
+// ShowNoTemporal lets answers tell that the process goes without Temporal, until hide
 // is called.
-func (s *board) showNoTemporal() (hide func()) {
+func (s *Board) ShowNoTemporal() (hide func()) {
 	return s.show(func(p *wire.ProcessStatus, _ wire.StatusRequest) { p.NoTemporal = true })
 }
 
-func (s *board) show(add func(*wire.ProcessStatus, wire.StatusRequest)) (hide func()) {
+func (s *Board) show(add func(*wire.ProcessStatus, wire.StatusRequest)) (hide func()) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.last++
@@ -122,8 +122,8 @@ func (s *board) show(add func(*wire.ProcessStatus, wire.StatusRequest)) (hide fu
 	})
 }
 
-// status asks everything that is shown.
-func (s *board) status(want wire.StatusRequest) wire.ProcessStatus {
+// Status asks everything that is shown.
+func (s *Board) Status(want wire.StatusRequest) wire.ProcessStatus {
 	s.mu.Lock()
 	var shown []func(*wire.ProcessStatus, wire.StatusRequest)
 	for _, n := range slices.Sorted(maps.Keys(s.shown)) {
@@ -175,7 +175,7 @@ func told(all []wire.Bound) (out []wire.Bound) {
 }
 
 // publishing tells of the process's publishes.
-func (s *board) publishing(p *wire.ProcessStatus, now time.Time) {
+func (s *Board) publishing(p *wire.ProcessStatus, now time.Time) {
 	if s.c.Pub == nil {
 		return
 	}

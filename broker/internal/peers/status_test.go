@@ -1,4 +1,4 @@
-package broker
+package peers
 
 import (
 	"errors"
@@ -13,7 +13,7 @@ import (
 
 // A connection that is lost once or twice is no trouble; one that is lost often is.
 func TestLossesAreShown(t *testing.T) {
-	s := &board{c: &link.Client{Publishing: &link.Connection{}, Consuming: &link.Connection{},
+	s := &Board{c: &link.Client{Publishing: &link.Connection{}, Consuming: &link.Connection{},
 		Pub: &link.Publisher{Refused: link.NewRefusals(link.Options{Log: slog.New(slog.DiscardHandler)})}}}
 	told := func() (roles []string) {
 		var p wire.ProcessStatus

@@ -1,4 +1,4 @@
-package broker
+package peers
 
 import (
 	"context"
@@ -18,16 +18,16 @@ import (
 const (
 	// helloTimeout is how long it may take to say hello.
 	helloTimeout = 10 * time.Second
-	// learnEvery is how often all processes are asked, and the queues of the known
+	// LearnEvery is how often all processes are asked, and the queues of the known
 	// consumers looked for.
 	learnEvery = 5 * time.Minute
-	// learnPause lies between two askings at least, however often processes say
+	// LearnPause lies between two askings at least, however often processes say
 	// hello.
 	learnPause = 5 * time.Second
 )
 
-// learning says how consumers are remembered. The zero value keeps them in memory.
-type learning struct {
+// Learning says how consumers are remembered. The zero value keeps them in memory.
+type Learning struct {
 	// Save keeps consumers that were seen just now; Load returns all that are kept,
 	// with those that other processes have kept. Either both are set or none.
 	Save func(context.Context, []wire.Bound) error
@@ -38,10 +38,10 @@ type learning struct {
 	News func([]wire.Bound)
 }
 
-// learn asks all processes for their consumers, now and then, and remembers them, until
+// Learn asks all processes for their consumers, now and then, and remembers them, until
 // ctx is done.
-func (s *board) learn(ctx context.Context, o learning) error {
-	every, pause := s.learnEvery, s.learnPause
+func (s *Board) Learn(ctx context.Context, o Learning) error {
+	every, pause := s.LearnEvery, s.LearnPause
 	if every == 0 {
 		every = learnEvery + rand.N(learnEvery/4) // not all processes at once
 	}
@@ -58,7 +58,7 @@ func (s *board) learn(ctx context.Context, o learning) error {
 			return nil
 		}
 		select {
-		case <-s.asked:
+		case <-s.Asked:
 		case <-tick.C:
 			if err := s.look(ctx, o); err != nil && ctx.Err() == nil {
 				s.c.Log.Warn("the queues of known consumers could not be looked for; the next try comes soon", "error",
@@ -71,8 +71,8 @@ func (s *board) learn(ctx context.Context, o learning) error {
 }
 
 // learnNow asks, and remembers.
-func (s *board) learnNow(ctx context.Context, o learning) error {
-	answers, err := ask(ctx, s.c, askWait, wire.StatusRequest{Consumers: true})
+func (s *Board) learnNow(ctx context.Context, o Learning) error {
+	answers, err := Ask(ctx, s.c, askWait, wire.StatusRequest{Consumers: true})
 	if err != nil && len(answers) == 0 {
 		return err
 	}
@@ -100,7 +100,7 @@ func (s *board) learnNow(ctx context.Context, o learning) error {
 
 // look takes over what others have kept, and forgets what they have forgotten; then
 // it makes what is missing.
-func (s *board) look(ctx context.Context, o learning) error {
+func (s *Board) look(ctx context.Context, o Learning) error {
 	if o.Load != nil {
 		kept, err := o.Load(ctx)
 		if err != nil {
@@ -140,20 +140,20 @@ func boundOf(answers []wire.ProcessStatus) (out []wire.Bound) {
 
 // sayHello has the processes that remember consumers ask. It says nothing else:
 // anybody could.
-func (s *board) sayHello(ctx context.Context) {
+func (s *Board) sayHello(ctx context.Context) {
 	if s.consumers.Load() > 0 {
 		s.hello(ctx, amqp.Table{wire.HeaderKind: wire.KindHello})
 	}
 }
 
-// sayAble has the Keepers that cannot hand over look at once whether another one can.
+// SayAble has the Keepers that cannot hand over look at once whether another one can.
 // Older processes ask for consumers then, which does no harm.
-func (s *board) sayAble(ctx context.Context) {
+func (s *Board) SayAble(ctx context.Context) {
 	s.hello(ctx, amqp.Table{wire.HeaderKind: wire.KindHello, wire.HeaderWant: wire.WantKeepers})
 }
 
 // hello tells all processes. If it cannot, they find out by themselves, later.
-func (s *board) hello(ctx context.Context, headers amqp.Table) {
+func (s *Board) hello(ctx context.Context, headers amqp.Table) {
 	if s.c.Publishing.IsBlocked() {
 		return
 	}
@@ -172,9 +172,9 @@ func (s *board) hello(ctx context.Context, headers amqp.Table) {
 }
 
 // hear is called with what another process says that has begun.
-func (s *board) hear(what string) {
+func (s *Board) hear(what string) {
 	if what != wire.WantKeepers {
-		link.Token(s.asked)
+		link.Token(s.Asked)
 		return
 	}
 	s.mu.Lock()
@@ -184,8 +184,8 @@ func (s *board) hear(what string) {
 	}
 }
 
-// listen has able get a token whenever a process says that it hands over.
-func (s *board) listen(able chan struct{}) (forget func()) {
+// Listen has able get a token whenever a process says that it hands over.
+func (s *Board) Listen(able chan struct{}) (forget func()) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.able = append(s.able, able)

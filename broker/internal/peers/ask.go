@@ -1,4 +1,4 @@
-package broker
+package peers
 
 import (
 	"cmp"
@@ -20,9 +20,9 @@ import (
 // askWait is how long Ask waits for answers, unless told otherwise.
 const askWait = time.Second
 
-// ask asks all processes of c's prefix on which something is shown how they are, and
+// Ask asks all processes of c's prefix on which something is shown how they are, and
 // collects the answers that come within wait; 0 means askWait.
-func ask(ctx context.Context, c *link.Client, wait time.Duration, want wire.StatusRequest) ([]wire.ProcessStatus,
+func Ask(ctx context.Context, c *link.Client, wait time.Duration, want wire.StatusRequest) ([]wire.ProcessStatus,
 	error) {
 	if wait <= 0 {
 		wait = askWait

@@ -1,4 +1,4 @@
-package broker
+package peers
 
 import (
 	"context"
@@ -30,7 +30,7 @@ const (
 
 // answer answers status requests until ctx is done. It never gives up, and
 // nothing waits for it: whatever happens here, consumers and Keepers go on.
-func (s *board) answer(ctx context.Context) {
+func (s *Board) answer(ctx context.Context) {
 	pause := link.NewBackoff()
 	pause.MaxInterval = time.Minute
 	failed := 0
@@ -59,7 +59,7 @@ func (s *board) answer(ctx context.Context) {
 }
 
 // serve answers until its subscription is lost or ctx is done.
-func (s *board) serve(ctx context.Context) (subscribed bool, err error) {
+func (s *Board) serve(ctx context.Context) (subscribed bool, err error) {
 	if _, err := s.c.Consuming.Get(ctx); err != nil { // however long that takes
 		return false, err
 	}
@@ -101,7 +101,7 @@ func (s *board) serve(ctx context.Context) (subscribed bool, err error) {
 
 // steps declare the exchange and this process's queue, which takes few requests
 // and lives as long as its consumer, or a minute where it never gets one.
-func (s *board) steps(queue string) []topology.Step {
+func (s *Board) steps(queue string) []topology.Step {
 	exchange := s.c.StatusExchange()
 	args := amqp.Table{"x-queue-type": "classic", "x-max-length": int64(100), "x-expires": time.Minute.Milliseconds()}
 	made := topology.ExchangeStep(exchange, amqp.ExchangeFanout, nil)
@@ -123,7 +123,7 @@ func (s *board) steps(queue string) []topology.Step {
 // connection that publishes is not read while an alarm holds, and consumers
 // acknowledge over the other one. Only pseudo queues are answered to: a request
 // cannot fill a queue.
-func (s *board) reply(ctx context.Context, d *amqp.Delivery) (err error) {
+func (s *Board) reply(ctx context.Context, d *amqp.Delivery) (err error) {
 	defer func() {
 		if v := recover(); v != nil {
 			err = fmt.Errorf("status: %w", guard.Panicked(v))
@@ -132,7 +132,7 @@ func (s *board) reply(ctx context.Context, d *amqp.Delivery) (err error) {
 	if !strings.HasPrefix(d.ReplyTo, directReplies) {
 		return fmt.Errorf("reply-to %q: want %s", wire.Clip(d.ReplyTo, 64), directReply)
 	}
-	body, err := wire.EncodeStatus(s.status(wire.DecodeStatusRequest(d.Headers)))
+	body, err := wire.EncodeStatus(s.Status(wire.DecodeStatusRequest(d.Headers)))
 	if err != nil {
 		return fmt.Errorf("status: %w", err)
 	}
@@ -155,7 +155,7 @@ func (s *board) reply(ctx context.Context, d *amqp.Delivery) (err error) {
 		}
 		sent, err := ch.PublishWithDeferredConfirm("", d.ReplyTo, false, false,
 			amqp.Publishing{Headers: amqp.Table{wire.HeaderKind: wire.KindStatus},
-				ContentType: "application/json", MessageId: s.id, CorrelationId: d.CorrelationId, Timestamp: time.Now(),
+				ContentType: "application/json", MessageId: s.ID, CorrelationId: d.CorrelationId, Timestamp: time.Now(),
 				Body: body})
 		if err != nil {
 			return err
@@ -176,7 +176,7 @@ func (s *board) reply(ctx context.Context, d *amqp.Delivery) (err error) {
 
 // line is the connection for publishing, or, while that one is lost, another one: that it
 // is lost is what people want to know.
-func (s *board) line(ctx context.Context) (conn *amqp.Connection, hangUp func(), err error) {
+func (s *Board) line(ctx context.Context) (conn *amqp.Connection, hangUp func(), err error) {
 	if s.c.Publishing.IsUp() {
 		conn, err = s.c.Publishing.Get(ctx)
 		return conn, func() {}, err
@@ -189,7 +189,7 @@ func (s *board) line(ctx context.Context) (conn *amqp.Connection, hangUp func(),
 }
 
 // refused says, once, that this process cannot answer.
-func (s *board) refused(e *amqp.Error) error {
+func (s *Board) refused(e *amqp.Error) error {
 	if e == nil {
 		return amqp.ErrClosed
 	}
