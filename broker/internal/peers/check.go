@@ -30,6 +30,7 @@ type CheckBacks struct {
 	forbidden atomic.Bool
 }
 
+// NewCheckBacks needs no connections before the first check-back.
 func NewCheckBacks(c *link.Client, topo *topology.Maker) *CheckBacks {
 	return &CheckBacks{c: c, topo: topo, turn: make(chan struct{}, 1)}
 }

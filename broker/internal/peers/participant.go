@@ -31,6 +31,7 @@ type Participants struct {
 	answers []wire.ProcessStatus
 }
 
+// NewParticipants has asked nobody yet.
 func NewParticipants() *Participants {
 	w := &Participants{turn: make(chan struct{}, 1)}
 	w.turn <- struct{}{}

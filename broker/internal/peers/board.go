@@ -1,3 +1,7 @@
+// Package peers is how the processes of one prefix ask each other, and what each shows of
+// itself: a Board answers status requests and learns which consumers there are, Ask asks,
+// Participants tells whether a participant waits, and CheckBacks asks processes in other
+// languages what became of transactions. It knows RabbitMQ's client and the Maker of queues.
 package peers
 
 import (
@@ -22,7 +26,7 @@ type Board struct {
 	c      *link.Client
 	topo   *topology.Maker
 	memory *topology.Memory
-	// id tells this Broker's answers from those of others with the same name.
+	// ID tells this Broker's answers from those of others with the same name.
 	ID string
 	// once is for telling that answers are refused.
 	once sync.Once
@@ -30,7 +34,7 @@ type Board struct {
 	mu    sync.Mutex
 	shown map[uint64]func(*wire.ProcessStatus, wire.StatusRequest)
 	last  uint64
-	// news has a token when other processes should ask this one, asked when another
+	// news has a token when other processes should ask this one, Asked when another
 	// one has said so.
 	news, Asked chan struct{}
 	consumers   atomic.Int64       // that are shown
