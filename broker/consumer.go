@@ -75,8 +75,8 @@ func Waits(err error) bool { return consumer.Waits(err) }
 // connections. An error means wrong options, a queue that exists with other
 // arguments, a closed Broker, or a handler that ignores its context.
 func (b *Broker) Consume(ctx context.Context, o consumer.Subscription) error {
-	h := consumer.Host{Client: b.c, Limit: b.o.ConsumerTimeout, Declare: b.topo.DeclareConsumer, Show: b.board.ShowConsumer,
-		Patience: b.patience}
+	h := consumer.Host{Client: b.c, Limit: b.o.ConsumerTimeout, Declare: b.topo.DeclareConsumer,
+		Show: b.board.ShowConsumer, Patience: b.patience}
 	return consumer.Consume(ctx, h, o)
 }
 

@@ -46,7 +46,8 @@ type Board struct {
 
 // NewBoard shows nothing yet. It begins to answer, over c, once it does.
 func NewBoard(c *link.Client, topo *topology.Maker, memory *topology.Memory, id string) *Board {
-	return &Board{c: c, topo: topo, memory: memory, ID: id, shown: map[uint64]func(*wire.ProcessStatus, wire.StatusRequest){},
+	return &Board{c: c, topo: topo, memory: memory, ID: id,
+		shown: map[uint64]func(*wire.ProcessStatus, wire.StatusRequest){},
 		news: make(chan struct{}, 1), Asked: make(chan struct{}, 1)}
 }
 
