@@ -48,7 +48,7 @@ type Board struct {
 func NewBoard(c *link.Client, topo *topology.Maker, memory *topology.Memory, id string) *Board {
 	return &Board{c: c, topo: topo, memory: memory, ID: id,
 		shown: map[uint64]func(*wire.ProcessStatus, wire.StatusRequest){},
-		news: make(chan struct{}, 1), Asked: make(chan struct{}, 1)}
+		news:  make(chan struct{}, 1), Asked: make(chan struct{}, 1)}
 }
 
 // ShowConsumer lets answers tell of a consumer until hide is called. status is called
