@@ -37,6 +37,7 @@ type Broker struct {
 
 	lookForQueues time.Duration     // of KeepGroup; tests shorten it
 	patience      consumer.Patience // of consumers; tests shorten it
+	holds         holds             // of ConsumeDead; tests shorten them
 
 	cancel context.CancelFunc // ends what is to run no longer than the Broker
 	done   chan struct{}      // closed when Close is through

@@ -182,10 +182,10 @@ func (r *replyTaker) try(gone context.Context, reply wire.SagaReply) error {
 	case r.slots <- struct{}{}:
 		defer func() { <-r.slots }()
 	case <-gone.Done():
-		return errGone
+		return link.ErrGone
 	}
 	if gone.Err() != nil {
-		return errGone
+		return link.ErrGone
 	}
 	ctx, cancel := context.WithTimeout(r.Calls, replyTimeLimit)
 	defer cancel()

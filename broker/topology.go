@@ -101,9 +101,3 @@ func (b *Broker) BoundTo(topic string) []wire.Bound { return b.memory.Wants(topi
 func (b *Broker) SameTaskQueue(ctx context.Context, group string) ([]Installation, error) {
 	return b.topo.SameTaskQueue(ctx, group)
 }
-
-// Unprotected are those of the queues of dead letters that an older version of
-// Holdfast has made, so that what a policy takes out of them is lost.
-func (b *Broker) Unprotected(ctx context.Context) ([]string, error) {
-	return b.topo.UnprotectedQueues(ctx)
-}
