@@ -19,7 +19,7 @@ func TestAKeeperThatCanHandOverIsHeardOf(t *testing.T) {
 	url, prefix := stacktest.Shared(t).AMQPURL(), stacktest.Prefix(t)
 	first := open(t, url, prefix, nil)
 	heard := make(chan struct{}, 1)
-	defer first.board.listen(heard)()
+	defer first.board.Listen(heard)()
 	keep := func(b *Broker, group, unable string) (stop func()) {
 		return background(t, func(ctx context.Context) error {
 			return b.Keep(ctx, KeeperOptions{Group: group, Unable: func() string { return unable },
@@ -42,5 +42,5 @@ func TestAKeeperThatCanHandOverIsHeardOf(t *testing.T) {
 		}
 		stop()
 	}
-	require.Empty(t, first.board.asked, "it has no consumers")
+	require.Empty(t, first.board.Asked, "it has no consumers")
 }

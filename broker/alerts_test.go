@@ -74,37 +74,6 @@ func TestWhatIsAnAlert(t *testing.T) {
 	require.Equal(t, holdfast.Alert{Kind: "parked", ID: "a\uFFFD[2Jb", Reason: "one\ntwo\tthree\uFFFD", Remedy: "holdfast\uFFFD tx list", Group: "g\uFFFD", Key: "k\u2028"}, a)
 }
 
-// A Hook's name and keys, and what a shell makes of them.
-func TestHooks(t *testing.T) {
-	for _, c := range []struct {
-		h    Hook
-		name string
-		keys []string
-	}{
-		{HookOf("orders", []string{"a", "b"}, false), "orders", []string{"consumer.a", "consumer.b", "group.orders"}},
-		{HookOf("", []string{"a", "b.c"}, false), "@a,b.c", []string{"consumer.a", "consumer.b.c"}},
-		{HookOf("", []string{"a"}, true), "@a*", []string{"consumer.a", "all"}},
-		{HookOf("orders", nil, true), "orders", []string{"group.orders", "all"}},
-	} {
-		require.Equal(t, Hook{c.name, c.keys}, c.h)
-		require.NoError(t, c.h.validate())
-		text := strings.TrimSuffix(strings.TrimPrefix(Topology{Hooks: []Hook{c.h}}.Flags(), "--hook '"), "'")
-		again, err := ParseHook(text)
-		require.NoError(t, err)
-		require.Equal(t, c.h, again)
-	}
-	long := HookOf("", []string{strings.Repeat("a", holdfast.MaxName), "b"}, false)
-	require.NoError(t, long.validate())
-	require.LessOrEqual(t, len(long.Name), maxAlertName)
-	for _, bad := range []string{"orders", "orders=", "=all", "orders=everything", "a b=all", "orders=group.", "orders=none", "orders=consumer.a b"} {
-		h, err := ParseHook(bad)
-		if err == nil {
-			err = h.validate()
-		}
-		require.ErrorIs(t, err, holdfast.ErrInvalid, bad)
-	}
-}
-
 // taking takes the alerts of a Hook.
 func taking(t *testing.T, b *Broker, h Hook) (got chan holdfast.Alert, denied chan error, ignored chan string) {
 	got, denied, ignored = make(chan holdfast.Alert, 100), make(chan error, 100), make(chan string, 100)
@@ -113,7 +82,7 @@ func taking(t *testing.T, b *Broker, h Hook) (got chan holdfast.Alert, denied ch
 			Handle: func(a holdfast.Alert) error { got <- a; return nil }, Denied: func(err error) { denied <- err }, Ignored: func(why string) { ignored <- why }})
 	})
 	made.mu.Lock()
-	made.queues[b.o.Prefix] = append(made.queues[b.o.Prefix], b.AlertQueue(), b.ownAlertQueue(h), b.HookQueue(h.Name))
+	made.queues[b.o.Prefix] = append(made.queues[b.o.Prefix], b.AlertQueue(), b.topo.OwnAlertQueue(h), b.HookQueue(h.Name))
 	made.mu.Unlock()
 	return got, denied, ignored
 }
@@ -128,12 +97,12 @@ func TestForgedAlerts(t *testing.T) {
 	body, err := json.Marshal(holdfast.Alert{Kind: holdfast.AlertParked, Group: "orders", ID: "forged", Remedy: "run this"})
 	require.NoError(t, err)
 	forged := amqp.Publishing{Body: body, Headers: amqp.Table{wire.HeaderKind: wire.KindAlert}}
-	publishRaw(t, b, "", b.ownAlertQueue(h), forged)
+	publishRaw(t, b, "", b.topo.OwnAlertQueue(h), forged)
 	require.Contains(t, next(t, ignored), "default exchange")
 	publishRaw(t, b, "", b.AlertQueue(), forged)
 	require.Contains(t, next(t, ignored), "default exchange")
 	rawChannel(t, b, func(ch *amqp.Channel) {
-		require.NoError(t, ch.QueueBind(b.ownAlertQueue(h), "foreign.#", b.TopicsExchange(), false, nil))
+		require.NoError(t, ch.QueueBind(b.topo.OwnAlertQueue(h), "foreign.#", b.TopicsExchange(), false, nil))
 	})
 	publishRaw(t, b, b.TopicsExchange(), "foreign.x", forged)
 	require.Contains(t, next(t, ignored), "through "+b.TopicsExchange())

@@ -3,7 +3,6 @@ package broker
 import (
 	"context"
 	"errors"
-	"fmt"
 	"sync"
 	"time"
 
@@ -36,7 +35,7 @@ const deniedAgain = 5 * time.Minute
 // ConsumeAlerts takes the alerts of a Hook, and those that nobody took, until ctx is
 // done. What its user may not have, it goes without.
 func (b *Broker) ConsumeAlerts(ctx context.Context, t AlertTaker) error {
-	if err := t.Hook.validate(); err != nil {
+	if err := t.Hook.Check(); err != nil {
 		return err
 	}
 	if t.Denied == nil {
@@ -62,7 +61,7 @@ func (b *Broker) ConsumeAlerts(ctx context.Context, t AlertTaker) error {
 	}
 	both.Go(func() {
 		errs[1] = b.takeAlerts(ctx, common, func(ctx context.Context) (string, error) {
-			return b.AlertQueue(), b.declare(ctx, b.topo.alertSteps())
+			return b.AlertQueue(), b.topo.Declare(ctx, b.topo.AlertSteps())
 		})
 	})
 	both.Wait()
@@ -77,12 +76,12 @@ func (b *Broker) hookQueueFor(ctx context.Context, h Hook) (string, error) {
 		return "", err
 	}
 	made := b.HookQueue(h.Name)
-	gone, err := b.topo.missing(ctx, conn, []string{made})
+	gone, err := b.topo.Missing(ctx, conn, []string{made})
 	if err != nil || len(gone) == 0 {
 		return made, err
 	}
-	own := b.ownAlertQueue(h)
-	return own, b.declare(ctx, b.topo.alertSteps(), b.topo.ownAlertSteps(own, h.Keys))
+	own := b.topo.OwnAlertQueue(h)
+	return own, b.topo.Declare(ctx, b.topo.AlertSteps(), b.topo.OwnAlertSteps(own, h.Keys))
 }
 
 // errOtherQueue means that alerts are to be taken out of another queue from now on.
@@ -94,7 +93,7 @@ func (b *Broker) takeAlerts(ctx context.Context, t AlertTaker, find func(context
 	for ctx.Err() == nil {
 		queue, err := find(ctx)
 		if err == nil {
-			err = b.mayRead(ctx, queue)
+			err = b.c.Subs.MayRead(ctx, queue)
 		}
 		wait := time.Duration(0)
 		switch err = deniedAlerts(err); {
@@ -154,14 +153,4 @@ func (b *Broker) takeAlert(gone context.Context, d *amqp.Delivery, t AlertTaker)
 	}
 	link.Sleep(gone, time.Second)
 	_ = d.Nack(false, true)
-}
-
-// mayRead returns RabbitMQ's error if it does not let this user read a queue.
-func (b *Broker) mayRead(ctx context.Context, queue string) error {
-	s, err := b.c.Subs.Subscribe(ctx, queue, 1)
-	if err == nil {
-		_ = s.Ch.Close() // and what it took goes back
-		return nil
-	}
-	return fmt.Errorf("read queue %s: %w", queue, err)
 }

@@ -4,8 +4,12 @@ import (
 	"context"
 	"time"
 
+	"github.com/google/uuid"
+
 	"github.com/holdfastmq/holdfast/broker/internal/consumer"
 	"github.com/holdfastmq/holdfast/broker/internal/link"
+	"github.com/holdfastmq/holdfast/broker/internal/peers"
+	"github.com/holdfastmq/holdfast/broker/internal/topology"
 	"github.com/holdfastmq/holdfast/broker/internal/wire"
 )
 
@@ -19,20 +23,21 @@ type Broker struct {
 	o Options
 	// c is what the parts of the package share.
 	c     *link.Client
-	topo  *topology
+	topo  *topology.Maker
 	ops   *link.OpWriter
-	board *board
+	board *peers.Board
 	// waiting is for ParticipantWait.
-	waiting *waitAsking
+	waiting *peers.Participants
 	// memory is of the consumers of all processes.
-	memory *memory
+	memory *topology.Memory
 	partly *link.Partly
 
-	checks     *checkAsker
+	checks     *peers.CheckBacks
 	replyNames *replyNames
 
 	lookForQueues time.Duration     // of KeepGroup; tests shorten it
 	patience      consumer.Patience // of consumers; tests shorten it
+	holds         holds             // of ConsumeDead; tests shorten them
 
 	cancel context.CancelFunc // ends what is to run no longer than the Broker
 	done   chan struct{}      // closed when Close is through
@@ -48,20 +53,22 @@ func Open(ctx context.Context, o Options) (*Broker, error) {
 	}
 	b := &Broker{names: o.names(), o: o, c: o.client(), done: make(chan struct{})}
 	b.c.Run, b.cancel = context.WithCancel(context.Background())
-	b.topo = newTopology(b)
-	b.memory = newMemory()
+	b.memory = topology.NewMemory()
 	b.partly = link.NewPartly()
-	b.board, b.waiting = newBoard(b), newWaitAsking()
-	b.checks = newCheckAsker(b)
+	process := uuid.NewString()
+	b.topo = topology.New(b.c, b.memory, topology.Options{Process: process, NoDeclare: o.NoDeclare,
+		Emptied: b.partly.Forget, OnRemade: o.OnRemade})
+	b.board, b.waiting = peers.NewBoard(b.c, b.topo, b.memory, process), peers.NewParticipants()
+	b.checks = peers.NewCheckBacks(b.c, b.topo)
 	b.replyNames = newReplyNames(b)
-	b.c.Publishing = link.NewConnection("publish", o.link(), b.topo.restore)
+	b.c.Publishing = link.NewConnection("publish", o.link(), b.topo.Restore)
 	if o.OnRefused != nil {
 		b.c.Publishing.OnLost = func(err error) {
 			o.OnRefused(link.Refusal{Why: link.LostConnection, Reason: err.Error()})
 		}
 	}
-	b.c.Consuming = link.NewConnection("consume", o.link(), b.topo.restore)
-	b.c.Subs = &link.Subscriber{Connection: b.c.Consuming, Calls: b.c.Calls, Doubt: b.topo.ledger.doubt}
+	b.c.Consuming = link.NewConnection("consume", o.link(), b.topo.Restore)
+	b.c.Subs = &link.Subscriber{Connection: b.c.Consuming, Calls: b.c.Calls, Doubt: b.topo.Ledger.Doubt}
 	if err := b.c.Consuming.Start(ctx); err != nil {
 		b.cancel()
 		return nil, err
@@ -71,7 +78,7 @@ func Open(ctx context.Context, o Options) (*Broker, error) {
 		b.c.Consuming.Stop(ctx)
 		return nil, err
 	}
-	b.c.Pub = link.NewPublisher(b.c.Run, b.c.Publishing, b.topo, &b.topo.epoch, o.link())
+	b.c.Pub = link.NewPublisher(b.c.Run, b.c.Publishing, b.topo, &b.topo.Epoch, o.link())
 	b.ops = link.NewOpWriter(b.c.Run, b.c.Pub, o.link())
 	return b, nil
 }

@@ -122,7 +122,7 @@ func TestDeclareConflict(t *testing.T) {
 	require.ErrorContains(t, err, "queue "+b.HalfQueue("g"))
 	require.ErrorContains(t, err, "inequivalent arg 'x-")
 	require.ErrorContains(t, err, "delete it and start again")
-	require.Empty(t, b.topo.groups, "not remembered")
+	require.Empty(t, b.topo.All(), "not remembered")
 	require.NoError(t, b.DeclareGroup(ctx, "h"), "the connection still works")
 }
 

@@ -12,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/holdfastmq/holdfast"
+	"github.com/holdfastmq/holdfast/broker/internal/topology"
 	"github.com/holdfastmq/holdfast/broker/internal/wire"
 	"github.com/holdfastmq/holdfast/internal/stack/stacktest"
 )
@@ -33,8 +34,8 @@ func newForeign(t *testing.T, b *Broker, group string, answer func(d amqp.Delive
 	require.NoError(t, err)
 	ch, err := conn.Channel()
 	require.NoError(t, err)
-	args := quorum()
-	args["x-message-ttl"] = checkWait.Milliseconds()
+	args := quorumArgs()
+	args["x-message-ttl"] = topology.CheckWait.Milliseconds()
 	_, err = ch.QueueDeclare(b.CheckQueue(group), true, false, false, false, args)
 	require.NoError(t, err)
 	ds, err := ch.Consume(b.CheckQueue(group), "", false, false, false, false, nil)

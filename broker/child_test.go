@@ -95,7 +95,7 @@ func TestMessageThatKills(t *testing.T) {
 	b, _ := consuming(t)
 	url := stacktest.Shared(t).AMQPURL()
 	rawChannel(t, b, func(ch *amqp.Channel) {
-		_, err := ch.QueueDeclare(b.o.Prefix+".results", true, false, false, false, quorum())
+		_, err := ch.QueueDeclare(b.o.Prefix+".results", true, false, false, false, quorumArgs())
 		require.NoError(t, err)
 	})
 	const innocents = 40

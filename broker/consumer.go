@@ -7,6 +7,7 @@ import (
 
 	"github.com/holdfastmq/holdfast"
 	"github.com/holdfastmq/holdfast/broker/internal/consumer"
+	"github.com/holdfastmq/holdfast/broker/internal/peers"
 	"github.com/holdfastmq/holdfast/broker/internal/wire"
 )
 
@@ -74,8 +75,8 @@ func Waits(err error) bool { return consumer.Waits(err) }
 // connections. An error means wrong options, a queue that exists with other
 // arguments, a closed Broker, or a handler that ignores its context.
 func (b *Broker) Consume(ctx context.Context, o consumer.Subscription) error {
-	h := consumer.Host{Client: b.c, Limit: b.o.ConsumerTimeout, Declare: b.declareConsumer, Show: b.showConsumer,
-		Patience: b.patience}
+	h := consumer.Host{Client: b.c, Limit: b.o.ConsumerTimeout, Declare: b.topo.DeclareConsumer,
+		Show: b.board.ShowConsumer, Patience: b.patience}
 	return consumer.Consume(ctx, h, o)
 }
 
@@ -88,5 +89,5 @@ func (b *Broker) Probe(ctx context.Context, wait time.Duration, consumers ...str
 		return nil, fmt.Errorf("%w: probe %d consumers: want 1 to %d", holdfast.ErrInvalid, len(consumers),
 			wire.MaxProbe)
 	}
-	return b.ask(ctx, wait, wire.StatusRequest{Consumers: true, Probe: consumers})
+	return peers.Ask(ctx, b.c, wait, wire.StatusRequest{Consumers: true, Probe: consumers})
 }

@@ -62,7 +62,7 @@ func TestQueuesOfDeadLettersOfAnOlderVersion(t *testing.T) {
 	for _, upgrade := range []bool{false, true} {
 		old := open(t, url, stacktest.Prefix(t), func(o *Options) { o.RollingUpgrade = upgrade })
 		rawChannel(t, old, func(ch *amqp.Channel) {
-			_, err := ch.QueueDeclare(old.DeadQueue(), true, false, false, false, quorum())
+			_, err := ch.QueueDeclare(old.DeadQueue(), true, false, false, false, quorumArgs())
 			require.NoError(t, err)
 		})
 		for range 2 {

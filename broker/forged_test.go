@@ -174,7 +174,7 @@ func TestUpgradeOfQueues(t *testing.T) {
 	queue := b.ConsumerQueue("c")
 	// An older version's retry in a delay queue, and one that it has put at the end.
 	delay := b.RetryQueue(10 * time.Millisecond)
-	require.NoError(t, b.declareConsumer(ctx, "c", wire.Bindings{Topics: []string{"order.*"}}, []time.Duration{10 * time.Millisecond}))
+	require.NoError(t, b.topo.DeclareConsumer(ctx, "c", wire.Bindings{Topics: []string{"order.*"}}, []time.Duration{10 * time.Millisecond}))
 	retry := amqp.Table{wire.HeaderConsumer: "c", wire.HeaderAttempts: "2", wire.HeaderExchange: b.TopicsExchange(), wire.HeaderRoutingKey: "order.placed", wire.HeaderRedelivery: "4"}
 	publishRaw(t, b, delay, queue, amqp.Publishing{MessageId: "delayed", Headers: retry})
 	got := make(chan Delivery, 10)
@@ -217,7 +217,7 @@ func TestRollingUpgrade(t *testing.T) {
 	b.c.Rolling = true
 	rawChannel(t, b, func(ch *amqp.Channel) {
 		for _, queue := range []string{b.HalfQueue("old"), b.ConsumerQueue("old"), b.ReplyQueue("old")} {
-			_, err := ch.QueueDeclare(queue, true, false, false, false, b.topo.guarded())
+			_, err := ch.QueueDeclare(queue, true, false, false, false, b.topo.Guarded())
 			require.NoError(t, err)
 		}
 		require.NoError(t, ch.QueueBind(b.ConsumerQueue("old"), "order.placed.compensated", b.TopicsExchange(), false, nil))
@@ -260,7 +260,7 @@ func TestForgedCallsAndReplies(t *testing.T) {
 	ctx := testContext(t)
 	call := aCall(b)
 	call.ReplyTo, call.Replies = b.ReplyQueue("nobody")+"@x", b.ReplyQueue("nobody")
-	require.NoError(t, b.declare(ctx, b.topo.baseSteps()))
+	require.NoError(t, b.topo.Declare(ctx, b.topo.BaseSteps()))
 	err := b.PublishSagaReply(ctx, call, wire.SagaReply{Outcome: wire.ReplyDone})
 	require.ErrorIs(t, err, holdfast.ErrUnroutable)
 	require.ErrorContains(t, err, "start a process of group nobody")

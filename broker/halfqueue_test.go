@@ -45,7 +45,7 @@ func TestGroupOfHalfQueue(t *testing.T) {
 
 // kept sums up what a group's Keepers say.
 func kept(b *Broker) (sum wire.KeeperStatus, keepers int) {
-	for _, k := range b.board.now(wire.StatusRequest{}).Keepers {
+	for _, k := range b.board.Status(wire.StatusRequest{}).Keepers {
 		keepers++
 		sum.Held, sum.Undecided, sum.Malformed = sum.Held+k.Held, sum.Undecided+k.Undecided, sum.Malformed+k.Malformed
 		sum.Matched, sum.HandedOver, sum.Orphaned = sum.Matched+k.Matched, sum.HandedOver+k.HandedOver, sum.Orphaned+k.Orphaned

@@ -16,6 +16,8 @@ import (
 
 	"github.com/holdfastmq/holdfast"
 	"github.com/holdfastmq/holdfast/broker/internal/link"
+	"github.com/holdfastmq/holdfast/broker/internal/topology"
+	"github.com/holdfastmq/holdfast/broker/internal/wire"
 	"github.com/holdfastmq/holdfast/internal/stack/stacktest"
 )
 
@@ -46,7 +48,7 @@ func open(t testing.TB, url, prefix string, change func(*Options)) *Broker {
 		_ = b.Close(ctx)
 		made.mu.Lock()
 		defer made.mu.Unlock()
-		made.queues[prefix] = append(made.queues[prefix], b.topo.queues()...)
+		made.queues[prefix] = append(made.queues[prefix], b.queues()...)
 	})
 	return b
 }
@@ -75,25 +77,20 @@ func deleteMade(t testing.TB, url, prefix string) {
 	})
 }
 
-// queues are the queues that the Broker has declared.
-func (t *topology) queues() []string {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	out := []string{t.b.DeadQueue(), t.b.ExpiredQueue(), t.b.OversizedQueue(), t.b.RetryQueue(postponed)}
-	for d := range t.delays {
-		out = append(out, t.b.RetryQueue(d))
+// queues are the queues that the Broker may have declared.
+func (b *Broker) queues() []string {
+	out := []string{b.DeadQueue(), b.ExpiredQueue(), b.OversizedQueue(), b.RetryQueue(topology.Postponed)}
+	for _, c := range b.Remembered() {
+		out = append(out, b.HeldQueue(c.Name))
 	}
-	for c := range t.held {
-		out = append(out, t.b.HeldQueue(c))
-	}
-	for g := range t.groups {
-		out = append(out, t.b.HalfQueues(g)...)
-	}
-	for g := range t.replies {
-		out = append(out, t.b.ReplyQueue(g), t.b.InstanceReplyQueue(g))
-	}
-	for c := range t.consumers {
-		out = append(out, t.b.ConsumerQueue(c), t.b.AloneQueue(c))
+	for _, s := range b.topo.All() {
+		if s.What != "queue "+s.Of {
+			continue
+		}
+		out = append(out, s.Of)
+		if group := wire.GroupOfReplies(b.o.Prefix, s.Of); group != "" {
+			out = append(out, b.InstanceReplyQueue(group))
+		}
 	}
 	return out
 }
@@ -326,6 +323,11 @@ func (c *tally) distinct() int {
 var txCount atomic.Int64
 
 func newTx() string { return fmt.Sprintf("tx-%d", txCount.Add(1)) }
+
+// quorum are the arguments of a queue of ours that nothing protects.
+func quorumArgs() amqp.Table {
+	return amqp.Table{"x-queue-type": "quorum", "x-delivery-limit": int64(100_000_000)}
+}
 
 // detached is a Broker without RabbitMQ.
 func detached(o Options) *Broker { return &Broker{names: o.names(), o: o, c: o.client()} }

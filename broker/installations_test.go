@@ -9,11 +9,6 @@ import (
 	"github.com/holdfastmq/holdfast/internal/stack/stacktest"
 )
 
-func TestPrefixesIn(t *testing.T) {
-	require.Equal(t, []string{"a", "a.b", "a.b.c"}, prefixesIn("a.b.c.d"))
-	require.Empty(t, prefixesIn("a"))
-}
-
 // Two installations whose prefixes and names meet: RabbitMQ keeps their queues apart, and
 // the error says whose the queue is; their task queues are found.
 func TestNamesThatCoincide(t *testing.T) {
@@ -41,10 +36,10 @@ func TestNamesThatCoincide(t *testing.T) {
 	require.NoError(t, outer.DeclareGroup(ctx, "q.b.c"))
 	same, err = inner.SameTaskQueue(ctx, "b.c")
 	require.NoError(t, err)
-	require.Equal(t, []Installation{{prefix, "q.b.c"}}, same)
+	require.Equal(t, []Installation{{Prefix: prefix, Group: "q.b.c"}}, same)
 	same, err = outer.SameTaskQueue(ctx, "q.b.c")
 	require.NoError(t, err)
-	require.Equal(t, []Installation{{prefix + ".q", "b.c"}}, same)
+	require.Equal(t, []Installation{{Prefix: prefix + ".q", Group: "b.c"}}, same)
 	require.NoError(t, outer.PublishHalf(ctx, half("one", "q.b.c")))
 	require.NoError(t, inner.PublishHalf(ctx, half("two", "b.c")))
 	require.Equal(t, 1, ready(t, outer, outer.HalfQueue("q.b.c")))

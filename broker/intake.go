@@ -1,6 +1,7 @@
 package broker
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -12,13 +13,15 @@ import (
 	amqp "github.com/rabbitmq/amqp091-go"
 
 	"github.com/holdfastmq/holdfast"
+	"github.com/holdfastmq/holdfast/broker/internal/consumer"
 	"github.com/holdfastmq/holdfast/broker/internal/link"
+	"github.com/holdfastmq/holdfast/broker/internal/topology"
 	"github.com/holdfastmq/holdfast/broker/internal/wire"
 	"github.com/holdfastmq/holdfast/internal/fault"
 )
 
-// DeadRecord is one record of the queue of dead letters: one of the two is set.
-type DeadRecord struct {
+// deadRecord is one record of the queue of dead letters: one of the two is set.
+type deadRecord struct {
 	// Letter is a dead letter.
 	Letter *holdfast.DeadLetter
 	// Handled says that a redelivered message was handled.
@@ -26,16 +29,16 @@ type DeadRecord struct {
 }
 
 // ID is the dead letter's, in either case.
-func (r DeadRecord) ID() string {
+func (r deadRecord) ID() string {
 	if r.Handled != nil {
 		return r.Handled.MessageID
 	}
 	return r.Letter.ID
 }
 
-// DeadOptions say how the queue of dead letters is emptied. The zero value of
+// deadOptions say how the queue of dead letters is emptied. The zero value of
 // every field but Take means its default.
-type DeadOptions struct {
+type deadOptions struct {
 	// Concurrency is how many calls of Take run at a time. Default 16.
 	Concurrency int
 	// Prefetch is how many records are held unacknowledged at most, those that
@@ -51,9 +54,7 @@ type DeadOptions struct {
 	// with [Wait] what is no fault of the record, such as a Temporal that is
 	// away. The same record may come more than once, also after nil, and records
 	// come in any order. Its context ends after 30 s. Required.
-	Take func(ctx context.Context, r DeadRecord) error
-
-	hold, crowdedHold time.Duration // tests shorten them
+	Take func(ctx context.Context, r deadRecord) error
 }
 
 const (
@@ -67,7 +68,7 @@ const (
 	crowdedHold = 10 * time.Second
 )
 
-func (o DeadOptions) withDefaults() DeadOptions {
+func (o deadOptions) withDefaults() deadOptions {
 	if o.Concurrency == 0 {
 		o.Concurrency = 16
 	}
@@ -77,16 +78,17 @@ func (o DeadOptions) withDefaults() DeadOptions {
 	if o.MaxBody == 0 {
 		o.MaxBody = holdfast.MaxBody
 	}
-	if o.hold == 0 {
-		o.hold = intakeHold
-	}
-	if o.crowdedHold == 0 {
-		o.crowdedHold = crowdedHold
-	}
 	return o
 }
 
-func (o DeadOptions) validate() error {
+// holds are how long records are held that Take refuses; zero means the constants.
+type holds struct{ Refused, Crowded time.Duration }
+
+func (h holds) withDefaults() holds {
+	return holds{Refused: cmp.Or(h.Refused, intakeHold), Crowded: cmp.Or(h.Crowded, crowdedHold)}
+}
+
+func (o deadOptions) validate() error {
 	switch {
 	case o.Take == nil:
 		return fmt.Errorf("%w: DeadOptions.Take is nil", holdfast.ErrInvalid)
@@ -102,26 +104,17 @@ func (o DeadOptions) validate() error {
 	return nil
 }
 
-// ConsumeDead empties the queue of dead letters into Take until ctx is done; then
-// it takes no further record, gives back those that were not begun, lets running
-// calls of Take finish for 10 s, ends their contexts, and returns nil. Any number
-// of processes may do so. It goes on by itself after lost connections. An error
-// means wrong options, a queue that exists with other arguments, a closed Broker,
-// or a Take that ignores its context.
-//
-// A record that Take refuses is held and tried again; every two minutes it goes
-// back to the queue, behind all others. A record is acknowledged only when Take
-// returned nil, or when it is stored anew.
-func (b *Broker) ConsumeDead(ctx context.Context, o DeadOptions) error {
+// consumeDead empties the queue of dead letters into Take until ctx is done.
+func consumeDead(ctx context.Context, c *link.Client, topo *topology.Maker, o deadOptions, h holds) error {
 	o = o.withDefaults()
 	if err := o.validate(); err != nil {
 		return err
 	}
-	in := &intake{Pool: link.NewPool(ctx, b.c.Log, "dead letters"), b: b, o: o, log: b.c.Log,
+	in := &intake{Pool: link.NewPool(ctx, c.Log, "dead letters"), c: c, o: o, holds: h.withDefaults(), log: c.Log,
 		slots: make(chan struct{}, o.Concurrency)}
 	defer in.Cancel(nil)
-	err := b.c.Subs.Resubscribe(ctx, in.log, b.DeadQueue(), o.Prefetch,
-		func(ctx context.Context) error { return b.declare(ctx, b.topo.baseSteps()) },
+	err := c.Subs.Resubscribe(ctx, in.log, c.DeadQueue(), o.Prefetch,
+		func(ctx context.Context) error { return topo.Declare(ctx, topo.BaseSteps()) },
 		func(ctx context.Context, s *link.Subscription) {
 			in.Session(ctx, s, in.record)
 			if ctx.Err() != nil {
@@ -133,8 +126,9 @@ func (b *Broker) ConsumeDead(ctx context.Context, o DeadOptions) error {
 
 type intake struct {
 	*link.Pool
-	b     *Broker
-	o     DeadOptions
+	c     *link.Client
+	o     deadOptions
+	holds holds
 	log   *slog.Logger
 	slots chan struct{} // one for each running call of Take
 
@@ -143,9 +137,6 @@ type intake struct {
 	mu     sync.Mutex
 	logged time.Time
 }
-
-// errGone says that the subscription ended before the record's turn came.
-var errGone = errors.New("holdfast: the subscription ended")
 
 // record deals with one delivery, until gone is done: then it is RabbitMQ's again.
 func (in *intake) record(gone context.Context, d *amqp.Delivery) {
@@ -181,33 +172,33 @@ func (in *intake) record(gone context.Context, d *amqp.Delivery) {
 	}
 }
 
-func (in *intake) read(d *amqp.Delivery) DeadRecord {
-	t := in.b.c.Trust()
+func (in *intake) read(d *amqp.Delivery) deadRecord {
+	t := in.c.Trust()
 	if h, ok := t.DecodeHandled(d); ok {
-		return DeadRecord{Handled: h}
+		return deadRecord{Handled: h}
 	}
 	l := t.DecodeDead(d, time.Now())
 	t.AdmitDead(d) // what is put back counts
-	return DeadRecord{Letter: &l}
+	return deadRecord{Letter: &l}
 }
 
 // try hands the record over, as soon as there is a slot.
-func (in *intake) try(gone context.Context, d *amqp.Delivery, r DeadRecord, large bool) error {
-	tooLong := time.NewTimer(in.o.hold) // calls of Take that hang must not come to consumer_timeout
+func (in *intake) try(gone context.Context, d *amqp.Delivery, r deadRecord, large bool) error {
+	tooLong := time.NewTimer(in.holds.Refused) // calls of Take that hang must not come to consumer_timeout
 	defer tooLong.Stop()
 	select {
 	case in.slots <- struct{}{}:
 		defer func() { <-in.slots }()
 	case <-tooLong.C:
-		return Wait(errors.New("all calls of Take are slow: there was no slot for this one"))
+		return consumer.Wait(errors.New("all calls of Take are slow: there was no slot for this one"))
 	case <-gone.Done():
-		return errGone
+		return link.ErrGone
 	}
 	if gone.Err() != nil {
-		return errGone
+		return link.ErrGone
 	}
 	if large {
-		return in.b.keep(in.Calls, d, r.Letter, in.o.MaxBody)
+		return keepWhole(in.Calls, in.c, d, r.Letter, in.o.MaxBody)
 	}
 	ctx, cancel := context.WithTimeout(in.Calls, takeTimeout)
 	defer cancel()
@@ -220,16 +211,16 @@ func (in *intake) try(gone context.Context, d *amqp.Delivery, r DeadRecord, larg
 
 // hold is how long a record that failed with err may be held.
 func (in *intake) hold(err error) time.Duration {
-	if !Waits(err) && in.waiting.Load()*2 > int64(in.o.Prefetch) {
-		return in.o.crowdedHold
+	if !consumer.Waits(err) && in.waiting.Load()*2 > int64(in.o.Prefetch) {
+		return in.holds.Crowded
 	}
-	return in.o.hold
+	return in.holds.Refused
 }
 
 // putBack stores the record behind all others. A copy that a crash leaves has the
 // same ID.
-func (in *intake) putBack(d *amqp.Delivery, r DeadRecord) bool {
-	err := in.b.toTail(in.Calls, d, r.Letter)
+func (in *intake) putBack(d *amqp.Delivery, r deadRecord) bool {
+	err := toTail(in.Calls, in.c, d, r.Letter)
 	if err != nil {
 		in.log.Warn("a dead letter could not be put behind the others; it is given back", "id", r.ID(), "error", err)
 	}
@@ -243,7 +234,7 @@ func (in *intake) settle(err error) {
 }
 
 // complain logs that records wait, but not for each of them.
-func (in *intake) complain(r DeadRecord, err error) {
+func (in *intake) complain(r deadRecord, err error) {
 	in.mu.Lock()
 	defer in.mu.Unlock()
 	if time.Since(in.logged) < 10*time.Second {

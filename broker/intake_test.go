@@ -136,7 +136,7 @@ func TestIntakeOfARetryWithoutQueue(t *testing.T) {
 		require.NoError(t, ch.ExchangeDeclare(b.DeadQueue(), amqp.ExchangeFanout, true, false, false, false, nil))
 		require.NoError(t, ch.QueueBind(b.DeadQueue(), "", b.DeadQueue(), false, nil))
 		require.NoError(t, ch.ExchangeDeclare(exit, amqp.ExchangeDirect, true, false, false, false, amqp.Table{"alternate-exchange": b.DeadQueue()}))
-		args := b.topo.guarded()
+		args := b.topo.Guarded()
 		delete(args, "x-dead-letter-routing-key")
 		args["x-dead-letter-exchange"], args["x-message-ttl"] = exit, int64(1)
 		_, err := ch.QueueDeclare(delay, true, false, false, false, args)
@@ -222,7 +222,8 @@ func TestIntakeGoesOnPastRecordsThatAlwaysFail(t *testing.T) {
 	})
 	var good, bad tally
 	var first, again atomic.Pointer[holdfast.DeadLetter]
-	stop := takeOver(t, b, func(o *DeadOptions) { o.Prefetch, o.Concurrency, o.crowdedHold = 4, 2, time.Millisecond }, func(_ context.Context, r DeadRecord) error {
+	b.holds.Crowded = time.Millisecond
+	stop := takeOver(t, b, func(o *DeadOptions) { o.Prefetch, o.Concurrency = 4, 2 }, func(_ context.Context, r DeadRecord) error {
 		if strings.HasPrefix(r.Letter.ID, "bad") {
 			if bad.add(r.Letter.ID); r.Letter.ID == "bad-late" && !first.CompareAndSwap(nil, r.Letter) {
 				again.Store(r.Letter)
@@ -239,16 +240,6 @@ func TestIntakeGoesOnPastRecordsThatAlwaysFail(t *testing.T) {
 	require.Equal(t, first.Load(), again.Load(), "it says the same at the queue's end")
 }
 
-// What is no fault of the record is not moved about.
-func TestIntakeKeepsItsOrderWhileTemporalIsAway(t *testing.T) {
-	in := &intake{o: DeadOptions{Take: func(context.Context, DeadRecord) error { return nil }}.withDefaults()}
-	in.waiting.Store(31)
-	require.Equal(t, crowdedHold, in.hold(errors.New("its own")))
-	require.Equal(t, intakeHold, in.hold(Wait(errors.New("Temporal is away"))))
-	in.waiting.Store(16)
-	require.Equal(t, intakeHold, in.hold(errors.New("its own")), "there is room")
-}
-
 // A record is given back after a while, and comes again.
 func TestIntakeGivesBack(t *testing.T) {
 	b, ctx := deadQueueOf(t)
@@ -256,7 +247,8 @@ func TestIntakeGivesBack(t *testing.T) {
 	b.c.Publishing.SetBlocked(amqp.Blocking{Active: true, Reason: "test"}) // it cannot be put behind the others
 	b.o.PublishTimeout = 10 * time.Millisecond
 	var n, taken atomic.Int64
-	stop := takeOver(t, b, func(o *DeadOptions) { o.hold = time.Millisecond }, func(context.Context, DeadRecord) error {
+	b.holds.Refused = time.Millisecond
+	stop := takeOver(t, b, nil, func(context.Context, DeadRecord) error {
 		i := n.Add(1)
 		if i == 3 {
 			b.c.Publishing.SetBlocked(amqp.Blocking{Active: false})

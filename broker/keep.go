@@ -7,6 +7,7 @@ import (
 
 	"github.com/holdfastmq/holdfast"
 	"github.com/holdfastmq/holdfast/broker/internal/keeper"
+	"github.com/holdfastmq/holdfast/broker/internal/peers"
 	"github.com/holdfastmq/holdfast/broker/internal/wire"
 )
 
@@ -21,8 +22,8 @@ type KeeperStats = keeper.Stats
 var ErrYield = keeper.ErrYield
 
 func (b *Broker) keeperHost() keeper.Host {
-	return keeper.Host{Client: b.c, DeclareGroup: b.DeclareGroup, Losses: b.topo.lossesOf,
-		Show: b.showKeeper, Listen: b.board.listen, SayAble: b.board.sayAble, LookForQueues: b.lookForQueues}
+	return keeper.Host{Client: b.c, DeclareGroup: b.DeclareGroup, Losses: b.topo.LossesOf,
+		Show: b.board.ShowKeeper, Listen: b.board.Listen, SayAble: b.board.SayAble, LookForQueues: b.lookForQueues}
 }
 
 // Keep runs a Keeper for one half queue until ctx is done, then returns nil: it
@@ -52,7 +53,7 @@ func (b *Broker) Peek(ctx context.Context, group string, n int, wait time.Durati
 	if n < 1 || n > wire.MaxPeek {
 		return nil, fmt.Errorf("%w: peek at %d half messages: want 1 to %d", holdfast.ErrInvalid, n, wire.MaxPeek)
 	}
-	return b.ask(ctx, wait, wire.StatusRequest{Group: group, N: n})
+	return peers.Ask(ctx, b.c, wait, wire.StatusRequest{Group: group, N: n})
 }
 
 // FindHalfQueues returns what HalfQueues does and, behind them, the further half

@@ -178,7 +178,7 @@ func (s *ladderScan) run(ctx context.Context, limit int) error {
 	for s.l.Seen < limit {
 		batch, err := s.fetch(ctx, min(ladderBatch, limit-s.l.Seen))
 		for i := range batch {
-			s.note(&batch[i])
+			s.count(&batch[i])
 		}
 		fetched := len(batch)
 		if err = errors.Join(err, s.deal(ctx, batch)); err != nil || fetched < ladderBatch {
@@ -229,8 +229,8 @@ func (s *ladderScan) fetch(ctx context.Context, n int) (batch []amqp.Delivery, e
 	return batch, nil
 }
 
-// note tells of a message that was seen.
-func (s *ladderScan) note(d *amqp.Delivery) {
+// count counts a message that was seen.
+func (s *ladderScan) count(d *amqp.Delivery) {
 	s.l.Seen++
 	s.l.Messages = max(s.l.Messages, s.l.Seen)
 	owner := wire.OwnerOf(s.prefix, d.RoutingKey)

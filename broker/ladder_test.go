@@ -143,7 +143,7 @@ func TestRetriesDoNotAccumulateHeaders(t *testing.T) {
 	queue := b.ConsumerQueue("c")
 	const rounds = 15
 	rawChannel(t, b, func(ch *amqp.Channel) {
-		_, err := ch.QueueDeclare(b.o.Prefix+".spy", true, false, false, false, quorum())
+		_, err := ch.QueueDeclare(b.o.Prefix+".spy", true, false, false, false, quorumArgs())
 		require.NoError(t, err)
 		require.NoError(t, ch.QueueBind(b.o.Prefix+".spy", queue, b.RetryExchange(), false, nil))
 	})
@@ -257,7 +257,7 @@ func TestRetryQueueOrExchangeDeleted(t *testing.T) {
 func TestQueueDeletedDuringDelay(t *testing.T) {
 	b, ctx := consuming(t)
 	delay := 30 * time.Millisecond
-	require.NoError(t, b.declareConsumer(ctx, "c", wire.Bindings{Topics: []string{"order.*"}}, []time.Duration{delay}))
+	require.NoError(t, b.topo.DeclareConsumer(ctx, "c", wire.Bindings{Topics: []string{"order.*"}}, []time.Duration{delay}))
 	publishRaw(t, b, b.RetryQueue(delay), b.ConsumerQueue("gone"), amqp.Publishing{MessageId: "lost", Headers: amqp.Table{wire.HeaderConsumer: "gone", wire.HeaderAttempts: "3"}})
 	publishRaw(t, b, b.RetryQueue(delay), b.ConsumerQueue("c"), amqp.Publishing{MessageId: "next"})
 	d := take(t, b, b.DeadQueue())

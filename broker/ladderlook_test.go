@@ -42,8 +42,8 @@ func TestLadderByConsumer(t *testing.T) {
 	b, ctx := consuming(t)
 	const delay, n = 17 * time.Minute, 150 // more than a batch together
 	to := wire.Bindings{Topics: []string{"order.*"}}
-	require.NoError(t, b.declareConsumer(ctx, "c", to, []time.Duration{delay, 2 * time.Second}))
-	require.NoError(t, b.declareConsumer(ctx, "other", to, []time.Duration{delay}))
+	require.NoError(t, b.topo.DeclareConsumer(ctx, "c", to, []time.Duration{delay, 2 * time.Second}))
+	require.NoError(t, b.topo.DeclareConsumer(ctx, "other", to, []time.Duration{delay}))
 	queue := b.RetryQueue(delay)
 	onLadder(t, b, delay, n, "c", "other")
 
@@ -113,7 +113,7 @@ func keys(m map[string]int) (out []string) {
 func TestLadderMoveThatIsCutOff(t *testing.T) {
 	b, ctx := consuming(t)
 	const delay, n = 18 * time.Minute, 20
-	require.NoError(t, b.declareConsumer(ctx, "c", wire.Bindings{Topics: []string{"order.*"}}, []time.Duration{delay}))
+	require.NoError(t, b.topo.DeclareConsumer(ctx, "c", wire.Bindings{Topics: []string{"order.*"}}, []time.Duration{delay}))
 	onLadder(t, b, delay, n, "c")
 	killed := open(t, b.o.URL, b.o.Prefix, nil)
 	var once sync.Once

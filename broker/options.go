@@ -68,10 +68,7 @@ type Options struct {
 	frameMax int // asked for; tests make it small
 }
 
-const (
-	defaultPrefix = "holdfast"
-	maxPrefix     = 40
-)
+const defaultPrefix = "holdfast"
 
 func (o Options) withDefaults() Options {
 	def := func(s *string, d string) {
@@ -119,8 +116,8 @@ func (o Options) validate() error {
 	if err := holdfast.ValidateName("prefix", o.Prefix); err != nil {
 		return err
 	}
-	if len(o.Prefix) > maxPrefix {
-		return fmt.Errorf("%w: the prefix has %d bytes, the limit is %d", holdfast.ErrInvalid, len(o.Prefix), maxPrefix)
+	if len(o.Prefix) > wire.MaxPrefix {
+		return fmt.Errorf("%w: the prefix has %d bytes, the limit is %d", holdfast.ErrInvalid, len(o.Prefix), wire.MaxPrefix)
 	}
 	for _, n := range []struct {
 		name      string

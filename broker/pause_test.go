@@ -350,9 +350,9 @@ func TestTimeoutBeyondConsumerTimeout(t *testing.T) {
 		b := open(t, stacktest.Shared(t).AMQPURL(), stacktest.Prefix(t), func(o *Options) { o.ConsumerTimeout = c.limit })
 		logged := watchLog(b)
 		b.testConsumer(t, func(o *Subscription) { o.HandlerTimeout = c.timeout }, func(context.Context, Delivery) error { return nil })
-		eventually(t, "it is shown", func() bool { return len(b.board.now(wire.StatusRequest{}).Consumers) == 1 })
+		eventually(t, "it is shown", func() bool { return len(b.board.Status(wire.StatusRequest{}).Consumers) == 1 })
 		require.Equal(t, c.warned, logged.contains("consumer_timeout"), "%+v", c)
-		shown := b.board.now(wire.StatusRequest{}).Consumers[0]
+		shown := b.board.Status(wire.StatusRequest{}).Consumers[0]
 		require.Equal(t, c.limit, shown.Limit)
 		require.Greater(t, shown.Holds, c.timeout)
 	}

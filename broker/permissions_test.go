@@ -16,6 +16,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/holdfastmq/holdfast"
+	"github.com/holdfastmq/holdfast/broker/internal/topology"
 	"github.com/holdfastmq/holdfast/broker/internal/wire"
 	"github.com/holdfastmq/holdfast/internal/stack/stacktest"
 )
@@ -114,11 +115,11 @@ func TestPermissions(t *testing.T) {
 	require.NoError(t, worker.DeclareGroup(ctx, "orders"))
 	require.NoError(t, worker.DeclareConsumer(ctx, "billing", []string{"order.placed"}, "order.placed"))
 	require.NoError(t, worker.DeclareConsumer(ctx, "stock.reserve", []string{"stock.reserve"}))
-	require.NoError(t, worker.declareReplies(ctx, "orders"))
+	require.NoError(t, worker.topo.DeclareReplies(ctx, "orders"))
 	orders, billing := HookOf("orders", nil, true), HookOf("", []string{"billing"}, false)
 	heard, mayHear, _ := taking(t, worker, orders)
 	require.NoError(t, next(t, mayHear))
-	require.NoError(t, worker.declare(ctx, worker.topo.hookSteps(orders)))
+	require.NoError(t, worker.topo.Declare(ctx, worker.topo.HookSteps(orders)))
 	t.Cleanup(func() {
 		made.mu.Lock()
 		defer made.mu.Unlock()
@@ -160,7 +161,7 @@ func TestPermissions(t *testing.T) {
 		{"take the group's alerts", getFrom(worker.HookQueue(orders.Name)), ""},
 		{"take the alerts that nobody took", getFrom(worker.AlertQueue()), ""},
 		{"have a queue of his own take all alerts", func(ch *amqp.Channel) error {
-			return ch.QueueBind(worker.ConsumerQueue("billing"), alertsAll, prefix+".alerts", false, nil)
+			return ch.QueueBind(worker.ConsumerQueue("billing"), topology.AlertsAll, prefix+".alerts", false, nil)
 		}, ""},
 		{"ask what became of a transaction", publishes(prefix+".check", "?"), ""},
 		{"answer that", publishes(prefix+".answers", "?"), "producer"},
@@ -263,8 +264,8 @@ func alertsOf(t *testing.T, worker, consumer, foreign *Broker, heard <-chan hold
 	got, denied, _ := taking(t, consumer, h)
 	err = next(t, denied)
 	require.ErrorIs(t, err, ErrAlertsDenied)
-	require.ErrorContains(t, err, worker.ownAlertQueue(h))
-	require.NoError(t, worker.declare(ctx, worker.topo.hookSteps(h)))
+	require.ErrorContains(t, err, worker.topo.OwnAlertQueue(h))
+	require.NoError(t, worker.topo.Declare(ctx, worker.topo.HookSteps(h)))
 	require.NoError(t, next(t, denied), "once, until it is allowed")
 	_, err = worker.PublishAlert(ctx, about("taken"), h.Keys...)
 	require.NoError(t, err)

@@ -4,7 +4,6 @@ import (
 	"time"
 
 	"github.com/holdfastmq/holdfast/broker/internal/link"
-	"github.com/holdfastmq/holdfast/broker/internal/wire"
 )
 
 // Refusal is one publish that RabbitMQ did not take, or not for each of the queues.
@@ -35,21 +34,4 @@ type PublishStats struct {
 func (b *Broker) PublishStats() PublishStats {
 	refused, _, full := b.c.Pub.Refused.Show(time.Now())
 	return PublishStats{Lost: b.c.Publishing.Lost.Count(), Refused: refused, Full: len(full)}
-}
-
-// publishing tells of the process's publishes.
-func (b *Broker) publishing(p *wire.ProcessStatus, now time.Time) {
-	if b.c.Pub == nil {
-		return
-	}
-	_, p.Refused, p.Full = b.c.Pub.Refused.Show(now)
-	for _, l := range []struct {
-		role string
-		link *link.Connection
-	}{{wire.RolePublishing, b.c.Publishing}, {wire.RoleConsuming, b.c.Consuming}} {
-		if lost, often := l.link.Lost.Recent(now); often {
-			lost.Role = l.role
-			p.Lost = append(p.Lost, lost)
-		}
-	}
 }

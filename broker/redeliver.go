@@ -10,30 +10,23 @@ import (
 	"github.com/holdfastmq/holdfast/broker/internal/wire"
 )
 
-// Redeliver puts a dead letter back into the queue that it died in, and into no
-// other, and returns once RabbitMQ has confirmed it; like every publish it may be
-// stored twice. The consumer gets the message as it was, with the number of the
-// redelivery.
-//
-// [holdfast.ErrUnroutable] means that the queue is not there. A letter that was
-// not whole ([holdfast.ErrTooLarge]) and one that no redelivery can help
-// ([holdfast.ErrInvalid]) are refused, with errors marked by
-// [holdfast.Permanent]. Nothing was stored then.
-func (b *Broker) Redeliver(ctx context.Context, r wire.RedeliverRequest) error {
-	if err := b.redeliverable(&r); err != nil {
+// redeliver puts a dead letter back into the queue that it died in, and returns once
+// RabbitMQ has confirmed it.
+func redeliver(ctx context.Context, c *link.Client, r wire.RedeliverRequest) error {
+	if err := redeliverable(c.Prefix, &r); err != nil {
 		return holdfast.Permanent(fmt.Errorf("redeliver %s: %w", r.Letter.ID, err))
 	}
-	ctx, cancel := b.c.Timeout(ctx)
+	ctx, cancel := c.Timeout(ctx)
 	defer cancel()
 	queue := r.Letter.Queue
-	exchange := b.QueuesExchange()
-	if wire.GroupOf(b.o.Prefix, queue) != "" {
-		exchange = b.HalfExchange()
+	exchange := c.QueuesExchange()
+	if wire.GroupOf(c.Prefix, queue) != "" {
+		exchange = c.HalfExchange()
 	}
-	p := link.Publication{Exchange: exchange, Key: queue, Mandatory: true, Old: b.c.Rolling,
-		Msg: wire.EncodeRedelivery(b.o.Prefix, &r)}
-	wire.Squeeze(&p.Msg, b.c.Publishing.Limits().Room())
-	err := b.c.Pub.One(ctx, &p, "")
+	p := link.Publication{Exchange: exchange, Key: queue, Mandatory: true, Old: c.Rolling,
+		Msg: wire.EncodeRedelivery(c.Prefix, &r)}
+	wire.Squeeze(&p.Msg, c.Publishing.Limits().Room())
+	err := c.Pub.One(ctx, &p, "")
 	if errors.Is(err, holdfast.ErrUnroutable) {
 		return fmt.Errorf("redeliver %s: %w: the queue %s does not exist: start the consumer or producer that it "+
 			"belongs to, which makes it, and redeliver then, or discard the message",
@@ -46,16 +39,16 @@ func (b *Broker) Redeliver(ctx context.Context, r wire.RedeliverRequest) error {
 }
 
 // redeliverable says why a redelivery can never work.
-func (b *Broker) redeliverable(r *wire.RedeliverRequest) error {
+func redeliverable(prefix string, r *wire.RedeliverRequest) error {
 	l := &r.Letter
-	ofConsumer := wire.ConsumerOf(b.o.Prefix, l.Queue) != ""
+	ofConsumer := wire.ConsumerOf(prefix, l.Queue) != ""
 	switch {
 	case r.N < 1:
 		return fmt.Errorf("%w: a redelivery has a number from 1, not %d", holdfast.ErrInvalid, r.N)
-	case !ofConsumer && wire.GroupOf(b.o.Prefix, l.Queue) == "":
+	case !ofConsumer && wire.GroupOf(prefix, l.Queue) == "":
 		return fmt.Errorf("%w: it comes from %q, which is no consumer's queue and no half queue of the prefix %q: "+
 			"nobody knows whom it is for; publish it anew where it belongs, then discard it",
-			holdfast.ErrInvalid, l.Queue, b.o.Prefix)
+			holdfast.ErrInvalid, l.Queue, prefix)
 	case !ofConsumer && l.Envelope.Headers[wire.HeaderClaim] != "":
 		return fmt.Errorf("%w: it claims to be a record of kind %q, but did not come through Holdfast's exchange, "+
 			"and would not count again: discard it; what an op record settles is checked back",

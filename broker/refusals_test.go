@@ -112,20 +112,4 @@ func TestLossesAreATrouble(t *testing.T) {
 	lost, often = l.Recent(now.Add(link.LossesWindow + time.Hour))
 	require.False(t, often)
 	require.Zero(t, lost.Count, "long ago")
-
-	b := &Broker{c: &link.Client{Publishing: &link.Connection{}, Consuming: &link.Connection{}, Pub: &link.Publisher{Refused: link.NewRefusals(Options{}.withDefaults().link())}}}
-	told := func() (roles []string) {
-		var p wire.ProcessStatus
-		b.publishing(&p, time.Now())
-		for _, l := range p.Lost {
-			roles = append(roles, l.Role)
-		}
-		return roles
-	}
-	for range link.LossesTold - 1 {
-		b.c.Publishing.Lost.Add(errOops)
-	}
-	require.Empty(t, told())
-	b.c.Publishing.Lost.Add(errOops)
-	require.Equal(t, []string{wire.RolePublishing}, told())
 }

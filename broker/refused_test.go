@@ -73,7 +73,7 @@ func TestRecordThatClosesChannels(t *testing.T) {
 	require.ErrorIs(t, b.c.Pub.One(ctx, &long, ""), holdfast.ErrTooLarge)
 	grows(t, "publishes", 20, published)
 	stop()
-	s := b.board.now(wire.StatusRequest{})
+	s := b.board.Status(wire.StatusRequest{})
 	require.Equal(t, PublishStats{Refused: 4}, b.PublishStats())
 	require.Len(t, s.Refused, 2)
 	require.Equal(t, []any{"bad", link.RefusedClosing, 3}, []any{s.Refused[0].Message, s.Refused[0].Why, s.Refused[0].Count})
@@ -139,7 +139,7 @@ func TestForbiddenTopic(t *testing.T) {
 		require.Contains(t, away.Remedy, "set_topic_permissions")
 		require.NoError(t, b.PublishMessages(ctx, "g", "ok", messages("ok", "order.x", 1)))
 	}
-	require.Equal(t, link.RefusedForbidden, b.board.now(wire.StatusRequest{}).Refused[0].Why)
+	require.Equal(t, link.RefusedForbidden, b.board.Status(wire.StatusRequest{}).Refused[0].Why)
 	ctl("set_topic_permissions", user, prefix+".topics", ".*", ".*")
 	require.NoError(t, b.PublishMessages(ctx, "g", "t", messages("t", "secret.x", 1)), "it is tried again each time")
 }
@@ -154,7 +154,7 @@ func TestSmallFrames(t *testing.T) {
 		return b.Consume(ctx, Subscription{Name: "c", Topics: []string{"x"}, Tries: 1, Ladder: []time.Duration{time.Millisecond, time.Millisecond, time.Millisecond},
 			Handle: func(context.Context, Delivery) error { return fmt.Errorf("%s", strings.Repeat("long ", 1000)) }})
 	})
-	eventually(t, "the queue", func() bool { return b.topo.hasConsumer("c") })
+	eventually(t, "the queue", func() bool { return b.topo.HasConsumer("c") })
 	ms := messages("t", "x", 1)
 	ms[0].Headers = map[string]string{"large": strings.Repeat("x", 5<<10), "small": "1"}
 	require.NoError(t, b.PublishMessages(ctx, "g", "t", ms))

@@ -40,22 +40,6 @@ func TestBoundMatches(t *testing.T) {
 	}
 }
 
-func TestMemory(t *testing.T) {
-	m, now := newMemory(), time.Now()
-	require.True(t, m.note(now, wire.Bound{Name: "a", Topics: []string{"x", "x"}}))
-	require.False(t, m.note(now.Add(time.Hour), wire.Bound{Name: "a", Topics: []string{"x"}}))
-	require.False(t, m.note(now.Add(time.Hour), wire.Bound{Name: "a", Topics: []string{"y"}, Age: 2 * time.Hour}), "older news")
-	require.False(t, m.note(now, wire.Bound{Name: "", Topics: []string{"x"}}, wire.Bound{Name: "b"}, wire.Bound{Name: "c", Topics: []string{strings.Repeat("x", 300)}}))
-	require.Equal(t, []wire.Bound{{Name: "a", Topics: []string{"x"}, Age: time.Hour}}, m.all(now.Add(2*time.Hour)))
-	for range maxRemembered + 10 {
-		m.note(now, wire.Bound{Name: newTx(), Topics: []string{"x"}})
-	}
-	require.Len(t, m.all(now), maxRemembered)
-	require.Equal(t, []wire.Bound{{Name: "a", Topics: []string{"x", "y"}}, {Name: "b"}}, m.unknown([]wire.Bound{{Name: "a", Topics: []string{"x"}}, {Name: "a", Topics: []string{"x", "y"}}, {Name: "b"}}))
-	m.forget(func(name string) bool { return name == "a" })
-	require.Len(t, m.all(now), 1)
-}
-
 // emptied is a virtual host that a test can empty, as a RabbitMQ that lost its disk
 // comes back.
 type emptied struct {
@@ -92,12 +76,11 @@ type keptConsumers struct {
 }
 
 func (k *keptConsumers) learning() Learning {
-	return Learning{every: time.Hour, pause: time.Millisecond,
-		News: func(cs []wire.Bound) {
-			for _, c := range cs {
-				k.news.add(c.Name)
-			}
-		},
+	return Learning{News: func(cs []wire.Bound) {
+		for _, c := range cs {
+			k.news.add(c.Name)
+		}
+	},
 		Save: func(_ context.Context, cs []wire.Bound) error {
 			k.mu.Lock()
 			defer k.mu.Unlock()
@@ -137,6 +120,7 @@ func TestEmptyBroker(t *testing.T) {
 			return make([]error, len(hs))
 		}})
 	})
+	producer.board.LearnEvery, producer.board.LearnPause = time.Hour, time.Millisecond
 	background(t, func(ctx context.Context) error { return producer.Learn(ctx, k.learning()) })
 	var here, late tally
 	consume := func(name string, got *tally) (stop func()) {
@@ -155,7 +139,7 @@ func TestEmptyBroker(t *testing.T) {
 	away()
 	require.NoError(t, producer.PublishHalf(testContext(t), half("undecided", "g")))
 	eventually(t, "the Keeper holds it", func() bool {
-		p := producer.board.now(wire.StatusRequest{})
+		p := producer.board.Status(wire.StatusRequest{})
 		return len(p.Keepers) == 1 && p.Keepers[0].Undecided == 1
 	})
 
@@ -175,7 +159,7 @@ func TestEmptyBroker(t *testing.T) {
 	consume("late", &late)
 	eventually(t, "who was away gets it", func() bool { return late.of("t1") > 0 })
 	eventually(t, "the half is held again", func() bool {
-		p := producer.board.now(wire.StatusRequest{})
+		p := producer.board.Status(wire.StatusRequest{})
 		return len(p.Keepers) == 1 && p.Keepers[0].Undecided == 1 && p.Keepers[0].OldestAge < time.Since(emptied)
 	})
 

@@ -89,7 +89,7 @@ func (r *replyTaker) durable(ctx context.Context) error {
 	defer r.Cancel(nil)
 	queue := r.b.ReplyQueue(r.group)
 	err := r.b.c.Subs.Resubscribe(ctx, r.log, queue, replyPrefetch,
-		func(ctx context.Context) error { return r.b.declareReplies(ctx, r.group) },
+		func(ctx context.Context) error { return r.b.topo.DeclareReplies(ctx, r.group) },
 		func(ctx context.Context, s *link.Subscription) { r.run(ctx, s, queue) })
 	return errors.Join(err, r.Drain())
 }
@@ -182,10 +182,10 @@ func (r *replyTaker) try(gone context.Context, reply wire.SagaReply) error {
 	case r.slots <- struct{}{}:
 		defer func() { <-r.slots }()
 	case <-gone.Done():
-		return errGone
+		return link.ErrGone
 	}
 	if gone.Err() != nil {
-		return errGone
+		return link.ErrGone
 	}
 	ctx, cancel := context.WithTimeout(r.Calls, replyTimeLimit)
 	defer cancel()

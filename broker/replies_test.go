@@ -205,7 +205,7 @@ func replyDurably(t *testing.T, b *Broker, step string) {
 // As many are handled at a time as may be, and no more.
 func TestRepliesAreBounded(t *testing.T) {
 	b := replying(t, "asks", "")
-	require.NoError(t, b.declareReplies(testContext(t), "g"))
+	require.NoError(t, b.topo.DeclareReplies(testContext(t), "g"))
 	for range 2 * replyConcurrency {
 		replyDurably(t, b, newTx())
 	}
@@ -255,7 +255,7 @@ func TestReplyIsNeverGivenUp(t *testing.T) {
 // A reply that cannot be put behind the others is given back.
 func TestReplyIsGivenBack(t *testing.T) {
 	b := replying(t, "asks", "")
-	require.NoError(t, b.declareReplies(testContext(t), "g"))
+	require.NoError(t, b.topo.DeclareReplies(testContext(t), "g"))
 	call := aCall(b)
 	call.ReplyTo = ""
 	require.NoError(t, b.PublishSagaReply(testContext(t), call, wire.SagaReply{Outcome: wire.ReplyDone}))

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"sync"
-	"time"
 
 	"github.com/google/uuid"
 	amqp "github.com/rabbitmq/amqp091-go"
@@ -18,13 +17,6 @@ import (
 // group. That of a process is there for speed: the reply comes to whom a step
 // waits in. It outlives a lost connection, but not its process for long; what is
 // in it and is not taken within seconds, RabbitMQ moves to the durable one.
-const (
-	// replyTTL is how long a reply waits in a process's queue. Nobody waits in
-	// memory for longer.
-	replyTTL = 5 * time.Second
-	// replyExpires is how long a process's queue stays when nobody consumes it.
-	replyExpires = time.Minute
-)
 
 // InstanceReplyQueue is the name of the queue of this Broker's replies, which no
 // other has. It is there while ConsumeReplies runs; its name may change when
@@ -74,43 +66,13 @@ func (r *replyNames) make(group string) string {
 	return wire.RepliesPrefix(r.b.o.Prefix) + "@" + id
 }
 
-// replySteps declare a durable reply queue.
-func (t *topology) replySteps(queue string) []step {
-	return []step{queueStep(queue, t.guarded()), bindStep(queue, queue, t.b.RepliesExchange())}
-}
-
-// instanceReplySteps declare a process's reply queue. It is not exclusive: after a
-// lost connection RabbitMQ may take that one for alive for a while, and refuse the
-// queue to the next.
-func (t *topology) instanceReplySteps(queue, durable string) []step {
-	return briefly(exchangeStep(t.b.RepliesExchange(), amqp.ExchangeDirect, nil), queueStep(queue, amqp.Table{
-		"x-queue-type":              "classic",
-		"x-expires":                 replyExpires.Milliseconds(),
-		"x-message-ttl":             replyTTL.Milliseconds(),
-		"x-dead-letter-exchange":    "",
-		"x-dead-letter-routing-key": durable,
-	}), bindStep(queue, queue, t.b.RepliesExchange()))
-}
-
 // PrepareReplies makes the durable queue of the replies to a group's sagas, before the
 // first saga can call: a participant whose answer has nowhere to go gives the call up.
 // [Broker.ConsumeReplies] makes it, too, as often as it takes.
 func (b *Broker) PrepareReplies(ctx context.Context, group string) error {
 	ctx, cancel := b.c.Timeout(ctx)
 	defer cancel()
-	return b.declareReplies(ctx, group)
-}
-
-// declareReplies makes the durable reply queue of a group. It is remembered like a
-// group.
-func (b *Broker) declareReplies(ctx context.Context, group string) error {
-	if err := b.declare(ctx, b.topo.baseSteps(), b.topo.replySteps(b.ReplyQueue(group))); err != nil {
-		return err
-	}
-	b.topo.mu.Lock()
-	defer b.topo.mu.Unlock()
-	b.topo.replies[group] = true
-	return nil
+	return b.topo.DeclareReplies(ctx, group)
 }
 
 // errRefusedQueue means that only another name can help.
@@ -120,7 +82,7 @@ var errRefusedQueue = fmt.Errorf("%w: RabbitMQ refuses the queue", holdfast.ErrI
 var errNoQueue = fmt.Errorf("%w: RabbitMQ grants no queue", holdfast.ErrInvalid)
 
 func (b *Broker) declareInstanceReplies(ctx context.Context, group, queue string) error {
-	err := b.declare(ctx, b.topo.instanceReplySteps(queue, b.ReplyQueue(group)))
+	err := b.topo.Declare(ctx, b.topo.InstanceReplySteps(queue, b.ReplyQueue(group)))
 	var ae *amqp.Error
 	if errors.As(err, &ae) && ae.Code == amqp.AccessRefused {
 		return fmt.Errorf("%w: %w", errNoQueue, err)
@@ -139,11 +101,4 @@ func deleteReplyQueue(ch *amqp.Channel, queue string) error {
 		return fmt.Errorf("delete the queue %s: %w", queue, err)
 	}
 	return nil
-}
-
-// hasReplies reports whether this Broker takes the replies of a group.
-func (t *topology) hasReplies(group string) bool {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return t.replies[group]
 }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/holdfastmq/holdfast"
 	"github.com/holdfastmq/holdfast/broker/internal/link"
+	"github.com/holdfastmq/holdfast/broker/internal/topology"
 	"github.com/holdfastmq/holdfast/broker/internal/wire"
 	"github.com/holdfastmq/holdfast/internal/fault"
 )
@@ -77,14 +78,14 @@ func (b *Broker) replyDurably(ctx context.Context, queue, group string, msg amqp
 		if !errors.Is(err, holdfast.ErrUnroutable) {
 			return err
 		}
-		if n == replyTries || !link.Sleep(ctx, remakePause) {
+		if n == replyTries || !link.Sleep(ctx, topology.RemakePause) {
 			return fmt.Errorf("%w: the queue %s does not exist: start a process of group %s that has sagas",
 				holdfast.ErrUnroutable, queue, group)
 		}
-		if !b.topo.hasReplies(group) {
+		if !b.topo.HasReplies(group) {
 			continue
 		}
-		if err := b.declareReplies(ctx, group); err != nil {
+		if err := b.topo.DeclareReplies(ctx, group); err != nil {
 			b.c.Log.Debug("a reply queue could not be made", "queue", queue, "error", err)
 		}
 	}

@@ -44,7 +44,7 @@ func TestReplyRecord(t *testing.T) {
 func TestReplyToVanishedQueue(t *testing.T) {
 	b := replying(t, "asks", "")
 	ctx := testContext(t)
-	require.NoError(t, b.declareReplies(ctx, "g"))
+	require.NoError(t, b.topo.DeclareReplies(ctx, "g"))
 	call := aCall(b)
 	require.NoError(t, b.PublishSagaReply(ctx, call, wire.SagaReply{Outcome: wire.ReplyDone}))
 	eventually(t, "stored", func() bool { return ready(t, b, call.Replies) == 1 })
@@ -58,7 +58,7 @@ func TestReplyToVanishedQueue(t *testing.T) {
 func TestForeignReplyTo(t *testing.T) {
 	b := replying(t, "asks", "")
 	ctx := testContext(t)
-	require.NoError(t, b.declareReplies(ctx, "g"))
+	require.NoError(t, b.topo.DeclareReplies(ctx, "g"))
 	victim := b.o.Prefix + ".victim"
 	rawChannel(t, b, func(ch *amqp.Channel) {
 		_, err := ch.QueueDeclare(victim, false, true, true, false, nil)
@@ -84,7 +84,7 @@ func TestForeignReplyTo(t *testing.T) {
 func TestReplyIsChecked(t *testing.T) {
 	b := replying(t, "asks", "")
 	ctx := testContext(t)
-	require.NoError(t, b.declareReplies(ctx, "g"))
+	require.NoError(t, b.topo.DeclareReplies(ctx, "g"))
 	call := aCall(b)
 	large := json.RawMessage(`"` + strings.Repeat("<", wire.MaxSagaResult-2) + `"`)
 	require.NoError(t, b.PublishSagaReply(ctx, call, wire.SagaReply{Outcome: wire.ReplyDone, Result: large}))
@@ -109,7 +109,7 @@ func TestReplyIsChecked(t *testing.T) {
 // A queue that takes no replies does not cost the reply.
 func TestReplyToStuckQueue(t *testing.T) {
 	b := replying(t, "asks", "")
-	require.NoError(t, b.declareReplies(testContext(t), "g"))
+	require.NoError(t, b.topo.DeclareReplies(testContext(t), "g"))
 	b.o.PublishTimeout = 2 * time.Second
 	call := aCall(b)
 	rawChannel(t, b, func(ch *amqp.Channel) { // it refuses each

@@ -53,7 +53,7 @@ func TestFullQueue(t *testing.T) {
 	var told refused
 	b := open(t, stacktest.Shared(t).AMQPURL(), stacktest.Prefix(t), func(o *Options) { o.OnRefused = told.tell })
 	b.c.Pub.RenewAfter = 0 // RabbitMQ's channels remember what refused
-	b.topo.heldFor = longHeld
+	b.topo.HeldFor = longHeld
 	ctx := testContext(t)
 	require.NoError(t, b.DeclareConsumer(ctx, "full", []string{"order.#"}))
 	require.NoError(t, b.DeclareConsumer(ctx, "well", []string{"order.*"}))
@@ -75,7 +75,7 @@ func TestFullQueue(t *testing.T) {
 		got.add(d.MessageId)
 	}
 	require.Equal(t, n, got.distinct())
-	full := b.board.now(wire.StatusRequest{}).Full
+	full := b.board.Status(wire.StatusRequest{}).Full
 	require.Len(t, full, 1)
 	require.NoError(t, b.Redeliver(ctx, wire.RedeliverRequest{N: 1, Letter: holdfast.DeadLetter{ID: "again", Queue: b.ConsumerQueue("full"), Message: messages("again", "order.placed", 1)[0],
 		Envelope: holdfast.Envelope{MessageID: "again", Exchange: b.TopicsExchange(), RoutingKey: "order.placed"}}}), "what is for that queue alone waits there, too")
@@ -98,14 +98,14 @@ func TestFullQueue(t *testing.T) {
 	require.Eventually(t, func() bool { return held.distinct() == n+1 }, retriedAfter, 10*time.Millisecond, "all that was held")
 	ctx = testContext(t)
 	require.NoError(t, b.PublishMessages(ctx, "g", "last", messages("last", "order.placed", 1)))
-	require.Empty(t, b.board.now(wire.StatusRequest{}).Full)
+	require.Empty(t, b.board.Status(wire.StatusRequest{}).Full)
 }
 
 // Compensation notices go the same way, and stay what they are.
 func TestFullQueueOfNotices(t *testing.T) {
 	t.Parallel()
 	b := open(t, stacktest.Shared(t).AMQPURL(), stacktest.Prefix(t), nil)
-	b.topo.heldFor = longHeld
+	b.topo.HeldFor = longHeld
 	ctx := testContext(t)
 	require.NoError(t, b.DeclareConsumer(ctx, "full", []string{"x"}, "order.placed"))
 	lift := limitQueue(t, b.ConsumerQueue("full"), 1)
@@ -149,5 +149,5 @@ func TestUnknownFullQueue(t *testing.T) {
 		require.ErrorContains(t, err, "order.placed")
 	}
 	require.LessOrEqual(t, ready(t, b, b.ConsumerQueue("well")), 3+9)
-	require.Equal(t, "order.placed", b.board.now(wire.StatusRequest{}).Full[0].Topic)
+	require.Equal(t, "order.placed", b.board.Status(wire.StatusRequest{}).Full[0].Topic)
 }

@@ -254,7 +254,7 @@ func TestBrokenStatusHarmsNobody(t *testing.T) {
 		a := asker(t, b.o.Prefix)
 		b.testConsumer(t, nil, handle)
 		asked := make(chan struct{}, 100)
-		hide := b.showConsumer(func() wire.ConsumerStatus { asked <- struct{}{}; panic("oh no") }, func(wire.StatusRequest) {})
+		hide := b.board.ShowConsumer(func() wire.ConsumerStatus { asked <- struct{}{}; panic("oh no") }, func(wire.StatusRequest) {})
 		answers(t, a, func(ps []wire.ProcessStatus) bool { return len(asked) > 0 && len(ps) == 0 })
 		hide()
 		hide() // once is enough
@@ -269,7 +269,7 @@ func TestBrokenStatusHarmsNobody(t *testing.T) {
 		b.testConsumer(t, nil, handle)
 		answers(t, a, func(ps []wire.ProcessStatus) bool { return len(ps) == 1 })
 		asked := make(chan struct{}, 100)
-		defer b.showConsumer(func() wire.ConsumerStatus { asked <- struct{}{}; return wire.ConsumerStatus{Name: "x"} }, func(wire.StatusRequest) {})()
+		defer b.board.ShowConsumer(func() wire.ConsumerStatus { asked <- struct{}{}; return wire.ConsumerStatus{Name: "x"} }, func(wire.StatusRequest) {})()
 		b.c.Publishing.SetBlocked(amqp.Blocking{Active: true, Reason: "test"})
 		ctx, cancel := context.WithTimeout(context.Background(), patience)
 		defer cancel()
@@ -310,6 +310,6 @@ func TestFormatOfAnswers(t *testing.T) {
 // A long error must not make an answer too long to be read.
 func TestErrorsInAnswersAreClipped(t *testing.T) {
 	b := asker(t, stacktest.Prefix(t))
-	defer b.showConsumer(func() wire.ConsumerStatus { return wire.ConsumerStatus{Error: strings.Repeat("x", 1<<20)} }, func(wire.StatusRequest) {})()
-	require.Equal(t, wire.MaxStatusError, len(b.board.now(wire.StatusRequest{}).Consumers[0].Error))
+	defer b.board.ShowConsumer(func() wire.ConsumerStatus { return wire.ConsumerStatus{Error: strings.Repeat("x", 1<<20)} }, func(wire.StatusRequest) {})()
+	require.Equal(t, wire.MaxStatusError, len(b.board.Status(wire.StatusRequest{}).Consumers[0].Error))
 }

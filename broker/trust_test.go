@@ -2,7 +2,6 @@ package broker
 
 import (
 	"encoding/json"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -147,13 +146,5 @@ func TestListsAreBounded(t *testing.T) {
 	require.NoError(t, json.Unmarshal([]byte("[]"), &l))
 	require.Empty(t, l)
 	require.ErrorContains(t, json.Unmarshal([]byte(`{"a":1}`), &l), "want a list")
-	var a asking
-	a.from = map[string]bool{}
-	a.take(&amqp.Delivery{Body: []byte(`{"v":1,"keepers":[{}` + strings.Repeat(",{}", 1000) + `]}`)})
-	require.Empty(t, a.answers)
-	for i := range maxAnswers + 5 {
-		a.take(&amqp.Delivery{MessageId: strconv.Itoa(i), Body: []byte(`{"v":1}`)})
-	}
-	require.Len(t, a.answers, maxAnswers)
 	require.Nil(t, wire.ReadLog(amqp.Table{wire.HeaderLog: "[" + strings.Repeat("{},", wire.MaxLog) + "{}]"}))
 }

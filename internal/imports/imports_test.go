@@ -25,12 +25,13 @@ type pkg struct {
 // mayImport says which packages of the module each of its libraries may import:
 // imports point one way.
 var mayImport = map[string][]string{
-	"":                 {},
-	"internal/blame":   {""},
-	"internal/shell":   {},
-	"internal/guard":   {""},
-	"barrier":          {"", "internal/blame", "internal/fault", "internal/guard"},
-	"broker":           {"", "broker/internal/consumer", "broker/internal/keeper", "broker/internal/link", "broker/internal/wire", "internal/blame", "internal/fault", "internal/guard"},
+	"":               {},
+	"internal/blame": {""},
+	"internal/shell": {},
+	"internal/guard": {""},
+	"barrier":        {"", "internal/blame", "internal/fault", "internal/guard"},
+	"broker": {"", "broker/internal/consumer", "broker/internal/keeper", "broker/internal/link",
+		"broker/internal/peers", "broker/internal/topology", "broker/internal/wire", "internal/blame", "internal/fault", "internal/guard"},
 	"compensation":     {""},
 	"saga/core":        {""},
 	"saga":             {"", "saga/core", "internal/guard"},
@@ -53,6 +54,8 @@ var mayImport = map[string][]string{
 	"broker/internal/consumer": {"", "broker/internal/link", "broker/internal/wire", "internal/blame", "internal/fault", "internal/guard"},
 	"broker/internal/keeper":   {"", "broker/internal/link", "broker/internal/wire", "internal/fault", "internal/guard"},
 	"broker/internal/link":     {"", "broker/internal/wire", "internal/fault", "internal/guard"},
+	"broker/internal/peers":    {"", "broker/internal/link", "broker/internal/topology", "broker/internal/wire", "internal/guard"},
+	"broker/internal/topology": {"", "broker/internal/consumer", "broker/internal/link", "broker/internal/wire"},
 
 	"workflows/transactions": {"", "activities", "workflows"},
 	"workflows/deadletters":  {"", "activities", "workflows", "internal/shell"},

@@ -21,6 +21,9 @@ const AbandonAfter = 10 * time.Second
 // ErrDrained is why a handler's context ends when it had time enough.
 var ErrDrained = errors.New("holdfast: the consumer is shutting down")
 
+// ErrGone says that the subscription ended before a delivery's turn came.
+var ErrGone = errors.New("holdfast: the subscription ended")
+
 // Pool works on each delivery of a queue in a goroutine of its own, of which there
 // are never more than are fetched.
 type Pool struct {

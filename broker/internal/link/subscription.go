@@ -135,6 +135,16 @@ func openSubscription(conn *amqp.Connection, queue string, prefetch int) (*Subsc
 	return s, nil
 }
 
+// MayRead returns RabbitMQ's error if it does not let this user read a queue.
+func (r *Subscriber) MayRead(ctx context.Context, queue string) error {
+	s, err := r.Subscribe(ctx, queue, 1)
+	if err == nil {
+		_ = s.Ch.Close() // and what it took goes back
+		return nil
+	}
+	return fmt.Errorf("read queue %s: %w", queue, err)
+}
+
 // Reason says why deliveries was closed.
 func (s *Subscription) Reason() error {
 	select {

@@ -23,6 +23,9 @@ const (
 	ExpiredName   = ".expired"
 )
 
+// MaxPrefix is how many bytes a prefix has at most.
+const MaxPrefix = 40
+
 // Names are the names of the exchanges and queues of one installation.
 type Names struct {
 	// Prefix begins each of them.

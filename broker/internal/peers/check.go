@@ -1,4 +1,4 @@
-package broker
+package peers
 
 import (
 	"cmp"
@@ -15,18 +15,29 @@ import (
 	amqp "github.com/rabbitmq/amqp091-go"
 
 	"github.com/holdfastmq/holdfast/broker/internal/link"
+	"github.com/holdfastmq/holdfast/broker/internal/topology"
 	"github.com/holdfastmq/holdfast/broker/internal/wire"
 )
 
-// checkWait is how long an answer is waited for, and how long a request stays in its
-// queue: nobody waits for what is older.
-const checkWait = 10 * time.Second
+// CheckBacks sends check-backs and takes their answers. All go over one channel, which
+// is made when it is needed.
+type CheckBacks struct {
+	c    *link.Client
+	topo *topology.Maker
+	turn chan struct{} // whoever fills it may use last
+	last *askChannel   // nil before the first
+	// forbidden says that this user may not write to the exchange of check-backs.
+	forbidden atomic.Bool
+}
 
-// CheckRemotely asks the processes that consume the group's check queue what
-// became of txs, and answers in their order. It waits for 10 s at most, or until
-// ctx is nearly done. Whatever goes wrong with a transaction is its answer's Err.
-// Asking again is always safe.
-func (b *Broker) CheckRemotely(ctx context.Context, group string, txs []wire.CheckTx) []wire.CheckAnswer {
+// NewCheckBacks needs no connections before the first check-back.
+func NewCheckBacks(c *link.Client, topo *topology.Maker) *CheckBacks {
+	return &CheckBacks{c: c, topo: topo, turn: make(chan struct{}, 1)}
+}
+
+// Check asks the processes that consume the group's check queue what became of txs, and
+// answers in their order.
+func (a *CheckBacks) Check(ctx context.Context, group string, txs []wire.CheckTx) []wire.CheckAnswer {
 	out := make([]wire.CheckAnswer, len(txs))
 	if err := wire.ValidGroup(group); err != nil {
 		for i := range out {
@@ -34,7 +45,7 @@ func (b *Broker) CheckRemotely(ctx context.Context, group string, txs []wire.Che
 		}
 		return out
 	}
-	wait := checkWait
+	wait := topology.CheckWait
 	if deadline, ok := ctx.Deadline(); ok {
 		wait = min(wait, time.Until(deadline)*9/10)
 	}
@@ -43,10 +54,10 @@ func (b *Broker) CheckRemotely(ctx context.Context, group string, txs []wire.Che
 	var all sync.WaitGroup
 	for _, r := range wire.EncodeChecks(group, txs) {
 		all.Go(func() {
-			body, err := b.checks.ask(ctx, b.CheckQueue(group), group, r.Body)
+			body, err := a.ask(ctx, a.c.CheckQueue(group), group, r.Body)
 			answers := out[r.From : r.From+r.N]
 			if err == nil {
-				wire.DecodeChecks(body, txs[r.From:r.From+r.N], b.o.MaxBody, answers)
+				wire.DecodeChecks(body, txs[r.From:r.From+r.N], a.c.MaxBody, answers)
 				return
 			}
 			for i := range answers {
@@ -58,21 +69,9 @@ func (b *Broker) CheckRemotely(ctx context.Context, group string, txs []wire.Che
 	return out
 }
 
-// checkAsker sends check-backs and takes their answers. All go over one channel, which
-// is made when it is needed.
-type checkAsker struct {
-	b    *Broker
-	turn chan struct{} // whoever fills it may use last
-	last *askChannel   // nil before the first
-	// forbidden says that this user may not write to the exchange of check-backs.
-	forbidden atomic.Bool
-}
-
-func newCheckAsker(b *Broker) *checkAsker { return &checkAsker{b: b, turn: make(chan struct{}, 1)} }
-
 // ask returns the body of the answer. A request whose channel is lost is sent
 // again.
-func (a *checkAsker) ask(ctx context.Context, queue, group string, body []byte) ([]byte, error) {
+func (a *CheckBacks) ask(ctx context.Context, queue, group string, body []byte) ([]byte, error) {
 	pause := link.NewBackoff()
 	for {
 		answer, err := a.try(ctx, queue, group, body)
@@ -81,7 +80,7 @@ func (a *checkAsker) ask(ctx context.Context, queue, group string, body []byte) 
 			return answer, err
 		}
 		if !link.Sleep(ctx, pause.NextBackOff()) {
-			return nil, fmt.Errorf("%w: queue %s: %w: %s", wire.ErrUnreached, queue, err, a.b.c.Publishing.State())
+			return nil, fmt.Errorf("%w: queue %s: %w: %s", wire.ErrUnreached, queue, err, a.c.Publishing.State())
 		}
 	}
 }
@@ -94,21 +93,21 @@ func (e lostError) Unwrap() error { return e.err }
 
 // ways are the exchanges through which a group's queue may be reached: ours, and the
 // default one for programs of an older version, whose queues are bound to none of ours.
-func (a *checkAsker) ways(ctx context.Context) []string {
-	if a.forbidden.Load() || a.b.declare(ctx, a.b.topo.checkSteps()) != nil {
+func (a *CheckBacks) ways(ctx context.Context) []string {
+	if a.forbidden.Load() || a.topo.Declare(ctx, a.topo.CheckSteps()) != nil {
 		return []string{""}
 	}
-	return []string{a.b.ChecksExchange(), ""}
+	return []string{a.c.ChecksExchange(), ""}
 }
 
-func (a *checkAsker) unsent(queue string, err error) error {
+func (a *CheckBacks) unsent(queue string, err error) error {
 	return fmt.Errorf("%w: the request to queue %s was not sent: %w: %s", wire.ErrUnreached, queue, err,
-		a.b.c.Publishing.State())
+		a.c.Publishing.State())
 }
 
-func (a *checkAsker) try(ctx context.Context, queue, group string, body []byte) ([]byte, error) {
+func (a *CheckBacks) try(ctx context.Context, queue, group string, body []byte) ([]byte, error) {
 	select {
-	case <-a.b.c.Publishing.Gate(): // RabbitMQ does not read from a connection that it blocks
+	case <-a.c.Publishing.Gate(): // RabbitMQ does not read from a connection that it blocks
 	case <-ctx.Done():
 		return nil, a.unsent(queue, ctx.Err())
 	}
@@ -129,25 +128,25 @@ func (a *checkAsker) try(ctx context.Context, queue, group string, body []byte) 
 	return nil, a.nobody(queue, group)
 }
 
-func (a *checkAsker) nobody(queue, group string) error {
+func (a *CheckBacks) nobody(queue, group string) error {
 	return fmt.Errorf("%w: there is no queue %s: start a process of group %s that declares and consumes it",
 		wire.ErrUnreached, queue, group)
 }
 
 // over sends a request through an exchange, and waits for the answer.
-func (a *checkAsker) over(ctx context.Context, ch *askChannel, exchange, queue, group string,
+func (a *CheckBacks) over(ctx context.Context, ch *askChannel, exchange, queue, group string,
 	body []byte) (got answered, err error) {
 	id := uuid.NewString()
 	answer := ch.expect(id)
-	defer ch.forget(id)
+	defer ch.drop(id)
 	written := make(chan error, 1)
 	msg := wire.EncodeCheck(group, body)
 	msg.ReplyTo, msg.CorrelationId, msg.Timestamp = directReply, id, time.Now()
-	msg.Expiration = strconv.FormatInt(checkWait.Milliseconds(), 10) // the queue may have been made without a TTL
+	msg.Expiration = strconv.FormatInt(topology.CheckWait.Milliseconds(), 10) // the queue may have been made without a TTL
 	if exchange != "" && ch.answers != "" {
 		msg.ReplyTo = ch.answers
 	}
-	if !a.b.c.Calls.Spawn(func() { written <- ch.ch.PublishWithContext(ctx, exchange, queue, true, false, msg) }) {
+	if !a.c.Calls.Spawn(func() { written <- ch.ch.PublishWithContext(ctx, exchange, queue, true, false, msg) }) {
 		return got, a.unsent(queue, link.ErrClosed)
 	}
 	for {
@@ -163,29 +162,29 @@ func (a *checkAsker) over(ctx context.Context, ch *askChannel, exchange, queue, 
 		case <-ctx.Done():
 			return got, fmt.Errorf("%w: queue %s: no answer in time (%w): see that a process of group %s consumes "+
 				"it, and its log; %s",
-				wire.ErrUnreached, queue, ctx.Err(), group, a.b.c.Publishing.State())
+				wire.ErrUnreached, queue, ctx.Err(), group, a.c.Publishing.State())
 		}
 	}
 }
 
 // lost says what the loss of the channel means for a request through exchange.
-func (a *checkAsker) lost(why error, exchange, queue, group string) error {
+func (a *CheckBacks) lost(why error, exchange, queue, group string) error {
 	var ae *amqp.Error
 	switch is := errors.As(why, &ae); {
 	case is && ae.Code == amqp.AccessRefused && strings.Contains(ae.Reason, "'"+cmp.Or(exchange, "amq.default")+"'"):
 		if exchange == "" {
-			return fmt.Errorf("%w, and binds it to the exchange %s", a.nobody(queue, group), a.b.ChecksExchange())
+			return fmt.Errorf("%w, and binds it to the exchange %s", a.nobody(queue, group), a.c.ChecksExchange())
 		}
 		a.forbidden.Store(true)
 	case is && ae.Code == amqp.NotFound:
-		a.b.topo.ledger.forget(a.b.topo.checkSteps())
+		a.topo.Ledger.Forget(a.topo.CheckSteps())
 	}
 	return lostError{why}
 }
 
 // channel returns the channel, after having made a new one where there is none
 // any more.
-func (a *checkAsker) channel(ctx context.Context) (*askChannel, error) {
+func (a *CheckBacks) channel(ctx context.Context) (*askChannel, error) {
 	select {
 	case a.turn <- struct{}{}:
 	case <-ctx.Done():
@@ -195,17 +194,17 @@ func (a *checkAsker) channel(ctx context.Context) (*askChannel, error) {
 		defer func() { <-a.turn }()
 		return a.last, nil
 	}
-	conn, err := a.b.c.Publishing.Get(ctx)
+	conn, err := a.c.Publishing.Get(ctx)
 	if err != nil {
 		<-a.turn
 		return nil, err
 	}
 	made := make(chan error, 1)
 	var ch *askChannel
-	if !a.b.c.Calls.Spawn(func() { // amqp091's calls know no context
+	if !a.c.Calls.Spawn(func() { // amqp091's calls know no context
 		defer func() { <-a.turn }()
 		var err error
-		if ch, err = a.b.openAskChannel(conn); err == nil {
+		if ch, err = openAskChannel(a.c, conn); err == nil {
 			a.last = ch
 		}
 		made <- err
@@ -239,7 +238,7 @@ type answered struct {
 	returned bool // there is no such queue
 }
 
-func (b *Broker) openAskChannel(conn *amqp.Connection) (*askChannel, error) {
+func openAskChannel(c *link.Client, conn *amqp.Connection) (*askChannel, error) {
 	ch, err := conn.Channel()
 	if err != nil {
 		return nil, err
@@ -253,29 +252,29 @@ func (b *Broker) openAskChannel(conn *amqp.Connection) (*askChannel, error) {
 		return nil, err
 	}
 	go a.watch(answers, returns, closes)
-	b.ownAnswers(conn, a)
+	a.ownAnswers(c, conn)
 	return a, nil
 }
 
 // ownAnswers makes a queue for answers, which goes with its channel. Who may not have one
 // is answered through the default exchange.
-func (b *Broker) ownAnswers(conn *amqp.Connection, a *askChannel) {
+func (a *askChannel) ownAnswers(c *link.Client, conn *amqp.Connection) {
 	ch, err := conn.Channel()
 	if err != nil {
 		return
 	}
-	name := b.AnswersExchange() + "." + uuid.NewString()
+	name := c.AnswersExchange() + "." + uuid.NewString()
 	_, err = ch.QueueDeclare(name, false, true, true, false, amqp.Table{"x-queue-type": "classic",
 		"x-max-length": int64(1000)})
 	if err == nil {
-		err = ch.QueueBind(name, name, b.AnswersExchange(), false, nil)
+		err = ch.QueueBind(name, name, c.AnswersExchange(), false, nil)
 	}
 	var answers <-chan amqp.Delivery
 	if err == nil {
 		answers, err = ch.Consume(name, "", true, true, false, false, nil)
 	}
 	if err != nil {
-		b.c.Log.Debug("there is no queue for the answers to check-backs: they come through the default exchange",
+		c.Log.Debug("there is no queue for the answers to check-backs: they come through the default exchange",
 			"error", err)
 		_ = ch.Close()
 		return
@@ -289,7 +288,7 @@ func (b *Broker) ownAnswers(conn *amqp.Connection, a *askChannel) {
 				if !ok {
 					return
 				}
-				if d.Exchange == b.AnswersExchange() {
+				if d.Exchange == c.AnswersExchange() {
 					a.tell(d.CorrelationId, answered{body: d.Body})
 				}
 			case <-a.closed:
@@ -336,7 +335,7 @@ func (a *askChannel) expect(id string) <-chan answered {
 	return c
 }
 
-func (a *askChannel) forget(id string) {
+func (a *askChannel) drop(id string) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	delete(a.waiting, id)

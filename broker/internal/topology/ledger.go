@@ -1,4 +1,4 @@
-package broker
+package topology
 
 import (
 	"context"
@@ -8,11 +8,11 @@ import (
 	amqp "github.com/rabbitmq/amqp091-go"
 )
 
-// ledger knows what this process has made in RabbitMQ, or found there, so that nothing
+// Ledger knows what this process has made in RabbitMQ, or found there, so that nothing
 // is done again while RabbitMQ has it: two hundred consumers that come back find that
 // their process has looked. It begins anew where RabbitMQ may have lost something:
 // when all connections were lost, and when something turns out to be missing.
-type ledger struct {
+type Ledger struct {
 	mu     sync.Mutex
 	era    uint64
 	made   map[string]string // what was made, and the queue or exchange that it is about
@@ -22,10 +22,10 @@ type ledger struct {
 	witnesses []*amqp.Connection
 }
 
-func newLedger() *ledger { return &ledger{made: map[string]string{}, doubts: map[string]bool{}} }
+func newLedger() *Ledger { return &Ledger{made: map[string]string{}, doubts: map[string]bool{}} }
 
 // begin begins a new era: nothing is known.
-func (l *ledger) begin() (era uint64) {
+func (l *Ledger) begin() (era uint64) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.era++
@@ -34,14 +34,14 @@ func (l *ledger) begin() (era uint64) {
 	return l.era
 }
 
-func (l *ledger) now() uint64 {
+func (l *Ledger) now() uint64 {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.era
 }
 
 // add notes what was made in an era.
-func (l *ledger) add(era uint64, steps []step) {
+func (l *Ledger) add(era uint64, steps []Step) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if era != l.era {
@@ -49,37 +49,37 @@ func (l *ledger) add(era uint64, steps []step) {
 	}
 	for _, s := range steps {
 		if !s.brief {
-			l.made[s.what] = s.of
+			l.made[s.What] = s.Of
 		}
 	}
 }
 
 // lacking are the steps that are to be taken.
-func (l *ledger) lacking(steps []step) (out []step) {
+func (l *Ledger) lacking(steps []Step) (out []Step) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	seen := map[string]bool{}
 	for _, s := range steps {
-		if _, made := l.made[s.what]; !made && !seen[s.what] {
-			seen[s.what] = true
+		if _, made := l.made[s.What]; !made && !seen[s.What] {
+			seen[s.What] = true
 			out = append(out, s)
 		}
 	}
 	return out
 }
 
-// forget has the steps taken again.
-func (l *ledger) forget(steps []step) {
+// Forget has the steps taken again.
+func (l *Ledger) Forget(steps []Step) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for _, s := range steps {
-		delete(l.made, s.what)
+		delete(l.made, s.What)
 	}
 }
 
-// doubt notes that a queue may be gone: who consumed it was cut off, and its
+// Doubt notes that a queue may be gone: who consumed it was cut off, and its
 // connection was not.
-func (l *ledger) doubt(queue string) {
+func (l *Ledger) Doubt(queue string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.doubts[queue] = true
@@ -90,15 +90,15 @@ func (l *ledger) doubt(queue string) {
 	}
 }
 
-// doubted reports whether one of the queues is to be looked for.
-func (l *ledger) doubted(queues ...string) bool {
+// Doubted reports whether one of the queues is to be looked for.
+func (l *Ledger) Doubted(queues ...string) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return slices.ContainsFunc(queues, func(q string) bool { return l.doubts[q] })
 }
 
 // sure takes doubts back.
-func (l *ledger) sure(queues ...string) {
+func (l *Ledger) sure(queues ...string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for _, q := range queues {
@@ -108,7 +108,7 @@ func (l *ledger) sure(queues ...string) {
 
 // attest adds a connection that was there since RabbitMQ was looked at; alone: the
 // others were not.
-func (l *ledger) attest(conn *amqp.Connection, alone bool) {
+func (l *Ledger) attest(conn *amqp.Connection, alone bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if alone {
@@ -117,7 +117,7 @@ func (l *ledger) attest(conn *amqp.Connection, alone bool) {
 	l.witnesses = append(slices.DeleteFunc(l.witnesses, (*amqp.Connection).IsClosed), conn)
 }
 
-func (l *ledger) attesting() []*amqp.Connection {
+func (l *Ledger) attesting() []*amqp.Connection {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.witnesses = slices.DeleteFunc(l.witnesses, (*amqp.Connection).IsClosed)
@@ -126,12 +126,12 @@ func (l *ledger) attesting() []*amqp.Connection {
 
 // witnessed asks the connections that were there all the time whether they still are:
 // what RabbitMQ stores outlives everything but the end of RabbitMQ, and that ends them.
-func (t *topology) witnessed(ctx context.Context) bool {
-	for _, conn := range t.ledger.attesting() {
+func (t *Maker) witnessed(ctx context.Context) bool {
+	for _, conn := range t.Ledger.attesting() {
 		err := t.limited(ctx, func() error {
 			ch, err := conn.Channel()
 			if err == nil {
-				t.b.c.Calls.Spawn(func() { _ = ch.Close() })
+				t.c.Calls.Spawn(func() { _ = ch.Close() })
 			}
 			return err
 		})

@@ -1,4 +1,4 @@
-package broker
+package topology
 
 import (
 	"context"
@@ -17,10 +17,10 @@ import (
 // remakeTimeout is how long a connection is waited for, to look for what is missing.
 const remakeTimeout = 30 * time.Second
 
-func (b *Broker) connected(ctx context.Context) (*amqp.Connection, error) {
+func (t *Maker) connected(ctx context.Context) (*amqp.Connection, error) {
 	ctx, cancel := context.WithTimeout(ctx, remakeTimeout)
 	defer cancel()
-	return b.c.Consuming.Get(ctx)
+	return t.c.Consuming.Get(ctx)
 }
 
 // Remade tells that queues which had been there were missing in RabbitMQ, so that
@@ -76,26 +76,25 @@ func wereMade(n int) string {
 	return fmt.Sprintf("%d queues were", n)
 }
 
-// Recall takes over what was remembered before, and makes those queues of it that
-// are missing. Call it before the first publish. An error means that it could not
-// look; what could not be made is told ([Options.OnRemade]).
-func (b *Broker) Recall(ctx context.Context, known []wire.Bound) error {
-	b.memory.note(time.Now(), known...)
-	return b.CheckRemembered(ctx)
+// Recall takes over what was remembered before, and makes those queues of it that are
+// missing.
+func (t *Maker) Recall(ctx context.Context, known []wire.Bound) error {
+	t.memory.Note(time.Now(), known...)
+	return t.CheckRemembered(ctx)
 }
 
 // CheckRemembered looks whether the queues of all remembered consumers are there,
 // makes those that are missing, and binds all of them anew.
-func (b *Broker) CheckRemembered(ctx context.Context) error {
-	conn, err := b.connected(ctx)
+func (t *Maker) CheckRemembered(ctx context.Context) error {
+	conn, err := t.connected(ctx)
 	if err != nil {
 		return fmt.Errorf("look for the queues of known consumers: %w", err)
 	}
-	return b.topo.remake(ctx, conn, nil)
+	return t.remake(ctx, conn, nil)
 }
 
 // turn is had by one remake at a time.
-func (t *topology) turn(ctx context.Context) (release func(), err error) {
+func (t *Maker) turn(ctx context.Context) (release func(), err error) {
 	select {
 	case <-t.remaking:
 		return func() { t.remaking <- struct{}{} }, nil
@@ -108,7 +107,7 @@ func (t *topology) turn(ctx context.Context) (release func(), err error) {
 // remembered whatever is missing. It binds what is there, too: another process may
 // have made the exchange and the queues of an empty RabbitMQ, and be about to bind
 // them.
-func (t *topology) remake(ctx context.Context, conn *amqp.Connection, own []step) error {
+func (t *Maker) remake(ctx context.Context, conn *amqp.Connection, own []Step) error {
 	release, err := t.turn(ctx)
 	if err != nil {
 		return err
@@ -123,18 +122,18 @@ var errUnlooked = errors.New("what is missing in RabbitMQ could not be made in t
 
 // remakeNow is remake for who has the turn. Without others, those of other processes
 // are left alone if RabbitMQ shows that it has lost nothing.
-func (t *topology) remakeNow(ctx context.Context, conn *amqp.Connection, own []step, others bool) error {
-	r := remaking{t: t, conn: conn, known: t.others(), mine: t.ownQueues()}
+func (t *Maker) remakeNow(ctx context.Context, conn *amqp.Connection, own []Step, others bool) error {
+	r := remaking{t: t, conn: conn, known: t.others(), mine: t.OwnQueues()}
 	if err := r.look(ctx, others); err != nil {
 		return fmt.Errorf("%w: %w", errUnlooked, err)
 	}
-	r.note(t.run(ctx, conn, t.ledger.lacking(own)))
-	var binds []step
+	r.failed(t.run(ctx, conn, t.Ledger.lacking(own)))
+	var binds []Step
 	for _, c := range r.known {
 		binds = append(binds, r.consumer(ctx, c)...)
 	}
 	t.bindAgain(ctx, conn, binds)
-	r.note(t.setMark(ctx, conn))
+	r.failed(t.setMark(ctx, conn))
 	err := few(r.errs)
 	if len(r.gone) == 0 || cutOff(ctx, conn) {
 		return err
@@ -142,19 +141,19 @@ func (t *topology) remakeNow(ctx context.Context, conn *amqp.Connection, own []s
 	if errors.Is(err, errLate) {
 		return fmt.Errorf("%w: %w", errUnlooked, err)
 	}
-	still, lookErr := t.missing(ctx, conn, r.gone)
+	still, lookErr := t.Missing(ctx, conn, r.gone)
 	if lookErr != nil {
 		return lookErr
 	}
 	r.told.Queues = slices.DeleteFunc(slices.Clone(r.gone), func(q string) bool { return slices.Contains(still, q) })
-	r.told.Where, r.told.At, r.told.Err = t.b.c.Where, time.Now(), err
+	r.told.Where, r.told.At, r.told.Err = t.c.Where, time.Now(), err
 	t.tell(r.told)
 	return err
 }
 
 // remaking is one look at what is missing, and its making.
 type remaking struct {
-	t     *topology
+	t     *Maker
 	conn  *amqp.Connection
 	known []wire.Bound // remembered consumers of other processes
 	mine  []string     // this process's own queues
@@ -163,7 +162,7 @@ type remaking struct {
 	errs  []error
 }
 
-func (r *remaking) note(err error) {
+func (r *remaking) failed(err error) {
 	if err != nil {
 		r.errs = append(r.errs, err)
 	}
@@ -176,7 +175,7 @@ func (r *remaking) look(ctx context.Context, others bool) (err error) {
 	t := r.t
 	mark := t.markName()
 	if mark != "" {
-		lost, err := t.missing(ctx, r.conn, []string{mark})
+		lost, err := t.Missing(ctx, r.conn, []string{mark})
 		if err != nil {
 			return err
 		}
@@ -188,12 +187,12 @@ func (r *remaking) look(ctx context.Context, others bool) (err error) {
 	if !r.told.Empty {
 		queues = slices.Concat(r.mine, queues)
 	}
-	if r.gone, err = t.missing(ctx, r.conn, queues); err != nil {
+	if r.gone, err = t.Missing(ctx, r.conn, queues); err != nil {
 		return err
 	}
 	if mark == "" && len(r.gone) > 0 {
-		there, err := t.b.c.Calls.Exists(ctx, r.conn, func(ch *amqp.Channel) error {
-			return ch.ExchangeDeclarePassive(t.b.TopicsExchange(), amqp.ExchangeTopic, true, false, false, false, nil)
+		there, err := t.c.Calls.Exists(ctx, r.conn, func(ch *amqp.Channel) error {
+			return ch.ExchangeDeclarePassive(t.c.TopicsExchange(), amqp.ExchangeTopic, true, false, false, false, nil)
 		})
 		if err != nil {
 			return err
@@ -212,7 +211,7 @@ func (r *remaking) look(ctx context.Context, others bool) (err error) {
 
 // consumer sees to the queue of one of the known consumers. It returns its bindings where
 // only they may be missing.
-func (r *remaking) consumer(ctx context.Context, c wire.Bound) (binds []step) {
+func (r *remaking) consumer(ctx context.Context, c wire.Bound) (binds []Step) {
 	t := r.t
 	its := t.queuesOf([]wire.Bound{c})
 	gone := slices.ContainsFunc(its, func(q string) bool { return slices.Contains(r.gone, q) })
@@ -224,10 +223,10 @@ func (r *remaking) consumer(ctx context.Context, c wire.Bound) (binds []step) {
 		r.gone = slices.DeleteFunc(r.gone, func(q string) bool { return slices.Contains(its, q) })
 	default:
 		its := t.consumerSteps(c.Name, c.Bindings())
-		t.ledger.forget(its)
-		steps := t.ledger.lacking(slices.Concat(t.baseSteps(), its, t.delaySteps(consumer.KnownDelays(nil))))
+		t.Ledger.Forget(its)
+		steps := t.Ledger.lacking(slices.Concat(t.BaseSteps(), its, t.delaySteps(consumer.KnownDelays(nil))))
 		if err := t.run(ctx, r.conn, steps); err != nil {
-			r.note(fmt.Errorf("consumer %s: %w", c.Name, err))
+			r.failed(fmt.Errorf("consumer %s: %w", c.Name, err))
 			return nil
 		}
 		r.told.Consumers = append(r.told.Consumers, c)
@@ -255,44 +254,44 @@ func few(errs []error) error {
 // markExpires is how long a process's mark stays when nobody renews it.
 const markExpires = time.Hour
 
-func (t *topology) markName() string {
+func (t *Maker) markName() string {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return t.mark
 }
 
 // leaveMark is setMark for who has none yet.
-func (b *Broker) leaveMark(ctx context.Context) error {
-	if b.topo.markName() != "" {
+func (t *Maker) leaveMark(ctx context.Context) error {
+	if t.markName() != "" {
 		return nil
 	}
-	ctx, cancel := b.c.Timeout(ctx)
+	ctx, cancel := t.c.Timeout(ctx)
 	defer cancel()
-	conn, err := b.c.Consuming.Get(ctx)
+	conn, err := t.c.Consuming.Get(ctx)
 	if err != nil {
 		return fmt.Errorf("declare queues: %w", err)
 	}
-	return b.topo.setMark(ctx, conn)
+	return t.setMark(ctx, conn)
 }
 
 // setMark makes the mark of a process that publishes: a durable queue of its own in
 // which nothing ever is. It outlives RabbitMQ's restarts, but not the loss of what
 // RabbitMQ stores. Whoever may not make it goes without.
-func (t *topology) setMark(ctx context.Context, conn *amqp.Connection) error {
+func (t *Maker) setMark(ctx context.Context, conn *amqp.Connection) error {
 	t.mu.Lock()
-	wanted := len(t.groups) > 0 && !t.b.o.NoDeclare
+	wanted := len(t.groups) > 0 && !t.o.NoDeclare
 	t.mu.Unlock()
 	if !wanted {
 		return nil
 	}
-	name := t.b.StatusExchange() + ".mark." + t.b.board.id
+	name := t.c.StatusExchange() + ".mark." + t.o.Process
 	args := amqp.Table{"x-queue-type": "classic", "x-expires": markExpires.Milliseconds()}
-	err := t.run(ctx, conn, briefly(queueStep(name, args)))
+	err := t.run(ctx, conn, Briefly(queueStep(name, args)))
 	if cutOff(ctx, conn) {
 		return err
 	}
 	if err != nil {
-		t.b.c.Log.Debug("this process has no mark in RabbitMQ", "error", err)
+		t.c.Log.Debug("this process has no mark in RabbitMQ", "error", err)
 		name = ""
 	}
 	t.mu.Lock()
@@ -306,20 +305,21 @@ func cutOff(ctx context.Context, conn *amqp.Connection) bool {
 	return ctx.Err() != nil || conn.IsClosed()
 }
 
-// lossesOf counts how often a queue was found missing.
-func (t *topology) lossesOf(queue string) uint64 {
+// LossesOf counts how often a queue was found missing.
+func (t *Maker) LossesOf(queue string) uint64 {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return t.losses[queue]
 }
 
-func (t *topology) hasGroup(group string) bool {
+func (t *Maker) hasGroup(group string) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return t.groups[group]
 }
 
-func (t *topology) hasConsumer(name string) bool {
+// HasConsumer reports whether this process has declared a consumer.
+func (t *Maker) HasConsumer(name string) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	_, has := t.consumers[name]
@@ -329,20 +329,20 @@ func (t *topology) hasConsumer(name string) bool {
 // lookAgain looks whether queues that were declared before are still there. If not,
 // somebody has deleted them, or RabbitMQ has lost them: everything is made again,
 // and that is told. What fails here fails in the declaration that follows, too.
-func (b *Broker) lookAgain(ctx context.Context, queues ...string) {
-	conn, err := b.connected(ctx)
+func (t *Maker) lookAgain(ctx context.Context, queues ...string) {
+	conn, err := t.connected(ctx)
 	if err != nil {
 		return
 	}
-	gone, err := b.topo.missing(ctx, conn, queues)
+	gone, err := t.Missing(ctx, conn, queues)
 	if err == nil && len(gone) > 0 {
-		b.topo.ledger.begin()
-		_ = b.topo.remake(ctx, conn, b.topo.all())
+		t.Ledger.begin()
+		_ = t.remake(ctx, conn, t.All())
 	}
 }
 
 // tell says it once for what is missing: consumers that are stale stay so.
-func (t *topology) tell(r Remade) {
+func (t *Maker) tell(r Remade) {
 	t.mu.Lock()
 	news := len(r.Queues) > 0 || r.Empty || r.Err != nil
 	for _, c := range r.Stale {
@@ -353,9 +353,9 @@ func (t *topology) tell(r Remade) {
 	if !news {
 		return
 	}
-	t.b.c.Log.Error(r.String())
-	t.b.partly.Forget()
-	if t.b.o.OnRemade != nil {
-		t.b.o.OnRemade(r)
+	t.c.Log.Error(r.String())
+	t.o.Emptied()
+	if t.o.OnRemade != nil {
+		t.o.OnRemade(r)
 	}
 }

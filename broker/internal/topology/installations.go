@@ -1,4 +1,4 @@
-package broker
+package topology
 
 import (
 	"context"
@@ -23,19 +23,19 @@ type Installation struct {
 
 // SameTaskQueue are the groups of other installations on this RabbitMQ whose prefix and
 // name together are those of a group of this one: a.b with c, and a with b.c.
-func (b *Broker) SameTaskQueue(ctx context.Context, group string) (out []Installation, err error) {
+func (t *Maker) SameTaskQueue(ctx context.Context, group string) (out []Installation, err error) {
 	var conn *amqp.Connection
-	for _, prefix := range prefixesIn(b.o.Prefix + "." + group) {
-		other := strings.TrimPrefix(b.o.Prefix+"."+group, prefix+".")
-		if prefix == b.o.Prefix || wire.ValidGroup(other) != nil {
+	for _, prefix := range prefixesIn(t.c.Prefix + "." + group) {
+		other := strings.TrimPrefix(t.c.Prefix+"."+group, prefix+".")
+		if prefix == t.c.Prefix || wire.ValidGroup(other) != nil {
 			continue
 		}
 		if conn == nil { // rarely anything has to be asked
-			if conn, err = b.c.Consuming.Get(ctx); err != nil {
+			if conn, err = t.c.Consuming.Get(ctx); err != nil {
 				return nil, err
 			}
 		}
-		gone, err := b.topo.missing(ctx, conn, []string{prefix + wire.HalfName + "." + other})
+		gone, err := t.Missing(ctx, conn, []string{prefix + wire.HalfName + "." + other})
 		if err != nil {
 			return out, err
 		}
@@ -49,7 +49,7 @@ func (b *Broker) SameTaskQueue(ctx context.Context, group string) (out []Install
 // prefixesIn are the prefixes that a name may begin with.
 func prefixesIn(name string) (out []string) {
 	for i, c := range name {
-		if c == '.' && i <= maxPrefix && holdfast.ValidateName("prefix", name[:i]) == nil {
+		if c == '.' && i <= wire.MaxPrefix && holdfast.ValidateName("prefix", name[:i]) == nil {
 			out = append(out, name[:i])
 		}
 	}
@@ -58,12 +58,12 @@ func prefixesIn(name string) (out []string) {
 
 // whoseElse says whose a queue or exchange may be that exists with other arguments: of
 // which installation, with another prefix, names may begin as this one does.
-func (t *topology) whoseElse(ctx context.Context, conn *amqp.Connection, name string) string {
+func (t *Maker) whoseElse(ctx context.Context, conn *amqp.Connection, name string) string {
 	for _, prefix := range prefixesIn(name) {
-		if prefix == t.b.o.Prefix {
+		if prefix == t.c.Prefix {
 			continue
 		}
-		there, err := t.b.c.Calls.Exists(ctx, conn, func(ch *amqp.Channel) error {
+		there, err := t.c.Calls.Exists(ctx, conn, func(ch *amqp.Channel) error {
 			return ch.ExchangeDeclarePassive(prefix+wire.TopicsName, amqp.ExchangeTopic, true, false, false, false, nil)
 		})
 		if err == nil && there {

@@ -1,4 +1,4 @@
-package broker
+package topology
 
 import (
 	"context"
@@ -11,63 +11,63 @@ import (
 )
 
 // others are the remembered consumers that this process has not declared itself.
-func (t *topology) others() []wire.Bound {
-	all := t.b.memory.all(time.Now())
+func (t *Maker) others() []wire.Bound {
+	all := t.memory.All(time.Now())
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return slices.DeleteFunc(all, func(c wire.Bound) bool { _, own := t.consumers[c.Name]; return own })
 }
 
-// ownQueues are the durable queues that this process has declared.
-func (t *topology) ownQueues() (names []string) {
+// OwnQueues are the durable queues that this process has declared.
+func (t *Maker) OwnQueues() (names []string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if len(t.groups)+len(t.consumers)+len(t.replies) > 0 {
-		names = append(names, t.b.DeadQueue())
+		names = append(names, t.c.DeadQueue())
 	}
 	for g := range t.groups {
-		names = append(names, t.b.HalfQueues(g)...)
+		names = append(names, t.c.HalfQueues(g)...)
 	}
 	for g := range t.replies {
-		names = append(names, t.b.ReplyQueue(g))
+		names = append(names, t.c.ReplyQueue(g))
 	}
 	for c := range t.consumers {
-		names = append(names, t.b.ConsumerQueue(c), t.b.AloneQueue(c))
+		names = append(names, t.c.ConsumerQueue(c), t.c.AloneQueue(c))
 	}
 	return names
 }
 
-func (t *topology) queuesOf(cs []wire.Bound) (names []string) {
+func (t *Maker) queuesOf(cs []wire.Bound) (names []string) {
 	for _, c := range cs {
-		names = append(names, t.b.ConsumerQueue(c.Name), t.b.AloneQueue(c.Name))
+		names = append(names, t.c.ConsumerQueue(c.Name), t.c.AloneQueue(c.Name))
 	}
 	return names
 }
 
 // bindSteps are a remembered consumer's bindings.
-func (t *topology) bindSteps(c wire.Bound) (steps []step) {
-	to, queue := c.Bindings(), t.b.ConsumerQueue(c.Name)
-	for exchange, topics := range map[string][]string{t.b.TopicsExchange(): to.Topics,
-		t.b.NoticesExchange(): to.Noticed()} {
+func (t *Maker) bindSteps(c wire.Bound) (steps []Step) {
+	to, queue := c.Bindings(), t.c.ConsumerQueue(c.Name)
+	for exchange, topics := range map[string][]string{t.c.TopicsExchange(): to.Topics,
+		t.c.NoticesExchange(): to.Noticed()} {
 		for _, topic := range topics {
 			steps = append(steps, bindStep(queue, topic, exchange))
 		}
 	}
-	return briefly(steps...)
+	return Briefly(steps...)
 }
 
 // bindAgain makes sure of remembered consumers' bindings: RabbitMQ cannot be
 // asked for them. A user who may not bind leaves that to the consumer.
-func (t *topology) bindAgain(ctx context.Context, conn *amqp.Connection, steps []step) {
-	if t.b.o.NoDeclare {
+func (t *Maker) bindAgain(ctx context.Context, conn *amqp.Connection, steps []Step) {
+	if t.o.NoDeclare {
 		return
 	}
-	err := t.each(ctx, conn, steps, func(s step, err error) (bool, error) {
-		t.b.c.Log.Debug("a known consumer's queue could not be bound again", "what", s.what, "error", err)
+	err := t.each(ctx, conn, steps, func(s Step, err error) (bool, error) {
+		t.c.Log.Debug("a known consumer's queue could not be bound again", "what", s.What, "error", err)
 		return false, nil
 	})
 	if err != nil {
-		t.b.c.Log.Debug("known consumers' queues were not all bound again", "error", err)
+		t.c.Log.Debug("known consumers' queues were not all bound again", "error", err)
 	}
 }
 
@@ -76,8 +76,8 @@ const seekEvery = 10 * time.Second
 
 // WorthSeeking reports whether a consumer whose queue may be made again wants
 // messages of this topic, though nobody gets them.
-func (t *topology) WorthSeeking(topic string) bool {
-	if !slices.ContainsFunc(t.b.memory.wants(topic), func(c wire.Bound) bool { return c.Age <= RememberFor }) {
+func (t *Maker) WorthSeeking(topic string) bool {
+	if !slices.ContainsFunc(t.memory.Wants(topic), func(c wire.Bound) bool { return c.Age <= RememberFor }) {
 		return false
 	}
 	t.mu.Lock()

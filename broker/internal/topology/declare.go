@@ -1,4 +1,4 @@
-package broker
+package topology
 
 import (
 	"context"
@@ -31,16 +31,16 @@ const (
 var errLate = errors.New("RabbitMQ does not answer in time: it may be overloaded, or a queue may be without a " +
 	"majority of its replicas")
 
-// step is one declaration: what it makes, for the error, and how.
-type step struct {
-	what string
-	of   string // the queue or exchange that it is about
-	// do carries it out. With noWait RabbitMQ does not answer: an error comes with a
+// Step is one declaration: what it makes, for the error, and how.
+type Step struct {
+	What string
+	Of   string // the queue or exchange that it is about
+	// Do carries it out. With noWait RabbitMQ does not answer: an error comes with a
 	// later step.
-	do func(ch *amqp.Channel, noWait bool) error
-	// there looks whether it exists: that is enough for a user who may not make it.
+	Do func(ch *amqp.Channel, noWait bool) error
+	// There looks whether it exists: that is enough for a user who may not make it.
 	// Nil: that cannot be asked.
-	there func(ch *amqp.Channel, noWait bool) error
+	There func(ch *amqp.Channel, noWait bool) error
 	// shared says that it belongs to all processes: who may not make it leaves that
 	// to the others.
 	shared bool
@@ -50,44 +50,47 @@ type step struct {
 	handy bool
 }
 
-func queueStep(name string, args amqp.Table) step {
-	return step{what: "queue " + name, of: name, do: func(ch *amqp.Channel, noWait bool) error {
+// queueStep makes a durable queue.
+func queueStep(name string, args amqp.Table) Step {
+	return Step{What: "queue " + name, Of: name, Do: func(ch *amqp.Channel, noWait bool) error {
 		_, err := ch.QueueDeclare(name, true, false, false, noWait, args)
 		return err
-	}, there: func(ch *amqp.Channel, noWait bool) error {
+	}, There: func(ch *amqp.Channel, noWait bool) error {
 		_, err := ch.QueueDeclarePassive(name, true, false, false, noWait, nil)
 		return err
 	}}
 }
 
-func exchangeStep(name, kind string, args amqp.Table) step {
-	return step{what: "exchange " + name, of: name, do: func(ch *amqp.Channel, noWait bool) error {
+// ExchangeStep makes a durable exchange.
+func ExchangeStep(name, kind string, args amqp.Table) Step {
+	return Step{What: "exchange " + name, Of: name, Do: func(ch *amqp.Channel, noWait bool) error {
 		return ch.ExchangeDeclare(name, kind, true, false, false, noWait, args)
-	}, there: func(ch *amqp.Channel, noWait bool) error {
+	}, There: func(ch *amqp.Channel, noWait bool) error {
 		return ch.ExchangeDeclarePassive(name, kind, true, false, false, noWait, nil)
 	}}
 }
 
-func bindStep(queue, key, exchange string) step {
+// bindStep binds a queue to an exchange.
+func bindStep(queue, key, exchange string) Step {
 	what := "binding of " + queue + " to " + exchange
 	if key != "" {
 		what += " for " + key
 	}
-	return step{what: what, of: queue, do: func(ch *amqp.Channel, noWait bool) error {
+	return Step{What: what, Of: queue, Do: func(ch *amqp.Channel, noWait bool) error {
 		return ch.QueueBind(queue, key, exchange, noWait, nil)
 	}}
 }
 
 // unbindStep removes a binding, if it is there.
-func unbindStep(queue, key, exchange string) step {
-	return step{what: "removal of the binding of " + queue + " to " + exchange + " for " + key, of: queue,
-		do: func(ch *amqp.Channel, _ bool) error {
+func unbindStep(queue, key, exchange string) Step {
+	return Step{What: "removal of the binding of " + queue + " to " + exchange + " for " + key, Of: queue,
+		Do: func(ch *amqp.Channel, _ bool) error {
 			return ch.QueueUnbind(queue, key, exchange, nil)
 		}}
 }
 
-// briefly marks steps whose objects go by themselves.
-func briefly(steps ...step) []step {
+// Briefly marks steps whose objects go by themselves.
+func Briefly(steps ...Step) []Step {
 	for i := range steps {
 		steps[i].brief = true
 	}
@@ -95,57 +98,57 @@ func briefly(steps ...step) []step {
 }
 
 // handily marks steps whose objects processes can do without.
-func handily(steps ...step) []step {
+func handily(steps ...Step) []Step {
 	for i := range steps {
 		steps[i].handy = true
 	}
 	return steps
 }
 
-// declare makes what is not known to be there. It uses the connection that never
+// Declare makes what is not known to be there. It uses the connection that never
 // publishes: an alarm does not block it.
-func (b *Broker) declare(ctx context.Context, steps ...[]step) error {
+func (t *Maker) Declare(ctx context.Context, steps ...[]Step) error {
 	all := slices.Concat(steps...)
-	if len(b.topo.ledger.lacking(all)) == 0 {
+	if len(t.Ledger.lacking(all)) == 0 {
 		return nil
 	}
-	wait, cancel := b.c.Timeout(ctx)
+	wait, cancel := t.c.Timeout(ctx)
 	defer cancel()
-	conn, err := b.c.Consuming.Get(wait)
+	conn, err := t.c.Consuming.Get(wait)
 	if err != nil {
 		return fmt.Errorf("declare queues: %w", err)
 	}
-	return b.topo.run(ctx, conn, b.topo.ledger.lacking(all))
+	return t.run(ctx, conn, t.Ledger.lacking(all))
 }
 
 // run carries the steps out. It goes on after an error and returns all of them. What
 // the user may not make may be there already.
-func (t *topology) run(ctx context.Context, conn *amqp.Connection, steps []step) error {
-	if t.b.o.NoDeclare {
+func (t *Maker) run(ctx context.Context, conn *amqp.Connection, steps []Step) error {
+	if t.o.NoDeclare {
 		steps = t.looks(steps)
 	}
 	var errs []error
 	var missing, handy, refused []string
 	var why error
-	err := t.each(ctx, conn, steps, func(s step, err error) (done bool, fatal error) {
+	err := t.each(ctx, conn, steps, func(s Step, err error) (done bool, fatal error) {
 		var ae *amqp.Error
 		switch is := errors.As(err, &ae); {
-		case is && ae.Code == amqp.NotFound && t.b.o.NoDeclare && s.handy:
-			handy = append(handy, s.what)
-		case is && ae.Code == amqp.NotFound && t.b.o.NoDeclare && !s.brief:
-			missing = append(missing, s.what)
+		case is && ae.Code == amqp.NotFound && t.o.NoDeclare && s.handy:
+			handy = append(handy, s.What)
+		case is && ae.Code == amqp.NotFound && t.o.NoDeclare && !s.brief:
+			missing = append(missing, s.What)
 		case t.done(ctx, conn, s, err):
 			return true, nil
-		case is && ae.Code == amqp.NotFound && s.there == nil && len(refused) > 0:
+		case is && ae.Code == amqp.NotFound && s.There == nil && len(refused) > 0:
 			// a binding of what was refused
 		case is && ae.Code == amqp.AccessRefused:
-			refused, why = append(refused, s.what), err
+			refused, why = append(refused, s.What), err
 		default:
 			whose := ""
 			if is && ae.Code == amqp.PreconditionFailed {
-				whose = t.whoseElse(ctx, conn, s.of)
+				whose = t.whoseElse(ctx, conn, s.Of)
 			}
-			errs = append(errs, explainDeclareOf(s.what, whose, err))
+			errs = append(errs, explainDeclareOf(s.What, whose, err))
 		}
 		return false, nil
 	})
@@ -153,7 +156,7 @@ func (t *topology) run(ctx context.Context, conn *amqp.Connection, steps []step)
 		errs = append(errs, explainDeclare(wire.ShortList(refused), why))
 	}
 	if len(missing)+len(handy) > 0 {
-		errs = append(errs, &MissingError{Where: t.b.c.Where, What: missing, Handy: handy})
+		errs = append(errs, &MissingError{Where: t.c.Where, What: missing, Handy: handy})
 	}
 	if len(errs) == 1 && err == nil {
 		return errs[0]
@@ -163,23 +166,23 @@ func (t *topology) run(ctx context.Context, conn *amqp.Connection, steps []step)
 
 // looks are steps that look whether things are there, and make nothing. That a queue is
 // bound cannot be asked.
-func (t *topology) looks(steps []step) (out []step) {
+func (t *Maker) looks(steps []Step) (out []Step) {
 	for _, s := range steps {
 		switch {
 		case s.brief:
 			out = append(out, s)
-		case s.there != nil:
-			s.do = s.there
+		case s.There != nil:
+			s.Do = s.There
 			out = append(out, s)
 		default:
-			t.ledger.add(t.ledger.now(), []step{s})
+			t.Ledger.add(t.Ledger.now(), []Step{s})
 		}
 	}
 	return out
 }
 
 // MissingError says what is missing in RabbitMQ and is not made, because of
-// [Options.NoDeclare].
+// Options.NoDeclare.
 type MissingError struct {
 	// Where is RabbitMQ's address, without credentials.
 	Where string
@@ -200,24 +203,24 @@ func (e *MissingError) Error() string {
 // each carries the steps out, many at a time as long as RabbitMQ is quick, and notes
 // those that are done. failed is told of a step that failed by itself, and says whether
 // it is done all the same, or that there is no going on.
-func (t *topology) each(ctx context.Context, conn *amqp.Connection, steps []step,
-	failed func(s step, err error) (done bool, fatal error)) error {
-	era := t.ledger.now()
+func (t *Maker) each(ctx context.Context, conn *amqp.Connection, steps []Step,
+	failed func(s Step, err error) (done bool, fatal error)) error {
+	era := t.Ledger.now()
 	l := &lane{conn: conn}
-	defer func() { t.b.c.Calls.Spawn(l.leave) }()
+	defer func() { t.c.Calls.Spawn(l.leave) }()
 	for size, late := 1, 0; len(steps) > 0; {
 		some := steps[:min(size, len(steps))]
 		began, on := time.Now(), l
 		err := t.limited(ctx, func() error { return on.do(some) })
 		took := time.Since(began)
 		if err != nil { // an error closes a channel, and one that is late is left alone
-			t.b.c.Calls.Spawn(on.leave)
+			t.c.Calls.Spawn(on.leave)
 			l = &lane{conn: conn}
 		}
-		t.written.Add(uint64(len(some)))
+		t.Written.Add(uint64(len(some)))
 		switch {
 		case err == nil:
-			t.ledger.add(era, some)
+			t.Ledger.add(era, some)
 			steps, late = steps[len(some):], 0
 			if took < fewAtOnce {
 				size = min(2*size, maxAtOnce)
@@ -226,14 +229,14 @@ func (t *topology) each(ctx context.Context, conn *amqp.Connection, steps []step
 			}
 			continue
 		case conn.IsClosed() || ctx.Err() != nil || errors.Is(err, link.ErrClosed):
-			return explainDeclare(some[0].what, err)
+			return explainDeclare(some[0].What, err)
 		}
 		if size = 1; len(some) > 1 || errors.Is(err, errAgain) {
 			continue // one by one, to see which it was
 		}
 		if errors.Is(err, errLate) {
 			if late++; late == maxLate {
-				return explainDeclare(some[0].what, err)
+				return explainDeclare(some[0].What, err)
 			}
 		}
 		done, fatal := failed(some[0], err)
@@ -241,7 +244,7 @@ func (t *topology) each(ctx context.Context, conn *amqp.Connection, steps []step
 			return fatal
 		}
 		if done {
-			t.ledger.add(era, some)
+			t.Ledger.add(era, some)
 		}
 		steps = steps[1:]
 	}
@@ -256,7 +259,7 @@ type lane struct {
 }
 
 // do carries steps out, and waits for the answer to the last one.
-func (l *lane) do(steps []step) (err error) {
+func (l *lane) do(steps []Step) (err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.ch == nil {
@@ -266,7 +269,7 @@ func (l *lane) do(steps []step) (err error) {
 		}
 	}
 	for i, s := range steps {
-		if err := s.do(l.ch, i < len(steps)-1); err != nil {
+		if err := s.Do(l.ch, i < len(steps)-1); err != nil {
 			return err
 		}
 	}
@@ -284,10 +287,10 @@ func (l *lane) leave() {
 
 // limited calls f, which knows no context, and waits for it until ctx is done or it is
 // late; it may run on then, until its connection ends.
-func (t *topology) limited(ctx context.Context, f func() error) error {
+func (t *Maker) limited(ctx context.Context, f func() error) error {
 	op, cancel := context.WithTimeout(ctx, t.late)
 	defer cancel()
-	err := t.b.c.Calls.Await(op, f)
+	err := t.c.Calls.Await(op, f)
 	if err != nil && op.Err() != nil && ctx.Err() == nil {
 		return errLate
 	}
@@ -295,28 +298,28 @@ func (t *topology) limited(ctx context.Context, f func() error) error {
 }
 
 // done reports whether a step that was refused need not be taken.
-func (t *topology) done(ctx context.Context, conn *amqp.Connection, s step, refused error) bool {
+func (t *Maker) done(ctx context.Context, conn *amqp.Connection, s Step, refused error) bool {
 	var ae *amqp.Error
 	if !errors.As(refused, &ae) || ae.Code != amqp.AccessRefused {
 		return false
 	}
-	if s.there == nil {
+	if s.There == nil {
 		return s.shared
 	}
-	there, err := t.b.c.Calls.Exists(ctx, conn, func(ch *amqp.Channel) error { return s.there(ch, false) })
+	there, err := t.c.Calls.Exists(ctx, conn, func(ch *amqp.Channel) error { return s.There(ch, false) })
 	return err == nil && there
 }
 
-// missing returns those of the queues that do not exist.
-func (t *topology) missing(ctx context.Context, conn *amqp.Connection, queues []string) (gone []string, err error) {
-	looks := make([]step, len(queues))
+// Missing returns those of the queues that do not exist.
+func (t *Maker) Missing(ctx context.Context, conn *amqp.Connection, queues []string) (gone []string, err error) {
+	looks := make([]Step, len(queues))
 	for i, q := range queues {
-		looks[i] = step{what: q, brief: true, do: func(ch *amqp.Channel, noWait bool) error {
+		looks[i] = Step{What: q, brief: true, Do: func(ch *amqp.Channel, noWait bool) error {
 			_, err := ch.QueueDeclarePassive(q, true, false, false, noWait, nil)
 			return err
 		}}
 	}
-	err = t.each(ctx, conn, looks, func(s step, err error) (bool, error) {
+	err = t.each(ctx, conn, looks, func(s Step, err error) (bool, error) {
 		var ae *amqp.Error
 		switch {
 		case errors.Is(err, errLate): // what is not there is answered at once
@@ -324,7 +327,7 @@ func (t *topology) missing(ctx context.Context, conn *amqp.Connection, queues []
 			return false, err
 		case ae.Code == amqp.NotFound && strings.Contains(ae.Reason, "no queue"):
 			// A queue whose node is down is not found either, with other words.
-			gone = append(gone, s.what)
+			gone = append(gone, s.What)
 		}
 		return false, nil
 	})

@@ -1,10 +1,11 @@
-package broker
+package peers
 
 import (
 	"context"
 	"slices"
 	"time"
 
+	"github.com/holdfastmq/holdfast/broker/internal/link"
 	"github.com/holdfastmq/holdfast/broker/internal/wire"
 )
 
@@ -19,29 +20,28 @@ type ParticipantWait struct {
 	Reason string
 }
 
-// waitFresh is how old answers may be that ParticipantWait goes by: many sagas ask at
+// waitFresh is how old answers may be that it goes by: many sagas ask at
 // once.
 const waitFresh = 2 * time.Second
 
-// waitAsking is the last question of ParticipantWait.
-type waitAsking struct {
+// Participants is the last question whether participants wait.
+type Participants struct {
 	turn    chan struct{} // has a token while nobody asks
 	at      time.Time
 	answers []wire.ProcessStatus
 }
 
-func newWaitAsking() *waitAsking {
-	w := &waitAsking{turn: make(chan struct{}, 1)}
+// NewParticipants has asked nobody yet.
+func NewParticipants() *Participants {
+	w := &Participants{turn: make(chan struct{}, 1)}
 	w.turn <- struct{}{}
 	return w
 }
 
-// ParticipantWait asks the processes that take topic as a participant whether all of
-// them wait. Nil: one does not, or none answers within a second. What a process says of
-// itself counts only as an answer to this question, of which it has to know the
-// correlation ID: see [Broker.Learn].
-func (b *Broker) ParticipantWait(ctx context.Context, topic string) (*ParticipantWait, error) {
-	answers, err := b.waiting.ask(ctx, b)
+// Waits asks the processes that take topic as a participant whether all of them wait. Nil:
+// one does not, or none answers within a second.
+func (w *Participants) Waits(ctx context.Context, c *link.Client, topic string) (*ParticipantWait, error) {
+	answers, err := w.ask(ctx, c)
 	if err != nil {
 		return nil, err
 	}
@@ -49,7 +49,7 @@ func (b *Broker) ParticipantWait(ctx context.Context, topic string) (*Participan
 }
 
 // ask asks all processes for their consumers, unless that was done a moment ago.
-func (w *waitAsking) ask(ctx context.Context, b *Broker) ([]wire.ProcessStatus, error) {
+func (w *Participants) ask(ctx context.Context, c *link.Client) ([]wire.ProcessStatus, error) {
 	select {
 	case <-w.turn:
 		defer func() { w.turn <- struct{}{} }()
@@ -59,7 +59,7 @@ func (w *waitAsking) ask(ctx context.Context, b *Broker) ([]wire.ProcessStatus, 
 	if !w.at.IsZero() && time.Since(w.at) < waitFresh {
 		return w.answers, nil
 	}
-	answers, err := b.ask(ctx, askWait, wire.StatusRequest{Consumers: true})
+	answers, err := Ask(ctx, c, askWait, wire.StatusRequest{Consumers: true})
 	if err != nil || ctx.Err() != nil {
 		return answers, err
 	}

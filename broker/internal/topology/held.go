@@ -1,4 +1,4 @@
-package broker
+package topology
 
 import (
 	"context"
@@ -11,7 +11,7 @@ import (
 )
 
 const (
-	// heldFor is how long a message is held at least before RabbitMQ looks for room in
+	// HeldFor is how long a message is held at least before RabbitMQ looks for room in
 	// its consumer's queue.
 	heldFor = 10 * time.Second
 	// maxHeld is how many messages are held for a consumer at most. Beyond that its
@@ -21,14 +21,14 @@ const (
 
 // BoundFor are the consumers, of those that are known here, whose queues get what is
 // published so.
-func (t *topology) BoundFor(exchange, key string) (names []string) {
+func (t *Maker) BoundFor(exchange, key string) (names []string) {
 	wants := func(to wire.Bindings) bool {
-		if exchange == t.b.NoticesExchange() {
+		if exchange == t.c.NoticesExchange() {
 			return wire.Listens(to.Noticed(), key)
 		}
 		return wire.Listens(to.Topics, key)
 	}
-	for _, c := range t.b.memory.all(time.Now()) {
+	for _, c := range t.memory.All(time.Now()) {
 		if wants(c.Bindings()) {
 			names = append(names, c.Name)
 		}
@@ -46,14 +46,14 @@ func (t *topology) BoundFor(exchange, key string) (names []string) {
 
 // Holding makes sure that there is a queue in which messages are held for a
 // consumer.
-func (t *topology) Holding(ctx context.Context, consumer string) error {
+func (t *Maker) Holding(ctx context.Context, consumer string) error {
 	t.mu.Lock()
 	made := t.held[consumer]
 	t.mu.Unlock()
 	if made {
 		return nil
 	}
-	if err := t.b.declare(ctx, t.exitSteps(), t.heldSteps(consumer)); err != nil {
+	if err := t.Declare(ctx, t.exitSteps(), t.heldSteps(consumer)); err != nil {
 		return err
 	}
 	t.mu.Lock()
@@ -63,7 +63,7 @@ func (t *topology) Holding(ctx context.Context, consumer string) error {
 }
 
 // HeldAnew has it made again the next time.
-func (t *topology) HeldAnew(consumer string) {
+func (t *Maker) HeldAnew(consumer string) {
 	t.mu.Lock()
 	delete(t.held, consumer)
 	t.mu.Unlock()
@@ -71,9 +71,9 @@ func (t *topology) HeldAnew(consumer string) {
 
 // heldSteps make a delay queue of the consumer's own. RabbitMQ moves at least once: what
 // the consumer's queue refuses stays here, and is tried again some minutes later.
-func (t *topology) heldSteps(consumer string) []step {
-	name := t.b.HeldQueue(consumer)
-	args := t.delayed(t.heldFor)
+func (t *Maker) heldSteps(consumer string) []Step {
+	name := t.c.HeldQueue(consumer)
+	args := t.delayed(t.HeldFor)
 	args["x-max-length"] = int64(maxHeld)
-	return []step{queueStep(name, args), exchangeStep(name, amqp.ExchangeFanout, nil), bindStep(name, "", name)}
+	return []Step{queueStep(name, args), ExchangeStep(name, amqp.ExchangeFanout, nil), bindStep(name, "", name)}
 }

@@ -1,4 +1,4 @@
-package broker
+package peers
 
 import (
 	"context"
@@ -11,16 +11,17 @@ import (
 	amqp "github.com/rabbitmq/amqp091-go"
 
 	"github.com/holdfastmq/holdfast/broker/internal/link"
+	"github.com/holdfastmq/holdfast/broker/internal/topology"
 	"github.com/holdfastmq/holdfast/broker/internal/wire"
 )
 
 const (
 	// helloTimeout is how long it may take to say hello.
 	helloTimeout = 10 * time.Second
-	// learnEvery is how often all processes are asked, and the queues of the known
+	// LearnEvery is how often all processes are asked, and the queues of the known
 	// consumers looked for.
 	learnEvery = 5 * time.Minute
-	// learnPause lies between two askings at least, however often processes say
+	// LearnPause lies between two askings at least, however often processes say
 	// hello.
 	learnPause = 5 * time.Second
 )
@@ -35,38 +36,32 @@ type Learning struct {
 	// News is told of consumers that were not known, and of those with other topics
 	// than before. It must return quickly. Nil: nobody is told.
 	News func([]wire.Bound)
-
-	every, pause time.Duration // tests shorten them
 }
 
-// Learn asks all processes of the prefix for their consumers, at once, whenever a
-// consumer begins somewhere, and every five minutes, and remembers them, until ctx
-// is done. Every five minutes it also makes the queues that are missing. Nothing
-// waits for it; what fails is logged and tried again. It returns nil.
-//
-// What a process says of itself counts only as an answer to this question, which
-// only those can read who may read the exchange of status requests.
-func (b *Broker) Learn(ctx context.Context, o Learning) error {
-	if o.every == 0 {
-		o.every = learnEvery + rand.N(learnEvery/4) // not all processes at once
+// Learn asks all processes for their consumers, now and then, and remembers them, until
+// ctx is done.
+func (s *Board) Learn(ctx context.Context, o Learning) error {
+	every, pause := s.LearnEvery, s.LearnPause
+	if every == 0 {
+		every = learnEvery + rand.N(learnEvery/4) // not all processes at once
 	}
-	if o.pause == 0 {
-		o.pause = learnPause
+	if pause == 0 {
+		pause = learnPause
 	}
-	tick := time.NewTicker(o.every)
+	tick := time.NewTicker(every)
 	defer tick.Stop()
 	for {
-		if err := b.learn(ctx, o); err != nil && ctx.Err() == nil {
-			b.c.Log.Warn("which consumers there are could not be learned; the next try comes soon", "error", err)
+		if err := s.learnNow(ctx, o); err != nil && ctx.Err() == nil {
+			s.c.Log.Warn("which consumers there are could not be learned; the next try comes soon", "error", err)
 		}
-		if !link.Sleep(ctx, o.pause) {
+		if !link.Sleep(ctx, pause) {
 			return nil
 		}
 		select {
-		case <-b.board.asked:
+		case <-s.Asked:
 		case <-tick.C:
-			if err := b.look(ctx, o); err != nil && ctx.Err() == nil {
-				b.c.Log.Warn("the queues of known consumers could not be looked for; the next try comes soon", "error",
+			if err := s.look(ctx, o); err != nil && ctx.Err() == nil {
+				s.c.Log.Warn("the queues of known consumers could not be looked for; the next try comes soon", "error",
 					err)
 			}
 		case <-ctx.Done():
@@ -75,21 +70,21 @@ func (b *Broker) Learn(ctx context.Context, o Learning) error {
 	}
 }
 
-// learn asks, and remembers.
-func (b *Broker) learn(ctx context.Context, o Learning) error {
-	answers, err := b.ask(ctx, askWait, wire.StatusRequest{Consumers: true})
+// learnNow asks, and remembers.
+func (s *Board) learnNow(ctx context.Context, o Learning) error {
+	answers, err := Ask(ctx, s.c, askWait, wire.StatusRequest{Consumers: true})
 	if err != nil && len(answers) == 0 {
 		return err
 	}
 	var seen []wire.Bound
 	for _, c := range boundOf(answers) {
-		if c.Valid() && len(seen) < maxRemembered {
+		if c.Valid() && len(seen) < topology.MaxRemembered {
 			seen = append(seen, c)
 		}
 	}
-	news := b.memory.unknown(seen)
-	if b.memory.note(time.Now(), seen...) {
-		b.c.Log.Debug("new consumers, or new topics of known ones", "consumers", len(seen))
+	news := s.memory.Unknown(seen)
+	if s.memory.Note(time.Now(), seen...) {
+		s.c.Log.Debug("new consumers, or new topics of known ones", "consumers", len(seen))
 	}
 	if len(news) > 0 && o.News != nil {
 		o.News(news)
@@ -105,7 +100,7 @@ func (b *Broker) learn(ctx context.Context, o Learning) error {
 
 // look takes over what others have kept, and forgets what they have forgotten; then
 // it makes what is missing.
-func (b *Broker) look(ctx context.Context, o Learning) error {
+func (s *Board) look(ctx context.Context, o Learning) error {
 	if o.Load != nil {
 		kept, err := o.Load(ctx)
 		if err != nil {
@@ -115,10 +110,10 @@ func (b *Broker) look(ctx context.Context, o Learning) error {
 		for _, c := range kept {
 			names[c.Name] = true
 		}
-		b.memory.note(time.Now(), kept...)
-		b.memory.forget(func(name string) bool { return names[name] })
+		s.memory.Note(time.Now(), kept...)
+		s.memory.Forget(func(name string) bool { return names[name] })
 	}
-	return b.CheckRemembered(ctx)
+	return s.topo.CheckRemembered(ctx)
 }
 
 // boundOf joins what several processes say of the same consumer: during an upgrade
@@ -145,41 +140,41 @@ func boundOf(answers []wire.ProcessStatus) (out []wire.Bound) {
 
 // sayHello has the processes that remember consumers ask. It says nothing else:
 // anybody could.
-func (s *board) sayHello(ctx context.Context) {
+func (s *Board) sayHello(ctx context.Context) {
 	if s.consumers.Load() > 0 {
 		s.hello(ctx, amqp.Table{wire.HeaderKind: wire.KindHello})
 	}
 }
 
-// sayAble has the Keepers that cannot hand over look at once whether another one can.
+// SayAble has the Keepers that cannot hand over look at once whether another one can.
 // Older processes ask for consumers then, which does no harm.
-func (s *board) sayAble(ctx context.Context) {
+func (s *Board) SayAble(ctx context.Context) {
 	s.hello(ctx, amqp.Table{wire.HeaderKind: wire.KindHello, wire.HeaderWant: wire.WantKeepers})
 }
 
 // hello tells all processes. If it cannot, they find out by themselves, later.
-func (s *board) hello(ctx context.Context, headers amqp.Table) {
-	if s.b.c.Publishing.IsBlocked() {
+func (s *Board) hello(ctx context.Context, headers amqp.Table) {
+	if s.c.Publishing.IsBlocked() {
 		return
 	}
 	ctx, cancel := context.WithTimeout(ctx, helloTimeout)
 	defer cancel()
-	conn, err := s.b.c.Publishing.Get(ctx)
+	conn, err := s.c.Publishing.Get(ctx)
 	if err == nil {
-		err = s.b.c.Calls.OnChannel(ctx, conn, func(ch *amqp.Channel) error {
-			return ch.PublishWithContext(ctx, s.b.StatusExchange(), "", false, false, amqp.Publishing{
+		err = s.c.Calls.OnChannel(ctx, conn, func(ch *amqp.Channel) error {
+			return ch.PublishWithContext(ctx, s.c.StatusExchange(), "", false, false, amqp.Publishing{
 				Headers: headers, Expiration: "10000"})
 		})
 	}
 	if err != nil {
-		s.b.c.Log.Debug("other processes were not told that this one has begun", "error", err)
+		s.c.Log.Debug("other processes were not told that this one has begun", "error", err)
 	}
 }
 
 // hear is called with what another process says that has begun.
-func (s *board) hear(what string) {
+func (s *Board) hear(what string) {
 	if what != wire.WantKeepers {
-		link.Token(s.asked)
+		link.Token(s.Asked)
 		return
 	}
 	s.mu.Lock()
@@ -189,8 +184,8 @@ func (s *board) hear(what string) {
 	}
 }
 
-// listen has able get a token whenever a process says that it hands over.
-func (s *board) listen(able chan struct{}) (forget func()) {
+// Listen has able get a token whenever a process says that it hands over.
+func (s *Board) Listen(able chan struct{}) (forget func()) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.able = append(s.able, able)

@@ -1,4 +1,4 @@
-package broker
+package topology
 
 import (
 	"context"
@@ -14,8 +14,8 @@ import (
 	"github.com/holdfastmq/holdfast/broker/internal/wire"
 )
 
-// Topology is what processes need in RabbitMQ.
-type Topology struct {
+// Wanted is what processes need in RabbitMQ.
+type Wanted struct {
 	// Groups are producer groups; each has as many half queues as Options.HalfQueues
 	// says.
 	Groups []string
@@ -32,7 +32,7 @@ type Topology struct {
 	Hooks []Hook
 }
 
-func (x Topology) validate() error {
+func (x Wanted) validate() error {
 	for _, g := range slices.Concat(x.Groups, x.Replies, x.Checks) {
 		if err := wire.ValidGroup(g); err != nil {
 			return err
@@ -45,7 +45,7 @@ func (x Topology) validate() error {
 		}
 	}
 	for _, h := range x.Hooks {
-		if err := h.validate(); err != nil {
+		if err := h.Check(); err != nil {
 			return err
 		}
 	}
@@ -57,63 +57,63 @@ func (x Topology) validate() error {
 	return nil
 }
 
-// BoundConsumer is a consumer of a [Topology].
+// BoundConsumer is a consumer of what is [Wanted].
 func BoundConsumer(name string, topics []string, notices ...string) wire.Bound {
 	return wire.Bound{Name: name, Topics: wire.Bindings{Topics: topics, Notices: notices}.Named()}
 }
 
-func (t *topology) steps(x Topology) []step {
-	status := exchangeStep(t.b.StatusExchange(), amqp.ExchangeFanout, nil)
+func (t *Maker) steps(x Wanted) []Step {
+	status := ExchangeStep(t.c.StatusExchange(), amqp.ExchangeFanout, nil)
 	status.shared = true
-	steps := append(t.baseSteps(), status)
+	steps := append(t.BaseSteps(), status)
 	for _, g := range x.Groups {
 		steps = append(steps, t.groupSteps(g)...)
 	}
 	for _, g := range x.Replies {
-		steps = append(steps, t.replySteps(t.b.ReplyQueue(g))...)
+		steps = append(steps, t.replySteps(t.c.ReplyQueue(g))...)
 	}
 	for _, c := range x.Consumers {
 		steps = append(steps, t.consumerSteps(c.Name, c.Bindings())...)
 		steps = append(steps, handily(t.heldSteps(c.Name)...)...)
 	}
 	steps = append(steps, t.delaySteps(consumer.KnownDelays(x.Delays))...)
-	steps = append(steps, handily(t.alertSteps()...)...)
+	steps = append(steps, handily(t.AlertSteps()...)...)
 	if len(x.Checks) > 0 {
-		steps = append(steps, handily(t.checkSteps()...)...)
+		steps = append(steps, handily(t.CheckSteps()...)...)
 	}
 	for _, g := range x.Checks {
 		steps = append(steps, handily(t.answererSteps(g)...)...)
 	}
 	for _, h := range x.Hooks {
-		steps = append(steps, handily(t.hookSteps(h)...)...)
+		steps = append(steps, handily(t.HookSteps(h)...)...)
 	}
 	return steps
 }
 
-// Require makes all that is missing, or with [Options.NoDeclare] names it, in a
+// Require makes all that is missing, or with NoDeclare names it, in a
 // [MissingError].
-func (b *Broker) Require(ctx context.Context, x Topology) error {
+func (t *Maker) Require(ctx context.Context, x Wanted) error {
 	if err := x.validate(); err != nil {
 		return err
 	}
-	return b.declare(ctx, b.topo.steps(x))
+	return t.Declare(ctx, t.steps(x))
 }
 
 // List says in words what Require makes.
-func (b *Broker) List(x Topology) (out []string, err error) {
+func (t *Maker) List(x Wanted) (out []string, err error) {
 	if err := x.validate(); err != nil {
 		return nil, err
 	}
-	for _, s := range b.topo.steps(x) {
-		if !slices.Contains(out, s.what) {
-			out = append(out, s.what)
+	for _, s := range t.steps(x) {
+		if !slices.Contains(out, s.What) {
+			out = append(out, s.What)
 		}
 	}
 	return out, nil
 }
 
 // Flags are the arguments of `holdfast topology` for x, quoted for a shell.
-func (x Topology) Flags() string {
+func (x Wanted) Flags() string {
 	var out []string
 	for _, g := range x.Groups {
 		out = append(out, "--group "+g)
@@ -132,14 +132,14 @@ func (x Topology) Flags() string {
 		out = append(out, "--hook '"+h.Name+"="+strings.Join(h.Keys, ",")+"'")
 	}
 	for _, d := range x.Delays {
-		if !slices.Contains(DefaultLadder(), d) {
+		if !slices.Contains(consumer.DefaultLadder(), d) {
 			out = append(out, "--delay "+wire.DelayName(d))
 		}
 	}
 	return strings.Join(out, " ")
 }
 
-// ParseBound reads NAME=TOPIC,TOPIC…, as [Topology.Flags] writes it.
+// ParseBound reads NAME=TOPIC,TOPIC…, as [Wanted.Flags] writes it.
 func ParseBound(s string) (wire.Bound, error) {
 	name, topics, ok := strings.Cut(s, "=")
 	if !ok {
@@ -148,7 +148,7 @@ func ParseBound(s string) (wire.Bound, error) {
 	return wire.Bound{Name: name, Topics: strings.Split(topics, ",")}, nil
 }
 
-// ParseHook reads NAME=KEY,KEY…, as [Topology.Flags] writes it.
+// ParseHook reads NAME=KEY,KEY…, as [Wanted.Flags] writes it.
 func ParseHook(s string) (Hook, error) {
 	name, keys, ok := strings.Cut(s, "=")
 	if !ok {

@@ -1,4 +1,4 @@
-package broker
+package peers
 
 import (
 	"cmp"
@@ -13,42 +13,35 @@ import (
 	"github.com/google/uuid"
 	amqp "github.com/rabbitmq/amqp091-go"
 
+	"github.com/holdfastmq/holdfast/broker/internal/link"
 	"github.com/holdfastmq/holdfast/broker/internal/wire"
 )
 
 // askWait is how long Ask waits for answers, unless told otherwise.
 const askWait = time.Second
 
-// Ask asks all processes of this prefix on which a consumer or Keeper runs how
-// these are, and collects the answers that come within wait, or until ctx is
-// done; 0 means 1 s. Where no process listens it returns at once. How many
-// should answer is not known: one that is busy, or that cannot reach RabbitMQ,
-// is missing. No answer is no error; an error says that the request could not be
-// sent, or that the connection was lost before the time was over, and comes with
-// the answers until then. The answers are sorted by instance.
-func (b *Broker) Ask(ctx context.Context, wait time.Duration) ([]wire.ProcessStatus, error) {
-	return b.ask(ctx, wait, wire.StatusRequest{})
-}
-
-func (b *Broker) ask(ctx context.Context, wait time.Duration, want wire.StatusRequest) ([]wire.ProcessStatus, error) {
+// Ask asks all processes of c's prefix on which something is shown how they are, and
+// collects the answers that come within wait; 0 means askWait.
+func Ask(ctx context.Context, c *link.Client, wait time.Duration, want wire.StatusRequest) ([]wire.ProcessStatus,
+	error) {
 	if wait <= 0 {
 		wait = askWait
 	}
 	// RabbitMQ does not read from a connection that it blocks.
-	if b.c.Publishing.IsBlocked() {
-		return nil, fmt.Errorf("ask the processes: %s", b.c.Publishing.State())
+	if c.Publishing.IsBlocked() {
+		return nil, fmt.Errorf("ask the processes: %s", c.Publishing.State())
 	}
-	ctx, cancel := context.WithTimeout(ctx, b.o.PublishTimeout+wait)
+	ctx, cancel := context.WithTimeout(ctx, c.PublishTimeout+wait)
 	defer cancel()
-	conn, err := b.c.Publishing.Get(ctx)
+	conn, err := c.Publishing.Get(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("ask the processes: %w", err)
 	}
-	a := &asking{wait: wait, want: want, id: uuid.NewString(), exchange: b.StatusExchange(), from: map[string]bool{}}
-	err = b.c.Calls.OnChannel(ctx, conn, func(ch *amqp.Channel) error { return a.run(ctx, ch) })
+	a := &asking{wait: wait, want: want, id: uuid.NewString(), exchange: c.StatusExchange(), from: map[string]bool{}}
+	err = c.Calls.OnChannel(ctx, conn, func(ch *amqp.Channel) error { return a.run(ctx, ch) })
 	answers, err := a.result(err)
-	if err == nil && len(answers) == 0 && b.c.Publishing.IsBlocked() {
-		err = fmt.Errorf("ask the processes: %s", b.c.Publishing.State())
+	if err == nil && len(answers) == 0 && c.Publishing.IsBlocked() {
+		err = fmt.Errorf("ask the processes: %s", c.Publishing.State())
 	}
 	return answers, err
 }

@@ -1,4 +1,4 @@
-package broker
+package peers
 
 import (
 	"context"
@@ -11,6 +11,7 @@ import (
 	amqp "github.com/rabbitmq/amqp091-go"
 
 	"github.com/holdfastmq/holdfast/broker/internal/link"
+	"github.com/holdfastmq/holdfast/broker/internal/topology"
 	"github.com/holdfastmq/holdfast/broker/internal/wire"
 	"github.com/holdfastmq/holdfast/internal/guard"
 )
@@ -29,7 +30,7 @@ const (
 
 // answer answers status requests until ctx is done. It never gives up, and
 // nothing waits for it: whatever happens here, consumers and Keepers go on.
-func (s *board) answer(ctx context.Context) {
+func (s *Board) answer(ctx context.Context) {
 	pause := link.NewBackoff()
 	pause.MaxInterval = time.Minute
 	failed := 0
@@ -43,10 +44,10 @@ func (s *board) answer(ctx context.Context) {
 			failed = 0
 		}
 		if failed == unseenAfter {
-			s.b.c.Log.Warn("status requests cannot be answered: "+
+			s.c.Log.Warn("status requests cannot be answered: "+
 				"holdfast doctor does not see this process; everything else goes on", "error", err)
 		} else {
-			s.b.c.Log.Debug("status requests are not answered for a moment", "error", err)
+			s.c.Log.Debug("status requests are not answered for a moment", "error", err)
 		}
 		if time.Since(began) > 10*time.Second {
 			pause.Reset()
@@ -58,17 +59,17 @@ func (s *board) answer(ctx context.Context) {
 }
 
 // serve answers until its subscription is lost or ctx is done.
-func (s *board) serve(ctx context.Context) (subscribed bool, err error) {
-	if _, err := s.b.c.Consuming.Get(ctx); err != nil { // however long that takes
+func (s *Board) serve(ctx context.Context) (subscribed bool, err error) {
+	if _, err := s.c.Consuming.Get(ctx); err != nil { // however long that takes
 		return false, err
 	}
 	// A new name each time: RabbitMQ may still hold the queue of a connection
 	// that it has not missed yet.
-	queue := s.b.StatusExchange() + "." + uuid.NewString()
-	if err := s.b.declare(ctx, s.steps(queue)); err != nil {
+	queue := s.c.StatusExchange() + "." + uuid.NewString()
+	if err := s.topo.Declare(ctx, s.steps(queue)); err != nil {
 		return false, err
 	}
-	sub, err := s.b.c.Subs.Subscribe(ctx, queue, 1)
+	sub, err := s.c.Subs.Subscribe(ctx, queue, 1)
 	if err != nil {
 		return false, err
 	}
@@ -77,7 +78,7 @@ func (s *board) serve(ctx context.Context) (subscribed bool, err error) {
 	for {
 		select {
 		case <-s.news:
-			s.b.c.Calls.Spawn(func() { s.sayHello(ctx) })
+			s.c.Calls.Spawn(func() { s.sayHello(ctx) })
 		case d, ok := <-sub.Deliveries:
 			if !ok {
 				return true, sub.Reason()
@@ -90,7 +91,7 @@ func (s *board) serve(ctx context.Context) (subscribed bool, err error) {
 				continue
 			}
 			if err := s.reply(ctx, &d); err != nil {
-				s.b.c.Log.Debug("a status request was not answered", "error", err)
+				s.c.Log.Debug("a status request was not answered", "error", err)
 			}
 		case <-ctx.Done():
 			return true, ctx.Err()
@@ -100,10 +101,10 @@ func (s *board) serve(ctx context.Context) (subscribed bool, err error) {
 
 // steps declare the exchange and this process's queue, which takes few requests
 // and lives as long as its consumer, or a minute where it never gets one.
-func (s *board) steps(queue string) []step {
-	exchange := s.b.StatusExchange()
+func (s *Board) steps(queue string) []topology.Step {
+	exchange := s.c.StatusExchange()
 	args := amqp.Table{"x-queue-type": "classic", "x-max-length": int64(100), "x-expires": time.Minute.Milliseconds()}
-	made := exchangeStep(exchange, amqp.ExchangeFanout, nil)
+	made := topology.ExchangeStep(exchange, amqp.ExchangeFanout, nil)
 	after := func(ch *amqp.Channel, err error) error {
 		if err != nil {
 			return err
@@ -113,16 +114,16 @@ func (s *board) steps(queue string) []step {
 		}
 		return ch.QueueBind(queue, "", exchange, false, nil)
 	}
-	return briefly(step{what: "exchange " + exchange + " and a queue of it", of: queue,
-		do:    func(ch *amqp.Channel, _ bool) error { return after(ch, made.do(ch, false)) },
-		there: func(ch *amqp.Channel, _ bool) error { return after(ch, made.there(ch, false)) }})
+	return topology.Briefly(topology.Step{What: "exchange " + exchange + " and a queue of it", Of: queue,
+		Do:    func(ch *amqp.Channel, _ bool) error { return after(ch, made.Do(ch, false)) },
+		There: func(ch *amqp.Channel, _ bool) error { return after(ch, made.There(ch, false)) }})
 }
 
 // reply answers one request. It goes over the connection for publishing, since a
 // connection that publishes is not read while an alarm holds, and consumers
 // acknowledge over the other one. Only pseudo queues are answered to: a request
 // cannot fill a queue.
-func (s *board) reply(ctx context.Context, d *amqp.Delivery) (err error) {
+func (s *Board) reply(ctx context.Context, d *amqp.Delivery) (err error) {
 	defer func() {
 		if v := recover(); v != nil {
 			err = fmt.Errorf("status: %w", guard.Panicked(v))
@@ -131,14 +132,14 @@ func (s *board) reply(ctx context.Context, d *amqp.Delivery) (err error) {
 	if !strings.HasPrefix(d.ReplyTo, directReplies) {
 		return fmt.Errorf("reply-to %q: want %s", wire.Clip(d.ReplyTo, 64), directReply)
 	}
-	body, err := wire.EncodeStatus(s.now(wire.DecodeStatusRequest(d.Headers)))
+	body, err := wire.EncodeStatus(s.Status(wire.DecodeStatusRequest(d.Headers)))
 	if err != nil {
 		return fmt.Errorf("status: %w", err)
 	}
 	ctx, cancel := context.WithTimeout(ctx, replyTimeout)
 	defer cancel()
-	if s.b.c.Publishing.IsBlocked() { // RabbitMQ would not read it
-		return fmt.Errorf("status: %s", s.b.c.Publishing.State())
+	if s.c.Publishing.IsBlocked() { // RabbitMQ would not read it
+		return fmt.Errorf("status: %s", s.c.Publishing.State())
 	}
 	conn, hangUp, err := s.line(ctx)
 	if err != nil {
@@ -147,14 +148,14 @@ func (s *board) reply(ctx context.Context, d *amqp.Delivery) (err error) {
 	defer hangUp()
 	// On a channel of its own: pseudo queues are reached through the default exchange
 	// alone, and RabbitMQ closes the channel of a user who may not write there.
-	return s.b.c.Calls.OnChannel(ctx, conn, func(ch *amqp.Channel) error {
+	return s.c.Calls.OnChannel(ctx, conn, func(ch *amqp.Channel) error {
 		closed := ch.NotifyClose(make(chan *amqp.Error, 1))
 		if err := ch.Confirm(false); err != nil {
 			return err
 		}
 		sent, err := ch.PublishWithDeferredConfirm("", d.ReplyTo, false, false,
 			amqp.Publishing{Headers: amqp.Table{wire.HeaderKind: wire.KindStatus},
-				ContentType: "application/json", MessageId: s.id, CorrelationId: d.CorrelationId, Timestamp: time.Now(),
+				ContentType: "application/json", MessageId: s.ID, CorrelationId: d.CorrelationId, Timestamp: time.Now(),
 				Body: body})
 		if err != nil {
 			return err
@@ -175,12 +176,12 @@ func (s *board) reply(ctx context.Context, d *amqp.Delivery) (err error) {
 
 // line is the connection for publishing, or, while that one is lost, another one: that it
 // is lost is what people want to know.
-func (s *board) line(ctx context.Context) (conn *amqp.Connection, hangUp func(), err error) {
-	if s.b.c.Publishing.IsUp() {
-		conn, err = s.b.c.Publishing.Get(ctx)
+func (s *Board) line(ctx context.Context) (conn *amqp.Connection, hangUp func(), err error) {
+	if s.c.Publishing.IsUp() {
+		conn, err = s.c.Publishing.Get(ctx)
 		return conn, func() {}, err
 	}
-	conn, raw, err := s.b.c.Publishing.Dial(ctx)
+	conn, raw, err := s.c.Publishing.Dial(ctx)
 	return conn, func() {
 		_ = conn.CloseDeadline(time.Now().Add(time.Second))
 		_ = raw.Close()
@@ -188,13 +189,13 @@ func (s *board) line(ctx context.Context) (conn *amqp.Connection, hangUp func(),
 }
 
 // refused says, once, that this process cannot answer.
-func (s *board) refused(e *amqp.Error) error {
+func (s *Board) refused(e *amqp.Error) error {
 	if e == nil {
 		return amqp.ErrClosed
 	}
 	if e.Code == amqp.AccessRefused {
 		s.once.Do(func() {
-			s.b.c.Log.Warn("this process may not answer status requests: give its user write permission for "+
+			s.c.Log.Warn("this process may not answer status requests: give its user write permission for "+
 				"amq.default, see docs/security.md; until then holdfast doctor does not see it; all else goes on", "error", e)
 		})
 	}

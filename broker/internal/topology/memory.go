@@ -1,4 +1,4 @@
-package broker
+package topology
 
 import (
 	"cmp"
@@ -20,12 +20,12 @@ const (
 	// RememberFor is how long after a consumer was seen last its queue is made
 	// again. Later that is left to its own process, or to a person.
 	RememberFor = 30 * 24 * time.Hour
-	// maxRemembered is how many consumers are remembered.
-	maxRemembered = 1000
+	// MaxRemembered is how many consumers are remembered.
+	MaxRemembered = 1000
 )
 
-// memory is the consumers that a Broker remembers.
-type memory struct {
+// Memory is the consumers that a Broker remembers.
+type Memory struct {
 	mu   sync.Mutex
 	seen map[string]seenConsumer
 }
@@ -35,16 +35,17 @@ type seenConsumer struct {
 	at     time.Time // by the monotonic clock of this process
 }
 
-func newMemory() *memory { return &memory{seen: map[string]seenConsumer{}} }
+// NewMemory remembers nobody.
+func NewMemory() *Memory { return &Memory{seen: map[string]seenConsumer{}} }
 
-// note remembers consumers, and reports whether that is news. What is invalid, or
+// Note remembers consumers, and reports whether that is news. What is invalid, or
 // too much, is not remembered: it comes from other processes.
-func (m *memory) note(now time.Time, cs ...wire.Bound) (news bool) {
+func (m *Memory) Note(now time.Time, cs ...wire.Bound) (news bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for _, c := range cs {
 		old, known := m.seen[c.Name]
-		if !known && len(m.seen) >= maxRemembered || !c.Valid() {
+		if !known && len(m.seen) >= MaxRemembered || !c.Valid() {
 			continue
 		}
 		at := now.Add(-max(c.Age, 0))
@@ -58,8 +59,8 @@ func (m *memory) note(now time.Time, cs ...wire.Bound) (news bool) {
 	return news
 }
 
-// unknown are those of the consumers that are not remembered with all of these topics.
-func (m *memory) unknown(cs []wire.Bound) (out []wire.Bound) {
+// Unknown are those of the consumers that are not remembered with all of these topics.
+func (m *Memory) Unknown(cs []wire.Bound) (out []wire.Bound) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for _, c := range cs {
@@ -74,15 +75,15 @@ func (m *memory) unknown(cs []wire.Bound) (out []wire.Bound) {
 	return out
 }
 
-// forget keeps only those for which keep says so.
-func (m *memory) forget(keep func(name string) bool) {
+// Forget keeps only those for which keep says so.
+func (m *Memory) Forget(keep func(name string) bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	maps.DeleteFunc(m.seen, func(name string, _ seenConsumer) bool { return !keep(name) })
 }
 
-// all are the consumers that are remembered, by name.
-func (m *memory) all(now time.Time) (out []wire.Bound) {
+// All are the consumers that are remembered, by name.
+func (m *Memory) All(now time.Time) (out []wire.Bound) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for name, c := range m.seen {
@@ -92,19 +93,12 @@ func (m *memory) all(now time.Time) (out []wire.Bound) {
 	return out
 }
 
-// wants are those that a message with this topic is for.
-func (m *memory) wants(topic string) (out []wire.Bound) {
-	for _, c := range m.all(time.Now()) {
+// Wants are those that a message with this topic is for.
+func (m *Memory) Wants(topic string) (out []wire.Bound) {
+	for _, c := range m.All(time.Now()) {
 		if c.Matches(topic) {
 			out = append(out, c)
 		}
 	}
 	return out
 }
-
-// Remembered are the consumers that this Broker remembers, by name: those that
-// [Broker.Recall] was given, and those that [Broker.Learn] has heard of.
-func (b *Broker) Remembered() []wire.Bound { return b.memory.all(time.Now()) }
-
-// BoundTo are the remembered consumers that messages of a topic are for.
-func (b *Broker) BoundTo(topic string) []wire.Bound { return b.memory.wants(topic) }
