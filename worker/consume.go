@@ -82,6 +82,9 @@ func (w *Worker) Consume(c Consumer) {
 			holdfast.ErrInvalid, c.Name))
 		return
 	}
+	if c.Handle != nil {
+		w.databases.use(databaseUse{Kind: "consumer", Name: c.Name, DB: c.DB, Concurrency: c.Concurrency})
+	}
 	w.consumers = append(w.consumers, c)
 	w.observer.Add(c.Name)
 }
@@ -146,7 +149,7 @@ func (w *Worker) consume(ctx context.Context, c Consumer) error {
 	w.observer.Begins(c.Name)
 	var limit *pool
 	if c.Handle != nil {
-		limit = w.poolOf(c.DB)
+		limit = w.databases.poolOf(c.DB)
 	}
 	return w.broker.Consume(ctx, broker.Subscription{
 		Name: c.Name, Topics: c.Topics, Notices: c.notices(), Prefetch: c.Prefetch,

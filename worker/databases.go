@@ -3,7 +3,9 @@ package worker
 import (
 	"cmp"
 	"context"
+	"database/sql"
 	"fmt"
+	"log/slog"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -16,28 +18,78 @@ import (
 	"github.com/holdfastmq/holdfast/broker"
 )
 
-// stores is what a process knows of its databases.
-type stores struct {
-	// own is the identity of Options.DB, identities are those of all; read at the
-	// start, and not changed once the worker is ready.
+// databaseOptions are what a process wants of its databases.
+type databaseOptions struct {
+	Group, Instance string
+	// Own is the database of the local transactions; it may be nil.
+	Own *gorm.DB
+	// Retention is how long rows are kept.
+	Retention time.Duration
+	// OutcomesNeeded reports whether old outcome rows may still have to answer a
+	// check-back.
+	OutcomesNeeded func(ctx context.Context) bool
+	Logger         *slog.Logger
+	Alert          func(holdfast.Alert)
+}
+
+// databaseUse is what has rows in a database: a consumer or a participant.
+type databaseUse struct {
+	Kind, Name  string
+	DB          *gorm.DB
+	Concurrency int // how many messages it handles at once; 0: the default
+}
+
+func (u databaseUse) String() string { return u.Kind + " " + u.Name }
+
+// databaseSet is the databases of a process, and what it knows of them.
+type databaseSet struct {
+	// Now is this process's clock. It is compared with the databases' every ClockEvery,
+	// and old rows are deleted every SweepEvery. Change them before anything runs.
+	Now                    func() time.Time
+	ClockEvery, SweepEvery time.Duration
+
+	o    databaseOptions
+	uses []databaseUse
+	all  []*gorm.DB // each once
+
+	// own is the identity of o.Own, identities are those of all; read at the start, and
+	// not changed once the worker is ready.
 	own        string
 	identities map[*gorm.DB]string
+	pools      map[*sql.DB]*pool // set before anything is handled
 
 	// differ says that another process of the group has another database.
-	differ *atomic.Bool
+	differ atomic.Bool
 
-	mu     *sync.Mutex
+	mu     sync.Mutex
 	told   map[string]bool       // what has been said of other databases
 	clocks map[*gorm.DB]*dbClock // how the databases' clocks are
 }
 
-func newStores() stores {
-	return stores{identities: map[*gorm.DB]string{}, differ: &atomic.Bool{},
-		mu: &sync.Mutex{}, told: map[string]bool{}, clocks: map[*gorm.DB]*dbClock{}}
+func newDatabaseSet(o databaseOptions) *databaseSet {
+	s := &databaseSet{Now: time.Now, ClockEvery: 5 * time.Minute, SweepEvery: time.Hour, o: o,
+		identities: map[*gorm.DB]string{}, told: map[string]bool{}, clocks: map[*gorm.DB]*dbClock{}}
+	s.add(o.Own)
+	return s
 }
 
+// use adds the database of a consumer or a participant. Call it before anything runs.
+func (s *databaseSet) use(u databaseUse) {
+	s.uses = append(s.uses, u)
+	s.add(u.DB)
+}
+
+func (s *databaseSet) add(db *gorm.DB) {
+	if db != nil && !slices.Contains(s.all, db) {
+		s.all = append(s.all, db)
+	}
+}
+
+// each returns each database once.
+func (s *databaseSet) each() []*gorm.DB { return s.all }
+
 // meet finds that the tables are there, and whose they are.
-func (w *Worker) meet(ctx context.Context, db *gorm.DB) error {
+func (s *databaseSet) meet(ctx context.Context, db *gorm.DB) error {
 	if err := barrier.CheckMigrated(ctx, db); err != nil {
 		return err
 	}
@@ -48,131 +100,110 @@ func (w *Worker) meet(ctx context.Context, db *gorm.DB) error {
 	if err != nil {
 		return err
 	}
-	w.stores.identities[db], w.stores.clocks[db] = id, &dbClock{}
-	if db == w.o.DB {
-		w.stores.own = id
+	s.identities[db], s.clocks[db] = id, &dbClock{}
+	if db == s.o.Own {
+		s.own = id
 	}
 	return nil
 }
 
-// otherDatabase returns an error if work that was begun in a database is nothing
+// Other returns an error if work that was begun in a database is nothing
 // that this process can know of.
-func (w *Worker) otherDatabase(want string) error {
-	if want == "" || w.stores.own == "" || want == w.stores.own {
+func (s *databaseSet) Other(want string) error {
+	if want == "" || s.own == "" || want == s.own {
 		return nil
 	}
-	err := &barrier.OtherDatabaseError{Have: w.stores.own, Want: want}
-	w.tellOther(err)
+	err := &barrier.OtherDatabaseError{Have: s.own, Want: want}
+	s.TellOther(err)
 	return err
 }
 
-// tellOther says, once for each, that this process is asked about another database.
-func (w *Worker) tellOther(err *barrier.OtherDatabaseError) {
-	w.tellOnce("asked "+err.Want, holdfast.Alert{Kind: holdfast.AlertOtherDatabase, Group: w.o.Group,
-		Reason: fmt.Sprintf("process %s was asked about work that was begun in another database: %v", w.o.Instance, err),
+// TellOther says, once for each, that this process is asked about another database.
+func (s *databaseSet) TellOther(err *barrier.OtherDatabaseError) {
+	s.tellOnce("asked "+err.Want, holdfast.Alert{Kind: holdfast.AlertOtherDatabase, Group: s.o.Group,
+		Reason: fmt.Sprintf("process %s was asked about work that was begun in another database: %v", s.o.Instance, err),
 		Remedy: otherRemedy})
 }
 
 const otherRemedy = "stop the process that has the wrong database, or give its environment " +
 	"a prefix or virtual host of its own; what waits goes on by itself once a process with the right database runs"
 
-func (w *Worker) tellOnce(what string, a holdfast.Alert) {
-	w.stores.mu.Lock()
-	known := w.stores.told[what] || len(w.stores.told) >= 100 // who asks cannot make it grow without end
-	w.stores.told[what] = true
-	w.stores.mu.Unlock()
+func (s *databaseSet) tellOnce(what string, a holdfast.Alert) {
+	s.mu.Lock()
+	known := s.told[what] || len(s.told) >= 100 // who asks cannot make it grow without end
+	s.told[what] = true
+	s.mu.Unlock()
 	if known {
 		return
 	}
-	w.o.Logger.Error("different databases", "reason", a.Reason, "remedy", a.Remedy)
-	w.alerts.Alert(a)
+	s.o.Logger.Error("different databases", "reason", a.Reason, "remedy", a.Remedy)
+	s.o.Alert(a)
 }
 
-// showDatabases lets others see which databases this process has.
-func (w *Worker) showDatabases() (hide func()) {
-	return w.broker.ShowDatabases(func() []broker.DatabaseStatus {
-		var out []broker.DatabaseStatus
-		w.stores.mu.Lock()
-		defer w.stores.mu.Unlock()
-		for _, db := range w.databases() {
-			s := broker.DatabaseStatus{Identity: w.stores.identities[db], Consumers: w.consumersOf(db)}
-			if db == w.o.DB {
-				s.Group = w.o.Group
-			}
-			if c := w.stores.clocks[db]; c != nil {
-				s.ClockAhead, s.Clock = c.ahead, c.problem.String()
-			}
-			out = append(out, s)
+// statuses are what others may see of the databases.
+func (s *databaseSet) statuses() (out []broker.DatabaseStatus) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, db := range s.all {
+		status := broker.DatabaseStatus{Identity: s.identities[db], Consumers: s.consumersOf(db)}
+		if db == s.o.Own {
+			status.Group = s.o.Group
 		}
-		return out
-	})
+		if c := s.clocks[db]; c != nil {
+			status.ClockAhead, status.Clock = c.ahead, c.problem.String()
+		}
+		out = append(out, status)
+	}
+	return out
 }
 
 // consumersOf names the consumers and participants whose rows are in db.
-func (w *Worker) consumersOf(db *gorm.DB) (names []string) {
-	for _, c := range w.consumers {
-		if c.Handle != nil && c.DB == db {
-			names = append(names, c.Name)
-		}
-	}
-	for _, p := range w.participants {
-		if p.DB == db {
-			names = append(names, p.Name)
+func (s *databaseSet) consumersOf(db *gorm.DB) (names []string) {
+	for _, u := range s.uses {
+		if u.DB == db {
+			names = append(names, u.Name)
 		}
 	}
 	slices.Sort(names)
 	return names
 }
 
-// peersEvery is how often the other processes are asked for their databases.
-const peersEvery = 10 * time.Minute
+// Own is the identity of the database of the local transactions; empty: there is none.
+func (s *databaseSet) Own() string { return s.own }
 
-// comparePeers finds processes of this one's group, and of its consumers, that have
-// another database, or this one's name.
-func (w *Worker) comparePeers(ctx context.Context) error {
-	next := time.NewTimer(peersEvery)
-	defer next.Stop()
-	for {
-		next.Reset(peersEvery)
-		w.compareInstallations(ctx)
-		if answers, err := w.broker.Ask(ctx, 0); err == nil {
-			differ := false
-			for _, p := range answers {
-				differ = w.comparePeer(p) || differ
-			}
-			w.stores.differ.Store(differ)
-			if w.compareNames(answers) {
-				next.Reset(w.lookAgain)
-			}
-		}
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-next.C:
-		}
+// Differ reports whether another process of the group has another database.
+func (s *databaseSet) Differ() bool { return s.differ.Load() }
+
+// Compare finds processes of this one's group, and of its consumers, that have another
+// database.
+func (s *databaseSet) Compare(answers []broker.ProcessStatus) {
+	differ := false
+	for _, p := range answers {
+		differ = s.comparePeer(p) || differ
 	}
+	s.differ.Store(differ)
 }
 
 // comparePeer reports whether p is of this process's group, and has another database.
-func (w *Worker) comparePeer(p broker.ProcessStatus) (differs bool) {
+func (s *databaseSet) comparePeer(p broker.ProcessStatus) (differs bool) {
 	for _, theirs := range p.Databases {
 		if theirs.Identity == "" {
 			continue
 		}
-		if theirs.Group != "" && theirs.Group == w.o.Group && w.stores.own != "" && theirs.Identity != w.stores.own {
+		if theirs.Group != "" && theirs.Group == s.o.Group && s.own != "" && theirs.Identity != s.own {
 			differs = true
-			w.tellOnce("group "+theirs.Identity, holdfast.Alert{Kind: holdfast.AlertOtherDatabase, Group: w.o.Group,
+			s.tellOnce("group "+theirs.Identity, holdfast.Alert{Kind: holdfast.AlertOtherDatabase, Group: s.o.Group,
 				Reason: fmt.Sprintf("processes of group %s use different databases: %s has %s, %s has %s",
-					w.o.Group, w.o.Instance, w.stores.own, p.Instance, theirs.Identity),
+					s.o.Group, s.o.Instance, s.own, p.Instance, theirs.Identity),
 				Remedy: otherRemedy})
 		}
-		for db, ours := range w.stores.identities {
-			for _, c := range w.consumersOf(db) {
+		for db, ours := range s.identities {
+			for _, c := range s.consumersOf(db) {
 				if ours != theirs.Identity && slices.Contains(theirs.Consumers, c) {
-					w.tellOnce("consumer "+c+" "+theirs.Identity,
-						holdfast.Alert{Kind: holdfast.AlertOtherDatabase, Consumer: c, Group: cmp.Or(w.o.Group, theirs.Group),
+					s.tellOnce("consumer "+c+" "+theirs.Identity,
+						holdfast.Alert{Kind: holdfast.AlertOtherDatabase, Consumer: c, Group: cmp.Or(s.o.Group, theirs.Group),
 							Reason: fmt.Sprintf("processes of consumer %s use different databases: %s has %s, %s has %s; a message that "+
-								"is delivered again takes effect again in the other one", c, w.o.Instance, ours, p.Instance, theirs.Identity),
+								"is delivered again takes effect again in the other one", c, s.o.Instance, ours, p.Instance, theirs.Identity),
 							Remedy: otherRemedy})
 				}
 			}
@@ -180,14 +211,3 @@ func (w *Worker) comparePeer(p broker.ProcessStatus) (differs bool) {
 	}
 	return differs
 }
-
-// ownDatabase is what the steps need to know of the worker's databases.
-type ownDatabase struct{ w *Worker }
-
-func (d ownDatabase) Own() string { return d.w.stores.own }
-
-func (d ownDatabase) Other(want string) error { return d.w.otherDatabase(want) }
-
-func (d ownDatabase) TellOther(err *barrier.OtherDatabaseError) { d.w.tellOther(err) }
-
-func (d ownDatabase) Differ() bool { return d.w.stores.differ.Load() }

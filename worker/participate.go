@@ -66,6 +66,7 @@ func (w *Worker) Participate(p Participant) {
 			holdfast.ErrInvalid, p.Name))
 		return
 	}
+	w.databases.use(databaseUse{Kind: "participant", Name: p.Name, DB: p.DB, Concurrency: p.Concurrency})
 	w.participants = append(w.participants, p)
 	w.observer.Add(p.Name)
 }
@@ -141,7 +142,7 @@ func TypedParticipation[V, R any](do func(ctx context.Context, tx *gorm.DB, v V)
 // participate runs one participant until ctx is done and what it is doing is done.
 func (w *Worker) participate(ctx context.Context, p Participant) error {
 	w.observer.Begins(p.Name)
-	limit := w.poolOf(p.DB)
+	limit := w.databases.poolOf(p.DB)
 	run := &sagarun.Participant{Name: p.Name, Topic: p.Topic, UndoTopic: p.UndoTopic, DB: p.DB,
 		Do: sagarun.Participation(p.Do), Undo: sagarun.Participation(p.Undo),
 		UndoUncertain: p.UndoUncertain, Replies: w.broker}

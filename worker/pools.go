@@ -31,39 +31,28 @@ type pool struct {
 	slots chan struct{}
 }
 
-// pools returns the limited pools of the consumers and participants.
-func (w *Worker) findPools() map[*sql.DB]*pool {
+// findPools returns the limited pools of the consumers and participants.
+func (s *databaseSet) findPools() map[*sql.DB]*pool {
 	found := map[*sql.DB]*pool{}
-	use := func(what string, db *gorm.DB, concurrency int) {
-		if db == nil {
-			return
-		}
-		conns, err := db.DB()
+	for _, u := range s.uses {
+		conns, err := u.DB.DB()
 		if err != nil {
-			return // it has no pool that could be asked
+			continue // it has no pool that could be asked
 		}
 		most := conns.Stats().MaxOpenConnections
 		if most <= 0 {
-			return
+			continue
 		}
-		if concurrency == 0 {
-			concurrency = defaultConcurrency
+		if u.Concurrency == 0 {
+			u.Concurrency = defaultConcurrency
 		}
 		p := found[conns]
 		if p == nil {
 			p = &pool{most: most}
 			found[conns] = p
 		}
-		p.users = append(p.users, what)
-		p.want += concurrency
-	}
-	for _, c := range w.consumers {
-		if c.Handle != nil {
-			use("consumer "+c.Name, c.DB, c.Concurrency)
-		}
-	}
-	for _, p := range w.participants {
-		use("participant "+p.Name, p.DB, p.Concurrency)
+		p.users = append(p.users, u.String())
+		p.want += u.Concurrency
 	}
 	for _, p := range found {
 		p.slots = make(chan struct{}, p.room())
@@ -90,18 +79,27 @@ func (p *pool) tooSmall() (what, remedy string) {
 		"they handle %d at a time, so that one is left for what they send", users, p.want, p.most, p.room()), remedy
 }
 
-// comparePools finds pools that are smaller than what uses them, and says so.
-func (w *Worker) comparePools() {
-	w.pools = w.findPools()
-	for _, p := range w.pools {
-		if what, remedy := p.tooSmall(); what != "" {
-			w.o.Logger.Warn(what, "remedy", remedy)
-		}
+// comparePools finds pools that are smaller than what uses them, and says so. Call it
+// before anything is handled.
+func (s *databaseSet) comparePools() {
+	s.pools = s.findPools()
+	for _, t := range s.smallPools() {
+		s.o.Logger.Warn(t.What, "remedy", t.Remedy)
 	}
 }
 
+// smallPools are the pools that are too small.
+func (s *databaseSet) smallPools() (out []broker.Trouble) {
+	for _, p := range s.pools {
+		if what, remedy := p.tooSmall(); what != "" {
+			out = append(out, broker.Trouble{What: what, Remedy: remedy})
+		}
+	}
+	return out
+}
+
 // poolOf is the limited pool of a database; nil if it is not limited.
-func (w *Worker) poolOf(db *gorm.DB) *pool {
+func (s *databaseSet) poolOf(db *gorm.DB) *pool {
 	if db == nil {
 		return nil
 	}
@@ -109,7 +107,7 @@ func (w *Worker) poolOf(db *gorm.DB) *pool {
 	if err != nil {
 		return nil
 	}
-	return w.pools[conns]
+	return s.pools[conns]
 }
 
 // concurrency is how many handlers a subscription runs at a time.

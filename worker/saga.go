@@ -59,8 +59,8 @@ func (w *Worker) stepNames(plan core.Plan) bool {
 
 // sagaRunner runs the steps of this process's sagas.
 func (w *Worker) sagaRunner() *sagarun.Runner {
-	return &sagarun.Runner{Definitions: &w.sagas.defs, DB: w.o.DB, Database: w.stores.own,
-		OtherDatabase: w.tellOther, Calls: calls{w}, Waiting: calls{w}.waiting, Waiters: &w.sagas.waiters,
+	return &sagarun.Runner{Definitions: &w.sagas.defs, DB: w.o.DB, Database: w.databases.Own(),
+		OtherDatabase: w.databases.TellOther, Calls: calls{w}, Waiting: calls{w}.waiting, Waiters: &w.sagas.waiters,
 		Completed: func(id string, data json.RawMessage) { w.sagas.ends.tell(id, verdict{data: data}) }}
 }
 

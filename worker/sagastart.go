@@ -105,7 +105,7 @@ func (w *Worker) startSaga(ctx context.Context, name string,
 	id = w.sagaID(name, key)
 	in := sagas.Input{ID: id, Group: w.o.Group, Prefix: w.o.Prefix,
 		Name: name, Key: key, Plan: &c.Plan, Version: version, Data: data,
-		Tokens: !w.o.RollingUpgrade, StepNames: w.stepNames(c.Plan), Database: w.stores.own}
+		Tokens: !w.o.RollingUpgrade, StepNames: w.stepNames(c.Plan), Database: w.databases.Own()}
 	end = w.sagas.ends.expect(id) // before it can complete
 	id, _, err = sagas.Start(ctx, w.o.Temporal,
 		sagas.StartConfig{Prefix: w.o.Prefix, Fresh: fresh, TaskTimeout: w.o.TaskTimeout}, in)

@@ -87,7 +87,7 @@ func (w *Worker) startTemporal(fatal func(error)) (temporalWorkers, error) {
 
 // steps are the ports of the activities, filled.
 func (w *Worker) steps() *steps.Steps {
-	return &steps.Steps{Group: w.o.Group, Process: w.o.process, Broker: w.broker, DB: w.o.DB, Databases: ownDatabase{w},
+	return &steps.Steps{Group: w.o.Group, Process: w.o.process, Broker: w.broker, DB: w.o.DB, Databases: w.databases,
 		Callers: blocked{w.lanes}, Answers: &w.answers, MaxBody: w.o.MaxBody, LockTimeout: w.o.LockTimeout,
 		RemoteCheck: w.o.RemoteCheck, Handlers: w.handlers, Checkers: w.checkers, Compensations: w.compensations,
 		DeadLetterID: w.deadLetterID, Recovered: w.metrics.Recovered}

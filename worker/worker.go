@@ -2,7 +2,6 @@ package worker
 
 import (
 	"context"
-	"database/sql"
 	"errors"
 	"fmt"
 	"strings"
@@ -15,7 +14,6 @@ import (
 	"go.temporal.io/api/serviceerror"
 	"go.temporal.io/sdk/client"
 	"golang.org/x/sync/errgroup"
-	"gorm.io/gorm"
 
 	holdfast "github.com/holdfastmq/holdfast"
 	"github.com/holdfastmq/holdfast/broker"
@@ -46,17 +44,11 @@ type Worker struct {
 	metrics       *metrics.Metrics
 	alerts        *alerts.Alerter
 	observer      *observe.Observer
-	installations installations
 	sagas         sagaParts
 	attached      *attachment
-	pools         map[*sql.DB]*pool // set before anything is handled
-	stores        stores
+	databases     *databaseSet
+	peers         *peers
 	without       without
-	now           func() time.Time // this process's clock
-	namesake      namesake
-	lookAgain     time.Duration // after another process with this one's name was found
-	clockEvery    time.Duration // how often it is compared with the databases'
-	sweepEvery    time.Duration // how often old rows are deleted
 
 	broker *broker.Broker // set before ready is closed
 
@@ -90,8 +82,11 @@ func New(o Options) (*Worker, error) {
 		alerts: alerter, handlers: map[string]steps.Local{}, checkers: map[string]holdfast.Checker{},
 		activities: map[string]any{}, compensations: map[string]steps.Compensation{},
 		ready: make(chan struct{}), stopped: make(chan struct{}),
-		over: make(chan struct{}), stores: newStores(), now: time.Now,
-		lookAgain: lookAgain, clockEvery: 5 * time.Minute, sweepEvery: time.Hour}
+		over: make(chan struct{})}
+	w.databases = newDatabaseSet(databaseOptions{Group: o.Group, Instance: o.Instance, Own: o.DB,
+		Retention: o.Retention, OutcomesNeeded: w.outcomesNeeded, Logger: o.Logger, Alert: alerter.Alert})
+	w.peers = newPeers(peerOptions{Prefix: o.Prefix, Group: o.Group, Instance: o.Instance,
+		Temporal: o.Temporal != nil, Databases: w.databases, Logger: o.Logger, Alert: alerter.Alert})
 	w.observer = observe.New(o.Group, m, alerter, func(id string) { w.sagas.ends.look(id) })
 	w.lanes = lanes.New(w.laneOptions(), gate{w}, o.Temporal, w.rows())
 	return w, nil
@@ -149,7 +144,7 @@ func (w *Worker) run(ctx context.Context) error {
 	defer w.alerts.Start(ctx)()
 	defer w.observer.LeaveBreakers()
 
-	w.comparePools()
+	w.databases.comparePools()
 	defer w.broker.ShowTroubles(w.troubles)()
 	if w.o.Temporal == nil {
 		defer w.broker.ShowNoTemporal()()
@@ -183,11 +178,11 @@ func (w *Worker) run(ctx context.Context) error {
 	for _, p := range w.participants {
 		group.Go(func() error { return w.participate(running, p) })
 	}
-	defer w.showDatabases()()
+	defer w.broker.ShowDatabases(w.databases.statuses)()
 	group.Go(func() error { return w.broker.ConsumeExpired(running, w.expired) })
 	group.Go(func() error { return w.alerts.Take(running, w.broker, w.o.Prefix) })
-	group.Go(func() error { return w.sweep(running) })
-	group.Go(func() error { return w.comparePeers(running) })
+	group.Go(func() error { return w.databases.sweep(running) })
+	group.Go(func() error { return w.peers.watch(running, w.broker) })
 	close(w.ready)
 	w.sayWithout()
 	w.o.Logger.Info("holdfast runs", "group", w.o.Group, "instance", w.o.Instance, "consumers", len(w.consumers),
@@ -295,7 +290,7 @@ func (w *Worker) connect(ctx context.Context) error {
 		_ = w.broker.Close(ctx) // the first error is the one to know
 		return err
 	}
-	w.lanes.Connect(w.broker, w.stores.own)
+	w.lanes.Connect(w.broker, w.databases.Own())
 	return nil
 }
 
@@ -318,8 +313,8 @@ func (w *Worker) rows() lanes.Barrier {
 }
 
 func (w *Worker) prepare(ctx context.Context) error {
-	for _, db := range w.databases() {
-		if err := w.retry(ctx, "PostgreSQL", func() error { return w.meet(ctx, db) }); err != nil {
+	for _, db := range w.databases.each() {
+		if err := w.retry(ctx, "PostgreSQL", func() error { return w.databases.meet(ctx, db) }); err != nil {
 			return err
 		}
 	}
@@ -445,29 +440,3 @@ func (w *Worker) disconnect(ctx context.Context) {
 
 // closeTimeout bounds the closing of each kind of connection.
 const closeTimeout = 5 * time.Second
-
-// databases returns each database once.
-func (w *Worker) databases() []*gorm.DB {
-	var out []*gorm.DB
-	seen := map[*gorm.DB]bool{nil: true}
-	for _, db := range append([]*gorm.DB{w.o.DB}, w.consumerDBs()...) {
-		if !seen[db] {
-			seen[db] = true
-			out = append(out, db)
-		}
-	}
-	return out
-}
-
-func (w *Worker) consumerDBs() []*gorm.DB {
-	var out []*gorm.DB
-	for _, c := range w.consumers {
-		if c.Handle != nil {
-			out = append(out, c.DB)
-		}
-	}
-	for _, p := range w.participants {
-		out = append(out, p.DB)
-	}
-	return out
-}

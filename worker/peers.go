@@ -1,0 +1,70 @@
+package worker
+
+import (
+	"context"
+	"log/slog"
+	"time"
+
+	holdfast "github.com/holdfastmq/holdfast"
+	"github.com/holdfastmq/holdfast/broker"
+)
+
+// peersEvery is how often the other processes are asked for their databases.
+const peersEvery = 10 * time.Minute
+
+// peerOptions say who this process is among its peers.
+type peerOptions struct {
+	Prefix, Group, Instance string
+	// Temporal says that the process has Temporal: then other groups may not have its
+	// task queue.
+	Temporal bool
+	// Databases compares what others say of theirs.
+	Databases interface {
+		Compare(answers []broker.ProcessStatus)
+	}
+	Logger *slog.Logger
+	Alert  func(holdfast.Alert)
+}
+
+// peerBroker asks other processes.
+type peerBroker interface {
+	Ask(ctx context.Context, wait time.Duration) ([]broker.ProcessStatus, error)
+	// Answers reports whether p is this very process.
+	Answers(p broker.ProcessStatus) bool
+	SameTaskQueue(ctx context.Context, group string) ([]broker.Installation, error)
+}
+
+// peers compares this process with the others of its prefix.
+type peers struct {
+	// LookAgain is when they are asked again after one with this one's name was found.
+	// Change it before anything runs.
+	LookAgain time.Duration
+
+	o             peerOptions
+	namesake      namesake
+	installations installations
+}
+
+func newPeers(o peerOptions) *peers { return &peers{LookAgain: lookAgain, o: o} }
+
+// watch finds processes of this one's group, and of its consumers, that have another
+// database, or this one's name, and installations with its task queue, until ctx is done.
+func (p *peers) watch(ctx context.Context, b peerBroker) error {
+	next := time.NewTimer(peersEvery)
+	defer next.Stop()
+	for {
+		next.Reset(peersEvery)
+		p.compareInstallations(ctx, b)
+		if answers, err := b.Ask(ctx, 0); err == nil {
+			p.o.Databases.Compare(answers)
+			if p.compareNames(answers, b) {
+				next.Reset(p.LookAgain)
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-next.C:
+		}
+	}
+}
