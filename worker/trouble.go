@@ -16,11 +16,11 @@ func (w *Worker) troubles() (out []broker.Trouble) {
 				Remedy: "mend what the error names; it goes on by itself, and the Express lane goes on sending"})
 		}
 	}
-	out = append(out, w.databases.smallPools()...)
+	out = append(out, w.databases.SmallPools()...)
 	if d := w.sagas.waiters.Distrusted(); d.N > 0 {
 		out = append(out, distrusts(d))
 	}
-	if t := w.peers.sharedTaskQueue(); t.What != "" {
+	if t := w.peers.SharedTaskQueue(); t.What != "" {
 		out = append(out, t)
 	}
 	return append(out, w.alerts.Troubles()...)

@@ -18,9 +18,11 @@ import (
 	holdfast "github.com/holdfastmq/holdfast"
 	"github.com/holdfastmq/holdfast/broker"
 	"github.com/holdfastmq/holdfast/internal/alerts"
+	"github.com/holdfastmq/holdfast/internal/databases"
 	"github.com/holdfastmq/holdfast/internal/lanes"
 	"github.com/holdfastmq/holdfast/internal/metrics"
 	"github.com/holdfastmq/holdfast/internal/observe"
+	"github.com/holdfastmq/holdfast/internal/peers"
 	"github.com/holdfastmq/holdfast/internal/steps"
 	"github.com/holdfastmq/holdfast/internal/temporalerr"
 )
@@ -46,8 +48,8 @@ type Worker struct {
 	observer      *observe.Observer
 	sagas         sagaParts
 	attached      *attachment
-	databases     *databaseSet
-	peers         *peers
+	databases     *databases.Set
+	peers         *peers.Peers
 	without       without
 
 	broker *broker.Broker // set before ready is closed
@@ -83,9 +85,9 @@ func New(o Options) (*Worker, error) {
 		activities: map[string]any{}, compensations: map[string]steps.Compensation{},
 		ready: make(chan struct{}), stopped: make(chan struct{}),
 		over: make(chan struct{})}
-	w.databases = newDatabaseSet(databaseOptions{Group: o.Group, Instance: o.Instance, Own: o.DB,
+	w.databases = databases.New(databases.Options{Group: o.Group, Instance: o.Instance, Own: o.DB,
 		Retention: o.Retention, OutcomesNeeded: w.outcomesNeeded, Logger: o.Logger, Alert: alerter.Alert})
-	w.peers = newPeers(peerOptions{Prefix: o.Prefix, Group: o.Group, Instance: o.Instance,
+	w.peers = peers.New(peers.Options{Prefix: o.Prefix, Group: o.Group, Instance: o.Instance,
 		Temporal: o.Temporal != nil, Databases: w.databases, Logger: o.Logger, Alert: alerter.Alert})
 	w.observer = observe.New(o.Group, m, alerter, func(id string) { w.sagas.ends.look(id) })
 	w.lanes = lanes.New(w.laneOptions(), gate{w}, o.Temporal, w.rows())
@@ -144,7 +146,7 @@ func (w *Worker) run(ctx context.Context) error {
 	defer w.alerts.Start(ctx)()
 	defer w.observer.LeaveBreakers()
 
-	w.databases.comparePools()
+	w.databases.ComparePools()
 	defer w.broker.ShowTroubles(w.troubles)()
 	if w.o.Temporal == nil {
 		defer w.broker.ShowNoTemporal()()
@@ -178,11 +180,11 @@ func (w *Worker) run(ctx context.Context) error {
 	for _, p := range w.participants {
 		group.Go(func() error { return w.participate(running, p) })
 	}
-	defer w.broker.ShowDatabases(w.databases.statuses)()
+	defer w.broker.ShowDatabases(w.databases.Statuses)()
 	group.Go(func() error { return w.broker.ConsumeExpired(running, w.expired) })
 	group.Go(func() error { return w.alerts.Take(running, w.broker, w.o.Prefix) })
-	group.Go(func() error { return w.databases.sweep(running) })
-	group.Go(func() error { return w.peers.watch(running, w.broker) })
+	group.Go(func() error { return w.databases.Sweep(running) })
+	group.Go(func() error { return w.peers.Watch(running, w.broker) })
 	close(w.ready)
 	w.sayWithout()
 	w.o.Logger.Info("holdfast runs", "group", w.o.Group, "instance", w.o.Instance, "consumers", len(w.consumers),
@@ -313,8 +315,8 @@ func (w *Worker) rows() lanes.Barrier {
 }
 
 func (w *Worker) prepare(ctx context.Context) error {
-	for _, db := range w.databases.each() {
-		if err := w.retry(ctx, "PostgreSQL", func() error { return w.databases.meet(ctx, db) }); err != nil {
+	for _, db := range w.databases.All() {
+		if err := w.retry(ctx, "PostgreSQL", func() error { return w.databases.Meet(ctx, db) }); err != nil {
 			return err
 		}
 	}

@@ -1,4 +1,4 @@
-package worker
+package databases
 
 import (
 	"context"
@@ -97,7 +97,7 @@ func howLong(d time.Duration) string {
 }
 
 // readClock asks a database's clock.
-func (s *databaseSet) readClock(ctx context.Context, db *gorm.DB) (reading, error) {
+func (s *Set) readClock(ctx context.Context, db *gorm.DB) (reading, error) {
 	began, process := time.Now(), s.Now()
 	now, err := barrier.Clock(ctx, db)
 	took := time.Since(began)
@@ -106,7 +106,7 @@ func (s *databaseSet) readClock(ctx context.Context, db *gorm.DB) (reading, erro
 
 // watchClock compares this process's clock with a database's, and reports whether
 // old rows are to be deleted now, and how old they have to be at least.
-func (s *databaseSet) watchClock(ctx context.Context, db *gorm.DB) (age time.Duration, sweep bool) {
+func (s *Set) watchClock(ctx context.Context, db *gorm.DB) (age time.Duration, sweep bool) {
 	r, err := s.readClock(ctx, db)
 	if err != nil {
 		s.o.Logger.Debug("the database's clock was not read", "error", err)

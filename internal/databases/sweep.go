@@ -1,4 +1,4 @@
-package worker
+package databases
 
 import (
 	"context"
@@ -18,9 +18,9 @@ const (
 	keepSteps = 366 * 24 * time.Hour
 )
 
-// sweep deletes the rows that are older than the retention, once an hour, where no
+// Sweep deletes the rows that are older than the retention, once an hour, where no
 // clock is in doubt. This process's clock has no say in how old a row is.
-func (s *databaseSet) sweep(ctx context.Context) error {
+func (s *Set) Sweep(ctx context.Context) error {
 	tick := time.NewTicker(s.ClockEvery)
 	defer tick.Stop()
 	for {
@@ -37,7 +37,7 @@ func (s *databaseSet) sweep(ctx context.Context) error {
 	}
 }
 
-func (s *databaseSet) sweepOne(ctx context.Context, db *gorm.DB, age time.Duration) {
+func (s *Set) sweepOne(ctx context.Context, db *gorm.DB, age time.Duration) {
 	var rows int64
 	var err error
 	removals := []func(context.Context, *gorm.DB, time.Duration, int) (int64, error){barrier.DeleteInbox, deleteSteps}

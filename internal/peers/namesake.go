@@ -1,4 +1,4 @@
-package worker
+package peers
 
 import (
 	"fmt"
@@ -28,7 +28,7 @@ const lookAgain = time.Minute
 const sameInstanceRemedy = "give each process an Options.Instance of its own, such as its pod's name, or leave it empty"
 
 // compareNames reports whether another process of the group has this one's name.
-func (p *peers) compareNames(answers []broker.ProcessStatus, b peerBroker) bool {
+func (p *Peers) compareNames(answers []broker.ProcessStatus, b peerBroker) bool {
 	n := 0
 	for _, a := range answers {
 		if a.Instance == p.o.Instance && a.HasGroup(p.o.Group) && !b.Answers(a) {

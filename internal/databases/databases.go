@@ -1,4 +1,4 @@
-package worker
+package databases
 
 import (
 	"cmp"
@@ -18,8 +18,8 @@ import (
 	"github.com/holdfastmq/holdfast/broker"
 )
 
-// databaseOptions are what a process wants of its databases.
-type databaseOptions struct {
+// Options are what a process wants of its databases.
+type Options struct {
 	Group, Instance string
 	// Own is the database of the local transactions; it may be nil.
 	Own *gorm.DB
@@ -32,31 +32,31 @@ type databaseOptions struct {
 	Alert          func(holdfast.Alert)
 }
 
-// databaseUse is what has rows in a database: a consumer or a participant.
-type databaseUse struct {
+// Use is what has rows in a database: a consumer or a participant.
+type Use struct {
 	Kind, Name  string
 	DB          *gorm.DB
 	Concurrency int // how many messages it handles at once; 0: the default
 }
 
-func (u databaseUse) String() string { return u.Kind + " " + u.Name }
+func (u Use) String() string { return u.Kind + " " + u.Name }
 
-// databaseSet is the databases of a process, and what it knows of them.
-type databaseSet struct {
+// Set is the databases of a process, and what it knows of them.
+type Set struct {
 	// Now is this process's clock. It is compared with the databases' every ClockEvery,
 	// and old rows are deleted every SweepEvery. Change them before anything runs.
 	Now                    func() time.Time
 	ClockEvery, SweepEvery time.Duration
 
-	o    databaseOptions
-	uses []databaseUse
+	o    Options
+	uses []Use
 	all  []*gorm.DB // each once
 
 	// own is the identity of o.Own, identities are those of all; read at the start, and
 	// not changed once the worker is ready.
 	own        string
 	identities map[*gorm.DB]string
-	pools      map[*sql.DB]*pool // set before anything is handled
+	pools      map[*sql.DB]*Pool // set before anything is handled
 
 	// differ says that another process of the group has another database.
 	differ atomic.Bool
@@ -66,30 +66,30 @@ type databaseSet struct {
 	clocks map[*gorm.DB]*dbClock // how the databases' clocks are
 }
 
-func newDatabaseSet(o databaseOptions) *databaseSet {
-	s := &databaseSet{Now: time.Now, ClockEvery: 5 * time.Minute, SweepEvery: time.Hour, o: o,
+func New(o Options) *Set {
+	s := &Set{Now: time.Now, ClockEvery: 5 * time.Minute, SweepEvery: time.Hour, o: o,
 		identities: map[*gorm.DB]string{}, told: map[string]bool{}, clocks: map[*gorm.DB]*dbClock{}}
 	s.add(o.Own)
 	return s
 }
 
-// use adds the database of a consumer or a participant. Call it before anything runs.
-func (s *databaseSet) use(u databaseUse) {
+// Use adds the database of a consumer or a participant. Call it before anything runs.
+func (s *Set) Use(u Use) {
 	s.uses = append(s.uses, u)
 	s.add(u.DB)
 }
 
-func (s *databaseSet) add(db *gorm.DB) {
+func (s *Set) add(db *gorm.DB) {
 	if db != nil && !slices.Contains(s.all, db) {
 		s.all = append(s.all, db)
 	}
 }
 
-// each returns each database once.
-func (s *databaseSet) each() []*gorm.DB { return s.all }
+// All returns each database once.
+func (s *Set) All() []*gorm.DB { return s.all }
 
-// meet finds that the tables are there, and whose they are.
-func (s *databaseSet) meet(ctx context.Context, db *gorm.DB) error {
+// Meet finds that the tables are there, and whose they are.
+func (s *Set) Meet(ctx context.Context, db *gorm.DB) error {
 	if err := barrier.CheckMigrated(ctx, db); err != nil {
 		return err
 	}
@@ -109,7 +109,7 @@ func (s *databaseSet) meet(ctx context.Context, db *gorm.DB) error {
 
 // Other returns an error if work that was begun in a database is nothing
 // that this process can know of.
-func (s *databaseSet) Other(want string) error {
+func (s *Set) Other(want string) error {
 	if want == "" || s.own == "" || want == s.own {
 		return nil
 	}
@@ -119,7 +119,7 @@ func (s *databaseSet) Other(want string) error {
 }
 
 // TellOther says, once for each, that this process is asked about another database.
-func (s *databaseSet) TellOther(err *barrier.OtherDatabaseError) {
+func (s *Set) TellOther(err *barrier.OtherDatabaseError) {
 	s.tellOnce("asked "+err.Want, holdfast.Alert{Kind: holdfast.AlertOtherDatabase, Group: s.o.Group,
 		Reason: fmt.Sprintf("process %s was asked about work that was begun in another database: %v", s.o.Instance, err),
 		Remedy: otherRemedy})
@@ -128,7 +128,7 @@ func (s *databaseSet) TellOther(err *barrier.OtherDatabaseError) {
 const otherRemedy = "stop the process that has the wrong database, or give its environment " +
 	"a prefix or virtual host of its own; what waits goes on by itself once a process with the right database runs"
 
-func (s *databaseSet) tellOnce(what string, a holdfast.Alert) {
+func (s *Set) tellOnce(what string, a holdfast.Alert) {
 	s.mu.Lock()
 	known := s.told[what] || len(s.told) >= 100 // who asks cannot make it grow without end
 	s.told[what] = true
@@ -140,8 +140,8 @@ func (s *databaseSet) tellOnce(what string, a holdfast.Alert) {
 	s.o.Alert(a)
 }
 
-// statuses are what others may see of the databases.
-func (s *databaseSet) statuses() (out []broker.DatabaseStatus) {
+// Statuses are what others may see of the databases.
+func (s *Set) Statuses() (out []broker.DatabaseStatus) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, db := range s.all {
@@ -158,7 +158,7 @@ func (s *databaseSet) statuses() (out []broker.DatabaseStatus) {
 }
 
 // consumersOf names the consumers and participants whose rows are in db.
-func (s *databaseSet) consumersOf(db *gorm.DB) (names []string) {
+func (s *Set) consumersOf(db *gorm.DB) (names []string) {
 	for _, u := range s.uses {
 		if u.DB == db {
 			names = append(names, u.Name)
@@ -169,14 +169,14 @@ func (s *databaseSet) consumersOf(db *gorm.DB) (names []string) {
 }
 
 // Own is the identity of the database of the local transactions; empty: there is none.
-func (s *databaseSet) Own() string { return s.own }
+func (s *Set) Own() string { return s.own }
 
 // Differ reports whether another process of the group has another database.
-func (s *databaseSet) Differ() bool { return s.differ.Load() }
+func (s *Set) Differ() bool { return s.differ.Load() }
 
 // Compare finds processes of this one's group, and of its consumers, that have another
 // database.
-func (s *databaseSet) Compare(answers []broker.ProcessStatus) {
+func (s *Set) Compare(answers []broker.ProcessStatus) {
 	differ := false
 	for _, p := range answers {
 		differ = s.comparePeer(p) || differ
@@ -185,7 +185,7 @@ func (s *databaseSet) Compare(answers []broker.ProcessStatus) {
 }
 
 // comparePeer reports whether p is of this process's group, and has another database.
-func (s *databaseSet) comparePeer(p broker.ProcessStatus) (differs bool) {
+func (s *Set) comparePeer(p broker.ProcessStatus) (differs bool) {
 	for _, theirs := range p.Databases {
 		if theirs.Identity == "" {
 			continue

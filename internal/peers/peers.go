@@ -1,4 +1,4 @@
-package worker
+package peers
 
 import (
 	"context"
@@ -12,8 +12,8 @@ import (
 // peersEvery is how often the other processes are asked for their databases.
 const peersEvery = 10 * time.Minute
 
-// peerOptions say who this process is among its peers.
-type peerOptions struct {
+// Options say who this process is among its peers.
+type Options struct {
 	Prefix, Group, Instance string
 	// Temporal says that the process has Temporal: then other groups may not have its
 	// task queue.
@@ -34,22 +34,22 @@ type peerBroker interface {
 	SameTaskQueue(ctx context.Context, group string) ([]broker.Installation, error)
 }
 
-// peers compares this process with the others of its prefix.
-type peers struct {
+// Peers compares this process with the others of its prefix.
+type Peers struct {
 	// LookAgain is when they are asked again after one with this one's name was found.
 	// Change it before anything runs.
 	LookAgain time.Duration
 
-	o             peerOptions
+	o             Options
 	namesake      namesake
 	installations installations
 }
 
-func newPeers(o peerOptions) *peers { return &peers{LookAgain: lookAgain, o: o} }
+func New(o Options) *Peers { return &Peers{LookAgain: lookAgain, o: o} }
 
-// watch finds processes of this one's group, and of its consumers, that have another
+// Watch finds processes of this one's group, and of its consumers, that have another
 // database, or this one's name, and installations with its task queue, until ctx is done.
-func (p *peers) watch(ctx context.Context, b peerBroker) error {
+func (p *Peers) Watch(ctx context.Context, b peerBroker) error {
 	next := time.NewTimer(peersEvery)
 	defer next.Stop()
 	for {

@@ -1,4 +1,4 @@
-package worker
+package peers
 
 import (
 	"context"
@@ -18,7 +18,7 @@ type installations struct {
 }
 
 // compareInstallations looks for them. Names that are in use go on: it is told.
-func (p *peers) compareInstallations(ctx context.Context, b peerBroker) {
+func (p *Peers) compareInstallations(ctx context.Context, b peerBroker) {
 	if !p.o.Temporal || p.o.Group == "" {
 		return
 	}
@@ -32,14 +32,14 @@ func (p *peers) compareInstallations(ctx context.Context, b peerBroker) {
 	p.installations.same = same
 	p.installations.mu.Unlock()
 	if news {
-		t := p.sharedTaskQueue()
+		t := p.SharedTaskQueue()
 		p.o.Logger.Error(t.What, "remedy", t.Remedy)
 	}
 }
 
-// sharedTaskQueue is about installations with the same task queue; about nothing where there are
+// SharedTaskQueue is about installations with the same task queue; about nothing where there are
 // none.
-func (p *peers) sharedTaskQueue() (t broker.Trouble) {
+func (p *Peers) SharedTaskQueue() (t broker.Trouble) {
 	p.installations.mu.Lock()
 	defer p.installations.mu.Unlock()
 	var names []string
