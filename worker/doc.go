@@ -42,7 +42,6 @@
 //	sagaends.go   callers that are told of a saga's end in this process
 //	sagareplies.go participants' replies
 //	participate.go Participate: steps of sagas
-//	sweep.go      the retention of rows
 //	attach.go     what this process does for Temporal, and since when
 //	temporal.go   Temporal workers and search attributes
 package worker

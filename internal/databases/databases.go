@@ -1,3 +1,7 @@
+// Package databases is what a process does with its databases beside the work of its
+// handlers: it finds whose they are, compares their clocks with its own, deletes old rows,
+// and keeps connections of a limited pool for what handlers send. Package worker fills the
+// Set with the databases of its consumers and participants.
 package databases
 
 import (
@@ -66,6 +70,7 @@ type Set struct {
 	clocks map[*gorm.DB]*dbClock // how the databases' clocks are
 }
 
+// New returns the databases of a process: o.Own, until Use adds others.
 func New(o Options) *Set {
 	s := &Set{Now: time.Now, ClockEvery: 5 * time.Minute, SweepEvery: time.Hour, o: o,
 		identities: map[*gorm.DB]string{}, told: map[string]bool{}, clocks: map[*gorm.DB]*dbClock{}}

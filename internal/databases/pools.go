@@ -123,8 +123,8 @@ func (p *Pool) Concurrency(want int) int {
 
 // Handling calls handle when there is a connection for it. That there is none for
 // so long is no fault of the message.
-func (p *Pool) Handling(handle func(context.Context, broker.Delivery) error) func(context.Context,
-	broker.Delivery) error {
+func (p *Pool) Handling(
+	handle func(context.Context, broker.Delivery) error) func(context.Context, broker.Delivery) error {
 	if p == nil || len(p.users) == 1 { // its concurrency is the limit
 		return handle
 	}

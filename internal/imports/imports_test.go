@@ -39,13 +39,16 @@ var mayImport = map[string][]string{
 	"internal/sagarun": {"", "activities", "barrier", "broker", "saga", "saga/core", "internal/blame", "internal/fault", "internal/guard"},
 	"worker": {"", "activities", "barrier", "broker", "workflows", "workflows/transactions", "workflows/deadletters", "workflows/sagas",
 		"compensation", "saga", "saga/core", "internal/fault", "internal/guard", "internal/sagarun", "internal/shell",
-		"internal/alerts", "internal/lanes", "internal/metrics", "internal/observe", "internal/steps", "internal/temporalerr"},
+		"internal/alerts", "internal/databases", "internal/lanes", "internal/metrics", "internal/observe", "internal/peers",
+		"internal/steps", "internal/temporalerr"},
 
 	// The insides of worker.
 	"internal/metrics":     {"", "activities", "broker"},
 	"internal/alerts":      {"", "activities", "broker", "internal/guard", "internal/metrics"},
 	"internal/observe":     {"", "activities", "broker", "workflows", "internal/metrics"},
 	"internal/temporalerr": {""},
+	"internal/databases":   {"", "barrier", "broker"},
+	"internal/peers":       {"", "broker", "workflows"},
 	"internal/lanes":       {"", "activities", "barrier", "workflows", "workflows/transactions", "internal/fault", "internal/temporalerr"},
 	"internal/steps":       {"", "activities", "barrier", "broker", "workflows/deadletters", "internal/guard"},
 

@@ -50,7 +50,8 @@ func (p *Peers) SharedTaskQueue() (t broker.Trouble) {
 		return t
 	}
 	return broker.Trouble{What: fmt.Sprintf("its task queue in Temporal, %s, is also that of %s: "+
-		"in one namespace the processes of each run what the other one begins", workflows.TaskQueue(p.o.Prefix, p.o.Group), strings.Join(names, ", ")),
+		"in one namespace the processes of each run what the other one begins",
+		workflows.TaskQueue(p.o.Prefix, p.o.Group), strings.Join(names, ", ")),
 		Remedy: "give one of them another namespace, or another prefix or group without a dot, " +
 			"once its transactions and sagas have ended: docs/security.md#which-installation"}
 }

@@ -1,3 +1,6 @@
+// Package peers compares a process with the others of its prefix while it runs: whether
+// they have other databases, its name, or, as another installation, its task queue. People
+// are told; nothing stops. Package worker runs it.
 package peers
 
 import (
@@ -9,8 +12,8 @@ import (
 	"github.com/holdfastmq/holdfast/broker"
 )
 
-// peersEvery is how often the other processes are asked for their databases.
-const peersEvery = 10 * time.Minute
+// every is how often the other processes are asked.
+const every = 10 * time.Minute
 
 // Options say who this process is among its peers.
 type Options struct {
@@ -45,15 +48,16 @@ type Peers struct {
 	installations installations
 }
 
+// New returns what compares the process that o describes.
 func New(o Options) *Peers { return &Peers{LookAgain: lookAgain, o: o} }
 
 // Watch finds processes of this one's group, and of its consumers, that have another
 // database, or this one's name, and installations with its task queue, until ctx is done.
 func (p *Peers) Watch(ctx context.Context, b peerBroker) error {
-	next := time.NewTimer(peersEvery)
+	next := time.NewTimer(every)
 	defer next.Stop()
 	for {
-		next.Reset(peersEvery)
+		next.Reset(every)
 		p.compareInstallations(ctx, b)
 		if answers, err := b.Ask(ctx, 0); err == nil {
 			p.o.Databases.Compare(answers)
