@@ -7,6 +7,7 @@ import (
 	holdfast "github.com/holdfastmq/holdfast"
 	"github.com/holdfastmq/holdfast/activities"
 	"github.com/holdfastmq/holdfast/broker"
+	"github.com/holdfastmq/holdfast/internal/signals"
 	"github.com/holdfastmq/holdfast/saga/core"
 	"github.com/holdfastmq/holdfast/workflows/sagas"
 )
@@ -96,12 +97,12 @@ func (w *Worker) reply(ctx context.Context, r broker.SagaReply) error {
 	signal := sagas.Reply{Step: r.Step, Undo: r.Undo, Outcome: core.OutcomeKind(r.Outcome),
 		Class: r.Class, Reason: r.Reason, Result: r.Result,
 		Token: r.Token, Topic: r.Topic}
-	told, err := w.tell(ctx, r.Workflow, sagas.SignalReply, signal)
+	told, err := signals.Send(ctx, w.o.Temporal, r.Workflow, sagas.SignalReply, signal)
 	if errors.Is(err, holdfast.ErrInvalid) {
 		// Temporal takes no such signal: the saga has to know at least that.
 		signal.Outcome, signal.Class, signal.Result = core.OutcomeFailed, holdfast.ClassPermanent, nil
 		signal.Reason = "the reply of participant " + r.Participant + " cannot be passed on: " + err.Error()
-		told, err = w.tell(ctx, r.Workflow, sagas.SignalReply, signal)
+		told, err = signals.Send(ctx, w.o.Temporal, r.Workflow, sagas.SignalReply, signal)
 	}
 	if err == nil && !told {
 		w.late(r, "the saga has ended, or never was")

@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/holdfastmq/holdfast/broker"
+	"github.com/holdfastmq/holdfast/internal/signals"
 	"github.com/holdfastmq/holdfast/internal/temporalerr"
 	"github.com/holdfastmq/holdfast/workflows"
 	"github.com/holdfastmq/holdfast/workflows/transactions"
@@ -89,7 +90,7 @@ func (w *Worker) wake(ctx context.Context, infos []*workflowpb.WorkflowExecution
 		}
 		woken++
 		telling.Go(func() error {
-			_, err := w.tell(ctx, info.GetExecution().GetWorkflowId(), transactions.UpdateRecheck,
+			_, err := signals.Send(ctx, w.o.Temporal, info.GetExecution().GetWorkflowId(), transactions.UpdateRecheck,
 				transactions.Request{Operator: wakeOperator, Reason: reason, Unrouted: true})
 			return err
 		})

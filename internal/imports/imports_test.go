@@ -40,13 +40,14 @@ var mayImport = map[string][]string{
 	"worker": {"", "activities", "barrier", "broker", "workflows", "workflows/transactions", "workflows/deadletters", "workflows/sagas",
 		"compensation", "saga", "saga/core", "internal/fault", "internal/guard", "internal/sagarun", "internal/shell",
 		"internal/alerts", "internal/databases", "internal/lanes", "internal/metrics", "internal/observe", "internal/peers",
-		"internal/steps", "internal/temporalerr"},
+		"internal/signals", "internal/steps", "internal/temporalerr"},
 
 	// The insides of worker.
 	"internal/metrics":     {"", "activities", "broker"},
 	"internal/alerts":      {"", "activities", "broker", "internal/guard", "internal/metrics"},
 	"internal/observe":     {"", "activities", "broker", "workflows", "internal/metrics"},
 	"internal/temporalerr": {""},
+	"internal/signals":     {"", "broker", "internal/temporalerr"},
 	"internal/databases":   {"", "barrier", "broker"},
 	"internal/peers":       {"", "broker", "workflows"},
 	"internal/lanes":       {"", "activities", "barrier", "workflows", "workflows/transactions", "internal/fault", "internal/temporalerr"},
