@@ -3,31 +3,74 @@ package worker
 import (
 	"context"
 	"fmt"
+	"log/slog"
+	"sync"
 	"time"
+
+	"go.temporal.io/api/workflowservice/v1"
+	"gorm.io/gorm"
 
 	holdfast "github.com/holdfastmq/holdfast"
 	"github.com/holdfastmq/holdfast/barrier"
 	"github.com/holdfastmq/holdfast/broker"
+	"github.com/holdfastmq/holdfast/internal/signals"
 )
 
 // noteTimeout bounds the note in the database that queues were made again.
 const noteTimeout = 10 * time.Second
 
+// memoryOptions say whose consumers are remembered, and where.
+type memoryOptions struct {
+	Prefix, Group, Namespace string
+	// Sends says that the process sends: it has a group.
+	Sends bool
+	// DB is the group's database; it may be nil.
+	DB *gorm.DB
+	// Temporal is nil in a process that has none.
+	Temporal memoryTemporal
+	Logger   *slog.Logger
+	Alert    func(holdfast.Alert)
+}
+
+// memoryTemporal is what a memory needs of Temporal's client.
+type memoryTemporal interface {
+	signals.Temporal
+	ListWorkflow(ctx context.Context,
+		r *workflowservice.ListWorkflowExecutionsRequest) (*workflowservice.ListWorkflowExecutionsResponse, error)
+}
+
+// memoryBroker is what a memory needs of a broker.
+type memoryBroker interface {
+	Recall(ctx context.Context, known []broker.Bound) error
+	Learn(ctx context.Context, o broker.Learning) error
+}
+
+// memory is what a process remembers of the consumers of its prefix.
+type memory struct {
+	o      memoryOptions
+	noting sync.WaitGroup // what is being noted, or told, meanwhile
+}
+
+func newMemory(o memoryOptions) *memory { return &memory{o: o} }
+
+// finish waits until all is noted and told.
+func (m *memory) finish() { m.noting.Wait() }
+
 // recall makes the queues of the consumers that the group's processes have known,
 // where they are missing, before anything is published.
-func (w *Worker) recall(ctx context.Context) error {
-	known, err := w.knownConsumers(ctx)
+func (m *memory) recall(ctx context.Context, b memoryBroker) error {
+	known, err := m.knownConsumers(ctx)
 	if err != nil {
 		return err
 	}
-	return w.broker.Recall(ctx, known)
+	return b.Recall(ctx, known)
 }
 
-func (w *Worker) knownConsumers(ctx context.Context) (out []broker.Bound, err error) {
-	if w.o.DB == nil {
+func (m *memory) knownConsumers(ctx context.Context) (out []broker.Bound, err error) {
+	if m.o.DB == nil {
 		return nil, nil
 	}
-	known, err := barrier.KnownConsumers(ctx, w.o.DB, w.o.Prefix)
+	known, err := barrier.KnownConsumers(ctx, m.o.DB, m.o.Prefix)
 	for _, c := range known {
 		out = append(out, broker.Bound{Name: c.Name, Topics: c.Topics, Age: c.Seen})
 	}
@@ -36,18 +79,20 @@ func (w *Worker) knownConsumers(ctx context.Context) (out []broker.Bound, err er
 
 // learn remembers the consumers of all processes, in the group's database where it
 // has one.
-func (w *Worker) learn(ctx context.Context) error { return w.broker.Learn(ctx, w.learning(ctx)) }
+func (m *memory) learn(ctx context.Context, b memoryBroker) error {
+	return b.Learn(ctx, m.learning(ctx))
+}
 
-func (w *Worker) learning(ctx context.Context) broker.Learning {
-	l := broker.Learning{News: w.consumersBegan(ctx)}
-	if w.o.DB != nil {
-		l.Load = w.knownConsumers
+func (m *memory) learning(ctx context.Context) broker.Learning {
+	l := broker.Learning{News: m.consumersBegan(ctx)}
+	if m.o.DB != nil {
+		l.Load = m.knownConsumers
 		l.Save = func(ctx context.Context, seen []broker.Bound) error {
 			cs := make([]barrier.KnownConsumer, len(seen))
 			for i, c := range seen {
 				cs[i] = barrier.KnownConsumer{Name: c.Name, Topics: c.Topics}
 			}
-			return barrier.SaveConsumers(ctx, w.o.DB, w.o.Prefix, cs)
+			return barrier.SaveConsumers(ctx, m.o.DB, m.o.Prefix, cs)
 		}
 	}
 	return l
@@ -55,29 +100,29 @@ func (w *Worker) learning(ctx context.Context) broker.Learning {
 
 // remade tells that queues were missing. It is called while a connection waits for
 // it: the note in the database is written meanwhile.
-func (w *Worker) remade(r broker.Remade) {
-	w.alerts.Alert(holdfast.Alert{Kind: holdfast.AlertQueuesLost, At: r.At, Group: w.o.Group, Reason: r.String(),
+func (m *memory) remade(r broker.Remade) {
+	m.o.Alert(holdfast.Alert{Kind: holdfast.AlertQueuesLost, At: r.At, Group: m.o.Group, Reason: r.String(),
 		Remedy: "see docs/runbook/empty-broker.md: which messages were lost, and how to send them again; " +
 			"a consumer that is gone on purpose: `holdfast consumers forget NAME`"})
-	if w.o.DB == nil || !w.sender || len(r.Consumers) == 0 {
+	if m.o.DB == nil || !m.o.Sends || len(r.Consumers) == 0 {
 		return
 	}
 	var names []string
 	for _, c := range r.Consumers {
 		names = append(names, c.Name)
 	}
-	w.noting.Go(func() {
+	m.noting.Go(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), noteTimeout)
 		defer cancel()
-		if err := barrier.NoteRemade(ctx, w.o.DB, w.o.Prefix, names, r.String()); err != nil {
-			w.o.Logger.Warn("that queues were made again could not be noted for doctor", "error", err)
+		if err := barrier.NoteRemade(ctx, m.o.DB, m.o.Prefix, names, r.String()); err != nil {
+			m.o.Logger.Warn("that queues were made again could not be noted for doctor", "error", err)
 		}
 	})
 }
 
 // expired tells that a policy takes dead letters out of their queue.
-func (w *Worker) expired(e broker.Expired) {
-	w.alerts.Alert(holdfast.Alert{Kind: holdfast.AlertDeadLettersExpire, Group: w.o.Group,
+func (m *memory) expired(e broker.Expired) {
+	m.o.Alert(holdfast.Alert{Kind: holdfast.AlertDeadLettersExpire, Group: m.o.Group,
 		Reason: fmt.Sprintf("dead letters leave the queue %s, and are put back as long as a process runs: %s",
 			e.Queue, e.Why),
 		Remedy: "exclude the queues of Holdfast from that policy (see docs/runbook/policy.md), " +

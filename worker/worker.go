@@ -50,7 +50,8 @@ type Worker struct {
 	attached      *attachment
 	databases     *databases.Set
 	peers         *peers.Peers
-	without       without
+	keeper        *keeper
+	memory        *memory
 
 	broker *broker.Broker // set before ready is closed
 
@@ -61,7 +62,6 @@ type Worker struct {
 	owned   *owned             // nil: from New
 	stopped chan struct{}      // closed when nothing new may be sent
 	sending sync.WaitGroup     // callers inside; none is added once stopped is closed
-	noting  sync.WaitGroup     // notes that are being written into the database
 	over    chan struct{}      // closed when Run has returned
 	runErr  error              // what it returned; valid once over is closed
 }
@@ -85,12 +85,17 @@ func New(o Options) (*Worker, error) {
 		activities: map[string]any{}, compensations: map[string]steps.Compensation{},
 		ready: make(chan struct{}), stopped: make(chan struct{}),
 		over: make(chan struct{})}
-	w.databases = databases.New(databases.Options{Group: o.Group, Instance: o.Instance, Own: o.DB,
-		Retention: o.Retention, OutcomesNeeded: w.outcomesNeeded, Logger: o.Logger, Alert: alerter.Alert})
-	w.peers = peers.New(peers.Options{Prefix: o.Prefix, Group: o.Group, Instance: o.Instance,
-		Temporal: o.Temporal != nil, Databases: w.databases, Logger: o.Logger, Alert: alerter.Alert})
 	w.observer = observe.New(o.Group, m, alerter, func(id string) { w.sagas.ends.look(id) })
 	w.lanes = lanes.New(w.laneOptions(), gate{w}, o.Temporal, w.rows())
+	w.keeper = newKeeper(keeperOptions{Prefix: o.Prefix, Group: o.Group, IDs: w.idPrefix(), Sends: w.sender,
+		Window: o.KeeperWindow, CheckAfter: o.CheckAfter, TaskTimeout: o.TaskTimeout, Temporal: o.Temporal,
+		Trouble: w.attached.why, Lanes: w.lanes, Metrics: m, Logger: o.Logger, Alert: alerter.Alert})
+	w.memory = newMemory(memoryOptions{Prefix: o.Prefix, Group: o.Group, Namespace: o.Namespace, Sends: w.sender,
+		DB: o.DB, Temporal: o.Temporal, Logger: o.Logger, Alert: alerter.Alert})
+	w.databases = databases.New(databases.Options{Group: o.Group, Instance: o.Instance, Own: o.DB,
+		Retention: o.Retention, OutcomesNeeded: w.keeper.outcomesNeeded, Logger: o.Logger, Alert: alerter.Alert})
+	w.peers = peers.New(peers.Options{Prefix: o.Prefix, Group: o.Group, Instance: o.Instance,
+		Temporal: o.Temporal != nil, Databases: w.databases, Logger: o.Logger, Alert: alerter.Alert})
 	return w, nil
 }
 
@@ -171,8 +176,8 @@ func (w *Worker) run(ctx context.Context) error {
 	}
 	if w.sender {
 		defer func() { w.drain(drainUntil.Load()) }()
-		group.Go(func() error { return w.keep(running) })
-		group.Go(func() error { return w.learn(running) })
+		group.Go(func() error { return w.keeper.keep(running) })
+		group.Go(func() error { return w.memory.learn(running, w.broker) })
 	}
 	for _, c := range w.consumers {
 		group.Go(func() error { return w.consume(running, c) })
@@ -181,12 +186,12 @@ func (w *Worker) run(ctx context.Context) error {
 		group.Go(func() error { return w.participate(running, p) })
 	}
 	defer w.broker.ShowDatabases(w.databases.Statuses)()
-	group.Go(func() error { return w.broker.ConsumeExpired(running, w.expired) })
+	group.Go(func() error { return w.broker.ConsumeExpired(running, w.memory.expired) })
 	group.Go(func() error { return w.alerts.Take(running, w.broker, w.o.Prefix) })
 	group.Go(func() error { return w.databases.Sweep(running) })
 	group.Go(func() error { return w.peers.Watch(running, w.broker) })
 	close(w.ready)
-	w.sayWithout()
+	w.keeper.sayWithout()
 	w.o.Logger.Info("holdfast runs", "group", w.o.Group, "instance", w.o.Instance, "consumers", len(w.consumers),
 		"participants", len(w.participants), "sagas", len(w.sagas.defs.All()))
 	return group.Wait()
@@ -293,6 +298,7 @@ func (w *Worker) connect(ctx context.Context) error {
 		return err
 	}
 	w.lanes.Connect(w.broker, w.databases.Own())
+	w.keeper.Broker = w.broker
 	return nil
 }
 
@@ -346,7 +352,7 @@ func (w *Worker) prepare(ctx context.Context) error {
 		}
 	}
 	if w.sender {
-		return w.recall(ctx)
+		return w.memory.recall(ctx, w.broker)
 	}
 	return nil
 }
@@ -354,7 +360,7 @@ func (w *Worker) prepare(ctx context.Context) error {
 func (w *Worker) openBroker(ctx context.Context) (b *broker.Broker, err error) {
 	err = w.retry(ctx, "RabbitMQ", func() error {
 		b, err = broker.Open(ctx, broker.Options{URL: w.o.AMQPURL, Prefix: w.o.Prefix, Name: w.o.Instance,
-			HalfQueues: w.o.HalfQueues, NoDeclare: !w.o.declares(), ConsumerTimeout: w.o.ConsumerTimeout, OnRemade: w.remade,
+			HalfQueues: w.o.HalfQueues, NoDeclare: !w.o.declares(), ConsumerTimeout: w.o.ConsumerTimeout, OnRemade: w.memory.remade,
 			OnRefused:      func(r broker.Refusal) { w.observer.Refused(r, r.First && w.broker.IsAlert(r)) },
 			RollingUpgrade: w.o.RollingUpgrade, Logger: w.o.Logger})
 		return err
@@ -437,7 +443,7 @@ func (w *Worker) disconnect(ctx context.Context) {
 	if err := w.broker.Close(ctx); err != nil {
 		w.o.Logger.Warn("closing the broker", "error", err)
 	}
-	w.noting.Wait()
+	w.memory.finish()
 }
 
 // closeTimeout bounds the closing of each kind of connection.
