@@ -30,7 +30,7 @@ func (w *Worker) SetClock(now func() time.Time, d time.Duration) {
 func (w *Worker) DatabaseIdentity() string { return w.databases.Own() }
 
 // OutcomesNeeded reports whether old outcome rows are kept.
-func (w *Worker) OutcomesNeeded() bool { return w.keeper.outcomesNeeded(context.Background()) }
+func (w *Worker) OutcomesNeeded() bool { return w.keeper.OutcomesNeeded(context.Background()) }
 
 // LookAgainAfter is when the processes are asked again after one with this one's name
 // was found. Call it before Run.

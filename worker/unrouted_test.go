@@ -14,6 +14,7 @@ import (
 	holdfast "github.com/holdfastmq/holdfast"
 	"github.com/holdfastmq/holdfast/activities"
 	"github.com/holdfastmq/holdfast/broker"
+	"github.com/holdfastmq/holdfast/internal/remember"
 	"github.com/holdfastmq/holdfast/internal/stack/stacktest"
 	"github.com/holdfastmq/holdfast/workflows"
 	"github.com/holdfastmq/holdfast/workflows/transactions"
@@ -55,24 +56,24 @@ func TestAConsumerThatBeginsWakesWhatWaitsForIt(t *testing.T) {
 	other, checking, others := start("orders", "3", "mail.sent", workflows.Parked), start("orders", "4", "order.placed", workflows.Checking), start("shop", "5", "order.placed", workflows.Parked)
 	several := start("orders", "6", "mail.sent mail.read order.paid", workflows.Parked)
 	otherTopics := start("orders", "7", "mail.sent mail.read", workflows.Parked)
-	m := newMemory(memoryOptions{Temporal: c, Namespace: s.Namespace(), Prefix: prefix, Group: "orders",
+	m := remember.New(remember.Options{Temporal: c, Namespace: s.Namespace(), Prefix: prefix, Group: "orders",
 		Logger: slog.New(slog.NewTextHandler(t.Output(), nil))})
 	require.Eventually(t, func() bool { // the visibility store is late
 		learnt(t, m).News([]broker.Bound{{Name: "audit", Topics: []string{"order.#"}}})
-		m.finish()
+		m.Wait()
 		return told(parked) > 0 && told(delivering) > 0 && told(several) > 0
 	}, 2*time.Minute, 50*time.Millisecond)
 	for _, id := range []string{other, checking, others, otherTopics} {
 		require.Zero(t, told(id), id)
 	}
-	require.Nil(t, learnt(t, newMemory(memoryOptions{Group: "orders"})).News, "a process without Temporal")
-	require.Nil(t, learnt(t, newMemory(memoryOptions{Temporal: c})).News, "a process without a group")
+	require.Nil(t, learnt(t, remember.New(remember.Options{Group: "orders"})).News, "a process without Temporal")
+	require.Nil(t, learnt(t, remember.New(remember.Options{Temporal: c})).News, "a process without a group")
 }
 
 // learnt is what a memory wants to be told of the consumers.
-func learnt(t *testing.T, m *memory) broker.Learning {
+func learnt(t *testing.T, m *remember.Memory) broker.Learning {
 	var l learner
-	require.NoError(t, m.learn(t.Context(), &l))
+	require.NoError(t, m.Learn(t.Context(), &l))
 	return broker.Learning(l)
 }
 

@@ -19,10 +19,12 @@ import (
 	"github.com/holdfastmq/holdfast/broker"
 	"github.com/holdfastmq/holdfast/internal/alerts"
 	"github.com/holdfastmq/holdfast/internal/databases"
+	"github.com/holdfastmq/holdfast/internal/keep"
 	"github.com/holdfastmq/holdfast/internal/lanes"
 	"github.com/holdfastmq/holdfast/internal/metrics"
 	"github.com/holdfastmq/holdfast/internal/observe"
 	"github.com/holdfastmq/holdfast/internal/peers"
+	"github.com/holdfastmq/holdfast/internal/remember"
 	"github.com/holdfastmq/holdfast/internal/steps"
 	"github.com/holdfastmq/holdfast/internal/temporalerr"
 )
@@ -50,8 +52,8 @@ type Worker struct {
 	attached      *attachment
 	databases     *databases.Set
 	peers         *peers.Peers
-	keeper        *keeper
-	memory        *memory
+	keeper        *keep.Keeper
+	memory        *remember.Memory
 
 	broker *broker.Broker // set before ready is closed
 
@@ -87,13 +89,13 @@ func New(o Options) (*Worker, error) {
 		over: make(chan struct{})}
 	w.observer = observe.New(o.Group, m, alerter, func(id string) { w.sagas.ends.look(id) })
 	w.lanes = lanes.New(w.laneOptions(), gate{w}, o.Temporal, w.rows())
-	w.keeper = newKeeper(keeperOptions{Prefix: o.Prefix, Group: o.Group, IDs: w.idPrefix(), Sends: w.sender,
+	w.keeper = keep.New(keep.Options{Prefix: o.Prefix, Group: o.Group, IDs: w.idPrefix(), Sends: w.sender,
 		Window: o.KeeperWindow, CheckAfter: o.CheckAfter, TaskTimeout: o.TaskTimeout, Temporal: o.Temporal,
 		Trouble: w.attached.why, Lanes: w.lanes, Metrics: m, Logger: o.Logger, Alert: alerter.Alert})
-	w.memory = newMemory(memoryOptions{Prefix: o.Prefix, Group: o.Group, Namespace: o.Namespace, Sends: w.sender,
+	w.memory = remember.New(remember.Options{Prefix: o.Prefix, Group: o.Group, Namespace: o.Namespace, Sends: w.sender,
 		DB: o.DB, Temporal: o.Temporal, Logger: o.Logger, Alert: alerter.Alert})
 	w.databases = databases.New(databases.Options{Group: o.Group, Instance: o.Instance, Own: o.DB,
-		Retention: o.Retention, OutcomesNeeded: w.keeper.outcomesNeeded, Logger: o.Logger, Alert: alerter.Alert})
+		Retention: o.Retention, OutcomesNeeded: w.keeper.OutcomesNeeded, Logger: o.Logger, Alert: alerter.Alert})
 	w.peers = peers.New(peers.Options{Prefix: o.Prefix, Group: o.Group, Instance: o.Instance,
 		Temporal: o.Temporal != nil, Databases: w.databases, Logger: o.Logger, Alert: alerter.Alert})
 	return w, nil
@@ -176,8 +178,8 @@ func (w *Worker) run(ctx context.Context) error {
 	}
 	if w.sender {
 		defer func() { w.drain(drainUntil.Load()) }()
-		group.Go(func() error { return w.keeper.keep(running) })
-		group.Go(func() error { return w.memory.learn(running, w.broker) })
+		group.Go(func() error { return w.keeper.Keep(running) })
+		group.Go(func() error { return w.memory.Learn(running, w.broker) })
 	}
 	for _, c := range w.consumers {
 		group.Go(func() error { return w.consume(running, c) })
@@ -186,12 +188,12 @@ func (w *Worker) run(ctx context.Context) error {
 		group.Go(func() error { return w.participate(running, p) })
 	}
 	defer w.broker.ShowDatabases(w.databases.Statuses)()
-	group.Go(func() error { return w.broker.ConsumeExpired(running, w.memory.expired) })
+	group.Go(func() error { return w.broker.ConsumeExpired(running, w.memory.Expired) })
 	group.Go(func() error { return w.alerts.Take(running, w.broker, w.o.Prefix) })
 	group.Go(func() error { return w.databases.Sweep(running) })
 	group.Go(func() error { return w.peers.Watch(running, w.broker) })
 	close(w.ready)
-	w.keeper.sayWithout()
+	w.keeper.SayWithout()
 	w.o.Logger.Info("holdfast runs", "group", w.o.Group, "instance", w.o.Instance, "consumers", len(w.consumers),
 		"participants", len(w.participants), "sagas", len(w.sagas.defs.All()))
 	return group.Wait()
@@ -352,7 +354,7 @@ func (w *Worker) prepare(ctx context.Context) error {
 		}
 	}
 	if w.sender {
-		return w.memory.recall(ctx, w.broker)
+		return w.memory.Recall(ctx, w.broker)
 	}
 	return nil
 }
@@ -360,7 +362,7 @@ func (w *Worker) prepare(ctx context.Context) error {
 func (w *Worker) openBroker(ctx context.Context) (b *broker.Broker, err error) {
 	err = w.retry(ctx, "RabbitMQ", func() error {
 		b, err = broker.Open(ctx, broker.Options{URL: w.o.AMQPURL, Prefix: w.o.Prefix, Name: w.o.Instance,
-			HalfQueues: w.o.HalfQueues, NoDeclare: !w.o.declares(), ConsumerTimeout: w.o.ConsumerTimeout, OnRemade: w.memory.remade,
+			HalfQueues: w.o.HalfQueues, NoDeclare: !w.o.declares(), ConsumerTimeout: w.o.ConsumerTimeout, OnRemade: w.memory.Remade,
 			OnRefused:      func(r broker.Refusal) { w.observer.Refused(r, r.First && w.broker.IsAlert(r)) },
 			RollingUpgrade: w.o.RollingUpgrade, Logger: w.o.Logger})
 		return err
@@ -443,7 +445,7 @@ func (w *Worker) disconnect(ctx context.Context) {
 	if err := w.broker.Close(ctx); err != nil {
 		w.o.Logger.Warn("closing the broker", "error", err)
 	}
-	w.memory.finish()
+	w.memory.Wait()
 }
 
 // closeTimeout bounds the closing of each kind of connection.

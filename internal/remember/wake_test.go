@@ -1,4 +1,4 @@
-package worker
+package remember
 
 import (
 	"bytes"
@@ -87,7 +87,7 @@ func (m *manyWaiting) SignalWorkflow(_ context.Context, id, _, _ string, arg any
 func TestAllThatWaitsIsWoken(t *testing.T) {
 	t.Parallel()
 	m := &manyWaiting{pages: 12}
-	n, err := newMemory(memoryOptions{Temporal: m, Group: "orders"}).wakeUnrouted(t.Context(), []broker.Bound{{Name: "audit", Topics: []string{"#"}}})
+	n, err := New(Options{Temporal: m, Group: "orders"}).wakeUnrouted(t.Context(), []broker.Bound{{Name: "audit", Topics: []string{"#"}}})
 	require.NoError(t, err)
 	require.Equal(t, 12*wakePage, n)
 	woken := 0

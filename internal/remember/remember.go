@@ -1,4 +1,4 @@
-package worker
+package remember
 
 import (
 	"context"
@@ -19,8 +19,8 @@ import (
 // noteTimeout bounds the note in the database that queues were made again.
 const noteTimeout = 10 * time.Second
 
-// memoryOptions say whose consumers are remembered, and where.
-type memoryOptions struct {
+// Options say whose consumers are remembered, and where.
+type Options struct {
 	Prefix, Group, Namespace string
 	// Sends says that the process sends: it has a group.
 	Sends bool
@@ -45,20 +45,20 @@ type memoryBroker interface {
 	Learn(ctx context.Context, o broker.Learning) error
 }
 
-// memory is what a process remembers of the consumers of its prefix.
-type memory struct {
-	o      memoryOptions
+// Memory is what a process remembers of the consumers of its prefix.
+type Memory struct {
+	o      Options
 	noting sync.WaitGroup // what is being noted, or told, meanwhile
 }
 
-func newMemory(o memoryOptions) *memory { return &memory{o: o} }
+func New(o Options) *Memory { return &Memory{o: o} }
 
-// finish waits until all is noted and told.
-func (m *memory) finish() { m.noting.Wait() }
+// Wait waits until all is noted and told.
+func (m *Memory) Wait() { m.noting.Wait() }
 
-// recall makes the queues of the consumers that the group's processes have known,
+// Recall makes the queues of the consumers that the group's processes have known,
 // where they are missing, before anything is published.
-func (m *memory) recall(ctx context.Context, b memoryBroker) error {
+func (m *Memory) Recall(ctx context.Context, b memoryBroker) error {
 	known, err := m.knownConsumers(ctx)
 	if err != nil {
 		return err
@@ -66,7 +66,7 @@ func (m *memory) recall(ctx context.Context, b memoryBroker) error {
 	return b.Recall(ctx, known)
 }
 
-func (m *memory) knownConsumers(ctx context.Context) (out []broker.Bound, err error) {
+func (m *Memory) knownConsumers(ctx context.Context) (out []broker.Bound, err error) {
 	if m.o.DB == nil {
 		return nil, nil
 	}
@@ -77,13 +77,13 @@ func (m *memory) knownConsumers(ctx context.Context) (out []broker.Bound, err er
 	return out, err
 }
 
-// learn remembers the consumers of all processes, in the group's database where it
+// Learn remembers the consumers of all processes, in the group's database where it
 // has one.
-func (m *memory) learn(ctx context.Context, b memoryBroker) error {
+func (m *Memory) Learn(ctx context.Context, b memoryBroker) error {
 	return b.Learn(ctx, m.learning(ctx))
 }
 
-func (m *memory) learning(ctx context.Context) broker.Learning {
+func (m *Memory) learning(ctx context.Context) broker.Learning {
 	l := broker.Learning{News: m.consumersBegan(ctx)}
 	if m.o.DB != nil {
 		l.Load = m.knownConsumers
@@ -98,9 +98,9 @@ func (m *memory) learning(ctx context.Context) broker.Learning {
 	return l
 }
 
-// remade tells that queues were missing. It is called while a connection waits for
+// Remade tells that queues were missing. It is called while a connection waits for
 // it: the note in the database is written meanwhile.
-func (m *memory) remade(r broker.Remade) {
+func (m *Memory) Remade(r broker.Remade) {
 	m.o.Alert(holdfast.Alert{Kind: holdfast.AlertQueuesLost, At: r.At, Group: m.o.Group, Reason: r.String(),
 		Remedy: "see docs/runbook/empty-broker.md: which messages were lost, and how to send them again; " +
 			"a consumer that is gone on purpose: `holdfast consumers forget NAME`"})
@@ -120,8 +120,8 @@ func (m *memory) remade(r broker.Remade) {
 	})
 }
 
-// expired tells that a policy takes dead letters out of their queue.
-func (m *memory) expired(e broker.Expired) {
+// Expired tells that a policy takes dead letters out of their queue.
+func (m *Memory) Expired(e broker.Expired) {
 	m.o.Alert(holdfast.Alert{Kind: holdfast.AlertDeadLettersExpire, Group: m.o.Group,
 		Reason: fmt.Sprintf("dead letters leave the queue %s, and are put back as long as a process runs: %s",
 			e.Queue, e.Why),

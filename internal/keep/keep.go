@@ -1,4 +1,4 @@
-package worker
+package keep
 
 import (
 	"context"
@@ -14,8 +14,8 @@ import (
 	"github.com/holdfastmq/holdfast/workflows/transactions"
 )
 
-// keeperOptions say how a process keeps the half queues of its group.
-type keeperOptions struct {
+// Options say how a process keeps the half queues of its group.
+type Options struct {
 	Prefix, Group string
 	// IDs is the prefix in the IDs of workflows.
 	IDs string
@@ -54,19 +54,19 @@ type keeperLanes interface {
 		fresh bool) (client.WorkflowRun, error)
 }
 
-// keeper is a process's part in keeping its group's half queues.
-type keeper struct {
+// Keeper is a process's part in keeping its group's half queues.
+type Keeper struct {
 	// Broker is set before anything is called.
 	Broker keeperBroker
 
-	o       keeperOptions
+	o       Options
 	without without
 }
 
-func newKeeper(o keeperOptions) *keeper { return &keeper{o: o} }
+func New(o Options) *Keeper { return &Keeper{o: o} }
 
-// keep runs this process's Keepers; one is active per half queue.
-func (k *keeper) keep(ctx context.Context) error {
+// Keep runs this process's Keepers; one is active per half queue.
+func (k *Keeper) Keep(ctx context.Context) error {
 	return k.Broker.KeepGroup(ctx, broker.KeeperOptions{
 		Group:      k.o.Group,
 		Window:     k.o.Window,

@@ -1,4 +1,4 @@
-package worker
+package remember
 
 import (
 	"context"
@@ -33,7 +33,7 @@ const (
 
 // consumersBegan has the transactions of the group try again that wait for a consumer
 // bound to a topic of these.
-func (m *memory) consumersBegan(ctx context.Context) func([]broker.Bound) {
+func (m *Memory) consumersBegan(ctx context.Context) func([]broker.Bound) {
 	if m.o.Temporal == nil || m.o.Group == "" {
 		return nil
 	}
@@ -56,7 +56,7 @@ func (m *memory) consumersBegan(ctx context.Context) func([]broker.Bound) {
 
 // wakeUnrouted wakes the transactions that have a topic which one of the consumers gets.
 // All are looked at, the latest first, as long as there is time.
-func (m *memory) wakeUnrouted(ctx context.Context, news []broker.Bound) (woken int, err error) {
+func (m *Memory) wakeUnrouted(ctx context.Context, news []broker.Bound) (woken int, err error) {
 	query := fmt.Sprintf("WorkflowType = '%s' AND TaskQueue = '%s' AND ExecutionStatus = 'Running' AND %s IN ('%s', '%s')",
 		transactions.Name, workflows.TaskQueue(m.o.Prefix, m.o.Group),
 		workflows.AttributeState, workflows.Parked, workflows.Delivering)
@@ -78,7 +78,7 @@ func (m *memory) wakeUnrouted(ctx context.Context, news []broker.Bound) (woken i
 }
 
 // wake wakes those of the transactions.
-func (m *memory) wake(ctx context.Context, infos []*workflowpb.WorkflowExecutionInfo,
+func (m *Memory) wake(ctx context.Context, infos []*workflowpb.WorkflowExecutionInfo,
 	news []broker.Bound) (woken int, err error) {
 	var telling errgroup.Group
 	telling.SetLimit(wakeOnce)

@@ -1,4 +1,4 @@
-package worker
+package keep
 
 import (
 	"context"
@@ -26,7 +26,7 @@ const (
 )
 
 // unable says why this process cannot hand half messages over; empty if it can.
-func (k *keeper) unable() string {
+func (k *Keeper) unable() string {
 	if k.o.Temporal == nil {
 		return "it has no Temporal: Options.Temporal is not set"
 	}
@@ -38,7 +38,7 @@ func (k *keeper) unable() string {
 
 // peerIsAble reports whether another process of the group listens to the half queue,
 // and can hand over. It is asked for only now and then.
-func (k *keeper) peerIsAble(ctx context.Context) bool {
+func (k *Keeper) peerIsAble(ctx context.Context) bool {
 	k.without.mu.Lock()
 	soon := time.Since(k.without.asked) < askPeersEvery
 	if !soon {
@@ -61,7 +61,7 @@ func (k *keeper) peerIsAble(ctx context.Context) bool {
 
 // undecidedWaits is why half messages stay where they are in a worker without
 // Temporal. People are told, once an hour at most.
-func (k *keeper) undecidedWaits(halves []holdfast.Half) error {
+func (k *Keeper) undecidedWaits(halves []holdfast.Half) error {
 	err := &holdfast.UnavailableError{Part: "Temporal",
 		Err: errors.New("this process has none: Options.Temporal is not set"),
 		Remedy: "start a process of group " + k.o.Group +
@@ -87,9 +87,9 @@ func (k *keeper) undecidedWaits(halves []holdfast.Half) error {
 	return err
 }
 
-// outcomesNeeded reports whether old outcome rows may still have to answer a
+// OutcomesNeeded reports whether old outcome rows may still have to answer a
 // check-back: without Temporal, half messages may wait longer than any retention.
-func (k *keeper) outcomesNeeded(ctx context.Context) bool {
+func (k *Keeper) OutcomesNeeded(ctx context.Context) bool {
 	if k.o.Temporal != nil || !k.o.Sends {
 		return false
 	}
@@ -104,8 +104,8 @@ func (k *keeper) outcomesNeeded(ctx context.Context) bool {
 	return err != nil
 }
 
-// sayWithout says at the start what this process goes without.
-func (k *keeper) sayWithout() {
+// SayWithout says at the start what this process goes without.
+func (k *Keeper) SayWithout() {
 	if k.o.Sends && k.o.Temporal == nil {
 		k.o.Metrics.Connected(false)
 		k.o.Logger.Info("no Temporal: the Express lane only; "+

@@ -1,4 +1,4 @@
-package worker
+package keep
 
 import (
 	"context"
@@ -23,7 +23,7 @@ const handOverAtOnce = 16
 // each of the others to a workflow of its own, which begins with a check-back. One
 // whose workflow runs, or has completed, is taken care of already; one that was
 // terminated, failed or timed out is started again.
-func (k *keeper) handOver(ctx context.Context, halves []holdfast.Half) []error {
+func (k *Keeper) handOver(ctx context.Context, halves []holdfast.Half) []error {
 	if why := k.unable(); why != "" && k.peerIsAble(ctx) {
 		return allAre(len(halves), broker.ErrYield)
 	}
@@ -71,7 +71,7 @@ func (k *keeper) handOver(ctx context.Context, halves []holdfast.Half) []error {
 
 // recover starts a workflow Recovery for txs. Its ID is new each time: to recover
 // what is recovered already does no harm.
-func (k *keeper) recover(ctx context.Context, txs []activities.Tx) error {
+func (k *Keeper) recover(ctx context.Context, txs []activities.Tx) error {
 	id, err := uuid.NewV7()
 	if err != nil {
 		return err
@@ -86,7 +86,7 @@ func (k *keeper) recover(ctx context.Context, txs []activities.Tx) error {
 	return nil
 }
 
-func (k *keeper) handOverOne(ctx context.Context, tx activities.Tx) error {
+func (k *Keeper) handOverOne(ctx context.Context, tx activities.Tx) error {
 	run, err := k.o.Lanes.StartTransaction(ctx, tx, 0, false)
 	if errors.Is(err, holdfast.ErrDuplicate) {
 		return nil
