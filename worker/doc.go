@@ -32,7 +32,6 @@
 //	send.go       Send, SendAll, Start: the caller's side
 //	begin.go      Begin: the split form; gate.go: lets callers in; how it is sent: internal/lanes
 //	register.go   Local, Check and Activity: what is registered before Run
-//	keep.go       the Keepers; handover.go: what they found undecided goes to Temporal
 //	consume.go    consumers and their inbox rows
 //	intake.go     dead letters become workflows; the steps of all workflows: internal/steps
 //	compensate.go Compensate, and a consumer's Undo

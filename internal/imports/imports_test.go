@@ -39,8 +39,8 @@ var mayImport = map[string][]string{
 	"internal/sagarun": {"", "activities", "barrier", "broker", "saga", "saga/core", "internal/blame", "internal/fault", "internal/guard"},
 	"worker": {"", "activities", "barrier", "broker", "workflows", "workflows/transactions", "workflows/deadletters", "workflows/sagas",
 		"compensation", "saga", "saga/core", "internal/fault", "internal/guard", "internal/sagarun", "internal/shell",
-		"internal/alerts", "internal/databases", "internal/lanes", "internal/metrics", "internal/observe", "internal/peers",
-		"internal/signals", "internal/steps", "internal/temporalerr"},
+		"internal/alerts", "internal/databases", "internal/keep", "internal/lanes", "internal/metrics", "internal/observe",
+		"internal/peers", "internal/remember", "internal/signals", "internal/steps", "internal/temporalerr"},
 
 	// The insides of worker.
 	"internal/metrics":     {"", "activities", "broker"},
@@ -50,6 +50,8 @@ var mayImport = map[string][]string{
 	"internal/signals":     {"", "broker", "internal/temporalerr"},
 	"internal/databases":   {"", "barrier", "broker"},
 	"internal/peers":       {"", "broker", "workflows"},
+	"internal/keep":        {"", "activities", "broker", "workflows", "workflows/transactions", "internal/metrics", "internal/temporalerr"},
+	"internal/remember":    {"", "barrier", "broker", "workflows", "workflows/transactions", "internal/signals", "internal/temporalerr"},
 	"internal/lanes":       {"", "activities", "barrier", "workflows", "workflows/transactions", "internal/fault", "internal/temporalerr"},
 	"internal/steps":       {"", "activities", "barrier", "broker", "workflows/deadletters", "internal/guard"},
 

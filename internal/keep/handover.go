@@ -79,7 +79,8 @@ func (k *Keeper) recover(ctx context.Context, txs []activities.Tx) error {
 	options := transactions.RecoveryStartOptions(k.o.Prefix, k.o.Group,
 		workflows.RecoveryWorkflowID(k.o.IDs, k.o.Group, id.String()), txs)
 	options.WorkflowTaskTimeout = k.o.TaskTimeout
-	if _, err := k.o.Temporal.ExecuteWorkflow(ctx, options, transactions.RecoveryName, k.o.Lanes.Input(txs...)); err != nil {
+	_, err = k.o.Temporal.ExecuteWorkflow(ctx, options, transactions.RecoveryName, k.o.Lanes.Input(txs...))
+	if err != nil {
 		return temporalerr.Unavailable("start the recovery of undecided half messages", err)
 	}
 	k.o.Logger.Debug("handed over undecided half messages", "half messages", len(txs), "workflow", options.ID)

@@ -1,3 +1,6 @@
+// Package keep is a process's part in keeping the half queues of its group: it runs the
+// Keepers, hands undecided half messages over to Temporal, and says why where it cannot.
+// Package worker runs it; the lanes start the workflows.
 package keep
 
 import (
@@ -63,6 +66,7 @@ type Keeper struct {
 	without without
 }
 
+// New returns what keeps the half queues of o.Group, once it has its Broker.
 func New(o Options) *Keeper { return &Keeper{o: o} }
 
 // Keep runs this process's Keepers; one is active per half queue.

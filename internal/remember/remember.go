@@ -1,3 +1,7 @@
+// Package remember is what a process remembers of the consumers of its prefix, in the
+// group's database: it makes their queues again where these are missing, tells people that
+// they were, and has transactions tried again that waited for a consumer. Package worker
+// runs it.
 package remember
 
 import (
@@ -51,6 +55,7 @@ type Memory struct {
 	noting sync.WaitGroup // what is being noted, or told, meanwhile
 }
 
+// New returns the memory of a process; it has learnt nothing yet.
 func New(o Options) *Memory { return &Memory{o: o} }
 
 // Wait waits until all is noted and told.

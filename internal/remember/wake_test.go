@@ -38,14 +38,15 @@ func TestWhatAConsumerWakes(t *testing.T) {
 		"its only topic":       {"order.placed", nil, "consumer audit is bound to order.placed"},
 		"another":              {"stock.taken", nil, ""},
 		"none":                 {"", nil, ""},
-		"the last of several":  {"stock.taken", payload([]string{"stock.taken", "stock.low", "mail.sent"}), "consumer mailer is bound to mail.sent"},
+		"the last of several":  {"stock.taken", payload([]string{"stock.taken", "stock.low", "mail.sent"}),
+			"consumer mailer is bound to mail.sent"},
 		"none of several":      {"stock.taken", payload([]string{"stock.taken", "stock.low"}), ""},
 		"encrypted":            {"stock.taken", secret, "consumer mailer has begun, and perhaps gets one of its topics"},
 		"encrypted, the first": {"order.placed", secret, "consumer audit is bound to order.placed"},
 	} {
 		info := &workflowpb.WorkflowExecutionInfo{}
 		if c.first != "" {
-			info.SearchAttributes = &commonpb.SearchAttributes{IndexedFields: map[string]*commonpb.Payload{workflows.AttributeTopic: payload(c.first)}}
+			info.SearchAttributes = topicAttribute(payload(c.first))
 		}
 		if c.memo != nil {
 			info.Memo = &commonpb.Memo{Fields: map[string]*commonpb.Payload{transactions.MemoTopics: c.memo}}
@@ -55,6 +56,11 @@ func TestWhatAConsumerWakes(t *testing.T) {
 	require.Empty(t, reasonToWake(&workflowpb.WorkflowExecutionInfo{}, nil))
 }
 
+// topicAttribute is the search attribute of a transaction's first topic.
+func topicAttribute(topic *commonpb.Payload) *commonpb.SearchAttributes {
+	return &commonpb.SearchAttributes{IndexedFields: map[string]*commonpb.Payload{workflows.AttributeTopic: topic}}
+}
+
 // manyWaiting is Temporal with more transactions that wait than one list holds.
 type manyWaiting struct {
 	client.Client
@@ -62,13 +68,15 @@ type manyWaiting struct {
 	woken sync.Map
 }
 
-func (m *manyWaiting) ListWorkflow(_ context.Context, r *workflowservice.ListWorkflowExecutionsRequest) (*workflowservice.ListWorkflowExecutionsResponse, error) {
+func (m *manyWaiting) ListWorkflow(_ context.Context,
+	r *workflowservice.ListWorkflowExecutionsRequest) (*workflowservice.ListWorkflowExecutionsResponse, error) {
 	topic, _ := converter.GetDefaultDataConverter().ToPayload("order.placed")
 	out := &workflowservice.ListWorkflowExecutionsResponse{}
 	for i := range int(r.GetPageSize()) {
 		out.Executions = append(out.Executions, &workflowpb.WorkflowExecutionInfo{
-			Execution:        &commonpb.WorkflowExecution{WorkflowId: fmt.Sprintf("tx/orders/%s-%d", r.GetNextPageToken(), i)},
-			SearchAttributes: &commonpb.SearchAttributes{IndexedFields: map[string]*commonpb.Payload{workflows.AttributeTopic: topic}}})
+			Execution: &commonpb.WorkflowExecution{
+				WorkflowId: fmt.Sprintf("tx/orders/%s-%d", r.GetNextPageToken(), i)},
+			SearchAttributes: topicAttribute(topic)})
 	}
 	if page := len(r.GetNextPageToken()) + 1; page < m.pages {
 		out.NextPageToken = bytes.Repeat([]byte("x"), page)
