@@ -35,10 +35,10 @@ func TestWhatAConsumerWakes(t *testing.T) {
 		memo  *commonpb.Payload
 		want  string
 	}{
-		"its only topic":       {"order.placed", nil, "consumer audit is bound to order.placed"},
-		"another":              {"stock.taken", nil, ""},
-		"none":                 {"", nil, ""},
-		"the last of several":  {"stock.taken", payload([]string{"stock.taken", "stock.low", "mail.sent"}),
+		"its only topic": {"order.placed", nil, "consumer audit is bound to order.placed"},
+		"another":        {"stock.taken", nil, ""},
+		"none":           {"", nil, ""},
+		"the last of several": {"stock.taken", payload([]string{"stock.taken", "stock.low", "mail.sent"}),
 			"consumer mailer is bound to mail.sent"},
 		"none of several":      {"stock.taken", payload([]string{"stock.taken", "stock.low"}), ""},
 		"encrypted":            {"stock.taken", secret, "consumer mailer has begun, and perhaps gets one of its topics"},
@@ -95,7 +95,8 @@ func (m *manyWaiting) SignalWorkflow(_ context.Context, id, _, _ string, arg any
 func TestAllThatWaitsIsWoken(t *testing.T) {
 	t.Parallel()
 	m := &manyWaiting{pages: 12}
-	n, err := New(Options{Temporal: m, Group: "orders"}).wakeUnrouted(t.Context(), []broker.Bound{{Name: "audit", Topics: []string{"#"}}})
+	all := []broker.Bound{{Name: "audit", Topics: []string{"#"}}}
+	n, err := New(Options{Temporal: m, Group: "orders"}).wakeUnrouted(t.Context(), all)
 	require.NoError(t, err)
 	require.Equal(t, 12*wakePage, n)
 	woken := 0
