@@ -2,33 +2,66 @@ package worker
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
+	"fmt"
+	"log/slog"
 
 	holdfast "github.com/holdfastmq/holdfast"
 	"github.com/holdfastmq/holdfast/activities"
 	"github.com/holdfastmq/holdfast/broker"
+	"github.com/holdfastmq/holdfast/internal/metrics"
+	"github.com/holdfastmq/holdfast/internal/sagarun"
 	"github.com/holdfastmq/holdfast/internal/signals"
 	"github.com/holdfastmq/holdfast/saga/core"
+	"github.com/holdfastmq/holdfast/workflows"
 	"github.com/holdfastmq/holdfast/workflows/sagas"
 )
 
-// calls sends messages to participants.
-type calls struct{ w *Worker }
-
-func (c calls) PublishSagaCall(ctx context.Context, call broker.SagaCall, m holdfast.Message) error {
-	return c.w.broker.PublishSagaCall(ctx, call, m)
+// repliesOptions say for whose sagas replies are taken.
+type repliesOptions struct {
+	Prefix, Group string
+	Broker        repliesBroker
+	Temporal      signals.Temporal
+	Definitions   *sagarun.Definitions
+	Waiters       *sagarun.Waiters
+	Metrics       *metrics.Metrics
+	Logger        *slog.Logger
 }
 
-func (c calls) ReplyTo(group string) (own, durable string) {
-	return c.w.broker.InstanceReplyQueue(group), c.w.broker.ReplyQueue(group)
+// repliesBroker is what is needed of a broker.
+type repliesBroker interface {
+	PublishSagaCall(ctx context.Context, call broker.SagaCall, m holdfast.Message) error
+	InstanceReplyQueue(group string) string
+	ReplyQueue(group string) string
+	ParticipantWait(ctx context.Context, topic string) (*broker.ParticipantWait, error)
+	PrepareReplies(ctx context.Context, group string) error
+	ConsumeReplies(ctx context.Context, group string, take func(context.Context, broker.SagaReply) error) error
+	ShowSagas(defs []broker.SagaDefinition) (hide func())
 }
 
-// waiting asks the participants of a topic whether they wait. That they cannot be asked
+// sagaReplies sends messages to the participants of a group's sagas, and takes what they
+// reply.
+type sagaReplies struct{ o repliesOptions }
+
+func newSagaReplies(o repliesOptions) *sagaReplies { return &sagaReplies{o} }
+
+// PublishSagaCall sends a message to a participant.
+func (r *sagaReplies) PublishSagaCall(ctx context.Context, call broker.SagaCall, m holdfast.Message) error {
+	return r.o.Broker.PublishSagaCall(ctx, call, m)
+}
+
+// ReplyTo names the queues of replies to this process, and to its group.
+func (r *sagaReplies) ReplyTo(group string) (own, durable string) {
+	return r.o.Broker.InstanceReplyQueue(group), r.o.Broker.ReplyQueue(group)
+}
+
+// Waiting asks the participants of a topic whether they wait. That they cannot be asked
 // says nothing.
-func (c calls) waiting(ctx context.Context, topic string) *activities.SagaWaits {
-	wait, err := c.w.broker.ParticipantWait(ctx, topic)
+func (r *sagaReplies) Waiting(ctx context.Context, topic string) *activities.SagaWaits {
+	wait, err := r.o.Broker.ParticipantWait(ctx, topic)
 	if err != nil {
-		c.w.o.Logger.Debug("a participant could not be asked how it is", "topic", topic, "error", err)
+		r.o.Logger.Debug("a participant could not be asked how it is", "topic", topic, "error", err)
 	}
 	if wait == nil {
 		return nil
@@ -36,84 +69,108 @@ func (c calls) waiting(ctx context.Context, topic string) *activities.SagaWaits 
 	return &activities.SagaWaits{Who: "participant " + wait.Name, Since: wait.Since, Reason: wait.Reason}
 }
 
-// sagaReplies is the consumer of participants' replies, and what others may see of
+// repliesConsumer is the consumer of participants' replies, and what others may see of
 // the process's sagas.
-type sagaReplies struct {
+type repliesConsumer struct {
 	running context.Context
 	ended   chan error // closed at its end
-	stop    func()
+	// Stop ends it, once no step may wait for a reply any more.
+	Stop func()
 }
 
-// runSagas shows which sagas the process has, and takes participants' replies for
-// them until stop is called, which is after the last step that may wait for one. A
+// Run shows which sagas the process has, and takes participants' replies for
+// them until Stop is called, which is after the last step that may wait for one. A
 // process without sagas has no use for replies.
-func (w *Worker) runSagas(running context.Context) (*sagaReplies, error) {
-	r := &sagaReplies{running: running, ended: make(chan error, 1), stop: func() {}}
-	if len(w.sagas.defs.All()) == 0 {
-		close(r.ended)
-		return r, nil
+func (r *sagaReplies) Run(running context.Context) (*repliesConsumer, error) {
+	c := &repliesConsumer{running: running, ended: make(chan error, 1), Stop: func() {}}
+	if len(r.o.Definitions.All()) == 0 {
+		close(c.ended)
+		return c, nil
 	}
-	hide, err := w.showSagas()
+	hide, err := r.showSagas()
 	if err != nil {
 		return nil, err
 	}
-	if err := w.broker.PrepareReplies(running, w.o.Group); err != nil {
-		w.o.Logger.Debug("the queue of replies is not there yet: it is made as soon as RabbitMQ lets us", "error", err)
+	if err := r.o.Broker.PrepareReplies(running, r.o.Group); err != nil {
+		r.o.Logger.Debug("the queue of replies is not there yet: it is made as soon as RabbitMQ lets us", "error", err)
 	}
 	ctx, cancel := context.WithCancel(context.WithoutCancel(running))
 	go func() {
-		defer close(r.ended)
-		r.ended <- w.broker.ConsumeReplies(ctx, w.o.Group, w.reply)
+		defer close(c.ended)
+		c.ended <- r.o.Broker.ConsumeReplies(ctx, r.o.Group, r.reply)
 	}()
-	r.stop = func() {
+	c.Stop = func() {
 		hide()
 		cancel()
-		for range r.ended {
+		for range c.ended {
 		}
 	}
-	return r, nil
+	return c, nil
 }
 
-// failed waits until the worker is to end, or the consumer has failed.
-func (r *sagaReplies) failed() error {
+// Failed waits until the worker is to end, or the consumer has failed.
+func (c *repliesConsumer) Failed() error {
 	select {
-	case err := <-r.ended:
+	case err := <-c.ended:
 		return err
-	case <-r.running.Done():
+	case <-c.running.Done():
 		return nil
 	}
 }
 
 // reply passes a reply on to the step that waits for it here, or to the saga's
-// workflow. nil: nothing is left to do with it.
-func (w *Worker) reply(ctx context.Context, r broker.SagaReply) error {
-	if w.sagas.waiters.Give(r) {
+// workflor. nil: nothing is left to do with it.
+func (r *sagaReplies) reply(ctx context.Context, got broker.SagaReply) error {
+	if r.o.Waiters.Give(got) {
 		return nil
 	}
-	if !w.isOwnSaga(r.Workflow) {
-		w.late(r, "it is for a workflow that is no saga of group "+w.o.Group)
+	if !r.isOwnSaga(got.Workflow) {
+		r.late(got, "it is for a workflow that is no saga of group "+r.o.Group)
 		return nil
 	}
-	signal := sagas.Reply{Step: r.Step, Undo: r.Undo, Outcome: core.OutcomeKind(r.Outcome),
-		Class: r.Class, Reason: r.Reason, Result: r.Result,
-		Token: r.Token, Topic: r.Topic}
-	told, err := signals.Send(ctx, w.o.Temporal, r.Workflow, sagas.SignalReply, signal)
+	signal := sagas.Reply{Step: got.Step, Undo: got.Undo, Outcome: core.OutcomeKind(got.Outcome),
+		Class: got.Class, Reason: got.Reason, Result: got.Result,
+		Token: got.Token, Topic: got.Topic}
+	told, err := signals.Send(ctx, r.o.Temporal, got.Workflow, sagas.SignalReply, signal)
 	if errors.Is(err, holdfast.ErrInvalid) {
 		// Temporal takes no such signal: the saga has to know at least that.
 		signal.Outcome, signal.Class, signal.Result = core.OutcomeFailed, holdfast.ClassPermanent, nil
-		signal.Reason = "the reply of participant " + r.Participant + " cannot be passed on: " + err.Error()
-		told, err = signals.Send(ctx, w.o.Temporal, r.Workflow, sagas.SignalReply, signal)
+		signal.Reason = "the reply of participant " + got.Participant + " cannot be passed on: " + err.Error()
+		told, err = signals.Send(ctx, r.o.Temporal, got.Workflow, sagas.SignalReply, signal)
 	}
 	if err == nil && !told {
-		w.late(r, "the saga has ended, or never was")
+		r.late(got, "the saga has ended, or never was")
 	}
 	return err
 }
 
 // late notes a reply that nobody waits for.
-func (w *Worker) late(r broker.SagaReply, why string) {
-	w.metrics.SagaReplyLate(r.Participant)
-	w.o.Logger.Debug("a saga's reply that nobody waits for", "why",
-		why, "workflow", r.Workflow, "step", r.Step, "undo", r.Undo,
-		"participant", r.Participant, "outcome", r.Outcome, "reason", r.Reason)
+func (r *sagaReplies) late(got broker.SagaReply, why string) {
+	r.o.Metrics.SagaReplyLate(got.Participant)
+	r.o.Logger.Debug("a saga's reply that nobody waits for", "why",
+		why, "workflow", got.Workflow, "step", got.Step, "undo", got.Undo,
+		"participant", got.Participant, "outcome", got.Outcome, "reason", got.Reason)
+}
+
+// isOwnSaga reports whether a workflow's ID is that of a saga of the group, in this
+// installation as far as the ID says.
+func (r *sagaReplies) isOwnSaga(workflowID string) bool {
+	id, ok := workflows.ParseID(workflowID)
+	return ok && id.Kind == workflows.KindSaga && id.Owner == r.o.Group && (id.Prefix == "" || id.Prefix == r.o.Prefix)
+}
+
+// showSagas lets others see which sagas this process has, until hide is called.
+func (r *sagaReplies) showSagas() (hide func(), err error) {
+	var defs []broker.SagaDefinition
+	for _, c := range r.o.Definitions.All() {
+		plan, err := json.Marshal(c.Plan)
+		if err != nil {
+			return nil, fmt.Errorf("the plan of saga %s: %w", c.Plan.Name, err)
+		}
+		defs = append(defs, broker.SagaDefinition{Group: r.o.Group, Name: c.Plan.Name, Version: c.Plan.Version, Plan: plan})
+	}
+	if len(defs) == 0 {
+		return func() {}, nil
+	}
+	return r.o.Broker.ShowSagas(defs), nil
 }

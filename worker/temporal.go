@@ -34,13 +34,13 @@ type temporalWorkers []sdkworker.Worker
 
 // startTemporal starts the workers of the group's task queue, of this process's
 // own, and of the dead letters'.
-func (w *Worker) startTemporal(fatal func(error)) (temporalWorkers, error) {
+func (w *Worker) startTemporal(replies *sagaReplies, fatal func(error)) (temporalWorkers, error) {
 	steps := w.steps()
 	ofTransactions := &activities.Transactions{Halves: steps, Publish: steps,
 		Ops: steps, Locals: steps, Truth: steps, Alerts: w.observer, Patience: w.patience, Databases: steps}
 	ofDead := &activities.DeadLetters{Redeliver: steps, Notify: steps,
 		Compensations: steps, Halves: steps, Alerts: w.observer}
-	ofSagas := &activities.Sagas{Runner: w.sagaRunner(), Alerts: w.observer, StepNames: w.stepNames}
+	ofSagas := &activities.Sagas{Runner: w.sagaRunner(replies), Alerts: w.observer, StepNames: w.stepNames}
 	if w.o.WorkflowCache > 0 {
 		sdkworker.SetStickyWorkflowCacheSize(w.o.WorkflowCache)
 	}

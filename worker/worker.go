@@ -87,7 +87,7 @@ func New(o Options) (*Worker, error) {
 		activities: map[string]any{}, compensations: map[string]steps.Compensation{},
 		ready: make(chan struct{}), stopped: make(chan struct{}),
 		over: make(chan struct{})}
-	w.observer = observe.New(o.Group, m, alerter, func(id string) { w.sagas.ends.look(id) })
+	w.observer = observe.New(o.Group, m, alerter, func(id string) { w.sagas.handles.Look(id) })
 	w.lanes = lanes.New(w.laneOptions(), gate{w}, o.Temporal, w.rows())
 	w.keeper = keep.New(keep.Options{Prefix: o.Prefix, Group: o.Group, IDs: w.idPrefix(), Sends: w.sender,
 		Window: o.KeeperWindow, CheckAfter: o.CheckAfter, TaskTimeout: o.TaskTimeout, Temporal: o.Temporal,
@@ -98,6 +98,7 @@ func New(o Options) (*Worker, error) {
 		Retention: o.Retention, OutcomesNeeded: w.keeper.OutcomesNeeded, Logger: o.Logger, Alert: alerter.Alert})
 	w.peers = peers.New(peers.Options{Prefix: o.Prefix, Group: o.Group, Instance: o.Instance,
 		Temporal: o.Temporal != nil, Databases: w.databases, Logger: o.Logger, Alert: alerter.Alert})
+	w.sagas.handles = w.sagaHandles()
 	return w, nil
 }
 
