@@ -4,14 +4,15 @@ import (
 	"context"
 
 	"github.com/holdfastmq/holdfast/internal/lanes"
+	"github.com/holdfastmq/holdfast/internal/sagahandle"
 )
 
 // gate lets callers of the lanes and of sagas in while the worker runs.
 type gate struct{ w *Worker }
 
 var (
-	_ lanes.Gate = gate{}
-	_ handleGate = gate{}
+	_ lanes.Gate      = gate{}
+	_ sagahandle.Gate = gate{}
 )
 
 func (g gate) Enter(ctx context.Context) error { return g.w.enter(ctx) }

@@ -4,6 +4,8 @@ import (
 	"fmt"
 
 	holdfast "github.com/holdfastmq/holdfast"
+	"github.com/holdfastmq/holdfast/internal/sagahandle"
+	"github.com/holdfastmq/holdfast/internal/sagareplies"
 	"github.com/holdfastmq/holdfast/internal/sagarun"
 	"github.com/holdfastmq/holdfast/saga"
 	"github.com/holdfastmq/holdfast/saga/core"
@@ -15,7 +17,7 @@ import (
 type sagaParts struct {
 	defs    sagarun.Definitions
 	waiters sagarun.Waiters // steps, for replies
-	handles *sagaHandles
+	handles *sagahandle.Handles
 }
 
 // Saga registers a definition with this worker's group, and with it the sagas that
@@ -56,23 +58,23 @@ func (w *Worker) stepNames(plan core.Plan) bool {
 }
 
 // sagaRunner runs the steps of this process's sagas.
-func (w *Worker) sagaRunner(replies *sagaReplies) *sagarun.Runner {
+func (w *Worker) sagaRunner(replies *sagareplies.Replies) *sagarun.Runner {
 	return &sagarun.Runner{Definitions: &w.sagas.defs, DB: w.o.DB, Database: w.databases.Own(),
 		OtherDatabase: w.databases.TellOther, Calls: replies, Waiting: replies.Waiting, Waiters: &w.sagas.waiters,
 		Completed: w.sagas.handles.Completed}
 }
 
 // sagaHandles are what the handles of this process's sagas do.
-func (w *Worker) sagaHandles() *sagaHandles {
-	return newSagaHandles(handleOptions{Prefix: w.o.Prefix, Group: w.o.Group, IDs: w.idPrefix(),
+func (w *Worker) sagaHandles() *sagahandle.Handles {
+	return sagahandle.New(sagahandle.Options{Prefix: w.o.Prefix, Group: w.o.Group, IDs: w.idPrefix(),
 		Tokens: !w.o.RollingUpgrade, TaskTimeout: w.o.TaskTimeout, Temporal: w.o.Temporal, Gate: gate{w},
 		Bounded: w.lanes.Bounded, Definitions: &w.sagas.defs, StepNames: w.stepNames,
 		Database: w.databases.Own, Metrics: w.metrics})
 }
 
 // sagaReplies takes what participants reply to this process's sagas.
-func (w *Worker) sagaReplies() *sagaReplies {
-	return newSagaReplies(repliesOptions{Prefix: w.o.Prefix, Group: w.o.Group, Broker: w.broker, Temporal: w.o.Temporal,
+func (w *Worker) sagaReplies() *sagareplies.Replies {
+	return sagareplies.New(sagareplies.Options{Prefix: w.o.Prefix, Group: w.o.Group, Broker: w.broker, Temporal: w.o.Temporal,
 		Definitions: &w.sagas.defs, Waiters: &w.sagas.waiters, Metrics: w.metrics, Logger: w.o.Logger})
 }
 

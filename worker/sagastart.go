@@ -11,6 +11,7 @@ import (
 
 	holdfast "github.com/holdfastmq/holdfast"
 	"github.com/holdfastmq/holdfast/internal/guard"
+	"github.com/holdfastmq/holdfast/internal/sagahandle"
 	"github.com/holdfastmq/holdfast/saga"
 )
 
@@ -21,7 +22,7 @@ type SagaHandle[S any] struct {
 	// joined says that it was not started here: it may be from before the prefix was
 	// part of its ID.
 	joined bool
-	end    *sagaEnd // nil where this process may not have started it
+	end    *sagahandle.End // nil where this process may not have started it
 	// turned says that the saga was told to go back: what end says may be older.
 	turned atomic.Bool
 }
@@ -120,7 +121,7 @@ func (h *SagaHandle[S]) State(ctx context.Context) (holdfast.SagaStanding, error
 	return h.sagas().State(ctx, id)
 }
 
-func (h *SagaHandle[S]) sagas() *sagaHandles { return h.w.sagas.handles }
+func (h *SagaHandle[S]) sagas() *sagahandle.Handles { return h.w.sagas.handles }
 
 // find returns the ID under which the saga is found.
 func (h *SagaHandle[S]) find(ctx context.Context) (string, error) {

@@ -21,6 +21,7 @@ import (
 	holdfast "github.com/holdfastmq/holdfast"
 	"github.com/holdfastmq/holdfast/activities"
 	"github.com/holdfastmq/holdfast/internal/lanes"
+	"github.com/holdfastmq/holdfast/internal/sagareplies"
 	"github.com/holdfastmq/holdfast/internal/steps"
 	"github.com/holdfastmq/holdfast/internal/temporalerr"
 	"github.com/holdfastmq/holdfast/workflows"
@@ -34,7 +35,7 @@ type temporalWorkers []sdkworker.Worker
 
 // startTemporal starts the workers of the group's task queue, of this process's
 // own, and of the dead letters'.
-func (w *Worker) startTemporal(replies *sagaReplies, fatal func(error)) (temporalWorkers, error) {
+func (w *Worker) startTemporal(replies *sagareplies.Replies, fatal func(error)) (temporalWorkers, error) {
 	steps := w.steps()
 	ofTransactions := &activities.Transactions{Halves: steps, Publish: steps,
 		Ops: steps, Locals: steps, Truth: steps, Alerts: w.observer, Patience: w.patience, Databases: steps}

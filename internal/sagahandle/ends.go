@@ -1,4 +1,4 @@
-package worker
+package sagahandle
 
 import (
 	lists "container/list"
@@ -14,12 +14,12 @@ const maxSagaEnds = 10_000
 // the saga's ID. The zero value is ready.
 type sagaEnds struct {
 	mu     sync.Mutex
-	byID   map[string][]*sagaEnd
-	oldest lists.List // of *sagaEnd
+	byID   map[string][]*End
+	oldest lists.List // of *End
 }
 
-// sagaEnd is one caller's wish.
-type sagaEnd struct {
+// End is one caller's wish.
+type End struct {
 	id      string
 	done    chan struct{} // closed when the saga has ended
 	verdict verdict       // valid once done is closed
@@ -28,15 +28,15 @@ type sagaEnd struct {
 }
 
 // expect enters a wish.
-func (s *sagaEnds) expect(id string) *sagaEnd {
-	e := &sagaEnd{id: id, done: make(chan struct{}), look: make(chan struct{}, 1)}
+func (s *sagaEnds) expect(id string) *End {
+	e := &End{id: id, done: make(chan struct{}), look: make(chan struct{}, 1)}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.byID == nil {
-		s.byID = map[string][]*sagaEnd{}
+		s.byID = map[string][]*End{}
 	}
 	for s.oldest.Len() >= maxSagaEnds {
-		s.remove(s.oldest.Front().Value.(*sagaEnd))
+		s.remove(s.oldest.Front().Value.(*End))
 	}
 	s.byID[id] = append(s.byID[id], e)
 	e.at = s.oldest.PushBack(e)
@@ -44,19 +44,19 @@ func (s *sagaEnds) expect(id string) *sagaEnd {
 }
 
 // forget drops a wish.
-func (s *sagaEnds) forget(e *sagaEnd) {
+func (s *sagaEnds) forget(e *End) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.remove(e)
 }
 
-func (s *sagaEnds) remove(e *sagaEnd) {
+func (s *sagaEnds) remove(e *End) {
 	if e.at == nil {
 		return
 	}
 	s.oldest.Remove(e.at)
 	e.at = nil
-	rest := slices.DeleteFunc(s.byID[e.id], func(x *sagaEnd) bool { return x == e })
+	rest := slices.DeleteFunc(s.byID[e.id], func(x *End) bool { return x == e })
 	if s.byID[e.id] = rest; len(rest) == 0 {
 		delete(s.byID, e.id)
 	}

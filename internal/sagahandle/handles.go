@@ -1,4 +1,4 @@
-package worker
+package sagahandle
 
 import (
 	"context"
@@ -19,8 +19,8 @@ import (
 	"github.com/holdfastmq/holdfast/workflows/sagas"
 )
 
-// handleOptions say whose sagas are started and steered.
-type handleOptions struct {
+// Options say whose sagas are started and steered.
+type Options struct {
 	Prefix, Group string
 	// IDs is the prefix in the IDs of workflows.
 	IDs string
@@ -29,7 +29,7 @@ type handleOptions struct {
 	TaskTimeout time.Duration
 	// Temporal is nil in a process that has none: then its Gate lets nobody in.
 	Temporal    client.Client
-	Gate        handleGate
+	Gate        Gate
 	Bounded     func(context.Context) (context.Context, context.CancelFunc)
 	Definitions *sagarun.Definitions
 	// StepNames reports whether a saga's activities are named after its steps.
@@ -39,8 +39,8 @@ type handleOptions struct {
 	Metrics  *metrics.Metrics
 }
 
-// handleGate lets callers in while the process runs.
-type handleGate interface {
+// Gate lets callers in while the process runs.
+type Gate interface {
 	// EnterTemporal waits until sending can begin, and counts the caller until Leave. What
 	// needs Temporal is called what.
 	EnterTemporal(ctx context.Context, what string) error
@@ -52,33 +52,33 @@ type handleGate interface {
 	Ended() error
 }
 
-// sagaHandles are what the handles of a process's sagas do.
-type sagaHandles struct {
-	o    handleOptions
+// Handles are what the handles of a process's sagas do.
+type Handles struct {
+	o    Options
 	ends sagaEnds
 }
 
-func newSagaHandles(o handleOptions) *sagaHandles { return &sagaHandles{o: o} }
+func New(o Options) *Handles { return &Handles{o: o} }
 
 // ID is the ID of a saga of the group.
-func (h *sagaHandles) ID(name, key string) string {
+func (h *Handles) ID(name, key string) string {
 	return workflows.SagaID(h.o.IDs, h.o.Group, name, key)
 }
 
 // Look has the callers of a saga look at it: it may need an operator.
-func (h *sagaHandles) Look(id string) { h.ends.look(id) }
+func (h *Handles) Look(id string) { h.ends.look(id) }
 
 // Completed tells the callers of a saga its last state.
-func (h *sagaHandles) Completed(id string, data json.RawMessage) {
+func (h *Handles) Completed(id string, data json.RawMessage) {
 	h.ends.tell(id, verdict{data: data})
 }
 
 // Ended tells the callers of a saga how it has ended.
-func (h *sagaHandles) Ended(s sagas.Status) { h.ends.tell(s.ID, sagaVerdict(s)) }
+func (h *Handles) Ended(s sagas.Status) { h.ends.tell(s.ID, sagaVerdict(s)) }
 
 // Start starts the workflow of a saga, or finds that it is there.
-func (h *sagaHandles) Start(ctx context.Context, name string,
-	version int, key string, fresh bool, data json.RawMessage) (id string, end *sagaEnd, err error) {
+func (h *Handles) Start(ctx context.Context, name string,
+	version int, key string, fresh bool, data json.RawMessage) (id string, end *End, err error) {
 	if err := core.CheckData(data); err != nil {
 		return "", nil, err
 	}
@@ -119,7 +119,7 @@ func (h *sagaHandles) Start(ctx context.Context, name string,
 
 // Find returns id, or the ID from before the prefix was part of it where the saga
 // has that.
-func (h *sagaHandles) Find(ctx context.Context, id string) (string, error) {
+func (h *Handles) Find(ctx context.Context, id string) (string, error) {
 	before, other := workflows.BeforePrefixes(id)
 	if !other {
 		return id, nil

@@ -1,4 +1,4 @@
-package worker
+package sagahandle
 
 import (
 	"context"
@@ -19,7 +19,7 @@ import (
 )
 
 // State asks Temporal how a saga stands.
-func (h *sagaHandles) State(ctx context.Context, id string) (holdfast.SagaStanding, error) {
+func (h *Handles) State(ctx context.Context, id string) (holdfast.SagaStanding, error) {
 	ctx, cancel := h.o.Bounded(ctx)
 	defer cancel()
 	if err := h.o.Gate.AwaitRunning(ctx); err != nil {
@@ -31,7 +31,7 @@ func (h *sagaHandles) State(ctx context.Context, id string) (holdfast.SagaStandi
 
 // stands is how a saga stands for who can wait no longer, with its state, as far as
 // they are known.
-func (h *sagaHandles) stands(ctx context.Context, id string) (holdfast.SagaStanding, json.RawMessage) {
+func (h *Handles) stands(ctx context.Context, id string) (holdfast.SagaStanding, json.RawMessage) {
 	ctx, cancel := context.WithTimeout(ctx, 2*askSaga)
 	defer cancel()
 	status, _, err := h.lookAtSaga(ctx, id)
@@ -44,7 +44,7 @@ func (h *sagaHandles) stands(ctx context.Context, id string) (holdfast.SagaStand
 // lookAtSaga returns what is known of a saga: all of it where its workflow has ended by
 // itself or answers within a second, else its state. ended says that nothing can be asked
 // of it any more.
-func (h *sagaHandles) lookAtSaga(ctx context.Context, id string) (status sagas.Status, ended bool, err error) {
+func (h *Handles) lookAtSaga(ctx context.Context, id string) (status sagas.Status, ended bool, err error) {
 	own, last, err := h.workflowsOf(ctx, id)
 	if err != nil {
 		return sagas.Status{ID: id}, false, err
@@ -54,7 +54,7 @@ func (h *sagaHandles) lookAtSaga(ctx context.Context, id string) (status sagas.S
 }
 
 // describeOnce describes a workflow; what is not there is [holdfast.ErrNotFound].
-func (h *sagaHandles) describeOnce(ctx context.Context, workflowID string) (*client.WorkflowExecutionDescription, error) {
+func (h *Handles) describeOnce(ctx context.Context, workflowID string) (*client.WorkflowExecutionDescription, error) {
 	d, err := h.o.Temporal.DescribeWorkflow(ctx, workflowID, "")
 	var none *serviceerror.NotFound
 	switch {
@@ -67,7 +67,7 @@ func (h *sagaHandles) describeOnce(ctx context.Context, workflowID string) (*cli
 }
 
 // readSaga reads the status of the saga id off the workflow that was described.
-func (h *sagaHandles) readSaga(ctx context.Context, id string,
+func (h *Handles) readSaga(ctx context.Context, id string,
 	d *client.WorkflowExecutionDescription) (sagas.Status, error) {
 	workflowID := d.WorkflowExecution.ID
 	known, _ := workflows.ParseID(id)

@@ -1,4 +1,4 @@
-package worker
+package sagareplies
 
 import (
 	"context"
@@ -18,8 +18,8 @@ import (
 	"github.com/holdfastmq/holdfast/workflows/sagas"
 )
 
-// repliesOptions say for whose sagas replies are taken.
-type repliesOptions struct {
+// Options say for whose sagas replies are taken.
+type Options struct {
 	Prefix, Group string
 	Broker        repliesBroker
 	Temporal      signals.Temporal
@@ -40,25 +40,25 @@ type repliesBroker interface {
 	ShowSagas(defs []broker.SagaDefinition) (hide func())
 }
 
-// sagaReplies sends messages to the participants of a group's sagas, and takes what they
+// Replies sends messages to the participants of a group's sagas, and takes what they
 // reply.
-type sagaReplies struct{ o repliesOptions }
+type Replies struct{ o Options }
 
-func newSagaReplies(o repliesOptions) *sagaReplies { return &sagaReplies{o} }
+func New(o Options) *Replies { return &Replies{o} }
 
 // PublishSagaCall sends a message to a participant.
-func (r *sagaReplies) PublishSagaCall(ctx context.Context, call broker.SagaCall, m holdfast.Message) error {
+func (r *Replies) PublishSagaCall(ctx context.Context, call broker.SagaCall, m holdfast.Message) error {
 	return r.o.Broker.PublishSagaCall(ctx, call, m)
 }
 
 // ReplyTo names the queues of replies to this process, and to its group.
-func (r *sagaReplies) ReplyTo(group string) (own, durable string) {
+func (r *Replies) ReplyTo(group string) (own, durable string) {
 	return r.o.Broker.InstanceReplyQueue(group), r.o.Broker.ReplyQueue(group)
 }
 
 // Waiting asks the participants of a topic whether they wait. That they cannot be asked
 // says nothing.
-func (r *sagaReplies) Waiting(ctx context.Context, topic string) *activities.SagaWaits {
+func (r *Replies) Waiting(ctx context.Context, topic string) *activities.SagaWaits {
 	wait, err := r.o.Broker.ParticipantWait(ctx, topic)
 	if err != nil {
 		r.o.Logger.Debug("a participant could not be asked how it is", "topic", topic, "error", err)
@@ -81,7 +81,7 @@ type repliesConsumer struct {
 // Run shows which sagas the process has, and takes participants' replies for
 // them until Stop is called, which is after the last step that may wait for one. A
 // process without sagas has no use for replies.
-func (r *sagaReplies) Run(running context.Context) (*repliesConsumer, error) {
+func (r *Replies) Run(running context.Context) (*repliesConsumer, error) {
 	c := &repliesConsumer{running: running, ended: make(chan error, 1), Stop: func() {}}
 	if len(r.o.Definitions.All()) == 0 {
 		close(c.ended)
@@ -120,7 +120,7 @@ func (c *repliesConsumer) Failed() error {
 
 // reply passes a reply on to the step that waits for it here, or to the saga's
 // workflor. nil: nothing is left to do with it.
-func (r *sagaReplies) reply(ctx context.Context, got broker.SagaReply) error {
+func (r *Replies) reply(ctx context.Context, got broker.SagaReply) error {
 	if r.o.Waiters.Give(got) {
 		return nil
 	}
@@ -145,7 +145,7 @@ func (r *sagaReplies) reply(ctx context.Context, got broker.SagaReply) error {
 }
 
 // late notes a reply that nobody waits for.
-func (r *sagaReplies) late(got broker.SagaReply, why string) {
+func (r *Replies) late(got broker.SagaReply, why string) {
 	r.o.Metrics.SagaReplyLate(got.Participant)
 	r.o.Logger.Debug("a saga's reply that nobody waits for", "why",
 		why, "workflow", got.Workflow, "step", got.Step, "undo", got.Undo,
@@ -154,13 +154,13 @@ func (r *sagaReplies) late(got broker.SagaReply, why string) {
 
 // isOwnSaga reports whether a workflow's ID is that of a saga of the group, in this
 // installation as far as the ID says.
-func (r *sagaReplies) isOwnSaga(workflowID string) bool {
+func (r *Replies) isOwnSaga(workflowID string) bool {
 	id, ok := workflows.ParseID(workflowID)
 	return ok && id.Kind == workflows.KindSaga && id.Owner == r.o.Group && (id.Prefix == "" || id.Prefix == r.o.Prefix)
 }
 
 // showSagas lets others see which sagas this process has, until hide is called.
-func (r *sagaReplies) showSagas() (hide func(), err error) {
+func (r *Replies) showSagas() (hide func(), err error) {
 	var defs []broker.SagaDefinition
 	for _, c := range r.o.Definitions.All() {
 		plan, err := json.Marshal(c.Plan)

@@ -1,4 +1,4 @@
-package worker
+package sagahandle
 
 import (
 	"context"
@@ -37,7 +37,7 @@ type verdict struct {
 
 // Wait waits for a saga: this process tells it of its end, or, where that comes
 // in another one or not by itself, Temporal does.
-func (h *sagaHandles) Wait(ctx context.Context, id string, end *sagaEnd) (json.RawMessage, error) {
+func (h *Handles) Wait(ctx context.Context, id string, end *End) (json.RawMessage, error) {
 	if err := h.o.Gate.AwaitRunning(ctx); err != nil {
 		return nil, err
 	}
@@ -84,7 +84,7 @@ func (h *sagaHandles) Wait(ctx context.Context, id string, end *sagaEnd) (json.R
 }
 
 // stillPending is the answer to a caller who cannot wait any longer.
-func (h *sagaHandles) stillPending(ctx context.Context, id string) (json.RawMessage, error) {
+func (h *Handles) stillPending(ctx context.Context, id string) (json.RawMessage, error) {
 	out := &holdfast.SagaError{Condition: holdfast.ErrSagaPending, ID: id}
 	select {
 	case <-h.o.Gate.Over(): // the client may be closed
@@ -102,7 +102,7 @@ func (h *sagaHandles) stillPending(ctx context.Context, id string) (json.RawMess
 }
 
 // sagaStatus asks a saga's workflow how it stands.
-func (h *sagaHandles) sagaStatus(ctx context.Context, workflowID string) (status sagas.Status, err error) {
+func (h *Handles) sagaStatus(ctx context.Context, workflowID string) (status sagas.Status, err error) {
 	ctx, cancel := context.WithTimeout(ctx, askSaga)
 	defer cancel()
 	v, err := h.o.Temporal.QueryWorkflow(ctx, workflowID, "", workflows.QueryStatus)
@@ -114,7 +114,7 @@ func (h *sagaHandles) sagaStatus(ctx context.Context, workflowID string) (status
 
 // watchSaga waits until a saga has ended or needs an operator. One that has
 // completed, or did not end by itself, may have been undone since.
-func (h *sagaHandles) watchSaga(ctx context.Context, id string) verdict {
+func (h *Handles) watchSaga(ctx context.Context, id string) verdict {
 	v, ended := h.follow(ctx, id, id)
 	if !ended || ctx.Err() != nil {
 		return v
@@ -135,7 +135,7 @@ func (h *sagaHandles) watchSaga(ctx context.Context, id string) verdict {
 }
 
 // describe describes a workflow, as often as Temporal is away until it is not.
-func (h *sagaHandles) describe(ctx context.Context, workflowID string) (d *client.WorkflowExecutionDescription, err error) {
+func (h *Handles) describe(ctx context.Context, workflowID string) (d *client.WorkflowExecutionDescription, err error) {
 	for {
 		d, err = h.o.Temporal.DescribeWorkflow(ctx, workflowID, "")
 		var none *serviceerror.NotFound
@@ -160,7 +160,7 @@ func pause(ctx context.Context, d time.Duration) bool {
 // follow waits for a workflow of the saga id: for its end, and looks at it once in
 // a while to see whether it needs an operator. undoable says that another workflow
 // may have undone what this one did.
-func (h *sagaHandles) follow(ctx context.Context, id, workflowID string) (v verdict, undoable bool) {
+func (h *Handles) follow(ctx context.Context, id, workflowID string) (v verdict, undoable bool) {
 	ctx, cancel := context.WithCancel(ctx)
 	type result struct {
 		status sagas.Status
@@ -211,7 +211,7 @@ func final(err error) bool {
 }
 
 // lostSaga is the verdict on a workflow that has no result.
-func (h *sagaHandles) lostSaga(ctx context.Context, id, workflowID string, err error) (v verdict, undoable bool) {
+func (h *Handles) lostSaga(ctx context.Context, id, workflowID string, err error) (v verdict, undoable bool) {
 	var none *serviceerror.NotFound
 	var failure *temporal.ApplicationError
 	var ended *temporal.WorkflowExecutionError
@@ -242,7 +242,7 @@ func undoCommand(prefix, id string) string {
 }
 
 // needsOperator looks whether the saga waits for an operator.
-func (h *sagaHandles) needsOperator(ctx context.Context, id, workflowID string) (v verdict, needed bool) {
+func (h *Handles) needsOperator(ctx context.Context, id, workflowID string) (v verdict, needed bool) {
 	ctx, cancel := context.WithTimeout(ctx, lookAtSaga)
 	defer cancel()
 	d, err := h.o.Temporal.DescribeWorkflow(ctx, workflowID, "")

@@ -1,4 +1,4 @@
-package worker
+package sagahandle
 
 import (
 	"context"
@@ -19,7 +19,7 @@ import (
 
 // Steer has the saga's workflow do what is asked for: its own, or the one that
 // undoes it after its end.
-func (h *sagaHandles) Steer(ctx context.Context, id, action string, req sagas.Request) error {
+func (h *Handles) Steer(ctx context.Context, id, action string, req sagas.Request) error {
 	ctx, cancel := h.o.Bounded(ctx)
 	defer cancel()
 	if err := h.o.Gate.AwaitRunning(ctx); err != nil {
@@ -43,7 +43,7 @@ func (h *sagaHandles) Steer(ctx context.Context, id, action string, req sagas.Re
 }
 
 // updateSaga sends an Update, and waits until it is done.
-func (h *sagaHandles) updateSaga(ctx context.Context, workflowID, action string, req sagas.Request) error {
+func (h *Handles) updateSaga(ctx context.Context, workflowID, action string, req sagas.Request) error {
 	handle, err := h.o.Temporal.UpdateWorkflow(ctx, client.UpdateWorkflowOptions{WorkflowID: workflowID,
 		UpdateName: action, Args: []any{req}, WaitForStage: client.WorkflowUpdateStageCompleted})
 	if err != nil {
@@ -54,7 +54,7 @@ func (h *sagaHandles) updateSaga(ctx context.Context, workflowID, action string,
 
 // whyRefused says what became of a request that was not taken: refusal is why, empty
 // where the saga has ended.
-func (h *sagaHandles) whyRefused(ctx context.Context, id, action, step, refusal string) error {
+func (h *Handles) whyRefused(ctx context.Context, id, action, step, refusal string) error {
 	status, ended, err := h.lookAtSaga(ctx, id)
 	if err != nil && refusal == "" {
 		return err
@@ -82,7 +82,7 @@ func (h *sagaHandles) whyRefused(ctx context.Context, id, action, step, refusal 
 
 // Compensate has a saga go back, or undone where it has ended. A saga that ends
 // meanwhile is looked at again.
-func (h *sagaHandles) Compensate(ctx context.Context, id string, req sagas.Request) error {
+func (h *Handles) Compensate(ctx context.Context, id string, req sagas.Request) error {
 	ctx, cancel := h.o.Bounded(ctx)
 	defer cancel()
 	if err := h.o.Gate.AwaitRunning(ctx); err != nil {
@@ -127,7 +127,7 @@ type described = client.WorkflowExecutionDescription
 
 // workflowsOf describes a saga's own workflow, and the last one: the one that undoes it
 // after its end, or its own.
-func (h *sagaHandles) workflowsOf(ctx context.Context, id string) (own, last *described, err error) {
+func (h *Handles) workflowsOf(ctx context.Context, id string) (own, last *described, err error) {
 	own, err = h.describeOnce(ctx, id)
 	if err != nil || own.WorkflowCloseTime == nil {
 		return own, own, err
@@ -146,7 +146,7 @@ func (h *sagaHandles) workflowsOf(ctx context.Context, id string) (own, last *de
 
 // knownOfLost asks how far a saga came whose workflow was ended from outside. Any process
 // of the group can tell, such as this one.
-func (h *sagaHandles) knownOfLost(ctx context.Context, id string, last *described) (sagas.Status, error) {
+func (h *Handles) knownOfLost(ctx context.Context, id string, last *described) (sagas.Status, error) {
 	for {
 		known, err := h.sagaStatus(ctx, last.WorkflowExecution.ID)
 		if err == nil && known.Core.Phase != "" {
@@ -162,7 +162,7 @@ func (h *sagaHandles) knownOfLost(ctx context.Context, id string, last *describe
 
 // undoSaga starts the workflow that undoes a saga whose last workflow has ended. That
 // somebody else does the same is no error.
-func (h *sagaHandles) undoSaga(ctx context.Context, id string, own, last *described, req sagas.Request) error {
+func (h *Handles) undoSaga(ctx context.Context, id string, own, last *described, req sagas.Request) error {
 	lost := last.Status != enumspb.WORKFLOW_EXECUTION_STATUS_COMPLETED
 	var known sagas.Status
 	var err error

@@ -1,4 +1,4 @@
-package worker
+package sagahandle
 
 import (
 	"encoding/json"
@@ -8,7 +8,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-func isTold(e *sagaEnd) bool {
+func isTold(e *End) bool {
 	select {
 	case <-e.done:
 		return true
