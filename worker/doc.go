@@ -36,10 +36,7 @@
 //	intake.go     dead letters become workflows; the steps of all workflows: internal/steps
 //	compensate.go Compensate, and a consumer's Undo
 //	saga.go       Saga: the sagas of a producer group
-//	sagastart.go  StartSaga and its handle
-//	sagawait.go   Wait: how a saga ends, as its caller learns it
-//	sagaends.go   callers that are told of a saga's end in this process
-//	sagareplies.go participants' replies
+//	sagastart.go  StartSaga and its handle; sagasteer.go: who steers a saga, and how
 //	participate.go Participate: steps of sagas
 //	attach.go     what this process does for Temporal, and since when
 //	temporal.go   Temporal workers and search attributes

@@ -83,7 +83,8 @@ func (w *Worker) sagaEnded(s sagas.Status) {
 	w.metrics.SagaEnded(s.Name, s.State)
 	for step, at := range s.Core.Steps {
 		if at.Status == core.UnknownOutside {
-			w.o.Logger.Info("a saga's step is not undone: its Do has no row, and what it did outside its database is not known",
+			w.o.Logger.Info("a saga's step is not undone: "+
+				"its Do has no row, and what it did outside its database is not known",
 				"saga", s.ID, "step", step, "status", at.Status.String())
 		}
 	}

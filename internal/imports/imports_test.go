@@ -40,7 +40,7 @@ var mayImport = map[string][]string{
 	"worker": {"", "activities", "barrier", "broker", "workflows", "workflows/transactions", "workflows/deadletters", "workflows/sagas",
 		"compensation", "saga", "saga/core", "internal/fault", "internal/guard", "internal/sagarun", "internal/shell",
 		"internal/alerts", "internal/databases", "internal/keep", "internal/lanes", "internal/metrics", "internal/observe",
-		"internal/peers", "internal/remember", "internal/signals", "internal/steps", "internal/temporalerr"},
+		"internal/peers", "internal/remember", "internal/sagahandle", "internal/sagareplies", "internal/signals", "internal/steps", "internal/temporalerr"},
 
 	// The insides of worker.
 	"internal/metrics":     {"", "activities", "broker"},
@@ -52,8 +52,12 @@ var mayImport = map[string][]string{
 	"internal/peers":       {"", "broker", "workflows"},
 	"internal/keep":        {"", "activities", "broker", "workflows", "workflows/transactions", "internal/metrics", "internal/temporalerr"},
 	"internal/remember":    {"", "barrier", "broker", "workflows", "workflows/transactions", "internal/signals", "internal/temporalerr"},
-	"internal/lanes":       {"", "activities", "barrier", "workflows", "workflows/transactions", "internal/fault", "internal/temporalerr"},
-	"internal/steps":       {"", "activities", "barrier", "broker", "workflows/deadletters", "internal/guard"},
+	"internal/sagahandle": {"", "internal/metrics", "internal/sagarun", "internal/shell", "internal/temporalerr",
+		"saga/core", "workflows", "workflows/sagas"},
+	"internal/sagareplies": {"", "activities", "broker", "internal/metrics", "internal/sagarun", "internal/signals",
+		"saga/core", "workflows", "workflows/sagas"},
+	"internal/lanes": {"", "activities", "barrier", "workflows", "workflows/transactions", "internal/fault", "internal/temporalerr"},
+	"internal/steps": {"", "activities", "barrier", "broker", "workflows/deadletters", "internal/guard"},
 
 	"broker/internal/wire":     {""},
 	"broker/internal/consumer": {"", "broker/internal/link", "broker/internal/wire", "internal/blame", "internal/fault", "internal/guard"},

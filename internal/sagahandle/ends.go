@@ -6,13 +6,13 @@ import (
 	"sync"
 )
 
-// maxSagaEnds bounds the callers that are told in this process: those before the
+// maxEnds bounds the callers that are told in this process: those before the
 // last ones ask Temporal.
-const maxSagaEnds = 10_000
+const maxEnds = 10_000
 
-// sagaEnds are the callers of this process that wish to know how a saga ends, by
+// ends are the callers of this process that wish to know how a saga ends, by
 // the saga's ID. The zero value is ready.
-type sagaEnds struct {
+type ends struct {
 	mu     sync.Mutex
 	byID   map[string][]*End
 	oldest lists.List // of *End
@@ -28,14 +28,14 @@ type End struct {
 }
 
 // expect enters a wish.
-func (s *sagaEnds) expect(id string) *End {
+func (s *ends) expect(id string) *End {
 	e := &End{id: id, done: make(chan struct{}), look: make(chan struct{}, 1)}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.byID == nil {
 		s.byID = map[string][]*End{}
 	}
-	for s.oldest.Len() >= maxSagaEnds {
+	for s.oldest.Len() >= maxEnds {
 		s.remove(s.oldest.Front().Value.(*End))
 	}
 	s.byID[id] = append(s.byID[id], e)
@@ -44,13 +44,13 @@ func (s *sagaEnds) expect(id string) *End {
 }
 
 // forget drops a wish.
-func (s *sagaEnds) forget(e *End) {
+func (s *ends) forget(e *End) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.remove(e)
 }
 
-func (s *sagaEnds) remove(e *End) {
+func (s *ends) remove(e *End) {
 	if e.at == nil {
 		return
 	}
@@ -63,7 +63,7 @@ func (s *sagaEnds) remove(e *End) {
 }
 
 // tell tells the callers of a saga how it has ended.
-func (s *sagaEnds) tell(id string, v verdict) {
+func (s *ends) tell(id string, v verdict) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, e := range slices.Clone(s.byID[id]) {
@@ -74,7 +74,7 @@ func (s *sagaEnds) tell(id string, v verdict) {
 }
 
 // look has the callers of a saga look at it.
-func (s *sagaEnds) look(id string) {
+func (s *ends) look(id string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, e := range s.byID[id] {

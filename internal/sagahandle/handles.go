@@ -1,3 +1,7 @@
+// Package sagahandle is what the handles of a process's sagas do: they start a saga, wait
+// for its end, of which this process or Temporal tells, look how it stands, and steer it.
+// Package worker lends its gate and offers it all to applications, as values of their own
+// types.
 package sagahandle
 
 import (
@@ -55,9 +59,10 @@ type Gate interface {
 // Handles are what the handles of a process's sagas do.
 type Handles struct {
 	o    Options
-	ends sagaEnds
+	ends ends
 }
 
+// New returns what handles of sagas do, with what o names.
 func New(o Options) *Handles { return &Handles{o: o} }
 
 // ID is the ID of a saga of the group.
@@ -74,7 +79,7 @@ func (h *Handles) Completed(id string, data json.RawMessage) {
 }
 
 // Ended tells the callers of a saga how it has ended.
-func (h *Handles) Ended(s sagas.Status) { h.ends.tell(s.ID, sagaVerdict(s)) }
+func (h *Handles) Ended(s sagas.Status) { h.ends.tell(s.ID, verdictOn(s)) }
 
 // Start starts the workflow of a saga, or finds that it is there.
 func (h *Handles) Start(ctx context.Context, name string,

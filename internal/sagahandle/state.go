@@ -8,7 +8,6 @@ import (
 
 	enumspb "go.temporal.io/api/enums/v1"
 	"go.temporal.io/api/serviceerror"
-	"go.temporal.io/sdk/client"
 	"go.temporal.io/sdk/temporal"
 
 	holdfast "github.com/holdfastmq/holdfast"
@@ -25,36 +24,36 @@ func (h *Handles) State(ctx context.Context, id string) (holdfast.SagaStanding, 
 	if err := h.o.Gate.AwaitRunning(ctx); err != nil {
 		return holdfast.SagaStanding{ID: id}, err
 	}
-	status, _, err := h.lookAtSaga(ctx, id)
+	status, _, err := h.standing(ctx, id)
 	return status.Standing(), err
 }
 
 // stands is how a saga stands for who can wait no longer, with its state, as far as
 // they are known.
 func (h *Handles) stands(ctx context.Context, id string) (holdfast.SagaStanding, json.RawMessage) {
-	ctx, cancel := context.WithTimeout(ctx, 2*askSaga)
+	ctx, cancel := context.WithTimeout(ctx, 2*askFor)
 	defer cancel()
-	status, _, err := h.lookAtSaga(ctx, id)
+	status, _, err := h.standing(ctx, id)
 	if err != nil {
 		return holdfast.SagaStanding{}, nil
 	}
 	return status.Standing(), status.Core.Data
 }
 
-// lookAtSaga returns what is known of a saga: all of it where its workflow has ended by
+// standing returns what is known of a saga: all of it where its workflow has ended by
 // itself or answers within a second, else its state. ended says that nothing can be asked
 // of it any more.
-func (h *Handles) lookAtSaga(ctx context.Context, id string) (status sagas.Status, ended bool, err error) {
+func (h *Handles) standing(ctx context.Context, id string) (status sagas.Status, ended bool, err error) {
 	own, last, err := h.workflowsOf(ctx, id)
 	if err != nil {
 		return sagas.Status{ID: id}, false, err
 	}
-	status, err = h.readSaga(ctx, id, last)
+	status, err = h.read(ctx, id, last)
 	return status, own.WorkflowCloseTime != nil, err
 }
 
 // describeOnce describes a workflow; what is not there is [holdfast.ErrNotFound].
-func (h *Handles) describeOnce(ctx context.Context, workflowID string) (*client.WorkflowExecutionDescription, error) {
+func (h *Handles) describeOnce(ctx context.Context, workflowID string) (*described, error) {
 	d, err := h.o.Temporal.DescribeWorkflow(ctx, workflowID, "")
 	var none *serviceerror.NotFound
 	switch {
@@ -66,9 +65,9 @@ func (h *Handles) describeOnce(ctx context.Context, workflowID string) (*client.
 	return d, nil
 }
 
-// readSaga reads the status of the saga id off the workflow that was described.
-func (h *Handles) readSaga(ctx context.Context, id string,
-	d *client.WorkflowExecutionDescription) (sagas.Status, error) {
+// read reads the status of the saga id off the workflow that was described.
+func (h *Handles) read(ctx context.Context, id string,
+	d *described) (sagas.Status, error) {
 	workflowID := d.WorkflowExecution.ID
 	known, _ := workflows.ParseID(id)
 	status := sagas.Status{ID: id, State: core.StateRunning, Group: known.Owner, Name: known.Name, Key: known.Key}
@@ -79,7 +78,7 @@ func (h *Handles) readSaga(ctx context.Context, id string,
 		}
 		return status, nil
 	case enumspb.WORKFLOW_EXECUTION_STATUS_RUNNING, enumspb.WORKFLOW_EXECUTION_STATUS_CONTINUED_AS_NEW:
-		if answer, err := h.sagaStatus(ctx, workflowID); err == nil && answer.State != "" {
+		if answer, err := h.ask(ctx, workflowID); err == nil && answer.State != "" {
 			return answer, nil
 		}
 		// its workflow task goes on with a step, or no process answers
@@ -89,7 +88,7 @@ func (h *Handles) readSaga(ctx context.Context, id string,
 		}
 		return status, nil
 	}
-	if answer, err := h.sagaStatus(ctx, workflowID); err == nil {
+	if answer, err := h.ask(ctx, workflowID); err == nil {
 		status = answer
 	}
 	status.State = endedFromOutside[d.Status]

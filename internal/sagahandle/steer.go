@@ -25,10 +25,10 @@ func (h *Handles) Steer(ctx context.Context, id, action string, req sagas.Reques
 	if err := h.o.Gate.AwaitRunning(ctx); err != nil {
 		return err
 	}
-	err := h.updateSaga(ctx, id, action, req)
+	err := h.update(ctx, id, action, req)
 	var ended *serviceerror.NotFound
 	if errors.As(err, &ended) && action != sagas.UpdateAnswer {
-		err = h.updateSaga(ctx, workflows.SagaUndoID(id), action, req)
+		err = h.update(ctx, workflows.SagaUndoID(id), action, req)
 	}
 	var refused *temporal.ApplicationError
 	switch {
@@ -42,8 +42,8 @@ func (h *Handles) Steer(ctx context.Context, id, action string, req sagas.Reques
 	return temporalerr.Unavailable(action+" saga "+id, err)
 }
 
-// updateSaga sends an Update, and waits until it is done.
-func (h *Handles) updateSaga(ctx context.Context, workflowID, action string, req sagas.Request) error {
+// update sends an Update, and waits until it is done.
+func (h *Handles) update(ctx context.Context, workflowID, action string, req sagas.Request) error {
 	handle, err := h.o.Temporal.UpdateWorkflow(ctx, client.UpdateWorkflowOptions{WorkflowID: workflowID,
 		UpdateName: action, Args: []any{req}, WaitForStage: client.WorkflowUpdateStageCompleted})
 	if err != nil {
@@ -55,7 +55,7 @@ func (h *Handles) updateSaga(ctx context.Context, workflowID, action string, req
 // whyRefused says what became of a request that was not taken: refusal is why, empty
 // where the saga has ended.
 func (h *Handles) whyRefused(ctx context.Context, id, action, step, refusal string) error {
-	status, ended, err := h.lookAtSaga(ctx, id)
+	status, ended, err := h.standing(ctx, id)
 	if err != nil && refusal == "" {
 		return err
 	}
@@ -94,21 +94,21 @@ func (h *Handles) Compensate(ctx context.Context, id string, req sagas.Request) 
 			return err
 		}
 		if last.Status != enumspb.WORKFLOW_EXECUTION_STATUS_RUNNING {
-			return h.undoSaga(ctx, id, own, last, req)
+			return h.undo(ctx, id, own, last, req)
 		}
 		workflowID := last.WorkflowExecution.ID
-		err = h.updateSaga(ctx, workflowID, workflows.UpdateCompensate, req)
+		err = h.update(ctx, workflowID, workflows.UpdateCompensate, req)
 		var ended *serviceerror.NotFound
 		var refused *temporal.ApplicationError
 		switch {
 		case err == nil:
 			return nil
 		case errors.As(err, &ended):
-			if !pause(ctx, lookAtSagaFirst) {
+			if !pause(ctx, lookFirst) {
 				return temporalerr.Unavailable("compensate saga "+id, ctx.Err())
 			}
 		case errors.As(err, &refused):
-			if status, err := h.sagaStatus(ctx, workflowID); err == nil && goesBack(status) {
+			if status, err := h.ask(ctx, workflowID); err == nil && goesBack(status) {
 				return nil // before
 			}
 			return h.whyRefused(ctx, id, workflows.UpdateCompensate, "", refused.Message())
@@ -148,11 +148,11 @@ func (h *Handles) workflowsOf(ctx context.Context, id string) (own, last *descri
 // of the group can tell, such as this one.
 func (h *Handles) knownOfLost(ctx context.Context, id string, last *described) (sagas.Status, error) {
 	for {
-		known, err := h.sagaStatus(ctx, last.WorkflowExecution.ID)
+		known, err := h.ask(ctx, last.WorkflowExecution.ID)
 		if err == nil && known.Core.Phase != "" {
 			return known, nil
 		}
-		if !pause(ctx, lookAtSaga) {
+		if !pause(ctx, lookEvery) {
 			err = fmt.Errorf("compensate saga %s: no process tells how far it came: %w", id, context.Cause(ctx))
 			return known, &holdfast.UnavailableError{Part: "Temporal", Err: err,
 				Remedy: "try again; `" + undoCommand(h.o.Prefix, id) + "` goes without"}
@@ -160,15 +160,15 @@ func (h *Handles) knownOfLost(ctx context.Context, id string, last *described) (
 	}
 }
 
-// undoSaga starts the workflow that undoes a saga whose last workflow has ended. That
+// undo starts the workflow that undoes a saga whose last workflow has ended. That
 // somebody else does the same is no error.
-func (h *Handles) undoSaga(ctx context.Context, id string, own, last *described, req sagas.Request) error {
+func (h *Handles) undo(ctx context.Context, id string, own, last *described, req sagas.Request) error {
 	lost := last.Status != enumspb.WORKFLOW_EXECUTION_STATUS_COMPLETED
 	var known sagas.Status
 	var err error
 	if lost {
 		known, err = h.knownOfLost(ctx, id, last)
-	} else if known, err = h.readSaga(ctx, id, last); goesBack(known) {
+	} else if known, err = h.read(ctx, id, last); goesBack(known) {
 		return err // all is undone
 	}
 	if err != nil {

@@ -10,7 +10,6 @@ import (
 
 	enumspb "go.temporal.io/api/enums/v1"
 	"go.temporal.io/api/serviceerror"
-	"go.temporal.io/sdk/client"
 	"go.temporal.io/sdk/temporal"
 
 	holdfast "github.com/holdfastmq/holdfast"
@@ -21,12 +20,12 @@ import (
 )
 
 const (
-	// lookAtSaga is how often a saga that is waited for is looked at, to see whether
+	// lookEvery is how often a saga that is waited for is looked at, to see whether
 	// it needs an operator; more often at first.
-	lookAtSaga      = time.Second
-	lookAtSagaFirst = 50 * time.Millisecond
-	// askSaga bounds the question how a saga stands.
-	askSaga = time.Second
+	lookEvery = time.Second
+	lookFirst = 50 * time.Millisecond
+	// askFor bounds the question how a saga stands.
+	askFor = time.Second
 )
 
 // verdict is what a caller learns of a saga.
@@ -44,7 +43,7 @@ func (h *Handles) Wait(ctx context.Context, id string, end *End) (json.RawMessag
 	var done <-chan struct{}
 	if end != nil {
 		done = end.done
-		late := time.NewTimer(lookAtSaga)
+		late := time.NewTimer(lookEvery)
 		defer late.Stop()
 		select {
 		case <-done:
@@ -65,7 +64,7 @@ func (h *Handles) Wait(ctx context.Context, id string, end *End) (json.RawMessag
 		}
 		cancel()
 	})
-	v := h.watchSaga(watching, id)
+	v := h.watch(watching, id)
 	interrupted := watching.Err() != nil
 	cancel()
 	stopper.Wait()
@@ -101,9 +100,9 @@ func (h *Handles) stillPending(ctx context.Context, id string) (json.RawMessage,
 	return data, out
 }
 
-// sagaStatus asks a saga's workflow how it stands.
-func (h *Handles) sagaStatus(ctx context.Context, workflowID string) (status sagas.Status, err error) {
-	ctx, cancel := context.WithTimeout(ctx, askSaga)
+// ask asks a saga's workflow how it stands.
+func (h *Handles) ask(ctx context.Context, workflowID string) (status sagas.Status, err error) {
+	ctx, cancel := context.WithTimeout(ctx, askFor)
 	defer cancel()
 	v, err := h.o.Temporal.QueryWorkflow(ctx, workflowID, "", workflows.QueryStatus)
 	if err != nil {
@@ -112,9 +111,9 @@ func (h *Handles) sagaStatus(ctx context.Context, workflowID string) (status sag
 	return status, v.Get(&status)
 }
 
-// watchSaga waits until a saga has ended or needs an operator. One that has
+// watch waits until a saga has ended or needs an operator. One that has
 // completed, or did not end by itself, may have been undone since.
-func (h *Handles) watchSaga(ctx context.Context, id string) verdict {
+func (h *Handles) watch(ctx context.Context, id string) verdict {
 	v, ended := h.follow(ctx, id, id)
 	if !ended || ctx.Err() != nil {
 		return v
@@ -135,11 +134,11 @@ func (h *Handles) watchSaga(ctx context.Context, id string) verdict {
 }
 
 // describe describes a workflow, as often as Temporal is away until it is not.
-func (h *Handles) describe(ctx context.Context, workflowID string) (d *client.WorkflowExecutionDescription, err error) {
+func (h *Handles) describe(ctx context.Context, workflowID string) (d *described, err error) {
 	for {
 		d, err = h.o.Temporal.DescribeWorkflow(ctx, workflowID, "")
 		var none *serviceerror.NotFound
-		if err == nil || errors.As(err, &none) || !pause(ctx, lookAtSaga) {
+		if err == nil || errors.As(err, &none) || !pause(ctx, lookEvery) {
 			return d, err
 		}
 	}
@@ -176,27 +175,27 @@ func (h *Handles) follow(ctx context.Context, id, workflowID string) (v verdict,
 		var r result
 		for {
 			r.err = h.o.Temporal.GetWorkflow(ctx, workflowID, "").Get(ctx, &r.status)
-			if r.err == nil || final(r.err) || !pause(ctx, lookAtSaga) {
+			if r.err == nil || final(r.err) || !pause(ctx, lookEvery) {
 				results <- r
 				return
 			}
 		}
 	}()
-	tick, wait := time.NewTimer(0), lookAtSagaFirst
+	tick, wait := time.NewTimer(0), lookFirst
 	defer tick.Stop()
 	for {
 		select {
 		case r := <-results:
 			if r.err != nil {
-				return h.lostSaga(ctx, id, workflowID, r.err)
+				return h.lost(ctx, id, workflowID, r.err)
 			}
-			return sagaVerdict(r.status), r.status.State == core.StateCompleted
+			return verdictOn(r.status), r.status.State == core.StateCompleted
 		case <-tick.C:
 			if v, needed := h.needsOperator(ctx, id, workflowID); needed {
 				return v, false
 			}
 			tick.Reset(wait)
-			wait = min(2*wait, lookAtSaga)
+			wait = min(2*wait, lookEvery)
 		case <-ctx.Done():
 			return verdict{err: ctx.Err()}, false
 		}
@@ -210,8 +209,8 @@ func final(err error) bool {
 	return errors.As(err, &none) || errors.As(err, &failed)
 }
 
-// lostSaga is the verdict on a workflow that has no result.
-func (h *Handles) lostSaga(ctx context.Context, id, workflowID string, err error) (v verdict, undoable bool) {
+// lost is the verdict on a workflow that has no result.
+func (h *Handles) lost(ctx context.Context, id, workflowID string, err error) (v verdict, undoable bool) {
 	var none *serviceerror.NotFound
 	var failure *temporal.ApplicationError
 	var ended *temporal.WorkflowExecutionError
@@ -226,7 +225,7 @@ func (h *Handles) lostSaga(ctx context.Context, id, workflowID string, err error
 	v.err = &holdfast.SagaError{Condition: holdfast.ErrSagaParked, ID: id,
 		Reason: fmt.Sprintf("its workflow did not end by itself (%v): `%s` undoes what it did",
 			errors.Unwrap(ended), undoCommand(h.o.Prefix, id))}
-	if status, err := h.sagaStatus(ctx, workflowID); err == nil {
+	if status, err := h.ask(ctx, workflowID); err == nil {
 		v.data = status.Core.Data
 	}
 	return v, true
@@ -243,7 +242,7 @@ func undoCommand(prefix, id string) string {
 
 // needsOperator looks whether the saga waits for an operator.
 func (h *Handles) needsOperator(ctx context.Context, id, workflowID string) (v verdict, needed bool) {
-	ctx, cancel := context.WithTimeout(ctx, lookAtSaga)
+	ctx, cancel := context.WithTimeout(ctx, lookEvery)
 	defer cancel()
 	d, err := h.o.Temporal.DescribeWorkflow(ctx, workflowID, "")
 	if err != nil || d.Status != enumspb.WORKFLOW_EXECUTION_STATUS_RUNNING {
@@ -253,13 +252,13 @@ func (h *Handles) needsOperator(ctx context.Context, id, workflowID string) (v v
 	if state != core.StateParked && state != core.StateCompensationFailed {
 		return v, false
 	}
-	status, err := h.sagaStatus(ctx, workflowID)
+	status, err := h.ask(ctx, workflowID)
 	if err != nil { // nobody is there to say more
 		return verdict{err: &holdfast.SagaError{Condition: sagas.Condition(state), ID: id}}, true
 	}
-	v = sagaVerdict(status)
+	v = verdictOn(status)
 	return v, !errors.Is(v.err, holdfast.ErrSagaPending) // it may have gone on meanwhile
 }
 
-// sagaVerdict is what a saga's status means for who waits for it.
-func sagaVerdict(s sagas.Status) verdict { return verdict{data: s.Core.Data, err: s.Err()} }
+// verdictOn is what a saga's status means for who waits for it.
+func verdictOn(s sagas.Status) verdict { return verdict{data: s.Core.Data, err: s.Err()} }

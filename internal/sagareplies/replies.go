@@ -1,3 +1,6 @@
+// Package sagareplies sends messages to the participants of a group's sagas, and takes what
+// they reply: a step that waits in this process gets it, or else the saga's workflow, by a
+// signal. Package worker runs it while it works for Temporal.
 package sagareplies
 
 import (
@@ -21,7 +24,7 @@ import (
 // Options say for whose sagas replies are taken.
 type Options struct {
 	Prefix, Group string
-	Broker        repliesBroker
+	Broker        replyBroker
 	Temporal      signals.Temporal
 	Definitions   *sagarun.Definitions
 	Waiters       *sagarun.Waiters
@@ -29,8 +32,8 @@ type Options struct {
 	Logger        *slog.Logger
 }
 
-// repliesBroker is what is needed of a broker.
-type repliesBroker interface {
+// replyBroker is what is needed of a broker.
+type replyBroker interface {
 	PublishSagaCall(ctx context.Context, call broker.SagaCall, m holdfast.Message) error
 	InstanceReplyQueue(group string) string
 	ReplyQueue(group string) string
@@ -44,6 +47,7 @@ type repliesBroker interface {
 // reply.
 type Replies struct{ o Options }
 
+// New returns what sends for the sagas of o.Group and takes the replies.
 func New(o Options) *Replies { return &Replies{o} }
 
 // PublishSagaCall sends a message to a participant.
@@ -69,9 +73,9 @@ func (r *Replies) Waiting(ctx context.Context, topic string) *activities.SagaWai
 	return &activities.SagaWaits{Who: "participant " + wait.Name, Since: wait.Since, Reason: wait.Reason}
 }
 
-// repliesConsumer is the consumer of participants' replies, and what others may see of
+// Consumer is the consumer of participants' replies, and what others may see of
 // the process's sagas.
-type repliesConsumer struct {
+type Consumer struct {
 	running context.Context
 	ended   chan error // closed at its end
 	// Stop ends it, once no step may wait for a reply any more.
@@ -81,8 +85,8 @@ type repliesConsumer struct {
 // Run shows which sagas the process has, and takes participants' replies for
 // them until Stop is called, which is after the last step that may wait for one. A
 // process without sagas has no use for replies.
-func (r *Replies) Run(running context.Context) (*repliesConsumer, error) {
-	c := &repliesConsumer{running: running, ended: make(chan error, 1), Stop: func() {}}
+func (r *Replies) Run(running context.Context) (*Consumer, error) {
+	c := &Consumer{running: running, ended: make(chan error, 1), Stop: func() {}}
 	if len(r.o.Definitions.All()) == 0 {
 		close(c.ended)
 		return c, nil
@@ -109,7 +113,7 @@ func (r *Replies) Run(running context.Context) (*repliesConsumer, error) {
 }
 
 // Failed waits until the worker is to end, or the consumer has failed.
-func (c *repliesConsumer) Failed() error {
+func (c *Consumer) Failed() error {
 	select {
 	case err := <-c.ended:
 		return err
