@@ -105,25 +105,26 @@ func (a *attachment) trouble() (since time.Time, err error) {
 // attach starts what this process does for Temporal, which is reached. running
 // takes functions whose error ends the worker.
 func (w *Worker) attach(ctx context.Context, running func(func() error)) error {
-	replies, err := w.runSagas(ctx)
+	sagas := w.sagaReplies()
+	replies, err := sagas.Run(ctx)
 	if err != nil {
 		return err
 	}
 	lost := make(chan error, 1)
-	workers, err := w.startTemporal(func(err error) {
+	workers, err := w.startTemporal(sagas, func(err error) {
 		select {
 		case lost <- temporalerr.Unavailable("run the worker", err):
 		default: // several workers have the same trouble
 		}
 	})
 	if err != nil {
-		replies.stop()
+		replies.Stop()
 		return err
 	}
-	running(replies.failed)
+	running(replies.Failed)
 	w.attached.attached(lost, func() {
 		workers.stop()
-		replies.stop()
+		replies.Stop()
 	})
 	w.metrics.Connected(true)
 	return nil

@@ -12,6 +12,7 @@ import (
 	"go.temporal.io/sdk/converter"
 
 	holdfast "github.com/holdfastmq/holdfast"
+	"github.com/holdfastmq/holdfast/internal/signals"
 	"github.com/holdfastmq/holdfast/internal/temporalerr"
 	"github.com/holdfastmq/holdfast/workflows"
 	"github.com/holdfastmq/holdfast/workflows/deadletters"
@@ -40,7 +41,7 @@ func (w *Worker) bury(ctx context.Context, d holdfast.DeadLetter) error {
 				"class", d.Failure.Class, "workflow", options.ID)
 			return nil
 		case !errors.As(err, &already):
-			return w.away(temporalerr.Unavailable("start workflow "+options.ID, err))
+			return signals.Away(temporalerr.Unavailable("start workflow "+options.ID, err))
 		}
 		done, err := w.compare(ctx, options.ID, &d)
 		if done || err != nil {
@@ -60,7 +61,7 @@ func (w *Worker) compare(ctx context.Context, id string, d *holdfast.DeadLetter)
 	case errors.As(err, &none):
 		return false, nil // forgotten in between
 	case err != nil:
-		return false, w.away(temporalerr.Unavailable("look at workflow "+id, err))
+		return false, signals.Away(temporalerr.Unavailable("look at workflow "+id, err))
 	}
 	content, death := letterMemo(there)
 	open, again := there.Status == enumspb.WORKFLOW_EXECUTION_STATUS_RUNNING, d.Failure.Redelivery > 0
@@ -68,7 +69,7 @@ func (w *Worker) compare(ctx context.Context, id string, d *holdfast.DeadLetter)
 	sameDeath := again || death != "" && death == deadletters.Death(*d)
 	switch {
 	case same && open && (sameDeath || d.Envelope.MessageID != ""):
-		return w.tell(ctx, id, deadletters.SignalDied, d.Failure)
+		return signals.Send(ctx, w.o.Temporal, id, deadletters.SignalDied, d.Failure)
 	case same && sameDeath:
 		w.o.Logger.Info("a copy of a dead letter that is settled", "workflow", id)
 		return true, nil
@@ -108,23 +109,23 @@ func letterMemo(d *client.WorkflowExecutionDescription) (content, death string) 
 func (w *Worker) tellOlder(ctx context.Context, d holdfast.DeadLetter, id string) (told bool, err error) {
 	older, there, err := workflows.Before(ctx, w.o.Temporal, w.o.Prefix, id)
 	if err != nil {
-		return false, w.away(temporalerr.Unavailable("look for an earlier workflow of "+id, err))
+		return false, signals.Away(temporalerr.Unavailable("look for an earlier workflow of "+id, err))
 	}
 	if !there || older.Status != enumspb.WORKFLOW_EXECUTION_STATUS_RUNNING {
 		return false, nil
 	}
-	return w.tell(ctx, older.WorkflowExecution.ID, deadletters.SignalDied, d.Failure)
+	return signals.Send(ctx, w.o.Temporal, older.WorkflowExecution.ID, deadletters.SignalDied, d.Failure)
 }
 
-// tellLetter is tell, also for the workflow that has the ID from before the prefix was
+// tellLetter signals a letter's workflow, also for the workflow that has the ID from before the prefix was
 // part of it.
 func (w *Worker) tellLetter(ctx context.Context, id, signal string, arg any) (told bool, err error) {
-	if told, err = w.tell(ctx, id, signal, arg); told || err != nil {
+	if told, err = signals.Send(ctx, w.o.Temporal, id, signal, arg); told || err != nil {
 		return told, err
 	}
 	older, there, err := workflows.Before(ctx, w.o.Temporal, w.o.Prefix, id)
 	if err != nil || !there {
-		return false, w.away(err)
+		return false, signals.Away(err)
 	}
-	return w.tell(ctx, older.WorkflowExecution.ID, signal, arg)
+	return signals.Send(ctx, w.o.Temporal, older.WorkflowExecution.ID, signal, arg)
 }

@@ -10,6 +10,7 @@ import (
 	holdfast "github.com/holdfastmq/holdfast"
 	"github.com/holdfastmq/holdfast/barrier"
 	"github.com/holdfastmq/holdfast/broker"
+	"github.com/holdfastmq/holdfast/internal/databases"
 )
 
 // Handle is a consumer's work on one message: it writes with tx, which is
@@ -82,6 +83,9 @@ func (w *Worker) Consume(c Consumer) {
 			holdfast.ErrInvalid, c.Name))
 		return
 	}
+	if c.Handle != nil {
+		w.databases.Use(databases.Use{Kind: "consumer", Name: c.Name, DB: c.DB, Concurrency: c.Concurrency})
+	}
 	w.consumers = append(w.consumers, c)
 	w.observer.Add(c.Name)
 }
@@ -144,16 +148,16 @@ func SendValue[T any](ctx context.Context, w *Worker, t holdfast.Topic[T],
 // consume runs one consumer until ctx is done and its handlers have returned.
 func (w *Worker) consume(ctx context.Context, c Consumer) error {
 	w.observer.Begins(c.Name)
-	var limit *pool
+	var limit *databases.Pool
 	if c.Handle != nil {
-		limit = w.poolOf(c.DB)
+		limit = w.databases.Pool(c.DB)
 	}
 	return w.broker.Consume(ctx, broker.Subscription{
 		Name: c.Name, Topics: c.Topics, Notices: c.notices(), Prefetch: c.Prefetch,
-		Concurrency: limit.concurrency(c.Concurrency), Tries: c.Tries,
+		Concurrency: limit.Concurrency(c.Concurrency), Tries: c.Tries,
 		Ladder: c.Ladder, Policy: c.DeadLetters, Breaker: c.Breaker, Observe: w.observer.Event,
 		HandlerTimeout: c.Timeout, DrainTimeout: w.o.DrainTimeout, NeedsID: c.Handle != nil,
-		Handle: limit.handling(func(ctx context.Context, d broker.Delivery) error { return w.handle(ctx, c, d) }),
+		Handle: limit.Handling(func(ctx context.Context, d broker.Delivery) error { return w.handle(ctx, c, d) }),
 	})
 }
 

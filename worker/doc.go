@@ -32,17 +32,12 @@
 //	send.go       Send, SendAll, Start: the caller's side
 //	begin.go      Begin: the split form; gate.go: lets callers in; how it is sent: internal/lanes
 //	register.go   Local, Check and Activity: what is registered before Run
-//	keep.go       the Keepers; handover.go: what they found undecided goes to Temporal
 //	consume.go    consumers and their inbox rows
 //	intake.go     dead letters become workflows; the steps of all workflows: internal/steps
 //	compensate.go Compensate, and a consumer's Undo
 //	saga.go       Saga: the sagas of a producer group
-//	sagastart.go  StartSaga and its handle
-//	sagawait.go   Wait: how a saga ends, as its caller learns it
-//	sagaends.go   callers that are told of a saga's end in this process
-//	sagareplies.go participants' replies
+//	sagastart.go  StartSaga and its handle; sagasteer.go: who steers a saga, and how
 //	participate.go Participate: steps of sagas
-//	sweep.go      the retention of rows
 //	attach.go     what this process does for Temporal, and since when
 //	temporal.go   Temporal workers and search attributes
 package worker

@@ -23,18 +23,18 @@ func (w *Worker) Gathered() int { return w.lanes.Gathered() }
 // SetClock makes this process's clock another one, and has it compared, and old
 // rows deleted, every time that d has passed. Call it before Run.
 func (w *Worker) SetClock(now func() time.Time, d time.Duration) {
-	w.now, w.observer.Now, w.clockEvery, w.sweepEvery = now, now, d, d
+	w.databases.Now, w.observer.Now, w.databases.ClockEvery, w.databases.SweepEvery = now, now, d, d
 }
 
 // DatabaseIdentity is the identity of the worker's own database.
-func (w *Worker) DatabaseIdentity() string { return w.stores.own }
+func (w *Worker) DatabaseIdentity() string { return w.databases.Own() }
 
 // OutcomesNeeded reports whether old outcome rows are kept.
-func (w *Worker) OutcomesNeeded() bool { return w.outcomesNeeded(context.Background()) }
+func (w *Worker) OutcomesNeeded() bool { return w.keeper.OutcomesNeeded(context.Background()) }
 
 // LookAgainAfter is when the processes are asked again after one with this one's name
 // was found. Call it before Run.
-func (w *Worker) LookAgainAfter(d time.Duration) { w.lookAgain = d }
+func (w *Worker) LookAgainAfter(d time.Duration) { w.peers.LookAgain = d }
 
 // Measure gives a gauge a value.
 func (w *Worker) Measure() { w.metrics.Connected(true) }

@@ -2,13 +2,9 @@ package worker
 
 import (
 	"context"
-	"errors"
-
-	"go.temporal.io/api/serviceerror"
 
 	holdfast "github.com/holdfastmq/holdfast"
 	"github.com/holdfastmq/holdfast/broker"
-	"github.com/holdfastmq/holdfast/internal/temporalerr"
 	"github.com/holdfastmq/holdfast/workflows/deadletters"
 )
 
@@ -40,27 +36,5 @@ func (w *Worker) handled(ctx context.Context, h broker.HandledRecord) error {
 		}
 	}
 	_, err := w.tellLetter(ctx, id, deadletters.SignalHandled, h.Redelivery)
-	return err
-}
-
-// tell signals a workflow, and reports false where it has ended.
-func (w *Worker) tell(ctx context.Context, id, signal string, arg any) (told bool, err error) {
-	err = w.o.Temporal.SignalWorkflow(ctx, id, "", signal, arg)
-	var ended *serviceerror.NotFound
-	switch {
-	case errors.As(err, &ended):
-		return false, nil
-	case err != nil:
-		return false, w.away(temporalerr.Unavailable("signal workflow "+id, err))
-	}
-	return true, nil
-}
-
-// away marks that Temporal cannot be reached as no fault of a record.
-func (w *Worker) away(err error) error {
-	var unavailable *holdfast.UnavailableError
-	if errors.As(err, &unavailable) {
-		return broker.Wait(err)
-	}
 	return err
 }

@@ -21,6 +21,7 @@ import (
 	holdfast "github.com/holdfastmq/holdfast"
 	"github.com/holdfastmq/holdfast/barrier"
 	"github.com/holdfastmq/holdfast/broker"
+	"github.com/holdfastmq/holdfast/internal/databases"
 	"github.com/holdfastmq/holdfast/internal/temporalerr"
 )
 
@@ -177,7 +178,7 @@ func (own *owned) openDB(o *Options) error {
 	if own.pool, err = db.DB(); err != nil {
 		return fmt.Errorf("open the database: %w", err)
 	}
-	own.pool.SetMaxIdleConns(defaultConcurrency) // the default of 2 has busy handlers connect all the time
+	own.pool.SetMaxIdleConns(databases.DefaultConcurrency) // the default of 2 has busy handlers connect all the time
 	o.DB = db
 	return nil
 }

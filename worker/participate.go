@@ -10,6 +10,7 @@ import (
 
 	holdfast "github.com/holdfastmq/holdfast"
 	"github.com/holdfastmq/holdfast/broker"
+	"github.com/holdfastmq/holdfast/internal/databases"
 	"github.com/holdfastmq/holdfast/internal/sagarun"
 )
 
@@ -66,6 +67,7 @@ func (w *Worker) Participate(p Participant) {
 			holdfast.ErrInvalid, p.Name))
 		return
 	}
+	w.databases.Use(databases.Use{Kind: "participant", Name: p.Name, DB: p.DB, Concurrency: p.Concurrency})
 	w.participants = append(w.participants, p)
 	w.observer.Add(p.Name)
 }
@@ -141,14 +143,14 @@ func TypedParticipation[V, R any](do func(ctx context.Context, tx *gorm.DB, v V)
 // participate runs one participant until ctx is done and what it is doing is done.
 func (w *Worker) participate(ctx context.Context, p Participant) error {
 	w.observer.Begins(p.Name)
-	limit := w.poolOf(p.DB)
+	limit := w.databases.Pool(p.DB)
 	run := &sagarun.Participant{Name: p.Name, Topic: p.Topic, UndoTopic: p.UndoTopic, DB: p.DB,
 		Do: sagarun.Participation(p.Do), Undo: sagarun.Participation(p.Undo),
 		UndoUncertain: p.UndoUncertain, Replies: w.broker}
 	return w.broker.Consume(ctx, broker.Subscription{
-		Name: p.Name, Topics: p.topics(), Prefetch: p.Prefetch, Concurrency: limit.concurrency(p.Concurrency), Tries: p.Tries,
+		Name: p.Name, Topics: p.topics(), Prefetch: p.Prefetch, Concurrency: limit.Concurrency(p.Concurrency), Tries: p.Tries,
 		Ladder: p.Ladder, Breaker: p.Breaker, Observe: w.observer.Event,
 		HandlerTimeout: p.Timeout, DrainTimeout: w.o.DrainTimeout,
-		Handle: limit.handling(run.Handle), GiveUp: run.GiveUp, Participant: true,
+		Handle: limit.Handling(run.Handle), GiveUp: run.GiveUp, Participant: true,
 	})
 }

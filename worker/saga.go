@@ -1,11 +1,11 @@
 package worker
 
 import (
-	"encoding/json"
 	"fmt"
 
 	holdfast "github.com/holdfastmq/holdfast"
-	"github.com/holdfastmq/holdfast/broker"
+	"github.com/holdfastmq/holdfast/internal/sagahandle"
+	"github.com/holdfastmq/holdfast/internal/sagareplies"
 	"github.com/holdfastmq/holdfast/internal/sagarun"
 	"github.com/holdfastmq/holdfast/saga"
 	"github.com/holdfastmq/holdfast/saga/core"
@@ -17,7 +17,7 @@ import (
 type sagaParts struct {
 	defs    sagarun.Definitions
 	waiters sagarun.Waiters // steps, for replies
-	ends    sagaEnds        // callers, for ends
+	handles *sagahandle.Handles
 }
 
 // Saga registers a definition with this worker's group, and with it the sagas that
@@ -58,10 +58,24 @@ func (w *Worker) stepNames(plan core.Plan) bool {
 }
 
 // sagaRunner runs the steps of this process's sagas.
-func (w *Worker) sagaRunner() *sagarun.Runner {
-	return &sagarun.Runner{Definitions: &w.sagas.defs, DB: w.o.DB, Database: w.stores.own,
-		OtherDatabase: w.tellOther, Calls: calls{w}, Waiting: calls{w}.waiting, Waiters: &w.sagas.waiters,
-		Completed: func(id string, data json.RawMessage) { w.sagas.ends.tell(id, verdict{data: data}) }}
+func (w *Worker) sagaRunner(replies *sagareplies.Replies) *sagarun.Runner {
+	return &sagarun.Runner{Definitions: &w.sagas.defs, DB: w.o.DB, Database: w.databases.Own(),
+		OtherDatabase: w.databases.TellOther, Calls: replies, Waiting: replies.Waiting, Waiters: &w.sagas.waiters,
+		Completed: w.sagas.handles.Completed}
+}
+
+// sagaHandles are what the handles of this process's sagas do.
+func (w *Worker) sagaHandles() *sagahandle.Handles {
+	return sagahandle.New(sagahandle.Options{Prefix: w.o.Prefix, Group: w.o.Group, IDs: w.idPrefix(),
+		Tokens: !w.o.RollingUpgrade, TaskTimeout: w.o.TaskTimeout, Temporal: w.o.Temporal, Gate: gate{w},
+		Bounded: w.lanes.Bounded, Definitions: &w.sagas.defs, StepNames: w.stepNames,
+		Database: w.databases.Own, Metrics: w.metrics})
+}
+
+// sagaReplies takes what participants reply to this process's sagas.
+func (w *Worker) sagaReplies() *sagareplies.Replies {
+	return sagareplies.New(sagareplies.Options{Prefix: w.o.Prefix, Group: w.o.Group, Broker: w.broker, Temporal: w.o.Temporal,
+		Definitions: &w.sagas.defs, Waiters: &w.sagas.waiters, Metrics: w.metrics, Logger: w.o.Logger})
 }
 
 // sagaEnded takes note of a saga that has ended in this process.
@@ -69,25 +83,10 @@ func (w *Worker) sagaEnded(s sagas.Status) {
 	w.metrics.SagaEnded(s.Name, s.State)
 	for step, at := range s.Core.Steps {
 		if at.Status == core.UnknownOutside {
-			w.o.Logger.Info("a saga's step is not undone: its Do has no row, and what it did outside its database is not known",
+			w.o.Logger.Info("a saga's step is not undone: "+
+				"its Do has no row, and what it did outside its database is not known",
 				"saga", s.ID, "step", step, "status", at.Status.String())
 		}
 	}
-	w.sagas.ends.tell(s.ID, sagaVerdict(s))
-}
-
-// showSagas lets others see which sagas this process has, until hide is called.
-func (w *Worker) showSagas() (hide func(), err error) {
-	var defs []broker.SagaDefinition
-	for _, c := range w.sagas.defs.All() {
-		plan, err := json.Marshal(c.Plan)
-		if err != nil {
-			return nil, fmt.Errorf("the plan of saga %s: %w", c.Plan.Name, err)
-		}
-		defs = append(defs, broker.SagaDefinition{Group: w.o.Group, Name: c.Plan.Name, Version: c.Plan.Version, Plan: plan})
-	}
-	if len(defs) == 0 {
-		return func() {}, nil
-	}
-	return w.broker.ShowSagas(defs), nil
+	w.sagas.handles.Ended(s)
 }

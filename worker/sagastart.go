@@ -8,15 +8,11 @@ import (
 	"sync/atomic"
 
 	"github.com/google/uuid"
-	"go.temporal.io/api/serviceerror"
 
 	holdfast "github.com/holdfastmq/holdfast"
 	"github.com/holdfastmq/holdfast/internal/guard"
-	"github.com/holdfastmq/holdfast/internal/temporalerr"
+	"github.com/holdfastmq/holdfast/internal/sagahandle"
 	"github.com/holdfastmq/holdfast/saga"
-	"github.com/holdfastmq/holdfast/saga/core"
-	"github.com/holdfastmq/holdfast/workflows"
-	"github.com/holdfastmq/holdfast/workflows/sagas"
 )
 
 // SagaHandle is a started saga. Its methods may be called from many goroutines.
@@ -26,7 +22,7 @@ type SagaHandle[S any] struct {
 	// joined says that it was not started here: it may be from before the prefix was
 	// part of its ID.
 	joined bool
-	end    *sagaEnd // nil where this process may not have started it
+	end    *sagahandle.End // nil where this process may not have started it
 	// turned says that the saga was told to go back: what end says may be older.
 	turned atomic.Bool
 }
@@ -51,7 +47,10 @@ func StartSaga[S any](ctx context.Context, w *Worker, def saga.Saga[S], s S) (*S
 	if err != nil {
 		return nil, err
 	}
-	id, end, err := w.startSaga(ctx, def.Name, max(def.Version, 1), key, def.Key == nil, data)
+	if w.o.Temporal == nil {
+		return nil, needsTemporal("StartSaga")
+	}
+	id, end, err := w.sagas.handles.Start(ctx, def.Name, max(def.Version, 1), key, def.Key == nil, data)
 	if err != nil {
 		return nil, err
 	}
@@ -61,7 +60,7 @@ func StartSaga[S any](ctx context.Context, w *Worker, def saga.Saga[S], s S) (*S
 // JoinSaga returns a handle of the saga with that key, whatever it was started with. It
 // is not checked to exist: Wait says so.
 func JoinSaga[S any](w *Worker, def saga.Saga[S], key string) *SagaHandle[S] {
-	return &SagaHandle[S]{id: w.sagaID(def.Name, key), w: w, joined: true}
+	return &SagaHandle[S]{id: w.sagas.handles.ID(def.Name, key), w: w, joined: true}
 }
 
 // sagaKey returns the key of a saga: its own, or one that nothing else has.
@@ -83,50 +82,6 @@ func sagaKey[S any](def saga.Saga[S], s S) (string, error) {
 	return key, nil
 }
 
-// startSaga starts the workflow of a saga, or finds that it is there.
-func (w *Worker) startSaga(ctx context.Context, name string,
-	version int, key string, fresh bool, data json.RawMessage) (id string, end *sagaEnd, err error) {
-	if w.o.Temporal == nil {
-		return "", nil, needsTemporal("StartSaga")
-	}
-	if err := core.CheckData(data); err != nil {
-		return "", nil, err
-	}
-	c, err := w.sagas.defs.Find(name, version)
-	if err != nil {
-		return "", nil, fmt.Errorf("%w: %w: register it with Saga before Run", holdfast.ErrInvalid, err)
-	}
-	ctx, cancel := w.lanes.Bounded(ctx)
-	defer cancel()
-	if err := w.enterTemporal(ctx, "StartSaga"); err != nil {
-		return "", nil, err
-	}
-	defer w.sending.Done()
-	id = w.sagaID(name, key)
-	in := sagas.Input{ID: id, Group: w.o.Group, Prefix: w.o.Prefix,
-		Name: name, Key: key, Plan: &c.Plan, Version: version, Data: data,
-		Tokens: !w.o.RollingUpgrade, StepNames: w.stepNames(c.Plan), Database: w.stores.own}
-	end = w.sagas.ends.expect(id) // before it can complete
-	id, _, err = sagas.Start(ctx, w.o.Temporal,
-		sagas.StartConfig{Prefix: w.o.Prefix, Fresh: fresh, TaskTimeout: w.o.TaskTimeout}, in)
-	var already *serviceerror.WorkflowExecutionAlreadyStarted
-	if err == nil && id == in.ID {
-		w.metrics.SagaStarted(name)
-		return id, end, nil
-	}
-	w.sagas.ends.forget(end) // it may have completed before
-	switch {
-	case err == nil:
-		w.metrics.SagaStarted(name)
-		return id, nil, nil
-	case errors.As(err, &already):
-		return id, nil, nil
-	case errors.Is(err, holdfast.ErrDuplicate):
-		return "", nil, err
-	}
-	return "", nil, temporalerr.Unavailable("start saga "+id, err)
-}
-
 // ID returns the saga's ID, which is its workflow's.
 func (h *SagaHandle[S]) ID() string { return h.id }
 
@@ -145,7 +100,7 @@ func (h *SagaHandle[S]) Wait(ctx context.Context) (S, error) {
 	if h.turned.Load() {
 		end = nil
 	}
-	data, err := h.w.waitSaga(ctx, id, end)
+	data, err := h.sagas().Wait(ctx, id, end)
 	if len(data) > 0 {
 		if wrong := guard.Call(func() error { return json.Unmarshal(data, &s) }); wrong != nil {
 			err = errors.Join(err, fmt.Errorf("saga %s: its state does not fit %T: %w", h.id, s, wrong))
@@ -154,31 +109,24 @@ func (h *SagaHandle[S]) Wait(ctx context.Context) (S, error) {
 	return s, err
 }
 
+// State says where the saga stands now: its state, the step that it is about, what it
+// waits for and since when. It does not wait for the saga. While a step in this group's
+// processes is under way for a moment longer than a second, the step may be missing.
+// [holdfast.ErrNotFound]: there is no such saga.
+func (h *SagaHandle[S]) State(ctx context.Context) (holdfast.SagaStanding, error) {
+	id, err := h.find(ctx)
+	if err != nil {
+		return holdfast.SagaStanding{ID: h.id}, err
+	}
+	return h.sagas().State(ctx, id)
+}
+
+func (h *SagaHandle[S]) sagas() *sagahandle.Handles { return h.w.sagas.handles }
+
 // find returns the ID under which the saga is found.
 func (h *SagaHandle[S]) find(ctx context.Context) (string, error) {
 	if !h.joined {
 		return h.id, nil
 	}
-	return h.w.findSaga(ctx, h.id)
-}
-
-// findSaga returns id, or the ID from before the prefix was part of it where the saga
-// has that.
-func (w *Worker) findSaga(ctx context.Context, id string) (string, error) {
-	before, other := workflows.BeforePrefixes(id)
-	if !other {
-		return id, nil
-	}
-	if err := w.awaitRunning(ctx); err != nil {
-		return "", err
-	}
-	_, err := w.o.Temporal.DescribeWorkflow(ctx, id, "")
-	var none *serviceerror.NotFound
-	if !errors.As(err, &none) {
-		return id, nil // it is there, or asking again says what is wrong
-	}
-	if _, ours, err := workflows.Before(ctx, w.o.Temporal, w.o.Prefix, id); err != nil || !ours {
-		return id, nil
-	}
-	return before, nil
+	return h.sagas().Find(ctx, h.id)
 }

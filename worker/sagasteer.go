@@ -3,20 +3,12 @@ package worker
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"strings"
 	"unicode"
 
-	enumspb "go.temporal.io/api/enums/v1"
-	"go.temporal.io/api/serviceerror"
-	"go.temporal.io/sdk/client"
-	"go.temporal.io/sdk/temporal"
-
 	holdfast "github.com/holdfastmq/holdfast"
 	"github.com/holdfastmq/holdfast/internal/guard"
-	"github.com/holdfastmq/holdfast/internal/temporalerr"
-	"github.com/holdfastmq/holdfast/saga/core"
 	"github.com/holdfastmq/holdfast/workflows"
 	"github.com/holdfastmq/holdfast/workflows/sagas"
 )
@@ -94,7 +86,7 @@ func (h *SagaHandle[S]) Compensate(ctx context.Context, by By) error {
 	if err != nil {
 		return err
 	}
-	if err := h.w.compensateSaga(ctx, id, req); err != nil {
+	if err := h.sagas().Compensate(ctx, id, req); err != nil {
 		return err
 	}
 	h.turned.Store(true)
@@ -145,174 +137,5 @@ func (h *SagaHandle[S]) send(ctx context.Context, action string, req sagas.Reque
 	if err != nil {
 		return err
 	}
-	return h.w.steerSaga(ctx, id, action, req)
-}
-
-// steerSaga has the saga's workflow do what is asked for: its own, or the one that
-// undoes it after its end.
-func (w *Worker) steerSaga(ctx context.Context, id, action string, req sagas.Request) error {
-	ctx, cancel := w.lanes.Bounded(ctx)
-	defer cancel()
-	if err := w.awaitRunning(ctx); err != nil {
-		return err
-	}
-	err := w.updateSaga(ctx, id, action, req)
-	var ended *serviceerror.NotFound
-	if errors.As(err, &ended) && action != sagas.UpdateAnswer {
-		err = w.updateSaga(ctx, workflows.SagaUndoID(id), action, req)
-	}
-	var refused *temporal.ApplicationError
-	switch {
-	case err == nil:
-		return nil
-	case errors.As(err, &ended):
-		return w.whyRefused(ctx, id, action, req.Step, "")
-	case errors.As(err, &refused):
-		return w.whyRefused(ctx, id, action, req.Step, refused.Message())
-	}
-	return temporalerr.Unavailable(action+" saga "+id, err)
-}
-
-// updateSaga sends an Update, and waits until it is done.
-func (w *Worker) updateSaga(ctx context.Context, workflowID, action string, req sagas.Request) error {
-	handle, err := w.o.Temporal.UpdateWorkflow(ctx, client.UpdateWorkflowOptions{WorkflowID: workflowID,
-		UpdateName: action, Args: []any{req}, WaitForStage: client.WorkflowUpdateStageCompleted})
-	if err != nil {
-		return err
-	}
-	return handle.Get(ctx, nil)
-}
-
-// whyRefused says what became of a request that was not taken: refusal is why, empty
-// where the saga has ended.
-func (w *Worker) whyRefused(ctx context.Context, id, action, step, refusal string) error {
-	status, ended, err := w.lookAtSaga(ctx, id)
-	if err != nil && refusal == "" {
-		return err
-	}
-	if action == sagas.UpdateAnswer {
-		if by := status.AnsweredBy(step); err == nil && by != "" {
-			return fmt.Errorf("%w: step %s of %s was answered %s", holdfast.ErrAnswered, step, id, by)
-		}
-	}
-	if refusal == "" {
-		refusal = "it is " + status.State
-		if ended {
-			refusal += ": nothing is left to " + action
-			if action != sagas.UpdateAnswer && status.State != core.StateCompensated {
-				refusal += "; Compensate undoes what it did"
-			}
-		}
-	}
-	what := action
-	if step != "" {
-		what += " of step " + step
-	}
-	return fmt.Errorf("%w: saga %s: %s is refused: %s", holdfast.ErrInvalid, id, what, refusal)
-}
-
-// compensateSaga has a saga go back, or undone where it has ended. A saga that ends
-// meanwhile is looked at again.
-func (w *Worker) compensateSaga(ctx context.Context, id string, req sagas.Request) error {
-	ctx, cancel := w.lanes.Bounded(ctx)
-	defer cancel()
-	if err := w.awaitRunning(ctx); err != nil {
-		return err
-	}
-	for {
-		own, last, err := w.workflowsOf(ctx, id)
-		if err != nil {
-			return err
-		}
-		if last.Status != enumspb.WORKFLOW_EXECUTION_STATUS_RUNNING {
-			return w.undoSaga(ctx, id, own, last, req)
-		}
-		workflowID := last.WorkflowExecution.ID
-		err = w.updateSaga(ctx, workflowID, workflows.UpdateCompensate, req)
-		var ended *serviceerror.NotFound
-		var refused *temporal.ApplicationError
-		switch {
-		case err == nil:
-			return nil
-		case errors.As(err, &ended):
-			if !pause(ctx, lookAtSagaFirst) {
-				return temporalerr.Unavailable("compensate saga "+id, ctx.Err())
-			}
-		case errors.As(err, &refused):
-			if status, err := w.sagaStatus(ctx, workflowID); err == nil && goesBack(status) {
-				return nil // before
-			}
-			return w.whyRefused(ctx, id, workflows.UpdateCompensate, "", refused.Message())
-		default:
-			return temporalerr.Unavailable("compensate saga "+id, err)
-		}
-	}
-}
-
-// goesBack reports whether a saga goes back, or has.
-func goesBack(s sagas.Status) bool {
-	return s.Core.Phase == core.Backwards || s.Core.Phase == core.Compensated
-}
-
-type described = client.WorkflowExecutionDescription
-
-// workflowsOf describes a saga's own workflow, and the last one: the one that undoes it
-// after its end, or its own.
-func (w *Worker) workflowsOf(ctx context.Context, id string) (own, last *described, err error) {
-	own, err = w.describeOnce(ctx, id)
-	if err != nil || own.WorkflowCloseTime == nil {
-		return own, own, err
-	}
-	undoing, err := w.describeOnce(ctx, workflows.SagaUndoID(id))
-	switch {
-	case errors.Is(err, holdfast.ErrNotFound):
-		return own, own, nil
-	case err != nil:
-		return nil, nil, err
-	case undoing.WorkflowStartTime.Before(*own.WorkflowCloseTime):
-		return own, own, nil // it was started again since, with the same key
-	}
-	return own, undoing, nil
-}
-
-// knownOfLost asks how far a saga came whose workflow was ended from outside. Any process
-// of the group can tell, such as this one.
-func (w *Worker) knownOfLost(ctx context.Context, id string, last *described) (sagas.Status, error) {
-	for {
-		known, err := w.sagaStatus(ctx, last.WorkflowExecution.ID)
-		if err == nil && known.Core.Phase != "" {
-			return known, nil
-		}
-		if !pause(ctx, lookAtSaga) {
-			err = fmt.Errorf("compensate saga %s: no process tells how far it came: %w", id, context.Cause(ctx))
-			return known, &holdfast.UnavailableError{Part: "Temporal", Err: err,
-				Remedy: "try again; `" + undoCommand(w.o.Prefix, id) + "` goes without"}
-		}
-	}
-}
-
-// undoSaga starts the workflow that undoes a saga whose last workflow has ended. That
-// somebody else does the same is no error.
-func (w *Worker) undoSaga(ctx context.Context, id string, own, last *described, req sagas.Request) error {
-	lost := last.Status != enumspb.WORKFLOW_EXECUTION_STATUS_COMPLETED
-	var known sagas.Status
-	var err error
-	if lost {
-		known, err = w.knownOfLost(ctx, id, last)
-	} else if known, err = w.readSaga(ctx, id, last); goesBack(known) {
-		return err // all is undone
-	}
-	if err != nil {
-		return err
-	}
-	of := sagas.UndoOf{RunID: own.WorkflowExecution.RunID, Terminated: lost,
-		Operator: req.Operator, Reason: req.Reason}
-	in := sagas.UndoInput(sagas.Input{ID: id, Group: w.o.Group, Prefix: w.o.Prefix, Name: known.Name,
-		Key: known.Key, Tokens: !w.o.RollingUpgrade, StepNames: w.stepNames(known.Plan)}, known, of)
-	_, err = w.o.Temporal.ExecuteWorkflow(ctx, sagas.UndoOptions(w.o.Prefix, in), sagas.Name, in)
-	var there *serviceerror.WorkflowExecutionAlreadyStarted
-	if err != nil && !errors.As(err, &there) {
-		return temporalerr.Unavailable("compensate saga "+id, err)
-	}
-	return nil
+	return h.sagas().Steer(ctx, id, action, req)
 }

@@ -21,6 +21,7 @@ import (
 	holdfast "github.com/holdfastmq/holdfast"
 	"github.com/holdfastmq/holdfast/activities"
 	"github.com/holdfastmq/holdfast/internal/lanes"
+	"github.com/holdfastmq/holdfast/internal/sagareplies"
 	"github.com/holdfastmq/holdfast/internal/steps"
 	"github.com/holdfastmq/holdfast/internal/temporalerr"
 	"github.com/holdfastmq/holdfast/workflows"
@@ -34,13 +35,13 @@ type temporalWorkers []sdkworker.Worker
 
 // startTemporal starts the workers of the group's task queue, of this process's
 // own, and of the dead letters'.
-func (w *Worker) startTemporal(fatal func(error)) (temporalWorkers, error) {
+func (w *Worker) startTemporal(replies *sagareplies.Replies, fatal func(error)) (temporalWorkers, error) {
 	steps := w.steps()
 	ofTransactions := &activities.Transactions{Halves: steps, Publish: steps,
 		Ops: steps, Locals: steps, Truth: steps, Alerts: w.observer, Patience: w.patience, Databases: steps}
 	ofDead := &activities.DeadLetters{Redeliver: steps, Notify: steps,
 		Compensations: steps, Halves: steps, Alerts: w.observer}
-	ofSagas := &activities.Sagas{Runner: w.sagaRunner(), Alerts: w.observer, StepNames: w.stepNames}
+	ofSagas := &activities.Sagas{Runner: w.sagaRunner(replies), Alerts: w.observer, StepNames: w.stepNames}
 	if w.o.WorkflowCache > 0 {
 		sdkworker.SetStickyWorkflowCacheSize(w.o.WorkflowCache)
 	}
@@ -87,7 +88,7 @@ func (w *Worker) startTemporal(fatal func(error)) (temporalWorkers, error) {
 
 // steps are the ports of the activities, filled.
 func (w *Worker) steps() *steps.Steps {
-	return &steps.Steps{Group: w.o.Group, Process: w.o.process, Broker: w.broker, DB: w.o.DB, Databases: ownDatabase{w},
+	return &steps.Steps{Group: w.o.Group, Process: w.o.process, Broker: w.broker, DB: w.o.DB, Databases: w.databases,
 		Callers: blocked{w.lanes}, Answers: &w.answers, MaxBody: w.o.MaxBody, LockTimeout: w.o.LockTimeout,
 		RemoteCheck: w.o.RemoteCheck, Handlers: w.handlers, Checkers: w.checkers, Compensations: w.compensations,
 		DeadLetterID: w.deadLetterID, Recovered: w.metrics.Recovered}

@@ -5,7 +5,6 @@ import (
 
 	"github.com/holdfastmq/holdfast/broker"
 	"github.com/holdfastmq/holdfast/internal/sagarun"
-	"github.com/holdfastmq/holdfast/workflows"
 )
 
 // troubles are what people should know of this process, for `holdfast doctor`.
@@ -17,15 +16,11 @@ func (w *Worker) troubles() (out []broker.Trouble) {
 				Remedy: "mend what the error names; it goes on by itself, and the Express lane goes on sending"})
 		}
 	}
-	for _, p := range w.pools {
-		if what, remedy := p.tooSmall(); what != "" {
-			out = append(out, broker.Trouble{What: what, Remedy: remedy})
-		}
-	}
+	out = append(out, w.databases.SmallPools()...)
 	if d := w.sagas.waiters.Distrusted(); d.N > 0 {
 		out = append(out, distrusts(d))
 	}
-	if t := w.installations.trouble(workflows.TaskQueue(w.o.Prefix, w.o.Group)); t.What != "" {
+	if t := w.peers.SharedTaskQueue(); t.What != "" {
 		out = append(out, t)
 	}
 	return append(out, w.alerts.Troubles()...)

@@ -2,7 +2,6 @@ package worker
 
 import (
 	"context"
-	"database/sql"
 	"errors"
 	"fmt"
 	"strings"
@@ -15,14 +14,17 @@ import (
 	"go.temporal.io/api/serviceerror"
 	"go.temporal.io/sdk/client"
 	"golang.org/x/sync/errgroup"
-	"gorm.io/gorm"
 
 	holdfast "github.com/holdfastmq/holdfast"
 	"github.com/holdfastmq/holdfast/broker"
 	"github.com/holdfastmq/holdfast/internal/alerts"
+	"github.com/holdfastmq/holdfast/internal/databases"
+	"github.com/holdfastmq/holdfast/internal/keep"
 	"github.com/holdfastmq/holdfast/internal/lanes"
 	"github.com/holdfastmq/holdfast/internal/metrics"
 	"github.com/holdfastmq/holdfast/internal/observe"
+	"github.com/holdfastmq/holdfast/internal/peers"
+	"github.com/holdfastmq/holdfast/internal/remember"
 	"github.com/holdfastmq/holdfast/internal/steps"
 	"github.com/holdfastmq/holdfast/internal/temporalerr"
 )
@@ -46,17 +48,12 @@ type Worker struct {
 	metrics       *metrics.Metrics
 	alerts        *alerts.Alerter
 	observer      *observe.Observer
-	installations installations
 	sagas         sagaParts
 	attached      *attachment
-	pools         map[*sql.DB]*pool // set before anything is handled
-	stores        stores
-	without       without
-	now           func() time.Time // this process's clock
-	namesake      namesake
-	lookAgain     time.Duration // after another process with this one's name was found
-	clockEvery    time.Duration // how often it is compared with the databases'
-	sweepEvery    time.Duration // how often old rows are deleted
+	databases     *databases.Set
+	peers         *peers.Peers
+	keeper        *keep.Keeper
+	memory        *remember.Memory
 
 	broker *broker.Broker // set before ready is closed
 
@@ -67,7 +64,6 @@ type Worker struct {
 	owned   *owned             // nil: from New
 	stopped chan struct{}      // closed when nothing new may be sent
 	sending sync.WaitGroup     // callers inside; none is added once stopped is closed
-	noting  sync.WaitGroup     // notes that are being written into the database
 	over    chan struct{}      // closed when Run has returned
 	runErr  error              // what it returned; valid once over is closed
 }
@@ -90,10 +86,19 @@ func New(o Options) (*Worker, error) {
 		alerts: alerter, handlers: map[string]steps.Local{}, checkers: map[string]holdfast.Checker{},
 		activities: map[string]any{}, compensations: map[string]steps.Compensation{},
 		ready: make(chan struct{}), stopped: make(chan struct{}),
-		over: make(chan struct{}), stores: newStores(), now: time.Now,
-		lookAgain: lookAgain, clockEvery: 5 * time.Minute, sweepEvery: time.Hour}
-	w.observer = observe.New(o.Group, m, alerter, func(id string) { w.sagas.ends.look(id) })
+		over: make(chan struct{})}
+	w.observer = observe.New(o.Group, m, alerter, func(id string) { w.sagas.handles.Look(id) })
 	w.lanes = lanes.New(w.laneOptions(), gate{w}, o.Temporal, w.rows())
+	w.keeper = keep.New(keep.Options{Prefix: o.Prefix, Group: o.Group, IDs: w.idPrefix(), Sends: w.sender,
+		Window: o.KeeperWindow, CheckAfter: o.CheckAfter, TaskTimeout: o.TaskTimeout, Temporal: o.Temporal,
+		Trouble: w.attached.why, Lanes: w.lanes, Metrics: m, Logger: o.Logger, Alert: alerter.Alert})
+	w.memory = remember.New(remember.Options{Prefix: o.Prefix, Group: o.Group, Namespace: o.Namespace, Sends: w.sender,
+		DB: o.DB, Temporal: o.Temporal, Logger: o.Logger, Alert: alerter.Alert})
+	w.databases = databases.New(databases.Options{Group: o.Group, Instance: o.Instance, Own: o.DB,
+		Retention: o.Retention, OutcomesNeeded: w.keeper.OutcomesNeeded, Logger: o.Logger, Alert: alerter.Alert})
+	w.peers = peers.New(peers.Options{Prefix: o.Prefix, Group: o.Group, Instance: o.Instance,
+		Temporal: o.Temporal != nil, Databases: w.databases, Logger: o.Logger, Alert: alerter.Alert})
+	w.sagas.handles = w.sagaHandles()
 	return w, nil
 }
 
@@ -149,7 +154,7 @@ func (w *Worker) run(ctx context.Context) error {
 	defer w.alerts.Start(ctx)()
 	defer w.observer.LeaveBreakers()
 
-	w.comparePools()
+	w.databases.ComparePools()
 	defer w.broker.ShowTroubles(w.troubles)()
 	if w.o.Temporal == nil {
 		defer w.broker.ShowNoTemporal()()
@@ -174,8 +179,8 @@ func (w *Worker) run(ctx context.Context) error {
 	}
 	if w.sender {
 		defer func() { w.drain(drainUntil.Load()) }()
-		group.Go(func() error { return w.keep(running) })
-		group.Go(func() error { return w.learn(running) })
+		group.Go(func() error { return w.keeper.Keep(running) })
+		group.Go(func() error { return w.memory.Learn(running, w.broker) })
 	}
 	for _, c := range w.consumers {
 		group.Go(func() error { return w.consume(running, c) })
@@ -183,13 +188,13 @@ func (w *Worker) run(ctx context.Context) error {
 	for _, p := range w.participants {
 		group.Go(func() error { return w.participate(running, p) })
 	}
-	defer w.showDatabases()()
-	group.Go(func() error { return w.broker.ConsumeExpired(running, w.expired) })
+	defer w.broker.ShowDatabases(w.databases.Statuses)()
+	group.Go(func() error { return w.broker.ConsumeExpired(running, w.memory.Expired) })
 	group.Go(func() error { return w.alerts.Take(running, w.broker, w.o.Prefix) })
-	group.Go(func() error { return w.sweep(running) })
-	group.Go(func() error { return w.comparePeers(running) })
+	group.Go(func() error { return w.databases.Sweep(running) })
+	group.Go(func() error { return w.peers.Watch(running, w.broker) })
 	close(w.ready)
-	w.sayWithout()
+	w.keeper.SayWithout()
 	w.o.Logger.Info("holdfast runs", "group", w.o.Group, "instance", w.o.Instance, "consumers", len(w.consumers),
 		"participants", len(w.participants), "sagas", len(w.sagas.defs.All()))
 	return group.Wait()
@@ -295,7 +300,8 @@ func (w *Worker) connect(ctx context.Context) error {
 		_ = w.broker.Close(ctx) // the first error is the one to know
 		return err
 	}
-	w.lanes.Connect(w.broker, w.stores.own)
+	w.lanes.Connect(w.broker, w.databases.Own())
+	w.keeper.Broker = w.broker
 	return nil
 }
 
@@ -318,8 +324,8 @@ func (w *Worker) rows() lanes.Barrier {
 }
 
 func (w *Worker) prepare(ctx context.Context) error {
-	for _, db := range w.databases() {
-		if err := w.retry(ctx, "PostgreSQL", func() error { return w.meet(ctx, db) }); err != nil {
+	for _, db := range w.databases.All() {
+		if err := w.retry(ctx, "PostgreSQL", func() error { return w.databases.Meet(ctx, db) }); err != nil {
 			return err
 		}
 	}
@@ -349,7 +355,7 @@ func (w *Worker) prepare(ctx context.Context) error {
 		}
 	}
 	if w.sender {
-		return w.recall(ctx)
+		return w.memory.Recall(ctx, w.broker)
 	}
 	return nil
 }
@@ -357,7 +363,7 @@ func (w *Worker) prepare(ctx context.Context) error {
 func (w *Worker) openBroker(ctx context.Context) (b *broker.Broker, err error) {
 	err = w.retry(ctx, "RabbitMQ", func() error {
 		b, err = broker.Open(ctx, broker.Options{URL: w.o.AMQPURL, Prefix: w.o.Prefix, Name: w.o.Instance,
-			HalfQueues: w.o.HalfQueues, NoDeclare: !w.o.declares(), ConsumerTimeout: w.o.ConsumerTimeout, OnRemade: w.remade,
+			HalfQueues: w.o.HalfQueues, NoDeclare: !w.o.declares(), ConsumerTimeout: w.o.ConsumerTimeout, OnRemade: w.memory.Remade,
 			OnRefused:      func(r broker.Refusal) { w.observer.Refused(r, r.First && w.broker.IsAlert(r)) },
 			RollingUpgrade: w.o.RollingUpgrade, Logger: w.o.Logger})
 		return err
@@ -440,34 +446,8 @@ func (w *Worker) disconnect(ctx context.Context) {
 	if err := w.broker.Close(ctx); err != nil {
 		w.o.Logger.Warn("closing the broker", "error", err)
 	}
-	w.noting.Wait()
+	w.memory.Wait()
 }
 
 // closeTimeout bounds the closing of each kind of connection.
 const closeTimeout = 5 * time.Second
-
-// databases returns each database once.
-func (w *Worker) databases() []*gorm.DB {
-	var out []*gorm.DB
-	seen := map[*gorm.DB]bool{nil: true}
-	for _, db := range append([]*gorm.DB{w.o.DB}, w.consumerDBs()...) {
-		if !seen[db] {
-			seen[db] = true
-			out = append(out, db)
-		}
-	}
-	return out
-}
-
-func (w *Worker) consumerDBs() []*gorm.DB {
-	var out []*gorm.DB
-	for _, c := range w.consumers {
-		if c.Handle != nil {
-			out = append(out, c.DB)
-		}
-	}
-	for _, p := range w.participants {
-		out = append(out, p.DB)
-	}
-	return out
-}

@@ -1,4 +1,4 @@
-package worker
+package keep
 
 import (
 	"context"
@@ -23,12 +23,12 @@ const handOverAtOnce = 16
 // each of the others to a workflow of its own, which begins with a check-back. One
 // whose workflow runs, or has completed, is taken care of already; one that was
 // terminated, failed or timed out is started again.
-func (w *Worker) handOver(ctx context.Context, halves []holdfast.Half) []error {
-	if why := w.unable(); why != "" && w.peerIsAble(ctx) {
+func (k *Keeper) handOver(ctx context.Context, halves []holdfast.Half) []error {
+	if why := k.unable(); why != "" && k.peerIsAble(ctx) {
 		return allAre(len(halves), broker.ErrYield)
 	}
-	if w.o.Temporal == nil {
-		return allAre(len(halves), w.undecidedWaits(halves))
+	if k.o.Temporal == nil {
+		return allAre(len(halves), k.undecidedWaits(halves))
 	}
 	errs := make([]error, len(halves))
 	index := make(map[string]int, len(halves))
@@ -44,12 +44,12 @@ func (w *Worker) handOver(ctx context.Context, halves []holdfast.Half) []error {
 		}
 	}
 	for _, txs := range transactions.Recoveries(express) {
-		err := w.recover(ctx, txs)
+		err := k.recover(ctx, txs)
 		if errors.Is(err, holdfast.ErrInvalid) { // one of them may be to blame
 			alone = append(alone, txs...)
 			continue
 		}
-		w.metrics.HandedOver(holdfast.Express, len(txs), err)
+		k.o.Metrics.HandedOver(holdfast.Express, len(txs), err)
 		for _, tx := range txs {
 			errs[index[tx.ID]] = err
 		}
@@ -60,8 +60,8 @@ func (w *Worker) handOver(ctx context.Context, halves []holdfast.Half) []error {
 		slots <- struct{}{}
 		wg.Go(func() {
 			defer func() { <-slots }()
-			err := w.handOverOne(ctx, tx)
-			w.metrics.HandedOver(halves[index[tx.ID]].Lane, 1, err)
+			err := k.handOverOne(ctx, tx)
+			k.o.Metrics.HandedOver(halves[index[tx.ID]].Lane, 1, err)
 			errs[index[tx.ID]] = err
 		})
 	}
@@ -71,28 +71,29 @@ func (w *Worker) handOver(ctx context.Context, halves []holdfast.Half) []error {
 
 // recover starts a workflow Recovery for txs. Its ID is new each time: to recover
 // what is recovered already does no harm.
-func (w *Worker) recover(ctx context.Context, txs []activities.Tx) error {
+func (k *Keeper) recover(ctx context.Context, txs []activities.Tx) error {
 	id, err := uuid.NewV7()
 	if err != nil {
 		return err
 	}
-	options := transactions.RecoveryStartOptions(w.o.Prefix, w.o.Group,
-		workflows.RecoveryWorkflowID(w.idPrefix(), w.o.Group, id.String()), txs)
-	options.WorkflowTaskTimeout = w.o.TaskTimeout
-	if _, err := w.o.Temporal.ExecuteWorkflow(ctx, options, transactions.RecoveryName, w.lanes.Input(txs...)); err != nil {
+	options := transactions.RecoveryStartOptions(k.o.Prefix, k.o.Group,
+		workflows.RecoveryWorkflowID(k.o.IDs, k.o.Group, id.String()), txs)
+	options.WorkflowTaskTimeout = k.o.TaskTimeout
+	_, err = k.o.Temporal.ExecuteWorkflow(ctx, options, transactions.RecoveryName, k.o.Lanes.Input(txs...))
+	if err != nil {
 		return temporalerr.Unavailable("start the recovery of undecided half messages", err)
 	}
-	w.o.Logger.Debug("handed over undecided half messages", "half messages", len(txs), "workflow", options.ID)
+	k.o.Logger.Debug("handed over undecided half messages", "half messages", len(txs), "workflow", options.ID)
 	return nil
 }
 
-func (w *Worker) handOverOne(ctx context.Context, tx activities.Tx) error {
-	run, err := w.lanes.StartTransaction(ctx, tx, 0, false)
+func (k *Keeper) handOverOne(ctx context.Context, tx activities.Tx) error {
+	run, err := k.o.Lanes.StartTransaction(ctx, tx, 0, false)
 	if errors.Is(err, holdfast.ErrDuplicate) {
 		return nil
 	}
 	if err == nil {
-		w.o.Logger.Debug("handed over an undecided half message", "tx", tx.ID, "workflow", run.GetID())
+		k.o.Logger.Debug("handed over an undecided half message", "tx", tx.ID, "workflow", run.GetID())
 	}
 	return err
 }

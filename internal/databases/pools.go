@@ -1,4 +1,4 @@
-package worker
+package databases
 
 import (
 	"context"
@@ -13,57 +13,46 @@ import (
 	"github.com/holdfastmq/holdfast/broker"
 )
 
-// defaultConcurrency is how many messages a subscription handles at once if it does
+// DefaultConcurrency is how many messages a subscription handles at once if it does
 // not say.
-const defaultConcurrency = 16
+const DefaultConcurrency = 16
 
 // ownConnections are what the worker needs beside its handlers: for check-backs and
 // for retention.
 const ownConnections = 2
 
-// pool is a limited pool of connections that handlers share. Each handler has a
+// Pool is a limited pool of connections that handlers share. Each handler has a
 // connection for as long as it runs, and may need another one, to send: so one is
 // kept from them, or all could wait for each other until their deadlines.
-type pool struct {
+type Pool struct {
 	most  int // connections, as SetMaxOpenConns says
 	users []string
 	want  int // handlers at a time, if there were connections
 	slots chan struct{}
 }
 
-// pools returns the limited pools of the consumers and participants.
-func (w *Worker) findPools() map[*sql.DB]*pool {
-	found := map[*sql.DB]*pool{}
-	use := func(what string, db *gorm.DB, concurrency int) {
-		if db == nil {
-			return
-		}
-		conns, err := db.DB()
+// findPools returns the limited pools of the consumers and participants.
+func (s *Set) findPools() map[*sql.DB]*Pool {
+	found := map[*sql.DB]*Pool{}
+	for _, u := range s.uses {
+		conns, err := u.DB.DB()
 		if err != nil {
-			return // it has no pool that could be asked
+			continue // it has no pool that could be asked
 		}
 		most := conns.Stats().MaxOpenConnections
 		if most <= 0 {
-			return
+			continue
 		}
-		if concurrency == 0 {
-			concurrency = defaultConcurrency
+		if u.Concurrency == 0 {
+			u.Concurrency = DefaultConcurrency
 		}
 		p := found[conns]
 		if p == nil {
-			p = &pool{most: most}
+			p = &Pool{most: most}
 			found[conns] = p
 		}
-		p.users = append(p.users, what)
-		p.want += concurrency
-	}
-	for _, c := range w.consumers {
-		if c.Handle != nil {
-			use("consumer "+c.Name, c.DB, c.Concurrency)
-		}
-	}
-	for _, p := range w.participants {
-		use("participant "+p.Name, p.DB, p.Concurrency)
+		p.users = append(p.users, u.String())
+		p.want += u.Concurrency
 	}
 	for _, p := range found {
 		p.slots = make(chan struct{}, p.room())
@@ -72,10 +61,10 @@ func (w *Worker) findPools() map[*sql.DB]*pool {
 }
 
 // room is how many handlers may run at a time.
-func (p *pool) room() int { return max(1, p.most-1) }
+func (p *Pool) room() int { return max(1, p.most-1) }
 
 // tooSmall says what is wrong with the pool; "" if nothing is.
-func (p *pool) tooSmall() (what, remedy string) {
+func (p *Pool) tooSmall() (what, remedy string) {
 	users := strings.Join(slices.Sorted(slices.Values(p.users)), ", ")
 	remedy = fmt.Sprintf("raise SetMaxOpenConns to %d, and to %d if they call Send, or lower Concurrency",
 		p.want+ownConnections, 2*p.want+ownConnections)
@@ -90,18 +79,27 @@ func (p *pool) tooSmall() (what, remedy string) {
 		"they handle %d at a time, so that one is left for what they send", users, p.want, p.most, p.room()), remedy
 }
 
-// comparePools finds pools that are smaller than what uses them, and says so.
-func (w *Worker) comparePools() {
-	w.pools = w.findPools()
-	for _, p := range w.pools {
-		if what, remedy := p.tooSmall(); what != "" {
-			w.o.Logger.Warn(what, "remedy", remedy)
-		}
+// ComparePools finds pools that are smaller than what uses them, and says so. Call it
+// before anything is handled.
+func (s *Set) ComparePools() {
+	s.pools = s.findPools()
+	for _, t := range s.SmallPools() {
+		s.o.Logger.Warn(t.What, "remedy", t.Remedy)
 	}
 }
 
-// poolOf is the limited pool of a database; nil if it is not limited.
-func (w *Worker) poolOf(db *gorm.DB) *pool {
+// SmallPools are the pools that are too small.
+func (s *Set) SmallPools() (out []broker.Trouble) {
+	for _, p := range s.pools {
+		if what, remedy := p.tooSmall(); what != "" {
+			out = append(out, broker.Trouble{What: what, Remedy: remedy})
+		}
+	}
+	return out
+}
+
+// Pool is the limited pool of a database; nil if it is not limited.
+func (s *Set) Pool(db *gorm.DB) *Pool {
 	if db == nil {
 		return nil
 	}
@@ -109,24 +107,24 @@ func (w *Worker) poolOf(db *gorm.DB) *pool {
 	if err != nil {
 		return nil
 	}
-	return w.pools[conns]
+	return s.pools[conns]
 }
 
-// concurrency is how many handlers a subscription runs at a time.
-func (p *pool) concurrency(want int) int {
+// Concurrency is how many handlers a subscription runs at a time.
+func (p *Pool) Concurrency(want int) int {
 	if p == nil {
 		return want
 	}
 	if want == 0 {
-		want = defaultConcurrency
+		want = DefaultConcurrency
 	}
 	return min(want, p.room())
 }
 
-// handling calls handle when there is a connection for it. That there is none for
+// Handling calls handle when there is a connection for it. That there is none for
 // so long is no fault of the message.
-func (p *pool) handling(handle func(context.Context, broker.Delivery) error) func(context.Context,
-	broker.Delivery) error {
+func (p *Pool) Handling(
+	handle func(context.Context, broker.Delivery) error) func(context.Context, broker.Delivery) error {
 	if p == nil || len(p.users) == 1 { // its concurrency is the limit
 		return handle
 	}

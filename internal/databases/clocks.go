@@ -1,4 +1,4 @@
-package worker
+package databases
 
 import (
 	"context"
@@ -96,9 +96,9 @@ func howLong(d time.Duration) string {
 	return d.Round(time.Second).String()
 }
 
-// read asks a database's clock.
-func (w *Worker) readClock(ctx context.Context, db *gorm.DB) (reading, error) {
-	began, process := time.Now(), w.now()
+// readClock asks a database's clock.
+func (s *Set) readClock(ctx context.Context, db *gorm.DB) (reading, error) {
+	began, process := time.Now(), s.Now()
 	now, err := barrier.Clock(ctx, db)
 	took := time.Since(began)
 	return reading{at: began.Add(took / 2), process: process.Add(took / 2), db: now, slack: took / 2}, err
@@ -106,26 +106,26 @@ func (w *Worker) readClock(ctx context.Context, db *gorm.DB) (reading, error) {
 
 // watchClock compares this process's clock with a database's, and reports whether
 // old rows are to be deleted now, and how old they have to be at least.
-func (w *Worker) watchClock(ctx context.Context, db *gorm.DB) (age time.Duration, sweep bool) {
-	r, err := w.readClock(ctx, db)
+func (s *Set) watchClock(ctx context.Context, db *gorm.DB) (age time.Duration, sweep bool) {
+	r, err := s.readClock(ctx, db)
 	if err != nil {
-		w.o.Logger.Debug("the database's clock was not read", "error", err)
+		s.o.Logger.Debug("the database's clock was not read", "error", err)
 		return 0, false
 	}
-	w.stores.mu.Lock()
-	c := w.stores.clocks[db]
+	s.mu.Lock()
+	c := s.clocks[db]
 	changed := c.take(r)
-	sweep = c.due(w.sweepEvery)
-	age, problem := w.o.Retention+c.jumped, c.problem
-	w.stores.mu.Unlock()
+	sweep = c.due(s.SweepEvery)
+	age, problem := s.o.Retention+c.jumped, c.problem
+	s.mu.Unlock()
 	switch {
 	case changed && problem.kind != "":
-		w.o.Logger.Error("clocks differ", "problem", problem.text, "database", w.stores.identities[db])
-		w.alerts.Alert(holdfast.Alert{Kind: holdfast.AlertClock, Group: w.o.Group,
-			Reason: fmt.Sprintf("process %s: %s", w.o.Instance, problem.text),
+		s.o.Logger.Error("clocks differ", "problem", problem.text, "database", s.identities[db])
+		s.o.Alert(holdfast.Alert{Kind: holdfast.AlertClock, Group: s.o.Group,
+			Reason: fmt.Sprintf("process %s: %s", s.o.Instance, problem.text),
 			Remedy: "set the wrong clock right, by NTP for example"})
 	case changed:
-		w.o.Logger.Info("clocks agree again", "database", w.stores.identities[db])
+		s.o.Logger.Info("clocks agree again", "database", s.identities[db])
 	}
 	return age, sweep
 }

@@ -1,4 +1,4 @@
-package worker
+package sagahandle
 
 import (
 	"encoding/json"
@@ -8,7 +8,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-func isTold(e *sagaEnd) bool {
+func isTold(e *End) bool {
 	select {
 	case <-e.done:
 		return true
@@ -17,8 +17,8 @@ func isTold(e *sagaEnd) bool {
 	}
 }
 
-func TestSagaEnds(t *testing.T) {
-	var s sagaEnds
+func TestEnds(t *testing.T) {
+	var s ends
 	s.tell("nobody's", verdict{})
 	a, b, c := s.expect("a"), s.expect("a"), s.expect("c")
 	s.look("a")
@@ -39,16 +39,16 @@ func TestSagaEnds(t *testing.T) {
 	require.Zero(t, s.oldest.Len())
 }
 
-func TestSagaEndsAreBounded(t *testing.T) {
-	var s sagaEnds
+func TestEndsAreBounded(t *testing.T) {
+	var s ends
 	first := s.expect("first")
-	for i := range maxSagaEnds {
+	for i := range maxEnds {
 		s.expect(strconv.Itoa(i))
 	}
-	require.Equal(t, maxSagaEnds, s.oldest.Len())
-	require.Len(t, s.byID, maxSagaEnds)
+	require.Equal(t, maxEnds, s.oldest.Len())
+	require.Len(t, s.byID, maxEnds)
 	s.tell("first", verdict{})
 	require.False(t, isTold(first), "it asks Temporal")
-	s.tell(strconv.Itoa(maxSagaEnds-1), verdict{})
-	require.Len(t, s.byID, maxSagaEnds-1)
+	s.tell(strconv.Itoa(maxEnds-1), verdict{})
+	require.Len(t, s.byID, maxEnds-1)
 }

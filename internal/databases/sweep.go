@@ -1,4 +1,4 @@
-package worker
+package databases
 
 import (
 	"context"
@@ -18,15 +18,15 @@ const (
 	keepSteps = 366 * 24 * time.Hour
 )
 
-// sweep deletes the rows that are older than the retention, once an hour, where no
+// Sweep deletes the rows that are older than the retention, once an hour, where no
 // clock is in doubt. This process's clock has no say in how old a row is.
-func (w *Worker) sweep(ctx context.Context) error {
-	tick := time.NewTicker(w.clockEvery)
+func (s *Set) Sweep(ctx context.Context) error {
+	tick := time.NewTicker(s.ClockEvery)
 	defer tick.Stop()
 	for {
-		for _, db := range w.databases() {
-			if age, due := w.watchClock(ctx, db); due {
-				w.sweepOne(ctx, db, age)
+		for _, db := range s.all {
+			if age, due := s.watchClock(ctx, db); due {
+				s.sweepOne(ctx, db, age)
 			}
 		}
 		select {
@@ -37,11 +37,11 @@ func (w *Worker) sweep(ctx context.Context) error {
 	}
 }
 
-func (w *Worker) sweepOne(ctx context.Context, db *gorm.DB, age time.Duration) {
+func (s *Set) sweepOne(ctx context.Context, db *gorm.DB, age time.Duration) {
 	var rows int64
 	var err error
 	removals := []func(context.Context, *gorm.DB, time.Duration, int) (int64, error){barrier.DeleteInbox, deleteSteps}
-	if !w.outcomesNeeded(ctx) {
+	if !s.o.OutcomesNeeded(ctx) {
 		removals = append(removals, barrier.DeleteOutcomes)
 	}
 	for _, remove := range removals {
@@ -53,10 +53,10 @@ func (w *Worker) sweepOne(ctx context.Context, db *gorm.DB, age time.Duration) {
 		}
 	}
 	if err != nil && ctx.Err() == nil {
-		w.o.Logger.Warn("deleting old rows; the next try comes in an hour", "error", err)
+		s.o.Logger.Warn("deleting old rows; the next try comes in an hour", "error", err)
 	}
 	if rows > 0 {
-		w.o.Logger.Debug("deleted old rows", "rows", rows, "older than", age)
+		s.o.Logger.Debug("deleted old rows", "rows", rows, "older than", age)
 	}
 }
 

@@ -1,4 +1,4 @@
-package worker
+package sagahandle
 
 import (
 	lists "container/list"
@@ -6,20 +6,20 @@ import (
 	"sync"
 )
 
-// maxSagaEnds bounds the callers that are told in this process: those before the
+// maxEnds bounds the callers that are told in this process: those before the
 // last ones ask Temporal.
-const maxSagaEnds = 10_000
+const maxEnds = 10_000
 
-// sagaEnds are the callers of this process that wish to know how a saga ends, by
+// ends are the callers of this process that wish to know how a saga ends, by
 // the saga's ID. The zero value is ready.
-type sagaEnds struct {
+type ends struct {
 	mu     sync.Mutex
-	byID   map[string][]*sagaEnd
-	oldest lists.List // of *sagaEnd
+	byID   map[string][]*End
+	oldest lists.List // of *End
 }
 
-// sagaEnd is one caller's wish.
-type sagaEnd struct {
+// End is one caller's wish.
+type End struct {
 	id      string
 	done    chan struct{} // closed when the saga has ended
 	verdict verdict       // valid once done is closed
@@ -28,15 +28,15 @@ type sagaEnd struct {
 }
 
 // expect enters a wish.
-func (s *sagaEnds) expect(id string) *sagaEnd {
-	e := &sagaEnd{id: id, done: make(chan struct{}), look: make(chan struct{}, 1)}
+func (s *ends) expect(id string) *End {
+	e := &End{id: id, done: make(chan struct{}), look: make(chan struct{}, 1)}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.byID == nil {
-		s.byID = map[string][]*sagaEnd{}
+		s.byID = map[string][]*End{}
 	}
-	for s.oldest.Len() >= maxSagaEnds {
-		s.remove(s.oldest.Front().Value.(*sagaEnd))
+	for s.oldest.Len() >= maxEnds {
+		s.remove(s.oldest.Front().Value.(*End))
 	}
 	s.byID[id] = append(s.byID[id], e)
 	e.at = s.oldest.PushBack(e)
@@ -44,26 +44,26 @@ func (s *sagaEnds) expect(id string) *sagaEnd {
 }
 
 // forget drops a wish.
-func (s *sagaEnds) forget(e *sagaEnd) {
+func (s *ends) forget(e *End) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.remove(e)
 }
 
-func (s *sagaEnds) remove(e *sagaEnd) {
+func (s *ends) remove(e *End) {
 	if e.at == nil {
 		return
 	}
 	s.oldest.Remove(e.at)
 	e.at = nil
-	rest := slices.DeleteFunc(s.byID[e.id], func(x *sagaEnd) bool { return x == e })
+	rest := slices.DeleteFunc(s.byID[e.id], func(x *End) bool { return x == e })
 	if s.byID[e.id] = rest; len(rest) == 0 {
 		delete(s.byID, e.id)
 	}
 }
 
 // tell tells the callers of a saga how it has ended.
-func (s *sagaEnds) tell(id string, v verdict) {
+func (s *ends) tell(id string, v verdict) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, e := range slices.Clone(s.byID[id]) {
@@ -74,7 +74,7 @@ func (s *sagaEnds) tell(id string, v verdict) {
 }
 
 // look has the callers of a saga look at it.
-func (s *sagaEnds) look(id string) {
+func (s *ends) look(id string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, e := range s.byID[id] {

@@ -1,4 +1,4 @@
-package worker
+package peers
 
 import (
 	"fmt"
@@ -28,14 +28,14 @@ const lookAgain = time.Minute
 const sameInstanceRemedy = "give each process an Options.Instance of its own, such as its pod's name, or leave it empty"
 
 // compareNames reports whether another process of the group has this one's name.
-func (w *Worker) compareNames(answers []broker.ProcessStatus) bool {
+func (p *Peers) compareNames(answers []broker.ProcessStatus, b peerBroker) bool {
 	n := 0
-	for _, p := range answers {
-		if p.Instance == w.o.Instance && p.HasGroup(w.o.Group) && !w.broker.Answers(p) {
+	for _, a := range answers {
+		if a.Instance == p.o.Instance && a.HasGroup(p.o.Group) && !b.Answers(a) {
 			n++
 		}
 	}
-	s := &w.namesake
+	s := &p.namesake
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	switch {
@@ -44,12 +44,12 @@ func (w *Worker) compareNames(answers []broker.ProcessStatus) bool {
 		return false
 	case s.since.IsZero():
 		s.since = time.Now()
-		w.o.Logger.Warn("another process of the group has the name of this one: nobody can tell the two apart",
-			"instance", w.o.Instance, "group", w.o.Group, "remedy", sameInstanceRemedy)
+		p.o.Logger.Warn("another process of the group has the name of this one: nobody can tell the two apart",
+			"instance", p.o.Instance, "group", p.o.Group, "remedy", sameInstanceRemedy)
 	case !s.told:
 		s.told = true
-		w.alerts.Alert(holdfast.Alert{Kind: holdfast.AlertSameInstance, Group: w.o.Group,
-			Reason: sameInstance(w.o.Instance, w.o.Group, n+1), Remedy: sameInstanceRemedy})
+		p.o.Alert(holdfast.Alert{Kind: holdfast.AlertSameInstance, Group: p.o.Group,
+			Reason: sameInstance(p.o.Instance, p.o.Group, n+1), Remedy: sameInstanceRemedy})
 	}
 	return true
 }

@@ -1,4 +1,4 @@
-package worker
+package sagahandle
 
 import (
 	"context"
@@ -10,7 +10,6 @@ import (
 
 	enumspb "go.temporal.io/api/enums/v1"
 	"go.temporal.io/api/serviceerror"
-	"go.temporal.io/sdk/client"
 	"go.temporal.io/sdk/temporal"
 
 	holdfast "github.com/holdfastmq/holdfast"
@@ -21,12 +20,12 @@ import (
 )
 
 const (
-	// lookAtSaga is how often a saga that is waited for is looked at, to see whether
+	// lookEvery is how often a saga that is waited for is looked at, to see whether
 	// it needs an operator; more often at first.
-	lookAtSaga      = time.Second
-	lookAtSagaFirst = 50 * time.Millisecond
-	// askSaga bounds the question how a saga stands.
-	askSaga = time.Second
+	lookEvery = time.Second
+	lookFirst = 50 * time.Millisecond
+	// askFor bounds the question how a saga stands.
+	askFor = time.Second
 )
 
 // verdict is what a caller learns of a saga.
@@ -35,16 +34,16 @@ type verdict struct {
 	err  error
 }
 
-// waitSaga waits for a saga: this process tells it of its end, or, where that comes
+// Wait waits for a saga: this process tells it of its end, or, where that comes
 // in another one or not by itself, Temporal does.
-func (w *Worker) waitSaga(ctx context.Context, id string, end *sagaEnd) (json.RawMessage, error) {
-	if err := w.awaitRunning(ctx); err != nil {
+func (h *Handles) Wait(ctx context.Context, id string, end *End) (json.RawMessage, error) {
+	if err := h.o.Gate.AwaitRunning(ctx); err != nil {
 		return nil, err
 	}
 	var done <-chan struct{}
 	if end != nil {
 		done = end.done
-		late := time.NewTimer(lookAtSaga)
+		late := time.NewTimer(lookEvery)
 		defer late.Stop()
 		select {
 		case <-done:
@@ -52,7 +51,7 @@ func (w *Worker) waitSaga(ctx context.Context, id string, end *sagaEnd) (json.Ra
 		case <-end.look:
 		case <-late.C:
 		case <-ctx.Done():
-		case <-w.over:
+		case <-h.o.Gate.Over():
 		}
 	}
 	watching, cancel := context.WithCancel(ctx)
@@ -60,12 +59,12 @@ func (w *Worker) waitSaga(ctx context.Context, id string, end *sagaEnd) (json.Ra
 	stopper.Go(func() {
 		select {
 		case <-done:
-		case <-w.over:
+		case <-h.o.Gate.Over():
 		case <-watching.Done():
 		}
 		cancel()
 	})
-	v := w.watchSaga(watching, id)
+	v := h.watch(watching, id)
 	interrupted := watching.Err() != nil
 	cancel()
 	stopper.Wait()
@@ -75,40 +74,24 @@ func (w *Worker) waitSaga(ctx context.Context, id string, end *sagaEnd) (json.Ra
 	default:
 	}
 	if interrupted {
-		return w.stillPending(ctx, id)
+		return h.stillPending(ctx, id)
 	}
 	if end != nil {
-		w.sagas.ends.forget(end)
+		h.ends.forget(end)
 	}
 	return v.data, v.err
 }
 
-// awaitRunning waits until the worker runs. It is for what asks Temporal of a saga.
-func (w *Worker) awaitRunning(ctx context.Context) error {
-	if w.o.Temporal == nil {
-		return needsTemporal("a saga's handle")
-	}
-	if err := w.awaitReady(ctx); err != nil {
-		return err
-	}
-	select {
-	case <-w.over:
-		return w.ended()
-	default:
-		return nil
-	}
-}
-
 // stillPending is the answer to a caller who cannot wait any longer.
-func (w *Worker) stillPending(ctx context.Context, id string) (json.RawMessage, error) {
+func (h *Handles) stillPending(ctx context.Context, id string) (json.RawMessage, error) {
 	out := &holdfast.SagaError{Condition: holdfast.ErrSagaPending, ID: id}
 	select {
-	case <-w.over: // the client may be closed
-		out.Reason = w.ended().Error()
+	case <-h.o.Gate.Over(): // the client may be closed
+		out.Reason = h.o.Gate.Ended().Error()
 		return nil, out
 	default:
 	}
-	standing, data := w.stands(context.WithoutCancel(ctx), id)
+	standing, data := h.stands(context.WithoutCancel(ctx), id)
 	out.Step, out.Reason = standing.Step, standing.String()
 	if standing.State == "" {
 		out.Reason = "how it stands is not known: Temporal does not answer"
@@ -117,45 +100,45 @@ func (w *Worker) stillPending(ctx context.Context, id string) (json.RawMessage, 
 	return data, out
 }
 
-// sagaStatus asks a saga's workflow how it stands.
-func (w *Worker) sagaStatus(ctx context.Context, workflowID string) (status sagas.Status, err error) {
-	ctx, cancel := context.WithTimeout(ctx, askSaga)
+// ask asks a saga's workflow how it stands.
+func (h *Handles) ask(ctx context.Context, workflowID string) (status sagas.Status, err error) {
+	ctx, cancel := context.WithTimeout(ctx, askFor)
 	defer cancel()
-	v, err := w.o.Temporal.QueryWorkflow(ctx, workflowID, "", workflows.QueryStatus)
+	v, err := h.o.Temporal.QueryWorkflow(ctx, workflowID, "", workflows.QueryStatus)
 	if err != nil {
 		return status, err
 	}
 	return status, v.Get(&status)
 }
 
-// watchSaga waits until a saga has ended or needs an operator. One that has
+// watch waits until a saga has ended or needs an operator. One that has
 // completed, or did not end by itself, may have been undone since.
-func (w *Worker) watchSaga(ctx context.Context, id string) verdict {
-	v, ended := w.follow(ctx, id, id)
+func (h *Handles) watch(ctx context.Context, id string) verdict {
+	v, ended := h.follow(ctx, id, id)
 	if !ended || ctx.Err() != nil {
 		return v
 	}
 	undo := workflows.SagaUndoID(id)
-	undoing, err := w.describe(ctx, undo)
+	undoing, err := h.describe(ctx, undo)
 	var none *serviceerror.NotFound
 	if errors.As(err, &none) {
 		return v
 	}
-	own, gone := w.describe(ctx, id)
+	own, gone := h.describe(ctx, id)
 	if err == nil && gone == nil && own.WorkflowCloseTime != nil &&
 		undoing.WorkflowStartTime.Before(*own.WorkflowCloseTime) {
 		return v // it was started again since, with the same key
 	}
-	undone, _ := w.follow(ctx, id, undo)
+	undone, _ := h.follow(ctx, id, undo)
 	return undone
 }
 
 // describe describes a workflow, as often as Temporal is away until it is not.
-func (w *Worker) describe(ctx context.Context, workflowID string) (d *client.WorkflowExecutionDescription, err error) {
+func (h *Handles) describe(ctx context.Context, workflowID string) (d *described, err error) {
 	for {
-		d, err = w.o.Temporal.DescribeWorkflow(ctx, workflowID, "")
+		d, err = h.o.Temporal.DescribeWorkflow(ctx, workflowID, "")
 		var none *serviceerror.NotFound
-		if err == nil || errors.As(err, &none) || !pause(ctx, lookAtSaga) {
+		if err == nil || errors.As(err, &none) || !pause(ctx, lookEvery) {
 			return d, err
 		}
 	}
@@ -176,7 +159,7 @@ func pause(ctx context.Context, d time.Duration) bool {
 // follow waits for a workflow of the saga id: for its end, and looks at it once in
 // a while to see whether it needs an operator. undoable says that another workflow
 // may have undone what this one did.
-func (w *Worker) follow(ctx context.Context, id, workflowID string) (v verdict, undoable bool) {
+func (h *Handles) follow(ctx context.Context, id, workflowID string) (v verdict, undoable bool) {
 	ctx, cancel := context.WithCancel(ctx)
 	type result struct {
 		status sagas.Status
@@ -191,28 +174,28 @@ func (w *Worker) follow(ctx context.Context, id, workflowID string) (v verdict, 
 		defer close(results)
 		var r result
 		for {
-			r.err = w.o.Temporal.GetWorkflow(ctx, workflowID, "").Get(ctx, &r.status)
-			if r.err == nil || final(r.err) || !pause(ctx, lookAtSaga) {
+			r.err = h.o.Temporal.GetWorkflow(ctx, workflowID, "").Get(ctx, &r.status)
+			if r.err == nil || final(r.err) || !pause(ctx, lookEvery) {
 				results <- r
 				return
 			}
 		}
 	}()
-	tick, wait := time.NewTimer(0), lookAtSagaFirst
+	tick, wait := time.NewTimer(0), lookFirst
 	defer tick.Stop()
 	for {
 		select {
 		case r := <-results:
 			if r.err != nil {
-				return w.lostSaga(ctx, id, workflowID, r.err)
+				return h.lost(ctx, id, workflowID, r.err)
 			}
-			return sagaVerdict(r.status), r.status.State == core.StateCompleted
+			return verdictOn(r.status), r.status.State == core.StateCompleted
 		case <-tick.C:
-			if v, needed := w.needsOperator(ctx, id, workflowID); needed {
+			if v, needed := h.needsOperator(ctx, id, workflowID); needed {
 				return v, false
 			}
 			tick.Reset(wait)
-			wait = min(2*wait, lookAtSaga)
+			wait = min(2*wait, lookEvery)
 		case <-ctx.Done():
 			return verdict{err: ctx.Err()}, false
 		}
@@ -226,8 +209,8 @@ func final(err error) bool {
 	return errors.As(err, &none) || errors.As(err, &failed)
 }
 
-// lostSaga is the verdict on a workflow that has no result.
-func (w *Worker) lostSaga(ctx context.Context, id, workflowID string, err error) (v verdict, undoable bool) {
+// lost is the verdict on a workflow that has no result.
+func (h *Handles) lost(ctx context.Context, id, workflowID string, err error) (v verdict, undoable bool) {
 	var none *serviceerror.NotFound
 	var failure *temporal.ApplicationError
 	var ended *temporal.WorkflowExecutionError
@@ -241,8 +224,8 @@ func (w *Worker) lostSaga(ctx context.Context, id, workflowID string, err error)
 	}
 	v.err = &holdfast.SagaError{Condition: holdfast.ErrSagaParked, ID: id,
 		Reason: fmt.Sprintf("its workflow did not end by itself (%v): `%s` undoes what it did",
-			errors.Unwrap(ended), undoCommand(w.o.Prefix, id))}
-	if status, err := w.sagaStatus(ctx, workflowID); err == nil {
+			errors.Unwrap(ended), undoCommand(h.o.Prefix, id))}
+	if status, err := h.ask(ctx, workflowID); err == nil {
 		v.data = status.Core.Data
 	}
 	return v, true
@@ -258,10 +241,10 @@ func undoCommand(prefix, id string) string {
 }
 
 // needsOperator looks whether the saga waits for an operator.
-func (w *Worker) needsOperator(ctx context.Context, id, workflowID string) (v verdict, needed bool) {
-	ctx, cancel := context.WithTimeout(ctx, lookAtSaga)
+func (h *Handles) needsOperator(ctx context.Context, id, workflowID string) (v verdict, needed bool) {
+	ctx, cancel := context.WithTimeout(ctx, lookEvery)
 	defer cancel()
-	d, err := w.o.Temporal.DescribeWorkflow(ctx, workflowID, "")
+	d, err := h.o.Temporal.DescribeWorkflow(ctx, workflowID, "")
 	if err != nil || d.Status != enumspb.WORKFLOW_EXECUTION_STATUS_RUNNING {
 		return v, false
 	}
@@ -269,13 +252,13 @@ func (w *Worker) needsOperator(ctx context.Context, id, workflowID string) (v ve
 	if state != core.StateParked && state != core.StateCompensationFailed {
 		return v, false
 	}
-	status, err := w.sagaStatus(ctx, workflowID)
+	status, err := h.ask(ctx, workflowID)
 	if err != nil { // nobody is there to say more
 		return verdict{err: &holdfast.SagaError{Condition: sagas.Condition(state), ID: id}}, true
 	}
-	v = sagaVerdict(status)
+	v = verdictOn(status)
 	return v, !errors.Is(v.err, holdfast.ErrSagaPending) // it may have gone on meanwhile
 }
 
-// sagaVerdict is what a saga's status means for who waits for it.
-func sagaVerdict(s sagas.Status) verdict { return verdict{data: s.Core.Data, err: s.Err()} }
+// verdictOn is what a saga's status means for who waits for it.
+func verdictOn(s sagas.Status) verdict { return verdict{data: s.Core.Data, err: s.Err()} }

@@ -1,4 +1,4 @@
-package worker
+package remember
 
 import (
 	"context"
@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/holdfastmq/holdfast/broker"
+	"github.com/holdfastmq/holdfast/internal/signals"
 	"github.com/holdfastmq/holdfast/internal/temporalerr"
 	"github.com/holdfastmq/holdfast/workflows"
 	"github.com/holdfastmq/holdfast/workflows/transactions"
@@ -32,21 +33,21 @@ const (
 
 // consumersBegan has the transactions of the group try again that wait for a consumer
 // bound to a topic of these.
-func (w *Worker) consumersBegan(ctx context.Context) func([]broker.Bound) {
-	if w.o.Temporal == nil || w.o.Group == "" {
+func (m *Memory) consumersBegan(ctx context.Context) func([]broker.Bound) {
+	if m.o.Temporal == nil || m.o.Group == "" {
 		return nil
 	}
 	return func(news []broker.Bound) {
-		w.noting.Go(func() {
+		m.noting.Go(func() {
 			ctx, cancel := context.WithTimeout(ctx, wakeFor)
 			defer cancel()
-			n, err := w.wakeUnrouted(ctx, news)
+			n, err := m.wakeUnrouted(ctx, news)
 			switch {
 			case err != nil && ctx.Err() == nil:
-				w.o.Logger.Warn("transactions that wait for a consumer could not be told that one has begun; "+
+				m.o.Logger.Warn("transactions that wait for a consumer could not be told that one has begun; "+
 					"they try again by themselves", "error", err)
 			case n > 0:
-				w.o.Logger.Info("a consumer has begun: transactions that waited for one are tried again",
+				m.o.Logger.Info("a consumer has begun: transactions that waited for one are tried again",
 					"consumer", news[0].Name, "transactions", n)
 			}
 		})
@@ -55,18 +56,18 @@ func (w *Worker) consumersBegan(ctx context.Context) func([]broker.Bound) {
 
 // wakeUnrouted wakes the transactions that have a topic which one of the consumers gets.
 // All are looked at, the latest first, as long as there is time.
-func (w *Worker) wakeUnrouted(ctx context.Context, news []broker.Bound) (woken int, err error) {
+func (m *Memory) wakeUnrouted(ctx context.Context, news []broker.Bound) (woken int, err error) {
 	query := fmt.Sprintf("WorkflowType = '%s' AND TaskQueue = '%s' AND ExecutionStatus = 'Running' AND %s IN ('%s', '%s')",
-		transactions.Name, workflows.TaskQueue(w.o.Prefix, w.o.Group),
+		transactions.Name, workflows.TaskQueue(m.o.Prefix, m.o.Group),
 		workflows.AttributeState, workflows.Parked, workflows.Delivering)
 	var token []byte
 	for {
-		page, err := w.o.Temporal.ListWorkflow(ctx, &workflowservice.ListWorkflowExecutionsRequest{Namespace: w.o.Namespace,
+		page, err := m.o.Temporal.ListWorkflow(ctx, &workflowservice.ListWorkflowExecutionsRequest{Namespace: m.o.Namespace,
 			PageSize: wakePage, NextPageToken: token, Query: query})
 		if err != nil {
 			return woken, temporalerr.Unavailable("list the transactions that wait", err)
 		}
-		n, err := w.wake(ctx, page.GetExecutions(), news)
+		n, err := m.wake(ctx, page.GetExecutions(), news)
 		if woken += n; err != nil {
 			return woken, err
 		}
@@ -77,7 +78,7 @@ func (w *Worker) wakeUnrouted(ctx context.Context, news []broker.Bound) (woken i
 }
 
 // wake wakes those of the transactions.
-func (w *Worker) wake(ctx context.Context, infos []*workflowpb.WorkflowExecutionInfo,
+func (m *Memory) wake(ctx context.Context, infos []*workflowpb.WorkflowExecutionInfo,
 	news []broker.Bound) (woken int, err error) {
 	var telling errgroup.Group
 	telling.SetLimit(wakeOnce)
@@ -89,7 +90,7 @@ func (w *Worker) wake(ctx context.Context, infos []*workflowpb.WorkflowExecution
 		}
 		woken++
 		telling.Go(func() error {
-			_, err := w.tell(ctx, info.GetExecution().GetWorkflowId(), transactions.UpdateRecheck,
+			_, err := signals.Send(ctx, m.o.Temporal, info.GetExecution().GetWorkflowId(), transactions.UpdateRecheck,
 				transactions.Request{Operator: wakeOperator, Reason: reason, Unrouted: true})
 			return err
 		})

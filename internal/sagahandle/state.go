@@ -1,4 +1,4 @@
-package worker
+package sagahandle
 
 import (
 	"context"
@@ -8,7 +8,6 @@ import (
 
 	enumspb "go.temporal.io/api/enums/v1"
 	"go.temporal.io/api/serviceerror"
-	"go.temporal.io/sdk/client"
 	"go.temporal.io/sdk/temporal"
 
 	holdfast "github.com/holdfastmq/holdfast"
@@ -18,56 +17,44 @@ import (
 	"github.com/holdfastmq/holdfast/workflows/sagas"
 )
 
-// State says where the saga stands now: its state, the step that it is about, what it
-// waits for and since when. It does not wait for the saga. While a step in this group's
-// processes is under way for a moment longer than a second, the step may be missing.
-// [holdfast.ErrNotFound]: there is no such saga.
-func (h *SagaHandle[S]) State(ctx context.Context) (holdfast.SagaStanding, error) {
-	id, err := h.find(ctx)
-	if err != nil {
-		return holdfast.SagaStanding{ID: h.id}, err
-	}
-	return h.w.sagaStanding(ctx, id)
-}
-
-// sagaStanding asks Temporal how a saga stands.
-func (w *Worker) sagaStanding(ctx context.Context, id string) (holdfast.SagaStanding, error) {
-	ctx, cancel := w.lanes.Bounded(ctx)
+// State asks Temporal how a saga stands.
+func (h *Handles) State(ctx context.Context, id string) (holdfast.SagaStanding, error) {
+	ctx, cancel := h.o.Bounded(ctx)
 	defer cancel()
-	if err := w.awaitRunning(ctx); err != nil {
+	if err := h.o.Gate.AwaitRunning(ctx); err != nil {
 		return holdfast.SagaStanding{ID: id}, err
 	}
-	status, _, err := w.lookAtSaga(ctx, id)
+	status, _, err := h.standing(ctx, id)
 	return status.Standing(), err
 }
 
 // stands is how a saga stands for who can wait no longer, with its state, as far as
 // they are known.
-func (w *Worker) stands(ctx context.Context, id string) (holdfast.SagaStanding, json.RawMessage) {
-	ctx, cancel := context.WithTimeout(ctx, 2*askSaga)
+func (h *Handles) stands(ctx context.Context, id string) (holdfast.SagaStanding, json.RawMessage) {
+	ctx, cancel := context.WithTimeout(ctx, 2*askFor)
 	defer cancel()
-	status, _, err := w.lookAtSaga(ctx, id)
+	status, _, err := h.standing(ctx, id)
 	if err != nil {
 		return holdfast.SagaStanding{}, nil
 	}
 	return status.Standing(), status.Core.Data
 }
 
-// lookAtSaga returns what is known of a saga: all of it where its workflow has ended by
+// standing returns what is known of a saga: all of it where its workflow has ended by
 // itself or answers within a second, else its state. ended says that nothing can be asked
 // of it any more.
-func (w *Worker) lookAtSaga(ctx context.Context, id string) (status sagas.Status, ended bool, err error) {
-	own, last, err := w.workflowsOf(ctx, id)
+func (h *Handles) standing(ctx context.Context, id string) (status sagas.Status, ended bool, err error) {
+	own, last, err := h.workflowsOf(ctx, id)
 	if err != nil {
 		return sagas.Status{ID: id}, false, err
 	}
-	status, err = w.readSaga(ctx, id, last)
+	status, err = h.read(ctx, id, last)
 	return status, own.WorkflowCloseTime != nil, err
 }
 
 // describeOnce describes a workflow; what is not there is [holdfast.ErrNotFound].
-func (w *Worker) describeOnce(ctx context.Context, workflowID string) (*client.WorkflowExecutionDescription, error) {
-	d, err := w.o.Temporal.DescribeWorkflow(ctx, workflowID, "")
+func (h *Handles) describeOnce(ctx context.Context, workflowID string) (*described, error) {
+	d, err := h.o.Temporal.DescribeWorkflow(ctx, workflowID, "")
 	var none *serviceerror.NotFound
 	switch {
 	case errors.As(err, &none):
@@ -78,20 +65,20 @@ func (w *Worker) describeOnce(ctx context.Context, workflowID string) (*client.W
 	return d, nil
 }
 
-// readSaga reads the status of the saga id off the workflow that was described.
-func (w *Worker) readSaga(ctx context.Context, id string,
-	d *client.WorkflowExecutionDescription) (sagas.Status, error) {
+// read reads the status of the saga id off the workflow that was described.
+func (h *Handles) read(ctx context.Context, id string,
+	d *described) (sagas.Status, error) {
 	workflowID := d.WorkflowExecution.ID
 	known, _ := workflows.ParseID(id)
 	status := sagas.Status{ID: id, State: core.StateRunning, Group: known.Owner, Name: known.Name, Key: known.Key}
 	switch d.Status {
 	case enumspb.WORKFLOW_EXECUTION_STATUS_COMPLETED:
-		if err := w.o.Temporal.GetWorkflow(ctx, workflowID, d.WorkflowExecution.RunID).Get(ctx, &status); err != nil {
+		if err := h.o.Temporal.GetWorkflow(ctx, workflowID, d.WorkflowExecution.RunID).Get(ctx, &status); err != nil {
 			return status, temporalerr.Unavailable("read how saga "+id+" ended", err)
 		}
 		return status, nil
 	case enumspb.WORKFLOW_EXECUTION_STATUS_RUNNING, enumspb.WORKFLOW_EXECUTION_STATUS_CONTINUED_AS_NEW:
-		if answer, err := w.sagaStatus(ctx, workflowID); err == nil && answer.State != "" {
+		if answer, err := h.ask(ctx, workflowID); err == nil && answer.State != "" {
 			return answer, nil
 		}
 		// its workflow task goes on with a step, or no process answers
@@ -101,11 +88,11 @@ func (w *Worker) readSaga(ctx context.Context, id string,
 		}
 		return status, nil
 	}
-	if answer, err := w.sagaStatus(ctx, workflowID); err == nil {
+	if answer, err := h.ask(ctx, workflowID); err == nil {
 		status = answer
 	}
 	status.State = endedFromOutside[d.Status]
-	status.Step, status.Reason = "", "its workflow did not end by itself: `"+undoCommand(w.o.Prefix,
+	status.Step, status.Reason = "", "its workflow did not end by itself: `"+undoCommand(h.o.Prefix,
 		id)+"` undoes what it did"
 	return status, nil
 }

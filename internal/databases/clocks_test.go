@@ -1,4 +1,4 @@
-package worker
+package databases
 
 import (
 	"testing"
@@ -31,7 +31,8 @@ func TestDatabaseClock(t *testing.T) {
 	t.Run("wrong, and set right", func(t *testing.T) {
 		var c dbClock
 		require.True(t, c.take(at(0, 31*day, 0)))
-		require.Equal(t, "this process's clock is 31 days ahead of PostgreSQL's: set the wrong one right; no old rows are deleted until then", c.problem.String())
+		require.Equal(t, "this process's clock is 31 days ahead of PostgreSQL's: "+
+			"set the wrong one right; no old rows are deleted until then", c.problem.String())
 		require.False(t, c.take(at(2*time.Hour, 31*day+time.Second, 0)), "it is told once")
 		require.False(t, c.due(time.Hour))
 		require.True(t, c.take(at(3*time.Hour, -2*time.Minute, 0)), "wrong in another way")
