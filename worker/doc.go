@@ -31,6 +31,7 @@
 //	worker.go     New, Run and what runs in between
 //	send.go       Send, SendAll, Start: the caller's side
 //	begin.go      Begin: the split form; gate.go: lets callers in; how it is sent: internal/lanes
+//	sendonly.go   a process that only sends, and whether others keep its half queues
 //	register.go   Local, Check and Activity: what is registered before Run
 //	keep.go       the Keepers; handover.go: what they found undecided goes to Temporal
 //	consume.go    consumers and their inbox rows

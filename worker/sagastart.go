@@ -33,8 +33,8 @@ type SagaHandle[S any] struct {
 
 // StartSaga starts a saga with its first state, or joins the one that has the same
 // key, however far that one has come. Only one whose workflow was ended from outside is
-// started again: the steps that it did are not repeated. def must be registered
-// with w, in this version. It returns when the saga is durably started.
+// started again: the steps that it did are not repeated. def must be registered in this
+// version with w, or, where that only sends, with other processes of the group. It returns when the saga is durably started.
 //
 // What is joined was started with the same state: [holdfast.ErrDuplicate] says that the
 // key was used for another one, which goes on. States are compared by their JSON, so
@@ -92,9 +92,9 @@ func (w *Worker) startSaga(ctx context.Context, name string,
 	if err := core.CheckData(data); err != nil {
 		return "", nil, err
 	}
-	c, err := w.sagas.defs.Find(name, version)
+	plan, err := w.sagaPlan(name, version)
 	if err != nil {
-		return "", nil, fmt.Errorf("%w: %w: register it with Saga before Run", holdfast.ErrInvalid, err)
+		return "", nil, err
 	}
 	ctx, cancel := w.lanes.Bounded(ctx)
 	defer cancel()
@@ -104,8 +104,8 @@ func (w *Worker) startSaga(ctx context.Context, name string,
 	defer w.sending.Done()
 	id = w.sagaID(name, key)
 	in := sagas.Input{ID: id, Group: w.o.Group, Prefix: w.o.Prefix,
-		Name: name, Key: key, Plan: &c.Plan, Version: version, Data: data,
-		Tokens: !w.o.RollingUpgrade, StepNames: w.stepNames(c.Plan), Database: w.stores.own}
+		Name: name, Key: key, Plan: plan, Version: version, Data: data,
+		Tokens: !w.o.RollingUpgrade, StepNames: plan != nil && w.stepNames(*plan), Database: w.stores.own}
 	end = w.sagas.ends.expect(id) // before it can complete
 	id, _, err = sagas.Start(ctx, w.o.Temporal,
 		sagas.StartConfig{Prefix: w.o.Prefix, Fresh: fresh, TaskTimeout: w.o.TaskTimeout}, in)
@@ -125,6 +125,19 @@ func (w *Worker) startSaga(ctx context.Context, name string,
 		return "", nil, err
 	}
 	return "", nil, temporalerr.Unavailable("start saga "+id, err)
+}
+
+// sagaPlan is the plan of a registered saga; nil where this process only sends: the one
+// that runs the saga's first step finds it.
+func (w *Worker) sagaPlan(name string, version int) (*core.Plan, error) {
+	if w.o.SendOnly {
+		return nil, nil
+	}
+	c, err := w.sagas.defs.Find(name, version)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w: register it with Saga before Run", holdfast.ErrInvalid, err)
+	}
+	return &c.Plan, nil
 }
 
 // ID returns the saga's ID, which is its workflow's.

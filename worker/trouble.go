@@ -28,6 +28,9 @@ func (w *Worker) troubles() (out []broker.Trouble) {
 	if t := w.installations.trouble(workflows.TaskQueue(w.o.Prefix, w.o.Group)); t.What != "" {
 		out = append(out, t)
 	}
+	if t := w.unkept.trouble(w.o.Group); t.What != "" {
+		out = append(out, t)
+	}
 	return append(out, w.alerts.Troubles()...)
 }
 

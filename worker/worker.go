@@ -54,7 +54,10 @@ type Worker struct {
 	without       without
 	now           func() time.Time // this process's clock
 	namesake      namesake
+	unkept        unkept
 	lookAgain     time.Duration // after another process with this one's name was found
+	keepersEvery  time.Duration // how often a process that only sends looks for Keepers
+	unkeptGrace   time.Duration // how long none may be there before people are told
 	clockEvery    time.Duration // how often it is compared with the databases'
 	sweepEvery    time.Duration // how often old rows are deleted
 
@@ -91,7 +94,8 @@ func New(o Options) (*Worker, error) {
 		activities: map[string]any{}, compensations: map[string]steps.Compensation{},
 		ready: make(chan struct{}), stopped: make(chan struct{}),
 		over: make(chan struct{}), stores: newStores(), now: time.Now,
-		lookAgain: lookAgain, clockEvery: 5 * time.Minute, sweepEvery: time.Hour}
+		lookAgain: lookAgain, keepersEvery: keepersEvery, unkeptGrace: unkeptGrace,
+		clockEvery: 5 * time.Minute, sweepEvery: time.Hour}
 	w.observer = observe.New(o.Group, m, alerter, func(id string) { w.sagas.ends.look(id) })
 	w.lanes = lanes.New(w.laneOptions(), gate{w}, o.Temporal, w.rows())
 	return w, nil
@@ -123,6 +127,9 @@ func (w *Worker) Run(ctx context.Context) error {
 }
 
 func (w *Worker) run(ctx context.Context) error {
+	if w.o.SendOnly {
+		w.problem(w.registered())
+	}
 	if len(w.handlers) > 0 && w.o.DB == nil {
 		w.problem(fmt.Errorf("%w: Local needs Options.DB", holdfast.ErrInvalid))
 	}
@@ -170,11 +177,9 @@ func (w *Worker) run(ctx context.Context) error {
 			group.Go(func() error { return w.stayAttached(running, group.Go, true) })
 		}
 		defer w.attached.detach()
-		group.Go(func() error { return w.intake(running) })
 	}
 	if w.sender {
 		defer func() { w.drain(drainUntil.Load()) }()
-		group.Go(func() error { return w.keep(running) })
 		group.Go(func() error { return w.learn(running) })
 	}
 	for _, c := range w.consumers {
@@ -184,15 +189,30 @@ func (w *Worker) run(ctx context.Context) error {
 		group.Go(func() error { return w.participate(running, p) })
 	}
 	defer w.showDatabases()()
-	group.Go(func() error { return w.broker.ConsumeExpired(running, w.expired) })
 	group.Go(func() error { return w.alerts.Take(running, w.broker, w.o.Prefix) })
-	group.Go(func() error { return w.sweep(running) })
+	if w.o.SendOnly {
+		group.Go(func() error { return w.watchKeepers(running) })
+	} else {
+		w.runForOthers(running, group.Go)
+	}
 	group.Go(func() error { return w.comparePeers(running) })
 	close(w.ready)
 	w.sayWithout()
 	w.o.Logger.Info("holdfast runs", "group", w.o.Group, "instance", w.o.Instance, "consumers", len(w.consumers),
 		"participants", len(w.participants), "sagas", len(w.sagas.defs.All()))
 	return group.Wait()
+}
+
+// runForOthers begins what a process does for its group, and for all of the prefix.
+func (w *Worker) runForOthers(ctx context.Context, running func(func() error)) {
+	if w.o.Temporal != nil {
+		running(func() error { return w.intake(ctx) })
+	}
+	if w.sender {
+		running(func() error { return w.keep(ctx) })
+	}
+	running(func() error { return w.broker.ConsumeExpired(ctx, w.expired) })
+	running(func() error { return w.sweep(ctx) })
 }
 
 func (w *Worker) claim(cancel context.CancelFunc) error {
@@ -303,7 +323,7 @@ func (w *Worker) connect(ctx context.Context) error {
 func (w *Worker) laneOptions() lanes.Options {
 	return lanes.Options{Group: w.o.Group, Prefix: w.o.Prefix, IDs: w.idPrefix(),
 		Instance: w.o.process, Lane: w.o.Lane, Lanes: w.o.Lanes,
-		MaxBody: w.o.MaxBody, MaxCohort: w.o.MaxCohort, CohortsInFlight: w.o.CohortsInFlight,
+		SendOnly: w.o.SendOnly, MaxBody: w.o.MaxBody, MaxCohort: w.o.MaxCohort, CohortsInFlight: w.o.CohortsInFlight,
 		Schedule: w.o.CheckBack, ConfirmAsks: !w.o.RollingUpgrade,
 		SendTimeout: w.o.SendTimeout, CheckAfter: w.o.CheckAfter, LocalTimeout: w.o.LocalTimeout,
 		ReachTimeout: w.o.ReachTimeout, TaskTimeout: w.o.TaskTimeout, Checkers: w.checkers}
