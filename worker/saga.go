@@ -55,7 +55,8 @@ func (w *Worker) sagaProblems() {
 // its steps. Processes of an earlier version could not take these; and a process that only
 // sends does not know which activities the others have.
 func (w *Worker) stepNames(plan core.Plan) bool {
-	return !w.o.RollingUpgrade && !w.o.SendOnly && sagas.CanNameSteps(&plan, func(name string) bool { return w.activities[name] != nil })
+	return !w.o.RollingUpgrade && !w.o.SendOnly &&
+		sagas.CanNameSteps(&plan, func(name string) bool { return w.activities[name] != nil })
 }
 
 // sagaRunner runs the steps of this process's sagas.

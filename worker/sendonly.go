@@ -120,6 +120,6 @@ func (w *Worker) registered() error {
 	if len(what) == 0 {
 		return nil
 	}
-	return fmt.Errorf("%w: Options.SendOnly excludes %s: register that in the processes of the group that do not only send",
-		holdfast.ErrInvalid, strings.Join(what, ", "))
+	return fmt.Errorf("%w: Options.SendOnly excludes %s: register that in the processes of the group "+
+		"that do not only send", holdfast.ErrInvalid, strings.Join(what, ", "))
 }
