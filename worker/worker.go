@@ -410,15 +410,17 @@ func (w *Worker) prepareTemporal(ctx context.Context) error {
 func (w *Worker) retry(ctx context.Context, part string, do func() error) error {
 	pause := backoff.NewExponentialBackOff()
 	pause.MaxInterval = 2 * time.Second
-	var last error // of a try that was not cut off, if there was one
+	var last error    // of a try that was not cut off, if there was one
+	doubtful := false // the last try was refused without a word
 	_, err := backoff.Retry(ctx, func() (struct{}, error) {
 		err := do()
 		if last == nil || ctx.Err() == nil {
 			last = err
 		}
-		if err != nil && lasting(err) {
+		if err != nil && lasting(err) && (doubtful || !unsaid(err)) {
 			return struct{}{}, backoff.Permanent(err)
 		}
+		doubtful = unsaid(err)
 		return struct{}{}, err
 	}, backoff.WithBackOff(pause), backoff.WithMaxElapsedTime(0), backoff.WithNotify(func(err error, next time.Duration) {
 		w.o.Logger.Warn("not reached yet", "part", part, "error", err, "next", next)
@@ -433,6 +435,13 @@ func (w *Worker) retry(ctx context.Context, part string, do func() error) error 
 func lasting(err error) bool {
 	var unavailable *holdfast.UnavailableError
 	return !errors.As(err, &unavailable) || refused(err)
+}
+
+// unsaid reports whether a refusal may be none: RabbitMQ refuses credentials by closing the
+// connection without a word, and a RabbitMQ that goes down does the same.
+func unsaid(err error) bool {
+	var rabbit *amqp.Error
+	return errors.As(err, &rabbit) && !rabbit.Server
 }
 
 // refused reports whether a server was reached, and refuses these credentials,
