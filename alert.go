@@ -35,7 +35,8 @@ const (
 	// queue. They were put back.
 	AlertDeadLettersExpire AlertKind = "dead-letters-expire"
 	// AlertUndecidedWaits: half messages are undecided, and wait in the half queue,
-	// since no process of the group that has Temporal runs. Once an hour at most.
+	// since no process of the group that has Temporal runs, or none that keeps that queue.
+	// Once an hour at most.
 	AlertUndecidedWaits AlertKind = "undecided-waits"
 	// AlertBreakerOpened: a consumer pauses, because its every delivery fails.
 	AlertBreakerOpened AlertKind = "breaker-opened"

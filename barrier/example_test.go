@@ -4,64 +4,93 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"log"
 
 	"gorm.io/gorm"
 
 	holdfast "github.com/holdfastmq/holdfast"
 	"github.com/holdfastmq/holdfast/barrier"
+	"github.com/holdfastmq/holdfast/holdfasttest"
+	"github.com/holdfastmq/holdfast/internal/exampletest"
 )
 
-type order struct {
+type Order struct {
 	ID    int64
 	Total int
 }
 
 // A local transaction that completes its message with a generated number.
 func ExampleRun() {
-	placed := holdfast.Topic[order]{Name: "order.placed"}
-
-	place := func(ctx context.Context, db *gorm.DB, half holdfast.Half) error {
-		r := barrier.Run(ctx, db, barrier.Local{TxID: half.TxID, Group: half.Group, Messages: half.Messages},
-			func(ctx context.Context, tx *gorm.DB, ms []*holdfast.Message) error {
-				o := order{Total: 100}
-				if err := tx.Create(&o).Error; err != nil {
-					return err // rolled back, nothing is delivered
-				}
-				return placed.Encode(ms[0], o)
-			})
-		switch r.Resolution {
-		case holdfast.Commit:
-			fmt.Println("deliver", r.Messages)
-		case holdfast.Rollback:
-			fmt.Println("forget the half message:", r.Err)
-		case holdfast.Unknown:
-			fmt.Println("a check-back will find out:", r.Err)
-		}
-		return r.Err
+	t := new(exampletest.T)
+	defer t.End()
+	ctx, db := t.Context(), holdfasttest.NewDB(t) // in a program: your PostgreSQL, after barrier.Migrate
+	if err := db.AutoMigrate(&Order{}); err != nil {
+		log.Fatal(err)
 	}
-	_ = place
+
+	placed := holdfast.Topic[Order]{Name: "order.placed"}
+	half := barrier.Local{TxID: "tx-1", Group: "orders", Messages: []holdfast.Message{{ID: "tx-1", Topic: placed.Name}}}
+	r := barrier.Run(ctx, db, half, func(ctx context.Context, tx *gorm.DB, ms []*holdfast.Message) error {
+		o := Order{Total: 100}
+		if err := tx.Create(&o).Error; err != nil {
+			return err // rolled back, nothing is delivered
+		}
+		return placed.Encode(ms[0], o)
+	})
+	switch r.Resolution {
+	case holdfast.Commit:
+		fmt.Println("deliver", string(r.Messages[0].Body))
+	case holdfast.Rollback:
+		fmt.Println("forget the half message:", r.Err)
+	case holdfast.Unknown:
+		fmt.Println("a check-back will find out:", r.Err)
+	}
+	// Output: deliver {"ID":1,"Total":100}
 }
+
+type Invoice struct{ OrderID string }
 
 // A handler whose effect happens once, however often the message is delivered.
 func ExampleConsume() {
-	handle := func(ctx context.Context, db *gorm.DB, m holdfast.Message) error {
-		repeated, err := barrier.Consume(ctx, db, "billing", m.ID, func(ctx context.Context, tx *gorm.DB) error {
-			return tx.Exec("INSERT INTO invoices (order_id) VALUES (?)", m.Key).Error
-		})
-		if repeated {
-			fmt.Println("acknowledge: it was done before")
-		}
-		return err
+	t := new(exampletest.T)
+	defer t.End()
+	ctx, db := t.Context(), holdfasttest.NewDB(t)
+	if err := db.AutoMigrate(&Invoice{}); err != nil {
+		log.Fatal(err)
 	}
-	_ = handle
+
+	m := holdfast.Message{ID: "m-1", Topic: "order.placed", Key: "A-1007"}
+	for range 2 { // RabbitMQ may deliver twice
+		repeated, err := barrier.Consume(ctx, db, "billing", m.ID, func(ctx context.Context, tx *gorm.DB) error {
+			return tx.Create(&Invoice{m.Key}).Error
+		})
+		fmt.Println("done before:", repeated, err)
+	}
+	var invoices int64
+	db.Model(&Invoice{}).Count(&invoices)
+	fmt.Println("invoices:", invoices)
+	// Output:
+	// done before: false <nil>
+	// done before: true <nil>
+	// invoices: 1
 }
+
+type Stock struct{ Free int }
 
 // A saga's step in a participant, and its Undo. The Do's answer comes back to its
 // Undo.
 func ExampleDoStep() {
-	reserve := func(ctx context.Context, db *gorm.DB, sagaID string, count int) error {
+	t := new(exampletest.T)
+	defer t.End()
+	ctx, db := t.Context(), holdfasttest.NewDB(t)
+	if err := db.AutoMigrate(&Stock{}); err != nil {
+		log.Fatal(err)
+	}
+	db.Create(&Stock{Free: 5})
+
+	reserve := func(sagaID string, count int) {
 		r, err := barrier.DoStep(ctx, db, sagaID, "reserve-stock", false, func(ctx context.Context, tx *gorm.DB) ([]byte, error) {
-			stock := tx.Exec("UPDATE stock SET free = free - ? WHERE free >= ?", count, count)
+			stock := tx.Exec("UPDATE stocks SET free = free - ? WHERE free >= ?", count, count)
 			if stock.Error != nil {
 				return nil, stock.Error
 			}
@@ -78,13 +107,24 @@ func ExampleDoStep() {
 		default:
 			fmt.Printf("%s: %s\n", r.Outcome, r.Reason)
 		}
-		return err
 	}
-	release := func(ctx context.Context, db *gorm.DB, sagaID string) error {
+	release := func(sagaID string) {
 		_, err := barrier.UndoStep(ctx, db, sagaID, "reserve-stock", "the order was cancelled", func(ctx context.Context, tx *gorm.DB, count []byte) error {
-			return tx.Exec("UPDATE stock SET free = free + ?", string(count)).Error
+			fmt.Printf("released %s\n", count)
+			return tx.Exec("UPDATE stocks SET free = free + ?", string(count)).Error
 		})
-		return err
+		if err != nil {
+			fmt.Println("try again:", err)
+		}
 	}
-	_, _ = reserve, release
+	reserve("saga-1", 3)
+	reserve("saga-1", 3) // asked again: the first answer
+	reserve("saga-2", 3)
+	release("saga-1")
+	release("saga-1") // nothing more
+	// Output:
+	// reserved 3
+	// reserved 3
+	// refused: sold out
+	// released 3
 }

@@ -4,13 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"testing"
 	"time"
 
 	"gorm.io/gorm"
 
 	holdfast "github.com/holdfastmq/holdfast"
 	"github.com/holdfastmq/holdfast/holdfasttest"
+	"github.com/holdfastmq/holdfast/internal/exampletest"
 	"github.com/holdfastmq/holdfast/saga"
 	"github.com/holdfastmq/holdfast/worker"
 )
@@ -24,8 +24,8 @@ func ExampleRunSaga() {
 	}}
 	move := worker.TypedParticipation(func(context.Context, *gorm.DB, transfer) (any, error) { return nil, nil })
 
-	t := new(exampleT) // in a test: its *testing.T
-	defer t.end()
+	t := new(exampletest.T) // in a test: its *testing.T
+	defer t.End()
 	k := holdfasttest.New(t)
 	k.Participate(worker.Participant{Topic: "bank.withdraw", UndoTopic: "bank.withdraw.undo", Do: move, Undo: move})
 	k.Participate(worker.Participant{Topic: "bank.deposit", UndoTopic: "bank.deposit.undo", Do: move, Undo: move})
@@ -52,8 +52,8 @@ func ExampleKit_After() {
 			return nil
 		})),
 	}}
-	t := new(exampleT)
-	defer t.end()
+	t := new(exampletest.T)
+	defer t.End()
 	k := holdfasttest.New(t)
 	k.After(24*time.Hour, func() { k.Answer("approve", "Ada") })
 	res := holdfasttest.RunSaga(k, def, trip{})
@@ -65,8 +65,8 @@ func ExampleKit_After() {
 // delivered.
 func ExampleKit_Send() {
 	type order struct{ Number string }
-	t := new(exampleT)
-	defer t.end()
+	t := new(exampletest.T)
+	defer t.End()
 	k := holdfasttest.New(t)
 	if err := k.DB().AutoMigrate(&order{}); err != nil {
 		panic(err)
@@ -92,8 +92,8 @@ func ExampleKit_Script() {
 		})),
 		saga.Message("pick-up", "van.send", "van.recall"),
 	}}
-	t := new(exampleT)
-	defer t.end()
+	t := new(exampletest.T)
+	defer t.End()
 	k := holdfasttest.New(t)
 	labels := k.Script("label.print", "label.void").Answers(holdfasttest.Unknown("L-1"), holdfasttest.Done(nil))
 	k.Script("van.send", "van.recall").Answers(holdfasttest.Refused("no van today"))
@@ -132,8 +132,8 @@ func ExampleKit_Service() {
 		saga.Message("reserve-stock", "stock.reserve", "stock.release"),
 		saga.Message("charge-payment", "payment.charge", "payment.refund"),
 	}}
-	t := new(exampleT)
-	defer t.end()
+	t := new(exampletest.T)
+	defer t.End()
 	k := holdfasttest.New(t)
 	stock(k.Service(nil))
 	k.Script("payment.charge", "payment.refund").Answers(holdfasttest.Refused("card declined"))
@@ -147,8 +147,8 @@ func ExampleKit_Service() {
 
 // A consumer that gives a message up for good: the producer undoes what it did.
 func ExampleKit_Compensation() {
-	t := new(exampleT)
-	defer t.end()
+	t := new(exampletest.T)
+	defer t.End()
 	k := holdfasttest.New(t)
 	k.Consume(worker.Consumer{Name: "payments", Topics: []string{"order.placed"},
 		DeadLetters: holdfast.Policy{Action: holdfast.PolicyCompensatePermanent},
@@ -166,23 +166,4 @@ func ExampleKit_Compensation() {
 	// Output:
 	// refunding A-1 because of card declined
 	// compensated
-}
-
-// exampleT stands for the *testing.T of a test: examples have none.
-type exampleT struct {
-	testing.TB
-	cleanups []func()
-}
-
-func (*exampleT) Helper()                           {}
-func (t *exampleT) Cleanup(f func())                { t.cleanups = append(t.cleanups, f) }
-func (*exampleT) Context() context.Context          { return context.Background() }
-func (*exampleT) Fatal(args ...any)                 { panic(fmt.Sprint(args...)) }
-func (*exampleT) Fatalf(format string, args ...any) { panic(fmt.Sprintf(format, args...)) }
-
-// end is the test's end.
-func (t *exampleT) end() {
-	for _, f := range t.cleanups {
-		f()
-	}
 }

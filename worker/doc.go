@@ -31,6 +31,7 @@
 //	worker.go     New, Run and what runs in between
 //	send.go       Send, SendAll, Start: the caller's side
 //	begin.go      Begin: the split form; gate.go: lets callers in; how it is sent: internal/lanes
+//	sendonly.go   a process that only sends registers nothing
 //	register.go   Local, Check and Activity: what is registered before Run
 //	consume.go    consumers and their inbox rows
 //	intake.go     dead letters become workflows; the steps of all workflows: internal/steps

@@ -3,6 +3,7 @@ package worker_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log"
 	"time"
 
@@ -10,6 +11,8 @@ import (
 	"gorm.io/gorm"
 
 	holdfast "github.com/holdfastmq/holdfast"
+	"github.com/holdfastmq/holdfast/holdfasttest"
+	"github.com/holdfastmq/holdfast/internal/exampletest"
 	"github.com/holdfastmq/holdfast/worker"
 )
 
@@ -20,25 +23,35 @@ type Order struct {
 
 var OrderPlaced = holdfast.Topic[Order]{Name: "order.placed"}
 
-// The inline form: a closure, run in the process that calls Send.
+// The inline form: a closure, run in the process that calls Send. Here a kit of
+// holdfasttest stands for the worker, so that no server is needed; in a program it is
+// receipt, err := w.Send(ctx, m, local).
 func ExampleWorker_Send() {
-	var w *worker.Worker // from worker.New, running
-	var ctx context.Context
+	t := new(exampletest.T)
+	defer t.End()
+	w := holdfasttest.New(t)
+	if err := w.DB().AutoMigrate(&Order{}); err != nil {
+		log.Fatal(err)
+	}
+	w.Listen("order.placed") // so that a consumer is there
 
 	order := Order{ID: "A-1007", Amount: 4200}
 	m, err := OrderPlaced.Message(order.ID, order)
 	if err != nil {
 		log.Fatal(err)
 	}
-	receipt, err := w.Send(ctx, m, func(ctx context.Context, tx *gorm.DB, m *holdfast.Message) error {
+	sent := w.Send(m, func(ctx context.Context, tx *gorm.DB, m *holdfast.Message) error {
 		return tx.Create(&order).Error
 	})
-	switch {
+	switch receipt, err := sent.Receipt, sent.Err; {
 	case errors.Is(err, holdfast.ErrUndecided), errors.Is(err, holdfast.ErrDeliveryPending):
 		log.Printf("transaction %s ends as the database says", receipt.TxID)
 	case err != nil:
 		log.Fatal(err) // nothing was committed
+	default:
+		fmt.Println(receipt.Resolution, receipt.Messages[0].Topic, receipt.Messages[0].Key)
 	}
+	// Output: commit order.placed A-1007
 }
 
 // The registered form: a handler that anyone may start, also from the CLI.
@@ -105,22 +118,27 @@ func ExampleWorker_Check() {
 // errRefused is what the bank answers for a card that it will never accept.
 var errRefused = errors.New("the card is refused")
 
-func charge(tx *gorm.DB, o Order) error {
-	return tx.Exec("INSERT INTO charges VALUES (?, ?)", o.ID, o.Amount).Error
-}
-func reserve(tx *gorm.DB, o Order) error {
-	return tx.Exec("INSERT INTO reserved VALUES (?)", o.ID).Error
-}
+func charge(tx *gorm.DB, o Order) error { return errRefused }
+
+type Reservation struct{ OrderID string }
 
 // A consumer that keeps failing: its delays, and what becomes of its dead
 // letters. The producer group undoes the order, once, and a consumer that has
-// done its part undoes that.
+// done its part undoes that. Here a kit of holdfasttest stands for the two
+// workers.
 func ExampleWorker_Compensate() {
-	var orders, payments *worker.Worker // from worker.New: two processes
+	t := new(exampletest.T)
+	defer t.End()
+	kit := holdfasttest.New(t)
+	orders, payments := kit.Service(kit.DB()), kit.Service(nil)
+	if err := errors.Join(orders.DB().AutoMigrate(&Order{}), payments.DB().AutoMigrate(&Reservation{})); err != nil {
+		log.Fatal(err)
+	}
 
 	orders.Compensate("order.placed", worker.TypedCompensation(OrderPlaced,
 		func(ctx context.Context, tx *gorm.DB, o Order, m holdfast.Message, f holdfast.Failure) error {
-			return tx.Exec("UPDATE orders SET state = 'refunded', why = ? WHERE id = ?", f.Reason, o.ID).Error
+			fmt.Println("the order is refunded:", f.Reason)
+			return tx.Delete(&o).Error
 		}))
 
 	payments.Consume(worker.Consumer{
@@ -140,10 +158,24 @@ func ExampleWorker_Compensate() {
 	payments.Consume(worker.Consumer{
 		Name: "stock", Topics: []string{"order.placed"},
 		Handle: worker.TypedHandle(OrderPlaced, func(ctx context.Context, tx *gorm.DB, o Order, m holdfast.Message) error {
-			return reserve(tx, o)
+			return tx.Create(&Reservation{o.ID}).Error
 		}),
 		Undo: worker.TypedCompensation(OrderPlaced, func(ctx context.Context, tx *gorm.DB, o Order, m holdfast.Message, f holdfast.Failure) error {
-			return tx.Exec("DELETE FROM reserved WHERE order_id = ?", o.ID).Error
+			fmt.Println("what was reserved is free again")
+			return tx.Where("order_id = ?", o.ID).Delete(&Reservation{}).Error
 		}),
 	})
+
+	m, err := OrderPlaced.Message("A-1007", Order{ID: "A-1007", Amount: 4200})
+	if err != nil {
+		log.Fatal(err)
+	}
+	kit.Send(m, func(ctx context.Context, tx *gorm.DB, m *holdfast.Message) error {
+		return tx.Create(&Order{ID: "A-1007", Amount: 4200}).Error
+	})
+	fmt.Println(kit.DeadLetter("payments").State)
+	// Output:
+	// the order is refunded: the card is refused
+	// what was reserved is free again
+	// compensated
 }

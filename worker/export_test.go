@@ -36,6 +36,10 @@ func (w *Worker) OutcomesNeeded() bool { return w.keeper.OutcomesNeeded(context.
 // was found. Call it before Run.
 func (w *Worker) LookAgainAfter(d time.Duration) { w.peers.LookAgain = d }
 
+// WatchKeepersEvery is how often a process that only sends looks for Keepers; it tells
+// people at once. Call it before Run.
+func (w *Worker) WatchKeepersEvery(d time.Duration) { w.keeper.LookEvery, w.keeper.Grace = d, 0 }
+
 // Measure gives a gauge a value.
 func (w *Worker) Measure() { w.metrics.Connected(true) }
 

@@ -32,7 +32,7 @@ import (
 // in sagas, and needs no Temporal.
 //
 //	AMQP_URL                   RabbitMQ; required
-//	DATABASE_URL               PostgreSQL; required, unless Options.DB or Options.RemoteCheck is set
+//	DATABASE_URL               PostgreSQL; required, unless Options.DB, Options.RemoteCheck or Options.SendOnly is set
 //	TEMPORAL_ADDRESS           Temporal; default 127.0.0.1:7233. All of Temporal's own variables
 //	                           count, and its configuration file: TEMPORAL_NAMESPACE,
 //	                           TEMPORAL_API_KEY, TEMPORAL_TLS_…, TEMPORAL_PROFILE
@@ -163,6 +163,9 @@ func (own *owned) openDB(o *Options) error {
 		return nil
 	}
 	url := os.Getenv("DATABASE_URL")
+	if url == "" && o.SendOnly {
+		return nil
+	}
 	if url == "" {
 		return fmt.Errorf("%w: no database: set DATABASE_URL, for example to postgres://user:password@host:5432/database, "+
 			"or Options.DB", holdfast.ErrInvalid)

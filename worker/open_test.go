@@ -111,6 +111,13 @@ func TestOpenWithoutTemporal(t *testing.T) {
 	require.NotNil(t, w.TemporalClient())
 	require.NoError(t, w.Close())
 
+	t.Setenv("DATABASE_URL", "")
+	w, err = worker.Open(t.Context(), group, express, sendOnly)
+	require.NoError(t, err)
+	require.Nil(t, w.DB(), "what starts handlers and sagas of others needs none")
+	require.NoError(t, w.Close())
+	t.Setenv("DATABASE_URL", s.at.OrdersURL)
+
 	w, err = worker.Open(t.Context(), "")
 	require.NoError(t, err)
 	s.consumers["audit"] = true

@@ -83,6 +83,13 @@ type Options struct {
 	// operator's decision cannot be made a fact in their database: it holds only
 	// if they confirm it, or with force while they do not know.
 	RemoteCheck bool
+	// SendOnly makes the worker one that sends for its group and does nothing else for it: it
+	// keeps no half queue, answers no check-back, runs no handler and no step of a saga,
+	// takes no dead letter in and deletes no old row. A process of the group that
+	// does has to run, or what stays undecided waits, as `holdfast doctor` says.
+	// Nothing can be registered; a saga's definition has to be registered there only.
+	// In the Traced lane the workflow runs there too, and the local transaction here.
+	SendOnly bool
 	// RollingUpgrade says that processes of an older version still run with this
 	// prefix: what they write is believed as it was by their version, and where they
 	// are needed to take something, it is written as they take it. Set it for as long
@@ -251,6 +258,10 @@ func (o Options) validate() error {
 	if o.RemoteCheck && (o.Temporal == nil || o.DB != nil) {
 		errs = append(errs, fmt.Errorf("%w: RemoteCheck needs Options.Temporal, and no Options.DB: "+
 			"the group's own processes answer check-backs; give consumers databases of their own", holdfast.ErrInvalid))
+	}
+	if o.SendOnly && (o.RemoteCheck || !o.sends()) {
+		errs = append(errs, fmt.Errorf("%w: SendOnly needs Options.Group, and either Options.Temporal, "+
+			"or the Express lane in Options.Lane or Options.Lanes; it excludes RemoteCheck", holdfast.ErrInvalid))
 	}
 	errs = append(errs, alerts.Target(o.Webhook).Validate(), o.Lane.Validate())
 	for topic, lane := range o.Lanes { // a pattern would never be anybody's topic

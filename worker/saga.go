@@ -52,9 +52,11 @@ func (w *Worker) sagaProblems() {
 }
 
 // stepNames reports whether the activities of a saga that is begun here are named after
-// its steps. Processes of an earlier version could not take these.
+// its steps. Processes of an earlier version could not take these; and a process that only
+// sends does not know which activities the others have.
 func (w *Worker) stepNames(plan core.Plan) bool {
-	return !w.o.RollingUpgrade && sagas.CanNameSteps(&plan, func(name string) bool { return w.activities[name] != nil })
+	return !w.o.RollingUpgrade && !w.o.SendOnly &&
+		sagas.CanNameSteps(&plan, func(name string) bool { return w.activities[name] != nil })
 }
 
 // sagaRunner runs the steps of this process's sagas.
@@ -66,9 +68,13 @@ func (w *Worker) sagaRunner(replies *sagareplies.Replies) *sagarun.Runner {
 
 // sagaHandles are what the handles of this process's sagas do.
 func (w *Worker) sagaHandles() *sagahandle.Handles {
+	defs := &w.sagas.defs
+	if w.o.SendOnly { // others have them
+		defs = nil
+	}
 	return sagahandle.New(sagahandle.Options{Prefix: w.o.Prefix, Group: w.o.Group, IDs: w.idPrefix(),
 		Tokens: !w.o.RollingUpgrade, TaskTimeout: w.o.TaskTimeout, Temporal: w.o.Temporal, Gate: gate{w},
-		Bounded: w.lanes.Bounded, Definitions: &w.sagas.defs, StepNames: w.stepNames,
+		Bounded: w.lanes.Bounded, Definitions: defs, StepNames: w.stepNames,
 		Database: w.databases.Own, Metrics: w.metrics})
 }
 

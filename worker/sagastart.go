@@ -29,8 +29,9 @@ type SagaHandle[S any] struct {
 
 // StartSaga starts a saga with its first state, or joins the one that has the same
 // key, however far that one has come. Only one whose workflow was ended from outside is
-// started again: the steps that it did are not repeated. def must be registered
-// with w, in this version. It returns when the saga is durably started.
+// started again: the steps that it did are not repeated. def must be registered in this
+// version with w, or, where that only sends, with other processes of the group. It returns
+// when the saga is durably started.
 //
 // What is joined was started with the same state: [holdfast.ErrDuplicate] says that the
 // key was used for another one, which goes on. States are compared by their JSON, so

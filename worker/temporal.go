@@ -33,23 +33,45 @@ import (
 // temporalWorkers are the Temporal workers of one process.
 type temporalWorkers []sdkworker.Worker
 
-// startTemporal starts the workers of the group's task queue, of this process's
-// own, and of the dead letters'.
+// startTemporal starts the workers of this process's own task queue and, unless it only
+// sends, of the group's and of the dead letters'.
 func (w *Worker) startTemporal(replies *sagareplies.Replies, fatal func(error)) (temporalWorkers, error) {
 	steps := w.steps()
 	ofTransactions := &activities.Transactions{Halves: steps, Publish: steps,
 		Ops: steps, Locals: steps, Truth: steps, Alerts: w.observer, Patience: w.patience, Databases: steps}
-	ofDead := &activities.DeadLetters{Redeliver: steps, Notify: steps,
-		Compensations: steps, Halves: steps, Alerts: w.observer}
-	ofSagas := &activities.Sagas{Runner: w.sagaRunner(replies), Alerts: w.observer, StepNames: w.stepNames}
-	if w.o.WorkflowCache > 0 {
-		sdkworker.SetStickyWorkflowCacheSize(w.o.WorkflowCache)
-	}
 	// A saga's task may read megabytes of states. Temporal's SDK takes a task that computes
 	// for a second for a deadlock and gives it up, and on a busy machine again each time.
 	options := sdkworker.Options{WorkerStopTimeout: closeTimeout,
 		OnFatalError: fatal, DeadlockDetectionTimeout: w.o.TaskTimeout}
 
+	own := options
+	own.DisableWorkflowWorker, own.MaxConcurrentActivityTaskPollers = true, 2
+	instance := sdkworker.New(w.o.Temporal, workflows.InstanceQueue(w.o.Prefix, w.o.Group, w.o.process), own)
+	ofTransactions.RegisterInstance(instance)
+
+	starting := temporalWorkers{instance}
+	if !w.o.SendOnly {
+		ofDead := &activities.DeadLetters{Redeliver: steps, Notify: steps,
+			Compensations: steps, Halves: steps, Alerts: w.observer}
+		starting = append(starting, w.groupWorker(options, replies, ofTransactions, ofDead),
+			w.lettersWorker(options, ofDead))
+	}
+	for i, tw := range starting {
+		if err := tw.Start(); err != nil {
+			starting[:i].stop()
+			return nil, temporalerr.Unavailable("start the worker", err)
+		}
+	}
+	return starting, nil
+}
+
+// groupWorker is the worker of the group's task queue.
+func (w *Worker) groupWorker(options sdkworker.Options, replies *sagareplies.Replies,
+	ofTransactions *activities.Transactions, ofDead *activities.DeadLetters) sdkworker.Worker {
+	ofSagas := &activities.Sagas{Runner: w.sagaRunner(replies), Alerts: w.observer, StepNames: w.stepNames}
+	if w.o.WorkflowCache > 0 {
+		sdkworker.SetStickyWorkflowCacheSize(w.o.WorkflowCache)
+	}
 	group := sdkworker.New(w.o.Temporal, workflows.TaskQueue(w.o.Prefix, w.o.Group), options)
 	group.RegisterWorkflowWithOptions(transactions.Transaction, workflow.RegisterOptions{Name: transactions.Name})
 	group.RegisterWorkflowWithOptions(transactions.Recovery, workflow.RegisterOptions{Name: transactions.RecoveryName})
@@ -61,29 +83,19 @@ func (w *Worker) startTemporal(replies *sagareplies.Replies, fatal func(error)) 
 	for name, f := range w.activities {
 		group.RegisterActivityWithOptions(f, activity.RegisterOptions{Name: name})
 	}
+	return group
+}
 
-	own := options
-	own.DisableWorkflowWorker, own.MaxConcurrentActivityTaskPollers = true, 2
-	instance := sdkworker.New(w.o.Temporal, workflows.InstanceQueue(w.o.Prefix, w.o.Group, w.o.process), own)
-	ofTransactions.RegisterInstance(instance)
-
-	shared := options // rarely busy, and then much
-	shared.WorkflowTaskPollerBehavior = sdkworker.NewPollerBehaviorAutoscaling(
+// lettersWorker is the worker of the dead letters' task queue, which all groups share.
+func (w *Worker) lettersWorker(options sdkworker.Options, ofDead *activities.DeadLetters) sdkworker.Worker {
+	// It is rarely busy, and then much.
+	options.WorkflowTaskPollerBehavior = sdkworker.NewPollerBehaviorAutoscaling(
 		sdkworker.PollerBehaviorAutoscalingOptions{InitialNumberOfPollers: 2, MaximumNumberOfPollers: 20})
-	shared.MaxConcurrentActivityTaskPollers = 2
-	letters := sdkworker.New(w.o.Temporal, workflows.DeadLetterQueue(w.o.Prefix), shared)
+	options.MaxConcurrentActivityTaskPollers = 2
+	letters := sdkworker.New(w.o.Temporal, workflows.DeadLetterQueue(w.o.Prefix), options)
 	letters.RegisterWorkflowWithOptions(deadletters.DeadLetter, workflow.RegisterOptions{Name: deadletters.Name})
 	ofDead.Register(letters)
-
-	var started temporalWorkers
-	for _, tw := range []sdkworker.Worker{instance, group, letters} {
-		if err := tw.Start(); err != nil {
-			started.stop()
-			return nil, temporalerr.Unavailable("start the worker", err)
-		}
-		started = append(started, tw)
-	}
-	return started, nil
+	return letters
 }
 
 // steps are the ports of the activities, filled.

@@ -23,6 +23,9 @@ func (w *Worker) troubles() (out []broker.Trouble) {
 	if t := w.peers.SharedTaskQueue(); t.What != "" {
 		out = append(out, t)
 	}
+	if t := w.keeper.Unkept(); t.What != "" {
+		out = append(out, t)
+	}
 	return append(out, w.alerts.Troubles()...)
 }
 

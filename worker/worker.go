@@ -128,6 +128,9 @@ func (w *Worker) Run(ctx context.Context) error {
 }
 
 func (w *Worker) run(ctx context.Context) error {
+	if w.o.SendOnly {
+		w.problem(w.registered())
+	}
 	if len(w.handlers) > 0 && w.o.DB == nil {
 		w.problem(fmt.Errorf("%w: Local needs Options.DB", holdfast.ErrInvalid))
 	}
@@ -175,11 +178,9 @@ func (w *Worker) run(ctx context.Context) error {
 			group.Go(func() error { return w.stayAttached(running, group.Go, true) })
 		}
 		defer w.attached.detach()
-		group.Go(func() error { return w.intake(running) })
 	}
 	if w.sender {
 		defer func() { w.drain(drainUntil.Load()) }()
-		group.Go(func() error { return w.keeper.Keep(running) })
 		group.Go(func() error { return w.memory.Learn(running, w.broker) })
 	}
 	for _, c := range w.consumers {
@@ -189,15 +190,30 @@ func (w *Worker) run(ctx context.Context) error {
 		group.Go(func() error { return w.participate(running, p) })
 	}
 	defer w.broker.ShowDatabases(w.databases.Statuses)()
-	group.Go(func() error { return w.broker.ConsumeExpired(running, w.memory.Expired) })
 	group.Go(func() error { return w.alerts.Take(running, w.broker, w.o.Prefix) })
-	group.Go(func() error { return w.databases.Sweep(running) })
+	if w.o.SendOnly {
+		group.Go(func() error { return w.keeper.Watch(running) })
+	} else {
+		w.runForOthers(running, group.Go)
+	}
 	group.Go(func() error { return w.peers.Watch(running, w.broker) })
 	close(w.ready)
 	w.keeper.SayWithout()
 	w.o.Logger.Info("holdfast runs", "group", w.o.Group, "instance", w.o.Instance, "consumers", len(w.consumers),
 		"participants", len(w.participants), "sagas", len(w.sagas.defs.All()))
 	return group.Wait()
+}
+
+// runForOthers begins what a process does for its group, and for all of the prefix.
+func (w *Worker) runForOthers(ctx context.Context, running func(func() error)) {
+	if w.o.Temporal != nil {
+		running(func() error { return w.intake(ctx) })
+	}
+	if w.sender {
+		running(func() error { return w.keeper.Keep(ctx) })
+	}
+	running(func() error { return w.broker.ConsumeExpired(ctx, w.memory.Expired) })
+	running(func() error { return w.databases.Sweep(ctx) })
 }
 
 func (w *Worker) claim(cancel context.CancelFunc) error {
@@ -309,7 +325,7 @@ func (w *Worker) connect(ctx context.Context) error {
 func (w *Worker) laneOptions() lanes.Options {
 	return lanes.Options{Group: w.o.Group, Prefix: w.o.Prefix, IDs: w.idPrefix(),
 		Instance: w.o.process, Lane: w.o.Lane, Lanes: w.o.Lanes,
-		MaxBody: w.o.MaxBody, MaxCohort: w.o.MaxCohort, CohortsInFlight: w.o.CohortsInFlight,
+		SendOnly: w.o.SendOnly, MaxBody: w.o.MaxBody, MaxCohort: w.o.MaxCohort, CohortsInFlight: w.o.CohortsInFlight,
 		Schedule: w.o.CheckBack, ConfirmAsks: !w.o.RollingUpgrade,
 		SendTimeout: w.o.SendTimeout, CheckAfter: w.o.CheckAfter, LocalTimeout: w.o.LocalTimeout,
 		ReachTimeout: w.o.ReachTimeout, TaskTimeout: w.o.TaskTimeout, Checkers: w.checkers}
@@ -396,15 +412,17 @@ func (w *Worker) prepareTemporal(ctx context.Context) error {
 func (w *Worker) retry(ctx context.Context, part string, do func() error) error {
 	pause := backoff.NewExponentialBackOff()
 	pause.MaxInterval = 2 * time.Second
-	var last error // of a try that was not cut off, if there was one
+	var last error    // of a try that was not cut off, if there was one
+	doubtful := false // the last try was refused without a word
 	_, err := backoff.Retry(ctx, func() (struct{}, error) {
 		err := do()
 		if last == nil || ctx.Err() == nil {
 			last = err
 		}
-		if err != nil && lasting(err) {
+		if err != nil && lasting(err) && (doubtful || !unsaid(err)) {
 			return struct{}{}, backoff.Permanent(err)
 		}
+		doubtful = unsaid(err)
 		return struct{}{}, err
 	}, backoff.WithBackOff(pause), backoff.WithMaxElapsedTime(0), backoff.WithNotify(func(err error, next time.Duration) {
 		w.o.Logger.Warn("not reached yet", "part", part, "error", err, "next", next)
@@ -419,6 +437,13 @@ func (w *Worker) retry(ctx context.Context, part string, do func() error) error 
 func lasting(err error) bool {
 	var unavailable *holdfast.UnavailableError
 	return !errors.As(err, &unavailable) || refused(err)
+}
+
+// unsaid reports whether a refusal may be none: RabbitMQ refuses credentials by closing the
+// connection without a word, and a RabbitMQ that goes down does the same.
+func unsaid(err error) bool {
+	var rabbit *amqp.Error
+	return errors.As(err, &rabbit) && !rabbit.Server
 }
 
 // refused reports whether a server was reached, and refuses these credentials,

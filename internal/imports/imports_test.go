@@ -103,7 +103,7 @@ func nouns(more ...string) []string {
 // forTests are the packages that only tests may import, and what only they may
 // bring along.
 var forTests = []string{module + "/holdfasttest", module + "/internal/fakebroker", module + "/internal/brokertest",
-	module + "/internal/barriertest", module + "/internal/golden", module + "/internal/metrics/metricstest",
+	module + "/internal/barriertest", module + "/internal/exampletest", module + "/internal/golden", module + "/internal/metrics/metricstest",
 	"github.com/glebarez/", "modernc.org/"}
 
 func TestImportsPointOneWay(t *testing.T) {

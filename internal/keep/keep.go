@@ -42,6 +42,8 @@ type Options struct {
 type keeperBroker interface {
 	KeepGroup(ctx context.Context, o broker.KeeperOptions) error
 	Ask(ctx context.Context, wait time.Duration) ([]broker.ProcessStatus, error)
+	FindHalfQueues(ctx context.Context, group string) ([]string, error)
+	Inspect(ctx context.Context, queues ...string) (broker.Info, error)
 }
 
 // keeperTemporal is what a Keeper needs of Temporal's client.
@@ -61,13 +63,17 @@ type keeperLanes interface {
 type Keeper struct {
 	// Broker is set before anything is called.
 	Broker keeperBroker
+	// LookEvery is how often Watch looks, Grace how long nobody may keep a half queue
+	// before people are told.
+	LookEvery, Grace time.Duration
 
 	o       Options
 	without without
+	unkept  unkept
 }
 
 // New returns what keeps the half queues of o.Group, once it has its Broker.
-func New(o Options) *Keeper { return &Keeper{o: o} }
+func New(o Options) *Keeper { return &Keeper{o: o, LookEvery: lookEvery, Grace: grace} }
 
 // Keep runs this process's Keepers; one is active per half queue.
 func (k *Keeper) Keep(ctx context.Context) error {

@@ -98,6 +98,7 @@ type Options struct {
 	MaxCohort, CohortsInFlight int
 	Schedule                   transactions.Schedule
 	ConfirmAsks                bool // see transactions.Input
+	SendOnly                   bool // workflows run in other processes
 
 	SendTimeout, CheckAfter, LocalTimeout, ReachTimeout, TaskTimeout time.Duration
 

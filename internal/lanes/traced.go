@@ -97,7 +97,11 @@ func (l *Lanes) StartTransaction(ctx context.Context, tx activities.Tx, firstChe
 // ran in another process, the workflow's result.
 func (l *Lanes) await(ctx context.Context, p *Pending, run client.WorkflowRun,
 	receipt holdfast.Receipt) (holdfast.Receipt, error) {
-	timer := time.NewTimer(watchAfter)
+	after := watchAfter
+	if l.SendOnly { // the workflow runs elsewhere
+		after = 0
+	}
+	timer := time.NewTimer(after)
 	defer timer.Stop()
 	remote, late := p.remote, timer.C
 	for {

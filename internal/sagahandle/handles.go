@@ -32,9 +32,10 @@ type Options struct {
 	Tokens      bool
 	TaskTimeout time.Duration
 	// Temporal is nil in a process that has none: then its Gate lets nobody in.
-	Temporal    client.Client
-	Gate        Gate
-	Bounded     func(context.Context) (context.Context, context.CancelFunc)
+	Temporal client.Client
+	Gate     Gate
+	Bounded  func(context.Context) (context.Context, context.CancelFunc)
+	// Definitions are the registered sagas; nil in a process that only sends.
 	Definitions *sagarun.Definitions
 	// StepNames reports whether a saga's activities are named after its steps.
 	StepNames func(core.Plan) bool
@@ -87,9 +88,9 @@ func (h *Handles) Start(ctx context.Context, name string,
 	if err := core.CheckData(data); err != nil {
 		return "", nil, err
 	}
-	c, err := h.o.Definitions.Find(name, version)
+	plan, err := h.plan(name, version)
 	if err != nil {
-		return "", nil, fmt.Errorf("%w: %w: register it with Saga before Run", holdfast.ErrInvalid, err)
+		return "", nil, err
 	}
 	ctx, cancel := h.o.Bounded(ctx)
 	defer cancel()
@@ -99,8 +100,8 @@ func (h *Handles) Start(ctx context.Context, name string,
 	defer h.o.Gate.Leave()
 	id = h.ID(name, key)
 	in := sagas.Input{ID: id, Group: h.o.Group, Prefix: h.o.Prefix,
-		Name: name, Key: key, Plan: &c.Plan, Version: version, Data: data,
-		Tokens: h.o.Tokens, StepNames: h.o.StepNames(c.Plan), Database: h.o.Database()}
+		Name: name, Key: key, Plan: plan, Version: version, Data: data,
+		Tokens: h.o.Tokens, StepNames: plan != nil && h.o.StepNames(*plan), Database: h.o.Database()}
 	end = h.ends.expect(id) // before it can complete
 	id, _, err = sagas.Start(ctx, h.o.Temporal,
 		sagas.StartConfig{Prefix: h.o.Prefix, Fresh: fresh, TaskTimeout: h.o.TaskTimeout}, in)
@@ -120,6 +121,19 @@ func (h *Handles) Start(ctx context.Context, name string,
 		return "", nil, err
 	}
 	return "", nil, temporalerr.Unavailable("start saga "+id, err)
+}
+
+// plan is the plan of a registered saga; nil where this process only sends: the one that
+// runs the saga's first step finds it.
+func (h *Handles) plan(name string, version int) (*core.Plan, error) {
+	if h.o.Definitions == nil {
+		return nil, nil
+	}
+	c, err := h.o.Definitions.Find(name, version)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w: register it with Saga before Run", holdfast.ErrInvalid, err)
+	}
+	return &c.Plan, nil
 }
 
 // Find returns id, or the ID from before the prefix was part of it where the saga

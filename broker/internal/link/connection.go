@@ -370,7 +370,8 @@ func (l *Connection) explain(ctx context.Context, err error) error {
 	switch {
 	case ctx.Err() != nil:
 		if !errors.Is(err, ctx.Err()) {
-			u.Err = fmt.Errorf("%w: %w", ctx.Err(), err)
+			// The client takes a connection that ends during the handshake for a refusal, although we closed it.
+			u.Err = fmt.Errorf("%w: %s", ctx.Err(), err.Error())
 		}
 		u.Remedy = "no answer in time: check host and port in AMQP_URL, firewalls, and whether RabbitMQ is overloaded"
 	case errors.As(err, &ae) && ae.Code == amqp.NotAllowed && strings.Contains(ae.Reason, "not found"):

@@ -163,8 +163,8 @@ func (f *Findings) halfQueue(k processes.KeptQueue) {
 		f.add(text.LevelProblem, check, "start a process of the group: it keeps every half queue that it finds when it "+
 			"starts", "no Keeper reads %s; %s", k.Name, waits)
 	case k.Readers == 0:
-		f.add(text.LevelProblem, check, "start a process of the group",
-			"no Keeper reads %s: no process of the group runs; %s", k.Name, waits)
+		f.add(text.LevelProblem, check, "start a process of the group that does not only send",
+			"no Keeper reads %s: no process of the group runs, or only such as send; %s", k.Name, waits)
 	case k.Waiting > manyWaiting:
 		f.add(text.LevelWarning, check, "see whether its processes have enough CPU, and whether Temporal takes hand-overs",
 			"the Keeper lags behind: %s", waits)

@@ -26,10 +26,12 @@ import (
 
 	"github.com/google/uuid"
 	amqp "github.com/rabbitmq/amqp091-go"
+	"go.temporal.io/api/workflowservice/v1"
 	"go.temporal.io/sdk/client"
 	sdklog "go.temporal.io/sdk/log"
 
 	"github.com/holdfastmq/holdfast/internal/stack"
+	"github.com/holdfastmq/holdfast/internal/stack/process"
 )
 
 const (
@@ -37,6 +39,8 @@ const (
 	startLimit = 15 * time.Minute
 	// callLimit bounds creating and dropping a database, and connecting.
 	callLimit = time.Minute
+	// restartLimit bounds the wait for a Temporal that is being started again.
+	restartLimit = 5 * time.Minute
 )
 
 // shared is the one stack per test binary: tests have nothing else in common
@@ -169,7 +173,8 @@ func DeleteQueues(t testing.TB, url string, queues ...string) {
 }
 
 // TemporalClient is a client for the stack's Temporal server, closed at the end
-// of the test. It logs errors to standard error.
+// of the test. It logs errors to standard error. A server that was stuck, and is being
+// started again, is waited for.
 func TemporalClient(t testing.TB, s *stack.Stack) client.Client {
 	t.Helper()
 	o, err := s.TemporalOptions()
@@ -178,14 +183,30 @@ func TemporalClient(t testing.TB, s *stack.Stack) client.Client {
 	}
 	handler := slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelError})
 	o.Logger = sdklog.NewStructuredLogger(slog.New(handler).With("test", t.Name()))
-	ctx, cancel := context.WithTimeout(context.Background(), callLimit)
-	defer cancel()
-	c, err := client.DialContext(ctx, o)
+	c, err := client.NewLazyClient(o)
 	if err != nil {
 		t.Fatalf("a Temporal client for %s: %v", s.TemporalAddress(), err)
 	}
 	t.Cleanup(c.Close)
-	return c
+	ctx, cancel := context.WithTimeout(context.Background(), restartLimit)
+	defer cancel()
+	for {
+		err := answers(ctx, c, s.Namespace())
+		if err == nil {
+			return c
+		}
+		if process.Pause(ctx, time.Second) != nil {
+			t.Fatalf("Temporal at %s: %v", s.TemporalAddress(), err)
+		}
+	}
+}
+
+// answers asks Temporal for its namespace.
+func answers(ctx context.Context, c client.Client, namespace string) error {
+	ctx, cancel := context.WithTimeout(ctx, callLimit)
+	defer cancel()
+	_, err := c.WorkflowService().DescribeNamespace(ctx, &workflowservice.DescribeNamespaceRequest{Namespace: namespace})
+	return err
 }
 
 // unique is eight characters that are different each time.
