@@ -68,7 +68,7 @@ func newGraveyard(t *testing.T) *graveyard {
 	s := stacktest.Shared(t)
 	g := &graveyard{t: t, c: stacktest.TemporalClient(t, s), prefix: stacktest.Prefix(t),
 		answers: map[string]string{}, sent: map[string]int{}, bodies: map[string]string{}, undone: map[string]int{}}
-	g.env = []string{"USER=ann", "HOLDFAST_PREFIX=" + g.prefix, "TEMPORAL_ADDRESS=" + s.TemporalAddress(),
+	g.env = []string{"USER=ann", "HOLDFAST_TIMEOUT=2m", "HOLDFAST_PREFIX=" + g.prefix, "TEMPORAL_ADDRESS=" + s.TemporalAddress(),
 		"TEMPORAL_NAMESPACE=" + s.Namespace(), "HOLDFAST_TEMPORAL_UI=http://ui.example"}
 	require.NoError(t, worker.EnsureSearchAttributes(t.Context(), g.c, s.Namespace()))
 	g.steps = &activities.DeadLetters{Redeliver: g, Notify: g, Compensations: g}
@@ -622,7 +622,7 @@ func TestNobodyServesDeadLetters(t *testing.T) {
 	l := g.ghost("1", nil)
 	g.bury(l)
 	g.stop()
-	r := g.holdfast("redeliver", "dead/payments/"+l.ID, "--reason", "x", "--timeout", "1s")
+	r := g.holdfast("redeliver", "dead/payments/"+l.ID, "--reason", "x", "--timeout", "10s")
 	require.Equal(t, frame.ExitError, r.status)
 	require.Regexp(t, "unknown: no answer in time; |no worker serves", r.err)
 	require.NotContains(t, r.out, "redelivered")

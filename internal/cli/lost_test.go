@@ -30,7 +30,7 @@ func TestRecheckTakesUpWhatIsLost(t *testing.T) {
 		return by["Temporal lost"].Level == text.LevelProblem
 	}, func() string { return "doctor does not see the lost transaction" })
 
-	r := s.holdfast("tx", "recheck", id, "--group", s.group, "--reason", "taken up again", "--timeout", "3s")
+	r := s.holdfast("tx", "recheck", id, "--group", s.group, "--reason", "taken up again")
 	require.Equal(t, frame.ExitOK, r.status, r.err)
 	require.Contains(t, r.out, ": restarted, ", "it is undecidable again, so there is no end to wait for")
 	_, by := s.diagnose(s.env)

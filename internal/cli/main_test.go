@@ -23,7 +23,7 @@ type result struct {
 // runWith runs the program with this environment and input.
 func runWith(t *testing.T, env []string, in string, args ...string) result {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	var out, errs bytes.Buffer
 	status := Main(ctx, args, frame.Surroundings{In: strings.NewReader(in), Out: &out, Err: &errs, Environ: env, Now: time.Now})

@@ -57,7 +57,7 @@ const undecidable = "order.odd"
 func newShop(t *testing.T) *shop {
 	s := stacktest.Shared(t)
 	prefix, database := stacktest.Prefix(t), stacktest.Database(t, s)
-	sh := &shop{t: t, group: prefix, c: stacktest.TemporalClient(t, s), env: []string{"USER=ann", "HOLDFAST_PREFIX=" + prefix,
+	sh := &shop{t: t, group: prefix, c: stacktest.TemporalClient(t, s), env: []string{"USER=ann", "HOLDFAST_TIMEOUT=2m", "HOLDFAST_PREFIX=" + prefix,
 		"AMQP_URL=" + s.AMQPURL(), "DATABASE_URL=" + database, "TEMPORAL_ADDRESS=" + s.TemporalAddress(),
 		"TEMPORAL_NAMESPACE=" + s.Namespace(), "HOLDFAST_TEMPORAL_UI=http://ui.example"}}
 	db, err := gorm.Open(postgres.Open(database), &gorm.Config{Logger: logger.Discard})
@@ -316,7 +316,7 @@ func TestOperatorIsRefusedAndUnanswered(t *testing.T) {
 
 	parked := s.park("P-4")
 	s.stop()
-	r = s.holdfast("tx", "commit", parked, "--group", s.group, "--reason", "x", "--timeout", "2s")
+	r = s.holdfast("tx", "commit", parked, "--group", s.group, "--reason", "x", "--timeout", "10s")
 	require.Equal(t, frame.ExitError, r.status)
 	require.Regexp(t, "no answer in time|no worker of group .* runs", r.err)
 }
@@ -343,7 +343,7 @@ func TestStartOnARealStack(t *testing.T) {
 	r = runWith(t, s.env, `{"from":"stdin"}`, append(start, "--body-file", "-")...)
 	require.Equal(t, frame.ExitOK, r.status, r.err)
 
-	r = s.holdfast("tx", "start", "--group", s.group+".none", "--handler", "place", "--topic", "order.placed", "--timeout", "1s")
+	r = s.holdfast("tx", "start", "--group", s.group+".none", "--handler", "place", "--topic", "order.placed", "--timeout", "5s")
 	require.Equal(t, frame.ExitError, r.status)
 	require.Contains(t, r.err, "no worker of group "+s.group+".none answers; it runs as soon as")
 }

@@ -58,7 +58,7 @@ var piece = core.Plan{Name: "piece", Version: 2, Steps: []core.Step{
 func newTroupe(t *testing.T) *troupe {
 	s := stacktest.Shared(t)
 	g := &troupe{t: t, c: stacktest.TemporalClient(t, s), prefix: stacktest.Prefix(t), plays: map[string]core.Outcome{}}
-	g.env = []string{"USER=ann", "HOLDFAST_PREFIX=" + g.prefix, "HOLDFAST_GROUP=" + troupeGroup, "TEMPORAL_ADDRESS=" + s.TemporalAddress(),
+	g.env = []string{"USER=ann", "HOLDFAST_TIMEOUT=2m", "HOLDFAST_PREFIX=" + g.prefix, "HOLDFAST_GROUP=" + troupeGroup, "TEMPORAL_ADDRESS=" + s.TemporalAddress(),
 		"TEMPORAL_NAMESPACE=" + s.Namespace(), "HOLDFAST_TEMPORAL_UI=http://ui.example"}
 	require.NoError(t, worker.EnsureSearchAttributes(t.Context(), g.c, s.Namespace()))
 	g.work()

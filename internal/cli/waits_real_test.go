@@ -44,7 +44,7 @@ type town struct {
 func newTown(t *testing.T) *town {
 	s := stacktest.Shared(t)
 	prefix, database := stacktest.Prefix(t), stacktest.Database(t, s)
-	sh := &shop{t: t, group: "town", c: stacktest.TemporalClient(t, s), env: []string{"USER=ann", "HOLDFAST_PREFIX=" + prefix,
+	sh := &shop{t: t, group: "town", c: stacktest.TemporalClient(t, s), env: []string{"USER=ann", "HOLDFAST_TIMEOUT=2m", "HOLDFAST_PREFIX=" + prefix,
 		"AMQP_URL=" + s.AMQPURL(), "TEMPORAL_ADDRESS=" + s.TemporalAddress(), "TEMPORAL_NAMESPACE=" + s.Namespace()}}
 	db, err := gorm.Open(postgres.Open(database), &gorm.Config{Logger: logger.Discard})
 	require.NoError(t, err)
