@@ -5,6 +5,7 @@ import (
 	"encoding/xml"
 	"errors"
 	"io"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -89,6 +90,28 @@ func TestTables(t *testing.T) {
 	}
 	if bars := tables["bars"](r); !strings.Contains(bars, "| `cohorts-vs-usual` | at least 40 | 1.0 | 1.0 | 1.0 | **not met** |") {
 		t.Errorf("a bar that is not met is not shown as such:\n%s", bars)
+	}
+}
+
+func TestResultsAreWrittenAsTheyWereRead(t *testing.T) {
+	for _, name := range []string{"lanes.json", "sagas.json", "failures.json"} {
+		path := filepath.Join("..", "..", "results", name)
+		r, err := Read(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		again := filepath.Join(t.TempDir(), name)
+		if err := r.Write(again); err != nil {
+			t.Fatal(err)
+		}
+		want, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := os.ReadFile(again)
+		if err != nil || !bytes.Equal(got, want) {
+			t.Errorf("%s is written otherwise than it was read (%v)", name, err)
+		}
 	}
 }
 

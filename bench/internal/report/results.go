@@ -13,7 +13,7 @@ import (
 
 // Results is what is written to the JSON file.
 type Results struct {
-	Configuration Configuration         `json:"Configuration"`
+	Configuration Configuration         `json:"configuration"`
 	Bars          []BarResult           `json:"bars"`
 	Measurements  []contest.Measurement `json:"measurements"`
 }
