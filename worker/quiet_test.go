@@ -127,7 +127,9 @@ func TestLinesAtInfo(t *testing.T) {
 	var found []string
 	files := token.NewFileSet()
 	for _, folder := range []string{".", "../activities", "../barrier", "../broker", "../compensation", "../saga", "../workflows",
-		"../internal/alerts", "../internal/lanes", "../internal/metrics", "../internal/observe", "../internal/sagarun", "../internal/steps"} {
+		"../internal/alerts", "../internal/databases", "../internal/keep", "../internal/lanes", "../internal/metrics",
+		"../internal/observe", "../internal/peers", "../internal/remember", "../internal/sagahandle",
+		"../internal/sagareplies", "../internal/sagarun", "../internal/signals", "../internal/steps"} {
 		seen := 0
 		require.NoError(t, filepath.WalkDir(folder, func(name string, _ fs.DirEntry, err error) error {
 			if err != nil || !strings.HasSuffix(name, ".go") || strings.HasSuffix(name, "_test.go") {
