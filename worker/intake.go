@@ -2,39 +2,71 @@ package worker
 
 import (
 	"context"
+	"log/slog"
+
+	"go.temporal.io/sdk/client"
 
 	holdfast "github.com/holdfastmq/holdfast"
 	"github.com/holdfastmq/holdfast/broker"
+	"github.com/holdfastmq/holdfast/workflows"
 	"github.com/holdfastmq/holdfast/workflows/deadletters"
 )
 
-// intake gives each dead letter of the prefix a workflow. All processes that have
-// Temporal share the work.
-func (w *Worker) intake(ctx context.Context) error {
-	return w.broker.ConsumeDead(ctx, broker.DeadOptions{Take: w.take})
+// intakeOptions say where dead letters come from, and where they go.
+type intakeOptions struct {
+	Prefix string
+	// IDs is the prefix in the IDs of workflows.
+	IDs      string
+	Broker   intakeBroker
+	Temporal client.Client
+	Answers intakeAnswers
+	Logger  *slog.Logger
+}
+
+// intakeBroker is what an intake needs of a broker.
+type intakeBroker interface {
+	ConsumeDead(ctx context.Context, o broker.DeadOptions) error
+	Postpone(ctx context.Context, h broker.HandledRecord) error
+}
+
+// intakeAnswers are the redeliveries that workflow tasks of a process wait for.
+type intakeAnswers interface {
+	Expected(workflowID string, n int) bool
+	Give(workflowID string, n int) bool
+}
+
+// intake gives dead letters their workflows.
+type intake struct{ o intakeOptions }
+
+func newIntake(o intakeOptions) *intake { return &intake{o} }
+
+// Run gives each dead letter of the prefix a workflow. All processes that have Temporal
+// share the work.
+func (in *intake) Run(ctx context.Context) error {
+	return in.o.Broker.ConsumeDead(ctx, broker.DeadOptions{Take: in.take})
 }
 
 // take returns nil once what r says is in a workflow's history, or has no
 // workflow to go to any more.
-func (w *Worker) take(ctx context.Context, r broker.DeadRecord) error {
+func (in *intake) take(ctx context.Context, r broker.DeadRecord) error {
 	if r.Handled != nil {
-		return w.handled(ctx, *r.Handled)
+		return in.handled(ctx, *r.Handled)
 	}
-	return w.bury(ctx, *r.Letter)
+	return in.bury(ctx, *r.Letter)
 }
 
 // handled passes on that a redelivery was handled.
-func (w *Worker) handled(ctx context.Context, h broker.HandledRecord) error {
-	id := w.deadLetterID(holdfast.DeadLetter{ID: h.MessageID, Copy: h.Copy,
+func (in *intake) handled(ctx context.Context, h broker.HandledRecord) error {
+	id := workflows.DeadLetterID(in.o.IDs, holdfast.DeadLetter{ID: h.MessageID, Copy: h.Copy,
 		Queue: h.Queue, Failure: holdfast.Failure{Consumer: h.Consumer}})
-	if !h.Late && w.answers.Expected(id, h.Redelivery) {
+	if !h.Late && in.o.Answers.Expected(id, h.Redelivery) {
 		// The workflow task that waits for it here may still be lost: then the
 		// record that comes later ends the workflow.
-		err := w.broker.Postpone(ctx, h)
-		if err == nil && w.answers.Give(id, h.Redelivery) {
+		err := in.o.Broker.Postpone(ctx, h)
+		if err == nil && in.o.Answers.Give(id, h.Redelivery) {
 			return nil
 		}
 	}
-	_, err := w.tellLetter(ctx, id, deadletters.SignalHandled, h.Redelivery)
+	_, err := in.tellLetter(ctx, id, deadletters.SignalHandled, h.Redelivery)
 	return err
 }

@@ -94,6 +94,12 @@ func (w *Worker) steps() *steps.Steps {
 		DeadLetterID: w.deadLetterID, Recovered: w.metrics.Recovered}
 }
 
+// intake gives dead letters their workflows.
+func (w *Worker) intake() *intake {
+	return newIntake(intakeOptions{Prefix: w.o.Prefix, IDs: w.idPrefix(), Broker: w.broker, Temporal: w.o.Temporal,
+		Answers: &w.answers, Logger: w.o.Logger})
+}
+
 // blocked are the callers of the lanes.
 type blocked struct{ lanes *lanes.Lanes }
 

@@ -175,7 +175,7 @@ func (w *Worker) run(ctx context.Context) error {
 			group.Go(func() error { return w.stayAttached(running, group.Go, true) })
 		}
 		defer w.attached.detach()
-		group.Go(func() error { return w.intake(running) })
+		group.Go(func() error { return w.intake().Run(running) })
 	}
 	if w.sender {
 		defer func() { w.drain(drainUntil.Load()) }()
