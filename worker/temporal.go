@@ -20,6 +20,7 @@ import (
 
 	holdfast "github.com/holdfastmq/holdfast"
 	"github.com/holdfastmq/holdfast/activities"
+	"github.com/holdfastmq/holdfast/internal/intake"
 	"github.com/holdfastmq/holdfast/internal/lanes"
 	"github.com/holdfastmq/holdfast/internal/sagareplies"
 	"github.com/holdfastmq/holdfast/internal/steps"
@@ -95,8 +96,8 @@ func (w *Worker) steps() *steps.Steps {
 }
 
 // intake gives dead letters their workflows.
-func (w *Worker) intake() *intake {
-	return newIntake(intakeOptions{Prefix: w.o.Prefix, IDs: w.idPrefix(), Broker: w.broker, Temporal: w.o.Temporal,
+func (w *Worker) intake() *intake.Intake {
+	return intake.New(intake.Options{Prefix: w.o.Prefix, IDs: w.idPrefix(), Broker: w.broker, Temporal: w.o.Temporal,
 		Answers: &w.answers, Logger: w.o.Logger})
 }
 

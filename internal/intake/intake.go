@@ -1,4 +1,4 @@
-package worker
+package intake
 
 import (
 	"context"
@@ -12,15 +12,15 @@ import (
 	"github.com/holdfastmq/holdfast/workflows/deadletters"
 )
 
-// intakeOptions say where dead letters come from, and where they go.
-type intakeOptions struct {
+// Options say where dead letters come from, and where they go.
+type Options struct {
 	Prefix string
 	// IDs is the prefix in the IDs of workflows.
 	IDs      string
 	Broker   intakeBroker
 	Temporal client.Client
-	Answers intakeAnswers
-	Logger  *slog.Logger
+	Answers  intakeAnswers
+	Logger   *slog.Logger
 }
 
 // intakeBroker is what an intake needs of a broker.
@@ -35,20 +35,20 @@ type intakeAnswers interface {
 	Give(workflowID string, n int) bool
 }
 
-// intake gives dead letters their workflows.
-type intake struct{ o intakeOptions }
+// Intake gives dead letters their workflows.
+type Intake struct{ o Options }
 
-func newIntake(o intakeOptions) *intake { return &intake{o} }
+func New(o Options) *Intake { return &Intake{o} }
 
 // Run gives each dead letter of the prefix a workflow. All processes that have Temporal
 // share the work.
-func (in *intake) Run(ctx context.Context) error {
+func (in *Intake) Run(ctx context.Context) error {
 	return in.o.Broker.ConsumeDead(ctx, broker.DeadOptions{Take: in.take})
 }
 
 // take returns nil once what r says is in a workflow's history, or has no
 // workflow to go to any more.
-func (in *intake) take(ctx context.Context, r broker.DeadRecord) error {
+func (in *Intake) take(ctx context.Context, r broker.DeadRecord) error {
 	if r.Handled != nil {
 		return in.handled(ctx, *r.Handled)
 	}
@@ -56,7 +56,7 @@ func (in *intake) take(ctx context.Context, r broker.DeadRecord) error {
 }
 
 // handled passes on that a redelivery was handled.
-func (in *intake) handled(ctx context.Context, h broker.HandledRecord) error {
+func (in *Intake) handled(ctx context.Context, h broker.HandledRecord) error {
 	id := workflows.DeadLetterID(in.o.IDs, holdfast.DeadLetter{ID: h.MessageID, Copy: h.Copy,
 		Queue: h.Queue, Failure: holdfast.Failure{Consumer: h.Consumer}})
 	if !h.Late && in.o.Answers.Expected(id, h.Redelivery) {

@@ -1,4 +1,4 @@
-package worker
+package intake
 
 import (
 	"context"
@@ -22,7 +22,7 @@ import (
 // has its ID only if the content is the same; then that is told, while it is open. What
 // comes after it was settled is a copy only if it is the very same death: everything else
 // gets a workflow of its own, and waits there, visibly.
-func (in *intake) bury(ctx context.Context, d holdfast.DeadLetter) error {
+func (in *Intake) bury(ctx context.Context, d holdfast.DeadLetter) error {
 	if d.Failure.Redelivery == 0 {
 		d.Copy = ""
 	}
@@ -54,7 +54,7 @@ func (in *intake) bury(ctx context.Context, d holdfast.DeadLetter) error {
 
 // compare tells the workflow that has the letter's ID of it, where it is a copy of that
 // one's. Otherwise d.Copy is to be tried next.
-func (in *intake) compare(ctx context.Context, id string, d *holdfast.DeadLetter) (done bool, err error) {
+func (in *Intake) compare(ctx context.Context, id string, d *holdfast.DeadLetter) (done bool, err error) {
 	there, err := in.o.Temporal.DescribeWorkflow(ctx, id, "")
 	var none *serviceerror.NotFound
 	switch {
@@ -106,7 +106,7 @@ func letterMemo(d *client.WorkflowExecutionDescription) (content, death string) 
 
 // tellOlder tells the open workflow of a letter that was started before the prefix was
 // part of its ID.
-func (in *intake) tellOlder(ctx context.Context, d holdfast.DeadLetter, id string) (told bool, err error) {
+func (in *Intake) tellOlder(ctx context.Context, d holdfast.DeadLetter, id string) (told bool, err error) {
 	older, there, err := workflows.Before(ctx, in.o.Temporal, in.o.Prefix, id)
 	if err != nil {
 		return false, signals.Away(temporalerr.Unavailable("look for an earlier workflow of "+id, err))
@@ -119,7 +119,7 @@ func (in *intake) tellOlder(ctx context.Context, d holdfast.DeadLetter, id strin
 
 // tellLetter signals a letter's workflow, also for the workflow that has the ID from before the prefix was
 // part of it.
-func (in *intake) tellLetter(ctx context.Context, id, signal string, arg any) (told bool, err error) {
+func (in *Intake) tellLetter(ctx context.Context, id, signal string, arg any) (told bool, err error) {
 	if told, err = signals.Send(ctx, in.o.Temporal, id, signal, arg); told || err != nil {
 		return told, err
 	}
