@@ -33,7 +33,6 @@
 //	begin.go      Begin: the split form; gate.go: lets callers in; how it is sent: internal/lanes
 //	register.go   Local, Check and Activity: what is registered before Run
 //	consume.go    consumers and their inbox rows
-//	intake.go     dead letters become workflows; the steps of all workflows: internal/steps
 //	compensate.go Compensate, and a consumer's Undo
 //	saga.go       Saga: the sagas of a producer group
 //	sagastart.go  StartSaga and its handle; sagasteer.go: who steers a saga, and how

@@ -1,3 +1,6 @@
+// Package intake gives dead letters their workflows, and tells these what consumers did with
+// a redelivery. A letter whose ID another one has gets a workflow of its own, unless it is a
+// copy. Package worker runs it in processes that have Temporal.
 package intake
 
 import (
@@ -38,6 +41,7 @@ type intakeAnswers interface {
 // Intake gives dead letters their workflows.
 type Intake struct{ o Options }
 
+// New returns an intake, which Run starts.
 func New(o Options) *Intake { return &Intake{o} }
 
 // Run gives each dead letter of the prefix a workflow. All processes that have Temporal
