@@ -34,7 +34,6 @@
 //	sendonly.go   a process that only sends registers nothing
 //	register.go   Local, Check and Activity: what is registered before Run
 //	consume.go    consumers and their inbox rows
-//	intake.go     dead letters become workflows; the steps of all workflows: internal/steps
 //	compensate.go Compensate, and a consumer's Undo
 //	saga.go       Saga: the sagas of a producer group
 //	sagastart.go  StartSaga and its handle; sagasteer.go: who steers a saga, and how

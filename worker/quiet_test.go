@@ -126,8 +126,11 @@ func TestLinesAtInfo(t *testing.T) {
 	t.Parallel()
 	var found []string
 	files := token.NewFileSet()
-	for _, folder := range []string{".", "../activities", "../barrier", "../broker", "../compensation", "../saga", "../workflows",
-		"../internal/alerts", "../internal/lanes", "../internal/metrics", "../internal/observe", "../internal/sagarun", "../internal/steps"} {
+	for _, folder := range []string{".", "../activities", "../barrier", "../broker",
+		"../compensation", "../saga", "../workflows",
+		"../internal/alerts", "../internal/databases", "../internal/intake", "../internal/keep", "../internal/lanes",
+		"../internal/metrics", "../internal/observe", "../internal/peers", "../internal/remember", "../internal/sagahandle",
+		"../internal/sagareplies", "../internal/sagarun", "../internal/signals", "../internal/steps"} {
 		seen := 0
 		require.NoError(t, filepath.WalkDir(folder, func(name string, _ fs.DirEntry, err error) error {
 			if err != nil || !strings.HasSuffix(name, ".go") || strings.HasSuffix(name, "_test.go") {

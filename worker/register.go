@@ -10,7 +10,25 @@ import (
 
 	holdfast "github.com/holdfastmq/holdfast"
 	"github.com/holdfastmq/holdfast/activities"
+	"github.com/holdfastmq/holdfast/saga"
 )
+
+// Registry is where a service registers what it does: a [Worker], or, in tests of
+// several services together, a Service of package holdfasttest. A package whose
+// participants others want to test with has a function such as
+//
+//	func Register(r worker.Registry) {
+//		r.Participate(worker.Participant{Topic: "stock.reserve", UndoTopic: "stock.release", Do: reserve, Undo: release})
+//	}
+type Registry interface {
+	Saga(def saga.Definition)
+	Participate(p Participant)
+	Consume(c Consumer)
+	Compensate(topic string, do Compensation)
+	Activity(name string, f any)
+}
+
+var _ Registry = (*Worker)(nil)
 
 // Local registers local under name, for [Worker.Start] and for anybody who
 // starts the workflow. Call it before Run.

@@ -80,8 +80,9 @@ func (w *Worker) sagaHandles() *sagahandle.Handles {
 
 // sagaReplies takes what participants reply to this process's sagas.
 func (w *Worker) sagaReplies() *sagareplies.Replies {
-	return sagareplies.New(sagareplies.Options{Prefix: w.o.Prefix, Group: w.o.Group, Broker: w.broker, Temporal: w.o.Temporal,
-		Definitions: &w.sagas.defs, Waiters: &w.sagas.waiters, Metrics: w.metrics, Logger: w.o.Logger})
+	return sagareplies.New(sagareplies.Options{Prefix: w.o.Prefix, Group: w.o.Group, Broker: w.broker,
+		Temporal: w.o.Temporal, Definitions: &w.sagas.defs, Waiters: &w.sagas.waiters,
+		Metrics: w.metrics, Logger: w.o.Logger})
 }
 
 // sagaEnded takes note of a saga that has ended in this process.

@@ -20,6 +20,7 @@ import (
 
 	holdfast "github.com/holdfastmq/holdfast"
 	"github.com/holdfastmq/holdfast/activities"
+	"github.com/holdfastmq/holdfast/internal/intake"
 	"github.com/holdfastmq/holdfast/internal/lanes"
 	"github.com/holdfastmq/holdfast/internal/sagareplies"
 	"github.com/holdfastmq/holdfast/internal/steps"
@@ -104,6 +105,12 @@ func (w *Worker) steps() *steps.Steps {
 		Callers: blocked{w.lanes}, Answers: &w.answers, MaxBody: w.o.MaxBody, LockTimeout: w.o.LockTimeout,
 		RemoteCheck: w.o.RemoteCheck, Handlers: w.handlers, Checkers: w.checkers, Compensations: w.compensations,
 		DeadLetterID: w.deadLetterID, Recovered: w.metrics.Recovered}
+}
+
+// intake gives dead letters their workflows.
+func (w *Worker) intake() *intake.Intake {
+	return intake.New(intake.Options{Prefix: w.o.Prefix, IDs: w.idPrefix(), Broker: w.broker, Temporal: w.o.Temporal,
+		Answers: &w.answers, Logger: w.o.Logger})
 }
 
 // blocked are the callers of the lanes.

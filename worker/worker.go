@@ -207,7 +207,7 @@ func (w *Worker) run(ctx context.Context) error {
 // runForOthers begins what a process does for its group, and for all of the prefix.
 func (w *Worker) runForOthers(ctx context.Context, running func(func() error)) {
 	if w.o.Temporal != nil {
-		running(func() error { return w.intake(ctx) })
+		running(func() error { return w.intake().Run(ctx) })
 	}
 	if w.sender {
 		running(func() error { return w.keeper.Keep(ctx) })
@@ -379,7 +379,8 @@ func (w *Worker) prepare(ctx context.Context) error {
 func (w *Worker) openBroker(ctx context.Context) (b *broker.Broker, err error) {
 	err = w.retry(ctx, "RabbitMQ", func() error {
 		b, err = broker.Open(ctx, broker.Options{URL: w.o.AMQPURL, Prefix: w.o.Prefix, Name: w.o.Instance,
-			HalfQueues: w.o.HalfQueues, NoDeclare: !w.o.declares(), ConsumerTimeout: w.o.ConsumerTimeout, OnRemade: w.memory.Remade,
+			HalfQueues: w.o.HalfQueues, NoDeclare: !w.o.declares(), ConsumerTimeout: w.o.ConsumerTimeout,
+			OnRemade:       w.memory.Remade,
 			OnRefused:      func(r broker.Refusal) { w.observer.Refused(r, r.First && w.broker.IsAlert(r)) },
 			RollingUpgrade: w.o.RollingUpgrade, Logger: w.o.Logger})
 		return err

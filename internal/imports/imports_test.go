@@ -40,7 +40,7 @@ var mayImport = map[string][]string{
 	"internal/sagarun": {"", "activities", "barrier", "broker", "saga", "saga/core", "internal/blame", "internal/fault", "internal/guard"},
 	"worker": {"", "activities", "barrier", "broker", "workflows", "workflows/transactions", "workflows/deadletters", "workflows/sagas",
 		"compensation", "saga", "saga/core", "internal/fault", "internal/guard", "internal/sagarun", "internal/shell",
-		"internal/alerts", "internal/databases", "internal/keep", "internal/lanes", "internal/metrics", "internal/observe",
+		"internal/alerts", "internal/databases", "internal/intake", "internal/keep", "internal/lanes", "internal/metrics", "internal/observe",
 		"internal/peers", "internal/remember", "internal/sagahandle", "internal/sagareplies", "internal/signals", "internal/steps", "internal/temporalerr"},
 
 	// The insides of worker.
@@ -53,6 +53,7 @@ var mayImport = map[string][]string{
 	"internal/peers":       {"", "broker", "workflows"},
 	"internal/keep":        {"", "activities", "broker", "workflows", "workflows/transactions", "internal/metrics", "internal/temporalerr"},
 	"internal/remember":    {"", "barrier", "broker", "workflows", "workflows/transactions", "internal/signals", "internal/temporalerr"},
+	"internal/intake":      {"", "broker", "internal/signals", "internal/temporalerr", "workflows", "workflows/deadletters"},
 	"internal/sagahandle": {"", "internal/metrics", "internal/sagarun", "internal/shell", "internal/temporalerr",
 		"saga/core", "workflows", "workflows/sagas"},
 	"internal/sagareplies": {"", "activities", "broker", "internal/metrics", "internal/sagarun", "internal/signals",

@@ -1,4 +1,4 @@
-package worker
+package intake
 
 import (
 	"context"
@@ -22,28 +22,28 @@ import (
 // has its ID only if the content is the same; then that is told, while it is open. What
 // comes after it was settled is a copy only if it is the very same death: everything else
 // gets a workflow of its own, and waits there, visibly.
-func (w *Worker) bury(ctx context.Context, d holdfast.DeadLetter) error {
+func (in *Intake) bury(ctx context.Context, d holdfast.DeadLetter) error {
 	if d.Failure.Redelivery == 0 {
 		d.Copy = ""
 	}
 	for range 10 { // at most three letters to compare with, which may end meanwhile
-		in := deadletters.Input{Prefix: w.o.Prefix, Letter: d}
-		options := deadletters.StartOptions(in)
-		options.ID = w.deadLetterID(d)
-		if told, err := w.tellOlder(ctx, d, options.ID); told || err != nil {
+		input := deadletters.Input{Prefix: in.o.Prefix, Letter: d}
+		options := deadletters.StartOptions(input)
+		options.ID = workflows.DeadLetterID(in.o.IDs, d)
+		if told, err := in.tellOlder(ctx, d, options.ID); told || err != nil {
 			return err
 		}
-		_, err := w.o.Temporal.ExecuteWorkflow(ctx, options, deadletters.Name, in)
+		_, err := in.o.Temporal.ExecuteWorkflow(ctx, options, deadletters.Name, input)
 		var already *serviceerror.WorkflowExecutionAlreadyStarted
 		switch {
 		case err == nil:
-			w.o.Logger.Warn("dead letter", "consumer", d.Failure.Consumer, "message", d.ID, "topic", d.Message.Topic,
+			in.o.Logger.Warn("dead letter", "consumer", d.Failure.Consumer, "message", d.ID, "topic", d.Message.Topic,
 				"class", d.Failure.Class, "workflow", options.ID)
 			return nil
 		case !errors.As(err, &already):
 			return signals.Away(temporalerr.Unavailable("start workflow "+options.ID, err))
 		}
-		done, err := w.compare(ctx, options.ID, &d)
+		done, err := in.compare(ctx, options.ID, &d)
 		if done || err != nil {
 			return err
 		}
@@ -54,8 +54,8 @@ func (w *Worker) bury(ctx context.Context, d holdfast.DeadLetter) error {
 
 // compare tells the workflow that has the letter's ID of it, where it is a copy of that
 // one's. Otherwise d.Copy is to be tried next.
-func (w *Worker) compare(ctx context.Context, id string, d *holdfast.DeadLetter) (done bool, err error) {
-	there, err := w.o.Temporal.DescribeWorkflow(ctx, id, "")
+func (in *Intake) compare(ctx context.Context, id string, d *holdfast.DeadLetter) (done bool, err error) {
+	there, err := in.o.Temporal.DescribeWorkflow(ctx, id, "")
 	var none *serviceerror.NotFound
 	switch {
 	case errors.As(err, &none):
@@ -69,16 +69,16 @@ func (w *Worker) compare(ctx context.Context, id string, d *holdfast.DeadLetter)
 	sameDeath := again || death != "" && death == deadletters.Death(*d)
 	switch {
 	case same && open && (sameDeath || d.Envelope.MessageID != ""):
-		return signals.Send(ctx, w.o.Temporal, id, deadletters.SignalDied, d.Failure)
+		return signals.Send(ctx, in.o.Temporal, id, deadletters.SignalDied, d.Failure)
 	case same && sameDeath:
-		w.o.Logger.Info("a copy of a dead letter that is settled", "workflow", id)
+		in.o.Logger.Info("a copy of a dead letter that is settled", "workflow", id)
 		return true, nil
 	case !same && deadletters.OtherContent(d.Copy) == "":
 		d.Copy = deadletters.CopyWith(deadletters.Content(*d))
 	default:
 		d.Copy = deadletters.CopyAfter(d.Copy, deathOf(*d))
 	}
-	w.o.Logger.Warn("a dead letter has the ID of another one", "workflow",
+	in.o.Logger.Warn("a dead letter has the ID of another one", "workflow",
 		id, "message", d.ID, "same content", same, "open", open)
 	return false, nil
 }
@@ -106,26 +106,26 @@ func letterMemo(d *client.WorkflowExecutionDescription) (content, death string) 
 
 // tellOlder tells the open workflow of a letter that was started before the prefix was
 // part of its ID.
-func (w *Worker) tellOlder(ctx context.Context, d holdfast.DeadLetter, id string) (told bool, err error) {
-	older, there, err := workflows.Before(ctx, w.o.Temporal, w.o.Prefix, id)
+func (in *Intake) tellOlder(ctx context.Context, d holdfast.DeadLetter, id string) (told bool, err error) {
+	older, there, err := workflows.Before(ctx, in.o.Temporal, in.o.Prefix, id)
 	if err != nil {
 		return false, signals.Away(temporalerr.Unavailable("look for an earlier workflow of "+id, err))
 	}
 	if !there || older.Status != enumspb.WORKFLOW_EXECUTION_STATUS_RUNNING {
 		return false, nil
 	}
-	return signals.Send(ctx, w.o.Temporal, older.WorkflowExecution.ID, deadletters.SignalDied, d.Failure)
+	return signals.Send(ctx, in.o.Temporal, older.WorkflowExecution.ID, deadletters.SignalDied, d.Failure)
 }
 
 // tellLetter signals a letter's workflow, also for the workflow that has the ID from before the prefix was
 // part of it.
-func (w *Worker) tellLetter(ctx context.Context, id, signal string, arg any) (told bool, err error) {
-	if told, err = signals.Send(ctx, w.o.Temporal, id, signal, arg); told || err != nil {
+func (in *Intake) tellLetter(ctx context.Context, id, signal string, arg any) (told bool, err error) {
+	if told, err = signals.Send(ctx, in.o.Temporal, id, signal, arg); told || err != nil {
 		return told, err
 	}
-	older, there, err := workflows.Before(ctx, w.o.Temporal, w.o.Prefix, id)
+	older, there, err := workflows.Before(ctx, in.o.Temporal, in.o.Prefix, id)
 	if err != nil || !there {
 		return false, signals.Away(err)
 	}
-	return signals.Send(ctx, w.o.Temporal, older.WorkflowExecution.ID, signal, arg)
+	return signals.Send(ctx, in.o.Temporal, older.WorkflowExecution.ID, signal, arg)
 }
