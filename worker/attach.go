@@ -197,7 +197,7 @@ func (w *Worker) attachWhenReached(ctx context.Context, running func(func() erro
 }
 
 func (w *Worker) tryToAttach(ctx context.Context, running func(func() error)) error {
-	prepare, cancel := context.WithTimeout(ctx, w.o.StartTimeout)
+	prepare, cancel := context.WithTimeout(ctx, w.o.Timeouts.Start)
 	defer cancel()
 	if err := w.prepareTemporal(prepare); err != nil {
 		if prepare.Err() != nil {

@@ -155,7 +155,7 @@ func testBegin(t *testing.T, l lane) {
 	t.Run("the check-back waits for an open transaction", func(t *testing.T) {
 		hasty := s.producer(l.set, func(o *worker.Options) {
 			*o = hurried(*o)
-			o.Group, o.LockTimeout = "hasty", 300*time.Millisecond
+			o.Group, o.Timeouts.Lock = "hasty", 300*time.Millisecond
 		})
 		split, err := hasty.Begin(t.Context(), 200*time.Millisecond, order(newID()))
 		require.NoError(t, err)

@@ -379,7 +379,7 @@ func TestClosureThatNeverReturns(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
 	s.consuming(payments(s.effects))
-	w := s.producer(func(o *worker.Options) { o.LocalTimeout = 3 * time.Second })
+	w := s.producer(func(o *worker.Options) { o.Timeouts.Local = 3 * time.Second })
 	stuck := make(chan struct{})
 	t.Cleanup(func() { close(stuck) })
 	got := s.together(w, 5, func(i int) (context.Context, holdfast.Message, worker.Local) {
@@ -411,7 +411,7 @@ func TestNoCohorts(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
 	s.consuming(payments(s.effects))
-	alone, chosen := s.producer(func(o *worker.Options) { o.MaxCohort = 1 }), s.producer()
+	alone, chosen := s.producer(func(o *worker.Options) { o.Tuning.MaxCohort = 1 }), s.producer()
 	defer chosen.HoldCohorts()()
 	var wg sync.WaitGroup
 	for i := range 16 {

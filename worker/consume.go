@@ -59,7 +59,7 @@ type Consumer struct {
 	// handled the message; where it has not, it never will. Needs Handle.
 	Undo Compensation
 	// Timeout bounds one try. Default: 1 m. Times Tries, it has to be less than
-	// RabbitMQ's consumer_timeout; see Options.ConsumerTimeout.
+	// RabbitMQ's consumer_timeout; see Options.Timeouts.Consumer.
 	Timeout time.Duration
 }
 
@@ -156,7 +156,7 @@ func (w *Worker) consume(ctx context.Context, c Consumer) error {
 		Name: c.Name, Topics: c.Topics, Notices: c.notices(), Prefetch: c.Prefetch,
 		Concurrency: limit.Concurrency(c.Concurrency), Tries: c.Tries,
 		Ladder: c.Ladder, Policy: c.DeadLetters, Breaker: c.Breaker, Observe: w.observer.Event,
-		HandlerTimeout: c.Timeout, DrainTimeout: w.o.DrainTimeout, NeedsID: c.Handle != nil,
+		HandlerTimeout: c.Timeout, DrainTimeout: w.o.Timeouts.Drain, NeedsID: c.Handle != nil,
 		Handle: limit.Handling(func(ctx context.Context, d broker.Delivery) error { return w.handle(ctx, c, d) }),
 	})
 }

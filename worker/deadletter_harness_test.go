@@ -210,7 +210,7 @@ func (r *repeats) of(id string) int {
 func (s *site) consumingRepeats(id string, c worker.Consumer) *running {
 	s.t.Helper()
 	r := s.repeats()
-	w := s.run(worker.Options{AMQPURL: s.at.AMQPURL, DB: s.effects, Prefix: s.at.Prefix, Logger: slog.New(r), DrainTimeout: 20 * time.Second}, c)
+	w := s.run(worker.Options{AMQPURL: s.at.AMQPURL, DB: s.effects, Prefix: s.at.Prefix, Logger: slog.New(r), Timeouts: worker.Timeouts{Drain: 20 * time.Second}}, c)
 	until(s.t, "the other copy of "+id, func() bool { return r.of(id) > 0 })
 	return w
 }

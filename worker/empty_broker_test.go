@@ -42,7 +42,7 @@ func TestOpsT14EmptyBroker(t *testing.T) {
 	ca, cb := a.consumer(), b.consumer()
 	cb.Name = "late"
 	s.consuming(ca)
-	s.run(worker.Options{AMQPURL: link.through(s.at.AMQPURL), DB: s.effects, Prefix: s.at.Prefix, Logger: s.log(), DrainTimeout: 20 * time.Second}, cb)
+	s.run(worker.Options{AMQPURL: link.through(s.at.AMQPURL), DB: s.effects, Prefix: s.at.Prefix, Logger: s.log(), Timeouts: worker.Timeouts{Drain: 20 * time.Second}}, cb)
 	o := s.options()
 	o.Lane = holdfast.Express
 	var rings bells

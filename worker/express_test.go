@@ -145,7 +145,7 @@ func TestSameIDAtTheSameTime(t *testing.T) {
 func TestExpressLocalTimeout(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
-	w := s.producer(laneOf("express").set, func(o *worker.Options) { o.LocalTimeout = patience / 2 })
+	w := s.producer(laneOf("express").set, func(o *worker.Options) { o.Timeouts.Local = patience / 2 })
 	_, err := w.Send(t.Context(), order(newID()), func(ctx context.Context, _ *gorm.DB, _ *holdfast.Message) error {
 		deadline, _ := ctx.Deadline()
 		require.LessOrEqual(t, time.Until(deadline), patience/2)

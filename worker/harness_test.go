@@ -117,14 +117,14 @@ func openDB(t testing.TB, url string) *gorm.DB {
 // long, and a check-back as one that was not meant to be.
 func (p place) options(c client.Client, orders *gorm.DB, log *slog.Logger) worker.Options {
 	return worker.Options{Group: p.Group, Temporal: c, Namespace: p.Namespace, AMQPURL: p.AMQPURL, DB: orders,
-		Prefix: p.Prefix, Logger: log, SendTimeout: patience, DrainTimeout: 20 * time.Second,
-		CheckAfter: time.Minute, ReachTimeout: 30 * time.Second, TaskTimeout: 20 * time.Second,
+		Prefix: p.Prefix, Logger: log, CheckAfter: time.Minute,
+		Timeouts:  worker.Timeouts{Send: patience, Drain: 20 * time.Second, Reach: 30 * time.Second, Task: 20 * time.Second},
 		CheckBack: transactions.Schedule{Delays: []time.Duration{time.Minute}}}
 }
 
 // hurried are options with which a crash costs seconds.
 func hurried(o worker.Options) worker.Options {
-	o.CheckAfter, o.ReachTimeout, o.TaskTimeout, o.LockTimeout = 1500*time.Millisecond, time.Second, 2*time.Second, time.Second
+	o.CheckAfter, o.Timeouts.Reach, o.Timeouts.Task, o.Timeouts.Lock = 1500*time.Millisecond, time.Second, 2*time.Second, time.Second
 	o.CheckBack = transactions.Schedule{Delays: []time.Duration{500 * time.Millisecond}, MaxChecks: 1_000_000} // a slow machine parks nothing
 	return o
 }
@@ -156,7 +156,7 @@ func (s *site) producer(change ...func(*worker.Options)) *running {
 // consuming runs a worker that only consumes.
 func (s *site) consuming(cs ...worker.Consumer) *running {
 	s.t.Helper()
-	return s.run(worker.Options{AMQPURL: s.at.AMQPURL, DB: s.effects, Prefix: s.at.Prefix, Logger: s.log(), DrainTimeout: 20 * time.Second}, cs...)
+	return s.run(worker.Options{AMQPURL: s.at.AMQPURL, DB: s.effects, Prefix: s.at.Prefix, Logger: s.log(), Timeouts: worker.Timeouts{Drain: 20 * time.Second}}, cs...)
 }
 
 // running is a worker whose Run runs.

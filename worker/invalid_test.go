@@ -24,9 +24,9 @@ func TestInvalidOptions(t *testing.T) {
 		"group with a slash": {Group: "a/b", AMQPURL: "amqp://h"},
 		"prefix with space":  {Group: group, AMQPURL: "amqp://h", Prefix: "a b"},
 		"instance":           {Group: group, AMQPURL: "amqp://h", Instance: "a*"},
-		"negative timeout":   {Group: group, AMQPURL: "amqp://h", SendTimeout: -1},
+		"negative timeout":   {Group: group, AMQPURL: "amqp://h", Timeouts: worker.Timeouts{Send: -1}},
 		"negative retention": {Group: group, AMQPURL: "amqp://h", Retention: -1},
-		"body limit":         {Group: group, AMQPURL: "amqp://h", MaxBody: holdfast.MaxBody + 1},
+		"body limit":         {Group: group, AMQPURL: "amqp://h", Tuning: worker.Tuning{MaxBody: holdfast.MaxBody + 1}},
 		"lane of a pattern":  {Group: group, AMQPURL: "amqp://h", Lanes: map[string]holdfast.Lane{"order.*": holdfast.Express}},
 		"unknown lane":       {Group: group, AMQPURL: "amqp://h", Lanes: map[string]holdfast.Lane{"order": "fast"}},
 		"schedule":           {Group: group, AMQPURL: "amqp://h", CheckBack: transactions.Schedule{Delays: []time.Duration{0}}},
@@ -96,7 +96,7 @@ func TestInvalidMessages(t *testing.T) { inLanes(t, testInvalidMessages) }
 
 func testInvalidMessages(t *testing.T, l lane) {
 	s := newSite(t)
-	w := s.producer(l.set, func(o *worker.Options) { o.MaxBody = 1000 })
+	w := s.producer(l.set, func(o *worker.Options) { o.Tuning.MaxBody = 1000 })
 	for name, change := range map[string]func(*holdfast.Message){
 		"no topic":            func(m *holdfast.Message) { m.Topic = "" },
 		"wildcard topic":      func(m *holdfast.Message) { m.Topic = "order.*" },
@@ -193,9 +193,9 @@ func TestUnavailable(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			o := s.options()
 			row.change(&o)
-			o.StartTimeout = 2 * time.Second
+			o.Timeouts.Start = 2 * time.Second
 			if row.atOnce {
-				o.StartTimeout = patience
+				o.Timeouts.Start = patience
 			}
 			w, err := worker.New(o)
 			require.NoError(t, err)

@@ -17,7 +17,7 @@ func TestSendInsideSend(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
 	s.consuming(payments(s.effects))
-	w := s.patient(func(o *worker.Options) { o.CohortsInFlight = 1 })
+	w := s.patient(func(o *worker.Options) { o.Tuning.CohortsInFlight = 1 })
 	inner := make(chan holdfast.Receipt, 4)
 	got := s.together(w, 4, func(i int) (context.Context, holdfast.Message, worker.Local) {
 		return s.ctx(), plain(i), func(ctx context.Context, tx *gorm.DB, m *holdfast.Message) error {

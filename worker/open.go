@@ -27,7 +27,7 @@ import (
 
 // Open returns a worker of the group that connects to what the environment names. It
 // waits until RabbitMQ, PostgreSQL and Temporal can be reached, until ctx is done or
-// Options.StartTimeout has passed; its error names each of them that cannot, and the
+// Options.Timeouts.Start has passed; its error names each of them that cannot, and the
 // variable to look at. An empty group makes a worker that only consumes and takes part
 // in sagas, and needs no Temporal.
 //
@@ -38,7 +38,7 @@ import (
 //	                           TEMPORAL_API_KEY, TEMPORAL_TLS_…, TEMPORAL_PROFILE
 //	HOLDFAST_PREFIX            Options.Prefix
 //	HOLDFAST_DECLARE           Options.Declare
-//	HOLDFAST_CONSUMER_TIMEOUT  Options.ConsumerTimeout
+//	HOLDFAST_CONSUMER_TIMEOUT  Options.Timeouts.Consumer
 //	HOLDFAST_ROLLING_UPGRADE   Options.RollingUpgrade
 //	HOLDFAST_WEBHOOK_URL       Options.Webhook, with HOLDFAST_WEBHOOK_SECRET
 //
@@ -217,7 +217,7 @@ func (own *owned) openTemporal(o *Options) error {
 // reach waits until what the worker needs from the start can be reached, and is left
 // again: each part in its own time, so that the error names all that are away.
 func (w *Worker) reach(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, w.o.StartTimeout)
+	ctx, cancel := context.WithTimeout(ctx, w.o.Timeouts.Start)
 	defer cancel()
 	var errs [3]error
 	var parts sync.WaitGroup

@@ -199,7 +199,7 @@ func TestOpenWhileServersAreAway(t *testing.T) {
 		for _, c := range away {
 			t.Setenv(c.variable, c.value)
 		}
-		_, err := worker.Open(t.Context(), group, func(o *worker.Options) { o.StartTimeout = time.Second })
+		_, err := worker.Open(t.Context(), group, func(o *worker.Options) { o.Timeouts.Start = time.Second })
 		for part, c := range away {
 			require.ErrorContains(t, err, part)
 			require.ErrorContains(t, err, c.variable)
@@ -213,7 +213,7 @@ func TestOpenBeforeMigrate(t *testing.T) {
 	s := openIn(t)
 	t.Setenv("DATABASE_URL", stacktest.Database(t, s.stack))
 	open := func() *worker.Worker {
-		w, err := worker.Open(t.Context(), group, func(o *worker.Options) { o.StartTimeout = time.Second })
+		w, err := worker.Open(t.Context(), group, func(o *worker.Options) { o.Timeouts.Start = time.Second })
 		require.NoError(t, err)
 		return w
 	}

@@ -66,16 +66,6 @@ type Options struct {
 	Lane holdfast.Lane
 	// Lanes are the lanes of topics; patterns are not allowed.
 	Lanes map[string]holdfast.Lane
-	// MaxCohort is how many transactions of the Traced lane share one workflow at
-	// most, under load; 1 gives each its own. Default: 48, at most 200.
-	MaxCohort int
-	// CohortsInFlight is how many workflows are being started and recorded at a
-	// time before transactions gather to share the next one. Default: 2.
-	CohortsInFlight int
-	// HalfQueues is how many half queues the group has; transactions are spread
-	// over them by the hash of their ID. Default: 1, at most 16. See
-	// docs/operating.md for how to change it.
-	HalfQueues int
 	// RemoteCheck makes the worker one that keeps a group whose processes are
 	// written in another language: check-backs go to them over RabbitMQ. DB,
 	// Checkers, handlers and compensations are then not allowed, and nothing can
@@ -97,59 +87,21 @@ type Options struct {
 	// too.
 	RollingUpgrade bool
 
-	// ConsumerTimeout is RabbitMQ's consumer_timeout where its server was told another
-	// one than 30 m, which RabbitMQ does not tell: consumers whose Timeout, times Tries, is
-	// longer are warned of when Run begins, and by doctor. Default: HOLDFAST_CONSUMER_TIMEOUT,
-	// or 30 m; negative: there is none.
-	ConsumerTimeout time.Duration
-	// SendTimeout bounds Send, Start, Begin, Commit and Rollback where the
-	// caller's context has no deadline. Default: 30 s.
-	SendTimeout time.Duration
-	// StartTimeout is how long Run waits for RabbitMQ, PostgreSQL and Temporal to
-	// be there. Default: 1 m.
-	StartTimeout time.Duration
-	// DrainTimeout is how long Run, once its context is done, lets handlers and
-	// senders come to their end; what runs for Temporal, the last alerts and the
-	// connections take up to 16 s more. Default: 30 s.
-	DrainTimeout time.Duration
-	// MaxBody limits the bodies of one transaction's messages together, in
-	// bytes. Default and maximum: 1 MiB.
-	MaxBody int
 	// CheckAfter is the age at which the Keeper hands an undecided half message
 	// over. Default: 10 s.
 	CheckAfter time.Duration
-	// KeeperWindow is how many records of the half queue the Keeper holds at
-	// most, 10 to 65535. Default: 2000. It should be more than the transactions that
-	// all processes of the group have open at a time: where they fill 90 % of it, the
-	// oldest are handed over early, and rolled back if they have not begun.
-	KeeperWindow int
 	// CheckBack is the schedule of check-backs; its zero value is the default
 	// schedule.
 	CheckBack Schedule
-	// LocalTimeout bounds a local transaction. Default: 5 m.
-	LocalTimeout time.Duration
-	// ReachTimeout is how long the process that holds a closure is waited for,
-	// when the workflow runs in another one, before it counts as gone. Default:
-	// 5 s.
-	ReachTimeout time.Duration
-	// LockTimeout is how long a check-back waits for a local transaction that is
-	// still open, before it answers Unknown. Default: 2 s.
-	LockTimeout time.Duration
-	// TaskTimeout is how long Temporal waits for a process before it gives its
-	// workflow task to another: the delay after a crash. Default: 10 s; at most
-	// 2 m.
-	TaskTimeout time.Duration
-	// WorkflowCache is how many open workflows stay in memory, about 40 KB each and
-	// the bodies of their messages; the others are read again when something happens to them. Temporal's SDK has one
-	// cache for all workers of a process: the first one that is made decides.
-	// Default: 1000; negative: whatever the process has set.
-	WorkflowCache int
 	// Retention is how long outcome and inbox rows are kept; step rows are kept
 	// for a year at least. It must be longer than any transaction stays undecided,
 	// parked ones included, and than any delivery waits: what a consumer did for a
 	// message is not undone where its dead letter is compensated later than that.
 	// Default: 30 days; at least a day more than the check-backs' MaxAge.
 	Retention time.Duration
+	// Timeouts are limits of time; Tuning are numbers and sizes. Few need to set any.
+	Timeouts Timeouts
+	Tuning   Tuning
 
 	// OnAlert is called, in a goroutine of its own, when something parks, a dead
 	// letter arrives, or a breaker opens or closes. It may block for a minute; what
@@ -203,27 +155,13 @@ func (o Options) withDefaults() Options {
 		o.process = o.Instance
 	}
 	o.Logger = orDiscard(o.Logger)
-	setDefault(&o.SendTimeout, 30*time.Second)
-	setDefault(&o.StartTimeout, time.Minute)
-	setDefault(&o.DrainTimeout, 30*time.Second)
-	setDefault(&o.MaxBody, holdfast.MaxBody)
+	o.Timeouts.setDefaults()
+	o.Tuning.setDefaults()
 	setDefault(&o.CheckAfter, 10*time.Second)
-	setDefault(&o.KeeperWindow, 2000)
 	setDefault(&o.Lane, holdfast.Traced)
-	setDefault(&o.MaxCohort, 48)
-	setDefault(&o.CohortsInFlight, 2)
-	setDefault(&o.HalfQueues, 1)
-	setDefault(&o.LocalTimeout, 5*time.Minute)
-	setDefault(&o.ReachTimeout, 5*time.Second)
-	setDefault(&o.LockTimeout, 2*time.Second)
-	setDefault(&o.TaskTimeout, 10*time.Second)
-	setDefault(&o.WorkflowCache, 1000)
 	setDefault(&o.Retention, 30*24*time.Hour)
 	if on, err := strconv.ParseBool(os.Getenv("HOLDFAST_ROLLING_UPGRADE")); err == nil && on {
 		o.RollingUpgrade = true
-	}
-	if d, err := time.ParseDuration(os.Getenv("HOLDFAST_CONSUMER_TIMEOUT")); err == nil {
-		setDefault(&o.ConsumerTimeout, d)
 	}
 	if o.Declare == nil {
 		if on, err := strconv.ParseBool(os.Getenv("HOLDFAST_DECLARE")); err == nil {
@@ -251,10 +189,6 @@ func (o Options) validate() error {
 	if err := o.CheckBack.Validate(); err != nil {
 		errs = append(errs, fmt.Errorf("%w: %w", holdfast.ErrInvalid, err))
 	}
-	if o.MaxBody < 0 || o.MaxBody > holdfast.MaxBody {
-		errs = append(errs, fmt.Errorf("%w: MaxBody %d: want at most %d, since a Temporal payload is limited",
-			holdfast.ErrInvalid, o.MaxBody, holdfast.MaxBody))
-	}
 	if o.RemoteCheck && (o.Temporal == nil || o.DB != nil) {
 		errs = append(errs, fmt.Errorf("%w: RemoteCheck needs Options.Temporal, and no Options.DB: "+
 			"the group's own processes answer check-backs; give consumers databases of their own", holdfast.ErrInvalid))
@@ -263,38 +197,18 @@ func (o Options) validate() error {
 		errs = append(errs, fmt.Errorf("%w: SendOnly needs Options.Group, and either Options.Temporal, "+
 			"or the Express lane in Options.Lane or Options.Lanes; it excludes RemoteCheck", holdfast.ErrInvalid))
 	}
-	errs = append(errs, alerts.Target(o.Webhook).Validate(), o.Lane.Validate())
+	errs = append(errs, alerts.Target(o.Webhook).Validate(), o.Lane.Validate(),
+		o.Timeouts.validate(), o.Tuning.validate())
 	for topic, lane := range o.Lanes { // a pattern would never be anybody's topic
 		if err := (holdfast.Message{Topic: topic, Lane: lane}).Validate(); err != nil {
 			errs = append(errs, fmt.Errorf("Lanes, topic %q: %w", topic, err))
 		}
 	}
-	for _, n := range []struct {
-		name   string
-		v, max int
-	}{{"MaxCohort", o.MaxCohort, 200}, {"CohortsInFlight", o.CohortsInFlight, 100}, {"HalfQueues", o.HalfQueues, 16}} {
-		if n.v < 1 || n.v > n.max {
-			errs = append(errs, fmt.Errorf("%w: %s %d: want 1 to %d", holdfast.ErrInvalid, n.name, n.v, n.max))
-		}
-	}
-	if o.KeeperWindow < 10 || o.KeeperWindow > 65_535 {
-		errs = append(errs, fmt.Errorf("%w: KeeperWindow %d: want 10 to 65535", holdfast.ErrInvalid, o.KeeperWindow))
-	}
-	if o.TaskTimeout > 2*time.Minute {
-		errs = append(errs, fmt.Errorf("%w: TaskTimeout %v: Temporal allows at most 2m", holdfast.ErrInvalid, o.TaskTimeout))
-	}
 	if least := o.CheckBack.LongestAge() + o.CheckAfter + 24*time.Hour; o.Retention >= 0 && o.Retention < least {
 		errs = append(errs, fmt.Errorf("%w: Retention %v: want at least %v, "+
 			"or a check-back could miss the row of a committed transaction", holdfast.ErrInvalid, o.Retention, least))
 	}
-	for name, d := range map[string]time.Duration{"SendTimeout": o.SendTimeout, "StartTimeout": o.StartTimeout,
-		"DrainTimeout": o.DrainTimeout, "CheckAfter": o.CheckAfter,
-		"LocalTimeout": o.LocalTimeout, "ReachTimeout": o.ReachTimeout,
-		"LockTimeout": o.LockTimeout, "TaskTimeout": o.TaskTimeout, "Retention": o.Retention} {
-		if d < 0 {
-			errs = append(errs, fmt.Errorf("%w: %s %v: want more than 0", holdfast.ErrInvalid, name, d))
-		}
-	}
+	errs = append(errs, notNegative("CheckAfter", o.CheckAfter), notNegative("Retention", o.Retention))
 	return errors.Join(errs...)
 }
 

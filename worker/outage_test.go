@@ -252,7 +252,7 @@ func (s *site) redeliver() {
 // outageOptions: what an outage costs should be seconds.
 func outageOptions(l lane, o worker.Options) worker.Options {
 	o = l.options(o)
-	o.CheckAfter, o.TaskTimeout = 3*time.Second, 5*time.Second
+	o.CheckAfter, o.Timeouts.Task = 3*time.Second, 5*time.Second
 	return o
 }
 

@@ -150,7 +150,7 @@ func (w *Worker) participate(ctx context.Context, p Participant) error {
 	return w.broker.Consume(ctx, broker.Subscription{
 		Name: p.Name, Topics: p.topics(), Prefetch: p.Prefetch, Concurrency: limit.Concurrency(p.Concurrency), Tries: p.Tries,
 		Ladder: p.Ladder, Breaker: p.Breaker, Observe: w.observer.Event,
-		HandlerTimeout: p.Timeout, DrainTimeout: w.o.DrainTimeout,
+		HandlerTimeout: p.Timeout, DrainTimeout: w.o.Timeouts.Drain,
 		Handle: limit.Handling(run.Handle), GiveUp: run.GiveUp, Participant: true,
 	})
 }

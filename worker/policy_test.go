@@ -57,7 +57,7 @@ func TestOpsT16bDeadLetterExpires(t *testing.T) {
 	s := newSite(t)
 	policy := "ttl-" + s.at.Prefix
 	stacktest.RabbitMQ(t, s.stack, "rabbitmqctl", "set_policy", policy, "^"+s.at.Prefix, `{"message-ttl":1500}`, "--apply-to", "queues")
-	o := worker.Options{AMQPURL: s.at.AMQPURL, DB: s.effects, Prefix: s.at.Prefix, Logger: s.log(), DrainTimeout: 20 * time.Second}
+	o := worker.Options{AMQPURL: s.at.AMQPURL, DB: s.effects, Prefix: s.at.Prefix, Logger: s.log(), Timeouts: worker.Timeouts{Drain: 20 * time.Second}}
 	var rings bells
 	rings.hears(&o)
 	s.run(o, failing(s.effects, broken(errOops)))

@@ -54,7 +54,7 @@ func TestRecordHistories(t *testing.T) {
 	s := r.site
 	s.consuming(payments(s.effects))
 	o := hurried(s.options())
-	o.Instance, o.TaskTimeout, o.ReachTimeout = "recorder-1", 10*time.Second, 10*time.Second
+	o.Instance, o.Timeouts.Task, o.Timeouts.Reach = "recorder-1", 10*time.Second, 10*time.Second
 	o.CheckBack = transactions.Schedule{Delays: []time.Duration{100 * time.Millisecond}, MaxChecks: 2}
 	r.w = s.runWith(o, func(w *worker.Worker) {
 		w.Local("place", insert)

@@ -22,7 +22,7 @@ func TestRecordCohorts(t *testing.T) {
 	s := r.site
 	s.consuming(payments(s.effects))
 	o := s.options()
-	o.Instance, o.ReachTimeout, o.LocalTimeout = "recorder-1", 10*time.Second, time.Minute
+	o.Instance, o.Timeouts.Reach, o.Timeouts.Local = "recorder-1", 10*time.Second, time.Minute
 	r.w = s.run(o)
 
 	quick := func(i int) (context.Context, holdfast.Message, worker.Local) {

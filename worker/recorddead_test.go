@@ -26,7 +26,7 @@ func TestRecordDeadLetters(t *testing.T) {
 		r.giving("compensating", holdfast.Policy{Action: holdfast.PolicyCompensate}),
 		r.giving("redelivering", holdfast.Policy{Action: holdfast.PolicyRedeliver, Redeliver: []time.Duration{time.Second, 2 * time.Second}}))
 	o := hurried(s.options())
-	o.Instance, o.TaskTimeout = "recorder-1", 10*time.Second
+	o.Instance, o.Timeouts.Task = "recorder-1", 10*time.Second
 	r.w = s.runWith(o, func(w *worker.Worker) {
 		w.Compensate("waiting.placed", func(context.Context, *gorm.DB, holdfast.Message, holdfast.Failure) error {
 			return holdfast.Permanent(errors.New("the money is spent"))

@@ -25,7 +25,7 @@ func TestRecordRecovery(t *testing.T) {
 		s.abandon(append(append(append([]string{}, committed...), never...), open...))
 		w := s.producer(func(o *worker.Options) {
 			*o = laneOf("express").options(*o)
-			o.Instance, o.TaskTimeout = "recorder-1", 10*time.Second
+			o.Instance, o.Timeouts.Task = "recorder-1", 10*time.Second
 		})
 		for _, id := range open {
 			s.started(id)
@@ -53,7 +53,7 @@ func TestRecordRecovery(t *testing.T) {
 	waited := []string{"recovery-waited-1", "recovery-waited-2"}
 	s.abandon(waited)
 	s.keeper(func(o *worker.Options) {
-		o.Instance, o.TaskTimeout = "recorder-1", 10*time.Second
+		o.Instance, o.Timeouts.Task = "recorder-1", 10*time.Second
 		o.CheckBack = transactions.Schedule{Delays: []time.Duration{time.Second, 10 * time.Second}}
 	})
 	s.waits()

@@ -120,7 +120,7 @@ func (r *sagaRecorder) start(defs ...saga.Saga[journey]) {
 		r.w.stop()
 	}
 	o := hurried(r.options())
-	o.Instance, o.TaskTimeout = "recorder-1", 10*time.Second
+	o.Instance, o.Timeouts.Task = "recorder-1", 10*time.Second
 	r.w = r.runWith(o, func(w *worker.Worker) {
 		for _, def := range defs {
 			w.Saga(def)

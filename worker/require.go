@@ -52,8 +52,8 @@ func (w *Worker) require(ctx context.Context) error {
 		return err
 	}
 	command := "holdfast topology declare --prefix " + w.o.Prefix
-	if w.o.HalfQueues > 1 {
-		command += fmt.Sprintf(" --half-queues %d", w.o.HalfQueues)
+	if w.o.Tuning.HalfQueues > 1 {
+		command += fmt.Sprintf(" --half-queues %d", w.o.Tuning.HalfQueues)
 	}
 	if _, alone := any(err).(*broker.MissingError); alone && len(missing.What) == 0 { // nothing else is wrong
 		w.o.Logger.Warn("something that this process can do without is missing in RabbitMQ",

@@ -73,7 +73,7 @@ func (w *Worker) sagaHandles() *sagahandle.Handles {
 		defs = nil
 	}
 	return sagahandle.New(sagahandle.Options{Prefix: w.o.Prefix, Group: w.o.Group, IDs: w.idPrefix(),
-		Tokens: !w.o.RollingUpgrade, TaskTimeout: w.o.TaskTimeout, Temporal: w.o.Temporal, Gate: gate{w},
+		Tokens: !w.o.RollingUpgrade, TaskTimeout: w.o.Timeouts.Task, Temporal: w.o.Temporal, Gate: gate{w},
 		Bounded: w.lanes.Bounded, Definitions: defs, StepNames: w.stepNames,
 		Database: w.databases.Own, Metrics: w.metrics})
 }

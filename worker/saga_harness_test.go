@@ -162,7 +162,7 @@ func (s *site) agency(defs ...saga.Definition) *running {
 // as it can tell.
 func (s *site) participants(ps ...worker.Participant) *running {
 	s.t.Helper()
-	o := worker.Options{AMQPURL: s.at.AMQPURL, DB: s.effects, Prefix: s.at.Prefix, Logger: s.log(), DrainTimeout: 20 * time.Second}
+	o := worker.Options{AMQPURL: s.at.AMQPURL, DB: s.effects, Prefix: s.at.Prefix, Logger: s.log(), Timeouts: worker.Timeouts{Drain: 20 * time.Second}}
 	return s.runWith(o, func(w *worker.Worker) {
 		for _, p := range ps {
 			s.consumers[p.Topic] = true

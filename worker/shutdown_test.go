@@ -166,7 +166,7 @@ func TestDrainTimeout(t *testing.T) { inLanes(t, testDrainTimeout) }
 func testDrainTimeout(t *testing.T, l lane) {
 	s := newSite(t)
 	s.consuming(payments(s.effects))
-	r := s.producer(func(o *worker.Options) { *o = l.options(*o); o.DrainTimeout = 300 * time.Millisecond })
+	r := s.producer(func(o *worker.Options) { *o = l.options(*o); o.Timeouts.Drain = 300 * time.Millisecond })
 	id := newID()
 	inside, release, done := make(chan struct{}), make(chan struct{}), make(chan error, 1)
 	go func() {

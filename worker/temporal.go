@@ -43,7 +43,7 @@ func (w *Worker) startTemporal(replies *sagareplies.Replies, fatal func(error)) 
 	// A saga's task may read megabytes of states. Temporal's SDK takes a task that computes
 	// for a second for a deadlock and gives it up, and on a busy machine again each time.
 	options := sdkworker.Options{WorkerStopTimeout: closeTimeout,
-		OnFatalError: fatal, DeadlockDetectionTimeout: w.o.TaskTimeout}
+		OnFatalError: fatal, DeadlockDetectionTimeout: w.o.Timeouts.Task}
 
 	own := options
 	own.DisableWorkflowWorker, own.MaxConcurrentActivityTaskPollers = true, 2
@@ -70,8 +70,8 @@ func (w *Worker) startTemporal(replies *sagareplies.Replies, fatal func(error)) 
 func (w *Worker) groupWorker(options sdkworker.Options, replies *sagareplies.Replies,
 	ofTransactions *activities.Transactions, ofDead *activities.DeadLetters) sdkworker.Worker {
 	ofSagas := &activities.Sagas{Runner: w.sagaRunner(replies), Alerts: w.observer, StepNames: w.stepNames}
-	if w.o.WorkflowCache > 0 {
-		sdkworker.SetStickyWorkflowCacheSize(w.o.WorkflowCache)
+	if w.o.Tuning.WorkflowCache > 0 {
+		sdkworker.SetStickyWorkflowCacheSize(w.o.Tuning.WorkflowCache)
 	}
 	group := sdkworker.New(w.o.Temporal, workflows.TaskQueue(w.o.Prefix, w.o.Group), options)
 	group.RegisterWorkflowWithOptions(transactions.Transaction, workflow.RegisterOptions{Name: transactions.Name})
@@ -102,7 +102,7 @@ func (w *Worker) lettersWorker(options sdkworker.Options, ofDead *activities.Dea
 // steps are the ports of the activities, filled.
 func (w *Worker) steps() *steps.Steps {
 	return &steps.Steps{Group: w.o.Group, Process: w.o.process, Broker: w.broker, DB: w.o.DB, Databases: w.databases,
-		Callers: blocked{w.lanes}, Answers: &w.answers, MaxBody: w.o.MaxBody, LockTimeout: w.o.LockTimeout,
+		Callers: blocked{w.lanes}, Answers: &w.answers, MaxBody: w.o.Tuning.MaxBody, LockTimeout: w.o.Timeouts.Lock,
 		RemoteCheck: w.o.RemoteCheck, Handlers: w.handlers, Checkers: w.checkers, Compensations: w.compensations,
 		DeadLetterID: w.deadLetterID, Recovered: w.metrics.Recovered}
 }

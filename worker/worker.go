@@ -90,7 +90,7 @@ func New(o Options) (*Worker, error) {
 	w.observer = observe.New(o.Group, m, alerter, func(id string) { w.sagas.handles.Look(id) })
 	w.lanes = lanes.New(w.laneOptions(), gate{w}, o.Temporal, w.rows())
 	w.keeper = keep.New(keep.Options{Prefix: o.Prefix, Group: o.Group, IDs: w.idPrefix(), Sends: w.sender,
-		Window: o.KeeperWindow, CheckAfter: o.CheckAfter, TaskTimeout: o.TaskTimeout, Temporal: o.Temporal,
+		Window: o.Tuning.KeeperWindow, CheckAfter: o.CheckAfter, TaskTimeout: o.Timeouts.Task, Temporal: o.Temporal,
 		Trouble: w.attached.why, Lanes: w.lanes, Metrics: m, Logger: o.Logger, Alert: alerter.Alert})
 	w.memory = remember.New(remember.Options{Prefix: o.Prefix, Group: o.Group, Namespace: o.Namespace, Sends: w.sender,
 		DB: o.DB, Temporal: o.Temporal, Logger: o.Logger, Alert: alerter.Alert})
@@ -107,7 +107,7 @@ func (w *Worker) Ready() <-chan struct{} { return w.ready }
 
 // Run connects, runs everything until ctx is done, lets running work come to its
 // end, and returns. It returns an error at once for a wrong registration or wrong
-// credentials, and after Options.StartTimeout where one of the three parts cannot
+// credentials, and after Options.Timeouts.Start where one of the three parts cannot
 // be reached; once running, it reconnects for ever, and what needs Temporal fails
 // where that refuses its workers, until it takes them again. With Options.Lane
 // Express it does not wait for Temporal, nor for its namespace, but goes on trying;
@@ -166,7 +166,7 @@ func (w *Worker) run(ctx context.Context) error {
 	group, running := errgroup.WithContext(ctx)
 	var drainUntil atomic.Pointer[time.Time]
 	defer context.AfterFunc(running, func() {
-		until := time.Now().Add(w.o.DrainTimeout)
+		until := time.Now().Add(w.o.Timeouts.Drain)
 		drainUntil.Store(&until)
 	})()
 	if w.o.Temporal != nil {
@@ -243,7 +243,7 @@ func (w *Worker) stop() {
 func (w *Worker) drain(until *time.Time) {
 	w.stop()
 	if until == nil { // this very moment
-		now := time.Now().Add(w.o.DrainTimeout)
+		now := time.Now().Add(w.o.Timeouts.Drain)
 		until = &now
 	}
 	done := make(chan struct{})
@@ -306,7 +306,7 @@ func (w *Worker) ended() error {
 
 // connect reaches the three parts, and prepares what they need.
 func (w *Worker) connect(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, w.o.StartTimeout)
+	ctx, cancel := context.WithTimeout(ctx, w.o.Timeouts.Start)
 	defer cancel()
 	var err error
 	if w.broker, err = w.openBroker(ctx); err != nil {
@@ -325,10 +325,10 @@ func (w *Worker) connect(ctx context.Context) error {
 func (w *Worker) laneOptions() lanes.Options {
 	return lanes.Options{Group: w.o.Group, Prefix: w.o.Prefix, IDs: w.idPrefix(),
 		Instance: w.o.process, Lane: w.o.Lane, Lanes: w.o.Lanes,
-		SendOnly: w.o.SendOnly, MaxBody: w.o.MaxBody, MaxCohort: w.o.MaxCohort, CohortsInFlight: w.o.CohortsInFlight,
+		SendOnly: w.o.SendOnly, MaxBody: w.o.Tuning.MaxBody, MaxCohort: w.o.Tuning.MaxCohort, CohortsInFlight: w.o.Tuning.CohortsInFlight,
 		Schedule: w.o.CheckBack, ConfirmAsks: !w.o.RollingUpgrade,
-		SendTimeout: w.o.SendTimeout, CheckAfter: w.o.CheckAfter, LocalTimeout: w.o.LocalTimeout,
-		ReachTimeout: w.o.ReachTimeout, TaskTimeout: w.o.TaskTimeout, Checkers: w.checkers}
+		SendTimeout: w.o.Timeouts.Send, CheckAfter: w.o.CheckAfter, LocalTimeout: w.o.Timeouts.Local,
+		ReachTimeout: w.o.Timeouts.Reach, TaskTimeout: w.o.Timeouts.Task, Checkers: w.checkers}
 }
 
 // rows are the outcome rows of the worker's database; nil: it has none.
@@ -336,7 +336,7 @@ func (w *Worker) rows() lanes.Barrier {
 	if w.o.DB == nil {
 		return nil
 	}
-	return lanes.Rows{DB: w.o.DB, LockTimeout: w.o.LockTimeout}
+	return lanes.Rows{DB: w.o.DB, LockTimeout: w.o.Timeouts.Lock}
 }
 
 func (w *Worker) prepare(ctx context.Context) error {
@@ -379,7 +379,7 @@ func (w *Worker) prepare(ctx context.Context) error {
 func (w *Worker) openBroker(ctx context.Context) (b *broker.Broker, err error) {
 	err = w.retry(ctx, "RabbitMQ", func() error {
 		b, err = broker.Open(ctx, broker.Options{URL: w.o.AMQPURL, Prefix: w.o.Prefix, Name: w.o.Instance,
-			HalfQueues: w.o.HalfQueues, NoDeclare: !w.o.declares(), ConsumerTimeout: w.o.ConsumerTimeout,
+			HalfQueues: w.o.Tuning.HalfQueues, NoDeclare: !w.o.declares(), ConsumerTimeout: w.o.Timeouts.Consumer,
 			OnRemade:       w.memory.Remade,
 			OnRefused:      func(r broker.Refusal) { w.observer.Refused(r, r.First && w.broker.IsAlert(r)) },
 			RollingUpgrade: w.o.RollingUpgrade, Logger: w.o.Logger})

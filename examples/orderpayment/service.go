@@ -72,7 +72,7 @@ func open(ctx context.Context, group string, tables ...any) (*service, error) {
 	o := worker.Options{
 		Group: group, AMQPURL: s.AMQPURL, DB: s.db, Prefix: s.Prefix, Logger: log,
 		CheckAfter: s.CheckAfter, CheckBack: worker.Schedule{Delays: s.CheckBack, MaxChecks: s.MaxChecks},
-		TaskTimeout: s.TaskTimeout, ReachTimeout: s.TaskTimeout, LockTimeout: s.LockTimeout,
+		Timeouts: worker.Timeouts{Task: s.TaskTimeout, Reach: s.TaskTimeout, Lock: s.LockTimeout},
 	}
 	if group != "" {
 		if o.Temporal, err = dialTemporal(ctx, log); err != nil {

@@ -68,7 +68,7 @@ func (c childConfig) run() error {
 		return err
 	}
 	log := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
-	o := worker.Options{AMQPURL: c.AMQPURL, Prefix: c.Prefix, DB: db, Logger: log, DrainTimeout: 20 * time.Second,
+	o := worker.Options{AMQPURL: c.AMQPURL, Prefix: c.Prefix, DB: db, Logger: log, Timeouts: worker.Timeouts{Drain: 20 * time.Second},
 		Instance: fmt.Sprintf("%s-%d", c.Name, os.Getpid())}
 	if c.Slot < 0 {
 		return c.serve(ctx, cancel, o, consume, nil)

@@ -39,8 +39,8 @@ func (c childConfig) options(o *worker.Options, log *slog.Logger) (client.Client
 	if err != nil {
 		return nil, err
 	}
-	o.Group, o.Temporal, o.Namespace, o.Lane, o.HalfQueues = c.Group, temporal, c.Namespace, holdfast.Express, halfQueues
-	o.CheckAfter, o.LockTimeout, o.ReachTimeout, o.TaskTimeout = checkAfter, 500*time.Millisecond, time.Second, 5*time.Second
+	o.Group, o.Temporal, o.Namespace, o.Lane, o.Tuning.HalfQueues = c.Group, temporal, c.Namespace, holdfast.Express, halfQueues
+	o.CheckAfter, o.Timeouts.Lock, o.Timeouts.Reach, o.Timeouts.Task = checkAfter, 500*time.Millisecond, time.Second, 5*time.Second
 	o.CheckBack = transactions.Schedule{Delays: []time.Duration{time.Second, 2 * time.Second, 5 * time.Second}, MaxChecks: 1000}
 	return temporal, nil
 }

@@ -58,7 +58,7 @@ func TestDeclareNothing(t *testing.T) {
 	as := restricted(t, prefix+"-app")
 	got, heard := make(chan string, 10), make(chan holdfast.Alert, 10)
 	newWorker := func(declare *bool) *worker.Worker {
-		w, err := worker.New(worker.Options{Group: "g", Temporal: client, Namespace: s.Namespace(), AMQPURL: as, DB: db, Prefix: prefix, Declare: declare, HalfQueues: 2,
+		w, err := worker.New(worker.Options{Group: "g", Temporal: client, Namespace: s.Namespace(), AMQPURL: as, DB: db, Prefix: prefix, Declare: declare, Tuning: worker.Tuning{HalfQueues: 2},
 			OnAlert: func(_ context.Context, a holdfast.Alert) { heard <- a }})
 		require.NoError(t, err)
 		w.Consume(worker.Consumer{Name: "its", Topics: []string{"a.*", "b"}, Ladder: []time.Duration{7 * time.Second},

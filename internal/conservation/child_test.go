@@ -82,7 +82,7 @@ func (c childConfig) run() error {
 	if err != nil {
 		return err
 	}
-	o := worker.Options{AMQPURL: c.AMQPURL, Prefix: c.Prefix, DB: b.DB, Logger: log, DrainTimeout: 10 * time.Second}
+	o := worker.Options{AMQPURL: c.AMQPURL, Prefix: c.Prefix, DB: b.DB, Logger: log, Timeouts: worker.Timeouts{Drain: 10 * time.Second}}
 	if c.Name != orders {
 		b.slow = 1300 * time.Millisecond // longer than a reply is waited for in memory
 		w, err := worker.New(o)
@@ -99,7 +99,7 @@ func (c childConfig) run() error {
 	defer temporal.Close()
 	b.slow = 200 * time.Millisecond
 	o.Group, o.Temporal, o.Namespace = c.Group, temporal, c.Namespace
-	o.TaskTimeout, o.SendTimeout = 5*time.Second, time.Minute
+	o.Timeouts.Task, o.Timeouts.Send = 5*time.Second, time.Minute
 	w, err := worker.New(o)
 	if err != nil {
 		return err

@@ -56,7 +56,7 @@ func Costs() (out []contest.Competitor) {
 	for _, n := range HalfQueues {
 		name := contest.NameOf(HalfQueuesExpress, n)
 		options := expressOptions
-		options.HalfQueues = n
+		options.Tuning.HalfQueues = n
 		out = append(out, contest.Competitor{Name: name, Series: HalfQueuesExpress, Size: n, Callers: seriesCallers,
 			About: fmt.Sprintf("as express, with HalfQueues %d: "+
 				"as many half queues, and a Keeper for each in the same process", n),

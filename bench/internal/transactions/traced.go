@@ -23,7 +23,7 @@ var Traced = contest.Competitor{
 	About: "worker.Send with MaxCohort 1, a workflow for each transaction: " +
 		"half message, local transaction with one insert and the outcome row, message, op record, workflow history, Keeper",
 	Most: contest.SlowMost,
-	Open: sender{name: "traced", options: worker.Options{MaxCohort: 1}}.entry,
+	Open: sender{name: "traced", options: worker.Options{Tuning: worker.Tuning{MaxCohort: 1}}}.entry,
 }
 
 // Cohorts is the Traced lane as an application uses it: a worker with its

@@ -30,7 +30,7 @@ type ConsumerTimeout struct {
 // else RabbitMQ's default. RabbitMQ does not tell it over AMQP.
 func KnownConsumerTimeout(said time.Duration) ConsumerTimeout {
 	if said != 0 {
-		return ConsumerTimeout{said, "as Options.ConsumerTimeout says"}
+		return ConsumerTimeout{said, "as Options.Timeouts.Consumer says"}
 	}
 	return ConsumerTimeout{DefaultConsumerTimeout, "its default, assumed, since it does not tell"}
 }
@@ -48,7 +48,7 @@ func (l ConsumerTimeout) HeldTooLong(holds time.Duration) (what, remedy string) 
 		"lower the consumer's Timeout or Tries so that their product is below it; or raise consumer_timeout in " +
 			"rabbitmq.conf " +
 			"(`rabbitmqctl eval 'application:get_env(rabbit, consumer_timeout).'` shows it in milliseconds), and " +
-			"tell the processes by Options.ConsumerTimeout"
+			"tell the processes by Options.Timeouts.Consumer"
 }
 
 // warnOfTimeout says it at the consumer's beginning.

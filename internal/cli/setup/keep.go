@@ -87,7 +87,7 @@ func runKeepers(ctx context.Context, a *frame.App, groups []string, f keepFlags)
 	for i, group := range groups {
 		workers[i], err = worker.New(worker.Options{Group: group, Temporal: c, Namespace: o.Namespace, AMQPURL: a.AMQPURL,
 			Prefix:      a.Prefix,
-			RemoteCheck: true, HalfQueues: f.halfQueues, CheckAfter: f.checkAfter, RollingUpgrade: a.RollingUpgrade,
+			RemoteCheck: true, Tuning: worker.Tuning{HalfQueues: f.halfQueues}, CheckAfter: f.checkAfter, RollingUpgrade: a.RollingUpgrade,
 			Logger: logger})
 		if err != nil {
 			return text.Usage(err)

@@ -25,7 +25,7 @@ func TestConsumerTimeouts(t *testing.T) {
 		"not told":                   {},
 		"beyond the default":         {holds: 45 * time.Minute, says: "45m (Timeout times Tries), and RabbitMQ's consumer_timeout is 30m (its default, assumed"},
 		"the server's is known":      {holds: 45 * time.Minute, limit: time.Hour},
-		"beyond that":                {holds: 3 * time.Hour, limit: time.Hour, says: "1h (as Options.ConsumerTimeout says)"},
+		"beyond that":                {holds: 3 * time.Hour, limit: time.Hour, says: "1h (as Options.Timeouts.Consumer says)"},
 		"the server has none":        {holds: 3 * time.Hour, limit: -1},
 		"the queue has more":         {holds: 45 * time.Minute, q: processes.ManagedQueue{Arguments: map[string]any{"x-consumer-timeout": ms(time.Hour)}}},
 		"a policy has less":          {holds: 8 * time.Minute, limit: time.Hour, q: processes.ManagedQueue{Policy: "p", Effective: processes.Definition{"consumer-timeout": ms(6 * time.Minute)}}, says: "is 6m (" + policy},

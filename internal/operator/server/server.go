@@ -34,7 +34,7 @@ type Temporal struct {
 // whole history. The process that had it last may have forgotten it; a task for an
 // Update that comes to it all the same is failed by Temporal's SDK and given out again,
 // which takes three times as long: of many workflows, most are forgotten
-// ([worker.Options.WorkflowCache]).
+// ([worker.Tuning.WorkflowCache]).
 func (t *Temporal) Unstick(ctx context.Context, workflowID string) {
 	_, _ = t.WorkflowService().ResetStickyTaskQueue(ctx,
 		&workflowservice.ResetStickyTaskQueueRequest{Namespace: t.Namespace,
