@@ -16,7 +16,7 @@ type (
 	// Delivery is one message as it comes to a consumer.
 	Delivery = consumer.Delivery
 	// BreakerOptions say when a consumer's circuit breaker pauses it.
-	BreakerOptions = consumer.BreakerOptions
+	BreakerOptions = holdfast.BreakerOptions
 	// Event is something that happened to a consumer.
 	Event = consumer.Event
 	// EventKind is what an Event is about.

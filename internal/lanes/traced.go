@@ -78,7 +78,7 @@ func (l *Lanes) StartTransaction(ctx context.Context, tx activities.Tx, firstChe
 	}
 	in := l.Input(tx)
 	if firstCheck > 0 {
-		in.Schedule = in.Schedule.StartingAfter(firstCheck)
+		in.Schedule = transactions.StartingAfter(in.Schedule, firstCheck)
 	}
 	options := transactions.StartOptions(l.Prefix, l.Group, tx)
 	options.ID, options.WorkflowTaskTimeout = l.workflowID(tx.ID), l.TaskTimeout

@@ -59,7 +59,7 @@ func (in Input) withDefaults() Input {
 	if in.Prefix == "" {
 		in.Prefix = "holdfast"
 	}
-	in.Schedule = in.Schedule.withDefaults()
+	in.Schedule = in.Schedule.WithDefaults()
 	if in.LocalTimeout == 0 {
 		in.LocalTimeout = 5 * time.Minute
 	}

@@ -3,20 +3,12 @@ package transactions
 import (
 	"fmt"
 	"time"
+
+	holdfast "github.com/holdfastmq/holdfast"
 )
 
-// Schedule says when an unknown resolution is asked for, and when to stop and
-// wait for an operator. The zero value is the default schedule.
-type Schedule struct {
-	// Delays are the waits before the first check-back, the second and so on;
-	// the last one repeats. Default: 10 s, 30 s, 1 m, 2 m, 5 m.
-	Delays []time.Duration `json:"delays,omitempty"`
-	// MaxChecks is how many check-backs may be answered "unknown". Default: 15.
-	MaxChecks int `json:"max_checks,omitempty"`
-	// MaxAge is how long to go on asking since the first check-back. Default:
-	// 4 h.
-	MaxAge time.Duration `json:"max_age,omitempty"`
-}
+// Schedule says when an undecided transaction is checked back.
+type Schedule = holdfast.Schedule
 
 // Checks counts the check-backs of one transaction.
 type Checks struct {
@@ -32,35 +24,9 @@ type Checks struct {
 // asked counts all check-backs.
 func (c Checks) asked() int { return c.Answered + c.Unreached }
 
-func (s Schedule) withDefaults() Schedule {
-	if len(s.Delays) == 0 {
-		s.Delays = []time.Duration{10 * time.Second, 30 * time.Second, time.Minute, 2 * time.Minute, 5 * time.Minute}
-	}
-	if s.MaxChecks == 0 {
-		s.MaxChecks = 15
-	}
-	if s.MaxAge == 0 {
-		s.MaxAge = 4 * time.Hour
-	}
-	return s
-}
-
-// Validate says what is wrong with a schedule: negative or zero delays.
-func (s Schedule) Validate() error {
-	for _, d := range s.Delays {
-		if d <= 0 {
-			return fmt.Errorf("check-back delay %v: want more than 0", d)
-		}
-	}
-	if s.MaxChecks < 0 || s.MaxAge < 0 {
-		return fmt.Errorf("check-back limits %d and %v: want 0 (the default) or more", s.MaxChecks, s.MaxAge)
-	}
-	return nil
-}
-
-// next says how long to wait before the next check-back, or why to park
+// next says how long to wait by s before the next check-back, or why to park
 // instead.
-func (s Schedule) next(c Checks) (wait time.Duration, park string) {
+func (c Checks) next(s Schedule) (wait time.Duration, park string) {
 	asked := c.asked()
 	switch {
 	case c.Answered >= s.MaxChecks:
@@ -92,12 +58,9 @@ var parkedDelays = []time.Duration{time.Minute, 2 * time.Minute, 5 * time.Minute
 // because no queue is bound for it.
 func parkedUnrouted(n int) time.Duration { return parkedDelays[min(max(n, 0), len(parkedDelays)-1)] }
 
-// LongestAge returns how long s goes on asking.
-func (s Schedule) LongestAge() time.Duration { return s.withDefaults().MaxAge }
-
 // StartingAfter returns s with wait as the first delay.
-func (s Schedule) StartingAfter(wait time.Duration) Schedule {
-	s = s.withDefaults()
+func StartingAfter(s Schedule, wait time.Duration) Schedule {
+	s = s.WithDefaults()
 	s.Delays = append([]time.Duration{wait}, s.Delays...)
 	return s
 }

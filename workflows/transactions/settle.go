@@ -40,7 +40,7 @@ func (t *transaction) ask(ctx workflow.Context, m *member) {
 	if m.checks.asked() > 0 {
 		m.checks.Age = workflow.Now(ctx).Sub(m.firstCheck)
 	}
-	wait, park := t.in.Schedule.next(m.checks)
+	wait, park := m.checks.next(t.in.Schedule)
 	switch {
 	case m.atOnce:
 		m.atOnce = false

@@ -1,7 +1,6 @@
 package consumer
 
 import (
-	"fmt"
 	"time"
 
 	"github.com/holdfastmq/holdfast"
@@ -9,52 +8,8 @@ import (
 	"github.com/holdfastmq/holdfast/broker/internal/wire"
 )
 
-// BreakerOptions say when a consumer's circuit breaker pauses it. The zero value
-// means the defaults.
-type BreakerOptions struct {
-	// Failures is how many messages have to fail, one after the other and none
-	// succeeding in between, for the breaker to open. A message that fails
-	// several times counts once, and one that failed while others succeeded for a
-	// quarter; an error marked with [Wait] counts each time. Default 10, at most
-	// 10,000. With a Ladder that is empty, as many messages less one may become dead
-	// letters before it opens.
-	//
-	// While it is open, up to twice as many messages that are not known to fail are
-	// tried at once, and again after each Pause, one at a time: if one succeeds, it
-	// closes. After an error marked with [Wait] that waits for the probe.
-	Failures int
-	// Pause is how long messages that are known to fail are not tried once it is open.
-	// It doubles, up to MaxPause, each time a probe fails. Default 5 s.
-	Pause time.Duration
-	// MaxPause is the longest pause. Default 1 min, or Pause if that is more.
-	MaxPause time.Duration
-	// Off switches the breaker off: every failure counts against its message.
-	Off bool
-}
-
-func (o BreakerOptions) WithDefaults() BreakerOptions {
-	if o.Failures == 0 {
-		o.Failures = 10
-	}
-	if o.Pause == 0 {
-		o.Pause = 5 * time.Second
-	}
-	if o.MaxPause == 0 {
-		o.MaxPause = max(time.Minute, o.Pause)
-	}
-	return o
-}
-
-func (o BreakerOptions) validate() error {
-	switch {
-	case o.Failures < 1 || o.Failures > 10_000:
-		return fmt.Errorf("%w: Breaker.Failures is %d: want 1 to 10000", holdfast.ErrInvalid, o.Failures)
-	case o.Pause < time.Millisecond || o.MaxPause < o.Pause:
-		return fmt.Errorf("%w: Breaker.Pause is %v and MaxPause %v: want at least 1ms, and MaxPause not below Pause",
-			holdfast.ErrInvalid, o.Pause, o.MaxPause)
-	}
-	return nil
-}
+// BreakerOptions say when a consumer's circuit breaker pauses it.
+type BreakerOptions = holdfast.BreakerOptions
 
 const (
 	// maxKnown is how many messages that fail are remembered, of each kind.

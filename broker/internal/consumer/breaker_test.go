@@ -19,10 +19,10 @@ func TestBreakerOptions(t *testing.T) {
 	require.Equal(t, BreakerOptions{Failures: 10, Pause: 5 * time.Second, MaxPause: time.Minute},
 		BreakerOptions{}.WithDefaults())
 	require.Equal(t, time.Hour, BreakerOptions{Pause: time.Hour}.WithDefaults().MaxPause)
-	require.NoError(t, BreakerOptions{}.WithDefaults().validate())
+	require.NoError(t, BreakerOptions{}.WithDefaults().Validate())
 	for _, o := range []BreakerOptions{{Failures: -1}, {Failures: 10_001}, {Pause: -1}, {MaxPause: time.Second},
 		{Pause: 1}} {
-		require.ErrorIs(t, o.WithDefaults().validate(), holdfast.ErrInvalid)
+		require.ErrorIs(t, o.WithDefaults().Validate(), holdfast.ErrInvalid)
 	}
 }
 

@@ -151,7 +151,7 @@ func (o Subscription) validate() error {
 		return fmt.Errorf("%w: consumer %q: HandlerTimeout and DrainTimeout must not be negative", holdfast.ErrInvalid,
 			o.Name)
 	}
-	for _, err := range []error{ValidLadder(o.Ladder), o.Policy.Validate(), o.Breaker.validate()} {
+	for _, err := range []error{ValidLadder(o.Ladder), o.Policy.Validate(), o.Breaker.Validate()} {
 		if err != nil {
 			return fmt.Errorf("consumer %q: %w", o.Name, err)
 		}
