@@ -7,6 +7,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/holdfastmq/holdfast/broker/internal/consumer"
+	"github.com/holdfastmq/holdfast/broker/internal/deadletters"
 	"github.com/holdfastmq/holdfast/broker/internal/link"
 	"github.com/holdfastmq/holdfast/broker/internal/peers"
 	"github.com/holdfastmq/holdfast/broker/internal/topology"
@@ -37,7 +38,7 @@ type Broker struct {
 
 	lookForQueues time.Duration     // of KeepGroup; tests shorten it
 	patience      consumer.Patience // of consumers; tests shorten it
-	holds         holds             // of ConsumeDead; tests shorten them
+	holds         deadletters.Holds // of ConsumeDead; tests shorten them
 
 	cancel context.CancelFunc // ends what is to run no longer than the Broker
 	done   chan struct{}      // closed when Close is through
