@@ -1,3 +1,8 @@
+// Package deadletters is what becomes of the records in the queue of dead letters: Consume
+// empties it into whoever takes them over, large ones are kept whole in a queue beside it,
+// what a policy of RabbitMQ's took out is put back, and a dead letter is delivered again.
+// Workers run it through Broker. It knows RabbitMQ's client, the Maker of queues, and
+// consumer's way to say what is nobody's fault.
 package deadletters
 
 import (
@@ -51,7 +56,7 @@ type Options struct {
 	// Take takes a record over: nil means that it will be dealt with whatever
 	// dies from now on, and the record is acknowledged. With an error, or a
 	// panic, it is tried again after a pause that grows to 15 s, for ever. Mark
-	// with [Wait] what is no fault of the record, such as a Temporal that is
+	// with [consumer.Wait] what is no fault of the record, such as a Temporal that is
 	// away. The same record may come more than once, also after nil, and records
 	// come in any order. Its context ends after 30 s. Required.
 	Take func(ctx context.Context, r Record) error
