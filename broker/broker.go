@@ -33,8 +33,8 @@ type Broker struct {
 	memory *topology.Memory
 	partly *link.Partly
 
-	checks     *peers.CheckBacks
-	replyNames *replyNames
+	checks *peers.CheckBacks
+	calls  *sagaCalls
 
 	lookForQueues time.Duration     // of KeepGroup; tests shorten it
 	patience      consumer.Patience // of consumers; tests shorten it
@@ -61,7 +61,7 @@ func Open(ctx context.Context, o Options) (*Broker, error) {
 		Emptied: b.partly.Forget, OnRemade: o.OnRemade})
 	b.board, b.waiting = peers.NewBoard(b.c, b.topo, b.memory, process), peers.NewParticipants()
 	b.checks = peers.NewCheckBacks(b.c, b.topo)
-	b.replyNames = newReplyNames(b)
+	b.calls = newSagaCalls(b.c, b.topo)
 	b.c.Publishing = link.NewConnection("publish", o.link(), b.topo.Restore)
 	if o.OnRefused != nil {
 		b.c.Publishing.OnLost = func(err error) {

@@ -123,7 +123,7 @@ func TestRepliesOfDeadProcess(t *testing.T) {
 	ctx := testContext(t)
 	call := aCall(dead)
 	require.NotEqual(t, b.InstanceReplyQueue("g"), call.ReplyTo)
-	require.NoError(t, dead.declareInstanceReplies(ctx, "g", call.ReplyTo))
+	require.NoError(t, dead.topo.Declare(ctx, dead.topo.InstanceReplySteps(call.ReplyTo, dead.ReplyQueue("g"))))
 	got := make(chan wire.SagaReply, 10)
 	takeReplies(t, b, func(_ context.Context, r wire.SagaReply) error { got <- r; return nil })
 	require.NoError(t, b.PublishSagaReply(ctx, call, aReply(call)))
@@ -221,9 +221,9 @@ func TestRepliesAreBounded(t *testing.T) {
 func TestReplyIsNeverGivenUp(t *testing.T) {
 	b := replying(t, "asks", "")
 	var bad, good tally
-	hold := func(r *replyTaker) *replyTaker { r.hold = time.Millisecond; return r }
+	b.calls.hold = time.Millisecond
 	stop := background(t, func(ctx context.Context) error {
-		return hold(b.newReplyTaker(ctx, "g", func(_ context.Context, r wire.SagaReply) error {
+		return b.ConsumeReplies(ctx, "g", func(_ context.Context, r wire.SagaReply) error {
 			if r.Step == "good" {
 				good.add(r.Step)
 				return nil
@@ -233,7 +233,7 @@ func TestReplyIsNeverGivenUp(t *testing.T) {
 				panic("oh no")
 			}
 			return errOops
-		})).durable(ctx)
+		})
 	})
 	const all = replyPrefetch + 10 // more than are held
 	var publishing sync.WaitGroup
@@ -259,20 +259,19 @@ func TestReplyIsGivenBack(t *testing.T) {
 	call := aCall(b)
 	call.ReplyTo = ""
 	require.NoError(t, b.PublishSagaReply(testContext(t), call, wire.SagaReply{Outcome: wire.ReplyDone}))
-	b.o.PublishTimeout = 10 * time.Millisecond
+	b.c.PublishTimeout = 10 * time.Millisecond
 	b.c.Publishing.SetBlocked(amqp.Blocking{Active: true, Reason: "test"})
 	logged := watchLog(b)
+	b.calls.hold = time.Millisecond
 	var done atomic.Bool
 	background(t, func(ctx context.Context) error {
-		r := b.newReplyTaker(ctx, "g", func(context.Context, wire.SagaReply) error {
+		return b.ConsumeReplies(ctx, "g", func(context.Context, wire.SagaReply) error {
 			if !logged.contains("it is given back") {
 				return errOops
 			}
 			done.Store(true)
 			return nil
 		})
-		r.hold = time.Millisecond
-		return r.durable(ctx)
 	})
 	eventually(t, "comes again", done.Load)
 	b.c.Publishing.SetBlocked(amqp.Blocking{Active: false})
