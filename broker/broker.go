@@ -10,6 +10,7 @@ import (
 	"github.com/holdfastmq/holdfast/broker/internal/deadletters"
 	"github.com/holdfastmq/holdfast/broker/internal/link"
 	"github.com/holdfastmq/holdfast/broker/internal/peers"
+	"github.com/holdfastmq/holdfast/broker/internal/sagacalls"
 	"github.com/holdfastmq/holdfast/broker/internal/topology"
 	"github.com/holdfastmq/holdfast/broker/internal/wire"
 )
@@ -34,7 +35,7 @@ type Broker struct {
 	partly *link.Partly
 
 	checks *peers.CheckBacks
-	calls  *sagaCalls
+	calls  *sagacalls.Calls
 
 	lookForQueues time.Duration     // of KeepGroup; tests shorten it
 	patience      consumer.Patience // of consumers; tests shorten it
@@ -61,7 +62,7 @@ func Open(ctx context.Context, o Options) (*Broker, error) {
 		Emptied: b.partly.Forget, OnRemade: o.OnRemade})
 	b.board, b.waiting = peers.NewBoard(b.c, b.topo, b.memory, process), peers.NewParticipants()
 	b.checks = peers.NewCheckBacks(b.c, b.topo)
-	b.calls = newSagaCalls(b.c, b.topo)
+	b.calls = sagacalls.New(b.c, b.topo)
 	b.c.Publishing = link.NewConnection("publish", o.link(), b.topo.Restore)
 	if o.OnRefused != nil {
 		b.c.Publishing.OnLost = func(err error) {

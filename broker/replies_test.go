@@ -14,6 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/holdfastmq/holdfast"
+	"github.com/holdfastmq/holdfast/broker/internal/sagacalls"
 	"github.com/holdfastmq/holdfast/broker/internal/wire"
 	"github.com/holdfastmq/holdfast/internal/fault"
 	"github.com/holdfastmq/holdfast/internal/stack/stacktest"
@@ -206,22 +207,22 @@ func replyDurably(t *testing.T, b *Broker, step string) {
 func TestRepliesAreBounded(t *testing.T) {
 	b := replying(t, "asks", "")
 	require.NoError(t, b.topo.DeclareReplies(testContext(t), "g"))
-	for range 2 * replyConcurrency {
+	for range 2 * sagacalls.Concurrency {
 		replyDurably(t, b, newTx())
 	}
 	var handled atomic.Int64
 	release := make(chan struct{})
 	takeReplies(t, b, func(context.Context, wire.SagaReply) error { handled.Add(1); <-release; return nil })
 	defer close(release)
-	eventually(t, "all are fetched", func() bool { return ready(t, b, b.ReplyQueue("g")) == 0 && handled.Load() >= replyConcurrency })
-	require.EqualValues(t, replyConcurrency, handled.Load())
+	eventually(t, "all are fetched", func() bool { return ready(t, b, b.ReplyQueue("g")) == 0 && handled.Load() >= sagacalls.Concurrency })
+	require.EqualValues(t, sagacalls.Concurrency, handled.Load())
 }
 
 // A handler that fails gets the reply again, for ever; others are not held up.
 func TestReplyIsNeverGivenUp(t *testing.T) {
 	b := replying(t, "asks", "")
 	var bad, good tally
-	b.calls.hold = time.Millisecond
+	b.calls.Hold = time.Millisecond
 	stop := background(t, func(ctx context.Context) error {
 		return b.ConsumeReplies(ctx, "g", func(_ context.Context, r wire.SagaReply) error {
 			if r.Step == "good" {
@@ -235,7 +236,7 @@ func TestReplyIsNeverGivenUp(t *testing.T) {
 			return errOops
 		})
 	})
-	const all = replyPrefetch + 10 // more than are held
+	const all = sagacalls.Prefetch + 10 // more than are held
 	var publishing sync.WaitGroup
 	for i := range all {
 		step := "bad-" + strconv.Itoa(i)
@@ -262,7 +263,7 @@ func TestReplyIsGivenBack(t *testing.T) {
 	b.c.PublishTimeout = 10 * time.Millisecond
 	b.c.Publishing.SetBlocked(amqp.Blocking{Active: true, Reason: "test"})
 	logged := watchLog(b)
-	b.calls.hold = time.Millisecond
+	b.calls.Hold = time.Millisecond
 	var done atomic.Bool
 	background(t, func(ctx context.Context) error {
 		return b.ConsumeReplies(ctx, "g", func(context.Context, wire.SagaReply) error {

@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"github.com/holdfastmq/holdfast"
+	"github.com/holdfastmq/holdfast/broker/internal/sagacalls"
 	"github.com/holdfastmq/holdfast/broker/internal/wire"
 )
 
@@ -13,11 +14,11 @@ import (
 // ID. [holdfast.ErrUnroutable], which names the topic, is not retried here. Of an
 // error that says [Unsent], no byte was written.
 func (b *Broker) PublishSagaCall(ctx context.Context, call wire.SagaCall, m holdfast.Message) error {
-	return b.calls.publishCall(ctx, call, m)
+	return b.calls.PublishCall(ctx, call, m)
 }
 
 // Unsent reports whether err says that nothing was written to RabbitMQ.
-func Unsent(err error) bool { return unsent(err) }
+func Unsent(err error) bool { return sagacalls.Unsent(err) }
 
 // PublishSagaReply publishes a reply to call and returns once RabbitMQ has
 // confirmed it; r needs no Saga,
@@ -32,19 +33,19 @@ func Unsent(err error) bool { return unsent(err) }
 // [holdfast.ErrInvalid] mean that nothing was stored, and that a repetition will
 // not help.
 func (b *Broker) PublishSagaReply(ctx context.Context, call wire.SagaCall, r wire.SagaReply) error {
-	return b.calls.publishReply(ctx, call, r)
+	return b.calls.PublishReply(ctx, call, r)
 }
 
 // InstanceReplyQueue is the name of the queue of this Broker's replies, which no
 // other has. It is there while ConsumeReplies runs; its name may change when
 // RabbitMQ does not give it back after a lost connection, so ask each time.
-func (b *Broker) InstanceReplyQueue(group string) string { return b.calls.instanceQueue(group) }
+func (b *Broker) InstanceReplyQueue(group string) string { return b.calls.InstanceQueue(group) }
 
 // PrepareReplies makes the durable queue of the replies to a group's sagas, before the
 // first saga can call: a participant whose answer has nowhere to go gives the call up.
 // [Broker.ConsumeReplies] makes it, too, as often as it takes.
 func (b *Broker) PrepareReplies(ctx context.Context, group string) error {
-	return b.calls.prepare(ctx, group)
+	return b.calls.Prepare(ctx, group)
 }
 
 // ConsumeReplies declares the two reply queues of group and consumes both, until
@@ -60,5 +61,5 @@ func (b *Broker) PrepareReplies(ctx context.Context, group string) error {
 // What is no reply goes to the dead letters.
 func (b *Broker) ConsumeReplies(ctx context.Context, group string,
 	handle func(context.Context, wire.SagaReply) error) error {
-	return b.calls.consume(ctx, group, handle)
+	return b.calls.Consume(ctx, group, handle)
 }

@@ -31,7 +31,7 @@ var mayImport = map[string][]string{
 	"internal/guard": {""},
 	"barrier":        {"", "internal/blame", "internal/fault", "internal/guard"},
 	"broker": {"", "broker/internal/consumer", "broker/internal/deadletters", "broker/internal/keeper",
-		"broker/internal/link", "broker/internal/peers", "broker/internal/topology", "broker/internal/wire", "internal/blame", "internal/fault", "internal/guard"},
+		"broker/internal/link", "broker/internal/peers", "broker/internal/sagacalls", "broker/internal/topology", "broker/internal/wire", "internal/blame", "internal/fault", "internal/guard"},
 	"compensation":     {""},
 	"saga/core":        {""},
 	"saga":             {"", "saga/core", "internal/guard"},
@@ -57,6 +57,8 @@ var mayImport = map[string][]string{
 	"broker/internal/peers":    {"", "broker/internal/link", "broker/internal/topology", "broker/internal/wire", "internal/guard"},
 	"broker/internal/deadletters": {"", "broker/internal/consumer", "broker/internal/link", "broker/internal/topology",
 		"broker/internal/wire", "internal/fault"},
+	"broker/internal/sagacalls": {"", "broker/internal/link", "broker/internal/topology", "broker/internal/wire",
+		"internal/fault"},
 	"broker/internal/topology": {"", "broker/internal/consumer", "broker/internal/link", "broker/internal/wire"},
 
 	"workflows/transactions": {"", "activities", "workflows"},

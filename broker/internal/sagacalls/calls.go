@@ -1,4 +1,4 @@
-package broker
+package sagacalls
 
 import (
 	"context"
@@ -21,25 +21,25 @@ import (
 // waits in. It outlives a lost connection, but not its process for long; what is
 // in it and is not taken within seconds, RabbitMQ moves to the durable one.
 
-// sagaCalls are the calls of sagas and their replies, over one connection with RabbitMQ.
-type sagaCalls struct {
+// Calls are the calls of sagas and their replies, over one connection with RabbitMQ.
+type Calls struct {
 	c          *link.Client
 	topo       *topology.Maker
 	replyNames replyNames
 
-	hold time.Duration // replyHold, unless tests shorten it
+	Hold time.Duration // replyHold, unless tests shorten it
 }
 
-// newSagaCalls needs no connections before the first call.
-func newSagaCalls(c *link.Client, topo *topology.Maker) *sagaCalls {
-	return &sagaCalls{c: c, topo: topo, replyNames: replyNames{c: c, names: map[string]string{}}}
+// New needs no connections before the first call.
+func New(c *link.Client, topo *topology.Maker) *Calls {
+	return &Calls{c: c, topo: topo, replyNames: replyNames{c: c, names: map[string]string{}}}
 }
 
-// instanceQueue is the name of the queue of this process's replies to a group's sagas.
-func (s *sagaCalls) instanceQueue(group string) string { return s.replyNames.of(group) }
+// InstanceQueue is the name of the queue of this process's replies to a group's sagas.
+func (s *Calls) InstanceQueue(group string) string { return s.replyNames.of(group) }
 
-// prepare makes the durable queue of the replies to a group's sagas.
-func (s *sagaCalls) prepare(ctx context.Context, group string) error {
+// Prepare makes the durable queue of the replies to a group's sagas.
+func (s *Calls) Prepare(ctx context.Context, group string) error {
 	ctx, cancel := s.c.Timeout(ctx)
 	defer cancel()
 	return s.topo.DeclareReplies(ctx, group)
@@ -92,7 +92,7 @@ var errRefusedQueue = fmt.Errorf("%w: RabbitMQ refuses the queue", holdfast.ErrI
 // errNoQueue means that this user may have no queue for this process's replies.
 var errNoQueue = fmt.Errorf("%w: RabbitMQ grants no queue", holdfast.ErrInvalid)
 
-func (s *sagaCalls) declareInstanceReplies(ctx context.Context, group, queue string) error {
+func (s *Calls) declareInstanceReplies(ctx context.Context, group, queue string) error {
 	err := s.topo.Declare(ctx, s.topo.InstanceReplySteps(queue, s.c.ReplyQueue(group)))
 	var ae *amqp.Error
 	if errors.As(err, &ae) && ae.Code == amqp.AccessRefused {

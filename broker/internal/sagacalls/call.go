@@ -1,4 +1,4 @@
-package broker
+package sagacalls
 
 import (
 	"context"
@@ -11,8 +11,8 @@ import (
 	"github.com/holdfastmq/holdfast/internal/fault"
 )
 
-// publishCall publishes m as a call, and returns once RabbitMQ has confirmed it.
-func (s *sagaCalls) publishCall(ctx context.Context, call wire.SagaCall, m holdfast.Message) error {
+// PublishCall publishes m as a call, and returns once RabbitMQ has confirmed it.
+func (s *Calls) PublishCall(ctx context.Context, call wire.SagaCall, m holdfast.Message) error {
 	if call.Replies == "" {
 		call.Replies = s.c.ReplyQueue(call.Group)
 	}
@@ -35,12 +35,12 @@ type unsentError struct{ error }
 
 func (e unsentError) Unwrap() error { return e.error }
 
-// unsent reports whether err says that nothing was written to RabbitMQ.
-func unsent(err error) bool {
+// Unsent reports whether err says that nothing was written to RabbitMQ.
+func Unsent(err error) bool {
 	return errors.As(err, new(unsentError))
 }
 
-func (s *sagaCalls) validCall(c *wire.SagaCall, m holdfast.Message) error {
+func (s *Calls) validCall(c *wire.SagaCall, m holdfast.Message) error {
 	if err := wire.ValidGroup(c.Group); err != nil {
 		return err
 	}

@@ -1,4 +1,4 @@
-package broker
+package sagacalls
 
 import (
 	"context"
@@ -15,9 +15,9 @@ import (
 	"github.com/holdfastmq/holdfast/internal/fault"
 )
 
-// publishReply publishes a reply to call, to its process or else to its group, and returns
+// PublishReply publishes a reply to call, to its process or else to its group, and returns
 // once RabbitMQ has confirmed it.
-func (s *sagaCalls) publishReply(ctx context.Context, call wire.SagaCall, r wire.SagaReply) error {
+func (s *Calls) PublishReply(ctx context.Context, call wire.SagaCall, r wire.SagaReply) error {
 	if wire.GroupOfReplies(s.c.Prefix, call.Replies) == "" {
 		return fmt.Errorf("%w: reply to %v: its durable queue is %q: want %s.replies. and the producer group",
 			holdfast.ErrInvalid, &call, wire.Clip(call.Replies, wire.MaxText), s.c.Prefix)
@@ -42,7 +42,7 @@ func (s *sagaCalls) publishReply(ctx context.Context, call wire.SagaCall, r wire
 }
 
 // replyDirectly leaves time for the durable queue.
-func (s *sagaCalls) replyDirectly(ctx context.Context, queue string, msg amqp.Publishing) error {
+func (s *Calls) replyDirectly(ctx context.Context, queue string, msg amqp.Publishing) error {
 	if deadline, ok := ctx.Deadline(); ok {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, time.Until(deadline)/2)
@@ -51,7 +51,7 @@ func (s *sagaCalls) replyDirectly(ctx context.Context, queue string, msg amqp.Pu
 	return s.replyTo(ctx, queue, msg)
 }
 
-func (s *sagaCalls) replyTo(ctx context.Context, queue string, msg amqp.Publishing) error {
+func (s *Calls) replyTo(ctx context.Context, queue string, msg amqp.Publishing) error {
 	p := link.Publication{Exchange: s.c.RepliesExchange(), Key: queue, Mandatory: true, Old: s.c.Rolling, Msg: msg}
 	return s.c.Pub.One(ctx, &p, fault.SagaReplyBeforeConfirm)
 }
@@ -62,7 +62,7 @@ const replyTries = 3
 
 // replyDurably does not make the queue: anybody who may publish a call could have
 // queues made. A group makes its own before it asks.
-func (s *sagaCalls) replyDurably(ctx context.Context, queue, group string, msg amqp.Publishing) error {
+func (s *Calls) replyDurably(ctx context.Context, queue, group string, msg amqp.Publishing) error {
 	for n := 1; ; n++ {
 		err := s.replyTo(ctx, queue, msg)
 		if !errors.Is(err, holdfast.ErrUnroutable) {

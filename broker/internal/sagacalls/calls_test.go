@@ -1,4 +1,4 @@
-package broker
+package sagacalls
 
 import (
 	"strings"
@@ -12,18 +12,18 @@ import (
 func TestReplyQueueNames(t *testing.T) {
 	long := strings.Repeat("g", 200)
 	c := &link.Client{Names: wire.Names{Prefix: strings.Repeat("p", 40), Halves: 1}, Instance: "a process/1\n"}
-	s := newSagaCalls(c, nil)
-	require.Equal(t, s.instanceQueue("g"), s.instanceQueue("g"))
-	require.Regexp(t, `^p{40}\.replies\.g@a process/1�\.[0-9a-f]{8}$`, s.instanceQueue("g"))
-	require.Regexp(t, `^p{40}\.replies\.@[0-9a-f-]{36}$`, s.instanceQueue(long))
+	s := New(c, nil)
+	require.Equal(t, s.InstanceQueue("g"), s.InstanceQueue("g"))
+	require.Regexp(t, `^p{40}\.replies\.g@a process/1�\.[0-9a-f]{8}$`, s.InstanceQueue("g"))
+	require.Regexp(t, `^p{40}\.replies\.@[0-9a-f-]{36}$`, s.InstanceQueue(long))
 	for _, group := range []string{"g", long} {
-		queue := s.instanceQueue(group)
+		queue := s.InstanceQueue(group)
 		require.True(t, wire.IsReplyQueue(c.Prefix, queue))
 		require.Empty(t, wire.GroupOfReplies(c.Prefix, queue), "no durable queue can have its name")
 		s.replyNames.renew(group)
-		require.NotEqual(t, queue, s.instanceQueue(group))
+		require.NotEqual(t, queue, s.InstanceQueue(group))
 		require.Equal(t, group, wire.GroupOfReplies(c.Prefix, c.ReplyQueue(group)))
 	}
-	other := newSagaCalls(c, nil)
-	require.NotEqual(t, s.instanceQueue("g"), other.instanceQueue("g"), "two processes of one name")
+	other := New(c, nil)
+	require.NotEqual(t, s.InstanceQueue("g"), other.InstanceQueue("g"), "two processes of one name")
 }

@@ -1,4 +1,4 @@
-package broker
+package sagacalls
 
 import (
 	"cmp"
@@ -18,11 +18,11 @@ import (
 )
 
 const (
-	// replyConcurrency is how many replies of a queue are handled at a time.
-	replyConcurrency = 64
-	// replyPrefetch is how many of them are held, those included whose handler
+	// Concurrency is how many replies of a queue are handled at a time.
+	Concurrency = 64
+	// Prefetch is how many of them are held, those included whose handler
 	// failed and that pause.
-	replyPrefetch = 256
+	Prefetch = 256
 	// replyTimeLimit ends the context of a handler.
 	replyTimeLimit = 30 * time.Second
 	// replyHold is how long a reply is held whose handler fails, before it goes
@@ -30,8 +30,8 @@ const (
 	replyHold = 30 * time.Second
 )
 
-// consume declares the two reply queues of group and consumes both, until ctx is done.
-func (s *sagaCalls) consume(ctx context.Context, group string,
+// Consume declares the two reply queues of group and consumes both, until ctx is done.
+func (s *Calls) Consume(ctx context.Context, group string,
 	handle func(context.Context, wire.SagaReply) error) error {
 	if err := wire.ValidGroup(group); err != nil {
 		return err
@@ -57,7 +57,7 @@ func (s *sagaCalls) consume(ctx context.Context, group string,
 // replyTaker takes the replies of one queue.
 type replyTaker struct {
 	*link.Pool
-	s      *sagaCalls
+	s      *Calls
 	log    *slog.Logger
 	group  string
 	handle func(context.Context, wire.SagaReply) error
@@ -68,18 +68,18 @@ type replyTaker struct {
 	logged time.Time
 }
 
-func (s *sagaCalls) newReplyTaker(ctx context.Context, group string,
+func (s *Calls) newReplyTaker(ctx context.Context, group string,
 	handle func(context.Context, wire.SagaReply) error) *replyTaker {
 	log := s.c.Log.With("group", group)
 	return &replyTaker{Pool: link.NewPool(ctx, log, "replies to sagas"), s: s, log: log, group: group, handle: handle,
-		slots: make(chan struct{}, replyConcurrency), hold: cmp.Or(s.hold, replyHold)}
+		slots: make(chan struct{}, Concurrency), hold: cmp.Or(s.Hold, replyHold)}
 }
 
 // durable takes those of the group's queue.
 func (r *replyTaker) durable(ctx context.Context) error {
 	defer r.Cancel(nil)
 	queue := r.s.c.ReplyQueue(r.group)
-	err := r.s.c.Subs.Resubscribe(ctx, r.log, queue, replyPrefetch,
+	err := r.s.c.Subs.Resubscribe(ctx, r.log, queue, Prefetch,
 		func(ctx context.Context) error { return r.s.topo.DeclareReplies(ctx, r.group) },
 		func(ctx context.Context, s *link.Subscription) { r.run(ctx, s, queue) })
 	return errors.Join(err, r.Drain())
@@ -92,7 +92,7 @@ func (r *replyTaker) instance(ctx context.Context) error {
 	pause := link.NewBackoff()
 	for {
 		queue := r.s.replyNames.of(r.group)
-		err := r.s.c.Subs.Resubscribe(ctx, r.log, queue, replyPrefetch,
+		err := r.s.c.Subs.Resubscribe(ctx, r.log, queue, Prefetch,
 			func(ctx context.Context) error { return r.s.declareInstanceReplies(ctx, r.group, queue) },
 			func(ctx context.Context, s *link.Subscription) {
 				r.run(ctx, s, queue)
