@@ -35,6 +35,7 @@
 //	internal/consumer     one delivery's life: tries, retries, breaker, giving up
 //	internal/topology     queues and exchanges: made, looked for, made again
 //	internal/peers        processes that ask each other: status, consumers, check-backs
+//	internal/sagacalls    calls of sagas to participants, and the replies
 //	internal/deadletters  the queue of dead letters: emptied, filled again, redelivery
 //
 // # Names

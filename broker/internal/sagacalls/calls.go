@@ -1,3 +1,7 @@
+// Package sagacalls is how sagas call their participants over RabbitMQ, and how the replies
+// come back: Calls publishes both, and takes the replies of a group out of two queues.
+// Broker has one Calls. It knows RabbitMQ's client and the Maker of queues; what a call or a
+// reply looks like is package wire's.
 package sagacalls
 
 import (
@@ -27,7 +31,8 @@ type Calls struct {
 	topo       *topology.Maker
 	replyNames replyNames
 
-	Hold time.Duration // replyHold, unless tests shorten it
+	// Hold is how long a reply is held whose handler fails. Zero means 30 s; tests shorten it.
+	Hold time.Duration
 }
 
 // New needs no connections before the first call.
