@@ -25,10 +25,10 @@ type (
 	// ConsumerTimeout is a limit on how long a consumer may hold a message, and who says so.
 	ConsumerTimeout = consumer.ConsumerTimeout
 	// LadderQueue is what was seen of a delay queue.
-	LadderQueue = ladderQueue
+	LadderQueue = consumer.LadderQueue
 	// LadderWait is what waits in a delay queue for one consumer; Consumer is empty for
 	// what is no consumer's.
-	LadderWait = ladderWait
+	LadderWait = consumer.LadderWait
 )
 
 // The kinds of events.
@@ -48,7 +48,7 @@ const (
 	// DefaultConsumerTimeout is RabbitMQ's consumer_timeout where nobody has changed it.
 	DefaultConsumerTimeout = consumer.DefaultConsumerTimeout
 	// MaxLadder is how many messages of a delay queue are looked at, at most.
-	MaxLadder = maxLadder
+	MaxLadder = consumer.MaxLadder
 )
 
 // DefaultLadder returns the delays between a consumer's immediate tries and the
@@ -103,7 +103,7 @@ func (b *Broker) Probe(ctx context.Context, wait time.Duration, consumers ...str
 // head, and tells whose they are. They stay: while it looks, which takes a second or two,
 // they are held, so that one whose time has come is a moment late.
 func (b *Broker) PeekLadder(ctx context.Context, queue string, limit int) (LadderQueue, error) {
-	return peekLadder(ctx, b.c, queue, limit)
+	return consumer.PeekLadder(ctx, b.c, queue, limit)
 }
 
 // RetryLadder puts the messages that wait in a delay queue for consumers back into these
@@ -115,5 +115,5 @@ func (b *Broker) PeekLadder(ctx context.Context, queue string, limit int) (Ladde
 // which the error tells.
 func (b *Broker) RetryLadder(ctx context.Context, queue string, limit int, consumers ...string) (map[string]int,
 	error) {
-	return retryLadder(ctx, b.c, queue, limit, consumers...)
+	return consumer.RetryLadder(ctx, b.c, queue, limit, consumers...)
 }

@@ -1,4 +1,4 @@
-package broker
+package consumer
 
 import (
 	"context"
@@ -35,22 +35,22 @@ const (
 	ladderExamples = 3
 )
 
-// maxLadder is how many messages of a delay queue are looked at, at most.
-const maxLadder = 10_000
+// MaxLadder is how many messages of a delay queue are looked at, at most.
+const MaxLadder = 10_000
 
-// ladderQueue is what was seen of a delay queue.
-type ladderQueue struct {
+// LadderQueue is what was seen of a delay queue.
+type LadderQueue struct {
 	Name string
 	// Messages were ready when it was looked at; Seen is how many of them were looked at,
 	// from the head: fewer where there are too many, or while they leave the queue.
 	Messages, Seen int
 	// Waits are what waits there, by consumer.
-	Waits []ladderWait
+	Waits []LadderWait
 }
 
-// ladderWait is what waits in a delay queue for one consumer; Consumer is empty for
+// LadderWait is what waits in a delay queue for one consumer; Consumer is empty for
 // what is no consumer's.
-type ladderWait struct {
+type LadderWait struct {
 	Consumer string
 	Count    int
 	// Since is when the message failed first that failed first of all, Next when the
@@ -60,21 +60,21 @@ type ladderWait struct {
 	Examples []string
 }
 
-// peekLadder looks at limit messages of a delay queue, from its head, and tells whose they
+// PeekLadder looks at limit messages of a delay queue, from its head, and tells whose they
 // are. They stay.
-func peekLadder(ctx context.Context, c *link.Client, queue string, limit int) (ladderQueue, error) {
-	l := ladderQueue{Name: queue}
+func PeekLadder(ctx context.Context, c *link.Client, queue string, limit int) (LadderQueue, error) {
+	l := LadderQueue{Name: queue}
 	err := scanLadder(ctx, c, queue, limit, &l, func(context.Context, []amqp.Delivery) error { return nil })
 	return l, err
 }
 
-// retryLadder puts the messages that wait in a delay queue for consumers back into these
+// RetryLadder puts the messages that wait in a delay queue for consumers back into these
 // consumers' own queues, and returns how many of each.
-func retryLadder(ctx context.Context, c *link.Client, queue string, limit int,
+func RetryLadder(ctx context.Context, c *link.Client, queue string, limit int,
 	consumers ...string) (map[string]int, error) {
 	var mu sync.Mutex // it may be left before it has ended
 	counts := map[string]int{}
-	l := ladderQueue{Name: queue}
+	l := LadderQueue{Name: queue}
 	err := scanLadder(ctx, c, queue, limit, &l, func(ctx context.Context, batch []amqp.Delivery) error {
 		ours := slices.DeleteFunc(batch, func(d amqp.Delivery) bool {
 			return !slices.Contains(consumers, wire.OwnerOf(c.Prefix, d.RoutingKey))
@@ -123,7 +123,7 @@ func moveHome(ctx context.Context, c *link.Client, ds []amqp.Delivery, moved fun
 
 // scanLadder fetches limit messages from the head of a delay queue, has deal called with
 // each batch of them, notes them in l, and returns those that were not acknowledged.
-func scanLadder(ctx context.Context, c *link.Client, queue string, limit int, l *ladderQueue,
+func scanLadder(ctx context.Context, c *link.Client, queue string, limit int, l *LadderQueue,
 	deal func(context.Context, []amqp.Delivery) error) error {
 	if !strings.HasPrefix(queue, c.Prefix+".retry.") {
 		return fmt.Errorf("%w: %s is no delay queue", holdfast.ErrInvalid, queue)
@@ -132,11 +132,11 @@ func scanLadder(ctx context.Context, c *link.Client, queue string, limit int, l 
 	if err != nil {
 		return fmt.Errorf("look at %s: %w", queue, err)
 	}
-	done := make(chan ladderQueue, 1)
+	done := make(chan LadderQueue, 1)
 	err = c.Calls.OnChannel(ctx, conn, func(ch *amqp.Channel) error {
 		seen := *l
 		defer func() { done <- seen }()
-		err := (&ladderScan{ch: ch, l: &seen, prefix: c.Prefix, deal: deal}).run(ctx, min(limit, maxLadder))
+		err := (&ladderScan{ch: ch, l: &seen, prefix: c.Prefix, deal: deal}).run(ctx, min(limit, MaxLadder))
 		return errors.Join(err, ch.Close()) // and what is not acknowledged goes back
 	})
 	select {
@@ -158,7 +158,7 @@ func scanLadder(ctx context.Context, c *link.Client, queue string, limit int, l 
 // ladderScan fetches messages of a delay queue over one channel.
 type ladderScan struct {
 	ch     *amqp.Channel
-	l      *ladderQueue
+	l      *LadderQueue
 	prefix string
 	deal   func(context.Context, []amqp.Delivery) error
 }
@@ -228,10 +228,10 @@ func (s *ladderScan) count(d *amqp.Delivery) {
 	s.l.Seen++
 	s.l.Messages = max(s.l.Messages, s.l.Seen)
 	owner := wire.OwnerOf(s.prefix, d.RoutingKey)
-	i := slices.IndexFunc(s.l.Waits, func(w ladderWait) bool { return w.Consumer == owner })
+	i := slices.IndexFunc(s.l.Waits, func(w LadderWait) bool { return w.Consumer == owner })
 	if i < 0 {
 		i = len(s.l.Waits)
-		s.l.Waits = append(s.l.Waits, ladderWait{Consumer: owner})
+		s.l.Waits = append(s.l.Waits, LadderWait{Consumer: owner})
 	}
 	w := &s.l.Waits[i]
 	w.Count++
