@@ -40,6 +40,7 @@ type Broker struct {
 	lookForQueues time.Duration     // of KeepGroup; tests shorten it
 	patience      consumer.Patience // of consumers; tests shorten it
 	holds         deadletters.Holds // of ConsumeDead; tests shorten them
+	alertsAgain   time.Duration     // of ConsumeAlerts; tests shorten it
 
 	cancel context.CancelFunc // ends what is to run no longer than the Broker
 	done   chan struct{}      // closed when Close is through

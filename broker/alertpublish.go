@@ -1,0 +1,60 @@
+package broker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	amqp "github.com/rabbitmq/amqp091-go"
+
+	"github.com/holdfastmq/holdfast"
+	"github.com/holdfastmq/holdfast/broker/internal/link"
+	"github.com/holdfastmq/holdfast/broker/internal/topology"
+	"github.com/holdfastmq/holdfast/broker/internal/wire"
+)
+
+// errAlertsDenied means that this user may not raise alerts, or not take them, or that
+// what that needs is not there and is not his to make.
+var errAlertsDenied = link.Final("holdfast: alerts between processes are not possible for this user")
+
+// publishAlert hands an alert to a process that takes the alerts of one of keys, and
+// returns that key.
+func publishAlert(ctx context.Context, c *link.Client, topo *topology.Maker, a holdfast.Alert,
+	keys ...string) (key string, err error) {
+	msg, err := wire.EncodeAlert(a)
+	if err != nil {
+		return "", err
+	}
+	if err := topo.Declare(ctx, topo.AlertSteps()); err != nil {
+		return "", fmt.Errorf("alert: %w", deniedAlerts(err))
+	}
+	err = holdfast.ErrUnroutable
+	for _, key := range keys {
+		bounded, cancel := c.Timeout(ctx)
+		p := link.Publication{Exchange: c.AlertsExchange(), Key: key, Mandatory: true, Msg: msg}
+		err = c.Pub.One(bounded, &p, "")
+		cancel()
+		if !errors.Is(err, holdfast.ErrUnroutable) {
+			return key, deniedAlerts(err)
+		}
+	}
+	return "", err
+}
+
+// deniedAlerts marks an error that a person has to mend.
+func deniedAlerts(err error) error {
+	var missing *topology.MissingError
+	var refused *amqp.Error
+	var forbidden *holdfast.UnavailableError
+	if errors.As(err, &missing) || errors.As(err, &refused) && refused.Code == amqp.AccessRefused ||
+		errors.As(err, &forbidden) {
+		return fmt.Errorf("%w: %w", errAlertsDenied, err)
+	}
+	return err
+}
+
+// keepAlert keeps an alert for whoever comes that has somebody to tell.
+func keepAlert(ctx context.Context, c *link.Client, topo *topology.Maker, a holdfast.Alert) error {
+	_, err := publishAlert(ctx, c, topo, a, topology.AlertsNone)
+	return err
+}
