@@ -1,4 +1,4 @@
-package broker
+package alerts
 
 import (
 	"context"
@@ -13,13 +13,13 @@ import (
 	"github.com/holdfastmq/holdfast/broker/internal/wire"
 )
 
-// errAlertsDenied means that this user may not raise alerts, or not take them, or that
+// ErrDenied means that this user may not raise alerts, or not take them, or that
 // what that needs is not there and is not his to make.
-var errAlertsDenied = link.Final("holdfast: alerts between processes are not possible for this user")
+var ErrDenied = link.Final("holdfast: alerts between processes are not possible for this user")
 
-// publishAlert hands an alert to a process that takes the alerts of one of keys, and
+// Publish hands an alert to a process that takes the alerts of one of keys, and
 // returns that key.
-func publishAlert(ctx context.Context, c *link.Client, topo *topology.Maker, a holdfast.Alert,
+func Publish(ctx context.Context, c *link.Client, topo *topology.Maker, a holdfast.Alert,
 	keys ...string) (key string, err error) {
 	msg, err := wire.EncodeAlert(a)
 	if err != nil {
@@ -48,13 +48,13 @@ func deniedAlerts(err error) error {
 	var forbidden *holdfast.UnavailableError
 	if errors.As(err, &missing) || errors.As(err, &refused) && refused.Code == amqp.AccessRefused ||
 		errors.As(err, &forbidden) {
-		return fmt.Errorf("%w: %w", errAlertsDenied, err)
+		return fmt.Errorf("%w: %w", ErrDenied, err)
 	}
 	return err
 }
 
-// keepAlert keeps an alert for whoever comes that has somebody to tell.
-func keepAlert(ctx context.Context, c *link.Client, topo *topology.Maker, a holdfast.Alert) error {
-	_, err := publishAlert(ctx, c, topo, a, topology.AlertsNone)
+// Keep keeps an alert for whoever comes that has somebody to tell.
+func Keep(ctx context.Context, c *link.Client, topo *topology.Maker, a holdfast.Alert) error {
+	_, err := Publish(ctx, c, topo, a, topology.AlertsNone)
 	return err
 }

@@ -1,4 +1,4 @@
-package broker
+package alerts
 
 import (
 	"cmp"
@@ -14,8 +14,8 @@ import (
 	"github.com/holdfastmq/holdfast/broker/internal/topology"
 )
 
-// alertTaker takes the alerts of a Hook.
-type alertTaker struct {
+// Taker takes the alerts of a Hook.
+type Taker struct {
 	Hook topology.Hook
 	// Handle must not block for long; after an error the alert comes again, perhaps to
 	// another process.
@@ -35,9 +35,9 @@ const alertPrefetch = 5
 // somebody may have allowed it.
 const deniedAgain = 5 * time.Minute
 
-// consumeAlerts takes the alerts of a Hook, and those that nobody took, until ctx is done.
+// Take takes the alerts of a Hook, and those that nobody took, until ctx is done.
 // Zero for again means deniedAgain.
-func consumeAlerts(ctx context.Context, c *link.Client, topo *topology.Maker, t alertTaker,
+func Take(ctx context.Context, c *link.Client, topo *topology.Maker, t Taker,
 	again time.Duration) error {
 	if err := t.Hook.Check(); err != nil {
 		return err
@@ -97,7 +97,7 @@ func (r *alertReader) queueFor(ctx context.Context, h topology.Hook) (string, er
 var errOtherQueue = link.Final("another queue of alerts")
 
 // read takes what comes into the queue that find finds.
-func (r *alertReader) read(ctx context.Context, t alertTaker, find func(context.Context) (string, error)) error {
+func (r *alertReader) read(ctx context.Context, t Taker, find func(context.Context) (string, error)) error {
 	pause, denied := link.NewBackoff(), ""
 	for ctx.Err() == nil {
 		queue, err := find(ctx)
@@ -110,10 +110,10 @@ func (r *alertReader) read(ctx context.Context, t alertTaker, find func(context.
 			t.Denied(nil)
 			denied = ""
 			err = r.readFrom(ctx, t, queue, find)
-			if !errors.Is(err, errAlertsDenied) && !errors.Is(err, errOtherQueue) {
+			if !errors.Is(err, ErrDenied) && !errors.Is(err, errOtherQueue) {
 				return err
 			}
-		case errors.Is(err, errAlertsDenied):
+		case errors.Is(err, ErrDenied):
 			if denied != err.Error() {
 				denied = err.Error()
 				t.Denied(err)
@@ -132,7 +132,7 @@ func (r *alertReader) read(ctx context.Context, t alertTaker, find func(context.
 }
 
 // readFrom takes the alerts of one queue, until that is not the right one any more.
-func (r *alertReader) readFrom(ctx context.Context, t alertTaker, queue string,
+func (r *alertReader) readFrom(ctx context.Context, t Taker, queue string,
 	find func(context.Context) (string, error)) error {
 	p := link.NewPool(ctx, r.c.Log, "alerts")
 	defer p.Cancel(nil)
@@ -149,7 +149,7 @@ func (r *alertReader) readFrom(ctx context.Context, t alertTaker, queue string,
 }
 
 // alert deals with one delivery. What is no alert, or does not count, is dropped.
-func (r *alertReader) alert(gone context.Context, d *amqp.Delivery, t alertTaker) {
+func (r *alertReader) alert(gone context.Context, d *amqp.Delivery, t Taker) {
 	a, err := r.c.Trust().DecodeAlert(d)
 	if err != nil {
 		t.Ignored(err.Error())
