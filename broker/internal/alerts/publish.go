@@ -1,3 +1,6 @@
+// Package alerts hands alerts to the processes that have somebody to tell, and takes them
+// there: Publish, Keep and Take. Which queues that needs is package topology's (Hook), and
+// what an alert looks like package wire's. Broker's methods of the like names call it.
 package alerts
 
 import (
@@ -26,7 +29,7 @@ func Publish(ctx context.Context, c *link.Client, topo *topology.Maker, a holdfa
 		return "", err
 	}
 	if err := topo.Declare(ctx, topo.AlertSteps()); err != nil {
-		return "", fmt.Errorf("alert: %w", deniedAlerts(err))
+		return "", fmt.Errorf("alert: %w", denied(err))
 	}
 	err = holdfast.ErrUnroutable
 	for _, key := range keys {
@@ -35,14 +38,14 @@ func Publish(ctx context.Context, c *link.Client, topo *topology.Maker, a holdfa
 		err = c.Pub.One(bounded, &p, "")
 		cancel()
 		if !errors.Is(err, holdfast.ErrUnroutable) {
-			return key, deniedAlerts(err)
+			return key, denied(err)
 		}
 	}
 	return "", err
 }
 
-// deniedAlerts marks an error that a person has to mend.
-func deniedAlerts(err error) error {
+// denied marks an error that a person has to mend.
+func denied(err error) error {
 	var missing *topology.MissingError
 	var refused *amqp.Error
 	var forbidden *holdfast.UnavailableError

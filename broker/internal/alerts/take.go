@@ -28,8 +28,8 @@ type Taker struct {
 	Ignored func(why string)
 }
 
-// alertPrefetch is how many alerts of a queue are held.
-const alertPrefetch = 5
+// prefetch is how many alerts of a queue are held.
+const prefetch = 5
 
 // deniedAgain is how often it is tried again to take alerts that this user may not take:
 // somebody may have allowed it.
@@ -48,7 +48,7 @@ func Take(ctx context.Context, c *link.Client, topo *topology.Maker, t Taker,
 	if t.Ignored == nil {
 		t.Ignored = func(string) {}
 	}
-	r := &alertReader{c: c, topo: topo, again: cmp.Or(again, deniedAgain)}
+	r := &reader{c: c, topo: topo, again: cmp.Or(again, deniedAgain)}
 	var errs [2]error
 	var both sync.WaitGroup
 	both.Go(func() {
@@ -70,8 +70,8 @@ func Take(ctx context.Context, c *link.Client, topo *topology.Maker, t Taker,
 	return errors.Join(errs[:]...)
 }
 
-// alertReader reads queues of alerts.
-type alertReader struct {
+// reader reads queues of alerts.
+type reader struct {
 	c     *link.Client
 	topo  *topology.Maker
 	again time.Duration // after which what was denied is tried again
@@ -79,7 +79,7 @@ type alertReader struct {
 
 // queueFor is the queue out of which a Hook's alerts are taken: the one that an
 // administrator made, else one that is made here.
-func (r *alertReader) queueFor(ctx context.Context, h topology.Hook) (string, error) {
+func (r *reader) queueFor(ctx context.Context, h topology.Hook) (string, error) {
 	conn, err := r.c.Consuming.Get(ctx)
 	if err != nil {
 		return "", err
@@ -97,25 +97,25 @@ func (r *alertReader) queueFor(ctx context.Context, h topology.Hook) (string, er
 var errOtherQueue = link.Final("another queue of alerts")
 
 // read takes what comes into the queue that find finds.
-func (r *alertReader) read(ctx context.Context, t Taker, find func(context.Context) (string, error)) error {
-	pause, denied := link.NewBackoff(), ""
+func (r *reader) read(ctx context.Context, t Taker, find func(context.Context) (string, error)) error {
+	pause, told := link.NewBackoff(), ""
 	for ctx.Err() == nil {
 		queue, err := find(ctx)
 		if err == nil {
 			err = r.c.Subs.MayRead(ctx, queue)
 		}
 		wait := time.Duration(0)
-		switch err = deniedAlerts(err); {
+		switch err = denied(err); {
 		case err == nil:
 			t.Denied(nil)
-			denied = ""
+			told = ""
 			err = r.readFrom(ctx, t, queue, find)
 			if !errors.Is(err, ErrDenied) && !errors.Is(err, errOtherQueue) {
 				return err
 			}
 		case errors.Is(err, ErrDenied):
-			if denied != err.Error() {
-				denied = err.Error()
+			if told != err.Error() {
+				told = err.Error()
 				t.Denied(err)
 			}
 			wait = r.again
@@ -132,16 +132,16 @@ func (r *alertReader) read(ctx context.Context, t Taker, find func(context.Conte
 }
 
 // readFrom takes the alerts of one queue, until that is not the right one any more.
-func (r *alertReader) readFrom(ctx context.Context, t Taker, queue string,
+func (r *reader) readFrom(ctx context.Context, t Taker, queue string,
 	find func(context.Context) (string, error)) error {
 	p := link.NewPool(ctx, r.c.Log, "alerts")
 	defer p.Cancel(nil)
-	err := r.c.Subs.Resubscribe(ctx, r.c.Log, queue, alertPrefetch, func(ctx context.Context) error {
+	err := r.c.Subs.Resubscribe(ctx, r.c.Log, queue, prefetch, func(ctx context.Context) error {
 		now, err := find(ctx)
 		if err == nil && now != queue {
 			err = errOtherQueue
 		}
-		return deniedAlerts(err)
+		return denied(err)
 	}, func(ctx context.Context, s *link.Subscription) {
 		p.Session(ctx, s, func(gone context.Context, d *amqp.Delivery) { r.alert(gone, d, t) })
 	})
@@ -149,7 +149,7 @@ func (r *alertReader) readFrom(ctx context.Context, t Taker, queue string,
 }
 
 // alert deals with one delivery. What is no alert, or does not count, is dropped.
-func (r *alertReader) alert(gone context.Context, d *amqp.Delivery, t Taker) {
+func (r *reader) alert(gone context.Context, d *amqp.Delivery, t Taker) {
 	a, err := r.c.Trust().DecodeAlert(d)
 	if err != nil {
 		t.Ignored(err.Error())
