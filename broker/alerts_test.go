@@ -77,8 +77,9 @@ func TestWhatIsAnAlert(t *testing.T) {
 // taking takes the alerts of a Hook.
 func taking(t *testing.T, b *Broker, h Hook) (got chan holdfast.Alert, denied chan error, ignored chan string) {
 	got, denied, ignored = make(chan holdfast.Alert, 100), make(chan error, 100), make(chan string, 100)
+	b.alertsAgain = 50 * time.Millisecond
 	background(t, func(ctx context.Context) error {
-		return b.ConsumeAlerts(ctx, AlertTaker{Hook: h, again: 50 * time.Millisecond,
+		return b.ConsumeAlerts(ctx, AlertTaker{Hook: h,
 			Handle: func(a holdfast.Alert) error { got <- a; return nil }, Denied: func(err error) { denied <- err }, Ignored: func(why string) { ignored <- why }})
 	})
 	made.mu.Lock()

@@ -7,8 +7,10 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/holdfastmq/holdfast/broker/internal/consumer"
+	"github.com/holdfastmq/holdfast/broker/internal/deadletters"
 	"github.com/holdfastmq/holdfast/broker/internal/link"
 	"github.com/holdfastmq/holdfast/broker/internal/peers"
+	"github.com/holdfastmq/holdfast/broker/internal/sagacalls"
 	"github.com/holdfastmq/holdfast/broker/internal/topology"
 	"github.com/holdfastmq/holdfast/broker/internal/wire"
 )
@@ -32,12 +34,13 @@ type Broker struct {
 	memory *topology.Memory
 	partly *link.Partly
 
-	checks     *peers.CheckBacks
-	replyNames *replyNames
+	checks *peers.CheckBacks
+	calls  *sagacalls.Calls
 
 	lookForQueues time.Duration     // of KeepGroup; tests shorten it
 	patience      consumer.Patience // of consumers; tests shorten it
-	holds         holds             // of ConsumeDead; tests shorten them
+	holds         deadletters.Holds // of ConsumeDead; tests shorten them
+	alertsAgain   time.Duration     // of ConsumeAlerts; tests shorten it
 
 	cancel context.CancelFunc // ends what is to run no longer than the Broker
 	done   chan struct{}      // closed when Close is through
@@ -60,7 +63,7 @@ func Open(ctx context.Context, o Options) (*Broker, error) {
 		Emptied: b.partly.Forget, OnRemade: o.OnRemade})
 	b.board, b.waiting = peers.NewBoard(b.c, b.topo, b.memory, process), peers.NewParticipants()
 	b.checks = peers.NewCheckBacks(b.c, b.topo)
-	b.replyNames = newReplyNames(b)
+	b.calls = sagacalls.New(b.c, b.topo)
 	b.c.Publishing = link.NewConnection("publish", o.link(), b.topo.Restore)
 	if o.OnRefused != nil {
 		b.c.Publishing.OnLost = func(err error) {

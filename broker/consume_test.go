@@ -152,7 +152,7 @@ func TestNoID(t *testing.T) {
 // A dead letter that cannot be stored must not be acknowledged.
 func TestNoAckWithoutStoredDeadLetter(t *testing.T) {
 	b, _ := consuming(t)
-	b.o.PublishTimeout = 50 * time.Millisecond
+	b.c.PublishTimeout = 50 * time.Millisecond
 	tries := make(chan bool, 100)
 	logged := watchLog(b)
 	publishTx(t, b, "bad")

@@ -24,6 +24,11 @@ type (
 	EventKind = consumer.EventKind
 	// ConsumerTimeout is a limit on how long a consumer may hold a message, and who says so.
 	ConsumerTimeout = consumer.ConsumerTimeout
+	// LadderQueue is what was seen of a delay queue.
+	LadderQueue = consumer.LadderQueue
+	// LadderWait is what waits in a delay queue for one consumer; Consumer is empty for
+	// what is no consumer's.
+	LadderWait = consumer.LadderWait
 )
 
 // The kinds of events.
@@ -42,6 +47,8 @@ const (
 	LongRetry = consumer.LongRetry
 	// DefaultConsumerTimeout is RabbitMQ's consumer_timeout where nobody has changed it.
 	DefaultConsumerTimeout = consumer.DefaultConsumerTimeout
+	// MaxLadder is how many messages of a delay queue are looked at, at most.
+	MaxLadder = consumer.MaxLadder
 )
 
 // DefaultLadder returns the delays between a consumer's immediate tries and the
@@ -90,4 +97,23 @@ func (b *Broker) Probe(ctx context.Context, wait time.Duration, consumers ...str
 			wire.MaxProbe)
 	}
 	return peers.Ask(ctx, b.c, wait, wire.StatusRequest{Consumers: true, Probe: consumers})
+}
+
+// PeekLadder looks at limit messages of a delay queue, see [Broker.RetryQueue], from its
+// head, and tells whose they are. They stay: while it looks, which takes a second or two,
+// they are held, so that one whose time has come is a moment late.
+func (b *Broker) PeekLadder(ctx context.Context, queue string, limit int) (LadderQueue, error) {
+	return consumer.PeekLadder(ctx, b.c, queue, limit)
+}
+
+// RetryLadder puts the messages that wait in a delay queue for consumers back into these
+// consumers' own queues, to be tried now, and returns how many of each; of the queue it
+// looks at limit messages, from its head. Each is stored in the consumer's queue before it
+// is taken out of the delay queue: if this process dies in between it is there twice, as
+// after a lost acknowledgement of a retry, which the inbox makes one effect. What is other
+// consumers' stays, as with [Broker.PeekLadder]; so does what its queue does not take,
+// which the error tells.
+func (b *Broker) RetryLadder(ctx context.Context, queue string, limit int, consumers ...string) (map[string]int,
+	error) {
+	return consumer.RetryLadder(ctx, b.c, queue, limit, consumers...)
 }

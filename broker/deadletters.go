@@ -4,18 +4,19 @@ import (
 	"context"
 
 	"github.com/holdfastmq/holdfast"
+	"github.com/holdfastmq/holdfast/broker/internal/deadletters"
 	"github.com/holdfastmq/holdfast/broker/internal/wire"
 )
 
 type (
 	// DeadRecord is one record of the queue of dead letters: a dead letter, or what says
 	// that a redelivered message was handled.
-	DeadRecord = deadRecord
+	DeadRecord = deadletters.Record
 	// DeadOptions say how the queue of dead letters is emptied. The zero value of
 	// every field but Take means its default.
-	DeadOptions = deadOptions
+	DeadOptions = deadletters.Options
 	// Expired tells that RabbitMQ took dead letters out of their queue.
-	Expired = expired
+	Expired = deadletters.Expired
 )
 
 // ConsumeDead empties the queue of dead letters into Take until ctx is done; then
@@ -29,7 +30,7 @@ type (
 // back to the queue, behind all others. A record is acknowledged only when Take
 // returned nil, or when it is stored anew.
 func (b *Broker) ConsumeDead(ctx context.Context, o DeadOptions) error {
-	return consumeDead(ctx, b.c, b.topo, o, b.holds)
+	return deadletters.Consume(ctx, b.c, b.topo, o, b.holds)
 }
 
 // ConsumeExpired puts what RabbitMQ took out of the queue of dead letters back into
@@ -38,7 +39,7 @@ func (b *Broker) ConsumeDead(ctx context.Context, o DeadOptions) error {
 // return at once. An error means a queue that exists with other arguments, or a
 // closed Broker.
 func (b *Broker) ConsumeExpired(ctx context.Context, told func(Expired)) error {
-	return consumeExpired(ctx, b.c, b.topo, told)
+	return deadletters.PutBackExpired(ctx, b.c, b.topo, told)
 }
 
 // Unprotected are those of the queues of dead letters that an older version of
@@ -51,7 +52,7 @@ func (b *Broker) Unprotected(ctx context.Context) ([]string, error) {
 // that: it then comes again, with Late set. So somebody can act on it at once,
 // and still be told if that is lost.
 func (b *Broker) Postpone(ctx context.Context, h wire.HandledRecord) error {
-	return postpone(ctx, b.c, h)
+	return deadletters.Postpone(ctx, b.c, h)
 }
 
 // Redeliver puts a dead letter back into the queue that it died in, and into no
@@ -64,7 +65,7 @@ func (b *Broker) Postpone(ctx context.Context, h wire.HandledRecord) error {
 // ([holdfast.ErrInvalid]) are refused, with errors marked by
 // [holdfast.Permanent]. Nothing was stored then.
 func (b *Broker) Redeliver(ctx context.Context, r wire.RedeliverRequest) error {
-	return redeliver(ctx, b.c, r)
+	return deadletters.Redeliver(ctx, b.c, r)
 }
 
 // HalfOf reads the half message that a dead letter is: RabbitMQ dropped it from a

@@ -26,15 +26,18 @@
 //
 // # Where things live
 //
-// The methods of Broker are here, with what is told. Below, each of them knows those
-// before it, and none knows Broker:
+// The methods of Broker are here. Below, each of them knows some of those before it, and
+// none knows Broker:
 //
-//	internal/wire      records as bytes and headers, both ways, and all names
-//	internal/link      connections, publishing with confirms, subscriptions
-//	internal/keeper    half messages until they are settled or handed over
-//	internal/consumer  one delivery's life: tries, retries, breaker, giving up
-//	internal/topology  queues and exchanges: made, looked for, made again
-//	internal/peers     processes that ask each other: status, consumers, check-backs
+//	internal/wire         records as bytes and headers, both ways, and all names
+//	internal/link         connections, publishing with confirms, subscriptions
+//	internal/keeper       half messages until they are settled or handed over
+//	internal/consumer     one delivery's life: tries, retries, breaker, giving up
+//	internal/topology     queues and exchanges: made, looked for, made again
+//	internal/alerts       alerts between processes: handed over, and taken
+//	internal/peers        processes that ask each other: status, consumers, check-backs
+//	internal/sagacalls    calls of sagas to participants, and the replies
+//	internal/deadletters  the queue of dead letters: emptied, filled again, redelivery
 //
 // # Names
 //

@@ -245,7 +245,7 @@ func TestIntakeGivesBack(t *testing.T) {
 	b, ctx := deadQueueOf(t)
 	require.NoError(t, b.c.PublishHandled(ctx, wire.EncodeHandled(b.ConsumerQueue("c"), "c", "m", "", 3)))
 	b.c.Publishing.SetBlocked(amqp.Blocking{Active: true, Reason: "test"}) // it cannot be put behind the others
-	b.o.PublishTimeout = 10 * time.Millisecond
+	b.c.PublishTimeout = 10 * time.Millisecond
 	var n, taken atomic.Int64
 	b.holds.Refused = time.Millisecond
 	stop := takeOver(t, b, nil, func(context.Context, DeadRecord) error {

@@ -207,7 +207,7 @@ func TestKeeperMalformedRecords(t *testing.T) {
 // A malformed record is held until the dead letters have it.
 func TestKeeperNoAckWithoutStoredDeadLetter(t *testing.T) {
 	b, _ := halfQueue(t)
-	b.o.PublishTimeout = 5 * time.Second // also for what is published later, on a slow machine
+	b.c.PublishTimeout = 5 * time.Second // also for what is published later, on a slow machine
 	rawChannel(t, b, func(ch *amqp.Channel) {
 		require.NoError(t, ch.Publish("", b.HalfQueue("g"), false, false, amqp.Publishing{Body: []byte("?")}))
 	})

@@ -272,7 +272,7 @@ func TestQueueDeletedDuringDelay(t *testing.T) {
 // A retry that cannot be stored must not be acknowledged.
 func TestNoAckWithoutStoredRetry(t *testing.T) {
 	b, _ := consuming(t)
-	b.o.PublishTimeout = 50 * time.Millisecond
+	b.c.PublishTimeout = 50 * time.Millisecond
 	logged := watchLog(b)
 	tries := make(chan int, 100)
 	publishTx(t, b, "a")
@@ -369,7 +369,7 @@ func TestRedeliveryHasNoLadder(t *testing.T) {
 // A success that an operator waits for is not acknowledged before it is reported.
 func TestNoAckWithoutHandledRecord(t *testing.T) {
 	b, _ := consuming(t)
-	b.o.PublishTimeout = 50 * time.Millisecond
+	b.c.PublishTimeout = 50 * time.Millisecond
 	logged := watchLog(b)
 	publishRaw(t, b, b.QueuesExchange(), b.ConsumerQueue("c"), amqp.Publishing{MessageId: "a", Headers: amqp.Table{wire.HeaderRedelivery: "1"}})
 	b.c.Publishing.SetBlocked(amqp.Blocking{Active: true, Reason: "test"})

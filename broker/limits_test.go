@@ -15,6 +15,7 @@ import (
 
 	"github.com/holdfastmq/holdfast"
 	"github.com/holdfastmq/holdfast/broker/internal/consumer"
+	"github.com/holdfastmq/holdfast/broker/internal/deadletters"
 	"github.com/holdfastmq/holdfast/broker/internal/link"
 	"github.com/holdfastmq/holdfast/broker/internal/wire"
 	"github.com/holdfastmq/holdfast/internal/stack/stacktest"
@@ -164,7 +165,7 @@ func TestSqueezedWhereverItGoes(t *testing.T) {
 	require.NoError(t, b.Redeliver(ctx, wire.RedeliverRequest{Letter: l, N: 1}))
 	require.NoError(t, b.PublishCompensated(ctx, l))
 	d := amqp.Delivery{MessageId: "t", Headers: amqp.Table{"small": "1", "large": m.Headers["large"]}, Body: []byte("whole")}
-	require.NoError(t, keepWhole(ctx, b.c, &d, &l, 10))
+	require.NoError(t, deadletters.KeepWhole(ctx, b.c, &d, &l, 10))
 	for _, queue := range []string{b.ConsumerQueue("c"), b.OversizedQueue(), b.DeadQueue()} {
 		d := take(t, b, queue)
 		require.Equal(t, "1", d.Headers["small"], queue)

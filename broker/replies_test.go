@@ -14,6 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/holdfastmq/holdfast"
+	"github.com/holdfastmq/holdfast/broker/internal/sagacalls"
 	"github.com/holdfastmq/holdfast/broker/internal/wire"
 	"github.com/holdfastmq/holdfast/internal/fault"
 	"github.com/holdfastmq/holdfast/internal/stack/stacktest"
@@ -123,7 +124,7 @@ func TestRepliesOfDeadProcess(t *testing.T) {
 	ctx := testContext(t)
 	call := aCall(dead)
 	require.NotEqual(t, b.InstanceReplyQueue("g"), call.ReplyTo)
-	require.NoError(t, dead.declareInstanceReplies(ctx, "g", call.ReplyTo))
+	require.NoError(t, dead.topo.Declare(ctx, dead.topo.InstanceReplySteps(call.ReplyTo, dead.ReplyQueue("g"))))
 	got := make(chan wire.SagaReply, 10)
 	takeReplies(t, b, func(_ context.Context, r wire.SagaReply) error { got <- r; return nil })
 	require.NoError(t, b.PublishSagaReply(ctx, call, aReply(call)))
@@ -206,24 +207,24 @@ func replyDurably(t *testing.T, b *Broker, step string) {
 func TestRepliesAreBounded(t *testing.T) {
 	b := replying(t, "asks", "")
 	require.NoError(t, b.topo.DeclareReplies(testContext(t), "g"))
-	for range 2 * replyConcurrency {
+	for range 2 * sagacalls.Concurrency {
 		replyDurably(t, b, newTx())
 	}
 	var handled atomic.Int64
 	release := make(chan struct{})
 	takeReplies(t, b, func(context.Context, wire.SagaReply) error { handled.Add(1); <-release; return nil })
 	defer close(release)
-	eventually(t, "all are fetched", func() bool { return ready(t, b, b.ReplyQueue("g")) == 0 && handled.Load() >= replyConcurrency })
-	require.EqualValues(t, replyConcurrency, handled.Load())
+	eventually(t, "all are fetched", func() bool { return ready(t, b, b.ReplyQueue("g")) == 0 && handled.Load() >= sagacalls.Concurrency })
+	require.EqualValues(t, sagacalls.Concurrency, handled.Load())
 }
 
 // A handler that fails gets the reply again, for ever; others are not held up.
 func TestReplyIsNeverGivenUp(t *testing.T) {
 	b := replying(t, "asks", "")
 	var bad, good tally
-	hold := func(r *replyTaker) *replyTaker { r.hold = time.Millisecond; return r }
+	b.calls.Hold = time.Millisecond
 	stop := background(t, func(ctx context.Context) error {
-		return hold(b.newReplyTaker(ctx, "g", func(_ context.Context, r wire.SagaReply) error {
+		return b.ConsumeReplies(ctx, "g", func(_ context.Context, r wire.SagaReply) error {
 			if r.Step == "good" {
 				good.add(r.Step)
 				return nil
@@ -233,9 +234,9 @@ func TestReplyIsNeverGivenUp(t *testing.T) {
 				panic("oh no")
 			}
 			return errOops
-		})).durable(ctx)
+		})
 	})
-	const all = replyPrefetch + 10 // more than are held
+	const all = sagacalls.Prefetch + 10 // more than are held
 	var publishing sync.WaitGroup
 	for i := range all {
 		step := "bad-" + strconv.Itoa(i)
@@ -259,20 +260,19 @@ func TestReplyIsGivenBack(t *testing.T) {
 	call := aCall(b)
 	call.ReplyTo = ""
 	require.NoError(t, b.PublishSagaReply(testContext(t), call, wire.SagaReply{Outcome: wire.ReplyDone}))
-	b.o.PublishTimeout = 10 * time.Millisecond
+	b.c.PublishTimeout = 10 * time.Millisecond
 	b.c.Publishing.SetBlocked(amqp.Blocking{Active: true, Reason: "test"})
 	logged := watchLog(b)
+	b.calls.Hold = time.Millisecond
 	var done atomic.Bool
 	background(t, func(ctx context.Context) error {
-		r := b.newReplyTaker(ctx, "g", func(context.Context, wire.SagaReply) error {
+		return b.ConsumeReplies(ctx, "g", func(context.Context, wire.SagaReply) error {
 			if !logged.contains("it is given back") {
 				return errOops
 			}
 			done.Store(true)
 			return nil
 		})
-		r.hold = time.Millisecond
-		return r.durable(ctx)
 	})
 	eventually(t, "comes again", done.Load)
 	b.c.Publishing.SetBlocked(amqp.Blocking{Active: false})

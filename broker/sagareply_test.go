@@ -27,7 +27,7 @@ func TestReplyRecord(t *testing.T) {
 	ctx := testContext(t)
 	call := aCall(b)
 	call.Topic = "stock.reserve"
-	require.NoError(t, b.declareInstanceReplies(ctx, "g", call.ReplyTo))
+	require.NoError(t, b.topo.Declare(ctx, b.topo.InstanceReplySteps(call.ReplyTo, b.ReplyQueue("g"))))
 	require.NoError(t, b.PublishSagaReply(ctx, call, aReply(call)))
 	d := take(t, b, call.ReplyTo)
 	require.Equal(t, call.MessageID(), d.CorrelationId)
@@ -110,7 +110,7 @@ func TestReplyIsChecked(t *testing.T) {
 func TestReplyToStuckQueue(t *testing.T) {
 	b := replying(t, "asks", "")
 	require.NoError(t, b.topo.DeclareReplies(testContext(t), "g"))
-	b.o.PublishTimeout = 2 * time.Second
+	b.c.PublishTimeout = 2 * time.Second
 	call := aCall(b)
 	rawChannel(t, b, func(ch *amqp.Channel) { // it refuses each
 		_, err := ch.QueueDeclare(call.ReplyTo, false, false, false, false, amqp.Table{"x-max-length": int32(0), "x-overflow": "reject-publish"})
@@ -158,24 +158,4 @@ func compact(t *testing.T, raw json.RawMessage) string {
 	var text bytes.Buffer
 	require.NoError(t, json.Compact(&text, raw))
 	return text.String()
-}
-
-func TestReplyQueueNames(t *testing.T) {
-	long := strings.Repeat("g", 200)
-	b := detached(Options{Prefix: strings.Repeat("p", 40), Name: "a process/1\n"})
-	b.replyNames = newReplyNames(b)
-	require.Equal(t, b.InstanceReplyQueue("g"), b.InstanceReplyQueue("g"))
-	require.Regexp(t, `^p{40}\.replies\.g@a process/1�\.[0-9a-f]{8}$`, b.InstanceReplyQueue("g"))
-	require.Regexp(t, `^p{40}\.replies\.@[0-9a-f-]{36}$`, b.InstanceReplyQueue(long))
-	for _, group := range []string{"g", long} {
-		queue := b.InstanceReplyQueue(group)
-		require.True(t, wire.IsReplyQueue(b.o.Prefix, queue))
-		require.Empty(t, wire.GroupOfReplies(b.o.Prefix, queue), "no durable queue can have its name")
-		b.replyNames.renew(group)
-		require.NotEqual(t, queue, b.InstanceReplyQueue(group))
-		require.Equal(t, group, wire.GroupOfReplies(b.o.Prefix, b.ReplyQueue(group)))
-	}
-	other := detached(b.o)
-	other.replyNames = newReplyNames(other)
-	require.NotEqual(t, b.InstanceReplyQueue("g"), other.InstanceReplyQueue("g"), "two processes of one name")
 }

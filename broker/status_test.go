@@ -65,7 +65,7 @@ func exchangeExists(t *testing.T, b *Broker, name string) bool {
 
 func TestProcessesAnswer(t *testing.T) {
 	b, ctx := consuming(t)
-	b.o.Name = "one"
+	b.c.Instance = "one"
 	two := open(t, stacktest.Shared(t).AMQPURL(), b.o.Prefix, func(o *Options) { o.Name = "two" })
 	a := asker(t, b.o.Prefix)
 	begun, release := make(chan struct{}, 1), make(chan struct{})
@@ -181,7 +181,7 @@ func TestAnswersAfterLostConnections(t *testing.T) {
 // Answers that no process of ours gives are skipped, and so are repeated ones.
 func TestOddAnswersAreSkipped(t *testing.T) {
 	b, _ := consuming(t)
-	b.o.Name = "ours"
+	b.c.Instance = "ours"
 	a := asker(t, b.o.Prefix)
 	b.testConsumer(t, nil, func(context.Context, Delivery) error { return nil })
 	answers(t, a, func(ps []wire.ProcessStatus) bool { return len(ps) == 1 })

@@ -123,7 +123,7 @@ func TestTopologyIsComplete(t *testing.T) {
 	require.True(t, listed["heldSteps"], "the test follows calls")
 	for name := range all {
 		if all.makes(name) && ownMakers[name] == "" {
-			require.True(t, listed[name], "%s makes a queue or an exchange that topology.steps does not list: list it, or say in ownMakers why not", name)
+			require.True(t, listed[name], "%s makes a queue or an exchange that Maker.steps does not list: list it, or say in ownMakers why not", name)
 		}
 	}
 	for name := range ownMakers {

@@ -19,7 +19,9 @@ type others []broker.KeeperStatus
 
 func (others) KeepGroup(context.Context, broker.KeeperOptions) error { return nil }
 
-func (others) FindHalfQueues(context.Context, string) ([]string, error) { return []string{"h1", "h2"}, nil }
+func (others) FindHalfQueues(context.Context, string) ([]string, error) {
+	return []string{"h1", "h2"}, nil
+}
 
 // Inspect says that the second half queue has as many consumers as there are others.
 func (o others) Inspect(context.Context, ...string) (broker.Info, error) {

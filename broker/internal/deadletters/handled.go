@@ -1,4 +1,4 @@
-package broker
+package deadletters
 
 import (
 	"context"
@@ -9,8 +9,8 @@ import (
 	"github.com/holdfastmq/holdfast/broker/internal/wire"
 )
 
-// postpone puts a record off, and returns once RabbitMQ has confirmed that.
-func postpone(ctx context.Context, c *link.Client, h wire.HandledRecord) error {
+// Postpone puts a record off, and returns once RabbitMQ has confirmed that.
+func Postpone(ctx context.Context, c *link.Client, h wire.HandledRecord) error {
 	ctx, cancel := c.Timeout(ctx)
 	defer cancel()
 	msg := wire.EncodeHandled(h.Queue, h.Consumer, h.MessageID, h.Copy, h.Redelivery)

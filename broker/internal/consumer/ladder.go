@@ -1,4 +1,4 @@
-package broker
+package consumer
 
 import (
 	"context"
@@ -60,32 +60,26 @@ type LadderWait struct {
 	Examples []string
 }
 
-// PeekLadder looks at limit messages of a delay queue, see [Broker.RetryQueue], from its
-// head, and tells whose they are. They stay: while it looks, which takes a second or two,
-// they are held, so that one whose time has come is a moment late.
-func (b *Broker) PeekLadder(ctx context.Context, queue string, limit int) (LadderQueue, error) {
+// PeekLadder looks at limit messages of a delay queue, from its head, and tells whose they
+// are. They stay.
+func PeekLadder(ctx context.Context, c *link.Client, queue string, limit int) (LadderQueue, error) {
 	l := LadderQueue{Name: queue}
-	err := b.scanLadder(ctx, queue, limit, &l, func(context.Context, []amqp.Delivery) error { return nil })
+	err := scanLadder(ctx, c, queue, limit, &l, func(context.Context, []amqp.Delivery) error { return nil })
 	return l, err
 }
 
 // RetryLadder puts the messages that wait in a delay queue for consumers back into these
-// consumers' own queues, to be tried now, and returns how many of each; of the queue it
-// looks at limit messages, from its head. Each is stored in the consumer's queue before it
-// is taken out of the delay queue: if this process dies in between it is there twice, as
-// after a lost acknowledgement of a retry, which the inbox makes one effect. What is other
-// consumers' stays, as with [Broker.PeekLadder]; so does what its queue does not take,
-// which the error tells.
-func (b *Broker) RetryLadder(ctx context.Context, queue string, limit int, consumers ...string) (map[string]int,
-	error) {
+// consumers' own queues, and returns how many of each.
+func RetryLadder(ctx context.Context, c *link.Client, queue string, limit int,
+	consumers ...string) (map[string]int, error) {
 	var mu sync.Mutex // it may be left before it has ended
 	counts := map[string]int{}
 	l := LadderQueue{Name: queue}
-	err := b.scanLadder(ctx, queue, limit, &l, func(ctx context.Context, batch []amqp.Delivery) error {
+	err := scanLadder(ctx, c, queue, limit, &l, func(ctx context.Context, batch []amqp.Delivery) error {
 		ours := slices.DeleteFunc(batch, func(d amqp.Delivery) bool {
-			return !slices.Contains(consumers, wire.OwnerOf(b.o.Prefix, d.RoutingKey))
+			return !slices.Contains(consumers, wire.OwnerOf(c.Prefix, d.RoutingKey))
 		})
-		return b.moveHome(ctx, ours, func(consumer string) {
+		return moveHome(ctx, c, ours, func(consumer string) {
 			mu.Lock()
 			defer mu.Unlock()
 			counts[consumer]++
@@ -98,7 +92,7 @@ func (b *Broker) RetryLadder(ctx context.Context, queue string, limit int, consu
 
 // moveHome stores deliveries of a delay queue in the queues that they are for, and
 // acknowledges those that are stored.
-func (b *Broker) moveHome(ctx context.Context, ds []amqp.Delivery, moved func(consumer string)) error {
+func moveHome(ctx context.Context, c *link.Client, ds []amqp.Delivery, moved func(consumer string)) error {
 	if len(ds) == 0 {
 		return nil
 	}
@@ -106,12 +100,12 @@ func (b *Broker) moveHome(ctx context.Context, ds []amqp.Delivery, moved func(co
 	for i := range ds {
 		msg := wire.CopyOf(&ds[i])
 		delete(msg.Headers, wire.HeaderHops) // else it would only wait for its next delay
-		ps[i] = link.Publication{Exchange: b.QueuesExchange(), Key: ds[i].RoutingKey, Mandatory: true, Msg: msg}
+		ps[i] = link.Publication{Exchange: c.QueuesExchange(), Key: ds[i].RoutingKey, Mandatory: true, Msg: msg}
 	}
-	ctx, cancel := b.c.Timeout(ctx)
+	ctx, cancel := c.Timeout(ctx)
 	defer cancel()
 	var first error
-	errs := b.c.Pub.All(ctx, ps, "")
+	errs := c.Pub.All(ctx, ps, "")
 	fault.Point(fault.RetryBeforeAck)
 	for i, err := range errs {
 		if err == nil {
@@ -121,7 +115,7 @@ func (b *Broker) moveHome(ctx context.Context, ds []amqp.Delivery, moved func(co
 			first = fmt.Errorf("a message could not be put into %s, and waits as before: %w", ds[i].RoutingKey, err)
 		}
 		if err == nil {
-			moved(wire.OwnerOf(b.o.Prefix, ds[i].RoutingKey))
+			moved(wire.OwnerOf(c.Prefix, ds[i].RoutingKey))
 		}
 	}
 	return first
@@ -129,20 +123,20 @@ func (b *Broker) moveHome(ctx context.Context, ds []amqp.Delivery, moved func(co
 
 // scanLadder fetches limit messages from the head of a delay queue, has deal called with
 // each batch of them, notes them in l, and returns those that were not acknowledged.
-func (b *Broker) scanLadder(ctx context.Context, queue string, limit int, l *LadderQueue,
+func scanLadder(ctx context.Context, c *link.Client, queue string, limit int, l *LadderQueue,
 	deal func(context.Context, []amqp.Delivery) error) error {
-	if !strings.HasPrefix(queue, b.o.Prefix+".retry.") {
+	if !strings.HasPrefix(queue, c.Prefix+".retry.") {
 		return fmt.Errorf("%w: %s is no delay queue", holdfast.ErrInvalid, queue)
 	}
-	conn, err := b.c.Consuming.Get(ctx)
+	conn, err := c.Consuming.Get(ctx)
 	if err != nil {
 		return fmt.Errorf("look at %s: %w", queue, err)
 	}
 	done := make(chan LadderQueue, 1)
-	err = b.c.Calls.OnChannel(ctx, conn, func(ch *amqp.Channel) error {
+	err = c.Calls.OnChannel(ctx, conn, func(ch *amqp.Channel) error {
 		seen := *l
 		defer func() { done <- seen }()
-		err := (&ladderScan{ch: ch, l: &seen, prefix: b.o.Prefix, deal: deal}).run(ctx, min(limit, MaxLadder))
+		err := (&ladderScan{ch: ch, l: &seen, prefix: c.Prefix, deal: deal}).run(ctx, min(limit, MaxLadder))
 		return errors.Join(err, ch.Close()) // and what is not acknowledged goes back
 	})
 	select {

@@ -1,4 +1,4 @@
-package broker
+package deadletters
 
 import (
 	"context"
@@ -11,8 +11,8 @@ import (
 
 // What is no fault of the record is not moved about.
 func TestIntakeKeepsItsOrderWhileTemporalIsAway(t *testing.T) {
-	in := &intake{o: deadOptions{Take: func(context.Context, deadRecord) error { return nil }}.withDefaults(),
-		holds: holds{}.withDefaults()}
+	in := &intake{o: Options{Take: func(context.Context, Record) error { return nil }}.withDefaults(),
+		holds: Holds{}.withDefaults()}
 	in.waiting.Store(31)
 	require.Equal(t, crowdedHold, in.hold(errors.New("its own")))
 	require.Equal(t, intakeHold, in.hold(consumer.Wait(errors.New("Temporal is away"))))

@@ -1,6 +1,7 @@
-package broker
+package sagacalls
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -17,11 +18,11 @@ import (
 )
 
 const (
-	// replyConcurrency is how many replies of a queue are handled at a time.
-	replyConcurrency = 64
-	// replyPrefetch is how many of them are held, those included whose handler
+	// Concurrency is how many replies of a queue are handled at a time.
+	Concurrency = 64
+	// Prefetch is how many of them are held, those included whose handler
 	// failed and that pause.
-	replyPrefetch = 256
+	Prefetch = 256
 	// replyTimeLimit ends the context of a handler.
 	replyTimeLimit = 30 * time.Second
 	// replyHold is how long a reply is held whose handler fails, before it goes
@@ -29,18 +30,8 @@ const (
 	replyHold = 30 * time.Second
 )
 
-// ConsumeReplies declares the two reply queues of group and consumes both, until
-// ctx is done; then it takes no further reply, lets running handlers finish for
-// 10 s, ends their contexts, and returns nil. It goes on by itself after lost
-// connections. An error means a wrong argument, a queue that exists with other
-// arguments, a closed Broker, or a handler that ignores its context.
-//
-// handle is called from up to 64 goroutines for each queue, and its context ends
-// after 30 s; at most 256 replies of each queue are held. nil acknowledges. After
-// an error or a panic the reply comes again, after a pause that grows to 4 s, for
-// ever, and perhaps to another process. The same reply may come more than once.
-// What is no reply goes to the dead letters.
-func (b *Broker) ConsumeReplies(ctx context.Context, group string,
+// Consume declares the two reply queues of group and consumes both, until ctx is done.
+func (s *Calls) Consume(ctx context.Context, group string,
 	handle func(context.Context, wire.SagaReply) error) error {
 	if err := wire.ValidGroup(group); err != nil {
 		return err
@@ -52,8 +43,8 @@ func (b *Broker) ConsumeReplies(ctx context.Context, group string,
 	defer cancel()
 	var errs [2]error
 	var both sync.WaitGroup
-	for i, run := range []func(context.Context) error{b.newReplyTaker(ctx, group, handle).durable,
-		b.newReplyTaker(ctx, group, handle).instance} {
+	for i, run := range []func(context.Context) error{s.newReplyTaker(ctx, group, handle).durable,
+		s.newReplyTaker(ctx, group, handle).instance} {
 		both.Go(func() {
 			errs[i] = run(ctx)
 			cancel() // one alone would seem to work
@@ -66,30 +57,30 @@ func (b *Broker) ConsumeReplies(ctx context.Context, group string,
 // replyTaker takes the replies of one queue.
 type replyTaker struct {
 	*link.Pool
-	b      *Broker
+	s      *Calls
 	log    *slog.Logger
 	group  string
 	handle func(context.Context, wire.SagaReply) error
 	slots  chan struct{} // one for each running call of handle
-	hold   time.Duration // replyHold
+	hold   time.Duration // how long a reply is held whose handler fails
 
 	mu     sync.Mutex
 	logged time.Time
 }
 
-func (b *Broker) newReplyTaker(ctx context.Context, group string,
+func (s *Calls) newReplyTaker(ctx context.Context, group string,
 	handle func(context.Context, wire.SagaReply) error) *replyTaker {
-	log := b.c.Log.With("group", group)
-	return &replyTaker{Pool: link.NewPool(ctx, log, "replies to sagas"), b: b, log: log, group: group, handle: handle,
-		slots: make(chan struct{}, replyConcurrency), hold: replyHold}
+	log := s.c.Log.With("group", group)
+	return &replyTaker{Pool: link.NewPool(ctx, log, "replies to sagas"), s: s, log: log, group: group, handle: handle,
+		slots: make(chan struct{}, Concurrency), hold: cmp.Or(s.Hold, replyHold)}
 }
 
 // durable takes those of the group's queue.
 func (r *replyTaker) durable(ctx context.Context) error {
 	defer r.Cancel(nil)
-	queue := r.b.ReplyQueue(r.group)
-	err := r.b.c.Subs.Resubscribe(ctx, r.log, queue, replyPrefetch,
-		func(ctx context.Context) error { return r.b.topo.DeclareReplies(ctx, r.group) },
+	queue := r.s.c.ReplyQueue(r.group)
+	err := r.s.c.Subs.Resubscribe(ctx, r.log, queue, Prefetch,
+		func(ctx context.Context) error { return r.s.topo.DeclareReplies(ctx, r.group) },
 		func(ctx context.Context, s *link.Subscription) { r.run(ctx, s, queue) })
 	return errors.Join(err, r.Drain())
 }
@@ -100,9 +91,9 @@ func (r *replyTaker) instance(ctx context.Context) error {
 	defer r.Cancel(nil)
 	pause := link.NewBackoff()
 	for {
-		queue := r.b.InstanceReplyQueue(r.group)
-		err := r.b.c.Subs.Resubscribe(ctx, r.log, queue, replyPrefetch,
-			func(ctx context.Context) error { return r.b.declareInstanceReplies(ctx, r.group, queue) },
+		queue := r.s.replyNames.of(r.group)
+		err := r.s.c.Subs.Resubscribe(ctx, r.log, queue, Prefetch,
+			func(ctx context.Context) error { return r.s.declareInstanceReplies(ctx, r.group, queue) },
 			func(ctx context.Context, s *link.Subscription) {
 				r.run(ctx, s, queue)
 				if ctx.Err() != nil {
@@ -112,14 +103,14 @@ func (r *replyTaker) instance(ctx context.Context) error {
 		if errors.Is(err, errNoQueue) {
 			r.log.Info("this user may not make a queue of its own for replies to sagas: they come through the "+
 				"group's, a little later", "queue", queue)
-			r.b.replyNames.none(r.group)
+			r.s.replyNames.none(r.group)
 			<-ctx.Done()
 			return r.Drain()
 		}
 		if !errors.Is(err, errRefusedQueue) {
 			return errors.Join(err, r.Drain())
 		}
-		r.b.replyNames.renew(r.group)
+		r.s.replyNames.renew(r.group)
 		r.log.Warn("the queue of this process's replies cannot be used; another takes its place", "queue", queue,
 			"error", err)
 		if !link.Sleep(ctx, pause.NextBackOff()) {
@@ -146,7 +137,7 @@ func (r *replyTaker) remove(ch *amqp.Channel, queue string) {
 func (r *replyTaker) take(gone context.Context, d *amqp.Delivery, queue string) {
 	reply, err := wire.DecodeReply(d)
 	if err == nil {
-		err = r.b.c.Trust().Replied(d)
+		err = r.s.c.Trust().Replied(d)
 	}
 	if err != nil {
 		r.bury(gone, d, queue, err)
@@ -199,11 +190,11 @@ func (r *replyTaker) try(gone context.Context, reply wire.SagaReply) error {
 // putBack puts a reply behind the others of the group's queue, where another
 // process may take it.
 func (r *replyTaker) putBack(d *amqp.Delivery) {
-	ctx, cancel := r.b.c.Timeout(r.Calls)
+	ctx, cancel := r.s.c.Timeout(r.Calls)
 	defer cancel()
-	p := link.Publication{Exchange: r.b.RepliesExchange(), Key: r.b.ReplyQueue(r.group), Mandatory: true, Repair: true,
+	p := link.Publication{Exchange: r.s.c.RepliesExchange(), Key: r.s.c.ReplyQueue(r.group), Mandatory: true, Repair: true,
 		Msg: wire.Again(d)}
-	if err := r.b.c.Pub.One(ctx, &p, ""); err != nil {
+	if err := r.s.c.Pub.One(ctx, &p, ""); err != nil {
 		r.log.Warn("a reply to a saga could not be put behind the others; it is given back", "error", err)
 		r.settle(d.Nack(false, true))
 		return
@@ -215,7 +206,7 @@ func (r *replyTaker) putBack(d *amqp.Delivery) {
 func (r *replyTaker) bury(gone context.Context, d *amqp.Delivery, queue string, cause error) {
 	r.log.Warn("what is no reply to a saga goes to the dead letters", "queue", queue, "message", d.MessageId, "error",
 		cause)
-	if err := r.b.c.PublishDead(r.Calls, wire.EncodeDeath(d, queue, "", 1, cause, time.Now())); err != nil {
+	if err := r.s.c.PublishDead(r.Calls, wire.EncodeDeath(d, queue, "", 1, cause, time.Now())); err != nil {
 		r.log.Error("a dead letter could not be stored; the message will be delivered again", "message", d.MessageId,
 			"error", err)
 		link.Sleep(gone, link.UnpublishedPause)

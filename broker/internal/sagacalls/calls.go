@@ -1,15 +1,22 @@
-package broker
+// Package sagacalls is how sagas call their participants over RabbitMQ, and how the replies
+// come back: Calls publishes both, and takes the replies of a group out of two queues.
+// Broker has one Calls. It knows RabbitMQ's client and the Maker of queues; what a call or a
+// reply looks like is package wire's.
+package sagacalls
 
 import (
 	"context"
 	"errors"
 	"fmt"
 	"sync"
+	"time"
 
 	"github.com/google/uuid"
 	amqp "github.com/rabbitmq/amqp091-go"
 
 	"github.com/holdfastmq/holdfast"
+	"github.com/holdfastmq/holdfast/broker/internal/link"
+	"github.com/holdfastmq/holdfast/broker/internal/topology"
 	"github.com/holdfastmq/holdfast/broker/internal/wire"
 )
 
@@ -18,20 +25,38 @@ import (
 // waits in. It outlives a lost connection, but not its process for long; what is
 // in it and is not taken within seconds, RabbitMQ moves to the durable one.
 
-// InstanceReplyQueue is the name of the queue of this Broker's replies, which no
-// other has. It is there while ConsumeReplies runs; its name may change when
-// RabbitMQ does not give it back after a lost connection, so ask each time.
-func (b *Broker) InstanceReplyQueue(group string) string { return b.replyNames.of(group) }
+// Calls are the calls of sagas and their replies, over one connection with RabbitMQ.
+type Calls struct {
+	c          *link.Client
+	topo       *topology.Maker
+	replyNames replyNames
 
-// replyNames are the names of this Broker's reply queues, by group.
+	// Hold is how long a reply is held whose handler fails. Zero means 30 s; tests shorten it.
+	Hold time.Duration
+}
+
+// New needs no connections before the first call.
+func New(c *link.Client, topo *topology.Maker) *Calls {
+	return &Calls{c: c, topo: topo, replyNames: replyNames{c: c, names: map[string]string{}}}
+}
+
+// InstanceQueue is the name of the queue of this process's replies to a group's sagas.
+func (s *Calls) InstanceQueue(group string) string { return s.replyNames.of(group) }
+
+// Prepare makes the durable queue of the replies to a group's sagas.
+func (s *Calls) Prepare(ctx context.Context, group string) error {
+	ctx, cancel := s.c.Timeout(ctx)
+	defer cancel()
+	return s.topo.DeclareReplies(ctx, group)
+}
+
+// replyNames are the names of this process's reply queues, by group.
 type replyNames struct {
-	b *Broker
+	c *link.Client
 
 	mu    sync.Mutex
 	names map[string]string
 }
-
-func newReplyNames(b *Broker) *replyNames { return &replyNames{b: b, names: map[string]string{}} }
 
 func (r *replyNames) of(group string) string {
 	r.mu.Lock()
@@ -53,26 +78,17 @@ func (r *replyNames) renew(group string) {
 func (r *replyNames) none(group string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.names[group] = r.b.ReplyQueue(group)
+	r.names[group] = r.c.ReplyQueue(group)
 }
 
 // make makes a new name. The @, which is in no group's name, tells it from a
 // durable queue's.
 func (r *replyNames) make(group string) string {
 	id := uuid.NewString()
-	if name := r.b.ReplyQueue(group) + "@" + wire.NameText(r.b.o.Name) + "." + id[:8]; len(name) <= wire.MaxText {
+	if name := r.c.ReplyQueue(group) + "@" + wire.NameText(r.c.Instance) + "." + id[:8]; len(name) <= wire.MaxText {
 		return name
 	}
-	return wire.RepliesPrefix(r.b.o.Prefix) + "@" + id
-}
-
-// PrepareReplies makes the durable queue of the replies to a group's sagas, before the
-// first saga can call: a participant whose answer has nowhere to go gives the call up.
-// [Broker.ConsumeReplies] makes it, too, as often as it takes.
-func (b *Broker) PrepareReplies(ctx context.Context, group string) error {
-	ctx, cancel := b.c.Timeout(ctx)
-	defer cancel()
-	return b.topo.DeclareReplies(ctx, group)
+	return wire.RepliesPrefix(r.c.Prefix) + "@" + id
 }
 
 // errRefusedQueue means that only another name can help.
@@ -81,8 +97,8 @@ var errRefusedQueue = fmt.Errorf("%w: RabbitMQ refuses the queue", holdfast.ErrI
 // errNoQueue means that this user may have no queue for this process's replies.
 var errNoQueue = fmt.Errorf("%w: RabbitMQ grants no queue", holdfast.ErrInvalid)
 
-func (b *Broker) declareInstanceReplies(ctx context.Context, group, queue string) error {
-	err := b.topo.Declare(ctx, b.topo.InstanceReplySteps(queue, b.ReplyQueue(group)))
+func (s *Calls) declareInstanceReplies(ctx context.Context, group, queue string) error {
+	err := s.topo.Declare(ctx, s.topo.InstanceReplySteps(queue, s.c.ReplyQueue(group)))
 	var ae *amqp.Error
 	if errors.As(err, &ae) && ae.Code == amqp.AccessRefused {
 		return fmt.Errorf("%w: %w", errNoQueue, err)

@@ -1,4 +1,9 @@
-package broker
+// Package deadletters is what becomes of the records in the queue of dead letters: Consume
+// empties it into whoever takes them over, large ones are kept whole in a queue beside it,
+// what a policy of RabbitMQ's took out is put back, and a dead letter is delivered again.
+// Workers run it through Broker. It knows RabbitMQ's client, the Maker of queues, and
+// consumer's way to say what is nobody's fault.
+package deadletters
 
 import (
 	"cmp"
@@ -20,8 +25,8 @@ import (
 	"github.com/holdfastmq/holdfast/internal/fault"
 )
 
-// deadRecord is one record of the queue of dead letters: one of the two is set.
-type deadRecord struct {
+// Record is one record of the queue of dead letters: one of the two is set.
+type Record struct {
 	// Letter is a dead letter.
 	Letter *holdfast.DeadLetter
 	// Handled says that a redelivered message was handled.
@@ -29,16 +34,16 @@ type deadRecord struct {
 }
 
 // ID is the dead letter's, in either case.
-func (r deadRecord) ID() string {
+func (r Record) ID() string {
 	if r.Handled != nil {
 		return r.Handled.MessageID
 	}
 	return r.Letter.ID
 }
 
-// deadOptions say how the queue of dead letters is emptied. The zero value of
+// Options say how the queue of dead letters is emptied. The zero value of
 // every field but Take means its default.
-type deadOptions struct {
+type Options struct {
 	// Concurrency is how many calls of Take run at a time. Default 16.
 	Concurrency int
 	// Prefetch is how many records are held unacknowledged at most, those that
@@ -51,10 +56,10 @@ type deadOptions struct {
 	// Take takes a record over: nil means that it will be dealt with whatever
 	// dies from now on, and the record is acknowledged. With an error, or a
 	// panic, it is tried again after a pause that grows to 15 s, for ever. Mark
-	// with [Wait] what is no fault of the record, such as a Temporal that is
+	// with [consumer.Wait] what is no fault of the record, such as a Temporal that is
 	// away. The same record may come more than once, also after nil, and records
 	// come in any order. Its context ends after 30 s. Required.
-	Take func(ctx context.Context, r deadRecord) error
+	Take func(ctx context.Context, r Record) error
 }
 
 const (
@@ -68,7 +73,7 @@ const (
 	crowdedHold = 10 * time.Second
 )
 
-func (o deadOptions) withDefaults() deadOptions {
+func (o Options) withDefaults() Options {
 	if o.Concurrency == 0 {
 		o.Concurrency = 16
 	}
@@ -81,14 +86,14 @@ func (o deadOptions) withDefaults() deadOptions {
 	return o
 }
 
-// holds are how long records are held that Take refuses; zero means the constants.
-type holds struct{ Refused, Crowded time.Duration }
+// Holds are how long records are held that Take refuses; zero means the constants.
+type Holds struct{ Refused, Crowded time.Duration }
 
-func (h holds) withDefaults() holds {
-	return holds{Refused: cmp.Or(h.Refused, intakeHold), Crowded: cmp.Or(h.Crowded, crowdedHold)}
+func (h Holds) withDefaults() Holds {
+	return Holds{Refused: cmp.Or(h.Refused, intakeHold), Crowded: cmp.Or(h.Crowded, crowdedHold)}
 }
 
-func (o deadOptions) validate() error {
+func (o Options) validate() error {
 	switch {
 	case o.Take == nil:
 		return fmt.Errorf("%w: DeadOptions.Take is nil", holdfast.ErrInvalid)
@@ -104,8 +109,8 @@ func (o deadOptions) validate() error {
 	return nil
 }
 
-// consumeDead empties the queue of dead letters into Take until ctx is done.
-func consumeDead(ctx context.Context, c *link.Client, topo *topology.Maker, o deadOptions, h holds) error {
+// Consume empties the queue of dead letters into Take until ctx is done.
+func Consume(ctx context.Context, c *link.Client, topo *topology.Maker, o Options, h Holds) error {
 	o = o.withDefaults()
 	if err := o.validate(); err != nil {
 		return err
@@ -127,8 +132,8 @@ func consumeDead(ctx context.Context, c *link.Client, topo *topology.Maker, o de
 type intake struct {
 	*link.Pool
 	c     *link.Client
-	o     deadOptions
-	holds holds
+	o     Options
+	holds Holds
 	log   *slog.Logger
 	slots chan struct{} // one for each running call of Take
 
@@ -172,18 +177,18 @@ func (in *intake) record(gone context.Context, d *amqp.Delivery) {
 	}
 }
 
-func (in *intake) read(d *amqp.Delivery) deadRecord {
+func (in *intake) read(d *amqp.Delivery) Record {
 	t := in.c.Trust()
 	if h, ok := t.DecodeHandled(d); ok {
-		return deadRecord{Handled: h}
+		return Record{Handled: h}
 	}
 	l := t.DecodeDead(d, time.Now())
 	t.AdmitDead(d) // what is put back counts
-	return deadRecord{Letter: &l}
+	return Record{Letter: &l}
 }
 
 // try hands the record over, as soon as there is a slot.
-func (in *intake) try(gone context.Context, d *amqp.Delivery, r deadRecord, large bool) error {
+func (in *intake) try(gone context.Context, d *amqp.Delivery, r Record, large bool) error {
 	tooLong := time.NewTimer(in.holds.Refused) // calls of Take that hang must not come to consumer_timeout
 	defer tooLong.Stop()
 	select {
@@ -198,7 +203,7 @@ func (in *intake) try(gone context.Context, d *amqp.Delivery, r deadRecord, larg
 		return link.ErrGone
 	}
 	if large {
-		return keepWhole(in.Calls, in.c, d, r.Letter, in.o.MaxBody)
+		return KeepWhole(in.Calls, in.c, d, r.Letter, in.o.MaxBody)
 	}
 	ctx, cancel := context.WithTimeout(in.Calls, takeTimeout)
 	defer cancel()
@@ -219,7 +224,7 @@ func (in *intake) hold(err error) time.Duration {
 
 // putBack stores the record behind all others. A copy that a crash leaves has the
 // same ID.
-func (in *intake) putBack(d *amqp.Delivery, r deadRecord) bool {
+func (in *intake) putBack(d *amqp.Delivery, r Record) bool {
 	err := toTail(in.Calls, in.c, d, r.Letter)
 	if err != nil {
 		in.log.Warn("a dead letter could not be put behind the others; it is given back", "id", r.ID(), "error", err)
@@ -234,7 +239,7 @@ func (in *intake) settle(err error) {
 }
 
 // complain logs that records wait, but not for each of them.
-func (in *intake) complain(r deadRecord, err error) {
+func (in *intake) complain(r Record, err error) {
 	in.mu.Lock()
 	defer in.mu.Unlock()
 	if time.Since(in.logged) < 10*time.Second {

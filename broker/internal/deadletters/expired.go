@@ -1,4 +1,4 @@
-package broker
+package deadletters
 
 import (
 	"context"
@@ -29,8 +29,8 @@ const (
 	expiredTold = 10 * time.Minute
 )
 
-// expired tells that RabbitMQ took dead letters out of their queue.
-type expired struct {
+// Expired tells that RabbitMQ took dead letters out of their queue.
+type Expired struct {
 	// Queue is the queue of dead letters, or that of oversized ones.
 	Queue string
 	// Why is what RabbitMQ says of the reason, in words.
@@ -39,9 +39,9 @@ type expired struct {
 	PutBack int
 }
 
-// consumeExpired puts what RabbitMQ took out of the queue of dead letters back into it,
+// PutBackExpired puts what RabbitMQ took out of the queue of dead letters back into it,
 // until ctx is done.
-func consumeExpired(ctx context.Context, c *link.Client, topo *topology.Maker, told func(expired)) error {
+func PutBackExpired(ctx context.Context, c *link.Client, topo *topology.Maker, told func(Expired)) error {
 	e := &expiry{Pool: link.NewPool(ctx, c.Log, "expired dead letters"), c: c, topo: topo, told: told,
 		last: map[string]time.Time{}, count: map[string]int{}}
 	defer e.Cancel(nil)
@@ -76,7 +76,7 @@ type expiry struct {
 	*link.Pool
 	c    *link.Client
 	topo *topology.Maker
-	told func(expired)
+	told func(Expired)
 
 	mu    sync.Mutex
 	last  map[string]time.Time
@@ -132,6 +132,6 @@ func (e *expiry) tell(queue, why string) {
 	e.Log.Error("dead letters leave their queue by a policy of RabbitMQ's, and are put back: change the policy",
 		"queue", queue, "why", why, "put back", n)
 	if e.told != nil {
-		e.told(expired{Queue: queue, Why: why, PutBack: n})
+		e.told(Expired{Queue: queue, Why: why, PutBack: n})
 	}
 }

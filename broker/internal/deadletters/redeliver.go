@@ -1,4 +1,4 @@
-package broker
+package deadletters
 
 import (
 	"context"
@@ -10,9 +10,9 @@ import (
 	"github.com/holdfastmq/holdfast/broker/internal/wire"
 )
 
-// redeliver puts a dead letter back into the queue that it died in, and returns once
+// Redeliver puts a dead letter back into the queue that it died in, and returns once
 // RabbitMQ has confirmed it.
-func redeliver(ctx context.Context, c *link.Client, r wire.RedeliverRequest) error {
+func Redeliver(ctx context.Context, c *link.Client, r wire.RedeliverRequest) error {
 	if err := redeliverable(c.Prefix, &r); err != nil {
 		return holdfast.Permanent(fmt.Errorf("redeliver %s: %w", r.Letter.ID, err))
 	}

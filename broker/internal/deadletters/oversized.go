@@ -1,4 +1,4 @@
-package broker
+package deadletters
 
 import (
 	"context"
@@ -14,12 +14,12 @@ import (
 	"github.com/holdfastmq/holdfast/internal/fault"
 )
 
-// keepWhole makes an oversized dead letter small: it stores the whole message in the
+// KeepWhole makes an oversized dead letter small: it stores the whole message in the
 // queue of oversized ones, then puts a record with the message's beginning into
 // the queue of dead letters. The delivery may be acknowledged after that. If the
 // process dies in between, both are stored again: the second copy of the whole
 // message is harmless, and the second record has the same ID.
-func keepWhole(ctx context.Context, c *link.Client, d *amqp.Delivery, l *holdfast.DeadLetter, maxBody int) error {
+func KeepWhole(ctx context.Context, c *link.Client, d *amqp.Delivery, l *holdfast.DeadLetter, maxBody int) error {
 	whole := wire.EncodeWhole(d, l)
 	wire.Squeeze(&whole, c.Publishing.Limits().Room())
 	timed, cancel := c.Timeout(ctx)
