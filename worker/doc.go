@@ -27,11 +27,10 @@
 //
 //	names.go      names for what is configured and defined elsewhere
 //	open.go       Open: a worker from the environment
-//	options.go    what can be set
+//	options.go    what can be set; tuning.go: limits of time, numbers and sizes
 //	worker.go     New, Run and what runs in between
 //	send.go       Send, SendAll, Start: the caller's side
 //	begin.go      Begin: the split form; gate.go: lets callers in; how it is sent: internal/lanes
-//	sendonly.go   a process that only sends registers nothing
 //	register.go   Local, Check and Activity: what is registered before Run
 //	consume.go    consumers and their inbox rows
 //	compensate.go Compensate, and a consumer's Undo

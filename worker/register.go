@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"reflect"
 	"slices"
+	"strings"
 
 	"gorm.io/gorm"
 
@@ -29,6 +30,27 @@ type Registry interface {
 }
 
 var _ Registry = (*Worker)(nil)
+
+// registered says that something was registered in a process that only sends. nil: nothing
+// was.
+func (w *Worker) registered() error {
+	var what []string
+	for _, r := range []struct {
+		method string
+		n      int
+	}{{"Consume", len(w.consumers)}, {"Participate", len(w.participants)}, {"Saga", len(w.sagas.defs.All())},
+		{"Local", len(w.handlers)}, {"Check", len(w.checkers)}, {"Activity", len(w.activities)},
+		{"Compensate", len(w.compensations)}} {
+		if r.n > 0 {
+			what = append(what, r.method)
+		}
+	}
+	if len(what) == 0 {
+		return nil
+	}
+	return fmt.Errorf("%w: Options.SendOnly excludes %s: register that in the processes of the group "+
+		"that do not only send", holdfast.ErrInvalid, strings.Join(what, ", "))
+}
 
 // Local registers local under name, for [Worker.Start] and for anybody who
 // starts the workflow. Call it before Run.

@@ -325,7 +325,8 @@ func (w *Worker) connect(ctx context.Context) error {
 func (w *Worker) laneOptions() lanes.Options {
 	return lanes.Options{Group: w.o.Group, Prefix: w.o.Prefix, IDs: w.idPrefix(),
 		Instance: w.o.process, Lane: w.o.Lane, Lanes: w.o.Lanes,
-		SendOnly: w.o.SendOnly, MaxBody: w.o.Tuning.MaxBody, MaxCohort: w.o.Tuning.MaxCohort, CohortsInFlight: w.o.Tuning.CohortsInFlight,
+		SendOnly: w.o.SendOnly, MaxBody: w.o.Tuning.MaxBody,
+		MaxCohort: w.o.Tuning.MaxCohort, CohortsInFlight: w.o.Tuning.CohortsInFlight,
 		Schedule: w.o.CheckBack, ConfirmAsks: !w.o.RollingUpgrade,
 		SendTimeout: w.o.Timeouts.Send, CheckAfter: w.o.CheckAfter, LocalTimeout: w.o.Timeouts.Local,
 		ReachTimeout: w.o.Timeouts.Reach, TaskTimeout: w.o.Timeouts.Task, Checkers: w.checkers}

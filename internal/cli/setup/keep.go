@@ -86,9 +86,8 @@ func runKeepers(ctx context.Context, a *frame.App, groups []string, f keepFlags)
 	workers := make([]*worker.Worker, len(groups))
 	for i, group := range groups {
 		workers[i], err = worker.New(worker.Options{Group: group, Temporal: c, Namespace: o.Namespace, AMQPURL: a.AMQPURL,
-			Prefix:      a.Prefix,
-			RemoteCheck: true, Tuning: worker.Tuning{HalfQueues: f.halfQueues}, CheckAfter: f.checkAfter, RollingUpgrade: a.RollingUpgrade,
-			Logger: logger})
+			Prefix: a.Prefix, RemoteCheck: true, CheckAfter: f.checkAfter, RollingUpgrade: a.RollingUpgrade,
+			Tuning: worker.Tuning{HalfQueues: f.halfQueues}, Logger: logger})
 		if err != nil {
 			return text.Usage(err)
 		}
