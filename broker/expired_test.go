@@ -33,7 +33,7 @@ func TestBeforeExpiry(t *testing.T) {
 	_, why, was = wire.BeforeExpiry("p", &twice)
 	require.Contains(t, why, "full")
 	require.Empty(t, was.Exchange)
-	l := wire.DecodeDead("p", was, time.Now())
+	l := wire.Trust{Prefix: "p"}.DecodeDead(was, time.Now())
 	require.Equal(t, "c", l.Failure.Consumer, "RabbitMQ had dropped it from there before")
 	require.Equal(t, "order.placed", l.Message.Topic)
 

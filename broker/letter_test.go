@@ -62,7 +62,7 @@ func TestReadsOurDeadLetters(t *testing.T) {
 	p := wire.EncodeDeath(d, "holdfast.q.billing", "billing", 9, holdfast.Permanent(errors.New("no such order")), deathTime)
 	p.Headers[wire.HeaderLog] = `[{"n":1,"at":"2026-11-21T07:00:00Z","class":"error","error":"first"}]`
 	p.Headers[wire.HeaderPolicy] = holdfast.Policy{Action: holdfast.PolicyCompensate, AllowEdits: true}.String()
-	l := wire.DecodeDead("holdfast", delivered(p), time.Now())
+	l := wire.Trust{Prefix: "holdfast"}.DecodeDead(delivered(p), time.Now())
 	require.Equal(t, holdfast.DeadLetter{
 		ID: "tx-1", Queue: "holdfast.q.billing", TxID: "tx-1", Group: "orders", Size: 5,
 		Message: holdfast.Message{ID: "tx-1", Topic: "order.placed", Key: "order-1", ContentType: "text/plain",
@@ -112,7 +112,7 @@ func TestReadsWhatRabbitMQDropped(t *testing.T) {
 		}), consumer: "billing", queue: "holdfast.q.billing", reason: "the consumer's queue holdfast.q.billing is gone", topic: "their.topic", attempts: 4},
 	} {
 		t.Run(name, func(t *testing.T) {
-			l := wire.DecodeDead("holdfast", c.d, time.Now())
+			l := wire.Trust{Prefix: "holdfast"}.DecodeDead(c.d, time.Now())
 			require.Equal(t, holdfast.ClassDropped, l.Failure.Class)
 			require.Equal(t, c.consumer, l.Failure.Consumer)
 			require.Equal(t, c.queue, l.Queue)
@@ -131,29 +131,29 @@ func TestReadsWhatRabbitMQDropped(t *testing.T) {
 	d := rabbits("holdfast.q.first", "expired", "", "k", nil)
 	d.Headers["x-death"] = append(d.Headers["x-death"].([]any), amqp.Table{"queue": "holdfast.q.last", "reason": "maxlen"})
 	d.Headers["x-last-death-queue"], d.Headers["x-last-death-reason"] = "holdfast.q.last", "maxlen"
-	require.Equal(t, "first", wire.DecodeDead("holdfast", d, time.Now()).Failure.Consumer)
+	require.Equal(t, "first", wire.Trust{Prefix: "holdfast"}.DecodeDead(d, time.Now()).Failure.Consumer)
 	d.Headers["x-death"] = append([]any{amqp.Table{"queue": "holdfast.retry.10s", "reason": "expired", "exchange": "holdfast.retry.10s"}}, d.Headers["x-death"].([]any)...)
-	require.Equal(t, "first", wire.DecodeDead("holdfast", d, time.Now()).Failure.Consumer)
+	require.Equal(t, "first", wire.Trust{Prefix: "holdfast"}.DecodeDead(d, time.Now()).Failure.Consumer)
 	// The address of a retry is where it comes from by way of the exchange, too.
 	d = rabbits("holdfast.retry.10s", "expired", "holdfast.retry.10s", "", nil)
 	d.RoutingKey = "holdfast.q.billing"
-	require.Equal(t, "billing", wire.DecodeDead("holdfast", d, time.Now()).Failure.Consumer)
+	require.Equal(t, "billing", wire.Trust{Prefix: "holdfast"}.DecodeDead(d, time.Now()).Failure.Consumer)
 }
 
 func TestReadsAnythingElse(t *testing.T) {
-	l := wire.DecodeDead("holdfast", placed(nil), deathTime)
+	l := wire.Trust{Prefix: "holdfast"}.DecodeDead(placed(nil), deathTime)
 	require.Equal(t, holdfast.ClassDropped, l.Failure.Class, "nobody says why")
 	require.Equal(t, "holdfast.dead", l.Queue)
 	require.Equal(t, "order.placed", l.Message.Topic)
 	require.Equal(t, deathTime, l.Failure.At)
 
-	l = wire.DecodeDead("holdfast", &amqp.Delivery{Body: []byte{0xff, 0}}, deathTime)
+	l = wire.Trust{Prefix: "holdfast"}.DecodeDead(&amqp.Delivery{Body: []byte{0xff, 0}}, deathTime)
 	require.Equal(t, holdfast.ClassMalformed, l.Failure.Class)
 	require.Contains(t, l.Failure.Reason, "message-id")
 	require.Equal(t, []byte{0xff, 0}, l.Message.Body, "the raw bytes")
 
 	// A name that no consumer can have, a policy that nobody knows.
-	l = wire.DecodeDead("holdfast", placed(func(d *amqp.Delivery) {
+	l = wire.Trust{Prefix: "holdfast"}.DecodeDead(placed(func(d *amqp.Delivery) {
 		d.Headers[wire.HeaderConsumer], d.Headers[wire.HeaderQueue], d.Headers[wire.HeaderErrorClass] = "a/b", "q\n", "exhausted"
 		d.Headers[wire.HeaderPolicy], d.Headers[wire.HeaderGroup], d.Headers[wire.HeaderTopic] = `{"action":"sing"}`, "a/b", strings.Repeat("t", 3000)
 		d.Timestamp = time.Date(20000, 1, 1, 0, 0, 0, 0, time.UTC)
@@ -169,7 +169,7 @@ func TestReadsAnythingElse(t *testing.T) {
 
 func TestDeadLettersID(t *testing.T) {
 	id := func(change func(d *amqp.Delivery)) string {
-		return wire.DecodeDead("holdfast", placed(change), deathTime).ID
+		return wire.Trust{Prefix: "holdfast"}.DecodeDead(placed(change), deathTime).ID
 	}
 	none := func(d *amqp.Delivery) { d.MessageId = "" }
 	require.Equal(t, "tx-1", id(nil))
@@ -180,7 +180,7 @@ func TestDeadLettersID(t *testing.T) {
 	require.Equal(t, id(none), id(func(d *amqp.Delivery) { none(d); d.Headers["x-delivery-count"] = int64(4) }))
 	require.Equal(t, id(none), id(func(d *amqp.Delivery) { none(d); d.Headers[wire.HeaderAttempts] = "5" }))
 	for _, bad := range []string{"a\x00b", "\xff", strings.Repeat("x", 256)} {
-		l := wire.DecodeDead("holdfast", placed(func(d *amqp.Delivery) { d.MessageId = bad }), deathTime)
+		l := wire.Trust{Prefix: "holdfast"}.DecodeDead(placed(func(d *amqp.Delivery) { d.MessageId = bad }), deathTime)
 		require.Regexp(t, `^sha256-`, l.ID)
 		h, ok := wire.DecodeHandled("holdfast", delivered(wire.EncodeHandled("holdfast.q.c", "c", l.Envelope.MessageID, "", 1)))
 		require.True(t, ok)
@@ -219,20 +219,20 @@ func TestRecordsSurviveBeingPutBack(t *testing.T) {
 		"malformed":  {Body: []byte("x")},
 	} {
 		t.Run(name, func(t *testing.T) {
-			l := wire.DecodeDead("holdfast", d, deathTime)
+			l := wire.Trust{Prefix: "holdfast"}.DecodeDead(d, deathTime)
 			again := wire.Again(d)
 			for k, v := range wire.HeadersOfDeath(&l) {
 				again.Headers[k] = v
 			}
 			require.NotContains(t, again.Headers, "x-death")
-			require.Equal(t, l, wire.DecodeDead("holdfast", delivered(again), time.Now()))
+			require.Equal(t, l, wire.Trust{Prefix: "holdfast"}.DecodeDead(delivered(again), time.Now()))
 		})
 	}
 }
 
 func TestOversized(t *testing.T) {
 	sized := func(body int, header int) *holdfast.DeadLetter {
-		l := wire.DecodeDead("holdfast", placed(func(d *amqp.Delivery) {
+		l := wire.Trust{Prefix: "holdfast"}.DecodeDead(placed(func(d *amqp.Delivery) {
 			d.Body = []byte(strings.Repeat("\x00", body))
 			d.Headers["h"] = strings.Repeat("\x01", header)
 		}), deathTime)
@@ -271,7 +271,7 @@ func FuzzReadDeadLetter(f *testing.F) {
 			headers = nil
 		}
 		d := &amqp.Delivery{Headers: headers, MessageId: id, Body: body, RoutingKey: key, Timestamp: time.Unix(seconds, 0), ContentType: value1, Type: value2}
-		l := wire.DecodeDead("holdfast", d, deathTime)
+		l := wire.Trust{Prefix: "holdfast"}.DecodeDead(d, deathTime)
 		for _, part := range []string{l.ID, l.Queue} {
 			if part == "" || len(part) > 255 || !utf8.ValidString(part) || strings.ContainsFunc(part, unicode.IsControl) {
 				t.Fatalf("%q cannot be a part of a workflow's ID", part)
@@ -299,11 +299,12 @@ func FuzzReadDeadLetter(f *testing.F) {
 		wire.EncodeRedelivery("holdfast", &wire.RedeliverRequest{Letter: l, N: 1})
 		wire.EncodeNotice(&l)
 		wire.DecodeHandled("holdfast", d)
-		if m := wire.DecodeDead("holdfast", delivered(wire.EncodeWhole(d, &l)), deathTime); l.Envelope.MessageID != "" && m.ID != l.ID {
+		trust := wire.Trust{Prefix: "holdfast"}
+		if m := trust.DecodeDead(delivered(wire.EncodeWhole(d, &l)), deathTime); l.Envelope.MessageID != "" && m.ID != l.ID {
 			t.Fatalf("the whole message is %q, its dead letter %q", m.ID, l.ID)
 		}
 		b := delivered(wire.EncodeBeginning(d, &l, "kept", 3))
-		if m := wire.DecodeDead("holdfast", b, deathTime); m.ID != l.ID || m.Size != len(body) || m.Kept != "kept" {
+		if m := trust.DecodeDead(b, deathTime); m.ID != l.ID || m.Size != len(body) || m.Kept != "kept" {
 			t.Fatalf("the record of the oversized %q reads as %q of %d bytes", l.ID, m.ID, m.Size)
 		}
 	})

@@ -233,7 +233,7 @@ func TestRedeliveryOfOddText(t *testing.T) {
 	trusted.Exchange, trusted.RoutingKey = "holdfast.dead", "holdfast.dead"
 	trusted.Headers = maps.Clone(d.Headers)
 	trusted.Headers[wire.HeaderRoutingKey], trusted.Headers[wire.HeaderExchange] = odd, "holdfast.topics"
-	letter := reencoded(t, wire.DecodeDead("holdfast", &trusted, time.Now()))
+	letter := reencoded(t, wire.Trust{Prefix: "holdfast"}.DecodeDead(&trusted, time.Now()))
 	msg := wire.EncodeRedelivery("holdfast", &wire.RedeliverRequest{Letter: letter, N: 1})
 	require.NoError(t, checkOf(wire.Limits{FrameMax: 131072}, &link.Publication{Msg: msg}))
 	require.Equal(t, []string{odd, odd, odd, odd, odd, odd}, []string{msg.CorrelationId, msg.ReplyTo, msg.Type, msg.AppId, msg.ContentType, msg.ContentEncoding})

@@ -16,7 +16,7 @@ import (
 
 func TestCompensationNotice(t *testing.T) {
 	b, ctx := deadQueueOf(t)
-	l := wire.DecodeDead(b.o.Prefix, deliveredTo(b.o.Prefix, wire.EncodeDeath(placed(nil), b.ConsumerQueue("c"), "c", 3, holdfast.Permanent(errors.New("no such order")), deathTime)), deathTime)
+	l := wire.Trust{Prefix: b.o.Prefix}.DecodeDead(deliveredTo(b.o.Prefix, wire.EncodeDeath(placed(nil), b.ConsumerQueue("c"), "c", 3, holdfast.Permanent(errors.New("no such order")), deathTime)), deathTime)
 	gone := l
 	gone.Queue = b.ConsumerQueue("nobody")
 	require.NoError(t, b.PublishCompensated(ctx, gone), "nobody listens, and that is no error")
@@ -55,7 +55,7 @@ func TestCompensationNotice(t *testing.T) {
 
 func TestNoticesThatCannotBe(t *testing.T) {
 	b, ctx := deadQueueOf(t)
-	l := wire.DecodeDead(b.o.Prefix, placed(nil), deathTime)
+	l := wire.Trust{Prefix: b.o.Prefix}.DecodeDead(placed(nil), deathTime)
 	for name, c := range map[string]struct {
 		change func(l *holdfast.DeadLetter)
 		err    error

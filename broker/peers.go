@@ -45,6 +45,10 @@ func (b *Broker) ShowTroubles(troubles func() []wire.Trouble) (hide func()) {
 	return b.board.ShowTroubles(troubles)
 }
 
+// ShowSender lets answers tell that the process only sends for a group, until hide is
+// called.
+func (b *Broker) ShowSender(group string) (hide func()) { return b.board.ShowSender(group) }
+
 // ShowNoTemporal lets answers tell that the process goes without Temporal, until hide
 // is called.
 func (b *Broker) ShowNoTemporal() (hide func()) { return b.board.ShowNoTemporal() }

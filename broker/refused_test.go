@@ -161,7 +161,7 @@ func TestSmallFrames(t *testing.T) {
 	eventually(t, "the dead letter", func() bool { return ready(t, b, b.DeadQueue()) == 1 })
 	stop()
 	d := take(t, b, b.DeadQueue())
-	l := wire.DecodeDead(b.o.Prefix, &d, time.Now())
+	l := wire.Trust{Prefix: b.o.Prefix}.DecodeDead(&d, time.Now())
 	require.Equal(t, []any{"t", 4, holdfast.ClassError}, []any{l.ID, l.Failure.Attempts, l.Failure.Class})
 	require.Contains(t, l.Failure.Reason, "long long")
 	require.Equal(t, ms[0].Headers, l.Message.Headers)

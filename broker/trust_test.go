@@ -110,7 +110,7 @@ func TestForgedDeath(t *testing.T) {
 		"x-death":         []any{amqp.Table{"queue": "holdfast.q.outside", "reason": "expired", "exchange": "holdfast.topics", "routing-keys": []any{"foreign.x"}}},
 		"holdfast-policy": `{"action":"compensate"}`, "holdfast-group": "orders", "holdfast-tx": "x", "holdfast-topic": "order.placed",
 		"holdfast-dead-at": "2026-01-01T00:00:00Z", "holdfast-queue": "holdfast.half.orders", "x-last-death-queue": "holdfast.half.orders", "x-last-death-reason": "expired"}}
-	l := wire.DecodeDead("holdfast", d, time.Now())
+	l := wire.Trust{Prefix: "holdfast"}.DecodeDead(d, time.Now())
 	require.Equal(t, "holdfast.q.outside", l.Queue)
 	require.Equal(t, "outside", l.Failure.Consumer)
 	require.Equal(t, "foreign.x", l.Message.Topic)
@@ -125,7 +125,7 @@ func TestForgedDeath(t *testing.T) {
 	d.Exchange = ""
 	_, handled := wire.DecodeHandled("holdfast", d)
 	require.False(t, handled)
-	require.Contains(t, wire.DecodeDead("holdfast", d, time.Now()).Failure.Reason, "settle that dead letter by hand")
+	require.Contains(t, wire.Trust{Prefix: "holdfast"}.DecodeDead(d, time.Now()).Failure.Reason, "settle that dead letter by hand")
 	_, handled = wire.Trust{Prefix: "holdfast", Rolling: true}.DecodeHandled(d)
 	require.True(t, handled)
 }

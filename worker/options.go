@@ -22,8 +22,8 @@ import (
 // Options configure a [Worker]. The zero value of every field but Group means
 // its documented default.
 type Options struct {
-	// Group is the producer group: the processes that answer check-backs for
-	// each other, because they share a database. Required, unless the process
+	// Group is the producer group: the processes that share a database, and answer
+	// check-backs for each other unless they are SendOnly. Required, unless the process
 	// only consumes.
 	Group string
 	// Temporal is the client to use; the caller closes it, after Run has
@@ -77,7 +77,8 @@ type Options struct {
 	// keeps no half queue, answers no check-back, runs no handler and no step of a saga,
 	// takes no dead letter in and deletes no old row. A process of the group that
 	// does has to run, or what stays undecided waits, as `holdfast doctor` says.
-	// Nothing can be registered; a saga's definition has to be registered there only.
+	// Nothing can be registered but a Checker, which a process has to know if it sends to
+	// the topic: handlers and sagas are with the group's other processes.
 	// In the Traced lane the workflow runs there too, and the local transaction here.
 	SendOnly bool
 	// RollingUpgrade says that processes of an older version still run with this

@@ -39,7 +39,7 @@ func (w *Worker) registered() error {
 		method string
 		n      int
 	}{{"Consume", len(w.consumers)}, {"Participate", len(w.participants)}, {"Saga", len(w.sagas.defs.All())},
-		{"Local", len(w.handlers)}, {"Check", len(w.checkers)}, {"Activity", len(w.activities)},
+		{"Local", len(w.handlers)}, {"Activity", len(w.activities)},
 		{"Compensate", len(w.compensations)}} {
 		if r.n > 0 {
 			what = append(what, r.method)
@@ -70,7 +70,8 @@ func (w *Worker) Local(name string, local Local) {
 }
 
 // Check registers c for the transactions whose first message has the topic: it
-// answers their check-backs instead of the outcome row. Call it before Run.
+// answers their check-backs instead of the outcome row. A process that only sends is not
+// asked, but has to know of it if it sends to the topic. Call it before Run.
 func (w *Worker) Check(topic string, c holdfast.Checker) {
 	if topic == "" || c == nil {
 		w.problem(fmt.Errorf("%w: Check needs a topic and a Checker", holdfast.ErrInvalid))

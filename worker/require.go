@@ -14,11 +14,11 @@ func (o Options) declares() bool { return o.Declare == nil || *o.Declare }
 
 // topology is what this process needs in RabbitMQ.
 func (w *Worker) topology() (x broker.Topology) {
-	if w.o.Temporal != nil {
+	if w.sender {
 		x.Groups = []string{w.o.Group}
-		if len(w.sagas.defs.All()) > 0 {
-			x.Replies = x.Groups
-		}
+	}
+	if len(w.sagas.defs.All()) > 0 {
+		x.Replies = x.Groups
 	}
 	if w.o.RemoteCheck {
 		x.Checks = []string{w.o.Group}

@@ -65,6 +65,7 @@ func testSendOnly(t *testing.T, l lane) {
 	kept := map[string]int{}
 	for _, p := range answers {
 		kept[p.Instance] = len(p.Keepers)
+		require.Equal(t, p.Instance == "sender", p.SendsFor == group, p.Instance)
 	}
 	require.Equal(t, 0, kept["sender"], "%+v", answers)
 	require.Equal(t, 1, kept["keeper"], "%+v", answers)
@@ -139,6 +140,28 @@ func TestSendOnlyIsAlone(t *testing.T) {
 	until(t, "somebody keeps it", func() bool { return !troubled() })
 }
 
+// TestSendOnlyChecker: it knows which topics need no outcome row; another process answers.
+func TestSendOnlyChecker(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	s.consuming(payments(s.effects))
+	committed := func(w *worker.Worker) {
+		w.Check("order.file", holdfast.CheckerFunc(func(context.Context, holdfast.Message) (holdfast.Resolution, error) {
+			return holdfast.Commit, nil
+		}))
+	}
+	o := s.options()
+	o.DB = nil
+	s.runWith(o, committed)
+	sendOnly(&o)
+	w := s.runWith(o, committed)
+	split, err := w.Begin(t.Context(), time.Hour, holdfast.Message{Topic: "order.file", Body: []byte("x")})
+	require.NoError(t, err)
+	_, err = split.Commit(t.Context())
+	require.NoError(t, err)
+	s.oneEffect(split.ID())
+}
+
 // TestSendOnlySaga: it starts and steers sagas whose definition it does not have.
 func TestSendOnlySaga(t *testing.T) {
 	t.Parallel()
@@ -177,12 +200,13 @@ func TestSendOnlyRegistersNothing(t *testing.T) {
 	w, err := worker.New(o)
 	require.NoError(t, err)
 	w.Consume(payments(s.effects))
+	w.Activity("charge", func(context.Context) error { return nil })
 	w.Check("order.placed", holdfast.CheckerFunc(func(context.Context, holdfast.Message) (holdfast.Resolution, error) {
 		return holdfast.Commit, nil
 	}))
 	err = w.Run(t.Context())
 	require.ErrorIs(t, err, holdfast.ErrInvalid)
-	require.ErrorContains(t, err, "SendOnly excludes Consume, Check: register that")
+	require.ErrorContains(t, err, "SendOnly excludes Consume, Activity: register that")
 
 	for name, change := range map[string]func(*worker.Options){
 		"no lane":      func(o *worker.Options) { o.Temporal, o.Lane = nil, holdfast.Traced },

@@ -37,6 +37,9 @@ type temporalWorkers []sdkworker.Worker
 // startTemporal starts the workers of this process's own task queue and, unless it only
 // sends, of the group's and of the dead letters'.
 func (w *Worker) startTemporal(replies *sagareplies.Replies, fatal func(error)) (temporalWorkers, error) {
+	if w.o.Tuning.WorkflowCache > 0 { // the first worker that is made fixes it
+		sdkworker.SetStickyWorkflowCacheSize(w.o.Tuning.WorkflowCache)
+	}
 	steps := w.steps()
 	ofTransactions := &activities.Transactions{Halves: steps, Publish: steps,
 		Ops: steps, Locals: steps, Truth: steps, Alerts: w.observer, Patience: w.patience, Databases: steps}
@@ -70,9 +73,6 @@ func (w *Worker) startTemporal(replies *sagareplies.Replies, fatal func(error)) 
 func (w *Worker) groupWorker(options sdkworker.Options, replies *sagareplies.Replies,
 	ofTransactions *activities.Transactions, ofDead *activities.DeadLetters) sdkworker.Worker {
 	ofSagas := &activities.Sagas{Runner: w.sagaRunner(replies), Alerts: w.observer, StepNames: w.stepNames}
-	if w.o.Tuning.WorkflowCache > 0 {
-		sdkworker.SetStickyWorkflowCacheSize(w.o.Tuning.WorkflowCache)
-	}
 	group := sdkworker.New(w.o.Temporal, workflows.TaskQueue(w.o.Prefix, w.o.Group), options)
 	group.RegisterWorkflowWithOptions(transactions.Transaction, workflow.RegisterOptions{Name: transactions.Name})
 	group.RegisterWorkflowWithOptions(transactions.Recovery, workflow.RegisterOptions{Name: transactions.RecoveryName})

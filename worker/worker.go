@@ -162,6 +162,9 @@ func (w *Worker) run(ctx context.Context) error {
 	if w.o.Temporal == nil {
 		defer w.broker.ShowNoTemporal()()
 	}
+	if w.o.SendOnly {
+		defer w.broker.ShowSender(w.o.Group)()
+	}
 
 	group, running := errgroup.WithContext(ctx)
 	var drainUntil atomic.Pointer[time.Time]
@@ -414,18 +417,21 @@ func (w *Worker) prepareTemporal(ctx context.Context) error {
 func (w *Worker) retry(ctx context.Context, part string, do func() error) error {
 	pause := backoff.NewExponentialBackOff()
 	pause.MaxInterval = 2 * time.Second
-	var last error    // of a try that was not cut off, if there was one
-	doubtful := false // the last try was refused without a word
+	var last error // of a try that was not cut off, if there was one
+	silent := 0    // refusals without a word, in a row
 	_, err := backoff.Retry(ctx, func() (struct{}, error) {
 		err := do()
 		if last == nil || ctx.Err() == nil {
 			last = err
 		}
-		if err != nil && lasting(err) && (doubtful || !unsaid(err)) {
-			return struct{}{}, backoff.Permanent(err)
+		if err == nil || !lasting(err) {
+			silent = 0
+			return struct{}{}, err
 		}
-		doubtful = unsaid(err)
-		return struct{}{}, err
+		if silent++; unsaid(err) && silent < silentRefusals {
+			return struct{}{}, err
+		}
+		return struct{}{}, backoff.Permanent(err)
 	}, backoff.WithBackOff(pause), backoff.WithMaxElapsedTime(0), backoff.WithNotify(func(err error, next time.Duration) {
 		w.o.Logger.Warn("not reached yet", "part", part, "error", err, "next", next)
 	}))
@@ -440,6 +446,9 @@ func lasting(err error) bool {
 	var unavailable *holdfast.UnavailableError
 	return !errors.As(err, &unavailable) || refused(err)
 }
+
+// silentRefusals are as many refusals without a word as are believed.
+const silentRefusals = 3
 
 // unsaid reports whether a refusal may be none: RabbitMQ refuses credentials by closing the
 // connection without a word, and a RabbitMQ that goes down does the same.

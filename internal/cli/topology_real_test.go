@@ -81,6 +81,10 @@ func TestDeclareNothing(t *testing.T) {
 	require.ErrorAs(t, err, &missing)
 	require.Greater(t, len(missing.What), 20)
 
+	express, e := worker.New(worker.Options{Group: "g", Lane: holdfast.Express, AMQPURL: as, DB: db, Prefix: prefix, Declare: new(false)})
+	require.NoError(t, e)
+	require.ErrorContains(t, express.Run(ctx), prefix+".half.g", "it needs no Temporal for that")
+
 	_, command, ok := strings.Cut(err.Error(), ", as: holdfast ")
 	require.True(t, ok, err)
 	args := shellWords(command)

@@ -4,6 +4,7 @@ package exampletest
 import (
 	"context"
 	"fmt"
+	"slices"
 	"testing"
 )
 
@@ -31,7 +32,7 @@ func (*T) Fatalf(format string, args ...any) { panic(fmt.Sprintf(format, args...
 
 // End is the test's end.
 func (t *T) End() {
-	for _, f := range t.cleanups {
+	for _, f := range slices.Backward(t.cleanups) {
 		f()
 	}
 }

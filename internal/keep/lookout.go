@@ -15,8 +15,8 @@ const (
 	// queues.
 	lookEvery = 15 * time.Second
 	// grace is how long nobody may keep them before people are told: while the group's
-	// processes are deployed.
-	grace = time.Minute
+	// processes are deployed, and look for further half queues once a minute.
+	grace = 2 * time.Minute
 )
 
 // unkept is what a process that only sends knows of half queues that nobody keeps. The

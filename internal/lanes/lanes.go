@@ -237,5 +237,5 @@ func (l *Lanes) Bounded(ctx context.Context) (context.Context, context.CancelFun
 		return context.WithCancel(ctx)
 	}
 	return context.WithTimeoutCause(ctx, l.SendTimeout,
-		fmt.Errorf("the send timeout of %v passed: %w", l.SendTimeout, context.DeadlineExceeded))
+		fmt.Errorf("Options.Timeouts.Send (%v) passed: %w", l.SendTimeout, context.DeadlineExceeded))
 }

@@ -67,7 +67,7 @@ func (l *Lanes) Begin(ctx context.Context, checkAfter time.Duration, ms []holdfa
 
 // awaitStored waits until the half message is stored.
 func (s *Split) awaitStored(ctx context.Context, p *Pending) error {
-	timer := time.NewTimer(watchAfter)
+	timer := time.NewTimer(s.l.watchAfter())
 	defer timer.Stop()
 	select {
 	case <-p.stored:

@@ -21,6 +21,14 @@ import (
 // steps begins to watch the workflow.
 const watchAfter = time.Second
 
+// watchAfter is the wait before the workflow is watched: none where it runs elsewhere.
+func (l *Lanes) watchAfter() time.Duration {
+	if l.SendOnly {
+		return 0
+	}
+	return watchAfter
+}
+
 // transact starts the workflow of tx and waits for its answer.
 func (l *Lanes) transact(ctx context.Context, tx activities.Tx, ms []holdfast.Message,
 	local Local) (holdfast.Receipt, error) {
@@ -97,11 +105,7 @@ func (l *Lanes) StartTransaction(ctx context.Context, tx activities.Tx, firstChe
 // ran in another process, the workflow's result.
 func (l *Lanes) await(ctx context.Context, p *Pending, run client.WorkflowRun,
 	receipt holdfast.Receipt) (holdfast.Receipt, error) {
-	after := watchAfter
-	if l.SendOnly { // the workflow runs elsewhere
-		after = 0
-	}
-	timer := time.NewTimer(after)
+	timer := time.NewTimer(l.watchAfter())
 	defer timer.Stop()
 	remote, late := p.remote, timer.C
 	for {

@@ -102,7 +102,9 @@ func (h *Handles) Start(ctx context.Context, name string,
 	in := sagas.Input{ID: id, Group: h.o.Group, Prefix: h.o.Prefix,
 		Name: name, Key: key, Plan: plan, Version: version, Data: data,
 		Tokens: h.o.Tokens, StepNames: plan != nil && h.o.StepNames(*plan), Database: h.o.Database()}
-	end = h.ends.expect(id) // before it can complete
+	if plan != nil { // else it ends elsewhere
+		end = h.ends.expect(id) // before it can complete
+	}
 	id, _, err = sagas.Start(ctx, h.o.Temporal,
 		sagas.StartConfig{Prefix: h.o.Prefix, Fresh: fresh, TaskTimeout: h.o.TaskTimeout}, in)
 	var already *serviceerror.WorkflowExecutionAlreadyStarted
@@ -110,7 +112,9 @@ func (h *Handles) Start(ctx context.Context, name string,
 		h.o.Metrics.SagaStarted(name)
 		return id, end, nil
 	}
-	h.ends.forget(end) // it may have completed before
+	if end != nil {
+		h.ends.forget(end) // it may have completed before
+	}
 	switch {
 	case err == nil:
 		h.o.Metrics.SagaStarted(name)

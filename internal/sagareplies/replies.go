@@ -123,7 +123,7 @@ func (c *Consumer) Failed() error {
 }
 
 // reply passes a reply on to the step that waits for it here, or to the saga's
-// workflor. nil: nothing is left to do with it.
+// workflow. nil: nothing is left to do with it.
 func (r *Replies) reply(ctx context.Context, got broker.SagaReply) error {
 	if r.o.Waiters.Give(got) {
 		return nil

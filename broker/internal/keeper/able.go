@@ -36,8 +36,8 @@ func (c *keeperCore) retry(at time.Time) {
 		if held.state != halfHeld || held.tries == 0 {
 			continue
 		}
-		if held.tries = 1; at.Before(held.after) {
-			held.after = at
+		if held.tries = 1; at.Before(held.notBefore) {
+			held.notBefore = at
 		}
 	}
 }

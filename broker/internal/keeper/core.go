@@ -52,9 +52,10 @@ type heldHalf struct {
 	tags   []uint64       // of the record and its duplicates
 	size   int
 	since  time.Time // when this Keeper first saw it
-	after  time.Time // not to be handed over before; while it is recalled, forgotten then
-	tries  int
-	state  halfState
+	// notBefore is when it may be handed over; while it is recalled, when it is forgotten.
+	notBefore time.Time
+	tries     int
+	state     halfState
 }
 
 type halfState int
@@ -123,9 +124,9 @@ func (c *keeperCore) onHalf(a halfArrival, now time.Time) (e keeperEffects) {
 		if back.tries > 0 {
 			c.failed++
 		}
-		back.state, back.tags, back.after = halfHeld, []uint64{tag}, now
+		back.state, back.tags, back.notBefore = halfHeld, []uint64{tag}, now
 		if back.tries == 0 {
-			back.after = back.since.Add(c.limits.checkAfter)
+			back.notBefore = back.since.Add(c.limits.checkAfter)
 		}
 		back.record, back.size = a.record, a.size
 		c.bytes += a.size
@@ -133,7 +134,7 @@ func (c *keeperCore) onHalf(a halfArrival, now time.Time) (e keeperEffects) {
 		return e
 	}
 	held := &heldHalf{tx: tx, lane: a.lane, tags: []uint64{tag}, size: a.size, since: now,
-		after: now.Add(c.limits.checkAfter)}
+		notBefore: now.Add(c.limits.checkAfter)}
 	if c.roomToKeep(a.size) {
 		held.record = a.record
 		c.bytes += a.size
@@ -163,7 +164,7 @@ func (c *keeperCore) recall(e *keeperEffects, held *heldHalf, now time.Time) {
 	c.recalling += held.size
 	c.tags -= len(held.tags)
 	e.recalls = append(e.recalls, held.tags...)
-	held.state, held.tags, held.after = halfRecalled, nil, now.Add(c.limits.recallAfter)
+	held.state, held.tags, held.notBefore = halfRecalled, nil, now.Add(c.limits.recallAfter)
 }
 
 // endRecall says that a recalled half came again, or is not waited for any more.

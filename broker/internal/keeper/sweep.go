@@ -28,7 +28,7 @@ func (c *keeperCore) onHandedOver(sweep []*heldHalf, errs []error, now time.Time
 		if held.tries++; held.tries == 1 {
 			c.failed++
 		}
-		held.after = now.Add(pause)
+		held.notBefore = now.Add(pause)
 		if !c.roomToKeep(0) {
 			c.drop(held)
 		}
@@ -52,7 +52,7 @@ func (c *keeperCore) due(now time.Time) (e keeperEffects) {
 		c.endOp(&e, op)
 	}
 	for _, held := range c.recalled {
-		if !now.Before(held.after) { // somebody else has taken it out of the queue
+		if !now.Before(held.notBefore) { // somebody else has taken it out of the queue
 			c.endRecall(held)
 		}
 	}
@@ -90,11 +90,11 @@ func (c *keeperCore) sweep(e *keeperEffects, now time.Time) []*heldHalf {
 		if held.state != halfHeld {
 			continue
 		}
-		due := now
+		by := now
 		if len(out) > 0 {
-			due = now.Add(c.limits.join)
+			by = now.Add(c.limits.join)
 		}
-		if due.Before(held.after) && (held.tries > 0 || !c.nearlyFull()) {
+		if by.Before(held.notBefore) && (held.tries > 0 || !c.nearlyFull()) {
 			if c.failed == 0 {
 				break // the rest is younger
 			}
@@ -138,7 +138,7 @@ func (c *keeperCore) next() time.Time {
 		}
 	}
 	for _, held := range c.recalled {
-		earlier(held.after)
+		earlier(held.notBefore)
 	}
 	if c.sweeping >= c.limits.sweeps {
 		return at
@@ -147,7 +147,7 @@ func (c *keeperCore) next() time.Time {
 		if held.state != halfHeld || held.record == nil && !c.roomToRecall(held.size) {
 			continue
 		}
-		earlier(held.after)
+		earlier(held.notBefore)
 		if c.failed == 0 {
 			break // the rest is younger
 		}

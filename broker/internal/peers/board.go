@@ -101,6 +101,12 @@ func (s *Board) ShowTroubles(troubles func() []wire.Trouble) (hide func()) {
 	})
 }
 
+// ShowSender lets answers tell that the process only sends for a group, until hide is
+// called.
+func (s *Board) ShowSender(group string) (hide func()) {
+	return s.show(func(p *wire.ProcessStatus, _ wire.StatusRequest) { p.SendsFor = group })
+}
+
 // ShowNoTemporal lets answers tell that the process goes without Temporal, until hide
 // is called.
 func (s *Board) ShowNoTemporal() (hide func()) {

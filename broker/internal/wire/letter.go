@@ -20,10 +20,6 @@ import (
 // DecodeDead reads whatever is in the queue of dead letters; there is nothing
 // that it does not make a dead letter of. now is the time of its death where it
 // does not say.
-func DecodeDead(prefix string, d *amqp.Delivery, now time.Time) holdfast.DeadLetter {
-	return Trust{Prefix: prefix}.DecodeDead(d, now)
-}
-
 func (t Trust) DecodeDead(raw *amqp.Delivery, now time.Time) holdfast.DeadLetter {
 	prefix, from := t.Prefix, t.Origin(raw)
 	d := new(amqp.Delivery)

@@ -54,10 +54,14 @@ type ProcessStatus struct {
 	Full    []FullQueue     `json:"full,omitempty"`
 	// NoTemporal says that the process goes without Temporal, on purpose.
 	NoTemporal bool `json:"no_temporal,omitempty"`
+	// SendsFor is the producer group for which the process only sends; empty: it does not
+	// only send.
+	SendsFor string `json:"sends_for,omitempty"`
 }
 
 // Groups are the producer groups of the process, as far as it says.
 func (p ProcessStatus) Groups() (names []string) {
+	names = append(names, p.SendsFor)
 	for _, k := range p.Keepers {
 		names = append(names, k.Group)
 	}

@@ -11,12 +11,13 @@ import (
 	"github.com/holdfastmq/holdfast/broker"
 )
 
-// GroupAnswers reports whether a process of a group is among those that answered.
+// GroupAnswers reports whether a process that does a group's work is among those that
+// answered.
 func GroupAnswers(answers []broker.ProcessStatus, group string) bool {
 	return slices.ContainsFunc(answers, func(p broker.ProcessStatus) bool {
-		return slices.ContainsFunc(p.Keepers, func(k broker.KeeperStatus) bool { return k.Group == group }) ||
+		return p.SendsFor != group && (slices.ContainsFunc(p.Keepers, func(k broker.KeeperStatus) bool { return k.Group == group }) ||
 			slices.ContainsFunc(p.Sagas, func(d broker.SagaDefinition) bool { return d.Group == group }) ||
-			slices.ContainsFunc(p.Databases, func(d broker.DatabaseStatus) bool { return d.Group == group })
+			slices.ContainsFunc(p.Databases, func(d broker.DatabaseStatus) bool { return d.Group == group }))
 	})
 }
 

@@ -29,7 +29,8 @@ func TestWhoIsHeardOf(t *testing.T) {
 	keeps := broker.ProcessStatus{Keepers: []broker.KeeperStatus{{Group: "a"}}, Sagas: []broker.SagaDefinition{{Group: "b"}}, Databases: []broker.DatabaseStatus{{Group: "c"}},
 		Remembers: []broker.Bound{{Name: "gone", Age: time.Hour}, {Name: "order.placed"}}}
 	again := broker.ProcessStatus{Remembers: []broker.Bound{{Name: "gone", Age: time.Minute}}}
-	answers := []broker.ProcessStatus{keeps, again, {Consumers: []broker.ConsumerStatus{{Name: "order.placed", Topics: []string{"order.placed"}}}}}
+	sends := broker.ProcessStatus{SendsFor: "d", Databases: []broker.DatabaseStatus{{Group: "d"}}}
+	answers := []broker.ProcessStatus{keeps, again, sends, {Consumers: []broker.ConsumerStatus{{Name: "order.placed", Topics: []string{"order.placed"}}}}}
 	for group, want := range map[string]bool{"a": true, "b": true, "c": true, "d": false} {
 		require.Equal(t, want, GroupAnswers(answers, group), group)
 	}
