@@ -15,9 +15,7 @@ import (
 // answered.
 func GroupAnswers(answers []broker.ProcessStatus, group string) bool {
 	return slices.ContainsFunc(answers, func(p broker.ProcessStatus) bool {
-		return p.SendsFor != group && (slices.ContainsFunc(p.Keepers, func(k broker.KeeperStatus) bool { return k.Group == group }) ||
-			slices.ContainsFunc(p.Sagas, func(d broker.SagaDefinition) bool { return d.Group == group }) ||
-			slices.ContainsFunc(p.Databases, func(d broker.DatabaseStatus) bool { return d.Group == group }))
+		return p.SendsFor != group && p.HasGroup(group)
 	})
 }
 
