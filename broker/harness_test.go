@@ -23,11 +23,11 @@ import (
 
 // patience is how long tests wait for what must happen. It says nothing about
 // how fast it is.
-const patience = 3 * time.Minute
+const patience = 10 * time.Minute
 
 func testContext(t testing.TB) context.Context {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	t.Cleanup(cancel)
 	return ctx
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -161,8 +162,7 @@ func TestDeadlineWhileDown(t *testing.T) {
 	eventually(t, "the loss is noticed", func() bool {
 		err := b.PublishHalf(context.Background(), half("a", "g")) // no deadline of its own
 		require.ErrorIs(t, err, context.DeadlineExceeded)
-		require.ErrorContains(t, err, "disconnected from RabbitMQ")
-		return errors.Is(err, link.ErrNotSent)
+		return errors.Is(err, link.ErrNotSent) && strings.Contains(err.Error(), "disconnected from RabbitMQ")
 	})
 	cancelled, cancel := context.WithCancel(ctx)
 	cancel()

@@ -110,7 +110,7 @@ func TestReplyIsChecked(t *testing.T) {
 func TestReplyToStuckQueue(t *testing.T) {
 	b := replying(t, "asks", "")
 	require.NoError(t, b.topo.DeclareReplies(testContext(t), "g"))
-	b.c.PublishTimeout = 2 * time.Second
+	b.c.PublishTimeout = 10 * time.Second
 	call := aCall(b)
 	rawChannel(t, b, func(ch *amqp.Channel) { // it refuses each
 		_, err := ch.QueueDeclare(call.ReplyTo, false, false, false, false, amqp.Table{"x-max-length": int32(0), "x-overflow": "reject-publish"})

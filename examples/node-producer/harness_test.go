@@ -135,7 +135,7 @@ func newSite(t *testing.T) *site {
 // keep runs the worker of the group, which also consumes what its processes send.
 func (s *site) keep() {
 	s.t.Helper()
-	s.run(worker.Options{Group: group, RemoteCheck: true, CheckAfter: time.Second,
+	s.run(worker.Options{Group: group, RemoteCheck: true, CheckAfter: 5 * time.Second,
 		CheckBack: transactions.Schedule{Delays: []time.Duration{200 * time.Millisecond}, MaxChecks: 1_000_000}}, func(w *worker.Worker) {
 		w.Consume(worker.Consumer{Name: "books", Topics: []string{"order.#"}, HandleAtLeastOnce: func(_ context.Context, m holdfast.Message) error {
 			s.mu.Lock()
