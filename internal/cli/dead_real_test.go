@@ -324,7 +324,7 @@ func TestShowADeadLetter(t *testing.T) {
 	})
 	g.bury(l, other)
 	g.set(l.ID, "sold out again")
-	r := g.holdfast("redeliver", "dead/payments/"+l.ID, "--reason", "try it")
+	r := g.holdfast("redeliver", "dead/payments/"+l.ID, "--reason", "try it", "--wait", "2m")
 	require.Equal(t, frame.ExitError, r.status)
 	require.Contains(t, r.err, "failed again: sold out again; ")
 
@@ -392,12 +392,12 @@ func TestRedeliverOneDeadLetter(t *testing.T) {
 	g.set(lost.ID, gone)
 	id := func(l holdfast.DeadLetter) string { return workflows.DeadLetterID(g.prefix, l) }
 
-	o, r := g.one("redeliver", id(good))
+	o, r := g.one("redeliver", id(good), "--wait", "2m")
 	require.Equal(t, actions.Outcome{ID: good.ID, Consumer: "payments", WorkflowID: id(good), Outcome: actions.Handled, State: "handled", Redelivery: 1}, o)
 	require.Equal(t, frame.ExitOK, r.status)
 	o, r = g.one("redeliver", id(good))
 	require.Equal(t, []any{actions.Settled, "handled", frame.ExitError}, []any{o.Outcome, o.Detail, r.status})
-	o, r = g.one("redeliver", id(dying))
+	o, r = g.one("redeliver", id(dying), "--wait", "2m")
 	require.Equal(t, []any{actions.FailedAgain, "sold out again", frame.ExitError}, []any{o.Outcome, o.Detail, r.status})
 	o, r = g.one("redeliver", id(lost))
 	require.Equal(t, []any{actions.Refused, frame.ExitError}, []any{o.Outcome, r.status})
@@ -428,7 +428,7 @@ func TestRedeliverEdited(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "body")
 	edit := func(id, body string) result {
 		require.NoError(t, os.WriteFile(file, []byte(body), 0o600))
-		return g.holdfast("redeliver", "dead/payments/"+id, "--reason", "x", "--edit", file)
+		return g.holdfast("redeliver", "dead/payments/"+id, "--reason", "x", "--edit", file, "--wait", "2m")
 	}
 	require.Contains(t, edit(yes.ID, `{"n":`).err, "no JSON")
 	require.Contains(t, edit(yes.ID, `{"n":1}`).err, "as it was")
@@ -605,12 +605,12 @@ func TestLostDeadLettersAreTakenUp(t *testing.T) {
 	require.Equal(t, "parked", d.State)
 	require.Contains(t, d.Status.Reason, "its workflow was terminated, and started again by ann: test; redelivery 1 was not answered")
 	g.set(one.ID, handled)
-	o, _ = g.one("redeliver", id(one))
+	o, _ = g.one("redeliver", id(one), "--wait", "2m")
 	require.Equal(t, []any{actions.Handled, 2}, []any{o.Outcome, o.Redelivery}, "no number is used twice")
 
 	g.list(count(1), "--state", "terminated")
 	var all []actions.Outcome
-	r = g.decode(&all, "redeliver", "--state", "terminated", "--yes", "--reason", "x")
+	r = g.decode(&all, "redeliver", "--state", "terminated", "--yes", "--reason", "x", "--wait", "2m")
 	require.Equal(t, frame.ExitOK, r.status, r.err)
 	require.Equal(t, []any{two.ID, actions.Handled}, []any{all[0].ID, all[0].Outcome})
 	require.Contains(t, all[0].Detail, "was terminated, and was started again")
@@ -622,7 +622,7 @@ func TestNobodyServesDeadLetters(t *testing.T) {
 	l := g.ghost("1", nil)
 	g.bury(l)
 	g.stop()
-	r := g.holdfast("redeliver", "dead/payments/"+l.ID, "--reason", "x", "--timeout", "10s")
+	r := g.holdfast("redeliver", "dead/payments/"+l.ID, "--reason", "x", "--timeout", "30s")
 	require.Equal(t, frame.ExitError, r.status)
 	require.Regexp(t, "unknown: no answer in time; |no worker serves", r.err)
 	require.NotContains(t, r.out, "redelivered")

@@ -316,7 +316,7 @@ func TestOperatorIsRefusedAndUnanswered(t *testing.T) {
 
 	parked := s.park("P-4")
 	s.stop()
-	r = s.holdfast("tx", "commit", parked, "--group", s.group, "--reason", "x", "--timeout", "10s")
+	r = s.holdfast("tx", "commit", parked, "--group", s.group, "--reason", "x", "--timeout", "30s")
 	require.Equal(t, frame.ExitError, r.status)
 	require.Regexp(t, "no answer in time|no worker of group .* runs", r.err)
 }
@@ -343,7 +343,7 @@ func TestStartOnARealStack(t *testing.T) {
 	r = runWith(t, s.env, `{"from":"stdin"}`, append(start, "--body-file", "-")...)
 	require.Equal(t, frame.ExitOK, r.status, r.err)
 
-	r = s.holdfast("tx", "start", "--group", s.group+".none", "--handler", "place", "--topic", "order.placed", "--timeout", "5s")
+	r = s.holdfast("tx", "start", "--group", s.group+".none", "--handler", "place", "--topic", "order.placed", "--timeout", "20s")
 	require.Equal(t, frame.ExitError, r.status)
 	require.Contains(t, r.err, "no worker of group "+s.group+".none answers; it runs as soon as")
 }

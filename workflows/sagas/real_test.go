@@ -481,7 +481,7 @@ func (x *theatre) save(name string) {
 func TestRealSagaTimesOut(t *testing.T) {
 	t.Parallel()
 	slow, bad := localStep("slow"), localStep("bad")
-	slow.Timeout, slow.Retry = time.Second, core.Retry{First: 1}
+	slow.Timeout, slow.Retry = 10*time.Second, core.Retry{First: 1}
 	bad.Retry = core.Retry{Attempts: 3, First: 1}
 	x := realSaga(t, slow, bad)
 	x.hang = func(ctx context.Context, call string, n int) {
