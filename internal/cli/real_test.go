@@ -109,6 +109,26 @@ func (s *shop) holdfast(args ...string) result {
 	return runProgram(s.t, s.env, args...)
 }
 
+// answered runs the program until its result is as it should be: it gives processes a
+// second to answer, which is too short on a slow machine.
+func (s *shop) answered(ready func(result) bool, args ...string) (r result) {
+	s.t.Helper()
+	s.eventually(func() bool {
+		r = s.holdfast(args...)
+		return ready(r)
+	}, func() string { return fmt.Sprint(args, r) })
+	return r
+}
+
+// prints is a result with this part in its output, complains one with it in its errors.
+func prints(part string) func(result) bool {
+	return func(r result) bool { return strings.Contains(r.out, part) }
+}
+
+func complains(part string) func(result) bool {
+	return func(r result) bool { return strings.Contains(r.err, part) }
+}
+
 // decode runs the program with --json.
 func (s *shop) decode(v any, args ...string) {
 	s.t.Helper()

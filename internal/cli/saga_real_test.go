@@ -518,24 +518,23 @@ func TestTheProcessesAreAskedForASaga(t *testing.T) {
 	require.NoError(t, err)
 	q.answer(broker.ProcessStatus{V: 1, Instance: "a", Sagas: []broker.SagaDefinition{{Group: "orders", Name: "errand", Version: 3, Plan: plan},
 		{Group: "orders", Name: "twice", Version: 1}, {Group: "shop", Name: "twice", Version: 1}}})
-	r := q.holdfast("saga", "diagram", "errand")
-	require.Equal(t, frame.ExitOK, r.status, r.err)
+	ok := func(r result) bool { return r.status == frame.ExitOK }
+	r := q.answered(ok, "saga", "diagram", "errand")
 	require.Contains(t, r.out, `completed(["completed"])`)
 	require.Empty(t, r.err)
-	r = q.holdfast("saga", "diagram", "errand", "--version", "2")
-	require.Contains(t, r.err, "no running process has version 2 of saga errand: there is version 3 in group orders")
+	q.answered(complains("no running process has version 2 of saga errand: there is version 3 in group orders"),
+		"saga", "diagram", "errand", "--version", "2")
 
 	var got sagas.Started
-	q.decode(&got, "saga", "start", "errand", "--data", "{}")
+	r = q.answered(ok, "saga", "start", "errand", "--data", "{}", "--json")
+	require.NoError(t, json.Unmarshal([]byte(r.out), &got), r.out)
 	q.t.Cleanup(func() {
 		_ = q.c.TerminateWorkflow(context.WithoutCancel(t.Context()), got.ID, "", "the test has ended")
 	})
 	require.Equal(t, []string{"orders", got.Key}, []string{got.Group, strings.TrimPrefix(got.ID, workflows.SagaID(q.prefix, "orders", "errand", ""))})
-	r = q.holdfast("saga", "start", "twice", "--data", "{}")
+	r = q.answered(complains("saga twice is in 2 groups: orders, shop; say which with --group"), "saga", "start", "twice", "--data", "{}")
 	require.Equal(t, frame.ExitError, r.status)
-	require.Contains(t, r.err, "saga twice is in 2 groups: orders, shop; say which with --group")
-	r = q.holdfast("saga", "start", "nope", "--data", "{}")
-	require.Contains(t, r.err, "no running process has a saga nope")
+	q.answered(complains("no running process has a saga nope"), "saga", "start", "nope", "--data", "{}")
 	r = q.holdfast("saga", "pause", got.ID, "--reason", "x", "--operator", "ann")
 	require.Contains(t, r.err, "not sent: no worker of group orders runs; start a process of the group")
 }

@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -127,7 +128,8 @@ func TestDoctorFindsWhatNobodyRuns(t *testing.T) {
 
 	by := g.find(func(by map[string]doctor.Finding) bool {
 		return by["Waiting a consumer bound to nobody.hears"].Level == text.LevelProblem && strings.HasPrefix(by["Waiting participant stock.reserve"].Detail, "2 sagas waiting, the oldest for ") &&
-			by["Waiting participant mail.send"].Level == text.LevelProblem && by["RabbitMQ consumer audit"].Level == text.LevelProblem
+			by["Waiting participant mail.send"].Level == text.LevelProblem && strings.Contains(by["Waiting participant mail.send"].Detail, "1 saga waiting") &&
+			by["RabbitMQ consumer audit"].Level == text.LevelProblem
 	})
 	stock, sent, audit := by["Waiting participant stock.reserve"], by["Waiting participant mail.send"], by["RabbitMQ consumer audit"]
 	require.Equal(t, text.LevelProblem, stock.Level)
@@ -140,36 +142,49 @@ func TestDoctorFindsWhatNobodyRuns(t *testing.T) {
 	require.Contains(t, by["Waiting a consumer bound to nobody.hears"].Remedy, "they go on by themselves then")
 	require.NotContains(t, by, "Waiting a process of group town")
 
-	var list struct {
+	type waiting struct {
 		Waiting []*waits.Wait
 		Unknown []string
 	}
-	g.decode(&list, "waiting")
-	listed := map[string]*waits.Wait{}
-	for _, w := range list.Waiting {
-		listed[w.For] = w
-	}
-	require.Empty(t, list.Unknown)
+	var list waiting
+	var listed map[string]*waits.Wait
+	g.eventually(func() bool {
+		list, listed = waiting{}, map[string]*waits.Wait{}
+		g.decode(&list, "waiting")
+		for _, w := range list.Waiting {
+			listed[w.For] = w
+		}
+		there := func(what string, n int) bool { return listed[what] != nil && listed[what].Count == n }
+		return len(list.Unknown) == 0 && there("participant stock.reserve", 2) && !listed["participant stock.reserve"].Next.IsZero() &&
+			there("a consumer bound to nobody.hears", 1) && there("a process of consumer audit", 1)
+	}, func() string { return fmt.Sprint(list.Unknown, listed) })
 	require.Equal(t, 2, listed["participant stock.reserve"].Count)
 	require.True(t, listed["participant stock.reserve"].Missing)
 	require.NotZero(t, listed["participant stock.reserve"].Next)
 	require.Equal(t, 1, listed["a consumer bound to nobody.hears"].Count)
 	require.Equal(t, 1, listed["a process of consumer audit"].Count)
-	g.decode(&list, "waiting", "--kind", waits.WaitConsumer)
-	require.NotEmpty(t, list.Waiting)
+	g.eventually(func() bool {
+		list = waiting{}
+		g.decode(&list, "waiting", "--kind", waits.WaitConsumer)
+		return len(list.Waiting) > 0
+	}, func() string { return "no consumer is waited for" })
 	require.False(t, slices.ContainsFunc(list.Waiting, func(w *waits.Wait) bool { return w.Kind != waits.WaitConsumer }))
-	require.Contains(t, g.holdfast("waiting").out, "participant stock.reserve (missing)")
+	g.answered(prints("participant stock.reserve (missing)"), "waiting")
+
+	// It is harmless while it is not there.
+	require.Equal(t, frame.ExitUsage, g.holdfast("retry-now").status, "it is signed")
+	both := regexp.MustCompile(`(?m)^2 +participant stock.reserve$`)
+	listsBoth := func(r result) bool { return both.MatchString(r.out) }
+	r := g.answered(listsBoth, "retry-now", "--for", "stock.reserve", "--dry-run")
+	require.Contains(t, r.out, "Nothing was done.")
+	g.answered(listsBoth, "retry-now", "--for", "stock.reserve", "--reason", "it may run")
 
 	// It is there: nobody waits until the sagas ask again by themselves.
 	g.neighbour(worker.Options{}, func(w *worker.Worker) {
 		w.Participate(worker.Participant{Topic: "stock.reserve", Do: nothing})
 	})
-	require.Equal(t, frame.ExitUsage, g.holdfast("retry-now").status, "it is signed")
-	r := g.holdfast("retry-now", "--for", "stock.reserve", "--dry-run")
-	require.Regexp(t, `(?m)^2 +participant stock.reserve$`, r.out, r.err)
-	require.Contains(t, r.out, "Nothing was done.")
-	r = g.holdfast("retry-now", "--for", "stock.reserve", "--reason", "it runs")
-	require.Regexp(t, `(?m)^2 +participant stock.reserve$`, r.out, r.err)
+	r = g.holdfast("retry-now", "--for", "stock.reserve", "--reason", "it runs") // how many still wait depends on the machine
+	require.Equal(t, frame.ExitOK, r.status, r.err)
 	g.eventually(func() bool {
 		return strings.Count(g.holdfast("saga", "list", "--name", "stocked", "--state", "completed").out, "stocked") == 2
 	}, func() string { return g.holdfast("saga", "list").out })
