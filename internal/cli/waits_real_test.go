@@ -40,6 +40,7 @@ func calling(name, topic string) saga.Saga[outing] {
 type town struct {
 	*shop
 	db *gorm.DB
+	at string // its prefix
 }
 
 func newTown(t *testing.T) *town {
@@ -55,10 +56,10 @@ func newTown(t *testing.T) *town {
 		require.NoError(t, pool.Close())
 	})
 	require.NoError(t, barrier.Migrate(t.Context(), db))
-	return &town{shop: sh, db: db}
+	return &town{shop: sh, db: db, at: prefix}
 }
 
-func (g *town) prefix() string { return strings.TrimPrefix(g.env[1], "HOLDFAST_PREFIX=") }
+func (g *town) prefix() string { return g.at }
 
 func (g *town) queue(name string) string { return g.prefix() + ".q." + name }
 
