@@ -83,17 +83,7 @@ func testSendOnlyDies(t *testing.T, l lane) {
 	o := l.options(s.options())
 	sendOnly(&o)
 	w := s.run(o)
-	var committed *worker.Split
-	until(t, "one is committed before it is checked back", func() bool {
-		var err error
-		committed, err = w.Begin(t.Context(), 0, order(newID()))
-		require.NoError(t, err)
-		err = s.commitOrder(committed)
-		if err != nil {
-			require.ErrorIs(t, err, holdfast.ErrAlreadyResolved)
-		}
-		return err == nil
-	})
+	committed := s.committedSplit(w, 0)
 	open, err := w.Begin(t.Context(), 0, order(newID()))
 	require.NoError(t, err)
 	w.stop()
