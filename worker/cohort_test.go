@@ -156,7 +156,9 @@ func TestClosuresThatEndTheirGoroutine(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
 	s.consuming(payments(s.effects))
-	w := s.runWith(hurried(s.options()), (*worker.Worker).BePatient)
+	o := hurried(s.options())
+	o.CheckAfter = 10 * time.Second // longer than the local transactions take
+	w := s.runWith(o, (*worker.Worker).BePatient)
 	got := s.together(w, 8, func(i int) (context.Context, holdfast.Message, worker.Local) {
 		return s.ctx(), plain(i), func(ctx context.Context, tx *gorm.DB, m *holdfast.Message) error {
 			if err := insert(ctx, tx, m); err != nil {

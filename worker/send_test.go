@@ -181,9 +181,7 @@ func (s *site) noWorkflow(id string) {
 // more: a message that was sent later has come already.
 func (s *site) neverDelivered(w *running, seen *audit, id string) {
 	s.t.Helper()
-	later := newID()
-	_, err := w.Send(s.ctx(), order(later), insert)
-	require.NoError(s.t, err)
+	later := s.sends(w, insert)
 	until(s.t, "a later delivery", func() bool { return seen.of(later) > 0 && s.effected(later) > 0 })
 	require.Zero(s.t, seen.of(id), "deliveries of %s", id)
 	require.Zero(s.t, s.effected(id), "effects of %s", id)

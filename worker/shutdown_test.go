@@ -146,12 +146,10 @@ func testShutdownTakesOver(t *testing.T, l lane) {
 	if l.traced {
 		after = 2 * time.Second
 	}
-	split, err := first.Begin(t.Context(), after, order(newID()))
-	require.NoError(t, err)
-	require.NoError(t, s.commitOrder(split))
+	split := s.committedSplit(first, after)
 	first.stop()
 	if !l.traced { // there is no workflow that could be told
-		_, err = split.Commit(t.Context())
+		_, err := split.Commit(t.Context())
 		require.ErrorIs(t, err, holdfast.ErrDeliveryPending)
 	}
 	s.producer(func(o *worker.Options) { *o = l.options(*o) })
@@ -166,7 +164,10 @@ func TestDrainTimeout(t *testing.T) { inLanes(t, testDrainTimeout) }
 func testDrainTimeout(t *testing.T, l lane) {
 	s := newSite(t)
 	s.consuming(payments(s.effects))
-	r := s.producer(func(o *worker.Options) { *o = l.options(*o); o.Timeouts.Drain = 300 * time.Millisecond })
+	r := s.producer(func(o *worker.Options) {
+		*o = l.options(*o)
+		o.CheckAfter, o.Timeouts.Drain = 10*time.Second, 300*time.Millisecond
+	})
 	id := newID()
 	inside, release, done := make(chan struct{}), make(chan struct{}), make(chan error, 1)
 	go func() {
