@@ -4,7 +4,6 @@ import (
 	"context"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/require"
 	"go.temporal.io/api/serviceerror"
@@ -265,9 +264,7 @@ func testSameIDInAnotherGroup(t *testing.T, l lane) {
 	id := newID()
 	_, err := first.Send(t.Context(), order(id), insert)
 	require.NoError(t, err)
-	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
-	defer cancel()
-	receipt, err := second.Send(ctx, order(id), insert)
+	receipt, err := second.Send(s.ctx(), order(id), insert)
 	want := holdfast.ErrUndecided
 	if !l.traced {
 		want = holdfast.ErrDuplicate // the row is asked first

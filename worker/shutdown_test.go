@@ -11,6 +11,7 @@ import (
 	"gorm.io/gorm"
 
 	holdfast "github.com/holdfastmq/holdfast"
+	"github.com/holdfastmq/holdfast/internal/stack/stacktest"
 	"github.com/holdfastmq/holdfast/worker"
 	"github.com/holdfastmq/holdfast/workflows"
 )
@@ -66,7 +67,7 @@ func testGracefulShutdown(t *testing.T, l lane) {
 	temporal := dialTemporal(t, s.at.Temporal, s.at.Namespace, nil)
 	o := s.options()
 	l.set(&o)
-	o.Temporal = temporal
+	o.Temporal, o.Timeouts.Drain = temporal, patience
 	handling, finish, release := make(chan string, 1), make(chan struct{}), make(chan struct{})
 	slow := payments(s.effects)
 	slow.Handle = func(ctx context.Context, tx *gorm.DB, m holdfast.Message) error {
@@ -96,9 +97,7 @@ func testGracefulShutdown(t *testing.T, l lane) {
 	r.cancel()
 	close(finish)
 	until(t, "nothing new is taken", func() bool {
-		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
-		defer cancel()
-		_, err := r.Send(ctx, order(""), insert)
+		_, err := r.Send(s.ctx(), order(""), insert)
 		if !errors.Is(err, holdfast.ErrNotRunning) {
 			require.NoError(t, err, "what is taken ends well")
 		}
@@ -113,7 +112,7 @@ func testGracefulShutdown(t *testing.T, l lane) {
 	require.ErrorIs(t, err, holdfast.ErrNotRunning)
 	temporal.Close()
 	idle(t, s)
-	require.NoError(t, goleak.Find(before))
+	require.NoError(t, stacktest.Leaks(before))
 
 	if l.traced {
 		require.Equal(t, workflows.Committed, s.ended(second).State)
