@@ -216,17 +216,15 @@ func TestOpenWhileServersAreAway(t *testing.T) {
 func TestOpenBeforeMigrate(t *testing.T) {
 	s := openIn(t)
 	t.Setenv("DATABASE_URL", stacktest.Database(t, s.stack))
-	open := func() *worker.Worker {
-		w, err := worker.Open(t.Context(), group)
-		require.NoError(t, err)
-		return w
-	}
-	w := open()
-	err := w.Run(t.Context())
+	// Run waits that long for the tables, and Open for the servers.
+	w, err := worker.Open(t.Context(), group, func(o *worker.Options) { o.Timeouts.Start = 15 * time.Second })
+	require.NoError(t, err)
+	err = w.Run(t.Context())
 	require.ErrorContains(t, err, "run `holdfast migrate`")
 	require.ErrorIs(t, w.Close(), err)
 
-	w = open()
+	w, err = worker.Open(t.Context(), group)
+	require.NoError(t, err)
 	type purchase struct{ ID string }
 	require.NoError(t, w.DB().AutoMigrate(&purchase{}))
 	require.NoError(t, barrier.Migrate(t.Context(), w.DB()))
