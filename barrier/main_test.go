@@ -23,7 +23,7 @@ const group = "orders"
 func TestMain(m *testing.M) {
 	code := stacktest.Main(m)
 	// gorm's cache of prepared statements never ends its goroutine.
-	leaked := goleak.Find(goleak.IgnoreAnyFunction("gorm.io/gorm/internal/lru.NewLRU[...].func1"))
+	leaked := stacktest.Leaks(goleak.IgnoreAnyFunction("gorm.io/gorm/internal/lru.NewLRU[...].func1"))
 	if leaked != nil {
 		fmt.Fprintln(os.Stderr, leaked)
 		code = max(code, 1)

@@ -4,8 +4,6 @@ import (
 	"os"
 	"testing"
 
-	"go.uber.org/goleak"
-
 	"github.com/holdfastmq/holdfast/internal/stack/stacktest"
 )
 
@@ -18,7 +16,7 @@ func TestMain(m *testing.M) {
 	}
 	code := stacktest.Main(m)
 	if code == 0 {
-		if err := goleak.Find(); err != nil {
+		if err := stacktest.Leaks(); err != nil {
 			os.Stderr.WriteString("goroutines are left: " + err.Error() + "\n")
 			code = 1
 		}

@@ -25,6 +25,25 @@ func (s *site) commitOrder(split *worker.Split) error {
 	})
 }
 
+// committedSplit is a split transaction of w that is committed, and not confirmed.
+// after is when it is checked back first, or more, where the machine is too slow for
+// that; 0: as the options say.
+func (s *site) committedSplit(w *running, after time.Duration) (split *worker.Split) {
+	s.t.Helper()
+	until(s.t, "one is committed before it is checked back", func() bool {
+		var err error
+		split, err = w.Begin(s.ctx(), after, order(newID()))
+		require.NoError(s.t, err)
+		after *= 2
+		err = s.commitOrder(split)
+		if err != nil {
+			require.ErrorIs(s.t, err, holdfast.ErrAlreadyResolved)
+		}
+		return err == nil
+	})
+	return split
+}
+
 func TestBegin(t *testing.T) { inLanes(t, testBegin) }
 
 func testBegin(t *testing.T, l lane) {
@@ -40,11 +59,15 @@ func testBegin(t *testing.T, l lane) {
 			s.noWorkflow(split.ID())
 		}
 	}
+	// begun requires that its receipt says where it is found, and not more.
+	begun := func(t *testing.T, split *worker.Split) {
+		require.Equal(t, holdfast.Unknown, split.Receipt().Resolution)
+		require.Equal(t, workflows.WorkflowID(s.at.Prefix, group, split.ID()), split.Receipt().WorkflowID)
+	}
 	begin := func(t *testing.T, checkAfter time.Duration) *worker.Split {
 		split, err := w.Begin(t.Context(), checkAfter, order(newID()))
 		require.NoError(t, err)
-		require.Equal(t, holdfast.Unknown, split.Receipt().Resolution)
-		require.Equal(t, workflows.WorkflowID(s.at.Prefix, group, split.ID()), split.Receipt().WorkflowID)
+		begun(t, split)
 		return split
 	}
 
@@ -132,8 +155,8 @@ func testBegin(t *testing.T, l lane) {
 
 	// With a time of its own for the first check-back, it is Traced in either lane.
 	t.Run("never confirmed, committed", func(t *testing.T) {
-		split := begin(t, time.Second)
-		require.NoError(t, s.commitOrder(split))
+		split := s.committedSplit(w, time.Second)
+		begun(t, split)
 		require.Equal(t, workflows.Committed, s.ended(split.ID()).State)
 		s.oneEffect(split.ID())
 		receipt, err := split.Commit(t.Context()) // late, and no news
@@ -157,11 +180,11 @@ func testBegin(t *testing.T, l lane) {
 			*o = hurried(*o)
 			o.Group, o.Timeouts.Lock = "hasty", 300*time.Millisecond
 		})
-		split, err := hasty.Begin(t.Context(), 200*time.Millisecond, order(newID()))
-		require.NoError(t, err)
-		require.NoError(t, s.orders.Transaction(func(tx *gorm.DB) error {
-			_, err := split.Barrier(t.Context(), tx)
-			require.NoError(t, err)
+		var split *worker.Split
+		waited := func(tx *gorm.DB) error {
+			if _, err := split.Barrier(t.Context(), tx); err != nil {
+				return err
+			}
 			until(t, "two check-backs that get no answer", func() bool {
 				v, err := s.temporal.QueryWorkflow(s.ctx(), split.Receipt().WorkflowID, "", workflows.QueryStatus)
 				require.NoError(t, err)
@@ -170,7 +193,19 @@ func testBegin(t *testing.T, l lane) {
 				return status.Transactions[0].Checks >= 2
 			})
 			return tx.Exec("INSERT INTO orders (id) VALUES (?)", split.ID()).Error
-		}))
+		}
+		wait := 200 * time.Millisecond
+		until(t, "its transaction is open before the check-back comes", func() bool {
+			var err error
+			split, err = hasty.Begin(t.Context(), wait, order(newID()))
+			require.NoError(t, err)
+			wait *= 2
+			err = s.orders.Transaction(waited)
+			if err != nil {
+				require.ErrorIs(t, err, holdfast.ErrAlreadyResolved)
+			}
+			return err == nil
+		})
 		var status transactions.Status
 		require.NoError(t, s.temporal.GetWorkflow(s.ctx(), split.Receipt().WorkflowID, "").Get(s.ctx(), &status))
 		require.Equal(t, workflows.Committed, status.Transactions[0].State)

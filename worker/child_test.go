@@ -137,7 +137,9 @@ func (c childConfig) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	w, err := worker.New(laneOf(c.Lane).options(c.Place.options(temporal, orders, log)))
+	o := laneOf(c.Lane).options(c.Place.options(temporal, orders, log))
+	c.unhurried(&o)
+	w, err := worker.New(o)
 	if err != nil {
 		return err
 	}
@@ -162,11 +164,27 @@ func (c childConfig) runAlone(ctx context.Context, log *slog.Logger) error {
 	if err != nil {
 		return err
 	}
-	w, err := worker.New(laneOf("express").options(c.Place.options(nil, orders, log)))
+	o := laneOf("express").options(c.Place.options(nil, orders, log))
+	c.unhurried(&o)
+	w, err := worker.New(o)
 	if err != nil {
 		return err
 	}
 	return c.serve(ctx, w, func() error { return c.send(ctx, w, orders) })
+}
+
+// unhurried gives a producer the time to come to its fault: nobody decides about its
+// transaction before.
+func (c childConfig) unhurried(o *worker.Options) {
+	if c.Role == roleProducer {
+		o.CheckAfter = time.Hour // its own Keeper's: the next one counts anew
+	}
+	if c.Form == formSplit {
+		o.CheckBack.Delays = []time.Duration{20 * time.Second}
+	}
+	if c.Lazy {
+		o.Timeouts.Reach = 10 * time.Second
+	}
 }
 
 // serve runs w, says when it is ready, and does the work.

@@ -79,6 +79,18 @@ func TestCohortFailureMatrix(t *testing.T) {
 // its members left to, and returns how each ended.
 func (s *site) cohortMembers() []transactions.MemberStatus {
 	s.t.Helper()
+	status := s.cohort()
+	for i, m := range status.Transactions {
+		if m.State == workflows.Left {
+			status.Transactions[i] = s.ended(m.ID)
+		}
+	}
+	return status.Transactions
+}
+
+// cohort waits for the end of the one cohort of this site.
+func (s *site) cohort() (status transactions.Status) {
+	s.t.Helper()
 	var id string
 	until(s.t, "the cohort's workflow is found", func() bool {
 		list, err := s.temporal.ListWorkflow(s.ctx(), &workflowservice.ListWorkflowExecutionsRequest{Namespace: s.at.Namespace,
@@ -91,12 +103,6 @@ func (s *site) cohortMembers() []transactions.MemberStatus {
 		return id != ""
 	})
 	require.True(s.t, strings.HasPrefix(id, workflows.CohortWorkflowID(s.at.Prefix, group, "")))
-	var status transactions.Status
 	require.NoError(s.t, s.temporal.GetWorkflow(s.ctx(), id, "").Get(s.ctx(), &status))
-	for i, m := range status.Transactions {
-		if m.State == workflows.Left {
-			status.Transactions[i] = s.ended(m.ID)
-		}
-	}
-	return status.Transactions
+	return status
 }

@@ -14,6 +14,7 @@ import (
 
 	holdfast "github.com/holdfastmq/holdfast"
 	"github.com/holdfastmq/holdfast/barrier"
+	"github.com/holdfastmq/holdfast/broker"
 	"github.com/holdfastmq/holdfast/internal/fault"
 	"github.com/holdfastmq/holdfast/worker"
 	"github.com/holdfastmq/holdfast/workflows"
@@ -112,22 +113,29 @@ func TestOneGroupTwoDatabases(t *testing.T) {
 		until(t, "the right process finds the other one", func() bool {
 			return mine.says(holdfast.AlertOtherDatabase, "processes of group orders use different databases")
 		})
-		answers, err := s.broker().Ask(s.ctx(), 0)
-		require.NoError(t, err)
-		has := map[string]bool{}
-		for _, p := range answers {
-			for _, d := range p.Databases {
-				if d.Group == group {
-					has[d.Identity] = true
+		var has map[string]bool
+		s.asked(s.broker(), "both tell their databases", func(all []broker.ProcessStatus) bool {
+			has = map[string]bool{}
+			for _, p := range all {
+				for _, d := range p.Databases {
+					if d.Group == group {
+						has[d.Identity] = true
+					}
 				}
 			}
-		}
+			return len(has) > 1
+		})
 		require.Equal(t, map[string]bool{right.DatabaseIdentity(): true, wrong.DatabaseIdentity(): true}, has)
 
 		// Registered handlers run in the database of whoever began.
 		for n := range 4 {
-			_, err := right.Start(s.ctx(), "place", holdfast.Message{Topic: placed, Key: fmt.Sprint(n), Body: []byte("x")})
-			require.NoError(t, err)
+			until(t, "a handler runs before it is checked back", func() bool {
+				_, err := right.Start(s.ctx(), "place", holdfast.Message{Topic: placed, Key: fmt.Sprint(n), Body: []byte("x")})
+				if err != nil {
+					require.ErrorIs(t, err, holdfast.ErrRolledBack)
+				}
+				return err == nil
+			})
 		}
 		require.Zero(t, s.count(s.effects, "SELECT count(*) FROM holdfast_outcomes"))
 	})
@@ -214,16 +222,18 @@ func (s *site) aged(id, age string) (left func() int) {
 }
 
 // clockOf is what a process tells of its clock.
-func (s *site) clockOf(instance string) string {
+func (s *site) clockOf(instance string) (says string) {
 	s.t.Helper()
-	answers, err := s.broker().Ask(s.ctx(), 0)
-	require.NoError(s.t, err)
-	for _, p := range answers {
-		if p.Instance == instance && len(p.Databases) > 0 {
-			return p.Databases[0].Clock
+	s.asked(s.broker(), instance+" answers", func(all []broker.ProcessStatus) bool {
+		for _, p := range all {
+			if p.Instance == instance && len(p.Databases) > 0 {
+				says = p.Databases[0].Clock
+				return true
+			}
 		}
-	}
-	return ""
+		return false
+	})
+	return says
 }
 
 // TestClocks: a process whose clock is wrong deletes nothing, and says so; one whose

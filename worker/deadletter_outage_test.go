@@ -3,14 +3,17 @@ package worker_test
 import (
 	"context"
 	"slices"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"gorm.io/gorm"
 
 	holdfast "github.com/holdfastmq/holdfast"
+	"github.com/holdfastmq/holdfast/barrier"
 	"github.com/holdfastmq/holdfast/broker"
 	"github.com/holdfastmq/holdfast/internal/stack"
 	"github.com/holdfastmq/holdfast/worker"
@@ -60,12 +63,33 @@ func temporalAway(t *testing.T, st *stack.Stack) {
 	s.nothingLeft(b, []string{"payments"}, w)
 }
 
+// publishAtOnce is publish for many, one transaction and all publishes at the same time.
+func (s *site) publishAtOnce(b *broker.Broker, ms ...holdfast.Message) {
+	s.t.Helper()
+	ctx := s.ctx()
+	require.NoError(s.t, s.orders.Transaction(func(tx *gorm.DB) error {
+		for _, m := range ms {
+			if _, err := barrier.Insert(ctx, tx, m.ID, s.at.Group, m); err != nil {
+				return err
+			}
+		}
+		return nil
+	}))
+	var wg sync.WaitGroup
+	for _, m := range ms {
+		wg.Go(func() {
+			assert.NoError(s.t, b.PublishMessages(ctx, s.at.Group, m.ID, []holdfast.Message{m}))
+		})
+	}
+	wg.Wait()
+}
+
 // rabbitAway kills RabbitMQ with messages in a delay queue and in the queue of
 // dead letters, and with others on their way there.
 func rabbitAway(t *testing.T, st *stack.Stack) {
 	s := newSiteOn(t, st)
 	c := payments(s.effects)
-	delay := 8 * time.Second
+	delay := 30 * time.Second // longer than all are handled once
 	c.Tries, c.Ladder, c.Breaker = 1, []time.Duration{delay, delay, delay}, broker.BreakerOptions{Off: true}
 	seen := map[string]bool{}
 	c.Concurrency = 1 // for seen
@@ -88,13 +112,13 @@ func rabbitAway(t *testing.T, st *stack.Stack) {
 	for i := range dead {
 		dead[i].Key = poison
 	}
-	s.publish(b, append(retried[:20:20], dead[:20]...)...)
+	s.publishAtOnce(b, append(retried[:20:20], dead[:20]...)...)
 	until(t, "delayed and dead messages", func() bool {
 		delayed, _ := s.waiting(b, b.RetryQueue(delay))
 		died, _ := s.waiting(b, b.DeadQueue())
 		return delayed == 20 && died == 20
 	})
-	s.publish(b, append(retried[20:], dead[20:]...)...)
+	s.publishAtOnce(b, append(retried[20:], dead[20:]...)...)
 	require.NoError(t, st.RabbitMQ.Kill())
 	require.NoError(t, st.RabbitMQ.Start(s.ctx()))
 

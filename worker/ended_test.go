@@ -3,6 +3,7 @@ package worker_test
 import (
 	"context"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 	"gorm.io/gorm"
@@ -34,7 +35,9 @@ func TestEndedByItself(t *testing.T) {
 		}
 		return tx.Exec("ROLLBACK").Error
 	}, nil).NoUndo().Retry(once))
-	w := s.runWith(hurried(s.options()), func(w *worker.Worker) { w.Saga(def) })
+	o := hurried(s.options())
+	o.CheckAfter = 10 * time.Second // longer than a local transaction takes
+	w := s.runWith(o, func(w *worker.Worker) { w.Saga(def) })
 
 	for _, lane := range []holdfast.Lane{holdfast.Traced, holdfast.Express} {
 		for sql, want := range map[string]int{"ROLLBACK": 0, "ROLLBACK; BEGIN": 0, "COMMIT": 1} {

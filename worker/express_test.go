@@ -164,9 +164,7 @@ func TestSplitExpress(t *testing.T) {
 	w := s.run(o)
 
 	// Nobody confirms: the Keeper's check-back decides.
-	committed, err := w.Begin(t.Context(), 0, order(newID()))
-	require.NoError(t, err)
-	require.NoError(t, s.commitOrder(committed))
+	committed := s.committedSplit(w, 0)
 	never, err := w.Begin(t.Context(), 0, order(newID()))
 	require.NoError(t, err)
 	s.oneEffect(committed.ID())

@@ -272,6 +272,36 @@ func insert(_ context.Context, tx *gorm.DB, m *holdfast.Message) error {
 	return tx.Exec("INSERT INTO orders (id) VALUES (?)", m.ID).Error
 }
 
+// sends sends an order, and returns its ID. On a slow machine a Keeper that is hurried
+// may be faster than the local transaction, which is then rolled back; the next order
+// is another one.
+func (s *site) sends(w *running, local worker.Local) (id string) {
+	s.t.Helper()
+	until(s.t, "an order is sent", func() bool {
+		id = newID()
+		_, err := w.Send(s.ctx(), order(id), local)
+		if err != nil {
+			require.ErrorIs(s.t, err, holdfast.ErrRolledBack)
+		}
+		return err == nil
+	})
+	return id
+}
+
+// asked asks the processes of b's prefix until their answers are as they should be.
+func (s *site) asked(b *broker.Broker, what string, ready func([]broker.ProcessStatus) bool) (answers []broker.ProcessStatus) {
+	s.t.Helper()
+	wait := time.Second
+	until(s.t, what, func() bool {
+		var err error
+		answers, err = b.Ask(s.ctx(), wait)
+		require.NoError(s.t, err)
+		wait = min(2*wait, 10*time.Second) // a slow machine needs longer
+		return ready(answers)
+	})
+	return answers
+}
+
 func (s *site) ordered(id string) int {
 	s.t.Helper()
 	return s.count(s.orders, "SELECT count(*) FROM orders WHERE id = ?", id)

@@ -18,7 +18,7 @@ func TestMain(m *testing.M) {
 	code := stacktest.Main(m)
 	if code == 0 {
 		// gorm's cache of prepared statements never ends its goroutine.
-		if err := goleak.Find(goleak.IgnoreAnyFunction("gorm.io/gorm/internal/lru.NewLRU[...].func1")); err != nil {
+		if err := stacktest.Leaks(goleak.IgnoreAnyFunction("gorm.io/gorm/internal/lru.NewLRU[...].func1")); err != nil {
 			os.Stderr.WriteString("goroutines are left: " + err.Error() + "\n")
 			code = 1
 		}

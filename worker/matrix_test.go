@@ -219,10 +219,7 @@ func (s *site) requireOutcome(l lane, w *running, seen *audit, id string, want o
 		s.found(workflows.AttributeKey+" = 'C-"+id+"'", id)
 	}
 	// What is sent later arrives later, so a second effect would be there then.
-	later := newID()
-	_, err := w.Send(s.ctx(), order(later), insert)
-	require.NoError(s.t, err)
-	s.oneEffect(later)
+	s.oneEffect(s.sends(w, insert))
 	require.Equal(s.t, want.effects, s.effected(id))
 }
 
@@ -276,9 +273,7 @@ func killConsumer(t *testing.T, l lane, dies string) {
 	w := s.successor(l)
 	c := s.child(childConfig{Role: roleConsumer, Fault: dies})
 	c.awaitReady()
-	id := newID()
-	_, err := w.Send(t.Context(), order(id), insertAndPass)
-	require.NoError(t, err)
+	id := s.sends(w, insertAndPass)
 	c.killed()
 
 	seen := &audit{}
@@ -293,9 +288,7 @@ func killAtDeadLetter(t *testing.T, l lane) {
 	w := s.successor(l)
 	c := s.child(childConfig{Role: roleConsumer, Fault: fault.DeadBeforeAck, Refuse: true})
 	c.awaitReady()
-	id := newID()
-	_, err := w.Send(t.Context(), order(id), insert)
-	require.NoError(t, err)
+	id := s.sends(w, insert)
 	c.killed()
 	s.awaitLetter("payments", id, workflows.Parked) // stored before the death
 
@@ -315,9 +308,7 @@ func killCoordinator(t *testing.T, l lane, dies string) {
 	c.DeadLetters = holdfast.Policy{Action: holdfast.PolicyCompensate}
 	require.NoError(t, s.broker().DeclareConsumer(s.ctx(), c.Name, c.Topics))
 	w := s.successor(l)
-	id := newID()
-	_, err := w.Send(t.Context(), order(id), insert)
-	require.NoError(t, err)
+	id := s.sends(w, insert)
 	w.stop() // nobody takes dead letters in
 	s.consuming(c)
 	s.child(childConfig{Role: roleKeeper, Fault: dies, Lane: l.name}).killed()

@@ -55,8 +55,8 @@ func TestOpsT16aDiscardOfACommittedHalf(t *testing.T) {
 func TestOpsT16bDeadLetterExpires(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
-	policy := "ttl-" + s.at.Prefix
-	stacktest.RabbitMQ(t, s.stack, "rabbitmqctl", "set_policy", policy, "^"+s.at.Prefix, `{"message-ttl":1500}`, "--apply-to", "queues")
+	policy := "ttl-" + s.at.Prefix // long enough for the consumer to have it before it expires
+	stacktest.RabbitMQ(t, s.stack, "rabbitmqctl", "set_policy", policy, "^"+s.at.Prefix, `{"message-ttl":10000}`, "--apply-to", "queues")
 	o := worker.Options{AMQPURL: s.at.AMQPURL, DB: s.effects, Prefix: s.at.Prefix, Logger: s.log(), Timeouts: worker.Timeouts{Drain: 20 * time.Second}}
 	var rings bells
 	rings.hears(&o)

@@ -27,7 +27,7 @@ func TestSmallPool(t *testing.T) {
 	o.DB = few
 	relay := func(name string, w *worker.Worker) worker.Consumer {
 		s.consumers[name] = true
-		return worker.Consumer{Name: name, Topics: []string{placed}, Timeout: 10 * time.Second, Ladder: noLadder,
+		return worker.Consumer{Name: name, Topics: []string{placed}, Timeout: time.Minute, Ladder: noLadder,
 			Handle: func(ctx context.Context, _ *gorm.DB, m holdfast.Message) error {
 				_, err := w.Send(ctx, holdfast.Message{Topic: "follow"}, func(context.Context, *gorm.DB, *holdfast.Message) error { return nil })
 				return err
@@ -45,10 +45,8 @@ func TestSmallPool(t *testing.T) {
 	})
 	require.Empty(t, s.letters(), "nothing is wrong with the messages")
 
-	answers, err := b.Ask(s.ctx(), 0)
-	require.NoError(t, err)
 	var troubles []broker.Trouble
-	for _, a := range answers {
+	for _, a := range s.asked(b, "both processes answer", func(all []broker.ProcessStatus) bool { return len(all) == 2 }) {
 		troubles = append(troubles, a.Troubles...)
 	}
 	require.Len(t, troubles, 1)

@@ -61,7 +61,7 @@ func TestQuietWhenWell(t *testing.T) {
 	o.Logger = slog.New(&taking)
 	participant := s.runWith(o, func(w *worker.Worker) { w.Participate(seats) })
 	def := travel(local("pay"), seat())
-	o = hurried(s.options())
+	o = s.options()
 	o.Logger = slog.New(&producing)
 	w := s.runWith(o, func(w *worker.Worker) { w.Saga(def) })
 	for n := range 20 {

@@ -175,7 +175,7 @@ func TestRecoveryWithoutDatabase(t *testing.T) {
 	postgres := newRelay(t, hostOf(t, s.at.OrdersURL))
 	o := laneOf("express").options(s.options())
 	o.DB = openDB(t, postgres.through(s.at.OrdersURL))
-	o.CheckBack = transactions.Schedule{Delays: []time.Duration{time.Second, 10 * time.Second, 20 * time.Second}}
+	o.CheckBack = transactions.Schedule{Delays: []time.Duration{time.Second, 10 * time.Second, 20 * time.Second, time.Minute}}
 	w := s.run(o)
 	postgres.refuse(true)
 	postgres.cut()

@@ -39,7 +39,7 @@ func testOneQueueFull(t *testing.T, l lane) {
 	s.consumers["slow"] = true
 	require.NoError(t, s.broker().DeclareConsumer(s.ctx(), "slow", []string{"order.#"})) // nobody reads it, nor is it known
 	s.limitQueue("slow", 2)
-	w := s.producer(l.set, func(o *worker.Options) { o.CheckAfter = time.Second })
+	w := s.producer(l.set, func(o *worker.Options) { o.CheckAfter = 10 * time.Second })
 	ids := []string{}
 	for range 20 {
 		ids = append(ids, newID())
@@ -66,7 +66,7 @@ func testOneTopicUnroutable(t *testing.T, l lane) {
 	s := newSite(t)
 	heard := &audit{}
 	s.consuming(heard.consumer())
-	w := s.producer(l.set, func(o *worker.Options) { o.CheckAfter = time.Second })
+	w := s.producer(l.set, func(o *worker.Options) { o.CheckAfter = 10 * time.Second })
 	id := newID()
 	ms := []holdfast.Message{{ID: id, Topic: "order.a"}, {Topic: "nobody.hears"}, {Topic: "order.b"}}
 	receipt, err := w.SendAll(s.ctx(), ms, func(ctx context.Context, tx *gorm.DB, ms []*holdfast.Message) error { return insert(ctx, tx, ms[0]) })

@@ -163,7 +163,7 @@ func TestRemoteRecoveryUnreached(t *testing.T) {
 	s := newSite(t)
 	s.consuming(payments(s.effects))
 	s.keeper(func(o *worker.Options) {
-		o.CheckBack = transactions.Schedule{Delays: []time.Duration{time.Second, 10 * time.Second, 20 * time.Second}}
+		o.CheckBack = transactions.Schedule{Delays: []time.Duration{time.Second, 10 * time.Second, 20 * time.Second, time.Minute}}
 	})
 	ids := []string{s.half(holdfast.Express), s.half(holdfast.Express)}
 	s.waits()

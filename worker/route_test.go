@@ -18,7 +18,7 @@ func testUnroutable(t *testing.T, l lane) {
 	s := newSite(t)
 	w := s.producer(l.set, func(o *worker.Options) {
 		if !l.traced { // it has no history before it is handed over
-			o.CheckAfter = time.Second
+			o.CheckAfter = 10 * time.Second
 		}
 	})
 

@@ -22,7 +22,7 @@ func TestSagasWaitForParticipantsThatWait(t *testing.T) {
 	one.DB = openDB(t, link.through(s.at.EffectsURL))
 	one.Breaker.Pause, one.Breaker.MaxPause = 100*time.Millisecond, 200*time.Millisecond
 	two := s.seats(nil)
-	two.Topic, two.UndoTopic, two.Timeout = "berth.take", "berth.leave", 200*time.Millisecond
+	two.Topic, two.UndoTopic, two.Timeout, two.Tries = "berth.take", "berth.leave", 3*time.Second, 5
 	two.Breaker.Off = true
 	two.DB = openDB(t, s.at.EffectsURL)
 	pool, err := two.DB.DB()

@@ -297,7 +297,7 @@ func TestParticipantsOwnDatabase(t *testing.T) {
 	t.Parallel()
 	s := sagaSite(t)
 	bare := openDB(t, stacktest.Database(t, s.stack))
-	w, err := worker.New(worker.Options{AMQPURL: s.at.AMQPURL, Prefix: s.at.Prefix, Timeouts: worker.Timeouts{Start: 5 * time.Second}})
+	w, err := worker.New(worker.Options{AMQPURL: s.at.AMQPURL, Prefix: s.at.Prefix, Timeouts: worker.Timeouts{Start: 30 * time.Second}})
 	require.NoError(t, err)
 	w.Participate(worker.Participant{Topic: "seat.take", DB: bare, Do: func(context.Context, *gorm.DB, holdfast.Message) (any, error) { return nil, nil }})
 	require.ErrorContains(t, w.Run(s.ctx()), "holdfast migrate")

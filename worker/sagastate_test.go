@@ -30,7 +30,7 @@ func TestSagaState(t *testing.T) {
 		begun <- j.ID
 		<-open
 		return nil
-	}), saga.Wait("approval", time.Minute), does("ship", func(j *journey) error {
+	}), saga.Wait("approval", time.Hour), does("ship", func(j *journey) error {
 		if j.Price > 0 {
 			return holdfast.Permanent(errOops)
 		}

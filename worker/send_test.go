@@ -4,7 +4,6 @@ import (
 	"context"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/require"
 	"go.temporal.io/api/serviceerror"
@@ -181,9 +180,7 @@ func (s *site) noWorkflow(id string) {
 // more: a message that was sent later has come already.
 func (s *site) neverDelivered(w *running, seen *audit, id string) {
 	s.t.Helper()
-	later := newID()
-	_, err := w.Send(s.ctx(), order(later), insert)
-	require.NoError(s.t, err)
+	later := s.sends(w, insert)
 	until(s.t, "a later delivery", func() bool { return seen.of(later) > 0 && s.effected(later) > 0 })
 	require.Zero(s.t, seen.of(id), "deliveries of %s", id)
 	require.Zero(s.t, s.effected(id), "effects of %s", id)
@@ -267,9 +264,7 @@ func testSameIDInAnotherGroup(t *testing.T, l lane) {
 	id := newID()
 	_, err := first.Send(t.Context(), order(id), insert)
 	require.NoError(t, err)
-	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
-	defer cancel()
-	receipt, err := second.Send(ctx, order(id), insert)
+	receipt, err := second.Send(s.ctx(), order(id), insert)
 	want := holdfast.ErrUndecided
 	if !l.traced {
 		want = holdfast.ErrDuplicate // the row is asked first

@@ -10,6 +10,7 @@ import (
 	"gorm.io/gorm"
 
 	holdfast "github.com/holdfastmq/holdfast"
+	"github.com/holdfastmq/holdfast/broker"
 	"github.com/holdfastmq/holdfast/saga"
 	"github.com/holdfastmq/holdfast/worker"
 )
@@ -60,8 +61,13 @@ func testSendOnly(t *testing.T, l lane) {
 	require.NoError(t, err)
 	s.oneEffect(split.ID())
 
-	answers, err := s.broker().Ask(s.ctx(), 0)
-	require.NoError(t, err)
+	answers := s.asked(s.broker(), "both answer", func(all []broker.ProcessStatus) bool {
+		there := map[string]bool{}
+		for _, p := range all {
+			there[p.Instance] = true
+		}
+		return there["sender"] && there["keeper"]
+	})
 	kept := map[string]int{}
 	for _, p := range answers {
 		kept[p.Instance] = len(p.Keepers)
@@ -83,17 +89,7 @@ func testSendOnlyDies(t *testing.T, l lane) {
 	o := l.options(s.options())
 	sendOnly(&o)
 	w := s.run(o)
-	var committed *worker.Split
-	until(t, "one is committed before it is checked back", func() bool {
-		var err error
-		committed, err = w.Begin(t.Context(), 0, order(newID()))
-		require.NoError(t, err)
-		err = s.commitOrder(committed)
-		if err != nil {
-			require.ErrorIs(t, err, holdfast.ErrAlreadyResolved)
-		}
-		return err == nil
-	})
+	committed := s.committedSplit(w, 0)
 	open, err := w.Begin(t.Context(), 0, order(newID()))
 	require.NoError(t, err)
 	w.stop()

@@ -11,6 +11,7 @@ import (
 	"gorm.io/gorm"
 
 	holdfast "github.com/holdfastmq/holdfast"
+	"github.com/holdfastmq/holdfast/internal/stack/stacktest"
 	"github.com/holdfastmq/holdfast/worker"
 	"github.com/holdfastmq/holdfast/workflows"
 )
@@ -66,7 +67,7 @@ func testGracefulShutdown(t *testing.T, l lane) {
 	temporal := dialTemporal(t, s.at.Temporal, s.at.Namespace, nil)
 	o := s.options()
 	l.set(&o)
-	o.Temporal = temporal
+	o.Temporal, o.Timeouts.Drain = temporal, patience
 	handling, finish, release := make(chan string, 1), make(chan struct{}), make(chan struct{})
 	slow := payments(s.effects)
 	slow.Handle = func(ctx context.Context, tx *gorm.DB, m holdfast.Message) error {
@@ -96,9 +97,7 @@ func testGracefulShutdown(t *testing.T, l lane) {
 	r.cancel()
 	close(finish)
 	until(t, "nothing new is taken", func() bool {
-		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
-		defer cancel()
-		_, err := r.Send(ctx, order(""), insert)
+		_, err := r.Send(s.ctx(), order(""), insert)
 		if !errors.Is(err, holdfast.ErrNotRunning) {
 			require.NoError(t, err, "what is taken ends well")
 		}
@@ -113,7 +112,7 @@ func testGracefulShutdown(t *testing.T, l lane) {
 	require.ErrorIs(t, err, holdfast.ErrNotRunning)
 	temporal.Close()
 	idle(t, s)
-	require.NoError(t, goleak.Find(before))
+	require.NoError(t, stacktest.Leaks(before))
 
 	if l.traced {
 		require.Equal(t, workflows.Committed, s.ended(second).State)
@@ -146,12 +145,10 @@ func testShutdownTakesOver(t *testing.T, l lane) {
 	if l.traced {
 		after = 2 * time.Second
 	}
-	split, err := first.Begin(t.Context(), after, order(newID()))
-	require.NoError(t, err)
-	require.NoError(t, s.commitOrder(split))
+	split := s.committedSplit(first, after)
 	first.stop()
 	if !l.traced { // there is no workflow that could be told
-		_, err = split.Commit(t.Context())
+		_, err := split.Commit(t.Context())
 		require.ErrorIs(t, err, holdfast.ErrDeliveryPending)
 	}
 	s.producer(func(o *worker.Options) { *o = l.options(*o) })
@@ -166,7 +163,10 @@ func TestDrainTimeout(t *testing.T) { inLanes(t, testDrainTimeout) }
 func testDrainTimeout(t *testing.T, l lane) {
 	s := newSite(t)
 	s.consuming(payments(s.effects))
-	r := s.producer(func(o *worker.Options) { *o = l.options(*o); o.Timeouts.Drain = 300 * time.Millisecond })
+	r := s.producer(func(o *worker.Options) {
+		*o = l.options(*o)
+		o.CheckAfter, o.Timeouts.Drain = 10*time.Second, 300*time.Millisecond
+	})
 	id := newID()
 	inside, release, done := make(chan struct{}), make(chan struct{}), make(chan error, 1)
 	go func() {

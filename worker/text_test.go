@@ -113,7 +113,7 @@ func TestSagasOfAnyText(t *testing.T) {
 	child := saga.Saga[journey]{Name: "hotel", Key: journeyID, Steps: []saga.Step[journey]{local("room")}}
 	def := travel(local("pay"), seat(),
 		saga.Sub("hotel", child).Send(saga.From(func(j journey) journey { return journey{ID: j.ID} })),
-		saga.Wait("approval", time.Minute),
+		saga.Wait("approval", time.Hour),
 		does("end", func(j *journey) error {
 			if j.Paid {
 				return saga.Refuse("no")

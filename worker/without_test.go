@@ -74,11 +74,12 @@ func TestExpressWithoutTemporal(t *testing.T) {
 	require.Equal(t, 1, s.ordered(committed))
 
 	// A second try says that nothing changed.
+	var k broker.KeeperStatus
 	until(t, "both halves wait, and hand-overs fail", func() bool {
-		k, found := keeperOf(t, b, func(k broker.KeeperStatus) bool { return k.Active })
+		var found bool
+		k, found = keeperOf(t, b, func(k broker.KeeperStatus) bool { return k.Active })
 		return found && k.Undecided == 2 && !k.FailingSince.IsZero() && k.Failed > 3
 	})
-	k, _ := keeperOf(t, b, func(k broker.KeeperStatus) bool { return k.Active })
 	require.Contains(t, k.Unable, "Options.Temporal is not set")
 	answers, err := b.Ask(t.Context(), 300*time.Millisecond)
 	require.NoError(t, err)
@@ -98,10 +99,7 @@ func TestExpressWithoutTemporal(t *testing.T) {
 	s.oneEffect(committed)
 	until(t, "the check-back's answer", func() bool { return s.hasRow(notBegun) })
 	require.Zero(t, s.effected(notBegun))
-	sent = newID()
-	_, err = w.Send(t.Context(), order(sent), insert)
-	require.NoError(t, err, "the one without goes on")
-	s.oneEffect(sent)
+	s.oneEffect(s.sends(w, insert)) // the one without goes on
 	until(t, "the process with Temporal keeps the queue", func() bool {
 		_, able := keeperOf(t, b, func(k broker.KeeperStatus) bool { return k.Active && k.Unable == "" })
 		return able

@@ -10,7 +10,6 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
-	"go.uber.org/goleak"
 	"gorm.io/driver/postgres"
 	"gorm.io/gorm"
 	"gorm.io/gorm/logger"
@@ -28,7 +27,7 @@ import (
 func TestMain(m *testing.M) {
 	code := stacktest.Main(m)
 	if code == 0 {
-		if err := goleak.Find(); err != nil {
+		if err := stacktest.Leaks(); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			code = 1
 		}
