@@ -25,6 +25,9 @@ const (
 	fewAtOnce, manyAtOnce = 250 * time.Millisecond, time.Second
 	maxAtOnce             = 128
 	maxLate               = 2 // late ones in a row
+	// maxConnections is how many one Declare may lose: a declaration may be what
+	// RabbitMQ fails at.
+	maxConnections = 3
 )
 
 // errLate means that RabbitMQ did not answer a declaration in time.
@@ -106,19 +109,32 @@ func handily(steps ...Step) []Step {
 }
 
 // Declare makes what is not known to be there. It uses the connection that never
-// publishes: an alarm does not block it.
+// publishes: an alarm does not block it. Each step may be carried out again, so that it
+// goes on with the next connection where one is lost: RabbitMQ 3.10 ends one, with
+// INTERNAL_ERROR, that consumes from a quorum queue which another one is just making.
 func (t *Maker) Declare(ctx context.Context, steps ...[]Step) error {
 	all := slices.Concat(steps...)
-	if len(t.Ledger.lacking(all)) == 0 {
-		return nil
+	for n := 1; ; n++ {
+		lacking := t.Ledger.lacking(all)
+		if len(lacking) == 0 {
+			return nil
+		}
+		conn, err := t.connection(ctx)
+		if err != nil {
+			return fmt.Errorf("declare queues: %w", err)
+		}
+		err = t.run(ctx, conn, lacking)
+		if err == nil || !conn.IsClosed() || n == maxConnections {
+			return err
+		}
 	}
-	wait, cancel := t.c.Timeout(ctx)
+}
+
+// connection waits for one, for as long as a publish may.
+func (t *Maker) connection(ctx context.Context) (*amqp.Connection, error) {
+	ctx, cancel := t.c.Timeout(ctx)
 	defer cancel()
-	conn, err := t.c.Consuming.Get(wait)
-	if err != nil {
-		return fmt.Errorf("declare queues: %w", err)
-	}
-	return t.run(ctx, conn, t.Ledger.lacking(all))
+	return t.c.Consuming.Get(ctx)
 }
 
 // run carries the steps out. It goes on after an error and returns all of them. What

@@ -81,6 +81,37 @@ func TestLateDeclaration(t *testing.T) {
 	close(late)
 }
 
+// Declarations go on with the next connection where one is lost, and end where each is
+// lost by them.
+func TestDeclareOverALostConnection(t *testing.T) {
+	t.Parallel()
+	topo := connectedTopology(t)
+	var losses, taken atomic.Int32
+	var steps []Step
+	for i := range 10 {
+		steps = append(steps, Step{What: strconv.Itoa(i), Do: func(*amqp.Channel, bool) error {
+			if i == 5 && losses.Add(-1) >= 0 {
+				conn, err := topo.c.Consuming.Get(t.Context())
+				require.NoError(t, err)
+				return errors.Join(conn.Close(), amqp.ErrClosed)
+			}
+			taken.Add(1)
+			return nil
+		}})
+	}
+	losses.Store(maxConnections)
+	require.ErrorIs(t, topo.Declare(t.Context(), steps), amqp.ErrClosed)
+	losses.Store(1)
+	require.NoError(t, topo.Declare(t.Context(), steps))
+	require.Empty(t, topo.Ledger.lacking(steps))
+	require.Negative(t, losses.Load())
+	topo.c.Consuming.Stop(t.Context())
+	taken.Store(0)
+	require.NoError(t, topo.Declare(t.Context(), steps), "all of them are known")
+	require.ErrorIs(t, topo.Declare(t.Context(), []Step{{What: "one more"}}), link.ErrClosed)
+	require.Zero(t, taken.Load())
+}
+
 // A step that is refused among many is found, and the others are taken.
 func TestRefusedAmongMany(t *testing.T) {
 	t.Parallel()
