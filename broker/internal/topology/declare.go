@@ -114,20 +114,17 @@ func handily(steps ...Step) []Step {
 // INTERNAL_ERROR, that consumes from a quorum queue which another one is just making.
 func (t *Maker) Declare(ctx context.Context, steps ...[]Step) error {
 	all := slices.Concat(steps...)
-	for n := 1; ; n++ {
-		lacking := t.Ledger.lacking(all)
-		if len(lacking) == 0 {
-			return nil
-		}
+	for n := 1; len(t.Ledger.lacking(all)) > 0; n++ {
 		conn, err := t.connection(ctx)
 		if err != nil {
 			return fmt.Errorf("declare queues: %w", err)
 		}
-		err = t.run(ctx, conn, lacking)
+		err = t.run(ctx, conn, t.Ledger.lacking(all)) // coming back may have made it
 		if err == nil || !conn.IsClosed() || n == maxConnections {
 			return err
 		}
 	}
+	return nil
 }
 
 // connection waits for one, for as long as a publish may.
