@@ -84,8 +84,11 @@ type Half struct {
 	// empty or Traced.
 	Lane Lane
 	// Database is the identity of the database in which the local transaction is run,
-	// whose outcome row answers; empty where nobody said.
+	// whose outcome row answers, or the saga's step rows; empty where nobody said.
 	Database string
+	// Saga, if not nil, says that it is no message's: it is a saga in the Express lane
+	// that was started and has not ended. Messages is empty then.
+	Saga *SagaStart
 }
 
 // Equal reports whether two messages carry the same: the same ID, topic, key,

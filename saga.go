@@ -1,6 +1,7 @@
 package holdfast
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"strings"
@@ -116,6 +117,43 @@ func (e *SagaError) Error() string {
 
 // Unwrap returns the condition.
 func (e *SagaError) Unwrap() error { return e.Condition }
+
+// MaxSagaState limits a saga's state, in bytes of JSON.
+const MaxSagaState = 256 << 10
+
+// SagaStart is what a saga was started with.
+type SagaStart struct {
+	// Name and Version are those of its definition, Key is its business key.
+	Name    string `json:"name"`
+	Version int    `json:"version"`
+	Key     string `json:"key"`
+	// State is its first state, in JSON.
+	State json.RawMessage `json:"state"`
+	// Tokens says that the replies of its participants have to repeat the token of
+	// their call.
+	Tokens bool `json:"tokens,omitempty"`
+}
+
+// Validate checks that it can be carried on by another process. The error wraps
+// [ErrInvalid] or [ErrTooLarge].
+func (s *SagaStart) Validate() error {
+	if err := ValidateName("saga's name", s.Name); err != nil {
+		return err
+	}
+	if err := ValidateSagaKey(s.Key); err != nil {
+		return err
+	}
+	switch {
+	case s.Version < 1:
+		return fmt.Errorf("%w: version %d of saga %s: want 1 or more", ErrInvalid, s.Version, s.Name)
+	case len(s.State) > MaxSagaState:
+		return fmt.Errorf("%w: the state of saga %s has %d bytes of JSON, the limit is %d", ErrTooLarge, s.Name,
+			len(s.State), MaxSagaState)
+	case !json.Valid(s.State):
+		return fmt.Errorf("%w: the state of saga %s is no JSON", ErrInvalid, s.Name)
+	}
+	return nil
+}
 
 // ValidateSagaKey checks the business key of a saga, which is a part of its ID: 1
 // to [MaxName] bytes of text, UTF-8 without control characters. The error wraps

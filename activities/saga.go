@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"time"
 
+	holdfast "github.com/holdfastmq/holdfast"
 	"github.com/holdfastmq/holdfast/saga/core"
 )
 
@@ -84,6 +85,9 @@ type SagaStep struct {
 	// Last says that the saga is completed if this ends well: whoever waits for it
 	// in this process can be told at once.
 	Last bool `json:"last,omitempty"`
+	// Begin, if not nil, is kept in the saga's begin row, together with what a local step
+	// does for the first time. It is for a saga that has no workflow.
+	Begin *holdfast.SagaStart `json:"-"`
 	// Result is what SagaReceive takes into the state.
 	Result json.RawMessage `json:"result,omitempty"`
 }
@@ -103,6 +107,9 @@ type SagaResult struct {
 	// OtherDatabase says that the process has another database than the saga; the
 	// outcome is core.OutcomeNoWorker then, and why is in its Error.
 	OtherDatabase bool `json:"other_database,omitempty"`
+	// Others says that the step's row, or the saga's begin row, is for somebody else who
+	// used the same key, so that nothing was done.
+	Others bool `json:"others,omitempty"`
 	// Waits says what a participant that has not replied waits for itself. Nil: nothing,
 	// as far as is known.
 	Waits *SagaWaits `json:"waits,omitempty"`

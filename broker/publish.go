@@ -34,11 +34,13 @@ func (b *Broker) PublishHalf(ctx context.Context, h holdfast.Half) error {
 	if err := wire.ValidTx(h.TxID); err != nil {
 		return err
 	}
-	if err := holdfast.ValidateMessages(h.Messages, b.o.MaxBody); err != nil {
+	if err := wire.ValidHalf(&h, b.o.MaxBody); err != nil {
 		return err
 	}
-	if err := b.Fits(h.Group, h.TxID, h.Messages); err != nil {
-		return err
+	if h.Saga == nil {
+		if err := b.Fits(h.Group, h.TxID, h.Messages); err != nil {
+			return err
+		}
 	}
 	msg, err := wire.EncodeHalf(h)
 	if err != nil {

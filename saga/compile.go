@@ -21,6 +21,7 @@ import (
 // to the transaction that they run in.
 type Compiled struct {
 	Plan  core.Plan
+	Lane  holdfast.Lane
 	key   func(json.RawMessage) (string, error)
 	steps map[string]StepDef
 }
@@ -31,7 +32,7 @@ const maxPlan = 256 << 10
 
 // Compile checks the definition.
 func (d Saga[S]) Compile() (*Compiled, error) {
-	c := &Compiled{Plan: core.Plan{Name: d.Name, Version: d.Version}, steps: map[string]StepDef{}}
+	c := &Compiled{Plan: core.Plan{Name: d.Name, Version: d.Version}, Lane: d.Lane, steps: map[string]StepDef{}}
 	if d.Key != nil {
 		c.key = func(data json.RawMessage) (string, error) {
 			s, err := decode[S](data)
@@ -42,6 +43,9 @@ func (d Saga[S]) Compile() (*Compiled, error) {
 		}
 	}
 	b := &builder{Compiled: c, state: reflect.TypeFor[S]()}
+	if err := d.Lane.Validate(); err != nil {
+		b.errs = append(b.errs, fmt.Errorf("saga %s: %w", d.Name, err))
+	}
 	for i, s := range d.Steps {
 		if s == nil {
 			b.wrong(fmt.Sprintf("number %d", i+1), "it is nil")

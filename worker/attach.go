@@ -122,7 +122,9 @@ func (w *Worker) attach(ctx context.Context, running func(func() error)) error {
 		return err
 	}
 	running(replies.Failed)
+	w.useExpress(sagas)
 	w.attached.attached(lost, func() {
+		w.useExpress(nil)
 		workers.stop()
 		replies.Stop()
 	})

@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"github.com/holdfastmq/holdfast/internal/lanes"
+	"github.com/holdfastmq/holdfast/internal/sagaexpress"
 	"github.com/holdfastmq/holdfast/internal/sagahandle"
 )
 
@@ -11,8 +12,9 @@ import (
 type gate struct{ w *Worker }
 
 var (
-	_ lanes.Gate      = gate{}
-	_ sagahandle.Gate = gate{}
+	_ lanes.Gate       = gate{}
+	_ sagahandle.Gate  = gate{}
+	_ sagaexpress.Gate = gate{}
 )
 
 func (g gate) Enter(ctx context.Context) error { return g.w.enter(ctx) }
@@ -24,6 +26,8 @@ func (g gate) EnterTemporal(ctx context.Context, what string) error {
 func (g gate) Leave() { g.w.sending.Done() }
 
 func (g gate) Go(f func()) { g.w.sending.Go(f) }
+
+func (g gate) Stopping() <-chan struct{} { return g.w.stopped }
 
 func (g gate) Over() <-chan struct{} { return g.w.over }
 

@@ -1,9 +1,11 @@
 package worker
 
 import (
+	"context"
 	"fmt"
 
 	holdfast "github.com/holdfastmq/holdfast"
+	"github.com/holdfastmq/holdfast/internal/sagaexpress"
 	"github.com/holdfastmq/holdfast/internal/sagahandle"
 	"github.com/holdfastmq/holdfast/internal/sagareplies"
 	"github.com/holdfastmq/holdfast/internal/sagarun"
@@ -16,7 +18,8 @@ import (
 // waits for what.
 type sagaParts struct {
 	defs    sagarun.Definitions
-	waiters sagarun.Waiters // steps, for replies
+	waiters sagarun.Waiters   // steps, for replies
+	express *sagaexpress.Lane // nil: this process cannot run one
 	handles *sagahandle.Handles
 }
 
@@ -72,10 +75,37 @@ func (w *Worker) sagaHandles() *sagahandle.Handles {
 	if w.o.SendOnly { // others have them
 		defs = nil
 	}
+	if defs != nil && w.o.Temporal != nil && !w.o.RollingUpgrade { // earlier Keepers cannot hand one over
+		w.sagas.express = w.sagaExpress()
+	}
 	return sagahandle.New(sagahandle.Options{Prefix: w.o.Prefix, Group: w.o.Group, IDs: w.idPrefix(),
 		Tokens: !w.o.RollingUpgrade, TaskTimeout: w.o.Timeouts.Task, Temporal: w.o.Temporal, Gate: gate{w},
-		Bounded: w.lanes.Bounded, Definitions: defs, StepNames: w.stepNames,
+		Lanes: w.o.Lanes, Express: w.sagas.express, Bounded: w.lanes.Bounded, Definitions: defs, StepNames: w.stepNames,
 		Database: w.databases.Own, Metrics: w.metrics})
+}
+
+// sagaExpress runs this process's sagas of the Express lane.
+func (w *Worker) sagaExpress() *sagaexpress.Lane {
+	return sagaexpress.New(sagaexpress.Options{Prefix: w.o.Prefix, Group: w.o.Group, Instance: w.o.Instance,
+		DB: w.o.DB, Database: w.databases.Own, Tokens: true, StepNames: w.stepNames, Gate: gate{w},
+		CheckAfter: w.o.CheckAfter, Logger: w.o.Logger,
+		HandOver: func(ctx context.Context, in sagas.Input) error { return w.sagas.handles.HandOver(ctx, in) },
+		Completed: func(id, name string, state []byte) {
+			w.metrics.SagaEnded(name, holdfast.SagaCompleted)
+			w.sagas.handles.Completed(id, state)
+		}})
+}
+
+// useExpress has the Express lane of sagas ask participants through replies; nil: it cannot.
+func (w *Worker) useExpress(replies *sagareplies.Replies) {
+	if w.sagas.express == nil {
+		return
+	}
+	calls := replies != nil
+	if !calls {
+		replies = w.sagaReplies()
+	}
+	w.sagas.express.Use(w.sagaRunner(replies), calls)
 }
 
 // sagaReplies takes what participants reply to this process's sagas.

@@ -66,7 +66,11 @@ func (b *Broker) PublishHalf(_ context.Context, h holdfast.Half) error {
 	if err := holdfast.ValidateName("group", h.Group); err != nil {
 		return err
 	}
-	if err := holdfast.ValidateMessages(h.Messages, holdfast.MaxBody); err != nil {
+	if h.Saga != nil {
+		if err := h.Saga.Validate(); err != nil {
+			return err
+		}
+	} else if err := holdfast.ValidateMessages(h.Messages, holdfast.MaxBody); err != nil {
 		return err
 	}
 	h.Messages = holdfast.CloneMessages(h.Messages)

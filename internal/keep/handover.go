@@ -20,7 +20,8 @@ const handOverAtOnce = 16
 
 // handOver gives the half messages of a sweep to Temporal: those of the Express
 // lane to one workflow Recovery, or to several where they are too large for one;
-// each of the others to a workflow of its own, which begins with a check-back. One
+// each of the others to a workflow of its own, which begins with a check-back; and each
+// saga to its own. One
 // whose workflow runs, or has completed, is taken care of already; one that was
 // terminated, failed or timed out is started again.
 func (k *Keeper) handOver(ctx context.Context, halves []holdfast.Half) []error {
@@ -33,10 +34,15 @@ func (k *Keeper) handOver(ctx context.Context, halves []holdfast.Half) []error {
 	errs := make([]error, len(halves))
 	index := make(map[string]int, len(halves))
 	var express, alone []activities.Tx
+	var sagas []holdfast.Half
 	for i, h := range halves {
+		index[h.TxID] = i
+		if h.Saga != nil {
+			sagas = append(sagas, h)
+			continue
+		}
 		tx := activities.Tx{ID: h.TxID, Form: activities.HandedOver, Messages: h.Messages, Database: h.Database,
 			Why: "the Keeper held its half message without an op record"}
-		index[h.TxID] = i
 		if h.Lane == holdfast.Express {
 			express = append(express, tx)
 		} else {
@@ -56,14 +62,20 @@ func (k *Keeper) handOver(ctx context.Context, halves []holdfast.Half) []error {
 	}
 	var wg sync.WaitGroup
 	slots := make(chan struct{}, handOverAtOnce)
-	for _, tx := range alone {
+	each := func(id string, f func() error) {
 		slots <- struct{}{}
 		wg.Go(func() {
 			defer func() { <-slots }()
-			err := k.handOverOne(ctx, tx)
-			k.o.Metrics.HandedOver(halves[index[tx.ID]].Lane, 1, err)
-			errs[index[tx.ID]] = err
+			err := f()
+			k.o.Metrics.HandedOver(halves[index[id]].Lane, 1, err)
+			errs[index[id]] = err
 		})
+	}
+	for _, tx := range alone {
+		each(tx.ID, func() error { return k.handOverOne(ctx, tx) })
+	}
+	for _, h := range sagas {
+		each(h.TxID, func() error { return k.o.HandOverSaga(ctx, h) })
 	}
 	wg.Wait()
 	return errs

@@ -33,9 +33,11 @@ type Options struct {
 	// Trouble is why the process does not work for Temporal; nil while it does.
 	Trouble func() error
 	Lanes   keeperLanes
-	Metrics *metrics.Metrics
-	Logger  *slog.Logger
-	Alert   func(holdfast.Alert)
+	// HandOverSaga starts the workflow of a saga's half message, or finds that it has one.
+	HandOverSaga func(ctx context.Context, h holdfast.Half) error
+	Metrics      *metrics.Metrics
+	Logger       *slog.Logger
+	Alert        func(holdfast.Alert)
 }
 
 // keeperBroker is what a Keeper needs of a broker.

@@ -4,6 +4,8 @@ import (
 	lists "container/list"
 	"slices"
 	"sync"
+
+	"github.com/holdfastmq/holdfast/internal/sagaexpress"
 )
 
 // maxEnds bounds the callers that are told in this process: those before the
@@ -25,7 +27,22 @@ type End struct {
 	verdict verdict       // valid once done is closed
 	look    chan struct{} // has a token if the saga may need an operator
 	at      *lists.Element
+	run     *sagaexpress.Run // this process's, of a saga in the Express lane
 }
+
+// left is closed when the saga does not run in this process's Express lane, or no more.
+func (e *End) left() <-chan struct{} {
+	if e == nil || e.run == nil {
+		return gone
+	}
+	return e.run.Left()
+}
+
+var gone = func() chan struct{} {
+	c := make(chan struct{})
+	close(c)
+	return c
+}()
 
 // expect enters a wish.
 func (s *ends) expect(id string) *End {

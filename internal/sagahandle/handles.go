@@ -16,8 +16,10 @@ import (
 
 	holdfast "github.com/holdfastmq/holdfast"
 	"github.com/holdfastmq/holdfast/internal/metrics"
+	"github.com/holdfastmq/holdfast/internal/sagaexpress"
 	"github.com/holdfastmq/holdfast/internal/sagarun"
 	"github.com/holdfastmq/holdfast/internal/temporalerr"
+	"github.com/holdfastmq/holdfast/saga"
 	"github.com/holdfastmq/holdfast/saga/core"
 	"github.com/holdfastmq/holdfast/workflows"
 	"github.com/holdfastmq/holdfast/workflows/sagas"
@@ -37,6 +39,10 @@ type Options struct {
 	Bounded  func(context.Context) (context.Context, context.CancelFunc)
 	// Definitions are the registered sagas; nil in a process that only sends.
 	Definitions *sagarun.Definitions
+	// Lanes are the lanes of sagas whose definition leaves it open, by saga/NAME.
+	Lanes map[string]holdfast.Lane
+	// Express runs the sagas of the Express lane; nil: this process has none.
+	Express *sagaexpress.Lane
 	// StepNames reports whether a saga's activities are named after its steps.
 	StepNames func(core.Plan) bool
 	// Database is the identity of the group's database; empty: it has none.
@@ -46,6 +52,8 @@ type Options struct {
 
 // Gate lets callers in while the process runs.
 type Gate interface {
+	// Enter waits until sending can begin, and counts the caller until Leave.
+	Enter(ctx context.Context) error
 	// EnterTemporal waits until sending can begin, and counts the caller until Leave. What
 	// needs Temporal is called what.
 	EnterTemporal(ctx context.Context, what string) error
@@ -88,12 +96,19 @@ func (h *Handles) Start(ctx context.Context, name string,
 	if err := core.CheckData(data); err != nil {
 		return "", nil, err
 	}
-	plan, err := h.plan(name, version)
+	c, err := h.definition(name, version)
 	if err != nil {
 		return "", nil, err
 	}
 	ctx, cancel := h.o.Bounded(ctx)
 	defer cancel()
+	if h.isExpress(c) {
+		return h.startExpress(ctx, c, key, data)
+	}
+	var plan *core.Plan // nil: the process that runs the saga's first step finds it
+	if c != nil {
+		plan = &c.Plan
+	}
 	if err := h.o.Gate.EnterTemporal(ctx, "StartSaga"); err != nil {
 		return "", nil, err
 	}
@@ -127,9 +142,8 @@ func (h *Handles) Start(ctx context.Context, name string,
 	return "", nil, temporalerr.Unavailable("start saga "+id, err)
 }
 
-// plan is the plan of a registered saga; nil where this process only sends: the one that
-// runs the saga's first step finds it.
-func (h *Handles) plan(name string, version int) (*core.Plan, error) {
+// definition is that of a registered saga; nil where this process only sends.
+func (h *Handles) definition(name string, version int) (*saga.Compiled, error) {
 	if h.o.Definitions == nil {
 		return nil, nil
 	}
@@ -137,7 +151,7 @@ func (h *Handles) plan(name string, version int) (*core.Plan, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w: register it with Saga before Run", holdfast.ErrInvalid, err)
 	}
-	return &c.Plan, nil
+	return c, nil
 }
 
 // Find returns id, or the ID from before the prefix was part of it where the saga

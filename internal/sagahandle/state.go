@@ -44,6 +44,12 @@ func (h *Handles) stands(ctx context.Context, id string) (holdfast.SagaStanding,
 // itself or answers within a second, else its state. ended says that nothing can be asked
 // of it any more.
 func (h *Handles) standing(ctx context.Context, id string) (status sagas.Status, ended bool, err error) {
+	if r := h.running(id); r != nil {
+		s := r.Standing()
+		known, _ := workflows.ParseID(id)
+		return sagas.Status{ID: id, Group: known.Owner, Name: known.Name, Key: known.Key, State: s.State,
+			Step: s.Step}, false, nil
+	}
 	own, last, err := h.workflowsOf(ctx, id)
 	if err != nil {
 		return sagas.Status{ID: id}, false, err

@@ -25,8 +25,12 @@ func (h *Handles) Steer(ctx context.Context, id, action string, req sagas.Reques
 	if err := h.o.Gate.AwaitRunning(ctx); err != nil {
 		return err
 	}
+	h.takeOut(ctx, id)
 	err := h.update(ctx, id, action, req)
 	var ended *serviceerror.NotFound
+	if errors.As(err, &ended) && h.carryOn(ctx, id) == nil { // it has ended, or had no workflow
+		err = h.update(ctx, id, action, req)
+	}
 	if errors.As(err, &ended) && action != sagas.UpdateAnswer {
 		err = h.update(ctx, workflows.SagaUndoID(id), action, req)
 	}
@@ -88,6 +92,7 @@ func (h *Handles) Compensate(ctx context.Context, id string, req sagas.Request) 
 	if err := h.o.Gate.AwaitRunning(ctx); err != nil {
 		return err
 	}
+	h.takeOut(ctx, id)
 	for {
 		own, last, err := h.workflowsOf(ctx, id)
 		if err != nil {
@@ -129,6 +134,13 @@ type described = client.WorkflowExecutionDescription
 // after its end, or its own.
 func (h *Handles) workflowsOf(ctx context.Context, id string) (own, last *described, err error) {
 	own, err = h.describeOnce(ctx, id)
+	if errors.Is(err, holdfast.ErrNotFound) {
+		if missing := h.carryOn(ctx, id); !errors.Is(missing, holdfast.ErrNotFound) {
+			if err = missing; err == nil {
+				own, err = h.describeOnce(ctx, id)
+			}
+		}
+	}
 	if err != nil || own.WorkflowCloseTime == nil {
 		return own, own, err
 	}

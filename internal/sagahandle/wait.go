@@ -40,6 +40,7 @@ func (h *Handles) Wait(ctx context.Context, id string, end *End) (json.RawMessag
 	if err := h.o.Gate.AwaitRunning(ctx); err != nil {
 		return nil, err
 	}
+	h.awaitLeft(ctx, id, end)
 	var done <-chan struct{}
 	if end != nil {
 		done = end.done
@@ -64,7 +65,7 @@ func (h *Handles) Wait(ctx context.Context, id string, end *End) (json.RawMessag
 		}
 		cancel()
 	})
-	v := h.watch(watching, id)
+	v := h.watch(watching, id, end != nil && end.run != nil)
 	interrupted := watching.Err() != nil
 	cancel()
 	stopper.Wait()
@@ -111,10 +112,31 @@ func (h *Handles) ask(ctx context.Context, workflowID string) (status sagas.Stat
 	return status, v.Get(&status)
 }
 
+// awaitLeft waits for as long as this process runs the saga in the Express lane.
+func (h *Handles) awaitLeft(ctx context.Context, id string, end *End) {
+	left := end.left()
+	if r := h.running(id); end == nil && r != nil {
+		left = r.Left()
+	}
+	select {
+	case <-left:
+	case <-ctx.Done():
+	case <-h.o.Gate.Over():
+	}
+}
+
 // watch waits until a saga has ended or needs an operator. One that has
-// completed, or did not end by itself, may have been undone since.
-func (h *Handles) watch(ctx context.Context, id string) verdict {
+// completed, or did not end by itself, may have been undone since. started says that
+// this process has started it: if it has no workflow, the Keeper will start that.
+func (h *Handles) watch(ctx context.Context, id string, started bool) verdict {
 	v, ended := h.follow(ctx, id, id)
+	for errors.Is(v.err, holdfast.ErrNotFound) {
+		err := h.carryOn(ctx, id)
+		if errors.Is(err, holdfast.ErrNotFound) && !started || err != nil && !pause(ctx, lookEvery) {
+			return v
+		}
+		v, ended = h.follow(ctx, id, id)
+	}
 	if !ended || ctx.Err() != nil {
 		return v
 	}

@@ -121,6 +121,11 @@ func (r *Runner) doLocal(ctx context.Context, c *saga.Compiled, s activities.Sag
 	}
 	do := func(ctx context.Context, tx *gorm.DB) ([]byte, error) {
 		ran = true
+		if s.Begin != nil {
+			if err := barrier.BeginSaga(ctx, tx, s.Saga.ID, s.Saga.Content, *s.Begin); err != nil {
+				return nil, err
+			}
+		}
 		if s.Step.Conditional {
 			if yes, err := c.When(s.Step.Name, s.Data); err != nil || !yes {
 				return nil, orSkipped(err)
@@ -145,6 +150,7 @@ func (r *Runner) doLocal(ctx context.Context, c *saga.Compiled, s activities.Sag
 	case err != nil:
 		out = excused(ctx, err)
 		out.Outcome.Nothing = ran && !began // the row is rolled back, and nothing else was done
+		out.Others = !began && errors.Is(err, holdfast.ErrDuplicate)
 		return out
 	}
 	ran = !res.Repeated

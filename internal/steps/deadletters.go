@@ -41,6 +41,9 @@ func (s *Steps) AskHalf(ctx context.Context, d holdfast.DeadLetter) activities.L
 	tx := activities.Tx{ID: d.TxID}
 	h, err := s.Broker.HalfOf(d)
 	switch {
+	case err == nil && h.Saga != nil:
+		return activities.LocalResult{ID: h.TxID, Error: "it is a start of saga " + h.Saga.Name + ", key " + h.Saga.Key +
+			", and no transaction: redeliver it, so that the group's Keeper carries it on"}
 	case err == nil:
 		tx.ID, tx.Messages = h.TxID, h.Messages
 	case tx.ID == "":

@@ -161,6 +161,15 @@ func (m *Machine) readyStep(s *Step, now time.Time) []Effect {
 	return []Effect{m.try(s, at)}
 }
 
+// Withdraw takes back that a step was begun whose try is the first, and was not made: it
+// is as if its turn had not come.
+func (m *Machine) Withdraw(step string) {
+	if at := m.state.Steps[step]; at != nil && at.Status == Running && at.Tries == 1 {
+		delete(m.state.Steps, step)
+		m.unstack(step)
+	}
+}
+
 func (m *Machine) try(s *Step, at *StepState) Effect {
 	at.Status, at.Next = Running, time.Time{}
 	at.Tries++

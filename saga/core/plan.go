@@ -3,6 +3,8 @@ package core
 import (
 	"encoding/json"
 	"time"
+
+	"github.com/holdfastmq/holdfast"
 )
 
 // Kind is what a step is.
@@ -115,7 +117,7 @@ const (
 // Limits.
 const (
 	// MaxData limits a saga's state, in bytes of JSON.
-	MaxData = 256 << 10
+	MaxData = holdfast.MaxSagaState
 	// MaxSteps limits the steps of a plan, those in groups and the groups included.
 	MaxSteps = 256
 )

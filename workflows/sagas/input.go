@@ -51,6 +51,9 @@ type Input struct {
 	// they have the names of earlier versions, which processes of these know: see
 	// [CanNameSteps]. Where Plan is nil, the process that finds it decides.
 	StepNames bool `json:"step_names,omitempty"`
+	// Calls is what the tokens of its calls are made of, where the saga asked participants
+	// before it had a workflow; see [CallToken].
+	Calls string `json:"calls,omitempty"`
 	// Content is the digest of what the saga was started with ([ContentOf] of Data),
 	// which goes with it where Data does not.
 	Content string `json:"content,omitempty"`
@@ -165,7 +168,7 @@ type Event struct {
 	At time.Time `json:"at"`
 	// What happened: failed, undo-failed (a try; of several in a row, the last),
 	// unknown-outside (an Undo that found no row), refused, no-worker, found (a worker again), parked,
-	// compensation-failed; pause,
+	// compensation-failed, handed-over (by the Express lane); pause,
 	// waits (a participant, for its own surroundings), resume, retry, skip, compensate, answer (an
 	// operator); not-undone (what has no
 	// Undo), rejected (a signal, an answer or a cancel that was not possible).

@@ -141,6 +141,7 @@ func (s *sagaRun) start(ctx workflow.Context) {
 	default:
 		s.carryOut(s.m.Begin(workflow.Now(ctx)))
 	}
+	s.changed = s.changed || s.in.Calls != "" // handed over: nobody has shown yet how it stands
 	s.in.Resumed, s.in.Data = nil, nil
 }
 

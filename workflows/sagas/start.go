@@ -1,6 +1,7 @@
 package sagas
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -35,10 +36,10 @@ type StartConfig struct {
 func Start(ctx context.Context, c client.Client, o StartConfig, in Input) (
 	id string, run client.WorkflowRun, err error,
 ) {
-	if len(in.Data) == 0 {
+	if len(in.Data) == 0 && in.Content == "" {
 		in.Data = []byte("{}")
 	}
-	in.Content = ContentOf(in.Data)
+	in.Content = cmp.Or(in.Content, ContentOf(in.Data))
 	if before, other := workflows.BeforePrefixes(in.ID); other && !o.Fresh {
 		_, ours, err := workflows.DescribeOurs(ctx, c, o.Prefix, before)
 		if err != nil {
@@ -63,6 +64,11 @@ func Start(ctx context.Context, c client.Client, o StartConfig, in Input) (
 			return in.ID, nil, err
 		}
 		in.Again = true
+		if in.Resumed != nil {
+			again := *in.Resumed
+			again.Core.Again = true
+			in.Resumed = &again
+		}
 	}
 }
 

@@ -1,6 +1,7 @@
 package sagas
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
@@ -13,8 +14,8 @@ import (
 )
 
 // CallToken is what the replies to the calls of a step have to repeat. Only the
-// participant that was asked can know it: firstRun, the ID of the workflow's first run,
-// is in no message. It is the same for all tries, in all runs of the workflow, and
+// participant that was asked can know it: firstRun, the ID of the workflow's first run, or
+// what a process has made up for a saga without a workflow, is in no message. It is the same for all tries, in all runs of the workflow, and
 // another one once the saga is started again.
 func CallToken(firstRun, saga, step string, undo bool) string {
 	op := "do"
@@ -27,7 +28,7 @@ func CallToken(firstRun, saga, step string, undo bool) string {
 
 // token is that of the calls of t.
 func (s *sagaRun) token(ctx workflow.Context, t *try) string {
-	return CallToken(workflow.GetInfo(ctx).FirstRunID, s.in.ID, t.step.Name, t.undo)
+	return CallToken(cmp.Or(s.in.Calls, workflow.GetInfo(ctx).FirstRunID), s.in.ID, t.step.Name, t.undo)
 }
 
 // distrust says why a reply does not count for t; empty: it does.

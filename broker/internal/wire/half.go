@@ -17,8 +17,14 @@ type halfRecord struct {
 	Group    string      `json:"group"`
 	At       time.Time   `json:"at"`
 	Database string      `json:"database,omitempty"`
-	Messages MessageList `json:"messages"`
+	Messages MessageList `json:"messages,omitempty"`
+	// Saga is that of a record of version sagaVersion.
+	Saga *holdfast.SagaStart `json:"saga,omitempty"`
 }
+
+// sagaVersion is the version of a half record that is a saga's. A program that reads
+// only Version must not take it for a transaction's, which would be rolled back.
+const sagaVersion = "2"
 
 // OpRecord is an op record's body: the transactions that it settles.
 type OpRecord struct {
@@ -41,12 +47,16 @@ func Malformed(format string, args ...any) error {
 
 // EncodeHalf makes a half record.
 func EncodeHalf(h holdfast.Half) (amqp.Publishing, error) {
-	body, err := json.Marshal(halfRecord{V: 1, Tx: h.TxID, Group: h.Group, At: h.At, Database: h.Database,
-		Messages: h.Messages})
+	r := halfRecord{V: 1, Tx: h.TxID, Group: h.Group, At: h.At, Database: h.Database, Messages: h.Messages}
+	version := Version
+	if h.Saga != nil {
+		r.V, r.Saga, version = 2, h.Saga, sagaVersion
+	}
+	body, err := json.Marshal(r)
 	if err != nil {
 		return amqp.Publishing{}, fmt.Errorf("%w: encode the half message of %s: %w", holdfast.ErrInvalid, h.TxID, err)
 	}
-	headers := amqp.Table{HeaderKind: KindHalf, HeaderVersion: Version, HeaderTx: h.TxID, HeaderGroup: h.Group}
+	headers := amqp.Table{HeaderKind: KindHalf, HeaderVersion: version, HeaderTx: h.TxID, HeaderGroup: h.Group}
 	if h.Lane == holdfast.Express {
 		headers[HeaderLane] = string(h.Lane)
 	}
@@ -69,9 +79,8 @@ func MaxHalfRecord(maxBody int) int {
 
 // HeadOfHalf says whose half record of size bytes it is, by its headers alone.
 func HeadOfHalf(headers amqp.Table, size int, group string, maxBody int) (tx string, err error) {
-	if v := HeaderText(headers[HeaderVersion]); v != Version {
-		return "", Malformed("half record of version %q, this program reads version %s: upgrade it", Clip(v, 64),
-			Version)
+	if _, err := halfVersion(headers); err != nil {
+		return "", err
 	}
 	if limit := MaxHalfRecord(maxBody); size > limit {
 		return "", Malformed("half record of %d bytes, the limit is %d", size, limit)
@@ -89,9 +98,9 @@ func HeadOfHalf(headers amqp.Table, size int, group string, maxBody int) (tx str
 // DecodeHalf reads a half record. group is whose half queue it was in.
 func DecodeHalf(headers amqp.Table, body []byte, group string, maxBody int) (holdfast.Half, error) {
 	var none holdfast.Half
-	if v := HeaderText(headers[HeaderVersion]); v != Version {
-		return none, Malformed("half record of version %q, this program reads version %s: upgrade it", Clip(v, 64),
-			Version)
+	version, err := halfVersion(headers)
+	if err != nil {
+		return none, err
 	}
 	if limit := MaxHalfRecord(maxBody); len(body) > limit {
 		return none, Malformed("half record of %d bytes, the limit is %d", len(body), limit)
@@ -100,8 +109,8 @@ func DecodeHalf(headers amqp.Table, body []byte, group string, maxBody int) (hol
 	if err := json.Unmarshal(body, &r); err != nil {
 		return none, Malformed("half record: %w", err)
 	}
-	if r.V != 1 {
-		return none, Malformed("half record with \"v\":%d, this program reads 1", r.V)
+	if r.V != version {
+		return none, Malformed("half record with \"v\":%d, its header says %d", r.V, version)
 	}
 	if tx := HeaderText(headers[HeaderTx]); r.Tx == "" || tx != r.Tx {
 		return none, Malformed("half record says transaction %q, its header says %q", Clip(r.Tx, 128), Clip(tx, 128))
@@ -119,11 +128,39 @@ func DecodeHalf(headers amqp.Table, body []byte, group string, maxBody int) (hol
 		return none, Malformed("half record of transaction %s: the identity of its database has %d bytes, the "+
 			"limit is %d", r.Tx, len(r.Database), MaxIdentity)
 	}
-	if err := holdfast.ValidateMessages(r.Messages, maxBody); err != nil {
+	h := holdfast.Half{TxID: r.Tx, Group: r.Group, At: r.At, Messages: r.Messages, Lane: LaneOf(headers),
+		Database: r.Database, Saga: r.Saga}
+	if err := ValidHalf(&h, maxBody); err != nil {
 		return none, Malformed("half record of transaction %s: %w", r.Tx, err)
 	}
-	return holdfast.Half{TxID: r.Tx, Group: r.Group, At: r.At, Messages: r.Messages, Lane: LaneOf(headers),
-		Database: r.Database}, nil
+	if (h.Saga != nil) != (version == 2) {
+		return none, Malformed("half record of transaction %s, version %d: a saga in it: %t", r.Tx, version, h.Saga != nil)
+	}
+	return h, nil
+}
+
+// halfVersion is the version of a half record, by its headers.
+func halfVersion(headers amqp.Table) (int, error) {
+	switch v := HeaderText(headers[HeaderVersion]); v {
+	case Version:
+		return 1, nil
+	case sagaVersion:
+		return 2, nil
+	default:
+		return 0, Malformed("half record of version %q, this program reads versions %s and %s: upgrade it", Clip(v, 64),
+			Version, sagaVersion)
+	}
+}
+
+// ValidHalf checks what a half message holds: messages, or a saga.
+func ValidHalf(h *holdfast.Half, maxBody int) error {
+	if h.Saga == nil {
+		return holdfast.ValidateMessages(h.Messages, maxBody)
+	}
+	if len(h.Messages) > 0 {
+		return fmt.Errorf("%w: a half message of saga %s has messages", holdfast.ErrInvalid, h.Saga.Name)
+	}
+	return h.Saga.Validate()
 }
 
 // LaneOf is a half record's lane. What is not known is Traced: its hand-over is

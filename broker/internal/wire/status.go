@@ -381,6 +381,9 @@ type peekMessage struct {
 // peekMessages is as much of a half record as Peek shows.
 type peekMessages struct {
 	Messages boundedList[peekMessage, ofMessages] `json:"messages"`
+	Saga     struct {
+		Name string `json:"name"`
+	} `json:"saga"`
 }
 
 // Read fills in what the record's body says; a malformed one says nothing.
@@ -398,5 +401,8 @@ func (h *PeekedHalf) Read(body []byte) {
 	}
 	for _, m := range r.Messages {
 		h.Topics = add(h.Topics, m.Topic)
+	}
+	if r.Saga.Name != "" {
+		h.Topics = add(h.Topics, "saga/"+r.Saga.Name)
 	}
 }

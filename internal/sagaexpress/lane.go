@@ -1,0 +1,200 @@
+// Package sagaexpress runs sagas in the Express lane: in the process that starts them, for
+// as long as each step ends well at once. A half record keeps the saga meanwhile. Whatever
+// does not end so goes on in the workflow Saga: this process starts it with what it knows,
+// or, where it dies, the Keeper with what the half record says. The step rows tell the
+// workflow what was done.
+package sagaexpress
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/google/uuid"
+	"gorm.io/gorm"
+
+	holdfast "github.com/holdfastmq/holdfast"
+	"github.com/holdfastmq/holdfast/activities"
+	"github.com/holdfastmq/holdfast/barrier"
+	"github.com/holdfastmq/holdfast/internal/fault"
+	"github.com/holdfastmq/holdfast/saga/core"
+	"github.com/holdfastmq/holdfast/workflows/sagas"
+)
+
+// Most bounds the sagas that one process runs at a time in the Express lane.
+const Most = 1000
+
+// Broker stores half records.
+type Broker interface {
+	PublishHalf(ctx context.Context, h holdfast.Half) error
+	Settle(group, txID string, r holdfast.Resolution)
+}
+
+// Gate is the process as its callers see it.
+type Gate interface {
+	// Go runs f, which counts as a caller.
+	Go(f func())
+	// Stopping is closed when nobody new is let in, and Over when nobody is waited for
+	// any more.
+	Stopping() <-chan struct{}
+	Over() <-chan struct{}
+}
+
+// Options are those of a process's lane of sagas.
+type Options struct {
+	Group, Prefix, Instance string
+	// DB is where the local steps and the begin rows are, Database its identity.
+	DB       *gorm.DB
+	Database func() string
+	// Tokens and StepNames are as in [sagas.Input].
+	Tokens    bool
+	StepNames func(core.Plan) bool
+	Gate      Gate
+	// CheckAfter is when the Keeper hands over what nobody has settled.
+	CheckAfter time.Duration
+	// HandOver starts the workflow of a saga, or finds that it has one.
+	HandOver func(ctx context.Context, in sagas.Input) error
+	// Completed is told of a saga that has completed, with its last state.
+	Completed func(id, name string, state []byte)
+	Logger    *slog.Logger
+}
+
+// Lane is a process's lane of sagas. Its methods may be called from many goroutines.
+type Lane struct {
+	o       Options
+	broker  Broker
+	runner  atomic.Pointer[runner]
+	slots   chan struct{}
+	mu      sync.Mutex
+	running map[string]*Run // by the saga's ID; of several, the last
+}
+
+// runner runs steps; calls says that it can ask participants, too.
+type runner struct {
+	activities.SagaRunner
+	calls bool
+}
+
+// New returns the lane. Connect and Use have to follow.
+func New(o Options) *Lane {
+	return &Lane{o: o, slots: make(chan struct{}, Most), running: map[string]*Run{}}
+}
+
+// Connect gives the lane its broker, before the first saga is started.
+func (l *Lane) Connect(b Broker) { l.broker = b }
+
+// Use has the lane run steps with r from now on; calls says that r can ask participants.
+func (l *Lane) Use(r activities.SagaRunner, calls bool) { l.runner.Store(&runner{r, calls}) }
+
+// Takes reports whether a saga of this plan can begin here.
+func (l *Lane) Takes(plan *core.Plan) bool {
+	steps := l.runner.Load()
+	if l.o.DB == nil || steps == nil {
+		return false
+	}
+	for _, e := range core.New(plan, []byte("{}")).Begin(time.Time{}) {
+		if !steps.quick(e) {
+			return false
+		}
+	}
+	return true
+}
+
+// quick reports whether an effect is the first try of a step that may end at once.
+func (r *runner) quick(e core.Effect) bool {
+	if e.Kind != core.EffectDo || e.Try > 1 {
+		return false
+	}
+	switch e.Step.Kind {
+	case core.Local, core.Choice:
+		return true
+	case core.Message:
+		return r.calls
+	}
+	return false
+}
+
+// Start stores the half record of a saga, runs it, and returns once its first steps have
+// been tried, or ctx is done: from the half record on it is durably started. A key that
+// was used for other content is a [holdfast.ErrDuplicate], as far as the step rows and
+// the begin row tell. The caller is counted at the gate.
+func (l *Lane) Start(ctx context.Context, plan *core.Plan, id string, s holdfast.SagaStart) (*Run, error) {
+	if err := core.CheckData(s.State); err != nil {
+		return nil, err
+	}
+	tx, err := uuid.NewV7()
+	if err != nil {
+		return nil, fmt.Errorf("holdfast: make an ID: %w", err)
+	}
+	select {
+	case l.slots <- struct{}{}:
+	case <-ctx.Done():
+		return nil, fmt.Errorf("%w: %d sagas are under way in this process: %w", holdfast.ErrNotStored, Most,
+			context.Cause(ctx))
+	}
+	release := func() { <-l.slots }
+	s.Tokens = l.o.Tokens
+	half := holdfast.Half{TxID: tx.String(), Group: l.o.Group, At: time.Now(), Lane: holdfast.Express,
+		Database: l.o.Database(), Saga: &s}
+	if err := l.broker.PublishHalf(ctx, half); err != nil {
+		release()
+		return nil, notStored(id, err)
+	}
+	fault.Point(fault.HalfAfterConfirm)
+	r := newRun(l, plan, id, half)
+	l.enter(r)
+	l.o.Gate.Go(func() {
+		defer release()
+		defer l.leave(r)
+		r.run(ctx)
+	})
+	select {
+	case <-r.tried:
+		return r, r.refused
+	case <-ctx.Done():
+		return r, nil
+	}
+}
+
+// notStored is the error of a half record that RabbitMQ has not confirmed.
+func notStored(id string, err error) error {
+	if errors.Is(err, holdfast.ErrInvalid) || errors.Is(err, holdfast.ErrTooLarge) {
+		return err
+	}
+	return &holdfast.UnavailableError{Part: "RabbitMQ", Err: fmt.Errorf("start saga %s: %w", id, err),
+		Remedy: "it may have been started: start it again with the same key"}
+}
+
+func (l *Lane) enter(r *Run) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.running[r.ref.ID] = r
+}
+
+func (l *Lane) leave(r *Run) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.running[r.ref.ID] == r {
+		delete(l.running, r.ref.ID)
+	}
+}
+
+// Running returns the saga of that ID which this process runs, or nil.
+func (l *Lane) Running(id string) *Run {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.running[id]
+}
+
+// Begun is what a saga was started with that has begun in the Express lane; it is
+// [holdfast.ErrNotFound] where no row of this process's database says so.
+func (l *Lane) Begun(ctx context.Context, id string) (holdfast.SagaStart, error) {
+	if l.o.DB == nil {
+		return holdfast.SagaStart{}, fmt.Errorf("%w: this process has no database", holdfast.ErrNotFound)
+	}
+	return barrier.BegunSaga(ctx, l.o.DB, id)
+}
