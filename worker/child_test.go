@@ -64,6 +64,7 @@ type childConfig struct {
 	Place             place
 	Role, Form, Fault string
 	Lane              string
+	SagaLane          holdfast.Lane
 	Tx                string
 	Refuse            bool // the consumer's handler fails for good
 	Fail              bool // the consumer's handler fails, and is tried again after retryDelay
@@ -146,9 +147,9 @@ func (c childConfig) run(ctx context.Context) error {
 	w.Local("place", insertAndPass)
 	w.Compensate(placed, refund)
 	if c.Role == roleTreks {
-		w.Saga(trek)
+		w.Saga(trekIn(c.SagaLane))
 		return c.serve(ctx, w, func() error {
-			_, err := worker.StartSaga(ctx, w, trek, trekker(c.Tx, c.Back))
+			_, err := worker.StartSaga(ctx, w, trekIn(c.SagaLane), trekker(c.Tx, c.Back))
 			return err
 		})
 	}

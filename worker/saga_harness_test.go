@@ -3,7 +3,6 @@ package worker_test
 import (
 	"context"
 	"fmt"
-	"os"
 	"slices"
 	"testing"
 	"time"
@@ -146,7 +145,7 @@ func seat() saga.StepDef {
 
 // travel is a saga of these steps.
 func travel(steps ...saga.Step[journey]) saga.Saga[journey] {
-	return saga.Saga[journey]{Lane: holdfast.Lane(os.Getenv("HOLDFAST_TEST_LANE")), Name: "travel", Key: journeyID, Steps: steps}
+	return saga.Saga[journey]{Name: "travel", Key: journeyID, Steps: steps}
 }
 
 // agency runs a worker with these sagas.

@@ -2,8 +2,10 @@ package worker_test
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -30,6 +32,13 @@ var trek = saga.Saga[journey]{Name: "trek", Key: journeyID, Steps: []saga.Step[j
 		return nil
 	}),
 }}
+
+// trekIn is trek in a lane.
+func trekIn(lane holdfast.Lane) saga.Saga[journey] {
+	def := trek
+	def.Lane = lane
+	return def
+}
 
 // deadly is a local step with places to die in. It halves the price, and its Undo
 // books what it is given.
@@ -97,6 +106,7 @@ type death struct {
 	at   string
 	nth  int
 	back bool
+	lane holdfast.Lane
 }
 
 const (
@@ -106,46 +116,46 @@ const (
 
 // deaths are the rows. Those of a process in an Undo take long.
 var deaths = []death{
-	{"before the Undo of b", roleTreks, fault.SagaUndoBefore, 1, back},
-	{"inside the Undo of b", roleTreks, insideStepUndo, 1, back},
-	{"after the Undo of b", roleTreks, fault.SagaUndoAfterCommit, 1, back},
-	{"before the Undo of seat", roleTreks, fault.SagaUndoBefore, 2, back},
-	{"call to undo seat, before its confirm", roleTreks, fault.SagaCallBeforeConfirm, 2, back},
-	{"call to undo seat, after its confirm", roleTreks, fault.SagaCallAfterConfirm, 2, back},
-	{"reply to undo seat, taken", roleTreks, fault.SagaReplyTaken, 2, back},
-	{"before the Undo of a", roleTreks, fault.SagaUndoBefore, 3, back},
-	{"inside the Undo of a", roleTreks, insideStepUndo, 2, back},
-	{"after the Undo of a", roleTreks, fault.SagaUndoAfterCommit, 2, back},
-	{"before the Do of a", roleTreks, fault.SagaDoBefore, 1, on},
-	{"inside the Do of a", roleTreks, insideStep, 1, on},
-	{"after the Do of a", roleTreks, fault.SagaDoAfterCommit, 1, on},
-	{"before the Do of seat", roleTreks, fault.SagaDoBefore, 2, on},
-	{"call to do seat, before its confirm", roleTreks, fault.SagaCallBeforeConfirm, 1, on},
-	{"call to do seat, after its confirm", roleTreks, fault.SagaCallAfterConfirm, 1, on},
-	{"reply to do seat, taken", roleTreks, fault.SagaReplyTaken, 1, on},
-	{"before the Do of b", roleTreks, fault.SagaDoBefore, 3, on},
-	{"inside the Do of b", roleTreks, insideStep, 2, on},
-	{"after the Do of b", roleTreks, fault.SagaDoAfterCommit, 2, on},
-	{"before the Do of end", roleTreks, fault.SagaDoBefore, 4, on},
-	{"inside the Do of end", roleTreks, insideStep, 3, on},
-	{"after the Do of end", roleTreks, fault.SagaDoAfterCommit, 3, on},
-	{"after the Do of a, which is undone", roleTreks, fault.SagaDoAfterCommit, 1, back},
-	{"after the Do of b, which is undone", roleTreks, fault.SagaDoAfterCommit, 2, back},
-	{"before the refusal", roleTreks, insideStep, 3, back},
-	{"after the refusal", roleTreks, fault.SagaDoAfterCommit, 3, back},
+	{"before the Undo of b", roleTreks, fault.SagaUndoBefore, 1, back, ""},
+	{"inside the Undo of b", roleTreks, insideStepUndo, 1, back, ""},
+	{"after the Undo of b", roleTreks, fault.SagaUndoAfterCommit, 1, back, ""},
+	{"before the Undo of seat", roleTreks, fault.SagaUndoBefore, 2, back, ""},
+	{"call to undo seat, before its confirm", roleTreks, fault.SagaCallBeforeConfirm, 2, back, ""},
+	{"call to undo seat, after its confirm", roleTreks, fault.SagaCallAfterConfirm, 2, back, ""},
+	{"reply to undo seat, taken", roleTreks, fault.SagaReplyTaken, 2, back, ""},
+	{"before the Undo of a", roleTreks, fault.SagaUndoBefore, 3, back, ""},
+	{"inside the Undo of a", roleTreks, insideStepUndo, 2, back, ""},
+	{"after the Undo of a", roleTreks, fault.SagaUndoAfterCommit, 2, back, ""},
+	{"before the Do of a", roleTreks, fault.SagaDoBefore, 1, on, ""},
+	{"inside the Do of a", roleTreks, insideStep, 1, on, ""},
+	{"after the Do of a", roleTreks, fault.SagaDoAfterCommit, 1, on, ""},
+	{"before the Do of seat", roleTreks, fault.SagaDoBefore, 2, on, ""},
+	{"call to do seat, before its confirm", roleTreks, fault.SagaCallBeforeConfirm, 1, on, ""},
+	{"call to do seat, after its confirm", roleTreks, fault.SagaCallAfterConfirm, 1, on, ""},
+	{"reply to do seat, taken", roleTreks, fault.SagaReplyTaken, 1, on, ""},
+	{"before the Do of b", roleTreks, fault.SagaDoBefore, 3, on, ""},
+	{"inside the Do of b", roleTreks, insideStep, 2, on, ""},
+	{"after the Do of b", roleTreks, fault.SagaDoAfterCommit, 2, on, ""},
+	{"before the Do of end", roleTreks, fault.SagaDoBefore, 4, on, ""},
+	{"inside the Do of end", roleTreks, insideStep, 3, on, ""},
+	{"after the Do of end", roleTreks, fault.SagaDoAfterCommit, 3, on, ""},
+	{"after the Do of a, which is undone", roleTreks, fault.SagaDoAfterCommit, 1, back, ""},
+	{"after the Do of b, which is undone", roleTreks, fault.SagaDoAfterCommit, 2, back, ""},
+	{"before the refusal", roleTreks, insideStep, 3, back, ""},
+	{"after the refusal", roleTreks, fault.SagaDoAfterCommit, 3, back, ""},
 
-	{"participant: before the Do", roleSeats, fault.ConsumeBefore, 1, on},
-	{"participant: inside the Do", roleSeats, insideStep, 1, on},
-	{"participant: after the Do", roleSeats, fault.SagaDoAfterCommit, 1, on},
-	{"participant: reply to the Do, before its confirm", roleSeats, fault.SagaReplyBeforeConfirm, 1, on},
-	{"participant: reply to the Do, before the ack", roleSeats, fault.SagaReplyBeforeAck, 1, on},
-	{"participant: inside the Do, which is undone", roleSeats, insideStep, 1, back},
-	{"participant: after the Do, which is undone", roleSeats, fault.SagaDoAfterCommit, 1, back},
-	{"participant: before the Undo", roleSeats, fault.ConsumeBefore, 2, back},
-	{"participant: inside the Undo", roleSeats, insideStepUndo, 1, back},
-	{"participant: after the Undo", roleSeats, fault.SagaUndoAfterCommit, 1, back},
-	{"participant: reply to the Undo, before its confirm", roleSeats, fault.SagaReplyBeforeConfirm, 2, back},
-	{"participant: reply to the Undo, before the ack", roleSeats, fault.SagaReplyBeforeAck, 2, back},
+	{"participant: before the Do", roleSeats, fault.ConsumeBefore, 1, on, ""},
+	{"participant: inside the Do", roleSeats, insideStep, 1, on, ""},
+	{"participant: after the Do", roleSeats, fault.SagaDoAfterCommit, 1, on, ""},
+	{"participant: reply to the Do, before its confirm", roleSeats, fault.SagaReplyBeforeConfirm, 1, on, ""},
+	{"participant: reply to the Do, before the ack", roleSeats, fault.SagaReplyBeforeAck, 1, on, ""},
+	{"participant: inside the Do, which is undone", roleSeats, insideStep, 1, back, ""},
+	{"participant: after the Do, which is undone", roleSeats, fault.SagaDoAfterCommit, 1, back, ""},
+	{"participant: before the Undo", roleSeats, fault.ConsumeBefore, 2, back, ""},
+	{"participant: inside the Undo", roleSeats, insideStepUndo, 1, back, ""},
+	{"participant: after the Undo", roleSeats, fault.SagaUndoAfterCommit, 1, back, ""},
+	{"participant: reply to the Undo, before its confirm", roleSeats, fault.SagaReplyBeforeConfirm, 2, back, ""},
+	{"participant: reply to the Undo, before the ack", roleSeats, fault.SagaReplyBeforeAck, 2, back, ""},
 }
 
 // trekDone is what a trek that is completed has done, and at which prices.
@@ -159,10 +169,20 @@ func TestSagaMatrix(t *testing.T) {
 	t.Parallel()
 	s := sagaSite(t)
 	const atOnce = 13
+	rows := slices.Clone(deaths)
+	for _, row := range deaths { // an Undo is the workflow's in either lane
+		if row.who == roleTreks && !strings.Contains(row.name, "undo ") && !strings.Contains(row.name, "Undo") {
+			row.name, row.lane = "express: "+row.name, holdfast.Express
+			rows = append(rows, row)
+		}
+	}
+	for _, point := range []string{fault.HalfAfterConfirm, fault.CommitAfterConfirm} {
+		rows = append(rows, death{"express: " + point, roleTreks, point, 1, on, holdfast.Express})
+	}
 	var all []*doomed
-	for rows := range slices.Chunk(deaths, atOnce) {
+	for some := range slices.Chunk(rows, atOnce) {
 		begun := len(all)
-		for _, row := range rows {
+		for _, row := range some {
 			all = append(all, s.doom(row))
 		}
 		for _, d := range all[begun:] {
@@ -194,24 +214,24 @@ func (s *site) doom(row death) *doomed {
 	s.t.Cleanup(own.deleteQueues)
 	s.t.Cleanup(own.deleteSagaQueues)
 	d := &doomed{death: row, s: &own, id: newID()}
-	c := childConfig{Role: d.who, Fault: d.at, Nth: d.nth, Tx: d.id, Back: d.back, Lane: lanes[0].name}
+	c := childConfig{Role: d.who, Fault: d.at, Nth: d.nth, Tx: d.id, Back: d.back, Lane: lanes[0].name, SagaLane: d.lane}
 	if d.who == roleTreks {
 		d.seats = own.participants(deadlySeats(own.effects))
 		d.child = own.child(c)
 		return d
 	}
 	d.child = own.child(c)
-	d.agency = own.treks()
+	d.agency = own.treks(d.lane)
 	d.child.awaitReady()
-	_, err := worker.StartSaga(own.ctx(), d.agency.Worker, trek, trekker(d.id, d.back))
+	_, err := worker.StartSaga(own.ctx(), d.agency.Worker, trekIn(d.lane), trekker(d.id, d.back))
 	require.NoError(s.t, err)
 	return d
 }
 
 // treks runs a worker with the saga.
-func (s *site) treks() *running {
+func (s *site) treks(lane holdfast.Lane) *running {
 	s.t.Helper()
-	return s.runWith(hurried(s.options()), func(w *worker.Worker) { w.Saga(trek) })
+	return s.runWith(hurried(s.options()), func(w *worker.Worker) { w.Saga(trekIn(lane)) })
 }
 
 // succeed has another process take over from the one that has died.
@@ -219,7 +239,7 @@ func (d *doomed) succeed() {
 	d.s.t.Helper()
 	d.child.killed()
 	if d.who == roleTreks {
-		d.agency = d.s.treks()
+		d.agency = d.s.treks(d.lane)
 		return
 	}
 	d.seats = d.s.participants(deadlySeats(d.s.effects))
@@ -230,7 +250,12 @@ func (d *doomed) succeed() {
 func (d *doomed) verify(t *testing.T) {
 	s := *d.s
 	s.t = t
-	j, err := worker.JoinSaga(d.agency.Worker, trek, d.id).Wait(s.ctx())
+	var j journey
+	var err error
+	until(t, "it is found, by its begin row, its half message's hand-over, or its workflow", func() bool {
+		j, err = worker.JoinSaga(d.agency.Worker, trek, d.id).Wait(s.ctx())
+		return d.lane != holdfast.Express || !errors.Is(err, holdfast.ErrNotFound)
+	})
 	want, steps, price := trekDone, core.Done, 20
 	if d.back {
 		e := stood(t, err, holdfast.ErrSagaCompensated)
@@ -250,7 +275,7 @@ func (d *doomed) verify(t *testing.T) {
 
 	// What comes later comes behind: a second effect would be there then.
 	later := newID()
-	h, err := worker.StartSaga(s.ctx(), d.agency.Worker, trek, trekker(later, d.back))
+	h, err := worker.StartSaga(s.ctx(), d.agency.Worker, trekIn(d.lane), trekker(later, d.back))
 	require.NoError(t, err)
 	_, err = h.Wait(s.ctx())
 	require.Equal(t, d.back, err != nil, "%v", err)

@@ -97,6 +97,13 @@ func (h *Handles) carryOn(ctx context.Context, id string) error {
 	return nil
 }
 
+// carriesOn is carryOn for a saga that may have ended, or have no workflow. It reports
+// whether it has one now.
+func (h *Handles) carriesOn(ctx context.Context, id string) bool {
+	_, err := h.describeOnce(ctx, id)
+	return errors.Is(err, holdfast.ErrNotFound) && h.carryOn(ctx, id) == nil
+}
+
 // running is the saga of that ID which this process runs in the Express lane, or nil.
 func (h *Handles) running(id string) *sagaexpress.Run {
 	if h.o.Express == nil {

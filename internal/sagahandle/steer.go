@@ -28,7 +28,7 @@ func (h *Handles) Steer(ctx context.Context, id, action string, req sagas.Reques
 	h.takeOut(ctx, id)
 	err := h.update(ctx, id, action, req)
 	var ended *serviceerror.NotFound
-	if errors.As(err, &ended) && h.carryOn(ctx, id) == nil { // it has ended, or had no workflow
+	if errors.As(err, &ended) && h.carriesOn(ctx, id) {
 		err = h.update(ctx, id, action, req)
 	}
 	if errors.As(err, &ended) && action != sagas.UpdateAnswer {
