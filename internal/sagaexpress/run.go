@@ -35,10 +35,11 @@ type Run struct {
 	begun bool          // it has its begin row
 
 	step    atomic.Pointer[string] // one that is under way
-	leave   atomic.Pointer[string] // why it is to go on in a workflow
-	refused error                  // the key is somebody else's; valid once tried is closed
-	tried   chan struct{}          // closed when the first steps have been tried
-	left    chan struct{}          // closed when it has ended here, or goes on in a workflow
+	leave   atomic.Pointer[request]
+	taken   bool          // what leave asks for is done; valid once left is closed
+	refused error         // the key is somebody else's; valid once tried is closed
+	tried   chan struct{} // closed when the first steps have been tried
+	left    chan struct{} // closed when it has ended here, or goes on in a workflow
 }
 
 func newRun(l *Lane, plan *core.Plan, id string, half holdfast.Half) *Run {
@@ -52,8 +53,24 @@ func newRun(l *Lane, plan *core.Plan, id string, half holdfast.Half) *Run {
 // Left is closed when the saga has ended in this process, or goes on elsewhere.
 func (r *Run) Left() <-chan struct{} { return r.left }
 
-// Leave has the saga go on in a workflow after the steps that are under way.
-func (r *Run) Leave(why string) { r.leave.CompareAndSwap(nil, &why) }
+// request is an operator's, for whom the saga goes on in a workflow.
+type request struct {
+	story sagas.Event
+	event core.Event // empty: the workflow is asked
+}
+
+// Leave has the saga go on in a workflow after the steps that are under way, and there as
+// an operator asks: a pause and a compensation begin here, so that nothing comes between.
+func (r *Run) Leave(action string, by sagas.Request) {
+	asked := &request{story: sagas.Event{At: time.Now(), What: action, Operator: by.Operator, Text: by.Reason}}
+	if kind := core.EventKind(action); kind == core.Pause || kind == core.Undo {
+		asked.event = core.Event{Kind: kind, Operator: by.Operator, Reason: by.Reason}
+	}
+	r.leave.CompareAndSwap(nil, asked)
+}
+
+// Taken reports whether what Leave asked for is done. Left has to be closed.
+func (r *Run) Taken() bool { return r.taken }
 
 // Standing says how the saga stands while this process runs it.
 func (r *Run) Standing() holdfast.SagaStanding {
@@ -146,8 +163,9 @@ type driver struct {
 
 // begin begins what the machine wants, as far as it can be done here.
 func (d *driver) begin(ctx context.Context, effects []core.Effect) {
-	if why := d.leave.Load(); why != nil {
-		d.stop(*why)
+	asked := d.leave.Load()
+	if asked != nil {
+		d.stop(asked.story.Operator + " steers it")
 	}
 	for _, e := range effects {
 		switch {
@@ -161,6 +179,11 @@ func (d *driver) begin(ctx context.Context, effects []core.Effect) {
 			d.stop("step " + e.Step.Name + " (" + string(e.Step.Kind) + ") is not for the Express lane")
 			d.m.Withdraw(e.Step.Name)
 		}
+	}
+	if asked != nil && !d.taken && asked.event.Kind != "" {
+		asked.event.At = time.Now()
+		_, err := d.m.Apply(asked.event) // what it wants, the workflow wants, too
+		d.taken = err == nil
 	}
 }
 
@@ -253,6 +276,11 @@ func (r *Run) carryOn(why string) sagas.Input {
 	o := r.lane.o
 	known := sagas.Status{Core: *r.m.State(), Database: r.ref.Database, Story: []sagas.Event{{At: time.Now(),
 		What: "handed-over", Text: "process " + o.Instance + " ran it in the Express lane: " + why}}}
+	if r.taken {
+		asked := r.leave.Load().story
+		known.State, known.Reason = r.m.Standing(), asked.Operator+": "+asked.Text
+		known.Story = append(known.Story, asked)
+	}
 	return sagas.Input{ID: r.ref.ID, Group: o.Group, Prefix: o.Prefix, Name: r.ref.Name, Key: r.ref.Key, Plan: r.plan,
 		Version: r.ref.Version, Database: r.ref.Database, Tokens: r.half.Saga.Tokens, StepNames: o.StepNames(*r.plan),
 		Content: r.ref.Content, Calls: r.calls, Resumed: &known, Renewed: true}

@@ -113,10 +113,18 @@ func (h *Handles) running(id string) *sagaexpress.Run {
 }
 
 // takeOut has a saga that this process runs go on in its workflow, where it can be
-// steered.
-func (h *Handles) takeOut(ctx context.Context, id string) {
-	if r := h.running(id); r != nil {
-		r.Leave("an operator steers it")
-		h.awaitLeft(ctx, id, nil)
+// steered. It reports whether what is asked for is done already.
+func (h *Handles) takeOut(ctx context.Context, id, action string, req sagas.Request) bool {
+	r := h.running(id)
+	if r == nil {
+		return false
 	}
+	r.Leave(action, req)
+	select {
+	case <-r.Left():
+		return r.Taken()
+	case <-ctx.Done():
+	case <-h.o.Gate.Over():
+	}
+	return false
 }

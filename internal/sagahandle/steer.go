@@ -25,7 +25,9 @@ func (h *Handles) Steer(ctx context.Context, id, action string, req sagas.Reques
 	if err := h.o.Gate.AwaitRunning(ctx); err != nil {
 		return err
 	}
-	h.takeOut(ctx, id)
+	if h.takeOut(ctx, id, action, req) {
+		return nil
+	}
 	err := h.update(ctx, id, action, req)
 	var ended *serviceerror.NotFound
 	if errors.As(err, &ended) && h.carriesOn(ctx, id) {
@@ -92,7 +94,9 @@ func (h *Handles) Compensate(ctx context.Context, id string, req sagas.Request) 
 	if err := h.o.Gate.AwaitRunning(ctx); err != nil {
 		return err
 	}
-	h.takeOut(ctx, id)
+	if h.takeOut(ctx, id, workflows.UpdateCompensate, req) {
+		return nil
+	}
 	for {
 		own, last, err := h.workflowsOf(ctx, id)
 		if err != nil {
