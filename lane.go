@@ -2,17 +2,18 @@ package holdfast
 
 import "fmt"
 
-// Lane is how a transaction is coordinated. The guarantees are the same in both.
-// The zero value leaves the choice to the topic, the worker, and in the end to
-// Traced.
+// Lane is how a transaction or a saga is coordinated. The guarantees are the same in
+// both. The zero value leaves the choice to the topic (or the saga's name), of a
+// transaction then to the worker, and in the end to Traced.
 type Lane string
 
 const (
 	// Traced records every step in a Temporal workflow; under load neighbours
-	// share one (a cohort). It needs Temporal for every transaction.
+	// share one (a cohort). It needs Temporal for every transaction and saga.
 	Traced Lane = "traced"
 	// Express coordinates over the broker's half queue alone. Only what stays
-	// undecided goes to Temporal, and has a history there.
+	// undecided, and of sagas what does not end well at once, goes to Temporal, and has a
+	// history there.
 	Express Lane = "express"
 )
 

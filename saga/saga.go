@@ -24,10 +24,11 @@ type Saga[S any] struct {
 	// Key is the business key, such as an order number: at most one saga runs for
 	// each. Nil: every start is a new saga.
 	Key func(S) string
-	// Lane is where its starts are run. [holdfast.Express]: in the process that starts
-	// them, without Temporal, as long as each step ends well at once; all else goes on in
-	// a workflow. The zero value leaves it to the worker's Options.Lanes["saga/NAME"],
-	// and in the end to [holdfast.Traced]: each has a workflow from the first.
+	// Lane is how its sagas are coordinated. [holdfast.Traced]: each by a workflow.
+	// [holdfast.Express]: each by the process that starts it, without a workflow, for as
+	// long as every step ends well at once; everything else goes on in a workflow. Empty:
+	// as the worker's Options.Lanes["saga/NAME"] says, or Traced. Options.Lane does not
+	// count.
 	Lane holdfast.Lane
 	// Steps are done one after the other. Required.
 	Steps []Step[S]

@@ -64,7 +64,8 @@ type Options struct {
 	// Temporal to be there: make the client with client.NewLazyClient. Until it is
 	// reached, what needs it fails with an UnavailableError.
 	Lane holdfast.Lane
-	// Lanes are the lanes of topics; patterns are not allowed.
+	// Lanes are the lanes of topics; patterns are not allowed. A key saga/NAME is the lane
+	// of the sagas of that name whose definition does not say; Lane is not theirs.
 	Lanes map[string]holdfast.Lane
 	// RemoteCheck makes the worker one that keeps a group whose processes are
 	// written in another language: check-backs go to them over RabbitMQ. DB,
@@ -83,7 +84,8 @@ type Options struct {
 	SendOnly bool
 	// RollingUpgrade says that processes of an older version still run with this
 	// prefix: what they write is believed as it was by their version, and where they
-	// are needed to take something, it is written as they take it. Set it for as long
+	// are needed to take something, it is written as they take it. Sagas stay in the
+	// Traced lane, since Keepers of older versions cannot hand one over. Set it for as long
 	// as they run, no longer: see docs/security.md. HOLDFAST_ROLLING_UPGRADE=1 sets it,
 	// too.
 	RollingUpgrade bool

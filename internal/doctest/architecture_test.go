@@ -12,7 +12,7 @@ import (
 )
 
 // walks are the sections of docs/architecture.md that follow a call.
-var walks = []string{"Express send", "Traced send", "Dead letter to compensation", "Saga message step"}
+var walks = []string{"Express send", "Traced send", "Dead letter to compensation", "Saga message step", "Express saga"}
 
 // TestWalks: each link of docs/architecture.md to a Go file names a function, method or
 // type that is declared in exactly that file.

@@ -42,7 +42,7 @@ var mayImport = map[string][]string{
 	"worker": {"", "activities", "barrier", "broker", "workflows", "workflows/transactions", "workflows/deadletters", "workflows/sagas",
 		"compensation", "saga", "saga/core", "internal/fault", "internal/guard", "internal/sagarun", "internal/shell",
 		"internal/alerts", "internal/databases", "internal/intake", "internal/keep", "internal/lanes", "internal/metrics", "internal/observe",
-		"internal/peers", "internal/remember", "internal/sagahandle", "internal/sagareplies", "internal/signals", "internal/steps", "internal/temporalerr"},
+		"internal/peers", "internal/remember", "internal/sagaexpress", "internal/sagahandle", "internal/sagareplies", "internal/signals", "internal/steps", "internal/temporalerr"},
 
 	// The insides of worker.
 	"internal/metrics":     {"", "activities", "broker"},
@@ -55,8 +55,9 @@ var mayImport = map[string][]string{
 	"internal/keep":        {"", "activities", "broker", "workflows", "workflows/transactions", "internal/metrics", "internal/temporalerr"},
 	"internal/remember":    {"", "barrier", "broker", "workflows", "workflows/transactions", "internal/signals", "internal/temporalerr"},
 	"internal/intake":      {"", "broker", "internal/signals", "internal/temporalerr", "workflows", "workflows/deadletters"},
-	"internal/sagahandle": {"", "internal/metrics", "internal/sagarun", "internal/shell", "internal/temporalerr",
-		"saga/core", "workflows", "workflows/sagas"},
+	"internal/sagahandle": {"", "internal/metrics", "internal/sagaexpress", "internal/sagarun", "internal/shell", "internal/temporalerr",
+		"saga", "saga/core", "workflows", "workflows/sagas"},
+	"internal/sagaexpress": {"", "activities", "barrier", "internal/fault", "saga/core", "workflows/sagas"},
 	"internal/sagareplies": {"", "activities", "broker", "internal/metrics", "internal/sagarun", "internal/signals",
 		"saga/core", "workflows", "workflows/sagas"},
 	"internal/lanes": {"", "activities", "barrier", "workflows", "workflows/transactions", "internal/fault", "internal/temporalerr"},

@@ -232,7 +232,8 @@ func (d *driver) took(x ended) []core.Effect {
 	switch o.Kind {
 	case core.OutcomeDone, core.OutcomeSkipped:
 	case core.OutcomePending, core.OutcomeNoWorker: // its workflow tries again
-		d.stop("step " + x.step.Name + " has not ended: " + cmp.Or(o.Error, "its reply did not come within "+replyWait.String()))
+		d.stop("step " + x.step.Name + " has not ended: " +
+			cmp.Or(o.Error, "its reply did not come within "+replyWait.String()))
 		return nil
 	default:
 		d.stop("step " + x.step.Name + " ended " + string(o.Kind) + ": " + o.Error)

@@ -14,9 +14,10 @@ import (
 )
 
 // CallToken is what the replies to the calls of a step have to repeat. Only the
-// participant that was asked can know it: firstRun, the ID of the workflow's first run, or
-// what a process has made up for a saga without a workflow, is in no message. It is the same for all tries, in all runs of the workflow, and
-// another one once the saga is started again.
+// participant that was asked can know it: firstRun is in no message. It is the ID of the
+// workflow's first run or, of a saga that began without a workflow, what its process made
+// up. The token is the same for all tries, in all runs of the workflow, and another one
+// once the saga is started again.
 func CallToken(firstRun, saga, step string, undo bool) string {
 	op := "do"
 	if undo {
