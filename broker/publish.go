@@ -48,7 +48,7 @@ func (b *Broker) PublishHalf(ctx context.Context, h holdfast.Half) error {
 	}
 	ctx, cancel := b.c.Timeout(ctx)
 	defer cancel()
-	p := link.Publication{Exchange: b.HalfExchange(), Key: b.HalfQueueOf(h.Group, h.TxID), Mandatory: true,
+	p := link.Publication{Exchange: b.c.HalfExchangeOf(msg.Headers), Key: b.HalfQueueOf(h.Group, h.TxID), Mandatory: true,
 		Repair: true, Old: b.c.Rolling, Msg: msg}
 	if err := b.c.Pub.One(ctx, &p, fault.HalfBeforeConfirm); err != nil {
 		return fmt.Errorf("half message of transaction %s: %w", h.TxID, err)

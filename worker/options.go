@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"os"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -203,6 +204,12 @@ func (o Options) validate() error {
 	errs = append(errs, alerts.Target(o.Webhook).Validate(), o.Lane.Validate(),
 		o.Timeouts.validate(), o.Tuning.validate())
 	for topic, lane := range o.Lanes { // a pattern would never be anybody's topic
+		if name, is := strings.CutPrefix(topic, laneOfSaga); is {
+			if err := errors.Join(holdfast.ValidateName("saga's name", name), lane.Validate()); err != nil {
+				errs = append(errs, fmt.Errorf("Lanes, %q: %w", topic, err))
+			}
+			continue
+		}
 		if err := (holdfast.Message{Topic: topic, Lane: lane}).Validate(); err != nil {
 			errs = append(errs, fmt.Errorf("Lanes, topic %q: %w", topic, err))
 		}

@@ -3,10 +3,13 @@ package worker_test
 import (
 	"context"
 	"errors"
+	"slices"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
 
+	amqp "github.com/rabbitmq/amqp091-go"
 	"github.com/stretchr/testify/require"
 	"go.temporal.io/api/serviceerror"
 
@@ -349,4 +352,74 @@ func TestKeeperStartsASaga(t *testing.T) {
 	until(t, "the Keeper starts it", func() bool { return s.hasWorkflow(h.ID()) })
 	require.NoError(t, wait(s, h))
 	require.Equal(t, []string{"do a"}, s.logged(s.orders, id))
+}
+
+// A key that was used for something else is refused before a participant is asked, and
+// whose half message that is.
+func TestExpressSagaOfCallsWithAUsedKey(t *testing.T) {
+	t.Parallel()
+	s := sagaSite(t)
+	def := quickTravel(seat())
+	w := s.agency(def)
+	s.participants(s.seats(nil))
+	j, err := s.travels(w, def)
+	require.NoError(t, err)
+	_, err = worker.StartSaga(s.ctx(), w.Worker, def, journey{ID: j.ID, Price: 7})
+	require.ErrorIs(t, err, holdfast.ErrDuplicate)
+	require.False(t, s.hasWorkflow(worker.JoinSaga(w.Worker, def, j.ID).ID()))
+	got, err := worker.JoinSaga(w.Worker, def, j.ID).Wait(s.ctx())
+	require.NoError(t, err)
+	require.Equal(t, j, got)
+	require.Equal(t, []string{"do seat"}, s.logged(s.effects, j.ID))
+}
+
+// What the Keeper can never hand over becomes a dead letter: another saga has the key.
+func TestHalfOfASagaWhoseKeyIsUsed(t *testing.T) {
+	t.Parallel()
+	s := sagaSite(t)
+	def := travel(local("a"))
+	w := s.runWith(hurried(s.options()), func(w *worker.Worker) { w.Saga(def) })
+	j, err := s.travels(w, def)
+	require.NoError(t, err)
+	tx := newID()
+	require.NoError(t, s.broker().PublishHalf(s.ctx(), holdfast.Half{TxID: tx, Group: group, At: time.Now(), Lane: holdfast.Express,
+		Saga: &holdfast.SagaStart{Name: "travel", Version: 1, Key: j.ID, State: []byte(`{"id":"` + j.ID + `","price":7}`)}}))
+	until(t, "it is a dead letter", func() bool {
+		return slices.ContainsFunc(s.letters(), func(id string) bool {
+			return strings.Contains(s.letterOf(id).Failure.Reason, "with other content")
+		})
+	})
+	require.Equal(t, []string{"do a"}, s.logged(s.orders, j.ID))
+}
+
+// Who may publish half records, such as a producer in another language, may not start
+// sagas.
+func TestForgedHalfOfASaga(t *testing.T) {
+	t.Parallel()
+	s := sagaSite(t)
+	def := travel(local("a"))
+	w := s.runWith(hurried(s.options()), func(w *worker.Worker) { w.Saga(def) })
+	id, tx := newID(), newID()
+	body := []byte(`{"v":2,"tx":"` + tx + `","group":"` + group + `","at":"2026-01-01T00:00:00Z","saga":{"name":"travel",` +
+		`"version":1,"key":"` + id + `","state":{"id":"` + id + `"}}}`)
+	b := s.broker()
+	ways := []string{"", s.at.Prefix + ".half"}
+	s.channel(func(ch *amqp.Channel) {
+		for _, exchange := range ways {
+			require.NoError(t, ch.PublishWithContext(t.Context(), exchange, b.HalfQueue(group), true, false, amqp.Publishing{
+				MessageId: tx, Body: body, DeliveryMode: amqp.Persistent, Headers: amqp.Table{"holdfast-kind": "half",
+					"holdfast-version": "2", "holdfast-tx": tx, "holdfast-group": group, "holdfast-lane": "express"}}))
+		}
+	})
+	until(t, "all of them are dead letters", func() bool {
+		copies := 0
+		for _, id := range s.letters() {
+			status := s.letterOf(id)
+			require.Contains(t, status.Failure.Reason, "may not start sagas")
+			copies += 1 + status.Duplicates
+		}
+		return copies == len(ways)
+	})
+	require.ErrorIs(t, wait(s, worker.JoinSaga(w.Worker, def, id)), holdfast.ErrNotFound)
+	require.Empty(t, s.logged(s.orders, id))
 }

@@ -2,17 +2,21 @@ package worker
 
 import (
 	"fmt"
+	"strings"
 
 	holdfast "github.com/holdfastmq/holdfast"
 )
 
-// express reports whether the options choose the Express lane for anything.
+// laneOfSaga begins the keys of Options.Lanes that are lanes of sagas.
+const laneOfSaga = "saga/"
+
+// express reports whether the options choose the Express lane for a message.
 func (o Options) express() bool {
 	if o.Lane == holdfast.Express {
 		return true
 	}
-	for _, lane := range o.Lanes {
-		if lane == holdfast.Express {
+	for of, lane := range o.Lanes {
+		if lane == holdfast.Express && !strings.HasPrefix(of, laneOfSaga) {
 			return true
 		}
 	}

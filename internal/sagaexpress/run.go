@@ -6,6 +6,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -39,6 +41,7 @@ type Run struct {
 	taken   bool          // what leave asks for is done; valid once left is closed
 	refused error         // the key is somebody else's; valid once tried is closed
 	tried   chan struct{} // closed when the first steps have been tried
+	untold  sync.Once     // closes tried
 	left    chan struct{} // closed when it has ended here, or goes on in a workflow
 }
 
@@ -94,9 +97,9 @@ func (r *Run) run(ctx context.Context) {
 		}
 	}()
 	why := r.drive(ctx)
+	r.untold.Do(func() { close(r.tried) })
 	if r.refused != nil {
 		r.lane.broker.Settle(r.ref.Group, r.half.TxID, holdfast.Rollback)
-		close(r.tried)
 		return
 	}
 	if r.m.State().Phase == core.Completed {
@@ -130,7 +133,10 @@ type ended struct {
 // why says what.
 func (r *Run) drive(ctx context.Context) (why string) {
 	d := &driver{Run: r, steps: r.lane.runner.Load(), results: make(chan ended, 1)}
-	d.begin(ctx, r.m.Begin(time.Now()))
+	if err := d.begin(ctx, r.m.Begin(time.Now())); errors.Is(err, holdfast.ErrDuplicate) {
+		r.refused = err // nothing was begun
+		return d.why
+	}
 	first, others := d.underWay, 0
 	for done := 0; d.underWay > 0; {
 		x := <-d.results
@@ -138,15 +144,13 @@ func (r *Run) drive(ctx context.Context) (why string) {
 		if x.out.Others {
 			others++
 		}
-		d.begin(ctx, d.took(x))
-		if done++; done != first {
-			continue
-		}
-		if others == first { // nothing of this start has taken effect
+		_ = d.begin(ctx, d.took(x))                   // it has stopped d
+		if done++; done == first && others == first { // nothing of this start has taken effect
 			r.refused = fmt.Errorf("%w: %s", holdfast.ErrDuplicate, x.out.Outcome.Error)
 			return d.why
+		} else if done == first {
+			r.untold.Do(func() { close(r.tried) })
 		}
-		close(r.tried)
 	}
 	return d.why
 }
@@ -161,12 +165,14 @@ type driver struct {
 	why       string // why the saga cannot go on here; empty: it can
 }
 
-// begin begins what the machine wants, as far as it can be done here.
-func (d *driver) begin(ctx context.Context, effects []core.Effect) {
+// begin begins what the machine wants, as far as it can be done here. The error is one of
+// the begin row, and the saga goes on elsewhere.
+func (d *driver) begin(ctx context.Context, effects []core.Effect) error {
 	asked := d.leave.Load()
 	if asked != nil {
 		d.stop(asked.story.Operator + " steers it")
 	}
+	err := d.beginFirst(ctx, effects)
 	for _, e := range effects {
 		switch {
 		case e.Kind != core.EffectDo: // the machine remembers
@@ -182,9 +188,27 @@ func (d *driver) begin(ctx context.Context, effects []core.Effect) {
 	}
 	if asked != nil && !d.taken && asked.event.Kind != "" {
 		asked.event.At = time.Now()
-		_, err := d.m.Apply(asked.event) // what it wants, the workflow wants, too
-		d.taken = err == nil
+		_, impossible := d.m.Apply(asked.event) // what it wants, the workflow wants, too
+		d.taken = impossible == nil
 	}
+	return err
+}
+
+// beginFirst writes the begin row before the first call, unless a local step does: what a
+// participant is asked is asked for this start of the key.
+func (d *driver) beginFirst(ctx context.Context, effects []core.Effect) error {
+	is := func(kind core.Kind) func(core.Effect) bool {
+		return func(e core.Effect) bool { return e.Kind == core.EffectDo && e.Step.Kind == kind }
+	}
+	if d.begun || d.beginning || d.why != "" || slices.ContainsFunc(effects, is(core.Local)) ||
+		!slices.ContainsFunc(effects, is(core.Message)) {
+		return nil
+	}
+	err := d.keepBegin(ctx)
+	if d.begun = err == nil; err != nil {
+		d.stop("its begin row could not be kept: " + err.Error())
+	}
+	return err
 }
 
 func (d *driver) stop(why string) { d.why = cmp.Or(d.why, why) }

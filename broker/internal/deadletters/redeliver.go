@@ -19,12 +19,11 @@ func Redeliver(ctx context.Context, c *link.Client, r wire.RedeliverRequest) err
 	ctx, cancel := c.Timeout(ctx)
 	defer cancel()
 	queue := r.Letter.Queue
-	exchange := c.QueuesExchange()
+	msg, exchange := wire.EncodeRedelivery(c.Prefix, &r), c.QueuesExchange()
 	if wire.GroupOf(c.Prefix, queue) != "" {
-		exchange = c.HalfExchange()
+		exchange = c.HalfExchangeOf(msg.Headers)
 	}
-	p := link.Publication{Exchange: exchange, Key: queue, Mandatory: true, Old: c.Rolling,
-		Msg: wire.EncodeRedelivery(c.Prefix, &r)}
+	p := link.Publication{Exchange: exchange, Key: queue, Mandatory: true, Old: c.Rolling, Msg: msg}
 	wire.Squeeze(&p.Msg, c.Publishing.Limits().Room())
 	err := c.Pub.One(ctx, &p, "")
 	if errors.Is(err, holdfast.ErrUnroutable) {

@@ -49,7 +49,7 @@ func (k *keeper) storeAgain(ctx context.Context) {
 			pause := link.NewBackoff()
 			for {
 				timed, cancel := k.Client.Timeout(ctx)
-				p := link.Publication{Exchange: k.Client.HalfExchange(), Key: k.queue, Mandatory: true, Repair: true,
+				p := link.Publication{Exchange: k.Client.HalfExchangeOf(d.Headers), Key: k.queue, Mandatory: true, Repair: true,
 					Msg: wire.Again(d)}
 				err := k.Client.Pub.One(timed, &p, "")
 				if link.Hopeless(err) {

@@ -131,7 +131,13 @@ func (t *tenure) receive(d *amqp.Delivery) keeperEffects {
 	switch kind := wire.HeaderText(d.Headers[wire.HeaderKind]); kind {
 	case wire.KindHalf:
 		var tx string
-		if tx, err = t.readHalf(d); err == nil {
+		if wire.IsSaga(d.Headers) {
+			err = t.trust.MayStart(d)
+		}
+		if err == nil {
+			tx, err = t.readHalf(d)
+		}
+		if err == nil {
 			t.answer(d)
 			record := *d
 			return t.core.onHalf(halfArrival{tx, wire.LaneOf(d.Headers), d.DeliveryTag, len(d.Body), &record}, now)
@@ -302,9 +308,7 @@ func (k *keeper) handOver(ctx context.Context, records []*amqp.Delivery) (errs [
 			continue
 		}
 		k.logMalformed(d, err)
-		if errs[i] = k.Client.PublishDead(ctx, wire.EncodeDeath(d, k.queue, "", 1, err, time.Now())); errs[i] == nil {
-			errs[i] = errBuried
-		}
+		errs[i] = k.giveUp(ctx, d, err)
 	}
 	if len(halves) == 0 {
 		return errs
@@ -315,8 +319,19 @@ func (k *keeper) handOver(ctx context.Context, records []*amqp.Delivery) (errs [
 		if j < len(results) {
 			errs[i] = results[j]
 		}
+		if halves[j].Saga != nil && errors.Is(errs[i], holdfast.ErrDuplicate) { // no waiting changes that
+			errs[i] = k.giveUp(ctx, records[i], errs[i])
+		}
 	}
 	return errs
+}
+
+// giveUp makes a dead letter of a record that was to be handed over.
+func (k *keeper) giveUp(ctx context.Context, d *amqp.Delivery, why error) error {
+	if err := k.Client.PublishDead(ctx, wire.EncodeDeath(d, k.queue, "", 1, why, time.Now())); err != nil {
+		return err
+	}
+	return errBuried
 }
 
 var errTooFew = errors.New("HandOver returned too few errors")

@@ -49,6 +49,7 @@ func (t *Maker) BaseSteps() []Step {
 		ExchangeStep(t.c.TopicsExchange(), amqp.ExchangeTopic, nil),
 		ExchangeStep(t.c.NoticesExchange(), amqp.ExchangeTopic, nil),
 		ExchangeStep(t.c.HalfExchange(), amqp.ExchangeDirect, nil),
+		ExchangeStep(t.c.SagasExchange(), amqp.ExchangeDirect, nil),
 		ExchangeStep(t.c.QueuesExchange(), amqp.ExchangeDirect, nil),
 		ExchangeStep(t.c.RepliesExchange(), amqp.ExchangeDirect, nil),
 	}
@@ -87,7 +88,8 @@ func (t *Maker) groupSteps(group string) []Step {
 	args["x-single-active-consumer"] = true
 	var steps []Step
 	for _, name := range t.c.HalfQueues(group) {
-		steps = append(steps, queueStep(name, args), bindStep(name, name, t.c.HalfExchange()))
+		steps = append(steps, queueStep(name, args), bindStep(name, name, t.c.HalfExchange()),
+			bindStep(name, name, t.c.SagasExchange()))
 	}
 	return steps
 }

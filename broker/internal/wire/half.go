@@ -139,6 +139,11 @@ func DecodeHalf(headers amqp.Table, body []byte, group string, maxBody int) (hol
 	return h, nil
 }
 
+// IsSaga reports whether a half record is a saga's, by its headers.
+func IsSaga(headers amqp.Table) bool {
+	return HeaderText(headers[HeaderVersion]) == sagaVersion && HeaderText(headers[HeaderKind]) == KindHalf
+}
+
 // halfVersion is the version of a half record, by its headers.
 func halfVersion(headers amqp.Table) (int, error) {
 	switch v := HeaderText(headers[HeaderVersion]); v {

@@ -1,6 +1,8 @@
 package wire
 
 import (
+	amqp "github.com/rabbitmq/amqp091-go"
+
 	"time"
 )
 
@@ -9,6 +11,7 @@ const (
 	TopicsName  = ".topics"      // committed messages and calls
 	NoticesName = ".compensated" // compensation notices
 	HalfName    = ".half"        // to the half queues, by their names
+	SagasName   = ".sagas"       // to the half queues, by their names: sagas
 	QueuesName  = ".queues"      // to consumers' queues, by their names
 	RetryName   = ".retry"       // out of the delay queues
 	DeadName    = ".dead"        // to the dead letters
@@ -46,6 +49,19 @@ func (n Names) NoticesExchange() string { return n.Prefix + NoticesName }
 func (n Names) HalfExchange() string    { return n.Prefix + HalfName }
 func (n Names) QueuesExchange() string  { return n.Prefix + QueuesName }
 func (n Names) RepliesExchange() string { return n.Prefix + RepliesName }
+
+// SagasExchange leads to the half queues, too, with the half records of sagas: whoever may
+// have a transaction checked back may not start a saga.
+func (n Names) SagasExchange() string { return n.Prefix + SagasName }
+
+// HalfExchangeOf is the exchange through which a half record with these headers has to
+// come.
+func (n Names) HalfExchangeOf(headers amqp.Table) string {
+	if IsSaga(headers) {
+		return n.SagasExchange()
+	}
+	return n.HalfExchange()
+}
 
 // ChecksExchange leads to the queues of check-backs, AnswersExchange to those of the
 // processes that ask.

@@ -24,6 +24,7 @@ const (
 	FromDelay                   // RabbitMQ took it out of a delay queue, into which a consumer had put it
 	FromQueues                  // our exchanges to one queue: put at its end, redelivered, or told to its consumer
 	FromHalf                    // our exchange to the half queues
+	FromSagas                   // the one for sagas' half records
 	FromDead                    // our exchange to the dead letters
 	FromReplies                 // our exchange to the reply queues
 	FromNotices                 // our exchange of compensation notices
@@ -69,6 +70,8 @@ func (t Trust) Origin(d *amqp.Delivery) Origin {
 		return FromQueues
 	case HalfName:
 		return FromHalf
+	case SagasName:
+		return FromSagas
 	case DeadName:
 		return FromDead
 	case RepliesName:
@@ -175,9 +178,10 @@ func (t Trust) Admit(d *amqp.Delivery) {
 }
 
 // AdmitHalf is admit for a half queue. It reports whether an op record counts: all
-// that a half record can do is to have a transaction checked back.
+// that a transaction's half record can do is to have it checked back. Of a saga's, see
+// [Trust.MayStart].
 func (t Trust) AdmitHalf(d *amqp.Delivery) (ours bool) {
-	if from := t.Origin(d); from == FromHalf || t.Rolling && from == FromDefault {
+	if from := t.Origin(d); from == FromHalf || from == FromSagas || t.Rolling && from == FromDefault {
 		return true
 	}
 	kind := HeaderText(d.Headers[HeaderKind])
@@ -186,6 +190,16 @@ func (t Trust) AdmitHalf(d *amqp.Delivery) (ours bool) {
 	}
 	count(d, kind, func(name string) bool { return copied(name) || ofHalf(name) })
 	return false
+}
+
+// MayStart says why a saga's half record does not count: it has come another way than
+// what may start sagas.
+func (t Trust) MayStart(d *amqp.Delivery) error {
+	if t.Origin(d) == FromSagas {
+		return nil
+	}
+	return Malformed("a saga's half record came through the exchange %q, and not through %s%s: "+
+		"whoever published it may not start sagas", Clip(d.Exchange, 200), t.Prefix, SagasName)
 }
 
 // AdmitDead is admit for the queue of dead letters, in which anybody's message can
