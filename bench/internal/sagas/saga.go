@@ -56,8 +56,8 @@ var Mixed = contest.Competitor{
 	Open: openMixed("saga-mixed", holdfast.Traced),
 }
 
-// MixedExpress is the same in the Express lane. With more callers a reply would take
-// longer than that lane waits for it.
+// MixedExpress is the same in the Express lane, with as many callers: if there are too
+// many, replies come later than that lane waits for them.
 var MixedExpress = contest.Competitor{
 	Name:  "saga-mixed-express",
 	About: "as saga-mixed, with Lane Express in the saga's definition",
