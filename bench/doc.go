@@ -44,7 +44,7 @@
 //	messages      publish, consume, backlogs, and bare loops of amqp091-go
 //	transactions  limit, express, traced, cohorts, empty, usual, outbox, undecided
 //	deadletters   dead, dead-redeliver
-//	sagas         saga-local, saga-mixed, and the usual ways
+//	sagas         saga-local, saga-mixed, both in the Express lane, and the usual ways
 //	competitors   the list of all of them, and the sets that -only knows
 //	report        the results file, bars, tables, plots
 //

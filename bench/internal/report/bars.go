@@ -93,6 +93,12 @@ var bars = []bar{
 	{name: "undecided-growth", limit: atLeast(0.8), quantity: rate, callers: 1,
 		of:   contest.NameOf(transactions.UndecidedSeries, 100_000),
 		over: contest.NameOf(transactions.UndecidedSeries, 25_000)},
+	{name: "saga-express-vs-usual", limit: atLeast(15), quantity: rate, callers: 64,
+		of: sagas.LocalExpress.Name, over: sagas.LocalUsual.Name},
+	{name: "saga-express-vs-local", limit: atLeast(3), quantity: rate, callers: 64,
+		of: sagas.LocalExpress.Name, over: sagas.Local.Name},
+	{name: "saga-express-p50-vs-local", limit: atMost(0.6), quantity: p50, callers: 1,
+		of: sagas.LocalExpress.Name, over: sagas.Local.Name},
 }
 
 // BarResult is what a bar came to. It has one of AtLeast and AtMost.

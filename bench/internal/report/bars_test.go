@@ -101,8 +101,8 @@ func TestLanesHaveBothSidesOfTheirBars(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	first := slices.IndexFunc(bars, func(b bar) bool { return b.name == "express-vs-limit-64" })
-	for _, b := range bars[first:] {
+	at := func(name string) int { return slices.IndexFunc(bars, func(b bar) bool { return b.name == name }) }
+	for _, b := range bars[at("express-vs-limit-64") : at("undecided-growth")+1] {
 		for _, name := range []string{b.of, b.over} {
 			if name != "" && !slices.Contains(competitors.Names(chosen), name) {
 				t.Errorf("bar %s needs %s", b.name, name)

@@ -30,8 +30,12 @@ var summaryRows = []summaryRow{
 		[]besideIt{{"usual", "as a workflow of three activities"}}},
 	{"the same, each with a workflow of its own", "traced", []besideIt{{"empty", "empty workflows"}}},
 	{"saga of three local steps", "saga-local", []besideIt{{"saga-usual", "written by hand with activities"}}},
+	{"the same, Express lane", "saga-express",
+		[]besideIt{{"saga-local", "in the Traced lane"}, {"saga-usual", "written by hand with activities"}}},
 	{"saga of four steps, two of them in another process", "saga-mixed",
 		[]besideIt{{"saga-mixed-usual", "written by hand with activities"}}},
+	{"the same, Express lane", "saga-mixed-express",
+		[]besideIt{{"saga-mixed", "in the Traced lane"}, {"saga-mixed-usual", "written by hand with activities"}}},
 }
 
 // summaryTable has the rows whose competitor was measured.

@@ -6,9 +6,11 @@ package sagas
 import (
 	"context"
 	"errors"
+	"strings"
 
 	"gorm.io/gorm"
 
+	holdfast "github.com/holdfastmq/holdfast"
 	"github.com/holdfastmq/holdfast/bench/internal/child"
 	"github.com/holdfastmq/holdfast/bench/internal/contest"
 	"github.com/holdfastmq/holdfast/bench/internal/measure"
@@ -33,17 +35,15 @@ var Local = contest.Competitor{
 	Name:  "saga-local",
 	About: "worker.StartSaga and Wait with their defaults: a saga of three local steps, one insert and the step row each",
 	Most:  contest.SlowMost,
-	Open: func(ctx context.Context, s *servers.Servers) (*contest.Entry, error) {
-		return openSaga(ctx, s, saga.Saga[order]{
-			Name: "saga-local",
-			Key:  func(o order) string { return o.Number },
-			Steps: []saga.Step[order]{
-				localStep(stepCreate),
-				localStep(stepInvoice),
-				localStep(stepConfirm),
-			},
-		}, &books{db: s.DB, local: 3}, nil)
-	},
+	Open:  openLocal("saga-local", holdfast.Traced),
+}
+
+// LocalExpress is the same in the Express lane.
+var LocalExpress = contest.Competitor{
+	Name: "saga-express",
+	About: "as saga-local, with Lane Express in the saga's definition: half record, three local steps, op record; " +
+		"the same process runs the group's Keeper",
+	Open: openLocal("saga-express", holdfast.Express),
 }
 
 // Mixed is a saga over two processes.
@@ -53,17 +53,46 @@ var Mixed = contest.Competitor{
 		"whose participants are in another process with a database of their own; " +
 		"one insert and the step row each, and one participant's stock",
 	Most: contest.SlowMost,
-	Open: func(ctx context.Context, s *servers.Servers) (*contest.Entry, error) {
-		p, err := newParticipants(ctx, s, participantWorker, "saga-mixed")
+	Open: openMixed("saga-mixed", holdfast.Traced),
+}
+
+// MixedExpress is the same in the Express lane, with as many callers: if there are too
+// many, replies come later than that lane waits for them.
+var MixedExpress = contest.Competitor{
+	Name:  "saga-mixed-express",
+	About: "as saga-mixed, with Lane Express in the saga's definition",
+	Most:  contest.SlowMost,
+	Open:  openMixed("saga-mixed-express", holdfast.Express),
+}
+
+func openLocal(name string, lane holdfast.Lane) contest.Opener {
+	return func(ctx context.Context, s *servers.Servers) (*contest.Entry, error) {
+		return openSaga(ctx, s, saga.Saga[order]{
+			Name: name,
+			Key:  func(o order) string { return o.Number },
+			Lane: lane,
+			Steps: []saga.Step[order]{
+				localStep(stepCreate),
+				localStep(stepInvoice),
+				localStep(stepConfirm),
+			},
+		}, &books{db: s.DB, local: 3}, nil)
+	}
+}
+
+func openMixed(name string, lane holdfast.Lane) contest.Opener {
+	return func(ctx context.Context, s *servers.Servers) (*contest.Entry, error) {
+		p, err := newParticipants(ctx, s, participantWorker, name)
 		if err != nil {
 			return nil, err
 		}
-		deleteAtEnd(s, "saga-mixed")
-		reserve, unreserve := topicsOf("saga-mixed", stepReserve)
-		charge, refund := topicsOf("saga-mixed", stepCharge)
+		deleteAtEnd(s, name)
+		reserve, unreserve := topicsOf(name, stepReserve)
+		charge, refund := topicsOf(name, stepCharge)
 		return openSaga(ctx, s, saga.Saga[order]{
-			Name: "saga-mixed",
+			Name: name,
 			Key:  func(o order) string { return o.Number },
+			Lane: lane,
 			Steps: []saga.Step[order]{
 				localStep(stepCreate),
 				saga.Message(stepReserve, reserve, unreserve),
@@ -71,7 +100,7 @@ var Mixed = contest.Competitor{
 				localStep(stepConfirm),
 			},
 		}, &books{db: s.DB, participants: p.db, local: 2, remote: 2}, p)
-	},
+	}
 }
 
 // localStep inserts its row and notes it in the state.
@@ -107,6 +136,9 @@ func openSaga(ctx context.Context, s *servers.Servers, def saga.Saga[order],
 			return h.Wait(ctx)
 		})
 	e.Close = stop
+	if def.Lane == holdfast.Express {
+		inExpress(s, e, def.Name, b)
+	}
 	return e, nil
 }
 
@@ -154,7 +186,7 @@ func newParticipants(ctx context.Context, s *servers.Servers, way, competitor st
 	const looking = 2 // connections
 	p := &participants{s: s, way: way, competitor: competitor}
 	var err error
-	p.db, p.dsn, err = s.NewDatabase(ctx, s.Database+"_"+way, looking)
+	p.db, p.dsn, err = s.NewDatabase(ctx, s.Database+"_"+strings.ReplaceAll(competitor, "-", "_"), looking)
 	return p, err
 }
 

@@ -34,6 +34,9 @@ func (s *Servers) Ready(queue string) (int, error) {
 	return q.Messages, err
 }
 
+// askWait is how long the answers of processes are collected.
+const askWait = 250 * time.Millisecond
+
 // mostHalfQueues is how many half queues a group can have.
 const mostHalfQueues = 16
 
@@ -70,6 +73,36 @@ func (s *Servers) AwaitEmpty(ctx context.Context, queues ...string) error {
 		}
 	}
 	return nil
+}
+
+// AwaitSettled waits until a group's half queues are empty and its Keepers hold no record
+// either.
+func (s *Servers) AwaitSettled(ctx context.Context, group string) error {
+	for {
+		if err := s.AwaitEmpty(ctx, s.HalfQueues(group)...); err != nil {
+			return err
+		}
+		answers, err := s.Broker.Ask(ctx, askWait)
+		if err != nil {
+			return err
+		}
+		keepers, held := 0, 0
+		for _, process := range answers {
+			for _, k := range process.Keepers {
+				if k.Group == group {
+					keepers++
+					held += k.Held
+				}
+			}
+		}
+		if keepers > 0 && held == 0 {
+			return nil
+		}
+		if measure.Pause(ctx, LookEvery) != nil {
+			return fmt.Errorf("%d Keepers of group %s answer, and hold %d records: %w",
+				keepers, group, held, context.Cause(ctx))
+		}
+	}
 }
 
 // Purge empties queues.

@@ -44,6 +44,14 @@ func (s *Servers) AwaitClosed(ctx context.Context, workflowType, queue string) e
 	}
 }
 
+// CountStarted counts the workflows of a type on a task queue, the closed ones, too.
+func (s *Servers) CountStarted(ctx context.Context, workflowType, queue string) (int64, error) {
+	answer, err := s.Temporal.CountWorkflow(ctx, &workflowservice.CountWorkflowExecutionsRequest{
+		Namespace: s.Stack.Namespace(),
+		Query:     "WorkflowType = '" + workflowType + "' AND TaskQueue = '" + queue + "'"})
+	return answer.GetCount(), err
+}
+
 // CountRequest counts the running workflows of a type.
 func CountRequest(namespace, workflowType string) *workflowservice.CountWorkflowExecutionsRequest {
 	return &workflowservice.CountWorkflowExecutionsRequest{Namespace: namespace,
