@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -13,9 +14,13 @@ import (
 	"go.temporal.io/sdk/client"
 	sdkworker "go.temporal.io/sdk/worker"
 	"go.temporal.io/sdk/workflow"
+	"gorm.io/driver/postgres"
+	"gorm.io/gorm"
+	"gorm.io/gorm/logger"
 
 	holdfast "github.com/holdfastmq/holdfast"
 	"github.com/holdfastmq/holdfast/activities"
+	"github.com/holdfastmq/holdfast/barrier"
 	"github.com/holdfastmq/holdfast/broker"
 	"github.com/holdfastmq/holdfast/internal/cli/frame"
 	"github.com/holdfastmq/holdfast/internal/operator/actions"
@@ -541,3 +546,36 @@ func TestTheProcessesAreAskedForASaga(t *testing.T) {
 
 // nobodyHas is the answer where no process has a saga.
 func nobodyHas() ([]broker.SagaDefinition, error) { return nil, nil }
+
+// TestASagaOfTheExpressLane: one that ended there has no workflow until somebody asks for
+// it, who has the database of its group.
+func TestASagaOfTheExpressLane(t *testing.T) {
+	g := newTroupe(t)
+	url := stacktest.Database(t, stacktest.Shared(t))
+	db, err := gorm.Open(postgres.Open(url), &gorm.Config{Logger: logger.Discard})
+	require.NoError(t, err)
+	require.NoError(t, barrier.Migrate(t.Context(), db))
+	ids := []string{workflows.SagaID(g.prefix, troupeGroup, "piece", "1"), workflows.SagaID(g.prefix, troupeGroup, "piece", "2")}
+	for i, id := range ids {
+		data := json.RawMessage(`{}`)
+		require.NoError(t, barrier.BeginSaga(t.Context(), db, id, sagaflow.ContentOf(data),
+			holdfast.SagaStart{Name: "piece", Version: 2, Key: strconv.Itoa(i + 1), State: data}))
+	}
+
+	r := g.holdfast("show", "1")
+	require.Equal(t, frame.ExitError, r.status, r.err)
+	require.Contains(t, r.err, "name it in full, saga/GROUP/NAME/KEY")
+	r = g.holdfast("show", "piece/1", "--group", troupeGroup)
+	require.Equal(t, frame.ExitError, r.status, r.err)
+	require.Contains(t, r.err, "set DATABASE_URL to the database of its group")
+
+	g.env = append(g.env, "DATABASE_URL="+url)
+	r = g.holdfast("show", "piece/3", "--group", troupeGroup)
+	require.Equal(t, frame.ExitError, r.status, r.err)
+	require.Contains(t, r.err, "nor has the database a begin row of it")
+	r = g.holdfast("show", "piece/1", "--group", troupeGroup)
+	require.Equal(t, frame.ExitOK, r.status, r.err)
+	require.Contains(t, r.out, "completed")
+	o, r := g.one("compensate", ids[1], "--wait", "1m")
+	require.Equal(t, []any{actions.Compensated, frame.ExitOK}, []any{o.Outcome, r.status}, r.err+r.out)
+}

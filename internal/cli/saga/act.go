@@ -144,7 +144,7 @@ func selectSagas(ctx context.Context, a *frame.App, t *server.Temporal, o *sagaO
 	ids []string) ([]sagas.Row, error) {
 	if len(ids) > 0 {
 		return actions.LookUp(ctx, o.Parallel, ids, func(ctx context.Context, id string) (sagas.Row, error) {
-			return sagas.Find(ctx, t, id, o.group, a.Prefix)
+			return sagas.FindOrBegun(ctx, &a.Config, t, id, o.group)
 		}, func(r sagas.Row) string { return r.ID })
 	}
 	f, err := o.filter(a)

@@ -34,7 +34,7 @@ pending (name, attempt, running, next, error); ui, undoes_ui; history (at, kind,
 name, summary, result), history_cut (there is more).`,
 		Example: "  holdfast saga show A-1007\n  holdfast saga show order-payment/A-1007 --data --history",
 	}, func(ctx context.Context, t *server.Temporal, id string) (frame.Shown, error) {
-		found, err := sagas.Find(ctx, t, id, group, a.Prefix)
+		found, err := sagas.FindOrBegun(ctx, &a.Config, t, id, group)
 		if err != nil {
 			return nil, err
 		}

@@ -1,0 +1,100 @@
+package sagas
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"go.temporal.io/api/serviceerror"
+
+	holdfast "github.com/holdfastmq/holdfast"
+	"github.com/holdfastmq/holdfast/barrier"
+	"github.com/holdfastmq/holdfast/internal/operator/reach"
+	"github.com/holdfastmq/holdfast/internal/operator/server"
+	"github.com/holdfastmq/holdfast/internal/operator/text"
+	"github.com/holdfastmq/holdfast/workflows"
+	sagaflow "github.com/holdfastmq/holdfast/workflows/sagas"
+)
+
+// goesThrough is how long the workflow of a saga that has ended is given to find that.
+const goesThrough = 5 * time.Second
+
+// FindOrBegun is [Find], and gives a saga its workflow that has none because it ran in the
+// Express lane, and has its begin row in the database at DATABASE_URL: it repeats what the
+// step rows know, and can be shown and undone then. id has to be a workflow's ID, or
+// NAME/KEY with a group.
+func FindOrBegun(ctx context.Context, c *reach.Config, t *server.Temporal, id, group string) (Row, error) {
+	found, missing := Find(ctx, t, id, group, c.Prefix)
+	if !errors.Is(missing, holdfast.ErrNotFound) {
+		return found, missing
+	}
+	_, remedy := text.SplitRemedy(missing)
+	missing = text.NoSuch("saga", id)
+	const express = "one that ended in the Express lane has no workflow"
+	ids := fullIDs(t, id, group)
+	switch {
+	case len(ids) == 0:
+		return found, text.WithRemedy(missing, "%s; %s: name it in full, %s", remedy, express, "saga/GROUP/NAME/KEY")
+	case c.DatabaseURL == "":
+		return found, text.WithRemedy(missing, "%s; %s: set DATABASE_URL to the database of its group", remedy,
+			express)
+	}
+	begun, err := giveWorkflow(ctx, c, t, ids)
+	switch {
+	case errors.Is(err, holdfast.ErrNotFound):
+		return found, text.WithRemedy(fmt.Errorf("%w, nor has the database a begin row of it", missing), "%s", remedy)
+	case err != nil:
+		return found, text.WithRemedy(fmt.Errorf("%w; whether it ran in the Express lane is unknown: %w", missing, err), "%s",
+			remedy)
+	}
+	return Find(ctx, t, begun, group, c.Prefix)
+}
+
+// fullIDs are the IDs of sagas' workflows that id may mean, where it says enough.
+func fullIDs(t *server.Temporal, id, group string) (ids []string) {
+	if known, ok := workflows.ParseID(id); ok && known.Kind == workflows.KindSaga {
+		known.Undo = false
+		return t.Names(known)
+	}
+	for _, f := range sagaMeanings(Filter{Group: group}, id) {
+		if group != "" && f.Name != "" {
+			ids = append(ids, t.Names(workflows.ID{Kind: workflows.KindSaga, Owner: group, Name: f.Name, Key: f.Key})...)
+		}
+	}
+	return ids
+}
+
+// giveWorkflow starts the workflow of the first of these sagas that has a begin row, and
+// waits a moment for it: one that has ended ends again at once.
+func giveWorkflow(ctx context.Context, c *reach.Config, t *server.Temporal, ids []string) (id string, err error) {
+	db, closeDB, err := c.Database()
+	if err != nil {
+		return "", err
+	}
+	defer closeDB()
+	for _, id := range ids {
+		s, err := barrier.BegunSaga(ctx, db, id)
+		if errors.Is(err, holdfast.ErrNotFound) {
+			continue
+		}
+		if err != nil {
+			return "", err
+		}
+		known, _ := workflows.ParseID(id)
+		_, run, err := sagaflow.Start(ctx, t, sagaflow.StartConfig{Prefix: c.Prefix, Fresh: true}, sagaflow.Input{ID: id,
+			Group: known.Owner, Prefix: c.Prefix, Name: s.Name, Key: s.Key, Version: s.Version, Data: s.State,
+			Tokens: s.Tokens, Again: true})
+		var there *serviceerror.WorkflowExecutionAlreadyStarted
+		if err != nil && !errors.As(err, &there) {
+			return "", fmt.Errorf("start the workflow of saga %s: %w", id, err)
+		}
+		if err == nil {
+			wait, cancel := context.WithTimeout(ctx, goesThrough)
+			defer cancel()
+			_ = run.Get(wait, nil) // it says itself how it stands
+		}
+		return id, nil
+	}
+	return "", holdfast.ErrNotFound
+}
