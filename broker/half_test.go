@@ -36,6 +36,45 @@ func TestHalfThereAndBack(t *testing.T) {
 	require.Equal(t, h.Group, got.Group)
 }
 
+// A saga's half record has a version of its own, and nothing else in it.
+func TestHalfOfASagaThereAndBack(t *testing.T) {
+	h := holdfast.Half{TxID: "0190-a", Group: "orders", Lane: holdfast.Express, Database: "db", Saga: &holdfast.SagaStart{
+		Name: "order", Version: 3, Key: "Zürich/<1>", State: json.RawMessage(`{"n":12345678901234567890}`), Tokens: true}}
+	p, err := wire.EncodeHalf(h)
+	require.NoError(t, err)
+	require.True(t, wire.IsSaga(p.Headers))
+	got, err := wire.DecodeHalf(p.Headers, p.Body, "orders", 1000)
+	require.NoError(t, err)
+	got.At = h.At
+	require.Equal(t, h, got)
+	tx, err := wire.HeadOfHalf(p.Headers, len(p.Body), "orders", 1000)
+	require.NoError(t, err)
+	require.Equal(t, h.TxID, tx)
+	var peeked wire.PeekedHalf
+	peeked.Read(p.Body)
+	require.Equal(t, []string{"saga/order"}, peeked.Topics)
+
+	for body, says := range map[string]string{
+		`{"v":2,"tx":"0190-a","group":"orders","messages":[{"topic":"a"}]}`:                                                                             "a saga in it: false",
+		`{"v":1,"tx":"0190-a","group":"orders","messages":[{"topic":"a"}]}`:                                                                             "its header says 2",
+		`{"v":2,"tx":"0190-a","group":"orders","saga":{"name":"a b","version":1,"key":"k","state":{}}}`:                                                 "saga's name",
+		`{"v":2,"tx":"0190-a","group":"orders","saga":{"name":"a","version":0,"key":"k","state":{}}}`:                                                   "version 0",
+		`{"v":2,"tx":"0190-a","group":"orders","saga":{"name":"a","version":1,"key":"","state":{}}}`:                                                    "key is empty",
+		`{"v":2,"tx":"0190-a","group":"orders","saga":{"name":"a","version":1,"key":"k"}}`:                                                              "no JSON",
+		`{"v":2,"tx":"0190-a","group":"orders","messages":[{"topic":"a"}],"saga":{"name":"a","version":1,"key":"k","state":{}}}`:                        "has messages",
+		`{"v":2,"tx":"0190-a","group":"orders","saga":{"name":"a","version":1,"key":"k","state":"` + strings.Repeat("x", holdfast.MaxSagaState) + `"}}`: "the limit is",
+	} {
+		_, err := wire.DecodeHalf(p.Headers, []byte(body), "orders", 1000)
+		require.ErrorIs(t, err, holdfast.ErrMalformed)
+		require.ErrorContains(t, err, says)
+	}
+	message, err := wire.EncodeHalf(sampleHalf())
+	require.NoError(t, err)
+	require.False(t, wire.IsSaga(message.Headers))
+	_, err = wire.DecodeHalf(message.Headers, []byte(`{"v":1,"tx":"0190-a","group":"orders","saga":{"name":"a","version":1,"key":"k","state":{}}}`), "orders", 1000)
+	require.ErrorIs(t, err, holdfast.ErrMalformed, "nor under the version of a transaction's")
+}
+
 // What a producer may send, a Keeper must be able to read, or it would go to
 // the dead letters instead of being checked back.
 func TestLargestHalfIsReadable(t *testing.T) {
@@ -80,7 +119,7 @@ func TestMalformedHalves(t *testing.T) {
 	}{
 		"no JSON":            {body: []byte("hello"), says: "half record"},
 		"empty":              {body: []byte{}, says: "half record"},
-		"other version":      {headers: amqp.Table{wire.HeaderVersion: "2", wire.HeaderTx: "0190-a", wire.HeaderGroup: "orders"}, says: "upgrade"},
+		"other version":      {headers: amqp.Table{wire.HeaderVersion: "3", wire.HeaderTx: "0190-a", wire.HeaderGroup: "orders"}, says: "upgrade"},
 		"other body version": {body: change(func(r map[string]any) { r["v"] = 2 }), says: `"v":2`},
 		"no transaction":     {body: change(func(r map[string]any) { delete(r, "tx") }), says: "transaction"},
 		"transaction differs from header": {body: change(func(r map[string]any) { r["tx"] = "other" }),

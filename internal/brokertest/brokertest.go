@@ -279,6 +279,10 @@ func invalid(w world) {
 	require.ErrorIs(w, b.PublishMessages(w.Context(), group, "tx", []holdfast.Message{large}), holdfast.ErrTooLarge)
 	require.ErrorIs(w, b.PublishHalf(w.Context(),
 		holdfast.Half{TxID: "m", Group: group, Messages: []holdfast.Message{large}}), holdfast.ErrTooLarge)
+	saga := &holdfast.SagaStart{Name: "s", Version: 1, Key: "k", State: json.RawMessage(`{}`)}
+	require.NoError(w, b.PublishHalf(w.Context(), holdfast.Half{TxID: "s", Group: group, Saga: saga}))
+	require.ErrorIs(w, b.PublishHalf(w.Context(), holdfast.Half{TxID: "s", Group: group,
+		Saga: &holdfast.SagaStart{Name: "s", Version: 1, Key: "k"}}), holdfast.ErrInvalid)
 	require.ErrorIs(w, b.PublishSagaReply(w.Context(), callOf(b), broker.SagaReply{Outcome: "perhaps"}),
 		holdfast.ErrInvalid)
 	tooLong := broker.SagaReply{Outcome: "done", Result: json.RawMessage(`"` +

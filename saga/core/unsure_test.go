@@ -64,3 +64,23 @@ func TestUnsureBegun(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, []string{"a", "b"}, m.State().Stack)
 }
+
+// TestWithdraw: what was wanted and not begun leaves no trace.
+func TestWithdraw(t *testing.T) {
+	plan, err := Plan{Name: "s", Steps: []Step{{Name: "a", Kind: Local, Undo: true}, {Name: "b", Kind: Local, Undo: true}}}.Complete()
+	require.NoError(t, err)
+	m, now := New(&plan, []byte("{}")), time.Now()
+	require.Len(t, m.Begin(now), 1)
+	effects, err := m.Apply(Event{Kind: DoEnded, At: now, Step: "a", Outcome: Outcome{Kind: OutcomeDone}})
+	require.NoError(t, err)
+	require.Equal(t, "b", effects[0].Step.Name)
+	m.Withdraw("b")
+	m.Withdraw("a") // is done
+	m.Withdraw("nothing")
+	require.Equal(t, []string{"a"}, m.State().Stack)
+	require.Nil(t, m.State().Steps["b"])
+
+	effects = Resume(&plan, *m.State()).Restart(now)
+	require.Len(t, effects, 1)
+	require.Equal(t, []any{EffectDo, "b", 1}, []any{effects[0].Kind, effects[0].Step.Name, effects[0].Try})
+}
