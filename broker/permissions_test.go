@@ -150,6 +150,7 @@ func TestPermissions(t *testing.T) {
 		{"a message", publishes(prefix+".topics", "order.placed"), "producer"},
 		{"a foreign message", publishes(prefix+".topics", "foreign.x"), "foreign"},
 		{"half and op records", publishes(prefix+".half", "?"), "producer"},
+		{"a saga's half record", publishes(prefix+".sagas", "?"), ""},
 		{"dead letters and handled records", publishes(prefix+".dead", ""), "consumer participant"},
 		{"into consumers' queues", publishes(prefix+".queues", "?"), "consumer participant"},
 		{"into a delay queue", publishes(prefix+".retry.10s", "?"), "consumer participant"},

@@ -95,7 +95,7 @@ var mayImport = map[string][]string{
 	"internal/operator/reach":        {"", "barrier", "broker", "internal/operator/processes", "internal/operator/server", "internal/operator/text"},
 	"internal/operator/transactions": nouns("barrier"),
 	"internal/operator/deadletters":  nouns("internal/operator/transactions"),
-	"internal/operator/sagas":        nouns("broker", "internal/operator/processes", "saga/core"),
+	"internal/operator/sagas":        nouns("barrier", "broker", "internal/operator/processes", "saga/core"),
 	"internal/operator/waits": nouns("barrier", "broker", "internal/operator/deadletters", "internal/operator/processes",
 		"internal/operator/sagas", "internal/operator/transactions", "saga/core"),
 	"internal/operator/doctor": nouns("barrier", "broker", "internal/operator/deadletters", "internal/operator/processes",
