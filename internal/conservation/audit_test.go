@@ -245,6 +245,9 @@ func (w *world) statuses() []sagas.Status {
 	ctx, cancel := context.WithTimeout(w.Context(), patience)
 	defer cancel()
 	w.each(func(p *plannedSaga) {
+		if err := w.giveWorkflow(ctx, p); err != nil {
+			w.Errorf("saga %d, %s: its workflow: %v", p.N, p.id(), err)
+		}
 		if err := w.temporal.GetWorkflow(ctx, w.workflow(p), "").Get(ctx, &out[p.N]); err != nil {
 			w.Errorf("saga %d, %s: its result: %v", p.N, p.id(), err)
 		}

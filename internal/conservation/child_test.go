@@ -30,6 +30,8 @@ type childConfig struct {
 	// Name is orders for a process that runs the sagas, or a participant.
 	Name     string
 	Database string
+	// Express says that its sagas are in the Express lane.
+	Express bool
 }
 
 // command is a line that a child is told. Its standard input's end is its own.
@@ -100,11 +102,17 @@ func (c childConfig) run() error {
 	b.slow = 200 * time.Millisecond
 	o.Group, o.Temporal, o.Namespace = c.Group, temporal, c.Namespace
 	o.Timeouts.Task, o.Timeouts.Send = 5*time.Second, time.Minute
+	defs := shapes(b)
+	if c.Express {
+		o.Lanes = map[string]holdfast.Lane{}
+		for _, def := range defs {
+			o.Lanes["saga/"+def.Name] = holdfast.Express
+		}
+	}
 	w, err := worker.New(o)
 	if err != nil {
 		return err
 	}
-	defs := shapes(b)
 	for _, def := range defs {
 		w.Saga(def)
 	}
