@@ -86,8 +86,10 @@ type SagaStep struct {
 	// in this process can be told at once.
 	Last bool `json:"last,omitempty"`
 	// Begin, if not nil, is kept in the saga's begin row, together with what a local step
-	// does for the first time. It is for a saga that has no workflow.
-	Begin *holdfast.SagaStart `json:"-"`
+	// does for the first time; Holder, if not empty, is who has to drive the saga then, by that
+	// row. They are for a saga that has no workflow.
+	Begin  *holdfast.SagaStart `json:"-"`
+	Holder string             `json:"-"`
 	// Result is what SagaReceive takes into the state.
 	Result json.RawMessage `json:"result,omitempty"`
 }
@@ -107,6 +109,8 @@ type SagaResult struct {
 	// OtherDatabase says that the process has another database than the saga; the
 	// outcome is core.OutcomeNoWorker then, and why is in its Error.
 	OtherDatabase bool `json:"other_database,omitempty"`
+	// NotHeld says that the saga is driven by another, so that nothing was done.
+	NotHeld bool `json:"not_held,omitempty"`
 	// Others says that the step's row, or the saga's begin row, is for somebody else who
 	// used the same key, so that nothing was done.
 	Others bool `json:"others,omitempty"`

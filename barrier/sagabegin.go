@@ -39,6 +39,8 @@ type BegunSaga struct {
 	// completed, and Last is its state then, all that is known of it.
 	Holder string          `json:"holder,omitempty"`
 	Last   json.RawMessage `json:"last,omitempty"`
+
+	there bool // it was read, and not inserted just now
 }
 
 // BeginSaga inserts the begin row of a saga, whose holder the start b.Holder is from now on.
@@ -80,12 +82,19 @@ func HoldSaga(ctx context.Context, tx *gorm.DB, owner, holder string) error {
 
 // TakeSaga makes the workflow the holder of a saga, once the step that is under way has
 // ended: after it, nobody else begins one. from, if not empty, is the only start that it is
-// taken from. found is what the row says now: where the saga has completed, nobody holds it,
-// and nothing was changed. Where there is no row, b makes it.
-func TakeSaga(ctx context.Context, db *gorm.DB, owner, from string, b BegunSaga) (found BegunSaga, err error) {
+// taken from. found is what the row says now, and took that this call has changed it: where
+// the saga has completed, nobody holds it, and nothing is changed. Where there is no row, b
+// makes it. It waits for 5 s at most.
+func TakeSaga(ctx context.Context, db *gorm.DB, owner, from string, b BegunSaga) (found BegunSaga, took bool, err error) {
 	err = db.Transaction(func(tx *gorm.DB) error {
+		if err := tx.Exec("SET LOCAL lock_timeout = '5s'").Error; err != nil {
+			return err
+		}
 		b.Holder = HolderWorkflow
 		found, err = BeginSaga(ctx, tx, owner, b)
+		if err == nil && found.Last == nil && !found.there {
+			took = true
+		}
 		if !errors.Is(err, ErrNotHeld) {
 			return err
 		}
@@ -98,10 +107,10 @@ func TakeSaga(ctx context.Context, db *gorm.DB, owner, from string, b BegunSaga)
 		case from != "" && found.Holder != from:
 			return fmt.Errorf("%w: %s", ErrNotHeld, owner)
 		}
-		found.Holder = HolderWorkflow
+		found.Holder, took = HolderWorkflow, true
 		return changeBeginRow(ctx, tx, owner, found)
 	})
-	return found, err
+	return found, took, err
 }
 
 // EndSaga notes that a saga has completed, with all that is known of it. ErrNotHeld: holder
@@ -155,6 +164,7 @@ func readBegin(ctx context.Context, db *gorm.DB, query, owner string) (b BegunSa
 	case err != nil:
 		return b, explain(db, "read the begin row of saga "+owner, err)
 	}
+	b.there = true
 	if err = json.Unmarshal(stored, &b); err == nil {
 		err = b.Validate()
 	}

@@ -89,7 +89,9 @@ func (w *Worker) sagaExpress() *sagaexpress.Lane {
 	return sagaexpress.New(sagaexpress.Options{Prefix: w.o.Prefix, Group: w.o.Group, Instance: w.o.Instance,
 		DB: w.o.DB, Database: w.databases.Own, Tokens: true, StepNames: w.stepNames, Gate: gate{w},
 		CheckAfter: w.o.CheckAfter, Logger: w.o.Logger,
-		HandOver: func(ctx context.Context, in sagas.Input) error { return w.sagas.handles.HandOver(ctx, in) },
+		HandOver: func(ctx context.Context, in sagas.Input) (bool, error) {
+			return w.sagas.handles.HandOver(ctx, in)
+		},
 		Completed: func(id, name string, state []byte) {
 			w.metrics.SagaEnded(name, holdfast.SagaCompleted)
 			w.sagas.handles.Completed(id, state)

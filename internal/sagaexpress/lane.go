@@ -57,7 +57,7 @@ type Options struct {
 	// CheckAfter is when the Keeper hands over what nobody has settled.
 	CheckAfter time.Duration
 	// HandOver starts the workflow of a saga, or finds that it has one.
-	HandOver func(ctx context.Context, in sagas.Input) error
+	HandOver func(ctx context.Context, in sagas.Input) (started bool, err error)
 	// Completed is told of a saga that has completed, with its last state.
 	Completed func(id, name string, state []byte)
 	Logger    *slog.Logger
@@ -192,9 +192,19 @@ func (l *Lane) Running(id string) *Run {
 
 // Begun is what a saga was started with that has begun in the Express lane; it is
 // [holdfast.ErrNotFound] where no row of this process's database says so.
-func (l *Lane) Begun(ctx context.Context, id string) (holdfast.SagaStart, error) {
+func (l *Lane) Begun(ctx context.Context, id string) (barrier.BegunSaga, error) {
 	if l.o.DB == nil {
-		return holdfast.SagaStart{}, fmt.Errorf("%w: this process has no database", holdfast.ErrNotFound)
+		return barrier.BegunSaga{}, fmt.Errorf("%w: this process has no database", holdfast.ErrNotFound)
 	}
-	return barrier.BegunSaga(ctx, l.o.DB, id)
+	return barrier.ReadBegun(ctx, l.o.DB, id)
+}
+
+// Take makes the workflow the one that drives a saga, whoever drives it now; see
+// [barrier.TakeSaga].
+func (l *Lane) Take(ctx context.Context, id string, b barrier.BegunSaga) (barrier.BegunSaga, error) {
+	if l.o.DB == nil {
+		return barrier.BegunSaga{}, fmt.Errorf("%w: this process has no database", holdfast.ErrInvalid)
+	}
+	found, _, err := barrier.TakeSaga(ctx, l.o.DB, id, "", b)
+	return found, err
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -22,6 +23,9 @@ import (
 	"github.com/holdfastmq/holdfast/workflows/sagas"
 )
 
+// prepareTimeout bounds what only computes.
+const prepareTimeout = 30 * time.Second
+
 // replyWait is how long a participant's reply is waited for before the saga goes on in a
 // workflow.
 const replyWait = time.Second
@@ -35,11 +39,13 @@ type Run struct {
 	m     *core.Machine // its driver's
 	calls string        // what the tokens of its calls are made of
 	begun bool          // it has its begin row
+	again bool          // it was begun before, by whom is not known
 
 	step    atomic.Pointer[string] // one that is under way
 	leave   atomic.Pointer[request]
 	taken   bool          // what leave asks for is done; valid once left is closed
-	refused error         // the key is somebody else's; valid once tried is closed
+	refused error         // the key is somebody else's; valid once left is closed, or tried if that was in time
+	lost    bool          // another drives it
 	tried   chan struct{} // closed when the first steps have been tried
 	untold  sync.Once     // closes tried
 	left    chan struct{} // closed when it has ended here, or goes on in a workflow
@@ -75,6 +81,9 @@ func (r *Run) Leave(action string, by sagas.Request) {
 // Taken reports whether what Leave asked for is done. Left has to be closed.
 func (r *Run) Taken() bool { return r.taken }
 
+// IsFor reports whether it was started with this state.
+func (r *Run) IsFor(state []byte) bool { return sagas.ContentOf(state) == r.ref.Content }
+
 // Standing says how the saga stands while this process runs it.
 func (r *Run) Standing() holdfast.SagaStanding {
 	s := holdfast.SagaStanding{ID: r.ref.ID, State: holdfast.SagaRunning}
@@ -97,82 +106,88 @@ func (r *Run) run(ctx context.Context) {
 		}
 	}()
 	why := r.drive(ctx)
-	r.untold.Do(func() { close(r.tried) })
-	if r.refused != nil {
-		r.lane.broker.Settle(r.ref.Group, r.half.TxID, holdfast.Rollback)
-		return
-	}
-	if r.m.State().Phase == core.Completed {
-		err := r.keepBegin(ctx)
+	if r.m.State().Phase == core.Completed && r.refused == nil && !r.lost {
+		err := r.end(ctx)
 		if err == nil {
 			r.lane.o.Completed(r.ref.ID, r.ref.Name, r.m.State().Data)
 			fault.Point(fault.CommitAfterConfirm)
-			r.lane.broker.Settle(r.ref.Group, r.half.TxID, holdfast.Commit)
+			r.settle(holdfast.Commit)
 			return
 		}
-		why = "its begin row could not be kept: " + err.Error()
+		r.lost = errors.Is(err, barrier.ErrNotHeld)
+		why = "that it has completed could not be kept: " + err.Error()
 	}
-	r.handOver(ctx, why)
+	if r.refused == nil && !r.lost {
+		r.handOver(ctx, why)
+		return
+	}
+	r.settle(holdfast.Rollback) // who drives it has a half record of its own, or a workflow
 }
 
-// keepBegin sees to the begin row where no local step has: an ended saga is found by it.
-func (r *Run) keepBegin(ctx context.Context) error {
-	if r.begun {
-		return nil
-	}
-	return barrier.BeginSaga(ctx, r.lane.o.DB, r.ref.ID, r.ref.Content, *r.half.Saga)
+func (r *Run) settle(o holdfast.Resolution) { r.lane.broker.Settle(r.ref.Group, r.half.TxID, o) }
+
+// begunSaga is what its begin row keeps while this start drives it.
+func (r *Run) begunSaga() barrier.BegunSaga {
+	return barrier.BegunSaga{SagaStart: *r.half.Saga, Content: r.ref.Content, Holder: r.half.TxID}
 }
+
+// end keeps that the saga has completed: until then nobody is told.
+func (r *Run) end(ctx context.Context) error {
+	last, err := json.Marshal(r.m.State())
+	if err != nil {
+		return err
+	}
+	return barrier.EndSaga(ctx, r.lane.o.DB, r.ref.ID, r.half.TxID, last)
+}
+
+// tell lets go who started it: it is known whether the key is somebody else's.
+func (r *Run) tell() { r.untold.Do(func() { close(r.tried) }) }
 
 // ended is how a step's try ended.
 type ended struct {
-	step *core.Step
-	out  activities.SagaResult
+	in  activities.SagaStep
+	out activities.SagaResult
 }
 
 // drive runs steps until the saga has completed, or something did not end well at once:
 // why says what.
 func (r *Run) drive(ctx context.Context) (why string) {
+	defer r.tell()
 	d := &driver{Run: r, steps: r.lane.runner.Load(), results: make(chan ended, 1)}
-	if err := d.begin(ctx, r.m.Begin(time.Now())); errors.Is(err, holdfast.ErrDuplicate) {
-		r.refused = err // nothing was begun
-		return d.why
-	}
-	first, others := d.underWay, 0
-	for done := 0; d.underWay > 0; {
+	effects := r.m.Begin(time.Now())
+	for {
+		if d.begin(ctx, effects); d.underWay == 0 {
+			return d.why
+		}
 		x := <-d.results
 		d.underWay--
-		if x.out.Others {
-			others++
-		}
-		_ = d.begin(ctx, d.took(x))                   // it has stopped d
-		if done++; done == first && others == first { // nothing of this start has taken effect
-			r.refused = fmt.Errorf("%w: %s", holdfast.ErrDuplicate, x.out.Outcome.Error)
-			return d.why
-		} else if done == first {
-			r.untold.Do(func() { close(r.tried) })
+		effects = d.took(ctx, x)
+		if r.begun {
+			r.tell()
 		}
 	}
-	return d.why
 }
 
 // driver is what drive knows beside the machine, which nobody else touches.
 type driver struct {
 	*Run
-	steps     *runner
-	results   chan ended
-	underWay  int
-	beginning bool   // a step that is under way keeps the begin row
-	why       string // why the saga cannot go on here; empty: it can
+	steps    *runner
+	results  chan ended
+	underWay int
+	why      string // why the saga cannot go on here; empty: it can
 }
 
-// begin begins what the machine wants, as far as it can be done here. The error is one of
-// the begin row, and the saga goes on elsewhere.
-func (d *driver) begin(ctx context.Context, effects []core.Effect) error {
+// begin begins what the machine wants, as far as it can be done here.
+func (d *driver) begin(ctx context.Context, effects []core.Effect) {
 	asked := d.leave.Load()
 	if asked != nil {
 		d.stop(asked.story.Operator + " steers it")
 	}
-	err := d.beginFirst(ctx, effects)
+	quick := slices.DeleteFunc(slices.Clone(effects), func(e core.Effect) bool { return !d.steps.quick(e) })
+	alone := len(quick) == 1 && quick[0].Step.Kind == core.Local // it keeps the begin row
+	if d.why == "" && !d.begun && !alone && len(quick) > 0 {
+		d.beginFirst(ctx)
+	}
 	for _, e := range effects {
 		switch {
 		case e.Kind != core.EffectDo: // the machine remembers
@@ -180,7 +195,7 @@ func (d *driver) begin(ctx context.Context, effects []core.Effect) error {
 			in := d.input(e)
 			d.step.Store(&in.Step.Name)
 			d.underWay++
-			go func() { d.results <- ended{e.Step, d.steps.try(ctx, in)} }()
+			go func() { d.results <- ended{in, d.steps.try(ctx, in)} }()
 		default:
 			d.stop("step " + e.Step.Name + " (" + string(e.Step.Kind) + ") is not for the Express lane")
 			d.m.Withdraw(e.Step.Name)
@@ -191,24 +206,25 @@ func (d *driver) begin(ctx context.Context, effects []core.Effect) error {
 		_, impossible := d.m.Apply(asked.event) // what it wants, the workflow wants, too
 		d.taken = impossible == nil
 	}
-	return err
 }
 
-// beginFirst writes the begin row before the first call, unless a local step does: what a
-// participant is asked is asked for this start of the key.
-func (d *driver) beginFirst(ctx context.Context, effects []core.Effect) error {
-	is := func(kind core.Kind) func(core.Effect) bool {
-		return func(e core.Effect) bool { return e.Kind == core.EffectDo && e.Step.Kind == kind }
-	}
-	if d.begun || d.beginning || d.why != "" || slices.ContainsFunc(effects, is(core.Local)) ||
-		!slices.ContainsFunc(effects, is(core.Message)) {
-		return nil
-	}
-	err := d.keepBegin(ctx)
+// beginFirst writes the begin row before anything is begun.
+func (d *driver) beginFirst(ctx context.Context) {
+	_, err := barrier.BeginSaga(ctx, d.lane.o.DB, d.ref.ID, d.begunSaga())
 	if d.begun = err == nil; err != nil {
-		d.stop("its begin row could not be kept: " + err.Error())
+		d.notBegun(err)
 	}
-	return err
+}
+
+// notBegun is the end of a start whose begin row is somebody else's, or could not be kept.
+func (d *driver) notBegun(err error) {
+	switch {
+	case errors.Is(err, holdfast.ErrDuplicate):
+		d.refused = err
+	case errors.Is(err, barrier.ErrNotHeld):
+		d.lost = true
+	}
+	d.stop("its begin row: " + err.Error())
 }
 
 func (d *driver) stop(why string) { d.why = cmp.Or(d.why, why) }
@@ -217,16 +233,15 @@ func (d *driver) stop(why string) { d.why = cmp.Or(d.why, why) }
 func (d *driver) input(e core.Effect) activities.SagaStep {
 	step := *e.Step
 	step.Steps, step.Saga = nil, nil
-	in := activities.SagaStep{Saga: d.ref, Step: step, Try: e.Try, Data: d.m.Given(step.Name)}
+	in := activities.SagaStep{Saga: d.ref, Step: step, Try: e.Try, Data: d.m.Given(step.Name), Holder: d.half.TxID}
 	if now := d.m.State().Data; !bytes.Equal(now, in.Data) {
 		in.Present = now
 	}
-	switch {
-	case step.Kind == core.Message:
+	if step.Kind == core.Message {
 		in.Token, in.Untokened = sagas.CallToken(d.calls, d.ref.ID, step.Name, false), !d.half.Saga.Tokens
 		in.Wait = replyWait
-	case step.Kind == core.Local && !d.begun && !d.beginning:
-		in.Begin, d.beginning = d.half.Saga, true
+	} else if step.Kind == core.Local && !d.begun {
+		in.Begin = d.half.Saga
 	}
 	return in
 }
@@ -234,6 +249,8 @@ func (d *driver) input(e core.Effect) activities.SagaStep {
 // try runs a step's first try.
 func (r *runner) try(ctx context.Context, in activities.SagaStep) activities.SagaResult {
 	if in.Step.Kind == core.Choice {
+		ctx, cancel := context.WithTimeout(ctx, prepareTimeout)
+		defer cancel()
 		return r.Prepare(ctx, in)
 	}
 	fault.Point(fault.SagaDoBefore)
@@ -241,50 +258,97 @@ func (r *runner) try(ctx context.Context, in activities.SagaStep) activities.Sag
 }
 
 // took tells the machine how a try ended, and returns what it wants then.
-func (d *driver) took(x ended) []core.Effect {
-	o := x.out.Outcome
+func (d *driver) took(ctx context.Context, x ended) []core.Effect {
+	o, step := x.out.Outcome, x.in.Step
 	d.ref.Database = cmp.Or(d.ref.Database, x.out.Database)
-	if x.step.Kind == core.Local && d.beginning {
-		d.begun, d.beginning = o.Kind == core.OutcomeDone && x.out.First, false
+	if x.in.Begin != nil && o.Kind == core.OutcomeDone {
+		if d.begun = x.out.First; !d.begun { // somebody has done it before
+			d.join(ctx)
+			return nil
+		}
+	}
+	switch {
+	case x.out.NotHeld:
+		d.notBegun(fmt.Errorf("%w: %s", barrier.ErrNotHeld, o.Error))
+		return nil
+	case x.out.Others && !d.begun:
+		d.notBegun(fmt.Errorf("%w: %s", holdfast.ErrDuplicate, o.Error))
+		return nil
 	}
 	switch o.Kind {
 	case core.OutcomeDone, core.OutcomePending, core.OutcomeRefused, core.OutcomeBlocked:
-		if x.step.Conditional {
-			d.m.Decide(x.step.Name)
+		if step.Conditional {
+			d.m.Decide(step.Name)
 		}
 	}
 	switch o.Kind {
 	case core.OutcomeDone, core.OutcomeSkipped:
 	case core.OutcomePending, core.OutcomeNoWorker: // its workflow tries again
-		d.stop("step " + x.step.Name + " has not ended: " +
+		d.stop("step " + step.Name + " has not ended: " +
 			cmp.Or(o.Error, "its reply did not come within "+replyWait.String()))
 		return nil
 	default:
-		d.stop("step " + x.step.Name + " ended " + string(o.Kind) + ": " + o.Error)
+		d.stop("step " + step.Name + " ended " + string(o.Kind) + ": " + o.Error)
 	}
-	effects, err := d.m.Apply(core.Event{Kind: core.DoEnded, At: time.Now(), Step: x.step.Name, Outcome: o})
+	effects, err := d.m.Apply(core.Event{Kind: core.DoEnded, At: time.Now(), Step: step.Name, Outcome: o})
 	if err != nil { // of no event of this kind
 		d.stop(err.Error())
 	}
 	return effects
 }
 
-// handOver has the workflow Saga carry on with what is known here. Where Temporal does not
-// take it in time, the Keeper hands over what the half record says.
+// join finds who has begun the saga before. Where no row says so, a workflow has.
+func (d *driver) join(ctx context.Context) {
+	found, err := barrier.ReadBegun(ctx, d.lane.o.DB, d.ref.ID)
+	switch {
+	case errors.Is(err, holdfast.ErrNotFound):
+		d.again = true
+		d.stop("it was begun before")
+	case err != nil:
+		d.again = true
+		d.stop("it was begun before, and by whom could not be read: " + err.Error())
+	case found.Content != d.ref.Content:
+		d.notBegun(fmt.Errorf("%w: saga %s was started with other content", holdfast.ErrDuplicate, d.ref.ID))
+	default:
+		d.notBegun(fmt.Errorf("%w: saga %s", barrier.ErrNotHeld, d.ref.ID))
+	}
+}
+
+// handOver has the workflow Saga carry on with what is known here, once nobody drives it
+// any more. Where Temporal does not take it in time, the Keeper hands over what the half
+// record says.
 func (r *Run) handOver(ctx context.Context, why string) {
-	l := r.lane
+	l, asked := r.lane, r.taken
+	r.taken = false
 	ctx, cancel := context.WithDeadline(ctx, r.half.At.Add(l.o.CheckAfter))
 	defer cancel()
-	in, pause := r.carryOn(why), backoff.NewExponentialBackOff()
-	for {
-		err := l.o.HandOver(ctx, in)
-		if err == nil {
-			l.broker.Settle(r.ref.Group, r.half.TxID, holdfast.Commit)
-			return
+	in, pause := r.carryOn(why, asked), backoff.NewExponentialBackOff()
+	for held := false; ; {
+		if !held {
+			_, took, err := barrier.TakeSaga(ctx, l.o.DB, r.ref.ID, r.half.TxID, r.begunSaga())
+			switch {
+			case errors.Is(err, barrier.ErrNotHeld), err == nil && !took:
+				r.lost = true
+				r.settle(holdfast.Rollback)
+				return
+			case errors.Is(err, holdfast.ErrDuplicate):
+				r.refused = err
+				r.settle(holdfast.Rollback)
+				return
+			}
+			held = took
 		}
-		l.o.Logger.Debug("a saga of the Express lane could not be handed over yet", "saga", r.ref.ID, "error", err)
-		if errors.Is(err, holdfast.ErrDuplicate) {
-			return // the Keeper tells, as long as it is so
+		if held {
+			started, err := l.o.HandOver(ctx, in)
+			if err == nil {
+				r.taken = asked && started
+				r.settle(holdfast.Commit)
+				return
+			}
+			if errors.Is(err, holdfast.ErrDuplicate) {
+				return // the Keeper makes it a dead letter
+			}
+			l.o.Logger.Debug("a saga of the Express lane could not be handed over yet", "saga", r.ref.ID, "error", err)
 		}
 		select {
 		case <-time.After(pause.NextBackOff()):
@@ -297,16 +361,26 @@ func (r *Run) handOver(ctx context.Context, why string) {
 }
 
 // carryOn is the input of the workflow that carries the saga on.
-func (r *Run) carryOn(why string) sagas.Input {
+func (r *Run) carryOn(why string, asked bool) sagas.Input {
 	o := r.lane.o
+	in := sagas.Input{ID: r.ref.ID, Group: o.Group, Prefix: o.Prefix, Name: r.ref.Name, Key: r.ref.Key, Plan: r.plan,
+		Version: r.ref.Version, Database: r.ref.Database, Tokens: r.half.Saga.Tokens, StepNames: o.StepNames(*r.plan),
+		Content: r.ref.Content, Calls: r.calls}
+	if r.again { // what it did before, the rows tell
+		in.Data, in.Again = r.half.Saga.State, true
+		return in
+	}
 	known := sagas.Status{Core: *r.m.State(), Database: r.ref.Database, Story: []sagas.Event{{At: time.Now(),
 		What: "handed-over", Text: "process " + o.Instance + " ran it in the Express lane: " + why}}}
-	if r.taken {
-		asked := r.leave.Load().story
-		known.State, known.Reason = r.m.Standing(), asked.Operator+": "+asked.Text
-		known.Story = append(known.Story, asked)
+	if asked {
+		by := r.leave.Load().story
+		known.State, known.Reason = r.m.Standing(), by.Operator+": "+by.Text
+		known.Story = append(known.Story, by)
 	}
-	return sagas.Input{ID: r.ref.ID, Group: o.Group, Prefix: o.Prefix, Name: r.ref.Name, Key: r.ref.Key, Plan: r.plan,
-		Version: r.ref.Version, Database: r.ref.Database, Tokens: r.half.Saga.Tokens, StepNames: o.StepNames(*r.plan),
-		Content: r.ref.Content, Calls: r.calls, Resumed: &known, Renewed: true}
+	in.Resumed, in.Renewed = &known, true
+	return in
 }
+
+// Refused is why a start was none of this saga's: its key is somebody else's. Left has to be
+// closed.
+func (r *Run) Refused() error { return r.refused }

@@ -38,6 +38,19 @@ func (e *End) left() <-chan struct{} {
 	return e.run.Left()
 }
 
+// refused is why the start was none of this saga's, as far as that is known.
+func (e *End) refused() error {
+	if e == nil || e.run == nil {
+		return nil
+	}
+	select {
+	case <-e.run.Left():
+		return e.run.Refused()
+	default:
+		return nil
+	}
+}
+
 var gone = func() chan struct{} {
 	c := make(chan struct{})
 	close(c)

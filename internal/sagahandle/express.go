@@ -5,10 +5,12 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 
 	"go.temporal.io/api/serviceerror"
 
 	holdfast "github.com/holdfastmq/holdfast"
+	"github.com/holdfastmq/holdfast/barrier"
 	"github.com/holdfastmq/holdfast/internal/sagaexpress"
 	"github.com/holdfastmq/holdfast/internal/temporalerr"
 	"github.com/holdfastmq/holdfast/saga"
@@ -30,6 +32,9 @@ func (h *Handles) startExpress(ctx context.Context, c *saga.Compiled, key string
 	}
 	defer h.o.Gate.Leave()
 	id = h.ID(c.Plan.Name, key)
+	if r := h.running(id); r != nil && r.IsFor(data) { // it is joined
+		return id, nil, nil
+	}
 	end = h.ends.expect(id)
 	end.run, err = h.o.Express.Start(ctx, &c.Plan, id,
 		holdfast.SagaStart{Name: c.Plan.Name, Version: c.Plan.Version, Key: key, State: data})
@@ -41,25 +46,38 @@ func (h *Handles) startExpress(ctx context.Context, c *saga.Compiled, key string
 	return id, end, nil
 }
 
-// HandOver starts the workflow of a saga that began in the Express lane. nil: it has one.
-// [holdfast.ErrDuplicate]: that is another one's, which used the same key.
-func (h *Handles) HandOver(ctx context.Context, in sagas.Input) error {
-	_, _, err := sagas.Start(ctx, h.o.Temporal,
+// HandOver starts the workflow of a saga that began in the Express lane, and that nobody
+// drives any more, and reports whether it had none. [holdfast.ErrDuplicate]: it has that of
+// another saga, which used the same key.
+func (h *Handles) HandOver(ctx context.Context, in sagas.Input) (started bool, err error) {
+	_, _, err = sagas.Start(ctx, h.o.Temporal,
 		sagas.StartConfig{Prefix: h.o.Prefix, Fresh: true, TaskTimeout: h.o.TaskTimeout}, in)
 	var already *serviceerror.WorkflowExecutionAlreadyStarted
 	switch {
-	case err == nil, errors.As(err, &already):
-		return nil
+	case err == nil:
+		return true, nil
+	case errors.As(err, &already):
+		return false, nil
 	case errors.Is(err, holdfast.ErrDuplicate):
-		return err
+		return false, err
 	}
-	return temporalerr.Unavailable("hand over saga "+in.ID, err)
+	return false, temporalerr.Unavailable("hand over saga "+in.ID, err)
 }
 
 // HandOverHalf hands over a saga whose half record nobody has settled. What was done of it
 // the step rows tell.
 func (h *Handles) HandOverHalf(ctx context.Context, half holdfast.Half) error {
-	return h.HandOver(ctx, h.startedWith(h.ID(half.Saga.Name, half.Saga.Key), half.Database, *half.Saga))
+	if h.o.Express == nil {
+		return &holdfast.UnavailableError{Part: "PostgreSQL", Err: errors.New("this process does not run the sagas of group " +
+			h.o.Group), Remedy: "start a process of the group that has its sagas and its database"}
+	}
+	id := h.ID(half.Saga.Name, half.Saga.Key)
+	found, err := h.o.Express.Take(ctx, id, barrier.BegunSaga{SagaStart: *half.Saga, Content: sagas.ContentOf(half.Saga.State)})
+	if err != nil || found.Holder == "" { // it has completed
+		return err
+	}
+	_, err = h.HandOver(ctx, h.startedWith(id, half.Database, *half.Saga))
+	return err
 }
 
 // startedWith is the input of the workflow of a saga of which only is known what it was
@@ -73,27 +91,48 @@ func (h *Handles) startedWith(id, database string, s holdfast.SagaStart) sagas.I
 	return in
 }
 
-// carryOn gives a saga of the Express lane its workflow, which repeats what the step rows
-// know: whoever wants to see it, or to steer it, needs one. That of a saga which has
-// completed is awaited, for a moment: nothing else may come between. [holdfast.ErrNotFound]:
-// no row of this process's database says that it was begun.
-func (h *Handles) carryOn(ctx context.Context, id string) error {
+// errDriven means that a saga has no workflow yet, since a process drives it.
+var errDriven = errors.New("a process of its group runs it in the Express lane")
+
+// carryOn gives a saga of the Express lane its workflow, by which it is seen and steered: one
+// that has completed has all that is known of it from the first. take says that one which a
+// process drives is taken from that; otherwise it is errDriven. [holdfast.ErrNotFound]: no row
+// of this process's database says that it was begun, or it has had its workflow.
+func (h *Handles) carryOn(ctx context.Context, id string, take bool) error {
 	if h.o.Express == nil {
 		return holdfast.ErrNotFound
 	}
-	if known, ok := workflows.ParseID(id); !ok || known.Kind != workflows.KindSaga {
-		return holdfast.ErrNotFound // the workflow that undoes one, say
+	if known, ok := workflows.ParseID(id); !ok || known.Kind != workflows.KindSaga || known.Undo {
+		return holdfast.ErrNotFound
 	}
-	s, err := h.o.Express.Begun(ctx, id)
-	if err != nil {
+	b, err := h.o.Express.Begun(ctx, id)
+	if err == nil && b.Holder != "" && b.Holder != barrier.HolderWorkflow {
+		if !take {
+			return errDriven
+		}
+		if b, err = h.o.Express.Take(ctx, id, b); err == nil && b.Holder != "" {
+			_, err = h.HandOver(ctx, h.startedWith(id, h.o.Database(), b.SagaStart))
+			return err
+		}
+	}
+	switch {
+	case err != nil:
 		return err
+	case b.Holder == barrier.HolderWorkflow:
+		return holdfast.ErrNotFound
 	}
-	if err := h.HandOver(ctx, h.startedWith(id, h.o.Database(), s)); err != nil {
+	in := h.startedWith(id, h.o.Database(), b.SagaStart)
+	known := sagas.Status{Database: in.Database}
+	if err := json.Unmarshal(b.Last, &known.Core); err != nil {
+		return holdfast.Permanent(fmt.Errorf("%w: the begin row of saga %s: %w", holdfast.ErrMalformed, id, err))
+	}
+	in.Content, in.Data, in.Again, in.Resumed, in.Renewed = b.Content, nil, false, &known, true
+	if _, err := h.HandOver(ctx, in); err != nil {
 		return err
 	}
 	ctx, cancel := context.WithTimeout(ctx, askFor)
 	defer cancel()
-	_ = h.o.Temporal.GetWorkflow(ctx, id, "").Get(ctx, nil)
+	_ = h.o.Temporal.GetWorkflow(ctx, id, "").Get(ctx, nil) // it ends at once
 	return nil
 }
 
@@ -101,7 +140,7 @@ func (h *Handles) carryOn(ctx context.Context, id string) error {
 // whether it has one now.
 func (h *Handles) carriesOn(ctx context.Context, id string) bool {
 	_, err := h.describeOnce(ctx, id)
-	return errors.Is(err, holdfast.ErrNotFound) && h.carryOn(ctx, id) == nil
+	return errors.Is(err, holdfast.ErrNotFound) && h.carryOn(ctx, id, true) == nil
 }
 
 // running is the saga of that ID which this process runs in the Express lane, or nil.

@@ -44,13 +44,16 @@ func (h *Handles) stands(ctx context.Context, id string) (holdfast.SagaStanding,
 // itself or answers within a second, else its state. ended says that nothing can be asked
 // of it any more.
 func (h *Handles) standing(ctx context.Context, id string) (status sagas.Status, ended bool, err error) {
+	known, _ := workflows.ParseID(id)
+	status = sagas.Status{ID: id, Group: known.Owner, Name: known.Name, Key: known.Key, State: core.StateRunning}
 	if r := h.running(id); r != nil {
-		s := r.Standing()
-		known, _ := workflows.ParseID(id)
-		return sagas.Status{ID: id, Group: known.Owner, Name: known.Name, Key: known.Key, State: s.State,
-			Step: s.Step}, false, nil
+		status.Step = r.Standing().Step
+		return status, false, nil
 	}
-	own, last, err := h.workflowsOf(ctx, id)
+	own, last, err := h.workflowsOf(ctx, id, false)
+	if errors.Is(err, errDriven) {
+		return status, false, nil
+	}
 	if err != nil {
 		return sagas.Status{ID: id}, false, err
 	}

@@ -98,7 +98,7 @@ func (h *Handles) Compensate(ctx context.Context, id string, req sagas.Request) 
 		return nil
 	}
 	for {
-		own, last, err := h.workflowsOf(ctx, id)
+		own, last, err := h.workflowsOf(ctx, id, true)
 		if err != nil {
 			return err
 		}
@@ -136,10 +136,10 @@ type described = client.WorkflowExecutionDescription
 
 // workflowsOf describes a saga's own workflow, and the last one: the one that undoes it
 // after its end, or its own.
-func (h *Handles) workflowsOf(ctx context.Context, id string) (own, last *described, err error) {
+func (h *Handles) workflowsOf(ctx context.Context, id string, take bool) (own, last *described, err error) {
 	own, err = h.describeOnce(ctx, id)
 	if errors.Is(err, holdfast.ErrNotFound) {
-		if missing := h.carryOn(ctx, id); !errors.Is(missing, holdfast.ErrNotFound) {
+		if missing := h.carryOn(ctx, id, take); !errors.Is(missing, holdfast.ErrNotFound) {
 			if err = missing; err == nil {
 				own, err = h.describeOnce(ctx, id)
 			}

@@ -1,6 +1,7 @@
 package sagahandle
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -41,6 +42,9 @@ func (h *Handles) Wait(ctx context.Context, id string, end *End) (json.RawMessag
 		return nil, err
 	}
 	h.awaitLeft(ctx, id, end)
+	if err := end.refused(); err != nil {
+		return nil, err
+	}
 	var done <-chan struct{}
 	if end != nil {
 		done = end.done
@@ -118,11 +122,24 @@ func (h *Handles) awaitLeft(ctx context.Context, id string, end *End) {
 	if r := h.running(id); end == nil && r != nil {
 		left = r.Left()
 	}
+	var done <-chan struct{}
+	if end != nil {
+		done = end.done
+	}
 	select {
 	case <-left:
+	case <-done:
 	case <-ctx.Done():
 	case <-h.o.Gate.Over():
 	}
+}
+
+// permanent is err, if that will not change.
+func permanent(err error) error {
+	if holdfast.IsPermanent(err) {
+		return err
+	}
+	return nil
 }
 
 // watch waits until a saga has ended or needs an operator. One that has
@@ -131,8 +148,11 @@ func (h *Handles) awaitLeft(ctx context.Context, id string, end *End) {
 func (h *Handles) watch(ctx context.Context, id string, started bool) verdict {
 	v, ended := h.follow(ctx, id, id)
 	for errors.Is(v.err, holdfast.ErrNotFound) {
-		err := h.carryOn(ctx, id)
-		if errors.Is(err, holdfast.ErrNotFound) && !started || err != nil && !pause(ctx, lookEvery) {
+		err := h.carryOn(ctx, id, false)
+		if errors.Is(err, holdfast.ErrNotFound) && !started || holdfast.IsPermanent(err) {
+			return verdict{err: cmp.Or(permanent(err), v.err)}
+		}
+		if err != nil && !pause(ctx, lookEvery) {
 			return v
 		}
 		v, ended = h.follow(ctx, id, id)

@@ -121,10 +121,8 @@ func (r *Runner) doLocal(ctx context.Context, c *saga.Compiled, s activities.Sag
 	}
 	do := func(ctx context.Context, tx *gorm.DB) ([]byte, error) {
 		ran = true
-		if s.Begin != nil {
-			if err := barrier.BeginSaga(ctx, tx, s.Saga.ID, s.Saga.Content, *s.Begin); err != nil {
-				return nil, err
-			}
+		if err := holds(ctx, tx, s); err != nil {
+			return nil, err
 		}
 		if s.Step.Conditional {
 			if yes, err := c.When(s.Step.Name, s.Data); err != nil || !yes {
@@ -151,6 +149,7 @@ func (r *Runner) doLocal(ctx context.Context, c *saga.Compiled, s activities.Sag
 		out = excused(ctx, err)
 		out.Outcome.Nothing = ran && !began // the row is rolled back, and nothing else was done
 		out.Others = !began && errors.Is(err, holdfast.ErrDuplicate)
+		out.NotHeld = !began && errors.Is(err, barrier.ErrNotHeld)
 		return out
 	}
 	ran = !res.Repeated
@@ -161,6 +160,18 @@ func (r *Runner) doLocal(ctx context.Context, c *saga.Compiled, s activities.Sag
 		return blocked(res.Reason)
 	}
 	return done(res.Result)
+}
+
+// holds sees to it, in a step's transaction, that its saga is driven by who runs it.
+func holds(ctx context.Context, tx *gorm.DB, s activities.SagaStep) (err error) {
+	switch {
+	case s.Begin != nil:
+		_, err = barrier.BeginSaga(ctx, tx, s.Saga.ID,
+			barrier.BegunSaga{SagaStart: *s.Begin, Content: s.Saga.Content, Holder: s.Holder})
+	case s.Holder != "":
+		err = barrier.HoldSaga(ctx, tx, s.Saga.ID, s.Holder)
+	}
+	return err
 }
 
 func (r *Runner) around(ctx context.Context, s activities.SagaStep, undo bool, f func() error) error {

@@ -2,6 +2,7 @@ package sagas
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"time"
@@ -74,17 +75,25 @@ func giveWorkflow(ctx context.Context, c *reach.Config, t *server.Temporal, ids 
 	}
 	defer closeDB()
 	for _, id := range ids {
-		s, err := barrier.BegunSaga(ctx, db, id)
-		if errors.Is(err, holdfast.ErrNotFound) {
+		b, err := barrier.ReadBegun(ctx, db, id)
+		switch {
+		case errors.Is(err, holdfast.ErrNotFound):
 			continue
-		}
-		if err != nil {
+		case err != nil:
 			return "", err
+		case b.Holder == barrier.HolderWorkflow: // it has had one
+			return "", holdfast.ErrNotFound
+		case b.Holder != "":
+			return "", fmt.Errorf("saga %s is driven by a process of its group: ask again in a moment", id)
 		}
-		known, _ := workflows.ParseID(id)
+		var known sagaflow.Status
+		if err := json.Unmarshal(b.Last, &known.Core); err != nil {
+			return "", fmt.Errorf("the begin row of saga %s: %w", id, err)
+		}
+		group, _ := workflows.ParseID(id)
 		_, run, err := sagaflow.Start(ctx, t, sagaflow.StartConfig{Prefix: c.Prefix, Fresh: true}, sagaflow.Input{ID: id,
-			Group: known.Owner, Prefix: c.Prefix, Name: s.Name, Key: s.Key, Version: s.Version, Data: s.State,
-			Tokens: s.Tokens, Again: true})
+			Group: group.Owner, Prefix: c.Prefix, Name: b.Name, Key: b.Key, Version: b.Version, Content: b.Content,
+			Tokens: b.Tokens, Resumed: &known, Renewed: true})
 		var there *serviceerror.WorkflowExecutionAlreadyStarted
 		if err != nil && !errors.As(err, &there) {
 			return "", fmt.Errorf("start the workflow of saga %s: %w", id, err)
