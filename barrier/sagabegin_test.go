@@ -26,7 +26,7 @@ func TestBeginRow(t *testing.T) {
 		return err
 	}
 	begun := func(owner string) error {
-		got, err := barrier.BegunSaga(t.Context(), db, owner)
+		got, err := barrier.ReadBegun(t.Context(), db, owner)
 		if err == nil {
 			require.Equal(t, s.Key, got.Key)
 			require.JSONEq(t, string(s.State), string(got.State))
