@@ -64,6 +64,7 @@ type Worker struct {
 	owned   *owned             // nil: from New
 	stopped chan struct{}      // closed when nothing new may be sent
 	sending sync.WaitGroup     // callers inside; none is added once stopped is closed
+	drains  atomic.Bool        // Run's context is done
 	over    chan struct{}      // closed when Run has returned
 	runErr  error              // what it returned; valid once over is closed
 }
@@ -171,6 +172,7 @@ func (w *Worker) run(ctx context.Context) error {
 	defer context.AfterFunc(running, func() {
 		until := time.Now().Add(w.o.Timeouts.Drain)
 		drainUntil.Store(&until)
+		w.drains.Store(true)
 	})()
 	if w.o.Temporal != nil {
 		if w.o.Lane == holdfast.Express {
