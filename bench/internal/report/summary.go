@@ -29,7 +29,8 @@ var summaryRows = []summaryRow{
 	{"transactional message, Traced lane, in cohorts", "cohorts",
 		[]besideIt{{"usual", "as a workflow of three activities"}}},
 	{"the same, each with a workflow of its own", "traced", []besideIt{{"empty", "empty workflows"}}},
-	{"saga of three local steps", "saga-local", []besideIt{{"saga-usual", "written by hand with activities"}}},
+	{"saga of three local steps", "saga-local",
+		[]besideIt{{"saga-usual", "written by hand with activities"}, {"dbos-saga", "with DBOS Transact"}}},
 	{"saga of four steps, two of them in another process", "saga-mixed",
 		[]besideIt{{"saga-mixed-usual", "written by hand with activities"}}},
 }
