@@ -41,7 +41,7 @@ type QueueInfo struct {
 // why not, and what to do. It asks nobody.
 func (b *Broker) Reached() error {
 	for _, l := range []*link.Connection{b.c.Publishing, b.c.Consuming} {
-		if !l.IsUp() || l.IsBlocked() {
+		if !l.IsUp() {
 			return errors.New(l.State())
 		}
 	}

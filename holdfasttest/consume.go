@@ -42,7 +42,7 @@ func (k *Kit) Consume(c worker.Consumer) {
 	k.broker.Subscribe(broker.Subscription{Name: c.Name, Topics: c.Topics,
 		Notices: notices, Tries: c.Tries, Ladder: c.Ladder,
 		HandlerTimeout: c.Timeout, Policy: c.DeadLetters,
-		Handle: func(ctx context.Context, d broker.Delivery) error { return consumer(c).take(d.Context(ctx, c.Name), d) }})
+		Handle: func(ctx context.Context, d broker.Delivery) error { return consumer(c).take(ctx, d) }})
 }
 
 // consumer does with a delivery what a worker's does.

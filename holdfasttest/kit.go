@@ -138,7 +138,7 @@ func (k *Kit) Participate(p worker.Participant) {
 	k.broker.Subscribe(broker.Subscription{Name: p.Name, Topics: topics,
 		Tries: p.Tries, Ladder: make([]time.Duration, ladder), HandlerTimeout: p.Timeout,
 		Handle: func(ctx context.Context, d broker.Delivery) error {
-			return run.Handle(context.WithValue(d.Context(ctx, p.Name), calling{}, d.Saga), d)
+			return run.Handle(context.WithValue(ctx, calling{}, d.Saga), d)
 		},
 		GiveUp: run.GiveUp})
 }

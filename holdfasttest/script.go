@@ -126,7 +126,6 @@ func (s *Scripted) handle(ctx context.Context, d broker.Delivery) error {
 	if answer.kind == silent {
 		return nil
 	}
-	ctx = d.Context(ctx, s.run.Name)
 	ctx = context.WithValue(context.WithValue(ctx, calling{}, d.Saga), answering{}, answer)
 	return s.run.Handle(ctx, d)
 }

@@ -157,9 +157,7 @@ func (w *Worker) consume(ctx context.Context, c Consumer) error {
 		Concurrency: limit.Concurrency(c.Concurrency), Tries: c.Tries,
 		Ladder: c.Ladder, Policy: c.DeadLetters, Breaker: c.Breaker, Observe: w.observer.Event,
 		HandlerTimeout: c.Timeout, DrainTimeout: w.o.Timeouts.Drain, NeedsID: c.Handle != nil,
-		Handle: limit.Handling(func(ctx context.Context, d broker.Delivery) error {
-			return w.handle(d.Context(ctx, c.Name), c, d)
-		}),
+		Handle: limit.Handling(func(ctx context.Context, d broker.Delivery) error { return w.handle(ctx, c, d) }),
 	})
 }
 

@@ -93,7 +93,7 @@ func (w *Worker) stage() string {
 		return holdfast.WorkerEnded
 	case !is(w.ready):
 		return holdfast.WorkerStarting
-	case w.drains.Load():
+	case w.drainUntil.Load() != nil:
 		return holdfast.WorkerDraining
 	}
 	return holdfast.WorkerRunning

@@ -151,8 +151,6 @@ func (w *Worker) participate(ctx context.Context, p Participant) error {
 		Name: p.Name, Topics: p.topics(), Prefetch: p.Prefetch, Concurrency: limit.Concurrency(p.Concurrency), Tries: p.Tries,
 		Ladder: p.Ladder, Breaker: p.Breaker, Observe: w.observer.Event,
 		HandlerTimeout: p.Timeout, DrainTimeout: w.o.Timeouts.Drain,
-		Handle: limit.Handling(func(ctx context.Context, d broker.Delivery) error {
-			return run.Handle(d.Context(ctx, p.Name), d)
-		}), GiveUp: run.GiveUp, Participant: true,
+		Handle: limit.Handling(run.Handle), GiveUp: run.GiveUp, Participant: true,
 	})
 }

@@ -2,7 +2,6 @@ package databases
 
 import (
 	"context"
-	"database/sql"
 	"sync"
 
 	"gorm.io/gorm"
@@ -21,33 +20,13 @@ func (s *Set) Reach(ctx context.Context) []Reached {
 	out := make([]Reached, len(s.all))
 	var asking sync.WaitGroup
 	for i, db := range s.all {
-		out[i].Of = s.userOf(db)
+		if db != s.o.Own {
+			out[i].Of = s.consumersOf(db)[0]
+		}
 		asking.Go(func() { out[i].Err = reach(ctx, db) })
 	}
 	asking.Wait()
 	return out
-}
-
-// userOf names who uses a database that is not the process's own.
-func (s *Set) userOf(db *gorm.DB) string {
-	if s.o.Own != nil && poolOf(s.o.Own) == poolOf(db) {
-		return ""
-	}
-	for _, u := range s.uses {
-		if u.DB != nil && poolOf(u.DB) == poolOf(db) {
-			return u.String()
-		}
-	}
-	return ""
-}
-
-// poolOf is the pool of a handle, or nil where it is of another kind.
-func poolOf(db *gorm.DB) *sql.DB {
-	pool, err := db.DB()
-	if err != nil {
-		return nil
-	}
-	return pool
 }
 
 func reach(ctx context.Context, db *gorm.DB) error {
