@@ -3,7 +3,7 @@
 // Traced lane with a workflow for each transaction, an empty workflow, the usual way
 // (a workflow with three activities), Watermill's outbox, publishing and
 // consuming beside bare amqp091-go loops, what dead letters cost, and sagas beside
-// the same written by hand as workflows.
+// the same written by hand as workflows and with DBOS Transact.
 //
 //	cd bench && go run .                     # starts private servers, about 30 minutes
 //	go run . -temporal dev                   # on Temporal's dev server
@@ -44,7 +44,7 @@
 //	messages      publish, consume, backlogs, and bare loops of amqp091-go
 //	transactions  limit, express, traced, cohorts, empty, usual, outbox, undecided
 //	deadletters   dead, dead-redeliver
-//	sagas         saga-local, saga-mixed, both in the Express lane, and the usual ways
+//	sagas         saga-local, saga-mixed, both in the Express lane, the usual ways, and dbos-saga
 //	competitors   the list of all of them, and the sets that -only knows
 //	report        the results file, bars, tables, plots
 //

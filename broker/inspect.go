@@ -2,10 +2,12 @@ package broker
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	amqp "github.com/rabbitmq/amqp091-go"
 
+	"github.com/holdfastmq/holdfast/broker/internal/link"
 	"github.com/holdfastmq/holdfast/broker/internal/wire"
 )
 
@@ -33,6 +35,17 @@ type QueueInfo struct {
 	// Messages counts those that wait for a consumer, not those that one holds.
 	Messages  int `json:"messages"`
 	Consumers int `json:"consumers"`
+}
+
+// Reached is nil while RabbitMQ is reached and takes what is published; otherwise it says
+// why not, and what to do. It asks nobody.
+func (b *Broker) Reached() error {
+	for _, l := range []*link.Connection{b.c.Publishing, b.c.Consuming} {
+		if !l.IsUp() {
+			return errors.New(l.State())
+		}
+	}
+	return nil
 }
 
 // Inspect asks RabbitMQ for its version and for the queues with these names

@@ -89,6 +89,21 @@ func (a *attachment) fail(err error) {
 	a.err = err
 }
 
+// missing is why the process does not work for Temporal, or not yet; nil while it does.
+func (a *attachment) missing() error {
+	done, _, _ := a.states()
+	select {
+	case <-done:
+		return nil
+	default:
+	}
+	since, err := a.trouble()
+	if err == nil {
+		return errors.New("not reached yet")
+	}
+	return fmt.Errorf("since %s: %w", since.Format(time.RFC3339), err)
+}
+
 func (a *attachment) why() error {
 	_, err := a.trouble()
 	return err

@@ -64,8 +64,10 @@ type Worker struct {
 	owned   *owned             // nil: from New
 	stopped chan struct{}      // closed when nothing new may be sent
 	sending sync.WaitGroup     // callers inside; none is added once stopped is closed
-	over    chan struct{}      // closed when Run has returned
-	runErr  error              // what it returned; valid once over is closed
+	// drainUntil is how long what is in hand may take once Run's context is done; nil before.
+	drainUntil atomic.Pointer[time.Time]
+	over       chan struct{} // closed when Run has returned
+	runErr     error         // what it returned; valid once over is closed
 }
 
 // New returns a worker. It connects to nothing: Run does.
@@ -169,10 +171,9 @@ func (w *Worker) run(ctx context.Context) error {
 	}
 
 	group, running := errgroup.WithContext(ctx)
-	var drainUntil atomic.Pointer[time.Time]
 	defer context.AfterFunc(running, func() {
 		until := time.Now().Add(w.o.Timeouts.Drain)
-		drainUntil.Store(&until)
+		w.drainUntil.Store(&until)
 	})()
 	if w.o.Temporal != nil {
 		if w.o.Lane == holdfast.Express {
@@ -185,7 +186,7 @@ func (w *Worker) run(ctx context.Context) error {
 		defer w.attached.detach()
 	}
 	if w.sender {
-		defer func() { w.drain(drainUntil.Load()) }()
+		defer w.drain()
 		group.Go(func() error { return w.memory.Learn(running, w.broker) })
 	}
 	for _, c := range w.consumers {
@@ -244,9 +245,10 @@ func (w *Worker) stop() {
 	}
 }
 
-// drain lets those who are sending come to their end, until the time at most.
-func (w *Worker) drain(until *time.Time) {
+// drain lets those who are sending come to their end, until drainUntil at most.
+func (w *Worker) drain() {
 	w.stop()
+	until := w.drainUntil.Load()
 	if until == nil { // this very moment
 		now := time.Now().Add(w.o.Timeouts.Drain)
 		until = &now

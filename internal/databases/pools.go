@@ -35,8 +35,8 @@ type Pool struct {
 func (s *Set) findPools() map[*sql.DB]*Pool {
 	found := map[*sql.DB]*Pool{}
 	for _, u := range s.uses {
-		conns, err := u.DB.DB()
-		if err != nil {
+		conns := poolOf(u.DB)
+		if conns == nil {
 			continue // it has no pool that could be asked
 		}
 		most := conns.Stats().MaxOpenConnections
@@ -98,16 +98,21 @@ func (s *Set) SmallPools() (out []broker.Trouble) {
 	return out
 }
 
+// poolOf is the pool of a handle, or nil where it is of another kind.
+func poolOf(db *gorm.DB) *sql.DB {
+	pool, err := db.DB()
+	if err != nil {
+		return nil
+	}
+	return pool
+}
+
 // Pool is the limited pool of a database; nil if it is not limited.
 func (s *Set) Pool(db *gorm.DB) *Pool {
 	if db == nil {
 		return nil
 	}
-	conns, err := db.DB()
-	if err != nil {
-		return nil
-	}
-	return s.pools[conns]
+	return s.pools[poolOf(db)]
 }
 
 // Concurrency is how many handlers a subscription runs at a time.

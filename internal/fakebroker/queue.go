@@ -235,7 +235,7 @@ func (b *Broker) once(ctx context.Context, o *broker.Subscription, d broker.Deli
 	ctx, cancel := context.WithTimeout(ctx, o.HandlerTimeout)
 	defer cancel()
 	d.Message = d.Message.Clone()
-	return guard.Call(func() error { return o.Handle(ctx, d) })
+	return guard.Call(func() error { return o.Handle(d.Context(ctx, o.Name), d) })
 }
 
 // giveUp is the end of a delivery that failed for good. Where even that fails, it

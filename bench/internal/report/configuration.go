@@ -66,7 +66,7 @@ func modules() map[string]string {
 	}
 	for _, d := range info.Deps {
 		if slices.Contains([]string{"go.temporal.io/sdk", "github.com/rabbitmq/amqp091-go",
-			"gorm.io/gorm", "github.com/jackc/pgx/v5"}, d.Path) {
+			"gorm.io/gorm", "github.com/jackc/pgx/v5", "github.com/dbos-inc/dbos-transact-golang"}, d.Path) {
 			out[d.Path] = d.Version
 		}
 	}

@@ -2,6 +2,7 @@ package sagas
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"hash/fnv"
 	"sync/atomic"
@@ -9,6 +10,8 @@ import (
 
 	"github.com/google/uuid"
 	"gorm.io/gorm"
+
+	"github.com/holdfastmq/holdfast/bench/internal/measure"
 )
 
 // order is what a saga is about: its state.
@@ -134,6 +137,19 @@ func (b *books) count(run func(order) error) error {
 		b.completed.Add(1)
 	}
 	return err
+}
+
+// drive is the load of sagas that run runs, one after the other for each caller.
+func (b *books) drive(run func(context.Context, order) (order, error)) measure.Driver {
+	return measure.ClosedLoop(func(ctx context.Context) error {
+		return b.count(func(o order) error {
+			end, err := run(ctx, o)
+			if err == nil && len(end.Rows) != int(b.local) {
+				err = errors.New("its last state is not what its steps made of it")
+			}
+			return err
+		})
+	})
 }
 
 // check reports what is wrong with the books once no saga is running any more:

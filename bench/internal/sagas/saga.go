@@ -13,7 +13,6 @@ import (
 	holdfast "github.com/holdfastmq/holdfast"
 	"github.com/holdfastmq/holdfast/bench/internal/child"
 	"github.com/holdfastmq/holdfast/bench/internal/contest"
-	"github.com/holdfastmq/holdfast/bench/internal/measure"
 	"github.com/holdfastmq/holdfast/bench/internal/servers"
 	"github.com/holdfastmq/holdfast/saga"
 	"github.com/holdfastmq/holdfast/worker"
@@ -153,15 +152,7 @@ func newEntry(s *servers.Servers, workflowType, queue string, b *books,
 			}
 			return p.start(ctx)
 		},
-		Drive: measure.ClosedLoop(func(ctx context.Context) error {
-			return b.count(func(o order) error {
-				end, err := run(ctx, o)
-				if err == nil && len(end.Rows) != int(b.local) {
-					err = errors.New("its last state is not what its steps made of it")
-				}
-				return err
-			})
-		}),
+		Drive: b.drive(run),
 		Settle: func(ctx context.Context) error {
 			err := s.AwaitClosed(ctx, workflowType, queue)
 			if err == nil {

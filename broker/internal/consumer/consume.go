@@ -44,6 +44,16 @@ type Delivery struct {
 	Saga *wire.SagaCall
 }
 
+// Context tells whoever handles d what it is: see [holdfast.DeliveryFrom].
+func (d Delivery) Context(ctx context.Context, consumer string) context.Context {
+	known := holdfast.Delivery{Consumer: consumer, TxID: d.TxID, Group: d.Group, Attempt: d.Attempt,
+		Redelivery: d.Redelivery, Redelivered: d.Redelivered}
+	if d.Saga != nil {
+		known.Saga, known.Step, known.Undo = d.Saga.Saga, d.Saga.Step, d.Saga.Undo
+	}
+	return holdfast.WithDelivery(ctx, known)
+}
+
 // Subscription says what a consumer gets and how its handler is run. The zero
 // value of every field but Name, Topics and Handle means its default.
 type Subscription struct {

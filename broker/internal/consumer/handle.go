@@ -227,7 +227,7 @@ func (c *Consumer) try(d Delivery) (timedOut bool, err error) {
 	ctx, cancel := context.WithTimeout(c.Handlers, c.O.HandlerTimeout)
 	defer cancel()
 	d.Message = d.Message.Clone() // what one try changes, the next must not see
-	err = link.Protect(func() error { return c.O.Handle(ctx, d) })
+	err = link.Protect(func() error { return c.O.Handle(d.Context(ctx, c.O.Name), d) })
 	return errors.Is(ctx.Err(), context.DeadlineExceeded), err
 }
 
