@@ -85,11 +85,11 @@ type SagaStep struct {
 	// Last says that the saga is completed if this ends well: whoever waits for it
 	// in this process can be told at once.
 	Last bool `json:"last,omitempty"`
-	// Begin, if not nil, is kept in the saga's begin row, together with what a local step
-	// does for the first time; Holder, if not empty, is who has to drive the saga then, by that
-	// row. They are for a saga that has no workflow.
+	// Holder is who drives the saga by its begin row, as that must say when a local step is
+	// done. Begin, if not nil, is kept in that row together with the step. They are for a saga
+	// that has no workflow.
+	Holder string              `json:"-"`
 	Begin  *holdfast.SagaStart `json:"-"`
-	Holder string             `json:"-"`
 	// Result is what SagaReceive takes into the state.
 	Result json.RawMessage `json:"result,omitempty"`
 }
@@ -109,11 +109,16 @@ type SagaResult struct {
 	// OtherDatabase says that the process has another database than the saga; the
 	// outcome is core.OutcomeNoWorker then, and why is in its Error.
 	OtherDatabase bool `json:"other_database,omitempty"`
-	// NotHeld says that the saga is driven by another, so that nothing was done.
-	NotHeld bool `json:"not_held,omitempty"`
-	// Others says that the step's row, or the saga's begin row, is for somebody else who
-	// used the same key, so that nothing was done.
-	Others bool `json:"others,omitempty"`
+	// NotHeld says that the saga is driven by another, and Others that the step's row, or the
+	// saga's begin row, is for somebody else who used the same key: nothing was done. They are
+	// for a saga that has no workflow.
+	NotHeld bool `json:"-"`
+	Others  bool `json:"-"`
+	// Begun says that the saga was begun in the Express lane before this workflow had it: any
+	// step may have been done there. Ended is its state, a core.State, where it has completed
+	// there; nothing was done now.
+	Begun bool            `json:"begun,omitempty"`
+	Ended json.RawMessage `json:"ended,omitempty"`
 	// Waits says what a participant that has not replied waits for itself. Nil: nothing,
 	// as far as is known.
 	Waits *SagaWaits `json:"waits,omitempty"`

@@ -19,8 +19,8 @@ import (
 const (
 	beginRow    = `owner = $1 AND step = '' AND op = 'do'`
 	selectBegin = `SELECT result FROM holdfast_steps WHERE ` + beginRow
-	holdBegin   = selectBegin + ` FOR SHARE`
-	lockBegin   = selectBegin + ` FOR UPDATE`
+	forShare    = ` FOR SHARE`
+	forUpdate   = ` FOR UPDATE`
 	changeBegin = `UPDATE holdfast_steps SET result = $2 WHERE ` + beginRow
 )
 
@@ -39,87 +39,140 @@ type BegunSaga struct {
 	// completed, and Last is its state then, all that is known of it.
 	Holder string          `json:"holder,omitempty"`
 	Last   json.RawMessage `json:"last,omitempty"`
-
-	there bool // it was read, and not inserted just now
 }
 
-// BeginSaga inserts the begin row of a saga, whose holder the start b.Holder is from now on.
-// tx is a transaction, such as that of the saga's first step, or a database. Where the row is
-// there, found is what it says, and the error is ErrNotHeld, unless that is this very start;
-// another content is a permanent [holdfast.ErrDuplicate].
+// check checks what a start is to be driven by. A workflow has all of it itself.
+func (b *BegunSaga) check() error {
+	if b.Holder == HolderWorkflow {
+		return nil
+	}
+	return b.Validate()
+}
+
+// BeginSaga inserts the begin row of a saga, which b.Holder drives from now on. tx is a
+// transaction, such as that of the saga's first step, or a database. Where the row is there
+// already, found is what it says; the error is ErrNotHeld if that is another holder, and a
+// permanent [holdfast.ErrDuplicate] if the saga was started with another content.
 func BeginSaga(ctx context.Context, tx *gorm.DB, owner string, b BegunSaga) (found BegunSaga, err error) {
-	if err := cmp.Or(checkText("the saga's ID", owner, 1000), checkText("the saga's holder", b.Holder, 100), b.Validate()); err != nil {
-		return found, err
-	}
-	n, err := exec(ctx, tx.Statement.ConnPool, insertStepRow, owner, "", string(StepDo), b.encode())
-	if err != nil {
-		return found, explain(tx, "insert the begin row of saga "+owner, err)
-	}
-	if n == 1 {
-		return b, nil
-	}
-	if found, err = readBegin(ctx, tx, selectBegin, owner); err != nil {
-		return found, err
-	}
-	if err := (StepClaim{Content: b.Content}).check(StepRow{Owner: owner, Op: StepDo}, StepClaim{Content: found.Content}); err != nil {
-		return found, err
-	}
-	if found.Holder != b.Holder {
-		err = fmt.Errorf("%w: %s", ErrNotHeld, owner)
+	found, _, err = beginSaga(ctx, tx, owner, b)
+	if err == nil && found.Holder != b.Holder {
+		err = notHeld(owner)
 	}
 	return found, err
 }
 
+// beginSaga inserts the row where there is none, and says whether it has.
+func beginSaga(ctx context.Context, tx *gorm.DB, owner string, b BegunSaga) (found BegunSaga, inserted bool, err error) {
+	if err := cmp.Or(checkText("the saga's ID", owner, 1000), checkText("the saga's holder", b.Holder, 100), b.check()); err != nil {
+		return found, false, err
+	}
+	n, err := exec(ctx, tx.Statement.ConnPool, insertStepRow, owner, "", string(StepDo), b.encode())
+	if err != nil {
+		return found, false, explain(tx, "insert the begin row of saga "+owner, err)
+	}
+	if n == 1 {
+		return b, true, nil
+	}
+	if found, err = readBegin(ctx, tx, "", owner); err != nil {
+		return found, false, err
+	}
+	claim, theirs := StepClaim{Content: b.Content}, StepClaim{Content: found.Content}
+	return found, false, claim.check(StepRow{Owner: owner, Op: StepDo}, theirs)
+}
+
+func notHeld(owner string) error { return fmt.Errorf("%w: %s", ErrNotHeld, owner) }
+
 // HoldSaga keeps the saga's holder what it is until the transaction tx ends, and is ErrNotHeld
 // where that is another one.
 func HoldSaga(ctx context.Context, tx *gorm.DB, owner, holder string) error {
-	found, err := readBegin(ctx, tx, holdBegin, owner)
+	found, err := readBegin(ctx, tx, forShare, owner)
 	if errors.Is(err, holdfast.ErrNotFound) || err == nil && found.Holder != holder {
-		err = fmt.Errorf("%w: %s", ErrNotHeld, owner)
+		err = notHeld(owner)
 	}
 	return err
 }
 
-// TakeSaga makes the workflow the holder of a saga, once the step that is under way has
-// ended: after it, nobody else begins one. from, if not empty, is the only start that it is
-// taken from. found is what the row says now, and took that this call has changed it: where
-// the saga has completed, nobody holds it, and nothing is changed. Where there is no row, b
-// makes it. It waits for 5 s at most.
+// TakeSaga makes the workflow the one that drives a saga, once the step that is under way
+// has ended: after it, nobody else begins one. from, if not empty, is the only start that it
+// is taken from: ErrNotHeld, if another one has it. found is what the row says now, and took
+// that this call has changed it: one that has completed stays so. Where there is no row, b
+// makes it. It waits for a step that is under way for 5 s at most.
 func TakeSaga(ctx context.Context, db *gorm.DB, owner, from string, b BegunSaga) (found BegunSaga, took bool, err error) {
-	err = db.Transaction(func(tx *gorm.DB) error {
-		if err := tx.Exec("SET LOCAL lock_timeout = '5s'").Error; err != nil {
+	b.Holder = HolderWorkflow
+	err = changingBegin(ctx, db, owner, func(tx *gorm.DB) (err error) {
+		if found, took, err = beginSaga(ctx, tx, owner, b); err != nil || took {
 			return err
 		}
-		b.Holder = HolderWorkflow
-		found, err = BeginSaga(ctx, tx, owner, b)
-		if err == nil && found.Last == nil && !found.there {
-			took = true
-		}
-		if !errors.Is(err, ErrNotHeld) {
-			return err
-		}
-		if found, err = readBegin(ctx, tx, lockBegin, owner); err != nil {
+		if found, err = readBegin(ctx, tx, forUpdate, owner); err != nil {
 			return err
 		}
 		switch {
 		case found.Holder == "", found.Holder == HolderWorkflow:
 			return nil
 		case from != "" && found.Holder != from:
-			return fmt.Errorf("%w: %s", ErrNotHeld, owner)
+			return notHeld(owner)
 		}
 		found.Holder, took = HolderWorkflow, true
 		return changeBeginRow(ctx, tx, owner, found)
 	})
-	return found, took, err
+	return found, took && err == nil, err
+}
+
+// ReopenSaga makes the workflow the one that drives a saga which has completed, as it is to
+// be undone. One that has no begin row, or that is held, stays as it is.
+func ReopenSaga(ctx context.Context, db *gorm.DB, owner string) error {
+	found, err := ReadBegun(ctx, db, owner)
+	if errors.Is(err, holdfast.ErrNotFound) || err == nil && found.Holder != "" {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	return changingBegin(ctx, db, owner, func(tx *gorm.DB) error {
+		found, err := readBegin(ctx, tx, forUpdate, owner)
+		if err != nil || found.Holder != "" {
+			return err
+		}
+		found.Holder, found.Last = HolderWorkflow, nil
+		return changeBeginRow(ctx, tx, owner, found)
+	})
+}
+
+// changingBegin runs f in a transaction that waits for others' locks for 5 s at most.
+func changingBegin(ctx context.Context, db *gorm.DB, owner string, f func(tx *gorm.DB) error) error {
+	if err := checkDB(db); err != nil {
+		return err
+	}
+	doing := "change who drives saga " + owner
+	t, err := begin(ctx, db, &sql.TxOptions{Isolation: sql.LevelReadCommitted}, nil)
+	if err != nil {
+		return explain(db, doing+": BEGIN", err)
+	}
+	if _, err = exec(t.ctx, t.pool, setLockTimeout, "5s"); err != nil {
+		err = explain(db, doing, err)
+	} else {
+		err = f(t.gorm(db))
+	}
+	if err != nil {
+		t.rollback()
+		if sqlState(err) == lockNotAvailable {
+			err = fmt.Errorf("a step of saga %s has been under way for 5 s or more, and is waited for: %w", owner, err)
+		}
+		return err
+	}
+	if err := t.commit(); err != nil {
+		return explain(db, doing+": COMMIT", err)
+	}
+	return nil
 }
 
 // EndSaga notes that a saga has completed, with all that is known of it. ErrNotHeld: holder
 // drives it no more, and how it ends is up to who does.
 func EndSaga(ctx context.Context, db *gorm.DB, owner, holder string, last json.RawMessage) error {
-	return db.Transaction(func(tx *gorm.DB) error {
-		found, err := readBegin(ctx, tx, lockBegin, owner)
+	return changingBegin(ctx, db, owner, func(tx *gorm.DB) error {
+		found, err := readBegin(ctx, tx, forUpdate, owner)
 		if err == nil && found.Holder != holder {
-			err = fmt.Errorf("%w: %s", ErrNotHeld, owner)
+			err = notHeld(owner)
 		}
 		if err != nil {
 			return err
@@ -131,7 +184,7 @@ func EndSaga(ctx context.Context, db *gorm.DB, owner, holder string, last json.R
 
 // ReadBegun is what a saga's begin row says. [holdfast.ErrNotFound]: there is none.
 func ReadBegun(ctx context.Context, db *gorm.DB, owner string) (BegunSaga, error) {
-	return readBegin(ctx, db, selectBegin, owner)
+	return readBegin(ctx, db, "", owner)
 }
 
 func changeBeginRow(ctx context.Context, tx *gorm.DB, owner string, b BegunSaga) error {
@@ -155,18 +208,20 @@ func (b BegunSaga) encode() []byte {
 	return bytes.TrimSpace(out.Bytes())
 }
 
-func readBegin(ctx context.Context, db *gorm.DB, query, owner string) (b BegunSaga, err error) {
+func readBegin(ctx context.Context, db *gorm.DB, lock, owner string) (b BegunSaga, err error) {
 	var stored []byte
-	err = plain(db.Statement.ConnPool).QueryRowContext(ctx, query, owner).Scan(&stored)
+	if plainSQL(db) { // it has one connection, and no locks
+		lock = ""
+	}
+	err = plain(db.Statement.ConnPool).QueryRowContext(ctx, selectBegin+lock, owner).Scan(&stored)
 	switch {
 	case errors.Is(err, sql.ErrNoRows):
 		return b, fmt.Errorf("%w: saga %s has no begin row", holdfast.ErrNotFound, owner)
 	case err != nil:
 		return b, explain(db, "read the begin row of saga "+owner, err)
 	}
-	b.there = true
 	if err = json.Unmarshal(stored, &b); err == nil {
-		err = b.Validate()
+		err = b.check()
 	}
 	if err != nil {
 		return b, holdfast.Permanent(fmt.Errorf("%w: the begin row of saga %s cannot be read: %w: was it changed by hand?",

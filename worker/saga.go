@@ -95,7 +95,8 @@ func (w *Worker) sagaExpress() *sagaexpress.Lane {
 		Completed: func(id, name string, state []byte) {
 			w.metrics.SagaEnded(name, holdfast.SagaCompleted)
 			w.sagas.handles.Completed(id, state)
-		}})
+		},
+		Joined: func(id string, state []byte) { w.sagas.handles.Completed(id, state) }})
 }
 
 // useExpress has the Express lane of sagas ask participants through replies; nil: it cannot.

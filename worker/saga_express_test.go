@@ -260,24 +260,20 @@ func TestExpressSagaIsSteered(t *testing.T) {
 	})
 }
 
-// One that is slower than the Keeper waits is handed over while it runs here: two run it,
-// and each step is done once.
-func TestSlowExpressSagaIsRunTwice(t *testing.T) {
+// One that is slower than the Keeper waits is handed over as soon as the step that is under
+// way has ended: each step is done once.
+func TestSlowExpressSaga(t *testing.T) {
 	t.Parallel()
 	s := sagaSite(t)
-	var runs atomic.Int32
 	release := make(chan struct{})
-	def := quickTravel(local("a"), does("b", func(*journey) error {
-		if runs.Add(1) == 1 {
-			<-release
-		}
-		return nil
-	}), local("c"))
-	w := s.runWith(hurried(s.options()), func(w *worker.Worker) { w.Saga(def) })
+	def := quickTravel(local("a"), does("b", func(*journey) error { <-release; return nil }), local("c"))
+	o := hurried(s.options())
+	w := s.runWith(o, func(w *worker.Worker) { w.Saga(def) })
 	id := newID()
 	h, err := worker.StartSaga(s.ctx(), w.Worker, def, journey{ID: id})
 	require.NoError(t, err)
-	until(t, "the Keeper has handed it over", func() bool { return s.hasWorkflow(h.ID()) })
+	time.Sleep(2 * o.CheckAfter) // so that the Keeper comes before the step's end, mostly
+	require.False(t, s.hasWorkflow(h.ID()))
 	close(release)
 	require.NoError(t, wait(s, h))
 	require.NoError(t, wait(s, worker.JoinSaga(w.Worker, def, id)))

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 	"go.temporal.io/sdk/client"
@@ -556,10 +557,25 @@ func TestASagaOfTheExpressLane(t *testing.T) {
 	require.NoError(t, err)
 	require.NoError(t, barrier.Migrate(t.Context(), db))
 	ids := []string{workflows.SagaID(g.prefix, troupeGroup, "piece", "1"), workflows.SagaID(g.prefix, troupeGroup, "piece", "2")}
+	plan, err := piece.Complete()
+	require.NoError(t, err)
+	m := core.New(&plan, json.RawMessage(`{}`))
+	for effects := m.Begin(time.Now()); len(effects) > 0; {
+		done := core.Event{Kind: core.DoEnded, At: time.Now(), Step: effects[0].Step.Name, Outcome: core.Outcome{Kind: core.OutcomeDone}}
+		effects, err = m.Apply(done)
+		require.NoError(t, err)
+	}
+	last, err := json.Marshal(m.State())
+	require.NoError(t, err)
+	ids = append(ids, workflows.SagaID(g.prefix, troupeGroup, "piece", "3"))
 	for i, id := range ids {
 		data := json.RawMessage(`{}`)
-		require.NoError(t, barrier.BeginSaga(t.Context(), db, id, sagaflow.ContentOf(data),
-			holdfast.SagaStart{Name: "piece", Version: 2, Key: strconv.Itoa(i + 1), State: data}))
+		_, err := barrier.BeginSaga(t.Context(), db, id, barrier.BegunSaga{Content: sagaflow.ContentOf(data), Holder: "one",
+			SagaStart: holdfast.SagaStart{Name: "piece", Version: 2, Key: strconv.Itoa(i + 1), State: data}})
+		require.NoError(t, err)
+		if i < 2 {
+			require.NoError(t, barrier.EndSaga(t.Context(), db, id, "one", last))
+		}
 	}
 
 	r := g.holdfast("show", "1")
@@ -571,6 +587,9 @@ func TestASagaOfTheExpressLane(t *testing.T) {
 
 	g.env = append(g.env, "DATABASE_URL="+url)
 	r = g.holdfast("show", "piece/3", "--group", troupeGroup)
+	require.Equal(t, frame.ExitError, r.status, r.err)
+	require.Contains(t, r.err, "is driven by a process of its group: ask again in a moment")
+	r = g.holdfast("show", "piece/4", "--group", troupeGroup)
 	require.Equal(t, frame.ExitError, r.status, r.err)
 	require.Contains(t, r.err, "nor has the database a begin row of it")
 	r = g.holdfast("show", "piece/1", "--group", troupeGroup)

@@ -48,7 +48,7 @@ func (w *world) read() (l ledger, err error) {
 		if err := w.books[name].Raw("SELECT ? AS db, * FROM effects ORDER BY n", name).Scan(&effects).Error; err != nil {
 			return l, err
 		}
-		if err := w.books[name].Raw("SELECT ? AS db, owner, step, op, convert_from(result, 'UTF8') AS result FROM holdfast_steps", name).Scan(&rows).Error; err != nil {
+		if err := w.books[name].Raw("SELECT ? AS db, owner, step, op, convert_from(result, 'UTF8') AS result FROM holdfast_steps WHERE step <> ''", name).Scan(&rows).Error; err != nil {
 			return l, err
 		}
 		for _, e := range effects {

@@ -16,6 +16,7 @@ import (
 	"go.temporal.io/sdk/client"
 	"go.temporal.io/sdk/temporal"
 
+	holdfast "github.com/holdfastmq/holdfast"
 	"github.com/holdfastmq/holdfast/barrier"
 	"github.com/holdfastmq/holdfast/internal/stack/stacktest"
 	"github.com/holdfastmq/holdfast/workflows"
@@ -266,23 +267,40 @@ func (w *world) undoCompleted(p *plannedSaga) {
 	}
 }
 
-// giveWorkflow starts the workflow of a saga that has none, as it ended in the Express
-// lane: it repeats what the step rows know, and says how they stand.
+// giveWorkflow starts the workflow of a saga that has none, as it completed in the Express
+// lane: it says how that ended. One that a process drives is waited for.
 func (w *world) giveWorkflow(ctx context.Context, p *plannedSaga) error {
-	data, err := json.Marshal(p.Order)
-	if err != nil {
-		return err
+	for {
+		_, err := w.temporal.DescribeWorkflowExecution(ctx, p.id(), "")
+		var none *serviceerror.NotFound
+		if !errors.As(err, &none) {
+			return err
+		}
+		b, err := barrier.ReadBegun(ctx, w.books[orders].DB, p.id())
+		if err == nil && b.Holder == "" {
+			var known sagas.Status
+			if err := json.Unmarshal(b.Last, &known.Core); err != nil {
+				return err
+			}
+			_, _, err = sagas.Start(ctx, w.temporal, sagas.StartConfig{Prefix: w.at.Prefix, Fresh: true}, sagas.Input{ID: p.id(),
+				Group: w.at.Group, Prefix: w.at.Prefix, Name: p.Name, Key: p.Order.ID, Version: b.Version, Content: b.Content,
+				Tokens: true, Resumed: &known, Renewed: true})
+			var there *serviceerror.WorkflowExecutionAlreadyStarted
+			if errors.As(err, &there) {
+				return nil
+			}
+			w.express.Add(1)
+			return err
+		}
+		if err != nil && !errors.Is(err, holdfast.ErrNotFound) {
+			return err
+		}
+		select { // it is driven, or is just being given its workflow
+		case <-time.After(100 * time.Millisecond):
+		case <-ctx.Done():
+			return ctx.Err()
+		}
 	}
-	_, _, err = sagas.Start(ctx, w.temporal, sagas.StartConfig{Prefix: w.at.Prefix, Fresh: true}, sagas.Input{ID: p.id(), Group: w.at.Group,
-		Prefix: w.at.Prefix, Name: p.Name, Key: p.Order.ID, Version: 1, Data: data, Tokens: true, Again: true})
-	var there *serviceerror.WorkflowExecutionAlreadyStarted
-	if errors.As(err, &there) {
-		return nil
-	}
-	if err == nil {
-		w.express.Add(1)
-	}
-	return err
 }
 
 func (w *world) startUndo(p *plannedSaga) error {

@@ -58,8 +58,10 @@ type Options struct {
 	CheckAfter time.Duration
 	// HandOver starts the workflow of a saga, or finds that it has one.
 	HandOver func(ctx context.Context, in sagas.Input) (started bool, err error)
-	// Completed is told of a saga that has completed, with its last state.
+	// Completed is told of a saga that has completed, with its last state, and Joined of one
+	// that was started again after that.
 	Completed func(id, name string, state []byte)
+	Joined    func(id string, state []byte)
 	Logger    *slog.Logger
 }
 

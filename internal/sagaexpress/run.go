@@ -32,14 +32,14 @@ const replyWait = time.Second
 
 // Run is a saga that this process runs.
 type Run struct {
-	lane  *Lane
-	half  holdfast.Half
-	plan  *core.Plan
-	ref   activities.SagaRef
-	m     *core.Machine // its driver's
-	calls string        // what the tokens of its calls are made of
-	begun bool          // it has its begin row
-	again bool          // it was begun before, by whom is not known
+	lane   *Lane
+	half   holdfast.Half
+	plan   *core.Plan
+	ref    activities.SagaRef
+	m      *core.Machine // its driver's
+	calls  string        // what the tokens of its calls are made of
+	begun  bool          // it has its begin row
+	before bool          // it was begun before, by whom is not known
 
 	step    atomic.Pointer[string] // one that is under way
 	leave   atomic.Pointer[request]
@@ -117,11 +117,64 @@ func (r *Run) run(ctx context.Context) {
 		r.lost = errors.Is(err, barrier.ErrNotHeld)
 		why = "that it has completed could not be kept: " + err.Error()
 	}
-	if r.refused == nil && !r.lost {
+	switch {
+	case r.refused != nil:
+		r.settle(holdfast.Rollback)
+	case r.lost:
+		r.follow(ctx)
+	default:
 		r.handOver(ctx, why)
-		return
 	}
-	r.settle(holdfast.Rollback) // who drives it has a half record of its own, or a workflow
+}
+
+// follow leaves the saga to who drives it, or tells how it has ended. Of another start, that
+// start's half record sees to its end; but who took it for a workflow may not have started that.
+func (r *Run) follow(ctx context.Context) {
+	err := r.again(ctx, func() (bool, error) {
+		b, err := barrier.ReadBegun(ctx, r.lane.o.DB, r.ref.ID)
+		switch {
+		case err != nil:
+			return false, err
+		case b.Holder == "":
+			var last core.State
+			if err := json.Unmarshal(b.Last, &last); err != nil {
+				return false, holdfast.Permanent(err)
+			}
+			r.lane.o.Joined(r.ref.ID, last.Data)
+			return true, nil
+		case b.Holder != barrier.HolderWorkflow:
+			return true, nil
+		}
+		in := r.input()
+		in.Data, in.Again = r.half.Saga.State, true // what was done, the rows tell
+		_, err = r.lane.o.HandOver(ctx, in)
+		return err == nil, err
+	})
+	if err == nil {
+		r.settle(holdfast.Rollback)
+	}
+}
+
+// again repeats try until it says that all is done, which is no error. It gives up where the
+// Keeper's time comes, or that of the process is over, and at what no repetition mends.
+func (r *Run) again(ctx context.Context, try func() (done bool, err error)) error {
+	ctx, cancel := context.WithDeadline(ctx, r.half.At.Add(r.lane.o.CheckAfter))
+	defer cancel()
+	pause := backoff.NewExponentialBackOff()
+	for {
+		done, err := try()
+		if done || holdfast.IsPermanent(err) || errors.Is(err, holdfast.ErrDuplicate) {
+			return err
+		}
+		r.lane.o.Logger.Debug("a saga of the Express lane could not be handed over yet", "saga", r.ref.ID, "error", err)
+		select {
+		case <-time.After(pause.NextBackOff()):
+		case <-r.lane.o.Gate.Stopping():
+			return holdfast.ErrNotRunning
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
 }
 
 func (r *Run) settle(o holdfast.Resolution) { r.lane.broker.Settle(r.ref.Group, r.half.TxID, o) }
@@ -302,10 +355,10 @@ func (d *driver) join(ctx context.Context) {
 	found, err := barrier.ReadBegun(ctx, d.lane.o.DB, d.ref.ID)
 	switch {
 	case errors.Is(err, holdfast.ErrNotFound):
-		d.again = true
+		d.before = true
 		d.stop("it was begun before")
 	case err != nil:
-		d.again = true
+		d.before = true
 		d.stop("it was begun before, and by whom could not be read: " + err.Error())
 	case found.Content != d.ref.Content:
 		d.notBegun(fmt.Errorf("%w: saga %s was started with other content", holdfast.ErrDuplicate, d.ref.ID))
@@ -318,66 +371,61 @@ func (d *driver) join(ctx context.Context) {
 // any more. Where Temporal does not take it in time, the Keeper hands over what the half
 // record says.
 func (r *Run) handOver(ctx context.Context, why string) {
-	l, asked := r.lane, r.taken
+	asked, held := r.taken, false
 	r.taken = false
-	ctx, cancel := context.WithDeadline(ctx, r.half.At.Add(l.o.CheckAfter))
-	defer cancel()
-	in, pause := r.carryOn(why, asked), backoff.NewExponentialBackOff()
-	for held := false; ; {
+	in := r.carryOn(why, asked)
+	err := r.again(ctx, func() (done bool, err error) {
 		if !held {
-			_, took, err := barrier.TakeSaga(ctx, l.o.DB, r.ref.ID, r.half.TxID, r.begunSaga())
+			_, held, err = barrier.TakeSaga(ctx, r.lane.o.DB, r.ref.ID, r.half.TxID, r.begunSaga())
 			switch {
-			case errors.Is(err, barrier.ErrNotHeld), err == nil && !took:
+			case errors.Is(err, barrier.ErrNotHeld), err == nil && !held:
 				r.lost = true
-				r.settle(holdfast.Rollback)
-				return
+				return true, nil
 			case errors.Is(err, holdfast.ErrDuplicate):
 				r.refused = err
-				r.settle(holdfast.Rollback)
-				return
+				return true, nil
+			case err != nil:
+				return false, err
 			}
-			held = took
 		}
-		if held {
-			started, err := l.o.HandOver(ctx, in)
-			if err == nil {
-				r.taken = asked && started
-				r.settle(holdfast.Commit)
-				return
-			}
-			if errors.Is(err, holdfast.ErrDuplicate) {
-				return // the Keeper makes it a dead letter
-			}
-			l.o.Logger.Debug("a saga of the Express lane could not be handed over yet", "saga", r.ref.ID, "error", err)
-		}
-		select {
-		case <-time.After(pause.NextBackOff()):
-		case <-l.o.Gate.Stopping():
-			return
-		case <-ctx.Done():
-			return
-		}
+		started, err := r.lane.o.HandOver(ctx, in)
+		r.taken = asked && started && err == nil
+		return err == nil, err
+	})
+	switch {
+	case err != nil: // the Keeper hands it over, or makes it a dead letter
+	case r.refused != nil:
+		r.settle(holdfast.Rollback)
+	case r.lost:
+		r.follow(ctx)
+	default:
+		r.settle(holdfast.Commit)
 	}
 }
 
-// carryOn is the input of the workflow that carries the saga on.
-func (r *Run) carryOn(why string, asked bool) sagas.Input {
+// input is that of the workflow that carries the saga on, without what is known of it.
+func (r *Run) input() sagas.Input {
 	o := r.lane.o
-	in := sagas.Input{ID: r.ref.ID, Group: o.Group, Prefix: o.Prefix, Name: r.ref.Name, Key: r.ref.Key, Plan: r.plan,
+	return sagas.Input{ID: r.ref.ID, Group: o.Group, Prefix: o.Prefix, Name: r.ref.Name, Key: r.ref.Key, Plan: r.plan,
 		Version: r.ref.Version, Database: r.ref.Database, Tokens: r.half.Saga.Tokens, StepNames: o.StepNames(*r.plan),
-		Content: r.ref.Content, Calls: r.calls}
-	if r.again { // what it did before, the rows tell
+		Content: r.ref.Content}
+}
+
+// carryOn is the input of the workflow that carries the saga on with what is known here.
+func (r *Run) carryOn(why string, asked bool) sagas.Input {
+	in := r.input()
+	if r.before { // what it did then, the rows tell
 		in.Data, in.Again = r.half.Saga.State, true
 		return in
 	}
 	known := sagas.Status{Core: *r.m.State(), Database: r.ref.Database, Story: []sagas.Event{{At: time.Now(),
-		What: "handed-over", Text: "process " + o.Instance + " ran it in the Express lane: " + why}}}
+		What: "handed-over", Text: "process " + r.lane.o.Instance + " ran it in the Express lane: " + why}}}
 	if asked {
 		by := r.leave.Load().story
 		known.State, known.Reason = r.m.Standing(), by.Operator+": "+by.Text
 		known.Story = append(known.Story, by)
 	}
-	in.Resumed, in.Renewed = &known, true
+	in.Resumed, in.Renewed, in.Calls = &known, true, r.calls
 	return in
 }
 

@@ -109,7 +109,7 @@ func (s *sagaRun) run(parent workflow.Context) (Status, error) {
 			s.show(ctx)
 		case !s.fits(ctx, s.size()) && s.limited(ctx): // the end, or the next run
 			s.reserve(ctx, nil, s.size())
-		case s.m.Ended():
+		case s.ended():
 			return s.status(), nil
 		case s.renewing:
 			return Status{}, workflow.NewContinueAsNewError(ctx, Name, s.renewed())
@@ -121,9 +121,13 @@ func (s *sagaRun) run(parent workflow.Context) (Status, error) {
 func (s *sagaRun) rest(ctx workflow.Context) {
 	_ = workflow.Await(ctx, func() bool {
 		return s.changed || s.invalid != nil || s.replies.Len() > 0 || s.isAsked() && s.quiet() ||
-			(s.m.Ended() || s.tooLong(ctx) && len(s.tries) == 0) && workflow.AllHandlersFinished(ctx) && s.alerting == 0
+			(s.ended() || s.tooLong(ctx) && len(s.tries) == 0) && workflow.AllHandlersFinished(ctx) && s.alerting == 0
 	})
 }
+
+// ended reports whether nothing more will happen. One that was handed over as completed
+// finds its plan first: by that it can be undone later.
+func (s *sagaRun) ended() bool { return s.m.Ended() && (s.planned || s.in.Resumed == nil) }
 
 // start begins what comes first.
 func (s *sagaRun) start(ctx workflow.Context) {

@@ -104,8 +104,8 @@ func (s *sagaRun) findPlan(ctx workflow.Context) {
 		StartToCloseTimeout: 5 * time.Second, RetryPolicy: once, Summary: workflows.Shorten(summary)})
 	err := workflow.ExecuteLocalActivity(lctx, activities.SagaPlan, ref).Get(ctx, &found)
 	s.in.StepNames = err == nil && found.StepNames // the process that runs this workflow task says so
-	for ; err != nil && !s.m.Ended(); err = s.activity(ctx, t, activities.SagaPlan,
-		s.options(summary, 10*time.Second, 0, 5*time.Second), ref, &found, s.m.Ended) {
+	for ; err != nil && !s.ended(); err = s.activity(ctx, t, activities.SagaPlan,
+		s.options(summary, 10*time.Second, 0, 5*time.Second), ref, &found, s.ended) {
 		s.detailed, s.changed = true, true
 	}
 	s.leave(t)

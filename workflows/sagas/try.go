@@ -2,6 +2,7 @@ package sagas
 
 import (
 	"bytes"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -166,7 +167,9 @@ func (s *sagaRun) local(ctx workflow.Context, t *try, name, summary string, time
 		s.in.StepNames, t.first = false, false
 		return s.local(ctx, t, name, summary, timeout, in)
 	}
-	s.belong(out)
+	if s.belong(t, out); t.left {
+		return out
+	}
 	t.first = out.First || t.first && task == taskOf(ctx)
 	unsure := false
 	switch out.Outcome.Kind {
@@ -215,7 +218,7 @@ func (s *sagaRun) tryRegular(ctx workflow.Context, t *try, name, summary string,
 	in.Last = false // until its end the saga may turn back
 	stop := func() bool { return over && (t.stopped || t.reply != nil) }
 	out, err = s.call(ctx, t, name, s.options(summary, timeout, 3, time.Second), in, stop)
-	s.belong(out)
+	s.belong(t, out)
 	if !hasType(err, activities.NoWorkerType) && !hasType(err, activities.OtherDatabaseType) {
 		return out, err
 	}
@@ -225,7 +228,7 @@ func (s *sagaRun) tryRegular(ctx workflow.Context, t *try, name, summary string,
 	s.happen(ctx, core.Event{Kind: core.Stranded, Step: t.step.Name})
 	out, err = s.call(ctx, t, name, s.options(summary, timeout, 0, 5*time.Second), in,
 		func() bool { return t.stopped || stop() })
-	s.belong(out)
+	s.belong(t, out)
 	var stopped *temporal.CanceledError
 	if !errors.As(err, &stopped) { // else none was found, and the try ends
 		s.happen(ctx, core.Event{Kind: core.Stranded, Step: t.step.Name, Found: true})
@@ -233,10 +236,21 @@ func (s *sagaRun) tryRegular(ctx workflow.Context, t *try, name, summary string,
 	return out, err
 }
 
-// belong notes in which database the first local step was run.
-func (s *sagaRun) belong(out activities.SagaResult) {
+// belong notes in which database the first local step was run, and what a process of the
+// Express lane has done of the saga, if that was not known from the first.
+func (s *sagaRun) belong(t *try, out activities.SagaResult) {
 	if s.in.Database == "" {
 		s.in.Database = out.Database
+	}
+	var ended core.State
+	switch {
+	case s.in.Calls != "":
+	case len(out.Ended) > 0 && json.Unmarshal(out.Ended, &ended) == nil:
+		s.m = core.Resume(s.in.Plan, ended)
+		t.left, s.changed = true, true
+	case out.Begun:
+		s.m.DoneBefore()
+		t.first = false
 	}
 }
 
