@@ -128,7 +128,7 @@ type SagaStart struct {
 	Version int    `json:"version"`
 	Key     string `json:"key"`
 	// State is its first state, in JSON.
-	State json.RawMessage `json:"state"`
+	State json.RawMessage `json:"state,omitempty"`
 	// Tokens says that the replies of its participants have to repeat the token of
 	// their call.
 	Tokens bool `json:"tokens,omitempty"`

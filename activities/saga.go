@@ -17,6 +17,8 @@ const (
 	SagaUndo    = "SagaUndo"
 	SagaPrepare = "SagaPrepare"
 	SagaReceive = "SagaReceive"
+	// SagaOwn is of sagas whose lane is Express.
+	SagaOwn = "SagaOwn"
 )
 
 // MaxInput limits what SagaPrepare makes, and the result of an activity that is a
@@ -48,6 +50,25 @@ type SagaPlanned struct {
 	// StepNames says that the process can take activities that are named after the
 	// saga's steps, and that no process is known which cannot.
 	StepNames bool `json:"step_names,omitempty"`
+}
+
+// SagaOwning is the input of SagaOwn: a workflow is to be the one that drives a saga, or, if
+// Undo is set, one that has ended.
+type SagaOwning struct {
+	Saga SagaRef `json:"saga"`
+	Undo bool    `json:"undo,omitempty"`
+}
+
+// SagaOwned is what SagaOwn answers.
+type SagaOwned struct {
+	// Begun says that a process has begun the saga in the Express lane: any step may have been
+	// done.
+	Begun bool `json:"begun,omitempty"`
+	// Ended is its core.State, if it has completed there, by the plan of this version.
+	Ended   json.RawMessage `json:"ended,omitempty"`
+	Version int             `json:"version,omitempty"`
+	// Other, if not empty, says that the key is another saga's, started with other content.
+	Other string `json:"other,omitempty"`
 }
 
 // SagaStep is the input of the steps SagaDo, SagaUndo, SagaPrepare and
@@ -114,11 +135,6 @@ type SagaResult struct {
 	// for a saga that has no workflow.
 	NotHeld bool `json:"-"`
 	Others  bool `json:"-"`
-	// Begun says that the saga was begun in the Express lane before this workflow had it: any
-	// step may have been done there. Ended is its state, a core.State, where it has completed
-	// there; nothing was done now.
-	Begun bool            `json:"begun,omitempty"`
-	Ended json.RawMessage `json:"ended,omitempty"`
 	// Waits says what a participant that has not replied waits for itself. Nil: nothing,
 	// as far as is known.
 	Waits *SagaWaits `json:"waits,omitempty"`

@@ -20,6 +20,9 @@ import (
 type Sagas struct {
 	Runner SagaRunner
 	Alerts Alerter
+	// Own makes a workflow the one that drives a saga whose lane is Express; nil: this process
+	// has no database, and others are asked.
+	Own func(ctx context.Context, in SagaOwning) (SagaOwned, error)
 	// StepNames reports whether the activities of a saga that is begun here may be named
 	// after its steps. nil: they are not.
 	StepNames func(core.Plan) bool
@@ -38,6 +41,7 @@ const NotRegisteredType = "ActivityNotRegisteredError"
 // of them, too, if its input says so: it is named after a step.
 func (a *Sagas) Register(w worker.ActivityRegistry) {
 	w.RegisterActivityWithOptions(a.plan, activity.RegisterOptions{Name: SagaPlan})
+	w.RegisterActivityWithOptions(a.own, activity.RegisterOptions{Name: SagaOwn})
 	calls := a.calls()
 	for name, call := range calls {
 		w.RegisterActivityWithOptions(call, activity.RegisterOptions{Name: name})
@@ -108,6 +112,14 @@ func (a *Sagas) plan(ctx context.Context, s SagaRef) (SagaPlanned, error) {
 		return SagaPlanned{}, err
 	}
 	return SagaPlanned{Plan: p, StepNames: a.StepNames != nil && a.StepNames(p)}, nil
+}
+
+func (a *Sagas) own(ctx context.Context, in SagaOwning) (SagaOwned, error) {
+	if a.Own == nil {
+		return SagaOwned{}, &holdfast.UnavailableError{Part: "PostgreSQL", Err: errors.New("this process has no database"),
+			Remedy: "start a process of group " + in.Saga.Group + " with Options.DB: a saga of the Express lane needs it"}
+	}
+	return a.Own(ctx, in)
 }
 
 // step makes of a function of the runner what Temporal runs. It heartbeats where

@@ -82,13 +82,17 @@ const (
 	withTheIdentity = setLockTimeout + `, coalesce((` + readIdentity + `), '')`
 )
 
+// lockTimeoutText is a lock_timeout. 0 would wait for ever.
+func lockTimeoutText(d time.Duration) string {
+	return strconv.FormatInt(max(1, d.Milliseconds()), 10) + "ms"
+}
+
 func decideIn(t *transaction, txID, group string, r holdfast.Resolution,
 	lockTimeout time.Duration, identity string) (Outcome, bool, error) {
 	if lockTimeout <= 0 {
 		lockTimeout = DefaultLockTimeout
 	}
-	ms := max(1, lockTimeout.Milliseconds()) // 0 would wait for ever
-	timeout := strconv.FormatInt(ms, 10) + "ms"
+	timeout := lockTimeoutText(lockTimeout)
 	if identity == "" {
 		if _, err := exec(t.ctx, t.pool, setLockTimeout, timeout); err != nil {
 			return Outcome{}, false, err

@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"time"
 
 	"gorm.io/gorm"
 
@@ -23,6 +24,9 @@ const (
 	forUpdate   = ` FOR UPDATE`
 	changeBegin = `UPDATE holdfast_steps SET result = $2 WHERE ` + beginRow
 )
+
+// endWait is how long the end of a saga waits for who is just taking it over.
+const endWait = 5 * time.Second
 
 // HolderWorkflow is the holder of a saga that its workflow drives.
 const HolderWorkflow = "workflow"
@@ -96,10 +100,11 @@ func HoldSaga(ctx context.Context, tx *gorm.DB, owner, holder string) error {
 // has ended: after it, nobody else begins one. from, if not empty, is the only start that it
 // is taken from: ErrNotHeld, if another one has it. found is what the row says now, and took
 // that this call has changed it: one that has completed stays so. Where there is no row, b
-// makes it. It waits for a step that is under way for 5 s at most.
-func TakeSaga(ctx context.Context, db *gorm.DB, owner, from string, b BegunSaga) (found BegunSaga, took bool, err error) {
+// makes it. It waits for a step that is under way, but no longer than wait.
+func TakeSaga(ctx context.Context, db *gorm.DB, owner, from string, b BegunSaga, wait time.Duration) (
+	found BegunSaga, took bool, err error) {
 	b.Holder = HolderWorkflow
-	err = changingBegin(ctx, db, owner, func(tx *gorm.DB) (err error) {
+	err = changingBegin(ctx, db, owner, wait, func(tx *gorm.DB) (err error) {
 		if found, took, err = beginSaga(ctx, tx, owner, b); err != nil || took {
 			return err
 		}
@@ -119,18 +124,15 @@ func TakeSaga(ctx context.Context, db *gorm.DB, owner, from string, b BegunSaga)
 }
 
 // ReopenSaga makes the workflow the one that drives a saga which has completed, as it is to
-// be undone. One that has no begin row, or that is held, stays as it is.
-func ReopenSaga(ctx context.Context, db *gorm.DB, owner string) error {
-	found, err := ReadBegun(ctx, db, owner)
-	if errors.Is(err, holdfast.ErrNotFound) || err == nil && found.Holder != "" {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	return changingBegin(ctx, db, owner, func(tx *gorm.DB) error {
+// be undone. One that has no begin row, that is held, or that was started with other content
+// stays as it is.
+func ReopenSaga(ctx context.Context, db *gorm.DB, owner, content string, wait time.Duration) error {
+	return changingBegin(ctx, db, owner, wait, func(tx *gorm.DB) error {
 		found, err := readBegin(ctx, tx, forUpdate, owner)
-		if err != nil || found.Holder != "" {
+		switch {
+		case errors.Is(err, holdfast.ErrNotFound):
+			return nil
+		case err != nil, found.Holder != "", found.Content != content:
 			return err
 		}
 		found.Holder, found.Last = HolderWorkflow, nil
@@ -138,8 +140,9 @@ func ReopenSaga(ctx context.Context, db *gorm.DB, owner string) error {
 	})
 }
 
-// changingBegin runs f in a transaction that waits for others' locks for 5 s at most.
-func changingBegin(ctx context.Context, db *gorm.DB, owner string, f func(tx *gorm.DB) error) error {
+// changingBegin runs f in a transaction, each of whose statements waits for others' locks no
+// longer than wait.
+func changingBegin(ctx context.Context, db *gorm.DB, owner string, wait time.Duration, f func(tx *gorm.DB) error) error {
 	if err := checkDB(db); err != nil {
 		return err
 	}
@@ -148,7 +151,7 @@ func changingBegin(ctx context.Context, db *gorm.DB, owner string, f func(tx *go
 	if err != nil {
 		return explain(db, doing+": BEGIN", err)
 	}
-	if _, err = exec(t.ctx, t.pool, setLockTimeout, "5s"); err != nil {
+	if _, err = exec(t.ctx, t.pool, setLockTimeout, lockTimeoutText(wait)); err != nil {
 		err = explain(db, doing, err)
 	} else {
 		err = f(t.gorm(db))
@@ -156,7 +159,7 @@ func changingBegin(ctx context.Context, db *gorm.DB, owner string, f func(tx *go
 	if err != nil {
 		t.rollback()
 		if sqlState(err) == lockNotAvailable {
-			err = fmt.Errorf("a step of saga %s has been under way for 5 s or more, and is waited for: %w", owner, err)
+			err = fmt.Errorf("a step of saga %s is under way, and is waited for (%v this time): %w", owner, wait, err)
 		}
 		return err
 	}
@@ -169,7 +172,7 @@ func changingBegin(ctx context.Context, db *gorm.DB, owner string, f func(tx *go
 // EndSaga notes that a saga has completed, with all that is known of it. ErrNotHeld: holder
 // drives it no more, and how it ends is up to who does.
 func EndSaga(ctx context.Context, db *gorm.DB, owner, holder string, last json.RawMessage) error {
-	return changingBegin(ctx, db, owner, func(tx *gorm.DB) error {
+	return changingBegin(ctx, db, owner, endWait, func(tx *gorm.DB) error {
 		found, err := readBegin(ctx, tx, forUpdate, owner)
 		if err == nil && found.Holder != holder {
 			err = notHeld(owner)

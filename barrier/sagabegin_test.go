@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 	"gorm.io/gorm"
@@ -89,36 +90,40 @@ func TestOneDrivesASaga(t *testing.T) {
 
 	begin("x")
 	require.NoError(t, hold("x", "start"))
-	_, _, err := barrier.TakeSaga(ctx, db, "x", "another", start)
+	_, _, err := barrier.TakeSaga(ctx, db, "x", "another", start, time.Second)
 	require.ErrorIs(t, err, barrier.ErrNotHeld)
-	found, took, err := barrier.TakeSaga(ctx, db, "x", "start", start)
+	found, took, err := barrier.TakeSaga(ctx, db, "x", "start", start, time.Second)
 	require.NoError(t, err)
 	require.Equal(t, []any{true, barrier.HolderWorkflow}, []any{took, found.Holder})
 	require.ErrorIs(t, hold("x", "start"), barrier.ErrNotHeld)
 	require.ErrorIs(t, barrier.EndSaga(ctx, db, "x", "start", json.RawMessage(`{}`)), barrier.ErrNotHeld)
-	_, took, err = barrier.TakeSaga(ctx, db, "x", "", start)
+	_, took, err = barrier.TakeSaga(ctx, db, "x", "", start, time.Second)
 	require.NoError(t, err)
 	require.False(t, took, "it has it already")
 
 	begin("y")
 	require.NoError(t, barrier.EndSaga(ctx, db, "y", "start", json.RawMessage(`{"phase":"completed"}`)))
 	require.ErrorIs(t, hold("y", "start"), barrier.ErrNotHeld)
-	found, took, err = barrier.TakeSaga(ctx, db, "y", "", start)
+	found, took, err = barrier.TakeSaga(ctx, db, "y", "", start, time.Second)
 	require.NoError(t, err)
 	require.Equal(t, []any{false, "", `{"phase":"completed"}`}, []any{took, found.Holder, string(found.Last)})
-	require.NoError(t, barrier.ReopenSaga(ctx, db, "y"))
+	require.NoError(t, barrier.ReopenSaga(ctx, db, "y", "d", time.Second))
+	found, err = barrier.ReadBegun(ctx, db, "y")
+	require.NoError(t, err)
+	require.Empty(t, found.Holder, "it is another saga that is to be undone")
+	require.NoError(t, barrier.ReopenSaga(ctx, db, "y", "c", time.Second))
 	found, err = barrier.ReadBegun(ctx, db, "y")
 	require.NoError(t, err)
 	require.Equal(t, []any{barrier.HolderWorkflow, 0}, []any{found.Holder, len(found.Last)})
-	require.NoError(t, barrier.ReopenSaga(ctx, db, "none"))
+	require.NoError(t, barrier.ReopenSaga(ctx, db, "none", "c", time.Second))
 
-	_, took, err = barrier.TakeSaga(ctx, db, "z", "", barrier.BegunSaga{Content: "c"})
+	_, took, err = barrier.TakeSaga(ctx, db, "z", "", barrier.BegunSaga{Content: "c"}, time.Second)
 	require.NoError(t, err)
 	require.True(t, took, "it has no row, and gets that of its workflow")
 	_, err = barrier.BeginSaga(ctx, db, "z", start)
 	require.ErrorIs(t, err, barrier.ErrNotHeld)
 	start.Content = "d"
-	_, _, err = barrier.TakeSaga(ctx, db, "z", "", start)
+	_, _, err = barrier.TakeSaga(ctx, db, "z", "", start, time.Second)
 	require.ErrorIs(t, err, holdfast.ErrDuplicate)
 }
 
@@ -133,10 +138,10 @@ func TestAStepHoldsItsSaga(t *testing.T) {
 	tx := db.Begin()
 	defer tx.Rollback()
 	require.NoError(t, barrier.HoldSaga(t.Context(), tx, "x", "start"))
-	_, _, err = barrier.TakeSaga(t.Context(), db, "x", "", start)
-	require.ErrorContains(t, err, "a step of saga x has been under way")
+	_, _, err = barrier.TakeSaga(t.Context(), db, "x", "", start, time.Second)
+	require.ErrorContains(t, err, "a step of saga x is under way")
 	require.NoError(t, tx.Commit().Error)
-	_, took, err := barrier.TakeSaga(t.Context(), db, "x", "", start)
+	_, took, err := barrier.TakeSaga(t.Context(), db, "x", "", start, time.Second)
 	require.NoError(t, err)
 	require.True(t, took)
 }

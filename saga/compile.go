@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
-	"time"
 
 	"gorm.io/gorm"
 
@@ -25,7 +24,6 @@ type Compiled struct {
 	Lane  holdfast.Lane
 	key   func(json.RawMessage) (string, error)
 	steps map[string]StepDef
-	first map[string]bool // the steps that a saga begins with
 }
 
 // maxPlan limits a plan, in bytes of JSON: it is in the history of each saga, beside
@@ -64,15 +62,8 @@ func (d Saga[S]) Compile() (*Compiled, error) {
 	if err := errors.Join(append(b.errs, err)...); err != nil {
 		return nil, err
 	}
-	c.first = map[string]bool{}
-	for _, e := range core.New(&c.Plan, []byte("{}")).Begin(time.Time{}) {
-		c.first[e.Step.Name] = true
-	}
 	return c, nil
 }
-
-// BeginsWith reports whether a saga begins with the step, alone or among others.
-func (c *Compiled) BeginsWith(step string) bool { return c.first[step] }
 
 // builder makes a plan of steps, and finds what is wrong with their functions.
 type builder struct {

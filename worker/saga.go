@@ -1,6 +1,7 @@
 package worker
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 
@@ -33,10 +34,34 @@ func (w *Worker) Saga(def saga.Definition) {
 	}
 	c, err := def.Compile()
 	if err == nil {
+		w.chooseLanes(c)
 		err = w.sagas.defs.Add(c)
 	}
 	if err != nil {
 		w.problem(err)
+	}
+}
+
+// chooseLanes says of a definition, and of those that it has as steps, whether their lane is
+// Express. While processes of the version before may keep the half queue, none is: their
+// Keepers cannot hand one over.
+func (w *Worker) chooseLanes(c *saga.Compiled) {
+	lanes := map[string]holdfast.Lane{}
+	all := append(c.Subs(), c)
+	for _, c := range all {
+		lanes[c.Plan.Name] = cmp.Or(c.Lane, w.o.Lanes[laneOfSaga+c.Plan.Name])
+	}
+	var choose func(p *core.Plan)
+	choose = func(p *core.Plan) {
+		p.Express = lanes[p.Name] == holdfast.Express && !w.o.RollingUpgrade
+		p.Each(func(s *core.Step, _ int) {
+			if s.Saga != nil {
+				choose(s.Saga)
+			}
+		})
+	}
+	for _, c := range all {
+		choose(&c.Plan)
 	}
 }
 
@@ -80,7 +105,7 @@ func (w *Worker) sagaHandles() *sagahandle.Handles {
 	}
 	return sagahandle.New(sagahandle.Options{Prefix: w.o.Prefix, Group: w.o.Group, IDs: w.idPrefix(),
 		Tokens: !w.o.RollingUpgrade, TaskTimeout: w.o.Timeouts.Task, Temporal: w.o.Temporal, Gate: gate{w},
-		Lanes: w.o.Lanes, Express: w.sagas.express, Bounded: w.lanes.Bounded, Definitions: defs, StepNames: w.stepNames,
+		Express: w.sagas.express, Bounded: w.lanes.Bounded, Definitions: defs, StepNames: w.stepNames,
 		Database: w.databases.Own, Metrics: w.metrics})
 }
 

@@ -125,10 +125,11 @@ func (h *SagaHandle[S]) State(ctx context.Context) (holdfast.SagaStanding, error
 
 func (h *SagaHandle[S]) sagas() *sagahandle.Handles { return h.w.sagas.handles }
 
-// find returns the ID under which the saga is found.
+// find returns the ID under which the saga is found, or why the start of it was refused
+// since.
 func (h *SagaHandle[S]) find(ctx context.Context) (string, error) {
 	if !h.joined {
-		return h.id, nil
+		return h.id, h.end.Refused()
 	}
 	return h.sagas().Find(ctx, h.id)
 }

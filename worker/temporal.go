@@ -22,6 +22,7 @@ import (
 	"github.com/holdfastmq/holdfast/activities"
 	"github.com/holdfastmq/holdfast/internal/intake"
 	"github.com/holdfastmq/holdfast/internal/lanes"
+	"github.com/holdfastmq/holdfast/internal/sagaexpress"
 	"github.com/holdfastmq/holdfast/internal/sagareplies"
 	"github.com/holdfastmq/holdfast/internal/steps"
 	"github.com/holdfastmq/holdfast/internal/temporalerr"
@@ -73,6 +74,9 @@ func (w *Worker) startTemporal(replies *sagareplies.Replies, fatal func(error)) 
 func (w *Worker) groupWorker(options sdkworker.Options, replies *sagareplies.Replies,
 	ofTransactions *activities.Transactions, ofDead *activities.DeadLetters) sdkworker.Worker {
 	ofSagas := &activities.Sagas{Runner: w.sagaRunner(replies), Alerts: w.observer, StepNames: w.stepNames}
+	if w.o.DB != nil {
+		ofSagas.Own = sagaexpress.Owner{DB: w.o.DB, Database: w.databases.Own()}.Own
+	}
 	group := sdkworker.New(w.o.Temporal, workflows.TaskQueue(w.o.Prefix, w.o.Group), options)
 	group.RegisterWorkflowWithOptions(transactions.Transaction, workflow.RegisterOptions{Name: transactions.Name})
 	group.RegisterWorkflowWithOptions(transactions.Recovery, workflow.RegisterOptions{Name: transactions.RecoveryName})

@@ -58,7 +58,6 @@ func (s *slot) isClosing() bool {
 
 // spawn starts a process; wait waits for its end.
 func (s *slot) spawn() (wait func(), err error) {
-	s.config.Express = !s.config.Express // sagas that are under way change their lane, too
 	config, err := json.Marshal(s.config)
 	if err != nil {
 		return nil, err

@@ -156,7 +156,7 @@ func (l *Lane) Start(ctx context.Context, plan *core.Plan, id string, s holdfast
 	})
 	select {
 	case <-r.tried:
-		return r, r.refused
+		return r, r.Refused()
 	case <-ctx.Done():
 		return r, nil
 	}
@@ -203,10 +203,12 @@ func (l *Lane) Begun(ctx context.Context, id string) (barrier.BegunSaga, error) 
 
 // Take makes the workflow the one that drives a saga, whoever drives it now; see
 // [barrier.TakeSaga].
-func (l *Lane) Take(ctx context.Context, id string, b barrier.BegunSaga) (barrier.BegunSaga, error) {
-	if l.o.DB == nil {
-		return barrier.BegunSaga{}, fmt.Errorf("%w: this process has no database", holdfast.ErrInvalid)
-	}
-	found, _, err := barrier.TakeSaga(ctx, l.o.DB, id, "", b)
+func (l *Lane) Take(ctx context.Context, id string, b barrier.BegunSaga, wait time.Duration) (barrier.BegunSaga, error) {
+	found, _, err := barrier.TakeSaga(ctx, l.o.DB, id, "", b, wait)
 	return found, err
+}
+
+// Has reports whether this process has the database of a saga; empty: that of its group.
+func (l *Lane) Has(database string) bool {
+	return l.o.DB != nil && (database == "" || database == l.o.Database())
 }

@@ -43,9 +43,10 @@ type Run struct {
 
 	step    atomic.Pointer[string] // one that is under way
 	leave   atomic.Pointer[request]
-	taken   bool          // what leave asks for is done; valid once left is closed
-	refused error         // the key is somebody else's; valid once left is closed, or tried if that was in time
-	lost    bool          // another drives it
+	applied bool // the machine has what leave asks for
+	taken   bool // the workflow was started with it; valid once left is closed
+	lost    bool // another drives the saga
+	refused atomic.Pointer[error]
 	tried   chan struct{} // closed when the first steps have been tried
 	untold  sync.Once     // closes tried
 	left    chan struct{} // closed when it has ended here, or goes on in a workflow
@@ -69,17 +70,29 @@ type request struct {
 }
 
 // Leave has the saga go on in a workflow after the steps that are under way, and there as
-// an operator asks: a pause and a compensation begin here, so that nothing comes between.
-func (r *Run) Leave(action string, by sagas.Request) {
+// an operator asks: a pause and a compensation begin here, so that nothing comes between. It
+// reports false where somebody has asked before: the workflow is to be asked then.
+func (r *Run) Leave(action string, by sagas.Request) bool {
 	asked := &request{story: sagas.Event{At: time.Now(), What: action, Operator: by.Operator, Text: by.Reason}}
 	if kind := core.EventKind(action); kind == core.Pause || kind == core.Undo {
 		asked.event = core.Event{Kind: kind, Operator: by.Operator, Reason: by.Reason}
 	}
-	r.leave.CompareAndSwap(nil, asked)
+	return r.leave.CompareAndSwap(nil, asked)
 }
 
 // Taken reports whether what Leave asked for is done. Left has to be closed.
 func (r *Run) Taken() bool { return r.taken }
+
+// Refused is why this start was none of this saga's: its key is somebody else's. nil: it is
+// this saga's, as far as is known.
+func (r *Run) Refused() error {
+	if err := r.refused.Load(); err != nil {
+		return *err
+	}
+	return nil
+}
+
+func (r *Run) refuse(err error) { r.refused.CompareAndSwap(nil, &err) }
 
 // IsFor reports whether it was started with this state.
 func (r *Run) IsFor(state []byte) bool { return sagas.ContentOf(state) == r.ref.Content }
@@ -106,53 +119,65 @@ func (r *Run) run(ctx context.Context) {
 		}
 	}()
 	why := r.drive(ctx)
-	if r.m.State().Phase == core.Completed && r.refused == nil && !r.lost {
+	if r.mine() && r.m.State().Phase == core.Completed {
 		err := r.end(ctx)
-		if err == nil {
+		switch {
+		case err == nil:
 			r.lane.o.Completed(r.ref.ID, r.ref.Name, r.m.State().Data)
 			fault.Point(fault.CommitAfterConfirm)
 			r.settle(holdfast.Commit)
 			return
+		case errors.Is(err, barrier.ErrNotHeld):
+			r.lost = true
+		default:
+			why = "that it has completed could not be kept: " + err.Error()
 		}
-		r.lost = errors.Is(err, barrier.ErrNotHeld)
-		why = "that it has completed could not be kept: " + err.Error()
+	}
+	var err error
+	if r.mine() {
+		err = r.handOver(ctx, why)
+	}
+	if r.lost {
+		err = r.follow(ctx)
 	}
 	switch {
-	case r.refused != nil:
+	case errors.Is(err, holdfast.ErrDuplicate): // the Keeper makes it a dead letter
+		r.refuse(err)
+	case err == nil && r.mine():
+		r.settle(holdfast.Commit)
+	case err == nil:
 		r.settle(holdfast.Rollback)
-	case r.lost:
-		r.follow(ctx)
-	default:
-		r.handOver(ctx, why)
 	}
 }
 
+// mine reports whether this start drives the saga, as far as is known.
+func (r *Run) mine() bool { return !r.lost && r.Refused() == nil }
+
 // follow leaves the saga to who drives it, or tells how it has ended. Of another start, that
 // start's half record sees to its end; but who took it for a workflow may not have started that.
-func (r *Run) follow(ctx context.Context) {
-	err := r.again(ctx, func() (bool, error) {
+func (r *Run) follow(ctx context.Context) error {
+	return r.again(ctx, func() (done bool, err error) {
 		b, err := barrier.ReadBegun(ctx, r.lane.o.DB, r.ref.ID)
-		switch {
-		case err != nil:
+		if err != nil {
 			return false, err
-		case b.Holder == "":
+		}
+		switch b.Holder {
+		case barrier.HolderWorkflow:
+			in := r.input()
+			in.Data, in.Again = r.half.Saga.State, true // what was done, the rows tell
+			_, err = r.lane.o.HandOver(ctx, in)
+			return err == nil, err
+		case "":
 			var last core.State
 			if err := json.Unmarshal(b.Last, &last); err != nil {
 				return false, holdfast.Permanent(err)
 			}
 			r.lane.o.Joined(r.ref.ID, last.Data)
-			return true, nil
-		case b.Holder != barrier.HolderWorkflow:
-			return true, nil
+		case r.half.TxID:
+			return false, errors.New("it is held by this start after all")
 		}
-		in := r.input()
-		in.Data, in.Again = r.half.Saga.State, true // what was done, the rows tell
-		_, err = r.lane.o.HandOver(ctx, in)
-		return err == nil, err
+		return true, nil
 	})
-	if err == nil {
-		r.settle(holdfast.Rollback)
-	}
 }
 
 // again repeats try until it says that all is done, which is no error. It gives up where the
@@ -206,16 +231,22 @@ type ended struct {
 // why says what.
 func (r *Run) drive(ctx context.Context) (why string) {
 	defer r.tell()
-	d := &driver{Run: r, steps: r.lane.runner.Load(), results: make(chan ended, 1)}
+	d := &driver{Run: r, steps: r.lane.runner.Load(), results: make(chan ended, core.MaxSteps)}
 	effects := r.m.Begin(time.Now())
 	for {
 		if d.begin(ctx, effects); d.underWay == 0 {
 			return d.why
 		}
-		x := <-d.results
-		d.underWay--
-		effects = d.took(ctx, x)
-		if r.begun {
+		hangs := time.NewTimer(time.Until(d.until))
+		select {
+		case x := <-d.results:
+			d.underWay--
+			effects = d.took(ctx, x)
+		case <-hangs.C:
+			d.stop("step " + *d.step.Load() + " has not come back in its time")
+			return d.why
+		}
+		if hangs.Stop(); r.begun {
 			r.tell()
 		}
 	}
@@ -227,7 +258,8 @@ type driver struct {
 	steps    *runner
 	results  chan ended
 	underWay int
-	why      string // why the saga cannot go on here; empty: it can
+	until    time.Time // when all that is under way has had its time
+	why      string    // why the saga cannot go on here; empty: it can
 }
 
 // begin begins what the machine wants, as far as it can be done here.
@@ -248,17 +280,28 @@ func (d *driver) begin(ctx context.Context, effects []core.Effect) {
 			in := d.input(e)
 			d.step.Store(&in.Step.Name)
 			d.underWay++
+			if until := time.Now().Add(timeFor(&in.Step)); until.After(d.until) {
+				d.until = until
+			}
 			go func() { d.results <- ended{in, d.steps.try(ctx, in)} }()
 		default:
 			d.stop("step " + e.Step.Name + " (" + string(e.Step.Kind) + ") is not for the Express lane")
 			d.m.Withdraw(e.Step.Name)
 		}
 	}
-	if asked != nil && !d.taken && asked.event.Kind != "" {
+	if asked != nil && !d.applied && asked.event.Kind != "" {
 		asked.event.At = time.Now()
 		_, impossible := d.m.Apply(asked.event) // what it wants, the workflow wants, too
-		d.taken = impossible == nil
+		d.applied = impossible == nil
 	}
+}
+
+// timeFor is how long a step's first try may take.
+func timeFor(s *core.Step) time.Duration {
+	if s.Kind == core.Local {
+		return s.TryTimeout() + takeWait
+	}
+	return replyWait + prepareTimeout
 }
 
 // beginFirst writes the begin row before anything is begun.
@@ -273,7 +316,7 @@ func (d *driver) beginFirst(ctx context.Context) {
 func (d *driver) notBegun(err error) {
 	switch {
 	case errors.Is(err, holdfast.ErrDuplicate):
-		d.refused = err
+		d.refuse(err)
 	case errors.Is(err, barrier.ErrNotHeld):
 		d.lost = true
 	}
@@ -315,8 +358,7 @@ func (d *driver) took(ctx context.Context, x ended) []core.Effect {
 	o, step := x.out.Outcome, x.in.Step
 	d.ref.Database = cmp.Or(d.ref.Database, x.out.Database)
 	if x.in.Begin != nil && o.Kind == core.OutcomeDone {
-		if d.begun = x.out.First; !d.begun { // somebody has done it before
-			d.join(ctx)
+		if d.begun = x.out.First || d.join(ctx); !d.begun {
 			return nil
 		}
 	}
@@ -350,8 +392,9 @@ func (d *driver) took(ctx context.Context, x ended) []core.Effect {
 	return effects
 }
 
-// join finds who has begun the saga before. Where no row says so, a workflow has.
-func (d *driver) join(ctx context.Context) {
+// join finds who has begun the saga before, and reports whether it was this start. Where no
+// row says so, a workflow has.
+func (d *driver) join(ctx context.Context) bool {
 	found, err := barrier.ReadBegun(ctx, d.lane.o.DB, d.ref.ID)
 	switch {
 	case errors.Is(err, holdfast.ErrNotFound):
@@ -362,45 +405,37 @@ func (d *driver) join(ctx context.Context) {
 		d.stop("it was begun before, and by whom could not be read: " + err.Error())
 	case found.Content != d.ref.Content:
 		d.notBegun(fmt.Errorf("%w: saga %s was started with other content", holdfast.ErrDuplicate, d.ref.ID))
-	default:
+	case found.Holder != d.half.TxID:
 		d.notBegun(fmt.Errorf("%w: saga %s", barrier.ErrNotHeld, d.ref.ID))
+	default:
+		return true
 	}
+	return false
 }
 
 // handOver has the workflow Saga carry on with what is known here, once nobody drives it
 // any more. Where Temporal does not take it in time, the Keeper hands over what the half
 // record says.
-func (r *Run) handOver(ctx context.Context, why string) {
-	asked, held := r.taken, false
-	r.taken = false
-	in := r.carryOn(why, asked)
-	err := r.again(ctx, func() (done bool, err error) {
+func (r *Run) handOver(ctx context.Context, why string) error {
+	in, held := r.carryOn(why), false
+	return r.again(ctx, func() (done bool, err error) {
 		if !held {
-			_, held, err = barrier.TakeSaga(ctx, r.lane.o.DB, r.ref.ID, r.half.TxID, r.begunSaga())
+			_, held, err = barrier.TakeSaga(ctx, r.lane.o.DB, r.ref.ID, r.half.TxID, r.begunSaga(), takeWait)
 			switch {
 			case errors.Is(err, barrier.ErrNotHeld), err == nil && !held:
 				r.lost = true
 				return true, nil
 			case errors.Is(err, holdfast.ErrDuplicate):
-				r.refused = err
+				r.refuse(err)
 				return true, nil
 			case err != nil:
 				return false, err
 			}
 		}
 		started, err := r.lane.o.HandOver(ctx, in)
-		r.taken = asked && started && err == nil
+		r.taken = r.applied && started && err == nil
 		return err == nil, err
 	})
-	switch {
-	case err != nil: // the Keeper hands it over, or makes it a dead letter
-	case r.refused != nil:
-		r.settle(holdfast.Rollback)
-	case r.lost:
-		r.follow(ctx)
-	default:
-		r.settle(holdfast.Commit)
-	}
 }
 
 // input is that of the workflow that carries the saga on, without what is known of it.
@@ -412,7 +447,7 @@ func (r *Run) input() sagas.Input {
 }
 
 // carryOn is the input of the workflow that carries the saga on with what is known here.
-func (r *Run) carryOn(why string, asked bool) sagas.Input {
+func (r *Run) carryOn(why string) sagas.Input {
 	in := r.input()
 	if r.before { // what it did then, the rows tell
 		in.Data, in.Again = r.half.Saga.State, true
@@ -420,7 +455,7 @@ func (r *Run) carryOn(why string, asked bool) sagas.Input {
 	}
 	known := sagas.Status{Core: *r.m.State(), Database: r.ref.Database, Story: []sagas.Event{{At: time.Now(),
 		What: "handed-over", Text: "process " + r.lane.o.Instance + " ran it in the Express lane: " + why}}}
-	if asked {
+	if r.applied {
 		by := r.leave.Load().story
 		known.State, known.Reason = r.m.Standing(), by.Operator+": "+by.Text
 		known.Story = append(known.Story, by)
@@ -428,7 +463,3 @@ func (r *Run) carryOn(why string, asked bool) sagas.Input {
 	in.Resumed, in.Renewed, in.Calls = &known, true, r.calls
 	return in
 }
-
-// Refused is why a start was none of this saga's: its key is somebody else's. Left has to be
-// closed.
-func (r *Run) Refused() error { return r.refused }

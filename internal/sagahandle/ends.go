@@ -38,17 +38,12 @@ func (e *End) left() <-chan struct{} {
 	return e.run.Left()
 }
 
-// refused is why the start was none of this saga's, as far as that is known.
-func (e *End) refused() error {
+// Refused is why the start was none of this saga's, as far as that is known.
+func (e *End) Refused() error {
 	if e == nil || e.run == nil {
 		return nil
 	}
-	select {
-	case <-e.run.Left():
-		return e.run.Refused()
-	default:
-		return nil
-	}
+	return e.run.Refused()
 }
 
 var gone = func() chan struct{} {

@@ -1,16 +1,17 @@
 package sagahandle
 
 import (
-	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"time"
 
 	"go.temporal.io/api/serviceerror"
 
 	holdfast "github.com/holdfastmq/holdfast"
 	"github.com/holdfastmq/holdfast/barrier"
+	"github.com/holdfastmq/holdfast/broker"
 	"github.com/holdfastmq/holdfast/internal/sagaexpress"
 	"github.com/holdfastmq/holdfast/internal/temporalerr"
 	"github.com/holdfastmq/holdfast/saga"
@@ -20,8 +21,20 @@ import (
 
 // isExpress reports whether sagas of this definition are run by this process itself.
 func (h *Handles) isExpress(c *saga.Compiled) bool {
-	return c != nil && h.o.Express != nil &&
-		cmp.Or(c.Lane, h.o.Lanes["saga/"+c.Plan.Name]) == holdfast.Express && h.o.Express.Takes(&c.Plan)
+	return c != nil && h.o.Express != nil && c.Plan.Express && h.o.Express.Takes(&c.Plan)
+}
+
+// othersKey says that a saga's key was used for another one, as far as its begin row tells.
+func (h *Handles) othersKey(ctx context.Context, id string, c *saga.Compiled, data json.RawMessage) error {
+	if c == nil || h.o.Express == nil || !c.Plan.Express {
+		return nil
+	}
+	b, err := h.o.Express.Begun(ctx, id)
+	if err != nil || b.Content == sagas.ContentOf(data) {
+		return nil // Temporal or the workflow finds it
+	}
+	return holdfast.Permanent(fmt.Errorf("%w: saga %s was started with other content: use a new key for new work, or "+
+		"JoinSaga for the one that is there", holdfast.ErrDuplicate, id))
 }
 
 // startExpress starts a saga in the Express lane.
@@ -32,10 +45,11 @@ func (h *Handles) startExpress(ctx context.Context, c *saga.Compiled, key string
 	}
 	defer h.o.Gate.Leave()
 	id = h.ID(c.Plan.Name, key)
-	if r := h.running(id); r != nil && r.IsFor(data) { // it is joined
-		return id, nil, nil
-	}
 	end = h.ends.expect(id)
+	if r := h.running(id); r != nil && r.IsFor(data) { // it is joined
+		end.run = r
+		return id, end, nil
+	}
 	end.run, err = h.o.Express.Start(ctx, &c.Plan, id,
 		holdfast.SagaStart{Name: c.Plan.Name, Version: c.Plan.Version, Key: key, State: data})
 	if err != nil {
@@ -64,6 +78,9 @@ func (h *Handles) HandOver(ctx context.Context, in sagas.Input) (started bool, e
 	return false, temporalerr.Unavailable("hand over saga "+in.ID, err)
 }
 
+// keeperWait is how long the Keeper waits for a step that is under way: it comes again.
+const keeperWait = 100 * time.Millisecond
+
 // HandOverHalf hands over a saga whose half record nobody has settled. What was done of it
 // the step rows tell.
 func (h *Handles) HandOverHalf(ctx context.Context, half holdfast.Half) error {
@@ -71,8 +88,12 @@ func (h *Handles) HandOverHalf(ctx context.Context, half holdfast.Half) error {
 		return &holdfast.UnavailableError{Part: "PostgreSQL", Err: errors.New("this process does not run the sagas of group " +
 			h.o.Group), Remedy: "start a process of the group that has its sagas and its database"}
 	}
+	if !h.o.Express.Has(half.Database) { // another process of the group has it
+		return broker.ErrYield
+	}
 	id := h.ID(half.Saga.Name, half.Saga.Key)
-	found, err := h.o.Express.Take(ctx, id, barrier.BegunSaga{SagaStart: *half.Saga, Content: sagas.ContentOf(half.Saga.State)})
+	found, err := h.o.Express.Take(ctx, id, barrier.BegunSaga{SagaStart: *half.Saga, Content: sagas.ContentOf(half.Saga.State)},
+		keeperWait)
 	if err != nil || found.Holder == "" { // it has completed
 		return err
 	}
@@ -110,7 +131,7 @@ func (h *Handles) carryOn(ctx context.Context, id string, take bool) error {
 		if !take {
 			return errDriven
 		}
-		if b, err = h.o.Express.Take(ctx, id, b); err == nil && b.Holder != "" {
+		if b, err = h.o.Express.Take(ctx, id, b, askFor); err == nil && b.Holder != "" {
 			_, err = h.HandOver(ctx, h.startedWith(id, h.o.Database(), b.SagaStart))
 			return err
 		}
@@ -158,10 +179,10 @@ func (h *Handles) takeOut(ctx context.Context, id, action string, req sagas.Requ
 	if r == nil {
 		return false
 	}
-	r.Leave(action, req)
+	won := r.Leave(action, req)
 	select {
 	case <-r.Left():
-		return r.Taken()
+		return won && r.Taken()
 	case <-ctx.Done():
 	case <-h.o.Gate.Over():
 	}

@@ -39,8 +39,6 @@ type Options struct {
 	Bounded  func(context.Context) (context.Context, context.CancelFunc)
 	// Definitions are the registered sagas; nil in a process that only sends.
 	Definitions *sagarun.Definitions
-	// Lanes are the lanes of sagas whose definition leaves it open, by saga/NAME.
-	Lanes map[string]holdfast.Lane
 	// Express runs the sagas of the Express lane; nil: this process has none.
 	Express *sagaexpress.Lane
 	// StepNames reports whether a saga's activities are named after its steps.
@@ -114,6 +112,9 @@ func (h *Handles) Start(ctx context.Context, name string,
 	}
 	defer h.o.Gate.Leave()
 	id = h.ID(name, key)
+	if err := h.othersKey(ctx, id, c, data); err != nil {
+		return "", nil, err
+	}
 	in := sagas.Input{ID: id, Group: h.o.Group, Prefix: h.o.Prefix,
 		Name: name, Key: key, Plan: plan, Version: version, Data: data,
 		Tokens: h.o.Tokens, StepNames: plan != nil && h.o.StepNames(*plan), Database: h.o.Database()}

@@ -42,7 +42,7 @@ func (h *Handles) Wait(ctx context.Context, id string, end *End) (json.RawMessag
 		return nil, err
 	}
 	h.awaitLeft(ctx, id, end)
-	if err := end.refused(); err != nil {
+	if err := end.Refused(); err != nil {
 		return nil, err
 	}
 	var done <-chan struct{}

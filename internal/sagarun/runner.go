@@ -68,17 +68,15 @@ func (r *Runner) Do(ctx context.Context, s activities.SagaStep) activities.SagaR
 		if out, other := r.other(s); other {
 			return out
 		}
-		out = r.own(ctx, c, s, r.doLocal)
+		out = r.doLocal(ctx, c, s)
 		r.note(s, &out)
 	case core.Message:
-		out = r.own(ctx, c, s, r.doMessage)
+		out = r.doMessage(ctx, c, s)
 	default:
 		return failedAs(holdfast.ClassPermanent,
 			"step "+s.Step.Name+" is a "+string(s.Step.Kind)+", which nobody does like this")
 	}
-	if out.Ended == nil {
-		r.completed(s, out.Outcome)
-	}
+	r.completed(s, out.Outcome)
 	return out
 }
 
@@ -164,6 +162,18 @@ func (r *Runner) doLocal(ctx context.Context, c *saga.Compiled, s activities.Sag
 	return done(res.Result)
 }
 
+// holds sees to it, in a step's transaction, that its saga is driven by who runs it.
+func holds(ctx context.Context, tx *gorm.DB, s activities.SagaStep) (err error) {
+	switch {
+	case s.Begin != nil:
+		_, err = barrier.BeginSaga(ctx, tx, s.Saga.ID,
+			barrier.BegunSaga{SagaStart: *s.Begin, Content: s.Saga.Content, Holder: s.Holder})
+	case s.Holder != "":
+		err = barrier.HoldSaga(ctx, tx, s.Saga.ID, s.Holder)
+	}
+	return err
+}
+
 func (r *Runner) around(ctx context.Context, s activities.SagaStep, undo bool, f func() error) error {
 	if r.Around == nil {
 		return f()
@@ -195,11 +205,6 @@ func (r *Runner) Undo(ctx context.Context, s activities.SagaStep) activities.Sag
 	c, err := r.Definitions.Find(s.Saga.Name, s.Saga.Version)
 	if err != nil {
 		return noWorker(err)
-	}
-	if r.DB != nil {
-		if err := barrier.ReopenSaga(ctx, r.DB, s.Saga.ID); err != nil {
-			return excused(ctx, err)
-		}
 	}
 	switch s.Step.Kind {
 	case core.Local:
@@ -269,22 +274,15 @@ func (r *Runner) ask(ctx context.Context, s *activities.SagaStep) error {
 
 // Prepare decides about a condition or a choice, and makes an activity's or a
 // sub-saga's input. Of an Undo (s.Cause is set) only the last.
-func (r *Runner) Prepare(ctx context.Context, s activities.SagaStep) activities.SagaResult {
+func (r *Runner) Prepare(ctx context.Context, s activities.SagaStep) (out activities.SagaResult) {
 	c, err := r.Definitions.Find(s.Saga.Name, s.Saga.Version)
 	if err != nil {
 		return noWorker(err)
 	}
-	if s.Cause != "" {
-		return r.prepare(ctx, c, s)
-	}
-	return r.own(ctx, c, s, r.prepare)
-}
-
-func (r *Runner) prepare(ctx context.Context, c *saga.Compiled, s activities.SagaStep) (out activities.SagaResult) {
 	if err := r.ask(ctx, &s); err != nil {
 		return excused(ctx, err)
 	}
-	err := guard.Call(func() (err error) {
+	err = guard.Call(func() (err error) {
 		if s.Step.Conditional && s.Cause == "" {
 			if yes, err := c.When(s.Step.Name, s.Data); err != nil || !yes {
 				return orSkipped(err)

@@ -51,6 +51,9 @@ type Plan struct {
 	Name    string `json:"name"`
 	Version int    `json:"version"`
 	Steps   []Step `json:"steps"`
+	// Express says that processes run such sagas in the Express lane: a workflow becomes the
+	// one that drives the saga before it does anything.
+	Express bool `json:"express,omitempty"`
 }
 
 // Step is one step of a plan, or a group of steps.

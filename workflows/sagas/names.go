@@ -23,7 +23,7 @@ var takenNames = []string{"HalfSend", "LocalTransaction", "LocalTransactionInPro
 	"LocalTransactionsInProcess", "Commit",
 	"CommitUntilConfirmed", "Rollback", "CheckBack", "CheckBackAll", "Decide", "Redeliver", "Compensate", "Notify",
 	"Alert",
-	"SagaPlan", "SagaDo", "SagaUndo", "SagaPrepare", "SagaReceive"}
+	"SagaPlan", "SagaDo", "SagaUndo", "SagaPrepare", "SagaReceive", "SagaOwn"}
 
 // CanNameSteps reports whether the activities of a saga of this plan, and of those
 // that it has as steps, can be named after the steps. They cannot where an activity of

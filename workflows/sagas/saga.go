@@ -39,6 +39,9 @@ type sagaRun struct {
 
 	invalid   error  // what is wrong with the plan that was found
 	planned   bool   // the plan is known
+	owned     bool   // this workflow drives the saga, and no process in the Express lane
+	opening   bool   // it may have ended before; what it lacks to say so is being found
+	other     string // why its key is another saga's
 	first     bool   // no earlier, unrecorded attempt of the workflow task can have begun what is begun now
 	elsewhere bool   // a process did not have the saga's version, or its database
 	stranded  string // why no process can run a step, if not for the version
@@ -125,19 +128,25 @@ func (s *sagaRun) rest(ctx workflow.Context) {
 	})
 }
 
-// ended reports whether nothing more will happen. One that was handed over as completed
-// finds its plan first: by that it can be undone later.
-func (s *sagaRun) ended() bool { return s.m.Ended() && (s.planned || s.in.Resumed == nil) }
+// ended reports whether nothing more will happen.
+func (s *sagaRun) ended() bool { return s.m.Ended() && !s.opening }
 
 // start begins what comes first.
 func (s *sagaRun) start(ctx workflow.Context) {
 	s.first = taskOf(ctx) <= firstTask && !s.in.Again
 	defer func() { s.first = false }()
-	if !s.planned {
+	s.opening = false
+	switch {
+	case !s.planned:
+		s.opening = s.in.Resumed != nil // by its plan it can be undone later
 		workflow.GoNamed(ctx, "plan", s.findPlan)
 		return
-	}
-	switch {
+	case s.in.Plan.Express && !s.owned && !s.in.Renewed:
+		s.opening = true
+		workflow.GoNamed(ctx, "own", s.own)
+		return
+	case s.other != "":
+		s.compensate(ctx, Request{Operator: workflows.KeyOperator, Reason: s.other})
 	case s.in.Undo != nil && !s.in.Renewed:
 		s.startUndo(ctx)
 	case s.in.Renewed:

@@ -13,7 +13,7 @@ import (
 
 // standing is where the saga stands, in one of core's words.
 func (s *sagaRun) standing() string {
-	if !s.planned && s.detailed && !s.m.Ended() {
+	if s.detailed && (!s.planned && !s.m.Ended() || s.opening) {
 		return core.StateNoWorker
 	}
 	state := s.m.Standing()

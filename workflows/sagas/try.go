@@ -2,7 +2,6 @@ package sagas
 
 import (
 	"bytes"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -167,9 +166,7 @@ func (s *sagaRun) local(ctx workflow.Context, t *try, name, summary string, time
 		s.in.StepNames, t.first = false, false
 		return s.local(ctx, t, name, summary, timeout, in)
 	}
-	if s.belong(t, out); t.left {
-		return out
-	}
+	s.belong(out)
 	t.first = out.First || t.first && task == taskOf(ctx)
 	unsure := false
 	switch out.Outcome.Kind {
@@ -218,7 +215,7 @@ func (s *sagaRun) tryRegular(ctx workflow.Context, t *try, name, summary string,
 	in.Last = false // until its end the saga may turn back
 	stop := func() bool { return over && (t.stopped || t.reply != nil) }
 	out, err = s.call(ctx, t, name, s.options(summary, timeout, 3, time.Second), in, stop)
-	s.belong(t, out)
+	s.belong(out)
 	if !hasType(err, activities.NoWorkerType) && !hasType(err, activities.OtherDatabaseType) {
 		return out, err
 	}
@@ -228,7 +225,7 @@ func (s *sagaRun) tryRegular(ctx workflow.Context, t *try, name, summary string,
 	s.happen(ctx, core.Event{Kind: core.Stranded, Step: t.step.Name})
 	out, err = s.call(ctx, t, name, s.options(summary, timeout, 0, 5*time.Second), in,
 		func() bool { return t.stopped || stop() })
-	s.belong(t, out)
+	s.belong(out)
 	var stopped *temporal.CanceledError
 	if !errors.As(err, &stopped) { // else none was found, and the try ends
 		s.happen(ctx, core.Event{Kind: core.Stranded, Step: t.step.Name, Found: true})
@@ -236,21 +233,10 @@ func (s *sagaRun) tryRegular(ctx workflow.Context, t *try, name, summary string,
 	return out, err
 }
 
-// belong notes in which database the first local step was run, and what a process of the
-// Express lane has done of the saga, if that was not known from the first.
-func (s *sagaRun) belong(t *try, out activities.SagaResult) {
+// belong notes in which database the first local step was run.
+func (s *sagaRun) belong(out activities.SagaResult) {
 	if s.in.Database == "" {
 		s.in.Database = out.Database
-	}
-	var ended core.State
-	switch {
-	case s.in.Calls != "":
-	case len(out.Ended) > 0 && json.Unmarshal(out.Ended, &ended) == nil:
-		s.m = core.Resume(s.in.Plan, ended)
-		t.left, s.changed = true, true
-	case out.Begun:
-		s.m.DoneBefore()
-		t.first = false
 	}
 }
 
