@@ -66,8 +66,10 @@ func BeginSaga(ctx context.Context, tx *gorm.DB, owner string, b BegunSaga) (fou
 }
 
 // beginSaga inserts the row where there is none, and says whether it has.
-func beginSaga(ctx context.Context, tx *gorm.DB, owner string, b BegunSaga) (found BegunSaga, inserted bool, err error) {
-	if err := cmp.Or(checkText("the saga's ID", owner, 1000), checkText("the saga's holder", b.Holder, 100), b.check()); err != nil {
+func beginSaga(ctx context.Context, tx *gorm.DB, owner string, b BegunSaga) (
+	found BegunSaga, inserted bool, err error) {
+	err = cmp.Or(checkText("the saga's ID", owner, 1000), checkText("the saga's holder", b.Holder, 100), b.check())
+	if err != nil {
 		return found, false, err
 	}
 	n, err := exec(ctx, tx.Statement.ConnPool, insertStepRow, owner, "", string(StepDo), b.encode())
@@ -142,7 +144,8 @@ func ReopenSaga(ctx context.Context, db *gorm.DB, owner, content string, wait ti
 
 // changingBegin runs f in a transaction, each of whose statements waits for others' locks no
 // longer than wait.
-func changingBegin(ctx context.Context, db *gorm.DB, owner string, wait time.Duration, f func(tx *gorm.DB) error) error {
+func changingBegin(ctx context.Context, db *gorm.DB, owner string, wait time.Duration,
+	f func(tx *gorm.DB) error) error {
 	if err := checkDB(db); err != nil {
 		return err
 	}

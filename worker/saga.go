@@ -3,9 +3,11 @@ package worker
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 
 	holdfast "github.com/holdfastmq/holdfast"
+	"github.com/holdfastmq/holdfast/broker"
 	"github.com/holdfastmq/holdfast/internal/sagaexpress"
 	"github.com/holdfastmq/holdfast/internal/sagahandle"
 	"github.com/holdfastmq/holdfast/internal/sagareplies"
@@ -122,6 +124,15 @@ func (w *Worker) sagaExpress() *sagaexpress.Lane {
 			w.sagas.handles.Completed(id, state)
 		},
 		Joined: func(id string, state []byte) { w.sagas.handles.Completed(id, state) }})
+}
+
+// handOverSaga is for the Keeper.
+func (w *Worker) handOverSaga(ctx context.Context, h holdfast.Half) error {
+	err := w.sagas.handles.HandOverHalf(ctx, h)
+	if errors.Is(err, sagahandle.ErrElsewhere) {
+		return broker.ErrYield
+	}
+	return err
 }
 
 // useExpress has the Express lane of sagas ask participants through replies; nil: it cannot.

@@ -93,9 +93,8 @@ func New(o Options) (*Worker, error) {
 	w.lanes = lanes.New(w.laneOptions(), gate{w}, o.Temporal, w.rows())
 	w.keeper = keep.New(keep.Options{Prefix: o.Prefix, Group: o.Group, IDs: w.idPrefix(), Sends: w.sender,
 		Window: o.Tuning.KeeperWindow, CheckAfter: o.CheckAfter, TaskTimeout: o.Timeouts.Task, Temporal: o.Temporal,
-		Trouble: w.attached.why, Lanes: w.lanes, HandOverSaga: func(ctx context.Context, h holdfast.Half) error {
-			return w.sagas.handles.HandOverHalf(ctx, h)
-		}, Metrics: m, Logger: o.Logger, Alert: alerter.Alert})
+		Trouble: w.attached.why, Lanes: w.lanes, HandOverSaga: w.handOverSaga, Metrics: m, Logger: o.Logger,
+		Alert: alerter.Alert})
 	w.memory = remember.New(remember.Options{Prefix: o.Prefix, Group: o.Group, Namespace: o.Namespace, Sends: w.sender,
 		DB: o.DB, Temporal: o.Temporal, Logger: o.Logger, Alert: alerter.Alert})
 	w.databases = databases.New(databases.Options{Group: o.Group, Instance: o.Instance, Own: o.DB,

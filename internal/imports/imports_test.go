@@ -55,7 +55,7 @@ var mayImport = map[string][]string{
 	"internal/keep":        {"", "activities", "broker", "workflows", "workflows/transactions", "internal/metrics", "internal/temporalerr"},
 	"internal/remember":    {"", "barrier", "broker", "workflows", "workflows/transactions", "internal/signals", "internal/temporalerr"},
 	"internal/intake":      {"", "broker", "internal/signals", "internal/temporalerr", "workflows", "workflows/deadletters"},
-	"internal/sagahandle": {"", "internal/metrics", "internal/sagaexpress", "internal/sagarun", "internal/shell", "internal/temporalerr",
+	"internal/sagahandle": {"", "barrier", "internal/metrics", "internal/sagaexpress", "internal/sagarun", "internal/shell", "internal/temporalerr",
 		"saga", "saga/core", "workflows", "workflows/sagas"},
 	"internal/sagaexpress": {"", "activities", "barrier", "internal/fault", "saga/core", "workflows/sagas"},
 	"internal/sagareplies": {"", "activities", "broker", "internal/metrics", "internal/sagarun", "internal/signals",

@@ -203,7 +203,8 @@ func (l *Lane) Begun(ctx context.Context, id string) (barrier.BegunSaga, error) 
 
 // Take makes the workflow the one that drives a saga, whoever drives it now; see
 // [barrier.TakeSaga].
-func (l *Lane) Take(ctx context.Context, id string, b barrier.BegunSaga, wait time.Duration) (barrier.BegunSaga, error) {
+func (l *Lane) Take(ctx context.Context, id string, b barrier.BegunSaga, wait time.Duration) (
+	barrier.BegunSaga, error) {
 	found, _, err := barrier.TakeSaga(ctx, l.o.DB, id, "", b, wait)
 	return found, err
 }

@@ -11,7 +11,6 @@ import (
 
 	holdfast "github.com/holdfastmq/holdfast"
 	"github.com/holdfastmq/holdfast/barrier"
-	"github.com/holdfastmq/holdfast/broker"
 	"github.com/holdfastmq/holdfast/internal/sagaexpress"
 	"github.com/holdfastmq/holdfast/internal/temporalerr"
 	"github.com/holdfastmq/holdfast/saga"
@@ -81,19 +80,21 @@ func (h *Handles) HandOver(ctx context.Context, in sagas.Input) (started bool, e
 // keeperWait is how long the Keeper waits for a step that is under way: it comes again.
 const keeperWait = 100 * time.Millisecond
 
+// ErrElsewhere means that other processes of the group run the saga: this one does not have
+// its database.
+var ErrElsewhere = &holdfast.UnavailableError{Part: "PostgreSQL",
+	Err:    errors.New("this process does not have the saga's database"),
+	Remedy: "start a process of the group that has its sagas and its database"}
+
 // HandOverHalf hands over a saga whose half record nobody has settled. What was done of it
-// the step rows tell.
+// the step rows tell. ErrElsewhere: another process has to.
 func (h *Handles) HandOverHalf(ctx context.Context, half holdfast.Half) error {
-	if h.o.Express == nil {
-		return &holdfast.UnavailableError{Part: "PostgreSQL", Err: errors.New("this process does not run the sagas of group " +
-			h.o.Group), Remedy: "start a process of the group that has its sagas and its database"}
-	}
-	if !h.o.Express.Has(half.Database) { // another process of the group has it
-		return broker.ErrYield
+	if h.o.Express == nil || !h.o.Express.Has(half.Database) {
+		return ErrElsewhere
 	}
 	id := h.ID(half.Saga.Name, half.Saga.Key)
-	found, err := h.o.Express.Take(ctx, id, barrier.BegunSaga{SagaStart: *half.Saga, Content: sagas.ContentOf(half.Saga.State)},
-		keeperWait)
+	row := barrier.BegunSaga{SagaStart: *half.Saga, Content: sagas.ContentOf(half.Saga.State)}
+	found, err := h.o.Express.Take(ctx, id, row, keeperWait)
 	if err != nil || found.Holder == "" { // it has completed
 		return err
 	}

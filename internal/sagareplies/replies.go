@@ -171,7 +171,8 @@ func (r *Replies) showSagas() (hide func(), err error) {
 		if err != nil {
 			return nil, fmt.Errorf("the plan of saga %s: %w", c.Plan.Name, err)
 		}
-		defs = append(defs, broker.SagaDefinition{Group: r.o.Group, Name: c.Plan.Name, Version: c.Plan.Version, Plan: plan})
+		defs = append(defs, broker.SagaDefinition{Group: r.o.Group, Name: c.Plan.Name, Version: c.Plan.Version,
+			Express: c.Plan.Express, Plan: plan})
 	}
 	if len(defs) == 0 {
 		return func() {}, nil

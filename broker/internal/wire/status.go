@@ -249,6 +249,8 @@ type SagaDefinition struct {
 	Group   string `json:"group"`
 	Name    string `json:"name"`
 	Version int    `json:"version"`
+	// Express says that its lane is Express.
+	Express bool `json:"express,omitempty"`
 	// Plan is its plan in JSON (saga/core.Plan); empty where the answer would be
 	// too large with it.
 	Plan json.RawMessage `json:"plan,omitempty"`

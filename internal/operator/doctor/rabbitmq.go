@@ -70,6 +70,7 @@ func examineRabbitMQ(ctx context.Context, c *reach.Config, e Examination) []Find
 	f.consumerTimeouts(answers, managed, b.ConsumerQueue)
 	f.processes(answers, unasked)
 	f.databases(answers)
+	f.sagaLanes(answers)
 	f.sameNames(answers)
 	f.sharedQueues(answers)
 	f.troubles(answers, c.Clock())

@@ -1,0 +1,35 @@
+package doctor
+
+import (
+	"cmp"
+
+	"github.com/holdfastmq/holdfast/broker"
+	"github.com/holdfastmq/holdfast/internal/operator/text"
+)
+
+// sagaLanes finds sagas that have one lane in one process, and the other in another: two of
+// them may drive the same saga then.
+func (f *Findings) sagaLanes(answers []broker.ProcessStatus) {
+	sagas := map[string]map[string][]string{}
+	for _, p := range answers {
+		for _, d := range p.Sagas {
+			name := cmp.Or(d.Group, "?") + "/" + d.Name
+			if sagas[name] == nil {
+				sagas[name] = map[string][]string{}
+			}
+			lane := "Traced"
+			if d.Express {
+				lane = "Express"
+			}
+			sagas[name][lane] = append(sagas[name][lane], text.OrDash(p.Instance))
+		}
+	}
+	for _, name := range text.SortedKeys(sagas) {
+		if lanes := sagas[name]; len(lanes) > 1 {
+			f.add(text.LevelProblem, "lane of saga "+name, "give all processes of the group the same Saga.Lane, "+
+				"Options.Lanes and RollingUpgrade; start no key in two of them until then",
+				"saga %s has different lanes: %s; two processes may drive a saga of the same key, and come to different ends",
+				name, whoHas(lanes))
+		}
+	}
+}

@@ -1,0 +1,25 @@
+package doctor
+
+import (
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/holdfastmq/holdfast/broker"
+	"github.com/holdfastmq/holdfast/internal/operator/text"
+)
+
+func TestSagaLanesFinding(t *testing.T) {
+	process := func(name string, express bool) broker.ProcessStatus {
+		return broker.ProcessStatus{Instance: name, Sagas: []broker.SagaDefinition{
+			{Group: "orders", Name: "order", Version: 1, Express: express}, {Group: "orders", Name: "same", Express: true}}}
+	}
+	f := Findings{part: "P"}
+	f.sagaLanes([]broker.ProcessStatus{process("a", true), process("b", true), {Instance: "none"}})
+	require.Empty(t, f.All)
+	f.sagaLanes([]broker.ProcessStatus{process("a", true), process("b", false), process("c", true)})
+	require.Len(t, f.All, 1)
+	require.Equal(t, text.LevelProblem, f.All[0].Level)
+	require.Contains(t, f.All[0].Detail, "saga orders/order has different lanes: Express in a, c; Traced in b")
+	require.Contains(t, f.All[0].Remedy, "same Saga.Lane")
+}
