@@ -40,7 +40,8 @@ type BegunSaga struct {
 	// Content is a digest of the state that it was started with.
 	Content string `json:"content"`
 	// Holder is who drives it: the ID of a start, or HolderWorkflow. Empty: nobody, it has
-	// completed, and Last is its state then, all that is known of it.
+	// completed. Last is its state where it has, all that is known of it; also after it was
+	// given a workflow, until that undoes it.
 	Holder string          `json:"holder,omitempty"`
 	Last   json.RawMessage `json:"last,omitempty"`
 }
@@ -125,19 +126,21 @@ func TakeSaga(ctx context.Context, db *gorm.DB, owner, from string, b BegunSaga,
 	return found, took && err == nil, err
 }
 
-// ReopenSaga makes the workflow the one that drives a saga which has completed, as it is to
-// be undone. One that has no begin row, that is held, or that was started with other content
-// stays as it is.
-func ReopenSaga(ctx context.Context, db *gorm.DB, owner, content string, wait time.Duration) error {
+// ReopenSaga makes the workflow the one that says how a saga stands which has completed. undo
+// says that it is to be undone: from then on no row says that it has completed. One that has
+// no begin row, has not completed, or was started with other content stays as it is.
+func ReopenSaga(ctx context.Context, db *gorm.DB, owner, content string, undo bool, wait time.Duration) error {
 	return changingBegin(ctx, db, owner, wait, func(tx *gorm.DB) error {
 		found, err := readBegin(ctx, tx, forUpdate, owner)
 		switch {
 		case errors.Is(err, holdfast.ErrNotFound):
 			return nil
-		case err != nil, found.Holder != "", found.Content != content:
+		case err != nil, found.Last == nil, found.Content != content:
 			return err
 		}
-		found.Holder, found.Last = HolderWorkflow, nil
+		if found.Holder = HolderWorkflow; undo {
+			found.Last = nil
+		}
 		return changeBeginRow(ctx, tx, owner, found)
 	})
 }

@@ -277,9 +277,12 @@ func (w *world) giveWorkflow(ctx context.Context, p *plannedSaga) error {
 			return err
 		}
 		b, err := barrier.ReadBegun(ctx, w.books[orders].DB, p.id())
-		if err == nil && b.Holder == "" {
+		if err == nil && b.Last != nil {
 			var known sagas.Status
 			if err := json.Unmarshal(b.Last, &known.Core); err != nil {
+				return err
+			}
+			if err := barrier.ReopenSaga(ctx, w.books[orders].DB, p.id(), b.Content, false, time.Second); err != nil {
 				return err
 			}
 			_, _, err = sagas.Start(ctx, w.temporal, sagas.StartConfig{Prefix: w.at.Prefix, Fresh: true}, sagas.Input{ID: p.id(),

@@ -209,6 +209,11 @@ func (l *Lane) Take(ctx context.Context, id string, b barrier.BegunSaga, wait ti
 	return found, err
 }
 
+// Reopen makes the workflow the one that says how a completed saga stands.
+func (l *Lane) Reopen(ctx context.Context, id string, b barrier.BegunSaga) error {
+	return barrier.ReopenSaga(ctx, l.o.DB, id, b.Content, false, takeWait)
+}
+
 // Has reports whether this process has the database of a saga; empty: that of its group.
 func (l *Lane) Has(database string) bool {
 	return l.o.DB != nil && (database == "" || database == l.o.Database())

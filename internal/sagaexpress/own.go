@@ -29,7 +29,7 @@ func (o Owner) Own(ctx context.Context, in activities.SagaOwning) (out activitie
 		return out, &barrier.OtherDatabaseError{Have: o.Database, Want: in.Saga.Database}
 	}
 	if in.Undo {
-		if err := barrier.ReopenSaga(ctx, o.DB, in.Saga.ID, in.Saga.Content, takeWait); err != nil {
+		if err := barrier.ReopenSaga(ctx, o.DB, in.Saga.ID, in.Saga.Content, true, takeWait); err != nil {
 			return out, err
 		}
 	}
@@ -44,8 +44,9 @@ func (o Owner) Own(ctx context.Context, in activities.SagaOwning) (out activitie
 		return out, nil
 	case err != nil:
 		return out, err
-	case found.Holder == "":
+	case found.Last != nil:
 		out.Ended, out.Version = found.Last, found.Version
+		return out, barrier.ReopenSaga(ctx, o.DB, in.Saga.ID, found.Content, false, takeWait)
 	default: // a workflow keeps no state in the row
 		out.Begun = len(found.State) > 0 && (took || !in.Undo)
 	}

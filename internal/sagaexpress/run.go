@@ -161,19 +161,19 @@ func (r *Run) follow(ctx context.Context) error {
 		if err != nil {
 			return false, err
 		}
-		switch b.Holder {
-		case barrier.HolderWorkflow:
+		switch {
+		case b.Holder == barrier.HolderWorkflow:
 			in := r.input()
 			in.Data, in.Again = r.half.Saga.State, true // what was done, the rows tell
 			_, err = r.lane.o.HandOver(ctx, in)
 			return err == nil, err
-		case "":
+		case b.Holder == "":
 			var last core.State
 			if err := json.Unmarshal(b.Last, &last); err != nil {
 				return false, holdfast.Permanent(err)
 			}
 			r.lane.o.Joined(r.ref.ID, last.Data)
-		case r.half.TxID:
+		case b.Holder == r.half.TxID:
 			return false, errors.New("it is held by this start after all")
 		}
 		return true, nil

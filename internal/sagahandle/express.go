@@ -95,7 +95,7 @@ func (h *Handles) HandOverHalf(ctx context.Context, half holdfast.Half) error {
 	id := h.ID(half.Saga.Name, half.Saga.Key)
 	row := barrier.BegunSaga{SagaStart: *half.Saga, Content: sagas.ContentOf(half.Saga.State)}
 	found, err := h.o.Express.Take(ctx, id, row, keeperWait)
-	if err != nil || found.Holder == "" { // it has completed
+	if err != nil || found.Last != nil { // it has completed
 		return err
 	}
 	_, err = h.HandOver(ctx, h.startedWith(id, half.Database, *half.Saga))
@@ -128,11 +128,11 @@ func (h *Handles) carryOn(ctx context.Context, id string, take bool) error {
 		return holdfast.ErrNotFound
 	}
 	b, err := h.o.Express.Begun(ctx, id)
-	if err == nil && b.Holder != "" && b.Holder != barrier.HolderWorkflow {
+	if err == nil && b.Last == nil && b.Holder != barrier.HolderWorkflow {
 		if !take {
 			return errDriven
 		}
-		if b, err = h.o.Express.Take(ctx, id, b, askFor); err == nil && b.Holder != "" {
+		if b, err = h.o.Express.Take(ctx, id, b, askFor); err == nil && b.Last == nil {
 			_, err = h.HandOver(ctx, h.startedWith(id, h.o.Database(), b.SagaStart))
 			return err
 		}
@@ -140,8 +140,11 @@ func (h *Handles) carryOn(ctx context.Context, id string, take bool) error {
 	switch {
 	case err != nil:
 		return err
-	case b.Holder == barrier.HolderWorkflow:
+	case b.Last == nil:
 		return holdfast.ErrNotFound
+	}
+	if err := h.o.Express.Reopen(ctx, id, b); err != nil {
+		return err
 	}
 	in := h.startedWith(id, h.o.Database(), b.SagaStart)
 	known := sagas.Status{Database: in.Database}

@@ -81,14 +81,17 @@ func giveWorkflow(ctx context.Context, c *reach.Config, t *server.Temporal, ids 
 			continue
 		case err != nil:
 			return "", err
-		case b.Holder == barrier.HolderWorkflow: // it has had one
+		case b.Last == nil && b.Holder == barrier.HolderWorkflow: // it has had one
 			return "", holdfast.ErrNotFound
-		case b.Holder != "":
+		case b.Last == nil:
 			return "", fmt.Errorf("saga %s is driven by a process of its group: ask again in a moment", id)
 		}
 		var known sagaflow.Status
 		if err := json.Unmarshal(b.Last, &known.Core); err != nil {
 			return "", fmt.Errorf("the begin row of saga %s: %w", id, err)
+		}
+		if err := barrier.ReopenSaga(ctx, db, id, b.Content, false, goesThrough); err != nil {
+			return "", err
 		}
 		group, _ := workflows.ParseID(id)
 		_, run, err := sagaflow.Start(ctx, t, sagaflow.StartConfig{Prefix: c.Prefix, Fresh: true}, sagaflow.Input{ID: id,
