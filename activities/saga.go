@@ -67,6 +67,8 @@ type SagaOwned struct {
 	// Ended is its core.State, if it has completed there, by the plan of this version.
 	Ended   json.RawMessage `json:"ended,omitempty"`
 	Version int             `json:"version,omitempty"`
+	// Database is the identity of the database that has the begin row.
+	Database string `json:"database,omitempty"`
 	// Other, if not empty, says that the key is another saga's, started with other content.
 	Other string `json:"other,omitempty"`
 }

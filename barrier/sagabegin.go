@@ -44,6 +44,8 @@ type BegunSaga struct {
 	// given a workflow, until that undoes it.
 	Holder string          `json:"holder,omitempty"`
 	Last   json.RawMessage `json:"last,omitempty"`
+	// Taken is when the workflow was made the holder, by the clock of who did that.
+	Taken time.Time `json:"taken,omitzero"`
 }
 
 // check checks what a start is to be driven by. A workflow has all of it itself.
@@ -106,7 +108,7 @@ func HoldSaga(ctx context.Context, tx *gorm.DB, owner, holder string) error {
 // makes it. It waits for a step that is under way, but no longer than wait.
 func TakeSaga(ctx context.Context, db *gorm.DB, owner, from string, b BegunSaga, wait time.Duration) (
 	found BegunSaga, took bool, err error) {
-	b.Holder = HolderWorkflow
+	b.Holder, b.Taken = HolderWorkflow, time.Now()
 	err = changingBegin(ctx, db, owner, wait, func(tx *gorm.DB) (err error) {
 		if found, took, err = beginSaga(ctx, tx, owner, b); err != nil || took {
 			return err
@@ -120,7 +122,7 @@ func TakeSaga(ctx context.Context, db *gorm.DB, owner, from string, b BegunSaga,
 		case from != "" && found.Holder != from:
 			return notHeld(owner)
 		}
-		found.Holder, took = HolderWorkflow, true
+		found.Holder, found.Taken, took = HolderWorkflow, b.Taken, true
 		return changeBeginRow(ctx, tx, owner, found)
 	})
 	return found, took && err == nil, err

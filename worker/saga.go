@@ -126,11 +126,20 @@ func (w *Worker) sagaExpress() *sagaexpress.Lane {
 		Joined: func(id string, state []byte) { w.sagas.handles.Completed(id, state) }})
 }
 
-// handOverSaga is for the Keeper.
+// handOverSaga is for the Keeper, which gives its place to a process that has the saga's
+// database, if there is one.
 func (w *Worker) handOverSaga(ctx context.Context, h holdfast.Half) error {
 	err := w.sagas.handles.HandOverHalf(ctx, h)
-	if errors.Is(err, sagahandle.ErrElsewhere) {
-		return broker.ErrYield
+	if !errors.Is(err, sagahandle.ErrElsewhere) {
+		return err
+	}
+	answers, _ := w.broker.Ask(ctx, 0) // those that came before an error count, too
+	for _, p := range answers {
+		for _, d := range p.Databases {
+			if !w.broker.Answers(p) && d.Group == w.o.Group && (h.Database == "" || h.Database == d.Identity) {
+				return broker.ErrYield
+			}
+		}
 	}
 	return err
 }

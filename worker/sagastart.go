@@ -102,7 +102,7 @@ func (h *SagaHandle[S]) Wait(ctx context.Context) (S, error) {
 	if h.turned.Load() {
 		end = nil
 	}
-	data, err := h.sagas().Wait(ctx, id, end)
+	data, err := h.sagas().Wait(ctx, id, end, h.joined)
 	if len(data) > 0 {
 		if wrong := guard.Call(func() error { return json.Unmarshal(data, &s) }); wrong != nil {
 			err = errors.Join(err, fmt.Errorf("saga %s: its state does not fit %T: %w", h.id, s, wrong))

@@ -9,6 +9,10 @@ import (
 // InvalidInput is the type of the error of a workflow whose input is wrong.
 const InvalidInput = "InvalidInput"
 
+// KeyUsed is the type of the error of a saga's workflow whose key is that of another saga,
+// which was started with other content. It has done nothing.
+const KeyUsed = "KeyUsed"
+
 // RootMessage returns what the activity said, without what Temporal puts around it.
 func RootMessage(err error) string {
 	var failure *temporal.ApplicationError

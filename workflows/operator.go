@@ -21,16 +21,15 @@ const (
 	PolicyOperator  = "policy"   // a dead letter's policy
 	TimeoutOperator = "timeout"  // compensates a sub-saga that takes longer than its step's timeout
 	CancelOperator  = "Temporal" // a request to cancel the workflow
-	KeyOperator     = "key"      // ends a saga whose key was used for another one
 )
 
 // ReservedOperator reports whether Holdfast itself signs with this name what no
-// operator asked for: a policy, a timeout, Temporal's request to cancel, or a key that was
-// used twice. An operator with the name could not be told from it in a history, and what is signed so
+// operator asked for: a policy, a timeout, or Temporal's request to cancel. An
+// operator with the name could not be told from it in a history, and what is signed so
 // may be judged by it.
 func ReservedOperator(name string) bool {
 	name = strings.TrimSpace(name)
-	for _, own := range []string{PolicyOperator, TimeoutOperator, CancelOperator, KeyOperator} {
+	for _, own := range []string{PolicyOperator, TimeoutOperator, CancelOperator} {
 		if strings.EqualFold(name, own) {
 			return true
 		}

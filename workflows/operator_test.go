@@ -9,7 +9,7 @@ import (
 )
 
 func TestReservedOperators(t *testing.T) {
-	for name, want := range map[string]bool{"policy": true, "Policy": true, " timeout ": true, "temporal": true, "key": true,
+	for name, want := range map[string]bool{"policy": true, "Policy": true, " timeout ": true, "temporal": true,
 		"ann": false, "": false, "policy-team": false, "time out": false} {
 		require.Equal(t, want, workflows.ReservedOperator(name), name)
 	}

@@ -28,6 +28,7 @@ func (o Owner) Own(ctx context.Context, in activities.SagaOwning) (out activitie
 	if in.Saga.Database != "" && in.Saga.Database != o.Database {
 		return out, &barrier.OtherDatabaseError{Have: o.Database, Want: in.Saga.Database}
 	}
+	out.Database = o.Database
 	if in.Undo {
 		if err := barrier.ReopenSaga(ctx, o.DB, in.Saga.ID, in.Saga.Content, true, takeWait); err != nil {
 			return out, err

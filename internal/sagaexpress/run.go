@@ -433,7 +433,7 @@ func (r *Run) handOver(ctx context.Context, why string) error {
 			}
 		}
 		started, err := r.lane.o.HandOver(ctx, in)
-		r.taken = r.applied && started && err == nil
+		r.taken = r.applied && !r.before && started && err == nil
 		return err == nil, err
 	})
 }
@@ -443,7 +443,7 @@ func (r *Run) input() sagas.Input {
 	o := r.lane.o
 	return sagas.Input{ID: r.ref.ID, Group: o.Group, Prefix: o.Prefix, Name: r.ref.Name, Key: r.ref.Key, Plan: r.plan,
 		Version: r.ref.Version, Database: r.ref.Database, Tokens: r.half.Saga.Tokens, StepNames: o.StepNames(*r.plan),
-		Content: r.ref.Content}
+		Content: r.ref.Content, Begun: true}
 }
 
 // carryOn is the input of the workflow that carries the saga on with what is known here.

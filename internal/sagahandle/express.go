@@ -72,6 +72,10 @@ func (h *Handles) HandOver(ctx context.Context, in sagas.Input) (started bool, e
 	case errors.As(err, &already):
 		return false, nil
 	case errors.Is(err, holdfast.ErrDuplicate):
+		if d, unknown := h.describeOnce(ctx, in.ID); unknown != nil || d.WorkflowCloseTime == nil {
+			return false, &holdfast.UnavailableError{Part: "Temporal", Remedy: "it is tried again: that may end",
+				Err: errors.New("the workflow of another start, with other content, has the ID " + in.ID)}
+		}
 		return false, err
 	}
 	return false, temporalerr.Unavailable("hand over saga "+in.ID, err)
@@ -106,7 +110,7 @@ func (h *Handles) HandOverHalf(ctx context.Context, half holdfast.Half) error {
 // started with.
 func (h *Handles) startedWith(id, database string, s holdfast.SagaStart) sagas.Input {
 	in := sagas.Input{ID: id, Group: h.o.Group, Prefix: h.o.Prefix, Name: s.Name, Key: s.Key, Version: s.Version,
-		Data: s.State, Tokens: s.Tokens, Database: database, Again: true}
+		Data: s.State, Tokens: s.Tokens, Database: database, Again: true, Begun: true}
 	if c, err := h.definition(s.Name, s.Version); err == nil && c != nil {
 		in.Plan, in.StepNames = &c.Plan, h.o.StepNames(c.Plan)
 	}
@@ -115,6 +119,10 @@ func (h *Handles) startedWith(id, database string, s holdfast.SagaStart) sagas.I
 
 // errDriven means that a saga has no workflow yet, since a process drives it.
 var errDriven = errors.New("a process of its group runs it in the Express lane")
+
+// startsWithin is how long after a saga was taken from its process its workflow may still
+// have to be started. A workflow that is not known later is over.
+const startsWithin = time.Hour
 
 // carryOn gives a saga of the Express lane its workflow, by which it is seen and steered: one
 // that has completed has all that is known of it from the first. take says that one which a
@@ -140,8 +148,13 @@ func (h *Handles) carryOn(ctx context.Context, id string, take bool) error {
 	switch {
 	case err != nil:
 		return err
-	case b.Last == nil:
+	case b.Last == nil && (len(b.State) == 0 || time.Since(b.Taken) > startsWithin):
 		return holdfast.ErrNotFound
+	case b.Last == nil && !take:
+		return errDriven
+	case b.Last == nil:
+		_, err = h.HandOver(ctx, h.startedWith(id, h.o.Database(), b.SagaStart))
+		return err
 	}
 	if err := h.o.Express.Reopen(ctx, id, b); err != nil {
 		return err

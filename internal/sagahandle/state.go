@@ -71,6 +71,9 @@ func (h *Handles) describeOnce(ctx context.Context, workflowID string) (*describ
 	case err != nil:
 		return nil, temporalerr.Unavailable("look at saga "+workflowID, err)
 	}
+	if sagas.KeyWasUsed(ctx, h.o.Temporal, d) { // that is none of the saga
+		return nil, fmt.Errorf("%w: saga %s", holdfast.ErrNotFound, workflowID)
+	}
 	return d, nil
 }
 

@@ -36,8 +36,9 @@ type verdict struct {
 }
 
 // Wait waits for a saga: this process tells it of its end, or, where that comes
-// in another one or not by itself, Temporal does.
-func (h *Handles) Wait(ctx context.Context, id string, end *End) (json.RawMessage, error) {
+// in another one or not by itself, Temporal does. joined says that the caller has not
+// started it: whatever it was started with is meant.
+func (h *Handles) Wait(ctx context.Context, id string, end *End, joined bool) (json.RawMessage, error) {
 	if err := h.o.Gate.AwaitRunning(ctx); err != nil {
 		return nil, err
 	}
@@ -69,7 +70,7 @@ func (h *Handles) Wait(ctx context.Context, id string, end *End) (json.RawMessag
 		}
 		cancel()
 	})
-	v := h.watch(watching, id, end != nil && end.run != nil)
+	v := h.watch(watching, id, end != nil && end.run != nil, joined)
 	interrupted := watching.Err() != nil
 	cancel()
 	stopper.Wait()
@@ -99,7 +100,7 @@ func (h *Handles) stillPending(ctx context.Context, id string) (json.RawMessage,
 	standing, data := h.stands(context.WithoutCancel(ctx), id)
 	out.Step, out.Reason = standing.Step, standing.String()
 	if standing.State == "" {
-		out.Reason = "how it stands is not known: Temporal does not answer"
+		out.Reason = "how it stands is not known: neither Temporal nor its process answers"
 	}
 	out.Reason += " (asked until: " + context.Cause(ctx).Error() + ")"
 	return data, out
@@ -118,17 +119,12 @@ func (h *Handles) ask(ctx context.Context, workflowID string) (status sagas.Stat
 
 // awaitLeft waits for as long as this process runs the saga in the Express lane.
 func (h *Handles) awaitLeft(ctx context.Context, id string, end *End) {
-	left := end.left()
+	left := end.left() // what else is told under its ID may be another's, whose key it used
 	if r := h.running(id); end == nil && r != nil {
 		left = r.Left()
 	}
-	var done <-chan struct{}
-	if end != nil {
-		done = end.done
-	}
 	select {
 	case <-left:
-	case <-done:
 	case <-ctx.Done():
 	case <-h.o.Gate.Over():
 	}
@@ -145,9 +141,9 @@ func permanent(err error) error {
 // watch waits until a saga has ended or needs an operator. One that has
 // completed, or did not end by itself, may have been undone since. started says that
 // this process has started it: if it has no workflow, the Keeper will start that.
-func (h *Handles) watch(ctx context.Context, id string, started bool) verdict {
+func (h *Handles) watch(ctx context.Context, id string, started, joined bool) verdict {
 	v, ended := h.follow(ctx, id, id)
-	for errors.Is(v.err, holdfast.ErrNotFound) {
+	for errors.Is(v.err, holdfast.ErrNotFound) || joined && errors.Is(v.err, errKeyUsed) {
 		err := h.carryOn(ctx, id, false)
 		if errors.Is(err, holdfast.ErrNotFound) && !started || holdfast.IsPermanent(err) {
 			return verdict{err: cmp.Or(permanent(err), v.err)}
@@ -251,6 +247,9 @@ func final(err error) bool {
 	return errors.As(err, &none) || errors.As(err, &failed)
 }
 
+// errKeyUsed is of a start whose key is another saga's.
+var errKeyUsed = fmt.Errorf("%w: its key is another saga's", holdfast.ErrDuplicate)
+
 // lost is the verdict on a workflow that has no result.
 func (h *Handles) lost(ctx context.Context, id, workflowID string, err error) (v verdict, undoable bool) {
 	var none *serviceerror.NotFound
@@ -259,6 +258,8 @@ func (h *Handles) lost(ctx context.Context, id, workflowID string, err error) (v
 	switch {
 	case errors.As(err, &none):
 		return verdict{err: fmt.Errorf("%w: saga %s", holdfast.ErrNotFound, id)}, false
+	case errors.As(err, &failure) && failure.Type() == workflows.KeyUsed:
+		return verdict{err: fmt.Errorf("%w: saga %s: %s", errKeyUsed, id, failure.Message())}, false
 	case errors.As(err, &failure) && failure.Type() == workflows.InvalidInput:
 		return verdict{err: fmt.Errorf("%w: saga %s: %s", holdfast.ErrInvalid, id, failure.Message())}, true
 	case !errors.As(err, &ended):

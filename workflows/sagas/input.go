@@ -51,6 +51,9 @@ type Input struct {
 	// they have the names of earlier versions, which processes of these know: see
 	// [CanNameSteps]. Where Plan is nil, the process that finds it decides.
 	StepNames bool `json:"step_names,omitempty"`
+	// Begun says that a process may have begun the saga in the Express lane: nothing is heard
+	// before its plan is found.
+	Begun bool `json:"begun,omitempty"`
 	// Calls is what the tokens of its calls are made of, where the saga asked participants
 	// before it had a workflow; see [CallToken].
 	Calls string `json:"calls,omitempty"`

@@ -104,6 +104,8 @@ func (s *sagaRun) run(parent workflow.Context) (Status, error) {
 		switch {
 		case s.invalid != nil:
 			return Status{}, temporal.NewNonRetryableApplicationError(s.invalid.Error(), workflows.InvalidInput, s.invalid)
+		case s.other != "":
+			return Status{}, temporal.NewNonRetryableApplicationError(s.other, workflows.KeyUsed, nil)
 		case s.replies.Len() > 0:
 			s.hearReply(ctx)
 		case s.isAsked() && s.quiet():
@@ -123,7 +125,7 @@ func (s *sagaRun) run(parent workflow.Context) (Status, error) {
 // rest waits until the root coroutine has something to do.
 func (s *sagaRun) rest(ctx workflow.Context) {
 	_ = workflow.Await(ctx, func() bool {
-		return s.changed || s.invalid != nil || s.replies.Len() > 0 || s.isAsked() && s.quiet() ||
+		return s.changed || s.invalid != nil || s.other != "" || s.replies.Len() > 0 || s.isAsked() && s.quiet() ||
 			(s.ended() || s.tooLong(ctx) && len(s.tries) == 0) && workflow.AllHandlersFinished(ctx) && s.alerting == 0
 	})
 }
@@ -138,15 +140,13 @@ func (s *sagaRun) start(ctx workflow.Context) {
 	s.opening = false
 	switch {
 	case !s.planned:
-		s.opening = s.in.Resumed != nil // by its plan it can be undone later
+		s.opening = s.in.Begun
 		workflow.GoNamed(ctx, "plan", s.findPlan)
 		return
 	case s.in.Plan.Express && !s.owned && !s.in.Renewed:
 		s.opening = true
 		workflow.GoNamed(ctx, "own", s.own)
 		return
-	case s.other != "":
-		s.compensate(ctx, Request{Operator: workflows.KeyOperator, Reason: s.other})
 	case s.in.Undo != nil && !s.in.Renewed:
 		s.startUndo(ctx)
 	case s.in.Renewed:

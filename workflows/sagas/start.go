@@ -72,6 +72,15 @@ func Start(ctx context.Context, c client.Client, o StartConfig, in Input) (
 	}
 }
 
+// KeyWasUsed reports whether a saga's workflow did nothing, as its key is another saga's.
+func KeyWasUsed(ctx context.Context, c client.Client, d *client.WorkflowExecutionDescription) bool {
+	if d.Status != enumspb.WORKFLOW_EXECUTION_STATUS_FAILED {
+		return false
+	}
+	err := c.GetWorkflow(ctx, d.WorkflowExecution.ID, d.WorkflowExecution.RunID).Get(ctx, nil)
+	return hasType(err, workflows.KeyUsed)
+}
+
 // compareContent says that the saga which has the ID of in was started with other
 // content. nil: with the same, or nobody knows.
 func compareContent(ctx context.Context, c client.Client, in Input) error {
@@ -80,7 +89,7 @@ func compareContent(ctx context.Context, c client.Client, in Input) error {
 		return err
 	}
 	have := contentThere(ctx, c, d)
-	if have == "" || have == in.Content {
+	if have == "" || have == in.Content || KeyWasUsed(ctx, c, d) {
 		return nil
 	}
 	return fmt.Errorf("%w: saga %s was started at %s with other content (digest %.12s, this call's %.12s): use a new "+

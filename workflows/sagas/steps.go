@@ -104,11 +104,19 @@ func (s *sagaRun) findPlan(ctx workflow.Context) {
 	lctx := workflow.WithLocalActivityOptions(ctx, workflow.LocalActivityOptions{
 		StartToCloseTimeout: 5 * time.Second, RetryPolicy: once, Summary: workflows.Shorten(summary)})
 	err := workflow.ExecuteLocalActivity(lctx, activities.SagaPlan, ref).Get(ctx, &found)
-	s.in.StepNames = err == nil && found.StepNames // the process that runs this workflow task says so
-	for ; err != nil && !s.ended(); err = s.activity(ctx, t, activities.SagaPlan,
-		s.options(summary, 10*time.Second, 0, 5*time.Second), ref, &found, s.ended) {
-		s.detailed, s.changed = true, true
+	s.in.StepNames = err == nil && found.StepNames     // the process that runs this workflow task says so
+	if err != nil && s.in.Undo == nil && s.m.Ended() { // it has completed, whatever the plan
+		s.opening = false
 	}
+	options := s.options(summary, 10*time.Second, 0, 5*time.Second)
+	for ; err != nil && !s.ended(); s.detailed, s.changed = true, true {
+		if s.in.Begun { // without the plan nobody can say what to undo: so t is not due, and nothing is heard
+			err = workflow.ExecuteActivity(workflow.WithActivityOptions(ctx, options), activities.SagaPlan, ref).Get(ctx, &found)
+		} else {
+			err = s.activity(ctx, t, activities.SagaPlan, options, ref, &found, s.ended)
+		}
+	}
+	s.changed = true
 	s.leave(t)
 	if err != nil {
 		return
@@ -138,18 +146,22 @@ func (s *sagaRun) own(ctx workflow.Context) {
 		s.detailed, s.changed = true, true
 	}
 	s.owned, s.other, s.changed = true, out.Other, true
+	if s.in.Database == "" {
+		s.in.Database = out.Database
+	}
 	var ended core.State
 	switch {
 	case len(out.Ended) > 0 && json.Unmarshal(out.Ended, &ended) == nil:
 		s.m = core.Resume(s.in.Plan, ended)
 		if out.Version != s.in.Plan.Version {
 			*s.in.Plan, s.planned = core.Plan{Name: s.in.Name, Version: out.Version}, false
-			s.in.Resumed = &Status{Core: ended}
+			s.in.Begun = true
 		}
 	case out.Begun:
 		s.in.Again = true
 		s.m.DoneBefore()
 	}
-	s.leave(t)
-	s.start(ctx)
+	if s.leave(t); s.other == "" {
+		s.start(ctx)
+	}
 }

@@ -86,7 +86,10 @@ func giveWorkflow(ctx context.Context, c *reach.Config, t *server.Temporal, ids 
 		case b.Last == nil:
 			return "", fmt.Errorf("saga %s is driven by a process of its group: ask again in a moment", id)
 		}
-		var known sagaflow.Status
+		known := sagaflow.Status{}
+		if known.Database, err = barrier.Identity(ctx, db); err != nil {
+			return "", err
+		}
 		if err := json.Unmarshal(b.Last, &known.Core); err != nil {
 			return "", fmt.Errorf("the begin row of saga %s: %w", id, err)
 		}
@@ -96,7 +99,7 @@ func giveWorkflow(ctx context.Context, c *reach.Config, t *server.Temporal, ids 
 		group, _ := workflows.ParseID(id)
 		_, run, err := sagaflow.Start(ctx, t, sagaflow.StartConfig{Prefix: c.Prefix, Fresh: true}, sagaflow.Input{ID: id,
 			Group: group.Owner, Prefix: c.Prefix, Name: b.Name, Key: b.Key, Version: b.Version, Content: b.Content,
-			Tokens: b.Tokens, Resumed: &known, Renewed: true})
+			Tokens: b.Tokens, Database: known.Database, Resumed: &known, Renewed: true, Begun: true})
 		var there *serviceerror.WorkflowExecutionAlreadyStarted
 		if err != nil && !errors.As(err, &there) {
 			return "", fmt.Errorf("start the workflow of saga %s: %w", id, err)
