@@ -1,11 +1,13 @@
 package worker_test
 
 import (
+	"context"
 	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"gorm.io/gorm"
 
 	holdfast "github.com/holdfastmq/holdfast"
 	"github.com/holdfastmq/holdfast/barrier"
@@ -214,4 +216,34 @@ func TestSubSagaOfTheExpressLane(t *testing.T) {
 	var rows int64
 	require.NoError(t, s.orders.Raw("SELECT count(*) FROM holdfast_steps WHERE step = '' AND owner LIKE '%leg%'").Scan(&rows).Error)
 	require.EqualValues(t, 1, rows)
+}
+
+// A process that is held up between two steps, and finds its saga undone when it goes on, does
+// nothing more.
+func TestExpressSagaThatIsUndoneMeanwhile(t *testing.T) {
+	t.Parallel()
+	s := sagaSite(t)
+	began, release := make(chan struct{}, 1), make(chan struct{})
+	var held atomic.Bool
+	def := quickTravel(local("a"), saga.Choose("way", saga.Pick(func(journey) string {
+		if held.CompareAndSwap(false, true) {
+			tell(began)
+			<-release
+			return "up"
+		}
+		return "down"
+	}), saga.Otherwise(does("down", func(*journey) error { return saga.Refuse("no way") })), saga.Case("up", saga.Local("b", func(_ context.Context, tx *gorm.DB, j *journey) error {
+		return write(tx, j.ID, "do b")
+	}, nil).NoUndo())), local("c"))
+	w, other := s.agency(def), s.agency(def)
+	id := newID()
+	h, err := worker.StartSaga(s.ctx(), w.Worker, def, journey{ID: id})
+	require.NoError(t, err)
+	<-began
+	joined := worker.JoinSaga(other.Worker, def, id)
+	require.NoError(t, joined.Compensate(s.ctx(), worker.By{Operator: "ann", Reason: "no more"}))
+	stood(t, wait(s, joined), holdfast.ErrSagaCompensated)
+	close(release)
+	stood(t, wait(s, h), holdfast.ErrSagaCompensated)
+	require.Equal(t, []string{"do a", "undo a"}, s.logged(s.orders, id))
 }
