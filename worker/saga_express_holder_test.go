@@ -247,3 +247,34 @@ func TestExpressSagaThatIsUndoneMeanwhile(t *testing.T) {
 	stood(t, wait(s, h), holdfast.ErrSagaCompensated)
 	require.Equal(t, []string{"do a", "undo a"}, s.logged(s.orders, id))
 }
+
+// A workflow that takes a saga over undoes also what it has never begun itself.
+func TestWorkflowUndoesWhatTheProcessDid(t *testing.T) {
+	t.Parallel()
+	s := sagaSite(t)
+	began, release := make(chan struct{}, 1), make(chan struct{})
+	def := quickTravel(local("a"), seat(), local("b"), saga.Choose("held", saga.Pick(func(journey) string {
+		tell(began)
+		<-release
+		return ""
+	}), saga.Otherwise(local("c"))))
+	w, seats := s.agency(def), s.participants(s.seats(nil))
+	j := journey{ID: newID()}
+	h, err := worker.StartSaga(s.ctx(), w.Worker, def, j)
+	require.NoError(t, err)
+	<-began
+	seats.stop()
+	other, err := worker.StartSaga(s.ctx(), s.sender().Worker, def, j)
+	require.NoError(t, err)
+	until(t, "the workflow waits for the participant", func() bool {
+		at := s.sagaStatus(other.ID()).Core.Steps["seat"]
+		return at != nil && at.Tries > 0
+	})
+	require.NoError(t, other.Compensate(s.ctx(), worker.By{Operator: "ann", Reason: "no more"}))
+	s.participants(s.seats(nil))
+	stood(t, wait(s, other), holdfast.ErrSagaCompensated)
+	close(release)
+	stood(t, wait(s, h), holdfast.ErrSagaCompensated)
+	require.Equal(t, []string{"do a", "do b", "undo b", "undo a"}, s.logged(s.orders, j.ID))
+	require.Equal(t, []string{"do seat", "undo seat"}, s.logged(s.effects, j.ID))
+}
