@@ -287,7 +287,7 @@ func (w *world) giveWorkflow(ctx context.Context, p *plannedSaga) error {
 			}
 			_, _, err = sagas.Start(ctx, w.temporal, sagas.StartConfig{Prefix: w.at.Prefix, Fresh: true}, sagas.Input{ID: p.id(),
 				Group: w.at.Group, Prefix: w.at.Prefix, Name: p.Name, Key: p.Order.ID, Version: b.Version, Content: b.Content,
-				Tokens: true, Resumed: &known, Renewed: true})
+				Tokens: true, Resumed: &known, Renewed: true, Begun: true})
 			var there *serviceerror.WorkflowExecutionAlreadyStarted
 			if errors.As(err, &there) {
 				return nil
