@@ -177,20 +177,27 @@ func changingBegin(ctx context.Context, db *gorm.DB, owner string, wait time.Dur
 	return nil
 }
 
-// EndSaga notes that a saga has completed, with all that is known of it. ErrNotHeld: holder
-// drives it no more, and how it ends is up to who does.
-func EndSaga(ctx context.Context, db *gorm.DB, owner, holder string, last json.RawMessage) error {
-	return changingBegin(ctx, db, owner, endWait, func(tx *gorm.DB) error {
-		found, err := readBegin(ctx, tx, forUpdate, owner)
-		if err == nil && found.Holder != holder {
-			err = notHeld(owner)
-		}
-		if err != nil {
+// EndSaga notes that a saga has completed, with all that is known of it; b is what it was
+// begun with. ErrNotHeld: b.Holder drives it no more, and how it ends is up to who does.
+func EndSaga(ctx context.Context, db *gorm.DB, owner string, b BegunSaga, last json.RawMessage) error {
+	if err := checkDB(db); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, endWait)
+	defer cancel()
+	ended := b
+	ended.Holder, ended.Last = "", last
+	n, err := exec(ctx, db.Statement.ConnPool, changeBegin+` AND result = $3`, owner, ended.encode(), b.encode())
+	switch {
+	case err != nil:
+		return explain(db, "note in its begin row that saga "+owner+" has completed", err)
+	case n == 0:
+		if _, err := ReadBegun(ctx, db, owner); err != nil {
 			return err
 		}
-		found.Holder, found.Last = "", last
-		return changeBeginRow(ctx, tx, owner, found)
-	})
+		return notHeld(owner)
+	}
+	return nil
 }
 
 // ReadBegun is what a saga's begin row says. [holdfast.ErrNotFound]: there is none.

@@ -86,7 +86,7 @@ func TestOneDrivesASaga(t *testing.T) {
 		require.NoError(t, err)
 	}
 	require.ErrorIs(t, hold("x", "start"), barrier.ErrNotHeld, "nobody has begun it")
-	require.ErrorIs(t, barrier.EndSaga(ctx, db, "x", "start", nil), holdfast.ErrNotFound)
+	require.ErrorIs(t, barrier.EndSaga(ctx, db, "x", start, nil), holdfast.ErrNotFound)
 
 	begin("x")
 	require.NoError(t, hold("x", "start"))
@@ -96,13 +96,13 @@ func TestOneDrivesASaga(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, []any{true, barrier.HolderWorkflow}, []any{took, found.Holder})
 	require.ErrorIs(t, hold("x", "start"), barrier.ErrNotHeld)
-	require.ErrorIs(t, barrier.EndSaga(ctx, db, "x", "start", json.RawMessage(`{}`)), barrier.ErrNotHeld)
+	require.ErrorIs(t, barrier.EndSaga(ctx, db, "x", start, json.RawMessage(`{}`)), barrier.ErrNotHeld)
 	_, took, err = barrier.TakeSaga(ctx, db, "x", "", start, time.Second)
 	require.NoError(t, err)
 	require.False(t, took, "it has it already")
 
 	begin("y")
-	require.NoError(t, barrier.EndSaga(ctx, db, "y", "start", json.RawMessage(`{"phase":"completed"}`)))
+	require.NoError(t, barrier.EndSaga(ctx, db, "y", start, json.RawMessage(`{"phase":"completed"}`)))
 	require.ErrorIs(t, hold("y", "start"), barrier.ErrNotHeld)
 	found, took, err = barrier.TakeSaga(ctx, db, "y", "", start, time.Second)
 	require.NoError(t, err)

@@ -570,11 +570,12 @@ func TestASagaOfTheExpressLane(t *testing.T) {
 	ids = append(ids, workflows.SagaID(g.prefix, troupeGroup, "piece", "3"))
 	for i, id := range ids {
 		data := json.RawMessage(`{}`)
-		_, err := barrier.BeginSaga(t.Context(), db, id, barrier.BegunSaga{Content: sagaflow.ContentOf(data), Holder: "one",
-			SagaStart: holdfast.SagaStart{Name: "piece", Version: 2, Key: strconv.Itoa(i + 1), State: data}})
+		row := barrier.BegunSaga{Content: sagaflow.ContentOf(data), Holder: "one",
+			SagaStart: holdfast.SagaStart{Name: "piece", Version: 2, Key: strconv.Itoa(i + 1), State: data}}
+		_, err := barrier.BeginSaga(t.Context(), db, id, row)
 		require.NoError(t, err)
 		if i < 2 {
-			require.NoError(t, barrier.EndSaga(t.Context(), db, id, "one", last))
+			require.NoError(t, barrier.EndSaga(t.Context(), db, id, row, last))
 		}
 	}
 

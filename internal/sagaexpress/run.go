@@ -215,7 +215,7 @@ func (r *Run) end(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return barrier.EndSaga(ctx, r.lane.o.DB, r.ref.ID, r.half.TxID, last)
+	return barrier.EndSaga(ctx, r.lane.o.DB, r.ref.ID, r.begunSaga(), last)
 }
 
 // tell lets go who started it: it is known whether the key is somebody else's.
