@@ -59,7 +59,7 @@ func (b *Broker) Inspect(ctx context.Context, queues ...string) (Info, error) {
 		return Info{}, fmt.Errorf("inspect: %w", err)
 	}
 	text := func(name string) string { return wire.HeaderText(conn.Properties[name]) }
-	info := Info{Product: text("product"), Version: text("version"), Where: b.c.Where}
+	info := Info{Product: text("product"), Version: text("version"), Where: b.c.Consuming.Where()}
 	if b.c.Publishing.IsBlocked() {
 		info.Blocked = b.c.Publishing.State()
 	}

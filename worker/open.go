@@ -31,7 +31,9 @@ import (
 // variable to look at. An empty group makes a worker that only consumes and takes part
 // in sagas, and needs no Temporal.
 //
-//	AMQP_URL                   RabbitMQ; required
+//	AMQP_URL                   RabbitMQ; required. Several addresses with commas between
+//	HOLDFAST_AMQP_CA           files for TLS with RabbitMQ, see Options.AMQPTLS; with
+//	                           HOLDFAST_AMQP_CERT and HOLDFAST_AMQP_KEY
 //	DATABASE_URL               PostgreSQL; required, unless Options.DB, Options.RemoteCheck or Options.SendOnly is set
 //	TEMPORAL_ADDRESS           Temporal; default 127.0.0.1:7233. All of Temporal's own variables
 //	                           count, and its configuration file: TEMPORAL_NAMESPACE,
@@ -223,7 +225,7 @@ func (w *Worker) reach(ctx context.Context) error {
 	var parts sync.WaitGroup
 	parts.Go(func() {
 		errs[0] = w.retry(ctx, "RabbitMQ", func() error {
-			b, err := broker.Open(ctx, broker.Options{URL: w.o.AMQPURL, Prefix: w.o.Prefix,
+			b, err := broker.Open(ctx, broker.Options{URL: w.o.AMQPURL, TLS: w.o.amqpTLS(), Prefix: w.o.Prefix,
 				Name: w.o.Instance, Logger: w.o.Logger})
 			if err != nil {
 				return err

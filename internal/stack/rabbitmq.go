@@ -2,6 +2,7 @@ package stack
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
@@ -162,11 +163,11 @@ func (r *rabbit) url() string {
 	return u.String()
 }
 
-func (r *rabbit) probe(ctx context.Context) (string, error) { return pingRabbit(ctx, r.url()) }
+func (r *rabbit) probe(ctx context.Context) (string, error) { return pingRabbit(ctx, r.url(), nil) }
 
 // pingRabbit connects, opens a channel, and says the server's version. Its error
 // holds no password.
-func pingRabbit(ctx context.Context, rawURL string) (string, error) {
+func pingRabbit(ctx context.Context, rawURL string, secure *tls.Config) (string, error) {
 	type answer struct {
 		version string
 		err     error
@@ -175,7 +176,8 @@ func pingRabbit(ctx context.Context, rawURL string) (string, error) {
 	dialed := make(chan net.Conn, 1)
 	go func() {
 		conn, err := amqp.DialConfig(rawURL, amqp.Config{
-			Heartbeat: 10 * time.Second,
+			Heartbeat:       10 * time.Second,
+			TLSClientConfig: secure,
 			Dial: func(network, addr string) (net.Conn, error) {
 				c, err := (&net.Dialer{}).DialContext(ctx, network, addr)
 				if err != nil {

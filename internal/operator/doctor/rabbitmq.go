@@ -30,8 +30,7 @@ func examineRabbitMQ(ctx context.Context, c *reach.Config, e Examination) []Find
 		f.unreached(errors.New("no address"), "set AMQP_URL, for example to amqp://user:password@host:5672/vhost")
 		return f.All
 	}
-	b, err := broker.Open(ctx, broker.Options{URL: c.AMQPURL, Prefix: c.Prefix, RollingUpgrade: c.RollingUpgrade,
-		Name: "holdfast doctor"})
+	b, err := broker.Open(ctx, c.BrokerOptions("holdfast doctor"))
 	if err != nil {
 		f.unreached(err, "see that it runs, and check AMQP_URL")
 		return f.All

@@ -31,7 +31,7 @@ func NewRelay(t testing.TB, to string) *Relay {
 	}
 	r := &Relay{t: t, l: l, to: to, conns: map[net.Conn]bool{}}
 	r.wg.Go(r.accept)
-	t.Cleanup(r.close)
+	t.Cleanup(r.Stop)
 	return r
 }
 
@@ -120,7 +120,9 @@ func (r *Relay) Refusals() int {
 	return r.refused
 }
 
-func (r *Relay) close() {
+// Stop cuts all connections and listens no more, for good: the address is as that of a
+// server that is gone.
+func (r *Relay) Stop() {
 	r.mu.Lock()
 	r.closed = true
 	r.mu.Unlock()

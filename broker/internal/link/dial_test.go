@@ -1,0 +1,69 @@
+package link
+
+import (
+	"context"
+	"errors"
+	"testing"
+
+	amqp "github.com/rabbitmq/amqp091-go"
+	"github.com/stretchr/testify/require"
+
+	"github.com/holdfastmq/holdfast"
+	"github.com/holdfastmq/holdfast/internal/addresses"
+)
+
+// A connection that RabbitMQ closes over what was written there says nothing about its
+// address; one that breaks, or that a node which stops closes, does.
+func TestWhoseLossItIs(t *testing.T) {
+	t.Parallel()
+	require.True(t, addressFailed(amqp.ErrClosed))
+	require.True(t, addressFailed(&amqp.Error{Code: amqp.FrameError, Reason: "EOF"}))
+	require.True(t, addressFailed(&amqp.Error{Code: amqp.ConnectionForced, Server: true}))
+	require.False(t, addressFailed(&amqp.Error{Code: amqp.InternalError, Server: true}))
+	require.False(t, addressFailed(&amqp.Error{Code: amqp.FrameError, Server: true}))
+}
+
+// What wraps the errors of all addresses is believed to last only if each of them will.
+func TestSeveralErrors(t *testing.T) {
+	t.Parallel()
+	list, err := addresses.Parse("amqp://ann:sesame@a/,amqp://bob:sesame@b/")
+	require.NoError(t, err)
+	l := &Connection{}
+	refused := l.explain(t.Context(), list[0], amqp.ErrCredentials)
+	away := l.explain(t.Context(), list[1], errors.New("connection refused"))
+	for name, c := range map[string]struct {
+		first, second error
+		lasts         bool
+	}{
+		"both refuse":          {refused, refused, true},
+		"the second may come":  {refused, away, false},
+		"the first may come":   {away, refused, false},
+		"the time was over":    {refused, l.explain(ended(t), list[1], amqp.ErrCredentials), false},
+		"only one was reached": {refused, nil, true},
+	} {
+		var f tried
+		f.add(list[0], c.first)
+		if c.second != nil {
+			f.add(list[1], c.second)
+		}
+		err := f.error(list)
+		var u *holdfast.UnavailableError
+		require.ErrorAs(t, err, &u, name)
+		require.Equal(t, "a:5672, b:5672", u.Where, name)
+		var refusal *amqp.Error
+		require.Equal(t, c.lasts, errors.As(err, &refusal), name)
+		if c.second == nil {
+			require.ErrorContains(t, err, "1 not tried: no time was left", name)
+		}
+		require.NotContains(t, err.Error(), "sesame", name)
+	}
+	var one tried
+	one.add(list[0], refused)
+	require.Equal(t, refused, one.error(list[:1]), "alone it is the error itself")
+}
+
+func ended(t *testing.T) context.Context {
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	return ctx
+}
