@@ -1,6 +1,7 @@
 package worker_test
 
 import (
+	"net/url"
 	"testing"
 	"time"
 
@@ -35,6 +36,32 @@ func TestAddressIsStopped(t *testing.T) {
 			l.more(60)
 			l.stop()
 			require.Empty(t, l.errs, "callers live within their deadline")
+			l.verify()
+		})
+	}
+}
+
+// TestDatabaseHostIsStopped: of two hosts of PostgreSQL, the first is stopped under load.
+// What callers are told is as in any loss of the database, and nothing is lost.
+func TestDatabaseHostIsStopped(t *testing.T) {
+	for _, lane := range lanes {
+		t.Run(lane.name, func(t *testing.T) {
+			s := newSite(t)
+			host := stacktest.HostOf(t, s.at.OrdersURL)
+			first := stacktest.NewRelay(t, host)
+			both, err := url.Parse(s.at.OrdersURL)
+			require.NoError(t, err)
+			both.Host = first.Address() + "," + host
+			both.RawQuery += "&target_session_attrs=read-write"
+			s.consuming(payments(s.effects))
+			o := lane.options(s.options())
+			o.DB, o.CheckAfter = openDB(t, both.String()), 10*time.Second
+			l := s.load(lane, s.run(o))
+			l.more(60)
+			require.NotZero(t, first.Cut())
+			l.more(20)
+			first.Stop()
+			l.more(60)
 			l.verify()
 		})
 	}

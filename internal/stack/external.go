@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"os"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -149,7 +150,7 @@ func redacted(raw string) string {
 		return list.Where() + ", virtual host " + list[0].Vhost
 	}
 	u, err := url.Parse(raw)
-	if err != nil || u.Host == "" {
+	if err != nil || u.Host == "" || strings.HasPrefix(u.Scheme, "amqp") {
 		return "(given by the environment)"
 	}
 	return u.Host + u.Path
