@@ -36,7 +36,8 @@ type rabbit struct {
 	server   string // the rabbitmq-server script
 	epmd     string
 	password string
-	ports    ports // "amqp", "dist", "epmd"
+	ports    ports // "amqp", "dist", "epmd"; with tls "amqps"
+	tls      *RabbitMQTLS
 }
 
 func newRabbit(ctx context.Context, f *folder, in *install.Installer) (*rabbit, error) {
@@ -89,8 +90,12 @@ func (r *rabbit) prepare(_ context.Context, repick bool) error {
 	if repick {
 		clear(r.ports)
 	}
-	if len(r.ports) < 3 || repick {
-		if err := r.ports.fill("amqp", "dist", "epmd"); err != nil {
+	purposes := []string{"amqp", "dist", "epmd"}
+	if r.tls != nil {
+		purposes = append(purposes, "amqps")
+	}
+	if len(r.ports) < len(purposes) || repick {
+		if err := r.ports.fill(purposes...); err != nil {
 			return err
 		}
 		if err := r.f.savePorts("rabbitmq", r.ports); err != nil {
@@ -110,8 +115,13 @@ log.console = true
 log.console.level = info
 log.file = false
 `, address(r.ports["amqp"]), rabbitUser, r.password)
+	plugins := "[].\n"
+	if r.tls != nil {
+		conf += r.tls.settings(r.ports["amqps"])
+		plugins = "[rabbitmq_auth_mechanism_ssl].\n"
+	}
 	for name, text := range map[string]string{
-		"rabbitmq.conf": conf, "enabled_plugins": "[].\n", "env.conf": "", "advanced.config": "[].\n",
+		"rabbitmq.conf": conf, "enabled_plugins": plugins, "env.conf": "", "advanced.config": "[].\n",
 	} {
 		if err := writeFile(filepath.Join(r.dir, name), []byte(text), 0o600); err != nil {
 			return err

@@ -8,7 +8,7 @@ import (
 	"fmt"
 	"net"
 	"strings"
-	"sync/atomic"
+	"sync"
 	"time"
 
 	amqp "github.com/rabbitmq/amqp091-go"
@@ -138,12 +138,18 @@ func (l *Connection) secure(a addresses.Address) (*tls.Config, error) {
 // tls.Conn may: whoever wants a polite end has AMQP's.
 type tlsConn struct {
 	*tls.Conn
-	below  net.Conn
-	failed atomic.Pointer[error] // the first error of Read
+	below net.Conn
+
+	once   sync.Once
+	ended  chan struct{} // closed once Read fails
+	failed error         // why it did; valid once ended is closed
 }
 
+// lastWords is how long a failed Write waits for what the other side said before it closed.
+const lastWords = 200 * time.Millisecond
+
 func handshake(ctx context.Context, below net.Conn, c *tls.Config) (*tlsConn, error) {
-	t := &tlsConn{Conn: tls.Client(below, c), below: below}
+	t := &tlsConn{Conn: tls.Client(below, c), below: below, ended: make(chan struct{})}
 	if err := t.HandshakeContext(ctx); err != nil {
 		_ = below.Close()
 		return nil, err
@@ -155,7 +161,23 @@ func handshake(ctx context.Context, below net.Conn, c *tls.Config) (*tlsConn, er
 func (t *tlsConn) Read(p []byte) (int, error) {
 	n, err := t.Conn.Read(p)
 	if err != nil {
-		t.failed.CompareAndSwap(nil, &err)
+		t.once.Do(func() {
+			t.failed = err
+			close(t.ended)
+		})
+	}
+	return n, err
+}
+
+// Write lets Read fail first: whoever sees that Write fails closes the connection, and then
+// nobody would read why the other side did.
+func (t *tlsConn) Write(p []byte) (int, error) {
+	n, err := t.Conn.Write(p)
+	if err != nil {
+		select {
+		case <-t.ended:
+		case <-time.After(lastWords):
+		}
 	}
 	return n, err
 }
@@ -169,8 +191,12 @@ func (t *tlsConn) refusal() error {
 	if t == nil {
 		return nil
 	}
-	if err := t.failed.Load(); err != nil && refusedByPeer(*err) {
-		return *err
+	select {
+	case <-t.ended:
+		if refusedByPeer(t.failed) {
+			return t.failed
+		}
+	default:
 	}
 	return nil
 }
@@ -268,7 +294,8 @@ func (l *Connection) explain(ctx context.Context, a addresses.Address, err error
 	case strings.Contains(err.Error(), "refused"):
 		u.Remedy = "nothing listens there: start RabbitMQ, or correct host and port in AMQP_URL"
 	case a.Encrypted():
-		u.Remedy = "check that AMQP_URL leads to a RabbitMQ that speaks TLS there"
+		u.Remedy = "check that AMQP_URL leads to a RabbitMQ that speaks TLS there; its log says whether it takes this " +
+			"process's certificate"
 	default:
 		u.Remedy = "check that AMQP_URL leads to a RabbitMQ; where it speaks TLS, the URL begins with amqps://"
 	}
