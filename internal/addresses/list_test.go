@@ -11,9 +11,9 @@ import (
 func TestParse(t *testing.T) {
 	t.Parallel()
 	for urls, want := range map[string][]string{
-		"amqp://h":                                       {"h:5672"},
-		"amqps://u:p@h/v":                                {"h:5671"},
-		"amqp://u:p@a/v,amqp://x:y@b:5673/v":             {"a:5672", "b:5673"},
+		"amqp://h":                           {"h:5672"},
+		"amqps://u:p@h/v":                    {"h:5671"},
+		"amqp://u:p@a/v,amqp://x:y@b:5673/v": {"a:5672", "b:5673"},
 		" amqp://u:p@a/v ,\n\tamqp://u:p@b/v,amqp://c/v": {"a:5672", "b:5672", "c:5672"},
 		"amqp://u:a,b@h/v,amqp://u:,amqp@i/v":            {"h:5672", "i:5672"}, // a password may have commas
 		"amqp://u:p@[::1]:5672/a%2Cb":                    {"[::1]:5672"},

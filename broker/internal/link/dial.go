@@ -207,6 +207,39 @@ func refusedByPeer(err error) bool {
 	return errors.As(err, &op) && op.Op == "remote error"
 }
 
+// Encryption is the version of TLS that the connection speaks, and when the first of the
+// certificates that RabbitMQ showed expires; zero without TLS, or without a connection.
+func (l *Connection) Encryption() (version string, expires time.Time) {
+	l.Mu.Lock()
+	defer l.Mu.Unlock()
+	b, _ := l.Raw.(*batchConn)
+	if b == nil {
+		return "", time.Time{}
+	}
+	t, secured := b.Conn.(*tlsConn)
+	if !secured {
+		return "", time.Time{}
+	}
+	state := t.ConnectionState()
+	for _, c := range state.PeerCertificates {
+		if expires.IsZero() || c.NotAfter.Before(expires) {
+			expires = c.NotAfter
+		}
+	}
+	return tls.VersionName(state.Version), expires
+}
+
+// Local reports whether the connection does not leave this machine.
+func (l *Connection) Local() bool {
+	l.Mu.Lock()
+	defer l.Mu.Unlock()
+	if l.Raw == nil {
+		return false
+	}
+	to, ok := l.Raw.RemoteAddr().(*net.TCPAddr)
+	return ok && to.IP.IsLoopback()
+}
+
 // addressFailed reports whether the loss of a connection says something about its address:
 // RabbitMQ may also close one over what was written there.
 func addressFailed(err error) bool {
