@@ -11,6 +11,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/stdlib"
 	"go.temporal.io/sdk/client"
 	"go.temporal.io/sdk/contrib/envconfig"
 	temporallog "go.temporal.io/sdk/log"
@@ -174,7 +176,8 @@ func (own *owned) openDB(o *Options) error {
 	}
 	log := logger.NewSlogLogger(orDiscard(o.Logger), logger.Config{LogLevel: logger.Warn, SlowThreshold: time.Second,
 		IgnoreRecordNotFoundError: true, ParameterizedQueries: true}) // a statement's values may be secret
-	db, err := gorm.Open(postgres.Open(url), &gorm.Config{Logger: log, DisableAutomaticPing: true})
+	db, err := gorm.Open(postgres.New(postgres.Config{DSN: url,
+		OptionOpenDB: []stdlib.OptionOpenDB{stdlib.OptionBeforeConnect(rereadTLS(url))}}), &gorm.Config{Logger: log, DisableAutomaticPing: true})
 	if err != nil {
 		// The parser's error may quote the URL, and with it the password.
 		return fmt.Errorf("%w: DATABASE_URL is no URL for PostgreSQL: want postgres://user:password@host:5432/database, "+
@@ -186,6 +189,17 @@ func (own *owned) openDB(o *Options) error {
 	own.pool.SetMaxIdleConns(databases.DefaultConcurrency) // the default of 2 has busy handlers connect all the time
 	o.DB = db
 	return nil
+}
+
+// rereadTLS has each new connection take the certificates as they are on disk then. While
+// they cannot be read, such as in the midst of their replacement, those before count.
+func rereadTLS(url string) func(context.Context, *pgx.ConnConfig) error {
+	return func(_ context.Context, c *pgx.ConnConfig) error {
+		if now, err := pgx.ParseConfig(url); err == nil {
+			c.TLSConfig, c.Fallbacks = now.TLSConfig, now.Fallbacks
+		}
+		return nil
+	}
 }
 
 // openTemporal makes the client; nothing is connected yet.

@@ -1,12 +1,16 @@
 package worker_test
 
 import (
+	"context"
+	"net/url"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
 
 	holdfast "github.com/holdfastmq/holdfast"
+	"github.com/holdfastmq/holdfast/barrier"
 	"github.com/holdfastmq/holdfast/internal/stack/stacktest"
 	"github.com/holdfastmq/holdfast/worker"
 )
@@ -39,4 +43,75 @@ func TestOpenWithTLS(t *testing.T) {
 	_, err = worker.Open(t.Context(), group)
 	require.ErrorIs(t, err, holdfast.ErrInvalid)
 	require.ErrorContains(t, err, "not encrypted: write amqps://")
+}
+
+// TestPostgreSQLWithTLS: what is wrong with a certificate is told, and a worker from Open
+// takes the files as they are when it connects.
+func TestPostgreSQLWithTLS(t *testing.T) {
+	s := newSiteOn(t, stacktest.Private(t))
+	ca := stacktest.NewAuthority(t, "the database's authority")
+	files := stacktest.WriteFiles(t, ca, ca.Client("x"))
+	secured := func(host, trusted string) string {
+		u, err := url.Parse(s.at.OrdersURL)
+		require.NoError(t, err)
+		u.Host = host + ":" + u.Port()
+		u.RawQuery = url.Values{"sslmode": {"verify-full"}, "sslrootcert": {trusted}, "application_name": {s.at.Prefix}}.Encode()
+		return u.String()
+	}
+	// shows has PostgreSQL show a certificate, and waits until it does.
+	shows := func(a *stacktest.Authority, expires time.Time) {
+		t.Helper()
+		c := a.Server(expires, "127.0.0.1")
+		stacktest.PostgresTLS(t, s.orders, c)
+		until(t, "it is shown", func() bool { return stacktest.Shows(secured("127.0.0.1", files.CA), c) })
+	}
+	asks := func(dsn string) error {
+		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+		defer cancel()
+		_, err := barrier.Clock(ctx, openDB(t, dsn))
+		require.NoError(t, ctx.Err(), "within the deadline: %v", err)
+		return err
+	}
+	wrong := func(err error, says string) {
+		t.Helper()
+		var away *holdfast.UnavailableError
+		require.ErrorAs(t, err, &away)
+		require.Contains(t, away.Where, ":"+port(t, s.at.OrdersURL))
+		require.ErrorContains(t, err, says)
+		require.Contains(t, away.Remedy, "sslrootcert")
+		require.Contains(t, away.Remedy, "docs/tls.md")
+	}
+	shows(ca, time.Now().Add(time.Hour))
+	require.NoError(t, asks(secured("127.0.0.1", files.CA)))
+	stranger := stacktest.NewAuthority(t, "nobody's authority")
+	wrong(asks(secured("127.0.0.1", stacktest.WriteFiles(t, stranger, ca.Client("x")).CA)), "signed by unknown authority")
+	wrong(asks(secured("localhost", files.CA)), "localhost")
+	shows(ca, time.Now().Add(-time.Hour))
+	wrong(asks(secured("127.0.0.1", files.CA)), "expired")
+	shows(ca, time.Now().Add(time.Hour))
+
+	t.Setenv("DATABASE_URL", secured("127.0.0.1", files.CA))
+	t.Setenv("AMQP_URL", s.at.AMQPURL)
+	t.Setenv("TEMPORAL_ADDRESS", s.at.Temporal)
+	w, err := worker.Open(t.Context(), group)
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = w.Close() })
+	next := stacktest.NewAuthority(t, "the next authority")
+	shows(next, time.Now().Add(time.Hour))
+	stacktest.WriteFile(t, files.CA, []byte("half of a file"))
+	require.NoError(t, s.orders.Exec("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = ?", s.at.Prefix).Error)
+	until(t, "the old authority counts while the new one cannot be read", func() bool {
+		_, err = barrier.Clock(t.Context(), w.DB())
+		return err != nil && strings.Contains(err.Error(), "signed by unknown authority")
+	})
+	stacktest.WriteFile(t, files.CA, next.PEM)
+	_, err = barrier.Clock(t.Context(), w.DB())
+	require.NoError(t, err)
+}
+
+func port(t *testing.T, raw string) string {
+	t.Helper()
+	u, err := url.Parse(raw)
+	require.NoError(t, err)
+	return u.Port()
 }
