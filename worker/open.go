@@ -177,7 +177,8 @@ func (own *owned) openDB(o *Options) error {
 	log := logger.NewSlogLogger(orDiscard(o.Logger), logger.Config{LogLevel: logger.Warn, SlowThreshold: time.Second,
 		IgnoreRecordNotFoundError: true, ParameterizedQueries: true}) // a statement's values may be secret
 	db, err := gorm.Open(postgres.New(postgres.Config{DSN: url,
-		OptionOpenDB: []stdlib.OptionOpenDB{stdlib.OptionBeforeConnect(rereadTLS(url))}}), &gorm.Config{Logger: log, DisableAutomaticPing: true})
+		OptionOpenDB: []stdlib.OptionOpenDB{stdlib.OptionBeforeConnect(rereadTLS(url))}}),
+		&gorm.Config{Logger: log, DisableAutomaticPing: true})
 	if err != nil {
 		// The parser's error may quote the URL, and with it the password.
 		return fmt.Errorf("%w: DATABASE_URL is no URL for PostgreSQL: want postgres://user:password@host:5432/database, "+

@@ -70,7 +70,8 @@ func Start(ctx context.Context, o Options) (*Stack, error) {
 	env := external(o.IgnoreEnv)
 	s := &Stack{
 		amqpURL: env(envAMQP), databaseURL: env(envDatabase), temporalAddress: env(envTemporal),
-		namespace: env(envNamespace), temporalServer: o.TemporalServer, rabbitTLS: o.RabbitMQTLS, postgresStarted: make(chan struct{}),
+		namespace: env(envNamespace), temporalServer: o.TemporalServer, rabbitTLS: o.RabbitMQTLS,
+		postgresStarted: make(chan struct{}),
 	}
 	if s.namespace == "" {
 		s.namespace = defaultNamespace
