@@ -115,3 +115,41 @@ func port(t *testing.T, raw string) string {
 	require.NoError(t, err)
 	return u.Port()
 }
+
+// TestTemporalWithTLS: a worker from Open takes what Temporal's own variables say, and tells
+// what is wrong with a certificate.
+func TestTemporalWithTLS(t *testing.T) {
+	s := newSite(t)
+	ca, stranger := stacktest.NewAuthority(t, "Temporal's authority"), stacktest.NewAuthority(t, "nobody's authority")
+	soon := time.Now().Add(time.Hour)
+	front := stacktest.NewTLSFront(t, s.at.Temporal, ca.Server(soon, "127.0.0.1"))
+	for name, value := range map[string]string{"AMQP_URL": s.at.AMQPURL, "DATABASE_URL": s.at.OrdersURL, "HOLDFAST_PREFIX": s.at.Prefix,
+		"TEMPORAL_ADDRESS": front.Address(), "TEMPORAL_NAMESPACE": s.at.Namespace,
+		"TEMPORAL_TLS_SERVER_CA_CERT_PATH": stacktest.WriteFiles(t, ca, ca.Client("x")).CA} {
+		t.Setenv(name, value)
+	}
+	w, err := worker.Open(t.Context(), group)
+	require.NoError(t, err)
+	s.consuming(payments(s.effects))
+	r := runWorker(t, w)
+	s.oneEffect(s.sends(r, insert))
+	r.stop()
+	for says, shown := range map[string]stacktest.Certificate{
+		"signed by unknown authority": stranger.Server(soon, "127.0.0.1"),
+		"10.1.2.3, not 127.0.0.1":     ca.Server(soon, "10.1.2.3"),
+		"has expired":                 ca.Server(time.Now().Add(-time.Hour), "127.0.0.1"),
+	} {
+		front.Show(shown)
+		limit := time.Second
+		until(t, says, func() bool { // a slow machine may not come so far
+			ctx, cancel := context.WithTimeout(t.Context(), limit)
+			defer cancel()
+			limit = min(2*limit, patience/4)
+			_, err := worker.Open(ctx, group)
+			var away *holdfast.UnavailableError
+			require.ErrorAs(t, err, &away)
+			return away.Part == "Temporal" && away.Where == front.Address() && strings.Contains(err.Error(), says) &&
+				strings.Contains(away.Remedy, "TEMPORAL_TLS_SERVER_CA_CERT_PATH")
+		})
+	}
+}
