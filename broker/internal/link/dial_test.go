@@ -2,14 +2,21 @@ package link
 
 import (
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
+	"net"
+	"sync/atomic"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	amqp "github.com/rabbitmq/amqp091-go"
 	"github.com/stretchr/testify/require"
 
 	"github.com/holdfastmq/holdfast"
 	"github.com/holdfastmq/holdfast/internal/addresses"
+	"github.com/holdfastmq/holdfast/internal/stack/stacktest"
 )
 
 // A connection that RabbitMQ closes over what was written there says nothing about its
@@ -66,4 +73,55 @@ func ended(t *testing.T) context.Context {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	return ctx
+}
+
+// breaking is a connection whose writes fail from some moment on.
+type breaking struct {
+	net.Conn
+	broken atomic.Bool
+}
+
+func (b *breaking) Write(p []byte) (int, error) {
+	if b.broken.Load() {
+		return 0, net.ErrClosed
+	}
+	return b.Conn.Write(p)
+}
+
+// A server may refuse a certificate, say why, and close, before its client has written all:
+// what it said is heard, although writing fails first.
+func TestLastWordsAreHeard(t *testing.T) {
+	ca := stacktest.NewAuthority(t, "the test's authority")
+	shown := ca.Server(time.Now().Add(time.Hour), "h")
+	pair, err := tls.X509KeyPair(shown.Cert, shown.Key)
+	require.NoError(t, err)
+	trusted := x509.NewCertPool()
+	require.True(t, trusted.AppendCertsFromPEM(ca.PEM))
+	now := time.Now() // inside it is another
+	synctest.Test(t, func(t *testing.T) {
+		here, there := net.Pipe()
+		server := tls.Server(there, &tls.Config{Certificates: []tls.Certificate{pair}, MaxVersion: tls.VersionTLS12})
+		go func() { _ = server.Handshake() }()
+		below := &breaking{Conn: here}
+		c, err := handshake(t.Context(), below, &tls.Config{RootCAs: trusted, ServerName: "h",
+			Time: func() time.Time { return now }})
+		require.NoError(t, err)
+		require.NoError(t, c.refusal())
+		go func() { _, _ = c.Read(make([]byte, 1)) }()
+		below.broken.Store(true)
+		written := make(chan error, 1)
+		go func() {
+			_, err := c.Write([]byte("AMQP"))
+			select {
+			case <-c.ended:
+			default:
+				err = errors.New("nobody heard why")
+			}
+			written <- err
+		}()
+		synctest.Wait()
+		go func() { _ = server.Close() }()
+		require.ErrorIs(t, <-written, net.ErrClosed)
+		_ = c.Close()
+	})
 }
