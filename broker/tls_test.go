@@ -119,7 +119,7 @@ func refusedTLS(t *testing.T, s *stacktest.Secured) {
 		"TLS there": {Options{URL: "amqp" + s.AMQPSURL()[len("amqps"):]},
 			[]string{where, "where it speaks TLS, the URL begins with amqps://"}},
 	} {
-		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		_, err := Open(ctx, c.o)
 		require.NoError(t, ctx.Err(), "%s: within the deadline: %v", name, err)
 		cancel()

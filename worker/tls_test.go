@@ -66,7 +66,7 @@ func TestPostgreSQLWithTLS(t *testing.T) {
 		until(t, "it is shown", func() bool { return stacktest.Shows(secured("127.0.0.1", files.CA), c) })
 	}
 	asks := func(dsn string) error {
-		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+		ctx, cancel := context.WithTimeout(t.Context(), patience)
 		defer cancel()
 		_, err := barrier.Clock(ctx, openDB(t, dsn))
 		require.NoError(t, ctx.Err(), "within the deadline: %v", err)

@@ -23,7 +23,7 @@ func TestCommandsSpeakTLS(t *testing.T) {
 		r := runProgram(t, env, args...)
 		require.Equal(t, frame.ExitOK, r.status, "%v: %s%s", args, r.out, r.err)
 		if args[0] == "doctor" {
-			require.Contains(t, r.out, "encrypted by TLS 1.3; RabbitMQ's certificate is valid for 59m")
+			require.Regexp(t, `encrypted by TLS 1\.3; RabbitMQ's certificate is valid for \d+m`, r.out)
 		}
 	}
 	trusting := append(env, "HOLDFAST_AMQP_CA=")

@@ -69,6 +69,20 @@ func TestSeveralErrors(t *testing.T) {
 	require.Equal(t, refused, one.error(list[:1]), "alone it is the error itself")
 }
 
+// An address that says nothing leaves the others their share of the caller's time.
+func TestShare(t *testing.T) {
+	t.Parallel()
+	require.Equal(t, dialTimeout, share(t.Context(), 3), "nobody waits")
+	for most, left := range map[time.Duration]int{2 * time.Second: 2, 4 * time.Second: 1, time.Second: 4} {
+		ctx, cancel := context.WithTimeout(t.Context(), 4*time.Second)
+		require.LessOrEqual(t, share(ctx, left), most)
+		cancel()
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
+	defer cancel()
+	require.Equal(t, dialTimeout, share(ctx, 2), "there is time for more than one try")
+}
+
 func ended(t *testing.T) context.Context {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
