@@ -103,7 +103,7 @@ func TestAllAddressesAreDead(t *testing.T) {
 func TestAddressIsLost(t *testing.T) {
 	url := stacktest.Shared(t).AMQPURL()
 	one, two := stacktest.NewRelay(t, stacktest.HostOf(t, url)), stacktest.NewRelay(t, stacktest.HostOf(t, url))
-	b := open(t, one.Through(url)+","+two.Through(url), stacktest.Prefix(t), nil)
+	b := open(t, url, stacktest.Prefix(t), func(o *Options) { o.URL = one.Through(url) + "," + two.Through(url) })
 	ctx := testContext(t)
 	require.NoError(t, b.DeclareGroup(ctx, "g"))
 	used, other := one, two
@@ -126,6 +126,28 @@ func TestAddressIsLost(t *testing.T) {
 	require.Contains(t, b.c.Publishing.State(), "connected to RabbitMQ at "+other.Address())
 }
 
+// An address that falls silent, with its connections open, is left once heartbeats are missed.
+// Nothing that was sent meanwhile is lost.
+func TestAddressFallsSilent(t *testing.T) {
+	t.Parallel()
+	url := stacktest.Shared(t).AMQPURL()
+	one, two := stacktest.NewRelay(t, stacktest.HostOf(t, url)), stacktest.NewRelay(t, stacktest.HostOf(t, url))
+	b := open(t, url, stacktest.Prefix(t), func(o *Options) { o.URL = one.Through(url) + "," + two.Through(url) })
+	ctx := testContext(t)
+	require.NoError(t, b.DeclareGroup(ctx, "g"))
+	used, other := one, two
+	if b.c.Publishing.Where() == two.Address() {
+		used, other = two, one
+	}
+	used.Silence()
+	require.NoError(t, b.PublishHalf(ctx, half("a", "g")))
+	require.Equal(t, other.Address(), b.c.Publishing.Where())
+	eventually(t, "both are at the other one", func() bool {
+		return b.c.Consuming.Where() == other.Address() && b.Reached() == nil
+	})
+	require.Equal(t, 1, ready(t, b, b.HalfQueue("g")))
+}
+
 // A list has to lead to one virtual host, and is refused before anything is tried.
 func TestAddressesAreChecked(t *testing.T) {
 	_, err := Open(t.Context(), Options{URL: "amqp://u:sesame@a/x,amqp://u:sesame@b/y"})
@@ -139,7 +161,9 @@ func TestConnectionsHaveNames(t *testing.T) {
 	s := stacktest.Shared(t)
 	relay := stacktest.NewRelay(t, stacktest.HostOf(t, s.AMQPURL()))
 	name := stacktest.Prefix(t)
-	b := open(t, relay.Through(s.AMQPURL())+",amqp://u:p@"+closedPort(t), stacktest.Prefix(t), func(o *Options) { o.Name = name })
+	b := open(t, s.AMQPURL(), stacktest.Prefix(t), func(o *Options) {
+		o.URL, o.Name = relay.Through(s.AMQPURL())+",amqp://u:p@"+closedPort(t), name
+	})
 	conn, _, err := b.c.Publishing.Dial(testContext(t))
 	require.NoError(t, err)
 	defer func(c *amqp.Connection) { _ = c.Close() }(conn)

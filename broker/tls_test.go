@@ -160,7 +160,7 @@ func TestTLSOptionsAreChecked(t *testing.T) {
 func relayed(t *testing.T, s *stacktest.Secured, prefix string) (b *Broker, r *stacktest.Relay, got chan string) {
 	t.Helper()
 	r = stacktest.NewRelay(t, stacktest.HostOf(t, s.AMQPSURL()))
-	b = open(t, r.Through(with(t, s, hasName, "localhost")), prefix, func(o *Options) { o.TLS = files(s) })
+	b = open(t, s.AMQPURL(), prefix, func(o *Options) { o.URL, o.TLS = r.Through(with(t, s, hasName, "localhost")), files(s) })
 	got = make(chan string, 1000)
 	sub := Subscription{Name: "rotating", Topics: []string{"rotate.#"}, Handle: func(_ context.Context, d Delivery) error {
 		got <- d.Message.ID
