@@ -3,12 +3,14 @@ package barrier
 import (
 	"cmp"
 	"context"
+	"crypto/tls"
 	"database/sql"
 	"database/sql/driver"
 	"errors"
 	"fmt"
 	"io"
 	"net"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -100,6 +102,9 @@ func remedyFor(err error) string {
 		return "raise max_connections, or lower the pools' SetMaxOpenConns"
 	case strings.HasPrefix(code, "28"), code == "3D000":
 		return "check the user, the password and the database's name in the connection's URL, and pg_hba.conf"
+	case untrusted(err):
+		return "PostgreSQL's certificate is not one that this process trusts for this host: see sslrootcert, sslmode and " +
+			"the host in the connection's URL, and docs/tls.md"
 	case strings.HasPrefix(code, "08"), strings.HasPrefix(code, "57P0"), unreachable(err):
 		return "see that it runs and can be reached; it is tried again"
 	}
@@ -157,6 +162,12 @@ func unreachable(err error) bool {
 		errors.Is(err, pgconn.ErrConnClosed)
 }
 
+// untrusted reports whether the server showed a certificate that is not trusted.
+func untrusted(err error) bool {
+	var verification *tls.CertificateVerificationError
+	return errors.As(err, &verification)
+}
+
 // where is the address of the database, without credentials.
 func where(db *gorm.DB, err error) string {
 	var connect *pgconn.ConnectError
@@ -174,6 +185,13 @@ func where(db *gorm.DB, err error) string {
 	return address(cfg)
 }
 
+// address names all hosts of a connection string, each once, and the database.
 func address(cfg *pgconn.Config) string {
-	return net.JoinHostPort(cfg.Host, strconv.Itoa(int(cfg.Port))) + "/" + cfg.Database
+	hosts := []string{net.JoinHostPort(cfg.Host, strconv.Itoa(int(cfg.Port)))}
+	for _, f := range cfg.Fallbacks { // other hosts, and the same again without TLS
+		if h := net.JoinHostPort(f.Host, strconv.Itoa(int(f.Port))); !slices.Contains(hosts, h) {
+			hosts = append(hosts, h)
+		}
+	}
+	return strings.Join(hosts, ",") + "/" + cfg.Database
 }

@@ -54,6 +54,9 @@ func Open(ctx context.Context, o Options) (*Broker, error) {
 	if err := o.validate(); err != nil {
 		return nil, err
 	}
+	if err := o.find(); err != nil {
+		return nil, err
+	}
 	b := &Broker{names: o.names(), o: o, c: o.client(), done: make(chan struct{})}
 	b.c.Run, b.cancel = context.WithCancel(context.Background())
 	b.memory = topology.NewMemory()

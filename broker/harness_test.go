@@ -18,6 +18,7 @@ import (
 	"github.com/holdfastmq/holdfast/broker/internal/link"
 	"github.com/holdfastmq/holdfast/broker/internal/topology"
 	"github.com/holdfastmq/holdfast/broker/internal/wire"
+	"github.com/holdfastmq/holdfast/internal/addresses"
 	"github.com/holdfastmq/holdfast/internal/stack/stacktest"
 )
 
@@ -32,7 +33,7 @@ func testContext(t testing.TB) context.Context {
 	return ctx
 }
 
-// open opens a Broker at url that the test's end closes.
+// open opens a Broker at url, unless change has another one, that the test's end closes.
 func open(t testing.TB, url, prefix string, change func(*Options)) *Broker {
 	t.Helper()
 	o := Options{URL: url, Prefix: prefix, Name: t.Name(), Logger: slog.New(slog.NewTextHandler(testWriter{t}, &slog.HandlerOptions{Level: slog.LevelDebug}))}
@@ -330,4 +331,7 @@ func quorumArgs() amqp.Table {
 }
 
 // detached is a Broker without RabbitMQ.
-func detached(o Options) *Broker { return &Broker{names: o.names(), o: o, c: o.client()} }
+func detached(o Options) *Broker {
+	o.ring = addresses.NewRing(nil)
+	return &Broker{names: o.names(), o: o, c: o.client()}
+}

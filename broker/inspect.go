@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	amqp "github.com/rabbitmq/amqp091-go"
 
@@ -18,6 +19,13 @@ type Info struct {
 	Version string `json:"version"`
 	// Where is its address, without credentials.
 	Where string `json:"where"`
+	// Encryption is the version of TLS, such as "TLS 1.3"; empty: what is sent is in clear.
+	Encryption string `json:"encryption,omitempty"`
+	// Expires is when the first of the certificates that RabbitMQ showed does; zero without
+	// TLS.
+	Expires time.Time `json:"expires,omitzero"`
+	// Local says that the connection does not leave this machine.
+	Local bool `json:"local,omitempty"`
 	// Blocked says why publishers are blocked; empty if they are not, as far
 	// as this connection was told.
 	Blocked string `json:"blocked,omitempty"`
@@ -59,7 +67,9 @@ func (b *Broker) Inspect(ctx context.Context, queues ...string) (Info, error) {
 		return Info{}, fmt.Errorf("inspect: %w", err)
 	}
 	text := func(name string) string { return wire.HeaderText(conn.Properties[name]) }
-	info := Info{Product: text("product"), Version: text("version"), Where: b.c.Where}
+	info := Info{Product: text("product"), Version: text("version"), Where: b.c.Consuming.Where()}
+	info.Encryption, info.Expires = b.c.Consuming.Encryption()
+	info.Local = b.c.Consuming.Local()
 	if b.c.Publishing.IsBlocked() {
 		info.Blocked = b.c.Publishing.State()
 	}

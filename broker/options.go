@@ -5,19 +5,22 @@ import (
 	"log/slog"
 	"time"
 
-	amqp "github.com/rabbitmq/amqp091-go"
-
 	"github.com/holdfastmq/holdfast"
 	"github.com/holdfastmq/holdfast/broker/internal/link"
 	"github.com/holdfastmq/holdfast/broker/internal/wire"
+	"github.com/holdfastmq/holdfast/internal/addresses"
 )
 
 // Options say which RabbitMQ to use and how. The zero value of every field but
 // URL means its default.
 type Options struct {
-	// URL is where RabbitMQ is: amqp://user:password@host:5672/vhost, or
-	// amqps:// for TLS. Required. It is never logged.
+	// URL is where RabbitMQ is: amqp://user:password@host:5672/vhost, or amqps:// for TLS.
+	// Several, with commas between, are ways to the same virtual host of the same RabbitMQ:
+	// they are tried in an order of this process's own. Required. It is never logged.
 	URL string
+	// TLS is how to speak TLS with what URL names by amqps://. The zero value: the system's
+	// authorities, or the files that URL names.
+	TLS TLS
 	// Prefix begins the name of every exchange and queue; programs that are to
 	// work together need the same. Default "holdfast", at most 40 bytes.
 	Prefix string
@@ -65,8 +68,13 @@ type Options struct {
 	// operator. Default: nobody is.
 	Logger *slog.Logger
 
-	frameMax int // asked for; tests make it small
+	frameMax int             // asked for; tests make it small
+	ring     *addresses.Ring // of URL
 }
+
+// TLS is how a process speaks TLS with RabbitMQ: a tls.Config, or files, which are read
+// again for each new connection.
+type TLS = addresses.TLS
 
 const defaultPrefix = "holdfast"
 
@@ -108,11 +116,6 @@ func (o Options) validate() error {
 		return fmt.Errorf("%w: no URL for RabbitMQ: set AMQP_URL, for example to amqp://user:password@host:5672/vhost",
 			holdfast.ErrInvalid)
 	}
-	// The parser's error quotes the URL, and with it the password: not wrapped.
-	if _, err := amqp.ParseURI(o.URL); err != nil {
-		return fmt.Errorf("%w: AMQP_URL is no URL for RabbitMQ: want amqp://user:password@host:5672/vhost, with "+
-			"special characters in user, password and vhost percent-encoded", holdfast.ErrInvalid)
-	}
 	if err := holdfast.ValidateName("prefix", o.Prefix); err != nil {
 		return err
 	}
@@ -138,9 +141,19 @@ func (o Options) validate() error {
 	return nil
 }
 
+// find reads URL, into ring.
+func (o *Options) find() error {
+	list, err := addresses.Parse(o.URL)
+	if err != nil {
+		return err
+	}
+	o.ring = addresses.NewRing(list)
+	return o.TLS.Validate(list)
+}
+
 // link are the options of the connections and of what is published.
 func (o Options) link() link.Options {
-	return link.Options{URL: o.URL, Name: o.Name, Names: o.names(), PublishChannels: o.PublishChannels,
+	return link.Options{Addresses: o.ring, TLS: o.TLS, Name: o.Name, Names: o.names(), PublishChannels: o.PublishChannels,
 		OpInterval: o.OpInterval, OpBatch: o.OpBatch, RollingUpgrade: o.RollingUpgrade,
 		OnRefused: o.OnRefused, Log: o.Logger, FrameMax: o.frameMax}
 }

@@ -11,6 +11,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/stdlib"
 	"go.temporal.io/sdk/client"
 	"go.temporal.io/sdk/contrib/envconfig"
 	temporallog "go.temporal.io/sdk/log"
@@ -31,7 +33,9 @@ import (
 // variable to look at. An empty group makes a worker that only consumes and takes part
 // in sagas, and needs no Temporal.
 //
-//	AMQP_URL                   RabbitMQ; required
+//	AMQP_URL                   RabbitMQ; required. Several addresses with commas between
+//	HOLDFAST_AMQP_CA           files for TLS with RabbitMQ, see Options.AMQPTLS; with
+//	                           HOLDFAST_AMQP_CERT and HOLDFAST_AMQP_KEY
 //	DATABASE_URL               PostgreSQL; required, unless Options.DB, Options.RemoteCheck or Options.SendOnly is set
 //	TEMPORAL_ADDRESS           Temporal; default 127.0.0.1:7233. All of Temporal's own variables
 //	                           count, and its configuration file: TEMPORAL_NAMESPACE,
@@ -172,7 +176,9 @@ func (own *owned) openDB(o *Options) error {
 	}
 	log := logger.NewSlogLogger(orDiscard(o.Logger), logger.Config{LogLevel: logger.Warn, SlowThreshold: time.Second,
 		IgnoreRecordNotFoundError: true, ParameterizedQueries: true}) // a statement's values may be secret
-	db, err := gorm.Open(postgres.Open(url), &gorm.Config{Logger: log, DisableAutomaticPing: true})
+	db, err := gorm.Open(postgres.New(postgres.Config{DSN: url,
+		OptionOpenDB: []stdlib.OptionOpenDB{stdlib.OptionBeforeConnect(rereadTLS(url))}}),
+		&gorm.Config{Logger: log, DisableAutomaticPing: true})
 	if err != nil {
 		// The parser's error may quote the URL, and with it the password.
 		return fmt.Errorf("%w: DATABASE_URL is no URL for PostgreSQL: want postgres://user:password@host:5432/database, "+
@@ -184,6 +190,17 @@ func (own *owned) openDB(o *Options) error {
 	own.pool.SetMaxIdleConns(databases.DefaultConcurrency) // the default of 2 has busy handlers connect all the time
 	o.DB = db
 	return nil
+}
+
+// rereadTLS has each new connection take the certificates as they are on disk then. While
+// they cannot be read, such as in the midst of their replacement, those before count.
+func rereadTLS(url string) func(context.Context, *pgx.ConnConfig) error {
+	return func(_ context.Context, c *pgx.ConnConfig) error {
+		if now, err := pgx.ParseConfig(url); err == nil {
+			c.TLSConfig, c.Fallbacks = now.TLSConfig, now.Fallbacks
+		}
+		return nil
+	}
 }
 
 // openTemporal makes the client; nothing is connected yet.
@@ -223,7 +240,7 @@ func (w *Worker) reach(ctx context.Context) error {
 	var parts sync.WaitGroup
 	parts.Go(func() {
 		errs[0] = w.retry(ctx, "RabbitMQ", func() error {
-			b, err := broker.Open(ctx, broker.Options{URL: w.o.AMQPURL, Prefix: w.o.Prefix,
+			b, err := broker.Open(ctx, broker.Options{URL: w.o.AMQPURL, TLS: w.o.amqpTLS(), Prefix: w.o.Prefix,
 				Name: w.o.Instance, Logger: w.o.Logger})
 			if err != nil {
 				return err

@@ -2,6 +2,7 @@ package worker
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -17,6 +18,8 @@ import (
 	"gorm.io/gorm"
 
 	holdfast "github.com/holdfastmq/holdfast"
+	"github.com/holdfastmq/holdfast/broker"
+	"github.com/holdfastmq/holdfast/internal/addresses"
 	"github.com/holdfastmq/holdfast/internal/alerts"
 )
 
@@ -37,8 +40,15 @@ type Options struct {
 	// Namespace is the namespace of Temporal; empty means that of the client. Run
 	// refuses another one than the client's.
 	Namespace string
-	// AMQPURL is RabbitMQ's address; empty means $AMQP_URL.
+	// AMQPURL is where RabbitMQ is, amqp://user:password@host:5672/vhost, or amqps:// for
+	// TLS; empty means $AMQP_URL. Several, with commas between, are ways to the same
+	// virtual host of the same RabbitMQ, such as the nodes of a cluster: see docs/deploy.md.
 	AMQPURL string
+	// AMQPTLS is how to speak TLS with RabbitMQ. It is not changed, and counts in place of
+	// all files. Nil: the files of HOLDFAST_AMQP_CA, HOLDFAST_AMQP_CERT and
+	// HOLDFAST_AMQP_KEY, or those that the URL names, which are read again for each new
+	// connection; see docs/tls.md. Without AMQPURL of amqps:// it is refused.
+	AMQPTLS *tls.Config
 	// DB is the database of the local transactions and of the consumers. It may
 	// be nil where every topic has a Checker and every consumer its own DB, or
 	// none.
@@ -185,6 +195,10 @@ func (o Options) validate() error {
 	var errs []error
 	if o.AMQPURL == "" {
 		errs = append(errs, errNoAMQPURL)
+	} else if list, err := addresses.Parse(o.AMQPURL); err != nil {
+		errs = append(errs, err)
+	} else {
+		errs = append(errs, o.amqpTLS().Validate(list))
 	}
 	if o.Temporal != nil || o.Group != "" || o.express() {
 		errs = append(errs, holdfast.ValidateName("group", o.Group))
@@ -220,6 +234,12 @@ func (o Options) validate() error {
 	}
 	errs = append(errs, notNegative("CheckAfter", o.CheckAfter), notNegative("Retention", o.Retention))
 	return errors.Join(errs...)
+}
+
+// amqpTLS is how to speak TLS with RabbitMQ.
+func (o Options) amqpTLS() broker.TLS {
+	return broker.TLS{Config: o.AMQPTLS, CA: os.Getenv(addresses.VariableCA),
+		Cert: os.Getenv(addresses.VariableCert), Key: os.Getenv(addresses.VariableKey)}
 }
 
 func setDefault[T comparable](field *T, value T) {

@@ -389,7 +389,8 @@ func (w *Worker) prepare(ctx context.Context) error {
 
 func (w *Worker) openBroker(ctx context.Context) (b *broker.Broker, err error) {
 	err = w.retry(ctx, "RabbitMQ", func() error {
-		b, err = broker.Open(ctx, broker.Options{URL: w.o.AMQPURL, Prefix: w.o.Prefix, Name: w.o.Instance,
+		b, err = broker.Open(ctx, broker.Options{URL: w.o.AMQPURL, TLS: w.o.amqpTLS(), Prefix: w.o.Prefix,
+			Name:       w.o.Instance,
 			HalfQueues: w.o.Tuning.HalfQueues, NoDeclare: !w.o.declares(), ConsumerTimeout: w.o.Timeouts.Consumer,
 			OnRemade:       w.memory.Remade,
 			OnRefused:      func(r broker.Refusal) { w.observer.Refused(r, r.First && w.broker.IsAlert(r)) },

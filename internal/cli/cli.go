@@ -62,7 +62,10 @@ shows and settles transactions and dead letters, steers sagas, and shows what
 the Keepers of half queues hold.
 
 Environment:
-  AMQP_URL              RabbitMQ, amqp://user:password@host:5672/vhost
+  AMQP_URL              RabbitMQ, amqp://user:password@host:5672/vhost, or
+                        amqps://; several with commas between
+  HOLDFAST_AMQP_CA, HOLDFAST_AMQP_CERT, HOLDFAST_AMQP_KEY
+                        files for TLS with RabbitMQ
   DATABASE_URL          PostgreSQL, postgres://user:password@host:5432/database
   TEMPORAL_ADDRESS, TEMPORAL_NAMESPACE, TEMPORAL_API_KEY, TEMPORAL_TLS_…
                         Temporal, as for its own tools

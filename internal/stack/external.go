@@ -2,12 +2,14 @@ package stack
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
 	"net/url"
 	"os"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -16,6 +18,7 @@ import (
 	"go.temporal.io/sdk/contrib/envconfig"
 
 	"github.com/holdfastmq/holdfast"
+	"github.com/holdfastmq/holdfast/internal/addresses"
 )
 
 // The environment variables that name external parts.
@@ -33,15 +36,33 @@ const externalTimeout = 30 * time.Second
 // errNotURL replaces causes that would show the password.
 var errNotURL = errors.New("not a valid URL")
 
-func checkAMQP(ctx context.Context, rawURL string) (version string, err error) {
-	u, err := amqp.ParseURI(rawURL)
+// checkAMQP asks the first address that answers.
+func checkAMQP(ctx context.Context, urls string) (version string, err error) {
+	list, err := addresses.Parse(urls)
 	if err != nil {
 		return "", unavailable(rabbitName, envAMQP, "set AMQP_URL to amqp://USER:PASSWORD@HOST:PORT/VHOST", errNotURL)
 	}
-	ctx, cancel := context.WithTimeout(ctx, externalTimeout)
+	for _, a := range list {
+		if version, err = checkAddress(ctx, a, externalTimeout/time.Duration(len(list))); err == nil {
+			break
+		}
+	}
+	return version, err
+}
+
+func checkAddress(ctx context.Context, a addresses.Address, limit time.Duration) (version string, err error) {
+	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
-	where := net.JoinHostPort(u.Host, strconv.Itoa(u.Port))
-	version, err = pingRabbit(ctx, rawURL)
+	where := a.Where()
+	var secure *tls.Config
+	if a.Encrypted() {
+		files := addresses.TLS{CA: os.Getenv(addresses.VariableCA), Cert: os.Getenv(addresses.VariableCert),
+			Key: os.Getenv(addresses.VariableKey)}
+		if secure, err = files.For(a); err != nil {
+			return "", unavailable(rabbitName, where, "see docs/tls.md", err)
+		}
+	}
+	version, err = pingRabbit(ctx, a.URL, secure)
 	var refused *amqp.Error
 	switch {
 	case err == nil:
@@ -125,8 +146,11 @@ func external(ignore bool) func(string) string {
 
 // redacted is a connection string without its credentials.
 func redacted(raw string) string {
+	if list, err := addresses.Parse(raw); err == nil {
+		return list.Where() + ", virtual host " + list[0].Vhost
+	}
 	u, err := url.Parse(raw)
-	if err != nil || u.Host == "" {
+	if err != nil || u.Host == "" || strings.HasPrefix(u.Scheme, "amqp") {
 		return "(given by the environment)"
 	}
 	return u.Host + u.Path

@@ -40,6 +40,11 @@ func TestExternal(t *testing.T) {
 		require.NoError(t, e.DropDatabase(deadline(t), "elsewhere"))
 	})
 
+	t.Run("several addresses", func(t *testing.T) {
+		t.Setenv(envAMQP, "amqp://u:secret@"+unused(t)+"/,"+s.AMQPURL())
+		require.Nil(t, start(t, Options{}).RabbitMQ)
+	})
+
 	t.Run("keywords and values", func(t *testing.T) {
 		c, err := pgx.ParseConfig(s.DatabaseURL())
 		require.NoError(t, err)

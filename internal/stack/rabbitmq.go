@@ -2,6 +2,7 @@ package stack
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
@@ -35,7 +36,8 @@ type rabbit struct {
 	server   string // the rabbitmq-server script
 	epmd     string
 	password string
-	ports    ports // "amqp", "dist", "epmd"
+	ports    ports // "amqp", "dist", "epmd"; with tls "amqps"
+	tls      *RabbitMQTLS
 }
 
 func newRabbit(ctx context.Context, f *folder, in *install.Installer) (*rabbit, error) {
@@ -88,8 +90,12 @@ func (r *rabbit) prepare(_ context.Context, repick bool) error {
 	if repick {
 		clear(r.ports)
 	}
-	if len(r.ports) < 3 || repick {
-		if err := r.ports.fill("amqp", "dist", "epmd"); err != nil {
+	purposes := []string{"amqp", "dist", "epmd"}
+	if r.tls != nil {
+		purposes = append(purposes, "amqps")
+	}
+	if len(r.ports) < len(purposes) || repick {
+		if err := r.ports.fill(purposes...); err != nil {
 			return err
 		}
 		if err := r.f.savePorts("rabbitmq", r.ports); err != nil {
@@ -109,8 +115,13 @@ log.console = true
 log.console.level = info
 log.file = false
 `, address(r.ports["amqp"]), rabbitUser, r.password)
+	plugins := "[].\n"
+	if r.tls != nil {
+		conf += r.tls.settings(r.ports["amqps"])
+		plugins = "[rabbitmq_auth_mechanism_ssl].\n"
+	}
 	for name, text := range map[string]string{
-		"rabbitmq.conf": conf, "enabled_plugins": "[].\n", "env.conf": "", "advanced.config": "[].\n",
+		"rabbitmq.conf": conf, "enabled_plugins": plugins, "env.conf": "", "advanced.config": "[].\n",
 	} {
 		if err := writeFile(filepath.Join(r.dir, name), []byte(text), 0o600); err != nil {
 			return err
@@ -162,11 +173,11 @@ func (r *rabbit) url() string {
 	return u.String()
 }
 
-func (r *rabbit) probe(ctx context.Context) (string, error) { return pingRabbit(ctx, r.url()) }
+func (r *rabbit) probe(ctx context.Context) (string, error) { return pingRabbit(ctx, r.url(), nil) }
 
 // pingRabbit connects, opens a channel, and says the server's version. Its error
 // holds no password.
-func pingRabbit(ctx context.Context, rawURL string) (string, error) {
+func pingRabbit(ctx context.Context, rawURL string, secure *tls.Config) (string, error) {
 	type answer struct {
 		version string
 		err     error
@@ -175,7 +186,8 @@ func pingRabbit(ctx context.Context, rawURL string) (string, error) {
 	dialed := make(chan net.Conn, 1)
 	go func() {
 		conn, err := amqp.DialConfig(rawURL, amqp.Config{
-			Heartbeat: 10 * time.Second,
+			Heartbeat:       10 * time.Second,
+			TLSClientConfig: secure,
 			Dial: func(network, addr string) (net.Conn, error) {
 				c, err := (&net.Dialer{}).DialContext(ctx, network, addr)
 				if err != nil {

@@ -27,6 +27,9 @@ type Options struct {
 	IgnoreEnv bool
 	// TemporalServer is the Temporal to start, where TEMPORAL_ADDRESS names none.
 	TemporalServer TemporalServer
+	// RabbitMQTLS, if not nil, has the RabbitMQ that is started speak TLS, too; see
+	// [Stack.AMQPSURL].
+	RabbitMQTLS *RabbitMQTLS
 
 	// orphans leaves the processes running when this process dies; for tests of
 	// what happens then.
@@ -46,6 +49,8 @@ type Stack struct {
 	spawner *process.Spawner
 
 	temporalServer  TemporalServer
+	rabbitTLS       *RabbitMQTLS
+	amqpsURL        string
 	postgres        *postgres     // the driver of PostgreSQL; valid once postgresStarted is closed
 	postgresStarted chan struct{} // closed when it is up
 
@@ -65,7 +70,8 @@ func Start(ctx context.Context, o Options) (*Stack, error) {
 	env := external(o.IgnoreEnv)
 	s := &Stack{
 		amqpURL: env(envAMQP), databaseURL: env(envDatabase), temporalAddress: env(envTemporal),
-		namespace: env(envNamespace), temporalServer: o.TemporalServer, postgresStarted: make(chan struct{}),
+		namespace: env(envNamespace), temporalServer: o.TemporalServer, rabbitTLS: o.RabbitMQTLS,
+		postgresStarted: make(chan struct{}),
 	}
 	if s.namespace == "" {
 		s.namespace = defaultNamespace
@@ -144,11 +150,15 @@ func (s *Stack) bringRabbitMQ(ctx context.Context, out *progress.Writer, in *ins
 	if err != nil {
 		return err
 	}
+	r.tls = s.rabbitTLS
 	s.RabbitMQ = s.part(rabbitName, "rabbitmq", r, out)
 	if err := s.RabbitMQ.Start(ctx); err != nil {
 		return err
 	}
 	s.amqpURL = r.url()
+	if r.tls != nil {
+		s.amqpsURL = r.tlsURL()
+	}
 	return nil
 }
 

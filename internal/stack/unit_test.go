@@ -20,10 +20,12 @@ func TestRecentTemporal(t *testing.T) {
 
 func TestWithDatabase(t *testing.T) {
 	for dsn, want := range map[string]string{
-		"postgres://u:p@h:1/a?sslmode=disable": "postgres://u:p@h:1/b?sslmode=disable",
-		"postgresql://u:p@h:1":                 "postgresql://u:p@h:1/b",
-		"postgres://h/a?dbname=c":              "postgres://h/b",
-		"host=h dbname=a":                      "host=h dbname=a dbname=b",
+		"postgres://u:p@h:1/a?sslmode=disable":                     "postgres://u:p@h:1/b?sslmode=disable",
+		"postgresql://u:p@h:1":                                     "postgresql://u:p@h:1/b",
+		"postgres://h/a?dbname=c":                                  "postgres://h/b",
+		"host=h dbname=a":                                          "host=h dbname=a dbname=b",
+		"postgres://u:p@h:1,i:2/a?target_session_attrs=read-write": "postgres://u:p@h:1,i:2/b?target_session_attrs=read-write",
+		"host=h,i port=1,2 dbname=a":                               "host=h,i port=1,2 dbname=a dbname=b",
 	} {
 		got, err := withDatabase(dsn, "b")
 		require.NoError(t, err)
@@ -57,5 +59,18 @@ func TestTakenPortsAreRecognised(t *testing.T) {
 		"permission denied": false,
 	} {
 		require.Equal(t, taken, inUse(log), log)
+	}
+}
+
+// TestRedacted: of each address, and of several, the host is told and no password.
+func TestRedacted(t *testing.T) {
+	for raw, want := range map[string]string{
+		"amqp://u:sesame@h/v":                       "h:5672, virtual host v",
+		"amqp://u:sesame@h/v,amqp://u:sesame@i:1/v": "h:5672, i:1, virtual host v",
+		"amqp://u:sesame@h/v,u:sesame@i/v":          "(given by the environment)",
+		"postgres://u:sesame@h:1,i:2/x":             "h:1,i:2/x",
+		"host=h password=sesame":                    "(given by the environment)",
+	} {
+		require.Equal(t, want, redacted(raw), raw)
 	}
 }

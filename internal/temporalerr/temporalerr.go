@@ -28,8 +28,19 @@ func Unavailable(doing string, err error) error {
 	case Denied(err):
 		err = fmt.Errorf("Temporal refuses the credentials: %w", err)
 		remedy = "check TEMPORAL_API_KEY, TEMPORAL_TLS_… and TEMPORAL_NAMESPACE"
+	case untrusted(err):
+		remedy = "the certificate of Temporal, or this process's, does not do: check TEMPORAL_TLS_SERVER_CA_CERT_PATH, " +
+			"TEMPORAL_TLS_SERVER_NAME, TEMPORAL_TLS_CLIENT_CERT_PATH and the certificate's dates; see docs/tls.md"
 	}
 	return &holdfast.UnavailableError{Part: "Temporal", Err: fmt.Errorf("%s: %w", doing, err), Remedy: remedy}
+}
+
+// untrusted reports whether one side does not take the other's certificate. gRPC has only the
+// words of that.
+func untrusted(err error) bool {
+	text := err.Error()
+	return strings.Contains(text, "authentication handshake failed") &&
+		(strings.Contains(text, "x509: ") || strings.Contains(text, "tls: "))
 }
 
 // refuses reports whether Temporal, or its client before anything was sent, refuses what

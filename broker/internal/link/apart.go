@@ -267,7 +267,7 @@ func (l *Connection) forbidden(e *amqp.Error, m *Publication) error {
 		!strings.Contains(e.Reason, "topic '"+m.Key+"'") {
 		return nil
 	}
-	return fmt.Errorf("%w: %w", ErrNotSent, &holdfast.UnavailableError{Part: "RabbitMQ", Where: l.o.Where(),
+	return fmt.Errorf("%w: %w", ErrNotSent, &holdfast.UnavailableError{Part: "RabbitMQ", Where: l.Where(),
 		Err: errors.New(e.Reason),
 		Remedy: "give the user write permission for the exchange, and for the topic, with rabbitmqctl " +
 			"set_permissions and set_topic_permissions: see docs/security.md"})

@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/holdfastmq/holdfast"
+	"github.com/holdfastmq/holdfast/internal/addresses"
 )
 
 // A record is suspected of what RabbitMQ closed the connection over, and not of what
@@ -78,7 +79,9 @@ func TestKnownToBeApart(t *testing.T) {
 // A channel that was closed for want of a right is about the record that went there, and
 // about no other one that was in flight.
 func TestForbidden(t *testing.T) {
-	l := &Connection{o: Options{URL: "amqp://h/"}}
+	list, err := addresses.Parse("amqp://h/")
+	require.NoError(t, err)
+	l := &Connection{o: Options{Addresses: addresses.NewRing(list)}}
 	topic := "ACCESS_REFUSED - access to topic 'secret.x' in exchange 'hf.topics' in vhost '/' refused for user 'u'"
 	exchange := "ACCESS_REFUSED - access to exchange 'amq.default' in vhost '/' refused for user 'u'"
 	for name, c := range map[string]struct {

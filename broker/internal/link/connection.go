@@ -6,11 +6,9 @@ package link
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"net"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -18,11 +16,11 @@ import (
 	"github.com/cenkalti/backoff/v5"
 	amqp "github.com/rabbitmq/amqp091-go"
 
-	"github.com/holdfastmq/holdfast"
 	"github.com/holdfastmq/holdfast/broker/internal/wire"
 )
 
 const (
+	// dialTimeout is how long one address may take.
 	dialTimeout = 10 * time.Second
 	heartbeat   = 10 * time.Second
 	// writeTimeout ends a connection whose peer takes no bytes any more. A
@@ -45,6 +43,7 @@ type Connection struct {
 	Mu        sync.Mutex
 	Conn      *amqp.Connection // nil while there is none
 	Raw       net.Conn
+	at        int           // the address of Conn, or of the one before
 	changed   chan struct{} // closed and replaced at each change of conn
 	since     time.Time     // of the loss
 	lastErr   error
@@ -70,14 +69,14 @@ func NewConnection(role string, o Options, onUp func(context.Context, *amqp.Conn
 // Start makes the first connection and, if that succeeds, supervises it until
 // stop.
 func (l *Connection) Start(ctx context.Context) error {
-	conn, raw, err := l.connect(ctx)
+	d, err := l.dial(ctx, l.onUp)
 	if err != nil {
 		return err
 	}
 	run, cancel := context.WithCancel(context.Background())
 	l.cancel = cancel
-	l.setUp(conn, raw)
-	go l.supervise(run, conn)
+	l.setUp(d)
+	go l.supervise(run, d.conn)
 	return nil
 }
 
@@ -90,12 +89,13 @@ func (l *Connection) supervise(ctx context.Context, conn *amqp.Connection) {
 		if ctx.Err() != nil {
 			return
 		}
+		lost := l.Where()
 		l.setDown(err)
 		l.Lost.Add(err)
 		if l.OnLost != nil {
 			l.OnLost(err)
 		}
-		l.log.Warn("connection to RabbitMQ lost, connecting again", "error", err)
+		l.log.Warn("connection to RabbitMQ lost, connecting again", "address", lost, "error", err)
 		// A connection that lasted begins the pauses anew; one that is lost at
 		// once does not, or a broker that is coming up would be hammered.
 		if time.Since(began) > 30*time.Second {
@@ -104,7 +104,7 @@ func (l *Connection) supervise(ctx context.Context, conn *amqp.Connection) {
 		if conn = l.reconnect(ctx, pause); conn == nil {
 			return
 		}
-		l.log.Info("connected to RabbitMQ again")
+		l.log.Info("connected to RabbitMQ again", "address", l.Where())
 	}
 }
 
@@ -114,7 +114,7 @@ func (l *Connection) reconnect(ctx context.Context, pause *backoff.ExponentialBa
 		if !Sleep(ctx, pause.NextBackOff()) {
 			return nil
 		}
-		conn, raw, err := l.connect(ctx)
+		d, err := l.dial(ctx, l.onUp)
 		if err != nil {
 			l.Mu.Lock()
 			l.lastErr = err
@@ -122,22 +122,9 @@ func (l *Connection) reconnect(ctx context.Context, pause *backoff.ExponentialBa
 			l.log.Debug("RabbitMQ cannot be reached yet", "error", err)
 			continue
 		}
-		l.setUp(conn, raw)
-		return conn
+		l.setUp(d)
+		return d.conn
 	}
-}
-
-// connect dials, and has onUp prepare the connection.
-func (l *Connection) connect(ctx context.Context) (*amqp.Connection, net.Conn, error) {
-	conn, raw, err := l.Dial(ctx)
-	if err != nil || l.onUp == nil {
-		return conn, raw, err
-	}
-	if err := l.onUp(ctx, conn); err != nil {
-		_ = raw.Close()
-		return nil, nil, l.explain(ctx, err)
-	}
-	return conn, raw, nil
 }
 
 // watch returns when conn is lost or ctx is done.
@@ -173,11 +160,11 @@ func Drain[T any](c <-chan T) {
 	}
 }
 
-func (l *Connection) setUp(conn *amqp.Connection, raw net.Conn) {
+func (l *Connection) setUp(d dialled) {
 	l.Mu.Lock()
 	defer l.Mu.Unlock()
-	l.Conn, l.Raw, l.lastErr = conn, raw, nil
-	l.FrameMax.Store(int64(conn.Config.FrameSize))
+	l.Conn, l.Raw, l.at, l.lastErr = d.conn, d.raw, d.at, nil
+	l.FrameMax.Store(int64(d.conn.Config.FrameSize))
 	close(l.changed)
 	l.changed = make(chan struct{})
 }
@@ -189,6 +176,9 @@ func (l *Connection) setDown(err error) {
 		_ = l.Raw.Close()
 	}
 	l.Conn, l.Raw, l.since, l.lastErr = nil, nil, time.Now(), err
+	if addressFailed(err) {
+		l.o.Addresses.Failed(l.at, l.since)
+	}
 	l.clearBlocked()
 	close(l.changed)
 	l.changed = make(chan struct{})
@@ -265,10 +255,20 @@ func (l *Connection) State() string {
 	case l.blocked != "":
 		return fmt.Sprintf("RabbitMQ at %s blocks publishers because of a memory or disk alarm (%s): free memory or "+
 			"disk space there, or raise vm_memory_high_watermark or lower disk_free_limit; consumers go on",
-			l.o.Where(), l.blocked)
+			l.where(), l.blocked)
 	}
-	return "connected to RabbitMQ at " + l.o.Where()
+	return "connected to RabbitMQ at " + l.where()
 }
+
+// Where is the address of the connection, or while there is none of the last one.
+func (l *Connection) Where() string {
+	l.Mu.Lock()
+	defer l.Mu.Unlock()
+	return l.where()
+}
+
+// where is called with mu held.
+func (l *Connection) where() string { return l.o.Addresses.All()[l.at].Where() }
 
 // IsUp reports whether there is a connection that publishes can go over.
 func (l *Connection) IsUp() bool {
@@ -326,69 +326,6 @@ func Sleep(ctx context.Context, d time.Duration) bool {
 	case <-ctx.Done():
 		return false
 	}
-}
-
-// Dial connects, and gives up when ctx is done.
-func (l *Connection) Dial(ctx context.Context) (*amqp.Connection, net.Conn, error) {
-	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
-	defer cancel()
-	var raw net.Conn
-	var stop func() bool
-	props := amqp.NewConnectionProperties()
-	props.SetClientConnectionName(l.o.Name + " (" + l.role + ")")
-	conn, err := amqp.DialConfig(l.o.URL, amqp.Config{
-		Heartbeat:  heartbeat,
-		Properties: props,
-		FrameSize:  l.o.FrameMax,
-		Dial: func(network, addr string) (net.Conn, error) {
-			c, err := (&net.Dialer{}).DialContext(ctx, network, addr)
-			if err != nil {
-				return nil, err
-			}
-			raw = NewBatchConn(c)
-			stop = context.AfterFunc(ctx, func() { _ = raw.Close() })
-			return raw, nil
-		},
-	})
-	if err == nil && stop != nil && !stop() {
-		err = ctx.Err() // too late: the connection is closed already
-	}
-	if err != nil {
-		if raw != nil {
-			_ = raw.Close()
-		}
-		return nil, nil, l.explain(ctx, err)
-	}
-	return conn, raw, nil
-}
-
-// explain makes of an error of dialling one that says what to do.
-func (l *Connection) explain(ctx context.Context, err error) error {
-	u := &holdfast.UnavailableError{Part: "RabbitMQ", Where: l.o.Where(), Err: err}
-	var ae *amqp.Error
-	var dns *net.DNSError
-	switch {
-	case ctx.Err() != nil:
-		if !errors.Is(err, ctx.Err()) {
-			// The client takes a connection that ends during the handshake for a refusal, although we closed it.
-			u.Err = fmt.Errorf("%w: %s", ctx.Err(), err.Error())
-		}
-		u.Remedy = "no answer in time: check host and port in AMQP_URL, firewalls, and whether RabbitMQ is overloaded"
-	case errors.As(err, &ae) && ae.Code == amqp.NotAllowed && strings.Contains(ae.Reason, "not found"):
-		u.Remedy = "the virtual host in AMQP_URL does not exist: create it with rabbitmqctl add_vhost, or correct " +
-			"the URL; the default one is written as / or %2F"
-	case errors.As(err, &ae) && ae.Code == amqp.NotAllowed:
-		u.Remedy = "give the user access to the virtual host with rabbitmqctl set_permissions, or correct AMQP_URL"
-	case errors.As(err, &ae) && ae.Code == amqp.AccessRefused:
-		u.Remedy = "check user and password in AMQP_URL; the user guest may only connect from localhost"
-	case errors.As(err, &dns):
-		u.Remedy = "check the host name in AMQP_URL"
-	case strings.Contains(err.Error(), "refused"):
-		u.Remedy = "nothing listens there: start RabbitMQ, or correct host and port in AMQP_URL"
-	default:
-		u.Remedy = "check that AMQP_URL leads to a RabbitMQ"
-	}
-	return u
 }
 
 // Sooner returns the earlier of two times; the zero time is never.

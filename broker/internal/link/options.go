@@ -3,20 +3,21 @@ package link
 import (
 	"context"
 	"log/slog"
-	"net"
-	"strconv"
 	"time"
 
-	amqp "github.com/rabbitmq/amqp091-go"
-
 	"github.com/holdfastmq/holdfast/broker/internal/wire"
+	"github.com/holdfastmq/holdfast/internal/addresses"
 )
 
 // Options say where RabbitMQ is, and how records are published.
 type Options struct {
-	// URL and Name are where to connect to, and how the connections are called there.
-	URL, Name string
-	Names     wire.Names
+	// Addresses are where to connect to; all connections of a process share them.
+	Addresses *addresses.Ring
+	// TLS is how to speak it there.
+	TLS addresses.TLS
+	// Name is how the connections are called in RabbitMQ.
+	Name  string
+	Names wire.Names
 	// PublishChannels is the number of channels that publishes are spread over.
 	PublishChannels int
 	// OpInterval and OpBatch say how op records gather transactions.
@@ -39,11 +40,5 @@ func WithTimeout(ctx context.Context, d time.Duration) (context.Context, context
 	return context.WithTimeout(ctx, d)
 }
 
-// Where is the address without the credentials.
-func (o Options) Where() string {
-	u, err := amqp.ParseURI(o.URL)
-	if err != nil {
-		return ""
-	}
-	return net.JoinHostPort(u.Host, strconv.Itoa(u.Port))
-}
+// Where names all addresses, without credentials.
+func (o Options) Where() string { return o.Addresses.All().Where() }

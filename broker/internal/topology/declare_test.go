@@ -13,6 +13,7 @@ import (
 
 	"github.com/holdfastmq/holdfast/broker/internal/link"
 	"github.com/holdfastmq/holdfast/broker/internal/wire"
+	"github.com/holdfastmq/holdfast/internal/addresses"
 	"github.com/holdfastmq/holdfast/internal/stack/stacktest"
 	amqp "github.com/rabbitmq/amqp091-go"
 	"github.com/stretchr/testify/require"
@@ -23,7 +24,9 @@ func connectedTopology(t *testing.T) *Maker {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Minute)
 	names := wire.Names{Prefix: stacktest.Prefix(t), Halves: 1}
-	o := link.Options{URL: stacktest.Shared(t).AMQPURL(), Name: t.Name(), Names: names,
+	list, err := addresses.Parse(stacktest.Shared(t).AMQPURL())
+	require.NoError(t, err)
+	o := link.Options{Addresses: addresses.NewRing(list), Name: t.Name(), Names: names,
 		Log: slog.New(slog.DiscardHandler)}
 	c := &link.Client{Names: names, Log: o.Log, PublishTimeout: 10 * time.Second, Calls: &link.Calls{},
 		Consuming: link.NewConnection("consume", o, nil)}

@@ -130,9 +130,9 @@ func withTopology(ctx context.Context, a *frame.App, halfQueues int, look bool,
 	}
 	ctx, cancel := a.Bounded(ctx, reach.DefaultTimeout)
 	defer cancel()
-	b, err := broker.Open(ctx, broker.Options{URL: a.AMQPURL, Prefix: a.Prefix, Name: "holdfast topology",
-		HalfQueues: halfQueues, NoDeclare: look,
-		RollingUpgrade: a.RollingUpgrade})
+	o := a.BrokerOptions("holdfast topology")
+	o.HalfQueues, o.NoDeclare = halfQueues, look
+	b, err := broker.Open(ctx, o)
 	if err != nil {
 		return err
 	}

@@ -63,3 +63,23 @@ func TestLadderFindings(t *testing.T) {
 	require.Equal(t, text.LevelOK, f.All[2].Level)
 	require.Equal(t, "at least 1 message on its retry ladder", f.All[2].Detail)
 }
+
+func TestConnectionFinding(t *testing.T) {
+	for name, c := range map[string]struct {
+		info  broker.Info
+		level text.Level
+		says  string
+	}{
+		"this machine":     {broker.Info{Where: "localhost:5672", Local: true}, text.LevelOK, "reached at localhost:5672"},
+		"the network":      {broker.Info{Where: "rabbit:5672"}, text.LevelOK, "reached at rabbit:5672, not encrypted: passwords and messages cross the network in clear, unless something else encrypts it; see docs/tls.md"},
+		"TLS":              {broker.Info{Where: "rabbit:5671", Encryption: "TLS 1.3", Expires: at12.Add(90 * 24 * time.Hour)}, text.LevelOK, "reached at rabbit:5671, encrypted by TLS 1.3"},
+		"TLS, for a while": {broker.Info{Where: "rabbit:5671", Encryption: "TLS 1.3", Expires: at12.Add(30 * time.Hour)}, text.LevelWarning, "reached at rabbit:5671, encrypted by TLS 1.3; RabbitMQ's certificate is valid for 30h00m only"},
+	} {
+		var f Findings
+		f.connection(c.info, at12)
+		require.Len(t, f.All, 1, name)
+		require.Equal(t, c.level, f.All[0].Level, name)
+		require.Equal(t, c.says, f.All[0].Detail, name)
+		require.Equal(t, c.level != text.LevelOK, f.All[0].Remedy != "", name)
+	}
+}

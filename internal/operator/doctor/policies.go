@@ -31,14 +31,14 @@ func examinePolicies(ctx context.Context, c *reach.Config, f *Findings, b *broke
 		f.add(text.LevelWarning, check, "run doctor again", "whether the queues of dead letters are protected is unknown: %s",
 			text.Of(err))
 	}
-	m, err := processes.NewManagement(c.AMQPURL, given)
+	m, err := processes.NewManagement(c.AMQPURL, c.TLS(), given)
 	if err == nil {
 		queues, err = m.Queues(ctx, c.Prefix)
 	}
 	if err != nil {
-		where := ""
-		if m.Base != nil {
-			where = " at " + m.Base.Host
+		where := m.Where()
+		if where != "" {
+			where = " at " + where
 		}
 		f.ok(check, "not looked for: RabbitMQ's management API%s is not reached (%s); --rabbitmq-management URL says "+
 			"where it is", where, text.Of(err))

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/holdfastmq/holdfast/barrier"
 	"github.com/holdfastmq/holdfast/broker"
@@ -24,14 +25,16 @@ const manyWaiting = 10_000
 // worth a warning.
 const manyAlone = 100
 
+// expiresSoon is how long before its end a certificate is worth a warning.
+const expiresSoon = 14 * 24 * time.Hour
+
 func examineRabbitMQ(ctx context.Context, c *reach.Config, e Examination) []Finding {
 	f := Findings{Suggester: c.Suggester(), part: "RabbitMQ"}
 	if c.AMQPURL == "" {
 		f.unreached(errors.New("no address"), "set AMQP_URL, for example to amqp://user:password@host:5672/vhost")
 		return f.All
 	}
-	b, err := broker.Open(ctx, broker.Options{URL: c.AMQPURL, Prefix: c.Prefix, RollingUpgrade: c.RollingUpgrade,
-		Name: "holdfast doctor"})
+	b, err := broker.Open(ctx, c.BrokerOptions("holdfast doctor"))
 	if err != nil {
 		f.unreached(err, "see that it runs, and check AMQP_URL")
 		return f.All
@@ -57,7 +60,7 @@ func examineRabbitMQ(ctx context.Context, c *reach.Config, e Examination) []Find
 		f.unreached(err, "see that this user may read what begins with "+c.Prefix)
 		return f.All
 	}
-	f.ok("connection", "reached at %s", info.Where)
+	f.connection(info, c.Clock())
 	f.rabbitVersion(info)
 	if info.Blocked != "" {
 		f.add(text.LevelProblem, "alarms", "free memory or disk on the server, or raise its limits",
@@ -104,6 +107,23 @@ func examineRabbitMQ(ctx context.Context, c *reach.Config, e Examination) []Find
 		f.breaker(c, processes.ConsumerStates(answers, c), 0, now)
 	}
 	return f.All
+}
+
+// connection says where RabbitMQ is, and who may read along.
+func (f *Findings) connection(info broker.Info, now time.Time) {
+	switch left := info.Expires.Sub(now); {
+	case info.Encryption == "" && info.Local:
+		f.ok("connection", "reached at %s", info.Where)
+	case info.Encryption == "":
+		f.ok("connection", "reached at %s, not encrypted: passwords and messages cross the network in clear, unless "+
+			"something else encrypts it; see docs/tls.md", info.Where)
+	case left < expiresSoon:
+		f.add(text.LevelWarning, "connection", "renew RabbitMQ's certificate, or that of its authority; see docs/tls.md",
+			"reached at %s, encrypted by %s; RabbitMQ's certificate is valid for %s only", info.Where, info.Encryption,
+			text.Age(left))
+	default:
+		f.ok("connection", "reached at %s, encrypted by %s", info.Where, info.Encryption)
+	}
 }
 
 // rabbitVersion checks that the version is one that Holdfast is tested with.

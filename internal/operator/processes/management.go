@@ -2,6 +2,7 @@ package processes
 
 import (
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -15,9 +16,8 @@ import (
 	"strings"
 	"time"
 
-	amqp "github.com/rabbitmq/amqp091-go"
-
 	"github.com/holdfastmq/holdfast/broker"
+	"github.com/holdfastmq/holdfast/internal/addresses"
 )
 
 const (
@@ -27,41 +27,81 @@ const (
 	managementBody    = 16 << 20 // bytes of a page
 )
 
-// management is RabbitMQ's management API, for one virtual host.
-type management struct {
-	Base           *url.URL
+// Management is RabbitMQ's management API, for one virtual host.
+type Management struct {
+	ways  []way
+	vhost string
+}
+
+// way is one address of the API. Nodes of a cluster tell the same.
+type way struct {
+	base           *url.URL
 	user, password string
-	vhost          string
+	tls            func() (*tls.Config, error)
 }
 
 // NewManagement says where the API is: at the given URL, or where RabbitMQ has it
-// unless it is told otherwise, beside an AMQP address with the usual port. The
-// credentials are those of AMQP, unless the URL has its own.
-func NewManagement(amqpURL, given string) (m management, err error) {
-	at, err := amqp.ParseURI(amqpURL)
+// unless it is told otherwise, beside each AMQP address with the usual port. The
+// credentials are those of AMQP, unless the URL has its own; so is TLS.
+func NewManagement(amqpURL string, secure broker.TLS, given string) (m Management, err error) {
+	list, err := addresses.Parse(amqpURL)
 	if err != nil {
 		return m, errors.New("AMQP_URL cannot be read")
 	}
-	m.user, m.password, m.vhost = at.Username, at.Password, at.Vhost
-	switch {
-	case given != "":
-		if m.Base, err = url.Parse(given); err != nil || m.Base.Host == "" || m.Base.Scheme != "http" &&
-			m.Base.Scheme != "https" {
+	m.vhost = list[0].Vhost
+	if given != "" {
+		w := beside(list[0], secure)
+		if w.base, err = url.Parse(given); err != nil || w.base.Host == "" || w.base.Scheme != "http" &&
+			w.base.Scheme != "https" {
 			return m, errors.New("the address of the management API is no URL: want http://host:15672")
 		}
-		if m.Base.User != nil {
-			m.user = m.Base.User.Username()
-			m.password, _ = m.Base.User.Password()
-			m.Base.User = nil
+		if w.base.User != nil {
+			w.user = w.base.User.Username()
+			w.password, _ = w.base.User.Password()
+			w.base.User = nil
 		}
-	case at.Scheme == "amqp" && at.Port == 5672:
-		m.Base = &url.URL{Scheme: "http", Host: net.JoinHostPort(at.Host, "15672")}
-	case at.Scheme == "amqps" && at.Port == 5671:
-		m.Base = &url.URL{Scheme: "https", Host: net.JoinHostPort(at.Host, "15671")}
-	default:
+		m.ways = []way{w}
+		return m, nil
+	}
+	for _, a := range list {
+		w := beside(a, secure)
+		switch {
+		case !a.Encrypted() && a.Port == 5672:
+			w.base = &url.URL{Scheme: "http", Host: net.JoinHostPort(a.Host, "15672")}
+		case a.Encrypted() && a.Port == 5671:
+			w.base = &url.URL{Scheme: "https", Host: net.JoinHostPort(a.Host, "15671")}
+		default:
+			continue
+		}
+		m.ways = append(m.ways, w)
+	}
+	if len(m.ways) == 0 {
 		return m, errors.New("its address is not known")
 	}
 	return m, nil
+}
+
+// beside is a way to the node of an AMQP address; its base is not set.
+func beside(a addresses.Address, secure broker.TLS) way {
+	return way{user: a.Username, password: a.Password, tls: func() (*tls.Config, error) {
+		if !a.Encrypted() { // what is trusted for AMQP is not said
+			return nil, nil
+		}
+		c, err := secure.For(a)
+		if err == nil && a.ServerName == "" {
+			c.ServerName = "" // the host of the API's own address
+		}
+		return c, err
+	}}
+}
+
+// Where names the hosts that are asked; empty: their address is not known.
+func (m Management) Where() string {
+	hosts := make([]string, len(m.ways))
+	for i, w := range m.ways {
+		hosts[i] = w.base.Host
+	}
+	return strings.Join(hosts, ", ")
 }
 
 // ManagedQueue is a queue as the API describes it.
@@ -92,7 +132,7 @@ func (d *Definition) UnmarshalJSON(text []byte) error {
 }
 
 // Queues are those whose names begin with the prefix.
-func (m management) Queues(ctx context.Context, prefix string) (out []ManagedQueue, err error) {
+func (m Management) Queues(ctx context.Context, prefix string) (out []ManagedQueue, err error) {
 	ctx, cancel := context.WithTimeout(ctx, managementTimeout)
 	defer cancel()
 	for page := 1; page <= managementPages; page++ {
@@ -114,28 +154,44 @@ func (m management) Queues(ctx context.Context, prefix string) (out []ManagedQue
 	return out, nil
 }
 
-func (m management) get(ctx context.Context, path string, query url.Values, out any) error {
-	address := strings.TrimRight(m.Base.String(), "/") + path + "?" + query.Encode()
+// get asks one way after the other, until one answers.
+func (m Management) get(ctx context.Context, path string, query url.Values, out any) (err error) {
+	for _, w := range m.ways {
+		var away *url.Error
+		err = w.get(ctx, path, query, out)
+		if !errors.As(err, &away) {
+			return err
+		}
+		err = away.Err // without the whole address
+	}
+	return err
+}
+
+func (w way) get(ctx context.Context, path string, query url.Values, out any) error {
+	address := strings.TrimRight(w.base.String(), "/") + path + "?" + query.Encode()
 	r, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
 	if err != nil {
 		return err
 	}
-	r.SetBasicAuth(m.user, m.password)
+	r.SetBasicAuth(w.user, w.password)
 	// A redirection would take the credentials along.
 	c := http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+	if w.base.Scheme == "https" {
+		secure, err := w.tls()
+		if err != nil {
+			return err
+		}
+		c.Transport = &http.Transport{Proxy: http.ProxyFromEnvironment, TLSClientConfig: secure, DisableKeepAlives: true}
+	}
 	resp, err := c.Do(r)
 	if err != nil {
-		var ue *url.Error
-		if errors.As(err, &ue) {
-			err = ue.Err // without the whole address
-		}
 		return err
 	}
 	defer func() { _ = resp.Body.Close() }()
 	switch resp.StatusCode {
 	case http.StatusOK:
 	case http.StatusUnauthorized, http.StatusForbidden:
-		return fmt.Errorf("it refuses user %s: give it the tag monitoring or policymaker", m.user)
+		return fmt.Errorf("it refuses user %s: give it the tag monitoring or policymaker", w.user)
 	default:
 		return fmt.Errorf("it answers %s", resp.Status)
 	}

@@ -16,6 +16,9 @@ import (
 // part is read by its SDK.
 type Config struct {
 	AMQPURL     string `env:"AMQP_URL"`
+	AMQPCA      string `env:"HOLDFAST_AMQP_CA"`
+	AMQPCert    string `env:"HOLDFAST_AMQP_CERT"`
+	AMQPKey     string `env:"HOLDFAST_AMQP_KEY"`
 	DatabaseURL string `env:"DATABASE_URL"`
 	Prefix      string `env:"HOLDFAST_PREFIX" envDefault:"holdfast"`
 	Group       string `env:"HOLDFAST_GROUP"`

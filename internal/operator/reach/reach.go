@@ -178,6 +178,14 @@ func (c *Config) KnownConsumers(ctx context.Context, skip []string) []barrier.Kn
 	return known
 }
 
+// TLS is how to speak it with RabbitMQ.
+func (c *Config) TLS() broker.TLS { return broker.TLS{CA: c.AMQPCA, Cert: c.AMQPCert, Key: c.AMQPKey} }
+
+// BrokerOptions are how to connect to RabbitMQ; name is how the connections are called there.
+func (c *Config) BrokerOptions(name string) broker.Options {
+	return broker.Options{URL: c.AMQPURL, TLS: c.TLS(), Prefix: c.Prefix, RollingUpgrade: c.RollingUpgrade, Name: name}
+}
+
 // WithBroker connects to RabbitMQ, and runs f within the command's time limit.
 func (c *Config) WithBroker(ctx context.Context, f func(context.Context, *broker.Broker) error) error {
 	if c.AMQPURL == "" {
@@ -186,8 +194,7 @@ func (c *Config) WithBroker(ctx context.Context, f func(context.Context, *broker
 	}
 	ctx, cancel := c.Bounded(ctx, DefaultTimeout)
 	defer cancel()
-	b, err := broker.Open(ctx, broker.Options{URL: c.AMQPURL, Prefix: c.Prefix, RollingUpgrade: c.RollingUpgrade,
-		Name: "holdfast half"})
+	b, err := broker.Open(ctx, c.BrokerOptions("holdfast half"))
 	if err != nil {
 		return err
 	}
@@ -222,8 +229,7 @@ func (c *Config) Definitions(ctx context.Context) ([]broker.SagaDefinition, erro
 		return nil, text.WithRemedy(errors.New("the running processes cannot be asked: no address of RabbitMQ"),
 			"set AMQP_URL, or name the group with --group")
 	}
-	b, err := broker.Open(ctx, broker.Options{URL: c.AMQPURL, Prefix: c.Prefix, RollingUpgrade: c.RollingUpgrade,
-		Name: "holdfast"})
+	b, err := broker.Open(ctx, c.BrokerOptions("holdfast"))
 	if err != nil {
 		return nil, err
 	}

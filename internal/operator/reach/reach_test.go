@@ -35,10 +35,12 @@ func TestTemporalIsConfiguredByTheEnvironment(t *testing.T) {
 func TestUnprepared(t *testing.T) {
 	t.Parallel()
 	for url, want := range map[string]string{
-		"postgres://u:p@h:5/x":                         "postgres://u:p@h:5/x?default_query_exec_mode=exec",
-		"postgres://u:p@h/x?sslmode=disable":           "postgres://u:p@h/x?default_query_exec_mode=exec&sslmode=disable",
-		"host=h dbname=x":                              "host=h dbname=x default_query_exec_mode=exec",
-		"host=h default_query_exec_mode=describe_exec": "host=h default_query_exec_mode=describe_exec",
+		"postgres://u:p@h:5/x":                                     "postgres://u:p@h:5/x?default_query_exec_mode=exec",
+		"postgres://u:p@h/x?sslmode=disable":                       "postgres://u:p@h/x?default_query_exec_mode=exec&sslmode=disable",
+		"postgres://u:p@h:5,i:6/x?target_session_attrs=read-write": "postgres://u:p@h:5,i:6/x?default_query_exec_mode=exec&target_session_attrs=read-write",
+		"host=h,i port=5,6 dbname=x":                               "host=h,i port=5,6 dbname=x default_query_exec_mode=exec",
+		"host=h dbname=x":                                          "host=h dbname=x default_query_exec_mode=exec",
+		"host=h default_query_exec_mode=describe_exec":             "host=h default_query_exec_mode=describe_exec",
 	} {
 		require.Equal(t, want, unprepared(url))
 	}

@@ -52,7 +52,7 @@ func (s *Survey) lookHalfQueues(ctx context.Context) {
 		}
 	}
 	names = append(names, s.outcomeGroups(ctx)...)
-	if m, err := processes.NewManagement(s.AMQPURL, s.Management); err == nil {
+	if m, err := processes.NewManagement(s.AMQPURL, s.TLS(), s.Management); err == nil {
 		if queues, err := m.Queues(ctx, s.Prefix); err == nil {
 			for _, q := range queues {
 				if rest, ok := strings.CutPrefix(q.Name, s.Prefix+".half."); ok {

@@ -117,7 +117,7 @@ func (s *Survey) noteConsumer(name string, q broker.QueueInfo, runs bool) {
 // reached really all.
 func (s *Survey) delayQueues(ctx context.Context) (names []string) {
 	names = DelayQueues(s.Prefix, s.answers)
-	m, err := processes.NewManagement(s.AMQPURL, s.Management)
+	m, err := processes.NewManagement(s.AMQPURL, s.TLS(), s.Management)
 	if err != nil {
 		return names
 	}

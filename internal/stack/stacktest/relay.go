@@ -15,7 +15,10 @@ type Relay struct {
 	to string
 	wg sync.WaitGroup
 
+	ended   chan struct{} // closed by Stop
+	end     sync.Once
 	mu      sync.Mutex
+	silent  bool
 	conns   map[net.Conn]bool
 	closed  bool
 	refuses bool
@@ -29,9 +32,9 @@ func NewRelay(t testing.TB, to string) *Relay {
 	if err != nil {
 		t.Fatalf("a relay to %s: %v", to, err)
 	}
-	r := &Relay{t: t, l: l, to: to, conns: map[net.Conn]bool{}}
+	r := &Relay{t: t, l: l, to: to, conns: map[net.Conn]bool{}, ended: make(chan struct{})}
 	r.wg.Go(r.accept)
-	t.Cleanup(r.close)
+	t.Cleanup(r.Stop)
 	return r
 }
 
@@ -66,7 +69,7 @@ func (r *Relay) pass(c net.Conn) {
 	done := make(chan struct{}, 2)
 	for _, pair := range [][2]net.Conn{{c, server}, {server, c}} {
 		go func() {
-			_, _ = io.Copy(pair[0], pair[1])
+			_, _ = io.Copy(pair[0], audible{pair[1], r})
 			_ = pair[0].Close()
 			_ = pair[1].Close()
 			done <- struct{}{}
@@ -74,6 +77,33 @@ func (r *Relay) pass(c net.Conn) {
 	}
 	<-done
 	<-done
+}
+
+// audible passes on what is read until the relay falls silent.
+type audible struct {
+	net.Conn
+	r *Relay
+}
+
+// Read returns what there is, or nothing more until the relay is stopped.
+func (a audible) Read(p []byte) (int, error) {
+	n, err := a.Conn.Read(p)
+	a.r.mu.Lock()
+	silent := a.r.silent
+	a.r.mu.Unlock()
+	if silent {
+		<-a.r.ended
+		return 0, io.EOF
+	}
+	return n, err
+}
+
+// Silence has nothing more come through, of old connections and new ones, for good; they stay
+// open, as where a machine has lost its power.
+func (r *Relay) Silence() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.silent = true
 }
 
 func (r *Relay) enter(c net.Conn) bool {
@@ -120,10 +150,13 @@ func (r *Relay) Refusals() int {
 	return r.refused
 }
 
-func (r *Relay) close() {
+// Stop cuts all connections and listens no more, for good: the address is as that of a
+// server that is gone.
+func (r *Relay) Stop() {
 	r.mu.Lock()
 	r.closed = true
 	r.mu.Unlock()
+	r.end.Do(func() { close(r.ended) })
 	_ = r.l.Close()
 	r.Cut()
 	r.wg.Wait()

@@ -108,18 +108,7 @@ func Shared(t testing.TB) *stack.Stack {
 // Private is a new stack for this test alone, whatever the environment names.
 func Private(t testing.TB) *stack.Stack {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), startLimit)
-	defer cancel()
-	s, err := stack.Start(ctx, stack.Options{IgnoreEnv: true, Out: logWriter{t}})
-	if err != nil {
-		t.Fatalf("the private stack did not start: %v", err)
-	}
-	t.Cleanup(func() {
-		if err := s.Close(); err != nil {
-			t.Errorf("stopping the private stack: %v", err)
-		}
-	})
-	return s
+	return private(t, stack.Options{})
 }
 
 // Database creates a database for this test alone and returns its URL. It is
