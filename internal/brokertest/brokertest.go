@@ -30,7 +30,7 @@ type Broker interface {
 }
 
 // patience is how long a test waits for what must happen.
-const patience = time.Minute
+const patience = 5 * time.Minute
 
 // world is one test's: the processes that open returns share a broker, and nothing
 // with other tests.
@@ -279,8 +279,6 @@ func invalid(w world) {
 	require.ErrorIs(w, b.PublishMessages(w.Context(), group, "tx", []holdfast.Message{large}), holdfast.ErrTooLarge)
 	require.ErrorIs(w, b.PublishHalf(w.Context(),
 		holdfast.Half{TxID: "m", Group: group, Messages: []holdfast.Message{large}}), holdfast.ErrTooLarge)
-	saga := &holdfast.SagaStart{Name: "s", Version: 1, Key: "k", State: json.RawMessage(`{}`)}
-	require.NoError(w, b.PublishHalf(w.Context(), holdfast.Half{TxID: "s", Group: group, Saga: saga}))
 	require.ErrorIs(w, b.PublishHalf(w.Context(), holdfast.Half{TxID: "s", Group: group,
 		Saga: &holdfast.SagaStart{Name: "s", Version: 1, Key: "k"}}), holdfast.ErrInvalid)
 	require.ErrorIs(w, b.PublishSagaReply(w.Context(), callOf(b), broker.SagaReply{Outcome: "perhaps"}),

@@ -106,17 +106,17 @@ func (s *sagaRun) findPlan(ctx workflow.Context) {
 	err := workflow.ExecuteLocalActivity(lctx, activities.SagaPlan, ref).Get(ctx, &found)
 	s.in.StepNames = err == nil && found.StepNames     // the process that runs this workflow task says so
 	if err != nil && s.in.Undo == nil && s.m.Ended() { // it has completed, whatever the plan
-		s.opening = false
+		s.opening, s.changed = false, true
 	}
 	options := s.options(summary, 10*time.Second, 0, 5*time.Second)
-	for ; err != nil && !s.ended(); s.detailed, s.changed = true, true {
-		if s.in.Begun { // without the plan nobody can say what to undo: so t is not due, and nothing is heard
+	for err != nil && !s.ended() {
+		s.detailed, s.changed = true, true
+		if s.in.Begun { // t is not due, so nothing is heard: without the plan nobody can say what to undo
 			err = workflow.ExecuteActivity(workflow.WithActivityOptions(ctx, options), activities.SagaPlan, ref).Get(ctx, &found)
 		} else {
 			err = s.activity(ctx, t, activities.SagaPlan, options, ref, &found, s.ended)
 		}
 	}
-	s.changed = true
 	s.leave(t)
 	if err != nil {
 		return

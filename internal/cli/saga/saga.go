@@ -24,9 +24,9 @@ An ID is such a workflow's ID, NAME/KEY, or a key alone if only one saga has it.
 Without --group, the latter two are looked for among the groups and names of the
 1000 latest sagas, and in what Temporal has listed.
 
-A saga that ended well in the Express lane has no workflow. Named by its full ID, or
-by NAME/KEY with --group, it is given one, if DATABASE_URL is its group's database:
-that repeats what the step rows know, and does nothing again.
+A saga that ended well in the Express lane has no workflow. Named by its full
+ID, or by NAME/KEY with --group, it is given one, if DATABASE_URL is its group's
+database: one that ends at once, and does nothing again.
 
 States: running; waiting (for an answer), paused (by an operator), no-worker (no
 process has its version), parked (a step failed for good: it waits for an
