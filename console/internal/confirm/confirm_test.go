@@ -1,0 +1,100 @@
+package confirm
+
+import (
+	"context"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+func TestAFormActsOnce(t *testing.T) {
+	t.Parallel()
+	b := NewBook(time.Now)
+	id := b.Show("s", Order{Kind: "saga", Target: "1", Act: "retry"})
+	_, _, ok := b.Result("s", id)
+	require.False(t, ok, "it was not sent")
+	var acted atomic.Int64
+	began, finish := make(chan struct{}), make(chan struct{})
+	act := func(o Order) Result {
+		acted.Add(1)
+		require.Equal(t, "retry", o.Act)
+		close(began)
+		<-finish
+		return Result{Done: true, Outcome: "retried"}
+	}
+	var all sync.WaitGroup
+	for range 10 {
+		all.Go(func() {
+			_, r, err := b.Do(t.Context(), "s", id, act)
+			require.NoError(t, err)
+			require.Equal(t, "retried", r.Outcome)
+		})
+	}
+	<-began
+	gone, cancel := context.WithCancel(t.Context())
+	cancel()
+	_, _, err := b.Do(gone, "s", id, act)
+	require.ErrorIs(t, err, context.Canceled, "it is under way")
+	close(finish)
+	all.Wait()
+	require.EqualValues(t, 1, acted.Load())
+	_, r, ok := b.Result("s", id)
+	require.True(t, ok)
+	require.Equal(t, "retried", r.Outcome)
+}
+
+func TestAFormIsOneSessionsAndNotForEver(t *testing.T) {
+	t.Parallel()
+	now := time.Unix(0, 0)
+	b := NewBook(func() time.Time { return now })
+	id := b.Show("s", Order{})
+	for _, session := range []string{"", "other"} {
+		_, _, err := b.Do(t.Context(), session, id, nil)
+		require.ErrorIs(t, err, ErrUnknown, session)
+	}
+	_, err := b.Find("s", id)
+	require.NoError(t, err)
+	now = now.Add(Lasts)
+	_, err = b.Find("s", id)
+	require.ErrorIs(t, err, ErrUnknown)
+}
+
+func TestFormsForOneTargetActOneAfterTheOther(t *testing.T) {
+	t.Parallel()
+	b := NewBook(time.Now)
+	var within atomic.Int64
+	var all sync.WaitGroup
+	for range 20 {
+		id := b.Show("s", Order{Kind: "saga", Target: "1"})
+		all.Go(func() {
+			_, _, err := b.Do(t.Context(), "s", id, func(Order) Result {
+				require.EqualValues(t, 1, within.Add(1))
+				within.Add(-1)
+				return Result{}
+			})
+			require.NoError(t, err)
+		})
+	}
+	all.Wait()
+	require.Empty(t, b.busy)
+}
+
+func TestFormsAreBounded(t *testing.T) {
+	t.Parallel()
+	b := NewBook(time.Now)
+	for range maxOfOne + 10 {
+		b.Show("s", Order{})
+	}
+	require.Len(t, b.forms, maxOfOne)
+}
+
+func TestChanges(t *testing.T) {
+	t.Parallel()
+	was := Facts{{"state", "parked"}, {"step pay", "failed"}, {"step ship", "not begun"}}
+	require.Empty(t, was.Changes(was))
+	require.Equal(t, []Change{{"state", "parked", "running"}, {"step ship", "not begun", ""}, {"step mail", "", "done"}},
+		was.Changes(Facts{{"state", "running"}, {"step pay", "failed"}, {"step mail", "done"}}))
+}

@@ -1,0 +1,244 @@
+package login
+
+import (
+	"fmt"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"golang.org/x/crypto/bcrypt"
+)
+
+// clock is a clock that tests set.
+type clock struct{ at atomic.Int64 }
+
+func (c *clock) now() time.Time { return time.Unix(0, c.at.Load()) }
+
+func (c *clock) pass(d time.Duration) { c.at.Add(int64(d)) }
+
+func line(t *testing.T, name, role, password string) string {
+	t.Helper()
+	hash, err := bcrypt.GenerateFromPassword([]byte(password), leastCost)
+	require.NoError(t, err)
+	return name + ":" + role + ":" + string(hash)
+}
+
+func TestUsers(t *testing.T) {
+	t.Parallel()
+	u, err := ReadUsers(strings.NewReader("# people\n\n" + line(t, "ann", "operator", "correct horse") + "\n" +
+		line(t, "Zoë B", "viewer", "battery staple") + "\n"))
+	require.NoError(t, err)
+	got, ok := u.Check("ann", "correct horse")
+	require.True(t, ok)
+	require.Equal(t, []any{"ann", Operator}, []any{got.Name, got.Role})
+	got, ok = u.Check("Zoë B", "battery staple")
+	require.True(t, ok)
+	require.Equal(t, Viewer, got.Role)
+	for name, password := range map[string]string{"ann": "battery staple", "nobody": "correct horse", "": "", "ANN": "correct horse"} {
+		_, ok := u.Check(name, password)
+		require.False(t, ok, name)
+	}
+	c, err := bcrypt.Cost(u.unknown)
+	require.NoError(t, err)
+	require.Equal(t, leastCost, c, "an unknown user takes as long")
+}
+
+func TestTooLongAPasswordIsNoPrefixOfIt(t *testing.T) {
+	t.Parallel()
+	long := strings.Repeat("x", maxPassword)
+	u, err := ReadUsers(strings.NewReader(line(t, "ann", "operator", long)))
+	require.NoError(t, err)
+	_, ok := u.Check("ann", long)
+	require.True(t, ok)
+	_, ok = u.Check("ann", long+"y")
+	require.False(t, ok)
+}
+
+func TestUsersThatAreRefused(t *testing.T) {
+	t.Parallel()
+	good := line(t, "ann", "operator", "correct horse")
+	hash := good[strings.LastIndex(good, ":")+1:]
+	weak, err := bcrypt.GenerateFromPassword([]byte("x"), bcrypt.MinCost)
+	require.NoError(t, err)
+	for text, want := range map[string]string{
+		"":                           "it has no users",
+		"ann:operator":               "line 1: want name:role:hash",
+		"ann:boss:" + hash:           `role "boss"`,
+		"Policy:viewer:" + hash:      "Holdfast signs with that name",
+		":viewer:" + hash:            "empty",
+		"ann:viewer:secret":          "no hash of bcrypt",
+		"ann:viewer:" + string(weak): "cost is 4",
+		good + "\n" + good:           "line 2: user \"ann\" is there twice",
+	} {
+		_, err := ReadUsers(strings.NewReader(text))
+		require.ErrorContains(t, err, want, text)
+		require.NotContains(t, err.Error(), hash)
+		require.NotContains(t, err.Error(), "secret")
+	}
+}
+
+func TestALineLogsIn(t *testing.T) {
+	t.Parallel()
+	text, err := Line("ann", Admin, "correct horse")
+	require.NoError(t, err)
+	u, err := ReadUsers(strings.NewReader(text))
+	require.NoError(t, err)
+	got, ok := u.Check("ann", "correct horse")
+	require.True(t, ok)
+	require.Equal(t, Admin, got.Role)
+	for _, password := range []string{"short", strings.Repeat("x", maxPassword+1)} {
+		_, err := Line("ann", Admin, password)
+		require.ErrorContains(t, err, "want 8 to 72")
+	}
+	_, err = Line("a:b", Admin, "correct horse")
+	require.ErrorContains(t, err, "colon")
+}
+
+func TestRoles(t *testing.T) {
+	t.Parallel()
+	for _, r := range []Role{Viewer, Operator, Admin} {
+		parsed, err := ParseRole(r.String())
+		require.NoError(t, err)
+		require.Equal(t, r, parsed)
+		require.False(t, Nobody.May(r))
+		require.True(t, Admin.May(r))
+	}
+	require.False(t, Nobody.May(Nobody))
+	require.False(t, Viewer.May(Operator))
+	require.False(t, Operator.May(Admin))
+}
+
+func TestTriesForOneNameAreLimited(t *testing.T) {
+	t.Parallel()
+	var c clock
+	l := NewLimits(c.now)
+	for range nameTries {
+		end, wait := l.Begin("ann")
+		require.Zero(t, wait)
+		end(false)
+	}
+	_, wait := l.Begin("ann")
+	require.Equal(t, nameWindow, wait)
+	end, wait := l.Begin("bob")
+	require.Zero(t, wait, "others are not kept out")
+	end(true)
+	c.pass(nameWindow)
+	end, wait = l.Begin("ann")
+	require.Zero(t, wait)
+	end(true)
+	for range nameTries {
+		end, wait := l.Begin("ann")
+		require.Zero(t, wait, "a login begins anew")
+		end(false)
+	}
+}
+
+func TestTriesInWholeAreLimited(t *testing.T) {
+	t.Parallel()
+	var c clock
+	l := NewLimits(c.now)
+	for i := range wholeTries {
+		end, wait := l.Begin(fmt.Sprint("name ", i))
+		require.Zero(t, wait)
+		end(false)
+	}
+	_, wait := l.Begin("ann")
+	require.Equal(t, wholeWindow, wait)
+	c.pass(wholeWindow)
+	_, wait = l.Begin("ann")
+	require.Zero(t, wait)
+	require.LessOrEqual(t, len(l.names), wholeTries+1)
+}
+
+func TestSessions(t *testing.T) {
+	t.Parallel()
+	var c clock
+	s := NewSessions(c.now)
+	id, began := s.Begin(User{Name: "ann", Role: Operator})
+	require.Len(t, id, 43, "256 bits")
+	require.NotContains(t, began.Key, id)
+	got, ok := s.Find(id, true)
+	require.True(t, ok)
+	require.Equal(t, []any{"ann", Operator}, []any{got.User, got.Role})
+	require.True(t, got.Sent(got.Token()))
+	require.False(t, got.Sent(""))
+	require.False(t, got.Sent(got.Token()+"x"))
+	require.False(t, Session{}.Sent(""))
+	_, ok = s.Find(got.Key, true)
+	require.False(t, ok, "the key opens nothing")
+	_, ok = s.Find("", true)
+	require.False(t, ok)
+	s.End(got)
+	_, ok = s.Find(id, true)
+	require.False(t, ok)
+}
+
+func TestASessionThatIsIdleEnds(t *testing.T) {
+	t.Parallel()
+	var c clock
+	s := NewSessions(c.now)
+	id, _ := s.Begin(User{Name: "ann"})
+	c.pass(Idle - 1)
+	_, ok := s.Find(id, true)
+	require.True(t, ok)
+	c.pass(Idle - 1)
+	_, ok = s.Find(id, false)
+	require.True(t, ok)
+	c.pass(1)
+	_, ok = s.Find(id, true)
+	require.False(t, ok, "a page that refreshes itself does not keep it")
+}
+
+func TestASessionEndsHoweverOftenItIsUsed(t *testing.T) {
+	t.Parallel()
+	var c clock
+	s := NewSessions(c.now)
+	id, _ := s.Begin(User{Name: "ann"})
+	for passed := time.Duration(0); passed < Longest; passed += Idle / 2 {
+		_, ok := s.Find(id, true)
+		require.True(t, ok, passed)
+		c.pass(Idle / 2)
+	}
+	_, ok := s.Find(id, true)
+	require.False(t, ok)
+}
+
+func TestSessionsAreBounded(t *testing.T) {
+	t.Parallel()
+	var c clock
+	s := NewSessions(c.now)
+	first, _ := s.Begin(User{Name: "ann"})
+	for range maxOfOne {
+		c.pass(1)
+		s.Begin(User{Name: "ann"})
+	}
+	require.Len(t, s.byKey, maxOfOne)
+	_, ok := s.Find(first, true)
+	require.False(t, ok, "the oldest has ended")
+	for i := range maxSessions {
+		s.Begin(User{Name: fmt.Sprint(i)})
+	}
+	require.Len(t, s.byKey, maxSessions)
+}
+
+func TestALoginThatIsGoodOnce(t *testing.T) {
+	t.Parallel()
+	o := NewOnce("dev")
+	token := o.Token()
+	_, ok := o.Use("")
+	require.False(t, ok)
+	_, ok = o.Use(token + "x")
+	require.False(t, ok)
+	u, ok := o.Use(token)
+	require.True(t, ok)
+	require.Equal(t, []any{"dev", Admin}, []any{u.Name, u.Role})
+	_, ok = o.Use(token)
+	require.False(t, ok)
+	require.Empty(t, o.Token())
+	_, ok = o.Use("")
+	require.False(t, ok)
+	_, ok = (*Once)(nil).Use("")
+	require.False(t, ok)
+}
