@@ -56,18 +56,30 @@ func (d *Desk) Close() {
 	}
 }
 
-// temporal connects if that has not been done, or did not succeed.
+// temporal connects if that has not been done, or did not succeed. Nobody waits for another
+// one's attempt: each has its own time.
 func (d *Desk) temporal(ctx context.Context) (*server.Temporal, error) {
+	if t := d.connected(nil); t != nil {
+		return t, nil
+	}
+	t, err := d.c.Temporal(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return d.connected(t), nil
+}
+
+// connected returns the connection; one that is new is kept where there is none yet.
+func (d *Desk) connected(newly *server.Temporal) *server.Temporal {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if d.server == nil {
-		t, err := d.c.Temporal(ctx)
-		if err != nil {
-			return nil, err
-		}
-		d.server = t
+	switch {
+	case d.server == nil:
+		d.server = newly
+	case newly != nil:
+		newly.Close()
 	}
-	return d.server, nil
+	return d.server
 }
 
 // Examine has the doctor look at everything that has an address; unset are the parts that
