@@ -49,7 +49,8 @@ const maxText = 4000
 
 // kept is an entry as it can be kept: every database takes its texts, and none is endless.
 func (e Entry) kept() Entry {
-	for _, s := range []*string{&e.Request, &e.Who, &e.Role, &e.Action, &e.Target, &e.Step, &e.Reason, &e.Outcome, &e.Detail} {
+	for _, s := range []*string{&e.Request, &e.Who, &e.Role, &e.Action, &e.Target, &e.Step, &e.Reason, &e.Outcome,
+		&e.Detail} {
 		*s = strings.ReplaceAll(strings.ToValidUTF8(*s, "\uFFFD"), "\x00", "\uFFFD")
 		if len(*s) > maxText {
 			cut := maxText

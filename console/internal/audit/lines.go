@@ -55,6 +55,6 @@ func (l *Lines) Last(_ context.Context, n int) ([]Entry, error) {
 
 // Where implements Log.
 func (l *Lines) Where() string {
-	return "No database is set (DATABASE_URL): entries go to the standard error of the console, and this page has those of " +
-		"this process."
+	return "No database is set (DATABASE_URL): entries go to the standard error of the console, and this page has " +
+		"those of this process."
 }

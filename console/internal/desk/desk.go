@@ -168,7 +168,8 @@ func crew() actions.Crew {
 
 // LetterGroups counts dead letters by what they have in common; more says that there are
 // others, which were not counted.
-func (d *Desk) LetterGroups(ctx context.Context, by string, f deadletters.Filter) (groups []deadletters.Group, more bool,
+func (d *Desk) LetterGroups(ctx context.Context, by string, f deadletters.Filter) (groups []deadletters.Group,
+	more bool,
 	err error) {
 	if deadletters.Groupings[by] == nil {
 		return nil, false, errors.New("dead letters can be counted by error, consumer, topic or class")

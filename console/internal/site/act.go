@@ -178,8 +178,9 @@ func requestOf(form string) string {
 // carryOut does it, if all is as it was shown and the audit has it.
 func (s *Site) carryOut(ctx context.Context, of login.Session, request string, o confirm.Order,
 	reason string) confirm.Result {
-	e := audit.Entry{Request: request, Who: of.User, Role: of.Role.String(), Action: o.Kind + " " + o.Act, Target: o.Target,
-		Step: o.Step, Reason: reason}
+	e := audit.Entry{Request: request, Who: of.User, Role: of.Role.String(), Action: o.Kind + " " + o.Act,
+		Target: o.Target,
+		Step:   o.Step, Reason: reason}
 	if o.Refuse {
 		e.Action += " no"
 	}
@@ -203,7 +204,8 @@ func (s *Site) carryOut(ctx context.Context, of login.Session, request string, o
 		what, remedy := text.SplitRemedy(err)
 		s.Log.Error("the audit cannot be written: an action was refused", "operator", of.User, "action", e.Action, "target",
 			e.Target, "error", err)
-		return confirm.Result{Bad: true, Outcome: audit.Refused, Detail: "the audit cannot be written: " + what, Remedy: remedy}
+		return confirm.Result{Bad: true, Outcome: audit.Refused, Detail: "the audit cannot be written: " + what,
+			Remedy: remedy}
 	}
 	out, err := t.act(ctx, desk.Who{Operator: of.User, Reason: reason})
 	if err != nil {

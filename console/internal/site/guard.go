@@ -143,7 +143,8 @@ func (s *Site) enter(w http.ResponseWriter, r *http.Request, u login.User) {
 	}
 	id, of := s.sessions.Begin(u)
 	http.SetCookie(w, s.newCookie(id, 0))
-	err := s.Audit.Add(r.Context(), audit.Entry{Who: of.User, Role: of.Role.String(), Action: "login", Outcome: audit.Done})
+	err := s.Audit.Add(r.Context(), audit.Entry{Who: of.User, Role: of.Role.String(), Action: "login",
+		Outcome: audit.Done})
 	if err != nil {
 		s.Log.Error("the audit cannot be written", "operator", of.User, "action", "login", "error", err)
 	}

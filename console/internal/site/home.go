@@ -72,8 +72,9 @@ func (s *Site) look(ctx context.Context) (all seen) {
 	})
 	wg.Go(func() {
 		var err error
-		all.Parked, all.MoreParked, err = s.Desk.Transactions(ctx, transactions.Filter{States: []string{string(workflows.Parked)},
-			Reasons: true}, homeShown)
+		all.Parked, all.MoreParked, err = s.Desk.Transactions(ctx,
+			transactions.Filter{States: []string{string(workflows.Parked)},
+				Reasons: true}, homeShown)
 		fail("transactions that are parked", err)
 	})
 	wg.Wait()
@@ -193,8 +194,9 @@ func pageOf(f doctor.Finding) string {
 	}
 	lost := strings.Join(server.LostStates, ",")
 	return map[string]string{"sagas": "/sagas?state=" + core.StateParked,
-		"sagas not undone": "/sagas?state=" + core.StateCompensationFailed, "waiting sagas": "/sagas?state=" + core.StateWaiting,
-		"saga versions": "/sagas?state=" + core.StateNoWorker, "lost sagas": "/sagas?state=" + lost,
+		"sagas not undone": "/sagas?state=" + core.StateCompensationFailed,
+		"waiting sagas":    "/sagas?state=" + core.StateWaiting,
+		"saga versions":    "/sagas?state=" + core.StateNoWorker, "lost sagas": "/sagas?state=" + lost,
 		"undone sagas": "/sagas?state=" + core.StateCompensated, "dead letters": "/dead",
 		"lost dead letters": "/dead/list?state=" + lost}[f.Check]
 }

@@ -111,8 +111,10 @@ func (v view) Zone() string {
 func (v view) Now() string { return v.now.Format(text.DateTime) }
 
 // render writes a page.
-func (s *Site) render(w http.ResponseWriter, r *http.Request, status int, of login.Session, name, title string, page any) {
-	v := view{Title: text.CutText(text.OneLine(title), longest), Of: of, In: of.User != "", Acts: of.Role.May(login.Operator),
+func (s *Site) render(w http.ResponseWriter, r *http.Request, status int, of login.Session, name, title string,
+	page any) {
+	v := view{Title: text.CutText(text.OneLine(title), longest), Of: of, In: of.User != "",
+		Acts:   of.Role.May(login.Operator),
 		Audits: of.Role.May(login.Admin), Prefix: s.Prefix, now: s.Now(), Page: page}
 	v.Query = r.URL.Query().Get("q")
 	if p, ok := page.(interface{ refresh() string }); ok {
@@ -169,7 +171,8 @@ func (s *Site) failed(w http.ResponseWriter, r *http.Request, of login.Session, 
 
 // levels are how bad states are.
 var levels = map[string]text.Level{"parked": text.LevelProblem, "compensation-failed": text.LevelProblem,
-	"failed": text.LevelProblem, "terminated": text.LevelProblem, "canceled": text.LevelProblem, "timed-out": text.LevelProblem,
+	"failed": text.LevelProblem, "terminated": text.LevelProblem, "canceled": text.LevelProblem,
+	"timed-out": text.LevelProblem,
 	"no-worker": text.LevelWarning, "waiting": text.LevelWarning, "paused": text.LevelWarning,
 	"compensating": text.LevelWarning, "redelivering": text.LevelWarning, "waits": text.LevelWarning,
 	"checking": text.LevelWarning, "delivering": text.LevelWarning, "completed": text.LevelOK, "compensated": text.LevelOK,

@@ -71,7 +71,8 @@ func (s *Site) search(ctx context.Context, id string, v *searchView) {
 	}
 	ask("saga", "/saga?id=", known.Kind == workflows.KindSaga, s.Desk.FindSaga)
 	ask("dead letter", "/letter?id=", known.Kind == workflows.KindDeadLetter, s.Desk.FindLetter)
-	ask("transaction", "/transaction?id=", known.Kind == workflows.KindTransaction || known.Shared(), s.Desk.FindTransaction)
+	ask("transaction", "/transaction?id=", known.Kind == workflows.KindTransaction || known.Shared(),
+		s.Desk.FindTransaction)
 	wg.Wait()
 }
 

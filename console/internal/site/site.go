@@ -76,7 +76,8 @@ type Site struct {
 
 // New returns a site.
 func New(o Options) *Site {
-	s := &Site{Options: o, sessions: login.NewSessions(o.Now), limits: login.NewLimits(o.Now), forms: confirm.NewBook(o.Now),
+	s := &Site{Options: o, sessions: login.NewSessions(o.Now), limits: login.NewLimits(o.Now),
+		forms:  confirm.NewBook(o.Now),
 		origin: http.NewCrossOriginProtection()}
 	s.home = glance.New(homeTime, homeFresh, o.Now, s.look)
 	mux := http.NewServeMux()
