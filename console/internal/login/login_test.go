@@ -43,6 +43,16 @@ func TestUsers(t *testing.T) {
 	c, err := bcrypt.Cost(u.unknown)
 	require.NoError(t, err)
 	require.Equal(t, leastCost, c, "an unknown user takes as long")
+	var compared [][]byte
+	u.compare = func(hash, _ []byte) error {
+		compared = append(compared, hash)
+		return nil
+	}
+	_, ok = u.Check("nobody", "whatever that is compared with has for a password")
+	require.False(t, ok)
+	_, ok = u.Check("nobody", "")
+	require.False(t, ok)
+	require.Equal(t, [][]byte{u.unknown, u.unknown}, compared)
 }
 
 func TestTooLongAPasswordIsNoPrefixOfIt(t *testing.T) {

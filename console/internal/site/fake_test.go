@@ -1,7 +1,6 @@
 package site
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"io"
@@ -40,18 +39,17 @@ var began = time.Date(2026, 1, 2, 12, 0, 0, 0, time.UTC)
 
 // fakeDesk is an installation with what a test puts there.
 type fakeDesk struct {
-	mu       sync.Mutex
-	found    doctor.Diagnosis
-	unset    []string
-	saga     sagas.Detail
-	letter   deadletters.Detail
-	groups   []deadletters.Group
-	parked   []transactions.Row
-	err      error // of everything that is asked
-	looks    int
-	done     []string // what was asked for, and by whom
-	onAct    func()
-	findings []string
+	mu     sync.Mutex
+	found  doctor.Diagnosis
+	unset  []string
+	saga   sagas.Detail
+	letter deadletters.Detail
+	groups []deadletters.Group
+	parked []transactions.Row
+	err    error // of everything that is asked
+	looks  int
+	done   []string // what was asked for, and by whom
+	onAct  func()
 }
 
 func (d *fakeDesk) Examine(context.Context) (doctor.Diagnosis, []string) {
@@ -225,7 +223,6 @@ type house struct {
 	t     *testing.T
 	desk  *fakeDesk
 	audit *brittle
-	lines bytes.Buffer
 	once  *login.Once
 	site  *Site
 	web   *httptest.Server

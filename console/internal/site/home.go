@@ -48,7 +48,8 @@ func (s *Site) look(ctx context.Context) (all seen) {
 		if err != nil {
 			mu.Lock()
 			defer mu.Unlock()
-			all.Unseen = append(all.Unseen, what+": "+text.Of(err))
+			why, _ := text.SplitRemedy(err)
+			all.Unseen = append(all.Unseen, what+": "+why)
 		}
 	}
 	wg.Go(func() {
