@@ -5,6 +5,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/require"
@@ -64,21 +65,43 @@ func TestAFormIsOneSessionsAndNotForEver(t *testing.T) {
 
 func TestFormsForOneTargetActOneAfterTheOther(t *testing.T) {
 	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		b := NewBook(time.Now)
+		first, second := b.Show("s", Order{Kind: "saga", Target: "1"}), b.Show("s", Order{Kind: "saga", Target: "1"})
+		other := b.Show("s", Order{Kind: "saga", Target: "2"})
+		finish := make(chan struct{})
+		var acted atomic.Int64
+		do := func(id string, act func()) {
+			go func() {
+				_, _, err := b.Do(t.Context(), "s", id, func(Order) Result {
+					act()
+					acted.Add(1)
+					return Result{}
+				})
+				require.NoError(t, err)
+			}()
+			synctest.Wait()
+		}
+		do(first, func() { <-finish })
+		do(second, func() {})
+		require.Zero(t, acted.Load(), "the second waits for the first")
+		do(other, func() {})
+		require.EqualValues(t, 1, acted.Load(), "another target does not")
+		close(finish)
+		synctest.Wait()
+		require.EqualValues(t, 3, acted.Load())
+		require.Empty(t, b.busy)
+	})
+}
+
+func TestAnActionThatPanicsIsOver(t *testing.T) {
+	t.Parallel()
 	b := NewBook(time.Now)
-	var within atomic.Int64
-	var all sync.WaitGroup
-	for range 20 {
-		id := b.Show("s", Order{Kind: "saga", Target: "1"})
-		all.Go(func() {
-			_, _, err := b.Do(t.Context(), "s", id, func(Order) Result {
-				require.EqualValues(t, 1, within.Add(1))
-				within.Add(-1)
-				return Result{}
-			})
-			require.NoError(t, err)
-		})
-	}
-	all.Wait()
+	id := b.Show("s", Order{Target: "1"})
+	require.Panics(t, func() { _, _, _ = b.Do(t.Context(), "s", id, func(Order) Result { panic("oops") }) })
+	_, r, err := b.Do(t.Context(), "s", id, nil)
+	require.NoError(t, err)
+	require.Equal(t, []any{true, "unknown"}, []any{r.Bad, r.Outcome})
 	require.Empty(t, b.busy)
 }
 

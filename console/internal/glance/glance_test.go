@@ -20,6 +20,7 @@ func TestManyWhoLookCostOneLook(t *testing.T) {
 		_, bounded := ctx.Deadline()
 		require.True(t, bounded)
 		<-finish
+		require.NoError(t, ctx.Err(), "it is not over because who asked has left")
 		looks++
 		return looks
 	})
