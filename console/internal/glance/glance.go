@@ -63,9 +63,9 @@ func (g *Glance[T]) current(ctx context.Context) *look[T] {
 	go func() {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), g.limit)
 		defer cancel()
+		defer close(l.over) // whatever becomes of the look
 		l.seen = g.look(ctx)
 		l.at = g.now()
-		close(l.over)
 	}()
 	return l
 }
