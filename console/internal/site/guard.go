@@ -46,8 +46,11 @@ func (s *Site) page(role login.Role, next handler) http.HandlerFunc {
 		}
 		if !of.Role.May(role) {
 			q := r.URL.Query()
-			s.refuse(r, of, q.Get("kind")+" "+q.Get("act"), q.Get("id"), q.Get("step"), "the role "+of.Role.String()+
-				" may not do that")
+			action := "page " + r.URL.Path
+			if q.Has("act") {
+				action = q.Get("kind") + " " + q.Get("act")
+			}
+			s.refuse(r, of, action, q.Get("id"), q.Get("step"), "the role "+of.Role.String()+" may not do that")
 			s.say(w, r, http.StatusForbidden, of, message{Title: "You may not do that",
 				Text: "It is for the role " + role.String() + "; yours is " + of.Role.String() + ". Nothing was done."})
 			return
@@ -63,8 +66,11 @@ func (s *Site) sent(next http.HandlerFunc) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		r.Body = http.MaxBytesReader(w, r.Body, maxForm)
 		if err := s.origin.Check(r); err != nil {
-			of, _ := s.session(r, false)
-			s.refuse(r, of, "form "+r.URL.Path, "", "", "it came from another site")
+			if of, ok := s.session(r, false); ok {
+				s.refuse(r, of, "form "+r.URL.Path, "", "", "it came from another site")
+			} else { // anybody can send these: they must not fill a table
+				s.Log.Warn("a form of another site was refused", "path", r.URL.Path, "from", r.RemoteAddr)
+			}
 			s.say(w, r, http.StatusForbidden, login.Session{}, message{Title: "This form came from another site",
 				Text: "Nothing was done."})
 			return

@@ -113,8 +113,10 @@ func TestAFormOfAnotherSiteIsRefused(t *testing.T) {
 	} {
 		got := b.send(http.MethodPost, "/do", form, header)
 		require.Equal(t, http.StatusForbidden, got.status, header)
+		before := len(h.entries())
 		got = h.browser().send(http.MethodPost, "/login", url.Values{"name": {"operator"}, "password": {password}}, header)
 		require.Equal(t, http.StatusForbidden, got.status, header)
+		require.Len(t, h.entries(), before, "who is not logged in cannot fill the audit")
 	}
 	require.Empty(t, h.desk.acts())
 	require.Contains(t, h.entries()[0].Detail, "another site")
