@@ -103,13 +103,13 @@ var mayImport = map[string][]string{
 	"console": {"console/internal/audit", "console/internal/desk", "console/internal/login", "console/internal/site",
 		"internal/operator/reach", "internal/operator/text"},
 	"console/internal/confirm": {},
-	"console/internal/glance":  {},
+	"console/internal/glance":  {"internal/guard"},
 	"console/internal/login":   {"internal/operator/actions"},
 	"console/internal/audit":   {"internal/operator/text"},
 	"console/internal/desk": {"", "internal/operator/actions", "internal/operator/deadletters", "internal/operator/doctor", "internal/operator/reach",
 		"internal/operator/sagas", "internal/operator/server", "internal/operator/transactions", "workflows", "workflows/deadletters", "workflows/sagas"},
 	"console/internal/site": {"", "console/internal/audit", "console/internal/confirm", "console/internal/desk", "console/internal/glance", "console/internal/login",
-		"internal/operator/actions", "internal/operator/deadletters", "internal/operator/doctor", "internal/operator/sagas", "internal/operator/server",
+		"internal/guard", "internal/operator/actions", "internal/operator/deadletters", "internal/operator/doctor", "internal/operator/sagas", "internal/operator/server",
 		"internal/operator/text", "internal/operator/transactions", "saga/core", "workflows", "workflows/deadletters", "workflows/sagas"},
 }
 

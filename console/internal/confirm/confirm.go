@@ -9,6 +9,8 @@ import (
 	"crypto/rand"
 	"encoding/base64"
 	"errors"
+	"maps"
+	"slices"
 	"sync"
 	"time"
 )
@@ -77,6 +79,8 @@ type Result struct {
 	Changes []Change
 	// Bad says that it did not do what was asked for, or may not have.
 	Bad bool
+	// Again says that nothing was sent, and that the form may be sent again.
+	Again bool
 }
 
 // form is a form that was shown.
@@ -84,9 +88,13 @@ type form struct {
 	Order
 	session string
 	shown   time.Time
-	sent    bool
-	over    chan struct{} // closed once the result is there
-	result  Result
+	attempt *attempt // the last time that it acted; nil: none
+}
+
+// attempt is one time that a form acts: the only one, unless nothing came of it.
+type attempt struct {
+	over   chan struct{} // closed once the result is there
+	result Result
 }
 
 // Book has the forms of one process.
@@ -96,11 +104,23 @@ type Book struct {
 	mu    sync.Mutex
 	forms map[string]*form
 	busy  map[string]chan struct{} // targets that are acted on; closed once that is over
+	ended bool                     // nothing more is acted on
 }
 
 // NewBook returns an empty book, by a clock.
 func NewBook(now func() time.Time) *Book {
 	return &Book{now: now, forms: map[string]*form{}, busy: map[string]chan struct{}{}}
+}
+
+// End has nothing more acted on, and waits for what is under way.
+func (b *Book) End() {
+	b.mu.Lock()
+	b.ended = true
+	underWay := slices.Collect(maps.Values(b.busy))
+	b.mu.Unlock()
+	for _, over := range underWay {
+		<-over
+	}
 }
 
 // Show notes that a form is shown to a session, and returns its ID, which nobody can guess.
@@ -118,7 +138,7 @@ func (b *Book) Show(session string, o Order) (id string) {
 	secret := make([]byte, 32)
 	_, _ = rand.Read(secret) // never fails
 	id = base64.RawURLEncoding.EncodeToString(secret)
-	b.forms[id] = &form{Order: o, session: session, shown: now, over: make(chan struct{})}
+	b.forms[id] = &form{Order: o, session: session, shown: now}
 	return id
 }
 
@@ -158,52 +178,78 @@ func (b *Book) find(session, id string) (*form, error) {
 	return f, nil
 }
 
-// Do has act called for a form, the first time that it is sent. Whoever sends it again gets
-// the result of that, and waits for it if need be. Only one form for the same target is acted
-// on at a time, so that of two operators the second sees what the first did.
+// Do has act called for a form, the first time that it is sent, and anew if the result of that
+// says Again. Whoever else sends it gets the result, and waits for it if need be. Only one form
+// for the same target is acted on at a time, so that of two operators the second sees what the
+// first did; whoever waits for that does so until ctx is done, and then nothing was done.
 func (b *Book) Do(ctx context.Context, session, id string, act func(Order) Result) (Order, Result, error) {
 	f, err := b.find(session, id)
 	if err != nil {
 		return Order{}, Result{}, err
 	}
-	if b.first(f) {
-		done := b.alone(f.Kind + " " + f.Target)
-		defer done()
-		b.act(f, act)
+	a, mine := b.begin(f)
+	if mine {
+		b.act(ctx, f.Order, a, act)
+		return f.Order, a.result, nil
 	}
 	select {
-	case <-f.over:
-		return f.Order, f.result, nil
+	case <-a.over:
+		return f.Order, a.result, nil
 	case <-ctx.Done():
 		return f.Order, Result{}, ctx.Err()
 	}
 }
 
-// act acts, and says so even where that panics: then nobody knows what came of it.
-func (b *Book) act(f *form, act func(Order) Result) {
-	result := Result{Done: true, Bad: true, Outcome: "unknown"}
-	defer func() {
-		f.result = result
-		close(f.over)
-	}()
-	result = act(f.Order)
-}
-
-// first reports whether the form is sent for the first time.
-func (b *Book) first(f *form) bool {
+// begin returns the form's attempt; mine says that the caller is to make it.
+func (b *Book) begin(f *form) (a *attempt, mine bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	first := !f.sent
-	f.sent = true
-	return first
+	if a := f.attempt; a != nil {
+		select {
+		case <-a.over:
+			if !a.result.Again {
+				return a, false
+			}
+		default:
+			return a, false
+		}
+	}
+	f.attempt = &attempt{over: make(chan struct{})}
+	return f.attempt, true
 }
 
-// alone waits until nobody else acts on the target.
-func (b *Book) alone(target string) (done func()) {
+// act acts, and says so even where that panics: then nobody knows what came of it.
+func (b *Book) act(ctx context.Context, o Order, a *attempt, act func(Order) Result) {
+	done, err := b.alone(ctx, o.Kind+" "+o.Target)
+	if err != nil {
+		a.result = Result{Bad: true, Again: true, Detail: err.Error()}
+		close(a.over)
+		return
+	}
+	defer done()
+	result := Result{Done: true, Bad: true, Outcome: "unknown"}
+	defer func() {
+		a.result = result
+		close(a.over)
+	}()
+	result = act(o)
+}
+
+var (
+	errBusy  = errors.New("another action on it is under way")
+	errEnded = errors.New("the console is about to end")
+)
+
+// alone waits until nobody else acts on the target, or ctx is done.
+func (b *Book) alone(ctx context.Context, target string) (done func(), err error) {
 	mine := make(chan struct{})
 	for {
 		b.mu.Lock()
 		other := b.busy[target]
+		if b.ended {
+			b.mu.Unlock()
+			return nil, errEnded
+		}
 		if other == nil {
 			b.busy[target] = mine
 			b.mu.Unlock()
@@ -212,23 +258,33 @@ func (b *Book) alone(target string) (done func()) {
 				defer b.mu.Unlock()
 				delete(b.busy, target)
 				close(mine)
-			}
+			}, nil
 		}
 		b.mu.Unlock()
-		<-other
+		select {
+		case <-other:
+		case <-ctx.Done():
+			return nil, errBusy
+		}
 	}
 }
 
-// Result returns what came of a form that was sent; ok is false if it was not, or is under
-// way.
+// Result returns what came of a form that was sent; ok is false if it was not, is under way,
+// or may be sent again.
 func (b *Book) Result(session, id string) (o Order, r Result, ok bool) {
 	f, err := b.find(session, id)
 	if err != nil {
 		return Order{}, Result{}, false
 	}
+	b.mu.Lock()
+	a := f.attempt
+	b.mu.Unlock()
+	if a == nil {
+		return f.Order, Result{}, false
+	}
 	select {
-	case <-f.over:
-		return f.Order, f.result, true
+	case <-a.over:
+		return f.Order, a.result, !a.result.Again
 	default:
 		return f.Order, Result{}, false
 	}

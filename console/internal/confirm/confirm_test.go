@@ -94,6 +94,84 @@ func TestFormsForOneTargetActOneAfterTheOther(t *testing.T) {
 	})
 }
 
+// TestWhoWaitsForAnotherActionWaitsNoLongerThanAsked: and his form is good then.
+func TestWhoWaitsForAnotherActionWaitsNoLongerThanAsked(t *testing.T) {
+	t.Parallel()
+	b := NewBook(time.Now)
+	first, second := b.Show("s", Order{Kind: "saga", Target: "1"}), b.Show("s", Order{Kind: "saga", Target: "1"})
+	done := func(Order) Result { return Result{Done: true, Outcome: "retried"} }
+	began, finish := make(chan struct{}), make(chan struct{})
+	var both sync.WaitGroup
+	both.Go(func() {
+		_, _, err := b.Do(t.Context(), "s", first, func(o Order) Result {
+			close(began)
+			<-finish
+			return done(o)
+		})
+		require.NoError(t, err)
+	})
+	<-began
+	gone, cancel := context.WithCancel(t.Context())
+	cancel()
+	waited, result, err := b.Do(gone, "s", second, func(Order) Result {
+		t.Error("it acted")
+		return Result{}
+	})
+	require.NoError(t, err)
+	require.Equal(t, []any{"1", errBusy.Error()}, []any{waited.Target, result.Detail})
+	require.False(t, result.Done)
+	close(finish)
+	both.Wait()
+	_, result, err = b.Do(t.Context(), "s", second, done)
+	require.NoError(t, err)
+	require.Equal(t, "retried", result.Outcome)
+}
+
+func TestAFormOfWhichNothingWasSentIsGood(t *testing.T) {
+	t.Parallel()
+	b := NewBook(time.Now)
+	id := b.Show("s", Order{Target: "1"})
+	for _, want := range []Result{{Again: true, Bad: true, Outcome: "not sent"}, {Done: true, Outcome: "retried"}} {
+		_, r, err := b.Do(t.Context(), "s", id, func(Order) Result { return want })
+		require.NoError(t, err)
+		require.Equal(t, want, r)
+		_, _, over := b.Result("s", id)
+		require.Equal(t, want.Done, over)
+	}
+}
+
+// TestTheEndWaitsForWhatIsUnderWay: and nothing more begins.
+func TestTheEndWaitsForWhatIsUnderWay(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		b := NewBook(time.Now)
+		first, second := b.Show("s", Order{Target: "1"}), b.Show("s", Order{Target: "2"})
+		finish := make(chan struct{})
+		go func() {
+			_, r, err := b.Do(t.Context(), "s", first, func(Order) Result {
+				<-finish
+				return Result{Done: true}
+			})
+			require.NoError(t, err)
+			require.True(t, r.Done)
+		}()
+		synctest.Wait()
+		ended := false
+		go func() {
+			b.End()
+			ended = true
+		}()
+		synctest.Wait()
+		require.False(t, ended)
+		_, r, err := b.Do(t.Context(), "s", second, nil)
+		require.NoError(t, err)
+		require.Equal(t, Result{Bad: true, Again: true, Detail: errEnded.Error()}, r)
+		close(finish)
+		synctest.Wait()
+		require.True(t, ended)
+	})
+}
+
 func TestAnActionThatPanicsIsOver(t *testing.T) {
 	t.Parallel()
 	b := NewBook(time.Now)

@@ -139,7 +139,7 @@ func (d *Desk) FindSaga(ctx context.Context, id string) (string, error) {
 	return row.ID, err
 }
 
-// ActOnSaga does what was chosen.
+// ActOnSaga does what was chosen. An error says that nothing was sent.
 func (d *Desk) ActOnSaga(ctx context.Context, row sagas.Row, c sagas.Choice, who Who) (actions.Outcome, error) {
 	t, err := d.temporal(ctx)
 	if err != nil {
@@ -233,7 +233,7 @@ func (d *Desk) FindLetter(ctx context.Context, id string) (string, error) {
 	return row.WorkflowID, err
 }
 
-// ActOnLetter does an action on a dead letter.
+// ActOnLetter does an action on a dead letter. An error says that nothing was sent.
 func (d *Desk) ActOnLetter(ctx context.Context, row deadletters.Row, name string, who Who) (actions.Outcome, error) {
 	t, err := d.temporal(ctx)
 	if err != nil {

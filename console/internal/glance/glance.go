@@ -6,6 +6,8 @@ import (
 	"context"
 	"sync"
 	"time"
+
+	"github.com/holdfastmq/holdfast/internal/guard"
 )
 
 // Glance looks at a T.
@@ -24,6 +26,7 @@ type look[T any] struct {
 	over chan struct{}
 	at   time.Time // when it was over
 	seen T
+	err  error // the look panicked
 }
 
 // New returns a glance by which look is called with limit as its time, and not again until
@@ -33,12 +36,13 @@ func New[T any](limit, fresh time.Duration, now func() time.Time, look func(cont
 }
 
 // See returns what is seen, and when that was. It waits for the look, but not longer than
-// ctx; a look goes on when who asked first has left.
+// ctx; a look goes on when who asked first has left. One that panics is an error, for a while
+// too.
 func (g *Glance[T]) See(ctx context.Context) (seen T, at time.Time, err error) {
 	l := g.current(ctx)
 	select {
 	case <-l.over:
-		return l.seen, l.at, nil
+		return l.seen, l.at, l.err
 	case <-ctx.Done():
 		return seen, at, ctx.Err()
 	}
@@ -63,8 +67,8 @@ func (g *Glance[T]) current(ctx context.Context) *look[T] {
 	go func() {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), g.limit)
 		defer cancel()
-		defer close(l.over) // whatever becomes of the look
-		l.seen = g.look(ctx)
+		defer close(l.over)
+		l.seen, l.err = guard.Value(func() (T, error) { return g.look(ctx), nil })
 		l.at = g.now()
 	}()
 	return l

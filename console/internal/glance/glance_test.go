@@ -48,3 +48,11 @@ func TestManyWhoLookCostOneLook(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, 2, seen)
 }
+
+func TestALookThatPanics(t *testing.T) {
+	g := New(time.Hour, time.Hour, time.Now, func(context.Context) int { panic("oops") })
+	for range 2 {
+		_, _, err := g.See(t.Context())
+		require.ErrorContains(t, err, "panic: oops")
+	}
+}

@@ -11,14 +11,17 @@ import (
 	"slices"
 	"strings"
 
+	holdfast "github.com/holdfastmq/holdfast"
 	"github.com/holdfastmq/holdfast/console/internal/audit"
 	"github.com/holdfastmq/holdfast/console/internal/confirm"
 	"github.com/holdfastmq/holdfast/console/internal/desk"
 	"github.com/holdfastmq/holdfast/console/internal/login"
+	"github.com/holdfastmq/holdfast/internal/guard"
 	"github.com/holdfastmq/holdfast/internal/operator/actions"
 	"github.com/holdfastmq/holdfast/internal/operator/deadletters"
 	"github.com/holdfastmq/holdfast/internal/operator/sagas"
 	"github.com/holdfastmq/holdfast/internal/operator/text"
+	"github.com/holdfastmq/holdfast/workflows"
 )
 
 // The kinds of what is acted on.
@@ -50,8 +53,11 @@ func (s *Site) target(ctx context.Context, o confirm.Order) (target, error) {
 		if err != nil {
 			return target{}, err
 		}
+		if _, known := sagas.ActNamed(o.Act); !known {
+			return target{}, text.Usagef("there is no such action on sagas")
+		}
 		c := sagas.Choice{Act: o.Act, Step: o.Step, Refuse: o.Refuse}
-		return target{id: d.ID, title: sagaTitle(c), state: d.State, facts: sagaFacts(d), effects: d.Effects(c),
+		return target{id: d.ID, title: sagaTitle(c), state: d.State, facts: sagaFacts(d, o.Act), effects: d.Effects(c),
 			possible: slices.Contains(d.Choices, c),
 			act: func(ctx context.Context, who desk.Who) (actions.Outcome, error) {
 				return s.Desk.ActOnSaga(ctx, d.Row, c, who)
@@ -76,12 +82,13 @@ func (s *Site) target(ctx context.Context, o confirm.Order) (target, error) {
 // addressOf is the page of a workflow.
 func addressOf(id string) string {
 	page := "/search?q="
-	switch _, kind, _ := strings.Cut(strings.SplitN(id, "/", 2)[0], ":"); {
-	case kind == kindSaga || strings.HasPrefix(id, kindSaga+"/"):
+	switch known, ok := workflows.ParseID(id); {
+	case !ok:
+	case known.Kind == workflows.KindSaga:
 		page = "/saga?id="
-	case kind == kindLetter || strings.HasPrefix(id, kindLetter+"/"):
+	case known.Kind == workflows.KindDeadLetter:
 		page = "/letter?id="
-	case kind == "tx" || strings.HasPrefix(id, "tx/"):
+	case known.Kind == workflows.KindTransaction || known.Shared():
 		page = "/transaction?id="
 	}
 	return page + url.QueryEscape(id)
@@ -135,18 +142,21 @@ func (s *Site) do(w http.ResponseWriter, r *http.Request, of login.Session) {
 		s.askReason(w, r, of, id, o, reason)
 		return
 	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), actTime) // it goes on if the browser leaves
+	wait, cancel := context.WithTimeout(r.Context(), pageTime)
 	defer cancel()
-	o, result, err := s.forms.Do(r.Context(), of.Key, id, func(o confirm.Order) confirm.Result {
-		return s.carryOut(ctx, of, requestOf(id), o, reason)
+	o, result, err := s.forms.Do(wait, of.Key, id, func(o confirm.Order) confirm.Result {
+		return s.carryOut(r.Context(), of, requestOf(id), o, reason)
 	})
+	done := doneView{Order: o, Result: result, To: addressOf(o.Target), Action: titleOf(o)}
 	switch {
 	case err != nil:
 		s.say(w, r, http.StatusServiceUnavailable, of, message{Title: "It is under way",
 			Links: []link{{"Look again", addressOf(o.Target)}}})
+	case result.Again:
+		done.Form, done.Reason = id, reason
+		s.render(w, r, http.StatusServiceUnavailable, of, "done.html", "Nothing was done", done)
 	case !result.Done:
-		s.render(w, r, http.StatusConflict, of, "done.html", "Nothing was done", doneView{o, result, addressOf(o.Target),
-			titleOf(o)})
+		s.render(w, r, http.StatusConflict, of, "done.html", "Nothing was done", done)
 	default:
 		http.Redirect(w, r, "/done?form="+url.QueryEscape(id), http.StatusSeeOther)
 	}
@@ -175,29 +185,23 @@ func requestOf(form string) string {
 	return hex.EncodeToString(sum[:8])
 }
 
-// carryOut does it, if all is as it was shown and the audit has it.
+// carryOut does it, if all is as it was shown and the audit has it. It has its own time, and
+// goes on when the browser leaves.
 func (s *Site) carryOut(ctx context.Context, of login.Session, request string, o confirm.Order,
 	reason string) confirm.Result {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), actTime)
+	defer cancel()
 	e := audit.Entry{Request: request, Who: of.User, Role: of.Role.String(), Action: o.Kind + " " + o.Act,
 		Target: o.Target,
 		Step:   o.Step, Reason: reason}
 	if o.Refuse {
 		e.Action += " no"
 	}
-	refuse := func(r confirm.Result) confirm.Result {
+	t, err := s.target(ctx, o)
+	if r := refusal(o, t, err); r.Bad {
 		e.Outcome, e.Detail = audit.Refused, r.Detail
 		s.note(ctx, e)
-		r.Bad = true
 		return r
-	}
-	t, err := s.target(ctx, o)
-	if err != nil {
-		what, remedy := text.SplitRemedy(err)
-		return refuse(confirm.Result{Outcome: audit.Refused, Detail: "it cannot be looked at: " + what, Remedy: remedy})
-	}
-	if changes := o.Shown.Changes(t.facts); len(changes) > 0 {
-		return refuse(confirm.Result{Outcome: audit.Refused, Changes: changes,
-			Detail: "stale: it is not as it was shown: " + changesText(changes)})
 	}
 	e.Outcome, e.Detail = audit.Asked, ""
 	if err := s.Audit.Add(ctx, e); err != nil {
@@ -207,19 +211,55 @@ func (s *Site) carryOut(ctx context.Context, of login.Session, request string, o
 		return confirm.Result{Bad: true, Outcome: audit.Refused, Detail: "the audit cannot be written: " + what,
 			Remedy: remedy}
 	}
-	out, err := t.act(ctx, desk.Who{Operator: of.User, Reason: reason})
-	if err != nil {
-		what, remedy := text.SplitRemedy(err)
-		out = actions.Outcome{Outcome: actions.Unknown, Detail: what, Remedy: remedy}
-	}
+	out := act(ctx, t, desk.Who{Operator: of.User, Reason: reason})
 	e.Outcome, e.Detail = string(out.Outcome), out.Detail
 	s.note(ctx, e)
-	return confirm.Result{Done: true, Outcome: string(out.Outcome), Detail: out.Detail, Remedy: out.Remedy,
+	sent := out.Outcome != actions.Unsent
+	return confirm.Result{Done: sent, Again: !sent, Outcome: string(out.Outcome), Detail: out.Detail, Remedy: out.Remedy,
 		Bad: out.Bad(false, true)}
 }
 
-// note adds to the audit what has happened already.
+// refusal says why an order is not carried out; one that is not Bad is. err is why the target
+// cannot be looked at.
+func refusal(o confirm.Order, t target, err error) confirm.Result {
+	r := confirm.Result{Bad: true, Outcome: audit.Refused}
+	if err != nil {
+		r.Detail, r.Remedy = text.SplitRemedy(err)
+		r.Detail = "it cannot be looked at: " + r.Detail
+		return r
+	}
+	r.Changes = o.Shown.Changes(t.facts)
+	switch {
+	case len(r.Changes) > 0:
+		r.Detail = "stale: it is not as it was shown: " + changesText(r.Changes)
+	case !t.possible:
+		r.Detail = "it is not possible now: it is " + t.state
+	default:
+		return confirm.Result{}
+	}
+	return r
+}
+
+// act asks for it, and says what came of that. An error of the desk's says that nothing was
+// sent; after a panic, nobody knows.
+func act(ctx context.Context, t target, who desk.Who) actions.Outcome {
+	out, err := guard.Value(func() (actions.Outcome, error) { return t.act(ctx, who) })
+	if err == nil {
+		return out
+	}
+	out = actions.Outcome{Outcome: actions.Unsent}
+	var panicked *holdfast.PanicError
+	if errors.As(err, &panicked) || errors.Is(err, guard.ErrExited) {
+		out.Outcome = actions.Unknown
+	}
+	out.Detail, out.Remedy = text.SplitRemedy(err)
+	return out
+}
+
+// note adds to the audit what has happened already, whether anybody waits for that or not.
 func (s *Site) note(ctx context.Context, e audit.Entry) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), noteTime)
+	defer cancel()
 	if err := s.Audit.Add(ctx, e); err != nil {
 		s.Log.Error("the audit cannot be written", "request", e.Request, "operator", e.Who, "action", e.Action, "target",
 			e.Target, "outcome", e.Outcome, "detail", e.Detail, "error", err)
@@ -240,6 +280,8 @@ type doneView struct {
 	Result confirm.Result
 	To     string
 	Action string
+	// Form and Reason are of the form, if it may be sent again.
+	Form, Reason string
 }
 
 func titleOf(o confirm.Order) string {
@@ -255,5 +297,6 @@ func (s *Site) donePage(w http.ResponseWriter, r *http.Request, of login.Session
 		s.failed(w, r, of, errors.New("it is not known what came of this form"))
 		return
 	}
-	s.render(w, r, http.StatusOK, of, "done.html", titleOf(o), doneView{o, result, addressOf(o.Target), titleOf(o)})
+	s.render(w, r, http.StatusOK, of, "done.html", titleOf(o), doneView{Order: o, Result: result, To: addressOf(o.Target),
+		Action: titleOf(o)})
 }

@@ -1,19 +1,26 @@
 package site
 
 import (
+	"context"
+	"errors"
 	"net/http"
 	"net/url"
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/holdfastmq/holdfast/console/internal/audit"
 	"github.com/holdfastmq/holdfast/console/internal/confirm"
+	"github.com/holdfastmq/holdfast/console/internal/login"
+	"github.com/holdfastmq/holdfast/internal/operator/actions"
 	"github.com/holdfastmq/holdfast/internal/operator/sagas"
+	"github.com/holdfastmq/holdfast/internal/operator/text"
 	"github.com/holdfastmq/holdfast/saga/core"
 	"github.com/holdfastmq/holdfast/workflows"
+	sagaflow "github.com/holdfastmq/holdfast/workflows/sagas"
 )
 
 func TestAConfirmedAction(t *testing.T) {
@@ -173,7 +180,8 @@ func TestWhatIsNotPossibleIsNotOffered(t *testing.T) {
 	for query, want := range map[string]int{
 		"kind=saga&id=" + sagaID + "&act=resume":           http.StatusConflict,
 		"kind=saga&id=" + sagaID + "&act=skip&step=create": http.StatusConflict,
-		"kind=saga&id=" + sagaID + "&act=<script>":         http.StatusConflict,
+		"kind=saga&id=" + sagaID + "&act=<script>":         http.StatusBadRequest,
+		"kind=saga&id=" + sagaID + "&act=":                 http.StatusBadRequest,
 		"kind=saga&id=nobody&act=retry":                    http.StatusNotFound,
 		"kind=dead&id=" + letterID + "&act=restart":        http.StatusConflict,
 		"kind=dead&id=" + letterID + "&act=explode":        http.StatusBadRequest,
@@ -208,14 +216,152 @@ func TestFactsOfWhatIsUnderWay(t *testing.T) {
 	d := parkedSaga(t)
 	at := d.Status.Core.Steps["pay"]
 	at.Status, at.Tries = core.Running, 1
-	shown := sagaFacts(d)
+	shown, forRetry := sagaFacts(d, workflows.UpdateCompensate), sagaFacts(d, sagaflow.UpdateRetry)
 	at.Status, at.Tries, at.Error = core.Retrying, 7, "another"
-	require.Empty(t, shown.Changes(sagaFacts(d)))
+	require.Empty(t, shown.Changes(sagaFacts(d, workflows.UpdateCompensate)))
+	require.Equal(t, []confirm.Change{{Name: "step pay", Was: "under way", Is: "waits for its next try"}},
+		forRetry.Changes(sagaFacts(d, sagaflow.UpdateRetry)))
 	at.Status = core.Failed
 	require.Equal(t, []confirm.Change{{Name: "step pay", Was: "under way", Is: "failed, tried 7 times: another"}},
-		shown.Changes(sagaFacts(d)))
+		shown.Changes(sagaFacts(d, workflows.UpdateCompensate)))
 	at.Tries++
-	require.Len(t, shown.Changes(sagaFacts(d)), 1)
+	require.Len(t, shown.Changes(sagaFacts(d, workflows.UpdateCompensate)), 1)
+}
+
+// TestOfTwoWhoRetryTheSecondIsTold: the step waited for its next try, and does no longer.
+func TestOfTwoWhoRetryTheSecondIsTold(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	set := func(status core.Status) {
+		h.desk.change(func(d *sagas.Detail) { d.State, d.Status.Core.Steps["pay"].Status = core.StateRunning, status })
+	}
+	set(core.Retrying)
+	first, second := h.as("operator"), h.as("admin")
+	form, other := first.confirm(retrySaga), second.confirm(retrySaga)
+	require.Equal(t, http.StatusSeeOther, first.post("/do", form).status)
+	set(core.Running)
+	got := second.post("/do", other)
+	require.Equal(t, http.StatusConflict, got.status)
+	require.Contains(t, got.body, "<td>step pay</td><td>waits for its next try</td><td>under way</td>")
+	require.Len(t, h.desk.acts(), 1)
+}
+
+// TestWhatIsNotPossibleAnyMoreIsNotDone: although nothing that was shown has changed.
+func TestWhatIsNotPossibleAnyMoreIsNotDone(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	b := h.as("operator")
+	form := b.confirm(retrySaga)
+	h.desk.change(func(d *sagas.Detail) { d.Choices = nil })
+	got := b.post("/do", form)
+	require.Equal(t, http.StatusConflict, got.status)
+	require.Contains(t, got.body, "it is not possible now: it is parked")
+	require.Empty(t, h.desk.acts())
+}
+
+func TestAFormIsForOneRun(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	b := h.as("operator")
+	saga, letter := b.confirm(retrySaga), b.confirm("kind=dead&id="+letterID+"&act=redeliver")
+	h.desk.change(func(d *sagas.Detail) { d.RunID = "another" })
+	h.desk.letter.RunID = "another"
+	for _, form := range []url.Values{saga, letter} {
+		got := b.post("/do", form)
+		require.Equal(t, http.StatusConflict, got.status)
+		require.Contains(t, got.body, "<td>run</td>")
+	}
+	require.Empty(t, h.desk.acts())
+}
+
+// TestWhatWasNotSentCanBeSentAgain: by the same form, and the audit does not call it unknown.
+func TestWhatWasNotSentCanBeSentAgain(t *testing.T) {
+	t.Parallel()
+	for name, acting := range map[string]func(context.Context) (actions.Outcome, error){
+		"Temporal is away": func(context.Context) (actions.Outcome, error) {
+			return actions.Outcome{}, text.WithRemedy(errors.New("Temporal is away"), "see that it runs")
+		},
+		"no worker of group orders runs": func(context.Context) (actions.Outcome, error) {
+			return actions.Outcome{Outcome: actions.Unsent, Detail: "no worker of group orders runs"}, nil
+		},
+	} {
+		h := newHouse(t)
+		b := h.as("operator")
+		form := b.confirm(retrySaga)
+		h.desk.acting = acting
+		got := b.post("/do", form)
+		require.Equal(t, http.StatusServiceUnavailable, got.status)
+		require.Contains(t, got.body, "Nothing was done: "+name)
+		again := fields(t, got.body, "/do")
+		require.Equal(t, form, again)
+		h.desk.acting = nil
+		require.Equal(t, http.StatusSeeOther, b.post("/do", again).status)
+		require.Len(t, h.desk.acts(), 1)
+		var outcomes []string
+		for _, e := range h.entries() {
+			outcomes = append(outcomes, e.Outcome)
+		}
+		require.Equal(t, []string{audit.Asked, string(actions.Unsent), audit.Asked, string(actions.Retried)}, outcomes)
+	}
+}
+
+// TestAnActionThatPanics: nobody knows what came of it, and the audit says so.
+func TestAnActionThatPanics(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	b := h.as("operator")
+	h.desk.acting = func(context.Context) (actions.Outcome, error) { panic("oops") }
+	got := b.post("/do", b.confirm(retrySaga))
+	require.Equal(t, http.StatusSeeOther, got.status)
+	require.Contains(t, b.get(got.to).body, "Retry: unknown, panic: oops")
+	require.Equal(t, string(actions.Unknown), h.entries()[1].Outcome)
+}
+
+// TestTheAuditHasWhatTookTooLong: the action's time is over, and not the audit's.
+func TestTheAuditHasWhatTookTooLong(t *testing.T) {
+	t.Parallel()
+	for want, change := range map[string]func(*fakeDesk){
+		"no answer in time": func(d *fakeDesk) {
+			d.acting = func(ctx context.Context) (actions.Outcome, error) {
+				<-ctx.Done()
+				return actions.Outcome{Outcome: actions.Unknown, Detail: "no answer in time"}, nil
+			}
+		},
+		"it cannot be looked at: Temporal is away": func(d *fakeDesk) {
+			d.looked = func(ctx context.Context) {
+				<-ctx.Done()
+				d.err = errors.New("Temporal is away")
+			}
+		},
+		"stale: it is not as it was shown: workflow was , is " + sagaID: func(d *fakeDesk) {
+			d.looked = func(ctx context.Context) { <-ctx.Done() }
+		},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			h := build(t)
+			change(h.desk)
+			o := confirm.Order{Kind: kindSaga, Target: sagaID, Act: sagaflow.UpdateRetry, Shown: sagaFacts(h.desk.saga, "")}
+			if strings.HasPrefix(want, "stale") {
+				o.Shown[1].Value = ""
+				want = strings.Replace(want, "was ,", "was -,", 1)
+			}
+			gone, cancel := context.WithCancel(t.Context())
+			cancel()
+			h.site.carryOut(gone, login.Session{User: "ann", Role: login.Operator}, "1", o, "as agreed")
+			all := h.entries()
+			require.NotEmpty(t, all)
+			require.Contains(t, all[len(all)-1].Detail, want)
+		})
+	}
+}
+
+func TestPagesOfIDs(t *testing.T) {
+	t.Parallel()
+	for id, want := range map[string]string{sagaID: "/saga?id=", "shop:" + sagaID: "/saga?id=", letterID: "/letter?id=",
+		"tx/orders/1": "/transaction?id=", "saga/": "/search?q=", ":saga/orders/piece/1": "/search?q=", "A-1": "/search?q=",
+		"saga/orders/piece": "/search?q="} {
+		require.Equal(t, want+url.QueryEscape(id), addressOf(id))
+	}
 }
 
 func TestGetDoesNothing(t *testing.T) {

@@ -1,6 +1,7 @@
 package site
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"io"
@@ -50,9 +51,15 @@ type fakeDesk struct {
 	looks  int
 	done   []string // what was asked for, and by whom
 	onAct  func()
+	acting func(context.Context) (actions.Outcome, error) // nil: what is asked for is done
+	looked func(context.Context)                          // before each look at the saga
+	opened func()                                         // in the doctor's look
 }
 
 func (d *fakeDesk) Examine(context.Context) (doctor.Diagnosis, []string) {
+	if d.opened != nil {
+		d.opened()
+	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.looks++
@@ -72,7 +79,10 @@ func contains(all []string, one string) bool {
 	return strings.Contains(" "+strings.Join(all, " ")+" ", " "+one+" ")
 }
 
-func (d *fakeDesk) Saga(_ context.Context, id string) (sagas.Detail, error) {
+func (d *fakeDesk) Saga(ctx context.Context, id string) (sagas.Detail, error) {
+	if d.looked != nil {
+		d.looked(ctx)
+	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.err != nil {
@@ -84,7 +94,10 @@ func (d *fakeDesk) Saga(_ context.Context, id string) (sagas.Detail, error) {
 	return d.saga, nil
 }
 
-func (d *fakeDesk) ActOnSaga(_ context.Context, row sagas.Row, c sagas.Choice, who desk.Who) (actions.Outcome, error) {
+func (d *fakeDesk) ActOnSaga(ctx context.Context, row sagas.Row, c sagas.Choice, who desk.Who) (actions.Outcome, error) {
+	if d.acting != nil {
+		return d.acting(ctx)
+	}
 	if d.onAct != nil {
 		d.onAct()
 	}
@@ -204,8 +217,8 @@ type brittle struct {
 func (b *brittle) Add(ctx context.Context, e audit.Entry) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.fail != nil {
-		return b.fail
+	if err := cmp.Or(b.fail, ctx.Err()); err != nil {
+		return err
 	}
 	return b.Log.Add(ctx, e)
 }
@@ -244,6 +257,15 @@ var passwordHash = sync.OnceValue(func() string {
 
 func newHouse(t *testing.T) *house {
 	t.Helper()
+	h := build(t)
+	h.web = httptest.NewServer(h.site)
+	t.Cleanup(h.web.Close)
+	return h
+}
+
+// build makes a console that nothing serves yet.
+func build(t *testing.T) *house {
+	t.Helper()
 	h := &house{t: t, desk: &fakeDesk{saga: parkedSaga(t), letter: parkedLetter()}, once: login.NewOnce("dev")}
 	h.clock.at = began
 	h.audit = &brittle{Log: audit.NewLines(io.Discard, h.now)}
@@ -255,8 +277,6 @@ func newHouse(t *testing.T) *house {
 	require.NoError(t, err)
 	h.site = New(Options{Desk: h.desk, Audit: h.audit, Users: users, Once: h.once, Prefix: "holdfast", Now: h.now,
 		Log: slog.New(slog.DiscardHandler)})
-	h.web = httptest.NewServer(h.site)
-	t.Cleanup(h.web.Close)
 	return h
 }
 

@@ -3,13 +3,16 @@ package site
 import (
 	"cmp"
 	"context"
+	"errors"
 	"net/http"
 	"slices"
 	"strings"
 	"sync"
 	"time"
 
+	holdfast "github.com/holdfastmq/holdfast"
 	"github.com/holdfastmq/holdfast/console/internal/login"
+	"github.com/holdfastmq/holdfast/internal/guard"
 	"github.com/holdfastmq/holdfast/internal/operator/deadletters"
 	"github.com/holdfastmq/holdfast/internal/operator/doctor"
 	"github.com/holdfastmq/holdfast/internal/operator/sagas"
@@ -44,39 +47,40 @@ type seen struct {
 func (s *Site) look(ctx context.Context) (all seen) {
 	var mu sync.Mutex
 	var wg sync.WaitGroup
-	fail := func(what string, err error) {
-		if err != nil {
-			mu.Lock()
-			defer mu.Unlock()
-			why, _ := text.SplitRemedy(err)
-			all.Unseen = append(all.Unseen, what+": "+why)
-		}
+	see := func(what string, look func() error) {
+		wg.Go(func() {
+			if err := guard.Call(look); err != nil {
+				s.logPanic(what, err)
+				mu.Lock()
+				defer mu.Unlock()
+				why, _ := text.SplitRemedy(err)
+				all.Unseen = append(all.Unseen, what+": "+why)
+			}
+		})
 	}
-	wg.Go(func() {
+	see("what doctor looks at", func() error {
 		found, unset := s.Desk.Examine(ctx)
 		mu.Lock()
 		defer mu.Unlock()
 		all.Diagnosis = found
 		all.Unseen = append(all.Unseen, unset...)
+		return nil
 	})
-	wg.Go(func() {
-		var err error
+	see("sagas that are parked", func() (err error) {
 		all.Sagas, all.MoreSagas, err = s.Desk.Sagas(ctx, sagas.Filter{States: []string{core.StateParked,
 			core.StateCompensationFailed}}, homeShown)
-		fail("sagas that are parked", err)
+		return err
 	})
-	wg.Go(func() {
-		var err error
+	see("dead letters that are parked", func() (err error) {
 		all.Letters, all.MoreLetters, err = s.Desk.LetterGroups(ctx, "error",
 			deadletters.Filter{States: []string{string(workflows.Parked)}})
-		fail("dead letters that are parked", err)
+		return err
 	})
-	wg.Go(func() {
-		var err error
+	see("transactions that are parked", func() (err error) {
 		all.Parked, all.MoreParked, err = s.Desk.Transactions(ctx,
 			transactions.Filter{States: []string{string(workflows.Parked)},
 				Reasons: true}, homeShown)
-		fail("transactions that are parked", err)
+		return err
 	})
 	wg.Wait()
 	if len(all.Letters) > homeShown {
@@ -91,6 +95,14 @@ func (s *Site) look(ctx context.Context) (all seen) {
 	return all
 }
 
+// logPanic logs a panic with where it was.
+func (s *Site) logPanic(what string, err error) {
+	var panicked *holdfast.PanicError
+	if errors.As(err, &panicked) {
+		s.Log.Error("a look panicked", "what", what, "error", err, "stack", string(panicked.Stack))
+	}
+}
+
 // home is the first page.
 type home struct {
 	seen
@@ -100,7 +112,10 @@ type home struct {
 	Nobody bool // nothing needs a person
 }
 
-func (home) refresh() string { return "/?auto=1" }
+// homeAgain is the first page as it is looked at again by itself.
+const homeAgain = "/?auto=1"
+
+func (home) refresh() string { return homeAgain }
 
 // kind are findings about the same.
 type kind struct {
@@ -118,8 +133,10 @@ type finding struct {
 func (s *Site) homePage(w http.ResponseWriter, r *http.Request, of login.Session) {
 	all, at, err := s.home.See(r.Context())
 	if err != nil {
+		s.logPanic("home", err)
 		s.say(w, r, http.StatusServiceUnavailable, of, message{Title: "Nobody has answered in time",
-			Text: "The look at the installation is not over.", Links: []link{{"Try again", "/"}}})
+			Text:  "The look at the installation is not over, or has failed. This page looks again by itself.",
+			Links: []link{{"Try again", "/"}}, Refresh: homeAgain})
 		return
 	}
 	h := home{seen: all, At: at}

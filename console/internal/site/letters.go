@@ -184,7 +184,7 @@ func depthOf(s string) (deepest int) {
 
 // letterFacts are what an operator decides by.
 func letterFacts(d deadletters.Detail) confirm.Facts {
-	facts := confirm.Facts{{Name: "state", Value: d.State}}
+	facts := confirm.Facts{{Name: "state", Value: d.State}, {Name: "run", Value: d.RunID}}
 	if d.Status != nil {
 		facts = append(facts, confirm.Fact{Name: "redeliveries", Value: strconv.Itoa(d.Status.Redeliveries)},
 			confirm.Fact{Name: "reason", Value: d.Status.Reason},

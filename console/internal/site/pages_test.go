@@ -1,8 +1,10 @@
 package site
 
 import (
+	"context"
 	"errors"
 	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"strings"
 	"testing"
@@ -11,6 +13,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/holdfastmq/holdfast/console/internal/login"
 	"github.com/holdfastmq/holdfast/internal/operator/deadletters"
 	"github.com/holdfastmq/holdfast/internal/operator/doctor"
 	"github.com/holdfastmq/holdfast/internal/operator/sagas"
@@ -87,6 +90,35 @@ func TestWhatIsAwayIsSaid(t *testing.T) {
 	got = b.get("/search?q=A-1007")
 	require.Equal(t, http.StatusOK, got.status)
 	require.Contains(t, got.body, "What could not be asked")
+}
+
+// TestAPanicIsWhatCouldNotBeLookedAt: it ends one look, and not the process.
+func TestAPanicIsWhatCouldNotBeLookedAt(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	h.desk.opened = func() { panic("oops") }
+	h.desk.looked = func(context.Context) { panic("oops") }
+	b := h.as("viewer")
+	got := b.get("/")
+	require.Equal(t, http.StatusOK, got.status)
+	require.Contains(t, got.body, "what doctor looks at: panic: oops")
+	require.Contains(t, got.body, sagaID, "the rest is there")
+	require.Contains(t, b.get("/search?q="+sagaID).body, "saga: panic: oops")
+}
+
+// TestHomeLooksAgainAfterItFailed: nobody has to touch it.
+func TestHomeLooksAgainAfterItFailed(t *testing.T) {
+	t.Parallel()
+	h := build(t)
+	finish := make(chan struct{})
+	h.desk.opened = func() { <-finish }
+	t.Cleanup(func() { close(finish) })
+	gone, cancel := context.WithCancel(t.Context())
+	cancel()
+	got := httptest.NewRecorder()
+	h.site.homePage(got, httptest.NewRequestWithContext(gone, http.MethodGet, "/", nil), login.Session{User: "ann"})
+	require.Equal(t, http.StatusServiceUnavailable, got.Code)
+	require.Contains(t, got.Body.String(), `http-equiv="refresh" content="30;url=/?auto=1"`)
 }
 
 func TestSagasAreListed(t *testing.T) {

@@ -139,7 +139,11 @@ type message struct {
 	// Remedy is what to do, Links where to go.
 	Remedy string
 	Links  []link
+	// Refresh is where the page goes by itself after a while; empty: it stays.
+	Refresh string
 }
+
+func (m message) refresh() string { return m.Refresh }
 
 type link struct{ Text, To string }
 

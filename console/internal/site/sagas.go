@@ -109,8 +109,9 @@ func sagaTitle(c sagas.Choice) string {
 
 // sagaFacts are what an operator decides by: not how often a step that is under way was
 // tried, which changes by itself.
-func sagaFacts(d sagas.Detail) confirm.Facts {
-	facts := confirm.Facts{{Name: "state", Value: d.State}, {Name: "workflow", Value: d.WorkflowID}}
+func sagaFacts(d sagas.Detail, act string) confirm.Facts {
+	facts := confirm.Facts{{Name: "state", Value: d.State}, {Name: "workflow", Value: d.WorkflowID},
+		{Name: "run", Value: d.RunID}}
 	if d.Status == nil {
 		return append(facts, confirm.Fact{Name: "steps", Value: "unknown"})
 	}
@@ -120,18 +121,26 @@ func sagaFacts(d sagas.Detail) confirm.Facts {
 	}
 	d.Status.Plan.Each(func(step *core.Step, _ int) {
 		if at := d.Status.Core.Steps[step.Name]; at != nil {
-			facts = append(facts, confirm.Fact{Name: "step " + step.Name, Value: stepFact(*at)})
+			facts = append(facts, confirm.Fact{Name: "step " + step.Name, Value: stepFact(*at, act)})
 		}
 	})
 	return facts
 }
 
-// stepFact is what counts of a step.
-func stepFact(at core.StepState) string {
+// stepFact is what counts of a step for an action: for retry, whether it waits for its next
+// try, which somebody else may have ended.
+func stepFact(at core.StepState, act string) string {
+	waits := act == sagaflow.UpdateRetry && (at.Status == core.Retrying || at.Status == core.Reundoing)
 	switch at.Status {
 	case core.Running, core.Retrying:
+		if waits {
+			return "waits for its next try"
+		}
 		return "under way"
 	case core.Undoing, core.Reundoing:
+		if waits {
+			return "waits for the next try of its Undo"
+		}
 		return "being undone"
 	case core.Failed, core.Refused, core.UndoFailed:
 		return at.Status.String() + ", " + "tried " + strconv.Itoa(at.Tries+at.UndoTries) + " times" + ": " + at.Error

@@ -10,6 +10,7 @@ import (
 
 	holdfast "github.com/holdfastmq/holdfast"
 	"github.com/holdfastmq/holdfast/console/internal/login"
+	"github.com/holdfastmq/holdfast/internal/guard"
 	"github.com/holdfastmq/holdfast/internal/operator/server"
 	"github.com/holdfastmq/holdfast/internal/operator/text"
 	"github.com/holdfastmq/holdfast/workflows"
@@ -52,7 +53,8 @@ func (s *Site) search(ctx context.Context, id string, v *searchView) {
 			return
 		}
 		wg.Go(func() {
-			found, err := find(ctx, id)
+			found, err := guard.Value(func() (string, error) { return find(ctx, id) })
+			s.logPanic("search for a "+noun, err)
 			mu.Lock()
 			defer mu.Unlock()
 			var several server.AmbiguousError

@@ -21,7 +21,8 @@ import (
 	"github.com/holdfastmq/holdfast/internal/operator/transactions"
 )
 
-// Desk is the installation that the pages are about; package desk has the real one.
+// Desk is the installation that the pages are about; package desk has the real one. An error
+// of ActOnSaga or ActOnLetter says that nothing was sent.
 type Desk interface {
 	Examine(ctx context.Context) (found doctor.Diagnosis, unset []string)
 	Sagas(ctx context.Context, f sagas.Filter, limit int) (rows []sagas.Row, more bool, err error)
@@ -54,8 +55,9 @@ type Options struct {
 }
 
 const (
-	// pageTime is how long what a page shows may take, actTime how long an action may.
-	pageTime, actTime = 20 * time.Second, 90 * time.Second
+	// pageTime is how long what a page shows may take, actTime how long an action may,
+	// and noteTime how long the audit may of what has happened.
+	pageTime, actTime, noteTime = 20 * time.Second, 90 * time.Second, 10 * time.Second
 	// homeTime is how long the look at everything may take, homeFresh how long it is
 	// shown to others.
 	homeTime, homeFresh = 10 * time.Second, 5 * time.Second
@@ -109,3 +111,6 @@ func New(o Options) *Site {
 
 // ServeHTTP implements http.Handler.
 func (s *Site) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.handler.ServeHTTP(w, r) }
+
+// End has nothing more done, and waits for the actions that are under way.
+func (s *Site) End() { s.forms.End() }
