@@ -18,6 +18,8 @@ const (
 
 // Entry is one line.
 type Entry struct {
+	// ID is the log's number of it: later entries have larger ones.
+	ID int64     `json:"-"`
 	At time.Time `json:"at"`
 	// Request is the same in all entries of one action.
 	Request string `json:"request,omitempty"`
@@ -38,8 +40,9 @@ type Entry struct {
 type Log interface {
 	// Add adds an entry; its time is the log's. What was not added must not be done.
 	Add(ctx context.Context, e Entry) error
-	// Last returns the last entries, the latest first, n at most.
-	Last(ctx context.Context, n int) ([]Entry, error)
+	// Last returns the last entries before the one with a number, the latest first, n at
+	// most. Number 0: the last of all.
+	Last(ctx context.Context, n int, before int64) ([]Entry, error)
 	// Where says where the entries are, in words.
 	Where() string
 }

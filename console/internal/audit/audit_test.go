@@ -31,7 +31,7 @@ func keeps(t *testing.T, l Log) {
 	for _, e := range hostile {
 		require.NoError(t, l.Add(t.Context(), e))
 	}
-	got, err := l.Last(t.Context(), 10)
+	got, err := l.Last(t.Context(), 10, 0)
 	require.NoError(t, err)
 	require.Len(t, got, 2)
 	require.Equal(t, "x\uFFFDy\uFFFD", got[0].Target)
@@ -39,9 +39,16 @@ func keeps(t *testing.T, l Log) {
 	require.LessOrEqual(t, len(got[0].Detail), maxText+len("…"))
 	require.True(t, utf8.ValidString(got[0].Detail))
 	require.False(t, got[1].At.IsZero())
-	got[1].At = time.Time{}
+	require.Greater(t, got[0].ID, got[1].ID)
+	earlier, err := l.Last(t.Context(), 10, got[0].ID)
+	require.NoError(t, err)
+	require.Equal(t, got[1:], earlier)
+	earlier, err = l.Last(t.Context(), 10, got[1].ID)
+	require.NoError(t, err)
+	require.Empty(t, earlier)
+	got[1].At, got[1].ID = time.Time{}, 0
 	require.Equal(t, hostile[0], got[1])
-	one, err := l.Last(t.Context(), 1)
+	one, err := l.Last(t.Context(), 1, 0)
 	require.NoError(t, err)
 	require.Len(t, one, 1)
 }
@@ -77,7 +84,7 @@ func TestTable(t *testing.T) {
 	require.Error(t, db.Exec(`DELETE FROM holdfast_audit`).Error)
 	require.NoError(t, db.Exec(`RESET ROLE`).Error)
 
-	other, err := NewTable(db, "another").Last(t.Context(), 10)
+	other, err := NewTable(db, "another").Last(t.Context(), 10, 0)
 	require.NoError(t, err)
 	require.Empty(t, other)
 }

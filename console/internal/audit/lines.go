@@ -16,8 +16,9 @@ type Lines struct {
 	w   io.Writer
 	now func() time.Time
 
-	mu   sync.Mutex
-	last []Entry // the latest last
+	mu    sync.Mutex
+	last  []Entry // the latest last
+	count int64   // of all that were written
 }
 
 // NewLines returns a log that writes to w.
@@ -36,6 +37,8 @@ func (l *Lines) Add(_ context.Context, e Entry) error {
 	if _, err := l.w.Write(append(line, '\n')); err != nil {
 		return err
 	}
+	l.count++
+	e.ID = l.count
 	if l.last = append(l.last, e); len(l.last) > linesKept {
 		l.last = l.last[1:]
 	}
@@ -43,12 +46,14 @@ func (l *Lines) Add(_ context.Context, e Entry) error {
 }
 
 // Last implements Log: those that this process has written.
-func (l *Lines) Last(_ context.Context, n int) ([]Entry, error) {
+func (l *Lines) Last(_ context.Context, n int, before int64) ([]Entry, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	var all []Entry
 	for i := len(l.last) - 1; i >= 0 && len(all) < n; i-- {
-		all = append(all, l.last[i])
+		if before == 0 || l.last[i].ID < before {
+			all = append(all, l.last[i])
+		}
 	}
 	return all, nil
 }

@@ -46,12 +46,13 @@ func (t *Table) Add(ctx context.Context, e Entry) error {
 }
 
 // Last implements Log.
-func (t *Table) Last(ctx context.Context, n int) ([]Entry, error) {
+func (t *Table) Last(ctx context.Context, n int, before int64) ([]Entry, error) {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	var all []Entry
-	err := t.db.WithContext(ctx).Raw(`SELECT at, request, operator AS who, role, action, target, step, reason, outcome,
-detail FROM holdfast_audit WHERE prefix = ? ORDER BY id DESC LIMIT ?`, t.prefix, n).Scan(&all).Error
+	err := t.db.WithContext(ctx).Raw(`SELECT id, at, request, operator AS who, role, action, target, step, reason,
+outcome, detail FROM holdfast_audit WHERE prefix = ? AND (? = 0 OR id < ?) ORDER BY id DESC LIMIT ?`, t.prefix, before,
+		before, n).Scan(&all).Error
 	if err != nil {
 		return nil, fmt.Errorf("read holdfast_audit: %w", err)
 	}

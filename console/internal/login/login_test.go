@@ -2,6 +2,8 @@ package login
 
 import (
 	"fmt"
+	"net/http"
+	"net/netip"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -70,17 +72,20 @@ func TestUsersThatAreRefused(t *testing.T) {
 	t.Parallel()
 	good := line(t, "ann", "operator", "correct horse")
 	hash := good[strings.LastIndex(good, ":")+1:]
+	other, err := bcrypt.GenerateFromPassword([]byte("x"), leastCost+1)
+	require.NoError(t, err)
 	weak, err := bcrypt.GenerateFromPassword([]byte("x"), bcrypt.MinCost)
 	require.NoError(t, err)
 	for text, want := range map[string]string{
-		"":                           "it has no users",
-		"ann:operator":               "line 1: want name:role:hash",
-		"ann:boss:" + hash:           `role "boss"`,
-		"Policy:viewer:" + hash:      "Holdfast signs with that name",
-		":viewer:" + hash:            "empty",
-		"ann:viewer:secret":          "no hash of bcrypt",
-		"ann:viewer:" + string(weak): "cost is 4",
-		good + "\n" + good:           "line 2: user \"ann\" is there twice",
+		"":                                     "it has no users",
+		"ann:operator":                         "line 1: want name:role:hash",
+		"ann:boss:" + hash:                     `role "boss"`,
+		"Policy:viewer:" + hash:                "Holdfast signs with that name",
+		":viewer:" + hash:                      "empty",
+		"ann:viewer:secret":                    "no hash of bcrypt",
+		"ann:viewer:" + string(weak):           "cost is 4",
+		good + "\n" + good:                     "line 2: user \"ann\" is there twice",
+		good + "\nbob:viewer:" + string(other): "line 2: user \"bob\": the hash's cost is 11, and that of the users before is 10",
 	} {
 		_, err := ReadUsers(strings.NewReader(text))
 		require.ErrorContains(t, err, want, text)
@@ -125,24 +130,49 @@ func TestTriesForOneNameAreLimited(t *testing.T) {
 	var c clock
 	l := NewLimits(c.now)
 	for range nameTries {
-		end, wait := l.Begin("ann")
+		end, wait := l.Begin("a", "ann")
 		require.Zero(t, wait)
 		end(false)
 	}
-	_, wait := l.Begin("ann")
+	_, wait := l.Begin("a", "ann")
 	require.Equal(t, nameWindow, wait)
-	end, wait := l.Begin("bob")
+	end, wait := l.Begin("a", "bob")
 	require.Zero(t, wait, "others are not kept out")
 	end(true)
+	end, wait = l.Begin("b", "ann")
+	require.Zero(t, wait, "nor is she, from elsewhere")
+	end(true)
 	c.pass(nameWindow)
-	end, wait = l.Begin("ann")
+	end, wait = l.Begin("a", "ann")
 	require.Zero(t, wait)
 	end(true)
 	for range nameTries {
-		end, wait := l.Begin("ann")
+		end, wait := l.Begin("a", "ann")
 		require.Zero(t, wait, "a login begins anew")
 		end(false)
 	}
+}
+
+// TestTriesOfOneSourceAreLimited: and nobody else is kept out by them.
+func TestTriesOfOneSourceAreLimited(t *testing.T) {
+	t.Parallel()
+	var c clock
+	l := NewLimits(c.now)
+	for i := range 10 * wholeTries {
+		end, wait := l.Begin("a", fmt.Sprint("name ", i))
+		require.Equal(t, i >= sourceTries, wait > 0)
+		if end != nil {
+			end(false)
+		}
+	}
+	require.Len(t, l.names, sourceTries, "what was refused is not kept")
+	end, wait := l.Begin("b", "ann")
+	require.Zero(t, wait)
+	end(false)
+	c.pass(wholeWindow)
+	end, wait = l.Begin("a", "ann")
+	require.Zero(t, wait)
+	end(false)
 }
 
 func TestTriesInWholeAreLimited(t *testing.T) {
@@ -150,16 +180,68 @@ func TestTriesInWholeAreLimited(t *testing.T) {
 	var c clock
 	l := NewLimits(c.now)
 	for i := range wholeTries {
-		end, wait := l.Begin(fmt.Sprint("name ", i))
+		end, wait := l.Begin(fmt.Sprint("source ", i), fmt.Sprint("name ", i))
 		require.Zero(t, wait)
 		end(false)
 	}
-	_, wait := l.Begin("ann")
+	_, wait := l.Begin("a", "ann")
 	require.Equal(t, wholeWindow, wait)
 	c.pass(wholeWindow)
-	_, wait = l.Begin("ann")
+	_, wait = l.Begin("a", "ann")
 	require.Zero(t, wait)
 	require.LessOrEqual(t, len(l.names), wholeTries+1)
+	require.Len(t, l.sources, 1)
+}
+
+func TestSource(t *testing.T) {
+	t.Parallel()
+	trusted := []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("fd00::/8")}
+	for _, c := range []struct {
+		from      string
+		forwarded []string
+		want      string
+	}{
+		{"192.0.2.1:99", nil, "192.0.2.1"},
+		{"192.0.2.1:99", []string{"198.51.100.7"}, "192.0.2.1"}, // nobody vouches for it
+		{"10.1.1.1:99", nil, "10.1.1.1"},
+		{"10.1.1.1:99", []string{"198.51.100.7"}, "198.51.100.7"},
+		{"10.1.1.1:99", []string{"198.51.100.7, 192.0.2.9"}, "192.0.2.9"}, // what is before it, anybody can write
+		{"10.1.1.1:99", []string{"198.51.100.7", "192.0.2.9, 10.2.2.2"}, "192.0.2.9"},
+		{"10.1.1.1:99", []string{"198.51.100.7, unknown"}, "10.1.1.1"},
+		{"10.1.1.1:99", []string{"198.51.100.7:80"}, "10.1.1.1"},
+		{"10.1.1.1:99", []string{"10.2.2.2"}, "10.1.1.1"},
+		{"[::ffff:10.1.1.1]:99", []string{"::ffff:192.0.2.9"}, "192.0.2.9"},
+		{"[2001:db8:1:2:3::4]:99", nil, "2001:db8:1:2::/64"},
+		{"[fd00::1%eth0]:99", []string{"2001:db8:1:2:5::6"}, "2001:db8:1:2::/64"},
+		{"@", nil, "@"},
+	} {
+		r := &http.Request{RemoteAddr: c.from, Header: http.Header{"X-Forwarded-For": c.forwarded}}
+		require.Equal(t, c.want, Source(r, trusted), c)
+	}
+}
+
+func TestBudget(t *testing.T) {
+	t.Parallel()
+	var c clock
+	b := NewBudget(c.now, 2, time.Hour)
+	for _, want := range []int{0, 0, 1, 2, 3} {
+		over, before := b.Take("ann")
+		require.Equal(t, []int{want, 0}, []int{over, before})
+	}
+	over, _ := b.Take("bob")
+	require.Zero(t, over)
+	c.pass(time.Hour)
+	over, before := b.Take("ann")
+	require.Equal(t, []int{0, 3}, []int{over, before})
+	for i := range 3 * maxKeys {
+		b.Take(fmt.Sprint(i))
+	}
+	require.LessOrEqual(t, len(b.byKey), maxKeys+1)
+	over, _ = b.Take("who comes late shares")
+	require.NotZero(t, over)
+	c.pass(time.Hour)
+	over, _ = b.Take("who comes later does not")
+	require.Zero(t, over)
 }
 
 func TestSessions(t *testing.T) {

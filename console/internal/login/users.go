@@ -44,10 +44,11 @@ type Users struct {
 }
 
 // ReadUsers reads lines of the form name:role:hash. Empty ones, and those that begin with
-// #, do not count. An error quotes no hash.
+// #, do not count. All hashes have the same cost: else how long a comparison takes would tell
+// who is there. An error quotes no hash.
 func ReadUsers(r io.Reader) (*Users, error) {
 	u := &Users{byName: map[string]User{}, compare: bcrypt.CompareHashAndPassword}
-	most := leastCost
+	common := 0 // the cost of all hashes
 	lines := bufio.NewScanner(r)
 	for n := 1; lines.Scan(); n++ {
 		line := strings.TrimSpace(lines.Text())
@@ -60,6 +61,9 @@ func ReadUsers(r io.Reader) (*Users, error) {
 				err = fmt.Errorf("user %q is there twice", user.Name)
 			}
 		}
+		if err == nil {
+			common, err = user.costs(common)
+		}
 		if err == nil && len(u.byName) == maxUsers {
 			err = fmt.Errorf("there are more than %d users", maxUsers)
 		}
@@ -67,9 +71,6 @@ func ReadUsers(r io.Reader) (*Users, error) {
 			return nil, fmt.Errorf("line %d: %w", n, err)
 		}
 		u.byName[user.Name] = user
-		if c, _ := bcrypt.Cost(user.hash); c > most {
-			most = c
-		}
 	}
 	if err := lines.Err(); err != nil {
 		return nil, err
@@ -78,7 +79,7 @@ func ReadUsers(r io.Reader) (*Users, error) {
 		return nil, errors.New("it has no users: `holdfast console hash` makes a line")
 	}
 	var err error
-	u.unknown, err = bcrypt.GenerateFromPassword([]byte(rand.Text()), most)
+	u.unknown, err = bcrypt.GenerateFromPassword([]byte(rand.Text()), common)
 	return u, err
 }
 
@@ -105,12 +106,28 @@ func parseUser(line string) (User, error) {
 	return User{Name: name, Role: role, hash: []byte(parts[2])}, nil
 }
 
+// costs returns the cost of the user's hash, which is that of those before, if there are any.
+func (u User) costs(before int) (int, error) {
+	c, err := bcrypt.Cost(u.hash)
+	if err == nil && before != 0 && c != before {
+		err = fmt.Errorf("user %q: the hash's cost is %d, and that of the users before is %d: all have to have the same, "+
+			"as `holdfast console hash` makes them", u.Name, c, before)
+	}
+	return c, err
+}
+
 // CheckName says why nobody can have this name: it is what signs in histories.
 func CheckName(name string) error {
 	if strings.ContainsAny(name, ":") || strings.TrimSpace(name) != name {
 		return fmt.Errorf("the name %q has a colon, or spaces around it", name)
 	}
 	return actions.CheckOperator(name)
+}
+
+// Has reports whether somebody has this name.
+func (u *Users) Has(name string) bool {
+	_, there := u.byName[name]
+	return there
 }
 
 // Check returns the user whose name and password these are. It takes as long for a name

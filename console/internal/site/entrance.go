@@ -46,11 +46,11 @@ func (s *Site) logIn(w http.ResponseWriter, r *http.Request) {
 		s.render(w, r, http.StatusForbidden, login.Session{}, "login.html", "Log in", again)
 		return
 	}
-	end, wait := s.limits.Begin(name)
+	end, wait := s.limits.Begin(login.Source(r, s.Proxies), name)
 	if wait > 0 {
 		seconds := int((wait + time.Second - 1) / time.Second)
 		w.Header().Set("Retry-After", strconv.Itoa(seconds))
-		s.Log.Warn("login refused: too many tries", "name", name, "from", r.RemoteAddr)
+		s.warn(r, "login refused: too many tries", "name", s.known(name))
 		again.Wrong = "There were too many tries. Try again in " + strconv.Itoa(seconds) + " seconds."
 		s.render(w, r, http.StatusTooManyRequests, login.Session{}, "login.html", "Log in", again)
 		return
@@ -58,13 +58,21 @@ func (s *Site) logIn(w http.ResponseWriter, r *http.Request) {
 	user, ok := s.Users.Check(name, r.PostForm.Get("password"))
 	end(ok)
 	if !ok {
-		s.Log.Warn("login refused: wrong name or password", "name", name, "from", r.RemoteAddr)
+		s.warn(r, "login refused: wrong name or password", "name", s.known(name))
 		again.Wrong = "The name or the password is wrong."
 		s.render(w, r, http.StatusUnauthorized, login.Session{}, "login.html", "Log in", again)
 		return
 	}
 	s.enter(w, r, user)
 	http.Redirect(w, r, next, http.StatusSeeOther)
+}
+
+// known is a name for the log: what nobody is called may be a password.
+func (s *Site) known(name string) string {
+	if s.Users.Has(name) {
+		return cut(name)
+	}
+	return "nobody's"
 }
 
 // oncePage asks whether to log in by an address that is good for one time: what only looks
@@ -74,13 +82,16 @@ func (s *Site) oncePage(w http.ResponseWriter, r *http.Request) {
 }
 
 func (s *Site) logInOnce(w http.ResponseWriter, r *http.Request) {
-	end, wait := s.limits.Begin("")
-	if wait > 0 {
-		s.say(w, r, http.StatusTooManyRequests, login.Session{}, message{Title: "There were too many tries"})
-		return
+	user, ok := login.User{}, false
+	if s.Once.Token() != "" {
+		end, wait := s.limits.Begin(login.Source(r, s.Proxies), "")
+		if wait > 0 {
+			s.say(w, r, http.StatusTooManyRequests, login.Session{}, message{Title: "There were too many tries"})
+			return
+		}
+		user, ok = s.Once.Use(r.PostForm.Get("token"))
+		end(ok)
 	}
-	user, ok := s.Once.Use(r.PostForm.Get("token"))
-	end(ok)
 	if !ok {
 		s.say(w, r, http.StatusForbidden, login.Session{}, message{Title: "This address is not good any more",
 			Text: "It is good for one login. Start the console again to get another one."})
@@ -93,9 +104,6 @@ func (s *Site) logInOnce(w http.ResponseWriter, r *http.Request) {
 func (s *Site) logOut(w http.ResponseWriter, r *http.Request, of login.Session) {
 	s.sessions.End(of)
 	http.SetCookie(w, s.newCookie("", -1))
-	if err := s.Audit.Add(r.Context(), audit.Entry{Who: of.User, Role: of.Role.String(), Action: "logout",
-		Outcome: audit.Done}); err != nil {
-		s.Log.Error("the audit cannot be written", "operator", of.User, "action", "logout", "error", err)
-	}
+	s.note(r.Context(), audit.Entry{Who: of.User, Role: of.Role.String(), Action: "logout", Outcome: audit.Done})
 	http.Redirect(w, r, "/login", http.StatusSeeOther)
 }

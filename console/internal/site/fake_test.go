@@ -229,6 +229,24 @@ func (b *brittle) breaks(err error) {
 	b.fail = err
 }
 
+// logged is what was logged.
+type logged struct {
+	mu  sync.Mutex
+	out strings.Builder
+}
+
+func (l *logged) Write(line []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.out.Write(line)
+}
+
+func (l *logged) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.out.String()
+}
+
 var errAway = errors.New("PostgreSQL is away")
 
 // house is a console with its users.
@@ -237,6 +255,7 @@ type house struct {
 	desk  *fakeDesk
 	audit *brittle
 	once  *login.Once
+	log   *logged
 	site  *Site
 	web   *httptest.Server
 	clock struct {
@@ -266,7 +285,7 @@ func newHouse(t *testing.T) *house {
 // build makes a console that nothing serves yet.
 func build(t *testing.T) *house {
 	t.Helper()
-	h := &house{t: t, desk: &fakeDesk{saga: parkedSaga(t), letter: parkedLetter()}, once: login.NewOnce("dev")}
+	h := &house{t: t, desk: &fakeDesk{saga: parkedSaga(t), letter: parkedLetter()}, once: login.NewOnce("dev"), log: &logged{}}
 	h.clock.at = began
 	h.audit = &brittle{Log: audit.NewLines(io.Discard, h.now)}
 	var file strings.Builder
@@ -276,7 +295,7 @@ func build(t *testing.T) *house {
 	users, err := login.ReadUsers(strings.NewReader(file.String()))
 	require.NoError(t, err)
 	h.site = New(Options{Desk: h.desk, Audit: h.audit, Users: users, Once: h.once, Prefix: "holdfast", Now: h.now,
-		Log: slog.New(slog.DiscardHandler)})
+		Log: slog.New(slog.NewTextHandler(h.log, nil))})
 	return h
 }
 
@@ -295,7 +314,7 @@ func (h *house) pass(d time.Duration) {
 // entries are those of the audit, the oldest first, without the logins.
 func (h *house) entries() (all []audit.Entry) {
 	h.t.Helper()
-	last, err := h.audit.Last(h.t.Context(), 1000)
+	last, err := h.audit.Last(h.t.Context(), 1000, 0)
 	require.NoError(h.t, err)
 	for _, e := range last {
 		if e.Action != "login" {

@@ -2,7 +2,9 @@ package site
 
 import (
 	"context"
+	"net"
 	"net/http"
+	"net/netip"
 	"net/url"
 	"strings"
 
@@ -31,6 +33,50 @@ func headers(next http.Handler, secure bool) http.Handler {
 		}
 		next.ServeHTTP(w, r)
 	})
+}
+
+// ownHost refuses what was asked by another name, where there is only localhost: a page of
+// another site, whose name leads to loopback, is of the same origin as it.
+func (s *Site) ownHost(next http.Handler) http.Handler {
+	if !s.Loopback {
+		return next
+	}
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		host := r.Host
+		if h, _, err := net.SplitHostPort(host); err == nil {
+			host = h
+		}
+		at, err := netip.ParseAddr(strings.Trim(host, "[]"))
+		if !strings.EqualFold(host, "localhost") && (err != nil || !at.IsLoopback()) {
+			s.warn(r, "a request for another host was refused", "host", cut(r.Host))
+			http.Error(w, "The console is at localhost.", http.StatusMisdirectedRequest)
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+// cut is the beginning of what anybody can write, for the log.
+func cut(s string) string {
+	const most = 64
+	if len(s) <= most {
+		return s
+	}
+	return strings.ToValidUTF8(s[:most], "") + "…"
+}
+
+// warn logs that something was refused to who need not be anybody: once for each source, in a
+// while.
+func (s *Site) warn(r *http.Request, what string, args ...any) {
+	from := login.Source(r, s.Proxies)
+	over, before := s.warnings.Take(what + " " + from)
+	if over > 0 {
+		return
+	}
+	if before > 0 {
+		args = append(args, "not logged before", before)
+	}
+	s.Log.Warn(what, append(args, "from", from)...)
 }
 
 // handler serves somebody who is logged in.
@@ -69,7 +115,7 @@ func (s *Site) sent(next http.HandlerFunc) http.HandlerFunc {
 			if of, ok := s.session(r, false); ok {
 				s.refuse(r, of, "form "+r.URL.Path, "", "", "it came from another site")
 			} else { // anybody can send these: they must not fill a table
-				s.Log.Warn("a form of another site was refused", "path", r.URL.Path, "from", r.RemoteAddr)
+				s.warn(r, "a form of another site was refused", "path", cut(r.URL.Path))
 			}
 			s.say(w, r, http.StatusForbidden, login.Session{}, message{Title: "This form came from another site",
 				Text: "Nothing was done."})
@@ -115,13 +161,30 @@ func (s *Site) form(role login.Role, next handler) http.HandlerFunc {
 	})
 }
 
-// refuse notes an action that was refused. It is refused whether that can be noted or not.
+// refuse notes an action that was refused. It is refused whether that can be noted or not. The
+// audit takes so many of a user: what he asks for in vain must not push out what was done.
 func (s *Site) refuse(r *http.Request, of login.Session, action, target, step, why string) {
-	err := s.Audit.Add(r.Context(), audit.Entry{Who: of.User, Role: of.Role.String(), Action: strings.TrimSpace(action),
-		Target: target, Step: step, Outcome: audit.Refused, Detail: why})
-	if err != nil {
-		s.Log.Error("the audit cannot be written", "operator", of.User, "action", action, "target", target, "error", err)
+	over, before := s.refusals.Take(of.User)
+	if before > 0 {
+		s.Log.Warn("the audit has not all that was refused", "operator", of.User, "not noted before", before)
 	}
+	if over > 0 {
+		if tenfold(over) {
+			s.Log.Warn("the audit has not all that was refused", "operator", of.User, "not noted", over, "action", cut(action),
+				"target", cut(target), "why", why)
+		}
+		return
+	}
+	s.note(r.Context(), audit.Entry{Who: of.User, Role: of.Role.String(), Action: strings.TrimSpace(action),
+		Target: target, Step: step, Outcome: audit.Refused, Detail: why})
+}
+
+// tenfold reports whether n is 1, 10, 100, and so on.
+func tenfold(n int) bool {
+	for n > 1 && n%10 == 0 {
+		n /= 10
+	}
+	return n == 1
 }
 
 // cookie is the name of the session's cookie. With TLS, no other host and no other path can
@@ -149,11 +212,7 @@ func (s *Site) enter(w http.ResponseWriter, r *http.Request, u login.User) {
 	}
 	id, of := s.sessions.Begin(u)
 	http.SetCookie(w, s.newCookie(id, 0))
-	err := s.Audit.Add(r.Context(), audit.Entry{Who: of.User, Role: of.Role.String(), Action: "login",
-		Outcome: audit.Done})
-	if err != nil {
-		s.Log.Error("the audit cannot be written", "operator", of.User, "action", "login", "error", err)
-	}
+	s.note(r.Context(), audit.Entry{Who: of.User, Role: of.Role.String(), Action: "login", Outcome: audit.Done})
 }
 
 func (s *Site) newCookie(value string, maxAge int) *http.Cookie {

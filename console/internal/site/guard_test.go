@@ -1,7 +1,10 @@
 package site
 
 import (
+	"context"
 	"net/http"
+	"net/http/httptest"
+	"net/netip"
 	"net/url"
 	"strings"
 	"testing"
@@ -200,6 +203,118 @@ func TestLoginsAreLimited(t *testing.T) {
 	h.as("viewer")
 	h.pass(5 * time.Minute)
 	h.as("operator")
+}
+
+// TestNobodyKeepsOthersOut: behind a trusted proxy, limits are for whom it names.
+func TestNobodyKeepsOthersOut(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	h.site.Proxies = []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}
+	b := h.browser()
+	from := func(address, secret string) int {
+		form := url.Values{"name": {"operator"}, "password": {secret}}
+		return b.send(http.MethodPost, "/login", form, http.Header{"Origin": {h.web.URL}, "X-Forwarded-For": {"198.51.100.7, " + address}}).status
+	}
+	for range 5 {
+		require.Equal(t, http.StatusUnauthorized, from("192.0.2.1", "wrong horse"))
+	}
+	require.Equal(t, http.StatusTooManyRequests, from("192.0.2.1", password))
+	require.Equal(t, http.StatusSeeOther, from("192.0.2.2", password))
+}
+
+// TestALoginThatIsNotThereCostsNoTry: anybody can ask for it.
+func TestALoginThatIsNotThereCostsNoTry(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	h.site.Once = nil
+	b := h.browser()
+	for range 400 {
+		require.Equal(t, http.StatusForbidden, b.post("/login/once", url.Values{"token": {""}}).status)
+	}
+	h.as("operator")
+}
+
+// TestTheLogIsBounded: anybody can be refused, as often as he likes; and may have written a
+// password where the name belongs.
+func TestTheLogIsBounded(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	b := h.browser()
+	long := strings.Repeat("x", 1000)
+	for range 8 {
+		b.post("/login", url.Values{"name": {password + long}, "password": {""}})
+		b.send(http.MethodPost, "/login", url.Values{}, http.Header{"Origin": {"https://evil.example"}})
+	}
+	h.site.handler.ServeHTTP(httptest.NewRecorder(), crossSite("/do/"+long))
+	lines := h.log.String()
+	require.Equal(t, 3, strings.Count(lines, "\n"), lines) // wrong, too often, another site
+	require.NotContains(t, lines, password)
+	h.pass(warnWindow)
+	h.site.handler.ServeHTTP(httptest.NewRecorder(), crossSite("/do/"+long))
+	b.send(http.MethodPost, "/login", url.Values{}, http.Header{"Origin": {"https://evil.example"}})
+	lines = h.log.String()
+	require.Contains(t, lines, `"not logged before"=7`)
+	require.NotContains(t, lines, long[:100])
+}
+
+func crossSite(path string) *http.Request {
+	r := httptest.NewRequest(http.MethodPost, path, nil)
+	r.Header.Set("Origin", "https://evil.example")
+	return r
+}
+
+// TestRefusalsDoNotFillTheAudit: whatever somebody asks for who may not.
+func TestRefusalsDoNotFillTheAudit(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	b := h.as("viewer")
+	for range refusalsNoted + 15 {
+		require.Equal(t, http.StatusForbidden, b.get("/do?"+retrySaga).status)
+	}
+	h.as("viewer").get("/do?" + retrySaga) // another session is no other budget
+	require.Len(t, h.entries(), refusalsNoted)
+	require.Equal(t, 2, strings.Count(h.log.String(), "the audit has not all that was refused"), "the first one, and the tenth")
+	h.pass(refusalsWindow)
+	h.as("viewer").get("/do?" + retrySaga)
+	require.Len(t, h.entries(), refusalsNoted+1)
+	require.Contains(t, h.log.String(), `"not noted before"=16`)
+}
+
+// TestARefusalIsNotedAlthoughTheBrowserLeft: who is refused cannot keep that from the audit.
+func TestARefusalIsNotedAlthoughTheBrowserLeft(t *testing.T) {
+	t.Parallel()
+	h := build(t)
+	id, _ := h.site.sessions.Begin(login.User{Name: "viewer", Role: login.Viewer})
+	gone, cancel := context.WithCancel(t.Context())
+	cancel()
+	r := httptest.NewRequestWithContext(gone, http.MethodGet, "/do?"+retrySaga, nil)
+	r.AddCookie(&http.Cookie{Name: "holdfast", Value: id})
+	h.site.ServeHTTP(httptest.NewRecorder(), r)
+	require.Len(t, h.entries(), 1)
+}
+
+// TestLoopbackIsLocalhost: a page of another site, whose name leads here, gets nothing.
+func TestLoopbackIsLocalhost(t *testing.T) {
+	t.Parallel()
+	h := build(t)
+	o := h.site.Options
+	for _, loopback := range []bool{true, false} {
+		o.Loopback = loopback
+		site := New(o)
+		for host, own := range map[string]bool{"localhost": true, "LOCALHOST:8090": true, "127.0.0.1:8090": true, "127.0.0.1": true,
+			"[::1]:8090": true, "[::1]": true, "evil.example": false, "evil.example:8090": false, "192.0.2.1:8090": false,
+			"localhost.evil.example": false, "": false} {
+			r := httptest.NewRequest(http.MethodGet, "/login", nil)
+			r.Host = host
+			got := httptest.NewRecorder()
+			site.ServeHTTP(got, r)
+			want := http.StatusOK
+			if loopback && !own {
+				want = http.StatusMisdirectedRequest
+			}
+			require.Equal(t, want, got.Code, host)
+		}
+	}
 }
 
 func TestALoginBeginsANewSession(t *testing.T) {

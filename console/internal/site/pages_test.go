@@ -6,6 +6,8 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"regexp"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -13,6 +15,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/holdfastmq/holdfast/console/internal/audit"
 	"github.com/holdfastmq/holdfast/console/internal/login"
 	"github.com/holdfastmq/holdfast/internal/operator/deadletters"
 	"github.com/holdfastmq/holdfast/internal/operator/doctor"
@@ -247,6 +250,27 @@ func TestAuditPage(t *testing.T) {
 	for _, want := range []string{"No database is set", "login", "saga retry", sagaID, "as agreed", "asked", "retried"} {
 		require.Contains(t, page, want)
 	}
+}
+
+func TestEarlierEntriesOfTheAudit(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	b := h.as("admin")
+	for i := range entriesShown + 50 {
+		require.NoError(t, h.audit.Add(t.Context(), audit.Entry{Who: "ann", Action: "saga retry", Detail: "number " + strconv.Itoa(i) + "."}))
+	}
+	page := b.get("/audit").body
+	require.Contains(t, page, "number 249.")
+	require.Contains(t, page, "number 50.")
+	require.NotContains(t, page, "number 49.")
+	next := regexp.MustCompile(`"(/audit\?before=\d+)"`).FindStringSubmatch(page)
+	require.NotNil(t, next, page)
+	page = b.get(next[1]).body
+	require.Contains(t, page, "number 49.")
+	require.Contains(t, page, "number 0.")
+	require.NotContains(t, page, "number 50.")
+	require.NotContains(t, page, "Earlier ones")
+	require.Equal(t, http.StatusBadRequest, b.get("/audit?before=x").status)
 }
 
 func TestAgesAreByTheClock(t *testing.T) {

@@ -7,6 +7,7 @@ import (
 	"context"
 	"log/slog"
 	"net/http"
+	"net/netip"
 	"time"
 
 	"github.com/holdfastmq/holdfast/console/internal/audit"
@@ -46,8 +47,11 @@ type Options struct {
 	// Users may log in with a password; Once lets somebody in without one.
 	Users *login.Users
 	Once  *login.Once
-	// Secure says that browsers reach the site by TLS only.
-	Secure bool
+	// Secure says that browsers reach the site by TLS only, Loopback that it is served on
+	// loopback only: by any name but localhost, it is another site's page that asks.
+	Secure, Loopback bool
+	// Proxies are those whose word counts for where a request comes from.
+	Proxies []netip.Prefix
 	// Prefix is the installation's, for people to read.
 	Prefix string
 	Now    func() time.Time
@@ -63,6 +67,11 @@ const (
 	homeTime, homeFresh = 10 * time.Second, 5 * time.Second
 	// maxForm is how many bytes a form may have.
 	maxForm = 64 << 10
+	// refusalsNoted is how many refusals of one user the audit takes within
+	// refusalsWindow: the log counts the others.
+	refusalsNoted, refusalsWindow = 20, time.Hour
+	// warnWindow is how long nothing more is logged of what is refused to a source.
+	warnWindow = 5 * time.Minute
 )
 
 // Site serves the pages.
@@ -70,6 +79,8 @@ type Site struct {
 	Options
 	sessions *login.Sessions
 	limits   *login.Limits
+	refusals *login.Budget // for the audit, by user
+	warnings *login.Budget // for the log, by what is warned of and by source
 	forms    *confirm.Book
 	home     *glance.Glance[seen]
 	origin   *http.CrossOriginProtection
@@ -79,8 +90,10 @@ type Site struct {
 // New returns a site.
 func New(o Options) *Site {
 	s := &Site{Options: o, sessions: login.NewSessions(o.Now), limits: login.NewLimits(o.Now),
-		forms:  confirm.NewBook(o.Now),
-		origin: http.NewCrossOriginProtection()}
+		refusals: login.NewBudget(o.Now, refusalsNoted, refusalsWindow),
+		warnings: login.NewBudget(o.Now, 1, warnWindow),
+		forms:    confirm.NewBook(o.Now),
+		origin:   http.NewCrossOriginProtection()}
 	s.home = glance.New(homeTime, homeFresh, o.Now, s.look)
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /static/console.css", serveStyle)
@@ -105,7 +118,7 @@ func New(o Options) *Site {
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		s.say(w, r, http.StatusNotFound, login.Session{}, message{Title: "There is no such page"})
 	})
-	s.handler = headers(mux, o.Secure)
+	s.handler = headers(s.ownHost(mux), o.Secure)
 	return s
 }
 
