@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"net/netip"
 	"net/url"
 	"os"
 	"sync"
@@ -31,6 +32,13 @@ type Options struct {
 	// SecureCookies says that browsers reach the console by TLS only, its own or a
 	// proxy's: then cookies are never sent without it.
 	SecureCookies bool
+	// Loopback says that it is served on loopback only: requests by another name than
+	// localhost, or a loopback address, are refused, since a page of another site makes
+	// them.
+	Loopback bool
+	// TrustedProxies are those whose X-Forwarded-For says where a request comes from, for
+	// the limits of logins. Without any, it is who connects.
+	TrustedProxies []netip.Prefix
 	// Environ is the environment, as "NAME=value". Nil: this process's.
 	Environ []string
 	// Prefix is the installation's. Empty: HOLDFAST_PREFIX, or "holdfast".
@@ -61,6 +69,7 @@ type Console struct {
 	site  *site.Site
 	desk  *desk.Desk
 	once  *login.Once
+	log   *slog.Logger
 	close func()
 }
 
@@ -77,8 +86,9 @@ func New(ctx context.Context, o Options) (*Console, error) {
 	if err := config.ReadFlags(); err != nil {
 		return nil, err
 	}
-	c := &Console{desk: desk.New(config, o.Now), close: func() {}}
-	s := site.Options{Desk: c.desk, Secure: o.SecureCookies, Prefix: config.Prefix, Now: o.Now, Log: log}
+	c := &Console{desk: desk.New(config, o.Now), log: log, close: func() {}}
+	s := site.Options{Desk: c.desk, Secure: o.SecureCookies, Loopback: o.Loopback, Proxies: o.TrustedProxies,
+		Prefix: config.Prefix, Now: o.Now, Log: log}
 	switch {
 	case o.Users != nil && o.DevLogin:
 		return nil, errors.New("give users or a login for development, not both")
@@ -127,6 +137,18 @@ func openAudit(ctx context.Context, config *reach.Config, log *slog.Logger, line
 // ServeHTTP implements http.Handler.
 func (c *Console) ServeHTTP(w http.ResponseWriter, r *http.Request) { c.site.ServeHTTP(w, r) }
 
+// Server returns a server of the console, with the time limits that it needs and with its log.
+// Its address is yours to set.
+func (c *Console) Server() *http.Server {
+	return &http.Server{Handler: c, ReadHeaderTimeout: 10 * time.Second, ReadTimeout: 30 * time.Second,
+		WriteTimeout: 3 * time.Minute, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10,
+		ErrorLog: slog.NewLogLogger(c.log.Handler(), slog.LevelError)}
+}
+
+// End has no further action begin, and waits for those that are under way: two minutes at
+// most.
+func (c *Console) End() { c.site.End() }
+
 // DevLogin is the path and query by which somebody logs in once; empty where that was done,
 // or Options.DevLogin is not set.
 func (c *Console) DevLogin() string {
@@ -137,8 +159,9 @@ func (c *Console) DevLogin() string {
 	return "/login/once?token=" + url.QueryEscape(token)
 }
 
-// Close ends the console's connections.
+// Close ends the console, as End does, and its connections.
 func (c *Console) Close() {
+	c.End()
 	c.desk.Close()
 	c.close()
 }

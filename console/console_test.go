@@ -7,6 +7,7 @@ import (
 	"os"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -56,4 +57,17 @@ func TestADatabaseThatIsAway(t *testing.T) {
 	got := httptest.NewRecorder()
 	c.ServeHTTP(got, httptest.NewRequest(http.MethodGet, c.DevLogin(), nil))
 	require.Equal(t, http.StatusOK, got.Code)
+}
+
+func TestTheServerHasLimitsAndTheLog(t *testing.T) {
+	var log bytes.Buffer
+	c, err := New(t.Context(), Options{DevLogin: true, Environ: []string{}, Log: &log})
+	require.NoError(t, err)
+	defer c.Close()
+	s := c.Server()
+	for _, limit := range []time.Duration{s.ReadHeaderTimeout, s.ReadTimeout, s.WriteTimeout, s.IdleTimeout} {
+		require.Positive(t, limit)
+	}
+	s.ErrorLog.Print("http: panic serving")
+	require.Contains(t, log.String(), `"level":"ERROR","msg":"http: panic serving"`)
 }

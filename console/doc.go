@@ -6,7 +6,9 @@
 //	c, err := console.New(ctx, console.Options{Users: users, SecureCookies: true})
 //	…
 //	defer c.Close()
-//	err = http.ListenAndServeTLS(":8443", "cert.pem", "key.pem", c)
+//	server := c.Server()
+//	server.Addr = ":8443"
+//	err = server.ListenAndServeTLS("cert.pem", "key.pem")
 //
 // It is mounted at the root of a host, since its pages lead to each other by their paths. Where
 // RabbitMQ, PostgreSQL and Temporal are, the environment says, as for the command line.

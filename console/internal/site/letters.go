@@ -26,18 +26,46 @@ type groups struct {
 	More   bool
 }
 
-// To is the page that lists a group, with what else the filter says.
-func (g groups) To(of deadletters.Group) string {
-	q := url.Values{g.By: {beginning(of.Value)}}
-	for _, name := range []string{"consumer", "topic", "error", "class"} {
-		if value := g.Filter.Get(name); value != "" && name != g.By {
+// letterFilters are what dead letters can be listed and counted by.
+var letterFilters = []string{"state", "consumer", "topic", "key", "error", "class"}
+
+// kept is what the filter says, but for one name.
+func (g groups) kept(without string) url.Values {
+	q := url.Values{}
+	for _, name := range letterFilters {
+		if value := g.Filter.Get(name); value != "" && name != without {
 			q.Set(name, value)
 		}
 	}
+	return q
+}
+
+// To is the page that lists a group, with what else the filter says.
+func (g groups) To(of deadletters.Group) string {
+	q := g.kept(g.By)
+	q.Set(g.By, beginning(of.Value))
 	if g.By == "consumer" {
-		return "/dead?by=error&" + q.Encode()
+		q.Set("by", "error")
+		return "/dead?" + q.Encode()
 	}
 	return "/dead/list?" + q.Encode()
+}
+
+// ByTo is the page that counts the same by something else.
+func (g groups) ByTo(by string) string {
+	q := g.kept("")
+	q.Set("by", by)
+	return "/dead?" + q.Encode()
+}
+
+// Of says which are counted; empty: all that are open.
+func (g groups) Of() (said []string) {
+	for _, name := range letterFilters {
+		if value := g.Filter.Get(name); value != "" {
+			said = append(said, name+" "+value)
+		}
+	}
+	return said
 }
 
 func letterFilter(q url.Values) (deadletters.Filter, error) {

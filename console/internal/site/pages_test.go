@@ -175,6 +175,13 @@ func TestGroupsLeadToTheirLetters(t *testing.T) {
 	b := h.as("viewer")
 	require.Contains(t, b.get("/dead?consumer=payments").body, "/dead/list?consumer=payments&amp;error=a&#43;%22b%22&#43;%26&#43;c")
 	require.Contains(t, b.get("/dead?by=consumer").body, "/dead?by=error&amp;consumer=")
+	// The rest of the filter goes along.
+	page := b.get("/dead?by=topic&state=parked&consumer=payments&key=A-1&class=panic&error=no+card").body
+	rest := "class=panic&amp;consumer=payments&amp;error=no&#43;card&amp;key=A-1&amp;state=parked"
+	require.Contains(t, page, "/dead/list?"+rest+"&amp;topic=a&#43;%22b%22&#43;%26&#43;c")
+	require.Contains(t, page, "/dead?by=class&amp;"+rest)
+	require.Contains(t, page, "of state parked, consumer payments, key A-1, error no card, class panic")
+	require.Contains(t, b.get("/dead/list?class=panic").body, `name="class" value="panic"`)
 	require.Equal(t, http.StatusBadRequest, b.get("/dead?by=nothing").status)
 	require.Equal(t, http.StatusBadRequest, b.get("/dead?class=nothing").status)
 	require.Contains(t, b.get("/dead/list?state=parked").body, letterID[len("dead/payments/"):])

@@ -7,7 +7,9 @@ import (
 	"errors"
 	"net"
 	"net/http"
+	"net/netip"
 	"os"
+	"runtime"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -21,6 +23,7 @@ import (
 type flags struct {
 	listen, users     string
 	cert, key         string
+	proxies           []string
 	devLogin, secured bool
 }
 
@@ -45,8 +48,9 @@ The audit goes to the table holdfast_audit of DATABASE_URL, else as lines of
 JSON to the standard error.
 
 Without --tls-cert it listens on loopback only, unless --secure-cookies says
-that a proxy in front of it does TLS.`,
-		Example: "  holdfast console hash ann --role operator >>users\n  holdfast console --users users\n" +
+that a proxy in front of it does TLS. Then it takes what comes without TLS from
+whoever reaches it: listen where only the proxy does.`,
+		Example: "  (umask 077; holdfast console hash ann --role operator >>users)\n  holdfast console --users users\n" +
 			"  holdfast console --users users --listen :8443 --tls-cert cert.pem --tls-key key.pem",
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -61,6 +65,8 @@ that a proxy in front of it does TLS.`,
 	c.Flags().BoolVar(&f.devLogin, "dev-login", false, "for development, on loopback only: no users, but an address that "+
 		"is good for one login, as the admin dev")
 	c.Flags().BoolVar(&f.secured, "secure-cookies", false, "browsers reach it by TLS only, such as a proxy's")
+	c.Flags().StringSliceVar(&f.proxies, "trusted-proxy", nil, "a proxy's address or CIDR: its X-Forwarded-For says who "+
+		"logs in, for the limits of logins")
 	c.Flags().StringVar(&f.cert, "tls-cert", "", "serve TLS with this certificate, a file in PEM")
 	c.Flags().StringVar(&f.key, "tls-key", "", "the certificate's key, a file in PEM")
 	c.MarkFlagsRequiredTogether("tls-cert", "tls-key")
@@ -88,6 +94,32 @@ func (f flags) check() error {
 	return nil
 }
 
+// options are the console's.
+func (f flags) options(a *frame.App) (console.Options, error) {
+	o := console.Options{DevLogin: f.devLogin, SecureCookies: f.secured || f.cert != "", Environ: a.Environ,
+		Prefix: a.PrefixFlag, Log: a.Err, Now: a.Now}
+	host, _, _ := net.SplitHostPort(f.listen)         // check has seen it
+	o.Loopback = isLoopback(host) && !o.SecureCookies // a proxy, or a certificate, has another name
+	for _, at := range f.proxies {
+		p, err := netip.ParsePrefix(at)
+		if one, wrong := netip.ParseAddr(at); wrong == nil {
+			p, err = one.Prefix(one.BitLen())
+		}
+		if err != nil {
+			return o, text.Usagef("--trusted-proxy %s: want an address, or a network such as 10.0.0.0/8", at)
+		}
+		o.TrustedProxies = append(o.TrustedProxies, p.Masked())
+	}
+	return o, nil
+}
+
+// warnOfReaders says that others can read the file of users.
+func warnOfReaders(a *frame.App, file *os.File) {
+	if info, err := file.Stat(); err == nil && info.Mode().Perm()&0o007 != 0 && runtime.GOOS != "windows" {
+		text.Printf(a.Err, "Everybody on this machine can read %s, and guess at the passwords: chmod 600 it.\n", file.Name())
+	}
+}
+
 func isLoopback(host string) bool {
 	ip := net.ParseIP(host)
 	return host == "localhost" || ip != nil && ip.IsLoopback()
@@ -95,14 +127,17 @@ func isLoopback(host string) bool {
 
 // serve serves the console until ctx is done.
 func serve(ctx context.Context, a *frame.App, f flags) error {
-	o := console.Options{DevLogin: f.devLogin, SecureCookies: f.secured || f.cert != "", Environ: a.Environ,
-		Prefix: a.PrefixFlag, Log: a.Err, Now: a.Now}
+	o, err := f.options(a)
+	if err != nil {
+		return err
+	}
 	if f.users != "" {
 		file, err := os.Open(f.users)
 		if err != nil {
 			return text.Usagef("--users: %w", err)
 		}
 		defer func() { _ = file.Close() }()
+		warnOfReaders(a, file)
 		o.Users = file
 	}
 	c, err := console.New(ctx, o)
@@ -115,8 +150,7 @@ func serve(ctx context.Context, a *frame.App, f flags) error {
 		return text.WithRemedy(err, "choose another address with --listen")
 	}
 	tell(a, f, l.Addr().String(), c.DevLogin())
-	return run(ctx, l, &http.Server{Handler: c, ReadHeaderTimeout: 10 * time.Second, ReadTimeout: 30 * time.Second,
-		WriteTimeout: 2 * time.Minute, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10}, f)
+	return run(ctx, l, c.Server(), f, stopTime, c.End)
 }
 
 // tell says where the console is.
@@ -131,11 +165,17 @@ func tell(a *frame.App, f flags, address, devLogin string) {
 	}
 }
 
-// stopTime is how long requests may go on once the console is told to end.
-const stopTime = 10 * time.Second
+const (
+	// stopTime is how long requests may go on once the console is told to end; actions
+	// may go on until their own time is over.
+	stopTime = 10 * time.Second
+	// answerTime is how long their answers may take then.
+	answerTime = 2 * time.Second
+)
 
-// run serves until ctx is done, and then waits for the requests that are under way.
-func run(ctx context.Context, l net.Listener, s *http.Server, f flags) error {
+// run serves until ctx is done, and then waits for the requests that are under way, for so
+// long, and for what end waits for.
+func run(ctx context.Context, l net.Listener, s *http.Server, f flags, stop time.Duration, end func()) error {
 	ended := make(chan error, 1)
 	go func() {
 		if f.cert != "" {
@@ -149,12 +189,19 @@ func run(ctx context.Context, l net.Listener, s *http.Server, f flags) error {
 		return err
 	case <-ctx.Done():
 	}
-	stopping, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTime)
-	defer cancel()
-	err := s.Shutdown(stopping)
+	err := shutdown(ctx, s, stop)
+	end() // what was begun comes to its end, whether its browser waits or not
 	if errors.Is(err, context.DeadlineExceeded) {
-		err = s.Close()
+		if err = shutdown(ctx, s, answerTime); errors.Is(err, context.DeadlineExceeded) {
+			err = s.Close()
+		}
 	}
 	<-ended
 	return err
+}
+
+func shutdown(ctx context.Context, s *http.Server, limit time.Duration) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), limit)
+	defer cancel()
+	return s.Shutdown(ctx)
 }
