@@ -6,6 +6,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/holdfastmq/holdfast/internal/cli/console"
 	"github.com/holdfastmq/holdfast/internal/cli/dead"
 	"github.com/holdfastmq/holdfast/internal/cli/dev"
 	"github.com/holdfastmq/holdfast/internal/cli/doctor"
@@ -96,6 +97,7 @@ wrong usage.`,
 		"doctor: 10s; dead and saga, for several: 1h)")
 	root.PersistentPreRunE = func(*cobra.Command, []string) error { return a.ReadFlags() }
 	root.AddCommand(
+		console.New(a),
 		setup.NewConsumers(a),
 		dead.New(a),
 		dev.NewDemo(a),

@@ -186,6 +186,9 @@ func leaves(c *cobra.Command) (all []*cobra.Command) {
 		switch {
 		case sub.Name() == "help" || sub.Hidden:
 		case len(sub.Commands()) > 0:
+			if sub.LocalNonPersistentFlags().HasFlags() { // it does something itself, too
+				all = append(all, sub)
+			}
 			all = append(all, leaves(sub)...)
 		default:
 			all = append(all, sub)

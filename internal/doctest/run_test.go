@@ -172,7 +172,7 @@ func exempt(line string) *exemption {
 
 var exemptions = []exemption{
 	{match: regexp.MustCompile(`^make\b`), why: "make would run everything, for minutes: make itself says what it would run", alsoWithin: true, check: makes},
-	{match: regexp.MustCompile(`^holdfast (dev|keep|demo)\b`), why: "it runs until it is stopped, or for minutes, and has tests of its own", check: parses},
+	{match: regexp.MustCompile(`^holdfast (dev|keep|demo|console)\b`), why: "it runs until it is stopped, or for minutes, and has tests of its own", check: parses},
 	{match: regexp.MustCompile(`^holdfast [^|]*\| jq`), why: "jq is not among what Holdfast installs", check: withoutJQ},
 	{match: regexp.MustCompile(`^docker compose\b`), why: "Docker is not among what Holdfast needs", alsoWithin: true, check: composes},
 	{match: regexp.MustCompile(`^export\b`), why: "it is for the commands behind it, with the addresses of docker-compose.yml", check: exports},
@@ -197,6 +197,7 @@ func makes(t *testing.T, _ *scene, r *reader, c command) {
 // running it.
 func parses(t *testing.T, _ *scene, r *reader, c command) {
 	line, _, _ := strings.Cut(c.line, " -- ")
+	line, _, _ = strings.Cut(line, " >> ")
 	out, status := r.types(line + " --help")
 	require.Zero(t, status, "%s\n%s", c, out)
 	require.Contains(t, out, "Usage:")

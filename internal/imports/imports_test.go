@@ -92,7 +92,7 @@ var mayImport = map[string][]string{
 	"internal/operator/server": {"internal/operator/text", "workflows"},
 	"internal/operator/history": {"", "activities", "internal/operator/server", "internal/operator/text",
 		"workflows", "workflows/transactions", "workflows/deadletters", "workflows/sagas"},
-	"internal/operator/actions":      {"internal/operator/server", "internal/operator/text"},
+	"internal/operator/actions":      {"internal/operator/server", "internal/operator/text", "workflows"},
 	"internal/operator/processes":    {"barrier", "broker", "internal/addresses", "internal/operator/text"},
 	"internal/operator/reach":        {"", "barrier", "broker", "internal/operator/processes", "internal/operator/server", "internal/operator/text"},
 	"internal/operator/transactions": nouns("barrier"),
@@ -102,6 +102,18 @@ var mayImport = map[string][]string{
 		"internal/operator/sagas", "internal/operator/transactions", "saga/core"),
 	"internal/operator/doctor": nouns("barrier", "broker", "internal/operator/deadletters", "internal/operator/processes",
 		"internal/operator/sagas", "internal/operator/transactions", "internal/operator/waits", "saga/core", "worker"),
+
+	"console": {"console/internal/audit", "console/internal/desk", "console/internal/login", "console/internal/site",
+		"internal/operator/reach", "internal/operator/text"},
+	"console/internal/confirm": {},
+	"console/internal/glance":  {"internal/guard"},
+	"console/internal/login":   {"internal/operator/actions"},
+	"console/internal/audit":   {"internal/operator/text"},
+	"console/internal/desk": {"", "internal/operator/actions", "internal/operator/deadletters", "internal/operator/doctor", "internal/operator/reach",
+		"internal/operator/sagas", "internal/operator/server", "internal/operator/transactions", "workflows", "workflows/deadletters", "workflows/sagas"},
+	"console/internal/site": {"", "console/internal/audit", "console/internal/confirm", "console/internal/desk", "console/internal/glance", "console/internal/login",
+		"internal/guard", "internal/operator/actions", "internal/operator/deadletters", "internal/operator/doctor", "internal/operator/sagas", "internal/operator/server",
+		"internal/operator/text", "internal/operator/transactions", "saga/core", "workflows", "workflows/deadletters", "workflows/sagas"},
 }
 
 // nouns are what the rooms of internal/operator may import that know what a transaction, a

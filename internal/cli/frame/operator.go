@@ -1,13 +1,13 @@
 package frame
 
 import (
+	"errors"
 	"strings"
-	"unicode"
 
 	"github.com/spf13/pflag"
 
+	"github.com/holdfastmq/holdfast/internal/operator/actions"
 	"github.com/holdfastmq/holdfast/internal/operator/text"
-	"github.com/holdfastmq/holdfast/workflows"
 )
 
 // Who is who asks for an action, and why, as the flags say.
@@ -29,9 +29,6 @@ func (w *Who) Complete(a *App) {
 	}
 }
 
-// maxOperator is how long an operator's name may be: longer ones are cut in histories.
-const maxOperator = 200
-
 // Check says what is missing, or cannot be recorded.
 func (w Who) Check() error {
 	switch {
@@ -40,12 +37,13 @@ func (w Who) Check() error {
 	case w.Operator == "":
 		return text.Usagef("say who asks: set HOLDFAST_OPERATOR to a name, such as HOLDFAST_OPERATOR=ann, or add " +
 			"--operator NAME; neither is given, and USER is not set")
-	case workflows.ReservedOperator(w.Operator):
-		return text.Usagef("the operator cannot be %q: Holdfast signs with that name what nobody asked for; give your "+
-			"own, with --operator or HOLDFAST_OPERATOR", w.Operator)
-	case len(w.Operator) > maxOperator || strings.IndexFunc(w.Operator, unicode.IsControl) >= 0:
-		return text.Usagef("the operator's name %q is too long, or has control characters: want one line of at most %d bytes",
-			text.CutText(w.Operator, 40), maxOperator)
+	}
+	err := actions.CheckOperator(w.Operator)
+	switch {
+	case errors.Is(err, actions.ErrReserved):
+		return text.Usagef("%w; give your own, with --operator or HOLDFAST_OPERATOR", err)
+	case err != nil:
+		return text.Usage(err)
 	}
 	return nil
 }

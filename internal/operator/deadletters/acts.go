@@ -42,11 +42,20 @@ that, which is always safe, or use --force.`,
 		"discard although the last redelivery is not answered yet, and the consumer may handle it nevertheless; or " +
 			"although it is a half message whose transaction is committed, or may be: its messages are then lost",
 		[]string{string(workflows.Parked), string(workflows.Waits)}},
-	{"restart", "", "Start the workflow of lost dead letters again",
+	{restart, "", "Start the workflow of lost dead letters again",
 		`Start the workflow of dead letters again that was terminated, or failed. It
 goes on where it was, but leaves to an operator what was under way then. The
 other actions do the same before what they do themselves.`,
 		"", server.LostStates},
+}
+
+// ActNamed returns the act of that name.
+func ActNamed(name string) (act Act, ok bool) {
+	i := slices.IndexFunc(Acts, func(act Act) bool { return act.Name == name })
+	if i < 0 {
+		return Act{}, false
+	}
+	return Acts[i], true
 }
 
 // Possible are the states in which the action makes sense.

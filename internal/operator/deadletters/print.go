@@ -9,10 +9,8 @@ import (
 
 	holdfast "github.com/holdfastmq/holdfast"
 	"github.com/holdfastmq/holdfast/internal/operator/history"
-	"github.com/holdfastmq/holdfast/internal/operator/server"
 	"github.com/holdfastmq/holdfast/internal/operator/text"
 	"github.com/holdfastmq/holdfast/internal/operator/transactions"
-	"github.com/holdfastmq/holdfast/internal/shell"
 	deadflow "github.com/holdfastmq/holdfast/workflows/deadletters"
 )
 
@@ -146,22 +144,4 @@ func printStory(w io.Writer, events []deadflow.Event, now time.Time) error {
 		t.Row("  "+e.At.In(now.Location()).Format(text.DateTime), e.What, text.OrDash(e.Operator), text.OrDash(e.Text))
 	}
 	return t.Flush()
-}
-
-// possible are the commands that an operator can type now.
-func (d *Detail) possible() (commands []string) {
-	if server.IsLost(d.RunStatus) {
-		return []string{d.say.Command("dead restart", d.WorkflowID, text.WithReason()...)}
-	}
-	if d.Status == nil {
-		return nil
-	}
-	for _, name := range d.Status.Actions {
-		var flags []string
-		if name == deadflow.UpdateRedeliverEdited {
-			name, flags = deadflow.UpdateRedeliver, []string{"--edit", shell.File}
-		}
-		commands = append(commands, d.say.Command("dead "+name, d.WorkflowID, text.WithReason(flags...)...))
-	}
-	return commands
 }

@@ -13,8 +13,8 @@ import (
 	deadflow "github.com/holdfastmq/holdfast/workflows/deadletters"
 )
 
-// deadStates are the states that dead letters can be listed by.
-var deadStates = []string{string(workflows.Parked), string(workflows.Waits), string(workflows.Redelivering),
+// States are the states that dead letters can be listed by.
+var States = []string{string(workflows.Parked), string(workflows.Waits), string(workflows.Redelivering),
 	string(workflows.Compensating),
 	string(workflows.Handled), string(workflows.Compensated), string(workflows.Discarded),
 	"failed", "terminated", "canceled", "timed-out", server.StateAll}
@@ -34,7 +34,7 @@ type Filter struct {
 
 // Validate says what is wrong with a filter.
 func (f Filter) Validate() error {
-	if err := server.OneOf("state", deadStates, f.States...); err != nil {
+	if err := server.OneOf("state", States, f.States...); err != nil {
 		return err
 	}
 	if f.Class != "" {

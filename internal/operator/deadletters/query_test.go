@@ -36,7 +36,7 @@ func TestDeadQuery(t *testing.T) {
 }
 
 func TestDeadFilterIsValidated(t *testing.T) {
-	require.NoError(t, Filter{States: deadStates, Class: "timeout"}.Validate())
+	require.NoError(t, Filter{States: States, Class: "timeout"}.Validate())
 	require.ErrorContains(t, Filter{States: []string{"odd"}}.Validate(), "want parked, waits")
 	require.ErrorContains(t, Filter{Class: "odd"}.Validate(), "want error, timeout")
 	require.ErrorContains(t, Filter{Key: "a\nb"}.Validate(), "control characters")

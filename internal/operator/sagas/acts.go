@@ -62,5 +62,14 @@ undone twice. What cannot be undone waits for retry or skip.`,
 		also: []string{core.StateRunning, core.StatePaused, core.StateNoWorker, core.StateParked}},
 }
 
+// ActNamed returns the act of that name.
+func ActNamed(name string) (act Act, ok bool) {
+	i := slices.IndexFunc(Acts, func(act Act) bool { return act.Name == name })
+	if i < 0 {
+		return Act{}, false
+	}
+	return Acts[i], true
+}
+
 // Possible are the states in which the action makes sense.
 func (act Act) Possible() []string { return append(slices.Clone(act.States), act.also...) }

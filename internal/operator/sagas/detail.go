@@ -24,9 +24,10 @@ type Detail struct {
 	Unknown string           `json:"unknown,omitempty"`
 	// Plan is its definition, where there is no status.
 	Plan *core.Plan `json:"plan,omitempty"`
-	// Next is what comes next, Commands what can be typed now.
+	// Next is what comes next, Commands what can be typed now; Choices are the same.
 	Next     []string                  `json:"next,omitempty"`
 	Commands []string                  `json:"commands,omitempty"`
+	Choices  []Choice                  `json:"-"`
 	Pending  []history.PendingActivity `json:"pending,omitempty"`
 	// Undoes is the link to its own workflow, where UI is that of the undoing.
 	Undoes string `json:"undoes_ui,omitempty"`
@@ -82,7 +83,8 @@ func (d *shownSaga) stands(ctx context.Context, t *server.Temporal, now time.Tim
 		if !server.IsLost(d.status) {
 			d.State = status.State
 		}
-		d.Next, d.Commands = whatNext(status, now), d.possible(t.Suggester, status)
+		d.Next = whatNext(status, now)
+		d.choose(t.Suggester, status)
 		return nil
 	}
 	d.Unknown = fmt.Sprintf("no process answered: start one of group %s, which serves the task queue %s, to see its "+
@@ -97,8 +99,13 @@ func (d *shownSaga) stands(ctx context.Context, t *server.Temporal, now time.Tim
 	if d.Plan = planOf(ctx, t, d.Row, began); d.Plan != nil {
 		d.Version = d.Plan.Version
 	}
-	d.Commands = d.possible(t.Suggester, sagaflow.Status{})
+	d.choose(t.Suggester, sagaflow.Status{})
 	return nil
+}
+
+// choose says what can be asked of it now.
+func (d *shownSaga) choose(say text.Suggester, s sagaflow.Status) {
+	d.Choices, d.Commands = d.choices(s), d.possible(say, s)
 }
 
 // withoutData is a status without what the saga's business is.

@@ -6,10 +6,8 @@ import (
 	"strings"
 	"time"
 
-	"github.com/holdfastmq/holdfast/internal/operator/server"
 	"github.com/holdfastmq/holdfast/internal/operator/text"
 	"github.com/holdfastmq/holdfast/saga/core"
-	"github.com/holdfastmq/holdfast/workflows"
 	sagaflow "github.com/holdfastmq/holdfast/workflows/sagas"
 )
 
@@ -143,38 +141,6 @@ func chosenCase(step *core.Step, label string) *core.Step {
 		return nil
 	}
 	return &step.Steps[i]
-}
-
-// possible are the commands that an operator can type now.
-func (r Row) possible(say text.Suggester, s sagaflow.Status) []string {
-	var all []string
-	add := func(act string, more ...string) {
-		all = append(all, say.Command("saga "+act, r.ID, text.WithReason(more...)...))
-	}
-	if r.State == core.StateCompleted || server.IsLost(r.status) {
-		add(workflows.UpdateCompensate)
-		return all
-	}
-	machine := core.Resume(&s.Plan, s.Core)
-	for _, act := range s.Actions {
-		switch act {
-		case sagaflow.UpdateSkip:
-			s.Plan.Each(func(step *core.Step, _ int) {
-				if at := s.Core.Steps[step.Name]; at != nil && at.Status != core.Pending &&
-					machine.Check(core.Event{Kind: core.Skip, Step: step.Name}) == nil {
-					add(act, "--step", step.Name)
-				}
-			})
-		case sagaflow.UpdateAnswer:
-			for _, name := range waits(s) {
-				add(act, "--step", name)
-				add(act, "--step", name, "--refuse")
-			}
-		default:
-			add(act)
-		}
-	}
-	return all
 }
 
 // waits names the steps that wait for an answer.

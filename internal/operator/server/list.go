@@ -85,8 +85,17 @@ const RecentLimit = 1000
 
 // Ambiguous is the error of an ID that means several.
 func Ambiguous(id, what string, ids []string) error {
-	return text.WithRemedy(fmt.Errorf("%q means %d %s: %s", id, len(ids), what, strings.Join(ids, ", ")),
-		"give one of these IDs instead")
+	return text.WithRemedy(AmbiguousError{ID: id, What: what, IDs: ids}, "give one of these IDs instead")
+}
+
+// AmbiguousError says that an ID or a key means several.
+type AmbiguousError struct {
+	ID, What string
+	IDs      []string // what it means
+}
+
+func (e AmbiguousError) Error() string {
+	return fmt.Sprintf("%q means %d %s: %s", e.ID, len(e.IDs), e.What, strings.Join(e.IDs, ", "))
 }
 
 // Page lists the first workflows that query finds, size at most.

@@ -56,7 +56,12 @@ func Age(d time.Duration) string {
 const DateTime = "2006-01-02 15:04:05"
 
 // Capital begins a sentence with s.
-func Capital(s string) string { return strings.ToUpper(s[:1]) + s[1:] }
+func Capital(s string) string {
+	if s == "" {
+		return ""
+	}
+	return strings.ToUpper(s[:1]) + s[1:]
+}
 
 // Join lists names for a sentence.
 func Join(names []string) string { return strings.Join(names, ", ") }

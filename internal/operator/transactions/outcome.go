@@ -22,6 +22,14 @@ type outcomeRow struct {
 	CreatedAt  time.Time           `json:"created_at"`
 }
 
+// nowhere is the error that a transaction is not found.
+type nowhere string
+
+func (n nowhere) Error() string { return string(n) }
+
+// Is says that it is holdfast.ErrNotFound.
+func (n nowhere) Is(target error) bool { return target == holdfast.ErrNotFound }
+
 // FromOutcome is what is known of a transaction that no workflow has, which
 // missing says: in the Express lane that is the happy path.
 func FromOutcome(ctx context.Context, c *reach.Config, id, group string, body bool, missing error) (Detail, error) {
@@ -35,7 +43,7 @@ func FromOutcome(ctx context.Context, c *reach.Config, id, group string, body bo
 	}
 	what, remedy := text.SplitRemedy(missing)
 	if c.DatabaseURL == "" {
-		return Detail{}, text.WithRemedy(errors.New(what), "%s; %s: set DATABASE_URL to see what its outcome row says",
+		return Detail{}, text.WithRemedy(nowhere(what), "%s; %s: set DATABASE_URL to see what its outcome row says",
 			remedy, express)
 	}
 	db, closeDB, err := c.Database()
@@ -46,7 +54,7 @@ func FromOutcome(ctx context.Context, c *reach.Config, id, group string, body bo
 	row, err := barrier.Read(ctx, db, tx)
 	switch {
 	case errors.Is(err, holdfast.ErrNotFound) || err == nil && group != "" && row.Group != group:
-		return Detail{}, text.WithRemedy(fmt.Errorf("%s, nor has the database an outcome row of it", what),
+		return Detail{}, text.WithRemedy(nowhere(what+", nor has the database an outcome row of it"),
 			"%s; %s, and %s shows what is not settled yet", remedy, express, c.Suggester().Code("half peek",
 				cmp.Or(group, "GROUP")))
 	case err != nil:

@@ -1,0 +1,309 @@
+// Package desk is an installation as the console's pages see it. It stands on
+// internal/operator, as the command line does: what it knows beside that is how long a page
+// may take, and how much of something it shows.
+package desk
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	holdfast "github.com/holdfastmq/holdfast"
+	"github.com/holdfastmq/holdfast/internal/operator/actions"
+	"github.com/holdfastmq/holdfast/internal/operator/deadletters"
+	"github.com/holdfastmq/holdfast/internal/operator/doctor"
+	"github.com/holdfastmq/holdfast/internal/operator/reach"
+	"github.com/holdfastmq/holdfast/internal/operator/sagas"
+	"github.com/holdfastmq/holdfast/internal/operator/server"
+	"github.com/holdfastmq/holdfast/internal/operator/transactions"
+	"github.com/holdfastmq/holdfast/workflows"
+	deadflow "github.com/holdfastmq/holdfast/workflows/deadletters"
+	sagaflow "github.com/holdfastmq/holdfast/workflows/sagas"
+)
+
+const (
+	// BodyShown is how many bytes of a message's body are read for a page.
+	BodyShown = 64 << 10
+	// comes is how long an action waits for what comes of it.
+	comes = 10 * time.Second
+	// lettersCounted is how many dead letters are counted by what they have in common.
+	lettersCounted = 2000
+)
+
+// Who asks for an action, and why.
+type Who struct{ Operator, Reason string }
+
+// Desk reaches one installation. It connects to Temporal once, when it is first asked.
+type Desk struct {
+	c   *reach.Config
+	now func() time.Time
+
+	mu     sync.Mutex
+	server *server.Temporal
+}
+
+// New returns the desk of an installation.
+func New(c *reach.Config, now func() time.Time) *Desk { return &Desk{c: c, now: now} }
+
+// Close ends the connection.
+func (d *Desk) Close() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.server != nil {
+		d.server.Close()
+		d.server = nil
+	}
+}
+
+// temporal connects if that has not been done, or did not succeed. Nobody waits for another
+// one's attempt: each has its own time.
+func (d *Desk) temporal(ctx context.Context) (*server.Temporal, error) {
+	if t := d.connected(nil); t != nil {
+		return t, nil
+	}
+	t, err := d.c.Temporal(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return d.connected(t), nil
+}
+
+// connected returns the connection; one that is new is kept where there is none yet.
+func (d *Desk) connected(newly *server.Temporal) *server.Temporal {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	switch {
+	case d.server == nil:
+		d.server = newly
+	case newly != nil:
+		newly.Close()
+	}
+	return d.server
+}
+
+// Examine has the doctor look at everything that has an address; unset are the parts that
+// have none.
+func (d *Desk) Examine(ctx context.Context) (found doctor.Diagnosis, unset []string) {
+	e := doctor.Examination{Management: d.c.Management}
+	if d.c.AMQPURL == "" {
+		e.Skip, unset = append(e.Skip, "rabbitmq"), append(unset, "RabbitMQ: AMQP_URL is not set")
+	}
+	if d.c.DatabaseURL == "" {
+		e.Skip, unset = append(e.Skip, "postgresql"), append(unset, "PostgreSQL: DATABASE_URL is not set")
+	}
+	return doctor.Examine(ctx, d.c, e), unset
+}
+
+// Sagas lists sagas, so many at most.
+func (d *Desk) Sagas(ctx context.Context, f sagas.Filter, limit int) (rows []sagas.Row, more bool, err error) {
+	f.Prefix = d.c.Prefix
+	if err := f.Validate(); err != nil {
+		return nil, false, err
+	}
+	t, err := d.temporal(ctx)
+	if err != nil {
+		return nil, false, err
+	}
+	rows, more, err = actions.First(limit, func(size int, visit func(sagas.Row) bool) error {
+		return sagas.Each(ctx, t, f, size, visit)
+	})
+	if err == nil {
+		sagas.Tell(ctx, t, rows)
+	}
+	return rows, more, err
+}
+
+// Saga shows the saga that an ID means.
+func (d *Desk) Saga(ctx context.Context, id string) (sagas.Detail, error) {
+	t, err := d.temporal(ctx)
+	if err != nil {
+		return sagas.Detail{}, err
+	}
+	row, err := sagas.FindOrBegun(ctx, d.c, t, id, "")
+	if err != nil {
+		return sagas.Detail{}, err
+	}
+	shown, err := sagas.Describe(ctx, t, row, false, false, d.now())
+	shown.UI = server.UiLink(d.c.UI, t.Namespace, shown.WorkflowID, shown.RunID)
+	return shown.Detail, err
+}
+
+// FindSaga returns the ID of the saga that an ID or a key means.
+func (d *Desk) FindSaga(ctx context.Context, id string) (string, error) {
+	t, err := d.temporal(ctx)
+	if err != nil {
+		return "", err
+	}
+	row, err := sagas.FindOrBegun(ctx, d.c, t, id, "")
+	return row.ID, err
+}
+
+// ActOnSaga does what was chosen. An error says that nothing was sent.
+func (d *Desk) ActOnSaga(ctx context.Context, row sagas.Row, c sagas.Choice, who Who) (actions.Outcome, error) {
+	t, err := d.temporal(ctx)
+	if err != nil {
+		return actions.Outcome{}, err
+	}
+	act, ok := sagas.ActNamed(c.Act)
+	if !ok {
+		return actions.Outcome{}, errors.New("there is no such action on sagas")
+	}
+	b := &sagas.Batch{T: t, Prefix: d.c.Prefix, Act: act, Crew: crew(), Req: sagaflow.Request{Operator: who.Operator,
+		Reason: who.Reason, Step: c.Step, Refuse: c.Refuse}}
+	if act.Name == workflows.UpdateCompensate {
+		b.Wait = comes
+	}
+	all, err := b.Run(ctx, []sagas.Row{row})
+	if err != nil {
+		return actions.Outcome{}, err
+	}
+	return all[0], nil
+}
+
+// crew does one thing.
+func crew() actions.Crew {
+	return actions.Crew{Parallel: 1, Answer: actions.AnswerLimit, Tick: func() {}}
+}
+
+// LetterGroups counts dead letters by what they have in common; more says that there are
+// others, which were not counted.
+func (d *Desk) LetterGroups(ctx context.Context, by string, f deadletters.Filter) (groups []deadletters.Group,
+	more bool,
+	err error) {
+	if deadletters.Groupings[by] == nil {
+		return nil, false, errors.New("dead letters can be counted by error, consumer, topic or class")
+	}
+	f.Prefix = d.c.Prefix
+	if err := f.Validate(); err != nil {
+		return nil, false, err
+	}
+	t, err := d.temporal(ctx)
+	if err != nil {
+		return nil, false, err
+	}
+	var c deadletters.Counter
+	n := 0
+	err = deadletters.Each(ctx, t, f, server.PageLimit, func(r deadletters.Row) bool {
+		if more = n == lettersCounted; !more {
+			c.Count(by, r)
+			n++
+		}
+		return !more
+	})
+	return c.Largest(), more, err
+}
+
+// Letters lists dead letters, so many at most.
+func (d *Desk) Letters(ctx context.Context, f deadletters.Filter, limit int) (rows []deadletters.Row, more bool,
+	err error) {
+	f.Prefix = d.c.Prefix
+	if err := f.Validate(); err != nil {
+		return nil, false, err
+	}
+	t, err := d.temporal(ctx)
+	if err != nil {
+		return nil, false, err
+	}
+	return actions.First(limit, func(size int, visit func(deadletters.Row) bool) error {
+		return deadletters.Each(ctx, t, f, size, visit)
+	})
+}
+
+// Letter shows the dead letter that an ID means.
+func (d *Desk) Letter(ctx context.Context, id string) (deadletters.Detail, error) {
+	t, err := d.temporal(ctx)
+	if err != nil {
+		return deadletters.Detail{}, err
+	}
+	row, err := deadletters.Find(ctx, t, id, "", d.c.Prefix)
+	if err != nil {
+		return deadletters.Detail{}, err
+	}
+	return deadletters.Describe(ctx, t, row, d.c.UI, BodyShown)
+}
+
+// FindLetter returns the workflow's ID of the dead letter that an ID or a key means.
+func (d *Desk) FindLetter(ctx context.Context, id string) (string, error) {
+	t, err := d.temporal(ctx)
+	if err != nil {
+		return "", err
+	}
+	row, err := deadletters.Find(ctx, t, id, "", d.c.Prefix)
+	return row.WorkflowID, err
+}
+
+// ActOnLetter does an action on a dead letter. An error says that nothing was sent.
+func (d *Desk) ActOnLetter(ctx context.Context, row deadletters.Row, name string, who Who) (actions.Outcome, error) {
+	t, err := d.temporal(ctx)
+	if err != nil {
+		return actions.Outcome{}, err
+	}
+	act, ok := deadletters.ActNamed(name)
+	if !ok {
+		return actions.Outcome{}, errors.New("there is no such action on dead letters")
+	}
+	rows := []deadletters.Row{row}
+	if err := deadletters.AnybodyThere(ctx, t, rows); err != nil {
+		return actions.Outcome{}, err
+	}
+	b := &deadletters.Batch{T: t, Prefix: d.c.Prefix, Act: act, Crew: crew(), Now: d.now,
+		Req: deadflow.Request{Operator: who.Operator, Reason: who.Reason}}
+	switch act.Update {
+	case deadflow.UpdateRedeliver:
+		b.Wait, b.Req.Wait, b.Req.Once = comes, comes, true
+	case workflows.UpdateCompensate:
+		b.Wait = comes
+	}
+	return b.Run(ctx, rows)[0], nil
+}
+
+// Transactions lists transactions, so many at most; more is what to tell if there are others.
+func (d *Desk) Transactions(ctx context.Context, f transactions.Filter, limit int) (rows []transactions.Row,
+	more string, err error) {
+	f.Prefix = d.c.Prefix
+	if err := f.Validate(); err != nil {
+		return nil, "", err
+	}
+	t, err := d.temporal(ctx)
+	if err != nil {
+		return nil, "", err
+	}
+	return transactions.List(ctx, t, f, limit)
+}
+
+// Transaction shows the transaction that an ID means: its workflow or, where it has none, its
+// outcome row.
+func (d *Desk) Transaction(ctx context.Context, id string) (transactions.Detail, error) {
+	t, err := d.temporal(ctx)
+	if err != nil {
+		return transactions.Detail{}, err
+	}
+	found, err := transactions.Find(ctx, t, id, "")
+	if errors.Is(err, holdfast.ErrNotFound) {
+		return transactions.FromOutcome(ctx, d.c, id, "", false, err)
+	}
+	if err != nil {
+		return transactions.Detail{}, err
+	}
+	shown, err := transactions.Describe(ctx, t, found, false)
+	shown.UI = server.UiLink(d.c.UI, t.Namespace, shown.WorkflowID, shown.RunID)
+	return shown, err
+}
+
+// FindTransaction returns the ID of the transaction that an ID or a key means.
+func (d *Desk) FindTransaction(ctx context.Context, id string) (string, error) {
+	t, err := d.temporal(ctx)
+	if err != nil {
+		return "", err
+	}
+	found, err := transactions.Find(ctx, t, id, "")
+	if errors.Is(err, holdfast.ErrNotFound) {
+		shown, err := transactions.FromOutcome(ctx, d.c, id, "", false, err)
+		return shown.Tx, err
+	}
+	if err != nil {
+		return "", err
+	}
+	return found.Name(), nil
+}

@@ -1,0 +1,58 @@
+package glance
+
+import (
+	"context"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+func TestManyWhoLookCostOneLook(t *testing.T) {
+	var now atomic.Int64
+	looks, finish := 0, make(chan struct{})
+	g := New(time.Hour, 5*time.Second, func() time.Time { return time.Unix(now.Load(), 0) }, func(ctx context.Context) int {
+		_, bounded := ctx.Deadline()
+		require.True(t, bounded)
+		<-finish
+		require.NoError(t, ctx.Err(), "it is not over because who asked has left")
+		looks++
+		return looks
+	})
+	gone, cancel := context.WithCancel(t.Context())
+	cancel()
+	_, _, err := g.See(gone)
+	require.ErrorIs(t, err, context.Canceled)
+	var all sync.WaitGroup
+	for range 20 {
+		all.Go(func() {
+			seen, _, err := g.See(t.Context())
+			require.NoError(t, err)
+			require.Equal(t, 1, seen, "it went on although who asked first has left")
+		})
+	}
+	close(finish)
+	all.Wait()
+	now.Add(4)
+	seen, at, err := g.See(t.Context())
+	require.NoError(t, err)
+	require.Equal(t, 1, seen)
+	require.Equal(t, time.Unix(0, 0), at)
+	now.Add(1)
+	seen, _, err = g.See(t.Context())
+	require.NoError(t, err)
+	require.Equal(t, 2, seen)
+}
+
+func TestALookThatPanics(t *testing.T) {
+	g := New(time.Hour, time.Hour, time.Now, func(context.Context) int { panic("oops") })
+	for range 2 {
+		_, _, err := g.See(t.Context())
+		require.ErrorContains(t, err, "panic: oops")
+	}
+}

@@ -1,0 +1,129 @@
+// Package site is the console's pages: who may see them, what is on them, and the forms by
+// which operators act. Whatever they show or do comes from a Desk. A page is HTML without
+// script; what others wrote is inert on it.
+package site
+
+import (
+	"context"
+	"log/slog"
+	"net/http"
+	"net/netip"
+	"time"
+
+	"github.com/holdfastmq/holdfast/console/internal/audit"
+	"github.com/holdfastmq/holdfast/console/internal/confirm"
+	"github.com/holdfastmq/holdfast/console/internal/desk"
+	"github.com/holdfastmq/holdfast/console/internal/glance"
+	"github.com/holdfastmq/holdfast/console/internal/login"
+	"github.com/holdfastmq/holdfast/internal/operator/actions"
+	"github.com/holdfastmq/holdfast/internal/operator/deadletters"
+	"github.com/holdfastmq/holdfast/internal/operator/doctor"
+	"github.com/holdfastmq/holdfast/internal/operator/sagas"
+	"github.com/holdfastmq/holdfast/internal/operator/transactions"
+)
+
+// Desk is the installation that the pages are about; package desk has the real one. An error
+// of ActOnSaga or ActOnLetter says that nothing was sent.
+type Desk interface {
+	Examine(ctx context.Context) (found doctor.Diagnosis, unset []string)
+	Sagas(ctx context.Context, f sagas.Filter, limit int) (rows []sagas.Row, more bool, err error)
+	Saga(ctx context.Context, id string) (sagas.Detail, error)
+	ActOnSaga(ctx context.Context, row sagas.Row, c sagas.Choice, who desk.Who) (actions.Outcome, error)
+	LetterGroups(ctx context.Context, by string, f deadletters.Filter) (groups []deadletters.Group, more bool, err error)
+	Letters(ctx context.Context, f deadletters.Filter, limit int) (rows []deadletters.Row, more bool, err error)
+	Letter(ctx context.Context, id string) (deadletters.Detail, error)
+	ActOnLetter(ctx context.Context, row deadletters.Row, act string, who desk.Who) (actions.Outcome, error)
+	Transactions(ctx context.Context, f transactions.Filter, limit int) (rows []transactions.Row, more string, err error)
+	Transaction(ctx context.Context, id string) (transactions.Detail, error)
+	FindSaga(ctx context.Context, id string) (string, error)
+	FindLetter(ctx context.Context, id string) (string, error)
+	FindTransaction(ctx context.Context, id string) (string, error)
+}
+
+// Options are what a site is made of. All but Users or Once are required.
+type Options struct {
+	Desk  Desk
+	Audit audit.Log
+	// Users may log in with a password; Once lets somebody in without one.
+	Users *login.Users
+	Once  *login.Once
+	// Secure says that browsers reach the site by TLS only, Loopback that it is served on
+	// loopback only: by any name but localhost, it is another site's page that asks.
+	Secure, Loopback bool
+	// Proxies are those whose word counts for where a request comes from.
+	Proxies []netip.Prefix
+	// Prefix is the installation's, for people to read.
+	Prefix string
+	Now    func() time.Time
+	Log    *slog.Logger
+}
+
+const (
+	// pageTime is how long what a page shows may take, actTime how long an action may,
+	// and noteTime how long the audit may of what has happened.
+	pageTime, actTime, noteTime = 20 * time.Second, 90 * time.Second, 10 * time.Second
+	// homeTime is how long the look at everything may take, homeFresh how long it is
+	// shown to others.
+	homeTime, homeFresh = 10 * time.Second, 5 * time.Second
+	// maxForm is how many bytes a form may have.
+	maxForm = 64 << 10
+	// refusalsNoted is how many refusals of one user the audit takes within
+	// refusalsWindow: the log counts the others.
+	refusalsNoted, refusalsWindow = 20, time.Hour
+	// warnWindow is how long nothing more is logged of what is refused to a source.
+	warnWindow = 5 * time.Minute
+)
+
+// Site serves the pages.
+type Site struct {
+	Options
+	sessions *login.Sessions
+	limits   *login.Limits
+	refusals *login.Budget // for the audit, by user
+	warnings *login.Budget // for the log, by what is warned of and by source
+	forms    *confirm.Book
+	home     *glance.Glance[seen]
+	origin   *http.CrossOriginProtection
+	handler  http.Handler
+}
+
+// New returns a site.
+func New(o Options) *Site {
+	s := &Site{Options: o, sessions: login.NewSessions(o.Now), limits: login.NewLimits(o.Now),
+		refusals: login.NewBudget(o.Now, refusalsNoted, refusalsWindow),
+		warnings: login.NewBudget(o.Now, 1, warnWindow),
+		forms:    confirm.NewBook(o.Now),
+		origin:   http.NewCrossOriginProtection()}
+	s.home = glance.New(homeTime, homeFresh, o.Now, s.look)
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /static/console.css", serveStyle)
+	mux.HandleFunc("GET /login", s.loginPage)
+	mux.HandleFunc("POST /login", s.sent(s.logIn))
+	mux.HandleFunc("GET /login/once", s.oncePage)
+	mux.HandleFunc("POST /login/once", s.sent(s.logInOnce))
+	mux.HandleFunc("POST /logout", s.form(login.Viewer, s.logOut))
+
+	mux.HandleFunc("GET /{$}", s.page(login.Viewer, s.homePage))
+	mux.HandleFunc("GET /sagas", s.page(login.Viewer, s.sagasPage))
+	mux.HandleFunc("GET /saga", s.page(login.Viewer, s.sagaPage))
+	mux.HandleFunc("GET /dead", s.page(login.Viewer, s.groupsPage))
+	mux.HandleFunc("GET /dead/list", s.page(login.Viewer, s.lettersPage))
+	mux.HandleFunc("GET /letter", s.page(login.Viewer, s.letterPage))
+	mux.HandleFunc("GET /transaction", s.page(login.Viewer, s.transactionPage))
+	mux.HandleFunc("GET /search", s.page(login.Viewer, s.searchPage))
+	mux.HandleFunc("GET /do", s.page(login.Operator, s.confirmPage))
+	mux.HandleFunc("POST /do", s.form(login.Operator, s.do))
+	mux.HandleFunc("GET /done", s.page(login.Operator, s.donePage))
+	mux.HandleFunc("GET /audit", s.page(login.Admin, s.auditPage))
+	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
+		s.say(w, r, http.StatusNotFound, login.Session{}, message{Title: "There is no such page"})
+	})
+	s.handler = headers(s.ownHost(mux), o.Secure)
+	return s
+}
+
+// ServeHTTP implements http.Handler.
+func (s *Site) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.handler.ServeHTTP(w, r) }
+
+// End has nothing more done, and waits for the actions that are under way.
+func (s *Site) End() { s.forms.End() }

@@ -1,0 +1,95 @@
+package console
+
+import (
+	"bytes"
+	"context"
+	"net"
+	"net/http"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/holdfastmq/holdfast/internal/cli/frame"
+)
+
+// TestTheEndWaitsForActions: longer than for other requests, and whoever waits for one is told.
+func TestTheEndWaitsForActions(t *testing.T) {
+	l, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	began, finish := make(chan struct{}), make(chan struct{})
+	s := &http.Server{ReadHeaderTimeout: time.Minute, Handler: http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
+		close(began)
+		<-finish
+	})}
+	ctx, cancel := context.WithCancel(t.Context())
+	ended, status := make(chan error, 1), make(chan int, 1)
+	go func() {
+		ended <- run(ctx, l, s, flags{}, time.Nanosecond, func() {
+			close(finish) // the action's own end
+		})
+	}()
+	go func() {
+		r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+l.Addr().String(), nil)
+		if err != nil {
+			panic(err)
+		}
+		got, err := http.DefaultClient.Do(r)
+		if err != nil {
+			status <- 0
+			return
+		}
+		_ = got.Body.Close()
+		status <- got.StatusCode
+	}()
+	<-began
+	cancel()
+	require.Equal(t, http.StatusOK, <-status)
+	require.NoError(t, <-ended)
+}
+
+func TestOptions(t *testing.T) {
+	a := &frame.App{}
+	for _, c := range []struct {
+		f        flags
+		loopback bool
+	}{
+		{flags{listen: "127.0.0.1:1"}, true},
+		{flags{listen: "localhost:1"}, true},
+		{flags{listen: "127.0.0.1:1", secured: true}, false}, // the proxy's name
+		{flags{listen: "127.0.0.1:1", cert: "c"}, false},
+		{flags{listen: ":1", cert: "c"}, false},
+	} {
+		o, err := c.f.options(a)
+		require.NoError(t, err)
+		require.Equal(t, c.loopback, o.Loopback, c.f)
+		require.Equal(t, c.f.secured || c.f.cert != "", o.SecureCookies)
+	}
+	o, err := flags{listen: ":1", proxies: []string{"10.1.2.3/8", "192.0.2.1", "::1"}}.options(a)
+	require.NoError(t, err)
+	require.Equal(t, []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("192.0.2.1/32"),
+		netip.MustParsePrefix("::1/128")}, o.TrustedProxies)
+	_, err = flags{listen: ":1", proxies: []string{"proxy"}}.options(a)
+	require.ErrorContains(t, err, "--trusted-proxy proxy: want an address")
+}
+
+func TestAFileThatEverybodyReads(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "users")
+	for mode, want := range map[os.FileMode]string{0o600: "", 0o640: "", 0o644: "chmod 600 it"} {
+		require.NoError(t, os.WriteFile(path, nil, 0o600))
+		require.NoError(t, os.Chmod(path, mode))
+		file, err := os.Open(path)
+		require.NoError(t, err)
+		var said bytes.Buffer
+		warnOfReaders(&frame.App{Surroundings: frame.Surroundings{Err: &said}}, file)
+		require.NoError(t, file.Close())
+		if want == "" {
+			require.Empty(t, said.String())
+			continue
+		}
+		require.Contains(t, said.String(), want)
+	}
+}
