@@ -51,7 +51,8 @@ Without --tls-cert it listens on loopback only, unless --secure-cookies says
 that a proxy in front of it does TLS. Then it takes what comes without TLS from
 whoever reaches it: listen where only the proxy does.`,
 		Example: "  holdfast console hash ann --role operator >>users && chmod 600 users\n" +
-			"  holdfast console --users users\n  holdfast console --users users --listen :8443 --tls-cert cert.pem --tls-key key.pem",
+			"  holdfast console --users users\n" +
+			"  holdfast console --users users --listen :8443 --tls-cert cert.pem --tls-key key.pem",
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := f.check(); err != nil {
