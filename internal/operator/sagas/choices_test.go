@@ -2,6 +2,7 @@ package sagas
 
 import (
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -46,4 +47,15 @@ func TestEffects(t *testing.T) {
 
 	d = Detail{Row: Row{Group: "orders"}}
 	require.Contains(t, tell(workflows.UpdateCompensate, "")[0], "no process of group orders told")
+}
+
+// TestNextTryOfAPausedSaga: the time of a try that has come while a saga is paused is none.
+func TestNextTryOfAPausedSaga(t *testing.T) {
+	s := sagaflow.Status{Plan: core.Plan{Steps: []core.Step{{Name: "pay", Kind: core.Local}}},
+		Core: core.State{Phase: core.Forwards, Paused: true, Steps: map[string]*core.StepState{"pay": {Status: core.Retrying, Tries: 5}}}}
+	next := whatNext(s, time.Now())
+	require.Equal(t, "It is paused: no further step begins until it is resumed.", next[0])
+	require.Contains(t, next[1], "pay is tried again when the saga is resumed (try 6")
+	s.Core.Phase, s.Core.Steps["pay"] = core.Backwards, &core.StepState{Status: core.Reundoing, UndoTries: 1}
+	require.Contains(t, whatNext(s, time.Now())[1], "The Undo of pay is tried again when the saga is resumed (try 2)")
 }

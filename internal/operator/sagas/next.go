@@ -55,13 +55,11 @@ func nextOf(s sagaflow.Status, step *core.Step, at core.StepState, now time.Time
 	case at.Status == core.Running:
 		return step.Name + " " + underWay(step, at, now)
 	case at.Status == core.Retrying:
-		return fmt.Sprintf("%s is tried again at %s (try %d%s).", step.Name, text.Clock(at.Next, now), at.Tries+1,
-			ofTries(step))
+		return fmt.Sprintf("%s is tried again %s (try %d%s).", step.Name, nextTry(at, now), at.Tries+1, ofTries(step))
 	case at.Status == core.Undoing:
 		return fmt.Sprintf("%s is being undone (try %d).", step.Name, at.UndoTries)
 	case at.Status == core.Reundoing:
-		return fmt.Sprintf("The Undo of %s is tried again at %s (try %d).", step.Name, text.Clock(at.Next, now),
-			at.UndoTries+1)
+		return fmt.Sprintf("The Undo of %s is tried again %s (try %d).", step.Name, nextTry(at, now), at.UndoTries+1)
 	case at.Status == core.UndoFailed:
 		return step.Name + " could not be undone: it waits for an operator, who tries again or skips it."
 	case s.Core.Phase == core.Forwards && (at.Status == core.Failed || at.Status == core.Refused):
@@ -69,6 +67,14 @@ func nextOf(s sagaflow.Status, step *core.Step, at core.StepState, now time.Time
 			step.Name, at.Status)
 	}
 	return ""
+}
+
+// nextTry says when a step is tried again, whose time may have come while the saga is paused.
+func nextTry(at core.StepState, now time.Time) string {
+	if at.Next.IsZero() {
+		return "when the saga is resumed"
+	}
+	return "at " + text.Clock(at.Next, now)
 }
 
 // underWay says what a step that is being done waits for.
