@@ -92,7 +92,7 @@ func remedyFor(err error) string {
 		return "Holdfast's tables are not there: run `holdfast migrate`, " +
 			"and see that their schema is in the connection's search_path"
 	case code == insufficientRights:
-		return "grant this user SELECT, INSERT, UPDATE and DELETE on Holdfast's tables; " +
+		return "grant this user SELECT, INSERT, UPDATE and DELETE on Holdfast's tables, but for holdfast_audit; " +
 			"`holdfast migrate` needs CREATE on their schema"
 	case code == readOnlyTransaction:
 		return "this server or session is read-only: connect to the primary, for example with target_session_attrs=read-write"

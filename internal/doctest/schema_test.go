@@ -1,6 +1,7 @@
 package doctest
 
 import (
+	"crypto/rand"
 	"regexp"
 	"strings"
 	"testing"
@@ -28,6 +29,55 @@ FROM information_schema.columns WHERE table_name LIKE 'holdfast%' GROUP BY table
 		real[r.Name] = short.Replace(r.Columns)
 	}
 	require.Equal(t, real, tablesOf(readFile(t, "docs/schema.md")))
+}
+
+// TestRights: with the rights that docs/schema.md grants, a process's role does its work and has
+// nothing to do with the audit, and the console's role adds to that and changes nothing.
+func TestRights(t *testing.T) {
+	t.Parallel()
+	db := migrate(t, stacktest.Database(t, stacktest.Shared(t)))
+	pool, err := db.DB()
+	require.NoError(t, err)
+	pool.SetMaxOpenConns(1) // SET ROLE is the connection's
+	_, block, found := strings.Cut(readFile(t, "docs/schema.md"), "```sql\n")
+	require.True(t, found)
+	block, _, _ = strings.Cut(block, "```")
+	name := "rights_" + strings.ToLower(rand.Text()[:12])
+	process, console := name+"_process", name+"_console"
+	block = regexp.MustCompile(`\borders\b`).ReplaceAllString(block, process)
+	block = regexp.MustCompile(`\bholdfast_console\b`).ReplaceAllString(block, console)
+	do := func(statement string) error { return db.Exec(statement).Error }
+	for _, role := range []string{process, console} {
+		require.NoError(t, do("CREATE ROLE "+role))
+		// What an operator may have granted before he read the page.
+		require.NoError(t, do("GRANT ALL ON ALL TABLES IN SCHEMA public TO "+role))
+		t.Cleanup(func() {
+			_ = do("RESET ROLE")
+			_ = do("DROP OWNED BY " + role)
+			_ = do("DROP ROLE " + role)
+		})
+	}
+	require.NoError(t, do(block))
+
+	require.NoError(t, do("SET ROLE "+process))
+	for table := range tablesOf(readFile(t, "docs/schema.md")) {
+		for _, right := range []string{"SELECT", "INSERT", "UPDATE", "DELETE"} {
+			var has bool
+			require.NoError(t, db.Raw("SELECT has_table_privilege(?, ?)", table, right).Scan(&has).Error)
+			require.Equal(t, table != "holdfast_audit", has, "%s on %s", right, table)
+		}
+	}
+	require.NoError(t, do("SET ROLE "+console))
+	const add = `INSERT INTO holdfast_audit (prefix, request, operator, role, action, target, step, reason, outcome, detail)
+VALUES ('p', '', 'ann', 'operator', 'login', '', '', '', 'done', '')`
+	require.NoError(t, do(add))
+	for _, change := range []string{"UPDATE holdfast_audit SET operator = 'bob'", "DELETE FROM holdfast_audit",
+		"TRUNCATE holdfast_audit", "DROP TABLE holdfast_audit"} {
+		require.Error(t, do(change), change)
+	}
+	for table := range tablesOf(readFile(t, "docs/schema.md")) {
+		require.NoError(t, do("SELECT * FROM "+table), table)
+	}
 }
 
 var (

@@ -50,7 +50,8 @@ JSON to the standard error.
 Without --tls-cert it listens on loopback only, unless --secure-cookies says
 that a proxy in front of it does TLS. Then it takes what comes without TLS from
 whoever reaches it: listen where only the proxy does.`,
-		Example: "  (umask 077; holdfast console hash ann --role operator >>users)\n  holdfast console --users users\n" +
+		Example: "  holdfast console hash ann --role operator >>users && chmod 600 users\n" +
+			"  holdfast console --users users\n" +
 			"  holdfast console --users users --listen :8443 --tls-cert cert.pem --tls-key key.pem",
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {

@@ -24,7 +24,7 @@ func newHash(a *frame.App) *cobra.Command {
 		Long: `Make a line for the console's file of users: the name, the role and the
 password, hashed with bcrypt. The password is the first line of the standard
 input; at a terminal it is asked for, and not shown. It has 8 to 72 bytes.`,
-		Example: "  (umask 077; holdfast console hash ann --role operator >>users)",
+		Example: "  holdfast console hash ann --role operator >>users && chmod 600 users",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(_ *cobra.Command, args []string) error {
 			password, err := readPassword(a)
