@@ -7,10 +7,13 @@ package confirm
 import (
 	"context"
 	"crypto/rand"
+	"crypto/sha256"
 	"encoding/base64"
+	"encoding/hex"
 	"errors"
 	"maps"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 )
@@ -37,6 +40,7 @@ type Change struct{ Name, Was, Is string }
 
 // Changes are what is not as it was.
 func (f Facts) Changes(now Facts) (changes []Change) {
+	f, now = f.short(), now.short()
 	is := map[string]string{}
 	for _, x := range now {
 		is[x.Name] = x.Value
@@ -54,6 +58,23 @@ func (f Facts) Changes(now Facts) (changes []Change) {
 		}
 	}
 	return changes
+}
+
+// factKept is how many bytes of a fact's value are kept.
+const factKept = 256
+
+// short are facts that can be kept in numbers: of a long value, its beginning and what tells
+// it from others.
+func (f Facts) short() Facts {
+	short := slices.Clone(f)
+	for i, x := range short {
+		if len(x.Value) > factKept {
+			sum := sha256.Sum256([]byte(x.Value))
+			end := " … " + hex.EncodeToString(sum[:16])
+			short[i].Value = strings.ToValidUTF8(x.Value[:factKept-len(end)], "") + end
+		}
+	}
+	return short
 }
 
 // Order is one action on one thing.
@@ -138,6 +159,7 @@ func (b *Book) Show(session string, o Order) (id string) {
 	secret := make([]byte, 32)
 	_, _ = rand.Read(secret) // never fails
 	id = base64.RawURLEncoding.EncodeToString(secret)
+	o.Shown = o.Shown.short()
 	b.forms[id] = &form{Order: o, session: session, shown: now}
 	return id
 }

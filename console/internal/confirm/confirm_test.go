@@ -2,11 +2,13 @@ package confirm
 
 import (
 	"context"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
+	"unicode/utf8"
 
 	"github.com/stretchr/testify/require"
 )
@@ -198,4 +200,19 @@ func TestChanges(t *testing.T) {
 	require.Empty(t, was.Changes(was))
 	require.Equal(t, []Change{{"state", "parked", "running"}, {"step ship", "not begun", ""}, {"step mail", "", "done"}},
 		was.Changes(Facts{{"state", "running"}, {"step pay", "failed"}, {"step mail", "done"}}))
+}
+
+// TestLongFactsAreKeptShort: and are told apart by their ends.
+func TestLongFactsAreKeptShort(t *testing.T) {
+	t.Parallel()
+	b := NewBook(time.Now)
+	long := strings.Repeat("ü", 1<<20)
+	shown, err := b.Find("s", b.Show("s", Order{Shown: Facts{{"state", "parked"}, {"step pay", long}}}))
+	require.NoError(t, err)
+	require.LessOrEqual(t, len(shown.Shown[1].Value), factKept)
+	require.True(t, utf8.ValidString(shown.Shown[1].Value))
+	require.Empty(t, shown.Shown.Changes(Facts{{"state", "parked"}, {"step pay", long}}))
+	changes := shown.Shown.Changes(Facts{{"state", "parked"}, {"step pay", long + "x"}})
+	require.Len(t, changes, 1)
+	require.LessOrEqual(t, len(changes[0].Is), factKept)
 }

@@ -29,6 +29,8 @@ const (
 	comes = 10 * time.Second
 	// lettersCounted is how many dead letters are counted by what they have in common.
 	lettersCounted = 2000
+	// lettersScanned is how many are looked at for those that a filter means.
+	lettersScanned = 5000
 )
 
 // Who asks for an action, and why.
@@ -174,7 +176,7 @@ func (d *Desk) LetterGroups(ctx context.Context, by string, f deadletters.Filter
 	if deadletters.Groupings[by] == nil {
 		return nil, false, errors.New("dead letters can be counted by error, consumer, topic or class")
 	}
-	f.Prefix = d.c.Prefix
+	f.Prefix, f.Scan = d.c.Prefix, lettersScanned
 	if err := f.Validate(); err != nil {
 		return nil, false, err
 	}
@@ -191,13 +193,16 @@ func (d *Desk) LetterGroups(ctx context.Context, by string, f deadletters.Filter
 		}
 		return !more
 	})
+	if errors.Is(err, deadletters.ErrScanned) {
+		more, err = true, nil
+	}
 	return c.Largest(), more, err
 }
 
 // Letters lists dead letters, so many at most.
 func (d *Desk) Letters(ctx context.Context, f deadletters.Filter, limit int) (rows []deadletters.Row, more bool,
 	err error) {
-	f.Prefix = d.c.Prefix
+	f.Prefix, f.Scan = d.c.Prefix, lettersScanned
 	if err := f.Validate(); err != nil {
 		return nil, false, err
 	}
@@ -205,9 +210,13 @@ func (d *Desk) Letters(ctx context.Context, f deadletters.Filter, limit int) (ro
 	if err != nil {
 		return nil, false, err
 	}
-	return actions.First(limit, func(size int, visit func(deadletters.Row) bool) error {
+	rows, more, err = actions.First(limit, func(size int, visit func(deadletters.Row) bool) error {
 		return deadletters.Each(ctx, t, f, size, visit)
 	})
+	if errors.Is(err, deadletters.ErrScanned) {
+		more, err = true, nil
+	}
+	return rows, more, err
 }
 
 // Letter shows the dead letter that an ID means.

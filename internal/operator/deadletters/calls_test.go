@@ -152,3 +152,16 @@ func TestABusyTemporalIsAskedAgain(t *testing.T) {
 	require.ErrorContains(t, err, "deadline exceeded")
 	require.True(t, server.TimedOut(err))
 }
+
+// TestAFilterThatMatchesNothingLooksAtSoMany: among 50,000 as among a few.
+func TestAFilterThatMatchesNothingLooksAtSoMany(t *testing.T) {
+	t.Parallel()
+	const scan = 2 * server.PageLimit
+	for letters, want := range map[int]error{10: nil, scan: nil, 50_000: ErrScanned} {
+		m := &manyLetters{letters: letters}
+		err := Each(t.Context(), &server.Temporal{Client: m, Prefix: "holdfast"}, Filter{Prefix: "holdfast", ErrorText: "no card", Scan: scan}, 10,
+			func(Row) bool { return true })
+		require.ErrorIs(t, err, want)
+		require.LessOrEqual(t, m.lists.Load(), int64(2))
+	}
+}

@@ -2,6 +2,7 @@ package deadletters
 
 import (
 	"context"
+	"errors"
 	"io"
 	"strconv"
 	"time"
@@ -51,15 +52,18 @@ func PrintRows(w io.Writer, rows []Row, now time.Time) error {
 	return t.Flush()
 }
 
+// ErrScanned ends a look at dead letters that has seen as many as the filter says.
+var ErrScanned = errors.New("there are more dead letters than are looked at: narrow it down")
+
 // Each calls visit for each dead letter that f means, the open ones first and
 // then the latest, until it returns false.
 func Each(ctx context.Context, t *server.Temporal, f Filter, size int, visit func(Row) bool) error {
 	if f.Class != "" || f.ErrorText != "" {
 		size = server.PageLimit // only matches can tell
 	}
-	seen := map[string]bool{}
+	seen, scanned := map[string]bool{}, 0
 	return t.EachPage(ctx, "dead letters", f.query(), size,
-		func(infos []*workflowpb.WorkflowExecutionInfo, _ bool) (bool, error) {
+		func(infos []*workflowpb.WorkflowExecutionInfo, last bool) (bool, error) {
 			var rows []Row
 			for _, info := range infos {
 				r := deadRowOf(t, info)
@@ -73,6 +77,9 @@ func Each(ctx context.Context, t *server.Temporal, f Filter, size int, visit fun
 				if err != nil || !visit(r) {
 					return false, err
 				}
+			}
+			if scanned += len(infos); err == nil && f.Scan > 0 && scanned >= f.Scan && !last {
+				err = ErrScanned
 			}
 			return true, err
 		})
