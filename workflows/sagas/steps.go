@@ -150,8 +150,10 @@ func (s *sagaRun) own(ctx workflow.Context) {
 		s.in.Database = out.Database
 	}
 	var ended core.State
+	//workflowcheck:ignore it decides by data alone
+	completed := len(out.Ended) > 0 && json.Unmarshal(out.Ended, &ended) == nil
 	switch {
-	case len(out.Ended) > 0 && json.Unmarshal(out.Ended, &ended) == nil:
+	case completed:
 		s.m = core.Resume(s.in.Plan, ended)
 		if out.Version != s.in.Plan.Version {
 			*s.in.Plan, s.planned = core.Plan{Name: s.in.Name, Version: out.Version}, false
