@@ -62,3 +62,17 @@ func (w *Worker) require(ctx context.Context) error {
 	}
 	return fmt.Errorf("%w: %w, as: %s %s", holdfast.ErrInvalid, err, command, x.Flags())
 }
+
+// recall makes the queues of the consumers that the group's processes have known, where they
+// are missing.
+func (w *Worker) recall(ctx context.Context) error {
+	var known []broker.Bound
+	err := w.retry(ctx, "PostgreSQL", func() (err error) {
+		known, err = w.memory.Known(ctx)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	return w.broker.Recall(ctx, known)
+}

@@ -80,8 +80,6 @@ func learnt(t *testing.T, m *remember.Memory) broker.Learning {
 // learner is a broker that is told what to tell.
 type learner broker.Learning
 
-func (*learner) Recall(context.Context, []broker.Bound) error { return nil }
-
 func (l *learner) Learn(_ context.Context, o broker.Learning) error {
 	*l = learner(o)
 	return nil

@@ -382,7 +382,7 @@ func (w *Worker) prepare(ctx context.Context) error {
 		}
 	}
 	if w.sender {
-		return w.memory.Recall(ctx, w.broker)
+		return w.recall(ctx)
 	}
 	return nil
 }

@@ -241,7 +241,8 @@ func wildcards(w world) {
 	last := func(l *log, topic string, want ...string) {
 		w.Helper()
 		w.eventually(func() bool { return contains(l.topics(), topic) })
-		require.Equal(w, want, l.topics())
+		w.eventually(func() bool { return l.count() == len(want) })
+		require.ElementsMatch(w, want, l.topics()) // one that failed at first comes later
 	}
 	last(&star, "order.us", "order.placed", "order.us")
 	last(&hash, "order.us", "order", "order.placed", "order.placed.eu", "order.eu.placed", "order.us")

@@ -45,7 +45,6 @@ type memoryTemporal interface {
 
 // memoryBroker is what a memory needs of a broker.
 type memoryBroker interface {
-	Recall(ctx context.Context, known []broker.Bound) error
 	Learn(ctx context.Context, o broker.Learning) error
 }
 
@@ -61,17 +60,9 @@ func New(o Options) *Memory { return &Memory{o: o} }
 // Wait waits until all is noted and told.
 func (m *Memory) Wait() { m.noting.Wait() }
 
-// Recall makes the queues of the consumers that the group's processes have known,
-// where they are missing, before anything is published.
-func (m *Memory) Recall(ctx context.Context, b memoryBroker) error {
-	known, err := m.knownConsumers(ctx)
-	if err != nil {
-		return err
-	}
-	return b.Recall(ctx, known)
-}
-
-func (m *Memory) knownConsumers(ctx context.Context) (out []broker.Bound, err error) {
+// Known returns the consumers that the group's processes have known: their queues have to
+// be there before anything is published.
+func (m *Memory) Known(ctx context.Context) (out []broker.Bound, err error) {
 	if m.o.DB == nil {
 		return nil, nil
 	}
@@ -91,7 +82,7 @@ func (m *Memory) Learn(ctx context.Context, b memoryBroker) error {
 func (m *Memory) learning(ctx context.Context) broker.Learning {
 	l := broker.Learning{News: m.consumersBegan(ctx)}
 	if m.o.DB != nil {
-		l.Load = m.knownConsumers
+		l.Load = m.Known
 		l.Save = func(ctx context.Context, seen []broker.Bound) error {
 			cs := make([]barrier.KnownConsumer, len(seen))
 			for i, c := range seen {
