@@ -76,8 +76,13 @@ func (g *troupe) work() {
 	y := &graveyard{t: g.t, c: g.c}
 	g.stop = y.work(workflows.TaskQueue(g.prefix, troupeGroup), func(w sdkworker.Worker) {
 		w.RegisterWorkflowWithOptions(sagaflow.Saga, workflow.RegisterOptions{Name: sagaflow.Name})
-		(&activities.Sagas{Runner: g, StepNames: func(core.Plan) bool { return true }}).Register(w)
+		(&activities.Sagas{Runner: g, StepNames: func(core.Plan) bool { return true }, Own: owned}).Register(w)
 	})
+}
+
+// owned has every saga of the Express lane find that its key is another one's.
+func owned(context.Context, activities.SagaOwning) (activities.SagaOwned, error) {
+	return activities.SagaOwned{Other: "it was started with other content"}, nil
 }
 
 // Plan implements activities.SagaRunner.
@@ -598,4 +603,27 @@ func TestASagaOfTheExpressLane(t *testing.T) {
 	require.Contains(t, r.out, "completed")
 	o, r := g.one("compensate", ids[1], "--wait", "1m")
 	require.Equal(t, []any{actions.Compensated, frame.ExitOK}, []any{o.Outcome, r.status}, r.err+r.out)
+
+	// A workflow that did nothing, since its key is another saga's, is none of that, nor lost.
+	plan.Express = true
+	for _, key := range []string{"3", "6"} {
+		in := sagaflow.Input{ID: workflows.SagaID(g.prefix, troupeGroup, "piece", key), Group: troupeGroup, Prefix: g.prefix,
+			Name: "piece", Key: key, Plan: &plan, Version: 2, Data: json.RawMessage(`{"other":true}`)}
+		_, run, err := sagaflow.Start(t.Context(), g.c, sagaflow.StartConfig{Prefix: g.prefix}, in)
+		require.NoError(t, err)
+		require.ErrorContains(t, run.Get(t.Context(), nil), "it was started with other content")
+	}
+	g.list(2, "--state", "failed")
+	row, err := barrier.ReadBegun(t.Context(), db, ids[2])
+	require.NoError(t, err)
+	require.NoError(t, barrier.EndSaga(t.Context(), db, ids[2], row, last))
+	var f doctor.Findings
+	ts := &server.Temporal{Client: g.c, Namespace: "default", Data: server.SearchAttributes, Prefix: g.prefix}
+	f.LostSagas(t.Context(), ts, g.prefix)
+	require.Equal(t, text.LevelOK, f.All[0].Level, f.All[0].Detail)
+	o, _ = g.one("compensate", workflows.SagaID(g.prefix, troupeGroup, "piece", "6"))
+	require.Equal(t, "it did nothing: its key is another saga's", o.Detail)
+	r = g.holdfast("show", "piece/3", "--group", troupeGroup)
+	require.Equal(t, frame.ExitOK, r.status, r.err)
+	require.Contains(t, r.out, "completed")
 }

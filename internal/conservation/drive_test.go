@@ -2,7 +2,6 @@ package conservation
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"sync"
@@ -278,16 +277,15 @@ func (w *world) giveWorkflow(ctx context.Context, p *plannedSaga) error {
 		}
 		b, err := barrier.ReadBegun(ctx, w.books[orders].DB, p.id())
 		if err == nil && b.Last != nil {
-			var known sagas.Status
-			if err := json.Unmarshal(b.Last, &known.Core); err != nil {
+			in, err := sagas.CompletedInput(sagas.Input{ID: p.id(), Group: w.at.Group, Prefix: w.at.Prefix, Name: p.Name, Key: p.Order.ID,
+				Version: b.Version, Content: b.Content, Tokens: true}, b.Last)
+			if err != nil {
 				return err
 			}
 			if err := barrier.ReopenSaga(ctx, w.books[orders].DB, p.id(), b.Content, false, time.Second); err != nil {
 				return err
 			}
-			_, _, err = sagas.Start(ctx, w.temporal, sagas.StartConfig{Prefix: w.at.Prefix, Fresh: true}, sagas.Input{ID: p.id(),
-				Group: w.at.Group, Prefix: w.at.Prefix, Name: p.Name, Key: p.Order.ID, Version: b.Version, Content: b.Content,
-				Tokens: true, Resumed: &known, Renewed: true, Begun: true})
+			_, _, err = sagas.Start(ctx, w.temporal, sagas.StartConfig{Prefix: w.at.Prefix, Fresh: true}, in)
 			var there *serviceerror.WorkflowExecutionAlreadyStarted
 			if errors.As(err, &there) {
 				return nil

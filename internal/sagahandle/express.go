@@ -136,35 +136,32 @@ func (h *Handles) carryOn(ctx context.Context, id string, take bool) error {
 		return holdfast.ErrNotFound
 	}
 	b, err := h.o.Express.Begun(ctx, id)
-	if err == nil && b.Last == nil && b.Holder != barrier.HolderWorkflow {
-		if !take {
-			return errDriven
-		}
-		if b, err = h.o.Express.Take(ctx, id, b, askFor); err == nil && b.Last == nil {
-			_, err = h.HandOver(ctx, h.startedWith(id, h.o.Database(), b.SagaStart))
-			return err
-		}
-	}
+	driven := b.Holder != barrier.HolderWorkflow
 	switch {
 	case err != nil:
 		return err
-	case b.Last == nil && (len(b.State) == 0 || time.Since(b.Taken) > startsWithin):
+	case b.Last != nil:
+	case !driven && (len(b.State) == 0 || time.Since(b.Taken) > startsWithin):
 		return holdfast.ErrNotFound
-	case b.Last == nil && !take:
+	case !take:
 		return errDriven
-	case b.Last == nil:
-		_, err = h.HandOver(ctx, h.startedWith(id, h.o.Database(), b.SagaStart))
+	case driven:
+		if b, err = h.o.Express.Take(ctx, id, b, askFor); err != nil {
+			return err
+		}
+	}
+	in := h.startedWith(id, h.o.Database(), b.SagaStart)
+	if b.Last == nil {
+		_, err = h.HandOver(ctx, in)
+		return err
+	}
+	in.Content = b.Content
+	if in, err = sagas.CompletedInput(in, b.Last); err != nil {
 		return err
 	}
 	if err := h.o.Express.Reopen(ctx, id, b); err != nil {
 		return err
 	}
-	in := h.startedWith(id, h.o.Database(), b.SagaStart)
-	known := sagas.Status{Database: in.Database}
-	if err := json.Unmarshal(b.Last, &known.Core); err != nil {
-		return holdfast.Permanent(fmt.Errorf("%w: the begin row of saga %s: %w", holdfast.ErrMalformed, id, err))
-	}
-	in.Content, in.Data, in.Again, in.Resumed, in.Renewed = b.Content, nil, false, &known, true
 	if _, err := h.HandOver(ctx, in); err != nil {
 		return err
 	}

@@ -71,7 +71,7 @@ func (h *Handles) describeOnce(ctx context.Context, workflowID string) (*describ
 	case err != nil:
 		return nil, temporalerr.Unavailable("look at saga "+workflowID, err)
 	}
-	if sagas.KeyWasUsed(ctx, h.o.Temporal, d) { // that is none of the saga
+	if sagas.KeyWasUsed(ctx, h.o.Temporal, d.Status, workflowID, d.WorkflowExecution.RunID) { // that is none of the saga
 		return nil, fmt.Errorf("%w: saga %s", holdfast.ErrNotFound, workflowID)
 	}
 	return d, nil

@@ -184,6 +184,17 @@ type Event struct {
 	Text string `json:"text,omitempty"`
 }
 
+// CompletedInput is in for the workflow of a saga that has completed without one, with all that
+// is known of it, a core.State in JSON: it ends at once, as that did.
+func CompletedInput(in Input, last json.RawMessage) (Input, error) {
+	known := Status{Database: in.Database}
+	if err := json.Unmarshal(last, &known.Core); err != nil {
+		return in, holdfast.Permanent(fmt.Errorf("%w: the begin row of saga %s: %w", holdfast.ErrMalformed, in.ID, err))
+	}
+	in.Data, in.Again, in.Resumed, in.Renewed, in.Begun = nil, false, &known, true, true
+	return in, nil
+}
+
 // UndoInput completes the input of the workflow that undoes a saga which has ended. in
 // says which saga it is, and has the state that it was started with, where that is
 // known; known is what its last run knew.

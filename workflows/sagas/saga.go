@@ -57,7 +57,8 @@ type sagaRun struct {
 
 // Saga brings a saga to its end, completed or compensated, and returns how it
 // stands then; with in.Undo, it undoes one that has ended. It fails only for an
-// invalid input: whatever else goes wrong is compensated, or waits for an operator.
+// invalid input, and where its key is another saga's: whatever else goes wrong is
+// compensated, or waits for an operator.
 //
 // A request to cancel the workflow has the saga compensate.
 func Saga(ctx workflow.Context, in Input) (Status, error) {
@@ -140,7 +141,7 @@ func (s *sagaRun) start(ctx workflow.Context) {
 	s.opening = false
 	switch {
 	case !s.planned:
-		s.opening = s.in.Begun
+		s.opening = s.in.Begun || s.in.Undo != nil
 		workflow.GoNamed(ctx, "plan", s.findPlan)
 		return
 	case s.in.Plan.Express && !s.owned && !s.in.Renewed:

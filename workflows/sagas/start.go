@@ -73,12 +73,9 @@ func Start(ctx context.Context, c client.Client, o StartConfig, in Input) (
 }
 
 // KeyWasUsed reports whether a saga's workflow did nothing, as its key is another saga's.
-func KeyWasUsed(ctx context.Context, c client.Client, d *client.WorkflowExecutionDescription) bool {
-	if d.Status != enumspb.WORKFLOW_EXECUTION_STATUS_FAILED {
-		return false
-	}
-	err := c.GetWorkflow(ctx, d.WorkflowExecution.ID, d.WorkflowExecution.RunID).Get(ctx, nil)
-	return hasType(err, workflows.KeyUsed)
+func KeyWasUsed(ctx context.Context, c client.Client, status enumspb.WorkflowExecutionStatus, id, run string) bool {
+	return status == enumspb.WORKFLOW_EXECUTION_STATUS_FAILED &&
+		hasType(c.GetWorkflow(ctx, id, run).Get(ctx, nil), workflows.KeyUsed)
 }
 
 // compareContent says that the saga which has the ID of in was started with other
@@ -89,7 +86,7 @@ func compareContent(ctx context.Context, c client.Client, in Input) error {
 		return err
 	}
 	have := contentThere(ctx, c, d)
-	if have == "" || have == in.Content || KeyWasUsed(ctx, c, d) {
+	if have == "" || have == in.Content || KeyWasUsed(ctx, c, d.Status, in.ID, d.WorkflowExecution.RunID) {
 		return nil
 	}
 	return fmt.Errorf("%w: saga %s was started at %s with other content (digest %.12s, this call's %.12s): use a new "+

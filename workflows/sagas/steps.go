@@ -111,7 +111,7 @@ func (s *sagaRun) findPlan(ctx workflow.Context) {
 	options := s.options(summary, 10*time.Second, 0, 5*time.Second)
 	for err != nil && !s.ended() {
 		s.detailed, s.changed = true, true
-		if s.in.Begun { // t is not due, so nothing is heard: without the plan nobody can say what to undo
+		if s.opening { // t is not due, so nothing is heard: without the plan nobody can say what to undo
 			err = workflow.ExecuteActivity(workflow.WithActivityOptions(ctx, options), activities.SagaPlan, ref).Get(ctx, &found)
 		} else {
 			err = s.activity(ctx, t, activities.SagaPlan, options, ref, &found, s.ended)

@@ -173,7 +173,7 @@ func (f *Findings) LostSagas(ctx context.Context, t *server.Temporal, prefix str
 	if err == nil {
 		rows, err = sagas.RowsOf(ctx, t, infos, map[string]bool{})
 	}
-	rows = slices.DeleteFunc(rows, func(r sagas.Row) bool { return !filter.Matches(r) })
+	rows = slices.DeleteFunc(rows, func(r sagas.Row) bool { return !filter.Matches(r) || sagas.DidNothing(ctx, t, r) })
 	switch {
 	case err != nil:
 		f.add(text.LevelWarning, check, "", "unknown: %s", text.Of(err))

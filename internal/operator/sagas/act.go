@@ -66,6 +66,8 @@ func (b *Batch) do(ctx context.Context, r Row) actions.Outcome {
 	case b.nobody[r.taskQueue]:
 		return actions.Outcome{Outcome: actions.Unsent, State: r.State, Detail: "no worker of group " + r.Group + " runs",
 			Remedy: "start a process of the group, and repeat the command"}
+	case !open && DidNothing(ctx, b.T, r):
+		return actions.Outcome{Outcome: actions.Refused, State: r.State, Detail: "it did nothing: its key is another saga's"}
 	case !open && b.Act.Name == workflows.UpdateCompensate:
 		return b.undo(ctx, r)
 	case !open:

@@ -2,7 +2,6 @@ package sagas
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"time"
@@ -21,12 +20,17 @@ import (
 // goesThrough is how long the workflow of a saga that has ended is given to find that.
 const goesThrough = 5 * time.Second
 
-// FindOrBegun is [Find], and gives a saga its workflow that has none because it ran in the
-// Express lane, and has its begin row in the database at DATABASE_URL: it repeats what the
-// step rows know, and can be shown and undone then. id has to be a workflow's ID, or
-// NAME/KEY with a group.
+// FindOrBegun is [Find], and gives a saga its workflow that has none because it completed in
+// the Express lane, and has its begin row in the database at DATABASE_URL: it can be shown and
+// undone then. id has to be a workflow's ID, or NAME/KEY with a group.
 func FindOrBegun(ctx context.Context, c *reach.Config, t *server.Temporal, id, group string) (Row, error) {
 	found, missing := Find(ctx, t, id, group, c.Prefix)
+	if missing == nil && DidNothing(ctx, t, found) {
+		if _, err := giveWorkflow(ctx, c, t, []string{found.ID}); err != nil {
+			return found, nil // it says why it did nothing
+		}
+		return Find(ctx, t, found.ID, group, c.Prefix)
+	}
 	if !errors.Is(missing, holdfast.ErrNotFound) {
 		return found, missing
 	}
@@ -52,6 +56,11 @@ func FindOrBegun(ctx context.Context, c *reach.Config, t *server.Temporal, id, g
 	return Find(ctx, t, begun, group, c.Prefix)
 }
 
+// DidNothing reports whether a saga's workflow was none of it: the key is another saga's.
+func DidNothing(ctx context.Context, t *server.Temporal, r Row) bool {
+	return sagaflow.KeyWasUsed(ctx, t, r.status, r.WorkflowID, r.RunID)
+}
+
 // fullIDs are the IDs of sagas' workflows that id may mean, where it says enough.
 func fullIDs(t *server.Temporal, id, group string) (ids []string) {
 	if known, ok := workflows.ParseID(id); ok && known.Kind == workflows.KindSaga {
@@ -66,8 +75,8 @@ func fullIDs(t *server.Temporal, id, group string) (ids []string) {
 	return ids
 }
 
-// giveWorkflow starts the workflow of the first of these sagas that has a begin row, and
-// waits a moment for it: one that has ended ends again at once.
+// giveWorkflow starts the workflow of the first of these sagas that has completed without one,
+// by its begin row, and waits a moment for it: it ends at once.
 func giveWorkflow(ctx context.Context, c *reach.Config, t *server.Temporal, ids []string) (id string, err error) {
 	db, closeDB, err := c.Database()
 	if err != nil {
@@ -86,20 +95,20 @@ func giveWorkflow(ctx context.Context, c *reach.Config, t *server.Temporal, ids 
 		case b.Last == nil:
 			return "", fmt.Errorf("saga %s is driven by a process of its group: ask again in a moment", id)
 		}
-		known := sagaflow.Status{}
-		if known.Database, err = barrier.Identity(ctx, db); err != nil {
+		database, err := barrier.Identity(ctx, db)
+		if err != nil {
 			return "", err
 		}
-		if err := json.Unmarshal(b.Last, &known.Core); err != nil {
-			return "", fmt.Errorf("the begin row of saga %s: %w", id, err)
+		group, _ := workflows.ParseID(id)
+		in, err := sagaflow.CompletedInput(sagaflow.Input{ID: id, Group: group.Owner, Prefix: c.Prefix, Name: b.Name,
+			Key: b.Key, Version: b.Version, Content: b.Content, Tokens: b.Tokens, Database: database}, b.Last)
+		if err != nil {
+			return "", err
 		}
 		if err := barrier.ReopenSaga(ctx, db, id, b.Content, false, goesThrough); err != nil {
 			return "", err
 		}
-		group, _ := workflows.ParseID(id)
-		_, run, err := sagaflow.Start(ctx, t, sagaflow.StartConfig{Prefix: c.Prefix, Fresh: true}, sagaflow.Input{ID: id,
-			Group: group.Owner, Prefix: c.Prefix, Name: b.Name, Key: b.Key, Version: b.Version, Content: b.Content,
-			Tokens: b.Tokens, Database: known.Database, Resumed: &known, Renewed: true, Begun: true})
+		_, run, err := sagaflow.Start(ctx, t, sagaflow.StartConfig{Prefix: c.Prefix, Fresh: true}, in)
 		var there *serviceerror.WorkflowExecutionAlreadyStarted
 		if err != nil && !errors.As(err, &there) {
 			return "", fmt.Errorf("start the workflow of saga %s: %w", id, err)
