@@ -56,6 +56,17 @@ func (b *BegunSaga) check() error {
 	return b.Validate()
 }
 
+// checkBegin checks the begin row that is to be written of b.
+func (b *BegunSaga) checkBegin(owner string) error {
+	return cmp.Or(checkText("the saga's ID", owner, 1000), checkText("the saga's holder", b.Holder, 100), b.check())
+}
+
+// completed is what the begin row says once the saga has completed.
+func (b BegunSaga) completed(last json.RawMessage) BegunSaga {
+	b.Holder, b.Last = "", last
+	return b
+}
+
 // BeginSaga inserts the begin row of a saga, which b.Holder drives from now on. tx is a
 // transaction, such as that of the saga's first step, or a database. Where the row is there
 // already, found is what it says; the error is ErrNotHeld if that is another holder, and a
@@ -71,8 +82,7 @@ func BeginSaga(ctx context.Context, tx *gorm.DB, owner string, b BegunSaga) (fou
 // beginSaga inserts the row where there is none, and says whether it has.
 func beginSaga(ctx context.Context, tx *gorm.DB, owner string, b BegunSaga) (
 	found BegunSaga, inserted bool, err error) {
-	err = cmp.Or(checkText("the saga's ID", owner, 1000), checkText("the saga's holder", b.Holder, 100), b.check())
-	if err != nil {
+	if err = b.checkBegin(owner); err != nil {
 		return found, false, err
 	}
 	n, err := exec(ctx, tx.Statement.ConnPool, insertStepRow, owner, "", string(StepDo), b.encode())
@@ -185,9 +195,8 @@ func EndSaga(ctx context.Context, db *gorm.DB, owner string, b BegunSaga, last j
 	}
 	ctx, cancel := context.WithTimeout(ctx, endWait)
 	defer cancel()
-	ended := b
-	ended.Holder, ended.Last = "", last
-	n, err := exec(ctx, db.Statement.ConnPool, changeBegin+` AND result = $3`, owner, ended.encode(), b.encode())
+	n, err := exec(ctx, db.Statement.ConnPool, changeBegin+` AND result = $3`, owner,
+		b.completed(last).encode(), b.encode())
 	switch {
 	case err != nil:
 		return explain(db, "note in its begin row that saga "+owner+" has completed", err)

@@ -30,6 +30,11 @@ type Saga[S any] struct {
 	// as the worker's Options.Lanes["saga/NAME"] says, or Traced. Options.Lane does not
 	// count.
 	Lane holdfast.Lane
+	// OneByOne gives each local step a transaction of its own in the Express lane, too. False:
+	// the local steps that the saga begins with, one after the other, share one transaction; if
+	// one of them does not end well, it is rolled back, and they are done one by one. A step
+	// with [StepDef.UndoUncertain] shares none.
+	OneByOne bool
 	// Steps are done one after the other. Required.
 	Steps []Step[S]
 }

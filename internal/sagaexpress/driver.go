@@ -24,10 +24,11 @@ const prepareTimeout = 30 * time.Second
 // workflow.
 const replyWait = time.Second
 
-// ended is how a step's try ended.
+// ended is how a step's try ended, or the first steps did.
 type ended struct {
-	in  activities.SagaStep
-	out activities.SagaResult
+	in       activities.SagaStep
+	out      activities.SagaResult
+	together *together // not nil: several did, and the others are empty
 }
 
 // drive runs steps until the saga has completed, or something did not end well at once:
@@ -36,15 +37,17 @@ func (r *Run) drive(ctx context.Context) (why string) {
 	defer r.tell()
 	d := &driver{Run: r, steps: r.lane.runner.Load(), results: make(chan ended, core.MaxSteps)}
 	effects := r.m.Begin(time.Now())
-	for {
-		if d.begin(ctx, effects); d.underWay == 0 {
-			return d.why
-		}
+	if !d.beginTogether(ctx, effects) {
+		d.begin(ctx, effects)
+	}
+	for d.underWay > 0 {
 		hangs := time.NewTimer(time.Until(d.until))
 		select {
 		case x := <-d.results:
 			d.underWay--
-			effects = d.took(ctx, x)
+			if effects = d.tookTogether(x.together); x.together == nil {
+				effects = d.took(ctx, x)
+			}
 		case <-hangs.C:
 			d.stop("step " + *d.step.Load() + " has not come back in its time")
 			return d.why
@@ -52,7 +55,9 @@ func (r *Run) drive(ctx context.Context) (why string) {
 		if hangs.Stop(); r.begun {
 			r.tell()
 		}
+		d.begin(ctx, effects)
 	}
+	return d.why
 }
 
 // driver is what drive knows beside the machine, which nobody else touches.
@@ -80,13 +85,13 @@ func (d *driver) begin(ctx context.Context, effects []core.Effect) {
 		switch {
 		case e.Kind != core.EffectDo: // the machine remembers
 		case d.why == "" && d.steps.quick(e):
-			in := d.input(e)
+			in := d.input(d.m, e)
 			d.step.Store(&in.Step.Name)
 			d.underWay++
 			if until := time.Now().Add(timeFor(&in.Step)); until.After(d.until) {
 				d.until = until
 			}
-			go func() { d.results <- ended{in, d.steps.try(ctx, in)} }()
+			go func() { d.results <- ended{in: in, out: d.steps.try(ctx, in)} }()
 		default:
 			d.stop("step " + e.Step.Name + " (" + string(e.Step.Kind) + ") is not for the Express lane")
 			d.m.Withdraw(e.Step.Name)
@@ -129,11 +134,11 @@ func (d *driver) notBegun(err error) {
 func (d *driver) stop(why string) { d.why = cmp.Or(d.why, why) }
 
 // input is that of a step's first try.
-func (d *driver) input(e core.Effect) activities.SagaStep {
+func (d *driver) input(m *core.Machine, e core.Effect) activities.SagaStep {
 	step := *e.Step
 	step.Steps, step.Saga = nil, nil
-	in := activities.SagaStep{Saga: d.ref, Step: step, Try: e.Try, Data: d.m.Given(step.Name), Holder: d.half.TxID}
-	if now := d.m.State().Data; !bytes.Equal(now, in.Data) {
+	in := activities.SagaStep{Saga: d.ref, Step: step, Try: e.Try, Data: m.Given(step.Name), Holder: d.half.TxID}
+	if now := m.State().Data; !bytes.Equal(now, in.Data) {
 		in.Present = now
 	}
 	if step.Kind == core.Message {

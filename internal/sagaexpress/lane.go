@@ -7,6 +7,7 @@ package sagaexpress
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -75,9 +76,17 @@ type Lane struct {
 	running map[string]*Run // by the saga's ID; of several, the last
 }
 
+// Runner runs steps: [sagarun.Runner] is one.
+type Runner interface {
+	activities.SagaRunner
+	// DoFirst does the local steps that a saga begins with in one transaction with its begin row.
+	DoFirst(ctx context.Context, b barrier.BegunSaga, s activities.SagaStep, next func(core.Outcome) (
+		more *activities.SagaStep, last json.RawMessage, err error)) (did bool, err error)
+}
+
 // runner runs steps; calls says that it can ask participants, too.
 type runner struct {
-	activities.SagaRunner
+	Runner
 	calls bool
 }
 
@@ -90,7 +99,7 @@ func New(o Options) *Lane {
 func (l *Lane) Connect(b Broker) { l.broker = b }
 
 // Use has the lane run steps with r from now on; calls says that r can ask participants.
-func (l *Lane) Use(r activities.SagaRunner, calls bool) { l.runner.Store(&runner{r, calls}) }
+func (l *Lane) Use(r Runner, calls bool) { l.runner.Store(&runner{r, calls}) }
 
 // Takes reports whether a saga of this plan can begin here.
 func (l *Lane) Takes(plan *core.Plan) bool {

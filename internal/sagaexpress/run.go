@@ -28,6 +28,7 @@ type Run struct {
 	m      *core.Machine // its driver's
 	calls  string        // what the tokens of its calls are made of
 	begun  bool          // it has its begin row
+	ended  bool          // which says that it has completed
 	before bool          // it was begun before, by whom is not known
 
 	step    atomic.Pointer[string] // one that is under way
@@ -109,7 +110,10 @@ func (r *Run) run(ctx context.Context) {
 	}()
 	why := r.drive(ctx)
 	if r.mine() && r.m.State().Phase == core.Completed {
-		err := r.end(ctx)
+		var err error
+		if !r.ended {
+			err = r.end(ctx)
+		}
 		switch {
 		case err == nil:
 			r.lane.o.Completed(r.ref.ID, r.ref.Name, r.m.State().Data)

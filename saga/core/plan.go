@@ -54,6 +54,9 @@ type Plan struct {
 	// Express says that processes run such sagas in the Express lane: a workflow becomes the
 	// one that drives the saga before it does anything.
 	Express bool `json:"express,omitempty"`
+	// OneByOne says that in the Express lane each local step has a transaction of its own, the
+	// first ones, too.
+	OneByOne bool `json:"one_by_one,omitempty"`
 }
 
 // Step is one step of a plan, or a group of steps.
