@@ -183,6 +183,21 @@ func TestProductionDoesNotImportTheTestingKit(t *testing.T) {
 	}
 }
 
+// TestLibraryIsNoProgram keeps the command line, and what it brings along, out of the programs
+// of users: their go.mod names what they import, and nothing else of this module's.
+func TestLibraryIsNoProgram(t *testing.T) {
+	all := list(t)
+	for _, path := range []string{"", "worker", "saga", "barrier", "compensation", "broker", "activities", "workflows", "holdfasttest"} {
+		p, there := all[path]
+		require.True(t, there, path)
+		for _, dep := range p.Deps {
+			for _, banned := range []string{module + "/internal/cli", module + "/console", "github.com/spf13/", "github.com/schollz/"} {
+				require.False(t, strings.HasPrefix(dep, banned), "%s depends on %s", path, dep)
+			}
+		}
+	}
+}
+
 // TestOperatorKnowsNoScreen keeps the command tree out of what an operator does: the
 // console may stand on it as well.
 func TestOperatorKnowsNoScreen(t *testing.T) {
