@@ -83,7 +83,7 @@ var mayImport = map[string][]string{
 	"workflows/sagas":        {"", "activities", "workflows", "saga/core"},
 
 	"holdfasttest": {"", "activities", "barrier", "broker", "workflows", "workflows/transactions", "workflows/deadletters", "workflows/sagas",
-		"worker", "saga", "saga/core", "internal/sagarun", "internal/fakebroker"},
+		"worker", "saga", "saga/core", "internal/fakebroker", "internal/lanes", "internal/sagarun", "internal/steps"},
 	"internal/fakebroker":  {"", "broker", "internal/guard"},
 	"internal/brokertest":  {"", "broker"},
 	"internal/barriertest": {"", "barrier"},

@@ -145,6 +145,9 @@ func (s *pendingScript) run(words []string) (string, error) {
 	case "result":
 		m := transactions.MemberStatus{ID: "1", State: workflows.State(rest[0]), Reason: strings.Join(rest[1:], " ")}
 		return s.effects(c.onResult(m)), nil
+	case "result-committed": // where that stands
+		m := transactions.MemberStatus{ID: "1", State: workflows.State(rest[0]), Resolution: holdfast.Commit}
+		return s.effects(c.onResult(m)), nil
 	case "no-result":
 		return s.effects(c.onNoResult(s.receipt.WorkflowID, err)), nil
 	case "not-started":
