@@ -43,7 +43,7 @@ var mayImport = map[string][]string{
 	"internal/sagarun": {"", "activities", "barrier", "broker", "saga", "saga/core", "internal/blame", "internal/fault", "internal/guard"},
 	"worker": {"", "activities", "barrier", "broker", "workflows", "workflows/transactions", "workflows/deadletters", "workflows/sagas",
 		"compensation", "saga", "saga/core", "internal/fault", "internal/guard", "internal/sagarun", "internal/shell",
-		"internal/addresses", "internal/alerts", "internal/databases", "internal/intake", "internal/keep", "internal/lanes", "internal/metrics", "internal/observe",
+		"internal/addresses", "internal/alerts", "internal/consuming", "internal/databases", "internal/intake", "internal/keep", "internal/lanes", "internal/metrics", "internal/observe",
 		"internal/peers", "internal/remember", "internal/sagaexpress", "internal/sagahandle", "internal/sagareplies", "internal/signals", "internal/steps", "internal/temporalerr"},
 
 	// The insides of worker.
@@ -52,6 +52,7 @@ var mayImport = map[string][]string{
 	"internal/observe":     {"", "activities", "broker", "workflows", "internal/metrics"},
 	"internal/temporalerr": {""},
 	"internal/signals":     {"", "broker", "internal/temporalerr"},
+	"internal/consuming":   {"", "barrier", "broker"},
 	"internal/databases":   {"", "barrier", "broker"},
 	"internal/peers":       {"", "broker", "workflows"},
 	"internal/keep":        {"", "activities", "broker", "workflows", "workflows/transactions", "internal/metrics", "internal/temporalerr"},
@@ -83,7 +84,7 @@ var mayImport = map[string][]string{
 	"workflows/sagas":        {"", "activities", "workflows", "saga/core"},
 
 	"holdfasttest": {"", "activities", "barrier", "broker", "workflows", "workflows/transactions", "workflows/deadletters", "workflows/sagas",
-		"worker", "saga", "saga/core", "internal/fakebroker", "internal/lanes", "internal/sagarun", "internal/steps"},
+		"worker", "saga", "saga/core", "internal/consuming", "internal/fakebroker", "internal/lanes", "internal/sagarun", "internal/steps"},
 	"internal/fakebroker":  {"", "broker", "internal/guard"},
 	"internal/brokertest":  {"", "broker"},
 	"internal/barriertest": {"", "barrier"},
