@@ -20,6 +20,15 @@ func watchError(txID, workflowID string, err error) error {
 	return undecided(txID, fmt.Errorf("workflow %s: %w", workflowID, err))
 }
 
+// alreadyResolved is the error of a confirmation that a workflow refused, if err is that.
+func alreadyResolved(err error) (said error, is bool) {
+	var failure *temporal.ApplicationError
+	if !errors.As(err, &failure) || failure.Type() != "AlreadyResolved" {
+		return nil, false
+	}
+	return fmt.Errorf("%w: %s", holdfast.ErrAlreadyResolved, failure.Message()), true
+}
+
 // memberAnswer is the answer to the caller of a transaction whose workflow ended.
 func memberAnswer(m transactions.MemberStatus) answer {
 	switch m.State {
