@@ -10,10 +10,11 @@ import (
 
 	holdfast "github.com/holdfastmq/holdfast"
 	"github.com/holdfastmq/holdfast/internal/fault"
+	"github.com/holdfastmq/holdfast/internal/stepend"
 )
 
 // StepOutcome is what is true of a saga's step.
-type StepOutcome string
+type StepOutcome = stepend.Kind
 
 // The outcomes.
 const (

@@ -19,6 +19,7 @@ import (
 	"github.com/holdfastmq/holdfast/broker/internal/wire"
 	"github.com/holdfastmq/holdfast/internal/fault"
 	"github.com/holdfastmq/holdfast/internal/stack/stacktest"
+	"github.com/holdfastmq/holdfast/internal/stepend"
 )
 
 // childEnv makes this test binary a consumer instead; see TestMessageThatKills.
@@ -48,7 +49,7 @@ func childConsumer() int {
 	var giveUp func(context.Context, Delivery, holdfast.Failure) (bool, error)
 	if c.Replies {
 		giveUp = func(ctx context.Context, d Delivery, f holdfast.Failure) (bool, error) {
-			return true, b.PublishSagaReply(ctx, *d.Saga, wire.SagaReply{Outcome: wire.ReplyFailed, Class: f.Class, Reason: f.Reason})
+			return true, b.PublishSagaReply(ctx, *d.Saga, wire.SagaReply{Outcome: stepend.Failed, Class: f.Class, Reason: f.Reason})
 		}
 	}
 	b.patience.LookEvery = 50 * time.Millisecond

@@ -11,6 +11,7 @@ import (
 
 	"github.com/holdfastmq/holdfast"
 	"github.com/holdfastmq/holdfast/broker/internal/wire"
+	"github.com/holdfastmq/holdfast/internal/stepend"
 )
 
 // outside is a consumer's queue that nobody reads, into which a foreign publisher
@@ -234,7 +235,7 @@ func TestRollingUpgrade(t *testing.T) {
 	require.Equal(t, "a", take(t, b, b.HalfQueue("old")).MessageId)
 	call := aCall(b)
 	call.ReplyTo, call.Replies = "", b.ReplyQueue("old")
-	require.NoError(t, b.PublishSagaReply(ctx, call, wire.SagaReply{Outcome: wire.ReplyDone}))
+	require.NoError(t, b.PublishSagaReply(ctx, call, wire.SagaReply{Outcome: stepend.Done}))
 	require.Equal(t, call.MessageID(), take(t, b, b.ReplyQueue("old")).CorrelationId)
 	l := wire.Trust{Prefix: b.o.Prefix}.DecodeDead(deliveredTo(b.o.Prefix, wire.EncodeDeath(placed(nil), b.ConsumerQueue("old"), "old", 3, errOops, deathTime)), deathTime)
 	require.NoError(t, b.Redeliver(ctx, wire.RedeliverRequest{Letter: l, N: 1}))
@@ -261,7 +262,7 @@ func TestForgedCallsAndReplies(t *testing.T) {
 	call := aCall(b)
 	call.ReplyTo, call.Replies = b.ReplyQueue("nobody")+"@x", b.ReplyQueue("nobody")
 	require.NoError(t, b.topo.Declare(ctx, b.topo.BaseSteps()))
-	err := b.PublishSagaReply(ctx, call, wire.SagaReply{Outcome: wire.ReplyDone})
+	err := b.PublishSagaReply(ctx, call, wire.SagaReply{Outcome: stepend.Done})
 	require.ErrorIs(t, err, holdfast.ErrUnroutable)
 	require.ErrorContains(t, err, "start a process of group nobody")
 	require.Equal(t, -1, ready(t, b, call.Replies))
@@ -270,13 +271,13 @@ func TestForgedCallsAndReplies(t *testing.T) {
 	takeReplies(t, b, func(_ context.Context, r wire.SagaReply) error { got <- r; return nil })
 	records := deadLetters(t, b)
 	call = aCall(b)
-	msg, err := wire.EncodeReply(&call, wire.SagaReply{Outcome: wire.ReplyDone})
+	msg, err := wire.EncodeReply(&call, wire.SagaReply{Outcome: stepend.Done})
 	require.NoError(t, err)
 	for _, queue := range []string{b.ReplyQueue("g"), b.InstanceReplyQueue("g")} {
 		publishRaw(t, b, "", queue, msg)
 		l := next(t, records).Letter
 		require.Contains(t, l.Failure.Reason, "did not come through the exchange")
 	}
-	require.NoError(t, b.PublishSagaReply(ctx, call, wire.SagaReply{Outcome: wire.ReplyDone, Reason: strings.Repeat("x", 10)}))
+	require.NoError(t, b.PublishSagaReply(ctx, call, wire.SagaReply{Outcome: stepend.Done, Reason: strings.Repeat("x", 10)}))
 	require.Equal(t, call.Token, next(t, got).Token)
 }

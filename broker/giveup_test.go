@@ -14,6 +14,7 @@ import (
 	"github.com/holdfastmq/holdfast"
 	"github.com/holdfastmq/holdfast/broker/internal/wire"
 	"github.com/holdfastmq/holdfast/internal/stack/stacktest"
+	"github.com/holdfastmq/holdfast/internal/stepend"
 )
 
 // GiveUp stands before the dead letters, whatever a message dies of.
@@ -150,7 +151,7 @@ func TestCallThatKills(t *testing.T) {
 		case r := <-replies:
 			require.NoError(t, child.Process.Kill())
 			<-exited
-			require.Equal(t, wire.ReplyFailed, r.Outcome)
+			require.Equal(t, stepend.Failed, r.Outcome)
 			require.Equal(t, holdfast.ClassLost, r.Class)
 			require.Equal(t, call.Step, r.Step)
 			require.Contains(t, r.Reason, "killed")

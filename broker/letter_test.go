@@ -182,17 +182,17 @@ func TestDeadLettersID(t *testing.T) {
 	for _, bad := range []string{"a\x00b", "\xff", strings.Repeat("x", 256)} {
 		l := wire.Trust{Prefix: "holdfast"}.DecodeDead(placed(func(d *amqp.Delivery) { d.MessageId = bad }), deathTime)
 		require.Regexp(t, `^sha256-`, l.ID)
-		h, ok := wire.DecodeHandled("holdfast", delivered(wire.EncodeHandled("holdfast.q.c", "c", l.Envelope.MessageID, "", 1)))
+		h, ok := wire.Trust{Prefix: "holdfast"}.DecodeHandled(delivered(wire.EncodeHandled("holdfast.q.c", "c", l.Envelope.MessageID, "", 1)))
 		require.True(t, ok)
 		require.Equal(t, l.ID, h.MessageID, "the consumer's answer names the same")
 	}
 }
 
 func TestReadsHandledRecords(t *testing.T) {
-	h, ok := wire.DecodeHandled("holdfast", delivered(wire.EncodeHandled("holdfast.q.c", "c", "m", "", 7)))
+	h, ok := wire.Trust{Prefix: "holdfast"}.DecodeHandled(delivered(wire.EncodeHandled("holdfast.q.c", "c", "m", "", 7)))
 	require.True(t, ok)
 	require.Equal(t, &wire.HandledRecord{Consumer: "c", Queue: "holdfast.q.c", MessageID: "m", Redelivery: 7}, h)
-	h, ok = wire.DecodeHandled("holdfast", delivered(wire.EncodeHandled("holdfast.half.g", "", "m", "", 7)))
+	h, ok = wire.Trust{Prefix: "holdfast"}.DecodeHandled(delivered(wire.EncodeHandled("holdfast.half.g", "", "m", "", 7)))
 	require.True(t, ok)
 	require.Equal(t, &wire.HandledRecord{Queue: "holdfast.half.g", MessageID: "m", Redelivery: 7}, h)
 	for name, p := range map[string]amqp.Publishing{
@@ -201,7 +201,7 @@ func TestReadsHandledRecords(t *testing.T) {
 		"nobody's":    wire.EncodeHandled("elsewhere", "", "m", "", 1),
 		"no consumer": wire.EncodeHandled("holdfast.q.c", "a/b", "m", "", 1),
 	} {
-		_, ok := wire.DecodeHandled("holdfast", delivered(p))
+		_, ok := wire.Trust{Prefix: "holdfast"}.DecodeHandled(delivered(p))
 		require.False(t, ok, name)
 	}
 }
@@ -298,7 +298,7 @@ func FuzzReadDeadLetter(f *testing.F) {
 		}
 		wire.EncodeRedelivery("holdfast", &wire.RedeliverRequest{Letter: l, N: 1})
 		wire.EncodeNotice(&l)
-		wire.DecodeHandled("holdfast", d)
+		wire.Trust{Prefix: "holdfast"}.DecodeHandled(d)
 		trust := wire.Trust{Prefix: "holdfast"}
 		if m := trust.DecodeDead(delivered(wire.EncodeWhole(d, &l)), deathTime); l.Envelope.MessageID != "" && m.ID != l.ID {
 			t.Fatalf("the whole message is %q, its dead letter %q", m.ID, l.ID)

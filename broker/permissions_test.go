@@ -19,6 +19,7 @@ import (
 	"github.com/holdfastmq/holdfast/broker/internal/topology"
 	"github.com/holdfastmq/holdfast/broker/internal/wire"
 	"github.com/holdfastmq/holdfast/internal/stack/stacktest"
+	"github.com/holdfastmq/holdfast/internal/stepend"
 )
 
 // rolesOf reads the commands of docs/security.md, with prefix for holdfast, and has
@@ -230,7 +231,7 @@ func TestPermissions(t *testing.T) {
 	background(t, func(ctx context.Context) error {
 		return participant.Consume(ctx, Subscription{Name: "stock.reserve", Topics: []string{"stock.reserve"}, Tries: 1, Ladder: DefaultLadder()[:0],
 			Handle: func(ctx context.Context, d Delivery) error {
-				return participant.PublishSagaReply(ctx, *d.Saga, wire.SagaReply{Outcome: wire.ReplyDone})
+				return participant.PublishSagaReply(ctx, *d.Saga, wire.SagaReply{Outcome: stepend.Done})
 			}})
 	})
 	replies := make(chan wire.SagaReply, 10)

@@ -56,14 +56,6 @@ type (
 	Bound = wire.Bound
 )
 
-// The outcomes of a reply.
-const (
-	ReplyDone    = wire.ReplyDone
-	ReplyRefused = wire.ReplyRefused
-	ReplyFailed  = wire.ReplyFailed
-	ReplyBlocked = wire.ReplyBlocked
-)
-
 // The states of a consumer's circuit breaker.
 const (
 	BreakerClosed  = wire.BreakerClosed

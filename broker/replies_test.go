@@ -18,6 +18,7 @@ import (
 	"github.com/holdfastmq/holdfast/broker/internal/wire"
 	"github.com/holdfastmq/holdfast/internal/fault"
 	"github.com/holdfastmq/holdfast/internal/stack/stacktest"
+	"github.com/holdfastmq/holdfast/internal/stepend"
 )
 
 // replying is a Broker whose two reply queues of the group g are deleted at the
@@ -76,8 +77,8 @@ func TestReplyRoundTrip(t *testing.T) {
 	require.NoError(t, participant.PublishSagaReply(testContext(t), call, answer))
 	require.Equal(t, want, next(t, got))
 	call.ReplyTo, call.Undo = "", false
-	require.NoError(t, participant.PublishSagaReply(testContext(t), call, wire.SagaReply{Outcome: wire.ReplyDone}))
-	require.Equal(t, wire.SagaReply{Saga: call.Saga, Workflow: call.Workflow, Step: call.Step, Outcome: wire.ReplyDone, Token: call.Token}, next(t, got))
+	require.NoError(t, participant.PublishSagaReply(testContext(t), call, wire.SagaReply{Outcome: stepend.Done}))
+	require.Equal(t, wire.SagaReply{Saga: call.Saga, Workflow: call.Workflow, Step: call.Step, Outcome: stepend.Done, Token: call.Token}, next(t, got))
 	eventually(t, "acknowledged", func() bool {
 		return ready(t, b, b.ReplyQueue("g"))+ready(t, b, b.InstanceReplyQueue("g")) == 0
 	})
@@ -103,14 +104,14 @@ func TestReplySurvivesCutConnection(t *testing.T) {
 			if queue == "durable" {
 				call.ReplyTo = ""
 			}
-			require.NoError(t, participant.PublishSagaReply(testContext(t), call, wire.SagaReply{Outcome: wire.ReplyDone}))
+			require.NoError(t, participant.PublishSagaReply(testContext(t), call, wire.SagaReply{Outcome: stepend.Done}))
 			eventually(t, "again", func() bool { return got.of(call.Step) >= 2 })
 			fault.Set(nil)
 			subscribed(t, b)
 			require.Equal(t, call.ReplyTo == "", queue == "durable")
 			call = aCall(b)
 			call.Step = "next"
-			require.NoError(t, participant.PublishSagaReply(testContext(t), call, wire.SagaReply{Outcome: wire.ReplyDone}))
+			require.NoError(t, participant.PublishSagaReply(testContext(t), call, wire.SagaReply{Outcome: stepend.Done}))
 			eventually(t, "it goes on", func() bool { return got.of("next") > 0 })
 		})
 	}
@@ -142,12 +143,12 @@ func TestInstanceQueueGoesWithItsProcess(t *testing.T) {
 
 	failed := make(chan struct{}, 100)
 	stop = takeReplies(t, b, func(context.Context, wire.SagaReply) error { failed <- struct{}{}; return errOops })
-	require.NoError(t, b.PublishSagaReply(testContext(t), aCall(b), wire.SagaReply{Outcome: wire.ReplyDone}))
+	require.NoError(t, b.PublishSagaReply(testContext(t), aCall(b), wire.SagaReply{Outcome: stepend.Done}))
 	next(t, failed)
 	stop()
 	got := make(chan wire.SagaReply, 10)
 	takeReplies(t, b, func(_ context.Context, r wire.SagaReply) error { got <- r; return nil })
-	require.Equal(t, wire.ReplyDone, next(t, got).Outcome)
+	require.Equal(t, stepend.Done, next(t, got).Outcome)
 }
 
 func TestReplyQueuesDeleted(t *testing.T) {
@@ -164,7 +165,7 @@ func TestReplyQueuesDeleted(t *testing.T) {
 		}
 		call := aCall(b)
 		call.ReplyTo, call.Step = queue, queue+"/"+newTx()
-		require.NoError(t, b.PublishSagaReply(testContext(t), call, wire.SagaReply{Outcome: wire.ReplyDone}))
+		require.NoError(t, b.PublishSagaReply(testContext(t), call, wire.SagaReply{Outcome: stepend.Done}))
 		eventually(t, "handled", func() bool { return got.of(call.Step) > 0 })
 		subscribed(t, b)
 	}
@@ -180,7 +181,7 @@ func TestRefusedReplyQueues(t *testing.T) {
 		got := make(chan wire.SagaReply, 1)
 		stop := takeReplies(t, b, func(_ context.Context, r wire.SagaReply) error { got <- r; return nil })
 		require.NotEqual(t, first, b.InstanceReplyQueue("g"))
-		require.NoError(t, b.PublishSagaReply(testContext(t), aCall(b), wire.SagaReply{Outcome: wire.ReplyDone}))
+		require.NoError(t, b.PublishSagaReply(testContext(t), aCall(b), wire.SagaReply{Outcome: stepend.Done}))
 		next(t, got)
 		stop()
 		_, err = ch.QueueDeclare(b.ReplyQueue("other"), false, true, false, false, nil)
@@ -198,7 +199,7 @@ func replyDurably(t *testing.T, b *Broker, step string) {
 	t.Helper()
 	call := aCall(b)
 	call.ReplyTo, call.Step = "", step
-	if err := b.PublishSagaReply(testContext(t), call, wire.SagaReply{Outcome: wire.ReplyDone}); err != nil {
+	if err := b.PublishSagaReply(testContext(t), call, wire.SagaReply{Outcome: stepend.Done}); err != nil {
 		t.Error(err)
 	}
 }
@@ -259,7 +260,7 @@ func TestReplyIsGivenBack(t *testing.T) {
 	require.NoError(t, b.topo.DeclareReplies(testContext(t), "g"))
 	call := aCall(b)
 	call.ReplyTo = ""
-	require.NoError(t, b.PublishSagaReply(testContext(t), call, wire.SagaReply{Outcome: wire.ReplyDone}))
+	require.NoError(t, b.PublishSagaReply(testContext(t), call, wire.SagaReply{Outcome: stepend.Done}))
 	b.c.PublishTimeout = 10 * time.Millisecond
 	b.c.Publishing.SetBlocked(amqp.Blocking{Active: true, Reason: "test"})
 	logged := watchLog(b)
@@ -325,7 +326,7 @@ func TestManyReplies(t *testing.T) {
 		call := aCall(b)
 		call.Step = newTx()
 		wg.Go(func() {
-			if err := participant.PublishSagaReply(testContext(t), call, wire.SagaReply{Outcome: wire.ReplyDone}); err != nil {
+			if err := participant.PublishSagaReply(testContext(t), call, wire.SagaReply{Outcome: stepend.Done}); err != nil {
 				t.Error(err)
 			}
 		})
@@ -347,7 +348,7 @@ func TestRepliesAfterRestart(t *testing.T) {
 	for _, to := range []string{"", b.InstanceReplyQueue("g")} {
 		call := aCall(b)
 		call.ReplyTo, call.Step = to, "to-"+to
-		require.NoError(t, b.PublishSagaReply(ctx, call, wire.SagaReply{Outcome: wire.ReplyDone}))
+		require.NoError(t, b.PublishSagaReply(ctx, call, wire.SagaReply{Outcome: stepend.Done}))
 		eventually(t, "it goes on", func() bool { return got.of(call.Step) > 0 })
 	}
 }
@@ -366,7 +367,7 @@ func TestReplyConsumerIsChecked(t *testing.T) {
 		<-release
 		return errors.Join(ctx.Err(), nil)
 	})
-	require.NoError(t, b.PublishSagaReply(ctx, aCall(b), wire.SagaReply{Outcome: wire.ReplyDone}))
+	require.NoError(t, b.PublishSagaReply(ctx, aCall(b), wire.SagaReply{Outcome: stepend.Done}))
 	next(t, begun)
 	go func() { stop(); close(stopped) }()
 	eventually(t, "no further one is taken", func() bool { return consumers(t, b, b.ReplyQueue("g")) <= 0 })

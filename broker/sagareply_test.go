@@ -14,10 +14,11 @@ import (
 
 	"github.com/holdfastmq/holdfast"
 	"github.com/holdfastmq/holdfast/broker/internal/wire"
+	"github.com/holdfastmq/holdfast/internal/stepend"
 )
 
 func aReply(call wire.SagaCall) wire.SagaReply {
-	return wire.SagaReply{Saga: call.Saga, Workflow: call.Workflow, Step: call.Step, Undo: call.Undo, Outcome: wire.ReplyRefused, Class: holdfast.ClassPermanent,
+	return wire.SagaReply{Saga: call.Saga, Workflow: call.Workflow, Step: call.Step, Undo: call.Undo, Outcome: stepend.Refused, Class: holdfast.ClassPermanent,
 		Reason: "none left\nat all", Result: json.RawMessage(`{"left":"<0>","n":12345678901234567890}`), Participant: "stock", Token: call.Token, Topic: call.Topic}
 }
 
@@ -46,9 +47,9 @@ func TestReplyToVanishedQueue(t *testing.T) {
 	ctx := testContext(t)
 	require.NoError(t, b.topo.DeclareReplies(ctx, "g"))
 	call := aCall(b)
-	require.NoError(t, b.PublishSagaReply(ctx, call, wire.SagaReply{Outcome: wire.ReplyDone}))
+	require.NoError(t, b.PublishSagaReply(ctx, call, wire.SagaReply{Outcome: stepend.Done}))
 	eventually(t, "stored", func() bool { return ready(t, b, call.Replies) == 1 })
-	require.NoError(t, b.PublishSagaReply(ctx, call, wire.SagaReply{Outcome: wire.ReplyDone}))
+	require.NoError(t, b.PublishSagaReply(ctx, call, wire.SagaReply{Outcome: stepend.Done}))
 	var got atomic.Int64
 	takeReplies(t, b, func(context.Context, wire.SagaReply) error { got.Add(1); return nil })
 	eventually(t, "both", func() bool { return got.Load() == 2 })
@@ -66,7 +67,7 @@ func TestForeignReplyTo(t *testing.T) {
 		for _, to := range []string{victim, "amq.rabbitmq.reply-to.x", b.DeadQueue()} {
 			call := aCall(b)
 			call.ReplyTo = to
-			require.NoError(t, b.PublishSagaReply(ctx, call, wire.SagaReply{Outcome: wire.ReplyDone}))
+			require.NoError(t, b.PublishSagaReply(ctx, call, wire.SagaReply{Outcome: stepend.Done}))
 			require.Equal(t, call.MessageID(), take(t, b, call.Replies).CorrelationId)
 		}
 		q, err := ch.QueueDeclarePassive(victim, false, true, true, false, nil)
@@ -77,7 +78,7 @@ func TestForeignReplyTo(t *testing.T) {
 	for _, replies := range []string{"", victim, b.DeadQueue(), b.ReplyQueue(""), b.ReplyQueue("a b"), b.InstanceReplyQueue("g"), "other.replies.g"} {
 		call := aCall(b)
 		call.ReplyTo, call.Replies = victim, replies
-		require.ErrorIs(t, b.PublishSagaReply(ctx, call, wire.SagaReply{Outcome: wire.ReplyDone}), holdfast.ErrInvalid, replies)
+		require.ErrorIs(t, b.PublishSagaReply(ctx, call, wire.SagaReply{Outcome: stepend.Done}), holdfast.ErrInvalid, replies)
 	}
 }
 
@@ -87,7 +88,7 @@ func TestReplyIsChecked(t *testing.T) {
 	require.NoError(t, b.topo.DeclareReplies(ctx, "g"))
 	call := aCall(b)
 	large := json.RawMessage(`"` + strings.Repeat("<", wire.MaxSagaResult-2) + `"`)
-	require.NoError(t, b.PublishSagaReply(ctx, call, wire.SagaReply{Outcome: wire.ReplyDone, Result: large}))
+	require.NoError(t, b.PublishSagaReply(ctx, call, wire.SagaReply{Outcome: stepend.Done, Result: large}))
 	d := take(t, b, call.Replies)
 	r, err := wire.DecodeReply(&d)
 	require.NoError(t, err)
@@ -95,14 +96,14 @@ func TestReplyIsChecked(t *testing.T) {
 	for name, r := range map[string]wire.SagaReply{
 		"no outcome":      {},
 		"unknown outcome": {Outcome: "well"},
-		"no JSON":         {Outcome: wire.ReplyDone, Result: json.RawMessage("{")},
+		"no JSON":         {Outcome: stepend.Done, Result: json.RawMessage("{")},
 	} {
 		require.ErrorIs(t, b.PublishSagaReply(ctx, call, r), holdfast.ErrInvalid, name)
 	}
-	err = b.PublishSagaReply(ctx, call, wire.SagaReply{Outcome: wire.ReplyDone, Result: json.RawMessage(`"` + strings.Repeat("x", wire.MaxSagaResult-1) + `"`)})
+	err = b.PublishSagaReply(ctx, call, wire.SagaReply{Outcome: stepend.Done, Result: json.RawMessage(`"` + strings.Repeat("x", wire.MaxSagaResult-1) + `"`)})
 	require.ErrorIs(t, err, holdfast.ErrTooLarge)
 	require.ErrorContains(t, err, "524289 bytes")
-	require.NoError(t, b.PublishSagaReply(ctx, call, wire.SagaReply{Outcome: wire.ReplyFailed, Reason: strings.Repeat("x", 1<<20)}))
+	require.NoError(t, b.PublishSagaReply(ctx, call, wire.SagaReply{Outcome: stepend.Failed, Reason: strings.Repeat("x", 1<<20)}))
 	require.Less(t, len(take(t, b, call.Replies).Body), 4<<10)
 }
 
@@ -117,7 +118,7 @@ func TestReplyToStuckQueue(t *testing.T) {
 		require.NoError(t, err)
 		require.NoError(t, ch.QueueBind(call.ReplyTo, call.ReplyTo, b.RepliesExchange(), false, nil))
 	})
-	require.NoError(t, b.PublishSagaReply(context.Background(), call, wire.SagaReply{Outcome: wire.ReplyDone}))
+	require.NoError(t, b.PublishSagaReply(context.Background(), call, wire.SagaReply{Outcome: stepend.Done}))
 	require.Equal(t, call.MessageID(), take(t, b, call.Replies).CorrelationId)
 }
 
@@ -125,7 +126,7 @@ func TestReplyToStuckQueue(t *testing.T) {
 func TestForeignReply(t *testing.T) {
 	r, err := wire.DecodeReply(&amqp.Delivery{Body: []byte(`{"v":1, "saga":"s", "workflow":"w", "step":"x", "outcome":"failed", "class":"odd", "reason":"a\u0000b", "result":null, "more":1}`)})
 	require.NoError(t, err)
-	require.Equal(t, wire.SagaReply{Saga: "s", Workflow: "w", Step: "x", Outcome: wire.ReplyFailed, Class: holdfast.ClassError, Reason: "a\uFFFDb"}, r)
+	require.Equal(t, wire.SagaReply{Saga: "s", Workflow: "w", Step: "x", Outcome: stepend.Failed, Class: holdfast.ClassError, Reason: "a\uFFFDb"}, r)
 }
 
 func FuzzDecodeReply(f *testing.F) {

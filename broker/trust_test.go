@@ -118,12 +118,12 @@ func TestForgedDeath(t *testing.T) {
 	for _, exchange := range []string{"", "holdfast.topics", "shop"} {
 		d.Exchange = exchange
 		d.Headers["holdfast-kind"], d.Headers["holdfast-consumer"], d.Headers["holdfast-redelivery"] = "handled", "payments", "1"
-		_, handled := wire.DecodeHandled("holdfast", d)
+		_, handled := wire.Trust{Prefix: "holdfast"}.DecodeHandled(d)
 		require.False(t, handled, exchange)
 	}
 	delete(d.Headers, "x-death")
 	d.Exchange = ""
-	_, handled := wire.DecodeHandled("holdfast", d)
+	_, handled := wire.Trust{Prefix: "holdfast"}.DecodeHandled(d)
 	require.False(t, handled)
 	require.Contains(t, wire.Trust{Prefix: "holdfast"}.DecodeDead(d, time.Now()).Failure.Reason, "settle that dead letter by hand")
 	_, handled = wire.Trust{Prefix: "holdfast", Rolling: true}.DecodeHandled(d)

@@ -1,16 +1,11 @@
 package holdfasttest
 
 import (
-	"context"
-	"fmt"
-	"slices"
-	"strings"
-
-	"gorm.io/gorm"
+	"log/slog"
 
 	holdfast "github.com/holdfastmq/holdfast"
-	"github.com/holdfastmq/holdfast/barrier"
 	"github.com/holdfastmq/holdfast/broker"
+	"github.com/holdfastmq/holdfast/internal/consuming"
 	"github.com/holdfastmq/holdfast/worker"
 )
 
@@ -39,50 +34,9 @@ func (k *Kit) Consume(c worker.Consumer) {
 	if c.Undo != nil {
 		notices = c.Topics
 	}
+	takes := consuming.Consumer{Name: c.Name, Topics: c.Topics, DB: c.DB, Handle: c.Handle,
+		HandleAtLeastOnce: c.HandleAtLeastOnce, Undo: c.Undo, Logger: slog.New(slog.DiscardHandler)}
 	k.broker.Subscribe(broker.Subscription{Name: c.Name, Topics: c.Topics,
 		Notices: notices, Tries: c.Tries, Ladder: c.Ladder,
-		HandlerTimeout: c.Timeout, Policy: c.DeadLetters,
-		Handle: func(ctx context.Context, d broker.Delivery) error { return consumer(c).take(ctx, d) }})
-}
-
-// consumer does with a delivery what a worker's does.
-type consumer worker.Consumer
-
-func (c consumer) take(ctx context.Context, d broker.Delivery) error {
-	named := slices.ContainsFunc(c.Topics, func(t string) bool { return strings.HasSuffix(t, holdfast.CompensatedSuffix) })
-	gaveUp := d.Notice != nil && c.Handle != nil && d.Notice.Failure.Consumer == c.Name // a copy may still come
-	switch {
-	case d.Notice == nil:
-	case c.Undo != nil || gaveUp && !named:
-		return c.undo(ctx, d)
-	case !named:
-		return nil
-	}
-	if c.HandleAtLeastOnce != nil {
-		return c.HandleAtLeastOnce(ctx, d.Message)
-	}
-	_, err := barrier.Consume(ctx, c.DB, c.Name, d.Message.ID, func(ctx context.Context, tx *gorm.DB) error {
-		if gaveUp {
-			if _, err := barrier.Once(ctx, tx, c.Name, d.Notice.Of); err != nil {
-				return err
-			}
-		}
-		return c.Handle(ctx, tx, d.Message)
-	})
-	return err
-}
-
-// undo undoes what the consumer did for the message of a compensation notice; what
-// it has not done yet, it never will.
-func (c consumer) undo(ctx context.Context, d broker.Delivery) error {
-	m := d.Message.Clone()
-	m.ID, m.Topic = d.Notice.Of, d.Notice.Topic
-	_, err := barrier.Undo(ctx, c.DB, c.Name, d.Notice.Of, d.Message.ID, func(ctx context.Context, tx *gorm.DB) error {
-		if c.Undo == nil {
-			return holdfast.Permanent(fmt.Errorf("message %s was compensated, "+
-				"but consumer %s has handled a copy of it, and has no Undo", m.ID, c.Name))
-		}
-		return c.Undo(ctx, tx, m, d.Notice.Failure)
-	})
-	return err
+		HandlerTimeout: c.Timeout, Policy: c.DeadLetters, Handle: takes.Take})
 }

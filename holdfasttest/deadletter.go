@@ -8,11 +8,9 @@ import (
 
 	"go.temporal.io/sdk/testsuite"
 	"go.temporal.io/sdk/workflow"
-	"gorm.io/gorm"
 
 	holdfast "github.com/holdfastmq/holdfast"
 	"github.com/holdfastmq/holdfast/activities"
-	"github.com/holdfastmq/holdfast/barrier"
 	"github.com/holdfastmq/holdfast/workflows"
 	"github.com/holdfastmq/holdfast/workflows/deadletters"
 )
@@ -140,21 +138,9 @@ func (s letterSteps) Redeliver(ctx context.Context, r activities.Redelivery) (ac
 	return activities.Redelivered{}, nil
 }
 
-// Compensate runs the function of the topic, once, if the message is what was
-// committed.
+// Compensate runs the function of the topic, once. A message that no transaction of the
+// kit committed is believed: the test has delivered it.
 func (s letterSteps) Compensate(ctx context.Context, d activities.Compensation) (repeated bool, err error) {
-	do := s.k.undoes[d.Message.Topic]
-	if do == nil {
-		return false, fmt.Errorf("%w: no function to compensate topic %s in group %s: "+
-			"register one with Compensate, then compensate again", holdfast.ErrNotFound, d.Message.Topic, s.k.o.Group)
-	}
-	row := barrier.StepRow{Owner: d.ID + deadletters.OtherContent(d.Copy), Step: "compensate", Op: barrier.StepUndo}
-	return barrier.Step(ctx, s.k.o.DB, row, func(ctx context.Context, tx *gorm.DB) error {
-		if !d.Unproven && !s.k.given[d.ID] {
-			if err := barrier.Proven(ctx, tx, barrier.Claim{TxID: d.TxID, Group: d.Group, Message: d.Message}); err != nil {
-				return err
-			}
-		}
-		return do(ctx, tx, d.Message.Clone(), d.Failure)
-	})
+	d.Unproven = d.Unproven || s.k.given[d.ID]
+	return s.k.steps().Compensate(ctx, d)
 }

@@ -15,8 +15,9 @@
 //			"undo reserve-stock", "undo create-order"}, res.Steps)
 //	}
 //
-// What runs is what runs in production: the workflows Saga and Transaction, in
-// Temporal's test environment, their steps, the outcome, inbox and step rows. Not
+// What runs is what runs in production: how a transaction is sent, in both lanes, the
+// workflows Saga and Transaction, in Temporal's test environment, their steps, the
+// outcome, inbox and step rows. Not
 // real are RabbitMQ, whose place the memory takes, the database, unless you give
 // the kit a PostgreSQL, and time: pauses, retries and timeouts cost none.
 //
@@ -41,7 +42,7 @@
 //
 //	kit.go         Kit: what takes part
 //	saga.go        RunSaga, UndoSaga
-//	send.go        Send, BreakAt; transaction.go its ports; express.go the other lane
+//	send.go        Send, BreakAt; transaction.go the process that sends
 //	service.go     another package's registrations, with a database of their own
 //	script.go      participants of which there is no code here
 //	consume.go     consumers; deadletter.go what becomes of what they give up

@@ -14,6 +14,7 @@ import (
 	"github.com/holdfastmq/holdfast/broker"
 	"github.com/holdfastmq/holdfast/internal/fakebroker"
 	"github.com/holdfastmq/holdfast/internal/sagarun"
+	"github.com/holdfastmq/holdfast/internal/steps"
 	"github.com/holdfastmq/holdfast/saga"
 	"github.com/holdfastmq/holdfast/worker"
 	"github.com/holdfastmq/holdfast/workflows/sagas"
@@ -45,7 +46,8 @@ type Kit struct {
 	acts    map[string]any
 	// consumes are the names of consumers, undoes what compensates a topic's messages.
 	consumes map[string]bool
-	undoes   map[string]worker.Compensation
+	undoes   map[string]steps.Compensation
+	sent     map[string]bool // the workflows of transactions
 	// letters are the dead letters of consumers, seen counts what the server has of
 	// all; given are the IDs of messages that no transaction of the kit committed.
 	letters []*DeadLetter
@@ -86,7 +88,8 @@ func NewWith(t testing.TB, o Options) *Kit {
 	s := fakebroker.NewServer()
 	k := &Kit{t: t, o: o, server: s, broker: s.Open("holdfasttest", "kit"),
 		names: map[string]bool{}, acts: map[string]any{}, consumes: map[string]bool{},
-		undoes: map[string]worker.Compensation{}, given: map[string]bool{}, ended: map[string]sagas.Status{}}
+		undoes: map[string]steps.Compensation{}, sent: map[string]bool{}, given: map[string]bool{},
+		ended: map[string]sagas.Status{}}
 	k.broker.SubscribeReplies(o.Group, k.reply)
 	return k
 }

@@ -5,7 +5,6 @@ import (
 
 	holdfast "github.com/holdfastmq/holdfast"
 	"github.com/holdfastmq/holdfast/broker"
-	"github.com/holdfastmq/holdfast/saga/core"
 	"github.com/holdfastmq/holdfast/workflows/sagas"
 )
 
@@ -65,7 +64,6 @@ func (k *Kit) reply(_ context.Context, r broker.SagaReply) error {
 	if k.waiters.Give(r) {
 		return nil
 	}
-	k.signal(r.Workflow, sagas.SignalReply, sagas.Reply{Step: r.Step, Undo: r.Undo,
-		Outcome: core.OutcomeKind(r.Outcome), Class: r.Class, Reason: r.Reason, Result: r.Result})
+	k.signal(r.Workflow, sagas.SignalReply, r.Signal())
 	return nil
 }

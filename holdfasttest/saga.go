@@ -84,7 +84,7 @@ func UndoSaga[S any](k *Kit, ended SagaResult[S], reason string) SagaResult[S] {
 func playSaga[S any](k *Kit, workflowID string, in sagas.Input) SagaResult[S] {
 	k.t.Helper()
 	r := k.begin(workflowID)
-	(&activities.Sagas{Runner: steps{k.runner(), k}}).Register(r.env)
+	(&activities.Sagas{Runner: sagaSteps{k.runner(), k}}).Register(r.env)
 	r.env.RegisterWorkflowWithOptions(sagas.Saga, workflow.RegisterOptions{Name: sagas.Name})
 	for name, f := range k.acts {
 		r.env.RegisterActivityWithOptions(f, activity.RegisterOptions{Name: name})

@@ -3,16 +3,12 @@ package holdfasttest
 import (
 	"context"
 	"errors"
-	"fmt"
 
-	"github.com/google/uuid"
-	"go.temporal.io/sdk/workflow"
 	"gorm.io/gorm"
 
 	holdfast "github.com/holdfastmq/holdfast"
-	"github.com/holdfastmq/holdfast/activities"
+	"github.com/holdfastmq/holdfast/internal/lanes"
 	"github.com/holdfastmq/holdfast/worker"
-	"github.com/holdfastmq/holdfast/workflows"
 	"github.com/holdfastmq/holdfast/workflows/transactions"
 )
 
@@ -84,62 +80,24 @@ func (k *Kit) Send(m holdfast.Message, local worker.Local) Sent {
 // SendAll is [Kit.Send] for several messages.
 func (k *Kit) SendAll(ms []holdfast.Message, local worker.LocalAll) Sent {
 	k.t.Helper()
-	sent := Sent{Receipt: holdfast.Receipt{Group: k.o.Group}}
-	if sent.Err = holdfast.ValidateMessages(ms, holdfast.MaxBody); sent.Err != nil {
-		return sent
+	p, ctx := k.transaction(), k.t.Context()
+	lane := p.lanes.Choose(ms)
+	receipt, err := p.lanes.Send(ctx, lane, ms, p.breakable(local))
+	if p.dead || errors.Is(err, holdfast.ErrUndecided) || errors.Is(err, holdfast.ErrDeliveryPending) {
+		if lane == holdfast.Express {
+			if err := p.handOver(ctx, receipt.TxID); err != nil {
+				k.t.Fatalf("transaction %s: %v", receipt.TxID, err)
+			}
+		}
+		receipt, err = lanes.Told(receipt, *p.ended) // the caller has not seen it
 	}
-	if sent.Err = holdfast.ValidateTxID(ms[0].ID); sent.Err != nil {
-		return sent
+	sent := Sent{Receipt: receipt, Err: err, CheckBacks: p.asked}
+	if p.ended != nil {
+		sent.Status = *p.ended
 	}
-	tx := activities.Tx{ID: ms[0].ID, Form: activities.Inline, Instance: "kit", Messages: holdfast.CloneMessages(ms)}
-	fresh := tx.ID == ""
-	if fresh {
-		tx.ID = uuid.NewString()
-	}
-	holdfast.NumberMessages(tx.ID, tx.Messages)
-	sent.Receipt.TxID, sent.Receipt.WorkflowID = tx.ID, workflows.WorkflowID("", k.o.Group, tx.ID)
-	p := &transaction{k: k, local: local}
-	if k.lane(ms) == holdfast.Express {
-		p.express(tx, fresh, &sent)
-	} else {
-		p.workflow(tx, &sent)
-	}
-	if sent.CheckBacks = p.asked; sent.Receipt.Resolution == holdfast.Commit {
+	if receipt.Resolution == holdfast.Commit {
 		sent.Receipt.Messages = p.published
 	}
 	k.bury()
 	return sent
-}
-
-// workflow plays the workflow of tx.
-func (p *transaction) workflow(tx activities.Tx, sent *Sent) {
-	k := p.k
-	k.t.Helper()
-	r := k.begin(sent.Receipt.WorkflowID)
-	(&activities.Transactions{Halves: p, Publish: p, Ops: k.broker, Locals: p, Truth: p}).Register(r.env)
-	var status transactions.Status
-	in := transactions.Input{Group: k.o.Group, Transactions: []activities.Tx{tx}}
-	r.env.RegisterDelayedCallback(func() { r.leave("it would go on like this") }, day)
-	r.play("Transaction", func(ctx workflow.Context) (any, error) { return transactions.Transaction(ctx, in) }, &status)
-	sent.Status = status.Transactions[0]
-	sent.Receipt.Resolution = sent.Status.Resolution
-	sent.Err = p.ended(sent.Status)
-}
-
-// ended is what the end of a transaction means for its caller.
-func (p *transaction) ended(s transactions.MemberStatus) error {
-	switch {
-	case s.State == workflows.Committed:
-		return nil
-	case s.State == workflows.Refused:
-		return fmt.Errorf("%w: %s", holdfast.ErrNotStored, s.Reason)
-	case s.State == workflows.RolledBack && p.err != nil:
-		return fmt.Errorf("%w: %w", holdfast.ErrRolledBack, p.err)
-	case s.State == workflows.RolledBack:
-		return fmt.Errorf("%w: a check-back found that the local transaction had not committed: %s",
-			holdfast.ErrRolledBack, s.Reason)
-	case s.Resolution == holdfast.Commit:
-		return fmt.Errorf("%w: %s", holdfast.ErrDeliveryPending, s.Reason)
-	}
-	return fmt.Errorf("%w: %s", holdfast.ErrUndecided, s.Reason)
 }

@@ -79,6 +79,9 @@ func testSend(t *testing.T, lane holdfast.Lane) {
 			require.Equal(t, want.effects, count(t, payments, &effect{}), "payments")
 			require.Len(t, k.Delivered(), want.delivered)
 			require.Equal(t, want.checkBacks, sent.CheckBacks)
+			if errors.Is(want.err, holdfast.ErrRolledBack) {
+				require.ErrorContains(t, sent.Err, "a check-back found", "its process could not tell")
+			}
 			if want.err == nil {
 				require.Equal(t, holdfast.Commit, sent.Receipt.Resolution)
 				require.Contains(t, string(sent.Receipt.Messages[0].Body), "A-1")
@@ -138,11 +141,24 @@ func TestLaneOfAMessage(t *testing.T) {
 	sent = k.SendAll([]holdfast.Message{express, traced}, do)
 	require.NoError(t, sent.Err)
 	require.Equal(t, workflows.Committed, sent.Status.State)
+}
 
-	m := holdfast.Message{ID: "m-1", Topic: "a", Lane: holdfast.Express}
-	one := func(context.Context, *gorm.DB, *holdfast.Message) error { return nil }
-	require.NoError(t, k.Send(m, one).Err)
-	require.ErrorIs(t, k.Send(m, one).Err, holdfast.ErrDuplicate)
+func TestSendWithAChosenID(t *testing.T) { inLanes(t, testSendWithAChosenID) }
+
+func testSendWithAChosenID(t *testing.T, lane holdfast.Lane) {
+	k, payments := sending(t, lane)
+	m := holdfast.Message{ID: "m-1", Topic: "order.placed"}
+	k.BreakAt(holdfasttest.BeforeHalf)
+	sent := k.Send(m, place)
+	require.ErrorIs(t, sent.Err, holdfast.ErrNotStored)
+	require.Equal(t, holdfast.Unknown, sent.Receipt.Resolution, "another call with this ID may have committed")
+
+	m.ID = "m-2"
+	require.NoError(t, k.Send(m, place).Err)
+	again := k.Send(m, func(context.Context, *gorm.DB, *holdfast.Message) error { panic("run") })
+	require.ErrorIs(t, again.Err, holdfast.ErrDuplicate)
+	require.EqualValues(t, 1, count(t, payments, &effect{}))
+	require.Empty(t, k.Halves())
 }
 
 func TestConsume(t *testing.T) {

@@ -85,21 +85,21 @@ func (k *Kit) participation(p worker.Participation, undo bool) sagarun.Participa
 	}
 }
 
-// steps are the runner's steps, with their faults.
-type steps struct {
+// sagaSteps are the runner's steps, with their faults.
+type sagaSteps struct {
 	*sagarun.Runner
 	k *Kit
 }
 
-func (s steps) Do(ctx context.Context, in activities.SagaStep) activities.SagaResult {
+func (s sagaSteps) Do(ctx context.Context, in activities.SagaStep) activities.SagaResult {
 	return s.step(ctx, in, false, s.Runner.Do)
 }
 
-func (s steps) Undo(ctx context.Context, in activities.SagaStep) activities.SagaResult {
+func (s sagaSteps) Undo(ctx context.Context, in activities.SagaStep) activities.SagaResult {
 	return s.step(ctx, in, true, s.Runner.Undo)
 }
 
-func (s steps) step(ctx context.Context, in activities.SagaStep,
+func (s sagaSteps) step(ctx context.Context, in activities.SagaStep,
 	undo bool, run func(context.Context, activities.SagaStep) activities.SagaResult) activities.SagaResult {
 	if n := s.k.count(in.Saga.ID, in.Step.Name, undo); n > maxRuns {
 		s.k.endRun(fmt.Sprintf("step %s was tried %d times", in.Step.Name, maxRuns))
@@ -123,7 +123,7 @@ func (k *Kit) abandoned(step string, returned bool) {
 }
 
 // lose has the answer of a local step that took effect get lost.
-func (s steps) lose(in activities.SagaStep, undo bool, out activities.SagaResult) activities.SagaResult {
+func (s sagaSteps) lose(in activities.SagaStep, undo bool, out activities.SagaResult) activities.SagaResult {
 	if in.Step.Kind != core.Local || out.Outcome.Kind != core.OutcomeDone {
 		return out
 	}

@@ -8,8 +8,6 @@ import (
 	"gorm.io/gorm"
 
 	holdfast "github.com/holdfastmq/holdfast"
-	"github.com/holdfastmq/holdfast/barrier"
-	"github.com/holdfastmq/holdfast/broker"
 )
 
 // Compensation undoes what a message meant, with tx, which is committed together
@@ -52,60 +50,4 @@ func TypedCompensation[T any](t holdfast.Topic[T],
 		}
 		return do(ctx, tx, v, m, f)
 	}
-}
-
-// undoes reports whether a compensation notice is to be acted on by undo: the
-// consumer has an Undo, or is to be blocked and does not take notices itself.
-func (c Consumer) undoes(n *broker.Notice) bool {
-	return c.Undo != nil || c.blockedBy(n) && !c.wantsNotices()
-}
-
-// blockedBy reports whether a notice is about a message that this consumer gave
-// up, of which a copy may still come.
-func (c Consumer) blockedBy(n *broker.Notice) bool {
-	return n != nil && c.Handle != nil && n.Failure.Consumer == c.Name
-}
-
-// undo takes a compensation notice: what this consumer did for the message is
-// undone, and what it has not done yet, it never will. Where it has handled a
-// message that it gave up as well, and has no Undo, somebody has to know: the
-// notice becomes a dead letter.
-func (w *Worker) undo(ctx context.Context, c Consumer, d broker.Delivery) error {
-	m := d.Message.Clone()
-	m.ID, m.Topic = d.Notice.Of, d.Notice.Topic
-	result, err := barrier.Undo(ctx, c.DB, c.Name, d.Notice.Of, d.Message.ID,
-		func(ctx context.Context, tx *gorm.DB) error {
-			if c.Undo == nil {
-				return holdfast.Permanent(fmt.Errorf("message %s was compensated, but consumer %s has handled a copy of it, "+
-					"and has no Undo: undo by hand what it did and discard this notice, or give it an Undo and redeliver this notice",
-					m.ID, c.Name))
-			}
-			return c.Undo(ctx, tx, m, d.Notice.Failure)
-		})
-	if err != nil {
-		return broker.Excuse(err)
-	}
-	w.o.Logger.Debug("compensation notice", "consumer", c.Name, "message", m.ID, "result", result)
-	return nil
-}
-
-// wantsNotices reports whether a consumer without Undo has asked for
-// compensation notices by name, and not only by a wildcard that happens to match
-// their topics.
-func (c Consumer) wantsNotices() bool {
-	for _, topic := range c.Topics {
-		if strings.HasSuffix(topic, holdfast.CompensatedSuffix) {
-			return true
-		}
-	}
-	return false
-}
-
-// notices are the topics whose compensation notices the consumer's queue gets, beside
-// those that it names among its topics.
-func (c Consumer) notices() []string {
-	if c.Undo == nil {
-		return nil
-	}
-	return c.Topics
 }

@@ -8,8 +8,8 @@ import (
 	"gorm.io/gorm"
 
 	holdfast "github.com/holdfastmq/holdfast"
-	"github.com/holdfastmq/holdfast/barrier"
 	"github.com/holdfastmq/holdfast/broker"
+	"github.com/holdfastmq/holdfast/internal/consuming"
 	"github.com/holdfastmq/holdfast/internal/databases"
 )
 
@@ -152,38 +152,22 @@ func (w *Worker) consume(ctx context.Context, c Consumer) error {
 	if c.Handle != nil {
 		limit = w.databases.Pool(c.DB)
 	}
+	takes := consuming.Consumer{Name: c.Name, Topics: c.Topics, DB: c.DB, Handle: c.Handle,
+		HandleAtLeastOnce: c.HandleAtLeastOnce, Undo: c.Undo, Logger: w.o.Logger}
 	return w.broker.Consume(ctx, broker.Subscription{
 		Name: c.Name, Topics: c.Topics, Notices: c.notices(), Prefetch: c.Prefetch,
 		Concurrency: limit.Concurrency(c.Concurrency), Tries: c.Tries,
 		Ladder: c.Ladder, Policy: c.DeadLetters, Breaker: c.Breaker, Observe: w.observer.Event,
 		HandlerTimeout: c.Timeout, DrainTimeout: w.o.Timeouts.Drain, NeedsID: c.Handle != nil,
-		Handle: limit.Handling(func(ctx context.Context, d broker.Delivery) error { return w.handle(ctx, c, d) }),
+		Handle: limit.Handling(takes.Take),
 	})
 }
 
-// handle makes the effect of a delivery happen once.
-func (w *Worker) handle(ctx context.Context, c Consumer, d broker.Delivery) error {
-	switch {
-	case d.Notice == nil:
-	case c.undoes(d.Notice):
-		return w.undo(ctx, c, d)
-	case !c.wantsNotices():
-		w.o.Logger.Debug("compensation notice ignored: the consumer has no Undo", "consumer", c.Name, "message", d.Notice.Of)
+// notices are the topics whose compensation notices the consumer's queue gets, beside
+// those that it names among its topics.
+func (c Consumer) notices() []string {
+	if c.Undo == nil {
 		return nil
 	}
-	if c.HandleAtLeastOnce != nil {
-		return broker.Excuse(c.HandleAtLeastOnce(ctx, d.Message))
-	}
-	repeated, err := barrier.Consume(ctx, c.DB, c.Name, d.Message.ID, func(ctx context.Context, tx *gorm.DB) error {
-		if c.blockedBy(d.Notice) {
-			if _, err := barrier.Once(ctx, tx, c.Name, d.Notice.Of); err != nil {
-				return err
-			}
-		}
-		return c.Handle(ctx, tx, d.Message)
-	})
-	if repeated {
-		w.o.Logger.Debug("delivery repeated, no effect", "consumer", c.Name, "message", d.Message.ID)
-	}
-	return broker.Excuse(err)
+	return c.Topics
 }

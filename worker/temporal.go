@@ -105,10 +105,15 @@ func (w *Worker) lettersWorker(options sdkworker.Options, ofDead *activities.Dea
 
 // steps are the ports of the activities, filled.
 func (w *Worker) steps() *steps.Steps {
-	return &steps.Steps{Group: w.o.Group, Process: w.o.process, Broker: w.broker, DB: w.o.DB, Databases: w.databases,
-		Callers: blocked{w.lanes}, Answers: &w.answers, MaxBody: w.o.Tuning.MaxBody, LockTimeout: w.o.Timeouts.Lock,
-		RemoteCheck: w.o.RemoteCheck, Handlers: w.handlers, Checkers: w.checkers, Compensations: w.compensations,
+	s := &steps.Steps{Group: w.o.Group, Process: w.o.process, Broker: w.broker, Letters: w.broker, DB: w.o.DB,
+		Databases: w.databases,
+		Callers:   blocked{w.lanes}, Answers: &w.answers, MaxBody: w.o.Tuning.MaxBody, LockTimeout: w.o.Timeouts.Lock,
+		Handlers: w.handlers, Checkers: w.checkers, Compensations: w.compensations,
 		DeadLetterID: w.deadLetterID, Recovered: w.metrics.Recovered}
+	if w.o.RemoteCheck {
+		s.Remote = w.broker
+	}
+	return s
 }
 
 // intake gives dead letters their workflows.

@@ -87,6 +87,11 @@ func (b *Broker) Settle(_, txID string, _ holdfast.Resolution) {
 	delete(b.s.halves, txID)
 }
 
+// Fits reports whether ms could be published.
+func (b *Broker) Fits(_, _ string, ms []holdfast.Message) error {
+	return holdfast.ValidateMessages(ms, holdfast.MaxBody)
+}
+
 // PublishMessages puts the messages of a committed transaction into the queues
 // that are bound to their topics.
 func (b *Broker) PublishMessages(_ context.Context, group, txID string, ms []holdfast.Message) error {

@@ -7,6 +7,7 @@ import (
 
 	holdfast "github.com/holdfastmq/holdfast"
 	"github.com/holdfastmq/holdfast/broker"
+	"github.com/holdfastmq/holdfast/internal/stepend"
 )
 
 // ReplyQueue is the name of the queue of the replies to a group's sagas.
@@ -23,7 +24,7 @@ func (b *Broker) PublishSagaReply(_ context.Context, call broker.SagaCall, r bro
 			holdfast.ErrInvalid, call.Step, call.Replies)
 	}
 	switch r.Outcome {
-	case broker.ReplyDone, broker.ReplyRefused, broker.ReplyFailed, broker.ReplyBlocked:
+	case stepend.Done, stepend.Refused, stepend.Failed, stepend.Blocked:
 	default:
 		return fmt.Errorf("%w: the reply of step %s has the outcome %q", holdfast.ErrInvalid, call.Step, r.Outcome)
 	}

@@ -11,10 +11,11 @@ import (
 	"github.com/holdfastmq/holdfast/workflows/transactions"
 )
 
-// pendingCore decides what the caller of one transaction of the Traced lane is told, and
+// pendingCore decides what the caller of one transaction is told, in both lanes, and
 // whether its local transaction may still be run. It is a function of what happens: it has
-// no clock, no lock, no channel and no context; pending runs it. Each method that begins
-// with "on" is an event, and returns what is to be done.
+// no clock, no lock, no channel and no context; pending runs it, and in the Express lane
+// the caller itself. Each method that begins with "on" is an event, and returns what is to
+// be done.
 //
 // The first answer counts. Before it, known has what is known of a commit: who leaves then
 // is told at least that.
@@ -22,6 +23,8 @@ type pendingCore struct {
 	id    string
 	form  activities.Form
 	fresh bool // the ID was made for this call: nobody can have run it before
+	// express: no workflow goes on with it while the caller waits.
+	express bool
 
 	begun   bool // the local transaction was taken up
 	givenUp bool // it is never taken up: the caller gave up before
@@ -89,6 +92,9 @@ func (c *pendingCore) onTurn() (run, ask bool) {
 // commit is no answer yet: the messages are not delivered.
 func (c *pendingCore) onLocal(res barrier.Result, messages []holdfast.Message) pendingEffects {
 	switch {
+	case c.express && res.Repeated:
+		return c.tell(answer{err: fmt.Errorf("%w: transaction %s was committed by another call meanwhile",
+			holdfast.ErrDuplicate, c.id)})
 	case res.Resolution == holdfast.Rollback:
 		return c.tell(answer{resolution: holdfast.Rollback, err: rolledBack(res.Err)})
 	case res.Resolution == holdfast.Unknown:
@@ -107,7 +113,7 @@ func (c *pendingCore) onLocal(res barrier.Result, messages []holdfast.Message) p
 }
 
 // onPublished: ms were published, or not because of err. What waiting would not help the
-// caller learns at once; anything else is tried again.
+// caller learns at once; anything else is tried again by the workflow, where there is one.
 func (c *pendingCore) onPublished(ms []holdfast.Message, err error) pendingEffects {
 	if len(c.known.messages) > len(ms) {
 		ms = c.known.messages // the others were delivered before
@@ -115,10 +121,9 @@ func (c *pendingCore) onPublished(ms []holdfast.Message, err error) pendingEffec
 	switch {
 	case err == nil:
 		return c.tell(answer{resolution: holdfast.Commit, messages: ms})
-	case errors.Is(err, holdfast.ErrUnroutable), errors.Is(err, holdfast.ErrQueueFull),
+	case c.express, errors.Is(err, holdfast.ErrUnroutable), errors.Is(err, holdfast.ErrQueueFull),
 		errors.Is(err, holdfast.ErrTooLarge), errors.Is(err, holdfast.ErrInvalid):
-		return c.tell(answer{resolution: holdfast.Commit, messages: ms,
-			err: fmt.Errorf("%w: %w", holdfast.ErrDeliveryPending, err)})
+		return c.tell(answer{resolution: holdfast.Commit, messages: ms, err: pendingDelivery(c.id, err)})
 	}
 	return pendingEffects{}
 }
@@ -155,6 +160,70 @@ func (c *pendingCore) onNotStarted(err error) (told error, over bool) {
 	return nil, false
 }
 
+// onOutcome: the outcome row of a split transaction that the caller says has committed, or
+// why there is none.
+func (c *pendingCore) onOutcome(o barrier.Outcome, err error) pendingEffects {
+	switch {
+	case errors.Is(err, holdfast.ErrNotFound):
+		return c.tell(answer{err: fmt.Errorf("%w: transaction %s: commit it with Barrier as the first statement, then call "+
+			"Commit; or call Rollback", holdfast.ErrNoOutcome, c.id)})
+	case err != nil:
+		return c.tell(answer{err: undecided(c.id, err)})
+	case o.Resolution != holdfast.Commit:
+		return c.tell(answer{resolution: holdfast.Rollback, err: rolledBack(fmt.Errorf(
+			"%w: a check-back had rolled transaction %s back", holdfast.ErrAlreadyResolved, c.id))})
+	}
+	return pendingEffects{}
+}
+
+// onDecided: the outcome row says that a split transaction is rolled back, or why it does
+// not.
+func (c *pendingCore) onDecided(err error) pendingEffects {
+	switch {
+	case errors.Is(err, holdfast.ErrAlreadyResolved):
+		return c.tell(answer{err: err})
+	case err != nil:
+		return c.tell(answer{err: undecided(c.id, err)})
+	}
+	return pendingEffects{}
+}
+
+// onConfirmed: the caller says how its split transaction ended, with ms. Where that holds,
+// since the outcome row has it or somebody acts on it, it is known.
+func (c *pendingCore) onConfirmed(r holdfast.Resolution, ms []holdfast.Message, holds bool) {
+	c.begun, c.known.messages = true, ms
+	if holds {
+		c.known.resolution = r
+	}
+}
+
+// onSettled: what is known is done.
+func (c *pendingCore) onSettled() pendingEffects {
+	return c.tell(answer{resolution: c.known.resolution})
+}
+
+// onAnswer: the workflow's answer to the confirmation r.
+func (c *pendingCore) onAnswer(m transactions.MemberStatus, r holdfast.Resolution) pendingEffects {
+	a := memberAnswer(m)
+	switch {
+	case !m.State.Final():
+		a = answer{resolution: m.Resolution, err: pendingDelivery(c.id, errors.New(m.Reason))}
+	case a.resolution != r:
+		a.err = fmt.Errorf("%w: transaction %s: %s", holdfast.ErrAlreadyResolved, c.id, m.State)
+	case r == holdfast.Rollback && errors.Is(a.err, holdfast.ErrRolledBack):
+		a.err = nil // as asked
+	}
+	return c.tell(a)
+}
+
+// onNoAnswer: the workflow refused the confirmation, or it did not answer.
+func (c *pendingCore) onNoAnswer(err error, receipt holdfast.Receipt) (holdfast.Receipt, error) {
+	if said, refused := alreadyResolved(err); refused {
+		return receipt, said
+	}
+	return c.onLeave(err, receipt)
+}
+
 // giveUp makes sure that the local transaction is not run any more, and reports whether it
 // was in time.
 func (c *pendingCore) giveUp() bool {
@@ -176,9 +245,12 @@ func (c *pendingCore) onLeave(why error, receipt holdfast.Receipt) (holdfast.Rec
 		return receipt, fmt.Errorf("%w: the local transaction was not begun in time: %w", holdfast.ErrRolledBack, why)
 	}
 	receipt = c.place(receipt, nil)
-	receipt.Resolution, receipt.Messages = c.known.resolution, c.known.messages
-	if c.known.resolution == holdfast.Commit {
-		return receipt, fmt.Errorf("%w: transaction %s: %w", holdfast.ErrDeliveryPending, c.id, why)
+	switch receipt.Resolution = c.known.resolution; receipt.Resolution {
+	case holdfast.Commit:
+		receipt.Messages = c.known.messages
+		return receipt, pendingDelivery(c.id, why)
+	case holdfast.Rollback:
+		return receipt, nil // a check-back finds it
 	}
 	return receipt, undecided(c.id, why)
 }

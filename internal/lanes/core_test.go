@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+	"go.temporal.io/sdk/temporal"
 
 	holdfast "github.com/holdfastmq/holdfast"
 	"github.com/holdfastmq/holdfast/activities"
@@ -62,6 +63,7 @@ var conditions = []struct {
 	{"not-stored", holdfast.ErrNotStored}, {"invalid", holdfast.ErrInvalid}, {"too-large", holdfast.ErrTooLarge},
 	{"unroutable", holdfast.ErrUnroutable}, {"queue-full", holdfast.ErrQueueFull}, {"late", context.DeadlineExceeded},
 	{"ending", holdfast.ErrNotRunning}, {"mine", errors.New("mine")},
+	{"resolved", holdfast.ErrAlreadyResolved}, {"no-outcome", holdfast.ErrNoOutcome}, {"not-found", holdfast.ErrNotFound},
 	{"away", &holdfast.UnavailableError{Part: "RabbitMQ"}},
 }
 
@@ -83,6 +85,10 @@ func named(err error) (names []string) {
 	return names
 }
 
+func resolutionNamed(name string) holdfast.Resolution {
+	return map[string]holdfast.Resolution{"commit": holdfast.Commit, "rollback": holdfast.Rollback}[name]
+}
+
 func messagesNamed(ids []string) (ms []holdfast.Message) {
 	for _, id := range ids {
 		ms = append(ms, holdfast.Message{ID: id})
@@ -97,10 +103,11 @@ func (s *pendingScript) run(words []string) (string, error) {
 		err, _ = errorNamed(rest[len(rest)-1])
 	}
 	switch words[0] {
-	case "send", "start", "begin": // with a chosen ID, in a cohort
+	case "send", "start", "begin": // with a chosen ID, in a cohort, in the Express lane
 		form := map[string]activities.Form{"send": activities.Inline, "start": activities.Registered,
 			"begin": activities.Split}[words[0]]
-		s.core = pendingCore{id: "1", form: form, fresh: !slices.Contains(rest, "chosen")}
+		s.core = pendingCore{id: "1", form: form, fresh: !slices.Contains(rest, "chosen"),
+			express: slices.Contains(rest, "express")}
 		s.receipt = holdfast.Receipt{Group: "orders", WorkflowID: workflows.WorkflowID("", "orders", "1"), RunID: "a"}
 		if slices.Contains(rest, "cohort") {
 			s.receipt.WorkflowID = "cohort/orders/7"
@@ -128,6 +135,8 @@ func (s *pendingScript) run(words []string) (string, error) {
 			res = barrier.Result{Resolution: holdfast.Commit, Messages: messagesNamed(rest[1:])}
 		case "other":
 			res = barrier.Result{Resolution: holdfast.Commit, Other: true}
+		case "repeated":
+			res = barrier.Result{Resolution: holdfast.Commit, Repeated: true}
 		case "rollback":
 			res.Resolution = holdfast.Rollback
 		}
@@ -145,8 +154,28 @@ func (s *pendingScript) run(words []string) (string, error) {
 	case "result":
 		m := transactions.MemberStatus{ID: "1", State: workflows.State(rest[0]), Reason: strings.Join(rest[1:], " ")}
 		return s.effects(c.onResult(m)), nil
+	case "result-committed": // where that stands
+		m := transactions.MemberStatus{ID: "1", State: workflows.State(rest[0]), Resolution: holdfast.Commit}
+		return s.effects(c.onResult(m)), nil
 	case "no-result":
 		return s.effects(c.onNoResult(s.receipt.WorkflowID, err)), nil
+	case "row": // of a split transaction that is said to be committed
+		return s.effects(c.onOutcome(barrier.Outcome{Resolution: resolutionNamed(rest[0])}, err)), nil
+	case "decided": // by the outcome row that it is rolled back
+		return s.effects(c.onDecided(err)), nil
+	case "confirmed": // and whether that holds
+		c.onConfirmed(resolutionNamed(rest[0]), messagesNamed([]string{"half"}), slices.Contains(rest, "holds"))
+		return "-", nil
+	case "settled":
+		return s.effects(c.onSettled()), nil
+	case "answer": // of the workflow, to a confirmation
+		m := transactions.MemberStatus{ID: "1", State: workflows.State(rest[1]), Resolution: resolutionNamed(rest[2])}
+		return s.effects(c.onAnswer(m, resolutionNamed(rest[0]))), nil
+	case "no-answer":
+		if rest[0] == "refused" {
+			err = temporal.NewApplicationError("it was", "AlreadyResolved")
+		}
+		return s.told(c.onNoAnswer(err, s.receipt)), nil
 	case "not-started":
 		told, over := c.onNotStarted(err)
 		if !over {

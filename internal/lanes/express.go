@@ -24,11 +24,10 @@ func (l *Lanes) express(ctx context.Context, tx activities.Tx, ms []holdfast.Mes
 		return receipt, err
 	}
 	defer l.gate.Leave()
+	c := &pendingCore{id: tx.ID, form: tx.Form, fresh: p == nil, express: true}
 	if err := l.storeHalf(ctx, p, tx); err != nil {
-		if p == nil {
-			receipt.Resolution = holdfast.Rollback
-		}
-		return receipt, err
+		c.onNotStored(err)
+		return c.told(receipt)
 	}
 	fault.Point(fault.HalfAfterConfirm)
 	if p != nil {
@@ -38,21 +37,18 @@ func (l *Lanes) express(ctx context.Context, tx activities.Tx, ms []holdfast.Mes
 	// another process: it keeps the messages of the one that commits.
 	res := l.runHere(ctx, barrier.Local{TxID: tx.ID, Group: l.Group, Messages: tx.Messages,
 		Fresh: p == nil, Keep: p != nil, MaxBody: l.MaxBody, Fits: l.Fits(tx.ID)}, local)
-	switch {
-	case res.Repeated: // its sender may not have come to the end: nothing is settled
-		return receipt, fmt.Errorf("%w: transaction %s was committed by another call meanwhile", holdfast.ErrDuplicate, tx.ID)
-	case res.Resolution == holdfast.Rollback:
-		if p == nil {
-			l.usedUp(tx.ID)
+	c.onTurn()
+	if c.onLocal(res, tx.Messages).answer {
+		if c.known.resolution == holdfast.Rollback {
+			if p == nil {
+				l.usedUp(tx.ID)
+			}
+			l.broker.Settle(l.Group, tx.ID, holdfast.Rollback)
 		}
-		receipt.Resolution = holdfast.Rollback
-		l.broker.Settle(l.Group, tx.ID, holdfast.Rollback)
-		return receipt, rolledBack(res.Err)
-	case res.Resolution != holdfast.Commit:
-		return receipt, undecided(tx.ID, res.Err)
+		return c.told(receipt)
 	}
 	fault.Point(fault.CommitBeforePublish)
-	return l.deliver(ctx, receipt, res.Messages)
+	return l.deliver(ctx, c, receipt)
 }
 
 // Fits says whether messages of transaction txID could be published.
@@ -130,16 +126,14 @@ func (l *Lanes) storeHalf(ctx context.Context, p *Pending, tx activities.Tx) err
 	if p != nil {
 		l.pendings.forget(p)
 	}
-	return fmt.Errorf("%w: %w", holdfast.ErrNotStored, err)
+	return err
 }
 
 // deliver publishes the messages of a committed transaction, and then writes its op
 // record. Where the caller does not wait for that, it goes on, at least for as long
 // as nobody else would do it.
-func (l *Lanes) deliver(ctx context.Context, receipt holdfast.Receipt,
-	ms []holdfast.Message) (holdfast.Receipt, error) {
-	receipt.Resolution, receipt.Messages = holdfast.Commit, ms
-	until := time.Now().Add(l.CheckAfter)
+func (l *Lanes) deliver(ctx context.Context, c *pendingCore, receipt holdfast.Receipt) (holdfast.Receipt, error) {
+	ms, until := c.known.messages, time.Now().Add(l.CheckAfter)
 	if deadline, has := ctx.Deadline(); has && deadline.After(until) {
 		until = deadline
 	}
@@ -154,18 +148,16 @@ func (l *Lanes) deliver(ctx context.Context, receipt holdfast.Receipt,
 		}
 		published <- err
 	})
-	var err error
 	select {
-	case err = <-published:
+	case err := <-published:
+		c.onPublished(ms, err)
 	case <-ctx.Done():
 		select {
-		case err = <-published: // just in time
+		case err := <-published: // just in time
+			c.onPublished(ms, err)
 		default:
-			err = context.Cause(ctx)
+			return c.onLeave(context.Cause(ctx), receipt)
 		}
 	}
-	if err != nil {
-		err = fmt.Errorf("%w: transaction %s: %w", holdfast.ErrDeliveryPending, receipt.TxID, err)
-	}
-	return receipt, err
+	return c.told(receipt)
 }

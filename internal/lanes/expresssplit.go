@@ -8,7 +8,6 @@ import (
 
 	holdfast "github.com/holdfastmq/holdfast"
 	"github.com/holdfastmq/holdfast/activities"
-	"github.com/holdfastmq/holdfast/workflows/transactions"
 )
 
 // expressSplit is what is known of a split transaction that has no workflow.
@@ -47,7 +46,7 @@ func (l *Lanes) beginExpress(ctx context.Context, ms []holdfast.Message) (*Split
 	}
 	defer l.gate.Leave()
 	if err := l.storeHalf(ctx, p, tx); err != nil {
-		return nil, err
+		return nil, fmt.Errorf("%w: %w", holdfast.ErrNotStored, err)
 	}
 	if p != nil {
 		l.pendings.end(p, time.Now())
@@ -57,43 +56,30 @@ func (l *Lanes) beginExpress(ctx context.Context, ms []holdfast.Message) (*Split
 
 // confirmExpress carries the second confirmation out. Where the outcome row has
 // proven it, it holds even if this process ends: a check-back will find it.
-func (s *Split) confirmExpress(ctx context.Context, c transactions.Confirmation,
+func (s *Split) confirmExpress(ctx context.Context, c *pendingCore, r holdfast.Resolution, ms []holdfast.Message,
 	proven bool) (holdfast.Receipt, error) {
-	done, err := s.express.confirm(c.Resolution)
+	done, err := s.express.confirm(r)
 	if err != nil {
 		return s.receipt, fmt.Errorf("transaction %s: %w", s.ID(), err)
 	}
-	receipt := s.receipt
 	if err := s.l.gate.Enter(ctx); err != nil {
-		switch {
-		case !proven:
-			return receipt, undecided(s.ID(), err)
-		case c.Resolution == holdfast.Commit:
-			err = fmt.Errorf("%w: transaction %s: %w", holdfast.ErrDeliveryPending, s.ID(), err)
-		default:
-			err = nil
-		}
-		receipt.Resolution = c.Resolution
-		return receipt, err
+		return c.onLeave(err, s.receipt)
 	}
 	defer s.l.gate.Leave()
-	if c.Resolution == holdfast.Rollback {
+	c.onConfirmed(r, ms, true)
+	if r == holdfast.Rollback {
 		if !proven { // it leaves no outcome row
 			s.l.usedUp(s.ID())
 		}
-		receipt.Resolution = holdfast.Rollback
 		s.l.broker.Settle(s.l.Group, s.ID(), holdfast.Rollback)
-		return receipt, nil
-	}
-	ms := s.messages
-	if len(c.Messages) > 0 {
-		ms = c.Messages
+		done = true
 	}
 	if done {
-		receipt.Resolution, receipt.Messages = holdfast.Commit, ms
-		return receipt, nil
+		c.onSettled()
+		return c.told(s.receipt)
 	}
-	if receipt, err = s.l.deliver(ctx, receipt, ms); err == nil {
+	receipt, err := s.l.deliver(ctx, c, s.receipt)
+	if err == nil {
 		s.express.setDelivered()
 	}
 	return receipt, err

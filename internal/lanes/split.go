@@ -9,7 +9,6 @@ import (
 
 	"go.temporal.io/api/serviceerror"
 	"go.temporal.io/sdk/client"
-	"go.temporal.io/sdk/temporal"
 	"gorm.io/gorm"
 
 	holdfast "github.com/holdfastmq/holdfast"
@@ -133,46 +132,38 @@ func (s *Split) Store(ctx context.Context, tx *gorm.DB, change func(ms []holdfas
 func (s *Split) Commit(ctx context.Context) (holdfast.Receipt, error) {
 	ctx, cancel := s.l.Bounded(ctx)
 	defer cancel()
-	c := transactions.Confirmation{Tx: s.ID(), Resolution: holdfast.Commit}
-	proven := s.l.CheckerOf(s.messages) == nil // by the outcome row
+	c, ms := s.core(), s.messages
+	proven := s.l.CheckerOf(ms) == nil // by the outcome row
 	if proven {
 		outcome, err := s.l.barrier.Read(ctx, s.ID())
-		switch {
-		case errors.Is(err, holdfast.ErrNotFound):
-			return s.receipt, fmt.Errorf("%w: transaction %s: commit it with Barrier as the first statement, then call "+
-				"Commit; or call Rollback", holdfast.ErrNoOutcome, s.ID())
-		case err != nil:
-			return s.receipt, undecided(s.ID(), err)
-		case outcome.Resolution != holdfast.Commit:
-			return s.rolledBack(fmt.Errorf("%w: a check-back had rolled transaction %s back", holdfast.ErrAlreadyResolved,
-				s.ID()))
+		if c.onOutcome(outcome, err).answer {
+			return c.told(s.receipt)
 		}
-		if !slices.EqualFunc(outcome.Messages, s.messages, holdfast.Message.Equal) {
-			c.Messages = outcome.Messages
+		if len(outcome.Messages) > 0 {
+			ms = outcome.Messages
 		}
 	}
-	return s.confirm(ctx, c, proven)
+	return s.confirm(ctx, c, holdfast.Commit, ms, proven)
 }
 
 // Rollback says that the transaction is not committed, and makes sure that it never will be.
 func (s *Split) Rollback(ctx context.Context) (holdfast.Receipt, error) {
 	ctx, cancel := s.l.Bounded(ctx)
 	defer cancel()
+	c := s.core()
 	proven := s.l.CheckerOf(s.messages) == nil
 	if proven {
 		_, err := s.l.barrier.Decide(ctx, s.ID(), s.l.Group, holdfast.Rollback)
-		switch {
-		case errors.Is(err, holdfast.ErrAlreadyResolved):
-			return s.receipt, err
-		case err != nil:
-			return s.receipt, undecided(s.ID(), err)
+		if c.onDecided(err).answer {
+			return c.told(s.receipt)
 		}
 	}
-	receipt, err := s.confirm(ctx, transactions.Confirmation{Tx: s.ID(), Resolution: holdfast.Rollback}, proven)
-	if errors.Is(err, holdfast.ErrRolledBack) {
-		err = nil // as asked
-	}
-	return receipt, err
+	return s.confirm(ctx, c, holdfast.Rollback, s.messages, proven)
+}
+
+// core decides what the caller of a confirmation is told.
+func (s *Split) core() *pendingCore {
+	return &pendingCore{id: s.ID(), form: activities.Split, express: s.express != nil}
 }
 
 // Lane is how it is coordinated.
@@ -183,54 +174,30 @@ func (s *Split) Lane() holdfast.Lane {
 	return holdfast.Traced
 }
 
-func (s *Split) rolledBack(err error) (holdfast.Receipt, error) {
-	receipt := s.receipt
-	receipt.Resolution = holdfast.Rollback
-	return receipt, rolledBack(err)
-}
-
-// confirm sends the second confirmation, and waits for what comes of it. Where
+// confirm sends the second confirmation, r with ms, and waits for what comes of it. Where
 // the outcome row has proven it, it holds even if Temporal cannot be told now: a
 // check-back will find it.
-func (s *Split) confirm(ctx context.Context, c transactions.Confirmation, proven bool) (holdfast.Receipt, error) {
+func (s *Split) confirm(ctx context.Context, c *pendingCore, r holdfast.Resolution, ms []holdfast.Message,
+	proven bool) (holdfast.Receipt, error) {
+	c.onConfirmed(r, ms, proven)
 	if s.express != nil {
-		return s.confirmExpress(ctx, c, proven)
+		return s.confirmExpress(ctx, c, r, ms, proven)
 	}
-	receipt := s.receipt
+	confirmation := transactions.Confirmation{Tx: s.ID(), Resolution: r}
+	if !slices.EqualFunc(ms, s.messages, holdfast.Message.Equal) {
+		confirmation.Messages = ms
+	}
 	var status transactions.MemberStatus
-	err := s.update(ctx, transactions.UpdateConfirm, c, &status)
+	err := s.update(ctx, transactions.UpdateConfirm, confirmation, &status)
 	var notFound *serviceerror.NotFound
 	if errors.As(err, &notFound) { // the workflow has ended: a check-back was faster
 		status, err = s.result(ctx)
 	}
-	var failure *temporal.ApplicationError
-	switch {
-	case errors.As(err, &failure) && failure.Type() == "AlreadyResolved":
-		return receipt, fmt.Errorf("%w: %s", holdfast.ErrAlreadyResolved, failure.Message())
-	case err != nil && proven && c.Resolution == holdfast.Commit:
-		receipt.Resolution = holdfast.Commit
-		return receipt, fmt.Errorf("%w: transaction %s: %w", holdfast.ErrDeliveryPending, s.ID(), err)
-	case err != nil && proven:
-		receipt.Resolution = holdfast.Rollback
-		return receipt, nil
-	case err != nil:
-		return receipt, undecided(s.ID(), err)
-	case !status.State.Final():
-		receipt.Resolution = status.Resolution
-		return receipt, fmt.Errorf("%w: transaction %s: %s", holdfast.ErrDeliveryPending, s.ID(), status.Reason)
+	if err != nil {
+		return c.onNoAnswer(err, s.receipt)
 	}
-	a := memberAnswer(status)
-	receipt.Resolution = a.resolution
-	if a.resolution == holdfast.Commit {
-		receipt.Messages = s.messages
-		if len(c.Messages) > 0 {
-			receipt.Messages = c.Messages
-		}
-	}
-	if a.resolution != c.Resolution {
-		a.err = fmt.Errorf("%w: transaction %s: %s", holdfast.ErrAlreadyResolved, s.ID(), status.State)
-	}
-	return receipt, a.err
+	c.onAnswer(status, r)
+	return c.told(s.receipt)
 }
 
 // result reads the end of a workflow that has ended.

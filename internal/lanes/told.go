@@ -20,6 +20,15 @@ func watchError(txID, workflowID string, err error) error {
 	return undecided(txID, fmt.Errorf("workflow %s: %w", workflowID, err))
 }
 
+// alreadyResolved is the error of a confirmation that a workflow refused, if err is that.
+func alreadyResolved(err error) (said error, is bool) {
+	var failure *temporal.ApplicationError
+	if !errors.As(err, &failure) || failure.Type() != "AlreadyResolved" {
+		return nil, false
+	}
+	return fmt.Errorf("%w: %s", holdfast.ErrAlreadyResolved, failure.Message()), true
+}
+
 // memberAnswer is the answer to the caller of a transaction whose workflow ended.
 func memberAnswer(m transactions.MemberStatus) answer {
 	switch m.State {
@@ -33,9 +42,19 @@ func memberAnswer(m transactions.MemberStatus) answer {
 			reason = "a check-back found that the local transaction had not committed"
 		}
 		return answer{resolution: holdfast.Rollback, err: rolledBack(errors.New(reason))}
-	default:
-		return answer{err: undecided(m.ID, errors.New(m.Reason))}
 	}
+	if m.Resolution == holdfast.Commit {
+		return answer{resolution: holdfast.Commit, err: pendingDelivery(m.ID, errors.New(m.Reason))}
+	}
+	return answer{err: undecided(m.ID, errors.New(m.Reason))}
+}
+
+// Told is receipt and what its caller is told of whom nothing but the end of the workflow
+// is known, or where that stands.
+func Told(receipt holdfast.Receipt, m transactions.MemberStatus) (holdfast.Receipt, error) {
+	c := pendingCore{id: m.ID}
+	c.onResult(m)
+	return c.told(receipt)
 }
 
 func rolledBack(cause error) error {
@@ -69,6 +88,12 @@ func undecided(txID string, cause error) error {
 		return fmt.Errorf("%w: transaction %s will end as the database says: %v", holdfast.ErrUndecided, txID, cause)
 	}
 	return fmt.Errorf("%w: transaction %s will end as the database says: %w", holdfast.ErrUndecided, txID, cause)
+}
+
+// pendingDelivery is the error of a committed transaction whose messages are not
+// delivered yet.
+func pendingDelivery(txID string, why error) error {
+	return fmt.Errorf("%w: transaction %s: %w", holdfast.ErrDeliveryPending, txID, why)
 }
 
 // duplicate is the error of a second use of a transaction's ID.

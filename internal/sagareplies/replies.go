@@ -132,9 +132,7 @@ func (r *Replies) reply(ctx context.Context, got broker.SagaReply) error {
 		r.late(got, "it is for a workflow that is no saga of group "+r.o.Group)
 		return nil
 	}
-	signal := sagas.Reply{Step: got.Step, Undo: got.Undo, Outcome: core.OutcomeKind(got.Outcome),
-		Class: got.Class, Reason: got.Reason, Result: got.Result,
-		Token: got.Token, Topic: got.Topic}
+	signal := got.Signal()
 	told, err := signals.Send(ctx, r.o.Temporal, got.Workflow, sagas.SignalReply, signal)
 	if errors.Is(err, holdfast.ErrInvalid) {
 		// Temporal takes no such signal: the saga has to know at least that.

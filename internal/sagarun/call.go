@@ -12,6 +12,7 @@ import (
 	"github.com/holdfastmq/holdfast/broker"
 	"github.com/holdfastmq/holdfast/internal/blame"
 	"github.com/holdfastmq/holdfast/internal/guard"
+	"github.com/holdfastmq/holdfast/internal/stepend"
 	"github.com/holdfastmq/holdfast/saga"
 	"github.com/holdfastmq/holdfast/saga/core"
 )
@@ -68,11 +69,11 @@ func (r *Runner) undoMessage(ctx context.Context, c *saga.Compiled, s activities
 // answered is what a reply means.
 func answered(r broker.SagaReply) activities.SagaResult {
 	switch r.Outcome {
-	case broker.ReplyDone:
+	case stepend.Done:
 		return done(nil)
-	case broker.ReplyRefused:
+	case stepend.Refused:
 		return refused(r.Reason)
-	case broker.ReplyBlocked:
+	case stepend.Blocked:
 		return blocked(r.Reason)
 	}
 	class := r.Class

@@ -12,6 +12,7 @@ import (
 	"github.com/holdfastmq/holdfast/barrier"
 	"github.com/holdfastmq/holdfast/broker"
 	"github.com/holdfastmq/holdfast/internal/fault"
+	"github.com/holdfastmq/holdfast/internal/stepend"
 )
 
 // Replies sends participants' replies.
@@ -87,8 +88,8 @@ func (p *Participant) answer(ctx context.Context, d broker.Delivery) (broker.Sag
 	reply := p.reply(d.Saga)
 	if d.Saga.Undo {
 		ran, err := p.undo(ctx, d)
-		if reply.Outcome = broker.ReplyDone; !ran {
-			reply.Outcome, reply.Reason = broker.ReplyBlocked, "its Do has no row in the participant's database: no Undo was run"
+		if reply.Outcome = stepend.Done; !ran {
+			reply.Outcome, reply.Reason = stepend.Blocked, "its Do has no row in the participant's database: no Undo was run"
 		}
 		return reply, err
 	}
@@ -103,14 +104,7 @@ func (p *Participant) answer(ctx context.Context, d broker.Delivery) (broker.Sag
 	if err != nil {
 		return reply, broker.Excuse(err)
 	}
-	switch res.Outcome {
-	case barrier.StepRefused:
-		reply.Outcome, reply.Reason = broker.ReplyRefused, clip(res.Reason)
-	case barrier.StepBlocked:
-		reply.Outcome, reply.Reason = broker.ReplyBlocked, clip(res.Reason)
-	default:
-		reply.Outcome, reply.Result = broker.ReplyDone, res.Result
-	}
+	reply.Outcome, reply.Reason, reply.Result = res.Outcome, clip(res.Reason), res.Result
 	return reply, nil
 }
 
@@ -156,7 +150,7 @@ func (p *Participant) GiveUp(ctx context.Context, d broker.Delivery, f holdfast.
 		return false, nil
 	}
 	reply := p.reply(d.Saga)
-	reply.Outcome, reply.Class = broker.ReplyFailed, f.Class
+	reply.Outcome, reply.Class = stepend.Failed, f.Class
 	reply.Reason = clip(fmt.Sprintf("participant %s gave up at attempt %d: %s", p.Name, f.Attempts, f.Reason))
 	if err := p.Replies.PublishSagaReply(ctx, *d.Saga, reply); err != nil {
 		if never(err) {

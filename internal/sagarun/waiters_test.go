@@ -6,13 +6,14 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/holdfastmq/holdfast/broker"
+	"github.com/holdfastmq/holdfast/internal/stepend"
 )
 
 // TestRepliesThatDoNotCount: one that was not asked for does not end the wait, and
 // is counted for whoever looks at the process.
 func TestRepliesThatDoNotCount(t *testing.T) {
 	call := broker.SagaCall{Workflow: "w", Saga: "s", Step: "pay", Token: "secret", Topic: "payment.charge"}
-	reply := broker.SagaReply{Workflow: "w", Saga: "s", Step: "pay", Token: "secret", Topic: "payment.charge", Outcome: broker.ReplyDone}
+	reply := broker.SagaReply{Workflow: "w", Saga: "s", Step: "pay", Token: "secret", Topic: "payment.charge", Outcome: stepend.Done}
 	changed := func(change func(*broker.SagaReply)) broker.SagaReply {
 		r := reply
 		change(&r)

@@ -25,7 +25,7 @@ const (
 func (s *Steps) CheckBackAll(ctx context.Context, group string, txs []activities.Tx) []activities.LocalResult {
 	ctx, cancel := context.WithTimeout(ctx, askPatience)
 	defer cancel()
-	if s.RemoteCheck {
+	if s.Remote != nil {
 		out := s.checkRemotely(ctx, group, txs)
 		s.Recovered(out)
 		return out

@@ -18,11 +18,11 @@ func (s *Steps) Redeliver(ctx context.Context, r activities.Redelivery) (out act
 		req.Body, req.ContentType = r.Edit.Body, r.Edit.ContentType
 	}
 	if r.Wait == 0 {
-		return out, s.Broker.Redeliver(ctx, req)
+		return out, s.Letters.Redeliver(ctx, req)
 	}
 	answer, forget := s.Answers.expect(s.DeadLetterID(r.Letter), r.N)
 	defer forget()
-	if err := s.Broker.Redeliver(ctx, req); err != nil {
+	if err := s.Letters.Redeliver(ctx, req); err != nil {
 		return out, err
 	}
 	timer := time.NewTimer(r.Wait)
@@ -39,7 +39,7 @@ func (s *Steps) Redeliver(ctx context.Context, r activities.Redelivery) (out act
 // AskHalf checks back the transaction of a half message that is a dead letter.
 func (s *Steps) AskHalf(ctx context.Context, d holdfast.DeadLetter) activities.LocalResult {
 	tx := activities.Tx{ID: d.TxID}
-	h, err := s.Broker.HalfOf(d)
+	h, err := s.Letters.HalfOf(d)
 	switch {
 	case err == nil && h.Saga != nil:
 		return activities.LocalResult{ID: h.TxID, Error: "it is a start of saga " + h.Saga.Name + ", key " + h.Saga.Key +
@@ -48,7 +48,7 @@ func (s *Steps) AskHalf(ctx context.Context, d holdfast.DeadLetter) activities.L
 		tx.ID, tx.Messages = h.TxID, h.Messages
 	case tx.ID == "":
 		return activities.LocalResult{Error: "it does not say whose half message it is: " + err.Error()}
-	case len(s.Checkers) > 0 || s.RemoteCheck:
+	case len(s.Checkers) > 0 || s.Remote != nil:
 		return activities.LocalResult{ID: tx.ID, Error: "its messages, by whose topic a Checker is chosen, " +
 			"cannot be read: " + err.Error()}
 	default:
@@ -59,7 +59,7 @@ func (s *Steps) AskHalf(ctx context.Context, d holdfast.DeadLetter) activities.L
 
 // PublishCompensated publishes the compensation notice.
 func (s *Steps) PublishCompensated(ctx context.Context, d holdfast.DeadLetter) error {
-	return s.Broker.PublishCompensated(ctx, d)
+	return s.Letters.PublishCompensated(ctx, d)
 }
 
 var _ interface {

@@ -17,7 +17,7 @@ func (s *Steps) checkRemotely(ctx context.Context, group string, txs []activitie
 		asked[i] = broker.CheckTx{ID: tx.ID, Messages: tx.Messages, Database: tx.Database}
 	}
 	out := make([]activities.LocalResult, len(txs))
-	for i, a := range s.Broker.CheckRemotely(ctx, group, asked) {
+	for i, a := range s.Remote.CheckRemotely(ctx, group, asked) {
 		out[i] = activities.LocalResult{ID: txs[i].ID, Resolution: a.Resolution, Messages: a.Messages}
 		if a.Err != nil {
 			out[i].Error, out[i].Unreached = a.Err.Error(), errors.Is(a.Err, broker.ErrUnreached)

@@ -26,7 +26,11 @@ import (
 type Steps struct {
 	Group   string
 	Process string // names the process that holds a closure
-	Broker  *broker.Broker
+	Broker  stepBroker
+	// Letters is the broker for the steps of dead letters, and Remote the one over which a
+	// group is asked whose processes are in another language; nil: they are here.
+	Letters letterBroker
+	Remote  remoteBroker
 	// DB is the database of the local transactions; nil: every topic has a Checker.
 	DB        *gorm.DB
 	Databases stepDatabases
@@ -36,7 +40,6 @@ type Steps struct {
 
 	MaxBody     int
 	LockTimeout time.Duration
-	RemoteCheck bool // the group's processes are in another language, and asked over RabbitMQ
 
 	// What is registered: handlers by name, the others by topic.
 	Handlers      map[string]Local
@@ -53,6 +56,26 @@ type Local = func(ctx context.Context, tx *gorm.DB, ms []*holdfast.Message) erro
 
 // Compensation undoes what a message meant.
 type Compensation = func(ctx context.Context, tx *gorm.DB, m holdfast.Message, f holdfast.Failure) error
+
+// stepBroker is what the steps of transactions need of a broker.
+type stepBroker interface {
+	PublishHalf(ctx context.Context, h holdfast.Half) error
+	PublishMessages(ctx context.Context, group, txID string, ms []holdfast.Message) error
+	Settle(group, txID string, r holdfast.Resolution)
+	Fits(group, txID string, ms []holdfast.Message) error
+}
+
+// letterBroker is what those of dead letters need.
+type letterBroker interface {
+	Redeliver(ctx context.Context, r broker.RedeliverRequest) error
+	HalfOf(d holdfast.DeadLetter) (holdfast.Half, error)
+	PublishCompensated(ctx context.Context, d holdfast.DeadLetter) error
+}
+
+// remoteBroker asks the processes of a group.
+type remoteBroker interface {
+	CheckRemotely(ctx context.Context, group string, txs []broker.CheckTx) []broker.CheckAnswer
+}
 
 // stepDatabases is what this process knows of its database, and of others.
 type stepDatabases interface {
@@ -234,7 +257,7 @@ func (s *Steps) runBarrier(ctx context.Context, group string, tx activities.Tx, 
 // CheckBack asks the group's processes in another language, the topic's Checker,
 // or the outcome row.
 func (s *Steps) CheckBack(ctx context.Context, group string, tx activities.Tx) activities.LocalResult {
-	if s.RemoteCheck {
+	if s.Remote != nil {
 		return s.checkRemotely(ctx, group, []activities.Tx{tx})[0]
 	}
 	out := activities.LocalResult{ID: tx.ID}
@@ -276,7 +299,7 @@ func ask(ctx context.Context, c holdfast.Checker, m holdfast.Message) (holdfast.
 // Decide makes r the truth, unless whoever knows says otherwise.
 func (s *Steps) Decide(ctx context.Context, group string, tx activities.Tx, r holdfast.Resolution,
 	force bool) (activities.LocalResult, error) {
-	if s.RemoteCheck {
+	if s.Remote != nil {
 		return s.decideRemotely(ctx, group, tx, r, force)
 	}
 	out := activities.LocalResult{ID: tx.ID, Resolution: r}

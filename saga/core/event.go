@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/holdfastmq/holdfast"
+	"github.com/holdfastmq/holdfast/internal/stepend"
 )
 
 // EventKind is what happened.
@@ -39,7 +40,7 @@ type Event struct {
 }
 
 // OutcomeKind is how a try of a Do or an Undo ended.
-type OutcomeKind string
+type OutcomeKind = stepend.Kind
 
 // The outcomes.
 const (

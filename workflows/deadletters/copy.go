@@ -53,9 +53,6 @@ func CopyWith(content string) string { return contentMark + content[:16] }
 // CopyAfter returns the Copy of a letter that died after the one with copy was settled.
 func CopyAfter(copy, death string) string { return OtherContent(copy) + deathMark + death }
 
-// IsAfter reports whether a Copy is one of [CopyAfter].
-func IsAfter(copy string) bool { return strings.Contains(copy, deathMark) }
-
 // OtherContent is the part of a Copy that says that the content is another than that of
 // the first letter of its ID; empty where it is the same.
 func OtherContent(copy string) string {

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	holdfast "github.com/holdfastmq/holdfast"
+	"github.com/holdfastmq/holdfast/internal/stepend"
 	"github.com/holdfastmq/holdfast/saga/core"
 )
 
@@ -82,20 +83,7 @@ type UndoOf struct {
 }
 
 // Reply is the signal "reply".
-type Reply struct {
-	Step string `json:"step"`
-	// Undo says that it answers the Undo.
-	Undo bool `json:"undo,omitempty"`
-	// Outcome is core.OutcomeDone, OutcomeRefused, OutcomeFailed or OutcomeBlocked.
-	Outcome core.OutcomeKind    `json:"outcome"`
-	Class   holdfast.ErrorClass `json:"class,omitempty"`
-	Reason  string              `json:"reason,omitempty"`
-	Result  json.RawMessage     `json:"result,omitempty"`
-	// Token is that of the call which it answers, Topic the topic on which the
-	// participant got it; empty where an older version replied.
-	Token string `json:"token,omitempty"`
-	Topic string `json:"topic,omitempty"`
-}
+type Reply = stepend.Reply
 
 // Request is what an operator asks for. Operator and Reason are required.
 type Request struct {

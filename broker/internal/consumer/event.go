@@ -31,10 +31,8 @@ const (
 type Event struct {
 	Kind     EventKind
 	Consumer string
-	// MessageID, Topic, Key, TxID and Group say which message.
-	MessageID, Topic, Key, TxID, Group string
-	// Redelivery is the number of the operator's redelivery, 0 for none.
-	Redelivery int
+	// MessageID, Topic, Key and Group say which message.
+	MessageID, Topic, Key, Group string
 	// Class and Reason say how an attempt failed; Reason also why the breaker
 	// opened.
 	Class  holdfast.ErrorClass
@@ -42,8 +40,6 @@ type Event struct {
 	// Attempts counts the message's attempts that failed and count; of
 	// EventLost and EventDead, those that were lost as well.
 	Attempts int
-	// Took is how long the attempt took.
-	Took time.Duration
 	// Delay is how long a retry waits at the least, or a breaker that opened
 	// pauses. A retry without delay is at its queue's end.
 	Delay time.Duration

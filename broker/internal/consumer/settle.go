@@ -216,18 +216,14 @@ func (c *Consumer) MoveBack(ds ...*amqp.Delivery) {
 	}
 }
 
-func (c *Consumer) observeAttempt(w *Work, kind EventKind, took time.Duration) {
-	if c.O.Observe == nil {
-		return
+func (c *Consumer) observeAttempt(w *Work, kind EventKind) {
+	if c.O.Observe != nil {
+		c.O.Observe(c.event(w, kind))
 	}
-	e := c.event(w, kind)
-	e.Took = took
-	c.O.Observe(e)
 }
 
 func (c *Consumer) event(w *Work, kind EventKind) Event {
 	m := &w.d.Message
-	return Event{Kind: kind, Consumer: c.O.Name, MessageID: m.ID, Topic: m.Topic, Key: m.Key, TxID: w.d.TxID,
-		Group:      w.d.Group,
-		Redelivery: w.a.Redelivery, Class: w.Class, Reason: w.Reason, Attempts: w.a.Failed + w.a.Lost}
+	return Event{Kind: kind, Consumer: c.O.Name, MessageID: m.ID, Topic: m.Topic, Key: m.Key, Group: w.d.Group,
+		Class: w.Class, Reason: w.Reason, Attempts: w.a.Failed + w.a.Lost}
 }

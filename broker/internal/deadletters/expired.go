@@ -35,8 +35,6 @@ type Expired struct {
 	Queue string
 	// Why is what RabbitMQ says of the reason, in words.
 	Why string
-	// PutBack counts those that this process has put back since it was last told.
-	PutBack int
 }
 
 // PutBackExpired puts what RabbitMQ took out of the queue of dead letters back into it,
@@ -132,6 +130,6 @@ func (e *expiry) tell(queue, why string) {
 	e.Log.Error("dead letters leave their queue by a policy of RabbitMQ's, and are put back: change the policy",
 		"queue", queue, "why", why, "put back", n)
 	if e.told != nil {
-		e.told(Expired{Queue: queue, Why: why, PutBack: n})
+		e.told(Expired{Queue: queue, Why: why})
 	}
 }

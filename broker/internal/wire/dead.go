@@ -113,10 +113,6 @@ func EncodeHandled(queue, consumer, messageID, letterCopy string, redelivery int
 
 // DecodeHandled reads a handled record. What is none, or a broken one, is a dead
 // letter.
-func DecodeHandled(prefix string, d *amqp.Delivery) (*HandledRecord, bool) {
-	return Trust{Prefix: prefix}.DecodeHandled(d)
-}
-
 func (t Trust) DecodeHandled(d *amqp.Delivery) (*HandledRecord, bool) {
 	if HeaderText(d.Headers[HeaderKind]) != KindHandled || d.MessageId == "" {
 		return nil, false

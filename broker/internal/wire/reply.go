@@ -4,45 +4,19 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"slices"
 
 	amqp "github.com/rabbitmq/amqp091-go"
 
 	"github.com/holdfastmq/holdfast"
+	"github.com/holdfastmq/holdfast/internal/stepend"
 )
 
 // MaxSagaResult limits the result in a participant's reply, in bytes of JSON.
 const MaxSagaResult = 512 << 10
 
 // SagaReply is a participant's answer to a [SagaCall].
-type SagaReply struct {
-	// Saga, Workflow, Step and Undo are the call's.
-	Saga     string `json:"saga"`
-	Workflow string `json:"workflow"`
-	Step     string `json:"step"`
-	Undo     bool   `json:"undo,omitempty"`
-	// Outcome is one of the words below.
-	Outcome string `json:"outcome"`
-	// Class and Reason say why it was refused or failed.
-	Class  holdfast.ErrorClass `json:"class,omitempty"`
-	Reason string              `json:"reason,omitempty"`
-	// Result is what the participant answers, in JSON.
-	Result json.RawMessage `json:"result,omitempty"`
-	// Participant is who answers.
-	Participant string `json:"participant,omitempty"`
-	// Token is the call's; empty where an older version replies, or was asked.
-	Token string `json:"token,omitempty"`
-	// Topic is the topic on which the participant got the call; empty where an older
-	// version replies.
-	Topic string `json:"topic,omitempty"`
-}
-
-// The outcomes of a reply.
-const (
-	ReplyDone    = "done"    // it was done, or undone, or there was nothing to undo
-	ReplyRefused = "refused" // a business refusal: nothing was done
-	ReplyFailed  = "failed"  // the participant gave up
-	ReplyBlocked = "blocked" // it was undone before it was done, and never will be done
-)
+type SagaReply = stepend.Reply
 
 const (
 	replySuffix = ".reply"
@@ -56,12 +30,8 @@ type replyRecord struct {
 	SagaReply
 }
 
-func knownReply(outcome string) bool {
-	switch outcome {
-	case ReplyDone, ReplyRefused, ReplyFailed, ReplyBlocked:
-		return true
-	}
-	return false
+func knownReply(outcome stepend.Kind) bool {
+	return slices.Contains([]stepend.Kind{stepend.Done, stepend.Refused, stepend.Failed, stepend.Blocked}, outcome)
 }
 
 // EncodeReply makes the record of a participant's reply to a call.
@@ -70,7 +40,7 @@ func EncodeReply(c *SagaCall, r SagaReply) (amqp.Publishing, error) {
 	r.Reason, r.Participant = PlainText(r.Reason, MaxReason), NameText(r.Participant)
 	if !knownReply(r.Outcome) {
 		return amqp.Publishing{}, fmt.Errorf("%w: its outcome is %q: want %s, %s, %s or %s", holdfast.ErrInvalid,
-			Clip(r.Outcome, 64), ReplyDone, ReplyRefused, ReplyFailed, ReplyBlocked)
+			Clip(string(r.Outcome), 64), stepend.Done, stepend.Refused, stepend.Failed, stepend.Blocked)
 	}
 	if len(r.Result) > MaxSagaResult {
 		return amqp.Publishing{}, fmt.Errorf("%w: the result has %d bytes of JSON, the limit is %d: store large "+
@@ -125,8 +95,8 @@ func DecodeReply(d *amqp.Delivery) (SagaReply, error) {
 		return SagaReply{}, Malformed("reply to a saga: token of %d bytes, topic of %d bytes, the limit is %d",
 			len(r.Token), len(r.Topic), MaxText)
 	case !knownReply(r.Outcome):
-		return SagaReply{}, Malformed("reply to a saga: outcome %q: want %s, %s, %s or %s", Clip(r.Outcome, 64),
-			ReplyDone, ReplyRefused, ReplyFailed, ReplyBlocked)
+		return SagaReply{}, Malformed("reply to a saga: outcome %q: want %s, %s, %s or %s", Clip(string(r.Outcome), 64),
+			stepend.Done, stepend.Refused, stepend.Failed, stepend.Blocked)
 	case len(r.Result) > MaxSagaResult:
 		return SagaReply{}, Malformed("reply to a saga: a result of %d bytes, the limit is %d", len(r.Result),
 			MaxSagaResult)

@@ -98,13 +98,16 @@ that of dead list.`
 
 // complete checks what the flags say, and fills in what they do not.
 func (o *deadOrder) complete(a *frame.App, act deadletters.Act, ids []string) error {
-	o.Who.Complete(a)
-	o.Suggester = a.Suggester()
-	o.req.Operator, o.req.Reason = o.Operator, o.Reason
-	if err := o.Check(ids, o.consumer != "", o.narrows(), o.deadFlags.limit); err != nil {
-		return err
+	usual, redelivering := act.States, string(workflows.Redelivering)
+	if o.req.Force {
+		usual = append(slices.Clone(usual), redelivering)
+	} else if act.Force != "" && slices.Contains(o.States, redelivering) {
+		return text.Usagef("--state %s: its consumer has not answered yet: add --force", redelivering)
 	}
-	switch {
+	err := o.Complete(a, ids, o.consumer != "", o.narrows(), &o.Which, act.Possible(o.req.Force), usual)
+	switch o.req.Operator, o.req.Reason = o.Operator, o.Reason; {
+	case err != nil:
+		return err
 	case o.edit != "" && len(ids) != 1:
 		return text.Usagef("--edit is for a single ID")
 	case o.contentType != "" && o.edit == "":
@@ -116,34 +119,19 @@ func (o *deadOrder) complete(a *frame.App, act deadletters.Act, ids []string) er
 		}
 	}
 	o.req.Once = act.Update == deadflow.UpdateRedeliver && !o.req.Force
-	return o.completeStates(act, ids)
-}
-
-// completeStates lets a filter select what the action makes sense for.
-func (o *deadOrder) completeStates(act deadletters.Act, ids []string) error {
-	possible := act.Possible(o.req.Force)
-	for _, s := range o.states {
-		if s == string(workflows.Redelivering) && !o.req.Force && act.Force != "" {
-			return text.Usagef("--state %s: its consumer has not answered yet: add --force", s)
-		}
-		if !slices.Contains(possible, s) {
-			return text.Usagef("--state %s: %s acts on %s", s, act.Name, text.Join(possible))
-		}
-	}
-	if len(ids) == 0 && len(o.states) == 0 {
-		o.states = act.States
-		if o.req.Force {
-			o.states = append(slices.Clone(o.states), string(workflows.Redelivering))
-		}
-	}
 	return nil
 }
 
 // actOnDead does what was ordered, and reports it.
 func actOnDead(ctx context.Context, a *frame.App, t *server.Temporal, act deadletters.Act, o *deadOrder,
 	ids []string) error {
-	return frame.ActOn(ctx, a, t, frame.Order[deadletters.Row]{Bulk: &o.Bulk, Ages: o.Ages,
-		Choose:   func(ctx context.Context) ([]deadletters.Row, error) { return selectDead(ctx, a, t, o, ids) },
+	return frame.ActOn(ctx, a, t, frame.Order[deadletters.Row]{Bulk: &o.Bulk, Which: &o.Which,
+		Find: func(ctx context.Context, id string) (deadletters.Row, error) {
+			return deadletters.Find(ctx, t, id, o.consumer, a.Prefix)
+		},
+		Name:     func(r deadletters.Row) string { return r.WorkflowID },
+		List:     func(ctx context.Context) ([]deadletters.Row, error) { return o.listed(ctx, a, t) },
+		Started:  func(r deadletters.Row) time.Time { return r.Started },
 		State:    func(r deadletters.Row) string { return r.State },
 		Possible: act.Possible(o.req.Force), Print: deadletters.PrintRows,
 		Unknown: func(ctx context.Context) { a.NoteConsumer(ctx, t, o.consumer) },
@@ -163,21 +151,13 @@ func actOnDead(ctx context.Context, a *frame.App, t *server.Temporal, act deadle
 		}}, ids)
 }
 
-// selectDead returns the dead letters that are meant, the oldest first.
-func selectDead(ctx context.Context, a *frame.App, t *server.Temporal, o *deadOrder,
-	ids []string) ([]deadletters.Row, error) {
-	if len(ids) > 0 {
-		return actions.LookUp(ctx, o.Parallel, ids, func(ctx context.Context, id string) (deadletters.Row, error) {
-			return deadletters.Find(ctx, t, id, o.consumer, a.Prefix)
-		}, func(r deadletters.Row) string { return r.WorkflowID })
-	}
-	rows := []deadletters.Row{}
+// listed returns those that the filters mean.
+func (o *deadOrder) listed(ctx context.Context, a *frame.App, t *server.Temporal) ([]deadletters.Row, error) {
 	f, err := o.filter(a)
 	if err != nil {
 		return nil, err
 	}
-	if err := deadletters.Each(ctx, t, f, server.PageLimit, deadletters.Collect(&rows)); err != nil {
-		return nil, err
-	}
-	return actions.Oldest(rows, o.deadFlags.limit, func(r deadletters.Row) time.Time { return r.Started }), nil
+	rows := []deadletters.Row{}
+	err = deadletters.Each(ctx, t, f, server.PageLimit, deadletters.Collect(&rows))
+	return rows, err
 }

@@ -45,10 +45,8 @@ action on it does first.`,
 
 // deadFlags are the flags that say which dead letters are meant.
 type deadFlags struct {
-	frame.Ages
+	frame.Which
 	consumer, topic, key, class, errorText string
-	states                                 []string
-	limit                                  int
 }
 
 func (d *deadFlags) register(flags *pflag.FlagSet, limit int, limitHelp, stateHelp string) {
@@ -59,26 +57,19 @@ func (d *deadFlags) register(flags *pflag.FlagSet, limit int, limitHelp, stateHe
 		"permanent, malformed, dropped")
 	flags.StringVar(&d.errorText, "error", "", "only those whose last error has this text, as it is or as --group-by "+
 		"error shows it")
-	flags.StringSliceVar(&d.states, "state", nil, stateHelp)
-	d.Ages.Register(flags, "came")
-	flags.IntVar(&d.limit, "limit", limit, limitHelp)
+	d.Which.Register(flags, "came", limit, limitHelp, stateHelp)
 }
 
-// narrows reports whether anything but the consumer is given.
+// narrows reports whether anything of this noun but the consumer is given.
 func (d *deadFlags) narrows() bool {
-	return d.topic != "" || d.key != "" || d.class != "" || d.errorText != "" || len(d.states) > 0 || d.Given()
+	return d.topic != "" || d.key != "" || d.class != "" || d.errorText != ""
 }
 
 // filter is what the flags mean now.
 func (d *deadFlags) filter(a *frame.App) (deadletters.Filter, error) {
 	f := deadletters.Filter{Prefix: a.Prefix, Consumer: d.consumer, Topic: d.topic, Key: d.key, Class: d.class,
-		ErrorText: d.errorText, States: d.states}
+		ErrorText: d.errorText, States: d.States}
 	var err error
-	if f.Before, f.After, err = d.Window(a.Now()); err != nil {
-		return f, err
-	}
-	if err := f.Validate(); err != nil {
-		return f, text.Usage(err)
-	}
-	return f, nil
+	f.Before, f.After, err = d.Window(a.Now())
+	return frame.Checked(f, err)
 }

@@ -15,7 +15,7 @@ import (
 )
 
 func TestTheCommandOfAGroup(t *testing.T) {
-	d := deadFlags{consumer: "payments", states: []string{"parked", "waits"}, Ages: frame.Ages{OlderThan: time.Hour}, limit: 7}
+	d := deadFlags{consumer: "payments", Which: frame.Which{States: []string{"parked", "waits"}, Ages: frame.Ages{OlderThan: time.Hour}, Limit: 7}}
 	require.Equal(t, `holdfast dead list --consumer payments --error 'can'\''t find order <n>' --state parked,waits --older-than 1h0m0s`,
 		d.command(text.Suggester{}, "error", "can't find order <n>"))
 	require.Equal(t, `holdfast dead list --consumer mails --state parked,waits --older-than 1h0m0s --prefix shop`, d.command(text.Suggester{Said: "shop"}, "consumer", "mails"))

@@ -40,8 +40,8 @@ count, example (a workflow_id), oldest, newest, command.`,
 			if err != nil {
 				return err
 			}
-			if d.limit < 1 {
-				return text.Usagef("--limit %d: want 1 or more", d.limit)
+			if err := d.CheckLimit(); err != nil {
+				return err
 			}
 			if by != "" && deadletters.Groupings[by] == nil {
 				return text.Usagef("--group-by %s: want error, consumer, topic or class", by)
@@ -50,7 +50,7 @@ count, example (a workflow_id), oldest, newest, command.`,
 				if by != "" {
 					return listGroups(ctx, a, t, f, &d, by, asJSON)
 				}
-				return listDead(ctx, a, t, f, d.limit, asJSON)
+				return listDead(ctx, a, t, f, d.Limit, asJSON)
 			})
 		},
 	}
@@ -75,10 +75,7 @@ func listDead(ctx context.Context, a *frame.App, t *server.Temporal, f deadlette
 	if more {
 		text.Printf(a.Err, "There are more than %d: raise --limit, narrow it down, or use --group-by.\n", limit)
 	}
-	if asJSON {
-		return text.JSON(a.Out, rows)
-	}
-	return deadletters.PrintRows(a.Out, rows, a.Now())
+	return frame.Print(a, rows, asJSON, deadletters.PrintRows)
 }
 
 // listGroups counts what f means, and prints the largest groups.
@@ -99,9 +96,9 @@ func listGroups(ctx context.Context, a *frame.App, t *server.Temporal, f deadlet
 	for i := range groups {
 		groups[i].By, groups[i].Command = by, d.command(a.Suggester(), by, groups[i].Value)
 	}
-	if len(groups) > d.limit {
-		text.Printf(a.Err, "There are %d groups: raise --limit to see more than %d.\n", len(groups), d.limit)
-		groups = groups[:d.limit]
+	if len(groups) > d.Limit {
+		text.Printf(a.Err, "There are %d groups: raise --limit to see more than %d.\n", len(groups), d.Limit)
+		groups = groups[:d.Limit]
 	}
 	if asJSON {
 		return text.JSON(a.Out, groups)
@@ -138,7 +135,7 @@ func (d deadFlags) command(say text.Suggester, by, value string) string {
 	flag("--key", d.key)
 	flag("--class", d.class)
 	flag("--error", d.errorText)
-	flag("--state", strings.Join(d.states, ","))
+	flag("--state", strings.Join(d.States, ","))
 	flag("--older-than", duration(d.OlderThan))
 	flag("--newer-than", duration(d.NewerThan))
 	return say.Command("dead list", "", flags...)

@@ -15,9 +15,13 @@ import (
 // between them.
 type Order[R any] struct {
 	*Bulk
-	Ages
-	// choose finds the ones that are meant, the oldest first.
-	Choose func(context.Context) ([]R, error)
+	*Which
+	// find finds the one that an ID means, whose name tells it from others, and list those
+	// that the filters mean, with when each started.
+	Find    func(ctx context.Context, id string) (R, error)
+	Name    func(R) string
+	List    func(context.Context) ([]R, error)
+	Started func(R) time.Time
 	// state is the state of one, possible those in which the action makes sense.
 	State    func(R) string
 	Possible []string
@@ -30,12 +34,29 @@ type Order[R any] struct {
 	Run func(ctx context.Context, rows []R, tick func()) ([]actions.Outcome, error)
 }
 
+// choose finds the ones that are meant, the oldest first.
+func (o Order[R]) choose(ctx context.Context, ids []string) ([]R, error) {
+	if len(ids) > 0 {
+		return actions.LookUp(ctx, o.Parallel, ids, o.Find, o.Name)
+	}
+	rows, err := o.List(ctx)
+	return actions.Oldest(rows, o.Which.Limit, o.Started), err
+}
+
+// Print writes rows, in JSON or as print does.
+func Print[R any](a *App, rows []R, asJSON bool, print func(io.Writer, []R, time.Time) error) error {
+	if asJSON {
+		return text.JSON(a.Out, rows)
+	}
+	return print(a.Out, rows, a.Now())
+}
+
 // ActOn carries out an order, and reports it.
 func ActOn[R any](ctx context.Context, a *App, t *server.Temporal, o Order[R], ids []string) error {
 	if err := agesCount(ctx, t, a, o.Ages); err != nil {
 		return err
 	}
-	rows, err := o.Choose(ctx)
+	rows, err := o.choose(ctx, ids)
 	if err != nil {
 		return err
 	}
@@ -45,10 +66,7 @@ func ActOn[R any](ctx context.Context, a *App, t *server.Temporal, o Order[R], i
 	if o.DryRun {
 		rows = slices.DeleteFunc(rows, func(r R) bool { return !slices.Contains(o.Possible, o.State(r)) })
 		text.Printf(a.Err, "To %s: %s. Nothing was done.\n", o.Verb, text.Plural(len(rows), o.Noun))
-		if o.asJSON {
-			return text.JSON(a.Out, rows)
-		}
-		return o.Print(a.Out, rows, a.Now())
+		return Print(a, rows, o.asJSON, o.Print)
 	}
 	if len(rows) == 0 {
 		if o.asJSON {

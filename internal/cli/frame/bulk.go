@@ -65,9 +65,28 @@ func (b *Bulk) Limit(ids []string) time.Duration {
 	return reach.DefaultTimeout + b.Wait
 }
 
-// Check says what is wrong with the flags. scoped says that the flag is given that
+// Complete checks what the flags say, and fills in what they do not: filters without states
+// select the usual ones of those that are possible.
+func (b *Bulk) Complete(a *App, ids []string, scoped, narrowed bool, w *Which, possible, usual []string) error {
+	b.Who.Complete(a)
+	b.Suggester = a.Suggester()
+	if err := b.check(ids, scoped, narrowed || w.Given(), w.Limit); err != nil {
+		return err
+	}
+	for _, s := range w.States {
+		if !slices.Contains(possible, s) {
+			return text.Usagef("--state %s: %s acts on %s", s, b.Verb, text.Join(possible))
+		}
+	}
+	if len(ids) == 0 && len(w.States) == 0 {
+		w.States = usual
+	}
+	return nil
+}
+
+// check says what is wrong with the flags. scoped says that the flag is given that
 // goes with IDs too, narrowed that others are, which do not.
-func (b *Bulk) Check(ids []string, scoped, narrowed bool, most int) error {
+func (b *Bulk) check(ids []string, scoped, narrowed bool, most int) error {
 	switch {
 	case len(ids) > 0 && (narrowed || b.all || most != 0):
 		return text.Usagef("give IDs or filters, not both; only --%s goes with IDs", b.Scope)

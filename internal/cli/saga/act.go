@@ -2,7 +2,6 @@ package saga
 
 import (
 	"context"
-	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -96,38 +95,29 @@ sent), detail, remedy, state; with --dry-run that of saga list.`,
 
 // complete checks what the flags say, and fills in what they do not.
 func (o *sagaOrder) complete(a *frame.App, act sagas.Act, ids []string) error {
-	o.Who.Complete(a)
-	o.Suggester = a.Suggester()
-	o.req.Operator, o.req.Reason = o.Operator, o.Reason
-	if err := o.Check(ids, o.group != "", o.narrows(), o.sagaFlags.limit); err != nil {
+	err := o.Complete(a, ids, o.group != "", o.narrows(), &o.Which, act.Possible(), act.States)
+	switch o.req.Operator, o.req.Reason = o.Operator, o.Reason; {
+	case err != nil:
 		return err
-	}
-	if act.NeedsStep && o.req.Step == "" {
+	case act.NeedsStep && o.req.Step == "":
 		return text.Usagef("name the step, with --step: `holdfast saga show ID` lists them")
+	case o.value != "":
+		o.req.Value, err = frame.ReadJSON(a, "--value", o.value, sagaflow.MaxAnswer)
 	}
-	for _, s := range o.states {
-		if !slices.Contains(act.Possible(), s) {
-			return text.Usagef("--state %s: %s acts on %s", s, act.Name, text.Join(act.Possible()))
-		}
-	}
-	if len(ids) == 0 && len(o.states) == 0 {
-		o.states = act.States
-	}
-	if o.value != "" {
-		var err error
-		if o.req.Value, err = frame.ReadJSON(a, "--value", o.value, sagaflow.MaxAnswer); err != nil {
-			return err
-		}
-	}
-	return nil
+	return err
 }
 
 // actOnSagas does what was ordered, and reports it.
 func actOnSagas(ctx context.Context, a *frame.App, t *server.Temporal, act sagas.Act, o *sagaOrder,
 	ids []string) error {
-	return frame.ActOn(ctx, a, t, frame.Order[sagas.Row]{Bulk: &o.Bulk, Ages: o.Ages,
-		Choose: func(ctx context.Context) ([]sagas.Row, error) { return selectSagas(ctx, a, t, o, ids) },
-		State:  func(r sagas.Row) string { return r.State }, Possible: act.Possible(), Print: sagas.PrintRows,
+	return frame.ActOn(ctx, a, t, frame.Order[sagas.Row]{Bulk: &o.Bulk, Which: &o.Which,
+		Find: func(ctx context.Context, id string) (sagas.Row, error) {
+			return sagas.FindOrBegun(ctx, &a.Config, t, id, o.group)
+		},
+		Name:    func(r sagas.Row) string { return r.ID },
+		List:    func(ctx context.Context) ([]sagas.Row, error) { return o.listed(ctx, a, t) },
+		Started: func(r sagas.Row) time.Time { return r.Started },
+		State:   func(r sagas.Row) string { return r.State }, Possible: act.Possible(), Print: sagas.PrintRows,
 		Unknown: func(ctx context.Context) {
 			a.NoteGroup(ctx, t, o.group)
 			a.NoteSaga(ctx, t, o.name)
@@ -139,14 +129,8 @@ func actOnSagas(ctx context.Context, a *frame.App, t *server.Temporal, act sagas
 		}}, ids)
 }
 
-// selectSagas returns the sagas that are meant, the oldest first.
-func selectSagas(ctx context.Context, a *frame.App, t *server.Temporal, o *sagaOrder,
-	ids []string) ([]sagas.Row, error) {
-	if len(ids) > 0 {
-		return actions.LookUp(ctx, o.Parallel, ids, func(ctx context.Context, id string) (sagas.Row, error) {
-			return sagas.FindOrBegun(ctx, &a.Config, t, id, o.group)
-		}, func(r sagas.Row) string { return r.ID })
-	}
+// listed returns those that the filters mean.
+func (o *sagaOrder) listed(ctx context.Context, a *frame.App, t *server.Temporal) ([]sagas.Row, error) {
 	f, err := o.filter(a)
 	if err != nil {
 		return nil, err
@@ -156,5 +140,5 @@ func selectSagas(ctx context.Context, a *frame.App, t *server.Temporal, o *sagaO
 		rows = append(rows, r)
 		return true
 	})
-	return actions.Oldest(rows, o.sagaFlags.limit, func(r sagas.Row) time.Time { return r.Started }), err
+	return rows, err
 }

@@ -39,14 +39,14 @@ a part of), unknown_outside (steps), workflow_id, run_id.`,
 			if err != nil {
 				return err
 			}
-			if s.limit < 1 {
-				return text.Usagef("--limit %d: want 1 or more", s.limit)
+			if err := s.CheckLimit(); err != nil {
+				return err
 			}
 			return a.WithTemporal(cmd.Context(), func(ctx context.Context, t *server.Temporal) error {
 				if unknown {
-					return listUnknownOutside(ctx, a, t, f, s.limit, asJSON)
+					return listUnknownOutside(ctx, a, t, f, s.Limit, asJSON)
 				}
-				return listSagas(ctx, a, t, f, s.limit, asJSON)
+				return listSagas(ctx, a, t, f, s.Limit, asJSON)
 			})
 		},
 	}
@@ -72,10 +72,7 @@ func listSagas(ctx context.Context, a *frame.App, t *server.Temporal, f sagas.Fi
 		text.Printf(a.Err, "There are more than %d: raise --limit, or narrow it down.\n", limit)
 	}
 	sagas.Tell(ctx, t, rows)
-	if asJSON {
-		return text.JSON(a.Out, rows)
-	}
-	return sagas.PrintRows(a.Out, rows, a.Now())
+	return frame.Print(a, rows, asJSON, sagas.PrintRows)
 }
 
 // listUnknownOutside lists the sagas with such steps. Only their workflows know.
@@ -96,8 +93,5 @@ func listUnknownOutside(ctx context.Context, a *frame.App, t *server.Temporal, f
 		text.Printf(a.Err, "There are more than %d: raise --limit, or narrow it down.\n", limit)
 		rows = rows[:limit]
 	}
-	if asJSON {
-		return text.JSON(a.Out, rows)
-	}
-	return sagas.PrintRows(a.Out, rows, a.Now())
+	return frame.Print(a, rows, asJSON, sagas.PrintRows)
 }

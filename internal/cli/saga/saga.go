@@ -51,35 +51,26 @@ a saga did is not undone until it is compensated.`,
 
 // sagaFlags are the flags that say which sagas are meant.
 type sagaFlags struct {
-	frame.Ages
+	frame.Which
 	group, name, key string
-	states           []string
-	limit            int
 }
 
 func (s *sagaFlags) register(flags *pflag.FlagSet, limit int, limitHelp, stateHelp string) {
 	flags.StringVar(&s.group, "group", "", "only this producer group's")
 	flags.StringVar(&s.name, "name", "", "only sagas of this name")
 	flags.StringVar(&s.key, "key", "", "only those with this business key")
-	flags.StringSliceVar(&s.states, "state", nil, stateHelp)
-	s.Ages.Register(flags, "began")
-	flags.IntVar(&s.limit, "limit", limit, limitHelp)
+	s.Which.Register(flags, "began", limit, limitHelp, stateHelp)
 }
 
-// narrows reports whether anything but the group is given.
+// narrows reports whether anything of this noun but the group is given.
 func (s *sagaFlags) narrows() bool {
-	return s.name != "" || s.key != "" || len(s.states) > 0 || s.Given()
+	return s.name != "" || s.key != ""
 }
 
 // filter is what the flags mean now.
 func (s *sagaFlags) filter(a *frame.App) (sagas.Filter, error) {
-	f := sagas.Filter{Prefix: a.Prefix, Group: s.group, Name: s.name, Key: s.key, States: s.states}
+	f := sagas.Filter{Prefix: a.Prefix, Group: s.group, Name: s.name, Key: s.key, States: s.States}
 	var err error
-	if f.Before, f.After, err = s.Window(a.Now()); err != nil {
-		return f, err
-	}
-	if err := f.Validate(); err != nil {
-		return f, text.Usage(err)
-	}
-	return f, nil
+	f.Before, f.After, err = s.Window(a.Now())
+	return frame.Checked(f, err)
 }

@@ -2,7 +2,6 @@ package tx
 
 import (
 	"context"
-	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -60,9 +59,11 @@ with --dry-run that of tx list.`,
 		Example: "  holdfast tx " + act.Name + " A-1007 --reason \"the bank says so\"\n  holdfast tx " + act.Name +
 			" --group orders --older-than 1h --dry-run",
 		RunE: func(cmd *cobra.Command, ids []string) error {
-			if err := o.complete(a, act, ids); err != nil {
+			err := o.Complete(a, ids, o.group != "", o.narrows(), &o.Which, act.Possible(), act.States)
+			if err != nil {
 				return err
 			}
+			o.req.Operator, o.req.Reason = o.Operator, o.Reason
 			return a.WithTemporalFor(cmd.Context(), o.Bulk.Limit(ids), func(ctx context.Context, t *server.Temporal) error {
 				return actOnTransactions(ctx, a, t, act, &o, ids)
 			})
@@ -79,31 +80,21 @@ with --dry-run that of tx list.`,
 	return c
 }
 
-// complete checks what the flags say, and fills in what they do not.
-func (o *txOrder) complete(a *frame.App, act transactions.Act, ids []string) error {
-	o.Who.Complete(a)
-	o.Suggester = a.Suggester()
-	o.req.Operator, o.req.Reason = o.Operator, o.Reason
-	if err := o.Check(ids, o.group != "", o.narrows(), o.txFlags.limit); err != nil {
-		return err
-	}
-	for _, s := range o.states {
-		if !slices.Contains(act.Possible(), s) {
-			return text.Usagef("--state %s: %s acts on %s", s, act.Name, text.Join(act.Possible()))
-		}
-	}
-	if len(ids) == 0 && len(o.states) == 0 {
-		o.states = act.States
-	}
-	return nil
-}
-
 // actOnTransactions does what was ordered, and reports it.
 func actOnTransactions(ctx context.Context, a *frame.App, t *server.Temporal, act transactions.Act, o *txOrder,
 	ids []string) error {
-	return frame.ActOn(ctx, a, t, frame.Order[transactions.Row]{Bulk: &o.Bulk, Ages: o.Ages,
-		Choose: func(ctx context.Context) ([]transactions.Row, error) { return selectTransactions(ctx, a, t, o, ids) },
-		State:  func(r transactions.Row) string { return r.State }, Possible: act.Possible(), Print: transactions.PrintRows,
+	return frame.ActOn(ctx, a, t, frame.Order[transactions.Row]{Bulk: &o.Bulk, Which: &o.Which,
+		Find: func(ctx context.Context, id string) (transactions.Row, error) {
+			found, err := transactions.Find(ctx, t, id, o.group)
+			if err != nil {
+				return transactions.Row{}, err
+			}
+			return transactions.TargetRow(ctx, t, found, o.DryRun)
+		},
+		Name:    func(r transactions.Row) string { return r.Target().Name() },
+		List:    func(ctx context.Context) ([]transactions.Row, error) { return listTransactions(ctx, a, t, o) },
+		Started: func(r transactions.Row) time.Time { return r.Started },
+		State:   func(r transactions.Row) string { return r.State }, Possible: act.Possible(), Print: transactions.PrintRows,
 		Unknown: func(ctx context.Context) { a.NoteGroup(ctx, t, o.group) },
 		Run: func(ctx context.Context, rows []transactions.Row, tick func()) ([]actions.Outcome, error) {
 			b := &transactions.Batch{T: t, Prefix: a.Prefix, Act: act, Req: o.req,
@@ -112,18 +103,8 @@ func actOnTransactions(ctx context.Context, a *frame.App, t *server.Temporal, ac
 		}}, ids)
 }
 
-// selectTransactions returns the transactions that are meant, the oldest first.
-func selectTransactions(ctx context.Context, a *frame.App, t *server.Temporal, o *txOrder,
-	ids []string) ([]transactions.Row, error) {
-	if len(ids) > 0 {
-		return actions.LookUp(ctx, o.Parallel, ids, func(ctx context.Context, id string) (transactions.Row, error) {
-			found, err := transactions.Find(ctx, t, id, o.group)
-			if err != nil {
-				return transactions.Row{}, err
-			}
-			return transactions.TargetRow(ctx, t, found, o.DryRun)
-		}, func(r transactions.Row) string { return r.Target().Name() })
-	}
+// listTransactions returns those that the filters mean.
+func listTransactions(ctx context.Context, a *frame.App, t *server.Temporal, o *txOrder) ([]transactions.Row, error) {
 	f, err := o.filter(a)
 	if err != nil {
 		return nil, err
@@ -134,8 +115,5 @@ func selectTransactions(ctx context.Context, a *frame.App, t *server.Temporal, o
 		return nil, err
 	}
 	a.Note(more)
-	if rows, err = transactions.WithoutEarlierRuns(ctx, t, rows); err != nil {
-		return nil, err
-	}
-	return actions.Oldest(rows, o.txFlags.limit, func(r transactions.Row) time.Time { return r.Started }), nil
+	return transactions.WithoutEarlierRuns(ctx, t, rows)
 }

@@ -4,16 +4,13 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/holdfastmq/holdfast/internal/cli/frame"
-	"github.com/holdfastmq/holdfast/internal/operator/text"
 	"github.com/holdfastmq/holdfast/internal/operator/transactions"
 )
 
 // txFlags are the flags that say which transactions are meant.
 type txFlags struct {
-	frame.Ages
+	frame.Which
 	group, topic, key, errorText string
-	states                       []string
-	limit                        int
 }
 
 func (x *txFlags) register(flags *pflag.FlagSet, limit int, limitHelp, stateHelp string) {
@@ -22,26 +19,19 @@ func (x *txFlags) register(flags *pflag.FlagSet, limit int, limitHelp, stateHelp
 		"workflow is shared")
 	flags.StringVar(&x.key, "key", "", "only those with this business key")
 	flags.StringVar(&x.errorText, "error", "", "only those whose reason has this text")
-	flags.StringSliceVar(&x.states, "state", nil, stateHelp)
-	x.Ages.Register(flags, "began")
-	flags.IntVar(&x.limit, "limit", limit, limitHelp)
+	x.Which.Register(flags, "began", limit, limitHelp, stateHelp)
 }
 
-// narrows reports whether anything but the group is given.
+// narrows reports whether anything of this noun but the group is given.
 func (x *txFlags) narrows() bool {
-	return x.topic != "" || x.key != "" || x.errorText != "" || len(x.states) > 0 || x.Given()
+	return x.topic != "" || x.key != "" || x.errorText != ""
 }
 
 // filter is what the flags mean now.
 func (x *txFlags) filter(a *frame.App) (transactions.Filter, error) {
 	f := transactions.Filter{Prefix: a.Prefix, Group: x.group, Topic: x.topic, Key: x.key, ErrorText: x.errorText,
-		States: x.states}
+		States: x.States}
 	var err error
-	if f.Before, f.Since, err = x.Window(a.Now()); err != nil {
-		return f, err
-	}
-	if err := f.Validate(); err != nil {
-		return f, text.Usage(err)
-	}
-	return f, nil
+	f.Before, f.Since, err = x.Window(a.Now())
+	return frame.Checked(f, err)
 }

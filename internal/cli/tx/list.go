@@ -39,15 +39,15 @@ workflow_id, run_id.`,
 			if err != nil {
 				return err
 			}
-			if x.limit < 1 {
-				return text.Usagef("--limit %d: want 1 or more", x.limit)
+			if err := x.CheckLimit(); err != nil {
+				return err
 			}
 			f.Reasons = true
 			if since > 0 {
 				f.Since = a.Now().Add(-since)
 			}
 			return a.WithTemporal(cmd.Context(), func(ctx context.Context, t *server.Temporal) error {
-				rows, more, err := transactions.List(ctx, t, f, x.limit)
+				rows, more, err := transactions.List(ctx, t, f, x.Limit)
 				if err != nil {
 					return err
 				}
@@ -57,10 +57,7 @@ workflow_id, run_id.`,
 				if more != "" {
 					text.Printf(a.Err, "%s\n", more)
 				}
-				if asJSON {
-					return text.JSON(a.Out, rows)
-				}
-				return transactions.PrintRows(a.Out, rows, a.Now())
+				return frame.Print(a, rows, asJSON, transactions.PrintRows)
 			})
 		},
 	}

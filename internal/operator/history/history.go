@@ -44,7 +44,6 @@ type Story struct {
 	// delivered.
 	Messages map[string][]holdfast.Message
 	Order    []string // the transactions, as the input lists them
-	group    string
 	// ends are how transactions ended, by transaction; ended are those that an
 	// earlier run brought to their end.
 	ends  map[string]workflows.State
@@ -181,7 +180,7 @@ func (r *reader) workflow(e *historypb.HistoryEvent) {
 }
 
 func (r *reader) input(in txflow.Input) {
-	r.group, r.ended = in.Group, in.Ended
+	r.ended = in.Ended
 	for _, tx := range in.Transactions {
 		r.Order = append(r.Order, tx.ID)
 		r.Messages[tx.ID] = tx.Messages

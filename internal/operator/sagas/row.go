@@ -38,10 +38,8 @@ type Row struct {
 
 	taskQueue string
 	status    enumspb.WorkflowExecutionStatus
-	// run is the run of the saga's own workflow; lost says that that was ended from
-	// outside.
+	// OwnRun is the run of the saga's own workflow.
 	OwnRun string `json:"-"`
-	lost   bool
 }
 
 // describeLimit is how many workflows are described at the same time.
@@ -140,8 +138,7 @@ func joinRow(t *server.Temporal, id string, own, undo *workflowpb.WorkflowExecut
 	r := Row{ID: id, UndoneLater: undo != nil, Parent: own.GetParentExecution().GetWorkflowId(),
 		WorkflowID: last.GetExecution().GetWorkflowId(), RunID: last.GetExecution().GetRunId(),
 		Started:   last.GetStartTime().AsTime(),
-		taskQueue: last.GetTaskQueue(), status: last.GetStatus(), OwnRun: own.GetExecution().GetRunId(),
-		lost: server.IsLost(own.GetStatus())}
+		taskQueue: last.GetTaskQueue(), status: last.GetStatus(), OwnRun: own.GetExecution().GetRunId()}
 	r.Group, r.Name, r.Key, _ = SplitID(id)
 	if own != nil {
 		r.Started = own.GetStartTime().AsTime()

@@ -8,6 +8,42 @@ import (
 	"github.com/holdfastmq/holdfast/internal/operator/text"
 )
 
+// Which are the flags that every noun has to say which are meant.
+type Which struct {
+	Ages
+	States []string
+	Limit  int // how many at most
+}
+
+// Register adds the flags; began says what began, such as "came".
+func (w *Which) Register(flags *pflag.FlagSet, began string, limit int, limitHelp, stateHelp string) {
+	flags.StringSliceVar(&w.States, "state", nil, stateHelp)
+	w.Ages.Register(flags, began)
+	flags.IntVar(&w.Limit, "limit", limit, limitHelp)
+}
+
+// Given reports whether one of the flags but the limit is given.
+func (w *Which) Given() bool { return len(w.States) > 0 || w.Ages.Given() }
+
+// CheckLimit refuses a list of none.
+func (w *Which) CheckLimit() error {
+	if w.Limit < 1 {
+		return text.Usagef("--limit %d: want 1 or more", w.Limit)
+	}
+	return nil
+}
+
+// Checked is the filter f, if neither err nor itself is wrong.
+func Checked[F interface{ Validate() error }](f F, err error) (F, error) {
+	if err != nil {
+		return f, err
+	}
+	if err = f.Validate(); err != nil {
+		err = text.Usage(err)
+	}
+	return f, err
+}
+
 // Ages are the flags that say how long ago something began.
 type Ages struct{ OlderThan, NewerThan time.Duration }
 
