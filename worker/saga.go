@@ -93,7 +93,7 @@ func (w *Worker) stepNames(plan core.Plan) bool {
 func (w *Worker) sagaRunner(replies *sagareplies.Replies) *sagarun.Runner {
 	return &sagarun.Runner{Definitions: &w.sagas.defs, DB: w.o.DB, Database: w.databases.Own(),
 		OtherDatabase: w.databases.TellOther, Calls: replies, Waiting: replies.Waiting, Waiters: &w.sagas.waiters,
-		Completed: w.sagas.handles.Completed}
+		Completed: w.sagas.handles.Completed, Trace: w.trace}
 }
 
 // sagaHandles are what the handles of this process's sagas do.
@@ -108,7 +108,7 @@ func (w *Worker) sagaHandles() *sagahandle.Handles {
 	return sagahandle.New(sagahandle.Options{Prefix: w.o.Prefix, Group: w.o.Group, IDs: w.idPrefix(),
 		Tokens: !w.o.RollingUpgrade, TaskTimeout: w.o.Timeouts.Task, Temporal: w.o.Temporal, Gate: gate{w},
 		Express: w.sagas.express, Bounded: w.lanes.Bounded, Definitions: defs, StepNames: w.stepNames,
-		Database: w.databases.Own, Metrics: w.metrics})
+		Database: w.databases.Own, Metrics: w.metrics, Trace: w.trace})
 }
 
 // sagaExpress runs this process's sagas of the Express lane.
@@ -160,7 +160,7 @@ func (w *Worker) useExpress(replies *sagareplies.Replies) {
 func (w *Worker) sagaReplies() *sagareplies.Replies {
 	return sagareplies.New(sagareplies.Options{Prefix: w.o.Prefix, Group: w.o.Group, Broker: w.broker,
 		Temporal: w.o.Temporal, Definitions: &w.sagas.defs, Waiters: &w.sagas.waiters,
-		Metrics: w.metrics, Logger: w.o.Logger})
+		Metrics: w.metrics, Trace: w.trace, Logger: w.o.Logger})
 }
 
 // sagaEnded takes note of a saga that has ended in this process.

@@ -9,10 +9,13 @@ import (
 	"slices"
 	"time"
 
+	"go.opentelemetry.io/otel/attribute"
+
 	holdfast "github.com/holdfastmq/holdfast"
 	"github.com/holdfastmq/holdfast/activities"
 	"github.com/holdfastmq/holdfast/broker"
 	"github.com/holdfastmq/holdfast/internal/metrics"
+	"github.com/holdfastmq/holdfast/internal/telemetry"
 	"github.com/holdfastmq/holdfast/workflows"
 )
 
@@ -22,6 +25,8 @@ type Observer struct {
 	alerts     activities.Alerter
 	group      string
 	sagaParked func(id string) // tells the callers of a saga to look at it
+	// Trace makes the spans of what happens to messages; nil: none.
+	Trace *telemetry.Tracer
 
 	Now         func() time.Time // this process's clock
 	breakerLong time.Duration    // breakerWaits
@@ -59,16 +64,31 @@ func (o *Observer) Event(e broker.Event) {
 		o.metrics.Attempted(e.Consumer, "")
 	case broker.EventAttemptFailed, broker.EventLost:
 		o.metrics.Attempted(e.Consumer, e.Class)
+		if e.Kind == broker.EventLost {
+			o.settled("lost", e)
+		}
 	case broker.EventRetry:
 		o.metrics.Retried(e.Consumer)
+		o.settled("retry", e)
 		if e.Long {
 			o.retryWaits(e)
 		}
 	case broker.EventDead:
 		o.metrics.Died(e.Consumer, e.Class)
+		o.settled("dead-letter", e)
 	case broker.EventBreaker:
 		o.breakerChanged(e)
 	}
+}
+
+// settled makes a span of what a consumer did with a message.
+func (o *Observer) settled(operation string, e broker.Event) {
+	if o.Trace == nil {
+		return
+	}
+	o.Trace.Settled(operation, e.Consumer, e.TxID, &holdfast.Message{ID: e.MessageID, Topic: e.Topic, Headers: e.Headers},
+		e.Class, e.Reason, attribute.Int("holdfast.attempts", e.Attempts),
+		attribute.Float64("holdfast.delay", e.Delay.Seconds()))
 }
 
 // breakerChanged tells when a consumer pauses and when it goes on, not of each

@@ -33,6 +33,8 @@ type Event struct {
 	Consumer string
 	// MessageID, Topic, Key, TxID and Group say which message.
 	MessageID, Topic, Key, TxID, Group string
+	// Headers are the message's, which are not to be changed.
+	Headers map[string]string
 	// Redelivery is the number of the operator's redelivery, 0 for none.
 	Redelivery int
 	// Class and Reason say how an attempt failed; Reason also why the breaker

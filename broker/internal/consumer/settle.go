@@ -228,6 +228,6 @@ func (c *Consumer) observeAttempt(w *Work, kind EventKind, took time.Duration) {
 func (c *Consumer) event(w *Work, kind EventKind) Event {
 	m := &w.d.Message
 	return Event{Kind: kind, Consumer: c.O.Name, MessageID: m.ID, Topic: m.Topic, Key: m.Key, TxID: w.d.TxID,
-		Group:      w.d.Group,
+		Group: w.d.Group, Headers: m.Headers,
 		Redelivery: w.a.Redelivery, Class: w.Class, Reason: w.Reason, Attempts: w.a.Failed + w.a.Lost}
 }
