@@ -5,8 +5,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	holdfast "github.com/holdfastmq/holdfast"
+	"github.com/holdfastmq/holdfast/activities"
 	"github.com/holdfastmq/holdfast/broker"
 	"github.com/holdfastmq/holdfast/internal/sagaexpress"
 	"github.com/holdfastmq/holdfast/internal/sagahandle"
@@ -119,9 +121,10 @@ func (w *Worker) sagaExpress() *sagaexpress.Lane {
 		HandOver: func(ctx context.Context, in sagas.Input) (bool, error) {
 			return w.sagas.handles.HandOver(ctx, in)
 		},
-		Completed: func(id, name string, state []byte) {
-			w.metrics.SagaEnded(name, holdfast.SagaCompleted)
-			w.sagas.handles.Completed(id, state)
+		Completed: func(saga activities.SagaRef, began time.Time, state []byte) {
+			w.metrics.SagaEnded(saga.Name, holdfast.SagaCompleted)
+			w.trace.SagaEnded(saga.Trace, saga.Name, saga.ID, holdfast.SagaCompleted, began)
+			w.sagas.handles.Completed(saga.ID, state)
 		},
 		Joined: func(id string, state []byte) { w.sagas.handles.Completed(id, state) }})
 }
@@ -166,6 +169,7 @@ func (w *Worker) sagaReplies() *sagareplies.Replies {
 // sagaEnded takes note of a saga that has ended in this process.
 func (w *Worker) sagaEnded(s sagas.Status) {
 	w.metrics.SagaEnded(s.Name, s.State)
+	w.trace.SagaEnded(s.Trace, s.Name, s.ID, s.State, s.Began)
 	for step, at := range s.Core.Steps {
 		if at.Status == core.UnknownOutside {
 			w.o.Logger.Info("a saga's step is not undone: "+

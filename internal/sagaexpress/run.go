@@ -112,7 +112,7 @@ func (r *Run) run(ctx context.Context) {
 		err := r.end(ctx)
 		switch {
 		case err == nil:
-			r.lane.o.Completed(r.ref.ID, r.ref.Name, r.m.State().Data)
+			r.lane.o.Completed(r.ref, r.half.At, r.m.State().Data)
 			fault.Point(fault.CommitAfterConfirm)
 			r.settle(holdfast.Commit)
 			return

@@ -102,7 +102,9 @@ func (h *Handles) HandOverHalf(ctx context.Context, half holdfast.Half) error {
 	if err != nil || found.Last != nil { // it has completed
 		return err
 	}
-	_, err = h.HandOver(ctx, h.startedWith(id, half.Database, *half.Saga))
+	in := h.startedWith(id, half.Database, *half.Saga)
+	in.Began = half.At
+	_, err = h.HandOver(ctx, in)
 	return err
 }
 
