@@ -86,7 +86,8 @@ func New(o Options) (*Worker, error) {
 	if err != nil {
 		return nil, err
 	}
-	w := &Worker{o: o, sender: o.sends(), metrics: m, trace: telemetry.New(o.TracerProvider, o.Prefix), attached: newAttachment(),
+	w := &Worker{o: o, sender: o.sends(), metrics: m, attached: newAttachment(),
+		trace: telemetry.New(o.TracerProvider, o.Prefix),
 		alerts: alerter, handlers: map[string]steps.Local{}, checkers: map[string]holdfast.Checker{},
 		activities: map[string]any{}, compensations: map[string]steps.Compensation{},
 		ready: make(chan struct{}), stopped: make(chan struct{}),

@@ -42,8 +42,8 @@ func (t *Tracer) Process(ctx context.Context, d Delivery, handle func(context.Co
 	if known.Undo || d.Notice {
 		attributes = append(attributes, attribute.Bool("holdfast.undo", true))
 	}
-	in, span := t.start(in, "process "+clip(m.Topic, holdfast.MaxName), append(o, trace.WithSpanKind(trace.SpanKindConsumer),
-		trace.WithAttributes(attributes...))...)
+	o = append(o, trace.WithSpanKind(trace.SpanKindConsumer), trace.WithAttributes(attributes...))
+	in, span := t.start(in, "process "+clip(m.Topic, holdfast.MaxName), o...)
 	return around(in, span, plainClass, handle)
 }
 

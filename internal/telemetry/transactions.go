@@ -266,9 +266,10 @@ func (p publisher) PublishMessages(ctx context.Context, group, txID string, ms [
 			continue
 		}
 		seen[id] = true
-		kind := append(p.t.ofMessage(&ms[i], txID, "publish", semconv.MessagingOperationTypeSend, ""),
+		attributes := append(p.t.ofMessage(&ms[i], txID, "publish", semconv.MessagingOperationTypeSend, ""),
 			semconv.MessagingBatchMessageCount(len(ms)))
-		if c, span := p.t.at(ctx, at, "publish "+clip(ms[i].Topic, holdfast.MaxName), trace.SpanKindClient, kind...); span != nil {
+		name := "publish " + clip(ms[i].Topic, holdfast.MaxName)
+		if c, span := p.t.at(ctx, at, name, trace.SpanKindClient, attributes...); span != nil {
 			if spans = append(spans, span); len(spans) == 1 {
 				in = c
 			}
@@ -281,15 +282,10 @@ func (p publisher) PublishMessages(ctx context.Context, group, txID string, ms [
 	return err
 }
 
-// Member is one of those that a step is about.
-type Member struct {
-	ID string
-	At holdfast.Trace
-}
-
 // Many begins the span of a step about many, each of which has its own trace: this span is
 // in none of them, and has links to all. For one, or where nobody is traced, there is none.
-func (t *Tracer) Many(ctx context.Context, name string, n int, member func(int) holdfast.Trace) (context.Context, *Span) {
+func (t *Tracer) Many(ctx context.Context, name string, n int,
+	member func(int) holdfast.Trace) (context.Context, *Span) {
 	if t == nil || n < 2 {
 		return ctx, nil
 	}
