@@ -28,8 +28,10 @@ type Transactions struct {
 	Alerts  Alerter
 
 	Databases Databases
-	// Trace makes the spans; nil: none.
-	Trace *telemetry.Tracer
+	// Trace makes the spans; nil: none. CheckedBack, if not nil, is told of each check-back,
+	// and how long it took.
+	Trace       *telemetry.Tracer
+	CheckedBack func(r holdfast.Resolution, took time.Duration)
 	// Patience is how long a cohort waits for its local transactions, and for its half
 	// messages after half of them are stored. 0 means: 5 s for half messages; for local
 	// transactions, once half of them have ended, after d, min(2d + 30 ms, 1 s) in all.
@@ -142,8 +144,10 @@ const (
 // error.
 func (a *Transactions) CheckBack(ctx context.Context, in LocalInput) (LocalResult, error) {
 	ctx, span := a.Trace.CheckBack(ctx, in.Transaction.ID, in.Transaction.Messages)
+	began := time.Now()
 	res := a.Truth.CheckBack(ctx, in.Group, in.Transaction)
 	span.Resolved(res.Resolution, res.Error)
+	a.checkedBack(began, res)
 	if res.Elsewhere {
 		return res, temporal.NewApplicationError(res.Error, OtherDatabaseType)
 	}
@@ -158,8 +162,10 @@ func (a *Transactions) CheckBack(ctx context.Context, in LocalInput) (LocalResul
 // database than all of them is an error: Temporal asks another.
 func (a *Transactions) CheckBackAll(ctx context.Context, in StepInput) ([]LocalResult, error) {
 	ctx, end := a.checksBack(ctx, in)
+	began := time.Now()
 	out := fitting(a.Truth.CheckBackAll(ctx, in.Group, in.Transactions))
 	end(out)
+	a.checkedBack(began, out...)
 	if activity.IsActivity(ctx) && !activity.GetInfo(ctx).IsLocalActivity && len(out) > 0 &&
 		!slices.ContainsFunc(out, func(r LocalResult) bool { return !r.Elsewhere }) {
 		return nil, temporal.NewApplicationError(out[0].Error, OtherDatabaseType)
@@ -233,6 +239,16 @@ func (a *Transactions) many(ctx context.Context, name string, in StepInput) (con
 		}
 		return holdfast.Trace{}
 	})
+}
+
+func (a *Transactions) checkedBack(began time.Time, results ...LocalResult) {
+	if a.CheckedBack == nil {
+		return
+	}
+	took := time.Since(began)
+	for _, r := range results {
+		a.CheckedBack(r.Resolution, took)
+	}
 }
 
 // checksBack begins the spans of the check-back of many, which end ends.

@@ -123,6 +123,7 @@ func (w *Worker) sagaExpress() *sagaexpress.Lane {
 		},
 		Completed: func(saga activities.SagaRef, began time.Time, state []byte) {
 			w.metrics.SagaEnded(saga.Name, holdfast.SagaCompleted)
+			w.metrics.SagaTook(saga.Name, holdfast.SagaCompleted, time.Since(began))
 			w.trace.SagaEnded(saga.Trace, saga.Name, saga.ID, holdfast.SagaCompleted, began)
 			w.sagas.handles.Completed(saga.ID, state)
 		},
@@ -169,6 +170,9 @@ func (w *Worker) sagaReplies() *sagareplies.Replies {
 // sagaEnded takes note of a saga that has ended in this process.
 func (w *Worker) sagaEnded(s sagas.Status) {
 	w.metrics.SagaEnded(s.Name, s.State)
+	if !s.Began.IsZero() {
+		w.metrics.SagaTook(s.Name, s.State, time.Since(s.Began))
+	}
 	w.trace.SagaEnded(s.Trace, s.Name, s.ID, s.State, s.Began)
 	for step, at := range s.Core.Steps {
 		if at.Status == core.UnknownOutside {

@@ -44,7 +44,8 @@ func (w *Worker) startTemporal(replies *sagareplies.Replies, fatal func(error)) 
 	steps := w.steps()
 	publisher := w.trace.Publisher(steps)
 	ofTransactions := &activities.Transactions{Halves: publisher, Publish: publisher,
-		Ops: steps, Locals: steps, Truth: steps, Alerts: w.observer, Patience: w.patience, Databases: steps, Trace: w.trace}
+		Ops: steps, Locals: steps, Truth: steps, Alerts: w.observer, Patience: w.patience, Databases: steps, Trace: w.trace,
+		CheckedBack: w.metrics.CheckedBack}
 	// A saga's task may read megabytes of states. Temporal's SDK takes a task that computes
 	// for a second for a deadlock and gives it up, and on a busy machine again each time.
 	options := sdkworker.Options{WorkerStopTimeout: closeTimeout,

@@ -87,7 +87,7 @@ func New(o Options) (*Worker, error) {
 		return nil, err
 	}
 	w := &Worker{o: o, sender: o.sends(), metrics: m, attached: newAttachment(),
-		trace: telemetry.New(o.TracerProvider, o.Prefix),
+		trace:  telemetry.New(o.TracerProvider, o.Prefix),
 		alerts: alerter, handlers: map[string]steps.Local{}, checkers: map[string]holdfast.Checker{},
 		activities: map[string]any{}, compensations: map[string]steps.Compensation{},
 		ready: make(chan struct{}), stopped: make(chan struct{}),
@@ -165,6 +165,7 @@ func (w *Worker) run(ctx context.Context) error {
 	defer w.observer.LeaveBreakers()
 
 	w.databases.ComparePools()
+	w.metrics.Watch(w.load)
 	defer w.broker.ShowTroubles(w.troubles)()
 	if w.o.Temporal == nil {
 		defer w.broker.ShowNoTemporal()()

@@ -45,7 +45,10 @@ func New(group string, m *metrics.Metrics, alerts activities.Alerter, sagaParked
 }
 
 // Add registers a consumer or participant by its name.
-func (o *Observer) Add(name string) { o.consumers[name] = new(standstill) }
+func (o *Observer) Add(name string) {
+	o.consumers[name] = new(standstill)
+	o.metrics.Reserve(name)
+}
 
 // Has reports whether a consumer or participant of that name is registered.
 func (o *Observer) Has(name string) bool { return o.consumers[name] != nil }
@@ -62,11 +65,16 @@ func (o *Observer) Event(e broker.Event) {
 	switch e.Kind {
 	case broker.EventAttemptOK:
 		o.metrics.Attempted(e.Consumer, "")
-	case broker.EventAttemptFailed, broker.EventLost:
-		o.metrics.Attempted(e.Consumer, e.Class)
-		if e.Kind == broker.EventLost {
-			o.settled("lost", e)
+		o.metrics.Tried(e.Consumer, "", e.Took)
+		if !e.Sent.IsZero() {
+			o.metrics.Effected(e.Consumer, o.Now().Sub(e.Sent))
 		}
+	case broker.EventAttemptFailed:
+		o.metrics.Attempted(e.Consumer, e.Class)
+		o.metrics.Tried(e.Consumer, e.Class, e.Took)
+	case broker.EventLost:
+		o.metrics.Attempted(e.Consumer, e.Class)
+		o.settled("lost", e)
 	case broker.EventRetry:
 		o.metrics.Retried(e.Consumer)
 		o.settled("retry", e)
@@ -141,10 +149,14 @@ func (o *Observer) Alert(a holdfast.Alert) {
 	o.alerts.Alert(a)
 }
 
-// Counted counts the answer to the caller of a transaction, and passes it on.
+// Counted counts the answer to the caller of a transaction, and how long it took from now
+// on, and passes it on.
 func (o *Observer) Counted(lane holdfast.Lane) func(holdfast.Receipt, error) (holdfast.Receipt, error) {
+	began := time.Now()
 	return func(receipt holdfast.Receipt, err error) (holdfast.Receipt, error) {
-		o.metrics.Answered(lane, answerName(receipt, err))
+		answer := answerName(receipt, err)
+		o.metrics.Answered(lane, answer)
+		o.metrics.Took(lane, answer, time.Since(began))
 		return receipt, err
 	}
 }

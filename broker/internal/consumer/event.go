@@ -46,6 +46,10 @@ type Event struct {
 	Attempts int
 	// Took is how long the attempt took.
 	Took time.Duration
+	// Sent is when the message's transaction was begun, by its ID, or else when it was first
+	// published, to the second: by the clock of who did that. Zero: it does not say, or is a
+	// compensation notice. Of EventAttemptOK only.
+	Sent time.Time
 	// Delay is how long a retry waits at the least, or a breaker that opened
 	// pauses. A retry without delay is at its queue's end.
 	Delay time.Duration

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/google/uuid"
 	amqp "github.com/rabbitmq/amqp091-go"
 
 	"github.com/holdfastmq/holdfast/broker/internal/link"
@@ -221,8 +222,19 @@ func (c *Consumer) observeAttempt(w *Work, kind EventKind, took time.Duration) {
 		return
 	}
 	e := c.event(w, kind)
-	e.Took = took
+	if e.Took = took; kind == EventAttemptOK && w.d.Notice == nil {
+		e.Sent = sentAt(w.d.TxID, w.J.D.Timestamp)
+	}
 	c.O.Observe(e)
+}
+
+// sentAt is when a transaction was begun: a UUIDv7, which an ID is that was made for it, says
+// it. Of a chosen one is known when its message was published.
+func sentAt(txID string, published time.Time) time.Time {
+	if id, err := uuid.Parse(txID); err == nil && id.Version() == 7 {
+		return time.Unix(id.Time().UnixTime())
+	}
+	return published
 }
 
 func (c *Consumer) event(w *Work, kind EventKind) Event {
