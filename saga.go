@@ -132,6 +132,8 @@ type SagaStart struct {
 	// Tokens says that the replies of its participants have to repeat the token of
 	// their call.
 	Tokens bool `json:"tokens,omitempty"`
+	// Trace is where its trace goes on; zero where nobody traces it.
+	Trace Trace `json:"trace,omitzero"`
 }
 
 // Validate checks that it can be carried on by another process. The error wraps

@@ -10,6 +10,7 @@ import (
 	"go.temporal.io/sdk/worker"
 
 	holdfast "github.com/holdfastmq/holdfast"
+	"github.com/holdfastmq/holdfast/internal/telemetry"
 )
 
 // DeadLetters are the steps of the workflow DeadLetter. The methods may be called
@@ -21,6 +22,8 @@ type DeadLetters struct {
 	Compensations Compensator
 	Halves        HalfTruth
 	Alerts        Alerter
+	// Trace makes the spans; nil: none.
+	Trace *telemetry.Tracer
 }
 
 // Types of the errors that Temporal does not retry, because repetition does not
@@ -49,20 +52,25 @@ func (a *DeadLetters) RegisterGroup(w worker.ActivityRegistry) {
 }
 
 // redeliver puts a dead letter back into its consumer's queue.
-func (a *DeadLetters) redeliver(ctx context.Context, r Redelivery) (Redelivered, error) {
+func (a *DeadLetters) redeliver(ctx context.Context, r Redelivery) (out Redelivered, err error) {
 	if r.Letter.Kept != "" {
 		return Redelivered{}, temporal.NewNonRetryableApplicationError(
 			fmt.Sprintf("message %s has %d bytes, too many for a workflow: "+
 				"the whole of it is in queue %s; deliver it from there", r.Letter.ID, r.Letter.Size, r.Letter.Kept),
 			TooLargeType, nil)
 	}
-	out, err := a.Redeliver.Redeliver(ctx, r)
+	err = a.Trace.Letter(ctx, "redeliver", &r.Letter, func(ctx context.Context) (err error) {
+		out, err = a.Redeliver.Redeliver(ctx, r)
+		return err
+	})
 	return out, lasting(err, "NotRedelivered")
 }
 
 // notify publishes the compensation notice.
 func (a *DeadLetters) notify(ctx context.Context, d holdfast.DeadLetter) error {
-	return lasting(a.Notify.PublishCompensated(ctx, d), "NotNotified")
+	return lasting(a.Trace.Letter(ctx, "notify", &d, func(ctx context.Context) error {
+		return a.Notify.PublishCompensated(ctx, d)
+	}), "NotNotified")
 }
 
 // compensate runs the producer group's Compensate handler, and heartbeats while
@@ -70,7 +78,10 @@ func (a *DeadLetters) notify(ctx context.Context, d holdfast.DeadLetter) error {
 func (a *DeadLetters) compensate(ctx context.Context, c Compensation) (repeated bool, err error) {
 	stop := heartbeat(ctx)
 	defer stop()
-	repeated, err = a.Compensations.Compensate(ctx, c)
+	err = a.Trace.Letter(ctx, "compensate", &c.DeadLetter, func(ctx context.Context) (err error) {
+		repeated, err = a.Compensations.Compensate(ctx, c)
+		return err
+	})
 	return repeated, lasting(err, "NotCompensated")
 }
 

@@ -42,6 +42,8 @@ type SagaRef struct {
 	// Content is a digest of what it was started with; empty where an earlier version
 	// started it.
 	Content string `json:"content,omitempty"`
+	// Trace is where its trace goes on; zero where nobody traces it.
+	Trace holdfast.Trace `json:"trace,omitzero"`
 }
 
 // SagaPlanned is what SagaPlan answers.

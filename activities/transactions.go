@@ -12,6 +12,7 @@ import (
 
 	holdfast "github.com/holdfastmq/holdfast"
 	"github.com/holdfastmq/holdfast/internal/fault"
+	"github.com/holdfastmq/holdfast/internal/telemetry"
 )
 
 // Transactions are the steps of the workflow Transaction. All ports but Alerts and
@@ -27,6 +28,10 @@ type Transactions struct {
 	Alerts  Alerter
 
 	Databases Databases
+	// Trace makes the spans; nil: none. CheckedBack, if not nil, is told of each check-back,
+	// and how long it took.
+	Trace       *telemetry.Tracer
+	CheckedBack func(r holdfast.Resolution, took time.Duration)
 	// Patience is how long a cohort waits for its local transactions, and for its half
 	// messages after half of them are stored. 0 means: 5 s for half messages; for local
 	// transactions, once half of them have ended, after d, min(2d + 30 ms, 1 s) in all.
@@ -37,6 +42,8 @@ type Transactions struct {
 // confirmed must not go on. Of many, one that takes much longer than the others, in
 // a half queue without a leader for example, is given up.
 func (a *Transactions) HalfSend(ctx context.Context, in StepInput) ([]StepResult, error) {
+	ctx, span := a.many(ctx, "half messages of a cohort", in)
+	defer span.End(nil)
 	ctx, stored, cancel := a.stragglers(ctx, len(in.Transactions))
 	defer cancel()
 	return forEach(in, func(tx Tx) StepResult {
@@ -99,6 +106,8 @@ func (a *Transactions) LocalTransactionsInProcess(ctx context.Context, in StepIn
 // Commit delivers the messages of committed transactions, then writes their op
 // records.
 func (a *Transactions) Commit(ctx context.Context, in StepInput) ([]StepResult, error) {
+	ctx, span := a.many(ctx, "publish a cohort", in)
+	defer span.End(nil)
 	ctx, cancel := inTime(ctx, len(in.Transactions))
 	defer cancel()
 	return forEach(in, func(tx Tx) StepResult {
@@ -134,7 +143,11 @@ const (
 // CheckBack asks what became of a local transaction. That nobody answered is an
 // error.
 func (a *Transactions) CheckBack(ctx context.Context, in LocalInput) (LocalResult, error) {
+	ctx, span := a.Trace.CheckBack(ctx, in.Transaction.ID, in.Transaction.Messages)
+	began := time.Now()
 	res := a.Truth.CheckBack(ctx, in.Group, in.Transaction)
+	span.Resolved(res.Resolution, res.Error)
+	a.checkedBack(began, res)
 	if res.Elsewhere {
 		return res, temporal.NewApplicationError(res.Error, OtherDatabaseType)
 	}
@@ -148,7 +161,11 @@ func (a *Transactions) CheckBack(ctx context.Context, in LocalInput) (LocalResul
 // to answer is Unknown. A regular activity that lands in a process with another
 // database than all of them is an error: Temporal asks another.
 func (a *Transactions) CheckBackAll(ctx context.Context, in StepInput) ([]LocalResult, error) {
+	ctx, end := a.checksBack(ctx, in)
+	began := time.Now()
 	out := fitting(a.Truth.CheckBackAll(ctx, in.Group, in.Transactions))
+	end(out)
+	a.checkedBack(began, out...)
 	if activity.IsActivity(ctx) && !activity.GetInfo(ctx).IsLocalActivity && len(out) > 0 &&
 		!slices.ContainsFunc(out, func(r LocalResult) bool { return !r.Elsewhere }) {
 		return nil, temporal.NewApplicationError(out[0].Error, OtherDatabaseType)
@@ -212,6 +229,43 @@ func stepResult(tx Tx, err error) StepResult {
 		out.Delivered = append(slices.Clone(tx.Delivered), undelivered.Delivered...)
 	}
 	return out
+}
+
+// many begins the span of a step about many.
+func (a *Transactions) many(ctx context.Context, name string, in StepInput) (context.Context, *telemetry.Span) {
+	return a.Trace.Many(ctx, name, len(in.Transactions), func(i int) holdfast.Trace {
+		if ms := in.Transactions[i].Messages; len(ms) > 0 {
+			return holdfast.TraceOf(ms[0].Headers)
+		}
+		return holdfast.Trace{}
+	})
+}
+
+func (a *Transactions) checkedBack(began time.Time, results ...LocalResult) {
+	if a.CheckedBack == nil {
+		return
+	}
+	took := time.Since(began)
+	for _, r := range results {
+		a.CheckedBack(r.Resolution, took)
+	}
+}
+
+// checksBack begins the spans of the check-back of many, which end ends.
+func (a *Transactions) checksBack(ctx context.Context, in StepInput) (_ context.Context, end func([]LocalResult)) {
+	ctx, all := a.many(ctx, "check-back of many", in)
+	spans := make([]*telemetry.Span, len(in.Transactions))
+	for i, tx := range in.Transactions {
+		_, spans[i] = a.Trace.CheckBack(ctx, tx.ID, tx.Messages)
+	}
+	return ctx, func(out []LocalResult) {
+		for i, span := range spans {
+			if i < len(out) {
+				span.Resolved(out[i].Resolution, out[i].Error)
+			}
+		}
+		all.End(nil)
+	}
 }
 
 // forEach runs step for every transaction of in at once and returns the answers

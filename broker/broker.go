@@ -28,6 +28,7 @@ type Broker struct {
 	topo  *topology.Maker
 	ops   *link.OpWriter
 	board *peers.Board
+	busy  busyConsumers
 	// waiting is for ParticipantWait.
 	waiting *peers.Participants
 	// memory is of the consumers of all processes.

@@ -83,7 +83,7 @@ func Waits(err error) bool { return consumer.Waits(err) }
 // arguments, a closed Broker, or a handler that ignores its context.
 func (b *Broker) Consume(ctx context.Context, o consumer.Subscription) error {
 	h := consumer.Host{Client: b.c, Limit: b.o.ConsumerTimeout, Declare: b.topo.DeclareConsumer,
-		Show: b.board.ShowConsumer, Patience: b.patience}
+		Show: b.board.ShowConsumer, Busy: b.showBusy, Patience: b.patience}
 	return consumer.Consume(ctx, h, o)
 }
 

@@ -28,10 +28,13 @@ type PublishStats struct {
 	Refused int
 	// Full is how many queues refuse publishes now.
 	Full int
+	// InFlight is how many calls wait for the confirms of what they published.
+	InFlight int
 }
 
 // PublishStats returns the counts.
 func (b *Broker) PublishStats() PublishStats {
 	refused, _, full := b.c.Pub.Refused.Show(time.Now())
-	return PublishStats{Lost: b.c.Publishing.Lost.Count(), Refused: refused, Full: len(full)}
+	return PublishStats{Lost: b.c.Publishing.Lost.Count(), Refused: refused, Full: len(full),
+		InFlight: b.c.Pub.InFlight()}
 }

@@ -13,6 +13,8 @@ import (
 	"sync"
 	"time"
 
+	"go.opentelemetry.io/otel/metric"
+
 	"github.com/holdfastmq/holdfast/console/internal/audit"
 	"github.com/holdfastmq/holdfast/console/internal/desk"
 	"github.com/holdfastmq/holdfast/console/internal/login"
@@ -46,6 +48,9 @@ type Options struct {
 	// Log receives lines of JSON: refused logins, errors, and the audit where
 	// DATABASE_URL is not set. Nil: the standard error.
 	Log io.Writer
+	// Meter makes metrics of what the first page shows: what `holdfast doctor` finds, and
+	// what waits for an operator. Nil: none.
+	Meter metric.MeterProvider
 	// Now is the clock; its location is the time zone of the pages. Nil: time.Now.
 	Now func() time.Time
 }
@@ -109,6 +114,19 @@ func New(ctx context.Context, o Options) (*Console, error) {
 		return nil, err
 	}
 	c.site = site.New(s)
+	if o.Meter == nil {
+		return c, nil
+	}
+	measured, err := c.site.Measure(o.Meter)
+	if err != nil {
+		c.close()
+		return nil, fmt.Errorf("make the metrics: %w", err)
+	}
+	closeAudit := c.close
+	c.close = func() {
+		_ = measured.Unregister() // nobody reads them any more
+		closeAudit()
+	}
 	return c, nil
 }
 

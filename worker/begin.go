@@ -28,10 +28,13 @@ type Split struct {
 // ErrNotStored, an UnavailableError and the errors of bad input mean that there
 // is nothing to commit.
 func (w *Worker) Begin(ctx context.Context, checkAfter time.Duration, ms ...holdfast.Message) (*Split, error) {
+	ctx, ms, sending := w.trace.Send(ctx, "begin", w.o.Group, w.lanes.Choose(ms), ms, w.fits)
 	s, err := w.lanes.Begin(ctx, checkAfter, ms)
 	if err != nil {
+		sending.End(holdfast.Receipt{}, err)
 		return nil, err
 	}
+	sending.End(s.Receipt(), nil)
 	return &Split{w: w, split: s}, nil
 }
 

@@ -11,6 +11,7 @@ import (
 	"github.com/holdfastmq/holdfast/broker"
 	"github.com/holdfastmq/holdfast/internal/consuming"
 	"github.com/holdfastmq/holdfast/internal/databases"
+	"github.com/holdfastmq/holdfast/internal/telemetry"
 )
 
 // Handle is a consumer's work on one message: it writes with tx, which is
@@ -159,8 +160,21 @@ func (w *Worker) consume(ctx context.Context, c Consumer) error {
 		Concurrency: limit.Concurrency(c.Concurrency), Tries: c.Tries,
 		Ladder: c.Ladder, Policy: c.DeadLetters, Breaker: c.Breaker, Observe: w.observer.Event,
 		HandlerTimeout: c.Timeout, DrainTimeout: w.o.Timeouts.Drain, NeedsID: c.Handle != nil,
-		Handle: limit.Handling(takes.Take),
+		Handle: w.processing(limit.Handling(takes.Take)),
 	})
+}
+
+// processing is handle inside a span, where this process traces.
+func (w *Worker) processing(handle func(context.Context, broker.Delivery) error,
+) func(context.Context, broker.Delivery) error {
+	if w.trace == nil {
+		return handle
+	}
+	return func(ctx context.Context, d broker.Delivery) error {
+		known, _ := holdfast.DeliveryFrom(ctx)
+		return w.trace.Process(ctx, telemetry.Delivery{Message: d.Message, Known: known, Notice: d.Notice != nil},
+			func(ctx context.Context) error { return handle(ctx, d) })
+	}
 }
 
 // notices are the topics whose compensation notices the consumer's queue gets, beside

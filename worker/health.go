@@ -14,6 +14,7 @@ import (
 
 	holdfast "github.com/holdfastmq/holdfast"
 	"github.com/holdfastmq/holdfast/broker"
+	"github.com/holdfastmq/holdfast/internal/metrics"
 	"github.com/holdfastmq/holdfast/internal/sagarun"
 )
 
@@ -168,4 +169,17 @@ func HealthHandler(w *Worker) http.Handler {
 		}
 		_ = json.NewEncoder(to).Encode(h) // who asked may be gone
 	})
+}
+
+// load is how much is in use of what is limited in this process.
+func (w *Worker) load() metrics.Load {
+	l := metrics.Load{Publishes: w.broker.PublishStats().InFlight}
+	for _, p := range w.databases.Pools() {
+		l.Pools = append(l.Pools, metrics.PoolLoad{Name: p.Name, InUse: p.InUse, Limit: p.MaxOpenConnections,
+			Waits: p.WaitCount, Waited: p.WaitDuration})
+	}
+	for _, c := range w.broker.ConsumerLoads() {
+		l.Handlers = append(l.Handlers, metrics.HandlerLoad{Consumer: c.Name, Busy: min(c.Busy, c.Limit), Limit: c.Limit})
+	}
+	return l
 }

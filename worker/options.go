@@ -14,6 +14,7 @@ import (
 
 	"github.com/google/uuid"
 	"go.opentelemetry.io/otel/metric"
+	"go.opentelemetry.io/otel/trace"
 	"go.temporal.io/sdk/client"
 	"gorm.io/gorm"
 
@@ -133,6 +134,11 @@ type Options struct {
 	Webhook Webhook
 	// Meter makes the metrics; nil means OpenTelemetry's global provider.
 	Meter metric.MeterProvider
+	// TracerProvider makes the spans of transactions, deliveries and sagas: one trace from
+	// the call through all that becomes of it, in whichever process; see docs/tracing.md.
+	// Nil: nothing is traced, and messages carry no trace. What it makes of spans is its
+	// own affair: where it panics, there is no span, and where it blocks, the work waits.
+	TracerProvider trace.TracerProvider
 
 	namespaceGiven bool
 	// process is Instance with a random part: no other process has it.

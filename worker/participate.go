@@ -146,11 +146,11 @@ func (w *Worker) participate(ctx context.Context, p Participant) error {
 	limit := w.databases.Pool(p.DB)
 	run := &sagarun.Participant{Name: p.Name, Topic: p.Topic, UndoTopic: p.UndoTopic, DB: p.DB,
 		Do: sagarun.Participation(p.Do), Undo: sagarun.Participation(p.Undo),
-		UndoUncertain: p.UndoUncertain, Replies: w.broker}
+		UndoUncertain: p.UndoUncertain, Replies: w.broker, Trace: w.trace}
 	return w.broker.Consume(ctx, broker.Subscription{
 		Name: p.Name, Topics: p.topics(), Prefetch: p.Prefetch, Concurrency: limit.Concurrency(p.Concurrency), Tries: p.Tries,
 		Ladder: p.Ladder, Breaker: p.Breaker, Observe: w.observer.Event,
 		HandlerTimeout: p.Timeout, DrainTimeout: w.o.Timeouts.Drain,
-		Handle: limit.Handling(run.Handle), GiveUp: run.GiveUp, Participant: true,
+		Handle: w.processing(limit.Handling(run.Handle)), GiveUp: run.GiveUp, Participant: true,
 	})
 }

@@ -63,10 +63,10 @@ func (w *Worker) Local(name string, local Local) {
 		w.problem(fmt.Errorf("%w: handler %q is registered twice", holdfast.ErrInvalid, name))
 		return
 	}
-	w.handlers[name] = func(ctx context.Context, tx *gorm.DB,
+	w.handlers[name] = w.traced(func(ctx context.Context, tx *gorm.DB,
 		ms []*holdfast.Message) error {
 		return local(ctx, tx, ms[0])
-	}
+	})
 }
 
 // Check registers c for the transactions whose first message has the topic: it

@@ -5,8 +5,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	holdfast "github.com/holdfastmq/holdfast"
+	"github.com/holdfastmq/holdfast/activities"
 	"github.com/holdfastmq/holdfast/broker"
 	"github.com/holdfastmq/holdfast/internal/sagaexpress"
 	"github.com/holdfastmq/holdfast/internal/sagahandle"
@@ -93,7 +95,7 @@ func (w *Worker) stepNames(plan core.Plan) bool {
 func (w *Worker) sagaRunner(replies *sagareplies.Replies) *sagarun.Runner {
 	return &sagarun.Runner{Definitions: &w.sagas.defs, DB: w.o.DB, Database: w.databases.Own(),
 		OtherDatabase: w.databases.TellOther, Calls: replies, Waiting: replies.Waiting, Waiters: &w.sagas.waiters,
-		Completed: w.sagas.handles.Completed}
+		Completed: w.sagas.handles.Completed, Trace: w.trace}
 }
 
 // sagaHandles are what the handles of this process's sagas do.
@@ -108,7 +110,7 @@ func (w *Worker) sagaHandles() *sagahandle.Handles {
 	return sagahandle.New(sagahandle.Options{Prefix: w.o.Prefix, Group: w.o.Group, IDs: w.idPrefix(),
 		Tokens: !w.o.RollingUpgrade, TaskTimeout: w.o.Timeouts.Task, Temporal: w.o.Temporal, Gate: gate{w},
 		Express: w.sagas.express, Bounded: w.lanes.Bounded, Definitions: defs, StepNames: w.stepNames,
-		Database: w.databases.Own, Metrics: w.metrics})
+		Database: w.databases.Own, Metrics: w.metrics, Trace: w.trace})
 }
 
 // sagaExpress runs this process's sagas of the Express lane.
@@ -119,9 +121,11 @@ func (w *Worker) sagaExpress() *sagaexpress.Lane {
 		HandOver: func(ctx context.Context, in sagas.Input) (bool, error) {
 			return w.sagas.handles.HandOver(ctx, in)
 		},
-		Completed: func(id, name string, state []byte) {
-			w.metrics.SagaEnded(name, holdfast.SagaCompleted)
-			w.sagas.handles.Completed(id, state)
+		Completed: func(saga activities.SagaRef, began time.Time, state []byte) {
+			w.metrics.SagaEnded(saga.Name, holdfast.SagaCompleted)
+			w.metrics.SagaTook(saga.Name, holdfast.SagaCompleted, time.Since(began))
+			w.trace.SagaEnded(saga.Trace, saga.Name, saga.ID, holdfast.SagaCompleted, began)
+			w.sagas.handles.Completed(saga.ID, state)
 		},
 		Joined: func(id string, state []byte) { w.sagas.handles.Completed(id, state) }})
 }
@@ -160,12 +164,16 @@ func (w *Worker) useExpress(replies *sagareplies.Replies) {
 func (w *Worker) sagaReplies() *sagareplies.Replies {
 	return sagareplies.New(sagareplies.Options{Prefix: w.o.Prefix, Group: w.o.Group, Broker: w.broker,
 		Temporal: w.o.Temporal, Definitions: &w.sagas.defs, Waiters: &w.sagas.waiters,
-		Metrics: w.metrics, Logger: w.o.Logger})
+		Metrics: w.metrics, Trace: w.trace, Logger: w.o.Logger})
 }
 
 // sagaEnded takes note of a saga that has ended in this process.
 func (w *Worker) sagaEnded(s sagas.Status) {
 	w.metrics.SagaEnded(s.Name, s.State)
+	if !s.Began.IsZero() {
+		w.metrics.SagaTook(s.Name, s.State, time.Since(s.Began))
+	}
+	w.trace.SagaEnded(s.Trace, s.Name, s.ID, s.State, s.Began)
 	for step, at := range s.Core.Steps {
 		if at.Status == core.UnknownOutside {
 			w.o.Logger.Info("a saga's step is not undone: "+

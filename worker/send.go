@@ -3,6 +3,7 @@ package worker
 import (
 	"context"
 	"fmt"
+	"strings"
 
 	"gorm.io/gorm"
 
@@ -60,7 +61,30 @@ func (w *Worker) SendAll(ctx context.Context, ms []holdfast.Message, local Local
 			holdfast.ErrInvalid)
 	}
 	lane := w.lanes.Choose(ms)
-	return w.observer.Counted(lane)(w.lanes.Send(ctx, lane, ms, local))
+	ctx, ms, sending := w.trace.Send(ctx, "send", w.o.Group, lane, ms, w.fits)
+	receipt, err := w.observer.Counted(lane)(w.lanes.Send(ctx, lane, ms, w.traced(local)))
+	sending.End(receipt, err)
+	return receipt, err
+}
+
+// traced is local inside a span, where this process traces.
+func (w *Worker) traced(local LocalAll) LocalAll {
+	if w.trace == nil {
+		return local
+	}
+	return func(ctx context.Context, tx *gorm.DB, ms []*holdfast.Message) error {
+		return w.trace.Local(ctx, ms, func(ctx context.Context) error { return local(ctx, tx, ms) })
+	}
+}
+
+// fits says whether messages can be published, as far as RabbitMQ is reached.
+func (w *Worker) fits(ms []holdfast.Message) error {
+	select {
+	case <-w.ready:
+		return w.broker.Fits(w.o.Group, strings.Repeat("t", holdfast.MaxID), ms)
+	default:
+		return nil
+	}
 }
 
 // Start runs the handler that is registered under name on any worker of the
@@ -77,5 +101,8 @@ func (w *Worker) Start(ctx context.Context, name string, m holdfast.Message) (ho
 	if local != nil {
 		lane = w.lanes.Choose(ms)
 	}
-	return w.observer.Counted(lane)(w.lanes.Start(ctx, lane, name, ms, local))
+	ctx, ms, sending := w.trace.Send(ctx, "start", w.o.Group, lane, ms, w.fits)
+	receipt, err := w.observer.Counted(lane)(w.lanes.Start(ctx, lane, name, ms, local))
+	sending.End(receipt, err)
+	return receipt, err
 }

@@ -42,8 +42,10 @@ func (w *Worker) startTemporal(replies *sagareplies.Replies, fatal func(error)) 
 		sdkworker.SetStickyWorkflowCacheSize(w.o.Tuning.WorkflowCache)
 	}
 	steps := w.steps()
-	ofTransactions := &activities.Transactions{Halves: steps, Publish: steps,
-		Ops: steps, Locals: steps, Truth: steps, Alerts: w.observer, Patience: w.patience, Databases: steps}
+	publisher := w.trace.Publisher(steps)
+	ofTransactions := &activities.Transactions{Halves: publisher, Publish: publisher,
+		Ops: steps, Locals: steps, Truth: steps, Alerts: w.observer, Patience: w.patience, Databases: steps, Trace: w.trace,
+		CheckedBack: w.metrics.CheckedBack}
 	// A saga's task may read megabytes of states. Temporal's SDK takes a task that computes
 	// for a second for a deadlock and gives it up, and on a busy machine again each time.
 	options := sdkworker.Options{WorkerStopTimeout: closeTimeout,
@@ -57,7 +59,7 @@ func (w *Worker) startTemporal(replies *sagareplies.Replies, fatal func(error)) 
 	starting := temporalWorkers{instance}
 	if !w.o.SendOnly {
 		ofDead := &activities.DeadLetters{Redeliver: steps, Notify: steps,
-			Compensations: steps, Halves: steps, Alerts: w.observer}
+			Compensations: steps, Halves: steps, Alerts: w.observer, Trace: w.trace}
 		starting = append(starting, w.groupWorker(options, replies, ofTransactions, ofDead),
 			w.lettersWorker(options, ofDead))
 	}

@@ -26,6 +26,7 @@ import (
 	"github.com/holdfastmq/holdfast/internal/peers"
 	"github.com/holdfastmq/holdfast/internal/remember"
 	"github.com/holdfastmq/holdfast/internal/steps"
+	"github.com/holdfastmq/holdfast/internal/telemetry"
 	"github.com/holdfastmq/holdfast/internal/temporalerr"
 )
 
@@ -46,6 +47,7 @@ type Worker struct {
 	patience      time.Duration // of cohorts; 0: the default
 	answers       steps.Answers
 	metrics       *metrics.Metrics
+	trace         *telemetry.Tracer // nil: nothing is traced
 	alerts        *alerts.Alerter
 	observer      *observe.Observer
 	sagas         sagaParts
@@ -85,16 +87,18 @@ func New(o Options) (*Worker, error) {
 		return nil, err
 	}
 	w := &Worker{o: o, sender: o.sends(), metrics: m, attached: newAttachment(),
+		trace:  telemetry.New(o.TracerProvider, o.Prefix),
 		alerts: alerter, handlers: map[string]steps.Local{}, checkers: map[string]holdfast.Checker{},
 		activities: map[string]any{}, compensations: map[string]steps.Compensation{},
 		ready: make(chan struct{}), stopped: make(chan struct{}),
 		over: make(chan struct{})}
 	w.observer = observe.New(o.Group, m, alerter, func(id string) { w.sagas.handles.Look(id) })
+	w.observer.Trace = w.trace
 	w.lanes = lanes.New(w.laneOptions(), gate{w}, o.Temporal, w.rows())
 	w.keeper = keep.New(keep.Options{Prefix: o.Prefix, Group: o.Group, IDs: w.idPrefix(), Sends: w.sender,
 		Window: o.Tuning.KeeperWindow, CheckAfter: o.CheckAfter, TaskTimeout: o.Timeouts.Task, Temporal: o.Temporal,
 		Trouble: w.attached.why, Lanes: w.lanes, HandOverSaga: w.handOverSaga, Metrics: m, Logger: o.Logger,
-		Alert: alerter.Alert})
+		Trace: w.trace, Alert: alerter.Alert})
 	w.memory = remember.New(remember.Options{Prefix: o.Prefix, Group: o.Group, Namespace: o.Namespace, Sends: w.sender,
 		DB: o.DB, Temporal: o.Temporal, Logger: o.Logger, Alert: alerter.Alert})
 	w.databases = databases.New(databases.Options{Group: o.Group, Instance: o.Instance, Own: o.DB,
@@ -161,6 +165,7 @@ func (w *Worker) run(ctx context.Context) error {
 	defer w.observer.LeaveBreakers()
 
 	w.databases.ComparePools()
+	w.metrics.Watch(w.load)
 	defer w.broker.ShowTroubles(w.troubles)()
 	if w.o.Temporal == nil {
 		defer w.broker.ShowNoTemporal()()
@@ -322,9 +327,10 @@ func (w *Worker) connect(ctx context.Context) error {
 		_ = w.broker.Close(ctx) // the first error is the one to know
 		return err
 	}
-	w.lanes.Connect(w.broker, w.databases.Own())
+	traced := w.trace.LaneBroker(w.broker)
+	w.lanes.Connect(traced, w.databases.Own())
 	if w.sagas.express != nil {
-		w.sagas.express.Connect(w.broker)
+		w.sagas.express.Connect(traced)
 		w.useExpress(nil)
 	}
 	w.keeper.Broker = w.broker

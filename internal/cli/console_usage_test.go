@@ -27,6 +27,7 @@ func TestConsoleUsage(t *testing.T) {
 		"--users u --listen 0.0.0.0:0": "passwords would travel as they are",
 		"--users u --listen nowhere":   "want HOST:PORT",
 		"--users u --tls-cert c":       "[tls-cert tls-key]",
+		"--users u --metrics 9464":     "--metrics 9464: want HOST:PORT",
 		"hash ann --role boss":         `role "boss"`,
 		"hash policy --role viewer":    "Holdfast signs with that name",
 		"hash":                         "accepts 1 arg",
@@ -55,12 +56,12 @@ func TestConsoleServes(t *testing.T) {
 	out, in := io.Pipe()
 	ended := make(chan int, 1)
 	go func() {
-		ended <- Main(ctx, []string{"console", "--dev-login", "--listen", "127.0.0.1:0"}, frame.Surroundings{Out: in, Err: io.Discard, Now: time.Now,
+		ended <- Main(ctx, []string{"console", "--dev-login", "--listen", "127.0.0.1:0", "--metrics", "127.0.0.1:0"}, frame.Surroundings{Out: in, Err: io.Discard, Now: time.Now,
 			Environ: []string{"TEMPORAL_ADDRESS=127.0.0.1:1"}})
 		_ = in.Close()
 	}()
-	said, address := "", ""
-	for address == "" {
+	said, address, shown := "", "", ""
+	for address == "" || shown == "" {
 		part := make([]byte, 1024)
 		n, err := out.Read(part)
 		require.NoError(t, err, said)
@@ -68,7 +69,13 @@ func TestConsoleServes(t *testing.T) {
 		if found := regexp.MustCompile(`Log in, once, at (http://127\.0\.0\.1:\d+/login/once\?token=\S+)\n`).FindStringSubmatch(said); found != nil {
 			address = found[1]
 		}
+		if found := regexp.MustCompile(`Metrics for Prometheus are at (http://127\.0\.0\.1:\d+/metrics)\n`).FindStringSubmatch(said); found != nil {
+			shown = found[1]
+		}
 	}
+	// Nothing is there, which it says once it has looked.
+	require.Eventually(t, func() bool { return regexp.MustCompile(`holdfast_doctor_unseen [1-9]`).MatchString(scraped(t, shown)) },
+		patience, 50*time.Millisecond)
 	r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, address, nil)
 	require.NoError(t, err)
 	got, err := http.DefaultClient.Do(r)
@@ -81,4 +88,19 @@ func TestConsoleServes(t *testing.T) {
 	require.Contains(t, string(page), "This address is good for one login")
 	cancel()
 	require.Equal(t, frame.ExitOK, <-ended)
+}
+
+// scraped is what Prometheus gets.
+func scraped(t *testing.T, url string) string {
+	t.Helper()
+	r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url, nil)
+	require.NoError(t, err)
+	got, err := http.DefaultClient.Do(r)
+	require.NoError(t, err)
+	page, err := io.ReadAll(got.Body)
+	require.NoError(t, err)
+	require.NoError(t, got.Body.Close())
+	http.DefaultClient.CloseIdleConnections()
+	require.Equal(t, http.StatusOK, got.StatusCode, "%s", page)
+	return string(page)
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"regexp"
 	"strings"
 	"sync"
 	"testing"
@@ -31,6 +32,7 @@ func TestKeepUsage(t *testing.T) {
 		"a group twice":    {rabbit, []string{"keep", "orders", "orders"}, frame.ExitUsage, "group orders is named twice"},
 		"too many queues":  {rabbit, []string{"keep", "orders", "--half-queues", "17"}, frame.ExitUsage, "HalfQueues 17"},
 		"no RabbitMQ":      {nil, []string{"keep", "orders"}, frame.ExitError, "set AMQP_URL"},
+		"no port":          {rabbit, []string{"keep", "orders", "--metrics", "9464"}, frame.ExitUsage, "--metrics 9464: want HOST:PORT"},
 		"a negative delay": {rabbit, []string{"keep", "orders", "--check-after", "-1s"}, frame.ExitUsage, "CheckAfter"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -82,7 +84,7 @@ func TestKeep(t *testing.T) {
 	ended := make(chan int, 1)
 	go func() {
 		env := []string{"HOLDFAST_PREFIX=" + prefix, "AMQP_URL=" + s.AMQPURL(), "TEMPORAL_ADDRESS=" + s.TemporalAddress(), "TEMPORAL_NAMESPACE=" + s.Namespace()}
-		ended <- Main(ctx, []string{"keep", "orders", "invoices", "--check-after", "200ms", "--json"},
+		ended <- Main(ctx, []string{"keep", "orders", "invoices", "--check-after", "200ms", "--json", "--metrics", "127.0.0.1:0"},
 			frame.Surroundings{In: strings.NewReader(""), Out: &bytes.Buffer{}, Err: &errs, Environ: env, Now: time.Now})
 	}()
 	require.NoError(t, b.PublishHalf(t.Context(), holdfast.Half{TxID: "o-1", Group: "orders", Lane: holdfast.Express,
@@ -98,6 +100,17 @@ func TestKeep(t *testing.T) {
 	for _, group := range []string{"orders", "invoices"} {
 		require.Eventually(t, func() bool { return strings.Contains(errs.String(), `"msg":"holdfast runs","group":"`+group+`"`) }, patience, 10*time.Millisecond)
 	}
+	url := regexp.MustCompile(`http://127\.0\.0\.1:\d+/metrics`).FindString(errs.String())
+	require.Eventually(t, func() bool {
+		text := scraped(t, url)
+		for _, want := range []string{`holdfast_halves_undecided{group="orders",queue="1"} 0`, `holdfast_halves_undecided{group="invoices",queue="1"} 0`,
+			`holdfast_halves_handed_over_total{group="orders",lane="express"} 1`, "go_goroutines "} {
+			if !strings.Contains(text, want) {
+				return false
+			}
+		}
+		return true
+	}, patience, 50*time.Millisecond, "both groups' Keepers, apart")
 	interrupt()
 	require.Equal(t, frame.ExitOK, <-ended)
 	for line := range strings.Lines(errs.String()) {

@@ -32,6 +32,8 @@ func (k *Keeper) handOver(ctx context.Context, halves []holdfast.Half) []error {
 		return allAre(len(halves), k.undecidedWaits(halves))
 	}
 	errs := make([]error, len(halves))
+	ctx, end := k.o.Trace.HandOver(ctx, halves)
+	defer func() { end(errs) }()
 	index := make(map[string]int, len(halves))
 	var express, alone []activities.Tx
 	var sagas []holdfast.Half

@@ -14,6 +14,7 @@ import (
 	"github.com/holdfastmq/holdfast/activities"
 	"github.com/holdfastmq/holdfast/broker"
 	"github.com/holdfastmq/holdfast/internal/metrics"
+	"github.com/holdfastmq/holdfast/internal/telemetry"
 	"github.com/holdfastmq/holdfast/workflows/transactions"
 )
 
@@ -36,6 +37,7 @@ type Options struct {
 	// HandOverSaga starts the workflow of a saga's half message, or finds that it has one.
 	HandOverSaga func(ctx context.Context, h holdfast.Half) error
 	Metrics      *metrics.Metrics
+	Trace        *telemetry.Tracer // nil: none
 	Logger       *slog.Logger
 	Alert        func(holdfast.Alert)
 }

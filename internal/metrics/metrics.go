@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"time"
 
 	"go.opentelemetry.io/otel"
 	"go.opentelemetry.io/otel/attribute"
@@ -20,9 +21,15 @@ import (
 // meterName is the instrumentation scope of Holdfast's metrics.
 const meterName = "github.com/holdfastmq/holdfast"
 
-// maxSeries bounds the attribute sets that are kept: names come from
-// registrations, but also from dead letters.
-const maxSeries = 1000
+// maxSeries bounds the attribute sets that are kept, and maxValues the values of each
+// attribute: names come from registrations, but also from dead letters. What is beyond
+// that is Other, so that nobody can make a scrape grow without end.
+const (
+	maxSeries = 1000
+	maxValues = 100
+	// Other is the value of an attribute that had as many values as there may be.
+	Other = "other"
+)
 
 // The kinds of what is parked.
 const (
@@ -54,12 +61,22 @@ type Metrics struct {
 	answers, refusals, longWaits                         metric.Int64Counter
 	consumerWaits, deliveryWaits                         metric.Int64Counter
 
+	sendTime, handlerTime, effectTime, sagaTime, checkTime metric.Float64Histogram
+
 	mu       sync.RWMutex
-	options  map[series][]metric.AddOption
+	options  map[series]options
+	values   map[attribute.Key]map[string]bool // that each attribute has had
 	breakers map[string]breakerState
 	temporal *int64 // nil: there is none
 	watching metric.Registration
 	keeping  *keeping
+	load     *load
+}
+
+// options are the attributes of a series, for counters and for histograms.
+type options struct {
+	add    []metric.AddOption
+	record []metric.RecordOption
 }
 
 // series is a set of attributes: two of a consumer, a class, a kind and so on,
@@ -91,7 +108,8 @@ func New(p metric.MeterProvider) (*Metrics, error) {
 		p = otel.GetMeterProvider()
 	}
 	meter := p.Meter(meterName)
-	m := &Metrics{options: map[series][]metric.AddOption{}, breakers: map[string]breakerState{}}
+	m := &Metrics{options: map[series]options{}, values: map[attribute.Key]map[string]bool{},
+		breakers: map[string]breakerState{}}
 	var errs []error
 	counter := func(name, unit, description string) metric.Int64Counter {
 		c, err := meter.Int64Counter(name, metric.WithUnit(unit), metric.WithDescription(description))
@@ -118,6 +136,7 @@ func New(p metric.MeterProvider) (*Metrics, error) {
 		"Committed transactions whose messages were not delivered within a minute, by topic.")
 	m.sagaLate = counter("holdfast.sagas.late_replies", "{reply}",
 		"Replies of participants that nobody waited for any more.")
+	errs = append(errs, m.makeHistograms(meter))
 	state, err := meter.Int64ObservableGauge("holdfast.breaker.state",
 		metric.WithDescription("A consumer's circuit breaker: 0 closed, 1 probing, 2 open."))
 	errs = append(errs, err)
@@ -145,12 +164,16 @@ func New(p metric.MeterProvider) (*Metrics, error) {
 		_ = m.watching.Unregister()
 		return nil, err
 	}
+	if m.load, err = newLoad(m, meter); err != nil {
+		_ = errors.Join(m.watching.Unregister(), m.keeping.watching.Unregister())
+		return nil, err
+	}
 	return m, nil
 }
 
 // Close ends what is observed.
 func (m *Metrics) Close() error {
-	return errors.Join(m.watching.Unregister(), m.keeping.watching.Unregister())
+	return errors.Join(m.watching.Unregister(), m.keeping.watching.Unregister(), m.load.watching.Unregister())
 }
 
 // Attempted counts a try of a delivery; class is empty for one that succeeded.
@@ -238,26 +261,54 @@ func (m *Metrics) Alert(kind holdfast.AlertKind) {
 func (m *Metrics) Dropped(to, why string, n int) { m.add(m.drops, series{byToWhy, to, why}, int64(n)) }
 
 func (m *Metrics) add(c metric.Int64Counter, s series, n int64) {
-	c.Add(context.Background(), n, m.option(s)...)
+	c.Add(context.Background(), n, m.option(s).add...)
+}
+
+func (m *Metrics) record(h metric.Float64Histogram, s series, d time.Duration) {
+	h.Record(context.Background(), d.Seconds(), m.option(s).record...)
 }
 
 // option returns the attributes of s, made once.
-func (m *Metrics) option(s series) []metric.AddOption {
+func (m *Metrics) option(s series) options {
 	m.mu.RLock()
 	o, known := m.options[s]
 	m.mu.RUnlock()
 	if known {
 		return o
 	}
-	attributes := []attribute.KeyValue{s.keys[0].String(s.a)}
-	if s.keys[1] != "" {
-		attributes = append(attributes, s.keys[1].String(s.b))
-	}
-	o = []metric.AddOption{metric.WithAttributeSet(attribute.NewSet(attributes...))}
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	attributes := []attribute.KeyValue{s.keys[0].String(m.bounded(s.keys[0], s.a))}
+	if s.keys[1] != "" {
+		attributes = append(attributes, s.keys[1].String(m.bounded(s.keys[1], s.b)))
+	}
+	set := metric.WithAttributeSet(attribute.NewSet(attributes...))
+	o = options{[]metric.AddOption{set}, []metric.RecordOption{set}}
 	if len(m.options) < maxSeries {
 		m.options[s] = o
 	}
 	return o
+}
+
+// Reserve has a consumer keep its name in the metrics, whatever other names come later.
+func (m *Metrics) Reserve(consumer string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.bounded(byConsumer[0], consumer)
+}
+
+// bounded is a value of an attribute, or Other where that has too many. m.mu is held.
+func (m *Metrics) bounded(key attribute.Key, value string) string {
+	had := m.values[key]
+	switch {
+	case had[value]:
+		return value
+	case len(had) >= maxValues:
+		return Other
+	case had == nil:
+		had = map[string]bool{}
+		m.values[key] = had
+	}
+	had[value] = true
+	return value
 }

@@ -9,10 +9,13 @@ import (
 	"slices"
 	"time"
 
+	"go.opentelemetry.io/otel/attribute"
+
 	holdfast "github.com/holdfastmq/holdfast"
 	"github.com/holdfastmq/holdfast/activities"
 	"github.com/holdfastmq/holdfast/broker"
 	"github.com/holdfastmq/holdfast/internal/metrics"
+	"github.com/holdfastmq/holdfast/internal/telemetry"
 	"github.com/holdfastmq/holdfast/workflows"
 )
 
@@ -22,6 +25,8 @@ type Observer struct {
 	alerts     activities.Alerter
 	group      string
 	sagaParked func(id string) // tells the callers of a saga to look at it
+	// Trace makes the spans of what happens to messages; nil: none.
+	Trace *telemetry.Tracer
 
 	Now         func() time.Time // this process's clock
 	breakerLong time.Duration    // breakerWaits
@@ -40,7 +45,10 @@ func New(group string, m *metrics.Metrics, alerts activities.Alerter, sagaParked
 }
 
 // Add registers a consumer or participant by its name.
-func (o *Observer) Add(name string) { o.consumers[name] = new(standstill) }
+func (o *Observer) Add(name string) {
+	o.consumers[name] = new(standstill)
+	o.metrics.Reserve(name)
+}
 
 // Has reports whether a consumer or participant of that name is registered.
 func (o *Observer) Has(name string) bool { return o.consumers[name] != nil }
@@ -57,18 +65,38 @@ func (o *Observer) Event(e broker.Event) {
 	switch e.Kind {
 	case broker.EventAttemptOK:
 		o.metrics.Attempted(e.Consumer, "")
-	case broker.EventAttemptFailed, broker.EventLost:
+		o.metrics.Tried(e.Consumer, "", e.Took)
+		if !e.Sent.IsZero() {
+			o.metrics.Effected(e.Consumer, o.Now().Sub(e.Sent))
+		}
+	case broker.EventAttemptFailed:
 		o.metrics.Attempted(e.Consumer, e.Class)
+		o.metrics.Tried(e.Consumer, e.Class, e.Took)
+	case broker.EventLost:
+		o.metrics.Attempted(e.Consumer, e.Class)
+		o.settled("lost", e)
 	case broker.EventRetry:
 		o.metrics.Retried(e.Consumer)
+		o.settled("retry", e)
 		if e.Long {
 			o.retryWaits(e)
 		}
 	case broker.EventDead:
 		o.metrics.Died(e.Consumer, e.Class)
+		o.settled("dead-letter", e)
 	case broker.EventBreaker:
 		o.breakerChanged(e)
 	}
+}
+
+// settled makes a span of what a consumer did with a message.
+func (o *Observer) settled(operation string, e broker.Event) {
+	if o.Trace == nil {
+		return
+	}
+	o.Trace.Settled(operation, e.Consumer, e.TxID, &holdfast.Message{ID: e.MessageID, Topic: e.Topic, Headers: e.Headers},
+		e.Class, e.Reason, attribute.Int("holdfast.attempts", e.Attempts),
+		attribute.Float64("holdfast.delay", e.Delay.Seconds()))
 }
 
 // breakerChanged tells when a consumer pauses and when it goes on, not of each
@@ -121,10 +149,14 @@ func (o *Observer) Alert(a holdfast.Alert) {
 	o.alerts.Alert(a)
 }
 
-// Counted counts the answer to the caller of a transaction, and passes it on.
+// Counted counts the answer to the caller of a transaction, and how long it took from now
+// on, and passes it on.
 func (o *Observer) Counted(lane holdfast.Lane) func(holdfast.Receipt, error) (holdfast.Receipt, error) {
+	began := time.Now()
 	return func(receipt holdfast.Receipt, err error) (holdfast.Receipt, error) {
-		o.metrics.Answered(lane, answerName(receipt, err))
+		answer := answerName(receipt, err)
+		o.metrics.Answered(lane, answer)
+		o.metrics.Took(lane, answer, time.Since(began))
 		return receipt, err
 	}
 }

@@ -150,6 +150,9 @@ func TestWhatEventsCount(t *testing.T) {
 		{Kind: broker.EventDead, Class: holdfast.ClassPermanent},
 	} {
 		e.Consumer = "billing"
+		if e.Kind != broker.EventRetry {
+			e.Sent = time.Now().Add(-time.Second)
+		}
 		o.Event(e)
 	}
 	require.Equal(t, map[string]int64{
@@ -158,6 +161,9 @@ func TestWhatEventsCount(t *testing.T) {
 		"holdfast.consumer.attempts class=ok,consumer=billing":      1,
 		"holdfast.consumer.retries consumer=billing":                1,
 		"holdfast.dead_letters class=permanent,consumer=billing":    1,
+		"holdfast.consumer.duration class=ok,consumer=billing":      1,
+		"holdfast.consumer.duration class=timeout,consumer=billing": 1,
+		"holdfast.consumer.delay consumer=billing":                  1,
 	}, m.Values())
 	require.Empty(t, alerts(), "the workflow of a dead letter alerts")
 }

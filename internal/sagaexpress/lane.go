@@ -61,7 +61,7 @@ type Options struct {
 	HandOver func(ctx context.Context, in sagas.Input) (started bool, err error)
 	// Completed is told of a saga that has completed, with its last state, and Joined of one
 	// that was started again after that.
-	Completed func(id, name string, state []byte)
+	Completed func(saga activities.SagaRef, began time.Time, state []byte)
 	Joined    func(id string, state []byte)
 	Logger    *slog.Logger
 }

@@ -46,7 +46,7 @@ func newRun(l *Lane, plan *core.Plan, id string, half holdfast.Half) *Run {
 	s := half.Saga
 	return &Run{lane: l, half: half, plan: plan, m: core.New(plan, s.State), calls: uuid.NewString(),
 		ref: activities.SagaRef{ID: id, Workflow: id, Group: l.o.Group, Key: s.Key, Name: s.Name, Version: s.Version,
-			Database: half.Database, Content: sagas.ContentOf(s.State)},
+			Database: half.Database, Content: sagas.ContentOf(s.State), Trace: s.Trace},
 		tried: make(chan struct{}), left: make(chan struct{})}
 }
 
@@ -116,7 +116,7 @@ func (r *Run) run(ctx context.Context) {
 		}
 		switch {
 		case err == nil:
-			r.lane.o.Completed(r.ref.ID, r.ref.Name, r.m.State().Data)
+			r.lane.o.Completed(r.ref, r.half.At, r.m.State().Data)
 			fault.Point(fault.CommitAfterConfirm)
 			r.settle(holdfast.Commit)
 			return
@@ -244,7 +244,8 @@ func (r *Run) input() sagas.Input {
 	o := r.lane.o
 	return sagas.Input{ID: r.ref.ID, Group: o.Group, Prefix: o.Prefix, Name: r.ref.Name, Key: r.ref.Key, Plan: r.plan,
 		Version: r.ref.Version, Database: r.ref.Database, Tokens: r.half.Saga.Tokens, StepNames: o.StepNames(*r.plan),
-		Content: r.ref.Content, Begun: true}
+		Content: r.ref.Content, Begun: true,
+		Began: r.half.At, Trace: r.ref.Trace}
 }
 
 // carryOn is the input of the workflow that carries the saga on with what is known here.

@@ -38,7 +38,7 @@ func (h *Handles) othersKey(ctx context.Context, id string, c *saga.Compiled, da
 
 // startExpress starts a saga in the Express lane.
 func (h *Handles) startExpress(ctx context.Context, c *saga.Compiled, key string,
-	data json.RawMessage) (id string, end *End, err error) {
+	data json.RawMessage, at holdfast.Trace) (id string, end *End, err error) {
 	if err := h.o.Gate.Enter(ctx); err != nil {
 		return "", nil, err
 	}
@@ -50,7 +50,7 @@ func (h *Handles) startExpress(ctx context.Context, c *saga.Compiled, key string
 		return id, end, nil
 	}
 	end.run, err = h.o.Express.Start(ctx, &c.Plan, id,
-		holdfast.SagaStart{Name: c.Plan.Name, Version: c.Plan.Version, Key: key, State: data})
+		holdfast.SagaStart{Name: c.Plan.Name, Version: c.Plan.Version, Key: key, State: data, Trace: at})
 	if err != nil {
 		h.ends.forget(end)
 		return "", nil, err
@@ -102,7 +102,9 @@ func (h *Handles) HandOverHalf(ctx context.Context, half holdfast.Half) error {
 	if err != nil || found.Last != nil { // it has completed
 		return err
 	}
-	_, err = h.HandOver(ctx, h.startedWith(id, half.Database, *half.Saga))
+	in := h.startedWith(id, half.Database, *half.Saga)
+	in.Began = half.At
+	_, err = h.HandOver(ctx, in)
 	return err
 }
 
@@ -110,7 +112,8 @@ func (h *Handles) HandOverHalf(ctx context.Context, half holdfast.Half) error {
 // started with.
 func (h *Handles) startedWith(id, database string, s holdfast.SagaStart) sagas.Input {
 	in := sagas.Input{ID: id, Group: h.o.Group, Prefix: h.o.Prefix, Name: s.Name, Key: s.Key, Version: s.Version,
-		Data: s.State, Tokens: s.Tokens, Database: database, Again: true, Begun: true}
+		Data: s.State, Tokens: s.Tokens, Database: database, Again: true, Begun: true,
+		Trace: s.Trace.Bounded()}
 	if c, err := h.definition(s.Name, s.Version); err == nil && c != nil {
 		in.Plan, in.StepNames = &c.Plan, h.o.StepNames(c.Plan)
 	}

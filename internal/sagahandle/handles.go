@@ -18,6 +18,7 @@ import (
 	"github.com/holdfastmq/holdfast/internal/metrics"
 	"github.com/holdfastmq/holdfast/internal/sagaexpress"
 	"github.com/holdfastmq/holdfast/internal/sagarun"
+	"github.com/holdfastmq/holdfast/internal/telemetry"
 	"github.com/holdfastmq/holdfast/internal/temporalerr"
 	"github.com/holdfastmq/holdfast/saga"
 	"github.com/holdfastmq/holdfast/saga/core"
@@ -46,6 +47,7 @@ type Options struct {
 	// Database is the identity of the group's database; empty: it has none.
 	Database func() string
 	Metrics  *metrics.Metrics
+	Trace    *telemetry.Tracer // nil: none
 }
 
 // Gate lets callers in while the process runs.
@@ -91,6 +93,8 @@ func (h *Handles) Ended(s sagas.Status) { h.ends.tell(s.ID, verdictOn(s)) }
 // Start starts the workflow of a saga, or finds that it is there.
 func (h *Handles) Start(ctx context.Context, name string,
 	version int, key string, fresh bool, data json.RawMessage) (id string, end *End, err error) {
+	ctx, at, span := h.o.Trace.StartSaga(ctx, name)
+	defer func() { span.End(err) }()
 	if err := core.CheckData(data); err != nil {
 		return "", nil, err
 	}
@@ -101,7 +105,7 @@ func (h *Handles) Start(ctx context.Context, name string,
 	ctx, cancel := h.o.Bounded(ctx)
 	defer cancel()
 	if h.isExpress(c) {
-		return h.startExpress(ctx, c, key, data)
+		return h.startExpress(ctx, c, key, data, at)
 	}
 	var plan *core.Plan // nil: the process that runs the saga's first step finds it
 	if c != nil {
@@ -117,7 +121,8 @@ func (h *Handles) Start(ctx context.Context, name string,
 	}
 	in := sagas.Input{ID: id, Group: h.o.Group, Prefix: h.o.Prefix,
 		Name: name, Key: key, Plan: plan, Version: version, Data: data,
-		Tokens: h.o.Tokens, StepNames: plan != nil && h.o.StepNames(*plan), Database: h.o.Database()}
+		Tokens: h.o.Tokens, StepNames: plan != nil && h.o.StepNames(*plan), Database: h.o.Database(), Began: time.Now(),
+		Trace: at}
 	if plan != nil { // else it ends elsewhere
 		end = h.ends.expect(id) // before it can complete
 	}

@@ -16,6 +16,7 @@ import (
 	"github.com/holdfastmq/holdfast/internal/metrics"
 	"github.com/holdfastmq/holdfast/internal/sagarun"
 	"github.com/holdfastmq/holdfast/internal/signals"
+	"github.com/holdfastmq/holdfast/internal/telemetry"
 	"github.com/holdfastmq/holdfast/saga/core"
 	"github.com/holdfastmq/holdfast/workflows"
 	"github.com/holdfastmq/holdfast/workflows/sagas"
@@ -29,6 +30,7 @@ type Options struct {
 	Definitions   *sagarun.Definitions
 	Waiters       *sagarun.Waiters
 	Metrics       *metrics.Metrics
+	Trace         *telemetry.Tracer // nil: none
 	Logger        *slog.Logger
 }
 
@@ -125,6 +127,11 @@ func (c *Consumer) Failed() error {
 // reply passes a reply on to the step that waits for it here, or to the saga's
 // workflow. nil: nothing is left to do with it.
 func (r *Replies) reply(ctx context.Context, got broker.SagaReply) error {
+	return r.o.Trace.Reply(ctx, got.Trace, got.Participant, got.Saga, got.Step, string(got.Outcome),
+		func(ctx context.Context) error { return r.pass(ctx, got) })
+}
+
+func (r *Replies) pass(ctx context.Context, got broker.SagaReply) error {
 	if r.o.Waiters.Give(got) {
 		return nil
 	}

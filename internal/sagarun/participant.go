@@ -13,6 +13,7 @@ import (
 	"github.com/holdfastmq/holdfast/broker"
 	"github.com/holdfastmq/holdfast/internal/fault"
 	"github.com/holdfastmq/holdfast/internal/stepend"
+	"github.com/holdfastmq/holdfast/internal/telemetry"
 )
 
 // Replies sends participants' replies.
@@ -38,6 +39,8 @@ type Participant struct {
 	DB *gorm.DB
 	// Replies sends its replies.
 	Replies Replies
+	// Trace has replies carry the place in the trace of their call; nil: they do not.
+	Trace *telemetry.Tracer
 }
 
 // Handle handles a delivery: the step row and what it is about are committed, then
@@ -50,6 +53,9 @@ func (p *Participant) Handle(ctx context.Context, d broker.Delivery) error {
 	reply, err := p.answer(ctx, d)
 	if err != nil {
 		return err
+	}
+	if reply.Trace = p.Trace.Place(ctx); reply.Trace.Parent == "" {
+		reply.Trace = holdfast.TraceOf(d.Message.Headers)
 	}
 	if err := p.Replies.PublishSagaReply(ctx, *d.Saga, reply); err != nil {
 		return unsent(err)
@@ -150,7 +156,7 @@ func (p *Participant) GiveUp(ctx context.Context, d broker.Delivery, f holdfast.
 		return false, nil
 	}
 	reply := p.reply(d.Saga)
-	reply.Outcome, reply.Class = stepend.Failed, f.Class
+	reply.Outcome, reply.Class, reply.Trace = stepend.Failed, f.Class, holdfast.TraceOf(d.Message.Headers)
 	reply.Reason = clip(fmt.Sprintf("participant %s gave up at attempt %d: %s", p.Name, f.Attempts, f.Reason))
 	if err := p.Replies.PublishSagaReply(ctx, *d.Saga, reply); err != nil {
 		if never(err) {

@@ -12,6 +12,7 @@ import (
 	"github.com/holdfastmq/holdfast/activities"
 	"github.com/holdfastmq/holdfast/barrier"
 	"github.com/holdfastmq/holdfast/internal/guard"
+	"github.com/holdfastmq/holdfast/internal/telemetry"
 	"github.com/holdfastmq/holdfast/saga"
 	"github.com/holdfastmq/holdfast/saga/core"
 )
@@ -40,6 +41,8 @@ type Runner struct {
 	// Completed, if not nil, is told of sagas that are completed with this state as
 	// soon as their history says so. It must not block.
 	Completed func(id string, data json.RawMessage)
+	// Trace makes the spans of steps; nil: none.
+	Trace *telemetry.Tracer
 	// Around, if not nil, is called with each Do and Undo of a local step, inside its
 	// transaction, and calls f in its place.
 	Around func(ctx context.Context, s activities.SagaStep, undo bool, f func() error) error
@@ -58,6 +61,21 @@ func (r *Runner) Plan(_ context.Context, name string, version int) (core.Plan, e
 
 // Do does a local step, or publishes a message and waits for the reply.
 func (r *Runner) Do(ctx context.Context, s activities.SagaStep) activities.SagaResult {
+	return r.traced(ctx, "do", s, r.do)
+}
+
+// traced has a step's Do or Undo run inside a span.
+func (r *Runner) traced(ctx context.Context, operation string, s activities.SagaStep,
+	run func(context.Context, activities.SagaStep) activities.SagaResult) (out activities.SagaResult) {
+	r.Trace.Step(ctx, s.Saga.Trace, operation, s.Saga.Name, s.Saga.ID, s.Step.Name, s.Try,
+		func(ctx context.Context) (outcome, err string) {
+			out = run(ctx, s)
+			return string(out.Outcome.Kind), out.Outcome.Error
+		})
+	return out
+}
+
+func (r *Runner) do(ctx context.Context, s activities.SagaStep) activities.SagaResult {
 	c, err := r.Definitions.Find(s.Saga.Name, s.Saga.Version)
 	if err != nil {
 		return noWorker(err)
@@ -250,6 +268,10 @@ func (r *Runner) completed(s activities.SagaStep, o core.Outcome) {
 
 // Undo undoes a local step, or publishes a message's Undo and waits for the reply.
 func (r *Runner) Undo(ctx context.Context, s activities.SagaStep) activities.SagaResult {
+	return r.traced(ctx, "undo", s, r.undo)
+}
+
+func (r *Runner) undo(ctx context.Context, s activities.SagaStep) activities.SagaResult {
 	c, err := r.Definitions.Find(s.Saga.Name, s.Saga.Version)
 	if err != nil {
 		return noWorker(err)

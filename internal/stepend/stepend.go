@@ -42,6 +42,8 @@ type Reply struct {
 	// Topic is the topic on which the participant got the call; empty where an older
 	// version replies.
 	Topic string `json:"topic,omitempty"`
+	// Trace is where the reply's trace goes on: its headers traceparent and tracestate.
+	Trace holdfast.Trace `json:"-"`
 }
 
 // Signal is the reply as the saga's workflow gets it.

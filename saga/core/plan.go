@@ -221,4 +221,6 @@ type ActivityInput struct {
 	Undo bool `json:"undo,omitempty"`
 	// Data is the saga's state, or what the step's Send makes of it.
 	Data json.RawMessage `json:"data"`
+	// Trace is where the saga's trace goes on; zero where nobody traces it.
+	Trace holdfast.Trace `json:"trace,omitzero"`
 }

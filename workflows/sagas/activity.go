@@ -67,7 +67,7 @@ func (s *sagaRun) runActivity(ctx workflow.Context, t *try, name string, data js
 	if t.step.Receives && !t.undo {
 		out = &result
 	}
-	in := core.ActivityInput{Saga: s.in.ID, Step: t.step.Name, Undo: t.undo, Data: data}
+	in := core.ActivityInput{Saga: s.in.ID, Step: t.step.Name, Undo: t.undo, Data: data, Trace: s.in.Trace}
 	err := s.activity(ctx, t, name, o, in, out, func() bool { return t.stopped })
 	//workflowcheck:ignore it decides by data alone
 	valid := len(result) == 0 || json.Valid(result)

@@ -61,6 +61,11 @@ type Input struct {
 	// Content is the digest of what the saga was started with ([ContentOf] of Data),
 	// which goes with it where Data does not.
 	Content string `json:"content,omitempty"`
+	// Began is when it was started, by the clock of who did that; zero: by an earlier version,
+	// or as a step. It is for measurements: nothing is decided by it.
+	Began time.Time `json:"began,omitzero"`
+	// Trace is where the saga's trace goes on; zero where nobody traces it.
+	Trace holdfast.Trace `json:"trace,omitzero"`
 	// Again says that the last workflow of this ID did not come to an end of its own,
 	// and may have done steps that nobody knows of.
 	Again bool `json:"again,omitempty"`
@@ -111,6 +116,9 @@ type Status struct {
 	// Content is a digest of what it was started with; empty where an earlier version
 	// started it.
 	Content string `json:"content,omitempty"`
+	// Began and Trace are those of its Input.
+	Began time.Time      `json:"began,omitzero"`
+	Trace holdfast.Trace `json:"trace,omitzero"`
 	// Step is the step that State is about, Reason what is to be said of it.
 	Step   string `json:"step,omitempty"`
 	Reason string `json:"reason,omitempty"`
@@ -190,7 +198,7 @@ func UndoInput(in Input, known Status, of UndoOf) Input {
 	if known.Database != "" {
 		in.Database = known.Database
 	}
-	in.Version, in.Content, in.Undo = known.Version, known.Content, &of
+	in.Version, in.Content, in.Undo, in.Trace = known.Version, known.Content, &of, known.Trace
 	if len(known.Plan.Steps) > 0 {
 		plan := known.Plan
 		in.Plan, known.Plan = &plan, core.Plan{} // once: Temporal takes 2 MiB

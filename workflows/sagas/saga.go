@@ -287,7 +287,8 @@ func (in Input) complete() (Input, error) {
 // ref names the saga to the steps.
 func (s *sagaRun) ref(ctx workflow.Context) activities.SagaRef {
 	return activities.SagaRef{ID: s.in.ID, Workflow: workflow.GetInfo(ctx).WorkflowExecution.ID, Group: s.in.Group,
-		Key: s.in.Key, Name: s.in.Name, Version: s.in.Plan.Version, Content: s.in.Content, Database: s.in.Database}
+		Key: s.in.Key, Name: s.in.Name, Version: s.in.Plan.Version, Content: s.in.Content, Database: s.in.Database,
+		Trace: s.in.Trace}
 }
 
 // Observed is the workflow [Saga], and tells ended of each saga that ends in

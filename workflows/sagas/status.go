@@ -29,7 +29,8 @@ func (s *sagaRun) status() Status {
 	out := Status{ID: s.in.ID, Group: s.in.Group, Name: s.in.Name, Version: s.in.Plan.Version, Key: s.in.Key,
 		State: state, Database: s.in.Database,
 		Plan: *s.in.Plan, Core: *s.m.State(), Answers: s.answers, Since: s.since, Waits: s.held,
-		Story: slices.Clone(s.story), Late: s.late, Untrusted: s.untrusted, Content: s.in.Content}
+		Story: slices.Clone(s.story), Late: s.late, Untrusted: s.untrusted, Content: s.in.Content,
+		Began: s.in.Began, Trace: s.in.Trace}
 	out.Step, out.Reason = s.reason(state)
 	for _, a := range s.actions {
 		if s.possible(&a) {

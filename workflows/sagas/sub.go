@@ -142,7 +142,7 @@ func (s *sagaRun) subInput(t *try, end subEnd) Input {
 	return Input{ID: workflows.SagaID(own.Prefix, s.in.Group, plan.Name, key), Group: s.in.Group, Prefix: s.in.Prefix,
 		Name: plan.Name,
 		Key:  key, Plan: &plan, Data: end.Data, Content: end.Content, Tokens: s.in.Tokens, StepNames: s.in.StepNames,
-		Database: s.in.Database}
+		Database: s.in.Database, Trace: s.in.Trace}
 }
 
 // alreadyPause is how long to wait before a saga that runs already is begun again:

@@ -178,7 +178,10 @@ type Host struct {
 	Declare func(ctx context.Context, name string, to wire.Bindings, delays []time.Duration) error
 	// Show lets answers to status requests tell of a consumer until hide is called; probe
 	// is called with each request.
-	Show     func(status func() wire.ConsumerStatus, probe func(wire.StatusRequest)) (hide func())
+	Show func(status func() wire.ConsumerStatus, probe func(wire.StatusRequest)) (hide func())
+	// Busy, if not nil, is given a function that says how many deliveries are in work, until
+	// it ends what that returns. limit is how many may be.
+	Busy     func(name string, limit int, busy func() int) (hide func())
 	Patience Patience
 }
 
@@ -213,6 +216,9 @@ func Consume(ctx context.Context, h Host, o Subscription) error {
 	c.Gate = NewGate(o.Breaker, c.BreakerChanged)
 	c.warnOfTimeout()
 	defer h.Show(c.Status, c.probeNow)()
+	if h.Busy != nil {
+		defer h.Busy(o.Name, o.Concurrency, c.busy)()
+	}
 	// Handlers outlive ctx by DrainTimeout.
 	handlers, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
 	defer cancel(nil)
@@ -271,6 +277,13 @@ func (c *Consumer) Begin() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.running++
+}
+
+// busy is how many deliveries are in work.
+func (c *Consumer) busy() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.running
 }
 
 func (c *Consumer) end() {

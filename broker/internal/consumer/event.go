@@ -31,8 +31,12 @@ const (
 type Event struct {
 	Kind     EventKind
 	Consumer string
-	// MessageID, Topic, Key and Group say which message.
-	MessageID, Topic, Key, Group string
+	// MessageID, Topic, Key, TxID and Group say which message.
+	MessageID, Topic, Key, TxID, Group string
+	// Headers are the message's, which are not to be changed.
+	Headers map[string]string
+	// Redelivery is the number of the operator's redelivery, 0 for none.
+	Redelivery int
 	// Class and Reason say how an attempt failed; Reason also why the breaker
 	// opened.
 	Class  holdfast.ErrorClass
@@ -40,6 +44,12 @@ type Event struct {
 	// Attempts counts the message's attempts that failed and count; of
 	// EventLost and EventDead, those that were lost as well.
 	Attempts int
+	// Took is how long the attempt took.
+	Took time.Duration
+	// Sent is when the message's transaction was begun, by its ID, or else when it was first
+	// published, to the second: by the clock of who did that. Zero: it does not say, or is a
+	// compensation notice. Of EventAttemptOK only.
+	Sent time.Time
 	// Delay is how long a retry waits at the least, or a breaker that opened
 	// pauses. A retry without delay is at its queue's end.
 	Delay time.Duration

@@ -153,10 +153,11 @@ func (c *Consumer) TryOut(w *Work) {
 		w.d.Attempt = w.a.Failed + 1
 		began := time.Now()
 		timedOut, err := c.try(w.d)
+		took := time.Since(began)
 		switch {
 		case err == nil:
 			c.Gate.success(w.Era, w.key())
-			c.observeAttempt(w, EventAttemptOK)
+			c.observeAttempt(w, EventAttemptOK, took)
 			c.succeed(w)
 			return
 		case c.Handlers.Err() != nil:
@@ -193,7 +194,7 @@ func (c *Consumer) TryOut(w *Work) {
 		e := ending{class: class}
 		e.wish, e.wished = holdfast.RetryDelay(err)
 		c.failed(w, class, err)
-		c.observeAttempt(w, EventAttemptFailed)
+		c.observeAttempt(w, EventAttemptFailed, took)
 		v := c.Schedule.after(w.a.Failed, w.a.Redelivery, e)
 		if v.Do == doAgain && c.Gate.counts(w.Era) {
 			if c.isStopping() {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/google/uuid"
 	amqp "github.com/rabbitmq/amqp091-go"
 
 	"github.com/holdfastmq/holdfast/broker/internal/link"
@@ -216,14 +217,29 @@ func (c *Consumer) MoveBack(ds ...*amqp.Delivery) {
 	}
 }
 
-func (c *Consumer) observeAttempt(w *Work, kind EventKind) {
-	if c.O.Observe != nil {
-		c.O.Observe(c.event(w, kind))
+func (c *Consumer) observeAttempt(w *Work, kind EventKind, took time.Duration) {
+	if c.O.Observe == nil {
+		return
 	}
+	e := c.event(w, kind)
+	if e.Took = took; kind == EventAttemptOK && w.d.Notice == nil {
+		e.Sent = sentAt(w.d.TxID, w.J.D.Timestamp)
+	}
+	c.O.Observe(e)
+}
+
+// sentAt is when a transaction was begun: a UUIDv7, which an ID is that was made for it, says
+// it. Of a chosen one is known when its message was published.
+func sentAt(txID string, published time.Time) time.Time {
+	if id, err := uuid.Parse(txID); err == nil && id.Version() == 7 {
+		return time.Unix(id.Time().UnixTime())
+	}
+	return published
 }
 
 func (c *Consumer) event(w *Work, kind EventKind) Event {
 	m := &w.d.Message
-	return Event{Kind: kind, Consumer: c.O.Name, MessageID: m.ID, Topic: m.Topic, Key: m.Key, Group: w.d.Group,
-		Class: w.Class, Reason: w.Reason, Attempts: w.a.Failed + w.a.Lost}
+	return Event{Kind: kind, Consumer: c.O.Name, MessageID: m.ID, Topic: m.Topic, Key: m.Key, TxID: w.d.TxID,
+		Group: w.d.Group, Headers: m.Headers,
+		Redelivery: w.a.Redelivery, Class: w.Class, Reason: w.Reason, Attempts: w.a.Failed + w.a.Lost}
 }

@@ -82,6 +82,13 @@ func (p *Publisher) enter() error {
 	return nil
 }
 
+// InFlight is how many calls wait for confirms.
+func (p *Publisher) InFlight() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.inFlight
+}
+
 func (p *Publisher) leave() {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -53,8 +53,15 @@ func EncodeReply(c *SagaCall, r SagaReply) (amqp.Publishing, error) {
 		return amqp.Publishing{}, fmt.Errorf("%w: its result is no JSON: %w", holdfast.ErrInvalid, err)
 	}
 	id := c.MessageID()
+	headers := amqp.Table{HeaderKind: kindReply, HeaderVersion: Version, HeaderSaga: c.Saga}
+	if t := r.Trace.Bounded(); t.Parent != "" {
+		headers[holdfast.HeaderTraceParent] = t.Parent
+		if t.State != "" {
+			headers[holdfast.HeaderTraceState] = t.State
+		}
+	}
 	return amqp.Publishing{
-		Headers:   amqp.Table{HeaderKind: kindReply, HeaderVersion: Version, HeaderSaga: c.Saga},
+		Headers:   headers,
 		MessageId: id + replySuffix, CorrelationId: id, ContentType: contentJSON, Body: body.Bytes(),
 	}, nil
 }
@@ -76,7 +83,14 @@ func (t Trust) Replied(d *amqp.Delivery) error {
 		t.Prefix+RepliesName)
 }
 
-// DecodeReply reads a participant's reply; only its body counts.
+// traceOf is the place in a trace that a record's headers name.
+func traceOf(headers amqp.Table) holdfast.Trace {
+	return holdfast.Trace{Parent: HeaderText(headers[holdfast.HeaderTraceParent]),
+		State: HeaderText(headers[holdfast.HeaderTraceState])}.Bounded()
+}
+
+// DecodeReply reads a participant's reply; only its body counts, and for traces the headers
+// traceparent and tracestate.
 func DecodeReply(d *amqp.Delivery) (SagaReply, error) {
 	var r replyRecord
 	if len(d.Body) > MaxReplyRecord {
@@ -108,5 +122,6 @@ func DecodeReply(d *amqp.Delivery) (SagaReply, error) {
 		r.Result = nil
 	}
 	r.Reason, r.Participant = PlainText(r.Reason, MaxReason), NameText(r.Participant)
+	r.Trace = traceOf(d.Headers)
 	return r.SagaReply, nil
 }

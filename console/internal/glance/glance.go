@@ -19,6 +19,7 @@ type Glance[T any] struct {
 
 	mu   sync.Mutex
 	last *look[T]
+	good *look[T] // the last one that was over and did not panic
 }
 
 // look is one look.
@@ -48,6 +49,21 @@ func (g *Glance[T]) See(ctx context.Context) (seen T, at time.Time, err error) {
 	}
 }
 
+// Peek returns what was seen last, and when that was, without waiting for anything; ok is
+// false before the first look is over. Where that was longer than every ago, a look begins.
+func (g *Glance[T]) Peek(every time.Duration) (seen T, at time.Time, ok bool) {
+	g.mu.Lock()
+	good := g.good
+	g.mu.Unlock()
+	if good == nil || g.now().Sub(good.at) >= every {
+		g.current(context.Background())
+	}
+	if good == nil {
+		return seen, at, false
+	}
+	return good.seen, good.at, true
+}
+
 // current returns the look that is under way or fresh, or begins one.
 func (g *Glance[T]) current(ctx context.Context) *look[T] {
 	g.mu.Lock()
@@ -70,6 +86,11 @@ func (g *Glance[T]) current(ctx context.Context) *look[T] {
 		defer close(l.over)
 		l.seen, l.err = guard.Value(func() (T, error) { return g.look(ctx), nil })
 		l.at = g.now()
+		if l.err == nil {
+			g.mu.Lock()
+			defer g.mu.Unlock()
+			g.good = l
+		}
 	}()
 	return l
 }

@@ -56,3 +56,40 @@ func TestALookThatPanics(t *testing.T) {
 		require.ErrorContains(t, err, "panic: oops")
 	}
 }
+
+// Who peeks waits for nobody, and sees the last look that was one.
+func TestPeek(t *testing.T) {
+	var now, looks atomic.Int64
+	finish := make(chan struct{})
+	g := New(time.Hour, time.Second, func() time.Time { return time.Unix(now.Load(), 0) }, func(context.Context) int64 {
+		<-finish
+		if n := looks.Add(1); n != 2 {
+			return n
+		}
+		panic("oops")
+	})
+	over := func() { _, _, _ = g.See(t.Context()) }
+	_, _, ok := g.Peek(time.Minute)
+	require.False(t, ok, "it has begun to look")
+	close(finish)
+	over()
+	seen, at, ok := g.Peek(time.Minute)
+	require.True(t, ok)
+	require.EqualValues(t, 1, seen)
+	require.Equal(t, time.Unix(0, 0), at)
+	now.Store(59)
+	g.Peek(time.Minute)
+	require.EqualValues(t, 1, looks.Load(), "that was not long ago")
+	now.Store(60)
+	g.Peek(time.Minute)
+	over()
+	require.EqualValues(t, 2, looks.Load())
+	now.Store(62)
+	seen, at, ok = g.Peek(time.Minute)
+	require.True(t, ok)
+	require.EqualValues(t, 1, seen, "the second was none")
+	require.Equal(t, time.Unix(0, 0), at)
+	over()
+	seen, _, _ = g.Peek(time.Minute)
+	require.EqualValues(t, 3, seen)
+}

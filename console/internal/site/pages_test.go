@@ -17,6 +17,7 @@ import (
 
 	"github.com/holdfastmq/holdfast/console/internal/audit"
 	"github.com/holdfastmq/holdfast/console/internal/login"
+	"github.com/holdfastmq/holdfast/internal/metrics/metricstest"
 	"github.com/holdfastmq/holdfast/internal/operator/deadletters"
 	"github.com/holdfastmq/holdfast/internal/operator/doctor"
 	"github.com/holdfastmq/holdfast/internal/operator/sagas"
@@ -285,4 +286,35 @@ func TestAgesAreByTheClock(t *testing.T) {
 	h := newHouse(t)
 	h.pass(5 * time.Minute)
 	require.Contains(t, h.as("viewer").get("/").body, "<td>5m00s</td>")
+}
+
+// TestMeasure: the metrics are what the first page shows, of the last look, and reading them
+// waits for none.
+func TestMeasure(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	h.desk.unset = []string{"PostgreSQL: DATABASE_URL is not set"}
+	h.desk.groups = []deadletters.Group{{Value: "no card", Count: 7}, {Value: "no money", Count: 2}}
+	h.desk.found.Findings = []doctor.Finding{
+		{Part: "Temporal", Check: "version", Level: text.LevelOK},
+		{Part: "Temporal", Check: "sagas", Level: text.LevelWarning},
+		{Part: "RabbitMQ", Check: "connection", Level: text.LevelProblem, Detail: "connection refused"}, // it is unseen
+		{Part: "Waiting", Check: "participant stock.reserve", Level: text.LevelProblem},
+	}
+	m := metricstest.New(t)
+	measured, err := h.site.Measure(m.Provider)
+	require.NoError(t, err)
+	require.Empty(t, m.Values(), "nobody has looked yet")
+	h.as("viewer").get("/") // and waits for the look
+	require.Equal(t, map[string]int64{
+		"holdfast.doctor.findings level=warning": 1,
+		"holdfast.doctor.findings level=problem": 1,
+		"holdfast.doctor.unseen ":                2,
+		"holdfast.doctor.age ":                   0,
+		"holdfast.waiting kind=dead-letter":      9,
+		"holdfast.waiting kind=saga":             1,
+		"holdfast.waiting kind=transaction":      0,
+	}, m.Values())
+	require.NoError(t, measured.Unregister())
+	require.Empty(t, m.Values())
 }

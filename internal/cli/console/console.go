@@ -17,11 +17,13 @@ import (
 	"github.com/holdfastmq/holdfast/console"
 	"github.com/holdfastmq/holdfast/internal/cli/frame"
 	"github.com/holdfastmq/holdfast/internal/operator/text"
+	"github.com/holdfastmq/holdfast/metrics"
 )
 
 // flags are those of holdfast console.
 type flags struct {
 	listen, users     string
+	metrics           string
 	cert, key         string
 	proxies           []string
 	devLogin, secured bool
@@ -49,7 +51,11 @@ JSON to the standard error.
 
 Without --tls-cert it listens on loopback only, unless --secure-cookies says
 that a proxy in front of it does TLS. Then it takes what comes without TLS from
-whoever reaches it: listen where only the proxy does.`,
+whoever reaches it: listen where only the proxy does.
+
+--metrics serves what the first page shows as numbers, at an address of its own
+and without a login: what doctor finds, and what waits for an operator. While
+they are read, the whole installation is looked at every minute.`,
 		Example: "  holdfast console hash ann --role operator >>users && chmod 600 users\n" +
 			"  holdfast console --users users\n" +
 			"  holdfast console --users users --listen :8443 --tls-cert cert.pem --tls-key key.pem",
@@ -70,6 +76,7 @@ whoever reaches it: listen where only the proxy does.`,
 		"logs in, for the limits of logins")
 	c.Flags().StringVar(&f.cert, "tls-cert", "", "serve TLS with this certificate, a file in PEM")
 	c.Flags().StringVar(&f.key, "tls-key", "", "the certificate's key, a file in PEM")
+	c.Flags().StringVar(&f.metrics, "metrics", "", frame.MetricsUsage)
 	c.MarkFlagsRequiredTogether("tls-cert", "tls-key")
 	c.MarkFlagsMutuallyExclusive("users", "dev-login")
 	c.AddCommand(newHash(a))
@@ -81,6 +88,9 @@ func (f flags) check() error {
 	host, _, err := net.SplitHostPort(f.listen)
 	if err != nil {
 		return text.Usagef("--listen %s: want HOST:PORT", f.listen)
+	}
+	if err := frame.CheckMetrics(f.metrics); err != nil {
+		return err
 	}
 	local := isLoopback(host)
 	switch {
@@ -141,16 +151,31 @@ func serve(ctx context.Context, a *frame.App, f flags) error {
 		warnOfReaders(a, file)
 		o.Users = file
 	}
+	shown, err := metrics.New()
+	if err != nil {
+		return err
+	}
+	if f.metrics != "" {
+		o.Meter = shown.MeterProvider()
+	}
 	c, err := console.New(ctx, o)
 	if err != nil {
 		return err
 	}
 	defer c.Close()
+	url, stop, err := frame.ServeMetrics(ctx, f.metrics, shown)
+	if err != nil {
+		return err
+	}
+	defer stop()
 	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", f.listen)
 	if err != nil {
 		return text.WithRemedy(err, "choose another address with --listen")
 	}
 	tell(a, f, l.Addr().String(), c.DevLogin())
+	if url != "" {
+		text.Printf(a.Out, "Metrics for Prometheus are at %s\n", url)
+	}
 	return run(ctx, l, c.Server(), f, stopTime, c.End)
 }
 

@@ -15,6 +15,7 @@ import (
 	holdfast "github.com/holdfastmq/holdfast"
 	"github.com/holdfastmq/holdfast/internal/cli/frame"
 	"github.com/holdfastmq/holdfast/internal/operator/text"
+	"github.com/holdfastmq/holdfast/metrics"
 	"github.com/holdfastmq/holdfast/worker"
 )
 
@@ -23,6 +24,7 @@ type keepFlags struct {
 	halfQueues int
 	checkAfter time.Duration
 	json       bool
+	metrics    string
 }
 
 // NewKeep returns the command holdfast keep.
@@ -41,6 +43,9 @@ good order.
 It needs RabbitMQ and Temporal, no database. A group of programs in Go needs no
 holdfast keep: its own workers do this, and read the outcome rows.
 
+Metrics are those of a worker, with the label group. They name topics: serve
+them where only Prometheus can reach them.
+
 JSON: a line of the log is an object with time, level, msg and its attributes.`,
 		Example: "  holdfast keep orders\n  holdfast keep orders invoices --half-queues 4 --json",
 		Args:    cobra.MinimumNArgs(1),
@@ -53,6 +58,7 @@ JSON: a line of the log is an object with time, level, msg and its attributes.`,
 	c.Flags().DurationVar(&f.checkAfter, "check-after", 0, "the age at which an undecided half message is asked about "+
 		"(default 10s)")
 	c.Flags().BoolVar(&f.json, "json", false, "write the log as JSON")
+	c.Flags().StringVar(&f.metrics, "metrics", "", frame.MetricsUsage)
 	return c
 }
 
@@ -67,6 +73,9 @@ func runKeepers(ctx context.Context, a *frame.App, groups []string, f keepFlags)
 			return text.Usagef("group %s is named twice", group)
 		}
 		seen[group] = true
+	}
+	if err := frame.CheckMetrics(f.metrics); err != nil {
+		return err
 	}
 	if a.AMQPURL == "" {
 		return text.WithRemedy(errors.New("no RabbitMQ"), "set AMQP_URL, for example to amqp://user:password@host:5672/vhost")
@@ -83,14 +92,30 @@ func runKeepers(ctx context.Context, a *frame.App, groups []string, f keepFlags)
 	}
 	defer c.Close()
 
+	shown, err := metrics.New()
+	if err != nil {
+		return err
+	}
 	workers := make([]*worker.Worker, len(groups))
 	for i, group := range groups {
+		meter, err := shown.With(map[string]string{"group": group})
+		if err != nil {
+			return err
+		}
 		workers[i], err = worker.New(worker.Options{Group: group, Temporal: c, Namespace: o.Namespace, AMQPURL: a.AMQPURL,
 			Prefix: a.Prefix, RemoteCheck: true, CheckAfter: f.checkAfter, RollingUpgrade: a.RollingUpgrade,
-			Tuning: worker.Tuning{HalfQueues: f.halfQueues}, Logger: logger})
+			Tuning: worker.Tuning{HalfQueues: f.halfQueues}, Meter: meter, Logger: logger})
 		if err != nil {
 			return text.Usage(err)
 		}
+	}
+	url, stop, err := frame.ServeMetrics(ctx, f.metrics, shown)
+	if err != nil {
+		return err
+	}
+	defer stop()
+	if url != "" {
+		logger.Info("metrics are served", "url", url)
 	}
 	running, ctx := errgroup.WithContext(ctx)
 	for i, w := range workers {
