@@ -161,8 +161,20 @@ func (w *Worker) consume(ctx context.Context, c Consumer) error {
 	})
 }
 
+// open opens what a delivery carries, for the message that it is, or is about.
+func (w *Worker) open(ctx context.Context, d broker.Delivery) (holdfast.Message, error) {
+	if d.Notice != nil {
+		return w.box.Open(ctx, d.Message, d.Notice.Of, d.Notice.Topic)
+	}
+	return w.box.OpenOwn(ctx, d.Message)
+}
+
 // handle makes the effect of a delivery happen once.
 func (w *Worker) handle(ctx context.Context, c Consumer, d broker.Delivery) error {
+	var err error
+	if d.Message, err = w.open(ctx, d); err != nil {
+		return broker.Excuse(err)
+	}
 	switch {
 	case d.Notice == nil:
 	case c.undoes(d.Notice):

@@ -108,7 +108,7 @@ func (w *Worker) steps() *steps.Steps {
 	return &steps.Steps{Group: w.o.Group, Process: w.o.process, Broker: w.broker, DB: w.o.DB, Databases: w.databases,
 		Callers: blocked{w.lanes}, Answers: &w.answers, MaxBody: w.o.Tuning.MaxBody, LockTimeout: w.o.Timeouts.Lock,
 		RemoteCheck: w.o.RemoteCheck, Handlers: w.handlers, Checkers: w.checkers, Compensations: w.compensations,
-		DeadLetterID: w.deadLetterID, Recovered: w.metrics.Recovered}
+		Box: w.box, DeadLetterID: w.deadLetterID, Recovered: w.metrics.Recovered}
 }
 
 // intake gives dead letters their workflows.
