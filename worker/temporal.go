@@ -86,7 +86,7 @@ func (w *Worker) groupWorker(options sdkworker.Options, replies *sagareplies.Rep
 	ofSagas.Register(group)
 	ofDead.RegisterGroup(group)
 	for name, f := range w.activities {
-		group.RegisterActivityWithOptions(f, activity.RegisterOptions{Name: name})
+		group.RegisterActivityWithOptions(w.box.Activity(f), activity.RegisterOptions{Name: name})
 	}
 	return group
 }
