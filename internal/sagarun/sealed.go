@@ -74,7 +74,7 @@ func has(key, id string) bool { return strings.Contains("."+key, "."+id+".") }
 // patch seals what a function changed in a state, and sees to it that it fits.
 func (p *program) patch(ctx context.Context, was json.RawMessage, o seal.Opened,
 	patch json.RawMessage) (json.RawMessage, error) {
-	sealed, err := p.box.Patch(ctx, o.Owner, o.Headed, patch)
+	sealed, err := p.box.Patch(ctx, o.Owner, patch)
 	if err != nil || !p.box.Seals() || len(sealed) == 0 {
 		return sealed, err
 	}
@@ -182,7 +182,7 @@ func (p *program) result(ctx context.Context, s core.Step, result json.RawMessag
 		o, err := p.open(ctx, result)
 		return o.Data, err
 	case core.Wait:
-		return p.box.OpenValue(ctx, p.ref.ID, s.Name, result, seal.Answer)
+		return p.box.OpenValue(ctx, seal.Answer, p.ref.ID, s.Name, result)
 	}
-	return p.box.OpenValue(ctx, p.ref.ID, s.Name, result, seal.Result)
+	return p.box.OpenValue(ctx, seal.Result, p.ref.ID, s.Name, result)
 }

@@ -69,7 +69,7 @@ func (b *Box) Activity(f any) any {
 	}
 	return reflect.MakeFunc(reflect.FuncOf(in, out, false), func(args []reflect.Value) []reflect.Value {
 		ctx, given := args[0].Interface().(context.Context), args[1].Interface().(core.ActivityInput)
-		data, err := b.OpenValue(ctx, given.Saga, given.Step, given.Data, Input)
+		data, err := b.OpenValue(ctx, Input, given.Saga, given.Step, given.Data)
 		if err != nil {
 			return answer(nil, err)
 		}

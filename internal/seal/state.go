@@ -56,9 +56,9 @@ func (b *Box) State(ctx context.Context, owner string, data json.RawMessage) (js
 	return json.Marshal(state)
 }
 
-// Patch seals what a patch sets in a state that was sealed for owner; headed says that the
-// state says so itself. An empty patch stays empty.
-func (b *Box) Patch(ctx context.Context, owner string, headed bool, patch json.RawMessage) (json.RawMessage, error) {
+// Patch seals what a patch sets in a state that was sealed for owner, or is sealed for it
+// from now on. An empty patch stays empty.
+func (b *Box) Patch(ctx context.Context, owner string, patch json.RawMessage) (json.RawMessage, error) {
 	if !b.Seals() || len(patch) == 0 {
 		return patch, nil
 	}
@@ -75,9 +75,7 @@ func (b *Box) Patch(ctx context.Context, owner string, headed bool, patch json.R
 	if has {
 		change[core.FieldNulls] = nulls
 	}
-	if !headed {
-		change[core.FieldSealed] = core.Sealed{Owner: owner}
-	}
+	change[core.FieldSealed] = core.Sealed{Owner: owner} // what the state says beside that stays
 	return json.Marshal(change)
 }
 
@@ -138,10 +136,8 @@ func (b *Box) openValue(ctx context.Context, what, text string, bound []byte) (p
 // Opened is a state that was opened.
 type Opened struct {
 	Data json.RawMessage
-	// Owner is the saga for which it was sealed; Headed says that the state says so itself,
-	// otherwise it is who opened it.
-	Owner  string
-	Headed bool
+	// Owner is the saga for which it was sealed; of a state in clear, who opened it.
+	Owner string
 }
 
 // OpenState opens the state of the saga id. related says whether what was sealed for another
@@ -162,7 +158,7 @@ func (b *Box) OpenState(ctx context.Context, id string, related func(owner strin
 		return out, nil // whose string happens to look so
 	}
 	if headed {
-		out.Owner, out.Headed = header.Owner, true
+		out.Owner = header.Owner
 		if header.Owner != id && (related == nil || !related(header.Owner)) {
 			return out, holdfast.Permanent(fmt.Errorf("%w: the state of saga %.200s is that of %.200s", holdfast.ErrTampered, id,
 				header.Owner))
@@ -213,51 +209,60 @@ const (
 	Input  = "input"  // of an activity
 )
 
-// Value seals what a saga's step is given or answers, in JSON; nothing stays nothing.
+// sealedStep is how a value is sealed that a saga's step is given or answers: an object that
+// says whose it is.
+type sealedStep struct {
+	Of    of     `json:"holdfast-sealed"`
+	Value string `json:"value"`
+}
+
+type of struct {
+	Owner string `json:"owner"`
+	Step  string `json:"step"`
+	Kind  string `json:"kind"`
+}
+
+func (o of) bound() []byte { return boundTo(o.Kind, o.Owner, o.Step) }
+
+func (o of) String() string {
+	return fmt.Sprintf("%.20s of step %.200s of saga %.200s", o.Kind, o.Step, o.Owner)
+}
+
+// Value seals what a step of the saga id is given or answers, in JSON; nothing stays
+// nothing.
 func (b *Box) Value(ctx context.Context, kind, id, step string, data json.RawMessage) (json.RawMessage, error) {
 	if !b.Seals() || len(data) == 0 {
 		return data, nil
 	}
-	text, err := b.value(ctx, describeValue(kind, id, step), data, boundTo(kind, id, step))
-	if err != nil {
+	out := sealedStep{Of: of{Owner: id, Step: step, Kind: kind}}
+	var err error
+	if out.Value, err = b.value(ctx, out.Of.String(), data, out.Of.bound()); err != nil {
 		return nil, err
 	}
-	return json.Marshal(text)
+	return json.Marshal(out)
 }
 
-// OpenValue opens what Value sealed as one of the kinds.
-func (b *Box) OpenValue(ctx context.Context, id, step string, data json.RawMessage, kinds ...string) (json.RawMessage, error) {
+// OpenValue opens what Value sealed as that kind, for that step.
+func (b *Box) OpenValue(ctx context.Context, kind, id, step string, data json.RawMessage) (json.RawMessage, error) {
 	if len(data) == 0 {
 		return data, nil
 	}
-	what := describeValue(kinds[0], id, step)
-	var text string
-	if !HasSealed(data) || json.Unmarshal(data, &text) != nil {
+	want := of{Owner: id, Step: step, Kind: kind}
+	var in sealedStep
+	if !HasSealed(data) || json.Unmarshal(data, &in) != nil || !strings.HasPrefix(in.Value, sealedValue) {
 		if b.requires() {
-			return nil, inClear(what)
+			return nil, inClear(want.String())
 		}
 		return data, nil
 	}
-	var last error
-	for _, kind := range kinds {
-		plain, sealed, err := b.openValue(ctx, what, text, boundTo(kind, id, step))
-		switch {
-		case !sealed:
-			return data, nil
-		case err == nil && !json.Valid(plain):
-			return nil, malformed(what, "what it says is no JSON")
-		case err == nil:
-			return plain, nil
-		case Missing(err):
-			return nil, err
-		}
-		last = err
+	if in.Of != want {
+		return nil, holdfast.Permanent(fmt.Errorf("%w: %s is the %s", holdfast.ErrTampered, want, in.Of))
 	}
-	return nil, last
-}
-
-func describeValue(kind, id, step string) string {
-	return fmt.Sprintf("%s of step %.200s of saga %.200s", kind, step, id)
+	plain, _, err := b.openValue(ctx, want.String(), in.Value, want.bound())
+	if err == nil && !json.Valid(plain) {
+		err = malformed(want.String(), "what it says is no JSON")
+	}
+	return plain, err
 }
 
 // object decodes an object, whose numbers stay as they are written.
