@@ -120,7 +120,9 @@ func (k *keys) open(key string, ciphertext, bound []byte) ([]byte, error) {
 	return plaintext, nil
 }
 
-func (k *keys) digest(data []byte) ([]byte, error) { return k.digests.ComputePrimaryPRF(data, digestSize) }
+func (k *keys) digest(data []byte) ([]byte, error) {
+	return k.digests.ComputePrimaryPRF(data, digestSize)
+}
 
 func (k *keys) list() []Key {
 	var out []Key
