@@ -151,3 +151,82 @@ func TestSealedSagas(t *testing.T) {
 		require.Empty(t, x.finds(), number)
 	}
 }
+
+// A saga that was begun in clear goes on where its processes encrypt, forwards and back; one
+// that refuses what is in clear leaves it to others.
+func TestSagaIsEncryptedFromItsMiddleOn(t *testing.T) {
+	s := sagaSite(t)
+	k, _ := aKeyring(t)
+	sub := saga.Saga[journey]{Name: "walk", Steps: []saga.Step[journey]{
+		does("shoes", func(j *journey) error { j.Seat = "shoes"; return nil }), seat()}}
+	sees := func(op string, j journey) {
+		if j.By != "train" || j.Room != "12" {
+			t.Errorf("%s: the participant was given %+v", op, j)
+		}
+	}
+	def := travel(does("room", func(j *journey) error { j.Room = "12"; return nil }), saga.Wait("go", 0), seat(),
+		saga.Sub("onfoot", sub).Receive(saga.Into(func(j *journey, of journey) error { j.Seat += " " + of.Seat; return nil })),
+		does("end", func(j *journey) error {
+			if j.Paid {
+				return saga.Refuse("no money")
+			}
+			return nil
+		}))
+	clear := s.agency(def)
+	start := func(broke bool) journey {
+		j := journey{ID: newID(), By: "train", Paid: broke}
+		h, err := worker.StartSaga(s.ctx(), clear.Worker, def, j)
+		require.NoError(t, err)
+		until(t, "it waits", func() bool { st, err := h.State(s.ctx()); return err == nil && st.State == holdfast.SagaWaiting })
+		return j
+	}
+	good, bad := start(false), start(true)
+	clear.stop()
+
+	o := s.options()
+	o.Keyring, o.Encryption = k, holdfast.EncryptionRequired
+	strict := s.runWith(o, func(w *worker.Worker) { w.Saga(def) })
+	h := worker.JoinSaga(strict.Worker, def, good.ID)
+	require.NoError(t, h.Approve(s.ctx(), "go", nil, worker.By{Operator: "ann", Reason: "go"}))
+	until(t, "it refuses the state", func() bool {
+		st, err := h.State(s.ctx())
+		return err == nil && st.State == holdfast.SagaNoWorker && strings.Contains(st.WaitsFor+st.Reason, "HOLDFAST_ENCRYPTION")
+	})
+	strict.stop()
+
+	w := s.sealedAgency(k, []worker.Participant{s.secretSeats("4a", sees)}, nil, def)
+	got, err := worker.JoinSaga(w.Worker, def, good.ID).Wait(s.ctx())
+	require.NoError(t, err)
+	require.Equal(t, journey{ID: good.ID, By: "train", Room: "12", Seat: "4a seat 4a seat"}, got)
+	h = worker.JoinSaga(w.Worker, def, bad.ID)
+	require.NoError(t, h.Approve(s.ctx(), "go", nil, worker.By{Operator: "ann", Reason: "go"}))
+	_, err = h.Wait(s.ctx())
+	require.ErrorIs(t, err, holdfast.ErrSagaCompensated)
+	require.Equal(t, []string{"do room", "do shoes", "undo shoes", "undo room"}, s.logged(s.orders, bad.ID))
+	require.Equal(t, []string{"do seat", "do seat", "undo seat", "undo seat"}, s.logged(s.effects, bad.ID))
+}
+
+// With a keyring, what could not be encrypted is refused when the process starts.
+func TestSagasThatCannotBeSealed(t *testing.T) {
+	s := sagaSite(t)
+	k, _ := aKeyring(t)
+	for want, register := range map[string]func(w *worker.Worker){
+		"task queue (elsewhere)": func(w *worker.Worker) { w.Saga(travel(saga.Activity("a", "A", "").NoUndo().On("elsewhere"))) },
+		`activity "A"`: func(w *worker.Worker) {
+			w.Saga(travel(saga.Activity("a", "A", "").NoUndo()))
+			w.Activity("A", func(context.Context, map[string]any) error { return nil })
+		},
+	} {
+		o := s.options()
+		o.Keyring = k
+		w, err := worker.New(o)
+		require.NoError(t, err)
+		register(w)
+		require.ErrorContains(t, w.Run(s.ctx()), want)
+	}
+	def := saga.Saga[[]string]{Name: "list", Steps: []saga.Step[[]string]{saga.Wait("go", 0)}}
+	w := s.sealedAgency(k, nil, nil, def)
+	_, err := worker.StartSaga(s.ctx(), w.Worker, def, []string{"a"})
+	require.ErrorIs(t, err, holdfast.ErrInvalid)
+	require.ErrorContains(t, err, "use a struct")
+}

@@ -42,11 +42,12 @@ func (b *Box) has() bool { return b != nil && b.keyring != nil }
 // maxKey limits the name of a key.
 const maxKey = 100
 
-func (b *Box) seal(ctx context.Context, what string, plaintext, bound []byte) (key string, ciphertext []byte, err error) {
+func (b *Box) seal(ctx context.Context, what string, plaintext, bound []byte) (key string, ciphertext []byte,
+	err error) {
 	key, ciphertext, err = b.keyring.Seal(ctx, plaintext, bound)
 	switch {
 	case err != nil:
-		return "", nil, unavailable(fmt.Errorf("encrypt %s: %w", what, err), "nothing was done: try again once it can be used")
+		return "", nil, unavailable(fmt.Errorf("encrypt %s: %w", what, err), "nothing was done: try again")
 	case !validKey(key):
 		return "", nil, fmt.Errorf("%w: the keyring calls its key %.120q: want 1 to %d printable ASCII characters "+
 			"without space, quotes and backslash", holdfast.ErrInvalid, key, maxKey)
@@ -76,6 +77,13 @@ func (b *Box) open(ctx context.Context, what, key string, ciphertext, bound []by
 func inClear(what string) error {
 	return holdfast.Permanent(fmt.Errorf("%w: %s is not encrypted, and this process refuses what is in clear: see "+
 		"HOLDFAST_ENCRYPTION (Options.Encryption)", holdfast.ErrInvalid, what))
+}
+
+// stateInClear is inClear of what belongs to a saga. It is no reason to turn back: another
+// process may take it, or this one once it is told to.
+func stateInClear(what string) error {
+	return unavailable(fmt.Errorf("%s is not encrypted, and this process refuses what is in clear", what),
+		"set HOLDFAST_ENCRYPTION (Options.Encryption) to on until what was begun in clear has ended")
 }
 
 // malformed is the error of what says that it is sealed, and cannot be read.

@@ -216,6 +216,7 @@ func TestStatesThatCannotBeOpened(t *testing.T) {
 	require.Equal(t, clear, o.Data)
 	_, err = box(t, holdfast.EncryptionRequired).OpenState(ctx, id, nil, clear)
 	require.ErrorContains(t, err, "HOLDFAST_ENCRYPTION")
+	require.True(t, seal.Missing(err), "which is no reason to undo what was begun in clear")
 }
 
 func TestValues(t *testing.T) {

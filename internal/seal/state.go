@@ -47,7 +47,8 @@ func (b *Box) State(ctx context.Context, owner string, data json.RawMessage) (js
 	}
 	digest, err := b.keyring.Digest(ctx, append(boundTo("content"), plain...))
 	if err != nil {
-		return nil, unavailable(fmt.Errorf("digest of the state of saga %.200s: %w", owner, err), "nothing was done: try again")
+		return nil, unavailable(fmt.Errorf("digest of the state of saga %.200s: %w", owner, err),
+			"nothing was done: try again")
 	}
 	if err := b.sealFields(ctx, owner, nil, state); err != nil {
 		return nil, err
@@ -94,7 +95,8 @@ func (b *Box) sealFields(ctx context.Context, owner string, path []string, field
 			if err != nil {
 				return err
 			}
-			if fields[name], err = b.value(ctx, describeField(owner, at), plain, boundTo("state", prepend(owner, at)...)); err != nil {
+			fields[name], err = b.value(ctx, describeField(owner, at), plain, boundTo("state", prepend(owner, at)...))
+			if err != nil {
 				return err
 			}
 		}
@@ -153,7 +155,7 @@ func (b *Box) OpenState(ctx context.Context, id string, related func(owner strin
 	state, err := object(data)
 	if err != nil {
 		if b.requires() {
-			return out, inClear(what)
+			return out, stateInClear(what)
 		}
 		return out, nil // whose string happens to look so
 	}
@@ -190,7 +192,7 @@ func (b *Box) openFields(ctx context.Context, owner string, path []string, field
 			case err != nil:
 				return err
 			case !sealed && b.requires():
-				return inClear(what)
+				return stateInClear(what)
 			case sealed:
 				if !json.Valid(plain) {
 					return malformed(what, "what it says is no JSON")
@@ -251,7 +253,7 @@ func (b *Box) OpenValue(ctx context.Context, kind, id, step string, data json.Ra
 	var in sealedStep
 	if !HasSealed(data) || json.Unmarshal(data, &in) != nil || !strings.HasPrefix(in.Value, sealedValue) {
 		if b.requires() {
-			return nil, inClear(want.String())
+			return nil, stateInClear(want.String())
 		}
 		return data, nil
 	}

@@ -281,7 +281,8 @@ func (s *sagaRun) activity(ctx workflow.Context, t *try, name string, o workflow
 func isNoKey(err error) bool {
 	var failure *temporal.ApplicationError
 	var detail string
-	return errors.As(err, &failure) && failure.HasDetails() && failure.Details(&detail) == nil && detail == activities.NoKey
+	return errors.As(err, &failure) && failure.HasDetails() && failure.Details(&detail) == nil &&
+		detail == activities.NoKey
 }
 
 func hasType(err error, kind string) bool {

@@ -68,8 +68,8 @@ JSON: id, primary, made.`,
 			if err != nil {
 				return err
 			}
-			return tell(a, asJSON, k, "Made %s, with key %s. Keep a copy where it is safe: without it nothing that is encrypted "+
-				"can be read.", file, k.ID)
+			return tell(a, asJSON, k, "Made %s, with key %s. Keep a copy where it is safe: without it nothing that is "+
+				"encrypted can be read.", file, k.ID)
 		},
 	}
 	c.Flags().BoolVar(&asJSON, "json", false, "write JSON")
@@ -102,10 +102,11 @@ JSON: id, primary, staged, made.`,
 				return err
 			}
 			if stage {
-				return tell(a, asJSON, k, "Key %s is in %s, and decrypts. Once every process has the file, rotate without --stage: "+
-					"then it encrypts.", k.ID, file)
+				return tell(a, asJSON, k, "Key %s is in %s, and decrypts. Once every process has the file, rotate without "+
+					"--stage: then it encrypts.", k.ID, file)
 			}
-			return tell(a, asJSON, k, "Key %s encrypts what is new. Those before it in %s go on decrypting: keep them.", k.ID, file)
+			return tell(a, asJSON, k, "Key %s encrypts what is new. Those before it in %s go on decrypting: keep them.",
+				k.ID, file)
 		},
 	}
 	c.Flags().BoolVar(&stage, "stage", false, "add a key that decrypts, and does not encrypt yet")

@@ -38,8 +38,8 @@ func Open(ctx context.Context, box *seal.Box, l holdfast.DeadLetter) (holdfast.M
 		return l.Message, nil
 	}
 	if l.Kept != "" {
-		return l.Message, fmt.Errorf("message %s is encrypted, and only its beginning is here: the whole of it is in queue %s",
-			l.ID, l.Kept)
+		return l.Message, fmt.Errorf("message %s is encrypted, and only its beginning is here: "+
+			"the whole of it is in queue %s", l.ID, l.Kept)
 	}
 	of := Original(l)
 	return box.Open(ctx, l.Message, of.ID, of.Topic)

@@ -99,7 +99,8 @@ func Describe(ctx context.Context, t *server.Temporal, of target, body bool) (De
 
 // fill takes from status and history what belongs to the transaction that was
 // meant, or to all if none was.
-func (d *Detail) fill(ctx context.Context, box *seal.Box, of target, status txflow.Status, told history.Story, body bool) {
+func (d *Detail) fill(ctx context.Context, box *seal.Box, of target, status txflow.Status, told history.Story,
+	body bool) {
 	meant := func(id string, keys []string) bool {
 		return of.Tx == id || of.Tx == "" && (of.key == "" || slices.Contains(keys, of.key))
 	}
