@@ -257,9 +257,6 @@ func (b *Box) OpenValue(ctx context.Context, kind, id, step string, data json.Ra
 		}
 		return data, nil
 	}
-	if in.Of != want {
-		return nil, holdfast.Permanent(fmt.Errorf("%w: %s is the %s", holdfast.ErrTampered, want, in.Of))
-	}
 	plain, _, err := b.openValue(ctx, want.String(), in.Value, want.bound())
 	if err == nil && !json.Valid(plain) {
 		err = malformed(want.String(), "what it says is no JSON")
