@@ -48,10 +48,10 @@ var (
 	ErrNotFound = errors.New("holdfast: not found")
 )
 
-// UnavailableError means that one of the three parts cannot be reached or used:
+// UnavailableError means that one of the three parts, or the keyring, cannot be reached or used:
 // what it is, where it was looked for, and what to do. It never holds a secret.
 type UnavailableError struct {
-	// Part is "RabbitMQ", "PostgreSQL" or "Temporal".
+	// Part is "RabbitMQ", "PostgreSQL" or "Temporal", or [PartKeyring].
 	Part string
 	// Where is the address that was tried, without credentials.
 	Where string

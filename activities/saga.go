@@ -134,6 +134,9 @@ type SagaResult struct {
 	// OtherDatabase says that the process has another database than the saga; the
 	// outcome is core.OutcomeNoWorker then, and why is in its Error.
 	OtherDatabase bool `json:"other_database,omitempty"`
+	// NoKey says that the process does not have the key with which the saga's state is
+	// encrypted; the outcome is core.OutcomeNoWorker then, and why is in its Error.
+	NoKey bool `json:"no_key,omitempty"`
 	// NotHeld says that the saga is driven by another, and Others that the step's row, or the
 	// saga's begin row, is for somebody else who used the same key: nothing was done. They are
 	// for a saga that has no workflow.

@@ -32,6 +32,10 @@ type Sagas struct {
 // have the saga's version: Temporal asks others.
 const NoWorkerType = "NoWorker"
 
+// NoKey is the detail of such an error of a process that does not have the key with which
+// the saga's state is encrypted.
+const NoKey = "no key"
+
 // NotRegisteredType is the type of the error by which a process says that it has no
 // activity of that name. It is the one of Temporal's SDK.
 const NotRegisteredType = "ActivityNotRegisteredError"
@@ -135,6 +139,9 @@ func (a *Sagas) step(run func(context.Context, SagaStep) SagaResult) sagaCall {
 			return SagaResult{}, temporal.NewApplicationError(out.Outcome.Error, OtherDatabaseType)
 		}
 		if out.Outcome.Kind == core.OutcomeNoWorker && !local {
+			if out.NoKey { // processes of earlier versions take it for the other
+				return SagaResult{}, temporal.NewApplicationError(out.Outcome.Error, NoWorkerType, NoKey)
+			}
 			return SagaResult{}, noWorker(s.Saga)
 		}
 		return out, nil

@@ -10,6 +10,7 @@ import (
 	"net/netip"
 	"net/url"
 	"os"
+	"strings"
 	"sync"
 	"time"
 
@@ -20,6 +21,7 @@ import (
 	"github.com/holdfastmq/holdfast/console/internal/login"
 	"github.com/holdfastmq/holdfast/console/internal/site"
 	"github.com/holdfastmq/holdfast/internal/operator/reach"
+	"github.com/holdfastmq/holdfast/internal/operator/server"
 	"github.com/holdfastmq/holdfast/internal/operator/text"
 )
 
@@ -92,8 +94,15 @@ func New(ctx context.Context, o Options) (*Console, error) {
 		return nil, err
 	}
 	c := &Console{desk: desk.New(config, o.Now), log: log, close: func() {}}
+	box, err := config.Box()
+	if err != nil {
+		return nil, err
+	}
 	s := site.Options{Desk: c.desk, Secure: o.SecureCookies, Loopback: o.Loopback, Proxies: o.TrustedProxies,
 		Prefix: config.Prefix, Now: o.Now, Log: log}
+	if config.KeyringPath != "" {
+		s.Codec, s.CodecOrigin = server.Codec{Box: box}, originOf(config.UI)
+	}
 	switch {
 	case o.Users != nil && o.DevLogin:
 		return nil, errors.New("give users or a login for development, not both")
@@ -109,7 +118,6 @@ func New(ctx context.Context, o Options) (*Console, error) {
 		}
 		s.Users = users
 	}
-	var err error
 	if s.Audit, c.close, err = openAudit(ctx, config, log, audit.NewLines(out, o.Now)); err != nil {
 		return nil, err
 	}
@@ -128,6 +136,19 @@ func New(ctx context.Context, o Options) (*Console, error) {
 		closeAudit()
 	}
 	return c, nil
+}
+
+// originOf is the origin of a web address, as browsers say it; empty where it has none.
+func originOf(address string) string {
+	u, err := url.Parse(address)
+	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
+		return ""
+	}
+	host := strings.ToLower(u.Host)
+	if port := map[string]string{"http": ":80", "https": ":443"}[u.Scheme]; strings.HasSuffix(host, port) {
+		host = strings.TrimSuffix(host, port)
+	}
+	return u.Scheme + "://" + host
 }
 
 // openAudit returns the log in the database, or lines where there is none.

@@ -160,7 +160,7 @@ func (w *Worker) consume(ctx context.Context, c Consumer) error {
 		Concurrency: limit.Concurrency(c.Concurrency), Tries: c.Tries,
 		Ladder: c.Ladder, Policy: c.DeadLetters, Breaker: c.Breaker, Observe: w.observer.Event,
 		HandlerTimeout: c.Timeout, DrainTimeout: w.o.Timeouts.Drain, NeedsID: c.Handle != nil,
-		Handle: w.processing(limit.Handling(takes.Take)),
+		Handle: w.processing(limit.Handling(w.opening(takes.Take))),
 	})
 }
 
@@ -175,6 +175,24 @@ func (w *Worker) processing(handle func(context.Context, broker.Delivery) error,
 		return w.trace.Process(ctx, telemetry.Delivery{Message: d.Message, Known: known, Notice: d.Notice != nil},
 			func(ctx context.Context) error { return handle(ctx, d) })
 	}
+}
+
+// opening is handle for messages that may be sealed.
+func (w *Worker) opening(handle func(context.Context, broker.Delivery) error) func(context.Context, broker.Delivery) error {
+	return func(ctx context.Context, d broker.Delivery) (err error) {
+		if d.Message, err = w.open(ctx, d); err != nil {
+			return broker.Excuse(err)
+		}
+		return handle(ctx, d)
+	}
+}
+
+// open opens what a delivery carries, for the message that it is, or is about.
+func (w *Worker) open(ctx context.Context, d broker.Delivery) (holdfast.Message, error) {
+	if d.Notice != nil {
+		return w.box.Open(ctx, d.Message, d.Notice.Of, d.Notice.Topic)
+	}
+	return w.box.OpenOwn(ctx, d.Message)
 }
 
 // notices are the topics whose compensation notices the consumer's queue gets, beside

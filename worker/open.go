@@ -45,6 +45,8 @@ import (
 //	HOLDFAST_CONSUMER_TIMEOUT  Options.Timeouts.Consumer
 //	HOLDFAST_ROLLING_UPGRADE   Options.RollingUpgrade
 //	HOLDFAST_WEBHOOK_URL       Options.Webhook, with HOLDFAST_WEBHOOK_SECRET
+//	HOLDFAST_KEYRING           Options.Keyring: a file of package keyring
+//	HOLDFAST_ENCRYPTION        Options.Encryption: on, read-only or required
 //
 // Each change may set other options before anything is opened. What it sets is used
 // instead of the variable, and a Temporal client or a DB that it sets stays the caller's:

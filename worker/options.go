@@ -22,6 +22,7 @@ import (
 	"github.com/holdfastmq/holdfast/broker"
 	"github.com/holdfastmq/holdfast/internal/addresses"
 	"github.com/holdfastmq/holdfast/internal/alerts"
+	"github.com/holdfastmq/holdfast/keyring"
 )
 
 // Options configure a [Worker]. The zero value of every field but Group means
@@ -101,6 +102,15 @@ type Options struct {
 	// as they run, no longer: see docs/security.md. HOLDFAST_ROLLING_UPGRADE=1 sets it,
 	// too.
 	RollingUpgrade bool
+
+	// Keyring encrypts what messages and sagas carry before it leaves this process, and
+	// decrypts it for handlers; see docs/encryption.md. Nil: the one in the file that
+	// HOLDFAST_KEYRING names, or none: then all is in clear, and what others have
+	// encrypted waits for a process that has the key.
+	Keyring holdfast.Keyring
+	// Encryption says what is done with the keyring. Default: HOLDFAST_ENCRYPTION, or
+	// [holdfast.EncryptionOn].
+	Encryption holdfast.Encryption
 
 	// CheckAfter is the age at which the Keeper hands an undecided half message
 	// over. Default: 10 s.
@@ -188,6 +198,8 @@ func (o Options) withDefaults() Options {
 			o.Declare = &on
 		}
 	}
+	setDefault(&o.Encryption, holdfast.Encryption(os.Getenv("HOLDFAST_ENCRYPTION")))
+	setDefault(&o.Encryption, holdfast.EncryptionOn)
 	if o.Webhook.URL == "" && o.Webhook.Secret == "" {
 		o.Webhook.URL, o.Webhook.Secret = os.Getenv("HOLDFAST_WEBHOOK_URL"), os.Getenv("HOLDFAST_WEBHOOK_SECRET")
 	}
@@ -238,8 +250,27 @@ func (o Options) validate() error {
 		errs = append(errs, fmt.Errorf("%w: Retention %v: want at least %v, "+
 			"or a check-back could miss the row of a committed transaction", holdfast.ErrInvalid, o.Retention, least))
 	}
+	errs = append(errs, o.Encryption.Validate())
+	if o.Keyring == nil && o.Encryption == holdfast.EncryptionRequired {
+		errs = append(errs, fmt.Errorf("%w: Encryption is %s, and there is no keyring: set HOLDFAST_KEYRING or "+
+			"Options.Keyring", holdfast.ErrInvalid, o.Encryption))
+	}
 	errs = append(errs, notNegative("CheckAfter", o.CheckAfter), notNegative("Retention", o.Retention))
 	return errors.Join(errs...)
+}
+
+// openKeyring opens the keyring that the environment names, where there is no other.
+func (o *Options) openKeyring() error {
+	path := os.Getenv("HOLDFAST_KEYRING")
+	if o.Keyring != nil || path == "" {
+		return nil
+	}
+	k, err := keyring.Open(path)
+	if err != nil {
+		return fmt.Errorf("HOLDFAST_KEYRING: %w", err)
+	}
+	o.Keyring = k
+	return nil
 }
 
 // amqpTLS is how to speak TLS with RabbitMQ.

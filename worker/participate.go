@@ -146,7 +146,7 @@ func (w *Worker) participate(ctx context.Context, p Participant) error {
 	limit := w.databases.Pool(p.DB)
 	run := &sagarun.Participant{Name: p.Name, Topic: p.Topic, UndoTopic: p.UndoTopic, DB: p.DB,
 		Do: sagarun.Participation(p.Do), Undo: sagarun.Participation(p.Undo),
-		UndoUncertain: p.UndoUncertain, Replies: w.broker, Trace: w.trace}
+		UndoUncertain: p.UndoUncertain, Replies: w.broker, Box: w.box, Trace: w.trace}
 	return w.broker.Consume(ctx, broker.Subscription{
 		Name: p.Name, Topics: p.topics(), Prefetch: p.Prefetch, Concurrency: limit.Concurrency(p.Concurrency), Tries: p.Tries,
 		Ladder: p.Ladder, Breaker: p.Breaker, Observe: w.observer.Event,

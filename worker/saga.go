@@ -14,6 +14,7 @@ import (
 	"github.com/holdfastmq/holdfast/internal/sagahandle"
 	"github.com/holdfastmq/holdfast/internal/sagareplies"
 	"github.com/holdfastmq/holdfast/internal/sagarun"
+	"github.com/holdfastmq/holdfast/internal/seal"
 	"github.com/holdfastmq/holdfast/saga"
 	"github.com/holdfastmq/holdfast/saga/core"
 	"github.com/holdfastmq/holdfast/workflows/sagas"
@@ -78,8 +79,30 @@ func (w *Worker) sagaProblems() {
 	if len(w.activities) > 0 && w.o.Temporal == nil {
 		w.problem(needsTemporal("Activity"))
 	}
+	if w.box.Seals() {
+		w.sealingProblems()
+	}
 	if name, step := w.sagas.defs.Local(); name != "" && w.o.DB == nil {
 		w.problem(fmt.Errorf("%w: saga %s, step %s: a local step needs Options.DB", holdfast.ErrInvalid, name, step))
+	}
+}
+
+// sealingProblems finds what would be in clear although there is a keyring.
+func (w *Worker) sealingProblems() {
+	for _, c := range w.sagas.defs.All() {
+		c.Plan.Each(func(s *core.Step, _ int) {
+			if s.Kind == core.Activity && s.TaskQueue != "" {
+				w.problem(fmt.Errorf("%w: saga %s, step %s: with a keyring no activity can be called on another task queue (%s), "+
+					"whose workers could not read its input: register it with Activity here, or call a participant",
+					holdfast.ErrInvalid, c.Plan.Name, s.Name, s.TaskQueue))
+			}
+		})
+	}
+	for name, f := range w.activities {
+		if !seal.Takes(f) {
+			w.problem(fmt.Errorf("%w: activity %q: with a keyring its function has to take a saga.ActivityInput, "+
+				"after a context or not, which is decrypted for it", holdfast.ErrInvalid, name))
+		}
 	}
 }
 
@@ -95,7 +118,7 @@ func (w *Worker) stepNames(plan core.Plan) bool {
 func (w *Worker) sagaRunner(replies *sagareplies.Replies) *sagarun.Runner {
 	return &sagarun.Runner{Definitions: &w.sagas.defs, DB: w.o.DB, Database: w.databases.Own(),
 		OtherDatabase: w.databases.TellOther, Calls: replies, Waiting: replies.Waiting, Waiters: &w.sagas.waiters,
-		Completed: w.sagas.handles.Completed, Trace: w.trace}
+		Completed: w.sagas.handles.Completed, Box: w.box, Trace: w.trace}
 }
 
 // sagaHandles are what the handles of this process's sagas do.

@@ -13,6 +13,7 @@ import (
 	"github.com/holdfastmq/holdfast/internal/guard"
 	"github.com/holdfastmq/holdfast/internal/sagahandle"
 	"github.com/holdfastmq/holdfast/saga"
+	"github.com/holdfastmq/holdfast/workflows"
 )
 
 // SagaHandle is a started saga. Its methods may be called from many goroutines.
@@ -51,6 +52,9 @@ func StartSaga[S any](ctx context.Context, w *Worker, def saga.Saga[S], s S) (*S
 	}
 	if w.o.Temporal == nil {
 		return nil, needsTemporal("StartSaga")
+	}
+	if data, err = w.box.State(ctx, w.sagas.handles.ID(def.Name, key), data); err != nil {
+		return nil, err
 	}
 	id, end, err := w.sagas.handles.Start(ctx, def.Name, max(def.Version, 1), key, def.Key == nil, data)
 	if err != nil {
@@ -103,12 +107,31 @@ func (h *SagaHandle[S]) Wait(ctx context.Context) (S, error) {
 		end = nil
 	}
 	data, err := h.sagas().Wait(ctx, id, end, h.joined)
-	if len(data) > 0 {
+	if data, wrong := h.open(ctx, data); wrong != nil {
+		err = errors.Join(err, wrong)
+	} else if len(data) > 0 {
 		if wrong := guard.Call(func() error { return json.Unmarshal(data, &s) }); wrong != nil {
 			err = errors.Join(err, fmt.Errorf("saga %s: its state does not fit %T: %w", h.id, s, wrong))
 		}
 	}
 	return s, err
+}
+
+// open opens a state that the saga had.
+func (h *SagaHandle[S]) open(ctx context.Context, data []byte) ([]byte, error) {
+	if len(data) == 0 {
+		return nil, nil
+	}
+	ctx = context.WithoutCancel(ctx) // it may be why the saga is not waited for any longer
+	o, err := h.w.box.OpenState(ctx, h.id, h.earlier, data)
+	return o.Data, err
+}
+
+// earlier reports whether owner is the saga by its ID of another version.
+func (h *SagaHandle[S]) earlier(owner string) bool {
+	before, _ := workflows.BeforePrefixes(owner)
+	mine, _ := workflows.BeforePrefixes(h.id)
+	return before == mine
 }
 
 // State says where the saga stands now: its state, the step that it is about, what it

@@ -9,6 +9,7 @@ import (
 
 	holdfast "github.com/holdfastmq/holdfast"
 	"github.com/holdfastmq/holdfast/internal/guard"
+	"github.com/holdfastmq/holdfast/internal/seal"
 	"github.com/holdfastmq/holdfast/workflows"
 	"github.com/holdfastmq/holdfast/workflows/sagas"
 )
@@ -136,6 +137,13 @@ func (h *SagaHandle[S]) send(ctx context.Context, action string, req sagas.Reque
 	id, err := h.find(ctx)
 	if err != nil {
 		return err
+	}
+	if req.Value, err = h.w.box.Value(ctx, seal.Answer, id, req.Step, req.Value); err != nil {
+		return err
+	}
+	if len(req.Value) > sagas.MaxAnswer {
+		return fmt.Errorf("%w: the answer to step %s of %s has, encrypted, %d bytes of JSON, the limit is %d",
+			holdfast.ErrTooLarge, req.Step, h.id, len(req.Value), sagas.MaxAnswer)
 	}
 	return h.sagas().Steer(ctx, id, action, req)
 }

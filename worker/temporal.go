@@ -88,7 +88,7 @@ func (w *Worker) groupWorker(options sdkworker.Options, replies *sagareplies.Rep
 	ofSagas.Register(group)
 	ofDead.RegisterGroup(group)
 	for name, f := range w.activities {
-		group.RegisterActivityWithOptions(f, activity.RegisterOptions{Name: name})
+		group.RegisterActivityWithOptions(w.box.Activity(f), activity.RegisterOptions{Name: name})
 	}
 	return group
 }
@@ -110,7 +110,7 @@ func (w *Worker) steps() *steps.Steps {
 	s := &steps.Steps{Group: w.o.Group, Process: w.o.process, Broker: w.broker, Letters: w.broker, DB: w.o.DB,
 		Databases: w.databases,
 		Callers:   blocked{w.lanes}, Answers: &w.answers, MaxBody: w.o.Tuning.MaxBody, LockTimeout: w.o.Timeouts.Lock,
-		Handlers: w.handlers, Checkers: w.checkers, Compensations: w.compensations,
+		Handlers: w.handlers, Checkers: w.checkers, Compensations: w.compensations, Box: w.box,
 		DeadLetterID: w.deadLetterID, Recovered: w.metrics.Recovered}
 	if w.o.RemoteCheck {
 		s.Remote = w.broker

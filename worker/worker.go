@@ -25,6 +25,7 @@ import (
 	"github.com/holdfastmq/holdfast/internal/observe"
 	"github.com/holdfastmq/holdfast/internal/peers"
 	"github.com/holdfastmq/holdfast/internal/remember"
+	"github.com/holdfastmq/holdfast/internal/seal"
 	"github.com/holdfastmq/holdfast/internal/steps"
 	"github.com/holdfastmq/holdfast/internal/telemetry"
 	"github.com/holdfastmq/holdfast/internal/temporalerr"
@@ -35,6 +36,7 @@ import (
 // many goroutines; the methods that register may not, and not after Run.
 type Worker struct {
 	o             Options
+	box           *seal.Box
 	sender        bool // transactions can be sent here: see Options.sends
 	consumers     []Consumer
 	participants  []Participant
@@ -75,6 +77,9 @@ type Worker struct {
 // New returns a worker. It connects to nothing: Run does.
 func New(o Options) (*Worker, error) {
 	o = o.withDefaults()
+	if err := o.openKeyring(); err != nil {
+		return nil, err
+	}
 	if err := o.validate(); err != nil {
 		return nil, err
 	}
@@ -86,7 +91,7 @@ func New(o Options) (*Worker, error) {
 	if err != nil {
 		return nil, err
 	}
-	w := &Worker{o: o, sender: o.sends(), metrics: m, attached: newAttachment(),
+	w := &Worker{o: o, box: seal.New(o.Keyring, o.Encryption), sender: o.sends(), metrics: m, attached: newAttachment(),
 		trace:  telemetry.New(o.TracerProvider, o.Prefix),
 		alerts: alerter, handlers: map[string]steps.Local{}, checkers: map[string]holdfast.Checker{},
 		activities: map[string]any{}, compensations: map[string]steps.Compensation{},
@@ -345,7 +350,8 @@ func (w *Worker) laneOptions() lanes.Options {
 		MaxCohort: w.o.Tuning.MaxCohort, CohortsInFlight: w.o.Tuning.CohortsInFlight,
 		Schedule: w.o.CheckBack, ConfirmAsks: !w.o.RollingUpgrade,
 		SendTimeout: w.o.Timeouts.Send, CheckAfter: w.o.CheckAfter, LocalTimeout: w.o.Timeouts.Local,
-		ReachTimeout: w.o.Timeouts.Reach, TaskTimeout: w.o.Timeouts.Task, Checkers: w.checkers}
+		ReachTimeout: w.o.Timeouts.Reach, TaskTimeout: w.o.Timeouts.Task, Checkers: w.checkers,
+		Box: w.box}
 }
 
 // rows are the outcome rows of the worker's database; nil: it has none.

@@ -57,11 +57,18 @@ func Of(err error) Fault {
 	return Message
 }
 
-// away reports whether one of Holdfast's three parts cannot be used. What else a
-// handler could not reach is its own affair.
+// away reports whether one of Holdfast's three parts, or its keyring, cannot be used. What
+// else a handler could not reach is its own affair.
 func away(err error) bool {
 	var away *holdfast.UnavailableError
-	return errors.As(err, &away) && (away.Part == "RabbitMQ" || away.Part == "PostgreSQL" || away.Part == "Temporal")
+	if !errors.As(err, &away) {
+		return false
+	}
+	switch away.Part {
+	case "RabbitMQ", "PostgreSQL", "Temporal", holdfast.PartKeyring:
+		return true
+	}
+	return false
 }
 
 // State returns the SQLSTATE in err, or "". The drivers' errors share the method,

@@ -12,6 +12,7 @@ import (
 	"github.com/holdfastmq/holdfast/internal/cli/doctor"
 	"github.com/holdfastmq/holdfast/internal/cli/frame"
 	"github.com/holdfastmq/holdfast/internal/cli/half"
+	"github.com/holdfastmq/holdfast/internal/cli/keyring"
 	"github.com/holdfastmq/holdfast/internal/cli/saga"
 	"github.com/holdfastmq/holdfast/internal/cli/setup"
 	"github.com/holdfastmq/holdfast/internal/cli/tx"
@@ -77,6 +78,8 @@ Environment:
                         and sagas; else USER
   HOLDFAST_ROLLING_UPGRADE
                         1 while processes of an older version still run
+  HOLDFAST_KEYRING      the keyring that shows what is encrypted
+  HOLDFAST_ENCRYPTION   on, read-only or required: what is done with it
   HOLDFAST_RABBITMQ_MANAGEMENT
                         as --rabbitmq-management of doctor
   HOLDFAST_TEMPORAL_UI  Temporal's web UI, such as http://localhost:8233
@@ -105,6 +108,7 @@ wrong usage.`,
 		doctor.New(a),
 		half.New(a),
 		setup.NewKeep(a),
+		keyring.New(a),
 		setup.NewMigrate(a),
 		doctor.NewRetryNow(a),
 		saga.New(a),

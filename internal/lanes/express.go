@@ -68,7 +68,7 @@ func (l *Lanes) runHere(ctx context.Context, tx barrier.Local, local Local) barr
 // where err is nil. p is nil where the ID was made for this call.
 func (l *Lanes) admitExpress(ctx context.Context, tx *activities.Tx,
 	ms []holdfast.Message) (p *Pending, receipt holdfast.Receipt, err error) {
-	if receipt, err = l.identify(tx, ms); err != nil {
+	if receipt, err = l.identify(ctx, tx, ms); err != nil {
 		return nil, receipt, err
 	}
 	if err = l.gate.Enter(ctx); err != nil {

@@ -18,6 +18,7 @@ import (
 	holdfast "github.com/holdfastmq/holdfast"
 	"github.com/holdfastmq/holdfast/activities"
 	"github.com/holdfastmq/holdfast/barrier"
+	"github.com/holdfastmq/holdfast/internal/seal"
 	"github.com/holdfastmq/holdfast/workflows"
 	"github.com/holdfastmq/holdfast/workflows/transactions"
 )
@@ -104,6 +105,9 @@ type Options struct {
 
 	// Checkers answer check-backs instead of outcome rows, by the first message's topic.
 	Checkers map[string]holdfast.Checker
+
+	// Box seals messages before anything else happens with them; closures get them opened.
+	Box *seal.Box
 }
 
 // Lanes sends the transactions of one process.
@@ -138,10 +142,29 @@ func (l *Lanes) Waiting(txID string) *Pending { return l.pendings.get(txID) }
 func (l *Lanes) Send(ctx context.Context, lane holdfast.Lane, ms []holdfast.Message,
 	local Local) (holdfast.Receipt, error) {
 	tx := activities.Tx{Form: activities.Inline, Instance: l.Instance}
+	local = l.opening(local)
 	if lane == holdfast.Express {
-		return l.express(ctx, tx, ms, local)
+		return l.opened(l.express(ctx, tx, ms, local))
 	}
-	return l.transact(ctx, tx, ms, local)
+	return l.opened(l.transact(ctx, tx, ms, local))
+}
+
+// opening is local for messages that are sealed.
+func (l *Lanes) opening(local Local) Local {
+	if local == nil {
+		return nil
+	}
+	return func(ctx context.Context, tx *gorm.DB, ms []*holdfast.Message) error {
+		return l.Box.Change(ctx, ms, func(ms []*holdfast.Message) error { return local(ctx, tx, ms) })
+	}
+}
+
+// opened is a receipt with the messages as their sender knows them.
+func (l *Lanes) opened(r holdfast.Receipt, err error) (holdfast.Receipt, error) {
+	if ms, wrong := l.Box.OpenAll(context.Background(), r.Messages); wrong == nil {
+		r.Messages = ms
+	} // else another process sealed them, with a key that is not here: they say so themselves
+	return r, err
 }
 
 // Start is send for the handler of that name: in the Express lane local, which is it; in
@@ -150,9 +173,9 @@ func (l *Lanes) Start(ctx context.Context, lane holdfast.Lane, name string, ms [
 	local Local) (holdfast.Receipt, error) {
 	tx := activities.Tx{Form: activities.Registered, Handler: name}
 	if lane == holdfast.Express {
-		return l.express(ctx, tx, ms, local)
+		return l.opened(l.express(ctx, tx, ms, l.opening(local)))
 	}
-	return l.transact(ctx, tx, ms, nil)
+	return l.opened(l.transact(ctx, tx, ms, nil))
 }
 
 // Choose says how the transaction of ms is coordinated: Express only if each message
@@ -176,8 +199,8 @@ func (l *Lanes) Choose(ms []holdfast.Message) holdfast.Lane {
 	return holdfast.Express
 }
 
-// identify checks the messages, and gives them and tx their IDs.
-func (l *Lanes) identify(tx *activities.Tx, ms []holdfast.Message) (holdfast.Receipt, error) {
+// identify checks the messages, gives them and tx their IDs, and seals them in tx.
+func (l *Lanes) identify(ctx context.Context, tx *activities.Tx, ms []holdfast.Message) (holdfast.Receipt, error) {
 	receipt := holdfast.Receipt{Group: l.Group}
 	if err := holdfast.ValidateMessages(ms, l.MaxBody); err != nil {
 		return receipt, err
@@ -198,6 +221,14 @@ func (l *Lanes) identify(tx *activities.Tx, ms []holdfast.Message) (holdfast.Rec
 		tx.Messages[i].Lane = "" // it is chosen, and no part of what is delivered
 	}
 	receipt.TxID, receipt.WorkflowID = tx.ID, l.workflowID(tx.ID)
+	if err := l.Box.Messages(ctx, tx.Messages); err != nil {
+		return receipt, err
+	}
+	if l.Box.Seals() { // which makes them longer
+		if err := holdfast.ValidateMessages(tx.Messages, l.MaxBody); err != nil {
+			return receipt, fmt.Errorf("encrypted: %w", err)
+		}
+	}
 	return receipt, nil
 }
 

@@ -108,8 +108,8 @@ func (s *Split) Barrier(ctx context.Context, tx *gorm.DB) (repeated bool, err er
 
 // Store changes what is delivered, in the transaction tx.
 func (s *Split) Store(ctx context.Context, tx *gorm.DB, change func(ms []holdfast.Message) error) error {
-	ms := holdfast.CloneMessages(s.messages)
-	if err := change(ms); err != nil {
+	ms, err := s.changed(ctx, change)
+	if err != nil {
 		return err
 	}
 	for i, m := range ms {
@@ -125,6 +125,29 @@ func (s *Split) Store(ctx context.Context, tx *gorm.DB, change func(ms []holdfas
 		return err
 	}
 	return barrier.StoreMessages(ctx, tx, s.ID(), ms)
+}
+
+// changed is what change makes of the messages, sealed as they are.
+func (s *Split) changed(ctx context.Context, change func(ms []holdfast.Message) error) ([]holdfast.Message, error) {
+	ms := holdfast.CloneMessages(s.messages)
+	refs := make([]*holdfast.Message, len(ms))
+	for i := range ms {
+		refs[i] = &ms[i]
+	}
+	err := s.l.Box.Change(ctx, refs, func(opened []*holdfast.Message) error {
+		now := make([]holdfast.Message, len(opened))
+		for i, m := range opened {
+			now[i] = *m
+		}
+		if err := change(now); err != nil {
+			return err
+		}
+		for i := range now {
+			*opened[i] = now[i]
+		}
+		return nil
+	})
+	return ms, err
 }
 
 // Commit says that the transaction is committed, which the outcome row, or the Checker, has
@@ -143,7 +166,7 @@ func (s *Split) Commit(ctx context.Context) (holdfast.Receipt, error) {
 			ms = outcome.Messages
 		}
 	}
-	return s.confirm(ctx, c, holdfast.Commit, ms, proven)
+	return s.l.opened(s.confirm(ctx, c, holdfast.Commit, ms, proven))
 }
 
 // Rollback says that the transaction is not committed, and makes sure that it never will be.

@@ -59,7 +59,7 @@ func (l *Lanes) transact(ctx context.Context, tx activities.Tx, ms []holdfast.Me
 // begin, and enters it. The caller is counted in l.sending where err is nil.
 func (l *Lanes) admit(ctx context.Context, tx *activities.Tx, ms []holdfast.Message,
 	local Local) (*Pending, holdfast.Receipt, error) {
-	receipt, err := l.identify(tx, ms)
+	receipt, err := l.identify(ctx, tx, ms)
 	if err != nil {
 		return nil, receipt, err
 	}

@@ -13,7 +13,6 @@ import (
 	"github.com/holdfastmq/holdfast/internal/blame"
 	"github.com/holdfastmq/holdfast/internal/guard"
 	"github.com/holdfastmq/holdfast/internal/stepend"
-	"github.com/holdfastmq/holdfast/saga"
 	"github.com/holdfastmq/holdfast/saga/core"
 )
 
@@ -29,11 +28,11 @@ type Calls interface {
 }
 
 // doMessage publishes the call, and takes the reply into the state.
-func (r *Runner) doMessage(ctx context.Context, c *saga.Compiled, s activities.SagaStep) activities.SagaResult {
+func (r *Runner) doMessage(ctx context.Context, c *program, s activities.SagaStep) activities.SagaResult {
 	if s.Step.Conditional {
 		yes := false
 		err := guard.Call(func() (err error) {
-			yes, err = c.When(s.Step.Name, s.Data)
+			yes, err = c.When(ctx, s.Step.Name, s.Data)
 			return err
 		})
 		switch {
@@ -55,7 +54,7 @@ func (r *Runner) doMessage(ctx context.Context, c *saga.Compiled, s activities.S
 	return out
 }
 
-func (r *Runner) undoMessage(ctx context.Context, c *saga.Compiled, s activities.SagaStep) activities.SagaResult {
+func (r *Runner) undoMessage(ctx context.Context, c *program, s activities.SagaStep) activities.SagaResult {
 	if err := r.ask(ctx, &s); err != nil {
 		return excused(ctx, err)
 	}
@@ -85,9 +84,9 @@ func answered(r broker.SagaReply) activities.SagaResult {
 
 // call publishes a call, and waits for its reply. Without a reply it returns the
 // outcome.
-func (r *Runner) call(ctx context.Context, c *saga.Compiled,
+func (r *Runner) call(ctx context.Context, c *program,
 	s activities.SagaStep, topic string, undo bool) (*broker.SagaReply, activities.SagaResult) {
-	m, err := message(c, s, topic)
+	m, err := message(ctx, c, s, topic)
 	if err != nil {
 		return nil, nothing(failed(ctx, err))
 	}
@@ -95,6 +94,10 @@ func (r *Runner) call(ctx context.Context, c *saga.Compiled,
 	call := broker.SagaCall{Saga: s.Saga.ID, Workflow: s.Saga.Workflow, Group: s.Saga.Group, Step: s.Step.Name,
 		Undo: undo, Cause: s.Cause, Again: s.Again, Token: s.Token, Topic: topic, Content: s.Saga.Content}
 	call.ReplyTo, call.Replies = r.Calls.ReplyTo(s.Saga.Group)
+	m.ID = call.MessageID()
+	if m, err = r.Box.Message(ctx, m); err != nil {
+		return nil, nothing(excused(ctx, err))
+	}
 	if s.Wait <= 0 {
 		return nil, r.publish(ctx, call, m)
 	}
@@ -130,10 +133,10 @@ func arrived(came <-chan struct{}) bool {
 }
 
 // message makes what the participant gets.
-func message(c *saga.Compiled, s activities.SagaStep, topic string) (holdfast.Message, error) {
+func message(ctx context.Context, c *program, s activities.SagaStep, topic string) (holdfast.Message, error) {
 	var body json.RawMessage
 	err := guard.Call(func() (err error) {
-		body, err = c.Send(s.Step.Name, s.Data)
+		body, err = c.Body(ctx, s.Step.Name, s.Data)
 		return err
 	})
 	if err != nil {

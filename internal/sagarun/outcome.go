@@ -13,6 +13,7 @@ import (
 	holdfast "github.com/holdfastmq/holdfast"
 	"github.com/holdfastmq/holdfast/activities"
 	"github.com/holdfastmq/holdfast/internal/blame"
+	"github.com/holdfastmq/holdfast/internal/seal"
 	"github.com/holdfastmq/holdfast/saga/core"
 )
 
@@ -61,7 +62,8 @@ func failedAs(class holdfast.ErrorClass, reason string) activities.SagaResult {
 	return activities.SagaResult{Outcome: core.Outcome{Kind: core.OutcomeFailed, Class: class, Error: clip(reason)}}
 }
 
-// failed is the outcome of a step that returned err.
+// failed is the outcome of a step that returned err. That a key is missing is no fault of
+// its.
 func failed(ctx context.Context, err error) activities.SagaResult {
 	var panicked *holdfast.PanicError
 	class := holdfast.ClassError
@@ -73,7 +75,9 @@ func failed(ctx context.Context, err error) activities.SagaResult {
 	case errors.Is(ctx.Err(), context.DeadlineExceeded):
 		class = holdfast.ClassTimeout
 	}
-	return failedAs(class, err.Error())
+	out := failedAs(class, err.Error())
+	out.Outcome.Excused = class != holdfast.ClassPermanent && seal.Missing(err)
+	return out
 }
 
 // nothing marks a failure of which nothing was done, neither here nor elsewhere.

@@ -12,6 +12,7 @@ import (
 	"github.com/holdfastmq/holdfast/barrier"
 	"github.com/holdfastmq/holdfast/broker"
 	"github.com/holdfastmq/holdfast/internal/fault"
+	"github.com/holdfastmq/holdfast/internal/seal"
 	"github.com/holdfastmq/holdfast/internal/stepend"
 	"github.com/holdfastmq/holdfast/internal/telemetry"
 )
@@ -39,6 +40,8 @@ type Participant struct {
 	DB *gorm.DB
 	// Replies sends its replies.
 	Replies Replies
+	// Box opens calls and seals results; nil: neither.
+	Box *seal.Box
 	// Trace has replies carry the place in the trace of their call; nil: they do not.
 	Trace *telemetry.Tracer
 }
@@ -49,6 +52,10 @@ type Participant struct {
 func (p *Participant) Handle(ctx context.Context, d broker.Delivery) error {
 	if err := p.check(d); err != nil {
 		return holdfast.Permanent(err)
+	}
+	var err error
+	if d.Message, err = p.Box.OpenOwn(ctx, d.Message); err != nil {
+		return broker.Excuse(err)
 	}
 	reply, err := p.answer(ctx, d)
 	if err != nil {
@@ -105,7 +112,7 @@ func (p *Participant) answer(ctx context.Context, d broker.Delivery) (broker.Sag
 			if err != nil {
 				return nil, err
 			}
-			return p.encode(v)
+			return p.encode(ctx, d.Saga, v)
 		})
 	if err != nil {
 		return reply, broker.Excuse(err)
@@ -132,14 +139,17 @@ func (p *Participant) undo(ctx context.Context, d broker.Delivery) (ran bool, er
 	return res.Ran, broker.Excuse(err)
 }
 
-// encode makes the JSON of a result; nil is none.
-func (p *Participant) encode(v any) ([]byte, error) {
+// encode makes the JSON of a result, sealed for the saga; nil is none.
+func (p *Participant) encode(ctx context.Context, call *broker.SagaCall, v any) ([]byte, error) {
 	if v == nil {
 		return nil, nil
 	}
 	out, err := json.Marshal(v)
 	if err != nil {
 		return nil, holdfast.Permanent(fmt.Errorf("what participant %s answers is no JSON: %w", p.Name, err))
+	}
+	if out, err = p.Box.Value(ctx, seal.Result, call.Saga, call.Step, out); err != nil {
+		return nil, err
 	}
 	if len(out) > broker.MaxSagaResult {
 		return nil, holdfast.Permanent(fmt.Errorf("%w: what participant %s answers has %d bytes of JSON, the limit is %d: "+

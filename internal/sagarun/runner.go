@@ -12,8 +12,8 @@ import (
 	"github.com/holdfastmq/holdfast/activities"
 	"github.com/holdfastmq/holdfast/barrier"
 	"github.com/holdfastmq/holdfast/internal/guard"
+	"github.com/holdfastmq/holdfast/internal/seal"
 	"github.com/holdfastmq/holdfast/internal/telemetry"
-	"github.com/holdfastmq/holdfast/saga"
 	"github.com/holdfastmq/holdfast/saga/core"
 )
 
@@ -41,6 +41,8 @@ type Runner struct {
 	// Completed, if not nil, is told of sagas that are completed with this state as
 	// soon as their history says so. It must not block.
 	Completed func(id string, data json.RawMessage)
+	// Box seals states and what is sent, and opens states and what is answered; nil: neither.
+	Box *seal.Box
 	// Trace makes the spans of steps; nil: none.
 	Trace *telemetry.Tracer
 	// Around, if not nil, is called with each Do and Undo of a local step, inside its
@@ -76,11 +78,10 @@ func (r *Runner) traced(ctx context.Context, operation string, s activities.Saga
 }
 
 func (r *Runner) do(ctx context.Context, s activities.SagaStep) activities.SagaResult {
-	c, err := r.Definitions.Find(s.Saga.Name, s.Saga.Version)
-	if err != nil {
-		return noWorker(err)
+	c, out, not := r.begin(ctx, s)
+	if not {
+		return out
 	}
-	var out activities.SagaResult
 	switch s.Step.Kind {
 	case core.Local:
 		if out, other := r.other(s); other {
@@ -126,7 +127,7 @@ var errSkipped = errors.New("its condition does not hold")
 // doLocal does a local step, within its timeout, and asks the condition inside
 // the step's transaction: if an earlier run took effect, that is what counts,
 // whatever the condition says now.
-func (r *Runner) doLocal(ctx context.Context, c *saga.Compiled, s activities.SagaStep) (out activities.SagaResult) {
+func (r *Runner) doLocal(ctx context.Context, c *program, s activities.SagaStep) (out activities.SagaResult) {
 	ran := false   // the step row was this call's: so there was none
 	began := false // the user's function was
 	defer func() { out.First = ran }()
@@ -143,7 +144,7 @@ func (r *Runner) doLocal(ctx context.Context, c *saga.Compiled, s activities.Sag
 			return nil, err
 		}
 		if s.Step.Conditional {
-			if yes, err := c.When(s.Step.Name, s.Data); err != nil || !yes {
+			if yes, err := c.When(ctx, s.Step.Name, s.Data); err != nil || !yes {
 				return nil, orSkipped(err)
 			}
 		}
@@ -178,54 +179,6 @@ func (r *Runner) doLocal(ctx context.Context, c *saga.Compiled, s activities.Sag
 		return blocked(res.Reason)
 	}
 	return done(res.Result)
-}
-
-// DoFirst does the local steps that a saga begins with in one transaction with its begin row,
-// and commits it: s, and then whatever next says, which is told how each ended. After the last
-// one next may say how the saga has completed. did is false, with or without an error, where
-// they have to be done one by one, by Do; after an error it may have been committed.
-func (r *Runner) DoFirst(ctx context.Context, b barrier.BegunSaga, s activities.SagaStep,
-	next func(core.Outcome) (more *activities.SagaStep, last json.RawMessage, err error)) (did bool, err error) {
-	c, err := r.Definitions.Find(s.Saga.Name, s.Saga.Version)
-	if err != nil {
-		return false, err
-	}
-	return barrier.DoFirst(ctx, r.DB, s.Saga.ID, b,
-		func(ctx context.Context, f *barrier.FirstSteps) (last json.RawMessage, err error) {
-			for more := &s; more != nil; {
-				out, err := r.doFirst(ctx, c, f, *more)
-				if err != nil {
-					return nil, err
-				}
-				if more, last, err = next(out); err != nil {
-					return nil, err
-				}
-			}
-			return last, nil
-		})
-}
-
-func (r *Runner) doFirst(ctx context.Context, c *saga.Compiled, f *barrier.FirstSteps, s activities.SagaStep) (
-	core.Outcome, error) {
-	ctx, cancel := context.WithTimeout(ctx, s.Step.TryTimeout())
-	defer cancel()
-	var given []byte // for the Undo
-	if s.Step.Undo {
-		given = s.Data
-	}
-	if s.Step.Conditional {
-		if yes, err := c.When(s.Step.Name, s.Data); err != nil || !yes {
-			return core.Outcome{Kind: core.OutcomeSkipped}, err
-		}
-	}
-	patch, err := f.Do(ctx, s.Step.Name, given, func(ctx context.Context, tx *gorm.DB) (patch []byte, err error) {
-		err = r.around(ctx, s, false, func() (err error) {
-			patch, err = c.Do(ctx, tx, s.Step.Name, s.Data)
-			return err
-		})
-		return patch, err
-	})
-	return core.Outcome{Kind: core.OutcomeDone, Patch: patch}, err
 }
 
 // holds sees to it, in a step's transaction, that its saga is driven by who runs it.
@@ -272,9 +225,9 @@ func (r *Runner) Undo(ctx context.Context, s activities.SagaStep) activities.Sag
 }
 
 func (r *Runner) undo(ctx context.Context, s activities.SagaStep) activities.SagaResult {
-	c, err := r.Definitions.Find(s.Saga.Name, s.Saga.Version)
-	if err != nil {
-		return noWorker(err)
+	c, out, not := r.begin(ctx, s)
+	if not {
+		return out
 	}
 	switch s.Step.Kind {
 	case core.Local:
@@ -294,7 +247,7 @@ func (r *Runner) undo(ctx context.Context, s activities.SagaStep) activities.Sag
 // undoLocal undoes a local step, within its timeout, and gives the Undo the state
 // that the step row has: what the Do was given, with what it changed in that. Of both
 // the saga may never have learned.
-func (r *Runner) undoLocal(ctx context.Context, c *saga.Compiled, s activities.SagaStep) activities.SagaResult {
+func (r *Runner) undoLocal(ctx context.Context, c *program, s activities.SagaStep) activities.SagaResult {
 	ctx, cancel := context.WithTimeout(ctx, s.Step.TryTimeout())
 	defer cancel()
 	undo := func(ctx context.Context, tx *gorm.DB, did barrier.StepDid) (patch []byte, err error) {
@@ -345,25 +298,25 @@ func (r *Runner) ask(ctx context.Context, s *activities.SagaStep) error {
 // Prepare decides about a condition or a choice, and makes an activity's or a
 // sub-saga's input. Of an Undo (s.Cause is set) only the last.
 func (r *Runner) Prepare(ctx context.Context, s activities.SagaStep) (out activities.SagaResult) {
-	c, err := r.Definitions.Find(s.Saga.Name, s.Saga.Version)
-	if err != nil {
-		return noWorker(err)
+	c, out, not := r.begin(ctx, s)
+	if not {
+		return out
 	}
 	if err := r.ask(ctx, &s); err != nil {
 		return excused(ctx, err)
 	}
-	err = guard.Call(func() (err error) {
+	err := guard.Call(func() (err error) {
 		if s.Step.Conditional && s.Cause == "" {
-			if yes, err := c.When(s.Step.Name, s.Data); err != nil || !yes {
+			if yes, err := c.When(ctx, s.Step.Name, s.Data); err != nil || !yes {
 				return orSkipped(err)
 			}
 		}
 		out = done(nil)
 		switch s.Step.Kind {
 		case core.Choice:
-			out.Outcome.Case, err = c.Pick(s.Step.Name, s.Data)
+			out.Outcome.Case, err = c.Pick(ctx, s.Step.Name, s.Data)
 		case core.Activity, core.Saga:
-			out.Input, err = c.Send(s.Step.Name, s.Data)
+			out.Input, err = c.Input(ctx, s.Step, s.Data)
 		}
 		if err == nil && len(out.Input) > activities.MaxInput {
 			err = fmt.Errorf("%w: what it sends has %d bytes of JSON, the limit is %d: send a reference",
@@ -384,22 +337,22 @@ func (r *Runner) Prepare(ctx context.Context, s activities.SagaStep) (out activi
 
 // Receive takes a result into the state.
 func (r *Runner) Receive(ctx context.Context, s activities.SagaStep) activities.SagaResult {
-	c, err := r.Definitions.Find(s.Saga.Name, s.Saga.Version)
-	if err != nil {
-		return noWorker(err)
+	c, out, not := r.begin(ctx, s)
+	if not {
+		return out
 	}
-	out := receive(ctx, c, s, s.Result)
+	out = receive(ctx, c, s, s.Result)
 	r.completed(s, out.Outcome)
 	return out
 }
 
 // receive does. Where it refuses what was done elsewhere, the step has failed and
 // is to be undone: only of a refusal before it was done would nothing be left.
-func receive(ctx context.Context, c *saga.Compiled, s activities.SagaStep,
+func receive(ctx context.Context, c *program, s activities.SagaStep,
 	result json.RawMessage) activities.SagaResult {
 	var patch json.RawMessage
 	err := guard.Call(func() (err error) {
-		patch, err = c.Receive(s.Step.Name, s.Data, result)
+		patch, err = c.Receive(ctx, s.Step, s.Data, result)
 		return err
 	})
 	switch reason, no := holdfast.IsRefused(err); {

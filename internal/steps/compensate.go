@@ -34,7 +34,11 @@ func (s *Steps) Compensate(ctx context.Context, d activities.Compensation) (repe
 		if err := s.proven(ctx, tx, d); err != nil {
 			return err
 		}
-		return do(ctx, tx, d.Message.Clone(), d.Failure)
+		m, err := s.Box.OpenOwn(ctx, d.Message.Clone())
+		if err != nil {
+			return err
+		}
+		return do(ctx, tx, m, d.Failure)
 	})
 }
 
@@ -76,7 +80,7 @@ func (s *Steps) askAbout(ctx context.Context, tx *gorm.DB, d holdfast.DeadLetter
 		return no("it is said to be of group " + d.Group + ", and this is " + s.Group)
 	}
 	if checker := s.checkerOf([]holdfast.Message{d.Message}); checker != nil && d.TxID != "" {
-		r, err := ask(ctx, checker, d.Message)
+		r, err := s.ask(ctx, checker, d.Message)
 		switch {
 		case err != nil:
 			return err

@@ -2,11 +2,13 @@ package steps
 
 import (
 	"context"
+	"fmt"
 	"time"
 
 	holdfast "github.com/holdfastmq/holdfast"
 	"github.com/holdfastmq/holdfast/activities"
 	"github.com/holdfastmq/holdfast/broker"
+	"github.com/holdfastmq/holdfast/internal/seal"
 )
 
 // Redeliver puts a dead letter back into its consumer's queue, and waits for the
@@ -14,6 +16,10 @@ import (
 func (s *Steps) Redeliver(ctx context.Context, r activities.Redelivery) (out activities.Redelivered, err error) {
 	req := broker.RedeliverRequest{Letter: r.Letter, N: r.N, Operator: r.Operator}
 	if r.Edit != nil {
+		if r.Edit.ContentType == "" && seal.IsSealed(r.Letter.Message) {
+			return out, fmt.Errorf("%w: message %s is encrypted, and its new body is not: edit it with "+
+				"`holdfast dead redeliver --edit` where HOLDFAST_KEYRING is set", holdfast.ErrInvalid, r.Letter.ID)
+		}
 		req.Edited, req.OriginalSHA256 = true, r.Edit.OriginalSHA256
 		req.Body, req.ContentType = r.Edit.Body, r.Edit.ContentType
 	}

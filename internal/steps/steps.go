@@ -19,6 +19,7 @@ import (
 	"github.com/holdfastmq/holdfast/barrier"
 	"github.com/holdfastmq/holdfast/broker"
 	"github.com/holdfastmq/holdfast/internal/guard"
+	"github.com/holdfastmq/holdfast/internal/seal"
 )
 
 // Steps implements the ports of package activities with broker and barrier. When a result
@@ -40,6 +41,7 @@ type Steps struct {
 
 	MaxBody     int
 	LockTimeout time.Duration
+	Box         *seal.Box // opens messages for the functions that are registered
 
 	// What is registered: handlers by name, the others by topic.
 	Handlers      map[string]Local
@@ -216,7 +218,13 @@ func (s *Steps) runHandler(ctx context.Context, group string, tx activities.Tx, 
 		return activities.LocalResult{ID: tx.ID, Elsewhere: true,
 			Error: fmt.Sprintf("no handler %q is registered in this process", tx.Handler)}
 	}
-	res := s.runBarrier(ctx, group, tx, p, handler)
+	if _, err := s.Box.OpenAll(ctx, tx.Messages); seal.Missing(err) { // another process may have the key
+		return activities.LocalResult{ID: tx.ID, Elsewhere: true, Error: err.Error()}
+	}
+	opening := func(ctx context.Context, tx *gorm.DB, ms []*holdfast.Message) error {
+		return s.Box.Change(ctx, ms, func(ms []*holdfast.Message) error { return handler(ctx, tx, ms) })
+	}
+	res := s.runBarrier(ctx, group, tx, p, opening)
 	if p != nil {
 		p.LocalEnded(res, tx.Messages)
 	}
@@ -265,7 +273,7 @@ func (s *Steps) CheckBack(ctx context.Context, group string, tx activities.Tx) a
 		return elsewhere(tx.ID, err)
 	}
 	if checker := s.checkerOf(tx.Messages); checker != nil {
-		r, err := ask(ctx, checker, tx.Messages[0])
+		r, err := s.ask(ctx, checker, tx.Messages[0])
 		if err != nil {
 			out.Error = fmt.Sprintf("the Checker of topic %s: %v", tx.Messages[0].Topic, err)
 			return out
@@ -292,7 +300,11 @@ func (s *Steps) CheckBack(ctx context.Context, group string, tx activities.Tx) a
 }
 
 // ask calls a Checker. Beside an error its answer is Unknown.
-func ask(ctx context.Context, c holdfast.Checker, m holdfast.Message) (holdfast.Resolution, error) {
+func (s *Steps) ask(ctx context.Context, c holdfast.Checker, m holdfast.Message) (holdfast.Resolution, error) {
+	m, err := s.Box.OpenOwn(ctx, m)
+	if err != nil {
+		return holdfast.Unknown, err
+	}
 	return guard.Value(func() (holdfast.Resolution, error) { return c.Check(ctx, m) })
 }
 

@@ -5,13 +5,19 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+
+	"github.com/holdfastmq/holdfast/saga/core"
 )
 
 // ContentOf returns a digest of what a saga is started with, by which two uses of one
 // key are told apart: of the state's JSON, whatever the order of its fields and the
 // space between them. The definition's name is a part of the saga's ID; its version
-// does not count.
+// does not count. Of a state that is encrypted, which is another each time, it is the digest
+// that goes with it.
 func ContentOf(data json.RawMessage) string {
+	if s, ok := core.SealedOf(data); ok && s.Content != "" {
+		return s.Content
+	}
 	sum := sha256.Sum256(canonical(data))
 	return hex.EncodeToString(sum[:16])
 }

@@ -144,7 +144,7 @@ func (s *sagaRun) unrepliedText(t *try, trouble string) string {
 
 func (s *sagaRun) noWorkerText() string {
 	if s.stranded != "" {
-		return fmt.Sprintf("no worker of group %s that was asked has the saga's database: %s", s.in.Group, s.stranded)
+		return fmt.Sprintf("no worker of group %s that was asked %s", s.in.Group, s.stranded)
 	}
 	text := fmt.Sprintf("no worker of group %s has saga %s", s.in.Group, s.in.Name)
 	if s.in.Plan.Version > 0 {

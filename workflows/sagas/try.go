@@ -219,8 +219,11 @@ func (s *sagaRun) tryRegular(ctx workflow.Context, t *try, name, summary string,
 	if !hasType(err, activities.NoWorkerType) && !hasType(err, activities.OtherDatabaseType) {
 		return out, err
 	}
-	if s.stranded = ""; hasType(err, activities.OtherDatabaseType) {
-		s.stranded = workflows.RootMessage(err)
+	switch s.stranded = ""; {
+	case hasType(err, activities.OtherDatabaseType):
+		s.stranded = "has the saga's database: " + workflows.RootMessage(err)
+	case isNoKey(err):
+		s.stranded = "can read the saga's state: " + workflows.RootMessage(err)
 	}
 	s.happen(ctx, core.Event{Kind: core.Stranded, Step: t.step.Name})
 	out, err = s.call(ctx, t, name, s.options(summary, timeout, 0, 5*time.Second), in,
@@ -272,6 +275,14 @@ func (s *sagaRun) activity(ctx workflow.Context, t *try, name string, o workflow
 		s.await(ctx, t, f.IsReady)
 	}
 	return f.Get(ctx, out)
+}
+
+// isNoKey reports whether a process does not have the key of the saga's state.
+func isNoKey(err error) bool {
+	var failure *temporal.ApplicationError
+	var detail string
+	return errors.As(err, &failure) && failure.HasDetails() && failure.Details(&detail) == nil &&
+		detail == activities.NoKey
 }
 
 func hasType(err error, kind string) bool {

@@ -10,6 +10,8 @@ import (
 	"net/netip"
 	"time"
 
+	"go.temporal.io/sdk/converter"
+
 	"github.com/holdfastmq/holdfast/console/internal/audit"
 	"github.com/holdfastmq/holdfast/console/internal/confirm"
 	"github.com/holdfastmq/holdfast/console/internal/desk"
@@ -56,6 +58,10 @@ type Options struct {
 	Prefix string
 	Now    func() time.Time
 	Log    *slog.Logger
+	// Codec shows Temporal's web UI, whose origin is CodecOrigin, what is encrypted. Nil,
+	// or an empty origin: there is none.
+	Codec       converter.PayloadCodec
+	CodecOrigin string
 }
 
 const (
@@ -115,6 +121,7 @@ func New(o Options) *Site {
 	mux.HandleFunc("POST /do", s.form(login.Operator, s.do))
 	mux.HandleFunc("GET /done", s.page(login.Operator, s.donePage))
 	mux.HandleFunc("GET /audit", s.page(login.Admin, s.auditPage))
+	mux.Handle("/codec/", s.codec())
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		s.say(w, r, http.StatusNotFound, login.Session{}, message{Title: "There is no such page"})
 	})

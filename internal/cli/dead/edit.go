@@ -14,6 +14,7 @@ import (
 	"github.com/holdfastmq/holdfast/internal/operator/deadletters"
 	"github.com/holdfastmq/holdfast/internal/operator/server"
 	"github.com/holdfastmq/holdfast/internal/operator/text"
+	"github.com/holdfastmq/holdfast/internal/seal"
 	deadflow "github.com/holdfastmq/holdfast/workflows/deadletters"
 )
 
@@ -27,7 +28,10 @@ func readEdit(ctx context.Context, a *frame.App, t *server.Temporal, o *deadOrde
 	if err := t.InputOf(ctx, r.WorkflowID, r.RunID, &in); err != nil {
 		return err
 	}
-	original := in.Letter.Message
+	original, err := deadletters.Open(ctx, t.Box, in.Letter)
+	if err != nil {
+		return err
+	}
 	kind := o.contentType
 	if kind == "" {
 		kind = original.ContentType
@@ -48,6 +52,14 @@ func readEdit(ctx context.Context, a *frame.App, t *server.Temporal, o *deadOrde
 	}
 	text.Printf(a.Err, "edited:   %d bytes, sha256 %x\n", len(body), sha256.Sum256(body))
 	o.req.ContentType = o.contentType
+	if t.Box.Seals() || seal.IsSealed(in.Letter.Message) {
+		edited := deadletters.Original(in.Letter)
+		edited.ContentType, edited.Body = kind, body
+		if edited, err = t.Box.Message(ctx, edited); err != nil {
+			return err
+		}
+		o.req.ContentType, body = edited.ContentType, edited.Body
+	}
 	setBody(&o.req, body)
 	return nil
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/holdfastmq/holdfast/internal/operator/server"
 	"github.com/holdfastmq/holdfast/internal/operator/text"
 	"github.com/holdfastmq/holdfast/internal/operator/transactions"
+	"github.com/holdfastmq/holdfast/internal/seal"
 	"github.com/holdfastmq/holdfast/workflows"
 	deadflow "github.com/holdfastmq/holdfast/workflows/deadletters"
 )
@@ -68,7 +69,7 @@ func Describe(ctx context.Context, t *server.Temporal, of Row, ui string, body i
 	if err := t.InputOf(ctx, d.WorkflowID, d.RunID, &in); err != nil {
 		return Detail{}, err
 	}
-	d.letter(in.Letter, body)
+	d.letter(ctx, t.Box, in.Letter, body)
 	if d.Message.Cut > 0 {
 		d.Whole = t.Command("dead show", d.WorkflowID, "--raw")
 	}
@@ -86,10 +87,11 @@ func Describe(ctx context.Context, t *server.Temporal, of Row, ui string, body i
 }
 
 // letter takes from the workflow's input what does not change.
-func (d *Detail) letter(l holdfast.DeadLetter, body int) {
-	d.Message, d.Kept, d.Policy, d.Queue, d.Log = transactions.MessageBeginning(l.Message,
-		body), l.Kept, l.Policy, l.Queue, l.Failure.Log
-	d.Message.Size = max(l.Size, d.Message.Size)
+func (d *Detail) letter(ctx context.Context, box *seal.Box, l holdfast.DeadLetter, body int) {
+	d.Message, d.Kept, d.Policy, d.Queue, d.Log = shown(ctx, box, l, body), l.Kept, l.Policy, l.Queue, l.Failure.Log
+	if l.Kept != "" {
+		d.Message.Size = l.Size
+	}
 	d.ID, d.Consumer, d.Topic, d.Key = l.ID, l.Failure.Consumer, l.Message.Topic, l.Message.Key
 }
 

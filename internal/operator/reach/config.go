@@ -10,6 +10,8 @@ import (
 
 	holdfast "github.com/holdfastmq/holdfast"
 	"github.com/holdfastmq/holdfast/internal/operator/text"
+	"github.com/holdfastmq/holdfast/internal/seal"
+	"github.com/holdfastmq/holdfast/keyring"
 )
 
 // Config is what the environment says, and then the global flags. Temporal's own
@@ -35,6 +37,10 @@ type Config struct {
 	// RollingUpgrade says that processes of an older version still run with the
 	// prefix.
 	RollingUpgrade bool `env:"HOLDFAST_ROLLING_UPGRADE"`
+
+	// KeyringPath and Encryption are as in the options of a worker.
+	KeyringPath string              `env:"HOLDFAST_KEYRING"`
+	Encryption  holdfast.Encryption `env:"HOLDFAST_ENCRYPTION"`
 
 	// Timeout is how long the command may take; 0 means its own default.
 	Timeout time.Duration
@@ -76,6 +82,22 @@ func (c *Config) ReadFlags() error {
 		return text.Usage(err)
 	}
 	return nil
+}
+
+// Box opens what is encrypted, and encrypts what is given to a command, as the environment
+// says.
+func (c *Config) Box() (*seal.Box, error) {
+	if err := c.Encryption.Validate(); err != nil {
+		return nil, text.Usage(fmt.Errorf("HOLDFAST_ENCRYPTION: %w", err))
+	}
+	if c.KeyringPath == "" {
+		return seal.New(nil, c.Encryption), nil
+	}
+	k, err := keyring.Open(c.KeyringPath)
+	if err != nil {
+		return nil, text.Usage(fmt.Errorf("HOLDFAST_KEYRING: %w", err))
+	}
+	return seal.New(k, c.Encryption), nil
 }
 
 // environment is an environment as envconfig looks things up in it.

@@ -64,6 +64,10 @@ func (c *Config) Temporal(ctx context.Context) (*server.Temporal, error) {
 	if err != nil {
 		return nil, err
 	}
+	box, err := c.Box()
+	if err != nil {
+		return nil, err
+	}
 	dialled, err := client.DialContext(ctx, o)
 	if err != nil {
 		const remedy = "TEMPORAL_ADDRESS and the other variables TEMPORAL_…; `holdfast dev` starts one"
@@ -76,7 +80,7 @@ func (c *Config) Temporal(ctx context.Context) (*server.Temporal, error) {
 			Remedy: "see that it runs, and check " + remedy}
 	}
 	return &server.Temporal{Client: dialled, Suggester: c.Suggester(), Address: o.HostPort, Namespace: o.Namespace,
-		Data: o.DataConverter, Prefix: c.Prefix, IDPrefix: idPrefix(c), Rolling: c.RollingUpgrade}, nil
+		Data: o.DataConverter, Prefix: c.Prefix, IDPrefix: idPrefix(c), Rolling: c.RollingUpgrade, Box: box}, nil
 }
 
 func idPrefix(c *Config) string {

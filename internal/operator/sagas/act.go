@@ -13,6 +13,7 @@ import (
 	"github.com/holdfastmq/holdfast/internal/operator/actions"
 	"github.com/holdfastmq/holdfast/internal/operator/server"
 	"github.com/holdfastmq/holdfast/internal/operator/text"
+	"github.com/holdfastmq/holdfast/internal/seal"
 	"github.com/holdfastmq/holdfast/saga/core"
 	"github.com/holdfastmq/holdfast/workflows"
 	sagaflow "github.com/holdfastmq/holdfast/workflows/sagas"
@@ -115,8 +116,13 @@ func (b *Batch) ended(ctx context.Context, r Row) actions.Outcome {
 func (b *Batch) ask(ctx context.Context, r Row) (actions.Outcome, error) {
 	ctx, cancel := context.WithTimeout(ctx, b.Answer)
 	defer cancel()
+	req := b.Req
+	var err error
+	if req.Value, err = b.T.Box.Value(ctx, seal.Answer, r.ID, req.Step, req.Value); err != nil {
+		return actions.Outcome{}, err
+	}
 	handle, err := b.T.UpdateWorkflow(ctx, client.UpdateWorkflowOptions{WorkflowID: r.WorkflowID, UpdateName: b.Act.Name,
-		Args: []any{b.Req}, WaitForStage: client.WorkflowUpdateStageCompleted})
+		Args: []any{req}, WaitForStage: client.WorkflowUpdateStageCompleted})
 	var status sagaflow.Status
 	if err == nil {
 		err = handle.Get(ctx, &status)

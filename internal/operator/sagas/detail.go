@@ -11,6 +11,7 @@ import (
 	"github.com/holdfastmq/holdfast/internal/operator/history"
 	"github.com/holdfastmq/holdfast/internal/operator/server"
 	"github.com/holdfastmq/holdfast/internal/operator/text"
+	"github.com/holdfastmq/holdfast/internal/seal"
 	"github.com/holdfastmq/holdfast/saga/core"
 	sagaflow "github.com/holdfastmq/holdfast/workflows/sagas"
 )
@@ -22,6 +23,8 @@ type Detail struct {
 	// and what is known instead.
 	Status  *sagaflow.Status `json:"status,omitempty"`
 	Unknown string           `json:"unknown,omitempty"`
+	// Encrypted says why the state, or some of it, is not shown.
+	Encrypted string `json:"encrypted,omitempty"`
 	// Plan is its definition, where there is no status.
 	Plan *core.Plan `json:"plan,omitempty"`
 	// Next is what comes next, Commands what can be typed now; Choices are the same.
@@ -55,8 +58,11 @@ func Describe(ctx context.Context, t *server.Temporal, of Row, data, steps bool,
 	if err := d.stands(ctx, t, now); err != nil {
 		return d, err
 	}
-	if d.Status != nil && !data {
+	switch {
+	case d.Status != nil && !data:
 		d.Status = withoutData(*d.Status)
+	case d.Status != nil:
+		d.open(ctx, t.Box)
 	}
 	if steps || d.Status == nil {
 		events, cut, err := t.History(ctx, of.WorkflowID, of.RunID)
@@ -66,6 +72,22 @@ func Describe(ctx context.Context, t *server.Temporal, of Row, data, steps bool,
 		d.Steps, d.Cut = history.Read(events, t.Data, "").Steps, cut
 	}
 	return d, nil
+}
+
+// open opens the state, and what else of the business is in the status, to be shown.
+func (d *shownSaga) open(ctx context.Context, box *seal.Box) {
+	plain, err := json.Marshal(d.Status)
+	if err != nil {
+		return // it was read from JSON
+	}
+	shown, err := box.Shown(ctx, plain)
+	if err != nil {
+		d.Encrypted = seal.Note(err)
+	}
+	var status sagaflow.Status
+	if json.Unmarshal(shown, &status) == nil {
+		d.Status = &status
+	}
 }
 
 // stands asks where it stands, or reads how it ended. Of what was ended from

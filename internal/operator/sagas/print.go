@@ -34,7 +34,10 @@ func (d shownSaga) Print(w io.Writer, now time.Time) error {
 		}
 	}
 	text.PrintCommands(w, d.Commands)
-	if d.data && d.Status != nil {
+	switch {
+	case d.data && d.Encrypted != "":
+		text.Printf(w, "\nState\n%s\n", text.OneLine(d.Encrypted))
+	case d.data && d.Status != nil:
 		text.Printf(w, "\nState\n%s\n", text.Printable(dataText(d.Status.Core.Data)))
 	}
 	if len(d.Steps) > 0 {

@@ -13,6 +13,7 @@ import (
 	"go.temporal.io/sdk/converter"
 
 	"github.com/holdfastmq/holdfast/internal/operator/text"
+	"github.com/holdfastmq/holdfast/internal/seal"
 )
 
 // Temporal is a connection to Temporal, and what was connected to.
@@ -28,6 +29,9 @@ type Temporal struct {
 	IDPrefix string
 	// rolling says that processes of an older version still run.
 	Rolling bool
+	// Box opens what is encrypted, as far as it has the keys, and encrypts what is given to
+	// workflows.
+	Box *seal.Box
 }
 
 // Unstick has the next task of a workflow given to whatever process is free, with its

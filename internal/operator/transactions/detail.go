@@ -3,6 +3,7 @@ package transactions
 import (
 	"context"
 	"fmt"
+	"math"
 	"slices"
 	"unicode/utf8"
 
@@ -12,6 +13,7 @@ import (
 	"github.com/holdfastmq/holdfast/internal/operator/history"
 	"github.com/holdfastmq/holdfast/internal/operator/server"
 	"github.com/holdfastmq/holdfast/internal/operator/text"
+	"github.com/holdfastmq/holdfast/internal/seal"
 	"github.com/holdfastmq/holdfast/workflows"
 	txflow "github.com/holdfastmq/holdfast/workflows/transactions"
 )
@@ -51,6 +53,8 @@ type MessageDetail struct {
 	Base64      []byte            `json:"base64,omitempty"`
 	// Cut is how many bytes of the body are left out of Text or Base64.
 	Cut int `json:"cut,omitempty"`
+	// Encrypted says why nothing is shown of a body that is encrypted.
+	Encrypted string `json:"encrypted,omitempty"`
 }
 
 // Describe reads all that is known of a transaction's workflow.
@@ -86,7 +90,7 @@ func Describe(ctx context.Context, t *server.Temporal, of target, body bool) (De
 	if n := len(status.Transactions); n > 1 {
 		d.Shared = n
 	}
-	d.fill(of, status, told, body)
+	d.fill(ctx, t.Box, of, status, told, body)
 	if len(d.Transactions) == 0 && server.ClosedStates[d.State] != 0 {
 		d.Commands = []string{d.say.Command("tx "+txflow.UpdateRecheck, of.Name(), text.WithReason()...)}
 	}
@@ -95,7 +99,8 @@ func Describe(ctx context.Context, t *server.Temporal, of target, body bool) (De
 
 // fill takes from status and history what belongs to the transaction that was
 // meant, or to all if none was.
-func (d *Detail) fill(of target, status txflow.Status, told history.Story, body bool) {
+func (d *Detail) fill(ctx context.Context, box *seal.Box, of target, status txflow.Status, told history.Story,
+	body bool) {
 	meant := func(id string, keys []string) bool {
 		return of.Tx == id || of.Tx == "" && (of.key == "" || slices.Contains(keys, of.key))
 	}
@@ -115,7 +120,7 @@ func (d *Detail) fill(of target, status txflow.Status, told history.Story, body 
 			continue
 		}
 		for _, m := range ms {
-			d.Messages = append(d.Messages, newMessageDetail(m, body))
+			d.Messages = append(d.Messages, newMessageDetail(ctx, box, m, body))
 		}
 	}
 }
@@ -139,11 +144,26 @@ func (d *Detail) possible(m txflow.MemberStatus) (commands []string) {
 	return commands
 }
 
-func newMessageDetail(m holdfast.Message, body bool) MessageDetail {
+func newMessageDetail(ctx context.Context, box *seal.Box, m holdfast.Message, body bool) MessageDetail {
 	if body {
-		return MessageBeginning(m, len(m.Body))
+		return OpenedBeginning(ctx, box, m, m, math.MaxInt)
 	}
-	return MessageBeginning(m, 0)
+	return OpenedBeginning(ctx, box, m, m, 0)
+}
+
+// OpenedBeginning is [MessageBeginning] of a message that may be encrypted, for a message with
+// the ID and the topic of of. Where it cannot be decrypted it says so, and shows nothing.
+func OpenedBeginning(ctx context.Context, box *seal.Box, m, of holdfast.Message, most int) MessageDetail {
+	if !seal.IsSealed(m) {
+		return MessageBeginning(m, most)
+	}
+	opened, err := box.Open(ctx, m, of.ID, of.Topic)
+	if err != nil {
+		d := MessageBeginning(m, 0)
+		d.Encrypted = seal.Note(err)
+		return d
+	}
+	return MessageBeginning(opened, most)
 }
 
 // MessageBeginning is a message with so many bytes of its body, at most; of a text,

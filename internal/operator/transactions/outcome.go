@@ -13,6 +13,7 @@ import (
 	"github.com/holdfastmq/holdfast/internal/operator/reach"
 	"github.com/holdfastmq/holdfast/internal/operator/server"
 	"github.com/holdfastmq/holdfast/internal/operator/text"
+	"github.com/holdfastmq/holdfast/internal/seal"
 	"github.com/holdfastmq/holdfast/workflows"
 )
 
@@ -61,11 +62,15 @@ func FromOutcome(ctx context.Context, c *reach.Config, id, group string, body bo
 		return Detail{}, text.WithRemedy(fmt.Errorf("%s; whether the database has an outcome row of it is unknown: %w", what,
 			err), "%s", remedy)
 	}
-	return outcomeDetail(tx, row, body), nil
+	box, err := c.Box()
+	if err != nil {
+		return Detail{}, err
+	}
+	return outcomeDetail(ctx, box, tx, row, body), nil
 }
 
 // outcomeDetail is a transaction of which only the outcome row is known.
-func outcomeDetail(tx string, found barrier.Outcome, body bool) Detail {
+func outcomeDetail(ctx context.Context, box *seal.Box, tx string, found barrier.Outcome, body bool) Detail {
 	d := Detail{Row: Row{Tx: tx, Group: found.Group, State: string(workflows.RolledBack)}, Messages: []MessageDetail{},
 		Steps:   []history.Step{},
 		Outcome: &outcomeRow{found.Resolution, found.CreatedAt},
@@ -78,7 +83,7 @@ func outcomeDetail(tx string, found barrier.Outcome, body bool) Detail {
 		d.Topics, d.Keys = holdfast.Topics(found.Messages), history.KeysOf(found.Messages)
 	}
 	for _, m := range found.Messages {
-		d.Messages = append(d.Messages, newMessageDetail(m, body))
+		d.Messages = append(d.Messages, newMessageDetail(ctx, box, m, body))
 	}
 	return d
 }

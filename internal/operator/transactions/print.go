@@ -109,6 +109,8 @@ func PrintMessages(w io.Writer, ms []MessageDetail) error {
 	}
 	for _, m := range ms {
 		switch {
+		case m.Encrypted != "":
+			text.Printf(w, "\nBody of %s\n%s\n", text.OneLine(m.ID), text.OneLine(m.Encrypted))
 		case m.Text != "":
 			text.Printf(w, "\nBody of %s\n%s\n", text.OneLine(m.ID), text.Printable(m.Text))
 		case len(m.Base64) > 0:

@@ -38,8 +38,8 @@ func TestPrintDetail(t *testing.T) {
 		UI: server.UiLink("http://ui/", "default", "tx/orders/1", "r")}
 	d.Transactions = []txflow.MemberStatus{{ID: "1", State: workflows.Committed, Resolution: holdfast.Commit, Decided: "ann: the bank says so", Checks: 2, Unreached: 1}}
 	d.Messages = []MessageDetail{
-		newMessageDetail(holdfast.Message{ID: "1.1", Topic: "order.placed", Key: "A-1", ContentType: "application/json", Body: []byte("{\n\t\"a\": 1\n}")}, true),
-		newMessageDetail(holdfast.Message{ID: "1.2", Topic: "order.counted", Body: []byte{0xff, 0}}, true),
+		newMessageDetail(t.Context(), nil, holdfast.Message{ID: "1.1", Topic: "order.placed", Key: "A-1", ContentType: "application/json", Body: []byte("{\n\t\"a\": 1\n}")}, true),
+		newMessageDetail(t.Context(), nil, holdfast.Message{ID: "1.2", Topic: "order.counted", Body: []byte{0xff, 0}}, true),
 	}
 	d.Steps = []history.Step{{At: placed, Kind: "workflow", Name: "started", Summary: "transaction: order.placed"}}
 	var out bytes.Buffer
@@ -55,7 +55,7 @@ func TestPrintDetail(t *testing.T) {
 }
 
 func TestBodiesAreShownOnlyWhenAskedFor(t *testing.T) {
-	m := newMessageDetail(holdfast.Message{Body: []byte("secret")}, false)
+	m := newMessageDetail(t.Context(), nil, holdfast.Message{Body: []byte("secret")}, false)
 	require.Equal(t, 6, m.Size)
 	require.Empty(t, m.Text)
 	require.Empty(t, m.Base64)
@@ -64,7 +64,7 @@ func TestBodiesAreShownOnlyWhenAskedFor(t *testing.T) {
 // TestADetailIsOfOneMember: of the workflow that several share, the one that is meant.
 func TestADetailIsOfOneMember(t *testing.T) {
 	var d Detail
-	d.fill(target{Tx: "2"}, txflow.Status{Transactions: []txflow.MemberStatus{{ID: "1"}, {ID: "2", State: workflows.Refused, Keys: []string{"k"}}}}, history.Story{Messages: map[string][]holdfast.Message{"1": {{ID: "1", Topic: "a"}}, "2": {{ID: "2", Topic: "b"}}}, Order: []string{"1", "2"}}, false)
+	d.fill(t.Context(), nil, target{Tx: "2"}, txflow.Status{Transactions: []txflow.MemberStatus{{ID: "1"}, {ID: "2", State: workflows.Refused, Keys: []string{"k"}}}}, history.Story{Messages: map[string][]holdfast.Message{"1": {{ID: "1", Topic: "a"}}, "2": {{ID: "2", Topic: "b"}}}, Order: []string{"1", "2"}}, false)
 	require.Equal(t, "2", d.Tx)
 	require.Equal(t, "refused", d.State)
 	require.Len(t, d.Messages, 1)

@@ -38,6 +38,11 @@ type Started struct {
 // Launch starts the workflow, as the group's own processes do, and waits for its
 // result.
 func Launch(ctx context.Context, t *server.Temporal, s Start, prefix string) (Started, error) {
+	m, err := t.Box.Message(ctx, s.Message)
+	if err != nil {
+		return Started{}, err
+	}
+	s.Message = m
 	tx := activities.Tx{ID: s.Message.ID, Form: activities.Registered, Handler: s.Handler,
 		Messages: []holdfast.Message{s.Message}}
 	got := Started{Tx: tx.ID, Group: s.Group, State: server.StateRunning,

@@ -1,0 +1,72 @@
+package sagarun
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+
+	"gorm.io/gorm"
+
+	"github.com/holdfastmq/holdfast/activities"
+	"github.com/holdfastmq/holdfast/barrier"
+	"github.com/holdfastmq/holdfast/saga/core"
+)
+
+// DoFirst does the local steps that a saga begins with in one transaction with its begin row,
+// and commits it: s, and then whatever next says, which is told how each ended. After the last
+// one next may say how the saga has completed. did is false, with or without an error, where
+// they have to be done one by one, by Do; after an error it may have been committed.
+func (r *Runner) DoFirst(ctx context.Context, b barrier.BegunSaga, s activities.SagaStep,
+	next func(core.Outcome) (more *activities.SagaStep, last json.RawMessage, err error)) (did bool, err error) {
+	c, out, not := r.begin(ctx, s)
+	if not {
+		return false, errors.New(out.Outcome.Error)
+	}
+	return barrier.DoFirst(ctx, r.DB, s.Saga.ID, b,
+		func(ctx context.Context, f *barrier.FirstSteps) (last json.RawMessage, err error) {
+			for more := &s; more != nil; {
+				out, err := r.doFirst(ctx, c, f, *more)
+				if err != nil {
+					return nil, err
+				}
+				if more, last, err = next(out); err != nil {
+					return nil, err
+				}
+			}
+			return last, nil
+		})
+}
+
+func (r *Runner) doFirst(ctx context.Context, c *program, f *barrier.FirstSteps, s activities.SagaStep) (
+	o core.Outcome, err error) {
+	ctx, cancel := context.WithTimeout(ctx, s.Step.TryTimeout())
+	defer cancel()
+	r.traced(ctx, "do", s, func(ctx context.Context, s activities.SagaStep) activities.SagaResult {
+		if o, err = r.doOneOf(ctx, c, f, s); err != nil {
+			return failed(ctx, err)
+		}
+		return activities.SagaResult{Outcome: o}
+	})
+	return o, err
+}
+
+func (r *Runner) doOneOf(ctx context.Context, c *program, f *barrier.FirstSteps, s activities.SagaStep) (
+	core.Outcome, error) {
+	var given []byte // for the Undo
+	if s.Step.Undo {
+		given = s.Data
+	}
+	if s.Step.Conditional {
+		if yes, err := c.When(ctx, s.Step.Name, s.Data); err != nil || !yes {
+			return core.Outcome{Kind: core.OutcomeSkipped}, err
+		}
+	}
+	patch, err := f.Do(ctx, s.Step.Name, given, func(ctx context.Context, tx *gorm.DB) (patch []byte, err error) {
+		err = r.around(ctx, s, false, func() (err error) {
+			patch, err = c.Do(ctx, tx, s.Step.Name, s.Data)
+			return err
+		})
+		return patch, err
+	})
+	return core.Outcome{Kind: core.OutcomeDone, Patch: patch}, err
+}

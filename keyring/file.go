@@ -1,0 +1,131 @@
+package keyring
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"runtime"
+	"sync"
+	"time"
+
+	holdfast "github.com/holdfastmq/holdfast"
+)
+
+// File is a keyring in a file. The file is read again when it has changed: at most once a
+// second, and at once when a key is asked for that it did not have. While it cannot be
+// read, the keys that were read last count. Its methods may be called from many goroutines.
+type File struct {
+	path string
+	now  func() time.Time
+
+	mu     sync.Mutex
+	keys   *keys
+	seen   fs.FileInfo // of the file as it was read last
+	looked time.Time
+	err    error // of the last reading; nil: it was read
+}
+
+var _ holdfast.Keyring = (*File)(nil)
+
+// lookEvery is how often a file is looked at, to see whether it has changed.
+const lookEvery = time.Second
+
+// Open reads a keyring. Its error, which wraps [holdfast.ErrInvalid], names the file and
+// what is wrong: that it is missing, cannot be read, is no keyring, or that others than its
+// owner and group may read it.
+func Open(path string) (*File, error) {
+	f := &File{path: path, now: time.Now}
+	if err := f.read(); err != nil {
+		return nil, err
+	}
+	return f, nil
+}
+
+// read reads the file. The lock is held, or nobody else has f.
+func (f *File) read() error {
+	f.looked = f.now()
+	info, err := stat(f.path)
+	if err == nil {
+		var data []byte
+		if data, err = os.ReadFile(f.path); err == nil {
+			var k *keys
+			if k, err = parse(data); err == nil {
+				f.keys, f.seen, f.err = k, info, nil
+				return nil
+			}
+		}
+	}
+	f.err = fmt.Errorf("%w: keyring %s: %w", holdfast.ErrInvalid, f.path, err)
+	return f.err
+}
+
+// stat is what is known of the file, and refuses one that everybody may read.
+func stat(path string) (fs.FileInfo, error) {
+	info, err := os.Stat(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil, errors.New("there is no such file: `holdfast keyring new` makes one")
+	case err != nil:
+		return nil, err
+	case !info.Mode().IsRegular():
+		return nil, errors.New("it is no file")
+	case runtime.GOOS != "windows" && info.Mode().Perm()&0o027 != 0:
+		return nil, fmt.Errorf("its permissions are %#o, by which others could read its keys, or change them: "+
+			"chmod 600, or 640 for a group", info.Mode().Perm())
+	}
+	return info, nil
+}
+
+// current returns the keys. fresh has the file looked at whenever that was last.
+func (f *File) current(fresh bool) *keys {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if !fresh && f.now().Sub(f.looked) < lookEvery {
+		return f.keys
+	}
+	f.looked = f.now()
+	if info, err := os.Stat(f.path); err == nil && f.err == nil && os.SameFile(info, f.seen) &&
+		info.ModTime().Equal(f.seen.ModTime()) && info.Size() == f.seen.Size() {
+		return f.keys
+	}
+	_ = f.read() // Err has it
+	return f.keys
+}
+
+// Err returns why the file could not be read when it was looked at last; nil: it was.
+func (f *File) Err() error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.err
+}
+
+// Seal encrypts with the file's primary key.
+func (f *File) Seal(_ context.Context, plaintext, bound []byte) (key string, ciphertext []byte, err error) {
+	return f.current(false).seal(plaintext, bound)
+}
+
+// Open decrypts with the key of that name, which is a decimal number.
+func (f *File) Open(_ context.Context, key string, ciphertext, bound []byte) ([]byte, error) {
+	k := f.current(false)
+	if !k.has(key) {
+		k = f.current(true)
+	}
+	if !k.has(key) {
+		err := fmt.Errorf("%w: keyring %s has no key %.120q", holdfast.ErrNoKey, f.path, key)
+		if unread := f.Err(); unread != nil {
+			err = fmt.Errorf("%w, as it was read last: %w", err, unread)
+		}
+		return nil, err
+	}
+	return k.open(key, ciphertext, bound)
+}
+
+// Digest returns 16 bytes of a keyed hash.
+func (f *File) Digest(_ context.Context, data []byte) ([]byte, error) {
+	return f.current(false).digest(data)
+}
+
+// List returns the file's keys, the newest first.
+func (f *File) List() []Key { return f.current(true).list() }

@@ -1,0 +1,141 @@
+package keyring
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/tink-crypto/tink-go/v2/aead"
+	"github.com/tink-crypto/tink-go/v2/insecurecleartextkeyset"
+	"github.com/tink-crypto/tink-go/v2/keyset"
+	"github.com/tink-crypto/tink-go/v2/prf"
+	"github.com/tink-crypto/tink-go/v2/tink"
+
+	holdfast "github.com/holdfastmq/holdfast"
+)
+
+// digestSize is how many bytes a digest has.
+const digestSize = 16
+
+// Key is what may be known of a key.
+type Key struct {
+	// ID is its name, a decimal number.
+	ID string `json:"id"`
+	// Primary says that it encrypts what is new; every key decrypts.
+	Primary bool `json:"primary"`
+	// Staged says that it was added after the primary one, to become that later.
+	Staged bool `json:"staged,omitempty"`
+	// Made is when; zero: the file does not say.
+	Made time.Time `json:"made,omitzero"`
+}
+
+// keys are those of one file, as it was read. They do not change.
+type keys struct {
+	aead, prf *keyset.Handle
+	made      map[string]time.Time
+
+	cipher  tink.AEAD
+	digests *prf.Set
+	ids     map[string]bool // those that are enabled
+	primary string
+}
+
+// file is the file's JSON: keysets as Tink writes them.
+type file struct {
+	// Version is 1.
+	Version int `json:"holdfast-keyring"`
+	// Aead encrypts, and Digest makes digests.
+	Aead   json.RawMessage `json:"aead"`
+	Digest json.RawMessage `json:"digest"`
+	// Made is when the keys of Aead were made, by their ID.
+	Made map[string]time.Time `json:"made,omitempty"`
+}
+
+func parse(data []byte) (*keys, error) {
+	var f file
+	d := json.NewDecoder(bytes.NewReader(data))
+	if err := d.Decode(&f); err != nil {
+		return nil, errors.New("it is no keyring: it is no JSON") // the parser's error may quote a key
+	}
+	if f.Version != 1 {
+		return nil, fmt.Errorf("it is no keyring of version 1 (holdfast-keyring is %d): make one with "+
+			"`holdfast keyring new`", f.Version)
+	}
+	k := &keys{made: f.Made}
+	var err error
+	if k.aead, err = insecurecleartextkeyset.Read(keyset.NewJSONReader(bytes.NewReader(f.Aead))); err != nil {
+		return nil, errors.New("its field aead is no keyset of Tink")
+	}
+	if k.prf, err = insecurecleartextkeyset.Read(keyset.NewJSONReader(bytes.NewReader(f.Digest))); err != nil {
+		return nil, errors.New("its field digest is no keyset of Tink")
+	}
+	return k, k.use()
+}
+
+// use makes what encrypts of the handles.
+func (k *keys) use() (err error) {
+	if k.cipher, err = aead.New(k.aead); err != nil {
+		return fmt.Errorf("its field aead: %w", err)
+	}
+	if k.digests, err = prf.NewPRFSet(k.prf); err != nil {
+		return fmt.Errorf("its field digest: %w", err)
+	}
+	primary, err := k.aead.Primary()
+	if err != nil {
+		return fmt.Errorf("its field aead: %w", err)
+	}
+	k.primary, k.ids = name(primary.KeyID()), map[string]bool{}
+	for i := range k.aead.Len() {
+		e, err := k.aead.Entry(i)
+		if err != nil {
+			return fmt.Errorf("its field aead: %w", err)
+		}
+		if e.KeyStatus() == keyset.Enabled {
+			k.ids[name(e.KeyID())] = true
+		}
+	}
+	return nil
+}
+
+func name(id uint32) string { return strconv.FormatUint(uint64(id), 10) }
+
+func (k *keys) has(key string) bool { return k.ids[key] }
+
+func (k *keys) seal(plaintext, bound []byte) (string, []byte, error) {
+	ciphertext, err := k.cipher.Encrypt(plaintext, bound)
+	return k.primary, ciphertext, err
+}
+
+// open decrypts. Tink finds the key by the ciphertext's first bytes, which bind it to
+// that: so key has nothing more to say than has.
+func (k *keys) open(key string, ciphertext, bound []byte) ([]byte, error) {
+	plaintext, err := k.cipher.Decrypt(ciphertext, bound)
+	if err != nil { // Tink's error says no more
+		return nil, fmt.Errorf("%w: key %s does not decrypt it here", holdfast.ErrTampered, key)
+	}
+	return plaintext, nil
+}
+
+func (k *keys) digest(data []byte) ([]byte, error) {
+	return k.digests.ComputePrimaryPRF(data, digestSize)
+}
+
+func (k *keys) list() []Key {
+	var out []Key
+	primary := k.made[k.primary]
+	for id := range k.ids {
+		made := k.made[id]
+		out = append(out, Key{ID: id, Primary: id == k.primary, Made: made, Staged: id != k.primary && made.After(primary)})
+	}
+	slices.SortFunc(out, func(a, b Key) int {
+		if c := b.Made.Compare(a.Made); c != 0 {
+			return c
+		}
+		return bytes.Compare([]byte(a.ID), []byte(b.ID))
+	})
+	return out
+}

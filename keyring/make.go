@@ -1,0 +1,185 @@
+package keyring
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"os"
+	"path/filepath"
+	"strconv"
+	"time"
+
+	"github.com/tink-crypto/tink-go/v2/aead"
+	"github.com/tink-crypto/tink-go/v2/insecurecleartextkeyset"
+	"github.com/tink-crypto/tink-go/v2/keyset"
+	"github.com/tink-crypto/tink-go/v2/prf"
+
+	holdfast "github.com/holdfastmq/holdfast"
+)
+
+// New makes a keyring with one key in a file that its owner alone may read, and returns
+// the key. The error wraps [holdfast.ErrInvalid] where the file is there: what was
+// encrypted with its keys would be lost.
+func New(path string) (Key, error) {
+	k, err := generate(time.Now())
+	if err != nil {
+		return Key{}, err
+	}
+	data, err := k.encode()
+	if err != nil {
+		return Key{}, err
+	}
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if errors.Is(err, fs.ErrExist) {
+		return Key{}, fmt.Errorf("%w: %s is there: a new keyring in its place could not read what its keys have encrypted; "+
+			"`holdfast keyring rotate` gives it a new key", holdfast.ErrInvalid, path)
+	}
+	if err != nil {
+		return Key{}, fmt.Errorf("make a keyring: %w", err)
+	}
+	if err := fill(f, data); err != nil {
+		_ = os.Remove(path) // it is ours
+		return Key{}, fmt.Errorf("make a keyring: %w", err)
+	}
+	return k.list()[0], nil
+}
+
+// Rotate has another key encrypt what is new in the keyring of that file, and returns it;
+// those before go on decrypting. It is the one that was staged last, or else a new one.
+//
+// stage only adds a key that decrypts: once every process has the file with it, Rotate
+// without stage has it encrypt. A process without the key that something is encrypted
+// with waits until it has it.
+//
+// The file is replaced in one step. Two who rotate at once lose one of the two keys: do
+// not.
+func Rotate(path string, stage bool) (Key, error) {
+	f, err := Open(path)
+	if err != nil {
+		return Key{}, err
+	}
+	k := f.keys
+	manager := keyset.NewManagerFromHandle(k.aead)
+	made := maps.Clone(k.made)
+	if made == nil {
+		made = map[string]time.Time{}
+	}
+	id, err := staged(k)
+	if err == nil && (stage || id == 0) {
+		if id, err = manager.Add(aead.XChaCha20Poly1305KeyTemplate()); err == nil {
+			made[name(id)] = after(made, time.Now())
+		}
+	}
+	if err == nil && !stage {
+		err = manager.SetPrimary(id)
+	}
+	var handle *keyset.Handle
+	if err == nil {
+		handle, err = manager.Handle()
+	}
+	if err != nil {
+		return Key{}, fmt.Errorf("rotate keyring %s: %w", path, err)
+	}
+	next := &keys{aead: handle, prf: k.prf, made: made}
+	if err := next.use(); err != nil {
+		return Key{}, fmt.Errorf("rotate keyring %s: %w", path, err)
+	}
+	if err := next.replace(path, f.seen.Mode().Perm()); err != nil {
+		return Key{}, fmt.Errorf("rotate keyring %s: %w", path, err)
+	}
+	for _, key := range next.list() {
+		if key.ID == name(id) {
+			return key, nil
+		}
+	}
+	return Key{}, fmt.Errorf("rotate keyring %s: the new key is not in it", path)
+}
+
+// staged is the key that was staged last; 0: none is.
+func staged(k *keys) (uint32, error) {
+	for _, key := range k.list() {
+		if key.Staged {
+			id, err := strconv.ParseUint(key.ID, 10, 32)
+			return uint32(id), err
+		}
+	}
+	return 0, nil
+}
+
+// after is now, or just after the newest of made if a clock went back: the order of keys
+// is that of their times.
+func after(made map[string]time.Time, now time.Time) time.Time {
+	now = now.UTC().Truncate(time.Millisecond)
+	for _, t := range made {
+		if !now.After(t) {
+			now = t.Add(time.Millisecond)
+		}
+	}
+	return now
+}
+
+func generate(now time.Time) (*keys, error) {
+	k := &keys{}
+	var err error
+	if k.aead, err = keyset.NewHandle(aead.XChaCha20Poly1305KeyTemplate()); err != nil {
+		return nil, fmt.Errorf("make a key: %w", err)
+	}
+	if k.prf, err = keyset.NewHandle(prf.HMACSHA256PRFKeyTemplate()); err != nil {
+		return nil, fmt.Errorf("make a key: %w", err)
+	}
+	if err := k.use(); err != nil {
+		return nil, err
+	}
+	k.made = map[string]time.Time{k.primary: after(nil, now)}
+	return k, nil
+}
+
+func (k *keys) encode() ([]byte, error) {
+	out := file{Version: 1, Made: k.made}
+	for to, handle := range map[*json.RawMessage]*keyset.Handle{&out.Aead: k.aead, &out.Digest: k.prf} {
+		var text bytes.Buffer
+		if err := insecurecleartextkeyset.Write(handle, keyset.NewJSONWriter(&text)); err != nil {
+			return nil, fmt.Errorf("write a key: %w", err)
+		}
+		*to = text.Bytes()
+	}
+	data, err := json.MarshalIndent(out, "", "  ")
+	return append(data, '\n'), err
+}
+
+// replace writes the keys into a file that takes the place of path in one step.
+func (k *keys) replace(path string, mode fs.FileMode) error {
+	data, err := k.encode()
+	if err != nil {
+		return err
+	}
+	path, err = filepath.EvalSymlinks(path)
+	if err != nil {
+		return err
+	}
+	f, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+".*") // for its owner alone
+	if err != nil {
+		return err
+	}
+	if err = fill(f, data); err == nil {
+		if err = os.Chmod(f.Name(), mode); err == nil {
+			err = os.Rename(f.Name(), path)
+		}
+	}
+	if err != nil {
+		_ = os.Remove(f.Name())
+	}
+	return err
+}
+
+// fill writes data into f, has it stored, and closes it.
+func fill(f *os.File, data []byte) error {
+	_, err := f.Write(data)
+	if err == nil {
+		err = f.Sync()
+	}
+	return errors.Join(err, f.Close())
+}
