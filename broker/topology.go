@@ -21,7 +21,17 @@ type (
 	Installation = topology.Installation
 	// Hook are processes that take the same alerts: each alert goes to one of them.
 	Hook = topology.Hook
+	// Access says what a user of RabbitMQ is to do; Grant are the rights that he needs.
+	Access = topology.Access
+	Grant  = topology.Grant
 )
+
+// Roles are the roles that an [Access] may have.
+func Roles() []string { return topology.Roles() }
+
+// GrantOf says which rights a user needs in the installation with a prefix. The error is
+// one that [holdfast.ErrInvalid] is.
+func GrantOf(prefix string, a Access) (Grant, error) { return a.Grant(names{Prefix: prefix, Halves: 1}) }
 
 // RememberFor is how long after a consumer was seen last its queue is made
 // again. Later that is left to its own process, or to a person.

@@ -33,7 +33,7 @@ Options.Declare is false, because their users have no configure permission. Such
 a process says when it starts what is missing, with the command that makes it.`,
 		Example: "  holdfast topology declare --group orders --consumer 'billing=order.placed,order.*'",
 		Args:    cobra.NoArgs,
-		RunE:    func(*cobra.Command, []string) error { return text.Usagef("say what to do: declare, check or list") },
+		RunE:    func(*cobra.Command, []string) error { return text.Usagef("say what to do: declare, check, list or permissions") },
 	}
 	c.AddCommand(
 		newTopologyVerb(a, "declare", "Make what is missing",
@@ -63,6 +63,7 @@ seen over AMQP: declare makes sure of it.`, func(ctx context.Context, b *broker.
 			}
 			return err
 		}),
+		newPermissions(a),
 	)
 	return c
 }
