@@ -31,7 +31,9 @@ func Roles() []string { return topology.Roles() }
 
 // GrantOf says which rights a user needs in the installation with a prefix. The error is
 // one that [holdfast.ErrInvalid] is.
-func GrantOf(prefix string, a Access) (Grant, error) { return a.Grant(names{Prefix: prefix, Halves: 1}) }
+func GrantOf(prefix string, a Access) (Grant, error) {
+	return a.Grant(names{Prefix: prefix, Halves: 1})
+}
 
 // RememberFor is how long after a consumer was seen last its queue is made
 // again. Later that is left to its own process, or to a person.

@@ -142,7 +142,8 @@ func (t *Maker) run(ctx context.Context, conn *amqp.Connection, steps []Step) er
 	}
 	var errs []error
 	var missing, handy, refused []string
-	var why error
+	var why error // of the first of refused
+	var first Step
 	err := t.each(ctx, conn, steps, func(s Step, err error) (done bool, fatal error) {
 		var ae *amqp.Error
 		switch is := errors.As(err, &ae); {
@@ -155,7 +156,9 @@ func (t *Maker) run(ctx context.Context, conn *amqp.Connection, steps []Step) er
 		case is && ae.Code == amqp.NotFound && s.There == nil && len(refused) > 0:
 			// a binding of what was refused
 		case is && ae.Code == amqp.AccessRefused:
-			refused, why = append(refused, s.What), err
+			if refused = append(refused, s.What); why == nil {
+				why, first = err, s
+			}
 		default:
 			whose := ""
 			if is && ae.Code == amqp.PreconditionFailed {
@@ -166,7 +169,7 @@ func (t *Maker) run(ctx context.Context, conn *amqp.Connection, steps []Step) er
 		return false, nil
 	})
 	if len(refused) > 0 {
-		errs = append(errs, explainDeclare(wire.ShortList(refused), why))
+		errs = append(errs, explainRefused(wire.ShortList(refused), first, why))
 	}
 	if len(missing)+len(handy) > 0 {
 		errs = append(errs, &MissingError{Where: t.c.Where, What: missing, Handy: handy})
@@ -359,17 +362,36 @@ func explainDeclareOf(what, whose string, err error) error {
 	if !errors.As(err, &ae) {
 		return fmt.Errorf("declare %s: %w", what, err)
 	}
-	switch ae.Code {
-	case amqp.PreconditionFailed:
+	if ae.Code == amqp.PreconditionFailed {
 		return fmt.Errorf("%w: %s exists with other arguments than this version of Holdfast wants (%s): %s"+
 			"let its consumers empty it with the version that made it, delete it and start again, "+
 			"or set another prefix; messages in it are lost when it is deleted", holdfast.ErrInvalid, what, ae.Reason,
 			whose)
-	case amqp.AccessRefused:
-		return fmt.Errorf("declare %s: give the user configure, write and read permission with rabbitmqctl "+
-			"set_permissions, "+
-			"or have somebody make it who may, with `holdfast topology declare`, and set Options.Declare to false: %w",
-			what, err)
 	}
 	return fmt.Errorf("declare %s: %w", what, err)
+}
+
+// explainRefused says which right the user lacks for s, the first of what was refused.
+func explainRefused(what string, s Step, err error) error {
+	lack := "configure, write and read permission"
+	if right, ok := link.RightOf(err, s.needs); ok {
+		lack = right.String()
+	}
+	return fmt.Errorf("declare %s: the user lacks %s: have somebody make it who may, with `holdfast topology declare`, "+
+		"and set Options.Declare to false, or give the user what `holdfast topology permissions` prints: %w", what, lack,
+		err)
+}
+
+// needs is the right that a step needs for a queue, exchange or topic, where RabbitMQ does
+// not say it: to bind a queue is to write to it, and to read the exchange.
+func (s Step) needs(kind, name string) string {
+	switch binds := s.There == nil; {
+	case binds && kind == "queue":
+		return "write"
+	case binds:
+		return "read"
+	case name != s.Of:
+		return "write" // to the exchange that its dead letters go to
+	}
+	return "configure"
 }
