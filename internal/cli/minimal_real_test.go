@@ -277,7 +277,9 @@ func testMinimalRights(t *testing.T, flags ...string) {
 	answers := len(flags) > 0
 	doctor := []string{"doctor", "--json", "--skip", "postgresql,temporal,waiting", "--group", "g", "--consumer", "its"}
 	if answers {
-		m.sh.answered(func(r result) bool { return strings.Count(r.out, m.prefix) > 0 && strings.Contains(r.out, "2 processes") }, doctor...)
+		m.sh.answered(func(r result) bool {
+			return strings.Count(r.out, m.prefix) > 0 && strings.Contains(r.out, "2 processes")
+		}, doctor...)
 		require.Empty(t, m.log.with("a queue of its own for replies"), "it has one")
 	}
 	for _, line := range m.log.with("ACCESS_REFUSED") {

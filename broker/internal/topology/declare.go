@@ -51,11 +51,14 @@ type Step struct {
 	brief bool
 	// handy says that processes go on without it, with less.
 	handy bool
+	// object is what it makes; of Kind "": nothing that is listed.
+	object Object
 }
 
 // queueStep makes a durable queue.
 func queueStep(name string, args amqp.Table) Step {
-	return Step{What: "queue " + name, Of: name, Do: func(ch *amqp.Channel, noWait bool) error {
+	o := Object{Kind: KindQueue, Name: name, Arguments: args}
+	return Step{What: o.String(), Of: name, object: o, Do: func(ch *amqp.Channel, noWait bool) error {
 		_, err := ch.QueueDeclare(name, true, false, false, noWait, args)
 		return err
 	}, There: func(ch *amqp.Channel, noWait bool) error {
@@ -66,7 +69,8 @@ func queueStep(name string, args amqp.Table) Step {
 
 // ExchangeStep makes a durable exchange.
 func ExchangeStep(name, kind string, args amqp.Table) Step {
-	return Step{What: "exchange " + name, Of: name, Do: func(ch *amqp.Channel, noWait bool) error {
+	o := Object{Kind: KindExchange, Name: name, Type: kind, Arguments: args}
+	return Step{What: o.String(), Of: name, object: o, Do: func(ch *amqp.Channel, noWait bool) error {
 		return ch.ExchangeDeclare(name, kind, true, false, false, noWait, args)
 	}, There: func(ch *amqp.Channel, noWait bool) error {
 		return ch.ExchangeDeclarePassive(name, kind, true, false, false, noWait, nil)
@@ -75,11 +79,8 @@ func ExchangeStep(name, kind string, args amqp.Table) Step {
 
 // bindStep binds a queue to an exchange.
 func bindStep(queue, key, exchange string) Step {
-	what := "binding of " + queue + " to " + exchange
-	if key != "" {
-		what += " for " + key
-	}
-	return Step{What: what, Of: queue, Do: func(ch *amqp.Channel, noWait bool) error {
+	o := Object{Kind: KindBinding, Name: queue, Exchange: exchange, Key: key}
+	return Step{What: o.String(), Of: queue, object: o, Do: func(ch *amqp.Channel, noWait bool) error {
 		return ch.QueueBind(queue, key, exchange, noWait, nil)
 	}}
 }
