@@ -32,7 +32,9 @@ func TestMissingRights(t *testing.T) {
 	as := func(configure, write, read string) *Broker {
 		n++
 		user := fmt.Sprintf("%s-%d", prefix, n)
-		quote := func(p string) string { return strings.ReplaceAll(strings.ReplaceAll(p, "PREFIX", regexp.QuoteMeta(prefix)), `\`, `\\`) }
+		quote := func(p string) string {
+			return strings.ReplaceAll(strings.ReplaceAll(p, "PREFIX", regexp.QuoteMeta(prefix)), `\`, `\\`)
+		}
 		stacktest.RabbitMQ(t, s, "rabbitmqctl", "eval", fmt.Sprintf(`rabbit_auth_backend_internal:add_user(<<"%[1]s">>, <<"pw">>, <<"test">>),
 rabbit_auth_backend_internal:set_permissions(<<"%[1]s">>, <<"%[2]s">>, <<"%[3]s">>, <<"%[4]s">>, <<"%[5]s">>, <<"test">>).`, user, vhost, quote(configure), quote(write), quote(read)))
 		own := *u

@@ -42,7 +42,9 @@ const (
 )
 
 // ParticipantLadder are the delays of a participant that names none.
-func ParticipantLadder() []time.Duration { return []time.Duration{time.Second, 5 * time.Second, 30 * time.Second} }
+func ParticipantLadder() []time.Duration {
+	return []time.Duration{time.Second, 5 * time.Second, 30 * time.Second}
+}
 
 // Roles are the roles that an [Access] may have.
 func Roles() []string { return topology.Roles() }
@@ -118,7 +120,9 @@ func (b *Broker) Objects(x Topology) ([]Object, error) { return b.topo.Objects(x
 // Compare looks for the exchanges and queues of x, and says which are not as they should be.
 // It makes none. What one is like can be asked by who may declare it; otherwise it is
 // [Unknown]. Bindings are not compared.
-func (b *Broker) Compare(ctx context.Context, x Topology) ([]Compared, error) { return b.topo.Compare(ctx, x) }
+func (b *Broker) Compare(ctx context.Context, x Topology) ([]Compared, error) {
+	return b.topo.Compare(ctx, x)
+}
 
 // Recall takes over what was remembered before, and makes those queues of it that
 // are missing. Call it before the first publish. An error means that it could not

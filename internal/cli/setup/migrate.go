@@ -49,7 +49,7 @@ JSON: from and to (versions before and after), latest (this program's version),
 identity.`,
 		Example: "  holdfast migrate --database-url postgres://shop:secret@localhost/shop\n  holdfast migrate --status\n" +
 			"  holdfast migrate --print-grants orders | psql \"$DATABASE_URL\"",
-		Args:    cobra.NoArgs,
+		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if cmd.Flags().Changed("print-grants") {
 				return printGrants(a, schema, role)
