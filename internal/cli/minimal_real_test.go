@@ -290,6 +290,62 @@ func testMinimalRights(t *testing.T, flags ...string) {
 	require.ErrorContains(t, makes(m.urls["participant"], m.prefix+".replies.g@x"), "ACCESS_REFUSED")
 }
 
+// TestMinimalKeeper: a keeper of a group in another language, and a program of that group,
+// each with the rights that are printed for it. What the program says of its topics the
+// keeper publishes with its own rights: beyond them nothing is delivered, nor lost.
+func TestMinimalKeeper(t *testing.T) {
+	t.Parallel()
+	s, prefix := stacktest.Shared(t), stacktest.Prefix(t)
+	declaredAs(t, s, "--prefix", prefix, "--group", "g", "--checks", "g", "--consumer", "books=#")
+	topics := []string{"--group", "g", "--topic", "order.#"}
+	urls := grantees(t, s, prefix, map[string][]string{"keeper": append([]string{"keeper"}, topics...), "producer": append([]string{"producer"}, topics...)})
+	var log logged
+	w, err := worker.New(worker.Options{Group: "g", Temporal: stacktest.TemporalClient(t, s), Namespace: s.Namespace(), AMQPURL: urls["keeper"], Prefix: prefix,
+		RemoteCheck: true, Declare: new(false), CheckAfter: time.Second, Logger: slog.New(&log)})
+	require.NoError(t, err)
+	sh := &shop{t: t, w: w}
+	sh.run()
+
+	conn, err := amqp.Dial(urls["producer"])
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = conn.Close() })
+	ch, err := conn.Channel()
+	require.NoError(t, err)
+	requests, err := ch.Consume(prefix+".check.g", "", true, false, false, false, nil)
+	require.NoError(t, err)
+	go func() {
+		for d := range requests {
+			_ = ch.Publish(prefix+".answers", d.ReplyTo, false, false, amqp.Publishing{CorrelationId: d.CorrelationId,
+				Body: []byte(`{"v":1,"answers":[{"tx":"may","resolution":"commit"},{"tx":"may-not","resolution":"commit"}]}`)})
+		}
+	}()
+	b, err := broker.Open(t.Context(), broker.Options{URL: urls["producer"], Prefix: prefix, NoDeclare: true})
+	require.NoError(t, err)
+	defer func() { require.NoError(t, b.Close(context.WithoutCancel(t.Context()))) }()
+	for id, topic := range map[string]string{"may": "order.placed", "may-not": "secret.read"} {
+		require.NoError(t, b.PublishHalf(t.Context(), holdfast.Half{TxID: id, Group: "g", Lane: holdfast.Express, Messages: []holdfast.Message{{ID: id, Topic: topic}}}))
+	}
+	admin, err := amqp.Dial(s.AMQPURL())
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = admin.Close() })
+	books, err := admin.Channel()
+	require.NoError(t, err)
+	delivered, err := books.Consume(prefix+".q.books", "", true, false, false, false, nil)
+	require.NoError(t, err)
+	select {
+	case d := <-delivered:
+		require.Equal(t, "may", d.MessageId)
+	case <-time.After(patience):
+		t.Fatal("nothing was delivered: " + strings.Join(log.with(""), "\n"))
+	}
+	sh.eventually(func() bool { return len(log.with("write permission for topic secret.read of exchange "+prefix+".topics")) > 0 },
+		func() string { return strings.Join(log.with(""), "\n") })
+	env := []string{"USER=ann", "HOLDFAST_TIMEOUT=2m", "HOLDFAST_PREFIX=" + prefix, "TEMPORAL_ADDRESS=" + s.TemporalAddress(), "TEMPORAL_NAMESPACE=" + s.Namespace()}
+	sh.env = env
+	sh.answered(func(r result) bool { return strings.Contains(r.out, "secret.read") && strings.Contains(r.out, "delivering") }, "tx", "list")
+	require.Empty(t, delivered)
+}
+
 // makes is what comes of an attempt to make a queue.
 func makes(address, queue string) error {
 	conn, err := amqp.Dial(address)
