@@ -20,6 +20,7 @@ import (
 
 	holdfast "github.com/holdfastmq/holdfast"
 	"github.com/holdfastmq/holdfast/internal/blame"
+	"github.com/holdfastmq/holdfast/internal/grants"
 )
 
 // SQLSTATE codes, see PostgreSQL's manual, appendix A.
@@ -94,8 +95,9 @@ func remedyFor(err error) string {
 		return "Holdfast's tables are not there: run `holdfast migrate`, " +
 			"and see that their schema is in the connection's search_path"
 	case code == insufficientRights:
-		return "grant this user SELECT, INSERT, UPDATE and DELETE on Holdfast's tables, but for holdfast_audit; " +
-			"`holdfast migrate` needs CREATE on their schema"
+		return "grant this user " + cmp.Or(grants.Lacking(err.Error()), "its rights on Holdfast's tables") +
+			": `holdfast migrate --print-grants ROLE` prints all that a process needs; " +
+			"`holdfast migrate` itself needs CREATE on their schema"
 	case code == readOnlyTransaction:
 		return "this server or session is read-only: connect to the primary, for example with target_session_attrs=read-write"
 	case code == tooManyConnections:

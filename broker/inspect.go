@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/google/uuid"
 	amqp "github.com/rabbitmq/amqp091-go"
 
 	"github.com/holdfastmq/holdfast/broker/internal/link"
@@ -97,4 +98,54 @@ func (b *Broker) Inspect(ctx context.Context, queues ...string) (Info, error) {
 		info.Queues = append(info.Queues, q)
 	}
 	return info, nil
+}
+
+// TakesRecord says whether RabbitMQ takes a record of so many bytes: its max_message_size. It
+// publishes one that goes to no queue, over a channel of its own. The error is
+// [holdfast.ErrTooLarge], and names the limit, or says that it could not be asked.
+func (b *Broker) TakesRecord(ctx context.Context, size int) error {
+	ctx, cancel := b.c.Timeout(ctx)
+	defer cancel()
+	if b.c.Publishing.IsBlocked() { // RabbitMQ would not read it
+		return errors.New(b.c.Publishing.State())
+	}
+	conn, err := b.c.Publishing.Get(ctx)
+	if err != nil {
+		return fmt.Errorf("publish a record that goes nowhere: %w", err)
+	}
+	p := link.Publication{Key: uuid.NewString(), Msg: amqp.Publishing{Body: make([]byte, size)}}
+	err = b.c.Calls.OnChannel(ctx, conn, func(ch *amqp.Channel) error {
+		closed := ch.NotifyClose(make(chan *amqp.Error, 1))
+		if err := ch.Confirm(false); err != nil {
+			return err
+		}
+		sent, err := ch.PublishWithDeferredConfirm(p.Exchange, p.Key, false, false, p.Msg)
+		if err != nil {
+			return err
+		}
+		select {
+		case <-sent.Done():
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+		select {
+		case e := <-closed:
+			if e != nil {
+				return e
+			}
+		default:
+		}
+		return nil
+	})
+	var e *amqp.Error
+	if !errors.As(err, &e) {
+		return err
+	}
+	if e.Code == amqp.AccessRefused { // the size is looked at before
+		return nil
+	}
+	if large := link.TooLarge(e, &p); large != nil {
+		return large
+	}
+	return err
 }

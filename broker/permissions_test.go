@@ -67,7 +67,7 @@ func rolesOf(t *testing.T, prefix string) map[string]string {
 		require.Len(t, args, 2, line[0])
 		defined.Topics = append(defined.Topics, m{"user": user, "vhost": vhost, "exchange": named(line[3]), "write": args[0], "read": args[1]})
 	}
-	require.Len(t, users, 6)
+	require.Len(t, users, 8)
 	text, err := json.Marshal(defined)
 	require.NoError(t, err)
 	file := filepath.Join(t.TempDir(), "definitions.json")
@@ -116,7 +116,11 @@ func TestPermissions(t *testing.T) {
 	require.NoError(t, worker.DeclareGroup(ctx, "orders"))
 	require.NoError(t, worker.DeclareConsumer(ctx, "billing", []string{"order.placed"}, "order.placed"))
 	require.NoError(t, worker.DeclareConsumer(ctx, "stock.reserve", []string{"stock.reserve"}))
-	require.NoError(t, worker.topo.DeclareReplies(ctx, "orders"))
+	for _, group := range []string{"orders", "others"} {
+		require.NoError(t, worker.topo.DeclareReplies(ctx, group))
+	}
+	require.NoError(t, worker.DeclareGroup(ctx, "others"))
+	require.NoError(t, worker.DeclareConsumer(ctx, "another", []string{"another"}))
 	orders, billing := HookOf("orders", nil, true), HookOf("", []string{"billing"}, false)
 	heard, mayHear, _ := taking(t, worker, orders)
 	require.NoError(t, next(t, mayHear))
@@ -124,7 +128,7 @@ func TestPermissions(t *testing.T) {
 	t.Cleanup(func() {
 		made.mu.Lock()
 		defer made.mu.Unlock()
-		made.queues[prefix] = append(made.queues[prefix], worker.ReplyQueue("orders"))
+		made.queues[prefix] = append(made.queues[prefix], worker.ReplyQueue("orders"), worker.ReplyQueue("others"))
 	})
 
 	background(t, func(ctx context.Context) error {
@@ -148,29 +152,40 @@ func TestPermissions(t *testing.T) {
 		who  string // the roles that may, beside the worker
 	}
 	rows := []row{
-		{"a message", publishes(prefix+".topics", "order.placed"), "producer"},
-		{"a foreign message", publishes(prefix+".topics", "foreign.x"), "foreign"},
-		{"half and op records", publishes(prefix+".half", "?"), "producer"},
-		{"a saga's half record", publishes(prefix+".sagas", "?"), ""},
-		{"dead letters and handled records", publishes(prefix+".dead", ""), "consumer participant"},
-		{"into consumers' queues", publishes(prefix+".queues", "?"), "consumer participant"},
-		{"into a delay queue", publishes(prefix+".retry.10s", "?"), "consumer participant"},
-		{"notices", publishes(prefix+".compensated", "order.placed"), ""},
-		{"replies", publishes(prefix+".replies", "?"), "participant"},
-		{"a question to processes", publishes(prefix+".status", ""), "consumer participant operator"},
-		{"an alert", publishes(prefix+".alerts", "?"), "consumer participant"},
+		{"a message", publishes(prefix+".topics", "order.placed"), "producer keeper service"},
+		{"a foreign message", publishes(prefix+".topics", "foreign.x"), "foreign service"},
+		{"half and op records", publishes(prefix+".half", "?"), "producer keeper service"},
+		{"a saga's half record", publishes(prefix+".sagas", "?"), "service"},
+		{"dead letters and handled records", publishes(prefix+".dead", ""), "consumer participant keeper service"},
+		{"into consumers' queues", publishes(prefix+".queues", "?"), "consumer participant keeper service"},
+		{"into a delay queue", publishes(prefix+".retry.10s", "?"), "consumer participant service"},
+		{"notices", publishes(prefix+".compensated", "order.placed"), "keeper service"},
+		{"replies", publishes(prefix+".replies", "?"), "participant service"},
+		{"a question to processes", publishes(prefix+".status", ""), "consumer participant keeper operator service"},
+		{"an alert", publishes(prefix+".alerts", "?"), "consumer participant keeper service"},
 		{"take billing's alerts", getFrom(worker.HookQueue(billing.Name)), "consumer"},
-		{"take the group's alerts", getFrom(worker.HookQueue(orders.Name)), ""},
+		{"take the group's alerts", getFrom(worker.HookQueue(orders.Name)), "keeper service"},
 		{"take the alerts that nobody took", getFrom(worker.AlertQueue()), ""},
 		{"have a queue of his own take all alerts", func(ch *amqp.Channel) error {
 			return ch.QueueBind(worker.ConsumerQueue("billing"), topology.AlertsAll, prefix+".alerts", false, nil)
 		}, ""},
-		{"ask what became of a transaction", publishes(prefix+".check", "?"), ""},
+		{"ask what became of a transaction", publishes(prefix+".check", "?"), "keeper"},
 		{"answer that", publishes(prefix+".answers", "?"), "producer"},
 		{"into any queue", publishes("", worker.ConsumerQueue("billing")), ""},
-		{"read the dead letters", getFrom(worker.DeadQueue()), ""},
-		{"read the replies", getFrom(worker.ReplyQueue("orders")), ""},
-		{"read billing's queue", getFrom(worker.ConsumerQueue("billing")), "consumer"},
+		{"read the dead letters", getFrom(worker.DeadQueue()), "keeper service"},
+		{"read the replies", getFrom(worker.ReplyQueue("orders")), "service"},
+		{"read billing's queue", getFrom(worker.ConsumerQueue("billing")), "consumer service"},
+		{"read another group's half messages", getFrom(worker.HalfQueue("others")), ""},
+		{"read another consumer's queue", getFrom(worker.ConsumerQueue("another")), ""},
+		{"read another group's replies", getFrom(worker.ReplyQueue("others")), ""},
+		{"make a queue for replies of its own", func(ch *amqp.Channel) error {
+			_, err := ch.QueueDeclare(worker.ReplyQueue("orders")+"@x", false, true, true, false, nil)
+			return err
+		}, "service"},
+		{"make the queue of another group's half messages", func(ch *amqp.Channel) error {
+			_, err := ch.QueueDeclare(worker.HalfQueue("more"), true, false, false, false, nil)
+			return err
+		}, ""},
 		{"make a queue", func(ch *amqp.Channel) error {
 			_, err := ch.QueueDeclare(prefix+".replies.made", true, false, false, false, amqp.Table{"x-queue-type": "quorum"})
 			return err

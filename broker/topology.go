@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"github.com/holdfastmq/holdfast/broker/internal/link"
 	"github.com/holdfastmq/holdfast/broker/internal/topology"
 	"github.com/holdfastmq/holdfast/broker/internal/wire"
 )
@@ -21,7 +22,38 @@ type (
 	Installation = topology.Installation
 	// Hook are processes that take the same alerts: each alert goes to one of them.
 	Hook = topology.Hook
+	// Object is an exchange, a queue or a binding of a [Topology]; Compared is one that is
+	// not as it should be.
+	Object   = topology.Object
+	Compared = topology.Compared
+	// Access says what a user of RabbitMQ is to do; Grant are the rights that he needs.
+	Access = topology.Access
+	Grant  = topology.Grant
 )
+
+// The kinds of an [Object], and the states of a [Compared] one.
+const (
+	KindExchange = topology.KindExchange
+	KindQueue    = topology.KindQueue
+	KindBinding  = topology.KindBinding
+	Missing      = topology.Missing
+	Different    = topology.Different
+	Unknown      = topology.Unknown
+)
+
+// ParticipantLadder are the delays of a participant that names none.
+func ParticipantLadder() []time.Duration {
+	return []time.Duration{time.Second, 5 * time.Second, 30 * time.Second}
+}
+
+// Roles are the roles that an [Access] may have.
+func Roles() []string { return topology.Roles() }
+
+// GrantOf says which rights a user needs in the installation with a prefix. The error is
+// one that [holdfast.ErrInvalid] is.
+func GrantOf(prefix string, a Access) (Grant, error) {
+	return a.Grant(names{Prefix: prefix, Halves: 1})
+}
 
 // RememberFor is how long after a consumer was seen last its queue is made
 // again. Later that is left to its own process, or to a person.
@@ -31,12 +63,6 @@ const RememberFor = topology.RememberFor
 func BoundConsumer(name string, topics []string, notices ...string) wire.Bound {
 	return topology.BoundConsumer(name, topics, notices...)
 }
-
-// ParseBound reads NAME=TOPIC,TOPIC…, as [Topology.Flags] writes it.
-func ParseBound(s string) (wire.Bound, error) { return topology.ParseBound(s) }
-
-// ParseHook reads NAME=KEY,KEY…, as [Topology.Flags] writes it.
-func ParseHook(s string) (Hook, error) { return topology.ParseHook(s) }
 
 // HookOf is the Hook of processes of a group, which is empty if they have none, and of
 // consumers; all says that they take everybody's alerts.
@@ -75,8 +101,28 @@ func (b *Broker) DeclareConsumer(ctx context.Context, name string, topics []stri
 // [MissingError].
 func (b *Broker) Require(ctx context.Context, x Topology) error { return b.topo.Require(ctx, x) }
 
-// List says in words what Require makes.
-func (b *Broker) List(x Topology) ([]string, error) { return b.topo.List(x) }
+// Objects are what Require makes, each once, with a Broker of these options. RabbitMQ is
+// not asked.
+func Objects(o Options, x Topology) ([]Object, error) {
+	if o = o.withDefaults(); o.URL == "" {
+		o.URL = "amqp://localhost" // nobody connects
+	}
+	if err := o.validate(); err != nil {
+		return nil, err
+	}
+	c := &link.Client{Names: o.names(), Log: o.Logger, Rolling: o.RollingUpgrade}
+	return topology.New(c, topology.NewMemory(), topology.Options{}).Objects(x)
+}
+
+// Objects are what Require makes, each once.
+func (b *Broker) Objects(x Topology) ([]Object, error) { return b.topo.Objects(x) }
+
+// Compare looks for the exchanges and queues of x, and says which are not as they should be.
+// It makes none. What one is like can be asked by who may declare it; otherwise it is
+// [Unknown]. Bindings are not compared.
+func (b *Broker) Compare(ctx context.Context, x Topology) ([]Compared, error) {
+	return b.topo.Compare(ctx, x)
+}
 
 // Recall takes over what was remembered before, and makes those queues of it that
 // are missing. Call it before the first publish. An error means that it could not

@@ -151,9 +151,13 @@ func TestTopologyIsDocumented(t *testing.T) {
 	b := detached(Options{Prefix: "holdfast", HalfQueues: 2})
 	b.topo = topology.New(b.c, topology.NewMemory(), topology.Options{})
 	hooks := []Hook{HookOf("G", nil, false), HookOf("", []string{"C"}, false)}
-	list, err := b.List(Topology{Groups: []string{"G"}, Replies: []string{"G"}, Checks: []string{"G"}, Consumers: []wire.Bound{BoundConsumer("C", []string{"a"})},
+	objects, err := b.Objects(Topology{Groups: []string{"G"}, Replies: []string{"G"}, Checks: []string{"G"}, Consumers: []wire.Bound{BoundConsumer("C", []string{"a"})},
 		Delays: []time.Duration{7 * time.Second}, Hooks: hooks})
 	require.NoError(t, err)
+	var list []string
+	for _, o := range objects {
+		list = append(list, o.String())
+	}
 	doc, err := os.ReadFile("../docs/wire-format.md")
 	require.NoError(t, err)
 	table, _, _ := strings.Cut(string(doc), "\n## ")

@@ -76,7 +76,7 @@ func (p Participant) withDefaults(db *gorm.DB) Participant {
 	setDefault(&p.Name, p.Topic)
 	setDefault(&p.DB, db)
 	if p.Ladder == nil {
-		p.Ladder = []time.Duration{time.Second, 5 * time.Second, 30 * time.Second}
+		p.Ladder = broker.ParticipantLadder()
 	}
 	return p
 }

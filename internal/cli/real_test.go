@@ -90,7 +90,10 @@ func newShop(t *testing.T) *shop {
 func (s *shop) run() {
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
-	go func() { ended <- s.w.Run(ctx) }()
+	go func() {
+		ended <- s.w.Run(ctx)
+		close(ended)
+	}()
 	s.stop = sync.OnceFunc(func() {
 		cancel()
 		require.NoError(s.t, <-ended)

@@ -94,7 +94,7 @@ func TestDeclareNothing(t *testing.T) {
 	check := append([]string{"topology", "check"}, args[2:]...)
 	r := run(as, check...)
 	require.Equal(t, frame.ExitError, r.status)
-	require.Contains(t, r.err, "missing in RabbitMQ")
+	require.Contains(t, r.out, "missing     queue "+prefix+".q.its; run `holdfast topology declare`")
 	list := run(as, append([]string{"topology", "list"}, args[2:]...)...)
 	require.Equal(t, frame.ExitOK, list.status, list.err)
 	require.Contains(t, list.out, "binding of "+prefix+".q.its to "+prefix+".topics for a.*\n")
@@ -102,7 +102,10 @@ func TestDeclareNothing(t *testing.T) {
 	require.Contains(t, list.out, "queue "+prefix+".retry.full.its\n")
 	require.Contains(t, list.out, "queue "+prefix+".alerts\n")
 	require.Contains(t, list.out, "binding of "+prefix+".hook.g to "+prefix+".alerts for consumer.its\n")
-	require.Equal(t, frame.ExitOK, run(s.AMQPURL(), args...).status)
+	made := run(s.AMQPURL(), args...)
+	require.Equal(t, frame.ExitOK, made.status)
+	require.Contains(t, made.out, "made queue "+prefix+".q.its\n")
+	require.Equal(t, "all is there\n", run(s.AMQPURL(), args...).out, "it may be run again")
 	t.Cleanup(func() {
 		var queues []string
 		for line := range strings.Lines(list.out) {
@@ -115,7 +118,8 @@ func TestDeclareNothing(t *testing.T) {
 	require.Equal(t, frame.ExitOK, run(as, check...).status)
 	more := run(as, append(check, "--hook", "@another=consumer.another")...)
 	require.Equal(t, frame.ExitError, more.status)
-	require.Contains(t, more.err, "queue "+prefix+".hook.@another")
+	require.Contains(t, more.out, "missing     queue "+prefix+".hook.@another")
+	require.Contains(t, more.out, "is unknown: this user may not declare them")
 
 	w := newWorker(new(false))
 	sh := &shop{t: t, w: w}

@@ -267,8 +267,10 @@ func (l *Connection) forbidden(e *amqp.Error, m *Publication) error {
 		!strings.Contains(e.Reason, "topic '"+m.Key+"'") {
 		return nil
 	}
+	remedy := "give the user write permission for exchange " + exchange + ": see docs/security.md"
+	if right, ok := RightOf(e, func(string, string) string { return "write" }); ok {
+		remedy = right.Remedy()
+	}
 	return fmt.Errorf("%w: %w", ErrNotSent, &holdfast.UnavailableError{Part: "RabbitMQ", Where: l.Where(),
-		Err: errors.New(e.Reason),
-		Remedy: "give the user write permission for the exchange, and for the topic, with rabbitmqctl " +
-			"set_permissions and set_topic_permissions: see docs/security.md"})
+		Err: errors.New(e.Reason), Remedy: remedy})
 }

@@ -111,6 +111,9 @@ func (r *Subscriber) Subscribe(ctx context.Context, queue string, prefetch int) 
 		if got.err != nil && !conn.IsClosed() {
 			r.Doubt(queue)
 		}
+		if lack := lacks(r.Connection.Where(), got.err, "read"); lack != nil {
+			return nil, lack
+		}
 		return got.s, got.err
 	case <-ctx.Done():
 		return nil, ctx.Err()

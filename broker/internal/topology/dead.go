@@ -25,7 +25,7 @@ func (t *Maker) protected() amqp.Table {
 // has made it without that, or must be able to declare it: queues cannot be changed.
 func (t *Maker) protectedStep(name string) Step {
 	as := map[bool]Step{false: queueStep(name, t.protected()), true: queueStep(name, quorum())}
-	return Step{What: as[false].What, Of: name, There: as[false].There, Do: func(ch *amqp.Channel, _ bool) error {
+	return Step{What: as[false].What, Of: name, object: as[false].object, There: as[false].There, Do: func(ch *amqp.Channel, _ bool) error {
 		t.mu.Lock()
 		found, known := t.unprotected[name]
 		t.mu.Unlock()

@@ -51,11 +51,14 @@ type Step struct {
 	brief bool
 	// handy says that processes go on without it, with less.
 	handy bool
+	// object is what it makes; of Kind "": nothing that is listed.
+	object Object
 }
 
 // queueStep makes a durable queue.
 func queueStep(name string, args amqp.Table) Step {
-	return Step{What: "queue " + name, Of: name, Do: func(ch *amqp.Channel, noWait bool) error {
+	o := Object{Kind: KindQueue, Name: name, Arguments: args}
+	return Step{What: o.String(), Of: name, object: o, Do: func(ch *amqp.Channel, noWait bool) error {
 		_, err := ch.QueueDeclare(name, true, false, false, noWait, args)
 		return err
 	}, There: func(ch *amqp.Channel, noWait bool) error {
@@ -66,7 +69,8 @@ func queueStep(name string, args amqp.Table) Step {
 
 // ExchangeStep makes a durable exchange.
 func ExchangeStep(name, kind string, args amqp.Table) Step {
-	return Step{What: "exchange " + name, Of: name, Do: func(ch *amqp.Channel, noWait bool) error {
+	o := Object{Kind: KindExchange, Name: name, Type: kind, Arguments: args}
+	return Step{What: o.String(), Of: name, object: o, Do: func(ch *amqp.Channel, noWait bool) error {
 		return ch.ExchangeDeclare(name, kind, true, false, false, noWait, args)
 	}, There: func(ch *amqp.Channel, noWait bool) error {
 		return ch.ExchangeDeclarePassive(name, kind, true, false, false, noWait, nil)
@@ -75,11 +79,8 @@ func ExchangeStep(name, kind string, args amqp.Table) Step {
 
 // bindStep binds a queue to an exchange.
 func bindStep(queue, key, exchange string) Step {
-	what := "binding of " + queue + " to " + exchange
-	if key != "" {
-		what += " for " + key
-	}
-	return Step{What: what, Of: queue, Do: func(ch *amqp.Channel, noWait bool) error {
+	o := Object{Kind: KindBinding, Name: queue, Exchange: exchange, Key: key}
+	return Step{What: o.String(), Of: queue, object: o, Do: func(ch *amqp.Channel, noWait bool) error {
 		return ch.QueueBind(queue, key, exchange, noWait, nil)
 	}}
 }
@@ -142,7 +143,8 @@ func (t *Maker) run(ctx context.Context, conn *amqp.Connection, steps []Step) er
 	}
 	var errs []error
 	var missing, handy, refused []string
-	var why error
+	var why error // of the first of refused
+	var first Step
 	err := t.each(ctx, conn, steps, func(s Step, err error) (done bool, fatal error) {
 		var ae *amqp.Error
 		switch is := errors.As(err, &ae); {
@@ -155,7 +157,9 @@ func (t *Maker) run(ctx context.Context, conn *amqp.Connection, steps []Step) er
 		case is && ae.Code == amqp.NotFound && s.There == nil && len(refused) > 0:
 			// a binding of what was refused
 		case is && ae.Code == amqp.AccessRefused:
-			refused, why = append(refused, s.What), err
+			if refused = append(refused, s.What); why == nil {
+				why, first = err, s
+			}
 		default:
 			whose := ""
 			if is && ae.Code == amqp.PreconditionFailed {
@@ -166,7 +170,7 @@ func (t *Maker) run(ctx context.Context, conn *amqp.Connection, steps []Step) er
 		return false, nil
 	})
 	if len(refused) > 0 {
-		errs = append(errs, explainDeclare(wire.ShortList(refused), why))
+		errs = append(errs, explainRefused(wire.ShortList(refused), first, why))
 	}
 	if len(missing)+len(handy) > 0 {
 		errs = append(errs, &MissingError{Where: t.c.Where, What: missing, Handy: handy})
@@ -359,17 +363,36 @@ func explainDeclareOf(what, whose string, err error) error {
 	if !errors.As(err, &ae) {
 		return fmt.Errorf("declare %s: %w", what, err)
 	}
-	switch ae.Code {
-	case amqp.PreconditionFailed:
+	if ae.Code == amqp.PreconditionFailed {
 		return fmt.Errorf("%w: %s exists with other arguments than this version of Holdfast wants (%s): %s"+
 			"let its consumers empty it with the version that made it, delete it and start again, "+
 			"or set another prefix; messages in it are lost when it is deleted", holdfast.ErrInvalid, what, ae.Reason,
 			whose)
-	case amqp.AccessRefused:
-		return fmt.Errorf("declare %s: give the user configure, write and read permission with rabbitmqctl "+
-			"set_permissions, "+
-			"or have somebody make it who may, with `holdfast topology declare`, and set Options.Declare to false: %w",
-			what, err)
 	}
 	return fmt.Errorf("declare %s: %w", what, err)
+}
+
+// explainRefused says which right the user lacks for s, the first of what was refused.
+func explainRefused(what string, s Step, err error) error {
+	lack := "configure, write and read permission"
+	if right, ok := link.RightOf(err, s.needs); ok {
+		lack = right.String()
+	}
+	return fmt.Errorf("declare %s: the user lacks %s: have somebody make it who may, with `holdfast topology declare`, "+
+		"and set Options.Declare to false, or give the user what `holdfast topology permissions` prints: %w", what, lack,
+		err)
+}
+
+// needs is the right that a step needs for a queue, exchange or topic, where RabbitMQ does
+// not say it: to bind a queue is to write to it, and to read the exchange.
+func (s Step) needs(kind, name string) string {
+	switch binds := s.There == nil; {
+	case binds && kind == "queue":
+		return "write"
+	case binds:
+		return "read"
+	case name != s.Of:
+		return "write" // to the exchange that its dead letters go to
+	}
+	return "configure"
 }

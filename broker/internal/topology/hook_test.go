@@ -24,18 +24,14 @@ func TestHooks(t *testing.T) {
 		require.Equal(t, Hook{c.name, c.keys}, c.h)
 		require.NoError(t, c.h.Check())
 		text := strings.TrimSuffix(strings.TrimPrefix(Wanted{Hooks: []Hook{c.h}}.Flags(), "--hook '"), "'")
-		again, err := ParseHook(text)
-		require.NoError(t, err)
-		require.Equal(t, c.h, again)
+		name, keys, _ := strings.Cut(text, "=")
+		require.Equal(t, c.h, Hook{name, strings.Split(keys, ",")})
 	}
 	long := HookOf("", []string{strings.Repeat("a", holdfast.MaxName), "b"}, false)
 	require.NoError(t, long.Check())
 	require.LessOrEqual(t, len(long.Name), maxAlertName)
 	for _, bad := range []string{"orders", "orders=", "=all", "orders=everything", "a b=all", "orders=group.", "orders=none", "orders=consumer.a b"} {
-		h, err := ParseHook(bad)
-		if err == nil {
-			err = h.Check()
-		}
-		require.ErrorIs(t, err, holdfast.ErrInvalid, bad)
+		name, keys, _ := strings.Cut(bad, "=")
+		require.ErrorIs(t, Hook{name, strings.Split(keys, ",")}.Check(), holdfast.ErrInvalid, bad)
 	}
 }

@@ -2,14 +2,12 @@ package topology
 
 import (
 	"context"
-	"fmt"
 	"slices"
 	"strings"
 	"time"
 
 	amqp "github.com/rabbitmq/amqp091-go"
 
-	"github.com/holdfastmq/holdfast"
 	"github.com/holdfastmq/holdfast/broker/internal/consumer"
 	"github.com/holdfastmq/holdfast/broker/internal/wire"
 )
@@ -99,19 +97,6 @@ func (t *Maker) Require(ctx context.Context, x Wanted) error {
 	return t.Declare(ctx, t.steps(x))
 }
 
-// List says in words what Require makes.
-func (t *Maker) List(x Wanted) (out []string, err error) {
-	if err := x.validate(); err != nil {
-		return nil, err
-	}
-	for _, s := range t.steps(x) {
-		if !slices.Contains(out, s.What) {
-			out = append(out, s.What)
-		}
-	}
-	return out, nil
-}
-
 // Flags are the arguments of `holdfast topology` for x, quoted for a shell.
 func (x Wanted) Flags() string {
 	var out []string
@@ -137,22 +122,4 @@ func (x Wanted) Flags() string {
 		}
 	}
 	return strings.Join(out, " ")
-}
-
-// ParseBound reads NAME=TOPIC,TOPIC…, as [Wanted.Flags] writes it.
-func ParseBound(s string) (wire.Bound, error) {
-	name, topics, ok := strings.Cut(s, "=")
-	if !ok {
-		return wire.Bound{}, fmt.Errorf("%w: consumer %q: want NAME=TOPIC,TOPIC…", holdfast.ErrInvalid, s)
-	}
-	return wire.Bound{Name: name, Topics: strings.Split(topics, ",")}, nil
-}
-
-// ParseHook reads NAME=KEY,KEY…, as [Wanted.Flags] writes it.
-func ParseHook(s string) (Hook, error) {
-	name, keys, ok := strings.Cut(s, "=")
-	if !ok {
-		return Hook{}, fmt.Errorf("%w: hook %q: want NAME=KEY,KEY…", holdfast.ErrInvalid, s)
-	}
-	return Hook{Name: name, Keys: strings.Split(keys, ",")}, nil
 }

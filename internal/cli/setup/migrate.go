@@ -9,6 +9,7 @@ import (
 
 	"github.com/holdfastmq/holdfast/barrier"
 	"github.com/holdfastmq/holdfast/internal/cli/frame"
+	"github.com/holdfastmq/holdfast/internal/grants"
 	"github.com/holdfastmq/holdfast/internal/operator/reach"
 	"github.com/holdfastmq/holdfast/internal/operator/text"
 )
@@ -24,7 +25,7 @@ type Migration struct {
 
 // NewMigrate returns the command holdfast migrate.
 func NewMigrate(a *frame.App) *cobra.Command {
-	var url string
+	var url, role, schema string
 	var status, newIdentity, asJSON bool
 	c := &cobra.Command{
 		Use:   "migrate",
@@ -40,11 +41,19 @@ environment needs another one: --new-identity. Stop the copy's processes
 before. Never use it on a database whose own transactions or sagas are open:
 nobody could answer for them.
 
+--print-grants ROLE prints the SQL that gives the role of processes what they
+need in these tables, and no more; nothing is done, and no database is asked.
+Run it after each migration, as the tables' owner.
+
 JSON: from and to (versions before and after), latest (this program's version),
 identity.`,
-		Example: "  holdfast migrate --database-url postgres://shop:secret@localhost/shop\n  holdfast migrate --status",
-		Args:    cobra.NoArgs,
+		Example: "  holdfast migrate --database-url postgres://shop:secret@localhost/shop\n  holdfast migrate --status\n" +
+			"  holdfast migrate --print-grants orders | psql \"$DATABASE_URL\"",
+		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if cmd.Flags().Changed("print-grants") {
+				return printGrants(a, schema, role)
+			}
 			if url != "" {
 				a.DatabaseURL = url
 			}
@@ -78,7 +87,9 @@ identity.`,
 	c.Flags().BoolVar(&status, "status", false, "only say which version the tables have")
 	c.Flags().BoolVar(&newIdentity, "new-identity", false, "give a copy of another environment's database an identity "+
 		"of its own")
-	c.MarkFlagsMutuallyExclusive("status", "new-identity")
+	c.Flags().StringVar(&role, "print-grants", "", "print what a process's role needs, and do nothing")
+	c.Flags().StringVar(&schema, "schema", "public", "the tables' schema, for --print-grants")
+	c.MarkFlagsMutuallyExclusive("status", "new-identity", "print-grants")
 	c.Flags().BoolVar(&asJSON, "json", false, "write JSON")
 	return c
 }
@@ -113,4 +124,14 @@ func (m Migration) sentence() string {
 		return fmt.Sprintf("The tables are not there; this program needs version %d: run `holdfast migrate`.", m.Latest)
 	}
 	return fmt.Sprintf("The tables are at version %d, this program needs %d: run `holdfast migrate`.", m.To, m.Latest)
+}
+
+func printGrants(a *frame.App, schema, role string) error {
+	if role == "" || schema == "" {
+		return text.Usagef("--print-grants: name the role, and --schema the schema")
+	}
+	for _, statement := range grants.Statements(schema, role) {
+		_, _ = fmt.Fprintln(a.Out, statement) // as psql is to read it
+	}
+	return nil
 }

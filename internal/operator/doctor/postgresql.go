@@ -45,7 +45,9 @@ func examinePostgreSQL(ctx context.Context, c *reach.Config, _ Examination) []Fi
 	}
 	if current >= latest {
 		f.identity(ctx, db)
+		f.rights(ctx, db)
 	}
+	f.settings(ctx, db)
 	f.databaseClock(ctx, db, c.Clock)
 	return f.All
 }

@@ -66,6 +66,9 @@ func examineRabbitMQ(ctx context.Context, c *reach.Config, e Examination) []Find
 		f.add(text.LevelProblem, "alarms", "free memory or disk on the server, or raise its limits",
 			"publishers are blocked: %s", info.Blocked)
 	}
+	if info.Blocked == "" {
+		f.messageSize(b.TakesRecord(ctx, largestRecord))
+	}
 	f.topology(info, b.TopicsExchange(), len(e.Groups)+len(e.Consumers) > 0)
 	f.failures(info.Queues[:failing])
 	f.ladders(waits.LookAtLadder(ctx, b, info.Queues[2:failing], waits.LadderLook), c.Clock())

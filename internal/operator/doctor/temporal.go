@@ -113,9 +113,24 @@ func (f *Findings) namespace(ctx context.Context, t *server.Temporal) bool {
 			text.Of(err))
 		return false
 	}
-	f.ok("namespace", "%s keeps ended workflows for %s", t.Namespace,
-		text.Age(d.GetConfig().GetWorkflowExecutionRetentionTtl().AsDuration()))
+	f.retention(t.Namespace, d.GetConfig().GetWorkflowExecutionRetentionTtl().AsDuration())
 	return true
+}
+
+// leastRetention is for how long ended workflows should be kept at least: until then a
+// key that is used again is found, and what has ended can be looked at and compensated.
+const leastRetention = 24 * time.Hour
+
+// retention judges for how long a namespace keeps ended workflows.
+func (f *Findings) retention(namespace string, kept time.Duration) {
+	if kept > 0 && kept < leastRetention {
+		f.add(text.LevelWarning, "namespace", "temporal operator namespace update --namespace "+namespace+
+			" --retention 30d; see docs/production.md",
+			"%s keeps ended workflows for %s only: after that a saga's key may be used again, and what ended cannot be "+
+				"looked at or compensated", namespace, text.Age(kept))
+		return
+	}
+	f.ok("namespace", "%s keeps ended workflows for %s", namespace, text.Age(kept))
 }
 
 // attributes checks the search attributes, after making them where fix says so.

@@ -22,6 +22,7 @@ import (
 
 const (
 	managementTimeout = 3 * time.Second
+	bindingsTimeout   = 20 * time.Second // they come all at once
 	managementPage    = 500
 	managementPages   = 40       // 20,000 queues
 	managementBody    = 16 << 20 // bytes of a page
@@ -152,6 +153,26 @@ func (m Management) Queues(ctx context.Context, prefix string) (out []ManagedQue
 		}
 	}
 	return out, nil
+}
+
+// Binding leads from an exchange, the source, to a queue or another exchange.
+type Binding struct {
+	Source          string `json:"source"`
+	Destination     string `json:"destination"`
+	DestinationType string `json:"destination_type"`
+	Key             string `json:"routing_key"`
+}
+
+// Bindings are those of the exchanges whose names begin with the prefix.
+func (m Management) Bindings(ctx context.Context, prefix string) ([]Binding, error) {
+	ctx, cancel := context.WithTimeout(ctx, bindingsTimeout)
+	defer cancel()
+	var all []Binding
+	query := url.Values{"columns": {"source,destination,destination_type,routing_key"}}
+	if err := m.get(ctx, "/api/bindings/"+url.PathEscape(m.vhost), query, &all); err != nil {
+		return nil, err
+	}
+	return slices.DeleteFunc(all, func(b Binding) bool { return !strings.HasPrefix(b.Source, prefix+".") }), nil
 }
 
 // get asks one way after the other, until one answers.
