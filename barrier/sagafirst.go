@@ -93,7 +93,8 @@ func (f *FirstSteps) keep(b BegunSaga, last json.RawMessage) (bool, error) {
 	query, args, rows := f.insert()
 	if len(last) > 0 {
 		args, rows = append(args, b.completed(last).encode()), 1
-		query = fmt.Sprintf("WITH did AS (%s RETURNING 1) UPDATE %s SET result = $%d WHERE %s AND (SELECT count(*) FROM did) = %d",
+		query = fmt.Sprintf("WITH did AS (%s RETURNING 1) UPDATE %s SET result = $%d "+
+			"WHERE %s AND (SELECT count(*) FROM did) = %d",
 			query, f.begin.table, len(args), beginRow, len(f.did))
 	}
 	n, err := exec(f.t.ctx, f.t.pool, query, args...)

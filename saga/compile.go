@@ -32,7 +32,8 @@ const maxPlan = 256 << 10
 
 // Compile checks the definition.
 func (d Saga[S]) Compile() (*Compiled, error) {
-	c := &Compiled{Plan: core.Plan{Name: d.Name, Version: d.Version, OneByOne: d.OneByOne}, Lane: d.Lane, steps: map[string]StepDef{}}
+	c := &Compiled{Plan: core.Plan{Name: d.Name, Version: d.Version, OneByOne: d.OneByOne}, Lane: d.Lane,
+		steps: map[string]StepDef{}}
 	if d.Key != nil {
 		c.key = func(data json.RawMessage) (string, error) {
 			s, err := decode[S](data)

@@ -147,5 +147,5 @@ func TestFirstStepsWithTooMuchState(t *testing.T) {
 	h, err := worker.StartSaga(s.ctx(), w.Worker, def, journey{ID: id})
 	require.NoError(t, err)
 	require.Equal(t, "b", stood(t, wait(s, h), holdfast.ErrSagaCompensated).Step)
-	require.Equal(t, []string{"do a", "do b", "undo b", "undo a"}, s.logged(s.orders, id))
+	require.Equal(t, []string{"do a", "undo a"}, s.logged(s.orders, id))
 }
