@@ -30,8 +30,9 @@ var mayImport = map[string][]string{
 	"internal/addresses": {""},
 	"internal/shell":     {},
 	"internal/guard":     {""},
+	"internal/brief":     {},
 	"internal/stepend":   {""},
-	"barrier":            {"", "internal/blame", "internal/fault", "internal/guard", "internal/stepend"},
+	"barrier":            {"", "internal/blame", "internal/fault", "internal/guard", "internal/brief", "internal/stepend"},
 	"broker": {"", "broker/internal/alerts", "broker/internal/consumer", "broker/internal/deadletters",
 		"broker/internal/keeper", "broker/internal/link", "broker/internal/peers", "broker/internal/sagacalls",
 		"broker/internal/topology", "broker/internal/wire", "internal/addresses", "internal/blame", "internal/fault",
@@ -39,10 +40,10 @@ var mayImport = map[string][]string{
 	"compensation": {""},
 	"saga/core":    {"", "internal/stepend"},
 	"saga":         {"", "saga/core", "internal/guard"},
-	"activities":   {"", "internal/fault", "saga/core"},
-	"workflows":    {"", "internal/shell"},
+	"activities":   {"", "internal/fault", "internal/brief", "saga/core"},
+	"workflows":    {"", "internal/shell", "internal/brief"},
 	"internal/sagarun": {"", "activities", "barrier", "broker", "saga", "saga/core", "internal/blame", "internal/fault", "internal/guard",
-		"internal/stepend"},
+		"internal/brief", "internal/stepend"},
 	"worker": {"", "activities", "barrier", "broker", "workflows", "workflows/transactions", "workflows/deadletters", "workflows/sagas",
 		"compensation", "saga", "saga/core", "internal/fault", "internal/guard", "internal/sagarun", "internal/shell",
 		"internal/addresses", "internal/alerts", "internal/consuming", "internal/databases", "internal/intake", "internal/keep", "internal/lanes", "internal/metrics", "internal/observe",
@@ -68,7 +69,7 @@ var mayImport = map[string][]string{
 	"internal/lanes": {"", "activities", "barrier", "workflows", "workflows/transactions", "internal/fault", "internal/temporalerr"},
 	"internal/steps": {"", "activities", "barrier", "broker", "workflows/deadletters", "internal/guard"},
 
-	"broker/internal/wire":     {"", "internal/stepend"},
+	"broker/internal/wire":     {"", "internal/brief", "internal/stepend"},
 	"broker/internal/consumer": {"", "broker/internal/link", "broker/internal/wire", "internal/blame", "internal/fault", "internal/guard"},
 	"broker/internal/keeper":   {"", "broker/internal/link", "broker/internal/wire", "internal/fault", "internal/guard"},
 	"broker/internal/link":     {"", "broker/internal/wire", "internal/addresses", "internal/fault", "internal/guard"},
@@ -81,7 +82,7 @@ var mayImport = map[string][]string{
 		"internal/fault"},
 	"broker/internal/topology": {"", "broker/internal/consumer", "broker/internal/link", "broker/internal/wire"},
 
-	"workflows/transactions": {"", "activities", "workflows"},
+	"workflows/transactions": {"", "activities", "workflows", "internal/brief"},
 	"workflows/deadletters":  {"", "activities", "workflows", "internal/shell"},
 	"workflows/sagas":        {"", "activities", "workflows", "saga/core", "internal/stepend"},
 
@@ -116,7 +117,7 @@ var mayImport = map[string][]string{
 		"internal/operator/sagas", "internal/operator/server", "internal/operator/transactions", "workflows", "workflows/deadletters", "workflows/sagas"},
 	"console/internal/site": {"", "console/internal/audit", "console/internal/confirm", "console/internal/desk", "console/internal/glance", "console/internal/login",
 		"internal/guard", "internal/operator/actions", "internal/operator/deadletters", "internal/operator/doctor", "internal/operator/sagas", "internal/operator/server",
-		"internal/operator/text", "internal/operator/transactions", "saga/core", "workflows", "workflows/deadletters", "workflows/sagas"},
+		"internal/operator/text", "internal/operator/transactions", "internal/brief", "saga/core", "workflows", "workflows/deadletters", "workflows/sagas"},
 }
 
 // nouns are what the rooms of internal/operator may import that know what a transaction, a
