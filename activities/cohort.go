@@ -4,9 +4,10 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"strings"
 	"sync/atomic"
 	"time"
+
+	"github.com/holdfastmq/holdfast/internal/brief"
 )
 
 // cohortPatience is how long a cohort waits for its local transactions at most.
@@ -119,21 +120,13 @@ func outliving(ctx context.Context) (context.Context, context.CancelFunc) {
 	return context.WithCancel(out)
 }
 
-// bounded cuts an error's text to maxError.
-func bounded(text string) string {
-	if len(text) <= maxError {
-		return text
-	}
-	return strings.ToValidUTF8(text[:maxError], "") + "…"
-}
-
 // fitting leaves out of results what would make them larger than Temporal takes.
 // The outcome row has the messages that are left out.
 func fitting(results []LocalResult) []LocalResult {
 	size := 0
 	for i := range results {
 		r := &results[i]
-		r.Error = bounded(r.Error)
+		r.Error = brief.Text(r.Error, maxError)
 		if len(r.Messages) == 0 {
 			continue
 		}

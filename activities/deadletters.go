@@ -29,11 +29,11 @@ type DeadLetters struct {
 // Types of the errors that Temporal does not retry, because repetition does not
 // cure them.
 const (
-	UnroutableType = "Unroutable" // the queue is not there
-	TooLargeType   = "TooLarge"   // over a limit, or kept outside its workflow
-	InvalidType    = "Invalid"    // not what AMQP or Holdfast can carry
-	NotFoundType   = "NotFound"   // no such Compensate handler
-	PermanentType  = "Permanent"  // the handler marked it so
+	unroutableType = "Unroutable" // the queue is not there
+	tooLargeType   = "TooLarge"   // over a limit, or kept outside its workflow
+	invalidType    = "Invalid"    // not what AMQP or Holdfast can carry
+	notFoundType   = "NotFound"   // no such Compensate handler
+	permanentType  = "Permanent"  // the handler marked it so
 )
 
 // Register registers the steps of the task queue of dead letters.
@@ -57,7 +57,7 @@ func (a *DeadLetters) redeliver(ctx context.Context, r Redelivery) (out Redelive
 		return Redelivered{}, temporal.NewNonRetryableApplicationError(
 			fmt.Sprintf("message %s has %d bytes, too many for a workflow: "+
 				"the whole of it is in queue %s; deliver it from there", r.Letter.ID, r.Letter.Size, r.Letter.Kept),
-			TooLargeType, nil)
+			tooLargeType, nil)
 	}
 	err = a.Trace.Letter(ctx, "redeliver", &r.Letter, func(ctx context.Context) (err error) {
 		out, err = a.Redeliver.Redeliver(ctx, r)
@@ -115,15 +115,15 @@ func lasting(err error, retried string) error {
 	case err == nil:
 		return nil
 	case errors.Is(err, holdfast.ErrUnroutable):
-		kind = UnroutableType
+		kind = unroutableType
 	case errors.Is(err, holdfast.ErrTooLarge):
-		kind = TooLargeType
+		kind = tooLargeType
 	case errors.Is(err, holdfast.ErrInvalid):
-		kind = InvalidType
+		kind = invalidType
 	case errors.Is(err, holdfast.ErrNotFound):
-		kind = NotFoundType
+		kind = notFoundType
 	case holdfast.IsPermanent(err):
-		kind = PermanentType
+		kind = permanentType
 	default:
 		return temporal.NewApplicationError(err.Error(), retried)
 	}

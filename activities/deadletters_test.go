@@ -54,11 +54,11 @@ func TestWhatRepetitionDoesNotCure(t *testing.T) {
 		err  error
 		kind string // empty: it is retried
 	}{
-		"queue gone":  {fmt.Errorf("%w: no queue q", holdfast.ErrUnroutable), activities.UnroutableType},
-		"too large":   {fmt.Errorf("%w: 2 MiB", holdfast.ErrTooLarge), activities.TooLargeType},
-		"invalid":     {fmt.Errorf("%w: topic", holdfast.ErrInvalid), activities.InvalidType},
-		"no handler":  {fmt.Errorf("%w: register one", holdfast.ErrNotFound), activities.NotFoundType},
-		"permanent":   {fmt.Errorf("compensate: %w", holdfast.Permanent(errors.New("spent"))), activities.PermanentType},
+		"queue gone":  {fmt.Errorf("%w: no queue q", holdfast.ErrUnroutable), "Unroutable"},
+		"too large":   {fmt.Errorf("%w: 2 MiB", holdfast.ErrTooLarge), "TooLarge"},
+		"invalid":     {fmt.Errorf("%w: topic", holdfast.ErrInvalid), "Invalid"},
+		"no handler":  {fmt.Errorf("%w: register one", holdfast.ErrNotFound), "NotFound"},
+		"permanent":   {fmt.Errorf("compensate: %w", holdfast.Permanent(errors.New("spent"))), "Permanent"},
 		"broker away": {errors.New("connection refused"), ""},
 		"cancelled":   {context.Canceled, ""},
 		"none":        {nil, ""},

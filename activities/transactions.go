@@ -11,6 +11,7 @@ import (
 	"go.temporal.io/sdk/temporal"
 
 	holdfast "github.com/holdfastmq/holdfast"
+	"github.com/holdfastmq/holdfast/internal/brief"
 	"github.com/holdfastmq/holdfast/internal/fault"
 	"github.com/holdfastmq/holdfast/internal/telemetry"
 )
@@ -198,7 +199,7 @@ func (a *Transactions) CommitUntilConfirmed(ctx context.Context, in LocalInput) 
 	case r.Full:
 		return temporal.NewNonRetryableApplicationError(r.Error, FullType, nil, r.Delivered)
 	case r.Hopeless:
-		return temporal.NewNonRetryableApplicationError(r.Error, HopelessType, nil, r.Delivered)
+		return temporal.NewNonRetryableApplicationError(r.Error, hopelessType, nil, r.Delivered)
 	case len(r.Delivered) > before:
 		return temporal.NewNonRetryableApplicationError(r.Error, PartlyType, nil, r.Delivered)
 	}
@@ -208,8 +209,8 @@ func (a *Transactions) CommitUntilConfirmed(ctx context.Context, in LocalInput) 
 // The types of the errors of a CommitUntilConfirmed that Temporal does not retry. Their
 // detail is the list of the IDs of the messages that were delivered.
 const (
-	// HopelessType: an operator has to make it possible.
-	HopelessType = "Hopeless"
+	// hopelessType: an operator has to make it possible.
+	hopelessType = "Hopeless"
 	// FullType: a queue refuses a message, since it is at its limit.
 	FullType = "QueueFull"
 	// PartlyType: some messages were delivered, which need not be published again.
@@ -222,7 +223,7 @@ func stepResult(tx Tx, err error) StepResult {
 	}
 	hopeless := errors.Is(err, holdfast.ErrUnroutable) || errors.Is(err, holdfast.ErrTooLarge) ||
 		errors.Is(err, holdfast.ErrInvalid)
-	out := StepResult{ID: tx.ID, Error: bounded(err.Error()), Hopeless: hopeless,
+	out := StepResult{ID: tx.ID, Error: brief.Text(err.Error(), maxError), Hopeless: hopeless,
 		Full: errors.Is(err, holdfast.ErrQueueFull)}
 	var undelivered *holdfast.DeliveryError
 	if errors.As(err, &undelivered) {

@@ -14,14 +14,13 @@ import (
 	holdfast "github.com/holdfastmq/holdfast"
 )
 
-// DefaultLockTimeout is how long a check-back waits for a local transaction
+// defaultLockTimeout is how long a check-back waits for a local transaction
 // that is still open, if it is given no other time.
-const DefaultLockTimeout = 2 * time.Second
+const defaultLockTimeout = 2 * time.Second
 
 // CheckBack finds out what became of a local transaction. Where there is no
 // outcome row it inserts (txID, rollback), so that Rollback is a promise: that
-// local transaction can never commit. It waits at most lockTimeout (0 means
-// [DefaultLockTimeout]) for one that is still open.
+// local transaction can never commit. It waits at most lockTimeout (0 means 2 s) for one that is still open.
 //
 // Whatever goes wrong is Unknown, with an error that says why: ask again later. With
 // a handle of [Expect] so is a database that is not the transaction's.
@@ -90,7 +89,7 @@ func lockTimeoutText(d time.Duration) string {
 func decideIn(t *transaction, txID, group string, r holdfast.Resolution,
 	lockTimeout time.Duration, identity string) (Outcome, bool, error) {
 	if lockTimeout <= 0 {
-		lockTimeout = DefaultLockTimeout
+		lockTimeout = defaultLockTimeout
 	}
 	timeout := lockTimeoutText(lockTimeout)
 	if identity == "" {

@@ -14,9 +14,9 @@ import (
 	holdfast "github.com/holdfastmq/holdfast"
 )
 
-// DefaultSweepLockTimeout is how long [CheckBackAll] waits for each local
+// defaultSweepLockTimeout is how long [CheckBackAll] waits for each local
 // transaction that is still open, if it is given no other time.
-const DefaultSweepLockTimeout = 20 * time.Millisecond
+const defaultSweepLockTimeout = 20 * time.Millisecond
 
 // maxSweepBytes limits the changed messages that one CheckBackAll returns, in
 // bytes of JSON: its answer is to fit into a payload of Temporal.
@@ -46,7 +46,7 @@ func (e *SweepError) Unwrap() error { return e.Err }
 // at most, in one round trip. It answers in the order of txIDs: an outcome and an
 // error for each, as CheckBack would.
 //
-// It waits at most lockTimeout (0 means [DefaultSweepLockTimeout]) for each local
+// It waits at most lockTimeout (0 means 20 ms) for each local
 // transaction that is still open, and not much longer than a second for all: one
 // that is locked is Unknown, and keeps no other from its answer. So is one whose
 // changed messages are too large to be returned with the others'. A
@@ -66,7 +66,7 @@ func CheckBackAll(ctx context.Context, db *gorm.DB, txIDs []string,
 		return rows, errs
 	}
 	if lockTimeout <= 0 {
-		lockTimeout = DefaultSweepLockTimeout
+		lockTimeout = defaultSweepLockTimeout
 	}
 	if _, ok := db.Dialector.(interface{ WithoutFunctions() }); ok {
 		for i, id := range txIDs {

@@ -10,9 +10,9 @@ import (
 	holdfast "github.com/holdfastmq/holdfast"
 )
 
-// DefaultBatch is the number of rows that one statement of retention deletes,
+// defaultBatch is the number of rows that one statement of retention deletes,
 // if it is given no other.
-const DefaultBatch = 1000
+const defaultBatch = 1000
 
 var (
 	deleteOutcomes = deleteOld("holdfast_outcomes", "tx_id")
@@ -39,7 +39,7 @@ ORDER BY created_at LIMIT $2 FOR UPDATE SKIP LOCKED))`
 }
 
 // DeleteOutcomes deletes the outcome rows that are older than age, batch rows at a
-// time (0 means [DefaultBatch]), until there are none, and returns how many it
+// time (0 means 1000), until there are none, and returns how many it
 // deleted. An outcome row must outlive its half message: a check-back that comes
 // later finds no row, and answers Rollback.
 func DeleteOutcomes(ctx context.Context, db *gorm.DB, age time.Duration, batch int) (int64, error) {
@@ -67,7 +67,7 @@ func deleteBatches(ctx context.Context, db *gorm.DB, what, query string,
 		return 0, fmt.Errorf("%w: a batch of %d rows that are older than %v", holdfast.ErrInvalid, batch, age)
 	}
 	if batch == 0 {
-		batch = DefaultBatch
+		batch = defaultBatch
 	}
 	for {
 		n, err := exec(ctx, db.Statement.ConnPool, query, age.Seconds(), batch)

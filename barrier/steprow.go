@@ -12,6 +12,7 @@ import (
 	"gorm.io/gorm"
 
 	holdfast "github.com/holdfastmq/holdfast"
+	"github.com/holdfastmq/holdfast/internal/brief"
 )
 
 // Statements on the rows of a saga's step. They are plain SQL, so that the tests
@@ -104,12 +105,7 @@ func checkResult(row StepRow, result []byte) ([]byte, error) {
 // maxReason limits the reasons in step rows, in bytes.
 const maxReason = 4 << 10
 
-func shorten(reason string) string {
-	if len(reason) > maxReason {
-		reason = reason[:maxReason] + "…"
-	}
-	return strings.ToValidUTF8(reason, "")
-}
+func shorten(reason string) string { return brief.Text(strings.ToValidUTF8(reason, ""), maxReason) }
 
 // stepRow is the statement that inserts a step row.
 func stepRow(row StepRow, stored []byte) *statement {

@@ -92,7 +92,7 @@ func TestForeignAndMalformedDeliveries(t *testing.T) {
 	got := make(chan Delivery, 10)
 	var events watched
 	b.testConsumer(t, func(o *Subscription) {
-		o.NeedsID, o.Breaker, o.Ladder, o.Observe = true, BreakerOptions{Failures: 2, Pause: time.Hour}, rungs(1), events.add
+		o.NeedsID, o.Breaker, o.Ladder, o.Observe = true, holdfast.BreakerOptions{Failures: 2, Pause: time.Hour}, rungs(1), events.add
 	}, func(_ context.Context, d Delivery) error {
 		if d.Message.ID == "m2" {
 			return fmt.Errorf("%w: no JSON", holdfast.ErrMalformed)

@@ -16,12 +16,8 @@ type (
 	Subscription = consumer.Subscription
 	// Delivery is one message as it comes to a consumer.
 	Delivery = consumer.Delivery
-	// BreakerOptions say when a consumer's circuit breaker pauses it.
-	BreakerOptions = holdfast.BreakerOptions
 	// Event is something that happened to a consumer.
 	Event = consumer.Event
-	// EventKind is what an Event is about.
-	EventKind = consumer.EventKind
 	// ConsumerTimeout is a limit on how long a consumer may hold a message, and who says so.
 	ConsumerTimeout = consumer.ConsumerTimeout
 	// LadderQueue is what was seen of a delay queue.
@@ -45,8 +41,6 @@ const (
 	// LongRetry is how long after its first failure a message may still wait for a try,
 	// before somebody is told.
 	LongRetry = consumer.LongRetry
-	// DefaultConsumerTimeout is RabbitMQ's consumer_timeout where nobody has changed it.
-	DefaultConsumerTimeout = consumer.DefaultConsumerTimeout
 	// MaxLadder is how many messages of a delay queue are looked at, at most.
 	MaxLadder = consumer.MaxLadder
 )

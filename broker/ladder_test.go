@@ -15,6 +15,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/holdfastmq/holdfast"
+	"github.com/holdfastmq/holdfast/broker/internal/consumer"
 	"github.com/holdfastmq/holdfast/broker/internal/wire"
 	"github.com/holdfastmq/holdfast/internal/fault"
 )
@@ -53,7 +54,7 @@ func (w *watched) add(e Event) {
 	w.all = append(w.all, e)
 }
 
-func (w *watched) of(kind EventKind) (out []Event) {
+func (w *watched) of(kind consumer.EventKind) (out []Event) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for _, e := range w.all {

@@ -147,7 +147,7 @@ func TestProbeNow(t *testing.T) {
 	works := make(chan struct{})
 	b.testConsumer(t, func(o *Subscription) {
 		o.Tries, o.Observe, o.Ladder = 1, events.add, []time.Duration{time.Millisecond}
-		o.Breaker = BreakerOptions{Failures: 1, Pause: time.Hour}
+		o.Breaker = holdfast.BreakerOptions{Failures: 1, Pause: time.Hour}
 	}, func(context.Context, Delivery) error {
 		select {
 		case <-works:

@@ -56,7 +56,7 @@ type Options struct {
 	// replies, is made if the user may, and gone without if not.
 	NoDeclare bool
 	// ConsumerTimeout is RabbitMQ's consumer_timeout, as far as it is known. Default 0:
-	// it is taken for [DefaultConsumerTimeout]; negative: there is none.
+	// it is taken for 30 m, its default; negative: there is none.
 	ConsumerTimeout time.Duration
 	// OnRemade, if not nil, is told of queues that were missing in RabbitMQ and were
 	// made again. It must return at once.

@@ -22,7 +22,7 @@ import (
 
 var errDown = errors.New("the dependency is down")
 
-var quick = BreakerOptions{Failures: 4, Pause: 20 * time.Millisecond, MaxPause: 40 * time.Millisecond}
+var quick = holdfast.BreakerOptions{Failures: 4, Pause: 20 * time.Millisecond, MaxPause: 40 * time.Millisecond}
 
 // dependency is what a handler needs.
 type dependency struct {
@@ -113,7 +113,7 @@ func TestNothingHeldWhileOpen(t *testing.T) {
 			}
 			dep := newDependency()
 			o := Subscription{Name: "c", Topics: []string{"order.*"}, Concurrency: 3, Tries: 1, Ladder: rungs(5), Observe: dep.observe,
-				Breaker: BreakerOptions{Failures: 4, Pause: time.Hour}, Handle: func(context.Context, Delivery) error { return err }}
+				Breaker: holdfast.BreakerOptions{Failures: 4, Pause: time.Hour}, Handle: func(context.Context, Delivery) error { return err }}
 			stop := background(t, func(ctx context.Context) error { return b.Consume(ctx, o) })
 			eventually(t, "open", func() bool { return dep.state.Load() == wire.BreakerOpen })
 			waiting := func() int {
@@ -171,7 +171,7 @@ func TestPoisonHoldsUpNobody(t *testing.T) {
 	var events watched
 	b.testConsumer(t, func(o *Subscription) {
 		o.Tries, o.Ladder, o.Observe = 2, rungs(2), events.add
-		o.Breaker = BreakerOptions{Pause: 500 * time.Millisecond, MaxPause: time.Hour} // one probe for each pause would take hours
+		o.Breaker = holdfast.BreakerOptions{Pause: 500 * time.Millisecond, MaxPause: time.Hour} // one probe for each pause would take hours
 	}, func(_ context.Context, d Delivery) error {
 		if strings.HasPrefix(d.TxID, "bad") {
 			return errDown
@@ -325,7 +325,7 @@ func TestBusyProcessGivesBack(t *testing.T) {
 
 // The consumer's status, as a process answers it.
 func TestConsumerStatus(t *testing.T) {
-	c := &consumer.Consumer{O: Subscription{Name: "c", Breaker: BreakerOptions{Failures: 1}.WithDefaults()}, Host: consumer.Host{Client: detached(Options{}).c}}
+	c := &consumer.Consumer{O: Subscription{Name: "c", Breaker: holdfast.BreakerOptions{Failures: 1}.WithDefaults()}, Host: consumer.Host{Client: detached(Options{}).c}}
 	c.Log = Options{}.withDefaults().Logger
 	c.Gate = consumer.NewGate(c.O.Breaker, c.BreakerChanged)
 	require.Equal(t, wire.ConsumerStatus{Name: "c", Breaker: wire.BreakerClosed}, c.Status())
@@ -405,7 +405,7 @@ func TestSuspectIsAProbe(t *testing.T) {
 	b.patience.LookEvery = 10 * time.Millisecond
 	b.testConsumer(t, func(o *Subscription) {
 		o.Tries, o.Ladder, o.Observe = 1, rungs(1), dep.observe
-		o.Breaker = BreakerOptions{Failures: 1, Pause: 10 * time.Millisecond, MaxPause: 10 * time.Millisecond}
+		o.Breaker = holdfast.BreakerOptions{Failures: 1, Pause: 10 * time.Millisecond, MaxPause: 10 * time.Millisecond}
 	}, dep.handle)
 	publishTx(t, b, "first")
 	eventually(t, "probed", func() bool { return dep.probes.sum() > 0 })

@@ -16,7 +16,6 @@ const (
 	RefusedForbidden = link.RefusedForbidden
 	RefusedFull      = link.RefusedFull
 	RefusedUnknown   = link.RefusedUnknown
-	LostConnection   = link.LostConnection
 )
 
 // PublishStats counts what went wrong with a Broker's publishes since it was opened.

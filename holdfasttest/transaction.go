@@ -145,7 +145,7 @@ func (p *transaction) Waiting(txID string) steps.Caller {
 // steps are those of the kit's group.
 func (k *Kit) steps() *steps.Steps {
 	return &steps.Steps{Group: k.o.Group, Process: "kit", DB: k.o.DB, Databases: one{}, MaxBody: holdfast.MaxBody,
-		Compensations: k.undoes}
+		Compensations: k.undoes, Recovered: func([]activities.LocalResult) {}}
 }
 
 // one is what a process knows of databases where there is one.

@@ -90,7 +90,7 @@ func rabbitAway(t *testing.T, st *stack.Stack) {
 	s := newSiteOn(t, st)
 	c := payments(s.effects)
 	delay := 30 * time.Second // longer than all are handled once
-	c.Tries, c.Ladder, c.Breaker = 1, []time.Duration{delay, delay, delay}, broker.BreakerOptions{Off: true}
+	c.Tries, c.Ladder, c.Breaker = 1, []time.Duration{delay, delay, delay}, holdfast.BreakerOptions{Off: true}
 	seen := map[string]bool{}
 	c.Concurrency = 1 // for seen
 	c.Handle = func(ctx context.Context, tx *gorm.DB, m holdfast.Message) error {
@@ -141,7 +141,7 @@ func postgresAway(t *testing.T, st *stack.Stack) {
 	heard := &bells{}
 	c := payments(s.effects)
 	c.Ladder = noLadder // whatever counts as a failure is given up
-	c.Breaker = broker.BreakerOptions{Failures: 5, Pause: 100 * time.Millisecond, MaxPause: 200 * time.Millisecond}
+	c.Breaker = holdfast.BreakerOptions{Failures: 5, Pause: 100 * time.Millisecond, MaxPause: 200 * time.Millisecond}
 	consuming := s.run(worker.Options{AMQPURL: s.at.AMQPURL, DB: s.effects, Prefix: s.at.Prefix, Logger: s.log(), OnAlert: heard.ring}, c)
 	b := s.broker()
 	ms := someOrders(60)

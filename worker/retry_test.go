@@ -10,7 +10,6 @@ import (
 	"gorm.io/gorm"
 
 	holdfast "github.com/holdfastmq/holdfast"
-	"github.com/holdfastmq/holdfast/broker"
 	"github.com/holdfastmq/holdfast/worker"
 	"github.com/holdfastmq/holdfast/workflows"
 )
@@ -88,7 +87,7 @@ func TestDependencyOutage(t *testing.T) {
 		return handle(ctx, tx, m)
 	}
 	c.Tries, c.Ladder, c.Concurrency = 2, []time.Duration{retryDelay, retryDelay}, 4
-	c.Breaker = broker.BreakerOptions{Failures: 5, Pause: 50 * time.Millisecond, MaxPause: 100 * time.Millisecond}
+	c.Breaker = holdfast.BreakerOptions{Failures: 5, Pause: 50 * time.Millisecond, MaxPause: 100 * time.Millisecond}
 	heard := &bells{}
 	w := s.run(worker.Options{AMQPURL: s.at.AMQPURL, DB: s.effects, Prefix: s.at.Prefix, Logger: s.log(), OnAlert: heard.ring}, c)
 	b := s.broker()

@@ -12,7 +12,6 @@ import (
 	"gorm.io/gorm"
 
 	holdfast "github.com/holdfastmq/holdfast"
-	"github.com/holdfastmq/holdfast/broker"
 	"github.com/holdfastmq/holdfast/saga"
 	"github.com/holdfastmq/holdfast/worker"
 	"github.com/holdfastmq/holdfast/workflows"
@@ -78,11 +77,11 @@ func TestSlips(t *testing.T) {
 		w.Saga(def)
 		w.Saga(seated)
 		w.Local("place", func(_ context.Context, tx *gorm.DB, m *holdfast.Message) error { return slip(tx, m.Key, m.ID) })
-		w.Participate(worker.Participant{Topic: "seat.take", UndoTopic: "seat.leave", Tries: 1, Ladder: noLadder, Breaker: broker.BreakerOptions{Off: true},
+		w.Participate(worker.Participant{Topic: "seat.take", UndoTopic: "seat.leave", Tries: 1, Ladder: noLadder, Breaker: holdfast.BreakerOptions{Off: true},
 			Do: worker.TypedParticipation(func(_ context.Context, tx *gorm.DB, j journey) (any, error) { return nil, slip(tx, j.By, j.ID) })})
-		w.Consume(worker.Consumer{Name: "payments", Topics: []string{"order.#"}, Tries: 1, Ladder: noLadder, Breaker: broker.BreakerOptions{Off: true},
+		w.Consume(worker.Consumer{Name: "payments", Topics: []string{"order.#"}, Tries: 1, Ladder: noLadder, Breaker: holdfast.BreakerOptions{Off: true},
 			Handle: func(_ context.Context, tx *gorm.DB, m holdfast.Message) error { return slip(tx, m.Key, m.ID) }})
-		w.Consume(worker.Consumer{Name: "plain", Topics: []string{"order.#"}, Tries: 1, Ladder: noLadder, Breaker: broker.BreakerOptions{Off: true},
+		w.Consume(worker.Consumer{Name: "plain", Topics: []string{"order.#"}, Tries: 1, Ladder: noLadder, Breaker: holdfast.BreakerOptions{Off: true},
 			HandleAtLeastOnce: func(_ context.Context, m holdfast.Message) error { return slip(nil, m.Key, m.ID) }})
 	})
 	var wg sync.WaitGroup

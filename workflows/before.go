@@ -11,7 +11,7 @@ import (
 
 // DescribeOurs describes a workflow, and reports whether it is there and belongs to
 // the installation with that prefix.
-func DescribeOurs(ctx context.Context, c Describer, prefix, workflowID string,
+func DescribeOurs(ctx context.Context, c describer, prefix, workflowID string,
 ) (*client.WorkflowExecutionDescription, bool, error) {
 	d, err := c.DescribeWorkflow(ctx, workflowID, "")
 	var none *serviceerror.NotFound
@@ -24,13 +24,13 @@ func DescribeOurs(ctx context.Context, c Describer, prefix, workflowID string,
 	return d, IsOurs(cmp.Or(prefix, DefaultPrefix), workflowID, d.TaskQueueName), nil
 }
 
-// Describer is what Before needs of Temporal's client.
-type Describer interface {
+// describer is what Before needs of Temporal's client.
+type describer interface {
 	DescribeWorkflow(ctx context.Context, workflowID, runID string) (*client.WorkflowExecutionDescription, error)
 }
 
 // Before looks for the workflow that workflowID meant before the prefix was part of it.
-func Before(ctx context.Context, c Describer, prefix, workflowID string,
+func Before(ctx context.Context, c describer, prefix, workflowID string,
 ) (*client.WorkflowExecutionDescription, bool, error) {
 	before, other := BeforePrefixes(workflowID)
 	if !other {

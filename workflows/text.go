@@ -1,18 +1,13 @@
 package workflows
 
-import "strings"
+import (
+	"strings"
+
+	"github.com/holdfastmq/holdfast/internal/brief"
+)
 
 // Shorten keeps a summary within Temporal's limit of 400 bytes.
-func Shorten(s string) string {
-	const limit = 390
-	if len(s) <= limit {
-		return s
-	}
-	return Cut(s, limit)
-}
-
-// Cut returns the first bytes of s, which is longer.
-func Cut(s string, n int) string { return strings.ToValidUTF8(s[:n], "") + "…" }
+func Shorten(s string) string { return brief.Text(s, 393) }
 
 // OrNone returns s or, where it is empty, "none".
 func OrNone(s string) string {

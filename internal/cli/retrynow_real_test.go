@@ -12,7 +12,6 @@ import (
 	"github.com/stretchr/testify/require"
 
 	holdfast "github.com/holdfastmq/holdfast"
-	"github.com/holdfastmq/holdfast/broker"
 	"github.com/holdfastmq/holdfast/internal/cli/frame"
 	"github.com/holdfastmq/holdfast/internal/operator/doctor"
 	"github.com/holdfastmq/holdfast/internal/operator/waits"
@@ -28,7 +27,7 @@ func TestRetryNowOnLadderAndBreaker(t *testing.T) {
 	var works atomic.Bool
 	heard := map[string]*atomic.Int32{"billing": {}, "audit": {}, "mail": {}}
 	g.neighbour(worker.Options{}, func(w *worker.Worker) {
-		consume := func(name, topic string, breaker broker.BreakerOptions) {
+		consume := func(name, topic string, breaker holdfast.BreakerOptions) {
 			w.Consume(worker.Consumer{Name: name, Topics: []string{topic}, Tries: 1,
 				Ladder: []time.Duration{47 * time.Minute}, Breaker: breaker,
 				HandleAtLeastOnce: func(context.Context, holdfast.Message) error {
@@ -39,9 +38,9 @@ func TestRetryNowOnLadderAndBreaker(t *testing.T) {
 					return nil
 				}})
 		}
-		consume("billing", "order.placed", broker.BreakerOptions{})
-		consume("audit", "order.placed", broker.BreakerOptions{})
-		consume("mail", "mail.due", broker.BreakerOptions{Failures: 1, Pause: time.Hour})
+		consume("billing", "order.placed", holdfast.BreakerOptions{})
+		consume("audit", "order.placed", holdfast.BreakerOptions{})
+		consume("mail", "mail.due", holdfast.BreakerOptions{Failures: 1, Pause: time.Hour})
 	})
 	conn, err := amqp.Dial(stacktest.Shared(t).AMQPURL())
 	require.NoError(t, err)

@@ -33,11 +33,11 @@ func (l *Lanes) express(ctx context.Context, tx activities.Tx, ms []holdfast.Mes
 	if p != nil {
 		defer func() { l.pendings.end(p, time.Now()) }()
 	}
+	c.onTurn()
 	// Nothing but the outcome row tells one call with a chosen ID from another, in
 	// another process: it keeps the messages of the one that commits.
 	res := l.runHere(ctx, barrier.Local{TxID: tx.ID, Group: l.Group, Messages: tx.Messages,
 		Fresh: p == nil, Keep: p != nil, MaxBody: l.MaxBody, Fits: l.Fits(tx.ID)}, local)
-	c.onTurn()
 	if c.onLocal(res, tx.Messages).answer {
 		if c.known.resolution == holdfast.Rollback {
 			if p == nil {

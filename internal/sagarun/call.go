@@ -171,7 +171,7 @@ func (r *Runner) publish(ctx context.Context, call broker.SagaCall, m holdfast.M
 	}
 	out := pending(err.Error())
 	if blame.Of(err) == blame.Surroundings {
-		out.Waits = &activities.SagaWaits{Who: "RabbitMQ", Reason: clip(err.Error())}
+		out.Waits = &activities.SagaWaits{Who: "RabbitMQ", Reason: clipped(err.Error())}
 	}
 	return out
 }

@@ -6,13 +6,13 @@ import (
 	"errors"
 	"strings"
 	"time"
-	"unicode/utf8"
 
 	"github.com/cenkalti/backoff/v5"
 
 	holdfast "github.com/holdfastmq/holdfast"
 	"github.com/holdfastmq/holdfast/activities"
 	"github.com/holdfastmq/holdfast/internal/blame"
+	"github.com/holdfastmq/holdfast/internal/brief"
 	"github.com/holdfastmq/holdfast/internal/seal"
 	"github.com/holdfastmq/holdfast/saga/core"
 )
@@ -32,12 +32,12 @@ func skipped() activities.SagaResult {
 }
 
 func refused(reason string) activities.SagaResult {
-	return activities.SagaResult{Outcome: core.Outcome{Kind: core.OutcomeRefused, Error: clip(reason)}}
+	return activities.SagaResult{Outcome: core.Outcome{Kind: core.OutcomeRefused, Error: clipped(reason)}}
 }
 
 func blocked(reason string) activities.SagaResult {
 	return activities.SagaResult{Outcome: core.Outcome{Kind: core.OutcomeBlocked,
-		Error: clip("it was undone before: " + reason)}}
+		Error: clipped("it was undone before: " + reason)}}
 }
 
 // notDone is the outcome of an Undo that found nothing in the database.
@@ -47,7 +47,7 @@ func notDone() activities.SagaResult {
 }
 
 func pending(why string) activities.SagaResult {
-	r := activities.SagaResult{Outcome: core.Outcome{Kind: core.OutcomePending, Error: clip(why)}}
+	r := activities.SagaResult{Outcome: core.Outcome{Kind: core.OutcomePending, Error: clipped(why)}}
 	if why != "" {
 		r.Outcome.Class = holdfast.ClassError
 	}
@@ -55,11 +55,11 @@ func pending(why string) activities.SagaResult {
 }
 
 func noWorker(err error) activities.SagaResult {
-	return activities.SagaResult{Outcome: core.Outcome{Kind: core.OutcomeNoWorker, Error: clip(err.Error())}}
+	return activities.SagaResult{Outcome: core.Outcome{Kind: core.OutcomeNoWorker, Error: clipped(err.Error())}}
 }
 
 func failedAs(class holdfast.ErrorClass, reason string) activities.SagaResult {
-	return activities.SagaResult{Outcome: core.Outcome{Kind: core.OutcomeFailed, Class: class, Error: clip(reason)}}
+	return activities.SagaResult{Outcome: core.Outcome{Kind: core.OutcomeFailed, Class: class, Error: clipped(reason)}}
 }
 
 // failed is the outcome of a step that returned err. That a key is missing is no fault of
@@ -123,17 +123,4 @@ func contending(ctx context.Context, try func() error) error {
 	return try()
 }
 
-func clip(s string) string {
-	s = strings.ToValidUTF8(s, "\uFFFD")
-	if len(s) <= maxError {
-		return s
-	}
-	s = s[:maxError-len("…")]
-	for len(s) > 0 {
-		if r, n := utf8.DecodeLastRuneInString(s); r != utf8.RuneError || n != 1 {
-			break
-		}
-		s = s[:len(s)-1]
-	}
-	return s + "…"
-}
+func clipped(s string) string { return brief.Text(strings.ToValidUTF8(s, "\uFFFD"), maxError) }

@@ -117,7 +117,7 @@ func (p *Participant) answer(ctx context.Context, d broker.Delivery) (broker.Sag
 	if err != nil {
 		return reply, broker.Excuse(err)
 	}
-	reply.Outcome, reply.Reason, reply.Result = res.Outcome, clip(res.Reason), res.Result
+	reply.Outcome, reply.Reason, reply.Result = res.Outcome, clipped(res.Reason), res.Result
 	return reply, nil
 }
 
@@ -167,7 +167,7 @@ func (p *Participant) GiveUp(ctx context.Context, d broker.Delivery, f holdfast.
 	}
 	reply := p.reply(d.Saga)
 	reply.Outcome, reply.Class, reply.Trace = stepend.Failed, f.Class, holdfast.TraceOf(d.Message.Headers)
-	reply.Reason = clip(fmt.Sprintf("participant %s gave up at attempt %d: %s", p.Name, f.Attempts, f.Reason))
+	reply.Reason = clipped(fmt.Sprintf("participant %s gave up at attempt %d: %s", p.Name, f.Attempts, f.Reason))
 	if err := p.Replies.PublishSagaReply(ctx, *d.Saga, reply); err != nil {
 		if never(err) {
 			return false, nil

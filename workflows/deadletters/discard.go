@@ -67,7 +67,7 @@ func (d *deadLetter) askFirst(req Request) func(workflow.Context) error {
 	return func(ctx workflow.Context) error {
 		_ = workflow.Await(ctx, func() bool { return q.over })
 		if q.refused != "" {
-			return temporal.NewNonRetryableApplicationError(q.refused, NotDiscardedType, nil)
+			return temporal.NewNonRetryableApplicationError(q.refused, notDiscardedType, nil)
 		}
 		return nil
 	}

@@ -14,15 +14,15 @@ import (
 	"github.com/holdfastmq/holdfast/workflows"
 )
 
-// NotDiscardedType is the type of the error of an Update discard that was accepted,
+// notDiscardedType is the type of the error of an Update discard that was accepted,
 // and then found that the letter is a half message whose transaction is, or may be,
 // committed.
-const NotDiscardedType = "NotDiscarded"
+const notDiscardedType = "NotDiscarded"
 
-// NotRedeliveredType is the type of the error of an Update redeliver or
+// notRedeliveredType is the type of the error of an Update redeliver or
 // redeliver-edited that was accepted, and then turned out not to be possible: the
 // letter is parked. What the state does not allow is rejected instead.
-const NotRedeliveredType = "NotRedelivered"
+const notRedeliveredType = "NotRedelivered"
 
 // deadAction is something that an operator can ask for.
 type deadAction struct {
@@ -195,7 +195,7 @@ func (d *deadLetter) askRedeliver(name string) func(workflow.Context, Request) f
 			}
 			if r.refused != "" {
 				return temporal.NewNonRetryableApplicationError(fmt.Sprintf("message %s %s", d.in.Letter.ID, r.refused),
-					NotRedeliveredType, nil)
+					notRedeliveredType, nil)
 			}
 			return nil
 		}

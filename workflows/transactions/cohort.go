@@ -13,9 +13,9 @@ import (
 	"github.com/holdfastmq/holdfast/workflows"
 )
 
-// MaxCohortBytes is the limit on the messages of one cohort together, in bytes of
+// maxCohortBytes is the limit on the messages of one cohort together, in bytes of
 // JSON.
-const MaxCohortBytes = 512 << 10
+const maxCohortBytes = 512 << 10
 
 // keyAllowance is what is kept free, in bytes of JSON, for a business key that the
 // local transaction is to make.
@@ -50,7 +50,7 @@ func (l CohortLoad) With(tx activities.Tx) CohortLoad {
 
 // Fits reports whether so much may share a workflow; one member always does.
 func (l CohortLoad) Fits() bool {
-	return l.members <= 1 || l.bytes <= MaxCohortBytes && l.keys <= maxKeys
+	return l.members <= 1 || l.bytes <= maxCohortBytes && l.keys <= maxKeys
 }
 
 // messageLength is at least the length of m in JSON, for any text but the most

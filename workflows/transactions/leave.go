@@ -10,6 +10,7 @@ import (
 
 	holdfast "github.com/holdfastmq/holdfast"
 	"github.com/holdfastmq/holdfast/activities"
+	"github.com/holdfastmq/holdfast/internal/brief"
 	"github.com/holdfastmq/holdfast/workflows"
 )
 
@@ -103,11 +104,7 @@ func (t *transaction) ownOptions(ctx workflow.Context, m *member, why string) wo
 
 // leavingReason says why m cannot end with the others.
 func leavingReason(m *member) string {
-	const limit = 2000
-	reason := m.reason
-	if len(reason) > limit {
-		reason = workflows.Cut(reason, limit)
-	}
+	reason := brief.Text(m.reason, 2000)
 	switch {
 	case m.cancelled && m.undecided():
 		return "the workflow was asked to cancel, and it is not decided"

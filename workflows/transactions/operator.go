@@ -340,9 +340,9 @@ func (t *transaction) listenToApplication(ctx workflow.Context) error {
 		})
 }
 
-// UnprovenType is the type of the error of an Update confirm that the producer
+// unprovenType is the type of the error of an Update confirm that the producer
 // group's database, or its Checker, does not bear out yet. It is checked back.
-const UnprovenType = "Unproven"
+const unprovenType = "Unproven"
 
 // proveConfirmed finds out what became of a split transaction whose application says
 // that it has ended: an Update can be sent by anybody.
@@ -360,9 +360,9 @@ func (t *transaction) proveConfirmed(ctx workflow.Context, m *member) error {
 	switch {
 	case err != nil:
 		return temporal.NewNonRetryableApplicationError("its outcome could not be read: "+workflows.RootMessage(err),
-			UnprovenType, nil)
+			unprovenType, nil)
 	case result.Resolution == holdfast.Unknown:
-		return temporal.NewNonRetryableApplicationError("its outcome is not known yet: "+result.Error, UnprovenType, nil)
+		return temporal.NewNonRetryableApplicationError("its outcome is not known yet: "+result.Error, unprovenType, nil)
 	}
 	m.answer(result)
 	return nil

@@ -13,8 +13,8 @@ import (
 	"github.com/holdfastmq/holdfast/workflows"
 )
 
-// MaxRecovery is how many transactions one workflow Recovery decides at most.
-const MaxRecovery = 200
+// maxRecovery is how many transactions one workflow Recovery decides at most.
+const maxRecovery = 200
 
 const (
 	// checkBackAllTimeout bounds the check-back of many.
@@ -154,7 +154,7 @@ func Recoveries(txs []activities.Tx) [][]activities.Tx {
 			n += messageLength(m)
 		}
 		last := len(out) - 1
-		if last < 0 || len(out[last]) == MaxRecovery || size+n > MaxCohortBytes {
+		if last < 0 || len(out[last]) == maxRecovery || size+n > maxCohortBytes {
 			out, size = append(out, nil), 0
 			last++
 		}

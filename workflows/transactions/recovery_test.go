@@ -199,7 +199,7 @@ func TestRecoveriesAreBounded(t *testing.T) {
 	}
 	got := transactions.Recoveries(txs)
 	require.Len(t, got, 3)
-	require.Len(t, got[0], transactions.MaxRecovery)
+	require.Len(t, got[0], 200)
 	require.Equal(t, txs, slices.Concat(got...))
 	require.Empty(t, transactions.Recoveries(nil))
 
@@ -240,7 +240,7 @@ func TestRecoveryOfMany(t *testing.T) {
 	env, own := recovering(t, w)
 	env.SetTestTimeout(time.Minute)
 	var txs []activities.Tx
-	for i := range transactions.MaxRecovery {
+	for i := range 200 {
 		txs = append(txs, tx(fmt.Sprintf("t-%03d", i), activities.HandedOver))
 	}
 	s := recovered(t, env, txs...)

@@ -14,6 +14,7 @@ import (
 	amqp "github.com/rabbitmq/amqp091-go"
 
 	"github.com/holdfastmq/holdfast"
+	"github.com/holdfastmq/holdfast/internal/brief"
 )
 
 const (
@@ -126,13 +127,7 @@ func SetCount(headers amqp.Table, name string, n int) {
 }
 
 // Clip shortens s to at most n bytes, at a character's boundary, and marks that.
-func Clip(s string, n int) string {
-	const mark = "…"
-	if len(s) <= n {
-		return s
-	}
-	return strings.ToValidUTF8(s[:n-len(mark)], "") + mark
-}
+func Clip(s string, n int) string { return brief.Text(s, n) }
 
 // OneLine makes text that JSON hardly lengthens.
 func OneLine(s string, n int) string {

@@ -288,16 +288,7 @@ func (d *Desk) Transaction(ctx context.Context, id string) (transactions.Detail,
 	if err != nil {
 		return transactions.Detail{}, err
 	}
-	found, err := transactions.Find(ctx, t, id, "")
-	if errors.Is(err, holdfast.ErrNotFound) {
-		return transactions.FromOutcome(ctx, d.c, id, "", false, err)
-	}
-	if err != nil {
-		return transactions.Detail{}, err
-	}
-	shown, err := transactions.Describe(ctx, t, found, false)
-	shown.UI = server.UiLink(d.c.UI, t.Namespace, shown.WorkflowID, shown.RunID)
-	return shown, err
+	return transactions.Show(ctx, d.c, t, id, "", false)
 }
 
 // FindTransaction returns the ID of the transaction that an ID or a key means.

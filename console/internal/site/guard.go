@@ -10,6 +10,7 @@ import (
 
 	"github.com/holdfastmq/holdfast/console/internal/audit"
 	"github.com/holdfastmq/holdfast/console/internal/login"
+	"github.com/holdfastmq/holdfast/internal/brief"
 )
 
 // policy lets a page have the console's own style and forms, and nothing else: no script, no
@@ -57,13 +58,7 @@ func (s *Site) ownHost(next http.Handler) http.Handler {
 }
 
 // cut is the beginning of what anybody can write, for the log.
-func cut(s string) string {
-	const most = 64
-	if len(s) <= most {
-		return s
-	}
-	return strings.ToValidUTF8(s[:most], "") + "…"
-}
+func cut(s string) string { return brief.Text(s, 67) }
 
 // warn logs that something was refused to who need not be anybody: once for each source, in a
 // while.

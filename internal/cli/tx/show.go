@@ -2,11 +2,9 @@ package tx
 
 import (
 	"context"
-	"errors"
 
 	"github.com/spf13/cobra"
 
-	holdfast "github.com/holdfastmq/holdfast"
 	"github.com/holdfastmq/holdfast/internal/cli/frame"
 	"github.com/holdfastmq/holdfast/internal/operator/server"
 	"github.com/holdfastmq/holdfast/internal/operator/transactions"
@@ -38,16 +36,7 @@ left); outcome (resolution, created_at: the outcome row, where there is no
 workflow).`,
 		Example: "  holdfast tx show A-1007\n  holdfast tx show 01927c4e-6f0e-7cc3-98c4-dc0c0c07398f --group orders --body",
 	}, func(ctx context.Context, t *server.Temporal, id string) (frame.Shown, error) {
-		found, err := transactions.Find(ctx, t, id, group)
-		if errors.Is(err, holdfast.ErrNotFound) {
-			return transactions.FromOutcome(ctx, &a.Config, id, group, body, err)
-		}
-		if err != nil {
-			return nil, err
-		}
-		d, err := transactions.Describe(ctx, t, found, body)
-		d.UI = server.UiLink(a.UI, t.Namespace, d.WorkflowID, d.RunID)
-		return d, err
+		return transactions.Show(ctx, &a.Config, t, id, group, body)
 	})
 	c.Flags().StringVar(&group, "group", "", "the producer group, where ID is a transaction's")
 	c.Flags().BoolVar(&body, "body", false, "show the messages' bodies")

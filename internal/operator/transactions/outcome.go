@@ -31,6 +31,21 @@ func (n nowhere) Error() string { return string(n) }
 // Is says that it is holdfast.ErrNotFound.
 func (n nowhere) Is(target error) bool { return target == holdfast.ErrNotFound }
 
+// Show is the transaction that an ID means: its workflow or, where it has none, its outcome
+// row.
+func Show(ctx context.Context, c *reach.Config, t *server.Temporal, id, group string, body bool) (Detail, error) {
+	found, err := Find(ctx, t, id, group)
+	switch {
+	case errors.Is(err, holdfast.ErrNotFound):
+		return FromOutcome(ctx, c, id, group, body, err)
+	case err != nil:
+		return Detail{}, err
+	}
+	d, err := Describe(ctx, t, found, body)
+	d.UI = server.UiLink(c.UI, t.Namespace, d.WorkflowID, d.RunID)
+	return d, err
+}
+
 // FromOutcome is what is known of a transaction that no workflow has, which
 // missing says: in the Express lane that is the happy path.
 func FromOutcome(ctx context.Context, c *reach.Config, id, group string, body bool, missing error) (Detail, error) {
