@@ -49,6 +49,7 @@ var mayImport = map[string][]string{
 
 	// The insides of worker.
 	"internal/telemetry":   {""},
+	"metrics":              {},
 	"internal/metrics":     {"", "activities", "broker"},
 	"internal/alerts":      {"", "activities", "broker", "internal/guard", "internal/metrics"},
 	"internal/observe":     {"", "activities", "broker", "workflows", "internal/metrics", "internal/telemetry"},
@@ -180,6 +181,20 @@ func TestProductionDoesNotImportTheTestingKit(t *testing.T) {
 		for _, dep := range p.Deps {
 			for _, kit := range forTests {
 				require.False(t, strings.HasPrefix(dep, kit), "%s depends on %s", path, dep)
+			}
+		}
+	}
+}
+
+// TestTelemetryIsTheAPI: who sends and consumes builds OpenTelemetry's API alone. SDK and
+// exporters are the program's choice, which package metrics is one of.
+func TestTelemetryIsTheAPI(t *testing.T) {
+	all := list(t)
+	require.Contains(t, all["worker"].Deps, "go.opentelemetry.io/otel/trace")
+	for _, path := range []string{"worker", "holdfasttest", "console", "saga", "compensation"} {
+		for _, dep := range all[path].Deps {
+			for _, banned := range []string{"go.opentelemetry.io/otel/sdk", "go.opentelemetry.io/otel/exporters", "github.com/prometheus/"} {
+				require.False(t, strings.HasPrefix(dep, banned), "%s depends on %s", path, dep)
 			}
 		}
 	}
