@@ -5,10 +5,10 @@ TOOL = $(GO) tool -modfile=tools/go.mod
 # The race detector needs a C compiler; .ci/run sees to it that there is one.
 RACE := $(if $(shell command -v $$($(GO) env CC)),-race)
 # What users import, and the command: go vet ./... of another system compiles what only tests need, and takes too long.
-USERS = . ./saga ./barrier ./worker ./compensation ./holdfasttest ./console ./cmd/holdfast
+USERS = . ./saga ./barrier ./worker ./compensation ./holdfasttest ./metrics ./console ./cmd/holdfast
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test chaos dev bench lint builds measure vulncheck api race-detector node pgbouncer compose-config histories
+.PHONY: help demo test chaos dev bench lint builds measure vulncheck api race-detector node pgbouncer prometheus compose-config histories
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -19,6 +19,7 @@ demo: ## Run the order-payment example through every failure, on real parts (KEE
 test: ## Run all tests on real parts, with the race detector where there is a C compiler
 	@command -v node >/dev/null || echo 'NOT TESTED: examples/node-producer, since there is no Node; make node installs it on Debian' >&2
 	@PATH="$$PATH:/usr/sbin" command -v pgbouncer >/dev/null || echo 'NOT TESTED: a pooler, since there is no pgbouncer; make pgbouncer installs it on Debian' >&2
+	@command -v promtool >/dev/null || echo 'NOT TESTED: alert rules, since there is no promtool; make prometheus installs it on Debian' >&2
 	$(HOLDFAST) dev --temp -- $(GO) test $(RACE) -timeout 60m $(TESTFLAGS) ./worker ./... # the longest first
 
 chaos: ## 200,000 Express transactions under random kills (HOLDFAST_SEED repeats a run, HOLDFAST_CHAOS and HOLDFAST_KILLS change its size)
@@ -62,6 +63,9 @@ node: ## Install Node and npm, where they are missing, for the test of the produ
 
 pgbouncer: ## Install pgbouncer, where it is missing, for the tests of what a pooler does
 	@sh scripts/pgbouncer.sh
+
+prometheus: ## Install prometheus and promtool, where they are missing, for the tests of the alert rules
+	@sh scripts/prometheus.sh
 
 compose-config: ## Check docker-compose.yml with docker-compose
 	@sh scripts/compose-config.sh

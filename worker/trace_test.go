@@ -76,7 +76,7 @@ func (tr *traced) where(name string, ok func(tracetest.SpanStub) bool) (found tr
 func attributeOf(s tracetest.SpanStub, name string) string {
 	for _, a := range s.Attributes {
 		if a.Key == attribute.Key(name) {
-			return a.Value.Emit()
+			return a.Value.String()
 		}
 	}
 	return ""

@@ -1,6 +1,6 @@
 // Command prometheus is a worker that Prometheus can scrape: Holdfast's metrics, and those
-// of Temporal's SDK. It is a module of its own, so that the exporter is none of Holdfast's
-// dependencies.
+// of Temporal's SDK. It is a module of its own, so that what joins the latter with
+// OpenTelemetry is none of Holdfast's dependencies.
 package main
 
 import (
@@ -12,10 +12,8 @@ import (
 	"os/signal"
 	"syscall"
 
+	"github.com/holdfastmq/holdfast/metrics"
 	"github.com/holdfastmq/holdfast/worker"
-	"github.com/prometheus/client_golang/prometheus/promhttp"
-	"go.opentelemetry.io/otel/exporters/prometheus"
-	"go.opentelemetry.io/otel/sdk/metric"
 	"go.temporal.io/sdk/client"
 	"go.temporal.io/sdk/contrib/envconfig"
 	"go.temporal.io/sdk/contrib/opentelemetry"
@@ -27,14 +25,13 @@ func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 
-	exporter, err := prometheus.New(prometheus.WithoutScopeInfo()) // go.opentelemetry.io/otel/exporters/prometheus
+	m, err := metrics.New() // github.com/holdfastmq/holdfast/metrics
 	check(err)
-	provider := metric.NewMeterProvider(metric.WithReader(exporter)) // go.opentelemetry.io/otel/sdk/metric
 
 	options, err := envconfig.LoadDefaultClientOptions()
 	check(err)
 	options.MetricsHandler = opentelemetry.NewMetricsHandler(opentelemetry.MetricsHandlerOptions{
-		Meter: provider.Meter("temporal-sdk"),
+		Meter: m.MeterProvider().Meter("temporal-sdk"),
 	})
 	c, err := client.NewLazyClient(options)
 	check(err)
@@ -44,11 +41,11 @@ func main() {
 	check(err)
 	w, err := worker.New(worker.Options{
 		Group: "watched", Temporal: c, Namespace: options.Namespace, AMQPURL: os.Getenv("AMQP_URL"), DB: db,
-		Meter: provider,
+		Meter: m.MeterProvider(),
 	})
 	check(err)
 
-	http.Handle("/metrics", promhttp.Handler())
+	http.Handle("/metrics", m)
 	listener, err := net.Listen("tcp", os.Getenv("METRICS_ADDRESS")) // such as :9464
 	check(err)
 	log.Printf("metrics at http://%s/metrics", listener.Addr())

@@ -82,8 +82,8 @@ func newCompiler(t *testing.T) *compiler {
 	t.Helper()
 	prelude, err := os.ReadFile("testdata/prelude.go.txt")
 	require.NoError(t, err)
-	out, err := goCommand(t, root, nil, "list", "-export", "-deps", "-f", "{{.ImportPath}}\t{{.Export}}", "./worker", "./holdfasttest", "./compensation",
-		"gorm.io/driver/postgres", "go.temporal.io/sdk/contrib/envconfig", "github.com/stretchr/testify/require")
+	out, err := goCommand(t, root, nil, "list", "-export", "-deps", "-f", "{{.ImportPath}}\t{{.Export}}", "./worker", "./holdfasttest", "./compensation", "./metrics",
+		"gorm.io/driver/postgres", "go.temporal.io/sdk/contrib/envconfig", "github.com/stretchr/testify/require", "go.opentelemetry.io/otel/sdk/trace")
 	require.NoError(t, err, out)
 	exports := map[string]string{}
 	for line := range strings.Lines(out) {

@@ -52,6 +52,7 @@ var mayImport = map[string][]string{
 
 	// The insides of worker.
 	"internal/telemetry":   {""},
+	"metrics":              {},
 	"internal/metrics":     {"", "activities", "broker"},
 	"internal/alerts":      {"", "activities", "broker", "internal/guard", "internal/metrics"},
 	"internal/observe":     {"", "activities", "broker", "workflows", "internal/metrics", "internal/telemetry"},
@@ -199,6 +200,20 @@ func TestLibraryIsNoProgram(t *testing.T) {
 		require.True(t, there, path)
 		for _, dep := range p.Deps {
 			for _, banned := range []string{module + "/internal/cli", module + "/console", "github.com/spf13/", "github.com/schollz/"} {
+				require.False(t, strings.HasPrefix(dep, banned), "%s depends on %s", path, dep)
+			}
+		}
+	}
+}
+
+// TestTelemetryIsTheAPI: who sends and consumes builds OpenTelemetry's API alone. SDK and
+// exporters are the program's choice, which package metrics is one of.
+func TestTelemetryIsTheAPI(t *testing.T) {
+	all := list(t)
+	require.Contains(t, all["worker"].Deps, "go.opentelemetry.io/otel/trace")
+	for _, path := range []string{"worker", "holdfasttest", "console", "saga", "compensation"} {
+		for _, dep := range all[path].Deps {
+			for _, banned := range []string{"go.opentelemetry.io/otel/sdk", "go.opentelemetry.io/otel/exporters", "github.com/prometheus/"} {
 				require.False(t, strings.HasPrefix(dep, banned), "%s depends on %s", path, dep)
 			}
 		}

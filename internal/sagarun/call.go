@@ -90,7 +90,7 @@ func (r *Runner) call(ctx context.Context, c *program,
 	if err != nil {
 		return nil, nothing(failed(ctx, err))
 	}
-	m.Headers = r.Trace.Headers(ctx)
+	m.Headers = r.Trace.Headers(ctx, s.Saga.Trace)
 	call := broker.SagaCall{Saga: s.Saga.ID, Workflow: s.Saga.Workflow, Group: s.Saga.Group, Step: s.Step.Name,
 		Undo: undo, Cause: s.Cause, Again: s.Again, Token: s.Token, Topic: topic, Content: s.Saga.Content}
 	call.ReplyTo, call.Replies = r.Calls.ReplyTo(s.Saga.Group)

@@ -58,13 +58,13 @@ func guarded(f func()) {
 	f()
 }
 
-// Headers are those of a message that is sent from ctx; nil where nothing is traced.
-func (t *Tracer) Headers(ctx context.Context) map[string]string {
-	if t == nil {
-		return nil
+// Headers are those of a message that is sent from ctx: its place, or where ctx is in no
+// trace, at. nil where nobody traces it. A process that traces nothing passes at on.
+func (t *Tracer) Headers(ctx context.Context, at holdfast.Trace) map[string]string {
+	if here := t.Place(ctx); here.Parent != "" {
+		at = here
 	}
-	at := placeOf(ctx)
-	if at.Parent == "" {
+	if at = at.Bounded(); at.Parent == "" {
 		return nil
 	}
 	return with(nil, at)

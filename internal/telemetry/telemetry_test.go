@@ -270,7 +270,8 @@ func everything(t *testing.T, tr *Tracer) {
 	_, _, span = tr.StartSaga(ctx, "s")
 	span.End(nil)
 	tr.SagaEnded(holdfast.Trace{Parent: place}, "s", "id", "completed", time.Now())
-	require.Empty(t, tr.Headers(ctx))
+	require.Empty(t, tr.Headers(ctx, holdfast.Trace{}))
+	require.Equal(t, map[string]string{"traceparent": place}, tr.Headers(ctx, holdfast.Trace{Parent: place}), "it is passed on")
 	require.Zero(t, tr.Place(ctx))
 	require.NoError(t, tr.Publisher(quiet{}).PublishHalf(ctx, holdfast.Half{Messages: []holdfast.Message{m}}))
 	require.NoError(t, tr.LaneBroker(quiet{}).PublishMessages(ctx, "g", "tx", []holdfast.Message{m}))
@@ -291,6 +292,6 @@ func TestOff(t *testing.T) {
 		_ = tr.Process(ctx, Delivery{Message: ms[0]}, call)
 		_, span := tr.CheckBack(ctx, "tx", ms)
 		span.Resolved(holdfast.Commit, "")
-		_ = tr.Headers(ctx)
+		_ = tr.Headers(ctx, holdfast.Trace{})
 	}))
 }

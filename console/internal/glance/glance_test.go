@@ -60,18 +60,21 @@ func TestALookThatPanics(t *testing.T) {
 // Who peeks waits for nobody, and sees the last look that was one.
 func TestPeek(t *testing.T) {
 	var now, looks atomic.Int64
-	finish := make(chan struct{})
+	finish, looked := make(chan struct{}), make(chan int64, 10)
 	g := New(time.Hour, time.Second, func() time.Time { return time.Unix(now.Load(), 0) }, func(context.Context) int64 {
 		<-finish
-		if n := looks.Add(1); n != 2 {
-			return n
+		n := looks.Add(1)
+		looked <- n
+		if n == 2 {
+			panic("oops")
 		}
-		panic("oops")
+		return n
 	})
-	over := func() { _, _, _ = g.See(t.Context()) }
+	over := func() { _, _, _ = g.See(t.Context()) } // it is fresh: no look begins
 	_, _, ok := g.Peek(time.Minute)
 	require.False(t, ok, "it has begun to look")
 	close(finish)
+	require.EqualValues(t, 1, <-looked)
 	over()
 	seen, at, ok := g.Peek(time.Minute)
 	require.True(t, ok)
@@ -79,16 +82,17 @@ func TestPeek(t *testing.T) {
 	require.Equal(t, time.Unix(0, 0), at)
 	now.Store(59)
 	g.Peek(time.Minute)
-	require.EqualValues(t, 1, looks.Load(), "that was not long ago")
+	require.Empty(t, looked, "that was not long ago")
 	now.Store(60)
 	g.Peek(time.Minute)
+	require.EqualValues(t, 2, <-looked)
 	over()
-	require.EqualValues(t, 2, looks.Load())
 	now.Store(62)
 	seen, at, ok = g.Peek(time.Minute)
 	require.True(t, ok)
 	require.EqualValues(t, 1, seen, "the second was none")
 	require.Equal(t, time.Unix(0, 0), at)
+	require.EqualValues(t, 3, <-looked)
 	over()
 	seen, _, _ = g.Peek(time.Minute)
 	require.EqualValues(t, 3, seen)
