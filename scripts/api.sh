@@ -15,7 +15,7 @@ go build -modfile=tools/go.mod -o "$tmp/apidiff" golang.org/x/exp/cmd/apidiff
 git worktree add -q --detach "$tmp/base" "$base"
 module=$(go list -m)
 failed=0
-for package in "" /saga /barrier /worker /compensation /holdfasttest; do
+for package in "" /saga /barrier /worker /compensation /holdfasttest /keyring; do
 	(cd "$tmp/base" && "$tmp/apidiff" -w "$tmp/old" "$module$package")
 	"$tmp/apidiff" "$tmp/old" "$module$package" >"$tmp/changes"
 	if [ -s "$tmp/changes" ]; then
