@@ -16,6 +16,7 @@ git worktree add -q --detach "$tmp/base" "$base"
 module=$(go list -m)
 failed=0
 for package in "" /saga /barrier /worker /compensation /holdfasttest /keyring; do
+	[ -d "$tmp/base$package" ] || continue # it is new
 	(cd "$tmp/base" && "$tmp/apidiff" -w "$tmp/old" "$module$package")
 	"$tmp/apidiff" "$tmp/old" "$module$package" >"$tmp/changes"
 	if [ -s "$tmp/changes" ]; then
