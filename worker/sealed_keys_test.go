@@ -162,6 +162,12 @@ func TestContentTypeOfSealedMessagesIsReserved(t *testing.T) {
 	m.ContentType = seal.SealedType
 	_, err := w.Send(s.ctx(), m, insert)
 	require.ErrorIs(t, err, holdfast.ErrInvalid)
+	k, _ := aKeyring(t)
+	large := order(newID())
+	large.Body = make([]byte, holdfast.MaxBody)
+	_, err = s.producer(with(k)).Send(s.ctx(), large, insert)
+	require.ErrorIs(t, err, holdfast.ErrTooLarge)
+	require.ErrorContains(t, err, "encrypted: ")
 	_, err = worker.New(worker.Options{Group: group, AMQPURL: "amqp://127.0.0.1:1", Encryption: holdfast.EncryptionRequired})
 	require.ErrorContains(t, err, "there is no keyring")
 	_, err = worker.New(worker.Options{Group: group, AMQPURL: "amqp://127.0.0.1:1", Encryption: "yes"})
