@@ -28,7 +28,8 @@ JSON: id, consumer, topic, key, state, class, reason, attempts, started, closed,
 workflow_id, run_id, queue; status (also failure, redeliveries, duplicates,
 next, actions, story: at, what, operator, text); unknown (why there is no
 status); message (id, topic, key, content_type, headers, size, text or base64,
-cut: the bytes that are left out, encrypted: why there is nothing); kept; commands (what can be done now);
+cut: the bytes that are left out, encrypted: why there is nothing); kept;
+commands (what can be done now);
 attempt_log (n, at, class, error); policy; producer (tx, group, workflow_id,
 state, note, ui); pending (name, attempt, running, next, error); steps (at,
 kind, name, summary, result); steps_cut (there are more); ui.`,
