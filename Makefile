@@ -5,7 +5,7 @@ TOOL = $(GO) tool -modfile=tools/go.mod
 # The race detector needs a C compiler; .ci/run sees to it that there is one.
 RACE := $(if $(shell command -v $$($(GO) env CC)),-race)
 # What users import, and the command: go vet ./... of another system compiles what only tests need, and takes too long.
-USERS = . ./saga ./barrier ./worker ./compensation ./holdfasttest ./metrics ./console ./cmd/holdfast
+USERS = . ./saga ./barrier ./worker ./compensation ./holdfasttest ./keyring ./metrics ./console ./cmd/holdfast
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test chaos dev bench lint builds measure vulncheck api race-detector node pgbouncer prometheus compose-config histories

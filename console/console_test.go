@@ -2,9 +2,11 @@ package console
 
 import (
 	"bytes"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -12,6 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/holdfastmq/holdfast/internal/stack/stacktest"
+	"github.com/holdfastmq/holdfast/keyring"
 )
 
 func TestMain(m *testing.M) { os.Exit(stacktest.Main(m)) }
@@ -70,4 +73,39 @@ func TestTheServerHasLimitsAndTheLog(t *testing.T) {
 	}
 	s.ErrorLog.Print("http: panic serving")
 	require.Contains(t, log.String(), `"level":"ERROR","msg":"http: panic serving"`)
+}
+
+// TestTheCodecIsForTheUI: the console is a codec where there is a keyring and Temporal's UI is
+// known, for that one's origin.
+func TestTheCodecIsForTheUI(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "k")
+	_, err := keyring.New(path)
+	require.NoError(t, err)
+	ask := func(origin string, environ ...string) int {
+		t.Helper()
+		c, err := New(t.Context(), Options{DevLogin: true, Environ: environ, Log: io.Discard})
+		require.NoError(t, err)
+		defer c.Close()
+		r := httptest.NewRequest(http.MethodPost, "/codec/decode", strings.NewReader("{}"))
+		r.Header.Set("Origin", origin)
+		got := httptest.NewRecorder()
+		c.ServeHTTP(got, r)
+		return got.Code
+	}
+	ring := "HOLDFAST_KEYRING=" + path
+	require.Equal(t, http.StatusNotFound, ask("https://temporal.example.com", "HOLDFAST_TEMPORAL_UI=https://temporal.example.com"))
+	require.Equal(t, http.StatusNotFound, ask("https://temporal.example.com", ring))
+	require.Equal(t, http.StatusNotFound, ask("null", ring, "HOLDFAST_TEMPORAL_UI=file:///x"))
+	for ui, origin := range map[string]string{
+		"https://Temporal.example.com:443/namespaces": "https://temporal.example.com",
+		"http://localhost:8233":                       "http://localhost:8233",
+		"http://10.0.0.1:80/":                         "http://10.0.0.1",
+	} {
+		require.Equal(t, http.StatusUnauthorized, ask(origin, ring, "HOLDFAST_TEMPORAL_UI="+ui), ui)
+		require.Equal(t, http.StatusForbidden, ask(origin+".evil.example", ring, "HOLDFAST_TEMPORAL_UI="+ui), ui)
+	}
+	_, err = New(t.Context(), Options{DevLogin: true, Environ: []string{ring + "none"}})
+	require.ErrorContains(t, err, "HOLDFAST_KEYRING")
+	_, err = New(t.Context(), Options{DevLogin: true, Environ: []string{ring, "HOLDFAST_ENCRYPTION=maybe"}})
+	require.ErrorContains(t, err, "HOLDFAST_ENCRYPTION")
 }

@@ -15,7 +15,8 @@ go build -modfile=tools/go.mod -o "$tmp/apidiff" golang.org/x/exp/cmd/apidiff
 git worktree add -q --detach "$tmp/base" "$base"
 module=$(go list -m)
 failed=0
-for package in "" /saga /barrier /worker /compensation /holdfasttest /metrics; do
+for package in "" /saga /barrier /worker /compensation /holdfasttest /keyring /metrics; do
+	[ -d "$tmp/base$package" ] || continue # it is new
 	(cd "$tmp/base" && "$tmp/apidiff" -w "$tmp/old" "$module$package")
 	"$tmp/apidiff" "$tmp/old" "$module$package" >"$tmp/changes"
 	if [ -s "$tmp/changes" ]; then

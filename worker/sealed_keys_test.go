@@ -20,6 +20,7 @@ import (
 	"github.com/holdfastmq/holdfast/saga/core"
 	"github.com/holdfastmq/holdfast/worker"
 	"github.com/holdfastmq/holdfast/workflows"
+	"github.com/holdfastmq/holdfast/workflows/deadletters"
 )
 
 // says reports whether a worker has logged a line with all of these.
@@ -161,6 +162,12 @@ func TestContentTypeOfSealedMessagesIsReserved(t *testing.T) {
 	m.ContentType = seal.SealedType
 	_, err := w.Send(s.ctx(), m, insert)
 	require.ErrorIs(t, err, holdfast.ErrInvalid)
+	k, _ := aKeyring(t)
+	large := order(newID())
+	large.Body = make([]byte, holdfast.MaxBody)
+	_, err = s.producer(with(k)).Send(s.ctx(), large, insert)
+	require.ErrorIs(t, err, holdfast.ErrTooLarge)
+	require.ErrorContains(t, err, "encrypted: ")
 	_, err = worker.New(worker.Options{Group: group, AMQPURL: "amqp://127.0.0.1:1", Encryption: holdfast.EncryptionRequired})
 	require.ErrorContains(t, err, "there is no keyring")
 	_, err = worker.New(worker.Options{Group: group, AMQPURL: "amqp://127.0.0.1:1", Encryption: "yes"})
@@ -337,4 +344,35 @@ func TestSealedMessageOfARegisteredHandler(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, "reading order "+m.ID, next(t, ran))
 	}
+}
+
+// A body that is edited has to be encrypted by who edits it: under the content type of an
+// encrypted one, clear text would be taken for one that was tampered with.
+func TestSealedMessageIsEdited(t *testing.T) {
+	s := newSite(t)
+	k, _ := aKeyring(t)
+	trouble := broken(holdfast.Permanent(errOops))
+	c := failing(s.effects, trouble)
+	c.DeadLetters = holdfast.Policy{AllowEdits: true}
+	s.reading(k, c)
+	w := s.producer(with(k))
+	m := order(newID())
+	_, err := w.Send(s.ctx(), m, insert)
+	require.NoError(t, err)
+	s.awaitLetter("payments", m.ID, workflows.Parked)
+	trouble.Store(nil)
+	_, err = s.askLetter("payments", m.ID, deadletters.UpdateRedeliverEdited, func(r *deadletters.Request) { r.Text = "edited" })
+	require.ErrorContains(t, err, "HOLDFAST_KEYRING")
+	s.awaitLetter("payments", m.ID, workflows.Parked)
+	require.Zero(t, s.effected(m.ID))
+	edited := m
+	edited.Body = []byte("edited")
+	edited, err = seal.New(k, holdfast.EncryptionOn).Message(s.ctx(), edited)
+	require.NoError(t, err)
+	_, err = s.askLetter("payments", m.ID, deadletters.UpdateRedeliverEdited, func(r *deadletters.Request) {
+		r.Base64, r.ContentType = edited.Body, edited.ContentType
+	})
+	require.NoError(t, err)
+	require.Equal(t, "edited", s.oneEffect(m.ID).Body)
+	s.awaitLetter("payments", m.ID, workflows.Handled)
 }

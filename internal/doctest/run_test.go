@@ -14,6 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.temporal.io/api/workflowservice/v1"
 
+	"github.com/holdfastmq/holdfast/keyring"
 	"github.com/holdfastmq/holdfast/saga/core"
 	"github.com/holdfastmq/holdfast/workflows"
 	"github.com/holdfastmq/holdfast/workflows/deadletters"
@@ -114,6 +115,8 @@ func (s *scene) prepared(line string) string {
 		{"ID", "tx recheck", s.terminatedTransaction},
 		{"ID", "tx", func(string) string { return s.transaction() }},
 		{"GROUP", "", func(string) string { return "orders" }},
+		{"holdfast-keyring.json", "keyring new", func(e string) string { return filepath.Join(s.t.TempDir(), e) }},
+		{"holdfast-keyring.json", "keyring", s.keyring},
 	} {
 		word := regexp.MustCompile(`\b` + x.example + `\b`)
 		if !done[x.example] && word.MatchString(line) && strings.Contains(line, x.in) {
@@ -122,6 +125,14 @@ func (s *scene) prepared(line string) string {
 		}
 	}
 	return line
+}
+
+// keyring is a keyring of that name.
+func (s *scene) keyring(example string) string {
+	path := filepath.Join(s.t.TempDir(), example)
+	_, err := keyring.New(path)
+	require.NoError(s.t, err)
+	return path
 }
 
 func (s *scene) paused(example string) string {

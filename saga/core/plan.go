@@ -211,7 +211,8 @@ func each(steps []Step, depth int, f func(*Step, int)) {
 	}
 }
 
-// ActivityInput is what an activity of a saga gets.
+// ActivityInput is what an activity of a saga gets. Where its process has a keyring, Data is
+// decrypted for it.
 type ActivityInput struct {
 	// Saga is the saga's ID, Step the step's name: together the key by which the
 	// activity can tell that it has been run before.

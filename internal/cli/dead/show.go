@@ -28,10 +28,11 @@ JSON: id, consumer, topic, key, state, class, reason, attempts, started, closed,
 workflow_id, run_id, queue; status (also failure, redeliveries, duplicates,
 next, actions, story: at, what, operator, text); unknown (why there is no
 status); message (id, topic, key, content_type, headers, size, text or base64,
-cut: the bytes that are left out); kept; commands (what can be done now);
-attempt_log (n, at, class, error); policy; producer (tx, group, workflow_id,
-state, note, ui); pending (name, attempt, running, next, error); steps (at,
-kind, name, summary, result); steps_cut (there are more); ui.`,
+cut: the bytes that are left out, encrypted: why there is nothing); kept;
+commands (what can be done now); attempt_log (n, at, class, error); policy;
+producer (tx, group, workflow_id, state, note, ui); pending (name, attempt,
+running, next, error); steps (at, kind, name, summary, result); steps_cut (there
+are more); ui.`,
 		Example: "  holdfast dead show A-1007\n  holdfast dead show 01927c4e-6f0e-7cc3-98c4-dc0c0c07398f --consumer " +
 			"payments --body\n  holdfast dead show A-1007 --raw >body.json",
 	}, func(ctx context.Context, t *server.Temporal, id string) (frame.Shown, error) {

@@ -22,7 +22,8 @@ func New(a *frame.App) *cobra.Command {
 encrypted; give it a new key; list its keys. No key is ever printed: whoever can
 read the file can read all messages. FILE is HOLDFAST_KEYRING where it is not
 given. See docs/encryption.md.`,
-		Args: cobra.NoArgs,
+		Example: "  holdfast keyring new holdfast-keyring.json",
+		Args:    cobra.NoArgs,
 	}
 	c.AddCommand(newNew(a), newRotate(a), newList(a))
 	return c

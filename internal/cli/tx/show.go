@@ -29,11 +29,11 @@ outcome row says is shown then, if DATABASE_URL is the producers' database.
 JSON: tx, group, state, reason, topics, keys, started, closed, workflow_id,
 run_id; transactions (id, state, resolution, reason, decided, checks, unreached,
 topics, keys); unknown (why these are not known); messages (id, topic, key,
-content_type, headers, size, and with --body text or base64); commands (what can
-be done now); steps (at, kind, name, summary, result); steps_cut (there are
-more); ui; shared (how many share the workflow); left_from (the workflow that it
-left); outcome (resolution, created_at: the outcome row, where there is no
-workflow).`,
+content_type, headers, size, and with --body text or base64; encrypted: why
+there is neither); commands (what can be done now); steps (at, kind, name,
+summary, result); steps_cut (there are more); ui; shared (how many share the
+workflow); left_from (the workflow that it left); outcome (resolution,
+created_at: the outcome row, where there is no workflow).`,
 		Example: "  holdfast tx show A-1007\n  holdfast tx show 01927c4e-6f0e-7cc3-98c4-dc0c0c07398f --group orders --body",
 	}, func(ctx context.Context, t *server.Temporal, id string) (frame.Shown, error) {
 		return transactions.Show(ctx, &a.Config, t, id, group, body)

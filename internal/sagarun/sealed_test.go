@@ -1,0 +1,110 @@
+package sagarun
+
+import (
+	"context"
+	"path/filepath"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	holdfast "github.com/holdfastmq/holdfast"
+	"github.com/holdfastmq/holdfast/activities"
+	"github.com/holdfastmq/holdfast/internal/seal"
+	"github.com/holdfastmq/holdfast/keyring"
+	"github.com/holdfastmq/holdfast/saga"
+	"github.com/holdfastmq/holdfast/saga/core"
+	"github.com/holdfastmq/holdfast/workflows"
+)
+
+// A state that is encrypted for a saga is opened for its sub-sagas, at whatever depth, and
+// theirs for it; and for nobody else's.
+func TestRelatedSagas(t *testing.T) {
+	t.Parallel()
+	for _, prefix := range []string{"holdfast", "shop"} {
+		for _, key := range []string{"o-1", "a/b", "x.y", "undo", "ü", "a b", "1%2"} {
+			id := workflows.SagaID(prefix, "orders", "pay", key)
+			sub := workflows.WithoutGroup(id) + ".step"
+			subID := workflows.SagaID(prefix, "orders", "walk", sub)
+			second := workflows.WithoutGroup(id) + ".step.2"
+			deep := workflows.WithoutGroup(subID) + ".inner"
+			deepID := workflows.SagaID(prefix, "orders", "tie", deep)
+			related := func(id, key, owner string) bool {
+				return (&program{ref: activities.SagaRef{ID: id, Key: key}}).related(owner)
+			}
+			require.True(t, related(subID, sub, id), key)
+			require.True(t, related(workflows.SagaID(prefix, "orders", "walk", second), second, id), key)
+			require.True(t, related(deepID, deep, id), key)
+			require.True(t, related(deepID, deep, subID), key)
+			require.True(t, related(id, key, subID), key)
+			require.True(t, related(id, key, deepID), key)
+
+			other := workflows.SagaID(prefix, "orders", "pay", key+"0")
+			require.False(t, related(subID, sub, other), key)
+			require.False(t, related(id, key, other), key)
+			require.False(t, related(other, key+"0", id), key)
+			require.False(t, related(other, key+"0", subID), key)
+			require.False(t, related(id, key, "nonsense"), key)
+		}
+	}
+	before := workflows.SagaID("", "orders", "pay", "1")
+	p := &program{ref: activities.SagaRef{ID: before, Key: "1"}}
+	require.True(t, p.related(workflows.SagaID("shop", "orders", "pay", "1")), "its ID of before the prefix was part of it")
+}
+
+// A reply that cannot be read, since its key is not here, is no fault of the step; one that
+// is not genuine is the end of it. Nothing is done with a state that cannot be read.
+func TestRepliesThatCannotBeRead(t *testing.T) {
+	t.Parallel()
+	type state struct{ Seat string }
+	def := saga.Saga[state]{Name: "pay", Steps: []saga.Step[state]{saga.Message("seat", "seat.take", "seat.leave").
+		Receive(saga.Into(func(s *state, seat string) error { s.Seat = seat; return nil }))}}
+	c, err := def.Compile()
+	require.NoError(t, err)
+	defs := &Definitions{}
+	require.NoError(t, defs.Add(c))
+	box := func() *seal.Box {
+		path := filepath.Join(t.TempDir(), "k")
+		_, err := keyring.New(path)
+		require.NoError(t, err)
+		k, err := keyring.Open(path)
+		require.NoError(t, err)
+		return seal.New(k, holdfast.EncryptionOn)
+	}
+	mine, theirs := box(), box()
+	id := workflows.SagaID("holdfast", "orders", "pay", "1")
+	r := &Runner{Definitions: defs, Box: mine}
+	step := activities.SagaStep{Saga: activities.SagaRef{ID: id, Key: "1", Name: "pay", Version: 1}, Step: c.Plan.Steps[0]}
+	step.Data, err = mine.State(t.Context(), id, []byte(`{"Seat":""}`))
+	require.NoError(t, err)
+	receive := func(b *seal.Box, of string) core.Outcome {
+		step.Result, err = b.Value(t.Context(), seal.Result, id, of, []byte(`"4a"`))
+		require.NoError(t, err)
+		return r.Receive(t.Context(), step).Outcome
+	}
+	require.Equal(t, core.OutcomeDone, receive(mine, "seat").Kind)
+	o := receive(theirs, "seat")
+	require.Equal(t, core.OutcomeFailed, o.Kind)
+	require.True(t, o.Excused)
+	require.Contains(t, o.Error, "HOLDFAST_KEYRING")
+	o = receive(mine, "another")
+	require.Equal(t, core.OutcomeFailed, o.Kind)
+	require.False(t, o.Excused)
+	require.Equal(t, holdfast.ClassPermanent, o.Class)
+
+	step.Data, err = theirs.State(t.Context(), id, []byte(`{"Seat":""}`))
+	require.NoError(t, err)
+	for _, run := range []func(context.Context, activities.SagaStep) activities.SagaResult{r.Do, r.Undo, r.Prepare, r.Receive} {
+		out := run(t.Context(), step)
+		require.Equal(t, core.OutcomeNoWorker, out.Outcome.Kind)
+		require.True(t, out.NoKey)
+	}
+	step.Data, err = mine.State(t.Context(), workflows.SagaID("holdfast", "orders", "pay", "2"), []byte(`{"Seat":""}`))
+	require.NoError(t, err)
+	for _, run := range []func(context.Context, activities.SagaStep) activities.SagaResult{r.Do, r.Undo, r.Prepare, r.Receive} {
+		out := run(t.Context(), step).Outcome
+		require.Equal(t, core.OutcomeFailed, out.Kind)
+		require.Equal(t, holdfast.ClassPermanent, out.Class)
+		require.True(t, out.Nothing)
+		require.Contains(t, out.Error, holdfast.ErrTampered.Error())
+	}
+}
