@@ -157,19 +157,24 @@ func tellReport(a *frame.App, r topology.Report, asJSON bool) error {
 			text.Printf(a.Out, "%-10s  %s%s; %s\n", d.State, d.Object, detail, d.Remedy)
 		}
 		if r.Unknown > 0 {
-			text.Printf(a.Out, "whether %s as they should be is unknown: this user may not declare them\n",
-				text.Plural(r.Unknown, "thing"))
+			text.Printf(a.Out, "exchanges and queues whose arguments this user may not ask for: %d\n", r.Unknown)
 		}
 		if r.Bindings != "" {
 			text.Printf(a.Out, "bindings are not compared: %s; --rabbitmq-management says where RabbitMQ's management "+
 				"API is\n", r.Bindings)
 		}
 		if r.OK {
-			text.Printf(a.Out, "all is there: %s\n", text.Plural(r.Objects, "exchange, queue and binding"))
+			text.Printf(a.Out, "all is there: %d exchanges, queues and bindings\n", r.Objects)
 		}
 	}
 	if !r.OK {
-		return fmt.Errorf("RabbitMQ has not what it should have: %s", text.Plural(len(r.Differences), "difference"))
+		count := 0
+		for _, d := range r.Differences {
+			if !d.Harmless {
+				count++
+			}
+		}
+		return fmt.Errorf("RabbitMQ has not what it should have: %s", text.Plural(count, "difference"))
 	}
 	return nil
 }
