@@ -61,7 +61,8 @@ type Options struct {
 	// Declare, if false, has this process make no exchange, queue or binding in RabbitMQ:
 	// its user needs no configure permission. What is missing is named when Run begins, in
 	// one error, with the command by which an administrator makes it; see
-	// docs/security.md. Write new(false). Nil: true, unless HOLDFAST_DECLARE is false.
+	// docs/security.md. Bindings it cannot see: `holdfast topology check` can. Write
+	// new(false). Nil: true, unless HOLDFAST_DECLARE is false.
 	// What goes with the process itself, the queues of doctor's questions and of replies
 	// to its sagas, is made where the user may, and gone without where not.
 	Declare *bool

@@ -79,8 +79,12 @@ func TestGrantsAreEnough(t *testing.T) {
 		return tx.Exec("INSERT INTO effects VALUES (?)", m.ID).Error
 	}})
 	ending := saga.Saga[string]{Name: "s", Key: func(x string) string { return x }, Steps: []saga.Step[string]{
-		saga.Local("do", func(_ context.Context, tx *gorm.DB, x *string) error { return tx.Exec("INSERT INTO effects VALUES (?)", *x).Error },
-			func(_ context.Context, tx *gorm.DB, x *string) error { return tx.Exec("INSERT INTO effects VALUES (?)", "undo "+*x).Error }),
+		saga.Local("do", func(_ context.Context, tx *gorm.DB, x *string) error {
+			return tx.Exec("INSERT INTO effects VALUES (?)", *x).Error
+		},
+			func(_ context.Context, tx *gorm.DB, x *string) error {
+				return tx.Exec("INSERT INTO effects VALUES (?)", "undo "+*x).Error
+			}),
 		saga.Local("refuse", func(context.Context, *gorm.DB, *string) error { return saga.Refuse("no") }, nil).NoUndo()}}
 	inExpress := ending
 	inExpress.Name, inExpress.Lane = "express", holdfast.Express
@@ -180,6 +184,14 @@ func TestDoctorFindsMissingGrants(t *testing.T) {
 			require.NoError(t, owner.Exec("GRANT "+verb+" ON "+kind+r.Object+" TO "+role).Error)
 		}
 	}
+	for _, r := range grants.Of() { // a role that only reads, as the console's, is no process's
+		if !r.Function() {
+			require.NoError(t, owner.Exec("REVOKE INSERT, UPDATE, DELETE ON "+r.Object+" FROM "+role).Error)
+		}
+	}
+	all, status = found(t, env, others, "PostgreSQL", "rights")
+	require.Equal(t, frame.ExitOK, status)
+	require.Contains(t, all[0].Detail, "only reads")
 	require.NoError(t, owner.Exec("REVOKE SELECT ON holdfast_migrations FROM "+role).Error)
 	all, status = found(t, env, others, "PostgreSQL", "connection")
 	require.Equal(t, frame.ExitError, status)

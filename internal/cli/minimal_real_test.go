@@ -338,11 +338,15 @@ func TestMinimalKeeper(t *testing.T) {
 	case <-time.After(patience):
 		t.Fatal("nothing was delivered: " + strings.Join(log.with(""), "\n"))
 	}
-	sh.eventually(func() bool { return len(log.with("write permission for topic secret.read of exchange "+prefix+".topics")) > 0 },
+	sh.eventually(func() bool {
+		return len(log.with("write permission for topic secret.read of exchange "+prefix+".topics")) > 0
+	},
 		func() string { return strings.Join(log.with(""), "\n") })
 	env := []string{"USER=ann", "HOLDFAST_TIMEOUT=2m", "HOLDFAST_PREFIX=" + prefix, "TEMPORAL_ADDRESS=" + s.TemporalAddress(), "TEMPORAL_NAMESPACE=" + s.Namespace()}
 	sh.env = env
-	sh.answered(func(r result) bool { return strings.Contains(r.out, "secret.read") && strings.Contains(r.out, "delivering") }, "tx", "list")
+	sh.answered(func(r result) bool {
+		return strings.Contains(r.out, "secret.read") && strings.Contains(r.out, "delivering")
+	}, "tx", "list")
 	require.Empty(t, delivered)
 }
 

@@ -119,7 +119,7 @@ func TestDeclareNothing(t *testing.T) {
 	more := run(as, append(check, "--hook", "@another=consumer.another")...)
 	require.Equal(t, frame.ExitError, more.status)
 	require.Contains(t, more.out, "missing     queue "+prefix+".hook.@another")
-	require.Contains(t, more.out, "is unknown: this user may not declare them")
+	require.Contains(t, more.out, "whose arguments this user may not ask for: ")
 
 	w := newWorker(new(false))
 	sh := &shop{t: t, w: w}

@@ -25,7 +25,9 @@ func (t *Maker) protected() amqp.Table {
 // has made it without that, or must be able to declare it: queues cannot be changed.
 func (t *Maker) protectedStep(name string) Step {
 	as := map[bool]Step{false: queueStep(name, t.protected()), true: queueStep(name, quorum())}
-	return Step{What: as[false].What, Of: name, object: as[false].object, There: as[false].There, Do: func(ch *amqp.Channel, _ bool) error {
+	like := as[false]
+	made := Step{What: like.What, Of: name, object: like.object, There: like.There}
+	made.Do = func(ch *amqp.Channel, _ bool) error {
 		t.mu.Lock()
 		found, known := t.unprotected[name]
 		t.mu.Unlock()
@@ -41,7 +43,8 @@ func (t *Maker) protectedStep(name string) Step {
 		t.unprotected[name] = !found
 		t.mu.Unlock()
 		return errAgain // the channel is closed
-	}}
+	}
+	return made
 }
 
 // errAgain says that a step is to be carried out once more, on another channel.

@@ -36,7 +36,7 @@ Options.Declare is false, because their users have no configure permission. Such
 a process says when it starts what is missing, with the command that makes it.
 
 What an installation consists of comes from flags, from a file in JSON (--from),
-or both. "holdfast topology file --running" writes one of the processes that run.`,
+or both. "holdfast topology file --running" writes one, of what runs.`,
 		Example: "  holdfast topology declare --group orders --consumer 'billing=order.placed,order.*'\n" +
 			"  holdfast topology check --from holdfast.json",
 		Args: cobra.NoArgs,
@@ -50,40 +50,41 @@ or both. "holdfast topology file --running" writes one of the processes that run
 
 func newDeclare(a *frame.App) *cobra.Command {
 	var dryRun bool
-	c := newTopologyVerb(a, "declare", "Make what is missing", `Make what is missing, as the user of AMQP_URL. What is there stays as it is, and
+	c := newTopologyVerb(a, "declare", "Make what is missing",
+		`Make what is missing, as the user of AMQP_URL. What is there stays as it is, and
 nothing is deleted. What exists with other arguments is an error that says what
 to do. The user needs configure, write and read permission for all names of the
 prefix, and write permission for amq.default. It may be run again.
 
 With --dry-run it says what is missing, and makes nothing; bindings can be seen
 over the management API only.`, func(ctx context.Context, o broker.Options, x broker.Topology) error {
-		b, err := broker.Open(ctx, o)
-		if err != nil {
-			return err
-		}
-		defer func() { _ = b.Close(ctx) }()
-		if dryRun {
-			r, err := topology.Check(ctx, b, x, a.Prefix, boundIn(a))
+			b, err := broker.Open(ctx, o)
 			if err != nil {
 				return err
 			}
-			return tellDryRun(a, r)
-		}
-		found, err := b.Compare(ctx, x)
-		if err != nil {
-			return err
-		}
-		if err := b.Require(ctx, x); err != nil {
-			return err
-		}
-		for _, c := range found {
-			if c.State == broker.Missing {
-				text.Printf(a.Out, "made %s\n", c.Object)
+			defer func() { _ = b.Close(ctx) }()
+			if dryRun {
+				r, err := topology.Check(ctx, b, x, a.Prefix, boundIn(a))
+				if err != nil {
+					return err
+				}
+				return tellDryRun(a, r)
 			}
-		}
-		text.Printf(a.Out, "all is there\n")
-		return nil
-	})
+			found, err := b.Compare(ctx, x)
+			if err != nil {
+				return err
+			}
+			if err := b.Require(ctx, x); err != nil {
+				return err
+			}
+			for _, c := range found {
+				if c.State == broker.Missing {
+					text.Printf(a.Out, "made %s\n", c.Object)
+				}
+			}
+			text.Printf(a.Out, "all is there\n")
+			return nil
+		})
 	c.Flags().BoolVar(&dryRun, "dry-run", false, "say what would be made, and make nothing")
 	return c
 }
@@ -112,8 +113,8 @@ func tellDryRun(a *frame.App, r topology.Report) error {
 func newCheck(a *frame.App) *cobra.Command {
 	var asJSON bool
 	c := newTopologyVerb(a, "check", "Compare what is there with what should be",
-		`Compare the exchanges, queues and bindings in RabbitMQ with what should be there,
-and make nothing. The exit status is 1 if something is missing, has other
+		`Compare the exchanges, queues and bindings in RabbitMQ with what there should
+be, and make nothing. The exit status is 1 if something is missing, has other
 arguments, or is bound though nothing that was named needs it. Each line says
 what to do. A binding of somebody else's queue to the exchange of committed
 messages is told, and does not count.
@@ -156,19 +157,24 @@ func tellReport(a *frame.App, r topology.Report, asJSON bool) error {
 			text.Printf(a.Out, "%-10s  %s%s; %s\n", d.State, d.Object, detail, d.Remedy)
 		}
 		if r.Unknown > 0 {
-			text.Printf(a.Out, "whether %s as they should be is unknown: this user may not declare them\n",
-				text.Plural(r.Unknown, "thing"))
+			text.Printf(a.Out, "exchanges and queues whose arguments this user may not ask for: %d\n", r.Unknown)
 		}
 		if r.Bindings != "" {
-			text.Printf(a.Out, "bindings are not compared: %s; --rabbitmq-management says where RabbitMQ's management API is\n",
-				r.Bindings)
+			text.Printf(a.Out, "bindings are not compared: %s; --rabbitmq-management says where RabbitMQ's management "+
+				"API is\n", r.Bindings)
 		}
 		if r.OK {
-			text.Printf(a.Out, "all is there: %s\n", text.Plural(r.Objects, "exchange, queue and binding"))
+			text.Printf(a.Out, "all is there: %d exchanges, queues and bindings\n", r.Objects)
 		}
 	}
 	if !r.OK {
-		return fmt.Errorf("RabbitMQ has not what it should have: %s", text.Plural(len(r.Differences), "difference"))
+		count := 0
+		for _, d := range r.Differences {
+			if !d.Harmless {
+				count++
+			}
+		}
+		return fmt.Errorf("RabbitMQ has not what it should have: %s", text.Plural(count, "difference"))
 	}
 	return nil
 }
@@ -186,7 +192,8 @@ func boundIn(a *frame.App) topology.Bound {
 
 func newList(a *frame.App) *cobra.Command {
 	var asJSON bool
-	c := newTopologyVerb(a, "list", "List what declare makes", `List what declare makes, a line for each exchange, queue and binding. RabbitMQ
+	c := newTopologyVerb(a, "list", "List what declare makes",
+		`List what declare makes, a line for each exchange, queue and binding. RabbitMQ
 is not asked.
 
 JSON: an array of kind (exchange, queue, binding), name, type, arguments; of a

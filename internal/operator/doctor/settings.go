@@ -25,7 +25,8 @@ type settings struct {
 	Statement, Idle, Transaction int64
 }
 
-const readSettings = `SELECT current_setting('fsync') AS fsync, current_setting('synchronous_commit') AS synchronous_commit,
+const readSettings = `SELECT current_setting('fsync') AS fsync,
+current_setting('synchronous_commit') AS synchronous_commit,
 current_setting('full_page_writes') AS full_page_writes, current_setting('synchronous_standby_names') AS standbys,
 current_setting('default_transaction_read_only') AS read_only,
 coalesce((SELECT setting FROM pg_settings WHERE name = 'statement_timeout'), '0')::bigint AS statement,
@@ -36,8 +37,8 @@ const (
 	// leastStatement is what a statement of Holdfast's may take, such as a check-back of
 	// many transactions.
 	leastStatement = 5 * time.Second
-	// leastTransaction is what a local transaction may take by default (Timeouts.Local,
-	// Consumer.Timeout).
+	// leastTransaction is what a handler may take by default (Consumer.Timeout); a local
+	// transaction may take longer.
 	leastTransaction = time.Minute
 )
 
@@ -62,7 +63,8 @@ func (f *Findings) judge(s settings) {
 	}
 	switch {
 	case s.SynchronousCommit == "off":
-		f.add(text.LevelProblem, check, "set synchronous_commit = on, in postgresql.conf or by ALTER ROLE or ALTER DATABASE"+see,
+		f.add(text.LevelProblem, check, "set synchronous_commit = on, in postgresql.conf, or by ALTER ROLE or "+
+			"ALTER DATABASE"+see,
 			"synchronous_commit is off: a crash of the server loses the last commits, so that a message is delivered whose "+
 				"transaction is gone, and a consumer's effect is lost with its inbox row")
 	case s.Standbys != "" && slices.Contains([]string{"local", "remote_write"}, s.SynchronousCommit):
@@ -74,16 +76,17 @@ func (f *Findings) judge(s settings) {
 			"full_page_writes is off: a crash of the server's machine may damage pages")
 	}
 	if s.ReadOnly == "on" {
-		f.add(text.LevelProblem, check, "set it off for this role and database"+see,
-			"default_transaction_read_only is on: Holdfast cannot write its rows")
+		f.add(text.LevelWarning, check, "set it off for the processes' role"+see,
+			"default_transaction_read_only is on: a process with this role cannot write its rows")
 	}
 	least := func(name string, ms int64, least time.Duration, what string) {
 		if d := time.Duration(ms) * time.Millisecond; d > 0 && d < least {
-			f.add(text.LevelWarning, check, fmt.Sprintf("set it to %v or more for this role, or 0: Holdfast has limits of its own"+see,
-				least), "%s is %v: %s", name, d, what)
+			f.add(text.LevelWarning, check, fmt.Sprintf("set it to %v or more for this role, or 0: Holdfast has limits of "+
+				"its own"+see, least), "%s is %v: %s", name, d, what)
 		}
 	}
-	least("statement_timeout", s.Statement, leastStatement, "a check-back of many transactions may be cancelled, again and again")
+	least("statement_timeout", s.Statement, leastStatement,
+		"a check-back of many transactions may be cancelled, again and again")
 	least("idle_in_transaction_session_timeout", s.Idle, leastTransaction,
 		"a handler or a closure that does something else for so long loses its transaction")
 	least("transaction_timeout", s.Transaction, leastTransaction,
@@ -93,7 +96,8 @@ func (f *Findings) judge(s settings) {
 	}
 }
 
-// rights finds what the role of this session may not, and a process needs.
+// rights finds what the role of this session may not, and a process needs. A role that can
+// change nothing is no process's: the console's, for example.
 func (f *Findings) rights(ctx context.Context, db *gorm.DB) {
 	const check = "rights"
 	var role string
@@ -102,6 +106,7 @@ func (f *Findings) rights(ctx context.Context, db *gorm.DB) {
 		return
 	}
 	var lacks []string
+	writes := false
 	for _, r := range grants.Of() {
 		question := "SELECT has_table_privilege(?, ?)"
 		if r.Function() {
@@ -117,10 +122,15 @@ func (f *Findings) rights(ctx context.Context, db *gorm.DB) {
 			if !has {
 				missing = append(missing, verb)
 			}
+			writes = writes || has && verb != "SELECT" && verb != "EXECUTE"
 		}
 		if len(missing) > 0 {
 			lacks = append(lacks, strings.Join(missing, ", ")+" on "+r.Object)
 		}
+	}
+	if !writes {
+		f.ok(check, "role %s only reads: doctor sees with a process's DATABASE_URL whether that has what it needs", role)
+		return
 	}
 	if len(lacks) > 0 {
 		f.add(text.LevelProblem, check, "have the tables' owner run what `holdfast migrate --print-grants "+role+"` prints",

@@ -27,7 +27,7 @@ func TestSettings(t *testing.T) {
 		"fsync is off":               {func(s *settings) { s.Fsync = "off" }, text.LevelProblem},
 		"synchronous_commit is off":  {func(s *settings) { s.SynchronousCommit = "off" }, text.LevelProblem},
 		"full_page_writes is off":    {func(s *settings) { s.FullPageWrites = "off" }, text.LevelWarning},
-		"read_only is on":            {func(s *settings) { s.ReadOnly = "on" }, text.LevelProblem},
+		"read_only is on":            {func(s *settings) { s.ReadOnly = "on" }, text.LevelWarning},
 		"synchronous_commit is loca": {func(s *settings) { s.SynchronousCommit, s.Standbys = "local", "a" }, text.LevelWarning},
 		"statement_timeout is 100ms": {func(s *settings) { s.Statement = 100 }, text.LevelWarning},
 		"session_timeout is 1s":      {func(s *settings) { s.Idle = 1000 }, text.LevelWarning},

@@ -94,7 +94,8 @@ var own = regexp.MustCompile(`^\.(status\.|alerts\.|answers\.|replies\.[^@]*@)`)
 
 // bindings compares those that there should be with those that there are; gone is what is
 // missing anyway.
-func bindings(objects []broker.Object, all []processes.Binding, prefix string, gone map[string]bool) (out []Difference) {
+func bindings(objects []broker.Object, all []processes.Binding, prefix string,
+	gone map[string]bool) (out []Difference) {
 	queues := map[string]bool{}
 	wanted := map[processes.Binding]bool{}
 	for _, o := range objects {
