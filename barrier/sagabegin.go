@@ -44,6 +44,8 @@ type BegunSaga struct {
 	// given a workflow, until that undoes it.
 	Holder string          `json:"holder,omitempty"`
 	Last   json.RawMessage `json:"last,omitempty"`
+	// Ender is the start that has completed it.
+	Ender string `json:"ender,omitempty"`
 	// Taken is when the workflow was made the holder, by the clock of who did that.
 	Taken time.Time `json:"taken,omitzero"`
 }
@@ -63,7 +65,7 @@ func (b *BegunSaga) checkBegin(owner string) error {
 
 // completed is what the begin row says once the saga has completed.
 func (b BegunSaga) completed(last json.RawMessage) BegunSaga {
-	b.Holder, b.Last = "", last
+	b.Holder, b.Last, b.Ender = "", last, b.Holder
 	return b
 }
 

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strings"
 
@@ -20,9 +21,11 @@ type FirstSteps struct {
 	begin *statement
 	owner string
 	claim StepClaim
-	did   []string // names
-	rows  [][]byte // what their rows are to say
+	rows  []any // steps whose rows are to be changed before COMMIT, each with what it is to say
 }
+
+// errThere rolls back steps of which one has a row.
+var errThere = errors.New("a step has a row of before")
 
 // DoFirst begins a saga, which b.Holder drives, and does its first steps, all in one
 // transaction: run does them by [FirstSteps.Do]. last, if not empty, is all that is known of
@@ -47,24 +50,36 @@ func DoFirst(ctx context.Context, db *gorm.DB, owner string, b BegunSaga,
 		f.t = t
 		last, err := run(t.ctx, f)
 		if err == nil {
-			did, err = f.keep(b, last)
+			err = f.keep(b, last)
 		}
+		did = err == nil
 		return did, err
 	})
+	if errors.Is(err, errThere) {
+		return false, nil
+	}
 	if did = did && err == nil; did {
 		fault.Point(fault.SagaDoAfterCommit)
 	}
 	return did, err
 }
 
-// Do does a step. It is [DoStepGiven] without a row of an earlier run. An error has to be
-// returned to [DoFirst].
+// Do does a step, after it has inserted its row: it is [DoStepGiven] without a row of an earlier
+// run. An error has to be returned to [DoFirst].
 func (f *FirstSteps) Do(ctx context.Context, step string, given []byte,
 	run func(ctx context.Context, tx *gorm.DB) (result []byte, err error)) (result []byte, err error) {
 	row := StepRow{Owner: f.owner, Step: step, Op: StepDo}
 	given, err = checkResult(row, given)
-	if err := cmp.Or(row.check(), err); err != nil {
+	if err := cmp.Or(row.check(), err, f.t.free()); err != nil {
 		return nil, err
+	}
+	record := stepRecord{Outcome: StepDone, Given: given, StepClaim: f.claim}
+	n, err := exec(ctx, f.t.pool, "INSERT INTO "+f.begin.table+insertedStep, f.owner, step, string(StepDo), encode(record))
+	if err != nil {
+		return nil, explain(f.db, "insert the row of "+row.String(), err)
+	}
+	if n == 0 {
+		return nil, errThere
 	}
 	err = f.t.after(f.db, func() (err error) {
 		result, err = run(ctx, f.t.gorm(f.db).WithContext(ctx))
@@ -73,45 +88,35 @@ func (f *FirstSteps) Do(ctx context.Context, step string, given []byte,
 	if err := cmp.Or(err, ctx.Err()); err != nil {
 		return nil, err
 	}
-	if result, err = checkResult(row, result); err != nil {
+	if record.Result, err = checkResult(row, result); err != nil || len(record.Result) == 0 {
 		return nil, err
 	}
-	f.did = append(f.did, step)
-	f.rows = append(f.rows, encode(stepRecord{Outcome: StepDone, Result: result, Given: given, StepClaim: f.claim}))
-	return result, nil
+	f.rows = append(f.rows, step, encode(record))
+	return record.Result, nil
 }
 
-// keep writes the rows of the steps, and, where the saga has completed, its begin row, in one
-// statement. It reports false where a row of a step was there before, or no step was done.
-func (f *FirstSteps) keep(b BegunSaga, last json.RawMessage) (bool, error) {
-	if len(f.did) == 0 {
-		return false, nil
-	}
-	if err := f.t.free(); err != nil {
-		return false, err
-	}
-	query, args, rows := f.insert()
+// keep writes what the steps answered, and, where the saga has completed, that into its begin
+// row, in one statement.
+func (f *FirstSteps) keep(b BegunSaga, last json.RawMessage) error {
+	rows := f.rows
 	if len(last) > 0 {
-		args, rows = append(args, b.completed(last).encode()), 1
-		query = fmt.Sprintf("WITH did AS (%s RETURNING 1) UPDATE %s SET result = $%d "+
-			"WHERE %s AND (SELECT count(*) FROM did) = %d",
-			query, f.begin.table, len(args), beginRow, len(f.did))
+		rows = append(rows, "", b.completed(last).encode())
 	}
-	n, err := exec(f.t.ctx, f.t.pool, query, args...)
+	if err := f.t.free(); err != nil || len(rows) == 0 {
+		return err
+	}
+	var values strings.Builder
+	for i := range len(rows) / 2 {
+		fmt.Fprintf(&values, ", ($%d::text, $%d::bytea)", 2*i+2, 2*i+3)
+	}
+	n, err := exec(f.t.ctx, f.t.pool, "UPDATE "+f.begin.table+" t SET result = v.result FROM (VALUES "+
+		values.String()[2:]+") v (step, result) WHERE t.owner = $1 AND t.op = 'do' AND t.step = v.step",
+		append([]any{f.owner}, rows...)...)
+	if err == nil && int(n) != len(rows)/2 {
+		err = errEnded // by SQL of a step's
+	}
 	if err != nil {
-		return false, explain(f.db, "keep what the first steps of saga "+f.owner+" did", err)
+		return explain(f.db, "keep what the first steps of saga "+f.owner+" did", err)
 	}
-	return int(n) == rows, nil
-}
-
-// insert is the statement that inserts the rows which are not there.
-func (f *FirstSteps) insert() (query string, args []any, rows int) {
-	q := strings.Builder{}
-	q.WriteString("INSERT INTO " + f.begin.table + " (owner, step, op, result) VALUES ")
-	args = []any{f.owner}
-	for i, step := range f.did {
-		fmt.Fprintf(&q, "($1, $%d, 'do', $%d), ", len(args)+1, len(args)+2)
-		args = append(args, step, f.rows[i])
-	}
-	return strings.TrimSuffix(q.String(), ", ") + " ON CONFLICT (owner, step, op) DO NOTHING", args, len(f.did)
+	return nil
 }

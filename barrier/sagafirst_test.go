@@ -99,9 +99,6 @@ func TestDoFirstOfWhatIsThere(t *testing.T) {
 		require.NoError(t, err)
 		require.False(t, did)
 	}
-	did, err := f.do("")
-	require.NoError(t, err)
-	require.False(t, did, "no step was done")
 	require.Zero(t, orders(t, db, "a")+orders(t, db, "b"))
 	_, err = barrier.ReadBegun(t.Context(), db, "x")
 	require.ErrorIs(t, err, holdfast.ErrNotFound)
@@ -167,6 +164,29 @@ func TestDoFirstFails(t *testing.T) {
 			require.Zero(t, rows)
 		})
 	}
+}
+
+// TestDoFirstOfAStepThatCommits: a step that ends the transaction has its row, and is not done again.
+func TestDoFirstOfAStepThatCommits(t *testing.T) {
+	t.Parallel()
+	db, _ := migrated(t)
+	f := firstOf(t, db)
+	did, err := barrier.DoFirst(t.Context(), db, "x", f.b,
+		func(ctx context.Context, fs *barrier.FirstSteps) (json.RawMessage, error) {
+			_, err := fs.Do(ctx, "a", nil, func(_ context.Context, tx *gorm.DB) ([]byte, error) {
+				return nil, errors.Join(placeOrder(tx, "a"), tx.Exec("COMMIT").Error)
+			})
+			return json.RawMessage("{}"), err
+		})
+	require.ErrorContains(t, err, "ended the transaction itself")
+	require.False(t, did)
+	row, err := barrier.DidStep(t.Context(), db, "x", "a")
+	require.NoError(t, err)
+	require.True(t, row.Done)
+	require.Equal(t, 1, orders(t, db, "a"))
+	begun, err := barrier.ReadBegun(t.Context(), db, "x")
+	require.NoError(t, err)
+	require.Equal(t, "start", begun.Holder)
 }
 
 // TestDoFirstWithoutAnswer: after a COMMIT that nobody answered, the rows tell.

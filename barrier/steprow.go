@@ -18,8 +18,8 @@ import (
 // Statements on the rows of a saga's step. They are plain SQL, so that the tests
 // of sagas can run them in a database without a server.
 const (
-	insertStepRow = `INSERT INTO holdfast_steps (owner, step, op, result) ` +
-		`VALUES ($1, $2, $3, $4) ON CONFLICT (owner, step, op) DO NOTHING`
+	insertedStep  = ` (owner, step, op, result) VALUES ($1, $2, $3, $4) ON CONFLICT (owner, step, op) DO NOTHING`
+	insertStepRow = `INSERT INTO ` + stepsTable + insertedStep
 	stepsTable    = `holdfast_steps`
 	stepRowOf     = `owner = $1 AND step = $2 AND op = $3`
 	setStepResult = ` SET result = $4 WHERE ` + stepRowOf

@@ -45,14 +45,15 @@ func TestWorkflowTakesAnExpressSagaOver(t *testing.T) {
 	t.Parallel()
 	s := sagaSite(t)
 	began, release := make(chan struct{}, 1), make(chan struct{})
-	steps := []saga.Step[journey]{local("a"), slow("b", began, release), seat(), local("c")}
-	w := s.agency(quickTravel(steps...))
+	def := quickTravel(local("a"), slow("b", began, release), seat(), local("c"))
+	def.OneByOne = true
+	w := s.agency(def)
 	s.participants(s.seats(nil))
 	j := journey{ID: newID()}
-	express, err := worker.StartSaga(s.ctx(), w.Worker, quickTravel(steps...), j)
+	express, err := worker.StartSaga(s.ctx(), w.Worker, def, j)
 	require.NoError(t, err)
 	<-began
-	other, err := worker.StartSaga(s.ctx(), s.sender().Worker, quickTravel(steps...), j)
+	other, err := worker.StartSaga(s.ctx(), s.sender().Worker, def, j)
 	require.NoError(t, err)
 	require.True(t, s.hasWorkflow(other.ID()))
 	close(release)

@@ -226,6 +226,7 @@ func TestExpressSagaIsSteered(t *testing.T) {
 		<-release
 		return nil
 	}), local("c"))
+	def.OneByOne = true
 	w := s.agency(def)
 	until(t, "it is paused before step b has ended", func() bool {
 		id := newID()
@@ -265,6 +266,7 @@ func TestSlowExpressSaga(t *testing.T) {
 	s := sagaSite(t)
 	release := make(chan struct{})
 	def := quickTravel(local("a"), does("b", func(*journey) error { <-release; return nil }), local("c"))
+	def.OneByOne = true
 	o := hurried(s.options())
 	w := s.runWith(o, func(w *worker.Worker) { w.Saga(def) })
 	id := newID()

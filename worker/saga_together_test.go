@@ -85,6 +85,39 @@ func TestFirstStepsThatFailTogether(t *testing.T) {
 	require.Equal(t, []string{"do a", "do b", "do c", "undo c", "undo b", "undo a"}, s.logged(s.orders, id))
 }
 
+// A step that ends the transaction itself has its effect once, as ever: its row was there before.
+func TestFirstStepThatCommits(t *testing.T) {
+	t.Parallel()
+	s := sagaSite(t)
+	def := quickTravel(local("a"), saga.Local("b", func(_ context.Context, tx *gorm.DB, j *journey) error {
+		if err := write(tx, j.ID, "do b"); err != nil {
+			return err
+		}
+		return tx.Exec("COMMIT").Error
+	}, nil).NoUndo(), local("c"))
+	w := s.agency(def)
+	id := newID()
+	h, err := worker.StartSaga(s.ctx(), w.Worker, def, journey{ID: id})
+	require.NoError(t, err)
+	require.NoError(t, wait(s, h))
+	require.Equal(t, []string{"do a", "do b", "do c"}, s.logged(s.orders, id))
+}
+
+// What has rows but no begin row, such as a saga of the Traced lane that nobody knows any more, is
+// looked at step by step: no step is done again, and other content is refused at once.
+func TestFirstStepsOfAKeyThatHasRows(t *testing.T) {
+	t.Parallel()
+	s := sagaSite(t)
+	def := quickTravel(local("a"), local("b"))
+	w := s.agency(def)
+	j, err := s.travels(w, def)
+	require.NoError(t, err)
+	require.NoError(t, s.orders.Exec("DELETE FROM holdfast_steps WHERE owner LIKE '%'||? AND step = ''", j.ID).Error)
+	_, err = worker.StartSaga(s.ctx(), w.Worker, def, journey{ID: j.ID, Price: 7})
+	require.ErrorIs(t, err, holdfast.ErrDuplicate)
+	require.Equal(t, []string{"do a", "do b"}, s.logged(s.orders, j.ID))
+}
+
 // An undo after the end gets what each step was given and answered, as its row keeps it.
 func TestUndoOfStepsThatShareATransaction(t *testing.T) {
 	t.Parallel()
@@ -114,9 +147,13 @@ func TestFirstStepsAreSteered(t *testing.T) {
 	def := quickTravel(local("a"), slow("b", began, release), local("c"))
 	w := s.agency(def)
 	id := newID()
-	h, err := worker.StartSaga(s.ctx(), w.Worker, def, journey{ID: id})
-	require.NoError(t, err)
+	started := make(chan error, 1)
+	go func() {
+		_, err := worker.StartSaga(s.ctx(), w.Worker, def, journey{ID: id})
+		started <- err
+	}()
 	<-began
+	h := worker.JoinSaga(w.Worker, def, id)
 	require.Empty(t, s.logged(s.orders, id), "nothing is committed yet")
 	asked := make(chan error, 1)
 	go func() { asked <- h.Compensate(s.ctx(), worker.By{Operator: "ann", Reason: "no more"}) }()
@@ -126,6 +163,7 @@ func TestFirstStepsAreSteered(t *testing.T) {
 		return stands.State == core.StateRunning
 	})
 	close(release)
+	require.NoError(t, next(t, started))
 	if err := next(t, asked); err != nil {
 		require.ErrorContains(t, err, "completed")
 	}

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	holdfast "github.com/holdfastmq/holdfast"
@@ -41,7 +42,8 @@ func (r *Run) drive(ctx context.Context) (why string) {
 		d.begin(ctx, effects)
 	}
 	for d.underWay > 0 {
-		hangs := time.NewTimer(time.Until(d.until))
+		until := *d.until.Load()
+		hangs := time.NewTimer(time.Until(until))
 		select {
 		case x := <-d.results:
 			d.underWay--
@@ -49,6 +51,9 @@ func (r *Run) drive(ctx context.Context) (why string) {
 				effects = d.took(ctx, x)
 			}
 		case <-hangs.C:
+			if d.until.Load().After(until) { // another one of the first steps is under way
+				continue
+			}
 			d.stop("step " + *d.step.Load() + " has not come back in its time")
 			return d.why
 		}
@@ -66,8 +71,8 @@ type driver struct {
 	steps    *runner
 	results  chan ended
 	underWay int
-	until    time.Time // when all that is under way has had its time
-	why      string    // why the saga cannot go on here; empty: it can
+	until    atomic.Pointer[time.Time] // when all that is under way has had its time
+	why      string                    // why the saga cannot go on here; empty: it can
 }
 
 // begin begins what the machine wants, as far as it can be done here.
@@ -88,8 +93,8 @@ func (d *driver) begin(ctx context.Context, effects []core.Effect) {
 			in := d.input(d.m, e)
 			d.step.Store(&in.Step.Name)
 			d.underWay++
-			if until := time.Now().Add(timeFor(&in.Step)); until.After(d.until) {
-				d.until = until
+			if until := time.Now().Add(timeFor(&in.Step)); d.until.Load() == nil || until.After(*d.until.Load()) {
+				d.until.Store(&until)
 			}
 			go func() { d.results <- ended{in: in, out: d.steps.try(ctx, in)} }()
 		default:

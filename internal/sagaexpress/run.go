@@ -165,7 +165,11 @@ func (r *Run) follow(ctx context.Context) error {
 			if err := json.Unmarshal(b.Last, &last); err != nil {
 				return false, holdfast.Permanent(err)
 			}
-			r.lane.o.Joined(r.ref.ID, last.Data)
+			if b.Ender == r.half.TxID { // by this start, which was not told so
+				r.lane.o.Completed(r.ref.ID, r.ref.Name, last.Data)
+			} else {
+				r.lane.o.Joined(r.ref.ID, last.Data)
+			}
 		case b.Holder == r.half.TxID:
 			return false, errors.New("it is held by this start after all")
 		}

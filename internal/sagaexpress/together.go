@@ -29,18 +29,11 @@ func (d *driver) beginTogether(ctx context.Context, effects []core.Effect) bool 
 	}
 	t := &together{m: core.New(d.plan, d.half.Saga.State), first: effects}
 	t.effects = t.m.Begin(time.Now())
-	d.until = time.Now().Add(takeWait)
-	d.plan.Each(func(s *core.Step, _ int) {
-		if s.Kind == core.Local {
-			d.until = d.until.Add(s.TryTimeout())
-		}
-	})
 	d.underWay++
 	s := d.inputTogether(t)
 	go func() {
 		t.did, t.err = d.steps.DoFirst(ctx, d.begunSaga(), *s,
 			func(o core.Outcome) (more *activities.SagaStep, last json.RawMessage, err error) {
-				d.tell()
 				if last, err = t.took(s, o); err == nil && !t.ended && d.leave.Load() == nil && d.shares(t.effects) {
 					more = d.inputTogether(t)
 					s = more
@@ -62,6 +55,8 @@ func (d *driver) shares(effects []core.Effect) bool {
 func (d *driver) inputTogether(t *together) *activities.SagaStep {
 	in := d.input(t.m, t.effects[0])
 	d.step.Store(&in.Step.Name)
+	until := time.Now().Add(timeFor(&in.Step))
+	d.until.Store(&until)
 	fault.Point(fault.SagaDoBefore)
 	return &in
 }
@@ -91,7 +86,6 @@ func (d *driver) tookTogether(t *together) []core.Effect {
 	if t == nil {
 		return nil
 	}
-	d.until = time.Time{}
 	if !t.did {
 		d.lane.o.Logger.Debug("the first steps of a saga are done one by one", "saga", d.ref.ID, "error", t.err)
 		return t.first
