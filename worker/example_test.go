@@ -7,6 +7,8 @@ import (
 	"log"
 	"time"
 
+	sdktrace "go.opentelemetry.io/otel/sdk/trace"
+	"go.opentelemetry.io/otel/sdk/trace/tracetest"
 	"go.temporal.io/sdk/client"
 	"gorm.io/gorm"
 
@@ -179,3 +181,23 @@ func ExampleWorker_Compensate() {
 	// what was reserved is free again
 	// compensated
 }
+
+// One trace from the caller to the consumers: give the worker the program's tracer provider.
+// What a handler sends goes on in the trace, since its context has the span.
+func ExampleOptions_tracing() {
+	spans := tracetest.NewInMemoryExporter() // in a program, an exporter of OTLP
+	provider := sdktrace.NewTracerProvider(sdktrace.WithBatcher(spans))
+	w, err := worker.New(worker.Options{Group: "shipping", AMQPURL: "amqp://127.0.0.1", Lane: holdfast.Express,
+		TracerProvider: provider})
+	if err != nil {
+		log.Fatal(err)
+	}
+	w.Consume(worker.Consumer{Name: "shipping", Topics: []string{"order.placed"},
+		HandleAtLeastOnce: func(ctx context.Context, m holdfast.Message) error {
+			ctx, span := provider.Tracer("shipping").Start(ctx, "pack") // in the trace of who sent m
+			defer span.End()
+			return pack(ctx, m)
+		}})
+}
+
+func pack(context.Context, holdfast.Message) error { return nil }

@@ -3,6 +3,7 @@ package worker_test
 import (
 	"context"
 	"errors"
+	"strings"
 	"testing"
 	"time"
 
@@ -118,13 +119,21 @@ func TestTraceOfASagaThatLostItsProcess(t *testing.T) {
 	o := hurried(s.options())
 	agency.on(&o)
 	s.runWith(o, func(w *worker.Worker) { w.Saga(def) })
+	b := s.broker()
+	publish := func(at holdfast.Trace) (key string) {
+		key = newID()
+		require.NoError(t, b.PublishHalf(s.ctx(), holdfast.Half{TxID: newID(), Group: group, At: time.Now(), Lane: holdfast.Express,
+			Saga: &holdfast.SagaStart{Name: "travel", Version: 1, Key: key, State: []byte(`{"id":"` + key + `"}`), Tokens: true, Trace: at}}))
+		return key
+	}
 	_, caller := agency.call(s.ctx())
 	at := holdfast.Trace{Parent: "00-" + caller.TraceID().String() + "-" + caller.SpanID().String() + "-01"}
-	b := s.broker()
-	tx := newID()
-	require.NoError(t, b.PublishHalf(s.ctx(), holdfast.Half{TxID: tx, Group: group, At: time.Now(), Lane: holdfast.Express,
-		Saga: &holdfast.SagaStart{Name: "travel", Version: 1, Key: tx, State: []byte(`{"id":"` + tx + `"}`), Tokens: true, Trace: at}}))
+	publish(at)
 	agency.named(caller.TraceID(), "hand over saga travel")
 	agency.named(caller.TraceID(), "do a")
 	agency.named(caller.TraceID(), "saga travel")
+
+	key := publish(holdfast.Trace{Parent: at.Parent + strings.Repeat("a", 1<<20)}) // a hostile one
+	until(t, "it is done all the same", func() bool { return len(s.logged(s.orders, key)) == 1 })
+	require.Zero(t, s.count(s.orders, "SELECT count(*) FROM holdfast_steps WHERE length(result::text) > 10000"), "no row keeps it")
 }

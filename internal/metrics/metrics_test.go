@@ -179,7 +179,7 @@ func TestSeriesAreBounded(t *testing.T) {
 	m.Reserve("billing")
 	classes := []holdfast.ErrorClass{"", holdfast.ClassError, holdfast.ClassTimeout, holdfast.ClassPanic, holdfast.ClassLost,
 		holdfast.ClassPermanent, holdfast.ClassMalformed, holdfast.ClassDropped}
-	const names = 20_000
+	const names = 5_000
 	for i := range names {
 		name := fmt.Sprint("name-", i)
 		class := classes[i%len(classes)]

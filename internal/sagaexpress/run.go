@@ -166,7 +166,7 @@ func (r *Run) follow(ctx context.Context) error {
 				return false, holdfast.Permanent(err)
 			}
 			if b.Ender == r.half.TxID { // by this start, which was not told so
-				r.lane.o.Completed(r.ref.ID, r.ref.Name, last.Data)
+				r.lane.o.Completed(r.ref, r.half.At, last.Data)
 			} else {
 				r.lane.o.Joined(r.ref.ID, last.Data)
 			}

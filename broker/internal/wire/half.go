@@ -128,6 +128,9 @@ func DecodeHalf(headers amqp.Table, body []byte, group string, maxBody int) (hol
 		return none, Malformed("half record of transaction %s: the identity of its database has %d bytes, the "+
 			"limit is %d", r.Tx, len(r.Database), MaxIdentity)
 	}
+	if r.Saga != nil {
+		r.Saga.Trace = r.Saga.Trace.Bounded() // it goes into a row, and into a workflow
+	}
 	h := holdfast.Half{TxID: r.Tx, Group: r.Group, At: r.At, Messages: r.Messages, Lane: LaneOf(headers),
 		Database: r.Database, Saga: r.Saga}
 	if err := ValidHalf(&h, maxBody); err != nil {
