@@ -178,7 +178,8 @@ func (w *Worker) processing(handle func(context.Context, broker.Delivery) error,
 }
 
 // opening is handle for messages that may be sealed.
-func (w *Worker) opening(handle func(context.Context, broker.Delivery) error) func(context.Context, broker.Delivery) error {
+func (w *Worker) opening(handle func(context.Context, broker.Delivery) error,
+) func(context.Context, broker.Delivery) error {
 	return func(ctx context.Context, d broker.Delivery) (err error) {
 		if d.Message, err = w.open(ctx, d); err != nil {
 			return broker.Excuse(err)

@@ -9,7 +9,8 @@ import (
 )
 
 // packagesForUsers are what a user's program imports.
-var packagesForUsers = []string{".", "saga", "barrier", "worker", "compensation", "holdfasttest", "keyring", "metrics", "console"}
+var packagesForUsers = []string{".", "saga", "barrier", "worker", "compensation", "holdfasttest", "keyring", "metrics",
+	"console"}
 
 // forUsers reports whether dir is a package for users.
 func forUsers(dir string) bool { return slices.Contains(packagesForUsers, dir) }
