@@ -100,6 +100,8 @@ var mayImport = map[string][]string{
 	"internal/operator/sagas":        nouns("barrier", "broker", "internal/operator/processes", "saga/core"),
 	"internal/operator/waits": nouns("barrier", "broker", "internal/operator/deadletters", "internal/operator/processes",
 		"internal/operator/sagas", "internal/operator/transactions", "saga/core"),
+	"internal/operator/consumers": {"broker", "internal/operator/processes", "internal/operator/reach", "internal/operator/text",
+		"internal/operator/waits"},
 	"internal/operator/doctor": nouns("barrier", "broker", "internal/operator/deadletters", "internal/operator/processes",
 		"internal/operator/sagas", "internal/operator/transactions", "internal/operator/waits", "saga/core", "worker"),
 
@@ -109,10 +111,10 @@ var mayImport = map[string][]string{
 	"console/internal/glance":  {"internal/guard"},
 	"console/internal/login":   {"internal/operator/actions"},
 	"console/internal/audit":   {"internal/operator/text"},
-	"console/internal/desk": {"", "internal/operator/actions", "internal/operator/deadletters", "internal/operator/doctor", "internal/operator/reach",
+	"console/internal/desk": {"", "internal/operator/actions", "internal/operator/consumers", "internal/operator/deadletters", "internal/operator/doctor", "internal/operator/reach",
 		"internal/operator/sagas", "internal/operator/server", "internal/operator/transactions", "workflows", "workflows/deadletters", "workflows/sagas"},
 	"console/internal/site": {"", "console/internal/audit", "console/internal/confirm", "console/internal/desk", "console/internal/glance", "console/internal/login",
-		"internal/guard", "internal/operator/actions", "internal/operator/deadletters", "internal/operator/doctor", "internal/operator/sagas", "internal/operator/server",
+		"internal/guard", "internal/operator/actions", "internal/operator/consumers", "internal/operator/deadletters", "internal/operator/doctor", "internal/operator/sagas", "internal/operator/server",
 		"internal/operator/text", "internal/operator/transactions", "saga/core", "workflows", "workflows/deadletters", "workflows/sagas"},
 }
 

@@ -40,20 +40,21 @@ var began = time.Date(2026, 1, 2, 12, 0, 0, 0, time.UTC)
 
 // fakeDesk is an installation with what a test puts there.
 type fakeDesk struct {
-	mu     sync.Mutex
-	found  doctor.Diagnosis
-	unset  []string
-	saga   sagas.Detail
-	letter deadletters.Detail
-	groups []deadletters.Group
-	parked []transactions.Row
-	err    error // of everything that is asked
-	looks  int
-	done   []string // what was asked for, and by whom
-	onAct  func()
-	acting func(context.Context) (actions.Outcome, error) // nil: what is asked for is done
-	looked func(context.Context)                          // before each look at the saga
-	opened func()                                         // in the doctor's look
+	mu        sync.Mutex
+	found     doctor.Diagnosis
+	unset     []string
+	saga      sagas.Detail
+	letter    deadletters.Detail
+	groups    []deadletters.Group
+	parked    []transactions.Row
+	consumers desk.Consumers
+	err       error // of everything that is asked
+	looks     int
+	done      []string // what was asked for, and by whom
+	onAct     func()
+	acting    func(context.Context) (actions.Outcome, error) // nil: what is asked for is done
+	looked    func(context.Context)                          // before each look at the saga
+	opened    func()                                         // in the doctor's look
 }
 
 func (d *fakeDesk) Examine(context.Context) (doctor.Diagnosis, []string) {
@@ -135,6 +136,13 @@ func (d *fakeDesk) Transactions(context.Context, transactions.Filter, int) ([]tr
 
 func (d *fakeDesk) Transaction(_ context.Context, id string) (transactions.Detail, error) {
 	return transactions.Detail{Row: transactions.Row{Tx: id, State: "committed"}}, d.err
+}
+
+func (d *fakeDesk) Consumers(context.Context) (desk.Consumers, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.looks++
+	return d.consumers, d.err
 }
 
 func (d *fakeDesk) FindSaga(ctx context.Context, id string) (string, error) {

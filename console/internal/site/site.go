@@ -35,6 +35,7 @@ type Desk interface {
 	ActOnLetter(ctx context.Context, row deadletters.Row, act string, who desk.Who) (actions.Outcome, error)
 	Transactions(ctx context.Context, f transactions.Filter, limit int) (rows []transactions.Row, more string, err error)
 	Transaction(ctx context.Context, id string) (transactions.Detail, error)
+	Consumers(ctx context.Context) (desk.Consumers, error)
 	FindSaga(ctx context.Context, id string) (string, error)
 	FindLetter(ctx context.Context, id string) (string, error)
 	FindTransaction(ctx context.Context, id string) (string, error)
@@ -77,14 +78,15 @@ const (
 // Site serves the pages.
 type Site struct {
 	Options
-	sessions *login.Sessions
-	limits   *login.Limits
-	refusals *login.Budget // for the audit, by user
-	warnings *login.Budget // for the log, by what is warned of and by source
-	forms    *confirm.Book
-	home     *glance.Glance[seen]
-	origin   *http.CrossOriginProtection
-	handler  http.Handler
+	sessions  *login.Sessions
+	limits    *login.Limits
+	refusals  *login.Budget // for the audit, by user
+	warnings  *login.Budget // for the log, by what is warned of and by source
+	forms     *confirm.Book
+	home      *glance.Glance[seen]
+	consumers *glance.Glance[consumersSeen]
+	origin    *http.CrossOriginProtection
+	handler   http.Handler
 }
 
 // New returns a site.
@@ -95,6 +97,7 @@ func New(o Options) *Site {
 		forms:    confirm.NewBook(o.Now),
 		origin:   http.NewCrossOriginProtection()}
 	s.home = glance.New(homeTime, homeFresh, o.Now, s.look)
+	s.consumers = glance.New(homeTime, homeFresh, o.Now, s.lookAtConsumers)
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /static/console.css", serveStyle)
 	mux.HandleFunc("GET /login", s.loginPage)
@@ -109,6 +112,8 @@ func New(o Options) *Site {
 	mux.HandleFunc("GET /dead", s.page(login.Viewer, s.groupsPage))
 	mux.HandleFunc("GET /dead/list", s.page(login.Viewer, s.lettersPage))
 	mux.HandleFunc("GET /letter", s.page(login.Viewer, s.letterPage))
+	mux.HandleFunc("GET /consumers", s.page(login.Viewer, s.consumersPage))
+	mux.HandleFunc("GET /consumer", s.page(login.Viewer, s.consumerPage))
 	mux.HandleFunc("GET /transaction", s.page(login.Viewer, s.transactionPage))
 	mux.HandleFunc("GET /search", s.page(login.Viewer, s.searchPage))
 	mux.HandleFunc("GET /do", s.page(login.Operator, s.confirmPage))
