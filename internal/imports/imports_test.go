@@ -112,10 +112,10 @@ var mayImport = map[string][]string{
 	"console/internal/login":   {"internal/operator/actions"},
 	"console/internal/audit":   {"internal/operator/text"},
 	"console/internal/desk": {"", "internal/operator/actions", "internal/operator/consumers", "internal/operator/deadletters", "internal/operator/doctor", "internal/operator/reach",
-		"internal/operator/sagas", "internal/operator/server", "internal/operator/transactions", "workflows", "workflows/deadletters", "workflows/sagas"},
+		"internal/guard", "internal/operator/sagas", "internal/operator/server", "internal/operator/text", "internal/operator/transactions", "workflows", "workflows/deadletters", "workflows/sagas", "workflows/transactions"},
 	"console/internal/site": {"", "console/internal/audit", "console/internal/confirm", "console/internal/desk", "console/internal/glance", "console/internal/login",
-		"internal/guard", "internal/operator/actions", "internal/operator/consumers", "internal/operator/deadletters", "internal/operator/doctor", "internal/operator/sagas", "internal/operator/server",
-		"internal/operator/text", "internal/operator/transactions", "saga/core", "workflows", "workflows/deadletters", "workflows/sagas"},
+		"internal/guard", "internal/operator/actions", "internal/operator/consumers", "internal/operator/deadletters", "internal/operator/doctor", "internal/operator/processes", "internal/operator/sagas", "internal/operator/server",
+		"internal/operator/text", "internal/operator/transactions", "saga/core", "workflows", "workflows/deadletters", "workflows/sagas", "workflows/transactions"},
 }
 
 // nouns are what the rooms of internal/operator may import that know what a transaction, a

@@ -6,6 +6,7 @@ package desk
 import (
 	"context"
 	"errors"
+	"strings"
 	"sync"
 	"time"
 
@@ -20,6 +21,7 @@ import (
 	"github.com/holdfastmq/holdfast/workflows"
 	deadflow "github.com/holdfastmq/holdfast/workflows/deadletters"
 	sagaflow "github.com/holdfastmq/holdfast/workflows/sagas"
+	txflow "github.com/holdfastmq/holdfast/workflows/transactions"
 )
 
 const (
@@ -278,8 +280,12 @@ func (d *Desk) Transactions(ctx context.Context, f transactions.Filter, limit in
 	if err != nil {
 		return nil, "", err
 	}
-	return transactions.List(ctx, t, f, limit)
+	rows, more, err = transactions.List(ctx, t, f, limit)
+	return rows, onAPage.Replace(more), err
 }
+
+// onAPage says without the command line's flags what a list has to tell.
+var onAPage = strings.NewReplacer("raise --limit, or ", "", "--", "")
 
 // Transaction shows the transaction that an ID means: its workflow or, where it has none, its
 // outcome row.
@@ -298,6 +304,26 @@ func (d *Desk) Transaction(ctx context.Context, id string) (transactions.Detail,
 	shown, err := transactions.Describe(ctx, t, found, false)
 	shown.UI = server.UiLink(d.c.UI, t.Namespace, shown.WorkflowID, shown.RunID)
 	return shown, err
+}
+
+// ActOnTransaction does an action on a transaction. An error says that nothing was sent.
+func (d *Desk) ActOnTransaction(ctx context.Context, row transactions.Row, name string, who Who) (actions.Outcome,
+	error) {
+	t, err := d.temporal(ctx)
+	if err != nil {
+		return actions.Outcome{}, err
+	}
+	act, ok := transactions.ActNamed(name)
+	if !ok {
+		return actions.Outcome{}, errors.New("there is no such action on transactions")
+	}
+	b := &transactions.Batch{T: t, Prefix: d.c.Prefix, Act: act, Crew: crew(),
+		Req: txflow.Request{Operator: who.Operator, Reason: who.Reason}}
+	all, err := b.Run(ctx, []transactions.Row{row})
+	if err != nil {
+		return actions.Outcome{}, err
+	}
+	return all[0], nil
 }
 
 // FindTransaction returns the ID of the transaction that an ID or a key means.

@@ -28,6 +28,7 @@ import (
 const (
 	kindSaga   = "saga"
 	kindLetter = "dead"
+	kindTx     = "tx"
 )
 
 // maxReason is how many bytes a reason may have.
@@ -75,8 +76,10 @@ func (s *Site) target(ctx context.Context, o confirm.Order) (target, error) {
 			act: func(ctx context.Context, who desk.Who) (actions.Outcome, error) {
 				return s.Desk.ActOnLetter(ctx, d.Row, o.Act, who)
 			}}, nil
+	case kindTx:
+		return s.transactionTarget(ctx, o)
 	}
-	return target{}, text.Usagef("actions are on a saga or a dead letter")
+	return target{}, text.Usagef("actions are on a saga, a dead letter or a transaction")
 }
 
 // addressOf is the page of a workflow.
@@ -287,6 +290,9 @@ type doneView struct {
 func titleOf(o confirm.Order) string {
 	if o.Kind == kindSaga {
 		return sagaTitle(sagas.Choice{Act: o.Act, Step: o.Step, Refuse: o.Refuse})
+	}
+	if o.Kind == kindTx {
+		return transactionTitle(o.Act)
 	}
 	return text.Capital(o.Act)
 }

@@ -40,21 +40,22 @@ var began = time.Date(2026, 1, 2, 12, 0, 0, 0, time.UTC)
 
 // fakeDesk is an installation with what a test puts there.
 type fakeDesk struct {
-	mu        sync.Mutex
-	found     doctor.Diagnosis
-	unset     []string
-	saga      sagas.Detail
-	letter    deadletters.Detail
-	groups    []deadletters.Group
-	parked    []transactions.Row
-	consumers desk.Consumers
-	err       error // of everything that is asked
-	looks     int
-	done      []string // what was asked for, and by whom
-	onAct     func()
-	acting    func(context.Context) (actions.Outcome, error) // nil: what is asked for is done
-	looked    func(context.Context)                          // before each look at the saga
-	opened    func()                                         // in the doctor's look
+	mu          sync.Mutex
+	found       doctor.Diagnosis
+	unset       []string
+	saga        sagas.Detail
+	letter      deadletters.Detail
+	groups      []deadletters.Group
+	parked      []transactions.Row
+	consumers   desk.Consumers
+	transaction transactions.Detail
+	err         error // of everything that is asked
+	looks       int
+	done        []string // what was asked for, and by whom
+	onAct       func()
+	acting      func(context.Context) (actions.Outcome, error) // nil: what is asked for is done
+	looked      func(context.Context)                          // before each look at the saga
+	opened      func()                                         // in the doctor's look
 }
 
 func (d *fakeDesk) Examine(context.Context) (doctor.Diagnosis, []string) {
@@ -134,7 +135,19 @@ func (d *fakeDesk) Transactions(context.Context, transactions.Filter, int) ([]tr
 	return d.parked, "", d.err
 }
 
+func (d *fakeDesk) ActOnTransaction(_ context.Context, row transactions.Row, act string, who desk.Who) (actions.Outcome, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.done = append(d.done, act+" "+row.Name()+" by "+who.Operator+": "+who.Reason)
+	return actions.Outcome{Outcome: actions.Committed}, nil
+}
+
 func (d *fakeDesk) Transaction(_ context.Context, id string) (transactions.Detail, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.err == nil && d.transaction.WorkflowID == id {
+		return d.transaction, nil
+	}
 	return transactions.Detail{Row: transactions.Row{Tx: id, State: "committed"}}, d.err
 }
 

@@ -23,7 +23,7 @@ import (
 )
 
 // Desk is the installation that the pages are about; package desk has the real one. An error
-// of ActOnSaga or ActOnLetter says that nothing was sent.
+// of ActOnSaga, ActOnLetter or ActOnTransaction says that nothing was sent.
 type Desk interface {
 	Examine(ctx context.Context) (found doctor.Diagnosis, unset []string)
 	Sagas(ctx context.Context, f sagas.Filter, limit int) (rows []sagas.Row, more bool, err error)
@@ -35,6 +35,7 @@ type Desk interface {
 	ActOnLetter(ctx context.Context, row deadletters.Row, act string, who desk.Who) (actions.Outcome, error)
 	Transactions(ctx context.Context, f transactions.Filter, limit int) (rows []transactions.Row, more string, err error)
 	Transaction(ctx context.Context, id string) (transactions.Detail, error)
+	ActOnTransaction(ctx context.Context, row transactions.Row, act string, who desk.Who) (actions.Outcome, error)
 	Consumers(ctx context.Context) (desk.Consumers, error)
 	FindSaga(ctx context.Context, id string) (string, error)
 	FindLetter(ctx context.Context, id string) (string, error)
@@ -114,6 +115,7 @@ func New(o Options) *Site {
 	mux.HandleFunc("GET /letter", s.page(login.Viewer, s.letterPage))
 	mux.HandleFunc("GET /consumers", s.page(login.Viewer, s.consumersPage))
 	mux.HandleFunc("GET /consumer", s.page(login.Viewer, s.consumerPage))
+	mux.HandleFunc("GET /transactions", s.page(login.Viewer, s.transactionsPage))
 	mux.HandleFunc("GET /transaction", s.page(login.Viewer, s.transactionPage))
 	mux.HandleFunc("GET /search", s.page(login.Viewer, s.searchPage))
 	mux.HandleFunc("GET /do", s.page(login.Operator, s.confirmPage))

@@ -116,8 +116,8 @@ func (c Consumer) Remedy() string {
 }
 
 func (c Consumer) judge() (note string, level text.Level, remedy string) {
-	const gone = "start a process of the consumer, or, if it is gone on purpose, delete its queue and: holdfast consumers " +
-		"forget "
+	const gone = "start a process of the consumer, or, if it is gone on purpose, delete its queue and: " +
+		"holdfast consumers forget "
 	waits := slices.ContainsFunc(c.Processes, func(p Process) bool { return !p.WaitsSince.IsZero() })
 	switch {
 	case !c.Exists:
