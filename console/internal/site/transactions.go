@@ -119,7 +119,8 @@ func transactionFacts(d transactions.Detail) confirm.Facts {
 		facts = append(facts, confirm.Fact{Name: "resolution", Value: m.Resolution.String()})
 		if m.State == workflows.Parked {
 			facts = append(facts, confirm.Fact{Name: "reason", Value: m.Reason},
-				confirm.Fact{Name: "check-backs", Value: strconv.Itoa(m.Checks) + " answered, " + strconv.Itoa(m.Unreached) + " not"})
+				confirm.Fact{Name: "check-backs", Value: strconv.Itoa(m.Checks) + " answered, " +
+					strconv.Itoa(m.Unreached) + " not"})
 		}
 	}
 	return facts

@@ -52,8 +52,8 @@ func (d *Detail) choose(acts []string) {
 
 // Effects say what an act would do, in sentences.
 func (d *Detail) Effects(act string) []string {
-	asked := fmt.Sprintf("The database of group %s is asked first. If it says otherwise, or cannot be asked, nothing is done.",
-		d.Group)
+	asked := fmt.Sprintf("The database of group %s is asked first. If it says otherwise, or cannot be asked, "+
+		"nothing is done.", d.Group)
 	switch act {
 	case txflow.UpdateCommit:
 		return []string{asked, "Then its local transaction counts as committed, for good.", d.delivers()}
@@ -89,8 +89,8 @@ func messagesAre(n int) string {
 func (d *Detail) rechecks() []string {
 	switch {
 	case d.Lost && len(d.Transactions) != 1:
-		return []string{"Its workflow was ended from outside. All transactions that it left undecided are taken up, each in a " +
-			"workflow of its own, which begins with a check-back."}
+		return []string{"Its workflow was ended from outside. All transactions that it left undecided are taken up, " +
+			"each in a workflow of its own, which begins with a check-back."}
 	case d.Lost:
 		return []string{"Its workflow was ended from outside. It is taken up in a new one, which begins with a check-back.",
 			"What the check-back says becomes of it: it is delivered, or rolled back, or it waits for a person again."}
