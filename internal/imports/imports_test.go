@@ -107,13 +107,14 @@ var mayImport = map[string][]string{
 
 	"console": {"console/internal/audit", "console/internal/desk", "console/internal/login", "console/internal/site",
 		"internal/operator/reach", "internal/operator/text"},
+	"console/internal/batch":   {"internal/guard"},
 	"console/internal/confirm": {},
 	"console/internal/glance":  {"internal/guard"},
 	"console/internal/login":   {"internal/operator/actions"},
 	"console/internal/audit":   {"internal/operator/text"},
 	"console/internal/desk": {"", "internal/operator/actions", "internal/operator/consumers", "internal/operator/deadletters", "internal/operator/doctor", "internal/operator/reach",
 		"internal/guard", "internal/operator/sagas", "internal/operator/server", "internal/operator/text", "internal/operator/transactions", "workflows", "workflows/deadletters", "workflows/sagas", "workflows/transactions"},
-	"console/internal/site": {"", "console/internal/audit", "console/internal/confirm", "console/internal/desk", "console/internal/glance", "console/internal/login",
+	"console/internal/site": {"", "console/internal/audit", "console/internal/batch", "console/internal/confirm", "console/internal/desk", "console/internal/glance", "console/internal/login",
 		"internal/guard", "internal/operator/actions", "internal/operator/consumers", "internal/operator/deadletters", "internal/operator/doctor", "internal/operator/processes", "internal/operator/sagas", "internal/operator/server",
 		"internal/operator/text", "internal/operator/transactions", "saga/core", "workflows", "workflows/deadletters", "workflows/sagas", "workflows/transactions"},
 }

@@ -84,8 +84,10 @@ type Order struct {
 	// Act is the action, Step what it is about, Refuse that the answer is no.
 	Act, Step string
 	Refuse    bool
-	// Shown is what the operator saw of the thing.
+	// Shown is what the operator saw of the thing. Of an action on many things, Items are
+	// the prints of those that he saw, in order.
 	Shown Facts
+	Items []uint64
 }
 
 // Result is what came of a form.
@@ -255,6 +257,12 @@ func (b *Book) act(ctx context.Context, o Order, a *attempt, act func(Order) Res
 		close(a.over)
 	}()
 	result = act(o)
+}
+
+// Alone waits until nobody acts on a thing, as Do does, and keeps others from it until done is
+// called. An error says that others act on it, or that the book is ended.
+func (b *Book) Alone(ctx context.Context, kind, target string) (done func(), err error) {
+	return b.alone(ctx, kind+" "+target)
 }
 
 var (

@@ -234,6 +234,40 @@ func (d *Desk) Letter(ctx context.Context, id string) (deadletters.Detail, error
 	return deadletters.Describe(ctx, t, row, d.c.UI, BodyShown)
 }
 
+// LettersTogether are the dead letters that a filter means, the oldest first, most of them at
+// most, each as its workflow says that it stands; more says that there are others.
+func (d *Desk) LettersTogether(ctx context.Context, f deadletters.Filter, most int) (all []deadletters.Detail, more bool,
+	err error) {
+	f.Prefix, f.Scan = d.c.Prefix, lettersScanned
+	if err := f.Validate(); err != nil {
+		return nil, false, err
+	}
+	t, err := d.temporal(ctx)
+	if err != nil {
+		return nil, false, err
+	}
+	var rows []deadletters.Row
+	err = deadletters.Each(ctx, t, f, server.PageLimit, deadletters.Collect(&rows))
+	if errors.Is(err, deadletters.ErrScanned) {
+		more, err = true, nil
+	}
+	if err != nil {
+		return nil, false, err
+	}
+	more = more || len(rows) > most
+	rows = actions.Oldest(rows, most, func(r deadletters.Row) time.Time { return r.Started })
+	return deadletters.Stand(ctx, t, rows), more, nil
+}
+
+// LetterNow is a dead letter as it stands now, without its message.
+func (d *Desk) LetterNow(ctx context.Context, workflowID string) (deadletters.Detail, error) {
+	t, err := d.temporal(ctx)
+	if err != nil {
+		return deadletters.Detail{}, err
+	}
+	return deadletters.Now(ctx, t, workflowID)
+}
+
 // FindLetter returns the workflow's ID of the dead letter that an ID or a key means.
 func (d *Desk) FindLetter(ctx context.Context, id string) (string, error) {
 	t, err := d.temporal(ctx)

@@ -49,13 +49,16 @@ type fakeDesk struct {
 	parked      []transactions.Row
 	consumers   desk.Consumers
 	transaction transactions.Detail
+	many        map[string]deadletters.Detail // dead letters that are acted on together
+	manyFilter  deadletters.Filter
 	err         error // of everything that is asked
 	looks       int
 	done        []string // what was asked for, and by whom
 	onAct       func()
 	acting      func(context.Context) (actions.Outcome, error) // nil: what is asked for is done
-	looked      func(context.Context)                          // before each look at the saga
-	opened      func()                                         // in the doctor's look
+	onLetter    func(deadletters.Row, desk.Who) (actions.Outcome, error)
+	looked      func(context.Context) // before each look at the saga
+	opened      func()                // in the doctor's look
 }
 
 func (d *fakeDesk) Examine(context.Context) (doctor.Diagnosis, []string) {
@@ -124,7 +127,29 @@ func (d *fakeDesk) Letter(_ context.Context, id string) (deadletters.Detail, err
 	return d.letter, d.err
 }
 
+func (d *fakeDesk) LettersTogether(_ context.Context, f deadletters.Filter, most int) (all []deadletters.Detail, more bool, err error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.manyFilter = f
+	for _, id := range text.SortedKeys(d.many) {
+		all = append(all, d.many[id])
+	}
+	return all[:min(len(all), most)], len(all) > most, d.err
+}
+
+func (d *fakeDesk) LetterNow(_ context.Context, id string) (deadletters.Detail, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if _, ok := d.many[id]; !ok && d.err == nil {
+		return deadletters.Detail{}, text.NoSuch("dead letter", id)
+	}
+	return d.many[id], d.err
+}
+
 func (d *fakeDesk) ActOnLetter(_ context.Context, row deadletters.Row, act string, who desk.Who) (actions.Outcome, error) {
+	if d.onLetter != nil {
+		return d.onLetter(row, who)
+	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.done = append(d.done, act+" "+row.WorkflowID+" by "+who.Operator+": "+who.Reason)

@@ -5,12 +5,14 @@ package site
 
 import (
 	"context"
+	"hash/maphash"
 	"log/slog"
 	"net/http"
 	"net/netip"
 	"time"
 
 	"github.com/holdfastmq/holdfast/console/internal/audit"
+	"github.com/holdfastmq/holdfast/console/internal/batch"
 	"github.com/holdfastmq/holdfast/console/internal/confirm"
 	"github.com/holdfastmq/holdfast/console/internal/desk"
 	"github.com/holdfastmq/holdfast/console/internal/glance"
@@ -32,6 +34,8 @@ type Desk interface {
 	LetterGroups(ctx context.Context, by string, f deadletters.Filter) (groups []deadletters.Group, more bool, err error)
 	Letters(ctx context.Context, f deadletters.Filter, limit int) (rows []deadletters.Row, more bool, err error)
 	Letter(ctx context.Context, id string) (deadletters.Detail, error)
+	LettersTogether(ctx context.Context, f deadletters.Filter, most int) (all []deadletters.Detail, more bool, err error)
+	LetterNow(ctx context.Context, workflowID string) (deadletters.Detail, error)
 	ActOnLetter(ctx context.Context, row deadletters.Row, act string, who desk.Who) (actions.Outcome, error)
 	Transactions(ctx context.Context, f transactions.Filter, limit int) (rows []transactions.Row, more string, err error)
 	Transaction(ctx context.Context, id string) (transactions.Detail, error)
@@ -84,6 +88,8 @@ type Site struct {
 	refusals  *login.Budget // for the audit, by user
 	warnings  *login.Budget // for the log, by what is warned of and by source
 	forms     *confirm.Book
+	runs      *batch.Book
+	seed      maphash.Seed
 	home      *glance.Glance[seen]
 	consumers *glance.Glance[consumersSeen]
 	origin    *http.CrossOriginProtection
@@ -96,6 +102,8 @@ func New(o Options) *Site {
 		refusals: login.NewBudget(o.Now, refusalsNoted, refusalsWindow),
 		warnings: login.NewBudget(o.Now, 1, warnWindow),
 		forms:    confirm.NewBook(o.Now),
+		runs:     batch.NewBook(o.Now),
+		seed:     maphash.MakeSeed(),
 		origin:   http.NewCrossOriginProtection()}
 	s.home = glance.New(homeTime, homeFresh, o.Now, s.look)
 	s.consumers = glance.New(homeTime, homeFresh, o.Now, s.lookAtConsumers)
@@ -112,6 +120,8 @@ func New(o Options) *Site {
 	mux.HandleFunc("GET /saga", s.page(login.Viewer, s.sagaPage))
 	mux.HandleFunc("GET /dead", s.page(login.Viewer, s.groupsPage))
 	mux.HandleFunc("GET /dead/list", s.page(login.Viewer, s.lettersPage))
+	mux.HandleFunc("GET /dead/run", s.page(login.Viewer, s.runPage))
+	mux.HandleFunc("POST /dead/run", s.form(login.Operator, s.steerRun))
 	mux.HandleFunc("GET /letter", s.page(login.Viewer, s.letterPage))
 	mux.HandleFunc("GET /consumers", s.page(login.Viewer, s.consumersPage))
 	mux.HandleFunc("GET /consumer", s.page(login.Viewer, s.consumerPage))
@@ -133,4 +143,7 @@ func New(o Options) *Site {
 func (s *Site) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.handler.ServeHTTP(w, r) }
 
 // End has nothing more done, and waits for the actions that are under way.
-func (s *Site) End() { s.forms.End() }
+func (s *Site) End() {
+	s.runs.End() // which act by forms' leave
+	s.forms.End()
+}
