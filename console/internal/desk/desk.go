@@ -31,8 +31,9 @@ const (
 	comes = 10 * time.Second
 	// lettersCounted is how many dead letters are counted by what they have in common.
 	lettersCounted = 2000
-	// lettersScanned is how many are looked at for those that a filter means.
-	lettersScanned = 5000
+	// scanned is how many workflows are looked at for those that a filter means, and
+	// scanTime how long.
+	scanned, scanTime = 5000, 8 * time.Second
 )
 
 // Who asks for an action, and why.
@@ -99,23 +100,37 @@ func (d *Desk) Examine(ctx context.Context) (found doctor.Diagnosis, unset []str
 	return doctor.Examine(ctx, d.c, e), unset
 }
 
-// Sagas lists sagas, so many at most.
-func (d *Desk) Sagas(ctx context.Context, f sagas.Filter, limit int) (rows []sagas.Row, more bool, err error) {
-	f.Prefix = d.c.Prefix
+// restOf says what was not looked at, or is not shown; err is that of the look.
+func (d *Desk) restOf(more bool, err error) (rest string, other error) {
+	var scanned *server.ScannedError
+	switch {
+	case errors.As(err, &scanned):
+		return scanned.Rest(d.now()), nil
+	case err == nil && more:
+		return "There are more than these: narrow it down.", nil
+	}
+	return "", err
+}
+
+// Sagas lists sagas, so many at most; rest says what was not looked at, or is not listed.
+func (d *Desk) Sagas(ctx context.Context, f sagas.Filter, limit int) (rows []sagas.Row, rest string, err error) {
+	f.Prefix, f.Scan = d.c.Prefix, scanned
 	if err := f.Validate(); err != nil {
-		return nil, false, err
+		return nil, "", err
 	}
 	t, err := d.temporal(ctx)
 	if err != nil {
-		return nil, false, err
+		return nil, "", err
 	}
-	rows, more, err = actions.First(limit, func(size int, visit func(sagas.Row) bool) error {
-		return sagas.Each(ctx, t, f, size, visit)
+	within, cancel := context.WithTimeout(ctx, scanTime)
+	defer cancel()
+	rows, more, err := actions.First(limit, func(size int, visit func(sagas.Row) bool) error {
+		return sagas.Each(within, t, f, size, visit)
 	})
-	if err == nil {
+	if rest, err = d.restOf(more, err); err == nil {
 		sagas.Tell(ctx, t, rows)
 	}
-	return rows, more, err
+	return rows, rest, err
 }
 
 // Saga shows the saga that an ID means.
@@ -178,7 +193,7 @@ func (d *Desk) LetterGroups(ctx context.Context, by string, f deadletters.Filter
 	if deadletters.Groupings[by] == nil {
 		return nil, false, errors.New("dead letters can be counted by error, consumer, topic or class")
 	}
-	f.Prefix, f.Scan = d.c.Prefix, lettersScanned
+	f.Prefix, f.Scan = d.c.Prefix, scanned
 	if err := f.Validate(); err != nil {
 		return nil, false, err
 	}
@@ -195,30 +210,31 @@ func (d *Desk) LetterGroups(ctx context.Context, by string, f deadletters.Filter
 		}
 		return !more
 	})
-	if errors.Is(err, deadletters.ErrScanned) {
+	if errors.As(err, new(*server.ScannedError)) {
 		more, err = true, nil
 	}
 	return c.Largest(), more, err
 }
 
-// Letters lists dead letters, so many at most.
-func (d *Desk) Letters(ctx context.Context, f deadletters.Filter, limit int) (rows []deadletters.Row, more bool,
+// Letters lists dead letters, so many at most; rest says what was not looked at, or is not
+// listed.
+func (d *Desk) Letters(ctx context.Context, f deadletters.Filter, limit int) (rows []deadletters.Row, rest string,
 	err error) {
-	f.Prefix, f.Scan = d.c.Prefix, lettersScanned
+	f.Prefix, f.Scan = d.c.Prefix, scanned
 	if err := f.Validate(); err != nil {
-		return nil, false, err
+		return nil, "", err
 	}
 	t, err := d.temporal(ctx)
 	if err != nil {
-		return nil, false, err
+		return nil, "", err
 	}
-	rows, more, err = actions.First(limit, func(size int, visit func(deadletters.Row) bool) error {
+	ctx, cancel := context.WithTimeout(ctx, scanTime)
+	defer cancel()
+	rows, more, err := actions.First(limit, func(size int, visit func(deadletters.Row) bool) error {
 		return deadletters.Each(ctx, t, f, size, visit)
 	})
-	if errors.Is(err, deadletters.ErrScanned) {
-		more, err = true, nil
-	}
-	return rows, more, err
+	rest, err = d.restOf(more, err)
+	return rows, rest, err
 }
 
 // Letter shows the dead letter that an ID means.
@@ -236,9 +252,9 @@ func (d *Desk) Letter(ctx context.Context, id string) (deadletters.Detail, error
 
 // LettersTogether are the dead letters that a filter means, the oldest first, most of them at
 // most, each as its workflow says that it stands; more says that there are others.
-func (d *Desk) LettersTogether(ctx context.Context, f deadletters.Filter, most int) (all []deadletters.Detail, more bool,
-	err error) {
-	f.Prefix, f.Scan = d.c.Prefix, lettersScanned
+func (d *Desk) LettersTogether(ctx context.Context, f deadletters.Filter, most int) (all []deadletters.Detail,
+	more bool, err error) {
+	f.Prefix, f.Scan = d.c.Prefix, scanned
 	if err := f.Validate(); err != nil {
 		return nil, false, err
 	}
@@ -246,9 +262,11 @@ func (d *Desk) LettersTogether(ctx context.Context, f deadletters.Filter, most i
 	if err != nil {
 		return nil, false, err
 	}
+	within, cancel := context.WithTimeout(ctx, scanTime)
+	defer cancel()
 	var rows []deadletters.Row
-	err = deadletters.Each(ctx, t, f, server.PageLimit, deadletters.Collect(&rows))
-	if errors.Is(err, deadletters.ErrScanned) {
+	err = deadletters.Each(within, t, f, server.PageLimit, deadletters.Collect(&rows))
+	if errors.As(err, new(*server.ScannedError)) {
 		more, err = true, nil
 	}
 	if err != nil {

@@ -135,7 +135,8 @@ type confirmView struct {
 
 // viewOf is the page that asks whether to carry out an order on what stands so.
 func viewOf(form string, o confirm.Order, t target) confirmView {
-	return confirmView{Form: form, Action: t.title, Order: o, Of: cmp.Or(t.words, t.id), State: t.state, Effects: t.effects, Back: pageOfTarget(o.Kind, t.id),
+	return confirmView{Form: form, Action: t.title, Order: o, Of: cmp.Or(t.words, t.id), State: t.state,
+		Effects: t.effects, Back: pageOfTarget(o.Kind, t.id),
 		Letters: t.letters[:min(len(t.letters), togetherShown)], All: len(t.letters)}
 }
 
@@ -154,7 +155,7 @@ func (s *Site) confirmPage(w http.ResponseWriter, r *http.Request, of login.Sess
 			Links: []link{{"What can be done", pageOfTarget(o.Kind, t.id)}}})
 		return
 	}
-	o.Target, o.Shown, o.Items = t.id, t.facts, t.items
+	o.User, o.Target, o.Shown, o.Items = of.User, t.id, t.facts, t.items
 	id := s.forms.Show(of.Key, o)
 	s.render(w, r, http.StatusOK, of, "confirm.html", t.title, viewOf(id, o, t))
 }

@@ -51,7 +51,8 @@ type fakeDesk struct {
 	transaction transactions.Detail
 	many        map[string]deadletters.Detail // dead letters that are acted on together
 	manyFilter  deadletters.Filter
-	err         error // of everything that is asked
+	rest        string // of what is listed
+	err         error  // of everything that is asked
 	looks       int
 	done        []string // what was asked for, and by whom
 	onAct       func()
@@ -71,13 +72,13 @@ func (d *fakeDesk) Examine(context.Context) (doctor.Diagnosis, []string) {
 	return d.found, d.unset
 }
 
-func (d *fakeDesk) Sagas(_ context.Context, f sagas.Filter, _ int) ([]sagas.Row, bool, error) {
+func (d *fakeDesk) Sagas(_ context.Context, f sagas.Filter, _ int) ([]sagas.Row, string, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.err != nil || d.saga.ID == "" || !f.All() && !contains(f.States, d.saga.State) {
-		return nil, false, d.err
+		return nil, d.rest, d.err
 	}
-	return []sagas.Row{d.saga.Row}, false, nil
+	return []sagas.Row{d.saga.Row}, d.rest, nil
 }
 
 func contains(all []string, one string) bool {
@@ -116,8 +117,8 @@ func (d *fakeDesk) LetterGroups(context.Context, string, deadletters.Filter) ([]
 	return d.groups, false, d.err
 }
 
-func (d *fakeDesk) Letters(context.Context, deadletters.Filter, int) ([]deadletters.Row, bool, error) {
-	return []deadletters.Row{d.letter.Row}, false, d.err
+func (d *fakeDesk) Letters(context.Context, deadletters.Filter, int) ([]deadletters.Row, string, error) {
+	return []deadletters.Row{d.letter.Row}, d.rest, d.err
 }
 
 func (d *fakeDesk) Letter(_ context.Context, id string) (deadletters.Detail, error) {
@@ -157,7 +158,7 @@ func (d *fakeDesk) ActOnLetter(_ context.Context, row deadletters.Row, act strin
 }
 
 func (d *fakeDesk) Transactions(context.Context, transactions.Filter, int) ([]transactions.Row, string, error) {
-	return d.parked, "", d.err
+	return d.parked, d.rest, d.err
 }
 
 func (d *fakeDesk) ActOnTransaction(_ context.Context, row transactions.Row, act string, who desk.Who) (actions.Outcome, error) {

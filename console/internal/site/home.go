@@ -36,7 +36,7 @@ type seen struct {
 	Unseen []string
 
 	Sagas       []sagas.Row
-	MoreSagas   bool
+	MoreSagas   string // what is not there; empty: nothing
 	Letters     []deadletters.Group
 	MoreLetters bool
 	Parked      []transactions.Row

@@ -122,13 +122,13 @@ func (s *Site) lettersPage(w http.ResponseWriter, r *http.Request, of login.Sess
 		s.failed(w, r, of, err)
 		return
 	}
-	rows, more, err := s.Desk.Letters(r.Context(), f, listShown)
+	rows, rest, err := s.Desk.Letters(r.Context(), f, listShown)
 	if err != nil {
 		s.failed(w, r, of, err)
 		return
 	}
 	s.render(w, r, http.StatusOK, of, "letters.html", "Dead letters", letterList{
-		list[deadletters.Row]{Filter: q, States: deadletters.States, Rows: rows, More: more}})
+		list[deadletters.Row]{Filter: q, States: deadletters.States, Rows: rows, Rest: rest}})
 }
 
 // letterList is a page of dead letters.

@@ -95,8 +95,8 @@ func append1(m message, l link) message {
 
 func (s *Site) renderRun(w http.ResponseWriter, r *http.Request, status int, of login.Session, v batch.View) {
 	a, _ := v.About.(about)
-	shows := runView{View: v, Title: text.Capital(a.Act), Rates: batch.Rates, Counts: countsText(v), at: runAddress(v.ID, a),
-		Again: goesOn(v.ID, a), Mine: v.State == batch.Asks && v.Who == of.User}
+	shows := runView{View: v, Title: text.Capital(a.Act), Rates: batch.Rates, Counts: countsText(v),
+		at: runAddress(v.ID, a), Again: goesOn(v.ID, a), Mine: v.State == batch.Asks && v.Who == of.User}
 	if which, err := parseTogether(a.Target); err == nil {
 		shows.Of, shows.List = which.words(), which.list()
 	}

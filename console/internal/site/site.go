@@ -28,11 +28,11 @@ import (
 // of ActOnSaga, ActOnLetter or ActOnTransaction says that nothing was sent.
 type Desk interface {
 	Examine(ctx context.Context) (found doctor.Diagnosis, unset []string)
-	Sagas(ctx context.Context, f sagas.Filter, limit int) (rows []sagas.Row, more bool, err error)
+	Sagas(ctx context.Context, f sagas.Filter, limit int) (rows []sagas.Row, rest string, err error)
 	Saga(ctx context.Context, id string) (sagas.Detail, error)
 	ActOnSaga(ctx context.Context, row sagas.Row, c sagas.Choice, who desk.Who) (actions.Outcome, error)
 	LetterGroups(ctx context.Context, by string, f deadletters.Filter) (groups []deadletters.Group, more bool, err error)
-	Letters(ctx context.Context, f deadletters.Filter, limit int) (rows []deadletters.Row, more bool, err error)
+	Letters(ctx context.Context, f deadletters.Filter, limit int) (rows []deadletters.Row, rest string, err error)
 	Letter(ctx context.Context, id string) (deadletters.Detail, error)
 	LettersTogether(ctx context.Context, f deadletters.Filter, most int) (all []deadletters.Detail, more bool, err error)
 	LetterNow(ctx context.Context, workflowID string) (deadletters.Detail, error)

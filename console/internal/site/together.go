@@ -179,30 +179,30 @@ func (g gathered) effects(act string) (all []string) {
 	n := text.Plural(len(g.letters), "dead letter")
 	switch act {
 	case deadflow.UpdateRedeliver:
-		all = append(all, fmt.Sprintf("%s of %s: each message goes back into the queue of the consumer, once, and into no "+
-			"other. What fails again is parked again.", n, g.words()))
+		all = append(all, fmt.Sprintf("%s of %s: each message goes back into the queue of the consumer, once, and into "+
+			"no other. What fails again is parked again.", n, g.words()))
 	case workflows.UpdateCompensate:
-		all = append(all, fmt.Sprintf("%s of %s: for each, the Compensate of its producer group runs, once, and undoes what "+
-			"the message was sent for; then its other consumers are told.", n, g.words()))
+		all = append(all, fmt.Sprintf("%s of %s: for each, the Compensate of its producer group runs, once, and undoes "+
+			"what the message was sent for; then its other consumers are told.", n, g.words()))
 	case deadflow.UpdateDiscard:
-		all = append(all, fmt.Sprintf("%s of %s: each message is dropped for good. Nothing is published, and nothing is "+
-			"undone.", n, g.words()))
+		all = append(all, fmt.Sprintf("%s of %s: each message is dropped for good. Nothing is published, and nothing "+
+			"is undone.", n, g.words()))
 	}
-	all = append(all, "The oldest is the first, alone. When you have seen what came of it, you say whether, and how fast, to "+
-		"do the rest.", "What has changed by its turn, or is not among these now, is left out.",
+	all = append(all, "The oldest is the first, alone. When you have seen what came of it, you say whether, and how "+
+		"fast, to do the rest.", "What has changed by its turn, or is not among these now, is left out.",
 		"It ends by itself when five in a row do not succeed.")
 	for _, left := range []struct {
 		n   int
 		why string
-	}{{g.before, "were done by this run before, and are left out"}, {g.other, "cannot be acted on so now, and are left out"},
-		{g.unknown, "are left out: no process tells how they stand"}} {
+	}{{g.before, "were done by this run before, and are left out"},
+		{g.other, "cannot be acted on so now, and are left out"}, {g.unknown, "are left out: no process tells how they stand"}} {
 		if left.n > 0 {
 			all = append(all, fmt.Sprintf("%d more %s.", left.n, left.why))
 		}
 	}
 	if g.more {
-		all = append(all, fmt.Sprintf("There are more than these. At most %d are done together: do it again for the others.",
-			togetherMost))
+		all = append(all, fmt.Sprintf("There are more than these. At most %d are done together: do it again for the "+
+			"others.", togetherMost))
 	}
 	return all
 }
@@ -213,11 +213,11 @@ func (s *Site) togetherTarget(ctx context.Context, o confirm.Order) (target, err
 	if err != nil {
 		return target{}, err
 	}
-	t := target{id: g.String(), words: g.words(), title: titleOf(o), state: string(workflows.Parked), effects: g.effects(o.Act),
-		possible: len(g.letters) > 0, letters: g.letters}
+	t := target{id: g.String(), words: g.words(), title: titleOf(o), state: string(workflows.Parked),
+		effects: g.effects(o.Act), possible: len(g.letters) > 0, letters: g.letters}
 	if !t.possible {
-		t.state = fmt.Sprintf("none of %s that could be done now: %d were done by this run, %d have changed, of %d nobody "+
-			"tells", g.words(), g.before, g.other, g.unknown)
+		t.state = fmt.Sprintf("nothing that can be done now: of what is parked of %s, %d were done by this run, %d have "+
+			"changed, and of %d nobody tells how they stand", g.words(), g.before, g.other, g.unknown)
 	}
 	for _, d := range g.letters {
 		t.items = append(t.items, s.printOf(d))

@@ -18,12 +18,6 @@ import (
 	txflow "github.com/holdfastmq/holdfast/workflows/transactions"
 )
 
-// transactionList is a page of transactions; Rest says what is not there.
-type transactionList struct {
-	list[transactions.Row]
-	Rest string
-}
-
 func (s *Site) transactionsPage(w http.ResponseWriter, r *http.Request, of login.Session) {
 	q := r.URL.Query()
 	f := transactions.Filter{Group: q.Get("group"), Topic: q.Get("topic"), Key: q.Get("key"),
@@ -37,8 +31,8 @@ func (s *Site) transactionsPage(w http.ResponseWriter, r *http.Request, of login
 		s.failed(w, r, of, err)
 		return
 	}
-	s.render(w, r, http.StatusOK, of, "transactions.html", "Transactions", transactionList{
-		list[transactions.Row]{Filter: q, States: transactions.States, Rows: rows}, rest})
+	s.render(w, r, http.StatusOK, of, "transactions.html", "Transactions", list[transactions.Row]{
+		Filter: q, States: transactions.States, Rows: rows, Rest: rest})
 }
 
 // transactionView is one transaction's page, or that of a workflow that several share.
