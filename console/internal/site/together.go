@@ -195,7 +195,8 @@ func (g gathered) effects(act string) (all []string) {
 		n   int
 		why string
 	}{{g.before, "were done by this run before, and are left out"},
-		{g.other, "cannot be acted on so now, and are left out"}, {g.unknown, "are left out: no process tells how they stand"}} {
+		{g.other, "cannot be acted on so now, and are left out"},
+		{g.unknown, "are left out: no process tells how they stand"}} {
 		if left.n > 0 {
 			all = append(all, fmt.Sprintf("%d more %s.", left.n, left.why))
 		}
