@@ -193,7 +193,9 @@ func TestWhatChangedIsLeftOut(t *testing.T) {
 	require.Contains(t, page, "no process answered")
 	require.Len(t, h.desk.acts(), 2)
 
-	h.desk.letters(2)
+	h.desk.letters(3)
+	h.desk.turn("dead/payments/m-002", func(l *deadletters.Detail) { l.Status, l.Unknown = nil, "no process answered" })
+	require.Contains(t, b.get("/do?"+together1).body, "<li>1 more are left out: no process tells how they stand.</li>")
 	form = b.confirm(together1)
 	for _, id := range []string{"dead/payments/m-000", "dead/payments/m-001"} {
 		h.desk.turn(id, func(l *deadletters.Detail) { l.Status.Redeliveries++ })
@@ -215,6 +217,8 @@ func TestARunGoesOnInAnotherConsole(t *testing.T) {
 	got := b.post("/do", b.confirm(together1))
 	b.runs(got.to, asks)
 	h.site.End()
+	require.Contains(t, b.get(got.to).body, "the console is about to end")
+	require.Len(t, h.desk.acts(), 1)
 
 	died := newHouse(t)
 	died.desk.many = h.desk.many
@@ -256,6 +260,10 @@ func TestWhoMaySteerARun(t *testing.T) {
 	require.Equal(t, http.StatusOK, seen.status)
 	require.NotContains(t, seen.body, `action="/dead/run"`)
 	require.Equal(t, http.StatusForbidden, b.post("/dead/run", url.Values{"id": {"x"}, "do": {"go"}}).status, "without the session's token")
+	v := h.as("viewer")
+	stop := url.Values{"token": fields(t, v.get("/").body, "/logout")["token"], "id": fields(t, page, "/dead/run")["id"], "do": {"stop"}}
+	require.Equal(t, http.StatusForbidden, v.post("/dead/run", stop).status)
+	b.runs(got.to, asks)
 	for _, rate := range []string{"", "0", "1000000", "-1"} {
 		require.Equal(t, http.StatusBadRequest, b.steers(page, "go", rate).status, rate)
 	}
