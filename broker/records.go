@@ -83,3 +83,9 @@ var ErrUnreached = wire.ErrUnreached
 
 // DelayQueue is [Broker.RetryQueue] with a prefix.
 func DelayQueue(prefix string, delay time.Duration) string { return wire.DelayQueue(prefix, delay) }
+
+// ConsumerOf returns the name of the consumer whose queue it is; empty: it is none's.
+func ConsumerOf(prefix, queue string) string { return wire.ConsumerOf(prefix, queue) }
+
+// GroupOf returns the producer group whose half queue it is; empty: it is none's.
+func GroupOf(prefix, queue string) string { return wire.GroupOf(prefix, queue) }

@@ -241,3 +241,45 @@ func TestConsoleRedeliversADeadLetter(t *testing.T) {
 	require.Empty(t, took, "it was redelivered once")
 	bob.opens(letter[1], `<span class="state ok">handled</span>`)
 }
+
+// TestConsoleDecidesTransactions: of two operators the second is told, and what is asked for is
+// in the history and in the audit.
+func TestConsoleDecidesTransactions(t *testing.T) {
+	s := newShop(t)
+	commit, again := s.park("P-2"), s.park("P-3")
+	env := slices.DeleteFunc(slices.Clone(s.env), func(e string) bool { return strings.HasPrefix(e, "USER=") })
+	all := visitors(t, env, "bob", "eve")
+	bob, eve := all[0], all[1]
+	list := bob.opens("/transactions?state=parked", commit)
+	require.Contains(t, list, again)
+	require.Contains(t, list, "undecided after 1 check-backs")
+	at := "/transaction?id=" + url.QueryEscape(commit)
+	page := bob.opens(at, "What can be done")
+	require.Contains(t, page, "The database of group "+s.group+" is asked first.")
+	mine, other := bob.choose(page, "Commit"), eve.choose(page, "Roll back")
+	status, page := bob.post("/do", mine)
+	require.Equal(t, http.StatusOK, status, page)
+	require.Contains(t, page, "Commit: committed")
+	status, page = bob.post("/do", mine)
+	require.Equal(t, http.StatusOK, status)
+	require.Contains(t, page, "Commit: committed", "what came of it then")
+	status, page = eve.post("/do", other)
+	require.Equal(t, http.StatusConflict, status)
+	require.Contains(t, page, "<td>state</td><td>parked</td><td>committed</td>")
+	page = bob.opens(at, `committed</span>`)
+	require.NotContains(t, page, "What can be done")
+	require.Contains(t, page, "bob: as agreed")
+
+	page = eve.opens("/transaction?id="+url.QueryEscape(again), "What can be done")
+	stale := bob.choose(page, "Commit")
+	status, page = eve.post("/do", eve.choose(page, "Check back now"))
+	require.Equal(t, http.StatusOK, status, page)
+	require.Contains(t, page, "Check back now: rechecked, it is parked: undecided after")
+	status, page = bob.post("/do", stale)
+	require.Equal(t, http.StatusConflict, status, "it was checked back since")
+	require.Contains(t, page, "<td>check-backs</td>")
+	page = eve.opens("/transaction?id="+url.QueryEscape(again), "What can be done")
+	status, page = eve.post("/do", eve.choose(page, "Roll back"))
+	require.Equal(t, http.StatusOK, status, page)
+	require.Contains(t, page, "Roll back: rolled-back")
+}

@@ -21,8 +21,9 @@ import (
 const (
 	// Lasts is how long a form is good, and how long it is known what came of it.
 	Lasts = 30 * time.Minute
-	// maxForms is how many are kept, maxOfOne how many of one session: the oldest go.
-	maxForms, maxOfOne = 5000, 100
+	// maxForms is how many are kept, maxOfOne how many of one session, maxOfUser of one
+	// user in all sessions: the oldest go.
+	maxForms, maxOfOne, maxOfUser = 5000, 100, 300
 )
 
 // ErrUnknown says that nobody knows a form: it is too old, of another session, or of another
@@ -79,13 +80,17 @@ func (f Facts) short() Facts {
 
 // Order is one action on one thing.
 type Order struct {
+	// User is who is shown the form.
+	User string
 	// Kind is what it is done to, such as "saga", Target its ID.
 	Kind, Target string
 	// Act is the action, Step what it is about, Refuse that the answer is no.
 	Act, Step string
 	Refuse    bool
-	// Shown is what the operator saw of the thing.
+	// Shown is what the operator saw of the thing. Of an action on many things, Items are
+	// the prints of those that he saw, in order.
 	Shown Facts
+	Items []uint64
 }
 
 // Result is what came of a form.
@@ -154,8 +159,12 @@ func (b *Book) Show(session string, o Order) (id string) {
 			delete(b.forms, id)
 		}
 	}
-	b.makeRoom(session, maxOfOne)
-	b.makeRoom("", maxForms)
+	b.makeRoom(maxOfOne, func(f *form) bool { return f.session == session })
+	b.makeRoom(maxOfUser, func(f *form) bool { return f.User == o.User })
+	if len(b.forms) >= maxForms {
+		most := b.whoHasMost()
+		b.makeRoom(0, func(f *form) bool { return f.User == most })
+	}
 	secret := make([]byte, 32)
 	_, _ = rand.Read(secret) // never fails
 	id = base64.RawURLEncoding.EncodeToString(secret)
@@ -164,12 +173,11 @@ func (b *Book) Show(session string, o Order) (id string) {
 	return id
 }
 
-// makeRoom forgets the oldest form if there are as many as may be: of a session, or of all if
-// none is named.
-func (b *Book) makeRoom(session string, most int) {
+// makeRoom forgets the oldest form of those that are meant, if there are as many as may be.
+func (b *Book) makeRoom(most int, meant func(*form) bool) {
 	n, oldest := 0, ""
 	for id, f := range b.forms {
-		if session != "" && f.session != session {
+		if !meant(f) {
 			continue
 		}
 		if n++; oldest == "" || f.shown.Before(b.forms[oldest].shown) {
@@ -179,6 +187,17 @@ func (b *Book) makeRoom(session string, most int) {
 	if n >= most {
 		delete(b.forms, oldest)
 	}
+}
+
+// whoHasMost is the user who has the most forms: nobody else's has to go for them.
+func (b *Book) whoHasMost() (most string) {
+	of := map[string]int{}
+	for _, f := range b.forms {
+		if of[f.User]++; of[f.User] > of[most] {
+			most = f.User
+		}
+	}
+	return most
 }
 
 // Find returns what a form that was shown to a session is for.
@@ -255,6 +274,12 @@ func (b *Book) act(ctx context.Context, o Order, a *attempt, act func(Order) Res
 		close(a.over)
 	}()
 	result = act(o)
+}
+
+// Alone waits until nobody acts on a thing, as Do does, and keeps others from it until done is
+// called. An error says that others act on it, or that the book is ended.
+func (b *Book) Alone(ctx context.Context, kind, target string) (done func(), err error) {
+	return b.alone(ctx, kind+" "+target)
 }
 
 var (

@@ -2,6 +2,7 @@ package confirm
 
 import (
 	"context"
+	"fmt"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -192,6 +193,26 @@ func TestFormsAreBounded(t *testing.T) {
 		b.Show("s", Order{})
 	}
 	require.Len(t, b.forms, maxOfOne)
+}
+
+// TestOneUsersFormsPushOutNobodyElses: in however many sessions.
+func TestOneUsersFormsPushOutNobodyElses(t *testing.T) {
+	t.Parallel()
+	b := NewBook(time.Now)
+	anns := b.Show("ann", Order{User: "ann"})
+	for i := range 10 * maxOfUser {
+		b.Show(fmt.Sprint("s", i%20), Order{User: "bob"})
+	}
+	require.Len(t, b.forms, maxOfUser+1)
+	for i := 0; len(b.forms) < maxForms; i++ {
+		b.forms[fmt.Sprint("many", i)] = &form{Order: Order{User: fmt.Sprint("user ", i/(maxOfUser-1))}, shown: time.Now()}
+	}
+	for i := range 10 {
+		b.Show(fmt.Sprint("new", i), Order{User: fmt.Sprint("new", i)})
+	}
+	require.Len(t, b.forms, maxForms)
+	_, err := b.Find("ann", anns)
+	require.NoError(t, err, "who has most loses some")
 }
 
 func TestChanges(t *testing.T) {

@@ -6,6 +6,7 @@ package desk
 import (
 	"context"
 	"errors"
+	"strings"
 	"sync"
 	"time"
 
@@ -20,6 +21,7 @@ import (
 	"github.com/holdfastmq/holdfast/workflows"
 	deadflow "github.com/holdfastmq/holdfast/workflows/deadletters"
 	sagaflow "github.com/holdfastmq/holdfast/workflows/sagas"
+	txflow "github.com/holdfastmq/holdfast/workflows/transactions"
 )
 
 const (
@@ -29,8 +31,9 @@ const (
 	comes = 10 * time.Second
 	// lettersCounted is how many dead letters are counted by what they have in common.
 	lettersCounted = 2000
-	// lettersScanned is how many are looked at for those that a filter means.
-	lettersScanned = 5000
+	// scanned is how many workflows are looked at for those that a filter means, and
+	// scanTime how long.
+	scanned, scanTime = 5000, 8 * time.Second
 )
 
 // Who asks for an action, and why.
@@ -97,23 +100,37 @@ func (d *Desk) Examine(ctx context.Context) (found doctor.Diagnosis, unset []str
 	return doctor.Examine(ctx, d.c, e), unset
 }
 
-// Sagas lists sagas, so many at most.
-func (d *Desk) Sagas(ctx context.Context, f sagas.Filter, limit int) (rows []sagas.Row, more bool, err error) {
-	f.Prefix = d.c.Prefix
+// restOf says what was not looked at, or is not shown; err is that of the look.
+func (d *Desk) restOf(more bool, err error) (rest string, other error) {
+	var scanned *server.ScannedError
+	switch {
+	case errors.As(err, &scanned):
+		return scanned.Rest(d.now()), nil
+	case err == nil && more:
+		return "There are more than these: narrow it down.", nil
+	}
+	return "", err
+}
+
+// Sagas lists sagas, so many at most; rest says what was not looked at, or is not listed.
+func (d *Desk) Sagas(ctx context.Context, f sagas.Filter, limit int) (rows []sagas.Row, rest string, err error) {
+	f.Prefix, f.Scan = d.c.Prefix, scanned
 	if err := f.Validate(); err != nil {
-		return nil, false, err
+		return nil, "", err
 	}
 	t, err := d.temporal(ctx)
 	if err != nil {
-		return nil, false, err
+		return nil, "", err
 	}
-	rows, more, err = actions.First(limit, func(size int, visit func(sagas.Row) bool) error {
-		return sagas.Each(ctx, t, f, size, visit)
+	within, cancel := context.WithTimeout(ctx, scanTime)
+	defer cancel()
+	rows, more, err := actions.First(limit, func(size int, visit func(sagas.Row) bool) error {
+		return sagas.Each(within, t, f, size, visit)
 	})
-	if err == nil {
+	if rest, err = d.restOf(more, err); err == nil {
 		sagas.Tell(ctx, t, rows)
 	}
-	return rows, more, err
+	return rows, rest, err
 }
 
 // Saga shows the saga that an ID means.
@@ -176,7 +193,7 @@ func (d *Desk) LetterGroups(ctx context.Context, by string, f deadletters.Filter
 	if deadletters.Groupings[by] == nil {
 		return nil, false, errors.New("dead letters can be counted by error, consumer, topic or class")
 	}
-	f.Prefix, f.Scan = d.c.Prefix, lettersScanned
+	f.Prefix, f.Scan = d.c.Prefix, scanned
 	if err := f.Validate(); err != nil {
 		return nil, false, err
 	}
@@ -193,30 +210,31 @@ func (d *Desk) LetterGroups(ctx context.Context, by string, f deadletters.Filter
 		}
 		return !more
 	})
-	if errors.Is(err, deadletters.ErrScanned) {
+	if errors.As(err, new(*server.ScannedError)) {
 		more, err = true, nil
 	}
 	return c.Largest(), more, err
 }
 
-// Letters lists dead letters, so many at most.
-func (d *Desk) Letters(ctx context.Context, f deadletters.Filter, limit int) (rows []deadletters.Row, more bool,
+// Letters lists dead letters, so many at most; rest says what was not looked at, or is not
+// listed.
+func (d *Desk) Letters(ctx context.Context, f deadletters.Filter, limit int) (rows []deadletters.Row, rest string,
 	err error) {
-	f.Prefix, f.Scan = d.c.Prefix, lettersScanned
+	f.Prefix, f.Scan = d.c.Prefix, scanned
 	if err := f.Validate(); err != nil {
-		return nil, false, err
+		return nil, "", err
 	}
 	t, err := d.temporal(ctx)
 	if err != nil {
-		return nil, false, err
+		return nil, "", err
 	}
-	rows, more, err = actions.First(limit, func(size int, visit func(deadletters.Row) bool) error {
+	ctx, cancel := context.WithTimeout(ctx, scanTime)
+	defer cancel()
+	rows, more, err := actions.First(limit, func(size int, visit func(deadletters.Row) bool) error {
 		return deadletters.Each(ctx, t, f, size, visit)
 	})
-	if errors.Is(err, deadletters.ErrScanned) {
-		more, err = true, nil
-	}
-	return rows, more, err
+	rest, err = d.restOf(more, err)
+	return rows, rest, err
 }
 
 // Letter shows the dead letter that an ID means.
@@ -230,6 +248,42 @@ func (d *Desk) Letter(ctx context.Context, id string) (deadletters.Detail, error
 		return deadletters.Detail{}, err
 	}
 	return deadletters.Describe(ctx, t, row, d.c.UI, BodyShown)
+}
+
+// LettersTogether are the dead letters that a filter means, the oldest first, most of them at
+// most, each as its workflow says that it stands; more says that there are others.
+func (d *Desk) LettersTogether(ctx context.Context, f deadletters.Filter, most int) (all []deadletters.Detail,
+	more bool, err error) {
+	f.Prefix, f.Scan = d.c.Prefix, scanned
+	if err := f.Validate(); err != nil {
+		return nil, false, err
+	}
+	t, err := d.temporal(ctx)
+	if err != nil {
+		return nil, false, err
+	}
+	within, cancel := context.WithTimeout(ctx, scanTime)
+	defer cancel()
+	var rows []deadletters.Row
+	err = deadletters.Each(within, t, f, server.PageLimit, deadletters.Collect(&rows))
+	if errors.As(err, new(*server.ScannedError)) {
+		more, err = true, nil
+	}
+	if err != nil {
+		return nil, false, err
+	}
+	more = more || len(rows) > most
+	rows = actions.Oldest(rows, most, func(r deadletters.Row) time.Time { return r.Started })
+	return deadletters.Stand(ctx, t, rows), more, nil
+}
+
+// LetterNow is a dead letter as it stands now, without its message.
+func (d *Desk) LetterNow(ctx context.Context, workflowID string) (deadletters.Detail, error) {
+	t, err := d.temporal(ctx)
+	if err != nil {
+		return deadletters.Detail{}, err
+	}
+	return deadletters.Now(ctx, t, workflowID)
 }
 
 // FindLetter returns the workflow's ID of the dead letter that an ID or a key means.
@@ -278,8 +332,12 @@ func (d *Desk) Transactions(ctx context.Context, f transactions.Filter, limit in
 	if err != nil {
 		return nil, "", err
 	}
-	return transactions.List(ctx, t, f, limit)
+	rows, more, err = transactions.List(ctx, t, f, limit)
+	return rows, onAPage.Replace(more), err
 }
+
+// onAPage says without the command line's flags what a list has to tell.
+var onAPage = strings.NewReplacer("raise --limit, or ", "", "--", "")
 
 // Transaction shows the transaction that an ID means: its workflow or, where it has none, its
 // outcome row.
@@ -289,6 +347,26 @@ func (d *Desk) Transaction(ctx context.Context, id string) (transactions.Detail,
 		return transactions.Detail{}, err
 	}
 	return transactions.Show(ctx, d.c, t, id, "", false)
+}
+
+// ActOnTransaction does an action on a transaction. An error says that nothing was sent.
+func (d *Desk) ActOnTransaction(ctx context.Context, row transactions.Row, name string, who Who) (actions.Outcome,
+	error) {
+	t, err := d.temporal(ctx)
+	if err != nil {
+		return actions.Outcome{}, err
+	}
+	act, ok := transactions.ActNamed(name)
+	if !ok {
+		return actions.Outcome{}, errors.New("there is no such action on transactions")
+	}
+	b := &transactions.Batch{T: t, Prefix: d.c.Prefix, Act: act, Crew: crew(),
+		Req: txflow.Request{Operator: who.Operator, Reason: who.Reason}}
+	all, err := b.Run(ctx, []transactions.Row{row})
+	if err != nil {
+		return actions.Outcome{}, err
+	}
+	return all[0], nil
 }
 
 // FindTransaction returns the ID of the transaction that an ID or a key means.

@@ -1,6 +1,7 @@
 package site
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -28,6 +29,7 @@ import (
 const (
 	kindSaga   = "saga"
 	kindLetter = "dead"
+	kindTx     = "tx"
 )
 
 // maxReason is how many bytes a reason may have.
@@ -43,6 +45,11 @@ type target struct {
 	// possible says that the action can be asked for now.
 	possible bool
 	act      func(ctx context.Context, who desk.Who) (actions.Outcome, error)
+	// letters are the dead letters that are acted on together, items their prints, and
+	// words say which they are.
+	words   string
+	letters []deadletters.Detail
+	items   []uint64
 }
 
 // target looks at what an order is about.
@@ -75,8 +82,12 @@ func (s *Site) target(ctx context.Context, o confirm.Order) (target, error) {
 			act: func(ctx context.Context, who desk.Who) (actions.Outcome, error) {
 				return s.Desk.ActOnLetter(ctx, d.Row, o.Act, who)
 			}}, nil
+	case kindTx:
+		return s.transactionTarget(ctx, o)
+	case kindLetters:
+		return s.togetherTarget(ctx, o)
 	}
-	return target{}, text.Usagef("actions are on a saga or a dead letter")
+	return target{}, text.Usagef("actions are on a saga, a dead letter or a transaction")
 }
 
 // addressOf is the page of a workflow.
@@ -94,16 +105,39 @@ func addressOf(id string) string {
 	return page + url.QueryEscape(id)
 }
 
+// pageOfTarget is the page of what is acted on.
+func pageOfTarget(kind, target string) string {
+	if kind != kindLetters {
+		return addressOf(target)
+	}
+	of, err := parseTogether(target)
+	if err != nil {
+		return "/dead"
+	}
+	return of.list()
+}
+
 // confirmView is the page that asks whether to do it.
 type confirmView struct {
 	Form    string
 	Action  string
 	Order   confirm.Order
+	Of      string // what it is done to, in words
 	State   string
 	Effects []string
 	Back    string
 	Reason  string
 	Wrong   string
+	// Letters are some of those that are acted on together, All counts them.
+	Letters []deadletters.Detail
+	All     int
+}
+
+// viewOf is the page that asks whether to carry out an order on what stands so.
+func viewOf(form string, o confirm.Order, t target) confirmView {
+	return confirmView{Form: form, Action: t.title, Order: o, Of: cmp.Or(t.words, t.id), State: t.state,
+		Effects: t.effects, Back: pageOfTarget(o.Kind, t.id),
+		Letters: t.letters[:min(len(t.letters), togetherShown)], All: len(t.letters)}
 }
 
 // confirmPage says what an action would do, and has the form that does it.
@@ -118,13 +152,12 @@ func (s *Site) confirmPage(w http.ResponseWriter, r *http.Request, of login.Sess
 	}
 	if !t.possible {
 		s.say(w, r, http.StatusConflict, of, message{Title: t.title + " is not possible now", Text: "It is " + t.state + ".",
-			Links: []link{{"What can be done", addressOf(t.id)}}})
+			Links: []link{{"What can be done", pageOfTarget(o.Kind, t.id)}}})
 		return
 	}
-	o.Target, o.Shown = t.id, t.facts
+	o.User, o.Target, o.Shown, o.Items = of.User, t.id, t.facts, t.items
 	id := s.forms.Show(of.Key, o)
-	s.render(w, r, http.StatusOK, of, "confirm.html", t.title, confirmView{Form: id, Action: t.title, Order: o,
-		State: t.state, Effects: t.effects, Back: addressOf(t.id)})
+	s.render(w, r, http.StatusOK, of, "confirm.html", t.title, viewOf(id, o, t))
 }
 
 // do carries out what was confirmed, once.
@@ -145,18 +178,23 @@ func (s *Site) do(w http.ResponseWriter, r *http.Request, of login.Session) {
 	wait, cancel := context.WithTimeout(r.Context(), pageTime)
 	defer cancel()
 	o, result, err := s.forms.Do(wait, of.Key, id, func(o confirm.Order) confirm.Result {
+		if o.Kind == kindLetters {
+			return s.beginRun(r.Context(), of, requestOf(id), o, reason)
+		}
 		return s.carryOut(r.Context(), of, requestOf(id), o, reason)
 	})
-	done := doneView{Order: o, Result: result, To: addressOf(o.Target), Action: titleOf(o)}
+	done := doneView{Order: o, Result: result, To: pageOfTarget(o.Kind, o.Target), Action: titleOf(o)}
 	switch {
 	case err != nil:
 		s.say(w, r, http.StatusServiceUnavailable, of, message{Title: "It is under way",
-			Links: []link{{"Look again", addressOf(o.Target)}}})
+			Links: []link{{"Look again", pageOfTarget(o.Kind, o.Target)}}})
 	case result.Again:
 		done.Form, done.Reason = id, reason
 		s.render(w, r, http.StatusServiceUnavailable, of, "done.html", "Nothing was done", done)
 	case !result.Done:
 		s.render(w, r, http.StatusConflict, of, "done.html", "Nothing was done", done)
+	case o.Kind == kindLetters:
+		http.Redirect(w, r, runAddress(requestOf(id), about{o.Act, o.Target}), http.StatusSeeOther)
 	default:
 		http.Redirect(w, r, "/done?form="+url.QueryEscape(id), http.StatusSeeOther)
 	}
@@ -175,8 +213,9 @@ func (s *Site) askReason(w http.ResponseWriter, r *http.Request, of login.Sessio
 		wrong = fmt.Sprintf("The reason has more than %d bytes.", maxReason)
 		reason = text.CutText(reason, maxReason/4)
 	}
-	s.render(w, r, http.StatusUnprocessableEntity, of, "confirm.html", t.title, confirmView{Form: id, Action: t.title,
-		Order: o, State: t.state, Effects: t.effects, Back: addressOf(t.id), Reason: reason, Wrong: wrong})
+	v := viewOf(id, o, t)
+	v.Reason, v.Wrong = reason, wrong
+	s.render(w, r, http.StatusUnprocessableEntity, of, "confirm.html", t.title, v)
 }
 
 // requestOf is what the audit calls a form: it does not let anybody send it.
@@ -204,12 +243,8 @@ func (s *Site) carryOut(ctx context.Context, of login.Session, request string, o
 		return r
 	}
 	e.Outcome, e.Detail = audit.Asked, ""
-	if err := s.Audit.Add(ctx, e); err != nil {
-		what, remedy := text.SplitRemedy(err)
-		s.Log.Error("the audit cannot be written: an action was refused", "operator", of.User, "action", e.Action, "target",
-			e.Target, "error", err)
-		return confirm.Result{Bad: true, Outcome: audit.Refused, Detail: "the audit cannot be written: " + what,
-			Remedy: remedy}
+	if refused := s.ask(ctx, of, e); refused != nil {
+		return *refused
 	}
 	out := act(ctx, t, desk.Who{Operator: of.User, Reason: reason})
 	e.Outcome, e.Detail = string(out.Outcome), out.Detail
@@ -217,6 +252,20 @@ func (s *Site) carryOut(ctx context.Context, of login.Session, request string, o
 	sent := out.Outcome != actions.Unsent
 	return confirm.Result{Done: sent, Again: !sent, Outcome: string(out.Outcome), Detail: out.Detail, Remedy: out.Remedy,
 		Bad: out.Bad(false, true)}
+}
+
+// ask notes that something is about to be asked for; if that cannot be noted, it returns the
+// result that nothing was done.
+func (s *Site) ask(ctx context.Context, of login.Session, e audit.Entry) *confirm.Result {
+	err := s.Audit.Add(ctx, e)
+	if err == nil {
+		return nil
+	}
+	what, remedy := text.SplitRemedy(err)
+	s.Log.Error("the audit cannot be written: an action was refused", "operator", of.User, "action", e.Action, "target",
+		e.Target, "error", err)
+	return &confirm.Result{Bad: true, Outcome: audit.Refused, Detail: "the audit cannot be written: " + what,
+		Remedy: remedy}
 }
 
 // refusal says why an order is not carried out; one that is not Bad is. err is why the target
@@ -288,6 +337,12 @@ func titleOf(o confirm.Order) string {
 	if o.Kind == kindSaga {
 		return sagaTitle(sagas.Choice{Act: o.Act, Step: o.Step, Refuse: o.Refuse})
 	}
+	switch o.Kind {
+	case kindTx:
+		return transactionTitle(o.Act)
+	case kindLetters:
+		return text.Capital(o.Act) + " together"
+	}
 	return text.Capital(o.Act)
 }
 
@@ -297,6 +352,6 @@ func (s *Site) donePage(w http.ResponseWriter, r *http.Request, of login.Session
 		s.failed(w, r, of, errors.New("it is not known what came of this form"))
 		return
 	}
-	s.render(w, r, http.StatusOK, of, "done.html", titleOf(o), doneView{Order: o, Result: result, To: addressOf(o.Target),
-		Action: titleOf(o)})
+	s.render(w, r, http.StatusOK, of, "done.html", titleOf(o), doneView{Order: o, Result: result,
+		To: pageOfTarget(o.Kind, o.Target), Action: titleOf(o)})
 }

@@ -185,7 +185,9 @@ func TestWhatIsNotPossibleIsNotOffered(t *testing.T) {
 		"kind=saga&id=nobody&act=retry":                    http.StatusNotFound,
 		"kind=dead&id=" + letterID + "&act=restart":        http.StatusConflict,
 		"kind=dead&id=" + letterID + "&act=explode":        http.StatusBadRequest,
-		"kind=tx&id=1&act=commit":                          http.StatusBadRequest,
+		"kind=tx&id=1&act=commit":                          http.StatusConflict,
+		"kind=tx&id=1&act=explode":                         http.StatusBadRequest,
+		"kind=nothing&id=1&act=commit":                     http.StatusBadRequest,
 		"":                                                 http.StatusBadRequest,
 	} {
 		got := b.get("/do?" + query)

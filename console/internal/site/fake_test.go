@@ -40,20 +40,26 @@ var began = time.Date(2026, 1, 2, 12, 0, 0, 0, time.UTC)
 
 // fakeDesk is an installation with what a test puts there.
 type fakeDesk struct {
-	mu     sync.Mutex
-	found  doctor.Diagnosis
-	unset  []string
-	saga   sagas.Detail
-	letter deadletters.Detail
-	groups []deadletters.Group
-	parked []transactions.Row
-	err    error // of everything that is asked
-	looks  int
-	done   []string // what was asked for, and by whom
-	onAct  func()
-	acting func(context.Context) (actions.Outcome, error) // nil: what is asked for is done
-	looked func(context.Context)                          // before each look at the saga
-	opened func()                                         // in the doctor's look
+	mu          sync.Mutex
+	found       doctor.Diagnosis
+	unset       []string
+	saga        sagas.Detail
+	letter      deadletters.Detail
+	groups      []deadletters.Group
+	parked      []transactions.Row
+	consumers   desk.Consumers
+	transaction transactions.Detail
+	many        map[string]deadletters.Detail // dead letters that are acted on together
+	manyFilter  deadletters.Filter
+	rest        string // of what is listed
+	err         error  // of everything that is asked
+	looks       int
+	done        []string // what was asked for, and by whom
+	onAct       func()
+	acting      func(context.Context) (actions.Outcome, error) // nil: what is asked for is done
+	onLetter    func(deadletters.Row, desk.Who) (actions.Outcome, error)
+	looked      func(context.Context) // before each look at the saga
+	opened      func()                // in the doctor's look
 }
 
 func (d *fakeDesk) Examine(context.Context) (doctor.Diagnosis, []string) {
@@ -66,13 +72,13 @@ func (d *fakeDesk) Examine(context.Context) (doctor.Diagnosis, []string) {
 	return d.found, d.unset
 }
 
-func (d *fakeDesk) Sagas(_ context.Context, f sagas.Filter, _ int) ([]sagas.Row, bool, error) {
+func (d *fakeDesk) Sagas(_ context.Context, f sagas.Filter, _ int) ([]sagas.Row, string, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.err != nil || d.saga.ID == "" || !f.All() && !contains(f.States, d.saga.State) {
-		return nil, false, d.err
+		return nil, d.rest, d.err
 	}
-	return []sagas.Row{d.saga.Row}, false, nil
+	return []sagas.Row{d.saga.Row}, d.rest, nil
 }
 
 func contains(all []string, one string) bool {
@@ -111,8 +117,8 @@ func (d *fakeDesk) LetterGroups(context.Context, string, deadletters.Filter) ([]
 	return d.groups, false, d.err
 }
 
-func (d *fakeDesk) Letters(context.Context, deadletters.Filter, int) ([]deadletters.Row, bool, error) {
-	return []deadletters.Row{d.letter.Row}, false, d.err
+func (d *fakeDesk) Letters(context.Context, deadletters.Filter, int) ([]deadletters.Row, string, error) {
+	return []deadletters.Row{d.letter.Row}, d.rest, d.err
 }
 
 func (d *fakeDesk) Letter(_ context.Context, id string) (deadletters.Detail, error) {
@@ -122,7 +128,29 @@ func (d *fakeDesk) Letter(_ context.Context, id string) (deadletters.Detail, err
 	return d.letter, d.err
 }
 
+func (d *fakeDesk) LettersTogether(_ context.Context, f deadletters.Filter, most int) (all []deadletters.Detail, more bool, err error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.manyFilter = f
+	for _, id := range text.SortedKeys(d.many) {
+		all = append(all, d.many[id])
+	}
+	return all[:min(len(all), most)], len(all) > most, d.err
+}
+
+func (d *fakeDesk) LetterNow(_ context.Context, id string) (deadletters.Detail, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if _, ok := d.many[id]; !ok && d.err == nil {
+		return deadletters.Detail{}, text.NoSuch("dead letter", id)
+	}
+	return d.many[id], d.err
+}
+
 func (d *fakeDesk) ActOnLetter(_ context.Context, row deadletters.Row, act string, who desk.Who) (actions.Outcome, error) {
+	if d.onLetter != nil {
+		return d.onLetter(row, who)
+	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.done = append(d.done, act+" "+row.WorkflowID+" by "+who.Operator+": "+who.Reason)
@@ -130,11 +158,30 @@ func (d *fakeDesk) ActOnLetter(_ context.Context, row deadletters.Row, act strin
 }
 
 func (d *fakeDesk) Transactions(context.Context, transactions.Filter, int) ([]transactions.Row, string, error) {
-	return d.parked, "", d.err
+	return d.parked, d.rest, d.err
+}
+
+func (d *fakeDesk) ActOnTransaction(_ context.Context, row transactions.Row, act string, who desk.Who) (actions.Outcome, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.done = append(d.done, act+" "+row.Name()+" by "+who.Operator+": "+who.Reason)
+	return actions.Outcome{Outcome: actions.Committed}, nil
 }
 
 func (d *fakeDesk) Transaction(_ context.Context, id string) (transactions.Detail, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.err == nil && d.transaction.WorkflowID == id {
+		return d.transaction, nil
+	}
 	return transactions.Detail{Row: transactions.Row{Tx: id, State: "committed"}}, d.err
+}
+
+func (d *fakeDesk) Consumers(context.Context) (desk.Consumers, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.looks++
+	return d.consumers, d.err
 }
 
 func (d *fakeDesk) FindSaga(ctx context.Context, id string) (string, error) {

@@ -36,7 +36,7 @@ type seen struct {
 	Unseen []string
 
 	Sagas       []sagas.Row
-	MoreSagas   bool
+	MoreSagas   string // what is not there; empty: nothing
 	Letters     []deadletters.Group
 	MoreLetters bool
 	Parked      []transactions.Row
@@ -184,6 +184,9 @@ func badness(l text.Level) int {
 	return 1
 }
 
+// Kinds of findings that have a page.
+const kindConsumers, kindHalves = "Consumers", "Half queues and their Keepers"
+
 // kindOf is what a finding is about.
 func kindOf(f doctor.Finding) string {
 	switch {
@@ -196,9 +199,9 @@ func kindOf(f doctor.Finding) string {
 	case f.Check == "parked" || strings.HasPrefix(f.Check, "lost"):
 		return "Transactions"
 	case strings.HasPrefix(f.Check, "breaker ") || strings.HasPrefix(f.Check, "consumer "):
-		return "Consumers"
+		return kindConsumers
 	case strings.HasPrefix(f.Check, "keeper ") || strings.HasPrefix(f.Check, "group ") || f.Check == "half queues":
-		return "Half queues and their Keepers"
+		return kindHalves
 	case f.Check == "processes" || strings.HasPrefix(f.Check, "process "):
 		return "Processes"
 	}
@@ -207,6 +210,9 @@ func kindOf(f doctor.Finding) string {
 
 // pageOf is the page of the console that lists what a finding is about.
 func pageOf(f doctor.Finding) string {
+	if k := kindOf(f); k == kindConsumers || k == kindHalves {
+		return "/consumers"
+	}
 	if f.Part != "Temporal" {
 		return ""
 	}

@@ -24,6 +24,21 @@ type groups struct {
 	Filter url.Values
 	Groups []deadletters.Group
 	More   bool
+	Runs   []knownRun // the latest first
+}
+
+// Together lead to what can be done to all that are counted.
+func (g groups) Together() []link { return togetherLinks(g.Filter) }
+
+// TogetherOf lead to what can be done to a group of one consumer's; none where the group is
+// of those that have nothing to tell it by, since that filter would mean all.
+func (g groups) TogetherOf(of deadletters.Group) []link {
+	if of.Value == "" {
+		return nil
+	}
+	q := maps.Clone(g.Filter)
+	q.Set(g.By, beginning(of.Value))
+	return togetherLinks(q)
 }
 
 // letterFilters are what dead letters can be listed and counted by.
@@ -94,6 +109,9 @@ func (s *Site) groupsPage(w http.ResponseWriter, r *http.Request, of login.Sessi
 	if len(g.Groups) > listShown {
 		g.Groups, g.More = g.Groups[:listShown], true
 	}
+	for _, v := range s.runs.All() {
+		g.Runs = append(g.Runs, knownRunOf(v))
+	}
 	s.render(w, r, http.StatusOK, of, "groups.html", "Dead letters", g)
 }
 
@@ -104,14 +122,20 @@ func (s *Site) lettersPage(w http.ResponseWriter, r *http.Request, of login.Sess
 		s.failed(w, r, of, err)
 		return
 	}
-	rows, more, err := s.Desk.Letters(r.Context(), f, listShown)
+	rows, rest, err := s.Desk.Letters(r.Context(), f, listShown)
 	if err != nil {
 		s.failed(w, r, of, err)
 		return
 	}
-	s.render(w, r, http.StatusOK, of, "letters.html", "Dead letters", list[deadletters.Row]{Filter: q,
-		States: deadletters.States, Rows: rows, More: more})
+	s.render(w, r, http.StatusOK, of, "letters.html", "Dead letters", letterList{
+		list[deadletters.Row]{Filter: q, States: deadletters.States, Rows: rows, Rest: rest}})
 }
+
+// letterList is a page of dead letters.
+type letterList struct{ list[deadletters.Row] }
+
+// Together lead to what can be done to all of them.
+func (l letterList) Together() []link { return togetherLinks(l.Filter) }
 
 // letterView is one dead letter's page.
 type letterView struct {

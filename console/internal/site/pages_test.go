@@ -318,3 +318,18 @@ func TestMeasure(t *testing.T) {
 	require.NoError(t, measured.Unregister())
 	require.Empty(t, m.Values())
 }
+
+// TestListsSayWhatWasNotLookedAt: where nothing was found, too.
+func TestListsSayWhatWasNotLookedAt(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	h.desk.rest = "Not all were looked at, but 5000 <b>workflows."
+	b := h.as("viewer")
+	for _, page := range []string{"/sagas", "/sagas?state=completed", "/dead/list", "/transactions"} {
+		got := b.get(page).body
+		require.Contains(t, got, "Not all were looked at, but 5000 &lt;b&gt;workflows.", page)
+	}
+	require.Contains(t, b.get("/sagas?state=completed").body, "No sagas of those that were looked at.")
+	h.desk.rest = ""
+	require.Contains(t, b.get("/sagas?state=completed").body, "No sagas.")
+}

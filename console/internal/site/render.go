@@ -74,6 +74,7 @@ type view struct {
 	// Refresh is the address that the page goes to by itself after a while; empty: it
 	// stays.
 	Refresh string
+	Every   int // seconds
 	now     time.Time
 	Page    any
 }
@@ -118,7 +119,10 @@ func (s *Site) render(w http.ResponseWriter, r *http.Request, status int, of log
 		Audits: of.Role.May(login.Admin), Prefix: s.Prefix, now: s.Now(), Page: page}
 	v.Query = r.URL.Query().Get("q")
 	if p, ok := page.(interface{ refresh() string }); ok {
-		v.Refresh = p.refresh()
+		v.Refresh, v.Every = p.refresh(), 30
+	}
+	if p, ok := page.(interface{ every() int }); ok {
+		v.Every = p.every()
 	}
 	var out bytes.Buffer
 	if err := views[name].Execute(&out, v); err != nil {

@@ -22,7 +22,7 @@ type list[R any] struct {
 	Filter url.Values
 	States []string // that can be chosen
 	Rows   []R
-	More   bool
+	Rest   string // says what is not there; empty: nothing
 }
 
 // Chosen reports whether a state is chosen.
@@ -51,13 +51,13 @@ func (s *Site) sagasPage(w http.ResponseWriter, r *http.Request, of login.Sessio
 		s.failed(w, r, of, text.Usage(err))
 		return
 	}
-	rows, more, err := s.Desk.Sagas(r.Context(), f, listShown)
+	rows, rest, err := s.Desk.Sagas(r.Context(), f, listShown)
 	if err != nil {
 		s.failed(w, r, of, err)
 		return
 	}
 	s.render(w, r, http.StatusOK, of, "sagas.html", "Sagas", list[sagas.Row]{Filter: q, States: sagas.States, Rows: rows,
-		More: more})
+		Rest: rest})
 }
 
 // sagaView is one saga's page.

@@ -77,12 +77,3 @@ func (s *Site) search(ctx context.Context, id string, v *searchView) {
 		s.Desk.FindTransaction)
 	wg.Wait()
 }
-
-func (s *Site) transactionPage(w http.ResponseWriter, r *http.Request, of login.Session) {
-	d, err := s.Desk.Transaction(r.Context(), r.URL.Query().Get("id"))
-	if err != nil {
-		s.failed(w, r, of, err)
-		return
-	}
-	s.render(w, r, http.StatusOK, of, "transaction.html", "Transaction "+d.Tx, d)
-}

@@ -5,6 +5,7 @@ package site
 
 import (
 	"context"
+	"hash/maphash"
 	"log/slog"
 	"net/http"
 	"net/netip"
@@ -13,6 +14,7 @@ import (
 	"go.temporal.io/sdk/converter"
 
 	"github.com/holdfastmq/holdfast/console/internal/audit"
+	"github.com/holdfastmq/holdfast/console/internal/batch"
 	"github.com/holdfastmq/holdfast/console/internal/confirm"
 	"github.com/holdfastmq/holdfast/console/internal/desk"
 	"github.com/holdfastmq/holdfast/console/internal/glance"
@@ -25,18 +27,22 @@ import (
 )
 
 // Desk is the installation that the pages are about; package desk has the real one. An error
-// of ActOnSaga or ActOnLetter says that nothing was sent.
+// of ActOnSaga, ActOnLetter or ActOnTransaction says that nothing was sent.
 type Desk interface {
 	Examine(ctx context.Context) (found doctor.Diagnosis, unset []string)
-	Sagas(ctx context.Context, f sagas.Filter, limit int) (rows []sagas.Row, more bool, err error)
+	Sagas(ctx context.Context, f sagas.Filter, limit int) (rows []sagas.Row, rest string, err error)
 	Saga(ctx context.Context, id string) (sagas.Detail, error)
 	ActOnSaga(ctx context.Context, row sagas.Row, c sagas.Choice, who desk.Who) (actions.Outcome, error)
 	LetterGroups(ctx context.Context, by string, f deadletters.Filter) (groups []deadletters.Group, more bool, err error)
-	Letters(ctx context.Context, f deadletters.Filter, limit int) (rows []deadletters.Row, more bool, err error)
+	Letters(ctx context.Context, f deadletters.Filter, limit int) (rows []deadletters.Row, rest string, err error)
 	Letter(ctx context.Context, id string) (deadletters.Detail, error)
+	LettersTogether(ctx context.Context, f deadletters.Filter, most int) (all []deadletters.Detail, more bool, err error)
+	LetterNow(ctx context.Context, workflowID string) (deadletters.Detail, error)
 	ActOnLetter(ctx context.Context, row deadletters.Row, act string, who desk.Who) (actions.Outcome, error)
 	Transactions(ctx context.Context, f transactions.Filter, limit int) (rows []transactions.Row, more string, err error)
 	Transaction(ctx context.Context, id string) (transactions.Detail, error)
+	ActOnTransaction(ctx context.Context, row transactions.Row, act string, who desk.Who) (actions.Outcome, error)
+	Consumers(ctx context.Context) (desk.Consumers, error)
 	FindSaga(ctx context.Context, id string) (string, error)
 	FindLetter(ctx context.Context, id string) (string, error)
 	FindTransaction(ctx context.Context, id string) (string, error)
@@ -83,14 +89,17 @@ const (
 // Site serves the pages.
 type Site struct {
 	Options
-	sessions *login.Sessions
-	limits   *login.Limits
-	refusals *login.Budget // for the audit, by user
-	warnings *login.Budget // for the log, by what is warned of and by source
-	forms    *confirm.Book
-	home     *glance.Glance[seen]
-	origin   *http.CrossOriginProtection
-	handler  http.Handler
+	sessions  *login.Sessions
+	limits    *login.Limits
+	refusals  *login.Budget // for the audit, by user
+	warnings  *login.Budget // for the log, by what is warned of and by source
+	forms     *confirm.Book
+	runs      *batch.Book
+	seed      maphash.Seed
+	home      *glance.Glance[seen]
+	consumers *glance.Glance[consumersSeen]
+	origin    *http.CrossOriginProtection
+	handler   http.Handler
 }
 
 // New returns a site.
@@ -99,8 +108,11 @@ func New(o Options) *Site {
 		refusals: login.NewBudget(o.Now, refusalsNoted, refusalsWindow),
 		warnings: login.NewBudget(o.Now, 1, warnWindow),
 		forms:    confirm.NewBook(o.Now),
+		runs:     batch.NewBook(o.Now),
+		seed:     maphash.MakeSeed(),
 		origin:   http.NewCrossOriginProtection()}
 	s.home = glance.New(homeTime, homeFresh, o.Now, s.look)
+	s.consumers = glance.New(homeTime, homeFresh, o.Now, s.lookAtConsumers)
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /static/console.css", serveStyle)
 	mux.HandleFunc("GET /login", s.loginPage)
@@ -114,7 +126,12 @@ func New(o Options) *Site {
 	mux.HandleFunc("GET /saga", s.page(login.Viewer, s.sagaPage))
 	mux.HandleFunc("GET /dead", s.page(login.Viewer, s.groupsPage))
 	mux.HandleFunc("GET /dead/list", s.page(login.Viewer, s.lettersPage))
+	mux.HandleFunc("GET /dead/run", s.page(login.Viewer, s.runPage))
+	mux.HandleFunc("POST /dead/run", s.form(login.Operator, s.steerRun))
 	mux.HandleFunc("GET /letter", s.page(login.Viewer, s.letterPage))
+	mux.HandleFunc("GET /consumers", s.page(login.Viewer, s.consumersPage))
+	mux.HandleFunc("GET /consumer", s.page(login.Viewer, s.consumerPage))
+	mux.HandleFunc("GET /transactions", s.page(login.Viewer, s.transactionsPage))
 	mux.HandleFunc("GET /transaction", s.page(login.Viewer, s.transactionPage))
 	mux.HandleFunc("GET /search", s.page(login.Viewer, s.searchPage))
 	mux.HandleFunc("GET /do", s.page(login.Operator, s.confirmPage))
@@ -133,4 +150,7 @@ func New(o Options) *Site {
 func (s *Site) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.handler.ServeHTTP(w, r) }
 
 // End has nothing more done, and waits for the actions that are under way.
-func (s *Site) End() { s.forms.End() }
+func (s *Site) End() {
+	s.runs.End() // which act by forms' leave
+	s.forms.End()
+}

@@ -2,10 +2,12 @@ package deadletters
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 	commonpb "go.temporal.io/api/common/v1"
@@ -153,15 +155,66 @@ func TestABusyTemporalIsAskedAgain(t *testing.T) {
 	require.True(t, server.TimedOut(err))
 }
 
-// TestAFilterThatMatchesNothingLooksAtSoMany: among 50,000 as among a few.
+// TestAFilterThatMatchesNothingLooksAtSoMany: among 50,000 as among a few; and it says how far it
+// looked.
 func TestAFilterThatMatchesNothingLooksAtSoMany(t *testing.T) {
 	t.Parallel()
 	const scan = 2 * server.PageLimit
-	for letters, want := range map[int]error{10: nil, scan: nil, 50_000: ErrScanned} {
-		m := &manyLetters{letters: letters}
-		err := Each(t.Context(), &server.Temporal{Client: m, Prefix: "holdfast"}, Filter{Prefix: "holdfast", ErrorText: "no card", Scan: scan}, 10,
-			func(Row) bool { return true })
-		require.ErrorIs(t, err, want)
-		require.LessOrEqual(t, m.lists.Load(), int64(2))
+	for letters, bounded := range map[int]bool{10: false, scan: false, 50_000: true} {
+		for name, look := range map[string]func(at *server.Temporal) error{
+			"dead letters": func(at *server.Temporal) error {
+				return Each(t.Context(), at, Filter{Prefix: "holdfast", ErrorText: "no card", Scan: scan}, 10, func(Row) bool { return true })
+			},
+			"sagas": func(at *server.Temporal) error {
+				return sagas.Each(t.Context(), at, sagas.Filter{Prefix: "holdfast", Key: `17"`, Scan: scan}, 10, func(sagas.Row) bool { return true })
+			},
+		} {
+			m := &manyLetters{letters: letters}
+			err := look(&server.Temporal{Client: m, Prefix: "holdfast"})
+			var scanned *server.ScannedError
+			require.Equal(t, bounded, errors.As(err, &scanned), name)
+			if bounded {
+				require.Equal(t, scan, scanned.Seen, name)
+				require.Contains(t, scanned.Rest(time.Time{}), "Not all were looked at, but 2000 workflows", name)
+			} else {
+				require.NoError(t, err, name)
+			}
+			require.LessOrEqual(t, m.lists.Load(), int64(2), name)
+		}
 	}
+}
+
+// TestALookWhoseTimeIsOverTellsWhatItSaw: and one that saw nothing is an error.
+func TestALookWhoseTimeIsOverTellsWhatItSaw(t *testing.T) {
+	t.Parallel()
+	for _, scan := range []int{0, 50_000} {
+		ctx, cancel := context.WithDeadline(t.Context(), time.Now().Add(-time.Second))
+		defer cancel()
+		m := &slowTemporal{manyLetters: manyLetters{letters: 5000}}
+		err := Each(ctx, &server.Temporal{Client: m, Prefix: "holdfast"}, Filter{Prefix: "holdfast", ErrorText: "no card", Scan: scan}, 10,
+			func(Row) bool { return true })
+		var scanned *server.ScannedError
+		require.Equal(t, scan > 0, errors.As(err, &scanned), "for a list without a bound it is an error")
+		require.Error(t, err)
+		if scan > 0 {
+			require.Equal(t, server.PageLimit, scanned.Seen)
+		}
+		m.none = true
+		err = Each(ctx, &server.Temporal{Client: m, Prefix: "holdfast"}, Filter{Prefix: "holdfast", Scan: scan}, 10, func(Row) bool { return true })
+		require.False(t, errors.As(err, &scanned))
+		require.Error(t, err)
+	}
+}
+
+// slowTemporal answers one page, or none.
+type slowTemporal struct {
+	manyLetters
+	none bool
+}
+
+func (s *slowTemporal) ListWorkflow(ctx context.Context, r *workflowservice.ListWorkflowExecutionsRequest) (*workflowservice.ListWorkflowExecutionsResponse, error) {
+	if s.none || len(r.GetNextPageToken()) > 0 {
+		return nil, ctx.Err()
+	}
+	return s.manyLetters.ListWorkflow(ctx, r)
 }

@@ -2,7 +2,6 @@ package deadletters
 
 import (
 	"context"
-	"errors"
 	"io"
 	"strconv"
 	"time"
@@ -52,17 +51,15 @@ func PrintRows(w io.Writer, rows []Row, now time.Time) error {
 	return t.Flush()
 }
 
-// ErrScanned ends a look at dead letters that has seen as many as the filter says.
-var ErrScanned = errors.New("there are more dead letters than are looked at: narrow it down")
-
 // Each calls visit for each dead letter that f means, the open ones first and
-// then the latest, until it returns false.
+// then the latest, until it returns false. Where the filter bounds how many are looked at, and
+// there are more, or ctx's time is over before, the error is a *server.ScannedError.
 func Each(ctx context.Context, t *server.Temporal, f Filter, size int, visit func(Row) bool) error {
 	if f.Class != "" || f.ErrorText != "" {
 		size = server.PageLimit // only matches can tell
 	}
-	seen, scanned := map[string]bool{}, 0
-	return t.EachPage(ctx, "dead letters", f.query(), size,
+	seen, scanned := map[string]bool{}, &server.ScannedError{}
+	err := t.EachPage(ctx, "dead letters", f.query(), size,
 		func(infos []*workflowpb.WorkflowExecutionInfo, last bool) (bool, error) {
 			var rows []Row
 			for _, info := range infos {
@@ -78,11 +75,15 @@ func Each(ctx context.Context, t *server.Temporal, f Filter, size int, visit fun
 					return false, err
 				}
 			}
-			if scanned += len(infos); err == nil && f.Scan > 0 && scanned >= f.Scan && !last {
-				err = ErrScanned
+			if scanned.Note(infos); err == nil && f.Scan > 0 && scanned.Seen >= f.Scan && !last {
+				err = scanned
 			}
 			return true, err
 		})
+	if f.Scan > 0 {
+		return scanned.Bounded(ctx, err)
+	}
+	return err
 }
 
 // completeRows asks for what the visibility store did not say: whether what was

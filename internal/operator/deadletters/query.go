@@ -30,7 +30,7 @@ type Filter struct {
 	Consumer, Topic, Key, Class, ErrorText string
 	States                                 []string
 	Before, After                          time.Time // of their workflow's start; the zero time: whenever
-	Scan                                   int       // how many are looked at, about: then Each says ErrScanned; 0: all
+	Scan                                   int       // how many are looked at, about: see Each; 0: all
 }
 
 // Validate says what is wrong with a filter.

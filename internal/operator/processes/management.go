@@ -118,6 +118,20 @@ type ManagedQueue struct {
 	// Messages are those in the queue, Bytes their bodies.
 	Messages float64 `json:"messages"`
 	Bytes    float64 `json:"message_bytes"`
+	// Unacknowledged are those that a consumer holds; nil where RabbitMQ does not tell it.
+	Unacknowledged *float64 `json:"messages_unacknowledged"`
+	// Head is when the message at the head was published, in seconds since 1970; RabbitMQ
+	// tells it of classic queues, as a number.
+	Head any `json:"head_message_timestamp"`
+}
+
+// Oldest is when the message at the queue's head was published; zero: RabbitMQ does not tell
+// it, or the queue is empty.
+func (q ManagedQueue) Oldest() time.Time {
+	if at, ok := Number(q.Head); ok && at > 0 {
+		return time.Unix(int64(at), 0)
+	}
+	return time.Time{}
 }
 
 // Definition is a policy's. One without keys is an empty list in the API.
@@ -139,7 +153,8 @@ func (m Management) Queues(ctx context.Context, prefix string) (out []ManagedQue
 	for page := 1; page <= managementPages; page++ {
 		query := url.Values{"page": {strconv.Itoa(page)}, "page_size": {strconv.Itoa(managementPage)},
 			"use_regex": {"true"}, "name": {"^" + regexp.QuoteMeta(prefix) + `\.`},
-			"columns": {"name,type,policy,operator_policy,arguments,effective_policy_definition,messages,message_bytes"}}
+			"columns": {"name,type,policy,operator_policy,arguments,effective_policy_definition,messages,message_bytes," +
+				"messages_unacknowledged,head_message_timestamp"}}
 		var answer struct {
 			Items []ManagedQueue `json:"items"`
 			Pages int            `json:"page_count"`

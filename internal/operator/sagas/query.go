@@ -24,6 +24,7 @@ type Filter struct {
 	States           []string
 	Before, After    time.Time // of the saga's start; the zero time: whenever
 	ClosedAfter      time.Time // of its workflow's end; the zero time: whenever, or not ended
+	Scan             int       // how many workflows are looked at, about: see Each; 0: all
 }
 
 // Validate says what is wrong with a filter.

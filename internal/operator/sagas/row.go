@@ -46,19 +46,30 @@ type Row struct {
 const describeLimit = 32
 
 // Each calls visit for each saga that f means, the open ones first and then the
-// latest, until it returns false.
+// latest, until it returns false. Where the filter bounds how many are looked at, and there
+// are more, or ctx's time is over before, the error is a *server.ScannedError.
 func Each(ctx context.Context, t *server.Temporal, f Filter, size int, visit func(Row) bool) error {
-	seen := map[string]bool{}
-	return t.EachPage(ctx, "sagas", f.Query(), size, func(infos []*workflowpb.WorkflowExecutionInfo,
-		_ bool) (bool, error) {
+	if f.Key != "" && !server.Askable(f.Key) || f.Name != "" && !server.Askable(f.Name) {
+		size = server.PageLimit // only Matches can tell
+	}
+	seen, scanned := map[string]bool{}, &server.ScannedError{}
+	err := t.EachPage(ctx, "sagas", f.Query(), size, func(infos []*workflowpb.WorkflowExecutionInfo,
+		last bool) (bool, error) {
 		rows, err := RowsOf(ctx, t, f.worthLooking(infos), seen)
 		for _, r := range rows {
 			if err != nil || f.Matches(r) && !visit(r) {
 				return false, err
 			}
 		}
+		if scanned.Note(infos); err == nil && f.Scan > 0 && scanned.Seen >= f.Scan && !last {
+			err = scanned
+		}
 		return true, err
 	})
+	if f.Scan > 0 {
+		return scanned.Bounded(ctx, err)
+	}
+	return err
 }
 
 // worthLooking leaves out the workflows whose ID says that they are of another saga than

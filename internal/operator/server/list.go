@@ -128,6 +128,57 @@ func (t *Temporal) EachPage(ctx context.Context, what, query string, size int,
 	}
 }
 
+// ScannedError ends a look at workflows that has seen as many as it may, or that took as long
+// as it may. Its zero value has seen none.
+type ScannedError struct {
+	// Seen counts those that were looked at, the open ones first, the latest first of
+	// each.
+	Seen int
+	// Open says that the last one is open: Since is when it was started, else when it
+	// ended.
+	Open  bool
+	Since time.Time
+}
+
+func (e *ScannedError) Error() string {
+	return fmt.Sprintf("there are more than the %s that were looked at: narrow it down", text.Plural(e.Seen, "workflow"))
+}
+
+// Note notes that a page was looked at.
+func (e *ScannedError) Note(infos []*workflowpb.WorkflowExecutionInfo) {
+	if len(infos) == 0 {
+		return
+	}
+	last := infos[len(infos)-1]
+	e.Seen += len(infos)
+	if e.Open = last.GetCloseTime() == nil; e.Open {
+		e.Since = last.GetStartTime().AsTime()
+	} else {
+		e.Since = last.GetCloseTime().AsTime()
+	}
+}
+
+// Rest says for people what was looked at, and what was not; the location of now is the time
+// zone.
+func (e *ScannedError) Rest(now time.Time) string {
+	since := e.Since.In(now.Location()).Format(text.DateTime)
+	seen := fmt.Sprintf("those that are open, and those that ended since %s", since)
+	if e.Open {
+		seen = fmt.Sprintf("of those that are open, such as were started since %s", since)
+	}
+	return fmt.Sprintf("Not all were looked at, but %s: %s. Narrow it down to see others.",
+		text.Plural(e.Seen, "workflow"), seen)
+}
+
+// Bounded turns the error of a look into the ScannedError if the time of ctx was over after
+// something was seen.
+func (e *ScannedError) Bounded(ctx context.Context, err error) error {
+	if err != nil && e.Seen > 0 && errors.Is(ctx.Err(), context.DeadlineExceeded) {
+		return e
+	}
+	return err
+}
+
 // Pages lists workflows, limit at most; more says that there are others.
 func (t *Temporal) Pages(ctx context.Context, query string, limit int) (infos []*workflowpb.WorkflowExecutionInfo,
 	more bool, err error) {

@@ -14,7 +14,6 @@ import (
 	"github.com/holdfastmq/holdfast/internal/operator/server"
 	"github.com/holdfastmq/holdfast/internal/operator/text"
 	"github.com/holdfastmq/holdfast/internal/seal"
-	"github.com/holdfastmq/holdfast/workflows"
 	txflow "github.com/holdfastmq/holdfast/workflows/transactions"
 )
 
@@ -35,6 +34,10 @@ type Detail struct {
 	LeftFrom string `json:"left_from,omitempty"`
 	// Commands are what an operator can type now.
 	Commands []string `json:"commands,omitempty"`
+	// Choices are the names of the acts that make sense now, without force; none where
+	// several transactions are meant. Lost says that the workflow was ended from outside.
+	Choices []string `json:"-"`
+	Lost    bool     `json:"-"`
 	// Outcome is what the outcome row says, where there is no workflow.
 	Outcome *outcomeRow `json:"outcome,omitempty"`
 
@@ -92,6 +95,7 @@ func Describe(ctx context.Context, t *server.Temporal, of target, body bool) (De
 	}
 	d.fill(ctx, t.Box, of, status, told, body)
 	if len(d.Transactions) == 0 && server.ClosedStates[d.State] != 0 {
+		d.choose([]string{txflow.UpdateRecheck})
 		d.Commands = []string{d.say.Command("tx "+txflow.UpdateRecheck, of.Name(), text.WithReason()...)}
 	}
 	return d, nil
@@ -112,6 +116,7 @@ func (d *Detail) fill(ctx context.Context, box *seal.Box, of target, status txfl
 	if len(d.Transactions) == 1 {
 		m := d.Transactions[0]
 		d.Commands = d.possible(m)
+		d.choose(d.acts(m))
 		d.Tx, d.State, d.Reason, d.Topics, d.Keys = m.ID, string(m.State), m.Reason, m.Topics, m.Keys
 	}
 	for _, id := range told.Order {
@@ -127,18 +132,7 @@ func (d *Detail) fill(ctx context.Context, box *seal.Box, of target, status txfl
 
 // possible are the commands that an operator can type now.
 func (d *Detail) possible(m txflow.MemberStatus) (commands []string) {
-	acts := m.Actions
-	switch {
-	case m.State.Final():
-	case server.ClosedStates[d.State] != 0:
-		acts = []string{txflow.UpdateRecheck}
-	case len(acts) > 0 || m.State != workflows.Parked: // a process that runs an older version does not say
-	case m.Resolution == holdfast.Unknown:
-		acts = []string{txflow.UpdateCommit, txflow.UpdateRollback, txflow.UpdateRecheck}
-	default:
-		acts = []string{txflow.UpdateRecheck}
-	}
-	for _, act := range acts {
+	for _, act := range d.acts(m) {
 		commands = append(commands, d.say.Command("tx "+act, server.OwnID(d.WorkflowID, m.ID), text.WithReason()...))
 	}
 	return commands

@@ -1,0 +1,134 @@
+package site
+
+import (
+	"context"
+	"net/http"
+	"net/url"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/holdfastmq/holdfast/console/internal/desk"
+	"github.com/holdfastmq/holdfast/console/internal/login"
+	"github.com/holdfastmq/holdfast/internal/operator/consumers"
+	"github.com/holdfastmq/holdfast/internal/operator/processes"
+	"github.com/holdfastmq/holdfast/internal/operator/text"
+)
+
+// consumersSeen is one look at the consumers.
+type consumersSeen struct {
+	desk.Consumers
+	err error
+}
+
+func (s *Site) lookAtConsumers(ctx context.Context) consumersSeen {
+	all, err := s.Desk.Consumers(ctx)
+	return consumersSeen{all, err}
+}
+
+// consumersView is the page of all consumers.
+type consumersView struct {
+	desk.Consumers
+	At time.Time
+}
+
+// consumersAgain is the page of consumers as it is looked at again by itself.
+const consumersAgain = "/consumers?auto=1"
+
+func (consumersView) refresh() string { return consumersAgain }
+
+// LettersOf says how many open dead letters a consumer has.
+func (v consumersView) LettersOf(c consumers.Consumer) string {
+	switch n := v.Letters[c.Name]; {
+	case v.Letters == nil:
+		return "not known"
+	case v.MoreLetters:
+		return "at least " + strconv.Itoa(n)
+	default:
+		return strconv.Itoa(n)
+	}
+}
+
+// LettersTo is the page that counts them by error.
+func (v consumersView) LettersTo(c consumers.Consumer) string {
+	return "/dead?" + url.Values{"by": {"error"}, "consumer": {c.Name}}.Encode()
+}
+
+// Held says how many messages processes hold.
+func (v consumersView) Held(c consumers.Consumer) string {
+	if c.Unacknowledged != nil {
+		return strconv.Itoa(*c.Unacknowledged)
+	}
+	return strconv.Itoa(c.InWork) + " in work"
+}
+
+// BreakerOf says how its circuit breakers are.
+func (v consumersView) BreakerOf(c consumers.Consumer) string { return text.OrDash(c.Breaker()) }
+
+// LadderOf says what waits on its retry ladder.
+func (v consumersView) LadderOf(c consumers.Consumer) string {
+	said := strconv.Itoa(c.Ladder.Count)
+	if c.Ladder.AtLeast {
+		said = "at least " + said
+	}
+	return said
+}
+
+// Notes say what is wrong with a half queue.
+func (v consumersView) Notes(k processes.KeptQueue) []string { return k.Notes(v.At) }
+
+// OldestOf is how long a Keeper has held its oldest half message.
+func (v consumersView) OldestOf(k processes.KeptQueue) string {
+	if k.OldestAge == 0 {
+		return ""
+	}
+	return text.Age(processes.Seconds(k.OldestAge))
+}
+
+// consumerView is the page of one consumer.
+type consumerView struct {
+	consumersView
+	consumers.Consumer
+}
+
+func (v consumerView) refresh() string {
+	return "/consumer?" + url.Values{"auto": {"1"}, "name": {v.Name}}.Encode()
+}
+
+// seeConsumers is the look at the consumers, which many share.
+func (s *Site) seeConsumers(w http.ResponseWriter, r *http.Request, of login.Session) (consumersView, bool) {
+	seen, at, err := s.consumers.See(r.Context())
+	if err != nil {
+		s.logPanic("consumers", err)
+		s.say(w, r, http.StatusServiceUnavailable, of, message{Title: "Nobody has answered in time",
+			Text: "The look at the consumers is not over, or has failed.", Links: []link{{"Try again", "/consumers"}}})
+		return consumersView{}, false
+	}
+	if seen.err != nil {
+		s.logPanic("consumers", seen.err)
+		s.failed(w, r, of, seen.err)
+		return consumersView{}, false
+	}
+	return consumersView{seen.Consumers, at}, true
+}
+
+func (s *Site) consumersPage(w http.ResponseWriter, r *http.Request, of login.Session) {
+	if v, ok := s.seeConsumers(w, r, of); ok {
+		s.render(w, r, http.StatusOK, of, "consumers.html", "Consumers", v)
+	}
+}
+
+func (s *Site) consumerPage(w http.ResponseWriter, r *http.Request, of login.Session) {
+	v, ok := s.seeConsumers(w, r, of)
+	if !ok {
+		return
+	}
+	name := r.URL.Query().Get("name")
+	all := v.Seen.Consumers
+	i := slices.IndexFunc(all, func(c consumers.Consumer) bool { return c.Name == name })
+	if i < 0 {
+		s.failed(w, r, of, text.WithRemedy(text.NoSuch("consumer", name), "see /consumers, which has all that are known"))
+		return
+	}
+	s.render(w, r, http.StatusOK, of, "consumer.html", "Consumer "+name, consumerView{v, all[i]})
+}

@@ -1,0 +1,75 @@
+package site
+
+import (
+	"errors"
+	"net/http"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/holdfastmq/holdfast/broker"
+	"github.com/holdfastmq/holdfast/console/internal/desk"
+	"github.com/holdfastmq/holdfast/internal/operator/consumers"
+	"github.com/holdfastmq/holdfast/internal/operator/doctor"
+	"github.com/holdfastmq/holdfast/internal/operator/processes"
+	"github.com/holdfastmq/holdfast/internal/operator/text"
+)
+
+// someConsumers are one that runs and one that nobody consumes.
+func someConsumers() desk.Consumers {
+	held := 7
+	return desk.Consumers{Letters: map[string]int{"payments": 12}, Seen: consumers.Seen{Answering: 2, Unknown: []string{"half queues: no"},
+		Consumers: []consumers.Consumer{
+			{Name: "audit<b>", Queue: "holdfast.q.audit<b>", Exists: true, Ready: 5, Alone: 1},
+			{Name: "payments", Queue: "holdfast.q.payments", Exists: true, Ready: 3, Readers: 1, Unacknowledged: &held, Oldest: began.Add(-time.Hour),
+				Topics: []string{"order.placed"}, Processes: []consumers.Process{{Instance: "<script>pod-1", ConsumerStatus: broker.ConsumerStatus{
+					Breaker: broker.BreakerOpen, Since: began, Error: "the bank is <b>away</b>", Handling: 2}}},
+				Ladder: consumers.Ladder{Count: 4, AtLeast: true, Since: began.Add(-time.Minute), Delays: []string{"4 in 10s"}}},
+		},
+		Halves: []processes.KeptQueue{{Group: "orders", Queue: 1, Name: "holdfast.half.orders", Exists: true, Held: 9, Undecided: 2, OldestAge: 90}}}}
+}
+
+func TestConsumers(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	h.desk.consumers = someConsumers()
+	b := h.as("viewer")
+	got := b.get("/consumers")
+	require.Equal(t, http.StatusOK, got.status, got.body)
+	for _, want := range []string{"2 processes answer", "half queues: no", "/consumer?name=audit%3cb%3e", "orphaned: no process consumes it, and messages wait",
+		"/dead?by=error&amp;consumer=payments", ">12<", ">at least 4<", ">7<", ">open<", "2026-01-02 11:00:00", "holdfast.half.orders", "1m30s",
+		"orders: nobody keeps it", `content="30;url=/consumers?auto=1"`} {
+		require.Contains(t, got.body, want)
+	}
+	require.NotContains(t, got.body, "<b>")
+	got = b.get("/consumer?name=payments")
+	require.Equal(t, http.StatusOK, got.status, got.body)
+	for _, want := range []string{"&lt;script&gt;pod-1", "the bank is &lt;b&gt;away&lt;/b&gt;", "order.placed", "at least 4: 4 in 10s; the oldest has failed since",
+		"mend the dependency", `content="30;url=/consumer?auto=1&amp;name=payments"`} {
+		require.Contains(t, got.body, want)
+	}
+	require.NotContains(t, got.body, "<script>")
+	got = b.get("/consumer?name=audit%3Cb%3E")
+	require.Contains(t, got.body, "None answers.")
+	require.Contains(t, got.body, "Tried one by one")
+	require.Equal(t, 1, h.desk.looks, "all of that is one look")
+	require.Equal(t, http.StatusNotFound, b.get("/consumer?name=nobody").status)
+	require.Equal(t, http.StatusNotFound, b.get("/consumer").status)
+
+	h.pass(homeFresh)
+	h.desk.consumers.Letters = nil
+	require.Contains(t, b.get("/consumers").body, "not known")
+	h.pass(homeFresh)
+	h.desk.err = text.WithRemedy(errors.New("RabbitMQ cannot be reached"), "see that it runs")
+	got = b.get("/consumers")
+	require.Equal(t, http.StatusBadGateway, got.status)
+	require.Contains(t, got.body, "RabbitMQ cannot be reached")
+}
+
+func TestFindingsLeadToConsumers(t *testing.T) {
+	t.Parallel()
+	for check, want := range map[string]string{"breaker payments": "/consumers", "consumer payments": "/consumers", "keeper orders": "/consumers", "version": ""} {
+		require.Equal(t, want, pageOf(doctor.Finding{Part: "RabbitMQ", Check: check}), check)
+	}
+}

@@ -1,0 +1,158 @@
+package site
+
+import (
+	"net/http"
+	"net/url"
+	"slices"
+	"strconv"
+
+	"github.com/holdfastmq/holdfast/console/internal/audit"
+	"github.com/holdfastmq/holdfast/console/internal/batch"
+	"github.com/holdfastmq/holdfast/console/internal/login"
+	"github.com/holdfastmq/holdfast/internal/operator/text"
+)
+
+// runShown is how many outcomes the page of a run shows, the latest ones.
+const runShown = 500
+
+// runView is the page of a run.
+type runView struct {
+	batch.View
+	Title  string
+	Of     string // which dead letters, in words
+	List   string // the page that lists those that are left
+	Again  string // the page by which another run goes on with what is left
+	Rates  []int
+	Mine   bool // it waits for who looks
+	Counts string
+	Latest []batch.Outcome
+	at     string
+}
+
+// refresh has the page look again while something comes by itself.
+func (v runView) refresh() string {
+	if v.State.Final() || v.State == batch.Asks {
+		return ""
+	}
+	return v.at + "&auto=1"
+}
+
+// every is after how many seconds it does so.
+func (v runView) every() int { return 3 }
+
+// knownRun is a run in a list.
+type knownRun struct {
+	batch.View
+	To, What string
+}
+
+func knownRunOf(v batch.View) knownRun {
+	a, _ := v.About.(about)
+	k := knownRun{View: v, To: runAddress(v.ID, a), What: a.Act}
+	if of, err := parseTogether(a.Target); err == nil {
+		k.What += ": " + of.words()
+	}
+	return k
+}
+
+// runAddress is the page of a run. It says of what it is: when the console has died, who opens
+// it can go on with what is left.
+func runAddress(run string, a about) string {
+	return "/dead/run?" + url.Values{"id": {run}, "act": {a.Act}, "of": {a.Target}}.Encode()
+}
+
+// goesOn is the page by which another run goes on with what one left.
+func goesOn(run string, a about) string {
+	of, err := parseTogether(a.Target)
+	if err != nil {
+		return "/dead"
+	}
+	if of.again == "" {
+		of.again = run
+	}
+	return "/do?" + url.Values{"kind": {kindLetters}, "act": {a.Act}, "id": {of.String()}}.Encode()
+}
+
+func (s *Site) runPage(w http.ResponseWriter, r *http.Request, of login.Session) {
+	q := r.URL.Query()
+	v, ok := s.runs.See(q.Get("id"))
+	if !ok {
+		m := message{Title: "This run is not known any more", Text: "The console was started again, or the run is too old. " +
+			"What it did is in the audit, and in the history of each dead letter."}
+		if isRun.MatchString(q.Get("id")) && slices.Contains(togetherActs, q.Get("act")) {
+			m.Links = append(m.Links, link{"Go on with what it left", goesOn(q.Get("id"), about{q.Get("act"), q.Get("of")})})
+		}
+		s.say(w, r, http.StatusNotFound, of, append1(m, link{"Dead letters", "/dead"}))
+		return
+	}
+	s.renderRun(w, r, http.StatusOK, of, v)
+}
+
+func append1(m message, l link) message {
+	m.Links = append(m.Links, l)
+	return m
+}
+
+func (s *Site) renderRun(w http.ResponseWriter, r *http.Request, status int, of login.Session, v batch.View) {
+	a, _ := v.About.(about)
+	shows := runView{View: v, Title: text.Capital(a.Act), Rates: batch.Rates, Counts: countsText(v),
+		at: runAddress(v.ID, a), Again: goesOn(v.ID, a), Mine: v.State == batch.Asks && v.Who == of.User}
+	if which, err := parseTogether(a.Target); err == nil {
+		shows.Of, shows.List = which.words(), which.list()
+	}
+	shows.Latest = slices.Clone(v.Outcomes[max(0, len(v.Outcomes)-runShown):])
+	slices.Reverse(shows.Latest)
+	s.render(w, r, status, of, "run.html", "Run: "+a.Act, shows)
+}
+
+// steerRun lets a run go on, or ends it. Only who began it lets it go on, since that is who
+// signs; every operator may end it.
+func (s *Site) steerRun(w http.ResponseWriter, r *http.Request, of login.Session) {
+	v, ok := s.runs.See(r.PostForm.Get("id"))
+	if !ok {
+		s.say(w, r, http.StatusConflict, of, message{Title: "This run is not known any more",
+			Text: "The console was started again, or the run is too old. Nothing was done by sending this now."})
+		return
+	}
+	a, _ := v.About.(about)
+	e := audit.Entry{Request: v.ID, Who: of.User, Role: of.Role.String(), Action: kindLetters + " " + a.Act,
+		Target: a.Target, Outcome: audit.Asked}
+	var steer func() error
+	switch r.PostForm.Get("do") {
+	case "go":
+		rate, err := strconv.Atoi(r.PostForm.Get("rate"))
+		if err != nil || !slices.Contains(batch.Rates, rate) {
+			s.failed(w, r, of, text.Usagef("the rate is none of those that can be chosen"))
+			return
+		}
+		if v.Who != of.User {
+			s.refuse(r, of, e.Action+": go on", a.Target, "", "who began it is "+v.Who)
+			s.say(w, r, http.StatusForbidden, of, message{Title: "You may not do that",
+				Text: "Who began it lets it go on: " + v.Who + ". Nothing was done."})
+			return
+		}
+		e.Action += ": go on"
+		e.Detail = strconv.Itoa(rate) + " a second"
+		steer = func() error { return s.runs.GoOn(v.ID, rate) }
+	case "stop":
+		e.Action += ": stop"
+		steer = func() error { return s.runs.Stop(v.ID, of.User+" ended it") }
+	default:
+		s.failed(w, r, of, text.Usagef("a run goes on, or is ended"))
+		return
+	}
+	// To end it must be possible although the audit is away: nothing is done by it.
+	if refused := s.ask(r.Context(), of, e); refused != nil && r.PostForm.Get("do") == "go" {
+		s.say(w, r, http.StatusConflict, of, message{Title: "Nothing was done", Text: refused.Detail, Remedy: refused.Remedy})
+		return
+	}
+	if err := steer(); err != nil {
+		e.Outcome, e.Detail = audit.Refused, err.Error()
+		s.note(r.Context(), e)
+		if v, ok = s.runs.See(v.ID); ok {
+			s.renderRun(w, r, http.StatusConflict, of, v)
+		}
+		return
+	}
+	http.Redirect(w, r, runAddress(v.ID, a), http.StatusSeeOther)
+}

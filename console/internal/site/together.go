@@ -1,0 +1,335 @@
+package site
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"hash/maphash"
+	"maps"
+	"net/url"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/holdfastmq/holdfast/console/internal/audit"
+	"github.com/holdfastmq/holdfast/console/internal/batch"
+	"github.com/holdfastmq/holdfast/console/internal/confirm"
+	"github.com/holdfastmq/holdfast/console/internal/desk"
+	"github.com/holdfastmq/holdfast/console/internal/login"
+	"github.com/holdfastmq/holdfast/internal/operator/actions"
+	"github.com/holdfastmq/holdfast/internal/operator/deadletters"
+	"github.com/holdfastmq/holdfast/internal/operator/text"
+	"github.com/holdfastmq/holdfast/workflows"
+	deadflow "github.com/holdfastmq/holdfast/workflows/deadletters"
+)
+
+const (
+	// kindLetters are the dead letters that have something in common.
+	kindLetters = "dead letters"
+	// togetherMost is how many are acted on together, togetherShown how many of them the
+	// page that asks for it shows.
+	togetherMost, togetherShown = 500, 20
+)
+
+// togetherActs are the acts that can be done to many.
+var togetherActs = []string{deadflow.UpdateRedeliver, workflows.UpdateCompensate, deadflow.UpdateDiscard}
+
+// together says which dead letters are meant: those of one consumer that are parked, and
+// what else the filter says. As text it is the target of an order.
+type together struct {
+	filter url.Values
+	// again is the run that began with them and did not come to its end: what it did is
+	// left out. Empty: none.
+	again string
+}
+
+// isRun matches what requestOf makes.
+var isRun = regexp.MustCompile(`^[0-9a-f]{16}$`)
+
+// parseTogether reads what String writes.
+func parseTogether(s string) (of together, err error) {
+	q, err := url.ParseQuery(s)
+	if err != nil {
+		return of, text.Usagef("this does not say which dead letters are meant")
+	}
+	of.filter = groups{Filter: q}.kept("state")
+	if of.again = q.Get("run"); of.again != "" && !isRun.MatchString(of.again) {
+		return of, text.Usagef("there is no run of this name")
+	}
+	if of.filter.Get("consumer") == "" {
+		return of, text.Usagef("say of which consumer: dead letters of one consumer are acted on together")
+	}
+	return of, nil
+}
+
+// String is the target of an order, and a part of the addresses of its pages.
+func (t together) String() string {
+	q := url.Values{}
+	for name, values := range t.filter {
+		q[name] = values
+	}
+	if t.again != "" {
+		q.Set("run", t.again)
+	}
+	return q.Encode()
+}
+
+// words say which are meant.
+func (t together) words() string {
+	said := "consumer " + t.filter.Get("consumer")
+	for _, name := range letterFilters {
+		if value := t.filter.Get(name); value != "" && name != "consumer" {
+			said += ", " + name + " " + value
+		}
+	}
+	return said
+}
+
+// list is the page that lists them.
+func (t together) list() string {
+	q := maps.Clone(t.filter)
+	q.Set("state", string(workflows.Parked))
+	return "/dead/list?" + q.Encode()
+}
+
+// togetherLinks lead to the acts on all that a filter means; none, if it does not name a
+// consumer, or means others than those that are parked.
+func togetherLinks(filter url.Values) (links []link) {
+	of := together{filter: groups{Filter: filter}.kept("state")}
+	if state := filter.Get("state"); of.filter.Get("consumer") == "" || state != "" && state != string(workflows.Parked) {
+		return nil
+	}
+	for _, act := range togetherActs {
+		q := url.Values{"kind": {kindLetters}, "act": {act}, "id": {of.String()}}
+		links = append(links, link{text.Capital(act), "/do?" + q.Encode()})
+	}
+	return links
+}
+
+// gathered are the dead letters that are meant, as they stand.
+type gathered struct {
+	together
+	letters []deadletters.Detail // that can be acted on, the oldest first
+	before  int                  // those that the run did already
+	other   int                  // those that have changed, or cannot be acted on so
+	unknown int                  // those of which nobody tells how they stand
+	more    bool
+}
+
+// gather looks at all that are meant.
+func (s *Site) gather(ctx context.Context, o confirm.Order) (g gathered, err error) {
+	if g.together, err = parseTogether(o.Target); err != nil {
+		return g, err
+	}
+	if !slices.Contains(togetherActs, o.Act) {
+		return g, text.Usagef("dead letters are not acted on together so: want %s", text.Join(togetherActs))
+	}
+	f, err := letterFilter(g.filter)
+	if err != nil {
+		return g, err
+	}
+	f.States = []string{string(workflows.Parked)}
+	all, more, err := s.Desk.LettersTogether(ctx, f, togetherMost)
+	if err != nil {
+		return g, err
+	}
+	g.more = more
+	for _, d := range all {
+		switch {
+		case d.Status == nil:
+			g.unknown++
+		case d.State != string(workflows.Parked) || !slices.Contains(d.Choices(), o.Act):
+			g.other++
+		case g.again != "" && didBefore(d, o.Act, g.again):
+			g.before++
+		default:
+			g.letters = append(g.letters, d)
+		}
+	}
+	return g, nil
+}
+
+// markOf begins the reason of everything that a run asks for: by it, a run that goes on after
+// the console died tells what it did before.
+func markOf(run string) string { return "run " + run + ": " }
+
+// didBefore reports whether a run has asked for the act, as the dead letter's story says.
+func didBefore(d deadletters.Detail, act, run string) bool {
+	return d.Status != nil && slices.ContainsFunc(d.Status.Story, func(e deadflow.Event) bool {
+		return e.What == act && strings.HasPrefix(e.Text, markOf(run))
+	})
+}
+
+// printOf tells a dead letter as it stands from all others, and from itself if it has
+// changed. It is of this process only.
+func (s *Site) printOf(d deadletters.Detail) uint64 {
+	var h maphash.Hash
+	h.SetSeed(s.seed)
+	add := func(part string) { _, _ = fmt.Fprintf(&h, "%d %s ", len(part), part) } // a hash takes all
+	add(d.WorkflowID)
+	for _, fact := range letterFacts(d) {
+		add(fact.Name)
+		add(fact.Value)
+	}
+	return h.Sum64()
+}
+
+// effects say what the act would do to all of them.
+func (g gathered) effects(act string) (all []string) {
+	n := text.Plural(len(g.letters), "dead letter")
+	switch act {
+	case deadflow.UpdateRedeliver:
+		all = append(all, fmt.Sprintf("%s of %s: each message goes back into the queue of the consumer, once, and into "+
+			"no other. What fails again is parked again.", n, g.words()))
+	case workflows.UpdateCompensate:
+		all = append(all, fmt.Sprintf("%s of %s: for each, the Compensate of its producer group runs, once, and undoes "+
+			"what the message was sent for; then its other consumers are told.", n, g.words()))
+	case deadflow.UpdateDiscard:
+		all = append(all, fmt.Sprintf("%s of %s: each message is dropped for good. Nothing is published, and nothing "+
+			"is undone.", n, g.words()))
+	}
+	all = append(all, "The oldest is the first, alone. When you have seen what came of it, you say whether, and how "+
+		"fast, to do the rest.", "What has changed by its turn, or is not among these now, is left out.",
+		"It ends by itself when five in a row do not succeed.")
+	for _, left := range []struct {
+		n   int
+		why string
+	}{{g.before, "were done by this run before, and are left out"},
+		{g.other, "cannot be acted on so now, and are left out"},
+		{g.unknown, "are left out: no process tells how they stand"}} {
+		if left.n > 0 {
+			all = append(all, fmt.Sprintf("%d more %s.", left.n, left.why))
+		}
+	}
+	if g.more {
+		all = append(all, fmt.Sprintf("There are more than these. At most %d are done together: do it again for the "+
+			"others.", togetherMost))
+	}
+	return all
+}
+
+// togetherTarget is many dead letters as they stand now.
+func (s *Site) togetherTarget(ctx context.Context, o confirm.Order) (target, error) {
+	g, err := s.gather(ctx, o)
+	if err != nil {
+		return target{}, err
+	}
+	t := target{id: g.String(), words: g.words(), title: titleOf(o), state: string(workflows.Parked),
+		effects: g.effects(o.Act), possible: len(g.letters) > 0, letters: g.letters}
+	if !t.possible {
+		t.state = fmt.Sprintf("nothing that can be done now: of what is parked of %s, %d were done by this run, %d have "+
+			"changed, and of %d nobody tells how they stand", g.words(), g.before, g.other, g.unknown)
+	}
+	for _, d := range g.letters {
+		t.items = append(t.items, s.printOf(d))
+	}
+	slices.Sort(t.items)
+	return t, nil
+}
+
+// about is what the pages of a run need to know.
+type about struct {
+	Act    string
+	Target string
+}
+
+// beginRun begins what was confirmed, on those that are as they were shown, if the audit has
+// it. An action of its own is each one of them, in the audit, too.
+func (s *Site) beginRun(ctx context.Context, of login.Session, request string, o confirm.Order,
+	reason string) confirm.Result {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), actTime)
+	defer cancel()
+	e := audit.Entry{Request: request, Who: of.User, Role: of.Role.String(), Action: o.Kind + " " + o.Act,
+		Target: o.Target, Reason: reason}
+	g, err := s.gather(ctx, o)
+	var ids []string
+	for _, d := range g.letters {
+		if _, shown := slices.BinarySearch(o.Items, s.printOf(d)); shown {
+			ids = append(ids, d.WorkflowID)
+		}
+	}
+	r := confirm.Result{Bad: true, Outcome: audit.Refused}
+	switch {
+	case err != nil:
+		r.Detail, r.Remedy = text.SplitRemedy(err)
+		r.Detail = "they cannot be looked at: " + r.Detail
+	case len(ids) == 0:
+		r.Detail = "stale: none of them is as it was shown"
+	default:
+		r = confirm.Result{}
+	}
+	if r.Bad {
+		e.Outcome, e.Detail = audit.Refused, r.Detail
+		s.note(ctx, e)
+		return r
+	}
+	e.Outcome, e.Detail = audit.Asked, text.Plural(len(ids), "dead letter")
+	if refused := s.ask(ctx, of, e); refused != nil {
+		return *refused
+	}
+	one := s.eachOf(of, request, cmp.Or(g.again, request), o, reason)
+	err = s.runs.Begin(batch.Order{ID: request, Who: of.User, IDs: ids, About: about{o.Act, o.Target}, Do: one,
+		Done: func(v batch.View) {
+			e.Outcome, e.Detail = string(v.State), strings.TrimPrefix(v.Why+"; "+countsText(v), "; ")
+			s.note(ctx, e)
+		}})
+	if err != nil {
+		e.Outcome, e.Detail = string(actions.Unsent), err.Error()
+		s.note(ctx, e)
+		return confirm.Result{Bad: true, Again: true, Outcome: e.Outcome, Detail: e.Detail}
+	}
+	return confirm.Result{Done: true, Outcome: "begun"}
+}
+
+// countsText says how many ended how.
+func countsText(v batch.View) string {
+	var parts []string
+	counts := v.Counts()
+	for _, outcome := range text.SortedKeys(counts) {
+		parts = append(parts, fmt.Sprintf("%d %s", counts[outcome], outcome))
+	}
+	return text.Join(parts)
+}
+
+// eachOf returns what does the act to one of many: if it is as it was shown, nobody else acts
+// on it, and the audit has it. run is the one that marks it.
+func (s *Site) eachOf(of login.Session, request, run string, o confirm.Order,
+	reason string) func(context.Context, string) batch.Outcome {
+	who := desk.Who{Operator: of.User, Reason: markOf(run) + reason}
+	return func(ctx context.Context, id string) batch.Outcome {
+		ctx, cancel := context.WithTimeout(ctx, actTime)
+		defer cancel()
+		done, err := s.forms.Alone(ctx, kindLetter, id)
+		if err != nil {
+			return batch.Outcome{Outcome: string(actions.Unsent), Detail: err.Error(), Bad: true}
+		}
+		defer done()
+		d, err := s.Desk.LetterNow(ctx, id)
+		if err != nil {
+			what, remedy := text.SplitRemedy(err)
+			return batch.Outcome{Outcome: string(actions.Unsent), Detail: what, Remedy: remedy, Bad: true}
+		}
+		_, shown := slices.BinarySearch(o.Items, s.printOf(d))
+		switch {
+		case d.Status == nil:
+			return batch.Outcome{Outcome: string(actions.Unsent), Detail: d.Unknown, Bad: true}
+		case didBefore(d, o.Act, run):
+			return batch.Outcome{Outcome: batch.Left, Detail: "this run did it before: it is " + d.State}
+		case !shown:
+			return batch.Outcome{Outcome: batch.Left, Detail: "it is not as it was shown: it is " + d.State}
+		}
+		e := audit.Entry{Request: request, Who: of.User, Role: of.Role.String(), Action: kindLetter + " " + o.Act, Target: id,
+			Reason: who.Reason, Outcome: audit.Asked}
+		if refused := s.ask(ctx, of, e); refused != nil {
+			return batch.Outcome{Outcome: refused.Outcome, Detail: refused.Detail, Remedy: refused.Remedy, Bad: true}
+		}
+		out := act(ctx, target{act: func(ctx context.Context, who desk.Who) (actions.Outcome, error) {
+			return s.Desk.ActOnLetter(ctx, d.Row, o.Act, who)
+		}}, who)
+		e.Outcome, e.Detail = string(out.Outcome), out.Detail
+		s.note(ctx, e)
+		return batch.Outcome{Outcome: string(out.Outcome), Detail: out.Detail, Remedy: out.Remedy,
+			Sent: out.Outcome != actions.Unsent && out.Outcome != actions.Settled && out.Outcome != actions.Refused,
+			Bad:  out.Bad(false, false)}
+	}
+}
