@@ -27,7 +27,7 @@ func (t *Tracer) Send(ctx context.Context, operation, group string, lane holdfas
 		return ctx, ms, nil
 	}
 	in := ctx
-	if first := remote(holdfast.TraceOf(ms[0].Headers)); first.IsValid() && !trace.SpanContextFromContext(ctx).IsValid() {
+	if first := remote(holdfast.TraceOf(ms[0].Headers)); first.IsValid() && !spanOf(ctx).IsValid() {
 		in = trace.ContextWithRemoteSpanContext(ctx, first)
 	}
 	attributes := append(t.ofMessage(&ms[0], ms[0].ID, operation, semconv.MessagingOperationTypeSend, ""),
