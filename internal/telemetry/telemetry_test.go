@@ -131,7 +131,7 @@ func TestLocalKeepsThePlace(t *testing.T) {
 			map[string]string{"a": strings.Repeat("x", holdfast.MaxHeaders-1)}},
 	} {
 		m := message("traceparent", place)
-		require.NoError(t, tr.Local(t.Context(), []*holdfast.Message{&m}, func(ctx context.Context) error {
+		require.NoError(t, tr.Local(t.Context(), []*holdfast.Message{&m}, nil, func(ctx context.Context) error {
 			require.Equal(t, place[3:35], trace.SpanContextFromContext(ctx).TraceID().String())
 			row.change(&m)
 			return nil
@@ -320,7 +320,7 @@ func everything(t *testing.T, tr *Tracer) {
 	m := message("traceparent", place)
 	_, _, sending := tr.Send(ctx, "send", "g", "", []holdfast.Message{m}, nil)
 	sending.End(holdfast.Receipt{}, errors.New("no"))
-	require.NoError(t, tr.Local(ctx, []*holdfast.Message{&m}, call))
+	require.NoError(t, tr.Local(ctx, []*holdfast.Message{&m}, nil, call))
 	require.NoError(t, tr.Process(ctx, Delivery{Message: m}, call))
 	require.NoError(t, tr.Letter(ctx, "redeliver", &holdfast.DeadLetter{Message: m}, call))
 	require.NoError(t, tr.Reply(ctx, holdfast.Trace{Parent: place}, "p", "s", "st", "done", call))
