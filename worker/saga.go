@@ -190,8 +190,16 @@ func (w *Worker) sagaReplies() *sagareplies.Replies {
 		Metrics: w.metrics, Trace: w.trace, Logger: w.o.Logger})
 }
 
-// sagaEnded takes note of a saga that has ended in this process.
-func (w *Worker) sagaEnded(s sagas.Status) {
+// sagaEnded takes note of a saga that has ended in this process. had: of its end, which was
+// before it got a workflow, whoever ran it has taken note.
+func (w *Worker) sagaEnded(s sagas.Status, had bool) {
+	if !had {
+		w.measureEnded(s)
+	}
+	w.sagas.handles.Ended(s)
+}
+
+func (w *Worker) measureEnded(s sagas.Status) {
 	w.metrics.SagaEnded(s.Name, s.State)
 	if !s.Began.IsZero() {
 		w.metrics.SagaTook(s.Name, s.State, time.Since(s.Began))
@@ -204,5 +212,4 @@ func (w *Worker) sagaEnded(s sagas.Status) {
 				"saga", s.ID, "step", step, "status", at.Status.String())
 		}
 	}
-	w.sagas.handles.Ended(s)
 }
