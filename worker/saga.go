@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	holdfast "github.com/holdfastmq/holdfast"
@@ -84,6 +85,31 @@ func (w *Worker) sagaProblems() {
 	}
 	if name, step := w.sagas.defs.Local(); name != "" && w.o.DB == nil {
 		w.problem(fmt.Errorf("%w: saga %s, step %s: a local step needs Options.DB", holdfast.ErrInvalid, name, step))
+	}
+}
+
+// reserveNames has what is registered here keep its names in the metrics, whatever sagas and
+// topics of others come first. Consumers have theirs already.
+func (w *Worker) reserveNames() {
+	for _, c := range w.sagas.defs.All() {
+		var topics []string
+		c.Plan.Each(func(s *core.Step, _ int) {
+			if s.Kind == core.Message {
+				topics = append(topics, s.Topic)
+			}
+		})
+		w.metrics.ReserveSaga(c.Plan.Name, topics...)
+	}
+	for topic := range w.checkers {
+		w.metrics.ReserveTopic(topic)
+	}
+	for topic := range w.compensations {
+		w.metrics.ReserveTopic(topic)
+	}
+	for topic := range w.o.Lanes {
+		if !strings.HasPrefix(topic, laneOfSaga) {
+			w.metrics.ReserveTopic(topic)
+		}
 	}
 }
 

@@ -141,6 +141,7 @@ func (w *Worker) Run(ctx context.Context) error {
 }
 
 func (w *Worker) run(ctx context.Context) error {
+	w.reserveNames()
 	if w.o.SendOnly {
 		w.problem(w.registered())
 	}
