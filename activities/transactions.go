@@ -29,8 +29,8 @@ type Transactions struct {
 	Alerts  Alerter
 
 	Databases Databases
-	// Trace makes the spans; nil: none. CheckedBack, if not nil, is told of each check-back,
-	// and how long it took.
+	// Trace makes the spans; nil: none. CheckedBack, if not nil, is told of each check-back
+	// and how long it took; of one of many, once for each answer that it found.
 	Trace       *telemetry.Tracer
 	CheckedBack func(r holdfast.Resolution, took time.Duration)
 	// Patience is how long a cohort waits for its local transactions, and for its half
@@ -242,13 +242,19 @@ func (a *Transactions) many(ctx context.Context, name string, in StepInput) (con
 	})
 }
 
+// checkedBack tells of a check-back: one of many counts once for each answer that it found.
+// A process that does not have the database has asked nobody.
 func (a *Transactions) checkedBack(began time.Time, results ...LocalResult) {
 	if a.CheckedBack == nil {
 		return
 	}
 	took := time.Since(began)
+	told := map[holdfast.Resolution]bool{}
 	for _, r := range results {
-		a.CheckedBack(r.Resolution, took)
+		if !r.Elsewhere && !told[r.Resolution] {
+			told[r.Resolution] = true
+			a.CheckedBack(r.Resolution, took)
+		}
 	}
 }
 

@@ -43,6 +43,13 @@ func (w *Worker) WatchKeepersEvery(d time.Duration) { w.keeper.LookEvery, w.keep
 // Measure gives a gauge a value.
 func (w *Worker) Measure() { w.metrics.Connected(true) }
 
+// MeasureNames counts a saga, a wait of it and a late transaction, of these names.
+func (w *Worker) MeasureNames(saga, participant, topic string) {
+	w.metrics.SagaStarted(saga)
+	w.metrics.WaitedLong(participant)
+	w.metrics.DeliveryWaited(topic)
+}
+
 // Raise raises an alert, as something in this process would.
 func (w *Worker) Raise(a holdfast.Alert) { w.alerts.Alert(a) }
 

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	holdfast "github.com/holdfastmq/holdfast"
@@ -84,6 +85,31 @@ func (w *Worker) sagaProblems() {
 	}
 	if name, step := w.sagas.defs.Local(); name != "" && w.o.DB == nil {
 		w.problem(fmt.Errorf("%w: saga %s, step %s: a local step needs Options.DB", holdfast.ErrInvalid, name, step))
+	}
+}
+
+// reserveNames has what is registered here keep its names in the metrics, whatever sagas and
+// topics of others come first. Consumers have theirs already.
+func (w *Worker) reserveNames() {
+	for _, c := range w.sagas.defs.All() {
+		var topics []string
+		c.Plan.Each(func(s *core.Step, _ int) {
+			if s.Kind == core.Message {
+				topics = append(topics, s.Topic)
+			}
+		})
+		w.metrics.ReserveSaga(c.Plan.Name, topics...)
+	}
+	for topic := range w.checkers {
+		w.metrics.ReserveTopic(topic)
+	}
+	for topic := range w.compensations {
+		w.metrics.ReserveTopic(topic)
+	}
+	for topic := range w.o.Lanes {
+		if !strings.HasPrefix(topic, laneOfSaga) {
+			w.metrics.ReserveTopic(topic)
+		}
 	}
 }
 
@@ -190,8 +216,16 @@ func (w *Worker) sagaReplies() *sagareplies.Replies {
 		Metrics: w.metrics, Trace: w.trace, Logger: w.o.Logger})
 }
 
-// sagaEnded takes note of a saga that has ended in this process.
-func (w *Worker) sagaEnded(s sagas.Status) {
+// sagaEnded takes note of a saga that has ended in this process. had: of its end, which was
+// before it got a workflow, whoever ran it has taken note.
+func (w *Worker) sagaEnded(s sagas.Status, had bool) {
+	if !had {
+		w.measureEnded(s)
+	}
+	w.sagas.handles.Ended(s)
+}
+
+func (w *Worker) measureEnded(s sagas.Status) {
 	w.metrics.SagaEnded(s.Name, s.State)
 	if !s.Began.IsZero() {
 		w.metrics.SagaTook(s.Name, s.State, time.Since(s.Began))
@@ -204,5 +238,4 @@ func (w *Worker) sagaEnded(s sagas.Status) {
 				"saga", s.ID, "step", step, "status", at.Status.String())
 		}
 	}
-	w.sagas.handles.Ended(s)
 }

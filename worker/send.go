@@ -3,11 +3,11 @@ package worker
 import (
 	"context"
 	"fmt"
-	"strings"
 
 	"gorm.io/gorm"
 
 	holdfast "github.com/holdfastmq/holdfast"
+	"github.com/holdfastmq/holdfast/internal/telemetry"
 )
 
 // Local is a local transaction with one message. It writes with tx, which is
@@ -73,18 +73,15 @@ func (w *Worker) traced(local LocalAll) LocalAll {
 		return local
 	}
 	return func(ctx context.Context, tx *gorm.DB, ms []*holdfast.Message) error {
-		return w.trace.Local(ctx, ms, func(ctx context.Context) error { return local(ctx, tx, ms) })
+		return w.trace.Local(ctx, ms, w.fits, func(ctx context.Context) error { return local(ctx, tx, ms) })
 	}
 }
 
-// fits says whether messages can be published, as far as RabbitMQ is reached.
+// fits says whether messages can be published with the headers of their trace.
 func (w *Worker) fits(ms []holdfast.Message) error {
-	select {
-	case <-w.ready:
-		return w.broker.Fits(w.o.Group, strings.Repeat("t", holdfast.MaxID), ms)
-	default:
-		return nil
-	}
+	return telemetry.Room{Connected: w.ready, Seals: w.box.Seals, Fits: func(txID string, ms []holdfast.Message) error {
+		return w.broker.Fits(w.o.Group, txID, ms)
+	}}.For(ms)
 }
 
 // Start runs the handler that is registered under name on any worker of the

@@ -284,6 +284,38 @@ func TestTraceOfAHandOver(t *testing.T) {
 	}
 }
 
+// TestRunInASpan: a program that calls Run inside a span has its messages in their own
+// traces all the same; the context's other values are there.
+func TestRunInASpan(t *testing.T) {
+	s := newSite(t)
+	shop := newTraced(t)
+	type key struct{}
+	kept := make(chan any, 10)
+	c := payments(s.effects)
+	handle := c.Handle
+	c.Handle = func(ctx context.Context, tx *gorm.DB, m holdfast.Message) error {
+		kept <- ctx.Value(key{})
+		return handle(ctx, tx, m)
+	}
+	w, err := worker.New(worker.Options{AMQPURL: s.at.AMQPURL, DB: s.effects, Prefix: s.at.Prefix, Logger: s.log(), TracerProvider: shop})
+	require.NoError(t, err)
+	s.consumers[c.Name] = true
+	w.Consume(c)
+	ctx, caller := shop.call(context.WithValue(context.Background(), key{}, "kept"))
+	ctx, cancel := context.WithCancel(ctx)
+	ended := make(chan error, 1)
+	go func() { ended <- w.Run(ctx) }()
+	t.Cleanup(func() { cancel(); require.NoError(t, next(t, ended)) })
+	next(t, w.Ready())
+	id := newID()
+	s.foreign(s.broker(), foreignWith(id, nil))
+	s.oneEffect(id)
+	require.Equal(t, "kept", next(t, kept))
+	process := shop.where("process "+placed, func(tracetest.SpanStub) bool { return true })
+	require.NotEqual(t, caller.TraceID(), process.SpanContext.TraceID())
+	require.False(t, process.Parent.IsValid())
+}
+
 func foreignWith(id string, headers map[string]string) amqp.Publishing {
 	m := amqp.Publishing{MessageId: id, Headers: amqp.Table{}, Body: []byte("from elsewhere")}
 	for name, value := range headers {

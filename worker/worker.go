@@ -131,8 +131,9 @@ func (w *Worker) Run(ctx context.Context) error {
 	if err := w.claim(cancel); err != nil {
 		return err
 	}
-	w.runErr = w.run(ctx)
+	w.runErr = w.run(w.trace.Outside(ctx)) // messages are not in the trace of who calls Run
 	w.stop()
+	w.trace.Flush()
 	_ = w.metrics.Close() // nobody reads them any more
 	close(w.over)
 	w.owned.close()
@@ -140,6 +141,7 @@ func (w *Worker) Run(ctx context.Context) error {
 }
 
 func (w *Worker) run(ctx context.Context) error {
+	w.reserveNames()
 	if w.o.SendOnly {
 		w.problem(w.registered())
 	}

@@ -297,6 +297,24 @@ func (m *Metrics) Reserve(consumer string) {
 	m.bounded(byConsumer[0], consumer)
 }
 
+// ReserveSaga has a saga keep its name in the metrics, and the topics of the participants that
+// it calls theirs.
+func (m *Metrics) ReserveSaga(name string, topics ...string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.bounded(bySaga[0], name)
+	for _, topic := range topics {
+		m.bounded(byParticipant[0], topic)
+	}
+}
+
+// ReserveTopic has a topic of transactions keep its name in the metrics.
+func (m *Metrics) ReserveTopic(topic string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.bounded(byTopic[0], topic)
+}
+
 // bounded is a value of an attribute, or Other where that has too many. m.mu is held.
 func (m *Metrics) bounded(key attribute.Key, value string) string {
 	had := m.values[key]

@@ -177,6 +177,8 @@ func TestMetricsOfTheGlobalProvider(t *testing.T) {
 func TestSeriesAreBounded(t *testing.T) {
 	m := newMeter(t)
 	m.Reserve("billing")
+	m.ReserveSaga("travel", "seat.take", "room.take")
+	m.ReserveTopic("order.placed")
 	classes := []holdfast.ErrorClass{"", holdfast.ClassError, holdfast.ClassTimeout, holdfast.ClassPanic, holdfast.ClassLost,
 		holdfast.ClassPermanent, holdfast.ClassMalformed, holdfast.ClassDropped}
 	const names = 5_000
@@ -203,6 +205,11 @@ func TestSeriesAreBounded(t *testing.T) {
 		m.Dropped(name, name, 1)
 	}
 	m.Tried("billing", "", time.Second)
+	m.SagaStarted("travel")
+	m.SagaEnded("travel", "completed")
+	m.WaitedLong("seat.take")
+	m.WaitedLong("room.take")
+	m.DeliveryWaited("order.placed")
 	m.Watch(func() (l Load) {
 		for i := range 1000 {
 			l.Pools = append(l.Pools, PoolLoad{Name: fmt.Sprint("pool-", i), Limit: 1})
@@ -217,6 +224,11 @@ func TestSeriesAreBounded(t *testing.T) {
 	require.EqualValues(t, 1, values["holdfast.consumer.duration class=ok,consumer=billing"])
 	require.EqualValues(t, names-maxValues+1, values["holdfast.consumer.retries consumer=other"], "nothing is lost")
 	require.Contains(t, values, "holdfast.pool.in_use pool=other")
+	for _, own := range []string{"holdfast.sagas.started saga=travel", "holdfast.sagas.ended saga=travel,state=completed",
+		"holdfast.sagas.long_waits participant=seat.take", "holdfast.sagas.long_waits participant=room.take",
+		"holdfast.transactions.long_waits topic=order.placed"} {
+		require.EqualValues(t, 1, values[own], own)
+	}
 }
 
 // Histograms have buckets on both sides of what they are for.

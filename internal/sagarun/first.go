@@ -7,6 +7,7 @@ import (
 
 	"gorm.io/gorm"
 
+	holdfast "github.com/holdfastmq/holdfast"
 	"github.com/holdfastmq/holdfast/activities"
 	"github.com/holdfastmq/holdfast/barrier"
 	"github.com/holdfastmq/holdfast/saga/core"
@@ -42,7 +43,11 @@ func (r *Runner) doFirst(ctx context.Context, c *program, f *barrier.FirstSteps,
 	ctx, cancel := context.WithTimeout(ctx, s.Step.TryTimeout())
 	defer cancel()
 	r.traced(ctx, "do", s, func(ctx context.Context, s activities.SagaStep) activities.SagaResult {
-		if o, err = r.doOneOf(ctx, c, f, s); err != nil {
+		o, err = r.doOneOf(ctx, c, f, s)
+		switch reason, no := holdfast.IsRefused(err); {
+		case no:
+			return refused(reason)
+		case err != nil:
 			return failed(ctx, err)
 		}
 		return activities.SagaResult{Outcome: o}

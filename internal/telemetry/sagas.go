@@ -83,19 +83,22 @@ func (t *Tracer) Reply(ctx context.Context, at holdfast.Trace, participant, id, 
 }
 
 // SagaEnded notes that a saga has ended, in a span that begins when it did; zero: that is
-// not known.
+// not known. It returns at once, since workflow code must not wait for the application's
+// exporter: the span is made soon after, see [Tracer.Flush].
 func (t *Tracer) SagaEnded(at holdfast.Trace, name, id, state string, began time.Time) {
-	if t == nil {
+	if t == nil || !remote(at).IsValid() {
 		return
 	}
-	in, o := under(context.Background(), at)
-	if !trace.SpanContextFromContext(in).IsValid() {
-		return
-	}
-	o = append(o, trace.WithAttributes(append(ofSaga(name, id), attribute.String("holdfast.state", state))...))
-	if !began.IsZero() {
-		o = append(o, trace.WithTimestamp(began))
-	}
-	_, span := t.start(in, "saga "+name, o...)
-	span.End(nil)
+	ended := time.Now()
+	t.later.do(func() {
+		in, o := under(context.Background(), at)
+		o = append(o, trace.WithAttributes(append(ofSaga(name, id), attribute.String("holdfast.state", state))...))
+		if began.IsZero() {
+			began = ended
+		}
+		if _, span := t.start(in, "saga "+name, append(o, trace.WithTimestamp(began))...); span != nil {
+			span.at = []trace.SpanEndOption{trace.WithTimestamp(ended)}
+			span.End(nil)
+		}
+	})
 }

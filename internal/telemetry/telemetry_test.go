@@ -131,7 +131,7 @@ func TestLocalKeepsThePlace(t *testing.T) {
 			map[string]string{"a": strings.Repeat("x", holdfast.MaxHeaders-1)}},
 	} {
 		m := message("traceparent", place)
-		require.NoError(t, tr.Local(t.Context(), []*holdfast.Message{&m}, func(ctx context.Context) error {
+		require.NoError(t, tr.Local(t.Context(), []*holdfast.Message{&m}, nil, func(ctx context.Context) error {
 			require.Equal(t, place[3:35], trace.SpanContextFromContext(ctx).TraceID().String())
 			row.change(&m)
 			return nil
@@ -190,6 +190,7 @@ func TestNothingInTheMiddle(t *testing.T) {
 	tr.Settled("retry", "c", "tx", &holdfast.Message{Topic: "t"}, holdfast.ClassError, "no")
 	tr.SagaEnded(holdfast.Trace{}, "s", "id", "completed", time.Now())
 	require.NoError(t, tr.Reply(t.Context(), holdfast.Trace{}, "p", "s", "st", "done", func(context.Context) error { return nil }))
+	tr.Flush()
 	require.Empty(t, spans.GetSpans())
 }
 
@@ -245,6 +246,71 @@ func TestBrokenTracer(t *testing.T) {
 	require.Equal(t, ms, out)
 }
 
+// odd is a tracer that gives no context, or no span, or a span that panics at what it is
+// asked.
+type odd struct {
+	noop.TracerProvider
+	noSpan bool
+}
+
+func (o odd) Tracer(string, ...trace.TracerOption) trace.Tracer { return oddTracer{noSpan: o.noSpan} }
+
+type oddTracer struct {
+	noop.Tracer
+	noSpan bool
+}
+
+func (o oddTracer) Start(ctx context.Context, _ string, _ ...trace.SpanStartOption) (context.Context, trace.Span) {
+	if o.noSpan {
+		return nil, nil //nolint:staticcheck // so does a tracer that is wrong
+	}
+	return nil, oddSpan{} //nolint:staticcheck // so does a tracer that is wrong
+}
+
+type oddSpan struct{ noop.Span }
+
+func (oddSpan) SpanContext() trace.SpanContext { panic("no context") }
+
+// What an odd tracer answers is guarded as well: handlers get a context, and the
+// application's own span in a context may be as odd.
+func TestOddTracer(t *testing.T) {
+	for _, o := range []odd{{}, {noSpan: true}} {
+		tr := New(o, "holdfast")
+		everything(t, tr)
+		for _, ctx := range []context.Context{t.Context(), trace.ContextWithSpan(t.Context(), oddSpan{})} {
+			got := false
+			require.NoError(t, tr.Process(ctx, Delivery{Message: message()}, func(ctx context.Context) error {
+				got = ctx != nil && ctx.Err() == nil
+				return nil
+			}))
+			require.True(t, got)
+			ms := []holdfast.Message{message("traceparent", place)}
+			in, out, sending := tr.Send(ctx, "send", "g", "", ms, nil)
+			sending.End(holdfast.Receipt{}, nil)
+			require.NotNil(t, in)
+			require.Equal(t, ms, out)
+			require.Zero(t, tr.Place(ctx))
+			_, at, span := tr.StartSaga(ctx, "s")
+			span.End(nil)
+			require.Zero(t, at)
+			require.NoError(t, tr.Publisher(quiet{}).PublishMessages(ctx, "g", "tx", ms))
+		}
+	}
+}
+
+// Outside a call there is no span, and all else is there.
+func TestOutside(t *testing.T) {
+	tr, spans := newTracer(t)
+	type key struct{}
+	in := trace.ContextWithRemoteSpanContext(context.WithValue(t.Context(), key{}, "kept"), remote(holdfast.Trace{Parent: place}))
+	out := tr.Outside(in)
+	require.Equal(t, "kept", out.Value(key{}))
+	require.NoError(t, tr.Process(out, Delivery{Message: message()}, func(context.Context) error { return nil }))
+	require.False(t, spans.GetSpans()[0].Parent.IsValid())
+	require.NotEqual(t, place[3:35], spans.GetSpans()[0].SpanContext.TraceID().String())
+	require.Equal(t, in, (*Tracer)(nil).Outside(in), "off, it is as it was")
+}
+
 // everything calls every method, which must have no effect but the calls.
 func everything(t *testing.T, tr *Tracer) {
 	t.Helper()
@@ -254,7 +320,7 @@ func everything(t *testing.T, tr *Tracer) {
 	m := message("traceparent", place)
 	_, _, sending := tr.Send(ctx, "send", "g", "", []holdfast.Message{m}, nil)
 	sending.End(holdfast.Receipt{}, errors.New("no"))
-	require.NoError(t, tr.Local(ctx, []*holdfast.Message{&m}, call))
+	require.NoError(t, tr.Local(ctx, []*holdfast.Message{&m}, nil, call))
 	require.NoError(t, tr.Process(ctx, Delivery{Message: m}, call))
 	require.NoError(t, tr.Letter(ctx, "redeliver", &holdfast.DeadLetter{Message: m}, call))
 	require.NoError(t, tr.Reply(ctx, holdfast.Trace{Parent: place}, "p", "s", "st", "done", call))
@@ -270,6 +336,7 @@ func everything(t *testing.T, tr *Tracer) {
 	_, _, span = tr.StartSaga(ctx, "s")
 	span.End(nil)
 	tr.SagaEnded(holdfast.Trace{Parent: place}, "s", "id", "completed", time.Now())
+	tr.Flush()
 	require.Empty(t, tr.Headers(ctx, holdfast.Trace{}))
 	require.Equal(t, map[string]string{"traceparent": place}, tr.Headers(ctx, holdfast.Trace{Parent: place}), "it is passed on")
 	require.Zero(t, tr.Place(ctx))

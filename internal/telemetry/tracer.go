@@ -37,6 +37,7 @@ const (
 type Tracer struct {
 	t      trace.Tracer
 	prefix string // of the exchanges
+	later  later
 }
 
 // New returns a tracer for the installation of that prefix; nil if p is nil, or cannot give
@@ -58,7 +59,10 @@ func New(p trace.TracerProvider, prefix string) (t *Tracer) {
 }
 
 // Span is one that has begun. nil is none.
-type Span struct{ s trace.Span }
+type Span struct {
+	s  trace.Span
+	at []trace.SpanEndOption // when it ended; none: when that is said
+}
 
 // start begins a span. Where the application's tracer panics, there is none.
 func (t *Tracer) start(ctx context.Context, name string, o ...trace.SpanStartOption) (out context.Context, span *Span) {
@@ -68,7 +72,13 @@ func (t *Tracer) start(ctx context.Context, name string, o ...trace.SpanStartOpt
 		}
 	}()
 	out, s := t.t.Start(ctx, name, o...)
-	return out, &Span{s}
+	switch {
+	case s == nil:
+		return ctx, nil
+	case out == nil:
+		out = trace.ContextWithSpan(ctx, s)
+	}
+	return out, &Span{s: s}
 }
 
 // End ends the span; err says that what it is about failed.
@@ -80,7 +90,7 @@ func (s *Span) end(err error, class string, more ...attribute.KeyValue) {
 		return
 	}
 	defer func() { _ = recover() }()
-	defer s.s.End()
+	defer s.s.End(s.at...)
 	s.s.SetAttributes(more...)
 	if err == nil {
 		return
@@ -113,11 +123,35 @@ func remote(t holdfast.Trace) trace.SpanContext {
 	return trace.SpanContextFromContext(w3c.Extract(context.Background(), in))
 }
 
+// spanOf is the context of the span that ctx carries; not valid: it carries none. The span is
+// the application's: if it panics, there is none.
+func spanOf(ctx context.Context) (sc trace.SpanContext) {
+	defer func() {
+		if recover() != nil {
+			sc = trace.SpanContext{}
+		}
+	}()
+	return trace.SpanContextFromContext(ctx)
+}
+
 // placeOf is how other processes find the span that ctx carries; zero: it carries none.
 func placeOf(ctx context.Context) holdfast.Trace {
+	sc := spanOf(ctx)
+	if !sc.IsValid() {
+		return holdfast.Trace{}
+	}
 	out := propagation.MapCarrier{}
-	w3c.Inject(ctx, out)
+	w3c.Inject(trace.ContextWithSpanContext(context.Background(), sc), out)
 	return holdfast.TraceOf(out)
+}
+
+// Outside is ctx without the span that it carries: what a process does for as long as it runs
+// belongs to no call. The other values of ctx stay.
+func (t *Tracer) Outside(ctx context.Context) context.Context {
+	if t == nil {
+		return ctx
+	}
+	return trace.ContextWithSpanContext(ctx, trace.SpanContext{})
 }
 
 // Place is where a trace goes on from the span of ctx, in another process.
@@ -133,7 +167,7 @@ func (t *Tracer) Place(ctx context.Context) holdfast.Trace {
 // it stays as it is.
 func under(ctx context.Context, at holdfast.Trace) (context.Context, []trace.SpanStartOption) {
 	from := remote(at)
-	now := trace.SpanContextFromContext(ctx)
+	now := spanOf(ctx)
 	switch {
 	case !from.IsValid(), now.TraceID() == from.TraceID():
 		return ctx, nil
@@ -149,7 +183,7 @@ func under(ctx context.Context, at holdfast.Trace) (context.Context, []trace.Spa
 func (t *Tracer) at(ctx context.Context, place holdfast.Trace, name string, kind trace.SpanKind,
 	attributes ...attribute.KeyValue) (context.Context, *Span) {
 	in, o := under(ctx, place)
-	if !trace.SpanContextFromContext(in).IsValid() {
+	if !spanOf(in).IsValid() {
 		return ctx, nil
 	}
 	return t.start(in, name, append(o, trace.WithSpanKind(kind), trace.WithAttributes(attributes...))...)

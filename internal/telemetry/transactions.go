@@ -27,7 +27,7 @@ func (t *Tracer) Send(ctx context.Context, operation, group string, lane holdfas
 		return ctx, ms, nil
 	}
 	in := ctx
-	if first := remote(holdfast.TraceOf(ms[0].Headers)); first.IsValid() && !trace.SpanContextFromContext(ctx).IsValid() {
+	if first := remote(holdfast.TraceOf(ms[0].Headers)); first.IsValid() && !spanOf(ctx).IsValid() {
 		in = trace.ContextWithRemoteSpanContext(ctx, first)
 	}
 	attributes := append(t.ofMessage(&ms[0], ms[0].ID, operation, semconv.MessagingOperationTypeSend, ""),
@@ -145,8 +145,9 @@ func plainClass(err error) string {
 }
 
 // Local has a local transaction run inside a span. Messages whose headers it replaces keep
-// their place in the trace, unless that would be too long.
-func (t *Tracer) Local(ctx context.Context, ms []*holdfast.Message, f func(context.Context) error) error {
+// their place in the trace, unless that would be too long: for fits, see [Tracer.Send].
+func (t *Tracer) Local(ctx context.Context, ms []*holdfast.Message, fits func([]holdfast.Message) error,
+	f func(context.Context) error) error {
 	if t == nil || len(ms) == 0 {
 		return f(ctx)
 	}
@@ -157,14 +158,14 @@ func (t *Tracer) Local(ctx context.Context, ms []*holdfast.Message, f func(conte
 	in, span := t.at(ctx, was[0], "local transaction", trace.SpanKindInternal)
 	err := around(in, span, plainClass, f)
 	if err == nil {
-		keep(ms, was)
+		keep(ms, was, fits)
 	}
 	return err
 }
 
 // keep gives ms their places back, where somebody has removed them, or takes them from ms
 // where they would make the headers too long.
-func keep(ms []*holdfast.Message, was []holdfast.Trace) {
+func keep(ms []*holdfast.Message, was []holdfast.Trace, fits func([]holdfast.Message) error) {
 	now := make([]holdfast.Message, 0, len(ms))
 	for i, m := range ms {
 		if m == nil {
@@ -175,7 +176,7 @@ func keep(ms []*holdfast.Message, was []holdfast.Trace) {
 		}
 		now = append(now, *m)
 	}
-	if roomFor(now) {
+	if roomFor(now) && (fits == nil || fits(now) == nil) {
 		return
 	}
 	for i, m := range ms {

@@ -75,6 +75,9 @@ type Input struct {
 	Resumed *Status `json:"resumed,omitempty"`
 	// Renewed says that Resumed is what the run before knew.
 	Renewed bool `json:"renewed,omitempty"`
+	// Ended says that it had completed before, without a workflow, and that whoever ran it
+	// took note of that. It is for measurements: nothing is decided by it.
+	Ended bool `json:"ended,omitempty"`
 }
 
 // UndoOf says which saga is to be undone, who wants it and why.
@@ -187,7 +190,7 @@ func CompletedInput(in Input, last json.RawMessage) (Input, error) {
 	if err := json.Unmarshal(last, &known.Core); err != nil {
 		return in, holdfast.Permanent(fmt.Errorf("%w: the begin row of saga %s: %w", holdfast.ErrMalformed, in.ID, err))
 	}
-	in.Data, in.Again, in.Resumed, in.Renewed, in.Begun = nil, false, &known, true, true
+	in.Data, in.Again, in.Resumed, in.Renewed, in.Begun, in.Ended = nil, false, &known, true, true, true
 	return in, nil
 }
 

@@ -293,12 +293,13 @@ func (s *sagaRun) ref(ctx workflow.Context) activities.SagaRef {
 
 // Observed is the workflow [Saga], and tells ended of each saga that ends in
 // this process, before that is recorded, but not of those that are replayed. ended
-// must not block, and decides nothing.
-func Observed(ended func(Status)) func(workflow.Context, Input) (Status, error) {
+// must not block, and decides nothing; had says that the saga had completed before, without a
+// workflow, so that its end is no news but to who waits for this one.
+func Observed(ended func(s Status, had bool)) func(workflow.Context, Input) (Status, error) {
 	return func(ctx workflow.Context, in Input) (Status, error) {
 		status, err := Saga(ctx, in)
 		if err == nil && !workflow.IsReplaying(ctx) {
-			ended(status)
+			ended(status, in.Ended && status.State == core.StateCompleted)
 		}
 		return status, err
 	}

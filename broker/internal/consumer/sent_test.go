@@ -13,7 +13,7 @@ func TestSentAt(t *testing.T) {
 	before := time.Now().Truncate(time.Millisecond)
 	id, err := uuid.NewV7()
 	require.NoError(t, err)
-	published := time.Unix(1_700_000_000, 0)
+	published := before.Truncate(time.Second)
 	got := sentAt(id.String(), published)
 	require.False(t, got.Before(before), "%v is before %v", got, before)
 	require.Less(t, time.Since(got), time.Minute)
@@ -21,4 +21,11 @@ func TestSentAt(t *testing.T) {
 		require.Equal(t, published, sentAt(chosen, published))
 	}
 	require.Zero(t, sentAt("", time.Time{}))
+	require.Equal(t, got, sentAt(id.String(), time.Time{}), "nothing else is known")
+	for _, at := range []time.Duration{-50 * time.Second, 0, 50 * time.Minute} {
+		require.Equal(t, got, sentAt(id.String(), got.Add(at)), at)
+	}
+	for _, at := range []time.Duration{-2 * time.Minute, 2 * time.Hour, 7 * 24 * time.Hour} {
+		require.Equal(t, got.Add(at), sentAt(id.String(), got.Add(at)), "an ID of something else: %v", at)
+	}
 }

@@ -228,13 +228,27 @@ func (c *Consumer) observeAttempt(w *Work, kind EventKind, took time.Duration) {
 	c.O.Observe(e)
 }
 
+// How far the time in a transaction's ID may be from its message's timestamp, before and after
+// it, to be believed: a message is published after its transaction begins, by another clock
+// perhaps, and the timestamp has whole seconds.
+const (
+	beganBefore = time.Hour
+	beganAfter  = time.Minute
+)
+
 // sentAt is when a transaction was begun: a UUIDv7, which an ID is that was made for it, says
-// it. Of a chosen one is known when its message was published.
+// it. Of a chosen one is known when its message was published; and a UUIDv7 that does not fit
+// that is a chosen one, such as the ID of an order of last week.
 func sentAt(txID string, published time.Time) time.Time {
-	if id, err := uuid.Parse(txID); err == nil && id.Version() == 7 {
-		return time.Unix(id.Time().UnixTime())
+	id, err := uuid.Parse(txID)
+	if err != nil || id.Version() != 7 {
+		return published
 	}
-	return published
+	began := time.Unix(id.Time().UnixTime())
+	if !published.IsZero() && (published.Sub(began) > beganBefore || began.Sub(published) > beganAfter) {
+		return published
+	}
+	return began
 }
 
 func (c *Consumer) event(w *Work, kind EventKind) Event {
