@@ -92,6 +92,18 @@ func malformed(what, format string, args ...any) error {
 		fmt.Sprintf(format, args...)))
 }
 
+// otherVersion is the error of what a later version of Holdfast encrypted: another process
+// may read it.
+func otherVersion(what, version string) error {
+	return unavailable(fmt.Errorf("%s is encrypted in the form of version %s, and this program reads version 1", what,
+		version), "upgrade this process")
+}
+
+// isVersion reports whether s is the number of a version.
+func isVersion(s string) bool {
+	return s != "" && len(s) <= 9 && strings.Trim(s, "0123456789") == ""
+}
+
 func unavailable(err error, remedy string) error {
 	return &holdfast.UnavailableError{Part: holdfast.PartKeyring, Err: err, Remedy: remedy}
 }

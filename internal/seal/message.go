@@ -84,8 +84,10 @@ func (b *Box) Open(ctx context.Context, m holdfast.Message, id, topic string) (h
 	switch {
 	case err != nil:
 		return m, malformed(what, "its content type %.200q cannot be read: %v", m.ContentType, err)
+	case !isVersion(params["v"]):
+		return m, malformed(what, "its content type %.200q names no version", m.ContentType)
 	case params["v"] != "1":
-		return m, malformed(what, "in version %.20q, and this program reads version 1: upgrade it", params["v"])
+		return m, otherVersion(what, params["v"])
 	case !validKey(params["key"]):
 		return m, malformed(what, "its content type %.200q names no key", m.ContentType)
 	}

@@ -95,7 +95,7 @@ func TestMessagesThatCannotBeOpened(t *testing.T) {
 		require.True(t, holdfast.IsPermanent(err), name)
 		require.Equal(t, blame.Message, blame.Of(err), name)
 	}
-	for _, kind := range []string{"", "; v=1", "; v=2; key=1", "; v=1; key=\"a b\"", "; v=1; key=", "; =", " ;;"} {
+	for _, kind := range []string{"", "; v=1", "; v=; key=1", "; v=x; key=1", "; key=1", "; v=1; key=\"a b\"", "; v=1; key=", "; =", " ;;"} {
 		other := sealed.Clone()
 		other.ContentType = seal.SealedType + kind
 		_, err = b.OpenOwn(ctx, other)
@@ -164,14 +164,14 @@ func TestStateAndPatches(t *testing.T) {
 		}
 		plain, err := core.Diff(o.Data, json.RawMessage(states[i+1]))
 		require.NoError(t, err)
-		patch, err := b.Patch(ctx, o.Owner, plain)
+		patch, err := b.Patch(ctx, o.Owner, o.Began, plain)
 		require.NoError(t, err)
 		now, err = core.Merge(now, patch) // without a key
 		require.NoError(t, err)
 	}
 	kept, _ := core.SealedOf(now)
 	require.Equal(t, header, kept)
-	empty, err := b.Patch(ctx, id, nil)
+	empty, err := b.Patch(ctx, id, true, nil)
 	require.NoError(t, err)
 	require.Empty(t, empty)
 	for _, odd := range []string{`"text"`, `[1]`, `null`, `12`, `{"holdfast-sealed":1}`} {
