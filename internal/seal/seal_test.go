@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+	"go.temporal.io/sdk/temporal"
 
 	holdfast "github.com/holdfastmq/holdfast"
 	"github.com/holdfastmq/holdfast/internal/blame"
@@ -264,7 +265,11 @@ func TestActivity(t *testing.T) {
 	require.EqualError(t, g(ctx, sealed), `"secret"`)
 	blind := (*seal.Box)(nil).Activity(func(core.ActivityInput) (int, error) { return 1, nil }).(func(context.Context, core.ActivityInput) (int, error))
 	_, err = blind(ctx, sealed)
-	require.ErrorIs(t, err, holdfast.ErrNoKey)
+	var failure *temporal.ApplicationError
+	require.ErrorAs(t, err, &failure)
+	require.Equal(t, core.KeyMissingType, failure.Type())
+	require.False(t, failure.NonRetryable())
+	require.ErrorContains(t, err, "HOLDFAST_KEYRING")
 	n, err := blind(ctx, in)
 	require.NoError(t, err)
 	require.Equal(t, 1, n)
@@ -282,6 +287,14 @@ func TestKeyringThatIsAway(t *testing.T) {
 	b, ctx := seal.New(k, holdfast.EncryptionOn), t.Context()
 	sealed, err := b.Message(ctx, message())
 	require.NoError(t, err)
+	called := false
+	f := b.Activity(func(core.ActivityInput) (int, error) { called = true; return 1, nil }).(func(context.Context, core.ActivityInput) (json.RawMessage, error))
+	k.err = errors.New("the service does not answer")
+	_, err = f(ctx, core.ActivityInput{Saga: "s", Step: "book", Data: json.RawMessage(`1`)})
+	var failure *temporal.ApplicationError
+	require.ErrorAs(t, err, &failure)
+	require.Equal(t, core.KeyMissingType, failure.Type())
+	require.False(t, called, "its result could not be sealed")
 	k.err = errors.New("the service does not answer")
 	_, err = b.OpenOwn(ctx, sealed)
 	require.True(t, seal.Missing(err))
