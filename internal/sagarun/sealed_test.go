@@ -10,6 +10,7 @@ import (
 
 	holdfast "github.com/holdfastmq/holdfast"
 	"github.com/holdfastmq/holdfast/activities"
+	"github.com/holdfastmq/holdfast/broker"
 	"github.com/holdfastmq/holdfast/internal/seal"
 	"github.com/holdfastmq/holdfast/keyring"
 	"github.com/holdfastmq/holdfast/saga"
@@ -157,4 +158,26 @@ func ringBox(t *testing.T) *seal.Box {
 	k, err := keyring.Open(path)
 	require.NoError(t, err)
 	return seal.New(k, holdfast.EncryptionOn)
+}
+
+// The encrypted body of one call is not taken for that of another: of another saga, of another
+// step, or of an Undo.
+func TestSealedCallOfAnother(t *testing.T) {
+	t.Parallel()
+	box := ringBox(t)
+	mine := broker.SagaCall{Saga: "saga/g/pay/1", Step: "seat", Group: "g"}
+	m, err := box.Message(t.Context(), holdfast.Message{ID: mine.MessageID(), Topic: "seat.take", Body: []byte("{}")})
+	require.NoError(t, err)
+	p := &Participant{Name: "p", Topic: "seat.take", UndoTopic: "seat.take", Box: box}
+	require.NoError(t, p.check(broker.Delivery{Message: m, Saga: &mine}))
+	for _, change := range []func(*broker.SagaCall){func(c *broker.SagaCall) { c.Saga += "0" },
+		func(c *broker.SagaCall) { c.Step = "other" }, func(c *broker.SagaCall) { c.Undo = true }} {
+		other := mine
+		change(&other)
+		d := broker.Delivery{Message: m, Saga: &other}
+		require.ErrorIs(t, p.check(d), holdfast.ErrMalformed)
+		require.True(t, holdfast.IsPermanent(p.Handle(t.Context(), d)))
+		d.Message.ContentType = "application/json"
+		require.NoError(t, p.check(d), "of one in clear nothing is known")
+	}
 }
