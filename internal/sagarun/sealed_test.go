@@ -2,7 +2,9 @@ package sagarun
 
 import (
 	"context"
+	"encoding/json"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -179,5 +181,42 @@ func TestSealedCallOfAnother(t *testing.T) {
 		require.True(t, holdfast.IsPermanent(p.Handle(t.Context(), d)))
 		d.Message.ContentType = "application/json"
 		require.NoError(t, p.check(d), "of one in clear nothing is known")
+	}
+}
+
+// A saga that was begun in clear is not turned back since encryption was switched on: what
+// cannot be sealed stays in clear, its sub-saga's state, too.
+func TestSagaBegunInClear(t *testing.T) {
+	t.Parallel()
+	type state struct{ Seats []string }
+	sub := saga.Saga[[]string]{Name: "sub", Steps: []saga.Step[[]string]{saga.Wait("go", 0)}}
+	c, err := saga.Saga[state]{Name: "pay", Steps: []saga.Step[state]{
+		saga.Sub("sub", sub).Send(saga.From(func(s state) []string { return s.Seats }))}}.Compile()
+	require.NoError(t, err)
+	box, ctx := ringBox(t), t.Context()
+	id := workflows.SagaID("holdfast", "orders", "pay", "1")
+	p := &program{c, box, activities.SagaRef{ID: id, Key: "1"}}
+
+	clear := []byte(`{"Seats":["4a"]}`)
+	in, err := p.Input(ctx, c.Plan.Steps[0], clear)
+	require.NoError(t, err)
+	require.JSONEq(t, `["4a"]`, string(in))
+	sealed, err := box.State(ctx, id, clear)
+	require.NoError(t, err)
+	_, err = p.Input(ctx, c.Plan.Steps[0], sealed)
+	require.True(t, holdfast.IsPermanent(err), "what was sealed is not put in clear")
+
+	large, err := json.Marshal(map[string]string{"x": strings.Repeat("x", core.MaxData-100)})
+	require.NoError(t, err)
+	for _, was := range [][]byte{clear, sealed} {
+		o, err := p.open(ctx, was)
+		require.NoError(t, err)
+		patch, err := p.patch(ctx, was, o, large)
+		if o.Began {
+			require.True(t, holdfast.IsPermanent(err))
+			continue
+		}
+		require.NoError(t, err)
+		require.Equal(t, string(large), string(patch))
 	}
 }
