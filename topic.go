@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"strings"
+
+	"github.com/holdfastmq/holdfast/internal/jsonerr"
 )
 
 // Codec turns values into bodies and back. Its methods are called from many
@@ -22,7 +24,7 @@ type jsonCodec struct{}
 
 func (jsonCodec) ContentType() string                { return "application/json" }
 func (jsonCodec) Marshal(v any) ([]byte, error)      { return json.Marshal(v) }
-func (jsonCodec) Unmarshal(data []byte, v any) error { return json.Unmarshal(data, v) }
+func (jsonCodec) Unmarshal(data []byte, v any) error { return jsonerr.Clean(json.Unmarshal(data, v)) }
 
 // Topic is a topic whose messages carry a T. Declare it once, next to T, and
 // use it on both sides:
@@ -53,7 +55,7 @@ func (t Topic[T]) Encode(m *Message, v T) error {
 }
 
 // Decode returns what m carries. An error is permanent: the same bytes will
-// not decode later either.
+// not decode later either. One of [JSON] quotes nothing of the body.
 func (t Topic[T]) Decode(m Message) (T, error) {
 	var v T
 	if err := t.codec().Unmarshal(m.Body, &v); err != nil {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"os"
 	"runtime"
 	"sync"
@@ -15,7 +16,8 @@ import (
 
 // File is a keyring in a file. The file is read again when it has changed: at most once a
 // second, and at once when a key is asked for that it did not have. While it cannot be
-// read, the keys that were read last count. Its methods may be called from many goroutines.
+// read, the keys that were read last count, and the process's default logger (log/slog) says
+// so. A key that is no longer in it goes on decrypting in this process. Its methods may be called from many goroutines.
 type File struct {
 	path string
 	now  func() time.Time
@@ -52,6 +54,7 @@ func (f *File) read() error {
 		if data, err = os.ReadFile(f.path); err == nil {
 			var k *keys
 			if k, err = parse(data); err == nil {
+				k.before = f.keys.gone(k)
 				f.keys, f.seen, f.err = k, info, nil
 				return nil
 			}
@@ -86,12 +89,22 @@ func (f *File) current(fresh bool) *keys {
 		return f.keys
 	}
 	f.looked = f.now()
-	if info, err := os.Stat(f.path); err == nil && f.err == nil && os.SameFile(info, f.seen) &&
-		info.ModTime().Equal(f.seen.ModTime()) && info.Size() == f.seen.Size() {
+	if info, err := os.Stat(f.path); err == nil && f.err == nil && same(info, f.seen) {
 		return f.keys
 	}
-	_ = f.read() // Err has it
+	before := f.err
+	err := f.read() // Err has it
+	switch {
+	case err != nil && (before == nil || before.Error() != err.Error()):
+		slog.Warn("the keyring cannot be read: the keys that were read before count", "error", err)
+	case err == nil && before != nil:
+		slog.Info("the keyring is read again", "keyring", f.path)
+	}
 	return f.keys
+}
+
+func same(a, b fs.FileInfo) bool {
+	return os.SameFile(a, b) && a.ModTime().Equal(b.ModTime()) && a.Size() == b.Size()
 }
 
 // Err returns why the file could not be read when it was looked at last; nil: it was.

@@ -42,6 +42,7 @@ type keys struct {
 	digests *prf.Set
 	ids     map[string]bool // those that are enabled
 	primary string
+	before  map[string]*keys // those that are in the file no longer, and where they were read
 }
 
 // file is the file's JSON: keysets as Tink writes them.
@@ -103,7 +104,25 @@ func (k *keys) use() (err error) {
 
 func name(id uint32) string { return strconv.FormatUint(uint64(id), 10) }
 
-func (k *keys) has(key string) bool { return k.ids[key] }
+func (k *keys) has(key string) bool { return k.ids[key] || k.before[key] != nil }
+
+// gone are the keys of k, which may be nil, that next does not have.
+func (k *keys) gone(next *keys) map[string]*keys {
+	if k == nil {
+		return nil
+	}
+	out := map[string]*keys{}
+	for id, at := range k.before {
+		out[id] = at
+	}
+	for id := range k.ids {
+		out[id] = k
+	}
+	for id := range next.ids {
+		delete(out, id)
+	}
+	return out
+}
 
 func (k *keys) seal(plaintext, bound []byte) (string, []byte, error) {
 	ciphertext, err := k.cipher.Encrypt(plaintext, bound)
@@ -113,6 +132,9 @@ func (k *keys) seal(plaintext, bound []byte) (string, []byte, error) {
 // open decrypts. Tink finds the key by the ciphertext's first bytes, which bind it to
 // that: so key has nothing more to say than has.
 func (k *keys) open(key string, ciphertext, bound []byte) ([]byte, error) {
+	if at := k.before[key]; at != nil && !k.ids[key] {
+		return at.open(key, ciphertext, bound)
+	}
 	plaintext, err := k.cipher.Decrypt(ciphertext, bound)
 	if err != nil { // Tink's error says no more
 		return nil, fmt.Errorf("%w: key %s does not decrypt it here", holdfast.ErrTampered, key)

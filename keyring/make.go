@@ -54,9 +54,38 @@ func New(path string) (Key, error) {
 // without stage has it encrypt. A process without the key that something is encrypted
 // with waits until it has it.
 //
-// The file is replaced in one step. Two who rotate at once lose one of the two keys: do
-// not.
-func Rotate(path string, stage bool) (Key, error) {
+// The file is replaced in one step, and keeps its owner, group and permissions: where that
+// is not allowed, it is left as it was. Of two who rotate at once on one machine the second
+// gets an error that wraps [holdfast.ErrInvalid]: while one rotates there is a file
+// path.lock, which is left if it is killed.
+func Rotate(path string, stage bool) (key Key, err error) {
+	path, err = filepath.EvalSymlinks(path)
+	if err != nil {
+		return Key{}, fmt.Errorf("%w: keyring: %w", holdfast.ErrInvalid, err)
+	}
+	unlock, err := lock(path)
+	if err != nil {
+		return Key{}, err
+	}
+	defer func() { err = errors.Join(err, unlock()) }()
+	return rotate(path, stage)
+}
+
+// lock keeps others from rotating the keyring.
+func lock(path string) (unlock func() error, err error) {
+	name := path + ".lock"
+	f, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	switch {
+	case errors.Is(err, fs.ErrExist):
+		return nil, fmt.Errorf("%w: keyring %s is being rotated by somebody else: there is %s; remove it if nobody does",
+			holdfast.ErrInvalid, path, name)
+	case err != nil:
+		return nil, fmt.Errorf("rotate keyring %s: %w", path, err)
+	}
+	return func() error { return os.Remove(name) }, f.Close()
+}
+
+func rotate(path string, stage bool) (Key, error) {
 	f, err := Open(path)
 	if err != nil {
 		return Key{}, err
@@ -87,7 +116,7 @@ func Rotate(path string, stage bool) (Key, error) {
 	if err := next.use(); err != nil {
 		return Key{}, fmt.Errorf("rotate keyring %s: %w", path, err)
 	}
-	if err := next.replace(path, f.seen.Mode().Perm()); err != nil {
+	if err := next.replace(path, f.seen); err != nil {
 		return Key{}, fmt.Errorf("rotate keyring %s: %w", path, err)
 	}
 	for _, key := range next.list() {
@@ -150,13 +179,10 @@ func (k *keys) encode() ([]byte, error) {
 	return append(data, '\n'), err
 }
 
-// replace writes the keys into a file that takes the place of path in one step.
-func (k *keys) replace(path string, mode fs.FileMode) error {
+// replace writes the keys into a file that takes the place of path in one step, if that is
+// still the file was, and with its owner, group and mode.
+func (k *keys) replace(path string, was fs.FileInfo) error {
 	data, err := k.encode()
-	if err != nil {
-		return err
-	}
-	path, err = filepath.EvalSymlinks(path)
 	if err != nil {
 		return err
 	}
@@ -164,13 +190,30 @@ func (k *keys) replace(path string, mode fs.FileMode) error {
 	if err != nil {
 		return err
 	}
-	if err = fill(f, data); err == nil {
-		if err = os.Chmod(f.Name(), mode); err == nil {
-			err = os.Rename(f.Name(), path)
-		}
+	err = fill(f, data)
+	if err == nil {
+		err = own(f.Name(), was)
+	}
+	if err == nil {
+		err = os.Chmod(f.Name(), was.Mode().Perm())
+	}
+	if err == nil {
+		err = unchanged(path, was)
+	}
+	if err == nil {
+		err = os.Rename(f.Name(), path)
 	}
 	if err != nil {
 		_ = os.Remove(f.Name())
+	}
+	return err
+}
+
+// unchanged says that the file is no longer the one that was read.
+func unchanged(path string, was fs.FileInfo) error {
+	now, err := os.Stat(path)
+	if err == nil && !same(now, was) {
+		err = errors.New("it was changed meanwhile: do it again")
 	}
 	return err
 }

@@ -10,6 +10,7 @@ import (
 	"gorm.io/gorm"
 
 	holdfast "github.com/holdfastmq/holdfast"
+	"github.com/holdfastmq/holdfast/internal/jsonerr"
 	"github.com/holdfastmq/holdfast/saga/core"
 )
 
@@ -104,7 +105,7 @@ func Into[S, R any](f func(*S, R) error) Receiver {
 			var v R
 			if len(result) > 0 {
 				if err := json.Unmarshal(result, &v); err != nil {
-					return nil, holdfast.Permanent(fmt.Errorf("the result is not what Receive takes: %w", err))
+					return nil, holdfast.Permanent(fmt.Errorf("the result is not what Receive takes: %w", jsonerr.Clean(err)))
 				}
 			}
 			if err := f(&s, v); err != nil {
@@ -139,7 +140,7 @@ func localUndo[S any](f func(context.Context, *gorm.DB, *S) error) localFunc {
 func decode[S any](data json.RawMessage) (s S, err error) {
 	if err := json.Unmarshal(data, &s); err != nil {
 		return s, holdfast.Permanent(fmt.Errorf("the saga's state does not fit its type: "+
-			"%w: does this version still read what earlier ones wrote?", err))
+			"%w: does this version still read what earlier ones wrote?", jsonerr.Clean(err)))
 	}
 	return s, nil
 }

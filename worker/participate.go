@@ -11,6 +11,7 @@ import (
 	holdfast "github.com/holdfastmq/holdfast"
 	"github.com/holdfastmq/holdfast/broker"
 	"github.com/holdfastmq/holdfast/internal/databases"
+	"github.com/holdfastmq/holdfast/internal/jsonerr"
 	"github.com/holdfastmq/holdfast/internal/sagarun"
 )
 
@@ -134,7 +135,7 @@ func TypedParticipation[V, R any](do func(ctx context.Context, tx *gorm.DB, v V)
 		var v V
 		if err := json.Unmarshal(m.Body, &v); err != nil {
 			return nil, holdfast.Permanent(fmt.Errorf("%w: decode message %s to %q as %T: %w",
-				holdfast.ErrMalformed, m.ID, m.Topic, v, err))
+				holdfast.ErrMalformed, m.ID, m.Topic, v, jsonerr.Clean(err)))
 		}
 		return do(ctx, tx, v)
 	}

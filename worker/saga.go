@@ -83,6 +83,9 @@ func (w *Worker) sagaProblems() {
 	if w.box.Seals() {
 		w.sealingProblems()
 	}
+	if w.box.Has() { // also where it only reads
+		w.activityProblems()
+	}
 	if name, step := w.sagas.defs.Local(); name != "" && w.o.DB == nil {
 		w.problem(fmt.Errorf("%w: saga %s, step %s: a local step needs Options.DB", holdfast.ErrInvalid, name, step))
 	}
@@ -124,6 +127,10 @@ func (w *Worker) sealingProblems() {
 			}
 		})
 	}
+}
+
+// activityProblems finds the activities whose input could not be decrypted.
+func (w *Worker) activityProblems() {
 	for name, f := range w.activities {
 		if !seal.Takes(f) {
 			w.problem(fmt.Errorf("%w: activity %q: with a keyring its function has to take a saga.ActivityInput, "+

@@ -11,6 +11,7 @@ import (
 
 	holdfast "github.com/holdfastmq/holdfast"
 	"github.com/holdfastmq/holdfast/internal/guard"
+	"github.com/holdfastmq/holdfast/internal/jsonerr"
 	"github.com/holdfastmq/holdfast/internal/sagahandle"
 	"github.com/holdfastmq/holdfast/saga"
 	"github.com/holdfastmq/holdfast/workflows"
@@ -110,7 +111,7 @@ func (h *SagaHandle[S]) Wait(ctx context.Context) (S, error) {
 	if data, wrong := h.open(ctx, data); wrong != nil {
 		err = errors.Join(err, wrong)
 	} else if len(data) > 0 {
-		if wrong := guard.Call(func() error { return json.Unmarshal(data, &s) }); wrong != nil {
+		if wrong := guard.Call(func() error { return jsonerr.Clean(json.Unmarshal(data, &s)) }); wrong != nil {
 			err = errors.Join(err, fmt.Errorf("saga %s: its state does not fit %T: %w", h.id, s, wrong))
 		}
 	}

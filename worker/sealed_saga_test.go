@@ -224,9 +224,15 @@ func TestSagasThatCannotBeSealed(t *testing.T) {
 		register(w)
 		require.ErrorContains(t, w.Run(s.ctx()), want)
 	}
+	o := s.options()
+	o.Keyring, o.Encryption = k, holdfast.EncryptionReadOnly
+	reading, err := worker.New(o)
+	require.NoError(t, err)
+	reading.Activity("A", func(context.Context, map[string]any) error { return nil })
+	require.ErrorContains(t, reading.Run(s.ctx()), `activity "A"`, "others may encrypt its input")
 	def := saga.Saga[[]string]{Name: "list", Steps: []saga.Step[[]string]{saga.Wait("go", 0)}}
 	w := s.sealedAgency(k, nil, nil, def)
-	_, err := worker.StartSaga(s.ctx(), w.Worker, def, []string{"a"})
+	_, err = worker.StartSaga(s.ctx(), w.Worker, def, []string{"a"})
 	require.ErrorIs(t, err, holdfast.ErrInvalid)
 	require.ErrorContains(t, err, "use a struct")
 }

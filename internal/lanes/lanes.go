@@ -159,9 +159,15 @@ func (l *Lanes) opening(local Local) Local {
 	}
 }
 
+// openTimeout bounds how long a keyring may take to open the messages of a receipt, which its
+// caller may have no time left for: the transaction has ended.
+const openTimeout = 5 * time.Second
+
 // opened is a receipt with the messages as their sender knows them.
 func (l *Lanes) opened(r holdfast.Receipt, err error) (holdfast.Receipt, error) {
-	if ms, wrong := l.Box.OpenAll(context.Background(), r.Messages); wrong == nil {
+	ctx, cancel := context.WithTimeout(context.Background(), openTimeout)
+	defer cancel()
+	if ms, wrong := l.Box.OpenAll(ctx, r.Messages); wrong == nil {
 		r.Messages = ms
 	} // else another process sealed them, with a key that is not here: they say so themselves
 	return r, err

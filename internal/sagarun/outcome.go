@@ -58,6 +58,13 @@ func noWorker(err error) activities.SagaResult {
 	return activities.SagaResult{Outcome: core.Outcome{Kind: core.OutcomeNoWorker, Error: clipped(err.Error())}}
 }
 
+// noKey has another process asked, which may have the key.
+func noKey(err error) activities.SagaResult {
+	out := noWorker(err)
+	out.NoKey = true
+	return out
+}
+
 func failedAs(class holdfast.ErrorClass, reason string) activities.SagaResult {
 	return activities.SagaResult{Outcome: core.Outcome{Kind: core.OutcomeFailed, Class: class, Error: clipped(reason)}}
 }

@@ -86,6 +86,10 @@ func (p *Participant) check(d broker.Delivery) error {
 			"see the topics of the saga's step", holdfast.ErrInvalid,
 			d.Saga.Saga, d.Message.Topic, doing(d.Saga), d.Saga.Step, p.Name, topic)
 	}
+	if seal.IsSealed(d.Message) && d.Message.ID != d.Saga.MessageID() { // its body is that of another call
+		return fmt.Errorf("%w: the call of saga %s to %s its step %s is message %s, which is encrypted for another call",
+			holdfast.ErrMalformed, d.Saga.Saga, doing(d.Saga), d.Saga.Step, d.Message.ID)
+	}
 	return nil
 }
 

@@ -335,13 +335,16 @@ func (r *Runner) Prepare(ctx context.Context, s activities.SagaStep) (out activi
 	return out
 }
 
-// Receive takes a result into the state.
+// Receive takes a result into the state. It has no effect but that: so where a key is
+// missing, another process is asked, and the result is not lost.
 func (r *Runner) Receive(ctx context.Context, s activities.SagaStep) activities.SagaResult {
 	c, out, not := r.begin(ctx, s)
 	if not {
 		return out
 	}
-	out = receive(ctx, c, s, s.Result)
+	if out = receive(ctx, c, s, s.Result); out.Outcome.Excused {
+		return noKey(errors.New(out.Outcome.Error))
+	}
 	r.completed(s, out.Outcome)
 	return out
 }

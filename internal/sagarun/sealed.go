@@ -42,9 +42,7 @@ func (r *Runner) begin(ctx context.Context, s activities.SagaStep) (c *program, 
 	}
 	switch _, err := c.open(ctx, s.Data); {
 	case seal.Missing(err):
-		out = noWorker(err)
-		out.NoKey = true
-		return nil, out, true
+		return nil, noKey(err), true
 	case err != nil:
 		return nil, nothing(failed(ctx, err)), true
 	}
@@ -58,6 +56,9 @@ func (p *program) open(ctx context.Context, data json.RawMessage) (seal.Opened, 
 // related reports whether the saga owner has this one as a step, at whatever depth, or is
 // such a step of it, or is it by its ID of before the prefix was part of that.
 func (p *program) related(owner string) bool {
+	if has(p.ref.Key, workflows.WithoutGroup(owner)) { // also of an ID of a form of one's own
+		return true
+	}
 	of, ok := workflows.ParseID(owner)
 	if !ok {
 		return false
@@ -65,16 +66,17 @@ func (p *program) related(owner string) bool {
 	if before, other := workflows.BeforePrefixes(owner); other && before == p.ref.ID {
 		return true
 	}
-	return has(p.ref.Key, workflows.WithoutGroup(owner)) || has(of.Key, workflows.WithoutGroup(p.ref.ID))
+	return has(of.Key, workflows.WithoutGroup(p.ref.ID))
 }
 
 // has reports whether a sub-saga's key has another saga's ID in it, and a step behind it.
 func has(key, id string) bool { return strings.Contains("."+key, "."+id+".") }
 
-// patch seals what a function changed in a state, and sees to it that it fits.
+// patch seals what a function changed in a state, and sees to it that it fits. Of a saga
+// that was begun in clear what cannot be sealed stays in clear.
 func (p *program) patch(ctx context.Context, was json.RawMessage, o seal.Opened,
 	patch json.RawMessage) (json.RawMessage, error) {
-	sealed, err := p.box.Patch(ctx, o.Owner, patch)
+	sealed, err := p.box.Patch(ctx, o.Owner, o.Began, patch)
 	if err != nil || !p.box.Seals() || len(sealed) == 0 {
 		return sealed, err
 	}
@@ -82,7 +84,10 @@ func (p *program) patch(ctx context.Context, was json.RawMessage, o seal.Opened,
 	if err == nil {
 		err = core.CheckData(now)
 	}
-	if err != nil {
+	switch {
+	case err != nil && !o.Began: // it was begun in clear, and fits in clear: encryption is no reason to turn back
+		return patch, nil
+	case err != nil:
 		return nil, holdfast.Permanent(fmt.Errorf("encrypted: %w", err))
 	}
 	return sealed, nil
@@ -155,13 +160,17 @@ func (p *program) Input(ctx context.Context, s core.Step, data json.RawMessage) 
 	if s.Kind == core.Activity {
 		return p.box.Value(ctx, seal.Input, p.ref.ID, s.Name, out)
 	}
-	if out, err = p.box.State(ctx, o.Owner, out); err == nil {
-		err = core.CheckData(out)
+	sealed, err := p.box.State(ctx, o.Owner, out)
+	if err == nil {
+		err = core.CheckData(sealed)
 	}
-	if err != nil && !seal.Missing(err) {
-		return nil, holdfast.Permanent(err)
+	switch {
+	case err == nil || seal.Missing(err):
+		return sealed, err
+	case !o.Began && json.Valid(out): // as in patch
+		return out, nil
 	}
-	return out, err
+	return nil, holdfast.Permanent(err)
 }
 
 // Receive is that of the definition. result is what a participant, an activity or an

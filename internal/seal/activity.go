@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"reflect"
 
+	"go.temporal.io/sdk/temporal"
+
 	holdfast "github.com/holdfastmq/holdfast"
 	"github.com/holdfastmq/holdfast/saga/core"
 )
@@ -37,7 +39,9 @@ func shape(t reflect.Type) (ctx, input int, ok bool) {
 }
 
 // Activity is f, a function of a saga's activity, with its input opened and its result
-// sealed. A function that [Takes] something else is returned as it is.
+// sealed. A function that [Takes] something else is returned as it is. f is not called where
+// its input cannot be opened, or its result could not be sealed; that a key is missing is an
+// application error of the type [core.KeyMissingType].
 func (b *Box) Activity(f any) any {
 	t := reflect.TypeOf(f)
 	ctxAt, inputAt, ok := shape(t)
@@ -70,8 +74,11 @@ func (b *Box) Activity(f any) any {
 	return reflect.MakeFunc(reflect.FuncOf(in, out, false), func(args []reflect.Value) []reflect.Value {
 		ctx, given := args[0].Interface().(context.Context), args[1].Interface().(core.ActivityInput)
 		data, err := b.OpenValue(ctx, Input, given.Saga, given.Step, given.Data)
+		if err == nil && result { // before anything is done
+			_, err = b.Value(ctx, Result, given.Saga, given.Step, json.RawMessage("null"))
+		}
 		if err != nil {
-			return answer(nil, err)
+			return answer(nil, keyMissing(err))
 		}
 		given.Data = data
 		call := make([]reflect.Value, t.NumIn())
@@ -92,6 +99,14 @@ func (b *Box) Activity(f any) any {
 			return answer(nil, holdfast.Permanent(fmt.Errorf("its result is no JSON: %w", err)))
 		}
 		sealed, err := b.Value(ctx, Result, given.Saga, given.Step, plain)
-		return answer(reflect.ValueOf(sealed), err)
+		return answer(reflect.ValueOf(sealed), keyMissing(err))
 	}).Interface()
+}
+
+// keyMissing is err for a saga, which does not count it as a try where a key is missing.
+func keyMissing(err error) error {
+	if !Missing(err) {
+		return err
+	}
+	return temporal.NewApplicationError(err.Error(), core.KeyMissingType)
 }

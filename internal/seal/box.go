@@ -36,8 +36,8 @@ func (b *Box) Seals() bool {
 // requires reports whether what is in clear is refused.
 func (b *Box) requires() bool { return b.Seals() && b.mode == holdfast.EncryptionRequired }
 
-// has reports whether there is a keyring.
-func (b *Box) has() bool { return b != nil && b.keyring != nil }
+// Has reports whether there is a keyring.
+func (b *Box) Has() bool { return b != nil && b.keyring != nil }
 
 // maxKey limits the name of a key.
 const maxKey = 100
@@ -56,7 +56,7 @@ func (b *Box) seal(ctx context.Context, what string, plaintext, bound []byte) (k
 }
 
 func (b *Box) open(ctx context.Context, what, key string, ciphertext, bound []byte) ([]byte, error) {
-	if !b.has() {
+	if !b.Has() {
 		return nil, unavailable(fmt.Errorf("%w: %s, key %s", holdfast.ErrNoKey, what, key),
 			"give this process the keyring: HOLDFAST_KEYRING or Options.Keyring")
 	}
@@ -90,6 +90,18 @@ func stateInClear(what string) error {
 func malformed(what, format string, args ...any) error {
 	return holdfast.Permanent(fmt.Errorf("%w: %s says that it is encrypted, but %s", holdfast.ErrMalformed, what,
 		fmt.Sprintf(format, args...)))
+}
+
+// otherVersion is the error of what a later version of Holdfast encrypted: another process
+// may read it.
+func otherVersion(what, version string) error {
+	return unavailable(fmt.Errorf("%s is encrypted in the form of version %s, and this program reads version 1", what,
+		version), "upgrade this process")
+}
+
+// isVersion reports whether s is the number of a version.
+func isVersion(s string) bool {
+	return s != "" && len(s) <= 9 && strings.Trim(s, "0123456789") == ""
 }
 
 func unavailable(err error, remedy string) error {

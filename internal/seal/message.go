@@ -84,8 +84,10 @@ func (b *Box) Open(ctx context.Context, m holdfast.Message, id, topic string) (h
 	switch {
 	case err != nil:
 		return m, malformed(what, "its content type %.200q cannot be read: %v", m.ContentType, err)
+	case !isVersion(params["v"]):
+		return m, malformed(what, "its content type %.200q names no version", m.ContentType)
 	case params["v"] != "1":
-		return m, malformed(what, "in version %.20q, and this program reads version 1: upgrade it", params["v"])
+		return m, otherVersion(what, params["v"])
 	case !validKey(params["key"]):
 		return m, malformed(what, "its content type %.200q names no key", m.ContentType)
 	}
@@ -131,23 +133,34 @@ func (b *Box) OpenAll(ctx context.Context, ms []holdfast.Message) ([]holdfast.Me
 // Change has f change messages, which it is given opened, and seals again those that it
 // changed. The others stay as they are, to the byte.
 func (b *Box) Change(ctx context.Context, ms []*holdfast.Message, f func(ms []*holdfast.Message) error) error {
-	was := make([]holdfast.Message, len(ms))
-	given := make([]*holdfast.Message, len(ms))
+	opened := make([]holdfast.Message, len(ms))
 	for i, m := range ms {
-		opened := *m
+		opened[i] = *m
 		if IsSealed(*m) { // what is in clear is this process's own
 			var err error
-			if opened, err = b.OpenOwn(ctx, *m); err != nil {
+			if opened[i], err = b.OpenOwn(ctx, *m); err != nil {
 				return err
 			}
 		}
-		was[i] = opened.Clone()
-		given[i] = &opened
 	}
-	if err := f(given); err != nil {
+	return b.ChangeOpened(ctx, ms, opened, f)
+}
+
+// ChangeOpened is Change for messages that were opened before: opened are they.
+func (b *Box) ChangeOpened(ctx context.Context, ms []*holdfast.Message, opened []holdfast.Message,
+	f func(ms []*holdfast.Message) error) error {
+	if len(opened) != len(ms) {
+		return fmt.Errorf("%w: %d messages were opened, and there are %d", holdfast.ErrInvalid, len(opened), len(ms))
+	}
+	was, given := holdfast.CloneMessages(opened), holdfast.CloneMessages(opened)
+	changed := make([]*holdfast.Message, len(ms))
+	for i := range given {
+		changed[i] = &given[i]
+	}
+	if err := f(changed); err != nil {
 		return err
 	}
-	for i, m := range given {
+	for i, m := range changed {
 		switch {
 		case m == nil:
 			ms[i] = nil

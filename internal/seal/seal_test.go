@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+	"go.temporal.io/sdk/temporal"
 
 	holdfast "github.com/holdfastmq/holdfast"
 	"github.com/holdfastmq/holdfast/internal/blame"
@@ -95,7 +96,7 @@ func TestMessagesThatCannotBeOpened(t *testing.T) {
 		require.True(t, holdfast.IsPermanent(err), name)
 		require.Equal(t, blame.Message, blame.Of(err), name)
 	}
-	for _, kind := range []string{"", "; v=1", "; v=2; key=1", "; v=1; key=\"a b\"", "; v=1; key=", "; =", " ;;"} {
+	for _, kind := range []string{"", "; v=1", "; v=; key=1", "; v=x; key=1", "; key=1", "; v=1; key=\"a b\"", "; v=1; key=", "; =", " ;;"} {
 		other := sealed.Clone()
 		other.ContentType = seal.SealedType + kind
 		_, err = b.OpenOwn(ctx, other)
@@ -164,14 +165,14 @@ func TestStateAndPatches(t *testing.T) {
 		}
 		plain, err := core.Diff(o.Data, json.RawMessage(states[i+1]))
 		require.NoError(t, err)
-		patch, err := b.Patch(ctx, o.Owner, plain)
+		patch, err := b.Patch(ctx, o.Owner, o.Began, plain)
 		require.NoError(t, err)
 		now, err = core.Merge(now, patch) // without a key
 		require.NoError(t, err)
 	}
 	kept, _ := core.SealedOf(now)
 	require.Equal(t, header, kept)
-	empty, err := b.Patch(ctx, id, nil)
+	empty, err := b.Patch(ctx, id, true, nil)
 	require.NoError(t, err)
 	require.Empty(t, empty)
 	for _, odd := range []string{`"text"`, `[1]`, `null`, `12`, `{"holdfast-sealed":1}`} {
@@ -264,7 +265,11 @@ func TestActivity(t *testing.T) {
 	require.EqualError(t, g(ctx, sealed), `"secret"`)
 	blind := (*seal.Box)(nil).Activity(func(core.ActivityInput) (int, error) { return 1, nil }).(func(context.Context, core.ActivityInput) (int, error))
 	_, err = blind(ctx, sealed)
-	require.ErrorIs(t, err, holdfast.ErrNoKey)
+	var failure *temporal.ApplicationError
+	require.ErrorAs(t, err, &failure)
+	require.Equal(t, core.KeyMissingType, failure.Type())
+	require.False(t, failure.NonRetryable())
+	require.ErrorContains(t, err, "HOLDFAST_KEYRING")
 	n, err := blind(ctx, in)
 	require.NoError(t, err)
 	require.Equal(t, 1, n)
@@ -282,6 +287,14 @@ func TestKeyringThatIsAway(t *testing.T) {
 	b, ctx := seal.New(k, holdfast.EncryptionOn), t.Context()
 	sealed, err := b.Message(ctx, message())
 	require.NoError(t, err)
+	called := false
+	f := b.Activity(func(core.ActivityInput) (int, error) { called = true; return 1, nil }).(func(context.Context, core.ActivityInput) (json.RawMessage, error))
+	k.err = errors.New("the service does not answer")
+	_, err = f(ctx, core.ActivityInput{Saga: "s", Step: "book", Data: json.RawMessage(`1`)})
+	var failure *temporal.ApplicationError
+	require.ErrorAs(t, err, &failure)
+	require.Equal(t, core.KeyMissingType, failure.Type())
+	require.False(t, called, "its result could not be sealed")
 	k.err = errors.New("the service does not answer")
 	_, err = b.OpenOwn(ctx, sealed)
 	require.True(t, seal.Missing(err))

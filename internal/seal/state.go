@@ -14,17 +14,28 @@ import (
 	"github.com/holdfastmq/holdfast/saga/core"
 )
 
-// A sealed value of JSON is a string: sealedValue, the name of the key, a colon, and the
-// ciphertext of the value's JSON.
+// A sealed value of JSON is a string: sealedPrefix, the version and a colon, the name of the
+// key, a colon, and the ciphertext of the value's JSON. It is one only in a state or a value
+// that says by its field [core.FieldSealed] that it is sealed: anywhere else it is a text.
 //
 // Of a state each value is sealed that is no object, an array as a whole: merge patches are
 // applied by whoever has no key. The names of fields stand in clear. A null does, too, since
 // in a patch it deletes.
 
-const sealedValue = "holdfast-sealed:1:"
+const (
+	sealedPrefix = "holdfast-sealed:"
+	sealedValue  = sealedPrefix + "1:"
+)
 
 // HasSealed reports whether there may be sealed values in JSON.
-func HasSealed(data []byte) bool { return bytes.Contains(data, []byte(`"`+sealedValue)) }
+func HasSealed(data []byte) bool { return bytes.Contains(data, []byte(`"`+sealedPrefix)) }
+
+// versionOf is the version of the form of a sealed value; ok is false where a text is none.
+func versionOf(text string) (version string, ok bool) {
+	rest, is := strings.CutPrefix(text, sealedPrefix)
+	version, _, cut := strings.Cut(rest, ":")
+	return version, is && cut && isVersion(version)
+}
 
 // State seals a saga's first state, which then says whose it is, and what its content is. It
 // has to be an object.
@@ -58,12 +69,16 @@ func (b *Box) State(ctx context.Context, owner string, data json.RawMessage) (js
 }
 
 // Patch seals what a patch sets in a state that was sealed for owner, or is sealed for it
-// from now on. An empty patch stays empty.
-func (b *Box) Patch(ctx context.Context, owner string, patch json.RawMessage) (json.RawMessage, error) {
+// from now on. An empty patch stays empty. began says that the state was sealed from its
+// beginning: one that was begun in clear, and is no object, stays in clear.
+func (b *Box) Patch(ctx context.Context, owner string, began bool, patch json.RawMessage) (json.RawMessage, error) {
 	if !b.Seals() || len(patch) == 0 {
 		return patch, nil
 	}
 	change, err := object(patch)
+	if err != nil && !began {
+		return patch, nil
+	}
 	if err != nil {
 		return nil, fmt.Errorf("%w: with a keyring the state of saga %.200s has to be an object in JSON: use a struct",
 			holdfast.ErrInvalid, owner)
@@ -121,9 +136,13 @@ func (b *Box) value(ctx context.Context, what string, plain, bound []byte) (stri
 
 // openValue is the JSON that a string stands for; sealed is false where it is no sealed one.
 func (b *Box) openValue(ctx context.Context, what, text string, bound []byte) (plain []byte, sealed bool, err error) {
-	rest, sealed := strings.CutPrefix(text, sealedValue)
+	version, sealed := versionOf(text)
 	if !sealed {
 		return nil, false, nil
+	}
+	rest, known := strings.CutPrefix(text, sealedValue)
+	if !known {
+		return nil, true, otherVersion(what, version)
 	}
 	key, coded, _ := strings.Cut(rest, ":")
 	key, err = url.QueryUnescape(key)
@@ -140,6 +159,8 @@ type Opened struct {
 	Data json.RawMessage
 	// Owner is the saga for which it was sealed; of a state in clear, who opened it.
 	Owner string
+	// Began says that it was sealed from its beginning.
+	Began bool
 }
 
 // OpenState opens the state of the saga id. related says whether what was sealed for another
@@ -148,30 +169,43 @@ func (b *Box) OpenState(ctx context.Context, id string, related func(owner strin
 	data json.RawMessage) (Opened, error) {
 	out := Opened{Data: data, Owner: id}
 	header, headed := core.SealedOf(data)
-	if !headed && !HasSealed(data) && !b.requires() {
-		return out, nil
-	}
-	what := "the state of saga " + id
-	state, err := object(data)
-	if err != nil {
-		if b.requires() {
+	what := fmt.Sprintf("the state of saga %.200s", id)
+	if !headed { // whatever texts are in it
+		if b.requires() && !hollow(data) {
 			return out, stateInClear(what)
 		}
-		return out, nil // whose string happens to look so
+		return out, nil
 	}
-	if headed {
-		out.Owner = header.Owner
-		if header.Owner != id && (related == nil || !related(header.Owner)) {
-			return out, holdfast.Permanent(fmt.Errorf("%w: the state of saga %.200s is that of %.200s", holdfast.ErrTampered, id,
-				header.Owner))
-		}
-		delete(state, core.FieldSealed)
+	state, err := object(data)
+	if err != nil {
+		return out, malformed(what, "it is no object")
 	}
+	out.Owner, out.Began = header.Owner, header.Content != ""
+	if header.Owner != id && (related == nil || !related(header.Owner)) {
+		return out, holdfast.Permanent(fmt.Errorf("%w: %s is that of %.200s", holdfast.ErrTampered, what, header.Owner))
+	}
+	delete(state, core.FieldSealed)
 	if err := b.openFields(ctx, out.Owner, nil, state); err != nil {
 		return out, err
 	}
 	out.Data, err = json.Marshal(state)
 	return out, err
+}
+
+// hollow reports whether a state is an object without any value in it.
+func hollow(data json.RawMessage) bool {
+	state, err := object(data)
+	var none func(fields map[string]any) bool
+	none = func(fields map[string]any) bool {
+		for _, v := range fields {
+			inner, is := v.(map[string]any)
+			if v != nil && (!is || !none(inner)) {
+				return false
+			}
+		}
+		return true
+	}
+	return err == nil && none(state)
 }
 
 // openFields opens the values of an object in place.
@@ -244,18 +278,25 @@ func (b *Box) Value(ctx context.Context, kind, id, step string, data json.RawMes
 	return json.Marshal(out)
 }
 
-// OpenValue opens what Value sealed as that kind, for that step.
+// OpenValue opens what Value sealed as that kind, for that step. What does not say whose it
+// is, is in clear, whatever texts are in it.
 func (b *Box) OpenValue(ctx context.Context, kind, id, step string, data json.RawMessage) (json.RawMessage, error) {
 	if len(data) == 0 {
 		return data, nil
 	}
 	want := of{Owner: id, Step: step, Kind: kind}
 	var in sealedStep
-	if !HasSealed(data) || json.Unmarshal(data, &in) != nil || !strings.HasPrefix(in.Value, sealedValue) {
+	if json.Unmarshal(data, &in) != nil || in.Of == (of{}) {
 		if b.requires() {
 			return nil, stateInClear(want.String())
 		}
 		return data, nil
+	}
+	if in.Of != want {
+		return nil, holdfast.Permanent(fmt.Errorf("%w: %s is said to be %s", holdfast.ErrTampered, want, in.Of))
+	}
+	if _, is := versionOf(in.Value); !is {
+		return nil, malformed(want.String(), "it is cut or changed")
 	}
 	plain, _, err := b.openValue(ctx, want.String(), in.Value, want.bound())
 	if err == nil && !json.Valid(plain) {

@@ -8,8 +8,8 @@ import (
 	"github.com/holdfastmq/holdfast/activities"
 )
 
-// elsewhere is the answer about a transaction that was begun in another database:
-// it is as if nobody had answered, and another process is asked.
+// elsewhere is the answer about a transaction that was begun in another database, or whose
+// message this process has no key for: it is as if nobody had answered, and another process is asked.
 func elsewhere(txID string, err error) activities.LocalResult {
 	return activities.LocalResult{ID: txID, Elsewhere: true, Unreached: true, Error: err.Error()}
 }

@@ -218,17 +218,31 @@ func (s *Steps) runHandler(ctx context.Context, group string, tx activities.Tx, 
 		return activities.LocalResult{ID: tx.ID, Elsewhere: true,
 			Error: fmt.Sprintf("no handler %q is registered in this process", tx.Handler)}
 	}
-	if _, err := s.Box.OpenAll(ctx, tx.Messages); seal.Missing(err) { // another process may have the key
+	opening, err := s.opening(ctx, tx, handler)
+	if err != nil {
 		return activities.LocalResult{ID: tx.ID, Elsewhere: true, Error: err.Error()}
-	}
-	opening := func(ctx context.Context, tx *gorm.DB, ms []*holdfast.Message) error {
-		return s.Box.Change(ctx, ms, func(ms []*holdfast.Message) error { return handler(ctx, tx, ms) })
 	}
 	res := s.runBarrier(ctx, group, tx, p, opening)
 	if p != nil {
 		p.LocalEnded(res, tx.Messages)
 	}
 	return localResult(tx.ID, res)
+}
+
+// opening is handler for the messages of tx, which are opened before anything is begun. The
+// error says that a key is missing, which another process may have. Any other one, of what is
+// not genuine, or in clear where that is refused, rolls the transaction back.
+func (s *Steps) opening(ctx context.Context, tx activities.Tx, handler Local) (Local, error) {
+	opened, wrong := s.Box.OpenAll(ctx, tx.Messages)
+	if seal.Missing(wrong) {
+		return nil, wrong
+	}
+	return func(ctx context.Context, tx *gorm.DB, ms []*holdfast.Message) error {
+		if wrong != nil {
+			return wrong
+		}
+		return s.Box.ChangeOpened(ctx, ms, opened, func(ms []*holdfast.Message) error { return handler(ctx, tx, ms) })
+	}, nil
 }
 
 // runBarrier runs the local transaction of tx; p is nil where nobody waits for it
@@ -274,6 +288,9 @@ func (s *Steps) CheckBack(ctx context.Context, group string, tx activities.Tx) a
 	}
 	if checker := s.checkerOf(tx.Messages); checker != nil {
 		r, err := s.ask(ctx, checker, tx.Messages[0])
+		if seal.Missing(err) { // another process may have the key
+			return elsewhere(tx.ID, err)
+		}
 		if err != nil {
 			out.Error = fmt.Sprintf("the Checker of topic %s: %v", tx.Messages[0].Topic, err)
 			return out

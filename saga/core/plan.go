@@ -211,6 +211,11 @@ func each(steps []Step, depth int, f func(*Step, int)) {
 	}
 }
 
+// KeyMissingType is the type of the application error of an activity whose process does not
+// have the key of its input, or cannot encrypt its result: no fault of the activity's, which
+// another process may take.
+const KeyMissingType = "HoldfastKeyMissing"
+
 // ActivityInput is what an activity of a saga gets. Where its process has a keyring, Data is
 // decrypted for it.
 type ActivityInput struct {

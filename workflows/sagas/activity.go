@@ -81,6 +81,10 @@ func (s *sagaRun) runActivity(ctx workflow.Context, t *try, name string, data js
 		return nil, failed(holdfast.ClassPermanent, "its result is no JSON")
 	case hasType(err, RefusedType) && !t.undo:
 		return nil, core.Outcome{Kind: core.OutcomeRefused, Error: workflows.Clip(workflows.RootMessage(err), maxError)}
+	case hasType(err, core.KeyMissingType):
+		o := failed(holdfast.ClassError, "%s", workflows.RootMessage(err))
+		o.Excused = true
+		return nil, o
 	}
 	return nil, failureOf(err)
 }

@@ -82,6 +82,12 @@ func TestSagaActivityOutcomes(t *testing.T) {
 			}
 			return nil, nil
 		}, core.StateCompleted, 2, "", ""},
+		"a key is missing": {func(n int) (any, error) { // which does not count: two tries are allowed
+			if n < 5 {
+				return nil, temporal.NewApplicationError("no key", core.KeyMissingType)
+			}
+			return nil, nil
+		}, core.StateCompleted, 5, "", ""},
 		"cancelled by itself": {func(n int) (any, error) {
 			if n == 1 {
 				return nil, temporal.NewCanceledError()

@@ -90,6 +90,9 @@ func (c *Config) Box() (*seal.Box, error) {
 	if err := c.Encryption.Validate(); err != nil {
 		return nil, text.Usage(fmt.Errorf("HOLDFAST_ENCRYPTION: %w", err))
 	}
+	if c.KeyringPath == "" && c.Encryption == holdfast.EncryptionRequired {
+		return nil, text.Usagef("HOLDFAST_ENCRYPTION is %s, and there is no keyring: set HOLDFAST_KEYRING", c.Encryption)
+	}
 	if c.KeyringPath == "" {
 		return seal.New(nil, c.Encryption), nil
 	}

@@ -5,7 +5,24 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/holdfastmq/holdfast/internal/operator/text"
 )
+
+// Who requires encryption, and has no keyring, is told: nothing is sent in clear.
+func TestEncryptionNeedsAKeyring(t *testing.T) {
+	for mode, fine := range map[string]bool{"": true, "on": true, "read-only": true, "required": false, "maybe": false} {
+		a := &Config{}
+		require.NoError(t, a.ReadEnvironment([]string{"HOLDFAST_ENCRYPTION=" + mode}, time.Now))
+		_, err := a.Box()
+		require.Equal(t, fine, err == nil, mode)
+		if !fine {
+			var usage text.UsageError
+			require.ErrorAs(t, err, &usage)
+			require.ErrorContains(t, err, "HOLDFAST_ENCRYPTION")
+		}
+	}
+}
 
 func TestFlagsOverruleTheEnvironment(t *testing.T) {
 	a := &Config{}

@@ -117,6 +117,15 @@ func (b *Batch) ask(ctx context.Context, r Row) (actions.Outcome, error) {
 	ctx, cancel := context.WithTimeout(ctx, b.Answer)
 	defer cancel()
 	req := b.Req
+	if len(req.Value) > 0 && !b.T.Box.Has() {
+		var stands sagaflow.Status
+		if err := b.T.Stands(ctx, r.WorkflowID, &stands); err != nil {
+			return actions.Outcome{}, err
+		}
+		if o, no := wouldBeClear(stands); no {
+			return o, nil
+		}
+	}
 	var err error
 	if req.Value, err = b.T.Box.Value(ctx, seal.Answer, r.ID, req.Step, req.Value); err != nil {
 		return actions.Outcome{}, err
@@ -136,6 +145,17 @@ func (b *Batch) ask(ctx context.Context, r Row) (actions.Outcome, error) {
 	}
 	b.Silent.Store(0)
 	return judgeSaga(b.Act, status), nil
+}
+
+// wouldBeClear refuses a value in clear for a saga whose state is encrypted: it would stand in
+// the history. With a keyring that only reads, that is what was asked for.
+func wouldBeClear(s sagaflow.Status) (o actions.Outcome, no bool) {
+	if _, no = core.SealedOf(s.Core.Data); !no {
+		return o, false
+	}
+	return actions.Outcome{Outcome: actions.Refused, State: s.State,
+		Detail: "its state is encrypted, and the value would be sent in clear",
+		Remedy: "set HOLDFAST_KEYRING, and repeat the command"}, true
 }
 
 // goesBack reports whether a saga refuses to compensate because it does already, or
