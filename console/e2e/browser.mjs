@@ -34,7 +34,9 @@ const ops = {
       tab.dialogs.push(dialog.message())
       dialog.dismiss().catch(() => {})
     })
-    page.on('request', (request) => tab.requests.push(request.method() + ' ' + request.url()))
+    const went = (request) => tab.requests.push(request.method() + ' ' + request.url())
+    page.on('requestfinished', went)
+    page.on('requestfailed', (request) => request.failure()?.errorText !== 'csp' && went(request)) // what the policy stopped never went
     page.on('response', (response) => {
       if (response.request().isNavigationRequest() && response.frame() === page.mainFrame()) {
         tab.status = response.status()

@@ -262,10 +262,10 @@ func (p *tab) opens(path, text string) {
 	p.until(path, text, func() bool { return strings.Contains(p.text(), text) })
 }
 
-// finds opens the first page until it has a link, or whatever target is.
+// finds opens the first page, such that it stays, until it has a link, or whatever target is.
 func (p *tab) finds(target string) {
 	p.t.Helper()
-	p.until("/", target, func() bool { return p.count(target) > 0 })
+	p.until("/?still=1", target, func() bool { return p.count(target) > 0 })
 }
 
 // tail keeps the end of what a process writes.

@@ -148,12 +148,19 @@ func (h *house) testWhatOthersWrote() {
 	p.goTo("/")
 	require.Equal(t, "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
 		p.see().Headers["content-security-policy"])
-	p.evaluate(nil, `{
-		const s = document.createElement('script'); s.textContent = 'window.pwned = 1'; document.body.append(s);
-		const i = document.createElement('img'); i.src = 'http://evil.invalid/y'; i.setAttribute('onerror', 'window.pwned = 1'); document.body.append(i);
-		const f = document.createElement('iframe'); f.src = 'http://evil.invalid/z'; document.body.append(f);
-	}`)
-	p.evaluate(nil, `new Promise((done) => setTimeout(done, 0))`)
+	var stopped []string
+	p.evaluate(&stopped, `new Promise((done) => {
+		const stopped = [], add = (name, has) => document.body.append(Object.assign(document.createElement(name), has));
+		document.addEventListener('securitypolicyviolation', (e) => {
+			if (stopped.push(e.effectiveDirective) === 4) done(stopped.sort());
+		});
+		setTimeout(() => done(stopped.sort()), 60000);
+		add('script', { textContent: 'window.pwned = 1' });
+		add('script', { src: 'http://evil.invalid/s' });
+		add('img', { src: 'http://evil.invalid/y' });
+		add('iframe', { src: 'http://evil.invalid/z' });
+	})`)
+	require.Equal(t, []string{"frame-src", "img-src", "script-src-elem", "script-src-elem"}, stopped)
 	p.inert("what was put into a page")
 }
 
