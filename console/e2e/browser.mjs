@@ -14,12 +14,8 @@ const tabs = new Map()
 // navigated does what leads to another page, and waits until that is there.
 async function navigated(page, act) {
   const there = page.waitForNavigation({ waitUntil: 'load' })
-  try {
-    await act()
-  } catch (err) {
-    there.catch(() => {})
-    throw err
-  }
+  there.catch(() => {}) // where act fails, nobody waits for it
+  await act()
   await there
 }
 
@@ -51,10 +47,25 @@ const ops = {
   back: ({ page }) => page.goBack({ waitUntil: 'load' }).then(() => null),
   click: ({ page }, { target }) => navigated(page, () => page.locator(target).first().click({ noWaitAfter: true })),
   press: ({ page }, { key, leads }) => (leads ? navigated(page, () => page.keyboard.press(key)) : page.keyboard.press(key)),
-  // twice clicks again before anything has come of the first click.
-  twice: ({ page }, { target }) => page.locator(target).first().dblclick({ noWaitAfter: true }).then(() => null),
-  point: ({ page }, { target }) => page.locator(target).first().click({ noWaitAfter: true }).then(() => null),
-  choose: ({ page }, { target, value }) => page.locator(target).selectOption(value).then(() => null),
+  // twice clicks a button of a form, and again once the form has gone to the server, before
+  // anything comes back.
+  async twice({ page }, { target, path }) {
+    let went
+    const first = new Promise((done) => { went = done })
+    await page.route('**' + path, (route) => {
+      if (route.request().method() !== 'POST' || !went) return route.continue()
+      went({ answer: route.fetch({ maxRedirects: 0 }) }) // and the browser hears nothing of it
+      went = undefined
+    })
+    const { x, y, width, height } = await page.locator(target).first().boundingBox()
+    const click = () => page.mouse.click(x + width / 2, y + height / 2) // which waits for nothing
+    await click()
+    const { answer } = await first
+    await click()
+    const status = (await answer).status()
+    await page.unroute('**' + path)
+    return status
+  },
   fill: ({ page }, { target, value }) => page.locator(target).fill(value),
   type: ({ page }, { value }) => page.keyboard.insertText(value),
   count: ({ page }, { target }) => page.locator(target).count(),
@@ -89,7 +100,6 @@ const ops = {
       .map((v) => `${v.id} (${v.impact}): ${v.help}: ${v.nodes.map((n) => n.html).join(' ')}`)
   },
   shot: ({ page }, { path }) => page.screenshot({ path, fullPage: true }).then(() => null),
-  version: () => browser.version(),
 }
 
 for await (const line of createInterface({ input: process.stdin })) {

@@ -157,10 +157,12 @@ func (p *tab) click(target string) {
 	p.do(nil, "click", map[string]any{"target": target})
 }
 
-// twice double-clicks.
-func (p *tab) twice(target string) {
+// twice clicks a button of the form that acts twice, before anything has come of the first
+// click. It returns the status of that one's answer.
+func (p *tab) twice(target string) (status int) {
 	p.t.Helper()
-	p.do(nil, "twice", map[string]any{"target": target})
+	p.do(&status, "twice", map[string]any{"target": target, "path": "/do"})
+	return status
 }
 
 func (p *tab) fill(label, value string) {
