@@ -114,6 +114,8 @@ func (h *house) testPages() {
 			if page.name == "login" {
 				p = h.b.open(h.base, true)
 			}
+			p.do(nil, "size", map[string]any{"width": wide, "height": high})
+			p.do(nil, "scheme", map[string]any{"value": "light"})
 			p.goTo(page.path)
 			p.axe(page)
 			p.picture(page)
@@ -123,8 +125,6 @@ func (h *house) testPages() {
 			var overflows int
 			p.evaluate(&overflows, `document.documentElement.scrollWidth - window.innerWidth`)
 			require.LessOrEqual(t, overflows, 0, "a telephone has to be scrolled sideways")
-			p.do(nil, "size", map[string]any{"width": wide, "height": high})
-			p.do(nil, "scheme", map[string]any{"value": "light"})
 		})
 	}
 	h.run("a first page that stays", func() {
