@@ -110,12 +110,18 @@ type home struct {
 	Kinds  []kind
 	Good   int  // checks that found nothing
 	Nobody bool // nothing needs a person
+	Still  bool // it does not look again by itself
 }
 
 // homeAgain is the first page as it is looked at again by itself.
 const homeAgain = "/?auto=1"
 
-func (home) refresh() string { return homeAgain }
+func (h home) refresh() string {
+	if h.Still {
+		return ""
+	}
+	return homeAgain
+}
 
 // kind are findings about the same.
 type kind struct {
@@ -139,7 +145,7 @@ func (s *Site) homePage(w http.ResponseWriter, r *http.Request, of login.Session
 			Links: []link{{"Try again", "/"}}, Refresh: homeAgain})
 		return
 	}
-	h := home{seen: all, At: at}
+	h := home{seen: all, At: at, Still: r.URL.Query().Get("still") != ""}
 	h.Kinds, h.Good = sorted(all.Diagnosis.Findings)
 	h.Nobody = len(h.Kinds)+len(h.Sagas)+len(h.Letters)+len(h.Parked) == 0
 	s.render(w, r, http.StatusOK, of, "home.html", "What needs a person", h)
