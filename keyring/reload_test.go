@@ -2,11 +2,9 @@ package keyring
 
 import (
 	"bytes"
-	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
-	"runtime"
 	"sync"
 	"testing"
 	"time"
@@ -55,28 +53,6 @@ func TestTwoWhoRotate(t *testing.T) {
 	left, err := filepath.Glob(path + "*")
 	require.NoError(t, err)
 	require.Equal(t, []string{path}, left)
-}
-
-// A rotated file has the mode and the owner of the one before.
-func TestRotationKeepsWhoMayRead(t *testing.T) {
-	t.Parallel()
-	if runtime.GOOS == "windows" {
-		t.Skip("files have no mode there")
-	}
-	_, path := made(t)
-	require.NoError(t, os.Chmod(path, 0o640))
-	root := os.Getuid() == 0
-	if root {
-		require.NoError(t, os.Chown(path, 1234, 2345))
-	}
-	_, err := Rotate(path, false)
-	require.NoError(t, err)
-	info, err := os.Stat(path)
-	require.NoError(t, err)
-	require.Equal(t, fs.FileMode(0o640), info.Mode().Perm())
-	if root {
-		require.Equal(t, []uint32{1234, 2345}, ownerOf(info))
-	}
 }
 
 // A key that vanishes from the file goes on decrypting here; a new process does not have it.
