@@ -129,6 +129,14 @@ func (h *house) testIncidents() {
 		p.opens("/letter?id="+letter, c.ends)
 	}
 
+	// A transaction that nobody can decide.
+	tx := orders.does(order{Topic: "order.odd", Key: h.key("T-1"), Undecided: true})
+	look(link(tx))
+	p.click(link(tx))
+	p.shows(200, "parked")
+	act("Roll back", "Roll back", "Roll back: rolled-back")
+	note("a transaction that nobody can decide", "Roll back")
+
 	h.testFound(p, look, note)
 	h.tell()
 }
@@ -187,13 +195,6 @@ func (h *house) testFound(p *tab, look func(string), note func(name, how string)
 	books = h.program("books")
 	p.until("/", "no consumer that is missing", func() bool { return p.count(finding("consumer books", "start a process")) == 0 })
 	books.stop()
-
-	// A transaction that nobody can decide.
-	tx := orders.does(order{Topic: "order.odd", Key: h.key("T-1"), Undecided: true})
-	look(link(tx))
-	p.click(link(tx))
-	p.shows(200, "parked", "holdfast tx commit ")
-	note("a transaction that nobody can decide", "found: `holdfast tx`, as its page says")
 }
 
 // tell prints the table, and compares it with the documentation's.

@@ -105,6 +105,7 @@ func (h *house) testPages() {
 	for _, page := range []page{
 		{"home", "/", true}, {"sagas", "/sagas", true}, {"saga", "/saga?id=" + query(saga), true}, {"dead-letters", "/dead", true},
 		{"dead-list", "/dead/list", false}, {"dead-letter", "/letter?id=" + query(letter), true}, {"transaction", "/transaction?id=" + query(tx), true},
+		{"transactions", "/transactions", false}, {"consumers", "/consumers", false}, {"consumer", "/consumer?name=payments", false},
 		{"search", "/search?q=" + query(h.key("O-8")), false}, {"not-found", "/search?q=nobody", false}, {"audit", "/audit", true},
 		{"confirm", "/do?kind=saga&act=compensate&id=" + query(saga), true}, {"done", done, true}, {"error", "/saga?id=nobody", false},
 		{"refused", "/do?kind=saga&act=resume&id=" + query(saga), false}, {"login", "/login?next=%2F", true},

@@ -72,6 +72,10 @@ var bars = []bar{
 	// for information: who does less is ahead
 	{name: "saga-local-vs-dbos", limit: atLeast(1), quantity: rate, callers: 64,
 		of: sagas.Local.Name, over: sagas.DBOS.Name},
+	{name: "saga-express-vs-dbos", limit: atLeast(2), quantity: rate, callers: 64,
+		of: sagas.LocalExpress.Name, over: sagas.DBOS.Name},
+	{name: "saga-express-p50-vs-dbos", limit: atMost(1), quantity: p50, callers: 1,
+		of: sagas.LocalExpress.Name, over: sagas.DBOS.Name},
 	{name: "express-vs-limit-64", limit: atLeast(0.8), quantity: rate, callers: 64,
 		of: transactions.Express.Name, over: transactions.Limit.Name},
 	{name: "express-vs-limit-256", limit: atLeast(0.8), quantity: rate, callers: 256,
