@@ -79,7 +79,7 @@ func (t together) words() string {
 	said := "consumer " + t.filter.Get("consumer")
 	for _, name := range letterFilters {
 		if value := t.filter.Get(name); value != "" && name != "consumer" {
-			said += ", " + name + " " + value
+			said += ", " + filterText(name, value)
 		}
 	}
 	return said

@@ -355,12 +355,17 @@ func TestWhatCannotBeDoneTogether(t *testing.T) {
 func TestPagesLeadToWhatIsDoneTogether(t *testing.T) {
 	t.Parallel()
 	h := newHouse(t)
-	h.desk.groups = []deadletters.Group{{Value: "no card <n>", Count: 7, Example: letterID, Oldest: began, Newest: began},
+	h.desk.groups = []deadletters.Group{{Value: "no card 4", Key: "no card <n>", Count: 7, Example: letterID, Oldest: began, Newest: began},
 		{Value: "", Count: 1, Example: letterID, Oldest: began, Newest: began}}
 	b := h.as("operator")
 	page := b.get("/dead?by=error&consumer=payments").body
 	require.Equal(t, 6, strings.Count(page, "/do?"), "of all, and of the group that has a name")
-	require.Contains(t, page, url.QueryEscape(url.Values{"consumer": {"payments"}, "error": {"no card <n>"}}.Encode()))
+	require.Contains(t, page, url.QueryEscape(url.Values{"consumer": {"payments"}, "error-is": {"no card <n>"}}.Encode()),
+		"exactly of the group: \"EOF\" does not mean \"unexpected EOF\", too")
+	require.Equal(t, http.StatusConflict, b.get("/do?"+url.Values{"kind": {kindLetters}, "act": {"discard"},
+		"id": {url.Values{"consumer": {"payments"}, "error-is": {"no card <n>"}}.Encode()}}.Encode()).status)
+	require.Equal(t, "no card <n>", h.desk.manyFilter.ErrorIs)
+	require.Contains(t, b.get("/dead/list?consumer=payments&error-is=EOF").body, `name="error-is" value="EOF"`)
 	require.Equal(t, 3, strings.Count(b.get("/dead/list?consumer=payments").body, "/do?"))
 	require.Equal(t, 3, strings.Count(b.get("/dead/list?consumer=payments&state=parked").body, "/do?"))
 	for _, none := range []string{"/dead", "/dead/list", "/dead/list?consumer=payments&state=waits", "/dead/list?error=x"} {
