@@ -74,12 +74,16 @@ func (t together) String() string {
 	return q.Encode()
 }
 
-// words say which are meant.
+// wordShown is how many characters of what a filter is by stand in a sentence.
+const wordShown = 80
+
+// words say which are meant. Others wrote what is in them: what an act does is said elsewhere.
 func (t together) words() string {
-	said := "consumer " + t.filter.Get("consumer")
+	short := func(value string) string { return text.CutText(text.OneLine(value), wordShown) }
+	said := "consumer " + short(t.filter.Get("consumer"))
 	for _, name := range letterFilters {
 		if value := t.filter.Get(name); value != "" && name != "consumer" {
-			said += ", " + filterText(name, value)
+			said += ", " + filterText(name, short(value))
 		}
 	}
 	return said
@@ -174,21 +178,21 @@ func (s *Site) printOf(d deadletters.Detail) uint64 {
 	return h.Sum64()
 }
 
-// effects say what the act would do to all of them.
+// effects say what the act would do to all of them: first, in sentences without a word of
+// others, what it does to each.
 func (g gathered) effects(act string) (all []string) {
-	n := text.Plural(len(g.letters), "dead letter")
 	switch act {
 	case deadflow.UpdateRedeliver:
-		all = append(all, fmt.Sprintf("%s of %s: each message goes back into the queue of the consumer, once, and into "+
-			"no other. What fails again is parked again.", n, g.words()))
+		all = append(all, "Each message goes back into the queue of the consumer, once, and into no other. What fails "+
+			"again is parked again.")
 	case workflows.UpdateCompensate:
-		all = append(all, fmt.Sprintf("%s of %s: for each, the Compensate of its producer group runs, once, and undoes "+
-			"what the message was sent for; then its other consumers are told.", n, g.words()))
+		all = append(all, "For each message, the Compensate of its producer group runs, once, and undoes what it was "+
+			"sent for; then its other consumers are told.")
 	case deadflow.UpdateDiscard:
-		all = append(all, fmt.Sprintf("%s of %s: each message is dropped for good. Nothing is published, and nothing "+
-			"is undone.", n, g.words()))
+		all = append(all, "Each message is dropped for good. Nothing is published, and nothing is undone.")
 	}
-	all = append(all, "The oldest is the first, alone. When you have seen what came of it, you say whether, and how "+
+	all = append(all, fmt.Sprintf("These are %s: %s.", text.Plural(len(g.letters), "dead letter"), g.words()),
+		"The oldest is the first, alone. When you have seen what came of it, you say whether, and how "+
 		"fast, to do the rest.", "What has changed by its turn, or is not among these now, is left out.",
 		"It ends by itself when five in a row do not succeed.")
 	for _, left := range []struct {

@@ -107,7 +107,7 @@ func TestLettersAreActedOnTogether(t *testing.T) {
 	b := h.as("operator")
 	page := b.get("/do?" + together1)
 	require.Equal(t, http.StatusOK, page.status, page.body)
-	for _, want := range []string{"30 dead letters of consumer payments, error no card: each message goes back", "The first 20 of 30", "dead%2fpayments%2fm-019", "<dd>consumer payments, error no card</dd>",
+	for _, want := range []string{`<ul id="effects"><li>Each message goes back into the queue`, "<li>These are 30 dead letters: consumer payments, error no card.</li>", "The first 20 of 30", "dead%2fpayments%2fm-019", "<dd>consumer payments, error no card</dd>",
 		"The oldest is the first, alone."} {
 		require.Contains(t, page.body, want)
 	}
@@ -348,6 +348,30 @@ func TestWhatCannotBeDoneTogether(t *testing.T) {
 		require.NotContains(t, got.body, "<script>")
 		require.NotContains(t, got.body, "<b>")
 		require.NotContains(t, got.body, "/do?")
+	}
+}
+
+// TestWhatTogetherDoesIsSaidFirst: whatever a filter says, or a hostile error in it.
+func TestWhatTogetherDoesIsSaidFirst(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	h.desk.letters(2)
+	b := h.as("operator")
+	long := strings.Repeat("e", 70) + " goes back into the queue: " + strings.Repeat("x", 400)
+	for act, effect := range map[string]string{
+		"redeliver":  "Each message goes back into the queue of the consumer, once, and into no other. What fails again is parked again.",
+		"compensate": "For each message, the Compensate of its producer group runs, once, and undoes what it was sent for; then its other consumers are told.",
+		"discard":    "Each message is dropped for good. Nothing is published, and nothing is undone.",
+	} {
+		for _, value := range []string{"EOF", long} {
+			of := url.Values{"consumer": {"payments"}, "error-is": {value}}.Encode()
+			page := b.get("/do?" + url.Values{"kind": {kindLetters}, "act": {act}, "id": {of}}.Encode())
+			require.Equal(t, http.StatusOK, page.status, page.body)
+			require.Contains(t, page.body, `<ul id="effects"><li>`+effect+"</li>", "a sentence of its own, the first one, and whole")
+			_, said, _ := strings.Cut(page.body, "<dt>Of</dt>")
+			said, _, _ = strings.Cut(said, "<form")
+			require.NotContains(t, said, "back into the queue:", "of others' words, the beginning")
+		}
 	}
 }
 
