@@ -225,9 +225,8 @@ func (s *Site) togetherTarget(ctx context.Context, o confirm.Order) (target, err
 			"changed, and of %d nobody tells how they stand", g.words(), g.before, g.other, g.unknown)
 	}
 	for _, d := range g.letters {
-		t.items = append(t.items, s.printOf(d))
+		t.items = append(t.items, confirm.Item{ID: d.WorkflowID, Print: s.printOf(d)})
 	}
-	slices.Sort(t.items)
 	return t, nil
 }
 
@@ -237,8 +236,9 @@ type about struct {
 	Target string
 }
 
-// beginRun begins what was confirmed, on those that are as they were shown, if the audit has
-// it. An action of its own is each one of them, in the audit, too.
+// beginRun begins what was confirmed, on all that were shown, if the audit has it and one of
+// them at least is as it was shown: each is looked at again at its turn, and what has changed
+// is an outcome, too. An action of its own is each one of them, in the audit, too.
 func (s *Site) beginRun(ctx context.Context, of login.Session, request string, o confirm.Order,
 	reason string) confirm.Result {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), actTime)
@@ -246,18 +246,18 @@ func (s *Site) beginRun(ctx context.Context, of login.Session, request string, o
 	e := audit.Entry{Request: request, Who: of.User, Role: of.Role.String(), Action: o.Kind + " " + o.Act,
 		Target: o.Target, Reason: reason}
 	g, err := s.gather(ctx, o)
+	shown := shownOf(o)
 	var ids []string
-	for _, d := range g.letters {
-		if _, shown := slices.BinarySearch(o.Items, s.printOf(d)); shown {
-			ids = append(ids, d.WorkflowID)
-		}
+	for _, item := range o.Items {
+		ids = append(ids, item.ID)
 	}
+	asShown := func(d deadletters.Detail) bool { return shown[d.WorkflowID] == s.printOf(d) }
 	r := confirm.Result{Bad: true, Outcome: audit.Refused}
 	switch {
 	case err != nil:
 		r.Detail, r.Remedy = text.SplitRemedy(err)
 		r.Detail = "they cannot be looked at: " + r.Detail
-	case len(ids) == 0:
+	case !slices.ContainsFunc(g.letters, asShown):
 		r.Detail = "stale: none of them is as it was shown"
 	default:
 		r = confirm.Result{}
@@ -285,6 +285,15 @@ func (s *Site) beginRun(ctx context.Context, of login.Session, request string, o
 	return confirm.Result{Done: true, Outcome: "begun"}
 }
 
+// shownOf are the prints of what was shown, by ID.
+func shownOf(o confirm.Order) map[string]uint64 {
+	prints := make(map[string]uint64, len(o.Items))
+	for _, item := range o.Items {
+		prints[item.ID] = item.Print
+	}
+	return prints
+}
+
 // countsText says how many ended how.
 func countsText(v batch.View) string {
 	var parts []string
@@ -300,6 +309,7 @@ func countsText(v batch.View) string {
 func (s *Site) eachOf(of login.Session, request, run string, o confirm.Order,
 	reason string) func(context.Context, string) batch.Outcome {
 	who := desk.Who{Operator: of.User, Reason: markOf(run) + reason}
+	shown := shownOf(o)
 	return func(ctx context.Context, id string) batch.Outcome {
 		ctx, cancel := context.WithTimeout(ctx, actTime)
 		defer cancel()
@@ -313,13 +323,12 @@ func (s *Site) eachOf(of login.Session, request, run string, o confirm.Order,
 			what, remedy := text.SplitRemedy(err)
 			return batch.Outcome{Outcome: string(actions.Unsent), Detail: what, Remedy: remedy, Bad: true}
 		}
-		_, shown := slices.BinarySearch(o.Items, s.printOf(d))
 		switch {
 		case d.Status == nil:
 			return batch.Outcome{Outcome: string(actions.Unsent), Detail: d.Unknown, Bad: true}
 		case didBefore(d, o.Act, run):
 			return batch.Outcome{Outcome: batch.Left, Detail: "this run did it before: it is " + d.State}
-		case !shown:
+		case shown[id] != s.printOf(d):
 			return batch.Outcome{Outcome: batch.Left, Detail: "it is not as it was shown: it is " + d.State}
 		}
 		e := audit.Entry{Request: request, Who: of.User, Role: of.Role.String(), Action: kindLetter + " " + o.Act, Target: id,
