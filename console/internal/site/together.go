@@ -133,7 +133,14 @@ func (s *Site) gather(ctx context.Context, o confirm.Order) (g gathered, err err
 		return g, err
 	}
 	f.States = []string{string(workflows.Parked)}
-	all, more, err := s.Desk.LettersTogether(ctx, f, togetherMost)
+	// What the run did before must not take the place of what it did not come to.
+	all, more, err := s.Desk.LettersTogether(ctx, f, togetherMost, func(d deadletters.Detail) bool {
+		did := g.again != "" && d.State == string(workflows.Parked) && didBefore(d, o.Act, g.again)
+		if did {
+			g.before++
+		}
+		return did
+	})
 	if err != nil {
 		return g, err
 	}
@@ -144,8 +151,6 @@ func (s *Site) gather(ctx context.Context, o confirm.Order) (g gathered, err err
 			g.unknown++
 		case d.State != string(workflows.Parked) || !slices.Contains(d.Choices(), o.Act):
 			g.other++
-		case g.again != "" && didBefore(d, o.Act, g.again):
-			g.before++
 		default:
 			g.letters = append(g.letters, d)
 		}
@@ -192,7 +197,7 @@ func (g gathered) effects(act string) (all []string) {
 		all = append(all, "Each message is dropped for good. Nothing is published, and nothing is undone.")
 	}
 	all = append(all, fmt.Sprintf("These are %s: %s.", text.Plural(len(g.letters), "dead letter"), g.words()),
-		"The oldest is the first, alone. When you have seen what came of it, you say whether, and how "+
+		"The oldest of them is the first, alone. When you have seen what came of it, you say whether, and how "+
 		"fast, to do the rest.", "What has changed by its turn, or is not among these now, is left out.",
 		"It ends by itself when five in a row do not succeed.")
 	for _, left := range []struct {
@@ -206,8 +211,8 @@ func (g gathered) effects(act string) (all []string) {
 		}
 	}
 	if g.more {
-		all = append(all, fmt.Sprintf("There are more than these. At most %d are done together: do it again for the "+
-			"others.", togetherMost))
+		all = append(all, fmt.Sprintf("There are more than these. At most %d are done together, the oldest of those that "+
+			"were looked at: do it again for the others.", togetherMost))
 	}
 	return all
 }

@@ -108,7 +108,7 @@ func TestLettersAreActedOnTogether(t *testing.T) {
 	page := b.get("/do?" + together1)
 	require.Equal(t, http.StatusOK, page.status, page.body)
 	for _, want := range []string{`<ul id="effects"><li>Each message goes back into the queue`, "<li>These are 30 dead letters: consumer payments, error no card.</li>", "The first 20 of 30", "dead%2fpayments%2fm-019", "<dd>consumer payments, error no card</dd>",
-		"The oldest is the first, alone."} {
+		"The oldest of them is the first, alone."} {
 		require.Contains(t, page.body, want)
 	}
 	require.Equal(t, []string{"payments", "no card", "[parked]"}, []string{h.desk.manyFilter.Consumer, h.desk.manyFilter.ErrorText, fmt.Sprint(h.desk.manyFilter.States)})
@@ -246,6 +246,24 @@ func TestARunGoesOnInAnotherConsole(t *testing.T) {
 		require.NotContains(t, did, "m-000")
 		require.Contains(t, did, mark, "it is the same run, for one that goes on after this, too")
 	}
+}
+
+// TestWhatARunDidTakesNoPlace: the 500 are of what it did not come to.
+func TestWhatARunDidTakesNoPlace(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	h.desk.letters(togetherMost + 3)
+	const run = "0123456789abcdef"
+	for i := range 2 {
+		h.desk.turn(fmt.Sprintf("dead/payments/m-%03d", i), func(l *deadletters.Detail) {
+			l.Status.Story = []deadflow.Event{{What: "redeliver", Operator: "ann", Text: markOf(run) + "as agreed"}}
+		})
+	}
+	page := h.as("operator").get("/do?" + together1 + url.QueryEscape("&run="+run))
+	require.Contains(t, page.body, "2 more were done by this run before")
+	require.Contains(t, page.body, "The first 20 of 500")
+	require.Contains(t, page.body, "At most 500 are done together, the oldest of those that were looked at")
+	require.NotContains(t, page.body, "m-001<")
 }
 
 // TestWhoMaySteerARun: who began it lets it go on, every operator ends it.
