@@ -319,6 +319,36 @@ func TestMeasure(t *testing.T) {
 	require.Empty(t, m.Values())
 }
 
+// TestWhatWasNotLookedAtIsNoNumber: neither while Temporal is away, nor when the look was not
+// over in time; else an alert would take it that all is well again.
+func TestWhatWasNotLookedAtIsNoNumber(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	h.desk.saga = sagas.Detail{}
+	m := metricstest.New(t)
+	_, err := h.site.Measure(m.Provider)
+	require.NoError(t, err)
+	look := func() map[string]int64 {
+		h.pass(homeFresh)
+		h.as("viewer").get("/")
+		values := m.Values()
+		delete(values, "holdfast.doctor.age ")
+		return values
+	}
+	all := map[string]int64{"holdfast.doctor.findings level=warning": 0, "holdfast.doctor.findings level=problem": 0, "holdfast.doctor.unseen ": 0,
+		"holdfast.waiting kind=dead-letter": 0, "holdfast.waiting kind=saga": 0, "holdfast.waiting kind=transaction": 0}
+	require.Equal(t, all, look())
+	h.desk.err = errors.New("Temporal is away")
+	h.desk.found.Findings = []doctor.Finding{{Part: "RabbitMQ", Check: "queues", Level: text.LevelProblem},
+		{Part: "Temporal", Check: "connection", Level: text.LevelProblem, Detail: "connection refused"}}
+	require.Equal(t, map[string]int64{"holdfast.doctor.findings level=problem": 1, "holdfast.doctor.unseen ": 4}, look(), "at least one")
+	h.desk.err, h.desk.found.Findings = nil, []doctor.Finding{{Part: "Temporal", Check: "sagas", Level: text.LevelWarning, Detail: "unknown: timeout"}}
+	h.desk.rest = "Not all were looked at."
+	require.Equal(t, map[string]int64{"holdfast.doctor.unseen ": 1, "holdfast.waiting kind=dead-letter": 0}, look())
+	h.desk.rest, h.desk.found.Findings = "", nil
+	require.Equal(t, all, look())
+}
+
 // TestListsSayWhatWasNotLookedAt: where nothing was found, too.
 func TestListsSayWhatWasNotLookedAt(t *testing.T) {
 	t.Parallel()
