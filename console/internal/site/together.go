@@ -198,7 +198,7 @@ func (g gathered) effects(act string) (all []string) {
 	}
 	all = append(all, fmt.Sprintf("These are %s: %s.", text.Plural(len(g.letters), "dead letter"), g.words()),
 		"The oldest of them is the first, alone. When you have seen what came of it, you say whether, and how "+
-			"fast, to do the rest.", "What has changed by its turn, or is not among these now, is left out.",
+			"fast, to do the rest.", "What has changed by its turn is left out.",
 		"It ends by itself when five in a row do not succeed.")
 	for _, left := range []struct {
 		n   int

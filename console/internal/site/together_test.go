@@ -147,6 +147,10 @@ func TestLettersAreActedOnTogether(t *testing.T) {
 	require.Equal(t, []string{"dead letters redeliver: go on", "100 a second"}, []string{entries[3].Action, entries[3].Detail})
 	counts := map[string]int{}
 	for _, e := range entries {
+		if e.Outcome == audit.Refused { // the second "go"
+			require.Equal(t, "dead letters redeliver: go on", e.Action)
+			continue
+		}
 		require.Equal(t, entries[0].Request, e.Request)
 		counts[e.Action+" "+e.Outcome]++
 	}
@@ -297,6 +301,34 @@ func TestWhoMaySteerARun(t *testing.T) {
 	require.Contains(t, b.runs(got.to, string(batch.Ended)), "admin ended it")
 	require.Equal(t, http.StatusConflict, b.steers(page, "go", "5").status)
 	require.Len(t, h.desk.acts(), 1)
+	require.Equal(t, 1, strings.Count(h.log.String(), "an action was refused"), "go, and not stop: %s", h.log.String())
+}
+
+// TestWhatIsSentToARunThatIsOverDoesNotFillTheAudit: it takes as much as of all that is refused.
+func TestWhatIsSentToARunThatIsOverDoesNotFillTheAudit(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	h.desk.letters(3)
+	h.desk.handles(handled)
+	b := h.as("operator")
+	got := b.post("/do", b.confirm(together1))
+	page := b.runs(got.to, asks)
+	require.Equal(t, http.StatusSeeOther, b.steers(page, "stop", "").status)
+	b.runs(got.to, string(batch.Ended))
+	before := len(h.entries())
+	for range refusalsNoted {
+		require.Equal(t, http.StatusConflict, b.steers(page, "stop", "").status)
+		require.Equal(t, http.StatusConflict, b.steers(page, "go", "5").status)
+	}
+	entries := h.entries()
+	require.Len(t, entries, before+refusalsNoted)
+	counts := map[string]int{}
+	for _, e := range entries {
+		counts[e.Action+" "+e.Outcome]++
+	}
+	require.Equal(t, []int{1, refusalsNoted / 2, refusalsNoted / 2}, []int{counts["dead letters redeliver: stop done"],
+		counts["dead letters redeliver: stop refused"], counts["dead letters redeliver: go on refused"]})
+	require.Zero(t, counts["dead letters redeliver: stop asked"])
 }
 
 // TestWhatIsNotAuditedIsNotDoneToManyEither: neither the run, nor one of it.
