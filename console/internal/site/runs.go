@@ -1,6 +1,7 @@
 package site
 
 import (
+	"context"
 	"net/http"
 	"net/url"
 	"slices"
@@ -10,6 +11,7 @@ import (
 	"github.com/holdfastmq/holdfast/console/internal/batch"
 	"github.com/holdfastmq/holdfast/console/internal/login"
 	"github.com/holdfastmq/holdfast/internal/operator/text"
+	"github.com/holdfastmq/holdfast/workflows"
 )
 
 // runShown is how many outcomes the page of a run shows, the latest ones.
@@ -138,6 +140,7 @@ func (s *Site) steerRun(w http.ResponseWriter, r *http.Request, of login.Session
 
 // goOn lets a run go on, if the audit has it; e is the audit's entry.
 func (s *Site) goOn(w http.ResponseWriter, r *http.Request, of login.Session, v batch.View, e audit.Entry) {
+	a, _ := v.About.(about)
 	rate, err := strconv.Atoi(r.PostForm.Get("rate"))
 	switch {
 	case err != nil || !slices.Contains(batch.Rates, rate):
@@ -152,6 +155,12 @@ func (s *Site) goOn(w http.ResponseWriter, r *http.Request, of login.Session, v 
 		s.tooLate(w, r, of, v.ID, e)
 		return
 	}
+	if why, remedy := s.firstFailed(r.Context(), v); why != "" {
+		s.refuse(r, of, e.Action, e.Target, "", why)
+		s.say(w, r, http.StatusConflict, of, message{Title: "Nothing was done", Text: text.Capital(why) + ".", Remedy: remedy,
+			Links: []link{{"The run", runAddress(v.ID, a)}}})
+		return
+	}
 	e.Outcome, e.Detail = audit.Asked, strconv.Itoa(rate)+" a second"
 	if refused := s.ask(r.Context(), of, e); refused != nil {
 		s.say(w, r, http.StatusConflict, of, message{Title: "Nothing was done", Text: refused.Detail, Remedy: refused.Remedy})
@@ -163,8 +172,27 @@ func (s *Site) goOn(w http.ResponseWriter, r *http.Request, of login.Session, v 
 		s.showRun(w, r, http.StatusConflict, of, v.ID)
 		return
 	}
-	a, _ := v.About.(about)
 	http.Redirect(w, r, runAddress(v.ID, a), http.StatusSeeOther)
+}
+
+// firstFailed looks at the first one once more: a redelivery may fail after its answer was
+// waited for. It says why the rest is not done; empty: it is. What failed ends the run.
+func (s *Site) firstFailed(ctx context.Context, v batch.View) (why, remedy string) {
+	first := v.Tried()
+	if first == nil {
+		return "", ""
+	}
+	d, err := s.Desk.LetterNow(ctx, first.ID)
+	switch {
+	case err != nil:
+		why, remedy = text.SplitRemedy(err)
+		return "the first one cannot be looked at: " + why, remedy
+	case d.State != string(workflows.Parked):
+		return "", ""
+	}
+	why = "the first one is parked again"
+	_ = s.runs.Stop(v.ID, why) // else it has ended already
+	return why, ""
 }
 
 // tooLate refuses what a run does not wait for any more, and shows it.

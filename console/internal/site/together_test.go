@@ -175,6 +175,41 @@ func TestARunDoesNotGoOnAfterTheFirstFailed(t *testing.T) {
 	require.Contains(t, page, "Go on with what is left")
 }
 
+// TestTheRestIsNotDoneWhereTheFirstIsParkedAgain: after the page that asks was shown.
+func TestTheRestIsNotDoneWhereTheFirstIsParkedAgain(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	h.desk.letters(3)
+	h.desk.handles(func(string) workflows.State { return workflows.Redelivering })
+	b := h.as("operator")
+	got := b.post("/do", b.confirm(together1))
+	page := b.runs(got.to, asks)
+	h.desk.mu.Lock()
+	h.desk.err = errors.New("Temporal is away")
+	h.desk.mu.Unlock()
+	away := b.steers(page, "go", "100")
+	require.Equal(t, http.StatusConflict, away.status)
+	require.Contains(t, away.body, "The first one cannot be looked at: Temporal is away.")
+	h.desk.mu.Lock()
+	h.desk.err = nil
+	h.desk.mu.Unlock()
+	b.runs(got.to, asks)
+	h.desk.turn("dead/payments/m-000", func(l *deadletters.Detail) { l.State, l.Status.State = "parked", workflows.Parked })
+	again := b.steers(page, "go", "100")
+	require.Equal(t, http.StatusConflict, again.status)
+	require.Contains(t, again.body, "The first one is parked again.")
+	require.Contains(t, b.runs(got.to, string(batch.Ended)), "the first one is parked again")
+	require.Len(t, h.desk.acts(), 1)
+	var refused []string
+	for _, e := range h.entries() {
+		if e.Outcome == audit.Refused {
+			refused = append(refused, e.Action+": "+e.Detail)
+		}
+	}
+	require.Equal(t, []string{"dead letters redeliver: go on: the first one cannot be looked at: Temporal is away",
+		"dead letters redeliver: go on: the first one is parked again"}, refused)
+}
+
 // TestWhatChangedIsLeftOut: since it was shown, by whomever, and what came new.
 func TestWhatChangedIsLeftOut(t *testing.T) {
 	t.Parallel()
