@@ -117,9 +117,6 @@ func (v View) Tried() *Outcome {
 // Waits reports whether it waits for its operator, and GoOn would be heard.
 func (v View) Waits() bool { return v.State == Asks && v.Why == "" }
 
-// Goes reports whether Stop would be heard: it is not over, and nobody has ended it.
-func (v View) Goes() bool { return !v.State.Final() && v.Why == "" }
-
 // Left counts those that nothing has come of yet.
 func (v View) Left() int { return v.Total - len(v.Outcomes) }
 
