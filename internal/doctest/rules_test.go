@@ -140,10 +140,12 @@ var incidents = []struct {
 	{`doctor is not there`, map[string]string{`holdfast_doctor_status`: "gone"}, "20m", []string{"HoldfastDoctorSilent"}},
 	{`doctor has not run`, map[string]string{`node_textfile_mtime_seconds{file="/var/lib/doctor.prom"}`: `0x60`}, "40m", []string{"HoldfastDoctorSilent"}},
 	{`the console finds a problem`, map[string]string{`holdfast_doctor_findings{level="problem"}`: `1x60`}, "20m", []string{"HoldfastDoctorFinds"}},
+	{`the console finds a problem, and then cannot look`, map[string]string{`holdfast_doctor_findings{level="problem"}`: `1x10 _x49`, `holdfast_doctor_unseen`: `0x10 1x49`}, "25m", []string{"HoldfastDoctorFinds", "HoldfastDoctorUnseen"}},
 	{`the console cannot look`, map[string]string{`holdfast_doctor_unseen`: `1x60`}, "20m", []string{"HoldfastDoctorUnseen"}},
 	{`the console does not look`, map[string]string{`holdfast_doctor_age_seconds`: `0+60x60`}, "40m", []string{"HoldfastDoctorUnseen"}},
 	{`the console is not there`, map[string]string{`holdfast_doctor_age_seconds`: "gone"}, "20m", []string{"HoldfastDoctorUnseen"}},
 	{`a saga is parked for half a day`, map[string]string{`holdfast_waiting{kind="saga"}`: `1x720`}, "6h", []string{"HoldfastStillWaits"}},
+	{`a saga is parked, and nobody could look for a while`, map[string]string{`holdfast_waiting{kind="saga"}`: `1x60 _x20 1x300`}, "4h10m", []string{"HoldfastStillWaits"}},
 	{`nobody keeps a half queue`, map[string]string{`holdfast_halves_undecided{job="orders",queue="1"}`: "gone"}, "20m", []string{"HoldfastGroupGone"}},
 	{`a consumer is gone`, map[string]string{`holdfast_breaker_state{job="shop",consumer="payments"}`: "gone"}, "20m", []string{"HoldfastConsumerGone"}},
 }

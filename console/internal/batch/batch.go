@@ -114,6 +114,9 @@ func (v View) Tried() *Outcome {
 	return nil
 }
 
+// Waits reports whether it waits for its operator, and GoOn would be heard.
+func (v View) Waits() bool { return v.State == Asks && v.Why == "" }
+
 // Left counts those that nothing has come of yet.
 func (v View) Left() int { return v.Total - len(v.Outcomes) }
 

@@ -88,9 +88,16 @@ type Order struct {
 	Act, Step string
 	Refuse    bool
 	// Shown is what the operator saw of the thing. Of an action on many things, Items are
-	// the prints of those that he saw, in order.
+	// those that he saw, in the order in which they are acted on.
 	Shown Facts
-	Items []uint64
+	Items []Item
+}
+
+// Item is one of many things that are acted on together: its ID, and what tells it from itself
+// if it has changed.
+type Item struct {
+	ID    string
+	Print uint64
 }
 
 // Result is what came of a form.

@@ -250,10 +250,11 @@ func (d *Desk) Letter(ctx context.Context, id string) (deadletters.Detail, error
 	return deadletters.Describe(ctx, t, row, d.c.UI, BodyShown)
 }
 
-// LettersTogether are the dead letters that a filter means, the oldest first, most of them at
-// most, each as its workflow says that it stands; more says that there are others.
-func (d *Desk) LettersTogether(ctx context.Context, f deadletters.Filter, most int) (all []deadletters.Detail,
-	more bool, err error) {
+// LettersTogether are the dead letters that a filter means and skip does not, the oldest first
+// of those that were looked at, most of them at most, each as its workflow says that it stands;
+// more says that there are others.
+func (d *Desk) LettersTogether(ctx context.Context, f deadletters.Filter, most int,
+	skip func(deadletters.Detail) bool) (all []deadletters.Detail, more bool, err error) {
 	f.Prefix, f.Scan = d.c.Prefix, scanned
 	if err := f.Validate(); err != nil {
 		return nil, false, err
@@ -272,9 +273,27 @@ func (d *Desk) LettersTogether(ctx context.Context, f deadletters.Filter, most i
 	if err != nil {
 		return nil, false, err
 	}
-	more = more || len(rows) > most
-	rows = actions.Oldest(rows, most, func(r deadletters.Row) time.Time { return r.Started })
-	return deadletters.Stand(ctx, t, rows), more, nil
+	rows = actions.Oldest(rows, 0, func(r deadletters.Row) time.Time { return r.Started })
+	all, rest := oldestOf(rows, most, func(rows []deadletters.Row) []deadletters.Detail {
+		return deadletters.Stand(ctx, t, rows)
+	}, skip)
+	return all, more || rest, nil
+}
+
+// oldestOf has it said how rows stand, until there are most that are not skipped; rest says
+// that there are rows after them.
+func oldestOf(rows []deadletters.Row, most int, stand func([]deadletters.Row) []deadletters.Detail,
+	skip func(deadletters.Detail) bool) (all []deadletters.Detail, rest bool) {
+	for len(rows) > 0 && len(all) < most {
+		n := min(len(rows), most-len(all))
+		for _, d := range stand(rows[:n]) {
+			if !skip(d) {
+				all = append(all, d)
+			}
+		}
+		rows = rows[n:]
+	}
+	return all, len(rows) > 0
 }
 
 // LetterNow is a dead letter as it stands now, without its message.

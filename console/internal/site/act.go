@@ -45,11 +45,11 @@ type target struct {
 	// possible says that the action can be asked for now.
 	possible bool
 	act      func(ctx context.Context, who desk.Who) (actions.Outcome, error)
-	// letters are the dead letters that are acted on together, items their prints, and
+	// letters are the dead letters that are acted on together, items what was shown of each, and
 	// words say which they are.
 	words   string
 	letters []deadletters.Detail
-	items   []uint64
+	items   []confirm.Item
 }
 
 // target looks at what an order is about.

@@ -4,14 +4,17 @@ import (
 	"net/http"
 
 	"go.temporal.io/sdk/converter"
+
+	"github.com/holdfastmq/holdfast/console/internal/login"
 )
 
 // maxPayloads is how many bytes of payloads are decoded in one request.
 const maxPayloads = 16 << 20
 
 // codec serves Temporal's web UI the remote codec that it asks to show what is encrypted: to
-// its origin alone, and to who is logged in here. The browser sends the session's cookie
-// where both are of one site.
+// its origin alone, and to operators who are logged in here: it decrypts whatever it is given,
+// while the pages show a viewer what is on them. The browser sends the session's cookie where
+// both are of one site. What the UI asks by itself does not keep the session alive.
 func (s *Site) codec() http.Handler {
 	if s.Codec == nil || s.CodecOrigin == "" {
 		return http.NotFoundHandler()
@@ -33,8 +36,15 @@ func (s *Site) codec() http.Handler {
 			w.WriteHeader(http.StatusNoContent)
 			return
 		}
-		if _, ok := s.session(r, true); !ok { // whatever the role: a viewer sees bodies on the pages, too
+		of, ok := s.session(r, false)
+		if !ok {
 			http.Error(w, "Log in to the console first.", http.StatusUnauthorized)
+			return
+		}
+		if !of.Role.May(login.Operator) {
+			s.refuse(r, of, "codec", "", "", "the role "+of.Role.String()+" may not do that")
+			http.Error(w, "The codec is for the role "+login.Operator.String()+" of the console; yours is "+of.Role.String()+".",
+				http.StatusForbidden)
 			return
 		}
 		r.Body = http.MaxBytesReader(w, r.Body, maxPayloads)

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 	commonpb "go.temporal.io/api/common/v1"
@@ -15,12 +16,13 @@ import (
 	"google.golang.org/protobuf/encoding/protojson"
 
 	holdfast "github.com/holdfastmq/holdfast"
+	"github.com/holdfastmq/holdfast/console/internal/audit"
 	"github.com/holdfastmq/holdfast/internal/operator/server"
 	"github.com/holdfastmq/holdfast/internal/seal"
 	"github.com/holdfastmq/holdfast/keyring"
 )
 
-// TestCodec: Temporal's web UI is shown what is encrypted, if who looks is logged in here; no
+// TestCodec: Temporal's web UI is shown what is encrypted, if an operator who is logged in here looks; no
 // other site is, and without a keyring there is no codec.
 func TestCodec(t *testing.T) {
 	t.Parallel()
@@ -70,10 +72,10 @@ func TestCodec(t *testing.T) {
 	require.Equal(t, http.StatusNotFound, ask(house(nil).as("viewer"), http.MethodPost, "/codec/decode", ui).status, "no keyring")
 
 	h := house(box)
-	viewer := h.as("viewer")
+	viewer, operator := h.as("viewer"), h.as("operator")
 	require.Equal(t, http.StatusUnauthorized, ask(h.browser(), http.MethodPost, "/codec/decode", ui).status)
 	for _, origin := range []string{"", "https://evil.example.com", ui + ":8443", "null", h.web.URL} {
-		got := ask(viewer, http.MethodPost, "/codec/decode", origin)
+		got := ask(operator, http.MethodPost, "/codec/decode", origin)
 		require.Equal(t, http.StatusForbidden, got.status, origin)
 		require.Empty(t, got.header.Get("Access-Control-Allow-Origin"))
 		require.NotContains(t, got.body, "4711")
@@ -82,6 +84,12 @@ func TestCodec(t *testing.T) {
 	require.Equal(t, []any{http.StatusNoContent, ui, "true"}, []any{before.status, before.header.Get("Access-Control-Allow-Origin"),
 		before.header.Get("Access-Control-Allow-Credentials")})
 	got := ask(viewer, http.MethodPost, "/codec/decode", ui)
+	require.Equal(t, http.StatusForbidden, got.status)
+	require.NotContains(t, got.body, "4711")
+	require.Contains(t, got.body, "The codec is for the role operator")
+	refused := h.entries()
+	require.Equal(t, []string{"codec", audit.Refused, "viewer"}, []string{refused[0].Action, refused[0].Outcome, refused[0].Who})
+	got = ask(operator, http.MethodPost, "/codec/decode", ui)
 	require.Equal(t, http.StatusOK, got.status, got.body)
 	require.Equal(t, ui, got.header.Get("Access-Control-Allow-Origin"))
 	var back commonpb.Payloads
@@ -89,11 +97,17 @@ func TestCodec(t *testing.T) {
 	require.JSONEq(t, `{"data":{"card":"4711","by":{"name":"ann"}},"messages":[{"id":"m","topic":"t","content_type":"text/plain",
 		"text":"secret body"}],"n":12}`, string(back.Payloads[0].Data))
 
+	h.pass(20 * time.Minute)
+	require.Equal(t, http.StatusOK, ask(operator, http.MethodPost, "/codec/decode", ui).status)
+	h.pass(20 * time.Minute)
+	require.Equal(t, http.StatusUnauthorized, ask(operator, http.MethodPost, "/codec/decode", ui).status,
+		"what the UI asks by itself does not keep a session alive")
+
 	_, err = keyring.New(path + "2")
 	require.NoError(t, err)
 	other, err := keyring.Open(path + "2")
 	require.NoError(t, err)
-	got = ask(house(seal.New(other, holdfast.EncryptionOn)).as("viewer"), http.MethodPost, "/codec/decode", ui)
+	got = ask(house(seal.New(other, holdfast.EncryptionOn)).as("operator"), http.MethodPost, "/codec/decode", ui)
 	require.Equal(t, http.StatusOK, got.status)
 	require.NoError(t, protojson.Unmarshal([]byte(got.body), &back))
 	require.JSONEq(t, string(payload.Data), string(back.Payloads[0].Data), "it stays as it is")

@@ -128,12 +128,14 @@ func (d *fakeDesk) Letter(_ context.Context, id string) (deadletters.Detail, err
 	return d.letter, d.err
 }
 
-func (d *fakeDesk) LettersTogether(_ context.Context, f deadletters.Filter, most int) (all []deadletters.Detail, more bool, err error) {
+func (d *fakeDesk) LettersTogether(_ context.Context, f deadletters.Filter, most int, skip func(deadletters.Detail) bool) (all []deadletters.Detail, more bool, err error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.manyFilter = f
 	for _, id := range text.SortedKeys(d.many) {
-		all = append(all, d.many[id])
+		if !skip(d.many[id]) {
+			all = append(all, d.many[id])
+		}
 	}
 	return all[:min(len(all), most)], len(all) > most, d.err
 }

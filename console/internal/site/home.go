@@ -34,6 +34,8 @@ type seen struct {
 	Diagnosis doctor.Diagnosis
 	// Unseen says what could not be looked at.
 	Unseen []string
+	// blind are the looks that failed.
+	blind []string
 
 	Sagas       []sagas.Row
 	MoreSagas   string // what is not there; empty: nothing
@@ -42,6 +44,14 @@ type seen struct {
 	Parked      []transactions.Row
 	MoreParked  string
 }
+
+// The looks of which the whole is made.
+const (
+	lookDoctor       = "what doctor looks at"
+	lookSagas        = "sagas that are parked"
+	lookLetters      = "dead letters that are parked"
+	lookTransactions = "transactions that are parked"
+)
 
 // look looks at the whole installation, at everything at once.
 func (s *Site) look(ctx context.Context) (all seen) {
@@ -54,11 +64,11 @@ func (s *Site) look(ctx context.Context) (all seen) {
 				mu.Lock()
 				defer mu.Unlock()
 				why, _ := text.SplitRemedy(err)
-				all.Unseen = append(all.Unseen, what+": "+why)
+				all.Unseen, all.blind = append(all.Unseen, what+": "+why), append(all.blind, what)
 			}
 		})
 	}
-	see("what doctor looks at", func() error {
+	see(lookDoctor, func() error {
 		found, unset := s.Desk.Examine(ctx)
 		mu.Lock()
 		defer mu.Unlock()
@@ -66,17 +76,17 @@ func (s *Site) look(ctx context.Context) (all seen) {
 		all.Unseen = append(all.Unseen, unset...)
 		return nil
 	})
-	see("sagas that are parked", func() (err error) {
+	see(lookSagas, func() (err error) {
 		all.Sagas, all.MoreSagas, err = s.Desk.Sagas(ctx, sagas.Filter{States: []string{core.StateParked,
 			core.StateCompensationFailed}}, homeShown)
 		return err
 	})
-	see("dead letters that are parked", func() (err error) {
+	see(lookLetters, func() (err error) {
 		all.Letters, all.MoreLetters, err = s.Desk.LetterGroups(ctx, "error",
 			deadletters.Filter{States: []string{string(workflows.Parked)}})
 		return err
 	})
-	see("transactions that are parked", func() (err error) {
+	see(lookTransactions, func() (err error) {
 		all.Parked, all.MoreParked, err = s.Desk.Transactions(ctx,
 			transactions.Filter{States: []string{string(workflows.Parked)},
 				Reasons: true}, homeShown)

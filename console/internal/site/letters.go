@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/holdfastmq/holdfast/console/internal/confirm"
 	"github.com/holdfastmq/holdfast/console/internal/login"
@@ -33,16 +34,30 @@ func (g groups) Together() []link { return togetherLinks(g.Filter) }
 // TogetherOf lead to what can be done to a group of one consumer's; none where the group is
 // of those that have nothing to tell it by, since that filter would mean all.
 func (g groups) TogetherOf(of deadletters.Group) []link {
-	if of.Value == "" {
+	if of.Key == "" {
 		return nil
 	}
 	q := maps.Clone(g.Filter)
-	q.Set(g.By, beginning(of.Value))
+	q.Set(filterOf(g.By), of.Key)
 	return togetherLinks(q)
 }
 
 // letterFilters are what dead letters can be listed and counted by.
-var letterFilters = []string{"state", "consumer", "topic", "key", "error", "class"}
+var letterFilters = []string{"state", "consumer", "topic", "key", "error", errorIs, "class"}
+
+// errorIs means those of one error, as they are counted: "EOF" is not a part of another one.
+const errorIs = "error-is"
+
+// filterOf is the filter that means a group of those that are counted by something.
+func filterOf(by string) string {
+	if by == "error" {
+		return errorIs
+	}
+	return by
+}
+
+// filterText says in words what a filter means.
+func filterText(name, value string) string { return strings.ReplaceAll(name, "-", " ") + " " + value }
 
 // kept is what the filter says, but for one name.
 func (g groups) kept(without string) url.Values {
@@ -57,8 +72,8 @@ func (g groups) kept(without string) url.Values {
 
 // To is the page that lists a group, with what else the filter says.
 func (g groups) To(of deadletters.Group) string {
-	q := g.kept(g.By)
-	q.Set(g.By, beginning(of.Value))
+	q := g.kept(filterOf(g.By))
+	q.Set(filterOf(g.By), of.Key)
 	if g.By == "consumer" {
 		q.Set("by", "error")
 		return "/dead?" + q.Encode()
@@ -77,7 +92,7 @@ func (g groups) ByTo(by string) string {
 func (g groups) Of() (said []string) {
 	for _, name := range letterFilters {
 		if value := g.Filter.Get(name); value != "" {
-			said = append(said, name+" "+value)
+			said = append(said, filterText(name, value))
 		}
 	}
 	return said
@@ -85,7 +100,7 @@ func (g groups) Of() (said []string) {
 
 func letterFilter(q url.Values) (deadletters.Filter, error) {
 	f := deadletters.Filter{Consumer: q.Get("consumer"), Topic: q.Get("topic"), Key: q.Get("key"), Class: q.Get("class"),
-		ErrorText: q.Get("error"), States: statesOf(q.Get("state"))}
+		ErrorText: q.Get("error"), ErrorIs: q.Get(errorIs), States: statesOf(q.Get("state"))}
 	if err := f.Validate(); err != nil {
 		return f, text.Usage(err)
 	}

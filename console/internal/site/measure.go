@@ -3,6 +3,7 @@ package site
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"go.opentelemetry.io/otel/attribute"
@@ -49,14 +50,24 @@ func (s *Site) Measure(p metric.MeterProvider) (metric.Registration, error) {
 		if !ok {
 			return nil
 		}
-		n := map[text.Level]int64{}
-		for _, f := range all.Diagnosis.Findings {
-			if !f.Unseen() {
-				n[f.Level]++
+		// Nothing is no number where not all was looked at: an alert must not take it that
+		// all is well again. Something is: there is at least so much.
+		observe := func(g metric.Int64Observable, n int64, whole bool, of metric.MeasurementOption) {
+			if whole || n > 0 {
+				o.ObserveInt64(g, n, of)
 			}
 		}
+		did := func(what string) bool { return !slices.Contains(all.blind, what) }
+		n, examined := map[text.Level]int64{}, did(lookDoctor)
+		for _, f := range all.Diagnosis.Findings {
+			if f.Unseen() {
+				examined = false
+				continue
+			}
+			n[f.Level]++
+		}
 		for l, level := range levels {
-			o.ObserveInt64(findings, n[l], level)
+			observe(findings, n[l], examined, level)
 		}
 		waits := int64(0)
 		for _, g := range all.Letters {
@@ -64,9 +75,9 @@ func (s *Site) Measure(p metric.MeterProvider) (metric.Registration, error) {
 		}
 		o.ObserveInt64(unseen, int64(len(all.Unseen)))
 		o.ObserveInt64(age, int64(s.Now().Sub(at).Seconds()))
-		o.ObserveInt64(parked, int64(len(all.Parked)), transactions)
-		o.ObserveInt64(parked, waits, letters)
-		o.ObserveInt64(parked, int64(len(all.Sagas)), sagas)
+		observe(parked, int64(len(all.Parked)), did(lookTransactions) && all.MoreParked == "", transactions)
+		observe(parked, waits, did(lookLetters) && !all.MoreLetters, letters)
+		observe(parked, int64(len(all.Sagas)), did(lookSagas) && all.MoreSagas == "", sagas)
 		return nil
 	}, findings, unseen, age, parked)
 }

@@ -31,7 +31,7 @@ func TestHome(t *testing.T) {
 	t.Parallel()
 	h := newHouse(t)
 	h.desk.unset = []string{"PostgreSQL: DATABASE_URL is not set"}
-	h.desk.groups = []deadletters.Group{{Value: "no card <n>", Count: 7, Example: letterID, Oldest: began, Newest: began}}
+	h.desk.groups = []deadletters.Group{{Value: "no card <n>", Key: "no card <n>", Count: 7, Example: letterID, Oldest: began, Newest: began}}
 	h.desk.found.Findings = []doctor.Finding{
 		{Part: "Temporal", Check: "version", Level: text.LevelOK, Detail: "fine, and not shown"},
 		{Part: "Temporal", Check: "sagas", Level: text.LevelWarning, Detail: "1 saga waiting for an operator", Remedy: "holdfast saga list"},
@@ -172,9 +172,9 @@ func TestBodies(t *testing.T) {
 func TestGroupsLeadToTheirLetters(t *testing.T) {
 	t.Parallel()
 	h := newHouse(t)
-	h.desk.groups = []deadletters.Group{{Value: `a "b" & c`, Count: 2, Example: letterID}}
+	h.desk.groups = []deadletters.Group{{Value: `a "b" & c`, Key: `a "b" & c`, Count: 2, Example: letterID}}
 	b := h.as("viewer")
-	require.Contains(t, b.get("/dead?consumer=payments").body, "/dead/list?consumer=payments&amp;error=a&#43;%22b%22&#43;%26&#43;c")
+	require.Contains(t, b.get("/dead?consumer=payments").body, "/dead/list?consumer=payments&amp;error-is=a&#43;%22b%22&#43;%26&#43;c")
 	require.Contains(t, b.get("/dead?by=consumer").body, "/dead?by=error&amp;consumer=")
 	// The rest of the filter goes along.
 	page := b.get("/dead?by=topic&state=parked&consumer=payments&key=A-1&class=panic&error=no+card").body
@@ -222,7 +222,7 @@ func TestHostileTextsAreInert(t *testing.T) {
 	l := &h.desk.letter
 	l.Reason, l.Key, l.Topic, l.Queue, l.Status.Reason, l.Kept = long, evil, evil, evil, long, evil
 	l.Message.Text, l.Message.Headers = evil, map[string]string{evil: long}
-	h.desk.groups = []deadletters.Group{{Value: long, Count: 1, Example: evil}}
+	h.desk.groups = []deadletters.Group{{Value: long, Key: long[:1000], Count: 1, Example: evil}}
 	h.desk.parked = []transactions.Row{{Tx: evil, Group: evil, Reason: long, WorkflowID: evil}}
 	h.desk.found.Findings = []doctor.Finding{{Part: "Waiting", Check: evil, Level: text.LevelProblem, Detail: long, Remedy: long},
 		{Part: "RabbitMQ", Check: "connection", Level: text.LevelProblem, Detail: long}}
@@ -317,6 +317,36 @@ func TestMeasure(t *testing.T) {
 	}, m.Values())
 	require.NoError(t, measured.Unregister())
 	require.Empty(t, m.Values())
+}
+
+// TestWhatWasNotLookedAtIsNoNumber: neither while Temporal is away, nor when the look was not
+// over in time; else an alert would take it that all is well again.
+func TestWhatWasNotLookedAtIsNoNumber(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	h.desk.saga = sagas.Detail{}
+	m := metricstest.New(t)
+	_, err := h.site.Measure(m.Provider)
+	require.NoError(t, err)
+	look := func() map[string]int64 {
+		h.pass(homeFresh)
+		h.as("viewer").get("/")
+		values := m.Values()
+		delete(values, "holdfast.doctor.age ")
+		return values
+	}
+	all := map[string]int64{"holdfast.doctor.findings level=warning": 0, "holdfast.doctor.findings level=problem": 0, "holdfast.doctor.unseen ": 0,
+		"holdfast.waiting kind=dead-letter": 0, "holdfast.waiting kind=saga": 0, "holdfast.waiting kind=transaction": 0}
+	require.Equal(t, all, look())
+	h.desk.err = errors.New("Temporal is away")
+	h.desk.found.Findings = []doctor.Finding{{Part: "RabbitMQ", Check: "queues", Level: text.LevelProblem},
+		{Part: "Temporal", Check: "connection", Level: text.LevelProblem, Detail: "connection refused"}}
+	require.Equal(t, map[string]int64{"holdfast.doctor.findings level=problem": 1, "holdfast.doctor.unseen ": 4}, look(), "at least one")
+	h.desk.err, h.desk.found.Findings = nil, []doctor.Finding{{Part: "Temporal", Check: "sagas", Level: text.LevelWarning, Detail: "unknown: timeout"}}
+	h.desk.rest = "Not all were looked at."
+	require.Equal(t, map[string]int64{"holdfast.doctor.unseen ": 1, "holdfast.waiting kind=dead-letter": 0}, look())
+	h.desk.rest, h.desk.found.Findings = "", nil
+	require.Equal(t, all, look())
 }
 
 // TestListsSayWhatWasNotLookedAt: where nothing was found, too.

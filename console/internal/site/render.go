@@ -36,14 +36,7 @@ var functions = template.FuncMap{
 	"lines": func(all []string) string { return text.CutText(text.OneLine(text.Join(all)), longest) },
 	"dash":  func(s string) string { return text.OrDash(s) },
 	"plain": text.Printable,
-	"begin": beginning,
 	"level": levelOf,
-}
-
-// beginning is the beginning of what others wrote, for an address that asks for it.
-func beginning(s string) string {
-	runes := []rune(s)
-	return string(runes[:min(len(runes), longest)])
 }
 
 // views are the templates by name, each with the layout around it.

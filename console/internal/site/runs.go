@@ -1,6 +1,7 @@
 package site
 
 import (
+	"context"
 	"net/http"
 	"net/url"
 	"slices"
@@ -10,6 +11,7 @@ import (
 	"github.com/holdfastmq/holdfast/console/internal/batch"
 	"github.com/holdfastmq/holdfast/console/internal/login"
 	"github.com/holdfastmq/holdfast/internal/operator/text"
+	"github.com/holdfastmq/holdfast/workflows"
 )
 
 // runShown is how many outcomes the page of a run shows, the latest ones.
@@ -116,43 +118,95 @@ func (s *Site) steerRun(w http.ResponseWriter, r *http.Request, of login.Session
 	}
 	a, _ := v.About.(about)
 	e := audit.Entry{Request: v.ID, Who: of.User, Role: of.Role.String(), Action: kindLetters + " " + a.Act,
-		Target: a.Target, Outcome: audit.Asked}
-	var steer func() error
+		Target: a.Target}
 	switch r.PostForm.Get("do") {
 	case "go":
-		rate, err := strconv.Atoi(r.PostForm.Get("rate"))
-		if err != nil || !slices.Contains(batch.Rates, rate) {
-			s.failed(w, r, of, text.Usagef("the rate is none of those that can be chosen"))
-			return
-		}
-		if v.Who != of.User {
-			s.refuse(r, of, e.Action+": go on", a.Target, "", "who began it is "+v.Who)
-			s.say(w, r, http.StatusForbidden, of, message{Title: "You may not do that",
-				Text: "Who began it lets it go on: " + v.Who + ". Nothing was done."})
-			return
-		}
 		e.Action += ": go on"
-		e.Detail = strconv.Itoa(rate) + " a second"
-		steer = func() error { return s.runs.GoOn(v.ID, rate) }
+		s.goOn(w, r, of, v, e)
 	case "stop":
 		e.Action += ": stop"
-		steer = func() error { return s.runs.Stop(v.ID, of.User+" ended it") }
+		// To end it must be possible although the audit is away: nothing is done by it.
+		if s.runs.Stop(v.ID, of.User+" ended it") != nil {
+			s.tooLate(w, r, of, v.ID, e)
+			return
+		}
+		e.Outcome = audit.Done
+		s.note(r.Context(), e)
+		http.Redirect(w, r, runAddress(v.ID, a), http.StatusSeeOther)
 	default:
 		s.failed(w, r, of, text.Usagef("a run goes on, or is ended"))
+	}
+}
+
+// goOn lets a run go on, if the audit has it; e is the audit's entry.
+func (s *Site) goOn(w http.ResponseWriter, r *http.Request, of login.Session, v batch.View, e audit.Entry) {
+	a, _ := v.About.(about)
+	rate, err := strconv.Atoi(r.PostForm.Get("rate"))
+	switch {
+	case err != nil || !slices.Contains(batch.Rates, rate):
+		s.failed(w, r, of, text.Usagef("the rate is none of those that can be chosen"))
+		return
+	case v.Who != of.User:
+		s.refuse(r, of, e.Action, e.Target, "", "who began it is "+v.Who)
+		s.say(w, r, http.StatusForbidden, of, message{Title: "You may not do that",
+			Text: "Who began it lets it go on: " + v.Who + ". Nothing was done."})
+		return
+	case !v.Waits():
+		s.tooLate(w, r, of, v.ID, e)
 		return
 	}
-	// To end it must be possible although the audit is away: nothing is done by it.
-	if refused := s.ask(r.Context(), of, e); refused != nil && r.PostForm.Get("do") == "go" {
+	if why, remedy := s.firstFailed(r.Context(), v); why != "" {
+		s.refuse(r, of, e.Action, e.Target, "", why)
+		s.say(w, r, http.StatusConflict, of, message{Title: "Nothing was done", Text: text.Capital(why) + ".", Remedy: remedy,
+			Links: []link{{"The run", runAddress(v.ID, a)}}})
+		return
+	}
+	e.Outcome, e.Detail = audit.Asked, strconv.Itoa(rate)+" a second"
+	if refused := s.ask(r.Context(), of, e); refused != nil {
 		s.say(w, r, http.StatusConflict, of, message{Title: "Nothing was done", Text: refused.Detail, Remedy: refused.Remedy})
 		return
 	}
-	if err := steer(); err != nil {
+	if err := s.runs.GoOn(v.ID, rate); err != nil { // since then: what was asked for has its outcome
 		e.Outcome, e.Detail = audit.Refused, err.Error()
 		s.note(r.Context(), e)
-		if v, ok = s.runs.See(v.ID); ok {
-			s.renderRun(w, r, http.StatusConflict, of, v)
-		}
+		s.showRun(w, r, http.StatusConflict, of, v.ID)
 		return
 	}
 	http.Redirect(w, r, runAddress(v.ID, a), http.StatusSeeOther)
+}
+
+// firstFailed looks at the first one once more: a redelivery may fail after its answer was
+// waited for. It says why the rest is not done; empty: it is. What failed ends the run.
+func (s *Site) firstFailed(ctx context.Context, v batch.View) (why, remedy string) {
+	first := v.Tried()
+	if first == nil {
+		return "", ""
+	}
+	d, err := s.Desk.LetterNow(ctx, first.ID)
+	switch {
+	case err != nil:
+		why, remedy = text.SplitRemedy(err)
+		return "the first one cannot be looked at: " + why, remedy
+	case d.State != string(workflows.Parked):
+		return "", ""
+	}
+	why = "the first one is parked again"
+	_ = s.runs.Stop(v.ID, why) // else it has ended already
+	return why, ""
+}
+
+// tooLate refuses what a run does not wait for any more, and shows it.
+func (s *Site) tooLate(w http.ResponseWriter, r *http.Request, of login.Session, run string, e audit.Entry) {
+	s.refuse(r, of, e.Action, e.Target, "", "stale: "+batch.ErrState.Error())
+	s.showRun(w, r, http.StatusConflict, of, run)
+}
+
+// showRun shows a run as it stands now.
+func (s *Site) showRun(w http.ResponseWriter, r *http.Request, status int, of login.Session, run string) {
+	v, ok := s.runs.See(run)
+	if !ok { // it was the oldest one, and went
+		http.Redirect(w, r, "/dead", http.StatusSeeOther)
+		return
+	}
+	s.renderRun(w, r, status, of, v)
 }

@@ -36,7 +36,8 @@ type Desk interface {
 	LetterGroups(ctx context.Context, by string, f deadletters.Filter) (groups []deadletters.Group, more bool, err error)
 	Letters(ctx context.Context, f deadletters.Filter, limit int) (rows []deadletters.Row, rest string, err error)
 	Letter(ctx context.Context, id string) (deadletters.Detail, error)
-	LettersTogether(ctx context.Context, f deadletters.Filter, most int) (all []deadletters.Detail, more bool, err error)
+	LettersTogether(ctx context.Context, f deadletters.Filter, most int, skip func(deadletters.Detail) bool) (
+		all []deadletters.Detail, more bool, err error)
 	LetterNow(ctx context.Context, workflowID string) (deadletters.Detail, error)
 	ActOnLetter(ctx context.Context, row deadletters.Row, act string, who desk.Who) (actions.Outcome, error)
 	Transactions(ctx context.Context, f transactions.Filter, limit int) (rows []transactions.Row, more string, err error)

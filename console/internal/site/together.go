@@ -74,12 +74,16 @@ func (t together) String() string {
 	return q.Encode()
 }
 
-// words say which are meant.
+// wordShown is how many characters of what a filter is by stand in a sentence.
+const wordShown = 80
+
+// words say which are meant. Others wrote what is in them: what an act does is said elsewhere.
 func (t together) words() string {
-	said := "consumer " + t.filter.Get("consumer")
+	short := func(value string) string { return text.CutText(text.OneLine(value), wordShown) }
+	said := "consumer " + short(t.filter.Get("consumer"))
 	for _, name := range letterFilters {
 		if value := t.filter.Get(name); value != "" && name != "consumer" {
-			said += ", " + name + " " + value
+			said += ", " + filterText(name, short(value))
 		}
 	}
 	return said
@@ -129,7 +133,14 @@ func (s *Site) gather(ctx context.Context, o confirm.Order) (g gathered, err err
 		return g, err
 	}
 	f.States = []string{string(workflows.Parked)}
-	all, more, err := s.Desk.LettersTogether(ctx, f, togetherMost)
+	// What the run did before must not take the place of what it did not come to.
+	all, more, err := s.Desk.LettersTogether(ctx, f, togetherMost, func(d deadletters.Detail) bool {
+		did := g.again != "" && d.State == string(workflows.Parked) && didBefore(d, o.Act, g.again)
+		if did {
+			g.before++
+		}
+		return did
+	})
 	if err != nil {
 		return g, err
 	}
@@ -140,8 +151,6 @@ func (s *Site) gather(ctx context.Context, o confirm.Order) (g gathered, err err
 			g.unknown++
 		case d.State != string(workflows.Parked) || !slices.Contains(d.Choices(), o.Act):
 			g.other++
-		case g.again != "" && didBefore(d, o.Act, g.again):
-			g.before++
 		default:
 			g.letters = append(g.letters, d)
 		}
@@ -174,22 +183,22 @@ func (s *Site) printOf(d deadletters.Detail) uint64 {
 	return h.Sum64()
 }
 
-// effects say what the act would do to all of them.
+// effects say what the act would do to all of them: first, in sentences without a word of
+// others, what it does to each.
 func (g gathered) effects(act string) (all []string) {
-	n := text.Plural(len(g.letters), "dead letter")
 	switch act {
 	case deadflow.UpdateRedeliver:
-		all = append(all, fmt.Sprintf("%s of %s: each message goes back into the queue of the consumer, once, and into "+
-			"no other. What fails again is parked again.", n, g.words()))
+		all = append(all, "Each message goes back into the queue of the consumer, once, and into no other. What fails "+
+			"again is parked again.")
 	case workflows.UpdateCompensate:
-		all = append(all, fmt.Sprintf("%s of %s: for each, the Compensate of its producer group runs, once, and undoes "+
-			"what the message was sent for; then its other consumers are told.", n, g.words()))
+		all = append(all, "For each message, the Compensate of its producer group runs, once, and undoes what it was "+
+			"sent for; then its other consumers are told.")
 	case deadflow.UpdateDiscard:
-		all = append(all, fmt.Sprintf("%s of %s: each message is dropped for good. Nothing is published, and nothing "+
-			"is undone.", n, g.words()))
+		all = append(all, "Each message is dropped for good. Nothing is published, and nothing is undone.")
 	}
-	all = append(all, "The oldest is the first, alone. When you have seen what came of it, you say whether, and how "+
-		"fast, to do the rest.", "What has changed by its turn, or is not among these now, is left out.",
+	all = append(all, fmt.Sprintf("These are %s: %s.", text.Plural(len(g.letters), "dead letter"), g.words()),
+		"The oldest of them is the first, alone. When you have seen what came of it, you say whether, and how "+
+			"fast, to do the rest.", "What has changed by its turn is left out.",
 		"It ends by itself when five in a row do not succeed.")
 	for _, left := range []struct {
 		n   int
@@ -202,8 +211,8 @@ func (g gathered) effects(act string) (all []string) {
 		}
 	}
 	if g.more {
-		all = append(all, fmt.Sprintf("There are more than these. At most %d are done together: do it again for the "+
-			"others.", togetherMost))
+		all = append(all, fmt.Sprintf("There are more than these. At most %d are done together, the oldest of those that "+
+			"were looked at: do it again for the others.", togetherMost))
 	}
 	return all
 }
@@ -221,9 +230,8 @@ func (s *Site) togetherTarget(ctx context.Context, o confirm.Order) (target, err
 			"changed, and of %d nobody tells how they stand", g.words(), g.before, g.other, g.unknown)
 	}
 	for _, d := range g.letters {
-		t.items = append(t.items, s.printOf(d))
+		t.items = append(t.items, confirm.Item{ID: d.WorkflowID, Print: s.printOf(d)})
 	}
-	slices.Sort(t.items)
 	return t, nil
 }
 
@@ -233,8 +241,9 @@ type about struct {
 	Target string
 }
 
-// beginRun begins what was confirmed, on those that are as they were shown, if the audit has
-// it. An action of its own is each one of them, in the audit, too.
+// beginRun begins what was confirmed, on all that were shown, if the audit has it and one of
+// them at least is as it was shown: each is looked at again at its turn, and what has changed
+// is an outcome, too. An action of its own is each one of them, in the audit, too.
 func (s *Site) beginRun(ctx context.Context, of login.Session, request string, o confirm.Order,
 	reason string) confirm.Result {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), actTime)
@@ -242,18 +251,18 @@ func (s *Site) beginRun(ctx context.Context, of login.Session, request string, o
 	e := audit.Entry{Request: request, Who: of.User, Role: of.Role.String(), Action: o.Kind + " " + o.Act,
 		Target: o.Target, Reason: reason}
 	g, err := s.gather(ctx, o)
+	shown := shownOf(o)
 	var ids []string
-	for _, d := range g.letters {
-		if _, shown := slices.BinarySearch(o.Items, s.printOf(d)); shown {
-			ids = append(ids, d.WorkflowID)
-		}
+	for _, item := range o.Items {
+		ids = append(ids, item.ID)
 	}
+	asShown := func(d deadletters.Detail) bool { return shown[d.WorkflowID] == s.printOf(d) }
 	r := confirm.Result{Bad: true, Outcome: audit.Refused}
 	switch {
 	case err != nil:
 		r.Detail, r.Remedy = text.SplitRemedy(err)
 		r.Detail = "they cannot be looked at: " + r.Detail
-	case len(ids) == 0:
+	case !slices.ContainsFunc(g.letters, asShown):
 		r.Detail = "stale: none of them is as it was shown"
 	default:
 		r = confirm.Result{}
@@ -281,6 +290,15 @@ func (s *Site) beginRun(ctx context.Context, of login.Session, request string, o
 	return confirm.Result{Done: true, Outcome: "begun"}
 }
 
+// shownOf are the prints of what was shown, by ID.
+func shownOf(o confirm.Order) map[string]uint64 {
+	prints := make(map[string]uint64, len(o.Items))
+	for _, item := range o.Items {
+		prints[item.ID] = item.Print
+	}
+	return prints
+}
+
 // countsText says how many ended how.
 func countsText(v batch.View) string {
 	var parts []string
@@ -296,6 +314,7 @@ func countsText(v batch.View) string {
 func (s *Site) eachOf(of login.Session, request, run string, o confirm.Order,
 	reason string) func(context.Context, string) batch.Outcome {
 	who := desk.Who{Operator: of.User, Reason: markOf(run) + reason}
+	shown := shownOf(o)
 	return func(ctx context.Context, id string) batch.Outcome {
 		ctx, cancel := context.WithTimeout(ctx, actTime)
 		defer cancel()
@@ -309,13 +328,12 @@ func (s *Site) eachOf(of login.Session, request, run string, o confirm.Order,
 			what, remedy := text.SplitRemedy(err)
 			return batch.Outcome{Outcome: string(actions.Unsent), Detail: what, Remedy: remedy, Bad: true}
 		}
-		_, shown := slices.BinarySearch(o.Items, s.printOf(d))
 		switch {
 		case d.Status == nil:
 			return batch.Outcome{Outcome: string(actions.Unsent), Detail: d.Unknown, Bad: true}
 		case didBefore(d, o.Act, run):
 			return batch.Outcome{Outcome: batch.Left, Detail: "this run did it before: it is " + d.State}
-		case !shown:
+		case shown[id] != s.printOf(d):
 			return batch.Outcome{Outcome: batch.Left, Detail: "it is not as it was shown: it is " + d.State}
 		}
 		e := audit.Entry{Request: request, Who: of.User, Role: of.Role.String(), Action: kindLetter + " " + o.Act, Target: id,

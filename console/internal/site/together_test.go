@@ -107,8 +107,8 @@ func TestLettersAreActedOnTogether(t *testing.T) {
 	b := h.as("operator")
 	page := b.get("/do?" + together1)
 	require.Equal(t, http.StatusOK, page.status, page.body)
-	for _, want := range []string{"30 dead letters of consumer payments, error no card: each message goes back", "The first 20 of 30", "dead%2fpayments%2fm-019", "<dd>consumer payments, error no card</dd>",
-		"The oldest is the first, alone."} {
+	for _, want := range []string{`<ul id="effects"><li>Each message goes back into the queue`, "<li>These are 30 dead letters: consumer payments, error no card.</li>", "The first 20 of 30", "dead%2fpayments%2fm-019", "<dd>consumer payments, error no card</dd>",
+		"The oldest of them is the first, alone."} {
 		require.Contains(t, page.body, want)
 	}
 	require.Equal(t, []string{"payments", "no card", "[parked]"}, []string{h.desk.manyFilter.Consumer, h.desk.manyFilter.ErrorText, fmt.Sprint(h.desk.manyFilter.States)})
@@ -147,6 +147,10 @@ func TestLettersAreActedOnTogether(t *testing.T) {
 	require.Equal(t, []string{"dead letters redeliver: go on", "100 a second"}, []string{entries[3].Action, entries[3].Detail})
 	counts := map[string]int{}
 	for _, e := range entries {
+		if e.Outcome == audit.Refused { // the second "go"
+			require.Equal(t, "dead letters redeliver: go on", e.Action)
+			continue
+		}
 		require.Equal(t, entries[0].Request, e.Request)
 		counts[e.Action+" "+e.Outcome]++
 	}
@@ -171,6 +175,41 @@ func TestARunDoesNotGoOnAfterTheFirstFailed(t *testing.T) {
 	require.Contains(t, page, "Go on with what is left")
 }
 
+// TestTheRestIsNotDoneWhereTheFirstIsParkedAgain: after the page that asks was shown.
+func TestTheRestIsNotDoneWhereTheFirstIsParkedAgain(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	h.desk.letters(3)
+	h.desk.handles(func(string) workflows.State { return workflows.Redelivering })
+	b := h.as("operator")
+	got := b.post("/do", b.confirm(together1))
+	page := b.runs(got.to, asks)
+	h.desk.mu.Lock()
+	h.desk.err = errors.New("Temporal is away")
+	h.desk.mu.Unlock()
+	away := b.steers(page, "go", "100")
+	require.Equal(t, http.StatusConflict, away.status)
+	require.Contains(t, away.body, "The first one cannot be looked at: Temporal is away.")
+	h.desk.mu.Lock()
+	h.desk.err = nil
+	h.desk.mu.Unlock()
+	b.runs(got.to, asks)
+	h.desk.turn("dead/payments/m-000", func(l *deadletters.Detail) { l.State, l.Status.State = "parked", workflows.Parked })
+	again := b.steers(page, "go", "100")
+	require.Equal(t, http.StatusConflict, again.status)
+	require.Contains(t, again.body, "The first one is parked again.")
+	require.Contains(t, b.runs(got.to, string(batch.Ended)), "the first one is parked again")
+	require.Len(t, h.desk.acts(), 1)
+	var refused []string
+	for _, e := range h.entries() {
+		if e.Outcome == audit.Refused {
+			refused = append(refused, e.Action+": "+e.Detail)
+		}
+	}
+	require.Equal(t, []string{"dead letters redeliver: go on: the first one cannot be looked at: Temporal is away",
+		"dead letters redeliver: go on: the first one is parked again"}, refused)
+}
+
 // TestWhatChangedIsLeftOut: since it was shown, by whomever, and what came new.
 func TestWhatChangedIsLeftOut(t *testing.T) {
 	t.Parallel()
@@ -183,12 +222,16 @@ func TestWhatChangedIsLeftOut(t *testing.T) {
 	h.desk.turn("dead/payments/m-001", func(l *deadletters.Detail) { l.Status.Redeliveries++ }) // and failed again
 	got := b.post("/do", form)
 	first := b.runs(got.to, asks)
-	require.Contains(t, first, "1 of 4: 1 handled")
+	require.Contains(t, first, "3 of 6: 1 handled, 2 left out")
+	require.Contains(t, first, "it is not as it was shown: it is discarded")
+	require.Contains(t, first, ">dead/payments/m-002</a>: handled", "the first one that is as it was shown")
 	h.desk.turn("dead/payments/m-003", func(l *deadletters.Detail) { l.RunID = "another" })
 	h.desk.turn("dead/payments/m-004", func(l *deadletters.Detail) { l.Status, l.Unknown = nil, "no process answered" })
 	b.steers(first, "go", "100")
 	page := b.runs(got.to, "<span class=\"state\">over</span>")
-	require.Contains(t, page, "2 handled")
+	require.Contains(t, page, "2 handled, 3 left out, 1 not sent")
+	last := h.entries()
+	require.Equal(t, "2 handled, 3 left out, 1 not sent", last[len(last)-1].Detail, "all that were shown are in the audit")
 	require.Contains(t, page, "it is not as it was shown: it is parked")
 	require.Contains(t, page, "no process answered")
 	require.Len(t, h.desk.acts(), 2)
@@ -244,6 +287,24 @@ func TestARunGoesOnInAnotherConsole(t *testing.T) {
 	}
 }
 
+// TestWhatARunDidTakesNoPlace: the 500 are of what it did not come to.
+func TestWhatARunDidTakesNoPlace(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	h.desk.letters(togetherMost + 3)
+	const run = "0123456789abcdef"
+	for i := range 2 {
+		h.desk.turn(fmt.Sprintf("dead/payments/m-%03d", i), func(l *deadletters.Detail) {
+			l.Status.Story = []deadflow.Event{{What: "redeliver", Operator: "ann", Text: markOf(run) + "as agreed"}}
+		})
+	}
+	page := h.as("operator").get("/do?" + together1 + url.QueryEscape("&run="+run))
+	require.Contains(t, page.body, "2 more were done by this run before")
+	require.Contains(t, page.body, "The first 20 of 500")
+	require.Contains(t, page.body, "At most 500 are done together, the oldest of those that were looked at")
+	require.NotContains(t, page.body, "m-001<")
+}
+
 // TestWhoMaySteerARun: who began it lets it go on, every operator ends it.
 func TestWhoMaySteerARun(t *testing.T) {
 	t.Parallel()
@@ -275,6 +336,34 @@ func TestWhoMaySteerARun(t *testing.T) {
 	require.Contains(t, b.runs(got.to, string(batch.Ended)), "admin ended it")
 	require.Equal(t, http.StatusConflict, b.steers(page, "go", "5").status)
 	require.Len(t, h.desk.acts(), 1)
+	require.Equal(t, 1, strings.Count(h.log.String(), "an action was refused"), "go, and not stop: %s", h.log.String())
+}
+
+// TestWhatIsSentToARunThatIsOverDoesNotFillTheAudit: it takes as much as of all that is refused.
+func TestWhatIsSentToARunThatIsOverDoesNotFillTheAudit(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	h.desk.letters(3)
+	h.desk.handles(handled)
+	b := h.as("operator")
+	got := b.post("/do", b.confirm(together1))
+	page := b.runs(got.to, asks)
+	require.Equal(t, http.StatusSeeOther, b.steers(page, "stop", "").status)
+	b.runs(got.to, string(batch.Ended))
+	before := len(h.entries())
+	for range refusalsNoted {
+		require.Equal(t, http.StatusConflict, b.steers(page, "stop", "").status)
+		require.Equal(t, http.StatusConflict, b.steers(page, "go", "5").status)
+	}
+	entries := h.entries()
+	require.Len(t, entries, before+refusalsNoted)
+	counts := map[string]int{}
+	for _, e := range entries {
+		counts[e.Action+" "+e.Outcome]++
+	}
+	require.Equal(t, []int{1, refusalsNoted / 2, refusalsNoted / 2}, []int{counts["dead letters redeliver: stop done"],
+		counts["dead letters redeliver: stop refused"], counts["dead letters redeliver: go on refused"]})
+	require.Zero(t, counts["dead letters redeliver: stop asked"])
 }
 
 // TestWhatIsNotAuditedIsNotDoneToManyEither: neither the run, nor one of it.
@@ -351,16 +440,45 @@ func TestWhatCannotBeDoneTogether(t *testing.T) {
 	}
 }
 
+// TestWhatTogetherDoesIsSaidFirst: whatever a filter says, or a hostile error in it.
+func TestWhatTogetherDoesIsSaidFirst(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	h.desk.letters(2)
+	b := h.as("operator")
+	long := strings.Repeat("e", 70) + " goes back into the queue: " + strings.Repeat("x", 400)
+	for act, effect := range map[string]string{
+		"redeliver":  "Each message goes back into the queue of the consumer, once, and into no other. What fails again is parked again.",
+		"compensate": "For each message, the Compensate of its producer group runs, once, and undoes what it was sent for; then its other consumers are told.",
+		"discard":    "Each message is dropped for good. Nothing is published, and nothing is undone.",
+	} {
+		for _, value := range []string{"EOF", long} {
+			of := url.Values{"consumer": {"payments"}, "error-is": {value}}.Encode()
+			page := b.get("/do?" + url.Values{"kind": {kindLetters}, "act": {act}, "id": {of}}.Encode())
+			require.Equal(t, http.StatusOK, page.status, page.body)
+			require.Contains(t, page.body, `<ul id="effects"><li>`+effect+"</li>", "a sentence of its own, the first one, and whole")
+			_, said, _ := strings.Cut(page.body, "<dt>Of</dt>")
+			said, _, _ = strings.Cut(said, "<form")
+			require.NotContains(t, said, "back into the queue:", "of others' words, the beginning")
+		}
+	}
+}
+
 // TestPagesLeadToWhatIsDoneTogether: only where one consumer is meant, and to who may act.
 func TestPagesLeadToWhatIsDoneTogether(t *testing.T) {
 	t.Parallel()
 	h := newHouse(t)
-	h.desk.groups = []deadletters.Group{{Value: "no card <n>", Count: 7, Example: letterID, Oldest: began, Newest: began},
+	h.desk.groups = []deadletters.Group{{Value: "no card 4", Key: "no card <n>", Count: 7, Example: letterID, Oldest: began, Newest: began},
 		{Value: "", Count: 1, Example: letterID, Oldest: began, Newest: began}}
 	b := h.as("operator")
 	page := b.get("/dead?by=error&consumer=payments").body
 	require.Equal(t, 6, strings.Count(page, "/do?"), "of all, and of the group that has a name")
-	require.Contains(t, page, url.QueryEscape(url.Values{"consumer": {"payments"}, "error": {"no card <n>"}}.Encode()))
+	require.Contains(t, page, url.QueryEscape(url.Values{"consumer": {"payments"}, "error-is": {"no card <n>"}}.Encode()),
+		"exactly of the group: \"EOF\" does not mean \"unexpected EOF\", too")
+	require.Equal(t, http.StatusConflict, b.get("/do?"+url.Values{"kind": {kindLetters}, "act": {"discard"},
+		"id": {url.Values{"consumer": {"payments"}, "error-is": {"no card <n>"}}.Encode()}}.Encode()).status)
+	require.Equal(t, "no card <n>", h.desk.manyFilter.ErrorIs)
+	require.Contains(t, b.get("/dead/list?consumer=payments&error-is=EOF").body, `name="error-is" value="EOF"`)
 	require.Equal(t, 3, strings.Count(b.get("/dead/list?consumer=payments").body, "/do?"))
 	require.Equal(t, 3, strings.Count(b.get("/dead/list?consumer=payments&state=parked").body, "/do?"))
 	for _, none := range []string{"/dead", "/dead/list", "/dead/list?consumer=payments&state=waits", "/dead/list?error=x"} {

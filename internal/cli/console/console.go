@@ -199,8 +199,8 @@ const (
 	answerTime = 2 * time.Second
 )
 
-// run serves until ctx is done, and then waits for the requests that are under way, for so
-// long, and for what end waits for.
+// run serves until ctx is done, and then calls end, and waits for the requests that are under
+// way, for so long, and for what end waits for.
 func run(ctx context.Context, l net.Listener, s *http.Server, f flags, stop time.Duration, end func()) error {
 	ended := make(chan error, 1)
 	go func() {
@@ -215,8 +215,13 @@ func run(ctx context.Context, l net.Listener, s *http.Server, f flags, stop time
 		return err
 	case <-ctx.Done():
 	}
+	over := make(chan struct{})
+	go func() { // at once: a run on many has no further one begun while others wait for their pages
+		defer close(over)
+		end()
+	}()
 	err := shutdown(ctx, s, stop)
-	end() // what was begun comes to its end, whether its browser waits or not
+	<-over // what was begun comes to its end, whether its browser waits or not
 	if errors.Is(err, context.DeadlineExceeded) {
 		if err = shutdown(ctx, s, answerTime); errors.Is(err, context.DeadlineExceeded) {
 			err = s.Close()

@@ -51,6 +51,38 @@ func TestTheEndWaitsForActions(t *testing.T) {
 	require.NoError(t, <-ended)
 }
 
+// TestRunsEndAtOnce: not once the requests are over that are under way.
+func TestRunsEndAtOnce(t *testing.T) {
+	l, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	began, finish := make(chan struct{}), make(chan struct{})
+	s := &http.Server{ReadHeaderTimeout: time.Minute, Handler: http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
+		close(began)
+		<-finish
+	})}
+	ctx, cancel := context.WithCancel(t.Context())
+	over, stopped := make(chan error, 1), make(chan struct{})
+	go func() { over <- run(ctx, l, s, flags{}, time.Hour, func() { close(stopped) }) }()
+	go func() {
+		r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+l.Addr().String(), nil)
+		if err != nil {
+			panic(err)
+		}
+		if got, err := http.DefaultClient.Do(r); err == nil {
+			_ = got.Body.Close()
+		}
+	}()
+	<-began
+	cancel()
+	select {
+	case <-stopped:
+	case <-time.After(5 * time.Minute):
+		t.Fatal("it waits for the request first")
+	}
+	close(finish)
+	require.NoError(t, <-over)
+}
+
 func TestOptions(t *testing.T) {
 	a := &frame.App{}
 	for _, c := range []struct {

@@ -2,6 +2,8 @@ package deadletters
 
 import (
 	"cmp"
+	"crypto/sha256"
+	"encoding/hex"
 	"io"
 	"slices"
 	"strconv"
@@ -23,6 +25,10 @@ type Group struct {
 	// Command lists them.
 	Command string `json:"command"`
 
+	// Key tells them from all others: it is what they have in common, of errors as
+	// text.NormalError writes them. Of what is very long, it is a beginning and a checksum.
+	Key string `json:"-"`
+
 	common *text.CommonError // of the errors; nil where they are not what is counted by
 }
 
@@ -32,6 +38,19 @@ var Groupings = map[string]func(Row) string{
 	"consumer": func(r Row) string { return r.owner },
 	"topic":    func(r Row) string { return r.Topic },
 	"class":    func(r Row) string { return r.Class },
+}
+
+// keyKept is how many bytes a Group's Key has at most.
+const keyKept = 1000
+
+// keyOf is the Key of a Group that has a value in common.
+func keyOf(value string) string {
+	if len(value) <= keyKept {
+		return value
+	}
+	sum := sha256.Sum256([]byte(value))
+	end := " … " + hex.EncodeToString(sum[:16])
+	return strings.ToValidUTF8(value[:keyKept-len(end)], "") + end
 }
 
 // Counter counts dead letters by what they have in common.
@@ -45,7 +64,7 @@ func (c *Counter) Count(by string, r Row) {
 		if c.groups == nil {
 			c.groups = map[string]*Group{}
 		}
-		g = &Group{Value: value, Example: r.WorkflowID, Oldest: r.Started, Newest: r.Started}
+		g = &Group{Value: value, Key: keyOf(value), Example: r.WorkflowID, Oldest: r.Started, Newest: r.Started}
 		if by == "error" {
 			g.common = text.NewCommonError(r.Reason)
 		}

@@ -2,6 +2,7 @@ package deadletters
 
 import (
 	"bytes"
+	"strings"
 	"testing"
 	"time"
 
@@ -19,13 +20,34 @@ func TestDeadLettersAreCounted(t *testing.T) {
 	}
 	groups := c.Largest()
 	require.Equal(t, []Group{
-		{Value: "no order <n>", Count: 3, Example: "dead/p/1", Oldest: now.Add(-3 * time.Hour), Newest: now},
-		{Value: "sold out", Count: 1, Example: "dead/p/t", Oldest: now.Add(-2 * time.Hour), Newest: now.Add(-2 * time.Hour)},
+		{Value: "no order <n>", Key: "no order <n>", Count: 3, Example: "dead/p/1", Oldest: now.Add(-3 * time.Hour), Newest: now},
+		{Value: "sold out", Key: "sold out", Count: 1, Example: "dead/p/t", Oldest: now.Add(-2 * time.Hour), Newest: now.Add(-2 * time.Hour)},
 	}, groups)
 	groups[0].Command = "list them"
 	var out bytes.Buffer
 	require.NoError(t, PrintGroups(&out, "error", groups[:1], now.Add(time.Minute)))
 	require.Equal(t, "COUNT  ERROR         AGE             EXAMPLE\n3      no order <n>  1m00s to 3h01m  dead/p/1\n\nTo list them:\n  list them\n", out.String())
+}
+
+// TestAGroupIsNotAPartOfAnother: its Key means its own letters, however long the error is.
+func TestAGroupIsNotAPartOfAnother(t *testing.T) {
+	long := strings.Repeat("very ", 1000)
+	var c Counter
+	for _, r := range []string{"EOF", "unexpected EOF", long + "long 1", long + "longer 2"} {
+		c.Count("error", Row{Reason: r})
+	}
+	groups := c.Largest()
+	require.Len(t, groups, 4)
+	for _, g := range groups {
+		var its int
+		for _, r := range []string{"EOF", "unexpected EOF", long + "long 3", long + "longer 4"} {
+			if (Filter{ErrorIs: g.Key}).matches(Row{Reason: r}) {
+				its++
+			}
+		}
+		require.Equal(t, 1, its, g.Key)
+		require.LessOrEqual(t, len(g.Key), keyKept)
+	}
 }
 
 // TestOnlyWhatDiffersIsReplaced: what all errors of a group have stays as it is, and the
@@ -48,6 +70,7 @@ func TestOnlyWhatDiffersIsReplaced(t *testing.T) {
 		require.Equal(t, want, groups[0].Value)
 		for _, r := range reasons {
 			require.True(t, text.HasError(r, want), r)
+			require.True(t, Filter{ErrorIs: groups[0].Key}.matches(Row{Reason: r}), r)
 		}
 	}
 	var c Counter

@@ -55,7 +55,7 @@ func PrintRows(w io.Writer, rows []Row, now time.Time) error {
 // then the latest, until it returns false. Where the filter bounds how many are looked at, and
 // there are more, or ctx's time is over before, the error is a *server.ScannedError.
 func Each(ctx context.Context, t *server.Temporal, f Filter, size int, visit func(Row) bool) error {
-	if f.Class != "" || f.ErrorText != "" {
+	if f.Class != "" || f.ErrorText != "" || f.ErrorIs != "" {
 		size = server.PageLimit // only matches can tell
 	}
 	seen, scanned := map[string]bool{}, &server.ScannedError{}

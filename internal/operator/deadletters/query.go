@@ -28,9 +28,12 @@ var errorClasses = []string{string(holdfast.ClassError), string(holdfast.ClassTi
 type Filter struct {
 	Prefix                                 string
 	Consumer, Topic, Key, Class, ErrorText string
-	States                                 []string
-	Before, After                          time.Time // of their workflow's start; the zero time: whenever
-	Scan                                   int       // how many are looked at, about: see Each; 0: all
+	// ErrorIs means those of one error, by the Key of its Group: all of it, while ErrorText
+	// may be a part.
+	ErrorIs       string
+	States        []string
+	Before, After time.Time // of their workflow's start; the zero time: whenever
+	Scan          int       // how many are looked at, about: see Each; 0: all
 }
 
 // Validate says what is wrong with a filter.
@@ -98,7 +101,8 @@ func (f Filter) matches(r Row) bool {
 		(f.Topic == "" || f.Topic == r.Topic) &&
 		(f.Key == "" || f.Key == r.Key) &&
 		(f.Class == "" || f.Class == r.Class) &&
-		(f.ErrorText == "" || text.HasError(r.Reason, f.ErrorText))
+		(f.ErrorText == "" || text.HasError(r.Reason, f.ErrorText)) &&
+		(f.ErrorIs == "" || keyOf(text.NormalError(r.Reason)) == f.ErrorIs)
 }
 
 // splitDeadID returns the consumer, or the queue, and the message's ID of a dead

@@ -47,12 +47,14 @@ func TestDeadFilterMatches(t *testing.T) {
 	for name, f := range map[string]Filter{
 		"all": {}, "consumer": {Consumer: "payments"}, "topic": {Topic: "order.placed"}, "key": {Key: "A-1"}, "class": {Class: "timeout"},
 		"error": {ErrorText: "order 17 of"}, "error, as grouped": {ErrorText: "order <n> of <text> not found"}, "a part of it": {ErrorText: "<text> not"},
+		"exactly": {ErrorIs: "order <n> of <text> not found"},
 	} {
 		require.True(t, f.matches(r), name)
 	}
 	for name, f := range map[string]Filter{
 		"a longer consumer": {Consumer: "payment"}, "consumer": {Consumer: "Payments"}, "topic": {Topic: "order"}, "key": {Key: "a-1"}, "class": {Class: "error"},
 		"another number": {ErrorText: "order 18 of"}, "half a number": {ErrorText: "order 1 of"},
+		"exactly, but a part": {ErrorIs: "order <n> of <text>"}, "exactly, but it is a part": {ErrorIs: "no order <n> of <text> not found"},
 	} {
 		require.False(t, f.matches(r), name)
 	}
