@@ -29,6 +29,8 @@ type Object struct {
 	Key      string `json:"key,omitempty"`
 	// Optional says that processes go on without it, with less.
 	Optional bool `json:"optional,omitempty"`
+	// Later says that processes which may make it do so when they first need it.
+	Later bool `json:"later,omitempty"`
 }
 
 // String is how `holdfast topology list` writes it.
@@ -54,7 +56,7 @@ func (t *Maker) Objects(x Wanted) (out []Object, err error) {
 			continue
 		}
 		seen[s.What] = true
-		s.object.Optional = s.handy
+		s.object.Optional, s.object.Later = s.handy, s.late
 		out = append(out, s.object)
 	}
 	return out, nil
@@ -94,7 +96,7 @@ func (t *Maker) Compare(ctx context.Context, x Wanted) (out []Compared, err erro
 	for _, s := range t.steps(x) {
 		if s.There != nil && !seen[s.What] {
 			seen[s.What] = true
-			s.object.Optional = s.handy
+			s.object.Optional, s.object.Later = s.handy, s.late
 			looks = append(looks, s)
 		}
 	}

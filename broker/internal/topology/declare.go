@@ -51,6 +51,8 @@ type Step struct {
 	brief bool
 	// handy says that processes go on without it, with less.
 	handy bool
+	// late says that processes which may make it do so when they first need it.
+	late bool
 	// object is what it makes; of Kind "": nothing that is listed.
 	object Object
 }
@@ -107,6 +109,15 @@ func handily(steps ...Step) []Step {
 		steps[i].handy = true
 	}
 	return steps
+}
+
+// lately marks steps whose objects processes make when they first need them, and go on
+// without.
+func lately(steps ...Step) []Step {
+	for i := range steps {
+		steps[i].late = true
+	}
+	return handily(steps...)
 }
 
 // Declare makes what is not known to be there. It uses the connection that never

@@ -26,7 +26,8 @@ type Difference struct {
 	Detail string `json:"detail,omitempty"`
 	// Remedy says what to do.
 	Remedy string `json:"remedy,omitempty"`
-	// Harmless says that it does not count: somebody else's queue gets committed messages.
+	// Harmless says that it does not count: somebody else's queue gets committed messages,
+	// or processes make it when they first need it.
 	Harmless bool `json:"harmless,omitempty"`
 }
 
@@ -34,8 +35,16 @@ type Difference struct {
 type Report struct {
 	// OK says that nothing differs that counts.
 	OK bool `json:"ok"`
+	// Complete says that everything was compared: also all arguments and bindings.
+	Complete bool `json:"complete"`
 	// Objects is how many exchanges, queues and bindings there should be.
-	Objects     int          `json:"objects"`
+	Objects int `json:"objects"`
+	// Looked is how many exchanges and queues were looked for, Arguments of how many of
+	// them the arguments were compared, and BindingsCompared how many bindings were looked for.
+	Looked           int `json:"looked"`
+	Arguments        int `json:"arguments"`
+	BindingsCompared int `json:"bindings_compared"`
+	// Differences are what is not as it should be.
 	Differences []Difference `json:"differences"`
 	// Unknown is how many exchanges and queues are there whose arguments this user may
 	// not ask for.
@@ -57,6 +66,11 @@ func Check(ctx context.Context, b *broker.Broker, x broker.Topology, prefix stri
 		return r, err
 	}
 	r.Objects = len(objects)
+	for _, o := range objects {
+		if o.Kind != broker.KindBinding {
+			r.Looked++
+		}
+	}
 	found, err := b.Compare(ctx, x)
 	if err != nil {
 		return r, err
@@ -73,6 +87,10 @@ func Check(ctx context.Context, b *broker.Broker, x broker.Topology, prefix stri
 				declare + "; what is in it when it is deleted is lost"
 		case broker.Missing:
 			gone[c.Kind+" "+c.Name] = true
+			if c.Later {
+				d.Harmless, d.Detail = true, "processes make it when they first need it, and go on without it"
+				d.Remedy = "nothing; where processes may not make it, " + declare
+			}
 		}
 		r.Differences = append(r.Differences, d)
 	}
@@ -80,8 +98,11 @@ func Check(ctx context.Context, b *broker.Broker, x broker.Topology, prefix stri
 	if err != nil {
 		r.Bindings = text.Of(err)
 	} else {
+		r.BindingsCompared = r.Objects - r.Looked
 		r.Differences = append(r.Differences, bindings(objects, all, prefix, gone)...)
 	}
+	r.Arguments = r.Looked - len(gone) - r.Unknown
+	r.Complete = r.Unknown == 0 && r.Bindings == ""
 	r.OK = true
 	for _, d := range r.Differences {
 		r.OK = r.OK && d.Harmless

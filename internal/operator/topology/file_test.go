@@ -46,6 +46,16 @@ func TestRunning(t *testing.T) {
 		Participants: map[string][]string{"s": {"s.do"}}, Delays: []string{"7s"}}, f)
 }
 
+// A consumer's delays that are a participant's by default are named where there is no
+// participant: otherwise declare would leave them out.
+func TestRunningDelaysOfAParticipant(t *testing.T) {
+	f := Running([]broker.ProcessStatus{{Consumers: []broker.ConsumerStatus{{Name: "c", Topics: []string{"a"}, Delays: []time.Duration{time.Second, 10 * time.Second}}}}})
+	require.Equal(t, []string{"1s"}, f.Delays)
+	x, err := f.Wanted()
+	require.NoError(t, err)
+	require.Equal(t, []time.Duration{time.Second}, x.Delays)
+}
+
 func TestBindings(t *testing.T) {
 	objects := []broker.Object{{Kind: "queue", Name: "p.q.c"}, {Kind: "binding", Name: "p.q.c", Exchange: "p.topics", Key: "a"}, {Kind: "binding", Name: "p.q.c", Exchange: "p.topics", Key: "b"},
 		{Kind: "binding", Name: "p.q.gone", Exchange: "p.topics", Key: "b"}}
