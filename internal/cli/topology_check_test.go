@@ -128,6 +128,19 @@ func TestTopologyCheck(t *testing.T) { // not parallel: another test has the man
 	require.Equal(t, frame.ExitOK, status, "what others read of the topics is told, and harmless")
 	require.Equal(t, []string{"foreign spy"}, states(r))
 
+	// The one kind of binding that declare removes is named before.
+	noticed := []string{"--from", file, "--consumer", "c=compensated:a"}
+	listed := runProgram(t, env, append([]string{"topology", "list"}, noticed...)...)
+	require.Contains(t, listed.out, "removal of the binding of "+queue+" to "+topics+" for a.compensated\n")
+	dryRun := append([]string{"topology", "declare", "--dry-run"}, noticed...)
+	require.Contains(t, runProgram(t, env, dryRun...).out, "would remove binding of "+queue+" to "+topics+" for a.compensated, if it is there\n")
+	dryRun = append(dryRun, "--rabbitmq-management", api)
+	require.NotContains(t, runProgram(t, env, dryRun...).out, "would remove")
+	require.NoError(t, ch.QueueBind(queue, "a.compensated", topics, false, nil))
+	require.Contains(t, runProgram(t, env, dryRun...).out, "would remove binding of "+queue+" to "+topics+" for a.compensated\n")
+	require.Equal(t, frame.ExitOK, runProgram(t, env, append([]string{"topology", "declare"}, noticed...)...).status)
+	require.NotContains(t, runProgram(t, env, dryRun...).out, "would remove")
+
 	// Without the management API that is said.
 	plain := runProgram(t, env, "topology", "check", "--from", file)
 	require.Equal(t, frame.ExitOK, plain.status)

@@ -31,6 +31,9 @@ type Object struct {
 	Optional bool `json:"optional,omitempty"`
 	// Later says that processes which may make it do so when they first need it.
 	Later bool `json:"later,omitempty"`
+	// Removed says of a binding that it is not made, but removed: an older version made it,
+	// for the compensation notices of a consumer, which come through another exchange now.
+	Removed bool `json:"removed,omitempty"`
 }
 
 // String is how `holdfast topology list` writes it.
@@ -42,10 +45,13 @@ func (o Object) String() string {
 	if o.Key != "" {
 		s += " for " + o.Key
 	}
+	if o.Removed {
+		s = "removal of the " + s
+	}
 	return s
 }
 
-// Objects are what Require makes, each once.
+// Objects are what Require makes or removes, each once.
 func (t *Maker) Objects(x Wanted) (out []Object, err error) {
 	if err := x.validate(); err != nil {
 		return nil, err

@@ -89,10 +89,10 @@ func bindStep(queue, key, exchange string) Step {
 
 // unbindStep removes a binding, if it is there.
 func unbindStep(queue, key, exchange string) Step {
-	return Step{What: "removal of the binding of " + queue + " to " + exchange + " for " + key, Of: queue,
-		Do: func(ch *amqp.Channel, _ bool) error {
-			return ch.QueueUnbind(queue, key, exchange, nil)
-		}}
+	o := Object{Kind: KindBinding, Name: queue, Exchange: exchange, Key: key, Removed: true}
+	return Step{What: o.String(), Of: queue, object: o, Do: func(ch *amqp.Channel, _ bool) error {
+		return ch.QueueUnbind(queue, key, exchange, nil)
+	}}
 }
 
 // Briefly marks steps whose objects go by themselves.

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/spf13/cobra"
 
@@ -52,9 +53,11 @@ func newDeclare(a *frame.App) *cobra.Command {
 	var dryRun bool
 	c := newTopologyVerb(a, "declare", "Make what is missing",
 		`Make what is missing, as the user of AMQP_URL. What is there stays as it is, and
-nothing is deleted. What exists with other arguments is an error that says what
-to do. The user needs configure, write and read permission for all names of the
-prefix, and write permission for amq.default. It may be run again.
+no exchange or queue is deleted. One kind of binding is removed: that by which
+older versions took compensation notices (TOPIC.compensated). What exists with
+other arguments is an error that says what to do. The user needs configure,
+write and read permission for all names of the prefix, and write permission for
+amq.default. It may be run again.
 
 With --dry-run it says what is missing, and makes nothing; bindings can be seen
 over the management API only.`, func(ctx context.Context, o broker.Options, x broker.Topology) error {
@@ -99,6 +102,17 @@ func tellDryRun(a *frame.App, r topology.Report) error {
 		case broker.Different:
 			wrong++
 			text.Printf(a.Out, "%-10s  %s: %s; %s\n", d.State, d.Object, d.Detail, d.Remedy)
+		}
+	}
+	for _, o := range r.Removals {
+		there := slices.ContainsFunc(r.Differences, func(d topology.Difference) bool {
+			return d.Kind == o.Kind && d.Name == o.Name && d.Exchange == o.Exchange && d.Key == o.Key
+		})
+		switch o.Removed = false; {
+		case there:
+			text.Printf(a.Out, "would remove %s\n", o)
+		case r.Bindings != "":
+			text.Printf(a.Out, "would remove %s, if it is there\n", o)
 		}
 	}
 	if r.Bindings != "" {
@@ -205,12 +219,13 @@ func boundIn(a *frame.App) topology.Bound {
 func newList(a *frame.App) *cobra.Command {
 	var asJSON bool
 	c := newTopologyVerb(a, "list", "List what declare makes",
-		`List what declare makes, a line for each exchange, queue and binding. RabbitMQ
-is not asked.
+		`List what declare makes, a line for each exchange, queue and binding, and which
+bindings it removes if they are there. RabbitMQ is not asked.
 
 JSON: an array of kind (exchange, queue, binding), name, type, arguments; of a
 binding name (its queue), exchange, key; optional (processes go on without it),
-later (processes that may make it do so when they first need it).`,
+later (processes that may make it do so when they first need it), removed (an
+older version's binding, which declare removes).`,
 		func(_ context.Context, o broker.Options, x broker.Topology) error {
 			all, err := broker.Objects(o, x)
 			switch {

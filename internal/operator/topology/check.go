@@ -46,6 +46,8 @@ type Report struct {
 	BindingsCompared int `json:"bindings_compared"`
 	// Differences are what is not as it should be.
 	Differences []Difference `json:"differences"`
+	// Removals are the bindings of an older version that declare removes, there or not.
+	Removals []broker.Object `json:"-"`
 	// Unknown is how many exchanges and queues are there whose arguments this user may
 	// not ask for.
 	Unknown int `json:"unknown,omitempty"`
@@ -65,11 +67,15 @@ func Check(ctx context.Context, b *broker.Broker, x broker.Topology, prefix stri
 	if err != nil {
 		return r, err
 	}
-	r.Objects = len(objects)
 	for _, o := range objects {
-		if o.Kind != broker.KindBinding {
+		switch {
+		case o.Removed:
+			r.Removals = append(r.Removals, o)
+			continue
+		case o.Kind != broker.KindBinding:
 			r.Looked++
 		}
+		r.Objects++
 	}
 	found, err := b.Compare(ctx, x)
 	if err != nil {
@@ -118,12 +124,14 @@ var own = regexp.MustCompile(`^\.(status\.|alerts\.|answers\.|replies\.[^@]*@)`)
 func bindings(objects []broker.Object, all []processes.Binding, prefix string,
 	gone map[string]bool) (out []Difference) {
 	queues := map[string]bool{}
-	wanted := map[processes.Binding]bool{}
+	wanted, old := map[processes.Binding]bool{}, map[processes.Binding]broker.Object{}
 	for _, o := range objects {
-		switch o.Kind {
-		case broker.KindQueue:
+		switch {
+		case o.Kind == broker.KindQueue:
 			queues[o.Name] = true
-		case broker.KindBinding:
+		case o.Removed:
+			old[bindingOf(o)] = o
+		case o.Kind == broker.KindBinding:
 			wanted[bindingOf(o)] = true
 		}
 	}
@@ -134,6 +142,9 @@ func bindings(objects []broker.Object, all []processes.Binding, prefix string,
 		rest, ours := strings.CutPrefix(b.Destination, prefix+".")
 		switch {
 		case wanted[b] || ours && own.MatchString("."+rest):
+		case old[b].Removed && !wanted[b]:
+			out = append(out, Difference{State: unexpected, Object: o, Remedy: declare + ", which removes it: an older " +
+				"version made it for compensation notices, which come through another exchange now"})
 		case ours && queues[b.Destination] && b.DestinationType == broker.KindQueue:
 			out = append(out, Difference{State: unexpected, Object: o, Remedy: "if no process of that name listens to it " +
 				"any more, remove the binding in RabbitMQ's management UI: until then such messages come to the queue"})
@@ -145,7 +156,7 @@ func bindings(objects []broker.Object, all []processes.Binding, prefix string,
 		}
 	}
 	for _, o := range objects {
-		if o.Kind != broker.KindBinding || there[bindingOf(o)] || gone["queue "+o.Name] || gone["exchange "+o.Exchange] {
+		if o.Kind != broker.KindBinding || o.Removed || there[bindingOf(o)] || gone["queue "+o.Name] || gone["exchange "+o.Exchange] {
 			continue
 		}
 		out = append(out, Difference{State: broker.Missing, Object: o, Remedy: declare,
