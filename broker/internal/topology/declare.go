@@ -390,8 +390,8 @@ func explainRefused(what string, s Step, err error) error {
 		lack = right.String()
 	}
 	return fmt.Errorf("declare %s: the user lacks %s: have somebody make it who may, with `holdfast topology declare`, "+
-		"and set Options.Declare to false, or give the user what `holdfast topology permissions` prints: %w", what, lack,
-		err)
+		"and set Options.Declare to false, or give the user what `holdfast topology permissions` prints (a consumer or "+
+		"participant makes queues only with --answers): %w", what, lack, err)
 }
 
 // needs is the right that a step needs for a queue, exchange or topic, where RabbitMQ does

@@ -156,7 +156,8 @@ func bindings(objects []broker.Object, all []processes.Binding, prefix string,
 		}
 	}
 	for _, o := range objects {
-		if o.Kind != broker.KindBinding || o.Removed || there[bindingOf(o)] || gone["queue "+o.Name] || gone["exchange "+o.Exchange] {
+		if o.Kind != broker.KindBinding || o.Removed || there[bindingOf(o)] ||
+			gone["queue "+o.Name] || gone["exchange "+o.Exchange] {
 			continue
 		}
 		out = append(out, Difference{State: broker.Missing, Object: o, Remedy: declare,
