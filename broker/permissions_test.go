@@ -45,7 +45,7 @@ func rolesOf(t *testing.T, prefix string) map[string]string {
 	named := func(s string) string {
 		return strings.ReplaceAll(strings.ReplaceAll(s, `holdfast\.`, regexp.QuoteMeta(prefix)+`\.`), "holdfast.topics", prefix+".topics")
 	}
-	for _, line := range regexp.MustCompile(`(?m)^rabbitmqctl set_(topic_)?permissions (\w+)(?: (holdfast\.topics))? ?(.*)$`).FindAllStringSubmatch(string(doc), -1) {
+	for _, line := range regexp.MustCompile(`(?m)^rabbitmqctl set_(topic_)?permissions -p '/' (\w+)(?: (holdfast\.topics))? ?(.*)$`).FindAllStringSubmatch(string(doc), -1) {
 		user := prefix + "-" + line[2]
 		if users[line[2]] == "" {
 			hash := sha256.Sum256([]byte("saltpw"))
@@ -67,7 +67,7 @@ func rolesOf(t *testing.T, prefix string) map[string]string {
 		require.Len(t, args, 2, line[0])
 		defined.Topics = append(defined.Topics, m{"user": user, "vhost": vhost, "exchange": named(line[3]), "write": args[0], "read": args[1]})
 	}
-	require.Len(t, users, 8)
+	require.Len(t, users, 9)
 	text, err := json.Marshal(defined)
 	require.NoError(t, err)
 	file := filepath.Join(t.TempDir(), "definitions.json")
@@ -158,7 +158,7 @@ func TestPermissions(t *testing.T) {
 		{"a saga's half record", publishes(prefix+".sagas", "?"), "service"},
 		{"dead letters and handled records", publishes(prefix+".dead", ""), "consumer participant keeper service"},
 		{"into consumers' queues", publishes(prefix+".queues", "?"), "consumer participant keeper service"},
-		{"into a delay queue", publishes(prefix+".retry.10s", "?"), "consumer participant service"},
+		{"into a delay queue", publishes(prefix+".retry.10s", "?"), "consumer participant keeper service"},
 		{"notices", publishes(prefix+".compensated", "order.placed"), "keeper service"},
 		{"replies", publishes(prefix+".replies", "?"), "participant service"},
 		{"a question to processes", publishes(prefix+".status", ""), "consumer participant keeper operator service"},
@@ -182,6 +182,21 @@ func TestPermissions(t *testing.T) {
 			_, err := ch.QueueDeclare(worker.ReplyQueue("orders")+"@x", false, true, true, false, nil)
 			return err
 		}, "service"},
+		{"bind billing's queue to its topic", bindsTo(worker.ConsumerQueue("billing"), "order.placed", prefix+".topics"), "consumer"},
+		{"bind it to more", bindsTo(worker.ConsumerQueue("billing"), "order.*", prefix+".topics"), ""},
+		{"bind it to all topics", bindsTo(worker.ConsumerQueue("billing"), "#", prefix+".topics"), ""},
+		{"bind it to all notices", bindsTo(worker.ConsumerQueue("billing"), "#", prefix+".compensated"), "consumer"},
+		{"bind it to what is put back for others", bindsTo(worker.ConsumerQueue("billing"), worker.ConsumerQueue("another"), prefix+".queues"), "consumer"},
+		{"bind it to what others have from delays", bindsTo(worker.ConsumerQueue("billing"), worker.ConsumerQueue("another"), prefix+".retry"), "consumer"},
+		{"bind it to replies", bindsTo(worker.ConsumerQueue("billing"), "others", prefix+".replies"), ""},
+		{"bind another consumer's queue", bindsTo(worker.ConsumerQueue("another"), "order.placed", prefix+".topics"), ""},
+		{"bind a queue of its own to another group's replies", func(ch *amqp.Channel) error {
+			own := worker.ReplyQueue("orders") + "@bound"
+			if _, err := ch.QueueDeclare(own, false, true, true, false, nil); err != nil {
+				return err
+			}
+			return ch.QueueBind(own, worker.ReplyQueue("others"), prefix+".replies", false, nil)
+		}, "service"},
 		{"make the queue of another group's half messages", func(ch *amqp.Channel) error {
 			_, err := ch.QueueDeclare(worker.HalfQueue("more"), true, false, false, false, nil)
 			return err
@@ -196,7 +211,7 @@ func TestPermissions(t *testing.T) {
 		}, ""},
 	}
 	for role, u := range users {
-		if role == "worker" {
+		if role == "worker" || role == "limited" {
 			continue
 		}
 		conn, err := amqp.Dial(u)
@@ -206,6 +221,15 @@ func TestPermissions(t *testing.T) {
 		}
 		require.NoError(t, conn.Close())
 	}
+	// A worker whose topics are bounded binds the queues of any consumer.
+	limited := brokerOf("limited")
+	require.NoError(t, limited.DeclareConsumer(ctx, "listener", []string{"another.#"}, "another.x"))
+	bounded, err := amqp.Dial(users["limited"])
+	require.NoError(t, err)
+	require.True(t, may(t, bounded, publishes(prefix+".topics", "order.placed")))
+	require.False(t, may(t, bounded, publishes(prefix+".topics", "another.x")))
+	require.NoError(t, bounded.Close())
+
 	other, err := amqp.Dial(users["worker"])
 	require.NoError(t, err)
 	require.False(t, may(t, other, publishes("amq.topic", "x")))
@@ -291,6 +315,19 @@ func alertsOf(t *testing.T, worker, consumer, foreign *Broker, heard <-chan hold
 
 	_, err = foreign.PublishAlert(ctx, about("forged"), h.Keys...)
 	require.ErrorIs(t, err, ErrAlertsDenied)
+}
+
+// bindsTo binds a queue, and removes the binding.
+func bindsTo(queue, key, exchange string) func(ch *amqp.Channel) error {
+	return func(ch *amqp.Channel) error {
+		if err := ch.QueueBind(queue, key, exchange, false, nil); err != nil {
+			return err
+		}
+		if key == "order.placed" {
+			return nil // it belongs there
+		}
+		return ch.QueueUnbind(queue, key, exchange, nil)
+	}
 }
 
 func getFrom(queue string) func(ch *amqp.Channel) error {

@@ -101,7 +101,7 @@ func (b *Broker) DeclareConsumer(ctx context.Context, name string, topics []stri
 // [MissingError].
 func (b *Broker) Require(ctx context.Context, x Topology) error { return b.topo.Require(ctx, x) }
 
-// Objects are what Require makes, each once, with a Broker of these options. RabbitMQ is
+// Objects are what Require makes or removes, each once, with a Broker of these options. RabbitMQ is
 // not asked.
 func Objects(o Options, x Topology) ([]Object, error) {
 	if o = o.withDefaults(); o.URL == "" {
@@ -114,7 +114,7 @@ func Objects(o Options, x Topology) ([]Object, error) {
 	return topology.New(c, topology.NewMemory(), topology.Options{}).Objects(x)
 }
 
-// Objects are what Require makes, each once.
+// Objects are what Require makes or removes, each once.
 func (b *Broker) Objects(x Topology) ([]Object, error) { return b.topo.Objects(x) }
 
 // Compare looks for the exchanges and queues of x, and says which are not as they should be.

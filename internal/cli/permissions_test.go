@@ -43,12 +43,19 @@ func TestPermissionsAreDocumented(t *testing.T) {
 		require.NoError(t, json.Unmarshal([]byte(runProgram(t, nil, append(args, "--json", "--vhost", "/v")...).out), &d))
 		require.Len(t, d.Permissions, 1)
 		p := d.Permissions[0]
-		require.Contains(t, want.String(), "set_permissions "+p.User+" '"+p.Configure+"' '"+p.Write+"' '"+p.Read+"'\n")
+		require.Contains(t, want.String(), "set_permissions -p '/' "+p.User+" '"+p.Configure+"' '"+p.Write+"' '"+p.Read+"'\n")
 		require.Equal(t, "/v", p.Vhost)
 		for _, topic := range d.TopicPermissions {
 			require.Contains(t, want.String(), topic.User+" "+topic.Exchange+" '"+topic.Write+"' '"+topic.Read+"'\n")
 		}
 	}
+	// The virtual host is that of AMQP_URL, and never left to rabbitmqctl's default.
+	ofURL := []string{"AMQP_URL=amqp://u:p@h:5672/shop%20a"}
+	args := []string{"topology", "permissions", "operator"}
+	require.Contains(t, runProgram(t, ofURL, args...).out, "set_permissions -p 'shop a' operator ")
+	require.Contains(t, runProgram(t, ofURL, append(args, "--json")...).out, `"vhost": "shop a"`)
+	require.Contains(t, runProgram(t, ofURL, append(args, "--vhost", "/")...).out, "set_permissions -p '/' operator ")
+	require.Equal(t, frame.ExitUsage, runProgram(t, []string{"AMQP_URL=http://h"}, args...).status)
 	require.GreaterOrEqual(t, shown, len(broker.Roles()))
 	require.Len(t, roles, len(broker.Roles()))
 	for _, wrong := range [][]string{{}, {"boss"}, {"producer", "--group", "g"}, {"consumer", "--consumer", "a|b"}} {

@@ -8,13 +8,16 @@ import (
 	"path/filepath"
 	"slices"
 	"testing"
+	"time"
 
 	amqp "github.com/rabbitmq/amqp091-go"
 	"github.com/stretchr/testify/require"
 
+	"github.com/holdfastmq/holdfast"
 	"github.com/holdfastmq/holdfast/broker"
 	"github.com/holdfastmq/holdfast/internal/cli/frame"
 	"github.com/holdfastmq/holdfast/internal/operator/topology"
+	"github.com/holdfastmq/holdfast/internal/stack"
 	"github.com/holdfastmq/holdfast/internal/stack/stacktest"
 )
 
@@ -55,6 +58,9 @@ func TestTopologyCheck(t *testing.T) { // not parallel: another test has the man
 	require.True(t, r.OK)
 	require.Empty(t, r.Differences)
 	require.Empty(t, r.Bindings, "they were compared")
+	require.True(t, r.Complete)
+	require.Equal(t, r.Objects, r.Arguments+r.BindingsCompared)
+	plainly(t, s, env, api)
 	require.Greater(t, r.Objects, 50)
 
 	conn, err := amqp.Dial(s.AMQPURL())
@@ -122,10 +128,30 @@ func TestTopologyCheck(t *testing.T) { // not parallel: another test has the man
 	require.Equal(t, frame.ExitOK, status, "what others read of the topics is told, and harmless")
 	require.Equal(t, []string{"foreign spy"}, states(r))
 
+	// The one kind of binding that declare removes is named before.
+	noticed := []string{"--from", file, "--consumer", "c=compensated:a"}
+	listed := runProgram(t, env, append([]string{"topology", "list"}, noticed...)...)
+	require.Contains(t, listed.out, "removal of the binding of "+queue+" to "+topics+" for a.compensated\n")
+	dryRun := append([]string{"topology", "declare", "--dry-run"}, noticed...)
+	require.Contains(t, runProgram(t, env, dryRun...).out, "would remove binding of "+queue+" to "+topics+" for a.compensated, if it is there\n")
+	dryRun = append(dryRun, "--rabbitmq-management", api)
+	require.NotContains(t, runProgram(t, env, dryRun...).out, "would remove")
+	require.NoError(t, ch.QueueBind(queue, "a.compensated", topics, false, nil))
+	require.Contains(t, runProgram(t, env, dryRun...).out, "would remove binding of "+queue+" to "+topics+" for a.compensated\n")
+	require.Equal(t, frame.ExitOK, runProgram(t, env, append([]string{"topology", "declare"}, noticed...)...).status)
+	require.NotContains(t, runProgram(t, env, dryRun...).out, "would remove")
+
 	// Without the management API that is said.
 	plain := runProgram(t, env, "topology", "check", "--from", file)
 	require.Equal(t, frame.ExitOK, plain.status)
 	require.Contains(t, plain.out, "bindings are not compared: ")
+	require.NotContains(t, plain.out, "all is there")
+	require.Contains(t, plain.out, " 0 of ")
+	require.NoError(t, json.Unmarshal([]byte(runProgram(t, env, "topology", "check", "--from", file, "--json").out), &r))
+	require.True(t, r.OK)
+	require.False(t, r.Complete)
+	require.Zero(t, r.BindingsCompared)
+	require.Equal(t, r.Looked, r.Arguments)
 
 	// The same, of what runs.
 	b, err := broker.Open(t.Context(), broker.Options{URL: s.AMQPURL(), Prefix: prefix, NoDeclare: true})
@@ -145,6 +171,56 @@ func TestTopologyCheck(t *testing.T) { // not parallel: another test has the man
 	stop()
 	require.NoError(t, <-ended)
 	require.NoError(t, b.Close(context.WithoutCancel(t.Context())))
+}
+
+// plainly checks what processes have made that declare for themselves: a group, then a
+// consumer beside it. What they make later is told, and does not count.
+func plainly(t *testing.T, s *stack.Stack, env []string, api string) {
+	t.Helper()
+	prefix := stacktest.Prefix(t)
+	b, err := broker.Open(t.Context(), broker.Options{URL: s.AMQPURL(), Prefix: prefix})
+	require.NoError(t, err)
+	defer func() { require.NoError(t, b.Close(context.WithoutCancel(t.Context()))) }()
+	ctx, stop := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() {
+		ended <- b.Keep(ctx, broker.KeeperOptions{Group: "g", HandOver: func(_ context.Context, all []holdfast.Half) []error { return make([]error, len(all)) }})
+	}()
+	defer func() { stop(); require.NoError(t, <-ended) }()
+	t.Cleanup(func() {
+		var queues []string
+		for _, name := range []string{"half.g", "dead", "dead.oversized", "dead.expired", "q.c", "alone.c", "retry.10s", "retry.30s", "retry.1m", "retry.5m", "retry.15m", "retry.1h"} {
+			queues = append(queues, prefix+"."+name)
+		}
+		stacktest.DeleteQueues(t, s.AMQPURL(), queues...)
+	})
+	for answered := 0; answered == 0; { // it answers, so that all of it is there
+		all, err := b.Ask(t.Context(), time.Second)
+		require.NoError(t, err)
+		answered = len(all)
+	}
+	args := []string{"topology", "check", "--prefix", prefix, "--rabbitmq-management", api, "--json", "--group", "g"}
+	green := func(later ...string) {
+		t.Helper()
+		var r topology.Report
+		got := runProgram(t, env, args...)
+		require.Equal(t, frame.ExitOK, got.status, got.out+got.err)
+		require.NoError(t, json.Unmarshal([]byte(got.out), &r))
+		var missing []string
+		for _, d := range r.Differences {
+			require.True(t, d.Harmless && d.Later, d)
+			if d.Kind == broker.KindQueue {
+				missing = append(missing, d.Name)
+			}
+		}
+		require.Equal(t, later, missing)
+	}
+	green(prefix + ".alerts")
+	require.NoError(t, b.DeclareConsumer(t.Context(), "c", []string{"a"}))
+	args = append(args, "--consumer", "c=a")
+	green(prefix+".retry.full.c", prefix+".alerts")
+	args = append(args, "--hook", "g=group.g")
+	require.Equal(t, frame.ExitError, runProgram(t, env, args...).status, "what was asked for by name counts")
 }
 
 // TestTopologyUsage: what is wrong with the arguments is said before anything is done.
@@ -168,6 +244,10 @@ func TestTopologyUsage(t *testing.T) {
 		require.Equal(t, frame.ExitUsage, r.status, c)
 		require.Contains(t, r.err, c.says)
 	}
+	other := runProgram(t, []string{"HOLDFAST_PREFIX=q"}, "topology", "list", "--from", file)
+	require.Equal(t, frame.ExitUsage, other.status, "of another installation than the environment's")
+	require.Contains(t, other.err, "HOLDFAST_PREFIX is q, and "+file+" has the prefix p")
+	require.Equal(t, frame.ExitOK, runProgram(t, []string{"HOLDFAST_PREFIX=p"}, "topology", "list", "--from", file).status)
 	r := runProgram(t, nil, "topology", "list", "--from", file, "--json", "--participant", "s=s.do,s.undo")
 	require.Equal(t, frame.ExitOK, r.status, r.err)
 	var all []broker.Object

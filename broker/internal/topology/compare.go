@@ -29,6 +29,11 @@ type Object struct {
 	Key      string `json:"key,omitempty"`
 	// Optional says that processes go on without it, with less.
 	Optional bool `json:"optional,omitempty"`
+	// Later says that processes which may make it do so when they first need it.
+	Later bool `json:"later,omitempty"`
+	// Removed says of a binding that it is not made, but removed: an older version made it,
+	// for the compensation notices of a consumer, which come through another exchange now.
+	Removed bool `json:"removed,omitempty"`
 }
 
 // String is how `holdfast topology list` writes it.
@@ -40,10 +45,13 @@ func (o Object) String() string {
 	if o.Key != "" {
 		s += " for " + o.Key
 	}
+	if o.Removed {
+		s = "removal of the " + s
+	}
 	return s
 }
 
-// Objects are what Require makes, each once.
+// Objects are what Require makes or removes, each once.
 func (t *Maker) Objects(x Wanted) (out []Object, err error) {
 	if err := x.validate(); err != nil {
 		return nil, err
@@ -54,7 +62,7 @@ func (t *Maker) Objects(x Wanted) (out []Object, err error) {
 			continue
 		}
 		seen[s.What] = true
-		s.object.Optional = s.handy
+		s.object.Optional, s.object.Later = s.handy, s.late
 		out = append(out, s.object)
 	}
 	return out, nil
@@ -94,7 +102,7 @@ func (t *Maker) Compare(ctx context.Context, x Wanted) (out []Compared, err erro
 	for _, s := range t.steps(x) {
 		if s.There != nil && !seen[s.What] {
 			seen[s.What] = true
-			s.object.Optional = s.handy
+			s.object.Optional, s.object.Later = s.handy, s.late
 			looks = append(looks, s)
 		}
 	}

@@ -51,6 +51,8 @@ type Step struct {
 	brief bool
 	// handy says that processes go on without it, with less.
 	handy bool
+	// late says that processes which may make it do so when they first need it.
+	late bool
 	// object is what it makes; of Kind "": nothing that is listed.
 	object Object
 }
@@ -87,10 +89,10 @@ func bindStep(queue, key, exchange string) Step {
 
 // unbindStep removes a binding, if it is there.
 func unbindStep(queue, key, exchange string) Step {
-	return Step{What: "removal of the binding of " + queue + " to " + exchange + " for " + key, Of: queue,
-		Do: func(ch *amqp.Channel, _ bool) error {
-			return ch.QueueUnbind(queue, key, exchange, nil)
-		}}
+	o := Object{Kind: KindBinding, Name: queue, Exchange: exchange, Key: key, Removed: true}
+	return Step{What: o.String(), Of: queue, object: o, Do: func(ch *amqp.Channel, _ bool) error {
+		return ch.QueueUnbind(queue, key, exchange, nil)
+	}}
 }
 
 // Briefly marks steps whose objects go by themselves.
@@ -107,6 +109,15 @@ func handily(steps ...Step) []Step {
 		steps[i].handy = true
 	}
 	return steps
+}
+
+// lately marks steps whose objects processes make when they first need them, and go on
+// without.
+func lately(steps ...Step) []Step {
+	for i := range steps {
+		steps[i].late = true
+	}
+	return handily(steps...)
 }
 
 // Declare makes what is not known to be there. It uses the connection that never
@@ -379,8 +390,8 @@ func explainRefused(what string, s Step, err error) error {
 		lack = right.String()
 	}
 	return fmt.Errorf("declare %s: the user lacks %s: have somebody make it who may, with `holdfast topology declare`, "+
-		"and set Options.Declare to false, or give the user what `holdfast topology permissions` prints: %w", what, lack,
-		err)
+		"and set Options.Declare to false, or give the user what `holdfast topology permissions` prints (a consumer or "+
+		"participant makes queues only with --answers): %w", what, lack, err)
 }
 
 // needs is the right that a step needs for a queue, exchange or topic, where RabbitMQ does

@@ -38,7 +38,9 @@ type Access struct {
 	Consumers, Participants []string
 	// Topics are those to which the user may publish, with * for one word and # for any
 	// number of words. A producer and a foreign publisher need some; without any, others
-	// may publish to all topics.
+	// may publish to all topics. Those of a consumer or participant that makes its own
+	// bindings are the keys that it may bind to, as they are written; without any, it may
+	// bind to all.
 	Topics []string
 	// NoDeclare is for processes that declare nothing (Options.Declare is false): they get
 	// no right to make what stays.
@@ -51,8 +53,10 @@ type Access struct {
 // Grant are the rights of one user, as regular expressions of rabbitmqctl set_permissions.
 type Grant struct {
 	User, Configure, Write, Read string
-	// Exchange and Topics are what set_topic_permissions is told; empty: nothing.
-	Exchange, Topics string
+	// Exchange, Topics (write) and TopicsRead (read) are what set_topic_permissions is
+	// told; Exchange empty: nothing. RabbitMQ asks the second when a queue is bound or
+	// unbound, of the binding's key.
+	Exchange, Topics, TopicsRead string
 }
 
 func (a Access) validate() error {
@@ -119,8 +123,15 @@ func (a Access) Grant(n wire.Names) (Grant, error) {
 		g.Configure, g.Write, g.Read = patternOf(n.Prefix, configure, false),
 			patternOf(n.Prefix, write, answers), patternOf(n.Prefix, read, false)
 	}
-	if len(a.Topics) > 0 && slices.Contains(write, "topics") {
-		g.Exchange, g.Topics = n.TopicsExchange(), topicsPattern(a.Topics)
+	switch {
+	case len(a.Topics) == 0:
+	case slices.Contains(write, "topics"):
+		g.Exchange, g.Topics, g.TopicsRead = n.TopicsExchange(), topicsPattern(a.Topics), nothing
+		if a.Role == RoleWorker && !a.NoDeclare {
+			g.TopicsRead = ".*" // it binds the queues of all consumers
+		}
+	case slices.Contains(read, "topics"):
+		g.Exchange, g.Topics, g.TopicsRead = n.TopicsExchange(), nothing, keysPattern(a.Topics)
 	}
 	return g, nil
 }
@@ -137,7 +148,7 @@ func (a Access) rights() (configure, write, read []string) {
 	case RoleProducer:
 		return nil, []string{"half", "topics", "answers"}, []string{`check\.` + anyOf(a.Groups)}
 	case RoleKeeper:
-		write = []string{"half", "topics", "compensated", "queues", "dead", "check", `answers\..*`, "alerts"}
+		write = []string{"half", "topics", "compensated", "queues", "dead", `retry\..*`, "check", `answers\..*`, "alerts"}
 		read = append(a.kept(), "answers", `answers\..*`, `hook\.`+anyOf(a.Groups))
 		return []string{`status\..*`, `answers\..*`}, append(write, status...), append(read, status...)
 	case RoleWorker:
@@ -179,6 +190,17 @@ func (a Access) kept() []string {
 	return []string{`half\.` + anyOf(a.Groups) + "(#[0-9]+)?", `dead(\.(oversized|expired))?`}
 }
 
+// nothing is the pattern that RabbitMQ takes for no right.
+const nothing = "^$"
+
+// keysPattern is the pattern of the bindings' keys themselves: a queue that is bound to
+// "a.#" gets more than one that is bound to "a.*", which [topicsPattern] of the latter would
+// allow, too. The keys of compensation notices of older versions are removed by their
+// consumer.
+func keysPattern(topics []string) string {
+	return "^" + anyOf(topics) + "(" + regexp.QuoteMeta(holdfast.CompensatedSuffix) + ")?$"
+}
+
 // anyOf is a pattern of one of the names.
 func anyOf(names []string) string {
 	quoted := make([]string, len(names))
@@ -194,7 +216,7 @@ func anyOf(names []string) string {
 // patternOf is a pattern of names of the installation, and of the default exchange.
 func patternOf(prefix string, parts []string, defaultExchange bool) string {
 	if len(parts) == 0 {
-		return "^$"
+		return nothing
 	}
 	all := parts[0]
 	if len(parts) > 1 {
@@ -241,17 +263,15 @@ func topicsPattern(topics []string) string {
 	return "^(" + strings.Join(out, "|") + ")$"
 }
 
-// Commands are the commands of rabbitmqctl that give the rights, for a virtual host;
-// empty means that none is named.
+// Commands are the commands of rabbitmqctl that give the rights, for a virtual host, which
+// they name always.
 func (g Grant) Commands(vhost string) []string {
-	if vhost != "" {
-		vhost = " -p " + shellWord(vhost)
-	}
+	vhost = " -p " + shellWord(vhost)
 	out := []string{fmt.Sprintf("rabbitmqctl set_permissions%s %s %s %s %s", vhost, shellWord(g.User),
 		quoted(g.Configure), quoted(g.Write), quoted(g.Read))}
-	if g.Topics != "" {
+	if g.Exchange != "" {
 		out = append(out, fmt.Sprintf("rabbitmqctl set_topic_permissions%s %s %s %s %s", vhost, shellWord(g.User),
-			shellWord(g.Exchange), quoted(g.Topics), quoted("^$")))
+			shellWord(g.Exchange), quoted(g.Topics), quoted(g.TopicsRead)))
 	}
 	return out
 }

@@ -33,6 +33,23 @@ func TestGrant(t *testing.T) {
 	require.Equal(t, []string{`rabbitmqctl set_permissions -p '/shop' 'it'\''s' '^a\.b\.status\..*$' ` +
 		`'^(a\.b\.(queues|dead|retry\..*|alerts|status|status\..*)|amq\.default)$' ` +
 		`'^a\.b\.((q|alone)\.(x\.y|z)|hook\.@(x\.y|z|x\.y,z)|status|status\..*)$'`}, g.Commands("/shop"))
+	// Who binds consumers' queues has to read the keys: a worker those of all, a consumer its own.
+	for _, c := range []struct {
+		access      Access
+		write, read string
+	}{
+		{Access{Role: RoleWorker, Topics: []string{"order.#"}}, `^order(\..*)?$`, ".*"},
+		{Access{Role: RoleWorker, NoDeclare: true, Groups: []string{"g"}, Topics: []string{"order.#"}}, `^order(\..*)?$`, "^$"},
+		{Access{Role: RoleConsumer, Consumers: []string{"c"}, Topics: []string{"order.*", "x"}}, "^$", `^(order\.\*|x)(\.compensated)?$`},
+		{Access{Role: RoleParticipant, Participants: []string{"c"}, Topics: []string{"x"}}, "^$", `^x(\.compensated)?$`},
+		{Access{Role: RoleConsumer, Consumers: []string{"c"}, NoDeclare: true, Topics: []string{"x"}}, "", ""},
+		{Access{Role: RoleConsumer, Consumers: []string{"c"}}, "", ""},
+	} {
+		got, err := c.access.Grant(n)
+		require.NoError(t, err)
+		require.Equal(t, []string{c.write, c.read}, []string{got.Topics, got.TopicsRead}, c.access)
+		require.Equal(t, c.read != "", got.Exchange != "")
+	}
 	read := regexp.MustCompile(g.Read)
 	for name, may := range map[string]bool{"a.b.q.x.y": true, "a.b.q.xxy": false, "aXb.q.z": false, "a.b.q.z.more": false, "a.b.dead": false} {
 		require.Equal(t, may, read.MatchString(name), name)

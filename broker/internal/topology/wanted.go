@@ -72,10 +72,14 @@ func (t *Maker) steps(x Wanted) []Step {
 	}
 	for _, c := range x.Consumers {
 		steps = append(steps, t.consumerSteps(c.Name, c.Bindings())...)
-		steps = append(steps, handily(t.heldSteps(c.Name)...)...)
+		steps = append(steps, lately(t.heldSteps(c.Name)...)...)
 	}
-	steps = append(steps, t.delaySteps(consumer.KnownDelays(x.Delays))...)
-	steps = append(steps, handily(t.AlertSteps()...)...)
+	delays := x.Delays
+	if len(x.Consumers) > 0 { // a group by itself has none of their ladders
+		delays = consumer.KnownDelays(delays)
+	}
+	steps = append(steps, t.delaySteps(delays)...)
+	steps = append(steps, lately(t.AlertSteps()...)...)
 	if len(x.Checks) > 0 {
 		steps = append(steps, handily(t.CheckSteps()...)...)
 	}

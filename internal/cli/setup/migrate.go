@@ -48,7 +48,7 @@ Run it after each migration, as the tables' owner.
 JSON: from and to (versions before and after), latest (this program's version),
 identity.`,
 		Example: "  holdfast migrate --database-url postgres://shop:secret@localhost/shop\n  holdfast migrate --status\n" +
-			"  holdfast migrate --print-grants orders | psql \"$DATABASE_URL\"",
+			"  holdfast migrate --print-grants orders | psql -1 -v ON_ERROR_STOP=1 \"$DATABASE_URL\"",
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if cmd.Flags().Changed("print-grants") {

@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/holdfastmq/holdfast/broker"
+	"github.com/holdfastmq/holdfast/internal/addresses"
 	"github.com/holdfastmq/holdfast/internal/cli/frame"
 	"github.com/holdfastmq/holdfast/internal/operator/text"
 )
@@ -28,7 +29,7 @@ type Permission struct {
 	Read      string `json:"read"`
 }
 
-// TopicPermission is to which topics a user may publish.
+// TopicPermission is to which topics a user may publish (write) and bind queues (read).
 type TopicPermission struct {
 	User     string `json:"user"`
 	Vhost    string `json:"vhost"`
@@ -58,7 +59,9 @@ others. Nothing is changed, and RabbitMQ is not asked. ROLE is one of:
   foreign      publishes messages, and has nothing of Holdfast
 
 The user has to be there. The commands replace the rights that he has in the
-virtual host.
+virtual host. A consumer or participant that is to make its own queue needs
+--answers, too: a queue's dead-letter exchange is amq.default. With --topic it
+may bind queues to nothing else of the exchange of committed messages.
 
 JSON: permissions (user, vhost, configure, write, read), topic_permissions (the
 same with exchange), as rabbitmqctl import_definitions reads them.`,
@@ -74,15 +77,18 @@ same with exchange), as rabbitmqctl import_definitions reads them.`,
 			if x.Role = args[0]; x.User == "" {
 				x.User = x.Role
 			}
+			if vhost == "" {
+				var err error
+				if vhost, err = vhostOf(a.AMQPURL); err != nil {
+					return text.Usage(err)
+				}
+			}
 			g, err := broker.GrantOf(a.Prefix, x)
 			if err != nil {
 				return text.Usage(err)
 			}
 			if asJSON {
 				return text.JSON(a.Out, definitions(g, vhost))
-			}
-			if vhost == "/" {
-				vhost = ""
 			}
 			for _, line := range g.Commands(vhost) {
 				_, _ = fmt.Fprintln(a.Out, line) // as a shell is to read it
@@ -92,12 +98,12 @@ same with exchange), as rabbitmqctl import_definitions reads them.`,
 	}
 	f := c.Flags()
 	f.StringVar(&x.User, "user", "", "the user's name (default: that of the role)")
-	f.StringVar(&vhost, "vhost", "/", "the virtual host")
+	f.StringVar(&vhost, "vhost", "", "the virtual host (default: that of AMQP_URL, or /)")
 	f.StringArrayVar(&x.Groups, "group", nil, "a producer group; may be repeated")
 	f.StringArrayVar(&x.Consumers, "consumer", nil, "the name of a consumer; may be repeated")
 	f.StringArrayVar(&x.Participants, "participant", nil, "the name of a participant; may be repeated")
 	f.StringArrayVar(&x.Topics, "topic", nil, "a topic to publish to, with * and #; may be repeated. A keeper needs "+
-		"those of its groups' half messages, too")
+		"those of its groups' half messages, too. Of a consumer or participant: those that it listens to")
 	f.BoolVar(&x.NoDeclare, "no-declare", false, "for processes whose Options.Declare is false")
 	f.BoolVar(&x.Answers, "answers", false, "have doctor see the processes: write permission for amq.default, and so "+
 		"for every queue")
@@ -105,12 +111,24 @@ same with exchange), as rabbitmqctl import_definitions reads them.`,
 	return c
 }
 
+// vhostOf is the virtual host of AMQP_URL; / without one.
+func vhostOf(amqpURL string) (string, error) {
+	if amqpURL == "" {
+		return "/", nil
+	}
+	list, err := addresses.Parse(amqpURL)
+	if err != nil {
+		return "", text.WithRemedy(err, "mend AMQP_URL, or name the virtual host with --vhost")
+	}
+	return list[0].Vhost, nil
+}
+
 func definitions(g broker.Grant, vhost string) Definitions {
 	d := Definitions{Permissions: []Permission{{User: g.User, Vhost: vhost, Configure: g.Configure, Write: g.Write,
 		Read: g.Read}}}
-	if g.Topics != "" {
+	if g.Exchange != "" {
 		d.TopicPermissions = []TopicPermission{{User: g.User, Vhost: vhost, Exchange: g.Exchange, Write: g.Topics,
-			Read: "^$"}}
+			Read: g.TopicsRead}}
 	}
 	return d
 }

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/spf13/cobra"
 
@@ -52,9 +53,11 @@ func newDeclare(a *frame.App) *cobra.Command {
 	var dryRun bool
 	c := newTopologyVerb(a, "declare", "Make what is missing",
 		`Make what is missing, as the user of AMQP_URL. What is there stays as it is, and
-nothing is deleted. What exists with other arguments is an error that says what
-to do. The user needs configure, write and read permission for all names of the
-prefix, and write permission for amq.default. It may be run again.
+no exchange or queue is deleted. One kind of binding is removed: that by which
+older versions took compensation notices (TOPIC.compensated). What exists with
+other arguments is an error that says what to do. The user needs configure,
+write and read permission for all names of the prefix, and write permission for
+amq.default. It may be run again.
 
 With --dry-run it says what is missing, and makes nothing; bindings can be seen
 over the management API only.`, func(ctx context.Context, o broker.Options, x broker.Topology) error {
@@ -101,6 +104,17 @@ func tellDryRun(a *frame.App, r topology.Report) error {
 			text.Printf(a.Out, "%-10s  %s: %s; %s\n", d.State, d.Object, d.Detail, d.Remedy)
 		}
 	}
+	for _, o := range r.Removals {
+		there := slices.ContainsFunc(r.Differences, func(d topology.Difference) bool {
+			return d.Kind == o.Kind && d.Name == o.Name && d.Exchange == o.Exchange && d.Key == o.Key
+		})
+		switch o.Removed = false; {
+		case there:
+			text.Printf(a.Out, "would remove %s\n", o)
+		case r.Bindings != "":
+			text.Printf(a.Out, "would remove %s, if it is there\n", o)
+		}
+	}
 	if r.Bindings != "" {
 		text.Printf(a.Out, "bindings that are missing cannot be seen (%s); they would be made\n", r.Bindings)
 	}
@@ -123,10 +137,16 @@ Arguments are compared if the user may declare the things. Bindings cannot be
 seen over AMQP: they are compared where RabbitMQ's management API is reached
 (--rabbitmq-management), and it says if it is not.
 
-JSON: ok, objects (how many there should be), differences (state: missing,
-different, unexpected, foreign; kind, name, exchange, key, detail, remedy,
-harmless), unknown (how many have arguments that this user may not ask for),
-bindings (why they were not compared).`, func(ctx context.Context, o broker.Options, x broker.Topology) error {
+What processes make when they first need it, such as the queue in which messages
+for a full queue are held, is told if it is missing, and does not count.
+
+JSON: ok, complete (arguments and bindings were all compared), objects (how many
+there should be), looked (how many exchanges and queues were looked for),
+arguments (of how many they were compared), bindings_compared (how many),
+differences (state: missing, different, unexpected, foreign; kind, name,
+exchange, key, detail, remedy, harmless, later), unknown (how many have
+arguments that this user may not ask for), bindings (why they were not
+compared).`, func(ctx context.Context, o broker.Options, x broker.Topology) error {
 			o.NoDeclare = true
 			b, err := broker.Open(ctx, o)
 			if err != nil {
@@ -163,8 +183,14 @@ func tellReport(a *frame.App, r topology.Report, asJSON bool) error {
 			text.Printf(a.Out, "bindings are not compared: %s; --rabbitmq-management says where RabbitMQ's management "+
 				"API is\n", r.Bindings)
 		}
-		if r.OK {
-			text.Printf(a.Out, "all is there: %d exchanges, queues and bindings\n", r.Objects)
+		switch {
+		case r.OK && r.Complete:
+			text.Printf(a.Out, "all is there: %d exchanges and queues with their arguments, %d bindings\n", r.Looked,
+				r.BindingsCompared)
+		case r.OK:
+			text.Printf(a.Out, "nothing differs of what was compared: %d exchanges and queues looked for, the arguments of %d "+
+				"of them, %d of %d bindings; the rest is not known\n", r.Looked, r.Arguments, r.BindingsCompared,
+				r.Objects-r.Looked)
 		}
 	}
 	if !r.OK {
@@ -193,11 +219,13 @@ func boundIn(a *frame.App) topology.Bound {
 func newList(a *frame.App) *cobra.Command {
 	var asJSON bool
 	c := newTopologyVerb(a, "list", "List what declare makes",
-		`List what declare makes, a line for each exchange, queue and binding. RabbitMQ
-is not asked.
+		`List what declare makes, a line for each exchange, queue and binding, and which
+bindings it removes if they are there. RabbitMQ is not asked.
 
 JSON: an array of kind (exchange, queue, binding), name, type, arguments; of a
-binding name (its queue), exchange, key; optional (processes go on without it).`,
+binding name (its queue), exchange, key; optional (processes go on without it),
+later (processes that may make it do so when they first need it), removed (an
+older version's binding, which declare removes).`,
 		func(_ context.Context, o broker.Options, x broker.Topology) error {
 			all, err := broker.Objects(o, x)
 			switch {
@@ -347,6 +375,9 @@ func (f *topologyFlags) installation(a *frame.App) (file topology.File, err erro
 	case file.Prefix == "" || file.Prefix == a.Prefix:
 	case a.PrefixFlag != "":
 		return file, text.Usagef("--prefix %s: %s has the prefix %s", a.Prefix, f.from, file.Prefix)
+	case a.PrefixOfEnvironment():
+		return file, text.Usagef("HOLDFAST_PREFIX is %s, and %s has the prefix %s: unset it, or name one with --prefix and "+
+			"have the same in the file", a.Prefix, f.from, file.Prefix)
 	default:
 		if err := holdfast.ValidateName("prefix", file.Prefix); err != nil {
 			return file, text.Usage(err)

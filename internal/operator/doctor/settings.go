@@ -21,6 +21,7 @@ type settings struct {
 	Fsync, SynchronousCommit, FullPageWrites string
 	Standbys                                 string
 	ReadOnly                                 string
+	Recovery                                 bool // it is a standby
 	// Times in milliseconds; 0: none.
 	Statement, Idle, Transaction int64
 }
@@ -28,7 +29,7 @@ type settings struct {
 const readSettings = `SELECT current_setting('fsync') AS fsync,
 current_setting('synchronous_commit') AS synchronous_commit,
 current_setting('full_page_writes') AS full_page_writes, current_setting('synchronous_standby_names') AS standbys,
-current_setting('default_transaction_read_only') AS read_only,
+current_setting('default_transaction_read_only') AS read_only, pg_is_in_recovery() AS recovery,
 coalesce((SELECT setting FROM pg_settings WHERE name = 'statement_timeout'), '0')::bigint AS statement,
 coalesce((SELECT setting FROM pg_settings WHERE name = 'idle_in_transaction_session_timeout'), '0')::bigint AS idle,
 coalesce((SELECT setting FROM pg_settings WHERE name = 'transaction_timeout'), '0')::bigint AS transaction`
@@ -56,7 +57,21 @@ func (f *Findings) judge(s settings) {
 	const check = "settings"
 	const see = "; see docs/postgresql.md"
 	before := len(f.All)
-	if s.Fsync == "off" {
+	if s.Recovery {
+		f.add(text.LevelProblem, check, "connect to the primary: name it in DATABASE_URL, or all servers, with "+
+			"target_session_attrs=read-write"+see,
+			"this server is a standby (pg_is_in_recovery): nothing can be written here, and it may lack the last commits, so "+
+				"that nobody may answer for a transaction out of it")
+	}
+	// Where commits wait for another server, that one may keep them: Neon's storage, for example.
+	waits := s.Standbys != "" && !slices.Contains([]string{"off", "local"}, s.SynchronousCommit)
+	switch {
+	case s.Fsync != "off":
+	case waits:
+		f.add(text.LevelWarning, check, "set fsync = on, and reload, unless the provider's storage keeps commits"+see,
+			"fsync is off, and commits wait for %s: a crash of the server's machine loses commits, unless that keeps them",
+			s.Standbys)
+	default:
 		f.add(text.LevelProblem, check, "set fsync = on, and reload"+see,
 			"fsync is off: a crash of the server's machine may lose or damage what was committed, so that a message is "+
 				"delivered whose transaction is gone, or is never delivered")
@@ -72,7 +87,8 @@ func (f *Findings) judge(s settings) {
 			"synchronous_commit is %s: a standby that takes over may lack the last commits", s.SynchronousCommit)
 	}
 	if s.FullPageWrites == "off" {
-		f.add(text.LevelWarning, check, "set full_page_writes = on, unless the file system writes pages whole"+see,
+		f.add(text.LevelWarning, check, "set full_page_writes = on, unless the file system or the provider's storage "+
+			"writes pages whole"+see,
 			"full_page_writes is off: a crash of the server's machine may damage pages")
 	}
 	if s.ReadOnly == "on" {

@@ -25,6 +25,8 @@ func TestSettings(t *testing.T) {
 	}{
 		"commits are kept":           {func(*settings) {}, text.LevelOK},
 		"fsync is off":               {func(s *settings) { s.Fsync = "off" }, text.LevelProblem},
+		"wait for walproposer":       {func(s *settings) { s.Fsync, s.Standbys = "off", "walproposer" }, text.LevelWarning},
+		"is a standby":               {func(s *settings) { s.Recovery = true }, text.LevelProblem},
 		"synchronous_commit is off":  {func(s *settings) { s.SynchronousCommit = "off" }, text.LevelProblem},
 		"full_page_writes is off":    {func(s *settings) { s.FullPageWrites = "off" }, text.LevelWarning},
 		"read_only is on":            {func(s *settings) { s.ReadOnly = "on" }, text.LevelWarning},
@@ -45,6 +47,17 @@ func TestSettings(t *testing.T) {
 		require.Equal(t, c.level, f.All[0].Level, says)
 		require.Contains(t, f.All[0].Detail, says)
 		require.Equal(t, c.level != text.LevelOK, f.All[0].Remedy != "")
+	}
+}
+
+// TestFsyncOffBesideALocalCommit: a standby's name says nothing where commits do not wait for it.
+func TestFsyncOffBesideALocalCommit(t *testing.T) {
+	for _, commit := range []string{"off", "local"} {
+		f, s := Findings{part: "PostgreSQL"}, good()
+		s.Fsync, s.Standbys, s.SynchronousCommit = "off", "walproposer", commit
+		f.judge(s)
+		require.Equal(t, text.LevelProblem, f.All[0].Level)
+		require.Contains(t, f.All[0].Detail, "fsync is off: ")
 	}
 }
 

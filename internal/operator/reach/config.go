@@ -84,6 +84,12 @@ func (c *Config) ReadFlags() error {
 	return nil
 }
 
+// PrefixOfEnvironment reports whether the prefix was named by HOLDFAST_PREFIX.
+func (c *Config) PrefixOfEnvironment() bool {
+	v, _ := environment(c.environ).LookupEnv("HOLDFAST_PREFIX")
+	return v != "" && c.PrefixFlag == ""
+}
+
 // Box opens what is encrypted, and encrypts what is given to a command, as the environment
 // says.
 func (c *Config) Box() (*seal.Box, error) {

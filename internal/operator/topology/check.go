@@ -26,7 +26,8 @@ type Difference struct {
 	Detail string `json:"detail,omitempty"`
 	// Remedy says what to do.
 	Remedy string `json:"remedy,omitempty"`
-	// Harmless says that it does not count: somebody else's queue gets committed messages.
+	// Harmless says that it does not count: somebody else's queue gets committed messages,
+	// or processes make it when they first need it.
 	Harmless bool `json:"harmless,omitempty"`
 }
 
@@ -34,9 +35,19 @@ type Difference struct {
 type Report struct {
 	// OK says that nothing differs that counts.
 	OK bool `json:"ok"`
+	// Complete says that everything was compared: also all arguments and bindings.
+	Complete bool `json:"complete"`
 	// Objects is how many exchanges, queues and bindings there should be.
-	Objects     int          `json:"objects"`
+	Objects int `json:"objects"`
+	// Looked is how many exchanges and queues were looked for, Arguments of how many of
+	// them the arguments were compared, and BindingsCompared how many bindings were looked for.
+	Looked           int `json:"looked"`
+	Arguments        int `json:"arguments"`
+	BindingsCompared int `json:"bindings_compared"`
+	// Differences are what is not as it should be.
 	Differences []Difference `json:"differences"`
+	// Removals are the bindings of an older version that declare removes, there or not.
+	Removals []broker.Object `json:"-"`
 	// Unknown is how many exchanges and queues are there whose arguments this user may
 	// not ask for.
 	Unknown int `json:"unknown,omitempty"`
@@ -56,7 +67,16 @@ func Check(ctx context.Context, b *broker.Broker, x broker.Topology, prefix stri
 	if err != nil {
 		return r, err
 	}
-	r.Objects = len(objects)
+	for _, o := range objects {
+		switch {
+		case o.Removed:
+			r.Removals = append(r.Removals, o)
+			continue
+		case o.Kind != broker.KindBinding:
+			r.Looked++
+		}
+		r.Objects++
+	}
 	found, err := b.Compare(ctx, x)
 	if err != nil {
 		return r, err
@@ -73,6 +93,10 @@ func Check(ctx context.Context, b *broker.Broker, x broker.Topology, prefix stri
 				declare + "; what is in it when it is deleted is lost"
 		case broker.Missing:
 			gone[c.Kind+" "+c.Name] = true
+			if c.Later {
+				d.Harmless, d.Detail = true, "processes make it when they first need it, and go on without it"
+				d.Remedy = "nothing; where processes may not make it, " + declare
+			}
 		}
 		r.Differences = append(r.Differences, d)
 	}
@@ -80,8 +104,11 @@ func Check(ctx context.Context, b *broker.Broker, x broker.Topology, prefix stri
 	if err != nil {
 		r.Bindings = text.Of(err)
 	} else {
+		r.BindingsCompared = r.Objects - r.Looked
 		r.Differences = append(r.Differences, bindings(objects, all, prefix, gone)...)
 	}
+	r.Arguments = r.Looked - len(gone) - r.Unknown
+	r.Complete = r.Unknown == 0 && r.Bindings == ""
 	r.OK = true
 	for _, d := range r.Differences {
 		r.OK = r.OK && d.Harmless
@@ -97,12 +124,14 @@ var own = regexp.MustCompile(`^\.(status\.|alerts\.|answers\.|replies\.[^@]*@)`)
 func bindings(objects []broker.Object, all []processes.Binding, prefix string,
 	gone map[string]bool) (out []Difference) {
 	queues := map[string]bool{}
-	wanted := map[processes.Binding]bool{}
+	wanted, old := map[processes.Binding]bool{}, map[processes.Binding]broker.Object{}
 	for _, o := range objects {
-		switch o.Kind {
-		case broker.KindQueue:
+		switch {
+		case o.Kind == broker.KindQueue:
 			queues[o.Name] = true
-		case broker.KindBinding:
+		case o.Removed:
+			old[bindingOf(o)] = o
+		case o.Kind == broker.KindBinding:
 			wanted[bindingOf(o)] = true
 		}
 	}
@@ -113,6 +142,9 @@ func bindings(objects []broker.Object, all []processes.Binding, prefix string,
 		rest, ours := strings.CutPrefix(b.Destination, prefix+".")
 		switch {
 		case wanted[b] || ours && own.MatchString("."+rest):
+		case old[b].Removed && !wanted[b]:
+			out = append(out, Difference{State: unexpected, Object: o, Remedy: declare + ", which removes it: an older " +
+				"version made it for compensation notices, which come through another exchange now"})
 		case ours && queues[b.Destination] && b.DestinationType == broker.KindQueue:
 			out = append(out, Difference{State: unexpected, Object: o, Remedy: "if no process of that name listens to it " +
 				"any more, remove the binding in RabbitMQ's management UI: until then such messages come to the queue"})
@@ -124,7 +156,8 @@ func bindings(objects []broker.Object, all []processes.Binding, prefix string,
 		}
 	}
 	for _, o := range objects {
-		if o.Kind != broker.KindBinding || there[bindingOf(o)] || gone["queue "+o.Name] || gone["exchange "+o.Exchange] {
+		if o.Kind != broker.KindBinding || o.Removed || there[bindingOf(o)] ||
+			gone["queue "+o.Name] || gone["exchange "+o.Exchange] {
 			continue
 		}
 		out = append(out, Difference{State: broker.Missing, Object: o, Remedy: declare,

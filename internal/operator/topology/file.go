@@ -120,7 +120,6 @@ func (f File) Wanted() (x broker.Topology, err error) {
 // Running is what the processes say that they are. Which of them have hooks, and which groups
 // are in other languages, none of them says.
 func Running(answers []broker.ProcessStatus) (f File) {
-	standard := slices.Concat(broker.DefaultLadder(), broker.ParticipantLadder())
 	for _, p := range answers {
 		one := File{Groups: p.Groups(), Consumers: map[string][]string{}, Participants: map[string][]string{}}
 		for _, k := range p.Keepers {
@@ -130,9 +129,9 @@ func Running(answers []broker.ProcessStatus) (f File) {
 			one.Sagas = append(one.Sagas, s.Group)
 		}
 		for _, c := range p.Consumers {
-			to := one.Consumers
+			to, standard := one.Consumers, broker.DefaultLadder()
 			if c.Participant {
-				to = one.Participants
+				to, standard = one.Participants, slices.Concat(standard, broker.ParticipantLadder())
 			}
 			to[c.Name] = c.Topics
 			for _, d := range c.Delays {

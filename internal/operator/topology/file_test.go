@@ -46,13 +46,24 @@ func TestRunning(t *testing.T) {
 		Participants: map[string][]string{"s": {"s.do"}}, Delays: []string{"7s"}}, f)
 }
 
+// A consumer's delays that are a participant's by default are named where there is no
+// participant: otherwise declare would leave them out.
+func TestRunningDelaysOfAParticipant(t *testing.T) {
+	f := Running([]broker.ProcessStatus{{Consumers: []broker.ConsumerStatus{{Name: "c", Topics: []string{"a"}, Delays: []time.Duration{time.Second, 10 * time.Second}}}}})
+	require.Equal(t, []string{"1s"}, f.Delays)
+	x, err := f.Wanted()
+	require.NoError(t, err)
+	require.Equal(t, []time.Duration{time.Second}, x.Delays)
+}
+
 func TestBindings(t *testing.T) {
 	objects := []broker.Object{{Kind: "queue", Name: "p.q.c"}, {Kind: "binding", Name: "p.q.c", Exchange: "p.topics", Key: "a"}, {Kind: "binding", Name: "p.q.c", Exchange: "p.topics", Key: "b"},
-		{Kind: "binding", Name: "p.q.gone", Exchange: "p.topics", Key: "b"}}
+		{Kind: "binding", Name: "p.q.gone", Exchange: "p.topics", Key: "b"}, {Kind: "binding", Name: "p.q.c", Exchange: "p.topics", Key: "a.compensated", Removed: true},
+		{Kind: "binding", Name: "p.q.c", Exchange: "p.topics", Key: "b.compensated", Removed: true}}
 	bound := func(source, destination, key string) processes.Binding {
 		return processes.Binding{Source: source, Destination: destination, DestinationType: "queue", Key: key}
 	}
-	got := bindings(objects, []processes.Binding{bound("p.topics", "p.q.c", "a"), bound("p.topics", "p.q.c", "old"), bound("p.topics", "p.q.another", "x"), bound("p.topics", "spy", "#"),
+	got := bindings(objects, []processes.Binding{bound("p.topics", "p.q.c", "a"), bound("p.topics", "p.q.c", "old"), bound("p.topics", "p.q.c", "a.compensated"), bound("p.topics", "p.q.another", "x"), bound("p.topics", "spy", "#"),
 		bound("p.dead", "spy", ""), bound("p.status", "p.status.1", ""), bound("p.replies", "p.replies.g@1", "x")}, "p", map[string]bool{"queue p.q.gone": true})
 	var states []string
 	for _, d := range got {
@@ -60,6 +71,6 @@ func TestBindings(t *testing.T) {
 		require.Equal(t, d.Exchange == "p.topics" && d.Name == "spy", d.Harmless)
 		require.NotEmpty(t, d.Remedy)
 	}
-	require.Equal(t, []string{"unexpected binding of p.q.c to p.topics for old", "foreign binding of spy to p.topics for #", "foreign binding of spy to p.dead",
+	require.Equal(t, []string{"unexpected binding of p.q.c to p.topics for old", "unexpected binding of p.q.c to p.topics for a.compensated", "foreign binding of spy to p.topics for #", "foreign binding of spy to p.dead",
 		"missing binding of p.q.c to p.topics for b"}, states)
 }
