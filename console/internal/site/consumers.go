@@ -29,13 +29,19 @@ func (s *Site) lookAtConsumers(ctx context.Context) consumersSeen {
 // consumersView is the page of all consumers.
 type consumersView struct {
 	desk.Consumers
-	At time.Time
+	At    time.Time
+	Still bool // it is not looked at again by itself
 }
 
 // consumersAgain is the page of consumers as it is looked at again by itself.
 const consumersAgain = "/consumers?auto=1"
 
-func (consumersView) refresh() string { return consumersAgain }
+func (v consumersView) refresh() string {
+	if v.Still {
+		return ""
+	}
+	return consumersAgain
+}
 
 // LettersOf says how many open dead letters a consumer has.
 func (v consumersView) LettersOf(c consumers.Consumer) string {
@@ -92,6 +98,9 @@ type consumerView struct {
 }
 
 func (v consumerView) refresh() string {
+	if v.Still {
+		return ""
+	}
 	return "/consumer?" + url.Values{"auto": {"1"}, "name": {v.Name}}.Encode()
 }
 
@@ -109,7 +118,7 @@ func (s *Site) seeConsumers(w http.ResponseWriter, r *http.Request, of login.Ses
 		s.failed(w, r, of, seen.err)
 		return consumersView{}, false
 	}
-	return consumersView{seen.Consumers, at}, true
+	return consumersView{seen.Consumers, at, r.URL.Query().Get("still") != ""}, true
 }
 
 func (s *Site) consumersPage(w http.ResponseWriter, r *http.Request, of login.Session) {

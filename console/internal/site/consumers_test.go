@@ -3,6 +3,7 @@ package site
 import (
 	"errors"
 	"net/http"
+	"strings"
 	"testing"
 	"time"
 
@@ -71,5 +72,18 @@ func TestFindingsLeadToConsumers(t *testing.T) {
 	t.Parallel()
 	for check, want := range map[string]string{"breaker payments": "/consumers", "consumer payments": "/consumers", "keeper orders": "/consumers", "version": ""} {
 		require.Equal(t, want, pageOf(doctor.Finding{Part: "RabbitMQ", Check: check}), check)
+	}
+}
+
+// TestConsumersStay: a link has the pages of consumers stay as they are.
+func TestConsumersStay(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	b := h.as("viewer")
+	for _, page := range []string{"/consumers", "/consumer?name=payments"} {
+		require.Contains(t, b.get(page).body, `http-equiv="refresh"`)
+		still := strings.Replace(page+"&still=1", "consumers&", "consumers?", 1)
+		require.Contains(t, b.get(page).body, strings.ReplaceAll(still, "&", "&amp;"))
+		require.NotContains(t, b.get(still).body, `http-equiv="refresh"`)
 	}
 }
