@@ -79,6 +79,7 @@ func TestFindingsLeadToConsumers(t *testing.T) {
 func TestConsumersStay(t *testing.T) {
 	t.Parallel()
 	h := newHouse(t)
+	h.desk.consumers = someConsumers()
 	b := h.as("viewer")
 	for _, page := range []string{"/consumers", "/consumer?name=payments"} {
 		require.Contains(t, b.get(page).body, `http-equiv="refresh"`)
