@@ -2,6 +2,7 @@ package doctest
 
 import (
 	"encoding/json"
+	"fmt"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -114,6 +115,7 @@ func (s *scene) prepared(line string) string {
 		{"ID", "dead", func(string) string { return s.letter("order") }},
 		{"ID", "tx recheck", s.terminatedTransaction},
 		{"ID", "tx", func(string) string { return s.transaction() }},
+		{"orders", "--print-grants", s.role},
 		{"GROUP", "", func(string) string { return "orders" }},
 		{"holdfast-keyring.json", "keyring new", func(e string) string { return filepath.Join(s.t.TempDir(), e) }},
 		{"holdfast-keyring.json", "keyring", s.keyring},
@@ -125,6 +127,17 @@ func (s *scene) prepared(line string) string {
 		}
 	}
 	return line
+}
+
+// role is a role of the database, for as long as the test runs.
+func (s *scene) role(example string) string {
+	name := fmt.Sprintf("%s_%x", example, time.Now().UnixNano())
+	require.NoError(s.t, s.db.Exec("CREATE ROLE "+name).Error)
+	s.t.Cleanup(func() {
+		require.NoError(s.t, s.db.Exec("DROP OWNED BY "+name).Error)
+		require.NoError(s.t, s.db.Exec("DROP ROLE "+name).Error)
+	})
+	return name
 }
 
 // keyring is a keyring of that name.

@@ -32,6 +32,7 @@ type scene struct {
 	t       *testing.T
 	prefix  string
 	c       client.Client
+	db      *gorm.DB
 	w       *worker.Worker
 	env     []string
 	made    atomic.Int64
@@ -56,6 +57,7 @@ func newScene(t *testing.T) *scene {
 	database := stacktest.Database(t, st)
 	s.env = append(st.Env(), "USER=ann", "DATABASE_URL="+database, "HOLDFAST_PREFIX="+s.prefix, "HOLDFAST_TIMEOUT=1m")
 	db := migrate(t, database)
+	s.db = db
 	var err error
 	s.w, err = worker.New(worker.Options{Group: "orders", Temporal: s.c, Namespace: st.Namespace(), AMQPURL: st.AMQPURL(), DB: db, Prefix: s.prefix,
 		CheckAfter: time.Hour, // so that the Keeper takes nothing up that was terminated
