@@ -188,6 +188,11 @@ func (h *house) testFound(p *tab, look func(string), note func(name, how string)
 	// A consumer whose processes are gone.
 	books := h.program("books")
 	orders.does(order{Topic: "book.entry", Key: h.key("B-1"), Body: `{}`})
+	p.until("/consumers", "that the consumer is remembered", func() bool {
+		var n int64
+		require.NoError(h.t, h.db.Raw("SELECT count(*) FROM holdfast_consumers WHERE name = 'books'").Scan(&n).Error)
+		return n > 0
+	})
 	books.kill()
 	orders.does(order{Topic: "book.entry", Key: h.key("B-2"), Body: `{}`})
 	look(finding("consumer books", "start a process of the consumer"))

@@ -113,7 +113,7 @@ var mayImport = map[string][]string{
 	"internal/operator/topology":  {"", "broker", "internal/operator/processes", "internal/operator/text"},
 	"internal/operator/doctor":    nouns("barrier", "broker", "internal/grants", "internal/operator/deadletters", "internal/operator/processes", "internal/operator/sagas", "internal/operator/transactions", "internal/operator/waits", "saga/core", "worker"),
 	"console":                     {"console/internal/audit", "console/internal/desk", "console/internal/login", "console/internal/site", "internal/operator/reach", "internal/operator/server", "internal/operator/text"},
-	"internal/operator/consumers": {"broker", "internal/operator/processes", "internal/operator/reach", "internal/operator/text", "internal/operator/waits"},
+	"internal/operator/consumers": {"broker", "internal/shell", "internal/operator/processes", "internal/operator/reach", "internal/operator/text", "internal/operator/waits"},
 	"console/internal/batch":      {"internal/guard"},
 	"console/internal/confirm":    {},
 	"console/internal/glance":     {"internal/guard"},

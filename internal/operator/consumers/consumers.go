@@ -16,6 +16,7 @@ import (
 	"github.com/holdfastmq/holdfast/internal/operator/reach"
 	"github.com/holdfastmq/holdfast/internal/operator/text"
 	"github.com/holdfastmq/holdfast/internal/operator/waits"
+	"github.com/holdfastmq/holdfast/internal/shell"
 )
 
 const (
@@ -116,17 +117,17 @@ func (c Consumer) Remedy() string {
 }
 
 func (c Consumer) judge() (note string, level text.Level, remedy string) {
-	const gone = "start a process of the consumer, or, if it is gone on purpose, delete its queue and: " +
-		"holdfast consumers forget "
+	const gone = "start a process of the consumer, or, if it is gone on purpose, delete its queue and: "
 	waits := slices.ContainsFunc(c.Processes, func(p Process) bool { return !p.WaitsSince.IsZero() })
 	switch {
 	case !c.Exists:
 		return "its queue is missing: what is sent to it does not reach it", text.LevelProblem,
-			"start a process of the consumer, or, if it is gone on purpose: holdfast consumers forget " + c.Name
+			"start a process of the consumer, or, if it is gone on purpose: " + shell.Holdfast("consumers forget", c.Name)
 	case c.Orphaned() && c.Ready+c.Alone > 0:
-		return "orphaned: no process consumes it, and messages wait", text.LevelProblem, gone + c.Name
+		return "orphaned: no process consumes it, and messages wait", text.LevelProblem,
+			gone + shell.Holdfast("consumers forget", c.Name)
 	case c.Orphaned():
-		return "orphaned: no process consumes it", text.LevelWarning, gone + c.Name
+		return "orphaned: no process consumes it", text.LevelWarning, gone + shell.Holdfast("consumers forget", c.Name)
 	case c.Breaker() == broker.BreakerOpen:
 		return "a circuit breaker is open: everything failed", text.LevelWarning,
 			"mend the dependency that the error names; it resumes by itself"

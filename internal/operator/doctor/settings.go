@@ -13,6 +13,7 @@ import (
 	holdfast "github.com/holdfastmq/holdfast"
 	"github.com/holdfastmq/holdfast/internal/grants"
 	"github.com/holdfastmq/holdfast/internal/operator/text"
+	"github.com/holdfastmq/holdfast/internal/shell"
 )
 
 // settings are those of PostgreSQL's on which the guarantees stand, as this session has them:
@@ -149,7 +150,8 @@ func (f *Findings) rights(ctx context.Context, db *gorm.DB) {
 		return
 	}
 	if len(lacks) > 0 {
-		f.add(text.LevelProblem, check, "have the tables' owner run what `holdfast migrate --print-grants "+role+"` prints",
+		f.add(text.LevelProblem, check,
+			"have the tables' owner run what this prints: "+shell.Command("holdfast", "migrate", "--print-grants", role),
 			"role %s lacks %s: a process with it does not get on", role, strings.Join(lacks, "; "))
 		return
 	}
