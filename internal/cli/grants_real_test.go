@@ -180,7 +180,7 @@ func TestDoctorFindsMissingGrants(t *testing.T) {
 			require.Equal(t, frame.ExitError, status, r)
 			require.Equal(t, text.LevelProblem, all[0].Level)
 			require.Contains(t, all[0].Detail, "lacks "+verb+" on "+r.Object+":")
-			require.Contains(t, all[0].Remedy, "`holdfast migrate --print-grants "+role+"`")
+			require.Contains(t, all[0].Remedy, "holdfast migrate --print-grants "+role)
 			require.NoError(t, owner.Exec("GRANT "+verb+" ON "+kind+r.Object+" TO "+role).Error)
 		}
 	}
