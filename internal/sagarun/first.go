@@ -57,21 +57,13 @@ func (r *Runner) doFirst(ctx context.Context, c *program, f *barrier.FirstSteps,
 
 func (r *Runner) doOneOf(ctx context.Context, c *program, f *barrier.FirstSteps, s activities.SagaStep) (
 	core.Outcome, error) {
-	var given []byte // for the Undo
-	if s.Step.Undo {
-		given = s.Data
-	}
 	if s.Step.Conditional {
 		if yes, err := c.When(ctx, s.Step.Name, s.Data); err != nil || !yes {
 			return core.Outcome{Kind: core.OutcomeSkipped}, err
 		}
 	}
-	patch, err := f.Do(ctx, s.Step.Name, given, func(ctx context.Context, tx *gorm.DB) (patch []byte, err error) {
-		err = r.around(ctx, s, false, func() (err error) {
-			patch, err = c.Do(ctx, tx, s.Step.Name, s.Data)
-			return err
-		})
-		return patch, err
+	patch, err := f.Do(ctx, s.Step.Name, given(s), func(ctx context.Context, tx *gorm.DB) ([]byte, error) {
+		return r.callDo(ctx, c, tx, s)
 	})
 	return core.Outcome{Kind: core.OutcomeDone, Patch: patch}, err
 }

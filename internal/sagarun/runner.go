@@ -134,10 +134,6 @@ func (r *Runner) doLocal(ctx context.Context, c *program, s activities.SagaStep)
 	ctx, cancel := context.WithTimeout(ctx, s.Step.TryTimeout())
 	defer cancel()
 	var res barrier.StepResult
-	var given []byte // for the Undo
-	if s.Step.Undo {
-		given = s.Data
-	}
 	do := func(ctx context.Context, tx *gorm.DB) ([]byte, error) {
 		ran = true
 		if err := holds(ctx, tx, s); err != nil {
@@ -148,17 +144,12 @@ func (r *Runner) doLocal(ctx context.Context, c *program, s activities.SagaStep)
 				return nil, orSkipped(err)
 			}
 		}
-		var patch []byte
 		began = true
-		err := r.around(ctx, s, false, func() (err error) {
-			patch, err = c.Do(ctx, tx, s.Step.Name, s.Data)
-			return err
-		})
-		return patch, err
+		return r.callDo(ctx, c, tx, s)
 	}
 	err := contending(ctx, func() (err error) {
 		res, err = barrier.DoStepGiven(ctx, r.DB, s.Saga.ID, s.Step.Name,
-			barrier.StepClaim{Content: s.Saga.Content}, s.Again, given, do)
+			barrier.StepClaim{Content: s.Saga.Content}, s.Again, given(s), do)
 		return err
 	})
 	switch {
@@ -179,6 +170,23 @@ func (r *Runner) doLocal(ctx context.Context, c *program, s activities.SagaStep)
 		return blocked(res.Reason)
 	}
 	return done(res.Result)
+}
+
+// given is what a step's row keeps of its input, for the Undo.
+func given(s activities.SagaStep) []byte {
+	if !s.Step.Undo {
+		return nil
+	}
+	return s.Data
+}
+
+// callDo calls the user's Do of a local step.
+func (r *Runner) callDo(ctx context.Context, c *program, tx *gorm.DB, s activities.SagaStep) (patch []byte, err error) {
+	err = r.around(ctx, s, false, func() (err error) {
+		patch, err = c.Do(ctx, tx, s.Step.Name, s.Data)
+		return err
+	})
+	return patch, err
 }
 
 // holds sees to it, in a step's transaction, that its saga is driven by who runs it.
