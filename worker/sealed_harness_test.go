@@ -38,22 +38,22 @@ func with(k holdfast.Keyring) func(*worker.Options) {
 	return func(o *worker.Options) { o.Keyring = k }
 }
 
-// spy looks for a text in all that goes through RabbitMQ, and is kept in PostgreSQL and
+// spy looks for texts, its marks, in all that goes through RabbitMQ, and is kept in PostgreSQL and
 // Temporal.
 type spy struct {
-	s    *site
-	mark string
-	mu   sync.Mutex
+	s     *site
+	marks []string
+	mu    sync.Mutex
 	// traced counts what RabbitMQ's tracer has shown of the prefix, and found is what had
-	// the mark in it.
+	// a mark in it.
 	traced int
 	found  []string
 }
 
-// watch begins to look for mark. What was published before is not seen.
-func (s *site) watch(mark string) *spy {
+// watch begins to look for marks. What was published before is not seen.
+func (s *site) watch(marks ...string) *spy {
 	s.t.Helper()
-	x := &spy{s: s, mark: mark}
+	x := &spy{s: s, marks: marks}
 	stacktest.RabbitMQ(s.t, s.stack, "rabbitmqctl", "-q", "trace_on")
 	conn, err := amqp.Dial(s.at.AMQPURL)
 	require.NoError(s.t, err)
@@ -108,22 +108,24 @@ func textsIn(v any) (out []string) {
 	return out
 }
 
-// in reports whether the mark is in data: as it is, in hex, or in base64.
+// in reports whether a mark is in data: as it is, in hex, or in base64.
 func (x *spy) in(data []byte) bool {
-	forms := []string{x.mark, hex.EncodeToString([]byte(x.mark))}
-	for skip := range 3 {
-		coded := base64.RawStdEncoding.EncodeToString(append(make([]byte, skip), x.mark...))
-		forms = append(forms, coded[skip+1:len(coded)-1])
-	}
-	for _, form := range forms {
-		if bytes.Contains(data, []byte(form)) {
-			return true
+	for _, mark := range x.marks {
+		forms := []string{mark, hex.EncodeToString([]byte(mark))}
+		for skip := range 3 {
+			coded := base64.RawStdEncoding.EncodeToString(append(make([]byte, skip), mark...))
+			forms = append(forms, coded[skip+1:len(coded)-1])
+		}
+		for _, form := range forms {
+			if bytes.Contains(data, []byte(form)) {
+				return true
+			}
 		}
 	}
 	return false
 }
 
-// finds returns where the mark was found.
+// finds returns where a mark was found.
 func (x *spy) finds() []string {
 	x.s.t.Helper()
 	x.mu.Lock()

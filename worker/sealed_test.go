@@ -97,10 +97,11 @@ func TestSealedMessages(t *testing.T) {
 // What the spy looks at is where messages are: without a keyring it finds them everywhere.
 func TestUnsealedMessagesAreFound(t *testing.T) {
 	s := newSite(t)
-	x := s.watch("mark-" + newID())
+	mark := "mark-" + newID()
+	x := s.watch(mark)
 	w := s.producer()
 	m := order(newID())
-	m.Body, m.AllowUnrouted = []byte(x.mark), true
+	m.Body, m.AllowUnrouted = []byte(mark), true
 	_, err := w.Send(s.ctx(), m, insert)
 	require.NoError(t, err)
 	s.ended(m.ID)

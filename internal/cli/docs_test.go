@@ -50,6 +50,7 @@ func TestDocumentedCommands(t *testing.T) {
 	for path, text := range documents(t) {
 		for _, found := range append(fencedCommand.FindAllStringSubmatch(text, -1), inlineCommand.FindAllStringSubmatch(text, -1)...) {
 			line, _, _ := strings.Cut(found[1], " #")
+			line, _, _ = strings.Cut(line, " | ")
 			args := strings.Fields(quotedWord.ReplaceAllString(line, "QUOTED"))
 			root := newRootCommand(&frame.App{})
 			c, rest, err := root.Find(args)
