@@ -3,7 +3,8 @@
 // Traced lane with a workflow for each transaction, an empty workflow, the usual way
 // (a workflow with three activities), Watermill's outbox, publishing and
 // consuming beside bare amqp091-go loops, what dead letters cost, and sagas beside
-// the same written by hand as workflows and with DBOS Transact.
+// the same written by hand as workflows, with DBOS Transact and with dtm, whose server
+// is built from the module in the folder dtm.
 //
 //	cd bench && go run .                     # starts private servers, about 30 minutes
 //	go run . -temporal dev                   # on Temporal's dev server
@@ -40,11 +41,12 @@
 //	orders        the order that all competitors place
 //	servers       the three servers, and a client of each
 //	child         processes of this program: workers, participants
+//	dtm           dtm's server, and the services that it calls
 //	contest       what a competitor is, and the rounds
 //	messages      publish, consume, backlogs, and bare loops of amqp091-go
-//	transactions  limit, express, traced, cohorts, empty, usual, outbox, undecided
+//	transactions  limit, express, traced, cohorts, empty, usual, outbox, dtm's messages, undecided
 //	deadletters   dead, dead-redeliver
-//	sagas         saga-local, saga-mixed, both in the Express lane, the usual ways, and dbos-saga
+//	sagas         saga-local, saga-mixed, both in the Express lane, the usual ways, and those of DBOS and dtm
 //	competitors   the list of all of them, and the sets that -only knows
 //	report        the results file, bars, tables, plots
 //

@@ -20,7 +20,8 @@ var All = slices.Concat([]contest.Competitor{
 	messages.Publish, messages.PublishBare,
 	messages.Consume, messages.ConsumeBare, messages.ConsumeDB, messages.ConsumeDBBare, messages.Backlog,
 	deadletters.Dead, deadletters.Redeliver,
-	sagas.Local, sagas.LocalExpress, sagas.LocalUsual, sagas.DBOS, sagas.Mixed, sagas.MixedExpress, sagas.MixedUsual,
+	sagas.Local, sagas.LocalExpress, sagas.LocalUsual, sagas.DBOS, sagas.DTM,
+	sagas.Mixed, sagas.MixedExpress, sagas.MixedUsual, sagas.DTMMixed,
 }, lanes())
 
 // lanes are the competitors of the Express lane and of cohorts that are not
@@ -29,7 +30,7 @@ func lanes() []contest.Competitor {
 	return slices.Concat([]contest.Competitor{
 		transactions.LimitConsumed, transactions.LimitOutcome,
 		transactions.Express, transactions.ExpressDelivered,
-		transactions.Outbox, transactions.OutboxSharded,
+		transactions.Outbox, transactions.OutboxSharded, transactions.DTM,
 		transactions.Cohorts, transactions.CohortsSlow,
 	}, transactions.Costs(), transactions.Undecided(), messages.Backlogs())
 }

@@ -25,6 +25,8 @@ func partOf(process string) string {
 	switch {
 	case strings.HasPrefix(process, "temporal"):
 		return "temporal"
+	case process == "dtm":
+		return "dtm"
 	case strings.HasPrefix(process, "postgres"):
 		return "postgresql"
 	case strings.HasPrefix(process, "beam") || strings.HasPrefix(process, "erl") || strings.HasPrefix(process, "epmd"):

@@ -1,6 +1,7 @@
 package report
 
 import (
+	"cmp"
 	"fmt"
 	"strconv"
 
@@ -14,13 +15,15 @@ import (
 
 // bar is a ratio that has to be reached, or not to be exceeded: what quantity
 // says of one competitor, over what it says of another, at a number of callers,
-// in the same round.
+// or at two, in the same round.
 type bar struct {
 	name     string
 	limit    bound
 	quantity func(measure.Figure) float64
 	of, over string
 	callers  int
+	// overCallers is the number of callers of over; 0 means callers.
+	overCallers int
 	// ideal is what to divide by where over is empty.
 	ideal float64
 }
@@ -107,6 +110,26 @@ var bars = []bar{
 		of: sagas.LocalExpress.Name, over: sagas.Local.Name},
 	{name: "saga-express-p50-vs-local", limit: atMost(0.6), quantity: p50, callers: 1,
 		of: sagas.LocalExpress.Name, over: sagas.Local.Name},
+	{name: "saga-express-vs-dtm", limit: atLeast(3), quantity: rate, callers: 64,
+		of: sagas.LocalExpress.Name, over: sagas.DTM.Name},
+	{name: "saga-local-vs-dtm", limit: atLeast(2), quantity: rate, callers: 64,
+		of: sagas.Local.Name, over: sagas.DTM.Name},
+	{name: "saga-express-p50-vs-dtm", limit: atMost(1), quantity: p50, callers: 1,
+		of: sagas.LocalExpress.Name, over: sagas.DTM.Name},
+	{name: "saga-mixed-express-vs-dtm", limit: atLeast(2), quantity: rate, callers: 64,
+		of: sagas.MixedExpress.Name, over: sagas.DTMMixed.Name},
+	{name: "saga-mixed-vs-dtm", limit: atLeast(1.2), quantity: rate, callers: 64,
+		of: sagas.Mixed.Name, over: sagas.DTMMixed.Name},
+	{name: "express-vs-limit-consumed-64", limit: atLeast(0.95), quantity: rate, callers: 64,
+		of: transactions.Express.Name, over: transactions.LimitConsumed.Name},
+	{name: "express-vs-limit-consumed-256", limit: atLeast(0.95), quantity: rate, callers: 256,
+		of: transactions.Express.Name, over: transactions.LimitConsumed.Name},
+	{name: "express-vs-dtm-msg", limit: atLeast(6), quantity: rate, callers: 64,
+		of: transactions.Express.Name, over: transactions.DTM.Name},
+	{name: "cohorts-vs-dtm-msg", limit: atLeast(3), quantity: rate, callers: 64,
+		of: transactions.Cohorts.Name, over: transactions.DTM.Name},
+	{name: "cohorts-256-vs-64", limit: atLeast(1.3), quantity: rate, callers: 256,
+		of: transactions.Cohorts.Name, over: transactions.Cohorts.Name, overCallers: 64},
 }
 
 // BarResult is what a bar came to. It has one of AtLeast and AtMost.
@@ -149,7 +172,7 @@ func (b bar) ratios(ms []contest.Measurement) []float64 {
 	type when struct{ round, turn int }
 	over := map[when]float64{}
 	for _, m := range ms {
-		if m.Name == b.over && m.Callers == b.callers {
+		if m.Name == b.over && m.Callers == cmp.Or(b.overCallers, b.callers) {
 			over[when{m.Round, m.Turn}] = b.quantity(m.Figure)
 		}
 	}

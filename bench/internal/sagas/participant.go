@@ -26,6 +26,7 @@ const (
 
 	participantWorker     = "worker"     // a Holdfast worker with two participants
 	participantActivities = "activities" // a Temporal worker with their activities
+	participantBranches   = "branches"   // their branches, for dtm
 )
 
 // participantWork is what the participants do, by step.
@@ -42,22 +43,27 @@ var participantLadder = []time.Duration{time.Second, 5 * time.Second, 30 * time.
 // Participant is the role of the participants' process.
 var Participant = child.Role{Env: participantEnv, Run: runParticipant}
 
-// runParticipant says that it is ready, and takes part until in ends.
+// runParticipant says where it is, if that has to be known, and takes part until in ends.
 func runParticipant(way string, in io.Reader, out io.Writer) error {
 	db, err := servers.OpenPool(os.Getenv(participantDatabaseEnv), servers.PoolSize)
 	if err != nil {
 		return err
 	}
-	start := startParticipantWorker
-	if way == participantActivities {
-		start = startParticipantActivities
+	var stop func()
+	address := ""
+	switch name := os.Getenv(participantNameEnv); way {
+	case participantActivities:
+		stop, err = startParticipantActivities(db, name)
+	case participantBranches:
+		address, stop, err = startParticipantBranches(db)
+	default:
+		stop, err = startParticipantWorker(db, name)
 	}
-	stop, err := start(db, os.Getenv(participantNameEnv))
 	if err != nil {
 		return err
 	}
 	defer stop()
-	if err := json.NewEncoder(out).Encode("ready"); err != nil {
+	if err := json.NewEncoder(out).Encode(address); err != nil {
 		return err
 	}
 	_, err = io.Copy(io.Discard, in)
@@ -143,13 +149,13 @@ func deleteAtEnd(s *servers.Servers, competitor string) {
 	s.DeleteRetriesAtEnd(participantLadder...)
 }
 
-// startParticipant starts such a process.
-func startParticipant(ctx context.Context, s *servers.Servers, way, competitor, dsn string) (*child.Process, error) {
-	var ready string
-	c, err := child.Start(ctx, s, &ready, Participant, way,
+// startParticipant starts such a process, and returns what it says first.
+func startParticipant(ctx context.Context, s *servers.Servers, way, competitor, dsn string) (*child.Process, string, error) {
+	var address string
+	c, err := child.Start(ctx, s, &address, Participant, way,
 		participantDatabaseEnv+"="+dsn, participantNameEnv+"="+competitor)
 	if err != nil {
-		return nil, fmt.Errorf("the participants' process: %w", err)
+		return nil, "", fmt.Errorf("the participants' process: %w", err)
 	}
-	return c, nil
+	return c, address, nil
 }

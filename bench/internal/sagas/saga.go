@@ -171,6 +171,7 @@ type participants struct {
 	dsn             string
 	db              *gorm.DB // to look into it
 	child           *child.Process
+	address         string // of the process, where it says so
 }
 
 func newParticipants(ctx context.Context, s *servers.Servers, way, competitor string) (*participants, error) {
@@ -183,7 +184,7 @@ func newParticipants(ctx context.Context, s *servers.Servers, way, competitor st
 
 func (p *participants) start(ctx context.Context) (err error) {
 	if p != nil {
-		p.child, err = startParticipant(ctx, p.s, p.way, p.competitor, p.dsn)
+		p.child, p.address, err = startParticipant(ctx, p.s, p.way, p.competitor, p.dsn)
 	}
 	return err
 }

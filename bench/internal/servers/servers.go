@@ -6,6 +6,7 @@ package servers
 
 import (
 	"context"
+	"database/sql"
 	"errors"
 	"fmt"
 	"io"
@@ -66,8 +67,15 @@ type Servers struct {
 	Broker   *broker.Broker
 	admin    *amqp.Connection // to purge and delete queues
 
+	others map[string]other // those without Holdfast's tables
+
 	left    []string        // names of queues to delete at the end
 	retries []time.Duration // delays whose retry queues are to be deleted then
+}
+
+type other struct {
+	db  *sql.DB
+	dsn string
 }
 
 // Open starts private servers, or takes those that the environment
@@ -80,7 +88,8 @@ func Open(ctx context.Context, temporal TemporalServer, progress io.Writer) (*Se
 		return nil, err
 	}
 	id := strings.ReplaceAll(uuid.NewString()[:8], "-", "")
-	s := &Servers{Stack: st, Prefix: "bench-" + id, Database: "holdfast_bench_" + id, pools: map[string]*gorm.DB{}}
+	s := &Servers{Stack: st, Prefix: "bench-" + id, Database: "holdfast_bench_" + id, pools: map[string]*gorm.DB{},
+		others: map[string]other{}}
 	if err := s.connect(ctx); err != nil {
 		return nil, errors.Join(err, s.Close())
 	}
@@ -126,6 +135,27 @@ func (s *Servers) NewDatabase(ctx context.Context, name string, connections int)
 	}
 	s.pools[name] = db
 	return db, dsn, barrier.Migrate(ctx, db)
+}
+
+// DatabaseOf makes a database without Holdfast's tables, or finds the one that was made.
+// It is dropped at the end.
+func (s *Servers) DatabaseOf(ctx context.Context, name string) (db *sql.DB, dsn string, err error) {
+	if made := s.others[name]; made.db != nil {
+		return made.db, made.dsn, nil
+	}
+	if dsn, err = s.Stack.CreateDatabase(ctx, name); err != nil {
+		return nil, "", err
+	}
+	s.pools[name] = nil
+	pool, err := OpenPool(dsn, 1)
+	if err != nil {
+		return nil, "", err
+	}
+	s.pools[name] = pool
+	if db, err = pool.DB(); err == nil {
+		s.others[name] = other{db, dsn}
+	}
+	return db, dsn, err
 }
 
 // OpenPool opens a database with a number of connections.
