@@ -134,3 +134,24 @@ func TestFillReplacesTables(t *testing.T) {
 		}
 	}
 }
+
+// Each way that is compared is a competitor, and is in the table once it was measured.
+func TestPeersTable(t *testing.T) {
+	var r Results
+	for _, p := range peers {
+		if !slices.Contains(competitors.Names(competitors.All), p.name) {
+			t.Errorf("there is no competitor %q", p.name)
+		}
+		for _, callers := range []int{1, 64} {
+			r.Measurements = append(r.Measurements, contest.Measurement{Name: p.name, Callers: callers, Figure: measure.Figure{
+				Rate: 10, P50: 2, CPU: measure.CPU{"bench": 1, "dtm": 2, "elsewhere": 4}}})
+		}
+	}
+	lines := strings.Split(strings.TrimSpace(r.peersTable()), "\n")
+	if len(lines) != len(peers)+2 || !strings.Contains(lines[2], "| 10.0 | 2.00 | 3.0 |") {
+		t.Error(strings.Join(lines, "\n"))
+	}
+	if r.Measurements = r.Measurements[:1]; strings.Count(r.peersTable(), "\n") != 2 {
+		t.Error("what was not measured at 64 callers has a row")
+	}
+}

@@ -29,6 +29,7 @@ var tables = map[string]func(Results) string{
 	"payload":     Results.payloadTable,
 	"half-queues": Results.halfQueuesTable,
 	"backlog":     Results.backlogTable,
+	"peers":       Results.peersTable,
 }
 
 // PrintTables prints all of them.
