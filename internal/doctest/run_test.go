@@ -203,7 +203,8 @@ var exemptions = []exemption{
 	{match: regexp.MustCompile(`^temporal workflow signal\b`), why: "its query has no prefix, and would mean what other tests have", check: signals},
 	{match: regexp.MustCompile(`^rabbitmqctl\b`), why: "TestRoles in package broker runs these commands of docs/security.md", check: onPage("docs/security.md")},
 	{match: regexp.MustCompile(`^(npm|node)\b`), why: "the test of examples/node-producer runs these programs", check: nodes},
-	{match: regexp.MustCompile(`^go install\b`), why: "it asks for a version that is published: see TestInstall", alsoWithin: true, check: installs},
+	{match: regexp.MustCompile(`^go install\b`), why: "it asks for a version that is published, see TestInstall, or installs for good", alsoWithin: true, check: installs},
+	{match: regexp.MustCompile(`^go (mod edit|get)\b`), why: "it changes a module of the reader's", check: requires},
 	{match: regexp.MustCompile(`^go run \./`), why: "the tests of these programs run them", alsoWithin: true, check: programs},
 }
 
@@ -290,9 +291,17 @@ func nodes(t *testing.T, _ *scene, _ *reader, c command) {
 // installs requires that a command installs this module's program.
 func installs(t *testing.T, _ *scene, _ *reader, c command) {
 	path, found := strings.CutPrefix(c.line, "go install "+module+"/")
+	if !found {
+		path, found = strings.CutPrefix(c.line, "go install ./")
+	}
 	require.True(t, found, c)
 	path, _, _ = strings.Cut(path, "@")
 	readFile(t, filepath.Join(path, "main.go"))
+}
+
+// requires requires that a command is about this module.
+func requires(t *testing.T, _ *scene, _ *reader, c command) {
+	require.Regexp(t, "[ =]"+regexp.QuoteMeta(module)+"(=|$)", c.line, c)
 }
 
 // programs looks for the programs that go run names.
