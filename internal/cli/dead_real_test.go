@@ -82,7 +82,7 @@ func newGraveyard(t *testing.T) *graveyard {
 // work starts a worker, and waits until the server knows of it.
 func (g *graveyard) work(queue string, register func(sdkworker.Worker)) (stop func()) {
 	g.t.Helper()
-	w := sdkworker.New(g.c, queue, sdkworker.Options{})
+	w := sdkworker.New(g.c, queue, sdkworker.Options{DeadlockDetectionTimeout: time.Minute}) // a busy machine is slow
 	register(w)
 	require.NoError(g.t, w.Start())
 	stop = sync.OnceFunc(w.Stop)
