@@ -98,7 +98,7 @@ func append1(m message, l link) message {
 func (s *Site) renderRun(w http.ResponseWriter, r *http.Request, status int, of login.Session, v batch.View) {
 	a, _ := v.About.(about)
 	shows := runView{View: v, Title: text.Capital(a.Act), Rates: batch.Rates, Counts: countsText(v),
-		at: runAddress(v.ID, a), Again: goesOn(v.ID, a), Mine: v.State == batch.Asks && v.Who == of.User}
+		at: runAddress(v.ID, a), Again: goesOn(v.ID, a), Mine: v.State == batch.Asks && v.Who == of.Signed()}
 	if which, err := parseTogether(a.Target); err == nil {
 		shows.Of, shows.List = which.words(), which.list()
 	}
@@ -117,7 +117,7 @@ func (s *Site) steerRun(w http.ResponseWriter, r *http.Request, of login.Session
 		return
 	}
 	a, _ := v.About.(about)
-	e := audit.Entry{Request: v.ID, Who: of.User, Role: of.Role.String(), Action: kindLetters + " " + a.Act,
+	e := audit.Entry{Request: v.ID, Who: of.Signed(), Role: of.Role.String(), Action: kindLetters + " " + a.Act,
 		Target: a.Target}
 	switch r.PostForm.Get("do") {
 	case "go":
@@ -126,7 +126,7 @@ func (s *Site) steerRun(w http.ResponseWriter, r *http.Request, of login.Session
 	case "stop":
 		e.Action += ": stop"
 		// To end it must be possible although the audit is away: nothing is done by it.
-		if s.runs.Stop(v.ID, of.User+" ended it") != nil {
+		if s.runs.Stop(v.ID, of.Signed()+" ended it") != nil {
 			s.tooLate(w, r, of, v.ID, e)
 			return
 		}
@@ -146,7 +146,7 @@ func (s *Site) goOn(w http.ResponseWriter, r *http.Request, of login.Session, v 
 	case err != nil || !slices.Contains(batch.Rates, rate):
 		s.failed(w, r, of, text.Usagef("the rate is none of those that can be chosen"))
 		return
-	case v.Who != of.User:
+	case v.Who != of.Signed():
 		s.refuse(r, of, e.Action, e.Target, "", "who began it is "+v.Who)
 		s.say(w, r, http.StatusForbidden, of, message{Title: "You may not do that",
 			Text: "Who began it lets it go on: " + v.Who + ". Nothing was done."})
