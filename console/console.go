@@ -35,6 +35,10 @@ type Options struct {
 	OIDC   *OIDC
 	Proxy  *Proxy
 	Groups Groups
+	// ApproveOver is how many dead letters an operator may act on in runs, and things by
+	// tokens, within an hour without a second person. Beyond that, a run goes on after its
+	// first one only when another operator says so, and a token is refused. 0: any number.
+	ApproveOver int
 	// DevLogin lets in whoever has the address that Console.DevLogin returns, once, as
 	// the admin "dev". It is for development.
 	DevLogin bool
@@ -104,7 +108,7 @@ func New(ctx context.Context, o Options) (*Console, error) {
 		return nil, err
 	}
 	s := site.Options{Desk: c.desk, Secure: o.SecureCookies, Loopback: o.Loopback, Proxies: o.TrustedProxies,
-		Prefix: config.Prefix, Now: o.Now, Log: log}
+		Prefix: config.Prefix, Now: o.Now, Log: log, ApproveOver: o.ApproveOver}
 	if config.KeyringPath != "" {
 		s.Codec, s.CodecOrigin = server.Codec{Box: box}, originOf(config.UI)
 	}

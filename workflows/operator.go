@@ -75,12 +75,12 @@ var ErrReserved = errors.New("Holdfast signs with that name what nobody asked fo
 // could be taken for such a name. An operator with the name could not be told from it in a
 // history, and what is signed so may be judged by it.
 func ReservedOperator(name string) bool {
-	shown := strings.Map(func(r rune) rune {
-		if unseen(r) || unicode.IsSpace(r) {
+	shown := strings.TrimSpace(strings.Map(func(r rune) rune {
+		if unseen(r) {
 			return -1
 		}
 		return r
-	}, name)
+	}, name))
 	return firstReserved(name) || isOneOf(shown, PolicyOperator, TimeoutOperator, CancelOperator, "holdfast", "system")
 }
 

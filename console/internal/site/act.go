@@ -194,7 +194,7 @@ func (s *Site) do(w http.ResponseWriter, r *http.Request, of login.Session) {
 	case !result.Done:
 		s.render(w, r, http.StatusConflict, of, "done.html", "Nothing was done", done)
 	case o.Kind == kindLetters:
-		http.Redirect(w, r, runAddress(requestOf(id), about{o.Act, o.Target}), http.StatusSeeOther)
+		http.Redirect(w, r, runAddress(requestOf(id), about{Act: o.Act, Target: o.Target}), http.StatusSeeOther)
 	default:
 		http.Redirect(w, r, "/done?form="+url.QueryEscape(id), http.StatusSeeOther)
 	}

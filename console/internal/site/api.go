@@ -72,6 +72,12 @@ func (s *Site) apiAct(w http.ResponseWriter, r *http.Request, of login.Token) {
 		reply(w, http.StatusForbidden, vouch.Wrong{Error: "your role looks and does not act"})
 		return
 	}
+	if s.needsSecond(of.Of, 1) {
+		s.refuse(r, of.Of, o.Kind+" "+o.Act, o.ID, o.Step(), "a second person is needed")
+		reply(w, http.StatusForbidden, vouch.Wrong{Error: "that is more than you may do without a second person within an hour",
+			Remedy: "do it in the console, or wait"})
+		return
+	}
 	out, wrong := s.carry(r.Context(), of, o, reason)
 	if wrong != nil {
 		reply(w, http.StatusServiceUnavailable, wrong)

@@ -63,6 +63,9 @@ type Options struct {
 	// neither does.
 	OIDC  *oidc.Provider
 	Proxy *login.Proxy
+	// ApproveOver is on how many things an operator may act within approveWindow without a
+	// second person, in runs and by tokens; 0: on any number.
+	ApproveOver int
 	// Secure says that browsers reach the site by TLS only, Loopback that it is served on
 	// loopback only: by any name but localhost, it is another site's page that asks.
 	Secure, Loopback bool
@@ -90,6 +93,9 @@ const (
 	// refusalsNoted is how many refusals of one user the audit takes within
 	// refusalsWindow: the log counts the others.
 	refusalsNoted, refusalsWindow = 20, time.Hour
+	// approveWindow is how long what an operator acts on is added up, so that many small runs
+	// count as one.
+	approveWindow = time.Hour
 	// warnWindow is how long nothing more is logged of what is refused to a source.
 	warnWindow = 5 * time.Minute
 )
@@ -102,6 +108,7 @@ type Site struct {
 	limits    *login.Limits
 	refusals  *login.Budget // for the audit, by user
 	warnings  *login.Budget // for the log, by what is warned of and by source
+	alone     *login.Budget // what is done without a second person, by operator
 	forms     *confirm.Book
 	runs      *batch.Book
 	seed      maphash.Seed
@@ -116,6 +123,7 @@ func New(o Options) *Site {
 	s := &Site{Options: o, sessions: login.NewSessions(o.Now), tokens: login.NewTokens(o.Now), limits: login.NewLimits(o.Now),
 		refusals: login.NewBudget(o.Now, refusalsNoted, refusalsWindow),
 		warnings: login.NewBudget(o.Now, 1, warnWindow),
+		alone:    login.NewBudget(o.Now, o.ApproveOver, approveWindow),
 		forms:    confirm.NewBook(o.Now),
 		runs:     batch.NewBook(o.Now),
 		seed:     maphash.MakeSeed(),

@@ -239,6 +239,8 @@ func (s *Site) togetherTarget(ctx context.Context, o confirm.Order) (target, err
 type about struct {
 	Act    string
 	Target string
+	// Second says that another operator has to let it go on.
+	Second bool
 }
 
 // beginRun begins what was confirmed, on all that were shown, if the audit has it and one of
@@ -277,7 +279,7 @@ func (s *Site) beginRun(ctx context.Context, of login.Session, request string, o
 		return *refused
 	}
 	one := s.eachOf(of, request, cmp.Or(g.again, request), o, reason)
-	err = s.runs.Begin(batch.Order{ID: request, Who: of.Signed(), IDs: ids, About: about{o.Act, o.Target}, Do: one,
+	err = s.runs.Begin(batch.Order{ID: request, Who: of.Signed(), IDs: ids, About: about{Act: o.Act, Target: o.Target, Second: s.needsSecond(of, len(ids))}, Do: one,
 		Done: func(v batch.View) {
 			e.Outcome, e.Detail = string(v.State), strings.TrimPrefix(v.Why+"; "+countsText(v), "; ")
 			s.note(ctx, e)
@@ -335,6 +337,10 @@ func (s *Site) eachOf(of login.Session, request, run string, o confirm.Order,
 			return batch.Outcome{Outcome: batch.Left, Detail: "this run did it before: it is " + d.State}
 		case shown[id] != s.printOf(d):
 			return batch.Outcome{Outcome: batch.Left, Detail: "it is not as it was shown: it is " + d.State}
+		}
+		who := who
+		if v, ok := s.runs.See(request); ok && v.By != "" && v.By != v.Who {
+			who.Reason += " (approved by " + v.By + ")"
 		}
 		e := audit.Entry{Request: request, Who: of.Signed(), Role: of.Role.String(), Action: kindLetter + " " + o.Act, Target: id,
 			Reason: who.Reason, Outcome: audit.Asked}

@@ -26,6 +26,7 @@ type flags struct {
 	cert, key         string
 	proxies           []string
 	devLogin, secured bool
+	approveOver       int
 	logins
 }
 
@@ -84,6 +85,8 @@ they are read, the whole installation is looked at every minute.`,
 	c.Flags().StringVar(&f.cert, "tls-cert", "", "serve TLS with this certificate, a file in PEM")
 	c.Flags().StringVar(&f.key, "tls-key", "", "the certificate's key, a file in PEM")
 	c.Flags().StringVar(&f.metrics, "metrics", "", frame.MetricsUsage)
+	c.Flags().IntVar(&f.approveOver, "approve-over", 0, "another operator has to agree to act on more than so many dead "+
+		"letters; 0: on none")
 	f.register(c.Flags())
 	c.MarkFlagsRequiredTogether("tls-cert", "tls-key")
 	c.MarkFlagsMutuallyExclusive("users", "dev-login")
@@ -102,6 +105,8 @@ func (f flags) check() error {
 	}
 	local := isLoopback(host)
 	switch {
+	case f.approveOver < 0:
+		return text.Usagef("--approve-over %d: want 0 or more", f.approveOver)
 	case f.users == "" && !f.devLogin && !f.any():
 		return text.Usagef("say who may log in, with --users FILE: `holdfast console hash` makes its lines; or with " +
 			"--oidc-issuer or --proxy-user-header")
@@ -117,7 +122,7 @@ func (f flags) check() error {
 // options are the console's.
 func (f flags) options(a *frame.App) (console.Options, error) {
 	o := console.Options{DevLogin: f.devLogin, SecureCookies: f.secured || f.cert != "", Environ: a.Environ,
-		Prefix: a.PrefixFlag, Log: a.Err, Now: a.Now}
+		Prefix: a.PrefixFlag, Log: a.Err, Now: a.Now, ApproveOver: f.approveOver}
 	host, _, _ := net.SplitHostPort(f.listen)         // check has seen it
 	o.Loopback = isLoopback(host) && !o.SecureCookies // a proxy, or a certificate, has another name
 	var err error
