@@ -52,7 +52,7 @@ func TestLogin(t *testing.T) {
 	g.set("do pay", holdfast.ClassPermanent, "no card")
 	id, other, third := g.begin("1", `{}`, "parked"), g.begin("2", `{}`, "parked"), g.begin("3", `{}`, "parked")
 
-	r := g.holdfast("saga", "pause", id, "--reason", "look")
+	r := g.holdfast("pause", id, "--reason", "look")
 	require.Zero(t, r.status, r.err)
 	require.Equal(t, "ann (claimed)", g.who(id, sagaflow.UpdatePause))
 
@@ -66,13 +66,13 @@ func TestLogin(t *testing.T) {
 	require.Equal(t, os.FileMode(0o600), info.Mode().Perm())
 
 	g.set("do pay", "", "")
-	r = g.holdfast("saga", "retry", id, "--reason", "the card works again")
+	r = g.holdfast("retry", id, "--reason", "the card works again")
 	require.Zero(t, r.status, r.err)
 	require.Contains(t, r.out, "retried")
 	require.Equal(t, "bob (authenticated by file)", g.who(id, sagaflow.UpdateRetry))
 	g.stands(id, "completed")
 	// Several, of which the console says what came of each.
-	r = g.holdfast("saga", "retry", other, third, id, "--reason", "the card works again", "--yes", "--json")
+	r = g.holdfast("retry", other, third, id, "--reason", "the card works again", "--yes", "--json")
 	require.Equal(t, frame.ExitError, r.status, r.err)
 	var all []actions.Outcome
 	require.NoError(t, json.Unmarshal([]byte(r.out), &all))
@@ -80,12 +80,12 @@ func TestLogin(t *testing.T) {
 		[]actions.Verdict{all[0].Outcome, all[1].Outcome, all[2].Outcome})
 	require.Equal(t, other, all[0].ID)
 	// The end of a wait is the console's, too.
-	r = g.holdfast("saga", "compensate", other, "--reason", "no more")
+	r = g.holdfast("compensate", other, "--reason", "no more")
 	require.Zero(t, r.status, r.err)
 	require.Contains(t, r.out, "compensated")
 	// Named, somebody is claimed.
 	g.stands(third, "completed")
-	r = g.holdfast("saga", "compensate", third, "--reason", "no more", "--operator", "eve")
+	r = g.holdfast("compensate", third, "--reason", "no more", "--operator", "eve")
 	require.Zero(t, r.status, r.err)
 
 	var rows []struct{ Operator, Action, Outcome string }
@@ -103,12 +103,12 @@ func TestLogin(t *testing.T) {
 	require.Equal(t, actions.Unsent, o.Outcome, o)
 	require.Contains(t, o.Detail, "does not see the run")
 
-	r = g.holdfast("logout")
+	r = runProgram(t, g.env, "logout")
 	require.Zero(t, r.status, r.err)
 	require.NoFileExists(t, path)
 	_, err = vouch.NewClient(vouch.Login{Console: bob.base, Token: token}).Who(t.Context())
 	require.ErrorContains(t, err, "does not take your login any more")
-	require.Contains(t, g.holdfast("logout").out, "Nobody is logged in")
+	require.Contains(t, runProgram(t, g.env, "logout").out, "Nobody is logged in")
 }
 
 // TestLoginForTransactions and for dead letters: the console carries these out as well.
@@ -133,7 +133,7 @@ func TestALoginThatDoesNotCount(t *testing.T) {
 	bob := visitors(t, g.env, "bob")[0]
 	path := filepath.Join(t.TempDir(), "login.json")
 	g.env = append(g.env, "HOLDFAST_LOGIN="+path)
-	pause := func() result { return g.holdfast("saga", "pause", id, "--reason", "x") }
+	pause := func() result { return g.holdfast("pause", id, "--reason", "x") }
 	good := vouch.Login{Console: bob.base, Token: bob.token(), Operator: "bob", Until: time.Now().Add(time.Hour)}
 
 	wrong := good
@@ -158,6 +158,7 @@ func TestALoginThatDoesNotCount(t *testing.T) {
 	require.Contains(t, r.err, "others may read your login")
 	require.NotContains(t, r.err, good.Token)
 
+	require.NoError(t, os.Chmod(path, 0o600))
 	require.NoError(t, os.WriteFile(path, []byte("{"), 0o600))
 	require.Contains(t, pause().err, "is no login")
 	clear := good

@@ -39,7 +39,8 @@ func (p *Proxy) Check() error {
 	case p.Secret != "" && len(p.Secret) < leastSecret:
 		return fmt.Errorf("the proxy's secret has less than %d bytes", leastSecret)
 	}
-	names := []string{http.CanonicalHeaderKey(p.User), http.CanonicalHeaderKey(p.Groups), http.CanonicalHeaderKey(p.SecretHeader)}
+	names := []string{http.CanonicalHeaderKey(p.User), http.CanonicalHeaderKey(p.Groups),
+		http.CanonicalHeaderKey(p.SecretHeader)}
 	for i, name := range names {
 		if slices.Contains(names[:i], name) || name == "Cookie" || name == "X-Forwarded-For" || name == "Host" {
 			return fmt.Errorf("the header %s cannot be used, or is named twice", name)

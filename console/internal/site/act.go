@@ -262,8 +262,8 @@ func (s *Site) ask(ctx context.Context, of login.Session, e audit.Entry) *confir
 		return nil
 	}
 	what, remedy := text.SplitRemedy(err)
-	s.Log.Error("the audit cannot be written: an action was refused", "operator", of.Signed(), "action", e.Action, "target",
-		e.Target, "error", err)
+	s.Log.Error("the audit cannot be written: an action was refused", "operator", of.Signed(), "action", e.Action,
+		"target", e.Target, "error", err)
 	return &confirm.Result{Bad: true, Outcome: audit.Refused, Detail: "the audit cannot be written: " + what,
 		Remedy: remedy}
 }

@@ -74,8 +74,8 @@ func (s *Site) apiAct(w http.ResponseWriter, r *http.Request, of login.Token) {
 	}
 	if s.needsSecond(of.Of, 1) {
 		s.refuse(r, of.Of, o.Kind+" "+o.Act, o.ID, o.Step(), "a second person is needed")
-		reply(w, http.StatusForbidden, vouch.Wrong{Error: "that is more than you may do without a second person within an hour",
-			Remedy: "do it in the console, or wait"})
+		reply(w, http.StatusForbidden, vouch.Wrong{Remedy: "do it in the console, or wait",
+			Error: "that is more than you may do without a second person within an hour"})
 		return
 	}
 	out, wrong := s.carry(r.Context(), of, o, reason)
@@ -88,7 +88,8 @@ func (s *Site) apiAct(w http.ResponseWriter, r *http.Request, of login.Token) {
 
 // carry does an order, alone on its thing as a form does. It has its own time, and goes on when
 // the command line leaves.
-func (s *Site) carry(ctx context.Context, of login.Token, o vouch.Order, reason string) (actions.Outcome, *vouch.Wrong) {
+func (s *Site) carry(ctx context.Context, of login.Token, o vouch.Order, reason string) (actions.Outcome,
+	*vouch.Wrong) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), actTime)
 	defer cancel()
 	done, err := s.forms.Alone(ctx, o.Kind, o.ID)

@@ -165,8 +165,8 @@ func (s *Site) refuse(r *http.Request, of login.Session, action, target, step, w
 	}
 	if over > 0 {
 		if tenfold(over) {
-			s.Log.Warn("the audit has not all that was refused", "operator", of.Signed(), "not noted", over, "action", cut(action),
-				"target", cut(target), "why", why)
+			s.Log.Warn("the audit has not all that was refused", "operator", of.Signed(), "not noted", over, "action",
+				cut(action), "target", cut(target), "why", why)
 		}
 		return
 	}

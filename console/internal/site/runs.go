@@ -83,7 +83,8 @@ func (s *Site) runPage(w http.ResponseWriter, r *http.Request, of login.Session)
 		m := message{Title: "This run is not known any more", Text: "The console was started again, or the run is too old. " +
 			"What it did is in the audit, and in the history of each dead letter."}
 		if isRun.MatchString(q.Get("id")) && slices.Contains(togetherActs, q.Get("act")) {
-			m.Links = append(m.Links, link{"Go on with what it left", goesOn(q.Get("id"), about{Act: q.Get("act"), Target: q.Get("of")})})
+			left := about{Act: q.Get("act"), Target: q.Get("of")}
+			m.Links = append(m.Links, link{"Go on with what it left", goesOn(q.Get("id"), left)})
 		}
 		s.say(w, r, http.StatusNotFound, of, append1(m, link{"Dead letters", "/dead"}))
 		return
@@ -99,7 +100,8 @@ func append1(m message, l link) message {
 func (s *Site) renderRun(w http.ResponseWriter, r *http.Request, status int, of login.Session, v batch.View) {
 	a, _ := v.About.(about)
 	shows := runView{View: v, Title: text.Capital(a.Act), Rates: batch.Rates, Counts: countsText(v),
-		at: runAddress(v.ID, a), Again: goesOn(v.ID, a), Mine: v.State == batch.Asks && maySayGo(v, of), Says: whoSaysGo(v)}
+		at: runAddress(v.ID, a), Again: goesOn(v.ID, a), Mine: v.State == batch.Asks && maySayGo(v, of),
+		Says: whoSaysGo(v)}
 	if which, err := parseTogether(a.Target); err == nil {
 		shows.Of, shows.List = which.words(), which.list()
 	}

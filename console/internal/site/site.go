@@ -120,7 +120,8 @@ type Site struct {
 
 // New returns a site.
 func New(o Options) *Site {
-	s := &Site{Options: o, sessions: login.NewSessions(o.Now), tokens: login.NewTokens(o.Now), limits: login.NewLimits(o.Now),
+	s := &Site{Options: o, sessions: login.NewSessions(o.Now), tokens: login.NewTokens(o.Now),
+		limits:   login.NewLimits(o.Now),
 		refusals: login.NewBudget(o.Now, refusalsNoted, refusalsWindow),
 		warnings: login.NewBudget(o.Now, 1, warnWindow),
 		alone:    login.NewBudget(o.Now, o.ApproveOver, approveWindow),

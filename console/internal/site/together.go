@@ -279,7 +279,8 @@ func (s *Site) beginRun(ctx context.Context, of login.Session, request string, o
 		return *refused
 	}
 	one := s.eachOf(of, request, cmp.Or(g.again, request), o, reason)
-	err = s.runs.Begin(batch.Order{ID: request, Who: of.Signed(), IDs: ids, About: about{Act: o.Act, Target: o.Target, Second: s.needsSecond(of, len(ids))}, Do: one,
+	err = s.runs.Begin(batch.Order{ID: request, Who: of.Signed(), IDs: ids, Do: one,
+		About: about{Act: o.Act, Target: o.Target, Second: s.needsSecond(of, len(ids))},
 		Done: func(v batch.View) {
 			e.Outcome, e.Detail = string(v.State), strings.TrimPrefix(v.Why+"; "+countsText(v), "; ")
 			s.note(ctx, e)
@@ -342,7 +343,8 @@ func (s *Site) eachOf(of login.Session, request, run string, o confirm.Order,
 		if v, ok := s.runs.See(request); ok && v.By != "" && v.By != v.Who {
 			who.Reason += " (approved by " + v.By + ")"
 		}
-		e := audit.Entry{Request: request, Who: of.Signed(), Role: of.Role.String(), Action: kindLetter + " " + o.Act, Target: id,
+		e := audit.Entry{Request: request, Who: of.Signed(), Role: of.Role.String(), Action: kindLetter + " " + o.Act,
+			Target: id,
 			Reason: who.Reason, Outcome: audit.Asked}
 		if refused := s.ask(ctx, of, e); refused != nil {
 			return batch.Outcome{Outcome: refused.Outcome, Detail: refused.Detail, Remedy: refused.Remedy, Bad: true}

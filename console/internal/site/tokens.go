@@ -44,7 +44,8 @@ func (s *Site) makeToken(w http.ResponseWriter, r *http.Request, of login.Sessio
 		Detail: what}
 	if refused := s.ask(r.Context(), of, e); refused != nil {
 		s.tokens.Revoke(of, made.Key)
-		s.renderTokens(w, r, http.StatusServiceUnavailable, of, tokensView{Wrong: "Nothing was done: " + refused.Detail + "."})
+		s.renderTokens(w, r, http.StatusServiceUnavailable, of, tokensView{
+			Wrong: "Nothing was done: " + refused.Detail + "."})
 		return
 	}
 	s.renderTokens(w, r, http.StatusOK, of, tokensView{New: id})

@@ -39,8 +39,8 @@ func CheckConsole(address string) error {
 	if u.Scheme == "https" || u.Scheme == "http" && (u.Hostname() == "localhost" || ip != nil && ip.IsLoopback()) {
 		return nil
 	}
-	return text.Usagef("the console's address %s: want https; http is for loopback only, or the token would travel as it is",
-		address)
+	return text.Usagef("the console's address %s: want https; http is for loopback only, or the token would travel as "+
+		"it is", address)
 }
 
 // errEnded says that the console does not take the token.
@@ -144,7 +144,8 @@ func (c *Client) call(ctx context.Context, method, path string, in, out any) (se
 	case got.StatusCode != http.StatusOK:
 		no := &refusedError{again: got.StatusCode == http.StatusServiceUnavailable}
 		if json.Unmarshal(answer, &no.Wrong) != nil || no.Wrong.Error == "" {
-			return got.StatusCode >= http.StatusInternalServerError, fmt.Errorf("it answers %s, not as a console does", got.Status)
+			return got.StatusCode >= http.StatusInternalServerError, fmt.Errorf("it answers %s, not as a console does",
+				got.Status)
 		}
 		return false, no
 	case out == nil:

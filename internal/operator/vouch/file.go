@@ -62,8 +62,8 @@ func read(path string) (l Login, err error) {
 		err = CheckConsole(l.Console)
 	}
 	if err != nil {
-		return Login{}, text.WithRemedy(fmt.Errorf("%s is no login: it cannot be read as one", path), "remove it, and log in "+
-			"again with `holdfast login`")
+		return Login{}, text.WithRemedy(fmt.Errorf("%s is no login: it cannot be read as one", path),
+			"remove it, and log in again with `holdfast login`")
 	}
 	return l, nil
 }
