@@ -25,11 +25,20 @@ import (
 	"github.com/holdfastmq/holdfast/internal/operator/text"
 )
 
-// Options are what a console is made of. Users or DevLogin is required.
+// Options are what a console is made of. One of Users, OIDC, Proxy and DevLogin is required.
 type Options struct {
 	// Users has a line name:role:hash for each user, as `holdfast console hash` writes
 	// it. It is read once.
 	Users io.Reader
+	// OIDC logs people in by a provider of OpenID Connect, Proxy whom a trusted proxy names;
+	// nil: neither does. Groups say who of them may do what.
+	OIDC   *OIDC
+	Proxy  *Proxy
+	Groups Groups
+	// ApproveOver is how many dead letters an operator may act on in runs, and things by
+	// tokens, within an hour without a second person. Beyond that, a run goes on after its
+	// first one only when another operator says so, and a token is refused. 0: any number.
+	ApproveOver int
 	// DevLogin lets in whoever has the address that Console.DevLogin returns, once, as
 	// the admin "dev". It is for development.
 	DevLogin bool
@@ -99,24 +108,12 @@ func New(ctx context.Context, o Options) (*Console, error) {
 		return nil, err
 	}
 	s := site.Options{Desk: c.desk, Secure: o.SecureCookies, Loopback: o.Loopback, Proxies: o.TrustedProxies,
-		Prefix: config.Prefix, Now: o.Now, Log: log}
+		Prefix: config.Prefix, Now: o.Now, Log: log, ApproveOver: o.ApproveOver}
 	if config.KeyringPath != "" {
 		s.Codec, s.CodecOrigin = server.Codec{Box: box}, originOf(config.UI)
 	}
-	switch {
-	case o.Users != nil && o.DevLogin:
-		return nil, errors.New("give users or a login for development, not both")
-	case o.Users == nil && !o.DevLogin:
-		return nil, errors.New("nobody could log in: give users")
-	case o.DevLogin:
-		c.once = login.NewOnce("dev")
-		s.Once = c.once
-	default:
-		users, err := login.ReadUsers(o.Users)
-		if err != nil {
-			return nil, fmt.Errorf("users: %w", err)
-		}
-		s.Users = users
+	if err := c.logins(o, &s); err != nil {
+		return nil, err
 	}
 	if s.Audit, c.close, err = openAudit(ctx, config, log, audit.NewLines(out, o.Now)); err != nil {
 		return nil, err

@@ -95,7 +95,7 @@ func TestSagaState(t *testing.T) {
 			err = h.Refuse(s.ctx(), "approval", worker.By{Operator: "bob", Reason: "no!"})
 			return errors.Is(err, holdfast.ErrAnswered)
 		})
-		require.ErrorContains(t, err, "by ann at ")
+		require.ErrorContains(t, err, "by ann (claimed) at ")
 		require.ErrorIs(t, h.Refuse(s.ctx(), "ship", worker.By{Operator: "bob", Reason: "no!"}), holdfast.ErrInvalid)
 		_, _ = s.steer(h.ID(), workflows.UpdateCompensate)
 		_, err = h.Wait(s.ctx())

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"strings"
-	"unicode"
 
 	holdfast "github.com/holdfastmq/holdfast"
 	"github.com/holdfastmq/holdfast/internal/guard"
@@ -17,13 +16,12 @@ import (
 // By says who asks for something, and why. Both are required, and are recorded in the
 // saga's history.
 type By struct {
-	// Operator is a person's or a service's name, of at most 200 bytes.
+	// Operator is a person's or a service's name, of at most 160 bytes. Nobody has
+	// checked who that is: it is recorded as "NAME (claimed)". The names policy, timeout,
+	// Temporal, holdfast and system are refused, and what looks like them.
 	Operator string
 	Reason   string
 }
-
-// maxOperator is how long an operator's name may be: longer ones are cut in histories.
-const maxOperator = 200
 
 // request is what by asks for.
 func (by By) request(step string) (sagas.Request, error) {
@@ -34,13 +32,11 @@ func (by By) request(step string) (sagas.Request, error) {
 		return req, fmt.Errorf("%w: By.Operator is empty: say who asks", holdfast.ErrInvalid)
 	case req.Reason == "":
 		return req, fmt.Errorf("%w: By.Reason is empty: say why", holdfast.ErrInvalid)
-	case workflows.ReservedOperator(req.Operator):
-		return req, fmt.Errorf("%w: By.Operator cannot be %q: Holdfast signs with that name what nobody asked for",
-			holdfast.ErrInvalid, req.Operator)
-	case len(req.Operator) > maxOperator || strings.IndexFunc(req.Operator, unicode.IsControl) >= 0:
-		return req, fmt.Errorf("%w: By.Operator is too long, or has control characters: want one line of at most %d bytes",
-			holdfast.ErrInvalid, maxOperator)
 	}
+	if err := workflows.CheckOperator(req.Operator); err != nil {
+		return req, fmt.Errorf("%w: By.Operator: %w", holdfast.ErrInvalid, err)
+	}
+	req.Operator = workflows.Claimed(req.Operator)
 	return req, nil
 }
 

@@ -13,6 +13,7 @@ import (
 	"github.com/holdfastmq/holdfast/internal/cli/frame"
 	"github.com/holdfastmq/holdfast/internal/cli/half"
 	"github.com/holdfastmq/holdfast/internal/cli/keyring"
+	"github.com/holdfastmq/holdfast/internal/cli/login"
 	"github.com/holdfastmq/holdfast/internal/cli/saga"
 	"github.com/holdfastmq/holdfast/internal/cli/setup"
 	"github.com/holdfastmq/holdfast/internal/cli/tx"
@@ -76,6 +77,7 @@ Environment:
   HOLDFAST_TIMEOUT      as --timeout
   HOLDFAST_OPERATOR     as --operator of what acts on transactions, dead letters
                         and sagas; else USER
+  HOLDFAST_LOGIN        the file that keeps the login of holdfast login
   HOLDFAST_ROLLING_UPGRADE
                         1 while processes of an older version still run
   HOLDFAST_KEYRING      the keyring that shows what is encrypted
@@ -109,6 +111,8 @@ wrong usage.`,
 		half.New(a),
 		setup.NewKeep(a),
 		keyring.New(a),
+		login.New(a),
+		login.NewLogout(a),
 		setup.NewMigrate(a),
 		doctor.NewRetryNow(a),
 		saga.New(a),

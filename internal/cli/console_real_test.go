@@ -169,7 +169,7 @@ func TestConsoleMendsASaga(t *testing.T) {
 	story := g.show(id).Status.Story
 	i := slices.IndexFunc(story, func(e sagaflow.Event) bool { return e.What == sagaflow.UpdateRetry })
 	require.GreaterOrEqual(t, i, 0, story)
-	require.Equal(t, []string{"bob", "as agreed"}, []string{story[i].Operator, story[i].Text})
+	require.Equal(t, []string{"bob (authenticated by file)", "as agreed"}, []string{story[i].Operator, story[i].Text})
 
 	// After its end it can be undone, and the page says how.
 	page = eve.opens("/saga?id="+url.QueryEscape(id), "a second workflow undoes it")
@@ -186,8 +186,9 @@ func TestConsoleMendsASaga(t *testing.T) {
 		require.Equal(t, id, r.Target)
 		said = append(said, r.Operator+" "+r.Action+": "+r.Outcome)
 	}
-	require.Equal(t, []string{"bob saga retry: asked", "bob saga retry: retried", "eve saga compensate: refused",
-		"eve saga compensate: asked", "eve saga compensate: compensated"}, said)
+	require.Equal(t, []string{"bob (authenticated by file) saga retry: asked", "bob (authenticated by file) saga retry: retried",
+		"eve (authenticated by file) saga compensate: refused",
+		"eve (authenticated by file) saga compensate: asked", "eve (authenticated by file) saga compensate: compensated"}, said)
 }
 
 // TestConsoleRedeliversADeadLetter: of a consumer that gave it up, over RabbitMQ.
@@ -268,7 +269,7 @@ func TestConsoleDecidesTransactions(t *testing.T) {
 	require.Contains(t, page, "<td>state</td><td>parked</td><td>committed</td>")
 	page = bob.opens(at, `committed</span>`)
 	require.NotContains(t, page, "What can be done")
-	require.Contains(t, page, "bob: as agreed")
+	require.Contains(t, page, "bob (authenticated by file): as agreed")
 
 	page = eve.opens("/transaction?id="+url.QueryEscape(again), "What can be done")
 	stale := bob.choose(page, "Commit")

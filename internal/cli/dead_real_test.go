@@ -350,11 +350,11 @@ func TestShowADeadLetter(t *testing.T) {
 			said = append(said, s.Name+": "+s.Summary)
 		}
 	}
-	require.ElementsMatch(t, []string{"redeliver: ann: try it", "died: redelivery 1 failed: sold out again"}, said)
+	require.ElementsMatch(t, []string{"redeliver: ann (claimed): try it", "died: redelivery 1 failed: sold out again"}, said)
 
 	r = g.holdfast("show", l.ID, "--consumer", "payments")
 	require.Equal(t, frame.ExitOK, r.status, r.err)
-	for _, want := range []string{`state +parked`, `error +sold out again`, `1 +\S+ \S+ +timeout +too slow`, `redeliver +ann +try it`,
+	for _, want := range []string{`state +parked`, `error +sold out again`, `1 +\S+ \S+ +timeout +too slow`, `redeliver +ann \(claimed\) +try it`,
 		`holdfast dead redeliver \S+:dead/payments/\S+ --edit FILE --reason TEXT`, `policy +wait for an operator; edits are allowed`} {
 		require.Regexp(t, want, r.out)
 	}
@@ -603,7 +603,7 @@ func TestLostDeadLettersAreTakenUp(t *testing.T) {
 	require.Equal(t, []any{actions.Restarted, frame.ExitOK}, []any{o.Outcome, r.status}, o)
 	g.decode(&d, "show", id(one))
 	require.Equal(t, "parked", d.State)
-	require.Contains(t, d.Status.Reason, "its workflow was terminated, and started again by ann: test; redelivery 1 was not answered")
+	require.Contains(t, d.Status.Reason, "its workflow was terminated, and started again by ann (claimed): test; redelivery 1 was not answered")
 	g.set(one.ID, handled)
 	o, _ = g.one("redeliver", id(one), "--wait", "2m")
 	require.Equal(t, []any{actions.Handled, 2}, []any{o.Outcome, o.Redelivery}, "no number is used twice")

@@ -311,7 +311,7 @@ func TestOperatorSettlesWhatIsParked(t *testing.T) {
 			said = st.Summary + " → " + st.Result
 		}
 	}
-	require.Equal(t, "ann: the bank says so → committed", said)
+	require.Equal(t, "ann (claimed): the bank says so → committed", said)
 
 	r = s.holdfast("tx", "commit", commit, "--group", s.group, "--reason", "again")
 	require.Equal(t, frame.ExitError, r.status)

@@ -58,15 +58,20 @@ func TestOperators(t *testing.T) {
 		want string
 		err  string
 	}{
-		"flag":             {"bob", []string{"HOLDFAST_OPERATOR=ops", "USER=ann"}, "bob", ""},
-		"environment":      {"", []string{"HOLDFAST_OPERATOR=ops", "USER=ann"}, "ops", ""},
-		"user":             {"", []string{"USER=ann"}, "ann", ""},
-		"empty variable":   {"", []string{"HOLDFAST_OPERATOR= ", "USER=ann"}, "ann", ""},
+		"flag":             {"bob", []string{"HOLDFAST_OPERATOR=ops", "USER=ann"}, "bob (claimed)", ""},
+		"environment":      {"", []string{"HOLDFAST_OPERATOR=ops", "USER=ann"}, "ops (claimed)", ""},
+		"user":             {"", []string{"USER=ann"}, "ann (claimed)", ""},
+		"empty variable":   {"", []string{"HOLDFAST_OPERATOR= ", "USER=ann"}, "ann (claimed)", ""},
 		"nobody":           {"", nil, "", "set HOLDFAST_OPERATOR to a name, such as HOLDFAST_OPERATOR=ann, or add --operator NAME"},
+		"holdfast":         {"holdfast", nil, "", "Holdfast signs with that name"},
+		"system":           {"System", nil, "", "Holdfast signs with that name"},
+		"marked":           {"ann (authenticated by oidc)", nil, "", "Holdfast itself adds"},
+		"marked by itself": {"ann (claimed)", nil, "", "Holdfast itself adds"},
+		"turned":           {"ann\u202e", nil, "", "not seen"},
 		"the policy":       {"", []string{"HOLDFAST_OPERATOR=policy"}, "", `the operator cannot be "policy"`},
 		"a timeout":        {"Timeout", []string{"USER=ann"}, "", `the operator cannot be "Timeout"`},
 		"a user of Linux":  {"", []string{"USER=temporal"}, "", `the operator cannot be "temporal"`},
-		"several lines":    {"a\nb", nil, "", "control characters"},
+		"several lines":    {"a\nb", nil, "", "not seen"},
 		"longer than kept": {strings.Repeat("a", 201), nil, "", "too long"},
 	} {
 		a := &frame.App{}

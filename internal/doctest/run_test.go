@@ -196,6 +196,7 @@ func exempt(line string) *exemption {
 
 var exemptions = []exemption{
 	{match: regexp.MustCompile(`^make\b`), why: "make would run everything, for minutes: make itself says what it would run", alsoWithin: true, check: makes},
+	{match: regexp.MustCompile(`^holdfast (login|logout)\b`), why: "it is about a console and the login of whoever runs this, and has tests of its own", check: parses},
 	{match: regexp.MustCompile(`^holdfast (dev|keep|demo|console)\b`), why: "it runs until it is stopped, or for minutes, and has tests of its own", check: parses},
 	{match: regexp.MustCompile(`^holdfast [^|]*\| jq`), why: "jq is not among what Holdfast installs", check: withoutJQ},
 	{match: regexp.MustCompile(`^docker compose\b`), why: "Docker is not among what Holdfast needs", alsoWithin: true, check: composes},

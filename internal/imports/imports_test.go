@@ -112,15 +112,17 @@ var mayImport = map[string][]string{
 		"internal/operator/sagas", "internal/operator/transactions", "saga/core"),
 	"internal/operator/topology":  {"", "broker", "internal/operator/processes", "internal/operator/text"},
 	"internal/operator/doctor":    nouns("barrier", "broker", "internal/grants", "internal/operator/deadletters", "internal/operator/processes", "internal/operator/sagas", "internal/operator/transactions", "internal/operator/waits", "saga/core", "worker"),
-	"console":                     {"console/internal/audit", "console/internal/desk", "console/internal/login", "console/internal/site", "internal/operator/reach", "internal/operator/server", "internal/operator/text"},
+	"console":                     {"console/internal/audit", "console/internal/desk", "console/internal/login", "console/internal/oidc", "console/internal/site", "internal/operator/reach", "internal/operator/server", "internal/operator/text"},
 	"internal/operator/consumers": {"broker", "internal/shell", "internal/operator/processes", "internal/operator/reach", "internal/operator/text", "internal/operator/waits"},
 	"console/internal/batch":      {"internal/guard"},
 	"console/internal/confirm":    {},
 	"console/internal/glance":     {"internal/guard"},
-	"console/internal/login":      {"internal/operator/actions"},
+	"console/internal/login":      {"internal/operator/actions", "workflows"},
+	"console/internal/oidc":       {"console/internal/login"},
+	"internal/operator/vouch":     {"internal/operator/actions", "internal/operator/text", "workflows/deadletters", "workflows/sagas", "workflows/transactions"},
 	"console/internal/audit":      {"internal/operator/text"},
-	"console/internal/desk":       {"", "internal/operator/actions", "internal/operator/deadletters", "internal/operator/doctor", "internal/operator/reach", "internal/operator/sagas", "internal/operator/server", "internal/operator/transactions", "workflows", "workflows/deadletters", "workflows/sagas", "internal/operator/consumers", "internal/guard", "internal/operator/text", "workflows/transactions"},
-	"console/internal/site":       {"", "console/internal/audit", "console/internal/confirm", "console/internal/desk", "console/internal/glance", "console/internal/login", "internal/guard", "internal/operator/actions", "internal/operator/deadletters", "internal/operator/doctor", "internal/operator/sagas", "internal/operator/server", "internal/operator/text", "internal/operator/transactions", "internal/brief", "saga/core", "workflows", "workflows/deadletters", "workflows/sagas", "console/internal/batch", "internal/operator/consumers", "internal/operator/processes", "workflows/transactions"},
+	"console/internal/desk":       {"", "internal/operator/actions", "internal/operator/deadletters", "internal/operator/doctor", "internal/operator/reach", "internal/operator/sagas", "internal/operator/server", "internal/operator/transactions", "workflows", "workflows/deadletters", "workflows/sagas", "internal/operator/consumers", "internal/guard", "internal/operator/text", "internal/operator/vouch", "workflows/transactions"},
+	"console/internal/site":       {"", "console/internal/audit", "console/internal/confirm", "console/internal/desk", "console/internal/glance", "console/internal/login", "console/internal/oidc", "internal/operator/vouch", "internal/guard", "internal/operator/actions", "internal/operator/deadletters", "internal/operator/doctor", "internal/operator/sagas", "internal/operator/server", "internal/operator/text", "internal/operator/transactions", "internal/brief", "saga/core", "workflows", "workflows/deadletters", "workflows/sagas", "console/internal/batch", "internal/operator/consumers", "internal/operator/processes", "workflows/transactions"},
 }
 
 // nouns are what the rooms of internal/operator may import that know what a transaction, a
@@ -133,7 +135,7 @@ func nouns(more ...string) []string {
 // forTests are the packages that only tests may import, and what only they may
 // bring along.
 var forTests = []string{module + "/holdfasttest", module + "/internal/fakebroker", module + "/internal/brokertest",
-	module + "/internal/barriertest", module + "/internal/exampletest", module + "/internal/golden", module + "/internal/metrics/metricstest",
+	module + "/internal/barriertest", module + "/internal/exampletest", module + "/internal/golden", module + "/console/internal/oidc/oidctest", module + "/internal/metrics/metricstest",
 	"github.com/glebarez/", "modernc.org/"}
 
 func TestImportsPointOneWay(t *testing.T) {
@@ -201,7 +203,8 @@ func TestLibraryIsNoProgram(t *testing.T) {
 		p, there := all[path]
 		require.True(t, there, path)
 		for _, dep := range p.Deps {
-			for _, banned := range []string{module + "/internal/cli", module + "/console", "github.com/spf13/", "github.com/schollz/"} {
+			for _, banned := range []string{module + "/internal/cli", module + "/console", "github.com/spf13/", "github.com/schollz/",
+				"github.com/coreos/go-oidc", "github.com/go-jose/", "golang.org/x/oauth2"} {
 				require.False(t, strings.HasPrefix(dep, banned), "%s depends on %s", path, dep)
 			}
 		}

@@ -94,7 +94,8 @@ type View struct {
 	// in which they were.
 	Total    int
 	Outcomes []Outcome
-	Rate     int // of the rest; 0: it has not begun
+	By       string // who has said that it goes on
+	Rate     int    // of the rest; 0: it has not begun
 }
 
 // Counts are how many ended how, by outcome.
@@ -208,9 +209,9 @@ func (b *Book) All() (all []View) {
 	return all
 }
 
-// GoOn does the rest, at so many a second, of a run that waits for that. Of several who ask
-// for it, one is heard.
-func (b *Book) GoOn(id string, rate int) error {
+// GoOn does the rest, at so many a second, of a run that waits for that; by says so. Of several
+// who ask for it, one is heard.
+func (b *Book) GoOn(id string, rate int, by string) error {
 	r := b.find(id)
 	if r == nil {
 		return ErrState
@@ -220,7 +221,7 @@ func (b *Book) GoOn(id string, rate int) error {
 	if r.view.State != Asks || r.stopping {
 		return ErrState
 	}
-	r.view.State, r.view.Rate = Going, rate
+	r.view.State, r.view.Rate, r.view.By = Going, rate, by
 	r.goOn <- rate
 	return nil
 }

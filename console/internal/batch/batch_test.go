@@ -77,8 +77,8 @@ func TestTheFirstAloneAndThenTheRestAtARate(t *testing.T) {
 		time.Sleep(Waits / 2)
 		require.Len(t, a.ids, 1, "nobody said to go on")
 		start := time.Now()
-		require.NoError(t, b.GoOn("r", 5))
-		require.ErrorIs(t, b.GoOn("r", 5), ErrState, "once")
+		require.NoError(t, b.GoOn("r", 5, "ann"))
+		require.ErrorIs(t, b.GoOn("r", 5, "ann"), ErrState, "once")
 		b.find("r").waits()
 		require.Len(t, a.ids, 21)
 		require.Equal(t, 4*time.Second, time.Since(start), "20 at 5 a second")
@@ -99,7 +99,7 @@ func TestNoMoreAtATimeThanMayBe(t *testing.T) {
 		a := &acted{takes: time.Minute}
 		b := began(t, a, 30)
 		time.Sleep(2 * time.Minute)
-		require.NoError(t, b.GoOn("r", 100))
+		require.NoError(t, b.GoOn("r", 100, "ann"))
 		b.find("r").waits()
 		require.Equal(t, underWay, a.most)
 		require.Len(t, a.ids, 30)
@@ -119,7 +119,7 @@ func TestWhatEndsARun(t *testing.T) {
 		"nobody says":         {nil, func(*Book) { time.Sleep(Waits) }, 1, "nobody said within 30m0s to go on"},
 		"an operator, before": {nil, func(b *Book) { _ = b.Stop("r", "eve ended it") }, 1, "eve ended it"},
 		"an operator, amid": {nil, func(b *Book) {
-			_ = b.GoOn("r", 1)
+			_ = b.GoOn("r", 1, "ann")
 			time.Sleep(3*time.Second + time.Millisecond)
 			_ = b.Stop("r", "eve ended it")
 		}, 4, "eve ended it"},
@@ -128,7 +128,7 @@ func TestWhatEndsARun(t *testing.T) {
 				return Outcome{Outcome: "handled", Sent: true}
 			}
 			return bad(id)
-		}, func(b *Book) { _ = b.GoOn("r", 1) }, 8, "5 in a row did not succeed"},
+		}, func(b *Book) { _ = b.GoOn("r", 1, "ann") }, 8, "5 in a row did not succeed"},
 		"the console": {nil, func(b *Book) { b.End() }, 1, "the console is about to end"},
 		"a panic":     {func(string) Outcome { panic("oops") }, func(*Book) {}, 1, "the first one did not succeed"},
 	} {
@@ -144,7 +144,7 @@ func TestWhatEndsARun(t *testing.T) {
 			require.Len(t, v.Outcomes, 10, name)
 			require.Equal(t, 10-c.did, v.Counts()[Unsent], name)
 			require.Equal(t, c.why, v.Outcomes[9].Detail, name)
-			require.ErrorIs(t, b.GoOn("r", 1), ErrState, name)
+			require.ErrorIs(t, b.GoOn("r", 1, "ann"), ErrState, name)
 			require.Len(t, a.ids, c.did, name)
 			require.Len(t, a.done, 1, name)
 			if name == "a panic" {
@@ -191,7 +191,7 @@ func TestRunsAreBounded(t *testing.T) {
 		require.Equal(t, fmt.Sprint(maxRuns+4), b.All()[0].ID)
 		_, ok := b.See("0")
 		require.False(t, ok)
-		require.ErrorIs(t, b.GoOn("0", 1), ErrState)
+		require.ErrorIs(t, b.GoOn("0", 1, "ann"), ErrState)
 		require.ErrorIs(t, b.Stop("0", ""), ErrState)
 		for range maxBusy {
 			require.NoError(t, b.Begin(a.order(2)))

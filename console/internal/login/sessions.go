@@ -8,6 +8,8 @@ import (
 	"encoding/hex"
 	"sync"
 	"time"
+
+	"github.com/holdfastmq/holdfast/workflows"
 )
 
 const (
@@ -25,10 +27,16 @@ type Session struct {
 	Key  string
 	User string
 	Role Role
+	// By is how he was authenticated, such as ByFile.
+	By string
 	// token is in each form of the session.
 	token       string
 	began, used time.Time
+	until       time.Time // zero: as long as any
 }
+
+// Signed is what he signs with: his name, and what says that it is his.
+func (s Session) Signed() string { return workflows.Authenticated(s.User, s.By) }
 
 // Token is what each form of the session carries.
 func (s Session) Token() string { return s.token }
@@ -61,21 +69,22 @@ func (s *Sessions) Begin(u User) (id string, began Session) {
 			delete(s.byKey, key)
 		}
 	}
-	s.makeRoom(u.Name, maxOfOne)
-	s.makeRoom("", maxSessions)
+	s.makeRoom(maxOfOne, func(of *Session) bool { return of.User == u.Name && of.By == u.By })
+	s.makeRoom(maxSessions, func(*Session) bool { return true })
 	id = secret()
-	began = Session{Key: keyOf(id), User: u.Name, Role: u.Role, token: secret(), began: now, used: now}
+	began = Session{Key: keyOf(id), User: u.Name, Role: u.Role, By: u.By, token: secret(), began: now,
+		used: now, until: u.Until}
 	s.byKey[began.Key] = &began
 	return id, began
 }
 
-// makeRoom ends the session that was used least lately, if there are as many as may be: of a
-// user, or of all if none is named.
-func (s *Sessions) makeRoom(user string, most int) {
+// makeRoom ends the session that was used least lately of those that are meant, if there are as
+// many as may be.
+func (s *Sessions) makeRoom(most int, meant func(*Session) bool) {
 	n := 0
 	var oldest *Session
 	for _, other := range s.byKey {
-		if user != "" && other.User != user {
+		if !meant(other) {
 			continue
 		}
 		if n++; oldest == nil || other.used.Before(oldest.used) {
@@ -115,7 +124,7 @@ func (s *Sessions) End(of Session) {
 }
 
 func (s *Session) over(now time.Time) bool {
-	return now.Sub(s.used) >= Idle || now.Sub(s.began) >= Longest
+	return now.Sub(s.used) >= Idle || now.Sub(s.began) >= Longest || !s.until.IsZero() && !now.Before(s.until)
 }
 
 // secret is 256 random bits as text.

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"time"
 
 	"golang.org/x/crypto/bcrypt"
 
@@ -31,7 +32,10 @@ const (
 type User struct {
 	Name string
 	Role Role
-	hash []byte
+	// By is how he was authenticated, such as ByFile; Until is when that ends, or zero.
+	By    string
+	Until time.Time
+	hash  []byte
 }
 
 // Users are those of a file. The zero value has none.
@@ -103,7 +107,7 @@ func parseUser(line string) (User, error) {
 	case c < leastCost || c > mostCost:
 		return User{}, fmt.Errorf("user %q: the hash's cost is %d, want %d to %d", name, c, leastCost, mostCost)
 	}
-	return User{Name: name, Role: role, hash: []byte(parts[2])}, nil
+	return User{Name: name, Role: role, By: ByFile, hash: []byte(parts[2])}, nil
 }
 
 // costs returns the cost of the user's hash, which is that of those before, if there are any.

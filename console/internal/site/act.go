@@ -155,7 +155,7 @@ func (s *Site) confirmPage(w http.ResponseWriter, r *http.Request, of login.Sess
 			Links: []link{{"What can be done", pageOfTarget(o.Kind, t.id)}}})
 		return
 	}
-	o.User, o.Target, o.Shown, o.Items = of.User, t.id, t.facts, t.items
+	o.User, o.Target, o.Shown, o.Items = of.Signed(), t.id, t.facts, t.items
 	id := s.forms.Show(of.Key, o)
 	s.render(w, r, http.StatusOK, of, "confirm.html", t.title, viewOf(id, o, t))
 }
@@ -194,7 +194,7 @@ func (s *Site) do(w http.ResponseWriter, r *http.Request, of login.Session) {
 	case !result.Done:
 		s.render(w, r, http.StatusConflict, of, "done.html", "Nothing was done", done)
 	case o.Kind == kindLetters:
-		http.Redirect(w, r, runAddress(requestOf(id), about{o.Act, o.Target}), http.StatusSeeOther)
+		http.Redirect(w, r, runAddress(requestOf(id), about{Act: o.Act, Target: o.Target}), http.StatusSeeOther)
 	default:
 		http.Redirect(w, r, "/done?form="+url.QueryEscape(id), http.StatusSeeOther)
 	}
@@ -230,7 +230,7 @@ func (s *Site) carryOut(ctx context.Context, of login.Session, request string, o
 	reason string) confirm.Result {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), actTime)
 	defer cancel()
-	e := audit.Entry{Request: request, Who: of.User, Role: of.Role.String(), Action: o.Kind + " " + o.Act,
+	e := audit.Entry{Request: request, Who: of.Signed(), Role: of.Role.String(), Action: o.Kind + " " + o.Act,
 		Target: o.Target,
 		Step:   o.Step, Reason: reason}
 	if o.Refuse {
@@ -246,7 +246,7 @@ func (s *Site) carryOut(ctx context.Context, of login.Session, request string, o
 	if refused := s.ask(ctx, of, e); refused != nil {
 		return *refused
 	}
-	out := act(ctx, t, desk.Who{Operator: of.User, Reason: reason})
+	out := act(ctx, t, desk.Who{Operator: of.Signed(), Reason: reason})
 	e.Outcome, e.Detail = string(out.Outcome), out.Detail
 	s.note(ctx, e)
 	sent := out.Outcome != actions.Unsent
@@ -262,8 +262,8 @@ func (s *Site) ask(ctx context.Context, of login.Session, e audit.Entry) *confir
 		return nil
 	}
 	what, remedy := text.SplitRemedy(err)
-	s.Log.Error("the audit cannot be written: an action was refused", "operator", of.User, "action", e.Action, "target",
-		e.Target, "error", err)
+	s.Log.Error("the audit cannot be written: an action was refused", "operator", of.Signed(), "action", e.Action,
+		"target", e.Target, "error", err)
 	return &confirm.Result{Bad: true, Outcome: audit.Refused, Detail: "the audit cannot be written: " + what,
 		Remedy: remedy}
 }

@@ -39,7 +39,7 @@ func TestAConfirmedAction(t *testing.T) {
 	form.Set("reason", "the card\nworks \u202eagain")
 	got := b.post("/do", form)
 	require.Equal(t, http.StatusSeeOther, got.status)
-	require.Equal(t, []string{"retry  " + sagaID + " by operator: the card works again"}, h.desk.acts())
+	require.Equal(t, []string{"retry  " + sagaID + " by operator (authenticated by file): the card works again"}, h.desk.acts())
 	done := b.get(got.to)
 	require.Contains(t, done.body, "Retry: retried, it is running.")
 	require.Contains(t, done.body, "/saga?id="+url.QueryEscape(sagaID))
@@ -49,7 +49,7 @@ func TestAConfirmedAction(t *testing.T) {
 	require.Equal(t, []string{audit.Asked, "retried"}, []string{entries[0].Outcome, entries[1].Outcome})
 	require.Equal(t, entries[0].Request, entries[1].Request)
 	require.NotContains(t, form.Get("form"), entries[0].Request)
-	require.Equal(t, []string{"operator", "operator", "saga retry", sagaID, "the card works again"},
+	require.Equal(t, []string{"operator (authenticated by file)", "operator", "saga retry", sagaID, "the card works again"},
 		[]string{entries[0].Who, entries[0].Role, entries[0].Action, entries[0].Target, entries[0].Reason})
 }
 
@@ -204,8 +204,8 @@ func TestLettersAreActedOn(t *testing.T) {
 		got := b.post("/do", b.confirm("kind=dead&id="+letterID+"&act="+act))
 		require.Equal(t, http.StatusSeeOther, got.status)
 	}
-	require.Equal(t, []string{"redeliver " + letterID + " by operator: as agreed", "compensate " + letterID +
-		" by operator: as agreed", "discard " + letterID + " by operator: as agreed"}, h.desk.acts())
+	require.Equal(t, []string{"redeliver " + letterID + " by operator (authenticated by file): as agreed", "compensate " + letterID +
+		" by operator (authenticated by file): as agreed", "discard " + letterID + " by operator (authenticated by file): as agreed"}, h.desk.acts())
 	form := b.confirm("kind=dead&id=" + letterID + "&act=redeliver")
 	h.desk.letter.State = string(workflows.Discarded)
 	require.Equal(t, http.StatusConflict, b.post("/do", form).status)

@@ -88,7 +88,7 @@ func TestCodec(t *testing.T) {
 	require.NotContains(t, got.body, "4711")
 	require.Contains(t, got.body, "The codec is for the role operator")
 	refused := h.entries()
-	require.Equal(t, []string{"codec", audit.Refused, "viewer"}, []string{refused[0].Action, refused[0].Outcome, refused[0].Who})
+	require.Equal(t, []string{"codec", audit.Refused, "viewer (authenticated by file)"}, []string{refused[0].Action, refused[0].Outcome, refused[0].Who})
 	got = ask(operator, http.MethodPost, "/codec/decode", ui)
 	require.Equal(t, http.StatusOK, got.status, got.body)
 	require.Equal(t, ui, got.header.Get("Access-Control-Allow-Origin"))

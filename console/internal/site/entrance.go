@@ -17,6 +17,9 @@ type entrance struct {
 	Name  string
 	Wrong string // why they are still here
 	Once  string // lets in without a password
+	// OIDC is where a login by the provider begins, Passwords says that there are users.
+	OIDC      string
+	Passwords bool
 }
 
 // ownPath is a path of this console; anything else is its first page.
@@ -29,20 +32,26 @@ func ownPath(path string) string {
 	return path
 }
 
+// entranceTo is the page for somebody who goes on to a page then.
+func (s *Site) entranceTo(next string) entrance {
+	return entrance{Next: next, OIDC: s.oidcAddress(next), Passwords: s.Users != nil}
+}
+
 func (s *Site) loginPage(w http.ResponseWriter, r *http.Request) {
 	next := ownPath(r.URL.Query().Get("next"))
 	if _, ok := s.session(r, true); ok {
 		http.Redirect(w, r, next, http.StatusSeeOther)
 		return
 	}
-	s.render(w, r, http.StatusOK, login.Session{}, "login.html", "Log in", entrance{Next: next})
+	s.render(w, r, http.StatusOK, login.Session{}, "login.html", "Log in", s.entranceTo(next))
 }
 
 func (s *Site) logIn(w http.ResponseWriter, r *http.Request) {
 	name, next := r.PostForm.Get("name"), ownPath(r.PostForm.Get("next"))
-	again := entrance{Next: next, Name: name}
+	again := s.entranceTo(next)
+	again.Name = name
 	if s.Users == nil {
-		again.Wrong = "There are no users here: use the address that the console printed when it began."
+		again.Wrong = "There are no users with passwords here."
 		s.render(w, r, http.StatusForbidden, login.Session{}, "login.html", "Log in", again)
 		return
 	}
@@ -104,6 +113,6 @@ func (s *Site) logInOnce(w http.ResponseWriter, r *http.Request) {
 func (s *Site) logOut(w http.ResponseWriter, r *http.Request, of login.Session) {
 	s.sessions.End(of)
 	http.SetCookie(w, s.newCookie("", -1))
-	s.note(r.Context(), audit.Entry{Who: of.User, Role: of.Role.String(), Action: "logout", Outcome: audit.Done})
-	http.Redirect(w, r, "/login", http.StatusSeeOther)
+	s.note(r.Context(), audit.Entry{Who: of.Signed(), Role: of.Role.String(), Action: "logout", Outcome: audit.Done})
+	s.left(w, r, of)
 }

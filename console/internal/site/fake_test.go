@@ -29,6 +29,7 @@ import (
 	"github.com/holdfastmq/holdfast/internal/operator/sagas"
 	"github.com/holdfastmq/holdfast/internal/operator/text"
 	"github.com/holdfastmq/holdfast/internal/operator/transactions"
+	"github.com/holdfastmq/holdfast/internal/operator/vouch"
 	"github.com/holdfastmq/holdfast/saga/core"
 	"github.com/holdfastmq/holdfast/workflows"
 	deadflow "github.com/holdfastmq/holdfast/workflows/deadletters"
@@ -469,3 +470,10 @@ func (b *browser) confirm(query string) url.Values {
 }
 
 const retrySaga = "kind=saga&id=" + sagaID + "&act=retry"
+
+func (d *fakeDesk) Carry(_ context.Context, o vouch.Order, who desk.Who) (actions.Outcome, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.done = append(d.done, o.Act+" "+o.ID+" by "+who.Operator+": "+who.Reason)
+	return actions.Outcome{ID: o.ID, WorkflowID: o.ID, Outcome: actions.Retried}, d.err
+}

@@ -159,18 +159,18 @@ func (s *Site) form(role login.Role, next handler) http.HandlerFunc {
 // refuse notes an action that was refused. It is refused whether that can be noted or not. The
 // audit takes so many of a user: what he asks for in vain must not push out what was done.
 func (s *Site) refuse(r *http.Request, of login.Session, action, target, step, why string) {
-	over, before := s.refusals.Take(of.User)
+	over, before := s.refusals.Take(of.Signed())
 	if before > 0 {
-		s.Log.Warn("the audit has not all that was refused", "operator", of.User, "not noted before", before)
+		s.Log.Warn("the audit has not all that was refused", "operator", of.Signed(), "not noted before", before)
 	}
 	if over > 0 {
 		if tenfold(over) {
-			s.Log.Warn("the audit has not all that was refused", "operator", of.User, "not noted", over, "action", cut(action),
-				"target", cut(target), "why", why)
+			s.Log.Warn("the audit has not all that was refused", "operator", of.Signed(), "not noted", over, "action",
+				cut(action), "target", cut(target), "why", why)
 		}
 		return
 	}
-	s.note(r.Context(), audit.Entry{Who: of.User, Role: of.Role.String(), Action: strings.TrimSpace(action),
+	s.note(r.Context(), audit.Entry{Who: of.Signed(), Role: of.Role.String(), Action: strings.TrimSpace(action),
 		Target: target, Step: step, Outcome: audit.Refused, Detail: why})
 }
 
@@ -193,6 +193,9 @@ func (s *Site) cookie() string {
 
 // session returns the session that a request is of.
 func (s *Site) session(r *http.Request, used bool) (login.Session, bool) {
+	if of, ok := r.Context().Value(ofRequest{}).(login.Session); ok {
+		return of, true
+	}
 	c, err := r.Cookie(s.cookie())
 	if err != nil {
 		return login.Session{}, false
@@ -207,7 +210,7 @@ func (s *Site) enter(w http.ResponseWriter, r *http.Request, u login.User) {
 	}
 	id, of := s.sessions.Begin(u)
 	http.SetCookie(w, s.newCookie(id, 0))
-	s.note(r.Context(), audit.Entry{Who: of.User, Role: of.Role.String(), Action: "login", Outcome: audit.Done})
+	s.note(r.Context(), audit.Entry{Who: of.Signed(), Role: of.Role.String(), Action: "login", Outcome: audit.Done})
 }
 
 func (s *Site) newCookie(value string, maxAge int) *http.Cookie {

@@ -55,7 +55,7 @@ func TestRoles(t *testing.T) {
 			refused = append(refused, e.Who+" "+e.Action+" "+e.Target)
 		}
 	}
-	require.Equal(t, []string{"viewer saga retry " + sagaID}, refused)
+	require.Equal(t, []string{"viewer (authenticated by file) saga retry " + sagaID}, refused)
 }
 
 // TestAViewerCannotAct: not even with the form of somebody else.
@@ -71,7 +71,7 @@ func TestAViewerCannotAct(t *testing.T) {
 	require.Equal(t, http.StatusForbidden, got.status)
 	require.Empty(t, h.desk.acts())
 	last := h.entries()
-	require.Equal(t, []any{"viewer", audit.Refused, "the role viewer may not do that"},
+	require.Equal(t, []any{"viewer (authenticated by file)", audit.Refused, "the role viewer may not do that"},
 		[]any{last[len(last)-1].Who, last[len(last)-1].Outcome, last[len(last)-1].Detail})
 }
 
@@ -123,7 +123,7 @@ func TestAFormOfAnotherSiteIsRefused(t *testing.T) {
 	}
 	require.Empty(t, h.desk.acts())
 	require.Contains(t, h.entries()[0].Detail, "another site")
-	require.Equal(t, "operator", h.entries()[0].Who)
+	require.Equal(t, "operator (authenticated by file)", h.entries()[0].Who)
 }
 
 func TestEveryAnswerHasItsHeaders(t *testing.T) {
@@ -281,7 +281,7 @@ func TestRefusalsDoNotFillTheAudit(t *testing.T) {
 func TestARefusalIsNotedAlthoughTheBrowserLeft(t *testing.T) {
 	t.Parallel()
 	h := build(t)
-	id, _ := h.site.sessions.Begin(login.User{Name: "viewer", Role: login.Viewer})
+	id, _ := h.site.sessions.Begin(login.User{Name: "viewer", Role: login.Viewer, By: login.ByFile})
 	gone, cancel := context.WithCancel(t.Context())
 	cancel()
 	r := httptest.NewRequestWithContext(gone, http.MethodGet, "/do?"+retrySaga, nil)

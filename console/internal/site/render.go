@@ -62,6 +62,7 @@ type view struct {
 	In     bool // somebody is logged in
 	Acts   bool // who may act
 	Audits bool // who may read the audit
+	Tokens bool // who may make tokens
 	Query  string
 	Prefix string
 	// Refresh is the address that the page goes to by itself after a while; empty: it
@@ -109,7 +110,7 @@ func (s *Site) render(w http.ResponseWriter, r *http.Request, status int, of log
 	page any) {
 	v := view{Title: text.CutText(text.OneLine(title), longest), Of: of, In: of.User != "",
 		Acts:   of.Role.May(login.Operator),
-		Audits: of.Role.May(login.Admin), Prefix: s.Prefix, now: s.Now(), Page: page}
+		Audits: of.Role.May(login.Admin), Tokens: of.Role.May(login.Operator), Prefix: s.Prefix, now: s.Now(), Page: page}
 	v.Query = r.URL.Query().Get("q")
 	if p, ok := page.(interface{ refresh() string }); ok {
 		v.Refresh, v.Every = p.refresh(), 30
@@ -138,9 +139,19 @@ type message struct {
 	Links  []link
 	// Refresh is where the page goes by itself after a while; empty: it stays.
 	Refresh string
+	// AtOnce says that it does so at once.
+	AtOnce bool
 }
 
 func (m message) refresh() string { return m.Refresh }
+
+// every is after how many seconds.
+func (m message) every() int {
+	if m.AtOnce {
+		return 0
+	}
+	return 30
+}
 
 type link struct{ Text, To string }
 

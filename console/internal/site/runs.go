@@ -25,7 +25,8 @@ type runView struct {
 	List   string // the page that lists those that are left
 	Again  string // the page by which another run goes on with what is left
 	Rates  []int
-	Mine   bool // it waits for who looks
+	Mine   bool   // it waits for who looks
+	Says   string // who has to say whether it goes on
 	Counts string
 	Latest []batch.Outcome
 	at     string
@@ -82,7 +83,8 @@ func (s *Site) runPage(w http.ResponseWriter, r *http.Request, of login.Session)
 		m := message{Title: "This run is not known any more", Text: "The console was started again, or the run is too old. " +
 			"What it did is in the audit, and in the history of each dead letter."}
 		if isRun.MatchString(q.Get("id")) && slices.Contains(togetherActs, q.Get("act")) {
-			m.Links = append(m.Links, link{"Go on with what it left", goesOn(q.Get("id"), about{q.Get("act"), q.Get("of")})})
+			left := about{Act: q.Get("act"), Target: q.Get("of")}
+			m.Links = append(m.Links, link{"Go on with what it left", goesOn(q.Get("id"), left)})
 		}
 		s.say(w, r, http.StatusNotFound, of, append1(m, link{"Dead letters", "/dead"}))
 		return
@@ -98,7 +100,8 @@ func append1(m message, l link) message {
 func (s *Site) renderRun(w http.ResponseWriter, r *http.Request, status int, of login.Session, v batch.View) {
 	a, _ := v.About.(about)
 	shows := runView{View: v, Title: text.Capital(a.Act), Rates: batch.Rates, Counts: countsText(v),
-		at: runAddress(v.ID, a), Again: goesOn(v.ID, a), Mine: v.State == batch.Asks && v.Who == of.User}
+		at: runAddress(v.ID, a), Again: goesOn(v.ID, a), Mine: v.State == batch.Asks && maySayGo(v, of),
+		Says: whoSaysGo(v)}
 	if which, err := parseTogether(a.Target); err == nil {
 		shows.Of, shows.List = which.words(), which.list()
 	}
@@ -107,8 +110,8 @@ func (s *Site) renderRun(w http.ResponseWriter, r *http.Request, status int, of 
 	s.render(w, r, status, of, "run.html", "Run: "+a.Act, shows)
 }
 
-// steerRun lets a run go on, or ends it. Only who began it lets it go on, since that is who
-// signs; every operator may end it.
+// steerRun lets a run go on, or ends it. Who began it lets it go on, since that is who signs, or
+// a second person where one is needed; every operator may end it.
 func (s *Site) steerRun(w http.ResponseWriter, r *http.Request, of login.Session) {
 	v, ok := s.runs.See(r.PostForm.Get("id"))
 	if !ok {
@@ -117,7 +120,7 @@ func (s *Site) steerRun(w http.ResponseWriter, r *http.Request, of login.Session
 		return
 	}
 	a, _ := v.About.(about)
-	e := audit.Entry{Request: v.ID, Who: of.User, Role: of.Role.String(), Action: kindLetters + " " + a.Act,
+	e := audit.Entry{Request: v.ID, Who: of.Signed(), Role: of.Role.String(), Action: kindLetters + " " + a.Act,
 		Target: a.Target}
 	switch r.PostForm.Get("do") {
 	case "go":
@@ -126,7 +129,7 @@ func (s *Site) steerRun(w http.ResponseWriter, r *http.Request, of login.Session
 	case "stop":
 		e.Action += ": stop"
 		// To end it must be possible although the audit is away: nothing is done by it.
-		if s.runs.Stop(v.ID, of.User+" ended it") != nil {
+		if s.runs.Stop(v.ID, of.Signed()+" ended it") != nil {
 			s.tooLate(w, r, of, v.ID, e)
 			return
 		}
@@ -146,10 +149,10 @@ func (s *Site) goOn(w http.ResponseWriter, r *http.Request, of login.Session, v 
 	case err != nil || !slices.Contains(batch.Rates, rate):
 		s.failed(w, r, of, text.Usagef("the rate is none of those that can be chosen"))
 		return
-	case v.Who != of.User:
-		s.refuse(r, of, e.Action, e.Target, "", "who began it is "+v.Who)
+	case !maySayGo(v, of):
+		s.refuse(r, of, e.Action, e.Target, "", "that is for "+whoSaysGo(v))
 		s.say(w, r, http.StatusForbidden, of, message{Title: "You may not do that",
-			Text: "Who began it lets it go on: " + v.Who + ". Nothing was done."})
+			Text: "Whether it goes on is for " + whoSaysGo(v) + ", to say. Nothing was done."})
 		return
 	case !v.Waits():
 		s.tooLate(w, r, of, v.ID, e)
@@ -166,7 +169,7 @@ func (s *Site) goOn(w http.ResponseWriter, r *http.Request, of login.Session, v 
 		s.say(w, r, http.StatusConflict, of, message{Title: "Nothing was done", Text: refused.Detail, Remedy: refused.Remedy})
 		return
 	}
-	if err := s.runs.GoOn(v.ID, rate); err != nil { // since then: what was asked for has its outcome
+	if err := s.runs.GoOn(v.ID, rate, of.Signed()); err != nil { // since then: what was asked for has its outcome
 		e.Outcome, e.Detail = audit.Refused, err.Error()
 		s.note(r.Context(), e)
 		s.showRun(w, r, http.StatusConflict, of, v.ID)

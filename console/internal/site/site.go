@@ -19,11 +19,13 @@ import (
 	"github.com/holdfastmq/holdfast/console/internal/desk"
 	"github.com/holdfastmq/holdfast/console/internal/glance"
 	"github.com/holdfastmq/holdfast/console/internal/login"
+	"github.com/holdfastmq/holdfast/console/internal/oidc"
 	"github.com/holdfastmq/holdfast/internal/operator/actions"
 	"github.com/holdfastmq/holdfast/internal/operator/deadletters"
 	"github.com/holdfastmq/holdfast/internal/operator/doctor"
 	"github.com/holdfastmq/holdfast/internal/operator/sagas"
 	"github.com/holdfastmq/holdfast/internal/operator/transactions"
+	"github.com/holdfastmq/holdfast/internal/operator/vouch"
 )
 
 // Desk is the installation that the pages are about; package desk has the real one. An error
@@ -44,18 +46,26 @@ type Desk interface {
 	Transaction(ctx context.Context, id string) (transactions.Detail, error)
 	ActOnTransaction(ctx context.Context, row transactions.Row, act string, who desk.Who) (actions.Outcome, error)
 	Consumers(ctx context.Context) (desk.Consumers, error)
+	Carry(ctx context.Context, o vouch.Order, who desk.Who) (actions.Outcome, error)
 	FindSaga(ctx context.Context, id string) (string, error)
 	FindLetter(ctx context.Context, id string) (string, error)
 	FindTransaction(ctx context.Context, id string) (string, error)
 }
 
-// Options are what a site is made of. All but Users or Once are required.
+// Options are what a site is made of. Of Users, Once, OIDC and Proxy one is enough.
 type Options struct {
 	Desk  Desk
 	Audit audit.Log
 	// Users may log in with a password; Once lets somebody in without one.
 	Users *login.Users
 	Once  *login.Once
+	// OIDC logs in by a provider of OpenID Connect, Proxy whom a trusted proxy names; nil:
+	// neither does.
+	OIDC  *oidc.Provider
+	Proxy *login.Proxy
+	// ApproveOver is on how many things an operator may act within approveWindow without a
+	// second person, in runs and by tokens; 0: on any number.
+	ApproveOver int
 	// Secure says that browsers reach the site by TLS only, Loopback that it is served on
 	// loopback only: by any name but localhost, it is another site's page that asks.
 	Secure, Loopback bool
@@ -83,6 +93,9 @@ const (
 	// refusalsNoted is how many refusals of one user the audit takes within
 	// refusalsWindow: the log counts the others.
 	refusalsNoted, refusalsWindow = 20, time.Hour
+	// approveWindow is how long what an operator acts on is added up, so that many small runs
+	// count as one.
+	approveWindow = time.Hour
 	// warnWindow is how long nothing more is logged of what is refused to a source.
 	warnWindow = 5 * time.Minute
 )
@@ -91,9 +104,11 @@ const (
 type Site struct {
 	Options
 	sessions  *login.Sessions
+	tokens    *login.Tokens
 	limits    *login.Limits
 	refusals  *login.Budget // for the audit, by user
 	warnings  *login.Budget // for the log, by what is warned of and by source
+	alone     *login.Budget // what is done without a second person, by operator
 	forms     *confirm.Book
 	runs      *batch.Book
 	seed      maphash.Seed
@@ -105,9 +120,11 @@ type Site struct {
 
 // New returns a site.
 func New(o Options) *Site {
-	s := &Site{Options: o, sessions: login.NewSessions(o.Now), limits: login.NewLimits(o.Now),
+	s := &Site{Options: o, sessions: login.NewSessions(o.Now), tokens: login.NewTokens(o.Now),
+		limits:   login.NewLimits(o.Now),
 		refusals: login.NewBudget(o.Now, refusalsNoted, refusalsWindow),
 		warnings: login.NewBudget(o.Now, 1, warnWindow),
+		alone:    login.NewBudget(o.Now, o.ApproveOver, approveWindow),
 		forms:    confirm.NewBook(o.Now),
 		runs:     batch.NewBook(o.Now),
 		seed:     maphash.MakeSeed(),
@@ -120,7 +137,15 @@ func New(o Options) *Site {
 	mux.HandleFunc("POST /login", s.sent(s.logIn))
 	mux.HandleFunc("GET /login/once", s.oncePage)
 	mux.HandleFunc("POST /login/once", s.sent(s.logInOnce))
+	mux.HandleFunc("GET /login/oidc", s.beginOIDC)
+	mux.HandleFunc("GET "+oidc.Path, s.endOIDC)
 	mux.HandleFunc("POST /logout", s.form(login.Viewer, s.logOut))
+	mux.HandleFunc("GET /tokens", s.page(login.Operator, s.tokensPage))
+	mux.HandleFunc("POST /tokens", s.form(login.Operator, s.makeToken))
+	mux.HandleFunc("POST /tokens/revoke", s.form(login.Operator, s.revokeToken))
+	mux.HandleFunc("GET "+vouch.WhoPath, s.bearer(s.apiWho))
+	mux.HandleFunc("POST "+vouch.ActPath, s.bearer(s.apiAct))
+	mux.HandleFunc("POST "+vouch.EndPath, s.bearer(s.apiEnd))
 
 	mux.HandleFunc("GET /{$}", s.page(login.Viewer, s.homePage))
 	mux.HandleFunc("GET /sagas", s.page(login.Viewer, s.sagasPage))
@@ -143,7 +168,7 @@ func New(o Options) *Site {
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		s.say(w, r, http.StatusNotFound, login.Session{}, message{Title: "There is no such page"})
 	})
-	s.handler = headers(s.ownHost(mux), o.Secure)
+	s.handler = headers(s.ownHost(s.proxied(mux)), o.Secure)
 	return s
 }
 

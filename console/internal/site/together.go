@@ -239,6 +239,8 @@ func (s *Site) togetherTarget(ctx context.Context, o confirm.Order) (target, err
 type about struct {
 	Act    string
 	Target string
+	// Second says that another operator has to let it go on.
+	Second bool
 }
 
 // beginRun begins what was confirmed, on all that were shown, if the audit has it and one of
@@ -248,7 +250,7 @@ func (s *Site) beginRun(ctx context.Context, of login.Session, request string, o
 	reason string) confirm.Result {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), actTime)
 	defer cancel()
-	e := audit.Entry{Request: request, Who: of.User, Role: of.Role.String(), Action: o.Kind + " " + o.Act,
+	e := audit.Entry{Request: request, Who: of.Signed(), Role: of.Role.String(), Action: o.Kind + " " + o.Act,
 		Target: o.Target, Reason: reason}
 	g, err := s.gather(ctx, o)
 	shown := shownOf(o)
@@ -277,7 +279,8 @@ func (s *Site) beginRun(ctx context.Context, of login.Session, request string, o
 		return *refused
 	}
 	one := s.eachOf(of, request, cmp.Or(g.again, request), o, reason)
-	err = s.runs.Begin(batch.Order{ID: request, Who: of.User, IDs: ids, About: about{o.Act, o.Target}, Do: one,
+	err = s.runs.Begin(batch.Order{ID: request, Who: of.Signed(), IDs: ids, Do: one,
+		About: about{Act: o.Act, Target: o.Target, Second: s.needsSecond(of, len(ids))},
 		Done: func(v batch.View) {
 			e.Outcome, e.Detail = string(v.State), strings.TrimPrefix(v.Why+"; "+countsText(v), "; ")
 			s.note(ctx, e)
@@ -313,7 +316,7 @@ func countsText(v batch.View) string {
 // on it, and the audit has it. run is the one that marks it.
 func (s *Site) eachOf(of login.Session, request, run string, o confirm.Order,
 	reason string) func(context.Context, string) batch.Outcome {
-	who := desk.Who{Operator: of.User, Reason: markOf(run) + reason}
+	who := desk.Who{Operator: of.Signed(), Reason: markOf(run) + reason}
 	shown := shownOf(o)
 	return func(ctx context.Context, id string) batch.Outcome {
 		ctx, cancel := context.WithTimeout(ctx, actTime)
@@ -336,7 +339,12 @@ func (s *Site) eachOf(of login.Session, request, run string, o confirm.Order,
 		case shown[id] != s.printOf(d):
 			return batch.Outcome{Outcome: batch.Left, Detail: "it is not as it was shown: it is " + d.State}
 		}
-		e := audit.Entry{Request: request, Who: of.User, Role: of.Role.String(), Action: kindLetter + " " + o.Act, Target: id,
+		who := who
+		if v, ok := s.runs.See(request); ok && v.By != "" && v.By != v.Who {
+			who.Reason += " (approved by " + v.By + ")"
+		}
+		e := audit.Entry{Request: request, Who: of.Signed(), Role: of.Role.String(), Action: kindLetter + " " + o.Act,
+			Target: id,
 			Reason: who.Reason, Outcome: audit.Asked}
 		if refused := s.ask(ctx, of, e); refused != nil {
 			return batch.Outcome{Outcome: refused.Outcome, Detail: refused.Detail, Remedy: refused.Remedy, Bad: true}

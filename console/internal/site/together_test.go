@@ -333,7 +333,7 @@ func TestWhoMaySteerARun(t *testing.T) {
 	require.Equal(t, http.StatusConflict, b.steers(page, "go", "5").status)
 	require.Equal(t, http.StatusSeeOther, eve.steers(others, "stop", "").status, "although the audit is away")
 	h.audit.breaks(nil)
-	require.Contains(t, b.runs(got.to, string(batch.Ended)), "admin ended it")
+	require.Contains(t, b.runs(got.to, string(batch.Ended)), "admin (authenticated by file) ended it")
 	require.Equal(t, http.StatusConflict, b.steers(page, "go", "5").status)
 	require.Len(t, h.desk.acts(), 1)
 	require.Equal(t, 1, strings.Count(h.log.String(), "an action was refused"), "go, and not stop: %s", h.log.String())

@@ -44,7 +44,7 @@ func TestTransactionsAreActedOn(t *testing.T) {
 		require.Equal(t, http.StatusSeeOther, got.status, got.body)
 		require.Contains(t, b.get(got.to).body, "Commit: committed")
 	}
-	require.Equal(t, []string{"commit tx/orders/7 by operator: as agreed"}, h.desk.acts())
+	require.Equal(t, []string{"commit tx/orders/7 by operator (authenticated by file): as agreed"}, h.desk.acts())
 	require.Equal(t, []string{"tx commit", "tx/orders/7"}, []string{h.entries()[0].Action, h.entries()[0].Target})
 	require.NotContains(t, h.as("viewer").get("/transaction?id=tx%2Forders%2F7").body, "/do?")
 }

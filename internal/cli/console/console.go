@@ -7,7 +7,6 @@ import (
 	"errors"
 	"net"
 	"net/http"
-	"net/netip"
 	"os"
 	"runtime"
 	"time"
@@ -27,6 +26,8 @@ type flags struct {
 	cert, key         string
 	proxies           []string
 	devLogin, secured bool
+	approveOver       int
+	logins
 }
 
 // New returns the command holdfast console.
@@ -43,8 +44,12 @@ away is said on its pages, and the rest works.
 Who may log in is in a file, --users, with a line name:role:hash for each, as
 holdfast console hash writes it. A viewer looks, an operator acts too, an admin
 also reads the audit. What an operator does is recorded in each workflow's
-history under the name of the login. The file is read once; sessions end with
-this process.
+history under the name of the login, and by what it was authenticated. The file
+is read once; sessions end with this process.
+
+Besides, or instead, --oidc-issuer logs in by a provider of OpenID Connect, and
+--proxy-user-header whom a proxy names, by --viewers, --operators and --admins,
+which name groups. See docs/console.md.
 
 The audit goes to the table holdfast_audit of DATABASE_URL, else as lines of
 JSON to the standard error.
@@ -61,6 +66,9 @@ they are read, the whole installation is looked at every minute.`,
 			"  holdfast console --users users --listen :8443 --tls-cert cert.pem --tls-key key.pem",
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := f.logins.check(cmd.Flags()); err != nil {
+				return err
+			}
 			if err := f.check(); err != nil {
 				return err
 			}
@@ -68,7 +76,7 @@ they are read, the whole installation is looked at every minute.`,
 		},
 	}
 	c.Flags().StringVar(&f.listen, "listen", "127.0.0.1:8090", "the address to listen on")
-	c.Flags().StringVar(&f.users, "users", "", "the file of users (required, but for --dev-login)")
+	c.Flags().StringVar(&f.users, "users", "", "the file of users")
 	c.Flags().BoolVar(&f.devLogin, "dev-login", false, "for development, on loopback only: no users, but an address that "+
 		"is good for one login, as the admin dev")
 	c.Flags().BoolVar(&f.secured, "secure-cookies", false, "browsers reach it by TLS only, such as a proxy's")
@@ -77,6 +85,9 @@ they are read, the whole installation is looked at every minute.`,
 	c.Flags().StringVar(&f.cert, "tls-cert", "", "serve TLS with this certificate, a file in PEM")
 	c.Flags().StringVar(&f.key, "tls-key", "", "the certificate's key, a file in PEM")
 	c.Flags().StringVar(&f.metrics, "metrics", "", frame.MetricsUsage)
+	c.Flags().IntVar(&f.approveOver, "approve-over", 0, "another operator has to agree to act on more than so many dead "+
+		"letters; 0: on none")
+	f.register(c.Flags())
 	c.MarkFlagsRequiredTogether("tls-cert", "tls-key")
 	c.MarkFlagsMutuallyExclusive("users", "dev-login")
 	c.AddCommand(newHash(a))
@@ -94,8 +105,11 @@ func (f flags) check() error {
 	}
 	local := isLoopback(host)
 	switch {
-	case f.users == "" && !f.devLogin:
-		return text.Usagef("say who may log in, with --users FILE: `holdfast console hash` makes its lines")
+	case f.approveOver < 0:
+		return text.Usagef("--approve-over %d: want 0 or more", f.approveOver)
+	case f.users == "" && !f.devLogin && !f.any():
+		return text.Usagef("say who may log in, with --users FILE: `holdfast console hash` makes its lines; or with " +
+			"--oidc-issuer or --proxy-user-header")
 	case f.devLogin && !local:
 		return text.Usagef("--dev-login is for loopback: --listen %s can be reached from elsewhere", f.listen)
 	case !local && f.cert == "" && !f.secured:
@@ -108,20 +122,14 @@ func (f flags) check() error {
 // options are the console's.
 func (f flags) options(a *frame.App) (console.Options, error) {
 	o := console.Options{DevLogin: f.devLogin, SecureCookies: f.secured || f.cert != "", Environ: a.Environ,
-		Prefix: a.PrefixFlag, Log: a.Err, Now: a.Now}
+		Prefix: a.PrefixFlag, Log: a.Err, Now: a.Now, ApproveOver: f.approveOver}
 	host, _, _ := net.SplitHostPort(f.listen)         // check has seen it
 	o.Loopback = isLoopback(host) && !o.SecureCookies // a proxy, or a certificate, has another name
-	for _, at := range f.proxies {
-		p, err := netip.ParsePrefix(at)
-		if one, wrong := netip.ParseAddr(at); wrong == nil {
-			p, err = one.Prefix(one.BitLen())
-		}
-		if err != nil {
-			return o, text.Usagef("--trusted-proxy %s: want an address, or a network such as 10.0.0.0/8", at)
-		}
-		o.TrustedProxies = append(o.TrustedProxies, p.Masked())
+	var err error
+	if o.TrustedProxies, err = prefixes("--trusted-proxy", f.proxies); err != nil {
+		return o, err
 	}
-	return o, nil
+	return o, f.fill(&o)
 }
 
 // warnOfReaders says that others can read the file of users.

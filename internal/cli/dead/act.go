@@ -12,6 +12,7 @@ import (
 	"github.com/holdfastmq/holdfast/internal/operator/deadletters"
 	"github.com/holdfastmq/holdfast/internal/operator/server"
 	"github.com/holdfastmq/holdfast/internal/operator/text"
+	"github.com/holdfastmq/holdfast/internal/operator/vouch"
 	"github.com/holdfastmq/holdfast/workflows"
 	deadflow "github.com/holdfastmq/holdfast/workflows/deadletters"
 )
@@ -141,6 +142,11 @@ func actOnDead(ctx context.Context, a *frame.App, t *server.Temporal, act deadle
 				if err := readEdit(ctx, a, t, o, rows[0]); err != nil {
 					return nil, err
 				}
+			}
+			if all, done := o.Through(ctx, len(rows), tick, func(i int) vouch.Order {
+				return vouch.Order{Kind: vouch.Letter, ID: rows[i].WorkflowID, Run: rows[i].RunID, Act: act.Name, Letter: &o.req}
+			}); done {
+				return all, nil
 			}
 			b := &deadletters.Batch{T: t, Prefix: a.Prefix, Act: act, Req: o.req, Now: a.Now,
 				Crew: actions.Crew{Parallel: o.Parallel, Wait: o.Wait, Answer: actions.AnswerLimit, Tick: tick}}

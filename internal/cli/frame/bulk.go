@@ -1,6 +1,7 @@
 package frame
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"slices"
@@ -11,6 +12,7 @@ import (
 	"github.com/holdfastmq/holdfast/internal/operator/actions"
 	"github.com/holdfastmq/holdfast/internal/operator/reach"
 	"github.com/holdfastmq/holdfast/internal/operator/text"
+	"github.com/holdfastmq/holdfast/internal/operator/vouch"
 )
 
 // Remedy is what to do about an outcome; code writes a command on the thing that has
@@ -68,6 +70,7 @@ func (b *Bulk) Limit(ids []string) time.Duration {
 // Complete checks what the flags say, and fills in what they do not: filters without states
 // select the usual ones of those that are possible.
 func (b *Bulk) Complete(a *App, ids []string, scoped, narrowed bool, w *Which, possible, usual []string) error {
+	b.vouched = true
 	b.Who.Complete(a)
 	b.Suggester = a.Suggester()
 	if err := b.check(ids, scoped, narrowed || w.Given(), w.Limit); err != nil {
@@ -83,6 +86,37 @@ func (b *Bulk) Complete(a *App, ids []string, scoped, narrowed bool, w *Which, p
 	}
 	return nil
 }
+
+// Through has the console do it to n things, where somebody is logged in there: order is that on
+// one of them. done is false where nobody is.
+func (b *Bulk) Through(ctx context.Context, n int, tick func(), order func(i int) vouch.Order) (all []actions.Outcome,
+	done bool) {
+	if b.Via == nil {
+		return nil, false
+	}
+	crew := actions.Crew{Parallel: min(b.Parallel, throughLimit), Tick: tick}
+	return crew.Send(ctx, n, func(ctx context.Context, i int) actions.Outcome {
+		o := order(i)
+		o.Wait = b.Wait
+		ctx, cancel := context.WithTimeout(ctx, vouch.MaxWait+throughTime)
+		defer cancel()
+		out := b.Via.Act(ctx, o)
+		if out.ID == "" {
+			out.ID = o.ID
+		}
+		if out.WorkflowID == "" {
+			out.WorkflowID = o.ID
+		}
+		return out
+	}), true
+}
+
+const (
+	// throughLimit is how many actions the console is asked for at the same time.
+	throughLimit = 8
+	// throughTime is how long it may take beside what it waits.
+	throughTime = time.Minute
+)
 
 // check says what is wrong with the flags. scoped says that the flag is given that
 // goes with IDs too, narrowed that others are, which do not.

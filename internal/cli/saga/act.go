@@ -11,6 +11,7 @@ import (
 	"github.com/holdfastmq/holdfast/internal/operator/sagas"
 	"github.com/holdfastmq/holdfast/internal/operator/server"
 	"github.com/holdfastmq/holdfast/internal/operator/text"
+	"github.com/holdfastmq/holdfast/internal/operator/vouch"
 	"github.com/holdfastmq/holdfast/workflows"
 	sagaflow "github.com/holdfastmq/holdfast/workflows/sagas"
 )
@@ -123,6 +124,11 @@ func actOnSagas(ctx context.Context, a *frame.App, t *server.Temporal, act sagas
 			a.NoteSaga(ctx, t, o.name)
 		},
 		Run: func(ctx context.Context, rows []sagas.Row, tick func()) ([]actions.Outcome, error) {
+			if all, done := o.Through(ctx, len(rows), tick, func(i int) vouch.Order {
+				return vouch.Order{Kind: vouch.Saga, ID: rows[i].WorkflowID, Run: rows[i].RunID, Act: act.Name, Saga: &o.req}
+			}); done {
+				return all, nil
+			}
 			b := &sagas.Batch{T: t, Prefix: a.Prefix, Act: act, Req: o.req,
 				Crew: actions.Crew{Parallel: o.Parallel, Wait: o.Wait, Answer: actions.AnswerLimit, Tick: tick}}
 			return b.Run(ctx, rows)

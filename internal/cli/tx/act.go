@@ -11,6 +11,7 @@ import (
 	"github.com/holdfastmq/holdfast/internal/operator/server"
 	"github.com/holdfastmq/holdfast/internal/operator/text"
 	"github.com/holdfastmq/holdfast/internal/operator/transactions"
+	"github.com/holdfastmq/holdfast/internal/operator/vouch"
 	txflow "github.com/holdfastmq/holdfast/workflows/transactions"
 )
 
@@ -97,6 +98,11 @@ func actOnTransactions(ctx context.Context, a *frame.App, t *server.Temporal, ac
 		State:   func(r transactions.Row) string { return r.State }, Possible: act.Possible(), Print: transactions.PrintRows,
 		Unknown: func(ctx context.Context) { a.NoteGroup(ctx, t, o.group) },
 		Run: func(ctx context.Context, rows []transactions.Row, tick func()) ([]actions.Outcome, error) {
+			if all, done := o.Through(ctx, len(rows), tick, func(i int) vouch.Order {
+				return vouch.Order{Kind: vouch.Tx, ID: rows[i].Target().Name(), Run: rows[i].RunID, Act: act.Name, Tx: &o.req}
+			}); done {
+				return all, nil
+			}
 			b := &transactions.Batch{T: t, Prefix: a.Prefix, Act: act, Req: o.req,
 				Crew: actions.Crew{Parallel: o.Parallel, Answer: actions.AnswerLimit, Tick: tick}}
 			return b.Run(ctx, rows)

@@ -9,7 +9,7 @@ import (
 
 func TestCheckOperator(t *testing.T) {
 	for name, want := range map[string]string{"ann": "", "": "empty", " ": "empty", "Policy": "Holdfast signs with that name",
-		"a\nb": "control characters", strings.Repeat("x", MaxOperator+1): "too long"} {
+		"a\nb": "not seen", strings.Repeat("x", MaxOperator+1): "too long"} {
 		err := CheckOperator(name)
 		if want == "" {
 			require.NoError(t, err, name)

@@ -27,6 +27,7 @@ type Config struct {
 	UI          string `env:"HOLDFAST_TEMPORAL_UI"`
 	Operator    string `env:"HOLDFAST_OPERATOR"`
 	User        string `env:"USER"`
+	LoginPath   string `env:"HOLDFAST_LOGIN"`
 	NoColor     string `env:"NO_COLOR"`
 	Term        string `env:"TERM"`
 	TimeoutText string `env:"HOLDFAST_TIMEOUT"`

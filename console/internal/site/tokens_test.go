@@ -1,0 +1,196 @@
+package site
+
+import (
+	"bytes"
+	"encoding/json"
+	"io"
+	"net/http"
+	"net/url"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/holdfastmq/holdfast/console/internal/login"
+	"github.com/holdfastmq/holdfast/internal/operator/actions"
+	"github.com/holdfastmq/holdfast/internal/operator/vouch"
+	sagaflow "github.com/holdfastmq/holdfast/workflows/sagas"
+)
+
+// token has somebody make a token.
+func (b *browser) token(what string) string {
+	b.h.t.Helper()
+	form := fields(b.h.t, b.get("/tokens").body, "/tokens")
+	form.Set("for", what)
+	got := b.post("/tokens", form)
+	require.Equal(b.h.t, http.StatusOK, got.status, got.body)
+	return regexp.MustCompile(`holdfast_[\w-]{43}`).FindString(got.body)
+}
+
+// ask is the command line with a token.
+func (h *house) ask(method, path, token string, body any, header http.Header) (status int, answer string) {
+	h.t.Helper()
+	b, err := json.Marshal(body)
+	require.NoError(h.t, err)
+	r, err := http.NewRequestWithContext(h.t.Context(), method, h.web.URL+path, bytes.NewReader(b))
+	require.NoError(h.t, err)
+	for name, values := range header {
+		r.Header[name] = values
+	}
+	if token != "" {
+		r.Header.Set("Authorization", "Bearer "+token)
+	}
+	got, err := http.DefaultClient.Do(r)
+	require.NoError(h.t, err)
+	defer func() { _ = got.Body.Close() }()
+	text, err := io.ReadAll(got.Body)
+	require.NoError(h.t, err)
+	return got.StatusCode, string(text)
+}
+
+func retryOrder() vouch.Order {
+	return vouch.Order{Kind: vouch.Saga, ID: sagaID, Run: "r-1", Act: "retry", Saga: &sagaflow.Request{Operator: "somebody else",
+		Reason: "the card works again", Step: "pay"}}
+}
+
+func TestTheCommandLineActsByAToken(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	b := h.as("operator")
+	token := b.token("my machine")
+	require.NotContains(t, b.get("/tokens").body, token, "it is shown once")
+	status, who := h.ask(http.MethodGet, vouch.WhoPath, token, nil, nil)
+	require.Equal(t, http.StatusOK, status)
+	var whose vouch.Whose
+	require.NoError(t, json.Unmarshal([]byte(who), &whose))
+	require.Equal(t, vouch.Whose{Operator: "operator (authenticated by file)", Role: "operator",
+		Until: began.Add(login.Longest)}, whose)
+	status, said := h.ask(http.MethodPost, vouch.ActPath, token, retryOrder(), nil)
+	require.Equal(t, http.StatusOK, status, said)
+	var a vouch.Answer
+	require.NoError(t, json.Unmarshal([]byte(said), &a))
+	require.Equal(t, actions.Retried, a.Outcome.Outcome)
+	require.Equal(t, []string{"retry " + sagaID + " by operator (authenticated by file): the card works again"}, h.desk.acts())
+	all := h.entries()[1:] // the first is that of the token
+	require.Len(t, all, 2)
+	require.Equal(t, []string{"operator (authenticated by file)", "saga retry", sagaID, "pay", "asked", "retried"},
+		[]string{all[0].Who, all[0].Action, all[0].Target, all[0].Step, all[0].Outcome, all[1].Outcome})
+	require.Contains(t, all[0].Detail, "by the command line, token ")
+	require.Equal(t, all[0].Request, all[1].Request)
+	require.NotContains(t, all[0].Detail+h.log.String(), token)
+}
+
+// TestATokenIsAllThatCounts: not a cookie, nor another token, nor one that has ended.
+func TestATokenIsAllThatCounts(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	b := h.as("operator")
+	token := b.token("my machine")
+	for name, wrong := range map[string]string{"none": "", "another": token + "x", "the session's": b.id(),
+		"a hash": "holdfast_" + strings.Repeat("A", 43), "lower": strings.ToLower(token)} {
+		status, _ := h.ask(http.MethodPost, vouch.ActPath, wrong, retryOrder(), http.Header{"Cookie": {"holdfast=" + b.id()}})
+		require.Equal(t, http.StatusUnauthorized, status, name)
+	}
+	require.Equal(t, http.StatusSeeOther, h.browser().send(http.MethodGet, "/sagas", nil,
+		http.Header{"Authorization": {"Bearer " + token}, "Cookie": {"holdfast=" + token}}).status, "a token is no session")
+	// It outlives its session, for as long as that might have lasted.
+	h.pass(11 * time.Hour)
+	status, _ := h.ask(http.MethodGet, vouch.WhoPath, token, nil, nil)
+	require.Equal(t, http.StatusOK, status)
+	h.pass(time.Hour)
+	status, _ = h.ask(http.MethodGet, vouch.WhoPath, token, nil, nil)
+	require.Equal(t, http.StatusUnauthorized, status)
+	require.Empty(t, h.desk.acts())
+}
+
+func TestTokensAreRevoked(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	b := h.as("operator")
+	token, other := b.token("one"), b.token("two")
+	status, _ := h.ask(http.MethodPost, vouch.EndPath, token, nil, nil)
+	require.Equal(t, http.StatusOK, status)
+	status, _ = h.ask(http.MethodGet, vouch.WhoPath, token, nil, nil)
+	require.Equal(t, http.StatusUnauthorized, status)
+	form := fields(t, b.get("/tokens").body, "/tokens/revoke")
+	// Nobody revokes another one's.
+	theirs := fields(t, h.as("admin").get("/tokens").body, "/tokens")
+	admin := h.as("admin")
+	mine := fields(t, admin.get("/tokens").body, "/tokens")
+	mine.Set("key", form.Get("key"))
+	require.NotEmpty(t, theirs)
+	admin.post("/tokens/revoke", mine)
+	status, _ = h.ask(http.MethodGet, vouch.WhoPath, other, nil, nil)
+	require.Equal(t, http.StatusOK, status)
+	require.Equal(t, http.StatusSeeOther, b.post("/tokens/revoke", form).status)
+	status, _ = h.ask(http.MethodGet, vouch.WhoPath, other, nil, nil)
+	require.Equal(t, http.StatusUnauthorized, status)
+}
+
+func TestWhoMakesTokens(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	viewer := h.as("viewer")
+	require.Equal(t, http.StatusForbidden, viewer.get("/tokens").status)
+	require.NotContains(t, viewer.get("/").body, "/tokens")
+	b := h.as("operator")
+	form := fields(t, b.get("/tokens").body, "/tokens")
+	require.Equal(t, http.StatusUnprocessableEntity, b.post("/tokens", form).status)
+	form.Set("for", "x")
+	require.Equal(t, http.StatusForbidden, b.post("/tokens", url.Values{"for": {"x"}}).status)
+	h.audit.breaks(errAway)
+	got := b.post("/tokens", form)
+	require.Equal(t, http.StatusServiceUnavailable, got.status)
+	require.NotContains(t, got.body, "holdfast_")
+	h.audit.breaks(nil)
+	for range 10 {
+		require.Equal(t, http.StatusOK, b.post("/tokens", form).status)
+	}
+	require.Equal(t, http.StatusConflict, b.post("/tokens", form).status)
+}
+
+// TestATokenEndsWithItsLogin where that has an end of its own.
+func TestATokenEndsWithItsLogin(t *testing.T) {
+	t.Parallel()
+	h, p := withOIDC(t)
+	b := h.browser()
+	require.Equal(t, http.StatusOK, b.get(loginAt(t, b, p, "/")).status)
+	token := b.token("my machine")
+	status, _ := h.ask(http.MethodPost, vouch.ActPath, token, retryOrder(), nil)
+	require.Equal(t, http.StatusOK, status)
+	require.Contains(t, h.desk.acts()[0], " by ann@example.com (authenticated by oidc): ")
+	h.pass(time.Hour)
+	status, _ = h.ask(http.MethodPost, vouch.ActPath, token, retryOrder(), nil)
+	require.Equal(t, http.StatusUnauthorized, status)
+}
+
+func TestWrongOrders(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	token := h.as("operator").token("my machine")
+	for name, c := range map[string]struct {
+		change func(*vouch.Order)
+		want   int
+	}{
+		"no request":   {func(o *vouch.Order) { o.Saga = nil }, 400},
+		"another kind": {func(o *vouch.Order) { o.Kind = vouch.Tx }, 400},
+		"no kind":      {func(o *vouch.Order) { o.Kind = "" }, 400},
+		"no reason":    {func(o *vouch.Order) { o.Saga.Reason = " \x1b " }, 422},
+		"a long one":   {func(o *vouch.Order) { o.Saga.Reason = strings.Repeat("x", maxReason+1) }, 422},
+	} {
+		o := retryOrder()
+		c.change(&o)
+		status, said := h.ask(http.MethodPost, vouch.ActPath, token, o, nil)
+		require.Equal(t, c.want, status, name)
+		require.Contains(t, said, `"error"`)
+	}
+	status, _ := h.ask(http.MethodPost, vouch.ActPath, token, "x", nil)
+	require.Equal(t, http.StatusBadRequest, status)
+	h.audit.breaks(errAway)
+	status, said := h.ask(http.MethodPost, vouch.ActPath, token, retryOrder(), nil)
+	require.Equal(t, http.StatusServiceUnavailable, status)
+	require.Contains(t, said, "the audit cannot be written")
+	require.Empty(t, h.desk.acts())
+}
