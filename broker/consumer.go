@@ -117,15 +117,20 @@ func (b *Broker) PauseConsumer(ctx context.Context, p ConsumerPause, lasts time.
 	return b.pauses.Pause(ctx, p, lasts)
 }
 
-// ResumeConsumer ends the pauses of a consumer, and returns them. [ErrNotPaused]: there are
-// none.
-func (b *Broker) ResumeConsumer(ctx context.Context, name string) ([]ConsumerPause, error) {
-	return b.pauses.Resume(ctx, name)
+// ResumeConsumer ends the pauses of a consumer, by whom and why is kept with them, and returns
+// them. [ErrNotPaused]: there are none.
+func (b *Broker) ResumeConsumer(ctx context.Context, name, by, reason string) ([]ConsumerPause, error) {
+	return b.pauses.Resume(ctx, name, by, reason)
 }
 
 // PausedConsumers are the pauses that last, by consumer. It makes and changes nothing.
 func (b *Broker) PausedConsumers(ctx context.Context) ([]ConsumerPause, error) {
-	return b.pauses.All(ctx)
+	return b.pauses.All(ctx, false)
+}
+
+// PastPauses are all pauses that RabbitMQ keeps, those that have ended, too, the latest first.
+func (b *Broker) PastPauses(ctx context.Context) ([]ConsumerPause, error) {
+	return b.pauses.All(ctx, true)
 }
 
 // PeekLadder looks at limit messages of a delay queue, see [Broker.RetryQueue], from its

@@ -406,8 +406,10 @@ func (c *Consumer) Status() wire.ConsumerStatus {
 		s.Error = wire.OneLine(err.Error(), wire.MaxReason)
 	}
 	s.Next = c.Gate.next()
-	s.Paused = c.Pauses.Paused(c.O.Name)
-	s.Pausable, s.Unpausable = c.Pauses.State()
+	if c.Pauses != nil {
+		s.Paused = c.Pauses.Paused(c.O.Name)
+		s.Pausable, s.Unpausable = c.Pauses.State()
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	s.Handling = c.running

@@ -28,6 +28,8 @@ type Reader struct {
 	c    *link.Client
 	topo *topology.Maker
 
+	proven bool // the stream was read once; only run uses it
+
 	mu       sync.Mutex
 	began    bool
 	all      *known        // as far as it was last read
@@ -133,6 +135,9 @@ func (r *Reader) session(ctx context.Context) error {
 	if err := r.topo.Declare(ctx, r.topo.PauseSteps()); err != nil {
 		return err
 	}
+	if err := r.prove(ctx); err != nil {
+		return err
+	}
 	f, err := follow(ctx, r.c, true)
 	if err != nil {
 		return err
@@ -146,6 +151,32 @@ func (r *Reader) session(ctx context.Context) error {
 			}
 		}
 	}
+}
+
+// prove reads the stream once over a connection of its own: RabbitMQ 3.10 ends one, with
+// INTERNAL_ERROR, that reads a stream which another one is just making, and over the common
+// one consumers have deliveries in hand.
+func (r *Reader) prove(ctx context.Context) error {
+	if r.proven {
+		return nil
+	}
+	bounded, cancel := r.c.Timeout(ctx)
+	defer cancel()
+	conn, raw, err := r.c.Consuming.Dial(bounded)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		_ = conn.CloseDeadline(time.Now().Add(time.Second))
+		_ = raw.Close()
+	}()
+	f, err := consume(conn, r.c.PausesExchange(), "last")
+	if err != nil {
+		return err
+	}
+	f.close()
+	r.proven = true
+	return nil
 }
 
 // take makes what was read what counts. Until a new reading has come to the end, the last one
@@ -205,10 +236,10 @@ func lasting(err error) bool {
 		return false
 	}
 	switch refused.Code {
-	case amqp.AccessRefused, amqp.NotFound, amqp.PreconditionFailed, amqp.NotImplemented, amqp.NotAllowed:
+	case amqp.AccessRefused, amqp.PreconditionFailed, amqp.NotImplemented, amqp.NotAllowed:
 		return true
 	}
-	return false
+	return false // what is not found may be on a node that is about to come back
 }
 
 // explain is err for people.

@@ -26,8 +26,6 @@ const (
 type record struct {
 	V     int         `json:"v"`
 	Pause *wire.Pause `json:"pause,omitempty"`
-	// Over says that the pause has ended.
-	Over bool `json:"over,omitempty"`
 	// Mark tells a mark from others: whoever wrote it has read the stream once he sees it.
 	Mark string `json:"mark,omitempty"`
 }
@@ -54,6 +52,7 @@ func decode(exchange string, d *amqp.Delivery) (r record, ok bool) {
 		return record{}, false
 	}
 	p.By, p.Reason = wire.PlainText(p.By, maxName), wire.PlainText(p.Reason, maxReason)
+	p.EndedBy, p.EndedReason = wire.PlainText(p.EndedBy, maxName), wire.PlainText(p.EndedReason, maxReason)
 	return r, true
 }
 
@@ -66,8 +65,7 @@ type known struct {
 // kept is a pause as the stream has it.
 type kept struct {
 	wire.Pause
-	over bool
-	at   int64 // after so many bytes of the stream it was written last
+	at int64 // after so many bytes of the stream it was written last
 }
 
 // clone is a copy that nobody changes.
@@ -91,14 +89,16 @@ func (k *known) apply(r record, size int) (changed bool) {
 	}
 	of := k.pauses[r.Pause.ID]
 	if of == nil {
-		of = &kept{Pause: *r.Pause, over: r.Over}
+		of = &kept{Pause: *r.Pause}
 		k.pauses[r.Pause.ID] = of
 		changed = true
 	}
-	changed = changed || r.Over && !of.over
-	of.over = of.over || r.Over
-	if !r.Over {
+	switch {
+	case !r.Pause.Over:
 		of.at = k.bytes
+	case !of.Over:
+		of.Over, of.EndedBy, of.EndedReason = true, r.Pause.EndedBy, r.Pause.EndedReason
+		changed = true
 	}
 	return changed
 }
@@ -106,12 +106,23 @@ func (k *known) apply(r record, size int) (changed bool) {
 // all are the pauses that last, of one consumer or of all for an empty name, the oldest first.
 func (k *known) all(consumer string) (out []wire.Pause) {
 	for _, p := range k.pauses {
-		if !p.over && (consumer == "" || p.Consumer == consumer) {
+		if !p.Over && (consumer == "" || p.Consumer == consumer) {
 			out = append(out, p.Pause)
 		}
 	}
 	slices.SortFunc(out, func(x, y wire.Pause) int {
 		return cmp.Or(cmp.Compare(x.Consumer, y.Consumer), x.Since.Compare(y.Since), cmp.Compare(x.ID, y.ID))
+	})
+	return out
+}
+
+// past are the pauses that are known, those that have ended, too, the latest first.
+func (k *known) past() (out []wire.Pause) {
+	for _, p := range k.pauses {
+		out = append(out, p.Pause)
+	}
+	slices.SortFunc(out, func(x, y wire.Pause) int {
+		return cmp.Or(y.Since.Compare(x.Since), cmp.Compare(x.ID, y.ID))
 	})
 	return out
 }

@@ -19,7 +19,9 @@ func pauseOf(consumer string) wire.Pause {
 func TestAnEndCountsWhereverItStands(t *testing.T) {
 	t.Parallel()
 	p := pauseOf("stock")
-	begin, end := record{Pause: &p}, record{Pause: &p, Over: true}
+	over := p
+	over.Over = true
+	begin, end := record{Pause: &p}, record{Pause: &over}
 	for _, c := range []struct {
 		records []record
 		paused  int
@@ -43,7 +45,9 @@ func TestWhatAgesIsWrittenAgain(t *testing.T) {
 	k := newKnown()
 	k.apply(record{Pause: &old}, 100)
 	k.apply(record{Pause: &over}, 100)
-	k.apply(record{Pause: &over, Over: true}, 100)
+	ended := over
+	ended.Over = true
+	k.apply(record{Pause: &ended}, 100)
 	k.apply(record{Pause: &young}, 100)
 	require.Equal(t, []wire.Pause{old}, k.aging(299))
 	k.apply(record{Pause: &old}, 100)

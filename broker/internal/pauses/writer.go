@@ -61,20 +61,23 @@ func (w *Writer) Pause(ctx context.Context, p wire.Pause, lasts time.Duration) (
 		if err := w.topo.Declare(ctx, w.topo.PauseEndSteps(p.ID, lasts)); err != nil {
 			return p, explain(doing, err)
 		}
-		if err := writeTo(ctx, w.c, p.ID, record{Pause: &p, Over: true}); err != nil {
+		end := p
+		end.Over = true
+		if err := writeTo(ctx, w.c, p.ID, record{Pause: &end}); err != nil {
 			return p, explain(doing, err)
 		}
 	}
 	if err := write(ctx, w.c, record{Pause: &p}); err != nil {
 		return p, explain(doing, err)
 	}
-	return p, explain(doing+": it is paused, but the pause before it lasts", w.end(ctx, all, all.all(p.Consumer)))
+	err = w.end(ctx, all, all.all(p.Consumer), p.By, "another pause took its place: "+p.Reason)
+	return p, explain(doing+": it is paused, but the pause before it lasts", err)
 }
 
 // Resume ends all pauses of a consumer, and returns them; that there are none is
 // [ErrNotPaused].
-func (w *Writer) Resume(ctx context.Context, consumer string) ([]wire.Pause, error) {
-	if err := holdfast.ValidateName("consumer", consumer); err != nil {
+func (w *Writer) Resume(ctx context.Context, consumer, by, reason string) ([]wire.Pause, error) {
+	if err := valid(wire.Pause{Consumer: consumer, By: by, Reason: reason}, 0); err != nil {
 		return nil, err
 	}
 	doing := "resume consumer " + consumer
@@ -86,16 +89,17 @@ func (w *Writer) Resume(ctx context.Context, consumer string) ([]wire.Pause, err
 	if len(ends) == 0 {
 		return nil, fmt.Errorf("%w: %s", ErrNotPaused, consumer)
 	}
-	return ends, explain(doing, w.end(ctx, all, ends))
+	return ends, explain(doing, w.end(ctx, all, ends, by, reason))
 }
 
 // end ends pauses, and writes those again that would be forgotten.
-func (w *Writer) end(ctx context.Context, all *known, ends []wire.Pause) error {
+func (w *Writer) end(ctx context.Context, all *known, ends []wire.Pause, by, reason string) error {
 	for _, p := range ends {
-		if err := write(ctx, w.c, record{Pause: &p, Over: true}); err != nil {
+		p.Over, p.EndedBy, p.EndedReason = true, by, wire.Clip(reason, maxReason)
+		if err := write(ctx, w.c, record{Pause: &p}); err != nil {
 			return err
 		}
-		all.pauses[p.ID].over = true
+		all.pauses[p.ID].Over = true
 	}
 	for _, p := range all.aging(w.Aging) {
 		if err := write(ctx, w.c, record{Pause: &p}); err != nil {
@@ -105,8 +109,9 @@ func (w *Writer) end(ctx context.Context, all *known, ends []wire.Pause) error {
 	return nil
 }
 
-// All are the pauses that last. It makes nothing: without the stream there are none.
-func (w *Writer) All(ctx context.Context) ([]wire.Pause, error) {
+// All are the pauses that last, by consumer, or with past all that are kept, those that have
+// ended, too, the latest first. It makes nothing: without the stream there are none.
+func (w *Writer) All(ctx context.Context, past bool) ([]wire.Pause, error) {
 	const doing = "read which consumers are paused"
 	there, err := w.c.QueueExists(ctx, w.c.PausesExchange())
 	if err != nil || !there {
@@ -115,6 +120,9 @@ func (w *Writer) All(ctx context.Context) ([]wire.Pause, error) {
 	all, err := w.read(ctx, false)
 	if err != nil {
 		return nil, explain(doing, err)
+	}
+	if past {
+		return all.past(), nil
 	}
 	return all.all(""), nil
 }
@@ -128,20 +136,29 @@ func (w *Writer) read(ctx context.Context, making bool) (*known, error) {
 			return nil, err
 		}
 	}
-	var all *known
-	err := w.c.Calls.Await(ctx, func() error {
-		f, err := follow(ctx, w.c, making)
+	for pause := link.NewBackoff(); ; {
+		all, err := w.readOnce(ctx, making)
+		if err == nil || lasting(err) || errors.Is(err, link.ErrClosed) || !link.Sleep(ctx, pause.NextBackOff()) {
+			return all, err
+		}
+	}
+}
+
+func (w *Writer) readOnce(ctx context.Context, mark bool) (all *known, err error) {
+	read := make(chan *known, 1)
+	err = w.c.Calls.Await(ctx, func() error {
+		f, err := follow(ctx, w.c, mark)
 		if err != nil {
 			return err
 		}
 		f.close()
-		all = f.all
+		read <- f.all
 		return nil
 	})
 	if err != nil {
 		return nil, err
 	}
-	return all, nil
+	return <-read, nil
 }
 
 func valid(p wire.Pause, lasts time.Duration) error {

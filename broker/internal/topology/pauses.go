@@ -22,8 +22,9 @@ const (
 func (t *Maker) PauseSteps() []Step {
 	name := t.c.PausesExchange()
 	bound := bindStep(name, name, name)
-	return sharedBy(ExchangeStep(name, amqp.ExchangeDirect, nil), queueStep(name, amqp.Table{"x-queue-type": "stream",
-		"x-max-length-bytes": int64(MaxPauses), "x-stream-max-segment-size-bytes": int64(pausesSegment)}), bound)
+	args := amqp.Table{"x-queue-type": "stream", "x-max-length-bytes": int64(MaxPauses),
+		"x-stream-max-segment-size-bytes": int64(pausesSegment)}
+	return handily(sharedBy(ExchangeStep(name, amqp.ExchangeDirect, nil), queueStep(name, args), bound)...)
 }
 
 // PauseEndSteps make the queue that keeps the end of a pause until its time, when RabbitMQ

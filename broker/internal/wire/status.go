@@ -126,6 +126,10 @@ type Pause struct {
 	// asked: for people to read. RabbitMQ ends it. Until zero: it does not end by itself.
 	Since time.Time `json:"since"`
 	Until time.Time `json:"until,omitzero"`
+	// Over says that it has ended: EndedBy somebody, because of EndedReason, or at its end.
+	Over        bool   `json:"over,omitempty"`
+	EndedBy     string `json:"ended_by,omitempty"`
+	EndedReason string `json:"ended_reason,omitempty"`
 }
 
 // String says who paused the consumer, and why.
