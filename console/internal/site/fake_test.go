@@ -170,6 +170,13 @@ func (d *fakeDesk) ActOnTransaction(_ context.Context, row transactions.Row, act
 	return actions.Outcome{Outcome: actions.Committed}, nil
 }
 
+func (d *fakeDesk) ActOnConsumer(_ context.Context, name, act, lasts string, who desk.Who) (actions.Outcome, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.done = append(d.done, strings.TrimSpace(act+" "+lasts)+" "+name+" by "+who.Operator+": "+who.Reason)
+	return actions.Outcome{Outcome: actions.Paused}, d.err
+}
+
 func (d *fakeDesk) Transaction(_ context.Context, id string) (transactions.Detail, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()

@@ -27,7 +27,7 @@ import (
 )
 
 // Desk is the installation that the pages are about; package desk has the real one. An error
-// of ActOnSaga, ActOnLetter or ActOnTransaction says that nothing was sent.
+// of an Act says that nothing was sent.
 type Desk interface {
 	Examine(ctx context.Context) (found doctor.Diagnosis, unset []string)
 	Sagas(ctx context.Context, f sagas.Filter, limit int) (rows []sagas.Row, rest string, err error)
@@ -44,6 +44,7 @@ type Desk interface {
 	Transaction(ctx context.Context, id string) (transactions.Detail, error)
 	ActOnTransaction(ctx context.Context, row transactions.Row, act string, who desk.Who) (actions.Outcome, error)
 	Consumers(ctx context.Context) (desk.Consumers, error)
+	ActOnConsumer(ctx context.Context, name, act, lasts string, who desk.Who) (actions.Outcome, error)
 	FindSaga(ctx context.Context, id string) (string, error)
 	FindLetter(ctx context.Context, id string) (string, error)
 	FindTransaction(ctx context.Context, id string) (string, error)

@@ -141,8 +141,8 @@ func withStream(b *broker.Broker, err error) error {
 	if err == nil || errors.Is(err, holdfast.ErrInvalid) {
 		return err
 	}
-	return text.WithRemedy(err, "see that RabbitMQ has streams, and that this user may read and write what begins with %s: "+
-		"`holdfast topology permissions --role operator`", b.PausesExchange())
+	return text.WithRemedy(err, "see that RabbitMQ has streams, and that this user has what "+
+		"`holdfast topology permissions operator` prints for %s", b.PausesExchange())
 }
 
 // isThere says that nobody knows a consumer: it is misspelt, perhaps.

@@ -18,7 +18,7 @@ const overdue = 5 * time.Minute
 func (f *Findings) pauses(ctx context.Context, b *broker.Broker, answers []broker.ProcessStatus, now time.Time) {
 	all, err := b.PausedConsumers(ctx)
 	if err != nil {
-		f.add(text.LevelWarning, "pauses", "give this user what `holdfast topology permissions --role operator` prints",
+		f.add(text.LevelWarning, "pauses", "give this user what `holdfast topology permissions operator` prints",
 			"unknown: what is paused by hand, but for what processes say: %s", text.Of(err))
 	}
 	for _, p := range answers {
