@@ -30,8 +30,8 @@ type Options struct {
 	// Users has a line name:role:hash for each user, as `holdfast console hash` writes
 	// it. It is read once.
 	Users io.Reader
-	// DevLogin lets in whoever has the address that Console.DevLogin returns, once, as
-	// the admin "dev". It is for development.
+	// DevLogin lets in whoever has the address that Console.DevLogin returns, once, within
+	// 15 minutes, as the admin "dev". It is for development.
 	DevLogin bool
 	// SecureCookies says that browsers reach the console by TLS only, its own or a
 	// proxy's: then cookies are never sent without it.
@@ -109,7 +109,7 @@ func New(ctx context.Context, o Options) (*Console, error) {
 	case o.Users == nil && !o.DevLogin:
 		return nil, errors.New("nobody could log in: give users")
 	case o.DevLogin:
-		c.once = login.NewOnce("dev")
+		c.once = login.NewOnce("dev", o.Now)
 		s.Once = c.once
 	default:
 		users, err := login.ReadUsers(o.Users)

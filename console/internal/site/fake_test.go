@@ -341,8 +341,9 @@ func newHouse(t *testing.T) *house {
 // build makes a console that nothing serves yet.
 func build(t *testing.T) *house {
 	t.Helper()
-	h := &house{t: t, desk: &fakeDesk{saga: parkedSaga(t), letter: parkedLetter()}, once: login.NewOnce("dev"), log: &logged{}}
+	h := &house{t: t, desk: &fakeDesk{saga: parkedSaga(t), letter: parkedLetter()}, log: &logged{}}
 	h.clock.at = began
+	h.once = login.NewOnce("dev", h.now)
 	h.audit = &brittle{Log: audit.NewLines(io.Discard, h.now)}
 	var file strings.Builder
 	for _, name := range []string{"viewer", "operator", "admin"} {
