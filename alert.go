@@ -42,6 +42,11 @@ const (
 	AlertBreakerOpened AlertKind = "breaker-opened"
 	// AlertBreakerClosed: it goes on.
 	AlertBreakerClosed AlertKind = "breaker-closed"
+	// AlertConsumerPaused: an operator has paused a consumer, or a process of a paused one has
+	// begun. ID is the pause's.
+	AlertConsumerPaused AlertKind = "consumer-paused"
+	// AlertConsumerResumed: nobody pauses it any more.
+	AlertConsumerResumed AlertKind = "consumer-resumed"
 	// AlertOtherDatabase: processes of one group, or of one consumer, use different
 	// databases.
 	AlertOtherDatabase AlertKind = "other-database"

@@ -9,6 +9,7 @@ import (
 	"github.com/holdfastmq/holdfast/broker/internal/consumer"
 	"github.com/holdfastmq/holdfast/broker/internal/deadletters"
 	"github.com/holdfastmq/holdfast/broker/internal/link"
+	"github.com/holdfastmq/holdfast/broker/internal/pauses"
 	"github.com/holdfastmq/holdfast/broker/internal/peers"
 	"github.com/holdfastmq/holdfast/broker/internal/sagacalls"
 	"github.com/holdfastmq/holdfast/broker/internal/topology"
@@ -35,6 +36,8 @@ type Broker struct {
 	memory *topology.Memory
 	partly *link.Partly
 
+	paused *pauses.Reader
+	pauses *pauses.Writer
 	checks *peers.CheckBacks
 	calls  *sagacalls.Calls
 
@@ -67,6 +70,7 @@ func Open(ctx context.Context, o Options) (*Broker, error) {
 		Emptied: b.partly.Forget, OnRemade: o.OnRemade})
 	b.board, b.waiting = peers.NewBoard(b.c, b.topo, b.memory, process), peers.NewParticipants()
 	b.checks = peers.NewCheckBacks(b.c, b.topo)
+	b.paused, b.pauses = pauses.NewReader(b.c, b.topo), pauses.NewWriter(b.c, b.topo)
 	b.calls = sagacalls.New(b.c, b.topo)
 	b.c.Publishing = link.NewConnection("publish", o.link(), b.topo.Restore)
 	if o.OnRefused != nil {

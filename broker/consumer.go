@@ -7,6 +7,7 @@ import (
 
 	"github.com/holdfastmq/holdfast"
 	"github.com/holdfastmq/holdfast/broker/internal/consumer"
+	"github.com/holdfastmq/holdfast/broker/internal/pauses"
 	"github.com/holdfastmq/holdfast/broker/internal/peers"
 	"github.com/holdfastmq/holdfast/broker/internal/wire"
 )
@@ -35,6 +36,7 @@ const (
 	EventDead          = consumer.EventDead
 	EventLost          = consumer.EventLost
 	EventBreaker       = consumer.EventBreaker
+	EventPause         = consumer.EventPause
 )
 
 const (
@@ -76,8 +78,9 @@ func Waits(err error) bool { return consumer.Waits(err) }
 // connections. An error means wrong options, a queue that exists with other
 // arguments, a closed Broker, or a handler that ignores its context.
 func (b *Broker) Consume(ctx context.Context, o consumer.Subscription) error {
+	b.paused.Begin()
 	h := consumer.Host{Client: b.c, Limit: b.o.ConsumerTimeout, Declare: b.topo.DeclareConsumer,
-		Show: b.board.ShowConsumer, Busy: b.showBusy, Patience: b.patience}
+		Show: b.board.ShowConsumer, Busy: b.showBusy, Pauses: b.paused, Patience: b.patience}
 	return consumer.Consume(ctx, h, o)
 }
 
@@ -91,6 +94,43 @@ func (b *Broker) Probe(ctx context.Context, wait time.Duration, consumers ...str
 			wire.MaxProbe)
 	}
 	return peers.Ask(ctx, b.c, wait, wire.StatusRequest{Consumers: true, Probe: consumers})
+}
+
+// ConsumerPause is a pause of a consumer by an operator.
+type ConsumerPause = wire.Pause
+
+// ErrNotPaused means that nobody has paused the consumer, or that its pause has ended.
+var ErrNotPaused = pauses.ErrNotPaused
+
+// The shortest and the longest pause that ends by itself.
+const (
+	MinPause = pauses.MinFor
+	MaxPause = pauses.MaxFor
+)
+
+// PauseConsumer has all processes of a consumer, now and later, take no message until the
+// pause ends: by [Broker.ResumeConsumer], or, if lasts is not 0, after that time by RabbitMQ's
+// clock. Messages that handlers have in hand end. p needs Consumer, By, Reason and Since; the
+// rest is filled in. A consumer that is paused already has this pause instead. It returns once
+// RabbitMQ has stored the pause; processes heed it a moment later, see [Broker.Ask].
+func (b *Broker) PauseConsumer(ctx context.Context, p ConsumerPause, lasts time.Duration) (ConsumerPause, error) {
+	return b.pauses.Pause(ctx, p, lasts)
+}
+
+// ResumeConsumer ends the pauses of a consumer, by whom and why is kept with them, and returns
+// them. [ErrNotPaused]: there are none.
+func (b *Broker) ResumeConsumer(ctx context.Context, name, by, reason string) ([]ConsumerPause, error) {
+	return b.pauses.Resume(ctx, name, by, reason)
+}
+
+// PausedConsumers are the pauses that last, by consumer. It makes and changes nothing.
+func (b *Broker) PausedConsumers(ctx context.Context) ([]ConsumerPause, error) {
+	return b.pauses.All(ctx, false)
+}
+
+// PastPauses are all pauses that RabbitMQ keeps, those that have ended, too, the latest first.
+func (b *Broker) PastPauses(ctx context.Context) ([]ConsumerPause, error) {
+	return b.pauses.All(ctx, true)
 }
 
 // PeekLadder looks at limit messages of a delay queue, see [Broker.RetryQueue], from its

@@ -35,6 +35,7 @@
 //	internal/consumer     one delivery's life: tries, retries, breaker, giving up
 //	internal/topology     queues and exchanges: made, looked for, made again
 //	internal/alerts       alerts between processes: handed over, and taken
+//	internal/pauses       pauses of consumers by hand: written, read, followed
 //	internal/peers        processes that ask each other: status, consumers, check-backs
 //	internal/sagacalls    calls of sagas to participants, and the replies
 //	internal/deadletters  the queue of dead letters: emptied, filled again, redelivery
@@ -63,6 +64,7 @@
 //	                           those that a process hopes to get itself
 //	holdfast.check.<group>     check-backs for a group's processes in other languages,
 //	                           which declare it
+//	holdfast.pauses            direct exchange and stream of consumers' pauses by hand
 //	holdfast.status            fanout exchange of status requests
 //
 // All queues are durable quorum queues, but for the last. A half queue has a single active

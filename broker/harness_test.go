@@ -80,7 +80,7 @@ func deleteMade(t testing.TB, url, prefix string) {
 
 // queues are the queues that the Broker may have declared.
 func (b *Broker) queues() []string {
-	out := []string{b.DeadQueue(), b.ExpiredQueue(), b.OversizedQueue(), b.RetryQueue(topology.Postponed)}
+	out := []string{b.PausesExchange(), b.DeadQueue(), b.ExpiredQueue(), b.OversizedQueue(), b.RetryQueue(topology.Postponed)}
 	for _, c := range b.Remembered() {
 		out = append(out, b.HeldQueue(c.Name))
 	}

@@ -39,8 +39,8 @@ type Options struct {
 	// tokens, within an hour without a second person. Beyond that, a run goes on after its
 	// first one only when another operator says so, and a token is refused. 0: any number.
 	ApproveOver int
-	// DevLogin lets in whoever has the address that Console.DevLogin returns, once, as
-	// the admin "dev". It is for development.
+	// DevLogin lets in whoever has the address that Console.DevLogin returns, once, within
+	// 15 minutes, as the admin "dev". It is for development.
 	DevLogin bool
 	// SecureCookies says that browsers reach the console by TLS only, its own or a
 	// proxy's: then cookies are never sent without it.

@@ -68,7 +68,7 @@ func (c *Console) logins(o Options, s *site.Options) error {
 		return errors.New("nobody could log in: give users, a provider of OpenID Connect, or a proxy")
 	}
 	if o.DevLogin {
-		c.once = login.NewOnce("dev")
+		c.once = login.NewOnce("dev", o.Now)
 		s.Once = c.once
 	}
 	if o.Users != nil {

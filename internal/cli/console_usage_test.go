@@ -66,7 +66,7 @@ func TestConsoleServes(t *testing.T) {
 		n, err := out.Read(part)
 		require.NoError(t, err, said)
 		said += string(part[:n])
-		if found := regexp.MustCompile(`Log in, once, at (http://127\.0\.0\.1:\d+/login/once\?token=\S+)\n`).FindStringSubmatch(said); found != nil {
+		if found := regexp.MustCompile(`Log in, once, within 15 minutes, at (http://127\.0\.0\.1:\d+/login/once\?token=\S+)\n`).FindStringSubmatch(said); found != nil {
 			address = found[1]
 		}
 		if found := regexp.MustCompile(`Metrics for Prometheus are at (http://127\.0\.0\.1:\d+/metrics)\n`).FindStringSubmatch(said); found != nil {

@@ -81,7 +81,7 @@ func Run(ctx context.Context, o Options) (allAsExpected bool, err error) {
 	if o.Keep {
 		st.links(results)
 		fmt.Fprintln(o.Out, "\nThe stack stays up; Ctrl-C ends it.")
-		defer func() { <-ctx.Done() }()
+		defer st.console(ctx)()
 	}
 	fmt.Fprintf(o.Out, "demo: %d of %d scenarios ended as expected\n", good, len(list))
 	return good == len(list), nil

@@ -275,6 +275,27 @@ func (s *stage) links(results []result) {
 	}
 }
 
+// console serves the console, with a login that is good once, and returns what waits for the
+// end of ctx, and of the console. That says itself where it is.
+func (s *stage) console(ctx context.Context) (wait func()) {
+	cmd := exec.CommandContext(ctx, filepath.Join(s.dir, "holdfast"), "console", "--dev-login", "--listen", "127.0.0.1:0")
+	cmd.Env = append(os.Environ(), s.env(s.order.url)...)
+	cmd.Stdout, cmd.Stderr = s.out, io.Discard // its log and the audit of the rest are not for the story
+	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
+	cmd.WaitDelay = consoleEnds
+	if err := cmd.Start(); err != nil {
+		fmt.Fprintln(s.out, "the console cannot be served:", err)
+		return func() { <-ctx.Done() }
+	}
+	return func() {
+		<-ctx.Done()
+		_ = cmd.Wait() // it was told to end
+	}
+}
+
+// consoleEnds is how long the console may take to end.
+const consoleEnds = 15 * time.Second
+
 // cli runs the command holdfast and returns what it prints.
 func (s *stage) cli(ctx context.Context, args ...string) (string, error) {
 	cmd := exec.CommandContext(ctx, filepath.Join(s.dir, "holdfast"), args...)

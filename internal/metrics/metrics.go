@@ -67,7 +67,8 @@ type Metrics struct {
 	options  map[series]options
 	values   map[attribute.Key]map[string]bool // that each attribute has had
 	breakers map[string]breakerState
-	temporal *int64 // nil: there is none
+	paused   map[string]int64 // 1: by hand
+	temporal *int64           // nil: there is none
 	watching metric.Registration
 	keeping  *keeping
 	load     *load
@@ -109,7 +110,7 @@ func New(p metric.MeterProvider) (*Metrics, error) {
 	}
 	meter := p.Meter(meterName)
 	m := &Metrics{options: map[series]options{}, values: map[attribute.Key]map[string]bool{},
-		breakers: map[string]breakerState{}}
+		breakers: map[string]breakerState{}, paused: map[string]int64{}}
 	var errs []error
 	counter := func(name, unit, description string) metric.Int64Counter {
 		c, err := meter.Int64Counter(name, metric.WithUnit(unit), metric.WithDescription(description))
@@ -140,6 +141,9 @@ func New(p metric.MeterProvider) (*Metrics, error) {
 	state, err := meter.Int64ObservableGauge("holdfast.breaker.state",
 		metric.WithDescription("A consumer's circuit breaker: 0 closed, 1 probing, 2 open."))
 	errs = append(errs, err)
+	paused, err := meter.Int64ObservableGauge("holdfast.consumer.paused",
+		metric.WithDescription("Whether somebody has paused a consumer by hand: 0 no, 1 yes."))
+	errs = append(errs, err)
 	temporal, err := meter.Int64ObservableGauge("holdfast.temporal.connected",
 		metric.WithDescription("Whether this process works for Temporal: 0 until Temporal is reached, then 1."))
 	errs = append(errs, err)
@@ -152,11 +156,14 @@ func New(p metric.MeterProvider) (*Metrics, error) {
 		for consumer, now := range m.breakers {
 			o.ObserveInt64(state, int64(now), metric.WithAttributeSet(attribute.NewSet(byConsumer[0].String(consumer))))
 		}
+		for consumer, now := range m.paused {
+			o.ObserveInt64(paused, now, metric.WithAttributeSet(attribute.NewSet(byConsumer[0].String(consumer))))
+		}
 		if m.temporal != nil {
 			o.ObserveInt64(temporal, *m.temporal)
 		}
 		return nil
-	}, state, temporal)
+	}, state, paused, temporal)
 	if err != nil {
 		return nil, fmt.Errorf("make the metrics: %w", err)
 	}
@@ -198,6 +205,17 @@ func (m *Metrics) Breaker(consumer string, now breakerState) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.breakers[consumer] = now
+}
+
+// Paused says whether somebody has paused a consumer by hand; until it is first called the
+// consumer has no such state.
+func (m *Metrics) Paused(consumer string, yes bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.paused[consumer] = 0
+	if yes {
+		m.paused[consumer] = 1
+	}
 }
 
 // Answered counts what a caller was told of a transaction.

@@ -15,6 +15,7 @@ import (
 	"github.com/holdfastmq/holdfast/activities"
 	"github.com/holdfastmq/holdfast/broker"
 	"github.com/holdfastmq/holdfast/internal/metrics"
+	"github.com/holdfastmq/holdfast/internal/shell"
 	"github.com/holdfastmq/holdfast/internal/telemetry"
 	"github.com/holdfastmq/holdfast/workflows"
 )
@@ -56,8 +57,12 @@ func (o *Observer) Has(name string) bool { return o.consumers[name] != nil }
 // Names are the names of all consumers and participants.
 func (o *Observer) Names() []string { return slices.Collect(maps.Keys(o.consumers)) }
 
-// Begins notes that a consumer or participant begins: its breaker is closed.
-func (o *Observer) Begins(name string) { o.metrics.Breaker(name, metrics.BreakerIsClosed) }
+// Begins notes that a consumer or participant begins: its breaker is closed, and nobody has
+// paused it.
+func (o *Observer) Begins(name string) {
+	o.metrics.Breaker(name, metrics.BreakerIsClosed)
+	o.metrics.Paused(name, false)
+}
 
 // Event makes metrics and alerts of what happens to this process's consumers.
 // It never blocks.
@@ -86,7 +91,24 @@ func (o *Observer) Event(e broker.Event) {
 		o.settled("dead-letter", e)
 	case broker.EventBreaker:
 		o.breakerChanged(e)
+	case broker.EventPause:
+		o.pauseChanged(e)
 	}
+}
+
+// pauseChanged tells when somebody pauses a consumer by hand, and when it goes on.
+func (o *Observer) pauseChanged(e broker.Event) {
+	o.metrics.Paused(e.Consumer, e.Pause != nil)
+	if e.Pause == nil {
+		o.alerts.Alert(holdfast.Alert{Kind: holdfast.AlertConsumerResumed, Consumer: e.Consumer})
+		return
+	}
+	a := holdfast.Alert{Kind: holdfast.AlertConsumerPaused, Consumer: e.Consumer, ID: e.Pause.ID, Reason: e.Pause.String(),
+		Remedy: "it takes no message until `" + shell.Holdfast("consumers resume", e.Consumer) + "`"}
+	if !e.Pause.Until.IsZero() {
+		a.Remedy += ", or " + e.Pause.Until.UTC().Format(time.RFC3339)
+	}
+	o.alerts.Alert(a)
 }
 
 // settled makes a span of what a consumer did with a message.

@@ -7,7 +7,6 @@ import (
 	amqp "github.com/rabbitmq/amqp091-go"
 
 	"github.com/holdfastmq/holdfast/broker/internal/link"
-	"github.com/holdfastmq/holdfast/broker/internal/wire"
 )
 
 // A message that was lost twice in a row may be what kills its process, or may
@@ -49,8 +48,8 @@ func (o Subscription) restLimit() time.Duration { return o.HandlerTimeout + link
 
 // suspects tries suspects, if there are any, and returns when to look again. One
 // may be the probe of the circuit breaker: there may be no other message.
-func (c *Consumer) suspects(ctx context.Context, s *link.Subscription, state string) (next time.Duration) {
-	if state == wire.BreakerOpen {
+func (c *Consumer) suspects(ctx context.Context, s *link.Subscription) (next time.Duration) {
+	if c.Gate.isShut() {
 		return c.patience.LookEvery
 	}
 	queue := c.home(suspectAt)
@@ -71,7 +70,7 @@ func (c *Consumer) suspects(ctx context.Context, s *link.Subscription, state str
 	}
 	c.Log.Info("messages that were lost several times are tried alone", "messages", q.Messages)
 	for range maxVisit {
-		if state, _, _ := c.Gate.mode(); state == wire.BreakerOpen || ctx.Err() != nil {
+		if c.Gate.mode(); c.Gate.isShut() || ctx.Err() != nil {
 			return c.patience.LookEvery
 		}
 		d, ok, err := s.Ch.Get(queue, false)

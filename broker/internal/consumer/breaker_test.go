@@ -272,7 +272,7 @@ func TestGate(t *testing.T) {
 	era, e := g.Enter(Candidate{ID: "a"})
 	require.Equal(t, EntryTry, e)
 	require.False(t, g.Failure(era, "a", false, errFails))
-	require.True(t, g.isOpen())
+	require.True(t, g.isShut())
 	<-g.changed
 	state, since, err := g.status()
 	require.Equal(t, wire.BreakerOpen, state)

@@ -181,9 +181,31 @@ type Host struct {
 	Show func(status func() wire.ConsumerStatus, probe func(wire.StatusRequest)) (hide func())
 	// Busy, if not nil, is given a function that says how many deliveries are in work, until
 	// it ends what that returns. limit is how many may be.
-	Busy     func(name string, limit int, busy func() int) (hide func())
+	Busy func(name string, limit int, busy func() int) (hide func())
+	// Pauses, if not nil, says what operators have paused.
+	Pauses   Pauses
 	Patience Patience
 }
+
+// Pauses are the pauses by hand, as far as a consumer needs them.
+type Pauses interface {
+	// Await waits until it is known what is paused, as long as that is worth it.
+	Await(ctx context.Context)
+	// Paused is the pause that holds a consumer; nil: there is none.
+	Paused(consumer string) *wire.Pause
+	// Watch has changed called whenever that may be another.
+	Watch(changed func()) (stop func())
+	// State says whether all pauses are known here, or else why they cannot be.
+	State() (knows bool, why string)
+}
+
+// noPauses is where nobody pauses anything by hand.
+type noPauses struct{}
+
+func (noPauses) Await(context.Context)           {}
+func (noPauses) Paused(string) *wire.Pause       { return nil }
+func (noPauses) Watch(func()) (stop func())      { return func() {} }
+func (noPauses) State() (knows bool, why string) { return false, "" }
 
 // Patience is how long a consumer waits for what. Zero means the constants; tests shorten
 // it.
@@ -214,7 +236,11 @@ func Consume(ctx context.Context, h Host, o Subscription) error {
 		Schedule: NewSchedule(o.Tries, o.Ladder), stuck: time.NewTimer(patience.Unbegun),
 		look: make(chan struct{}, 1)}
 	c.Gate = NewGate(o.Breaker, c.BreakerChanged)
+	if c.Pauses == nil {
+		c.Pauses = noPauses{}
+	}
 	c.warnOfTimeout()
+	defer c.Pauses.Watch(c.heedPause)()
 	defer h.Show(c.Status, c.probeNow)()
 	if h.Busy != nil {
 		defer h.Busy(o.Name, o.Concurrency, c.busy)()
@@ -229,7 +255,10 @@ func Consume(ctx context.Context, h Host, o Subscription) error {
 	}
 	err := h.Client.Subs.Resubscribe(ctx, c.Log, queue, 0,
 		func(ctx context.Context) error {
-			return h.Declare(ctx, o.Name, wire.Bindings{Topics: o.Topics, Notices: o.Notices}, c.Schedule.delays)
+			err := h.Declare(ctx, o.Name, wire.Bindings{Topics: o.Topics, Notices: o.Notices}, c.Schedule.delays)
+			c.Pauses.Await(ctx)
+			c.heedPause()
+			return err
 		},
 		func(ctx context.Context, s *link.Subscription) {
 			c.session(ctx, s)
@@ -267,6 +296,8 @@ type Consumer struct {
 	Gate     *gate
 	stuck    *time.Timer   // the session's
 	look     chan struct{} // has a token if there are suspects to look for
+
+	heeding sync.Mutex // held while a pause is looked at: it is told of in order
 
 	mu      sync.Mutex
 	running int
@@ -375,10 +406,34 @@ func (c *Consumer) Status() wire.ConsumerStatus {
 		s.Error = wire.OneLine(err.Error(), wire.MaxReason)
 	}
 	s.Next = c.Gate.next()
+	if c.Pauses != nil {
+		s.Paused = c.Pauses.Paused(c.O.Name)
+		s.Pausable, s.Unpausable = c.Pauses.State()
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	s.Handling = c.running
 	return s
+}
+
+// heedPause has the session fetch nothing while an operator has paused the consumer. What is
+// in hand ends.
+func (c *Consumer) heedPause() {
+	c.heeding.Lock()
+	defer c.heeding.Unlock()
+	pause := c.Pauses.Paused(c.O.Name)
+	if !c.Gate.hold(pause != nil) {
+		return
+	}
+	e := Event{Kind: EventPause, Consumer: c.O.Name, Pause: pause}
+	if pause == nil {
+		c.Log.Info("nobody pauses the consumer any more: it goes on")
+	} else {
+		e.Reason = pause.Reason
+		c.Log.Warn("the consumer is paused by hand: it takes no message until somebody resumes it", "by", pause.By,
+			"reason", pause.Reason, "since", pause.Since, "until", pause.Until)
+	}
+	c.observe(e)
 }
 
 // BreakerChanged tells people.

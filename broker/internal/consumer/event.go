@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/holdfastmq/holdfast"
+	"github.com/holdfastmq/holdfast/broker/internal/wire"
 )
 
 // EventKind is what an [Event] is about.
@@ -24,6 +25,8 @@ const (
 	EventLost EventKind = "lost"
 	// EventBreaker: the circuit breaker changed its state.
 	EventBreaker EventKind = "breaker"
+	// EventPause: an operator has paused the consumer, or has it go on.
+	EventPause EventKind = "pause"
 )
 
 // Event is something that happened to a consumer. Which fields are set depends
@@ -59,4 +62,6 @@ type Event struct {
 	Since time.Time
 	// Breaker is the breaker's new state.
 	Breaker string
+	// Pause is the operator's pause, of EventPause; nil: it has ended.
+	Pause *wire.Pause
 }

@@ -18,6 +18,7 @@ type gate struct {
 
 	mu      sync.Mutex
 	B       breaker
+	held    bool     // by an operator's pause, whatever the breaker says
 	changes []Change // not yet told
 
 	telling sync.Mutex
@@ -90,16 +91,29 @@ func (g *gate) mode() (state string, fetches bool, wake time.Time) {
 	g.mu.Lock()
 	before := g.look()
 	g.B.tick(time.Now())
-	state, fetches, wake = g.B.state, g.B.fetches(), g.B.wake()
+	state, fetches, wake = g.B.state, g.B.fetches() && !g.held, g.B.wake()
 	g.unlock(before)
 	return state, fetches, wake
 }
 
-// isOpen reports whether nothing may be tried now.
-func (g *gate) isOpen() bool {
+// isShut reports whether nothing may be tried now: the breaker is open, or somebody has paused
+// the consumer.
+func (g *gate) isShut() bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	return g.B.state == wire.BreakerOpen
+	return g.held || g.B.state == wire.BreakerOpen
+}
+
+// hold has nothing tried, or ends that, and reports whether that is new.
+func (g *gate) hold(held bool) (changed bool) {
+	g.mu.Lock()
+	changed = g.held != held
+	g.held = held
+	g.mu.Unlock()
+	if changed {
+		link.Token(g.changed)
+	}
+	return changed
 }
 
 // status is the state for people.

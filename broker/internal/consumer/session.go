@@ -57,7 +57,7 @@ func (c *Consumer) session(ctx context.Context, s *link.Subscription) {
 		case <-c.look:
 			look.Reset(0)
 		case <-look.C:
-			look.Reset(c.suspects(ctx, s, state))
+			look.Reset(c.suspects(ctx, s))
 		case <-c.Gate.changed:
 		case <-wake.C:
 		case e := <-closes:
@@ -99,7 +99,7 @@ func (c *Consumer) pass(ctx context.Context, s *link.Subscription, j Job) bool {
 		case c.jobs <- j:
 			return true
 		case <-c.Gate.changed:
-			if !c.Gate.isOpen() {
+			if !c.Gate.isShut() {
 				continue // session looks at the state before it fetches more
 			}
 			c.MoveBack(j.Delivery())

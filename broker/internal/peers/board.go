@@ -154,7 +154,8 @@ func (s *Board) Status(want wire.StatusRequest) wire.ProcessStatus {
 		p.Remembers = nil
 	}
 	for i := range p.Consumers {
-		p.Consumers[i].Error = wire.Clip(p.Consumers[i].Error, wire.MaxStatusError)
+		c := &p.Consumers[i]
+		c.Error, c.Unpausable = wire.Clip(c.Error, wire.MaxStatusError), wire.Clip(c.Unpausable, wire.MaxStatusError)
 	}
 	slices.SortStableFunc(p.Consumers, func(x, y wire.ConsumerStatus) int { return cmp.Compare(x.Name, y.Name) })
 	slices.SortStableFunc(p.Sagas, func(x, y wire.SagaDefinition) int {

@@ -10,13 +10,14 @@ import (
 )
 
 // ParticipantWait says that a participant has calls, or would not take them, and cannot
-// work on them: its database is away, its pool used up, its circuit breaker open.
+// work on them: its database is away, its pool used up, its circuit breaker open; or that
+// somebody has paused it.
 type ParticipantWait struct {
 	// Name is the participant's.
 	Name string
 	// Since is since when, by the clock of its process.
 	Since time.Time
-	// Reason is its last error.
+	// Reason is its last error, or who paused it and why.
 	Reason string
 }
 
@@ -82,25 +83,27 @@ func waitOf(answers []wire.ProcessStatus, topic string) (out *ParticipantWait) {
 		of = slices.DeleteFunc(of, func(c wire.ConsumerStatus) bool { return !c.Participant })
 	}
 	for _, c := range of {
-		since := waitsSince(c)
+		since, why := waitsSince(c)
 		if since.IsZero() {
 			return nil
 		}
 		if out == nil || since.Before(out.Since) {
-			out = &ParticipantWait{Name: wire.ConsumerName(c.Name), Since: since, Reason: wire.PlainText(c.Error,
-				wire.MaxReason)}
+			out = &ParticipantWait{Name: wire.ConsumerName(c.Name), Since: since,
+				Reason: wire.PlainText(why, wire.MaxReason)}
 		}
 	}
 	return out
 }
 
-// waitsSince is since when a consumer handles nothing.
-func waitsSince(c wire.ConsumerStatus) time.Time {
+// waitsSince is since when a consumer handles nothing, and why.
+func waitsSince(c wire.ConsumerStatus) (since time.Time, why string) {
 	switch {
+	case c.Paused != nil:
+		return c.Paused.Since, c.Paused.String()
 	case !c.WaitsSince.IsZero():
-		return c.WaitsSince
+		return c.WaitsSince, c.Error
 	case c.Breaker == wire.BreakerOpen || c.Breaker == wire.BreakerProbing:
-		return c.Since
+		return c.Since, c.Error
 	}
-	return time.Time{}
+	return time.Time{}, ""
 }

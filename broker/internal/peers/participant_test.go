@@ -19,6 +19,8 @@ func TestWaitOf(t *testing.T) {
 	holds.WaitsSince, holds.Error = at, "the pool is used up"
 	opened.Breaker, opened.Since, opened.Error = wire.BreakerOpen, at, "the database is away"
 	probing.Breaker, probing.Since, probing.Error = wire.BreakerProbing, at.Add(-time.Minute), "the database\x1b[2J is away"
+	paused := opened
+	paused.Paused = &wire.Pause{By: "ann", Reason: "stock-taking", Since: at.Add(-time.Hour)}
 	older := opened
 	older.Participant = false
 	audit := wire.ConsumerStatus{Name: "audit", Topics: []string{"#", "stock.reserve"}, Breaker: wire.BreakerClosed}
@@ -36,6 +38,7 @@ func TestWaitOf(t *testing.T) {
 		"one of its processes works":    {[]wire.ProcessStatus{with(opened), with(works)}, nil},
 		"a consumer of the topic works": {[]wire.ProcessStatus{with(audit), with(opened)}, &ParticipantWait{Name: "stock", Since: at, Reason: "the database is away"}},
 		"an older version":              {[]wire.ProcessStatus{with(older)}, &ParticipantWait{Name: "stock", Since: at, Reason: "the database is away"}},
+		"somebody has paused it":        {[]wire.ProcessStatus{with(paused)}, &ParticipantWait{Name: "stock", Since: at.Add(-time.Hour), Reason: "paused by hand by ann: stock-taking"}},
 		"another topic":                 {[]wire.ProcessStatus{with(other)}, nil},
 	} {
 		t.Run(name, func(t *testing.T) { require.Equal(t, c.want, waitOf(c.answers, "stock.reserve")) })

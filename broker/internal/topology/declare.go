@@ -159,9 +159,9 @@ func (t *Maker) run(ctx context.Context, conn *amqp.Connection, steps []Step) er
 	err := t.each(ctx, conn, steps, func(s Step, err error) (done bool, fatal error) {
 		var ae *amqp.Error
 		switch is := errors.As(err, &ae); {
-		case is && ae.Code == amqp.NotFound && t.o.NoDeclare && s.handy:
+		case is && ae.Code == amqp.NotFound && t.o.NoDeclare && s.handy && !strings.Contains(ae.Reason, "is down"):
 			handy = append(handy, s.What)
-		case is && ae.Code == amqp.NotFound && t.o.NoDeclare && !s.brief:
+		case is && ae.Code == amqp.NotFound && t.o.NoDeclare && !s.brief && !s.handy:
 			missing = append(missing, s.What)
 		case t.done(ctx, conn, s, err):
 			return true, nil

@@ -17,7 +17,7 @@ const (
 	RoleParticipant = "participant" // takes part in sagas
 	RoleProducer    = "producer"    // a group's program in another language
 	RoleKeeper      = "keeper"      // keeps the half queues of such a group
-	RoleOperator    = "operator"    // looks with the command holdfast
+	RoleOperator    = "operator"    // looks with the command holdfast, and pauses consumers
 	RoleForeign     = "foreign"     // publishes messages, and has nothing of Holdfast
 )
 
@@ -142,7 +142,8 @@ func (a Access) rights() (configure, write, read []string) {
 	status := []string{"status", `status\..*`}
 	switch a.Role {
 	case RoleOperator:
-		return nil, []string{"status"}, nil
+		ends := []string{`pauses\.end\..*`}
+		return ends, []string{"status", "pauses", ends[0]}, []string{"pauses", ends[0]}
 	case RoleForeign:
 		return nil, []string{"topics"}, nil
 	case RoleProducer:
@@ -157,7 +158,7 @@ func (a Access) rights() (configure, write, read []string) {
 			`replies\.` + groups + "@.*", "alerts"}
 		read = append(a.kept(), "replies", `replies\.`+groups+"(@.*)?", `hook\.`+groups)
 		if names := slices.Concat(a.Consumers, a.Participants); len(names) > 0 {
-			own = []string{`(q|alone)\.` + anyOf(names)}
+			own = []string{`(q|alone)\.` + anyOf(names), "pauses"}
 		}
 		return []string{`status\..*`, `replies\.` + groups + "@.*"}, append(write, status...),
 			slices.Concat(own, read, status)
@@ -181,7 +182,7 @@ func (a Access) rights() (configure, write, read []string) {
 		slices.Sort(names)
 		hooks = append(hooks, strings.TrimPrefix(HookOf("", names, false).Name, "@"))
 	}
-	read = append(read, `hook\.@`+anyOf(hooks))
+	read = append(read, `hook\.@`+anyOf(hooks), "pauses")
 	return configure, append(write, status...), append(read, status...)
 }
 

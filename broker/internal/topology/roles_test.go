@@ -32,7 +32,7 @@ func TestGrant(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, []string{`rabbitmqctl set_permissions -p '/shop' 'it'\''s' '^a\.b\.status\..*$' ` +
 		`'^(a\.b\.(queues|dead|retry\..*|alerts|status|status\..*)|amq\.default)$' ` +
-		`'^a\.b\.((q|alone)\.(x\.y|z)|hook\.@(x\.y|z|x\.y,z)|status|status\..*)$'`}, g.Commands("/shop"))
+		`'^a\.b\.((q|alone)\.(x\.y|z)|hook\.@(x\.y|z|x\.y,z)|pauses|status|status\..*)$'`}, g.Commands("/shop"))
 	// Who binds consumers' queues has to read the keys: a worker those of all, a consumer its own.
 	for _, c := range []struct {
 		access      Access

@@ -80,6 +80,7 @@ func (t *Maker) steps(x Wanted) []Step {
 	}
 	steps = append(steps, t.delaySteps(delays)...)
 	steps = append(steps, lately(t.AlertSteps()...)...)
+	steps = append(steps, lately(t.PauseSteps()...)...)
 	if len(x.Checks) > 0 {
 		steps = append(steps, handily(t.CheckSteps()...)...)
 	}

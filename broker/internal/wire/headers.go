@@ -99,6 +99,7 @@ const (
 	KindAlert       = "alert"
 	KindStatus      = "status" // of requests and of answers
 	KindHello       = "hello"  // to all processes: ask me who I am
+	KindPause       = "pause"  // a consumer's pause, or its end
 )
 
 // Values of other headers.

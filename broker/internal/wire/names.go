@@ -20,6 +20,7 @@ const (
 	AnswersName = ".answers"     // to whoever asked
 	AlertsName  = ".alerts"      // alerts, to those who tell people
 	HookName    = ".hook."       // queues of alerts that stay, by who takes them
+	PausesName  = ".pauses"      // pauses of consumers, to the stream that keeps them
 
 	// Behind the name of the queue of dead letters.
 	OversizedName = ".oversized"
@@ -73,6 +74,14 @@ func (n Names) RetryExchange() string { return n.Prefix + RetryName }
 
 // AlertsExchange leads to the queues of those who tell people of alerts.
 func (n Names) AlertsExchange() string { return n.Prefix + AlertsName }
+
+// PausesExchange leads to the stream of the same name, which keeps the pauses of consumers,
+// with that name as routing key; and to the queues in which ends of pauses wait for their
+// time, by the pauses' IDs.
+func (n Names) PausesExchange() string { return n.Prefix + PausesName }
+
+// PauseEndQueue is the name of the queue in which the end of a pause waits for its time.
+func (n Names) PauseEndQueue(id string) string { return n.PausesExchange() + ".end." + id }
 
 // StatusExchange leads to the queues of the processes that answer status requests.
 func (n Names) StatusExchange() string { return n.Prefix + ".status" }

@@ -95,6 +95,13 @@ type ConsumerStatus struct {
 	WaitsSince time.Time `json:"waits_since,omitzero"`
 	// Error is the last error, where the breaker is not closed or messages wait.
 	Error string `json:"error,omitempty"`
+	// Paused is the pause by hand that holds the consumer; nil: there is none. It is not the
+	// breaker's.
+	Paused *Pause `json:"paused,omitempty"`
+	// Pausable says that the process heeds pauses by hand: it knows them all. An older version
+	// says nothing of it, and does not. Unpausable says why it cannot know them.
+	Pausable   bool   `json:"pausable,omitempty"`
+	Unpausable string `json:"unpausable,omitempty"`
 	// Participant says that it takes calls of sagas; an older version says nothing of it.
 	Participant bool `json:"participant,omitempty"`
 	// Handling counts the deliveries in work.
@@ -106,6 +113,27 @@ type ConsumerStatus struct {
 	Holds time.Duration `json:"holds,omitzero"`
 	Limit time.Duration `json:"limit,omitzero"`
 }
+
+// Pause is a pause of a consumer by an operator: its processes take no message until it ends.
+type Pause struct {
+	// ID tells it from every other pause; it is a UUID.
+	ID       string `json:"id"`
+	Consumer string `json:"consumer"`
+	// By is who asked for it, and Reason why.
+	By     string `json:"by"`
+	Reason string `json:"reason"`
+	// Since is when it was asked for and Until when it ends by itself, by the clock of whoever
+	// asked: for people to read. RabbitMQ ends it. Until zero: it does not end by itself.
+	Since time.Time `json:"since"`
+	Until time.Time `json:"until,omitzero"`
+	// Over says that it has ended: EndedBy somebody, because of EndedReason, or at its end.
+	Over        bool   `json:"over,omitempty"`
+	EndedBy     string `json:"ended_by,omitempty"`
+	EndedReason string `json:"ended_reason,omitempty"`
+}
+
+// String says who paused the consumer, and why.
+func (p Pause) String() string { return "paused by hand by " + p.By + ": " + p.Reason }
 
 // KeeperStatus is how one process's Keeper is.
 type KeeperStatus struct {

@@ -2,9 +2,12 @@ package desk
 
 import (
 	"context"
+	"strings"
 	"sync"
+	"time"
 
 	"github.com/holdfastmq/holdfast/internal/guard"
+	"github.com/holdfastmq/holdfast/internal/operator/actions"
 	"github.com/holdfastmq/holdfast/internal/operator/consumers"
 	"github.com/holdfastmq/holdfast/internal/operator/deadletters"
 	"github.com/holdfastmq/holdfast/internal/operator/text"
@@ -17,6 +20,30 @@ type Consumers struct {
 	Letters map[string]int
 	// MoreLetters says that there are others, which were not counted.
 	MoreLetters bool
+}
+
+// ActOnConsumer pauses a consumer, for a while if lasts says so, or has it go on. An error says
+// that nothing was sent, or that nobody knows what came of it.
+func (d *Desk) ActOnConsumer(ctx context.Context, name, act, lasts string, who Who) (actions.Outcome, error) {
+	o := consumers.Order{Name: name, Operator: who.Operator, Reason: who.Reason}
+	do, out := consumers.Pause, actions.Outcome{ID: name, Consumer: name, Outcome: actions.Paused}
+	if act == consumers.ActResume {
+		do, out.Outcome = consumers.Resume, actions.Resumed
+	} else if lasts != "" {
+		var err error
+		if o.Lasts, err = time.ParseDuration(lasts); err != nil {
+			return actions.Outcome{}, err
+		}
+	}
+	told, err := do(ctx, d.c, o)
+	if err != nil {
+		return actions.Outcome{}, err
+	}
+	out.Detail = strings.Join(told.Lines(d.now()), "; ")
+	if told.Bad() {
+		out.Remedy = "look at the consumer's page: not all of its processes have done so yet"
+	}
+	return out, nil
 }
 
 // Consumers looks at all consumers and half queues, and counts the dead letters of each

@@ -317,7 +317,7 @@ func TestSessionsAreBounded(t *testing.T) {
 
 func TestALoginThatIsGoodOnce(t *testing.T) {
 	t.Parallel()
-	o := NewOnce("dev")
+	o := NewOnce("dev", time.Now)
 	token := o.Token()
 	_, ok := o.Use("")
 	require.False(t, ok)
@@ -333,4 +333,14 @@ func TestALoginThatIsGoodOnce(t *testing.T) {
 	require.False(t, ok)
 	_, ok = (*Once)(nil).Use("")
 	require.False(t, ok)
+
+	now := time.Now()
+	late := NewOnce("dev", func() time.Time { return now })
+	token = late.Token()
+	now = now.Add(onceLasts)
+	_, ok = late.Use(token)
+	require.False(t, ok, "it is good for a while")
+	now = now.Add(-time.Second)
+	_, ok = late.Use(token)
+	require.False(t, ok, "and then never")
 }

@@ -3,23 +3,29 @@ package login
 import (
 	"crypto/subtle"
 	"sync"
+	"time"
 )
 
-// Once is a login without a password that is good for one time. The zero value, or nil, lets
+// onceLasts is how long a login without a password is good.
+const onceLasts = 15 * time.Minute
+
+// Once is a login without a password that is good for one time, within 15 minutes. The zero value, or nil, lets
 // nobody in.
 type Once struct {
 	user User
+	now  func() time.Time
+	ends time.Time
 
 	mu    sync.Mutex
 	token string
 }
 
-// NewOnce returns a login for a user of this name, who is an admin.
-func NewOnce(name string) *Once {
-	return &Once{user: User{Name: name, Role: Admin, By: ByDev}, token: secret()}
+// NewOnce returns a login for a user of this name, who is an admin; now is the clock.
+func NewOnce(name string, now func() time.Time) *Once {
+	return &Once{user: User{Name: name, Role: Admin, By: ByDev}, now: now, ends: now().Add(onceLasts), token: secret()}
 }
 
-// Token is what lets in; empty once it has.
+// Token is what lets in; empty once it has, or was tried too late.
 func (o *Once) Token() string {
 	if o == nil {
 		return ""
@@ -36,6 +42,9 @@ func (o *Once) Use(token string) (User, bool) {
 	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
+	if !o.now().Before(o.ends) {
+		o.token = ""
+	}
 	if o.token == "" || subtle.ConstantTimeCompare([]byte(token), []byte(o.token)) != 1 {
 		return User{}, false
 	}

@@ -27,9 +27,10 @@ import (
 
 // The kinds of what is acted on.
 const (
-	kindSaga   = "saga"
-	kindLetter = "dead"
-	kindTx     = "tx"
+	kindSaga     = "saga"
+	kindLetter   = "dead"
+	kindTx       = "tx"
+	kindConsumer = "consumer"
 )
 
 // maxReason is how many bytes a reason may have.
@@ -86,8 +87,10 @@ func (s *Site) target(ctx context.Context, o confirm.Order) (target, error) {
 		return s.transactionTarget(ctx, o)
 	case kindLetters:
 		return s.togetherTarget(ctx, o)
+	case kindConsumer:
+		return s.consumerTarget(ctx, o)
 	}
-	return target{}, text.Usagef("actions are on a saga, a dead letter or a transaction")
+	return target{}, text.Usagef("actions are on a saga, a dead letter, a transaction or a consumer")
 }
 
 // addressOf is the page of a workflow.
@@ -107,7 +110,11 @@ func addressOf(id string) string {
 
 // pageOfTarget is the page of what is acted on.
 func pageOfTarget(kind, target string) string {
-	if kind != kindLetters {
+	switch kind {
+	case kindLetters:
+	case kindConsumer:
+		return consumerAddress(target)
+	default:
 		return addressOf(target)
 	}
 	of, err := parseTogether(target)
@@ -342,6 +349,8 @@ func titleOf(o confirm.Order) string {
 		return transactionTitle(o.Act)
 	case kindLetters:
 		return text.Capital(o.Act) + " together"
+	case kindConsumer:
+		return consumerTitle(o.Act, o.Step)
 	}
 	return text.Capital(o.Act)
 }

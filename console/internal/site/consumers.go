@@ -8,8 +8,10 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/holdfastmq/holdfast/console/internal/confirm"
 	"github.com/holdfastmq/holdfast/console/internal/desk"
 	"github.com/holdfastmq/holdfast/console/internal/login"
+	"github.com/holdfastmq/holdfast/internal/operator/actions"
 	"github.com/holdfastmq/holdfast/internal/operator/consumers"
 	"github.com/holdfastmq/holdfast/internal/operator/processes"
 	"github.com/holdfastmq/holdfast/internal/operator/text"
@@ -102,6 +104,66 @@ func (v consumerView) refresh() string {
 		return ""
 	}
 	return "/consumer?" + url.Values{"auto": {"1"}, "name": {v.Name}}.Encode()
+}
+
+// consumerAddress is the page of a consumer.
+func consumerAddress(name string) string { return "/consumer?" + url.Values{"name": {name}}.Encode() }
+
+// Choices are what an operator can do with it.
+func (v consumerView) Choices() (out []choice) {
+	offer := func(act, lasts string) {
+		q := url.Values{"kind": {kindConsumer}, "id": {v.Name}, "act": {act}, "step": {lasts}}
+		out = append(out, choice{Title: consumerTitle(act, lasts), Effects: v.Effects(act, lasts), To: "/do?" + q.Encode()})
+	}
+	if !v.Exists {
+		return nil
+	}
+	if v.Pause != nil {
+		offer(consumers.ActResume, "")
+		return out
+	}
+	for _, lasts := range consumers.Durations {
+		offer(consumers.ActPause, lasts)
+	}
+	return out
+}
+
+// consumerTitle is an act on a consumer in words.
+func consumerTitle(act, lasts string) string {
+	if lasts == "" {
+		return text.Capital(act)
+	}
+	return text.Capital(act) + " for " + lasts
+}
+
+// consumerTarget is a consumer as it stands now. What a pause lasts is the order's Step.
+func (s *Site) consumerTarget(ctx context.Context, o confirm.Order) (target, error) {
+	pauses := o.Act == consumers.ActPause
+	if !pauses && o.Act != consumers.ActResume || pauses && !slices.Contains(consumers.Durations, o.Step) {
+		return target{}, text.Usagef("there is no such action on consumers")
+	}
+	seen, err := s.Desk.Consumers(ctx)
+	if err != nil {
+		return target{}, err
+	}
+	all := seen.Seen.Consumers
+	i := slices.IndexFunc(all, func(c consumers.Consumer) bool { return c.Name == o.Target })
+	if i < 0 {
+		return target{}, text.NoSuch("consumer", o.Target)
+	}
+	c, state, id := all[i], "not paused by hand", ""
+	if c.Pause != nil {
+		state, id = c.Pause.String(), c.Pause.ID
+	}
+	t := target{id: c.Name, title: consumerTitle(o.Act, o.Step), state: state,
+		possible: c.Exists && pauses == (c.Pause == nil), facts: confirm.Facts{{Name: "pause", Value: id}},
+		act: func(ctx context.Context, who desk.Who) (actions.Outcome, error) {
+			return s.Desk.ActOnConsumer(ctx, c.Name, o.Act, o.Step, who)
+		}}
+	if pauses || c.Pause != nil {
+		t.effects = c.Effects(o.Act, o.Step)
+	}
+	return t, nil
 }
 
 // seeConsumers is the look at the consumers, which many share.

@@ -88,3 +88,43 @@ func TestConsumersStay(t *testing.T) {
 		require.NotContains(t, b.get(still).body, `http-equiv="refresh"`)
 	}
 }
+
+// TestConsumersArePausedByHand with a form that acts once, on what was shown, and is in the audit.
+func TestConsumersArePausedByHand(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	h.desk.consumers = someConsumers()
+	b := h.as("operator")
+	page := b.get("/consumer?name=payments")
+	for _, want := range []string{"Pause …", "Pause for 1h …", "act=pause&amp;id=payments&amp;kind=consumer&amp;step=24h",
+		"It goes on by itself after 24h, by RabbitMQ&#39;s clock."} {
+		require.Contains(t, page.body, want)
+	}
+	require.NotContains(t, h.as("viewer").get("/consumer?name=payments").body, "/do?")
+	form := b.confirm("kind=consumer&id=payments&act=pause&step=1h")
+	require.Empty(t, h.desk.acts())
+	for range 2 {
+		got := b.post("/do", form)
+		require.Equal(t, http.StatusSeeOther, got.status, got.body)
+		require.Contains(t, b.get(got.to).body, "Pause for 1h: paused")
+	}
+	require.Equal(t, []string{"pause 1h payments by operator: as agreed"}, h.desk.acts())
+	require.Equal(t, []string{"consumer pause", "payments", "1h"},
+		[]string{h.entries()[0].Action, h.entries()[0].Target, h.entries()[0].Step})
+
+	stale := b.confirm("kind=consumer&id=payments&act=pause")
+	h.desk.consumers.Seen.Consumers[1].Pause = &broker.ConsumerPause{ID: "p", By: "<b>ann</b>", Reason: "stock-taking", Since: began}
+	require.Equal(t, http.StatusConflict, b.post("/do", stale).status, "somebody else has paused it meanwhile")
+	h.pass(homeFresh)
+	page = b.get("/consumer?name=payments")
+	require.Contains(t, page.body, "paused by hand by &lt;b&gt;ann&lt;/b&gt;: stock-taking")
+	require.Contains(t, page.body, "Resume …")
+	require.NotContains(t, page.body, "Pause …")
+	require.Contains(t, b.get("/consumers").body, "<td>paused by hand</td>")
+	require.Equal(t, http.StatusConflict, b.get("/do?kind=consumer&id=payments&act=pause").status)
+	require.Equal(t, http.StatusSeeOther, b.post("/do", b.confirm("kind=consumer&id=payments&act=resume")).status)
+	require.Len(t, h.desk.acts(), 2)
+	for _, bad := range []string{"act=pause&step=5000h", "act=delete"} {
+		require.NotEqual(t, http.StatusOK, b.get("/do?kind=consumer&id=payments&"+bad).status)
+	}
+}

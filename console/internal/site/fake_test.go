@@ -171,6 +171,13 @@ func (d *fakeDesk) ActOnTransaction(_ context.Context, row transactions.Row, act
 	return actions.Outcome{Outcome: actions.Committed}, nil
 }
 
+func (d *fakeDesk) ActOnConsumer(_ context.Context, name, act, lasts string, who desk.Who) (actions.Outcome, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.done = append(d.done, strings.TrimSpace(act+" "+lasts)+" "+name+" by "+who.Operator+": "+who.Reason)
+	return actions.Outcome{Outcome: actions.Paused}, d.err
+}
+
 func (d *fakeDesk) Transaction(_ context.Context, id string) (transactions.Detail, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -335,8 +342,9 @@ func newHouse(t *testing.T) *house {
 // build makes a console that nothing serves yet.
 func build(t *testing.T) *house {
 	t.Helper()
-	h := &house{t: t, desk: &fakeDesk{saga: parkedSaga(t), letter: parkedLetter()}, once: login.NewOnce("dev"), log: &logged{}}
+	h := &house{t: t, desk: &fakeDesk{saga: parkedSaga(t), letter: parkedLetter()}, log: &logged{}}
 	h.clock.at = began
+	h.once = login.NewOnce("dev", h.now)
 	h.audit = &brittle{Log: audit.NewLines(io.Discard, h.now)}
 	var file strings.Builder
 	for _, name := range []string{"viewer", "operator", "admin"} {

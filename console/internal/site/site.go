@@ -29,7 +29,7 @@ import (
 )
 
 // Desk is the installation that the pages are about; package desk has the real one. An error
-// of ActOnSaga, ActOnLetter or ActOnTransaction says that nothing was sent.
+// of an Act says that nothing was sent.
 type Desk interface {
 	Examine(ctx context.Context) (found doctor.Diagnosis, unset []string)
 	Sagas(ctx context.Context, f sagas.Filter, limit int) (rows []sagas.Row, rest string, err error)
@@ -47,6 +47,7 @@ type Desk interface {
 	ActOnTransaction(ctx context.Context, row transactions.Row, act string, who desk.Who) (actions.Outcome, error)
 	Consumers(ctx context.Context) (desk.Consumers, error)
 	Carry(ctx context.Context, o vouch.Order, who desk.Who) (actions.Outcome, error)
+	ActOnConsumer(ctx context.Context, name, act, lasts string, who desk.Who) (actions.Outcome, error)
 	FindSaga(ctx context.Context, id string) (string, error)
 	FindLetter(ctx context.Context, id string) (string, error)
 	FindTransaction(ctx context.Context, id string) (string, error)

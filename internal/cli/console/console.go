@@ -78,7 +78,7 @@ they are read, the whole installation is looked at every minute.`,
 	c.Flags().StringVar(&f.listen, "listen", "127.0.0.1:8090", "the address to listen on")
 	c.Flags().StringVar(&f.users, "users", "", "the file of users")
 	c.Flags().BoolVar(&f.devLogin, "dev-login", false, "for development, on loopback only: no users, but an address that "+
-		"is good for one login, as the admin dev")
+		"is good for one login within 15 minutes, as the admin dev")
 	c.Flags().BoolVar(&f.secured, "secure-cookies", false, "browsers reach it by TLS only, such as a proxy's")
 	c.Flags().StringSliceVar(&f.proxies, "trusted-proxy", nil, "a proxy's address or CIDR: its X-Forwarded-For says who "+
 		"logs in, for the limits of logins")
@@ -195,7 +195,7 @@ func tell(a *frame.App, f flags, address, devLogin string) {
 	}
 	text.Printf(a.Out, "The console is at %s%s/ ; Ctrl-C ends it.\n", scheme, address)
 	if devLogin != "" {
-		text.Printf(a.Out, "Log in, once, at %s%s%s\n", scheme, address, devLogin)
+		text.Printf(a.Out, "Log in, once, within 15 minutes, at %s%s%s\n", scheme, address, devLogin)
 	}
 }
 

@@ -31,7 +31,7 @@ expected, and so does the exit status.`,
 			return err
 		},
 	}
-	c.Flags().BoolVar(&keep, "keep", false, "leave everything up until Ctrl-C, and print the links to each transaction "+
-		"in the Temporal UI")
+	c.Flags().BoolVar(&keep, "keep", false, "leave everything up until Ctrl-C, serve the console, and print the links "+
+		"to each transaction in the Temporal UI")
 	return c
 }

@@ -18,15 +18,20 @@ import (
 func NewConsumers(a *frame.App) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "consumers",
-		Short: "List the consumers that a producer group remembers, or forget one",
-		Long: `List the consumers that the processes of a producer group have seen, or forget
-one. They are kept in the group's database, so that their queues and bindings
-can be made again when RabbitMQ has lost them.`,
-		Example: "  holdfast consumers list\n  holdfast consumers forget mailer",
+		Short: "Pause consumers by hand; list those that a group remembers, forget one",
+		Long: `Pause consumers by hand and have them go on, for which RabbitMQ is enough.
+
+Or list the consumers that the processes of a producer group have seen, or
+forget one. They are kept in the group's database, so that their queues and
+bindings can be made again when RabbitMQ has lost them.`,
+		Example: "  holdfast consumers paused\n  holdfast consumers list",
 		Args:    cobra.NoArgs,
-		RunE:    func(*cobra.Command, []string) error { return text.Usagef("say what to do: list or forget") },
+		RunE: func(*cobra.Command, []string) error {
+			return text.Usagef("say what to do: pause, resume, paused, list or forget")
+		},
 	}
-	c.AddCommand(newConsumersListCommand(a), newConsumersForgetCommand(a))
+	c.AddCommand(newConsumersPauseCommand(a), newConsumersResumeCommand(a), newConsumersPausedCommand(a),
+		newConsumersListCommand(a), newConsumersForgetCommand(a))
 	return c
 }
 

@@ -52,6 +52,8 @@ type Consumer struct {
 	Remembered bool
 	Seen       time.Duration
 	Ladder     Ladder
+	// Pause is the pause by hand that lasts; nil: there is none.
+	Pause *broker.ConsumerPause
 }
 
 // Process is a consumer in one process.
@@ -123,6 +125,12 @@ func (c Consumer) judge() (note string, level text.Level, remedy string) {
 	case !c.Exists:
 		return "its queue is missing: what is sent to it does not reach it", text.LevelProblem,
 			"start a process of the consumer, or, if it is gone on purpose: " + shell.Holdfast("consumers forget", c.Name)
+	case c.Pause != nil && slices.ContainsFunc(c.Processes, func(p Process) bool { return p.Paused == nil }):
+		return c.Pause.String() + "; a process does not heed it", text.LevelProblem,
+			"stop that process, or see what it says: its user may not read the pauses, or it is of an earlier version"
+	case c.Pause != nil:
+		return c.Pause.String(), text.LevelWarning, "resume it: " + shell.Holdfast("consumers resume", c.Name,
+			"--reason", shell.Text)
 	case c.Orphaned() && c.Ready+c.Alone > 0:
 		return "orphaned: no process consumes it, and messages wait", text.LevelProblem,
 			gone + shell.Holdfast("consumers forget", c.Name)
@@ -166,6 +174,7 @@ type looking struct {
 	b       *broker.Broker
 	answers []broker.ProcessStatus
 	managed map[string]processes.ManagedQueue
+	paused  []broker.ConsumerPause
 	by      map[string]*Consumer
 }
 
@@ -181,6 +190,9 @@ func (l *looking) look(ctx context.Context, seen *Seen) error {
 	if err := l.manage(ctx); err != nil {
 		seen.Unknown = append(seen.Unknown, "what RabbitMQ's management API tells (unacknowledged, oldest, queues that "+
 			"nobody remembers): "+text.Of(err))
+	}
+	if l.paused, err = l.b.PausedConsumers(ctx); err != nil {
+		seen.Unknown = append(seen.Unknown, "which consumers are paused, but for what their processes say: "+text.Of(err))
 	}
 	l.known(ctx)
 	names := text.SortedKeys(l.by)
@@ -236,6 +248,9 @@ func (l *looking) known(ctx context.Context) {
 			c := of(s.Name)
 			c.Processes = append(c.Processes, Process{text.OrDash(p.Instance), s})
 			c.InWork += s.Handling
+			if s.Paused != nil {
+				c.Pause = s.Paused
+			}
 			c.Topics = union(c.Topics, s.Topics)
 		}
 	}
@@ -245,6 +260,9 @@ func (l *looking) known(ctx context.Context) {
 		if len(c.Processes) == 0 {
 			c.Topics = union(c.Topics, k.Topics)
 		}
+	}
+	for _, p := range l.paused {
+		of(p.Consumer).Pause = &p
 	}
 	for name := range l.managed {
 		if consumer := broker.ConsumerOf(l.c.Prefix, name); consumer != "" {

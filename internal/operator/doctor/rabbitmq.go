@@ -106,6 +106,7 @@ func examineRabbitMQ(ctx context.Context, c *reach.Config, e Examination) []Find
 	for i, k := range known {
 		f.remembered(k, info.Queues[rest+i], len(processes.ConsumerStates(answers, k.Name)))
 	}
+	f.pauses(ctx, b, answers, now)
 	for _, c := range processes.Paused(answers, e.Consumers) {
 		f.breaker(c, processes.ConsumerStates(answers, c), 0, now)
 	}
@@ -205,6 +206,8 @@ func (f *Findings) consumerQueue(name string, q broker.QueueInfo, of []broker.Co
 	case !q.Exists:
 		f.add(text.LevelProblem, check, "start a process of the consumer; check its name and --prefix",
 			"its queue %s is not there", q.Name)
+	case q.Consumers == 0 && processes.PausedByHand(of) != nil:
+		f.ok(check, "%s: %s, paused by hand", q.Name, waiting(q))
 	case q.Consumers == 0 && slices.ContainsFunc(of,
 		func(c broker.ConsumerStatus) bool { return processes.Severity(c) > 0 }):
 		f.ok(check, "%s: %s, paused by its circuit breaker", q.Name, waiting(q))

@@ -16,6 +16,7 @@ var runbook = []struct{ part, begins, page string }{
 	{"RabbitMQ", "refused publishes", "refused-publish"},
 	{"RabbitMQ", "connection for ", "refused-publish"},
 	{"RabbitMQ", "breaker ", "breaker-open"},
+	{"RabbitMQ", "pause", "paused"},
 	{"RabbitMQ", "keeper ", "hand-overs-fail"},
 	{"RabbitMQ", "half queues", "half-queue"},
 	{"RabbitMQ", "group ", "half-queue"},

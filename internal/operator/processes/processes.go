@@ -58,6 +58,28 @@ func Paused(answers []broker.ProcessStatus, asked []string) []string {
 	return slices.Compact(names)
 }
 
+// PausedByHand is the pause by hand of a consumer, as one of its processes says; nil: none says
+// so.
+func PausedByHand(of []broker.ConsumerStatus) *broker.ConsumerPause {
+	for _, c := range of {
+		if c.Paused != nil {
+			return c.Paused
+		}
+	}
+	return nil
+}
+
+// Unpausable says why a consumer heeds no pause by hand in its process; empty: it does.
+func Unpausable(c broker.ConsumerStatus) string {
+	switch {
+	case c.Pausable:
+		return ""
+	case c.Unpausable != "":
+		return c.Unpausable
+	}
+	return "it does not know yet what is paused, or is of a version that does not know pauses: stop it instead"
+}
+
 // Since is when something began, for a sentence; empty if that is not known.
 func Since(at, now time.Time) string {
 	if at.IsZero() {

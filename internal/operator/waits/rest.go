@@ -11,6 +11,7 @@ import (
 	"github.com/holdfastmq/holdfast/internal/operator/deadletters"
 	"github.com/holdfastmq/holdfast/internal/operator/processes"
 	"github.com/holdfastmq/holdfast/internal/operator/server"
+	"github.com/holdfastmq/holdfast/internal/operator/text"
 	"github.com/holdfastmq/holdfast/internal/operator/transactions"
 	"github.com/holdfastmq/holdfast/workflows"
 )
@@ -104,6 +105,14 @@ func (s *Survey) noteConsumer(name string, q broker.QueueInfo, runs bool) {
 		if !c.Next.IsZero() && (w.Next.IsZero() || c.Next.Before(w.Next)) {
 			w.Next = c.Next
 		}
+	}
+	if p := processes.PausedByHand(of); p != nil {
+		w := s.of(WaitConsumer, "somebody who resumes "+name)
+		w.Count, w.Since, w.Next, w.Detail = max(q.Messages, 1), p.Since, p.Until, p.String()
+		if w.Then = "it stays paused"; !p.Until.IsZero() {
+			w.Then = "it goes on by itself"
+		}
+		w.Remedy = s.Command("consumers resume", name, text.WithReason()...)
 	}
 	if !runs && q.Messages > 0 && q.Consumers == 0 {
 		w := s.of(WaitConsumer, "a process of consumer "+name)

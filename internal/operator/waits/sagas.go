@@ -210,6 +210,11 @@ func (s *Survey) lookParticipant(ctx context.Context, w *Wait, topic string) {
 	w.Detail = text.Join(w.steps)
 	if of := processes.Takes(s.answers, topic); len(of) > 0 {
 		for _, c := range of {
+			if c.Paused != nil {
+				w.Detail += fmt.Sprintf("; %s is %s%s", c.Name, c.Paused, processes.Since(c.Paused.Since, s.Now))
+				w.Remedy = s.Command("consumers resume", c.Name, text.WithReason()...)
+				return
+			}
 			if processes.Severity(c) > 0 {
 				w.Detail += fmt.Sprintf("; the breaker of %s is %s%s: %s", c.Name, c.Breaker,
 					processes.Since(c.Since, s.Now), c.Error)

@@ -1,0 +1,91 @@
+package pauses
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/google/uuid"
+	amqp "github.com/rabbitmq/amqp091-go"
+	"github.com/stretchr/testify/require"
+
+	"github.com/holdfastmq/holdfast/broker/internal/wire"
+)
+
+func pauseOf(consumer string) wire.Pause {
+	return wire.Pause{ID: uuid.NewString(), Consumer: consumer, By: "ann", Reason: "stock-taking"}
+}
+
+// TestAnEndCountsWhereverItStands: before its pause, after it, and after a repetition of it.
+func TestAnEndCountsWhereverItStands(t *testing.T) {
+	t.Parallel()
+	p := pauseOf("stock")
+	over := p
+	over.Over = true
+	begin, end := record{Pause: &p}, record{Pause: &over}
+	for _, c := range []struct {
+		records []record
+		paused  int
+	}{
+		{[]record{begin}, 1}, {[]record{begin, begin}, 1}, {[]record{begin, end}, 0}, {[]record{end, begin}, 0},
+		{[]record{begin, end, begin}, 0}, {[]record{{Mark: "x"}}, 0},
+	} {
+		k := newKnown()
+		for _, r := range c.records {
+			k.apply(r, 100)
+		}
+		require.Len(t, k.all(""), c.paused)
+		require.Len(t, k.all("stock"), c.paused)
+		require.Empty(t, k.all("other"))
+	}
+}
+
+func TestWhatAgesIsWrittenAgain(t *testing.T) {
+	t.Parallel()
+	old, over, young := pauseOf("a"), pauseOf("b"), pauseOf("c")
+	k := newKnown()
+	k.apply(record{Pause: &old}, 100)
+	k.apply(record{Pause: &over}, 100)
+	ended := over
+	ended.Over = true
+	k.apply(record{Pause: &ended}, 100)
+	k.apply(record{Pause: &young}, 100)
+	require.Equal(t, []wire.Pause{old}, k.aging(299))
+	k.apply(record{Pause: &old}, 100)
+	require.Empty(t, k.aging(299))
+}
+
+func TestWhatIsNoRecord(t *testing.T) {
+	t.Parallel()
+	p := pauseOf("stock")
+	msg, err := encode(record{Pause: &p})
+	require.NoError(t, err)
+	good := amqp.Delivery{Exchange: "x", Headers: msg.Headers, Body: msg.Body}
+	r, ok := decode("x", &good)
+	require.True(t, ok)
+	require.Equal(t, p, *r.Pause)
+	for name, change := range map[string]func(*amqp.Delivery){
+		"another exchange": func(d *amqp.Delivery) { d.Exchange = "" },
+		"another kind":     func(d *amqp.Delivery) { d.Headers = amqp.Table{} },
+		"no JSON":          func(d *amqp.Delivery) { d.Body = []byte("{") },
+		"a later version":  func(d *amqp.Delivery) { d.Body = []byte(`{"v":2,"mark":"x"}`) },
+		"no ID":            func(d *amqp.Delivery) { d.Body = []byte(`{"v":1,"pause":{"consumer":"c"}}`) },
+		"no consumer": func(d *amqp.Delivery) {
+			d.Body = []byte(`{"v":1,"pause":{"id":"` + p.ID + `","consumer":"a b"}}`)
+		},
+		"too large": func(d *amqp.Delivery) {
+			d.Body = []byte(strings.Replace(string(msg.Body), "stock-taking", strings.Repeat("x", maxRecord), 1))
+		},
+	} {
+		d := good
+		change(&d)
+		_, ok := decode("x", &d)
+		require.False(t, ok, name)
+	}
+	hostile := p
+	hostile.Reason = "a\x1b[31mred\x00"
+	msg, err = encode(record{Pause: &hostile})
+	require.NoError(t, err)
+	r, ok = decode("x", &amqp.Delivery{Exchange: "x", Headers: msg.Headers, Body: msg.Body})
+	require.True(t, ok)
+	require.NotContains(t, r.Pause.Reason, "\x1b")
+}
