@@ -80,7 +80,15 @@ func (k *Kit) Send(m holdfast.Message, local worker.Local) Sent {
 // SendAll is [Kit.Send] for several messages.
 func (k *Kit) SendAll(ms []holdfast.Message, local worker.LocalAll) Sent {
 	k.t.Helper()
-	p, ctx := k.transaction(), k.t.Context()
+	return k.SendIn(k.t.Context(), ms, local)
+}
+
+// SendIn is [Kit.SendAll] with a context. In that of a handler, see
+// [holdfast.WithDelivery], the messages get the correlation of the one that is handled.
+// It is for the test's goroutine: a handler that the kit runs cannot send.
+func (k *Kit) SendIn(ctx context.Context, ms []holdfast.Message, local worker.LocalAll) Sent {
+	k.t.Helper()
+	p := k.transaction()
 	lane := p.lanes.Choose(ms)
 	receipt, err := p.lanes.Send(ctx, lane, ms, p.breakable(local))
 	if p.dead || errors.Is(err, holdfast.ErrUndecided) || errors.Is(err, holdfast.ErrDeliveryPending) {

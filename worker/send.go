@@ -12,8 +12,8 @@ import (
 
 // Local is a local transaction with one message. It writes with tx, which is
 // committed when it returns nil and rolled back when it returns an error or
-// panics. It may change the body, headers, key and content type of m: what they
-// are at the end is what is delivered.
+// panics. It may change the body, headers, key, content type and properties (Type to
+// TTL) of m: what they are at the end is what is delivered.
 //
 // It runs once; where a crash leaves it open whether it did, the outcome row
 // decides. It must not commit or roll back tx itself. It may send: such a
