@@ -31,10 +31,12 @@ type Delivery struct {
 	Priority                                                          uint8
 	// TTL is how long the message might wait for its first delivery; 0: for ever.
 	TTL time.Duration
-	// Saga and Step are the saga and its step that ask a participant, and Undo says that the
-	// step is to be undone. They are empty for a consumer.
+	// Saga and Step are the saga and its step that ask a participant. They are empty for a
+	// consumer.
 	Saga, Step string
-	Undo       bool
+	// Undo says that it is the Undo that is called: of a participant, since the step is to
+	// be undone, or of a consumer, since the message was compensated.
+	Undo bool
 }
 
 type deliveryKey struct{}
