@@ -1,12 +1,18 @@
 package holdfast
 
-import "context"
+import (
+	"context"
+	"time"
+)
 
 // Delivery is what a handler may know of the delivery that it handles, beside the message:
 // see [DeliveryFrom].
 type Delivery struct {
 	// Consumer names the consumer or the participant.
 	Consumer string
+	// MessageID is the message's ID, Topic its topic. Of a compensation notice they are
+	// the notice's.
+	MessageID, Topic string
 	// TxID and Group are the message's transaction and its producer group; both are empty
 	// if a foreign publisher sent it.
 	TxID, Group string
@@ -16,10 +22,21 @@ type Delivery struct {
 	// Redelivered says that RabbitMQ has delivered it before, perhaps to another process:
 	// what that did with it is not known. Its effects that were committed are not repeated.
 	Redelivered bool
-	// Saga and Step are the saga and its step that ask a participant, and Undo says that the
-	// step is to be undone. They are empty for a consumer.
+	// FirstPublished is when the message was published at first, in whole seconds, by its
+	// publisher's clock: retries and redeliveries do not change it. Zero if a foreign
+	// publisher did not say. It is for people and measurements: another clock may be wrong.
+	FirstPublished time.Time
+	// CorrelationID, CausationID and the others are the message's: see [Message].
+	CorrelationID, CausationID, Type, ContentEncoding, ReplyTo, AppID string
+	Priority                                                          uint8
+	// TTL is how long the message might wait for its first delivery; 0: for ever.
+	TTL time.Duration
+	// Saga and Step are the saga and its step that ask a participant. They are empty for a
+	// consumer.
 	Saga, Step string
-	Undo       bool
+	// Undo says that it is the Undo that is called: of a participant, since the step is to
+	// be undone, or of a consumer, since the message was compensated.
+	Undo bool
 }
 
 type deliveryKey struct{}

@@ -23,8 +23,9 @@ const (
 	MaxName = 200
 	// MaxID is the limit on a transaction's ID, in bytes.
 	MaxID = 100
-	// MaxHeaders is the limit on a message's header names and values together,
-	// in bytes; all messages of a transaction together have four times that.
+	// MaxHeaders is the limit on a message's header names and values and its
+	// properties (Type to AppID) together, in bytes; all messages of a transaction
+	// together have four times that.
 	MaxHeaders = 16 << 10
 	// MaxMessages is the limit on the number of messages in one transaction.
 	MaxMessages = 64
@@ -58,6 +59,41 @@ type Message struct {
 	Headers map[string]string
 	// Body is the payload.
 	Body []byte
+
+	// Type says what kind of message it is, for consumers that tell kinds apart: AMQP's
+	// property type. Like the five that follow: text of at most MaxProperty bytes.
+	Type string
+	// CorrelationID names what the message belongs to, over services: AMQP's property
+	// correlation-id. Empty, and sent in a handler: that of the message that is handled, or
+	// the ID of its transaction where it has none; see [Message.Caused].
+	CorrelationID string
+	// CausationID is the ID of the message that led to this one. Empty, and sent in a
+	// handler: that of the message that is handled.
+	CausationID string
+	// ContentEncoding says how the body is encoded beside its ContentType, such as
+	// "gzip": AMQP's property content-encoding. Nothing is encoded or decoded by it.
+	ContentEncoding string
+	// ReplyTo is where an answer is wanted, for applications that answer each other:
+	// AMQP's property reply-to. Holdfast does not answer. The name of RabbitMQ's direct
+	// reply-to is refused. In a saga's call, which asks for a reply itself, it is not
+	// told.
+	ReplyTo string
+	// AppID names the application that sends: AMQP's property app-id.
+	AppID string
+	// Priority is AMQP's; 0: none. RabbitMQ 3 ignores it in consumers' queues, which are
+	// quorum queues. RabbitMQ 4.0 to 4.2 take messages from 5 on earlier than the others,
+	// and 4.3 has 32 priorities, of which none counts as 4: so use 5 to 31 for what is
+	// urgent. A classic queue of your own counts up to its x-max-priority.
+	Priority uint8
+	// TTL is how long the message may wait in a queue until a consumer's process gets it
+	// for the first time; 0: for ever. The time begins when it is published, after its
+	// transaction has committed. A message that was waiting for longer is given to
+	// nobody: for each consumer that missed it, it is a dead letter that waits for an
+	// operator, whatever the consumer's policy. Once it was given to a consumer, its
+	// retries take the time that they take. At least 1 ms, at most MaxTTL; fractions of
+	// a millisecond do not count.
+	TTL time.Duration
+
 	// AllowUnrouted says that it is no error if no consumer is bound to Topic:
 	// the message is then dropped by the broker.
 	AllowUnrouted bool
@@ -92,10 +128,11 @@ type Half struct {
 }
 
 // Equal reports whether two messages carry the same: the same ID, topic, key,
-// content type, headers, body and routing.
+// content type, headers, properties, body and routing.
 func (m Message) Equal(o Message) bool {
 	return m.ID == o.ID && m.Topic == o.Topic && m.Key == o.Key && m.ContentType == o.ContentType &&
-		m.AllowUnrouted == o.AllowUnrouted && bytes.Equal(m.Body, o.Body) && maps.Equal(m.Headers, o.Headers)
+		m.AllowUnrouted == o.AllowUnrouted && bytes.Equal(m.Body, o.Body) && maps.Equal(m.Headers, o.Headers) &&
+		m.sameProperties(&o)
 }
 
 // Clone returns a deep copy.
@@ -147,11 +184,14 @@ func (m Message) Validate() error {
 	if err := validText("content type", m.ContentType, MaxName, ""); err != nil {
 		return err
 	}
+	if err := m.validateProperties(); err != nil {
+		return err
+	}
 	return m.validateHeaders()
 }
 
 func (m Message) validateHeaders() error {
-	size := 0
+	size := m.propertySize()
 	for _, name := range m.headerNames() {
 		value := m.Headers[name]
 		if name == "" {
@@ -169,8 +209,8 @@ func (m Message) validateHeaders() error {
 		size += len(name) + len(value)
 	}
 	if size > MaxHeaders {
-		return fmt.Errorf("%w: the headers of the message to %q have %d bytes, the limit is %d: move data into the body",
-			ErrTooLarge, m.Topic, size, MaxHeaders)
+		return fmt.Errorf("%w: the headers and properties of the message to %q have %d bytes, the limit is %d: "+
+			"move data into the body", ErrTooLarge, m.Topic, size, MaxHeaders)
 	}
 	return nil
 }
@@ -204,7 +244,7 @@ func ValidateMessages(ms []Message, maxBody int) error {
 		if err := m.Validate(); err != nil {
 			return err
 		}
-		size += len(m.Body)
+		size, headers = size+len(m.Body), headers+m.propertySize()
 		for _, name := range m.headerNames() {
 			headers += len(name) + len(m.Headers[name])
 		}
@@ -293,13 +333,24 @@ type jsonMessage struct {
 	Text          string            `json:"text,omitempty"`
 	Base64        []byte            `json:"base64,omitempty"`
 	AllowUnrouted bool              `json:"allow_unrouted,omitempty"`
+
+	Type            string `json:"type,omitempty"`
+	CorrelationID   string `json:"correlation_id,omitempty"`
+	CausationID     string `json:"causation_id,omitempty"`
+	ContentEncoding string `json:"content_encoding,omitempty"`
+	ReplyTo         string `json:"reply_to,omitempty"`
+	AppID           string `json:"app_id,omitempty"`
+	Priority        uint8  `json:"priority,omitempty"`
+	TTL             int64  `json:"ttl_ms,omitempty"`
 }
 
 // MarshalJSON writes the body as "text" where that is UTF-8 and not longer than
 // base64 would be, else as "base64". Either gives back the same bytes.
 func (m Message) MarshalJSON() ([]byte, error) {
 	j := jsonMessage{ID: m.ID, Topic: m.Topic, Key: m.Key, ContentType: m.ContentType,
-		Headers: m.Headers, AllowUnrouted: m.AllowUnrouted}
+		Headers: m.Headers, AllowUnrouted: m.AllowUnrouted, Type: m.Type, CorrelationID: m.CorrelationID,
+		CausationID: m.CausationID, ContentEncoding: m.ContentEncoding, ReplyTo: m.ReplyTo, AppID: m.AppID,
+		Priority: m.Priority, TTL: m.TTL.Milliseconds()}
 	if textIsShorter(m.Body) {
 		j.Text = string(m.Body)
 	} else {
@@ -319,7 +370,9 @@ func (m *Message) UnmarshalJSON(data []byte) error {
 		return fmt.Errorf("%w: a message to %q has both text and base64", ErrInvalid, j.Topic)
 	}
 	*m = Message{ID: j.ID, Topic: j.Topic, Key: j.Key, ContentType: j.ContentType,
-		Headers: j.Headers, AllowUnrouted: j.AllowUnrouted, Body: j.Base64}
+		Headers: j.Headers, AllowUnrouted: j.AllowUnrouted, Body: j.Base64, Type: j.Type,
+		CorrelationID: j.CorrelationID, CausationID: j.CausationID, ContentEncoding: j.ContentEncoding,
+		ReplyTo: j.ReplyTo, AppID: j.AppID, Priority: j.Priority, TTL: ttlOf(j.TTL)}
 	if j.Text != "" {
 		m.Body = []byte(j.Text)
 	}

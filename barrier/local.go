@@ -240,7 +240,7 @@ func (l Local) changed(ms []holdfast.Message) (bool, error) {
 		}
 		if what != "" {
 			return false, fmt.Errorf("%w: the local transaction %s changed %s of message %d: "+
-				"only Body, Headers, Key and ContentType may be changed",
+				"only Body, Headers, Key, ContentType and the properties from Type to TTL may be changed",
 				holdfast.ErrInvalid, l.TxID, what, i+1)
 		}
 		changed = changed || !m.Equal(was)

@@ -66,7 +66,8 @@ func TestReadsOurDeadLetters(t *testing.T) {
 	require.Equal(t, holdfast.DeadLetter{
 		ID: "tx-1", Queue: "holdfast.q.billing", TxID: "tx-1", Group: "orders", Size: 5,
 		Message: holdfast.Message{ID: "tx-1", Topic: "order.placed", Key: "order-1", ContentType: "text/plain",
-			Headers: map[string]string{"tenant": "north", "CC": "x", "raw": "\uFFFD"}, Body: []byte("hello")},
+			Headers: map[string]string{"tenant": "north", "CC": "x", "raw": "\uFFFD"}, Body: []byte("hello"),
+			CorrelationID: "corr", AppID: "shop", Priority: 3, TTL: time.Second},
 		Failure: holdfast.Failure{Consumer: "billing", Class: holdfast.ClassPermanent, Reason: "no such order", Attempts: 9, At: deathTime,
 			Log: []holdfast.Attempt{{N: 1, At: deathTime.Add(-time.Hour), Class: holdfast.ClassError, Error: "first"}}, Redelivery: 2},
 		Policy: holdfast.Policy{Action: holdfast.PolicyCompensate, AllowEdits: true},

@@ -34,7 +34,8 @@ func TestCompensationNotice(t *testing.T) {
 	d := next(t, got)
 	require.Equal(t, &wire.Notice{Of: "tx-1", Topic: "order.placed", Failure: holdfast.Failure{Consumer: "c", Class: holdfast.ClassPermanent, Reason: "no such order"}}, d.Notice)
 	require.Equal(t, holdfast.Message{ID: "tx-1.compensated", Topic: "order.placed.compensated", Key: "order-1", ContentType: "text/plain",
-		Headers: map[string]string{"tenant": "north", "CC": "x"}, Body: []byte("hello")}, d.Message)
+		Headers: map[string]string{"tenant": "north", "CC": "x"}, Body: []byte("hello"),
+		CorrelationID: "corr", AppID: "shop", Priority: 3}, d.Message)
 	require.Equal(t, "tx-1", d.TxID)
 	require.Equal(t, "orders", d.Group)
 	require.Equal(t, d.Message, next(t, got).Message, "who gave the message up is told directly, too")

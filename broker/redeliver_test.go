@@ -85,7 +85,7 @@ func TestRedeliveryIsTheMessageAsItWas(t *testing.T) {
 	require.Equal(t, d.Body, p.Body)
 	before, _, _, err := wire.DecodeMessage(d)
 	require.NoError(t, err)
-	after, _, _, err := wire.DecodeMessage(&amqp.Delivery{Headers: p.Headers, MessageId: p.MessageId, ContentType: p.ContentType, Body: p.Body})
+	after, _, _, err := wire.DecodeMessage(delivered(p))
 	require.NoError(t, err)
 	require.Equal(t, before, after)
 }

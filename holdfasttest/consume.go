@@ -2,10 +2,12 @@ package holdfasttest
 
 import (
 	"log/slog"
+	"slices"
 
 	holdfast "github.com/holdfastmq/holdfast"
 	"github.com/holdfastmq/holdfast/broker"
 	"github.com/holdfastmq/holdfast/internal/consuming"
+	"github.com/holdfastmq/holdfast/internal/sagarun"
 	"github.com/holdfastmq/holdfast/worker"
 )
 
@@ -34,9 +36,29 @@ func (k *Kit) Consume(c worker.Consumer) {
 	if c.Undo != nil {
 		notices = c.Topics
 	}
-	takes := consuming.Consumer{Name: c.Name, Topics: c.Topics, DB: c.DB, Handle: c.Handle,
-		HandleAtLeastOnce: c.HandleAtLeastOnce, Undo: c.Undo, Logger: slog.New(slog.DiscardHandler)}
+	takes, err := consuming.Consumer{Name: c.Name, Topics: c.Topics, DB: c.DB, Handle: c.Handle,
+		HandleAtLeastOnce: c.HandleAtLeastOnce, Undo: c.Undo,
+		Logger: slog.New(slog.DiscardHandler)}.Wrap(k.wrapper(c.Middleware))
+	if err != nil {
+		k.t.Fatalf("consumer %q: %v", c.Name, err)
+	}
 	k.broker.Subscribe(broker.Subscription{Name: c.Name, Topics: c.Topics,
 		Notices: notices, Tries: c.Tries, Ladder: c.Ladder,
 		HandlerTimeout: c.Timeout, Policy: c.DeadLetters, Handle: takes.Take})
+}
+
+// wrapper puts the kit's middleware around handlers, and inside it their own.
+func (k *Kit) wrapper(own []worker.Middleware) consuming.Wrapper {
+	all := slices.Concat(k.o.Middleware, own)
+	return func(h consuming.Handle) (consuming.Handle, error) { return consuming.Chain(all, worker.Handle(h)) }
+}
+
+// wrapped is a participant's function inside middleware.
+func (k *Kit) wrapped(name string, do sagarun.Participation, wrap consuming.Wrapper) sagarun.Participation {
+	k.t.Helper()
+	h, err := consuming.WrapParticipation(do, wrap)
+	if err != nil {
+		k.t.Fatalf("participant %q: %v", name, err)
+	}
+	return h
 }

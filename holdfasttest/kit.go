@@ -30,6 +30,10 @@ type Options struct {
 	Group string
 	// Lane is the lane of transactions whose messages do not say. Default: Traced.
 	Lane holdfast.Lane
+	// Middleware and SendMiddleware are as in [worker.Options]: around the handlers of all
+	// consumers and participants, and around [Kit.Send].
+	Middleware     []worker.Middleware
+	SendMiddleware []worker.SendMiddleware
 }
 
 // Kit is a producer group, with its participants and consumers, in the memory of
@@ -124,11 +128,12 @@ func (k *Kit) Participate(p worker.Participant) {
 		k.t.Fatalf("participant %q needs a Topic, a Do and, with an Undo, an UndoTopic", p.Name)
 	}
 	k.name(p.Name)
+	wrap := k.wrapper(p.Middleware)
 	run := &sagarun.Participant{Name: p.Name, Topic: p.Topic, UndoTopic: p.UndoTopic,
 		DB: p.DB, UndoUncertain: p.UndoUncertain, Replies: replies{k},
-		Do: k.participation(p.Do, false)}
+		Do: k.wrapped(p.Name, k.participation(p.Do, false), wrap)}
 	if p.Undo != nil {
-		run.Undo = k.participation(p.Undo, true)
+		run.Undo = k.wrapped(p.Name, k.participation(p.Undo, true), wrap)
 	}
 	topics := []string{p.Topic}
 	if p.UndoTopic != "" {

@@ -7,6 +7,7 @@ import (
 	"gorm.io/gorm"
 
 	holdfast "github.com/holdfastmq/holdfast"
+	"github.com/holdfastmq/holdfast/internal/consuming"
 	"github.com/holdfastmq/holdfast/internal/lanes"
 	"github.com/holdfastmq/holdfast/worker"
 	"github.com/holdfastmq/holdfast/workflows/transactions"
@@ -73,14 +74,40 @@ type Sent struct {
 // dead process leaves, the Keeper hands over.
 func (k *Kit) Send(m holdfast.Message, local worker.Local) Sent {
 	k.t.Helper()
-	return k.SendAll([]holdfast.Message{m},
+	return k.send(k.t.Context(), "Send", []holdfast.Message{m},
 		func(ctx context.Context, tx *gorm.DB, ms []*holdfast.Message) error { return local(ctx, tx, ms[0]) })
 }
 
 // SendAll is [Kit.Send] for several messages.
 func (k *Kit) SendAll(ms []holdfast.Message, local worker.LocalAll) Sent {
 	k.t.Helper()
-	p, ctx := k.transaction(), k.t.Context()
+	return k.SendIn(k.t.Context(), ms, local)
+}
+
+// SendIn is [Kit.SendAll] with a context. In that of a handler, see
+// [holdfast.WithDelivery], the messages get the correlation of the one that is handled.
+// It is for the test's goroutine: a handler that the kit runs cannot send.
+func (k *Kit) SendIn(ctx context.Context, ms []holdfast.Message, local worker.LocalAll) Sent {
+	k.t.Helper()
+	return k.send(ctx, "SendAll", ms, local)
+}
+
+// send is one transaction, inside the middleware for senders.
+func (k *Kit) send(ctx context.Context, call string, ms []holdfast.Message, local worker.LocalAll) (sent Sent) {
+	k.t.Helper()
+	o := worker.Outgoing{Messages: holdfast.CloneMessages(ms), Call: call}
+	sent.Receipt, sent.Err = consuming.Send[worker.Sending](ctx, k.o.SendMiddleware, &o,
+		func(o *worker.Outgoing) []holdfast.Message { return o.Messages },
+		func(ctx context.Context, ms []holdfast.Message) (holdfast.Receipt, error) {
+			sent = k.transact(ctx, ms, local)
+			return sent.Receipt, sent.Err
+		})
+	return sent
+}
+
+func (k *Kit) transact(ctx context.Context, ms []holdfast.Message, local worker.LocalAll) Sent {
+	k.t.Helper()
+	p := k.transaction()
 	lane := p.lanes.Choose(ms)
 	receipt, err := p.lanes.Send(ctx, lane, ms, p.breakable(local))
 	if p.dead || errors.Is(err, holdfast.ErrUndecided) || errors.Is(err, holdfast.ErrDeliveryPending) {

@@ -2,6 +2,7 @@ package worker
 
 import (
 	"context"
+	"fmt"
 	"time"
 
 	"gorm.io/gorm"
@@ -28,13 +29,22 @@ type Split struct {
 // ErrNotStored, an UnavailableError and the errors of bad input mean that there
 // is nothing to commit.
 func (w *Worker) Begin(ctx context.Context, checkAfter time.Duration, ms ...holdfast.Message) (*Split, error) {
-	ctx, ms, sending := w.trace.Send(ctx, "begin", w.o.Group, w.lanes.Choose(ms), ms, w.fits)
-	s, err := w.lanes.Begin(ctx, checkAfter, ms)
-	if err != nil {
-		sending.End(holdfast.Receipt{}, err)
+	var s *lanes.Split
+	_, err := w.send(ctx, Outgoing{Call: "Begin"}, ms,
+		func(ctx context.Context, ms []holdfast.Message) (receipt holdfast.Receipt, err error) {
+			ctx, ms, sending := w.trace.Send(ctx, "begin", w.o.Group, w.lanes.Choose(ms), ms, w.fits)
+			if s, err = w.lanes.Begin(ctx, checkAfter, ms); err == nil {
+				receipt = s.Receipt()
+			}
+			sending.End(receipt, err)
+			return receipt, err
+		})
+	switch {
+	case err != nil:
 		return nil, err
+	case s == nil: // a middleware has swallowed the error
+		return nil, fmt.Errorf("%w: a SendMiddleware returned no error, though nothing was begun", holdfast.ErrInvalid)
 	}
-	sending.End(s.Receipt(), nil)
 	return &Split{w: w, split: s}, nil
 }
 

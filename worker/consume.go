@@ -3,6 +3,7 @@ package worker
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"gorm.io/gorm"
@@ -18,6 +19,18 @@ import (
 // committed together with the inbox row when it returns nil, so that its effect
 // happens once however often the message is delivered.
 type Handle func(ctx context.Context, tx *gorm.DB, m holdfast.Message) error
+
+// Middleware puts something around handlers: it returns a function that does its part and
+// calls next, or not. It is called once for each function that it is put around, when Run
+// begins; what it returns, for each attempt, inside the database transaction, so that it
+// may write with tx, and what it returns as an error rolls back. It sees the handler's
+// error, but not that of COMMIT. tx is nil around HandleAtLeastOnce.
+//
+// A repeated delivery, whose effect is committed, reaches no middleware. The context has
+// the delivery, see [holdfast.DeliveryFrom]; what next gets has to be derived from it.
+// Without a call of next, nil means that the message is handled; [holdfast.Permanent]
+// makes it a dead letter. A panic is the handler's.
+type Middleware func(next Handle) Handle
 
 // Consumer is a named subscription: one queue, any number of processes. Exactly
 // one of Handle and HandleAtLeastOnce is set.
@@ -59,6 +72,9 @@ type Consumer struct {
 	// failed and the producer has compensated it. It runs where this consumer has
 	// handled the message; where it has not, it never will. Needs Handle.
 	Undo Compensation
+	// Middleware is put around Handle, HandleAtLeastOnce and Undo, inside that of the
+	// worker (Options.Middleware and [Worker.Use]); the first is the outermost.
+	Middleware []Middleware
 	// Timeout bounds one try. Default: 1 m. Times Tries, it has to be less than
 	// RabbitMQ's consumer_timeout; see Options.Timeouts.Consumer.
 	Timeout time.Duration
@@ -117,10 +133,32 @@ func (c Consumer) validate() error {
 	if err := c.DeadLetters.Validate(); err != nil {
 		return fmt.Errorf("consumer %s: %w", c.Name, err)
 	}
+	if slices.ContainsFunc(c.Middleware, isNil) {
+		return fmt.Errorf("%w: consumer %s: a nil Middleware", holdfast.ErrInvalid, c.Name)
+	}
 	if c.Concurrency < 0 || c.Prefetch < 0 || c.Tries < 0 || c.Timeout < 0 {
 		return fmt.Errorf("%w: consumer %s: a negative limit", holdfast.ErrInvalid, c.Name)
 	}
 	return nil
+}
+
+// Use adds middleware around the handlers of all consumers and participants, whenever they
+// were registered: inside Options.Middleware, outside that of the consumer or participant;
+// the first is the outermost. Call it before Run.
+func (w *Worker) Use(ms ...Middleware) {
+	if slices.ContainsFunc(ms, isNil) {
+		w.problem(fmt.Errorf("%w: Use of a nil Middleware", holdfast.ErrInvalid))
+		return
+	}
+	w.o.Middleware = slices.Concat(w.o.Middleware, ms)
+}
+
+func isNil(m Middleware) bool { return m == nil }
+
+// wrapper puts the worker's middleware around handlers, and inside it their own.
+func (w *Worker) wrapper(own []Middleware) consuming.Wrapper {
+	all := slices.Concat(w.o.Middleware, own)
+	return func(h consuming.Handle) (consuming.Handle, error) { return consuming.Chain(all, Handle(h)) }
 }
 
 // TypedHandle turns a function on values into a [Handle] on messages of topic t. A
@@ -153,8 +191,11 @@ func (w *Worker) consume(ctx context.Context, c Consumer) error {
 	if c.Handle != nil {
 		limit = w.databases.Pool(c.DB)
 	}
-	takes := consuming.Consumer{Name: c.Name, Topics: c.Topics, DB: c.DB, Handle: c.Handle,
-		HandleAtLeastOnce: c.HandleAtLeastOnce, Undo: c.Undo, Logger: w.o.Logger}
+	takes, err := consuming.Consumer{Name: c.Name, Topics: c.Topics, DB: c.DB, Handle: c.Handle,
+		HandleAtLeastOnce: c.HandleAtLeastOnce, Undo: c.Undo, Logger: w.o.Logger}.Wrap(w.wrapper(c.Middleware))
+	if err != nil {
+		return fmt.Errorf("consumer %s: %w", c.Name, err)
+	}
 	return w.broker.Consume(ctx, broker.Subscription{
 		Name: c.Name, Topics: c.Topics, Notices: c.notices(), Prefetch: c.Prefetch,
 		Concurrency: limit.Concurrency(c.Concurrency), Tries: c.Tries,

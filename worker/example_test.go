@@ -201,3 +201,50 @@ func ExampleOptions_tracing() {
 }
 
 func pack(context.Context, holdfast.Message) error { return nil }
+
+// Middleware around handlers: the first is the outermost. Here a kit of holdfasttest
+// stands for the worker; a program sets worker.Options.Middleware, or calls Worker.Use.
+func ExampleMiddleware() {
+	t := new(exampletest.T)
+	defer t.End()
+	type tenant struct{}
+	logged := func(next worker.Handle) worker.Handle {
+		return func(ctx context.Context, tx *gorm.DB, m holdfast.Message) error {
+			err := next(ctx, tx, m)
+			d, _ := holdfast.DeliveryFrom(ctx)
+			fmt.Printf("%s, attempt %d: %v\n", d.Consumer, d.Attempt, err)
+			return err
+		}
+	}
+	tenants := func(next worker.Handle) worker.Handle {
+		return func(ctx context.Context, tx *gorm.DB, m holdfast.Message) error {
+			name := m.Headers["tenant"]
+			if name == "" {
+				return holdfast.Permanent(errors.New("no tenant")) // a dead letter at once
+			}
+			return next(context.WithValue(ctx, tenant{}, name), tx, m)
+		}
+	}
+	stamped := func(next worker.Sending) worker.Sending {
+		return func(ctx context.Context, o *worker.Outgoing) (holdfast.Receipt, error) {
+			for i := range o.Messages {
+				o.Messages[i].AppID = "shop"
+			}
+			return next(ctx, o)
+		}
+	}
+	w := holdfasttest.NewWith(t, holdfasttest.Options{Middleware: []worker.Middleware{logged, tenants},
+		SendMiddleware: []worker.SendMiddleware{stamped}})
+	w.Consume(worker.Consumer{Name: "payments", Topics: []string{"order.placed"},
+		Handle: func(ctx context.Context, tx *gorm.DB, m holdfast.Message) error {
+			fmt.Println("from", m.AppID, "for", ctx.Value(tenant{}))
+			return nil
+		}})
+	local := func(context.Context, *gorm.DB, *holdfast.Message) error { return nil }
+	w.Send(holdfast.Message{Topic: "order.placed", Headers: map[string]string{"tenant": "north"}}, local)
+	w.Send(holdfast.Message{Topic: "order.placed"}, local)
+	// Output:
+	// from shop for north
+	// payments, attempt 1: <nil>
+	// payments, attempt 1: no tenant
+}

@@ -30,6 +30,10 @@ func (o *overheard) hear(ctx context.Context, of string) int {
 		d.Consumer = "nobody"
 	}
 	d.Redelivered = false // a connection may have been lost
+	if d.FirstPublished.IsZero() {
+		d.Consumer = "too early"
+	}
+	d.FirstPublished = time.Time{}
 	if o.all == nil {
 		o.all = map[string][]holdfast.Delivery{}
 	}
@@ -68,12 +72,14 @@ func curious(o *overheard) (worker.Consumer, worker.Participant, saga.Saga[journ
 // requireOverheard compares what handlers were told with what was sent.
 func requireOverheard(t *testing.T, o *overheard, txID, sagaID string) {
 	t.Helper()
-	require.Equal(t, []holdfast.Delivery{{Consumer: "payments", TxID: txID, Group: group, Attempt: 1},
-		{Consumer: "payments", TxID: txID, Group: group, Attempt: 2}}, o.of("message"))
+	require.Equal(t, []holdfast.Delivery{{Consumer: "payments", MessageID: txID, Topic: placed, TxID: txID, Group: group, Attempt: 1},
+		{Consumer: "payments", MessageID: txID, Topic: placed, TxID: txID, Group: group, Attempt: 2}}, o.of("message"))
 	for what, undo := range map[string]bool{"do": false, "undo": true} {
 		told := o.of(what)
 		require.Len(t, told, 1, what)
-		told[0].TxID, told[0].Group = "", ""
+		require.NotEmpty(t, told[0].MessageID)
+		require.Equal(t, map[bool]string{false: "seat.take", true: "seat.leave"}[undo], told[0].Topic)
+		told[0].TxID, told[0].Group, told[0].MessageID, told[0].Topic = "", "", "", ""
 		require.Equal(t, holdfast.Delivery{Consumer: "seats", Attempt: 1, Saga: sagaID, Step: "seat", Undo: undo}, told[0])
 	}
 }

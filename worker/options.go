@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net/http"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -112,6 +113,12 @@ type Options struct {
 	// Encryption says what is done with the keyring. Default: HOLDFAST_ENCRYPTION, or
 	// [holdfast.EncryptionOn].
 	Encryption holdfast.Encryption
+
+	// Middleware is put around the handlers of all consumers and participants, and
+	// SendMiddleware around Send, SendAll, Start and Begin; the first is the outermost. See
+	// also [Worker.Use] and [Worker.UseSend].
+	Middleware     []Middleware
+	SendMiddleware []SendMiddleware
 
 	// CheckAfter is the age at which the Keeper hands an undecided half message
 	// over. Default: 10 s.
@@ -229,6 +236,9 @@ func (o Options) validate() error {
 	if o.RemoteCheck && (o.Temporal == nil || o.DB != nil) {
 		errs = append(errs, fmt.Errorf("%w: RemoteCheck needs Options.Temporal, and no Options.DB: "+
 			"the group's own processes answer check-backs; give consumers databases of their own", holdfast.ErrInvalid))
+	}
+	if slices.ContainsFunc(o.Middleware, isNil) || slices.ContainsFunc(o.SendMiddleware, isNilSend) {
+		errs = append(errs, fmt.Errorf("%w: a nil Middleware or SendMiddleware", holdfast.ErrInvalid))
 	}
 	if o.SendOnly && (o.RemoteCheck || !o.sends()) {
 		errs = append(errs, fmt.Errorf("%w: SendOnly needs Options.Group, and either Options.Temporal, "+

@@ -1,15 +1,18 @@
 package worker
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"time"
 
 	"gorm.io/gorm"
 
 	holdfast "github.com/holdfastmq/holdfast"
 	"github.com/holdfastmq/holdfast/broker"
+	"github.com/holdfastmq/holdfast/internal/consuming"
 	"github.com/holdfastmq/holdfast/internal/databases"
 	"github.com/holdfastmq/holdfast/internal/jsonerr"
 	"github.com/holdfastmq/holdfast/internal/sagarun"
@@ -53,6 +56,8 @@ type Participant struct {
 	Ladder      []time.Duration
 	Breaker     BreakerOptions
 	Timeout     time.Duration
+	// Middleware is put around Do and Undo, as in a [Consumer].
+	Middleware []Middleware
 }
 
 // Participate adds a participant. Call it before Run, which returns what is wrong
@@ -107,6 +112,8 @@ func (p Participant) validate() error {
 	case p.UndoTopic == p.Topic:
 		return fmt.Errorf("%w: participant %s: Topic and UndoTopic are both %s: give the Undo its own",
 			holdfast.ErrInvalid, p.Name, p.Topic)
+	case slices.ContainsFunc(p.Middleware, isNil):
+		return fmt.Errorf("%w: participant %s: a nil Middleware", holdfast.ErrInvalid, p.Name)
 	case p.DB == nil:
 		return fmt.Errorf("%w: participant %s needs a DB, for the step rows that make it act once",
 			holdfast.ErrInvalid, p.Name)
@@ -144,9 +151,13 @@ func TypedParticipation[V, R any](do func(ctx context.Context, tx *gorm.DB, v V)
 // participate runs one participant until ctx is done and what it is doing is done.
 func (w *Worker) participate(ctx context.Context, p Participant) error {
 	w.observer.Begins(p.Name)
-	limit := w.databases.Pool(p.DB)
-	run := &sagarun.Participant{Name: p.Name, Topic: p.Topic, UndoTopic: p.UndoTopic, DB: p.DB,
-		Do: sagarun.Participation(p.Do), Undo: sagarun.Participation(p.Undo),
+	limit, wrap := w.databases.Pool(p.DB), w.wrapper(p.Middleware)
+	do, err := consuming.WrapParticipation(p.Do, wrap)
+	undo, wrong := consuming.WrapParticipation(p.Undo, wrap)
+	if err = cmp.Or(err, wrong); err != nil {
+		return fmt.Errorf("participant %s: %w", p.Name, err)
+	}
+	run := &sagarun.Participant{Name: p.Name, Topic: p.Topic, UndoTopic: p.UndoTopic, DB: p.DB, Do: do, Undo: undo,
 		UndoUncertain: p.UndoUncertain, Replies: w.broker, Box: w.box, Trace: w.trace}
 	return w.broker.Consume(ctx, broker.Subscription{
 		Name: p.Name, Topics: p.topics(), Prefetch: p.Prefetch, Concurrency: limit.Concurrency(p.Concurrency), Tries: p.Tries,

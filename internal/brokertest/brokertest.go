@@ -46,6 +46,8 @@ func Run(t *testing.T, open func(t *testing.T) func(process string) Broker) {
 		"wildcards":                          wildcards,
 		"no consumer is bound":               unroutable,
 		"invalid messages":                   invalid,
+		"the properties of a message":        properties,
+		"a message's time to live":           expired,
 		"a failing handler is tried again":   triedAgain,
 		"a consumer that gives up":           givesUp,
 		"what waits outlives its consumer":   outlives,

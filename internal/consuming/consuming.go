@@ -21,7 +21,7 @@ type Consumer struct {
 	Name              string
 	Topics            []string
 	DB                *gorm.DB
-	Handle            func(ctx context.Context, tx *gorm.DB, m holdfast.Message) error
+	Handle            Handle
 	HandleAtLeastOnce func(ctx context.Context, m holdfast.Message) error
 	Undo              func(ctx context.Context, tx *gorm.DB, m holdfast.Message, f holdfast.Failure) error
 	Logger            *slog.Logger
@@ -73,6 +73,10 @@ func (c *Consumer) wantsNotices() bool {
 func (c *Consumer) undo(ctx context.Context, d broker.Delivery) error {
 	m := d.Message.Clone()
 	m.ID, m.Topic = d.Notice.Of, d.Notice.Topic
+	if known, ok := holdfast.DeliveryFrom(ctx); ok {
+		known.Undo = true
+		ctx = holdfast.WithDelivery(ctx, known)
+	}
 	result, err := barrier.Undo(ctx, c.DB, c.Name, d.Notice.Of, d.Message.ID,
 		func(ctx context.Context, tx *gorm.DB) error {
 			if c.Undo == nil {

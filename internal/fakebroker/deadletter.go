@@ -33,6 +33,7 @@ func (b *Broker) Redeliver(ctx context.Context, l holdfast.DeadLetter, n int) (*
 func (b *Broker) PublishCompensated(_ context.Context, l holdfast.DeadLetter) error {
 	m := l.Message.Clone()
 	m.ID, m.Topic = l.ID+holdfast.CompensatedSuffix, m.Topic+holdfast.CompensatedSuffix
+	m.TTL, m.ReplyTo = 0, ""
 	n := &broker.Notice{Of: l.ID, Topic: l.Message.Topic, Failure: holdfast.Failure{Consumer: l.Failure.Consumer,
 		Class: l.Failure.Class, Reason: l.Failure.Reason}}
 	b.s.mu.Lock()

@@ -7,7 +7,8 @@
 // returns: then nothing happens by itself, and all in the same order each time.
 //
 // Failing handlers are tried as often as their subscription says, without pauses.
-// There is no breaker.
+// There is no breaker. What waited for longer than its time to live becomes a dead
+// letter when its queue is served; priorities are ignored, as RabbitMQ 3 does.
 package fakebroker
 
 import (
@@ -16,6 +17,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/google/uuid"
 
@@ -107,7 +109,8 @@ func (b *Broker) PublishMessages(_ context.Context, group, txID string, ms []hol
 			return fmt.Errorf("%w: message %d of transaction %s has no ID: call holdfast.NumberMessages",
 				holdfast.ErrInvalid, i+1, txID)
 		}
-		if err := b.publish(broker.Delivery{Message: m.Clone(), TxID: txID, Group: group}); err != nil && !m.AllowUnrouted {
+		d := broker.Delivery{Message: m.Clone(), TxID: txID, Group: group}
+		if err := b.publish(d); err != nil && !m.AllowUnrouted {
 			errs = append(errs, fmt.Errorf("message %s: %w", m.ID, err))
 		}
 	}
@@ -129,10 +132,15 @@ func (b *Broker) PublishSagaCall(_ context.Context, call broker.SagaCall, m hold
 func (b *Broker) publish(d broker.Delivery) error {
 	b.s.mu.Lock()
 	defer b.s.mu.Unlock()
-	routed := false
+	now, routed := time.Now(), false
+	d.Published = now.Truncate(time.Second) // as AMQP has it
 	for _, q := range b.s.queues {
 		if slices.ContainsFunc(q.topics, func(pattern string) bool { return matches(pattern, d.Message.Topic) }) {
-			q.put(waiting{delivery: d})
+			w := waiting{delivery: d}
+			if d.Message.TTL > 0 {
+				w.expires = now.Add(d.Message.TTL)
+			}
+			q.put(w)
 			routed = true
 		}
 	}

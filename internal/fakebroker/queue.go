@@ -25,6 +25,7 @@ type queue struct {
 type waiting struct {
 	delivery broker.Delivery
 	reply    *broker.SagaReply
+	expires  time.Time // zero: never
 }
 
 // put is called with the server's lock.
@@ -70,10 +71,31 @@ func (s *Server) remove(q *queue) {
 	s.queues = slices.DeleteFunc(s.queues, func(x *queue) bool { return x == q })
 }
 
+// expire makes a dead letter of what waited for longer than its time to live, as RabbitMQ
+// does: no policy of a consumer's counts. It is called with the lock.
+func (s *Server) expire(q *queue) {
+	now := time.Now()
+	q.waiting = slices.DeleteFunc(q.waiting, func(w waiting) bool {
+		if w.expires.IsZero() || now.Before(w.expires) {
+			return false
+		}
+		f := holdfast.Failure{At: now, Class: holdfast.ClassDropped,
+			Reason: "the broker dropped it from " + q.name + " because it waited there longer than its time to live"}
+		if q.sub != nil {
+			f.Consumer = q.sub.Name
+		}
+		d := w.delivery
+		s.dead = append(s.dead, holdfast.DeadLetter{ID: d.Message.ID, Queue: q.name, Group: d.Group, TxID: d.TxID,
+			Message: d.Message, Failure: f, Size: len(d.Message.Body)})
+		return true
+	})
+}
+
 // take returns the oldest that waits in q.
 func (s *Server) take(q *queue) (w waiting, ok bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.expire(q)
 	if len(q.waiting) == 0 {
 		return w, false
 	}

@@ -60,7 +60,7 @@ var mayImport = map[string][]string{
 	"internal/observe":     {"", "activities", "broker", "workflows", "internal/metrics", "internal/shell", "internal/telemetry"},
 	"internal/temporalerr": {""},
 	"internal/signals":     {"", "broker", "internal/temporalerr"},
-	"internal/consuming":   {"", "barrier", "broker"},
+	"internal/consuming":   {"", "barrier", "broker", "internal/guard"},
 	"internal/databases":   {"", "barrier", "broker"},
 	"internal/peers":       {"", "broker", "workflows"},
 	"internal/keep":        {"", "activities", "broker", "workflows", "workflows/transactions", "internal/metrics", "internal/telemetry", "internal/temporalerr"},

@@ -208,6 +208,7 @@ func (l *Lanes) Choose(ms []holdfast.Message) holdfast.Lane {
 // identify checks the messages, gives them and tx their IDs, and seals them in tx.
 func (l *Lanes) identify(ctx context.Context, tx *activities.Tx, ms []holdfast.Message) (holdfast.Receipt, error) {
 	receipt := holdfast.Receipt{Group: l.Group}
+	ms = caused(ctx, ms)
 	if err := holdfast.ValidateMessages(ms, l.MaxBody); err != nil {
 		return receipt, err
 	}
@@ -236,6 +237,20 @@ func (l *Lanes) identify(ctx context.Context, tx *activities.Tx, ms []holdfast.M
 		}
 	}
 	return receipt, nil
+}
+
+// caused is ms as what is sent in the handler of ctx, if that is one's: see
+// [holdfast.Message.Caused].
+func caused(ctx context.Context, ms []holdfast.Message) []holdfast.Message {
+	d, handling := holdfast.DeliveryFrom(ctx)
+	if !handling {
+		return ms
+	}
+	out := make([]holdfast.Message, len(ms))
+	for i, m := range ms {
+		out[i] = m.Caused(d)
+	}
+	return out
 }
 
 // Input is that of the workflow of txs.

@@ -46,12 +46,14 @@ func (r Room) For(ms []holdfast.Message) error {
 
 func unconnected(ms []holdfast.Message) error {
 	for i := range ms {
-		size := 0
-		for name, value := range ms[i].Headers {
+		m := &ms[i]
+		size := len(m.Type) + len(m.CorrelationID) + len(m.CausationID) + len(m.ContentEncoding) + len(m.ReplyTo) +
+			len(m.AppID)
+		for name, value := range m.Headers {
 			size += len(name) + len(value)
 		}
 		if size > maxUnconnected {
-			return fmt.Errorf("%w: the headers have %d bytes, and RabbitMQ has not said how many it takes",
+			return fmt.Errorf("%w: the headers and properties have %d bytes, and RabbitMQ has not said how many it takes",
 				holdfast.ErrTooLarge, size)
 		}
 	}

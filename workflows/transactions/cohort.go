@@ -58,6 +58,14 @@ func (l CohortLoad) Fits() bool {
 func messageLength(m holdfast.Message) int {
 	n := 120 + len(m.Body)/3*4 + 8 + workflows.JSONLength(m.ID) + workflows.JSONLength(m.Topic) +
 		workflows.JSONLength(m.Key) + workflows.JSONLength(m.ContentType)
+	for _, p := range [...]string{m.Type, m.CorrelationID, m.CausationID, m.ContentEncoding, m.ReplyTo, m.AppID} {
+		if p != "" {
+			n += 24 + workflows.JSONLength(p)
+		}
+	}
+	if m.Priority > 0 || m.TTL > 0 {
+		n += 48
+	}
 	for name, value := range m.Headers { //workflowcheck:ignore
 		n += workflows.JSONLength(name) + workflows.JSONLength(value) + 2
 	}

@@ -29,6 +29,9 @@ type Delivery struct {
 	// TxID and Group are the transaction it belongs to and that one's producer
 	// group; both are empty if a foreign publisher sent it.
 	TxID, Group string
+	// Published is when it was published at first, by its publisher's clock; zero if a
+	// foreign one did not say.
+	Published time.Time
 	// Redelivered says that it was delivered before, perhaps to another process;
 	// what that did with it is not known.
 	Redelivered bool
@@ -46,8 +49,11 @@ type Delivery struct {
 
 // Context tells whoever handles d what it is: see [holdfast.DeliveryFrom].
 func (d Delivery) Context(ctx context.Context, consumer string) context.Context {
-	known := holdfast.Delivery{Consumer: consumer, TxID: d.TxID, Group: d.Group, Attempt: d.Attempt,
-		Redelivery: d.Redelivery, Redelivered: d.Redelivered}
+	m := &d.Message
+	known := holdfast.Delivery{Consumer: consumer, MessageID: m.ID, Topic: m.Topic, TxID: d.TxID, Group: d.Group,
+		Attempt: d.Attempt, Redelivery: d.Redelivery, Redelivered: d.Redelivered, FirstPublished: d.Published,
+		CorrelationID: m.CorrelationID, CausationID: m.CausationID, Type: m.Type, ContentEncoding: m.ContentEncoding,
+		ReplyTo: m.ReplyTo, AppID: m.AppID, Priority: m.Priority, TTL: m.TTL}
 	if d.Saga != nil {
 		known.Saga, known.Step, known.Undo = d.Saga.Saga, d.Saga.Step, d.Saga.Undo
 	}

@@ -97,7 +97,7 @@ func (c *Consumer) handle(j *Job) {
 		err = callErr
 	}
 	w.d = Delivery{Message: m, TxID: tx, Group: group, Notice: notice, Saga: call, Redelivered: w.a.Lost > 0,
-		Redelivery: w.a.Redelivery}
+		Redelivery: w.a.Redelivery, Published: j.D.Timestamp}
 	stray := w.a.Lost >= suspectAt && !j.Alone
 	if err == nil && w.a.Hops == 0 && !j.D.Redelivered && !stray {
 		c.enter(&w)

@@ -22,7 +22,10 @@ const (
 	HeaderGroup   = "holdfast-group"
 	HeaderKey     = "holdfast-key"
 	HeaderTopic   = "holdfast-topic"
-	HeaderUser    = "holdfast-header-" // begins the name of a header that RabbitMQ would act on, or take for its own
+	// HeaderCausation is the ID of the message that led to this one. AMQP has no property
+	// for it.
+	HeaderCausation = "holdfast-causation"
+	HeaderUser      = "holdfast-header-" // begins the name of a header that RabbitMQ would act on, or take for its own
 	// HeaderClaim is put in the place of holdfast-kind where that does not count: it
 	// says what the record claims to be.
 	HeaderClaim = "holdfast-claimed-kind"
@@ -118,7 +121,7 @@ const contentJSON = "application/json"
 // step: his reply goes to that saga's group, and counts there only with its token.
 func describes(name string) bool {
 	switch name {
-	case HeaderVersion, HeaderTx, HeaderGroup, HeaderTopic, HeaderKey, HeaderClaim,
+	case HeaderVersion, HeaderTx, HeaderGroup, HeaderTopic, HeaderKey, HeaderClaim, HeaderCausation,
 		HeaderSaga, HeaderWorkflow, HeaderStep, HeaderStepOp, HeaderCause, HeaderAgain, HeaderReplies, headerToken,
 		headerContent:
 		return true

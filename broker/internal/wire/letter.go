@@ -72,6 +72,9 @@ func (t Trust) DecodeDead(raw *amqp.Delivery, now time.Time) holdfast.DeadLetter
 	m.ID = l.Envelope.MessageID
 	m.Topic, m.Key, m.ContentType = NameText(m.Topic), NameText(m.Key), Clip(ValidUTF8(m.ContentType), MaxShort)
 	m.Headers = validHeaders(m.Headers)
+	for _, p := range []*string{&m.Type, &m.CorrelationID, &m.CausationID, &m.ContentEncoding, &m.ReplyTo, &m.AppID} {
+		*p = Clip(ValidUTF8(*p), MaxShort)
+	}
 	l.Message = m
 	l.Size = len(d.Body)
 	if l.Kept = NameText(HeaderText(d.Headers[HeaderKept])); l.Kept != "" {

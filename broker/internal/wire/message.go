@@ -1,7 +1,9 @@
 package wire
 
 import (
+	"strconv"
 	"strings"
+	"time"
 	"unicode/utf8"
 
 	amqp "github.com/rabbitmq/amqp091-go"
@@ -20,7 +22,31 @@ func EncodeMessage(group, tx string, m holdfast.Message) amqp.Publishing {
 	if m.Key != "" {
 		headers[HeaderKey] = m.Key
 	}
-	return amqp.Publishing{Headers: headers, ContentType: m.ContentType, MessageId: m.ID, Body: m.Body}
+	setText(headers, HeaderCausation, m.CausationID)
+	msg := amqp.Publishing{Headers: headers, ContentType: m.ContentType, MessageId: m.ID, Body: m.Body,
+		Type: m.Type, CorrelationId: m.CorrelationID, ContentEncoding: m.ContentEncoding, ReplyTo: m.ReplyTo,
+		AppId: m.AppID, Priority: m.Priority}
+	if ms := m.TTL.Milliseconds(); ms > 0 { // with "0" RabbitMQ would drop what nobody takes at once
+		msg.Expiration = strconv.FormatInt(ms, 10)
+	}
+	return msg
+}
+
+// decodeProperties reads what AMQP says of a message. A copy has the time to live in a
+// header: as a property, it would begin anew.
+func decodeProperties(m *holdfast.Message, d *amqp.Delivery) {
+	m.Type, m.CorrelationID, m.ContentEncoding, m.AppID = d.Type, d.CorrelationId, d.ContentEncoding, d.AppId
+	m.CausationID, m.Priority = HeaderText(d.Headers[HeaderCausation]), d.Priority
+	if _, call := d.Headers[HeaderSaga]; !call { // whose reply-to is ours
+		m.ReplyTo = d.ReplyTo
+	}
+	text := d.Expiration
+	if text == "" {
+		text = HeaderText(d.Headers[HeaderExpiration])
+	}
+	if ms, err := strconv.ParseUint(text, 10, 64); err == nil {
+		m.TTL = time.Duration(min(ms, uint64(holdfast.MaxTTL.Milliseconds()))) * time.Millisecond
+	}
 }
 
 // DecodeMessage reads a delivery, of Holdfast's or of a foreign publisher. The
@@ -34,6 +60,7 @@ func DecodeMessage(d *amqp.Delivery) (m holdfast.Message, tx, group string, err 
 		ContentType: d.ContentType,
 		Body:        d.Body,
 	}
+	decodeProperties(&m, d)
 	tx, group = HeaderText(d.Headers[HeaderTx]), HeaderText(d.Headers[HeaderGroup])
 	if m.Topic == "" {
 		m.Topic = d.RoutingKey

@@ -42,8 +42,10 @@ func EncodeNotice(d *holdfast.DeadLetter) amqp.Publishing {
 	m := d.Message
 	m.ID = letterIDOf(d.ID + holdfast.CompensatedSuffix)
 	m.Topic += holdfast.CompensatedSuffix
-	msg := EncodeMessage(d.Group, d.TxID, m)
-	msg.ContentType, msg.ContentEncoding = contentTypeOf(d), original(d.Envelope).ContentEncoding
+	m.TTL, m.ReplyTo = 0, "" // a notice is for everybody who has the message, however late
+	msg, e := EncodeMessage(d.Group, d.TxID, m), original(d.Envelope)
+	msg.ContentType, msg.ContentEncoding = contentTypeOf(d), e.ContentEncoding
+	msg.Type, msg.CorrelationId, msg.AppId, msg.Priority = e.Type, e.CorrelationID, e.AppID, e.Priority
 	maps.DeleteFunc(msg.Headers, func(name string, _ any) bool { return len(name) > MaxShort })
 	cut(msg.Headers)
 	maps.DeleteFunc(msg.Headers, func(name string, value any) bool {

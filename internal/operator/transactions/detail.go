@@ -51,9 +51,10 @@ type MessageDetail struct {
 	Key         string            `json:"key,omitempty"`
 	ContentType string            `json:"content_type,omitempty"`
 	Headers     map[string]string `json:"headers,omitempty"`
-	Size        int               `json:"size"`
-	Text        string            `json:"text,omitempty"`
-	Base64      []byte            `json:"base64,omitempty"`
+	Properties
+	Size   int    `json:"size"`
+	Text   string `json:"text,omitempty"`
+	Base64 []byte `json:"base64,omitempty"`
 	// Cut is how many bytes of the body are left out of Text or Base64.
 	Cut int `json:"cut,omitempty"`
 	// Encrypted says why nothing is shown of a body that is encrypted.
@@ -164,7 +165,7 @@ func OpenedBeginning(ctx context.Context, box *seal.Box, m, of holdfast.Message,
 // whole characters. 0: with nothing of it.
 func MessageBeginning(m holdfast.Message, most int) MessageDetail {
 	d := MessageDetail{ID: m.ID, Topic: m.Topic, Key: m.Key, ContentType: m.ContentType, Headers: m.Headers,
-		Size: len(m.Body)}
+		Properties: propertiesOf(m), Size: len(m.Body)}
 	if most == 0 {
 		return d
 	}

@@ -108,6 +108,9 @@ func PrintMessages(w io.Writer, ms []MessageDetail) error {
 		return err
 	}
 	for _, m := range ms {
+		if p := m.Line(); p != "" {
+			text.Printf(w, "\nProperties of %s\n%s\n", text.OneLine(m.ID), text.OneLine(p))
+		}
 		switch {
 		case m.Encrypted != "":
 			text.Printf(w, "\nBody of %s\n%s\n", text.OneLine(m.ID), text.OneLine(m.Encrypted))
