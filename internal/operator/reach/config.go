@@ -42,6 +42,10 @@ type Config struct {
 	KeyringPath string              `env:"HOLDFAST_KEYRING"`
 	Encryption  holdfast.Encryption `env:"HOLDFAST_ENCRYPTION"`
 
+	// SigningKeyringPath and Signing are as in the options of a worker.
+	SigningKeyringPath string           `env:"HOLDFAST_SIGNING_KEYRING"`
+	Signing            holdfast.Signing `env:"HOLDFAST_SIGNING"`
+
 	// Timeout is how long the command may take; 0 means its own default.
 	Timeout time.Duration
 
