@@ -113,6 +113,24 @@ func (c *Config) Box() (*seal.Box, error) {
 	return seal.New(k, c.Encryption), nil
 }
 
+// Signer signs control records, as the environment says; nil: none are signed.
+func (c *Config) Signer() (holdfast.Signer, error) {
+	if err := c.Signing.Validate(); err != nil {
+		return nil, text.Usage(fmt.Errorf("HOLDFAST_SIGNING: %w", err))
+	}
+	if c.SigningKeyringPath == "" && c.Signing == holdfast.SigningRequired {
+		return nil, text.Usagef("HOLDFAST_SIGNING is %s, and there are no keys: set HOLDFAST_SIGNING_KEYRING", c.Signing)
+	}
+	if c.SigningKeyringPath == "" || c.Signing == holdfast.SigningOff {
+		return nil, nil
+	}
+	s, err := keyring.OpenSigner(c.SigningKeyringPath)
+	if err != nil {
+		return nil, text.Usage(fmt.Errorf("HOLDFAST_SIGNING_KEYRING: %w", err))
+	}
+	return s, nil
+}
+
 // environment is an environment as envconfig looks things up in it.
 type environment []string
 
