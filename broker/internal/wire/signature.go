@@ -166,6 +166,6 @@ func refuse(d *amqp.Delivery, kind string, why error, keep func(name string) boo
 	count(d, kind, func(name string) bool { return name != HeaderSignature && keep(name) })
 	headers := make(amqp.Table, len(d.Headers)+1)
 	maps.Copy(headers, d.Headers)
-	headers[HeaderRefused] = Clip(why.Error(), MaxReason)
+	headers[HeaderRefused] = Clip(strings.TrimPrefix(why.Error(), holdfast.ErrMalformed.Error()+": "), MaxReason)
 	d.Headers = headers
 }
