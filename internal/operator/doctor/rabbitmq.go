@@ -86,6 +86,7 @@ func examineRabbitMQ(ctx context.Context, c *reach.Config, e Examination) []Find
 	f.sharedQueues(answers)
 	f.troubles(answers, c.Clock())
 	f.publishing(answers, c.Clock())
+	f.signing(answers, c.Clock())
 	f.lostConnections(answers, c.Clock())
 	now := c.Clock()
 	halves, err := processes.KeptQueues(ctx, b, e.Groups, answers)
