@@ -46,7 +46,7 @@ func (f *Findings) signing(answers []broker.ProcessStatus, now time.Time) {
 func modesText(modes map[string][]string) string {
 	var parts []string
 	for _, mode := range text.SortedKeys(modes) {
-		parts = append(parts, fmt.Sprintf("%s in %s", mode, text.Plural(len(modes[mode]), "process")))
+		parts = append(parts, fmt.Sprintf("%s in %s", mode, text.ProcessCount(len(modes[mode]))))
 	}
 	return strings.Join(parts, ", ")
 }
