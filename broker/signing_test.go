@@ -275,6 +275,52 @@ func TestSignedRecordsGoRound(t *testing.T) {
 	require.Equal(t, call.Saga, next(t, replies).Saga)
 }
 
+// A process that puts a forged record back, untried, does not make a genuine one of it: neither
+// a consumer that ends, nor an operator's program that empties a delay.
+func TestForgeriesArePutBack(t *testing.T) {
+	t.Parallel()
+	s, _ := newSigner(t)
+	b := signing(t, stacktest.Prefix(t), s, holdfast.SigningRequired)
+	ctx := testContext(t)
+	const delay = 23 * time.Minute
+	require.NoError(t, b.topo.DeclareConsumer(ctx, "c", wire.Bindings{Topics: []string{"order.*"}}, []time.Duration{delay}))
+	retry := controlRecords(t, b, "forged-")["retry at the tail"]
+	got, stay := make(chan string, 10), make(chan struct{})
+	stop := b.testConsumer(t, func(o *Subscription) { o.Concurrency, o.Prefetch = 1, 10 }, func(_ context.Context, d Delivery) error {
+		got <- d.Message.ID
+		<-stay
+		return nil
+	})
+	publishTx(t, b, "busy")
+	require.Equal(t, "busy", next(t, got))
+	publishRaw(t, b, retry.exchange, retry.key, retry.msg)
+	eventually(t, "it was fetched", func() bool { return b.c.Signatures.Status().Refused == 1 })
+	go func() {
+		eventually(t, "it is put back", func() bool { return ready(t, b, retry.key) == 1 })
+		close(stay)
+	}()
+	stop()
+	d := take(t, b, retry.key)
+	require.NoError(t, wire.CheckSignature(s, d.Exchange, d.RoutingKey, &d), "it was written by a process of ours")
+	publishRaw(t, b, d.Exchange, d.RoutingKey, amqp.Publishing{MessageId: d.MessageId, Headers: d.Headers, Body: d.Body,
+		ContentType: d.ContentType, CorrelationId: d.CorrelationId, ReplyTo: d.ReplyTo, Type: d.Type, AppId: d.AppId})
+
+	publishRaw(t, b, b.RetryQueue(delay), retry.key, retry.msg)
+	eventually(t, "moved", func() bool {
+		counts, err := b.RetryLadder(ctx, b.RetryQueue(delay), MaxLadder, "c")
+		require.NoError(t, err)
+		return counts["c"] == 1
+	})
+	records := deadLetters(t, b)
+	b.testConsumer(t, nil, func(_ context.Context, d Delivery) error { got <- d.Message.ID; return nil })
+	for range 2 {
+		l := next(t, records).Letter
+		require.Equal(t, "forged-message", l.ID)
+		require.Contains(t, l.Failure.Reason, "it is not signed")
+	}
+	require.Empty(t, got)
+}
+
 // While signing is switched on, processes of three kinds work together: what does not sign is
 // taken by those that sign, and counted. Once it is required, nothing of it is lost.
 func TestSigningIsSwitchedOn(t *testing.T) {
