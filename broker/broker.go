@@ -61,6 +61,7 @@ func Open(ctx context.Context, o Options) (*Broker, error) {
 	if err := o.find(); err != nil {
 		return nil, err
 	}
+	o.signs = link.NewSignatures(o.Signer, o.Signing, o.names(), o.Logger)
 	b := &Broker{names: o.names(), o: o, c: o.client(), done: make(chan struct{})}
 	b.c.Run, b.cancel = context.WithCancel(context.Background())
 	b.memory = topology.NewMemory()

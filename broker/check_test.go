@@ -26,6 +26,15 @@ type foreign struct {
 
 	mu       sync.Mutex
 	requests []amqp.Delivery
+	answer   func(d amqp.Delivery) []byte
+	sign     func(*amqp.Publishing)
+}
+
+// answerWith has it answer so, with what sign makes of the answers.
+func (f *foreign) answerWith(answer func(d amqp.Delivery) []byte, sign func(*amqp.Publishing)) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.answer, f.sign = answer, sign
 }
 
 func newForeign(t *testing.T, b *Broker, group string, answer func(d amqp.Delivery) []byte) *foreign {
@@ -40,16 +49,23 @@ func newForeign(t *testing.T, b *Broker, group string, answer func(d amqp.Delive
 	require.NoError(t, err)
 	ds, err := ch.Consume(b.CheckQueue(group), "", false, false, false, false, nil)
 	require.NoError(t, err)
-	f := &foreign{b: b, group: group, ch: ch}
+	f := &foreign{b: b, group: group, ch: ch, answer: answer, sign: func(*amqp.Publishing) {}}
 	t.Cleanup(func() { stacktest.DeleteQueues(t, b.o.URL, b.CheckQueue(group)) })
 	t.Cleanup(func() { _ = ch.Close() })
 	go func() {
 		for d := range ds {
 			f.mu.Lock()
 			f.requests = append(f.requests, d)
+			answer, sign := f.answer, f.sign
 			f.mu.Unlock()
 			if body := answer(d); body != nil {
-				_ = ch.Publish("", d.ReplyTo, false, false, amqp.Publishing{CorrelationId: d.CorrelationId, Body: body})
+				p := amqp.Publishing{CorrelationId: d.CorrelationId, Body: body}
+				sign(&p)
+				exchange := ""
+				if strings.HasPrefix(d.ReplyTo, b.AnswersExchange()+".") {
+					exchange = b.AnswersExchange()
+				}
+				_ = ch.Publish(exchange, d.ReplyTo, false, false, p)
 			}
 			_ = d.Ack(false)
 		}

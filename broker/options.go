@@ -50,6 +50,10 @@ type Options struct {
 	// they did there. Anybody who may write to that exchange can then forge them: set
 	// it for as long as old processes run, no longer. See docs/security.md.
 	RollingUpgrade bool
+	// Signer has control records signed, and Signing says what is done with those that are not.
+	// Required needs a Signer, and excludes RollingUpgrade: older versions sign nothing.
+	Signer  holdfast.Signer
+	Signing holdfast.Signing
 	// NoDeclare has nothing made that is there for longer than this process, or shared
 	// with others: it is looked for, and what is missing is a [MissingError]. What is
 	// this process's own and goes with it, the queues of status requests and of its
@@ -68,6 +72,7 @@ type Options struct {
 	// operator. Default: nobody is.
 	Logger *slog.Logger
 
+	signs    *link.Signatures
 	frameMax int             // asked for; tests make it small
 	ring     *addresses.Ring // of URL
 }
@@ -119,6 +124,9 @@ func (o Options) validate() error {
 	if err := holdfast.ValidateName("prefix", o.Prefix); err != nil {
 		return err
 	}
+	if err := ValidSigning(o.Signer, o.Signing, o.RollingUpgrade); err != nil {
+		return err
+	}
 	if len(o.Prefix) > wire.MaxPrefix {
 		return fmt.Errorf("%w: the prefix has %d bytes, the limit is %d", holdfast.ErrInvalid, len(o.Prefix), wire.MaxPrefix)
 	}
@@ -141,6 +149,25 @@ func (o Options) validate() error {
 	return nil
 }
 
+// ValidSigning says what is wrong with the options of signatures. The error wraps
+// [holdfast.ErrInvalid].
+func ValidSigning(s holdfast.Signer, mode holdfast.Signing, rolling bool) error {
+	if err := mode.Validate(); err != nil {
+		return err
+	}
+	switch {
+	case mode != holdfast.SigningRequired:
+		return nil
+	case s == nil:
+		return fmt.Errorf("%w: Signing is %s, and there are no keys: set HOLDFAST_SIGNING_KEYRING or Options.Signer",
+			holdfast.ErrInvalid, mode)
+	case rolling:
+		return fmt.Errorf("%w: Signing is %s, and RollingUpgrade is set: processes of an older version sign nothing: set "+
+			"HOLDFAST_SIGNING to on until none of them runs, then unset RollingUpgrade", holdfast.ErrInvalid, mode)
+	}
+	return nil
+}
+
 // find reads URL, into ring.
 func (o *Options) find() error {
 	list, err := addresses.Parse(o.URL)
@@ -155,13 +182,13 @@ func (o *Options) find() error {
 func (o Options) link() link.Options {
 	return link.Options{Addresses: o.ring, TLS: o.TLS, Name: o.Name, Names: o.names(), PublishChannels: o.PublishChannels,
 		OpInterval: o.OpInterval, OpBatch: o.OpBatch, RollingUpgrade: o.RollingUpgrade,
-		OnRefused: o.OnRefused, Log: o.Logger, FrameMax: o.frameMax}
+		OnRefused: o.OnRefused, Signatures: o.signs, Log: o.Logger, FrameMax: o.frameMax}
 }
 
 // client is what the parts of the package share, without its connections.
 func (o Options) client() *link.Client {
 	return &link.Client{Names: o.names(), Log: o.Logger, Instance: o.Name, Where: o.link().Where(), MaxBody: o.MaxBody,
-		PublishTimeout: o.PublishTimeout, Rolling: o.RollingUpgrade, Calls: &link.Calls{}}
+		PublishTimeout: o.PublishTimeout, Rolling: o.RollingUpgrade, Signatures: o.signs, Calls: &link.Calls{}}
 }
 
 func (o Options) names() names { return names{Prefix: o.Prefix, Halves: o.HalfQueues} }

@@ -16,6 +16,9 @@ type (
 	ParticipantWait = peers.ParticipantWait
 )
 
+// Signs reports whether this Broker signs what it publishes.
+func (b *Broker) Signs() bool { return b.c.Signatures != nil }
+
 // Ask asks all processes of this prefix on which a consumer or Keeper runs how
 // these are, and collects the answers that come within wait, or until ctx is
 // done; 0 means 1 s. Where no process listens it returns at once. How many

@@ -48,6 +48,8 @@ type (
 	ConnectionLosses = wire.ConnectionLosses
 	// DatabaseStatus is a database as one process sees it.
 	DatabaseStatus = wire.DatabaseStatus
+	// SigningStatus is what one process does with signatures of records.
+	SigningStatus = wire.SigningStatus
 	// Trouble is something that is wrong with a process.
 	Trouble = wire.Trouble
 	// SagaDefinition is a saga that a process can run.

@@ -21,6 +21,7 @@ import (
 type File struct {
 	path string
 	now  func() time.Time
+	want kind // empty: any
 
 	mu     sync.Mutex
 	keys   *keys
@@ -34,11 +35,24 @@ var _ holdfast.Keyring = (*File)(nil)
 // lookEvery is how often a file is looked at, to see whether it has changed.
 const lookEvery = time.Second
 
-// Open reads a keyring. Its error, which wraps [holdfast.ErrInvalid], names the file and
-// what is wrong: that it is missing, cannot be read, is no keyring, or that others than its
-// owner and group may read it.
-func Open(path string) (*File, error) {
-	f := &File{path: path, now: time.Now}
+// Open reads a keyring that encrypts. Its error, which wraps [holdfast.ErrInvalid], names
+// the file and what is wrong: that it is missing, cannot be read, is no keyring, is one that
+// signs, or that others than its owner and group may read it.
+func Open(path string) (*File, error) { return openOf(path, encrypts) }
+
+// List returns the keys of a keyring of either kind, the newest first. The error is as that
+// of [Open].
+func List(path string) ([]Key, error) {
+	f, err := openOf(path, "")
+	if err != nil {
+		return nil, err
+	}
+	return f.List(), nil
+}
+
+// openOf reads a keyring that has to be of that kind, now and later; empty: of any.
+func openOf(path string, of kind) (*File, error) {
+	f := &File{path: path, now: time.Now, want: of}
 	if err := f.read(); err != nil {
 		return nil, err
 	}
@@ -54,6 +68,9 @@ func (f *File) read() error {
 		if data, err = os.ReadFile(f.path); err == nil {
 			var k *keys
 			if k, err = parse(data); err == nil {
+				err = k.kind.wanted(f.want)
+			}
+			if err == nil {
 				k.before = f.keys.gone(k)
 				f.keys, f.seen, f.err = k, info, nil
 				return nil
@@ -62,6 +79,18 @@ func (f *File) read() error {
 	}
 	f.err = fmt.Errorf("%w: keyring %s: %w", holdfast.ErrInvalid, f.path, err)
 	return f.err
+}
+
+// wanted says that a keyring is of another kind than is needed.
+func (k kind) wanted(want kind) error {
+	switch {
+	case want == "" || k == want:
+		return nil
+	case want == signs:
+		return errors.New("it is for encryption, and signs nothing: `holdfast keyring new --signing` makes one that does")
+	}
+	return errors.New("it signs records, and encrypts nothing: HOLDFAST_SIGNING_KEYRING takes it, and " +
+		"`holdfast keyring new` makes one that encrypts")
 }
 
 // stat is what is known of the file, and refuses one that everybody may read.

@@ -12,7 +12,9 @@ import (
 	"github.com/tink-crypto/tink-go/v2/aead"
 	"github.com/tink-crypto/tink-go/v2/insecurecleartextkeyset"
 	"github.com/tink-crypto/tink-go/v2/keyset"
+	"github.com/tink-crypto/tink-go/v2/mac"
 	"github.com/tink-crypto/tink-go/v2/prf"
+	tinkpb "github.com/tink-crypto/tink-go/v2/proto/tink_go_proto"
 	"github.com/tink-crypto/tink-go/v2/tink"
 
 	holdfast "github.com/holdfastmq/holdfast"
@@ -25,7 +27,7 @@ const digestSize = 16
 type Key struct {
 	// ID is its name, a decimal number.
 	ID string `json:"id"`
-	// Primary says that it encrypts what is new; every key decrypts.
+	// Primary says that it encrypts, or signs, what is new; every key decrypts, or checks.
 	Primary bool `json:"primary"`
 	// Staged says that it was added after the primary one, to become that later.
 	Staged bool `json:"staged,omitempty"`
@@ -35,24 +37,44 @@ type Key struct {
 
 // keys are those of one file, as it was read. They do not change.
 type keys struct {
-	aead, prf *keyset.Handle
+	kind      kind
+	main, prf *keyset.Handle // keys of the kind; those of digests, of a keyring that encrypts
 	made      map[string]time.Time
 
 	cipher  tink.AEAD
 	digests *prf.Set
+	codes   tink.MAC
 	ids     map[string]bool // those that are enabled
 	primary string
 	before  map[string]*keys // those that are in the file no longer, and where they were read
+}
+
+// kind is what a keyring is for. One that signs is no use to who wants to read, and the
+// other way round, so that a process can be given the one without the other.
+type kind string
+
+const (
+	encrypts kind = "aead"
+	signs    kind = "mac"
+)
+
+// template makes a new key of the kind.
+func (k kind) template() *tinkpb.KeyTemplate {
+	if k == signs {
+		return mac.HMACSHA256Tag256KeyTemplate()
+	}
+	return aead.XChaCha20Poly1305KeyTemplate()
 }
 
 // file is the file's JSON: keysets as Tink writes them.
 type file struct {
 	// Version is 1.
 	Version int `json:"holdfast-keyring"`
-	// Aead encrypts, and Digest makes digests.
-	Aead   json.RawMessage `json:"aead"`
-	Digest json.RawMessage `json:"digest"`
-	// Made is when the keys of Aead were made, by their ID.
+	// Aead encrypts, and Digest makes digests: or Mac signs.
+	Aead   json.RawMessage `json:"aead,omitempty"`
+	Digest json.RawMessage `json:"digest,omitempty"`
+	Mac    json.RawMessage `json:"mac,omitempty"`
+	// Made is when the keys of Aead, or Mac, were made, by their ID.
 	Made map[string]time.Time `json:"made,omitempty"`
 }
 
@@ -66,10 +88,19 @@ func parse(data []byte) (*keys, error) {
 		return nil, fmt.Errorf("it is no keyring of version 1 (holdfast-keyring is %d): make one with "+
 			"`holdfast keyring new`", f.Version)
 	}
-	k := &keys{made: f.Made}
+	k, main := &keys{kind: encrypts, made: f.Made}, f.Aead
+	switch {
+	case f.Mac != nil && f.Aead != nil:
+		return nil, errors.New("it has fields aead and mac: want one of them")
+	case f.Mac != nil:
+		k.kind, main = signs, f.Mac
+	}
 	var err error
-	if k.aead, err = insecurecleartextkeyset.Read(keyset.NewJSONReader(bytes.NewReader(f.Aead))); err != nil {
-		return nil, errors.New("its field aead is no keyset of Tink")
+	if k.main, err = insecurecleartextkeyset.Read(keyset.NewJSONReader(bytes.NewReader(main))); err != nil {
+		return nil, fmt.Errorf("its field %s is no keyset of Tink", k.kind) // the parser's error may quote a key
+	}
+	if k.kind == signs {
+		return k, k.use()
 	}
 	if k.prf, err = insecurecleartextkeyset.Read(keyset.NewJSONReader(bytes.NewReader(f.Digest))); err != nil {
 		return nil, errors.New("its field digest is no keyset of Tink")
@@ -77,23 +108,35 @@ func parse(data []byte) (*keys, error) {
 	return k, k.use()
 }
 
-// use makes what encrypts of the handles.
-func (k *keys) use() (err error) {
-	if k.cipher, err = aead.New(k.aead); err != nil {
-		return fmt.Errorf("its field aead: %w", err)
+// primitives makes of the handles what encrypts, or signs.
+func (k *keys) primitives() (err error) {
+	if k.kind == signs {
+		k.codes, err = mac.New(k.main)
+		return err
+	}
+	if k.cipher, err = aead.New(k.main); err != nil {
+		return err
 	}
 	if k.digests, err = prf.NewPRFSet(k.prf); err != nil {
-		return fmt.Errorf("its field digest: %w", err)
+		return fmt.Errorf("and digest: %w", err)
 	}
-	primary, err := k.aead.Primary()
+	return nil
+}
+
+// use makes of the handles what encrypts, or signs, and notes which keys there are.
+func (k *keys) use() error {
+	if err := k.primitives(); err != nil {
+		return fmt.Errorf("its field %s: %w", k.kind, err)
+	}
+	primary, err := k.main.Primary()
 	if err != nil {
-		return fmt.Errorf("its field aead: %w", err)
+		return fmt.Errorf("its field %s: %w", k.kind, err)
 	}
 	k.primary, k.ids = name(primary.KeyID()), map[string]bool{}
-	for i := range k.aead.Len() {
-		e, err := k.aead.Entry(i)
+	for i := range k.main.Len() {
+		e, err := k.main.Entry(i)
 		if err != nil {
-			return fmt.Errorf("its field aead: %w", err)
+			return fmt.Errorf("its field %s: %w", k.kind, err)
 		}
 		if e.KeyStatus() == keyset.Enabled {
 			k.ids[name(e.KeyID())] = true
@@ -144,6 +187,22 @@ func (k *keys) open(key string, ciphertext, bound []byte) ([]byte, error) {
 
 func (k *keys) digest(data []byte) ([]byte, error) {
 	return k.digests.ComputePrimaryPRF(data, digestSize)
+}
+
+func (k *keys) sign(data []byte) (string, []byte, error) {
+	code, err := k.codes.ComputeMAC(data)
+	return k.primary, code, err
+}
+
+// check checks a code. As in open, Tink finds the key by the code's first bytes.
+func (k *keys) check(key string, code, data []byte) error {
+	if at := k.before[key]; at != nil && !k.ids[key] {
+		return at.check(key, code, data)
+	}
+	if err := k.codes.VerifyMAC(code, data); err != nil { // Tink's error says no more
+		return fmt.Errorf("%w: key %s makes another one of this record", holdfast.ErrForged, key)
+	}
+	return nil
 }
 
 func (k *keys) list() []Key {

@@ -12,7 +12,6 @@ import (
 	"strconv"
 	"time"
 
-	"github.com/tink-crypto/tink-go/v2/aead"
 	"github.com/tink-crypto/tink-go/v2/insecurecleartextkeyset"
 	"github.com/tink-crypto/tink-go/v2/keyset"
 	"github.com/tink-crypto/tink-go/v2/prf"
@@ -23,8 +22,13 @@ import (
 // New makes a keyring with one key in a file that its owner alone may read, and returns
 // the key. The error wraps [holdfast.ErrInvalid] where the file is there: what was
 // encrypted with its keys would be lost.
-func New(path string) (Key, error) {
-	k, err := generate(time.Now())
+func New(path string) (Key, error) { return create(path, encrypts) }
+
+// NewSigner is [New] for a keyring that signs control records: see [OpenSigner].
+func NewSigner(path string) (Key, error) { return create(path, signs) }
+
+func create(path string, of kind) (Key, error) {
+	k, err := generate(of, time.Now())
 	if err != nil {
 		return Key{}, err
 	}
@@ -47,12 +51,14 @@ func New(path string) (Key, error) {
 	return k.list()[0], nil
 }
 
-// Rotate has another key encrypt what is new in the keyring of that file, and returns it;
-// those before go on decrypting. It is the one that was staged last, or else a new one.
+// Rotate has another key encrypt, or sign, what is new in the keyring of that file, and
+// returns it; those before go on decrypting, or checking. It is the one that was staged last, or
+// else a new one.
 //
-// stage only adds a key that decrypts: once every process has the file with it, Rotate
-// without stage has it encrypt. A process without the key that something is encrypted
-// with waits until it has it.
+// stage only adds a key that decrypts, or checks: once every process has the file with it,
+// Rotate without stage has it encrypt, or sign. A process without the key that something is
+// encrypted with waits until it has it; one without the key that a record is signed with
+// takes it for forged.
 //
 // The file is replaced in one step, and keeps its owner, group and permissions: where that
 // is not allowed, it is left as it was. Of two who rotate at once on one machine the second
@@ -86,19 +92,19 @@ func lock(path string) (unlock func() error, err error) {
 }
 
 func rotate(path string, stage bool) (Key, error) {
-	f, err := Open(path)
+	f, err := openOf(path, "")
 	if err != nil {
 		return Key{}, err
 	}
 	k := f.keys
-	manager := keyset.NewManagerFromHandle(k.aead)
+	manager := keyset.NewManagerFromHandle(k.main)
 	made := maps.Clone(k.made)
 	if made == nil {
 		made = map[string]time.Time{}
 	}
 	id, err := staged(k)
 	if err == nil && (stage || id == 0) {
-		if id, err = manager.Add(aead.XChaCha20Poly1305KeyTemplate()); err == nil {
+		if id, err = manager.Add(k.kind.template()); err == nil {
 			made[name(id)] = after(made, time.Now())
 		}
 	}
@@ -112,7 +118,7 @@ func rotate(path string, stage bool) (Key, error) {
 	if err != nil {
 		return Key{}, fmt.Errorf("rotate keyring %s: %w", path, err)
 	}
-	next := &keys{aead: handle, prf: k.prf, made: made}
+	next := &keys{kind: k.kind, main: handle, prf: k.prf, made: made}
 	if err := next.use(); err != nil {
 		return Key{}, fmt.Errorf("rotate keyring %s: %w", path, err)
 	}
@@ -150,14 +156,16 @@ func after(made map[string]time.Time, now time.Time) time.Time {
 	return now
 }
 
-func generate(now time.Time) (*keys, error) {
-	k := &keys{}
+func generate(of kind, now time.Time) (*keys, error) {
+	k := &keys{kind: of}
 	var err error
-	if k.aead, err = keyset.NewHandle(aead.XChaCha20Poly1305KeyTemplate()); err != nil {
+	if k.main, err = keyset.NewHandle(of.template()); err != nil {
 		return nil, fmt.Errorf("make a key: %w", err)
 	}
-	if k.prf, err = keyset.NewHandle(prf.HMACSHA256PRFKeyTemplate()); err != nil {
-		return nil, fmt.Errorf("make a key: %w", err)
+	if of == encrypts {
+		if k.prf, err = keyset.NewHandle(prf.HMACSHA256PRFKeyTemplate()); err != nil {
+			return nil, fmt.Errorf("make a key: %w", err)
+		}
 	}
 	if err := k.use(); err != nil {
 		return nil, err
@@ -168,7 +176,11 @@ func generate(now time.Time) (*keys, error) {
 
 func (k *keys) encode() ([]byte, error) {
 	out := file{Version: 1, Made: k.made}
-	for to, handle := range map[*json.RawMessage]*keyset.Handle{&out.Aead: k.aead, &out.Digest: k.prf} {
+	fields := map[*json.RawMessage]*keyset.Handle{&out.Aead: k.main, &out.Digest: k.prf}
+	if k.kind == signs {
+		fields = map[*json.RawMessage]*keyset.Handle{&out.Mac: k.main}
+	}
+	for to, handle := range fields {
 		var text bytes.Buffer
 		if err := insecurecleartextkeyset.Write(handle, keyset.NewJSONWriter(&text)); err != nil {
 			return nil, fmt.Errorf("write a key: %w", err)

@@ -47,6 +47,8 @@ import (
 //	HOLDFAST_WEBHOOK_URL       Options.Webhook, with HOLDFAST_WEBHOOK_SECRET
 //	HOLDFAST_KEYRING           Options.Keyring: a file of package keyring
 //	HOLDFAST_ENCRYPTION        Options.Encryption: on, read-only or required
+//	HOLDFAST_SIGNING_KEYRING   Options.Signer: a file of package keyring that signs
+//	HOLDFAST_SIGNING           Options.Signing: on, off or required
 //
 // Each change may set other options before anything is opened. What it sets is used
 // instead of the variable, and a Temporal client or a DB that it sets stays the caller's:
@@ -242,8 +244,7 @@ func (w *Worker) reach(ctx context.Context) error {
 	var parts sync.WaitGroup
 	parts.Go(func() {
 		errs[0] = w.retry(ctx, "RabbitMQ", func() error {
-			b, err := broker.Open(ctx, broker.Options{URL: w.o.AMQPURL, TLS: w.o.amqpTLS(), Prefix: w.o.Prefix,
-				Name: w.o.Instance, Logger: w.o.Logger})
+			b, err := broker.Open(ctx, w.o.brokerOptions())
 			if err != nil {
 				return err
 			}

@@ -119,6 +119,13 @@ type Options struct {
 	// also [Worker.Use] and [Worker.UseSend].
 	Middleware     []Middleware
 	SendMiddleware []SendMiddleware
+	// Signer signs what this process tells others over RabbitMQ, and checks what they say; see
+	// docs/signing.md. Nil: the keys in the file that HOLDFAST_SIGNING_KEYRING names, or none: then
+	// nothing is signed, nor checked.
+	Signer holdfast.Signer
+	// Signing says what is done with signatures. Default: HOLDFAST_SIGNING, or
+	// [holdfast.SigningOn] where there is a Signer.
+	Signing holdfast.Signing
 
 	// CheckAfter is the age at which the Keeper hands an undecided half message
 	// over. Default: 10 s.
@@ -208,6 +215,7 @@ func (o Options) withDefaults() Options {
 	}
 	setDefault(&o.Encryption, holdfast.Encryption(os.Getenv("HOLDFAST_ENCRYPTION")))
 	setDefault(&o.Encryption, holdfast.EncryptionOn)
+	setDefault(&o.Signing, holdfast.Signing(os.Getenv("HOLDFAST_SIGNING")))
 	if o.Webhook.URL == "" && o.Webhook.Secret == "" {
 		o.Webhook.URL, o.Webhook.Secret = os.Getenv("HOLDFAST_WEBHOOK_URL"), os.Getenv("HOLDFAST_WEBHOOK_SECRET")
 	}
@@ -266,22 +274,34 @@ func (o Options) validate() error {
 		errs = append(errs, fmt.Errorf("%w: Encryption is %s, and there is no keyring: set HOLDFAST_KEYRING or "+
 			"Options.Keyring", holdfast.ErrInvalid, o.Encryption))
 	}
+	errs = append(errs, broker.ValidSigning(o.Signer, o.Signing, o.RollingUpgrade))
 	errs = append(errs, notNegative("CheckAfter", o.CheckAfter), notNegative("Retention", o.Retention))
 	return errors.Join(errs...)
 }
 
-// openKeyring opens the keyring that the environment names, where there is no other.
-func (o *Options) openKeyring() error {
-	path := os.Getenv("HOLDFAST_KEYRING")
-	if o.Keyring != nil || path == "" {
-		return nil
+// openKeyrings opens the keyrings that the environment names, where there are no others.
+func (o *Options) openKeyrings() error {
+	if path := os.Getenv("HOLDFAST_KEYRING"); o.Keyring == nil && path != "" {
+		k, err := keyring.Open(path)
+		if err != nil {
+			return fmt.Errorf("HOLDFAST_KEYRING: %w", err)
+		}
+		o.Keyring = k
 	}
-	k, err := keyring.Open(path)
-	if err != nil {
-		return fmt.Errorf("HOLDFAST_KEYRING: %w", err)
+	if path := os.Getenv("HOLDFAST_SIGNING_KEYRING"); o.Signer == nil && path != "" {
+		s, err := keyring.OpenSigner(path)
+		if err != nil {
+			return fmt.Errorf("HOLDFAST_SIGNING_KEYRING: %w", err)
+		}
+		o.Signer = s
 	}
-	o.Keyring = k
 	return nil
+}
+
+// brokerOptions are those of each connection with RabbitMQ.
+func (o Options) brokerOptions() broker.Options {
+	return broker.Options{URL: o.AMQPURL, TLS: o.amqpTLS(), Prefix: o.Prefix, Name: o.Instance, Signer: o.Signer,
+		Signing: o.Signing, Logger: o.Logger}
 }
 
 // amqpTLS is how to speak TLS with RabbitMQ.

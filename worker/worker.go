@@ -77,7 +77,7 @@ type Worker struct {
 // New returns a worker. It connects to nothing: Run does.
 func New(o Options) (*Worker, error) {
 	o = o.withDefaults()
-	if err := o.openKeyring(); err != nil {
+	if err := o.openKeyrings(); err != nil {
 		return nil, err
 	}
 	if err := o.validate(); err != nil {
@@ -403,12 +403,12 @@ func (w *Worker) prepare(ctx context.Context) error {
 
 func (w *Worker) openBroker(ctx context.Context) (b *broker.Broker, err error) {
 	err = w.retry(ctx, "RabbitMQ", func() error {
-		b, err = broker.Open(ctx, broker.Options{URL: w.o.AMQPURL, TLS: w.o.amqpTLS(), Prefix: w.o.Prefix,
-			Name:       w.o.Instance,
-			HalfQueues: w.o.Tuning.HalfQueues, NoDeclare: !w.o.declares(), ConsumerTimeout: w.o.Timeouts.Consumer,
-			OnRemade:       w.memory.Remade,
-			OnRefused:      func(r broker.Refusal) { w.observer.Refused(r, r.First && w.broker.IsAlert(r)) },
-			RollingUpgrade: w.o.RollingUpgrade, Logger: w.o.Logger})
+		o := w.o.brokerOptions()
+		o.HalfQueues, o.NoDeclare, o.ConsumerTimeout = w.o.Tuning.HalfQueues, !w.o.declares(), w.o.Timeouts.Consumer
+		o.OnRemade = w.memory.Remade
+		o.OnRefused = func(r broker.Refusal) { w.observer.Refused(r, r.First && w.broker.IsAlert(r)) }
+		o.RollingUpgrade = w.o.RollingUpgrade
+		b, err = broker.Open(ctx, o)
 		return err
 	})
 	return b, err

@@ -4,6 +4,7 @@ import amqp from 'amqplib';
 import { randomUUID } from 'node:crypto';
 import { EventEmitter } from 'node:events';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { Forged, Signer } from './sign.mjs';
 
 const JSON_TYPE = 'application/json';
 const QUORUM = { 'x-queue-type': 'quorum', 'x-delivery-limit': 100000000 };
@@ -27,9 +28,9 @@ export class Holdfast extends EventEmitter {
   #timer = null;
   #closed = false;
 
-  static async connect({ url, group, prefix = 'holdfast', halfQueues = 1, timeout = 10_000, declare = true, rollingUpgrade = false }) {
+  static async connect({ url, group, prefix = 'holdfast', halfQueues = 1, timeout = 10_000, declare = true, rollingUpgrade = false, signer = new Signer() }) {
     const h = new Holdfast();
-    Object.assign(h, { group, prefix, halfQueues, timeout, mayDeclare: declare, rollingUpgrade });
+    Object.assign(h, { group, prefix, halfQueues, timeout, mayDeclare: declare, rollingUpgrade, signer });
     h.#connection = await amqp.connect(url, { recovery: { initialMaxRetries: 3, maxDelay: 4000 } });
     h.#connection.on('error', () => {}); // 'disconnect' says the same
     h.#connection.on('disconnect', (error) => h.emit('lost', error));
@@ -113,6 +114,12 @@ export class Holdfast extends EventEmitter {
       if (request.fields.exchange !== asks && !(this.rollingUpgrade && request.fields.exchange === '')) {
         return void console.error(`a check-back that did not come through ${asks} is not answered; while a Keeper of an older version runs, set HOLDFAST_ROLLING_UPGRADE=1`);
       }
+      try {
+        this.check(request);
+      } catch (error) {
+        if (!(error instanceof Forged)) throw error;
+        return void console.error(`a check-back is not answered: ${error.message}`);
+      }
       const { transactions } = JSON.parse(request.content);
       const all = await Promise.all(transactions.map(async ({ tx, messages }) => {
         try {
@@ -121,9 +128,10 @@ export class Holdfast extends EventEmitter {
           return { tx, resolution: 'unknown', error: String(error.message) };
         }
       }));
-      channel.publish(ours ? answers : '', replyTo, Buffer.from(JSON.stringify({ v: 1, answers: all })), {
-        correlationId, contentType: JSON_TYPE, headers: this.#headers('check-reply'),
-      });
+      const body = Buffer.from(JSON.stringify({ v: 1, answers: all }));
+      const properties = { correlationId, contentType: JSON_TYPE, headers: this.#headers('check-reply') };
+      // Whichever way an answer takes, it is signed for the exchange of answers.
+      channel.publish(ours ? answers : '', replyTo, body, { ...properties, headers: this.signer.sign(answers, '', body, properties) });
     });
   }
 
@@ -175,6 +183,11 @@ export class Holdfast extends EventEmitter {
         this.emit('lost', error);
       }
     }
+  }
+
+  /** Throws Forged, which makes a dead letter of the delivery, if signatures are required and this one does not count. */
+  check(delivery) {
+    this.signer.check(delivery.fields.exchange, delivery.fields.routingKey, delivery);
   }
 
   /** Publishes a reply to a saga to one queue; it rejects with Unroutable if there is none. */
@@ -242,7 +255,8 @@ export class Holdfast extends EventEmitter {
     const channel = await (this.#channel ??= this.#openChannel());
     const waiting = { returned: false };
     this.#waiting.set(properties.messageId, waiting);
-    const options = { ...properties, persistent: true, mandatory: true, timestamp: Math.floor(Date.now() / 1000) };
+    const headers = exchange === `${this.prefix}.topics` ? properties.headers : this.signer.sign(exchange, key, body, properties);
+    const options = { ...properties, headers, persistent: true, mandatory: true, timestamp: Math.floor(Date.now() / 1000) };
     try {
       await new Promise((resolve, reject) => {
         channel.publish(exchange, key, body, options, (error) => (error ? reject(error) : resolve()));

@@ -15,6 +15,7 @@ import (
 
 	holdfast "github.com/holdfastmq/holdfast"
 	"github.com/holdfastmq/holdfast/broker"
+	"github.com/holdfastmq/holdfast/keyring"
 )
 
 // TestDelivered: no failure, no check-back.
@@ -141,6 +142,24 @@ func TestKilledAfterCommit(t *testing.T) {
 
 	require.NoError(t, a.cmd.Process.Signal(syscall.SIGTERM))
 	require.Zero(t, a.ended(), a.output())
+}
+
+// TestSigned: where signatures are required, its half messages, op records and answers count,
+// and it takes the signed check-back.
+func TestSigned(t *testing.T) {
+	keys := filepath.Join(t.TempDir(), "signing.json")
+	_, err := keyring.NewSigner(keys)
+	require.NoError(t, err)
+	t.Setenv("HOLDFAST_SIGNING_KEYRING", keys)
+	t.Setenv("HOLDFAST_SIGNING", "required")
+	s := newSite(t)
+	s.keep()
+	p := s.node("place.mjs", "ann", "4200", "--stop-after", "commit")
+	tx := p.says("stopped after commit (.*)")
+	p.kill()
+	s.node("answer.mjs").says("answered " + tx + ": commit")
+	require.Equal(t, order{Number: 1, Customer: "ann", Amount: 4200}, s.placed(tx))
+	require.Equal(t, 2, s.placed(s.node("place.mjs", "bob", "9900").says("placed (.*)")).Number)
 }
 
 // TestNobodyAnswers: the transaction waits until somebody does.

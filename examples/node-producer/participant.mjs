@@ -77,10 +77,12 @@ const declare = async (channel) => {
   await channel.bindQueue(queue, `${prefix}.queues`, queue); // for redeliveries
   for (const topic of ['stock.reserve', 'stock.release']) await channel.bindQueue(queue, `${prefix}.topics`, topic);
 };
-await holdfast.consume(queue, 10, declare, async ({ properties, content, fields }) => {
+await holdfast.consume(queue, 10, declare, async (delivery) => {
+  const { properties, content, fields } = delivery;
   const header = (name) => properties.headers[`holdfast-${name}`];
   const saga = header('saga');
   if (!saga) return; // no saga's call
+  holdfast.check(delivery);
   const op = header('op');
   const reply = await handleCall(pool, { saga, step: header('step'), op, again: header('again') === '1', input: JSON.parse(content) });
   await sendReply(properties.replyTo, header('replies'), {

@@ -82,6 +82,9 @@ Environment:
                         1 while processes of an older version still run
   HOLDFAST_KEYRING      the keyring that shows what is encrypted
   HOLDFAST_ENCRYPTION   on, read-only or required: what is done with it
+  HOLDFAST_SIGNING_KEYRING
+                        the keys that sign control records
+  HOLDFAST_SIGNING      on, off or required: what is done with them
   HOLDFAST_RABBITMQ_MANAGEMENT
                         as --rabbitmq-management of doctor
   HOLDFAST_TEMPORAL_UI  Temporal's web UI, such as http://localhost:8233

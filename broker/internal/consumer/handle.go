@@ -81,6 +81,7 @@ func (c *Consumer) handle(j *Job) {
 		return // lost meanwhile: it comes again
 	}
 	w := Work{J: j, a: wire.ReadAttempts(j.D.Headers)}
+	refused := wire.Refused(&j.D)
 	m, tx, group, err := wire.DecodeMessage(&j.D)
 	if err == nil && c.O.NeedsID {
 		err = wire.StorableID(m.ID)
@@ -95,6 +96,9 @@ func (c *Consumer) handle(j *Job) {
 	call, callErr := wire.DecodeCall(c.Client.Prefix, &j.D)
 	if err == nil {
 		err = callErr
+	}
+	if refused != nil {
+		call, err = nil, refused // nobody is answered, and nothing compensated
 	}
 	w.d = Delivery{Message: m, TxID: tx, Group: group, Notice: notice, Saga: call, Redelivered: w.a.Lost > 0,
 		Redelivery: w.a.Redelivery, Published: j.D.Timestamp}

@@ -96,8 +96,9 @@ func moveHome(ctx context.Context, c *link.Client, ds []amqp.Delivery, moved fun
 	if len(ds) == 0 {
 		return nil
 	}
-	ps := make([]link.Publication, len(ds))
+	ps, trust := make([]link.Publication, len(ds)), c.Trust()
 	for i := range ds {
+		trust.AdmitWaiting(&ds[i]) // what is put back counts
 		msg := wire.CopyOf(&ds[i])
 		delete(msg.Headers, wire.HeaderHops) // else it would only wait for its next delay
 		ps[i] = link.Publication{Exchange: c.QueuesExchange(), Key: ds[i].RoutingKey, Mandatory: true, Msg: msg}

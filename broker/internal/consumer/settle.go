@@ -8,6 +8,7 @@ import (
 	"github.com/google/uuid"
 	amqp "github.com/rabbitmq/amqp091-go"
 
+	"github.com/holdfastmq/holdfast"
 	"github.com/holdfastmq/holdfast/broker/internal/link"
 	"github.com/holdfastmq/holdfast/broker/internal/wire"
 	"github.com/holdfastmq/holdfast/internal/fault"
@@ -160,6 +161,9 @@ func (c *Consumer) bury(w *Work) {
 	c.Log.Warn("a message goes to the dead letters", "message", d.MessageId, "topic", w.d.Message.Topic, "attempts",
 		w.a.Failed+w.a.Lost, "class", w.Class, "error", w.Reason)
 	x := wire.Death{Failure: w.failure(), Queue: c.Queue, Consumer: c.O.Name, Policy: c.O.Policy, At: time.Now()}
+	if wire.Refused(d) != nil {
+		x.Policy = holdfast.Policy{} // it waits for an operator: nothing is done because of it
+	}
 	err := c.Client.PublishDead(c.Handlers, wire.EncodeDead(d, x))
 	if link.Hopeless(err) {
 		x.Reason = fmt.Sprintf("%s; RabbitMQ does not take its properties and headers, which are left out: %v",

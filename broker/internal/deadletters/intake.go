@@ -179,6 +179,7 @@ func (in *intake) record(gone context.Context, d *amqp.Delivery) {
 
 func (in *intake) read(d *amqp.Delivery) Record {
 	t := in.c.Trust()
+	t.VetDead(d)
 	if h, ok := t.DecodeHandled(d); ok {
 		return Record{Handled: h}
 	}

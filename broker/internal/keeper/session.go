@@ -126,10 +126,10 @@ func (t *tenure) take(ctx context.Context, d amqp.Delivery) bool {
 // receive gives one record to the core.
 func (t *tenure) receive(d *amqp.Delivery) keeperEffects {
 	now := time.Now()
-	var err error
-	ours := t.trust.AdmitHalf(d)
-	switch kind := wire.HeaderText(d.Headers[wire.HeaderKind]); kind {
-	case wire.KindHalf:
+	ours, err := t.trust.AdmitHalf(d)
+	switch kind := wire.HeaderText(d.Headers[wire.HeaderKind]); {
+	case err != nil:
+	case kind == wire.KindHalf:
 		var tx string
 		if wire.IsSaga(d.Headers) {
 			err = t.trust.MayStart(d)
@@ -142,7 +142,7 @@ func (t *tenure) receive(d *amqp.Delivery) keeperEffects {
 			record := *d
 			return t.core.onHalf(halfArrival{tx, wire.LaneOf(d.Headers), d.DeliveryTag, len(d.Body), &record}, now)
 		}
-	case wire.KindOp:
+	case kind == wire.KindOp:
 		if !ours {
 			t.ignore(now)
 			return t.core.onIgnored(d.DeliveryTag)

@@ -26,6 +26,9 @@ type Client struct {
 	// Rolling says that processes of an older version still run.
 	Rolling bool
 
+	// Signatures are those of records; nil: none is signed.
+	Signatures *Signatures
+
 	// Run is done once Close begins to tear down.
 	Run   context.Context
 	Calls *Calls
@@ -41,7 +44,9 @@ func (c *Client) Timeout(ctx context.Context) (context.Context, context.CancelFu
 }
 
 // Trust is what counts in deliveries.
-func (c *Client) Trust() wire.Trust { return wire.Trust{Prefix: c.Prefix, Rolling: c.Rolling} }
+func (c *Client) Trust() wire.Trust {
+	return wire.Trust{Prefix: c.Prefix, Rolling: c.Rolling, Check: c.Signatures.Checker()}
+}
 
 // PublishDead stores a dead letter and returns once it is confirmed.
 func (c *Client) PublishDead(ctx context.Context, msg amqp.Publishing) error {

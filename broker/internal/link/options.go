@@ -27,7 +27,9 @@ type Options struct {
 	RollingUpgrade bool
 	// OnRefused, if not nil, is told of each publish that RabbitMQ did not take.
 	OnRefused func(Refusal)
-	Log       *slog.Logger
+	// Signatures sign what is published; nil: nothing is signed.
+	Signatures *Signatures
+	Log        *slog.Logger
 	// FrameMax is the frame size that is asked for; 0 for RabbitMQ's.
 	FrameMax int
 }

@@ -45,6 +45,8 @@ type Publication struct {
 	Once bool
 	Msg  amqp.Publishing
 
+	signed string // the route that it is signed for; empty: none
+
 	size int // of headers and properties, once they are measured
 
 	// What the tries came to.
@@ -135,6 +137,13 @@ func (p *Publisher) round(ctx context.Context, ms []Publication, point string) b
 		if m.settled {
 			continue
 		}
+		if err := p.sign(m); Hopeless(err) {
+			p.refuse(m, RefusedLimit, err)
+			continue
+		} else if err != nil { // its keys cannot be used, for a moment perhaps
+			m.last = err.Error()
+			continue
+		}
 		var err error
 		if m.size, err = lim.Check(m.Exchange, m.Key, &m.Msg); err != nil {
 			p.refuse(m, RefusedLimit, err)
@@ -165,6 +174,20 @@ func (p *Publisher) round(ctx context.Context, ms []Publication, point string) b
 		}
 	}
 	return true
+}
+
+// sign signs m for where it goes now.
+func (p *Publisher) sign(m *Publication) error {
+	route := RouteOf(m)
+	if p.signs == nil || m.signed == route {
+		return nil
+	}
+	m.signed = route
+	err := p.signs.Sign(m.Exchange, m.Key, &m.Msg)
+	if err != nil {
+		m.signed = ""
+	}
+	return err
 }
 
 // noted takes over the outcome of a try, and does what it asks for.

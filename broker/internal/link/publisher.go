@@ -24,6 +24,7 @@ type Publisher struct {
 	names   wire.Names
 	rolling bool
 	log     *slog.Logger
+	signs   *Signatures
 	Apart   *apart
 	Refused *Refusals
 	writers []*writer
@@ -60,7 +61,7 @@ type Declarer interface {
 
 // NewPublisher publishes over l. epoch is t's; it is looked at for each record.
 func NewPublisher(ctx context.Context, l *Connection, t Declarer, epoch *atomic.Uint64, o Options) *Publisher {
-	p := &Publisher{link: l, topo: t, epoch: epoch, names: o.Names, rolling: o.RollingUpgrade, log: o.Log,
+	p := &Publisher{link: l, topo: t, epoch: epoch, names: o.Names, rolling: o.RollingUpgrade, log: o.Log, signs: o.Signatures,
 		idle: make(chan struct{}), done: ctx.Done(), Refused: NewRefusals(o), RenewAfter: renewAfter}
 	p.Apart = newApart(l, t, epoch, o, ctx.Done())
 	for range o.PublishChannels {

@@ -146,6 +146,7 @@ func (s *Board) Status(want wire.StatusRequest) wire.ProcessStatus {
 		add(&p, want)
 	}
 	s.publishing(&p, time.Now())
+	p.Signing = s.c.Signatures.Status()
 	if want.Consumers {
 		p = wire.ProcessStatus{V: p.V, Instance: p.Instance, Consumers: p.Consumers}
 	}

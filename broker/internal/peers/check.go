@@ -121,6 +121,10 @@ func (a *CheckBacks) try(ctx context.Context, queue, group string, body []byte) 
 	}
 	for _, exchange := range ways {
 		got, err := a.over(ctx, ch, exchange, queue, group, body)
+		if err == nil && got.forged != nil {
+			err = fmt.Errorf("%w: queue %s: the answer does not count: %w: give the process of group %s that answers the "+
+				"keys of HOLDFAST_SIGNING_KEYRING", wire.ErrUnreached, queue, got.forged, group)
+		}
 		if err != nil || !got.returned {
 			return got.body, err
 		}
@@ -145,6 +149,9 @@ func (a *CheckBacks) over(ctx context.Context, ch *askChannel, exchange, queue, 
 	msg.Expiration = strconv.FormatInt(topology.CheckWait.Milliseconds(), 10) // the queue may have been made without a TTL
 	if exchange != "" && ch.answers != "" {
 		msg.ReplyTo = ch.answers
+	}
+	if err := a.c.Signatures.Sign(exchange, queue, &msg); err != nil {
+		return got, a.unsent(queue, err)
 	}
 	if !a.c.Calls.Spawn(func() { written <- ch.ch.PublishWithContext(ctx, exchange, queue, true, false, msg) }) {
 		return got, a.unsent(queue, link.ErrClosed)
@@ -225,6 +232,7 @@ func (a *CheckBacks) channel(ctx context.Context) (*askChannel, error) {
 type askChannel struct {
 	ch      *amqp.Channel
 	answers string // the queue of our own for answers; empty if there is none
+	signs   *link.Signatures
 	closed  chan struct{}
 	why     error // valid once closed is closed
 
@@ -235,7 +243,8 @@ type askChannel struct {
 // answered is what came of a request.
 type answered struct {
 	body     []byte
-	returned bool // there is no such queue
+	returned bool  // there is no such queue
+	forged   error // why its signature does not count
 }
 
 func openAskChannel(c *link.Client, conn *amqp.Connection) (*askChannel, error) {
@@ -243,7 +252,7 @@ func openAskChannel(c *link.Client, conn *amqp.Connection) (*askChannel, error) 
 	if err != nil {
 		return nil, err
 	}
-	a := &askChannel{ch: ch, closed: make(chan struct{}), waiting: map[string]chan<- answered{}}
+	a := &askChannel{ch: ch, signs: c.Signatures, closed: make(chan struct{}), waiting: map[string]chan<- answered{}}
 	returns := ch.NotifyReturn(make(chan amqp.Return, 1))
 	closes := ch.NotifyClose(make(chan *amqp.Error, 1))
 	answers, err := ch.Consume(directReply, "", true, false, false, false, nil)
@@ -289,7 +298,7 @@ func (a *askChannel) ownAnswers(c *link.Client, conn *amqp.Connection) {
 					return
 				}
 				if d.Exchange == c.AnswersExchange() {
-					a.tell(d.CorrelationId, answered{body: d.Body})
+					a.heard(&d)
 				}
 			case <-a.closed:
 				_ = ch.Close()
@@ -309,7 +318,7 @@ func (a *askChannel) watch(answers <-chan amqp.Delivery, returns <-chan amqp.Ret
 				answers = nil // closes says why
 				continue
 			}
-			a.tell(d.CorrelationId, answered{body: d.Body})
+			a.heard(&d)
 		case r, ok := <-returns:
 			if !ok {
 				returns = nil
@@ -339,6 +348,16 @@ func (a *askChannel) drop(id string) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	delete(a.waiting, id)
+}
+
+// heard takes an answer, if somebody waits for it.
+func (a *askChannel) heard(d *amqp.Delivery) {
+	a.mu.Lock()
+	awaited := a.waiting[d.CorrelationId] != nil
+	a.mu.Unlock()
+	if awaited {
+		a.tell(d.CorrelationId, answered{body: d.Body, forged: a.signs.Answer(d)})
+	}
 }
 
 // tell hands over the first answer to a request; a later one, and one that nobody

@@ -47,6 +47,11 @@ func (t Trust) DecodeAlert(d *amqp.Delivery) (a holdfast.Alert, err error) {
 	case len(d.Body) > MaxAlert:
 		return a, Malformed("it has %d bytes, the limit is %d", len(d.Body), MaxAlert)
 	}
+	if t.Check != nil {
+		if err := t.Check(via, key, d); err != nil {
+			return a, t.forged(via, err)
+		}
+	}
 	if err := json.Unmarshal(d.Body, &a); err != nil {
 		return a, Malformed("it is no alert: %w", err)
 	}

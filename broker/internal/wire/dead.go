@@ -44,8 +44,8 @@ type Death struct {
 func EncodeDead(d *amqp.Delivery, x Death) amqp.Publishing {
 	msg := CopyOf(d)
 	h := msg.Headers
-	for _, name := range []string{HeaderHops, HeaderLong, HeaderLog, HeaderPolicy} {
-		delete(h, name) // of its retries, or of an earlier death
+	for _, name := range []string{HeaderHops, HeaderLong, HeaderLog, HeaderPolicy, HeaderRefused} {
+		delete(h, name) // of its retries, or of an earlier death; its reason says why it was refused
 	}
 	cut(h)
 	setText(h, HeaderConsumer, x.Consumer)
@@ -114,7 +114,7 @@ func EncodeHandled(queue, consumer, messageID, letterCopy string, redelivery int
 // DecodeHandled reads a handled record. What is none, or a broken one, is a dead
 // letter.
 func (t Trust) DecodeHandled(d *amqp.Delivery) (*HandledRecord, bool) {
-	if HeaderText(d.Headers[HeaderKind]) != KindHandled || d.MessageId == "" {
+	if HeaderText(d.Headers[HeaderKind]) != KindHandled || d.MessageId == "" || Refused(d) != nil {
 		return nil, false
 	}
 	prefix := t.Prefix

@@ -182,7 +182,7 @@ func OfDeath(name string) bool {
 	switch name {
 	case HeaderConsumer, HeaderQueue, HeaderReason, HeaderErrorClass, HeaderAttempts, HeaderDeadAt,
 		HeaderExchange, HeaderRoutingKey, HeaderLost, HeaderLog, HeaderPolicy, HeaderRedelivery,
-		HeaderKept, HeaderWholeSize, HeaderLetter, headerCopy, HeaderHops, HeaderLong:
+		HeaderKept, HeaderWholeSize, HeaderLetter, headerCopy, HeaderHops, HeaderLong, HeaderSignature, HeaderRefused:
 		return true
 	}
 	return brokersOwn(name)

@@ -47,7 +47,9 @@ func (t Trust) DecodeDead(raw *amqp.Delivery, now time.Time) holdfast.DeadLetter
 		l.Failure.Reason += "; it waits for an operator because " + err.Error()
 	}
 	l.Policy = policy
-	if from == FromDefault && !t.Rolling {
+	if why := Refused(d); why != nil {
+		l.Failure.Reason += "; " + why.Error() + claimed(d)
+	} else if from == FromDefault && !t.Rolling {
 		l.Failure.Reason += "; " + t.unproven(d)
 	}
 	l.Failure.Reason = PlainText(l.Failure.Reason, MaxReason)
@@ -87,12 +89,17 @@ func (t Trust) DecodeDead(raw *amqp.Delivery, now time.Time) holdfast.DeadLetter
 func (t Trust) unproven(d *amqp.Delivery) string {
 	s := "it came through RabbitMQ's default exchange: from an older version of Holdfast, or from anybody who may " +
 		"write there; nothing is done with it but by an operator"
-	if HeaderText(d.Headers[HeaderClaim]) == KindHandled {
-		s += "; it claims that a redelivery of message " + NameText(d.MessageId) + " was handled by consumer " +
-			NameText(HeaderText(d.Headers[HeaderConsumer])) + ": see there, settle that dead letter by hand, and " +
-			"discard this one"
+	return s + claimed(d)
+}
+
+// claimed says what a record claims that would close a dead letter.
+func claimed(d *amqp.Delivery) string {
+	if HeaderText(d.Headers[HeaderClaim]) != KindHandled {
+		return ""
 	}
-	return s
+	return "; it claims that a redelivery of message " + NameText(d.MessageId) + " was handled by consumer " +
+		NameText(HeaderText(d.Headers[HeaderConsumer])) + ": see there, settle that dead letter by hand, and " +
+		"discard this one"
 }
 
 // isDeadLetter reports whether a consumer or a Keeper wrote the record.

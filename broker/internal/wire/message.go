@@ -133,7 +133,7 @@ func CopyOf(d *amqp.Delivery) amqp.Publishing {
 func sameAs(d *amqp.Delivery) amqp.Publishing {
 	headers := make(amqp.Table, len(d.Headers)+16)
 	for name, value := range d.Headers {
-		if !brokersOwn(name) {
+		if !brokersOwn(name) && name != HeaderSignature { // that of a copy is another one
 			headers[escapeHeader(name)] = value
 		}
 	}

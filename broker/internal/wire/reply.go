@@ -68,19 +68,29 @@ func EncodeReply(c *SagaCall, r SagaReply) (amqp.Publishing, error) {
 
 // Replied says why a reply does not count, if it did not come through the exchange
 // for replies, to the queue of a process at first perhaps.
+// Where signatures are required, it needs one, too.
 func (t Trust) Replied(d *amqp.Delivery) error {
 	switch from := t.Origin(d); {
 	case from == FromReplies || t.Rolling && (from == FromDefault || from == FromDropped):
-		return nil
+		return t.signedReply(d)
 	case from == FromDropped:
 		if last, ok := lastDeath(t.Prefix, d); ok && IsReplyQueue(t.Prefix, last.queue) &&
 			last.exchange == t.Prefix+RepliesName {
-			return nil
+			return t.signedReply(d)
 		}
 	}
 	return Malformed("reply to a saga: it did not come through the exchange %s: a participant of an older version "+
 		"wrote it, or anybody; the saga asks again; while such participants run, set RollingUpgrade",
 		t.Prefix+RepliesName)
+}
+
+// signedReply says why a reply's signature does not count; what it commands is removed then.
+func (t Trust) signedReply(d *amqp.Delivery) error {
+	why := t.genuine(d)
+	if why != nil {
+		refuse(d, kindReply, why, describes)
+	}
+	return why
 }
 
 // traceOf is the place in a trace that a record's headers name.

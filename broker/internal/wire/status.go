@@ -52,6 +52,9 @@ type ProcessStatus struct {
 	// the process; Full are the queues that refuse its publishes.
 	Refused []RefusedRecord `json:"refused,omitempty"`
 	Full    []FullQueue     `json:"full,omitempty"`
+	// Signing is what the process does with signatures of records; nil: nothing, or it is of
+	// an older version.
+	Signing *SigningStatus `json:"signing,omitempty"`
 	// NoTemporal says that the process goes without Temporal, on purpose.
 	NoTemporal bool `json:"no_temporal,omitempty"`
 	// SendsFor is the producer group for which the process only sends; empty: it does not
@@ -249,6 +252,24 @@ type ConnectionLosses struct {
 	Last  time.Time `json:"last"`
 	// Reason is why it was lost the last time.
 	Reason string `json:"reason"`
+}
+
+// SigningStatus is what a process does with signatures of control records, and what came
+// of it since it began.
+type SigningStatus struct {
+	// Mode is on or required.
+	Mode holdfast.Signing `json:"mode"`
+	// Key is the name of the key that signed last; empty: nothing was signed yet.
+	Key string `json:"key,omitempty"`
+	// Refused counts the records that did not count, since their signatures do not.
+	// Unsigned counts those that were taken all the same, with the mode on.
+	Refused  uint64 `json:"refused,omitempty"`
+	Unsigned uint64 `json:"unsigned,omitempty"`
+	// Last is when there was such a record last, From the exchange through which it came,
+	// and Why what is wrong with it.
+	Last time.Time `json:"last,omitzero"`
+	From string    `json:"from,omitempty"`
+	Why  string    `json:"why,omitempty"`
 }
 
 // DatabaseStatus is a database as one process sees it.

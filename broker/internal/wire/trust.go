@@ -40,6 +40,8 @@ type Trust struct {
 	// rolling says that older versions run, whose records come through the default
 	// exchange.
 	Rolling bool
+	// Check, if not nil, says of control records why their signatures do not count.
+	Check Checker
 }
 
 // Origin is a pure function of the delivery's exchange and, for what RabbitMQ has
@@ -154,8 +156,17 @@ func count(d *amqp.Delivery, kind string, f func(name string) bool) {
 
 // Admit removes from a delivery of a consumer's queue what does not count in it. It
 // comes before everything else: what is written with a copy later, counts.
+//
+// Where signatures are required, control records without one are refused: [Refused] tells.
 func (t Trust) Admit(d *amqp.Delivery) {
-	switch from := t.Origin(d); {
+	from := t.Origin(d)
+	if from.ours() || d.Headers[HeaderSaga] != nil {
+		if why := t.genuine(d); why != nil {
+			refuse(d, "", why, copied)
+			return
+		}
+	}
+	switch {
 	case from.ours():
 	case from == FromDefault || from == FromDropped:
 		if !t.Rolling {
@@ -177,19 +188,41 @@ func (t Trust) Admit(d *amqp.Delivery) {
 	}
 }
 
+// AdmitWaiting is admit for what is fetched out of a delay queue.
+func (t Trust) AdmitWaiting(d *amqp.Delivery) {
+	if why := t.genuine(d); why != nil {
+		refuse(d, "", why, copied)
+	}
+}
+
+// Refused says why nothing is to be done with a delivery that was admitted: its signature does
+// not count.
+func Refused(d *amqp.Delivery) error {
+	if why := HeaderText(d.Headers[HeaderRefused]); why != "" {
+		return Malformed("%s", Clip(why, MaxReason))
+	}
+	return nil
+}
+
 // AdmitHalf is admit for a half queue. It reports whether an op record counts: all
 // that a transaction's half record can do is to have it checked back. Of a saga's, see
-// [Trust.MayStart].
-func (t Trust) AdmitHalf(d *amqp.Delivery) (ours bool) {
-	if from := t.Origin(d); from == FromHalf || from == FromSagas || t.Rolling && from == FromDefault {
-		return true
-	}
+// [Trust.MayStart]. Where signatures are required, each record needs one; an error says that
+// this one has none that counts.
+func (t Trust) AdmitHalf(d *amqp.Delivery) (ours bool, err error) {
 	kind := HeaderText(d.Headers[HeaderKind])
 	if kind != KindOp {
 		kind = KindHalf
 	}
-	count(d, kind, func(name string) bool { return copied(name) || ofHalf(name) })
-	return false
+	keep := func(name string) bool { return copied(name) || ofHalf(name) }
+	if err := t.genuine(d); err != nil {
+		refuse(d, kind, err, keep)
+		return false, err
+	}
+	if from := t.Origin(d); from == FromHalf || from == FromSagas || t.Rolling && from == FromDefault {
+		return true, nil
+	}
+	count(d, kind, keep)
+	return false, nil
 }
 
 // MayStart says why a saga's half record does not count: it has come another way than
@@ -203,14 +236,22 @@ func (t Trust) MayStart(d *amqp.Delivery) error {
 }
 
 // AdmitDead is admit for the queue of dead letters, in which anybody's message can
-// be: RabbitMQ drops what expires, for example.
+// be: RabbitMQ drops what expires, for example. A record of ours whose signature does not
+// count, as [Trust.VetDead] has marked it, is worth what somebody has put into the queue.
 func (t Trust) AdmitDead(d *amqp.Delivery) {
-	switch from := t.Origin(d); {
-	case from == FromDead || from == FromDelay || from == FromDefault && t.Rolling:
+	from := t.Origin(d)
+	refused := Refused(d) != nil
+	if refused && from != FromDropped {
+		from = FromDefault
+	}
+	switch {
+	case from == FromDead || from == FromDelay || from == FromDefault && t.Rolling && !refused:
 	case from == FromDefault:
 		kept := HeaderText(d.Headers[HeaderKept]) == DeadQueue(t.Prefix)+OversizedName
-		count(d, KindHalf, func(name string) bool { return ofGivenUp(name) || kept && ofKept(name) })
-	case from == FromDropped && t.reached(d):
+		count(d, KindHalf, func(name string) bool {
+			return ofGivenUp(name) || kept && ofKept(name) || refused && name == HeaderRefused
+		})
+	case from == FromDropped && !refused && t.reached(d):
 		count(d, KindHalf, ofRetry)
 	default:
 		last, _ := lastDeath(t.Prefix, d)
@@ -220,6 +261,19 @@ func (t Trust) AdmitDead(d *amqp.Delivery) {
 			}
 			return describes(name) || ofHalf(name)
 		})
+	}
+}
+
+// VetDead looks at the signature of a record in the queue of dead letters, where it is to be one
+// of ours, and marks the record if that does not count.
+func (t Trust) VetDead(d *amqp.Delivery) {
+	from := t.Origin(d)
+	if from != FromDead && from != FromDelay && !(from == FromDropped && t.reached(d)) {
+		count(d, HeaderText(d.Headers[HeaderKind]), func(name string) bool { return name != HeaderRefused })
+		return
+	}
+	if why := t.genuine(d); why != nil {
+		refuse(d, HeaderText(d.Headers[HeaderKind]), why, func(string) bool { return true })
 	}
 }
 

@@ -17,11 +17,12 @@ import (
 func New(a *frame.App) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "keyring",
-		Short: "Make and rotate a keyring, with which messages and sagas are encrypted",
+		Short: "Make and rotate a keyring, which encrypts messages and sagas, or signs records",
 		Long: `Make a keyring, a file with the keys by which what messages and sagas carry is
-encrypted; give it a new key; list its keys. No key is ever printed: whoever can
-read the file can read all messages. FILE is HOLDFAST_KEYRING where it is not
-given. See docs/encryption.md.`,
+encrypted, or control records are signed; give it a new key; list its keys. No
+key is ever printed: whoever can read the file can read all messages, or sign.
+FILE is HOLDFAST_KEYRING where it is not given, or HOLDFAST_SIGNING_KEYRING with
+--signing. See docs/encryption.md and docs/signing.md.`,
 		Example: "  holdfast keyring new holdfast-keyring.json",
 		Args:    cobra.NoArgs,
 	}
@@ -30,14 +31,23 @@ given. See docs/encryption.md.`,
 }
 
 // path is the file that is meant.
-func path(a *frame.App, args []string) (string, error) {
+func path(a *frame.App, args []string, signing bool) (string, error) {
+	file, variable := a.KeyringPath, "HOLDFAST_KEYRING"
+	if signing {
+		file, variable = a.SigningKeyringPath, "HOLDFAST_SIGNING_KEYRING"
+	}
 	if len(args) > 0 {
 		return args[0], nil
 	}
-	if a.KeyringPath == "" {
-		return "", text.Usagef("name the file, or set HOLDFAST_KEYRING")
+	if file == "" {
+		return "", text.Usagef("name the file, or set %s", variable)
 	}
-	return a.KeyringPath, nil
+	return file, nil
+}
+
+// signingFlag is the flag --signing.
+func signingFlag(c *cobra.Command, signing *bool, what string) {
+	c.Flags().BoolVar(signing, "signing", false, what)
 }
 
 // tell prints what became of a key.
@@ -50,20 +60,29 @@ func tell(a *frame.App, asJSON bool, k keyring.Key, format string, args ...any) 
 }
 
 func newNew(a *frame.App) *cobra.Command {
-	var asJSON bool
+	var asJSON, signing bool
 	c := &cobra.Command{
 		Use:   "new [FILE]",
 		Short: "Make a keyring with one key, in a file that only you can read",
 		Long: `Make a keyring with one key, in a file that only you can read. A file that is
-there is left as it is.
+there is left as it is. One that signs encrypts nothing, and the other way
+round.
 
 JSON: id, primary, made.`,
 		Example: "  holdfast keyring new holdfast-keyring.json",
 		Args:    cobra.MaximumNArgs(1),
 		RunE: func(_ *cobra.Command, args []string) error {
-			file, err := path(a, args)
+			file, err := path(a, args, signing)
 			if err != nil {
 				return err
+			}
+			if signing {
+				k, err := keyring.NewSigner(file)
+				if err != nil {
+					return err
+				}
+				return tell(a, asJSON, k, "Made %s, with key %s, which signs. Bring it to every process, and then switch "+
+					"signing on: see docs/signing.md.", file, k.ID)
 			}
 			k, err := keyring.New(file)
 			if err != nil {
@@ -73,28 +92,30 @@ JSON: id, primary, made.`,
 				"encrypted can be read.", file, k.ID)
 		},
 	}
+	signingFlag(c, &signing, "make one that signs control records")
 	c.Flags().BoolVar(&asJSON, "json", false, "write JSON")
 	return c
 }
 
 func newRotate(a *frame.App) *cobra.Command {
-	var asJSON, stage bool
+	var asJSON, stage, signing bool
 	c := &cobra.Command{
 		Use:   "rotate [FILE]",
-		Short: "Have a new key encrypt what is new; those before go on decrypting",
-		Long: `Have another key of the keyring encrypt what is new: the one that was staged
-before, or a new one. The keys before it go on decrypting. Processes read the
-file again by themselves.
+		Short: "Have a new key encrypt, or sign, what is new; those before stay in use",
+		Long: `Have another key of the keyring encrypt what is new, or sign it: the one that
+was staged before, or a new one. The keys before it go on decrypting, or
+checking. Processes read the file again by themselves.
 
-A process that does not have the key of a message waits until it has it. So,
-with several copies of the file: add a key with --stage, bring the file to all
+A process that does not have the key of a message waits until it has it; one
+that does not have the key of a signature takes the record for forged. So, with
+several copies of the file: add a key with --stage, bring the file to all
 processes, then rotate without --stage, and bring it to them again.
 
 JSON: id, primary, staged, made.`,
 		Example: "  holdfast keyring rotate holdfast-keyring.json --stage",
 		Args:    cobra.MaximumNArgs(1),
 		RunE: func(_ *cobra.Command, args []string) error {
-			file, err := path(a, args)
+			file, err := path(a, args, signing)
 			if err != nil {
 				return err
 			}
@@ -103,44 +124,47 @@ JSON: id, primary, staged, made.`,
 				return err
 			}
 			if stage {
-				return tell(a, asJSON, k, "Key %s is in %s, and decrypts. Once every process has the file, rotate without "+
-					"--stage: then it encrypts.", k.ID, file)
+				return tell(a, asJSON, k, "Key %s is in %s, for what is there already. Once every process has the file, "+
+					"rotate without --stage: then it is for what is new.", k.ID, file)
 			}
-			return tell(a, asJSON, k, "Key %s encrypts what is new. Those before it in %s go on decrypting: keep them.",
-				k.ID, file)
+			return tell(a, asJSON, k, "Key %s is for what is new. Those before it in %s are for what is there already: "+
+				"keep them.", k.ID, file)
 		},
 	}
-	c.Flags().BoolVar(&stage, "stage", false, "add a key that decrypts, and does not encrypt yet")
+	c.Flags().BoolVar(&stage, "stage", false, "add a key that is not for what is new yet")
+	signingFlag(c, &signing, "without FILE: HOLDFAST_SIGNING_KEYRING")
 	c.Flags().BoolVar(&asJSON, "json", false, "write JSON")
 	return c
 }
 
 func newList(a *frame.App) *cobra.Command {
-	var asJSON bool
+	var asJSON, signing bool
 	c := &cobra.Command{
 		Use:   "list [FILE]",
 		Short: "List the keys of a keyring, without the keys themselves",
 		Long: `List the keys of a keyring, the newest first: their IDs, as they stand beside
-what is encrypted, since when each is there, and which one encrypts.
+what is encrypted or signed, since when each is there, and which one is for what
+is new.
 
 JSON: an array of id, primary, staged, made.`,
 		Example: "  holdfast keyring list",
 		Args:    cobra.MaximumNArgs(1),
 		RunE: func(_ *cobra.Command, args []string) error {
-			file, err := path(a, args)
+			file, err := path(a, args, signing)
 			if err != nil {
 				return err
 			}
-			f, err := keyring.Open(file)
+			keys, err := keyring.List(file)
 			if err != nil {
 				return err
 			}
 			if asJSON {
-				return text.JSON(a.Out, f.List())
+				return text.JSON(a.Out, keys)
 			}
-			return table(a.Out, f.List(), a.Now())
+			return table(a.Out, keys, a.Now())
 		},
 	}
+	signingFlag(c, &signing, "without FILE: HOLDFAST_SIGNING_KEYRING")
 	c.Flags().BoolVar(&asJSON, "json", false, "write JSON")
 	return c
 }
@@ -148,12 +172,12 @@ JSON: an array of id, primary, staged, made.`,
 func table(w io.Writer, keys []keyring.Key, now time.Time) error {
 	t := text.NewTable(w, "KEY", "SINCE", "USE")
 	for _, k := range keys {
-		use, since := "decrypts", "-"
+		use, since := "what is there", "-"
 		switch {
 		case k.Primary:
-			use = "encrypts and decrypts"
+			use = "what is new and what is there"
 		case k.Staged:
-			use = "decrypts, staged"
+			use = "what is there, staged"
 		}
 		if !k.Made.IsZero() {
 			since = k.Made.In(now.Location()).Format(text.DateTime)

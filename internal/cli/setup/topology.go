@@ -313,7 +313,10 @@ func newTopologyVerb(a *frame.App, verb, short, long string,
 			}
 			ctx, cancel := a.Bounded(cmd.Context(), reach.DefaultTimeout)
 			defer cancel()
-			o := a.BrokerOptions("holdfast topology")
+			o, err := a.BrokerOptions("holdfast topology")
+			if err != nil {
+				return err
+			}
 			o.HalfQueues = file.HalfQueues
 			return do(ctx, o, x)
 		},

@@ -34,7 +34,12 @@ func examineRabbitMQ(ctx context.Context, c *reach.Config, e Examination) []Find
 		f.unreached(errors.New("no address"), "set AMQP_URL, for example to amqp://user:password@host:5672/vhost")
 		return f.All
 	}
-	b, err := broker.Open(ctx, c.BrokerOptions("holdfast doctor"))
+	o, err := c.BrokerOptions("holdfast doctor")
+	if err != nil {
+		f.unreached(err, "see docs/signing.md")
+		return f.All
+	}
+	b, err := broker.Open(ctx, o)
 	if err != nil {
 		f.unreached(err, "see that it runs, and check AMQP_URL")
 		return f.All
@@ -81,6 +86,7 @@ func examineRabbitMQ(ctx context.Context, c *reach.Config, e Examination) []Find
 	f.sharedQueues(answers)
 	f.troubles(answers, c.Clock())
 	f.publishing(answers, c.Clock())
+	f.signing(answers, c.Clock())
 	f.lostConnections(answers, c.Clock())
 	now := c.Clock()
 	halves, err := processes.KeptQueues(ctx, b, e.Groups, answers)

@@ -15,6 +15,8 @@ var runbook = []struct{ part, begins, page string }{
 	{"RabbitMQ", "full queues", "full-queue"},
 	{"RabbitMQ", "refused publishes", "refused-publish"},
 	{"RabbitMQ", "connection for ", "refused-publish"},
+	{"RabbitMQ", "refused signatures", "refused-signature"},
+	{"RabbitMQ", "signing", "refused-signature"},
 	{"RabbitMQ", "breaker ", "breaker-open"},
 	{"RabbitMQ", "pause", "paused"},
 	{"RabbitMQ", "keeper ", "hand-overs-fail"},

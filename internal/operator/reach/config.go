@@ -43,6 +43,10 @@ type Config struct {
 	KeyringPath string              `env:"HOLDFAST_KEYRING"`
 	Encryption  holdfast.Encryption `env:"HOLDFAST_ENCRYPTION"`
 
+	// SigningKeyringPath and Signing are as in the options of a worker.
+	SigningKeyringPath string           `env:"HOLDFAST_SIGNING_KEYRING"`
+	Signing            holdfast.Signing `env:"HOLDFAST_SIGNING"`
+
 	// Timeout is how long the command may take; 0 means its own default.
 	Timeout time.Duration
 
@@ -108,6 +112,24 @@ func (c *Config) Box() (*seal.Box, error) {
 		return nil, text.Usage(fmt.Errorf("HOLDFAST_KEYRING: %w", err))
 	}
 	return seal.New(k, c.Encryption), nil
+}
+
+// Signer signs control records, as the environment says; nil: none are signed.
+func (c *Config) Signer() (holdfast.Signer, error) {
+	if err := c.Signing.Validate(); err != nil {
+		return nil, text.Usage(fmt.Errorf("HOLDFAST_SIGNING: %w", err))
+	}
+	if c.SigningKeyringPath == "" && c.Signing == holdfast.SigningRequired {
+		return nil, text.Usagef("HOLDFAST_SIGNING is %s, and there are no keys: set HOLDFAST_SIGNING_KEYRING", c.Signing)
+	}
+	if c.SigningKeyringPath == "" || c.Signing == holdfast.SigningOff {
+		return nil, nil
+	}
+	s, err := keyring.OpenSigner(c.SigningKeyringPath)
+	if err != nil {
+		return nil, text.Usage(fmt.Errorf("HOLDFAST_SIGNING_KEYRING: %w", err))
+	}
+	return s, nil
 }
 
 // environment is an environment as envconfig looks things up in it.

@@ -186,8 +186,19 @@ func (c *Config) KnownConsumers(ctx context.Context, skip []string) []barrier.Kn
 func (c *Config) TLS() broker.TLS { return broker.TLS{CA: c.AMQPCA, Cert: c.AMQPCert, Key: c.AMQPKey} }
 
 // BrokerOptions are how to connect to RabbitMQ; name is how the connections are called there.
-func (c *Config) BrokerOptions(name string) broker.Options {
-	return broker.Options{URL: c.AMQPURL, TLS: c.TLS(), Prefix: c.Prefix, RollingUpgrade: c.RollingUpgrade, Name: name}
+func (c *Config) BrokerOptions(name string) (broker.Options, error) {
+	signer, err := c.Signer()
+	return broker.Options{URL: c.AMQPURL, TLS: c.TLS(), Prefix: c.Prefix, RollingUpgrade: c.RollingUpgrade, Name: name,
+		Signer: signer, Signing: c.Signing}, err
+}
+
+// openBroker connects to RabbitMQ; name is as in BrokerOptions.
+func (c *Config) openBroker(ctx context.Context, name string) (*broker.Broker, error) {
+	o, err := c.BrokerOptions(name)
+	if err != nil {
+		return nil, err
+	}
+	return broker.Open(ctx, o)
 }
 
 // WithBroker connects to RabbitMQ, and runs f within the command's time limit.
@@ -198,7 +209,7 @@ func (c *Config) WithBroker(ctx context.Context, f func(context.Context, *broker
 	}
 	ctx, cancel := c.Bounded(ctx, DefaultTimeout)
 	defer cancel()
-	b, err := broker.Open(ctx, c.BrokerOptions("holdfast half"))
+	b, err := c.openBroker(ctx, "holdfast half")
 	if err != nil {
 		return err
 	}
@@ -233,7 +244,7 @@ func (c *Config) Definitions(ctx context.Context) ([]broker.SagaDefinition, erro
 		return nil, text.WithRemedy(errors.New("the running processes cannot be asked: no address of RabbitMQ"),
 			"set AMQP_URL, or name the group with --group")
 	}
-	b, err := broker.Open(ctx, c.BrokerOptions("holdfast"))
+	b, err := c.openBroker(ctx, "holdfast")
 	if err != nil {
 		return nil, err
 	}

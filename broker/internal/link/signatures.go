@@ -1,0 +1,119 @@
+package link
+
+import (
+	"log/slog"
+	"sync"
+	"time"
+
+	amqp "github.com/rabbitmq/amqp091-go"
+
+	"github.com/holdfastmq/holdfast"
+	"github.com/holdfastmq/holdfast/broker/internal/wire"
+)
+
+// Signatures signs what a process publishes, and checks what it reads. A nil one does
+// neither. Its methods may be called from many goroutines.
+type Signatures struct {
+	signer   holdfast.Signer
+	required bool
+	names    wire.Names
+	log      *slog.Logger
+
+	mu     sync.Mutex
+	status wire.SigningStatus
+	logged time.Time
+}
+
+// NewSignatures is nil where nothing is signed.
+func NewSignatures(s holdfast.Signer, mode holdfast.Signing, names wire.Names, log *slog.Logger) *Signatures {
+	if s == nil || mode == holdfast.SigningOff {
+		return nil
+	}
+	if mode == "" {
+		mode = holdfast.SigningOn
+	}
+	return &Signatures{signer: s, required: mode == holdfast.SigningRequired, names: names, log: log,
+		status: wire.SigningStatus{Mode: mode}}
+}
+
+// Sign signs a record for its place, if it is one that is signed.
+func (s *Signatures) Sign(exchange, key string, m *amqp.Publishing) error {
+	if s == nil || !s.names.Signable(exchange, m.Headers) {
+		return nil
+	}
+	name, err := wire.Sign(s.signer, exchange, key, m)
+	if err != nil {
+		return err
+	}
+	s.mu.Lock()
+	s.status.Key = name
+	s.mu.Unlock()
+	return nil
+}
+
+// Checker is nil where nothing is checked.
+func (s *Signatures) Checker() wire.Checker {
+	if s == nil {
+		return nil
+	}
+	return s.check
+}
+
+// Answer says why an answer to a check-back does not count. Whichever way it comes, it is signed
+// for the exchange of answers, without a routing key.
+func (s *Signatures) Answer(d *amqp.Delivery) error {
+	if s == nil {
+		return nil
+	}
+	return s.check(s.names.AnswersExchange(), "", d)
+}
+
+// check notes what is not genuine, and says why it does not count.
+func (s *Signatures) check(exchange, key string, d *amqp.Delivery) error {
+	err := wire.CheckSignature(s.signer, exchange, key, d)
+	if err == nil {
+		return nil
+	}
+	s.note(exchange, d.MessageId, err, time.Now())
+	if !s.required {
+		return nil
+	}
+	return err
+}
+
+// notedAgain is how often what is not genuine is logged.
+const notedAgain = 10 * time.Second
+
+func (s *Signatures) note(exchange, message string, err error, now time.Time) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.required {
+		s.status.Refused++
+	} else {
+		s.status.Unsigned++
+	}
+	s.status.Last, s.status.From = now, wire.NameText(exchange)
+	s.status.Why = wire.OneLine(err.Error(), wire.ShortReason)
+	if now.Sub(s.logged) < notedAgain {
+		return
+	}
+	s.logged = now
+	if s.required {
+		s.log.Warn("a record is refused: its signature does not count; it is kept with the dead letters", "message", message,
+			"exchange", exchange, "error", err, "refused so far", s.status.Refused)
+		return
+	}
+	s.log.Info("a record counts although its signature does not, since signing is not required yet", "message", message,
+		"exchange", exchange, "error", err, "so far", s.status.Unsigned)
+}
+
+// Status is nil where nothing is signed.
+func (s *Signatures) Status() *wire.SigningStatus {
+	if s == nil {
+		return nil
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	status := s.status
+	return &status
+}
