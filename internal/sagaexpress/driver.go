@@ -29,6 +29,7 @@ const replyWait = time.Second
 type ended struct {
 	in       activities.SagaStep
 	out      activities.SagaResult
+	began    time.Time
 	together *together // not nil: several did, and the others are empty
 }
 
@@ -48,7 +49,11 @@ func (r *Run) drive(ctx context.Context) (why string) {
 		case x := <-d.results:
 			d.underWay--
 			if effects = d.tookTogether(x.together); x.together == nil {
+				d.seat.did(x.in.Step.Name, x.out.Outcome, time.Since(x.began))
 				effects = d.took(ctx, x)
+			}
+			if d.underWay == 0 && len(effects) > 0 && d.why == "" && (x.together == nil || x.together.did) {
+				d.seat.pass()
 			}
 		case <-hangs.C:
 			if d.until.Load().After(until) { // another one of the first steps is under way
@@ -78,7 +83,11 @@ type driver struct {
 // begin begins what the machine wants, as far as it can be done here.
 func (d *driver) begin(ctx context.Context, effects []core.Effect) {
 	asked := d.leave.Load()
-	if asked != nil {
+	switch {
+	case asked == nil:
+	case asked.slow:
+		d.stop("it takes longer than its cohort waits")
+	default:
 		d.stop(asked.story.Operator + " steers it")
 	}
 	quick := slices.DeleteFunc(slices.Clone(effects), func(e core.Effect) bool { return !d.steps.quick(e) })
@@ -96,9 +105,11 @@ func (d *driver) begin(ctx context.Context, effects []core.Effect) {
 			if until := time.Now().Add(timeFor(&in.Step)); d.until.Load() == nil || until.After(*d.until.Load()) {
 				d.until.Store(&until)
 			}
-			go func() { d.results <- ended{in: in, out: d.steps.try(ctx, in)} }()
+			go func(began time.Time) {
+				d.results <- ended{in: in, began: began, out: d.steps.try(ctx, in)}
+			}(time.Now())
 		default:
-			d.stop("step " + e.Step.Name + " (" + string(e.Step.Kind) + ") is not for the Express lane")
+			d.stop("step " + e.Step.Name + " (" + string(e.Step.Kind) + ") needs a workflow of its own")
 			d.m.Withdraw(e.Step.Name)
 		}
 	}
