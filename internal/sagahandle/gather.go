@@ -14,7 +14,7 @@ import (
 
 // cohortGrace is how long after its start has been recorded a cohort still counts as in flight,
 // if its members have not all ended before: one that is slow does not hold up the next cohort.
-const cohortGrace = 200 * time.Millisecond
+const cohortGrace = 1000 * time.Millisecond
 
 // batch is the sagas that share a workflow.
 type batch struct {
