@@ -2,6 +2,7 @@ package sagacohort
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -25,13 +26,20 @@ const (
 )
 
 // Load is what the members of a cohort add up to. The zero value is that of an empty one.
-type Load struct{ members, bytes, keys int }
+type Load struct {
+	members, bytes, keys int
+	names                []string
+}
 
 // With returns the load with one member more.
 func (l Load) With(m activities.SagaMember) Load {
 	l.members++
 	l.bytes += 400 + len(m.ID) + 2*len(m.Start.Key) + len(m.Start.State)
-	l.keys += workflows.JSONLength(workflows.Clip(m.Start.Key, holdfast.MaxName)) + 1
+	l.keys += workflows.JSONLength(keyOf(m)) + 1
+	if !slices.Contains(l.names, m.Start.Name) {
+		l.names = append(slices.Clip(l.names), m.Start.Name)
+		l.keys += workflows.JSONLength(m.Start.Name) + 1
+	}
 	return l
 }
 
@@ -40,10 +48,7 @@ func (l Load) Fits() bool { return l.members <= 1 || l.bytes <= maxBytes && l.ke
 
 // StartOptions are the options with which a cohort's workflow is started.
 func StartOptions(workflowID string, in Input, taskTimeout time.Duration) client.StartWorkflowOptions {
-	var keys []string
-	for _, m := range in.Members {
-		keys = append(keys, workflows.Clip(m.Start.Key, holdfast.MaxName))
-	}
+	keys := keysOf(in.Members)
 	return client.StartWorkflowOptions{
 		ID:                                       workflowID,
 		TaskQueue:                                workflows.TaskQueue(in.Prefix, in.Group),
@@ -61,6 +66,23 @@ func StartOptions(workflowID string, in Input, taskTimeout time.Duration) client
 	}
 }
 
+// keysOf are what finds the members: their keys and, where these differ, the names of their
+// definitions.
+func keysOf(members []activities.SagaMember) (keys []string) {
+	var names []string
+	for _, m := range members {
+		keys, names = append(keys, keyOf(m)), append(names, m.Start.Name)
+	}
+	slices.Sort(names)
+	if names = slices.Compact(names); len(names) > 1 {
+		keys = append(keys, names...)
+	}
+	slices.Sort(keys)
+	return slices.Compact(keys)
+}
+
+func keyOf(m activities.SagaMember) string { return workflows.Clip(m.Start.Key, holdfast.MaxName) }
+
 func details(in Input) string {
 	var ids strings.Builder
 	for _, m := range in.Members {
@@ -68,6 +90,6 @@ func details(in Input) string {
 	}
 	return fmt.Sprintf("Sagas of producer group %s that were started at the same moment share this workflow: %s.\n\n"+
 		"Each round's result says what each of them did in it. One that does not end well at once goes on in a workflow "+
-		"of its own, which has its ID; `holdfast saga show ID` makes one of it, too, and `holdfast saga compensate ID` "+
+		"of its own, which has its ID. `holdfast saga show ID` shows one, and `holdfast saga compensate ID` "+
 		"undoes it.\n\n%s", workflows.Code(in.Group), counted(in.Members), ids.String())
 }
