@@ -70,9 +70,9 @@ type SagaMemberEnd struct {
 	// Temporal takes the answer.
 	Steps []SagaMemberStep `json:"steps,omitempty"`
 	More  int              `json:"more,omitempty"`
-	// Data is the last state of one that has completed, in JSON; missing where it is too large
-	// with those of the others: the begin row has it.
-	Data json.RawMessage `json:"data,omitempty"`
+	// Last is all that is known of one that has completed, a core.State in JSON; missing where it
+	// is too large with those of the others: the begin row has it.
+	Last json.RawMessage `json:"last,omitempty"`
 }
 
 // Settled reports whether nothing is left to do with the member here.
@@ -109,9 +109,9 @@ func (e SagaMemberEnds) Fitting() SagaMemberEnds {
 	}
 	for i := range e.Members {
 		m := &e.Members[i]
-		if room -= 2 * len(m.Data); room < 0 {
-			room += 2 * len(m.Data)
-			m.Data = nil
+		if room -= 2 * len(m.Last); room < 0 {
+			room += 2 * len(m.Last)
+			m.Last = nil
 		}
 	}
 	for i := range e.Members {

@@ -1,6 +1,7 @@
 package sagaexpress
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -153,10 +154,14 @@ func (l *Lane) Expect(workflow string, members []*Run) {
 }
 
 // Started says whether the workflow of these members was started: err is why not, or why that
-// is not known. Those that this process drives were.
-func (l *Lane) Started(members []*Run, err error) {
+// is not known. Those that this process drives were. The others it will drive, if at all, as
+// another process's: nobody waits for them.
+func (l *Lane) Started(workflow string, members []*Run, err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if err != nil {
+		delete(l.expected, workflow)
+	}
 	for _, r := range members {
 		if err != nil && r.seat == nil {
 			r.refuse(err)
@@ -213,7 +218,7 @@ func (l *Lane) Round(ctx context.Context, in activities.SagaCohort) (activities.
 		return activities.SagaMemberEnds{}, err
 	}
 	if c != nil {
-		c.await(ctx, in)
+		c.await(ctx, in, l.Patience)
 	}
 	out, rest := activities.SagaMemberEnds{Members: make([]activities.SagaMemberEnd, len(in.Members))}, 0
 	for i, m := range in.Members {
@@ -312,10 +317,11 @@ func (l *Lane) drive(ctx context.Context, in activities.SagaCohort, c *cohort) {
 	}
 }
 
-// await waits until the members have come through the round. Those that take longer leave.
-func (c *cohort) await(ctx context.Context, in activities.SagaCohort) {
-	began, half := time.Now(), false
-	patience := time.NewTimer(cohortPatience)
+// await waits until the members have come through the round. Those that take longer leave: wait,
+// if not 0, is how long.
+func (c *cohort) await(ctx context.Context, in activities.SagaCohort, wait time.Duration) {
+	began, half := time.Now(), wait != 0
+	patience := time.NewTimer(cmp.Or(wait, cohortPatience))
 	defer patience.Stop()
 	for {
 		slow, moved := c.slow(in)

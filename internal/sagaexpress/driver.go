@@ -102,7 +102,7 @@ func (d *driver) begin(ctx context.Context, effects []core.Effect) {
 			in := d.input(d.m, e)
 			d.step.Store(&in.Step.Name)
 			d.underWay++
-			if until := time.Now().Add(timeFor(&in.Step)); d.until.Load() == nil || until.After(*d.until.Load()) {
+			if until := time.Now().Add(d.lane.timeFor(&in.Step)); d.until.Load() == nil || until.After(*d.until.Load()) {
 				d.until.Store(&until)
 			}
 			go func(began time.Time) {
@@ -121,12 +121,15 @@ func (d *driver) begin(ctx context.Context, effects []core.Effect) {
 }
 
 // timeFor is how long a step's first try may take.
-func timeFor(s *core.Step) time.Duration {
+func (l *Lane) timeFor(s *core.Step) time.Duration {
 	if s.Kind == core.Local {
 		return s.TryTimeout() + takeWait
 	}
-	return replyWait + prepareTimeout
+	return l.replyWait() + prepareTimeout
 }
+
+// replyWait is how long a participant's reply is waited for.
+func (l *Lane) replyWait() time.Duration { return cmp.Or(l.Patience, replyWait) }
 
 // beginFirst writes the begin row before anything is begun.
 func (d *driver) beginFirst(ctx context.Context) {
@@ -159,7 +162,7 @@ func (d *driver) input(m *core.Machine, e core.Effect) activities.SagaStep {
 	}
 	if step.Kind == core.Message {
 		in.Token, in.Untokened = sagas.CallToken(d.calls, d.ref.ID, step.Name, false), !d.half.Saga.Tokens
-		in.Wait = replyWait
+		in.Wait = d.lane.replyWait()
 	} else if step.Kind == core.Local && !d.begun {
 		in.Begin = d.half.Saga
 	}
@@ -204,7 +207,7 @@ func (d *driver) took(ctx context.Context, x ended) []core.Effect {
 	case core.OutcomeDone, core.OutcomeSkipped:
 	case core.OutcomePending, core.OutcomeNoWorker: // its workflow tries again
 		d.stop("step " + step.Name + " has not ended: " +
-			cmp.Or(o.Error, "its reply did not come within "+replyWait.String()))
+			cmp.Or(o.Error, "its reply did not come within "+d.lane.replyWait().String()))
 		return nil
 	default:
 		d.stop("step " + step.Name + " ended " + string(o.Kind) + ": " + o.Error)

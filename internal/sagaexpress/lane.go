@@ -75,6 +75,10 @@ type Options struct {
 
 // Lane is a process's lane of sagas. Its methods may be called from many goroutines.
 type Lane struct {
+	// Patience, if not 0, is how long a reply and the members of a cohort are waited for. It is
+	// for tests, and set before the first saga is started.
+	Patience time.Duration
+
 	o       Options
 	broker  Broker
 	runner  atomic.Pointer[runner]

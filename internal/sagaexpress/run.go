@@ -130,7 +130,7 @@ func (r *Run) run(ctx context.Context) {
 		case err == nil:
 			r.lane.o.Completed(r.ref, r.half.At, r.m.State().Data)
 			fault.Point(fault.CommitAfterConfirm)
-			r.settle(holdfast.Commit, activities.SagaMemberEnd{State: activities.MemberCompleted, Data: r.m.State().Data})
+			r.settle(holdfast.Commit, activities.SagaMemberEnd{State: activities.MemberCompleted, Last: r.last()})
 			return
 		case errors.Is(err, barrier.ErrNotHeld):
 			r.lost = true
@@ -159,6 +159,18 @@ func (r *Run) run(ctx context.Context) {
 	default:
 		r.seat.end(activities.SagaMemberEnd{State: activities.MemberLeaving, Why: why + ": " + err.Error()})
 	}
+}
+
+// last is all that is known of it, in JSON, for its cohort.
+func (r *Run) last() json.RawMessage {
+	if r.seat == nil {
+		return nil
+	}
+	last, err := json.Marshal(r.m.State())
+	if err != nil { // it was kept before
+		return nil
+	}
+	return last
 }
 
 // depart says that the saga is not in this process any more.
@@ -193,7 +205,7 @@ func (r *Run) follow(ctx context.Context) (end activities.SagaMemberEnd, err err
 			if err := json.Unmarshal(b.Last, &last); err != nil {
 				return false, holdfast.Permanent(err)
 			}
-			end = activities.SagaMemberEnd{State: activities.MemberCompleted, Data: last.Data}
+			end = activities.SagaMemberEnd{State: activities.MemberCompleted, Last: b.Last}
 			if b.Ender == r.half.TxID { // by this start, which was not told so
 				r.lane.o.Completed(r.ref, r.half.At, last.Data)
 			} else {

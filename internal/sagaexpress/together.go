@@ -57,7 +57,7 @@ func (d *driver) shares(effects []core.Effect) bool {
 func (d *driver) inputTogether(t *together) *activities.SagaStep {
 	in := d.input(t.m, t.effects[0])
 	d.step.Store(&in.Step.Name)
-	until := time.Now().Add(timeFor(&in.Step))
+	until := time.Now().Add(d.lane.timeFor(&in.Step))
 	d.until.Store(&until)
 	fault.Point(fault.SagaDoBefore)
 	return &in

@@ -58,10 +58,12 @@ func (h *Handles) startCohort(ctx context.Context, c *saga.Compiled, key string,
 	defer late.Stop()
 	select {
 	case <-end.run.Tried():
+		err = end.run.Refused()
 	case <-late.C:
+		err = h.othersKey(ctx, id, c, data)
 	case <-ctx.Done():
 	}
-	if err := end.run.Refused(); err != nil {
+	if err != nil {
 		h.ends.forget(end)
 		return "", nil, err
 	}
@@ -83,7 +85,7 @@ func (h *Handles) startBatch(b batch) {
 	if err != nil {
 		err = temporalerr.Unavailable(fmt.Sprintf("start a cohort of %d sagas", len(b.members)), err)
 	}
-	h.o.Express.Started(b.members, err)
+	h.o.Express.Started(b.workflow, b.members, err)
 	if err == nil {
 		h.awaitBatch(b, cohortGrace)
 	}
@@ -137,8 +139,11 @@ func (h *Handles) abandon(b batch, run client.WorkflowRun) {
 		switch e, _ := out.Of(r.ID()); {
 		case e.State == activities.MemberRefused:
 			r.Refuse(fmt.Errorf("%w: %s", holdfast.ErrDuplicate, e.Why))
-		case e.State == activities.MemberCompleted && len(e.Data) > 0:
-			h.Completed(e.ID, e.Data)
+		case e.State == activities.MemberCompleted:
+			var last core.State
+			if json.Unmarshal(e.Last, &last) == nil { // else the begin row has it
+				h.Completed(e.ID, last.Data)
+			}
 		}
 	})
 }
@@ -205,11 +210,7 @@ func (h *Handles) leaveMember(ctx context.Context, in activities.SagaCohort, m a
 	case err != nil:
 		return end, err
 	case found.Last != nil:
-		var last core.State
-		if err := json.Unmarshal(found.Last, &last); err != nil {
-			return end, holdfast.Permanent(err)
-		}
-		end.State, end.Data = activities.MemberCompleted, last.Data
+		end.State, end.Last = activities.MemberCompleted, found.Last
 		return end, nil
 	}
 	end.State = activities.MemberLeft

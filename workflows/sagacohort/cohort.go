@@ -99,7 +99,7 @@ func (c *cohort) any(state string) bool {
 
 const (
 	// roundTimeout bounds a round, which gives up sooner by itself.
-	roundTimeout = 10 * time.Second
+	roundTimeout = time.Minute
 	// leaveTimeout bounds a try to have the members leave.
 	leaveTimeout = 2 * time.Minute
 )

@@ -27,7 +27,15 @@ const goesThrough = 5 * time.Second
 func FindOrBegun(ctx context.Context, c *reach.Config, t *server.Temporal, id, group string) (Row, error) {
 	found, missing := Find(ctx, t, id, group, c.Prefix)
 	if missing == nil && found.Cohort != "" && found.State == core.StateCompleted {
-		return giveFromCohort(ctx, t, found, c.Prefix)
+		own, err := giveFromCohort(ctx, t, found, c.Prefix)
+		if !errors.Is(err, errElsewhere) {
+			return own, err
+		}
+		if id, err = giveWorkflow(ctx, c, t, []string{found.ID}); err != nil {
+			return found, text.WithRemedy(fmt.Errorf("saga %s: %w: %w", found.ID, errElsewhere, err),
+				"set DATABASE_URL to the database of its group, whose begin row has it")
+		}
+		return Find(ctx, t, id, group, c.Prefix)
 	}
 	if missing == nil && DidNothing(ctx, t, found) {
 		if _, err := giveWorkflow(ctx, c, t, []string{found.ID}); err != nil {

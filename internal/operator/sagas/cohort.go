@@ -87,35 +87,63 @@ func ownOr(ctx context.Context, t *server.Temporal, shared Row) (Row, error) {
 	return sagaRowOf(ctx, t, own)
 }
 
-// giveFromCohort starts the workflow of a saga that shares one, with what that was started with,
-// and waits a moment for it: it takes the saga over from whoever drives it, or ends at once where
-// the saga has completed.
+// errElsewhere says that a cohort's history does not tell enough of a saga.
+var errElsewhere = errors.New("its state was too large for the history of the workflow that it shared")
+
+// giveFromCohort starts the workflow of a saga that shares one, and waits a moment for it. Of one
+// that has completed it is told all, and ends at once. One that runs it takes over from whoever
+// drives that.
 func giveFromCohort(ctx context.Context, t *server.Temporal, r Row, prefix string) (Row, error) {
-	var in sagacohort.Input
-	if err := t.InputOf(ctx, r.Cohort, r.RunID, &in); err != nil {
+	own, err := inputFromCohort(ctx, t, r, prefix)
+	if err == nil && r.State == core.StateCompleted {
+		own, err = completedIn(ctx, t, r, own)
+	}
+	if err != nil {
 		return r, err
 	}
-	for _, m := range in.Members {
-		if m.ID != r.ID {
-			continue
-		}
-		own := sagaflow.Input{ID: m.ID, Group: in.Group, Prefix: prefix, Name: m.Start.Name, Key: m.Start.Key,
-			Version: m.Start.Version, Data: m.Start.State, Tokens: m.Start.Tokens, Database: in.Database, Began: m.Began,
-			Again: true, Begun: true, Trace: m.Start.Trace.Bounded()}
-		_, run, err := sagaflow.Start(ctx, t, sagaflow.StartConfig{Prefix: prefix, Fresh: true}, own)
-		var there *serviceerror.WorkflowExecutionAlreadyStarted
-		if err != nil && !errors.As(err, &there) {
-			return r, fmt.Errorf("start the workflow of saga %s: %w", r.ID, err)
-		}
-		if err == nil && r.State == core.StateCompleted {
-			wait, cancel := context.WithTimeout(ctx, goesThrough)
-			defer cancel()
-			_ = run.Get(wait, nil) // it says itself how it stands
-		}
-		found, err := describeSagas(ctx, t, []string{r.ID})
-		return oneSaga(t, r.ID, found, err)
+	_, run, err := sagaflow.Start(ctx, t, sagaflow.StartConfig{Prefix: prefix, Fresh: true}, own)
+	var there *serviceerror.WorkflowExecutionAlreadyStarted
+	if err != nil && !errors.As(err, &there) {
+		return r, fmt.Errorf("start the workflow of saga %s: %w", r.ID, err)
 	}
-	return r, fmt.Errorf("%w: workflow %s has no saga %s", holdfast.ErrNotFound, r.Cohort, r.ID)
+	if err == nil && r.State == core.StateCompleted {
+		wait, cancel := context.WithTimeout(ctx, goesThrough)
+		defer cancel()
+		_ = run.Get(wait, nil) // it says itself how it stands
+	}
+	found, err := describeSagas(ctx, t, []string{r.ID})
+	return oneSaga(t, r.ID, found, err)
+}
+
+// inputFromCohort is the input of the workflow of a saga of which only is known what it was
+// started with.
+func inputFromCohort(ctx context.Context, t *server.Temporal, r Row, prefix string) (own sagaflow.Input, err error) {
+	var in sagacohort.Input
+	if err := t.InputOf(ctx, r.Cohort, r.RunID, &in); err != nil {
+		return own, err
+	}
+	for _, m := range in.Members {
+		if m.ID == r.ID {
+			return sagaflow.Input{ID: m.ID, Group: in.Group, Prefix: prefix, Name: m.Start.Name, Key: m.Start.Key,
+				Version: m.Start.Version, Data: m.Start.State, Content: sagaflow.ContentOf(m.Start.State),
+				Tokens: m.Start.Tokens, Database: in.Database, Began: m.Began, Again: true, Begun: true,
+				Trace: m.Start.Trace.Bounded()}, nil
+		}
+	}
+	return own, fmt.Errorf("%w: workflow %s has no saga %s", holdfast.ErrNotFound, r.Cohort, r.ID)
+}
+
+// completedIn is own for a saga that has completed in its cohort.
+func completedIn(ctx context.Context, t *server.Temporal, r Row, own sagaflow.Input) (sagaflow.Input, error) {
+	var result sagacohort.Result
+	if err := t.ReadResult(ctx, r.Cohort, r.RunID, &result); err != nil {
+		return own, err
+	}
+	end, _ := result.Of(r.ID)
+	if len(end.Last) == 0 {
+		return own, errElsewhere
+	}
+	return sagaflow.CompletedInput(own, end.Last)
 }
 
 // runsShared says of a saga that shares a workflow which has not ended what is known.
