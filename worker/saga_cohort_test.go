@@ -213,7 +213,7 @@ func TestKeyOfACohortUsedTwice(t *testing.T) {
 	def := travel(local("a"), local("b"))
 	express := quickTravel(local("a"), local("b"))
 	w, other, third := s.agency(def), s.agency(def), s.agency(express)
-	for range 10 {
+	for range 4 {
 		j := journey{ID: newID()}
 		ended := make(chan error, 9)
 		for range 3 {
