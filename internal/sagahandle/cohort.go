@@ -39,11 +39,12 @@ func (h *Handles) startCohort(ctx context.Context, c *saga.Compiled, key string,
 	defer h.o.Gate.Leave()
 	id = h.ID(c.Plan.Name, key)
 	end = h.ends.expect(id)
-	if end.run = h.running(id); end.run == nil || !end.run.IsFor(data) {
+	end.run = h.running(id)
+	first := end.run == nil || !end.run.IsFor(data)
+	if first {
 		end.run = h.o.Express.NewMember(&c.Plan, id,
 			holdfast.SagaStart{Name: c.Plan.Name, Version: c.Plan.Version, Key: key, State: data, Trace: at})
 		h.gatherer.enter(end.run)
-		h.o.Metrics.SagaStarted(c.Plan.Name)
 	}
 	select {
 	case <-end.run.Started():
@@ -66,6 +67,9 @@ func (h *Handles) startCohort(ctx context.Context, c *saga.Compiled, key string,
 	if err != nil {
 		h.ends.forget(end)
 		return "", nil, err
+	}
+	if first {
+		h.o.Metrics.SagaStarted(c.Plan.Name)
 	}
 	return id, end, nil
 }

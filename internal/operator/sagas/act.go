@@ -52,10 +52,10 @@ func (b *Batch) Run(ctx context.Context, rows []Row) ([]actions.Outcome, error) 
 
 // one does it to one saga, and says to which of its workflows.
 func (b *Batch) one(ctx context.Context, r Row) actions.Outcome {
-	if r.Cohort != "" && !b.nobody[r.taskQueue] && !server.IsLost(r.status) {
-		own, err := giveFromCohort(ctx, b.T, r, b.Prefix)
-		if err != nil {
-			return b.Explain(actions.Outcome{WorkflowID: r.WorkflowID}, err, r.State, b.T.Code("saga show", r.ID))
+	if r.Cohort != "" && !b.nobody[r.taskQueue] {
+		own, o := b.own(ctx, r)
+		if o != nil {
+			return *o
 		}
 		r = own
 	}

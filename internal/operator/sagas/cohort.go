@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	enumspb "go.temporal.io/api/enums/v1"
 	"go.temporal.io/api/serviceerror"
@@ -11,6 +12,7 @@ import (
 
 	holdfast "github.com/holdfastmq/holdfast"
 	"github.com/holdfastmq/holdfast/activities"
+	"github.com/holdfastmq/holdfast/internal/operator/actions"
 	"github.com/holdfastmq/holdfast/internal/operator/server"
 	"github.com/holdfastmq/holdfast/internal/operator/text"
 	"github.com/holdfastmq/holdfast/saga/core"
@@ -106,13 +108,41 @@ func giveFromCohort(ctx context.Context, t *server.Temporal, r Row, prefix strin
 	if err != nil && !errors.As(err, &there) {
 		return r, fmt.Errorf("start the workflow of saga %s: %w", r.ID, err)
 	}
-	if err == nil && r.State == core.StateCompleted {
+	if err == nil && r.State != core.StateRunning { // it may end at once
 		wait, cancel := context.WithTimeout(ctx, goesThrough)
 		defer cancel()
 		_ = run.Get(wait, nil) // it says itself how it stands
 	}
 	found, err := describeSagas(ctx, t, []string{r.ID})
 	return oneSaga(t, r.ID, found, err)
+}
+
+// lostFor is how long after a cohort was ended from outside its members can be given workflows. Later
+// their rows may be deleted, without which each step would be done again.
+const lostFor = 24 * time.Hour
+
+// own gives a saga that shares a workflow its own, or says why that cannot be, or that nothing is
+// to be done: the workflow was ended from outside, and it turns out that the saga has completed.
+func (b *Batch) own(ctx context.Context, r Row) (Row, *actions.Outcome) {
+	no := func(detail, remedy string) (Row, *actions.Outcome) {
+		return r, &actions.Outcome{Outcome: actions.Refused, State: r.State, WorkflowID: r.WorkflowID, Detail: detail, Remedy: remedy}
+	}
+	lost := server.IsLost(r.status)
+	if lost && (r.Closed == nil || time.Since(*r.Closed) > lostFor) {
+		return no("the workflow that it shared was ended from outside more than "+lostFor.String()+" ago",
+			"start it again with its key and its first state: its rows tell what was done")
+	}
+	own, err := giveFromCohort(ctx, b.T, r, b.Prefix)
+	switch {
+	case err != nil:
+		o := b.Explain(actions.Outcome{WorkflowID: r.WorkflowID}, err, r.State, b.T.Code("saga show", r.ID))
+		return r, &o
+	case lost && own.State == core.StateCompleted:
+		r = own
+		return no("it had completed before the workflow that it shared was ended from outside",
+			"repeat the command to undo it nevertheless")
+	}
+	return own, nil
 }
 
 // inputFromCohort is the input of the workflow of a saga of which only is known what it was

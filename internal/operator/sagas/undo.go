@@ -43,18 +43,13 @@ func (b *Batch) undo(ctx context.Context, r Row) actions.Outcome {
 func UndoInput(ctx context.Context, t *server.Temporal, r Row, prefix string) (in sagaflow.Input,
 	note string, err error) {
 	var began sagaflow.Input
-	if r.Cohort != "" {
-		began, err = inputFromCohort(ctx, t, r, prefix)
-	} else {
-		err = t.InputOf(ctx, r.WorkflowID, r.RunID, &began)
-	}
-	if err != nil {
+	if err := t.InputOf(ctx, r.WorkflowID, r.RunID, &began); err != nil {
 		return in, "", err
 	}
 	var known sagaflow.Status
 	lost := r.status != enumspb.WORKFLOW_EXECUTION_STATUS_COMPLETED
 	if lost {
-		if r.Cohort != "" || t.AskStatus(ctx, r.WorkflowID, r.RunID, &known) != nil || known.Core.Phase == "" {
+		if t.AskStatus(ctx, r.WorkflowID, r.RunID, &known) != nil || known.Core.Phase == "" {
 			known, note = knownAtStart(ctx, t, r, began), "no process could tell how far it came: all of its steps are "+
 				"undone, with the state that is recorded"
 		}
