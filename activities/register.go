@@ -9,7 +9,8 @@ import (
 // can have.
 var Names = []string{HalfSend, LocalTransaction, LocalTransactionInProcess, LocalTransactionsInProcess,
 	Commit, CommitUntilConfirmed, Rollback, CheckBack, CheckBackAll, Decide,
-	Redeliver, Compensate, Notify, Alert, SagaPlan, SagaDo, SagaUndo, SagaPrepare, SagaReceive, SagaOwn}
+	Redeliver, Compensate, Notify, Alert, SagaPlan, SagaDo, SagaUndo, SagaPrepare, SagaReceive, SagaOwn,
+	SagaRound, SagaLeave}
 
 // Register registers all steps with w, the worker of the producer group's task
 // queue.

@@ -65,6 +65,7 @@ type childConfig struct {
 	Role, Form, Fault string
 	Lane              string
 	SagaLane          holdfast.Lane
+	Cohorts           bool // its sagas share workflows
 	Tx                string
 	Refuse            bool // the consumer's handler fails for good
 	Fail              bool // the consumer's handler fails, and is tried again after retryDelay
@@ -140,6 +141,9 @@ func (c childConfig) run(ctx context.Context) error {
 	}
 	o := laneOf(c.Lane).options(c.Place.options(temporal, orders, log))
 	c.unhurried(&o)
+	if c.Cohorts {
+		o.Tuning.MaxSagaCohort = 48
+	}
 	w, err := worker.New(o)
 	if err != nil {
 		return err
@@ -148,10 +152,7 @@ func (c childConfig) run(ctx context.Context) error {
 	w.Compensate(placed, refund)
 	if c.Role == roleTreks {
 		w.Saga(trekIn(c.SagaLane))
-		return c.serve(ctx, w, func() error {
-			_, err := worker.StartSaga(ctx, w, trekIn(c.SagaLane), trekker(c.Tx, c.Back))
-			return err
-		})
+		return c.serve(ctx, w, func() error { return c.trek(ctx, w) })
 	}
 	if c.Role == roleKeeper {
 		return c.serve(ctx, w, nil)

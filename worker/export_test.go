@@ -20,6 +20,16 @@ func (w *Worker) HoldCohorts() (release func()) { return w.lanes.Hold() }
 // Gathered returns how many Sends wait for the next cohort.
 func (w *Worker) Gathered() int { return w.lanes.Gathered() }
 
+// HoldSagas makes every saga that may share a workflow gather until release is called.
+func (w *Worker) HoldSagas() (release func()) { return w.sagas.handles.HoldCohorts() }
+
+// AwaitSagas makes sagas that this process runs wait for replies, and for each other, however slow
+// the machine is. Call it before Run.
+func (w *Worker) AwaitSagas() { w.sagas.express.Patience = 30 * time.Second }
+
+// GatheredSagas returns how many sagas wait for the next cohort.
+func (w *Worker) GatheredSagas() int { return w.sagas.handles.GatheredSagas() }
+
 // SetClock makes this process's clock another one, and has it compared, and old
 // rows deleted, every time that d has passed. Call it before Run.
 func (w *Worker) SetClock(now func() time.Time, d time.Duration) {

@@ -55,6 +55,7 @@ type site struct {
 	consumers       map[string]bool // their names, to delete their queues
 	orders, effects *gorm.DB
 	temporal        client.Client
+	cohorts         bool // its sagas share workflows
 }
 
 func newSite(t testing.TB) *site {
@@ -129,7 +130,13 @@ func hurried(o worker.Options) worker.Options {
 	return o
 }
 
-func (s *site) options() worker.Options { return s.at.options(s.temporal, s.orders, s.log()) }
+func (s *site) options() worker.Options {
+	o := s.at.options(s.temporal, s.orders, s.log())
+	if s.cohorts {
+		o.Tuning.MaxSagaCohort = 48
+	}
+	return o
+}
 
 func (s *site) log() *slog.Logger {
 	return slog.New(slog.NewTextHandler(testWriter{s.t}, &slog.HandlerOptions{Level: slog.LevelInfo}))

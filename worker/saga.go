@@ -60,6 +60,7 @@ func (w *Worker) chooseLanes(c *saga.Compiled) {
 	var choose func(p *core.Plan)
 	choose = func(p *core.Plan) {
 		p.Express = lanes[p.Name] == holdfast.Express && !w.o.RollingUpgrade
+		p.Cohort = !p.Express && w.sagaCohorts() && p.Quick()
 		p.Each(func(s *core.Step, _ int) {
 			if s.Saga != nil {
 				choose(s.Saga)
@@ -69,6 +70,12 @@ func (w *Worker) chooseLanes(c *saga.Compiled) {
 	for _, c := range all {
 		choose(&c.Plan)
 	}
+}
+
+// sagaCohorts reports whether sagas of the Traced lane share workflows here. Processes of the
+// version before could not run these.
+func (w *Worker) sagaCohorts() bool {
+	return w.o.Tuning.MaxSagaCohort > 1 && w.o.DB != nil && !w.o.RollingUpgrade
 }
 
 // sagaProblems finds what the registered sagas lack.
@@ -165,6 +172,7 @@ func (w *Worker) sagaHandles() *sagahandle.Handles {
 	}
 	return sagahandle.New(sagahandle.Options{Prefix: w.o.Prefix, Group: w.o.Group, IDs: w.idPrefix(),
 		Tokens: !w.o.RollingUpgrade, TaskTimeout: w.o.Timeouts.Task, Temporal: w.o.Temporal, Gate: gate{w},
+		MaxCohort: w.o.Tuning.MaxSagaCohort, CohortsInFlight: w.o.Tuning.CohortsInFlight,
 		Express: w.sagas.express, Bounded: w.lanes.Bounded, Definitions: defs, StepNames: w.stepNames,
 		Database: w.databases.Own, Metrics: w.metrics, Trace: w.trace})
 }
@@ -183,7 +191,15 @@ func (w *Worker) sagaExpress() *sagaexpress.Lane {
 			w.trace.SagaEnded(saga.Trace, saga.Name, saga.ID, holdfast.SagaCompleted, began)
 			w.sagas.handles.Completed(saga.ID, state)
 		},
-		Joined: func(id string, state []byte) { w.sagas.handles.Completed(id, state) }})
+		Joined:   func(id string, state []byte) { w.sagas.handles.Completed(id, state) },
+		Deserted: func(ctx context.Context, holder string) bool { return w.sagas.handles.Deserted(ctx, holder) },
+		Plan: func(name string, version int) *core.Plan {
+			c, err := w.sagas.defs.Find(name, version)
+			if err != nil {
+				return nil
+			}
+			return &c.Plan
+		}})
 }
 
 // handOverSaga is for the Keeper, which gives its place to a process that has the saga's

@@ -42,8 +42,10 @@ func tell(began chan<- struct{}) {
 // A workflow that another process starts takes the saga over from the process that drives
 // it: none of the two does what the other does.
 func TestWorkflowTakesAnExpressSagaOver(t *testing.T) {
-	t.Parallel()
-	s := sagaSite(t)
+	inBothWays(t, testWorkflowTakesAnExpressSagaOver)
+}
+
+func testWorkflowTakesAnExpressSagaOver(t *testing.T, s *site, quickTravel quickly) {
 	began, release := make(chan struct{}, 1), make(chan struct{})
 	def := quickTravel(local("a"), slow("b", began, release), seat(), local("c"))
 	def.OneByOne = true
@@ -71,8 +73,10 @@ func TestWorkflowTakesAnExpressSagaOver(t *testing.T) {
 // One that has completed in the Express lane stays so, whoever starts it again, with
 // whatever its steps would come to now.
 func TestWorkflowOfACompletedExpressSaga(t *testing.T) {
-	t.Parallel()
-	s := sagaSite(t)
+	inBothWays(t, testWorkflowOfACompletedExpressSaga)
+}
+
+func testWorkflowOfACompletedExpressSaga(t *testing.T, s *site, quickTravel quickly) {
 	var soldOut atomic.Bool
 	steps := []saga.Step[journey]{local("a"), seat(), local("b")}
 	w := s.agency(quickTravel(steps...))
@@ -106,8 +110,10 @@ func TestWorkflowOfACompletedExpressSaga(t *testing.T) {
 // What another start or an operator has made of a saga is what a second start of the key
 // finds: it drives nothing.
 func TestExpressStartOfASagaThatHasItsWorkflow(t *testing.T) {
-	t.Parallel()
-	s := sagaSite(t)
+	inBothWays(t, testExpressStartOfASagaThatHasItsWorkflow)
+}
+
+func testExpressStartOfASagaThatHasItsWorkflow(t *testing.T, s *site, quickTravel quickly) {
 	var fails atomic.Bool
 	fails.Store(true)
 	def := quickTravel(local("a"), does("b", func(*journey) error {
@@ -131,8 +137,10 @@ func TestExpressStartOfASagaThatHasItsWorkflow(t *testing.T) {
 // Who took the saga for a workflow, and died before it was started: the process that drove
 // the saga starts it.
 func TestExpressSagaThatWasTakenForNothing(t *testing.T) {
-	t.Parallel()
-	s := sagaSite(t)
+	inBothWays(t, testExpressSagaThatWasTakenForNothing)
+}
+
+func testExpressSagaThatWasTakenForNothing(t *testing.T, s *site, quickTravel quickly) {
 	began, release := make(chan struct{}, 1), make(chan struct{})
 	def := quickTravel(local("a"), saga.Choose("way", saga.Pick(func(journey) string {
 		tell(began)
@@ -160,8 +168,10 @@ func TestExpressSagaThatWasTakenForNothing(t *testing.T) {
 // A key that was used in the Express lane is another saga's for a workflow, too: it ends, and
 // nothing of that saga is touched.
 func TestWorkflowOfAnotherSagaWithTheKey(t *testing.T) {
-	t.Parallel()
-	s := sagaSite(t)
+	inBothWays(t, testWorkflowOfAnotherSagaWithTheKey)
+}
+
+func testWorkflowOfAnotherSagaWithTheKey(t *testing.T, s *site, quickTravel quickly) {
 	def := quickTravel(local("a"), local("b"))
 	w := s.agency(def)
 	j, err := s.travels(w, def)
@@ -182,8 +192,10 @@ func TestWorkflowOfAnotherSagaWithTheKey(t *testing.T) {
 
 // What has completed by an earlier version stays so.
 func TestNextVersionOfACompletedExpressSaga(t *testing.T) {
-	t.Parallel()
-	s := sagaSite(t)
+	inBothWays(t, testNextVersionOfACompletedExpressSaga)
+}
+
+func testNextVersionOfACompletedExpressSaga(t *testing.T, s *site, quickTravel quickly) {
 	first := quickTravel(local("a"), local("b"))
 	next := quickTravel(local("a"), does("c", func(*journey) error { return saga.Refuse("no room") }))
 	next.Version = 2
@@ -201,9 +213,9 @@ func TestNextVersionOfACompletedExpressSaga(t *testing.T) {
 }
 
 // A sub-saga whose lane is Express is run by a workflow, which has its begin row.
-func TestSubSagaOfTheExpressLane(t *testing.T) {
-	t.Parallel()
-	s := sagaSite(t)
+func TestSubSagaOfTheExpressLane(t *testing.T) { inBothWays(t, testSubSagaOfTheExpressLane) }
+
+func testSubSagaOfTheExpressLane(t *testing.T, s *site, quickTravel quickly) {
 	sub := quickTravel(local("b"))
 	sub.Name = "leg"
 	def := travel(local("a"), saga.Sub("leg", sub),
@@ -222,8 +234,10 @@ func TestSubSagaOfTheExpressLane(t *testing.T) {
 // A process that is held up between two steps, and finds its saga undone when it goes on, does
 // nothing more.
 func TestExpressSagaThatIsUndoneMeanwhile(t *testing.T) {
-	t.Parallel()
-	s := sagaSite(t)
+	inBothWays(t, testExpressSagaThatIsUndoneMeanwhile)
+}
+
+func testExpressSagaThatIsUndoneMeanwhile(t *testing.T, s *site, quickTravel quickly) {
 	began, release := make(chan struct{}, 1), make(chan struct{})
 	var held atomic.Bool
 	def := quickTravel(local("a"), saga.Choose("way", saga.Pick(func(journey) string {
@@ -251,8 +265,10 @@ func TestExpressSagaThatIsUndoneMeanwhile(t *testing.T) {
 
 // A workflow that takes a saga over undoes also what it has never begun itself.
 func TestWorkflowUndoesWhatTheProcessDid(t *testing.T) {
-	t.Parallel()
-	s := sagaSite(t)
+	inBothWays(t, testWorkflowUndoesWhatTheProcessDid)
+}
+
+func testWorkflowUndoesWhatTheProcessDid(t *testing.T, s *site, quickTravel quickly) {
 	began, release := make(chan struct{}, 1), make(chan struct{})
 	def := quickTravel(local("a"), seat(), local("b"), saga.Choose("held", saga.Pick(func(journey) string {
 		tell(began)

@@ -38,9 +38,9 @@ func (s *site) hasWorkflow(id string) bool {
 }
 
 // A saga that ends well at once has no workflow, and leaves nothing in the half queue.
-func TestExpressSaga(t *testing.T) {
-	t.Parallel()
-	s := sagaSite(t)
+func TestExpressSaga(t *testing.T) { inBothWays(t, testExpressSaga) }
+
+func testExpressSaga(t *testing.T, s *site, quickTravel quickly) {
 	def := quickTravel(local("a"),
 		saga.Choose("way", saga.Pick(func(journey) string { return "up" }),
 			saga.Case("up", does("b", func(j *journey) error { j.Room = "12"; return nil })),
@@ -63,9 +63,9 @@ func TestExpressSaga(t *testing.T) {
 
 // Who did not start it finds it by its begin row: it gets its workflow then, and nothing
 // is done again. It can be undone, as often as others.
-func TestExpressSagaAfterItsEnd(t *testing.T) {
-	t.Parallel()
-	s := sagaSite(t)
+func TestExpressSagaAfterItsEnd(t *testing.T) { inBothWays(t, testExpressSagaAfterItsEnd) }
+
+func testExpressSagaAfterItsEnd(t *testing.T, s *site, quickTravel quickly) {
 	def := quickTravel(local("a"), seat(), local("b"))
 	w, other := s.agency(def), s.agency(def)
 	s.participants(s.seats(nil))
@@ -94,9 +94,9 @@ func wait(s *site, h *worker.SagaHandle[journey]) error {
 }
 
 // The same key joins, whoever starts it, also by a workflow; other content is refused.
-func TestExpressSagaKeyUsedTwice(t *testing.T) {
-	t.Parallel()
-	s := sagaSite(t)
+func TestExpressSagaKeyUsedTwice(t *testing.T) { inBothWays(t, testExpressSagaKeyUsedTwice) }
+
+func testExpressSagaKeyUsedTwice(t *testing.T, s *site, quickTravel quickly) {
 	def := quickTravel(local("a"), local("b"))
 	w, other := s.agency(def), s.sender()
 	id := newID()
@@ -140,9 +140,9 @@ func TestExpressSagaKeyUsedTwice(t *testing.T) {
 
 // What does not end well at once goes on in a workflow, which knows what was done: steps
 // that were not begun are neither undone nor guessed about.
-func TestExpressSagaIsHandedOver(t *testing.T) {
-	t.Parallel()
-	s := sagaSite(t)
+func TestExpressSagaIsHandedOver(t *testing.T) { inBothWays(t, testExpressSagaIsHandedOver) }
+
+func testExpressSagaIsHandedOver(t *testing.T, s *site, quickTravel quickly) {
 	var tries atomic.Int32
 	flaky := does("b", func(j *journey) error {
 		if tries.Add(1) <= 2 { // together with step a, and by itself
@@ -181,9 +181,9 @@ func TestExpressSagaIsHandedOver(t *testing.T) {
 }
 
 // A wait is a workflow's: in the middle of a saga, and from the first.
-func TestExpressSagaThatWaits(t *testing.T) {
-	t.Parallel()
-	s := sagaSite(t)
+func TestExpressSagaThatWaits(t *testing.T) { inBothWays(t, testExpressSagaThatWaits) }
+
+func testExpressSagaThatWaits(t *testing.T, s *site, quickTravel quickly) {
 	def := quickTravel(local("a"), saga.Wait("approve", time.Minute), local("b"))
 	first := quickTravel(saga.Wait("approve", time.Minute), local("b"))
 	first.Name = "waits"
@@ -200,9 +200,9 @@ func TestExpressSagaThatWaits(t *testing.T) {
 
 // The reply that comes later than the process waits for is the call's: it counts, and
 // nobody is asked twice where it comes before that.
-func TestExpressSagaWhoseReplyIsLate(t *testing.T) {
-	t.Parallel()
-	s := sagaSite(t)
+func TestExpressSagaWhoseReplyIsLate(t *testing.T) { inBothWays(t, testExpressSagaWhoseReplyIsLate) }
+
+func testExpressSagaWhoseReplyIsLate(t *testing.T, s *site, quickTravel quickly) {
 	def := quickTravel(local("a"), seat(), local("b"))
 	w := s.agency(def)
 	release := make(chan struct{})
@@ -217,9 +217,9 @@ func TestExpressSagaWhoseReplyIsLate(t *testing.T) {
 
 // An operator takes it out of the process that runs it: what is under way ends, and
 // nothing more begins there.
-func TestExpressSagaIsSteered(t *testing.T) {
-	t.Parallel()
-	s := sagaSite(t)
+func TestExpressSagaIsSteered(t *testing.T) { inBothWays(t, testExpressSagaIsSteered) }
+
+func testExpressSagaIsSteered(t *testing.T, s *site, quickTravel quickly) {
 	began, release := make(chan struct{}), make(chan struct{})
 	def := quickTravel(local("a"), does("b", func(*journey) error {
 		began <- struct{}{}
@@ -353,8 +353,10 @@ func TestKeeperStartsASaga(t *testing.T) {
 // A key that was used for something else is refused before a participant is asked, and
 // whose half message that is.
 func TestExpressSagaOfCallsWithAUsedKey(t *testing.T) {
-	t.Parallel()
-	s := sagaSite(t)
+	inBothWays(t, testExpressSagaOfCallsWithAUsedKey)
+}
+
+func testExpressSagaOfCallsWithAUsedKey(t *testing.T, s *site, quickTravel quickly) {
 	def := quickTravel(seat())
 	w := s.agency(def)
 	s.participants(s.seats(nil))

@@ -3,10 +3,12 @@ package worker_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 	"gorm.io/gorm"
@@ -84,6 +86,34 @@ func trekker(id string, back bool) journey {
 	return j
 }
 
+// treksWith are the treks that share a workflow with one that has this ID: it, and two more.
+func treksWith(id string) []string { return []string{id, id + "-2", id + "-3"} }
+
+// trek starts a trek, or as many as share a workflow.
+func (c childConfig) trek(ctx context.Context, w *worker.Worker) error {
+	if !c.Cohorts {
+		_, err := worker.StartSaga(ctx, w, trekIn(c.SagaLane), trekker(c.Tx, c.Back))
+		return err
+	}
+	release, ids := w.HoldSagas(), treksWith(c.Tx)
+	ended := make(chan error, len(ids))
+	for _, id := range ids {
+		go func() {
+			_, err := worker.StartSaga(ctx, w, trekIn(c.SagaLane), trekker(id, c.Back))
+			ended <- err
+		}()
+	}
+	for w.GatheredSagas() < len(ids) {
+		time.Sleep(time.Millisecond)
+	}
+	release()
+	var err error
+	for range ids {
+		err = errors.Join(err, <-ended)
+	}
+	return err
+}
+
 // takeSeats is what a child does that takes part.
 func (c childConfig) takeSeats(ctx context.Context, log *slog.Logger) error {
 	db, err := dialDB(c.Place.EffectsURL)
@@ -101,12 +131,13 @@ func (c childConfig) takeSeats(ctx context.Context, log *slog.Logger) error {
 // death is a row of the matrix: who dies, at which arrival at which point, and
 // whether the saga is one that goes back.
 type death struct {
-	name string
-	who  string
-	at   string
-	nth  int
-	back bool
-	lane holdfast.Lane
+	name   string
+	who    string
+	at     string
+	nth    int
+	back   bool
+	lane   holdfast.Lane
+	cohort bool // it shares a workflow with others, who die with it
 }
 
 const (
@@ -116,46 +147,46 @@ const (
 
 // deaths are the rows. Those of a process in an Undo take long.
 var deaths = []death{
-	{"before the Undo of b", roleTreks, fault.SagaUndoBefore, 1, back, ""},
-	{"inside the Undo of b", roleTreks, insideStepUndo, 1, back, ""},
-	{"after the Undo of b", roleTreks, fault.SagaUndoAfterCommit, 1, back, ""},
-	{"before the Undo of seat", roleTreks, fault.SagaUndoBefore, 2, back, ""},
-	{"call to undo seat, before its confirm", roleTreks, fault.SagaCallBeforeConfirm, 2, back, ""},
-	{"call to undo seat, after its confirm", roleTreks, fault.SagaCallAfterConfirm, 2, back, ""},
-	{"reply to undo seat, taken", roleTreks, fault.SagaReplyTaken, 2, back, ""},
-	{"before the Undo of a", roleTreks, fault.SagaUndoBefore, 3, back, ""},
-	{"inside the Undo of a", roleTreks, insideStepUndo, 2, back, ""},
-	{"after the Undo of a", roleTreks, fault.SagaUndoAfterCommit, 2, back, ""},
-	{"before the Do of a", roleTreks, fault.SagaDoBefore, 1, on, ""},
-	{"inside the Do of a", roleTreks, insideStep, 1, on, ""},
-	{"after the Do of a", roleTreks, fault.SagaDoAfterCommit, 1, on, ""},
-	{"before the Do of seat", roleTreks, fault.SagaDoBefore, 2, on, ""},
-	{"call to do seat, before its confirm", roleTreks, fault.SagaCallBeforeConfirm, 1, on, ""},
-	{"call to do seat, after its confirm", roleTreks, fault.SagaCallAfterConfirm, 1, on, ""},
-	{"reply to do seat, taken", roleTreks, fault.SagaReplyTaken, 1, on, ""},
-	{"before the Do of b", roleTreks, fault.SagaDoBefore, 3, on, ""},
-	{"inside the Do of b", roleTreks, insideStep, 2, on, ""},
-	{"after the Do of b", roleTreks, fault.SagaDoAfterCommit, 2, on, ""},
-	{"before the Do of end", roleTreks, fault.SagaDoBefore, 4, on, ""},
-	{"inside the Do of end", roleTreks, insideStep, 3, on, ""},
-	{"after the Do of end", roleTreks, fault.SagaDoAfterCommit, 3, on, ""},
-	{"after the Do of a, which is undone", roleTreks, fault.SagaDoAfterCommit, 1, back, ""},
-	{"after the Do of b, which is undone", roleTreks, fault.SagaDoAfterCommit, 2, back, ""},
-	{"before the refusal", roleTreks, insideStep, 3, back, ""},
-	{"after the refusal", roleTreks, fault.SagaDoAfterCommit, 3, back, ""},
+	{"before the Undo of b", roleTreks, fault.SagaUndoBefore, 1, back, "", false},
+	{"inside the Undo of b", roleTreks, insideStepUndo, 1, back, "", false},
+	{"after the Undo of b", roleTreks, fault.SagaUndoAfterCommit, 1, back, "", false},
+	{"before the Undo of seat", roleTreks, fault.SagaUndoBefore, 2, back, "", false},
+	{"call to undo seat, before its confirm", roleTreks, fault.SagaCallBeforeConfirm, 2, back, "", false},
+	{"call to undo seat, after its confirm", roleTreks, fault.SagaCallAfterConfirm, 2, back, "", false},
+	{"reply to undo seat, taken", roleTreks, fault.SagaReplyTaken, 2, back, "", false},
+	{"before the Undo of a", roleTreks, fault.SagaUndoBefore, 3, back, "", false},
+	{"inside the Undo of a", roleTreks, insideStepUndo, 2, back, "", false},
+	{"after the Undo of a", roleTreks, fault.SagaUndoAfterCommit, 2, back, "", false},
+	{"before the Do of a", roleTreks, fault.SagaDoBefore, 1, on, "", false},
+	{"inside the Do of a", roleTreks, insideStep, 1, on, "", false},
+	{"after the Do of a", roleTreks, fault.SagaDoAfterCommit, 1, on, "", false},
+	{"before the Do of seat", roleTreks, fault.SagaDoBefore, 2, on, "", false},
+	{"call to do seat, before its confirm", roleTreks, fault.SagaCallBeforeConfirm, 1, on, "", false},
+	{"call to do seat, after its confirm", roleTreks, fault.SagaCallAfterConfirm, 1, on, "", false},
+	{"reply to do seat, taken", roleTreks, fault.SagaReplyTaken, 1, on, "", false},
+	{"before the Do of b", roleTreks, fault.SagaDoBefore, 3, on, "", false},
+	{"inside the Do of b", roleTreks, insideStep, 2, on, "", false},
+	{"after the Do of b", roleTreks, fault.SagaDoAfterCommit, 2, on, "", false},
+	{"before the Do of end", roleTreks, fault.SagaDoBefore, 4, on, "", false},
+	{"inside the Do of end", roleTreks, insideStep, 3, on, "", false},
+	{"after the Do of end", roleTreks, fault.SagaDoAfterCommit, 3, on, "", false},
+	{"after the Do of a, which is undone", roleTreks, fault.SagaDoAfterCommit, 1, back, "", false},
+	{"after the Do of b, which is undone", roleTreks, fault.SagaDoAfterCommit, 2, back, "", false},
+	{"before the refusal", roleTreks, insideStep, 3, back, "", false},
+	{"after the refusal", roleTreks, fault.SagaDoAfterCommit, 3, back, "", false},
 
-	{"participant: before the Do", roleSeats, fault.ConsumeBefore, 1, on, ""},
-	{"participant: inside the Do", roleSeats, insideStep, 1, on, ""},
-	{"participant: after the Do", roleSeats, fault.SagaDoAfterCommit, 1, on, ""},
-	{"participant: reply to the Do, before its confirm", roleSeats, fault.SagaReplyBeforeConfirm, 1, on, ""},
-	{"participant: reply to the Do, before the ack", roleSeats, fault.SagaReplyBeforeAck, 1, on, ""},
-	{"participant: inside the Do, which is undone", roleSeats, insideStep, 1, back, ""},
-	{"participant: after the Do, which is undone", roleSeats, fault.SagaDoAfterCommit, 1, back, ""},
-	{"participant: before the Undo", roleSeats, fault.ConsumeBefore, 2, back, ""},
-	{"participant: inside the Undo", roleSeats, insideStepUndo, 1, back, ""},
-	{"participant: after the Undo", roleSeats, fault.SagaUndoAfterCommit, 1, back, ""},
-	{"participant: reply to the Undo, before its confirm", roleSeats, fault.SagaReplyBeforeConfirm, 2, back, ""},
-	{"participant: reply to the Undo, before the ack", roleSeats, fault.SagaReplyBeforeAck, 2, back, ""},
+	{"participant: before the Do", roleSeats, fault.ConsumeBefore, 1, on, "", false},
+	{"participant: inside the Do", roleSeats, insideStep, 1, on, "", false},
+	{"participant: after the Do", roleSeats, fault.SagaDoAfterCommit, 1, on, "", false},
+	{"participant: reply to the Do, before its confirm", roleSeats, fault.SagaReplyBeforeConfirm, 1, on, "", false},
+	{"participant: reply to the Do, before the ack", roleSeats, fault.SagaReplyBeforeAck, 1, on, "", false},
+	{"participant: inside the Do, which is undone", roleSeats, insideStep, 1, back, "", false},
+	{"participant: after the Do, which is undone", roleSeats, fault.SagaDoAfterCommit, 1, back, "", false},
+	{"participant: before the Undo", roleSeats, fault.ConsumeBefore, 2, back, "", false},
+	{"participant: inside the Undo", roleSeats, insideStepUndo, 1, back, "", false},
+	{"participant: after the Undo", roleSeats, fault.SagaUndoAfterCommit, 1, back, "", false},
+	{"participant: reply to the Undo, before its confirm", roleSeats, fault.SagaReplyBeforeConfirm, 2, back, "", false},
+	{"participant: reply to the Undo, before the ack", roleSeats, fault.SagaReplyBeforeAck, 2, back, "", false},
 }
 
 // trekDone is what a trek that is completed has done, and at which prices.
@@ -168,7 +199,6 @@ var trekDone = []string{"do a 80", "do seat 80", "do b 40", "do end 20"}
 func TestSagaMatrix(t *testing.T) {
 	t.Parallel()
 	s := sagaSite(t)
-	const atOnce = 13
 	rows := slices.Clone(deaths)
 	for _, row := range deaths { // an Undo is the workflow's in either lane
 		if row.who == roleTreks && !strings.Contains(row.name, "undo ") && !strings.Contains(row.name, "Undo") {
@@ -177,8 +207,21 @@ func TestSagaMatrix(t *testing.T) {
 		}
 	}
 	for _, point := range []string{fault.HalfAfterConfirm, fault.CommitAfterConfirm} {
-		rows = append(rows, death{"express: " + point, roleTreks, point, 1, on, holdfast.Express})
+		rows = append(rows, death{"express: " + point, roleTreks, point, 1, on, holdfast.Express, false})
 	}
+	s.dies(t, rows)
+}
+
+// TestSagaCohortMatrix is the same for sagas that share a workflow.
+func TestSagaCohortMatrix(t *testing.T) {
+	t.Parallel()
+	sagaSite(t).dies(t, cohortDeaths())
+}
+
+// dies looks at these deaths, many at once.
+func (s *site) dies(t *testing.T, rows []death) {
+	t.Helper()
+	const atOnce = 13
 	var all []*doomed
 	for some := range slices.Chunk(rows, atOnce) {
 		begun := len(all)
@@ -196,6 +239,36 @@ func TestSagaMatrix(t *testing.T) {
 	}
 }
 
+// cohortDeaths are the rows of three treks that share a workflow: at each point, the process dies
+// when the first, the second or the last of them comes there, in every round.
+func cohortDeaths() (rows []death) {
+	const members, rounds = 3, 4
+	row := func(point string, nth int, back bool) {
+		name := fmt.Sprintf("cohort: %s, time %d", point, nth)
+		if back {
+			name += ", which is undone"
+		}
+		rows = append(rows, death{name, roleTreks, point, nth, back, holdfast.Traced, true})
+	}
+	for nth := range members * (rounds - 1) { // the local steps
+		row(insideStep, nth+1, on)
+		row(fault.SagaDoAfterCommit, nth+1, on)
+	}
+	for nth := range members { // the participant's
+		row(fault.SagaDoBefore, nth+1, on)
+		row(fault.SagaCallBeforeConfirm, nth+1, on)
+		row(fault.SagaCallAfterConfirm, nth+1, on)
+		row(fault.SagaReplyTaken, nth+1, on)
+		row(fault.CommitAfterConfirm, nth+1, on)
+		row(insideStep, 2*members+nth+1, back)
+		row(fault.SagaDoAfterCommit, 2*members+nth+1, back)
+	}
+	for nth := range rounds {
+		row(fault.SagaRoundTold, nth+1, on)
+	}
+	return rows
+}
+
 // doomed is a saga one of whose processes dies.
 type doomed struct {
 	death
@@ -210,11 +283,12 @@ type doomed struct {
 func (s *site) doom(row death) *doomed {
 	s.t.Helper()
 	own := *s
-	own.at.Prefix, own.consumers = stacktest.Prefix(s.t), map[string]bool{"seat.take": true}
+	own.at.Prefix, own.consumers, own.cohorts = stacktest.Prefix(s.t), map[string]bool{"seat.take": true}, row.cohort
 	s.t.Cleanup(own.deleteQueues)
 	s.t.Cleanup(own.deleteSagaQueues)
 	d := &doomed{death: row, s: &own, id: newID()}
-	c := childConfig{Role: d.who, Fault: d.at, Nth: d.nth, Tx: d.id, Back: d.back, Lane: lanes[0].name, SagaLane: d.lane}
+	c := childConfig{Role: d.who, Fault: d.at, Nth: d.nth, Tx: d.id, Back: d.back, Lane: lanes[0].name, SagaLane: d.lane,
+		Cohorts: d.cohort}
 	if d.who == roleTreks {
 		d.seats = own.participants(deadlySeats(own.effects))
 		d.child = own.child(c)
@@ -248,13 +322,25 @@ func (d *doomed) succeed() {
 // verify waits for the saga's end, and requires that it is the right one
 // everywhere, and stays so.
 func (d *doomed) verify(t *testing.T) {
+	if !d.cohort {
+		d.verifyOne(t)
+		return
+	}
+	for _, id := range treksWith(d.id) {
+		one := *d
+		one.id = id
+		one.verifyOne(t)
+	}
+}
+
+func (d *doomed) verifyOne(t *testing.T) {
 	s := *d.s
 	s.t = t
 	var j journey
 	var err error
 	until(t, "it is found, by its begin row, its half message's hand-over, or its workflow", func() bool {
 		j, err = worker.JoinSaga(d.agency.Worker, trek, d.id).Wait(s.ctx())
-		return d.lane != holdfast.Express || !errors.Is(err, holdfast.ErrNotFound)
+		return d.lane == "" || !errors.Is(err, holdfast.ErrNotFound)
 	})
 	want, steps, price := trekDone, core.Done, 20
 	if d.back {

@@ -26,9 +26,9 @@ func (s *site) transactions(id string) (n int) {
 
 // The local steps that a saga begins with share a transaction, and with it that it has
 // completed, unless the definition or a step wants one of its own.
-func TestFirstStepsShareATransaction(t *testing.T) {
-	t.Parallel()
-	s := sagaSite(t)
+func TestFirstStepsShareATransaction(t *testing.T) { inBothWays(t, testFirstStepsShareATransaction) }
+
+func testFirstStepsShareATransaction(t *testing.T, s *site, quickTravel quickly) {
 	oneByOne := quickTravel(local("a"), local("b"), local("c"))
 	oneByOne.OneByOne = true
 	no := saga.If(func(journey) bool { return false })
@@ -62,9 +62,9 @@ func TestFirstStepsShareATransaction(t *testing.T) {
 }
 
 // Where one of them fails, the others are done again by themselves, and each has its effect once.
-func TestFirstStepsThatFailTogether(t *testing.T) {
-	t.Parallel()
-	s := sagaSite(t)
+func TestFirstStepsThatFailTogether(t *testing.T) { inBothWays(t, testFirstStepsThatFailTogether) }
+
+func testFirstStepsThatFailTogether(t *testing.T, s *site, quickTravel quickly) {
 	var tries atomic.Int32
 	def := quickTravel(local("a"), does("b", func(*journey) error {
 		if tries.Add(1) == 1 {
@@ -86,9 +86,9 @@ func TestFirstStepsThatFailTogether(t *testing.T) {
 }
 
 // A step that ends the transaction itself has its effect once, as ever: its row was there before.
-func TestFirstStepThatCommits(t *testing.T) {
-	t.Parallel()
-	s := sagaSite(t)
+func TestFirstStepThatCommits(t *testing.T) { inBothWays(t, testFirstStepThatCommits) }
+
+func testFirstStepThatCommits(t *testing.T, s *site, quickTravel quickly) {
 	def := quickTravel(local("a"), saga.Local("b", func(_ context.Context, tx *gorm.DB, j *journey) error {
 		if err := write(tx, j.ID, "do b"); err != nil {
 			return err
@@ -105,9 +105,9 @@ func TestFirstStepThatCommits(t *testing.T) {
 
 // What has rows but no begin row, such as a saga of the Traced lane that nobody knows any more, is
 // looked at step by step: no step is done again, and other content is refused at once.
-func TestFirstStepsOfAKeyThatHasRows(t *testing.T) {
-	t.Parallel()
-	s := sagaSite(t)
+func TestFirstStepsOfAKeyThatHasRows(t *testing.T) { inBothWays(t, testFirstStepsOfAKeyThatHasRows) }
+
+func testFirstStepsOfAKeyThatHasRows(t *testing.T, s *site, quickTravel quickly) {
 	def := quickTravel(local("a"), local("b"))
 	w := s.agency(def)
 	j, err := s.travels(w, def)
@@ -120,8 +120,10 @@ func TestFirstStepsOfAKeyThatHasRows(t *testing.T) {
 
 // An undo after the end gets what each step was given and answered, as its row keeps it.
 func TestUndoOfStepsThatShareATransaction(t *testing.T) {
-	t.Parallel()
-	s := sagaSite(t)
+	inBothWays(t, testUndoOfStepsThatShareATransaction)
+}
+
+func testUndoOfStepsThatShareATransaction(t *testing.T, s *site, quickTravel quickly) {
 	var undone []journey
 	books := func(room string) saga.StepDef {
 		return saga.Local("book-"+room, func(_ context.Context, _ *gorm.DB, j *journey) error { j.Room += room; return nil },
@@ -140,9 +142,9 @@ func TestUndoOfStepsThatShareATransaction(t *testing.T) {
 
 // What an operator asks for while they are under way comes after the step that is: what is done
 // of them stays, and no other is begun.
-func TestFirstStepsAreSteered(t *testing.T) {
-	t.Parallel()
-	s := sagaSite(t)
+func TestFirstStepsAreSteered(t *testing.T) { inBothWays(t, testFirstStepsAreSteered) }
+
+func testFirstStepsAreSteered(t *testing.T, s *site, quickTravel quickly) {
 	began, release := make(chan struct{}, 1), make(chan struct{})
 	def := quickTravel(local("a"), slow("b", began, release), local("c"))
 	w := s.agency(def)
@@ -173,9 +175,9 @@ func TestFirstStepsAreSteered(t *testing.T) {
 }
 
 // A state that is too large for a saga fails the step that made it, and none comes after it.
-func TestFirstStepsWithTooMuchState(t *testing.T) {
-	t.Parallel()
-	s := sagaSite(t)
+func TestFirstStepsWithTooMuchState(t *testing.T) { inBothWays(t, testFirstStepsWithTooMuchState) }
+
+func testFirstStepsWithTooMuchState(t *testing.T, s *site, quickTravel quickly) {
 	def := quickTravel(local("a"), does("b", func(j *journey) error {
 		j.Room = strings.Repeat("x", core.MaxData)
 		return nil

@@ -33,11 +33,12 @@ type SagaHandle[S any] struct {
 // key, however far that one has come. Only one whose workflow was ended from outside is
 // started again: the steps that it did are not repeated. def must be registered in this
 // version with w, or, where that only sends, with other processes of the group. It returns
-// when the saga is durably started; in the Express lane ([saga.Saga.Lane]) once its first
-// steps have been tried, too, or ctx is done.
+// when the saga is durably started; in the Express lane ([saga.Saga.Lane]) and where it shares a
+// workflow (Tuning.MaxSagaCohort) once its first steps have been tried, too, or ctx is done.
 //
 // What is joined was started with the same state: [holdfast.ErrDuplicate] says that the
-// key was used for another one, which goes on. States are compared by their JSON, so
+// key was used for another one, which goes on; where the saga shares a workflow that another
+// process runs, Wait may be the one to say so. States are compared by their JSON, so
 // what is made anew for each call, such as the time, does not belong in them.
 //
 // ErrInvalid, ErrTooLarge, ErrNotStored and ErrNotRunning mean that it was not started. After an

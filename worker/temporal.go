@@ -28,6 +28,7 @@ import (
 	"github.com/holdfastmq/holdfast/internal/temporalerr"
 	"github.com/holdfastmq/holdfast/workflows"
 	"github.com/holdfastmq/holdfast/workflows/deadletters"
+	"github.com/holdfastmq/holdfast/workflows/sagacohort"
 	"github.com/holdfastmq/holdfast/workflows/sagas"
 	"github.com/holdfastmq/holdfast/workflows/transactions"
 )
@@ -84,6 +85,12 @@ func (w *Worker) groupWorker(options sdkworker.Options, replies *sagareplies.Rep
 	group.RegisterWorkflowWithOptions(transactions.Recovery, workflow.RegisterOptions{Name: transactions.RecoveryName})
 	// Also without sagas: a step that comes here is answered, and goes elsewhere.
 	group.RegisterWorkflowWithOptions(sagas.Observed(w.sagaEnded), workflow.RegisterOptions{Name: sagas.Name})
+	group.RegisterWorkflowWithOptions(sagacohort.SagaCohort, workflow.RegisterOptions{Name: sagacohort.Name})
+	ofCohorts := &activities.SagaCohorts{}
+	if w.sagas.express != nil && w.o.DB != nil {
+		ofCohorts.Runner = w.sagas.handles
+	}
+	ofCohorts.Register(group)
 	ofTransactions.Register(group)
 	ofSagas.Register(group)
 	ofDead.RegisterGroup(group)

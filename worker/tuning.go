@@ -51,6 +51,10 @@ type Tuning struct {
 	// MaxCohort is how many transactions of the Traced lane share one workflow at
 	// most, under load; 1 gives each its own. Default: 48, at most 200.
 	MaxCohort int
+	// MaxSagaCohort is how many sagas of the Traced lane share one workflow at most, under load;
+	// 1 gives each its own. All processes of a group need the same, and it is changed only while
+	// none of their sagas is under way: see docs/sagas.md. Default: 1, at most 200.
+	MaxSagaCohort int
 	// CohortsInFlight is how many workflows are being started and recorded at a
 	// time before transactions gather to share the next one. Default: 2.
 	CohortsInFlight int
@@ -104,6 +108,7 @@ func notNegative(name string, d time.Duration) error {
 func (t *Tuning) setDefaults() {
 	setDefault(&t.MaxBody, holdfast.MaxBody)
 	setDefault(&t.MaxCohort, 48)
+	setDefault(&t.MaxSagaCohort, 1)
 	setDefault(&t.CohortsInFlight, 2)
 	setDefault(&t.HalfQueues, 1)
 	setDefault(&t.KeeperWindow, 2000)
@@ -119,7 +124,8 @@ func (t Tuning) validate() error {
 	for _, n := range []struct {
 		name           string
 		v, least, most int
-	}{{"MaxCohort", t.MaxCohort, 1, 200}, {"CohortsInFlight", t.CohortsInFlight, 1, 100},
+	}{{"MaxCohort", t.MaxCohort, 1, 200}, {"MaxSagaCohort", t.MaxSagaCohort, 1, 200},
+		{"CohortsInFlight", t.CohortsInFlight, 1, 100},
 		{"HalfQueues", t.HalfQueues, 1, 16}, {"KeeperWindow", t.KeeperWindow, 10, 65_535}} {
 		if n.v < n.least || n.v > n.most {
 			errs = append(errs, fmt.Errorf("%w: Tuning.%s %d: want %d to %d", holdfast.ErrInvalid, n.name, n.v, n.least, n.most))

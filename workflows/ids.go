@@ -20,6 +20,7 @@ const (
 	KindCohort      Kind = "cohort"
 	KindRecovery    Kind = "recovery"
 	KindSaga        Kind = "saga"
+	KindSagaCohort  Kind = "sagas"
 	KindDeadLetter  Kind = "dead"
 )
 
@@ -62,6 +63,12 @@ func RecoveryWorkflowID(prefix, group, id string) string {
 // SagaID returns the ID of a saga, which is that of its workflow.
 func SagaID(prefix, group, name, key string) string {
 	return KindSaga.begin(prefix) + group + "/" + name + "/" + escapeKey(key)
+}
+
+// SagaCohortID returns the ID of the workflow that the sagas of one moment share; id is made
+// for it.
+func SagaCohortID(prefix, group, id string) string {
+	return KindSagaCohort.begin(prefix) + group + "/" + id
 }
 
 // undoSuffix ends the ID of the workflow that undoes a saga which has ended.
@@ -124,7 +131,7 @@ func ParseID(workflowID string) (id ID, ok bool) {
 		return ID{}, false
 	}
 	switch id.Kind {
-	case KindTransaction, KindCohort, KindRecovery, KindDeadLetter:
+	case KindTransaction, KindCohort, KindRecovery, KindSagaCohort, KindDeadLetter:
 		id.Key = unescapePart(id.Key)
 		return id, true
 	case KindSaga:
@@ -175,7 +182,7 @@ func WithoutGroup(sagaID string) string {
 	return strings.ReplaceAll(tail, "/", ".")
 }
 
-// Shared reports whether it is a workflow that transactions share.
+// Shared reports whether it is a workflow that transactions share; sagas share others.
 func (id ID) Shared() bool { return id.Kind == KindCohort || id.Kind == KindRecovery }
 
 // BeforePrefixes returns the ID that the workflow would have had before the prefix

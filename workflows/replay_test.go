@@ -10,6 +10,7 @@ import (
 
 	"github.com/holdfastmq/holdfast/internal/stack/stacktest"
 	"github.com/holdfastmq/holdfast/workflows/deadletters"
+	"github.com/holdfastmq/holdfast/workflows/sagacohort"
 	"github.com/holdfastmq/holdfast/workflows/sagas"
 	"github.com/holdfastmq/holdfast/workflows/transactions"
 )
@@ -29,6 +30,7 @@ func TestReplay(t *testing.T) {
 			replayer.RegisterWorkflowWithOptions(transactions.Transaction, workflow.RegisterOptions{Name: transactions.Name})
 			replayer.RegisterWorkflowWithOptions(transactions.Recovery, workflow.RegisterOptions{Name: transactions.RecoveryName})
 			replayer.RegisterWorkflowWithOptions(deadletters.DeadLetter, workflow.RegisterOptions{Name: deadletters.Name})
+			replayer.RegisterWorkflowWithOptions(sagacohort.SagaCohort, workflow.RegisterOptions{Name: sagacohort.Name})
 			replayer.RegisterWorkflowWithOptions(sagas.Saga, workflow.RegisterOptions{Name: sagas.Name})
 			require.NoError(t, replayer.ReplayWorkflowHistoryFromJSONFile(nil, file))
 		})

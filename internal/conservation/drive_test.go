@@ -266,7 +266,7 @@ func (w *world) undoCompleted(p *plannedSaga) {
 	}
 }
 
-// giveWorkflow starts the workflow of a saga that has none, as it completed in the Express
+// giveWorkflow starts the workflow of a saga that has none, as it completed in a cohort or the Express
 // lane: it says how that ended. One that a process drives is waited for.
 func (w *world) giveWorkflow(ctx context.Context, p *plannedSaga) error {
 	for {

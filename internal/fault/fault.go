@@ -34,6 +34,7 @@ const (
 	SagaReplyBeforeConfirm = "saga.reply-before-confirm" // participant's reply written, confirm not yet seen
 	SagaReplyBeforeAck     = "saga.reply-before-ack"     // participant's reply stored, its delivery not acknowledged
 	SagaReplyTaken         = "saga.reply-taken"          // reply passed on to the saga, not acknowledged
+	SagaRoundTold          = "saga.round-told"           // a cohort's members are through a round, which is not recorded
 	KeeperHolding          = "keeper.holding"            // the Keeper holds a half message
 	KeeperBeforeAck        = "keeper.before-ack"         // handed over, half message not acknowledged
 )

@@ -29,6 +29,7 @@ const replyWait = time.Second
 type ended struct {
 	in       activities.SagaStep
 	out      activities.SagaResult
+	began    time.Time
 	together *together // not nil: several did, and the others are empty
 }
 
@@ -48,7 +49,11 @@ func (r *Run) drive(ctx context.Context) (why string) {
 		case x := <-d.results:
 			d.underWay--
 			if effects = d.tookTogether(x.together); x.together == nil {
+				d.seat.did(x.in.Step.Name, x.out.Outcome, time.Since(x.began))
 				effects = d.took(ctx, x)
+			}
+			if d.underWay == 0 && len(effects) > 0 && d.why == "" && (x.together == nil || x.together.did) {
+				d.seat.pass()
 			}
 		case <-hangs.C:
 			if d.until.Load().After(until) { // another one of the first steps is under way
@@ -78,7 +83,11 @@ type driver struct {
 // begin begins what the machine wants, as far as it can be done here.
 func (d *driver) begin(ctx context.Context, effects []core.Effect) {
 	asked := d.leave.Load()
-	if asked != nil {
+	switch {
+	case asked == nil:
+	case asked.slow:
+		d.stop("it takes longer than its cohort waits")
+	default:
 		d.stop(asked.story.Operator + " steers it")
 	}
 	quick := slices.DeleteFunc(slices.Clone(effects), func(e core.Effect) bool { return !d.steps.quick(e) })
@@ -93,12 +102,14 @@ func (d *driver) begin(ctx context.Context, effects []core.Effect) {
 			in := d.input(d.m, e)
 			d.step.Store(&in.Step.Name)
 			d.underWay++
-			if until := time.Now().Add(timeFor(&in.Step)); d.until.Load() == nil || until.After(*d.until.Load()) {
+			if until := time.Now().Add(d.lane.timeFor(&in.Step)); d.until.Load() == nil || until.After(*d.until.Load()) {
 				d.until.Store(&until)
 			}
-			go func() { d.results <- ended{in: in, out: d.steps.try(ctx, in)} }()
+			go func(began time.Time) {
+				d.results <- ended{in: in, began: began, out: d.steps.try(ctx, in)}
+			}(time.Now())
 		default:
-			d.stop("step " + e.Step.Name + " (" + string(e.Step.Kind) + ") is not for the Express lane")
+			d.stop("step " + e.Step.Name + " (" + string(e.Step.Kind) + ") needs a workflow of its own")
 			d.m.Withdraw(e.Step.Name)
 		}
 	}
@@ -110,12 +121,15 @@ func (d *driver) begin(ctx context.Context, effects []core.Effect) {
 }
 
 // timeFor is how long a step's first try may take.
-func timeFor(s *core.Step) time.Duration {
+func (l *Lane) timeFor(s *core.Step) time.Duration {
 	if s.Kind == core.Local {
 		return s.TryTimeout() + takeWait
 	}
-	return replyWait + prepareTimeout
+	return l.replyWait() + prepareTimeout
 }
+
+// replyWait is how long a participant's reply is waited for.
+func (l *Lane) replyWait() time.Duration { return cmp.Or(l.Patience, replyWait) }
 
 // beginFirst writes the begin row before anything is begun.
 func (d *driver) beginFirst(ctx context.Context) {
@@ -148,7 +162,7 @@ func (d *driver) input(m *core.Machine, e core.Effect) activities.SagaStep {
 	}
 	if step.Kind == core.Message {
 		in.Token, in.Untokened = sagas.CallToken(d.calls, d.ref.ID, step.Name, false), !d.half.Saga.Tokens
-		in.Wait = replyWait
+		in.Wait = d.lane.replyWait()
 	} else if step.Kind == core.Local && !d.begun {
 		in.Begin = d.half.Saga
 	}
@@ -193,7 +207,7 @@ func (d *driver) took(ctx context.Context, x ended) []core.Effect {
 	case core.OutcomeDone, core.OutcomeSkipped:
 	case core.OutcomePending, core.OutcomeNoWorker: // its workflow tries again
 		d.stop("step " + step.Name + " has not ended: " +
-			cmp.Or(o.Error, "its reply did not come within "+replyWait.String()))
+			cmp.Or(o.Error, "its reply did not come within "+d.lane.replyWait().String()))
 		return nil
 	default:
 		d.stop("step " + step.Name + " ended " + string(o.Kind) + ": " + o.Error)

@@ -37,6 +37,9 @@ type Broker interface {
 
 // Gate is the process as its callers see it.
 type Gate interface {
+	// Enter lets a caller in, who is counted until Leave.
+	Enter(ctx context.Context) error
+	Leave()
 	// Go runs f, which counts as a caller.
 	Go(f func())
 	// Stopping is closed when nobody new is let in, and Over when nobody is waited for
@@ -63,17 +66,30 @@ type Options struct {
 	// that was started again after that.
 	Completed func(saga activities.SagaRef, began time.Time, state []byte)
 	Joined    func(id string, state []byte)
-	Logger    *slog.Logger
+	// Deserted reports whether the workflow of the cohort that holds a saga has ended, and Plan
+	// finds the definition of one that another process has started; nil: it is not here.
+	Deserted func(ctx context.Context, holder string) bool
+	Plan     func(name string, version int) *core.Plan
+	Logger   *slog.Logger
 }
 
 // Lane is a process's lane of sagas. Its methods may be called from many goroutines.
 type Lane struct {
+	// Patience, if not 0, is how long a reply and the members of a cohort are waited for. It is
+	// for tests, and set before the first saga is started.
+	Patience time.Duration
+
 	o       Options
 	broker  Broker
 	runner  atomic.Pointer[runner]
 	slots   chan struct{}
 	mu      sync.Mutex
 	running map[string]*Run // by the saga's ID; of several, the last
+	// expected are the members of cohorts that this process has started, by workflow and ID;
+	// cohorts are those that it drives, by workflow and run.
+	expected map[string]map[string]*Run
+	cohorts  map[string]*cohort
+	begun    chan struct{} // closed
 }
 
 // Runner runs steps: [sagarun.Runner] is one.
@@ -92,7 +108,14 @@ type runner struct {
 
 // New returns the lane. Connect and Use have to follow.
 func New(o Options) *Lane {
-	return &Lane{o: o, slots: make(chan struct{}, Most), running: map[string]*Run{}}
+	return &Lane{o: o, slots: make(chan struct{}, Most), running: map[string]*Run{},
+		expected: map[string]map[string]*Run{}, cohorts: map[string]*cohort{}, begun: closed()}
+}
+
+func closed() chan struct{} {
+	c := make(chan struct{})
+	close(c)
+	return c
 }
 
 // Connect gives the lane its broker, before the first saga is started.

@@ -19,10 +19,10 @@ import (
 	"github.com/holdfastmq/holdfast/workflows/sagas"
 )
 
-// Run is a saga that this process runs.
+// Run is a saga that this process runs, or that it has started for a cohort.
 type Run struct {
 	lane   *Lane
-	half   holdfast.Half
+	half   holdfast.Half // of a member of a cohort, its TxID is the holder
 	plan   *core.Plan
 	ref    activities.SagaRef
 	m      *core.Machine // its driver's
@@ -30,6 +30,8 @@ type Run struct {
 	begun  bool          // it has its begin row
 	ended  bool          // which says that it has completed
 	before bool          // it was begun before, by whom is not known
+	seat   *seat         // in the cohort that drives it here; nil: it has none
+	until  time.Time     // when who comes after this process hands it over
 
 	step    atomic.Pointer[string] // one that is under way
 	leave   atomic.Pointer[request]
@@ -37,14 +39,17 @@ type Run struct {
 	taken   bool // the workflow was started with it; valid once left is closed
 	lost    bool // another drives the saga
 	refused atomic.Pointer[error]
+	started chan struct{} // closed when its cohort is durably started, or is not; nil: it has none
 	tried   chan struct{} // closed when the first steps have been tried
 	untold  sync.Once     // closes tried
 	left    chan struct{} // closed when it has ended here, or goes on in a workflow
+	gone    sync.Once     // closes left
 }
 
 func newRun(l *Lane, plan *core.Plan, id string, half holdfast.Half) *Run {
 	s := half.Saga
-	return &Run{lane: l, half: half, plan: plan, m: core.New(plan, s.State), calls: uuid.NewString(),
+	return &Run{lane: l, half: half, until: half.At.Add(l.o.CheckAfter), plan: plan, m: core.New(plan, s.State),
+		calls: uuid.NewString(),
 		ref: activities.SagaRef{ID: id, Workflow: id, Group: l.o.Group, Key: s.Key, Name: s.Name, Version: s.Version,
 			Database: half.Database, Content: sagas.ContentOf(s.State), Trace: s.Trace},
 		tried: make(chan struct{}), left: make(chan struct{})}
@@ -57,6 +62,7 @@ func (r *Run) Left() <-chan struct{} { return r.left }
 type request struct {
 	story sagas.Event
 	event core.Event // empty: the workflow is asked
+	slow  bool       // nobody asks: its cohort does not wait for it
 }
 
 // Leave has the saga go on in a workflow after the steps that are under way, and there as
@@ -82,6 +88,12 @@ func (r *Run) Refused() error {
 	return nil
 }
 
+// ID is the saga's ID.
+func (r *Run) ID() string { return r.ref.ID }
+
+// Refuse says that it is none of this saga's, or was not started.
+func (r *Run) Refuse(err error) { r.refuse(err) }
+
 func (r *Run) refuse(err error) { r.refused.CompareAndSwap(nil, &err) }
 
 // IsFor reports whether it was started with this state.
@@ -100,7 +112,7 @@ func (r *Run) Standing() holdfast.SagaStanding {
 func (r *Run) run(ctx context.Context) {
 	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	defer cancel()
-	defer close(r.left)
+	defer r.depart()
 	go func() {
 		select {
 		case <-r.lane.o.Gate.Over():
@@ -118,7 +130,7 @@ func (r *Run) run(ctx context.Context) {
 		case err == nil:
 			r.lane.o.Completed(r.ref, r.half.At, r.m.State().Data)
 			fault.Point(fault.CommitAfterConfirm)
-			r.settle(holdfast.Commit)
+			r.settle(holdfast.Commit, activities.SagaMemberEnd{State: activities.MemberCompleted, Last: r.last()})
 			return
 		case errors.Is(err, barrier.ErrNotHeld):
 			r.lost = true
@@ -127,60 +139,102 @@ func (r *Run) run(ctx context.Context) {
 		}
 	}
 	var err error
+	end := activities.SagaMemberEnd{State: activities.MemberLeft, Why: why}
 	if r.mine() {
 		err = r.handOver(ctx, why)
 	}
 	if r.lost {
-		err = r.follow(ctx)
+		end, err = r.follow(ctx)
 	}
 	switch {
 	case errors.Is(err, holdfast.ErrDuplicate): // the Keeper makes it a dead letter
 		r.refuse(err)
+		r.seat.end(activities.SagaMemberEnd{State: activities.MemberRefused, Why: err.Error()})
+	case r.Refused() != nil:
+		r.settle(holdfast.Rollback, activities.SagaMemberEnd{State: activities.MemberRefused, Why: r.Refused().Error()})
 	case err == nil && r.mine():
-		r.settle(holdfast.Commit)
+		r.settle(holdfast.Commit, end)
 	case err == nil:
-		r.settle(holdfast.Rollback)
+		r.settle(holdfast.Rollback, end)
+	default:
+		r.seat.end(activities.SagaMemberEnd{State: activities.MemberLeaving, Why: why + ": " + err.Error()})
 	}
 }
+
+// last is all that is known of it, in JSON, for its cohort.
+func (r *Run) last() json.RawMessage {
+	if r.seat == nil {
+		return nil
+	}
+	last, err := json.Marshal(r.m.State())
+	if err != nil { // it was kept before
+		return nil
+	}
+	return last
+}
+
+// depart says that the saga is not in this process any more.
+func (r *Run) depart() { r.gone.Do(func() { close(r.left) }) }
 
 // mine reports whether this start drives the saga, as far as is known.
 func (r *Run) mine() bool { return !r.lost && r.Refused() == nil }
 
 // follow leaves the saga to who drives it, or tells how it has ended. Of another start, that
-// start's half record sees to its end; but who took it for a workflow may not have started that.
-func (r *Run) follow(ctx context.Context) error {
-	return r.again(ctx, func() (done bool, err error) {
+// start's half record or cohort sees to its end; but who took it for a workflow may not have
+// started that.
+func (r *Run) follow(ctx context.Context) (end activities.SagaMemberEnd, err error) {
+	err = r.again(ctx, func() (done bool, err error) {
 		b, err := barrier.ReadBegun(ctx, r.lane.o.DB, r.ref.ID)
 		if err != nil {
 			return false, err
+		}
+		if r.deserted(ctx, b.Holder) {
+			if b, _, err = barrier.TakeSaga(ctx, r.lane.o.DB, r.ref.ID, b.Holder, b, takeWait); err != nil {
+				return false, err
+			}
 		}
 		switch {
 		case b.Holder == barrier.HolderWorkflow:
 			in := r.input()
 			in.Data, in.Again = r.half.Saga.State, true // what was done, the rows tell
 			_, err = r.lane.o.HandOver(ctx, in)
+			end = activities.SagaMemberEnd{State: activities.MemberLeft, Why: "it was begun before, and not completed"}
 			return err == nil, err
 		case b.Holder == "":
 			var last core.State
 			if err := json.Unmarshal(b.Last, &last); err != nil {
 				return false, holdfast.Permanent(err)
 			}
+			end = activities.SagaMemberEnd{State: activities.MemberCompleted, Last: b.Last}
 			if b.Ender == r.half.TxID { // by this start, which was not told so
 				r.lane.o.Completed(r.ref, r.half.At, last.Data)
 			} else {
+				end.Why = "before"
 				r.lane.o.Joined(r.ref.ID, last.Data)
 			}
 		case b.Holder == r.half.TxID:
 			return false, errors.New("it is held by this start after all")
+		default:
+			end = activities.SagaMemberEnd{State: activities.MemberElsewhere, Why: "another start of its key drives it: " + b.Holder}
 		}
 		return true, nil
 	})
+	return end, err
+}
+
+// deserted reports whether a saga's holder is a cohort whose workflow has ended from outside,
+// or an attempt of this one's before: nobody sees to its end any more.
+func (r *Run) deserted(ctx context.Context, holder string) bool {
+	if !IsCohort(holder) || holder == r.half.TxID {
+		return false
+	}
+	return cohortOf(holder) == cohortOf(r.half.TxID) || r.lane.o.Deserted(ctx, holder)
 }
 
 // again repeats try until it says that all is done, which is no error. It gives up where the
 // Keeper's time comes, or that of the process is over, and at what no repetition mends.
 func (r *Run) again(ctx context.Context, try func() (done bool, err error)) error {
-	ctx, cancel := context.WithDeadline(ctx, r.half.At.Add(r.lane.o.CheckAfter))
+	ctx, cancel := context.WithDeadline(ctx, r.until)
 	defer cancel()
 	pause := backoff.NewExponentialBackOff()
 	for {
@@ -188,7 +242,7 @@ func (r *Run) again(ctx context.Context, try func() (done bool, err error)) erro
 		if done || holdfast.IsPermanent(err) || errors.Is(err, holdfast.ErrDuplicate) {
 			return err
 		}
-		r.lane.o.Logger.Debug("a saga of the Express lane could not be handed over yet", "saga", r.ref.ID, "error", err)
+		r.lane.o.Logger.Debug("a saga could not be handed over yet", "saga", r.ref.ID, "error", err)
 		select {
 		case <-time.After(pause.NextBackOff()):
 		case <-r.lane.o.Gate.Stopping():
@@ -199,7 +253,14 @@ func (r *Run) again(ctx context.Context, try func() (done bool, err error)) erro
 	}
 }
 
-func (r *Run) settle(o holdfast.Resolution) { r.lane.broker.Settle(r.ref.Group, r.half.TxID, o) }
+// settle says that nothing is left to do for this start, to its half record or its cohort.
+func (r *Run) settle(o holdfast.Resolution, end activities.SagaMemberEnd) {
+	if r.seat != nil {
+		r.seat.end(end)
+		return
+	}
+	r.lane.broker.Settle(r.ref.Group, r.half.TxID, o)
+}
 
 // begunSaga is what its begin row keeps while this start drives it.
 func (r *Run) begunSaga() barrier.BegunSaga {
@@ -252,6 +313,14 @@ func (r *Run) input() sagas.Input {
 		Began: r.half.At, Trace: r.ref.Trace}
 }
 
+// where says what the saga runs in.
+func (r *Run) where() string {
+	if r.seat != nil {
+		return "workflow " + r.seat.in.workflow
+	}
+	return "the Express lane"
+}
+
 // carryOn is the input of the workflow that carries the saga on with what is known here.
 func (r *Run) carryOn(why string) sagas.Input {
 	in := r.input()
@@ -260,7 +329,7 @@ func (r *Run) carryOn(why string) sagas.Input {
 		return in
 	}
 	known := sagas.Status{Core: *r.m.State(), Database: r.ref.Database, Story: []sagas.Event{{At: time.Now(),
-		What: "handed-over", Text: "process " + r.lane.o.Instance + " ran it in the Express lane: " + why}}}
+		What: "handed-over", Text: "process " + r.lane.o.Instance + " ran it in " + r.where() + ": " + why}}}
 	if r.applied {
 		by := r.leave.Load().story
 		known.State, known.Reason = r.m.Standing(), by.Operator+": "+by.Text

@@ -17,6 +17,8 @@ type together struct {
 	m       *core.Machine
 	first   []core.Effect // what the saga wanted at its beginning
 	effects []core.Effect // what it wants after them
+	steps   []activities.SagaMemberStep
+	began   time.Time
 	did     bool
 	ended   bool // it has completed with them, and the begin row says so
 	err     error
@@ -27,7 +29,7 @@ func (d *driver) beginTogether(ctx context.Context, effects []core.Effect) bool 
 	if d.plan.OneByOne || d.leave.Load() != nil || !d.shares(effects) {
 		return false
 	}
-	t := &together{m: core.New(d.plan, d.half.Saga.State), first: effects}
+	t := &together{m: core.New(d.plan, d.half.Saga.State), first: effects, began: time.Now()}
 	t.effects = t.m.Begin(time.Now())
 	d.underWay++
 	s := d.inputTogether(t)
@@ -55,7 +57,7 @@ func (d *driver) shares(effects []core.Effect) bool {
 func (d *driver) inputTogether(t *together) *activities.SagaStep {
 	in := d.input(t.m, t.effects[0])
 	d.step.Store(&in.Step.Name)
-	until := time.Now().Add(timeFor(&in.Step))
+	until := time.Now().Add(d.lane.timeFor(&in.Step))
 	d.until.Store(&until)
 	fault.Point(fault.SagaDoBefore)
 	return &in
@@ -67,6 +69,8 @@ func (t *together) took(s *activities.SagaStep, o core.Outcome) (last json.RawMe
 	if o.Kind == core.OutcomeDone && s.Step.Conditional {
 		t.m.Decide(s.Step.Name)
 	}
+	t.steps = append(t.steps, stepEnd(s.Step.Name, o, time.Since(t.began)))
+	t.began = time.Now()
 	t.effects, err = t.m.Apply(core.Event{Kind: core.DoEnded, At: time.Now(), Step: s.Step.Name, Outcome: o})
 	if err != nil {
 		return nil, err
@@ -91,5 +95,6 @@ func (d *driver) tookTogether(t *together) []core.Effect {
 		return t.first
 	}
 	d.m, d.begun, d.ended = t.m, true, t.ended
+	d.seat.didAll(t.steps)
 	return t.effects
 }

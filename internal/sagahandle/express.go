@@ -25,7 +25,7 @@ func (h *Handles) isExpress(c *saga.Compiled) bool {
 
 // othersKey says that a saga's key was used for another one, as far as its begin row tells.
 func (h *Handles) othersKey(ctx context.Context, id string, c *saga.Compiled, data json.RawMessage) error {
-	if c == nil || h.o.Express == nil || !c.Plan.Express {
+	if c == nil || h.o.Express == nil || !c.Plan.BeginRow() {
 		return nil
 	}
 	b, err := h.o.Express.Begun(ctx, id)
@@ -121,7 +121,7 @@ func (h *Handles) startedWith(id, database string, s holdfast.SagaStart) sagas.I
 }
 
 // errDriven means that a saga has no workflow yet, since a process drives it.
-var errDriven = errors.New("a process of its group runs it in the Express lane")
+var errDriven = errors.New("a process of its group runs it")
 
 // startsWithin is how long after a saga was taken from its process its workflow may still
 // have to be started. A workflow that is not known later is over.
@@ -140,6 +140,7 @@ func (h *Handles) carryOn(ctx context.Context, id string, take bool) error {
 	}
 	b, err := h.o.Express.Begun(ctx, id)
 	driven := b.Holder != barrier.HolderWorkflow
+	take = take || driven && b.Last == nil && h.Deserted(ctx, b.Holder)
 	switch {
 	case err != nil:
 		return err

@@ -42,6 +42,9 @@ type Options struct {
 	Definitions *sagarun.Definitions
 	// Express runs the sagas of the Express lane; nil: this process has none.
 	Express *sagaexpress.Lane
+	// MaxCohort is how many sagas share a workflow at most, and CohortsInFlight how many of these
+	// are being started at a time before others gather; MaxCohort 1: each has its own.
+	MaxCohort, CohortsInFlight int
 	// StepNames reports whether a saga's activities are named after its steps.
 	StepNames func(core.Plan) bool
 	// Database is the identity of the group's database; empty: it has none.
@@ -58,6 +61,10 @@ type Gate interface {
 	// needs Temporal is called what.
 	EnterTemporal(ctx context.Context, what string) error
 	Leave()
+	// Go runs f, which counts as a caller.
+	Go(f func())
+	// Stopping is closed when nobody new is let in.
+	Stopping() <-chan struct{}
 	// AwaitRunning waits until the process runs, for what asks Temporal of a saga.
 	AwaitRunning(ctx context.Context) error
 	// Over is closed when the process runs no longer, and Ended says why.
@@ -67,12 +74,18 @@ type Gate interface {
 
 // Handles are what the handles of a process's sagas do.
 type Handles struct {
-	o    Options
-	ends ends
+	o        Options
+	ends     ends
+	gatherer *gatherer
 }
 
 // New returns what handles of sagas do, with what o names.
-func New(o Options) *Handles { return &Handles{o: o} }
+func New(o Options) *Handles {
+	h := &Handles{o: o}
+	h.gatherer = &gatherer{most: o.MaxCohort, room: o.CohortsInFlight, id: h.cohortID,
+		start: func(b batch) { o.Gate.Go(func() { h.startBatch(b) }) }}
+	return h
+}
 
 // ID is the ID of a saga of the group.
 func (h *Handles) ID(name, key string) string {
@@ -106,6 +119,9 @@ func (h *Handles) Start(ctx context.Context, name string,
 	defer cancel()
 	if h.isExpress(c) {
 		return h.startExpress(ctx, c, key, data, at)
+	}
+	if h.isCohort(c) {
+		return h.startCohort(ctx, c, key, data, at)
 	}
 	var plan *core.Plan // nil: the process that runs the saga's first step finds it
 	if c != nil {

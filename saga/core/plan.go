@@ -54,9 +54,29 @@ type Plan struct {
 	// Express says that processes run such sagas in the Express lane: a workflow becomes the
 	// one that drives the saga before it does anything.
 	Express bool `json:"express,omitempty"`
-	// OneByOne says that in the Express lane each local step has a transaction of its own, the
-	// first ones, too.
+	// Cohort says that such sagas of the Traced lane may share a workflow: as with Express, one
+	// of its own becomes the one that drives the saga before it does anything.
+	Cohort bool `json:"cohort,omitempty"`
+	// OneByOne says that where a process drives the saga each local step has a transaction of
+	// its own, the first ones, too.
 	OneByOne bool `json:"one_by_one,omitempty"`
+}
+
+// BeginRow reports whether a saga of this plan has a begin row, which names who drives it: a
+// process may, and a workflow of its own has to take it over.
+func (p *Plan) BeginRow() bool { return p.Express || p.Cohort }
+
+// Quick reports whether each of the steps that come first may end at once where it is begun: it
+// is a local step, a message or a choice.
+func (p *Plan) Quick() bool {
+	for _, e := range New(p, []byte("{}")).Begin(time.Time{}) {
+		switch e.Step.Kind {
+		case Local, Choice, Message:
+		default:
+			return false
+		}
+	}
+	return true
 }
 
 // Step is one step of a plan, or a group of steps.

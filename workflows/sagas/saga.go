@@ -144,7 +144,7 @@ func (s *sagaRun) start(ctx workflow.Context) {
 		s.opening = s.in.Begun || s.in.Undo != nil
 		workflow.GoNamed(ctx, "plan", s.findPlan)
 		return
-	case s.in.Plan.Express && !s.owned && !s.in.Renewed:
+	case s.in.Plan.BeginRow() && !s.owned && !s.in.Renewed:
 		s.opening = true
 		workflow.GoNamed(ctx, "own", s.own)
 		return

@@ -20,7 +20,7 @@ var All = slices.Concat([]contest.Competitor{
 	messages.Publish, messages.PublishBare,
 	messages.Consume, messages.ConsumeBare, messages.ConsumeDB, messages.ConsumeDBBare, messages.Backlog,
 	deadletters.Dead, deadletters.Redeliver,
-	sagas.Local, sagas.LocalExpress, sagas.LocalUsual, sagas.DBOS, sagas.DTM,
+	sagas.Local, sagas.LocalExpress, sagas.LocalCohorts, sagas.LocalUsual, sagas.DBOS, sagas.DTM,
 	sagas.Mixed, sagas.MixedExpress, sagas.MixedUsual, sagas.DTMMixed,
 }, lanes())
 

@@ -31,6 +31,8 @@ var summaryRows = []summaryRow{
 	{"the same, each with a workflow of its own", "traced", []besideIt{{"empty", "empty workflows"}}},
 	{"saga of three local steps", "saga-local",
 		[]besideIt{{"saga-usual", "written by hand with activities"}, {"dbos-saga", "with DBOS Transact"}}},
+	{"the same, in cohorts", "saga-cohorts", []besideIt{{"saga-local", "each with a workflow of its own"},
+		{"saga-usual", "written by hand with activities"}, {"dbos-saga", "with DBOS Transact"}}},
 	{"the same, Express lane", "saga-express", []besideIt{{"saga-local", "in the Traced lane"},
 		{"saga-usual", "written by hand with activities"}, {"dbos-saga", "with DBOS Transact"}}},
 	{"saga of four steps, two of them in another process", "saga-mixed",

@@ -45,6 +45,14 @@ var LocalExpress = contest.Competitor{
 	Open: openLocal("saga-express", holdfast.Express),
 }
 
+// LocalCohorts is the same with workflows that sagas share.
+var LocalCohorts = contest.Competitor{
+	Name: "saga-cohorts",
+	About: "as saga-local, with Tuning.MaxSagaCohort 48: the sagas that are started at the same moment share a " +
+		"workflow, whose rounds are local activities",
+	Open: openCohorts("saga-cohorts"),
+}
+
 // Mixed is a saga over two processes.
 var Mixed = contest.Competitor{
 	Name: "saga-mixed",
@@ -66,16 +74,28 @@ var MixedExpress = contest.Competitor{
 
 func openLocal(name string, lane holdfast.Lane) contest.Opener {
 	return func(ctx context.Context, s *servers.Servers) (*contest.Entry, error) {
-		return openSaga(ctx, s, saga.Saga[order]{
-			Name: name,
-			Key:  func(o order) string { return o.Number },
-			Lane: lane,
-			Steps: []saga.Step[order]{
-				localStep(stepCreate),
-				localStep(stepInvoice),
-				localStep(stepConfirm),
-			},
-		}, &books{db: s.DB, local: 3}, nil)
+		return openSaga(ctx, s, localSaga(name, lane), worker.Tuning{}, &books{db: s.DB, local: 3}, nil)
+	}
+}
+
+func openCohorts(name string) contest.Opener {
+	return func(ctx context.Context, s *servers.Servers) (*contest.Entry, error) {
+		return openSaga(ctx, s, localSaga(name, holdfast.Traced), worker.Tuning{MaxSagaCohort: 48},
+			&books{db: s.DB, local: 3}, nil)
+	}
+}
+
+// localSaga is a saga of three local steps.
+func localSaga(name string, lane holdfast.Lane) saga.Saga[order] {
+	return saga.Saga[order]{
+		Name: name,
+		Key:  func(o order) string { return o.Number },
+		Lane: lane,
+		Steps: []saga.Step[order]{
+			localStep(stepCreate),
+			localStep(stepInvoice),
+			localStep(stepConfirm),
+		},
 	}
 }
 
@@ -98,7 +118,7 @@ func openMixed(name string, lane holdfast.Lane) contest.Opener {
 				saga.Message(stepCharge, charge, refund),
 				localStep(stepConfirm),
 			},
-		}, &books{db: s.DB, participants: p.db, local: 2, remote: 2}, p)
+		}, worker.Tuning{}, &books{db: s.DB, participants: p.db, local: 2, remote: 2}, p)
 	}
 }
 
@@ -114,10 +134,10 @@ func localStep(name string) saga.StepDef {
 }
 
 // openSaga runs def in a worker of this process.
-func openSaga(ctx context.Context, s *servers.Servers, def saga.Saga[order],
+func openSaga(ctx context.Context, s *servers.Servers, def saga.Saga[order], tuning worker.Tuning,
 	b *books, p *participants) (*contest.Entry, error) {
 	w, err := worker.New(worker.Options{Group: def.Name, Temporal: s.Temporal, Namespace: s.Stack.Namespace(),
-		AMQPURL: s.Stack.AMQPURL(), DB: s.DB, Prefix: s.Prefix})
+		AMQPURL: s.Stack.AMQPURL(), DB: s.DB, Prefix: s.Prefix, Tuning: tuning})
 	if err != nil {
 		return nil, err
 	}

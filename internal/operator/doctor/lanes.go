@@ -2,6 +2,7 @@ package doctor
 
 import (
 	"cmp"
+	"encoding/json"
 
 	"github.com/holdfastmq/holdfast/broker"
 	"github.com/holdfastmq/holdfast/internal/operator/text"
@@ -17,19 +18,28 @@ func (f *Findings) sagaLanes(answers []broker.ProcessStatus) {
 			if sagas[name] == nil {
 				sagas[name] = map[string][]string{}
 			}
-			lane := "Traced"
-			if d.Express {
-				lane = "Express"
-			}
+			lane := laneOfSaga(d)
 			sagas[name][lane] = append(sagas[name][lane], text.OrDash(p.Instance))
 		}
 	}
 	for _, name := range text.SortedKeys(sagas) {
 		if lanes := sagas[name]; len(lanes) > 1 {
 			f.add(text.LevelProblem, "lane of saga "+name, "give all processes of the group the same Saga.Lane, "+
-				"Options.Lanes and RollingUpgrade; start no key in two of them until then",
+				"Options.Lanes, Tuning.MaxSagaCohort and RollingUpgrade; start no key in two of them until then",
 				"saga %s has different lanes: %s; two processes may drive a saga of the same key, and come to different ends",
 				name, whoHas(lanes))
 		}
 	}
+}
+
+// laneOfSaga is a saga's lane, and whether it shares workflows there.
+func laneOfSaga(d broker.SagaDefinition) string {
+	var plan struct{ Cohort bool }
+	switch {
+	case d.Express:
+		return "Express"
+	case json.Unmarshal(d.Plan, &plan) == nil && plan.Cohort:
+		return "Traced, in cohorts"
+	}
+	return "Traced"
 }

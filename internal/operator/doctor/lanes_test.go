@@ -22,4 +22,9 @@ func TestSagaLanesFinding(t *testing.T) {
 	require.Equal(t, text.LevelProblem, f.All[0].Level)
 	require.Contains(t, f.All[0].Detail, "saga orders/order has different lanes: Express in a, c; Traced in b")
 	require.Contains(t, f.All[0].Remedy, "same Saga.Lane")
+	cohort := process("d", false)
+	cohort.Sagas[0].Plan = []byte(`{"name":"order","cohort":true}`)
+	f = Findings{part: "P"}
+	f.sagaLanes([]broker.ProcessStatus{process("b", false), cohort})
+	require.Contains(t, f.All[0].Detail, "Traced in b; Traced, in cohorts in d")
 }

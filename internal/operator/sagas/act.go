@@ -52,6 +52,13 @@ func (b *Batch) Run(ctx context.Context, rows []Row) ([]actions.Outcome, error) 
 
 // one does it to one saga, and says to which of its workflows.
 func (b *Batch) one(ctx context.Context, r Row) actions.Outcome {
+	if r.Cohort != "" && !b.nobody[r.taskQueue] {
+		own, o := b.own(ctx, r)
+		if o != nil {
+			return *o
+		}
+		r = own
+	}
 	o := b.do(ctx, r)
 	if o.WorkflowID == "" {
 		o.WorkflowID = r.WorkflowID

@@ -13,6 +13,7 @@ import (
 	"github.com/holdfastmq/holdfast/internal/operator/reach"
 	"github.com/holdfastmq/holdfast/internal/operator/server"
 	"github.com/holdfastmq/holdfast/internal/operator/text"
+	"github.com/holdfastmq/holdfast/saga/core"
 	"github.com/holdfastmq/holdfast/workflows"
 	sagaflow "github.com/holdfastmq/holdfast/workflows/sagas"
 )
@@ -20,11 +21,22 @@ import (
 // goesThrough is how long the workflow of a saga that has ended is given to find that.
 const goesThrough = 5 * time.Second
 
-// FindOrBegun is [Find], and gives a saga its workflow that has none because it completed in
-// the Express lane, and has its begin row in the database at DATABASE_URL: it can be shown and
-// undone then. id has to be a workflow's ID, or NAME/KEY with a group.
+// FindOrBegun is [Find], and gives a saga its workflow that has none because it completed in a
+// workflow that it shared, or in the Express lane, and has its begin row in the database at
+// DATABASE_URL: it can be shown and undone then. id has to be a workflow's ID, or NAME/KEY with a group.
 func FindOrBegun(ctx context.Context, c *reach.Config, t *server.Temporal, id, group string) (Row, error) {
 	found, missing := Find(ctx, t, id, group, c.Prefix)
+	if missing == nil && found.Cohort != "" && found.State == core.StateCompleted {
+		own, err := giveFromCohort(ctx, t, found, c.Prefix)
+		if !errors.Is(err, errElsewhere) {
+			return own, err
+		}
+		if id, err = giveWorkflow(ctx, c, t, []string{found.ID}); err != nil {
+			return found, text.WithRemedy(fmt.Errorf("saga %s: %w: %w", found.ID, errElsewhere, err),
+				"set DATABASE_URL to the database of its group, whose begin row has it")
+		}
+		return Find(ctx, t, id, group, c.Prefix)
+	}
 	if missing == nil && DidNothing(ctx, t, found) {
 		if _, err := giveWorkflow(ctx, c, t, []string{found.ID}); err != nil {
 			return found, nil // it says why it did nothing

@@ -50,6 +50,10 @@ type shownSaga struct {
 // Describe reads all that is known of a saga.
 func Describe(ctx context.Context, t *server.Temporal, of Row, data, steps bool, now time.Time) (shownSaga, error) {
 	d := shownSaga{Detail: Detail{Row: of}, data: data}
+	if of.Cohort != "" {
+		d.Unknown = runsShared(t, of)
+		return d, nil
+	}
 	described, err := t.DescribeWorkflowExecution(ctx, of.WorkflowID, of.RunID)
 	if err != nil {
 		return d, fmt.Errorf("workflow %s: %w", of.WorkflowID, err)

@@ -36,7 +36,8 @@ func Find(ctx context.Context, t *server.Temporal, id, group, prefix string) (Ro
 				return oneSaga(t, id, found, err)
 			}
 		}
-		return Row{}, noSuchSaga(t, id)
+		found, err := addSagas(ctx, t, nil, Filter{Prefix: prefix, Group: known.Owner, Name: known.Name, Key: known.Key})
+		return oneSaga(t, id, found, err) // it may share a workflow
 	}
 	var found []Row
 	var err error

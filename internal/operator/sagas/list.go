@@ -33,6 +33,8 @@ func Tell(ctx context.Context, t *server.Temporal, rows []Row) {
 			var status sagaflow.Status
 			var err error
 			switch {
+			case r.Cohort != "": // it tells nothing of one of them
+				return nil
 			case r.status == enumspb.WORKFLOW_EXECUTION_STATUS_RUNNING && !nobody[r.taskQueue]:
 				err = t.AskStatus(ctx, r.WorkflowID, r.RunID, &status)
 			case r.status == enumspb.WORKFLOW_EXECUTION_STATUS_COMPLETED && r.State != core.StateCompleted:

@@ -9,6 +9,7 @@ import (
 	"github.com/holdfastmq/holdfast/internal/operator/server"
 	"github.com/holdfastmq/holdfast/saga/core"
 	"github.com/holdfastmq/holdfast/workflows"
+	"github.com/holdfastmq/holdfast/workflows/sagacohort"
 	sagaflow "github.com/holdfastmq/holdfast/workflows/sagas"
 )
 
@@ -36,14 +37,17 @@ func (f Filter) Validate() error {
 }
 
 // Query is the filter as a query for Temporal's visibility store. It finds each
-// saga that is meant by its own workflow or by the one that undoes it, and may
+// saga that is meant by its own workflow, the one that undoes it or the one that it shares, and may
 // find more: matches decides.
 func (f Filter) Query() string {
-	terms := []string{"WorkflowType = " + server.Quote(sagaflow.Name)}
+	const kind = "WorkflowType = "
+	shared := kind + server.Quote(sagacohort.Name)
+	terms := []string{"(" + kind + server.Quote(sagaflow.Name) + " OR " + shared + ")"}
 	terms = append(terms, server.QueueTerm(f.Prefix, f.Group))
 	terms = append(terms, f.stateTerms())
 	if server.Askable(f.Name) {
-		terms = append(terms, workflows.AttributeTopic+" = "+server.Quote(f.Name))
+		name := " = " + server.Quote(f.Name)
+		terms = append(terms, "("+workflows.AttributeTopic+name+" OR "+shared+" AND "+workflows.AttributeKey+name+")")
 	}
 	if server.Askable(f.Key) {
 		terms = append(terms, workflows.AttributeKey+" = "+server.Quote(f.Key))
@@ -97,12 +101,15 @@ func sagaStateTerm(state string) string {
 // it, but may be late, or ignore case.
 func (f Filter) Matches(r Row) bool {
 	return workflows.IsOurs(f.Prefix, r.ID, r.taskQueue) &&
-		(f.Group == "" || f.Group == r.Group) &&
-		(f.Name == "" || f.Name == r.Name) &&
-		(f.Key == "" || f.Key == r.Key) &&
+		f.named(r) &&
 		(f.All() || slices.Contains(f.States, r.State)) &&
 		(f.Before.IsZero() || r.Started.Before(f.Before)) &&
 		(f.After.IsZero() || !r.Started.Before(f.After))
+}
+
+// named reports whether r is meant by what its ID says.
+func (f Filter) named(r Row) bool {
+	return (f.Group == "" || f.Group == r.Group) && (f.Name == "" || f.Name == r.Name) && (f.Key == "" || f.Key == r.Key)
 }
 
 // SplitID returns what a saga's ID is made of; ok is false if it is none.

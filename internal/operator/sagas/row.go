@@ -35,6 +35,9 @@ type Row struct {
 	UnknownOutside []string `json:"unknown_outside,omitempty"`
 	WorkflowID     string   `json:"workflow_id"`
 	RunID          string   `json:"run_id"`
+	// Cohort is the workflow that it shares with others, where it has none of its own; WorkflowID
+	// is the same then.
+	Cohort string `json:"cohort,omitempty"`
 
 	taskQueue string
 	status    enumspb.WorkflowExecutionStatus
@@ -55,7 +58,7 @@ func Each(ctx context.Context, t *server.Temporal, f Filter, size int, visit fun
 	seen, scanned := map[string]bool{}, &server.ScannedError{}
 	err := t.EachPage(ctx, "sagas", f.Query(), size, func(infos []*workflowpb.WorkflowExecutionInfo,
 		last bool) (bool, error) {
-		rows, err := RowsOf(ctx, t, f.worthLooking(infos), seen)
+		rows, err := rowsOf(ctx, t, f.worthLooking(infos), seen, f.named)
 		for _, r := range rows {
 			if err != nil || f.Matches(r) && !visit(r) {
 				return false, err
@@ -77,7 +80,7 @@ func Each(ctx context.Context, t *server.Temporal, f Filter, size int, visit fun
 func (f Filter) worthLooking(infos []*workflowpb.WorkflowExecutionInfo) (of []*workflowpb.WorkflowExecutionInfo) {
 	for _, info := range infos {
 		known, _ := workflows.ParseID(info.GetExecution().GetWorkflowId())
-		if (f.Key == "" || f.Key == known.Key) && (f.Name == "" || f.Name == known.Name) {
+		if isCohort(info) || (f.Key == "" || f.Key == known.Key) && (f.Name == "" || f.Name == known.Name) {
 			of = append(of, info)
 		}
 	}
@@ -88,20 +91,39 @@ func (f Filter) worthLooking(infos []*workflowpb.WorkflowExecutionInfo) (of []*w
 // once.
 func RowsOf(ctx context.Context, t *server.Temporal, infos []*workflowpb.WorkflowExecutionInfo,
 	seen map[string]bool) ([]Row, error) {
-	var found []*workflowpb.WorkflowExecutionInfo
+	return rowsOf(ctx, t, infos, seen, func(Row) bool { return true })
+}
+
+// rowsOf is RowsOf for those that are meant, as far as the ID says.
+func rowsOf(ctx context.Context, t *server.Temporal, infos []*workflowpb.WorkflowExecutionInfo,
+	seen map[string]bool, meant func(Row) bool) ([]Row, error) {
+	var finds []func(ctx context.Context) (Row, error)
 	for _, info := range infos {
 		id, _ := sagaOf(info.GetExecution().GetWorkflowId())
 		if _, _, _, ok := SplitID(id); ok && !seen[id] {
 			seen[id] = true
-			found = append(found, info)
+			finds = append(finds, func(ctx context.Context) (Row, error) { return sagaRowOf(ctx, t, info) })
+		}
+		if !isCohort(info) {
+			continue
+		}
+		shared, err := cohortRows(ctx, t, info)
+		if err != nil {
+			return nil, err
+		}
+		for _, r := range shared {
+			if !seen[r.ID] && meant(r) {
+				seen[r.ID] = true
+				finds = append(finds, func(ctx context.Context) (Row, error) { return ownOr(ctx, t, r) })
+			}
 		}
 	}
-	rows := make([]Row, len(found))
+	rows := make([]Row, len(finds))
 	all, ctx := errgroup.WithContext(ctx)
 	all.SetLimit(describeLimit)
-	for i, info := range found {
+	for i, find := range finds {
 		all.Go(func() (err error) {
-			rows[i], err = sagaRowOf(ctx, t, info)
+			rows[i], err = find(ctx)
 			return err
 		})
 	}

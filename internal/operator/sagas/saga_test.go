@@ -22,7 +22,8 @@ import (
 )
 
 func TestSagaQuery(t *testing.T) {
-	const kind = `WorkflowType = "Saga" AND TaskQueue STARTS_WITH "hf."`
+	const types = `(WorkflowType = "Saga" OR WorkflowType = "SagaCohort")`
+	const kind = types + ` AND TaskQueue STARTS_WITH "hf."`
 	const all = kind + ` AND ExecutionStatus != "ContinuedAsNew"`
 	at := time.Date(2026, 1, 2, 4, 4, 5, 0, time.FixedZone("", 3600))
 	for name, tc := range map[string]struct {
@@ -31,15 +32,16 @@ func TestSagaQuery(t *testing.T) {
 	}{
 		"all":       {Filter{}, all},
 		"all, said": {Filter{States: []string{"all", "parked"}}, all},
-		"group":     {Filter{Group: "orders"}, `WorkflowType = "Saga" AND TaskQueue = "hf.orders" AND ExecutionStatus != "ContinuedAsNew"`},
+		"group":     {Filter{Group: "orders"}, types + ` AND TaskQueue = "hf.orders" AND ExecutionStatus != "ContinuedAsNew"`},
 		"running":   {Filter{States: []string{"running"}}, kind + ` AND (ExecutionStatus = "Running" AND (HoldfastState IS NULL OR HoldfastState = "running"))`},
 		"parked":    {Filter{States: []string{"parked"}}, kind + ` AND (ExecutionStatus = "Running" AND HoldfastState = "parked")`},
 		"completed": {Filter{States: []string{"completed"}}, kind + ` AND (ExecutionStatus = "Completed" AND (HoldfastState IS NULL OR HoldfastState != "compensated"))`},
 		"several": {Filter{States: []string{"compensated", "terminated"}},
 			kind + ` AND ((ExecutionStatus = "Completed" AND HoldfastState = "compensated") OR ExecutionStatus = "Terminated")`},
-		"name and key": {Filter{Name: "order-payment", Key: "A-1"}, all + ` AND HoldfastTopic = "order-payment" AND HoldfastKey = "A-1"`},
-		"quotes":       {Filter{Group: `a"b`, Name: `a\`, Key: `a" OR "1"="1`}, all},
-		"age":          {Filter{Before: at, After: at.Add(-time.Hour)}, all + ` AND StartTime < "2026-01-02T03:04:05Z" AND StartTime >= "2026-01-02T02:04:05Z"`},
+		"name and key": {Filter{Name: "order-payment", Key: "A-1"}, all + ` AND (HoldfastTopic = "order-payment" OR ` +
+			`WorkflowType = "SagaCohort" AND HoldfastKey = "order-payment") AND HoldfastKey = "A-1"`},
+		"quotes": {Filter{Group: `a"b`, Name: `a\`, Key: `a" OR "1"="1`}, all},
+		"age":    {Filter{Before: at, After: at.Add(-time.Hour)}, all + ` AND StartTime < "2026-01-02T03:04:05Z" AND StartTime >= "2026-01-02T02:04:05Z"`},
 		"age of what may be undone": {Filter{States: []string{"parked"}, Before: at},
 			kind + ` AND (ExecutionStatus = "Running" AND HoldfastState = "parked")`},
 	} {

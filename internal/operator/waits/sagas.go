@@ -36,8 +36,10 @@ var openSagaStates = []string{core.StateRunning, core.StateWaiting, core.StatePa
 func (s *Survey) listSagas(ctx context.Context) (rows []sagas.Row) {
 	f := sagas.Filter{Prefix: s.Prefix, States: openSagaStates}
 	err := sagas.Each(ctx, s.Server, f, server.PageLimit, func(r sagas.Row) bool {
-		rows = append(rows, r)
 		s.group(r.Group).hold(r.ID, r.Started)
+		if r.Cohort == "" { // nobody can be asked of one that shares a workflow: it ends or leaves at once
+			rows = append(rows, r)
+		}
 		return len(rows) < sagasListed
 	})
 	if err != nil {

@@ -1,0 +1,97 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	"gorm.io/driver/postgres"
+	"gorm.io/gorm"
+	"gorm.io/gorm/logger"
+
+	"github.com/holdfastmq/holdfast/barrier"
+	"github.com/holdfastmq/holdfast/internal/cli/frame"
+	"github.com/holdfastmq/holdfast/internal/operator/actions"
+	"github.com/holdfastmq/holdfast/internal/operator/sagas"
+	"github.com/holdfastmq/holdfast/internal/stack/stacktest"
+	"github.com/holdfastmq/holdfast/saga"
+	"github.com/holdfastmq/holdfast/saga/core"
+	"github.com/holdfastmq/holdfast/worker"
+	"github.com/holdfastmq/holdfast/workflows"
+)
+
+// TestSagasThatShareAWorkflow: each is found by its key, listed and shown without a database, and
+// undone, one by one and by a filter; nothing is done again, also where no row is left.
+func TestSagasThatShareAWorkflow(t *testing.T) {
+	t.Parallel()
+	s := stacktest.Shared(t)
+	prefix, database := stacktest.Prefix(t), stacktest.Database(t, s)
+	sh := &shop{t: t, group: "g", c: stacktest.TemporalClient(t, s), env: []string{"USER=ann", "HOLDFAST_TIMEOUT=2m", "HOLDFAST_PREFIX=" + prefix,
+		"TEMPORAL_ADDRESS=" + s.TemporalAddress(), "TEMPORAL_NAMESPACE=" + s.Namespace()}}
+	db, err := gorm.Open(postgres.Open(database), &gorm.Config{Logger: logger.Discard})
+	require.NoError(t, err)
+	pool, err := db.DB()
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, pool.Close()) })
+	require.NoError(t, barrier.Migrate(t.Context(), db))
+	require.NoError(t, db.Exec("CREATE TABLE effects (n serial, saga text, what text)").Error)
+	sh.w, err = worker.New(worker.Options{Group: sh.group, Temporal: sh.c, Namespace: s.Namespace(), AMQPURL: s.AMQPURL(), DB: db, Prefix: prefix,
+		Tuning: worker.Tuning{MaxSagaCohort: 48}})
+	require.NoError(t, err)
+	write := func(what string) func(context.Context, *gorm.DB, *string) error {
+		return func(_ context.Context, tx *gorm.DB, x *string) error {
+			return tx.Exec("INSERT INTO effects (saga, what) VALUES (?, ?)", *x, what).Error
+		}
+	}
+	def := saga.Saga[string]{Name: "order", Key: func(x string) string { return x }, Steps: []saga.Step[string]{
+		saga.Local("create", write("do create"), write("undo create")), saga.Local("ship", write("do ship"), write("undo ship"))}}
+	sh.w.Saga(def)
+	sh.run()
+	effects := func(key string) (out []string) {
+		require.NoError(t, db.Raw("SELECT what FROM effects WHERE saga = ? ORDER BY n", key).Scan(&out).Error)
+		return out
+	}
+	keys := []string{prefix + "-1", prefix + "-2", prefix + "-3", prefix + "-4"}
+	for _, key := range keys {
+		h, err := worker.StartSaga(t.Context(), sh.w, def, key)
+		require.NoError(t, err)
+		_, err = h.Wait(t.Context())
+		require.NoError(t, err)
+	}
+	list := func(n int, args ...string) (rows []sagas.Row) {
+		sh.eventually(func() bool {
+			sh.decode(&rows, append([]string{"saga", "list", "--state", "completed", "--name", "order"}, args...)...)
+			return len(rows) == n
+		}, func() string { return fmt.Sprint(rows) })
+		return rows
+	}
+	for _, r := range list(4) {
+		require.Equal(t, core.StateCompleted, r.State)
+		require.Equal(t, r.Cohort, r.WorkflowID)
+		require.True(t, strings.HasPrefix(r.WorkflowID, prefix+":sagas/g/"))
+		require.True(t, slices.Contains(keys, r.Key))
+	}
+	require.Equal(t, keys[1], list(1, "--key", keys[1])[0].Key)
+
+	var shown sagas.Detail
+	sh.decode(&shown, "saga", "show", keys[0])
+	require.Equal(t, []string{core.StateCompleted, workflows.SagaID(prefix, "g", "order", keys[0])}, []string{shown.State, shown.WorkflowID})
+	require.Equal(t, core.Done, shown.Status.Core.Steps["ship"].Status)
+	require.NoError(t, db.Exec("DELETE FROM holdfast_steps WHERE owner LIKE '%'||?", keys[1]).Error)
+	sh.decode(&shown, "saga", "show", workflows.SagaID(prefix, "g", "order", keys[1]))
+	require.Equal(t, core.StateCompleted, shown.State)
+	require.Equal(t, []string{"do create", "do ship"}, effects(keys[1]), "retention has deleted the rows: no step is done again")
+
+	var done []actions.Outcome
+	sh.decode(&done, "saga", "compensate", keys[2], "--reason", "changed their mind")
+	require.Equal(t, actions.Compensated, done[0].Outcome)
+	r := sh.holdfast("saga", "compensate", "--state", "completed", "--key", keys[3], "--reason", "all of them", "--yes")
+	require.Equal(t, frame.ExitOK, r.status, r.err)
+	for _, key := range keys[2:] {
+		require.Equal(t, []string{"do create", "do ship", "undo ship", "undo create"}, effects(key))
+	}
+	list(2)
+}

@@ -1,0 +1,230 @@
+package sagahandle
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	enumspb "go.temporal.io/api/enums/v1"
+	"go.temporal.io/sdk/client"
+	"golang.org/x/sync/errgroup"
+
+	holdfast "github.com/holdfastmq/holdfast"
+	"github.com/holdfastmq/holdfast/activities"
+	"github.com/holdfastmq/holdfast/barrier"
+	"github.com/holdfastmq/holdfast/internal/sagaexpress"
+	"github.com/holdfastmq/holdfast/internal/temporalerr"
+	"github.com/holdfastmq/holdfast/saga"
+	"github.com/holdfastmq/holdfast/saga/core"
+	"github.com/holdfastmq/holdfast/workflows/sagacohort"
+	"github.com/holdfastmq/holdfast/workflows/sagas"
+)
+
+// isCohort reports whether sagas of this definition share workflows.
+func (h *Handles) isCohort(c *saga.Compiled) bool {
+	return c != nil && h.o.Express != nil && h.o.MaxCohort > 1 && c.Plan.Cohort && h.o.Express.Takes(&c.Plan)
+}
+
+// triedWithin is how long the first steps of a saga are waited for whose cohort runs elsewhere.
+const triedWithin = time.Second
+
+// startCohort starts a saga with those that are started at the same moment.
+func (h *Handles) startCohort(ctx context.Context, c *saga.Compiled, key string,
+	data json.RawMessage, at holdfast.Trace) (id string, end *End, err error) {
+	if err := h.o.Gate.EnterTemporal(ctx, "StartSaga"); err != nil {
+		return "", nil, err
+	}
+	defer h.o.Gate.Leave()
+	id = h.ID(c.Plan.Name, key)
+	end = h.ends.expect(id)
+	end.run = h.running(id)
+	first := end.run == nil || !end.run.IsFor(data)
+	if first {
+		end.run = h.o.Express.NewMember(&c.Plan, id,
+			holdfast.SagaStart{Name: c.Plan.Name, Version: c.Plan.Version, Key: key, State: data, Trace: at})
+		h.gatherer.enter(end.run)
+	}
+	select {
+	case <-end.run.Started():
+	case <-ctx.Done():
+		h.ends.forget(end)
+		return "", nil, temporalerr.Unavailable("start saga "+id, context.Cause(ctx))
+	case <-h.o.Gate.Over():
+		h.ends.forget(end)
+		return "", nil, h.o.Gate.Ended()
+	}
+	late := time.NewTimer(triedWithin)
+	defer late.Stop()
+	select {
+	case <-end.run.Tried():
+		err = end.run.Refused()
+	case <-late.C:
+		err = h.othersKey(ctx, id, c, data)
+	case <-ctx.Done():
+	}
+	if err != nil {
+		h.ends.forget(end)
+		return "", nil, err
+	}
+	if first {
+		h.o.Metrics.SagaStarted(c.Plan.Name)
+	}
+	return id, end, nil
+}
+
+// startBatch starts the workflow that b shares, and returns once it does not count as in
+// flight any more and each member runs in this process or has ended.
+func (h *Handles) startBatch(b batch) {
+	ctx, cancel := context.WithTimeout(context.Background(), startBatchWithin)
+	defer cancel()
+	h.o.Express.Expect(b.workflow, b.members)
+	in := sagacohort.Input{Group: h.o.Group, Prefix: h.o.Prefix, Database: h.o.Database()}
+	for _, r := range b.members {
+		in.Members = append(in.Members, r.Member())
+	}
+	run, err := h.o.Temporal.ExecuteWorkflow(ctx, sagacohort.StartOptions(b.workflow, in, h.o.TaskTimeout),
+		sagacohort.Name, in)
+	if err != nil {
+		err = temporalerr.Unavailable(fmt.Sprintf("start a cohort of %d sagas", len(b.members)), err)
+	}
+	h.o.Express.Started(b.workflow, b.members, err)
+	if err == nil {
+		h.awaitBatch(b, cohortGrace)
+	}
+	h.gatherer.freed()
+	if err == nil && h.awaitBatch(b, triedWithin) {
+		return
+	}
+	h.abandon(b, run)
+}
+
+// startBatchWithin bounds the start of a cohort's workflow.
+const startBatchWithin = 30 * time.Second
+
+// awaitBatch waits until all members have ended here, and reports whether they have, or at
+// least run here when d has passed.
+func (h *Handles) awaitBatch(b batch, d time.Duration) bool {
+	late := time.NewTimer(d)
+	defer late.Stop()
+	for _, r := range b.members {
+		select {
+		case <-r.Left():
+		case <-late.C:
+			return h.o.Express.Drives(b.members)
+		case <-h.o.Gate.Stopping():
+			return h.o.Express.Drives(b.members)
+		}
+	}
+	return true
+}
+
+// abandon waits for the end of a cohort that does not run in this process, and tells the
+// members' callers of it. run is nil where the cohort may not have been started.
+func (h *Handles) abandon(b batch, run client.WorkflowRun) {
+	var out sagacohort.Result
+	if run != nil {
+		ctx, cancel := context.WithCancel(context.Background())
+		stopped := make(chan struct{})
+		go func() {
+			defer close(stopped)
+			select {
+			case <-h.o.Gate.Stopping():
+				cancel()
+			case <-ctx.Done():
+			}
+		}()
+		_ = run.Get(ctx, &out) // whatever it does not tell, the begin rows do
+		cancel()
+		<-stopped
+	}
+	h.o.Express.Abandon(b.workflow, b.members, func(r *sagaexpress.Run) {
+		switch e, _ := out.Of(r.ID()); {
+		case e.State == activities.MemberRefused:
+			r.Refuse(fmt.Errorf("%w: %s", holdfast.ErrDuplicate, e.Why))
+		case e.State == activities.MemberCompleted:
+			var last core.State
+			if json.Unmarshal(e.Last, &last) == nil { // else the begin row has it
+				h.Completed(e.ID, last.Data)
+			}
+		}
+	})
+}
+
+// Deserted reports whether the workflow of the cohort that holds a saga has ended: then nobody
+// sees to the saga's end.
+func (h *Handles) Deserted(ctx context.Context, holder string) bool {
+	if !sagaexpress.IsCohort(holder) {
+		return false
+	}
+	d, err := h.describeOnce(ctx, sagaexpress.CohortWorkflow(holder, h.cohortID))
+	return errors.Is(err, holdfast.ErrNotFound) || err == nil && d.Status != enumspb.WORKFLOW_EXECUTION_STATUS_RUNNING
+}
+
+// Round is [activities.SagaRound].
+func (h *Handles) Round(ctx context.Context, in activities.SagaCohort) (activities.SagaMemberEnds, error) {
+	return h.o.Express.Round(ctx, in)
+}
+
+// leavingAtOnce is how many members of a cohort are given their workflows at a time.
+const leavingAtOnce = 16
+
+// Leave is [activities.SagaLeave]. Temporal repeats it until all have their workflows: those that
+// have are found so.
+func (h *Handles) Leave(ctx context.Context, in activities.SagaCohort) (activities.SagaMemberEnds, error) {
+	if !h.o.Express.Has(in.Database) {
+		return activities.SagaMemberEnds{}, ErrElsewhere
+	}
+	out := activities.SagaMemberEnds{Members: make([]activities.SagaMemberEnd, len(in.Members))}
+	errs := make([]error, len(in.Members))
+	var all errgroup.Group
+	all.SetLimit(leavingAtOnce)
+	for i, m := range in.Members {
+		all.Go(func() error {
+			out.Members[i], errs[i] = h.leaveMember(ctx, in, m)
+			return nil
+		})
+	}
+	_ = all.Wait()
+	if err := errors.Join(errs...); err != nil {
+		return activities.SagaMemberEnds{}, err
+	}
+	return out.Fitting(), nil
+}
+
+// leaveMember gives a member its workflow, as the Keeper does with what a process of the
+// Express lane has left.
+func (h *Handles) leaveMember(ctx context.Context, in activities.SagaCohort, m activities.SagaMember) (
+	end activities.SagaMemberEnd, err error) {
+	end.ID = m.ID
+	if r := h.running(m.ID); r != nil && r.In(in.Workflow) { // it knows more than the rows
+		select {
+		case <-r.Left():
+		case <-time.After(askFor):
+		case <-ctx.Done():
+		}
+	}
+	row := barrier.BegunSaga{SagaStart: m.Start, Content: sagas.ContentOf(m.Start.State)}
+	found, err := h.o.Express.Take(ctx, m.ID, row, keeperWait)
+	switch {
+	case errors.Is(err, holdfast.ErrDuplicate):
+		end.State, end.Why = activities.MemberRefused, err.Error()
+		return end, nil
+	case err != nil:
+		return end, err
+	case found.Last != nil:
+		end.State, end.Last = activities.MemberCompleted, found.Last
+		return end, nil
+	}
+	end.State = activities.MemberLeft
+	if _, err := h.describeOnce(ctx, m.ID); !errors.Is(err, holdfast.ErrNotFound) {
+		return end, err
+	}
+	next := h.startedWith(m.ID, in.Database, m.Start)
+	next.Began = m.Began
+	if _, err = h.HandOver(ctx, next); errors.Is(err, holdfast.ErrDuplicate) {
+		end.State, end.Why, err = activities.MemberRefused, err.Error(), nil
+	}
+	return end, err
+}

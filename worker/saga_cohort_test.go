@@ -1,0 +1,332 @@
+package worker_test
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+
+	"time"
+
+	"github.com/stretchr/testify/require"
+	enumspb "go.temporal.io/api/enums/v1"
+	"go.temporal.io/api/workflowservice/v1"
+	"go.temporal.io/sdk/converter"
+
+	holdfast "github.com/holdfastmq/holdfast"
+	"github.com/holdfastmq/holdfast/activities"
+	"github.com/holdfastmq/holdfast/saga"
+	"github.com/holdfastmq/holdfast/worker"
+	"github.com/holdfastmq/holdfast/workflows"
+	"github.com/holdfastmq/holdfast/workflows/sagacohort"
+)
+
+// quickly makes a saga of these steps that is run by a process for as long as all goes well.
+type quickly func(steps ...saga.Step[journey]) saga.Saga[journey]
+
+// inBothWays tests what is true of a saga that a process runs, alone in the Express lane or in a
+// cohort of the Traced lane.
+func inBothWays(t *testing.T, test func(t *testing.T, s *site, quickTravel quickly)) {
+	t.Parallel()
+	t.Run("express", func(t *testing.T) {
+		t.Parallel()
+		test(t, sagaSite(t), quickTravel)
+	})
+	t.Run("cohort", func(t *testing.T) {
+		t.Parallel()
+		s := sagaSite(t)
+		s.cohorts = true
+		test(t, s, travel)
+	})
+}
+
+// shareWorkflow starts sagas of w that share a workflow, and returns their handles, each with why
+// it was not started, and that workflow's ID.
+func (s *site) shareWorkflow(w *running, def saga.Saga[journey], all ...journey) (
+	hs []*worker.SagaHandle[journey], errs []error, workflow string) {
+	s.t.Helper()
+	release := w.HoldSagas()
+	hs, errs = make([]*worker.SagaHandle[journey], len(all)), make([]error, len(all))
+	var started sync.WaitGroup
+	for i, j := range all {
+		started.Go(func() { hs[i], errs[i] = worker.StartSaga(s.ctx(), w.Worker, def, j) })
+		until(s.t, "it gathers", func() bool { return w.GatheredSagas() > i })
+	}
+	release()
+	started.Wait()
+	until(s.t, "the visibility store has the cohort", func() bool {
+		found, err := s.temporal.ListWorkflow(s.ctx(), &workflowservice.ListWorkflowExecutionsRequest{Query: `WorkflowType = "SagaCohort" ` +
+			`AND TaskQueue = "` + workflows.TaskQueue(s.at.Prefix, group) + `" AND HoldfastKey = "` + all[0].ID + `"`})
+		require.NoError(s.t, err)
+		for _, x := range found.GetExecutions() {
+			workflow = x.GetExecution().GetWorkflowId()
+		}
+		return workflow != ""
+	})
+	return hs, errs, workflow
+}
+
+// cohortResult waits for the end of a cohort.
+func (s *site) cohortResult(workflow string) (r sagacohort.Result) {
+	s.t.Helper()
+	require.NoError(s.t, s.temporal.GetWorkflow(s.ctx(), workflow, "").Get(s.ctx(), &r))
+	return r
+}
+
+// rounds are what the rounds of a cohort told, as its history has it.
+func (s *site) rounds(workflow string) (all []activities.SagaMemberEnds) {
+	s.t.Helper()
+	it := s.temporal.GetWorkflowHistory(s.ctx(), workflow, "", false, enumspb.HISTORY_EVENT_FILTER_TYPE_ALL_EVENT)
+	for it.HasNext() {
+		e, err := it.Next()
+		require.NoError(s.t, err)
+		if result := e.GetMarkerRecordedEventAttributes().GetDetails()["result"]; result != nil {
+			var told activities.SagaMemberEnds
+			require.NoError(s.t, converter.GetDefaultDataConverter().FromPayloads(result, &told))
+			all = append(all, told)
+		}
+	}
+	return all
+}
+
+// patientAgency is agency for a process whose sagas wait for each other.
+func (s *site) patientAgency(defs ...saga.Definition) *running {
+	s.t.Helper()
+	return s.runWith(s.options(), func(w *worker.Worker) {
+		w.AwaitSagas()
+		for _, def := range defs {
+			w.Saga(def)
+		}
+	})
+}
+
+// Each member of a cohort ends as it would alone; the history shows every step of every one, and
+// those that do not end well at once go on in workflows of their own.
+func TestSagasShareAWorkflow(t *testing.T) {
+	t.Parallel()
+	s := sagaSite(t)
+	s.cohorts = true
+	def := travel(local("a"), seat(), does("b", func(j *journey) error {
+		switch j.By {
+		case "nobody":
+			return saga.Refuse("no guide")
+		case "broke":
+			return holdfast.Permanent(errOops)
+		}
+		return nil
+	}), saga.Wait("approve", time.Minute).When(saga.If(func(j journey) bool { return j.By == "asks" })), local("c"))
+	w := s.patientAgency(def)
+	s.participants(s.seats(nil))
+	var all []journey
+	for _, by := range []string{"ann", "nobody", "broke", "asks"} {
+		all = append(all, journey{ID: newID(), By: by})
+	}
+	hs, errs, workflow := s.shareWorkflow(w, def, all...)
+	require.NoError(t, errors.Join(errs...))
+	for _, i := range []int{1, 2} {
+		stood(t, wait(s, hs[i]), holdfast.ErrSagaCompensated)
+		require.Equal(t, []string{"do a", "undo a"}, s.logged(s.orders, all[i].ID))
+		require.Equal(t, []string{"do seat", "undo seat"}, s.logged(s.effects, all[i].ID))
+	}
+	require.NoError(t, hs[3].Approve(s.ctx(), "approve", nil, worker.By{Operator: "ann", Reason: "fair"}))
+	for _, i := range []int{0, 3} {
+		got, err := hs[i].Wait(s.ctx())
+		require.NoError(t, err)
+		require.Equal(t, journey{ID: all[i].ID, By: all[i].By, Seat: "4a"}, got)
+		require.Equal(t, []string{"do a", "do b", "do c"}, s.logged(s.orders, all[i].ID))
+	}
+	require.Equal(t, map[string]string{"ann": activities.MemberLeft, "nobody": activities.MemberLeft, "broke": activities.MemberLeft,
+		"asks": activities.MemberLeft}, s.membersOf(workflow, all), "a wait is a workflow's, also one that may be skipped")
+	require.Equal(t, []string{"1 a done", "2 seat done", "3 b done"}, s.stepsOf(workflow, hs[0].ID()))
+	require.Equal(t, []string{"1 a done", "2 seat done", "3 b refused"}, s.stepsOf(workflow, hs[1].ID()))
+	require.Contains(t, s.sagaStatus(hs[1].ID()).Story[0].Text, "ran it in workflow "+workflow)
+}
+
+// membersOf says how each of these sagas ended in its cohort, by its By.
+func (s *site) membersOf(workflow string, all []journey) map[string]string {
+	s.t.Helper()
+	result, states := s.cohortResult(workflow), map[string]string{}
+	for _, j := range all {
+		end, ok := result.Of(workflows.SagaID(s.at.Prefix, group, "travel", j.ID))
+		require.True(s.t, ok)
+		states[j.By] = end.State
+	}
+	return states
+}
+
+// stepsOf are the steps of a saga that a cohort's history tells of, each with its round.
+func (s *site) stepsOf(workflow, id string) (steps []string) {
+	s.t.Helper()
+	for n, told := range s.rounds(workflow) {
+		for _, m := range told.Members {
+			for _, step := range m.Steps {
+				if m.ID == id {
+					steps = append(steps, fmt.Sprintf("%d %s %s", n+1, step.Step, step.Outcome))
+				}
+			}
+		}
+	}
+	return steps
+}
+
+// Nobody waits for a member that is slow: it goes on in a workflow of its own after the step that
+// is under way.
+func TestSlowMemberLeavesItsCohort(t *testing.T) {
+	t.Parallel()
+	s := sagaSite(t)
+	s.cohorts = true
+	began, release := make(chan struct{}, 1), make(chan struct{})
+	def := travel(local("a"), does("b", func(j *journey) error {
+		if j.By == "slow" {
+			tell(began)
+			<-release
+		}
+		return nil
+	}), local("c"))
+	w := s.agency(def)
+	all := []journey{{ID: newID(), By: "ann"}, {ID: newID(), By: "slow"}}
+	var hs []*worker.SagaHandle[journey]
+	var workflow string
+	shared := make(chan struct{})
+	go func() {
+		defer close(shared)
+		hs, _, workflow = s.shareWorkflow(w, def, all...)
+	}()
+	<-began
+	require.NoError(t, wait(s, worker.JoinSaga(w.Worker, def, all[0].ID)))
+	<-shared
+	require.Empty(t, s.logged(s.orders, all[1].ID))
+	close(release)
+	require.NoError(t, wait(s, hs[1]))
+	require.Equal(t, []string{"do a", "do b", "do c"}, s.logged(s.orders, all[1].ID))
+	require.Contains(t, []string{activities.MemberLeft, activities.MemberCompleted}, s.membersOf(workflow, all)["slow"])
+}
+
+// A key that is used twice at once is one saga, in one process or in two, in both lanes, and
+// whoever of them is quicker; other content is refused.
+func TestKeyOfACohortUsedTwice(t *testing.T) {
+	t.Parallel()
+	s := sagaSite(t)
+	s.cohorts = true
+	def := travel(local("a"), local("b"))
+	express := quickTravel(local("a"), local("b"))
+	w, other, third := s.agency(def), s.agency(def), s.agency(express)
+	for range 4 {
+		j := journey{ID: newID()}
+		ended := make(chan error, 9)
+		for range 3 {
+			for _, at := range []struct {
+				w   *running
+				def saga.Saga[journey]
+			}{{w, def}, {other, def}, {third, express}} {
+				go func() {
+					h, err := worker.StartSaga(s.ctx(), at.w.Worker, at.def, j)
+					if err == nil {
+						_, err = h.Wait(s.ctx())
+					}
+					ended <- err
+				}()
+			}
+		}
+		for range 9 {
+			require.NoError(t, next(t, ended))
+		}
+		require.Equal(t, []string{"do a", "do b"}, s.logged(s.orders, j.ID))
+		for _, at := range []*running{w, other} {
+			h, err := worker.StartSaga(s.ctx(), at.Worker, def, journey{ID: j.ID, Price: 7})
+			if err == nil { // its cohort runs in another process, which has not come to it yet
+				err = wait(s, h)
+			}
+			require.ErrorIs(t, err, holdfast.ErrDuplicate)
+		}
+	}
+}
+
+// A cohort that a process runs which did not start it: its callers are told, and a saga that this
+// process does not have is run by one that has it.
+func TestCohortThatAnotherProcessRuns(t *testing.T) {
+	t.Parallel()
+	s := sagaSite(t)
+	s.cohorts = true
+	def := travel(local("a"), local("b"))
+	only := travel(local("c"), local("d"))
+	only.Name = "only"
+	o := s.options()
+	o.Temporal = s.dial(&cable{lazy: true})
+	w := s.runWith(o, func(w *worker.Worker) { w.Saga(def); w.Saga(only) })
+	s.agency(def)
+	for range 20 {
+		for _, def := range []saga.Saga[journey]{def, only} {
+			j, err := s.travels(w, def)
+			require.NoError(t, err)
+			require.Len(t, s.logged(s.orders, j.ID), 2)
+		}
+	}
+}
+
+// States that are together more than Temporal takes.
+func TestCohortOfLargeStates(t *testing.T) {
+	t.Parallel()
+	s := sagaSite(t)
+	s.cohorts = true
+	def := travel(does("a", func(j *journey) error { j.Room += strings.Repeat("x", 100<<10); return nil }),
+		does("b", func(j *journey) error { j.Room += strings.Repeat("y", 50<<10); return nil }))
+	w, other := s.patientAgency(def), s.agency(def)
+	for _, first := range []int{1, 60 << 10} {
+		var all []journey
+		for range 12 {
+			all = append(all, journey{ID: newID(), Room: strings.Repeat("z", first)})
+		}
+		hs, errs, _ := s.shareWorkflow(w, def, all...)
+		require.NoError(t, errors.Join(errs...))
+		for i, h := range hs {
+			for _, h := range []*worker.SagaHandle[journey]{h, worker.JoinSaga(other.Worker, def, all[i].ID)} {
+				got, err := h.Wait(s.ctx())
+				require.NoError(t, err)
+				require.Len(t, got.Room, first+150<<10)
+			}
+			require.Equal(t, []string{"do a", "do b"}, s.logged(s.orders, all[i].ID))
+		}
+	}
+}
+
+// A cohort whose workflow was ended from outside leaves no saga without a driver: who starts,
+// waits for or undoes one has it go on in its own workflow.
+func TestTerminatedCohort(t *testing.T) {
+	t.Parallel()
+	s := sagaSite(t)
+	s.cohorts = true
+	began, held := make(chan struct{}, 3), make(chan struct{})
+	var hold atomic.Bool
+	hold.Store(true)
+	def := travel(local("a"), saga.Choose("way", saga.Pick(func(journey) string {
+		if hold.Load() {
+			began <- struct{}{}
+			<-held
+		}
+		return "up"
+	}), saga.Case("up", local("b"))), local("c"))
+	w, other := s.patientAgency(def), s.agency(def)
+	all := []journey{{ID: newID()}, {ID: newID()}, {ID: newID()}}
+	_, errs, workflow := s.shareWorkflow(w, def, all...)
+	require.NoError(t, errors.Join(errs...))
+	for range all {
+		<-began
+	}
+	hold.Store(false)
+	require.NoError(t, s.temporal.TerminateWorkflow(s.ctx(), workflow, "", "for a test"))
+	again, err := worker.StartSaga(s.ctx(), other.Worker, def, all[0])
+	require.NoError(t, err)
+	require.NoError(t, wait(s, again))
+	require.NoError(t, wait(s, worker.JoinSaga(other.Worker, def, all[1].ID)))
+	third := worker.JoinSaga(other.Worker, def, all[2].ID)
+	require.NoError(t, third.Compensate(s.ctx(), worker.By{Operator: "ann", Reason: "no more"}))
+	stood(t, wait(s, third), holdfast.ErrSagaCompensated)
+	close(held)
+	for _, j := range all[:2] {
+		require.Equal(t, []string{"do a", "do b", "do c"}, s.logged(s.orders, j.ID))
+	}
+	require.Subset(t, s.logged(s.orders, all[2].ID), []string{"do a", "undo a"})
+}
