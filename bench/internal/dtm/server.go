@@ -33,8 +33,9 @@ const (
 )
 
 // About is how the server is set, for the reader of the results.
-var About = fmt.Sprintf("dtm 1.19.0, its server in a process of its own with its PostgreSQL store (tables of its own on the same "+
-	"PostgreSQL, at most %d connections), client and branches over gRPC, everything else its defaults", servers.PoolSize)
+var About = fmt.Sprintf("dtm 1.19.0, its server in a process of its own with its PostgreSQL store (tables of its own "+
+	"on the same PostgreSQL, at most %d connections), client and branches over gRPC, everything else its defaults",
+	servers.PoolSize)
 
 // Server is a running server with an empty store.
 type Server struct {
@@ -112,7 +113,8 @@ func Start(ctx context.Context, s *servers.Servers) (*Server, error) {
 	}
 	d := &Server{Address: net.JoinHostPort("127.0.0.1", ports[0]), ended: make(chan struct{})}
 	d.cmd = exec.Command(p.path)
-	d.cmd.Env = append(os.Environ(), "STORE_DRIVER=postgres", "STORE_HOST="+at.Host, "STORE_PORT="+strconv.Itoa(int(at.Port)),
+	d.cmd.Env = append(os.Environ(), "STORE_DRIVER=postgres",
+		"STORE_HOST="+at.Host, "STORE_PORT="+strconv.Itoa(int(at.Port)),
 		"STORE_USER="+at.User, "STORE_PASSWORD="+at.Password, "STORE_DB="+at.Database,
 		"STORE_MAX_OPEN_CONNS="+strconv.Itoa(servers.PoolSize), "STORE_MAX_IDLE_CONNS="+strconv.Itoa(servers.PoolSize),
 		"GRPC_PORT="+ports[0], "HTTP_PORT="+ports[1], "JSON_RPC_PORT="+ports[2], "LOG_LEVEL=error")

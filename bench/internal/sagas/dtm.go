@@ -20,8 +20,8 @@ import (
 // DTM is how the local saga is written with dtm.
 var DTM = contest.Competitor{
 	Name: "dtm-saga",
-	About: dtm.About + ": a saga of the same three inserts and their compensations in this process, one branch after the other, " +
-		"each with its barrier row in one transaction; the caller waits for the result (WaitResult). " +
+	About: dtm.About + ": a saga of the same three inserts and their compensations in this process, " +
+		"one branch after the other, each with its barrier row in one transaction; the caller waits for the result (WaitResult). " +
 		"The saga has no state that its steps change, and no message goes through a broker",
 	Most: contest.SlowMost,
 	Open: func(ctx context.Context, s *servers.Servers) (*contest.Entry, error) {
@@ -32,8 +32,8 @@ var DTM = contest.Competitor{
 // DTMMixed is how the saga over two processes is written with dtm.
 var DTMMixed = contest.Competitor{
 	Name: "dtm-saga-mixed",
-	About: "as dtm-saga, with the branches of saga-mixed: two in this process, two in another process with a database of its own, " +
-		"which dtm's server calls over gRPC instead of sending messages",
+	About: "as dtm-saga, with the branches of saga-mixed: two in this process, " +
+		"two in another process with a database of its own, which dtm's server calls over gRPC instead of sending messages",
 	Most: contest.SlowMost,
 	Open: func(ctx context.Context, s *servers.Servers) (*contest.Entry, error) {
 		p, err := newParticipants(ctx, s, participantBranches, "dtm-saga-mixed")

@@ -150,7 +150,8 @@ func deleteAtEnd(s *servers.Servers, competitor string) {
 }
 
 // startParticipant starts such a process, and returns what it says first.
-func startParticipant(ctx context.Context, s *servers.Servers, way, competitor, dsn string) (*child.Process, string, error) {
+func startParticipant(ctx context.Context, s *servers.Servers,
+	way, competitor, dsn string) (*child.Process, string, error) {
 	var address string
 	c, err := child.Start(ctx, s, &address, Participant, way,
 		participantDatabaseEnv+"="+dsn, participantNameEnv+"="+competitor)

@@ -21,8 +21,8 @@ import (
 // DTM is dtm's two-phase message.
 var DTM = contest.Competitor{
 	Name: "dtm-msg",
-	About: dtm.About + ": a two-phase message (DoAndSubmitDB): one insert and the barrier row in one transaction, then one branch, " +
-		"which does nothing, in this process. The caller has its answer when the message is submitted; no broker keeps it",
+	About: dtm.About + ": a two-phase message (DoAndSubmitDB): one insert and the barrier row in one transaction, " +
+		"then one branch, which does nothing, in this process. The caller has its answer when the message is submitted; no broker keeps it",
 	Most: contest.SlowMost,
 	Open: func(ctx context.Context, s *servers.Servers) (*contest.Entry, error) {
 		if err := dtm.Build(); err != nil {
