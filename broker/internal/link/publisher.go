@@ -61,8 +61,9 @@ type Declarer interface {
 
 // NewPublisher publishes over l. epoch is t's; it is looked at for each record.
 func NewPublisher(ctx context.Context, l *Connection, t Declarer, epoch *atomic.Uint64, o Options) *Publisher {
-	p := &Publisher{link: l, topo: t, epoch: epoch, names: o.Names, rolling: o.RollingUpgrade, log: o.Log, signs: o.Signatures,
-		idle: make(chan struct{}), done: ctx.Done(), Refused: NewRefusals(o), RenewAfter: renewAfter}
+	p := &Publisher{link: l, topo: t, epoch: epoch, names: o.Names, rolling: o.RollingUpgrade, log: o.Log,
+		signs: o.Signatures,
+		idle:  make(chan struct{}), done: ctx.Done(), Refused: NewRefusals(o), RenewAfter: renewAfter}
 	p.Apart = newApart(l, t, epoch, o, ctx.Done())
 	for range o.PublishChannels {
 		w := &writer{p: p, in: make(chan *request, 128)}

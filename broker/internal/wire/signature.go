@@ -98,8 +98,8 @@ func Sign(s holdfast.Signer, exchange, key string, m *amqp.Publishing) (name str
 	}
 	text := signatureVersion + ":" + name + ":" + base64.RawURLEncoding.EncodeToString(code)
 	if name == "" || len(name) > maxKeyName || strings.Contains(name, ":") || len(text) > maxSignature {
-		return "", fmt.Errorf("%w: Options.Signer: its key %.120q, code of %d bytes: want a name of 1 to %d bytes without colon, "+
-			"and a short code", holdfast.ErrInvalid, name, len(code), maxKeyName)
+		return "", fmt.Errorf("%w: Options.Signer: its key %.120q, code of %d bytes: want a name of 1 to %d bytes without "+
+			"colon, and a short code", holdfast.ErrInvalid, name, len(code), maxKeyName)
 	}
 	headers := make(amqp.Table, len(m.Headers)+1)
 	maps.Copy(headers, m.Headers)
@@ -156,8 +156,9 @@ func (t Trust) genuine(d *amqp.Delivery) error {
 
 // forged says in words what becomes of a record whose signature does not count.
 func (t Trust) forged(exchange string, err error) error {
-	return Malformed("a record that came through the exchange %q does not count: %w; HOLDFAST_SIGNING is required: whoever "+
-		"wrote it does not sign, or has other keys, or forges; nothing was done with it", Clip(exchange, MaxShort), err)
+	return Malformed("a record that came through the exchange %q does not count: %w; HOLDFAST_SIGNING is required: "+
+		"whoever wrote it does not sign, or has other keys, or forges; nothing was done with it",
+		Clip(exchange, MaxShort), err)
 }
 
 // refuse removes from a delivery, whose signature does not count because of why, what

@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	holdfast "github.com/holdfastmq/holdfast"
 	"github.com/holdfastmq/holdfast/internal/cli/frame"
 	"github.com/holdfastmq/holdfast/internal/operator/text"
 	"github.com/holdfastmq/holdfast/keyring"
@@ -26,7 +27,7 @@ FILE is HOLDFAST_KEYRING where it is not given, or HOLDFAST_SIGNING_KEYRING with
 		Example: "  holdfast keyring new holdfast-keyring.json",
 		Args:    cobra.NoArgs,
 	}
-	c.AddCommand(newNew(a), newRotate(a), newList(a))
+	c.AddCommand(newNew(a), newRotate(a), newList(a), newHash(a))
 	return c
 }
 
@@ -165,6 +166,42 @@ JSON: an array of id, primary, staged, made.`,
 		},
 	}
 	signingFlag(c, &signing, "without FILE: HOLDFAST_SIGNING_KEYRING")
+	c.Flags().BoolVar(&asJSON, "json", false, "write JSON")
+	return c
+}
+
+func newHash(a *frame.App) *cobra.Command {
+	var asJSON bool
+	c := &cobra.Command{
+		Use:   "hash KEY",
+		Short: "Print the hash of a business key, to search for it",
+		Long: `Print what holdfast.HashKey makes of a business key with the keyring of
+HOLDFAST_KEYRING: what stands in RabbitMQ, PostgreSQL and Temporal where the
+application hashes its keys. It is the same after a rotation.
+
+JSON: key (the hash).`,
+		Example: "  holdfast tx list --key \"$(holdfast keyring hash ann@example.com)\"",
+		Args:    cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			file, err := path(a, nil, false)
+			if err != nil {
+				return err
+			}
+			k, err := keyring.Open(file)
+			if err != nil {
+				return err
+			}
+			hash, err := holdfast.HashKey(cmd.Context(), k, args[0])
+			if err != nil {
+				return err
+			}
+			if asJSON {
+				return text.JSON(a.Out, map[string]string{"key": hash})
+			}
+			text.Printf(a.Out, "%s\n", hash)
+			return nil
+		},
+	}
 	c.Flags().BoolVar(&asJSON, "json", false, "write JSON")
 	return c
 }
