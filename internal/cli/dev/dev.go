@@ -55,6 +55,9 @@ missing is installed, which takes some minutes the first time.`,
 				return text.Usage(err)
 			}
 			o := stack.Options{Dir: dir, Out: a.Err}
+			if a.Term != "dumb" && text.IsTerminal(a.Err) {
+				o.Screen = text.Raw(a.Err)
+			}
 			if !temp && dir == "" {
 				var err error
 				if o.Dir, err = devFolder(); err != nil {
