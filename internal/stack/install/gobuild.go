@@ -100,8 +100,8 @@ func (i *Installer) buildLocked(ctx context.Context, b GoBuild) error {
 		return fmt.Errorf("%s was built but cannot be kept: %w", b.What, err)
 	}
 	task.Stop()
-	i.Out.Line(b.Part, "built %s: %d packages in %s, kept in %s", b.What, out.compiled, progress.Seconds(task.Took()),
-		b.Dir)
+	i.Out.Line(b.Part, "built %s in %s (%d packages compiled), kept in %s", b.What, progress.Seconds(task.Took()),
+		out.compiled, b.Dir)
 	return nil
 }
 

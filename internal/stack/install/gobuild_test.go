@@ -49,7 +49,7 @@ func TestBuild(t *testing.T) {
 	goTool(`echo example.com/a; echo example.com/b; [ "$2" = -v ] && : > "$GOBIN/program"`)
 	out.Reset()
 	require.NoError(t, i.Build(t.Context(), b))
-	require.Regexp(t, `(?s)^Temporal     building the program v1 from source, once \(at once\) …\nTemporal     built the program v1: 2 packages in .* s, kept in .*program-v1-.*\n$`, out.String())
+	require.Regexp(t, `(?s)^Temporal     building the program v1 from source, once \(at once\) …\nTemporal     built the program v1 in .* s \(2 packages compiled\), kept in .*program-v1-.*\n$`, out.String())
 	require.FileExists(t, filepath.Join(b.Dir, "it"))
 	goTool("exit 1")
 	require.NoError(t, i.Build(t.Context(), b), "once")
