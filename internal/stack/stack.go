@@ -22,6 +22,9 @@ type Options struct {
 	Dir string
 	// Out gets progress lines; nil means none.
 	Out io.Writer
+	// Screen is the terminal that shows Out, where it is one: a line of it changes while
+	// something is built. Nil: only whole lines are printed.
+	Screen io.Writer
 	// IgnoreEnv means never to use AMQP_URL, DATABASE_URL or TEMPORAL_ADDRESS
 	// from the environment. Tests that kill parts set it.
 	IgnoreEnv bool
@@ -67,6 +70,7 @@ type Stack struct {
 // more: call Close.
 func Start(ctx context.Context, o Options) (*Stack, error) {
 	out := progress.New(o.Out)
+	out.Screen(o.Screen)
 	env := external(o.IgnoreEnv)
 	s := &Stack{
 		amqpURL: env(envAMQP), databaseURL: env(envDatabase), temporalAddress: env(envTemporal),

@@ -3,11 +3,13 @@ package stack
 import (
 	"context"
 	"fmt"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/holdfastmq/holdfast/internal/stack/install"
 )
@@ -23,18 +25,27 @@ const (
 	temporalServerMajor, temporalServerMinor = 1, 29
 )
 
-// temporalBinary finds the Temporal CLI, or builds it.
+// EnvTemporalCLI names the variable that has the path of a Temporal CLI to use.
+const EnvTemporalCLI = "HOLDFAST_TEMPORAL_CLI"
+
+// temporalBinary finds the Temporal CLI: the one that the environment names, one on the
+// PATH that is recent, or the one that was built before; or builds it.
 func temporalBinary(ctx context.Context, in *install.Installer) (string, error) {
-	if path, err := exec.LookPath("temporal"); err == nil {
-		out, err := exec.CommandContext(ctx, path, "--version").Output()
-		switch {
-		case err != nil:
-			in.Out.Line(temporalName, "%s does not say its version (%v); not used", path, err)
-		case recentTemporal(string(out)):
-			return filepath.Abs(path)
-		default:
-			in.Out.Line(temporalName, "%s is too old (%s); not used", path, strings.TrimSpace(string(out)))
+	if named := os.Getenv(EnvTemporalCLI); named != "" {
+		path, err := exec.LookPath(named)
+		if err == nil {
+			err = usableTemporal(ctx, path)
 		}
+		if err != nil {
+			return "", fmt.Errorf("%s: %w: name the program `temporal` of CLI 1.5.0 or later, or unset it", EnvTemporalCLI, err)
+		}
+		return filepath.Abs(path)
+	}
+	if path, err := exec.LookPath("temporal"); err == nil {
+		if err = usableTemporal(ctx, path); err == nil {
+			return filepath.Abs(path)
+		}
+		in.Out.Line(temporalName, "not used: %v", err)
 	}
 	dir := in.Versioned("temporal", temporalCLI)
 	path := filepath.Join(dir, "temporal")
@@ -42,12 +53,34 @@ func temporalBinary(ctx context.Context, in *install.Installer) (string, error) 
 		Part: temporalName, What: "the Temporal CLI " + temporalCLI, Duration: "about 3 minutes", Dir: dir,
 		Module: temporalModule, Version: temporalCLI,
 		LDFlags:  fmt.Sprintf("-X %s/temporalcli.Version=%s", temporalModule, strings.TrimPrefix(temporalCLI, "v")),
-		Programs: []install.Program{{Package: "cmd/temporal", Name: "temporal"}},
+		Programs: []install.Program{{Package: "cmd/temporal", Name: "temporal"}}, Packages: 1300,
 		Remedy: fmt.Sprintf("run `go install %s/cmd/temporal@%s` or see https://docs.temporal.io/cli#install, "+
-			"then have `temporal` on the PATH; or set TEMPORAL_ADDRESS to a running server", temporalModule, temporalCLI),
+			"then have `temporal` on the PATH, or name it in %s; or set TEMPORAL_ADDRESS to a running server",
+			temporalModule, temporalCLI, EnvTemporalCLI),
 	})
 	return path, err
 }
+
+// usableTemporal says why a Temporal CLI cannot be used.
+func usableTemporal(ctx context.Context, path string) error {
+	ctx, cancel := context.WithTimeout(ctx, versionTimeout)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, path, "--version")
+	cmd.WaitDelay = time.Second // of a script whose children hold its output
+	out, err := cmd.Output()
+	switch {
+	case err != nil:
+		return fmt.Errorf("%s does not say its version: %w", path, err)
+	case !recentTemporal(string(out)):
+		said, _, _ := strings.Cut(strings.TrimSpace(string(out)), "\n")
+		return fmt.Errorf("%s is too old, or no Temporal CLI: it says %.100q, and its server has to be %d.%d or later",
+			path, said, temporalServerMajor, temporalServerMinor)
+	}
+	return nil
+}
+
+// versionTimeout is how long a program may take to say its version.
+const versionTimeout = 30 * time.Second
 
 var temporalVersion = regexp.MustCompile(`Server (\d+)\.(\d+)\.\d+`)
 

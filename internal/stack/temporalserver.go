@@ -83,6 +83,7 @@ func newTemporalServer(ctx context.Context, f *folder, in *install.Installer,
 	b := install.GoBuild{
 		Part: temporalName, What: "the Temporal server " + temporalServerVersion, Duration: "about 3 minutes",
 		Dir: dir, Module: temporalServerModule, Version: temporalServerVersion,
+		Packages: 1260,
 		Programs: []install.Program{
 			{Package: "cmd/server", Name: "temporal-server"}, {Package: "cmd/tools/sql", Name: "temporal-sql-tool"}},
 		Remedy: "install Go, see https://go.dev/dl; or set TEMPORAL_ADDRESS to a running server",

@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"github.com/holdfastmq/holdfast/internal/stack/process"
+	"github.com/holdfastmq/holdfast/internal/stack/progress"
 )
 
 // GoBuild is what is built from source, once, and kept in a folder of its own.
@@ -24,6 +25,7 @@ type GoBuild struct {
 	Version  string
 	LDFlags  string
 	Programs []Program
+	Packages int // how many are compiled, about
 }
 
 // Program is one program of a build.
@@ -71,8 +73,9 @@ func (i *Installer) buildLocked(ctx context.Context, b GoBuild) error {
 		return fmt.Errorf("%s cannot be built: %w", b.What, err)
 	}
 	defer func() { _ = os.RemoveAll(tmp) }()
-	defer i.Out.Long(b.Part, fmt.Sprintf("building %s from source, once (%s)", b.What, b.Duration))()
-	args := []string{"install", "-ldflags", strings.TrimSpace("-s -w " + b.LDFlags)}
+	task := i.Out.Task(b.Part, fmt.Sprintf("building %s from source, once (%s)", b.What, b.Duration))
+	defer task.Stop()
+	args := []string{"install", "-v", "-ldflags", strings.TrimSpace("-s -w " + b.LDFlags)}
 	for _, p := range b.Programs {
 		args = append(args, b.Module+"/"+p.Package+"@"+b.Version)
 	}
@@ -84,16 +87,21 @@ func (i *Installer) buildLocked(ctx context.Context, b GoBuild) error {
 		"GOFLAGS=-trimpath", "GOBIN="+tmp, "GOWORK=off", "CGO_ENABLED=0")
 	process.OwnGroup(cmd)
 	cmd.Cancel = func() error { return process.KillGroup(cmd.Process.Pid) }
-	if out, err := cmd.CombinedOutput(); err != nil {
+	out := &goOutput{most: b.Packages, tell: task.At}
+	cmd.Stdout, cmd.Stderr = out, out
+	if err := cmd.Run(); err != nil {
 		if ctx.Err() != nil {
 			return fmt.Errorf("building %s: %w", b.What, context.Cause(ctx))
 		}
 		return fmt.Errorf("%s %w: %s\ngo install: %w\n%s", b.What,
-			errNotInstallable, b.Remedy, err, process.LastLines(string(out), 15))
+			errNotInstallable, b.Remedy, err, process.LastLines(out.why(), 15))
 	}
 	if err := b.keep(tmp); err != nil {
 		return fmt.Errorf("%s was built but cannot be kept: %w", b.What, err)
 	}
+	task.Stop()
+	i.Out.Line(b.Part, "built %s in %s (%d packages compiled), kept in %s", b.What, progress.Seconds(task.Took()),
+		out.compiled, b.Dir)
 	return nil
 }
 

@@ -13,8 +13,10 @@ const stillEvery = 15 * time.Second
 
 // Writer writes one line per event, prefixed with the part's name.
 type Writer struct {
-	mu  sync.Mutex
-	out io.Writer
+	mu     sync.Mutex
+	out    io.Writer
+	screen io.Writer // nil: out is no terminal
+	live   string    // what the screen's last line shows of a task
 }
 
 func New(out io.Writer) *Writer {
@@ -28,6 +30,8 @@ func New(out io.Writer) *Writer {
 func (p *Writer) Line(part, format string, args ...any) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	p.erase()
+	defer p.draw()
 	_, _ = fmt.Fprintf(p.out, "%-12s %s\n", part, fmt.Sprintf(format, args...))
 }
 
