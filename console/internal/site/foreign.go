@@ -26,6 +26,9 @@ func (s *Site) beginOIDC(w http.ResponseWriter, r *http.Request) {
 		s.say(w, r, http.StatusNotFound, login.Session{}, message{Title: "There is no login provider here"})
 		return
 	}
+	if !s.maySend(w, r) {
+		return
+	}
 	to, cookie, err := s.OIDC.Begin(r.Context(), ownPath(r.URL.Query().Get("next")))
 	if err != nil {
 		s.notLoggedIn(w, r, err)
@@ -35,6 +38,19 @@ func (s *Site) beginOIDC(w http.ResponseWriter, r *http.Request) {
 	http.Redirect(w, r, to, http.StatusSeeOther)
 }
 
+// maySend counts a try to log in, for which the provider is asked. It holds nobody else's up while
+// that takes its time.
+func (s *Site) maySend(w http.ResponseWriter, r *http.Request) bool {
+	end, wait := s.limits.Begin(login.Source(r, s.Proxies), "")
+	if wait > 0 {
+		s.say(w, r, http.StatusTooManyRequests, login.Session{}, message{Title: "There were too many tries",
+			Text: "Try again in a minute."})
+		return false
+	}
+	end(true)
+	return true
+}
+
 // endOIDC takes a browser back from the provider. Its session's cookie does not come along
 // while another site leads it, so that a page of ours leads it on.
 func (s *Site) endOIDC(w http.ResponseWriter, r *http.Request) {
@@ -42,9 +58,7 @@ func (s *Site) endOIDC(w http.ResponseWriter, r *http.Request) {
 		s.say(w, r, http.StatusNotFound, login.Session{}, message{Title: "There is no login provider here"})
 		return
 	}
-	end, wait := s.limits.Begin(login.Source(r, s.Proxies), "")
-	if wait > 0 {
-		s.say(w, r, http.StatusTooManyRequests, login.Session{}, message{Title: "There were too many tries"})
+	if !s.maySend(w, r) {
 		return
 	}
 	cookie := ""
@@ -53,7 +67,6 @@ func (s *Site) endOIDC(w http.ResponseWriter, r *http.Request) {
 	}
 	http.SetCookie(w, s.newLoginCookie("", -1))
 	user, next, err := s.OIDC.End(r.Context(), cookie, r.URL.Query())
-	end(err == nil)
 	if err != nil {
 		s.notLoggedIn(w, r, err)
 		return

@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"net/url"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -141,6 +142,28 @@ func TestWithoutTheProvider(t *testing.T) {
 	// Where there is none, nothing is there.
 	require.Equal(t, http.StatusNotFound, newHouse(t).browser().get("/login/oidc").status)
 	require.Equal(t, http.StatusNotFound, newHouse(t).browser().get(oidc.Path).status)
+}
+
+// TestASlowProviderHoldsNobodyElseUp: passwords are compared meanwhile.
+func TestASlowProviderHoldsNobodyElseUp(t *testing.T) {
+	t.Parallel()
+	h, p := withOIDC(t)
+	goOn := make(chan struct{})
+	var all sync.WaitGroup
+	var backs []func()
+	for range 3 {
+		b := h.browser()
+		back := loginAt(t, b, p, "/")
+		backs = append(backs, func() { b.get(back) })
+	}
+	p.Set(func() { p.Sign = func([]byte) string { <-goOn; return "" } })
+	for _, back := range backs {
+		all.Go(back)
+	}
+	require.Eventually(t, func() bool { return p.Taken.Load() == 3 }, 5*time.Minute, time.Millisecond)
+	h.as("operator")
+	close(goOn)
+	all.Wait()
 }
 
 // TestNamesakesAreTwo: who has another login's name is another operator.

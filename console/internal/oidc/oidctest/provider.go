@@ -12,6 +12,7 @@ import (
 	"net/http/httptest"
 	"net/url"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -44,6 +45,9 @@ type Provider struct {
 	// Asked is the query of the last authorization.
 	Asked url.Values
 
+	// Taken counts what came to the token endpoint.
+	Taken atomic.Int64
+
 	key   *rsa.PrivateKey
 	kid   string
 	codes map[string]url.Values
@@ -65,6 +69,9 @@ func New(t testing.TB) *Provider {
 	})
 	mux.HandleFunc("/token", p.token)
 	p.Server = httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/token" {
+			p.Taken.Add(1)
+		}
 		p.mu.Lock()
 		away := p.Away
 		p.mu.Unlock()
