@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"time"
 
+	amqp "github.com/rabbitmq/amqp091-go"
+
 	"github.com/holdfastmq/holdfast"
 	"github.com/holdfastmq/holdfast/broker/internal/consumer"
 	"github.com/holdfastmq/holdfast/broker/internal/pauses"
@@ -131,6 +133,54 @@ func (b *Broker) PausedConsumers(ctx context.Context) ([]ConsumerPause, error) {
 // PastPauses are all pauses that RabbitMQ keeps, those that have ended, too, the latest first.
 func (b *Broker) PastPauses(ctx context.Context) ([]ConsumerPause, error) {
 	return b.pauses.All(ctx, true)
+}
+
+// RemoveConsumer deletes the queues of a consumer, and with them their bindings, and returns how
+// many messages were in them: those are lost. RabbitMQ does not refuse that for a quorum queue that is read or
+// not empty: look before. Messages of the consumer that wait in a delay become dead letters. A
+// process that remembers the consumer makes its queues again.
+func (b *Broker) RemoveConsumer(ctx context.Context, name string) (lost int, err error) {
+	if err := holdfast.ValidateName("consumer", name); err != nil {
+		return 0, err
+	}
+	ctx, cancel := b.c.Timeout(ctx)
+	defer cancel()
+	conn, err := b.c.Consuming.Get(ctx)
+	if err != nil {
+		return 0, err
+	}
+	for _, queue := range []string{b.HeldQueue(name), b.AloneQueue(name), b.ConsumerQueue(name)} {
+		deleted := make(chan int, 1)
+		err := b.c.Calls.OnChannel(ctx, conn, func(ch *amqp.Channel) error {
+			n, err := ch.QueueDelete(queue, false, false, false)
+			deleted <- n
+			return err
+		})
+		if err != nil {
+			return lost, fmt.Errorf("delete queue %s: %w", queue, err)
+		}
+		lost += <-deleted
+	}
+	return lost, b.c.Calls.OnChannel(ctx, conn, func(ch *amqp.Channel) error {
+		return ch.ExchangeDelete(b.HeldQueue(name), false, false)
+	})
+}
+
+// Unbind removes a binding of a consumer's queue to a topic. Messages of that topic do not
+// reach it any more; those that are in the queue stay.
+func (b *Broker) Unbind(ctx context.Context, name, topic string) error {
+	if err := wire.ValidConsumer(name, []string{topic}); err != nil {
+		return err
+	}
+	ctx, cancel := b.c.Timeout(ctx)
+	defer cancel()
+	conn, err := b.c.Consuming.Get(ctx)
+	if err != nil {
+		return err
+	}
+	return b.c.Calls.OnChannel(ctx, conn, func(ch *amqp.Channel) error {
+		return ch.QueueUnbind(b.ConsumerQueue(name), topic, b.TopicsExchange(), nil)
+	})
 }
 
 // PeekLadder looks at limit messages of a delay queue, see [Broker.RetryQueue], from its

@@ -90,7 +90,7 @@ func (b *Broker) DeclareGroup(ctx context.Context, group string) error {
 // the default ladder. It is remembered like a group.
 //
 // A topic that was bound before and is no longer listed stays bound: AMQP
-// cannot list bindings. Remove it in the management UI.
+// cannot list bindings. [Broker.Unbind] removes it.
 //
 // notices are the topics whose compensation notices it gets.
 func (b *Broker) DeclareConsumer(ctx context.Context, name string, topics []string, notices ...string) error {

@@ -91,3 +91,37 @@ func (g *town) publish(topic, id string) {
 	require.NoError(g.t, err)
 	require.True(g.t, sent.Wait())
 }
+
+// TestConsumersAreRemoved: not while a process has it, nor with messages that nobody has counted.
+func TestConsumersAreRemoved(t *testing.T) {
+	t.Parallel()
+	g := newTown(t)
+	stop := make(chan struct{})
+	ended := make(chan error, 1)
+	w, err := worker.New(worker.Options{AMQPURL: stacktest.Shared(t).AMQPURL(), Prefix: g.prefix()})
+	require.NoError(t, err)
+	w.Consume(worker.Consumer{Name: "mail", Topics: []string{"mail.due", "mail.old"},
+		HandleAtLeastOnce: func(context.Context, holdfast.Message) error { return nil }})
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	go func() { ended <- w.Run(ctx); close(stop) }()
+	g.answered(complains("consumer mail runs in 1 process"), "consumers", "remove", "mail", "--reason", "gone")
+	r := g.holdfast("consumers", "unbind", "mail", "mail.due")
+	require.Contains(t, r.err, "a process of consumer mail that runs listens to mail.due")
+	cancel()
+	<-stop
+	require.NoError(t, <-ended)
+
+	require.Equal(t, frame.ExitOK, g.holdfast("consumers", "unbind", "mail", "mail.old").status)
+	g.publish("mail.old", "m-1") // reaches nobody
+	g.publish("mail.due", "m-2")
+	r = g.answered(complains("1 message in the queues of mail, which would be lost"), "consumers", "remove", "mail", "--reason", "gone")
+	require.Contains(t, r.err, "--purge 1")
+	require.Equal(t, frame.ExitUsage, g.holdfast("consumers", "remove", "mail", "--purge", "1").status, "it is signed")
+	require.Contains(t, g.holdfast("consumers", "remove", "mail", "--reason", "gone", "--purge", "2").err, "--purge 1")
+	r = g.holdfast("consumers", "remove", "mail", "--reason", "gone", "--purge", "1")
+	require.Equal(t, "Consumer mail is removed, with 1 message.\n", r.out, r.err)
+	require.Contains(t, g.holdfast("consumers", "remove", "mail", "--reason", "gone").err, "mail")
+	require.Contains(t, g.holdfast("consumers", "paused").out, "Nobody has paused a consumer.")
+	require.Regexp(t, `being removed: gone`, g.holdfast("consumers", "paused", "--past").out)
+}

@@ -215,10 +215,10 @@ func plainly(t *testing.T, s *stack.Stack, env []string, api string) {
 		}
 		require.Equal(t, later, missing)
 	}
-	green(prefix + ".alerts")
+	green(prefix+".alerts", prefix+".pauses")
 	require.NoError(t, b.DeclareConsumer(t.Context(), "c", []string{"a"}))
 	args = append(args, "--consumer", "c=a")
-	green(prefix+".retry.full.c", prefix+".alerts")
+	green(prefix+".retry.full.c", prefix+".alerts", prefix+".pauses")
 	args = append(args, "--hook", "g=group.g")
 	require.Equal(t, frame.ExitError, runProgram(t, env, args...).status, "what was asked for by name counts")
 }

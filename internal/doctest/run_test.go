@@ -15,6 +15,9 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.temporal.io/api/workflowservice/v1"
 
+	"github.com/holdfastmq/holdfast/barrier"
+	"github.com/holdfastmq/holdfast/broker"
+	"github.com/holdfastmq/holdfast/internal/stack/stacktest"
 	"github.com/holdfastmq/holdfast/keyring"
 	"github.com/holdfastmq/holdfast/saga/core"
 	"github.com/holdfastmq/holdfast/workflows"
@@ -116,6 +119,11 @@ func (s *scene) prepared(line string) string {
 		{"ID", "tx recheck", s.terminatedTransaction},
 		{"ID", "tx", func(string) string { return s.transaction() }},
 		{"orders", "--print-grants", s.role},
+		{"billing", "consumers pause", s.consumer},
+		{"billing", "consumers forget", s.known},
+		{"billing", "consumers remove", s.consumer},
+		{"billing", "consumers resume", s.pausedConsumer},
+		{"NAME", "consumers resume", s.pausedConsumer},
 		{"GROUP", "", func(string) string { return "orders" }},
 		{"holdfast-keyring.json", "keyring new", func(e string) string { return filepath.Join(s.t.TempDir(), e) }},
 		{"holdfast-keyring.json", "keyring", s.keyring},
@@ -152,6 +160,40 @@ func (s *scene) paused(example string) string {
 	key := s.saga(example, wantsApproval, core.StateWaiting)
 	s.signal(key, sagas.UpdatePause)
 	return key
+}
+
+// consumer makes the queue of a consumer that has no process.
+func (s *scene) consumer(string) string {
+	name := fmt.Sprintf("billing-%d", s.made.Add(1))
+	s.atRabbitMQ(func(b *broker.Broker) error {
+		return b.DeclareConsumer(s.t.Context(), name, []string{"bill.due"})
+	})
+	return name
+}
+
+// known is a consumer that the database remembers.
+func (s *scene) known(string) string {
+	name := fmt.Sprintf("billing-%d", s.made.Add(1))
+	require.NoError(s.t, barrier.SaveConsumers(s.t.Context(), s.db, s.prefix,
+		[]barrier.KnownConsumer{{Name: name, Topics: []string{"bill.due"}}}))
+	return name
+}
+
+// pausedConsumer is one that somebody has paused.
+func (s *scene) pausedConsumer(example string) string {
+	name := s.consumer(example)
+	s.atRabbitMQ(func(b *broker.Broker) error {
+		_, err := b.PauseConsumer(s.t.Context(), broker.ConsumerPause{Consumer: name, By: "ann", Reason: "test"}, 0)
+		return err
+	})
+	return name
+}
+
+func (s *scene) atRabbitMQ(do func(*broker.Broker) error) {
+	b, err := broker.Open(s.t.Context(), broker.Options{URL: stacktest.Shared(s.t).AMQPURL(), Prefix: s.prefix})
+	require.NoError(s.t, err)
+	defer func() { require.NoError(s.t, b.Close(s.t.Context())) }()
+	require.NoError(s.t, do(b))
 }
 
 func (s *scene) signal(key, name string) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"time"
 
@@ -18,6 +19,8 @@ import (
 const (
 	// unableAgain is how often it is tried again to read what cannot be read here.
 	unableAgain = time.Minute
+	// unableAfter is after how many failures in a row others are told of the last one.
+	unableAfter = 10
 	// Patience is how long consumers wait at their beginning for what is paused to be known.
 	// After that they begin: that this stream is in trouble is no reason to hold up everything.
 	Patience = 15 * time.Second
@@ -34,6 +37,7 @@ type Reader struct {
 	began    bool
 	all      *known        // as far as it was last read
 	known    bool          // all is what the stream says now
+	failed   int           // readings, in a row
 	unable   error         // why it cannot be read; nil: it can, or nobody knows yet
 	judged   chan struct{} // closed once it is known, or known that it cannot be
 	watchers map[int]func()
@@ -186,7 +190,7 @@ func (r *Reader) take(f *following) {
 	if r.unable != nil {
 		r.c.Log.Info("consumers can be paused by hand here")
 	}
-	r.all, r.known, r.unable = f.all.clone(), true, nil
+	r.all, r.known, r.unable, r.failed = f.all.clone(), true, nil, 0
 	r.judge()
 	watchers := make([]func(), 0, len(r.watchers))
 	for _, changed := range r.watchers {
@@ -213,15 +217,16 @@ func (r *Reader) note(err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.known = false
-	if !lasting(err) {
+	if r.failed++; !lasting(err) && r.failed < unableAfter {
 		r.c.Log.Debug("pauses by hand are not heard of for a moment", "error", err)
 		return
 	}
 	if r.unable == nil {
 		r.c.Log.Warn("consumers of this process cannot be paused by hand; everything else goes on", "error", err)
 	}
-	r.unable = err
-	r.judge()
+	if r.unable = err; lasting(err) { // otherwise who waits goes on waiting, for Patience
+		r.judge()
+	}
 }
 
 // lasting reports whether it takes a person to mend it.
@@ -236,8 +241,10 @@ func lasting(err error) bool {
 		return false
 	}
 	switch refused.Code {
-	case amqp.AccessRefused, amqp.PreconditionFailed, amqp.NotImplemented, amqp.NotAllowed:
+	case amqp.AccessRefused, amqp.NotImplemented, amqp.NotAllowed:
 		return true
+	case amqp.PreconditionFailed: // of a stream that is just being made, a node may not have its replica yet
+		return !strings.Contains(refused.Reason, "replica on the local node")
 	}
 	return false // what is not found may be on a node that is about to come back
 }

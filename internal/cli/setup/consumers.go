@@ -27,11 +27,12 @@ bindings can be made again when RabbitMQ has lost them.`,
 		Example: "  holdfast consumers paused\n  holdfast consumers list",
 		Args:    cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
-			return text.Usagef("say what to do: pause, resume, paused, list or forget")
+			return text.Usagef("say what to do: pause, resume, paused, list, forget, remove or unbind")
 		},
 	}
 	c.AddCommand(newConsumersPauseCommand(a), newConsumersResumeCommand(a), newConsumersPausedCommand(a),
-		newConsumersListCommand(a), newConsumersForgetCommand(a))
+		newConsumersListCommand(a), newConsumersForgetCommand(a), newConsumersRemoveCommand(a),
+		newConsumersUnbindCommand(a))
 	return c
 }
 
@@ -74,8 +75,8 @@ func newConsumersForgetCommand(a *frame.App) *cobra.Command {
 		Short: "Forget a consumer that is gone on purpose",
 		Long: `Forget a consumer that is gone on purpose: its queue is not made again when it
 is missing. Processes of the group follow within some minutes. The queue itself,
-if it is there, stays, and gathers messages: delete it in RabbitMQ. A consumer
-that runs is remembered again.`,
+if it is there, stays, and gathers messages: see "holdfast consumers remove". A
+consumer that runs is remembered again.`,
 		Example: "  holdfast consumers forget mailer",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {

@@ -119,7 +119,7 @@ func (c Consumer) Remedy() string {
 }
 
 func (c Consumer) judge() (note string, level text.Level, remedy string) {
-	const gone = "start a process of the consumer, or, if it is gone on purpose, delete its queue and: "
+	const gone = "start a process of the consumer, or, if it is gone on purpose, have it forgotten and removed: "
 	waits := slices.ContainsFunc(c.Processes, func(p Process) bool { return !p.WaitsSince.IsZero() })
 	switch {
 	case !c.Exists:
@@ -133,9 +133,10 @@ func (c Consumer) judge() (note string, level text.Level, remedy string) {
 			"--reason", shell.Text)
 	case c.Orphaned() && c.Ready+c.Alone > 0:
 		return "orphaned: no process consumes it, and messages wait", text.LevelProblem,
-			gone + shell.Holdfast("consumers forget", c.Name)
+			gone + shell.Holdfast("consumers forget", c.Name) + ", " + removal(c.Name)
 	case c.Orphaned():
-		return "orphaned: no process consumes it", text.LevelWarning, gone + shell.Holdfast("consumers forget", c.Name)
+		return "orphaned: no process consumes it", text.LevelWarning,
+			gone + shell.Holdfast("consumers forget", c.Name) + ", " + removal(c.Name)
 	case c.Breaker() == broker.BreakerOpen:
 		return "a circuit breaker is open: everything failed", text.LevelWarning,
 			"mend the dependency that the error names; it resumes by itself"
@@ -155,6 +156,11 @@ func (c Consumer) judge() (note string, level text.Level, remedy string) {
 		return "it lags behind", text.LevelWarning, "start more processes of the consumer, or raise its concurrency"
 	}
 	return "", text.LevelOK, ""
+}
+
+// removal is the command line that removes a consumer.
+func removal(name string) string {
+	return shell.Holdfast("consumers remove", name, "--reason", shell.Text)
 }
 
 // Look looks at all consumers that are known: those of processes that answer, those that the

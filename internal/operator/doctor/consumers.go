@@ -29,12 +29,12 @@ func (f *Findings) remembered(k barrier.KnownConsumer, q broker.QueueInfo, runni
 			"purpose: "+f.Command("consumers forget", k.Name),
 			"its queue %s is missing: what is sent to %s does not reach it", q.Name, topics)
 	case q.Consumers == 0 && running == 0 && q.Messages > 0:
-		f.add(text.LevelProblem, check, "start a process of the consumer, or, if it is gone on purpose, delete its queue "+
-			"and: "+f.Command("consumers forget", k.Name),
+		f.add(text.LevelProblem, check, "start a process of the consumer, or, if it is gone on purpose: "+
+			f.Command("consumers forget", k.Name)+", then "+f.Command("consumers remove", k.Name, text.WithReason()...),
 			"nobody reads %s, seen last %s ago: %s", q.Name, text.Age(k.Seen), waiting(q))
 	case q.Consumers == 0 && running == 0:
-		f.add(text.LevelWarning, check, "start a process of the consumer, or, if it is gone on purpose, delete its queue "+
-			"and: "+f.Command("consumers forget", k.Name),
+		f.add(text.LevelWarning, check, "start a process of the consumer, or, if it is gone on purpose: "+
+			f.Command("consumers forget", k.Name)+", then "+f.Command("consumers remove", k.Name, text.WithReason()...),
 			"nobody reads %s, seen last %s ago: %s", q.Name, text.Age(k.Seen), waiting(q))
 	}
 }

@@ -117,8 +117,8 @@ func (s *Survey) noteConsumer(name string, q broker.QueueInfo, runs bool) {
 	if !runs && q.Messages > 0 && q.Consumers == 0 {
 		w := s.of(WaitConsumer, "a process of consumer "+name)
 		w.Count, w.Missing = q.Messages, true
-		w.Detail, w.Remedy = "nobody reads "+q.Name, "start a process of the consumer, or, if it is gone on purpose, "+
-			"delete its queue and: "+s.Command("consumers forget", name)
+		w.Detail, w.Remedy = "nobody reads "+q.Name, "start a process of the consumer, or, if it is gone on purpose: "+
+			s.Command("consumers forget", name)+", then "+s.Command("consumers remove", name, text.WithReason()...)
 	}
 }
 
