@@ -20,7 +20,8 @@ var All = slices.Concat([]contest.Competitor{
 	messages.Publish, messages.PublishBare,
 	messages.Consume, messages.ConsumeBare, messages.ConsumeDB, messages.ConsumeDBBare, messages.Backlog,
 	deadletters.Dead, deadletters.Redeliver,
-	sagas.Local, sagas.LocalExpress, sagas.LocalCohorts, sagas.LocalUsual, sagas.DBOS, sagas.Mixed, sagas.MixedExpress, sagas.MixedUsual,
+	sagas.Local, sagas.LocalExpress, sagas.LocalCohorts, sagas.LocalUsual, sagas.DBOS,
+	sagas.Mixed, sagas.MixedExpress, sagas.MixedUsual,
 }, lanes())
 
 // lanes are the competitors of the Express lane and of cohorts that are not
