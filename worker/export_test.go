@@ -27,6 +27,9 @@ func (w *Worker) HoldSagas() (release func()) { return w.sagas.handles.HoldCohor
 // the machine is. Call it before Run.
 func (w *Worker) AwaitSagas() { w.sagas.express.Patience = 30 * time.Second }
 
+// SagasHere returns how many sagas this process runs without a workflow of their own.
+func (w *Worker) SagasHere() int { return w.sagas.express.Count() }
+
 // GatheredSagas returns how many sagas wait for the next cohort.
 func (w *Worker) GatheredSagas() int { return w.sagas.handles.GatheredSagas() }
 

@@ -330,3 +330,45 @@ func TestTerminatedCohort(t *testing.T) {
 	}
 	require.Subset(t, s.logged(s.orders, all[2].ID), []string{"do a", "undo a"})
 }
+
+// A process that Temporal takes for dead, since it is cut off, goes on with a member after another
+// process has come to it: only one of them drives it.
+func TestLostAttemptOfACohort(t *testing.T) {
+	t.Parallel()
+	s := sagaSite(t)
+	s.cohorts = true
+	began, release := make(chan struct{}, 1), make(chan struct{})
+	again, goOn := make(chan struct{}, 1), make(chan struct{})
+	var held atomic.Bool
+	def := travel(local("a"), saga.Choose("way", saga.Pick(func(journey) string {
+		if held.CompareAndSwap(false, true) {
+			tell(began)
+			<-release
+			return "up"
+		}
+		return "down"
+	}), saga.Case("up", local("b")), saga.Otherwise(local("d"))), saga.Choose("hold", saga.Pick(func(journey) string {
+		tell(again)
+		<-goOn
+		return ""
+	}), saga.Otherwise(local("c"))))
+	link := newRelay(t, s.at.Temporal)
+	o := hurried(s.options())
+	o.Temporal = dialTemporal(t, link.address(), s.at.Namespace, nil)
+	w := s.runWith(o, func(w *worker.Worker) { w.AwaitSagas(); w.Saga(def) })
+	id := newID()
+	go func() { _, _ = worker.StartSaga(s.ctx(), w.Worker, def, journey{ID: id}) }()
+	<-began
+	link.refuse(true)
+	other := s.runWith(hurried(s.options()), func(w *worker.Worker) { w.AwaitSagas(); w.Saga(def) })
+	<-again // the other process is where this one does not know of
+	close(release)
+	until(t, "the process that was cut off finds that it does not drive the saga", func() bool {
+		return w.SagasHere() == 0 || len(s.logged(s.orders, id)) > 2
+	})
+	require.Equal(t, []string{"do a", "do d"}, s.logged(s.orders, id))
+	close(goOn)
+	link.refuse(false)
+	require.NoError(t, wait(s, worker.JoinSaga(other.Worker, def, id)))
+	require.Equal(t, []string{"do a", "do d", "do c"}, s.logged(s.orders, id))
+}

@@ -224,6 +224,13 @@ func (l *Lane) Running(id string) *Run {
 	return l.running[id]
 }
 
+// Count returns how many sagas this process runs, for tests.
+func (l *Lane) Count() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return len(l.running)
+}
+
 // Begun is what a saga was started with that has begun in the Express lane; it is
 // [holdfast.ErrNotFound] where no row of this process's database says so.
 func (l *Lane) Begun(ctx context.Context, id string) (barrier.BegunSaga, error) {

@@ -215,7 +215,8 @@ func (r *Run) follow(ctx context.Context) (end activities.SagaMemberEnd, err err
 		case b.Holder == r.half.TxID:
 			return false, errors.New("it is held by this start after all")
 		default:
-			end = activities.SagaMemberEnd{State: activities.MemberElsewhere, Why: "another start of its key drives it: " + b.Holder}
+			end = activities.SagaMemberEnd{State: activities.MemberElsewhere,
+				Why: "another start of its key drives it: " + b.Holder}
 		}
 		return true, nil
 	})

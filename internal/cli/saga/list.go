@@ -19,7 +19,8 @@ func newSagaListCommand(a *frame.App) *cobra.Command {
 		Use:   "list",
 		Short: "List sagas",
 		Long: `List sagas: those that are open first, then those that ended last. One that was
-undone after its end is listed once. A saga appears here about a second after it
+undone after its end is listed once. Those that shared a workflow are listed as
+others are, with that workflow. A saga appears here about a second after it
 began, and what happened to it about a second later; those that ended are found
 for as long as the Temporal namespace keeps them. The step and the reason are
 asked of a process of the group, and are missing where none answers.
@@ -30,7 +31,8 @@ has to look there. Among the latest 1000 that were undone, or are being undone.
 
 JSON: an array of id, group, name, key, version, state, step, reason, started,
 closed, undone_later (state is that of the undoing), parent (the saga that it is
-a part of), unknown_outside (steps), workflow_id, run_id.`,
+a part of), unknown_outside (steps), workflow_id, run_id, cohort (the workflow
+that it shares with others, where it has none of its own).`,
 		Example: "  holdfast saga list --state parked\n  holdfast saga list --name order-payment --newer-than 24h\n" +
 			"  holdfast saga list --state compensated --json",
 		Args: cobra.NoArgs,

@@ -125,7 +125,8 @@ const lostFor = 24 * time.Hour
 // to be done: the workflow was ended from outside, and it turns out that the saga has completed.
 func (b *Batch) own(ctx context.Context, r Row) (Row, *actions.Outcome) {
 	no := func(detail, remedy string) (Row, *actions.Outcome) {
-		return r, &actions.Outcome{Outcome: actions.Refused, State: r.State, WorkflowID: r.WorkflowID, Detail: detail, Remedy: remedy}
+		return r, &actions.Outcome{Outcome: actions.Refused, State: r.State, WorkflowID: r.WorkflowID, Detail: detail,
+			Remedy: remedy}
 	}
 	lost := server.IsLost(r.status)
 	if lost && (r.Closed == nil || time.Since(*r.Closed) > lostFor) {
