@@ -27,6 +27,7 @@ var makers = map[string]bool{"queueStep": true, "exchangeStep": true, "queueDecl
 
 // ownMakers are the functions that make what `holdfast topology` does not list, and why.
 var ownMakers = map[string]string{
+	"pauseEndSteps":      "a queue of one pause, which goes with it: whoever pauses makes it",
 	"queueStep":          "the step itself",
 	"exchangeStep":       "the step itself",
 	"ownAlertSteps":      "goes some minutes after its process; hookSteps is what stays",
