@@ -1,6 +1,7 @@
 package worker_test
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"strings"
@@ -17,10 +18,12 @@ import (
 
 	holdfast "github.com/holdfastmq/holdfast"
 	"github.com/holdfastmq/holdfast/activities"
+	"github.com/holdfastmq/holdfast/barrier"
 	"github.com/holdfastmq/holdfast/saga"
 	"github.com/holdfastmq/holdfast/worker"
 	"github.com/holdfastmq/holdfast/workflows"
 	"github.com/holdfastmq/holdfast/workflows/sagacohort"
+	"github.com/holdfastmq/holdfast/workflows/sagas"
 )
 
 // quickly makes a saga of these steps that is run by a process for as long as all goes well.
@@ -371,4 +374,32 @@ func TestLostAttemptOfACohort(t *testing.T) {
 	link.refuse(false)
 	require.NoError(t, wait(s, worker.JoinSaga(other.Worker, def, id)))
 	require.Equal(t, []string{"do a", "do d", "do c"}, s.logged(s.orders, id))
+}
+
+// A saga whose cohort is gone, and whose process died, goes on for whoever starts it again, waits
+// for it or steers it.
+func TestSagaOfACohortThatIsGone(t *testing.T) {
+	t.Parallel()
+	s := sagaSite(t)
+	s.cohorts = true
+	def := travel(local("a"), local("b"))
+	w := s.agency(def)
+	for name, ask := range map[string]func(j journey) error{
+		"started again": func(j journey) error {
+			h, err := worker.StartSaga(s.ctx(), w.Worker, def, j)
+			require.NoError(t, err)
+			return wait(s, h)
+		},
+		"waited for": func(j journey) error { return wait(s, worker.JoinSaga(w.Worker, def, j.ID)) },
+	} {
+		j := journey{ID: newID()}
+		state, err := json.Marshal(j)
+		require.NoError(t, err)
+		row := barrier.BegunSaga{SagaStart: holdfast.SagaStart{Name: "travel", Version: 1, Key: j.ID, State: state, Tokens: true},
+			Content: sagas.ContentOf(state), Holder: "cohort/" + newID() + "/0a1b2c3d"}
+		_, err = barrier.BeginSaga(s.ctx(), s.orders, workflows.SagaID(s.at.Prefix, group, "travel", j.ID), row)
+		require.NoError(t, err)
+		require.NoError(t, ask(j), name)
+		require.Equal(t, []string{"do a", "do b"}, s.logged(s.orders, j.ID), name)
+	}
 }
