@@ -209,6 +209,29 @@ func TestWhoCannotPause(t *testing.T) {
 	}
 }
 
+// TestSignedPauses: where signatures are required, who has no key pauses nobody, and a pause
+// that ends in its time does.
+func TestSignedPauses(t *testing.T) {
+	signer, _ := newSigner(t)
+	prefix := stacktest.Prefix(t)
+	b := signing(t, prefix, signer, holdfast.SigningRequired)
+	stranger := open(t, stacktest.Shared(t).AMQPURL(), prefix, nil)
+	forged, err := stranger.PauseConsumer(t.Context(), byHand("c"), 0)
+	require.NoError(t, err)
+	lasting, err := b.PauseConsumer(t.Context(), byHand("c"), 0)
+	require.NoError(t, err)
+	_, err = stranger.ResumeConsumer(t.Context(), "c", "eve", "x")
+	require.NoError(t, err)
+	brief, err := b.PauseConsumer(t.Context(), byHand("d"), time.Second)
+	require.NoError(t, err)
+	require.NotEqual(t, forged.ID, lasting.ID)
+	require.Eventually(t, func() bool {
+		all, err := b.PausedConsumers(t.Context())
+		require.NoError(t, err)
+		return len(all) == 1 && all[0].ID == lasting.ID
+	}, 2*time.Minute, 50*time.Millisecond, "that of %s ends, and only what is signed counts", brief.ID)
+}
+
 // TestPausesThatLastAreNotForgotten: with what is written later, they are written again.
 func TestPausesThatLastAreNotForgotten(t *testing.T) {
 	b, ctx := consuming(t)

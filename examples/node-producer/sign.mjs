@@ -5,7 +5,7 @@ import { readFileSync, statSync } from 'node:fs';
 
 const HEADER = 'holdfast-signature';
 const HMAC_KEY = 'type.googleapis.com/google.crypto.tink.HmacKey';
-const BROKERS = new Set([HEADER, 'x-death', 'x-delivery-count', 'x-acquired-count', 'timestamp_in_ms', 'x-routed-by', 'x-received-from', 'x-shovelled', 'x-shovelled-timestamp']);
+const BROKERS = new Set([HEADER, 'x-death', 'x-delivery-count', 'x-acquired-count', 'x-stream-offset', 'timestamp_in_ms', 'x-routed-by', 'x-received-from', 'x-shovelled', 'x-shovelled-timestamp']);
 const BROKERS_BEGIN = ['x-first-death-', 'x-last-death-', 'x-opt-'];
 const DIRECT = 'amq.rabbitmq.reply-to';
 

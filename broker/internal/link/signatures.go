@@ -99,8 +99,8 @@ func (s *Signatures) note(exchange, message string, err error, now time.Time) {
 	}
 	s.logged = now
 	if s.required {
-		s.log.Warn("a record is refused: its signature does not count; it is kept with the dead letters", "message", message,
-			"exchange", exchange, "error", err, "refused so far", s.status.Refused)
+		s.log.Warn("a record is refused: its signature does not count; see docs/signing.md for what becomes of it",
+			"message", message, "exchange", exchange, "error", err, "refused so far", s.status.Refused)
 		return
 	}
 	s.log.Info("a record counts although its signature does not, since signing is not required yet", "message", message,

@@ -9,6 +9,7 @@ import (
 	amqp "github.com/rabbitmq/amqp091-go"
 
 	"github.com/holdfastmq/holdfast/broker/internal/link"
+	"github.com/holdfastmq/holdfast/broker/internal/wire"
 )
 
 const (
@@ -25,10 +26,11 @@ var errOver = errors.New("the stream of pauses is not delivered any more")
 
 // following is one reading of the stream, from its beginning on. It is for one goroutine.
 type following struct {
-	name string
-	ch   *amqp.Channel
-	in   <-chan amqp.Delivery
-	all  *known
+	name  string
+	ch    *amqp.Channel
+	in    <-chan amqp.Delivery
+	all   *known
+	check wire.Checker // of signatures; nil: none is needed
 }
 
 // follow reads the stream up to its end as of now. With mark, it writes a mark where nothing
@@ -46,7 +48,7 @@ func follow(ctx context.Context, c *link.Client, mark bool) (*following, error) 
 	if err != nil {
 		return nil, err
 	}
-	f.all = newKnown()
+	f.all, f.check = newKnown(), c.Signatures.Checker()
 	for at := int64(-1); at < end; {
 		if at, _, err = f.next(ctx); err != nil {
 			f.close()
@@ -82,13 +84,26 @@ func (f *following) next(ctx context.Context) (at int64, changed bool, err error
 		if !ok {
 			return 0, false, errOver
 		}
-		if r, ok := decode(f.name, &d); ok {
+		if r, ok := decode(f.name, &d); ok && f.genuine(r, &d) {
 			changed = f.all.apply(r, len(d.Body))
 		}
 		return offsetOf(&d), changed, d.Ack(false)
 	case <-ctx.Done():
 		return 0, false, ctx.Err()
 	}
+}
+
+// genuine reports whether the signature of a pause or its end counts. An end that nobody brought
+// was moved by RabbitMQ in its time: it was signed for the queue in which it waited.
+func (f *following) genuine(r record, d *amqp.Delivery) bool {
+	if f.check == nil || r.Pause == nil {
+		return true
+	}
+	key := d.RoutingKey
+	if r.Pause.Over && r.Pause.EndedBy == "" {
+		key = r.Pause.ID
+	}
+	return f.check(f.name, key, d) == nil
 }
 
 func offsetOf(d *amqp.Delivery) int64 {
