@@ -23,6 +23,7 @@ var peers = []peer{
 	{workMessage, "Watermill, outbox (until it is consumed)", "outbox", "more than one database's commit; no history"},
 	{workMessage, "Temporal, written by hand", "usual", "rows by which each step happens once; check-back"},
 	{workSaga, "Holdfast, Express", "saga-express", "a history of what goes well"},
+	{workSaga, "Holdfast, Traced in cohorts", "saga-cohorts", ""},
 	{workSaga, "Holdfast, Traced", "saga-local", ""},
 	{workSaga, "DBOS Transact", "dbos-saga", "participants elsewhere; declared Undo"},
 	{workSaga, "dtm, saga", "dtm-saga", "a state that steps change; Undo after the end"},

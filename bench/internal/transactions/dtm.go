@@ -22,7 +22,8 @@ import (
 var DTM = contest.Competitor{
 	Name: "dtm-msg",
 	About: dtm.About + ": a two-phase message (DoAndSubmitDB): one insert and the barrier row in one transaction, " +
-		"then one branch, which does nothing, in this process. The caller has its answer when the message is submitted; no broker keeps it",
+		"then one branch, which does nothing, in this process. The caller has its answer when the message is submitted; " +
+		"no broker keeps it",
 	Most: contest.SlowMost,
 	Open: func(ctx context.Context, s *servers.Servers) (*contest.Entry, error) {
 		if err := dtm.Build(); err != nil {

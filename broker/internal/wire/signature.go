@@ -49,7 +49,8 @@ type signedRecord struct {
 // and what brokers write on a record's way.
 func unsigned(name string) bool {
 	switch name {
-	case HeaderSignature, "x-stream-offset", "timestamp_in_ms", "x-routed-by", "x-received-from", "x-shovelled", "x-shovelled-timestamp":
+	case HeaderSignature, "x-stream-offset", "timestamp_in_ms", "x-routed-by", "x-received-from",
+		"x-shovelled", "x-shovelled-timestamp":
 		return true
 	}
 	return brokersOwn(name) || strings.HasPrefix(name, "x-opt-")
