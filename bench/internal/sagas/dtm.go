@@ -22,7 +22,8 @@ var DTM = contest.Competitor{
 	Name: "dtm-saga",
 	About: dtm.About + ": a saga of the same three inserts and their compensations in this process, " +
 		"one branch after the other, each with its barrier row in one transaction; " +
-		"the caller waits for the result (WaitResult). The saga has no state that its steps change, and no message goes through a broker",
+		"the caller waits for the result (WaitResult). " +
+		"The saga has no state that its steps change, and no message goes through a broker",
 	Most: contest.SlowMost,
 	Open: func(ctx context.Context, s *servers.Servers) (*contest.Entry, error) {
 		return lazilyDTM(ctx, s, &books{db: s.DB, local: 3}, nil)
