@@ -61,7 +61,7 @@ func TestHandleRefuses(t *testing.T) {
 		"By.Operator is empty":    func(ctx context.Context) error { return h.Pause(ctx, worker.By{Operator: " ", Reason: "why"}) },
 		"By.Reason is empty":      func(ctx context.Context) error { return h.Compensate(ctx, worker.By{Operator: "ann"}) },
 		`cannot be "policy"`:      func(ctx context.Context) error { return h.Resume(ctx, worker.By{Operator: "policy", Reason: "why"}) },
-		"one line of at most 200": func(ctx context.Context) error { return h.Resume(ctx, worker.By{Operator: "a\nb", Reason: "why"}) },
+		"one line of at most 160": func(ctx context.Context) error { return h.Resume(ctx, worker.By{Operator: "a\nb", Reason: "why"}) },
 		"is too long": func(ctx context.Context) error {
 			return h.Resume(ctx, worker.By{Operator: strings.Repeat("x", 201), Reason: "y"})
 		},
