@@ -158,7 +158,21 @@ func acting(t *testing.T, b *Broker) (acted chan string, records <-chan DeadReco
 		acted <- what
 		return nil
 	})
+	untilExchange(t, b, b.RetryQueue(rungs(1)[0])) // the consumer makes its ladder as it begins
 	return acted, deadLetters(t, b)
+}
+
+// untilExchange waits until there is an exchange.
+func untilExchange(t *testing.T, b *Broker, name string) {
+	t.Helper()
+	require.Eventually(t, func() bool {
+		conn, err := b.c.Consuming.Get(testContext(t))
+		require.NoError(t, err)
+		ch, err := conn.Channel()
+		require.NoError(t, err)
+		defer ch.Close()
+		return ch.ExchangeDeclarePassive(name, amqp.ExchangeDirect, true, false, false, false, nil) == nil
+	}, time.Minute, 20*time.Millisecond)
 }
 
 // Whoever may publish each kind of record, and does not have the keys, has nothing done: what
