@@ -109,6 +109,9 @@ var atInfo = []string{
 	"another process of the group keeps the half queue from now on, since it can hand over",
 	"clocks agree again",
 	"connected to RabbitMQ again",
+	"nobody pauses the consumer any more: it goes on",
+	"consumers can be paused by hand here", // where they could not
+	"a record counts although its signature does not, since signing is not required yet",
 	"messages that were lost several times are tried alone",
 	"RabbitMQ accepts publishes again",
 	"somebody asks the consumer to try a message at once",
