@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"maps"
 	"os"
 	"path/filepath"
 	"testing"
@@ -550,4 +551,24 @@ func BenchmarkSignature(b *testing.B) {
 			}
 		}
 	})
+}
+
+// A retry counts in the queue that it was put into a delay for, and in no other, whatever the
+// header x-death says, which whoever publishes may write.
+func TestASignedRetryCountsInItsQueue(t *testing.T) {
+	t.Parallel()
+	s, _ := newSigner(t)
+	const delay = "holdfast.retry.10s"
+	trust := wire.Trust{Prefix: "holdfast", Check: func(exchange, key string, d *amqp.Delivery) error {
+		return wire.CheckSignature(s, exchange, key, d)
+	}}
+	retry := placedRecord{delay, "holdfast.q.c", amqp.Publishing{MessageId: "m", Body: []byte("1"),
+		Headers: amqp.Table{wire.HeaderRoutingKey: "order.placed", wire.HeaderAttempts: "1"}}}.signed(t, s, delay, "holdfast.q.c")
+	for queue, genuine := range map[string]bool{"holdfast.q.c": true, "holdfast.q.other": false} {
+		d := amqp.Delivery{Exchange: "holdfast.retry", RoutingKey: queue, MessageId: "m", Body: retry.msg.Body, Headers: amqp.Table{
+			"x-death": []any{amqp.Table{"queue": delay, "exchange": delay, "reason": "expired", "routing-keys": []any{"holdfast.q.c"}}}}}
+		maps.Copy(d.Headers, retry.msg.Headers)
+		trust.Admit(&d)
+		require.Equal(t, genuine, d.Headers[wire.HeaderRefused] == nil, queue)
+	}
 }

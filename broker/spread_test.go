@@ -65,7 +65,9 @@ func TestFullQueue(t *testing.T) {
 	begin := time.Now()
 	for i := range n {
 		tx := fmt.Sprint("t", i)
-		require.NoError(t, b.PublishMessages(ctx, "g", tx, messages(tx, "order.placed", 1)))
+		ms := messages(tx, "order.placed", 1)
+		ms[0].TTL = time.Hour
+		require.NoError(t, b.PublishMessages(ctx, "g", tx, ms))
 	}
 	t.Logf("%d messages in %v", n, time.Since(begin))
 	require.LessOrEqual(t, ready(t, b, b.ConsumerQueue("well")), 2*n, "not again and again")
@@ -89,7 +91,7 @@ func TestFullQueue(t *testing.T) {
 	var held tally
 	background(t, func(ctx context.Context) error {
 		return b.Consume(ctx, Subscription{Name: "full", Topics: []string{"order.#"}, Handle: func(_ context.Context, d Delivery) error {
-			if d.Message.Topic == "order.placed" && string(d.Message.Body) == string(messages(d.Message.ID, "", 1)[0].Body) {
+			if d.Message.Topic == "order.placed" && (d.Message.TTL == time.Hour) == (d.Message.ID != "again") && string(d.Message.Body) == string(messages(d.Message.ID, "", 1)[0].Body) {
 				held.add(d.Message.ID)
 			}
 			return nil

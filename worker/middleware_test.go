@@ -132,6 +132,10 @@ func TestMiddlewareDecides(t *testing.T) {
 			panic("overboard")
 		case "fails", "swallowed":
 			return errOops
+		case "again": // what it writes at first is not to be committed with what it writes then
+			if calls.note("ran again"); calls.count("ran again") == 1 {
+				return errOops
+			}
 		}
 		return nil
 	}
@@ -154,17 +158,21 @@ func TestMiddlewareDecides(t *testing.T) {
 			if err := tx.Exec("INSERT INTO effects (message_id, topic) VALUES (?, 'audit')", m.ID).Error; err != nil {
 				return err
 			}
-			if err := next(ctx, tx, m); m.Key != "swallowed" {
-				return err
+			err = next(ctx, tx, m)
+			switch {
+			case m.Key == "swallowed":
+				return nil
+			case m.Key == "again" && err != nil:
+				return next(ctx, tx, m)
 			}
-			return nil
+			return err
 		}
 	}}
 	s.consuming(c)
 	s.producer()
 	b := s.broker()
 	sent := map[string]holdfast.Message{}
-	for _, key := range []string{"good", "refused", "skipped", "panics", "panic inside", "fails", "swallowed", "detached"} {
+	for _, key := range []string{"good", "refused", "skipped", "panics", "panic inside", "fails", "swallowed", "detached", "again"} {
 		m := order(newID())
 		m.Key = key
 		sent[key] = m
@@ -175,19 +183,21 @@ func TestMiddlewareDecides(t *testing.T) {
 		reason string
 		calls  int
 	}{"refused": {holdfast.ClassPermanent, "not from this tenant", 1}, "panics": {holdfast.ClassPanic, "the middleware's own", 2},
-		"panic inside": {holdfast.ClassPermanent, "recovered: overboard", 1}, "fails": {holdfast.ClassError, errOops.Error(), 2}} {
+		"panic inside": {holdfast.ClassPermanent, "recovered: overboard", 1}, "fails": {holdfast.ClassError, errOops.Error(), 2},
+		"detached": {holdfast.ClassError, "not derived from its own", 2}} {
 		letter := s.awaitLetter("payments", sent[key].ID, workflows.Parked)
 		require.Equal(t, want.class, letter.Failure.Class, key)
 		require.Contains(t, letter.Failure.Reason, want.reason, key)
 		require.Equal(t, want.calls, calls.count(key), "%s: around each attempt", key)
 		require.Zero(t, s.effected(sent[key].ID), key)
 	}
-	for key, effects := range map[string]int{"good": 2, "swallowed": 2, "skipped": 0, "detached": 1} { // its own, and the handler's
+	for key, effects := range map[string]int{"good": 2, "swallowed": 2, "skipped": 0, "again": 2} { // its own, and the handler's
 		until(t, key, func() bool {
 			return s.count(s.effects, "SELECT count(*) FROM holdfast_inbox WHERE message_id = ?", sent[key].ID) == 1
 		})
 		require.Equal(t, effects, s.effected(sent[key].ID), key)
 	}
+	require.Equal(t, 2, calls.count("ran again"), "once in each attempt")
 	require.Equal(t, 1, s.count(s.effects, "SELECT count(*) FROM effects WHERE message_id = ? AND body LIKE '% seen'", sent["good"].ID))
 	s.deliver(b, sent["good"], order(newID()))
 	until(t, "it comes again", func() bool { return calls.count("good") >= 1 })

@@ -4,8 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"strings"
 	"time"
+
+	amqp "github.com/rabbitmq/amqp091-go"
 
 	"github.com/holdfastmq/holdfast"
 	"github.com/holdfastmq/holdfast/broker/internal/wire"
@@ -129,10 +132,22 @@ func (p *Publisher) hold(ctx context.Context, m *Publication, consumers []string
 	return left
 }
 
+// waiting is msg as it waits for room. RabbitMQ takes the time to live away from what it moves,
+// and would move early what has a short one: so it goes into the header that copies have.
+func waiting(msg amqp.Publishing) amqp.Publishing {
+	if msg.Expiration == "" {
+		return msg
+	}
+	headers := make(amqp.Table, len(msg.Headers)+1)
+	maps.Copy(headers, msg.Headers)
+	headers[wire.HeaderExpiration], msg.Headers, msg.Expiration = msg.Expiration, headers, ""
+	return msg
+}
+
 // holdFor puts m where it waits for room in a queue of the consumer's, and reports
 // whether it is there.
 func (p *Publisher) holdFor(ctx context.Context, m *Publication, consumer, queue string) bool {
-	held := Publication{Exchange: p.names.HeldQueue(consumer), Key: queue, Mandatory: true, Once: true, Msg: m.Msg}
+	held := Publication{Exchange: p.names.HeldQueue(consumer), Key: queue, Mandatory: true, Once: true, Msg: waiting(m.Msg)}
 	err := p.topo.Holding(ctx, consumer)
 	if err == nil {
 		err = p.tries(ctx, []Publication{held}, "")[0]

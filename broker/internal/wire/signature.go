@@ -130,10 +130,14 @@ func CheckSignature(s holdfast.Signer, exchange, key string, d *amqp.Delivery) e
 }
 
 // place is the exchange and the routing key that a delivery was published with, before
-// RabbitMQ moved it.
+// RabbitMQ moved it. A delay queue changes no routing key: so a retry counts in the queue that
+// it was put into a delay for, whatever its header x-death says, which is not signed.
 func (t Trust) place(d *amqp.Delivery) (exchange, key string) {
 	if moved(d.Headers) {
 		if last, ok := lastDeath(t.Prefix, d); ok {
+			if d.Exchange == t.Prefix+RetryName {
+				return last.exchange, d.RoutingKey
+			}
 			return last.exchange, last.key
 		}
 	}
