@@ -20,7 +20,8 @@ type Timeouts struct {
 	Start time.Duration
 	// Drain is how long Run, once its context is done, lets handlers and
 	// senders come to their end; what runs for Temporal, the last alerts and the
-	// connections take up to 16 s more. Default: 30 s.
+	// connections take up to 16 s more. Default: 12 s, so that all is over within
+	// the 30 s that Kubernetes gives.
 	Drain time.Duration
 	// Local bounds a local transaction. Default: 5 m.
 	Local time.Duration
@@ -77,7 +78,7 @@ type Tuning struct {
 func (t *Timeouts) setDefaults() {
 	setDefault(&t.Send, 30*time.Second)
 	setDefault(&t.Start, time.Minute)
-	setDefault(&t.Drain, 30*time.Second)
+	setDefault(&t.Drain, 12*time.Second)
 	setDefault(&t.Local, 5*time.Minute)
 	setDefault(&t.Reach, 5*time.Second)
 	setDefault(&t.Lock, 2*time.Second)
