@@ -29,7 +29,8 @@ type Handle func(ctx context.Context, tx *gorm.DB, m holdfast.Message) error
 // A repeated delivery, whose effect is committed, reaches no middleware. The context has
 // the delivery, see [holdfast.DeliveryFrom]; what next gets has to be derived from it.
 // Without a call of next, nil means that the message is handled; [holdfast.Permanent]
-// makes it a dead letter. A panic is the handler's.
+// makes it a dead letter. A panic is the handler's. next runs at most once in an attempt; a
+// participant's middleware returns nil only after next did. See docs/middleware.md.
 type Middleware func(next Handle) Handle
 
 // Consumer is a named subscription: one queue, any number of processes. Exactly

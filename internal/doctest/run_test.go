@@ -64,6 +64,25 @@ func TestCommands(t *testing.T) {
 	}
 }
 
+// TestKeysStayOutOfTheTree: commands that make or read files of keys do so in folders of the test's.
+func TestKeysStayOutOfTheTree(t *testing.T) {
+	t.Parallel()
+	fenced, _ := commands(t)
+	s, files := &scene{t: t}, 0
+	for _, c := range fenced {
+		if !strings.HasPrefix(c.line, "holdfast keyring ") {
+			continue
+		}
+		for _, word := range strings.Fields(s.prepared(c.line)) {
+			if strings.HasSuffix(word, ".json") {
+				files++
+				require.True(t, filepath.IsAbs(word), "%s: map the example's name in prepared", c)
+			}
+		}
+	}
+	require.GreaterOrEqual(t, files, 7)
+}
+
 // runAll runs commands that do not get into each other's way, a few at a time.
 func (s *scene) runAll(r *reader, all []command) {
 	var wg sync.WaitGroup
@@ -127,6 +146,8 @@ func (s *scene) prepared(line string) string {
 		{"GROUP", "", func(string) string { return "orders" }},
 		{"holdfast-keyring.json", "keyring new", func(e string) string { return filepath.Join(s.t.TempDir(), e) }},
 		{"holdfast-keyring.json", "keyring", s.keyring},
+		{"holdfast-signing.json", "keyring new", func(e string) string { return filepath.Join(s.t.TempDir(), e) }},
+		{"holdfast-signing.json", "keyring", s.signing},
 	} {
 		word := regexp.MustCompile(`\b` + x.example + `\b`)
 		if !done[x.example] && word.MatchString(line) && strings.Contains(line, x.in) {
@@ -152,6 +173,14 @@ func (s *scene) role(example string) string {
 func (s *scene) keyring(example string) string {
 	path := filepath.Join(s.t.TempDir(), example)
 	_, err := keyring.New(path)
+	require.NoError(s.t, err)
+	return path
+}
+
+// signing is a keyring of that name whose keys sign.
+func (s *scene) signing(example string) string {
+	path := filepath.Join(s.t.TempDir(), example)
+	_, err := keyring.NewSigner(path)
 	require.NoError(s.t, err)
 	return path
 }

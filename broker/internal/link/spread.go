@@ -147,7 +147,8 @@ func waiting(msg amqp.Publishing) amqp.Publishing {
 // holdFor puts m where it waits for room in a queue of the consumer's, and reports
 // whether it is there.
 func (p *Publisher) holdFor(ctx context.Context, m *Publication, consumer, queue string) bool {
-	held := Publication{Exchange: p.names.HeldQueue(consumer), Key: queue, Mandatory: true, Once: true, Msg: waiting(m.Msg)}
+	held := Publication{Exchange: p.names.HeldQueue(consumer), Key: queue, Mandatory: true, Once: true,
+		Msg: waiting(m.Msg)}
 	err := p.topo.Holding(ctx, consumer)
 	if err == nil {
 		err = p.tries(ctx, []Publication{held}, "")[0]

@@ -16,6 +16,7 @@ var runbook = []struct{ part, begins, page string }{
 	{"RabbitMQ", "refused publishes", "refused-publish"},
 	{"RabbitMQ", "connection for ", "refused-publish"},
 	{"RabbitMQ", "refused signatures", "refused-signature"},
+	{"RabbitMQ", "other signing keys", "refused-signature"},
 	{"RabbitMQ", "signing", "refused-signature"},
 	{"RabbitMQ", "breaker ", "breaker-open"},
 	{"RabbitMQ", "pause", "paused"},

@@ -13,6 +13,14 @@ import (
 // modeOff stands for a process that signs nothing; one of an older version says no more.
 const modeOff = "off"
 
+// notSigned ends the reason of a record without a signature. Each other one says that somebody
+// signs, and with what this process does not have.
+const notSigned = "it is not signed"
+
+// strangeFor is how long after the last record that was signed with other keys it is told: then
+// they are the same, or nobody writes any more.
+const strangeFor = time.Hour
+
 // signing says what processes do with signatures of control records, and what came of it.
 func (f *Findings) signing(answers []broker.ProcessStatus, now time.Time) {
 	modes := map[string][]string{} // names of processes, by mode
@@ -69,6 +77,11 @@ func (f *Findings) signatures(p broker.ProcessStatus, now time.Time) {
 			"without the keys; what was refused is with the dead letters",
 			"process %s refused %s, since their signatures do not count; %s", text.OrDash(p.Instance),
 			text.Plural(int(min(s.Refused, 1<<31)), "record"), last)
+	case s.Unsigned > 0 && !strings.HasSuffix(s.Why, notSigned) && now.Sub(s.Last) < strangeFor:
+		f.add(text.LevelWarning, "other signing keys", "bring one file of keys to all processes of the installation, before "+
+			"HOLDFAST_SIGNING is required: see docs/signing.md",
+			"process %s took %s whose signatures do not count, since that is not required; %s", text.OrDash(p.Instance),
+			text.Plural(int(min(s.Unsigned, 1<<31)), "record"), last)
 	case s.Unsigned > 0:
 		f.add(text.LevelOK, "unsigned records", "", "process %s took %s without a signature that counts, since it is not "+
 			"required; %s", text.OrDash(p.Instance), text.Plural(int(min(s.Unsigned, 1<<31)), "record"), last)

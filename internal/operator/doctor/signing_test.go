@@ -42,3 +42,26 @@ func TestSigningFindings(t *testing.T) {
 	require.Equal(t, text.LevelOK, f.All[1].Level)
 	require.Contains(t, f.All[1].Detail, "process b took 1 record without a signature that counts, since it is not required; the last one at")
 }
+
+// Processes with unrelated keys all sign, and nothing that one writes would count in another.
+func TestOtherSigningKeys(t *testing.T) {
+	for name, tc := range map[string]struct {
+		why   string
+		ago   time.Duration
+		level text.Level
+	}{
+		"no such key":    {`holdfast: the signature is not genuine: keyring /k has no key "2"`, time.Minute, text.LevelWarning},
+		"another one":    {"holdfast: the signature is not genuine: key 2 makes another one of this record", time.Minute, text.LevelWarning},
+		"long ago":       {"holdfast: the signature is not genuine: key 2 makes another one of this record", 2 * time.Hour, text.LevelOK},
+		"not signed":     {"holdfast: the signature is not genuine: it is not signed", time.Minute, text.LevelOK},
+		"a hostile name": {`holdfast: the signature is not genuine: keyring /k has no key "it is not signed"`, time.Minute, text.LevelWarning},
+	} {
+		f := Findings{part: "RabbitMQ"}
+		f.signing([]broker.ProcessStatus{{Instance: "a", Signing: &broker.SigningStatus{Mode: holdfast.SigningOn, Key: "1", Unsigned: 2,
+			Last: at12.Add(-tc.ago), From: "holdfast.half", Why: tc.why}}}, at12)
+		require.Len(t, f.All, 2, name)
+		require.Equal(t, tc.level, f.All[0].Level, name)
+		require.Equal(t, tc.level == text.LevelWarning, f.All[0].Check == "other signing keys", name)
+		require.Equal(t, tc.level == text.LevelWarning, f.All[0].Runbook() == "refused-signature", name)
+	}
+}
