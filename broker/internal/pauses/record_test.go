@@ -11,6 +11,12 @@ import (
 	"github.com/holdfastmq/holdfast/broker/internal/wire"
 )
 
+// put is a record that takes 100 bytes.
+func put(k *known, r record) {
+	k.bytes += 100
+	k.apply(r)
+}
+
 func pauseOf(consumer string) wire.Pause {
 	return wire.Pause{ID: uuid.NewString(), Consumer: consumer, By: "ann", Reason: "stock-taking"}
 }
@@ -31,7 +37,7 @@ func TestAnEndCountsWhereverItStands(t *testing.T) {
 	} {
 		k := newKnown()
 		for _, r := range c.records {
-			k.apply(r, 100)
+			put(k, r)
 		}
 		require.Len(t, k.all(""), c.paused)
 		require.Len(t, k.all("stock"), c.paused)
@@ -43,14 +49,14 @@ func TestWhatAgesIsWrittenAgain(t *testing.T) {
 	t.Parallel()
 	old, over, young := pauseOf("a"), pauseOf("b"), pauseOf("c")
 	k := newKnown()
-	k.apply(record{Pause: &old}, 100)
-	k.apply(record{Pause: &over}, 100)
+	put(k, record{Pause: &old})
+	put(k, record{Pause: &over})
 	ended := over
 	ended.Over = true
-	k.apply(record{Pause: &ended}, 100)
-	k.apply(record{Pause: &young}, 100)
+	put(k, record{Pause: &ended})
+	put(k, record{Pause: &young})
 	require.Equal(t, []wire.Pause{old}, k.aging(299))
-	k.apply(record{Pause: &old}, 100)
+	put(k, record{Pause: &old})
 	require.Empty(t, k.aging(299))
 }
 
