@@ -1,6 +1,8 @@
 package pauses
 
 import (
+	"context"
+	"log/slog"
 	"strings"
 	"testing"
 
@@ -8,6 +10,7 @@ import (
 	amqp "github.com/rabbitmq/amqp091-go"
 	"github.com/stretchr/testify/require"
 
+	"github.com/holdfastmq/holdfast/broker/internal/link"
 	"github.com/holdfastmq/holdfast/broker/internal/wire"
 )
 
@@ -94,4 +97,41 @@ func TestWhatIsNoRecord(t *testing.T) {
 	r, ok = decode("x", &amqp.Delivery{Exchange: "x", Headers: msg.Headers, Body: msg.Body})
 	require.True(t, ok)
 	require.NotContains(t, r.Pause.Reason, "\x1b")
+}
+
+// TestWhatIsNoRecordTakesRoom, too: what lasts is written again before RabbitMQ forgets it.
+func TestWhatIsNoRecordTakesRoom(t *testing.T) {
+	t.Parallel()
+	f := following{name: "x", c: &link.Client{}, all: newKnown()}
+	p := pauseOf("stock")
+	msg, err := encode(record{Pause: &p})
+	require.NoError(t, err)
+	require.True(t, f.take(&amqp.Delivery{Exchange: "x", Headers: msg.Headers, Body: msg.Body}))
+	before := f.all.bytes
+	require.Greater(t, before, int64(len(msg.Body)))
+	require.False(t, f.take(&amqp.Delivery{Exchange: "strange", Body: make([]byte, 1000)}))
+	require.Equal(t, before+1000+overhead, f.all.bytes)
+	require.Len(t, f.all.aging(1000), 1)
+}
+
+// TestConsumersWaitAgain once the stream is lost: what was paused meanwhile is not known.
+func TestConsumersWaitAgain(t *testing.T) {
+	t.Parallel()
+	c := &link.Client{Log: slog.New(slog.DiscardHandler)}
+	r := NewReader(c, nil)
+	r.take(&following{all: newKnown(), on: new(amqp.Connection)})
+	r.Await(t.Context()) // knows
+	r.note(errOver)
+	ctx, cancel := context.WithCancel(t.Context())
+	waited := make(chan struct{})
+	go func() { r.Await(ctx); close(waited) }()
+	select {
+	case <-r.judged:
+		t.Fatal("nothing is known any more")
+	default:
+	}
+	cancel()
+	<-waited
+	r.take(&following{all: newKnown(), on: new(amqp.Connection)})
+	r.Await(t.Context())
 }
