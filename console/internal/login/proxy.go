@@ -77,7 +77,7 @@ func (p *Proxy) Login(r *http.Request) (u User, there bool, err error) {
 		}
 		return User{}, false, nil
 	}
-	name := users[0]
+	name := strings.ToLower(users[0]) // proxies pass on what was typed
 	if err := CheckForeignName(name); err != nil {
 		return User{}, true, err
 	}

@@ -64,8 +64,8 @@ func (s *Site) apiAct(w http.ResponseWriter, r *http.Request, of login.Token) {
 		reply(w, http.StatusBadRequest, vouch.Wrong{Error: "the order is not whole",
 			Remedy: "use the command line of the console's version"})
 		return
-	case reason == "" || len(reason) > maxReason:
-		reply(w, http.StatusUnprocessableEntity, vouch.Wrong{Error: "the reason is missing, or is too long"})
+	case wrongReason(reason) != "":
+		reply(w, http.StatusUnprocessableEntity, vouch.Wrong{Error: "the reason is not taken: " + wrongReason(reason)})
 		return
 	case !of.Of.Role.May(login.Operator):
 		s.refuse(r, of.Of, o.Kind+" "+o.Act, o.ID, o.Step(), "the role "+of.Of.Role.String()+" may not do that")

@@ -211,6 +211,8 @@ func TestALoginByTheProxy(t *testing.T) {
 	require.Equal(t, http.StatusSeeOther, b.send(http.MethodPost, "/do", form, headers).status)
 	require.Equal(t, []string{"retry  " + sagaID + " by ann (authenticated by proxy): as agreed"}, h.desk.acts())
 	require.Equal(t, first, b.id(), "one session")
+	require.Equal(t, http.StatusOK, b.send(http.MethodGet, "/", nil, named("ANN", "on-call")).status)
+	require.Equal(t, first, b.id(), "however it is written")
 	// Another one in the same browser has another session, and not that one's forms.
 	bob := named("bob", "on-call")
 	bob.Set("Sec-Fetch-Site", "same-origin")
