@@ -57,7 +57,8 @@ func CheckOperator(name string) error {
 		return fmt.Errorf("the operator cannot be %q: %w", name, ErrReserved)
 	case Marked(name):
 		return fmt.Errorf("the operator cannot be %q: Holdfast itself adds whether a name is claimed or authenticated", name)
-	case len(name) > MaxOperator || !utf8.ValidString(name) || strings.ContainsFunc(name, unseen) || strings.ContainsFunc(name, blank):
+	case len(name) > MaxOperator || !utf8.ValidString(name) || strings.ContainsFunc(name, unseen) ||
+		strings.ContainsFunc(name, blank):
 		return fmt.Errorf("the operator's name %q is too long, or has characters that are not seen: want one line of "+
 			"at most %d bytes", Clip(name, 40), MaxOperator)
 	}

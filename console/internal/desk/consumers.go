@@ -4,13 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 	"sync"
 	"time"
 
 	holdfast "github.com/holdfastmq/holdfast"
-	"github.com/holdfastmq/holdfast/broker"
 	"github.com/holdfastmq/holdfast/internal/guard"
 	"github.com/holdfastmq/holdfast/internal/operator/actions"
 	"github.com/holdfastmq/holdfast/internal/operator/consumers"
@@ -57,20 +55,22 @@ func (d *Desk) ActOnConsumer(ctx context.Context, name, act, lasts string, who W
 // canAsk says why an act on a consumer is not asked for: RabbitMQ is away, or there is no pause to
 // end.
 func (d *Desk) canAsk(ctx context.Context, name, act string) error {
-	if act != consumers.ActResume {
-		return d.c.WithBroker(ctx, func(context.Context, *broker.Broker) error { return nil })
-	}
 	all, err := consumers.Paused(ctx, d.c, false)
-	if err == nil && !slices.ContainsFunc(all, func(p broker.ConsumerPause) bool { return p.Consumer == name }) {
-		err = fmt.Errorf("nobody has paused consumer %s, or its pause has ended: %w", name, broker.ErrNotPaused)
+	if err != nil || act != consumers.ActResume {
+		return err
 	}
-	return err
+	for _, p := range all {
+		if p.Consumer == name {
+			return nil
+		}
+	}
+	return fmt.Errorf("nobody has paused consumer %s, or its pause has ended", name)
 }
 
 // unanswered is what came of an act on a consumer that ended with an error: the pause, or its
 // end, may be in RabbitMQ, unless the error says that it is not.
 func unanswered(out actions.Outcome, err error) (actions.Outcome, error) {
-	if errors.Is(err, holdfast.ErrInvalid) || errors.Is(err, holdfast.ErrNotFound) || errors.Is(err, broker.ErrNotPaused) {
+	if errors.Is(err, holdfast.ErrInvalid) || errors.Is(err, holdfast.ErrNotFound) {
 		return actions.Outcome{}, err
 	}
 	out.Outcome = actions.Unknown
