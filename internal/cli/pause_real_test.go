@@ -49,7 +49,7 @@ func TestConsumersArePaused(t *testing.T) {
 		"--skip", "temporal")
 	found := by["RabbitMQ pause of mail"]
 	require.Equal(t, text.LevelWarning, found.Level)
-	require.Contains(t, found.Detail, "paused by hand by ann: the server moves since ")
+	require.Contains(t, found.Detail, "paused by hand by ann (claimed): the server moves since ")
 	require.Contains(t, found.Detail, ", until ")
 	require.Contains(t, found.Remedy, "holdfast consumers resume mail")
 	require.Empty(t, by["RabbitMQ breaker mail"].Detail, "it is not the breaker's")
@@ -58,7 +58,7 @@ func TestConsumersArePaused(t *testing.T) {
 		g.decode(&all, "waiting")
 		return len(all.Waiting) == 1 && all.Waiting[0].For == "somebody who resumes mail"
 	}, func() string { return "waiting" })
-	require.Equal(t, "paused by hand by ann: the server moves", all.Waiting[0].Detail)
+	require.Equal(t, "paused by hand by ann (claimed): the server moves", all.Waiting[0].Detail)
 	a := <-alerts
 	require.Equal(t, holdfast.AlertConsumerPaused, a.Kind)
 	require.Equal(t, "mail", a.Consumer)
