@@ -66,7 +66,7 @@ func TestConsumersArePaused(t *testing.T) {
 	var paused []broker.ConsumerPause
 	g.decode(&paused, "consumers", "paused")
 	require.Equal(t, told.Pause.ID, paused[0].ID)
-	require.Regexp(t, `(?m)^mail .* ann +the server moves$`, g.holdfast("consumers", "paused").out)
+	require.Regexp(t, `(?m)^mail .* ann \(claimed\) +the server moves$`, g.holdfast("consumers", "paused").out)
 	require.Zero(t, handled.Load())
 
 	r = g.holdfast("consumers", "resume", "mail", "--reason", "it has moved")
