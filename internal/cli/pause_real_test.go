@@ -74,7 +74,7 @@ func TestConsumersArePaused(t *testing.T) {
 	require.True(t, strings.HasPrefix(r.out, "Consumer mail goes on.\n"), r.out)
 	g.eventually(func() bool { return handled.Load() == 1 }, func() string { return "it goes on" })
 	require.Contains(t, g.holdfast("consumers", "paused").out, "Nobody has paused a consumer.")
-	require.Contains(t, g.holdfast("consumers", "paused", "--past").out, "ended ann it has moved")
+	require.Contains(t, g.holdfast("consumers", "paused", "--past").out, "ended ann (claimed) it has moved")
 	require.Equal(t, holdfast.AlertConsumerResumed, (<-alerts).Kind)
 }
 
