@@ -57,7 +57,8 @@ func CheckOperator(name string) error {
 		return fmt.Errorf("the operator cannot be %q: %w", name, ErrReserved)
 	case Marked(name):
 		return fmt.Errorf("the operator cannot be %q: Holdfast itself adds whether a name is claimed or authenticated", name)
-	case len(name) > MaxOperator || !utf8.ValidString(name) || strings.ContainsFunc(name, unseen):
+	case len(name) > MaxOperator || !utf8.ValidString(name) || strings.ContainsFunc(name, unseen) ||
+		strings.ContainsFunc(name, blank):
 		return fmt.Errorf("the operator's name %q is too long, or has characters that are not seen: want one line of "+
 			"at most %d bytes", Clip(name, 40), MaxOperator)
 	}
@@ -66,6 +67,13 @@ func CheckOperator(name string) error {
 
 // unseen reports whether a character shows nothing of itself, or turns what is around it.
 func unseen(r rune) bool { return r != ' ' && !unicode.IsGraphic(r) || r != ' ' && unicode.IsSpace(r) }
+
+// blank reports whether a character counts as graphic, and shows nothing. Validators of Updates and
+// signals do not ask this: what they took before, they take in a replay.
+func blank(r rune) bool {
+	const brailleBlank = '\u2800'
+	return r == brailleBlank || unicode.In(r, unicode.Variation_Selector, unicode.Other_Default_Ignorable_Code_Point)
+}
 
 // ErrReserved refuses a name that Holdfast itself signs with.
 var ErrReserved = errors.New("Holdfast signs with that name what nobody asked for")

@@ -22,7 +22,8 @@ func TestNamesThatNobodyHas(t *testing.T) {
 	for name, want := range map[string]string{"ann": "", "Jürgen Müller": "", "李": "", "ops@example.com": "",
 		strings.Repeat("x", workflows.MaxOperator): "", strings.Repeat("x", workflows.MaxOperator+1): "too long",
 		"": "empty", " ": "empty", "Policy": "Holdfast signs with that name", "holdfast": "Holdfast signs with that name",
-		"a\nb": "not seen", "a\u202eb": "not seen", "a\u200bb": "not seen", "a\u2028b": "not seen", "a\xffb": "not seen",
+		"a\nb": "not seen", "a\u202eb": "not seen", "a\u200bb": "not seen", "policy\ufe0f": "not seen", "a\u034fb": "not seen", "a\u3164": "not seen",
+		"a\u115f": "not seen", "a\u2800b": "not seen", "a\u2028b": "not seen", "a\xffb": "not seen",
 		"ann (claimed)": "adds whether", "ann (Authenticated by oidc)": "adds whether", "ann (authenticated by oidc) ": "adds whether",
 		"ann (claimed) x": "adds whether"} {
 		err := workflows.CheckOperator(name)

@@ -23,6 +23,7 @@ import (
 
 	"github.com/holdfastmq/holdfast/barrier"
 	"github.com/holdfastmq/holdfast/internal/stack/stacktest"
+	"github.com/holdfastmq/holdfast/workflows"
 )
 
 // TestMain runs the tests, or a child process of them.
@@ -236,7 +237,8 @@ func (h *house) asked(action, target string) (n int64) {
 // refused are the latest refusals of somebody, by the audit.
 func (h *house) refused(who string) (details []string) {
 	h.t.Helper()
-	require.NoError(h.t, h.db.Raw(`SELECT detail FROM holdfast_audit WHERE operator = ? AND outcome = 'refused' ORDER BY id`, who).Scan(&details).Error)
+	require.NoError(h.t, h.db.Raw(`SELECT detail FROM holdfast_audit WHERE operator = ? AND outcome = 'refused' ORDER BY id`,
+		workflows.Authenticated(who, "file")).Scan(&details).Error)
 	return details
 }
 

@@ -52,7 +52,7 @@ func TestLogin(t *testing.T) {
 	g.set("do pay", holdfast.ClassPermanent, "no card")
 	id, other, third := g.begin("1", `{}`, "parked"), g.begin("2", `{}`, "parked"), g.begin("3", `{}`, "parked")
 
-	r := g.holdfast("pause", id, "--reason", "look")
+	r := g.holdfast("pause", id, "--reason", "look", "--operator", "ann")
 	require.Zero(t, r.status, r.err)
 	require.Equal(t, "ann (claimed)", g.who(id, sagaflow.UpdatePause))
 

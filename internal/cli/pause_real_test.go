@@ -49,7 +49,7 @@ func TestConsumersArePaused(t *testing.T) {
 		"--skip", "temporal")
 	found := by["RabbitMQ pause of mail"]
 	require.Equal(t, text.LevelWarning, found.Level)
-	require.Contains(t, found.Detail, "paused by hand by ann: the server moves since ")
+	require.Contains(t, found.Detail, "paused by hand by ann (claimed): the server moves since ")
 	require.Contains(t, found.Detail, ", until ")
 	require.Contains(t, found.Remedy, "holdfast consumers resume mail")
 	require.Empty(t, by["RabbitMQ breaker mail"].Detail, "it is not the breaker's")
@@ -58,7 +58,7 @@ func TestConsumersArePaused(t *testing.T) {
 		g.decode(&all, "waiting")
 		return len(all.Waiting) == 1 && all.Waiting[0].For == "somebody who resumes mail"
 	}, func() string { return "waiting" })
-	require.Equal(t, "paused by hand by ann: the server moves", all.Waiting[0].Detail)
+	require.Equal(t, "paused by hand by ann (claimed): the server moves", all.Waiting[0].Detail)
 	a := <-alerts
 	require.Equal(t, holdfast.AlertConsumerPaused, a.Kind)
 	require.Equal(t, "mail", a.Consumer)
@@ -66,7 +66,7 @@ func TestConsumersArePaused(t *testing.T) {
 	var paused []broker.ConsumerPause
 	g.decode(&paused, "consumers", "paused")
 	require.Equal(t, told.Pause.ID, paused[0].ID)
-	require.Regexp(t, `(?m)^mail .* ann +the server moves$`, g.holdfast("consumers", "paused").out)
+	require.Regexp(t, `(?m)^mail .* ann \(claimed\) +the server moves$`, g.holdfast("consumers", "paused").out)
 	require.Zero(t, handled.Load())
 
 	r = g.holdfast("consumers", "resume", "mail", "--reason", "it has moved")
@@ -74,7 +74,7 @@ func TestConsumersArePaused(t *testing.T) {
 	require.True(t, strings.HasPrefix(r.out, "Consumer mail goes on.\n"), r.out)
 	g.eventually(func() bool { return handled.Load() == 1 }, func() string { return "it goes on" })
 	require.Contains(t, g.holdfast("consumers", "paused").out, "Nobody has paused a consumer.")
-	require.Contains(t, g.holdfast("consumers", "paused", "--past").out, "ended ann it has moved")
+	require.Contains(t, g.holdfast("consumers", "paused", "--past").out, "ended ann (claimed) it has moved")
 	require.Equal(t, holdfast.AlertConsumerResumed, (<-alerts).Kind)
 }
 

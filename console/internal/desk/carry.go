@@ -49,6 +49,40 @@ func sameRun(o vouch.Order, run string) error {
 		"see that TEMPORAL_ADDRESS and HOLDFAST_PREFIX are those of the console's installation, and repeat the command")
 }
 
+// Named finds what the command line hands over, and returns the name that it has on the console's
+// pages: under this it is locked and recorded, whatever the command line calls it.
+func (d *Desk) Named(ctx context.Context, o vouch.Order) (name string, err error) {
+	t, err := d.temporal(ctx)
+	if err != nil {
+		return "", err
+	}
+	var run string
+	switch o.Kind {
+	case vouch.Saga:
+		var row sagas.Row
+		row, err = sagas.Find(ctx, t, o.ID, "", d.c.Prefix)
+		name, run = row.ID, row.RunID
+	case vouch.Letter:
+		var row deadletters.Row
+		row, err = deadletters.Find(ctx, t, o.ID, "", d.c.Prefix)
+		name, run = row.WorkflowID, row.RunID
+	case vouch.Tx:
+		found, wrong := transactions.Find(ctx, t, o.ID, "")
+		if wrong != nil {
+			return "", wrong
+		}
+		var row transactions.Row
+		row, err = transactions.TargetRow(ctx, t, found, false)
+		name, run = row.Target().Name(), row.RunID
+	default:
+		err = ErrNoAct
+	}
+	if err != nil {
+		return "", err
+	}
+	return name, sameRun(o, run)
+}
+
 func (d *Desk) carrySaga(ctx context.Context, t *server.Temporal, o vouch.Order, who Who, b *sagas.Batch) (
 	actions.Outcome, error) {
 	act, ok := sagas.ActNamed(o.Act)

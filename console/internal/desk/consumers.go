@@ -2,10 +2,13 @@ package desk
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"strings"
 	"sync"
 	"time"
 
+	holdfast "github.com/holdfastmq/holdfast"
 	"github.com/holdfastmq/holdfast/internal/guard"
 	"github.com/holdfastmq/holdfast/internal/operator/actions"
 	"github.com/holdfastmq/holdfast/internal/operator/consumers"
@@ -35,14 +38,45 @@ func (d *Desk) ActOnConsumer(ctx context.Context, name, act, lasts string, who W
 			return actions.Outcome{}, err
 		}
 	}
+	if err := d.canAsk(ctx, name, act); err != nil {
+		return actions.Outcome{}, err
+	}
 	told, err := do(ctx, d.c, o)
 	if err != nil {
-		return actions.Outcome{}, err
+		return unanswered(out, err)
 	}
 	out.Detail = strings.Join(told.Lines(d.now()), "; ")
 	if told.Bad() {
 		out.Remedy = "look at the consumer's page: not all of its processes have done so yet"
 	}
+	return out, nil
+}
+
+// canAsk says why an act on a consumer is not asked for: RabbitMQ is away, or there is no pause to
+// end.
+func (d *Desk) canAsk(ctx context.Context, name, act string) error {
+	all, err := consumers.Paused(ctx, d.c, false)
+	if err != nil || act != consumers.ActResume {
+		return err
+	}
+	for _, p := range all {
+		if p.Consumer == name {
+			return nil
+		}
+	}
+	return fmt.Errorf("nobody has paused consumer %s, or its pause has ended", name)
+}
+
+// unanswered is what came of an act on a consumer that ended with an error: the pause, or its
+// end, may be in RabbitMQ, unless the error says that it is not.
+func unanswered(out actions.Outcome, err error) (actions.Outcome, error) {
+	if errors.Is(err, holdfast.ErrInvalid) || errors.Is(err, holdfast.ErrNotFound) {
+		return actions.Outcome{}, err
+	}
+	out.Outcome = actions.Unknown
+	out.Detail, out.Remedy = text.SplitRemedy(err)
+	out.Detail = "it may have taken effect: " + out.Detail
+	out.Remedy = strings.TrimPrefix(out.Remedy+"; the consumer's page says whether it is paused", "; ")
 	return out, nil
 }
 

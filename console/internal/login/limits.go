@@ -3,6 +3,8 @@ package login
 import (
 	"sync"
 	"time"
+
+	"github.com/holdfastmq/holdfast/workflows"
 )
 
 const (
@@ -47,7 +49,12 @@ func NewLimits(now func() time.Time) *Limits {
 
 // Begin counts a try, before it is known how it ends. If there were too many, wait is how
 // long it is until the next one may be. Else end has to be called after the comparison.
+//
+// A name that is too long for anybody's is not kept.
 func (l *Limits) Begin(source, name string) (end func(good bool), wait time.Duration) {
+	if len(name) > workflows.MaxOperator {
+		name = ""
+	}
 	if wait = l.count(source, name); wait > 0 {
 		return nil, wait
 	}

@@ -34,6 +34,8 @@ func (p *Proxy) Check() error {
 		return errors.New("name the headers with the user and with the groups")
 	case len(p.From) == 0 && p.Secret == "":
 		return errors.New("say who the proxy is, by its network or by a secret: anybody can send a header")
+	case p.Secret == "" && slices.ContainsFunc(p.From, func(n netip.Prefix) bool { return n.Bits() == 0 }):
+		return errors.New("the proxy's network is everybody's: name its own, or a secret")
 	case (p.SecretHeader == "") != (p.Secret == ""):
 		return errors.New("a secret and the name of its header go together")
 	case p.Secret != "" && len(p.Secret) < leastSecret:
@@ -77,7 +79,7 @@ func (p *Proxy) Login(r *http.Request) (u User, there bool, err error) {
 		}
 		return User{}, false, nil
 	}
-	name := users[0]
+	name := strings.ToLower(users[0]) // proxies pass on what was typed
 	if err := CheckForeignName(name); err != nil {
 		return User{}, true, err
 	}

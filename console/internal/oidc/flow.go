@@ -20,8 +20,8 @@ import (
 	"github.com/holdfastmq/holdfast/console/internal/login"
 )
 
-// pending is a login that is under way, as the cookie of its browser has it.
-type pending struct {
+// Begun is a login that is under way, as the cookie of its browser has it.
+type Begun struct {
 	State    string    `json:"s"`
 	Nonce    string    `json:"n"`
 	Verifier string    `json:"v"`
@@ -42,7 +42,7 @@ func (p *Provider) Begin(ctx context.Context, next string) (to, cookie string, e
 	if len(next) > nextKept {
 		next = "/"
 	}
-	begun := pending{rand.Text(), rand.Text(), oauth2.GenerateVerifier(), next, p.o.Now().Add(Lasts)}
+	begun := Begun{rand.Text(), rand.Text(), oauth2.GenerateVerifier(), next, p.o.Now().Add(Lasts)}
 	clear, err := json.Marshal(begun)
 	if err != nil {
 		return "", "", err
@@ -61,9 +61,10 @@ func errStray(why string) error {
 		Remedy: "begin it again", Err: errors.New(why), Stray: true}
 }
 
-// open reads the cookie of a login, and has it used up.
-func (p *Provider) open(cookie, state string) (pending, error) {
-	var begun pending
+// Accept reads the cookie of a login, to which its browser comes back with a state, and has it
+// used up. It asks nobody.
+func (p *Provider) Accept(cookie, state string) (Begun, error) {
+	var begun Begun
 	sealed, err := base64.RawURLEncoding.DecodeString(cookie)
 	if err != nil || cookie == "" {
 		return begun, errStray("no cookie of a login")
@@ -93,13 +94,9 @@ func (p *Provider) open(cookie, state string) (pending, error) {
 	return begun, nil
 }
 
-// End ends a login with what the provider sent its browser back with. It returns who that is,
-// and the page to go on to.
-func (p *Provider) End(ctx context.Context, cookie string, q url.Values) (u login.User, next string, err error) {
-	begun, err := p.open(cookie, q.Get("state"))
-	if err != nil {
-		return login.User{}, "", err
-	}
+// End ends a login that Accept took, with what the provider sent its browser back with. It
+// returns who that is, and the page to go on to.
+func (p *Provider) End(ctx context.Context, begun Begun, q url.Values) (u login.User, next string, err error) {
 	if said := q.Get("error"); said != "" {
 		return login.User{}, "", &RefusedError{Why: "The login provider did not log you in: it says " + word(said),
 			Remedy: "log in with another account there, or ask who runs it"}
@@ -128,7 +125,7 @@ var noWord = regexp.MustCompile(`[^A-Za-z0-9_:/.-]+`)
 func word(s string) string { return noWord.ReplaceAllString(s[:min(len(s), 100)], "?") }
 
 // exchange has the provider give the ID token for a code.
-func (p *Provider) exchange(ctx context.Context, d *discovered, code string, begun pending) (raw string, err error) {
+func (p *Provider) exchange(ctx context.Context, d *discovered, code string, begun Begun) (raw string, err error) {
 	if code == "" {
 		return "", errStray("no code")
 	}
@@ -142,6 +139,8 @@ func (p *Provider) exchange(ctx context.Context, d *discovered, code string, beg
 			refusal.Remedy = "ask who runs the console to check the client's ID and secret"
 		}
 		return "", refusal
+	case refused != nil: // its own text has the whole answer, and what is in that nobody knows
+		return "", &AwayError{errors.New("the token endpoint says " + refused.Response.Status)}
 	case err != nil:
 		return "", &AwayError{err}
 	}
@@ -183,12 +182,13 @@ func (p *Provider) believe(ctx context.Context, d *discovered, raw, nonce string
 	return p.user(claims, token.Subject, p.until(now, token.Expiry))
 }
 
-// until is when a session ends.
+// until is when a session ends: with the ID token, which is good as long as the clocks may differ
+// after its end.
 func (p *Provider) until(now, expiry time.Time) time.Time {
 	if p.o.Session > 0 {
 		return now.Add(p.o.Session)
 	}
-	return expiry
+	return expiry.Add(p.o.Skew)
 }
 
 // user is who the claims are of.

@@ -58,6 +58,15 @@ func newSite(t *testing.T, how func(*oidc.Options)) *site {
 	return s
 }
 
+// End accepts a login, and ends it.
+func (s *site) End(ctx context.Context, cookie string, q url.Values) (login.User, string, error) {
+	begun, err := s.Accept(cookie, q.Get("state"))
+	if err != nil {
+		return login.User{}, "", err
+	}
+	return s.Provider.End(ctx, begun, q)
+}
+
 // logIn goes the whole way.
 func (s *site) logIn(t *testing.T) (login.User, string, error) {
 	t.Helper()
@@ -215,8 +224,9 @@ func TestALoginIsOfItsBrowser(t *testing.T) {
 	_, _, err = s.End(t.Context(), own, answer)
 	require.ErrorContains(t, err, "took too long")
 	s.later = 0
-	restarted, err := oidc.New(options(s.server))
+	again, err := oidc.New(options(s.server))
 	require.NoError(t, err)
+	restarted := &site{Provider: again}
 	_, _, err = restarted.End(t.Context(), own, answer)
 	require.ErrorContains(t, err, "not of this process")
 }
@@ -309,6 +319,8 @@ func TestTheProviderIsAway(t *testing.T) {
 	away(true)
 	_, _, err = s.End(t.Context(), cookie, back)
 	require.ErrorAs(t, err, &gone)
+	require.Contains(t, err.Error(), "the token endpoint says 503")
+	require.NotContains(t, err.Error(), "it is away", "what its page has is nobody's business")
 	_, _, err = s.Begin(t.Context(), "/") // what it said of itself is known
 	require.NoError(t, err)
 	s.later = 2 * time.Hour // and counts on where it does not answer

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -178,7 +179,7 @@ func (s *Site) do(w http.ResponseWriter, r *http.Request, of login.Session) {
 		return
 	}
 	reason := text.OneLine(strings.TrimSpace(r.PostForm.Get("reason")))
-	if _, _, sent := s.forms.Result(of.Key, id); !sent && (reason == "" || len(reason) > maxReason) {
+	if _, _, sent := s.forms.Result(of.Key, id); !sent && wrongReason(reason) != "" {
 		s.askReason(w, r, of, id, o, reason)
 		return
 	}
@@ -207,6 +208,25 @@ func (s *Site) do(w http.ResponseWriter, r *http.Request, of login.Session) {
 	}
 }
 
+// isMark matches what the console itself writes into a reason: that a run asks, and who has
+// approved it.
+var isMark = regexp.MustCompile(`(?i)^run [0-9a-f]{16}:|\(\s*approved\s+by`)
+
+// wrongReason says why a reason cannot be taken; empty: it can. None says what only the console
+// may say.
+func wrongReason(reason string) string {
+	switch {
+	case reason == "":
+		return "Say why: it is recorded."
+	case len(reason) > maxReason:
+		return fmt.Sprintf("The reason has more than %d bytes.", maxReason)
+	case isMark.MatchString(reason) || workflows.Marked(reason):
+		return "The reason has words that the console itself adds, of who has approved, how a name is known, or of a run. " +
+			"Say it without them."
+	}
+	return ""
+}
+
 // askReason shows the form again, which is still good.
 func (s *Site) askReason(w http.ResponseWriter, r *http.Request, of login.Session, id string, o confirm.Order,
 	reason string) {
@@ -215,13 +235,10 @@ func (s *Site) askReason(w http.ResponseWriter, r *http.Request, of login.Sessio
 		s.failed(w, r, of, err)
 		return
 	}
-	wrong := "Say why: it is recorded."
-	if reason != "" {
-		wrong = fmt.Sprintf("The reason has more than %d bytes.", maxReason)
-		reason = text.CutText(reason, maxReason/4)
-	}
 	v := viewOf(id, o, t)
-	v.Reason, v.Wrong = reason, wrong
+	if v.Reason, v.Wrong = reason, wrongReason(reason); len(reason) > maxReason {
+		v.Reason = text.CutText(reason, maxReason/4)
+	}
 	s.render(w, r, http.StatusUnprocessableEntity, of, "confirm.html", t.title, v)
 }
 

@@ -3,13 +3,16 @@ package site
 import (
 	"context"
 	"crypto/rand"
+	"crypto/sha256"
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"strings"
 
 	"github.com/holdfastmq/holdfast/console/internal/audit"
 	"github.com/holdfastmq/holdfast/console/internal/desk"
 	"github.com/holdfastmq/holdfast/console/internal/login"
+	"github.com/holdfastmq/holdfast/internal/guard"
 	"github.com/holdfastmq/holdfast/internal/operator/actions"
 	"github.com/holdfastmq/holdfast/internal/operator/text"
 	"github.com/holdfastmq/holdfast/internal/operator/vouch"
@@ -64,8 +67,8 @@ func (s *Site) apiAct(w http.ResponseWriter, r *http.Request, of login.Token) {
 		reply(w, http.StatusBadRequest, vouch.Wrong{Error: "the order is not whole",
 			Remedy: "use the command line of the console's version"})
 		return
-	case reason == "" || len(reason) > maxReason:
-		reply(w, http.StatusUnprocessableEntity, vouch.Wrong{Error: "the reason is missing, or is too long"})
+	case wrongReason(reason) != "":
+		reply(w, http.StatusUnprocessableEntity, vouch.Wrong{Error: "the reason is not taken: " + wrongReason(reason)})
 		return
 	case !of.Of.Role.May(login.Operator):
 		s.refuse(r, of.Of, o.Kind+" "+o.Act, o.ID, o.Step(), "the role "+of.Of.Role.String()+" may not do that")
@@ -86,23 +89,50 @@ func (s *Site) apiAct(w http.ResponseWriter, r *http.Request, of login.Token) {
 	reply(w, http.StatusOK, vouch.Answer{Outcome: out, Group: out.Group})
 }
 
+// beside says what an order has beside the act, as the audit tells it.
+func beside(o vouch.Order) (said string) {
+	if o.Letter != nil && o.Letter.Force || o.Tx != nil && o.Tx.Force {
+		said += ", forced"
+	}
+	if o.Letter != nil && (o.Letter.Text != "" || len(o.Letter.Base64) > 0) {
+		body := o.Letter.Base64
+		if len(body) == 0 {
+			body = []byte(o.Letter.Text)
+		}
+		said += fmt.Sprintf(", with another body (sha256 %x)", sha256.Sum256(body))
+	}
+	if o.Saga != nil && len(o.Saga.Value) > 0 {
+		said += ", with a value"
+	}
+	return said
+}
+
 // carry does an order, alone on its thing as a form does. It has its own time, and goes on when
 // the command line leaves.
 func (s *Site) carry(ctx context.Context, of login.Token, o vouch.Order, reason string) (actions.Outcome,
 	*vouch.Wrong) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), actTime)
 	defer cancel()
+	e := audit.Entry{Request: strings.ToLower(rand.Text()[:16]), Who: of.Of.Signed(), Role: of.Of.Role.String(),
+		Action: o.Kind + " " + o.Act, Target: o.ID, Step: o.Step(), Reason: reason, Outcome: audit.Asked,
+		Detail: "by the command line, token " + of.Key + beside(o)}
+	if o.Saga != nil && o.Saga.Refuse {
+		e.Action += " no"
+	}
+	name, err := guard.Value(func() (string, error) { return s.Desk.Named(ctx, o) })
+	if err != nil {
+		out := actions.Outcome{ID: o.ID, Outcome: actions.Unsent}
+		out.Detail, out.Remedy = text.SplitRemedy(err)
+		e.Target, e.Outcome, e.Detail = cut(o.ID), string(out.Outcome), out.Detail
+		s.note(ctx, e)
+		return out, nil
+	}
+	o.ID, e.Target = name, name
 	done, err := s.forms.Alone(ctx, o.Kind, o.ID)
 	if err != nil {
 		return actions.Outcome{}, &vouch.Wrong{Error: err.Error(), Remedy: "repeat the command"}
 	}
 	defer done()
-	e := audit.Entry{Request: strings.ToLower(rand.Text()[:16]), Who: of.Of.Signed(), Role: of.Of.Role.String(),
-		Action: o.Kind + " " + o.Act, Target: o.ID, Step: o.Step(), Reason: reason, Outcome: audit.Asked,
-		Detail: "by the command line, token " + of.Key}
-	if o.Saga != nil && o.Saga.Refuse {
-		e.Action += " no"
-	}
 	if refused := s.ask(ctx, of.Of, e); refused != nil {
 		return actions.Outcome{}, &vouch.Wrong{Error: refused.Detail, Remedy: refused.Remedy}
 	}

@@ -108,7 +108,7 @@ func TestConsumersArePausedByHand(t *testing.T) {
 		require.Equal(t, http.StatusSeeOther, got.status, got.body)
 		require.Contains(t, b.get(got.to).body, "Pause for 1h: paused")
 	}
-	require.Equal(t, []string{"pause 1h payments by operator: as agreed"}, h.desk.acts())
+	require.Equal(t, []string{"pause 1h payments by operator (authenticated by file): as agreed"}, h.desk.acts())
 	require.Equal(t, []string{"consumer pause", "payments", "1h"},
 		[]string{h.entries()[0].Action, h.entries()[0].Target, h.entries()[0].Step})
 

@@ -93,7 +93,7 @@ func (s *Site) oncePage(w http.ResponseWriter, r *http.Request) {
 func (s *Site) logInOnce(w http.ResponseWriter, r *http.Request) {
 	user, ok := login.User{}, false
 	if s.Once.Token() != "" {
-		end, wait := s.limits.Begin(login.Source(r, s.Proxies), "")
+		end, wait := s.limitOnce.Begin(login.Source(r, s.Proxies), "")
 		if wait > 0 {
 			s.say(w, r, http.StatusTooManyRequests, login.Session{}, message{Title: "There were too many tries"})
 			return

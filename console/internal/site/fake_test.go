@@ -479,6 +479,13 @@ func (b *browser) confirm(query string) url.Values {
 
 const retrySaga = "kind=saga&id=" + sagaID + "&act=retry"
 
+func (d *fakeDesk) Named(_ context.Context, o vouch.Order) (string, error) {
+	if o.Run == "another" {
+		return "", errors.New("no such run")
+	}
+	return strings.TrimPrefix(o.ID, "other words for "), nil
+}
+
 func (d *fakeDesk) Carry(_ context.Context, o vouch.Order, who desk.Who) (actions.Outcome, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()

@@ -9,7 +9,11 @@ import (
 	"github.com/holdfastmq/holdfast/console/internal/audit"
 	"github.com/holdfastmq/holdfast/console/internal/login"
 	"github.com/holdfastmq/holdfast/console/internal/oidc"
+	"github.com/holdfastmq/holdfast/internal/brief"
 )
+
+// errorLogged is how many bytes the log has of an error of the login provider's.
+const errorLogged = 500
 
 // loginCookie is the name of the cookie that a login has at the provider's. Unlike the
 // session's, it comes along when the provider sends the browser back.
@@ -24,6 +28,12 @@ func (s *Site) newLoginCookie(value string, maxAge int) *http.Cookie {
 func (s *Site) beginOIDC(w http.ResponseWriter, r *http.Request) {
 	if s.OIDC == nil {
 		s.say(w, r, http.StatusNotFound, login.Session{}, message{Title: "There is no login provider here"})
+		return
+	}
+	// A page of any site can have a browser ask for this as a picture, say, as often as it likes.
+	if dest := r.Header.Get("Sec-Fetch-Dest"); dest != "" && dest != "document" {
+		s.say(w, r, http.StatusForbidden, login.Session{}, message{Title: "A login is a page of its own",
+			Links: []link{{"Log in", "/login"}}})
 		return
 	}
 	if !s.maySend(w, r) {
@@ -41,7 +51,7 @@ func (s *Site) beginOIDC(w http.ResponseWriter, r *http.Request) {
 // maySend counts a try to log in, for which the provider is asked. It holds nobody else's up while
 // that takes its time.
 func (s *Site) maySend(w http.ResponseWriter, r *http.Request) bool {
-	end, wait := s.limits.Begin(login.Source(r, s.Proxies), "")
+	end, wait := s.limitOIDC.Begin(login.Source(r, s.Proxies), "")
 	if wait > 0 {
 		s.say(w, r, http.StatusTooManyRequests, login.Session{}, message{Title: "There were too many tries",
 			Text: "Try again in a minute."})
@@ -58,15 +68,20 @@ func (s *Site) endOIDC(w http.ResponseWriter, r *http.Request) {
 		s.say(w, r, http.StatusNotFound, login.Session{}, message{Title: "There is no login provider here"})
 		return
 	}
-	if !s.maySend(w, r) {
-		return
-	}
 	cookie := ""
 	if c, err := r.Cookie(s.loginCookie()); err == nil {
 		cookie = c.Value
 	}
 	http.SetCookie(w, s.newLoginCookie("", -1))
-	user, next, err := s.OIDC.End(r.Context(), cookie, r.URL.Query())
+	begun, err := s.OIDC.Accept(cookie, r.URL.Query().Get("state"))
+	if err != nil { // nobody is asked: it costs no try
+		s.notLoggedIn(w, r, err)
+		return
+	}
+	if !s.maySend(w, r) {
+		return
+	}
+	user, next, err := s.OIDC.End(r.Context(), begun, r.URL.Query())
 	if err != nil {
 		s.notLoggedIn(w, r, err)
 		return
@@ -83,15 +98,16 @@ func (s *Site) notLoggedIn(w http.ResponseWriter, r *http.Request, err error) {
 	var refused *oidc.RefusedError
 	if errors.As(err, &refused) {
 		if refused.Stray {
-			s.warn(r, "login by OpenID Connect refused", "error", refused.Error())
+			s.warn(r, "login by OpenID Connect refused", "error", brief.Text(refused.Error(), errorLogged))
 		} else { // the provider has had a part in it
-			s.Log.Warn("login by OpenID Connect refused", "error", refused.Error(), "from", login.Source(r, s.Proxies))
+			s.Log.Warn("login by OpenID Connect refused", "error", brief.Text(refused.Error(), errorLogged), "from",
+				login.Source(r, s.Proxies))
 		}
 		s.say(w, r, http.StatusForbidden, login.Session{}, message{Title: "You are not logged in", Text: refused.Why + ".",
 			Remedy: refused.Remedy, Links: again})
 		return
 	}
-	s.warn(r, "login by OpenID Connect failed", "error", err.Error())
+	s.warn(r, "login by OpenID Connect failed", "error", brief.Text(err.Error(), errorLogged))
 	s.say(w, r, http.StatusServiceUnavailable, login.Session{}, message{Title: "The login provider does not answer",
 		Text: "Who is logged in stays so. The console's log says more.", Remedy: "try again in a moment; where the " +
 			"console has users of its own, they can log in with their passwords", Links: again})

@@ -25,11 +25,14 @@ type runView struct {
 	List   string // the page that lists those that are left
 	Again  string // the page by which another run goes on with what is left
 	Rates  []int
-	Mine   bool   // it waits for who looks
-	Says   string // who has to say whether it goes on
-	Counts string
-	Latest []batch.Outcome
-	at     string
+	Mine   bool // it waits for who looks
+	Reason string
+	// Effects are what it does, for who has to say whether it goes on.
+	Effects []string
+	Says    string // who has to say whether it goes on
+	Counts  string
+	Latest  []batch.Outcome
+	at      string
 }
 
 // refresh has the page look again while something comes by itself.
@@ -101,7 +104,7 @@ func (s *Site) renderRun(w http.ResponseWriter, r *http.Request, status int, of 
 	a, _ := v.About.(about)
 	shows := runView{View: v, Title: text.Capital(a.Act), Rates: batch.Rates, Counts: countsText(v),
 		at: runAddress(v.ID, a), Again: goesOn(v.ID, a), Mine: v.State == batch.Asks && maySayGo(v, of),
-		Says: whoSaysGo(v)}
+		Says: whoSaysGo(v), Reason: a.Reason, Effects: a.Effects}
 	if which, err := parseTogether(a.Target); err == nil {
 		shows.Of, shows.List = which.words(), which.list()
 	}

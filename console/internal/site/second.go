@@ -1,9 +1,15 @@
 package site
 
 import (
+	"strings"
+
 	"github.com/holdfastmq/holdfast/console/internal/batch"
 	"github.com/holdfastmq/holdfast/console/internal/login"
 )
+
+// person is who somebody is where two are needed: his name, however it is written, and however
+// he has logged in.
+func person(of login.Session) string { return strings.ToLower(of.User) }
 
 // needsSecond adds n things to those that somebody acts on, and reports whether that is more than
 // he may act on without a second person.
@@ -13,7 +19,7 @@ func (s *Site) needsSecond(of login.Session, n int) bool {
 	}
 	over := 0
 	for range n {
-		over, _ = s.alone.Take(of.Signed())
+		over, _ = s.alone.Take(person(of))
 	}
 	return over > 0
 }
@@ -22,7 +28,10 @@ func (s *Site) needsSecond(of login.Session, n int) bool {
 // a second person is needed, for another one.
 func maySayGo(v batch.View, of login.Session) bool {
 	a, _ := v.About.(about)
-	return a.Second != (v.Who == of.Signed())
+	if a.Second {
+		return a.Person != person(of)
+	}
+	return v.Who == of.Signed()
 }
 
 // whoSaysGo says for whom it is, in words.

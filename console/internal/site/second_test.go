@@ -10,6 +10,7 @@ import (
 
 	"github.com/holdfastmq/holdfast/console/internal/audit"
 	"github.com/holdfastmq/holdfast/console/internal/batch"
+	"github.com/holdfastmq/holdfast/console/internal/login"
 	"github.com/holdfastmq/holdfast/internal/operator/vouch"
 )
 
@@ -42,6 +43,8 @@ func TestASecondPersonApproves(t *testing.T) {
 	require.NotContains(t, h.as("viewer").get(got.to).body, `value="go"`)
 	require.Len(t, h.desk.acts(), 1)
 	page := eve.runs(got.to, asks)
+	require.Contains(t, page, "<dt>Why</dt><dd>as agreed")
+	require.Contains(t, page, "once, and into no other", "what it does")
 	require.Contains(t, page, `value="go"`)
 	require.Equal(t, http.StatusSeeOther, eve.steers(page, "go", "100").status)
 	eve.runs(got.to, string(batch.Over))
@@ -59,6 +62,45 @@ func TestASecondPersonApproves(t *testing.T) {
 	}
 	require.Equal(t, []string{"operator (authenticated by file): " + audit.Refused,
 		"operator (authenticated by file): " + audit.Refused, "admin (authenticated by file): " + audit.Asked}, said)
+}
+
+// TestNobodyApprovesHimself by another spelling of his name, or by another login.
+func TestNobodyApprovesHimself(t *testing.T) {
+	t.Parallel()
+	ann := login.Session{User: "Ann", By: login.ByProxy}
+	v := batch.View{Who: ann.Signed(), About: about{Second: true, Person: person(ann)}}
+	for _, of := range []login.Session{ann, {User: "ann", By: login.ByProxy}, {User: "ANN", By: login.ByFile}} {
+		require.False(t, maySayGo(v, of), of.Signed())
+	}
+	require.True(t, maySayGo(v, login.Session{User: "bob", By: login.ByProxy}))
+	v.About = about{Person: person(ann)}
+	require.True(t, maySayGo(v, ann))
+	require.False(t, maySayGo(v, login.Session{User: "ann", By: login.ByFile}), "it signs with another name")
+	s := New(Options{ApproveOver: 2, Now: time.Now})
+	require.False(t, s.needsSecond(ann, 2))
+	require.True(t, s.needsSecond(login.Session{User: "ann", By: login.ByFile}, 1))
+}
+
+// TestAReasonSaysNothingOfTheConsoles: neither an approval, nor a mark, nor a run.
+func TestAReasonSaysNothingOfTheConsoles(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	b := h.as("operator")
+	token := b.token("my machine")
+	for _, reason := range []string{"fix (approved by bob)", "fix ( Approved  By bob", "fix, by bob (authenticated by oidc)",
+		"Bob (claimed) said so", "run 0123456789abcdef: fix"} {
+		form := b.confirm(retrySaga)
+		form.Set("reason", reason)
+		got := b.post("/do", form)
+		require.Equal(t, http.StatusUnprocessableEntity, got.status, reason)
+		require.Contains(t, got.body, "words that the console itself adds")
+		o := retryOrder()
+		o.Saga.Reason = reason
+		status, _ := h.ask(http.MethodPost, vouch.ActPath, token, o, nil)
+		require.Equal(t, http.StatusUnprocessableEntity, status, reason)
+	}
+	require.Empty(t, h.desk.acts())
+	require.Empty(t, wrongReason("run the bank again, approved by bob"))
 }
 
 // TestManySmallRunsAreOne: what an operator does within an hour is added up.

@@ -46,6 +46,7 @@ type Desk interface {
 	Transaction(ctx context.Context, id string) (transactions.Detail, error)
 	ActOnTransaction(ctx context.Context, row transactions.Row, act string, who desk.Who) (actions.Outcome, error)
 	Consumers(ctx context.Context) (desk.Consumers, error)
+	Named(ctx context.Context, o vouch.Order) (name string, err error)
 	Carry(ctx context.Context, o vouch.Order, who desk.Who) (actions.Outcome, error)
 	ActOnConsumer(ctx context.Context, name, act, lasts string, who desk.Who) (actions.Outcome, error)
 	FindSaga(ctx context.Context, id string) (string, error)
@@ -106,7 +107,9 @@ type Site struct {
 	Options
 	sessions  *login.Sessions
 	tokens    *login.Tokens
-	limits    *login.Limits
+	limits    *login.Limits // of passwords, logins by OpenID Connect, and the one that is good once
+	limitOIDC *login.Limits
+	limitOnce *login.Limits
 	refusals  *login.Budget // for the audit, by user
 	warnings  *login.Budget // for the log, by what is warned of and by source
 	alone     *login.Budget // what is done without a second person, by operator
@@ -122,7 +125,7 @@ type Site struct {
 // New returns a site.
 func New(o Options) *Site {
 	s := &Site{Options: o, sessions: login.NewSessions(o.Now), tokens: login.NewTokens(o.Now),
-		limits:   login.NewLimits(o.Now),
+		limits: login.NewLimits(o.Now), limitOIDC: login.NewLimits(o.Now), limitOnce: login.NewLimits(o.Now),
 		refusals: login.NewBudget(o.Now, refusalsNoted, refusalsWindow),
 		warnings: login.NewBudget(o.Now, 1, warnWindow),
 		alone:    login.NewBudget(o.Now, o.ApproveOver, approveWindow),

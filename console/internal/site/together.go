@@ -239,8 +239,12 @@ func (s *Site) togetherTarget(ctx context.Context, o confirm.Order) (target, err
 type about struct {
 	Act    string
 	Target string
-	// Second says that another operator has to let it go on.
+	// Second says that another operator has to let it go on: another one than Person.
 	Second bool
+	Person string
+	// Reason is why it was begun, Effects are what it does, in sentences.
+	Reason  string
+	Effects []string
 }
 
 // beginRun begins what was confirmed, on all that were shown, if the audit has it and one of
@@ -280,7 +284,8 @@ func (s *Site) beginRun(ctx context.Context, of login.Session, request string, o
 	}
 	one := s.eachOf(of, request, cmp.Or(g.again, request), o, reason)
 	err = s.runs.Begin(batch.Order{ID: request, Who: of.Signed(), IDs: ids, Do: one,
-		About: about{Act: o.Act, Target: o.Target, Second: s.needsSecond(of, len(ids))},
+		About: about{Act: o.Act, Target: o.Target, Second: s.needsSecond(of, len(ids)), Person: person(of), Reason: reason,
+			Effects: g.effects(o.Act)},
 		Done: func(v batch.View) {
 			e.Outcome, e.Detail = string(v.State), strings.TrimPrefix(v.Why+"; "+countsText(v), "; ")
 			s.note(ctx, e)

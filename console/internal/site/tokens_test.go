@@ -14,9 +14,12 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/holdfastmq/holdfast/console/internal/login"
+	"github.com/holdfastmq/holdfast/console/internal/oidc"
 	"github.com/holdfastmq/holdfast/internal/operator/actions"
 	"github.com/holdfastmq/holdfast/internal/operator/vouch"
+	deadflow "github.com/holdfastmq/holdfast/workflows/deadletters"
 	sagaflow "github.com/holdfastmq/holdfast/workflows/sagas"
+	txflow "github.com/holdfastmq/holdfast/workflows/transactions"
 )
 
 // token has somebody make a token.
@@ -161,9 +164,34 @@ func TestATokenEndsWithItsLogin(t *testing.T) {
 	status, _ := h.ask(http.MethodPost, vouch.ActPath, token, retryOrder(), nil)
 	require.Equal(t, http.StatusOK, status)
 	require.Contains(t, h.desk.acts()[0], " by ann@example.com (authenticated by oidc): ")
-	h.pass(time.Hour)
+	h.pass(time.Hour + oidc.Skew)
 	status, _ = h.ask(http.MethodPost, vouch.ActPath, token, retryOrder(), nil)
 	require.Equal(t, http.StatusUnauthorized, status)
+}
+
+// TestTheAuditHasWhatAnOrderIsOf under its own name, and what is beside the act.
+func TestTheAuditHasWhatAnOrderIsOf(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	token := h.as("operator").token("my machine")
+	o := retryOrder()
+	o.ID, o.Saga.Value = "other words for "+sagaID, json.RawMessage(`{"a":1}`)
+	status, said := h.ask(http.MethodPost, vouch.ActPath, token, o, nil)
+	require.Equal(t, http.StatusOK, status, said)
+	all := h.entries()[1:]
+	require.Equal(t, []string{sagaID, sagaID}, []string{all[0].Target, all[1].Target})
+	require.Contains(t, all[0].Detail, ", with a value")
+	require.Len(t, h.desk.acts(), 1)
+	require.Contains(t, h.desk.acts()[0], "retry "+sagaID+" by ")
+	o.Run = "another"
+	status, said = h.ask(http.MethodPost, vouch.ActPath, token, o, nil)
+	require.Equal(t, http.StatusOK, status)
+	require.Contains(t, said, "no such run")
+	require.Len(t, h.desk.acts(), 1)
+
+	require.Equal(t, ", forced, with another body (sha256 ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad)",
+		beside(vouch.Order{Letter: &deadflow.Request{Force: true, Text: "abc"}}))
+	require.Equal(t, ", forced", beside(vouch.Order{Tx: &txflow.Request{Force: true}}))
 }
 
 func TestWrongOrders(t *testing.T) {

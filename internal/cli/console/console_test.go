@@ -16,6 +16,19 @@ import (
 	"github.com/holdfastmq/holdfast/internal/cli/frame"
 )
 
+// TestNetworks: an address of IPv4 within one of IPv6 is that of IPv4, as requests come from it.
+func TestNetworks(t *testing.T) {
+	all, err := prefixes("--proxy-from", []string{"::ffff:10.1.2.3", "::ffff:10.0.0.0/104", "10.1.2.3/8", "2001:db8::1"})
+	require.NoError(t, err)
+	var got []string
+	for _, p := range all {
+		got = append(got, p.String())
+	}
+	require.Equal(t, []string{"10.1.2.3/32", "10.0.0.0/8", "10.0.0.0/8", "2001:db8::1/128"}, got)
+	_, err = prefixes("--proxy-from", []string{"10.0.0.0/8/8"})
+	require.ErrorContains(t, err, "want an address")
+}
+
 // TestTheEndWaitsForActions: longer than for other requests, and whoever waits for one is told.
 func TestTheEndWaitsForActions(t *testing.T) {
 	l, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")

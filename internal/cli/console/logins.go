@@ -101,6 +101,9 @@ func secretOf(flag, path string) (string, error) {
 	return secret, nil
 }
 
+// mappedBits are those before the address of IPv4 in one of IPv6.
+const mappedBits = 96
+
 // prefixes are the networks that a flag names.
 func prefixes(flag string, named []string) (all []netip.Prefix, err error) {
 	for _, at := range named {
@@ -110,6 +113,9 @@ func prefixes(flag string, named []string) (all []netip.Prefix, err error) {
 		}
 		if err != nil {
 			return nil, text.Usagef("%s %s: want an address, or a network such as 10.0.0.0/8", flag, at)
+		}
+		if at := p.Addr(); at.Is4In6() && p.Bits() >= mappedBits {
+			p = netip.PrefixFrom(at.Unmap(), p.Bits()-mappedBits)
 		}
 		all = append(all, p.Masked())
 	}

@@ -49,6 +49,8 @@ type Bulk struct {
 // Register adds the flags that all actions have.
 func (b *Bulk) Register(flags *pflag.FlagSet) {
 	b.Who.Register(flags)
+	flags.Lookup("operator").Usage = "who asks; recorded as claimed (default that of holdfast login, " +
+		"$HOLDFAST_OPERATOR, or $USER)"
 	flags.BoolVar(&b.all, "all", false, "all of them, where there is no ID and no filter")
 	flags.BoolVar(&b.DryRun, "dry-run", false, "list what would be acted on, and do nothing")
 	flags.BoolVar(&b.yes, "yes", false, "do not ask for confirmation")

@@ -2,6 +2,7 @@ package frame
 
 import (
 	"errors"
+	"fmt"
 	"strings"
 
 	"github.com/spf13/pflag"
@@ -27,14 +28,14 @@ type Who struct {
 // Register adds the flags.
 func (w *Who) Register(flags *pflag.FlagSet) {
 	flags.StringVar(&w.Reason, "reason", "", "why; recorded (required)")
-	flags.StringVar(&w.Operator, "operator", "", "who asks; recorded as claimed (default that of "+
-		"holdfast login, $HOLDFAST_OPERATOR, or $USER)")
+	flags.StringVar(&w.Operator, "operator", "", "who asks; recorded as claimed (default $HOLDFAST_OPERATOR or $USER; "+
+		"required where holdfast login is in effect)")
 }
 
 // Complete says who asks where the flag does not: the environment, or the user.
 func (w *Who) Complete(a *App) {
 	w.Operator, w.Reason = strings.TrimSpace(w.Operator), strings.TrimSpace(w.Reason)
-	if w.vouched && w.Operator == "" {
+	if w.Operator == "" {
 		w.logIn(a)
 	}
 	for _, name := range []string{a.Operator, a.User} {
@@ -54,7 +55,19 @@ func (w *Who) logIn(a *App) {
 		return // nobody can have logged in
 	}
 	l, ok, err := vouch.Load(path)
-	if w.err = err; ok {
+	switch {
+	case err == nil && !ok && a.LoginPath == "":
+		return
+	case !w.vouched: // who has logged in must not be recorded as claimed without a word
+		w.err = text.Usagef("you are logged in at a console, and this acts by itself: add --operator NAME, which is " +
+			"recorded as claimed")
+	case err == nil && !ok:
+		w.err = text.WithRemedy(fmt.Errorf("HOLDFAST_LOGIN names %s, which is not there: nobody is logged in", path),
+			"log in with `holdfast login`; or unset HOLDFAST_LOGIN or add --operator NAME, and what you do is recorded "+
+				"as claimed")
+	case err != nil:
+		w.err = err
+	default:
 		w.Via = vouch.NewClient(l)
 	}
 }

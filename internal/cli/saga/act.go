@@ -125,8 +125,13 @@ func actOnSagas(ctx context.Context, a *frame.App, t *server.Temporal, act sagas
 		},
 		Run: func(ctx context.Context, rows []sagas.Row, tick func()) ([]actions.Outcome, error) {
 			if all, done := o.Through(ctx, len(rows), tick, func(i int) vouch.Order {
-				return vouch.Order{Kind: vouch.Saga, ID: rows[i].WorkflowID, Run: rows[i].RunID, Act: act.Name, Saga: &o.req}
+				return vouch.Order{Kind: vouch.Saga, ID: rows[i].ID, Run: rows[i].RunID, Act: act.Name, Saga: &o.req}
 			}); done {
+				for i := range all {
+					if all[i].WorkflowID == rows[i].ID { // nobody has said in which workflow it is
+						all[i].WorkflowID = rows[i].WorkflowID
+					}
+				}
 				return all, nil
 			}
 			b := &sagas.Batch{T: t, Prefix: a.Prefix, Act: act, Req: o.req,

@@ -9,7 +9,9 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptrace"
 	"net/url"
+	"sync/atomic"
 
 	"github.com/holdfastmq/holdfast/internal/operator/actions"
 	"github.com/holdfastmq/holdfast/internal/operator/text"
@@ -122,6 +124,8 @@ func (c *Client) call(ctx context.Context, method, path string, in, out any) (se
 		}
 		body = bytes.NewReader(b)
 	}
+	var written atomic.Bool // the console may have read it
+	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{WroteHeaders: func() { written.Store(true) }})
 	r, err := http.NewRequestWithContext(ctx, method, c.Console+path, body)
 	if err != nil {
 		return false, err
@@ -130,9 +134,7 @@ func (c *Client) call(ctx context.Context, method, path string, in, out any) (se
 	r.Header.Set("Content-Type", "application/json")
 	got, err := c.http.Do(r)
 	if err != nil {
-		var dial *net.OpError
-		reached := !errors.As(err, &dial) || dial.Op != "dial"
-		return reached, unwrapped(err)
+		return written.Load(), unwrapped(err)
 	}
 	defer func() { _ = got.Body.Close() }()
 	answer, err := io.ReadAll(io.LimitReader(got.Body, MaxOrder))
