@@ -167,7 +167,7 @@ func (w *Worker) sagaHandles() *sagahandle.Handles {
 	if w.o.SendOnly { // others have them
 		defs = nil
 	}
-	if defs != nil && w.o.Temporal != nil && !w.o.RollingUpgrade { // earlier Keepers cannot hand one over
+	if defs != nil && w.o.Temporal != nil { // with RollingUpgrade for those that began before: none begins
 		w.sagas.express = w.sagaExpress()
 	}
 	return sagahandle.New(sagahandle.Options{Prefix: w.o.Prefix, Group: w.o.Group, IDs: w.idPrefix(),
@@ -180,7 +180,7 @@ func (w *Worker) sagaHandles() *sagahandle.Handles {
 // sagaExpress runs this process's sagas of the Express lane.
 func (w *Worker) sagaExpress() *sagaexpress.Lane {
 	return sagaexpress.New(sagaexpress.Options{Prefix: w.o.Prefix, Group: w.o.Group, Instance: w.o.Instance,
-		DB: w.o.DB, Database: w.databases.Own, Tokens: true, StepNames: w.stepNames, Gate: gate{w},
+		DB: w.o.DB, Database: w.databases.Own, Tokens: !w.o.RollingUpgrade, StepNames: w.stepNames, Gate: gate{w},
 		CheckAfter: w.o.CheckAfter, Logger: w.o.Logger,
 		HandOver: func(ctx context.Context, in sagas.Input) (bool, error) {
 			return w.sagas.handles.HandOver(ctx, in)

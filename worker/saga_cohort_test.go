@@ -1,6 +1,7 @@
 package worker_test
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -81,7 +82,6 @@ func (s *site) cohortResult(workflow string) (r sagacohort.Result) {
 // rounds are what the rounds of a cohort told, as its history has it.
 func (s *site) rounds(workflow string) (all []activities.SagaMemberEnds) {
 	s.t.Helper()
-	it := s.temporal.GetWorkflowHistory(s.ctx(), workflow, "", false, enumspb.HISTORY_EVENT_FILTER_TYPE_ALL_EVENT)
 	for it.HasNext() {
 		e, err := it.Next()
 		require.NoError(s.t, err)
@@ -402,4 +402,27 @@ func TestSagaOfACohortThatIsGone(t *testing.T) {
 		require.NoError(t, ask(j), name)
 		require.Equal(t, []string{"do a", "do b"}, s.logged(s.orders, j.ID), name)
 	}
+}
+
+// Who does not wait any more until a saga shares a workflow has not started it.
+func TestSagaIsWithdrawnFromACohort(t *testing.T) {
+	t.Parallel()
+	s := sagaSite(t)
+	s.cohorts = true
+	def := travel(local("a"))
+	w := s.agency(def)
+	release := w.HoldSagas()
+	ctx, cancel := context.WithCancel(s.ctx())
+	j, ended := journey{ID: newID()}, make(chan error, 1)
+	go func() {
+		_, err := worker.StartSaga(ctx, w.Worker, def, j)
+		ended <- err
+	}()
+	until(t, "it gathers", func() bool { return w.GatheredSagas() == 1 })
+	cancel()
+	require.ErrorIs(t, next(t, ended), holdfast.ErrNotStored)
+	require.Zero(t, w.GatheredSagas())
+	require.Zero(t, w.SagasHere())
+	release()
+	require.Empty(t, s.logged(s.orders, j.ID))
 }

@@ -6,12 +6,15 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 	"gorm.io/driver/postgres"
 	"gorm.io/gorm"
 	"gorm.io/gorm/logger"
 
+	holdfast "github.com/holdfastmq/holdfast"
+	"github.com/holdfastmq/holdfast/activities"
 	"github.com/holdfastmq/holdfast/barrier"
 	"github.com/holdfastmq/holdfast/internal/cli/frame"
 	"github.com/holdfastmq/holdfast/internal/operator/actions"
@@ -21,6 +24,8 @@ import (
 	"github.com/holdfastmq/holdfast/saga/core"
 	"github.com/holdfastmq/holdfast/worker"
 	"github.com/holdfastmq/holdfast/workflows"
+	"github.com/holdfastmq/holdfast/workflows/sagacohort"
+	sagaflow "github.com/holdfastmq/holdfast/workflows/sagas"
 )
 
 // TestSagasThatShareAWorkflow: each is found by its key, listed and shown without a database, and
@@ -49,6 +54,7 @@ func TestSagasThatShareAWorkflow(t *testing.T) {
 	def := saga.Saga[string]{Name: "order", Key: func(x string) string { return x }, Steps: []saga.Step[string]{
 		saga.Local("create", write("do create"), write("undo create")), saga.Local("ship", write("do ship"), write("undo ship"))}}
 	sh.w.Saga(def)
+	lost := sh.terminatedCohort(prefix, db)
 	sh.run()
 	effects := func(key string) (out []string) {
 		require.NoError(t, db.Raw("SELECT what FROM effects WHERE saga = ? ORDER BY n", key).Scan(&out).Error)
@@ -76,6 +82,12 @@ func TestSagasThatShareAWorkflow(t *testing.T) {
 	}
 	require.Equal(t, keys[1], list(1, "--key", keys[1])[0].Key)
 
+	r := sh.holdfast("saga", "skip", lost, "ship", "--reason", "no more")
+	require.NotEqual(t, frame.ExitOK, r.status, r.out)
+	r = sh.holdfast("saga", "compensate", lost, "--reason", "no more")
+	require.Equal(t, frame.ExitOK, r.status, r.err)
+	require.Empty(t, effects("lost"), "what goes back does no step more")
+
 	var shown sagas.Detail
 	sh.decode(&shown, "saga", "show", keys[0])
 	require.Equal(t, []string{core.StateCompleted, workflows.SagaID(prefix, "g", "order", keys[0])}, []string{shown.State, shown.WorkflowID})
@@ -88,10 +100,28 @@ func TestSagasThatShareAWorkflow(t *testing.T) {
 	var done []actions.Outcome
 	sh.decode(&done, "saga", "compensate", keys[2], "--reason", "changed their mind")
 	require.Equal(t, actions.Compensated, done[0].Outcome)
-	r := sh.holdfast("saga", "compensate", "--state", "completed", "--key", keys[3], "--reason", "all of them", "--yes")
+	r = sh.holdfast("saga", "compensate", "--state", "completed", "--key", keys[3], "--reason", "all of them", "--yes")
 	require.Equal(t, frame.ExitOK, r.status, r.err)
 	for _, key := range keys[2:] {
 		require.Equal(t, []string{"do create", "do ship", "undo ship", "undo create"}, effects(key))
 	}
 	list(2)
+}
+
+// terminatedCohort is a saga with the key "lost" that has begun in a cohort which was terminated.
+func (sh *shop) terminatedCohort(prefix string, db *gorm.DB) (id string) {
+	t := sh.t
+	t.Helper()
+	id = workflows.SagaID(prefix, sh.group, "order", "lost")
+	cohort := workflows.SagaCohortID(prefix, sh.group, "0a1b2c3d")
+	start := holdfast.SagaStart{Name: "order", Version: 1, Key: "lost", State: []byte(`"lost"`), Tokens: true}
+	in := sagacohort.Input{Group: sh.group, Prefix: prefix,
+		Members: []activities.SagaMember{{ID: id, Began: time.Now(), Start: start}}}
+	_, err := sh.c.ExecuteWorkflow(t.Context(), sagacohort.StartOptions(cohort, in, 0), sagacohort.Name, in)
+	require.NoError(t, err)
+	require.NoError(t, sh.c.TerminateWorkflow(t.Context(), cohort, "", "an accident"))
+	_, err = barrier.BeginSaga(t.Context(), db, id, barrier.BegunSaga{SagaStart: start, Content: sagaflow.ContentOf(start.State),
+		Holder: "cohort/0a1b2c3d/00000000"})
+	require.NoError(t, err)
+	return id
 }

@@ -153,6 +153,22 @@ func (l *Lane) Expect(workflow string, members []*Run) {
 	l.expected[workflow] = all
 }
 
+// Unexpect takes back Expect: the workflow was not started, and its members are in others.
+func (l *Lane) Unexpect(workflow string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	delete(l.expected, workflow)
+}
+
+// Withdraw says that nobody starts the saga any more: err is why, for whoever has joined it.
+func (l *Lane) Withdraw(r *Run, err error) {
+	r.refuse(err)
+	l.leave(r)
+	close(r.started)
+	r.tell()
+	r.depart()
+}
+
 // Started says whether the workflow of these members was started: err is why not, or why that
 // is not known. Those that this process drives were. The others it will drive, if at all, as
 // another process's: nobody waits for them.

@@ -39,6 +39,7 @@ type Run struct {
 	taken   bool // the workflow was started with it; valid once left is closed
 	lost    bool // another drives the saga
 	refused atomic.Pointer[error]
+	lostIn  atomic.Pointer[string]
 	started chan struct{} // closed when its cohort is durably started, or is not; nil: it has none
 	tried   chan struct{} // closed when the first steps have been tried
 	untold  sync.Once     // closes tried
@@ -95,6 +96,17 @@ func (r *Run) ID() string { return r.ref.ID }
 func (r *Run) Refuse(err error) { r.refuse(err) }
 
 func (r *Run) refuse(err error) { r.refused.CompareAndSwap(nil, &err) }
+
+// Lose says that the workflow of its cohort has ended without a result, and does not see to it.
+func (r *Run) Lose(workflow string) { r.lostIn.Store(&workflow) }
+
+// LostIn is what [Run.Lose] was told; empty: nothing.
+func (r *Run) LostIn() string {
+	if in := r.lostIn.Load(); in != nil {
+		return *in
+	}
+	return ""
+}
 
 // IsFor reports whether it was started with this state.
 func (r *Run) IsFor(state []byte) bool { return sagas.ContentOf(state) == r.ref.Content }

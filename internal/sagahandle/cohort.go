@@ -1,6 +1,7 @@
 package sagahandle
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -49,22 +50,19 @@ func (h *Handles) startCohort(ctx context.Context, c *saga.Compiled, key string,
 	select {
 	case <-end.run.Started():
 	case <-ctx.Done():
-		h.ends.forget(end)
-		return "", nil, temporalerr.Unavailable("start saga "+id, context.Cause(ctx))
+		return "", nil, h.givesUp(end, first, temporalerr.Unavailable("start saga "+id, context.Cause(ctx)))
 	case <-h.o.Gate.Over():
-		h.ends.forget(end)
-		return "", nil, h.o.Gate.Ended()
+		return "", nil, h.givesUp(end, first, h.o.Gate.Ended())
 	}
 	late := time.NewTimer(triedWithin)
 	defer late.Stop()
 	select {
 	case <-end.run.Tried():
-		err = end.run.Refused()
 	case <-late.C:
 		err = h.othersKey(ctx, id, c, data)
 	case <-ctx.Done():
 	}
-	if err != nil {
+	if err = cmp.Or(err, end.run.Refused()); err != nil {
 		h.ends.forget(end)
 		return "", nil, err
 	}
@@ -72,6 +70,17 @@ func (h *Handles) startCohort(ctx context.Context, c *saga.Compiled, key string,
 		h.o.Metrics.SagaStarted(c.Plan.Name)
 	}
 	return id, end, nil
+}
+
+// givesUp is why, for a caller who does not wait any more for the start of a saga. Where that was
+// the first, and nobody has begun to start it, nobody will.
+func (h *Handles) givesUp(end *End, first bool, why error) error {
+	h.ends.forget(end)
+	if first && h.gatherer.withdraw(end.run) {
+		why = fmt.Errorf("%w: saga %s: %w", holdfast.ErrNotStored, end.id, why)
+		h.o.Express.Withdraw(end.run, why)
+	}
+	return why
 }
 
 // startBatch starts the workflow that b shares, and returns once it does not count as in
@@ -88,6 +97,11 @@ func (h *Handles) startBatch(b batch) {
 		sagacohort.Name, in)
 	if err != nil {
 		err = temporalerr.Unavailable(fmt.Sprintf("start a cohort of %d sagas", len(b.members)), err)
+	}
+	if errors.Is(err, holdfast.ErrInvalid) && len(b.members) > 1 { // too much together, but perhaps not alone
+		h.o.Express.Unexpect(b.workflow)
+		h.gatherer.startAlone(b.members)
+		return
 	}
 	h.o.Express.Started(b.workflow, b.members, err)
 	if err == nil {
@@ -124,6 +138,7 @@ func (h *Handles) awaitBatch(b batch, d time.Duration) bool {
 // members' callers of it. run is nil where the cohort may not have been started.
 func (h *Handles) abandon(b batch, run client.WorkflowRun) {
 	var out sagacohort.Result
+	lost := false
 	if run != nil {
 		ctx, cancel := context.WithCancel(context.Background())
 		stopped := make(chan struct{})
@@ -135,12 +150,14 @@ func (h *Handles) abandon(b batch, run client.WorkflowRun) {
 			case <-ctx.Done():
 			}
 		}()
-		_ = run.Get(ctx, &out) // whatever it does not tell, the begin rows do
+		lost = final(run.Get(ctx, &out)) // whatever it does not tell, the begin rows do
 		cancel()
 		<-stopped
 	}
 	h.o.Express.Abandon(b.workflow, b.members, func(r *sagaexpress.Run) {
 		switch e, _ := out.Of(r.ID()); {
+		case lost:
+			r.Lose(b.workflow)
 		case e.State == activities.MemberRefused:
 			r.Refuse(fmt.Errorf("%w: %s", holdfast.ErrDuplicate, e.Why))
 		case e.State == activities.MemberCompleted:
@@ -218,7 +235,11 @@ func (h *Handles) leaveMember(ctx context.Context, in activities.SagaCohort, m a
 		return end, nil
 	}
 	end.State = activities.MemberLeft
-	if _, err := h.describeOnce(ctx, m.ID); !errors.Is(err, holdfast.ErrNotFound) {
+	d, err := h.describeOnce(ctx, m.ID)
+	switch {
+	case err == nil && d.WorkflowStartTime.After(m.Began): // by who ran it; one from before may be another's
+		return end, nil
+	case err != nil && !errors.Is(err, holdfast.ErrNotFound):
 		return end, err
 	}
 	next := h.startedWith(m.ID, in.Database, m.Start)

@@ -46,6 +46,17 @@ func (e *End) Refused() error {
 	return e.run.Refused()
 }
 
+// lostIn is the workflow of the cohort that the saga was lost with; empty: it was not.
+func (e *End) lostIn() string {
+	if e == nil || e.run == nil {
+		return ""
+	}
+	return e.run.LostIn()
+}
+
+// comes reports whether the saga gets a workflow if it has none.
+func (e *End) comes() bool { return e != nil && e.run != nil && e.run.LostIn() == "" }
+
 var gone = func() chan struct{} {
 	c := make(chan struct{})
 	close(c)

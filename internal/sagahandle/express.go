@@ -129,9 +129,10 @@ const startsWithin = time.Hour
 
 // carryOn gives a saga of the Express lane its workflow, by which it is seen and steered: one
 // that has completed has all that is known of it from the first. take says that one which a
-// process drives is taken from that; otherwise it is errDriven. [holdfast.ErrNotFound]: no row
+// process drives is taken from that; otherwise it is errDriven. back, if not nil, has one that has
+// not completed go back at once. [holdfast.ErrNotFound]: no row
 // of this process's database says that it was begun, or it has had its workflow.
-func (h *Handles) carryOn(ctx context.Context, id string, take bool) error {
+func (h *Handles) carryOn(ctx context.Context, id string, take bool, back *sagas.Request) error {
 	if h.o.Express == nil {
 		return holdfast.ErrNotFound
 	}
@@ -156,6 +157,7 @@ func (h *Handles) carryOn(ctx context.Context, id string, take bool) error {
 	}
 	in := h.startedWith(id, h.o.Database(), b.SagaStart)
 	if b.Last == nil {
+		in.Back = back
 		_, err = h.HandOver(ctx, in)
 		return err
 	}
@@ -179,7 +181,7 @@ func (h *Handles) carryOn(ctx context.Context, id string, take bool) error {
 // whether it has one now.
 func (h *Handles) carriesOn(ctx context.Context, id string) bool {
 	_, err := h.describeOnce(ctx, id)
-	return errors.Is(err, holdfast.ErrNotFound) && h.carryOn(ctx, id, true) == nil
+	return errors.Is(err, holdfast.ErrNotFound) && h.carryOn(ctx, id, true, nil) == nil
 }
 
 // running is the saga of that ID which this process runs in the Express lane, or nil.

@@ -43,6 +43,29 @@ func (g *gatherer) enter(r *sagaexpress.Run) {
 	g.next()
 }
 
+// withdraw has r not begin any more, and reports whether it still waited for that.
+func (g *gatherer) withdraw(r *sagaexpress.Run) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	i := slices.Index(g.waiting, r)
+	if i >= 0 {
+		g.waiting = slices.Delete(g.waiting, i, i+1)
+	}
+	return i >= 0
+}
+
+// startAlone starts each of a cohort that could not be started in one of its own, in its place.
+func (g *gatherer) startAlone(members []*sagaexpress.Run) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.inFlight += len(members) - 1
+	for _, r := range members {
+		g.start(batch{workflow: g.newID(), members: []*sagaexpress.Run{r}})
+	}
+}
+
+func (g *gatherer) newID() string { return g.id(uuid.Must(uuid.NewV7()).String()) }
+
 // freed says that a cohort is no longer in flight, and starts the next.
 func (g *gatherer) freed() {
 	g.mu.Lock()
@@ -58,7 +81,7 @@ func (g *gatherer) next() {
 		return
 	}
 	g.inFlight++
-	b := batch{workflow: g.id(uuid.Must(uuid.NewV7()).String()), members: slices.Clone(g.waiting[:n])}
+	b := batch{workflow: g.newID(), members: slices.Clone(g.waiting[:n])}
 	g.waiting = slices.Delete(g.waiting, 0, n)
 	g.start(b)
 }

@@ -50,7 +50,7 @@ func (h *Handles) standing(ctx context.Context, id string) (status sagas.Status,
 		status.Step = r.Standing().Step
 		return status, false, nil
 	}
-	own, last, err := h.workflowsOf(ctx, id, false)
+	own, last, err := h.workflowsOf(ctx, id, nil)
 	if errors.Is(err, errDriven) {
 		return status, false, nil
 	}

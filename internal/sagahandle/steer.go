@@ -98,7 +98,7 @@ func (h *Handles) Compensate(ctx context.Context, id string, req sagas.Request) 
 		return nil
 	}
 	for {
-		own, last, err := h.workflowsOf(ctx, id, true)
+		own, last, err := h.workflowsOf(ctx, id, &req)
 		if err != nil {
 			return err
 		}
@@ -135,11 +135,11 @@ func goesBack(s sagas.Status) bool {
 type described = client.WorkflowExecutionDescription
 
 // workflowsOf describes a saga's own workflow, and the last one: the one that undoes it
-// after its end, or its own.
-func (h *Handles) workflowsOf(ctx context.Context, id string, take bool) (own, last *described, err error) {
+// after its end, or its own. back, if not nil, has a saga go back that has none yet.
+func (h *Handles) workflowsOf(ctx context.Context, id string, back *sagas.Request) (own, last *described, err error) {
 	own, err = h.describeOnce(ctx, id)
 	if errors.Is(err, holdfast.ErrNotFound) {
-		if missing := h.carryOn(ctx, id, take); !errors.Is(missing, holdfast.ErrNotFound) {
+		if missing := h.carryOn(ctx, id, back != nil, back); !errors.Is(missing, holdfast.ErrNotFound) {
 			if err = missing; err == nil {
 				own, err = h.describeOnce(ctx, id)
 			}

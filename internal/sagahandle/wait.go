@@ -70,7 +70,11 @@ func (h *Handles) Wait(ctx context.Context, id string, end *End, joined bool) (j
 		}
 		cancel()
 	})
-	v := h.watch(watching, id, end != nil && end.run != nil, joined)
+	v := h.watch(watching, id, end.comes(), joined)
+	if in := end.lostIn(); in != "" && errors.Is(v.err, holdfast.ErrNotFound) {
+		v.err = fmt.Errorf("%w: workflow %s, which it shared, was ended from outside before it began: start it again "+
+			"with the same key", v.err, in)
+	}
 	interrupted := watching.Err() != nil
 	cancel()
 	stopper.Wait()
@@ -144,7 +148,7 @@ func permanent(err error) error {
 func (h *Handles) watch(ctx context.Context, id string, started, joined bool) verdict {
 	v, ended := h.follow(ctx, id, id)
 	for errors.Is(v.err, holdfast.ErrNotFound) || joined && errors.Is(v.err, errKeyUsed) {
-		err := h.carryOn(ctx, id, false)
+		err := h.carryOn(ctx, id, false, nil)
 		if errors.Is(err, holdfast.ErrNotFound) && !started || holdfast.IsPermanent(err) {
 			return verdict{err: cmp.Or(permanent(err), v.err)}
 		}

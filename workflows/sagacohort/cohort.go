@@ -63,6 +63,8 @@ func (r Result) Of(id string) (end activities.SagaMemberEnd, ok bool) {
 type cohort struct {
 	in   Input
 	ends []activities.SagaMemberEnd // in the order of in.Members
+	// lasts is how much is known of those that have completed, in bytes.
+	lasts int
 }
 
 // SagaCohort has sagas run until each has ended, or goes on in a workflow Saga, and returns
@@ -163,9 +165,17 @@ func (c *cohort) take(out activities.SagaMemberEnds) {
 			e.Why = c.ends[i].Why
 		}
 		e.Steps, e.More = nil, 0
+		if c.lasts += len(e.Last); c.lasts > maxLasts {
+			c.lasts -= len(e.Last)
+			e.Last = nil
+		}
 		c.ends[i] = e
 	}
 }
+
+// maxLasts bounds what the result knows of the members that have completed, in bytes of JSON: of
+// one whose state is beyond, the begin row has it.
+const maxLasts = 512 << 10
 
 // counted names the sagas of members, the most frequent first, each with its number.
 func counted(members []activities.SagaMember) string {

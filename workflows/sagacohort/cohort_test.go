@@ -182,3 +182,18 @@ func TestFitting(t *testing.T) {
 	require.Empty(t, fitting.Members[47].Last)
 	require.Equal(t, 100, fitting.Members[47].More+len(fitting.Members[47].Steps))
 }
+
+// However many rounds there are, the result is no more than Temporal takes.
+func TestResultIsBounded(t *testing.T) {
+	last := json.RawMessage(`"` + strings.Repeat("x", 300<<10) + `"`)
+	c := company{round: func(in activities.SagaCohort) (out activities.SagaMemberEnds, _ error) {
+		out = ends(in, map[string]string{"a": activities.MemberRuns, "b": activities.MemberRuns, "c": activities.MemberRuns})
+		out.Members[0].State, out.Members[0].Last = activities.MemberCompleted, last
+		return out, nil
+	}}
+	result, err := c.run(t, three())
+	require.NoError(t, err)
+	require.NotEmpty(t, result.Members[0].Last)
+	require.Empty(t, result.Members[1].Last)
+	require.Equal(t, activities.MemberCompleted, result.Members[2].State)
+}

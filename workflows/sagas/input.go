@@ -69,6 +69,9 @@ type Input struct {
 	// Again says that the last workflow of this ID did not come to an end of its own,
 	// and may have done steps that nobody knows of.
 	Again bool `json:"again,omitempty"`
+	// Back has the saga go back before its first step, and undo what was done of it before, as its
+	// rows tell. One that has completed before stays so.
+	Back *Request `json:"back,omitempty"`
 	// Undo says that a saga which has ended is to be undone.
 	Undo *UndoOf `json:"undo,omitempty"`
 	// Resumed is what the run before knew, or what is known of the saga to undo.

@@ -27,7 +27,7 @@ const goesThrough = 5 * time.Second
 func FindOrBegun(ctx context.Context, c *reach.Config, t *server.Temporal, id, group string) (Row, error) {
 	found, missing := Find(ctx, t, id, group, c.Prefix)
 	if missing == nil && found.Cohort != "" && found.State == core.StateCompleted {
-		own, err := giveFromCohort(ctx, t, found, c.Prefix)
+		own, err := giveFromCohort(ctx, t, found, c.Prefix, nil)
 		if !errors.Is(err, errElsewhere) {
 			return own, err
 		}

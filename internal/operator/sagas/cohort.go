@@ -94,11 +94,14 @@ var errElsewhere = errors.New("its state was too large for the history of the wo
 
 // giveFromCohort starts the workflow of a saga that shares one, and waits a moment for it. Of one
 // that has completed it is told all, and ends at once. One that runs it takes over from whoever
-// drives that.
-func giveFromCohort(ctx context.Context, t *server.Temporal, r Row, prefix string) (Row, error) {
+// drives that, and has it go back at once if back says so: no step of it is done any more then.
+func giveFromCohort(ctx context.Context, t *server.Temporal, r Row, prefix string, back *sagaflow.Request) (
+	Row, error) {
 	own, err := inputFromCohort(ctx, t, r, prefix)
 	if err == nil && r.State == core.StateCompleted {
 		own, err = completedIn(ctx, t, r, own)
+	} else {
+		own.Back = back
 	}
 	if err != nil {
 		return r, err
@@ -128,16 +131,25 @@ func (b *Batch) own(ctx context.Context, r Row) (Row, *actions.Outcome) {
 		return r, &actions.Outcome{Outcome: actions.Refused, State: r.State, WorkflowID: r.WorkflowID, Detail: detail,
 			Remedy: remedy}
 	}
-	lost := server.IsLost(r.status)
-	if lost && (r.Closed == nil || time.Since(*r.Closed) > lostFor) {
+	lost, back := server.IsLost(r.status), (*sagaflow.Request)(nil)
+	if b.Act.Name == workflows.UpdateCompensate {
+		back = &b.Req
+	}
+	switch {
+	case lost && back == nil: // it would go on
+		return no("the workflow that it shared was ended from outside", b.T.Code("saga compensate", r.ID,
+			text.WithReason()...)+" undoes what it did; it goes on when it is started again with its key and its first state")
+	case lost && (r.Closed == nil || time.Since(*r.Closed) > lostFor):
 		return no("the workflow that it shared was ended from outside more than "+lostFor.String()+" ago",
 			"start it again with its key and its first state: its rows tell what was done")
 	}
-	own, err := giveFromCohort(ctx, b.T, r, b.Prefix)
+	own, err := giveFromCohort(ctx, b.T, r, b.Prefix, back)
 	switch {
 	case err != nil:
 		o := b.Explain(actions.Outcome{WorkflowID: r.WorkflowID}, err, r.State, b.T.Code("saga show", r.ID))
 		return r, &o
+	case back != nil && own.State == core.StateCompensated:
+		return own, &actions.Outcome{Outcome: actions.Compensated, State: own.State, WorkflowID: own.WorkflowID}
 	case lost && own.State == core.StateCompleted:
 		r = own
 		return no("it had completed before the workflow that it shared was ended from outside",
