@@ -119,10 +119,22 @@ func (b *Broker) PauseConsumer(ctx context.Context, p ConsumerPause, lasts time.
 	return b.pauses.Pause(ctx, p, lasts)
 }
 
-// ResumeConsumer ends the pauses of a consumer, by whom and why is kept with them, and returns
-// them. [ErrNotPaused]: there are none.
-func (b *Broker) ResumeConsumer(ctx context.Context, name, by, reason string) ([]ConsumerPause, error) {
-	return b.pauses.Resume(ctx, name, by, reason)
+// PauseBeside pauses a consumer as [Broker.PauseConsumer] does, until [Broker.EndPause]; pauses
+// that it has already last on.
+func (b *Broker) PauseBeside(ctx context.Context, p ConsumerPause) (ConsumerPause, error) {
+	return b.pauses.Beside(ctx, p)
+}
+
+// EndPause ends one pause, by whom and why is kept with it. Other pauses of its consumer last on.
+func (b *Broker) EndPause(ctx context.Context, p ConsumerPause, by, reason string) error {
+	return b.pauses.End(ctx, p, by, reason)
+}
+
+// ResumeConsumer ends the pauses of a consumer, and those of told, which processes say that
+// they heed; by whom and why is kept with them. It returns them. [ErrNotPaused]: there are none.
+func (b *Broker) ResumeConsumer(ctx context.Context, name, by, reason string, told ...ConsumerPause) ([]ConsumerPause,
+	error) {
+	return b.pauses.Resume(ctx, name, by, reason, told...)
 }
 
 // PausedConsumers are the pauses that last, by consumer. It makes and changes nothing.
@@ -169,6 +181,15 @@ func (b *Broker) RemoveConsumer(ctx context.Context, name string) (lost int, err
 // Unbind removes a binding of a consumer's queue to a topic. Messages of that topic do not
 // reach it any more; those that are in the queue stay.
 func (b *Broker) Unbind(ctx context.Context, name, topic string) error {
+	return b.unbind(ctx, name, topic, b.TopicsExchange())
+}
+
+// UnbindNotices does the same with the compensation notices of a topic.
+func (b *Broker) UnbindNotices(ctx context.Context, name, topic string) error {
+	return b.unbind(ctx, name, topic, b.NoticesExchange())
+}
+
+func (b *Broker) unbind(ctx context.Context, name, topic, exchange string) error {
 	if err := wire.ValidConsumer(name, []string{topic}); err != nil {
 		return err
 	}
@@ -179,7 +200,7 @@ func (b *Broker) Unbind(ctx context.Context, name, topic string) error {
 		return err
 	}
 	return b.c.Calls.OnChannel(ctx, conn, func(ch *amqp.Channel) error {
-		return ch.QueueUnbind(b.ConsumerQueue(name), topic, b.TopicsExchange(), nil)
+		return ch.QueueUnbind(b.ConsumerQueue(name), topic, exchange, nil)
 	})
 }
 

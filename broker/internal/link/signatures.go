@@ -22,6 +22,7 @@ type Signatures struct {
 	mu     sync.Mutex
 	status wire.SigningStatus
 	logged time.Time
+	pauses map[string]bool // by ID: it was logged that its signature does not count
 }
 
 // NewSignatures is nil where nothing is signed.
@@ -77,6 +78,33 @@ func (s *Signatures) check(exchange, key string, d *amqp.Delivery) error {
 	s.note(exchange, d.MessageId, err, time.Now())
 	if !s.required {
 		return nil
+	}
+	return err
+}
+
+// maxPauses is of how many pauses it is known that they were logged.
+const maxPauses = 1000
+
+// Pause says why a pause, or its end, does not count. It is read anew with each connection, and
+// stays in its stream for long: it is logged once, and is not among the records that were refused.
+func (s *Signatures) Pause(exchange, key string, d *amqp.Delivery, p *wire.Pause) error {
+	if s == nil {
+		return nil
+	}
+	err := wire.CheckSignature(s.signer, exchange, key, d)
+	if err == nil || !s.required {
+		return nil
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.pauses[p.ID] && len(s.pauses) < maxPauses {
+		if s.pauses == nil {
+			s.pauses = map[string]bool{}
+		}
+		s.pauses[p.ID] = true
+		s.log.Warn("a pause by hand, or its end, is not heeded: its signature does not count; whoever meant it does it "+
+			"again with HOLDFAST_SIGNING_KEYRING", "consumer", p.Consumer, "pause", p.ID, "end", p.Over, "by", p.By,
+			"error", err)
 	}
 	return err
 }

@@ -31,22 +31,25 @@ type Reader struct {
 	c    *link.Client
 	topo *topology.Maker
 
-	proven bool // the stream was read once; only run uses it
+	proven bool   // the stream was read once; only run uses it
+	looks  looker // only run uses it
 
 	mu       sync.Mutex
 	began    bool
-	all      *known        // as far as it was last read
-	known    bool          // all is what the stream says now
-	failed   int           // readings, in a row
-	unable   error         // why it cannot be read; nil: it can, or nobody knows yet
-	judged   chan struct{} // closed once it is known, or known that it cannot be
+	all      *known           // as far as it was last read
+	known    bool             // all is what the stream says now
+	failed   int              // readings, in a row
+	unable   error            // why it cannot be read; nil: it can, or nobody knows yet
+	judged   chan struct{}    // closed while it is known, or known that it cannot be
+	on       *amqp.Connection // over which it is followed; nil: it was not yet
 	watchers map[int]func()
 	last     int
 }
 
 // NewReader reads nothing before Begin.
 func NewReader(c *link.Client, topo *topology.Maker) *Reader {
-	return &Reader{c: c, topo: topo, all: newKnown(), judged: make(chan struct{}), watchers: map[int]func(){}}
+	return &Reader{c: c, topo: topo, looks: looker{marks: true}, all: newKnown(), judged: make(chan struct{}),
+		watchers: map[int]func(){}}
 }
 
 // Begin has the stream followed from now on, until the Broker is closed.
@@ -64,8 +67,14 @@ func (r *Reader) Begin() {
 func (r *Reader) Await(ctx context.Context) {
 	t := time.NewTimer(Patience)
 	defer t.Stop()
+	r.mu.Lock()
+	if r.known && r.on.IsClosed() { // run has not heard of it yet
+		r.lost()
+	}
+	judged := r.judged
+	r.mu.Unlock()
 	select {
-	case <-r.judged:
+	case <-judged:
 	case <-ctx.Done():
 	case <-t.C:
 		r.c.Log.Warn("it is not known which consumers are paused by hand: they begin all the same, and pause once it is",
@@ -142,7 +151,8 @@ func (r *Reader) session(ctx context.Context) error {
 	if err := r.prove(ctx); err != nil {
 		return err
 	}
-	f, err := follow(ctx, r.c, true)
+	r.looks.before = r.all // only run writes it
+	f, err := follow(ctx, r.c, &r.looks)
 	if err != nil {
 		return err
 	}
@@ -190,7 +200,7 @@ func (r *Reader) take(f *following) {
 	if r.unable != nil {
 		r.c.Log.Info("consumers can be paused by hand here")
 	}
-	r.all, r.known, r.unable, r.failed = f.all.clone(), true, nil, 0
+	r.all, r.known, r.unable, r.failed, r.on = f.all.clone(), true, nil, 0, f.on
 	r.judge()
 	watchers := make([]func(), 0, len(r.watchers))
 	for _, changed := range r.watchers {
@@ -200,6 +210,12 @@ func (r *Reader) take(f *following) {
 	for _, changed := range watchers {
 		changed()
 	}
+}
+
+// lost has consumers that begin wait until the stream has been read anew: what was written
+// meanwhile is not known. It is called with mu held.
+func (r *Reader) lost() {
+	r.known, r.judged = false, make(chan struct{})
 }
 
 // judge is called with mu held.
@@ -216,7 +232,9 @@ func (r *Reader) judge() {
 func (r *Reader) note(err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.known = false
+	if r.known {
+		r.lost()
+	}
 	if r.failed++; !lasting(err) && r.failed < unableAfter {
 		r.c.Log.Debug("pauses by hand are not heard of for a moment", "error", err)
 		return

@@ -59,7 +59,7 @@ func decode(exchange string, d *amqp.Delivery) (r record, ok bool) {
 // known is what the stream says.
 type known struct {
 	pauses map[string]*kept // by ID
-	bytes  int64            // of all records
+	bytes  int64            // of all deliveries, records or not, with what they take beside their bodies
 }
 
 // kept is a pause as the stream has it.
@@ -82,8 +82,7 @@ func (k *known) clone() *known {
 func newKnown() *known { return &known{pauses: map[string]*kept{}} }
 
 // apply notes a record, and reports whether it changed which consumers are paused.
-func (k *known) apply(r record, size int) (changed bool) {
-	k.bytes += int64(size)
+func (k *known) apply(r record) (changed bool) {
 	if r.Pause == nil {
 		return false
 	}

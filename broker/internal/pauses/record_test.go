@@ -1,6 +1,8 @@
 package pauses
 
 import (
+	"context"
+	"log/slog"
 	"strings"
 	"testing"
 
@@ -8,8 +10,15 @@ import (
 	amqp "github.com/rabbitmq/amqp091-go"
 	"github.com/stretchr/testify/require"
 
+	"github.com/holdfastmq/holdfast/broker/internal/link"
 	"github.com/holdfastmq/holdfast/broker/internal/wire"
 )
+
+// put is a record that takes 100 bytes.
+func put(k *known, r record) {
+	k.bytes += 100
+	k.apply(r)
+}
 
 func pauseOf(consumer string) wire.Pause {
 	return wire.Pause{ID: uuid.NewString(), Consumer: consumer, By: "ann", Reason: "stock-taking"}
@@ -31,7 +40,7 @@ func TestAnEndCountsWhereverItStands(t *testing.T) {
 	} {
 		k := newKnown()
 		for _, r := range c.records {
-			k.apply(r, 100)
+			put(k, r)
 		}
 		require.Len(t, k.all(""), c.paused)
 		require.Len(t, k.all("stock"), c.paused)
@@ -43,14 +52,14 @@ func TestWhatAgesIsWrittenAgain(t *testing.T) {
 	t.Parallel()
 	old, over, young := pauseOf("a"), pauseOf("b"), pauseOf("c")
 	k := newKnown()
-	k.apply(record{Pause: &old}, 100)
-	k.apply(record{Pause: &over}, 100)
+	put(k, record{Pause: &old})
+	put(k, record{Pause: &over})
 	ended := over
 	ended.Over = true
-	k.apply(record{Pause: &ended}, 100)
-	k.apply(record{Pause: &young}, 100)
+	put(k, record{Pause: &ended})
+	put(k, record{Pause: &young})
 	require.Equal(t, []wire.Pause{old}, k.aging(299))
-	k.apply(record{Pause: &old}, 100)
+	put(k, record{Pause: &old})
 	require.Empty(t, k.aging(299))
 }
 
@@ -88,4 +97,41 @@ func TestWhatIsNoRecord(t *testing.T) {
 	r, ok = decode("x", &amqp.Delivery{Exchange: "x", Headers: msg.Headers, Body: msg.Body})
 	require.True(t, ok)
 	require.NotContains(t, r.Pause.Reason, "\x1b")
+}
+
+// TestWhatIsNoRecordTakesRoom, too: what lasts is written again before RabbitMQ forgets it.
+func TestWhatIsNoRecordTakesRoom(t *testing.T) {
+	t.Parallel()
+	f := following{name: "x", c: &link.Client{}, all: newKnown()}
+	p := pauseOf("stock")
+	msg, err := encode(record{Pause: &p})
+	require.NoError(t, err)
+	require.True(t, f.take(&amqp.Delivery{Exchange: "x", Headers: msg.Headers, Body: msg.Body}))
+	before := f.all.bytes
+	require.Greater(t, before, int64(len(msg.Body)))
+	require.False(t, f.take(&amqp.Delivery{Exchange: "strange", Body: make([]byte, 1000)}))
+	require.Equal(t, before+1000+overhead, f.all.bytes)
+	require.Len(t, f.all.aging(1000), 1)
+}
+
+// TestConsumersWaitAgain once the stream is lost: what was paused meanwhile is not known.
+func TestConsumersWaitAgain(t *testing.T) {
+	t.Parallel()
+	c := &link.Client{Log: slog.New(slog.DiscardHandler)}
+	r := NewReader(c, nil)
+	r.take(&following{all: newKnown(), on: new(amqp.Connection)})
+	r.Await(t.Context()) // knows
+	r.note(errOver)
+	ctx, cancel := context.WithCancel(t.Context())
+	waited := make(chan struct{})
+	go func() { r.Await(ctx); close(waited) }()
+	select {
+	case <-r.judged:
+		t.Fatal("nothing is known any more")
+	default:
+	}
+	cancel()
+	<-waited
+	r.take(&following{all: newKnown(), on: new(amqp.Connection)})
+	r.Await(t.Context())
 }

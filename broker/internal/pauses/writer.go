@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/google/uuid"
@@ -45,6 +46,15 @@ func NewWriter(c *link.Client, topo *topology.Maker) *Writer {
 // whatever this process dies between, a consumer is never left paused without the end that
 // was asked for, nor does it go on in between.
 func (w *Writer) Pause(ctx context.Context, p wire.Pause, lasts time.Duration) (wire.Pause, error) {
+	return w.pause(ctx, p, lasts, true)
+}
+
+// Beside pauses p.Consumer as Pause does, without an end; pauses that it has already last on.
+func (w *Writer) Beside(ctx context.Context, p wire.Pause) (wire.Pause, error) {
+	return w.pause(ctx, p, 0, false)
+}
+
+func (w *Writer) pause(ctx context.Context, p wire.Pause, lasts time.Duration, replace bool) (wire.Pause, error) {
 	if err := valid(p, lasts); err != nil {
 		return p, err
 	}
@@ -70,13 +80,38 @@ func (w *Writer) Pause(ctx context.Context, p wire.Pause, lasts time.Duration) (
 	if err := write(ctx, w.c, record{Pause: &p}); err != nil {
 		return p, explain(doing, err)
 	}
-	err = w.end(ctx, all, all.all(p.Consumer), p.By, "another pause took its place: "+p.Reason)
+	var before []wire.Pause
+	if replace {
+		before = all.all(p.Consumer)
+	}
+	err = w.end(ctx, all, before, p.By, "another pause took its place: "+p.Reason)
 	return p, explain(doing+": it is paused, but the pause before it lasts", err)
 }
 
-// Resume ends all pauses of a consumer, and returns them; that there are none is
+// Resume ends all pauses of a consumer, and those besides that processes tell of: they may know
+// one that this Broker's keys do not count. It returns them; that there are none is
 // [ErrNotPaused].
-func (w *Writer) Resume(ctx context.Context, consumer, by, reason string) ([]wire.Pause, error) {
+func (w *Writer) Resume(ctx context.Context, consumer, by, reason string, told ...wire.Pause) ([]wire.Pause, error) {
+	return w.resume(ctx, consumer, by, reason, func(all *known) []wire.Pause {
+		ends := all.all(consumer)
+		for _, p := range told {
+			same := func(of wire.Pause) bool { return of.ID == p.ID }
+			if p.Consumer == consumer && uuid.Validate(p.ID) == nil && !slices.ContainsFunc(ends, same) {
+				ends = append(ends, p)
+			}
+		}
+		return ends
+	})
+}
+
+// End ends one pause, and no other of its consumer.
+func (w *Writer) End(ctx context.Context, p wire.Pause, by, reason string) error {
+	_, err := w.resume(ctx, p.Consumer, by, reason, func(*known) []wire.Pause { return []wire.Pause{p} })
+	return err
+}
+
+func (w *Writer) resume(ctx context.Context, consumer, by, reason string, which func(*known) []wire.Pause) ([]wire.Pause,
+	error) {
 	if err := valid(wire.Pause{Consumer: consumer, By: by, Reason: reason}, 0); err != nil {
 		return nil, err
 	}
@@ -85,7 +120,7 @@ func (w *Writer) Resume(ctx context.Context, consumer, by, reason string) ([]wir
 	if err != nil {
 		return nil, explain(doing, err)
 	}
-	ends := all.all(consumer)
+	ends := which(all)
 	if len(ends) == 0 {
 		return nil, fmt.Errorf("%w: %s", ErrNotPaused, consumer)
 	}
@@ -99,7 +134,7 @@ func (w *Writer) end(ctx context.Context, all *known, ends []wire.Pause, by, rea
 		if err := write(ctx, w.c, record{Pause: &p}); err != nil {
 			return err
 		}
-		all.pauses[p.ID].Over = true
+		all.apply(record{Pause: &p})
 	}
 	for _, p := range all.aging(w.Aging) {
 		if err := write(ctx, w.c, record{Pause: &p}); err != nil {
@@ -144,10 +179,16 @@ func (w *Writer) read(ctx context.Context, making bool) (*known, error) {
 	}
 }
 
-func (w *Writer) readOnce(ctx context.Context, mark bool) (all *known, err error) {
+func (w *Writer) readOnce(ctx context.Context, writing bool) (all *known, err error) {
 	read := make(chan *known, 1)
 	err = w.c.Calls.Await(ctx, func() error {
-		f, err := follow(ctx, w.c, mark)
+		var f *following
+		var err error
+		if writing {
+			f, err = followWriting(ctx, w.c)
+		} else {
+			f, err = follow(ctx, w.c, &looker{})
+		}
 		if err != nil {
 			return err
 		}
