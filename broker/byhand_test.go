@@ -225,11 +225,64 @@ func TestSignedPauses(t *testing.T) {
 	brief, err := b.PauseConsumer(t.Context(), byHand("d"), time.Second)
 	require.NoError(t, err)
 	require.NotEqual(t, forged.ID, lasting.ID)
+	for range 2 {
+		_, err = b.PausedConsumers(t.Context())
+		require.NoError(t, err)
+	}
+	require.Zero(t, b.c.Signatures.Status().Refused, "what is read again and again is not refused anew each time")
 	require.Eventually(t, func() bool {
 		all, err := b.PausedConsumers(t.Context())
 		require.NoError(t, err)
 		return len(all) == 1 && all[0].ID == lasting.ID
 	}, 2*time.Minute, 50*time.Millisecond, "that of %s ends, and only what is signed counts", brief.ID)
+}
+
+// TestPausesBesideEachOther: who ends one ends no other; one that only a process tells of ends with
+// the rest.
+func TestPausesBesideEachOther(t *testing.T) {
+	b, ctx := consuming(t)
+	first, err := b.PauseConsumer(ctx, byHand("c"), 0)
+	require.NoError(t, err)
+	second, err := b.PauseBeside(ctx, byHand("c"))
+	require.NoError(t, err)
+	all, err := b.PausedConsumers(ctx)
+	require.NoError(t, err)
+	require.Len(t, all, 2)
+	require.NoError(t, b.EndPause(ctx, second, "bob", "it was not removed"))
+	all, err = b.PausedConsumers(ctx)
+	require.NoError(t, err)
+	require.Equal(t, first.ID, all[0].ID)
+	require.Len(t, all, 1)
+	told := byHand("c")
+	told.ID = uuid.NewString()
+	ended, err := b.ResumeConsumer(ctx, "c", "bob", "counted", told, first)
+	require.NoError(t, err)
+	require.Len(t, ended, 2)
+	past, err := b.PastPauses(ctx)
+	require.NoError(t, err)
+	require.Len(t, past, 3)
+	for _, p := range past {
+		require.True(t, p.Over)
+	}
+}
+
+// TestWhoMayOnlyReadPauses alerts nobody, and heeds them.
+func TestWhoMayOnlyReadPauses(t *testing.T) {
+	prefix := stacktest.Prefix(t)
+	users := rolesOf(t, prefix)
+	worker, ctx := open(t, users["worker"], prefix, nil), testContext(t)
+	require.NoError(t, worker.DeclareConsumer(ctx, "billing", []string{"order.placed"}, "order.placed"))
+	require.NoError(t, worker.topo.Declare(ctx, worker.topo.PauseSteps()))
+	reader := open(t, users["consumer"], prefix, func(o *Options) { o.NoDeclare = true })
+	background(t, func(ctx context.Context) error {
+		return reader.Consume(ctx, Subscription{Name: "billing", Topics: []string{"order.placed"},
+			Handle: func(context.Context, Delivery) error { return nil }})
+	})
+	untilPaused(t, worker, "billing", 1, "")
+	require.Zero(t, reader.c.Pub.Refused.N.Load(), "nobody is told of a mark that it may not write")
+	p, err := worker.PauseConsumer(ctx, byHand("billing"), 0)
+	require.NoError(t, err)
+	untilPaused(t, worker, "billing", 1, p.ID)
 }
 
 // TestPausesThatLastAreNotForgotten: with what is written later, they are written again.

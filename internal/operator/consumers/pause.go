@@ -36,6 +36,9 @@ type Told struct {
 	Ended []broker.ConsumerPause `json:"ended,omitempty"`
 	// Processes are those that answered and have the consumer.
 	Processes []Heeding `json:"processes"`
+	// Readers are the subscriptions to the paused consumer's queue that RabbitMQ knows still: a
+	// consumer that heeds its pause has none.
+	Readers int `json:"readers,omitempty"`
 }
 
 // Heeding is how one process heeds what was asked for.
@@ -48,9 +51,10 @@ type Heeding struct {
 	Why string `json:"why,omitempty"`
 }
 
-// Bad reports whether a process does not heed it, or has messages in hand still.
+// Bad reports whether a process does not heed it, or has messages in hand still, or somebody
+// reads its queue who does not answer.
 func (t Told) Bad() bool {
-	return slices.ContainsFunc(t.Processes, func(h Heeding) bool { return !h.Heeds || t.Pause != nil && h.InWork > 0 })
+	return t.Readers > 0 || slices.ContainsFunc(t.Processes, func(h Heeding) bool { return !h.Heeds || t.Pause != nil && h.InWork > 0 })
 }
 
 // Lines say it in words.
@@ -60,7 +64,10 @@ func (t Told) Lines(now time.Time) (lines []string) {
 	} else {
 		lines = append(lines, "Consumer "+t.Consumer+" goes on.")
 	}
-	if len(t.Processes) == 0 {
+	if t.stranger() {
+		lines = append(lines, fmt.Sprintf("Somebody still reads its queue (%s) who does not answer: find him in "+
+			"RabbitMQ's list of connections, and stop him", text.Plural(t.Readers, "subscription")))
+	} else if len(t.Processes) == 0 {
 		return append(lines, "No process of it answers: those that begin later heed this.")
 	}
 	for _, h := range t.Processes {
@@ -81,6 +88,12 @@ func (t Told) Lines(now time.Time) (lines []string) {
 	return lines
 }
 
+// stranger reports whether somebody reads the paused consumer's queue although all that answer
+// heed the pause.
+func (t Told) stranger() bool {
+	return t.Readers > 0 && !slices.ContainsFunc(t.Processes, func(h Heeding) bool { return !h.Heeds })
+}
+
 // until says when a pause ends by itself, for a sentence.
 func until(p broker.ConsumerPause, now time.Time) string {
 	if p.Until.IsZero() {
@@ -95,13 +108,16 @@ func Pause(ctx context.Context, c *reach.Config, o Order) (told Told, err error)
 		if err := isThere(ctx, c, b, o.Name); err != nil {
 			return err
 		}
+		if err := processes.MaySign(ctx, b, "nothing was paused"); err != nil {
+			return err
+		}
 		p, err := b.PauseConsumer(ctx, broker.ConsumerPause{Consumer: o.Name, By: o.Operator, Reason: o.Reason,
 			Since: c.Clock()}, o.Lasts)
 		if err != nil {
 			return withStream(b, err)
 		}
 		told = Told{Consumer: o.Name, Pause: &p}
-		told.Processes = heeded(ctx, b, told)
+		told.Processes, told.Readers = heeded(ctx, b, told)
 		return nil
 	})
 	return told, err
@@ -110,7 +126,10 @@ func Pause(ctx context.Context, c *reach.Config, o Order) (told Told, err error)
 // Resume has a consumer go on, and waits a while for its processes to heed it.
 func Resume(ctx context.Context, c *reach.Config, o Order) (told Told, err error) {
 	err = c.WithBroker(ctx, func(ctx context.Context, b *broker.Broker) error {
-		ended, err := b.ResumeConsumer(ctx, o.Name, o.Operator, o.Reason)
+		if err := processes.MaySign(ctx, b, "nothing was resumed"); err != nil {
+			return err
+		}
+		ended, err := b.ResumeConsumer(ctx, o.Name, o.Operator, o.Reason, heard(ctx, b, o.Name)...)
 		if errors.Is(err, broker.ErrNotPaused) {
 			return text.WithRemedy(fmt.Errorf("nobody has paused consumer %s, or its pause has ended", o.Name),
 				"see %s; a circuit breaker resumes by itself", c.Suggester().Code("consumers paused", ""))
@@ -119,10 +138,21 @@ func Resume(ctx context.Context, c *reach.Config, o Order) (told Told, err error
 			return withStream(b, err)
 		}
 		told = Told{Consumer: o.Name, Ended: ended}
-		told.Processes = heeded(ctx, b, told)
+		told.Processes, told.Readers = heeded(ctx, b, told)
 		return nil
 	})
 	return told, err
+}
+
+// heard are the pauses of a consumer that its processes heed, as far as they answer.
+func heard(ctx context.Context, b *broker.Broker, name string) (of []broker.ConsumerPause) {
+	answers, _ := b.Ask(ctx, 0) // without: those that RabbitMQ has
+	for _, c := range processes.ConsumerStates(answers, name) {
+		if c.Paused != nil {
+			of = append(of, *c.Paused)
+		}
+	}
+	return of
 }
 
 // Paused are the pauses that last, or with past all that are kept.
@@ -159,17 +189,24 @@ func isThere(ctx context.Context, c *reach.Config, b *broker.Broker, name string
 }
 
 // heeded asks the processes until all have done what was asked for, and have nothing in hand, as
-// long as that is worth it.
-func heeded(ctx context.Context, b *broker.Broker, t Told) (of []Heeding) {
-	ctx, cancel := context.WithTimeout(ctx, heedWithin)
+// long as that is worth it; and RabbitMQ how many read a paused consumer's queue.
+func heeded(ctx context.Context, b *broker.Broker, t Told) (of []Heeding, readers int) {
+	bounded, cancel := context.WithTimeout(ctx, heedWithin)
 	defer cancel()
 	for {
-		answers, err := b.Ask(ctx, heedAsk)
+		answers, err := b.Ask(bounded, heedAsk)
 		if err == nil {
 			of = heeding(answers, t)
 		}
-		if t.Processes = of; err == nil && !t.Bad() || ctx.Err() != nil {
-			return of
+		if t.Pause != nil && err == nil {
+			var info broker.Info
+			if info, err = b.Inspect(bounded, b.ConsumerQueue(t.Consumer)); err == nil {
+				readers = info.Queues[0].Consumers
+			}
+		}
+		t.Processes, t.Readers = of, readers
+		if err == nil && !t.Bad() || bounded.Err() != nil {
+			return of, readers
 		}
 	}
 }
@@ -210,7 +247,7 @@ func (c Consumer) Effects(act, lasts string) (out []string) {
 			"It is " + strings.TrimPrefix(c.Pause.String(), "paused by hand ") + "."}
 	}
 	out = append(out, "All its processes, and those that begin later, take no message. What their handlers have in hand "+
-		"ends.", "Messages wait in its queue meanwhile; none is lost.")
+		"ends.", "Messages wait in its queue meanwhile; one whose time to live ends there becomes a dead letter.")
 	if len(c.Processes) > 0 && slices.ContainsFunc(c.Processes, func(p Process) bool { return p.Participant }) {
 		out = append(out, "Sagas that call it wait; their time limits go on.")
 	}

@@ -28,7 +28,8 @@ const removing = "being removed: "
 // remembers it: that one would make the queues again.
 //
 // The consumer is paused meanwhile, by whom and why is kept with that pause: so no process that
-// begins just now takes messages. If this process dies in between, it stays paused; remove it again.
+// begins just now takes messages. Other pauses of it last on. If this process dies in between, it
+// stays paused, perhaps without its bindings; remove it again.
 func Remove(ctx context.Context, c *reach.Config, o Order, purge int) (r Removed, err error) {
 	r.Consumer = o.Name
 	err = c.WithBroker(ctx, func(ctx context.Context, b *broker.Broker) error {
@@ -38,23 +39,80 @@ func Remove(ctx context.Context, c *reach.Config, o Order, purge int) (r Removed
 		if err := removable(ctx, c, b, o.Name, purge); err != nil {
 			return err
 		}
-		_, err := b.PauseConsumer(ctx, broker.ConsumerPause{Consumer: o.Name, By: o.Operator, Reason: removing + o.Reason,
-			Since: c.Clock()}, 0)
+		if err := processes.MaySign(ctx, b, "nothing was removed"); err != nil {
+			return err
+		}
+		p, err := b.PauseBeside(ctx, broker.ConsumerPause{Consumer: o.Name, By: o.Operator, Reason: removing + o.Reason,
+			Since: c.Clock()})
 		if err != nil {
 			return withStream(b, err)
 		}
-		err = removable(ctx, c, b, o.Name, purge)
-		said := "it was not removed"
-		if err == nil {
-			r.Lost, err = b.RemoveConsumer(ctx, o.Name)
-			if said = fmt.Sprintf("removed, with %s", text.Plural(r.Lost, "message")); err != nil {
-				said = "it was not removed wholly: " + text.Of(err)
-			}
-		}
-		_, over := b.ResumeConsumer(ctx, o.Name, o.Operator, said)
-		return errors.Join(err, over)
+		said, err := r.remove(ctx, c, b, purge)
+		return errors.Join(err, withStream(b, b.EndPause(ctx, p, o.Operator, said)))
 	})
 	return r, err
+}
+
+// remove does it, and says what came of it. First nothing more comes into the queue, as far as its
+// bindings are known; then the messages in it are counted again.
+func (r *Removed) remove(ctx context.Context, c *reach.Config, b *broker.Broker, purge int) (said string, err error) {
+	said = "it was not removed"
+	if err := removable(ctx, c, b, r.Consumer, purge); err != nil {
+		return said, err
+	}
+	if err := detach(ctx, c, b, r.Consumer); err != nil {
+		return said + ", but lost bindings", fmt.Errorf("remove the bindings of %s: %w", r.Consumer, err)
+	}
+	if err := removable(ctx, c, b, r.Consumer, purge); err != nil {
+		return said + ", but has no bindings any more", text.WithRemedy(fmt.Errorf("%w (its queue is bound to no topic "+
+			"any more)", err), "remove it again, or start a process of it, which binds the queue again")
+	}
+	r.Lost, err = b.RemoveConsumer(ctx, r.Consumer)
+	said = fmt.Sprintf("removed, with %s", text.Plural(r.Lost, "message"))
+	if err != nil {
+		said = "it was not removed wholly: " + text.Of(err)
+	}
+	return said, err
+}
+
+// detach removes the bindings of a consumer's queue through which messages come: those that
+// RabbitMQ's management API lists, or, where it is not reached, those that the database knows.
+func detach(ctx context.Context, c *reach.Config, b *broker.Broker, name string) error {
+	bindings, err := managed(ctx, c)
+	if err != nil {
+		for _, k := range c.KnownConsumers(ctx, nil) {
+			for _, topic := range k.Topics {
+				if k.Name == name {
+					bindings = append(bindings, processes.Binding{Source: b.TopicsExchange(), Destination: b.ConsumerQueue(name),
+						Key: topic})
+				}
+			}
+		}
+	}
+	for _, of := range bindings {
+		unbind := b.Unbind
+		switch {
+		case of.Destination != b.ConsumerQueue(name):
+			continue
+		case of.Source == b.NoticesExchange():
+			unbind = b.UnbindNotices
+		case of.Source != b.TopicsExchange():
+			continue
+		}
+		if err := unbind(ctx, name, of.Key); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// managed are the bindings that RabbitMQ's management API lists.
+func managed(ctx context.Context, c *reach.Config) ([]processes.Binding, error) {
+	m, err := processes.NewManagement(c.AMQPURL, c.TLS(), c.Management)
+	if err != nil {
+		return nil, err
+	}
+	return m.Bindings(ctx, c.Prefix)
 }
 
 // removable says why a consumer is not to be removed now.

@@ -35,26 +35,50 @@ func (f *Findings) pauses(ctx context.Context, b *broker.Broker, answers []broke
 		}
 	}
 	for _, p := range all {
-		f.pause(p, answers, now)
+		f.pause(p, answers, readers(ctx, b, p.Consumer), now)
 	}
 }
 
+// readers is how many subscriptions to a consumer's queue RabbitMQ knows; 0 if it does not say.
+func readers(ctx context.Context, b *broker.Broker, consumer string) int {
+	info, err := b.Inspect(ctx, b.ConsumerQueue(consumer))
+	if err != nil {
+		return 0
+	}
+	return info.Queues[0].Consumers
+}
+
 // pause says that a consumer is paused by hand, and who does not heed that.
-func (f *Findings) pause(p broker.ConsumerPause, answers []broker.ProcessStatus, now time.Time) {
+func (f *Findings) pause(p broker.ConsumerPause, answers []broker.ProcessStatus, readers int, now time.Time) {
 	check, remedy := "pause of "+p.Consumer, "resume it: "+f.Command("consumers resume", p.Consumer, text.WithReason()...)
 	ends := ""
 	if !p.Until.IsZero() {
 		ends = ", until " + p.Until.In(now.Location()).Format(text.DateTime)
 	}
 	said := fmt.Sprintf("%s%s%s", p.String(), processes.Since(p.Since, now), ends)
+	heedless := false
 	for _, a := range answers {
 		for _, c := range a.Consumers {
-			if c.Name == p.Consumer && c.Paused == nil {
-				f.add(text.LevelProblem, check, "stop that process; an earlier version heeds no pause",
-					"%s; process %s does not heed it: %s", said, text.OrDash(a.Instance), processes.Unpausable(c))
-				return
+			if c.Name != p.Consumer || c.Paused != nil {
+				continue
 			}
+			heedless = true
+			why, do := processes.Unpausable(c), "stop that process; an earlier version heeds no pause"
+			if c.Pausable {
+				why = "it has not read that pause, or refuses its signature"
+				do = "see HOLDFAST_SIGNING_KEYRING of " + p.By + ", then pause it again; until then, stop that process"
+			}
+			f.add(text.LevelProblem, check, do, "%s; process %s does not heed it: %s", said, text.OrDash(a.Instance), why)
 		}
+	}
+	if heedless {
+		return
+	}
+	if readers > 0 {
+		f.add(text.LevelProblem, check, "find it in RabbitMQ's list of connections, and stop it; look again first: a "+
+			"process may just have begun", "%s; somebody who does not answer still reads its queue (%s)", said,
+			text.Plural(readers, "subscription"))
+		return
 	}
 	if !p.Until.IsZero() && now.Sub(p.Until) > overdue {
 		said += ": its end has not come, the queue that keeps it is gone or late"

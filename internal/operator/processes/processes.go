@@ -2,10 +2,12 @@ package processes
 
 import (
 	"cmp"
+	"context"
 	"fmt"
 	"slices"
 	"time"
 
+	"github.com/holdfastmq/holdfast"
 	"github.com/holdfastmq/holdfast/broker"
 	"github.com/holdfastmq/holdfast/internal/operator/text"
 )
@@ -64,6 +66,25 @@ func PausedByHand(of []broker.ConsumerStatus) *broker.ConsumerPause {
 	for _, c := range of {
 		if c.Paused != nil {
 			return c.Paused
+		}
+	}
+	return nil
+}
+
+// MaySign says that what this program publishes would be refused: it signs nothing, and a process
+// wants signatures. undone is what was not done.
+func MaySign(ctx context.Context, b *broker.Broker, undone string) error {
+	if b.Signs() {
+		return nil
+	}
+	answers, err := b.Ask(ctx, 0)
+	if err != nil {
+		return fmt.Errorf("ask whether records have to be signed: %w", err)
+	}
+	for _, p := range answers {
+		if p.Signing != nil && p.Signing.Mode == holdfast.SigningRequired {
+			return text.WithRemedy(fmt.Errorf("process %s takes signed records only, and this program signs nothing",
+				text.OrDash(p.Instance)), "set HOLDFAST_SIGNING_KEYRING, and repeat the command; %s", undone)
 		}
 	}
 	return nil

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"slices"
 
-	"github.com/holdfastmq/holdfast"
 	"github.com/holdfastmq/holdfast/broker"
 	"github.com/holdfastmq/holdfast/internal/operator/processes"
 	"github.com/holdfastmq/holdfast/internal/operator/text"
@@ -57,25 +56,6 @@ func probeBreakers(ctx context.Context, b *broker.Broker, nudges []Nudge) error 
 	return nil
 }
 
-// maySign says that what this program puts back would be refused: it signs nothing, and a process
-// wants signatures.
-func maySign(ctx context.Context, b *broker.Broker) error {
-	if b.Signs() {
-		return nil
-	}
-	answers, err := b.Ask(ctx, 0)
-	if err != nil {
-		return fmt.Errorf("ask whether records have to be signed: %w", err)
-	}
-	for _, p := range answers {
-		if p.Signing != nil && p.Signing.Mode == holdfast.SigningRequired {
-			return text.WithRemedy(fmt.Errorf("process %s takes signed records only, and this program signs nothing",
-				text.OrDash(p.Instance)), "set HOLDFAST_SIGNING_KEYRING, and repeat the command; nothing was moved")
-		}
-	}
-	return nil
-}
-
 // moveLadders puts messages from the delays back into their consumers' queues, and notes
 // how many.
 func moveLadders(ctx context.Context, b *broker.Broker, nudges []Nudge) (err error) {
@@ -86,7 +66,7 @@ func moveLadders(ctx context.Context, b *broker.Broker, nudges []Nudge) (err err
 		}
 	}
 	if len(consumers) > 0 {
-		if err := maySign(ctx, b); err != nil {
+		if err := processes.MaySign(ctx, b, "nothing was moved"); err != nil {
 			return err
 		}
 	}
