@@ -266,25 +266,6 @@ func TestPausesBesideEachOther(t *testing.T) {
 	}
 }
 
-// TestWhoMayOnlyReadPauses alerts nobody, and heeds them.
-func TestWhoMayOnlyReadPauses(t *testing.T) {
-	prefix := stacktest.Prefix(t)
-	users := rolesOf(t, prefix)
-	worker, ctx := open(t, users["worker"], prefix, nil), testContext(t)
-	require.NoError(t, worker.DeclareConsumer(ctx, "billing", []string{"order.placed"}, "order.placed"))
-	require.NoError(t, worker.topo.Declare(ctx, worker.topo.PauseSteps()))
-	reader := open(t, users["consumer"], prefix, func(o *Options) { o.NoDeclare = true })
-	background(t, func(ctx context.Context) error {
-		return reader.Consume(ctx, Subscription{Name: "billing", Topics: []string{"order.placed"},
-			Handle: func(context.Context, Delivery) error { return nil }})
-	})
-	untilPaused(t, worker, "billing", 1, "")
-	require.Zero(t, reader.c.Pub.Refused.N.Load(), "nobody is told of a mark that it may not write")
-	p, err := worker.PauseConsumer(ctx, byHand("billing"), 0)
-	require.NoError(t, err)
-	untilPaused(t, worker, "billing", 1, p.ID)
-}
-
 // TestPausesThatLastAreNotForgotten: with what is written later, they are written again.
 func TestPausesThatLastAreNotForgotten(t *testing.T) {
 	b, ctx := consuming(t)

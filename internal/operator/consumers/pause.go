@@ -54,7 +54,9 @@ type Heeding struct {
 // Bad reports whether a process does not heed it, or has messages in hand still, or somebody
 // reads its queue who does not answer.
 func (t Told) Bad() bool {
-	return t.Readers > 0 || slices.ContainsFunc(t.Processes, func(h Heeding) bool { return !h.Heeds || t.Pause != nil && h.InWork > 0 })
+	return t.Readers > 0 || slices.ContainsFunc(t.Processes, func(h Heeding) bool {
+		return !h.Heeds || t.Pause != nil && h.InWork > 0
+	})
 }
 
 // Lines say it in words.
