@@ -104,7 +104,7 @@ var mayImport = map[string][]string{
 	"internal/operator/history": {"", "activities", "internal/operator/server", "internal/operator/text",
 		"workflows", "workflows/transactions", "workflows/deadletters", "workflows/sagas"},
 	"internal/operator/actions":   {"internal/operator/server", "internal/operator/text", "workflows"},
-	"internal/operator/processes": {"barrier", "broker", "internal/addresses", "internal/operator/text"},
+	"internal/operator/processes": {"", "barrier", "broker", "internal/addresses", "internal/operator/text"},
 	"internal/operator/reach": {"", "barrier", "broker", "internal/operator/processes", "internal/operator/server", "internal/operator/text",
 		"internal/seal", "keyring"},
 	"internal/operator/transactions": nouns("barrier", "internal/seal"),

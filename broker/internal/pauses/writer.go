@@ -110,8 +110,8 @@ func (w *Writer) End(ctx context.Context, p wire.Pause, by, reason string) error
 	return err
 }
 
-func (w *Writer) resume(ctx context.Context, consumer, by, reason string, which func(*known) []wire.Pause) ([]wire.Pause,
-	error) {
+func (w *Writer) resume(ctx context.Context, consumer, by, reason string,
+	which func(*known) []wire.Pause) ([]wire.Pause, error) {
 	if err := valid(wire.Pause{Consumer: consumer, By: by, Reason: reason}, 0); err != nil {
 		return nil, err
 	}
