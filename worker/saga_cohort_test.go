@@ -82,6 +82,7 @@ func (s *site) cohortResult(workflow string) (r sagacohort.Result) {
 // rounds are what the rounds of a cohort told, as its history has it.
 func (s *site) rounds(workflow string) (all []activities.SagaMemberEnds) {
 	s.t.Helper()
+	it := s.temporal.GetWorkflowHistory(s.ctx(), workflow, "", false, enumspb.HISTORY_EVENT_FILTER_TYPE_ALL_EVENT)
 	for it.HasNext() {
 		e, err := it.Next()
 		require.NoError(s.t, err)
