@@ -42,8 +42,8 @@ The data folder is .holdfast/dev below the root of the Go module or repository,
 or, outside of one, in the user's cache folder. A part whose address is in the
 environment (AMQP_URL, DATABASE_URL, TEMPORAL_ADDRESS) is used as it is. What is
 missing is installed, which takes some minutes the first time: most of it is the
-Temporal CLI, which is built from source where neither HOLDFAST_TEMPORAL_CLI names
-one nor one of 1.5.0 or later is on the PATH. How far that is, is shown.`,
+Temporal CLI, which is built from source where HOLDFAST_TEMPORAL_CLI names none,
+and none of 1.5.0 or later is on the PATH. How far that is, is shown.`,
 		Example: "  holdfast dev\n  holdfast dev --databases orders,stock,payment --migrate\n" +
 			"  holdfast dev -- go run ./cmd/shop\n  holdfast dev --temp -- go test ./...",
 		Args: func(cmd *cobra.Command, args []string) error {
