@@ -29,10 +29,10 @@ JSON: id, group, name, key, version, state, step, reason, started, closed,
 undone_later, parent, workflow_id, run_id, cohort; status (id, group, name,
 version, key, state, step, reason; plan; core: phase, steps, stack, paused,
 cause, and with --data the saga's data; answers; story: at, what, step,
-operator, text; actions; late); encrypted (why its data is not shown); unknown (why there is no
-status) and plan; next; commands;
-pending (name, attempt, running, next, error); ui, undoes_ui; history (at, kind,
-name, summary, result), history_cut (there is more).`,
+operator, text; actions; late); encrypted (why its data is not shown); unknown
+(why there is no status) and plan; next; commands; pending (name, attempt,
+running, next, error); ui, undoes_ui; history (at, kind, name, summary,
+result), history_cut (there is more).`,
 		Example: "  holdfast saga show A-1007\n  holdfast saga show order-payment/A-1007 --data --history",
 	}, func(ctx context.Context, t *server.Temporal, id string) (frame.Shown, error) {
 		found, err := sagas.FindOrBegun(ctx, &a.Config, t, id, group)
