@@ -4,7 +4,6 @@ import (
 	"context"
 	"database/sql"
 	"encoding/json"
-	"errors"
 
 	"github.com/dtm-labs/dtm/client/dtmcli"
 	"github.com/dtm-labs/dtm/client/dtmgrpc"
@@ -76,9 +75,8 @@ func openDTM(ctx context.Context, s *servers.Servers) (_ *contest.Entry, err err
 			})
 		}),
 		Settle: func(context.Context) error {
-			err := server.Stop()
-			service.Stop()
-			return errors.Join(err)
+			defer service.Stop()
+			return server.Stop()
 		},
 	}, nil
 }
