@@ -17,9 +17,9 @@ import (
 const (
 	// SagaRound waits until each of the members has come through a round, or has ended. The
 	// first one begins them.
-	SagaRound = "SagaRound"
+	SagaRound = "SagaCohort round"
 	// SagaLeave gives each of the members that has not completed the workflow Saga.
-	SagaLeave = "SagaLeave"
+	SagaLeave = "SagaCohort leave"
 )
 
 // SagaCohort is the input of a step about sagas that share a workflow.
