@@ -16,11 +16,13 @@ import (
 	enumspb "go.temporal.io/api/enums/v1"
 	"go.temporal.io/api/workflowservice/v1"
 	"go.temporal.io/sdk/converter"
+	"gorm.io/gorm"
 
 	holdfast "github.com/holdfastmq/holdfast"
 	"github.com/holdfastmq/holdfast/activities"
 	"github.com/holdfastmq/holdfast/barrier"
 	"github.com/holdfastmq/holdfast/saga"
+	"github.com/holdfastmq/holdfast/saga/core"
 	"github.com/holdfastmq/holdfast/worker"
 	"github.com/holdfastmq/holdfast/workflows"
 	"github.com/holdfastmq/holdfast/workflows/sagacohort"
@@ -393,16 +395,88 @@ func TestSagaOfACohortThatIsGone(t *testing.T) {
 		},
 		"waited for": func(j journey) error { return wait(s, worker.JoinSaga(w.Worker, def, j.ID)) },
 	} {
-		j := journey{ID: newID()}
-		state, err := json.Marshal(j)
-		require.NoError(t, err)
-		row := barrier.BegunSaga{SagaStart: holdfast.SagaStart{Name: "travel", Version: 1, Key: j.ID, State: state, Tokens: true},
-			Content: sagas.ContentOf(state), Holder: "cohort/" + newID() + "/0a1b2c3d"}
-		_, err = barrier.BeginSaga(s.ctx(), s.orders, workflows.SagaID(s.at.Prefix, group, "travel", j.ID), row)
-		require.NoError(t, err)
+		j := s.lostMember()
 		require.NoError(t, ask(j), name)
 		require.Equal(t, []string{"do a", "do b"}, s.logged(s.orders, j.ID), name)
 	}
+}
+
+// lostMember is a travel that has begun in a cohort which is gone.
+func (s *site) lostMember() journey {
+	s.t.Helper()
+	j := journey{ID: newID()}
+	state, err := json.Marshal(j)
+	require.NoError(s.t, err)
+	row := barrier.BegunSaga{SagaStart: holdfast.SagaStart{Name: "travel", Version: 1, Key: j.ID, State: state, Tokens: true},
+		Content: sagas.ContentOf(state), Holder: "cohort/" + newID() + "/0a1b2c3d"}
+	_, err = barrier.BeginSaga(s.ctx(), s.orders, workflows.SagaID(s.at.Prefix, group, "travel", j.ID), row)
+	require.NoError(s.t, err)
+	return j
+}
+
+// What an operator asks of a saga whose cohort is gone comes before its next step. What is not
+// possible is refused, and looking at it changes nothing: neither has it go on.
+func TestSagaOfALostCohortIsSteered(t *testing.T) {
+	t.Parallel()
+	s := sagaSite(t)
+	s.cohorts = true
+	def := travel(local("a"), saga.Wait("approve", time.Hour), local("b"))
+	w := s.agency(def)
+	ann := worker.By{Operator: "ann", Reason: "looked at the books"}
+	lost := func() (*worker.SagaHandle[journey], func() []string) {
+		j := s.lostMember()
+		return worker.JoinSaga(w.Worker, def, j.ID), func() []string { return s.logged(s.orders, j.ID) }
+	}
+
+	h, did := lost()
+	require.NoError(t, h.Pause(s.ctx(), ann))
+	require.Equal(t, core.StatePaused, s.sagaStatus(h.ID()).State)
+	require.Empty(t, did())
+	require.NoError(t, h.Resume(s.ctx(), ann))
+	s.awaitStanding(h.ID(), core.StateWaiting)
+	require.Equal(t, []string{"do a"}, did())
+
+	h, did = lost()
+	require.NoError(t, h.Skip(s.ctx(), "a", ann))
+	require.NoError(t, h.Approve(s.ctx(), "approve", nil, ann))
+	require.NoError(t, wait(s, h))
+	require.Equal(t, []string{"do b"}, did())
+
+	h, did = lost()
+	require.NoError(t, h.Approve(s.ctx(), "approve", nil, ann))
+	require.NoError(t, wait(s, h))
+	require.Equal(t, []string{"do a", "do b"}, did())
+
+	h, did = lost()
+	require.NoError(t, h.Refuse(s.ctx(), "approve", ann))
+	stood(t, wait(s, h), holdfast.ErrSagaCompensated)
+
+	h, did = lost()
+	for why, do := range map[string]func(context.Context) error{
+		"nothing to resume":    func(ctx context.Context) error { return h.Resume(ctx, ann) },
+		"nothing to retry":     func(ctx context.Context) error { return h.Retry(ctx, "", ann) },
+		"there is no step x":   func(ctx context.Context) error { return h.Retry(ctx, "x", ann) },
+		`there is no step "x"`: func(ctx context.Context) error { return h.Skip(ctx, "x", ann) },
+		`there is no wait "b"`: func(ctx context.Context) error { return h.Approve(ctx, "b", nil, ann) },
+	} {
+		err := do(s.ctx())
+		require.ErrorIs(t, err, holdfast.ErrInvalid, why)
+		require.ErrorContains(t, err, why)
+	}
+	stands, err := h.State(s.ctx())
+	require.NoError(t, err)
+	require.Equal(t, "terminated", stands.State)
+	require.Contains(t, stands.Reason, "nobody drives it")
+	ctx, cancel := context.WithCancel(s.ctx())
+	cancel()
+	_, err = h.Wait(ctx)
+	require.ErrorIs(t, err, holdfast.ErrSagaPending)
+	require.False(t, s.hasWorkflow(h.ID()))
+	require.Empty(t, did())
+	_, err = barrier.DoStep(s.ctx(), s.orders, h.ID(), "a", false, func(context.Context, *gorm.DB) ([]byte, error) { return []byte(`{}`), nil })
+	require.NoError(t, err)
+	require.ErrorContains(t, h.Skip(s.ctx(), "a", ann), "it is done")
+	require.False(t, s.hasWorkflow(h.ID()))
 }
 
 // Who does not wait any more until a saga shares a workflow has not started it.

@@ -248,6 +248,12 @@ func (l *Lane) Take(ctx context.Context, id string, b barrier.BegunSaga, wait ti
 	return found, err
 }
 
+// Did reports whether a saga's local step has been done, as its row tells.
+func (l *Lane) Did(ctx context.Context, id, step string) (bool, error) {
+	did, err := barrier.DidStep(ctx, l.o.DB, id, step)
+	return did.Done, err
+}
+
 // Reopen makes the workflow the one that says how a completed saga stands.
 func (l *Lane) Reopen(ctx context.Context, id string, b barrier.BegunSaga) error {
 	return barrier.ReopenSaga(ctx, l.o.DB, id, b.Content, false, takeWait)

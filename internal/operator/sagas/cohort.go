@@ -94,14 +94,14 @@ var errElsewhere = errors.New("its state was too large for the history of the wo
 
 // giveFromCohort starts the workflow of a saga that shares one, and waits a moment for it. Of one
 // that has completed it is told all, and ends at once. One that runs it takes over from whoever
-// drives that, and has it go back at once if back says so: no step of it is done any more then.
-func giveFromCohort(ctx context.Context, t *server.Temporal, r Row, prefix string, back *sagaflow.Request) (
+// drives that, and begins with what is asked, if that is not nil, before any step.
+func giveFromCohort(ctx context.Context, t *server.Temporal, r Row, prefix string, asked *sagaflow.Asked) (
 	Row, error) {
 	own, err := inputFromCohort(ctx, t, r, prefix)
 	if err == nil && r.State == core.StateCompleted {
 		own, err = completedIn(ctx, t, r, own)
 	} else {
-		own.Back = back
+		own.Asked = asked
 	}
 	if err != nil {
 		return r, err
@@ -111,7 +111,8 @@ func giveFromCohort(ctx context.Context, t *server.Temporal, r Row, prefix strin
 	if err != nil && !errors.As(err, &there) {
 		return r, fmt.Errorf("start the workflow of saga %s: %w", r.ID, err)
 	}
-	if err == nil && r.State != core.StateRunning { // it may end at once
+	held := asked != nil && asked.Action == sagaflow.UpdatePause
+	if err == nil && r.State != core.StateRunning && !held { // it may end at once
 		wait, cancel := context.WithTimeout(ctx, goesThrough)
 		defer cancel()
 		_ = run.Get(wait, nil) // it says itself how it stands
@@ -131,31 +132,44 @@ func (b *Batch) own(ctx context.Context, r Row) (Row, *actions.Outcome) {
 		return r, &actions.Outcome{Outcome: actions.Refused, State: r.State, WorkflowID: r.WorkflowID, Detail: detail,
 			Remedy: remedy}
 	}
-	lost, back := server.IsLost(r.status), (*sagaflow.Request)(nil)
-	if b.Act.Name == workflows.UpdateCompensate {
-		back = &b.Req
+	lost, asked := server.IsLost(r.status), (*sagaflow.Asked)(nil)
+	back := b.Act.Name == workflows.UpdateCompensate
+	if back || b.Act.Name == sagaflow.UpdatePause && r.State != core.StateCompleted {
+		asked = &sagaflow.Asked{Action: b.Act.Name, Request: b.Req}
 	}
 	switch {
-	case lost && back == nil: // it would go on
+	case lost && asked == nil: // it would go on
 		return no("the workflow that it shared was ended from outside", b.T.Code("saga compensate", r.ID,
-			text.WithReason()...)+" undoes what it did; it goes on when it is started again with its key and its first state")
+			text.WithReason()...)+" undoes what it did, and pause holds it, so that it can be steered; it goes on when it is "+
+			"started again with its key and its first state")
 	case lost && (r.Closed == nil || time.Since(*r.Closed) > lostFor):
 		return no("the workflow that it shared was ended from outside more than "+lostFor.String()+" ago",
 			"start it again with its key and its first state: its rows tell what was done")
 	}
-	own, err := giveFromCohort(ctx, b.T, r, b.Prefix, back)
+	own, err := giveFromCohort(ctx, b.T, r, b.Prefix, asked)
 	switch {
 	case err != nil:
 		o := b.Explain(actions.Outcome{WorkflowID: r.WorkflowID}, err, r.State, b.T.Code("saga show", r.ID))
 		return r, &o
-	case back != nil && own.State == core.StateCompensated:
+	case back && own.State == core.StateCompensated:
 		return own, &actions.Outcome{Outcome: actions.Compensated, State: own.State, WorkflowID: own.WorkflowID}
+	case asked != nil && !back && b.began(ctx, own):
+		return own, &actions.Outcome{Outcome: actions.Paused, State: core.StatePaused, WorkflowID: own.WorkflowID,
+			Detail: "it is " + core.StatePaused}
 	case lost && own.State == core.StateCompleted:
 		r = own
 		return no("it had completed before the workflow that it shared was ended from outside",
 			"repeat the command to undo it nevertheless")
 	}
 	return own, nil
+}
+
+// began reports whether a saga has begun paused, as it was asked to.
+func (b *Batch) began(ctx context.Context, own Row) bool {
+	ctx, cancel := context.WithTimeout(ctx, b.Answer)
+	defer cancel()
+	var status sagaflow.Status
+	return b.T.Stands(ctx, own.WorkflowID, &status) == nil && status.State == core.StatePaused
 }
 
 // inputFromCohort is the input of the workflow of a saga of which only is known what it was
