@@ -501,3 +501,97 @@ func TestSagaIsWithdrawnFromACohort(t *testing.T) {
 	release()
 	require.Empty(t, s.logged(s.orders, j.ID))
 }
+
+// slowly is a travel whose step b waits for release where it is By slow, and tells began before.
+func slowly(began chan struct{}, release <-chan struct{}) saga.Saga[journey] {
+	return travel(local("a"), does("b", func(j *journey) error {
+		if j.By == "slow" {
+			tell(began)
+			<-release
+		}
+		return nil
+	}), local("c"))
+}
+
+// A slow member does not hold up those that start after it, nor the callers of the others, where
+// another process runs their cohort.
+func TestSlowMemberCostsTheOthersNothing(t *testing.T) {
+	t.Parallel()
+	s := sagaSite(t)
+	s.cohorts = true
+	began, release := make(chan struct{}, 1), make(chan struct{})
+	defer close(release)
+	def := slowly(began, release)
+	o := s.options()
+	o.Temporal, o.Tuning.CohortsInFlight = s.dial(&cable{lazy: true}), 1
+	w := s.runWith(o, func(w *worker.Worker) { w.CountSlowCohorts(time.Hour); w.Saga(def) })
+	o = s.options()
+	o.Tuning.CohortsInFlight = 1
+	other := s.runWith(o, func(w *worker.Worker) { w.CountSlowCohorts(time.Hour); w.Saga(def) })
+
+	hs, errs, workflow := s.shareWorkflow(w, def, journey{ID: newID(), By: "ann"}, journey{ID: newID(), By: "slow"})
+	require.NoError(t, errors.Join(errs...))
+	<-began
+	require.NoError(t, wait(s, hs[0]))
+	h, err := worker.StartSaga(s.ctx(), w.Worker, def, journey{ID: newID()})
+	require.NoError(t, err)
+	require.NoError(t, wait(s, h))
+	require.True(t, s.running(workflow))
+
+	hs, errs, workflow = s.shareWorkflow(other, def, journey{ID: newID(), By: "ann"}, journey{ID: newID(), By: "slow"})
+	require.NoError(t, errors.Join(errs...))
+	<-began
+	require.NoError(t, wait(s, hs[0]))
+	h, err = worker.StartSaga(s.ctx(), other.Worker, def, journey{ID: newID()})
+	require.NoError(t, err)
+	require.NoError(t, wait(s, h))
+	require.True(t, s.running(workflow))
+}
+
+// running reports whether a workflow has not ended.
+func (s *site) running(workflow string) bool {
+	s.t.Helper()
+	d, err := s.temporal.DescribeWorkflow(s.ctx(), workflow, "")
+	require.NoError(s.t, err)
+	return d.Status == enumspb.WORKFLOW_EXECUTION_STATUS_RUNNING
+}
+
+// A process runs no more sagas than it may: who starts another waits, and is told by which limit.
+func TestMaxSagas(t *testing.T) {
+	inBothWays(t, func(t *testing.T, s *site, quickTravel quickly) {
+		began, release := make(chan struct{}, 1), make(chan struct{})
+		def := slowly(began, release)
+		def.Lane = quickTravel(local("a")).Lane
+		o := s.options()
+		o.Tuning.MaxSagas = 2
+		w := s.runWith(o, func(w *worker.Worker) { w.AwaitSagas(); w.Saga(def) })
+		var slow []*worker.SagaHandle[journey]
+		for range 2 {
+			j := journey{ID: newID(), By: "slow"}
+			go func() { _, _ = worker.StartSaga(s.ctx(), w.Worker, def, j) }()
+			<-began
+			slow = append(slow, worker.JoinSaga(w.Worker, def, j.ID))
+		}
+		ctx, cancel := context.WithTimeout(s.ctx(), 50*time.Millisecond)
+		defer cancel()
+		late := journey{ID: newID()}
+		_, err := worker.StartSaga(ctx, w.Worker, def, late)
+		require.ErrorIs(t, err, holdfast.ErrNotStored)
+		require.ErrorContains(t, err, "Tuning.MaxSagas")
+		ended := make(chan error, 1)
+		go func() {
+			h, err := worker.StartSaga(s.ctx(), w.Worker, def, late)
+			if err == nil {
+				_, err = h.Wait(s.ctx())
+			}
+			ended <- err
+		}()
+		require.Equal(t, 2, w.SagasHere())
+		close(release)
+		require.NoError(t, next(t, ended))
+		for _, h := range slow {
+			require.NoError(t, wait(s, h))
+		}
+		until(t, "all have given their room back", func() bool { return w.SagaRoom() == 2 })
+	})
+}

@@ -46,8 +46,12 @@ func TestSagasThatShareAWorkflow(t *testing.T) {
 	sh.w, err = worker.New(worker.Options{Group: sh.group, Temporal: sh.c, Namespace: s.Namespace(), AMQPURL: s.AMQPURL(), DB: db, Prefix: prefix,
 		Tuning: worker.Tuning{MaxSagaCohort: 48}})
 	require.NoError(t, err)
+	release := make(chan struct{})
 	write := func(what string) func(context.Context, *gorm.DB, *string) error {
 		return func(_ context.Context, tx *gorm.DB, x *string) error {
+			if *x == "slow" {
+				<-release
+			}
 			return tx.Exec("INSERT INTO effects (saga, what) VALUES (?, ?)", *x, what).Error
 		}
 	}
@@ -106,6 +110,19 @@ func TestSagasThatShareAWorkflow(t *testing.T) {
 	require.Equal(t, core.StateCompleted, shown.State)
 	require.Equal(t, []string{"do create", "do ship"}, effects(keys[1]), "retention has deleted the rows: no step is done again")
 
+	shared := sh.cohort(prefix, "quick", "slow")
+	sh.eventually(func() bool {
+		var rows []sagas.Row
+		sh.decode(&rows, "saga", "list", "--key", "quick")
+		return len(rows) == 1 && rows[0].State == core.StateCompleted
+	}, func() string { return "quick has not completed" })
+	sh.decode(&shown, "saga", "show", workflows.SagaID(prefix, "g", "order", "quick"))
+	require.Equal(t, core.StateCompleted, shown.State, "a slow member does not hide how the others stand")
+	var slow []sagas.Row
+	sh.decode(&slow, "saga", "list", "--key", "slow")
+	require.Equal(t, []string{core.StateRunning, shared}, []string{slow[0].State, slow[0].Cohort})
+	close(release)
+
 	var done []actions.Outcome
 	sh.decode(&done, "saga", "compensate", keys[2], "--reason", "changed their mind")
 	require.Equal(t, actions.Compensated, done[0].Outcome)
@@ -114,7 +131,7 @@ func TestSagasThatShareAWorkflow(t *testing.T) {
 	for _, key := range keys[2:] {
 		require.Equal(t, []string{"do create", "do ship", "undo ship", "undo create"}, effects(key))
 	}
-	list(3)
+	list(5)
 }
 
 // terminatedCohort is a saga with that key that has begun in a cohort which was terminated.
@@ -122,15 +139,28 @@ func (sh *shop) terminatedCohort(prefix string, db *gorm.DB, key string) (id str
 	t := sh.t
 	t.Helper()
 	id = workflows.SagaID(prefix, sh.group, "order", key)
-	cohort := workflows.SagaCohortID(prefix, sh.group, key)
-	start := holdfast.SagaStart{Name: "order", Version: 1, Key: key, State: []byte(`"` + key + `"`), Tokens: true}
-	in := sagacohort.Input{Group: sh.group, Prefix: prefix,
-		Members: []activities.SagaMember{{ID: id, Began: time.Now(), Start: start}}}
-	_, err := sh.c.ExecuteWorkflow(t.Context(), sagacohort.StartOptions(cohort, in, 0), sagacohort.Name, in)
-	require.NoError(t, err)
-	require.NoError(t, sh.c.TerminateWorkflow(t.Context(), cohort, "", "an accident"))
-	_, err = barrier.BeginSaga(t.Context(), db, id, barrier.BegunSaga{SagaStart: start, Content: sagaflow.ContentOf(start.State),
+	require.NoError(t, sh.c.TerminateWorkflow(t.Context(), sh.cohort(prefix, key), "", "an accident"))
+	start := orderOf(key)
+	_, err := barrier.BeginSaga(t.Context(), db, id, barrier.BegunSaga{SagaStart: start, Content: sagaflow.ContentOf(start.State),
 		Holder: "cohort/" + key + "/00000000"})
 	require.NoError(t, err)
 	return id
+}
+
+func orderOf(key string) holdfast.SagaStart {
+	return holdfast.SagaStart{Name: "order", Version: 1, Key: key, State: []byte(`"` + key + `"`), Tokens: true}
+}
+
+// cohort starts a cohort of sagas with these keys, named after the first.
+func (sh *shop) cohort(prefix string, keys ...string) (workflow string) {
+	sh.t.Helper()
+	workflow = workflows.SagaCohortID(prefix, sh.group, keys[0])
+	in := sagacohort.Input{Group: sh.group, Prefix: prefix}
+	for _, key := range keys {
+		in.Members = append(in.Members, activities.SagaMember{ID: workflows.SagaID(prefix, sh.group, "order", key), Began: time.Now(),
+			Start: orderOf(key)})
+	}
+	_, err := sh.c.ExecuteWorkflow(sh.t.Context(), sagacohort.StartOptions(workflow, in, 0), sagacohort.Name, in)
+	require.NoError(sh.t, err)
+	return workflow
 }
