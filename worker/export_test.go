@@ -31,6 +31,9 @@ func (w *Worker) AwaitSagas() { w.sagas.express.Patience = 30 * time.Second }
 // before Run.
 func (w *Worker) CountSlowCohorts(d time.Duration) { w.sagas.handles.Grace = d }
 
+// SagaCallers returns how many callers of this process wish to know how a saga ends.
+func (w *Worker) SagaCallers(id string) int { return w.sagas.handles.Callers(id) }
+
 // SagaRoom returns how many sagas more this process may run.
 func (w *Worker) SagaRoom() int {
 	running, most := w.sagas.express.Load()

@@ -595,3 +595,87 @@ func TestMaxSagas(t *testing.T) {
 		until(t, "all have given their room back", func() bool { return w.SagaRoom() == 2 })
 	})
 }
+
+// Who has joined a start that was given up while it gathered starts the saga then.
+func TestStartOfACohortThatIsJoinedIsWithdrawn(t *testing.T) {
+	t.Parallel()
+	s := sagaSite(t)
+	s.cohorts = true
+	def := travel(local("a"))
+	w := s.agency(def)
+	release := w.HoldSagas()
+	ctx, cancel := context.WithCancel(s.ctx())
+	j, ended := journey{ID: newID()}, make(chan error, 2)
+	start := func(ctx context.Context) {
+		_, err := worker.StartSaga(ctx, w.Worker, def, j)
+		ended <- err
+	}
+	go start(ctx)
+	until(t, "it gathers", func() bool { return w.GatheredSagas() == 1 })
+	go start(s.ctx())
+	until(t, "another caller joins it", func() bool { return w.SagaCallers(workflows.SagaID(s.at.Prefix, group, "travel", j.ID)) == 2 })
+	cancel()
+	require.ErrorIs(t, next(t, ended), holdfast.ErrNotStored)
+	until(t, "it gathers again", func() bool { return w.GatheredSagas() == 1 })
+	release()
+	require.NoError(t, next(t, ended))
+	require.NoError(t, wait(s, worker.JoinSaga(w.Worker, def, j.ID)))
+	require.Equal(t, []string{"do a"}, s.logged(s.orders, j.ID))
+}
+
+// A process that ends in the middle of a round leaves its members to another one.
+func TestProcessOfACohortEnds(t *testing.T) {
+	t.Parallel()
+	s := sagaSite(t)
+	s.cohorts = true
+	began, release := make(chan struct{}, 1), make(chan struct{})
+	def := slowly(began, release)
+	w := s.agency(def)
+	all := []journey{{ID: newID(), By: "ann"}, {ID: newID(), By: "slow"}, {ID: newID(), By: "eve"}}
+	_, errs, _ := s.shareWorkflow(w, def, all...)
+	require.NoError(t, errors.Join(errs...))
+	<-began
+	stopped := make(chan error, 1)
+	go func() { w.stop(); stopped <- nil }()
+	until(t, "it stops", func() bool {
+		ctx, cancel := context.WithTimeout(s.ctx(), time.Second)
+		defer cancel()
+		_, err := worker.StartSaga(ctx, w.Worker, def, journey{ID: newID()})
+		return errors.Is(err, holdfast.ErrNotRunning)
+	})
+	close(release)
+	require.NoError(t, next(t, stopped))
+	other := s.agency(def)
+	for _, j := range all {
+		require.NoError(t, wait(s, worker.JoinSaga(other.Worker, def, j.ID)))
+		require.Equal(t, []string{"do a", "do b", "do c"}, s.logged(s.orders, j.ID))
+	}
+}
+
+// Two processes that are not of one mind, one of which gives each saga its own workflow, take one
+// key for one saga: each step is done once. (To what end it comes they may not agree on: all
+// processes of a group need the same setting.)
+func TestKeyInACohortAndInAWorkflow(t *testing.T) {
+	t.Parallel()
+	s := sagaSite(t)
+	s.cohorts = true
+	def := travel(local("a"), local("b"), local("c"))
+	w := s.agency(def)
+	s.cohorts = false
+	other := s.agency(def)
+	for range 5 {
+		j := journey{ID: newID()}
+		ended := make(chan error, 2)
+		for _, at := range []*running{w, other} {
+			go func() {
+				h, err := worker.StartSaga(s.ctx(), at.Worker, def, j)
+				if err == nil {
+					_, err = h.Wait(s.ctx())
+				}
+				ended <- err
+			}()
+		}
+		require.NoError(t, errors.Join(next(t, ended), next(t, ended)))
+		require.ElementsMatch(t, []string{"do a", "do b", "do c"}, s.logged(s.orders, j.ID))
+	}
+}

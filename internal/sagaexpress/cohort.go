@@ -162,12 +162,16 @@ func (l *Lane) Unexpect(workflow string) {
 
 // Withdraw says that nobody starts the saga any more: err is why, for whoever has joined it.
 func (l *Lane) Withdraw(r *Run, err error) {
+	r.withdrawn.Store(true)
 	r.refuse(err)
 	l.leave(r)
 	close(r.started)
 	r.tell()
 	r.depart()
 }
+
+// Withdrawn reports whether nobody starts the saga any more.
+func (r *Run) Withdrawn() bool { return r.withdrawn.Load() }
 
 // Started says whether the workflow of these members was started: err is why not, or why that
 // is not known. Those that this process drives were. The others it will drive, if at all, as

@@ -43,6 +43,9 @@ type Run struct {
 	lost    bool // another drives the saga
 	refused atomic.Pointer[error]
 	lostIn  atomic.Pointer[string]
+
+	withdrawn atomic.Bool
+
 	started chan struct{} // closed when its cohort is durably started, or is not; nil: it has none
 	tried   chan struct{} // closed when the first steps have been tried
 	untold  sync.Once     // closes tried

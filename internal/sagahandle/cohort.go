@@ -38,6 +38,12 @@ func (h *Handles) startCohort(ctx context.Context, c *saga.Compiled, key string,
 		return "", nil, err
 	}
 	defer h.o.Gate.Leave()
+	return h.startMember(ctx, c, key, data, at)
+}
+
+// startMember is startCohort for a caller who is counted at the gate.
+func (h *Handles) startMember(ctx context.Context, c *saga.Compiled, key string,
+	data json.RawMessage, at holdfast.Trace) (id string, end *End, err error) {
 	id = h.ID(c.Plan.Name, key)
 	end = h.ends.expect(id)
 	end.run = h.running(id)
@@ -69,6 +75,9 @@ func (h *Handles) startCohort(ctx context.Context, c *saga.Compiled, key string,
 	}
 	if err = cmp.Or(err, end.run.Refused()); err != nil {
 		h.ends.forget(end)
+		if !first && end.run.Withdrawn() { // by who started it: this caller still wants it
+			return h.startMember(ctx, c, key, data, at)
+		}
 		return "", nil, err
 	}
 	if first {

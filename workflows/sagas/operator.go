@@ -210,8 +210,8 @@ func (s *sagaRun) startAsked(ctx workflow.Context, asked Asked) {
 	if err == nil {
 		r.action.do(ctx, r)
 	} else {
-		s.tell(ctx, Event{What: "rejected", Step: r.req.Step, Operator: r.req.Operator, Text: workflows.Clip(asked.Action, 100) +
-			": " + err.Error()})
+		s.tell(ctx, Event{What: "rejected", Step: r.req.Step, Operator: r.req.Operator,
+			Text: workflows.Clip(asked.Action, 100) + ": " + err.Error()})
 		s.happen(ctx, core.Event{Kind: core.Pause, Operator: r.req.Operator, Reason: "what was asked for is not possible"})
 	}
 	if s.m.State().Phase == core.Forwards {
