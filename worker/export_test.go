@@ -27,6 +27,19 @@ func (w *Worker) HoldSagas() (release func()) { return w.sagas.handles.HoldCohor
 // the machine is. Call it before Run.
 func (w *Worker) AwaitSagas() { w.sagas.express.Patience = 30 * time.Second }
 
+// CountSlowCohorts has a cohort of sagas count as in flight for d where its members are slow. Call it
+// before Run.
+func (w *Worker) CountSlowCohorts(d time.Duration) { w.sagas.handles.Grace = d }
+
+// SagaCallers returns how many callers of this process wish to know how a saga ends.
+func (w *Worker) SagaCallers(id string) int { return w.sagas.handles.Callers(id) }
+
+// SagaRoom returns how many sagas more this process may run.
+func (w *Worker) SagaRoom() int {
+	running, most := w.sagas.express.Load()
+	return most - running
+}
+
 // SagasHere returns how many sagas this process runs without a workflow of their own.
 func (w *Worker) SagasHere() int { return w.sagas.express.Count() }
 

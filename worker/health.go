@@ -174,6 +174,9 @@ func HealthHandler(w *Worker) http.Handler {
 // load is how much is in use of what is limited in this process.
 func (w *Worker) load() metrics.Load {
 	l := metrics.Load{Publishes: w.broker.PublishStats().InFlight}
+	if w.sagas.express != nil {
+		l.Sagas, l.MaxSagas = w.sagas.express.Load()
+	}
 	for _, p := range w.databases.Pools() {
 		l.Pools = append(l.Pools, metrics.PoolLoad{Name: p.Name, InUse: p.InUse, Limit: p.MaxOpenConnections,
 			Waits: p.WaitCount, Waited: p.WaitDuration})

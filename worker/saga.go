@@ -181,7 +181,7 @@ func (w *Worker) sagaHandles() *sagahandle.Handles {
 func (w *Worker) sagaExpress() *sagaexpress.Lane {
 	return sagaexpress.New(sagaexpress.Options{Prefix: w.o.Prefix, Group: w.o.Group, Instance: w.o.Instance,
 		DB: w.o.DB, Database: w.databases.Own, Tokens: !w.o.RollingUpgrade, StepNames: w.stepNames, Gate: gate{w},
-		CheckAfter: w.o.CheckAfter, Logger: w.o.Logger,
+		CheckAfter: w.o.CheckAfter, Logger: w.o.Logger, Most: w.o.Tuning.MaxSagas,
 		HandOver: func(ctx context.Context, in sagas.Input) (bool, error) {
 			return w.sagas.handles.HandOver(ctx, in)
 		},

@@ -16,11 +16,13 @@ import (
 	enumspb "go.temporal.io/api/enums/v1"
 	"go.temporal.io/api/workflowservice/v1"
 	"go.temporal.io/sdk/converter"
+	"gorm.io/gorm"
 
 	holdfast "github.com/holdfastmq/holdfast"
 	"github.com/holdfastmq/holdfast/activities"
 	"github.com/holdfastmq/holdfast/barrier"
 	"github.com/holdfastmq/holdfast/saga"
+	"github.com/holdfastmq/holdfast/saga/core"
 	"github.com/holdfastmq/holdfast/worker"
 	"github.com/holdfastmq/holdfast/workflows"
 	"github.com/holdfastmq/holdfast/workflows/sagacohort"
@@ -393,16 +395,88 @@ func TestSagaOfACohortThatIsGone(t *testing.T) {
 		},
 		"waited for": func(j journey) error { return wait(s, worker.JoinSaga(w.Worker, def, j.ID)) },
 	} {
-		j := journey{ID: newID()}
-		state, err := json.Marshal(j)
-		require.NoError(t, err)
-		row := barrier.BegunSaga{SagaStart: holdfast.SagaStart{Name: "travel", Version: 1, Key: j.ID, State: state, Tokens: true},
-			Content: sagas.ContentOf(state), Holder: "cohort/" + newID() + "/0a1b2c3d"}
-		_, err = barrier.BeginSaga(s.ctx(), s.orders, workflows.SagaID(s.at.Prefix, group, "travel", j.ID), row)
-		require.NoError(t, err)
+		j := s.lostMember()
 		require.NoError(t, ask(j), name)
 		require.Equal(t, []string{"do a", "do b"}, s.logged(s.orders, j.ID), name)
 	}
+}
+
+// lostMember is a travel that has begun in a cohort which is gone.
+func (s *site) lostMember() journey {
+	s.t.Helper()
+	j := journey{ID: newID()}
+	state, err := json.Marshal(j)
+	require.NoError(s.t, err)
+	row := barrier.BegunSaga{SagaStart: holdfast.SagaStart{Name: "travel", Version: 1, Key: j.ID, State: state, Tokens: true},
+		Content: sagas.ContentOf(state), Holder: "cohort/" + newID() + "/0a1b2c3d"}
+	_, err = barrier.BeginSaga(s.ctx(), s.orders, workflows.SagaID(s.at.Prefix, group, "travel", j.ID), row)
+	require.NoError(s.t, err)
+	return j
+}
+
+// What an operator asks of a saga whose cohort is gone comes before its next step. What is not
+// possible is refused, and looking at it changes nothing: neither has it go on.
+func TestSagaOfALostCohortIsSteered(t *testing.T) {
+	t.Parallel()
+	s := sagaSite(t)
+	s.cohorts = true
+	def := travel(local("a"), saga.Wait("approve", time.Hour), local("b"))
+	w := s.agency(def)
+	ann := worker.By{Operator: "ann", Reason: "looked at the books"}
+	lost := func() (*worker.SagaHandle[journey], func() []string) {
+		j := s.lostMember()
+		return worker.JoinSaga(w.Worker, def, j.ID), func() []string { return s.logged(s.orders, j.ID) }
+	}
+
+	h, did := lost()
+	require.NoError(t, h.Pause(s.ctx(), ann))
+	require.Equal(t, core.StatePaused, s.sagaStatus(h.ID()).State)
+	require.Empty(t, did())
+	require.NoError(t, h.Resume(s.ctx(), ann))
+	s.awaitStanding(h.ID(), core.StateWaiting)
+	require.Equal(t, []string{"do a"}, did())
+
+	h, did = lost()
+	require.NoError(t, h.Skip(s.ctx(), "a", ann))
+	require.NoError(t, h.Approve(s.ctx(), "approve", nil, ann))
+	require.NoError(t, wait(s, h))
+	require.Equal(t, []string{"do b"}, did())
+
+	h, did = lost()
+	require.NoError(t, h.Approve(s.ctx(), "approve", nil, ann))
+	require.NoError(t, wait(s, h))
+	require.Equal(t, []string{"do a", "do b"}, did())
+
+	h, did = lost()
+	require.NoError(t, h.Refuse(s.ctx(), "approve", ann))
+	stood(t, wait(s, h), holdfast.ErrSagaCompensated)
+
+	h, did = lost()
+	for why, do := range map[string]func(context.Context) error{
+		"nothing to resume":    func(ctx context.Context) error { return h.Resume(ctx, ann) },
+		"nothing to retry":     func(ctx context.Context) error { return h.Retry(ctx, "", ann) },
+		"there is no step x":   func(ctx context.Context) error { return h.Retry(ctx, "x", ann) },
+		`there is no step "x"`: func(ctx context.Context) error { return h.Skip(ctx, "x", ann) },
+		`there is no wait "b"`: func(ctx context.Context) error { return h.Approve(ctx, "b", nil, ann) },
+	} {
+		err := do(s.ctx())
+		require.ErrorIs(t, err, holdfast.ErrInvalid, why)
+		require.ErrorContains(t, err, why)
+	}
+	stands, err := h.State(s.ctx())
+	require.NoError(t, err)
+	require.Equal(t, "terminated", stands.State)
+	require.Contains(t, stands.Reason, "nobody drives it")
+	ctx, cancel := context.WithCancel(s.ctx())
+	cancel()
+	_, err = h.Wait(ctx)
+	require.ErrorIs(t, err, holdfast.ErrSagaPending)
+	require.False(t, s.hasWorkflow(h.ID()))
+	require.Empty(t, did())
+	_, err = barrier.DoStep(s.ctx(), s.orders, h.ID(), "a", false, func(context.Context, *gorm.DB) ([]byte, error) { return []byte(`{}`), nil })
+	require.NoError(t, err)
+	require.ErrorContains(t, h.Skip(s.ctx(), "a", ann), "it is done")
+	require.False(t, s.hasWorkflow(h.ID()))
 }
 
 // Who does not wait any more until a saga shares a workflow has not started it.
@@ -426,4 +500,182 @@ func TestSagaIsWithdrawnFromACohort(t *testing.T) {
 	require.Zero(t, w.SagasHere())
 	release()
 	require.Empty(t, s.logged(s.orders, j.ID))
+}
+
+// slowly is a travel whose step b waits for release where it is By slow, and tells began before.
+func slowly(began chan struct{}, release <-chan struct{}) saga.Saga[journey] {
+	return travel(local("a"), does("b", func(j *journey) error {
+		if j.By == "slow" {
+			tell(began)
+			<-release
+		}
+		return nil
+	}), local("c"))
+}
+
+// A slow member does not hold up those that start after it, nor the callers of the others, where
+// another process runs their cohort.
+func TestSlowMemberCostsTheOthersNothing(t *testing.T) {
+	t.Parallel()
+	s := sagaSite(t)
+	s.cohorts = true
+	began, release := make(chan struct{}, 1), make(chan struct{})
+	defer close(release)
+	def := slowly(began, release)
+	o := s.options()
+	o.Temporal, o.Tuning.CohortsInFlight = s.dial(&cable{lazy: true}), 1
+	w := s.runWith(o, func(w *worker.Worker) { w.CountSlowCohorts(time.Hour); w.Saga(def) })
+	o = s.options()
+	o.Tuning.CohortsInFlight = 1
+	other := s.runWith(o, func(w *worker.Worker) { w.CountSlowCohorts(time.Hour); w.Saga(def) })
+
+	hs, errs, workflow := s.shareWorkflow(w, def, journey{ID: newID(), By: "ann"}, journey{ID: newID(), By: "slow"})
+	require.NoError(t, errors.Join(errs...))
+	<-began
+	require.NoError(t, wait(s, hs[0]))
+	h, err := worker.StartSaga(s.ctx(), w.Worker, def, journey{ID: newID()})
+	require.NoError(t, err)
+	require.NoError(t, wait(s, h))
+	require.True(t, s.running(workflow))
+
+	hs, errs, workflow = s.shareWorkflow(other, def, journey{ID: newID(), By: "ann"}, journey{ID: newID(), By: "slow"})
+	require.NoError(t, errors.Join(errs...))
+	<-began
+	require.NoError(t, wait(s, hs[0]))
+	h, err = worker.StartSaga(s.ctx(), other.Worker, def, journey{ID: newID()})
+	require.NoError(t, err)
+	require.NoError(t, wait(s, h))
+	require.True(t, s.running(workflow))
+}
+
+// running reports whether a workflow has not ended.
+func (s *site) running(workflow string) bool {
+	s.t.Helper()
+	d, err := s.temporal.DescribeWorkflow(s.ctx(), workflow, "")
+	require.NoError(s.t, err)
+	return d.Status == enumspb.WORKFLOW_EXECUTION_STATUS_RUNNING
+}
+
+// A process runs no more sagas than it may: who starts another waits, and is told by which limit.
+func TestMaxSagas(t *testing.T) {
+	inBothWays(t, func(t *testing.T, s *site, quickTravel quickly) {
+		began, release := make(chan struct{}, 1), make(chan struct{})
+		def := slowly(began, release)
+		def.Lane = quickTravel(local("a")).Lane
+		o := s.options()
+		o.Tuning.MaxSagas = 2
+		w := s.runWith(o, func(w *worker.Worker) { w.AwaitSagas(); w.Saga(def) })
+		var slow []*worker.SagaHandle[journey]
+		for range 2 {
+			j := journey{ID: newID(), By: "slow"}
+			go func() { _, _ = worker.StartSaga(s.ctx(), w.Worker, def, j) }()
+			<-began
+			slow = append(slow, worker.JoinSaga(w.Worker, def, j.ID))
+		}
+		ctx, cancel := context.WithTimeout(s.ctx(), 50*time.Millisecond)
+		defer cancel()
+		late := journey{ID: newID()}
+		_, err := worker.StartSaga(ctx, w.Worker, def, late)
+		require.ErrorIs(t, err, holdfast.ErrNotStored)
+		require.ErrorContains(t, err, "Tuning.MaxSagas")
+		ended := make(chan error, 1)
+		go func() {
+			h, err := worker.StartSaga(s.ctx(), w.Worker, def, late)
+			if err == nil {
+				_, err = h.Wait(s.ctx())
+			}
+			ended <- err
+		}()
+		require.Equal(t, 2, w.SagasHere())
+		close(release)
+		require.NoError(t, next(t, ended))
+		for _, h := range slow {
+			require.NoError(t, wait(s, h))
+		}
+		until(t, "all have given their room back", func() bool { return w.SagaRoom() == 2 })
+	})
+}
+
+// Who has joined a start that was given up while it gathered starts the saga then.
+func TestStartOfACohortThatIsJoinedIsWithdrawn(t *testing.T) {
+	t.Parallel()
+	s := sagaSite(t)
+	s.cohorts = true
+	def := travel(local("a"))
+	w := s.agency(def)
+	release := w.HoldSagas()
+	ctx, cancel := context.WithCancel(s.ctx())
+	j, ended := journey{ID: newID()}, make(chan error, 2)
+	start := func(ctx context.Context) {
+		_, err := worker.StartSaga(ctx, w.Worker, def, j)
+		ended <- err
+	}
+	go start(ctx)
+	until(t, "it gathers", func() bool { return w.GatheredSagas() == 1 })
+	go start(s.ctx())
+	until(t, "another caller joins it", func() bool { return w.SagaCallers(workflows.SagaID(s.at.Prefix, group, "travel", j.ID)) == 2 })
+	cancel()
+	require.ErrorIs(t, next(t, ended), holdfast.ErrNotStored)
+	until(t, "it gathers again", func() bool { return w.GatheredSagas() == 1 })
+	release()
+	require.NoError(t, next(t, ended))
+	require.NoError(t, wait(s, worker.JoinSaga(w.Worker, def, j.ID)))
+	require.Equal(t, []string{"do a"}, s.logged(s.orders, j.ID))
+}
+
+// A process that ends in the middle of a round leaves its members to another one.
+func TestProcessOfACohortEnds(t *testing.T) {
+	t.Parallel()
+	s := sagaSite(t)
+	s.cohorts = true
+	began, release := make(chan struct{}, 1), make(chan struct{})
+	def := slowly(began, release)
+	w := s.agency(def)
+	all := []journey{{ID: newID(), By: "ann"}, {ID: newID(), By: "slow"}, {ID: newID(), By: "eve"}}
+	_, errs, _ := s.shareWorkflow(w, def, all...)
+	require.NoError(t, errors.Join(errs...))
+	<-began
+	stopped := make(chan error, 1)
+	go func() { w.stop(); stopped <- nil }()
+	until(t, "it stops", func() bool {
+		ctx, cancel := context.WithTimeout(s.ctx(), time.Second)
+		defer cancel()
+		_, err := worker.StartSaga(ctx, w.Worker, def, journey{ID: newID()})
+		return errors.Is(err, holdfast.ErrNotRunning)
+	})
+	close(release)
+	require.NoError(t, next(t, stopped))
+	other := s.agency(def)
+	for _, j := range all {
+		require.NoError(t, wait(s, worker.JoinSaga(other.Worker, def, j.ID)))
+		require.Equal(t, []string{"do a", "do b", "do c"}, s.logged(s.orders, j.ID))
+	}
+}
+
+// Two processes that are not of one mind, one of which gives each saga its own workflow, take one
+// key for one saga: each step is done once. (To what end it comes they may not agree on: all
+// processes of a group need the same setting.)
+func TestKeyInACohortAndInAWorkflow(t *testing.T) {
+	t.Parallel()
+	s := sagaSite(t)
+	s.cohorts = true
+	def := travel(local("a"), local("b"), local("c"))
+	w := s.agency(def)
+	s.cohorts = false
+	other := s.agency(def)
+	for range 5 {
+		j := journey{ID: newID()}
+		ended := make(chan error, 2)
+		for _, at := range []*running{w, other} {
+			go func() {
+				h, err := worker.StartSaga(s.ctx(), at.Worker, def, j)
+				if err == nil {
+					_, err = h.Wait(s.ctx())
+				}
+				ended <- err
+			}()
+		}
+		require.NoError(t, errors.Join(next(t, ended), next(t, ended)))
+		require.ElementsMatch(t, []string{"do a", "do b", "do c"}, s.logged(s.orders, j.ID))
+	}
 }

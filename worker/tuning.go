@@ -56,6 +56,11 @@ type Tuning struct {
 	// 1 gives each its own. All processes of a group need the same, and it is changed only while
 	// none of their sagas is under way: see docs/sagas.md. Default: 1, at most 200.
 	MaxSagaCohort int
+	// MaxSagas is how many sagas a process runs itself at a time, in the Express lane and in the
+	// workflows that they share; those that gather for the next such workflow count. A further
+	// StartSaga waits, as long as its caller does. What runs in a workflow of its own does not
+	// count. Default: 1000, at most 100,000.
+	MaxSagas int
 	// CohortsInFlight is how many workflows are being started and recorded at a
 	// time before transactions gather to share the next one. Default: 2.
 	CohortsInFlight int
@@ -110,6 +115,7 @@ func (t *Tuning) setDefaults() {
 	setDefault(&t.MaxBody, holdfast.MaxBody)
 	setDefault(&t.MaxCohort, 48)
 	setDefault(&t.MaxSagaCohort, 1)
+	setDefault(&t.MaxSagas, 1000)
 	setDefault(&t.CohortsInFlight, 2)
 	setDefault(&t.HalfQueues, 1)
 	setDefault(&t.KeeperWindow, 2000)
@@ -126,7 +132,7 @@ func (t Tuning) validate() error {
 		name           string
 		v, least, most int
 	}{{"MaxCohort", t.MaxCohort, 1, 200}, {"MaxSagaCohort", t.MaxSagaCohort, 1, 200},
-		{"CohortsInFlight", t.CohortsInFlight, 1, 100},
+		{"MaxSagas", t.MaxSagas, 1, 100_000}, {"CohortsInFlight", t.CohortsInFlight, 1, 100},
 		{"HalfQueues", t.HalfQueues, 1, 16}, {"KeeperWindow", t.KeeperWindow, 10, 65_535}} {
 		if n.v < n.least || n.v > n.most {
 			errs = append(errs, fmt.Errorf("%w: Tuning.%s %d: want %d to %d", holdfast.ErrInvalid, n.name, n.v, n.least, n.most))

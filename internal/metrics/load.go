@@ -15,8 +15,10 @@ import (
 type Load struct {
 	// Publishes are the calls that wait for RabbitMQ's confirms.
 	Publishes int
-	Pools     []PoolLoad
-	Handlers  []HandlerLoad
+	// Sagas are those that the process runs itself or has gather, of MaxSagas; 0: it runs none.
+	Sagas, MaxSagas int
+	Pools           []PoolLoad
+	Handlers        []HandlerLoad
 }
 
 // PoolLoad is a database's pool of connections.
@@ -61,6 +63,9 @@ func newLoad(m *Metrics, meter metric.Meter) (*load, error) {
 	busy := gauge("holdfast.consumer.busy", "{message}", "Deliveries that a consumer has in work.")
 	concurrency := gauge("holdfast.consumer.concurrency", "{message}",
 		"Deliveries that a consumer handles at once, at most.")
+	sagas := gauge("holdfast.sagas.busy", "{saga}",
+		"Sagas that the process runs itself, without a workflow of their own.")
+	most := gauge("holdfast.sagas.concurrency", "{saga}", "Sagas that the process runs itself at once, at most.")
 	waits, err := meter.Int64ObservableCounter("holdfast.pool.waits", metric.WithUnit("{wait}"),
 		metric.WithDescription("How often somebody had to wait for a connection of a pool."))
 	errs = append(errs, err)
@@ -83,6 +88,10 @@ func newLoad(m *Metrics, meter metric.Meter) (*load, error) {
 		}
 		all := (*now)()
 		o.ObserveInt64(publishes, int64(all.Publishes))
+		if all.MaxSagas > 0 {
+			o.ObserveInt64(sagas, int64(all.Sagas))
+			o.ObserveInt64(most, int64(all.MaxSagas))
+		}
 		for _, p := range all.Pools {
 			pool := of("pool", p.Name)
 			o.ObserveInt64(inUse, int64(p.InUse), pool)
@@ -98,7 +107,7 @@ func newLoad(m *Metrics, meter metric.Meter) (*load, error) {
 			o.ObserveInt64(concurrency, int64(h.Limit), consumer)
 		}
 		return nil
-	}, publishes, inUse, limit, waits, waited, busy, concurrency)
+	}, publishes, inUse, limit, waits, waited, busy, concurrency, sagas, most)
 	if err != nil {
 		return nil, fmt.Errorf("make the metrics: %w", err)
 	}

@@ -68,7 +68,7 @@ func TestMetrics(t *testing.T) {
 	m.SagaTook("payment", "completed", 2*longest)
 	m.CheckedBack(holdfast.Commit, time.Second)
 	m.Watch(func() Load {
-		return Load{Publishes: 4, Handlers: []HandlerLoad{{"billing", 3, 16}}, Pools: []PoolLoad{
+		return Load{Publishes: 4, Sagas: 9, MaxSagas: 1000, Handlers: []HandlerLoad{{"billing", 3, 16}}, Pools: []PoolLoad{
 			{Name: "orders", InUse: 2, Limit: 10, Waits: 5, Waited: 90 * time.Second}, {Name: "billing"}}}
 	})
 	want := map[string]int64{
@@ -104,6 +104,8 @@ func TestMetrics(t *testing.T) {
 		"holdfast.publish.in_flight ":                               4,
 		"holdfast.consumer.busy consumer=billing":                   3,
 		"holdfast.consumer.concurrency consumer=billing":            16,
+		"holdfast.sagas.busy ":                                      9,
+		"holdfast.sagas.concurrency ":                               1000,
 		"holdfast.pool.in_use pool=orders":                          2,
 		"holdfast.pool.in_use pool=billing":                         0,
 		"holdfast.pool.limit pool=orders":                           10,

@@ -116,11 +116,11 @@ func (c *cohort) move() {
 }
 
 // NewMember is a saga that is to share a workflow. Until [Lane.Abandon] or its end it is
-// what joins other starts of its key in this process.
-func (l *Lane) NewMember(plan *core.Plan, id string, s holdfast.SagaStart) *Run {
+// what joins other starts of its key in this process. release gives its room back.
+func (l *Lane) NewMember(plan *core.Plan, id string, s holdfast.SagaStart, release func()) *Run {
 	s.Tokens = l.o.Tokens
 	r := newRun(l, plan, id, holdfast.Half{Group: l.o.Group, At: time.Now(), Database: l.o.Database(), Saga: &s})
-	r.started = make(chan struct{})
+	r.started, r.release = make(chan struct{}), release
 	l.enter(r)
 	return r
 }
@@ -162,12 +162,16 @@ func (l *Lane) Unexpect(workflow string) {
 
 // Withdraw says that nobody starts the saga any more: err is why, for whoever has joined it.
 func (l *Lane) Withdraw(r *Run, err error) {
+	r.withdrawn.Store(true)
 	r.refuse(err)
 	l.leave(r)
 	close(r.started)
 	r.tell()
 	r.depart()
 }
+
+// Withdrawn reports whether nobody starts the saga any more.
+func (r *Run) Withdrawn() bool { return r.withdrawn.Load() }
 
 // Started says whether the workflow of these members was started: err is why not, or why that
 // is not known. Those that this process drives were. The others it will drive, if at all, as
@@ -185,6 +189,47 @@ func (l *Lane) Started(workflow string, members []*Run, err error) {
 		close(r.started)
 	}
 }
+
+// Forgo says that these members' cohort is not known to run in this process: of those that do not,
+// others are asked how they stand, and who steers one does not wait for it here.
+func (l *Lane) Forgo(members []*Run) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, r := range members {
+		if r.seat == nil && l.running[r.ref.ID] == r {
+			delete(l.running, r.ref.ID)
+		}
+	}
+}
+
+// Elsewhere are those of members that this process neither drives nor has seen ended.
+func (l *Lane) Elsewhere(members []*Run) (others []*Run) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, r := range members {
+		select {
+		case <-r.left:
+		default:
+			if r.seat == nil {
+				others = append(others, r)
+			}
+		}
+	}
+	return others
+}
+
+// Found ends the waiting for a member that goes on or has ended in another process, which its begin
+// row tells: refused, if not nil, is why this start was none of that saga's.
+func (r *Run) Found(refused error) {
+	if refused != nil {
+		r.refuse(refused)
+	}
+	r.tell()
+	r.depart()
+}
+
+// Content is the digest of what it was started with.
+func (r *Run) Content() string { return r.ref.Content }
 
 // Abandon ends the waiting for those members that this process does not drive. tell is called
 // with each of them before.
@@ -303,7 +348,14 @@ func (l *Lane) foreign(in activities.SagaCohort, m activities.SagaMember, s *sea
 	case plan == nil:
 		return no(fmt.Sprintf("process %s does not have saga %s version %d", l.o.Instance, m.Start.Name, m.Start.Version))
 	}
-	return newRun(l, plan, m.ID, holdfast.Half{Group: in.Group, At: m.Began, Database: in.Database, Saga: &m.Start})
+	select {
+	case l.slots <- struct{}{}:
+	default:
+		return no(fmt.Sprintf("process %s runs %d sagas, as many as Tuning.MaxSagas allows", l.o.Instance, l.o.Most))
+	}
+	r := newRun(l, plan, m.ID, holdfast.Half{Group: in.Group, At: m.Began, Database: in.Database, Saga: &m.Start})
+	r.release = l.release
+	return r
 }
 
 // forgetAfter is how long a cohort whose members have all ended is kept for a round that has

@@ -26,9 +26,6 @@ import (
 	"github.com/holdfastmq/holdfast/workflows/sagas"
 )
 
-// Most bounds the sagas that one process runs at a time in the Express lane.
-const Most = 1000
-
 // Broker stores half records.
 type Broker interface {
 	PublishHalf(ctx context.Context, h holdfast.Half) error
@@ -70,7 +67,9 @@ type Options struct {
 	// finds the definition of one that another process has started; nil: it is not here.
 	Deserted func(ctx context.Context, holder string) bool
 	Plan     func(name string, version int) *core.Plan
-	Logger   *slog.Logger
+	// Most bounds the sagas that this process runs at a time.
+	Most   int
+	Logger *slog.Logger
 }
 
 // Lane is a process's lane of sagas. Its methods may be called from many goroutines.
@@ -108,7 +107,7 @@ type runner struct {
 
 // New returns the lane. Connect and Use have to follow.
 func New(o Options) *Lane {
-	return &Lane{o: o, slots: make(chan struct{}, Most), running: map[string]*Run{},
+	return &Lane{o: o, slots: make(chan struct{}, o.Most), running: map[string]*Run{},
 		expected: map[string]map[string]*Run{}, cohorts: map[string]*cohort{}, begun: closed()}
 }
 
@@ -164,13 +163,10 @@ func (l *Lane) Start(ctx context.Context, plan *core.Plan, id string, s holdfast
 	if err != nil {
 		return nil, fmt.Errorf("holdfast: make an ID: %w", err)
 	}
-	select {
-	case l.slots <- struct{}{}:
-	case <-ctx.Done():
-		return nil, fmt.Errorf("%w: %d sagas are under way in this process: %w", holdfast.ErrNotStored, Most,
-			context.Cause(ctx))
+	release, err := l.Room(ctx)
+	if err != nil {
+		return nil, err
 	}
-	release := func() { <-l.slots }
 	s.Tokens = l.o.Tokens
 	half := holdfast.Half{TxID: tx.String(), Group: l.o.Group, At: time.Now(), Lane: holdfast.Express,
 		Database: l.o.Database(), Saga: &s}
@@ -180,9 +176,9 @@ func (l *Lane) Start(ctx context.Context, plan *core.Plan, id string, s holdfast
 	}
 	fault.Point(fault.HalfAfterConfirm)
 	r := newRun(l, plan, id, half)
+	r.release = release
 	l.enter(r)
 	l.o.Gate.Go(func() {
-		defer release()
 		defer l.leave(r)
 		r.run(ctx)
 	})
@@ -193,6 +189,25 @@ func (l *Lane) Start(ctx context.Context, plan *core.Plan, id string, s holdfast
 		return r, nil
 	}
 }
+
+// Room waits until this process may run a saga more, and returns what says that it does not any
+// more.
+func (l *Lane) Room(ctx context.Context) (release func(), err error) {
+	select {
+	case l.slots <- struct{}{}:
+		return l.release, nil
+	case <-l.o.Gate.Over():
+		return nil, holdfast.ErrNotRunning
+	case <-ctx.Done():
+		return nil, fmt.Errorf("%w: %d sagas are under way in this process, as many as Tuning.MaxSagas allows: %w",
+			holdfast.ErrNotStored, l.o.Most, context.Cause(ctx))
+	}
+}
+
+func (l *Lane) release() { <-l.slots }
+
+// Load returns how many sagas this process runs or has gather, and how many it may.
+func (l *Lane) Load() (running, most int) { return len(l.slots), l.o.Most }
 
 // notStored is the error of a half record that RabbitMQ has not confirmed.
 func notStored(id string, err error) error {
@@ -246,6 +261,12 @@ func (l *Lane) Take(ctx context.Context, id string, b barrier.BegunSaga, wait ti
 	barrier.BegunSaga, error) {
 	found, _, err := barrier.TakeSaga(ctx, l.o.DB, id, "", b, wait)
 	return found, err
+}
+
+// Did reports whether a saga's local step has been done, as its row tells.
+func (l *Lane) Did(ctx context.Context, id, step string) (bool, error) {
+	did, err := barrier.DidStep(ctx, l.o.DB, id, step)
+	return did.Done, err
 }
 
 // Reopen makes the workflow the one that says how a completed saga stands.

@@ -33,6 +33,9 @@ type Run struct {
 	seat   *seat         // in the cohort that drives it here; nil: it has none
 	until  time.Time     // when who comes after this process hands it over
 
+	release func() // of its room in this process; nil: it has none
+	onLeft  func() // called when left is closed; nil: nobody wants that
+
 	step    atomic.Pointer[string] // one that is under way
 	leave   atomic.Pointer[request]
 	applied bool // the machine has what leave asks for
@@ -40,6 +43,9 @@ type Run struct {
 	lost    bool // another drives the saga
 	refused atomic.Pointer[error]
 	lostIn  atomic.Pointer[string]
+
+	withdrawn atomic.Bool
+
 	started chan struct{} // closed when its cohort is durably started, or is not; nil: it has none
 	tried   chan struct{} // closed when the first steps have been tried
 	untold  sync.Once     // closes tried
@@ -186,7 +192,20 @@ func (r *Run) last() json.RawMessage {
 }
 
 // depart says that the saga is not in this process any more.
-func (r *Run) depart() { r.gone.Do(func() { close(r.left) }) }
+func (r *Run) depart() {
+	r.gone.Do(func() {
+		close(r.left)
+		if r.release != nil {
+			r.release()
+		}
+		if r.onLeft != nil {
+			r.onLeft()
+		}
+	})
+}
+
+// OnLeft has f called when Left is closed. It is for who starts the saga, before it does.
+func (r *Run) OnLeft(f func()) { r.onLeft = f }
 
 // mine reports whether this start drives the saga, as far as is known.
 func (r *Run) mine() bool { return !r.lost && r.Refused() == nil }

@@ -38,13 +38,24 @@ func (h *Handles) startCohort(ctx context.Context, c *saga.Compiled, key string,
 		return "", nil, err
 	}
 	defer h.o.Gate.Leave()
+	return h.startMember(ctx, c, key, data, at)
+}
+
+// startMember is startCohort for a caller who is counted at the gate.
+func (h *Handles) startMember(ctx context.Context, c *saga.Compiled, key string,
+	data json.RawMessage, at holdfast.Trace) (id string, end *End, err error) {
 	id = h.ID(c.Plan.Name, key)
 	end = h.ends.expect(id)
 	end.run = h.running(id)
 	first := end.run == nil || !end.run.IsFor(data)
 	if first {
+		release, err := h.o.Express.Room(ctx)
+		if err != nil {
+			h.ends.forget(end)
+			return "", nil, err
+		}
 		end.run = h.o.Express.NewMember(&c.Plan, id,
-			holdfast.SagaStart{Name: c.Plan.Name, Version: c.Plan.Version, Key: key, State: data, Trace: at})
+			holdfast.SagaStart{Name: c.Plan.Name, Version: c.Plan.Version, Key: key, State: data, Trace: at}, release)
 		h.gatherer.enter(end.run)
 	}
 	select {
@@ -64,6 +75,9 @@ func (h *Handles) startCohort(ctx context.Context, c *saga.Compiled, key string,
 	}
 	if err = cmp.Or(err, end.run.Refused()); err != nil {
 		h.ends.forget(end)
+		if !first && end.run.Withdrawn() { // by who started it: this caller still wants it
+			return h.startMember(ctx, c, key, data, at)
+		}
 		return "", nil, err
 	}
 	if first {
@@ -88,6 +102,10 @@ func (h *Handles) givesUp(end *End, first bool, why error) error {
 func (h *Handles) startBatch(b batch) {
 	ctx, cancel := context.WithTimeout(context.Background(), startBatchWithin)
 	defer cancel()
+	left := make(chan struct{}, len(b.members))
+	for _, r := range b.members {
+		r.OnLeft(func() { left <- struct{}{} })
+	}
 	h.o.Express.Expect(b.workflow, b.members)
 	in := sagacohort.Input{Group: h.o.Group, Prefix: h.o.Prefix, Database: h.o.Database()}
 	for _, r := range b.members {
@@ -105,13 +123,38 @@ func (h *Handles) startBatch(b batch) {
 	}
 	h.o.Express.Started(b.workflow, b.members, err)
 	if err == nil {
-		h.awaitBatch(b, cohortGrace)
+		finding, found := context.WithCancel(context.Background())
+		defer found()
+		go h.findMembers(finding, b.members)
+		h.awaitMost(left)
 	}
 	h.gatherer.freed()
 	if err == nil && h.awaitBatch(b, triedWithin) {
 		return
 	}
 	h.abandon(b, run)
+}
+
+// awaitMost waits until a cohort does not count as in flight any more: until half of its members
+// have ended here, as long again and a little, and for cohortGrace at most. left brings one that
+// has ended, of as many as it has room for.
+func (h *Handles) awaitMost(left <-chan struct{}) {
+	began, grace := time.Now(), cmp.Or(h.Grace, cohortGrace)
+	late := time.NewTimer(grace)
+	defer late.Stop()
+	for ended := 0; ended < cap(left); {
+		select {
+		case <-left:
+			if ended++; ended == (cap(left)+1)/2 {
+				took := time.Since(began)
+				late.Reset(max(min(took+cohortSlack, grace-took), 0))
+			}
+		case <-late.C:
+			return
+		case <-h.o.Gate.Stopping():
+			return
+		}
+	}
 }
 
 // startBatchWithin bounds the start of a cohort's workflow.
@@ -139,6 +182,7 @@ func (h *Handles) awaitBatch(b batch, d time.Duration) bool {
 func (h *Handles) abandon(b batch, run client.WorkflowRun) {
 	var out sagacohort.Result
 	lost := false
+	h.o.Express.Forgo(b.members)
 	if run != nil {
 		ctx, cancel := context.WithCancel(context.Background())
 		stopped := make(chan struct{})
@@ -169,6 +213,39 @@ func (h *Handles) abandon(b batch, run client.WorkflowRun) {
 	})
 }
 
+// How often the begin rows are read of sagas whose cohort runs in another process: at first, and
+// in the end.
+const (
+	findFirst = 250 * time.Millisecond
+	findEvery = 2 * time.Second
+)
+
+// findMembers tells the callers of those members of a cohort that another process runs which end
+// there or get a workflow of their own, as their begin rows tell: the cohort ends with its slowest.
+// Where this process runs it, it does nothing.
+func (h *Handles) findMembers(ctx context.Context, members []*sagaexpress.Run) {
+	for wait := findFirst; pause(ctx, wait); wait = min(2*wait, findEvery) {
+		members = h.o.Express.Elsewhere(members)
+		if len(members) == 0 {
+			return
+		}
+		for _, r := range members {
+			b, err := h.o.Express.Begun(ctx, r.ID())
+			var last core.State
+			switch {
+			case err != nil: // it has not begun, or is asked for again
+			case b.Content != r.Content():
+				r.Found(fmt.Errorf("%w: saga %s was started with other content", holdfast.ErrDuplicate, r.ID()))
+			case b.Last != nil && json.Unmarshal(b.Last, &last) == nil:
+				h.Completed(r.ID(), last.Data)
+				r.Found(nil)
+			case b.Holder == barrier.HolderWorkflow:
+				r.Found(nil)
+			}
+		}
+	}
+}
+
 // Deserted reports whether the workflow of the cohort that holds a saga has ended: then nobody
 // sees to the saga's end.
 func (h *Handles) Deserted(ctx context.Context, holder string) bool {
@@ -196,9 +273,12 @@ func (h *Handles) Leave(ctx context.Context, in activities.SagaCohort) (activiti
 	out := activities.SagaMemberEnds{Members: make([]activities.SagaMemberEnd, len(in.Members))}
 	errs := make([]error, len(in.Members))
 	var all errgroup.Group
-	all.SetLimit(leavingAtOnce)
+	room := make(chan struct{}, leavingAtOnce)
 	for i, m := range in.Members {
 		all.Go(func() error {
+			h.awaitMember(ctx, in, m) // takes no room: one that is slow does not hold up the others
+			room <- struct{}{}
+			defer func() { <-room }()
 			out.Members[i], errs[i] = h.leaveMember(ctx, in, m)
 			return nil
 		})
@@ -210,18 +290,22 @@ func (h *Handles) Leave(ctx context.Context, in activities.SagaCohort) (activiti
 	return out.Fitting(), nil
 }
 
-// leaveMember gives a member its workflow, as the Keeper does with what a process of the
-// Express lane has left.
-func (h *Handles) leaveMember(ctx context.Context, in activities.SagaCohort, m activities.SagaMember) (
-	end activities.SagaMemberEnd, err error) {
-	end.ID = m.ID
-	if r := h.running(m.ID); r != nil && r.In(in.Workflow) { // it knows more than the rows
+// awaitMember waits a moment for a member that this process runs: that knows more than the rows.
+func (h *Handles) awaitMember(ctx context.Context, in activities.SagaCohort, m activities.SagaMember) {
+	if r := h.running(m.ID); r != nil && r.In(in.Workflow) {
 		select {
 		case <-r.Left():
 		case <-time.After(askFor):
 		case <-ctx.Done():
 		}
 	}
+}
+
+// leaveMember gives a member its workflow, as the Keeper does with what a process of the
+// Express lane has left.
+func (h *Handles) leaveMember(ctx context.Context, in activities.SagaCohort, m activities.SagaMember) (
+	end activities.SagaMemberEnd, err error) {
+	end.ID = m.ID
 	row := barrier.BegunSaga{SagaStart: m.Start, Content: sagas.ContentOf(m.Start.State)}
 	found, err := h.o.Express.Take(ctx, m.ID, row, keeperWait)
 	switch {

@@ -79,6 +79,13 @@ func (s *ends) expect(id string) *End {
 	return e
 }
 
+// Callers returns how many callers wish to know how a saga ends, for tests.
+func (h *Handles) Callers(id string) int {
+	h.ends.mu.Lock()
+	defer h.ends.mu.Unlock()
+	return len(h.ends.byID[id])
+}
+
 // forget drops a wish.
 func (s *ends) forget(e *End) {
 	s.mu.Lock()

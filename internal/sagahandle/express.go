@@ -1,6 +1,7 @@
 package sagahandle
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -127,61 +128,122 @@ var errDriven = errors.New("a process of its group runs it")
 // have to be started. A workflow that is not known later is over.
 const startsWithin = time.Hour
 
-// carryOn gives a saga of the Express lane its workflow, by which it is seen and steered: one
-// that has completed has all that is known of it from the first. take says that one which a
-// process drives is taken from that; otherwise it is errDriven. back, if not nil, has one that has
-// not completed go back at once. [holdfast.ErrNotFound]: no row
+// errDeserted means that a saga has no workflow, and nobody drives it: its cohort's was ended from
+// outside.
+var errDeserted = errors.New("nobody drives it: the workflow that it shared was ended from outside")
+
+// carrying says which sagas carryOn gives their workflows, beside those that have completed.
+type carrying int
+
+const (
+	looking carrying = iota // no other: who looks changes nothing
+	waiting                 // those that nobody drives
+	taking                  // those that a process drives, too: they are taken from it
+)
+
+// carryOn gives a saga its workflow that has none, by which it is seen and steered: one
+// that has completed has all that is known of it from the first. One that how does not mean is
+// errDriven, or errDeserted. asked, if not nil, has one that has not completed begin with that;
+// taken says that this was so. [holdfast.ErrNotFound]: no row
 // of this process's database says that it was begun, or it has had its workflow.
-func (h *Handles) carryOn(ctx context.Context, id string, take bool, back *sagas.Request) error {
+func (h *Handles) carryOn(ctx context.Context, id string, how carrying, asked *sagas.Asked) (taken bool, err error) {
 	if h.o.Express == nil {
-		return holdfast.ErrNotFound
+		return false, holdfast.ErrNotFound
 	}
 	if known, ok := workflows.ParseID(id); !ok || known.Kind != workflows.KindSaga || known.Undo {
-		return holdfast.ErrNotFound
+		return false, holdfast.ErrNotFound
 	}
 	b, err := h.o.Express.Begun(ctx, id)
 	driven := b.Holder != barrier.HolderWorkflow
-	take = take || driven && b.Last == nil && h.Deserted(ctx, b.Holder)
 	switch {
 	case err != nil:
-		return err
+		return false, err
 	case b.Last != nil:
 	case !driven && (len(b.State) == 0 || time.Since(b.Taken) > startsWithin):
-		return holdfast.ErrNotFound
-	case !take:
-		return errDriven
-	case driven:
+		return false, holdfast.ErrNotFound
+	case how == taking:
+	case !h.Deserted(ctx, b.Holder):
+		return false, errDriven
+	case how == looking:
+		return false, errDeserted
+	}
+	if b.Last == nil {
+		if err := h.mayAsk(ctx, id, b, asked); err != nil {
+			return false, err
+		}
+	}
+	if b.Last == nil && driven {
 		if b, err = h.o.Express.Take(ctx, id, b, askFor); err != nil {
-			return err
+			return false, err
 		}
 	}
 	in := h.startedWith(id, h.o.Database(), b.SagaStart)
 	if b.Last == nil {
-		in.Back = back
-		_, err = h.HandOver(ctx, in)
-		return err
+		done := h.wasDone(ctx, id, asked)
+		switch {
+		case done == nil:
+			in.Asked = asked
+		case !errors.Is(done, holdfast.ErrInvalid): // who asks again finds it
+			return false, done
+		} // else whoever drove it has come so far meanwhile
+		started, err := h.HandOver(ctx, in)
+		return started && in.Asked != nil && err == nil, cmp.Or(err, done)
 	}
 	in.Content = b.Content
 	if in, err = sagas.CompletedInput(in, b.Last); err != nil {
-		return err
+		return false, err
 	}
 	if err := h.o.Express.Reopen(ctx, id, b); err != nil {
-		return err
+		return false, err
 	}
 	if _, err := h.HandOver(ctx, in); err != nil {
-		return err
+		return false, err
 	}
 	ctx, cancel := context.WithTimeout(ctx, askFor)
 	defer cancel()
 	_ = h.o.Temporal.GetWorkflow(ctx, id, "").Get(ctx, nil) // it ends at once
-	return nil
+	return false, nil
 }
 
-// carriesOn is carryOn for a saga that may have ended, or have no workflow. It reports
-// whether it has one now.
-func (h *Handles) carriesOn(ctx context.Context, id string) bool {
-	_, err := h.describeOnce(ctx, id)
-	return errors.Is(err, holdfast.ErrNotFound) && h.carryOn(ctx, id, true, nil) == nil
+// mayAsk says why a saga cannot begin with what is asked for: then it is left as it is.
+func (h *Handles) mayAsk(ctx context.Context, id string, b barrier.BegunSaga, asked *sagas.Asked) error {
+	if asked == nil || asked.Action == sagas.UpdatePause || asked.Action == workflows.UpdateCompensate {
+		return nil
+	}
+	c, err := h.definition(b.Name, b.Version)
+	if err != nil || c == nil {
+		return &holdfast.UnavailableError{Part: "saga " + b.Name, Err: fmt.Errorf("%s of %s: this process does not have the "+
+			"saga, which has no workflow yet", asked.Action, id), Remedy: "ask in a process that has it"}
+	}
+	if err := sagas.MayBegin(&c.Plan, b.State, *asked); err != nil {
+		return refusedAs(id, asked.Action, asked.Step, err.Error())
+	}
+	return h.wasDone(ctx, id, asked)
+}
+
+// wasDone says that a step cannot be skipped any more, since its row tells that it was done.
+func (h *Handles) wasDone(ctx context.Context, id string, asked *sagas.Asked) error {
+	if asked == nil || asked.Action != sagas.UpdateSkip {
+		return nil
+	}
+	did, err := h.o.Express.Did(ctx, id, asked.Step)
+	if err == nil && did {
+		err = refusedAs(id, asked.Action, asked.Step, "it is done: skip is for what waits or failed")
+	}
+	return err
+}
+
+// carriesOn is carryOn for what steers a saga that may have ended, or have no workflow. It reports
+// whether it has one now, and whether what is asked for is done with that.
+func (h *Handles) carriesOn(ctx context.Context, id string, asked sagas.Asked) (has, done bool, err error) {
+	if _, err := h.describeOnce(ctx, id); !errors.Is(err, holdfast.ErrNotFound) {
+		return false, false, nil
+	}
+	done, err = h.carryOn(ctx, id, taking, &asked)
+	if errors.Is(err, holdfast.ErrNotFound) {
+		return false, false, nil
+	}
+	return err == nil, done, err
 }
 
 // running is the saga of that ID which this process runs in the Express lane, or nil.

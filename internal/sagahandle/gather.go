@@ -13,8 +13,12 @@ import (
 )
 
 // cohortGrace is how long after its start has been recorded a cohort still counts as in flight,
-// if its members have not all ended before: one that is slow does not hold up the next cohort.
-const cohortGrace = 1000 * time.Millisecond
+// at most, if its members have not all ended before: one that is slow does not hold up the next
+// cohort for longer than the quicker half took, and cohortSlack.
+const (
+	cohortGrace = 1000 * time.Millisecond
+	cohortSlack = 50 * time.Millisecond
+)
 
 // batch is the sagas that share a workflow.
 type batch struct {

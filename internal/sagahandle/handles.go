@@ -74,6 +74,10 @@ type Gate interface {
 
 // Handles are what the handles of a process's sagas do.
 type Handles struct {
+	// Grace, if not 0, is how long a cohort counts as in flight whose members are slow. It is for
+	// tests, and set before the first saga is started.
+	Grace time.Duration
+
 	o        Options
 	ends     ends
 	gatherer *gatherer

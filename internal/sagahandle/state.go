@@ -54,6 +54,12 @@ func (h *Handles) standing(ctx context.Context, id string) (status sagas.Status,
 	if errors.Is(err, errDriven) {
 		return status, false, nil
 	}
+	if errors.Is(err, errDeserted) {
+		status.State = endedFromOutside[enumspb.WORKFLOW_EXECUTION_STATUS_TERMINATED]
+		status.Reason = errDeserted.Error() + "; it goes on when it is started again with its key, or waited for, and `" +
+			undoCommand(h.o.Prefix, id) + "` undoes what it did"
+		return status, false, nil
+	}
 	if err != nil {
 		return sagas.Status{ID: id}, false, err
 	}

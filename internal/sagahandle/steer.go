@@ -30,8 +30,14 @@ func (h *Handles) Steer(ctx context.Context, id, action string, req sagas.Reques
 	}
 	err := h.update(ctx, id, action, req)
 	var ended *serviceerror.NotFound
-	if errors.As(err, &ended) && h.carriesOn(ctx, id) {
-		err = h.update(ctx, id, action, req)
+	if errors.As(err, &ended) {
+		has, done, failure := h.carriesOn(ctx, id, sagas.Asked{Action: action, Request: req})
+		if done || failure != nil {
+			return failure
+		}
+		if has {
+			err = h.update(ctx, id, action, req)
+		}
 	}
 	if errors.As(err, &ended) && action != sagas.UpdateAnswer {
 		err = h.update(ctx, workflows.SagaUndoID(id), action, req)
@@ -79,11 +85,15 @@ func (h *Handles) whyRefused(ctx context.Context, id, action, step, refusal stri
 			}
 		}
 	}
+	return refusedAs(id, action, step, refusal)
+}
+
+func refusedAs(id, action, step, why string) error {
 	what := action
 	if step != "" {
 		what += " of step " + step
 	}
-	return fmt.Errorf("%w: saga %s: %s is refused: %s", holdfast.ErrInvalid, id, what, refusal)
+	return fmt.Errorf("%w: saga %s: %s is refused: %s", holdfast.ErrInvalid, id, what, why)
 }
 
 // Compensate has a saga go back, or undone where it has ended. A saga that ends
@@ -98,7 +108,7 @@ func (h *Handles) Compensate(ctx context.Context, id string, req sagas.Request) 
 		return nil
 	}
 	for {
-		own, last, err := h.workflowsOf(ctx, id, &req)
+		own, last, err := h.workflowsOf(ctx, id, &sagas.Asked{Action: workflows.UpdateCompensate, Request: req})
 		if err != nil {
 			return err
 		}
@@ -135,11 +145,15 @@ func goesBack(s sagas.Status) bool {
 type described = client.WorkflowExecutionDescription
 
 // workflowsOf describes a saga's own workflow, and the last one: the one that undoes it
-// after its end, or its own. back, if not nil, has a saga go back that has none yet.
-func (h *Handles) workflowsOf(ctx context.Context, id string, back *sagas.Request) (own, last *described, err error) {
+// after its end, or its own. asked, if not nil, is what a saga begins with that has none yet.
+func (h *Handles) workflowsOf(ctx context.Context, id string, asked *sagas.Asked) (own, last *described, err error) {
 	own, err = h.describeOnce(ctx, id)
 	if errors.Is(err, holdfast.ErrNotFound) {
-		if missing := h.carryOn(ctx, id, back != nil, back); !errors.Is(missing, holdfast.ErrNotFound) {
+		how := looking
+		if asked != nil {
+			how = taking
+		}
+		if _, missing := h.carryOn(ctx, id, how, asked); !errors.Is(missing, holdfast.ErrNotFound) {
 			if err = missing; err == nil {
 				own, err = h.describeOnce(ctx, id)
 			}

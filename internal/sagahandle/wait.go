@@ -148,7 +148,7 @@ func permanent(err error) error {
 func (h *Handles) watch(ctx context.Context, id string, started, joined bool) verdict {
 	v, ended := h.follow(ctx, id, id)
 	for errors.Is(v.err, holdfast.ErrNotFound) || joined && errors.Is(v.err, errKeyUsed) {
-		err := h.carryOn(ctx, id, false, nil)
+		_, err := h.carryOn(ctx, id, waiting, nil)
 		if errors.Is(err, holdfast.ErrNotFound) && !started || holdfast.IsPermanent(err) {
 			return verdict{err: cmp.Or(permanent(err), v.err)}
 		}

@@ -69,9 +69,10 @@ type Input struct {
 	// Again says that the last workflow of this ID did not come to an end of its own,
 	// and may have done steps that nobody knows of.
 	Again bool `json:"again,omitempty"`
-	// Back has the saga go back before its first step, and undo what was done of it before, as its
-	// rows tell. One that has completed before stays so.
-	Back *Request `json:"back,omitempty"`
+	// Asked is done before the saga's first step, of one that nobody drove when it was asked for.
+	// What was done of it before, its rows tell. One that has completed before stays so. What turns
+	// out to be impossible pauses it: a step that was to be prevented is not done.
+	Asked *Asked `json:"asked,omitempty"`
 	// Undo says that a saga which has ended is to be undone.
 	Undo *UndoOf `json:"undo,omitempty"`
 	// Resumed is what the run before knew, or what is known of the saga to undo.
@@ -105,6 +106,13 @@ type Request struct {
 	// Refuse and Value are the answer to a wait.
 	Refuse bool            `json:"refuse,omitempty"`
 	Value  json.RawMessage `json:"value,omitempty"`
+}
+
+// Asked is what an operator asks of a saga that has no workflow yet.
+type Asked struct {
+	// Action is the name of an Update: UpdatePause …
+	Action string `json:"action"`
+	Request
 }
 
 // Status is the answer to the query "status", and the workflow's result.

@@ -185,6 +185,40 @@ func (s *sagaRun) takeRequest(ctx workflow.Context) {
 	next.action.do(ctx, next)
 }
 
+// MayBegin says why a saga of this plan cannot begin with what is asked for.
+func MayBegin(plan *core.Plan, data []byte, asked Asked) error {
+	s := &sagaRun{in: Input{Name: plan.Name, Plan: plan}, m: core.New(plan, data)}
+	for _, a := range s.sagaActions() {
+		if a.name == asked.Action {
+			return s.refuse(&a, asked.Request)
+		}
+	}
+	return fmt.Errorf("unknown action %q", workflows.Clip(asked.Action, 100))
+}
+
+// startAsked does what was asked for before the saga had a workflow, and then begins it.
+func (s *sagaRun) startAsked(ctx workflow.Context, asked Asked) {
+	r := &request{req: asked.Request}
+	r.req.Operator, r.req.Reason = workflows.Clip(r.req.Operator, 200), workflows.Clip(r.req.Reason, maxError)
+	err := fmt.Errorf("unknown action %q", workflows.Clip(asked.Action, 100))
+	for i := range s.actions {
+		if s.actions[i].name == asked.Action {
+			r.action = &s.actions[i]
+			err = s.refuse(r.action, r.req)
+		}
+	}
+	if err == nil {
+		r.action.do(ctx, r)
+	} else {
+		s.tell(ctx, Event{What: "rejected", Step: r.req.Step, Operator: r.req.Operator,
+			Text: workflows.Clip(asked.Action, 100) + ": " + err.Error()})
+		s.happen(ctx, core.Event{Kind: core.Pause, Operator: r.req.Operator, Reason: "what was asked for is not possible"})
+	}
+	if s.m.State().Phase == core.Forwards {
+		s.carryOut(s.m.Begin(workflow.Now(ctx)))
+	}
+}
+
 func without(all []*request, r *request) (rest []*request) {
 	for _, x := range all {
 		if x != r {

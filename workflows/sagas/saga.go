@@ -152,13 +152,13 @@ func (s *sagaRun) start(ctx workflow.Context) {
 		s.startUndo(ctx)
 	case s.in.Renewed:
 		s.carryOut(s.m.Restart(workflow.Now(ctx)))
-	case s.in.Back != nil && s.m.Check(core.Event{Kind: core.Undo}) == nil && !s.m.Ended():
-		s.compensate(ctx, *s.in.Back)
+	case s.in.Asked != nil && !s.m.Ended():
+		s.startAsked(ctx, *s.in.Asked)
 	default:
 		s.carryOut(s.m.Begin(workflow.Now(ctx)))
 	}
 	s.changed = s.changed || s.in.Calls != "" // handed over: nobody has shown yet how it stands
-	s.in.Resumed, s.in.Data, s.in.Back = nil, nil, nil
+	s.in.Resumed, s.in.Data, s.in.Asked = nil, nil, nil
 }
 
 // startUndo turns back a saga that has ended.

@@ -9,6 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/holdfastmq/holdfast/saga/core"
+	"github.com/holdfastmq/holdfast/workflows"
 )
 
 const minute = time.Minute
@@ -81,4 +82,41 @@ func TestSagaUndoneFromItsInput(t *testing.T) {
 	require.Equal(t, core.StateCompensated, s.State)
 	require.Equal(t, []string{"undo b", "undo a"}, p.calls)
 	require.JSONEq(t, `{"amount":5}`, string(p.steps[0].Data))
+}
+
+// What is asked of a saga before it has a workflow is done before its first step.
+func TestSagaBeginsWithWhatIsAsked(t *testing.T) {
+	begin := func(action string, req sagas.Request) *play {
+		in := sagaOf(localStep("a"), waitStep("approve"), localStep("b"))
+		in.Again, in.Asked = true, &sagas.Asked{Action: action, Request: req}
+		return stageOf(t, in)
+	}
+	for name, row := range map[string]struct {
+		action string
+		req    sagas.Request
+		later  []string // steps done after it has been resumed
+	}{
+		"pause":       {sagas.UpdatePause, ann(""), []string{"do a", "do b"}},
+		"what cannot": {sagas.UpdateSkip, ann("x"), []string{"do a", "do b"}},
+		"nothing":     {"do the dishes", ann(""), []string{"do a", "do b"}},
+	} {
+		p := begin(row.action, row.req)
+		p.at(time.Minute, func() { require.Equal(t, core.StatePaused, p.status().State, name); require.Empty(t, p.called()) })
+		p.ask(2*time.Minute, sagas.UpdateResume, ann(""))
+		p.ask(3*time.Minute, sagas.UpdateAnswer, ann("approve"))
+		require.Equal(t, core.StateCompleted, p.run().State, name)
+		require.Equal(t, row.later, p.calls, name)
+	}
+	p := begin(sagas.UpdateSkip, ann("a"))
+	p.ask(time.Minute, sagas.UpdateAnswer, ann("approve"))
+	require.Equal(t, core.StateCompleted, p.run().State)
+	require.Equal(t, []string{"do b"}, p.calls)
+
+	p = begin(sagas.UpdateAnswer, ann("approve"))
+	require.Equal(t, core.StateCompleted, p.run().State)
+	require.Equal(t, []string{"do a", "do b"}, p.calls)
+
+	p = begin(workflows.UpdateCompensate, ann(""))
+	require.Equal(t, core.StateCompensated, p.run().State)
+	require.NotContains(t, p.calls, "do a")
 }

@@ -31,37 +31,25 @@ func isCohort(info *workflowpb.WorkflowExecutionInfo) bool {
 // by itself, those that have completed in it.
 func cohortRows(ctx context.Context, t *server.Temporal, info *workflowpb.WorkflowExecutionInfo) ([]Row, error) {
 	at := info.GetExecution()
-	var ids []string
+	ends, err := cohortEnds(ctx, t, at.GetWorkflowId(), at.GetRunId(), info.GetStatus())
+	if err != nil {
+		return nil, gone(err)
+	}
 	state := core.StateRunning
-	switch status := info.GetStatus(); {
-	case status == enumspb.WORKFLOW_EXECUTION_STATUS_COMPLETED:
-		var result sagacohort.Result
-		if err := t.ReadResult(ctx, at.GetWorkflowId(), at.GetRunId(), &result); err != nil {
-			return nil, gone(err)
-		}
-		for _, m := range result.Members {
-			if m.State == activities.MemberCompleted {
-				ids = append(ids, m.ID)
-			}
-		}
-		state = core.StateCompleted
-	default:
-		var in sagacohort.Input
-		if err := t.InputOf(ctx, at.GetWorkflowId(), at.GetRunId(), &in); err != nil {
-			return nil, gone(err)
-		}
-		for _, m := range in.Members {
-			ids = append(ids, m.ID)
-		}
-		if server.IsLost(status) {
-			state = server.ExecutionState(status)
-		}
+	if server.IsLost(info.GetStatus()) {
+		state = server.ExecutionState(info.GetStatus())
 	}
 	var rows []Row
-	for _, id := range ids {
-		r := Row{ID: id, State: state, Cohort: at.GetWorkflowId(), WorkflowID: at.GetWorkflowId(), RunID: at.GetRunId(),
-			Started: info.GetStartTime().AsTime(), taskQueue: info.GetTaskQueue(), status: info.GetStatus()}
-		r.Group, r.Name, r.Key, _ = SplitID(id)
+	for _, m := range ends {
+		r := Row{ID: m.ID, State: state, Cohort: at.GetWorkflowId(), WorkflowID: at.GetWorkflowId(), RunID: at.GetRunId(),
+			Started: info.GetStartTime().AsTime(), taskQueue: info.GetTaskQueue(), status: info.GetStatus(), last: m.Last}
+		switch {
+		case m.State == activities.MemberCompleted:
+			r.State = core.StateCompleted
+		case m.Settled():
+			continue
+		}
+		r.Group, r.Name, r.Key, _ = SplitID(m.ID)
 		if info.GetCloseTime() != nil {
 			closed := info.GetCloseTime().AsTime()
 			r.Closed = &closed
@@ -69,6 +57,46 @@ func cohortRows(ctx context.Context, t *server.Temporal, info *workflowpb.Workfl
 		rows = append(rows, r)
 	}
 	return rows, nil
+}
+
+// cohortEnds are how the members of a cohort have ended in it, as far as is known: of one that has
+// not ended by itself, as its history tells. Its slowest member keeps it open.
+func cohortEnds(ctx context.Context, t *server.Temporal, id, run string, status enumspb.WorkflowExecutionStatus) (
+	[]activities.SagaMemberEnd, error) {
+	if status == enumspb.WORKFLOW_EXECUTION_STATUS_COMPLETED {
+		var result sagacohort.Result
+		err := t.ReadResult(ctx, id, run, &result)
+		return result.Members, err
+	}
+	events, _, err := t.History(ctx, id, run)
+	if err != nil {
+		return nil, err
+	}
+	var in sagacohort.Input
+	var all []activities.SagaMemberEnd
+	known := map[string]activities.SagaMemberEnd{}
+	for _, e := range events {
+		result := e.GetMarkerRecordedEventAttributes().GetDetails()["result"]
+		if result == nil {
+			result = e.GetActivityTaskCompletedEventAttributes().GetResult()
+		}
+		var told activities.SagaMemberEnds
+		if started := e.GetWorkflowExecutionStartedEventAttributes(); started != nil {
+			if err := t.Data.FromPayloads(started.GetInput(), &in); err != nil {
+				return nil, fmt.Errorf("read the input of workflow %s: %w", id, err)
+			}
+		} else if result != nil && t.Data.FromPayloads(result, &told) == nil {
+			for _, m := range told.Members {
+				known[m.ID] = m
+			}
+		}
+	}
+	for _, m := range in.Members {
+		end := known[m.ID]
+		end.ID = m.ID
+		all = append(all, end)
+	}
+	return all, nil
 }
 
 // gone is err, unless the namespace has just forgotten the workflow.
@@ -94,14 +122,14 @@ var errElsewhere = errors.New("its state was too large for the history of the wo
 
 // giveFromCohort starts the workflow of a saga that shares one, and waits a moment for it. Of one
 // that has completed it is told all, and ends at once. One that runs it takes over from whoever
-// drives that, and has it go back at once if back says so: no step of it is done any more then.
-func giveFromCohort(ctx context.Context, t *server.Temporal, r Row, prefix string, back *sagaflow.Request) (
+// drives that, and begins with what is asked, if that is not nil, before any step.
+func giveFromCohort(ctx context.Context, t *server.Temporal, r Row, prefix string, asked *sagaflow.Asked) (
 	Row, error) {
 	own, err := inputFromCohort(ctx, t, r, prefix)
 	if err == nil && r.State == core.StateCompleted {
-		own, err = completedIn(ctx, t, r, own)
+		own, err = completedIn(r, own)
 	} else {
-		own.Back = back
+		own.Asked = asked
 	}
 	if err != nil {
 		return r, err
@@ -111,7 +139,8 @@ func giveFromCohort(ctx context.Context, t *server.Temporal, r Row, prefix strin
 	if err != nil && !errors.As(err, &there) {
 		return r, fmt.Errorf("start the workflow of saga %s: %w", r.ID, err)
 	}
-	if err == nil && r.State != core.StateRunning { // it may end at once
+	held := asked != nil && asked.Action == sagaflow.UpdatePause
+	if err == nil && r.State != core.StateRunning && !held { // it may end at once
 		wait, cancel := context.WithTimeout(ctx, goesThrough)
 		defer cancel()
 		_ = run.Get(wait, nil) // it says itself how it stands
@@ -131,31 +160,44 @@ func (b *Batch) own(ctx context.Context, r Row) (Row, *actions.Outcome) {
 		return r, &actions.Outcome{Outcome: actions.Refused, State: r.State, WorkflowID: r.WorkflowID, Detail: detail,
 			Remedy: remedy}
 	}
-	lost, back := server.IsLost(r.status), (*sagaflow.Request)(nil)
-	if b.Act.Name == workflows.UpdateCompensate {
-		back = &b.Req
+	lost, asked := server.IsLost(r.status) && r.State != core.StateCompleted, (*sagaflow.Asked)(nil)
+	back := b.Act.Name == workflows.UpdateCompensate
+	if back || b.Act.Name == sagaflow.UpdatePause && r.State != core.StateCompleted {
+		asked = &sagaflow.Asked{Action: b.Act.Name, Request: b.Req}
 	}
 	switch {
-	case lost && back == nil: // it would go on
+	case lost && asked == nil: // it would go on
 		return no("the workflow that it shared was ended from outside", b.T.Code("saga compensate", r.ID,
-			text.WithReason()...)+" undoes what it did; it goes on when it is started again with its key and its first state")
+			text.WithReason()...)+" undoes what it did, and pause holds it, so that it can be steered; it goes on when it is "+
+			"started again with its key and its first state")
 	case lost && (r.Closed == nil || time.Since(*r.Closed) > lostFor):
 		return no("the workflow that it shared was ended from outside more than "+lostFor.String()+" ago",
 			"start it again with its key and its first state: its rows tell what was done")
 	}
-	own, err := giveFromCohort(ctx, b.T, r, b.Prefix, back)
+	own, err := giveFromCohort(ctx, b.T, r, b.Prefix, asked)
 	switch {
 	case err != nil:
 		o := b.Explain(actions.Outcome{WorkflowID: r.WorkflowID}, err, r.State, b.T.Code("saga show", r.ID))
 		return r, &o
-	case back != nil && own.State == core.StateCompensated:
+	case back && own.State == core.StateCompensated:
 		return own, &actions.Outcome{Outcome: actions.Compensated, State: own.State, WorkflowID: own.WorkflowID}
+	case asked != nil && !back && b.began(ctx, own):
+		return own, &actions.Outcome{Outcome: actions.Paused, State: core.StatePaused, WorkflowID: own.WorkflowID,
+			Detail: "it is " + core.StatePaused}
 	case lost && own.State == core.StateCompleted:
 		r = own
 		return no("it had completed before the workflow that it shared was ended from outside",
 			"repeat the command to undo it nevertheless")
 	}
 	return own, nil
+}
+
+// began reports whether a saga has begun paused, as it was asked to.
+func (b *Batch) began(ctx context.Context, own Row) bool {
+	ctx, cancel := context.WithTimeout(ctx, b.Answer)
+	defer cancel()
+	var status sagaflow.Status
+	return b.T.Stands(ctx, own.WorkflowID, &status) == nil && status.State == core.StatePaused
 }
 
 // inputFromCohort is the input of the workflow of a saga of which only is known what it was
@@ -177,16 +219,11 @@ func inputFromCohort(ctx context.Context, t *server.Temporal, r Row, prefix stri
 }
 
 // completedIn is own for a saga that has completed in its cohort.
-func completedIn(ctx context.Context, t *server.Temporal, r Row, own sagaflow.Input) (sagaflow.Input, error) {
-	var result sagacohort.Result
-	if err := t.ReadResult(ctx, r.Cohort, r.RunID, &result); err != nil {
-		return own, err
-	}
-	end, _ := result.Of(r.ID)
-	if len(end.Last) == 0 {
+func completedIn(r Row, own sagaflow.Input) (sagaflow.Input, error) {
+	if len(r.last) == 0 {
 		return own, errElsewhere
 	}
-	return sagaflow.CompletedInput(own, end.Last)
+	return sagaflow.CompletedInput(own, r.last)
 }
 
 // runsShared says of a saga that shares a workflow which has not ended what is known.

@@ -2,6 +2,7 @@ package sagas
 
 import (
 	"context"
+	"encoding/json"
 	"time"
 
 	enumspb "go.temporal.io/api/enums/v1"
@@ -41,6 +42,7 @@ type Row struct {
 
 	taskQueue string
 	status    enumspb.WorkflowExecutionStatus
+	last      json.RawMessage // of one that has completed in its cohort, as far as that tells
 	// OwnRun is the run of the saga's own workflow.
 	OwnRun string `json:"-"`
 }
