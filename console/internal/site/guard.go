@@ -18,6 +18,10 @@ import (
 const policy = "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; base-uri 'none'; " +
 	"frame-ancestors 'none'"
 
+// livePolicy is that of a page that is kept up to date: it has the console's own script, too, which
+// asks the console.
+const livePolicy = policy + "; script-src 'self'; connect-src 'self'"
+
 // headers sets what every answer has.
 func headers(next http.Handler, secure bool) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
