@@ -37,14 +37,12 @@ func TestPagesAreLive(t *testing.T) {
 		require.True(t, p.sees(`document.getElementById('live-said').textContent.startsWith('This page has changed.')`))
 	})
 	h.run("what somebody is at stays", func() {
+		h.mends("payments")
 		p.goTo("/do?kind=dead+letters&act=redeliver&id=" + query("consumer=payments"))
 		p.because("as agreed")
-		p.click(button("Redeliver"))
+		p.click(button("Redeliver together"))
 		run := p.see().URL[len(h.base):]
-		p.awaits(`button:has-text("End it")`)
-		if p.count(`select#rate`) == 0 { // the first one has failed again, and there is no choice
-			return
-		}
+		p.awaits(`select#rate`)
 		p.awaits(isLive)
 		p.evaluate(new(string), `document.querySelector('select#rate').value = '20'`)
 		other.goTo(run)
@@ -84,8 +82,8 @@ func TestPagesAreLive(t *testing.T) {
 	h.run("a session that ends", func() {
 		q := h.login("vera", true)
 		q.awaits(isLive)
-		q.evaluate(new(int), `fetch('/logout', { method: 'POST', headers: { 'Content-Type': 'application/x-www-form-urlencoded' },
-			body: 'token=' + encodeURIComponent(document.querySelector('.who input').value) }).then((r) => r.status)`)
+		q.evaluate(new(bool), `(fetch('/logout', { method: 'POST', headers: { 'Content-Type': 'application/x-www-form-urlencoded' },
+			body: 'token=' + encodeURIComponent(document.querySelector('.who input').value) }).catch(() => {}), true)`)
 		q.awaits(`input[name="password"]`)
 	})
 }

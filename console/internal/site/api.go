@@ -75,6 +75,18 @@ func (s *Site) apiAct(w http.ResponseWriter, r *http.Request, of login.Token) {
 		reply(w, http.StatusForbidden, vouch.Wrong{Error: "your role looks and does not act"})
 		return
 	}
+	switch why, err := s.orderSecond(r.Context(), o); {
+	case err != nil:
+		what, remedy := text.SplitRemedy(err)
+		s.refuse(r, of.Of, o.Kind+" "+o.Act, o.ID, o.Step(), "it cannot be looked at: "+what)
+		reply(w, http.StatusServiceUnavailable, vouch.Wrong{Error: "it cannot be looked at: " + what, Remedy: remedy})
+		return
+	case why != "":
+		s.refuse(r, of.Of, o.Kind+" "+o.Act, o.ID, o.Step(), "a second person is needed: "+why)
+		reply(w, http.StatusForbidden, vouch.Wrong{Remedy: "do it in the console, where another operator can agree to it",
+			Error: "a second person is needed: " + why})
+		return
+	}
 	if s.needsSecond(of.Of, 1) {
 		s.refuse(r, of.Of, o.Kind+" "+o.Act, o.ID, o.Step(), "a second person is needed")
 		reply(w, http.StatusForbidden, vouch.Wrong{Remedy: "do it in the console, or wait",

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	holdfast "github.com/holdfastmq/holdfast"
+	"github.com/holdfastmq/holdfast/console/internal/batch"
 	"github.com/holdfastmq/holdfast/console/internal/login"
 	"github.com/holdfastmq/holdfast/internal/guard"
 	"github.com/holdfastmq/holdfast/internal/operator/deadletters"
@@ -121,6 +122,8 @@ type home struct {
 	Good   int  // checks that found nothing
 	Nobody bool // nothing needs a person
 	Still  bool // it does not look again by itself
+	// Approvals are what waits for a second person.
+	Approvals []knownRun
 }
 
 // homeAgain is the first page as it is looked at again by itself.
@@ -157,7 +160,12 @@ func (s *Site) homePage(w http.ResponseWriter, r *http.Request, of login.Session
 	}
 	h := home{seen: all, At: at, Still: r.URL.Query().Get("still") != ""}
 	h.Kinds, h.Good = sorted(all.Diagnosis.Findings)
-	h.Nobody = len(h.Kinds)+len(h.Sagas)+len(h.Letters)+len(h.Parked) == 0
+	for _, v := range s.runs.All() {
+		if a, _ := v.About.(about); a.Second && v.State == batch.Asks {
+			h.Approvals = append(h.Approvals, knownRunOf(v))
+		}
+	}
+	h.Nobody = len(h.Approvals)+len(h.Kinds)+len(h.Sagas)+len(h.Letters)+len(h.Parked) == 0
 	s.render(w, r, http.StatusOK, of, "home.html", "What needs a person", h)
 }
 

@@ -41,6 +41,7 @@ type Desk interface {
 	Letter(ctx context.Context, id string) (deadletters.Detail, error)
 	LettersTogether(ctx context.Context, f deadletters.Filter, most int, skip func(deadletters.Detail) bool) (
 		all []deadletters.Detail, more bool, err error)
+	LetterBody(ctx context.Context, row deadletters.Row) ([]byte, error)
 	LetterNow(ctx context.Context, workflowID string) (deadletters.Detail, error)
 	ActOnLetter(ctx context.Context, row deadletters.Row, act string, who desk.Who) (actions.Outcome, error)
 	Transactions(ctx context.Context, f transactions.Filter, limit int) (rows []transactions.Row, more string, err error)
@@ -69,6 +70,9 @@ type Options struct {
 	// ApproveOver is on how many things an operator may act within approveWindow without a
 	// second person, in runs and by tokens; 0: on any number.
 	ApproveOver int
+	// ApproveWhen says whether a second person has to agree to an act on something, and why; nil:
+	// none has.
+	ApproveWhen func(Item) (bool, string)
 	// Secure says that browsers reach the site by TLS only, Loopback that it is served on
 	// loopback only: by any name but localhost, it is another site's page that asks.
 	Secure, Loopback bool
