@@ -159,6 +159,9 @@ func (s *Site) confirmPage(w http.ResponseWriter, r *http.Request, of login.Sess
 	q := r.URL.Query()
 	o := confirm.Order{Kind: q.Get("kind"), Target: q.Get("id"), Act: q.Get("act"), Step: q.Get("step"),
 		Refuse: q.Get("refuse") != ""}
+	if s.mayNot(w, r, of, o) {
+		return
+	}
 	t, err := s.target(r.Context(), o)
 	if err != nil {
 		s.failed(w, r, of, err)
@@ -174,6 +177,17 @@ func (s *Site) confirmPage(w http.ResponseWriter, r *http.Request, of login.Sess
 	s.render(w, r, http.StatusOK, of, "confirm.html", t.title, viewOf(id, o, t))
 }
 
+// mayNot refuses what somebody's role may not ask for.
+func (s *Site) mayNot(w http.ResponseWriter, r *http.Request, of login.Session, o confirm.Order) bool {
+	if of.Role.May(roleOf(o)) {
+		return false
+	}
+	s.refuse(r, of, o.Kind+" "+o.Act, o.Target, o.Step, "the role "+of.Role.String()+" may not do that")
+	s.say(w, r, http.StatusForbidden, of, message{Title: "You may not do that",
+		Text: "It is for the role " + roleOf(o).String() + "; yours is " + of.Role.String() + ". Nothing was done."})
+	return true
+}
+
 // do carries out what was confirmed, once.
 func (s *Site) do(w http.ResponseWriter, r *http.Request, of login.Session) {
 	id := r.PostForm.Get("form")
@@ -182,6 +196,9 @@ func (s *Site) do(w http.ResponseWriter, r *http.Request, of login.Session) {
 		s.refuse(r, of, "form /do", "", "", "stale: the form is not known any more")
 		s.say(w, r, http.StatusConflict, of, message{Title: "This form is not known any more",
 			Text: "It is too old, or the console was started again. Nothing was done by sending it now."})
+		return
+	}
+	if s.mayNot(w, r, of, o) {
 		return
 	}
 	reason := text.OneLine(strings.TrimSpace(r.PostForm.Get("reason")))
