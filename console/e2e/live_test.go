@@ -46,7 +46,7 @@ func TestPagesAreLive(t *testing.T) {
 		p.awaits(isLive)
 		p.evaluate(new(string), `document.querySelector('select#rate').value = '20'`)
 		other.goTo(run)
-		other.click(button("End it"))
+		other.click(button("End it: no further one is begun"))
 		p.awaits(`#live:has-text("ended it")`)
 		require.True(t, p.sees(`document.querySelector('select#rate').value === '20'`))
 	})

@@ -48,7 +48,7 @@ func (s *Site) apiWho(w http.ResponseWriter, r *http.Request, of login.Token) {
 
 func (s *Site) apiEnd(w http.ResponseWriter, r *http.Request, of login.Token) {
 	if s.tokens.Revoke(of.Of, of.Key) {
-		s.noteRevoked(r, of.Of, of.Key)
+		s.noteRevoked(r, of.Of, of.Key, "")
 	}
 	reply(w, http.StatusOK, struct{}{})
 }
@@ -136,7 +136,7 @@ func (s *Site) carry(ctx context.Context, of login.Token, o vouch.Order, reason 
 		out := actions.Outcome{ID: o.ID, Outcome: actions.Unsent}
 		out.Detail, out.Remedy = text.SplitRemedy(err)
 		e.Target, e.Outcome, e.Detail = cut(o.ID), string(out.Outcome), out.Detail
-		s.note(ctx, e)
+		s.noteVain(ctx, of.Of, e) // whoever names what is not there can do so often
 		return out, nil
 	}
 	o.ID, e.Target = name, name

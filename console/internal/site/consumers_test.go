@@ -71,7 +71,8 @@ func TestConsumers(t *testing.T) {
 
 func TestFindingsLeadToConsumers(t *testing.T) {
 	t.Parallel()
-	for check, want := range map[string]string{"breaker payments": "/consumers", "consumer payments": "/consumers", "keeper orders": "/consumers", "version": ""} {
+	for check, want := range map[string]string{"breaker payments": "/consumers", "consumer payments": "/consumers", "keeper orders": "/consumers", "version": "",
+		"pause of a b": "/consumer?name=a+b", "pauses of payments": "/consumers"} {
 		require.Equal(t, want, pageOf(doctor.Finding{Part: "RabbitMQ", Check: check}), check)
 	}
 }

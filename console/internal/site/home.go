@@ -211,6 +211,9 @@ func badness(l text.Level) int {
 // Kinds of findings that have a page.
 const kindConsumers, kindHalves = "Consumers", "Half queues and their Keepers"
 
+// pauseOf begins the check of a consumer that is paused by hand.
+const pauseOf = "pause of "
+
 // kindOf is what a finding is about.
 func kindOf(f doctor.Finding) string {
 	switch {
@@ -222,7 +225,8 @@ func kindOf(f doctor.Finding) string {
 		return "Dead letters"
 	case f.Check == "parked" || strings.HasPrefix(f.Check, "lost"):
 		return "Transactions"
-	case strings.HasPrefix(f.Check, "breaker ") || strings.HasPrefix(f.Check, "consumer "):
+	case strings.HasPrefix(f.Check, "breaker ") || strings.HasPrefix(f.Check, "consumer ") ||
+		strings.HasPrefix(f.Check, pauseOf) || f.Check == "pauses" || strings.HasPrefix(f.Check, "pauses of "):
 		return kindConsumers
 	case strings.HasPrefix(f.Check, "keeper ") || strings.HasPrefix(f.Check, "group ") || f.Check == "half queues":
 		return kindHalves
@@ -234,6 +238,9 @@ func kindOf(f doctor.Finding) string {
 
 // pageOf is the page of the console that lists what a finding is about.
 func pageOf(f doctor.Finding) string {
+	if name, ok := strings.CutPrefix(f.Check, pauseOf); ok {
+		return consumerAddress(name) // where it is resumed
+	}
 	if k := kindOf(f); k == kindConsumers || k == kindHalves {
 		return "/consumers"
 	}
