@@ -39,6 +39,12 @@ type Options struct {
 	// tokens, within an hour without a second person. Beyond that, a run goes on after its
 	// first one only when another operator says so, and a token is refused. 0: any number.
 	ApproveOver int
+	// ApproveWhen says whether a second person has to agree before an operator acts on a saga
+	// or a dead letter, and why, in words for people: Holdfast does not know what an amount is.
+	// Of many that are acted on together, one is enough. A token is refused. It has to be
+	// quick, and may be called by several goroutines; where it panics, a second person is
+	// needed. OverAmount returns one. Nil: none is needed for what something is.
+	ApproveWhen func(Item) (needed bool, why string)
 	// DevLogin lets in whoever has the address that Console.DevLogin returns, once, within
 	// 15 minutes, as the admin "dev". It is for development.
 	DevLogin bool
@@ -109,6 +115,9 @@ func New(ctx context.Context, o Options) (*Console, error) {
 	}
 	s := site.Options{Desk: c.desk, Secure: o.SecureCookies, Loopback: o.Loopback, Proxies: o.TrustedProxies,
 		Prefix: config.Prefix, Now: o.Now, Log: log, ApproveOver: o.ApproveOver}
+	if o.ApproveWhen != nil {
+		s.ApproveWhen = func(i site.Item) (bool, string) { return o.ApproveWhen(Item(i)) }
+	}
 	if config.KeyringPath != "" {
 		s.Codec, s.CodecOrigin = server.Codec{Box: box}, originOf(config.UI)
 	}

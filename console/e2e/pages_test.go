@@ -131,13 +131,15 @@ func (h *house) testPages() {
 	}
 	h.run("a first page that stays", func() {
 		p.goTo("/")
-		require.Equal(t, 1, p.count(`meta[http-equiv="refresh"]`))
+		require.Equal(t, 1, p.count(`#live`))
 		p.click(link("keep it as it is"))
 		p.shows(200, "What needs a person")
-		require.Zero(t, p.count(`meta[http-equiv="refresh"]`))
+		require.Zero(t, p.count(`#live`))
 		p.axe(page{name: "home that stays"})
 		p.click(link("Look again by itself"))
-		require.Equal(t, 1, p.count(`meta[http-equiv="refresh"]`))
+		require.Equal(t, 1, p.count(`#live`))
+		plain := h.login("ada", false)
+		require.Equal(t, 1, plain.count(`meta[http-equiv="refresh"]`))
 	})
 }
 

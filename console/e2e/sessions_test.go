@@ -146,7 +146,7 @@ func (h *house) testWhatOthersWrote() {
 
 	// The browser keeps the policy, whatever comes into a page.
 	p.goTo("/")
-	require.Equal(t, "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
+	require.Equal(t, "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'; script-src 'self'; connect-src 'self'",
 		p.see().Headers["content-security-policy"])
 	var stopped []string
 	p.evaluate(&stopped, `new Promise((done) => {

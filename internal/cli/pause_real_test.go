@@ -106,13 +106,16 @@ func TestConsumersAreRemoved(t *testing.T) {
 	defer cancel()
 	go func() { ended <- w.Run(ctx); close(stop) }()
 	g.answered(complains("consumer mail runs in 1 process"), "consumers", "remove", "mail", "--reason", "gone")
-	r := g.holdfast("consumers", "unbind", "mail", "mail.due")
+	r := g.holdfast("consumers", "unbind", "mail", "mail.due", "--reason", "gone")
 	require.Contains(t, r.err, "a process of consumer mail that runs listens to mail.due")
 	cancel()
 	<-stop
 	require.NoError(t, <-ended)
 
-	require.Equal(t, frame.ExitOK, g.holdfast("consumers", "unbind", "mail", "mail.old").status)
+	require.Equal(t, frame.ExitUsage, g.holdfast("consumers", "unbind", "mail", "mail.old").status, "it is signed")
+	require.Equal(t, frame.ExitOK, g.holdfast("consumers", "unbind", "mail", "mail.old", "--reason", "billing does it").status)
+	require.Contains(t, g.holdfast("consumers", "paused", "--past").out, "unbinding from mail.old: billing does it")
+	require.Contains(t, g.holdfast("consumers", "paused").out, "Nobody has paused a consumer.")
 	g.publish("mail.old", "m-1") // reaches nobody
 	g.publish("mail.due", "m-2")
 	r = g.answered(complains("1 message in the queues of mail, which would be lost"), "consumers", "remove", "mail", "--reason", "gone")

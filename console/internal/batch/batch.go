@@ -80,6 +80,8 @@ type Order struct {
 	Done func(View)
 	// About is what a page needs to know of it.
 	About any
+	// AskFirst has it wait before the first one, and not after it.
+	AskFirst bool
 }
 
 // View is a run as it stands.
@@ -281,9 +283,12 @@ func (r *run) stopped() bool {
 // carryOut is the run.
 func (r *run) carryOut(now func() time.Time) {
 	defer close(r.over)
-	rest := r.first(now)
-	if len(rest) > 0 && r.ask() {
-		rest = r.rest(rest, now)
+	rest := r.IDs
+	if !r.AskFirst || r.ask() {
+		rest = r.first(now)
+		if len(rest) > 0 && (r.AskFirst && !r.failed() || !r.AskFirst && r.ask()) {
+			rest = r.rest(rest, now)
+		}
 	}
 	for _, id := range rest {
 		r.note(Outcome{ID: id, Outcome: Unsent, Detail: r.see().Why, At: now()})
@@ -314,16 +319,13 @@ func (r *run) first(now func() time.Time) (rest []string) {
 // ask waits until the operator says to go on, and reports whether that came. What failed is
 // not gone on with.
 func (r *run) ask() bool {
-	r.mu.Lock()
-	last := r.view.Outcomes
-	if len(last) > 0 && last[len(last)-1].Bad && !r.stopping {
-		r.stopping, r.view.Why = true, "the first one did not succeed"
-		close(r.stop)
+	if !r.failed() {
+		r.mu.Lock()
+		if !r.stopping {
+			r.view.State = Asks
+		}
+		r.mu.Unlock()
 	}
-	if !r.stopping {
-		r.view.State = Asks
-	}
-	r.mu.Unlock()
 	t := time.NewTimer(Waits)
 	defer t.Stop()
 	select {
@@ -335,6 +337,18 @@ func (r *run) ask() bool {
 		r.end(fmt.Sprintf("nobody said within %v to go on", Waits))
 		return false
 	}
+}
+
+// failed ends the run if the last one did not succeed, and reports whether no further one is begun.
+func (r *run) failed() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	last := r.view.Outcomes
+	if len(last) > 0 && last[len(last)-1].Bad && !r.stopping {
+		r.stopping, r.view.Why = true, "the first one did not succeed"
+		close(r.stop)
+	}
+	return r.stopping
 }
 
 // rest acts on the rest, and returns what it did not come to.

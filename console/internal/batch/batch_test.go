@@ -201,3 +201,41 @@ func TestRunsAreBounded(t *testing.T) {
 		b.End()
 	})
 }
+
+// TestARunThatAsksFirst does nothing before somebody says so, and then does all; a first one that
+// fails ends it.
+func TestARunThatAsksFirst(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		fails bool
+		says  func(*Book) error
+		want  int
+		state State
+	}{
+		"goes on":  {false, func(b *Book) error { return b.GoOn("r", 100, "eve") }, 5, Over},
+		"fails":    {true, func(b *Book) error { return b.GoOn("r", 100, "eve") }, 1, Ended},
+		"stopped":  {false, func(b *Book) error { return b.Stop("r", "no") }, 0, Ended},
+		"too late": {false, func(*Book) error { time.Sleep(Waits); return nil }, 0, Ended},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				a := &acted{outcome: func(string) Outcome { return Outcome{Outcome: "handled", Sent: true, Bad: c.fails} }}
+				o, b := a.order(5), NewBook(time.Now)
+				o.AskFirst = true
+				require.NoError(t, b.Begin(o))
+				synctest.Wait()
+				v, _ := b.See("r")
+				require.True(t, v.Waits())
+				require.Empty(t, a.ids)
+				require.NoError(t, c.says(b))
+				time.Sleep(time.Minute)
+				synctest.Wait()
+				v, _ = b.See("r")
+				require.Equal(t, c.state, v.State)
+				require.Len(t, a.ids, c.want)
+				require.Len(t, v.Outcomes, 5)
+			})
+		})
+	}
+}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -25,16 +26,26 @@ type Consumers struct {
 	MoreLetters bool
 }
 
-// ActOnConsumer pauses a consumer, for a while if lasts says so, or has it go on. An error says
-// that nothing was sent, or that nobody knows what came of it.
-func (d *Desk) ActOnConsumer(ctx context.Context, name, act, lasts string, who Who) (actions.Outcome, error) {
+// ActOnConsumer pauses a consumer, for a while if with says so, or has it go on, unbinds it from the
+// topic with, or removes it with so many messages. An error says that nothing was sent.
+func (d *Desk) ActOnConsumer(ctx context.Context, name, act, with string, who Who) (actions.Outcome, error) {
 	o := consumers.Order{Name: name, Operator: who.Operator, Reason: who.Reason}
+	switch act {
+	case consumers.ActRemove:
+		return d.removeConsumer(ctx, o, with)
+	case consumers.ActUnbind:
+		out := actions.Outcome{ID: name, Consumer: name, Outcome: actions.Unbound, Detail: "from " + with}
+		if err := consumers.Unbind(ctx, d.c, o, with); err != nil {
+			return unanswered(out, err)
+		}
+		return out, nil
+	}
 	do, out := consumers.Pause, actions.Outcome{ID: name, Consumer: name, Outcome: actions.Paused}
 	if act == consumers.ActResume {
 		do, out.Outcome = consumers.Resume, actions.Resumed
-	} else if lasts != "" {
+	} else if with != "" {
 		var err error
-		if o.Lasts, err = time.ParseDuration(lasts); err != nil {
+		if o.Lasts, err = time.ParseDuration(with); err != nil {
 			return actions.Outcome{}, err
 		}
 	}
@@ -49,6 +60,21 @@ func (d *Desk) ActOnConsumer(ctx context.Context, name, act, lasts string, who W
 	if told.Bad() {
 		out.Remedy = "look at the consumer's page: not all of its processes have done so yet"
 	}
+	return out, nil
+}
+
+// removeConsumer removes a consumer with so many messages in its queues.
+func (d *Desk) removeConsumer(ctx context.Context, o consumers.Order, messages string) (actions.Outcome, error) {
+	purge, err := strconv.Atoi(messages)
+	if err != nil {
+		return actions.Outcome{}, err
+	}
+	out := actions.Outcome{ID: o.Name, Consumer: o.Name, Outcome: actions.Removed}
+	removed, err := consumers.Remove(ctx, d.c, o, purge)
+	if err != nil {
+		return unanswered(out, err)
+	}
+	out.Detail = "with " + text.Plural(removed.Lost, "message")
 	return out, nil
 }
 
@@ -70,7 +96,8 @@ func (d *Desk) canAsk(ctx context.Context, name, act string) error {
 // unanswered is what came of an act on a consumer that ended with an error: the pause, or its
 // end, may be in RabbitMQ, unless the error says that it is not.
 func unanswered(out actions.Outcome, err error) (actions.Outcome, error) {
-	if errors.Is(err, holdfast.ErrInvalid) || errors.Is(err, holdfast.ErrNotFound) {
+	if errors.Is(err, holdfast.ErrInvalid) || errors.Is(err, holdfast.ErrNotFound) ||
+		errors.As(err, new(*consumers.UntouchedError)) {
 		return actions.Outcome{}, err
 	}
 	out.Outcome = actions.Unknown

@@ -305,6 +305,21 @@ func (d *Desk) LetterNow(ctx context.Context, workflowID string) (deadletters.De
 	return deadletters.Now(ctx, t, workflowID)
 }
 
+// LetterBody is the whole body of a dead letter's message. An error says why it cannot be read,
+// such as that only its beginning is there.
+func (d *Desk) LetterBody(ctx context.Context, row deadletters.Row) ([]byte, error) {
+	t, err := d.temporal(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var cut strings.Builder
+	body, err := deadletters.ReadBody(ctx, t, row, &cut)
+	if err == nil && cut.Len() > 0 {
+		err = errors.New("only its beginning is here")
+	}
+	return body, err
+}
+
 // FindLetter returns the workflow's ID of the dead letter that an ID or a key means.
 func (d *Desk) FindLetter(ctx context.Context, id string) (string, error) {
 	t, err := d.temporal(ctx)

@@ -33,7 +33,12 @@ type Session struct {
 	token       string
 	began, used time.Time
 	until       time.Time // zero: as long as any
+	ended       chan struct{}
 }
+
+// Ended is closed when the session has ended and somebody noticed: it was ended, or was asked for
+// after its time.
+func (s Session) Ended() <-chan struct{} { return s.ended }
 
 // Signed is what he signs with: his name, and what says that it is his.
 func (s Session) Signed() string { return workflows.Authenticated(s.User, s.By) }
@@ -66,14 +71,14 @@ func (s *Sessions) Begin(u User) (id string, began Session) {
 	now := s.now()
 	for key, other := range s.byKey {
 		if other.over(now) {
-			delete(s.byKey, key)
+			s.drop(key)
 		}
 	}
 	s.makeRoom(maxOfOne, func(of *Session) bool { return of.User == u.Name && of.By == u.By })
 	s.makeRoom(maxSessions, func(*Session) bool { return true })
 	id = secret()
 	began = Session{Key: keyOf(id), User: u.Name, Role: u.Role, By: u.By, token: secret(), began: now,
-		used: now, until: u.Until}
+		used: now, until: u.Until, ended: make(chan struct{})}
 	s.byKey[began.Key] = &began
 	return id, began
 }
@@ -92,7 +97,7 @@ func (s *Sessions) makeRoom(most int, meant func(*Session) bool) {
 		}
 	}
 	if n >= most {
-		delete(s.byKey, oldest.Key)
+		s.drop(oldest.Key)
 	}
 }
 
@@ -107,7 +112,7 @@ func (s *Sessions) Find(id string, used bool) (Session, bool) {
 	}
 	now := s.now()
 	if found.over(now) {
-		delete(s.byKey, found.Key)
+		s.drop(found.Key)
 		return Session{}, false
 	}
 	if used {
@@ -120,7 +125,27 @@ func (s *Sessions) Find(id string, used bool) (Session, bool) {
 func (s *Sessions) End(of Session) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	delete(s.byKey, of.Key)
+	s.drop(of.Key)
+}
+
+// Lasts reports whether a session goes on. To ask does not keep it.
+func (s *Sessions) Lasts(of Session) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	found, ok := s.byKey[of.Key]
+	if ok && found.over(s.now()) {
+		s.drop(of.Key)
+		return false
+	}
+	return ok
+}
+
+// drop ends the session that has this key.
+func (s *Sessions) drop(key string) {
+	if found, ok := s.byKey[key]; ok {
+		delete(s.byKey, key)
+		close(found.ended)
+	}
 }
 
 func (s *Session) over(now time.Time) bool {

@@ -1,6 +1,7 @@
 package login
 
 import (
+	"cmp"
 	"errors"
 	"slices"
 	"strings"
@@ -93,6 +94,34 @@ func (t *Tokens) Of(who Session) (all []Token) {
 	}
 	slices.SortFunc(all, func(x, y Token) int { return x.Began.Compare(y.Began) })
 	return all
+}
+
+// All returns everybody's tokens, by who has made them, the oldest first.
+func (t *Tokens) All() (all []Token) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, one := range t.byKey {
+		if !one.over(t.now()) {
+			all = append(all, *one)
+		}
+	}
+	slices.SortFunc(all, func(x, y Token) int {
+		return cmp.Or(cmp.Compare(x.Of.Signed(), y.Of.Signed()), x.Began.Compare(y.Began), cmp.Compare(x.Key, y.Key))
+	})
+	return all
+}
+
+// RevokeAny ends anybody's token, by its Key, and returns it; false: there is none.
+func (t *Tokens) RevokeAny(key string) (Token, bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for full, one := range t.byKey {
+		if one.Key == key && !one.over(t.now()) {
+			delete(t.byKey, full)
+			return *one, true
+		}
+	}
+	return Token{}, false
 }
 
 // Revoke ends a token of somebody's, by its Key; false: he has none.

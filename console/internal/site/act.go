@@ -49,7 +49,9 @@ type target struct {
 	act      func(ctx context.Context, who desk.Who) (actions.Outcome, error)
 	// letters are the dead letters that are acted on together, items what was shown of each, and
 	// words say which they are.
-	words   string
+	words string
+	// second says why a second person is needed; empty: none is.
+	second  string
 	letters []deadletters.Detail
 	items   []confirm.Item
 }
@@ -67,7 +69,7 @@ func (s *Site) target(ctx context.Context, o confirm.Order) (target, error) {
 		}
 		c := sagas.Choice{Act: o.Act, Step: o.Step, Refuse: o.Refuse}
 		return target{id: d.ID, title: sagaTitle(c), state: d.State, facts: sagaFacts(d, o.Act), effects: d.Effects(c),
-			possible: slices.Contains(d.Choices, c),
+			possible: slices.Contains(d.Choices, c), second: s.whySecond(itemOfSaga(d, o.Act)),
 			act: func(ctx context.Context, who desk.Who) (actions.Outcome, error) {
 				return s.Desk.ActOnSaga(ctx, d.Row, c, who)
 			}}, nil
@@ -81,6 +83,7 @@ func (s *Site) target(ctx context.Context, o confirm.Order) (target, error) {
 		}
 		return target{id: d.WorkflowID, title: text.Capital(o.Act), state: d.State, facts: letterFacts(d),
 			effects: d.Effects(o.Act), possible: slices.Contains(d.Choices(), o.Act),
+			second: s.letterSecond(ctx, d, o.Act),
 			act: func(ctx context.Context, who desk.Who) (actions.Outcome, error) {
 				return s.Desk.ActOnLetter(ctx, d.Row, o.Act, who)
 			}}, nil
@@ -143,6 +146,9 @@ type confirmView struct {
 
 // viewOf is the page that asks whether to carry out an order on what stands so.
 func viewOf(form string, o confirm.Order, t target) confirmView {
+	if t.second != "" {
+		t.effects = append([]string{secondEffect(t.second)}, t.effects...)
+	}
 	return confirmView{Form: form, Action: t.title, Order: o, Of: cmp.Or(t.words, t.id), State: t.state,
 		Effects: t.effects, Back: pageOfTarget(o.Kind, t.id),
 		Letters: t.letters[:min(len(t.letters), togetherShown)], All: len(t.letters)}
@@ -153,6 +159,9 @@ func (s *Site) confirmPage(w http.ResponseWriter, r *http.Request, of login.Sess
 	q := r.URL.Query()
 	o := confirm.Order{Kind: q.Get("kind"), Target: q.Get("id"), Act: q.Get("act"), Step: q.Get("step"),
 		Refuse: q.Get("refuse") != ""}
+	if s.mayNot(w, r, of, o) {
+		return
+	}
 	t, err := s.target(r.Context(), o)
 	if err != nil {
 		s.failed(w, r, of, err)
@@ -168,6 +177,17 @@ func (s *Site) confirmPage(w http.ResponseWriter, r *http.Request, of login.Sess
 	s.render(w, r, http.StatusOK, of, "confirm.html", t.title, viewOf(id, o, t))
 }
 
+// mayNot refuses what somebody's role may not ask for.
+func (s *Site) mayNot(w http.ResponseWriter, r *http.Request, of login.Session, o confirm.Order) bool {
+	if of.Role.May(roleOf(o)) {
+		return false
+	}
+	s.refuse(r, of, o.Kind+" "+o.Act, o.Target, o.Step, "the role "+of.Role.String()+" may not do that")
+	s.say(w, r, http.StatusForbidden, of, message{Title: "You may not do that",
+		Text: "It is for the role " + roleOf(o).String() + "; yours is " + of.Role.String() + ". Nothing was done."})
+	return true
+}
+
 // do carries out what was confirmed, once.
 func (s *Site) do(w http.ResponseWriter, r *http.Request, of login.Session) {
 	id := r.PostForm.Get("form")
@@ -176,6 +196,9 @@ func (s *Site) do(w http.ResponseWriter, r *http.Request, of login.Session) {
 		s.refuse(r, of, "form /do", "", "", "stale: the form is not known any more")
 		s.say(w, r, http.StatusConflict, of, message{Title: "This form is not known any more",
 			Text: "It is too old, or the console was started again. Nothing was done by sending it now."})
+		return
+	}
+	if s.mayNot(w, r, of, o) {
 		return
 	}
 	reason := text.OneLine(strings.TrimSpace(r.PostForm.Get("reason")))
@@ -189,7 +212,7 @@ func (s *Site) do(w http.ResponseWriter, r *http.Request, of login.Session) {
 		if o.Kind == kindLetters {
 			return s.beginRun(r.Context(), of, requestOf(id), o, reason)
 		}
-		return s.carryOut(r.Context(), of, requestOf(id), o, reason)
+		return s.carryOut(r.Context(), of, requestOf(id), o, reason, "")
 	})
 	done := doneView{Order: o, Result: result, To: pageOfTarget(o.Kind, o.Target), Action: titleOf(o)}
 	switch {
@@ -203,10 +226,16 @@ func (s *Site) do(w http.ResponseWriter, r *http.Request, of login.Session) {
 		s.render(w, r, http.StatusConflict, of, "done.html", "Nothing was done", done)
 	case o.Kind == kindLetters:
 		http.Redirect(w, r, runAddress(requestOf(id), about{Act: o.Act, Target: o.Target}), http.StatusSeeOther)
+	case result.Outcome == waitsForSecond:
+		http.Redirect(w, r, runAddress(requestOf(id), about{Kind: o.Kind, Act: o.Act, Target: o.Target}),
+			http.StatusSeeOther)
 	default:
 		http.Redirect(w, r, "/done?form="+url.QueryEscape(id), http.StatusSeeOther)
 	}
 }
+
+// approvedBy is what a reason says of a second person.
+func approvedBy(who string) string { return " (approved by " + who + ")" }
 
 // isMark matches what the console itself writes into a reason: that a run asks, and who has
 // approved it.
@@ -248,10 +277,11 @@ func requestOf(form string) string {
 	return hex.EncodeToString(sum[:8])
 }
 
-// carryOut does it, if all is as it was shown and the audit has it. It has its own time, and
-// goes on when the browser leaves.
+// carryOut does it, if all is as it was shown and the audit has it. Where a second person is
+// needed and by is empty, it waits for one; else he is in the reason. It has its own time, and goes
+// on when the browser leaves.
 func (s *Site) carryOut(ctx context.Context, of login.Session, request string, o confirm.Order,
-	reason string) confirm.Result {
+	reason, by string) confirm.Result {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), actTime)
 	defer cancel()
 	e := audit.Entry{Request: request, Who: of.Signed(), Role: of.Role.String(), Action: o.Kind + " " + o.Act,
@@ -266,11 +296,17 @@ func (s *Site) carryOut(ctx context.Context, of login.Session, request string, o
 		s.note(ctx, e)
 		return r
 	}
+	switch {
+	case by != "":
+		e.Reason += approvedBy(by)
+	case t.second != "":
+		return s.beginApproval(ctx, of, request, o, t, e)
+	}
 	e.Outcome, e.Detail = audit.Asked, ""
 	if refused := s.ask(ctx, of, e); refused != nil {
 		return *refused
 	}
-	out := act(ctx, t, desk.Who{Operator: of.Signed(), Reason: reason})
+	out := act(ctx, t, desk.Who{Operator: of.Signed(), Reason: e.Reason})
 	e.Outcome, e.Detail = string(out.Outcome), out.Detail
 	s.note(ctx, e)
 	sent := out.Outcome != actions.Unsent

@@ -349,7 +349,7 @@ func TestTheAuditHasWhatTookTooLong(t *testing.T) {
 			}
 			gone, cancel := context.WithCancel(t.Context())
 			cancel()
-			h.site.carryOut(gone, login.Session{User: "ann", Role: login.Operator}, "1", o, "as agreed")
+			h.site.carryOut(gone, login.Session{User: "ann", Role: login.Operator}, "1", o, "as agreed", "")
 			all := h.entries()
 			require.NotEmpty(t, all)
 			require.Contains(t, all[len(all)-1].Detail, want)

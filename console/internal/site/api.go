@@ -48,7 +48,7 @@ func (s *Site) apiWho(w http.ResponseWriter, r *http.Request, of login.Token) {
 
 func (s *Site) apiEnd(w http.ResponseWriter, r *http.Request, of login.Token) {
 	if s.tokens.Revoke(of.Of, of.Key) {
-		s.noteRevoked(r, of.Of, of.Key)
+		s.noteRevoked(r, of.Of, of.Key, "")
 	}
 	reply(w, http.StatusOK, struct{}{})
 }
@@ -73,6 +73,18 @@ func (s *Site) apiAct(w http.ResponseWriter, r *http.Request, of login.Token) {
 	case !of.Of.Role.May(login.Operator):
 		s.refuse(r, of.Of, o.Kind+" "+o.Act, o.ID, o.Step(), "the role "+of.Of.Role.String()+" may not do that")
 		reply(w, http.StatusForbidden, vouch.Wrong{Error: "your role looks and does not act"})
+		return
+	}
+	switch why, err := s.orderSecond(r.Context(), o); {
+	case err != nil:
+		what, remedy := text.SplitRemedy(err)
+		s.refuse(r, of.Of, o.Kind+" "+o.Act, o.ID, o.Step(), "it cannot be looked at: "+what)
+		reply(w, http.StatusServiceUnavailable, vouch.Wrong{Error: "it cannot be looked at: " + what, Remedy: remedy})
+		return
+	case why != "":
+		s.refuse(r, of.Of, o.Kind+" "+o.Act, o.ID, o.Step(), "a second person is needed: "+why)
+		reply(w, http.StatusForbidden, vouch.Wrong{Remedy: "do it in the console, where another operator can agree to it",
+			Error: "a second person is needed: " + why})
 		return
 	}
 	if s.needsSecond(of.Of, 1) {
@@ -124,7 +136,7 @@ func (s *Site) carry(ctx context.Context, of login.Token, o vouch.Order, reason 
 		out := actions.Outcome{ID: o.ID, Outcome: actions.Unsent}
 		out.Detail, out.Remedy = text.SplitRemedy(err)
 		e.Target, e.Outcome, e.Detail = cut(o.ID), string(out.Outcome), out.Detail
-		s.note(ctx, e)
+		s.noteVain(ctx, of.Of, e) // whoever names what is not there can do so often
 		return out, nil
 	}
 	o.ID, e.Target = name, name

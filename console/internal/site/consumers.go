@@ -97,6 +97,8 @@ func (v consumersView) OldestOf(k processes.KeptQueue) string {
 type consumerView struct {
 	consumersView
 	consumers.Consumer
+	// admin says that who looks may remove it.
+	admin bool
 }
 
 func (v consumerView) refresh() string {
@@ -120,27 +122,53 @@ func (v consumerView) Choices() (out []choice) {
 	}
 	if v.Pause != nil {
 		offer(consumers.ActResume, "")
+	} else {
+		for _, lasts := range consumers.Durations {
+			offer(consumers.ActPause, lasts)
+		}
+	}
+	if !v.admin {
 		return out
 	}
-	for _, lasts := range consumers.Durations {
-		offer(consumers.ActPause, lasts)
+	for _, topic := range v.Unwanted() {
+		offer(consumers.ActUnbind, topic)
+	}
+	if v.Removable() {
+		offer(consumers.ActRemove, "")
 	}
 	return out
 }
 
 // consumerTitle is an act on a consumer in words.
 func consumerTitle(act, lasts string) string {
-	if lasts == "" {
+	switch {
+	case lasts == "":
 		return text.Capital(act)
+	case act == consumers.ActUnbind:
+		return "Unbind from " + lasts
 	}
 	return text.Capital(act) + " for " + lasts
 }
 
-// consumerTarget is a consumer as it stands now. What a pause lasts is the order's Step.
+// roleOf is who may ask for an order.
+func roleOf(o confirm.Order) login.Role {
+	if o.Kind == kindConsumer && (o.Act == consumers.ActRemove || o.Act == consumers.ActUnbind) {
+		return login.Admin
+	}
+	return login.Operator
+}
+
+// consumerTarget is a consumer as it stands now. What a pause lasts is the order's Step, and the
+// topic of a binding.
 func (s *Site) consumerTarget(ctx context.Context, o confirm.Order) (target, error) {
 	pauses := o.Act == consumers.ActPause
-	if !pauses && o.Act != consumers.ActResume || pauses && !slices.Contains(consumers.Durations, o.Step) {
+	switch o.Act {
+	case consumers.ActPause, consumers.ActResume, consumers.ActRemove, consumers.ActUnbind:
+	default:
 		return target{}, text.Usagef("there is no such action on consumers")
+	}
+	if pauses && !slices.Contains(consumers.Durations, o.Step) {
+		return target{}, text.Usagef("a consumer is not paused for so long")
 	}
 	seen, err := s.Desk.Consumers(ctx)
 	if err != nil {
@@ -155,6 +183,9 @@ func (s *Site) consumerTarget(ctx context.Context, o confirm.Order) (target, err
 	if c.Pause != nil {
 		state, id = c.Pause.String(), c.Pause.ID
 	}
+	if roleOf(o) == login.Admin {
+		return s.goneTarget(c, o, state), nil
+	}
 	t := target{id: c.Name, title: consumerTitle(o.Act, o.Step), state: state,
 		possible: c.Exists && pauses == (c.Pause == nil), facts: confirm.Facts{{Name: "pause", Value: id}},
 		act: func(ctx context.Context, who desk.Who) (actions.Outcome, error) {
@@ -164,6 +195,27 @@ func (s *Site) consumerTarget(ctx context.Context, o confirm.Order) (target, err
 		t.effects = c.Effects(o.Act, o.Step)
 	}
 	return t, nil
+}
+
+// goneTarget is a consumer of which something is not wanted any more.
+func (s *Site) goneTarget(c consumers.Consumer, o confirm.Order, state string) target {
+	t := target{id: c.Name, title: consumerTitle(o.Act, o.Step), state: state, effects: c.Effects(o.Act, o.Step),
+		facts: confirm.Facts{{Name: "processes", Value: strconv.Itoa(len(c.Processes))}}}
+	with := o.Step
+	if o.Act == consumers.ActRemove {
+		with = strconv.Itoa(c.Waiting())
+		t.possible = c.Removable() && o.Step == ""
+		t.facts = append(t.facts, confirm.Fact{Name: "messages", Value: with})
+	} else {
+		t.possible = c.Exists && slices.Contains(c.Unwanted(), o.Step)
+	}
+	if !t.possible {
+		t.state = "consumed by " + text.ProcessCount(len(c.Processes)) + ", and bound to " + text.OrDash(text.Join(c.Topics))
+	}
+	t.act = func(ctx context.Context, who desk.Who) (actions.Outcome, error) {
+		return s.Desk.ActOnConsumer(ctx, c.Name, o.Act, with, who)
+	}
+	return t
 }
 
 // seeConsumers is the look at the consumers, which many share.
@@ -201,5 +253,6 @@ func (s *Site) consumerPage(w http.ResponseWriter, r *http.Request, of login.Ses
 		s.failed(w, r, of, text.WithRemedy(text.NoSuch("consumer", name), "see /consumers, which has all that are known"))
 		return
 	}
-	s.render(w, r, http.StatusOK, of, "consumer.html", "Consumer "+name, consumerView{v, all[i]})
+	s.render(w, r, http.StatusOK, of, "consumer.html", "Consumer "+name,
+		consumerView{v, all[i], of.Role.May(login.Admin)})
 }

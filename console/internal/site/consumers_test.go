@@ -3,6 +3,7 @@ package site
 import (
 	"errors"
 	"net/http"
+	"net/url"
 	"strings"
 	"testing"
 	"time"
@@ -70,7 +71,8 @@ func TestConsumers(t *testing.T) {
 
 func TestFindingsLeadToConsumers(t *testing.T) {
 	t.Parallel()
-	for check, want := range map[string]string{"breaker payments": "/consumers", "consumer payments": "/consumers", "keeper orders": "/consumers", "version": ""} {
+	for check, want := range map[string]string{"breaker payments": "/consumers", "consumer payments": "/consumers", "keeper orders": "/consumers", "version": "",
+		"pause of a b": "/consumer?name=a+b", "pauses of payments": "/consumers"} {
 		require.Equal(t, want, pageOf(doctor.Finding{Part: "RabbitMQ", Check: check}), check)
 	}
 }
@@ -127,4 +129,53 @@ func TestConsumersArePausedByHand(t *testing.T) {
 	for _, bad := range []string{"act=pause&step=5000h", "act=delete"} {
 		require.NotEqual(t, http.StatusOK, b.get("/do?kind=consumer&id=payments&"+bad).status)
 	}
+}
+
+// TestConsumersAreRemoved by admins alone, with as many messages as were shown, and are unbound from
+// topics that no process listens to.
+func TestConsumersAreRemoved(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	h.desk.consumers = someConsumers()
+	gone, runs := &h.desk.consumers.Seen.Consumers[0], &h.desk.consumers.Seen.Consumers[1]
+	gone.Topics, gone.Bound, gone.Ladder.Count = []string{"order.placed"}, []string{"order.placed", "order.old"}, 3
+	runs.Bound, runs.Processes[0].Topics = []string{"order.placed", "order.old"}, []string{"order.placed"}
+	b, operator := h.as("admin"), h.as("operator")
+	at := "/consumer?name=audit%3Cb%3E"
+	const remove, unbind = "kind=consumer&id=audit%3Cb%3E&act=remove", "kind=consumer&id=payments&act=unbind&step=order.old"
+	page := b.get(at).body
+	for _, want := range []string{"Remove …", "Unbind from order.old …", "6 messages in its queues: lost for good", "wait for a retry become dead letters"} {
+		require.Contains(t, page, want)
+	}
+	page = b.get("/consumer?name=payments").body
+	require.Contains(t, page, "Unbind from order.old …")
+	require.NotContains(t, page, "Unbind from order.placed")
+	require.NotContains(t, page, "Remove …")
+	for _, query := range []string{remove, unbind} {
+		require.Equal(t, http.StatusForbidden, operator.get("/do?"+query).status)
+	}
+	require.NotContains(t, operator.get(at).body, "Remove …")
+	for _, not := range []string{"kind=consumer&id=payments&act=remove", "kind=consumer&id=payments&act=unbind&step=order.placed",
+		"kind=consumer&id=payments&act=unbind&step=never.bound", remove + "&step=100"} {
+		require.Equal(t, http.StatusConflict, b.get("/do?"+not).status, not)
+	}
+	form := b.confirm(remove)
+	none := url.Values{"token": form["token"], "form": form["form"], "reason": {" "}}
+	require.Equal(t, http.StatusUnprocessableEntity, b.post("/do", none).status, "a reason is required")
+	gone.Ready++
+	require.Equal(t, http.StatusConflict, b.post("/do", form).status, "a message came")
+	require.Empty(t, h.desk.acts())
+	form = b.confirm(remove)
+	for range 2 {
+		require.Equal(t, http.StatusSeeOther, b.post("/do", form).status)
+	}
+	require.Equal(t, http.StatusSeeOther, b.post("/do", b.confirm(unbind)).status)
+	require.Equal(t, []string{"remove 7 audit<b> by admin (authenticated by file): as agreed",
+		"unbind order.old payments by admin (authenticated by file): as agreed"}, h.desk.acts())
+	var said []string
+	for _, e := range h.entries() {
+		said = append(said, e.Action+" "+e.Step+": "+e.Outcome)
+	}
+	require.Equal(t, []string{"consumer remove : refused", "consumer unbind order.old: refused", "consumer remove : refused",
+		"consumer remove : asked", "consumer remove : paused", "consumer unbind order.old: asked", "consumer unbind order.old: paused"}, said)
 }

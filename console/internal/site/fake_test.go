@@ -52,8 +52,9 @@ type fakeDesk struct {
 	transaction transactions.Detail
 	many        map[string]deadletters.Detail // dead letters that are acted on together
 	manyFilter  deadletters.Filter
-	rest        string // of what is listed
-	err         error  // of everything that is asked
+	bodies      map[string]string // of dead letters, by workflow
+	rest        string            // of what is listed
+	err         error             // of everything that is asked
 	looks       int
 	done        []string // what was asked for, and by whom
 	onAct       func()
@@ -148,6 +149,15 @@ func (d *fakeDesk) LetterNow(_ context.Context, id string) (deadletters.Detail, 
 		return deadletters.Detail{}, text.NoSuch("dead letter", id)
 	}
 	return d.many[id], d.err
+}
+
+func (d *fakeDesk) LetterBody(_ context.Context, row deadletters.Row) ([]byte, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if body, ok := d.bodies[row.WorkflowID]; ok {
+		return []byte(body), nil
+	}
+	return nil, errors.New("encrypted: there is no key")
 }
 
 func (d *fakeDesk) ActOnLetter(_ context.Context, row deadletters.Row, act string, who desk.Who) (actions.Outcome, error) {

@@ -18,6 +18,10 @@ import (
 const policy = "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; base-uri 'none'; " +
 	"frame-ancestors 'none'"
 
+// livePolicy is that of a page that is kept up to date: it has the console's own script, too, which
+// asks the console.
+const livePolicy = policy + "; script-src 'self'; connect-src 'self'"
+
 // headers sets what every answer has.
 func headers(next http.Handler, secure bool) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -159,6 +163,12 @@ func (s *Site) form(role login.Role, next handler) http.HandlerFunc {
 // refuse notes an action that was refused. It is refused whether that can be noted or not. The
 // audit takes so many of a user: what he asks for in vain must not push out what was done.
 func (s *Site) refuse(r *http.Request, of login.Session, action, target, step, why string) {
+	s.noteVain(r.Context(), of, audit.Entry{Who: of.Signed(), Role: of.Role.String(), Action: strings.TrimSpace(action),
+		Target: target, Step: step, Outcome: audit.Refused, Detail: why})
+}
+
+// noteVain notes what was asked for in vain, as far as the audit takes it.
+func (s *Site) noteVain(ctx context.Context, of login.Session, e audit.Entry) {
 	over, before := s.refusals.Take(of.Signed())
 	if before > 0 {
 		s.Log.Warn("the audit has not all that was refused", "operator", of.Signed(), "not noted before", before)
@@ -166,12 +176,11 @@ func (s *Site) refuse(r *http.Request, of login.Session, action, target, step, w
 	if over > 0 {
 		if tenfold(over) {
 			s.Log.Warn("the audit has not all that was refused", "operator", of.Signed(), "not noted", over, "action",
-				cut(action), "target", cut(target), "why", why)
+				cut(e.Action), "target", cut(e.Target), "why", e.Detail)
 		}
 		return
 	}
-	s.note(r.Context(), audit.Entry{Who: of.Signed(), Role: of.Role.String(), Action: strings.TrimSpace(action),
-		Target: target, Step: step, Outcome: audit.Refused, Detail: why})
+	s.note(ctx, e)
 }
 
 // tenfold reports whether n is 1, 10, 100, and so on.

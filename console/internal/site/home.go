@@ -11,6 +11,7 @@ import (
 	"time"
 
 	holdfast "github.com/holdfastmq/holdfast"
+	"github.com/holdfastmq/holdfast/console/internal/batch"
 	"github.com/holdfastmq/holdfast/console/internal/login"
 	"github.com/holdfastmq/holdfast/internal/guard"
 	"github.com/holdfastmq/holdfast/internal/operator/deadletters"
@@ -121,6 +122,8 @@ type home struct {
 	Good   int  // checks that found nothing
 	Nobody bool // nothing needs a person
 	Still  bool // it does not look again by itself
+	// Approvals are what waits for a second person.
+	Approvals []knownRun
 }
 
 // homeAgain is the first page as it is looked at again by itself.
@@ -157,7 +160,12 @@ func (s *Site) homePage(w http.ResponseWriter, r *http.Request, of login.Session
 	}
 	h := home{seen: all, At: at, Still: r.URL.Query().Get("still") != ""}
 	h.Kinds, h.Good = sorted(all.Diagnosis.Findings)
-	h.Nobody = len(h.Kinds)+len(h.Sagas)+len(h.Letters)+len(h.Parked) == 0
+	for _, v := range s.runs.All() {
+		if a, _ := v.About.(about); a.Second && v.State == batch.Asks {
+			h.Approvals = append(h.Approvals, knownRunOf(v))
+		}
+	}
+	h.Nobody = len(h.Approvals)+len(h.Kinds)+len(h.Sagas)+len(h.Letters)+len(h.Parked) == 0
 	s.render(w, r, http.StatusOK, of, "home.html", "What needs a person", h)
 }
 
@@ -203,6 +211,9 @@ func badness(l text.Level) int {
 // Kinds of findings that have a page.
 const kindConsumers, kindHalves = "Consumers", "Half queues and their Keepers"
 
+// pauseOf begins the check of a consumer that is paused by hand.
+const pauseOf = "pause of "
+
 // kindOf is what a finding is about.
 func kindOf(f doctor.Finding) string {
 	switch {
@@ -214,7 +225,8 @@ func kindOf(f doctor.Finding) string {
 		return "Dead letters"
 	case f.Check == "parked" || strings.HasPrefix(f.Check, "lost"):
 		return "Transactions"
-	case strings.HasPrefix(f.Check, "breaker ") || strings.HasPrefix(f.Check, "consumer "):
+	case strings.HasPrefix(f.Check, "breaker ") || strings.HasPrefix(f.Check, "consumer ") ||
+		strings.HasPrefix(f.Check, pauseOf) || f.Check == "pauses" || strings.HasPrefix(f.Check, "pauses of "):
 		return kindConsumers
 	case strings.HasPrefix(f.Check, "keeper ") || strings.HasPrefix(f.Check, "group ") || f.Check == "half queues":
 		return kindHalves
@@ -226,6 +238,9 @@ func kindOf(f doctor.Finding) string {
 
 // pageOf is the page of the console that lists what a finding is about.
 func pageOf(f doctor.Finding) string {
+	if name, ok := strings.CutPrefix(f.Check, pauseOf); ok {
+		return consumerAddress(name) // where it is resumed
+	}
 	if k := kindOf(f); k == kindConsumers || k == kindHalves {
 		return "/consumers"
 	}

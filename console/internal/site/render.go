@@ -18,13 +18,30 @@ import (
 //go:embed templates/*.html
 var templateFiles embed.FS
 
-//go:embed static/console.css
-var style []byte
+// The script of the pages that are kept up to date is live.js. It puts what is new into a page with
+// idiomorph (https://github.com/bigskysoftware/idiomorph), which is as it was published.
+//
+//go:embed static/*
+var static embed.FS
 
-func serveStyle(w http.ResponseWriter, r *http.Request) {
-	w.Header().Set("Content-Type", "text/css; charset=utf-8")
+// morphName is idiomorph's file, morphSum its SHA-256.
+const (
+	morphName = "idiomorph-0.8.0.min.js"
+	morphSum  = "4cbd535caf7663a51eda9bce6595371c384fc430d54b8d414e29a61167f19f96"
+)
+
+// staticFiles are the types of what browsers get beside pages, by path.
+var staticFiles = map[string]string{"/static/console.css": "text/css; charset=utf-8",
+	"/static/live.js": "text/javascript; charset=utf-8", "/static/" + morphName: "text/javascript; charset=utf-8"}
+
+func serveStatic(w http.ResponseWriter, r *http.Request) {
+	file, err := static.ReadFile(r.URL.Path[1:])
+	if err != nil {
+		panic(err) // they are in the program
+	}
+	w.Header().Set("Content-Type", staticFiles[r.URL.Path])
 	w.Header().Set("Cache-Control", "max-age=300")
-	_, _ = w.Write(style)
+	_, _ = w.Write(file)
 }
 
 // longest is how many characters of a text that others wrote stand on a page.
@@ -69,8 +86,21 @@ type view struct {
 	// stays.
 	Refresh string
 	Every   int // seconds
-	now     time.Time
-	Page    any
+	// Live says where a page is kept up to date from; nil: it is not.
+	Live *liveView
+	now  time.Time
+	// bare leaves out what always moves: ages, and when somebody looked.
+	bare bool
+	Page any
+}
+
+// liveView is what a page needs that is kept up to date.
+type liveView struct {
+	Events string // where they come from
+	Print  string // of the page as it is
+	Morph  string // the file that helps
+	// Stay is the page that stays as it is; empty: the page itself has a link to it.
+	Stay string
 }
 
 // At says when something was, and how long ago.
@@ -90,11 +120,34 @@ func (v view) clock(when time.Time) string {
 	if when.IsZero() {
 		return ""
 	}
+	if v.bare {
+		return when.String()
+	}
 	return text.Clock(when, v.now)
 }
 
 // Age says how long ago something was.
-func (v view) Age(when time.Time) string { return text.Age(v.now.Sub(when)) }
+func (v view) Age(when time.Time) string {
+	if v.bare {
+		return when.String()
+	}
+	return text.Age(v.now.Sub(when))
+}
+
+// Moves is what changes all the time: with that alone, a page has not changed.
+func (v view) Moves(what any) string {
+	switch what := what.(type) {
+	case string:
+		if !v.bare {
+			return what
+		}
+	case time.Time:
+		if !v.bare {
+			return v.clock(what)
+		}
+	}
+	return ""
+}
 
 // Zone is the time zone of the page.
 func (v view) Zone() string {
@@ -118,6 +171,13 @@ func (s *Site) render(w http.ResponseWriter, r *http.Request, status int, of log
 	if p, ok := page.(interface{ every() int }); ok {
 		v.Every = p.every()
 	}
+	if seen, ok := r.Context().Value(shotKey{}).(*shot); ok {
+		s.take(seen, name, v)
+		return
+	}
+	if p, ok := page.(interface{ live(r *http.Request) bool }); ok && status == http.StatusOK && p.live(r) {
+		v.Live = s.liveOf(r, name, v)
+	}
 	var out bytes.Buffer
 	if err := views[name].Execute(&out, v); err != nil {
 		s.Log.Error("a page cannot be made", "page", name, "error", err)
@@ -125,9 +185,12 @@ func (s *Site) render(w http.ResponseWriter, r *http.Request, status int, of log
 		return
 	}
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")
+	if v.Live != nil {
+		w.Header().Set("Content-Security-Policy", livePolicy)
+	}
 	w.WriteHeader(status)
 	// Whatever came past the functions: control characters, and those that turn a text.
-	_, _ = text.Plain(w).Write(bytes.ReplaceAll(out.Bytes(), []byte("\x1b"), nil))
+	_, _ = w.Write(printable(out.Bytes()))
 }
 
 // message is a page with a few sentences.

@@ -1,6 +1,7 @@
 package site
 
 import (
+	"cmp"
 	"context"
 	"net/http"
 	"net/url"
@@ -9,6 +10,7 @@ import (
 
 	"github.com/holdfastmq/holdfast/console/internal/audit"
 	"github.com/holdfastmq/holdfast/console/internal/batch"
+	"github.com/holdfastmq/holdfast/console/internal/confirm"
 	"github.com/holdfastmq/holdfast/console/internal/login"
 	"github.com/holdfastmq/holdfast/internal/operator/text"
 	"github.com/holdfastmq/holdfast/workflows"
@@ -30,9 +32,13 @@ type runView struct {
 	// Effects are what it does, for who has to say whether it goes on.
 	Effects []string
 	Says    string // who has to say whether it goes on
-	Counts  string
-	Latest  []batch.Outcome
-	at      string
+	// Second says why nothing is done without a second person, One that it is one thing and no run
+	// on many.
+	Second string
+	One    bool
+	Counts string
+	Latest []batch.Outcome
+	at     string
 }
 
 // refresh has the page look again while something comes by itself.
@@ -55,6 +61,10 @@ type knownRun struct {
 func knownRunOf(v batch.View) knownRun {
 	a, _ := v.About.(about)
 	k := knownRun{View: v, To: runAddress(v.ID, a), What: a.Act}
+	if a.Kind != "" {
+		k.What = a.order().words()
+		return k
+	}
 	if of, err := parseTogether(a.Target); err == nil {
 		k.What += ": " + of.words()
 	}
@@ -64,7 +74,42 @@ func knownRunOf(v batch.View) knownRun {
 // runAddress is the page of a run. It says of what it is: when the console has died, who opens
 // it can go on with what is left.
 func runAddress(run string, a about) string {
-	return "/dead/run?" + url.Values{"id": {run}, "act": {a.Act}, "of": {a.Target}}.Encode()
+	q := url.Values{"id": {run}, "act": {a.Act}, "of": {a.Target}}
+	if a.Kind != "" {
+		q.Set("kind", a.Kind)
+	}
+	return "/dead/run?" + q.Encode()
+}
+
+// waiting is an order that waits for a second person.
+type waiting confirm.Order
+
+func (a about) order() waiting {
+	return waiting{Kind: a.Kind, Target: a.Target, Act: a.Act, Step: a.Step, Refuse: a.Refuse}
+}
+
+// words say what is done to what.
+func (o waiting) words() string { return titleOf(confirm.Order(o)) + ": " + o.Target }
+
+// to is the page by which it is asked for again.
+func (o waiting) to() string {
+	q := url.Values{"kind": {o.Kind}, "id": {o.Target}, "act": {o.Act}}
+	if o.Step != "" {
+		q.Set("step", o.Step)
+	}
+	if o.Refuse {
+		q.Set("refuse", "1")
+	}
+	return "/do?" + q.Encode()
+}
+
+// action is what the audit calls it.
+func (a about) action() string {
+	action := cmp.Or(a.Kind, kindLetters) + " " + a.Act
+	if a.Refuse {
+		action += " no"
+	}
+	return action
 }
 
 // goesOn is the page by which another run goes on with what one left.
@@ -85,7 +130,7 @@ func (s *Site) runPage(w http.ResponseWriter, r *http.Request, of login.Session)
 	if !ok {
 		m := message{Title: "This run is not known any more", Text: "The console was started again, or the run is too old. " +
 			"What it did is in the audit, and in the history of each dead letter."}
-		if isRun.MatchString(q.Get("id")) && slices.Contains(togetherActs, q.Get("act")) {
+		if !q.Has("kind") && isRun.MatchString(q.Get("id")) && slices.Contains(togetherActs, q.Get("act")) {
 			left := about{Act: q.Get("act"), Target: q.Get("of")}
 			m.Links = append(m.Links, link{"Go on with what it left", goesOn(q.Get("id"), left)})
 		}
@@ -104,8 +149,11 @@ func (s *Site) renderRun(w http.ResponseWriter, r *http.Request, status int, of 
 	a, _ := v.About.(about)
 	shows := runView{View: v, Title: text.Capital(a.Act), Rates: batch.Rates, Counts: countsText(v),
 		at: runAddress(v.ID, a), Again: goesOn(v.ID, a), Mine: v.State == batch.Asks && maySayGo(v, of),
-		Says: whoSaysGo(v), Reason: a.Reason, Effects: a.Effects}
-	if which, err := parseTogether(a.Target); err == nil {
+		Says: whoSaysGo(v), Reason: a.Reason, Effects: a.Effects, Second: a.Why}
+	if which, err := parseTogether(a.Target); a.Kind != "" {
+		shows.One, shows.Title, shows.Again = true, titleOf(confirm.Order(a.order())), a.order().to()
+		shows.Of, shows.List = a.Target, pageOfTarget(a.Kind, a.Target)
+	} else if err == nil {
 		shows.Of, shows.List = which.words(), which.list()
 	}
 	shows.Latest = slices.Clone(v.Outcomes[max(0, len(v.Outcomes)-runShown):])
@@ -123,8 +171,8 @@ func (s *Site) steerRun(w http.ResponseWriter, r *http.Request, of login.Session
 		return
 	}
 	a, _ := v.About.(about)
-	e := audit.Entry{Request: v.ID, Who: of.Signed(), Role: of.Role.String(), Action: kindLetters + " " + a.Act,
-		Target: a.Target}
+	e := audit.Entry{Request: v.ID, Who: of.Signed(), Role: of.Role.String(), Action: a.action(),
+		Target: a.Target, Step: a.Step}
 	switch r.PostForm.Get("do") {
 	case "go":
 		e.Action += ": go on"

@@ -1,5 +1,5 @@
 // Package site is the console's pages: who may see them, what is on them, and the forms by
-// which operators act. Whatever they show or do comes from a Desk. A page is HTML without
+// which operators act. Whatever they show or do comes from a Desk. A page is HTML that needs no
 // script; what others wrote is inert on it.
 package site
 
@@ -18,6 +18,7 @@ import (
 	"github.com/holdfastmq/holdfast/console/internal/confirm"
 	"github.com/holdfastmq/holdfast/console/internal/desk"
 	"github.com/holdfastmq/holdfast/console/internal/glance"
+	"github.com/holdfastmq/holdfast/console/internal/live"
 	"github.com/holdfastmq/holdfast/console/internal/login"
 	"github.com/holdfastmq/holdfast/console/internal/oidc"
 	"github.com/holdfastmq/holdfast/internal/operator/actions"
@@ -40,6 +41,7 @@ type Desk interface {
 	Letter(ctx context.Context, id string) (deadletters.Detail, error)
 	LettersTogether(ctx context.Context, f deadletters.Filter, most int, skip func(deadletters.Detail) bool) (
 		all []deadletters.Detail, more bool, err error)
+	LetterBody(ctx context.Context, row deadletters.Row) ([]byte, error)
 	LetterNow(ctx context.Context, workflowID string) (deadletters.Detail, error)
 	ActOnLetter(ctx context.Context, row deadletters.Row, act string, who desk.Who) (actions.Outcome, error)
 	Transactions(ctx context.Context, f transactions.Filter, limit int) (rows []transactions.Row, more string, err error)
@@ -68,6 +70,9 @@ type Options struct {
 	// ApproveOver is on how many things an operator may act within approveWindow without a
 	// second person, in runs and by tokens; 0: on any number.
 	ApproveOver int
+	// ApproveWhen says whether a second person has to agree to an act on something, and why; nil:
+	// none has.
+	ApproveWhen func(Item) (bool, string)
 	// Secure says that browsers reach the site by TLS only, Loopback that it is served on
 	// loopback only: by any name but localhost, it is another site's page that asks.
 	Secure, Loopback bool
@@ -81,6 +86,8 @@ type Options struct {
 	// or an empty origin: there is none.
 	Codec       converter.PayloadCodec
 	CodecOrigin string
+	// After is what waits between looks at a page that is live. Nil: time.After.
+	After func(time.Duration) <-chan time.Time
 }
 
 const (
@@ -118,6 +125,9 @@ type Site struct {
 	seed      maphash.Seed
 	home      *glance.Glance[seen]
 	consumers *glance.Glance[consumersSeen]
+	live      *live.Hub
+	pages     map[string]livePage // that are kept up to date, by path
+	after     func(time.Duration) <-chan time.Time
 	origin    *http.CrossOriginProtection
 	handler   http.Handler
 }
@@ -135,8 +145,15 @@ func New(o Options) *Site {
 		origin:   http.NewCrossOriginProtection()}
 	s.home = glance.New(homeTime, homeFresh, o.Now, s.look)
 	s.consumers = glance.New(homeTime, homeFresh, o.Now, s.lookAtConsumers)
+	if s.after = o.After; s.after == nil {
+		s.after = time.After
+	}
+	s.live, s.pages = live.New(liveStreams, liveOfOne, o.Now, s.after), s.livePages()
 	mux := http.NewServeMux()
-	mux.HandleFunc("GET /static/console.css", serveStyle)
+	for name := range staticFiles {
+		mux.HandleFunc("GET "+name, serveStatic)
+	}
+	mux.HandleFunc("GET /events", s.events)
 	mux.HandleFunc("GET /login", s.loginPage)
 	mux.HandleFunc("POST /login", s.sent(s.logIn))
 	mux.HandleFunc("GET /login/once", s.oncePage)
@@ -181,6 +198,7 @@ func (s *Site) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.handler.Ser
 
 // End has nothing more done, and waits for the actions that are under way.
 func (s *Site) End() {
+	s.live.End()
 	s.runs.End() // which act by forms' leave
 	s.forms.End()
 }

@@ -223,7 +223,7 @@ func (s *Site) togetherTarget(ctx context.Context, o confirm.Order) (target, err
 	if err != nil {
 		return target{}, err
 	}
-	t := target{id: g.String(), words: g.words(), title: titleOf(o), state: string(workflows.Parked),
+	t := target{second: s.lettersSecond(ctx, g.letters, o.Act), id: g.String(), words: g.words(), title: titleOf(o), state: string(workflows.Parked),
 		effects: g.effects(o.Act), possible: len(g.letters) > 0, letters: g.letters}
 	if !t.possible {
 		t.state = fmt.Sprintf("nothing that can be done now: of what is parked of %s, %d were done by this run, %d have "+
@@ -237,8 +237,14 @@ func (s *Site) togetherTarget(ctx context.Context, o confirm.Order) (target, err
 
 // about is what the pages of a run need to know.
 type about struct {
+	// Kind is that of the one thing that waits for a second person; empty: dead letters together.
+	Kind   string
 	Act    string
+	Step   string
+	Refuse bool
 	Target string
+	// Why says why a second person is needed before anything is done.
+	Why string
 	// Second says that another operator has to let it go on: another one than Person.
 	Second bool
 	Person string
@@ -282,10 +288,13 @@ func (s *Site) beginRun(ctx context.Context, of login.Session, request string, o
 	if refused := s.ask(ctx, of, e); refused != nil {
 		return *refused
 	}
+	why := s.lettersSecond(ctx, shownLetters(g.letters, asShown), o.Act)
+	second := s.needsSecond(of, len(ids)) || why != ""
 	one := s.eachOf(of, request, cmp.Or(g.again, request), o, reason)
 	err = s.runs.Begin(batch.Order{ID: request, Who: of.Signed(), IDs: ids, Do: one,
-		About: about{Act: o.Act, Target: o.Target, Second: s.needsSecond(of, len(ids)), Person: person(of), Reason: reason,
-			Effects: g.effects(o.Act)},
+		About: about{Act: o.Act, Target: o.Target, Second: second, Person: person(of), Reason: reason,
+			Effects: g.effects(o.Act), Why: why},
+		AskFirst: why != "",
 		Done: func(v batch.View) {
 			e.Outcome, e.Detail = string(v.State), strings.TrimPrefix(v.Why+"; "+countsText(v), "; ")
 			s.note(ctx, e)
@@ -296,6 +305,16 @@ func (s *Site) beginRun(ctx context.Context, of login.Session, request string, o
 		return confirm.Result{Bad: true, Again: true, Outcome: e.Outcome, Detail: e.Detail}
 	}
 	return confirm.Result{Done: true, Outcome: "begun"}
+}
+
+// shownLetters are those that are as they were shown.
+func shownLetters(all []deadletters.Detail, asShown func(deadletters.Detail) bool) (shown []deadletters.Detail) {
+	for _, d := range all {
+		if asShown(d) {
+			shown = append(shown, d)
+		}
+	}
+	return shown
 }
 
 // shownOf are the prints of what was shown, by ID.
@@ -346,7 +365,7 @@ func (s *Site) eachOf(of login.Session, request, run string, o confirm.Order,
 		}
 		who := who
 		if v, ok := s.runs.See(request); ok && v.By != "" && v.By != v.Who {
-			who.Reason += " (approved by " + v.By + ")"
+			who.Reason += approvedBy(v.By)
 		}
 		e := audit.Entry{Request: request, Who: of.Signed(), Role: of.Role.String(), Action: kindLetter + " " + o.Act,
 			Target: id,

@@ -2,6 +2,7 @@ package site
 
 import (
 	"net/http"
+	"slices"
 	"strings"
 
 	"github.com/holdfastmq/holdfast/console/internal/audit"
@@ -15,6 +16,8 @@ const maxFor = 100
 // tokensView is the page of somebody's tokens.
 type tokensView struct {
 	All []login.Token
+	// Others are those of everybody else, for admins.
+	Others []login.Token
 	// New is a token that was made just now: it is shown this once.
 	New, Wrong string
 }
@@ -25,6 +28,9 @@ func (s *Site) tokensPage(w http.ResponseWriter, r *http.Request, of login.Sessi
 
 func (s *Site) renderTokens(w http.ResponseWriter, r *http.Request, status int, of login.Session, v tokensView) {
 	v.All = s.tokens.Of(of)
+	if of.Role.May(login.Admin) {
+		v.Others = slices.DeleteFunc(s.tokens.All(), func(t login.Token) bool { return t.Of.Signed() == of.Signed() })
+	}
 	s.render(w, r, status, of, "tokens.html", "Tokens for the command line", v)
 }
 
@@ -54,12 +60,17 @@ func (s *Site) makeToken(w http.ResponseWriter, r *http.Request, of login.Sessio
 func (s *Site) revokeToken(w http.ResponseWriter, r *http.Request, of login.Session) {
 	key := r.PostForm.Get("key")
 	if s.tokens.Revoke(of, key) {
-		s.noteRevoked(r, of, key)
+		s.noteRevoked(r, of, key, "")
+	} else if of.Role.May(login.Admin) {
+		if ended, ok := s.tokens.RevokeAny(key); ok {
+			s.noteRevoked(r, of, key, "of "+ended.Of.Signed())
+		}
 	}
 	http.Redirect(w, r, "/tokens", http.StatusSeeOther)
 }
 
-func (s *Site) noteRevoked(r *http.Request, of login.Session, key string) {
+// noteRevoked notes that somebody has ended a token; detail says whose it was, if it was not his.
+func (s *Site) noteRevoked(r *http.Request, of login.Session, key, detail string) {
 	s.note(r.Context(), audit.Entry{Who: of.Signed(), Role: of.Role.String(), Action: "token revoke", Target: key,
-		Outcome: audit.Done})
+		Outcome: audit.Done, Detail: detail})
 }

@@ -118,13 +118,6 @@ func TestTokensAreRevoked(t *testing.T) {
 	status, _ = h.ask(http.MethodGet, vouch.WhoPath, token, nil, nil)
 	require.Equal(t, http.StatusUnauthorized, status)
 	form := fields(t, b.get("/tokens").body, "/tokens/revoke")
-	// Nobody revokes another one's.
-	theirs := fields(t, h.as("admin").get("/tokens").body, "/tokens")
-	admin := h.as("admin")
-	mine := fields(t, admin.get("/tokens").body, "/tokens")
-	mine.Set("key", form.Get("key"))
-	require.NotEmpty(t, theirs)
-	admin.post("/tokens/revoke", mine)
 	status, _ = h.ask(http.MethodGet, vouch.WhoPath, other, nil, nil)
 	require.Equal(t, http.StatusOK, status)
 	require.Equal(t, http.StatusSeeOther, b.post("/tokens/revoke", form).status)
@@ -221,4 +214,58 @@ func TestWrongOrders(t *testing.T) {
 	require.Equal(t, http.StatusServiceUnavailable, status)
 	require.Contains(t, said, "the audit cannot be written")
 	require.Empty(t, h.desk.acts())
+}
+
+// TestAdminsSeeAllTokens, never what lets in, and end them.
+func TestAdminsSeeAllTokens(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	operator, admin := h.as("operator"), h.as("admin")
+	token := operator.token("my <machine>")
+	own := admin.token("hers")
+	status, said := h.ask(http.MethodPost, vouch.ActPath, token, retryOrder(), nil)
+	require.Equal(t, http.StatusOK, status, said)
+	page := admin.get("/tokens").body
+	for _, want := range []string{"Those of others", "<td>operator (authenticated by file)</td><td>operator</td><td>my &lt;machine&gt;</td>",
+		"2026-01-03 00:00:00", "2026-01-02 12:00:00 (0s ago)</td><td>2026-01-02 12:00:00 (0s ago)"} {
+		require.Contains(t, page, want)
+	}
+	require.NotContains(t, page, token)
+	require.NotContains(t, page, strings.TrimPrefix(token, "holdfast_"))
+	_, others, _ := strings.Cut(page, "Those of others")
+	key := fields(t, others, "/tokens/revoke")
+
+	page = operator.get("/tokens").body
+	require.NotContains(t, page, "Those of others")
+	require.NotContains(t, page, "hers")
+	_, hers, _ := strings.Cut(admin.get("/tokens").body, "<td>hers</td>")
+	forged := fields(t, operator.get("/tokens").body, "/tokens/revoke")
+	forged.Set("key", fields(t, hers, "/tokens/revoke").Get("key"))
+	operator.post("/tokens/revoke", forged)
+	status, _ = h.ask(http.MethodGet, vouch.WhoPath, own, nil, nil)
+	require.Equal(t, http.StatusOK, status, "an operator ends his own alone")
+
+	require.Equal(t, http.StatusSeeOther, admin.post("/tokens/revoke", key).status)
+	status, _ = h.ask(http.MethodGet, vouch.WhoPath, token, nil, nil)
+	require.Equal(t, http.StatusUnauthorized, status)
+	require.NotContains(t, admin.get("/tokens").body, "Those of others")
+	all := h.entries()
+	last := all[len(all)-1]
+	require.Equal(t, []string{"admin (authenticated by file)", "token revoke", key.Get("key"), "of operator (authenticated by file)"},
+		[]string{last.Who, last.Action, last.Target, last.Detail})
+}
+
+// TestNamesInVain do not fill the audit.
+func TestNamesInVain(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	token := h.as("operator").token("my machine")
+	before := len(h.entries())
+	o := retryOrder()
+	o.Run = "another"
+	for range refusalsNoted + 5 {
+		status, _ := h.ask(http.MethodPost, vouch.ActPath, token, o, nil)
+		require.Equal(t, http.StatusOK, status)
+	}
+	require.Len(t, h.entries(), before+refusalsNoted)
 }

@@ -27,6 +27,8 @@ type flags struct {
 	proxies           []string
 	devLogin, secured bool
 	approveOver       int
+	approveAmount     string
+	amountField       string
 	logins
 }
 
@@ -72,6 +74,12 @@ they are read, the whole installation is looked at every minute.`,
 			if err := f.check(); err != nil {
 				return err
 			}
+			if f.approveAmount == "" && cmd.Flags().Changed("amount-field") {
+				return text.Usagef("--amount-field goes with --approve-amount")
+			}
+			if f.approveAmount == "" && cmd.Flags().Changed("approve-amount") {
+				return text.Usagef("--approve-amount: want a number")
+			}
 			return serve(cmd.Context(), a, f)
 		},
 	}
@@ -87,6 +95,10 @@ they are read, the whole installation is looked at every minute.`,
 	c.Flags().StringVar(&f.metrics, "metrics", "", frame.MetricsUsage)
 	c.Flags().IntVar(&f.approveOver, "approve-over", 0, "another operator has to agree to act on more than so many dead "+
 		"letters; 0: on none")
+	c.Flags().StringVar(&f.approveAmount, "approve-amount", "", "another operator has to agree to act on a saga or a "+
+		"dead letter whose --amount-field is over this number, or cannot be told")
+	c.Flags().StringVar(&f.amountField, "amount-field", "amount", "where --approve-amount finds the number in a saga's "+
+		"state or a message's body, in JSON, such as order.total")
 	f.register(c.Flags())
 	c.MarkFlagsRequiredTogether("tls-cert", "tls-key")
 	c.MarkFlagsMutuallyExclusive("users", "dev-login")
@@ -126,6 +138,11 @@ func (f flags) options(a *frame.App) (console.Options, error) {
 	host, _, _ := net.SplitHostPort(f.listen)         // check has seen it
 	o.Loopback = isLoopback(host) && !o.SecureCookies // a proxy, or a certificate, has another name
 	var err error
+	if f.approveAmount != "" {
+		if o.ApproveWhen, err = console.OverAmount(f.approveAmount, f.amountField); err != nil {
+			return o, text.Usagef("--approve-amount, --amount-field: %w", err)
+		}
+	}
 	if o.TrustedProxies, err = prefixes("--trusted-proxy", f.proxies); err != nil {
 		return o, err
 	}

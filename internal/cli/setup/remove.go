@@ -54,7 +54,8 @@ JSON: consumer, lost (how many messages).`,
 }
 
 func newConsumersUnbindCommand(a *frame.App) *cobra.Command {
-	return &cobra.Command{
+	var who frame.Who
+	c := &cobra.Command{
 		Use:   "unbind NAME TOPIC",
 		Short: "Remove a binding that a consumer does not want any more",
 		Long: `Remove the binding of a consumer's queue to a topic that it does not listen to
@@ -62,15 +63,24 @@ any more: RabbitMQ keeps it until somebody does. Messages of the topic do not
 reach the consumer any more; those that are in its queue stay. It is refused
 while a process that runs listens to the topic.
 
-"holdfast topology check" finds such bindings.`,
-		Example: "  holdfast consumers unbind mailer order.placed",
+"holdfast topology check" finds such bindings. Who did it and why is kept with
+the pauses, though none is made: see "holdfast consumers paused --past".`,
+		Example: "  holdfast consumers unbind mailer order.placed --reason \"mails come from billing now\"",
 		Args:    cobra.ExactArgs(2),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if err := consumers.Unbind(cmd.Context(), &a.Config, args[0], args[1]); err != nil {
+			who.Complete(a)
+			if err := who.Check(); err != nil {
+				return err
+			}
+			err := consumers.Unbind(cmd.Context(), &a.Config,
+				consumers.Order{Name: args[0], Operator: who.Operator, Reason: who.Reason}, args[1])
+			if err != nil {
 				return err
 			}
 			text.Printf(a.Out, "The queue of consumer %s is not bound to %s.\n", args[0], args[1])
 			return nil
 		},
 	}
+	who.Register(c.Flags())
+	return c
 }

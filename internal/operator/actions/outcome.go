@@ -25,6 +25,8 @@ const (
 	Rechecked   Verdict = "rechecked" // and still undecided, or undelivered
 	Paused      Verdict = "paused"    // a saga, and the next five too
 	Resumed     Verdict = "resumed"
+	Removed     Verdict = "removed" // a consumer
+	Unbound     Verdict = "unbound" // a consumer's queue, from a topic
 	Retried     Verdict = "retried"
 	Skipped     Verdict = "skipped"
 	Answered    Verdict = "answered"
@@ -40,7 +42,7 @@ const (
 
 // Verdicts are all of them, in the order in which they are counted.
 var Verdicts = []Verdict{Handled, Compensated, Discarded, Restarted, Committed, RolledBack, Rechecked, Paused, Resumed,
-	Retried, Skipped, Answered,
+	Removed, Unbound, Retried, Skipped, Answered,
 	Redelivered, Undoing, Settled, FailedAgain, Stuck, Refused, Unknown, Unsent}
 
 // Outcome is what became of an action on one transaction, dead letter or saga, for

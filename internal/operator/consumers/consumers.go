@@ -31,6 +31,8 @@ type Consumer struct {
 	Name, Queue string
 	// Topics are what the queue is bound to, as processes or the database say.
 	Topics []string
+	// Bound are the topics that RabbitMQ says that it is bound to; nil where it was not asked.
+	Bound []string
 	// Exists says that the queue is there. Ready are the messages in it that wait; Readers
 	// are the subscriptions that RabbitMQ knows. Alone are those that wait to be tried one
 	// by one, because a process was lost with them.
@@ -89,6 +91,20 @@ type Seen struct {
 // Orphaned reports whether the queue is there and nobody consumes it: neither RabbitMQ knows
 // a subscription, nor does a process answer that has the consumer.
 func (c Consumer) Orphaned() bool { return c.Exists && c.Readers == 0 && len(c.Processes) == 0 }
+
+// Unwanted are the topics that its queue is bound to, as far as that is known, and that none of its
+// processes listens to that answered.
+func (c Consumer) Unwanted() []string {
+	return slices.DeleteFunc(union(c.Topics, c.Bound), func(topic string) bool {
+		return slices.ContainsFunc(c.Processes, func(p Process) bool { return slices.Contains(p.Topics, topic) })
+	})
+}
+
+// Removable reports whether it can be asked that it is removed: nobody consumes it.
+func (c Consumer) Removable() bool { return c.Orphaned() }
+
+// Waiting counts the messages that a removal loses.
+func (c Consumer) Waiting() int { return c.Ready + c.Alone }
 
 // Breaker is the worst state of the circuit breakers; empty: no process answered.
 func (c Consumer) Breaker() string {
@@ -180,6 +196,7 @@ type looking struct {
 	b       *broker.Broker
 	answers []broker.ProcessStatus
 	managed map[string]processes.ManagedQueue
+	bound   []processes.Binding // to topics, as the management API lists them
 	paused  []broker.ConsumerPause
 	by      map[string]*Consumer
 }
@@ -234,6 +251,9 @@ func (l *looking) manage(ctx context.Context) error {
 	l.managed = map[string]processes.ManagedQueue{}
 	for _, q := range queues {
 		l.managed[q.Name] = q
+	}
+	if l.bound, err = m.Bindings(ctx, l.c.Prefix); err != nil {
+		return fmt.Errorf("what queues are bound to: %w", err)
 	}
 	return nil
 }
@@ -307,6 +327,12 @@ func (l *looking) queues(ctx context.Context, names []string, seen *Seen) error 
 	}
 	for _, looked := range waits.LookAtLadder(ctx, l.b, info.Queues[len(queues):], waits.LadderLook) {
 		l.ladder(looked, seen)
+	}
+	for _, of := range l.bound {
+		c := l.by[broker.ConsumerOf(l.c.Prefix, of.Destination)]
+		if c != nil && of.Source == l.b.TopicsExchange() {
+			c.Bound = union(c.Bound, []string{of.Key})
+		}
 	}
 	return nil
 }

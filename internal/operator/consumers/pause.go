@@ -237,6 +237,8 @@ func heeding(answers []broker.ProcessStatus, t Told) (of []Heeding) {
 const (
 	ActPause  = "pause"
 	ActResume = "resume"
+	ActRemove = "remove"
+	ActUnbind = "unbind"
 )
 
 // Durations are those that a pause is offered for; the empty one has no end.
@@ -244,6 +246,13 @@ var Durations = []string{"", "1h", "24h"}
 
 // Effects say what an act on a consumer does, in sentences. lasts is a pause's duration.
 func (c Consumer) Effects(act, lasts string) (out []string) {
+	switch act {
+	case ActRemove:
+		return c.removing()
+	case ActUnbind:
+		return []string{"Messages of " + lasts + " do not reach it any more. Those that are in its queue stay.",
+			"A process that listens to " + lasts + " binds its queue again: while one runs, nothing is done."}
+	}
 	if act == ActResume {
 		return []string{"Its processes take messages again, those that wait first.",
 			"It is " + strings.TrimPrefix(c.Pause.String(), "paused by hand ") + "."}
@@ -257,4 +266,23 @@ func (c Consumer) Effects(act, lasts string) (out []string) {
 		return append(out, "It goes on by itself after "+lasts+", by RabbitMQ's clock.")
 	}
 	return append(out, "It stays so until somebody resumes it, whatever is restarted.")
+}
+
+// removing says what its removal would do.
+func (c Consumer) removing() []string {
+	out := []string{"Its queues are deleted, and what they are bound to. While a process has it, or remembers it and " +
+		"would make them again, nothing is done."}
+	if n := c.Waiting(); n > 0 {
+		out = append(out, fmt.Sprintf("%s in its queues: lost for good, and no dead letters. If there are more or fewer by "+
+			"then, nothing is done.", text.Plural(n, "message")))
+	} else {
+		out = append(out, "No message is in its queues. If one is by then, nothing is done.")
+	}
+	if c.Ladder.Count > 0 {
+		out = append(out, "Messages of it that wait for a retry become dead letters.")
+	}
+	if c.Remembered {
+		out = append(out, "It is remembered: `holdfast consumers forget` comes first, in the database of each group.")
+	}
+	return out
 }

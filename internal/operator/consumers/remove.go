@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/google/uuid"
+
 	"github.com/holdfastmq/holdfast/broker"
 	"github.com/holdfastmq/holdfast/internal/operator/processes"
 	"github.com/holdfastmq/holdfast/internal/operator/reach"
@@ -18,6 +20,23 @@ type Removed struct {
 	Consumer string `json:"consumer"`
 	// Lost are the messages that were in its queues.
 	Lost int `json:"lost"`
+}
+
+// UntouchedError says why nothing was done.
+type UntouchedError struct{ Err error }
+
+// Error implements error.
+func (e *UntouchedError) Error() string { return e.Err.Error() }
+
+// Unwrap returns Err.
+func (e *UntouchedError) Unwrap() error { return e.Err }
+
+// untouched marks an error by which nothing was done.
+func untouched(err error) error {
+	if err == nil {
+		return nil
+	}
+	return &UntouchedError{err}
 }
 
 // removing says in a pause's reason that it is for a removal.
@@ -34,13 +53,13 @@ func Remove(ctx context.Context, c *reach.Config, o Order, purge int) (r Removed
 	r.Consumer = o.Name
 	err = c.WithBroker(ctx, func(ctx context.Context, b *broker.Broker) error {
 		if err := isThere(ctx, c, b, o.Name); err != nil {
-			return err
+			return untouched(err)
 		}
 		if err := removable(ctx, c, b, o.Name, purge); err != nil {
-			return err
+			return untouched(err)
 		}
 		if err := processes.MaySign(ctx, b, "nothing was removed"); err != nil {
-			return err
+			return untouched(err)
 		}
 		p, err := b.PauseBeside(ctx, broker.ConsumerPause{Consumer: o.Name, By: o.Operator, Reason: removing + o.Reason,
 			Since: c.Clock()})
@@ -155,22 +174,37 @@ func removable(ctx context.Context, c *reach.Config, b *broker.Broker, name stri
 	return nil
 }
 
+// unbinding says in a pause's reason that it is for the end of a binding.
+const unbinding = "unbinding from "
+
 // Unbind removes a binding of a consumer's queue to a topic, unless a process that runs wants it.
-func Unbind(ctx context.Context, c *reach.Config, name, topic string) error {
+//
+// Who did it and why is kept with the pauses, as one that was over before it began: nobody heeds
+// it. It is written first, and nothing is done without it.
+func Unbind(ctx context.Context, c *reach.Config, o Order, topic string) error {
 	return c.WithBroker(ctx, func(ctx context.Context, b *broker.Broker) error {
-		if err := isThere(ctx, c, b, name); err != nil {
-			return err
+		if err := isThere(ctx, c, b, o.Name); err != nil {
+			return untouched(err)
 		}
 		answers, err := b.Ask(ctx, 0)
 		if err != nil {
-			return err
+			return untouched(err)
 		}
-		for _, s := range processes.ConsumerStates(answers, name) {
+		for _, s := range processes.ConsumerStates(answers, o.Name) {
 			if slices.Contains(s.Topics, topic) {
-				return text.WithRemedy(fmt.Errorf("a process of consumer %s that runs listens to %s, and binds it again", name,
-					topic), "deploy a version that does not listen to it first; it listens to %s", strings.Join(s.Topics, ", "))
+				return untouched(text.WithRemedy(fmt.Errorf("a process of consumer %s that runs listens to %s, and binds it again",
+					o.Name, topic), "deploy a version that does not listen to it first; it listens to %s",
+					strings.Join(s.Topics, ", ")))
 			}
 		}
-		return b.Unbind(ctx, name, topic)
+		if err := processes.MaySign(ctx, b, "nothing was unbound"); err != nil {
+			return untouched(err)
+		}
+		over := broker.ConsumerPause{ID: uuid.NewString(), Consumer: o.Name, By: o.Operator,
+			Reason: unbinding + topic + ": " + o.Reason, Since: c.Clock()}
+		if err := b.EndPause(ctx, over, o.Operator, "it was no pause"); err != nil {
+			return untouched(withStream(b, err))
+		}
+		return b.Unbind(ctx, o.Name, topic)
 	})
 }

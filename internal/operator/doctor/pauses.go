@@ -35,27 +35,33 @@ func (f *Findings) pauses(ctx context.Context, b *broker.Broker, answers []broke
 		}
 	}
 	for _, p := range all {
-		f.pause(p, answers, readers(ctx, b, p.Consumer), now)
+		readers, waiting := queueOf(ctx, b, p.Consumer)
+		f.pause(p, answers, readers, waiting, now)
 	}
 }
 
-// readers is how many subscriptions to a consumer's queue RabbitMQ knows; 0 if it does not say.
-func readers(ctx context.Context, b *broker.Broker, consumer string) int {
+// queueOf is how many subscriptions to a consumer's queue RabbitMQ knows, and how many messages wait
+// in it; 0 and -1 if it does not say.
+func queueOf(ctx context.Context, b *broker.Broker, consumer string) (readers, waiting int) {
 	info, err := b.Inspect(ctx, b.ConsumerQueue(consumer))
 	if err != nil {
-		return 0
+		return 0, -1
 	}
-	return info.Queues[0].Consumers
+	return info.Queues[0].Consumers, info.Queues[0].Messages
 }
 
-// pause says that a consumer is paused by hand, and who does not heed that.
-func (f *Findings) pause(p broker.ConsumerPause, answers []broker.ProcessStatus, readers int, now time.Time) {
+// pause says that a consumer is paused by hand, how many messages wait meanwhile, and who does not
+// heed it.
+func (f *Findings) pause(p broker.ConsumerPause, answers []broker.ProcessStatus, readers, waiting int, now time.Time) {
 	check, remedy := "pause of "+p.Consumer, "resume it: "+f.Command("consumers resume", p.Consumer, text.WithReason()...)
 	ends := ""
 	if !p.Until.IsZero() {
 		ends = ", until " + p.Until.In(now.Location()).Format(text.DateTime)
 	}
 	said := fmt.Sprintf("%s%s%s", p.String(), processes.Since(p.Since, now), ends)
+	if waiting >= 0 {
+		said += ", " + text.Plural(waiting, "message") + " in its queue"
+	}
 	heedless := false
 	for _, a := range answers {
 		for _, c := range a.Consumers {
