@@ -127,12 +127,26 @@ func (h *Handles) Compensate(ctx context.Context, id string, req sagas.Request) 
 				return temporalerr.Unavailable("compensate saga "+id, ctx.Err())
 			}
 		case errors.As(err, &refused):
-			if status, err := h.ask(ctx, workflowID); err == nil && goesBack(status) {
+			status, err := h.answer(ctx, workflowID)
+			switch {
+			case err != nil: // it may go back because it began with that
+				return temporalerr.Unavailable("compensate saga "+id, err)
+			case goesBack(status):
 				return nil // before
 			}
 			return h.whyRefused(ctx, id, workflows.UpdateCompensate, "", refused.Message())
 		default:
 			return temporalerr.Unavailable("compensate saga "+id, err)
+		}
+	}
+}
+
+// answer asks a workflow until it answers, while it is there.
+func (h *Handles) answer(ctx context.Context, workflowID string) (sagas.Status, error) {
+	for {
+		status, err := h.ask(ctx, workflowID)
+		if err == nil || errors.As(err, new(*serviceerror.NotFound)) || !pause(ctx, lookFirst) {
+			return status, err
 		}
 	}
 }
