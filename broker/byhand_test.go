@@ -12,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/holdfastmq/holdfast"
+	"github.com/holdfastmq/holdfast/broker/internal/topology"
 	"github.com/holdfastmq/holdfast/broker/internal/wire"
 	"github.com/holdfastmq/holdfast/internal/stack/stacktest"
 )
@@ -306,4 +307,33 @@ func TestWithoutTheStreamOfPauses(t *testing.T) {
 		states := of(all, "c")
 		return len(states) == 1 && !states[0].Pausable && states[0].Unpausable != ""
 	})
+}
+
+// TestPausesAreReadWithoutTheRightToWrite: a process whose user may only read the stream heeds what
+// is in it, begins where nothing is in it, and alerts nobody of what it may not write.
+func TestPausesAreReadWithoutTheRightToWrite(t *testing.T) {
+	maker, ctx := consuming(t)
+	reader := func() *Broker {
+		return open(t, userWith(t, maker.o.Prefix, `^PREFIX\.status\.`, `^(?!PREFIX\.pauses)`, ".*"), maker.o.Prefix,
+			func(o *Options) { o.NoDeclare = true })
+	}
+	status := topology.ExchangeStep(maker.StatusExchange(), amqp.ExchangeFanout, nil)
+	require.NoError(t, maker.topo.Declare(ctx, append(maker.topo.PauseSteps(), status))) // nothing is in the stream
+	handled := make(chan string, 10)
+	handle := func(_ context.Context, d Delivery) error { handled <- d.Message.ID; return nil }
+	reader().testConsumer(t, nil, handle)
+	publishTx(t, maker, "a")
+	require.Equal(t, "a", next(t, handled))
+	untilPaused(t, maker, "c", 1, "")
+
+	p, err := maker.PauseConsumer(ctx, byHand("c"), 0)
+	require.NoError(t, err)
+	untilPaused(t, maker, "c", 1, p.ID)
+	reader().testConsumer(t, nil, handle)
+	untilPaused(t, maker, "c", 2, p.ID)
+	publishTx(t, maker, "b")
+	untilWaiting(t, maker, "c", 1)
+	_, err = maker.ResumeConsumer(ctx, "c", "bob", "counted")
+	require.NoError(t, err)
+	require.Equal(t, "b", next(t, handled))
 }

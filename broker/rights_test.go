@@ -7,11 +7,33 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/google/uuid"
 	"github.com/stretchr/testify/require"
 
 	"github.com/holdfastmq/holdfast"
 	"github.com/holdfastmq/holdfast/internal/stack/stacktest"
 )
+
+// userWith makes a user with these rights, PREFIX in them standing for the prefix, and returns its URL.
+func userWith(t *testing.T, prefix, configure, write, read string) string {
+	t.Helper()
+	s := stacktest.Shared(t)
+	u, err := url.Parse(s.AMQPURL())
+	require.NoError(t, err)
+	vhost, err := url.PathUnescape(strings.TrimPrefix(u.EscapedPath(), "/"))
+	require.NoError(t, err)
+	if vhost == "" {
+		vhost = "/"
+	}
+	quote := func(p string) string {
+		return strings.ReplaceAll(strings.ReplaceAll(p, "PREFIX", regexp.QuoteMeta(prefix)), `\`, `\\`)
+	}
+	user := prefix + "-" + uuid.NewString()
+	stacktest.RabbitMQ(t, s, "rabbitmqctl", "eval", fmt.Sprintf(`rabbit_auth_backend_internal:add_user(<<"%[1]s">>, <<"pw">>, <<"test">>),
+rabbit_auth_backend_internal:set_permissions(<<"%[1]s">>, <<"%[2]s">>, <<"%[3]s">>, <<"%[4]s">>, <<"%[5]s">>, <<"test">>).`, user, vhost, quote(configure), quote(write), quote(read)))
+	u.User = url.UserPassword(user, "pw")
+	return u.String()
+}
 
 // Of what a user may not do the error names the verb, the thing, and what to do.
 func TestMissingRights(t *testing.T) {
@@ -21,25 +43,8 @@ func TestMissingRights(t *testing.T) {
 	ctx := testContext(t)
 	require.NoError(t, admin.DeclareGroup(ctx, "g"))
 	require.NoError(t, admin.DeclareConsumer(ctx, "c", []string{"x"}))
-	u, err := url.Parse(s.AMQPURL())
-	require.NoError(t, err)
-	vhost, err := url.PathUnescape(strings.TrimPrefix(u.EscapedPath(), "/"))
-	require.NoError(t, err)
-	if vhost == "" {
-		vhost = "/"
-	}
-	n := 0
 	as := func(configure, write, read string) *Broker {
-		n++
-		user := fmt.Sprintf("%s-%d", prefix, n)
-		quote := func(p string) string {
-			return strings.ReplaceAll(strings.ReplaceAll(p, "PREFIX", regexp.QuoteMeta(prefix)), `\`, `\\`)
-		}
-		stacktest.RabbitMQ(t, s, "rabbitmqctl", "eval", fmt.Sprintf(`rabbit_auth_backend_internal:add_user(<<"%[1]s">>, <<"pw">>, <<"test">>),
-rabbit_auth_backend_internal:set_permissions(<<"%[1]s">>, <<"%[2]s">>, <<"%[3]s">>, <<"%[4]s">>, <<"%[5]s">>, <<"test">>).`, user, vhost, quote(configure), quote(write), quote(read)))
-		own := *u
-		own.User = url.UserPassword(user, "pw")
-		return open(t, own.String(), prefix, nil)
+		return open(t, userWith(t, prefix, configure, write, read), prefix, nil)
 	}
 	says := func(err error, right string) {
 		t.Helper()
@@ -48,7 +53,7 @@ rabbit_auth_backend_internal:set_permissions(<<"%[1]s">>, <<"%[2]s">>, <<"%[3]s"
 		require.NotContains(t, err.Error(), "\n", "one sentence")
 	}
 
-	_, err = as("", ".*", `^(?!PREFIX\.q\.c$)`).c.Subs.Subscribe(ctx, admin.ConsumerQueue("c"), 1)
+	_, err := as("", ".*", `^(?!PREFIX\.q\.c$)`).c.Subs.Subscribe(ctx, admin.ConsumerQueue("c"), 1)
 	says(err, "read permission for queue "+prefix+".q.c")
 	half := holdfast.Half{TxID: "t", Group: "g", Messages: messages("t", "x", 1)}
 	b := as("", `^(?!PREFIX\.half$)`, ".*")

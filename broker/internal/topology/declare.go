@@ -402,6 +402,8 @@ func (s Step) needs(kind, name string) string {
 		return "write"
 	case binds:
 		return "read"
+	case s.brief && kind == "exchange":
+		return "configure or read" // it is made where it is missing, and bound to
 	case name != s.Of:
 		return "write" // to the exchange that its dead letters go to
 	}
