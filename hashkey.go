@@ -15,7 +15,8 @@ import (
 // Take it for a key from its first use on: for Holdfast the hash is another key, so
 // a saga that was begun under the clear one is not joined. Handlers and Undos see the
 // hash where they see a key; what they need of the clear one belongs into the body or
-// the state, which the keyring encrypts. `holdfast keyring hash` prints the hash for a search.
+// the state, which the keyring encrypts. `holdfast keyring hash` prints the hash for a search. Options.HashKeys
+// of package worker hashes all keys, and leaves one as it is that HashKey made.
 //
 // The error wraps [ErrInvalid] where key is empty, or there is no keyring, and is the keyring's
 // otherwise.

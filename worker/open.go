@@ -47,6 +47,7 @@ import (
 //	HOLDFAST_WEBHOOK_URL       Options.Webhook, with HOLDFAST_WEBHOOK_SECRET
 //	HOLDFAST_KEYRING           Options.Keyring: a file of package keyring
 //	HOLDFAST_ENCRYPTION        Options.Encryption: on, read-only or required
+//	HOLDFAST_HASH_KEYS         Options.HashKeys: on or off
 //	HOLDFAST_SIGNING_KEYRING   Options.Signer: a file of package keyring that signs
 //	HOLDFAST_SIGNING           Options.Signing: on, off or required
 //

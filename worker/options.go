@@ -23,6 +23,7 @@ import (
 	"github.com/holdfastmq/holdfast/broker"
 	"github.com/holdfastmq/holdfast/internal/addresses"
 	"github.com/holdfastmq/holdfast/internal/alerts"
+	"github.com/holdfastmq/holdfast/internal/seal"
 	"github.com/holdfastmq/holdfast/keyring"
 )
 
@@ -113,6 +114,14 @@ type Options struct {
 	// Encryption says what is done with the keyring. Default: HOLDFAST_ENCRYPTION, or
 	// [holdfast.EncryptionOn].
 	Encryption holdfast.Encryption
+	// HashKeys has this process hash the business keys that it is given, with [holdfast.HashKey] and the
+	// keyring, which it needs: Message.Key in all that sends, also where a local transaction
+	// changes it, the Key of sagas, and that of [JoinSaga]. What is such a hash already stays as
+	// it is. Handlers, local transactions, Undos and compensations see the hash; a
+	// SendMiddleware sees what it is given. Set it in all processes: for Holdfast the hash is
+	// another key. IDs are not keys, and stay. See docs/encryption.md. Default: false, unless
+	// HOLDFAST_HASH_KEYS is on.
+	HashKeys bool
 
 	// Middleware is put around the handlers of all consumers and participants, and
 	// SendMiddleware around Send, SendAll, Start and Begin; the first is the outermost. See
@@ -215,6 +224,9 @@ func (o Options) withDefaults() Options {
 	}
 	setDefault(&o.Encryption, holdfast.Encryption(os.Getenv("HOLDFAST_ENCRYPTION")))
 	setDefault(&o.Encryption, holdfast.EncryptionOn)
+	if on, err := hashKeys(); err == nil && on { // an error is validate's to say: nothing is left in clear for it
+		o.HashKeys = true
+	}
 	setDefault(&o.Signing, holdfast.Signing(os.Getenv("HOLDFAST_SIGNING")))
 	if o.Webhook.URL == "" && o.Webhook.Secret == "" {
 		o.Webhook.URL, o.Webhook.Secret = os.Getenv("HOLDFAST_WEBHOOK_URL"), os.Getenv("HOLDFAST_WEBHOOK_SECRET")
@@ -274,10 +286,20 @@ func (o Options) validate() error {
 		errs = append(errs, fmt.Errorf("%w: Encryption is %s, and there is no keyring: set HOLDFAST_KEYRING or "+
 			"Options.Keyring", holdfast.ErrInvalid, o.Encryption))
 	}
+	if _, err := hashKeys(); err != nil {
+		errs = append(errs, err)
+	}
+	if o.Keyring == nil && o.HashKeys {
+		errs = append(errs, fmt.Errorf("%w: keys are to be hashed (HashKeys, HOLDFAST_HASH_KEYS), and there is no keyring: "+
+			"set HOLDFAST_KEYRING or Options.Keyring", holdfast.ErrInvalid))
+	}
 	errs = append(errs, broker.ValidSigning(o.Signer, o.Signing, o.RollingUpgrade))
 	errs = append(errs, notNegative("CheckAfter", o.CheckAfter), notNegative("Retention", o.Retention))
 	return errors.Join(errs...)
 }
+
+// hashKeys is what the environment says of hashing keys.
+func hashKeys() (bool, error) { return seal.HashKeysSetting(os.Getenv("HOLDFAST_HASH_KEYS")) }
 
 // openKeyrings opens the keyrings that the environment names, where there are no others.
 func (o *Options) openKeyrings() error {

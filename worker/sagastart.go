@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"sync/atomic"
+	"time"
 
 	"github.com/google/uuid"
 
@@ -24,7 +25,9 @@ type SagaHandle[S any] struct {
 	// joined says that it was not started here: it may be from before the prefix was
 	// part of its ID.
 	joined bool
-	end    *sagahandle.End // nil where this process may not have started it
+	// unknown is why it is not known which saga it is; nil: it is.
+	unknown error
+	end     *sagahandle.End // nil where this process may not have started it
 	// turned says that the saga was told to go back: what end says may be older.
 	turned atomic.Bool
 }
@@ -48,7 +51,7 @@ func StartSaga[S any](ctx context.Context, w *Worker, def saga.Saga[S], s S) (*S
 	if err != nil {
 		return nil, fmt.Errorf("%w: saga %s: the state is no JSON: %w", holdfast.ErrInvalid, def.Name, err)
 	}
-	key, err := sagaKey(def, s)
+	key, err := sagaKey(ctx, w, def, s)
 	if err != nil {
 		return nil, err
 	}
@@ -66,23 +69,38 @@ func StartSaga[S any](ctx context.Context, w *Worker, def saga.Saga[S], s S) (*S
 }
 
 // JoinSaga returns a handle of the saga with that key, whatever it was started with. It
-// is not checked to exist: Wait says so.
+// is not checked to exist: Wait says so. With Options.HashKeys, a keyring of your own may fail to
+// hash the key: the handle's methods return that error, and ID is empty.
 func JoinSaga[S any](w *Worker, def saga.Saga[S], key string) *SagaHandle[S] {
+	ctx, cancel := context.WithTimeout(context.Background(), hashWithin)
+	defer cancel()
+	key, err := w.box.Key(ctx, key)
+	if err != nil {
+		return &SagaHandle[S]{w: w, joined: true, unknown: fmt.Errorf("saga %s: %w", def.Name, err)}
+	}
 	return &SagaHandle[S]{id: w.sagas.handles.ID(def.Name, key), w: w, joined: true}
 }
 
-// sagaKey returns the key of a saga: its own, or one that nothing else has.
-func sagaKey[S any](def saga.Saga[S], s S) (string, error) {
-	if def.Key == nil {
+// hashWithin bounds the hashing of a key where no caller's context does.
+const hashWithin = 10 * time.Second
+
+// sagaKey returns the key of a saga: its own, or one that nothing else has. Where keys are hashed,
+// both are: participants get it as the key of messages, and may pass it to [JoinSaga].
+func sagaKey[S any](ctx context.Context, w *Worker, def saga.Saga[S], s S) (string, error) {
+	own := def.Key
+	if own == nil {
 		id, err := uuid.NewV7()
 		if err != nil {
 			return "", fmt.Errorf("holdfast: make a saga's key: %w", err)
 		}
-		return id.String(), nil
+		own = func(S) string { return id.String() }
 	}
-	key, err := guard.Value(func() (string, error) { return def.Key(s), nil })
+	key, err := guard.Value(func() (string, error) { return own(s), nil })
 	if err != nil {
 		return "", fmt.Errorf("%w: saga %s: its Key: %w", holdfast.ErrInvalid, def.Name, err)
+	}
+	if key, err = w.box.Key(ctx, key); err != nil {
+		return "", fmt.Errorf("saga %s: %w", def.Name, err)
 	}
 	if err := holdfast.ValidateSagaKey(key); err != nil {
 		return "", fmt.Errorf("saga %s: %w", def.Name, err)
@@ -153,7 +171,10 @@ func (h *SagaHandle[S]) sagas() *sagahandle.Handles { return h.w.sagas.handles }
 // find returns the ID under which the saga is found, or why the start of it was refused
 // since.
 func (h *SagaHandle[S]) find(ctx context.Context) (string, error) {
-	if !h.joined {
+	switch {
+	case h.unknown != nil:
+		return "", h.unknown
+	case !h.joined:
 		return h.id, h.end.Refused()
 	}
 	return h.sagas().Find(ctx, h.id)

@@ -63,9 +63,17 @@ func (w *Worker) UseSend(ms ...SendMiddleware) {
 
 func isNilSend(m SendMiddleware) bool { return m == nil }
 
-// send has ms sent by do, inside the middleware for senders.
+// send has ms sent by do, inside the middleware for senders, with their keys hashed where that is
+// an option.
 func (w *Worker) send(ctx context.Context, o Outgoing, ms []holdfast.Message,
-	do func(ctx context.Context, ms []holdfast.Message) (holdfast.Receipt, error)) (holdfast.Receipt, error) {
+	send func(ctx context.Context, ms []holdfast.Message) (holdfast.Receipt, error)) (holdfast.Receipt, error) {
+	do := func(ctx context.Context, ms []holdfast.Message) (holdfast.Receipt, error) {
+		ms, err := w.box.Keys(ctx, ms)
+		if err != nil {
+			return holdfast.Receipt{}, err
+		}
+		return send(ctx, ms)
+	}
 	if len(w.o.SendMiddleware) == 0 {
 		return do(ctx, ms)
 	}

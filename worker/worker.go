@@ -91,7 +91,8 @@ func New(o Options) (*Worker, error) {
 	if err != nil {
 		return nil, err
 	}
-	w := &Worker{o: o, box: seal.New(o.Keyring, o.Encryption), sender: o.sends(), metrics: m, attached: newAttachment(),
+	w := &Worker{o: o, box: seal.New(o.Keyring, o.Encryption).HashingKeys(o.HashKeys), sender: o.sends(),
+		metrics: m, attached: newAttachment(),
 		trace:  telemetry.New(o.TracerProvider, o.Prefix),
 		alerts: alerter, handlers: map[string]steps.Local{}, checkers: map[string]holdfast.Checker{},
 		activities: map[string]any{}, compensations: map[string]steps.Compensation{},

@@ -82,6 +82,8 @@ Environment:
                         1 while processes of an older version still run
   HOLDFAST_KEYRING      the keyring that shows what is encrypted
   HOLDFAST_ENCRYPTION   on, read-only or required: what is done with it
+  HOLDFAST_HASH_KEYS    on where the application hashes its business keys: those
+                        that are typed are hashed likewise
   HOLDFAST_SIGNING_KEYRING
                         the keys that sign control records
   HOLDFAST_SIGNING      on, off or required: what is done with them

@@ -23,10 +23,11 @@ import (
 type Box struct {
 	keyring holdfast.Keyring
 	mode    holdfast.Encryption
+	hashes  bool // business keys, too
 }
 
 // New returns a Box; k may be nil.
-func New(k holdfast.Keyring, mode holdfast.Encryption) *Box { return &Box{k, mode} }
+func New(k holdfast.Keyring, mode holdfast.Encryption) *Box { return &Box{keyring: k, mode: mode} }
 
 // Seals reports whether what is new is sealed.
 func (b *Box) Seals() bool {

@@ -161,6 +161,13 @@ func (b *Box) ChangeOpened(ctx context.Context, ms []*holdfast.Message, opened [
 		return err
 	}
 	for i, m := range changed {
+		if m != nil && m.Key != was[i].Key { // f is the application's, too
+			key, err := b.Key(ctx, m.Key)
+			if err != nil {
+				return err
+			}
+			m.Key = key
+		}
 		switch {
 		case m == nil:
 			ms[i] = nil

@@ -2,8 +2,12 @@ package stack
 
 import (
 	"bytes"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"runtime"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -45,5 +49,42 @@ func TestTemporalBinary(t *testing.T) {
 		require.ErrorContains(t, err, text)
 		require.ErrorContains(t, err, EnvTemporalCLI)
 		require.ErrorContains(t, err, "or unset it")
+	}
+}
+
+// TestTemporalIsDownloaded: for which systems, from where; "off" asks nobody, and what a server
+// gives that is not Temporal's archive is not run.
+func TestTemporalIsDownloaded(t *testing.T) {
+	got := temporalPrebuilt("", "linux", "arm64")
+	require.Equal(t, "https://github.com/temporalio/cli/releases/download/v1.5.1/temporal_cli_1.5.1_linux_arm64.tar.gz", got.URL)
+	require.Len(t, got.SHA256, 64)
+	require.Equal(t, "https://mirror/x/temporal_cli_1.5.1_darwin_amd64.tar.gz", temporalPrebuilt("https://mirror/x/", "darwin", "amd64").URL)
+	require.Empty(t, temporalPrebuilt("", "windows", "amd64").URL)
+	require.Empty(t, temporalPrebuilt(" OFF", "linux", "amd64").URL)
+
+	bin := t.TempDir()
+	require.NoError(t, os.WriteFile(filepath.Join(bin, "go"), []byte("#!/bin/sh\n: > \"$GOBIN/temporal\""), 0o755))
+	t.Setenv("PATH", bin+":/usr/bin:/bin")
+	t.Setenv(EnvTemporalCLI, "")
+	var asked []string
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		asked = append(asked, r.URL.Path)
+		_, _ = w.Write([]byte("another program"))
+	}))
+	defer server.Close()
+	for _, from := range []string{server.URL + "/cli", "off"} {
+		t.Setenv("XDG_CACHE_HOME", t.TempDir())
+		t.Setenv("HOME", t.TempDir())
+		t.Setenv(EnvTemporalCLIURL, from)
+		var out bytes.Buffer
+		path, err := temporalBinary(t.Context(), install.New(progress.New(&out)))
+		require.NoError(t, err)
+		text, err := os.ReadFile(path)
+		require.NoError(t, err)
+		require.Empty(t, text, "built")
+		require.Equal(t, from != "off", strings.Contains(out.String(), "not downloaded"), out.String())
+	}
+	if _, known := temporalArchives[runtime.GOOS+"_"+runtime.GOARCH]; known {
+		require.Equal(t, []string{"/cli/temporal_cli_1.5.1_" + runtime.GOOS + "_" + runtime.GOARCH + ".tar.gz"}, asked)
 	}
 }

@@ -112,9 +112,18 @@ func (d *Desk) restOf(more bool, err error) (rest string, other error) {
 	return "", err
 }
 
+// hash makes of a key that somebody has typed the one that is meant: see [reach.Config.Key].
+func (d *Desk) hash(key *string) (err error) {
+	*key, err = d.c.Key(*key)
+	return err //nolint:wrapcheck // the keyring's, and said as such
+}
+
 // Sagas lists sagas, so many at most; rest says what was not looked at, or is not listed.
 func (d *Desk) Sagas(ctx context.Context, f sagas.Filter, limit int) (rows []sagas.Row, rest string, err error) {
 	f.Prefix, f.Scan = d.c.Prefix, scanned
+	if err := d.hash(&f.Key); err != nil {
+		return nil, "", err
+	}
 	if err := f.Validate(); err != nil {
 		return nil, "", err
 	}
@@ -194,6 +203,9 @@ func (d *Desk) LetterGroups(ctx context.Context, by string, f deadletters.Filter
 		return nil, false, errors.New("dead letters can be counted by error, consumer, topic or class")
 	}
 	f.Prefix, f.Scan = d.c.Prefix, scanned
+	if err := d.hash(&f.Key); err != nil {
+		return nil, false, err
+	}
 	if err := f.Validate(); err != nil {
 		return nil, false, err
 	}
@@ -221,6 +233,9 @@ func (d *Desk) LetterGroups(ctx context.Context, by string, f deadletters.Filter
 func (d *Desk) Letters(ctx context.Context, f deadletters.Filter, limit int) (rows []deadletters.Row, rest string,
 	err error) {
 	f.Prefix, f.Scan = d.c.Prefix, scanned
+	if err := d.hash(&f.Key); err != nil {
+		return nil, "", err
+	}
 	if err := f.Validate(); err != nil {
 		return nil, "", err
 	}
@@ -256,6 +271,9 @@ func (d *Desk) Letter(ctx context.Context, id string) (deadletters.Detail, error
 func (d *Desk) LettersTogether(ctx context.Context, f deadletters.Filter, most int,
 	skip func(deadletters.Detail) bool) (all []deadletters.Detail, more bool, err error) {
 	f.Prefix, f.Scan = d.c.Prefix, scanned
+	if err := d.hash(&f.Key); err != nil {
+		return nil, false, err
+	}
 	if err := f.Validate(); err != nil {
 		return nil, false, err
 	}
@@ -359,6 +377,9 @@ func (d *Desk) ActOnLetter(ctx context.Context, row deadletters.Row, name string
 func (d *Desk) Transactions(ctx context.Context, f transactions.Filter, limit int) (rows []transactions.Row,
 	more string, err error) {
 	f.Prefix = d.c.Prefix
+	if err := d.hash(&f.Key); err != nil {
+		return nil, "", err
+	}
 	if err := f.Validate(); err != nil {
 		return nil, "", err
 	}

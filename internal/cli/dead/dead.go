@@ -67,9 +67,12 @@ func (d *deadFlags) narrows() bool {
 
 // filter is what the flags mean now.
 func (d *deadFlags) filter(a *frame.App) (deadletters.Filter, error) {
-	f := deadletters.Filter{Prefix: a.Prefix, Consumer: d.consumer, Topic: d.topic, Key: d.key, Class: d.class,
+	key, err := a.Key(d.key)
+	if err != nil {
+		return deadletters.Filter{}, err
+	}
+	f := deadletters.Filter{Prefix: a.Prefix, Consumer: d.consumer, Topic: d.topic, Key: key, Class: d.class,
 		ErrorText: d.errorText, States: d.States}
-	var err error
 	f.Before, f.After, err = d.Window(a.Now())
 	return frame.Checked(f, err)
 }

@@ -41,9 +41,11 @@ all is stopped, and its exit status is this program's.
 The data folder is .holdfast/dev below the root of the Go module or repository,
 or, outside of one, in the user's cache folder. A part whose address is in the
 environment (AMQP_URL, DATABASE_URL, TEMPORAL_ADDRESS) is used as it is. What is
-missing is installed, which takes some minutes the first time: most of it is the
-Temporal CLI, which is built from source where HOLDFAST_TEMPORAL_CLI names none,
-and none of 1.5.0 or later is on the PATH. How far that is, is shown.`,
+missing is installed, which may take some minutes the first time: most of it is
+the Temporal CLI, where HOLDFAST_TEMPORAL_CLI names none, and none of 1.5.0 or
+later is on the PATH. It is downloaded from Temporal's releases on GitHub, with
+its SHA-256 pinned; where that fails, it is built from source. How far that is,
+is shown. HOLDFAST_TEMPORAL_CLI_URL names a mirror; "off" downloads nothing.`,
 		Example: "  holdfast dev\n  holdfast dev --databases orders,stock,payment --migrate\n" +
 			"  holdfast dev -- go run ./cmd/shop\n  holdfast dev --temp -- go test ./...",
 		Args: func(cmd *cobra.Command, args []string) error {

@@ -69,8 +69,11 @@ func (s *sagaFlags) narrows() bool {
 
 // filter is what the flags mean now.
 func (s *sagaFlags) filter(a *frame.App) (sagas.Filter, error) {
-	f := sagas.Filter{Prefix: a.Prefix, Group: s.group, Name: s.name, Key: s.key, States: s.States}
-	var err error
+	key, err := a.Key(s.key)
+	if err != nil {
+		return sagas.Filter{}, err
+	}
+	f := sagas.Filter{Prefix: a.Prefix, Group: s.group, Name: s.name, Key: key, States: s.States}
 	f.Before, f.After, err = s.Window(a.Now())
 	return frame.Checked(f, err)
 }

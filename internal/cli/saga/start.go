@@ -112,16 +112,19 @@ func completeStart(a *frame.App, s *sagaStart) ([]byte, error) {
 	case s.wait < 0:
 		return nil, text.Usagef("--wait %v: want 0 or more", s.wait)
 	}
-	if s.key != "" {
-		if err := holdfast.ValidateSagaKey(s.key); err != nil {
-			return nil, text.Usage(err)
-		}
-	} else {
+	if s.key == "" {
 		id, err := uuid.NewV7()
 		if err != nil {
 			return nil, fmt.Errorf("make a key: %w", err)
 		}
 		s.key = id.String()
+	}
+	var err error
+	if s.key, err = a.Key(s.key); err != nil {
+		return nil, err
+	}
+	if err := holdfast.ValidateSagaKey(s.key); err != nil {
+		return nil, text.Usage(err)
 	}
 	return frame.ReadJSON(a, "--data", s.data, core.MaxData)
 }

@@ -29,9 +29,12 @@ func (x *txFlags) narrows() bool {
 
 // filter is what the flags mean now.
 func (x *txFlags) filter(a *frame.App) (transactions.Filter, error) {
-	f := transactions.Filter{Prefix: a.Prefix, Group: x.group, Topic: x.topic, Key: x.key, ErrorText: x.errorText,
+	key, err := a.Key(x.key)
+	if err != nil {
+		return transactions.Filter{}, err
+	}
+	f := transactions.Filter{Prefix: a.Prefix, Group: x.group, Topic: x.topic, Key: key, ErrorText: x.errorText,
 		States: x.States}
-	var err error
 	f.Before, f.Since, err = x.Window(a.Now())
 	return frame.Checked(f, err)
 }

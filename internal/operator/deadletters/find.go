@@ -52,9 +52,19 @@ func Find(ctx context.Context, t *server.Temporal, id, consumer, prefix string) 
 	if err != nil || len(found) > 0 {
 		return oneDead(t, id, found, err)
 	}
-	byKey := all
-	if byKey.Key = id; byKey.Validate() == nil {
-		err = server.HardToAsk(id, Each(ctx, t, byKey, server.PageLimit, Collect(&found)))
+	hash, err := t.Box.Key(ctx, id)
+	if err != nil {
+		return Row{}, err //nolint:wrapcheck // the keyring's
+	}
+	keys := []string{id}
+	if hash != id {
+		keys = append(keys, hash)
+	}
+	for _, key := range keys {
+		byKey := all
+		if byKey.Key = key; byKey.Validate() == nil && err == nil {
+			err = server.HardToAsk(id, Each(ctx, t, byKey, server.PageLimit, Collect(&found)))
+		}
 	}
 	return oneDead(t, id, found, err)
 }

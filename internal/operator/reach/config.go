@@ -42,6 +42,8 @@ type Config struct {
 	// KeyringPath and Encryption are as in the options of a worker.
 	KeyringPath string              `env:"HOLDFAST_KEYRING"`
 	Encryption  holdfast.Encryption `env:"HOLDFAST_ENCRYPTION"`
+	// HashKeys is "on" where business keys are hashed: see Key.
+	HashKeys string `env:"HOLDFAST_HASH_KEYS"`
 
 	// SigningKeyringPath and Signing are as in the options of a worker.
 	SigningKeyringPath string           `env:"HOLDFAST_SIGNING_KEYRING"`
@@ -104,6 +106,13 @@ func (c *Config) Box() (*seal.Box, error) {
 	if c.KeyringPath == "" && c.Encryption == holdfast.EncryptionRequired {
 		return nil, text.Usagef("HOLDFAST_ENCRYPTION is %s, and there is no keyring: set HOLDFAST_KEYRING", c.Encryption)
 	}
+	hashes, err := seal.HashKeysSetting(c.HashKeys)
+	if err != nil {
+		return nil, text.Usage(err)
+	}
+	if c.KeyringPath == "" && hashes {
+		return nil, text.Usagef("HOLDFAST_HASH_KEYS is on, and there is no keyring: set HOLDFAST_KEYRING")
+	}
 	if c.KeyringPath == "" {
 		return seal.New(nil, c.Encryption), nil
 	}
@@ -111,7 +120,21 @@ func (c *Config) Box() (*seal.Box, error) {
 	if err != nil {
 		return nil, text.Usage(fmt.Errorf("HOLDFAST_KEYRING: %w", err))
 	}
-	return seal.New(k, c.Encryption), nil
+	return seal.New(k, c.Encryption).HashingKeys(hashes), nil
+}
+
+// Key is the business key that an operator means by key: its hash, where keys are hashed.
+func (c *Config) Key(key string) (string, error) {
+	if key == "" {
+		return "", nil
+	}
+	box, err := c.Box()
+	if err != nil {
+		return "", err
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), DefaultTimeout) // a file needs a moment
+	defer cancel()
+	return box.Key(ctx, key)
 }
 
 // Signer signs control records, as the environment says; nil: none are signed.

@@ -49,8 +49,10 @@ func FindOrBegun(ctx context.Context, c *reach.Config, t *server.Temporal, id, g
 	_, remedy := text.SplitRemedy(missing)
 	missing = text.NoSuch("saga", id)
 	const express = "one that ended in the Express lane has no workflow"
-	ids := fullIDs(t, id, group)
+	ids, err := fullIDs(ctx, t, id, group)
 	switch {
+	case err != nil:
+		return found, err
 	case len(ids) == 0:
 		return found, text.WithRemedy(missing, "%s; %s: name it in full, %s", remedy, express, "saga/GROUP/NAME/KEY")
 	case c.DatabaseURL == "":
@@ -74,17 +76,22 @@ func DidNothing(ctx context.Context, t *server.Temporal, r Row) bool {
 }
 
 // fullIDs are the IDs of sagas' workflows that id may mean, where it says enough.
-func fullIDs(t *server.Temporal, id, group string) (ids []string) {
+func fullIDs(ctx context.Context, t *server.Temporal, id, group string) (ids []string, err error) {
 	if known, ok := workflows.ParseID(id); ok && known.Kind == workflows.KindSaga {
 		known.Undo = false
-		return t.Names(known)
+		keys, err := keysOf(ctx, t, known.Key)
+		for _, known.Key = range keys {
+			ids = append(ids, t.Names(known)...)
+		}
+		return ids, err
 	}
-	for _, f := range sagaMeanings(Filter{Group: group}, id) {
+	meant, err := sagaMeanings(ctx, t, Filter{Group: group}, id)
+	for _, f := range meant {
 		if group != "" && f.Name != "" {
 			ids = append(ids, t.Names(workflows.ID{Kind: workflows.KindSaga, Owner: group, Name: f.Name, Key: f.Key})...)
 		}
 	}
-	return ids
+	return ids, err
 }
 
 // giveWorkflow starts the workflow of the first of these sagas that has completed without one,

@@ -6,6 +6,7 @@ package sagas
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"strings"
 	"sync"
@@ -31,17 +32,28 @@ func noSuchSaga(t *server.Temporal, id string) error {
 func Find(ctx context.Context, t *server.Temporal, id, group, prefix string) (Row, error) {
 	if known, ok := workflows.ParseID(id); ok && known.Kind == workflows.KindSaga {
 		known.Undo = false
-		for _, name := range t.Names(known) {
-			if found, err := describeSagas(ctx, t, []string{name}); err != nil || len(found) > 0 {
-				return oneSaga(t, id, found, err)
+		keys, err := keysOf(ctx, t, known.Key)
+		if err != nil {
+			return Row{}, err
+		}
+		var found []Row
+		for _, known.Key = range keys {
+			for _, name := range t.Names(known) {
+				if found, err := describeSagas(ctx, t, []string{name}); err != nil || len(found) > 0 {
+					return oneSaga(t, id, found, err)
+				}
+			}
+			found, err = addSagas(ctx, t, found, // it may share a workflow
+				Filter{Prefix: prefix, Group: known.Owner, Name: known.Name, Key: known.Key})
+			if err != nil {
+				return Row{}, err
 			}
 		}
-		found, err := addSagas(ctx, t, nil, Filter{Prefix: prefix, Group: known.Owner, Name: known.Name, Key: known.Key})
-		return oneSaga(t, id, found, err) // it may share a workflow
+		return oneSaga(t, id, found, nil)
 	}
 	var found []Row
-	var err error
-	for _, f := range sagaMeanings(Filter{Prefix: prefix, Group: group}, id) {
+	meant, err := sagaMeanings(ctx, t, Filter{Prefix: prefix, Group: group}, id)
+	for _, f := range meant {
 		if err == nil {
 			found, err = addSagas(ctx, t, found, f)
 		}
@@ -49,18 +61,34 @@ func Find(ctx context.Context, t *server.Temporal, id, group, prefix string) (Ro
 	return oneSaga(t, id, found, err)
 }
 
+// keysOf are the keys that an operator may mean by key: it, and its hash where keys are hashed.
+func keysOf(ctx context.Context, t *server.Temporal, key string) ([]string, error) {
+	hash, err := t.Box.Key(ctx, key)
+	if err != nil || hash == key {
+		return []string{key}, err //nolint:wrapcheck // the keyring's
+	}
+	return []string{key, hash}, nil
+}
+
 // sagaMeanings are what an ID may mean that is no workflow's: a key or, up to its first
 // slash, a saga's name and a key. A key may have slashes.
-func sagaMeanings(f Filter, id string) (meant []Filter) {
+func sagaMeanings(ctx context.Context, t *server.Temporal, f Filter, id string) (meant []Filter, err error) {
 	if f.Key = id; f.Validate() != nil || id == "" {
-		return nil
+		return nil, nil
 	}
-	meant = []Filter{f}
+	add := func(f Filter) {
+		keys, wrong := keysOf(ctx, t, f.Key)
+		err = errors.Join(err, wrong)
+		for _, f.Key = range keys {
+			meant = append(meant, f)
+		}
+	}
+	add(f)
 	if name, key, ok := strings.Cut(id, "/"); ok && key != "" && holdfast.ValidateName("saga", name) == nil {
 		f.Name, f.Key = name, key
-		meant = append(meant, f)
+		add(f)
 	}
-	return meant
+	return meant, err
 }
 
 // addSagas adds to found the sagas that f means.

@@ -58,7 +58,7 @@ func Find(ctx context.Context, t *server.Temporal, id, group string) (target, er
 	if !errors.Is(err, holdfast.ErrNotFound) {
 		return found, err
 	}
-	if found, err = ByKey(ctx, t, id, group); !errors.Is(err, holdfast.ErrNotFound) {
+	if found, err = byKeyOrHash(ctx, t, id, group); !errors.Is(err, holdfast.ErrNotFound) {
 		return found, err
 	}
 	if group == "" {
@@ -199,6 +199,27 @@ func ByKey(ctx context.Context, t *server.Temporal, key, group string) (target, 
 		found = append(found, targets(known, members, f)...)
 	}
 	return single(key, found)
+}
+
+// byKeyOrHash is ByKey for a key that an operator has typed: where keys are hashed, also for
+// its hash.
+func byKeyOrHash(ctx context.Context, t *server.Temporal, key, group string) (target, error) {
+	hash, err := t.Box.Key(ctx, key)
+	if err != nil {
+		return target{}, err //nolint:wrapcheck // the keyring's
+	}
+	found, err := ByKey(ctx, t, key, group)
+	if hash == key || err != nil && !errors.Is(err, holdfast.ErrNotFound) {
+		return found, err
+	}
+	hashed, hashedErr := ByKey(ctx, t, hash, group)
+	switch {
+	case errors.Is(hashedErr, holdfast.ErrNotFound):
+		return found, err
+	case hashedErr != nil || err != nil:
+		return hashed, hashedErr
+	}
+	return single(key, []target{found, hashed})
 }
 
 // txsWithKey lists the workflows that may have the key of f. Where the visibility store

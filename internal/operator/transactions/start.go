@@ -38,7 +38,11 @@ type Started struct {
 // Launch starts the workflow, as the group's own processes do, and waits for its
 // result.
 func Launch(ctx context.Context, t *server.Temporal, s Start, prefix string) (Started, error) {
-	m, err := t.Box.Message(ctx, s.Message)
+	m := s.Message
+	var err error
+	if m.Key, err = t.Box.Key(ctx, m.Key); err == nil {
+		m, err = t.Box.Message(ctx, m)
+	}
 	if err != nil {
 		return Started{}, err
 	}

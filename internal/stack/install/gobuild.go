@@ -14,8 +14,10 @@ import (
 	"github.com/holdfastmq/holdfast/internal/stack/progress"
 )
 
-// GoBuild is what is built from source, once, and kept in a folder of its own.
+// GoBuild is what is built from source, once, and kept in a folder of its own; or is
+// downloaded instead, where that can be.
 type GoBuild struct {
+	Prebuilt Prebuilt
 	Part     string // "Temporal", which waits for it
 	What     string // "the Temporal CLI v1.5.1", for the user
 	Duration string // "about 3 minutes"
@@ -48,7 +50,8 @@ func (b GoBuild) done() bool {
 	return true
 }
 
-// Build builds what is not there yet; one build at a time.
+// Build gets what is not there yet; one at a time, in all processes. A download that fails says so
+// in a line, and is built.
 func (i *Installer) Build(ctx context.Context, b GoBuild) error {
 	if b.done() {
 		return nil
@@ -56,6 +59,16 @@ func (i *Installer) Build(ctx context.Context, b GoBuild) error {
 	return i.locked(ctx, b.Part, strings.ToLower(b.Part), func() error {
 		if b.done() {
 			return nil
+		}
+		if b.Prebuilt.URL != "" {
+			err := i.fetchLocked(ctx, b)
+			if err == nil {
+				return nil
+			}
+			if ctx.Err() != nil {
+				return fmt.Errorf("downloading %s: %w", b.What, context.Cause(ctx))
+			}
+			i.Out.Line(b.Part, "not downloaded, so it is built: %s", oneLine(err))
 		}
 		return i.buildLocked(ctx, b)
 	})
@@ -112,11 +125,18 @@ func (b GoBuild) keep(tmp string) error {
 			return err //nolint:wrapcheck // wrapped by the caller
 		}
 	}
+	return place(tmp, b.Dir)
+}
+
+// place gives a folder that is complete its place.
+func place(tmp, dir string) error {
 	if err := os.Chmod(tmp, 0o755); err != nil {
 		return err //nolint:wrapcheck // wrapped by the caller
 	}
-	if err := os.RemoveAll(b.Dir); err != nil && !errors.Is(err, os.ErrNotExist) {
+	if err := os.RemoveAll(dir); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return err //nolint:wrapcheck // wrapped by the caller
 	}
-	return os.Rename(tmp, b.Dir) //nolint:wrapcheck // wrapped by the caller
+	return os.Rename(tmp, dir) //nolint:wrapcheck // wrapped by the caller
 }
+
+func oneLine(err error) string { return strings.Join(strings.Fields(err.Error()), " ") }

@@ -1,6 +1,6 @@
 // Package install gets what a stack needs and the machine does not have: Debian
-// packages, and programs that are built from source once and kept in the user's cache
-// folder.
+// packages, and programs that are downloaded, or built from source, once and kept in the
+// user's cache folder.
 package install
 
 import (
