@@ -183,11 +183,13 @@ func openAudit(ctx context.Context, config *reach.Config, log *slog.Logger, line
 func (c *Console) ServeHTTP(w http.ResponseWriter, r *http.Request) { c.site.ServeHTTP(w, r) }
 
 // Server returns a server of the console, with the time limits that it needs and with its log.
-// Its address is yours to set.
+// Its address is yours to set. Another server does not shut down while pages are live: call End first.
 func (c *Console) Server() *http.Server {
-	return &http.Server{Handler: c, ReadHeaderTimeout: 10 * time.Second, ReadTimeout: 30 * time.Second,
+	s := &http.Server{Handler: c, ReadHeaderTimeout: 10 * time.Second, ReadTimeout: 30 * time.Second,
 		WriteTimeout: 3 * time.Minute, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10,
 		ErrorLog: slog.NewLogLogger(c.log.Handler(), slog.LevelError)}
+	s.RegisterOnShutdown(c.site.EndLive)
+	return s
 }
 
 // End has no further action begin, and waits for those that are under way: two minutes at

@@ -3,8 +3,11 @@ package console
 import (
 	"bytes"
 	"io"
+	"net"
 	"net/http"
+	"net/http/cookiejar"
 	"net/http/httptest"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
@@ -108,4 +111,40 @@ func TestTheCodecIsForTheUI(t *testing.T) {
 	require.ErrorContains(t, err, "HOLDFAST_KEYRING")
 	_, err = New(t.Context(), Options{DevLogin: true, Environ: []string{ring, "HOLDFAST_ENCRYPTION=maybe"}})
 	require.ErrorContains(t, err, "HOLDFAST_ENCRYPTION")
+}
+
+// TestTheServerShutsDown although a page is live, whose request would go on.
+func TestTheServerShutsDown(t *testing.T) {
+	c, err := New(t.Context(), Options{DevLogin: true, Environ: []string{}, Log: io.Discard})
+	require.NoError(t, err)
+	defer c.Close()
+	s := c.Server()
+	l, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	ended := make(chan error, 1)
+	go func() { ended <- s.Serve(l) }()
+	at := "http://" + l.Addr().String()
+	form := url.Values{"token": {c.once.Token()}}
+	r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, at+"/login/once", strings.NewReader(form.Encode()))
+	require.NoError(t, err)
+	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	jar, err := cookiejar.New(nil)
+	require.NoError(t, err)
+	b := http.Client{Jar: jar, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+	got, err := b.Do(r)
+	require.NoError(t, err)
+	require.NoError(t, got.Body.Close())
+	r, err = http.NewRequestWithContext(t.Context(), http.MethodGet, at+"/events?page=/", nil)
+	require.NoError(t, err)
+	got, err = b.Do(r)
+	require.NoError(t, err)
+	begins := make([]byte, len("retry"))
+	_, err = io.ReadFull(got.Body, begins)
+	require.NoError(t, err)
+	require.Equal(t, "retry", string(begins))
+	require.NoError(t, s.Shutdown(t.Context()))
+	_, err = io.ReadAll(got.Body)
+	require.NoError(t, err)
+	require.NoError(t, got.Body.Close())
+	require.ErrorIs(t, <-ended, http.ErrServerClosed)
 }

@@ -76,6 +76,7 @@ func (h *house) testSessions() {
 		defer c.Close()
 		web := httptest.NewServer(c)
 		defer web.Close()
+		defer c.End() // first: a page that is live is a request that goes on
 		p := h.b.open(web.URL, true)
 		p.goTo("/saga?id=" + id)
 		p.enter("olga")
@@ -83,7 +84,7 @@ func (h *house) testSessions() {
 		p.goTo("/sagas") // a page that somebody asks for
 		p.shows(200, "olga (operator)")
 		later.Store(int64(58 * time.Minute))
-		p.goTo("/?auto=1") // one that the browser asks for
+		p.goTo("/?auto=1&still=1") // one that the browser asks for, and that does not go to the login by itself
 		p.shows(200, "olga (operator)")
 		later.Store(int64(60 * time.Minute))
 		p.goTo("/saga?id=" + id)

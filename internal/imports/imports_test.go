@@ -119,12 +119,13 @@ var mayImport = map[string][]string{
 	"console/internal/batch":      {"internal/guard"},
 	"console/internal/confirm":    {},
 	"console/internal/glance":     {"internal/guard"},
+	"console/internal/live":       {"internal/guard"},
 	"console/internal/login":      {"internal/operator/actions", "workflows"},
 	"console/internal/oidc":       {"console/internal/login"},
 	"internal/operator/vouch":     {"internal/operator/actions", "internal/operator/text", "workflows/deadletters", "workflows/sagas", "workflows/transactions"},
 	"console/internal/audit":      {"internal/operator/text"},
 	"console/internal/desk":       {"", "internal/operator/actions", "internal/operator/deadletters", "internal/operator/doctor", "internal/operator/reach", "internal/operator/sagas", "internal/operator/server", "internal/operator/transactions", "workflows", "workflows/deadletters", "workflows/sagas", "internal/operator/consumers", "internal/guard", "internal/operator/text", "internal/operator/vouch", "workflows/transactions"},
-	"console/internal/site":       {"", "console/internal/audit", "console/internal/confirm", "console/internal/desk", "console/internal/glance", "console/internal/login", "console/internal/oidc", "internal/operator/vouch", "internal/guard", "internal/operator/actions", "internal/operator/deadletters", "internal/operator/doctor", "internal/operator/sagas", "internal/operator/server", "internal/operator/text", "internal/operator/transactions", "internal/brief", "saga/core", "workflows", "workflows/deadletters", "workflows/sagas", "console/internal/batch", "internal/operator/consumers", "internal/operator/processes", "workflows/transactions"},
+	"console/internal/site":       {"", "console/internal/audit", "console/internal/confirm", "console/internal/desk", "console/internal/glance", "console/internal/live", "console/internal/login", "console/internal/oidc", "internal/operator/vouch", "internal/guard", "internal/operator/actions", "internal/operator/deadletters", "internal/operator/doctor", "internal/operator/sagas", "internal/operator/server", "internal/operator/text", "internal/operator/transactions", "internal/brief", "saga/core", "workflows", "workflows/deadletters", "workflows/sagas", "console/internal/batch", "internal/operator/consumers", "internal/operator/processes", "workflows/transactions"},
 }
 
 // nouns are what the rooms of internal/operator may import that know what a transaction, a

@@ -2,6 +2,7 @@ package desk
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"testing"
 	"time"
@@ -10,15 +11,23 @@ import (
 
 	holdfast "github.com/holdfastmq/holdfast"
 	"github.com/holdfastmq/holdfast/internal/operator/actions"
+	"github.com/holdfastmq/holdfast/internal/operator/consumers"
 	"github.com/holdfastmq/holdfast/internal/operator/reach"
 	"github.com/holdfastmq/holdfast/internal/operator/text"
 )
+
+var errRuns = errors.New("consumer mailer runs in 1 process")
 
 // TestAPauseThatMayHaveTakenEffect is not said to be none.
 func TestAPauseThatMayHaveTakenEffect(t *testing.T) {
 	t.Parallel()
 	asked := actions.Outcome{ID: "mailer", Consumer: "mailer", Outcome: actions.Paused}
-	for _, sure := range []error{holdfast.ErrInvalid, text.NoSuch("consumer", "mailer")} {
+	for _, sure := range []error{holdfast.ErrInvalid, text.NoSuch("consumer", "mailer"), errRuns} {
+		if sure == errRuns {
+			_, err := unanswered(asked, &consumers.UntouchedError{Err: sure})
+			require.ErrorIs(t, err, sure)
+			continue
+		}
 		_, err := unanswered(asked, fmt.Errorf("mailer: %w", sure))
 		require.ErrorIs(t, err, sure)
 	}

@@ -196,9 +196,12 @@ func New(o Options) *Site {
 // ServeHTTP implements http.Handler.
 func (s *Site) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.handler.ServeHTTP(w, r) }
 
+// EndLive ends what keeps pages up to date: requests that would go on.
+func (s *Site) EndLive() { s.live.End() }
+
 // End has nothing more done, and waits for the actions that are under way.
 func (s *Site) End() {
-	s.live.End()
+	s.EndLive()
 	s.runs.End() // which act by forms' leave
 	s.forms.End()
 }

@@ -223,7 +223,8 @@ func (s *Site) togetherTarget(ctx context.Context, o confirm.Order) (target, err
 	if err != nil {
 		return target{}, err
 	}
-	t := target{second: s.lettersSecond(ctx, g.letters, o.Act), id: g.String(), words: g.words(), title: titleOf(o), state: string(workflows.Parked),
+	t := target{second: s.lettersSecond(ctx, g.letters, o.Act), id: g.String(),
+		words: g.words(), title: titleOf(o), state: string(workflows.Parked),
 		effects: g.effects(o.Act), possible: len(g.letters) > 0, letters: g.letters}
 	if !t.possible {
 		t.state = fmt.Sprintf("nothing that can be done now: of what is parked of %s, %d were done by this run, %d have "+

@@ -214,6 +214,11 @@ func (l *looking) look(ctx context.Context, seen *Seen) error {
 		seen.Unknown = append(seen.Unknown, "what RabbitMQ's management API tells (unacknowledged, oldest, queues that "+
 			"nobody remembers): "+text.Of(err))
 	}
+	if l.managed != nil {
+		if l.bound, err = managed(ctx, l.c); err != nil {
+			seen.Unknown = append(seen.Unknown, "which topics queues are bound to, but for what processes say: "+text.Of(err))
+		}
+	}
 	if l.paused, err = l.b.PausedConsumers(ctx); err != nil {
 		seen.Unknown = append(seen.Unknown, "which consumers are paused, but for what their processes say: "+text.Of(err))
 	}
@@ -251,9 +256,6 @@ func (l *looking) manage(ctx context.Context) error {
 	l.managed = map[string]processes.ManagedQueue{}
 	for _, q := range queues {
 		l.managed[q.Name] = q
-	}
-	if l.bound, err = m.Bindings(ctx, l.c.Prefix); err != nil {
-		return fmt.Errorf("what queues are bound to: %w", err)
 	}
 	return nil
 }

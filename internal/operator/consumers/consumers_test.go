@@ -61,7 +61,15 @@ func TestHowBadAConsumerIs(t *testing.T) {
 // management is an API that tells of one queue more than anybody remembers.
 func management(t *testing.T, prefix string) string {
 	t.Helper()
-	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if strings.HasPrefix(r.URL.Path, "/api/bindings/") {
+			var bindings []any
+			for _, of := range [][3]string{{".topics", "mailer", "order.placed"}, {".topics", "mailer", "order.old"}, {".notices", "mailer", "mailer"}} {
+				bindings = append(bindings, map[string]any{"source": prefix + of[0], "destination": prefix + ".q." + of[1], "routing_key": of[2]})
+			}
+			_ = json.NewEncoder(w).Encode(bindings)
+			return
+		}
 		_ = json.NewEncoder(w).Encode(map[string]any{"page_count": 1, "items": []any{
 			map[string]any{"name": prefix + ".q.mailer", "arguments": map[string]any{}, "messages_unacknowledged": 3, "head_message_timestamp": 1700000000},
 			map[string]any{"name": prefix + ".q.forgotten", "arguments": map[string]any{}, "head_message_timestamp": ""},
@@ -125,6 +133,8 @@ func TestLook(t *testing.T) {
 	require.Equal(t, int64(1700000000), c.Oldest.Unix())
 	require.False(t, c.Ladder.Since.IsZero())
 	require.Len(t, c.Ladder.Delays, 1)
+	require.Equal(t, []string{"order.old", "order.placed"}, c.Bound)
+	require.Equal(t, []string{"order.old"}, c.Unwanted(), "a process listens to the other one")
 	require.False(t, c.Orphaned())
 	require.Empty(t, seen.Unknown)
 	require.Equal(t, 1, seen.Answering)
