@@ -261,6 +261,7 @@ func cohortDeaths() (rows []death) {
 		row(fault.SagaReplyTaken, nth+1, on)
 		row(fault.CommitAfterConfirm, nth+1, on)
 		row(insideStep, 2*members+nth+1, back)
+		row(fault.SagaTaken, nth+1, back)
 		row(fault.SagaDoAfterCommit, 2*members+nth+1, back)
 	}
 	for nth := range rounds {

@@ -35,6 +35,7 @@ const (
 	SagaReplyBeforeAck     = "saga.reply-before-ack"     // participant's reply stored, its delivery not acknowledged
 	SagaReplyTaken         = "saga.reply-taken"          // reply passed on to the saga, not acknowledged
 	SagaRoundTold          = "saga.round-told"           // a cohort's members are through a round, which is not recorded
+	SagaTaken              = "saga.taken"                // a saga is its workflow's, which is not started yet
 	KeeperHolding          = "keeper.holding"            // the Keeper holds a half message
 	KeeperBeforeAck        = "keeper.before-ack"         // handed over, half message not acknowledged
 )

@@ -329,6 +329,7 @@ func (r *Run) handOver(ctx context.Context, why string) error {
 			case err != nil:
 				return false, err
 			}
+			fault.Point(fault.SagaTaken)
 		}
 		started, err := r.lane.o.HandOver(ctx, in)
 		r.taken = r.applied && !r.before && started && err == nil
