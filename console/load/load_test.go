@@ -3,7 +3,6 @@ package load
 import (
 	"context"
 	"fmt"
-	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -36,7 +35,7 @@ const prefixEnv = "HOLDFAST_ITEMS_PREFIX"
 var kinds = []string{"letters", "sagas", "transactions"}
 
 // times is how often each page is asked for.
-const times = 7
+const times = 5
 
 // TestPagesAmongManyThings prints how long each page takes while a great many things wait, and what
 // memory the console needs. Most of the things are dead letters: a saga takes longer to come
@@ -72,14 +71,15 @@ func TestPagesAmongManyThings(t *testing.T) {
 	fmt.Fprintln(w, "| page | status | bytes | median, ms | worst, ms |\n|---|--:|--:|--:|--:|")
 	row := func(name string, status, bytes int, took []time.Duration) {
 		slices.Sort(took)
-		fmt.Fprintf(w, "| %s | %d | %d | %d | %d |\n", name, status, bytes, took[len(took)/2].Milliseconds(), took[len(took)-1].Milliseconds())
+		line := fmt.Sprintf("| %s | %d | %d | %d | %d |", name, status, bytes, took[len(took)/2].Milliseconds(), took[len(took)-1].Milliseconds())
+		t.Log(line)
+		fmt.Fprintln(w, line)
 	}
 	for _, p := range h.pages(v) {
 		var took []time.Duration
 		var a answer
 		for range times {
 			a = v.get(p.path)
-			require.Less(t, a.status, http.StatusInternalServerError, "%s: %s", p.path, a.text)
 			took = append(took, a.took)
 			if strings.HasPrefix(p.path, "/?") || strings.HasPrefix(p.path, "/consumers") {
 				time.Sleep(6 * time.Second) // what was seen is shown to all for 5
@@ -89,7 +89,7 @@ func TestPagesAmongManyThings(t *testing.T) {
 	}
 	peak := p.peak()
 	p.stop()
-	for _, args := range [][]string{{"dead", "list"}, {"dead", "list", "--by", "error"}, {"saga", "list"}, {"tx", "list"}, {"doctor"}, {"waiting"}} {
+	for _, args := range [][]string{{"dead", "list"}, {"dead", "list", "--group-by", "error"}, {"saga", "list"}, {"tx", "list"}, {"doctor"}, {"waiting"}} {
 		var took []time.Duration
 		var bytes, code int
 		for range 3 {

@@ -30,7 +30,7 @@ const (
 	// comes is how long an action waits for what comes of it.
 	comes = 10 * time.Second
 	// lettersCounted is how many dead letters are counted by what they have in common.
-	lettersCounted = 2000
+	lettersCounted = 1000
 	// scanned is how many workflows are looked at for those that a filter means, and
 	// scanTime how long.
 	scanned, scanTime = 5000, 8 * time.Second
