@@ -8,7 +8,7 @@ RACE := $(if $(shell command -v $$($(GO) env CC)),-race)
 USERS = . ./saga ./barrier ./worker ./compensation ./holdfasttest ./keyring ./metrics ./console ./cmd/holdfast
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test chaos dev bench lint builds measure vulncheck api race-detector node browser pgbouncer prometheus browser-test console-pictures compose-config histories
+.PHONY: help demo test chaos dev bench lint builds measure vulncheck api race-detector node browser pgbouncer prometheus browser-test console-load console-pictures compose-config histories
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -18,6 +18,7 @@ demo: ## Run the order-payment example through every failure, on real parts (KEE
 
 test: ## Run all tests on real parts, with the race detector where there is a C compiler
 	@command -v node >/dev/null || echo 'NOT TESTED: examples/node-producer, since there is no Node; make node installs it on Debian' >&2
+	@for name in "$$HOLDFAST_CHROMIUM" chromium chromium-browser google-chrome; do [ -n "$$name" ] && command -v "$$name" && exit; done >/dev/null; echo 'NOT TESTED: the console in a browser, since there is no Chromium; make browser installs it on Debian' >&2
 	@PATH="$$PATH:/usr/sbin" command -v pgbouncer >/dev/null || echo 'NOT TESTED: a pooler, since there is no pgbouncer; make pgbouncer installs it on Debian' >&2
 	@command -v promtool >/dev/null || echo 'NOT TESTED: alert rules, since there is no promtool; make prometheus installs it on Debian' >&2
 	$(HOLDFAST) dev --temp -- $(GO) test $(RACE) -timeout 60m $(TESTFLAGS) ./worker ./... # the longest first
@@ -64,8 +65,11 @@ node: ## Install Node and npm, where they are missing, for the test of the produ
 browser: ## Install Node, npm and Chromium, where they are missing, for the tests of the console in a browser
 	@sh scripts/browser.sh
 
-browser-test: browser ## Test the console with a browser on real servers
-	HOLDFAST_BROWSER=required $(GO) test -count=1 -v ./console/e2e
+browser-test: browser ## Test the console with a browser on real servers, all of it (make test: the most of it)
+	HOLDFAST_BROWSER=required HOLDFAST_BROWSER_ALL=1 $(GO) test -count=1 -v ./console/e2e
+
+console-load: ## How long pages of the console take while HOLDFAST_ITEMS things wait (100,000 unless set), and its memory
+	HOLDFAST_ITEMS=$(or $(HOLDFAST_ITEMS),100000) $(GO) test -count=1 -v -timeout 180m -run TestPagesAmongManyThings ./console/load
 
 console-pictures: ## Make the pictures of the console for the documentation anew, in a browser (docs/images/console-*.png)
 	HOLDFAST_BROWSER=required HOLDFAST_CONSOLE_PICTURES=1 $(GO) test -count=1 -run TestTheConsoleInABrowser/Pages ./console/e2e

@@ -156,10 +156,10 @@ func (p *process) end(how func()) {
 
 var consoleAt = regexp.MustCompile(`http://[0-9.:]+`)
 
-// console starts `holdfast console`.
-func (h *house) console(listen string) (base string, p *process) {
+// console starts `holdfast console`, with more flags.
+func (h *house) console(listen string, more ...string) (base string, p *process) {
 	h.t.Helper()
-	p = h.spawn(theCommand, "console", "--users", h.users, "--listen", listen)
+	p = h.spawn(theCommand, append([]string{"console", "--users", h.users, "--listen", listen}, more...)...)
 	line := p.says()
 	base = consoleAt.FindString(line)
 	require.NotEmpty(h.t, base, line)
@@ -268,10 +268,16 @@ func TestTheConsoleInABrowser(t *testing.T) {
 	h.orders = h.program("orders")
 	h.program("payments")
 	h.run("Incidents", h.testIncidents)
-	h.run("ActsOnce", h.testActsOnce)
+	if whole() {
+		h.run("ActsOnce", h.testActsOnce)
+	}
 	h.run("Roles", h.testRoles)
 	h.run("Sessions", h.testSessions)
 	h.run("WhatOthersWrote", h.testWhatOthersWrote)
-	h.run("Keyboard", h.testKeyboard)
+	if whole() {
+		h.run("Keyboard", h.testKeyboard)
+	} else {
+		t.Log("left to make browser-test: double clicks and the like, the keyboard, and each page in both looks")
+	}
 	h.run("Pages", h.testPages)
 }

@@ -27,7 +27,7 @@ func (i incident) row() string {
 	return fmt.Sprintf("| %s | %d | %s |", i.name, i.clicks, i.how)
 }
 
-// testIncidents brings incidents about, finds each from the first page, and mends it. The
+// testIncidents brings all incidents about, finds each from the first page, and mends it. The
 // clicks are asserted, the time is told.
 func (h *house) testIncidents() {
 	t, orders := h.t, h.orders
@@ -53,64 +53,76 @@ func (h *house) testIncidents() {
 		p.click(button(does))
 		p.shows(200, comes)
 	}
+	var mend []func() // what finds and mends each
 
 	// What was done cannot be undone.
 	h.breaks("give-back", "the shelf is locked")
-	id := orders.does(order{Saga: "return", Key: h.key("R-1")})
-	look(link(id))
-	p.click(link(id))
-	p.shows(200, "compensation-failed", "the shelf is locked")
-	h.mends("give-back")
-	act("Retry", "Retry", "Retry: retried")
-	note("a saga that could not be undone, once the cause is gone", "Retry")
-	p.opens("/saga?id="+id, "compensated")
+	locked := orders.does(order{Saga: "return", Key: h.key("R-1")})
+	p.opens("/saga?id="+locked, "compensation-failed")
+	mend = append(mend, func() {
+		look(link(locked))
+		p.click(link(locked))
+		p.shows(200, "compensation-failed", "the shelf is locked")
+		h.mends("give-back")
+		act("Retry", "Retry", "Retry: retried")
+		note("a saga that could not be undone, once the cause is gone", "Retry")
+		p.opens("/saga?id="+locked, "compensated")
+	})
 
 	// The same, undone by hand.
 	h.breaks("give-back", "the shelf has burnt down")
-	id = orders.does(order{Saga: "return", Key: h.key("R-2")})
-	look(link(id))
-	p.click(link(id))
-	p.shows(200, "the shelf has burnt down")
-	act("Skip take-back", "Skip take-back", "Skip take-back: ")
-	note("a saga that could not be undone, and was undone by hand", "Skip")
-	h.mends("give-back")
-	p.opens("/saga?id="+id, "compensated")
+	burnt := orders.does(order{Saga: "return", Key: h.key("R-2")})
+	p.opens("/saga?id="+burnt, "compensation-failed")
+	mend = append(mend, func() {
+		look(link(burnt))
+		p.click(link(burnt))
+		p.shows(200, "the shelf has burnt down")
+		act("Skip take-back", "Skip take-back", "Skip take-back: ")
+		note("a saga that could not be undone, and was undone by hand", "Skip")
+		p.opens("/saga?id="+burnt, "compensated")
+	})
 
 	// A step forwards.
 	h.breaks("pay", "no card")
-	id = orders.does(order{Saga: "order", Key: h.key("O-1")})
-	look(link(id))
-	p.click(link(id))
-	p.shows(200, "parked", "no card")
-	h.mends("pay")
-	act("Retry", "Retry", "Retry: retried")
-	note("a saga that is parked at a step, once the cause is gone", "Retry")
-	p.opens("/saga?id="+id, "completed")
+	unpaid := orders.does(order{Saga: "order", Key: h.key("O-1")})
+	mend = append(mend, func() {
+		look(link(unpaid))
+		p.click(link(unpaid))
+		p.shows(200, "parked", "no card")
+		h.mends("pay")
+		act("Retry", "Retry", "Retry: retried")
+		note("a saga that is parked at a step, once the cause is gone", "Retry")
+		p.opens("/saga?id="+unpaid, "completed")
+	})
 
 	// An answer.
-	id = orders.does(order{Saga: "discount", Key: h.key("D-1")})
-	p.opens("/sagas?state=waiting", id)
-	look(link("sagas that wait for an answer"))
-	p.click(link("sagas that wait for an answer"))
-	p.click(link(id))
-	act("Answer approve with yes", "Answer approve with yes", "Answer approve with yes: ")
-	note("a saga that waits for an approval", "Answer")
-	p.opens("/saga?id="+id, "completed")
+	asks := orders.does(order{Saga: "discount", Key: h.key("D-1")})
+	mend = append(mend, func() {
+		p.opens("/sagas?state=waiting", asks)
+		look(link("sagas that wait for an answer"))
+		p.click(link("sagas that wait for an answer"))
+		p.click(link(asks))
+		act("Answer approve with yes", "Answer approve with yes", "Answer approve with yes: ")
+		note("a saga that waits for an approval", "Answer")
+		p.opens("/saga?id="+asks, "completed")
+	})
 
 	// A pause.
-	id = orders.does(order{Saga: "discount", Key: h.key("D-2")})
-	p.opens("/saga?id="+id, "waiting")
+	paused := orders.does(order{Saga: "discount", Key: h.key("D-2")})
+	p.opens("/saga?id="+paused, "waiting")
 	act("Pause", "Pause", "Pause: ")
-	p.opens("/sagas?state=paused", id)
-	look(link("paused sagas"))
-	p.click(link("paused sagas"))
-	p.click(link(id))
-	act("Resume", "Resume", "Resume: ")
-	note("a saga that somebody has paused", "Resume")
-	p.opens("/saga?id="+id, "waiting")
+	mend = append(mend, func() {
+		p.opens("/sagas?state=paused", paused)
+		look(link("paused sagas"))
+		p.click(link("paused sagas"))
+		p.click(link(paused))
+		act("Resume", "Resume", "Resume: ")
+		note("a saga that somebody has paused", "Resume")
+		p.opens("/saga?id="+paused, "waiting")
+	})
 
 	// Dead letters.
-	for _, c := range []struct{ error, choice, comes, ends, name string }{
+	for i, c := range []struct{ error, choice, comes, ends, name string }{
 		{"the bank is closed", "Redeliver", "Redeliver: handled", "handled", "a dead letter, once the cause is gone"},
 		{"no such order", "Discard", "Discard: discarded", "discarded", "a dead letter that nobody needs"},
 		{"the card is stolen", "Compensate", "Compensate: compensated", "compensated", "a dead letter that cannot be handled"},
@@ -118,39 +130,40 @@ func (h *house) testIncidents() {
 		h.breaks("payments", c.error)
 		key := h.key(c.choice)
 		orders.does(order{Topic: "order.placed", Key: key, Body: `{"total":12}`})
-		example := fmt.Sprintf(`tr:has-text(%q) td:last-child a`, c.error)
-		look(example)
-		p.click(example)
-		p.shows(200, "parked", c.error, key)
-		letter := letterID(p)
-		h.mends("payments")
-		act(c.choice, c.choice, c.comes)
-		note(c.name, c.choice)
-		p.opens("/letter?id="+letter, c.ends)
+		letter := letterOf(p, key) // it has died of this
+		mend = append(mend, func() {
+			example := fmt.Sprintf(`tr:has-text(%q) td:last-child a`, c.error)
+			look(example)
+			p.click(example)
+			p.shows(200, "parked", c.error, key)
+			if i == 0 {
+				h.mends("payments")
+			}
+			act(c.choice, c.choice, c.comes)
+			note(c.name, c.choice)
+			p.opens("/letter?id="+query(letter), c.ends)
+		})
 	}
 
 	// A transaction that nobody can decide.
 	tx := orders.does(order{Topic: "order.odd", Key: h.key("T-1"), Undecided: true})
-	look(link(tx))
-	p.click(link(tx))
-	p.shows(200, "parked")
-	act("Roll back", "Roll back", "Roll back: rolled-back")
-	note("a transaction that nobody can decide", "Roll back")
+	mend = append(mend, func() {
+		look(link(tx))
+		p.click(link(tx))
+		p.shows(200, "parked")
+		act("Roll back", "Roll back", "Roll back: rolled-back")
+		note("a transaction that nobody can decide", "Roll back")
+	})
 
-	h.testFound(p, look, note)
+	for _, does := range append(mend, h.bringAbout(p, look, note)...) {
+		does()
+	}
 	h.tell()
 }
 
-// letterID is the ID of the page's dead letter.
-func letterID(p *tab) (id string) {
-	p.t.Helper()
-	p.evaluate(&id, `new URL(location.href).searchParams.get('id')`)
-	return id
-}
-
-// testFound brings about what the console finds, and has no means to mend: it says what to
-// do, which the test then does.
-func (h *house) testFound(p *tab, look func(string), note func(name, how string)) {
+// bringAbout brings about what the console finds, and has no means to mend: it says what to do,
+// which is done then.
+func (h *house) bringAbout(p *tab, look func(string), note func(name, how string)) (mend []func()) {
 	orders := h.orders
 	finding := func(texts ...string) string {
 		target := ".findings > li"
@@ -165,41 +178,47 @@ func (h *house) testFound(p *tab, look func(string), note func(name, how string)
 	id := old.does(order{Saga: "invoice", Key: h.key("I-1")})
 	old.stop()
 	replaced := h.program("billing-1")
-	lost := finding("saga versions", "start a process of group billing that registers invoice version 2")
-	look(lost)
-	p.click(lost + " >> " + link("List them"))
-	p.click(link(id))
-	p.shows(200, "no-worker")
-	note("a saga that has no worker of its version", "found: start a process that has the version")
-	h.mends("number")
-	replaced.stop()
-	old = h.program("billing-2")
-	p.opens("/saga?id="+id, "completed")
-	old.stop()
+	mend = append(mend, func() {
+		lost := finding("saga versions", "start a process of group billing that registers invoice version 2")
+		look(lost)
+		p.click(lost + " >> " + link("List them"))
+		p.click(link(id))
+		p.shows(200, "no-worker")
+		note("a saga that has no worker of its version", "found: start a process that has the version")
+		h.mends("number")
+		replaced.stop()
+		old := h.program("billing-2")
+		p.opens("/saga?id="+id, "completed")
+		old.stop()
+	})
 
 	// A breaker.
 	h.breaks("mailer", "the mail server is away")
 	for i := range 3 {
 		orders.does(order{Topic: "mail.wanted", Key: h.key(fmt.Sprint("M-", i)), Body: `{}`})
 	}
-	look(finding("breaker mailer", "open", "the mail server is away", "mend the dependency"))
-	note("a consumer whose breaker is open", "found: mend what the error names; it resumes by itself")
+	mend = append(mend, func() {
+		look(finding("breaker mailer", "open", "the mail server is away", "mend the dependency"))
+		note("a consumer whose breaker is open", "found: mend what the error names; it resumes by itself")
+	})
 
 	// A consumer whose processes are gone.
 	books := h.program("books")
 	orders.does(order{Topic: "book.entry", Key: h.key("B-1"), Body: `{}`})
-	p.until("/consumers", "that the consumer is remembered", func() bool {
+	p.until("/audit", "that the consumer is remembered", func() bool {
 		var n int64
 		require.NoError(h.t, h.db.Raw("SELECT count(*) FROM holdfast_consumers WHERE name = 'books'").Scan(&n).Error)
 		return n > 0
 	})
 	books.kill()
 	orders.does(order{Topic: "book.entry", Key: h.key("B-2"), Body: `{}`})
-	look(finding("consumer books", "start a process of the consumer"))
-	note("a consumer without a process", "found: start a process of it")
-	books = h.program("books")
-	p.until("/", "no consumer that is missing", func() bool { return p.count(finding("consumer books", "start a process")) == 0 })
-	books.stop()
+	return append(mend, func() {
+		look(finding("consumer books", "start a process of the consumer"))
+		note("a consumer without a process", "found: start a process of it")
+		books := h.program("books")
+		p.until("/", "no consumer that is missing", func() bool { return p.count(finding("consumer books", "start a process")) == 0 })
+		books.stop()
+	})
 }
 
 // tell prints the table, and compares it with the documentation's.

@@ -29,7 +29,8 @@ func nobodyRuns(ctx context.Context, s *stage) (string, error) {
 		return "", err
 	}
 	after := time.Since(began)
-	s.say("doctor says after %v: %s: %s → %s", after.Round(100*time.Millisecond), found.Check, found.Detail, found.Remedy)
+	s.say("doctor says after %v: %s: %s → %s", after.Round(100*time.Millisecond),
+		found.Check, found.Detail, found.Remedy)
 	if err := s.start(ctx, s.shipping, ""); err != nil {
 		return "", err
 	}

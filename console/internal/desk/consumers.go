@@ -111,13 +111,12 @@ func unanswered(out actions.Outcome, err error) (actions.Outcome, error) {
 // consumer. An error says that RabbitMQ was not reached.
 func (d *Desk) Consumers(ctx context.Context) (Consumers, error) {
 	var all Consumers
-	var groups []deadletters.Group
-	var more bool
+	var counted LetterCount
 	var uncounted error
 	var wg sync.WaitGroup
 	wg.Go(func() {
 		uncounted = guard.Call(func() (err error) {
-			groups, more, err = d.LetterGroups(ctx, "consumer", deadletters.Filter{})
+			counted, err = d.LetterGroups(ctx, "consumer", deadletters.Filter{})
 			return err
 		})
 	})
@@ -131,8 +130,8 @@ func (d *Desk) Consumers(ctx context.Context) (Consumers, error) {
 		all.Unknown = append(all.Unknown, "dead letters: "+text.Of(uncounted))
 		return all, nil
 	}
-	all.Letters, all.MoreLetters = map[string]int{}, more
-	for _, g := range groups {
+	all.Letters, all.MoreLetters = map[string]int{}, counted.More
+	for _, g := range counted.Groups {
 		all.Letters[g.Value] = g.Count
 	}
 	return all, nil

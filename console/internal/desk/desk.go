@@ -30,7 +30,7 @@ const (
 	// comes is how long an action waits for what comes of it.
 	comes = 10 * time.Second
 	// lettersCounted is how many dead letters are counted by what they have in common.
-	lettersCounted = 2000
+	lettersCounted = 1000
 	// scanned is how many workflows are looked at for those that a filter means, and
 	// scanTime how long.
 	scanned, scanTime = 5000, 8 * time.Second
@@ -194,38 +194,66 @@ func crew() actions.Crew {
 	return actions.Crew{Parallel: 1, Answer: actions.AnswerLimit, Tick: func() {}}
 }
 
-// LetterGroups counts dead letters by what they have in common; more says that there are
-// others, which were not counted.
-func (d *Desk) LetterGroups(ctx context.Context, by string, f deadletters.Filter) (groups []deadletters.Group,
-	more bool,
-	err error) {
+// LetterCount are dead letters, counted by what they have in common.
+type LetterCount struct {
+	Groups []deadletters.Group // the largest first
+	// More says that there are others, which are in no group. Seen is how many are in one, and
+	// All how many there are, as Temporal counts them; 0: it cannot be asked.
+	More      bool
+	Seen, All int
+}
+
+// LetterGroups counts dead letters by what they have in common. Where there are more than are
+// looked at, Temporal counts them, by consumer too; of what else they have in common it knows
+// nothing.
+func (d *Desk) LetterGroups(ctx context.Context, by string, f deadletters.Filter) (counted LetterCount, err error) {
 	if deadletters.Groupings[by] == nil {
-		return nil, false, errors.New("dead letters can be counted by error, consumer, topic or class")
+		return counted, errors.New("dead letters can be counted by error, consumer, topic or class")
 	}
-	f.Prefix, f.Scan = d.c.Prefix, scanned
 	if err := d.hash(&f.Key); err != nil {
-		return nil, false, err
+		return counted, err
+	}
+	countable := f.Countable()
+	if f.Prefix, f.Scan = d.c.Prefix, scanned; countable {
+		f.Scan = lettersCounted // each that is looked at is one that is meant
 	}
 	if err := f.Validate(); err != nil {
-		return nil, false, err
+		return counted, err
 	}
 	t, err := d.temporal(ctx)
 	if err != nil {
-		return nil, false, err
+		return counted, err
 	}
 	var c deadletters.Counter
-	n := 0
 	err = deadletters.Each(ctx, t, f, server.PageLimit, func(r deadletters.Row) bool {
-		if more = n == lettersCounted; !more {
+		if counted.More = counted.Seen == lettersCounted; !counted.More {
 			c.Count(by, r)
-			n++
+			counted.Seen++
 		}
-		return !more
+		return !counted.More
 	})
 	if errors.As(err, new(*server.ScannedError)) {
-		more, err = true, nil
+		counted.More, err = true, nil
 	}
-	return c.Largest(), more, err
+	counted.Groups = c.Largest()
+	switch {
+	case err != nil || !countable:
+		return counted, err
+	case !counted.More:
+		counted.All = counted.Seen
+		return counted, nil
+	case by == "consumer":
+		if counted.Groups, err = deadletters.TotalByConsumer(ctx, t, f, counted.Groups); err != nil {
+			return counted, err
+		}
+		counted.Seen = 0
+		for _, g := range counted.Groups {
+			counted.Seen += g.Count
+		}
+	}
+	counted.All, err = deadletters.Total(ctx, t, f)
+	counted.More = counted.Seen < counted.All
+	return counted, err
 }
 
 // Letters lists dead letters, so many at most; rest says what was not looked at, or is not

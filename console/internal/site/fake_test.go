@@ -47,6 +47,7 @@ type fakeDesk struct {
 	saga        sagas.Detail
 	letter      deadletters.Detail
 	groups      []deadletters.Group
+	all         int // dead letters that Temporal counts; 0: those of groups
 	parked      []transactions.Row
 	consumers   desk.Consumers
 	transaction transactions.Detail
@@ -115,8 +116,14 @@ func (d *fakeDesk) ActOnSaga(ctx context.Context, row sagas.Row, c sagas.Choice,
 	return actions.Outcome{ID: row.ID, Outcome: actions.Retried, Detail: "it is running"}, nil
 }
 
-func (d *fakeDesk) LetterGroups(context.Context, string, deadletters.Filter) ([]deadletters.Group, bool, error) {
-	return d.groups, false, d.err
+func (d *fakeDesk) LetterGroups(context.Context, string, deadletters.Filter) (desk.LetterCount, error) {
+	counted := desk.LetterCount{Groups: d.groups}
+	for _, g := range d.groups {
+		counted.Seen += g.Count
+	}
+	counted.All = max(counted.Seen, d.all)
+	counted.More = counted.All > counted.Seen
+	return counted, d.err
 }
 
 func (d *fakeDesk) Letters(context.Context, deadletters.Filter, int) ([]deadletters.Row, string, error) {

@@ -12,6 +12,7 @@ import (
 
 	holdfast "github.com/holdfastmq/holdfast"
 	"github.com/holdfastmq/holdfast/console/internal/batch"
+	"github.com/holdfastmq/holdfast/console/internal/desk"
 	"github.com/holdfastmq/holdfast/console/internal/login"
 	"github.com/holdfastmq/holdfast/internal/guard"
 	"github.com/holdfastmq/holdfast/internal/operator/deadletters"
@@ -38,12 +39,12 @@ type seen struct {
 	// blind are the looks that failed.
 	blind []string
 
-	Sagas       []sagas.Row
-	MoreSagas   string // what is not there; empty: nothing
-	Letters     []deadletters.Group
-	MoreLetters bool
-	Parked      []transactions.Row
-	MoreParked  string
+	Sagas      []sagas.Row
+	MoreSagas  string // what is not there; empty: nothing
+	Letters    desk.LetterCount
+	FewLetters bool // not all groups are here
+	Parked     []transactions.Row
+	MoreParked string
 }
 
 // The looks of which the whole is made.
@@ -83,7 +84,7 @@ func (s *Site) look(ctx context.Context) (all seen) {
 		return err
 	})
 	see(lookLetters, func() (err error) {
-		all.Letters, all.MoreLetters, err = s.Desk.LetterGroups(ctx, "error",
+		all.Letters, err = s.Desk.LetterGroups(ctx, "error",
 			deadletters.Filter{States: []string{string(workflows.Parked)}})
 		return err
 	})
@@ -94,8 +95,8 @@ func (s *Site) look(ctx context.Context) (all seen) {
 		return err
 	})
 	wg.Wait()
-	if len(all.Letters) > homeShown {
-		all.Letters, all.MoreLetters = all.Letters[:homeShown], true
+	if groups := all.Letters.Groups; len(groups) > homeShown {
+		all.Letters.Groups, all.FewLetters = groups[:homeShown], true
 	}
 	for _, f := range all.Diagnosis.Findings {
 		if f.Unseen() {
@@ -165,7 +166,7 @@ func (s *Site) homePage(w http.ResponseWriter, r *http.Request, of login.Session
 			h.Approvals = append(h.Approvals, knownRunOf(v))
 		}
 	}
-	h.Nobody = len(h.Approvals)+len(h.Kinds)+len(h.Sagas)+len(h.Letters)+len(h.Parked) == 0
+	h.Nobody = len(h.Approvals)+len(h.Kinds)+len(h.Sagas)+len(h.Letters.Groups)+len(h.Parked) == 0
 	s.render(w, r, http.StatusOK, of, "home.html", "What needs a person", h)
 }
 

@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"github.com/holdfastmq/holdfast/console/internal/confirm"
+	"github.com/holdfastmq/holdfast/console/internal/desk"
 	"github.com/holdfastmq/holdfast/console/internal/login"
 	"github.com/holdfastmq/holdfast/internal/operator/deadletters"
 	"github.com/holdfastmq/holdfast/internal/operator/text"
@@ -23,9 +24,9 @@ type groups struct {
 	By     string
 	Bys    []string
 	Filter url.Values
-	Groups []deadletters.Group
-	More   bool
-	Runs   []knownRun // the latest first
+	desk.LetterCount
+	Fewer bool       // not all groups are shown
+	Runs  []knownRun // the latest first
 }
 
 // Together lead to what can be done to all that are counted.
@@ -115,14 +116,14 @@ func (s *Site) groupsPage(w http.ResponseWriter, r *http.Request, of login.Sessi
 		err = text.Usagef("dead letters are counted by %s", text.Join(g.Bys))
 	}
 	if err == nil {
-		g.Groups, g.More, err = s.Desk.LetterGroups(r.Context(), g.By, f)
+		g.LetterCount, err = s.Desk.LetterGroups(r.Context(), g.By, f)
 	}
 	if err != nil {
 		s.failed(w, r, of, err)
 		return
 	}
 	if len(g.Groups) > listShown {
-		g.Groups, g.More = g.Groups[:listShown], true
+		g.Groups, g.Fewer = g.Groups[:listShown], true
 	}
 	for _, v := range s.runs.All() {
 		g.Runs = append(g.Runs, knownRunOf(v))

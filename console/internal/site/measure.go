@@ -69,14 +69,10 @@ func (s *Site) Measure(p metric.MeterProvider) (metric.Registration, error) {
 		for l, level := range levels {
 			observe(findings, n[l], examined, level)
 		}
-		waits := int64(0)
-		for _, g := range all.Letters {
-			waits += int64(g.Count)
-		}
 		o.ObserveInt64(unseen, int64(len(all.Unseen)))
 		o.ObserveInt64(age, int64(s.Now().Sub(at).Seconds()))
 		observe(parked, int64(len(all.Parked)), did(lookTransactions) && all.MoreParked == "", transactions)
-		observe(parked, waits, did(lookLetters) && !all.MoreLetters, letters)
+		observe(parked, int64(all.Letters.All), did(lookLetters), letters)
 		observe(parked, int64(len(all.Sagas)), did(lookSagas) && all.MoreSagas == "", sagas)
 		return nil
 	}, findings, unseen, age, parked)

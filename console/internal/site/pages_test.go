@@ -188,6 +188,23 @@ func TestGroupsLeadToTheirLetters(t *testing.T) {
 	require.Contains(t, b.get("/dead/list?state=parked").body, letterID[len("dead/payments/"):])
 }
 
+// TestMoreLettersThanAreLookedAt: pages say how many there are, and that only so many were counted
+// by error; the number of all is in the metrics.
+func TestMoreLettersThanAreLookedAt(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	h.desk.groups = []deadletters.Group{{Value: "no card", Count: 7, Example: letterID, Oldest: began, Newest: began}, {Value: "no money", Count: 2}}
+	h.desk.all = 96000
+	m := metricstest.New(t)
+	_, err := h.site.Measure(m.Provider)
+	require.NoError(t, err)
+	b := h.as("viewer")
+	require.Contains(t, b.get("/").body, "There are 96000: only the latest 9 were counted by error.")
+	require.Contains(t, b.get("/dead").body, "There are 96000: only the latest 9 were counted.")
+	require.Contains(t, b.get("/dead").body, "<td>–</td><td>–</td><td></td>", "of which only the number is known")
+	require.EqualValues(t, 96000, m.Values()["holdfast.waiting kind=dead-letter"])
+}
+
 func TestSearch(t *testing.T) {
 	t.Parallel()
 	h := newHouse(t)

@@ -36,7 +36,7 @@ type Desk interface {
 	Sagas(ctx context.Context, f sagas.Filter, limit int) (rows []sagas.Row, rest string, err error)
 	Saga(ctx context.Context, id string) (sagas.Detail, error)
 	ActOnSaga(ctx context.Context, row sagas.Row, c sagas.Choice, who desk.Who) (actions.Outcome, error)
-	LetterGroups(ctx context.Context, by string, f deadletters.Filter) (groups []deadletters.Group, more bool, err error)
+	LetterGroups(ctx context.Context, by string, f deadletters.Filter) (desk.LetterCount, error)
 	Letters(ctx context.Context, f deadletters.Filter, limit int) (rows []deadletters.Row, rest string, err error)
 	Letter(ctx context.Context, id string) (deadletters.Detail, error)
 	LettersTogether(ctx context.Context, f deadletters.Filter, most int, skip func(deadletters.Detail) bool) (

@@ -6,7 +6,6 @@ import (
 	"strings"
 
 	enumspb "go.temporal.io/api/enums/v1"
-	"go.temporal.io/api/workflowservice/v1"
 
 	"github.com/holdfastmq/holdfast/broker"
 	"github.com/holdfastmq/holdfast/internal/operator/deadletters"
@@ -96,24 +95,24 @@ var letterStates = []struct {
 
 // letters counts the dead letters that are open.
 func (f *Findings) letters(ctx context.Context, t *server.Temporal, prefix string) {
-	count := func(state workflows.State) (int64, error) {
-		n, err := t.CountWorkflow(ctx, &workflowservice.CountWorkflowExecutionsRequest{Namespace: t.Namespace,
-			Query: fmt.Sprintf(`%s AND ExecutionStatus = "Running" AND %s = %s`, deadletters.LettersQuery(prefix),
-				workflows.AttributeState, server.Quote(string(state)))})
-		return n.GetCount(), err
+	count := func(states ...string) (int64, error) {
+		n, err := deadletters.Total(ctx, t, deadletters.Filter{Prefix: prefix, States: states})
+		return int64(n), err
 	}
+	// Mostly all that are open are parked.
 	counts := map[workflows.State]int64{}
-	states := []workflows.State{workflows.Parked}
-	for _, s := range letterStates {
-		states = append(states, s.state)
+	open, err := count()
+	if err == nil {
+		counts[workflows.Parked], err = count(string(workflows.Parked))
 	}
-	for _, s := range states {
-		n, err := count(s)
-		if err != nil {
-			f.add(text.LevelWarning, "dead letters", "", "unknown: %s", text.Of(err))
-			return
+	for _, s := range letterStates {
+		if err == nil && open > counts[workflows.Parked] {
+			counts[s.state], err = count(string(s.state))
 		}
-		counts[s] = n
+	}
+	if err != nil {
+		f.add(text.LevelWarning, "dead letters", "", "unknown: %s", text.Of(err))
+		return
 	}
 	pollers, err := t.Pollers(ctx, workflows.DeadLetterQueue(prefix), enumspb.TASK_QUEUE_TYPE_WORKFLOW)
 	if err != nil {

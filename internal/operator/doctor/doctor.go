@@ -39,6 +39,20 @@ func (f *Findings) ok(check, format string, args ...any) {
 	f.add(text.LevelOK, check, "", format, args...)
 }
 
+// together makes checks at the same time, and adds what they find in their order.
+func (f *Findings) together(checks ...func(*Findings)) {
+	found := make([]Findings, len(checks))
+	var wg sync.WaitGroup
+	for i, check := range checks {
+		found[i] = Findings{Suggester: f.Suggester, part: f.part}
+		wg.Go(func() { check(&found[i]) })
+	}
+	wg.Wait()
+	for _, one := range found {
+		f.All = append(f.All, one.All...)
+	}
+}
+
 // Diagnosis is what `holdfast doctor --json` writes.
 type Diagnosis struct {
 	OK       bool      `json:"ok"`

@@ -35,17 +35,24 @@ func countSagas(ctx context.Context, t *server.Temporal, f sagas.Filter, more st
 // sagas counts the sagas that are not on their happy path.
 func (f *Findings) sagas(ctx context.Context, t *server.Temporal, prefix string, now time.Time) {
 	counts := map[string]int{}
-	for _, s := range []string{core.StateParked, core.StateCompensationFailed, core.StatePaused, core.StateWaiting,
-		core.StateCompensating} {
-		n, err := countSagas(ctx, t, sagas.Filter{Prefix: prefix, States: []string{s}}, "")
-		if err != nil {
-			f.add(text.LevelWarning, "sagas", "", "unknown: %s", text.Of(err))
-			return
+	states := []string{core.StateParked, core.StateCompensationFailed, core.StateWaiting, core.StatePaused,
+		core.StateCompensating}
+	left, err := countSagas(ctx, t, sagas.Filter{Prefix: prefix, States: states}, "")
+	for _, s := range states {
+		if err == nil && left > 0 { // mostly they are of one or two
+			counts[s], err = countSagas(ctx, t, sagas.Filter{Prefix: prefix, States: []string{s}}, "")
+			left -= counts[s]
 		}
-		counts[s] = n
+	}
+	if err != nil {
+		f.add(text.LevelWarning, "sagas", "", "unknown: %s", text.Of(err))
+		return
 	}
 	f.openSagas(counts)
 	old := " AND StartTime < " + server.Quote(now.Add(-longWait).UTC().Format(time.RFC3339Nano))
+	if counts[core.StateWaiting] == 0 {
+		return
+	}
 	if n, err := countSagas(ctx, t, sagas.Filter{Prefix: prefix, States: []string{core.StateWaiting}},
 		old); err == nil && n > 0 {
 		f.add(text.LevelWarning, "waiting sagas", f.Code("saga list", "", "--state", "waiting", "--older-than",

@@ -43,14 +43,18 @@ func examineTemporal(ctx context.Context, c *reach.Config, e Examination) []Find
 	}
 	f.temporalClock(ctx, t, c.Prefix, c.Clock)
 	if f.attributes(ctx, t, e.Fix) {
-		f.parked(ctx, t)
-		f.lost(ctx, t, c.Prefix)
-		f.letters(ctx, t, c.Prefix)
-		f.lostLetters(ctx, t, c.Prefix)
-		f.sagas(ctx, t, c.Prefix, c.Clock())
-		f.StrandedSagas(ctx, t, c.Prefix, func() ([]broker.SagaDefinition, error) { return c.Definitions(ctx) })
-		f.LostSagas(ctx, t, c.Prefix)
-		f.UnknownSagas(ctx, t, c.Prefix, c.Clock())
+		f.together(
+			func(f *Findings) { f.parked(ctx, t) },
+			func(f *Findings) { f.lost(ctx, t, c.Prefix) },
+			func(f *Findings) { f.letters(ctx, t, c.Prefix) },
+			func(f *Findings) { f.lostLetters(ctx, t, c.Prefix) },
+			func(f *Findings) { f.sagas(ctx, t, c.Prefix, c.Clock()) },
+			func(f *Findings) {
+				f.StrandedSagas(ctx, t, c.Prefix, func() ([]broker.SagaDefinition, error) { return c.Definitions(ctx) })
+			},
+			func(f *Findings) { f.LostSagas(ctx, t, c.Prefix) },
+			func(f *Findings) { f.UnknownSagas(ctx, t, c.Prefix, c.Clock()) },
+		)
 	}
 	for _, g := range e.Groups {
 		f.pollers(ctx, t, c.Prefix, g, e.asked, c.Clock())
