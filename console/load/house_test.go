@@ -266,18 +266,6 @@ func (v *visitor) send(r *http.Request) answer {
 		text: html.UnescapeString(string(text))}
 }
 
-// opens gets a page until it has a text: the servers' lists are late.
-func (v *visitor) opens(path, text string) answer {
-	v.t.Helper()
-	for deadline := time.Now().Add(patience); ; time.Sleep(200 * time.Millisecond) {
-		a := v.get(path)
-		if strings.Contains(a.text, text) {
-			return a
-		}
-		require.True(v.t, time.Now().Before(deadline), "%s never has %q: %s", path, text, a.text)
-	}
-}
-
 // page is one that is asked for.
 type page struct{ name, path string }
 
