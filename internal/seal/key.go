@@ -17,9 +17,9 @@ func (b *Box) HashingKeys(on bool) *Box { return &Box{keyring: b.keyring, mode: 
 func (b *Box) HashesKeys() bool { return b != nil && b.hashes }
 
 // Key is the business key that stands for what the application or an operator calls key: where the
-// Box hashes keys, the hash that [holdfast.HashKey] makes; key itself where it is such a hash already, or made
-// of one for a step's saga, so that one that a handler was given can be passed on, and where it is empty. Whether payloads
-// are encrypted does not matter.
+// Box hashes keys, the hash that [holdfast.HashKey] makes; key itself where it is such a hash already,
+// or made of one for a step's saga, so that one that a handler was given can be passed on, and where it
+// is empty. Whether payloads are encrypted does not matter.
 //
 // The error is a [holdfast.UnavailableError] of the keyring.
 func (b *Box) Key(ctx context.Context, key string) (string, error) {
@@ -68,7 +68,8 @@ func isHashed(key string) bool {
 		return true
 	}
 	parts := strings.Split(key, ".")
-	return len(parts) > 2 && slices.ContainsFunc(parts[1:len(parts)-1], isHash) && holdfast.ValidateName("key", key) == nil
+	return len(parts) > 2 && slices.ContainsFunc(parts[1:len(parts)-1], isHash) &&
+		holdfast.ValidateName("key", key) == nil
 }
 
 // isHash reports whether text has the form of what [holdfast.HashKey] makes, with a digest of at
