@@ -260,8 +260,8 @@ func TestCohortThatAnotherProcessRuns(t *testing.T) {
 	only.Name = "only"
 	o := s.options()
 	o.Temporal = s.dial(&cable{lazy: true})
+	s.agency(def) // its polls come first
 	w := s.runWith(o, func(w *worker.Worker) { w.Saga(def); w.Saga(only) })
-	s.agency(def)
 	for range 20 {
 		for _, def := range []saga.Saga[journey]{def, only} {
 			j, err := s.travels(w, def)

@@ -212,10 +212,12 @@ func (l *Lane) Forgo(members []*Run) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for _, r := range members {
-		if r.seat != nil || l.running[r.ref.ID] != r {
+		if r.seat != nil {
 			continue
 		}
-		delete(l.running, r.ref.ID)
+		if l.running[r.ref.ID] == r {
+			delete(l.running, r.ref.ID)
+		}
 		select {
 		case <-r.forgone:
 		default:
