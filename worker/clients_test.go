@@ -19,6 +19,7 @@ import (
 type cable struct {
 	lazy       bool // no eager start: whichever worker of the group comes first gets the workflow
 	fail, lose atomic.Bool
+	before     func(req any) // called with each request before it is sent; nil: nobody wants that
 }
 
 // failNext makes the next start fail without having been sent.
@@ -28,6 +29,9 @@ func (c *cable) failNext() { c.fail.Store(true) }
 func (c *cable) loseNext() { c.lose.Store(true) }
 
 func (c *cable) intercept(ctx context.Context, method string, req, reply any, conn *grpc.ClientConn, invoke grpc.UnaryInvoker, opts ...grpc.CallOption) error {
+	if c.before != nil {
+		c.before(req)
+	}
 	start, ok := req.(*workflowservice.StartWorkflowExecutionRequest)
 	if !ok {
 		return invoke(ctx, method, req, reply, conn, opts...)

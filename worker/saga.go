@@ -172,7 +172,7 @@ func (w *Worker) sagaHandles() *sagahandle.Handles {
 	}
 	return sagahandle.New(sagahandle.Options{Prefix: w.o.Prefix, Group: w.o.Group, IDs: w.idPrefix(),
 		Tokens: !w.o.RollingUpgrade, TaskTimeout: w.o.Timeouts.Task, Temporal: w.o.Temporal, Gate: gate{w},
-		MaxCohort: w.o.Tuning.MaxSagaCohort, CohortsInFlight: w.o.Tuning.CohortsInFlight,
+		Rolling: w.o.RollingUpgrade, MaxCohort: w.o.Tuning.MaxSagaCohort, CohortsInFlight: w.o.Tuning.CohortsInFlight,
 		Express: w.sagas.express, Bounded: w.lanes.Bounded, Definitions: defs, StepNames: w.stepNames,
 		Database: w.databases.Own, Metrics: w.metrics, Trace: w.trace})
 }

@@ -9,7 +9,6 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
-
 	"time"
 
 	"github.com/stretchr/testify/require"
@@ -261,13 +260,17 @@ func TestCohortThatAnotherProcessRuns(t *testing.T) {
 	only.Name = "only"
 	o := s.options()
 	o.Temporal = s.dial(&cable{lazy: true})
+	s.agency(def) // its polls come first
 	w := s.runWith(o, func(w *worker.Worker) { w.Saga(def); w.Saga(only) })
-	s.agency(def)
 	for range 20 {
 		for _, def := range []saga.Saga[journey]{def, only} {
 			j, err := s.travels(w, def)
 			require.NoError(t, err)
 			require.Len(t, s.logged(s.orders, j.ID), 2)
+			until(t, "none is left here", func() bool { return w.SagasHere() == 0 })
+			stands, err := worker.JoinSaga(w.Worker, def, j.ID).State(s.ctx())
+			require.NoError(t, err)
+			require.Equal(t, core.StateCompleted, stands.State)
 		}
 	}
 }
@@ -404,14 +407,92 @@ func TestSagaOfACohortThatIsGone(t *testing.T) {
 // lostMember is a travel that has begun in a cohort which is gone.
 func (s *site) lostMember() journey {
 	s.t.Helper()
+	j, _ := s.begunTravel(s.at.Prefix, "cohort/"+newID()+"/0a1b2c3d", time.Time{})
+	return j
+}
+
+// begunTravel is a travel that has begun, as its begin row says; prefix is that in its ID.
+func (s *site) begunTravel(prefix, holder string, taken time.Time) (journey, barrier.BegunSaga) {
+	s.t.Helper()
 	j := journey{ID: newID()}
 	state, err := json.Marshal(j)
 	require.NoError(s.t, err)
 	row := barrier.BegunSaga{SagaStart: holdfast.SagaStart{Name: "travel", Version: 1, Key: j.ID, State: state, Tokens: true},
-		Content: sagas.ContentOf(state), Holder: "cohort/" + newID() + "/0a1b2c3d"}
-	_, err = barrier.BeginSaga(s.ctx(), s.orders, workflows.SagaID(s.at.Prefix, group, "travel", j.ID), row)
+		Content: sagas.ContentOf(state), Holder: holder, Taken: taken}
+	_, err = barrier.BeginSaga(s.ctx(), s.orders, workflows.SagaID(prefix, group, "travel", j.ID), row)
 	require.NoError(s.t, err)
-	return j
+	return j, row
+}
+
+// A saga whose process died after it had taken it for a workflow, and before it had started that,
+// goes on for whoever waits for it. Who only looks does not have it go on.
+func TestTakenSagaOfADeadProcess(t *testing.T) {
+	t.Parallel()
+	s := sagaSite(t)
+	s.cohorts = true
+	def := travel(local("a"), local("b"))
+	w := s.agency(def)
+	j, _ := s.begunTravel(s.at.Prefix, barrier.HolderWorkflow, time.Now().Add(-time.Minute))
+	h := worker.JoinSaga(w.Worker, def, j.ID)
+	stands, err := h.State(s.ctx())
+	require.NoError(t, err)
+	require.Equal(t, core.StateRunning, stands.State)
+	require.False(t, s.hasWorkflow(h.ID()))
+	require.NoError(t, wait(s, h))
+	require.Equal(t, []string{"do a", "do b"}, s.logged(s.orders, j.ID))
+}
+
+// A saga that ends, and its cohort with it, while it is looked at was not ended from outside.
+func TestSagaThatEndsWhileItIsLookedAt(t *testing.T) {
+	t.Parallel()
+	s := sagaSite(t)
+	s.cohorts = true
+	def := travel(local("a"))
+	cohort := newID()
+	j, row := s.begunTravel(s.at.Prefix, "cohort/"+cohort+"/0a1b2c3d", time.Time{})
+	last, err := json.Marshal(core.State{Phase: core.Completed, Data: row.State,
+		Steps: map[string]*core.StepState{"a": {Status: core.Done}}})
+	require.NoError(t, err)
+	var once sync.Once
+	o := s.options()
+	o.Temporal = s.dial(&cable{before: func(req any) {
+		if d, is := req.(*workflowservice.DescribeWorkflowExecutionRequest); is && strings.HasSuffix(d.GetExecution().GetWorkflowId(), cohort) {
+			once.Do(func() {
+				require.NoError(t, barrier.EndSaga(s.ctx(), s.orders, workflows.SagaID(s.at.Prefix, group, "travel", j.ID), row, last))
+			})
+		}
+	}})
+	w := s.runWith(o, func(w *worker.Worker) { w.Saga(def) })
+	stands, err := worker.JoinSaga(w.Worker, def, j.ID).State(s.ctx())
+	require.NoError(t, err)
+	require.Equal(t, core.StateCompleted, stands.State)
+}
+
+// While processes of the version before may run a saga's workflow, what is asked for is not done
+// with its start: they do not know that.
+func TestSagaOfALostCohortIsSteeredInARollingUpgrade(t *testing.T) {
+	t.Parallel()
+	s := sagaSite(t)
+	def := travel(local("a"), saga.Wait("approve", time.Hour))
+	o := s.options()
+	o.RollingUpgrade = true
+	w := s.runWith(o, func(w *worker.Worker) { w.Saga(def) })
+	ann := worker.By{Operator: "ann", Reason: "looked at the books"}
+	for _, steer := range []func(h *worker.SagaHandle[journey]) error{
+		func(h *worker.SagaHandle[journey]) error { return h.Pause(s.ctx(), ann) },
+		func(h *worker.SagaHandle[journey]) error { return h.Compensate(s.ctx(), ann) },
+	} {
+		j, _ := s.begunTravel("", "cohort/"+newID()+"/0a1b2c3d", time.Time{})
+		h := worker.JoinSaga(w.Worker, def, j.ID)
+		require.NoError(t, steer(h))
+		e, err := s.temporal.GetWorkflowHistory(s.ctx(), h.ID(), "", false, enumspb.HISTORY_EVENT_FILTER_TYPE_ALL_EVENT).Next()
+		require.NoError(t, err)
+		var in sagas.Input
+		require.NoError(t, converter.GetDefaultDataConverter().FromPayloads(e.GetWorkflowExecutionStartedEventAttributes().GetInput(), &in))
+		require.Equal(t, j.ID, in.Key)
+		require.Nil(t, in.Asked)
+		require.NotEqual(t, core.StateRunning, s.sagaStatus(h.ID()).State)
+	}
 }
 
 // What an operator asks of a saga whose cohort is gone comes before its next step. What is not
@@ -447,7 +528,7 @@ func TestSagaOfALostCohortIsSteered(t *testing.T) {
 	require.NoError(t, wait(s, h))
 	require.Equal(t, []string{"do a", "do b"}, did())
 
-	h, did = lost()
+	h, _ = lost()
 	require.NoError(t, h.Refuse(s.ctx(), "approve", ann))
 	stood(t, wait(s, h), holdfast.ErrSagaCompensated)
 

@@ -59,7 +59,8 @@ type Tuning struct {
 	// MaxSagas is how many sagas a process runs itself at a time, in the Express lane and in the
 	// workflows that they share; those that gather for the next such workflow count. A further
 	// StartSaga waits, as long as its caller does. What runs in a workflow of its own does not
-	// count. Default: 1000, at most 100,000.
+	// count. Both lanes share these places: a step that starts another such saga, and waits for
+	// it, holds its saga's place while it asks for one more. Default: 1000, at most 100,000.
 	MaxSagas int
 	// CohortsInFlight is how many workflows are being started and recorded at a
 	// time before transactions gather to share the next one. Default: 2.

@@ -116,13 +116,28 @@ func (c *cohort) move() {
 }
 
 // NewMember is a saga that is to share a workflow. Until [Lane.Abandon] or its end it is
-// what joins other starts of its key in this process. release gives its room back.
-func (l *Lane) NewMember(plan *core.Plan, id string, s holdfast.SagaStart, release func()) *Run {
+// what joins other starts of its key in this process. release gives its room back. Where another
+// start with this state runs by now, it is that one, and first is false.
+func (l *Lane) NewMember(plan *core.Plan, id string, s holdfast.SagaStart, release func()) (r *Run, first bool) {
 	s.Tokens = l.o.Tokens
-	r := newRun(l, plan, id, holdfast.Half{Group: l.o.Group, At: time.Now(), Database: l.o.Database(), Saga: &s})
+	r = newRun(l, plan, id, holdfast.Half{Group: l.o.Group, At: time.Now(), Database: l.o.Database(), Saga: &s})
 	r.started, r.release = make(chan struct{}), release
-	l.enter(r)
-	return r
+	if other := l.enterFirst(r); other != nil {
+		release()
+		return other, false
+	}
+	return r, true
+}
+
+// enterFirst is enter, but where another start of the saga with its state runs: it returns that.
+func (l *Lane) enterFirst(r *Run) (other *Run) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if other = l.running[r.ref.ID]; other != nil && other.ref.Content == r.ref.Content {
+		return other
+	}
+	l.running[r.ref.ID] = r
+	return nil
 }
 
 // Member is what its cohort is told of it.
@@ -153,7 +168,8 @@ func (l *Lane) Expect(workflow string, members []*Run) {
 	l.expected[workflow] = all
 }
 
-// Unexpect takes back Expect: the workflow was not started, and its members are in others.
+// Unexpect takes back Expect: the workflow was not started, and its members are in others, or they
+// have all ended.
 func (l *Lane) Unexpect(workflow string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -196,11 +212,22 @@ func (l *Lane) Forgo(members []*Run) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for _, r := range members {
-		if r.seat == nil && l.running[r.ref.ID] == r {
+		if r.seat != nil {
+			continue
+		}
+		if l.running[r.ref.ID] == r {
 			delete(l.running, r.ref.ID)
+		}
+		select {
+		case <-r.forgone:
+		default:
+			close(r.forgone)
 		}
 	}
 }
+
+// Forgone is closed when others are asked how the saga stands: see [Lane.Forgo].
+func (r *Run) Forgone() <-chan struct{} { return r.forgone }
 
 // Elsewhere are those of members that this process neither drives nor has seen ended.
 func (l *Lane) Elsewhere(members []*Run) (others []*Run) {
@@ -218,14 +245,31 @@ func (l *Lane) Elsewhere(members []*Run) (others []*Run) {
 	return others
 }
 
-// Found ends the waiting for a member that goes on or has ended in another process, which its begin
-// row tells: refused, if not nil, is why this start was none of that saga's.
-func (r *Run) Found(refused error) {
+// Found ends the waiting for a member of that workflow that goes on or has ended in another process,
+// which its begin row tells: refused, if not nil, is why this start was none of that saga's. Of one
+// that this process drives after all, its driver tells.
+func (l *Lane) Found(workflow string, r *Run, refused error) {
+	if !l.found(workflow, r) {
+		return
+	}
 	if refused != nil {
 		r.refuse(refused)
 	}
 	r.tell()
 	r.depart()
+}
+
+func (l *Lane) found(workflow string, r *Run) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if r.seat != nil {
+		return false
+	}
+	delete(l.expected[workflow], r.ref.ID) // it will not be driven as this start
+	if l.running[r.ref.ID] == r {
+		delete(l.running, r.ref.ID)
+	}
+	return true
 }
 
 // Content is the digest of what it was started with.

@@ -6,6 +6,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	holdfast "github.com/holdfastmq/holdfast"
 	"github.com/holdfastmq/holdfast/activities"
 	"github.com/holdfastmq/holdfast/saga/core"
 	"github.com/holdfastmq/holdfast/workflows"
@@ -53,4 +54,53 @@ func TestRoundsAreTold(t *testing.T) {
 	none.did("a", core.Outcome{}, 0)
 	none.pass()
 	none.end(activities.SagaMemberEnd{})
+}
+
+// A member that another process has ended is not left in this one; one that this process drives its
+// driver ends.
+func TestFoundMembers(t *testing.T) {
+	freed := 0
+	l := New(Options{Most: 2, Database: func() string { return "" }})
+	plan := &core.Plan{Name: "travel", Steps: []core.Step{{Name: "a", Kind: core.Local, NoUndo: true}}}
+	member := func(id string) *Run {
+		r, first := l.NewMember(plan, id, holdfast.SagaStart{State: []byte(`{}`)}, func() { freed++ })
+		require.True(t, first)
+		return r
+	}
+	theirs, ours := member("theirs"), member("ours")
+	l.Expect("w", []*Run{theirs, ours})
+	ours.seat = &seat{}
+	l.Found("w", theirs, holdfast.ErrDuplicate)
+	l.Found("w", ours, nil)
+	<-theirs.Left()
+	require.ErrorIs(t, theirs.Refused(), holdfast.ErrDuplicate)
+	require.Equal(t, 1, freed)
+	require.Nil(t, l.Running("theirs"))
+	require.Equal(t, map[string]*Run{"ours": ours}, l.expected["w"])
+	require.Same(t, ours, l.Running("ours"))
+	select {
+	case <-ours.Left():
+		t.Fatal("its driver has not ended it")
+	default:
+	}
+}
+
+// Of two starts of a key that have waited for room, one is the member: the other joins it, and gives
+// its room back.
+func TestSecondStartJoinsTheMember(t *testing.T) {
+	freed := 0
+	l := New(Options{Most: 2, Database: func() string { return "" }})
+	plan := &core.Plan{Name: "travel", Steps: []core.Step{{Name: "a", Kind: core.Local, NoUndo: true}}}
+	start := func(state string) (*Run, bool) {
+		return l.NewMember(plan, "x", holdfast.SagaStart{State: []byte(state)}, func() { freed++ })
+	}
+	one, first := start(`{"A":1}`)
+	require.True(t, first)
+	same, first := start(`{"A":1}`)
+	require.False(t, first)
+	require.Same(t, one, same)
+	require.Equal(t, 1, freed)
+	other, first := start(`{"A":2}`)
+	require.True(t, first, "it may be refused, and not be joined")
+	require.NotSame(t, one, other)
 }

@@ -49,6 +49,7 @@ type Run struct {
 	started chan struct{} // closed when its cohort is durably started, or is not; nil: it has none
 	tried   chan struct{} // closed when the first steps have been tried
 	untold  sync.Once     // closes tried
+	forgone chan struct{} // closed when it is not known to run here
 	left    chan struct{} // closed when it has ended here, or goes on in a workflow
 	gone    sync.Once     // closes left
 }
@@ -59,7 +60,7 @@ func newRun(l *Lane, plan *core.Plan, id string, half holdfast.Half) *Run {
 		calls: uuid.NewString(),
 		ref: activities.SagaRef{ID: id, Workflow: id, Group: l.o.Group, Key: s.Key, Name: s.Name, Version: s.Version,
 			Database: half.Database, Content: sagas.ContentOf(s.State), Trace: s.Trace},
-		tried: make(chan struct{}), left: make(chan struct{})}
+		tried: make(chan struct{}), forgone: make(chan struct{}), left: make(chan struct{})}
 }
 
 // Left is closed when the saga has ended in this process, or goes on elsewhere.

@@ -54,9 +54,11 @@ func (h *Handles) startMember(ctx context.Context, c *saga.Compiled, key string,
 			h.ends.forget(end)
 			return "", nil, err
 		}
-		end.run = h.o.Express.NewMember(&c.Plan, id,
+		end.run, first = h.o.Express.NewMember(&c.Plan, id,
 			holdfast.SagaStart{Name: c.Plan.Name, Version: c.Plan.Version, Key: key, State: data, Trace: at}, release)
-		h.gatherer.enter(end.run)
+		if first { // else somebody came before while this one waited for room
+			h.gatherer.enter(end.run)
+		}
 	}
 	select {
 	case <-end.run.Started():
@@ -125,11 +127,12 @@ func (h *Handles) startBatch(b batch) {
 	if err == nil {
 		finding, found := context.WithCancel(context.Background())
 		defer found()
-		go h.findMembers(finding, b.members)
+		go h.findMembers(finding, b)
 		h.awaitMost(left)
 	}
 	h.gatherer.freed()
 	if err == nil && h.awaitBatch(b, triedWithin) {
+		h.o.Express.Unexpect(b.workflow) // another process may have run them all
 		return
 	}
 	h.abandon(b, run)
@@ -223,24 +226,26 @@ const (
 // findMembers tells the callers of those members of a cohort that another process runs which end
 // there or get a workflow of their own, as their begin rows tell: the cohort ends with its slowest.
 // Where this process runs it, it does nothing.
-func (h *Handles) findMembers(ctx context.Context, members []*sagaexpress.Run) {
+func (h *Handles) findMembers(ctx context.Context, b batch) {
+	members := b.members
 	for wait := findFirst; pause(ctx, wait); wait = min(2*wait, findEvery) {
 		members = h.o.Express.Elsewhere(members)
 		if len(members) == 0 {
 			return
 		}
 		for _, r := range members {
-			b, err := h.o.Express.Begun(ctx, r.ID())
+			row, err := h.o.Express.Begun(ctx, r.ID())
 			var last core.State
 			switch {
 			case err != nil: // it has not begun, or is asked for again
-			case b.Content != r.Content():
-				r.Found(fmt.Errorf("%w: saga %s was started with other content", holdfast.ErrDuplicate, r.ID()))
-			case b.Last != nil && json.Unmarshal(b.Last, &last) == nil:
+			case row.Content != r.Content():
+				h.o.Express.Found(b.workflow, r,
+					fmt.Errorf("%w: saga %s was started with other content", holdfast.ErrDuplicate, r.ID()))
+			case row.Last != nil && json.Unmarshal(row.Last, &last) == nil:
 				h.Completed(r.ID(), last.Data)
-				r.Found(nil)
-			case b.Holder == barrier.HolderWorkflow:
-				r.Found(nil)
+				h.o.Express.Found(b.workflow, r, nil)
+			case row.Holder == barrier.HolderWorkflow:
+				h.o.Express.Found(b.workflow, r, nil)
 			}
 		}
 	}

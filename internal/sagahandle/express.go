@@ -128,6 +128,10 @@ var errDriven = errors.New("a process of its group runs it")
 // have to be started. A workflow that is not known later is over.
 const startsWithin = time.Hour
 
+// startsBy is how long after that whoever took it has started it, if that process has not died
+// meanwhile: who waits for the saga starts it then.
+const startsBy = 30 * time.Second
+
 // errDeserted means that a saga has no workflow, and nobody drives it: its cohort's was ended from
 // outside.
 var errDeserted = errors.New("nobody drives it: the workflow that it shared was ended from outside")
@@ -162,10 +166,18 @@ func (h *Handles) carryOn(ctx context.Context, id string, how carrying, asked *s
 	case !driven && (len(b.State) == 0 || time.Since(b.Taken) > startsWithin):
 		return false, holdfast.ErrNotFound
 	case how == taking:
+	case how == waiting && !driven && time.Since(b.Taken) > startsBy: // whoever took it has died before
 	case !h.Deserted(ctx, b.Holder):
 		return false, errDriven
 	case how == looking:
-		return false, errDeserted
+		now, err := h.o.Express.Begun(ctx, id) // the last member may have ended since, and its cohort with it
+		switch {
+		case err != nil:
+			return false, err
+		case now.Holder == b.Holder && now.Last == nil:
+			return false, errDeserted
+		}
+		return h.carryOn(ctx, id, how, asked)
 	}
 	if b.Last == nil {
 		if err := h.mayAsk(ctx, id, b, asked); err != nil {
@@ -181,6 +193,7 @@ func (h *Handles) carryOn(ctx context.Context, id string, how carrying, asked *s
 	if b.Last == nil {
 		done := h.wasDone(ctx, id, asked)
 		switch {
+		case h.o.Rolling && done == nil: // an earlier version may run the first task, and not know Asked
 		case done == nil:
 			in.Asked = asked
 		case !errors.Is(done, holdfast.ErrInvalid): // who asks again finds it
@@ -265,6 +278,7 @@ func (h *Handles) takeOut(ctx context.Context, id, action string, req sagas.Requ
 	select {
 	case <-r.Left():
 		return won && r.Taken()
+	case <-r.Forgone(): // its workflow is asked, or the saga is taken from whoever drives it
 	case <-ctx.Done():
 	case <-h.o.Gate.Over():
 	}

@@ -34,6 +34,9 @@ type Options struct {
 	// Tokens says that replies have to repeat the token of their call; see [sagas.Input].
 	Tokens      bool
 	TaskTimeout time.Duration
+	// Rolling says that processes of an earlier version may run a saga's workflow: nothing is asked
+	// of that with its start.
+	Rolling bool
 	// Temporal is nil in a process that has none: then its Gate lets nobody in.
 	Temporal client.Client
 	Gate     Gate

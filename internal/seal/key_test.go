@@ -29,7 +29,14 @@ func TestKey(t *testing.T) {
 			require.NoError(t, err)
 			require.Equal(t, want, got)
 		}
-		for _, alike := range []string{"hashed-ann", "hashed-" + sum[:30], "hashed-" + strings.ToUpper(sum[:31]) + "A", "hashed-" + sum + "g0", sum, "hashed-"} {
+		sub := "travel." + byHand + ".hotel"
+		for _, passedOn := range []string{sub, sub + ".2", "hotels." + sub + ".room", "my.travel." + byHand + ".the.hotel"} {
+			got, err := b.Key(t.Context(), passedOn)
+			require.NoError(t, err)
+			require.Equal(t, passedOn, got, "of a step's saga")
+		}
+		for _, alike := range []string{"hashed-ann", "hashed-" + sum[:30], "hashed-" + strings.ToUpper(sum[:31]) + "A", "hashed-" + sum + "g0", sum, "hashed-", "travel.ann.hotel",
+			byHand + ".ann", "ann." + byHand, "ann@x." + byHand + ".hotel", "travel.hashed-ann.hotel"} {
 			got, err := b.Key(t.Context(), alike)
 			require.NoError(t, err)
 			require.NotEqual(t, alike, got)
