@@ -12,6 +12,7 @@ import (
 
 	"github.com/holdfastmq/holdfast/console/internal/audit"
 	"github.com/holdfastmq/holdfast/console/internal/batch"
+	"github.com/holdfastmq/holdfast/internal/operator/deadletters"
 	"github.com/holdfastmq/holdfast/internal/operator/sagas"
 	"github.com/holdfastmq/holdfast/internal/operator/vouch"
 	"github.com/holdfastmq/holdfast/workflows"
@@ -231,4 +232,38 @@ func TestATokenIsNoWayRoundAnAmount(t *testing.T) {
 	status, _ = h.ask(http.MethodPost, vouch.ActPath, token, unseen, nil)
 	require.Equal(t, http.StatusServiceUnavailable, status, "what is not seen is not done")
 	require.Len(t, h.desk.acts(), 2)
+}
+
+// TestWhatARunCouldNotLookAt when it began is no way round an amount: neither what nobody told of,
+// nor what came by its amount only then.
+func TestWhatARunCouldNotLookAt(t *testing.T) {
+	t.Parallel()
+	h := withAmount(t)
+	h.desk.letters(3)
+	h.desk.handles(handled)
+	h.desk.bodies = map[string]string{}
+	for i := range 3 {
+		h.desk.bodies[fmt.Sprintf("dead/payments/m-%03d", i)] = `{"amount":5}`
+	}
+	b := h.as("operator")
+	form := b.confirm(together1)
+	silent := h.desk.many["dead/payments/m-001"]
+	h.desk.mu.Lock()
+	h.desk.many["dead/payments/m-001"] = deadletters.Detail{Row: silent.Row}
+	h.desk.mu.Unlock()
+	got := b.post("/do", form)
+	require.Contains(t, b.runs(got.to, asks), "nobody can tell whether one is for 1 dead letter")
+	require.Empty(t, h.desk.acts())
+	require.Equal(t, http.StatusSeeOther, b.steers(b.runs(got.to, asks), "stop", "").status)
+
+	h.desk.letters(3)
+	got = b.post("/do", b.confirm(together1))
+	page := b.runs(got.to, asks)
+	require.Len(t, h.desk.acts(), 1)
+	h.desk.mu.Lock()
+	h.desk.bodies["dead/payments/m-001"] = `{"amount":5000}`
+	h.desk.mu.Unlock()
+	require.Equal(t, http.StatusSeeOther, b.steers(page, "go", "100").status)
+	require.Contains(t, b.runs(got.to, string(batch.Over)+"</span>"), "a second person is needed: dead letter dead/payments/m-001 has 5000")
+	require.Len(t, h.desk.acts(), 2, "and the other one")
 }
