@@ -93,8 +93,12 @@ type Seen struct {
 func (c Consumer) Orphaned() bool { return c.Exists && c.Readers == 0 && len(c.Processes) == 0 }
 
 // Unwanted are the topics that its queue is bound to, as far as that is known, and that none of its
-// processes listens to that answered.
+// processes listens to that answered. Where none answers, such as while the consumer is merely
+// stopped, nobody can tell, and there are none.
 func (c Consumer) Unwanted() []string {
+	if len(c.Processes) == 0 {
+		return nil
+	}
 	return slices.DeleteFunc(union(c.Topics, c.Bound), func(topic string) bool {
 		return slices.ContainsFunc(c.Processes, func(p Process) bool { return slices.Contains(p.Topics, topic) })
 	})

@@ -26,6 +26,15 @@ import (
 	"github.com/holdfastmq/holdfast/worker"
 )
 
+// TestAStoppedConsumer still wants what it is bound to.
+func TestAStoppedConsumer(t *testing.T) {
+	t.Parallel()
+	c := Consumer{Exists: true, Topics: []string{"a"}, Bound: []string{"a", "b"}}
+	require.Empty(t, c.Unwanted())
+	c.Processes = []Process{{"x", broker.ConsumerStatus{Topics: []string{"a"}}}}
+	require.Equal(t, []string{"b"}, c.Unwanted())
+}
+
 func TestHowBadAConsumerIs(t *testing.T) {
 	t.Parallel()
 	in := func(breaker string) []Process {
