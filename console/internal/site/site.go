@@ -35,6 +35,7 @@ type Desk interface {
 	Examine(ctx context.Context) (found doctor.Diagnosis, unset []string)
 	Sagas(ctx context.Context, f sagas.Filter, limit int) (rows []sagas.Row, rest string, err error)
 	Saga(ctx context.Context, id string) (sagas.Detail, error)
+	SagaData(ctx context.Context, row sagas.Row) ([]byte, error)
 	ActOnSaga(ctx context.Context, row sagas.Row, c sagas.Choice, who desk.Who) (actions.Outcome, error)
 	LetterGroups(ctx context.Context, by string, f deadletters.Filter) (desk.LetterCount, error)
 	Letters(ctx context.Context, f deadletters.Filter, limit int) (rows []deadletters.Row, rest string, err error)

@@ -42,10 +42,11 @@
     tell()
   }
 
-  // touched reports whether somebody has begun to fill in a form, or is at one of its fields.
+  // touched reports whether somebody has begun to fill in a form, or is at one of its fields or
+  // buttons: what is about to be pressed stays what it is.
   function touched(form) {
     return [...form.elements].some((e) => {
-      if (e === document.activeElement && e.matches('input, select, textarea')) return true
+      if (e === document.activeElement && e.matches('input, select, textarea, button')) return true
       if (e.matches('select')) {
         const begun = [...e.options].findIndex((o) => o.defaultSelected)
         return e.selectedIndex !== Math.max(begun, 0)
