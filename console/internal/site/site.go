@@ -149,7 +149,7 @@ func New(o Options) *Site {
 	if s.after = o.After; s.after == nil {
 		s.after = time.After
 	}
-	s.live, s.pages = live.New(liveStreams, liveOfOne, o.Now, s.after), s.livePages()
+	s.live, s.pages = live.New(liveStreams, liveOfOne, liveOfUser, o.Now, s.after), s.livePages()
 	mux := http.NewServeMux()
 	for name := range staticFiles {
 		mux.HandleFunc("GET "+name, serveStatic)
