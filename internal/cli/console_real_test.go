@@ -102,7 +102,7 @@ func (v *visitor) opens(path, text string) (page string) {
 
 var (
 	offered   = regexp.MustCompile(`<a class="button" href="([^"]+)">([^<]+) …</a>`)
-	hiddenOne = regexp.MustCompile(`<input type="hidden" name="(\w+)" value="([^"]*)">`)
+	hiddenOne = regexp.MustCompile(`<input type="hidden"(?: id="[^"]*")? name="(\w+)" value="([^"]*)">`)
 )
 
 // choose opens the page that asks for confirmation of an action that a page offers, and fills

@@ -19,6 +19,9 @@ const (
 	// maxRuns is how many are kept, maxBusy how many may be under way, those that wait for
 	// their operator too.
 	maxRuns, maxBusy = 50, 10
+	// maxWaiting is how many single things may wait to be agreed to, waitingOfOne how many of one
+	// operator: they take none of the places of runs.
+	maxWaiting, waitingOfOne = 50, 10
 	// underWay is how many things of one run are acted on at a time: a rate that they
 	// cannot keep becomes a lower one.
 	underWay = 8
@@ -80,7 +83,7 @@ type Order struct {
 	Done func(View)
 	// About is what a page needs to know of it.
 	About any
-	// AskFirst has it wait before the first one, and not after it.
+	// AskFirst has it wait before the first one, too.
 	AskFirst bool
 }
 
@@ -149,9 +152,11 @@ func NewBook(now func() time.Time) *Book { return &Book{now: now} }
 
 // Why a run cannot be begun, or does not go on.
 var (
-	errBusy  = errors.New("there are as many runs under way as there may be: end one, or wait")
-	errEnded = errors.New("the console is about to end")
-	ErrState = errors.New("it does not wait for that any more")
+	errBusy    = errors.New("there are as many runs under way as there may be: end one, or wait")
+	errWaiting = errors.New("as many things wait for a second person as may: one of them is to be agreed to, or ended")
+	errYours   = errors.New("as many things of yours wait for a second person as may: end one, or wait")
+	errEnded   = errors.New("the console is about to end")
+	ErrState   = errors.New("it does not wait for that any more")
 )
 
 // Begin begins a run with the first one, and does not wait for that. An error says that
@@ -159,21 +164,31 @@ var (
 func (b *Book) Begin(o Order) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	busy := 0
+	busy, waiting, yours := 0, 0, 0
 	for _, r := range b.runs {
-		if !r.see().State.Final() {
+		switch {
+		case r.onlyWaits():
+			if waiting++; r.Who == o.Who {
+				yours++
+			}
+		case !r.see().State.Final():
 			busy++
 		}
 	}
 	switch {
 	case b.ended:
 		return errEnded
-	case busy >= maxBusy:
+	case o.single() && yours >= waitingOfOne:
+		return errYours
+	case o.single() && waiting >= maxWaiting:
+		return errWaiting
+	case !o.single() && busy >= maxBusy:
 		return errBusy
 	}
-	if len(b.runs) >= maxRuns {
-		i := slices.IndexFunc(b.runs, func(r *run) bool { return r.see().State.Final() })
-		b.runs = slices.Delete(b.runs, i, i+1) // maxBusy is less: one is over
+	if len(b.runs)-waiting >= maxRuns {
+		if i := slices.IndexFunc(b.runs, func(r *run) bool { return r.see().State.Final() }); i >= 0 {
+			b.runs = slices.Delete(b.runs, i, i+1)
+		}
 	}
 	r := &run{Order: o, goOn: make(chan int, 1), stop: make(chan struct{}), over: make(chan struct{}),
 		view: View{ID: o.ID, Who: o.Who, About: o.About, State: First, Began: b.now(), Total: len(o.IDs)}}
@@ -271,6 +286,16 @@ func (r *run) end(why string) bool {
 	return true
 }
 
+// single reports whether it is one thing, which is to be agreed to.
+func (o Order) single() bool { return o.AskFirst && len(o.IDs) == 1 }
+
+// onlyWaits reports whether it is one thing, and nobody has agreed to it yet.
+func (r *run) onlyWaits() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.single() && r.view.By == "" && !r.stopping && !r.view.State.Final()
+}
+
 func (r *run) stopped() bool {
 	select {
 	case <-r.stop:
@@ -285,8 +310,8 @@ func (r *run) carryOut(now func() time.Time) {
 	defer close(r.over)
 	rest := r.IDs
 	if !r.AskFirst || r.ask() {
-		rest = r.first(now)
-		if len(rest) > 0 && (r.AskFirst && !r.failed() || !r.AskFirst && r.ask()) {
+		r.begins()
+		if rest = r.first(now); len(rest) > 0 && r.ask() {
 			rest = r.rest(rest, now)
 		}
 	}
@@ -301,6 +326,13 @@ func (r *run) carryOut(now func() time.Time) {
 	if r.Done != nil {
 		_ = guard.Call(func() error { r.Done(r.see()); return nil }) // there is nobody to tell
 	}
+}
+
+// begins has it stand at the first one: what was said before that has no rate.
+func (r *run) begins() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.view.State, r.view.Rate = First, 0
 }
 
 // first acts on the first that can be acted on, and returns those after it.

@@ -202,8 +202,44 @@ func TestRunsAreBounded(t *testing.T) {
 	})
 }
 
-// TestARunThatAsksFirst does nothing before somebody says so, and then does all; a first one that
-// fails ends it.
+// TestWhatOnlyWaits takes no place of a run, and is bounded for itself.
+func TestWhatOnlyWaits(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b, a := NewBook(time.Now), &acted{}
+		defer b.End()
+		single := func(id, who string) Order {
+			o := a.order(1)
+			o.ID, o.Who, o.AskFirst = id, who, true
+			return o
+		}
+		for i := range maxWaiting {
+			require.NoError(t, b.Begin(single(fmt.Sprint(i), fmt.Sprint(i/waitingOfOne))))
+		}
+		require.ErrorIs(t, b.Begin(single("x", "0")), errYours)
+		require.ErrorIs(t, b.Begin(single("x", "x")), errWaiting)
+		for i := range maxRuns {
+			o := a.order(1)
+			o.ID = "over " + fmt.Sprint(i)
+			require.NoError(t, b.Begin(o), "a run has its place")
+			synctest.Wait()
+		}
+		for range maxBusy {
+			require.NoError(t, b.Begin(a.order(2)))
+		}
+		synctest.Wait()
+		require.ErrorIs(t, b.Begin(a.order(2)), errBusy)
+		require.Len(t, b.All(), maxWaiting+maxRuns)
+		require.NoError(t, b.Stop("0", "no"))
+		require.NoError(t, b.Begin(single("x", "0")), "also where runs are busy")
+		synctest.Wait()
+		require.NoError(t, b.GoOn("x", 1, "eve"))
+		synctest.Wait()
+		require.NoError(t, b.Begin(single("y", "0")))
+	})
+}
+
+// TestARunThatAsksFirst does nothing before somebody says so, then the first one, and asks again; a
+// first one that fails ends it.
 func TestARunThatAsksFirst(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
@@ -212,7 +248,15 @@ func TestARunThatAsksFirst(t *testing.T) {
 		want  int
 		state State
 	}{
-		"goes on":  {false, func(b *Book) error { return b.GoOn("r", 100, "eve") }, 5, Over},
+		"goes on": {false, func(b *Book) error {
+			if err := b.GoOn("r", 1, "eve"); err != nil {
+				return err
+			}
+			synctest.Wait()
+			v, _ := b.See("r")
+			require.Equal(t, []any{Asks, 1, 0}, []any{v.State, len(v.Outcomes), v.Rate}, "it asks again")
+			return b.GoOn("r", 100, "eve")
+		}, 5, Over},
 		"fails":    {true, func(b *Book) error { return b.GoOn("r", 100, "eve") }, 1, Ended},
 		"stopped":  {false, func(b *Book) error { return b.Stop("r", "no") }, 0, Ended},
 		"too late": {false, func(*Book) error { time.Sleep(Waits); return nil }, 0, Ended},

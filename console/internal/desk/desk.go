@@ -157,6 +157,32 @@ func (d *Desk) Saga(ctx context.Context, id string) (sagas.Detail, error) {
 	return shown.Detail, err
 }
 
+// SagaData is the state of a saga, opened. An error says why it cannot be read.
+func (d *Desk) SagaData(ctx context.Context, row sagas.Row) ([]byte, error) {
+	t, err := d.temporal(ctx)
+	if err != nil {
+		return nil, err
+	}
+	shown, err := sagas.Describe(ctx, t, row, true, false, d.now())
+	if err != nil {
+		return nil, err
+	}
+	return dataOf(shown.Detail)
+}
+
+// dataOf is the state that a saga is shown with, unless some of it is not there to be read.
+func dataOf(d sagas.Detail) ([]byte, error) {
+	switch {
+	case d.Status == nil:
+		return nil, errors.New("it is not known")
+	case d.Encrypted != "":
+		return nil, errors.New(d.Encrypted)
+	case d.Status.Core.Data == nil:
+		return nil, errors.New("it has none")
+	}
+	return d.Status.Core.Data, nil
+}
+
 // FindSaga returns the ID of the saga that an ID or a key means.
 func (d *Desk) FindSaga(ctx context.Context, id string) (string, error) {
 	t, err := d.temporal(ctx)

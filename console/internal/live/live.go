@@ -13,8 +13,8 @@ import (
 )
 
 var (
-	// ErrYours says that one session has as many streams as it may have.
-	ErrYours = errors.New("as many pages are live as one session may have")
+	// ErrYours says that one session, or one user in all his sessions, has as many streams as may be.
+	ErrYours = errors.New("as many pages are live as one session, or one user, may have")
 	// ErrAll says that there are as many streams as there may be.
 	ErrAll = errors.New("as many pages are live as there may be")
 	// ErrEnded says that there are no more streams.
@@ -45,23 +45,24 @@ type Page struct {
 
 // Hub has the pages that are open.
 type Hub struct {
-	most, ofOne int
-	now         func() time.Time
-	after       func(time.Duration) <-chan time.Time
+	most, ofOne, ofUser int
+	now                 func() time.Time
+	after               func(time.Duration) <-chan time.Time
 
 	mu      sync.Mutex
 	pages   map[string]*page
 	streams int
 	bySess  map[string]int
+	byUser  map[string]int
 	ended   chan struct{}
 	over    bool
 }
 
-// New returns a hub of at most so many streams, and of so many of one session; now is the clock,
-// and after is what waits, such as time.After.
-func New(most, ofOne int, now func() time.Time, after func(time.Duration) <-chan time.Time) *Hub {
-	return &Hub{most: most, ofOne: ofOne, now: now, after: after, pages: map[string]*page{}, bySess: map[string]int{},
-		ended: make(chan struct{})}
+// New returns a hub of at most so many streams, of so many of one session, and of one user; now is the
+// clock, and after is what waits, such as time.After.
+func New(most, ofOne, ofUser int, now func() time.Time, after func(time.Duration) <-chan time.Time) *Hub {
+	return &Hub{most: most, ofOne: ofOne, ofUser: ofUser, now: now, after: after, pages: map[string]*page{},
+		bySess: map[string]int{}, byUser: map[string]int{}, ended: make(chan struct{})}
 }
 
 // page is one that is open.
@@ -80,17 +81,18 @@ type Stream struct {
 	h       *Hub
 	p       *page
 	session string
+	user    string
 	once    sync.Once
 }
 
-// Open begins a stream of a page, for a session.
-func (h *Hub) Open(of Page, session string) (*Stream, error) {
+// Open begins a stream of a page, for a session of a user.
+func (h *Hub) Open(of Page, session, user string) (*Stream, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	switch {
 	case h.over:
 		return nil, ErrEnded
-	case h.bySess[session] >= h.ofOne:
+	case h.bySess[session] >= h.ofOne, h.byUser[user] >= h.ofUser:
 		return nil, ErrYours
 	case h.streams >= h.most:
 		return nil, ErrAll
@@ -105,7 +107,8 @@ func (h *Hub) Open(of Page, session string) (*Stream, error) {
 	p.streams++
 	h.streams++
 	h.bySess[session]++
-	return &Stream{h: h, p: p, session: session}, nil
+	h.byUser[user]++
+	return &Stream{h: h, p: p, session: session, user: user}, nil
 }
 
 // look looks again and again, until the last one who has the page open leaves.
@@ -151,6 +154,9 @@ func (s *Stream) Close() {
 		h.streams--
 		if h.bySess[s.session]--; h.bySess[s.session] == 0 {
 			delete(h.bySess, s.session)
+		}
+		if h.byUser[s.user]--; h.byUser[s.user] == 0 {
+			delete(h.byUser, s.user)
 		}
 		if s.p.streams--; s.p.streams == 0 {
 			s.p.stop()

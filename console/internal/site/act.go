@@ -69,7 +69,7 @@ func (s *Site) target(ctx context.Context, o confirm.Order) (target, error) {
 		}
 		c := sagas.Choice{Act: o.Act, Step: o.Step, Refuse: o.Refuse}
 		return target{id: d.ID, title: sagaTitle(c), state: d.State, facts: sagaFacts(d, o.Act), effects: d.Effects(c),
-			possible: slices.Contains(d.Choices, c), second: s.whySecond(itemOfSaga(d, o.Act)),
+			possible: slices.Contains(d.Choices, c), second: s.sagaSecond(ctx, d, o.Act),
 			act: func(ctx context.Context, who desk.Who) (actions.Outcome, error) {
 				return s.Desk.ActOnSaga(ctx, d.Row, c, who)
 			}}, nil

@@ -12,6 +12,7 @@ import (
 
 	"github.com/holdfastmq/holdfast/console/internal/audit"
 	"github.com/holdfastmq/holdfast/console/internal/batch"
+	"github.com/holdfastmq/holdfast/internal/operator/deadletters"
 	"github.com/holdfastmq/holdfast/internal/operator/sagas"
 	"github.com/holdfastmq/holdfast/internal/operator/vouch"
 	"github.com/holdfastmq/holdfast/workflows"
@@ -157,8 +158,11 @@ func TestWhatCannotBeRead(t *testing.T) {
 		require.Contains(t, b.get("/do?"+query).body, "A second person is needed: ", query)
 	}
 	require.NotEmpty(t, h.site.whySecond(Item{Act: "panics"}))
-	h.desk.change(func(d *sagas.Detail) { d.Encrypted = ""; d.Status = nil })
-	require.NotEmpty(t, h.site.whySecond(itemOfSaga(h.desk.saga, "retry")))
+	for _, how := range []func(*sagas.Detail){func(d *sagas.Detail) { d.Encrypted = ""; d.Status.Core.Data = nil },
+		func(d *sagas.Detail) { d.Status = nil }} {
+		h.desk.change(how)
+		require.Contains(t, h.site.sagaSecond(t.Context(), h.desk.saga, "retry"), "its state ")
+	}
 }
 
 // TestOneOfManyIsEnough: a run waits before its first one.
@@ -180,8 +184,15 @@ func TestOneOfManyIsEnough(t *testing.T) {
 	require.NotContains(t, page, agreed)
 	require.Equal(t, http.StatusForbidden, b.steers(page, "go", "100").status)
 	require.Empty(t, h.desk.acts(), "not even the first one")
-	require.Equal(t, http.StatusSeeOther, eve.steers(eve.runs(got.to, asks), "go", "100").status)
-	eve.runs(got.to, string(batch.Over))
+	page = eve.runs(got.to, asks)
+	require.Contains(t, page, "the first of 3"+agreed)
+	require.Equal(t, http.StatusSeeOther, eve.steers(page, "go", "").status)
+	next := eve.runs(got.to, "Redeliver the other 2")
+	require.Len(t, h.desk.acts(), 1, "the first one alone, as it says")
+	require.Equal(t, http.StatusConflict, eve.steers(page, "go", "").status, "sent twice, it agrees to the first one only")
+	require.Equal(t, http.StatusForbidden, b.steers(next, "go", "100").status)
+	require.Equal(t, http.StatusSeeOther, eve.steers(next, "go", "100").status)
+	eve.runs(got.to, string(batch.Over)+"</span>")
 	require.Len(t, h.desk.acts(), 3)
 	for _, act := range h.desk.acts() {
 		require.Contains(t, act, "(approved by admin (authenticated by file))")
@@ -190,7 +201,7 @@ func TestOneOfManyIsEnough(t *testing.T) {
 	h.desk.letters(3)
 	h.desk.handles(func(string) workflows.State { return workflows.Parked })
 	got = b.post("/do", b.confirm(together1))
-	require.Equal(t, http.StatusSeeOther, eve.steers(eve.runs(got.to, asks), "go", "100").status)
+	require.Equal(t, http.StatusSeeOther, eve.steers(eve.runs(got.to, asks), "go", "").status)
 	require.Contains(t, eve.runs(got.to, string(batch.Ended)), "the first one did not succeed")
 	require.Len(t, h.desk.acts(), 4, "the others are left alone")
 }
@@ -214,6 +225,13 @@ func TestATokenIsNoWayRoundAnAmount(t *testing.T) {
 	edited.Letter = &deadflow.Request{Reason: "x", Base64: []byte(`{"amount":5000}`)}
 	status, _ = h.ask(http.MethodPost, vouch.ActPath, token, edited, nil)
 	require.Equal(t, http.StatusForbidden, status)
+	valued := retryOrder()
+	with := *valued.Saga
+	with.Value = []byte(`{"amount":1}`)
+	valued.Saga = &with
+	status, said := h.ask(http.MethodPost, vouch.ActPath, token, valued, nil)
+	require.Equal(t, http.StatusForbidden, status, "what an answer says counts as well")
+	require.Contains(t, said, "its value")
 	require.Empty(t, h.desk.acts())
 	refused := 0
 	for _, e := range h.entries() {
@@ -221,7 +239,7 @@ func TestATokenIsNoWayRoundAnAmount(t *testing.T) {
 			refused++
 		}
 	}
-	require.Equal(t, 4, refused)
+	require.Equal(t, 5, refused)
 	for _, o := range []vouch.Order{retryOrder(), discard} {
 		status, said := h.ask(http.MethodPost, vouch.ActPath, token, o, nil)
 		require.Equal(t, http.StatusOK, status, said)
@@ -231,4 +249,38 @@ func TestATokenIsNoWayRoundAnAmount(t *testing.T) {
 	status, _ = h.ask(http.MethodPost, vouch.ActPath, token, unseen, nil)
 	require.Equal(t, http.StatusServiceUnavailable, status, "what is not seen is not done")
 	require.Len(t, h.desk.acts(), 2)
+}
+
+// TestWhatARunCouldNotLookAt when it began is no way round an amount: neither what nobody told of,
+// nor what came by its amount only then.
+func TestWhatARunCouldNotLookAt(t *testing.T) {
+	t.Parallel()
+	h := withAmount(t)
+	h.desk.letters(3)
+	h.desk.handles(handled)
+	h.desk.bodies = map[string]string{}
+	for i := range 3 {
+		h.desk.bodies[fmt.Sprintf("dead/payments/m-%03d", i)] = `{"amount":5}`
+	}
+	b := h.as("operator")
+	form := b.confirm(together1)
+	silent := h.desk.many["dead/payments/m-001"]
+	h.desk.mu.Lock()
+	h.desk.many["dead/payments/m-001"] = deadletters.Detail{Row: silent.Row}
+	h.desk.mu.Unlock()
+	got := b.post("/do", form)
+	require.Contains(t, b.runs(got.to, asks), "nobody can tell whether one is for 1 dead letter")
+	require.Empty(t, h.desk.acts())
+	require.Equal(t, http.StatusSeeOther, b.steers(b.runs(got.to, asks), "stop", "").status)
+
+	h.desk.letters(3)
+	got = b.post("/do", b.confirm(together1))
+	page := b.runs(got.to, asks)
+	require.Len(t, h.desk.acts(), 1)
+	h.desk.mu.Lock()
+	h.desk.bodies["dead/payments/m-001"] = `{"amount":5000}`
+	h.desk.mu.Unlock()
+	require.Equal(t, http.StatusSeeOther, b.steers(page, "go", "100").status)
+	require.Contains(t, b.runs(got.to, string(batch.Over)+"</span>"), "a second person is needed: dead letter dead/payments/m-001 has 5000")
+	require.Len(t, h.desk.acts(), 2, "and the other one")
 }

@@ -138,15 +138,17 @@ func TestConsumersAreRemoved(t *testing.T) {
 	h := newHouse(t)
 	h.desk.consumers = someConsumers()
 	gone, runs := &h.desk.consumers.Seen.Consumers[0], &h.desk.consumers.Seen.Consumers[1]
+	gone.Ready, gone.NoRoom = 3, 2 // and one alone: as many as a removal loses
 	gone.Topics, gone.Bound, gone.Ladder.Count = []string{"order.placed"}, []string{"order.placed", "order.old"}, 3
 	runs.Bound, runs.Processes[0].Topics = []string{"order.placed", "order.old"}, []string{"order.placed"}
 	b, operator := h.as("admin"), h.as("operator")
 	at := "/consumer?name=audit%3Cb%3E"
 	const remove, unbind = "kind=consumer&id=audit%3Cb%3E&act=remove", "kind=consumer&id=payments&act=unbind&step=order.old"
 	page := b.get(at).body
-	for _, want := range []string{"Remove …", "Unbind from order.old …", "6 messages in its queues: lost for good", "wait for a retry become dead letters"} {
+	for _, want := range []string{"Remove …", "6 messages in its queues: lost for good", "2: its queue was full", "wait for a retry become dead letters"} {
 		require.Contains(t, page, want)
 	}
+	require.NotContains(t, page, "Unbind", "it is merely stopped")
 	page = b.get("/consumer?name=payments").body
 	require.Contains(t, page, "Unbind from order.old …")
 	require.NotContains(t, page, "Unbind from order.placed")
@@ -156,7 +158,8 @@ func TestConsumersAreRemoved(t *testing.T) {
 	}
 	require.NotContains(t, operator.get(at).body, "Remove …")
 	for _, not := range []string{"kind=consumer&id=payments&act=remove", "kind=consumer&id=payments&act=unbind&step=order.placed",
-		"kind=consumer&id=payments&act=unbind&step=never.bound", remove + "&step=100"} {
+		"kind=consumer&id=payments&act=unbind&step=never.bound", remove + "&step=100",
+		"kind=consumer&id=audit%3Cb%3E&act=unbind&step=order.old"} {
 		require.Equal(t, http.StatusConflict, b.get("/do?"+not).status, not)
 	}
 	form := b.confirm(remove)

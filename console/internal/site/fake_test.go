@@ -100,7 +100,25 @@ func (d *fakeDesk) Saga(ctx context.Context, id string) (sagas.Detail, error) {
 	if id != d.saga.ID || id == "" {
 		return sagas.Detail{}, text.NoSuch("saga", id)
 	}
-	return d.saga, nil
+	seen := d.saga
+	if seen.Status != nil { // as of a real one, its page has no data
+		status := *seen.Status
+		status.Core.Data = nil
+		seen.Status = &status
+	}
+	return seen, nil
+}
+
+func (d *fakeDesk) SagaData(context.Context, sagas.Row) ([]byte, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	switch {
+	case d.saga.Status == nil:
+		return nil, errors.New("not known")
+	case d.saga.Encrypted != "":
+		return nil, errors.New(d.saga.Encrypted)
+	}
+	return d.saga.Status.Core.Data, d.err
 }
 
 func (d *fakeDesk) ActOnSaga(ctx context.Context, row sagas.Row, c sagas.Choice, who desk.Who) (actions.Outcome, error) {
@@ -469,7 +487,7 @@ func (b *browser) id() string {
 	return ""
 }
 
-var hidden = regexp.MustCompile(`<input type="hidden" name="(\w+)" value="([^"]*)">`)
+var hidden = regexp.MustCompile(`<input type="hidden"(?: id="[^"]*")? name="(\w+)" value="([^"]*)">`)
 
 // fields are the hidden fields of the form that does something on a page.
 func fields(t *testing.T, page, action string) url.Values {

@@ -10,21 +10,25 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/holdfastmq/holdfast/console/internal/live"
 	"github.com/holdfastmq/holdfast/console/internal/login"
 	"github.com/holdfastmq/holdfast/internal/operator/text"
+	"github.com/holdfastmq/holdfast/saga/core"
+	"github.com/holdfastmq/holdfast/workflows"
 )
 
 const (
-	// liveStreams is how many pages are live at most, liveOfOne how many of one session. With
+	// liveStreams is how many pages are live at most, liveOfOne how many of one session, liveOfUser how
+	// many of one user in all. With
 	// HTTP/1.1 browsers have six connections to one site: two are left for its pages.
-	liveStreams, liveOfOne = 200, 4
+	liveStreams, liveOfOne, liveOfUser = 200, 4, 8
 	// liveEvery is how long after a look at a page the next one begins, liveRun of a page that
-	// is in memory.
-	liveEvery, liveRun = 10 * time.Second, time.Second
+	// is in memory, liveSlow of one for which RabbitMQ's queues are read.
+	liveEvery, liveRun, liveSlow = 10 * time.Second, time.Second, 30 * time.Second
 	// liveBeat is how often something is sent to a page of which nothing has changed.
 	liveBeat = 15 * time.Second
 	// liveMoves is how often a page is sent of which nothing has changed but for how long
@@ -54,8 +58,8 @@ func (s *Site) livePages() map[string]livePage {
 	id := []string{"id"}
 	return map[string]livePage{
 		"/":            {show: s.homePage, every: liveEvery},
-		"/consumers":   {show: s.consumersPage, every: liveEvery},
-		"/consumer":    {show: s.consumerPage, every: liveEvery, of: []string{"name"}},
+		"/consumers":   {show: s.consumersPage, every: liveSlow},
+		"/consumer":    {show: s.consumerPage, every: liveSlow, of: []string{"name"}},
 		"/saga":        {show: s.sagaPage, every: liveEvery, of: id},
 		"/letter":      {show: s.letterPage, every: liveEvery, of: id},
 		"/transaction": {show: s.transactionPage, every: liveEvery, of: id},
@@ -102,13 +106,20 @@ func (s *Site) liveOf(r *http.Request, name string, v view) *liveView {
 // stays reports whether who asks for a page wants it to stay as it is.
 func stays(r *http.Request) bool { return r.URL.Query().Get("still") != "" }
 
-// live reports whether a page is kept up to date.
-func (h home) live(*http.Request) bool              { return !h.Still }
-func (v consumersView) live(*http.Request) bool     { return !v.Still }
-func (v sagaView) live(r *http.Request) bool        { return !stays(r) }
-func (v letterView) live(r *http.Request) bool      { return !stays(r) }
-func (v transactionView) live(r *http.Request) bool { return !stays(r) }
-func (v runView) live(r *http.Request) bool         { return !stays(r) && !v.State.Final() }
+// sagaEnded are the states of sagas of which nothing more comes by itself.
+var sagaEnded = []string{core.StateCompleted, core.StateCompensated, "failed", "terminated", "canceled", "timed-out"}
+
+// live reports whether a page is kept up to date: not that of what has ended.
+func (h home) live(*http.Request) bool          { return !h.Still }
+func (v consumersView) live(*http.Request) bool { return !v.Still }
+func (v sagaView) live(r *http.Request) bool {
+	return !stays(r) && !slices.Contains(sagaEnded, v.State)
+}
+func (v letterView) live(r *http.Request) bool { return !stays(r) && !workflows.State(v.State).Final() }
+func (v transactionView) live(r *http.Request) bool {
+	return !stays(r) && !workflows.State(v.State).Final()
+}
+func (v runView) live(r *http.Request) bool { return !stays(r) && !v.State.Final() }
 
 // shot is what a look at a page leaves.
 type shot struct{ frame live.Frame }
@@ -186,7 +197,7 @@ func printable(page []byte) []byte {
 // events serves a page's changes while it is open, as server-sent events:
 //
 //	page    the page has changed: its HTML, and whether only ages have ("quiet")
-//	looked  somebody has looked, and when: nothing has changed
+//	looked  somebody has looked, and when: nothing has changed. Of the first look this is told at once
 //	failed  nothing is seen now, and why
 //	over    the session has ended
 func (s *Site) events(w http.ResponseWriter, r *http.Request) {
@@ -211,7 +222,8 @@ func (s *Site) events(w http.ResponseWriter, r *http.Request) {
 	if p.own {
 		name = of.Key + " " + address
 	}
-	stream, err := s.live.Open(live.Page{Name: name, Every: p.every, Look: s.lookFor(p, address, of)}, of.Key)
+	stream, err := s.live.Open(live.Page{Name: name, Every: p.every, Look: s.lookFor(p, address, of)},
+		of.Key, person(of))
 	if err != nil {
 		status := http.StatusServiceUnavailable
 		if errors.Is(err, live.ErrYours) {
@@ -292,6 +304,7 @@ func (f *feed) show(last live.Frame) error {
 	if last.N == f.seen {
 		return nil
 	}
+	first := f.seen == 0
 	f.seen = last.N
 	if last.Wrong != "" {
 		if last.Wrong == f.wrong {
@@ -308,11 +321,13 @@ func (f *feed) show(last live.Frame) error {
 	if f.body == nil || changed || moved {
 		f.body = sum[:]
 	}
-	if !changed && !moved && !recovered {
+	if !changed && !moved && !recovered && !first {
 		return nil
 	}
-	f.told = last.N
 	at := last.At.Format(text.DateTime)
+	if !first || changed || moved {
+		f.told = last.N
+	}
 	if !changed && !moved {
 		return f.event("looked", "", at)
 	}

@@ -26,6 +26,7 @@ import (
 	"github.com/holdfastmq/holdfast/internal/operator/sagas"
 	"github.com/holdfastmq/holdfast/internal/operator/text"
 	"github.com/holdfastmq/holdfast/saga/core"
+	"github.com/holdfastmq/holdfast/workflows"
 )
 
 // ownScript matches what of scripts may be on a page.
@@ -43,7 +44,7 @@ func newLiveHouse(t *testing.T) *liveHouse {
 	o := h.site.Options
 	o.After = func(d time.Duration) <-chan time.Time {
 		switch d {
-		case liveEvery, liveRun:
+		case liveEvery, liveRun, liveSlow:
 			return h.ticks
 		case liveBeat:
 			return h.beats
@@ -68,6 +69,7 @@ type stream struct {
 	got  *http.Response
 	in   *bufio.Reader
 	stop context.CancelFunc
+	told bool // that of the first look has come
 }
 
 var events = regexp.MustCompile(`data-events="([^"]*)" data-print="([^"]*)"`)
@@ -97,10 +99,10 @@ func (b *browser) hear(path string) *stream {
 	got, err := b.c.Do(r)
 	require.NoError(b.h.t, err)
 	b.h.t.Cleanup(func() { stop(); _ = got.Body.Close() })
-	return &stream{b.h.t, got, bufio.NewReader(got.Body), stop}
+	return &stream{b.h.t, got, bufio.NewReader(got.Body), stop, false}
 }
 
-// next is what comes next; io.EOF: nothing.
+// next is what comes next, but that the first look saw nothing new; io.EOF: nothing.
 func (s *stream) next() (e event, err error) {
 	for {
 		line, err := s.in.ReadString('\n')
@@ -110,7 +112,10 @@ func (s *stream) next() (e event, err error) {
 		name, value, _ := strings.Cut(strings.TrimSuffix(line, "\n"), ":")
 		value = strings.TrimPrefix(value, " ")
 		switch {
+		case line == "\n" && e.name == "looked" && !s.told:
+			s.told, e = true, event{}
 		case line == "\n":
+			s.told = s.told || e.name != ""
 			return e, nil
 		case name == "":
 			e.name = "comment"
@@ -172,6 +177,33 @@ func TestAPageIsLive(t *testing.T) {
 	h.again()
 	h.beats <- time.Now()
 	require.Equal(t, "looked", s.hears("looked").name)
+}
+
+// TestTheFirstLookIsTold at once: until then no browser says that its page is live.
+func TestTheFirstLookIsTold(t *testing.T) {
+	t.Parallel()
+	s := newLiveHouse(t).as("viewer").open(liveSaga)
+	s.told = true
+	require.Contains(t, s.hears("looked").data, "2026-01-02 12:00:00")
+}
+
+// TestWhatHasEndedIsNotLive: nothing more comes of it.
+func TestWhatHasEndedIsNotLive(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	b := h.as("viewer")
+	for _, at := range []string{liveSaga, "/letter?id=" + letterID} {
+		require.Contains(t, b.get(at).body, "data-events=")
+	}
+	h.desk.change(func(d *sagas.Detail) { d.State = core.StateCompensated })
+	h.desk.mu.Lock()
+	h.desk.letter.State = string(workflows.Discarded)
+	h.desk.mu.Unlock()
+	for _, at := range []string{liveSaga, "/letter?id=" + letterID, "/transaction?id=x"} {
+		page := b.get(at)
+		require.Equal(t, http.StatusOK, page.status)
+		require.NotContains(t, page.body, "data-events=", at)
+	}
 }
 
 // TestAgesMoveSeldom, and quietly.
@@ -308,7 +340,7 @@ func TestWhatIsNotLive(t *testing.T) {
 		time.Sleep(time.Millisecond)
 	}
 	b.open("/")
-	h.site.live = live.New(0, 1, h.now, h.site.after)
+	h.site.live = live.New(0, 1, 1, h.now, h.site.after)
 	require.Equal(t, http.StatusServiceUnavailable, h.as("viewer").hear("/events?page=/").got.StatusCode)
 }
 

@@ -41,6 +41,17 @@ type runView struct {
 	at     string
 }
 
+// Before reports whether nothing of it was done yet.
+func (v runView) Before() bool { return len(v.Outcomes) == 0 }
+
+// Go names the form by which it goes on: that before its first one is another than that after it.
+func (v runView) Go() string {
+	if v.Before() {
+		return "run-agree"
+	}
+	return "run-go"
+}
+
 // refresh has the page look again while something comes by itself.
 func (v runView) refresh() string {
 	if v.State.Final() || v.State == batch.Asks {
@@ -205,7 +216,7 @@ func (s *Site) goOn(w http.ResponseWriter, r *http.Request, of login.Session, v 
 		s.say(w, r, http.StatusForbidden, of, message{Title: "You may not do that",
 			Text: "Whether it goes on is for " + whoSaysGo(v) + ", to say. Nothing was done."})
 		return
-	case !v.Waits():
+	case !v.Waits(), r.PostForm.Has("done") && r.PostForm.Get("done") != strconv.Itoa(len(v.Outcomes)):
 		s.tooLate(w, r, of, v.ID, e)
 		return
 	}

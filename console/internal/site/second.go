@@ -59,18 +59,22 @@ func (s *Site) whySecond(i Item) string {
 	return cmp.Or(text.CutText(text.OneLine(why), longest), "it is one of those for which one is")
 }
 
-// itemOfSaga is a saga that is acted on.
-func itemOfSaga(d sagas.Detail, act string) Item {
-	i := Item{Kind: "saga", ID: d.ID, Act: act, Group: d.Group, Name: d.Name, Key: d.Key}
-	switch {
-	case d.Status == nil:
-		i.Unreadable = "its state is not known"
-	case d.Encrypted != "":
-		i.Unreadable = "its state is " + d.Encrypted
-	default:
-		i.Data = d.Status.Core.Data
+// sagaSecond says why a second person is needed to act on a saga.
+func (s *Site) sagaSecond(ctx context.Context, d sagas.Detail, act string) string {
+	if s.ApproveWhen == nil {
+		return ""
 	}
-	return i
+	i := Item{Kind: "saga", ID: d.ID, Act: act, Group: d.Group, Name: d.Name, Key: d.Key}
+	data, err := s.Desk.SagaData(ctx, d.Row)
+	switch {
+	case err != nil:
+		i.Unreadable = "its state cannot be read: " + text.Of(err)
+	case data == nil:
+		i.Unreadable = "its state is not known"
+	default:
+		i.Data = data
+	}
+	return s.whySecond(i)
 }
 
 // itemOfLetter is a dead letter that is acted on, without its body.
@@ -136,6 +140,9 @@ func (s *Site) orderSecond(ctx context.Context, o vouch.Order) (why string, err 
 	if s.ApproveWhen == nil || o.Kind != vouch.Saga && o.Kind != vouch.Letter {
 		return "", nil
 	}
+	if o.Saga != nil && len(o.Saga.Value) > 0 {
+		return "what comes of its value is in no state that could be looked at", nil
+	}
 	name, err := guard.Value(func() (string, error) { return s.Desk.Named(ctx, o) })
 	if err != nil {
 		return "", err
@@ -145,7 +152,7 @@ func (s *Site) orderSecond(ctx context.Context, o vouch.Order) (why string, err 
 		if err != nil {
 			return "", err
 		}
-		return s.whySecond(itemOfSaga(d, o.Act)), nil
+		return s.sagaSecond(ctx, d, o.Act), nil
 	}
 	d, err := s.Desk.Letter(ctx, name)
 	if err != nil {
@@ -188,7 +195,9 @@ func (s *Site) beginApproval(ctx context.Context, of login.Session, request stri
 		defer cancel()
 		done, err := s.forms.Alone(ctx, o.Kind, o.Target)
 		if err != nil {
-			return batch.Outcome{Outcome: string(actions.Unsent), Detail: err.Error(), Bad: true}
+			e.Outcome, e.Detail = string(actions.Unsent), err.Error()
+			s.note(ctx, e)
+			return batch.Outcome{Outcome: e.Outcome, Detail: e.Detail, Bad: true}
 		}
 		defer done()
 		v, _ := s.runs.See(request)

@@ -35,6 +35,7 @@ type Desk interface {
 	Examine(ctx context.Context) (found doctor.Diagnosis, unset []string)
 	Sagas(ctx context.Context, f sagas.Filter, limit int) (rows []sagas.Row, rest string, err error)
 	Saga(ctx context.Context, id string) (sagas.Detail, error)
+	SagaData(ctx context.Context, row sagas.Row) ([]byte, error)
 	ActOnSaga(ctx context.Context, row sagas.Row, c sagas.Choice, who desk.Who) (actions.Outcome, error)
 	LetterGroups(ctx context.Context, by string, f deadletters.Filter) (desk.LetterCount, error)
 	Letters(ctx context.Context, f deadletters.Filter, limit int) (rows []deadletters.Row, rest string, err error)
@@ -148,7 +149,7 @@ func New(o Options) *Site {
 	if s.after = o.After; s.after == nil {
 		s.after = time.After
 	}
-	s.live, s.pages = live.New(liveStreams, liveOfOne, o.Now, s.after), s.livePages()
+	s.live, s.pages = live.New(liveStreams, liveOfOne, liveOfUser, o.Now, s.after), s.livePages()
 	mux := http.NewServeMux()
 	for name := range staticFiles {
 		mux.HandleFunc("GET "+name, serveStatic)

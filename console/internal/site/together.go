@@ -289,7 +289,11 @@ func (s *Site) beginRun(ctx context.Context, of login.Session, request string, o
 	if refused := s.ask(ctx, of, e); refused != nil {
 		return *refused
 	}
-	why := s.lettersSecond(ctx, shownLetters(g.letters, asShown), o.Act)
+	asBefore := shownLetters(g.letters, asShown)
+	why := s.lettersSecond(ctx, asBefore, o.Act)
+	if n := len(ids) - len(asBefore); why == "" && s.ApproveWhen != nil && n > 0 {
+		why = "nobody can tell whether one is for " + text.Plural(n, "dead letter") + " that cannot be looked at now"
+	}
 	second := s.needsSecond(of, len(ids)) || why != ""
 	one := s.eachOf(of, request, cmp.Or(g.again, request), o, reason)
 	err = s.runs.Begin(batch.Order{ID: request, Who: of.Signed(), IDs: ids, Do: one,
@@ -367,6 +371,9 @@ func (s *Site) eachOf(of login.Session, request, run string, o confirm.Order,
 		who := who
 		if v, ok := s.runs.See(request); ok && v.By != "" && v.By != v.Who {
 			who.Reason += approvedBy(v.By)
+		} else if why := s.letterSecond(ctx, d, o.Act); why != "" { // it could not be told when the run began
+			return batch.Outcome{Outcome: batch.Left, Detail: "a second person is needed: " + why,
+				Remedy: "act on it on its page, or begin another run"}
 		}
 		e := audit.Entry{Request: request, Who: of.Signed(), Role: of.Role.String(), Action: kindLetter + " " + o.Act,
 			Target: id,

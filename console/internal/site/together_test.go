@@ -89,6 +89,13 @@ func (b *browser) runs(at, want string) (page string) {
 // steers goes on with a run, or stops it.
 func (b *browser) steers(page, do, rate string) answer {
 	b.h.t.Helper()
+	at := `id="run-stop"`
+	for _, id := range []string{`id="run-go"`, `id="run-agree"`} {
+		if do == "go" && strings.Contains(page, id) {
+			at = id
+		}
+	}
+	_, page, _ = strings.Cut(page, at)
 	form := fields(b.h.t, page, "/dead/run")
 	form.Set("do", do)
 	if rate != "" {

@@ -65,6 +65,11 @@ func (s *Site) revokeToken(w http.ResponseWriter, r *http.Request, of login.Sess
 		if ended, ok := s.tokens.RevokeAny(key); ok {
 			s.noteRevoked(r, of, key, "of "+ended.Of.Signed())
 		}
+	} else {
+		s.refuse(r, of, "token revoke", cut(key), "", "it is no token of his, or has ended")
+		s.say(w, r, http.StatusConflict, of, message{Title: "Nothing was done",
+			Text: "This is no token of yours, or it has ended already.", Links: []link{{"Your tokens", "/tokens"}}})
+		return
 	}
 	http.Redirect(w, r, "/tokens", http.StatusSeeOther)
 }

@@ -13,6 +13,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/holdfastmq/holdfast/console/internal/audit"
 	"github.com/holdfastmq/holdfast/console/internal/login"
 	"github.com/holdfastmq/holdfast/console/internal/oidc"
 	"github.com/holdfastmq/holdfast/internal/operator/actions"
@@ -241,7 +242,10 @@ func TestAdminsSeeAllTokens(t *testing.T) {
 	_, hers, _ := strings.Cut(admin.get("/tokens").body, "<td>hers</td>")
 	forged := fields(t, operator.get("/tokens").body, "/tokens/revoke")
 	forged.Set("key", fields(t, hers, "/tokens/revoke").Get("key"))
-	operator.post("/tokens/revoke", forged)
+	require.Equal(t, http.StatusConflict, operator.post("/tokens/revoke", forged).status)
+	refused := h.entries()
+	require.Equal(t, []string{"operator (authenticated by file)", "token revoke", audit.Refused}, []string{refused[len(refused)-1].Who,
+		refused[len(refused)-1].Action, refused[len(refused)-1].Outcome})
 	status, _ = h.ask(http.MethodGet, vouch.WhoPath, own, nil, nil)
 	require.Equal(t, http.StatusOK, status, "an operator ends his own alone")
 

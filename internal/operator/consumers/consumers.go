@@ -35,11 +35,12 @@ type Consumer struct {
 	Bound []string
 	// Exists says that the queue is there. Ready are the messages in it that wait; Readers
 	// are the subscriptions that RabbitMQ knows. Alone are those that wait to be tried one
-	// by one, because a process was lost with them.
+	// by one, because a process was lost with them, NoRoom those that wait for room in the queue.
 	Exists  bool
 	Ready   int
 	Readers int
 	Alone   int
+	NoRoom  int
 	// Unacknowledged are the messages that processes hold, as RabbitMQ says; nil where it
 	// was not asked. InWork are those of them that a handler works on, as the processes
 	// say.
@@ -93,8 +94,12 @@ type Seen struct {
 func (c Consumer) Orphaned() bool { return c.Exists && c.Readers == 0 && len(c.Processes) == 0 }
 
 // Unwanted are the topics that its queue is bound to, as far as that is known, and that none of its
-// processes listens to that answered.
+// processes listens to that answered. Where none answers, such as while the consumer is merely
+// stopped, nobody can tell, and there are none.
 func (c Consumer) Unwanted() []string {
+	if len(c.Processes) == 0 {
+		return nil
+	}
 	return slices.DeleteFunc(union(c.Topics, c.Bound), func(topic string) bool {
 		return slices.ContainsFunc(c.Processes, func(p Process) bool { return slices.Contains(p.Topics, topic) })
 	})
@@ -104,7 +109,7 @@ func (c Consumer) Unwanted() []string {
 func (c Consumer) Removable() bool { return c.Orphaned() }
 
 // Waiting counts the messages that a removal loses.
-func (c Consumer) Waiting() int { return c.Ready + c.Alone }
+func (c Consumer) Waiting() int { return c.Ready + c.Alone + c.NoRoom }
 
 // Breaker is the worst state of the circuit breakers; empty: no process answered.
 func (c Consumer) Breaker() string {
@@ -147,7 +152,7 @@ func (c Consumer) judge() (note string, level text.Level, remedy string) {
 	case c.Pause != nil:
 		return c.Pause.String(), text.LevelWarning, "resume it: " + shell.Holdfast("consumers resume", c.Name,
 			"--reason", shell.Text)
-	case c.Orphaned() && c.Ready+c.Alone > 0:
+	case c.Orphaned() && c.Waiting() > 0:
 		return "orphaned: no process consumes it, and messages wait", text.LevelProblem,
 			gone + shell.Holdfast("consumers forget", c.Name) + ", " + removal(c.Name)
 	case c.Orphaned():
@@ -309,7 +314,7 @@ func union(some, more []string) []string {
 func (l *looking) queues(ctx context.Context, names []string, seen *Seen) error {
 	var queues []string
 	for _, name := range names {
-		queues = append(queues, l.b.ConsumerQueue(name), l.b.AloneQueue(name))
+		queues = append(queues, l.b.ConsumerQueue(name), l.b.AloneQueue(name), l.b.HeldQueue(name))
 	}
 	delays := l.delays()
 	info, err := l.b.Inspect(ctx, append(queues, delays...)...)
@@ -317,8 +322,9 @@ func (l *looking) queues(ctx context.Context, names []string, seen *Seen) error 
 		return text.WithRemedy(err, "see that this user may read what begins with %s", l.c.Prefix)
 	}
 	for i, name := range names {
-		c, q := l.by[name], info.Queues[2*i]
-		c.Exists, c.Ready, c.Readers, c.Alone = q.Exists, q.Messages, q.Consumers, info.Queues[2*i+1].Messages
+		c, q := l.by[name], info.Queues[3*i]
+		c.Exists, c.Ready, c.Readers = q.Exists, q.Messages, q.Consumers
+		c.Alone, c.NoRoom = info.Queues[3*i+1].Messages, info.Queues[3*i+2].Messages
 		if m, ok := l.managed[c.Queue]; ok {
 			if m.Unacknowledged != nil {
 				n := int(*m.Unacknowledged)

@@ -26,6 +26,15 @@ import (
 	"github.com/holdfastmq/holdfast/worker"
 )
 
+// TestAStoppedConsumer still wants what it is bound to.
+func TestAStoppedConsumer(t *testing.T) {
+	t.Parallel()
+	c := Consumer{Exists: true, Topics: []string{"a"}, Bound: []string{"a", "b"}}
+	require.Empty(t, c.Unwanted())
+	c.Processes = []Process{{"x", broker.ConsumerStatus{Topics: []string{"a"}}}}
+	require.Equal(t, []string{"b"}, c.Unwanted())
+}
+
 func TestHowBadAConsumerIs(t *testing.T) {
 	t.Parallel()
 	in := func(breaker string) []Process {
@@ -43,6 +52,7 @@ func TestHowBadAConsumerIs(t *testing.T) {
 		"no queue":             {Consumer{Processes: in(broker.BreakerClosed)}, text.LevelProblem, "missing", false},
 		"orphaned":             {Consumer{Exists: true}, text.LevelWarning, "orphaned", true},
 		"orphaned, with some":  {Consumer{Exists: true, Alone: 1}, text.LevelProblem, "messages wait", true},
+		"orphaned, and full":   {Consumer{Exists: true, NoRoom: 1}, text.LevelProblem, "messages wait", true},
 		"open":                 {Consumer{Exists: true, Readers: 1, Processes: in(broker.BreakerOpen)}, text.LevelWarning, "is open", false},
 		"open, and reads none": {Consumer{Exists: true, Processes: in(broker.BreakerOpen)}, text.LevelWarning, "is open", false},
 		"probing":              {Consumer{Exists: true, Readers: 1, Processes: in(broker.BreakerProbing)}, text.LevelWarning, "one message", false},

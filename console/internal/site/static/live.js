@@ -14,11 +14,12 @@
   const seldom = 30 * 1000 // changes are announced no more often
   let { print, at } = page.dataset
   let source, lost, heard, announced = 0
+  let begun = false // something was heard of this stream
   let held // an update that waits until somebody is done with what it would disturb
   let why = '' // why nothing is seen
 
   function tell() {
-    const live = source && source.readyState === EventSource.OPEN && !why
+    const live = source && begun && source.readyState === EventSource.OPEN && !why
     let text = (live ? 'Live: last looked at ' : 'Not live, last looked at ') + at + '.'
     if (why) text += ' ' + why
     if (held) text += ' It has changed: that is shown once nothing is selected here.'
@@ -42,10 +43,11 @@
     tell()
   }
 
-  // touched reports whether somebody has begun to fill in a form, or is at one of its fields.
+  // touched reports whether somebody has begun to fill in a form, or is at one of its fields or
+  // buttons: what is about to be pressed stays what it is.
   function touched(form) {
     return [...form.elements].some((e) => {
-      if (e === document.activeElement && e.matches('input, select, textarea')) return true
+      if (e === document.activeElement && e.matches('input, select, textarea, button')) return true
       if (e.matches('select')) {
         const begun = [...e.options].findIndex((o) => o.defaultSelected)
         return e.selectedIndex !== Math.max(begun, 0)
@@ -115,9 +117,15 @@
     tell()
   }
 
-  function hear(event) {
+  // arm has a stream given up of which nothing is heard for long, also if nothing ever was.
+  function arm() {
     clearTimeout(heard)
     heard = setTimeout(() => { shut(); gone(); open() }, silent)
+  }
+
+  function hear(event) {
+    arm()
+    begun = true
     return JSON.parse(event.data)
   }
 
@@ -130,10 +138,12 @@
   function open() {
     if (source || document.hidden) return
     const mine = source = new EventSource(page.dataset.events + '&print=' + encodeURIComponent(print))
+    begun = false
+    arm()
     mine.addEventListener('open', () => {
       clearTimeout(lost)
       lost = undefined
-      tell()
+      if (begun) tell()
     })
     mine.addEventListener('page', (event) => {
       print = event.lastEventId
