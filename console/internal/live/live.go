@@ -165,6 +165,13 @@ func (s *Stream) Close() {
 	})
 }
 
+// Pages is how many pages somebody has open.
+func (h *Hub) Pages() int {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return len(h.pages)
+}
+
 // Ended is closed by End.
 func (h *Hub) Ended() <-chan struct{} { return h.ended }
 
