@@ -351,6 +351,20 @@ func (p *child) awaitReady() {
 	}
 }
 
+// killedInTime is killed, but a child that has not come to its fault for a minute is killed where it
+// is. It reports whether it came to it.
+func (p *child) killedInTime() (came bool) {
+	p.t.Helper()
+	select {
+	case <-p.dead:
+		came = true
+	case <-time.After(time.Minute):
+		_ = p.cmd.Process.Kill()
+	}
+	p.killed()
+	return came
+}
+
 // killed waits until the child has died at its fault, by SIGKILL.
 func (p *child) killed() {
 	p.t.Helper()
