@@ -192,13 +192,12 @@ func (h *Handles) carryOn(ctx context.Context, id string, how carrying, asked *s
 	in := h.startedWith(id, h.o.Database(), b.SagaStart)
 	if b.Last == nil {
 		done := h.wasDone(ctx, id, asked)
-		switch {
-		case h.o.Rolling && done == nil: // an earlier version may run the first task, and not know Asked
-		case done == nil:
-			in.Asked = asked
-		case !errors.Is(done, holdfast.ErrInvalid): // who asks again finds it
+		if done != nil && !errors.Is(done, holdfast.ErrInvalid) { // who asks again finds it
 			return false, done
-		} // else whoever drove it has come so far meanwhile
+		} // if done is another error, whoever drove it has come so far meanwhile
+		if done == nil && !h.o.Rolling { // an earlier version may run the first task, and not know Asked
+			in.Asked = asked
+		}
 		started, err := h.HandOver(ctx, in)
 		return started && in.Asked != nil && err == nil, cmp.Or(err, done)
 	}

@@ -16,6 +16,7 @@ import (
 
 	"github.com/holdfastmq/holdfast/console/internal/live"
 	"github.com/holdfastmq/holdfast/console/internal/login"
+	"github.com/holdfastmq/holdfast/internal/operator/server"
 	"github.com/holdfastmq/holdfast/internal/operator/text"
 	"github.com/holdfastmq/holdfast/saga/core"
 	"github.com/holdfastmq/holdfast/workflows"
@@ -23,8 +24,8 @@ import (
 
 const (
 	// liveStreams is how many pages are live at most, liveOfOne how many of one session, liveOfUser how
-	// many of one user in all. With
-	// HTTP/1.1 browsers have six connections to one site: two are left for its pages.
+	// many of one user in all. With HTTP/1.1 browsers have six connections to one site: two are left
+	// for its pages.
 	liveStreams, liveOfOne, liveOfUser = 200, 4, 8
 	// liveEvery is how long after a look at a page the next one begins, liveRun of a page that
 	// is in memory, liveSlow of one for which RabbitMQ's queues are read.
@@ -107,7 +108,7 @@ func (s *Site) liveOf(r *http.Request, name string, v view) *liveView {
 func stays(r *http.Request) bool { return r.URL.Query().Get("still") != "" }
 
 // sagaEnded are the states of sagas of which nothing more comes by itself.
-var sagaEnded = []string{core.StateCompleted, core.StateCompensated, "failed", "terminated", "canceled", "timed-out"}
+var sagaEnded = append([]string{core.StateCompleted, core.StateCompensated}, server.LostStates...)
 
 // live reports whether a page is kept up to date: not that of what has ended.
 func (h home) live(*http.Request) bool          { return !h.Still }

@@ -2,6 +2,7 @@ package install
 
 import (
 	"archive/tar"
+	"cmp"
 	"compress/gzip"
 	"context"
 	"crypto/sha256"
@@ -96,7 +97,7 @@ func (p Prebuilt) download(ctx context.Context, path string, task *progress.Task
 	if err != nil {
 		return err //nolint:wrapcheck // said by the caller
 	}
-	answer, stall := orElse(p.Answer, answerWithin), orElse(p.Stall, stallAfter)
+	answer, stall := cmp.Or(p.Answer, answerWithin), cmp.Or(p.Stall, stallAfter)
 	late := time.AfterFunc(answer, func() { cancel(fmt.Errorf("no answer within %s", progress.Seconds(answer))) })
 	resp, err := (&http.Client{Transport: transport}).Do(req)
 	if !late.Stop() && err == nil {
@@ -237,11 +238,4 @@ func why(ctx context.Context, err error) error {
 		return of.Err
 	}
 	return err
-}
-
-func orElse(d, otherwise time.Duration) time.Duration {
-	if d > 0 {
-		return d
-	}
-	return otherwise
 }
