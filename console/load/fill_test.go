@@ -28,9 +28,9 @@ const (
 	group = "orders"
 	// consumers is how many consumers have the dead letters.
 	consumers = 10
-	// awake is how many dead letters have workflows that have begun, as all have in life: the
-	// state by which they are listed and counted is there from the start, and to begin takes
-	// more of the time than all else. The others begin a day later.
+	// awake is how many dead letters, the latest, have workflows that have begun, as all have in
+	// life: the state by which they are listed and counted is there from the start, and to begin
+	// takes more of the time than all else. The others begin a day later.
 	awake = 2000
 	// atOnce is how many things are made at the same time.
 	atOnce = 16
@@ -45,8 +45,9 @@ var errorsSaid = []string{"the bank is closed", "no such order", "the card is st
 // order is the state of the sagas.
 type order struct{ Key string }
 
-// fill is the child that makes things which wait: for each line, WHAT FROM TO, it makes those of
-// these numbers, and answers with a line. It ends with its input.
+// fill is the child that makes things which wait: for each line, WHAT FROM TO ASLEEP, it makes those of
+// these numbers, and answers with a line; dead letters below ASLEEP begin a day later. It ends with its
+// input.
 func fill() error {
 	slog.SetDefault(slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelError})))
 	ctx, cancel := context.WithCancel(context.Background())
@@ -85,11 +86,12 @@ func fill() error {
 	}
 	defer t.Close()
 	prefix := os.Getenv("HOLDFAST_PREFIX")
+	asleep := 0
 	makes := map[string]func(i int) error{
 		"letters": func(i int) error {
 			in := deadletters.Input{Prefix: prefix, Letter: letter(prefix, i)}
 			o := deadletters.StartOptions(in)
-			if i >= awake {
+			if i < asleep {
 				o.StartDelay = 24 * time.Hour
 			}
 			_, err := t.ExecuteWorkflow(ctx, o, deadletters.Name, in)
@@ -111,7 +113,7 @@ func fill() error {
 	for in := bufio.NewScanner(os.Stdin); in.Scan(); {
 		var what string
 		var from, to int
-		if _, err := fmt.Sscan(in.Text(), &what, &from, &to); err != nil {
+		if _, err := fmt.Sscan(in.Text(), &what, &from, &to, &asleep); err != nil {
 			return err
 		}
 		var making errgroup.Group

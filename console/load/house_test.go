@@ -103,6 +103,7 @@ type house struct {
 	users    string // the file of the console's users
 	fill     *process
 	made     map[string]int // by kind
+	asleep   int            // dead letters that begin a day later, the first
 }
 
 // newHouse opens an installation; without a prefix, a new one.
@@ -146,7 +147,7 @@ func (h *house) userList() string {
 // make makes things of a kind until there are so many.
 func (h *house) make(what string, n int) {
 	h.t.Helper()
-	_, err := fmt.Fprintln(h.fill.in, what, h.made[what], n)
+	_, err := fmt.Fprintln(h.fill.in, what, h.made[what], n, h.asleep)
 	require.NoError(h.t, err, h.fill.log)
 	require.Equal(h.t, "made\n", h.fill.says())
 	h.made[what] = n

@@ -250,8 +250,21 @@ func (d *Desk) LetterGroups(ctx context.Context, by string, f deadletters.Filter
 	if err != nil {
 		return counted, err
 	}
+	if countable {
+		if counted.All, err = deadletters.Total(ctx, t, f); err != nil || counted.All == 0 {
+			return counted, err
+		}
+		if by == "consumer" && counted.All > lettersCounted {
+			counted.Groups, err = deadletters.TotalByConsumer(ctx, t, f)
+			for _, g := range counted.Groups {
+				counted.Seen += g.Count
+			}
+			counted.More = counted.Seen < counted.All
+			return counted, err
+		}
+	}
 	var c deadletters.Counter
-	err = deadletters.Each(ctx, t, f, server.PageLimit, func(r deadletters.Row) bool {
+	err = deadletters.Each(ctx, t, f, min(max(counted.All, 100), server.PageLimit), func(r deadletters.Row) bool {
 		if counted.More = counted.Seen == lettersCounted; !counted.More {
 			c.Count(by, r)
 			counted.Seen++
@@ -263,22 +276,11 @@ func (d *Desk) LetterGroups(ctx context.Context, by string, f deadletters.Filter
 	}
 	counted.Groups = c.Largest()
 	switch {
-	case err != nil || !countable:
-		return counted, err
-	case !counted.More:
+	case countable && counted.More:
+		counted.All = max(counted.All, counted.Seen+1) // more have come since they were counted
+	case countable:
 		counted.All = counted.Seen
-		return counted, nil
-	case by == "consumer":
-		if counted.Groups, err = deadletters.TotalByConsumer(ctx, t, f, counted.Groups); err != nil {
-			return counted, err
-		}
-		counted.Seen = 0
-		for _, g := range counted.Groups {
-			counted.Seen += g.Count
-		}
 	}
-	counted.All, err = deadletters.Total(ctx, t, f)
-	counted.More = counted.Seen < counted.All
 	return counted, err
 }
 

@@ -36,23 +36,20 @@ func Total(ctx context.Context, t *server.Temporal, f Filter) (int, error) {
 
 // TotalByConsumer has Temporal count the dead letters that f means, which has to be Countable, by
 // consumer, the largest group first: how often it is asked depends on the consumers. The groups
-// have no Oldest, and of seen, groups of the latest ones, the Newest and the Example.
-func TotalByConsumer(ctx context.Context, t *server.Temporal, f Filter, seen []Group) ([]Group, error) {
-	owners, err := Owners(ctx, t, f)
+// have no Oldest; of a consumer that Temporal cannot be asked for, only the latest is counted.
+func TotalByConsumer(ctx context.Context, t *server.Temporal, f Filter) ([]Group, error) {
+	latest, err := latestOfEach(ctx, t, f)
 	if err != nil {
 		return nil, err
 	}
-	groups := make([]Group, len(owners))
+	groups := make([]Group, len(latest))
 	all, ctx := errgroup.WithContext(ctx)
 	all.SetLimit(server.ResultsAtOnce)
-	for i, owner := range owners {
+	for i, r := range latest {
 		g := &groups[i]
-		*g = Group{Value: owner, Key: keyOf(owner)}
-		if at := slices.IndexFunc(seen, func(s Group) bool { return s.Value == owner }); at >= 0 {
-			g.Count, g.Newest, g.Example = seen[at].Count, seen[at].Newest, seen[at].Example
-		}
+		*g = Group{Value: r.owner, Key: keyOf(r.owner), Count: 1, Newest: r.Started, Example: r.WorkflowID}
 		of := f
-		if of.Consumer = owner; of.Countable() {
+		if of.Consumer = r.owner; of.Countable() {
 			all.Go(func() (err error) {
 				g.Count, err = Total(ctx, t, of)
 				return err

@@ -5,6 +5,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 	"go.temporal.io/api/workflowservice/v1"
@@ -36,10 +37,12 @@ func TestTotalsTakeTheSameCallsAmongFifty000(t *testing.T) {
 		all, err := Total(t.Context(), at, parked)
 		require.NoError(t, err)
 		require.Equal(t, n, all)
-		seen := []Group{{Value: "payments", Count: 7, Example: "dead/payments/1"}}
-		groups, err := TotalByConsumer(t.Context(), at, parked, seen)
+		groups, err := TotalByConsumer(t.Context(), at, parked)
 		require.NoError(t, err)
-		require.Equal(t, []Group{{Value: "payments", Key: "payments", Count: n, Example: "dead/payments/1"}}, groups)
+		require.Len(t, groups, 1)
+		require.NotEmpty(t, groups[0].Example)
+		groups[0].Example, groups[0].Newest = "", time.Time{}
+		require.Equal(t, []Group{{Value: "payments", Key: "payments", Count: n}}, groups)
 		require.EqualValues(t, 2, c.counts.Load())
 		require.EqualValues(t, 2, c.lists.Load(), "the latest, and those of other consumers")
 	}

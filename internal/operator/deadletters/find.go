@@ -143,27 +143,38 @@ const (
 // which f means. It asks for the latest ones, then for those of other consumers, and so
 // on: how often depends on the consumers, not on how many dead letters they have.
 func Owners(ctx context.Context, t *server.Temporal, f Filter) ([]string, error) {
-	var owners []string
+	latest, err := latestOfEach(ctx, t, f)
+	owners := make([]string, len(latest))
+	for i, r := range latest {
+		owners[i] = r.owner
+	}
+	return owners, err
+}
+
+// latestOfEach returns the latest dead letter which f means of each of the Owners.
+func latestOfEach(ctx context.Context, t *server.Temporal, f Filter) (latest []Row, err error) {
 	query := f.query()
-	for len(owners) < ownersLimit {
+	for len(latest) < ownersLimit {
 		infos, err := t.Page(ctx, query, OwnersPage)
 		if err != nil {
 			return nil, err
 		}
-		before := len(owners)
+		before := len(latest)
 		for _, info := range infos {
-			if r := deadRowOf(t, info); !slices.Contains(owners, r.owner) {
-				owners = append(owners, r.owner)
-				for _, begin := range workflows.DeadLetterBegins(f.Prefix, r.owner) {
-					if server.Askable(begin) {
-						query += " AND WorkflowId NOT STARTS_WITH " + server.Quote(begin)
-					}
+			r := deadRowOf(t, info)
+			if slices.ContainsFunc(latest, func(o Row) bool { return o.owner == r.owner }) {
+				continue
+			}
+			latest = append(latest, r)
+			for _, begin := range workflows.DeadLetterBegins(f.Prefix, r.owner) {
+				if server.Askable(begin) {
+					query += " AND WorkflowId NOT STARTS_WITH " + server.Quote(begin)
 				}
 			}
 		}
-		if len(owners) == before || len(infos) < OwnersPage {
+		if len(latest) == before || len(infos) < OwnersPage {
 			break
 		}
 	}
-	return owners, nil
+	return latest, nil
 }

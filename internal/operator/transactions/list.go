@@ -38,10 +38,14 @@ type Row struct {
 func List(ctx context.Context, t *server.Temporal, f Filter, limit int) (rows []Row, more string, err error) {
 	rows = []Row{}
 	seen, silent, listed := 0, 0, map[string]bool{}
+	size := server.PageSize(limit)
+	if limit > 0 {
+		size++ // the one more tells, without a further page, that there are more
+	}
 	var token []byte
 	for {
 		page, err := t.ListWorkflow(ctx, &workflowservice.ListWorkflowExecutionsRequest{Namespace: t.Namespace,
-			PageSize: int32(server.PageSize(limit)), NextPageToken: token, Query: f.Query()})
+			PageSize: int32(size), NextPageToken: token, Query: f.Query()})
 		if err != nil {
 			return nil, "", t.ListError(err)
 		}

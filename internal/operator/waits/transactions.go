@@ -34,24 +34,23 @@ func (s *Survey) lookTransactions(ctx context.Context) {
 		s.fail("transactions", err)
 		return
 	}
+	var rows []transactions.Row
+	for _, info := range infos {
+		r := transactions.InfoRow(s.Server, info)
+		if s.Server.IsOurs(info) && r.Group != "" {
+			s.group(r.Group).hold(r.WorkflowID, r.Started)
+			rows = append(rows, r)
+		}
+	}
+	asked, told := s.worthAsking(rows)
+	for _, r := range told {
+		s.noteTransaction(r, txflow.MemberStatus{ID: r.Tx, State: workflows.State(r.State), Topics: r.Topics}, more)
+		s.guessed = s.guessed || r.State == string(workflows.Parked)
+	}
 	var mu sync.Mutex
 	var asking errgroup.Group
 	asking.SetLimit(server.ResultsAtOnce)
-	left := s.Asks
-	for _, info := range infos {
-		r := transactions.InfoRow(s.Server, info)
-		if !s.Server.IsOurs(info) || r.Group == "" {
-			continue
-		}
-		mu.Lock()
-		s.group(r.Group).hold(r.WorkflowID, r.Started)
-		mu.Unlock()
-		if left--; left < 0 || r.State == server.StateRunning {
-			mu.Lock()
-			s.noteTransaction(r, txflow.MemberStatus{ID: r.Tx, State: workflows.State(r.State), Topics: r.Topics}, more)
-			mu.Unlock()
-			continue
-		}
+	for _, r := range asked {
 		asking.Go(func() error {
 			members, err := transactions.Members(ctx, s.Server, r, enumspb.WORKFLOW_EXECUTION_STATUS_RUNNING)
 			mu.Lock()
@@ -68,6 +67,31 @@ func (s *Survey) lookTransactions(ctx context.Context) {
 	_ = asking.Wait()
 }
 
+// parkedAsked is how many of those that are parked, alike in group and topic, are asked why. Their
+// list tells all of them but that some lack only a consumer; mostly all that are alike do, or
+// none does.
+const parkedAsked = 5
+
+// worthAsking divides transactions into those that are asked what they wait for, Asks at most,
+// and those of which their list tells enough.
+func (s *Survey) worthAsking(rows []transactions.Row) (asked, told []transactions.Row) {
+	parked := map[string]int{}
+	for _, r := range rows {
+		alike := strings.Join(append([]string{r.Group}, r.Topics...), " ")
+		enough := r.State == server.StateRunning || len(asked) == s.Asks
+		if r.State == string(workflows.Parked) && !server.IsShared(r.WorkflowID) && !s.Nudging {
+			enough = enough || parked[alike] >= parkedAsked
+			parked[alike]++
+		}
+		if enough {
+			told = append(told, r)
+		} else {
+			asked = append(asked, r)
+		}
+	}
+	return asked, told
+}
+
 // unroutedText begins the reason of what no queue is bound for.
 var unroutedText = holdfast.ErrUnroutable.Error()
 
@@ -82,7 +106,7 @@ func (s *Survey) noteTransaction(r transactions.Row, m txflow.MemberStatus, more
 	case unrouted:
 		topic := unroutedTopic(m)
 		w = s.of(WaitTransaction, "a consumer bound to "+topic)
-		w.Missing = len(processes.Takes(s.answers, topic)) == 0
+		w.Missing, w.AtLeast = len(processes.Takes(s.answers, topic)) == 0, w.AtLeast || s.guessed
 		w.Then = "it is published again"
 		w.Remedy = "start a process of a consumer of " + topic + ": they go on by themselves then; " + s.Code("retry-now",
 			"") + " has them try at once"

@@ -105,6 +105,7 @@ type Survey struct {
 	whole   bool // also what doctor's other parts tell
 	answers []broker.ProcessStatus
 	unasked error            // why the processes are not known
+	guessed bool             // parked transactions were not all asked why they are
 	Server  *server.Temporal // nil: not reached
 	Broker  *broker.Broker   // nil: not reached
 	groups  map[string]*groupSight

@@ -4,6 +4,8 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
+	"slices"
 	"testing"
 	"time"
 
@@ -256,6 +258,37 @@ func TestSagasAreAskedInTurn(t *testing.T) {
 		got = append(got, r.Name+r.ID)
 	}
 	require.Equal(t, []string{"many0", "few0", "many1", "few1", "many2"}, got)
+}
+
+// TestParkedTransactionsAreAskedByExample: of parked transactions that are alike, a few are asked
+// why, so that there is time for others; all are where each is to be woken.
+func TestParkedTransactionsAreAskedByExample(t *testing.T) {
+	s := looking()
+	s.Asks, s.Nudging = 20, false
+	of := func(state workflows.State, topic string, n int) (rows []transactions.Row) {
+		for i := range n {
+			id := fmt.Sprintf("%s-%s-%d", state, topic, i)
+			rows = append(rows, transactions.Row{Tx: id, WorkflowID: "tx/orders/" + id, Group: "orders", State: string(state), Topics: []string{topic}})
+		}
+		return rows
+	}
+	rows := slices.Concat(of(workflows.Parked, "a", 100), of(workflows.Parked, "b", 100), of(workflows.Delivering, "a", 8), of(server.StateRunning, "a", 3))
+	count := func() map[string]int {
+		asked, told := s.worthAsking(rows)
+		require.Len(t, append(told, asked...), len(rows))
+		n := map[string]int{}
+		for _, r := range asked {
+			n[r.State+" "+r.Topics[0]]++
+		}
+		return n
+	}
+	require.Equal(t, map[string]int{"parked a": 5, "parked b": 5, "delivering a": 8}, count())
+	s.Nudging = true
+	require.Equal(t, map[string]int{"parked a": 20}, count())
+
+	s.guessed = true
+	s.noteTransaction(rows[0], txflow.MemberStatus{ID: rows[0].Tx, State: workflows.Parked, Topics: []string{"a"}, Reason: unroutedText}, false)
+	require.True(t, s.of(WaitTransaction, "a consumer bound to a").AtLeast, "others may lack it, too")
 }
 
 // TestSagasByState: only those are asked that can answer, and that have had time to wait.
