@@ -114,7 +114,7 @@ func New(ctx context.Context, o Options) (*Console, error) {
 		return nil, err
 	}
 	s := site.Options{Desk: c.desk, Secure: o.SecureCookies, Loopback: o.Loopback, Proxies: o.TrustedProxies,
-		Prefix: config.Prefix, Now: o.Now, Log: log, ApproveOver: o.ApproveOver}
+		Prefix: config.Prefix, Now: o.Now, Log: log, ApproveOver: o.ApproveOver, Ahead: true}
 	if o.ApproveWhen != nil {
 		s.ApproveWhen = func(i site.Item) (bool, string) { return o.ApproveWhen(Item(i)) }
 	}

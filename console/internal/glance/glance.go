@@ -20,6 +20,7 @@ type Glance[T any] struct {
 	mu   sync.Mutex
 	last *look[T]
 	good *look[T] // the last one that was over and did not panic
+	void bool     // good is no longer so
 }
 
 // look is one look.
@@ -47,6 +48,28 @@ func (g *Glance[T]) See(ctx context.Context) (seen T, at time.Time, err error) {
 	case <-ctx.Done():
 		return seen, at, ctx.Err()
 	}
+}
+
+// Recent is See for those who take what was seen last at once, if that is not older than age, and
+// nothing is known to have changed since: see [Glance.Forget]. Where it is no longer fresh, a look
+// begins.
+func (g *Glance[T]) Recent(ctx context.Context, age time.Duration) (seen T, at time.Time, err error) {
+	g.mu.Lock()
+	good, void := g.good, g.void
+	g.mu.Unlock()
+	if good == nil || void || g.now().Sub(good.at) > age {
+		return g.See(ctx)
+	}
+	g.current(ctx)
+	return good.seen, good.at, nil
+}
+
+// Forget says that what has been seen, or is being looked at, is no longer so: the next See looks
+// anew.
+func (g *Glance[T]) Forget() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.last, g.void = nil, true
 }
 
 // Peek returns what was seen last, and when that was, without waiting for anything; ok is
@@ -89,7 +112,9 @@ func (g *Glance[T]) current(ctx context.Context) *look[T] {
 		if l.err == nil {
 			g.mu.Lock()
 			defer g.mu.Unlock()
-			g.good = l
+			if g.last == l {
+				g.good, g.void = l, false
+			}
 		}
 	}()
 	return l

@@ -97,3 +97,45 @@ func TestPeek(t *testing.T) {
 	seen, _, _ = g.Peek(time.Minute)
 	require.EqualValues(t, 3, seen)
 }
+
+// Who takes what is recent gets it at once, and a look begins; what somebody has changed since is not
+// shown, not by a look that had begun before either.
+func TestRecent(t *testing.T) {
+	var now, looks atomic.Int64
+	begun, finish := make(chan struct{}, 10), make(chan struct{}, 10)
+	g := New(time.Hour, 5*time.Second, func() time.Time { return time.Unix(now.Load(), 0) }, func(context.Context) int64 {
+		begun <- struct{}{}
+		<-finish
+		return looks.Add(1)
+	})
+	recent := func() int64 {
+		seen, _, err := g.Recent(t.Context(), 30*time.Second)
+		require.NoError(t, err)
+		return seen
+	}
+	finish <- struct{}{}
+	require.EqualValues(t, 1, recent(), "there was none before")
+	<-begun
+	now.Store(4)
+	require.EqualValues(t, 1, recent())
+	require.Empty(t, begun, "it is fresh")
+	now.Store(30)
+	require.EqualValues(t, 1, recent(), "and does not wait")
+	<-begun // for the next
+	now.Store(31)
+	finish <- struct{}{}
+	require.EqualValues(t, 2, recent(), "the one before is too old")
+
+	now.Store(40)
+	require.EqualValues(t, 2, recent())
+	<-begun
+	g.Forget() // it has begun before
+	finish <- struct{}{}
+	finish <- struct{}{}
+	seen := recent()
+	<-begun
+	require.Greater(t, seen, int64(2))
+	require.Eventually(t, func() bool { return looks.Load() == 4 }, time.Minute, time.Millisecond)
+	require.Equal(t, seen, recent())
+	require.Empty(t, begun)
+}

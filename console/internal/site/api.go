@@ -55,6 +55,7 @@ func (s *Site) apiEnd(w http.ResponseWriter, r *http.Request, of login.Token) {
 
 // apiAct does what the command line hands over, if the audit has it.
 func (s *Site) apiAct(w http.ResponseWriter, r *http.Request, of login.Token) {
+	defer s.changed()
 	var o vouch.Order
 	if err := json.NewDecoder(r.Body).Decode(&o); err != nil {
 		reply(w, http.StatusBadRequest, vouch.Wrong{Error: "the order cannot be read"})

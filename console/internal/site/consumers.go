@@ -220,7 +220,7 @@ func (s *Site) goneTarget(c consumers.Consumer, o confirm.Order, state string) t
 
 // seeConsumers is the look at the consumers, which many share.
 func (s *Site) seeConsumers(w http.ResponseWriter, r *http.Request, of login.Session) (consumersView, bool) {
-	seen, at, err := s.consumers.See(r.Context())
+	seen, at, err := s.consumers.Recent(r.Context(), s.ageFor(r))
 	if err != nil {
 		s.logPanic("consumers", err)
 		s.say(w, r, http.StatusServiceUnavailable, of, message{Title: "Nobody has answered in time",

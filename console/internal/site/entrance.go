@@ -43,6 +43,7 @@ func (s *Site) loginPage(w http.ResponseWriter, r *http.Request) {
 		http.Redirect(w, r, next, http.StatusSeeOther)
 		return
 	}
+	s.goAhead(aheadLogin) // who logs in is shown it: it is looked at meanwhile
 	s.render(w, r, http.StatusOK, login.Session{}, "login.html", "Log in", s.entranceTo(next))
 }
 

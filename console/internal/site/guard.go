@@ -100,6 +100,7 @@ func (s *Site) page(role login.Role, next handler) http.HandlerFunc {
 				Text: "It is for the role " + role.String() + "; yours is " + of.Role.String() + ". Nothing was done."})
 			return
 		}
+		s.goAhead(aheadEvery) // most go there next
 		ctx, cancel := context.WithTimeout(r.Context(), pageTime)
 		defer cancel()
 		next(w, r.WithContext(ctx), of)
@@ -156,6 +157,7 @@ func (s *Site) form(role login.Role, next handler) http.HandlerFunc {
 				Text: "It is for the role " + role.String() + "; yours is " + of.Role.String() + ". Nothing was done."})
 			return
 		}
+		defer s.changed()
 		next(w, r, of)
 	})
 }

@@ -150,8 +150,31 @@ type finding struct {
 	To   string // the page of the console
 }
 
+// ageFor is how old what a page shows at first may be. One that does not change by itself, or
+// that is looked at again, shows what is so now.
+func (s *Site) ageFor(r *http.Request) time.Duration {
+	again := r.Context().Value(shotKey{}) != nil || r.URL.Query().Get("auto") != ""
+	if !s.Ahead || again || stays(r) {
+		return 0
+	}
+	return aheadShown
+}
+
+// goAhead looks at everything, unless somebody has every ago.
+func (s *Site) goAhead(every time.Duration) {
+	if s.Ahead {
+		s.home.Peek(every)
+	}
+}
+
+// changed says that somebody has done something: what was seen before is no longer shown.
+func (s *Site) changed() {
+	s.home.Forget()
+	s.consumers.Forget()
+}
+
 func (s *Site) homePage(w http.ResponseWriter, r *http.Request, of login.Session) {
-	all, at, err := s.home.See(r.Context())
+	all, at, err := s.home.Recent(r.Context(), s.ageFor(r))
 	if err != nil {
 		s.logPanic("home", err)
 		s.say(w, r, http.StatusServiceUnavailable, of, message{Title: "Nobody has answered in time",

@@ -87,6 +87,9 @@ type Options struct {
 	// or an empty origin: there is none.
 	Codec       converter.PayloadCodec
 	CodecOrigin string
+	// Ahead has everything looked at before the first page asks for it, so that nobody waits for the
+	// processes' answers; without it, a page shows what is so when it is asked for.
+	Ahead bool
 	// After is what waits between looks at a page that is live. Nil: time.After.
 	After func(time.Duration) <-chan time.Time
 }
@@ -98,6 +101,10 @@ const (
 	// homeTime is how long the look at everything may take, homeFresh how long it is
 	// shown to others.
 	homeTime, homeFresh = 10 * time.Second, 5 * time.Second
+	// Where looks go ahead, a page that is kept up to date begins with one of up to aheadShown ago.
+	// While somebody uses the console one begins every aheadEvery, so that there is one; while
+	// somebody who may be anybody is about to log in, every aheadLogin.
+	aheadShown, aheadEvery, aheadLogin = 30 * time.Second, 20 * time.Second, time.Minute
 	// maxForm is how many bytes a form may have.
 	maxForm = 64 << 10
 	// refusalsNoted is how many refusals of one user the audit takes within
