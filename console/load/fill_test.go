@@ -33,7 +33,7 @@ const (
 	// takes more of the time than all else. The others begin a day later.
 	awake = 2000
 	// atOnce is how many things are made at the same time.
-	atOnce = 16
+	atOnce = 32
 	// tries is how often something is made: Temporal does not answer in time where it is busy.
 	tries = 5
 )

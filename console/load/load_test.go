@@ -20,6 +20,7 @@ import (
 	"github.com/holdfastmq/holdfast/internal/operator/deadletters"
 	"github.com/holdfastmq/holdfast/internal/operator/sagas"
 	"github.com/holdfastmq/holdfast/internal/operator/transactions"
+	"github.com/holdfastmq/holdfast/internal/stack"
 	"github.com/holdfastmq/holdfast/saga/core"
 	"github.com/holdfastmq/holdfast/workflows"
 )
@@ -45,6 +46,7 @@ func TestPagesAmongManyThings(t *testing.T) {
 	if n == 0 {
 		t.Skip("NOT TESTED: the console among 100,000 things: `make console-load` does")
 	}
+	temporalOnPostgreSQL(t)
 	h := newHouse(t, os.Getenv(prefixEnv))
 	want := map[string]int{"letters": n - 2*(n/50), "sagas": n / 50, "transactions": n / 50}
 	h.asleep = max(0, want["letters"]-awake)
@@ -112,6 +114,22 @@ func TestPagesAmongManyThings(t *testing.T) {
 	require.NoError(t, err)
 	t.Logf("%d dead letters, %d sagas and %d transactions, all parked; RabbitMQ %s, PostgreSQL, Temporal %s\n%s\nthe console's memory: %d MB before the first page, %d MB at most; of its heap %d MB at most",
 		want["letters"], want["sagas"], want["transactions"], "", h.temporalVersion(), strings.ReplaceAll(out.String(), "  ", " "), idle>>20, peak>>20, bytes>>20)
+}
+
+// temporalOnPostgreSQL starts the servers of the test with a Temporal as in production, unless the
+// environment names one: the dev server's SQLite looks at every workflow for each list.
+func temporalOnPostgreSQL(t *testing.T) {
+	t.Helper()
+	if os.Getenv("TEMPORAL_ADDRESS") != "" {
+		return
+	}
+	s, err := stack.Start(t.Context(), stack.Options{Out: os.Stderr, TemporalServer: stack.TemporalPostgreSQL})
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, s.Close()) })
+	for name, value := range map[string]string{"AMQP_URL": s.AMQPURL(), "DATABASE_URL": s.DatabaseURL(), "TEMPORAL_ADDRESS": s.TemporalAddress(),
+		"TEMPORAL_NAMESPACE": s.Namespace()} {
+		t.Setenv(name, value)
+	}
 }
 
 // queryOf finds what waits, of a kind.

@@ -1,7 +1,10 @@
 package dead
 
 import (
+	"cmp"
 	"context"
+	"errors"
+	"math"
 	"strings"
 	"time"
 
@@ -78,15 +81,20 @@ func listDead(ctx context.Context, a *frame.App, t *server.Temporal, f deadlette
 	return frame.Print(a, rows, asJSON, deadletters.PrintRows)
 }
 
-// listGroups counts what f means, and prints the largest groups.
+// listGroups counts what f means, and prints the largest groups. Where there is no time for all, it
+// prints those that were counted, and returns an error that says which.
 func listGroups(ctx context.Context, a *frame.App, t *server.Temporal, f deadletters.Filter, d *deadFlags, by string,
 	asJSON bool) error {
 	var c deadletters.Counter
+	f.Scan = math.MaxInt // only the time bounds it
 	err := deadletters.Each(ctx, t, f, server.PageLimit, func(r deadletters.Row) bool {
 		c.Count(by, r)
 		return true
 	})
-	if err != nil {
+	var partly *server.ScannedError
+	if errors.As(err, &partly) {
+		err = text.WithRemedy(errors.New(partly.Rest(a.Now())), "raise --timeout to have all counted")
+	} else if err != nil {
 		return err
 	}
 	groups := c.Largest()
@@ -101,9 +109,9 @@ func listGroups(ctx context.Context, a *frame.App, t *server.Temporal, f deadlet
 		groups = groups[:d.Limit]
 	}
 	if asJSON {
-		return text.JSON(a.Out, groups)
+		return cmp.Or(text.JSON(a.Out, groups), err)
 	}
-	return deadletters.PrintGroups(a.Out, by, groups, a.Now())
+	return cmp.Or(deadletters.PrintGroups(a.Out, by, groups, a.Now()), err)
 }
 
 // command is the command that lists one group of what the flags mean.
