@@ -61,6 +61,7 @@ func untilWaiting(t *testing.T, b *Broker, name string, n int) {
 // TestPausedByHand: all processes of the consumer stop taking messages, those in hand end, other
 // consumers go on, processes that begin later take none; then all goes on.
 func TestPausedByHand(t *testing.T) {
+	t.Parallel()
 	b, ctx := consuming(t)
 	other := open(t, stacktest.Shared(t).AMQPURL(), b.o.Prefix, nil)
 	inHand, release, handled, elsewhere := make(chan string, 100), make(chan struct{}), new(tally), new(tally)
@@ -152,7 +153,8 @@ func TestPauseThatEndsByItself(t *testing.T) {
 
 // TestPauseSurvivesRabbitMQ and all processes.
 func TestPauseSurvivesRabbitMQ(t *testing.T) {
-	s := stacktest.Private(t)
+	t.Parallel()
+	s := stacktest.PrivateRabbitMQ(t)
 	b := open(t, s.AMQPURL(), stacktest.Prefix(t), nil)
 	ctx, handled := testContext(t), new(tally)
 	handle := func(_ context.Context, d Delivery) error { handled.add(d.Message.ID); return nil }
@@ -312,6 +314,7 @@ func TestWithoutTheStreamOfPauses(t *testing.T) {
 // TestPausesAreReadWithoutTheRightToWrite: a process whose user may only read the stream heeds what
 // is in it, begins where nothing is in it, and alerts nobody of what it may not write.
 func TestPausesAreReadWithoutTheRightToWrite(t *testing.T) {
+	t.Parallel()
 	maker, ctx := consuming(t)
 	reader := func() *Broker {
 		return open(t, userWith(t, maker.o.Prefix, `^PREFIX\.status\.`, `^(?!PREFIX\.pauses)`, ".*"), maker.o.Prefix,

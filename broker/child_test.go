@@ -155,6 +155,7 @@ func TestMessageThatKills(t *testing.T) {
 
 // Once an attempt returns, what was lost before is forgotten.
 func TestReturnedAttemptForgetsLosses(t *testing.T) {
+	t.Parallel()
 	b, _ := consuming(t)
 	got := make(chan Delivery, 10)
 	b.testConsumer(t, func(o *Subscription) { o.Tries, o.Ladder = 1, rungs(2) }, func(_ context.Context, d Delivery) error {

@@ -151,6 +151,7 @@ func TestNoID(t *testing.T) {
 
 // A dead letter that cannot be stored must not be acknowledged.
 func TestNoAckWithoutStoredDeadLetter(t *testing.T) {
+	t.Parallel()
 	b, _ := consuming(t)
 	b.c.PublishTimeout = 50 * time.Millisecond
 	tries := make(chan bool, 100)

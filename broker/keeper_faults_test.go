@@ -356,7 +356,8 @@ func TestHalfQueueDeletedUnderLoad(t *testing.T) {
 // RabbitMQ is restarted with many records queued: every half without an op record
 // is handed over, and nothing stays.
 func TestRabbitMQRestartedWithManyRecords(t *testing.T) {
-	s := stacktest.Private(t)
+	t.Parallel()
+	s := stacktest.PrivateRabbitMQ(t)
 	b := open(t, s.AMQPURL(), "many", nil)
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Minute)
 	defer cancel()

@@ -271,7 +271,8 @@ func TestKeeperConnectionLost(t *testing.T) {
 
 // RabbitMQ is killed while halves are held.
 func TestKeeperRabbitMQKilled(t *testing.T) {
-	s := stacktest.Private(t)
+	t.Parallel()
+	s := stacktest.PrivateRabbitMQ(t)
 	b := open(t, s.AMQPURL(), "keeper", nil)
 	ctx := testContext(t)
 	require.NoError(t, b.DeclareGroup(ctx, "g"))

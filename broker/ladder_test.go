@@ -272,6 +272,7 @@ func TestQueueDeletedDuringDelay(t *testing.T) {
 
 // A retry that cannot be stored must not be acknowledged.
 func TestNoAckWithoutStoredRetry(t *testing.T) {
+	t.Parallel()
 	b, _ := consuming(t)
 	b.c.PublishTimeout = 50 * time.Millisecond
 	logged := watchLog(b)
@@ -369,6 +370,7 @@ func TestRedeliveryHasNoLadder(t *testing.T) {
 
 // A success that an operator waits for is not acknowledged before it is reported.
 func TestNoAckWithoutHandledRecord(t *testing.T) {
+	t.Parallel()
 	b, _ := consuming(t)
 	b.c.PublishTimeout = 50 * time.Millisecond
 	logged := watchLog(b)

@@ -13,6 +13,7 @@ import (
 // A participant that has a call and waits is known to, whether its breaker is open or
 // off, until it handles one; another one's answer says nothing.
 func TestParticipantWait(t *testing.T) {
+	t.Parallel()
 	b, _ := consuming(t)
 	a := asker(t, b.o.Prefix)
 	away := make(chan struct{})

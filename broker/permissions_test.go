@@ -108,6 +108,7 @@ func publishes(exchange, key string) func(ch *amqp.Channel) error {
 
 // Each role of docs/security.md may what the table says, and nothing else.
 func TestPermissions(t *testing.T) {
+	t.Parallel()
 	prefix := stacktest.Prefix(t)
 	users := rolesOf(t, prefix)
 	brokerOf := func(role string) *Broker { return open(t, users[role], prefix, func(o *Options) { o.Name = role }) }

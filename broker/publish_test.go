@@ -101,7 +101,8 @@ func TestMissingQueuesAreMadeAgain(t *testing.T) {
 // RabbitMQ is killed under load: what was confirmed is there afterwards, and
 // every publish that had time succeeds in the end.
 func TestNothingConfirmedIsLost(t *testing.T) {
-	s := stacktest.Private(t)
+	t.Parallel()
+	s := stacktest.PrivateRabbitMQ(t)
 	b := open(t, s.AMQPURL(), "load", nil)
 	ctx := testContext(t)
 	require.NoError(t, b.DeclareGroup(ctx, "g"))
@@ -153,7 +154,8 @@ func TestNothingConfirmedIsLost(t *testing.T) {
 // With RabbitMQ down, a publish ends at its deadline and says why; later ones
 // succeed unaided.
 func TestDeadlineWhileDown(t *testing.T) {
-	s := stacktest.Private(t)
+	t.Parallel()
+	s := stacktest.PrivateRabbitMQ(t)
 	b := open(t, s.AMQPURL(), "down", func(o *Options) { o.PublishTimeout = 50 * time.Millisecond })
 	ctx := testContext(t)
 	require.NoError(t, b.DeclareGroup(ctx, "g"))
@@ -214,7 +216,8 @@ func TestBlockedByAlarm(t *testing.T) {
 
 // A real alarm, as RabbitMQ raises it.
 func TestRealAlarm(t *testing.T) {
-	s := stacktest.Private(t)
+	t.Parallel()
+	s := stacktest.PrivateRabbitMQ(t)
 	b := open(t, s.AMQPURL(), "alarm", nil)
 	ctx := testContext(t)
 	require.NoError(t, b.DeclareGroup(ctx, "g"))

@@ -120,6 +120,7 @@ func TestReplySurvivesCutConnection(t *testing.T) {
 // What a process leaves in its queue when it dies comes to the others of its
 // group.
 func TestRepliesOfDeadProcess(t *testing.T) {
+	t.Parallel()
 	b := replying(t, "asks", "")
 	dead := replying(t, "dead", b.o.Prefix)
 	ctx := testContext(t)
@@ -337,7 +338,8 @@ func TestManyReplies(t *testing.T) {
 
 // RabbitMQ is killed and comes back.
 func TestRepliesAfterRestart(t *testing.T) {
-	s := stacktest.Private(t)
+	t.Parallel()
+	s := stacktest.PrivateRabbitMQ(t)
 	b := open(t, s.AMQPURL(), "replies", nil)
 	var got tally
 	takeReplies(t, b, func(_ context.Context, r wire.SagaReply) error { got.add(r.Step); return nil })

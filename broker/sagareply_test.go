@@ -109,6 +109,7 @@ func TestReplyIsChecked(t *testing.T) {
 
 // A queue that takes no replies does not cost the reply.
 func TestReplyToStuckQueue(t *testing.T) {
+	t.Parallel()
 	b := replying(t, "asks", "")
 	require.NoError(t, b.topo.DeclareReplies(testContext(t), "g"))
 	b.c.PublishTimeout = 10 * time.Second

@@ -113,6 +113,7 @@ func TestProcessesAnswer(t *testing.T) {
 
 // The plans of a process's sagas are in its answer, as far as there is room.
 func TestAnswersTellOfSagas(t *testing.T) {
+	t.Parallel()
 	b, _ := consuming(t)
 	a := asker(t, b.o.Prefix)
 	plan := func(n int) json.RawMessage { return json.RawMessage(`"` + strings.Repeat("<", n) + `"`) }
@@ -166,6 +167,7 @@ func TestEndedConsumersAreGone(t *testing.T) {
 }
 
 func TestAnswersAfterLostConnections(t *testing.T) {
+	t.Parallel()
 	b, _ := consuming(t)
 	a := asker(t, b.o.Prefix)
 	b.testConsumer(t, nil, func(context.Context, Delivery) error { return nil })
@@ -233,6 +235,7 @@ func TestOnlyDirectReplies(t *testing.T) {
 
 // Whatever is wrong with status requests, consumers go on.
 func TestBrokenStatusHarmsNobody(t *testing.T) {
+	t.Parallel()
 	handled := make(chan string, 10)
 	handle := func(_ context.Context, d Delivery) error { handled <- d.TxID; return nil }
 

@@ -47,6 +47,7 @@ const hasName = "server_name_indication"
 
 // TestTLS: RabbitMQ with TLS, which takes only clients with a certificate.
 func TestTLS(t *testing.T) {
+	t.Parallel()
 	s := stacktest.PrivateTLS(t)
 	prefix := stacktest.Prefix(t)
 	pair, err := tls.LoadX509KeyPair(s.Files.Cert, s.Files.Key)

@@ -14,6 +14,7 @@ import (
 // TestAddressIsStopped: of two addresses of RabbitMQ, the one in use is stopped under load.
 // Every message is sent and handled once, and no caller is told of it.
 func TestAddressIsStopped(t *testing.T) {
+	t.Parallel()
 	for _, lane := range lanes {
 		t.Run(lane.name, func(t *testing.T) {
 			s := newSite(t)
@@ -44,6 +45,7 @@ func TestAddressIsStopped(t *testing.T) {
 // TestDatabaseHostIsStopped: of two hosts of PostgreSQL, the first is stopped under load.
 // What callers are told is as in any loss of the database, and nothing is lost.
 func TestDatabaseHostIsStopped(t *testing.T) {
+	t.Parallel()
 	for _, lane := range lanes {
 		t.Run(lane.name, func(t *testing.T) {
 			s := newSite(t)

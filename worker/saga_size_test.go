@@ -47,6 +47,7 @@ func all(steps ...[]saga.StepDef) (out []saga.Step[journey]) {
 // TestSagasOfLargeStates: whatever fits into the limits ends, is told only then, and
 // its history can be replayed.
 func TestSagasOfLargeStates(t *testing.T) {
+	t.Parallel()
 	s := sagaSite(t)
 	no := []saga.StepDef{does("no", func(*journey) error { return saga.Refuse("no") })}
 	branches := make([]saga.StepDef, 16)

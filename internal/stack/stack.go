@@ -33,6 +33,8 @@ type Options struct {
 	// RabbitMQTLS, if not nil, has the RabbitMQ that is started speak TLS, too; see
 	// [Stack.AMQPSURL].
 	RabbitMQTLS *RabbitMQTLS
+	// OnlyRabbitMQ starts neither PostgreSQL nor Temporal, for tests that need none.
+	OnlyRabbitMQ bool
 
 	// orphans leaves the processes running when this process dies; for tests of
 	// what happens then.
@@ -93,7 +95,11 @@ func Start(ctx context.Context, o Options) (*Stack, error) {
 			return nil, errors.Join(err, s.Close())
 		}
 	}
-	if err := s.start(ctx, out); err != nil {
+	bring := []bringer{s.bringTemporal, s.bringRabbitMQ, s.bringPostgreSQL}
+	if o.OnlyRabbitMQ {
+		bring = []bringer{s.bringRabbitMQ}
+	}
+	if err := startAll(ctx, out, bring); err != nil {
 		return nil, errors.Join(err, s.Close())
 	}
 	return s, nil
@@ -118,17 +124,18 @@ func (s *Stack) open(o Options, out *progress.Writer) error {
 	return nil
 }
 
-// start brings up the three parts; the first failure ends the others' waiting.
-func (s *Stack) start(ctx context.Context, out *progress.Writer) error {
+// bringer brings up a part.
+type bringer func(context.Context, *progress.Writer, *install.Installer) error
+
+// startAll brings up the parts; the first failure ends the others' waiting.
+func startAll(ctx context.Context, out *progress.Writer, parts []bringer) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	in := install.New(out)
 	var first error
 	var once sync.Once
 	var wg sync.WaitGroup
-	for _, bring := range []func(context.Context, *progress.Writer, *install.Installer) error{
-		s.bringTemporal, s.bringRabbitMQ, s.bringPostgreSQL,
-	} {
+	for _, bring := range parts {
 		wg.Go(func() {
 			if err := bring(ctx, out, in); err != nil {
 				once.Do(func() {

@@ -359,7 +359,7 @@ type house struct {
 const password = "correct horse"
 
 var passwordHash = sync.OnceValue(func() string {
-	hash, err := bcrypt.GenerateFromPassword([]byte(password), 10)
+	hash, err := bcrypt.GenerateFromPassword([]byte(password), bcrypt.MinCost)
 	if err != nil {
 		panic(err)
 	}
@@ -385,7 +385,7 @@ func build(t *testing.T) *house {
 	for _, name := range []string{"viewer", "operator", "admin"} {
 		file.WriteString(name + ":" + name + ":" + passwordHash() + "\n")
 	}
-	users, err := login.ReadUsers(strings.NewReader(file.String()))
+	users, err := login.ReadUsersOfCost(strings.NewReader(file.String()), bcrypt.MinCost)
 	require.NoError(t, err)
 	h.site = New(Options{Desk: h.desk, Audit: h.audit, Users: users, Once: h.once, Prefix: "holdfast", Now: h.now,
 		Log: slog.New(slog.NewTextHandler(h.log, nil))})

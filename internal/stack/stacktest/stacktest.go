@@ -111,6 +111,12 @@ func Private(t testing.TB) *stack.Stack {
 	return private(t, stack.Options{})
 }
 
+// PrivateRabbitMQ is a stack of a RabbitMQ alone, for this test alone.
+func PrivateRabbitMQ(t testing.TB) *stack.Stack {
+	t.Helper()
+	return private(t, stack.Options{OnlyRabbitMQ: true})
+}
+
 // Database creates a database for this test alone and returns its URL. It is
 // dropped at the end of the test, with whoever is still connected to it.
 func Database(t testing.TB, s *stack.Stack) string {
