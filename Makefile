@@ -8,7 +8,7 @@ RACE := $(if $(shell command -v $$($(GO) env CC)),-race)
 USERS = . ./saga ./barrier ./worker ./compensation ./holdfasttest ./keyring ./metrics ./console ./cmd/holdfast
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test chaos dev bench lint builds measure vulncheck api race-detector node browser pgbouncer prometheus browser-test console-load console-pictures compose-config histories
+.PHONY: help demo test chaos conservation dev bench lint builds measure vulncheck api race-detector node browser pgbouncer prometheus browser-test console-load console-pictures compose-config histories
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -25,6 +25,9 @@ test: ## Run all tests on real parts, with the race detector where there is a C 
 
 chaos: ## 200,000 Express transactions under random kills (HOLDFAST_SEED repeats a run, HOLDFAST_CHAOS and HOLDFAST_KILLS change its size)
 	HOLDFAST_CHAOS=$(or $(HOLDFAST_CHAOS),200000) $(GO) test -count=1 -v -timeout 60m -run TestChaos ./internal/chaos
+
+conservation: ## 5,000 sagas under random kills (HOLDFAST_SEED repeats a run, HOLDFAST_SAGAS and HOLDFAST_KILLS change its size)
+	HOLDFAST_SAGAS=$(or $(HOLDFAST_SAGAS),5000) $(GO) test -count=1 -v -timeout 60m -run TestConservation ./internal/conservation
 
 dev: ## Start RabbitMQ, PostgreSQL and Temporal privately, until Ctrl-C
 	$(HOLDFAST) dev

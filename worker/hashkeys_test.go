@@ -75,8 +75,7 @@ func TestKeysOfMessagesAreHashed(t *testing.T) {
 		}
 		return take(ctx, tx, m)
 	}
-	reading := worker.Options{AMQPURL: s.at.AMQPURL, DB: s.effects, Prefix: s.at.Prefix, Logger: s.log(), Keyring: k}
-	s.run(reading, consumes, refuses)
+	s.run(s.consumerOptions(k), consumes, refuses)
 
 	for _, lane := range []holdfast.Lane{holdfast.Express, holdfast.Traced} {
 		t.Run(string(lane), func(t *testing.T) {
@@ -186,16 +185,7 @@ func TestKeysOfSagasAreHashed(t *testing.T) {
 	express.Name = "quick"
 	own := travel(local("a"), seat())
 	own.Name, own.Key = "own", nil
-	o := worker.Options{AMQPURL: s.at.AMQPURL, DB: s.effects, Prefix: s.at.Prefix, Logger: s.log(), Keyring: k}
-	s.consumers[seats.Topic] = true
-	s.runWith(o, func(w *worker.Worker) { w.Participate(seats) })
-	o = s.options()
-	hashing(k)(&o)
-	w := s.runWith(o, func(w *worker.Worker) {
-		for _, d := range []saga.Definition{def, express, own} {
-			w.Saga(d)
-		}
-	})
+	w := s.keyedAgency(hashing(k), k, []worker.Participant{seats}, nil, def, express, own)
 	sends := s.options()
 	hashing(k)(&sends)
 	sends.SendOnly = true

@@ -19,6 +19,7 @@ import (
 	holdfast "github.com/holdfastmq/holdfast"
 	"github.com/holdfastmq/holdfast/internal/stack/stacktest"
 	"github.com/holdfastmq/holdfast/keyring"
+	"github.com/holdfastmq/holdfast/saga"
 	"github.com/holdfastmq/holdfast/worker"
 )
 
@@ -36,6 +37,33 @@ func aKeyring(t testing.TB) (*keyring.File, string) {
 // with has a worker encrypt with k.
 func with(k holdfast.Keyring) func(*worker.Options) {
 	return func(o *worker.Options) { o.Keyring = k }
+}
+
+// consumerOptions are those of a process with k that only consumes.
+func (s *site) consumerOptions(k holdfast.Keyring) worker.Options {
+	return worker.Options{AMQPURL: s.at.AMQPURL, DB: s.effects, Prefix: s.at.Prefix, Logger: s.log(), Keyring: k}
+}
+
+// keyedAgency is an agency whose participants have k, and whose worker has the options that change makes.
+func (s *site) keyedAgency(change func(*worker.Options), k holdfast.Keyring, ps []worker.Participant,
+	activities map[string]any, defs ...saga.Definition) *running {
+	s.t.Helper()
+	s.runWith(s.consumerOptions(k), func(w *worker.Worker) {
+		for _, p := range ps {
+			s.consumers[p.Topic] = true
+			w.Participate(p)
+		}
+	})
+	o := s.options()
+	change(&o)
+	return s.runWith(o, func(w *worker.Worker) {
+		for _, def := range defs {
+			w.Saga(def)
+		}
+		for name, f := range activities {
+			w.Activity(name, f)
+		}
+	})
 }
 
 // spy looks for texts, its marks, in all that goes through RabbitMQ, and is kept in PostgreSQL and

@@ -43,8 +43,8 @@ func (s *said) says(all ...string) bool {
 func (s *site) reading(k holdfast.Keyring, c worker.Consumer, change ...func(*worker.Options)) (*running, *said) {
 	s.t.Helper()
 	log := &said{}
-	o := worker.Options{AMQPURL: s.at.AMQPURL, DB: s.effects, Prefix: s.at.Prefix, Logger: slog.New(log), Keyring: k,
-		Timeouts: worker.Timeouts{Drain: 20 * time.Second}}
+	o := s.consumerOptions(k)
+	o.Logger, o.Timeouts.Drain = slog.New(log), 20*time.Second
 	for _, c := range change {
 		c(&o)
 	}

@@ -18,23 +18,7 @@ import (
 func (s *site) sealedAgency(k holdfast.Keyring, ps []worker.Participant, activities map[string]any,
 	defs ...saga.Definition) *running {
 	s.t.Helper()
-	o := worker.Options{AMQPURL: s.at.AMQPURL, DB: s.effects, Prefix: s.at.Prefix, Logger: s.log(), Keyring: k}
-	s.runWith(o, func(w *worker.Worker) {
-		for _, p := range ps {
-			s.consumers[p.Topic] = true
-			w.Participate(p)
-		}
-	})
-	o = s.options()
-	o.Keyring = k
-	return s.runWith(o, func(w *worker.Worker) {
-		for _, def := range defs {
-			w.Saga(def)
-		}
-		for name, f := range activities {
-			w.Activity(name, f)
-		}
-	})
+	return s.keyedAgency(with(k), k, ps, activities, defs...)
 }
 
 // secretSeats takes part with a seat that has the mark in it, and sees what it is given.

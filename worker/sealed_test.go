@@ -19,8 +19,7 @@ func TestSealedMessages(t *testing.T) {
 	mark := "mark-" + newID()
 	x := s.watch(mark)
 	var asked []string
-	consumer := s.run(worker.Options{AMQPURL: s.at.AMQPURL, DB: s.effects, Prefix: s.at.Prefix, Logger: s.log(), Keyring: k},
-		payments(s.effects))
+	consumer := s.run(s.consumerOptions(k), payments(s.effects))
 	defer consumer.stop()
 	o := s.options()
 	o.Keyring = k

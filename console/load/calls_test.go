@@ -24,7 +24,7 @@ import (
 
 // few are more things than any page shows, and more than are looked at for the names of
 // consumers.
-const few, many = 110, 330
+const few, many = 110, 220
 
 // TestPagesAskAsOftenAmongManyThingsAsAmongAFew: each page asks Temporal the same, and as
 // often, while many things of each kind wait as while a few do.

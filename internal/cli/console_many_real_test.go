@@ -23,6 +23,7 @@ import (
 // TestConsoleRedeliversManyDeadLetters: the first one alone, then the rest; another console goes
 // on with what the first one left, and leaves out what that did although it failed again.
 func TestConsoleRedeliversManyDeadLetters(t *testing.T) {
+	t.Parallel()
 	s := stacktest.Shared(t)
 	prefix, c := stacktest.Prefix(t), stacktest.TemporalClient(t, s)
 	database, db := migrated(t)

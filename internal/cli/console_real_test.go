@@ -139,6 +139,7 @@ func migrated(t *testing.T) (string, *gorm.DB) {
 }
 
 func TestConsoleMendsASaga(t *testing.T) {
+	t.Parallel()
 	g := newTroupe(t)
 	database, db := migrated(t)
 	g.set("do pay", holdfast.ClassPermanent, "no card")
@@ -194,6 +195,7 @@ func TestConsoleMendsASaga(t *testing.T) {
 
 // TestConsoleRedeliversADeadLetter: of a consumer that gave it up, over RabbitMQ.
 func TestConsoleRedeliversADeadLetter(t *testing.T) {
+	t.Parallel()
 	s := stacktest.Shared(t)
 	prefix, c := stacktest.Prefix(t), stacktest.TemporalClient(t, s)
 	database, db := migrated(t)
@@ -247,6 +249,7 @@ func TestConsoleRedeliversADeadLetter(t *testing.T) {
 // TestConsoleDecidesTransactions: of two operators the second is told, and what is asked for is
 // in the history and in the audit.
 func TestConsoleDecidesTransactions(t *testing.T) {
+	t.Parallel()
 	s := newShop(t)
 	commit, again := s.park("P-2"), s.park("P-3")
 	env := slices.DeleteFunc(slices.Clone(s.env), func(e string) bool { return strings.HasPrefix(e, "USER=") })

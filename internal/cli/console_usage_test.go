@@ -17,6 +17,7 @@ import (
 )
 
 func TestConsoleUsage(t *testing.T) {
+	t.Parallel()
 	users := filepath.Join(t.TempDir(), "users")
 	for args, want := range map[string]string{
 		"":                             "say who may log in, with --users",

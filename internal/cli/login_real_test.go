@@ -44,6 +44,7 @@ func (g *troupe) who(id, what string) string {
 // TestLogin: what is done by the command line is the console's act then, under the name of the
 // login; without one, it is claimed.
 func TestLogin(t *testing.T) {
+	t.Parallel()
 	g := newTroupe(t)
 	database, db := migrated(t)
 	bob := visitors(t, append(slices.Clone(g.env), "DATABASE_URL="+database), "bob")[0]
@@ -113,6 +114,7 @@ func TestLogin(t *testing.T) {
 
 // TestLoginForTransactions and for dead letters: the console carries these out as well.
 func TestLoginForTransactions(t *testing.T) {
+	t.Parallel()
 	s := newShop(t)
 	tx := s.park("P-9")
 	bob := visitors(t, s.env, "bob")[0]
@@ -127,6 +129,7 @@ func TestLoginForTransactions(t *testing.T) {
 
 // TestALoginThatDoesNotCount says so; nothing is done under another name instead.
 func TestALoginThatDoesNotCount(t *testing.T) {
+	t.Parallel()
 	g := newTroupe(t)
 	g.set("do pay", holdfast.ClassPermanent, "no card")
 	id := g.begin("1", `{}`, "parked")

@@ -16,6 +16,7 @@ import (
 // TestRecheckTakesUpWhatIsLost: a workflow that was terminated after its half
 // message had been handed over has nobody left who would end the transaction.
 func TestRecheckTakesUpWhatIsLost(t *testing.T) {
+	t.Parallel()
 	s := newShop(t)
 	id := s.park("L-1")
 	var kept []processes.KeptQueue

@@ -153,6 +153,7 @@ func TestAMemberThatLeftIsFollowed(t *testing.T) {
 // TestWhatASharedWorkflowLeftUndecidedIsTakenUp: a recheck of the workflow takes
 // up each of its transactions, and the doctor tells it from what goes on.
 func TestWhatASharedWorkflowLeftUndecidedIsTakenUp(t *testing.T) {
+	t.Parallel()
 	s := newShop(t)
 	lost := func() (cohorts, recoveries string) {
 		_, by := s.diagnose(s.env)
@@ -202,6 +203,7 @@ func TestWhatASharedWorkflowLeftUndecidedIsTakenUp(t *testing.T) {
 // TestARecoverysHalvesAreFoundByID: also those that its search attributes have no
 // room for.
 func TestARecoverysHalvesAreFoundByID(t *testing.T) {
+	t.Parallel()
 	s := newShop(t)
 	tx := activities.Tx{ID: uuid.Must(uuid.NewV7()).String(), Form: activities.HandedOver, Messages: []holdfast.Message{{Topic: "order.placed", Key: "H-1"}}}
 	other := tx

@@ -196,6 +196,7 @@ func ids(rows []transactions.Row) []string {
 }
 
 func TestListOnARealStack(t *testing.T) {
+	t.Parallel()
 	s := newShop(t)
 	good, bad := s.send("A-1").TxID, s.send("none").TxID
 	odd := s.park("P-1")
@@ -275,6 +276,7 @@ func TestAKeyOfSeveralIsAmbiguous(t *testing.T) {
 }
 
 func TestOperatorSettlesWhatIsParked(t *testing.T) {
+	t.Parallel()
 	s := newShop(t)
 	commit, rollback := s.park("P-2"), s.park("P-3")
 
@@ -324,6 +326,7 @@ func TestOperatorSettlesWhatIsParked(t *testing.T) {
 }
 
 func TestOperatorIsRefusedAndUnanswered(t *testing.T) {
+	t.Parallel()
 	s := newShop(t)
 	r := s.holdfast("tx", "start", "--group", s.group, "--handler", "place", "--topic", "nobody.listens", "--key", "U-1", "--body", "{}", "--no-wait")
 	require.Equal(t, frame.ExitOK, r.status, r.err)
@@ -345,6 +348,7 @@ func TestOperatorIsRefusedAndUnanswered(t *testing.T) {
 }
 
 func TestStartOnARealStack(t *testing.T) {
+	t.Parallel()
 	s := newShop(t)
 	start := []string{"tx", "start", "--group", s.group, "--handler", "place", "--topic", "order.placed"}
 	var got transactions.Started

@@ -229,6 +229,7 @@ func TestStartASaga(t *testing.T) {
 }
 
 func TestShowASaga(t *testing.T) {
+	t.Parallel()
 	g := newTroupe(t)
 	g.set("do pay", holdfast.ClassPermanent, "no card")
 	id := g.begin("1", `{"secret":7}`, "parked")
@@ -282,6 +283,7 @@ func TestAKeyThatMeansSeveral(t *testing.T) {
 }
 
 func TestSteerASaga(t *testing.T) {
+	t.Parallel()
 	g := newTroupe(t)
 	g.set("do pay", holdfast.ClassPermanent, "no card")
 	id := g.begin("1", `{"ask":1}`, "waiting")
@@ -325,6 +327,7 @@ func TestSteerASaga(t *testing.T) {
 }
 
 func TestCompensateASagaThatRuns(t *testing.T) {
+	t.Parallel()
 	g := newTroupe(t)
 	g.set("do ship", holdfast.ClassPermanent, "no van")
 	g.set("undo create", holdfast.ClassPermanent, "it is shipped")
@@ -346,6 +349,7 @@ func TestCompensateASagaThatRuns(t *testing.T) {
 }
 
 func TestCompensateASagaThatHasCompleted(t *testing.T) {
+	t.Parallel()
 	g := newTroupe(t)
 	id := g.begin("1", `{}`, "completed")
 	ts := &server.Temporal{Client: g.c, Namespace: "default", Data: server.SearchAttributes, Prefix: g.prefix}
@@ -379,6 +383,7 @@ func TestCompensateASagaThatHasCompleted(t *testing.T) {
 }
 
 func TestCompensateASagaThatWasTerminated(t *testing.T) {
+	t.Parallel()
 	g := newTroupe(t)
 	id := g.begin("1", `{"ask":1}`, "waiting")
 	require.NoError(t, g.c.TerminateWorkflow(t.Context(), id, "", "an accident"))
@@ -436,6 +441,7 @@ func TestASagaThatIsStartedAgain(t *testing.T) {
 }
 
 func TestBulkOnSagas(t *testing.T) {
+	t.Parallel()
 	g := newTroupe(t)
 	g.set("do pay", holdfast.ClassPermanent, "no card")
 	const n = 12
@@ -461,6 +467,7 @@ func TestBulkOnSagas(t *testing.T) {
 }
 
 func TestASagaWithoutAWorker(t *testing.T) {
+	t.Parallel()
 	g := newTroupe(t)
 	id := g.begin("1", `{"ask":1}`, "waiting")
 	g.mu.Lock()
@@ -524,6 +531,7 @@ func TestASagaThatEndsMeanwhile(t *testing.T) {
 
 // TestTheProcessesAreAskedForASaga: which group has it, and how it looks.
 func TestTheProcessesAreAskedForASaga(t *testing.T) {
+	t.Parallel()
 	q := newQuiet(t)
 	plan, err := json.Marshal(core.Plan{Name: "errand", Version: 3, Steps: []core.Step{{Name: "pay", Kind: core.Local}}})
 	require.NoError(t, err)

@@ -18,11 +18,11 @@ import (
 // and the databases, the step rows and the sagas say the same.
 //
 // HOLDFAST_SEED repeats the choices of a run, HOLDFAST_SAGAS and HOLDFAST_KILLS
-// change its size.
+// change its size: make conservation has more of both.
 func TestConservation(t *testing.T) {
 	seed := uint64(number(t, "HOLDFAST_SEED", int(rand.Uint32())))
-	sagas := number(t, "HOLDFAST_SAGAS", 2000)
-	kills := number(t, "HOLDFAST_KILLS", sagas/50)
+	sagas := number(t, "HOLDFAST_SAGAS", 400)
+	kills := number(t, "HOLDFAST_KILLS", max(20, sagas/50))
 	t.Logf("HOLDFAST_SEED=%d HOLDFAST_SAGAS=%d HOLDFAST_KILLS=%d go test -run TestConservation ./internal/conservation", seed, sagas, kills)
 
 	w := newWorld(t)

@@ -44,7 +44,7 @@ type Options struct {
 // Stack is a running RabbitMQ, PostgreSQL and Temporal.
 type Stack struct {
 	// RabbitMQ, PostgreSQL and Temporal are the parts that this stack started;
-	// nil where the environment names one.
+	// nil where the environment names one, or none is wanted.
 	RabbitMQ, PostgreSQL, Temporal *Part
 
 	amqpURL, databaseURL, temporalAddress, namespace, temporalUI string
