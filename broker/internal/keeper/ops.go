@@ -10,6 +10,7 @@ type heldOp struct {
 	missing map[string]bool
 	bytes   int // what missing takes in memory, about
 	since   time.Time
+	waits   int // records of many that are open, of which it settled a part
 	gone    bool
 }
 
@@ -25,7 +26,11 @@ func (c *keeperCore) onOp(txs []string, tag uint64, now time.Time) (e keeperEffe
 		seen[tx] = true
 		if held := c.halves[tx]; held != nil {
 			e.matched++
+			tags := held.tags
 			c.endHalf(&e, held)
+			for _, tag := range tags {
+				c.await(op, tag)
+			}
 			continue
 		}
 		if op.missing == nil {
@@ -40,8 +45,7 @@ func (c *keeperCore) onOp(txs []string, tag uint64, now time.Time) (e keeperEffe
 		}
 	}
 	c.openOps++
-	if len(op.missing) == 0 {
-		c.endOp(&e, op)
+	if c.endOpIfDone(&e, op) {
 		return e
 	}
 	c.ops = append(c.ops, op)
@@ -64,6 +68,28 @@ func (c *keeperCore) forgetOps(e *keeperEffects) {
 		}
 		if !op.gone {
 			e.orphaned++
+			c.endOp(e, op)
+		}
+	}
+}
+
+// endOpIfDone ends an op that waits for nothing, and reports whether it has ended.
+func (c *keeperCore) endOpIfDone(e *keeperEffects, op *heldOp) bool {
+	if !op.gone && len(op.missing) == 0 && op.waits == 0 {
+		c.endOp(e, op)
+	}
+	return op.gone
+}
+
+// releaseOps ends ops that only wait for records of many, the oldest first, while the window is
+// nearly full: they are kept so that what they settled is not checked back if such a record comes
+// again, to another Keeper.
+func (c *keeperCore) releaseOps(e *keeperEffects) {
+	for _, op := range c.ops {
+		if !c.nearlyFull() {
+			return
+		}
+		if !op.gone && len(op.missing) == 0 {
 			c.endOp(e, op)
 		}
 	}
