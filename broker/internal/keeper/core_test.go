@@ -229,6 +229,7 @@ type model struct {
 	taken   map[string]bool     // a hand-over of it succeeded
 	acked   map[uint64]bool
 	ops     map[uint64][]string
+	awaits  map[uint64][]uint64 // op → records of many of which it settled a part
 	arrived map[uint64]time.Time
 	buried  map[uint64]bool // its record turned out to be malformed
 	// buriedOf are the transactions with such a record.
@@ -244,6 +245,12 @@ func (m *model) effects(e keeperEffects, now time.Time, orphanAfter time.Duratio
 		delete(m.held, tag)
 		switch what {
 		case "op":
+			if !pressed {
+				for _, many := range m.awaits[tag] {
+					require.NotContainsf(m.t, m.held, many, "op %d acknowledged before record %d, of which it settled a part",
+						tag, many)
+				}
+			}
 			if now.Sub(m.arrived[tag]) < orphanAfter && !pressed {
 				for _, tx := range m.ops[tag] {
 					require.Truef(m.t, m.met(tx), "op %d acknowledged while %s never came", tag, tx)
@@ -291,6 +298,7 @@ func runKeeper(t require.TestingT, script []byte) {
 	var tag uint64
 	reset := func() { // the channel was lost: everything unacknowledged comes again
 		core, open, m.back, m.again, m.many = newKeeperCore(limits), nil, nil, nil, map[uint64][]string{}
+		m.awaits = map[uint64][]uint64{}
 		m.held, m.acked, m.ops, m.arrived = map[uint64]string{}, map[uint64]bool{}, map[uint64][]string{},
 			map[uint64]time.Time{}
 	}
@@ -415,6 +423,15 @@ func runKeeper(t require.TestingT, script []byte) {
 			}
 			tag++
 			m.held[tag], m.ops[tag], m.arrived[tag] = "op", txs, now
+			for _, tx := range txs {
+				if held := core.halves[tx]; held != nil {
+					for _, other := range held.tags {
+						if core.shares[other] != nil {
+							m.awaits[tag] = append(m.awaits[tag], other)
+						}
+					}
+				}
+			}
 			step(core.onOp(txs, tag, now))
 		case 5:
 			now = now.Add(time.Duration(arg%30) * 100 * time.Millisecond)

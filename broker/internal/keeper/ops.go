@@ -17,7 +17,7 @@ type heldOp struct {
 // onOp takes in an op record that settles txs.
 func (c *keeperCore) onOp(txs []string, tag uint64, now time.Time) (e keeperEffects) {
 	c.tags++
-	op := &heldOp{tag: tag, since: now}
+	op := &heldOp{tag: tag, since: now, waits: 1} // for what is below
 	seen := make(map[string]bool, len(txs))
 	for _, tx := range txs {
 		if seen[tx] {
@@ -45,6 +45,7 @@ func (c *keeperCore) onOp(txs []string, tag uint64, now time.Time) (e keeperEffe
 		}
 	}
 	c.openOps++
+	op.waits--
 	if c.endOpIfDone(&e, op) {
 		return e
 	}
@@ -98,6 +99,12 @@ func (c *keeperCore) releaseOps(e *keeperEffects) {
 func (c *keeperCore) endOp(e *keeperEffects, op *heldOp) {
 	op.gone = true
 	c.openOps--
+	c.forgetMissing(op)
+	c.ack(e, op.tag)
+}
+
+// forgetMissing says that an op does not wait for halves any more that have not come.
+func (c *keeperCore) forgetMissing(op *heldOp) {
 	for tx := range op.missing {
 		rest := slices.DeleteFunc(c.misses[tx], func(o *heldOp) bool { return o == op })
 		if len(rest) == 0 {
@@ -108,7 +115,6 @@ func (c *keeperCore) endOp(e *keeperEffects, op *heldOp) {
 	}
 	c.opBytes -= op.bytes
 	op.missing, op.bytes = nil, 0
-	c.ack(e, op.tag)
 }
 
 // onIgnored takes in a record that does not count.

@@ -49,7 +49,8 @@ func (c *keeperCore) due(now time.Time) (e keeperEffects) {
 			break
 		}
 		e.orphaned++
-		c.endOp(&e, op)
+		c.forgetMissing(op)
+		c.endOpIfDone(&e, op)
 	}
 	for _, held := range c.recalled {
 		if !now.Before(held.notBefore) { // somebody else has taken it out of the queue

@@ -32,6 +32,9 @@ const (
 
 // HalfWriter publishes half messages, under load many in one record.
 type HalfWriter struct {
+	// Patience is how long half messages wait at most; tests change it before the first one.
+	Patience time.Duration
+
 	pub  *Publisher
 	most int
 	run  context.Context
@@ -68,7 +71,7 @@ type sharedHalves struct {
 // NewHalfWriter publishes through pub until ctx is done. o.HalfBatch is how many half messages
 // one record has at most.
 func NewHalfWriter(ctx context.Context, pub *Publisher, o Options) *HalfWriter {
-	return &HalfWriter{pub: pub, most: o.HalfBatch, run: ctx, streams: map[halfStream]*halfFlow{}}
+	return &HalfWriter{Patience: halfPatience, pub: pub, most: o.HalfBatch, run: ctx, streams: map[halfStream]*halfFlow{}}
 }
 
 // Publish stores the half record m as Publisher.One does, alone or in a record of many. A record
@@ -134,7 +137,7 @@ func (w *HalfWriter) join(to halfStream, m *Publication) *sharedHalves {
 	}
 	s := &sharedHalves{members: []*Publication{m}, ids: ids, size: size, written: make(chan struct{}),
 		done: make(chan struct{})}
-	s.patience = time.AfterFunc(halfPatience, func() { w.tooLong(to, s) })
+	s.patience = time.AfterFunc(w.Patience, func() { w.tooLong(to, s) })
 	f.waiting = append(f.waiting, s)
 	return s
 }
@@ -260,6 +263,18 @@ func (w *HalfWriter) write(ctx context.Context, m *Publication) *request {
 	r := p.submit(ctx, m)
 	r.waitWritten(ctx)
 	return r
+}
+
+// Waiting is how many half messages wait for the next record.
+func (w *HalfWriter) Waiting() (n int) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, f := range w.streams {
+		for _, s := range f.waiting {
+			n += len(s.members)
+		}
+	}
+	return n
 }
 
 // Wait waits for what is under way, after ctx is done.

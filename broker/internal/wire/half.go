@@ -295,7 +295,7 @@ func EncodeHalves(records []amqp.Publishing) amqp.Publishing {
 			headers[name] = v
 		}
 	}
-	return amqp.Publishing{Headers: headers, MessageId: ids[0] + "+" + strconv.Itoa(len(ids)-1),
+	return amqp.Publishing{Headers: headers, MessageId: ids[0] + "~" + strconv.Itoa(len(ids)-1),
 		ContentType: contentLines, Body: body}
 }
 
