@@ -242,7 +242,9 @@ func (w *HalfWriter) publish(writing, confirming context.Context, s *sharedHalve
 	}
 	s.sent = true
 	close(s.written)
-	fault.Point(fault.HalfBeforeConfirm)
+	for range s.members {
+		fault.Point(fault.HalfBeforeConfirm)
+	}
 	if s.outcome = r.waitConfirm(confirming); s.outcome == outcomeAcked && p.Refused.N.Load() > 0 {
 		p.Refused.Taken(p.queuesFor(&m)...)
 	}
