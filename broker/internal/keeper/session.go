@@ -147,7 +147,8 @@ func (t *tenure) receive(d *amqp.Delivery) keeperEffects {
 		if err == nil {
 			t.answer(d)
 			record := *d
-			return t.core.onHalf(halfArrival{tx, wire.LaneOf(d.Headers), d.DeliveryTag, len(d.Body), &heldRecord{d: &record}}, now)
+			return t.core.onHalf(halfArrival{tx: tx, lane: wire.LaneOf(d.Headers), tag: d.DeliveryTag, size: len(d.Body),
+				record: &heldRecord{d: &record}}, now)
 		}
 	case kind == wire.KindOp:
 		if !ours {

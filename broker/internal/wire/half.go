@@ -338,7 +338,8 @@ func SplitHalves(headers amqp.Table, body []byte, group string) (txs []string, l
 		}
 	}
 	if n := bytes.Count(body, []byte("\n")) + 1; n != len(txs) {
-		return nil, nil, Malformed("half record of many: its header names %d transactions, its body has %d lines", len(txs), n)
+		return nil, nil, Malformed("half record of many: its header names %d transactions, its body has %d lines",
+			len(txs), n)
 	}
 	return txs, bytes.Split(body, []byte("\n")), nil
 }
