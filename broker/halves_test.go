@@ -18,6 +18,13 @@ import (
 	"github.com/holdfastmq/holdfast/internal/fault"
 )
 
+// expressHalf is a half message that may share a record.
+func expressHalf(tx string) holdfast.Half {
+	h := half(tx, "g")
+	h.Lane = holdfast.Express
+	return h
+}
+
 // gathering has two half messages under way, so that the next ones gather.
 type gathering struct {
 	t    *testing.T
@@ -58,7 +65,7 @@ func gatherHalves(t *testing.T, patience time.Duration) *gathering {
 	})
 	t.Cleanup(func() { fault.Set(nil) })
 	for i := range 2 {
-		g.publish(ctx, half(fmt.Sprintf("first-%d", i), "g"))
+		g.publish(ctx, expressHalf(fmt.Sprintf("first-%d", i)))
 		eventually(t, "under way", func() bool { return g.now() == i+1 })
 	}
 	return g
@@ -90,7 +97,7 @@ func (g *gathering) publish(ctx context.Context, h holdfast.Half) {
 // gather publishes n half messages, g-0 and so on, which wait for the next record.
 func (g *gathering) gather(n int) {
 	for i := range n {
-		g.publish(g.ctx, half(fmt.Sprintf("g-%d", i), "g"))
+		g.publish(g.ctx, expressHalf(fmt.Sprintf("g-%d", i)))
 	}
 	g.waiting(n)
 }
@@ -135,7 +142,7 @@ func TestHalvesShareARecord(t *testing.T) {
 	nothingHeld(t, g.b, k)
 	// One after the other, each has a record of its own.
 	for i := range 5 {
-		require.NoError(t, g.b.PublishHalf(g.ctx, half(fmt.Sprintf("alone-%d", i), "g")))
+		require.NoError(t, g.b.PublishHalf(g.ctx, expressHalf(fmt.Sprintf("alone-%d", i))))
 	}
 	alone, shared := g.records(5)
 	require.Len(t, alone, 5)
@@ -146,7 +153,7 @@ func TestHalvesShareARecord(t *testing.T) {
 func TestGatheredHalvesDoNotWaitForEver(t *testing.T) {
 	g := gatherHalves(t, time.Millisecond)
 	for i := range 5 {
-		g.publish(g.ctx, half(fmt.Sprintf("g-%d", i), "g"))
+		g.publish(g.ctx, expressHalf(fmt.Sprintf("g-%d", i)))
 	}
 	eventually(t, "stored", func() bool { return g.errs.of("stored") == 5 })
 	close(g.pass)
@@ -158,7 +165,7 @@ func TestGatheredHalvesDoNotWaitForEver(t *testing.T) {
 func TestHalfOfACallerThatGaveUp(t *testing.T) {
 	g := gatherHalves(t, time.Hour)
 	ctx, cancel := context.WithCancel(g.ctx)
-	g.publish(ctx, half("gone", "g"))
+	g.publish(ctx, expressHalf("gone"))
 	g.gather(0)
 	g.waiting(1)
 	cancel()
@@ -167,7 +174,7 @@ func TestHalfOfACallerThatGaveUp(t *testing.T) {
 	g.gather(3)
 
 	ctx, cancel = context.WithCancel(g.ctx)
-	g.publish(ctx, half("gone-later", "g"))
+	g.publish(ctx, expressHalf("gone-later"))
 	g.waiting(4)
 	g.b.c.Publishing.SetBlocked(amqp.Blocking{Active: true, Reason: "test"})
 	close(g.pass)
@@ -187,7 +194,7 @@ func TestHalfOfACallerThatGaveUpLater(t *testing.T) {
 	g := gatherHalves(t, time.Hour)
 	g.gather(3)
 	ctx, cancel := context.WithCancel(g.ctx)
-	g.publish(ctx, half("gone", "g"))
+	g.publish(ctx, expressHalf("gone"))
 	g.waiting(4)
 	var once sync.Once
 	g.written = func() {
@@ -241,11 +248,12 @@ func TestSharedRecordThatIsNotConfirmed(t *testing.T) {
 // What is large has a record of its own, and records of many are not large.
 func TestSizeOfSharedRecords(t *testing.T) {
 	g := gatherHalves(t, time.Hour)
-	large := half("large", "g")
+	large := expressHalf("large")
 	large.Messages[0].Body = make([]byte, 20<<10)
 	require.NoError(t, g.b.PublishHalf(g.ctx, large), "it does not wait")
+	require.NoError(t, g.b.PublishHalf(g.ctx, half("traced", "g")), "nor does one of the Traced lane")
 	for i := range 30 {
-		h := half(fmt.Sprintf("g-%d", i), "g")
+		h := expressHalf(fmt.Sprintf("g-%d", i))
 		h.Messages[0].Body = make([]byte, 8<<10)
 		g.publish(g.ctx, h)
 	}
@@ -392,4 +400,61 @@ func TestSharedRecordOnTheWire(t *testing.T) {
 		require.ErrorIs(t, err, holdfast.ErrMalformed)
 		require.ErrorContains(t, err, what)
 	}
+}
+
+// More records of many than fit into a Keeper's memory: they come again when they are handed over,
+// and what was settled of them does not count again.
+func TestSharedRecordsBeyondTheMemoryOfAKeeper(t *testing.T) {
+	b, ctx := halfQueue(t)
+	const n, members = 60, 15
+	var settled []string
+	for i := range n {
+		var lines []amqp.Publishing
+		for j := range members {
+			h := half(fmt.Sprintf("r%d-%d", i, j), "g")
+			h.Messages[0].Body = []byte(strings.Repeat("x", 8<<10))
+			p, err := wire.EncodeHalf(h)
+			require.NoError(t, err)
+			lines = append(lines, p)
+		}
+		publishRaw(t, b, b.HalfExchange(), b.HalfQueue("g"), wire.EncodeHalves(lines))
+		settled = append(settled, fmt.Sprintf("r%d-%d", i, i%members))
+	}
+	for _, tx := range settled {
+		b.Settle("g", tx, holdfast.Commit)
+	}
+	require.NoError(t, b.Flush(ctx))
+	refused := make(chan struct{})
+	most := 0
+	k := keep(t, b, func(o *KeeperOptions) {
+		soon(o)
+		o.CheckAfter, o.HeldBytes = time.Second, 4<<20
+		stats, take := o.Stats, o.HandOver
+		o.Stats = func(s KeeperStats) {
+			most = max(most, s.HeldBytes)
+			stats(s)
+		}
+		o.HandOver = func(ctx context.Context, halves []holdfast.Half) []error {
+			select {
+			case <-refused:
+				return take(ctx, halves)
+			default:
+				return nil
+			}
+		}
+	})
+	eventually(t, "all is there, and refused", func() bool {
+		s := k.now()
+		return s.Matched == n && s.Failed > 0 && s.Undecided == n*(members-1)
+	})
+	close(refused)
+	eventually(t, "all", func() bool { s := k.now(); return s.HandedOver == n*(members-1) && s.Held == 0 })
+	require.EqualValues(t, n, k.now().Matched)
+	for _, tx := range settled {
+		require.Zero(t, k.taken.of(tx))
+	}
+	k.stop()
+	require.Equal(t, n*(members-1), k.taken.distinct())
+	require.LessOrEqual(t, most, 4<<20)
+	require.Zero(t, ready(t, b, b.HalfQueue("g")))
 }
