@@ -25,11 +25,12 @@ type Broker struct {
 	names
 	o Options
 	// c is what the parts of the package share.
-	c     *link.Client
-	topo  *topology.Maker
-	ops   *link.OpWriter
-	board *peers.Board
-	busy  busyConsumers
+	c      *link.Client
+	topo   *topology.Maker
+	ops    *link.OpWriter
+	halves *link.HalfWriter
+	board  *peers.Board
+	busy   busyConsumers
 	// waiting is for ParticipantWait.
 	waiting *peers.Participants
 	// memory is of the consumers of all processes.
@@ -92,6 +93,7 @@ func Open(ctx context.Context, o Options) (*Broker, error) {
 	}
 	b.c.Pub = link.NewPublisher(b.c.Run, b.c.Publishing, b.topo, &b.topo.Epoch, o.link())
 	b.ops = link.NewOpWriter(b.c.Run, b.c.Pub, o.link())
+	b.halves = link.NewHalfWriter(b.c.Run, b.c.Pub, o.link())
 	return b, nil
 }
 
@@ -114,6 +116,7 @@ func (b *Broker) Close(ctx context.Context) error {
 	b.c.Consuming.Stop(ctx)
 	b.c.Pub.Wait()
 	b.ops.Wait()
+	b.halves.Wait()
 	b.c.Calls.Wait()
 	close(b.done)
 	return err

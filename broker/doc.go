@@ -91,6 +91,10 @@
 //	holdfast-group     the producer group, as in the body
 //	holdfast-lane      express, or none
 //
+// A half record of many, of version 3, has holdfast-txs with the IDs of several
+// transactions, with spaces between, in the place of holdfast-tx, and a line for each,
+// which is the body that its own record would have.
+//
 // A transaction's half and op record go to the half queue 1 + h mod n of the
 // group's n, where h is the 32-bit FNV-1a hash of its ID. A Keeper takes what it
 // finds, whatever its hash.

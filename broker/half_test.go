@@ -119,7 +119,7 @@ func TestMalformedHalves(t *testing.T) {
 	}{
 		"no JSON":            {body: []byte("hello"), says: "half record"},
 		"empty":              {body: []byte{}, says: "half record"},
-		"other version":      {headers: amqp.Table{wire.HeaderVersion: "3", wire.HeaderTx: "0190-a", wire.HeaderGroup: "orders"}, says: "upgrade"},
+		"other version":      {headers: amqp.Table{wire.HeaderVersion: "9", wire.HeaderTx: "0190-a", wire.HeaderGroup: "orders"}, says: "upgrade"},
 		"other body version": {body: change(func(r map[string]any) { r["v"] = 2 }), says: `"v":2`},
 		"no transaction":     {body: change(func(r map[string]any) { delete(r, "tx") }), says: "transaction"},
 		"transaction differs from header": {body: change(func(r map[string]any) { r["tx"] = "other" }),

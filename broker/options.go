@@ -45,6 +45,10 @@ type Options struct {
 	// OpBatch is how many transactions one op record names at most. Default
 	// 500, at most 10,000.
 	OpBatch int
+	// HalfBatch is how many half messages of the Express lane share a record at most, while earlier ones are being
+	// confirmed; 1 gives each its own. Default 1, at most 64. With RollingUpgrade it is 1: a
+	// Keeper of an older version does not read such records.
+	HalfBatch int
 	// RollingUpgrade says that processes of an older version still run with this
 	// prefix: their records, which went through RabbitMQ's default exchange, count as
 	// they did there. Anybody who may write to that exchange can then forge them: set
@@ -109,6 +113,9 @@ func (o Options) withDefaults() Options {
 	if o.OpBatch == 0 {
 		o.OpBatch = 500
 	}
+	if o.HalfBatch == 0 || o.RollingUpgrade {
+		o.HalfBatch = 1
+	}
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
@@ -136,6 +143,7 @@ func (o Options) validate() error {
 	}{
 		{"PublishChannels", o.PublishChannels, 1, 64},
 		{"OpBatch", o.OpBatch, 1, 10_000},
+		{"HalfBatch", o.HalfBatch, 1, wire.MaxHalves},
 		{"HalfQueues", o.HalfQueues, 1, wire.MaxHalfQueues},
 		{"MaxBody", o.MaxBody, 1, 64 << 20},
 	} {
@@ -181,7 +189,7 @@ func (o *Options) find() error {
 // link are the options of the connections and of what is published.
 func (o Options) link() link.Options {
 	return link.Options{Addresses: o.ring, TLS: o.TLS, Name: o.Name, Names: o.names(), PublishChannels: o.PublishChannels,
-		OpInterval: o.OpInterval, OpBatch: o.OpBatch, RollingUpgrade: o.RollingUpgrade,
+		OpInterval: o.OpInterval, OpBatch: o.OpBatch, HalfBatch: o.HalfBatch, RollingUpgrade: o.RollingUpgrade,
 		OnRefused: o.OnRefused, Signatures: o.signs, Log: o.Logger, FrameMax: o.frameMax}
 }
 

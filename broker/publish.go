@@ -50,7 +50,7 @@ func (b *Broker) PublishHalf(ctx context.Context, h holdfast.Half) error {
 	defer cancel()
 	p := link.Publication{Exchange: b.c.HalfExchangeOf(msg.Headers), Key: b.HalfQueueOf(h.Group, h.TxID), Mandatory: true,
 		Repair: true, Old: b.c.Rolling, Msg: msg}
-	if err := b.c.Pub.One(ctx, &p, fault.HalfBeforeConfirm); err != nil {
+	if err := b.halves.Publish(ctx, &p); err != nil {
 		return fmt.Errorf("half message of transaction %s: %w", h.TxID, err)
 	}
 	return nil

@@ -57,6 +57,7 @@ const (
 	formRegistered = "registered"
 	formSplit      = "split"
 	formCohort     = "cohort" // many, with IDs that Send makes
+	formMany       = "many"   // the same, each on its own
 )
 
 // childConfig says what a child process is to do, and where it is to die.
@@ -213,6 +214,15 @@ func (c childConfig) send(ctx context.Context, w *worker.Worker, orders *gorm.DB
 	switch c.Form {
 	case formCohort:
 		return sendCohort(ctx, w)
+	case formMany:
+		var sending errgroup.Group
+		for i := range cohortOf {
+			sending.Go(func() error {
+				_, err := w.Send(ctx, plain(i), insertAndPass)
+				return err
+			})
+		}
+		return sending.Wait()
 	case formRegistered:
 		_, err = w.Start(ctx, "place", m)
 	case formSplit:

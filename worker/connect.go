@@ -79,6 +79,7 @@ func (w *Worker) openBroker(ctx context.Context) (b *broker.Broker, err error) {
 	err = w.retry(ctx, "RabbitMQ", func() error {
 		o := w.o.brokerOptions()
 		o.HalfQueues, o.NoDeclare, o.ConsumerTimeout = w.o.Tuning.HalfQueues, !w.o.declares(), w.o.Timeouts.Consumer
+		o.HalfBatch = w.o.Tuning.HalfBatch
 		o.OnRemade = w.memory.Remade
 		o.OnRefused = func(r broker.Refusal) { w.observer.Refused(r, r.First && w.broker.IsAlert(r)) }
 		o.RollingUpgrade = w.o.RollingUpgrade

@@ -14,6 +14,7 @@ import (
 	holdfast "github.com/holdfastmq/holdfast"
 	"github.com/holdfastmq/holdfast/activities"
 	"github.com/holdfastmq/holdfast/barrier"
+	"github.com/holdfastmq/holdfast/broker"
 	"github.com/holdfastmq/holdfast/internal/fault"
 	"github.com/holdfastmq/holdfast/worker"
 	"github.com/holdfastmq/holdfast/workflows"
@@ -386,4 +387,48 @@ func TestExpressIDOfTwo(t *testing.T) {
 	require.Equal(t, string(order(id).Body), s.oneEffect(id).Body)
 	w.stop()
 	s.drained()
+}
+
+// TestManyExpressSendsMatrix kills a process that sends many transactions at the same time, most of
+// whose half messages share a record, when some of them have come to the fault. What committed is
+// delivered, its effect happens once, and nothing else is; nothing stays in the half queue.
+func TestManyExpressSendsMatrix(t *testing.T) {
+	t.Parallel()
+	for _, row := range []struct {
+		name, dies string
+		most       int // local transactions are committed
+	}{
+		{"before the half's confirm", fault.HalfBeforeConfirm, cohortOf},
+		{"after half, before local transaction", fault.HalfAfterConfirm, cohortOf},
+		{"inside the local transaction", insideLocal, cohortOf - 1},
+		{"after COMMIT, before its answer", fault.LocalAfterCommit, cohortOf},
+		{"after COMMIT, before the publish", fault.CommitBeforePublish, cohortOf},
+		{"after publish, before its confirm", fault.CommitBeforeConfirm, cohortOf},
+		{"after confirm, before op", fault.CommitAfterConfirm, cohortOf},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			t.Parallel()
+			s := newSite(t)
+			seen := &audit{}
+			s.consuming(payments(s.effects), seen.consumer())
+			s.child(childConfig{Role: roleProducer, Form: formMany, Fault: row.dies, Nth: cohortOf / 2, Lane: "express"}).killed()
+
+			w := s.successor(laneOf("express"))
+			s.neverDelivered(w, seen, newID()) // a later one is delivered
+			later := 1
+			committed := s.count(s.orders, "SELECT count(*) FROM orders") - later
+			require.LessOrEqual(t, committed, row.most)
+			until(t, "what committed is delivered", func() bool {
+				return s.count(s.effects, "SELECT count(*) FROM effects") == committed+later
+			})
+			b := s.broker()
+			until(t, "nothing is held", func() bool {
+				_, found := keeperOf(t, b, func(k broker.KeeperStatus) bool { return k.Active && k.Held == 0 && k.Undecided == 0 })
+				return found
+			})
+			require.Equal(t, committed, s.count(s.orders, "SELECT count(*) FROM orders")-later, "nothing commits late")
+			require.Equal(t, committed+later, s.count(s.effects, "SELECT count(DISTINCT message_id) FROM effects"))
+			require.Equal(t, committed+later, s.count(s.effects, "SELECT count(*) FROM effects"))
+		})
+	}
 }

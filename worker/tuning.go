@@ -69,6 +69,10 @@ type Tuning struct {
 	// over them by the hash of their ID. Default: 1, at most 16. See
 	// docs/operating.md for how to change it.
 	HalfQueues int
+	// HalfBatch is how many half messages of the Express lane share one record in the half queue at
+	// most: those that come while earlier ones are being confirmed. 1 gives each its own, and so does
+	// RollingUpgrade. Default: 48, at most 64.
+	HalfBatch int
 	// KeeperWindow is how many records of the half queue the Keeper holds at
 	// most, 10 to 65535. Default: 2000. It should be more than the transactions that
 	// all processes of the group have open at a time: where they fill 90 % of it, the
@@ -115,6 +119,7 @@ func notNegative(name string, d time.Duration) error {
 func (t *Tuning) setDefaults() {
 	setDefault(&t.MaxBody, holdfast.MaxBody)
 	setDefault(&t.MaxCohort, 48)
+	setDefault(&t.HalfBatch, 48)
 	setDefault(&t.MaxSagaCohort, 1)
 	setDefault(&t.MaxSagas, 1000)
 	setDefault(&t.CohortsInFlight, 2)
@@ -132,7 +137,7 @@ func (t Tuning) validate() error {
 	for _, n := range []struct {
 		name           string
 		v, least, most int
-	}{{"MaxCohort", t.MaxCohort, 1, 200}, {"MaxSagaCohort", t.MaxSagaCohort, 1, 200},
+	}{{"MaxCohort", t.MaxCohort, 1, 200}, {"HalfBatch", t.HalfBatch, 1, 64}, {"MaxSagaCohort", t.MaxSagaCohort, 1, 200},
 		{"MaxSagas", t.MaxSagas, 1, 100_000}, {"CohortsInFlight", t.CohortsInFlight, 1, 100},
 		{"HalfQueues", t.HalfQueues, 1, 16}, {"KeeperWindow", t.KeeperWindow, 10, 65_535}} {
 		if n.v < n.least || n.v > n.most {

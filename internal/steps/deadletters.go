@@ -53,7 +53,7 @@ func (s *Steps) AskHalf(ctx context.Context, d holdfast.DeadLetter) activities.L
 	case err == nil:
 		tx.ID, tx.Messages = h.TxID, h.Messages
 	case tx.ID == "":
-		return activities.LocalResult{Error: "it does not say whose half message it is: " + err.Error()}
+		return activities.LocalResult{Error: "whose half message it is cannot be told: " + err.Error()}
 	case len(s.Checkers) > 0 || s.Remote != nil:
 		return activities.LocalResult{ID: tx.ID, Error: "its messages, by whose topic a Checker is chosen, " +
 			"cannot be read: " + err.Error()}

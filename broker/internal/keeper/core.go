@@ -4,8 +4,6 @@ import (
 	"slices"
 	"time"
 
-	amqp "github.com/rabbitmq/amqp091-go"
-
 	"github.com/holdfastmq/holdfast"
 )
 
@@ -34,9 +32,11 @@ type keeperCore struct {
 	order    []*heldHalf          // both by age; gone ones stay until they come to the front
 	ops      []*heldOp            // by age
 	misses   map[string][]*heldOp
+	shares   map[uint64]*share // records of many, by their tags
+	away     map[string]*share // those that are recalled, by name
 
 	tags      int // records held
-	handing   int // records held of halves that are being handed over
+	handing   int // records held of which everything open is being handed over
 	sweeping  int // hand-overs under way
 	openOps   int // ops that still wait
 	bytes     int // of the records in memory
@@ -48,8 +48,8 @@ type keeperCore struct {
 type heldHalf struct {
 	tx     string
 	lane   holdfast.Lane
-	record *amqp.Delivery // nil while it is left to the broker
-	tags   []uint64       // of the record and its duplicates
+	record *heldRecord // nil while it is left to the broker
+	tags   []uint64    // of the record and its duplicates
 	size   int
 	since  time.Time // when this Keeper first saw it
 	// notBefore is when it may be handed over; while it is recalled, when it is forgotten.
@@ -80,22 +80,28 @@ type keeperEffects struct {
 
 func newKeeperCore(l keeperLimits) *keeperCore {
 	return &keeperCore{limits: l, halves: map[string]*heldHalf{}, recalled: map[string]*heldHalf{},
-		misses: map[string][]*heldOp{}}
+		misses: map[string][]*heldOp{}, shares: map[uint64]*share{}, away: map[string]*share{}}
 }
 
-// halfArrival is a half record that has come.
+// halfArrival is a half message that has come.
 type halfArrival struct {
 	tx     string
 	lane   holdfast.Lane
 	tag    uint64
 	size   int
-	record *amqp.Delivery
+	record *heldRecord
 }
 
-// onHalf takes in a half record.
+// onHalf takes in a half record of one transaction.
 func (c *keeperCore) onHalf(a halfArrival, now time.Time) (e keeperEffects) {
-	tx, tag := a.tx, a.tag
 	c.tags++
+	c.take(&e, a, c.roomToKeep(a.size), now)
+	return e
+}
+
+// take takes in a half message; keep says whether its record may stay in memory.
+func (c *keeperCore) take(e *keeperEffects, a halfArrival, keep bool, now time.Time) {
+	tx, tag := a.tx, a.tag
 	back := c.recalled[tx]
 	if back != nil {
 		c.endRecall(back)
@@ -103,22 +109,26 @@ func (c *keeperCore) onHalf(a halfArrival, now time.Time) (e keeperEffects) {
 	if ops := c.misses[tx]; len(ops) > 0 {
 		delete(c.misses, tx)
 		e.matched++
-		c.ack(&e, tag)
+		c.ack(e, tag)
 		for _, op := range ops {
 			delete(op.missing, tx)
 			c.opBytes, op.bytes = c.opBytes-missCost(tx), op.bytes-missCost(tx)
-			if len(op.missing) == 0 {
-				c.endOp(&e, op)
-			}
+			c.await(op, tag)
+			c.endOpIfDone(e, op)
 		}
-		return e
+		return
 	}
 	if held := c.halves[tx]; held != nil {
-		held.tags = append(held.tags, tag)
-		if held.state == halfHanding {
-			c.handing++
+		if slices.Contains(held.tags, tag) { // a record that names it twice
+			c.ack(e, tag)
+			return
 		}
-		return e
+		held.tags = append(held.tags, tag)
+		c.noteMember(tag, held)
+		if held.state == halfHanding {
+			c.hands(tag, 1)
+		}
+		return
 	}
 	if back != nil {
 		if back.tries > 0 {
@@ -131,18 +141,19 @@ func (c *keeperCore) onHalf(a halfArrival, now time.Time) (e keeperEffects) {
 		back.record, back.size = a.record, a.size
 		c.bytes += a.size
 		c.halves[tx] = back
-		return e
+		c.noteMember(tag, back)
+		return
 	}
 	held := &heldHalf{tx: tx, lane: a.lane, tags: []uint64{tag}, size: a.size, since: now,
 		notBefore: now.Add(c.limits.checkAfter)}
-	if c.roomToKeep(a.size) {
+	if keep {
 		held.record = a.record
 		c.bytes += a.size
 	}
 	c.halves[tx] = held
 	c.order = append(c.order, held)
+	c.noteMember(tag, held)
 	e.held = true
-	return e
 }
 
 // roomToKeep reports whether a new record may stay in memory; a quarter is for
@@ -159,12 +170,42 @@ func (c *keeperCore) roomToRecall(size int) bool {
 
 // recall gives a half back whose record is needed: it comes again with it.
 func (c *keeperCore) recall(e *keeperEffects, held *heldHalf, now time.Time) {
+	for _, tag := range slices.Clone(held.tags) {
+		c.giveBack(e, held, tag, now)
+	}
+	if held.state == halfHeld { // its record is on its way already
+		c.without(held, 0, now)
+	}
+}
+
+// giveBack gives a record of a half back, to come again. What else is in a record of many, comes
+// again with it.
+func (c *keeperCore) giveBack(e *keeperEffects, held *heldHalf, tag uint64, now time.Time) {
+	if s := c.shares[tag]; s != nil {
+		c.giveShareBack(s, now)
+	} else {
+		if held.state == halfHanding {
+			c.hands(tag, -1)
+		}
+		c.without(held, tag, now)
+	}
+	c.tags--
+	e.recalls = append(e.recalls, tag)
+}
+
+// without takes a tag from a half, which is recalled once it has none.
+func (c *keeperCore) without(held *heldHalf, tag uint64, now time.Time) {
+	if held.has(tag) && held.tags[0] == tag {
+		c.drop(held) // of the duplicates nothing is known
+	}
+	held.tags = slices.DeleteFunc(held.tags, func(t uint64) bool { return t == tag })
+	if len(held.tags) > 0 || held.state != halfHeld {
+		return
+	}
 	delete(c.halves, held.tx)
 	c.recalled[held.tx] = held
 	c.recalling += held.size
-	c.tags -= len(held.tags)
-	e.recalls = append(e.recalls, held.tags...)
-	held.state, held.tags, held.notBefore = halfRecalled, nil, now.Add(c.limits.recallAfter)
+	held.state, held.notBefore = halfRecalled, now.Add(c.limits.recallAfter)
 }
 
 // endRecall says that a recalled half came again, or is not waited for any more.
@@ -204,12 +245,12 @@ func (c *keeperCore) oldest() time.Time {
 }
 
 func (c *keeperCore) endHalf(e *keeperEffects, held *heldHalf) {
-	if held.state == halfHanding {
-		c.handing -= len(held.tags)
-	}
+	c.handsAll(held, -1)
 	c.forget(held)
 	delete(c.halves, held.tx)
-	for _, tag := range held.tags {
+	tags := held.tags
+	held.tags = nil
+	for _, tag := range tags {
 		c.ack(e, tag)
 	}
 	c.drop(held)
@@ -217,16 +258,23 @@ func (c *keeperCore) endHalf(e *keeperEffects, held *heldHalf) {
 
 // endRecord ends the record of a half that is being handed over. Its duplicates were
 // not read, and may be other records: they are given back, to come again.
-func (c *keeperCore) endRecord(e *keeperEffects, held *heldHalf) {
-	duplicates := held.tags[1:]
-	c.handing -= len(duplicates)
-	c.tags -= len(duplicates)
-	e.recalls = append(e.recalls, duplicates...)
-	held.tags = held.tags[:1]
+func (c *keeperCore) endRecord(e *keeperEffects, held *heldHalf, now time.Time) {
+	keep := 1
+	if held.record == nil { // it was given back meanwhile
+		keep = 0
+	}
+	for len(held.tags) > keep {
+		c.giveBack(e, held, held.tags[keep], now)
+	}
 	c.endHalf(e, held)
 }
 
+// ack acknowledges a record, one of many once nothing in it is open.
 func (c *keeperCore) ack(e *keeperEffects, tag uint64) {
+	if s := c.shares[tag]; s != nil {
+		c.settle(e, s)
+		return
+	}
 	c.tags--
 	e.acks = append(e.acks, tag)
 }

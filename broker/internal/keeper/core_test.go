@@ -100,7 +100,19 @@ func (s *keeperScript) run(words []string) (string, error) {
 		tx := words[1]
 		name := tx + strings.Repeat("'", s.count[tx])
 		s.count[tx]++
-		e = s.core.onHalf(halfArrival{tx: tx, tag: s.tag(name), size: size, record: &amqp.Delivery{}}, s.now)
+		e = s.core.onHalf(halfArrival{tx: tx, tag: s.tag(name), size: size, record: &heldRecord{d: &amqp.Delivery{}}}, s.now)
+	case "many": // many R A B 40 C: the record R has A, B of 40 bytes and C
+		name := words[1] + strings.Repeat("'", s.count[words[1]])
+		s.count[words[1]]++
+		a := manyArrival{name: words[1], tag: s.tag(name)}
+		for _, w := range words[2:] {
+			if n, err := strconv.Atoi(w); err == nil {
+				a.halves[len(a.halves)-1].size = n
+				continue
+			}
+			a.halves = append(a.halves, halfArrival{tx: w, size: 1, record: &heldRecord{tx: w, d: &amqp.Delivery{}}})
+		}
+		e = s.core.onMany(a, s.now)
 	case "op":
 		s.count["op"]++
 		e = s.core.onOp(words[1:], s.tag("op"+strconv.Itoa(s.count["op"])), s.now)
@@ -211,14 +223,19 @@ func (s *keeperScript) effects(e keeperEffects) string {
 // model checks a random run: what it acknowledges, and why it may.
 type model struct {
 	t       require.TestingT
-	held    map[uint64]string // tag → transaction, or "op"/"bad"
-	settled map[string]bool   // an op record named it
-	taken   map[string]bool   // a hand-over of it succeeded
+	held    map[uint64]string   // tag → transaction, or "op"/"bad"/"many"
+	many    map[uint64][]string // tag → transactions of a record of many
+	settled map[string]bool     // an op record named it
+	taken   map[string]bool     // a hand-over of it succeeded
 	acked   map[uint64]bool
 	ops     map[uint64][]string
+	awaits  map[uint64][]uint64 // op → records of many of which it settled a part
 	arrived map[uint64]time.Time
 	buried  map[uint64]bool // its record turned out to be malformed
-	back    []string        // transactions whose records were recalled, and come again
+	// buriedOf are the transactions with such a record.
+	buriedOf map[string]bool
+	back     []string   // transactions whose records were recalled, and come again
+	again    [][]string // such records of many
 }
 
 func (m *model) effects(e keeperEffects, now time.Time, orphanAfter time.Duration, pressed bool) {
@@ -228,12 +245,23 @@ func (m *model) effects(e keeperEffects, now time.Time, orphanAfter time.Duratio
 		delete(m.held, tag)
 		switch what {
 		case "op":
+			if !pressed {
+				for _, many := range m.awaits[tag] {
+					require.NotContainsf(m.t, m.held, many, "op %d acknowledged before record %d, of which it settled a part",
+						tag, many)
+				}
+			}
 			if now.Sub(m.arrived[tag]) < orphanAfter && !pressed {
 				for _, tx := range m.ops[tag] {
 					require.Truef(m.t, m.met(tx), "op %d acknowledged while %s never came", tag, tx)
 				}
 			}
 		case "bad":
+		case "many":
+			for _, tx := range m.many[tag] {
+				require.Truef(m.t, m.settled[tx] || m.taken[tx] || m.buriedOf[tx],
+					"half %s of a record of many acknowledged without op or hand-over", tx)
+			}
 		default:
 			require.Truef(m.t, m.settled[what] || m.taken[what] || m.buried[tag],
 				"half %s acknowledged without op or hand-over", what)
@@ -242,7 +270,11 @@ func (m *model) effects(e keeperEffects, now time.Time, orphanAfter time.Duratio
 	}
 	for _, tag := range e.recalls {
 		require.Containsf(m.t, m.held, tag, "tag %d recalled, but it is not held", tag)
-		m.back = append(m.back, m.held[tag])
+		if m.held[tag] == "many" {
+			m.again = append(m.again, m.many[tag])
+		} else {
+			m.back = append(m.back, m.held[tag])
+		}
 		delete(m.held, tag)
 	}
 }
@@ -258,13 +290,15 @@ func halfKey(tx string) uint64 {
 func runKeeper(t require.TestingT, script []byte) {
 	limits := keeperLimits{window: 12, checkAfter: 10 * time.Second, join: time.Second, orphanAfter: 10 * time.Second,
 		recallAfter: 10 * time.Second, sweepMax: 3, sweepBytes: 50, sweeps: 2, bytes: 400}
-	m := &model{t: t, settled: map[string]bool{}, taken: map[string]bool{}, buried: map[uint64]bool{}}
+	m := &model{t: t, settled: map[string]bool{}, taken: map[string]bool{}, buried: map[uint64]bool{},
+		buriedOf: map[string]bool{}}
 	var core *keeperCore
 	var open [][]*heldHalf
 	now := time.Unix(0, 0)
 	var tag uint64
 	reset := func() { // the channel was lost: everything unacknowledged comes again
-		core, open, m.back = newKeeperCore(limits), nil, nil
+		core, open, m.back, m.again, m.many = newKeeperCore(limits), nil, nil, nil, map[uint64][]string{}
+		m.awaits = map[uint64][]uint64{}
 		m.held, m.acked, m.ops, m.arrived = map[uint64]string{}, map[uint64]bool{}, map[uint64][]string{},
 			map[uint64]time.Time{}
 	}
@@ -293,7 +327,12 @@ func runKeeper(t require.TestingT, script []byte) {
 			}
 		}
 		require.Equal(t, size, core.bytes)
-		require.LessOrEqual(t, core.bytes+core.recalling, max(limits.bytes, 255))
+		requireHanding(t, core)
+		most := limits.bytes
+		if len(m.buriedOf) > 0 {
+			most *= 2 // duplicates of what was malformed are given back at once, with what is in their records
+		}
+		require.LessOrEqual(t, core.bytes+core.recalling, most)
 		if next := core.next(); !next.IsZero() && !next.After(now) {
 			more := core.due(now)
 			require.True(t, len(more.acks)+len(more.sweeps)+len(more.recalls) > 0,
@@ -306,13 +345,30 @@ func runKeeper(t require.TestingT, script []byte) {
 		tag++
 		m.held[tag] = tx
 		m.arrived[halfKey(tx)] = now
-		step(core.onHalf(halfArrival{tx: tx, tag: tag, size: size, record: &amqp.Delivery{}}, now))
+		step(core.onHalf(halfArrival{tx: tx, tag: tag, size: size, record: &heldRecord{d: &amqp.Delivery{}}}, now))
+	}
+	deliverMany := func(txs []string) {
+		tag++
+		m.held[tag], m.many[tag] = "many", txs
+		a := manyArrival{name: strings.Join(txs, " "), tag: tag}
+		for _, tx := range txs {
+			n, _ := strconv.Atoi(tx)
+			m.arrived[halfKey(tx)] = now
+			a.halves = append(a.halves, halfArrival{tx: tx, size: 10 + 6*n, record: &heldRecord{tx: tx, d: &amqp.Delivery{}}})
+		}
+		step(core.onMany(a, now))
 	}
 	comesBack := func() {
+		if len(m.again) > 0 {
+			txs := m.again[0]
+			m.again = m.again[1:]
+			deliverMany(txs)
+			return
+		}
 		tx := m.back[0]
 		m.back = m.back[1:]
 		n, _ := strconv.Atoi(tx)
-		deliverHalf(tx, 40+10*n)
+		deliverHalf(tx, 10+6*n)
 	}
 	finish := func(i int, how func(tx string) error) {
 		sweep := open[i]
@@ -324,7 +380,10 @@ func runKeeper(t require.TestingT, script []byte) {
 			case errs[j] == nil:
 				m.taken[held.tx] = true
 			case errs[j] == errBuried && held.state == halfHanding:
-				m.buried[held.tags[0]] = true
+				if len(held.tags) > 0 {
+					m.buried[held.tags[0]] = true
+				}
+				m.buriedOf[held.tx] = true
 			}
 		}
 		step(core.onHandedOver(sweep, errs, now))
@@ -333,15 +392,23 @@ func runKeeper(t require.TestingT, script []byte) {
 		arg := int(script[i+1])
 		tx := strconv.Itoa(arg % 16)
 		full := core.tags >= limits.window
-		if len(m.back) > 0 && arg%3 > 0 {
+		if len(m.back)+len(m.again) > 0 && arg%3 > 0 {
 			comesBack()
 			continue
 		}
-		switch script[i] % 9 {
+		switch script[i] % 11 {
+		case 9, 10:
+			if !full {
+				var txs []string
+				for j := range 2 + arg%3 {
+					txs = append(txs, strconv.Itoa((arg+3*j)%16))
+				}
+				deliverMany(txs)
+			}
 		case 0, 1, 2:
 			if !full {
 				n, _ := strconv.Atoi(tx)
-				deliverHalf(tx, 40+10*n)
+				deliverHalf(tx, 10+6*n)
 			}
 		case 3, 4:
 			if full {
@@ -356,6 +423,15 @@ func runKeeper(t require.TestingT, script []byte) {
 			}
 			tag++
 			m.held[tag], m.ops[tag], m.arrived[tag] = "op", txs, now
+			for _, tx := range txs {
+				if held := core.halves[tx]; held != nil {
+					for _, other := range held.tags {
+						if core.shares[other] != nil {
+							m.awaits[tag] = append(m.awaits[tag], other)
+						}
+					}
+				}
+			}
 			step(core.onOp(txs, tag, now))
 		case 5:
 			now = now.Add(time.Duration(arg%30) * 100 * time.Millisecond)
@@ -385,7 +461,7 @@ func runKeeper(t require.TestingT, script []byte) {
 	}
 	// From here on everything is taken over: nothing may stay.
 	for range 200 {
-		for len(m.back) > 0 {
+		for len(m.back)+len(m.again) > 0 {
 			comesBack()
 		}
 		for len(open) > 0 {
@@ -401,6 +477,9 @@ func runKeeper(t require.TestingT, script []byte) {
 		step(keeperEffects{})
 	}
 	require.Empty(t, m.held, "records stay held for ever")
+	require.Empty(t, core.shares)
+	require.Empty(t, core.away)
+	require.Zero(t, core.tags)
 	require.Zero(t, core.handing)
 	require.Zero(t, core.openOps)
 	require.Empty(t, core.halves)
@@ -408,6 +487,29 @@ func runKeeper(t require.TestingT, script []byte) {
 	require.Zero(t, core.bytes+core.recalling)
 	require.Zero(t, core.failed)
 	require.Empty(t, core.misses)
+}
+
+// requireHanding counts anew the records of which everything open is being handed over.
+func requireHanding(t require.TestingT, core *keeperCore) {
+	want := 0
+	open, handing := map[uint64]int{}, map[uint64]int{}
+	for _, held := range core.halves {
+		for _, tag := range held.tags {
+			open[tag]++
+			if held.state == halfHanding {
+				handing[tag]++
+			}
+		}
+	}
+	for tag, n := range open {
+		if s := core.shares[tag]; s != nil {
+			require.Equal(t, n, s.open, "halves of a record of many that are open")
+		}
+		if handing[tag] == n {
+			want++
+		}
+	}
+	require.Equal(t, want, core.handing)
 }
 
 func TestKeeperCoreRandom(t *testing.T) {

@@ -25,7 +25,7 @@ func (c *keeperCore) left() (l leftHalves) {
 		switch {
 		case held.state == halfGone:
 		case held.record != nil:
-			l.records = append(l.records, held.record)
+			l.records = append(l.records, held.record.delivery())
 		default:
 			l.absent++
 		}

@@ -65,3 +65,51 @@ func TestOpsTakeBoundedMemory(t *testing.T) {
 	}
 	require.Equal(t, len(long.Commit), n)
 }
+
+// Of a record of many, each half has its own line in memory: one that stays does not keep the
+// others there.
+func TestLineOfASharedRecord(t *testing.T) {
+	session := &tenure{keeper: &keeper{o: Options{Group: "g"}}}
+	d := &amqp.Delivery{MessageId: "a~1", DeliveryTag: 7, Body: []byte("{}\n{\"v\":1}"), Headers: amqp.Table{
+		wire.HeaderVersion: "3", wire.HeaderGroup: "g", "holdfast-txs": "a b", wire.HeaderLane: "express"}}
+	many, err := session.readMany(d)
+	require.NoError(t, err)
+	require.Equal(t, "a~1", many.name)
+	require.Len(t, many.halves, 2)
+	second := many.halves[1].record
+	require.Nil(t, second.d.Body)
+	require.LessOrEqual(t, cap(second.body), 16)
+	d.Body[3] = '!'
+	require.Equal(t, `{"v":1}`, string(second.line()), "a copy")
+	alone := second.delivery()
+	require.Equal(t, "b", alone.MessageId)
+	require.Equal(t, `{"v":1}`, string(alone.Body))
+	require.Equal(t, amqp.Table{wire.HeaderKind: wire.KindHalf, wire.HeaderVersion: "1", wire.HeaderTx: "b", wire.HeaderGroup: "g",
+		wire.HeaderLane: "express"}, alone.Headers)
+}
+
+// The window is of records: what it holds of records of many is bounded, too.
+func TestFullWindowOfSharedRecords(t *testing.T) {
+	core := newKeeperCore(keeperLimits{window: 2000, checkAfter: time.Minute, orphanAfter: time.Minute, recallAfter: time.Minute,
+		sweepMax: 200, sweepBytes: 512 << 10, sweeps: 0, bytes: 4 << 20})
+	heap := func() int64 {
+		var m runtime.MemStats
+		runtime.GC()
+		runtime.ReadMemStats(&m)
+		return int64(m.HeapAlloc)
+	}
+	before := heap()
+	for tag := range uint64(2000) {
+		a := manyArrival{name: strconv.Itoa(int(tag)), tag: tag}
+		for i := range 48 {
+			tx := "01a1fcae-178d-7d58-b8c5-" + strconv.Itoa(1e9+int(tag)*48+i)
+			a.halves = append(a.halves, halfArrival{tx: tx, size: 500, record: &heldRecord{tx: tx, body: make([]byte, 500)}})
+		}
+		core.onMany(a, time.Now())
+	}
+	grown := heap() - before
+	require.Less(t, grown>>20, int64(80), "MiB, with 3 MiB of records")
+	t.Logf("%d bytes for each of %d half messages", grown/int64(len(core.halves)), len(core.halves))
+	require.LessOrEqual(t, core.bytes, 3<<20)
+	runtime.KeepAlive(core)
+}

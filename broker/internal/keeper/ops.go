@@ -10,13 +10,14 @@ type heldOp struct {
 	missing map[string]bool
 	bytes   int // what missing takes in memory, about
 	since   time.Time
+	waits   int // records of many that are open, of which it settled a part
 	gone    bool
 }
 
 // onOp takes in an op record that settles txs.
 func (c *keeperCore) onOp(txs []string, tag uint64, now time.Time) (e keeperEffects) {
 	c.tags++
-	op := &heldOp{tag: tag, since: now}
+	op := &heldOp{tag: tag, since: now, waits: 1} // for what is below
 	seen := make(map[string]bool, len(txs))
 	for _, tx := range txs {
 		if seen[tx] {
@@ -25,7 +26,11 @@ func (c *keeperCore) onOp(txs []string, tag uint64, now time.Time) (e keeperEffe
 		seen[tx] = true
 		if held := c.halves[tx]; held != nil {
 			e.matched++
+			tags := held.tags
 			c.endHalf(&e, held)
+			for _, tag := range tags {
+				c.await(op, tag)
+			}
 			continue
 		}
 		if op.missing == nil {
@@ -40,8 +45,8 @@ func (c *keeperCore) onOp(txs []string, tag uint64, now time.Time) (e keeperEffe
 		}
 	}
 	c.openOps++
-	if len(op.missing) == 0 {
-		c.endOp(&e, op)
+	op.waits--
+	if c.endOpIfDone(&e, op) {
 		return e
 	}
 	c.ops = append(c.ops, op)
@@ -69,9 +74,37 @@ func (c *keeperCore) forgetOps(e *keeperEffects) {
 	}
 }
 
+// endOpIfDone ends an op that waits for nothing, and reports whether it has ended.
+func (c *keeperCore) endOpIfDone(e *keeperEffects, op *heldOp) bool {
+	if !op.gone && len(op.missing) == 0 && op.waits == 0 {
+		c.endOp(e, op)
+	}
+	return op.gone
+}
+
+// releaseOps ends ops that only wait for records of many, the oldest first, while the window is
+// nearly full: they are kept so that what they settled is not checked back if such a record comes
+// again, to another Keeper.
+func (c *keeperCore) releaseOps(e *keeperEffects) {
+	for _, op := range c.ops {
+		if !c.nearlyFull() {
+			return
+		}
+		if !op.gone && len(op.missing) == 0 {
+			c.endOp(e, op)
+		}
+	}
+}
+
 func (c *keeperCore) endOp(e *keeperEffects, op *heldOp) {
 	op.gone = true
 	c.openOps--
+	c.forgetMissing(op)
+	c.ack(e, op.tag)
+}
+
+// forgetMissing says that an op does not wait for halves any more that have not come.
+func (c *keeperCore) forgetMissing(op *heldOp) {
 	for tx := range op.missing {
 		rest := slices.DeleteFunc(c.misses[tx], func(o *heldOp) bool { return o == op })
 		if len(rest) == 0 {
@@ -82,7 +115,6 @@ func (c *keeperCore) endOp(e *keeperEffects, op *heldOp) {
 	}
 	c.opBytes -= op.bytes
 	op.missing, op.bytes = nil, 0
-	c.ack(e, op.tag)
 }
 
 // onIgnored takes in a record that does not count.

@@ -39,7 +39,7 @@ func (c *keeperCore) peek(n int) (out []peekedRecord) {
 		p := peekedRecord{since: held.since, half: wire.PeekedHalf{Tx: held.tx, Lane: held.lane, Tries: held.tries,
 			HandingOver: held.state == halfHanding, Bytes: held.size}}
 		if held.record != nil {
-			p.body = held.record.Body
+			p.body = held.record.line()
 		}
 		out = append(out, p)
 	}

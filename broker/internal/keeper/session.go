@@ -1,6 +1,7 @@
 package keeper
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"sync"
@@ -129,6 +130,12 @@ func (t *tenure) receive(d *amqp.Delivery) keeperEffects {
 	ours, err := t.trust.AdmitHalf(d)
 	switch kind := wire.HeaderText(d.Headers[wire.HeaderKind]); {
 	case err != nil:
+	case wire.IsHalves(d.Headers):
+		var many manyArrival
+		if many, err = t.readMany(d); err == nil {
+			t.answer(d)
+			return t.core.onMany(many, now)
+		}
 	case kind == wire.KindHalf:
 		var tx string
 		if wire.IsSaga(d.Headers) {
@@ -140,7 +147,8 @@ func (t *tenure) receive(d *amqp.Delivery) keeperEffects {
 		if err == nil {
 			t.answer(d)
 			record := *d
-			return t.core.onHalf(halfArrival{tx, wire.LaneOf(d.Headers), d.DeliveryTag, len(d.Body), &record}, now)
+			return t.core.onHalf(halfArrival{tx: tx, lane: wire.LaneOf(d.Headers), tag: d.DeliveryTag, size: len(d.Body),
+				record: &heldRecord{d: &record}}, now)
 		}
 	case kind == wire.KindOp:
 		if !ours {
@@ -182,6 +190,24 @@ func (t *tenure) readHalf(d *amqp.Delivery) (tx string, err error) {
 	}
 	h, err := wire.DecodeHalf(d.Headers, d.Body, t.o.Group, t.Client.MaxBody)
 	return h.TxID, err
+}
+
+// readMany says whose half records are in a record of many. Each line is read when it is handed
+// over: one that cannot be read becomes a dead letter of its own, and the others go on.
+func (t *tenure) readMany(d *amqp.Delivery) (manyArrival, error) {
+	txs, lines, err := wire.SplitHalves(d.Headers, d.Body, t.o.Group)
+	if err != nil {
+		return manyArrival{}, err
+	}
+	head := *d
+	head.Body = nil // each half has its own line: one that stays does not keep the others in memory
+	many := manyArrival{name: d.MessageId, lane: wire.LaneOf(d.Headers), tag: d.DeliveryTag,
+		halves: make([]halfArrival, len(txs))}
+	for i, tx := range txs {
+		many.halves[i] = halfArrival{tx: tx, size: len(lines[i]),
+			record: &heldRecord{d: &head, tx: tx, body: bytes.Clone(lines[i])}}
+	}
+	return many, nil
 }
 
 // answer says that a redelivered record can be read now: from here on it is as
@@ -280,7 +306,7 @@ func (t *tenure) carryOut(ctx context.Context, e keeperEffects) {
 	for _, sweep := range e.sweeps {
 		records := make([]*amqp.Delivery, len(sweep)) // the core may drop them meanwhile
 		for i, held := range sweep {
-			records[i] = held.record
+			records[i] = held.record.delivery()
 		}
 		t.handing.Go(func() { t.results <- handedOver{sweep: sweep, errs: t.handOver(ctx, records)} })
 	}

@@ -19,10 +19,10 @@ func (c *keeperCore) onHandedOver(sweep []*heldHalf, errs []error, now time.Time
 			continue
 		}
 		if i < len(errs) && errors.Is(errs[i], errBuried) {
-			c.endRecord(&e, held)
+			c.endRecord(&e, held, now)
 			continue
 		}
-		c.handing -= len(held.tags)
+		c.handsAll(held, -1)
 		held.state = halfHeld
 		pause := min(time.Second<<min(held.tries, 5), 30*time.Second)
 		if held.tries++; held.tries == 1 {
@@ -42,20 +42,28 @@ func (c *keeperCore) onHandedOver(sweep []*heldHalf, errs []error, now time.Time
 func (c *keeperCore) due(now time.Time) (e keeperEffects) {
 	c.trim()
 	for _, op := range c.ops {
-		if op.gone {
+		if op.gone || len(op.missing) == 0 {
 			continue
 		}
 		if now.Sub(op.since) < c.limits.orphanAfter {
 			break
 		}
 		e.orphaned++
-		c.endOp(&e, op)
+		c.forgetMissing(op)
+		c.endOpIfDone(&e, op)
 	}
 	for _, held := range c.recalled {
 		if !now.Before(held.notBefore) { // somebody else has taken it out of the queue
 			c.endRecall(held)
 		}
 	}
+	for name, s := range c.away {
+		if !now.Before(s.until) {
+			delete(c.away, name)
+			c.endShare(&e, s)
+		}
+	}
+	c.releaseOps(&e)
 	for c.sweeping < c.limits.sweeps {
 		sweep := c.sweep(&e, now)
 		if len(sweep) == 0 {
@@ -101,7 +109,7 @@ func (c *keeperCore) sweep(e *keeperEffects, now time.Time) []*heldHalf {
 			continue
 		}
 		if held.record == nil {
-			if c.roomToRecall(held.size) {
+			if size, ok := c.toRecall(held); ok && c.roomToRecall(size) {
 				c.recall(e, held, now)
 			}
 			continue
@@ -111,7 +119,7 @@ func (c *keeperCore) sweep(e *keeperEffects, now time.Time) []*heldHalf {
 		}
 		size += held.size
 		held.state = halfHanding
-		c.handing += len(held.tags)
+		c.handsAll(held, 1)
 		out = append(out, held)
 	}
 	return out
@@ -132,10 +140,13 @@ func (c *keeperCore) next() time.Time {
 		}
 	}
 	for _, op := range c.ops {
-		if !op.gone {
+		if !op.gone && len(op.missing) > 0 {
 			earlier(op.since.Add(c.limits.orphanAfter))
 			break
 		}
+	}
+	for _, s := range c.away {
+		earlier(s.until)
 	}
 	for _, held := range c.recalled {
 		earlier(held.notBefore)
@@ -144,8 +155,13 @@ func (c *keeperCore) next() time.Time {
 		return at
 	}
 	for _, held := range c.order {
-		if held.state != halfHeld || held.record == nil && !c.roomToRecall(held.size) {
+		if held.state != halfHeld {
 			continue
+		}
+		if held.record == nil {
+			if size, ok := c.toRecall(held); !ok || !c.roomToRecall(size) {
+				continue
+			}
 		}
 		earlier(held.notBefore)
 		if c.failed == 0 {

@@ -23,6 +23,8 @@ type Options struct {
 	// OpInterval and OpBatch say how op records gather transactions.
 	OpInterval time.Duration
 	OpBatch    int
+	// HalfBatch is how many half messages one record has at most.
+	HalfBatch int
 	// RollingUpgrade says that older versions run, whose queues have other bindings.
 	RollingUpgrade bool
 	// OnRefused, if not nil, is told of each publish that RabbitMQ did not take.

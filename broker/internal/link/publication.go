@@ -76,6 +76,11 @@ func (p *Publisher) All(ctx context.Context, ms []Publication, point string) []e
 		return errs
 	}
 	defer p.leave()
+	return p.all(ctx, ms, point)
+}
+
+// all is All for what is counted in.
+func (p *Publisher) all(ctx context.Context, ms []Publication, point string) []error {
 	now := time.Now()
 	for i := range ms {
 		if ms[i].Msg.DeliveryMode = amqp.Persistent; ms[i].Msg.Timestamp.IsZero() {

@@ -1,9 +1,12 @@
 package wire
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"slices"
+	"strconv"
+	"strings"
 	"time"
 
 	amqp "github.com/rabbitmq/amqp091-go"
@@ -154,9 +157,11 @@ func halfVersion(headers amqp.Table) (int, error) {
 		return 1, nil
 	case sagaVersion:
 		return 2, nil
+	case manyVersion:
+		return 0, errOfMany(headers)
 	default:
-		return 0, Malformed("half record of version %q, this program reads versions %s and %s: upgrade it", Clip(v, 64),
-			Version, sagaVersion)
+		return 0, Malformed("half record of version %q, this program reads versions %s to %s: upgrade it", Clip(v, 64),
+			Version, manyVersion)
 	}
 }
 
@@ -247,4 +252,122 @@ func DecodeOp(headers amqp.Table, body []byte, group string) ([]string, error) {
 		}
 	}
 	return txs, nil
+}
+
+// A half record of many has the half messages of several transactions of one process: one line
+// each, which is the body that a record of its own would have. The transactions stand in a header,
+// so that the Keeper need not read the lines of those that an op record settles.
+
+// manyVersion is the version of a half record of many. A program that does not know it takes
+// the record for malformed, and sets it aside whole.
+const manyVersion = "3"
+
+const (
+	// MaxHalves is how many half messages one record has at most.
+	MaxHalves = 64
+	// MaxHalvesRecord is how long a record of many may be.
+	MaxHalvesRecord = 1 << 20
+	// maxHalvesIDs is how long the IDs in its header may be together.
+	maxHalvesIDs = 4 << 10
+	// contentLines is a body of one JSON text in each line.
+	contentLines = "application/x-ndjson"
+)
+
+// EncodeHalves makes a record of many of half records, which have one group, lane and database.
+func EncodeHalves(records []amqp.Publishing) amqp.Publishing {
+	first := &records[0]
+	ids, size := make([]string, len(records)), 0
+	for i := range records {
+		ids[i] = HeaderText(records[i].Headers[HeaderTx])
+		size += len(records[i].Body) + 1
+	}
+	body := make([]byte, 0, size)
+	for i := range records {
+		if i > 0 {
+			body = append(body, '\n')
+		}
+		body = append(body, records[i].Body...)
+	}
+	headers := amqp.Table{HeaderKind: KindHalf, HeaderVersion: manyVersion, headerTxs: strings.Join(ids, " "),
+		HeaderGroup: first.Headers[HeaderGroup]}
+	for _, name := range []string{HeaderLane, headerDatabase} {
+		if v, ok := first.Headers[name]; ok {
+			headers[name] = v
+		}
+	}
+	return amqp.Publishing{Headers: headers, MessageId: ids[0] + "~" + strconv.Itoa(len(ids)-1),
+		ContentType: contentLines, Body: body}
+}
+
+// SharesWith says with which others a half record may be in a record of many. None may of a saga,
+// and none of the Traced lane: those of a cohort come together, and most would wait for the
+// confirms of the first ones.
+func SharesWith(headers amqp.Table) (with string, may bool) {
+	if HeaderText(headers[HeaderVersion]) != Version || LaneOf(headers) != holdfast.Express {
+		return "", false
+	}
+	return HeaderText(headers[HeaderGroup]) + " " + HeaderText(headers[headerDatabase]), true
+}
+
+// IsHalves reports whether a record is a half record of many, by its headers.
+func IsHalves(headers amqp.Table) bool {
+	return HeaderText(headers[HeaderVersion]) == manyVersion && HeaderText(headers[HeaderKind]) == KindHalf
+}
+
+// SplitHalves says of which transactions a record of many is, and what the half record of each
+// would be. The lines are parts of body; they are not read. group is whose half queue it was in.
+func SplitHalves(headers amqp.Table, body []byte, group string) (txs []string, lines [][]byte, err error) {
+	if len(body) > MaxHalvesRecord {
+		return nil, nil, Malformed("half record of many, %d bytes, the limit is %d", len(body), MaxHalvesRecord)
+	}
+	if g := HeaderText(headers[HeaderGroup]); g != group {
+		return nil, nil, Malformed("half record of group %q in the half queue of %q", Clip(g, 256), group)
+	}
+	list := HeaderText(headers[headerTxs])
+	if len(list) > maxHalvesIDs {
+		return nil, nil, Malformed("half record of many: its header %s has %d bytes, the limit is %d", headerTxs, len(list),
+			maxHalvesIDs)
+	}
+	txs = strings.Split(list, " ")
+	if len(txs) > MaxHalves {
+		return nil, nil, Malformed("half record of %d transactions, the limit is %d", len(txs), MaxHalves)
+	}
+	for _, tx := range txs {
+		if err := ValidTx(tx); err != nil {
+			return nil, nil, Malformed("half record of many: %w", err)
+		}
+	}
+	if n := bytes.Count(body, []byte("\n")) + 1; n != len(txs) {
+		return nil, nil, Malformed("half record of many: its header names %d transactions, its body has %d lines",
+			len(txs), n)
+	}
+	return txs, bytes.Split(body, []byte("\n")), nil
+}
+
+// HalfAlone is what the delivery of a record of many would be, if the transaction tx had a record of
+// its own, with this body.
+func HalfAlone(d *amqp.Delivery, tx string, body []byte) *amqp.Delivery {
+	alone := *d
+	alone.Headers = amqp.Table{HeaderKind: KindHalf, HeaderVersion: Version, HeaderTx: tx,
+		HeaderGroup: d.Headers[HeaderGroup]}
+	for _, name := range []string{HeaderLane, headerDatabase} {
+		if v, ok := d.Headers[name]; ok {
+			alone.Headers[name] = v
+		}
+	}
+	alone.MessageId, alone.ContentType, alone.Body = tx, contentJSON, body
+	return &alone
+}
+
+// errOfMany is why a record of many is no one transaction's half message.
+func errOfMany(headers amqp.Table) error {
+	n := strings.Count(HeaderText(headers[headerTxs]), " ") + 1
+	return Malformed("it has the half messages of %d transactions: redeliver it, and the group's Keeper settles each "+
+		"by itself", n)
+}
+
+// MayShare reports whether half records of this many transactions, IDs of ids bytes together and
+// bodies of size, may be one record.
+func MayShare(n, ids, size int) bool {
+	return n <= MaxHalves && ids+n <= maxHalvesIDs && size+n <= MaxHalvesRecord
 }

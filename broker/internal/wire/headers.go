@@ -33,6 +33,7 @@ const (
 	// Of half records.
 	HeaderLane     = "holdfast-lane"     // express, or none
 	headerDatabase = "holdfast-database" // the identity of the transaction's database
+	headerTxs      = "holdfast-txs"      // the transactions of a record of many, with spaces between
 
 	// Of dead letters, in addition to those of the delivery.
 	HeaderConsumer   = "holdfast-consumer"
@@ -148,8 +149,10 @@ func ofNotice(name string) bool {
 	return false
 }
 
-// ofHalf reports whether a header says something of a half record's transaction.
-func ofHalf(name string) bool { return name == HeaderLane || name == headerDatabase }
+// ofHalf reports whether a header says something of a half record's transactions.
+func ofHalf(name string) bool {
+	return name == HeaderLane || name == headerDatabase || name == headerTxs
+}
 
 // ofGivenUp reports whether a header says how somebody came to give a message up.
 func ofGivenUp(name string) bool {
