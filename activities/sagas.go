@@ -23,6 +23,10 @@ type Sagas struct {
 	// Own makes a workflow the one that drives a saga whose lane is Express; nil: this process
 	// has no database, and others are asked.
 	Own func(ctx context.Context, in SagaOwning) (SagaOwned, error)
+	// OwnFirst has a workflow that was started without a plan, and whose plan does not have it take
+	// the begin row, be the one that drives the saga once its plan is found: an earlier version may
+	// run the rest of it. Own is not nil then.
+	OwnFirst bool
 	// StepNames reports whether the activities of a saga that is begun here may be named
 	// after its steps. nil: they are not.
 	StepNames func(core.Plan) bool
@@ -114,6 +118,11 @@ func (a *Sagas) plan(ctx context.Context, s SagaRef) (SagaPlanned, error) {
 		return SagaPlanned{}, noWorker(s)
 	case err != nil:
 		return SagaPlanned{}, err
+	}
+	if a.OwnFirst && !p.BeginRow() && p.Quick() { // of another saga with its key the step rows tell
+		if _, err := a.Own(ctx, SagaOwning{Saga: s}); err != nil {
+			return SagaPlanned{}, err
+		}
 	}
 	return SagaPlanned{Plan: p, StepNames: a.StepNames != nil && a.StepNames(p)}, nil
 }
