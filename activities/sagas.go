@@ -130,7 +130,7 @@ func (a *Sagas) plan(ctx context.Context, s SagaRef) (SagaPlanned, error) {
 func (a *Sagas) own(ctx context.Context, in SagaOwning) (SagaOwned, error) {
 	if a.Own == nil {
 		return SagaOwned{}, &holdfast.UnavailableError{Part: "PostgreSQL", Err: errors.New("this process has no database"),
-			Remedy: "start a process of group " + in.Saga.Group + " with Options.DB: a saga of the Express lane needs it"}
+			Remedy: "start a process of group " + in.Saga.Group + " with Options.DB: a saga whose begin row is there needs it"}
 	}
 	return a.Own(ctx, in)
 }
