@@ -201,3 +201,35 @@ func TestSagasShareWorkflowsByDefault(t *testing.T) {
 		require.Equal(t, x.own, s.hasWorkflow(h.ID()), x.def.Name)
 	}
 }
+
+// A process that has no begin rows, as one that only sends, finds a saga that has run in a cohort by
+// that.
+func TestSagaOfACohortForASender(t *testing.T) {
+	t.Parallel()
+	s := sagaSite(t)
+	s.cohorts = true
+	def := travel(local("a"), local("b"))
+	w := s.patientAgency(def)
+	sender := s.sender()
+	all := []journey{{ID: newID()}, {ID: newID()}}
+	hs, errs, workflow := s.shareWorkflow(w, def, all...)
+	require.NoError(t, errors.Join(errs...))
+	s.cohortResult(workflow)
+	for i, h := range hs {
+		require.NoError(t, wait(s, h))
+		joined := worker.JoinSaga(sender.Worker, def, all[i].ID)
+		require.False(t, s.hasWorkflow(joined.ID()))
+		got, err := joined.Wait(s.ctx())
+		require.NoError(t, err)
+		require.Equal(t, all[i], got)
+		stands, err := joined.State(s.ctx())
+		require.NoError(t, err)
+		require.Equal(t, holdfast.SagaCompleted, stands.State)
+	}
+	last := worker.JoinSaga(sender.Worker, def, all[1].ID)
+	require.NoError(t, last.Compensate(s.ctx(), worker.By{Operator: "ann", Reason: "no more"}))
+	stood(t, wait(s, last), holdfast.ErrSagaCompensated)
+	require.Equal(t, []string{"do a", "do b", "undo b", "undo a"}, s.logged(s.orders, all[1].ID))
+	require.Equal(t, []string{"do a", "do b"}, s.logged(s.orders, all[0].ID))
+	require.ErrorIs(t, wait(s, worker.JoinSaga(sender.Worker, def, newID())), holdfast.ErrNotFound)
+}

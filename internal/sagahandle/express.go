@@ -171,8 +171,8 @@ const (
 // taken says that this was so. [holdfast.ErrNotFound]: no row
 // of this process's database says that it was begun, or it has had its workflow.
 func (h *Handles) carryOn(ctx context.Context, id string, how carrying, asked *sagas.Asked) (taken bool, err error) {
-	if h.o.Express == nil {
-		return false, holdfast.ErrNotFound
+	if h.o.Express == nil || !h.o.Express.Has("") {
+		return h.fromCohort(ctx, id, how, asked)
 	}
 	if known, ok := workflows.ParseID(id); !ok || known.Kind != workflows.KindSaga || known.Undo {
 		return false, holdfast.ErrNotFound
