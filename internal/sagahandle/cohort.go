@@ -47,7 +47,8 @@ func (h *Handles) hasWorkflow(ctx context.Context, id string, data json.RawMessa
 		_, has, err = workflows.Before(ctx, h.o.Temporal, h.o.Prefix, id)
 	}
 	if err != nil {
-		return false, fmt.Errorf("%w: %w", holdfast.ErrNotStored, temporalerr.Unavailable("look for the workflow of saga "+id, err))
+		return false, fmt.Errorf("%w: %w", holdfast.ErrNotStored,
+			temporalerr.Unavailable("look for the workflow of saga "+id, err))
 	}
 	return has, nil
 }

@@ -32,8 +32,8 @@ const (
 // Local is a saga in one process.
 var Local = contest.Competitor{
 	Name: "saga-local",
-	About: "worker.StartSaga and Wait with Tuning.MaxSagaCohort 1, so that each saga has a workflow of its own: a saga of " +
-		"three local steps, one insert and the step row each",
+	About: "worker.StartSaga and Wait with Tuning.MaxSagaCohort 1, so that each saga has a workflow of its own: " +
+		"a saga of three local steps, one insert and the step row each",
 	Most: contest.SlowMost,
 	Open: openLocal("saga-local", holdfast.Traced),
 }
@@ -49,8 +49,8 @@ var LocalExpress = contest.Competitor{
 // LocalCohorts is the same with workflows that sagas share.
 var LocalCohorts = contest.Competitor{
 	Name: "saga-cohorts",
-	About: "as saga-local, with a worker's defaults (Tuning.MaxSagaCohort 48): the sagas that are started at the same moment share a " +
-		"workflow, whose rounds are local activities",
+	About: "as saga-local, with a worker's defaults (Tuning.MaxSagaCohort 48): the sagas that are started at the same " +
+		"moment share a workflow, whose rounds are local activities",
 	Open: openCohorts("saga-cohorts"),
 }
 

@@ -32,8 +32,8 @@ func (f *Findings) sagaLanes(answers []broker.ProcessStatus) {
 				"saga %s has different lanes: %s; two processes may drive a saga of the same key, and come to different ends",
 				name, whoHas(lanes))
 		case len(lanes) > 1:
-			f.add(text.LevelWarning, "lane of saga "+name, "end the rolling upgrade; where none is under way, give all processes "+
-				"of the group a database (Options.DB) and the same Tuning.MaxSagaCohort",
+			f.add(text.LevelWarning, "lane of saga "+name, "end the rolling upgrade; where none is under way, "+
+				"give all processes of the group a database (Options.DB) and the same Tuning.MaxSagaCohort",
 				"saga %s may share workflows in some processes only: %s; without RollingUpgrade, two of them may drive a saga of "+
 					"the same key", name, whoHas(lanes))
 		}
