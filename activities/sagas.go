@@ -20,7 +20,7 @@ import (
 type Sagas struct {
 	Runner SagaRunner
 	Alerts Alerter
-	// Own makes a workflow the one that drives a saga whose lane is Express; nil: this process
+	// Own makes a workflow the one that drives a saga which a process may drive; nil: this process
 	// has no database, and others are asked.
 	Own func(ctx context.Context, in SagaOwning) (SagaOwned, error)
 	// OwnFirst has a workflow that was started without a plan, and whose plan does not have it take
