@@ -17,7 +17,7 @@ const (
 	SagaUndo    = "SagaUndo"
 	SagaPrepare = "SagaPrepare"
 	SagaReceive = "SagaReceive"
-	// SagaOwn is of sagas whose lane is Express.
+	// SagaOwn is of sagas that a process may drive, in the Express lane or in a cohort.
 	SagaOwn = "SagaOwn"
 )
 

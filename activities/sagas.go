@@ -20,9 +20,13 @@ import (
 type Sagas struct {
 	Runner SagaRunner
 	Alerts Alerter
-	// Own makes a workflow the one that drives a saga whose lane is Express; nil: this process
+	// Own makes a workflow the one that drives a saga which a process may drive; nil: this process
 	// has no database, and others are asked.
 	Own func(ctx context.Context, in SagaOwning) (SagaOwned, error)
+	// OwnFirst has a workflow that was started without a plan, and whose plan does not have it take
+	// the begin row, be the one that drives the saga once its plan is found: an earlier version may
+	// run the rest of it. Own is not nil then.
+	OwnFirst bool
 	// StepNames reports whether the activities of a saga that is begun here may be named
 	// after its steps. nil: they are not.
 	StepNames func(core.Plan) bool
@@ -115,13 +119,18 @@ func (a *Sagas) plan(ctx context.Context, s SagaRef) (SagaPlanned, error) {
 	case err != nil:
 		return SagaPlanned{}, err
 	}
+	if a.OwnFirst && !p.BeginRow() && p.Quick() { // of another saga with its key the step rows tell
+		if _, err := a.Own(ctx, SagaOwning{Saga: s}); err != nil {
+			return SagaPlanned{}, err
+		}
+	}
 	return SagaPlanned{Plan: p, StepNames: a.StepNames != nil && a.StepNames(p)}, nil
 }
 
 func (a *Sagas) own(ctx context.Context, in SagaOwning) (SagaOwned, error) {
 	if a.Own == nil {
 		return SagaOwned{}, &holdfast.UnavailableError{Part: "PostgreSQL", Err: errors.New("this process has no database"),
-			Remedy: "start a process of group " + in.Saga.Group + " with Options.DB: a saga of the Express lane needs it"}
+			Remedy: "start a process of group " + in.Saga.Group + " with Options.DB: a saga whose begin row is there needs it"}
 	}
 	return a.Own(ctx, in)
 }

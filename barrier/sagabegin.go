@@ -121,6 +121,9 @@ func HoldSaga(ctx context.Context, tx *gorm.DB, owner, holder string) error {
 func TakeSaga(ctx context.Context, db *gorm.DB, owner, from string, b BegunSaga, wait time.Duration) (
 	found BegunSaga, took bool, err error) {
 	b.Holder, b.Taken = HolderWorkflow, time.Now()
+	if from == "" && insertBegun(ctx, db, owner, b, wait) {
+		return b, true, nil
+	}
 	err = changingBegin(ctx, db, owner, wait, func(tx *gorm.DB) (err error) {
 		if found, took, err = beginSaga(ctx, tx, owner, b); err != nil || took {
 			return err
@@ -138,6 +141,19 @@ func TakeSaga(ctx context.Context, db *gorm.DB, owner, from string, b BegunSaga,
 		return changeBeginRow(ctx, tx, owner, found)
 	})
 	return found, took && err == nil, err
+}
+
+// insertBegun inserts the begin row of a saga that has none, by a statement of its own: that is the
+// usual case, where a workflow drives the saga from the first. False: it may be there, or be inserted
+// all the same.
+func insertBegun(ctx context.Context, db *gorm.DB, owner string, b BegunSaga, wait time.Duration) bool {
+	if checkDB(db) != nil || b.checkBegin(owner) != nil {
+		return false
+	}
+	ctx, cancel := context.WithTimeout(ctx, wait)
+	defer cancel()
+	n, err := exec(ctx, db.Statement.ConnPool, insertStepRow, owner, "", string(StepDo), b.encode())
+	return err == nil && n == 1
 }
 
 // ReopenSaga makes the workflow the one that says how a saga stands which has completed. undo

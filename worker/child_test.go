@@ -142,7 +142,7 @@ func (c childConfig) run(ctx context.Context) error {
 	}
 	o := laneOf(c.Lane).options(c.Place.options(temporal, orders, log))
 	c.unhurried(&o)
-	if c.Cohorts {
+	if o.Tuning.MaxSagaCohort = 1; c.Cohorts {
 		o.Tuning.MaxSagaCohort = 48
 	}
 	w, err := worker.New(o)

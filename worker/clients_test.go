@@ -19,7 +19,8 @@ import (
 type cable struct {
 	lazy       bool // no eager start: whichever worker of the group comes first gets the workflow
 	fail, lose atomic.Bool
-	before     func(req any) // called with each request before it is sent; nil: nobody wants that
+	before     func(req any)      // called with each request before it is sent; nil: nobody wants that
+	refuse     func(req any) bool // says of a request that it fails without having been sent; nil: of none
 }
 
 // failNext makes the next start fail without having been sent.
@@ -31,6 +32,9 @@ func (c *cable) loseNext() { c.lose.Store(true) }
 func (c *cable) intercept(ctx context.Context, method string, req, reply any, conn *grpc.ClientConn, invoke grpc.UnaryInvoker, opts ...grpc.CallOption) error {
 	if c.before != nil {
 		c.before(req)
+	}
+	if c.refuse != nil && c.refuse(req) {
+		return status.Error(codes.FailedPrecondition, "the cable is cut")
 	}
 	start, ok := req.(*workflowservice.StartWorkflowExecutionRequest)
 	if !ok {

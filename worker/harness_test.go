@@ -132,7 +132,7 @@ func hurried(o worker.Options) worker.Options {
 
 func (s *site) options() worker.Options {
 	o := s.at.options(s.temporal, s.orders, s.log())
-	if s.cohorts {
+	if o.Tuning.MaxSagaCohort = 1; s.cohorts {
 		o.Tuning.MaxSagaCohort = 48
 	}
 	return o

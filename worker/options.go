@@ -175,6 +175,8 @@ type Options struct {
 	TracerProvider trace.TracerProvider
 
 	namespaceGiven bool
+	// sagaCohortsAsked says that Tuning.MaxSagaCohort was set to more than 1.
+	sagaCohortsAsked bool
 	// process is Instance with a random part: no other process has it.
 	process string
 }
@@ -210,6 +212,7 @@ func (o Options) withDefaults() Options {
 	}
 	o.Logger = orDiscard(o.Logger)
 	o.Timeouts.setDefaults()
+	o.sagaCohortsAsked = o.Tuning.MaxSagaCohort > 1
 	o.Tuning.setDefaults()
 	setDefault(&o.CheckAfter, 10*time.Second)
 	setDefault(&o.Lane, holdfast.Traced)

@@ -60,7 +60,7 @@ func (w *Worker) chooseLanes(c *saga.Compiled) {
 	var choose func(p *core.Plan)
 	choose = func(p *core.Plan) {
 		p.Express = lanes[p.Name] == holdfast.Express && !w.o.RollingUpgrade
-		p.Cohort = !p.Express && w.sagaCohorts() && p.Quick()
+		p.Cohort = !p.Express && w.sagaCohorts(p)
 		p.Each(func(s *core.Step, _ int) {
 			if s.Saga != nil {
 				choose(s.Saga)
@@ -72,10 +72,13 @@ func (w *Worker) chooseLanes(c *saga.Compiled) {
 	}
 }
 
-// sagaCohorts reports whether sagas of the Traced lane share workflows here. Processes of the
-// version before could not run these.
-func (w *Worker) sagaCohorts() bool {
-	return w.o.Tuning.MaxSagaCohort > 1 && w.o.DB != nil && !w.o.RollingUpgrade
+// sagaCohorts reports whether sagas of the Traced lane share workflows, here or in another process
+// of the group: whatever MaxSagaCohort is here, a workflow of its own takes the saga's begin row.
+// Processes of the version before could not run these. Unless cohorts are asked for, a saga needs
+// a local step: without one, a process of the group may have it and no database, and its workflow
+// no begin row.
+func (w *Worker) sagaCohorts(p *core.Plan) bool {
+	return w.o.DB != nil && !w.o.RollingUpgrade && p.Quick() && (p.HasLocal() || w.o.sagaCohortsAsked)
 }
 
 // sagaProblems finds what the registered sagas lack.

@@ -734,8 +734,7 @@ func TestProcessOfACohortEnds(t *testing.T) {
 }
 
 // Two processes that are not of one mind, one of which gives each saga its own workflow, take one
-// key for one saga: each step is done once. (To what end it comes they may not agree on: all
-// processes of a group need the same setting.)
+// key for one saga: each step is done once.
 func TestKeyInACohortAndInAWorkflow(t *testing.T) {
 	t.Parallel()
 	s := sagaSite(t)

@@ -90,7 +90,7 @@ func TestSagaRunsAnActivity(t *testing.T) {
 	require.Equal(t, "book a car", j.By)
 	id := workflows.SagaID(s.at.Prefix, group, def.Name, j.ID)
 	require.NoError(t, s.temporal.GetWorkflow(s.ctx(), id, "").Get(s.ctx(), nil), "it is recorded")
-	require.Equal(t, []string{"a", "input of book", "result of book", "b"}, slices.Compact(s.localsOf(id)), "as Temporal's UI shows them")
+	require.Equal(t, []string{"SagaOwn", "a", "input of book", "result of book", "b"}, slices.Compact(s.localsOf(id)), "as Temporal's UI shows them")
 	require.Equal(t, []string{"BookCar"}, slices.Compact(s.activitiesOf(id)), "as often as it had to be tried")
 }
 

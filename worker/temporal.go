@@ -78,7 +78,8 @@ func (w *Worker) groupWorker(options sdkworker.Options, replies *sagareplies.Rep
 	ofTransactions *activities.Transactions, ofDead *activities.DeadLetters) sdkworker.Worker {
 	ofSagas := &activities.Sagas{Runner: w.sagaRunner(replies), Alerts: w.observer, StepNames: w.stepNames}
 	if w.o.DB != nil {
-		ofSagas.Own = sagaexpress.Owner{DB: w.o.DB, Database: w.databases.Own()}.Own
+		ofSagas.Own = sagaexpress.Owner{DB: w.o.DB, Database: w.databases.Own(), OtherDatabase: w.databases.TellOther}.Own
+		ofSagas.OwnFirst = w.o.RollingUpgrade
 	}
 	group := sdkworker.New(w.o.Temporal, workflows.TaskQueue(w.o.Prefix, w.o.Group), options)
 	group.RegisterWorkflowWithOptions(transactions.Transaction, workflow.RegisterOptions{Name: transactions.Name})

@@ -53,8 +53,10 @@ type Tuning struct {
 	// most, under load; 1 gives each its own. Default: 48, at most 200.
 	MaxCohort int
 	// MaxSagaCohort is how many sagas of the Traced lane share one workflow at most, under load;
-	// 1 gives each its own. All processes of a group need the same, and it is changed only while
-	// none of their sagas is under way: see docs/sagas.md. Default: 1, at most 200.
+	// 1 gives each its own. Processes of a group may differ in it. With RollingUpgrade and without
+	// DB, each has its own. Unless it is set, so has a saga without a local step; where it is set,
+	// all processes that have such a saga need it, and DB: see docs/sagas.md. Default: 48, at most
+	// 200.
 	MaxSagaCohort int
 	// MaxSagas is how many sagas a process runs itself at a time, in the Express lane and in the
 	// workflows that they share; those that gather for the next such workflow count. A further
@@ -120,7 +122,7 @@ func (t *Tuning) setDefaults() {
 	setDefault(&t.MaxBody, holdfast.MaxBody)
 	setDefault(&t.MaxCohort, 48)
 	setDefault(&t.HalfBatch, 48)
-	setDefault(&t.MaxSagaCohort, 1)
+	setDefault(&t.MaxSagaCohort, 48)
 	setDefault(&t.MaxSagas, 1000)
 	setDefault(&t.CohortsInFlight, 2)
 	setDefault(&t.HalfQueues, 1)

@@ -73,6 +73,7 @@ func open(ctx context.Context, group string, tables ...any) (*service, error) {
 		Group: group, AMQPURL: s.AMQPURL, DB: s.db, Prefix: s.Prefix, Logger: log,
 		CheckAfter: s.CheckAfter, CheckBack: worker.Schedule{Delays: s.CheckBack, MaxChecks: s.MaxChecks},
 		Timeouts: worker.Timeouts{Task: s.TaskTimeout, Reach: s.TaskTimeout, Lock: s.LockTimeout},
+		Tuning:   worker.Tuning{MaxSagaCohort: 1}, // so that Temporal's UI shows each saga from its first step on
 	}
 	if group != "" {
 		if o.Temporal, err = dialTemporal(ctx, log); err != nil {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"go.temporal.io/sdk/temporal"
 	"gorm.io/gorm"
 
 	holdfast "github.com/holdfastmq/holdfast"
@@ -21,12 +22,18 @@ type Owner struct {
 	// DB is where the begin rows are, Database its identity. Required.
 	DB       *gorm.DB
 	Database string
+	// OtherDatabase, if not nil, is told of a saga that was begun in another database.
+	OtherDatabase func(err *barrier.OtherDatabaseError)
 }
 
 // Own makes a workflow the one that drives a saga; see [activities.SagaOwn].
 func (o Owner) Own(ctx context.Context, in activities.SagaOwning) (out activities.SagaOwned, err error) {
 	if in.Saga.Database != "" && in.Saga.Database != o.Database {
-		return out, &barrier.OtherDatabaseError{Have: o.Database, Want: in.Saga.Database}
+		other := &barrier.OtherDatabaseError{Have: o.Database, Want: in.Saga.Database}
+		if o.OtherDatabase != nil {
+			o.OtherDatabase(other)
+		}
+		return out, temporal.NewApplicationError(other.Error(), activities.OtherDatabaseType)
 	}
 	out.Database = o.Database
 	if in.Undo {

@@ -19,6 +19,7 @@ import (
 	"github.com/holdfastmq/holdfast/internal/temporalerr"
 	"github.com/holdfastmq/holdfast/saga"
 	"github.com/holdfastmq/holdfast/saga/core"
+	"github.com/holdfastmq/holdfast/workflows"
 	"github.com/holdfastmq/holdfast/workflows/sagacohort"
 	"github.com/holdfastmq/holdfast/workflows/sagas"
 )
@@ -31,20 +32,31 @@ func (h *Handles) isCohort(c *saga.Compiled) bool {
 // triedWithin is how long the first steps of a saga are waited for whose cohort runs elsewhere.
 const triedWithin = time.Second
 
-// startCohort starts a saga with those that are started at the same moment.
-func (h *Handles) startCohort(ctx context.Context, c *saga.Compiled, key string,
-	data json.RawMessage, at holdfast.Trace) (id string, end *End, err error) {
-	if err := h.o.Gate.EnterTemporal(ctx, "StartSaga"); err != nil {
-		return "", nil, err
+// hasWorkflow reports whether a saga has a workflow of its own, before it gathers. Workflows of this
+// version take the saga's begin row, which decides who drives it; one that an earlier version has
+// started knows nothing of the row. But no such process runs beside this one, so that workflow
+// was there before this process, and is found here: see docs/decisions/saga-cohorts.md. An error
+// means that nothing was begun.
+func (h *Handles) hasWorkflow(ctx context.Context, id string, data json.RawMessage) (bool, error) {
+	if r := h.running(id); r != nil && r.IsFor(data) { // it was looked for before
+		return false, nil
 	}
-	defer h.o.Gate.Leave()
-	return h.startMember(ctx, c, key, data, at)
+	_, err := h.describeOnce(ctx, id)
+	has := err == nil
+	if errors.Is(err, holdfast.ErrNotFound) {
+		_, has, err = workflows.Before(ctx, h.o.Temporal, h.o.Prefix, id)
+	}
+	if err != nil {
+		return false, fmt.Errorf("%w: %w", holdfast.ErrNotStored,
+			temporalerr.Unavailable("look for the workflow of saga "+id, err))
+	}
+	return has, nil
 }
 
-// startMember is startCohort for a caller who is counted at the gate.
-func (h *Handles) startMember(ctx context.Context, c *saga.Compiled, key string,
-	data json.RawMessage, at holdfast.Trace) (id string, end *End, err error) {
-	id = h.ID(c.Plan.Name, key)
+// startMember starts a saga with those that are started at the same moment, for a caller who is
+// counted at the gate.
+func (h *Handles) startMember(ctx context.Context, c *saga.Compiled, in sagas.Input) (id string, end *End, err error) {
+	id, data := in.ID, in.Data
 	end = h.ends.expect(id)
 	end.run = h.running(id)
 	first := end.run == nil || !end.run.IsFor(data)
@@ -55,7 +67,7 @@ func (h *Handles) startMember(ctx context.Context, c *saga.Compiled, key string,
 			return "", nil, err
 		}
 		end.run, first = h.o.Express.NewMember(&c.Plan, id,
-			holdfast.SagaStart{Name: c.Plan.Name, Version: c.Plan.Version, Key: key, State: data, Trace: at}, release)
+			holdfast.SagaStart{Name: c.Plan.Name, Version: c.Plan.Version, Key: in.Key, State: data, Trace: in.Trace}, release)
 		if first { // else somebody came before while this one waited for room
 			h.gatherer.enter(end.run)
 		}
@@ -78,7 +90,7 @@ func (h *Handles) startMember(ctx context.Context, c *saga.Compiled, key string,
 	if err = cmp.Or(err, end.run.Refused()); err != nil {
 		h.ends.forget(end)
 		if !first && end.run.Withdrawn() { // by who started it: this caller still wants it
-			return h.startMember(ctx, c, key, data, at)
+			return h.startMember(ctx, c, in)
 		}
 		return "", nil, err
 	}

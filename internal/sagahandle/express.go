@@ -37,6 +37,26 @@ func (h *Handles) othersKey(ctx context.Context, id string, c *saga.Compiled, da
 		"JoinSaga for the one that is there", holdfast.ErrDuplicate, id))
 }
 
+// takenBefore makes the workflow of in the one that drives the saga before it is started, where it
+// does not do so itself: with RollingUpgrade an earlier version may run it. Processes without that
+// find the row then.
+func (h *Handles) takenBefore(ctx context.Context, c *saga.Compiled, in sagas.Input) (sagas.Input, error) {
+	if !h.o.Rolling || c == nil || h.o.Express == nil || !h.o.Express.Has("") || !c.Plan.Quick() {
+		return in, nil
+	}
+	row := barrier.BegunSaga{SagaStart: holdfast.SagaStart{Name: in.Name, Version: in.Version, Key: in.Key},
+		Content: sagas.ContentOf(in.Data)}
+	found, err := h.o.Express.Take(ctx, in.ID, row, askFor)
+	switch {
+	case err != nil:
+		return in, err
+	case found.Last != nil: // its workflow ends as the saga did
+		_, err = h.carryOn(ctx, in.ID, looking, nil)
+	}
+	in.Again = in.Again || len(found.State) > 0 // a process has begun it
+	return in, err
+}
+
 // startExpress starts a saga in the Express lane.
 func (h *Handles) startExpress(ctx context.Context, c *saga.Compiled, key string,
 	data json.RawMessage, at holdfast.Trace) (id string, end *End, err error) {
@@ -151,8 +171,8 @@ const (
 // taken says that this was so. [holdfast.ErrNotFound]: no row
 // of this process's database says that it was begun, or it has had its workflow.
 func (h *Handles) carryOn(ctx context.Context, id string, how carrying, asked *sagas.Asked) (taken bool, err error) {
-	if h.o.Express == nil {
-		return false, holdfast.ErrNotFound
+	if h.o.Express == nil || !h.o.Express.Has("") {
+		return h.fromCohort(ctx, id, how, asked)
 	}
 	if known, ok := workflows.ParseID(id); !ok || known.Kind != workflows.KindSaga || known.Undo {
 		return false, holdfast.ErrNotFound

@@ -127,33 +127,50 @@ func (h *Handles) Start(ctx context.Context, name string,
 	if h.isExpress(c) {
 		return h.startExpress(ctx, c, key, data, at)
 	}
-	if h.isCohort(c) {
-		return h.startCohort(ctx, c, key, data, at)
-	}
-	var plan *core.Plan // nil: the process that runs the saga's first step finds it
-	if c != nil {
-		plan = &c.Plan
-	}
 	if err := h.o.Gate.EnterTemporal(ctx, "StartSaga"); err != nil {
 		return "", nil, err
 	}
 	defer h.o.Gate.Leave()
 	id = h.ID(name, key)
-	if err := h.othersKey(ctx, id, c, data); err != nil {
+	in := sagas.Input{ID: id, Group: h.o.Group, Prefix: h.o.Prefix, Name: name, Key: key, Version: version, Data: data,
+		Tokens: h.o.Tokens, Database: h.o.Database(), Began: time.Now(), Trace: at}
+	if c != nil { // else the process that runs the saga's first step finds it
+		in.Plan, in.StepNames = &c.Plan, h.o.StepNames(c.Plan)
+	}
+	if h.isCohort(c) {
+		has := false
+		if !fresh {
+			has, err = h.hasWorkflow(ctx, id, data)
+		}
+		if err != nil {
+			return "", nil, err
+		}
+		if !has {
+			return h.startMember(ctx, c, in)
+		}
+	}
+	return h.startOwn(ctx, c, in, fresh)
+}
+
+// startOwn starts the workflow of a saga, or finds that it is there, for a caller who is counted at
+// the gate.
+func (h *Handles) startOwn(ctx context.Context, c *saga.Compiled, in sagas.Input, fresh bool) (
+	id string, end *End, err error) {
+	id = in.ID
+	if err := h.othersKey(ctx, id, c, in.Data); err != nil {
 		return "", nil, err
 	}
-	in := sagas.Input{ID: id, Group: h.o.Group, Prefix: h.o.Prefix,
-		Name: name, Key: key, Plan: plan, Version: version, Data: data,
-		Tokens: h.o.Tokens, StepNames: plan != nil && h.o.StepNames(*plan), Database: h.o.Database(), Began: time.Now(),
-		Trace: at}
-	if plan != nil { // else it ends elsewhere
+	if in, err = h.takenBefore(ctx, c, in); err != nil {
+		return "", nil, err
+	}
+	if in.Plan != nil { // else it ends elsewhere
 		end = h.ends.expect(id) // before it can complete
 	}
 	id, _, err = sagas.Start(ctx, h.o.Temporal,
 		sagas.StartConfig{Prefix: h.o.Prefix, Fresh: fresh, TaskTimeout: h.o.TaskTimeout}, in)
 	var already *serviceerror.WorkflowExecutionAlreadyStarted
 	if err == nil && id == in.ID {
-		h.o.Metrics.SagaStarted(name)
+		h.o.Metrics.SagaStarted(in.Name)
 		return id, end, nil
 	}
 	if end != nil {
@@ -161,7 +178,7 @@ func (h *Handles) Start(ctx context.Context, name string,
 	}
 	switch {
 	case err == nil:
-		h.o.Metrics.SagaStarted(name)
+		h.o.Metrics.SagaStarted(in.Name)
 		return id, nil, nil
 	case errors.As(err, &already):
 		return id, nil, nil

@@ -54,8 +54,9 @@ type Plan struct {
 	// Express says that processes run such sagas in the Express lane: a workflow becomes the
 	// one that drives the saga before it does anything.
 	Express bool `json:"express,omitempty"`
-	// Cohort says that such sagas of the Traced lane may share a workflow: as with Express, one
-	// of its own becomes the one that drives the saga before it does anything.
+	// Cohort says that such sagas of the Traced lane may share a workflow, in this process or in
+	// another: as with Express, one of its own becomes the one that drives the saga before it does
+	// anything.
 	Cohort bool `json:"cohort,omitempty"`
 	// OneByOne says that where a process drives the saga each local step has a transaction of
 	// its own, the first ones, too.
@@ -77,6 +78,13 @@ func (p *Plan) Quick() bool {
 		}
 	}
 	return true
+}
+
+// HasLocal reports whether one of the steps is a local step: every process that has the saga has a
+// database then. Those of sub-sagas do not count.
+func (p *Plan) HasLocal() (has bool) {
+	p.Each(func(s *Step, _ int) { has = has || s.Kind == Local })
+	return has
 }
 
 // Step is one step of a plan, or a group of steps.

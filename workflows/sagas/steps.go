@@ -129,6 +129,14 @@ func (s *sagaRun) findPlan(ctx workflow.Context) {
 	s.start(ctx)
 }
 
+// notOwned says what a process lacks that could not make a workflow the one that drives a saga.
+func notOwned(err error) string {
+	if hasType(err, activities.OtherDatabaseType) {
+		return "has the saga's database: " + workflows.RootMessage(err)
+	}
+	return "could take the saga's begin row: " + workflows.RootMessage(err)
+}
+
 // own makes this workflow the one that drives the saga, which a process may have begun in the
 // Express lane, or completed there. Whatever comes from outside is heard after that.
 func (s *sagaRun) own(ctx workflow.Context) {
@@ -143,9 +151,9 @@ func (s *sagaRun) own(ctx workflow.Context) {
 	options.RetryPolicy.NonRetryableErrorTypes = nil // others may have the database, or this version
 	actx := workflow.WithActivityOptions(ctx, options)
 	for ; err != nil; err = workflow.ExecuteActivity(actx, activities.SagaOwn, in).Get(ctx, &out) {
-		s.detailed, s.changed = true, true
+		s.detailed, s.changed, s.stranded = true, true, notOwned(err)
 	}
-	s.owned, s.other, s.changed = true, out.Other, true
+	s.owned, s.other, s.changed, s.stranded = true, out.Other, true, ""
 	if s.in.Database == "" {
 		s.in.Database = out.Database
 	}

@@ -31,10 +31,11 @@ const (
 
 // Local is a saga in one process.
 var Local = contest.Competitor{
-	Name:  "saga-local",
-	About: "worker.StartSaga and Wait with their defaults: a saga of three local steps, one insert and the step row each",
-	Most:  contest.SlowMost,
-	Open:  openLocal("saga-local", holdfast.Traced),
+	Name: "saga-local",
+	About: "worker.StartSaga and Wait with Tuning.MaxSagaCohort 1, so that each saga has a workflow of its own: " +
+		"a saga of three local steps, one insert and the step row each",
+	Most: contest.SlowMost,
+	Open: openLocal("saga-local", holdfast.Traced),
 }
 
 // LocalExpress is the same in the Express lane.
@@ -48,15 +49,15 @@ var LocalExpress = contest.Competitor{
 // LocalCohorts is the same with workflows that sagas share.
 var LocalCohorts = contest.Competitor{
 	Name: "saga-cohorts",
-	About: "as saga-local, with Tuning.MaxSagaCohort 48: the sagas that are started at the same moment share a " +
-		"workflow, whose rounds are local activities",
+	About: "as saga-local, with a worker's defaults (Tuning.MaxSagaCohort 48): the sagas that are started at the same " +
+		"moment share a workflow, whose rounds are local activities",
 	Open: openCohorts("saga-cohorts"),
 }
 
 // Mixed is a saga over two processes.
 var Mixed = contest.Competitor{
 	Name: "saga-mixed",
-	About: "worker.StartSaga and Wait with their defaults: a saga of two local and two message steps, " +
+	About: "worker.StartSaga and Wait with Tuning.MaxSagaCohort 1: a saga of two local and two message steps, " +
 		"whose participants are in another process with a database of their own; " +
 		"one insert and the step row each, and one participant's stock",
 	Most: contest.SlowMost,
@@ -72,15 +73,18 @@ var MixedExpress = contest.Competitor{
 	Open:  openMixed("saga-mixed-express", holdfast.Express),
 }
 
+// own gives each saga of the Traced lane a workflow of its own.
+var own = worker.Tuning{MaxSagaCohort: 1}
+
 func openLocal(name string, lane holdfast.Lane) contest.Opener {
 	return func(ctx context.Context, s *servers.Servers) (*contest.Entry, error) {
-		return openSaga(ctx, s, localSaga(name, lane), worker.Tuning{}, &books{db: s.DB, local: 3}, nil)
+		return openSaga(ctx, s, localSaga(name, lane), own, &books{db: s.DB, local: 3}, nil)
 	}
 }
 
 func openCohorts(name string) contest.Opener {
 	return func(ctx context.Context, s *servers.Servers) (*contest.Entry, error) {
-		return openSaga(ctx, s, localSaga(name, holdfast.Traced), worker.Tuning{MaxSagaCohort: 48},
+		return openSaga(ctx, s, localSaga(name, holdfast.Traced), worker.Tuning{},
 			&books{db: s.DB, local: 3}, nil)
 	}
 }
@@ -118,7 +122,7 @@ func openMixed(name string, lane holdfast.Lane) contest.Opener {
 				saga.Message(stepCharge, charge, refund),
 				localStep(stepConfirm),
 			},
-		}, worker.Tuning{}, &books{db: s.DB, participants: p.db, local: 2, remote: 2}, p)
+		}, own, &books{db: s.DB, participants: p.db, local: 2, remote: 2}, p)
 	}
 }
 

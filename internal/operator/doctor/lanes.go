@@ -9,7 +9,8 @@ import (
 )
 
 // sagaLanes finds sagas that have one lane in one process, and the other in another: two of
-// them may drive the same saga then.
+// them may drive the same saga then. Where they only differ in that workflows take the begin row
+// in one, and not in the other, RollingUpgrade explains it, and does no harm.
 func (f *Findings) sagaLanes(answers []broker.ProcessStatus) {
 	sagas := map[string]map[string][]string{}
 	for _, p := range answers {
@@ -23,21 +24,30 @@ func (f *Findings) sagaLanes(answers []broker.ProcessStatus) {
 		}
 	}
 	for _, name := range text.SortedKeys(sagas) {
-		if lanes := sagas[name]; len(lanes) > 1 {
+		lanes := sagas[name]
+		switch {
+		case len(lanes) > 1 && lanes[laneExpress] != nil:
 			f.add(text.LevelProblem, "lane of saga "+name, "give all processes of the group the same Saga.Lane, "+
-				"Options.Lanes, Tuning.MaxSagaCohort and RollingUpgrade; start no key in two of them until then",
+				"Options.Lanes and RollingUpgrade; start no key in two of them until then",
 				"saga %s has different lanes: %s; two processes may drive a saga of the same key, and come to different ends",
 				name, whoHas(lanes))
+		case len(lanes) > 1:
+			f.add(text.LevelWarning, "lane of saga "+name, "end the rolling upgrade; where none is under way, "+
+				"give all processes of the group a database (Options.DB) and the same Tuning.MaxSagaCohort",
+				"saga %s may share workflows in some processes only: %s; without RollingUpgrade, two of them may drive a saga of "+
+					"the same key", name, whoHas(lanes))
 		}
 	}
 }
+
+const laneExpress = "Express"
 
 // laneOfSaga is a saga's lane, and whether it shares workflows there.
 func laneOfSaga(d broker.SagaDefinition) string {
 	var plan struct{ Cohort bool }
 	switch {
 	case d.Express:
-		return "Express"
+		return laneExpress
 	case json.Unmarshal(d.Plan, &plan) == nil && plan.Cohort:
 		return "Traced, in cohorts"
 	}

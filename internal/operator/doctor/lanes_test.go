@@ -26,5 +26,6 @@ func TestSagaLanesFinding(t *testing.T) {
 	cohort.Sagas[0].Plan = []byte(`{"name":"order","cohort":true}`)
 	f = Findings{part: "P"}
 	f.sagaLanes([]broker.ProcessStatus{process("b", false), cohort})
+	require.Equal(t, text.LevelWarning, f.All[0].Level)
 	require.Contains(t, f.All[0].Detail, "Traced in b; Traced, in cohorts in d")
 }
