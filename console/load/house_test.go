@@ -270,8 +270,18 @@ func (v *visitor) send(r *http.Request) answer {
 // page is one that is asked for.
 type page struct{ name, path string }
 
-// pages are the pages that are asked for; links are found on them. What is done to many together is
-// not among them: its page asks each of up to 500 letters how it stands.
+// together is the page that has all dead letters of a consumer acted on together.
+func (h *house) together(v *visitor) page {
+	h.t.Helper()
+	const from = "/dead/list?consumer="
+	a := v.get(from + consumer(3))
+	found := regexp.MustCompile(`href="(/do\?[^"]+)"`).FindStringSubmatch(a.text)
+	require.NotNil(h.t, found, a.text)
+	return page{"All of a consumer's, to act on", found[1]}
+}
+
+// pages are the pages that are asked for; links are found on them. Of what is done to many together, the
+// page asks each of up to 500 letters how it stands: see [house.together].
 func (h *house) pages(v *visitor) []page {
 	h.t.Helper()
 	first := func(path, pattern string) string {
@@ -285,7 +295,8 @@ func (h *house) pages(v *visitor) []page {
 	saga := first("/sagas?state=parked", `href="(/saga\?[^"]+)"`)
 	tx := first("/transactions?state=parked", `href="(/transaction\?[^"]+)"`)
 	return []page{
-		{"Home", "/?still=1"},
+		{"Home", "/"},
+		{"Home, looked at for the page", "/?still=1"},
 		{"Dead letters, by error", "/dead"},
 		{"Dead letters, by consumer", "/dead?by=consumer"},
 		{"Dead letters, by topic", "/dead?by=topic"},

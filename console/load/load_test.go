@@ -78,7 +78,7 @@ func TestPagesAmongManyThings(t *testing.T) {
 		t.Log(line)
 		fmt.Fprintln(w, line)
 	}
-	for _, p := range h.pages(v) {
+	for _, p := range append(h.pages(v), h.together(v)) {
 		var took []time.Duration
 		var a answer
 		for range times {
