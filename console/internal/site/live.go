@@ -110,17 +110,21 @@ func stays(r *http.Request) bool { return r.URL.Query().Get("still") != "" }
 // sagaEnded are the states of sagas of which nothing more comes by itself.
 var sagaEnded = append([]string{core.StateCompleted, core.StateCompensated}, server.LostStates...)
 
+// settled reports whether nothing more comes by itself of a dead letter or a transaction: its state is
+// final, or its workflow was ended from outside.
+func settled(state string) bool {
+	return workflows.State(state).Final() || slices.Contains(server.LostStates, state)
+}
+
 // live reports whether a page is kept up to date: not that of what has ended.
 func (h home) live(*http.Request) bool          { return !h.Still }
 func (v consumersView) live(*http.Request) bool { return !v.Still }
 func (v sagaView) live(r *http.Request) bool {
 	return !stays(r) && !slices.Contains(sagaEnded, v.State)
 }
-func (v letterView) live(r *http.Request) bool { return !stays(r) && !workflows.State(v.State).Final() }
-func (v transactionView) live(r *http.Request) bool {
-	return !stays(r) && !workflows.State(v.State).Final()
-}
-func (v runView) live(r *http.Request) bool { return !stays(r) && !v.State.Final() }
+func (v letterView) live(r *http.Request) bool      { return !stays(r) && !settled(v.State) }
+func (v transactionView) live(r *http.Request) bool { return !stays(r) && !settled(v.State) }
+func (v runView) live(r *http.Request) bool         { return !stays(r) && !v.State.Final() }
 
 // shot is what a look at a page leaves.
 type shot struct{ frame live.Frame }

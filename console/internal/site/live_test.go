@@ -203,6 +203,15 @@ func TestWhatHasEndedIsNotLive(t *testing.T) {
 		require.Equal(t, http.StatusOK, page.status)
 		require.NotContains(t, page.body, "data-events=", at)
 	}
+	for state, lives := range map[string]bool{string(workflows.Parked): true, "terminated": false, "timed-out": false} {
+		h.desk.mu.Lock()
+		h.desk.letter.State = state
+		h.desk.mu.Unlock()
+		require.Equal(t, lives, strings.Contains(b.get("/letter?id="+letterID).body, "data-events="), state)
+		v := transactionView{}
+		v.State = state
+		require.Equal(t, lives, v.live(httptest.NewRequest(http.MethodGet, "/transaction?id=x", nil)), state)
+	}
 }
 
 // TestAgesMoveSeldom, and quietly.
