@@ -86,4 +86,7 @@ type Alert struct {
 	// Reason says why, Remedy what to do.
 	Reason string `json:"reason,omitempty"`
 	Remedy string `json:"remedy,omitempty"`
+	// Link is the page of the console where it is looked at and mended; empty: no console is
+	// known to the process that tells it.
+	Link string `json:"link,omitempty"`
 }

@@ -45,6 +45,7 @@ import (
 //	HOLDFAST_CONSUMER_TIMEOUT  Options.Timeouts.Consumer
 //	HOLDFAST_ROLLING_UPGRADE   Options.RollingUpgrade
 //	HOLDFAST_WEBHOOK_URL       Options.Webhook, with HOLDFAST_WEBHOOK_SECRET
+//	HOLDFAST_CONSOLE_URL       Options.ConsoleURL
 //	HOLDFAST_KEYRING           Options.Keyring: a file of package keyring
 //	HOLDFAST_ENCRYPTION        Options.Encryption: on, read-only or required
 //	HOLDFAST_HASH_KEYS         Options.HashKeys: on or off

@@ -166,6 +166,9 @@ type Options struct {
 	// Webhook is posted the same. The zero value: HOLDFAST_WEBHOOK_URL and
 	// HOLDFAST_WEBHOOK_SECRET, or none.
 	Webhook Webhook
+	// ConsoleURL is where people reach the console, such as https://holdfast.example.com: alerts
+	// have the Link of its page. Empty: HOLDFAST_CONSOLE_URL, or none.
+	ConsoleURL string
 	// Meter makes the metrics; nil means OpenTelemetry's global provider.
 	Meter metric.MeterProvider
 	// TracerProvider makes the spans of transactions, deliveries and sagas: one trace from
@@ -234,6 +237,7 @@ func (o Options) withDefaults() Options {
 	if o.Webhook.URL == "" && o.Webhook.Secret == "" {
 		o.Webhook.URL, o.Webhook.Secret = os.Getenv("HOLDFAST_WEBHOOK_URL"), os.Getenv("HOLDFAST_WEBHOOK_SECRET")
 	}
+	setDefault(&o.ConsoleURL, os.Getenv("HOLDFAST_CONSOLE_URL"))
 	return o
 }
 
@@ -267,7 +271,7 @@ func (o Options) validate() error {
 		errs = append(errs, fmt.Errorf("%w: SendOnly needs Options.Group, and either Options.Temporal, "+
 			"or the Express lane in Options.Lane or Options.Lanes; it excludes RemoteCheck", holdfast.ErrInvalid))
 	}
-	errs = append(errs, alerts.Target(o.Webhook).Validate(), o.Lane.Validate(),
+	errs = append(errs, alerts.Target(o.Webhook).Validate(), alerts.CheckConsole(o.ConsoleURL), o.Lane.Validate(),
 		o.Timeouts.validate(), o.Tuning.validate())
 	for topic, lane := range o.Lanes { // a pattern would never be anybody's topic
 		if name, is := strings.CutPrefix(topic, laneOfSaga); is {

@@ -78,7 +78,7 @@ func New(o Options) (*Worker, error) {
 	if err != nil {
 		return nil, err
 	}
-	alerter, err := alerts.New(o.OnAlert, alerts.Target(o.Webhook), o.Logger, m)
+	alerter, err := alerts.New(o.OnAlert, alerts.Target(o.Webhook), o.ConsoleURL, o.Logger, m)
 	if err != nil {
 		return nil, err
 	}

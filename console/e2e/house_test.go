@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"bufio"
+	"encoding/base64"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -52,6 +53,7 @@ type house struct {
 	userList string
 	base     string // where the console is
 	orders   *process
+	pager    *pager
 
 	incidents []incident
 }
@@ -91,6 +93,10 @@ func newHouse(t *testing.T) *house {
 	}
 	require.NoError(t, os.WriteFile(h.users, []byte(h.userList), 0o600))
 	h.base, _ = h.console("127.0.0.1:0")
+	h.pager = newPager()
+	t.Cleanup(h.pager.Close)
+	h.env = append(h.env, "HOLDFAST_CONSOLE_URL="+h.base, "HOLDFAST_WEBHOOK_URL="+h.pager.URL,
+		"HOLDFAST_WEBHOOK_SECRET="+base64.StdEncoding.EncodeToString(make([]byte, 32)))
 	return h
 }
 
@@ -268,6 +274,7 @@ func TestTheConsoleInABrowser(t *testing.T) {
 	h.orders = h.program("orders")
 	h.program("payments")
 	h.run("Incidents", h.testIncidents)
+	h.run("FromAnAlert", h.testFromAnAlert)
 	if whole() {
 		h.run("ActsOnce", h.testActsOnce)
 	}

@@ -55,16 +55,20 @@ type Alerter struct {
 	log     *slog.Logger
 	notes   alertNotes
 
+	// console is the console's address that alerts which are told here link to; empty: none.
+	console string
+
 	// Whose alerts are told here: see own.
 	group     string
 	consumers []string // sorted
 	all       bool
 }
 
-// New returns an alerter; call may be nil, w may be zero. Alerts wait until
-// run is called.
-func New(call func(context.Context, holdfast.Alert), w Target, log *slog.Logger, m *metrics.Metrics) (*Alerter, error) {
-	a := &Alerter{metrics: m, log: log}
+// New returns an alerter; call may be nil, w may be zero, and there may be no console. Alerts wait
+// until run is called.
+func New(call func(context.Context, holdfast.Alert), w Target, console string, log *slog.Logger, m *metrics.Metrics) (
+	*Alerter, error) {
+	a := &Alerter{console: console, metrics: m, log: log}
 	if call != nil {
 		a.hook = &hook{alertQueue: newAlertQueue(toHook, log, m), call: call, running: make(chan struct{}, hooksRunning)}
 	}
@@ -111,6 +115,7 @@ func (a *Alerter) hasHook() bool { return a.hook != nil || a.webhook != nil }
 // tell passes an alert to those who are told here, and reports whether somebody is, and
 // each of them had room for it.
 func (a *Alerter) tell(al holdfast.Alert) (told bool) {
+	al.Link = LinkTo(a.console, al) // whoever sent it: people follow it
 	told = a.hasHook()
 	if a.hook != nil {
 		told = a.hook.put(al) && told

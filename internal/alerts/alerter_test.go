@@ -53,7 +53,7 @@ func newBell(t testing.TB, call func(context.Context, holdfast.Alert), w Target)
 	var err error
 	b.metrics, err = metrics.New(b.meter.Provider)
 	require.NoError(t, err)
-	b.Alerter, err = New(call, w, slog.New(slog.NewTextHandler(b.journal, nil)), b.metrics)
+	b.Alerter, err = New(call, w, "", slog.New(slog.NewTextHandler(b.journal, nil)), b.metrics)
 	require.NoError(t, err)
 	return b
 }

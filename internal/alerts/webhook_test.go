@@ -425,7 +425,7 @@ func TestWebhookValidate(t *testing.T) {
 		require.ErrorIs(t, err, holdfast.ErrInvalid, name)
 		require.NotContains(t, err.Error(), "token99", name)
 		require.NotContains(t, err.Error(), "AAAA", name)
-		_, err = New(nil, w, nil, nil)
+		_, err = New(nil, w, "", nil, nil)
 		require.ErrorIs(t, err, holdfast.ErrInvalid, name)
 	}
 }

@@ -56,7 +56,7 @@ var mayImport = map[string][]string{
 	"internal/telemetry":   {""},
 	"metrics":              {},
 	"internal/metrics":     {"", "activities", "broker"},
-	"internal/alerts":      {"", "activities", "broker", "internal/guard", "internal/metrics"},
+	"internal/alerts":      {"", "activities", "broker", "workflows", "internal/guard", "internal/metrics"},
 	"internal/observe":     {"", "activities", "broker", "workflows", "internal/metrics", "internal/shell", "internal/telemetry"},
 	"internal/temporalerr": {""},
 	"internal/signals":     {"", "broker", "internal/temporalerr"},

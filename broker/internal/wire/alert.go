@@ -77,6 +77,7 @@ func plainAlert(a holdfast.Alert) holdfast.Alert {
 		&a.Reason, &a.Remedy} {
 		*text = PlainText(*text, MaxAlert)
 	}
+	a.Link = "" // who tells it knows the console; a sender could name any page
 	a.Kind, a.Class = holdfast.AlertKind(kind), holdfast.ErrorClass(class)
 	a.Reason, a.Remedy = strings.Map(onlyForward, a.Reason), strings.Map(onlyForward, a.Remedy)
 	return a
