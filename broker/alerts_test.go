@@ -68,7 +68,7 @@ func TestWhatIsAnAlert(t *testing.T) {
 			require.NotEmpty(t, a.Kind)
 		})
 	}
-	odd := holdfast.Alert{Kind: "parked", ID: "a\x1b[2Jb", Reason: "one\ntwo\tthree\x07\u202e", Remedy: "holdfast\x00 tx list", Group: "g\r", Key: "k\u2028"}
+	odd := holdfast.Alert{Kind: "parked", ID: "a\x1b[2Jb", Reason: "one\ntwo\tthree\x07\u202e", Remedy: "holdfast\x00 tx list", Group: "g\r", Key: "k\u2028", Link: "https://elsewhere.example"}
 	a, err := wire.Trust{Prefix: "holdfast"}.DecodeAlert(&amqp.Delivery{Exchange: exchange, RoutingKey: "all", Body: of(odd)})
 	require.NoError(t, err)
 	require.Equal(t, holdfast.Alert{Kind: "parked", ID: "a\uFFFD[2Jb", Reason: "one\ntwo\tthree\uFFFD", Remedy: "holdfast\uFFFD tx list", Group: "g\uFFFD", Key: "k\u2028"}, a)
