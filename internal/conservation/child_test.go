@@ -30,6 +30,8 @@ type childConfig struct {
 	// Name is orders for a process that runs the sagas, or a participant.
 	Name     string
 	Database string
+	// MaxCohort is how many sagas share a workflow at most.
+	MaxCohort int
 }
 
 // command is a line that a child is told. Its standard input's end is its own.
@@ -101,7 +103,7 @@ func (c childConfig) run() error {
 	o.Group, o.Temporal, o.Namespace = c.Group, temporal, c.Namespace
 	o.Timeouts.Task, o.Timeouts.Send = 5*time.Second, time.Minute
 	defs := shapes(b)
-	o.Lanes, o.Tuning.MaxSagaCohort = map[string]holdfast.Lane{}, 48 // those that are Traced share workflows
+	o.Lanes, o.Tuning.MaxSagaCohort = map[string]holdfast.Lane{}, c.MaxCohort
 	for i, def := range defs {
 		if i%3 == 1 {
 			o.Lanes["saga/"+def.Name] = holdfast.Express

@@ -25,7 +25,11 @@ func TestConservation(t *testing.T) {
 	kills := number(t, "HOLDFAST_KILLS", max(20, sagas/50))
 	t.Logf("HOLDFAST_SEED=%d HOLDFAST_SAGAS=%d HOLDFAST_KILLS=%d go test -run TestConservation ./internal/conservation", seed, sagas, kills)
 
-	w := newWorld(t)
+	maxCohort := 48 // those that are Traced share workflows
+	if seed%2 == 1 {
+		maxCohort = 1 // operators, who ask workflows, meet more of them
+	}
+	w := newWorld(t, maxCohort)
 	w.scenario = newScenario(seed, w.at.Prefix, sagas, kills)
 	w.spawnAll()
 	began := time.Now()

@@ -43,11 +43,12 @@ type world struct {
 	killed, retried, paused, turned, undone, wrong, express atomic.Int64
 }
 
-func newWorld(t *testing.T) *world {
+func newWorld(t *testing.T, maxCohort int) *world {
 	st := stacktest.Shared(t)
 	w := &world{T: t, temporal: stacktest.TemporalClient(t, st), books: map[string]*books{}, started: map[int]bool{},
 		ends: map[int]string{}, undoing: map[int]bool{}, progress: make(chan struct{})}
-	w.at = childConfig{AMQPURL: st.AMQPURL(), Prefix: stacktest.Prefix(t), Group: "orders", Temporal: st.TemporalAddress(), Namespace: st.Namespace()}
+	w.at = childConfig{AMQPURL: st.AMQPURL(), Prefix: stacktest.Prefix(t), Group: "orders", Temporal: st.TemporalAddress(), Namespace: st.Namespace(),
+		MaxCohort: maxCohort}
 	t.Cleanup(w.deleteQueues)
 	urls := map[string]string{}
 	for _, name := range databases {

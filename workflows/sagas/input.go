@@ -79,6 +79,10 @@ type Input struct {
 	Resumed *Status `json:"resumed,omitempty"`
 	// Renewed says that Resumed is what the run before knew.
 	Renewed bool `json:"renewed,omitempty"`
+	// HearsLater says that nothing is heard before the begin row is taken, and the plan found by what
+	// may have begun. Workflows that an earlier version has started hear what comes with their first
+	// task before, and turn back nothing.
+	HearsLater bool `json:"hears_later,omitempty"`
 	// Ended says that it had completed before, without a workflow, and that whoever ran it
 	// took note of that. It is for measurements: nothing is decided by it.
 	Ended bool `json:"ended,omitempty"`

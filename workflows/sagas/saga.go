@@ -141,7 +141,8 @@ func (s *sagaRun) start(ctx workflow.Context) {
 	s.opening = false
 	switch {
 	case !s.planned:
-		s.opening = s.in.Begun || s.in.Undo != nil
+		lost := s.in.HearsLater && !s.in.Renewed && (s.in.Again || taskOf(ctx) > firstTask) // it may have done steps
+		s.opening = s.in.Begun || s.in.Undo != nil || lost
 		workflow.GoNamed(ctx, "plan", s.findPlan)
 		return
 	case s.in.Plan.BeginRow() && !s.owned && !s.in.Renewed:

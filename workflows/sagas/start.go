@@ -39,7 +39,7 @@ func Start(ctx context.Context, c client.Client, o StartConfig, in Input) (
 	if len(in.Data) == 0 && in.Content == "" {
 		in.Data = []byte("{}")
 	}
-	in.Content = cmp.Or(in.Content, ContentOf(in.Data))
+	in.Content, in.HearsLater = cmp.Or(in.Content, ContentOf(in.Data)), true
 	if before, other := workflows.BeforePrefixes(in.ID); other && !o.Fresh {
 		_, ours, err := workflows.DescribeOurs(ctx, c, o.Prefix, before)
 		if err != nil {

@@ -140,8 +140,9 @@ func (s *sagaRun) subInput(t *try, end subEnd) Input {
 	key := subKey(s.in.ID, t.step.Name, end.N)
 	own, _ := workflows.ParseID(s.in.ID)
 	return Input{ID: workflows.SagaID(own.Prefix, s.in.Group, plan.Name, key), Group: s.in.Group, Prefix: s.in.Prefix,
-		Name: plan.Name,
-		Key:  key, Plan: &plan, Data: end.Data, Content: end.Content, Tokens: s.in.Tokens, StepNames: s.in.StepNames,
+		HearsLater: s.in.HearsLater,
+		Name:       plan.Name,
+		Key:        key, Plan: &plan, Data: end.Data, Content: end.Content, Tokens: s.in.Tokens, StepNames: s.in.StepNames,
 		Database: s.in.Database, Trace: s.in.Trace}
 }
 

@@ -79,6 +79,9 @@ func (s *sagaRun) awaitFor(ctx workflow.Context, t *try, d time.Duration, summar
 // come. What comes from outside is heard only then: a step that a lost run of the
 // workflow task may have done as a local activity is begun again before it.
 func (s *sagaRun) quiet() bool {
+	if s.opening && s.in.HearsLater { // what there is to be undone is not known, nor under way yet
+		return false
+	}
 	for _, t := range s.tries {
 		if t.due == nil || t.due() {
 			return false
