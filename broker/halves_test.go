@@ -166,7 +166,6 @@ func TestHalfOfACallerThatGaveUp(t *testing.T) {
 	g := gatherHalves(t, time.Hour)
 	ctx, cancel := context.WithCancel(g.ctx)
 	g.publish(ctx, expressHalf("gone"))
-	g.gather(0)
 	g.waiting(1)
 	cancel()
 	eventually(t, "gave up", func() bool { return g.errs.of("not sent") == 1 })
