@@ -24,8 +24,8 @@ const (
 	// halfPatience is how long they wait at most, whatever is under way: one record that RabbitMQ
 	// does not confirm must not hold up the others.
 	halfPatience = 50 * time.Millisecond
-	// maxShared is how long a half record may be to share one of many, which is
-	// MaxHalvesBytes long at most.
+	// maxShared is how long a half record may be to share one of many, which is maxHalvesBytes
+	// long at most.
 	maxShared      = 16 << 10
 	maxHalvesBytes = 128 << 10
 )

@@ -288,13 +288,8 @@ func EncodeHalves(records []amqp.Publishing) amqp.Publishing {
 		}
 		body = append(body, records[i].Body...)
 	}
-	headers := amqp.Table{HeaderKind: KindHalf, HeaderVersion: manyVersion, headerTxs: strings.Join(ids, " "),
-		HeaderGroup: first.Headers[HeaderGroup]}
-	for _, name := range []string{HeaderLane, headerDatabase} {
-		if v, ok := first.Headers[name]; ok {
-			headers[name] = v
-		}
-	}
+	headers := amqp.Table{HeaderKind: KindHalf, HeaderVersion: manyVersion, headerTxs: strings.Join(ids, " ")}
+	takeShared(headers, first.Headers)
 	return amqp.Publishing{Headers: headers, MessageId: ids[0] + "~" + strconv.Itoa(len(ids)-1),
 		ContentType: contentLines, Body: body}
 }
@@ -348,15 +343,20 @@ func SplitHalves(headers amqp.Table, body []byte, group string) (txs []string, l
 // its own, with this body.
 func HalfAlone(d *amqp.Delivery, tx string, body []byte) *amqp.Delivery {
 	alone := *d
-	alone.Headers = amqp.Table{HeaderKind: KindHalf, HeaderVersion: Version, HeaderTx: tx,
-		HeaderGroup: d.Headers[HeaderGroup]}
-	for _, name := range []string{HeaderLane, headerDatabase} {
-		if v, ok := d.Headers[name]; ok {
-			alone.Headers[name] = v
-		}
-	}
+	alone.Headers = amqp.Table{HeaderKind: KindHalf, HeaderVersion: Version, HeaderTx: tx}
+	takeShared(alone.Headers, d.Headers)
 	alone.MessageId, alone.ContentType, alone.Body = tx, contentJSON, body
 	return &alone
+}
+
+// takeShared takes the headers that a record of many has in common with those of its transactions.
+func takeShared(to, from amqp.Table) {
+	to[HeaderGroup] = from[HeaderGroup]
+	for _, name := range []string{HeaderLane, headerDatabase} {
+		if v, ok := from[name]; ok {
+			to[name] = v
+		}
+	}
 }
 
 // errOfMany is why a record of many is no one transaction's half message.
