@@ -54,7 +54,7 @@ func (w *Worker) startTemporal(replies *sagareplies.Replies, fatal func(error)) 
 
 	own := options
 	own.DisableWorkflowWorker, own.MaxConcurrentActivityTaskPollers = true, 2
-	instance := sdkworker.New(w.o.Temporal, workflows.InstanceQueue(w.o.Prefix, w.o.Group, w.o.process), own)
+	instance := sdkworker.New(w.temporal, workflows.InstanceQueue(w.o.Prefix, w.o.Group, w.o.process), own)
 	ofTransactions.RegisterInstance(instance)
 
 	starting := temporalWorkers{instance}
@@ -81,7 +81,7 @@ func (w *Worker) groupWorker(options sdkworker.Options, replies *sagareplies.Rep
 		ofSagas.Own = sagaexpress.Owner{DB: w.o.DB, Database: w.databases.Own(), OtherDatabase: w.databases.TellOther}.Own
 		ofSagas.OwnFirst = w.o.RollingUpgrade
 	}
-	group := sdkworker.New(w.o.Temporal, workflows.TaskQueue(w.o.Prefix, w.o.Group), options)
+	group := sdkworker.New(w.temporal, workflows.TaskQueue(w.o.Prefix, w.o.Group), options)
 	group.RegisterWorkflowWithOptions(transactions.Transaction, workflow.RegisterOptions{Name: transactions.Name})
 	group.RegisterWorkflowWithOptions(transactions.Recovery, workflow.RegisterOptions{Name: transactions.RecoveryName})
 	// Also without sagas: a step that comes here is answered, and goes elsewhere.
@@ -107,7 +107,7 @@ func (w *Worker) lettersWorker(options sdkworker.Options, ofDead *activities.Dea
 	options.WorkflowTaskPollerBehavior = sdkworker.NewPollerBehaviorAutoscaling(
 		sdkworker.PollerBehaviorAutoscalingOptions{InitialNumberOfPollers: 2, MaximumNumberOfPollers: 20})
 	options.MaxConcurrentActivityTaskPollers = 2
-	letters := sdkworker.New(w.o.Temporal, workflows.DeadLetterQueue(w.o.Prefix), options)
+	letters := sdkworker.New(w.temporal, workflows.DeadLetterQueue(w.o.Prefix), options)
 	letters.RegisterWorkflowWithOptions(deadletters.DeadLetter, workflow.RegisterOptions{Name: deadletters.Name})
 	ofDead.Register(letters)
 	return letters

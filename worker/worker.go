@@ -6,6 +6,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"go.temporal.io/sdk/client"
+
 	holdfast "github.com/holdfastmq/holdfast"
 	"github.com/holdfastmq/holdfast/broker"
 	"github.com/holdfastmq/holdfast/internal/alerts"
@@ -27,6 +29,7 @@ import (
 // many goroutines; the methods that register may not, and not after Run.
 type Worker struct {
 	o             Options
+	temporal      client.Client // as it was given: o has it with what the SDK lacks
 	box           *seal.Box
 	sender        bool // transactions can be sent here: see Options.sends
 	consumers     []Consumer
@@ -82,7 +85,9 @@ func New(o Options) (*Worker, error) {
 	if err != nil {
 		return nil, err
 	}
-	w := &Worker{o: o, box: seal.New(o.Keyring, o.Encryption).HashingKeys(o.HashKeys), sender: o.sends(),
+	temporal := o.Temporal
+	o.Temporal = newFirstCall(temporal)
+	w := &Worker{o: o, temporal: temporal, box: seal.New(o.Keyring, o.Encryption).HashingKeys(o.HashKeys), sender: o.sends(),
 		metrics: m, attached: newAttachment(),
 		trace:  telemetry.New(o.TracerProvider, o.Prefix),
 		alerts: alerter, handlers: map[string]steps.Local{}, checkers: map[string]holdfast.Checker{},
