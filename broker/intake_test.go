@@ -307,13 +307,18 @@ func TestIntakeOfOversized(t *testing.T) {
 		d.Headers["h"] = strings.Repeat("\x01", 90<<10)
 		d.Body = make([]byte, 1<<20)
 	})
-	takeOver(t, b, nil, func(_ context.Context, r DeadRecord) error { letters <- r.Letter; return nil })
-	l := next(t, letters)
+	larger := make(chan *holdfast.DeadLetter, 10) // the first one may have come a third time
+	takeOver(t, b, nil, func(_ context.Context, r DeadRecord) error { larger <- r.Letter; return nil })
+	l := next(t, larger)
 	require.Regexp(t, "^sha256-", l.ID)
 	require.Equal(t, b.OversizedQueue(), l.Kept)
 	require.NotContains(t, l.Message.Headers, "h")
 	require.Equal(t, "north", l.Message.Headers["tenant"])
-	require.Len(t, take(t, b, b.OversizedQueue()).Headers["h"], 90<<10)
+	kept := take(t, b, b.OversizedQueue())
+	for kept.MessageId == "large" {
+		kept = take(t, b, b.OversizedQueue())
+	}
+	require.Len(t, kept.Headers["h"], 90<<10)
 }
 
 // The end of ConsumeDead lets a running Take finish and gives back the rest.
