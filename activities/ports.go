@@ -8,8 +8,10 @@ import (
 
 // HalfStore stores half messages in the broker.
 type HalfStore interface {
-	// PublishHalf returns nil once the broker has confirmed h.
-	PublishHalf(ctx context.Context, h holdfast.Half) error
+	// PublishHalves tells done of each of hs, whose context is that of its place: nil once the broker
+	// has confirmed it. It returns when all has been told, which may be by several goroutines at
+	// a time.
+	PublishHalves(ctxs []context.Context, hs []holdfast.Half, done func(i int, err error))
 }
 
 // Databases knows which database this process would run a local transaction in.

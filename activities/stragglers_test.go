@@ -2,6 +2,7 @@ package activities
 
 import (
 	"context"
+	"sync"
 	"testing"
 	"time"
 
@@ -13,7 +14,13 @@ import (
 // publishFunc stores half messages, or publishes messages.
 type publishFunc func(ctx context.Context, txID string) error
 
-func (f publishFunc) PublishHalf(ctx context.Context, h holdfast.Half) error { return f(ctx, h.TxID) }
+func (f publishFunc) PublishHalves(ctxs []context.Context, hs []holdfast.Half, done func(i int, err error)) {
+	var all sync.WaitGroup
+	for i, h := range hs {
+		all.Go(func() { done(i, f(ctxs[i], h.TxID)) })
+	}
+	all.Wait()
+}
 func (f publishFunc) PublishMessages(ctx context.Context, _, txID string, _ []holdfast.Message) error {
 	return f(ctx, txID)
 }

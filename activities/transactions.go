@@ -47,22 +47,27 @@ func (a *Transactions) HalfSend(ctx context.Context, in StepInput) ([]StepResult
 	defer span.End(nil)
 	ctx, stored, cancel := a.stragglers(ctx, len(in.Transactions))
 	defer cancel()
-	return forEach(in, func(tx Tx) StepResult {
+	out := make([]StepResult, len(in.Transactions))
+	ctxs, halves := make([]context.Context, len(out)), make([]holdfast.Half, len(out))
+	for i, tx := range in.Transactions {
 		half := holdfast.Half{TxID: tx.ID, Group: in.Group, Messages: tx.Messages, At: time.Now(), Database: tx.Database}
 		if half.Database == "" && tx.Form == Registered && a.Databases != nil { // started by somebody without a database
 			half.Database = a.Databases.Database(tx)
 		}
-		err := a.Halves.PublishHalf(ctx, half)
+		ctxs[i], halves[i] = ctx, half
+	}
+	a.Halves.PublishHalves(ctxs, halves, func(i int, err error) {
 		if err == nil {
 			fault.Point(fault.HalfAfterConfirm)
 			stored()
 		}
-		out := stepResult(tx, err)
+		tx := in.Transactions[i]
+		out[i] = stepResult(tx, err)
 		if tx.Database == "" {
-			out.Database = half.Database
+			out[i].Database = halves[i].Database
 		}
-		return out
-	}), nil
+	})
+	return out, nil
 }
 
 // LocalTransaction runs the local transactions that this process can run and

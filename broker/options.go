@@ -45,9 +45,10 @@ type Options struct {
 	// OpBatch is how many transactions one op record names at most. Default
 	// 500, at most 10,000.
 	OpBatch int
-	// HalfBatch is how many half messages of the Express lane share a record at most, while earlier ones are being
-	// confirmed; 1 gives each its own. Default 1, at most 64. With RollingUpgrade it is 1: a
-	// Keeper of an older version does not read such records.
+	// HalfBatch is how many half messages share a record at most: those of [Broker.PublishHalves], and in
+	// the Express lane those that come while earlier ones are being confirmed; 1 gives each its
+	// own. Default 1, at most 64. With RollingUpgrade it is 1: a Keeper of an older version does
+	// not read such records.
 	HalfBatch int
 	// RollingUpgrade says that processes of an older version still run with this
 	// prefix: their records, which went through RabbitMQ's default exchange, count as

@@ -28,32 +28,65 @@ var (
 // deadline wraps that of ctx, says how RabbitMQ was, and is [ErrNotSent] or
 // [ErrConfirmUnknown].
 func (b *Broker) PublishHalf(ctx context.Context, h holdfast.Half) error {
-	if err := wire.ValidGroup(h.Group); err != nil {
-		return err
-	}
-	if err := wire.ValidTx(h.TxID); err != nil {
-		return err
-	}
-	if err := wire.ValidHalf(&h, b.o.MaxBody); err != nil {
-		return err
-	}
-	if h.Saga == nil {
-		if err := b.Fits(h.Group, h.TxID, h.Messages); err != nil {
-			return err
-		}
-	}
-	msg, err := wire.EncodeHalf(h)
+	p, err := b.half(h)
 	if err != nil {
 		return err
 	}
 	ctx, cancel := b.c.Timeout(ctx)
 	defer cancel()
-	p := link.Publication{Exchange: b.c.HalfExchangeOf(msg.Headers), Key: b.HalfQueueOf(h.Group, h.TxID), Mandatory: true,
-		Repair: true, Old: b.c.Rolling, Msg: msg}
-	if err := b.halves.Publish(ctx, &p); err != nil {
-		return fmt.Errorf("half message of transaction %s: %w", h.TxID, err)
+	return ofHalf(h, b.halves.Publish(ctx, p))
+}
+
+// PublishHalves is PublishHalf of several half messages that come together, each with the context
+// of its place in ctxs. Those of a half queue share records, unless Options.HalfBatch is 1. done
+// is told what became of each, at once, also by several goroutines at a time. PublishHalves
+// returns when all has been told.
+func (b *Broker) PublishHalves(ctxs []context.Context, hs []holdfast.Half, done func(i int, err error)) {
+	var bounded []context.Context
+	var ps []*link.Publication
+	var at []int // their places in hs
+	for i, h := range hs {
+		p, err := b.half(h)
+		if err != nil {
+			done(i, err)
+			continue
+		}
+		ctx, cancel := b.c.Timeout(ctxs[i])
+		defer cancel()
+		bounded, ps, at = append(bounded, ctx), append(ps, p), append(at, i)
 	}
-	return nil
+	b.halves.PublishAll(bounded, ps, func(j int, err error) { done(at[j], ofHalf(hs[at[j]], err)) })
+}
+
+// half is the record of a half message.
+func (b *Broker) half(h holdfast.Half) (*link.Publication, error) {
+	if err := wire.ValidGroup(h.Group); err != nil {
+		return nil, err
+	}
+	if err := wire.ValidTx(h.TxID); err != nil {
+		return nil, err
+	}
+	if err := wire.ValidHalf(&h, b.o.MaxBody); err != nil {
+		return nil, err
+	}
+	if h.Saga == nil {
+		if err := b.Fits(h.Group, h.TxID, h.Messages); err != nil {
+			return nil, err
+		}
+	}
+	msg, err := wire.EncodeHalf(h)
+	if err != nil {
+		return nil, err
+	}
+	return &link.Publication{Exchange: b.c.HalfExchangeOf(msg.Headers), Key: b.HalfQueueOf(h.Group, h.TxID),
+		Mandatory: true, Repair: true, Old: b.c.Rolling, Msg: msg}, nil
+}
+
+func ofHalf(h holdfast.Half, err error) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("half message of transaction %s: %w", h.TxID, err)
 }
 
 // Fits says whether the messages of transaction txID can be published once it is

@@ -87,6 +87,12 @@ func (w wire) PublishHalf(ctx context.Context, h holdfast.Half) error {
 	return w.Broker.PublishHalf(ctx, h)
 }
 
+func (w wire) PublishHalves(ctxs []context.Context, hs []holdfast.Half, done func(i int, err error)) {
+	for i, h := range hs {
+		done(i, w.PublishHalf(ctxs[i], h))
+	}
+}
+
 func (w wire) PublishMessages(ctx context.Context, _, txID string, ms []holdfast.Message) error {
 	if err := w.p.k.publish(ctx, txID, ms); err != nil {
 		return err

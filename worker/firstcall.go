@@ -32,7 +32,8 @@ func (c *firstCall) ExecuteWorkflow(ctx context.Context, o client.StartWorkflowO
 }
 
 // CheckHealth is the client's.
-func (c *firstCall) CheckHealth(ctx context.Context, r *client.CheckHealthRequest) (*client.CheckHealthResponse, error) {
+func (c *firstCall) CheckHealth(ctx context.Context,
+	r *client.CheckHealthRequest) (*client.CheckHealthResponse, error) {
 	if err := c.reach(ctx); err != nil {
 		return nil, err
 	}

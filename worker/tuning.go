@@ -71,9 +71,9 @@ type Tuning struct {
 	// over them by the hash of their ID. Default: 1, at most 16. See
 	// docs/operating.md for how to change it.
 	HalfQueues int
-	// HalfBatch is how many half messages of the Express lane share one record in the half queue at
-	// most: those that come while earlier ones are being confirmed. 1 gives each its own, and so does
-	// RollingUpgrade. Default: 48, at most 64.
+	// HalfBatch is how many half messages share one record in the half queue at most: those of a cohort, and
+	// in the Express lane those that come while earlier ones are being confirmed. 1 gives each its
+	// own, and so does RollingUpgrade. Default: 48, at most 64.
 	HalfBatch int
 	// KeeperWindow is how many records of the half queue the Keeper holds at
 	// most, 10 to 65535. Default: 2000. It should be more than the transactions that

@@ -87,7 +87,8 @@ func New(o Options) (*Worker, error) {
 	}
 	temporal := o.Temporal
 	o.Temporal = newFirstCall(temporal)
-	w := &Worker{o: o, temporal: temporal, box: seal.New(o.Keyring, o.Encryption).HashingKeys(o.HashKeys), sender: o.sends(),
+	w := &Worker{o: o, temporal: temporal, sender: o.sends(),
+		box:     seal.New(o.Keyring, o.Encryption).HashingKeys(o.HashKeys),
 		metrics: m, attached: newAttachment(),
 		trace:  telemetry.New(o.TracerProvider, o.Prefix),
 		alerts: alerter, handlers: map[string]steps.Local{}, checkers: map[string]holdfast.Checker{},

@@ -20,6 +20,7 @@ import (
 // Broker is what both have.
 type Broker interface {
 	PublishHalf(ctx context.Context, h holdfast.Half) error
+	PublishHalves(ctxs []context.Context, hs []holdfast.Half, done func(i int, err error))
 	PublishMessages(ctx context.Context, group, txID string, ms []holdfast.Message) error
 	PublishSagaCall(ctx context.Context, call broker.SagaCall, m holdfast.Message) error
 	PublishSagaReply(ctx context.Context, call broker.SagaCall, r broker.SagaReply) error
@@ -284,6 +285,18 @@ func invalid(w world) {
 		holdfast.Half{TxID: "m", Group: group, Messages: []holdfast.Message{large}}), holdfast.ErrTooLarge)
 	require.ErrorIs(w, b.PublishHalf(w.Context(), holdfast.Half{TxID: "s", Group: group,
 		Saga: &holdfast.SagaStart{Name: "s", Version: 1, Key: "k"}}), holdfast.ErrInvalid)
+	var mu sync.Mutex
+	told := map[int]error{}
+	b.PublishHalves([]context.Context{w.Context(), w.Context()}, []holdfast.Half{
+		{TxID: "m", Group: group, Messages: []holdfast.Message{large}},
+		{TxID: "n", Group: group, Messages: []holdfast.Message{{ID: "n"}}}}, func(i int, err error) {
+		mu.Lock()
+		defer mu.Unlock()
+		told[i] = err
+	})
+	require.Len(w, told, 2)
+	require.ErrorIs(w, told[0], holdfast.ErrTooLarge)
+	require.ErrorIs(w, told[1], holdfast.ErrInvalid)
 	require.ErrorIs(w, b.PublishSagaReply(w.Context(), callOf(b), broker.SagaReply{Outcome: "perhaps"}),
 		holdfast.ErrInvalid)
 	tooLong := broker.SagaReply{Outcome: "done", Result: json.RawMessage(`"` +

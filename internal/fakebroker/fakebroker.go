@@ -82,6 +82,13 @@ func (b *Broker) PublishHalf(_ context.Context, h holdfast.Half) error {
 	return nil
 }
 
+// PublishHalves stores half messages, one after the other.
+func (b *Broker) PublishHalves(ctxs []context.Context, hs []holdfast.Half, done func(i int, err error)) {
+	for i, h := range hs {
+		done(i, b.PublishHalf(ctxs[i], h))
+	}
+}
+
 // Settle forgets the half message of a transaction.
 func (b *Broker) Settle(_, txID string, _ holdfast.Resolution) {
 	b.s.mu.Lock()

@@ -9,6 +9,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"go.temporal.io/sdk/activity"
@@ -61,7 +62,7 @@ type Compensation = func(ctx context.Context, tx *gorm.DB, m holdfast.Message, f
 
 // stepBroker is what the steps of transactions need of a broker.
 type stepBroker interface {
-	PublishHalf(ctx context.Context, h holdfast.Half) error
+	PublishHalves(ctxs []context.Context, hs []holdfast.Half, done func(i int, err error))
 	PublishMessages(ctx context.Context, group, txID string, ms []holdfast.Message) error
 	Settle(group, txID string, r holdfast.Resolution)
 	Fits(group, txID string, ms []holdfast.Message) error
@@ -138,30 +139,35 @@ func (s *Steps) fits(txID string) func([]holdfast.Message) error {
 	return func(ms []holdfast.Message) error { return s.Broker.Fits(s.Group, txID, ms) }
 }
 
-// PublishHalf stores h, within the deadline of its caller where that waits for
-// it in this process. In a repetition of the step nobody does any more: then a
-// failure says nothing to the caller.
-func (s *Steps) PublishHalf(ctx context.Context, h holdfast.Half) error {
-	p := s.Callers.Waiting(h.TxID)
-	if p == nil {
-		return s.Broker.PublishHalf(ctx, h)
+// PublishHalves stores half messages, each within the deadline of its caller where that waits
+// for it in this process. In a repetition of the step nobody does any more: then a failure says
+// nothing to the caller.
+func (s *Steps) PublishHalves(ctxs []context.Context, hs []holdfast.Half, done func(i int, err error)) {
+	in, callers := slices.Clone(ctxs), make([]Caller, len(hs))
+	for i, h := range hs {
+		p := s.Callers.Waiting(h.TxID)
+		if p == nil {
+			continue
+		}
+		if deadline, waits := p.HalfDeadline(); waits {
+			ctx, cancel := context.WithDeadline(in[i], deadline)
+			defer cancel()
+			in[i], callers[i] = ctx, p
+		}
 	}
-	deadline, waits := p.HalfDeadline()
-	if !waits {
-		return s.Broker.PublishHalf(ctx, h)
-	}
-	ctx, cancel := context.WithDeadline(ctx, deadline)
-	defer cancel()
-	err := s.Broker.PublishHalf(ctx, h)
-	if cause := context.Cause(ctx); err != nil && cause != nil && !errors.Is(err, cause) {
-		err = fmt.Errorf("%w: %w", cause, err)
-	}
-	if err == nil {
-		p.HalfStored()
-	} else {
-		p.HalfNotStored(err)
-	}
-	return err
+	s.Broker.PublishHalves(in, hs, func(i int, err error) {
+		if p := callers[i]; p != nil {
+			if cause := context.Cause(in[i]); err != nil && cause != nil && !errors.Is(err, cause) {
+				err = fmt.Errorf("%w: %w", cause, err)
+			}
+			if err == nil {
+				p.HalfStored()
+			} else {
+				p.HalfNotStored(err)
+			}
+		}
+		done(i, err)
+	})
 }
 
 // caller returns the transaction that somebody waits for here, or nil. It notes

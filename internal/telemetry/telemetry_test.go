@@ -186,7 +186,7 @@ func TestNothingInTheMiddle(t *testing.T) {
 	tr, spans := newTracer(t)
 	p := tr.Publisher(quiet{})
 	require.NoError(t, p.PublishMessages(t.Context(), "g", "tx", []holdfast.Message{message()}))
-	require.NoError(t, p.PublishHalf(t.Context(), holdfast.Half{Messages: []holdfast.Message{message()}}))
+	publishHalf(t, p, t.Context(), message())
 	tr.Settled("retry", "c", "tx", &holdfast.Message{Topic: "t"}, holdfast.ClassError, "no")
 	tr.SagaEnded(holdfast.Trace{}, "s", "id", "completed", time.Now())
 	require.NoError(t, tr.Reply(t.Context(), holdfast.Trace{}, "p", "s", "st", "done", func(context.Context) error { return nil }))
@@ -207,9 +207,25 @@ func TestPublishInEachTrace(t *testing.T) {
 	require.Equal(t, "no", got[1].Status.Description)
 }
 
+func publishHalf(t *testing.T, p Publisher, ctx context.Context, m holdfast.Message) {
+	t.Helper()
+	told := false
+	p.PublishHalves([]context.Context{ctx}, []holdfast.Half{{Messages: []holdfast.Message{m}}}, func(i int, err error) {
+		require.Zero(t, i)
+		require.NoError(t, err)
+		told = true
+	})
+	require.True(t, told)
+}
+
 type quiet struct{ err error }
 
 func (q quiet) PublishHalf(context.Context, holdfast.Half) error { return q.err }
+func (q quiet) PublishHalves(_ []context.Context, hs []holdfast.Half, done func(i int, err error)) {
+	for i := range hs {
+		done(i, q.err)
+	}
+}
 func (q quiet) PublishMessages(context.Context, string, string, []holdfast.Message) error {
 	return q.err
 }
@@ -340,7 +356,7 @@ func everything(t *testing.T, tr *Tracer) {
 	require.Empty(t, tr.Headers(ctx, holdfast.Trace{}))
 	require.Equal(t, map[string]string{"traceparent": place}, tr.Headers(ctx, holdfast.Trace{Parent: place}), "it is passed on")
 	require.Zero(t, tr.Place(ctx))
-	require.NoError(t, tr.Publisher(quiet{}).PublishHalf(ctx, holdfast.Half{Messages: []holdfast.Message{m}}))
+	publishHalf(t, tr.Publisher(quiet{}), ctx, m)
 	require.NoError(t, tr.LaneBroker(quiet{}).PublishMessages(ctx, "g", "tx", []holdfast.Message{m}))
 }
 

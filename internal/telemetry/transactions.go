@@ -188,17 +188,22 @@ func keep(ms []*holdfast.Message, was []holdfast.Trace, fits func([]holdfast.Mes
 	}
 }
 
-// Publisher stores half messages, and delivers messages.
+// Publisher stores the half messages of a step, and delivers messages.
 type Publisher interface {
-	PublishHalf(ctx context.Context, h holdfast.Half) error
-	PublishMessages(ctx context.Context, group, txID string, ms []holdfast.Message) error
+	PublishHalves(ctxs []context.Context, hs []holdfast.Half, done func(i int, err error))
+	messagePublisher
 }
 
 // LaneBroker is what sends transactions without a workflow.
 type LaneBroker interface {
-	Publisher
+	PublishHalf(ctx context.Context, h holdfast.Half) error
+	messagePublisher
 	Settle(group, txID string, r holdfast.Resolution)
 	Fits(group, txID string, ms []holdfast.Message) error
+}
+
+type messagePublisher interface {
+	PublishMessages(ctx context.Context, group, txID string, ms []holdfast.Message) error
 }
 
 type publisher struct {
@@ -207,8 +212,8 @@ type publisher struct {
 }
 
 type laneBroker struct {
+	t *Tracer
 	LaneBroker
-	traced Publisher
 }
 
 // Publisher is p with spans.
@@ -224,15 +229,7 @@ func (t *Tracer) LaneBroker(b LaneBroker) LaneBroker {
 	if t == nil {
 		return b
 	}
-	return laneBroker{b, t.Publisher(b)}
-}
-
-func (b laneBroker) PublishHalf(ctx context.Context, h holdfast.Half) error {
-	return b.traced.PublishHalf(ctx, h)
-}
-
-func (b laneBroker) PublishMessages(ctx context.Context, group, txID string, ms []holdfast.Message) error {
-	return b.traced.PublishMessages(ctx, group, txID, ms)
+	return laneBroker{t, b}
 }
 
 // placeOfHalf is that of its first message, or of its saga, and what it is called.
@@ -247,16 +244,43 @@ func placeOfHalf(h *holdfast.Half) (at holdfast.Trace, name string) {
 }
 
 // PublishHalf stores a half message.
-func (p publisher) PublishHalf(ctx context.Context, h holdfast.Half) error {
-	at, name := placeOfHalf(&h)
-	in, span := p.t.at(ctx, at, "half "+name, trace.SpanKindClient, semconv.MessagingSystemRabbitMQ,
-		semconv.MessagingOperationName("half"), semconv.MessagingOperationTypeSend,
-		semconv.MessagingDestinationName(p.t.prefix+".half"), transaction(h.TxID))
-	return around(in, span, plainClass, func(ctx context.Context) error { return p.Publisher.PublishHalf(ctx, h) })
+func (b laneBroker) PublishHalf(ctx context.Context, h holdfast.Half) error {
+	in, span := b.t.half(ctx, &h)
+	return around(in, span, plainClass, func(ctx context.Context) error { return b.LaneBroker.PublishHalf(ctx, h) })
 }
 
-// PublishMessages delivers messages, with a span in each trace that they belong to.
+// PublishMessages delivers messages.
+func (b laneBroker) PublishMessages(ctx context.Context, group, txID string, ms []holdfast.Message) error {
+	return b.t.publish(ctx, b.LaneBroker, group, txID, ms)
+}
+
+// PublishHalves stores half messages, with a span for each.
+func (p publisher) PublishHalves(ctxs []context.Context, hs []holdfast.Half, done func(i int, err error)) {
+	in, spans := make([]context.Context, len(hs)), make([]*Span, len(hs))
+	for i := range hs {
+		in[i], spans[i] = p.t.half(ctxs[i], &hs[i])
+	}
+	p.Publisher.PublishHalves(in, hs, func(i int, err error) {
+		spans[i].end(err, plainClass(err))
+		done(i, err)
+	})
+}
+
+// PublishMessages delivers messages.
 func (p publisher) PublishMessages(ctx context.Context, group, txID string, ms []holdfast.Message) error {
+	return p.t.publish(ctx, p.Publisher, group, txID, ms)
+}
+
+// half begins the span of a half message.
+func (t *Tracer) half(ctx context.Context, h *holdfast.Half) (context.Context, *Span) {
+	at, name := placeOfHalf(h)
+	return t.at(ctx, at, "half "+name, trace.SpanKindClient, semconv.MessagingSystemRabbitMQ,
+		semconv.MessagingOperationName("half"), semconv.MessagingOperationTypeSend,
+		semconv.MessagingDestinationName(t.prefix+".half"), transaction(h.TxID))
+}
+
+// publish delivers messages through p, with a span in each trace that they belong to.
+func (t *Tracer) publish(ctx context.Context, p messagePublisher, group, txID string, ms []holdfast.Message) error {
 	var spans []*Span
 	seen := map[trace.TraceID]bool{}
 	in := ctx
@@ -267,16 +291,16 @@ func (p publisher) PublishMessages(ctx context.Context, group, txID string, ms [
 			continue
 		}
 		seen[id] = true
-		attributes := append(p.t.ofMessage(&ms[i], txID, "publish", semconv.MessagingOperationTypeSend, ""),
+		attributes := append(t.ofMessage(&ms[i], txID, "publish", semconv.MessagingOperationTypeSend, ""),
 			semconv.MessagingBatchMessageCount(len(ms)))
 		name := "publish " + clip(ms[i].Topic, holdfast.MaxName)
-		if c, span := p.t.at(ctx, at, name, trace.SpanKindClient, attributes...); span != nil {
+		if c, span := t.at(ctx, at, name, trace.SpanKindClient, attributes...); span != nil {
 			if spans = append(spans, span); len(spans) == 1 {
 				in = c
 			}
 		}
 	}
-	err := p.Publisher.PublishMessages(in, group, txID, ms)
+	err := p.PublishMessages(in, group, txID, ms)
 	for _, span := range spans {
 		span.end(err, plainClass(err))
 	}

@@ -48,7 +48,13 @@ type world struct {
 	onAlert func()
 }
 
-func (w *world) PublishHalf(_ context.Context, h holdfast.Half) error {
+func (w *world) PublishHalves(_ []context.Context, hs []holdfast.Half, done func(i int, err error)) {
+	for i, h := range hs {
+		done(i, w.publishHalf(h))
+	}
+}
+
+func (w *world) publishHalf(h holdfast.Half) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.halfErr != nil {

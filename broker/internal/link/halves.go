@@ -9,13 +9,15 @@ import (
 
 	amqp "github.com/rabbitmq/amqp091-go"
 
+	"github.com/holdfastmq/holdfast"
 	"github.com/holdfastmq/holdfast/broker/internal/wire"
 	"github.com/holdfastmq/holdfast/internal/fault"
 )
 
-// Group commit of half messages: those that come while the last records are being confirmed share
-// the next one. One that finds fewer than halfFlight under way goes at once, in a record of its
-// own. So at one caller nothing waits, and nothing is different.
+// Group commit of half messages: those that come together share a record, and those that come by
+// themselves while the last records are being confirmed share the next one. One that finds fewer
+// than halfFlight under way goes at once, in a record of its own. So at one caller nothing waits,
+// and nothing is different.
 
 const (
 	// halfFlight is how many half records of one half queue are under way before further half
@@ -57,7 +59,7 @@ type halfFlow struct {
 type sharedHalves struct {
 	members   []*Publication // their records if they were alone
 	ids, size int
-	patience  *time.Timer
+	patience  *time.Timer // nil: it never waited
 	started   bool
 	left      int // members whose callers gave up after it was started
 
@@ -75,18 +77,80 @@ func NewHalfWriter(ctx context.Context, pub *Publisher, o Options) *HalfWriter {
 }
 
 // Publish stores the half record m as Publisher.One does, alone or in a record of many. A record
-// of many is tried once: if it is not confirmed, each of its members goes on alone.
+// of many is tried once: if it is not confirmed, each of its members goes on alone. In the Traced
+// lane a transaction that comes alone goes alone: others come with theirs.
 func (w *HalfWriter) Publish(ctx context.Context, m *Publication) error {
-	with, may := wire.SharesWith(m.Msg.Headers)
-	if w.most < 2 || !may || len(m.Msg.Body) > maxShared || ctx.Err() != nil {
+	to, may := w.stream(m)
+	if !may || wire.LaneOf(m.Msg.Headers) != holdfast.Express || ctx.Err() != nil {
 		return w.pub.One(ctx, m, fault.HalfBeforeConfirm)
 	}
-	to := halfStream{m.Key, with}
 	s := w.join(to, m)
 	if s == nil {
 		defer w.landed(to)
 		return w.pub.One(ctx, m, fault.HalfBeforeConfirm)
 	}
+	return w.await(ctx, to, s, m)
+}
+
+// PublishAll stores half records that come together, as Publish does, each for a caller with a
+// context of its own: in as few records as have room for them, which wait for no others. done is
+// told what became of each, at once, also by several goroutines at a time.
+func (w *HalfWriter) PublishAll(ctxs []context.Context, ms []*Publication, done func(i int, err error)) {
+	shared := w.together(ctxs, ms)
+	var all sync.WaitGroup
+	for i, m := range ms {
+		all.Go(func() {
+			if shared[i] == nil {
+				done(i, w.Publish(ctxs[i], m))
+				return
+			}
+			to, _ := w.stream(m)
+			done(i, w.await(ctxs[i], to, shared[i], m))
+		})
+	}
+	all.Wait()
+}
+
+// together starts the records that ms share, and returns that of each; nil: it shares none.
+func (w *HalfWriter) together(ctxs []context.Context, ms []*Publication) []*sharedHalves {
+	shared := make([]*sharedHalves, len(ms))
+	last := map[halfStream]*sharedHalves{}
+	for i, m := range ms {
+		to, may := w.stream(m)
+		if !may || ctxs[i].Err() != nil {
+			continue
+		}
+		s := last[to]
+		if s == nil || !w.takes(s, m) {
+			s = newShared()
+			last[to] = s
+		}
+		s.add(m)
+		shared[i] = s
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for i, s := range shared {
+		switch {
+		case s == nil || s.started:
+		case len(s.members) == 1:
+			shared[i] = nil
+		default:
+			to, _ := w.stream(ms[i])
+			w.start(to, w.flow(to), s)
+		}
+	}
+	return shared
+}
+
+// stream is what m has in common with those that it may share a record with.
+func (w *HalfWriter) stream(m *Publication) (to halfStream, may bool) {
+	with, may := wire.SharesWith(m.Msg.Headers)
+	return halfStream{m.Key, with}, may && w.most >= 2 && len(m.Msg.Body) <= maxShared
+}
+
+// await waits until s is stored, in which m is, and sees to m where that does not come to be.
+func (w *HalfWriter) await(ctx context.Context, to halfStream, s *sharedHalves, m *Publication) error {
 	if err := w.pub.enter(); err != nil {
 		w.leave(to, s, m)
 		return fmt.Errorf("%w: %w", ErrNotSent, err)
@@ -119,27 +183,40 @@ func (w *HalfWriter) Publish(ctx context.Context, m *Publication) error {
 func (w *HalfWriter) join(to halfStream, m *Publication) *sharedHalves {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	f := w.flow(to)
+	if f.flying < halfFlight && len(f.waiting) == 0 {
+		f.flying++
+		return nil
+	}
+	if n := len(f.waiting); n > 0 {
+		if s := f.waiting[n-1]; w.takes(s, m) {
+			s.add(m)
+			return s
+		}
+	}
+	s := newShared()
+	s.add(m)
+	s.patience = time.AfterFunc(w.Patience, func() { w.tooLong(to, s) })
+	f.waiting = append(f.waiting, s)
+	return s
+}
+
+// flow is that of a stream; mu is held.
+func (w *HalfWriter) flow(to halfStream) *halfFlow {
 	f := w.streams[to]
 	if f == nil {
 		f = &halfFlow{}
 		w.streams[to] = f
 	}
-	if f.flying < halfFlight && len(f.waiting) == 0 {
-		f.flying++
-		return nil
-	}
-	ids, size := len(m.Msg.MessageId), len(m.Msg.Body)
-	if n := len(f.waiting); n > 0 {
-		if s := f.waiting[n-1]; w.takes(s, m) {
-			s.members, s.ids, s.size = append(s.members, m), s.ids+ids, s.size+size
-			return s
-		}
-	}
-	s := &sharedHalves{members: []*Publication{m}, ids: ids, size: size, written: make(chan struct{}),
-		done: make(chan struct{})}
-	s.patience = time.AfterFunc(w.Patience, func() { w.tooLong(to, s) })
-	f.waiting = append(f.waiting, s)
-	return s
+	return f
+}
+
+func newShared() *sharedHalves {
+	return &sharedHalves{written: make(chan struct{}), done: make(chan struct{})}
+}
+
+func (s *sharedHalves) add(m *Publication) {
+	s.members, s.ids, s.size = append(s.members, m), s.ids+len(m.Msg.MessageId), s.size+len(m.Msg.Body)
 }
 
 // takes reports whether there is room in s for m. One transaction is in a record once.
@@ -183,7 +260,9 @@ func (w *HalfWriter) tooLong(to halfStream, s *sharedHalves) {
 // start publishes s; mu is held.
 func (w *HalfWriter) start(to halfStream, f *halfFlow, s *sharedHalves) {
 	s.started = true
-	s.patience.Stop()
+	if s.patience != nil {
+		s.patience.Stop()
+	}
 	f.flying++
 	writing, hurry := context.WithCancel(w.run)
 	confirming, cancel := context.WithCancel(w.run)

@@ -294,14 +294,13 @@ func EncodeHalves(records []amqp.Publishing) amqp.Publishing {
 		ContentType: contentLines, Body: body}
 }
 
-// SharesWith says with which others a half record may be in a record of many. None may of a saga,
-// and none of the Traced lane: those of a cohort come together, and most would wait for the
-// confirms of the first ones.
+// SharesWith says with which others a half record may be in a record of many. None may of a saga.
 func SharesWith(headers amqp.Table) (with string, may bool) {
-	if HeaderText(headers[HeaderVersion]) != Version || LaneOf(headers) != holdfast.Express {
+	if HeaderText(headers[HeaderVersion]) != Version {
 		return "", false
 	}
-	return HeaderText(headers[HeaderGroup]) + " " + HeaderText(headers[headerDatabase]), true
+	return HeaderText(headers[HeaderGroup]) + " " + HeaderText(headers[HeaderLane]) + " " +
+		HeaderText(headers[headerDatabase]), true
 }
 
 // IsHalves reports whether a record is a half record of many, by its headers.
