@@ -21,7 +21,7 @@ var All = slices.Concat([]contest.Competitor{
 	messages.Consume, messages.ConsumeBare, messages.ConsumeDB, messages.ConsumeDBBare, messages.Backlog,
 	deadletters.Dead, deadletters.Redeliver,
 	sagas.Local, sagas.LocalExpress, sagas.LocalCohorts, sagas.LocalUsual, sagas.DBOS, sagas.DTM,
-	sagas.Mixed, sagas.MixedExpress, sagas.MixedUsual, sagas.DTMMixed,
+	sagas.Mixed, sagas.MixedExpress, sagas.MixedCohorts, sagas.MixedUsual, sagas.DTMMixed,
 }, lanes())
 
 // lanes are the competitors of the Express lane and of cohorts that are not

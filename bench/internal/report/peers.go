@@ -29,6 +29,7 @@ var peers = []peer{
 	{workSaga, "dtm, saga", "dtm-saga", "a state that steps change; Undo after the end"},
 	{workSaga, "Temporal, written by hand", "saga-usual", "rows by which each step happens once"},
 	{workMixed, "Holdfast, Express", "saga-mixed-express", "a history of what goes well"},
+	{workMixed, "Holdfast, Traced in cohorts", "saga-mixed-cohorts", ""},
 	{workMixed, "Holdfast, Traced", "saga-mixed", ""},
 	{workMixed, "dtm, saga", "dtm-saga-mixed", "messages: a service that is away holds its calls up"},
 	{workMixed, "Temporal, written by hand", "saga-mixed-usual", "rows by which each step happens once; messages"},

@@ -61,7 +61,16 @@ var Mixed = contest.Competitor{
 		"whose participants are in another process with a database of their own; " +
 		"one insert and the step row each, and one participant's stock",
 	Most: contest.SlowMost,
-	Open: openMixed("saga-mixed", holdfast.Traced),
+	Open: openMixed("saga-mixed", holdfast.Traced, own),
+}
+
+// MixedCohorts is the same with workflows that sagas share.
+var MixedCohorts = contest.Competitor{
+	Name: "saga-mixed-cohorts",
+	About: "as saga-mixed, with a worker's defaults (Tuning.MaxSagaCohort 48): the sagas that are started at the same " +
+		"moment share a workflow",
+	Most: contest.SlowMost,
+	Open: openMixed("saga-mixed-cohorts", holdfast.Traced, worker.Tuning{}),
 }
 
 // MixedExpress is the same in the Express lane, with as many callers: if there are too
@@ -70,7 +79,7 @@ var MixedExpress = contest.Competitor{
 	Name:  "saga-mixed-express",
 	About: "as saga-mixed, with Lane Express in the saga's definition",
 	Most:  contest.SlowMost,
-	Open:  openMixed("saga-mixed-express", holdfast.Express),
+	Open:  openMixed("saga-mixed-express", holdfast.Express, own),
 }
 
 // own gives each saga of the Traced lane a workflow of its own.
@@ -103,7 +112,7 @@ func localSaga(name string, lane holdfast.Lane) saga.Saga[order] {
 	}
 }
 
-func openMixed(name string, lane holdfast.Lane) contest.Opener {
+func openMixed(name string, lane holdfast.Lane, tuning worker.Tuning) contest.Opener {
 	return func(ctx context.Context, s *servers.Servers) (*contest.Entry, error) {
 		p, err := newParticipants(ctx, s, participantWorker, name)
 		if err != nil {
@@ -122,7 +131,7 @@ func openMixed(name string, lane holdfast.Lane) contest.Opener {
 				saga.Message(stepCharge, charge, refund),
 				localStep(stepConfirm),
 			},
-		}, own, &books{db: s.DB, participants: p.db, local: 2, remote: 2}, p)
+		}, tuning, &books{db: s.DB, participants: p.db, local: 2, remote: 2}, p)
 	}
 }
 
