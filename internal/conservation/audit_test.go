@@ -3,11 +3,14 @@ package conservation
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
 	"strings"
 	"sync"
+
+	"go.temporal.io/api/serviceerror"
 
 	"github.com/holdfastmq/holdfast/saga/core"
 	"github.com/holdfastmq/holdfast/workflows"
@@ -248,7 +251,11 @@ func (w *world) statuses() []sagas.Status {
 		if err := w.giveWorkflow(ctx, p); err != nil {
 			w.Errorf("saga %d, %s: its workflow: %v", p.N, p.id(), err)
 		}
-		if err := w.temporal.GetWorkflow(ctx, w.workflow(p), "").Get(ctx, &out[p.N]); err != nil {
+		id, err := w.workflow(ctx, p)
+		if err == nil {
+			err = w.temporal.GetWorkflow(ctx, id, "").Get(ctx, &out[p.N])
+		}
+		if err != nil {
 			w.Errorf("saga %d, %s: its result: %v", p.N, p.id(), err)
 		}
 	})
@@ -257,13 +264,17 @@ func (w *world) statuses() []sagas.Status {
 
 // workflow is the one that says how a saga has ended: the one that undid it, if
 // there is one.
-func (w *world) workflow(p *plannedSaga) string {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if w.undoing[p.N] {
-		return workflows.SagaUndoID(p.id())
+func (w *world) workflow(ctx context.Context, p *plannedSaga) (string, error) {
+	undo := workflows.SagaUndoID(p.id())
+	_, err := w.temporal.DescribeWorkflowExecution(ctx, undo, "")
+	var none *serviceerror.NotFound
+	switch {
+	case err == nil:
+		return undo, nil
+	case errors.As(err, &none): // by a handle, one that has no workflow is undone in its own
+		return p.id(), nil
 	}
-	return p.id()
+	return "", err
 }
 
 // each calls f for every saga, several at once.
@@ -322,9 +333,11 @@ func (w *world) unfinished() string {
 			continue
 		}
 		var s sagas.Status
-		id := w.workflow(p)
 		ctx, cancel := context.WithTimeout(context.Background(), patience/10)
-		if v, err := w.temporal.QueryWorkflow(ctx, id, "", workflows.QueryStatus); err != nil {
+		id, err := w.workflow(ctx, p)
+		if err != nil {
+			s.Reason = err.Error()
+		} else if v, err := w.temporal.QueryWorkflow(ctx, id, "", workflows.QueryStatus); err != nil {
 			s.Reason = err.Error()
 		} else if err := v.Get(&s); err != nil {
 			s.Reason = err.Error()

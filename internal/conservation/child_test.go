@@ -19,6 +19,8 @@ import (
 	"github.com/holdfastmq/holdfast/internal/fault"
 	"github.com/holdfastmq/holdfast/saga"
 	"github.com/holdfastmq/holdfast/worker"
+	"github.com/holdfastmq/holdfast/workflows"
+	"github.com/holdfastmq/holdfast/workflows/sagas"
 )
 
 // childEnv holds a childConfig: this process is a child of the test's then.
@@ -38,6 +40,8 @@ type childConfig struct {
 type command struct {
 	// Follow is a saga to start, if it is not there, and to wait for.
 	Follow *following `json:"follow,omitempty"`
+	// Steer is a saga of which an operator asks something.
+	Steer *steering `json:"steer,omitempty"`
 	// Point is where to die, at the how manieth time.
 	Point string `json:"point,omitempty"`
 	Hit   int    `json:"hit,omitempty"`
@@ -49,12 +53,22 @@ type following struct {
 	Order order `json:"order"`
 }
 
+// steering is what an operator asks of a saga by its handle: an Update's name.
+type steering struct {
+	following
+	Ask    string `json:"ask"`
+	Reason string `json:"reason"`
+}
+
 // report is a line that a child says.
 type report struct {
 	Ready bool `json:"ready,omitempty"`
-	// N is a saga that is started, or has ended with these words.
+	// N is a saga that is started, or has ended with these words, or of which something was asked.
 	N     int    `json:"n"`
 	Ended string `json:"ended,omitempty"`
+	Asked string `json:"asked,omitempty"`
+	// Done says that what was asked was done, and not refused.
+	Done bool `json:"done,omitempty"`
 }
 
 // The words for an end.
@@ -116,11 +130,17 @@ func (c childConfig) run() error {
 	for _, def := range defs {
 		w.Saga(def)
 	}
-	return c.serve(ctx, cancel, w, func(f following) { follow(ctx, w, defs[f.Shape], f) })
+	return c.serve(ctx, cancel, w, func(told command) {
+		if told.Follow != nil {
+			follow(ctx, w, defs[told.Follow.Shape], *told.Follow)
+		} else {
+			steer(ctx, w, defs[told.Steer.Shape], *told.Steer)
+		}
+	})
 }
 
 // serve runs w, and does what the test says until that has nothing more to say.
-func (c childConfig) serve(ctx context.Context, cancel context.CancelFunc, w *worker.Worker, follow func(following)) error {
+func (c childConfig) serve(ctx context.Context, cancel context.CancelFunc, w *worker.Worker, do func(command)) error {
 	var followers sync.WaitGroup
 	defer followers.Wait()
 	ended := make(chan error, 1)
@@ -141,8 +161,8 @@ func (c childConfig) serve(ctx context.Context, cancel context.CancelFunc, w *wo
 				panic(err)
 			}
 			switch {
-			case told.Follow != nil:
-				followers.Go(func() { follow(*told.Follow) })
+			case told.Follow != nil, told.Steer != nil:
+				followers.Go(func() { do(told) })
 			case told.Point != "":
 				dieAt(told.Point, int64(told.Hit))
 			}
@@ -196,6 +216,23 @@ func follow(ctx context.Context, w *worker.Worker, def saga.Saga[order], f follo
 			return
 		}
 		// It is parked: an operator mends it.
+	}
+}
+
+// steer asks something of a saga by its handle, until it is done or refused, and says so.
+func steer(ctx context.Context, w *worker.Worker, def saga.Saga[order], s steering) {
+	h := worker.JoinSaga(w, def, s.Order.ID)
+	by := worker.By{Operator: "ann", Reason: s.Reason}
+	ask := map[string]func(context.Context, worker.By) error{workflows.UpdateCompensate: h.Compensate,
+		sagas.UpdatePause: h.Pause, sagas.UpdateResume: h.Resume}[s.Ask]
+	for ctx.Err() == nil {
+		err := ask(ctx, by)
+		if err == nil || errors.Is(err, holdfast.ErrInvalid) {
+			say(report{N: s.N, Asked: s.Ask, Done: err == nil})
+			return
+		}
+		slog.Warn("not asked", "saga", s.N, "ask", s.Ask, "error", err)
+		pause(ctx, 200*time.Millisecond)
 	}
 }
 

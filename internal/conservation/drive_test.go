@@ -40,7 +40,9 @@ type world struct {
 	undoing  map[int]bool
 	progress chan struct{} // closed, and another made, when a saga has ended
 
-	killed, retried, paused, turned, undone, wrong, express atomic.Int64
+	operators sync.WaitGroup // those that ask something of a saga
+
+	killed, retried, paused, turned, undone, wrong, express, handled atomic.Int64
 }
 
 func newWorld(t *testing.T, maxCohort int) *world {
@@ -103,7 +105,8 @@ func (w *world) closeAll() {
 // tally counts what happened.
 func (w *world) tally() map[string]int64 {
 	out := map[string]int64{"killed": w.killed.Load(), "retried by an operator": w.retried.Load(), "paused": w.paused.Load(),
-		"turned back by an operator": w.turned.Load(), "undone after completion": w.undone.Load(), "without a workflow": w.express.Load()}
+		"turned back by an operator": w.turned.Load(), "undone after completion": w.undone.Load(), "without a workflow": w.express.Load(),
+		"asked by a handle": w.handled.Load()}
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for _, how := range w.ends {
@@ -135,10 +138,10 @@ func (w *world) begun(n int) {
 		return
 	}
 	if p.compensate {
-		go w.turnBack(p)
+		w.operators.Go(func() { w.turnBack(p) })
 	}
 	if p.pause {
-		go w.holdUp(p)
+		w.operators.Go(func() { w.holdUp(p) })
 	}
 }
 
@@ -235,26 +238,54 @@ func (w *world) steer(id, update, reason string) bool {
 	return false
 }
 
+// byHandle reports whether the operator of a saga asks by its handle, in one of the processes that are
+// killed, and so meets sagas without a workflow; otherwise from outside, by an Update.
+func (p *plannedSaga) byHandle() bool { return p.N%2 == 0 }
+
+// ask asks something of a saga, and reports whether it was done.
+func (w *world) ask(p *plannedSaga, what, reason string) bool {
+	if !p.byHandle() {
+		return w.steer(p.id(), what, reason)
+	}
+	select {
+	case done := <-w.slots[(p.N/2)%orchestrators].steer(steering{p.following(), what, reason}):
+		if done {
+			w.handled.Add(1)
+		}
+		return done
+	case <-time.After(patience):
+		w.Errorf("saga %d, %s: nobody answers what became of %s", p.N, p.id(), what)
+	case <-w.Context().Done():
+	}
+	return false
+}
+
 // turnBack compensates a saga that runs.
 func (w *world) turnBack(p *plannedSaga) {
-	if w.steer(p.id(), workflows.UpdateCompensate, "the customer withdrew") {
+	if w.ask(p, workflows.UpdateCompensate, "the customer withdrew") {
 		w.turned.Add(1)
 	}
 }
 
 // holdUp pauses a saga until some others have ended.
 func (w *world) holdUp(p *plannedSaga) {
-	if !w.steer(p.id(), sagas.UpdatePause, "stock is counted") {
+	if !w.ask(p, sagas.UpdatePause, "stock is counted") && !p.byHandle() { // a handle may be told twice
 		return
 	}
 	w.paused.Add(1)
 	ended, _ := w.endedSoFar()
 	_ = w.awaitEnds(min(ended+10, len(w.sagas)*9/10))
-	w.steer(p.id(), sagas.UpdateResume, "it is counted")
+	w.ask(p, sagas.UpdateResume, "it is counted")
 }
 
 // undoCompleted undoes a saga that has completed.
 func (w *world) undoCompleted(p *plannedSaga) {
+	if p.byHandle() {
+		w.ask(p, workflows.UpdateCompensate, "sent back")
+		w.undone.Add(1)
+		w.slots[p.N%orchestrators].follow(p.following())
+		return
+	}
 	for w.Context().Err() == nil {
 		err := w.startUndo(p)
 		var there *serviceerror.WorkflowExecutionAlreadyStarted

@@ -22,14 +22,23 @@ type slot struct {
 	cmd       *exec.Cmd
 	stdin     io.WriteCloser
 	following map[int]following
+	steering  map[string]steered
 	closing   bool
 	log       []string
 	ready     chan struct{} // closed when the first process is
 	over      chan struct{} // closed when the last one has ended
 }
 
+// steered is what is asked of a saga, and who waits for the answer.
+type steered struct {
+	steering
+	done chan bool
+}
+
+func (s steering) name() string { return fmt.Sprint(s.N, s.Ask) }
+
 func (w *world) slot(name, database string) *slot {
-	s := &slot{w: w, config: w.at, following: map[int]following{}, ready: make(chan struct{}), over: make(chan struct{})}
+	s := &slot{w: w, config: w.at, following: map[int]following{}, steering: map[string]steered{}, ready: make(chan struct{}), over: make(chan struct{})}
 	s.config.Name, s.config.Database = name, database
 	return s
 }
@@ -132,6 +141,9 @@ func (s *slot) hear(r report, stdin io.WriteCloser) {
 		for _, f := range s.following {
 			s.tell(command{Follow: &f})
 		}
+		for _, a := range s.steering {
+			s.tell(command{Steer: &a.steering})
+		}
 		select {
 		case <-s.ready:
 		default:
@@ -142,6 +154,14 @@ func (s *slot) hear(r report, stdin io.WriteCloser) {
 		delete(s.following, r.N)
 		s.mu.Unlock()
 		s.w.ended(r.N, r.Ended)
+	case r.Asked != "":
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		name := steering{following: following{N: r.N}, Ask: r.Asked}.name()
+		if a, there := s.steering[name]; there {
+			delete(s.steering, name)
+			a.done <- r.Done
+		}
 	default:
 		s.w.begun(r.N)
 	}
@@ -166,6 +186,16 @@ func (s *slot) follow(f following) {
 	defer s.mu.Unlock()
 	s.following[f.N] = f
 	s.tell(command{Follow: &f})
+}
+
+// steer has something asked of a saga by its handle. done gets whether it was done.
+func (s *slot) steer(what steering) (done chan bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	a := steered{what, make(chan bool, 1)}
+	s.steering[what.name()] = a
+	s.tell(command{Steer: &a.steering})
+	return a.done
 }
 
 // kill ends the process, at once or at the point.
