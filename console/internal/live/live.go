@@ -29,7 +29,7 @@ type Frame struct {
 	Body  []byte
 	// Wrong says why nothing was seen.
 	Wrong string
-	// At is when the look began, N which look of the page it was, from 1.
+	// At is when the look was over, N which look of the page it was, from 1.
 	At time.Time
 	N  uint64
 }
@@ -114,7 +114,7 @@ func (h *Hub) Open(of Page, session, user string) (*Stream, error) {
 // look looks again and again, until the last one who has the page open leaves.
 func (h *Hub) look(ctx context.Context, p *page) {
 	for {
-		began, at := time.Now(), h.now()
+		began := time.Now()
 		f, err := guard.Value(func() (Frame, error) { return p.Look(ctx), nil })
 		if ctx.Err() != nil {
 			return
@@ -122,7 +122,7 @@ func (h *Hub) look(ctx context.Context, p *page) {
 		if err != nil {
 			f = Frame{Wrong: "the look has failed"}
 		}
-		f.At = at
+		f.At = h.now()
 		p.mu.Lock()
 		f.N = p.last.N + 1
 		p.last = f

@@ -229,8 +229,8 @@ func TestAgesMoveSeldom(t *testing.T) {
 	h.again()
 	p := s.changes()
 	require.True(t, p.Quiet)
-	require.Contains(t, p.HTML, "(1m00s ago)")
-	require.Equal(t, `"2026-01-02 12:01:00"`, `"`+p.At+`"`)
+	require.Regexp(t, `\((59s|1m00s) ago\)`, p.HTML) // that of a look which began a second before, or of the next
+	require.Regexp(t, "^2026-01-02 12:0(0:59|1:00)$", p.At)
 }
 
 // TestWhatChangedBeforeTheStream comes with the first look.
@@ -292,7 +292,12 @@ func TestAStreamEndsWithItsSession(t *testing.T) {
 		"its time is over": func(h *liveHouse, _ *browser) {
 			h.pass(login.Idle)
 			h.desk.change(func(d *sagas.Detail) { d.Reason = "a secret" })
-			h.again()
+			go func() { // the look before may have been the last one
+				select {
+				case h.ticks <- time.Now():
+				case <-t.Context().Done():
+				}
+			}()
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
