@@ -12,6 +12,7 @@ import (
 	"github.com/holdfastmq/holdfast/broker"
 	"github.com/holdfastmq/holdfast/internal/alerts"
 	"github.com/holdfastmq/holdfast/internal/databases"
+	"github.com/holdfastmq/holdfast/internal/firstcall"
 	"github.com/holdfastmq/holdfast/internal/keep"
 	"github.com/holdfastmq/holdfast/internal/lanes"
 	"github.com/holdfastmq/holdfast/internal/metrics"
@@ -86,7 +87,7 @@ func New(o Options) (*Worker, error) {
 		return nil, err
 	}
 	temporal := o.Temporal
-	o.Temporal = newFirstCall(temporal)
+	o.Temporal = firstcall.New(temporal)
 	w := &Worker{o: o, temporal: temporal, sender: o.sends(),
 		box:     seal.New(o.Keyring, o.Encryption).HashingKeys(o.HashKeys),
 		metrics: m, attached: newAttachment(),

@@ -49,7 +49,7 @@ var mayImport = map[string][]string{
 	"internal/sagarun": {"", "activities", "barrier", "broker", "saga", "saga/core", "workflows", "internal/blame", "internal/fault", "internal/guard", "internal/seal", "internal/stepend", "internal/telemetry", "internal/brief"},
 	"worker": {"", "activities", "barrier", "broker", "workflows", "workflows/transactions", "workflows/deadletters", "workflows/sagacohort", "workflows/sagas",
 		"compensation", "saga", "saga/core", "internal/fault", "internal/guard", "internal/sagarun", "internal/shell",
-		"internal/addresses", "internal/alerts", "internal/consuming", "internal/databases", "internal/intake", "internal/jsonerr", "internal/keep", "internal/lanes", "internal/metrics", "internal/observe",
+		"internal/addresses", "internal/alerts", "internal/consuming", "internal/databases", "internal/firstcall", "internal/intake", "internal/jsonerr", "internal/keep", "internal/lanes", "internal/metrics", "internal/observe",
 		"internal/peers", "internal/remember", "internal/sagaexpress", "internal/sagahandle", "internal/sagareplies", "internal/seal", "internal/signals", "internal/steps", "internal/telemetry", "internal/temporalerr", "keyring"},
 
 	// The insides of worker.
@@ -59,6 +59,7 @@ var mayImport = map[string][]string{
 	"internal/alerts":      {"", "activities", "broker", "workflows", "internal/guard", "internal/metrics"},
 	"internal/observe":     {"", "activities", "broker", "workflows", "internal/metrics", "internal/shell", "internal/telemetry"},
 	"internal/temporalerr": {""},
+	"internal/firstcall":   {},
 	"internal/signals":     {"", "broker", "internal/temporalerr"},
 	"internal/consuming":   {"", "barrier", "broker", "internal/guard"},
 	"internal/databases":   {"", "barrier", "broker"},

@@ -1,4 +1,8 @@
-package worker
+// Package firstcall has the server of a Temporal client reached by one caller first, while the others
+// wait. With its first answer a lazy client learns what the server can do, and where several
+// calls are the first, ExecuteWorkflow of Temporal's SDK 1.50 reads that while another one
+// writes it. Package worker calls Temporal so.
+package firstcall
 
 import (
 	"context"
@@ -6,24 +10,23 @@ import (
 	"go.temporal.io/sdk/client"
 )
 
-// firstCall is a client whose server is reached by one caller first, while the others wait.
-// With its first answer a lazy client learns what the server can do, and where several calls
-// are the first, ExecuteWorkflow of Temporal's SDK 1.50 reads that while another one writes it.
-type firstCall struct {
+// caller is such a client.
+type caller struct {
 	client.Client
 	turn    chan struct{} // has an element while somebody makes the first call
 	reached chan struct{} // closed when the server has answered
 }
 
-func newFirstCall(c client.Client) client.Client {
+// New returns c with that; nil for nil. The SDK's workers take c only as it is.
+func New(c client.Client) client.Client {
 	if c == nil {
 		return nil
 	}
-	return &firstCall{Client: c, turn: make(chan struct{}, 1), reached: make(chan struct{})}
+	return &caller{Client: c, turn: make(chan struct{}, 1), reached: make(chan struct{})}
 }
 
 // ExecuteWorkflow is the client's.
-func (c *firstCall) ExecuteWorkflow(ctx context.Context, o client.StartWorkflowOptions, workflow any,
+func (c *caller) ExecuteWorkflow(ctx context.Context, o client.StartWorkflowOptions, workflow any,
 	args ...any) (client.WorkflowRun, error) {
 	if err := c.reach(ctx); err != nil {
 		return nil, err
@@ -32,7 +35,7 @@ func (c *firstCall) ExecuteWorkflow(ctx context.Context, o client.StartWorkflowO
 }
 
 // CheckHealth is the client's.
-func (c *firstCall) CheckHealth(ctx context.Context,
+func (c *caller) CheckHealth(ctx context.Context,
 	r *client.CheckHealthRequest) (*client.CheckHealthResponse, error) {
 	if err := c.reach(ctx); err != nil {
 		return nil, err
@@ -40,7 +43,7 @@ func (c *firstCall) CheckHealth(ctx context.Context,
 	return c.Client.CheckHealth(ctx, r)
 }
 
-func (c *firstCall) reach(ctx context.Context) error {
+func (c *caller) reach(ctx context.Context) error {
 	select {
 	case <-c.reached:
 		return nil

@@ -1,4 +1,4 @@
-package worker
+package firstcall
 
 import (
 	"context"
@@ -28,7 +28,7 @@ func (s *slowServer) ExecuteWorkflow(context.Context, client.StartWorkflowOption
 // TestFirstCallIsOneCallers: while one caller reaches the server for the first time, the others wait; then none does.
 func TestFirstCallIsOneCallers(t *testing.T) {
 	server := &slowServer{checks: make(chan struct{}, 10), answers: make(chan error)}
-	c := newFirstCall(server)
+	c := New(server)
 	ctx := t.Context()
 	done := make(chan error, 10)
 	start := func(ctx context.Context) {
