@@ -13,7 +13,6 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/holdfastmq/holdfast"
-	"github.com/holdfastmq/holdfast/broker/internal/link"
 	"github.com/holdfastmq/holdfast/broker/internal/wire"
 	"github.com/holdfastmq/holdfast/internal/fault"
 )
@@ -42,11 +41,8 @@ type gathering struct {
 
 // gatherHalves opens a broker whose half messages share records.
 func gatherHalves(t *testing.T, patience time.Duration) *gathering {
-	b, ctx := halfQueue(t)
+	b, ctx := sharing(t)
 	g := &gathering{t: t, b: b, ctx: ctx, pass: make(chan struct{})}
-	o := b.o.link()
-	o.HalfBatch = 48
-	b.halves = link.NewHalfWriter(b.c.Run, b.c.Pub, o)
 	b.halves.Patience = patience
 	fault.Set(func(name string) {
 		if name != fault.HalfBeforeConfirm {

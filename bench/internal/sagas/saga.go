@@ -35,7 +35,7 @@ var Local = contest.Competitor{
 	About: "worker.StartSaga and Wait with Tuning.MaxSagaCohort 1, so that each saga has a workflow of its own: " +
 		"a saga of three local steps, one insert and the step row each",
 	Most: contest.SlowMost,
-	Open: openLocal("saga-local", holdfast.Traced),
+	Open: openLocal("saga-local", holdfast.Traced, own),
 }
 
 // LocalExpress is the same in the Express lane.
@@ -43,7 +43,7 @@ var LocalExpress = contest.Competitor{
 	Name: "saga-express",
 	About: "as saga-local, with Lane Express in the saga's definition: half record, three local steps, op record; " +
 		"the same process runs the group's Keeper",
-	Open: openLocal("saga-express", holdfast.Express),
+	Open: openLocal("saga-express", holdfast.Express, own),
 }
 
 // LocalCohorts is the same with workflows that sagas share.
@@ -51,7 +51,7 @@ var LocalCohorts = contest.Competitor{
 	Name: "saga-cohorts",
 	About: "as saga-local, with a worker's defaults (Tuning.MaxSagaCohort 48): the sagas that are started at the same " +
 		"moment share a workflow, whose rounds are local activities",
-	Open: openCohorts("saga-cohorts"),
+	Open: openLocal("saga-cohorts", holdfast.Traced, worker.Tuning{}),
 }
 
 // Mixed is a saga over two processes.
@@ -85,16 +85,9 @@ var MixedExpress = contest.Competitor{
 // own gives each saga of the Traced lane a workflow of its own.
 var own = worker.Tuning{MaxSagaCohort: 1}
 
-func openLocal(name string, lane holdfast.Lane) contest.Opener {
+func openLocal(name string, lane holdfast.Lane, tuning worker.Tuning) contest.Opener {
 	return func(ctx context.Context, s *servers.Servers) (*contest.Entry, error) {
-		return openSaga(ctx, s, localSaga(name, lane), own, &books{db: s.DB, local: 3}, nil)
-	}
-}
-
-func openCohorts(name string) contest.Opener {
-	return func(ctx context.Context, s *servers.Servers) (*contest.Entry, error) {
-		return openSaga(ctx, s, localSaga(name, holdfast.Traced), worker.Tuning{},
-			&books{db: s.DB, local: 3}, nil)
+		return openSaga(ctx, s, localSaga(name, lane), tuning, &books{db: s.DB, local: 3}, nil)
 	}
 }
 

@@ -57,6 +57,7 @@ type halfFlow struct {
 
 // sharedHalves is a record of many.
 type sharedHalves struct {
+	to        halfStream
 	members   []*Publication // their records if they were alone
 	ids, size int
 	patience  *time.Timer // nil: it never waited
@@ -89,7 +90,7 @@ func (w *HalfWriter) Publish(ctx context.Context, m *Publication) error {
 		defer w.landed(to)
 		return w.pub.One(ctx, m, fault.HalfBeforeConfirm)
 	}
-	return w.await(ctx, to, s, m)
+	return w.await(ctx, s, m)
 }
 
 // PublishAll stores half records that come together, as Publish does, each for a caller with a
@@ -102,10 +103,9 @@ func (w *HalfWriter) PublishAll(ctxs []context.Context, ms []*Publication, done 
 		all.Go(func() {
 			if shared[i] == nil {
 				done(i, w.Publish(ctxs[i], m))
-				return
+			} else {
+				done(i, w.await(ctxs[i], shared[i], m))
 			}
-			to, _ := w.stream(m)
-			done(i, w.await(ctxs[i], to, shared[i], m))
 		})
 	}
 	all.Wait()
@@ -122,7 +122,7 @@ func (w *HalfWriter) together(ctxs []context.Context, ms []*Publication) []*shar
 		}
 		s := last[to]
 		if s == nil || !w.takes(s, m) {
-			s = newShared()
+			s = newShared(to)
 			last[to] = s
 		}
 		s.add(m)
@@ -136,8 +136,7 @@ func (w *HalfWriter) together(ctxs []context.Context, ms []*Publication) []*shar
 		case len(s.members) == 1:
 			shared[i] = nil
 		default:
-			to, _ := w.stream(ms[i])
-			w.start(to, w.flow(to), s)
+			w.start(w.flow(s.to), s)
 		}
 	}
 	return shared
@@ -150,16 +149,16 @@ func (w *HalfWriter) stream(m *Publication) (to halfStream, may bool) {
 }
 
 // await waits until s is stored, in which m is, and sees to m where that does not come to be.
-func (w *HalfWriter) await(ctx context.Context, to halfStream, s *sharedHalves, m *Publication) error {
+func (w *HalfWriter) await(ctx context.Context, s *sharedHalves, m *Publication) error {
 	if err := w.pub.enter(); err != nil {
-		w.leave(to, s, m)
+		w.leave(s, m)
 		return fmt.Errorf("%w: %w", ErrNotSent, err)
 	}
 	defer w.pub.leave()
 	select {
 	case <-s.done:
 	case <-ctx.Done():
-		if !w.leave(to, s, m) {
+		if !w.leave(s, m) {
 			return fmt.Errorf("%w: %w: it waited for others to be stored: %s", ErrNotSent, ctx.Err(), w.pub.link.State())
 		}
 		select {
@@ -194,9 +193,9 @@ func (w *HalfWriter) join(to halfStream, m *Publication) *sharedHalves {
 			return s
 		}
 	}
-	s := newShared()
+	s := newShared(to)
 	s.add(m)
-	s.patience = time.AfterFunc(w.Patience, func() { w.tooLong(to, s) })
+	s.patience = time.AfterFunc(w.Patience, func() { w.tooLong(s) })
 	f.waiting = append(f.waiting, s)
 	return s
 }
@@ -211,8 +210,8 @@ func (w *HalfWriter) flow(to halfStream) *halfFlow {
 	return f
 }
 
-func newShared() *sharedHalves {
-	return &sharedHalves{written: make(chan struct{}), done: make(chan struct{})}
+func newShared(to halfStream) *sharedHalves {
+	return &sharedHalves{to: to, written: make(chan struct{}), done: make(chan struct{})}
 }
 
 func (s *sharedHalves) add(m *Publication) {
@@ -236,7 +235,7 @@ func (w *HalfWriter) landed(to halfStream) {
 	for f.flying < halfFlight && len(f.waiting) > 0 {
 		s := f.waiting[0]
 		f.waiting = slices.Delete(f.waiting, 0, 1)
-		w.start(to, f, s)
+		w.start(f, s)
 	}
 	if f.flying == 0 {
 		delete(w.streams, to)
@@ -244,21 +243,21 @@ func (w *HalfWriter) landed(to halfStream) {
 }
 
 // tooLong starts what has waited long enough.
-func (w *HalfWriter) tooLong(to halfStream, s *sharedHalves) {
+func (w *HalfWriter) tooLong(s *sharedHalves) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	f := w.streams[to]
+	f := w.streams[s.to]
 	if s.started || f == nil {
 		return
 	}
 	if i := slices.Index(f.waiting, s); i >= 0 {
 		f.waiting = slices.Delete(f.waiting, i, i+1)
-		w.start(to, f, s)
+		w.start(f, s)
 	}
 }
 
 // start publishes s; mu is held.
-func (w *HalfWriter) start(to halfStream, f *halfFlow, s *sharedHalves) {
+func (w *HalfWriter) start(f *halfFlow, s *sharedHalves) {
 	s.started = true
 	if s.patience != nil {
 		s.patience.Stop()
@@ -268,7 +267,7 @@ func (w *HalfWriter) start(to halfStream, f *halfFlow, s *sharedHalves) {
 	confirming, cancel := context.WithCancel(w.run)
 	s.hurry, s.cancel = hurry, cancel
 	w.wg.Go(func() {
-		defer w.landed(to)
+		defer w.landed(s.to)
 		defer close(s.done)
 		defer cancel()
 		defer hurry()
@@ -278,12 +277,12 @@ func (w *HalfWriter) start(to halfStream, f *halfFlow, s *sharedHalves) {
 
 // leave says that the caller of m gave up, and reports whether s was written. If not, it never is:
 // the others in it go on alone.
-func (w *HalfWriter) leave(to halfStream, s *sharedHalves, m *Publication) (sent bool) {
+func (w *HalfWriter) leave(s *sharedHalves, m *Publication) (sent bool) {
 	w.mu.Lock()
 	if !s.started {
 		s.members = slices.DeleteFunc(s.members, func(o *Publication) bool { return o == m })
 		s.ids, s.size = s.ids-len(m.Msg.MessageId), s.size-len(m.Msg.Body)
-		if f := w.streams[to]; len(s.members) == 0 && f != nil {
+		if f := w.streams[s.to]; len(s.members) == 0 && f != nil {
 			s.patience.Stop()
 			f.waiting = slices.DeleteFunc(f.waiting, func(o *sharedHalves) bool { return o == s })
 		}
