@@ -97,14 +97,15 @@ type standstill struct {
 	late *time.Timer // nil: it is closed
 }
 
-// begin notes that it is not, and reports whether it was until now. stays is called once,
-// if it has not closed after long.
-func (s *standstill) begin(long time.Duration, stays func(since time.Time)) bool {
+// begin notes that it is not. Where it was until now, opened is called, and stays once, later, if it
+// has not closed after long.
+func (s *standstill) begin(long time.Duration, opened func(), stays func(since time.Time)) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.late != nil {
-		return false
+		return
 	}
+	opened()
 	since := time.Now()
 	var late *time.Timer
 	late = time.AfterFunc(long, func() {
@@ -116,7 +117,6 @@ func (s *standstill) begin(long time.Duration, stays func(since time.Time)) bool
 		}
 	})
 	s.late = late
-	return true
 }
 
 // end notes that it is closed, and reports whether it was not.

@@ -128,10 +128,10 @@ func (o *Observer) breakerChanged(e broker.Event) {
 	switch e.Breaker {
 	case broker.BreakerOpen:
 		o.metrics.Breaker(e.Consumer, metrics.BreakerIsOpen)
-		if paused.begin(o.breakerLong, func(since time.Time) { o.breakerStays(e, since) }) {
+		paused.begin(o.breakerLong, func() {
 			o.alerts.Alert(holdfast.Alert{Kind: holdfast.AlertBreakerOpened, Consumer: e.Consumer, Reason: e.Reason,
 				Remedy: "mend what the consumer depends on; it goes on by itself"})
-		}
+		}, func(since time.Time) { o.breakerStays(e, since) })
 	case broker.BreakerProbing:
 		o.metrics.Breaker(e.Consumer, metrics.BreakerIsProbing)
 	default:
