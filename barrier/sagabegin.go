@@ -274,3 +274,71 @@ func readBegin(ctx context.Context, db *gorm.DB, lock, owner string) (b BegunSag
 	}
 	return b, nil
 }
+
+const (
+	ofSagas      = ` WHERE prefix = $1 AND producer_group = $2 AND name = $3`
+	readSagas    = `SELECT always, rows_since, extract(epoch FROM now() - rows_since)::double precision FROM holdfast_sagas` + ofSagas
+	noteSagaRows = `INSERT INTO holdfast_sagas AS s (prefix, producer_group, name, rows_since, always) VALUES ($1, $2, $3, now(), $4)
+ON CONFLICT (prefix, producer_group, name) DO UPDATE SET rows_since = now() WHERE s.rows_since IS NULL`
+	noteNoSagaRows = `INSERT INTO holdfast_sagas AS s (prefix, producer_group, name) VALUES ($1, $2, $3)
+ON CONFLICT (prefix, producer_group, name) DO UPDATE SET rows_since = NULL, always = false WHERE s.rows_since IS NOT NULL`
+	alwaysSagaRows = `UPDATE holdfast_sagas SET always = true` + ofSagas + ` AND rows_since = $4`
+)
+
+// SagaName names the sagas of a group in the installation with that prefix.
+type SagaName struct{ Prefix, Group, Name string }
+
+// BeginRows says of which sagas of a name a begin row tells.
+type BeginRows struct {
+	// Always says that it tells of all: no saga of the name is left that was started without one.
+	Always bool
+	// Since is from when on each that is started takes one, and Age how long ago that is, by the
+	// database's clock. Zero: there are processes that take none.
+	Since time.Time
+	Age   time.Duration
+}
+
+// ReadBeginRows returns what is noted of the sagas of a name. [holdfast.ErrNotFound]: nothing.
+func ReadBeginRows(ctx context.Context, db *gorm.DB, n SagaName) (r BeginRows, err error) {
+	if err := checkDB(db); err != nil {
+		return r, err
+	}
+	var since sql.NullTime
+	var age sql.NullFloat64
+	err = plain(db.Statement.ConnPool).QueryRowContext(ctx, readSagas, n.Prefix, n.Group, n.Name).Scan(&r.Always, &since, &age)
+	switch {
+	case errors.Is(err, sql.ErrNoRows):
+		return r, fmt.Errorf("%w: sagas %s of group %s have not been noted", holdfast.ErrNotFound, n.Name, n.Group)
+	case err != nil:
+		return r, explain(db, "read which sagas "+n.Name+" have begin rows", err)
+	}
+	r.Since, r.Age = since.Time, time.Duration(age.Float64*float64(time.Second))
+	return r, nil
+}
+
+// NoteBeginRows notes that from now on each saga of the name that is started takes a begin row, if
+// that is not noted already. always, which counts where nothing was noted: there is none from before.
+func NoteBeginRows(ctx context.Context, db *gorm.DB, n SagaName, always bool) error {
+	return noteSagas(ctx, db, n, noteSagaRows, always)
+}
+
+// NoteNoBeginRows notes that sagas of the name may be started without a begin row from now on.
+func NoteNoBeginRows(ctx context.Context, db *gorm.DB, n SagaName) error {
+	return noteSagas(ctx, db, n, noteNoSagaRows)
+}
+
+// NoteAlwaysBeginRows notes that no saga is left that was started without a begin row, unless that
+// has changed since r was read.
+func NoteAlwaysBeginRows(ctx context.Context, db *gorm.DB, n SagaName, r BeginRows) error {
+	return noteSagas(ctx, db, n, alwaysSagaRows, r.Since)
+}
+
+func noteSagas(ctx context.Context, db *gorm.DB, n SagaName, statement string, more ...any) error {
+	if err := checkDB(db); err != nil {
+		return err
+	}
+	if _, err := exec(ctx, db.Statement.ConnPool, statement, append([]any{n.Prefix, n.Group, n.Name}, more...)...); err != nil {
+		return explain(db, "note which sagas "+n.Name+" have begin rows", err)
+	}
+	return nil
+}

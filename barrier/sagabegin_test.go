@@ -149,3 +149,46 @@ func TestAStepHoldsItsSaga(t *testing.T) {
 	require.NoError(t, err)
 	require.True(t, took)
 }
+
+// What is noted of the sagas of a name goes from "some without begin row" to "since then, all have
+// one" to "always", and back at once.
+func TestWhichSagasHaveBeginRows(t *testing.T) {
+	db := open(t, databaseURL(t), nil)
+	n := barrier.SagaName{Prefix: "p", Group: "orders", Name: "travel"}
+	_, err := barrier.ReadBeginRows(t.Context(), db, n)
+	require.ErrorContains(t, err, "run `holdfast migrate`")
+	require.NoError(t, barrier.Migrate(t.Context(), db))
+	_, err = barrier.ReadBeginRows(t.Context(), db, n)
+	require.ErrorIs(t, err, holdfast.ErrNotFound)
+	_, err = barrier.ReadBeginRows(t.Context(), nil, n)
+	require.ErrorIs(t, err, holdfast.ErrInvalid)
+	require.ErrorIs(t, barrier.NoteBeginRows(t.Context(), nil, n, true), holdfast.ErrInvalid)
+	read := func() barrier.BeginRows {
+		r, err := barrier.ReadBeginRows(t.Context(), db, n)
+		require.NoError(t, err)
+		return r
+	}
+
+	require.NoError(t, barrier.NoteBeginRows(t.Context(), db, n, true))
+	require.True(t, read().Always)
+	require.NoError(t, barrier.NoteNoBeginRows(t.Context(), db, n))
+	require.Equal(t, barrier.BeginRows{}, read())
+	require.NoError(t, barrier.NoteBeginRows(t.Context(), db, n, true))
+	since := read()
+	require.False(t, since.Always, "it counts where nothing was noted")
+	require.False(t, since.Since.IsZero())
+	require.NoError(t, barrier.NoteBeginRows(t.Context(), db, n, false))
+	require.Equal(t, since.Since, read().Since)
+
+	require.NoError(t, db.Exec("UPDATE holdfast_sagas SET rows_since = now() - interval '2 days'").Error)
+	require.InDelta(t, 48*time.Hour, read().Age, float64(time.Minute))
+	require.NoError(t, barrier.NoteAlwaysBeginRows(t.Context(), db, n, since))
+	require.False(t, read().Always, "it has changed since it was read")
+	require.NoError(t, barrier.NoteAlwaysBeginRows(t.Context(), db, n, read()))
+	require.True(t, read().Always)
+	require.NoError(t, barrier.NoteNoBeginRows(t.Context(), db, n))
+	require.Equal(t, barrier.BeginRows{}, read())
+	n.Group = "billing"
+	_, err = barrier.ReadBeginRows(t.Context(), db, n)
+	require.ErrorIs(t, err, holdfast.ErrNotFound)
+}

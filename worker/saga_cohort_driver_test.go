@@ -65,6 +65,7 @@ func TestSagaThatAnEarlierVersionBegan(t *testing.T) {
 	j := journey{ID: newID()}
 	id := s.startOld(def, j)
 	<-f.began
+	s.listed(id)
 	h, err := worker.StartSaga(s.ctx(), w.Worker, def, j)
 	require.NoError(t, err)
 	require.Equal(t, id, h.ID())

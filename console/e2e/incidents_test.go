@@ -205,11 +205,11 @@ func (h *house) bringAbout(p *tab, look func(string), note func(name, how string
 	// A consumer whose processes are gone.
 	books := h.program("books")
 	orders.does(order{Topic: "book.entry", Key: h.key("B-1"), Body: `{}`})
-	p.until("/audit", "that the consumer is remembered", func() bool {
+	require.Eventually(t, func() bool {
 		var n int64
-		require.NoError(h.t, h.db.Raw("SELECT count(*) FROM holdfast_consumers WHERE name = 'books'").Scan(&n).Error)
-		return n > 0
-	})
+		err := h.db.Raw("SELECT count(*) FROM holdfast_consumers WHERE name = 'books'").Scan(&n).Error
+		return err == nil && n > 0
+	}, patience, pause, "the consumer is remembered")
 	books.kill()
 	orders.does(order{Topic: "book.entry", Key: h.key("B-2"), Body: `{}`})
 	return append(mend, func() {

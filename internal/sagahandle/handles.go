@@ -13,6 +13,7 @@ import (
 
 	"go.temporal.io/api/serviceerror"
 	"go.temporal.io/sdk/client"
+	"gorm.io/gorm"
 
 	holdfast "github.com/holdfastmq/holdfast"
 	"github.com/holdfastmq/holdfast/internal/metrics"
@@ -50,7 +51,8 @@ type Options struct {
 	MaxCohort, CohortsInFlight int
 	// StepNames reports whether a saga's activities are named after its steps.
 	StepNames func(core.Plan) bool
-	// Database is the identity of the group's database; empty: it has none.
+	// DB is the group's database, nil: it has none. Database is its identity.
+	DB       *gorm.DB
 	Database func() string
 	Metrics  *metrics.Metrics
 	Trace    *telemetry.Tracer // nil: none
@@ -84,6 +86,7 @@ type Handles struct {
 	o        Options
 	ends     ends
 	gatherer *gatherer
+	asking   asking
 }
 
 // New returns what handles of sagas do, with what o names.
@@ -139,7 +142,7 @@ func (h *Handles) Start(ctx context.Context, name string,
 	}
 	if h.isCohort(c) {
 		has := false
-		if !fresh {
+		if !fresh && h.asks(ctx, name) {
 			has, err = h.hasWorkflow(ctx, id, data)
 		}
 		if err != nil {
