@@ -276,12 +276,15 @@ func readBegin(ctx context.Context, db *gorm.DB, lock, owner string) (b BegunSag
 }
 
 const (
-	ofSagas      = ` WHERE prefix = $1 AND producer_group = $2 AND name = $3`
-	readSagas    = `SELECT always, rows_since, extract(epoch FROM now() - rows_since)::double precision FROM holdfast_sagas` + ofSagas
-	noteSagaRows = `INSERT INTO holdfast_sagas AS s (prefix, producer_group, name, rows_since, always) VALUES ($1, $2, $3, now(), $4)
+	ofSagas   = ` WHERE prefix = $1 AND producer_group = $2 AND name = $3`
+	readSagas = `SELECT always, rows_since, extract(epoch FROM now() - rows_since)::double precision
+FROM holdfast_sagas` + ofSagas
+	noteSagaRows = `INSERT INTO holdfast_sagas AS s (prefix, producer_group, name, rows_since, always)
+VALUES ($1, $2, $3, now(), $4)
 ON CONFLICT (prefix, producer_group, name) DO UPDATE SET rows_since = now() WHERE s.rows_since IS NULL`
 	noteNoSagaRows = `INSERT INTO holdfast_sagas AS s (prefix, producer_group, name) VALUES ($1, $2, $3)
-ON CONFLICT (prefix, producer_group, name) DO UPDATE SET rows_since = NULL, always = false WHERE s.rows_since IS NOT NULL`
+ON CONFLICT (prefix, producer_group, name) DO UPDATE SET rows_since = NULL, always = false
+WHERE s.rows_since IS NOT NULL`
 	alwaysSagaRows = `UPDATE holdfast_sagas SET always = true` + ofSagas + ` AND rows_since = $4`
 )
 
@@ -305,7 +308,8 @@ func ReadBeginRows(ctx context.Context, db *gorm.DB, n SagaName) (r BeginRows, e
 	}
 	var since sql.NullTime
 	var age sql.NullFloat64
-	err = plain(db.Statement.ConnPool).QueryRowContext(ctx, readSagas, n.Prefix, n.Group, n.Name).Scan(&r.Always, &since, &age)
+	err = plain(db.Statement.ConnPool).QueryRowContext(ctx, readSagas, n.Prefix, n.Group, n.Name).
+		Scan(&r.Always, &since, &age)
 	switch {
 	case errors.Is(err, sql.ErrNoRows):
 		return r, fmt.Errorf("%w: sagas %s of group %s have not been noted", holdfast.ErrNotFound, n.Name, n.Group)
@@ -337,7 +341,8 @@ func noteSagas(ctx context.Context, db *gorm.DB, n SagaName, statement string, m
 	if err := checkDB(db); err != nil {
 		return err
 	}
-	if _, err := exec(ctx, db.Statement.ConnPool, statement, append([]any{n.Prefix, n.Group, n.Name}, more...)...); err != nil {
+	args := append([]any{n.Prefix, n.Group, n.Name}, more...)
+	if _, err := exec(ctx, db.Statement.ConnPool, statement, args...); err != nil {
 		return explain(db, "note which sagas "+n.Name+" have begin rows", err)
 	}
 	return nil

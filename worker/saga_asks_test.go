@@ -1,9 +1,7 @@
 package worker_test
 
 import (
-	"context"
 	"regexp"
-	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -11,13 +9,13 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.temporal.io/api/workflowservice/v1"
 	"go.temporal.io/sdk/client"
-	sdklog "go.temporal.io/sdk/log"
-	"google.golang.org/grpc"
 
+	holdfast "github.com/holdfastmq/holdfast"
 	"github.com/holdfastmq/holdfast/barrier"
 	"github.com/holdfastmq/holdfast/saga"
 	"github.com/holdfastmq/holdfast/saga/core"
 	"github.com/holdfastmq/holdfast/worker"
+	"github.com/holdfastmq/holdfast/workflows"
 )
 
 var startedBefore = regexp.MustCompile(`StartTime < "[^"]*"`)
@@ -26,20 +24,14 @@ var startedBefore = regexp.MustCompile(`StartTime < "[^"]*"`)
 func (s *site) looking() (c client.Client, looks *atomic.Int32) {
 	s.t.Helper()
 	looks = &atomic.Int32{}
-	count := func(ctx context.Context, method string, in, out any, conn *grpc.ClientConn, invoke grpc.UnaryInvoker, o ...grpc.CallOption) error {
-		if strings.HasSuffix(method, "/DescribeWorkflowExecution") {
+	return s.dial(&cable{before: func(req any) {
+		switch req := req.(type) {
+		case *workflowservice.DescribeWorkflowExecutionRequest:
 			looks.Add(1)
+		case *workflowservice.ListWorkflowExecutionsRequest: // what begins now began long ago
+			req.Query = startedBefore.ReplaceAllString(req.Query, `StartTime < "2999-01-01T00:00:00Z"`)
 		}
-		if list, ok := in.(*workflowservice.ListWorkflowExecutionsRequest); ok { // what begins now began long ago
-			list.Query = startedBefore.ReplaceAllString(list.Query, `StartTime < "2999-01-01T00:00:00Z"`)
-		}
-		return invoke(ctx, method, in, out, conn, o...)
-	}
-	c, err := client.Dial(client.Options{HostPort: s.at.Temporal, Namespace: s.at.Namespace, Logger: sdklog.NewStructuredLogger(s.log()),
-		ConnectionOptions: client.ConnectionOptions{DialOptions: []grpc.DialOption{grpc.WithChainUnaryInterceptor(count)}}})
-	require.NoError(s.t, err)
-	s.t.Cleanup(c.Close)
-	return c, looks
+	}}), looks
 }
 
 // looks is how often sagas of these keys, which end well, are looked for.
@@ -59,11 +51,8 @@ func (s *site) looks(o worker.Options, def saga.Saga[journey], keys ...string) i
 	return int(after - before)
 }
 
-func (s *site) beginRows(name string) barrier.BeginRows {
-	s.t.Helper()
-	r, err := barrier.ReadBeginRows(s.ctx(), s.orders, barrier.SagaName{Prefix: s.at.Prefix, Group: group, Name: name})
-	require.NoError(s.t, err)
-	return r
+func (s *site) sagaName(name string) barrier.SagaName {
+	return barrier.SagaName{Prefix: s.at.Prefix, Group: group, Name: name}
 }
 
 // A saga is looked for in Temporal only where it may have a workflow that took no begin row: there
@@ -98,13 +87,14 @@ func TestWhenASagaIsLookedFor(t *testing.T) {
 				c.before(s)
 			}
 			looks := s.looks(s.options(), c.def, newID(), newID(), newID())
+			noted, err := barrier.ReadBeginRows(s.ctx(), s.orders, s.sagaName("travel"))
+			require.NoError(t, err)
+			require.Equal(t, !c.looks, noted.Always)
 			if c.looks {
 				require.Equal(t, 6, looks, "by its ID, and by the one from before the prefix was part of it")
-				require.False(t, s.beginRows("travel").Always)
 				return
 			}
 			require.Zero(t, looks)
-			require.True(t, s.beginRows("travel").Always)
 		})
 	}
 }
@@ -160,4 +150,27 @@ func TestSagaOfAVersionThatWaitsFirst(t *testing.T) {
 	require.NoError(t, joined.Approve(s.ctx(), "approve", nil, worker.By{Operator: "ann", Reason: "fair"}))
 	require.NoError(t, wait(s, started))
 	require.Equal(t, []string{"do b"}, s.logged(s.orders, j.ID))
+}
+
+// Where Temporal does not list sagas, each is looked for, and nothing is noted.
+func TestSagasThatAreNotListed(t *testing.T) {
+	t.Parallel()
+	s := sagaSite(t)
+	s.cohorts = true
+	o := s.options()
+	o.Temporal = s.dial(&cable{refuse: func(req any) bool {
+		_, lists := req.(*workflowservice.ListWorkflowExecutionsRequest)
+		return lists
+	}})
+	def := travel(local("a"))
+	w := s.runWith(o, func(w *worker.Worker) { w.Saga(def) })
+	id := s.startOld(travel(saga.Wait("approve", time.Hour), local("a")), journey{ID: newID()})
+	known, _ := workflows.ParseID(id)
+	h, err := worker.StartSaga(s.ctx(), w.Worker, def, journey{ID: known.Key})
+	require.NoError(t, err)
+	require.NoError(t, h.Approve(s.ctx(), "approve", nil, worker.By{Operator: "ann", Reason: "fair"}))
+	require.NoError(t, wait(s, h))
+	require.Equal(t, []string{"do a"}, s.logged(s.orders, known.Key))
+	_, err = barrier.ReadBeginRows(s.ctx(), s.orders, s.sagaName("travel"))
+	require.ErrorIs(t, err, holdfast.ErrNotFound)
 }

@@ -165,6 +165,7 @@ func TestSagaThatCannotBeLookedFor(t *testing.T) {
 		_, looks := req.(*workflowservice.DescribeWorkflowExecutionRequest)
 		return looks && cut.Load()
 	}})
+	require.NoError(t, barrier.NoteNoBeginRows(s.ctx(), s.orders, s.sagaName("travel")))
 	w := s.runWith(o, func(w *worker.Worker) { w.Saga(def) })
 	cut.Store(true)
 	j := journey{ID: newID()}
