@@ -107,8 +107,8 @@ func (f *Findings) lookedFor(ctx context.Context, db *gorm.DB, prefix string) {
 	case err != nil:
 		f.add(text.LevelWarning, "sagas looked for", "see `rights`", "unknown: %s", text.Of(err))
 	case len(sagas) > 0:
-		f.ok("sagas looked for", "each is looked for in Temporal when it starts, which takes time, until a process starts a day "+
-			"or more after the namespace's retention: %s", strings.Join(sagas, ", "))
+		f.ok("sagas looked for", "each is looked for in Temporal when it starts, which takes time, until a process "+
+			"starts a day or more after the namespace's retention: %s", strings.Join(sagas, ", "))
 	}
 }
 
