@@ -8,7 +8,7 @@ RACE := $(if $(shell command -v $$($(GO) env CC)),-race)
 USERS = . ./saga ./barrier ./worker ./compensation ./holdfasttest ./keyring ./metrics ./console ./cmd/holdfast
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test chaos conservation dev bench lint builds measure vulncheck api race-detector node browser pgbouncer prometheus browser-test console-load console-pictures compose-config histories
+.PHONY: help demo test chaos conservation upgrade-test dev bench lint builds measure vulncheck api race-detector node browser pgbouncer prometheus browser-test console-load console-pictures compose-config histories
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -28,6 +28,9 @@ chaos: ## 200,000 Express transactions under random kills (HOLDFAST_SEED repeats
 
 conservation: ## 5,000 sagas under random kills (HOLDFAST_SEED repeats a run, HOLDFAST_SAGAS and HOLDFAST_KILLS change its size)
 	HOLDFAST_SAGAS=$(or $(HOLDFAST_SAGAS),5000) $(GO) test -count=1 -v -timeout 60m -run TestConservation ./internal/conservation
+
+upgrade-test: ## Run old and new processes side by side, with a real old binary (HOLDFAST_OLD_VERSION changes which commit)
+	HOLDFAST_OLD_VERSION=$(or $(HOLDFAST_OLD_VERSION),f842969033b252be7d31759f2b52ab0d59050fb6) $(GO) test -count=1 -v -timeout 30m -run TestRollingUpgrade ./internal/upgrade
 
 dev: ## Start RabbitMQ, PostgreSQL and Temporal privately, until Ctrl-C
 	$(HOLDFAST) dev
