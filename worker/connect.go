@@ -47,9 +47,6 @@ func (w *Worker) prepare(ctx context.Context) error {
 	if err := w.require(ctx); err != nil {
 		return err
 	}
-	if err := w.noteSagas(ctx); err != nil {
-		return err
-	}
 	if w.o.Temporal != nil {
 		if w.o.Lane != holdfast.Express { // which goes without for a while
 			if err := w.retry(ctx, "Temporal", func() error { return w.prepareTemporal(ctx) }); err != nil {

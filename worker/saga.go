@@ -10,7 +10,6 @@ import (
 
 	holdfast "github.com/holdfastmq/holdfast"
 	"github.com/holdfastmq/holdfast/activities"
-	"github.com/holdfastmq/holdfast/barrier"
 	"github.com/holdfastmq/holdfast/broker"
 	"github.com/holdfastmq/holdfast/internal/sagaexpress"
 	"github.com/holdfastmq/holdfast/internal/sagahandle"
@@ -73,14 +72,13 @@ func (w *Worker) chooseLanes(c *saga.Compiled) {
 	}
 }
 
-// sagaCohorts reports whether sagas of the Traced lane may share workflows, here or in another process
-// of the group, with this version of the saga or another one: whatever MaxSagaCohort is here, and
-// also where the saga begins with a wait, a workflow of its own takes the saga's begin row.
+// sagaCohorts reports whether sagas of the Traced lane share workflows, here or in another process
+// of the group: whatever MaxSagaCohort is here, a workflow of its own takes the saga's begin row.
 // Processes of the version before could not run these. Unless cohorts are asked for, a saga needs
 // a local step: without one, a process of the group may have it and no database, and its workflow
 // no begin row.
 func (w *Worker) sagaCohorts(p *core.Plan) bool {
-	return w.o.DB != nil && !w.o.RollingUpgrade && (p.HasLocal() || w.o.sagaCohortsAsked)
+	return w.o.DB != nil && !w.o.RollingUpgrade && p.Quick() && (p.HasLocal() || w.o.sagaCohortsAsked)
 }
 
 // sagaProblems finds what the registered sagas lack.
@@ -178,23 +176,8 @@ func (w *Worker) sagaHandles() *sagahandle.Handles {
 	return sagahandle.New(sagahandle.Options{Prefix: w.o.Prefix, Group: w.o.Group, IDs: w.idPrefix(),
 		Tokens: !w.o.RollingUpgrade, TaskTimeout: w.o.Timeouts.Task, Temporal: w.o.Temporal, Gate: gate{w},
 		Rolling: w.o.RollingUpgrade, MaxCohort: w.o.Tuning.MaxSagaCohort, CohortsInFlight: w.o.Tuning.CohortsInFlight,
-		Express: w.sagas.express, Bounded: w.lanes.Bounded, Definitions: defs, StepNames: w.stepNames,
-		DB: w.o.DB, Database: w.databases.Own, Metrics: w.metrics, Trace: w.trace})
-}
-
-// noteSagas notes in the group's database which sagas may be started here without a begin row: before
-// another process starts one of that name in a cohort, it looks whether it has a workflow.
-func (w *Worker) noteSagas(ctx context.Context) error {
-	for _, c := range w.sagas.defs.All() {
-		if w.o.DB == nil || c.Plan.HasLocal() && !w.o.RollingUpgrade {
-			continue
-		}
-		n := barrier.SagaName{Prefix: w.o.Prefix, Group: w.o.Group, Name: c.Plan.Name}
-		if err := w.retry(ctx, "PostgreSQL", func() error { return barrier.NoteNoBeginRows(ctx, w.o.DB, n) }); err != nil {
-			return err
-		}
-	}
-	return nil
+		TrustRows: w.o.TrustBeginRows, Express: w.sagas.express, Bounded: w.lanes.Bounded, Definitions: defs,
+		StepNames: w.stepNames, Database: w.databases.Own, Metrics: w.metrics, Trace: w.trace})
 }
 
 // sagaExpress runs this process's sagas of the Express lane.

@@ -65,7 +65,6 @@ func TestSagaThatAnEarlierVersionBegan(t *testing.T) {
 	j := journey{ID: newID()}
 	id := s.startOld(def, j)
 	<-f.began
-	s.listed(id)
 	h, err := worker.StartSaga(s.ctx(), w.Worker, def, j)
 	require.NoError(t, err)
 	require.Equal(t, id, h.ID())
@@ -165,7 +164,6 @@ func TestSagaThatCannotBeLookedFor(t *testing.T) {
 		_, looks := req.(*workflowservice.DescribeWorkflowExecutionRequest)
 		return looks && cut.Load()
 	}})
-	require.NoError(t, barrier.NoteNoBeginRows(s.ctx(), s.orders, s.sagaName("travel")))
 	w := s.runWith(o, func(w *worker.Worker) { w.Saga(def) })
 	cut.Store(true)
 	j := journey{ID: newID()}
@@ -234,4 +232,55 @@ func TestSagaOfACohortForASender(t *testing.T) {
 	require.Equal(t, []string{"do a", "do b", "undo b", "undo a"}, s.logged(s.orders, all[1].ID))
 	require.Equal(t, []string{"do a", "do b"}, s.logged(s.orders, all[0].ID))
 	require.ErrorIs(t, wait(s, worker.JoinSaga(sender.Worker, def, newID())), holdfast.ErrNotFound)
+}
+
+// With TrustBeginRows no saga is looked for in Temporal. Its begin row tells of what was begun in a
+// cohort, and of what a workflow of its own has taken.
+func TestTrustBeginRows(t *testing.T) {
+	t.Parallel()
+	s := sagaSite(t)
+	s.cohorts = true
+	f := newFork()
+	def := f.saga(local("a"))
+	var looks atomic.Int32
+	o := s.options()
+	o.TrustBeginRows = true
+	o.Temporal = s.dial(&cable{before: func(req any) {
+		look, _ := req.(*workflowservice.DescribeWorkflowExecutionRequest)
+		id := look.GetExecution().GetWorkflowId()
+		known, _ := workflows.ParseID(id)
+		if known.Undo || known.Kind != workflows.KindSaga {
+			return
+		}
+		if _, err := barrier.ReadBegun(s.ctx(), s.orders, id); errors.Is(err, holdfast.ErrNotFound) {
+			looks.Add(1)
+		}
+	}})
+	register := func(w *worker.Worker) { w.AwaitSagas(); w.Saga(def) }
+	w, other := s.runWith(o, register), s.runWith(o, register)
+	s.cohorts = false
+	own := s.patientAgency(def)
+	for _, first := range []*running{other, own} {
+		f.asked.Store(0)
+		j := journey{ID: newID()}
+		started, err := worker.StartSaga(s.ctx(), first.Worker, def, j)
+		require.NoError(t, err)
+		<-f.began
+		id := workflows.SagaID(s.at.Prefix, group, "travel", j.ID)
+		_, err = barrier.ReadBegun(s.ctx(), s.orders, id)
+		require.NoError(t, err)
+		joined, err := worker.StartSaga(s.ctx(), w.Worker, def, j)
+		require.NoError(t, err)
+		f.release <- struct{}{}
+		require.NoError(t, errors.Join(wait(s, started), wait(s, joined)))
+		require.Equal(t, []string{"do a", "do b", "do c"}, s.logged(s.orders, j.ID))
+		_, err = worker.StartSaga(s.ctx(), w.Worker, def, journey{ID: j.ID, Price: 7})
+		require.ErrorIs(t, err, holdfast.ErrDuplicate)
+	}
+	require.Zero(t, looks.Load())
+
+	o.RollingUpgrade = true
+	_, err := worker.New(o)
+	require.ErrorIs(t, err, holdfast.ErrInvalid)
+	require.ErrorContains(t, err, "unset TrustBeginRows")
 }

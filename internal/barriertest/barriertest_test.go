@@ -47,12 +47,12 @@ type column struct {
 	NotNull, HasDefault   bool
 }
 
-// The database in memory has the tables of the migrations, but for those that are
-// about RabbitMQ's queues, Temporal's workflows and the console.
+// The database in memory has the tables of the migrations, but for the one that is
+// about RabbitMQ's queues.
 func TestTables(t *testing.T) {
 	var want, got []column
 	require.NoError(t, migrated(t, stacktest.Database(t, stacktest.Shared(t))).Raw(`SELECT table_name, column_name, is_nullable = 'NO' AS not_null, column_default IS NOT NULL AS has_default
-		FROM information_schema.columns WHERE table_schema = current_schema() AND table_name LIKE 'holdfast%' AND table_name NOT IN ('holdfast_migrations', 'holdfast_consumers', 'holdfast_sagas', 'holdfast_audit')
+		FROM information_schema.columns WHERE table_schema = current_schema() AND table_name LIKE 'holdfast%' AND table_name NOT IN ('holdfast_migrations', 'holdfast_consumers', 'holdfast_audit')
 		ORDER BY table_name, ordinal_position`).Scan(&want).Error)
 	require.NoError(t, holdfasttest.NewDB(t).Raw(`SELECT m.name AS table_name, c.name AS column_name, c."notnull" AS not_null, c.dflt_value IS NOT NULL AS has_default
 		FROM sqlite_master m JOIN pragma_table_info(m.name) c WHERE m.type = 'table' AND m.name LIKE 'holdfast%' ORDER BY m.name, c.cid`).Scan(&got).Error)

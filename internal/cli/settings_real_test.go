@@ -10,7 +10,6 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/holdfastmq/holdfast/barrier"
 	"github.com/holdfastmq/holdfast/internal/cli/frame"
 	"github.com/holdfastmq/holdfast/internal/operator/doctor"
 	"github.com/holdfastmq/holdfast/internal/operator/text"
@@ -57,25 +56,6 @@ func TestDoctorFindsSettings(t *testing.T) {
 	all, _ = found(t, rabbit, "postgresql,temporal,waiting", "RabbitMQ", "max_message_size")
 	require.Len(t, all, 1)
 	require.Equal(t, text.LevelOK, all[0].Level)
-}
-
-// TestDoctorTellsWhichSagasAreLookedFor: those of which a process of an earlier version may have begun some.
-func TestDoctorTellsWhichSagasAreLookedFor(t *testing.T) {
-	t.Parallel()
-	address, db := migrated(t)
-	n := barrier.SagaName{Prefix: "shop", Group: "orders", Name: "travel"}
-	looked := func() []doctor.Finding {
-		t.Helper()
-		all, status := found(t, []string{"DATABASE_URL=" + address, "HOLDFAST_PREFIX=shop"}, "rabbitmq,temporal,waiting", "PostgreSQL", "sagas looked for")
-		require.Equal(t, frame.ExitOK, status, all)
-		return all
-	}
-	require.NoError(t, barrier.NoteBeginRows(t.Context(), db, n, true))
-	require.Empty(t, looked())
-	require.NoError(t, barrier.NoteNoBeginRows(t.Context(), db, n))
-	require.Empty(t, looked(), "they share no workflow yet")
-	require.NoError(t, barrier.NoteBeginRows(t.Context(), db, n, false))
-	require.Contains(t, looked()[0].Detail, "travel of group orders since 20")
 }
 
 // TestDoctorFindsMessageSize has a RabbitMQ of its own: the limit is the whole server's.

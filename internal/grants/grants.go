@@ -27,7 +27,7 @@ func Of() []Right {
 	execute := []string{"EXECUTE"}
 	return []Right{
 		{"holdfast_outcomes", all}, {"holdfast_inbox", all}, {"holdfast_steps", all},
-		{"holdfast_consumers", all}, {"holdfast_sagas", all},
+		{"holdfast_consumers", all},
 		{"holdfast_identity", all[:1]}, {"holdfast_migrations", all[:1]},
 		{"holdfast_check_back(text[], text, integer, bigint)", execute},
 		{"holdfast_check_back(text[], text, integer, bigint, text)", execute},

@@ -32,8 +32,11 @@ func (h *Handles) isCohort(c *saga.Compiled) bool {
 // triedWithin is how long the first steps of a saga are waited for whose cohort runs elsewhere.
 const triedWithin = time.Second
 
-// hasWorkflow reports whether a saga has a workflow of its own, before it gathers, where that may know nothing of
-// the begin row, which decides who drives a saga: see asks. An error means that nothing was begun.
+// hasWorkflow reports whether a saga has a workflow of its own, before it gathers. Workflows of this
+// version take the saga's begin row, which decides who drives it; one that an earlier version has
+// started knows nothing of the row. But no such process runs beside this one, so that workflow
+// was there before this process, and is found here: see docs/decisions/saga-cohorts.md. An error
+// means that nothing was begun.
 func (h *Handles) hasWorkflow(ctx context.Context, id string, data json.RawMessage) (bool, error) {
 	if r := h.running(id); r != nil && r.IsFor(data) { // it was looked for before
 		return false, nil

@@ -13,7 +13,6 @@ import (
 
 	"go.temporal.io/api/serviceerror"
 	"go.temporal.io/sdk/client"
-	"gorm.io/gorm"
 
 	holdfast "github.com/holdfastmq/holdfast"
 	"github.com/holdfastmq/holdfast/internal/metrics"
@@ -49,10 +48,11 @@ type Options struct {
 	// MaxCohort is how many sagas share a workflow at most, and CohortsInFlight how many of these
 	// are being started at a time before others gather; MaxCohort 1: each has its own.
 	MaxCohort, CohortsInFlight int
+	// TrustRows says that a saga without a begin row has no workflow either.
+	TrustRows bool
 	// StepNames reports whether a saga's activities are named after its steps.
 	StepNames func(core.Plan) bool
-	// DB is the group's database, nil: it has none. Database is its identity.
-	DB       *gorm.DB
+	// Database is the identity of the group's database; empty: it has none.
 	Database func() string
 	Metrics  *metrics.Metrics
 	Trace    *telemetry.Tracer // nil: none
@@ -86,7 +86,6 @@ type Handles struct {
 	o        Options
 	ends     ends
 	gatherer *gatherer
-	asking   asking
 }
 
 // New returns what handles of sagas do, with what o names.
@@ -142,7 +141,7 @@ func (h *Handles) Start(ctx context.Context, name string,
 	}
 	if h.isCohort(c) {
 		has := false
-		if !fresh && h.asks(ctx, name) {
+		if !fresh && !h.o.TrustRows {
 			has, err = h.hasWorkflow(ctx, id, data)
 		}
 		if err != nil {

@@ -20,8 +20,8 @@ var All = slices.Concat([]contest.Competitor{
 	messages.Publish, messages.PublishBare,
 	messages.Consume, messages.ConsumeBare, messages.ConsumeDB, messages.ConsumeDBBare, messages.Backlog,
 	deadletters.Dead, deadletters.Redeliver,
-	sagas.Local, sagas.LocalExpress, sagas.LocalCohorts, sagas.LocalUsual, sagas.DBOS, sagas.DTM,
-	sagas.Mixed, sagas.MixedExpress, sagas.MixedCohorts, sagas.MixedUsual, sagas.DTMMixed,
+	sagas.Local, sagas.LocalExpress, sagas.LocalCohorts, sagas.LocalTrusting, sagas.LocalUsual, sagas.DBOS, sagas.DTM,
+	sagas.Mixed, sagas.MixedExpress, sagas.MixedCohorts, sagas.MixedTrusting, sagas.MixedUsual, sagas.DTMMixed,
 }, lanes())
 
 // lanes are the competitors of the Express lane and of cohorts that are not

@@ -51,7 +51,14 @@ var LocalCohorts = contest.Competitor{
 	Name: "saga-cohorts",
 	About: "as saga-local, with a worker's defaults (Tuning.MaxSagaCohort 48): the sagas that are started at the same " +
 		"moment share a workflow, whose rounds are local activities",
-	Open: openLocal("saga-cohorts", holdfast.Traced, worker.Tuning{}),
+	Open: openLocal("saga-cohorts", holdfast.Traced, defaults),
+}
+
+// LocalTrusting is the same where the begin row alone tells whether a key was used.
+var LocalTrusting = contest.Competitor{
+	Name:  "saga-trusting",
+	About: "as saga-cohorts, with Options.TrustBeginRows: no saga is looked for in Temporal",
+	Open:  openLocal("saga-trusting", holdfast.Traced, trusting),
 }
 
 // Mixed is a saga over two processes.
@@ -70,7 +77,15 @@ var MixedCohorts = contest.Competitor{
 	About: "as saga-mixed, with a worker's defaults (Tuning.MaxSagaCohort 48): the sagas that are started at the same " +
 		"moment share a workflow",
 	Most: contest.SlowMost,
-	Open: openMixed("saga-mixed-cohorts", holdfast.Traced, worker.Tuning{}),
+	Open: openMixed("saga-mixed-cohorts", holdfast.Traced, defaults),
+}
+
+// MixedTrusting is the same where the begin row alone tells whether a key was used.
+var MixedTrusting = contest.Competitor{
+	Name:  "saga-mixed-trusting",
+	About: "as saga-mixed-cohorts, with Options.TrustBeginRows",
+	Most:  contest.SlowMost,
+	Open:  openMixed("saga-mixed-trusting", holdfast.Traced, trusting),
 }
 
 // MixedExpress is the same in the Express lane, with as many callers: if there are too
@@ -83,11 +98,15 @@ var MixedExpress = contest.Competitor{
 }
 
 // own gives each saga of the Traced lane a workflow of its own.
-var own = worker.Tuning{MaxSagaCohort: 1}
+func own(o *worker.Options) { o.Tuning.MaxSagaCohort = 1 }
 
-func openLocal(name string, lane holdfast.Lane, tuning worker.Tuning) contest.Opener {
+func defaults(*worker.Options) {}
+
+func trusting(o *worker.Options) { o.TrustBeginRows = true }
+
+func openLocal(name string, lane holdfast.Lane, change func(*worker.Options)) contest.Opener {
 	return func(ctx context.Context, s *servers.Servers) (*contest.Entry, error) {
-		return openSaga(ctx, s, localSaga(name, lane), tuning, &books{db: s.DB, local: 3}, nil)
+		return openSaga(ctx, s, localSaga(name, lane), change, &books{db: s.DB, local: 3}, nil)
 	}
 }
 
@@ -105,7 +124,7 @@ func localSaga(name string, lane holdfast.Lane) saga.Saga[order] {
 	}
 }
 
-func openMixed(name string, lane holdfast.Lane, tuning worker.Tuning) contest.Opener {
+func openMixed(name string, lane holdfast.Lane, change func(*worker.Options)) contest.Opener {
 	return func(ctx context.Context, s *servers.Servers) (*contest.Entry, error) {
 		p, err := newParticipants(ctx, s, participantWorker, name)
 		if err != nil {
@@ -124,7 +143,7 @@ func openMixed(name string, lane holdfast.Lane, tuning worker.Tuning) contest.Op
 				saga.Message(stepCharge, charge, refund),
 				localStep(stepConfirm),
 			},
-		}, tuning, &books{db: s.DB, participants: p.db, local: 2, remote: 2}, p)
+		}, change, &books{db: s.DB, participants: p.db, local: 2, remote: 2}, p)
 	}
 }
 
@@ -140,10 +159,12 @@ func localStep(name string) saga.StepDef {
 }
 
 // openSaga runs def in a worker of this process.
-func openSaga(ctx context.Context, s *servers.Servers, def saga.Saga[order], tuning worker.Tuning,
+func openSaga(ctx context.Context, s *servers.Servers, def saga.Saga[order], change func(*worker.Options),
 	b *books, p *participants) (*contest.Entry, error) {
-	w, err := worker.New(worker.Options{Group: def.Name, Temporal: s.Temporal, Namespace: s.Stack.Namespace(),
-		AMQPURL: s.Stack.AMQPURL(), DB: s.DB, Prefix: s.Prefix, Tuning: tuning})
+	options := worker.Options{Group: def.Name, Temporal: s.Temporal, Namespace: s.Stack.Namespace(),
+		AMQPURL: s.Stack.AMQPURL(), DB: s.DB, Prefix: s.Prefix}
+	change(&options)
+	w, err := worker.New(options)
 	if err != nil {
 		return nil, err
 	}

@@ -46,7 +46,6 @@ func examinePostgreSQL(ctx context.Context, c *reach.Config, _ Examination) []Fi
 	if current >= latest {
 		f.identity(ctx, db)
 		f.rights(ctx, db)
-		f.lookedFor(ctx, db, c.Prefix)
 	}
 	f.settings(ctx, db)
 	f.databaseClock(ctx, db, c.Clock)
@@ -93,22 +92,6 @@ func (f *Findings) pooler(ctx context.Context, db *gorm.DB, database string) {
 			"and do not use gorm's PrepareStmt; or let it pool sessions",
 			"one is between, of transactions (as pgbouncer's pool_mode=transaction): a process with this URL prepares "+
 				"statements, which other connections then miss or meet")
-	}
-}
-
-// lookedFor names the sagas of which each is looked for in Temporal before it shares a workflow, since
-// processes of an earlier version may have begun some.
-func (f *Findings) lookedFor(ctx context.Context, db *gorm.DB, prefix string) {
-	var sagas []string
-	err := db.WithContext(ctx).Raw("SELECT format('%s of group %s since %s', name, producer_group, rows_since::date) "+
-		"FROM holdfast_sagas WHERE prefix = ? AND NOT always AND rows_since IS NOT NULL ORDER BY 1 LIMIT 20", prefix).
-		Scan(&sagas).Error
-	switch {
-	case err != nil:
-		f.add(text.LevelWarning, "sagas looked for", "see `rights`", "unknown: %s", text.Of(err))
-	case len(sagas) > 0:
-		f.ok("sagas looked for", "each is looked for in Temporal when it starts, which takes time, until a process "+
-			"starts a day or more after the namespace's retention: %s", strings.Join(sagas, ", "))
 	}
 }
 
