@@ -106,7 +106,7 @@ type Options struct {
 	// too.
 	RollingUpgrade bool
 	// TrustBeginRows has no saga looked for in Temporal before it shares a workflow with others: its
-	// begin row alone tells whether its key was used. That is about a third more sagas a second. It is
+	// begin row alone tells whether its key was used. It is
 	// only right while each saga of the group has a begin row: see docs/sagas.md for when that is. It
 	// excludes RollingUpgrade.
 	TrustBeginRows bool
