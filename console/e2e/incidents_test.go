@@ -205,7 +205,7 @@ func (h *house) bringAbout(p *tab, look func(string), note func(name, how string
 	// A consumer whose processes are gone.
 	books := h.program("books")
 	orders.does(order{Topic: "book.entry", Key: h.key("B-1"), Body: `{}`})
-	require.Eventually(t, func() bool {
+	require.Eventually(h.t, func() bool {
 		var n int64
 		err := h.db.Raw("SELECT count(*) FROM holdfast_consumers WHERE name = 'books'").Scan(&n).Error
 		return err == nil && n > 0
