@@ -63,10 +63,12 @@ func run(ctx context.Context, args []string, out, progress io.Writer) (err error
 	}
 	r.Bars = report.Judge(r.Measurements)
 	report.PrintResults(out, r)
-	if err == nil {
-		err = r.Write(o.json)
+	// What could not be measured is left out; the rest has taken long.
+	if unwritten := r.Write(o.json); unwritten != nil {
+		err = errors.Join(err, unwritten)
+	} else {
+		fmt.Fprintf(out, "\nwritten to %s\n\n", o.json)
 	}
-	fmt.Fprintf(out, "\nwritten to %s\n\n", o.json)
 	report.PrintBars(out, r.Bars)
 	return err
 }
