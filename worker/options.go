@@ -106,9 +106,8 @@ type Options struct {
 	// too.
 	RollingUpgrade bool
 	// TrustBeginRows has no saga looked for in Temporal before it shares a workflow with others: its
-	// begin row alone tells whether its key was used. It is
-	// only right while each saga of the group has a begin row: see docs/sagas.md for when that is. It
-	// excludes RollingUpgrade.
+	// begin row alone tells whether its key was used. It is only right while each saga of the group
+	// has a begin row: see docs/sagas.md for when that is. It excludes RollingUpgrade.
 	TrustBeginRows bool
 
 	// Keyring encrypts what messages and sagas carry before it leaves this process, and
