@@ -202,7 +202,8 @@ func TestSlowMemberLeavesItsCohort(t *testing.T) {
 	<-began
 	require.NoError(t, wait(s, worker.JoinSaga(w.Worker, def, all[0].ID)))
 	<-shared
-	require.Empty(t, s.logged(s.orders, all[1].ID))
+	// Nothing, or, once it has left, a by itself: its own workflow does one step after the other.
+	require.Subset(t, []string{"do a"}, s.logged(s.orders, all[1].ID))
 	close(release)
 	require.NoError(t, wait(s, hs[1]))
 	require.Equal(t, []string{"do a", "do b", "do c"}, s.logged(s.orders, all[1].ID))
