@@ -200,9 +200,10 @@ func TestSlowMemberLeavesItsCohort(t *testing.T) {
 		hs, _, workflow = s.shareWorkflow(w, def, all...)
 	}()
 	<-began
+	require.Empty(t, s.logged(s.orders, all[1].ID)) // the transaction is open that a and b share
 	require.NoError(t, wait(s, worker.JoinSaga(w.Worker, def, all[0].ID)))
 	<-shared
-	// Nothing, or, once it has left, a by itself: its own workflow does one step after the other.
+	// Still nothing, or, once it has left, a by itself: its own workflow does one step after the other.
 	require.Subset(t, []string{"do a"}, s.logged(s.orders, all[1].ID))
 	close(release)
 	require.NoError(t, wait(s, hs[1]))

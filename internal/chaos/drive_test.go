@@ -18,6 +18,7 @@ import (
 
 	"github.com/holdfastmq/holdfast/barrier"
 	"github.com/holdfastmq/holdfast/broker"
+	"github.com/holdfastmq/holdfast/internal/brokertest"
 	"github.com/holdfastmq/holdfast/internal/stack"
 	"github.com/holdfastmq/holdfast/internal/stack/stacktest"
 )
@@ -304,18 +305,7 @@ func (w *world) busy() string {
 	if err != nil || len(processes) < producers+consumers {
 		return fmt.Sprintf("%d processes answer (%v)", len(processes), err)
 	}
-	for _, p := range processes {
-		for _, k := range p.Keepers {
-			if k.Held > 0 {
-				out = append(out, fmt.Sprintf("%s holds %d records, %d undecided", p.Instance, k.Held, k.Undecided))
-			}
-		}
-		for _, c := range p.Consumers {
-			if c.Handling > 0 {
-				out = append(out, fmt.Sprintf("%s handles %d", p.Instance, c.Handling))
-			}
-		}
-	}
+	out = append(out, brokertest.UnderWay(processes)...)
 	open, err := w.temporal.CountWorkflow(ctx, &workflowservice.CountWorkflowExecutionsRequest{Query: "ExecutionStatus = 'Running'"})
 	if err != nil {
 		return err.Error()
@@ -346,13 +336,7 @@ func (w *world) left(ctx context.Context) (out []string, err error) {
 	for _, d := range ladder() {
 		queues = append(queues, w.broker.RetryQueue(d))
 	}
-	info, err := w.broker.Inspect(ctx, queues...)
-	for _, q := range info.Queues {
-		if q.Messages > 0 {
-			out = append(out, fmt.Sprintf("%d messages in %s", q.Messages, q.Name))
-		}
-	}
-	return out, err
+	return brokertest.Left(ctx, w.broker, queues...)
 }
 
 // empty looks at the queues once nobody holds anything of theirs.

@@ -99,11 +99,13 @@ func (w *world) audit() {
 	require.NoError(w, err)
 	require.Empty(w, left, "queues that are not empty")
 	w.noDeadLetters()
-	require.Empty(w, w.workflows("ExecutionStatus IN ('Failed', 'Terminated', 'TimedOut', 'Canceled')"), "workflows that ended badly")
+	require.Empty(w, w.workflows("ExecutionStatus IN ('Failed', 'Terminated', 'TimedOut', 'Canceled')"),
+		"workflows that ended badly")
 	for what, query := range map[string]string{
 		"orders without exactly one effect": `SELECT o.id || ' of ' || o.sender || ': ' || count(e.id) FROM orders o
 LEFT JOIN effects e USING (id) GROUP BY o.id, o.sender HAVING count(e.id) <> 1`,
-		"effects without an order": "SELECT e.id || ' of ' || e.sender FROM effects e LEFT JOIN orders o USING (id) WHERE o.id IS NULL",
+		"effects without an order": `SELECT e.id || ' of ' || e.sender FROM effects e
+LEFT JOIN orders o USING (id) WHERE o.id IS NULL`,
 	} {
 		var wrong []string
 		require.NoError(w, w.db.Raw(query).Scan(&wrong).Error)
@@ -134,6 +136,6 @@ LEFT JOIN effects e USING (id) GROUP BY o.id, o.sender HAVING count(e.id) <> 1`,
 			}
 		}
 	}
-	w.Logf("%d orders; %d transactions were rolled back, %d of them in records of many; killed %v; callers that were told anything but success: %v",
-		len(ids), len(rolledBack), shared, w.kills, told)
+	w.Logf("%d orders; %d transactions were rolled back, %d of them in records of many; killed %v; "+
+		"callers that were told anything but success: %v", len(ids), len(rolledBack), shared, w.kills, told)
 }

@@ -112,7 +112,8 @@ func (w *world) start(k kind) *process {
 		p.mu.Lock()
 		killed := p.killed
 		p.mu.Unlock()
-		if status, _ := p.cmd.ProcessState.Sys().(syscall.WaitStatus); !p.cmd.ProcessState.Success() && (!killed || status.Signal() != syscall.SIGKILL) {
+		status, _ := p.cmd.ProcessState.Sys().(syscall.WaitStatus)
+		if !p.cmd.ProcessState.Success() && (!killed || status.Signal() != syscall.SIGKILL) {
 			w.Errorf("%s ended by itself: %v\n%s", p.name, p.cmd.ProcessState, p.tail())
 		}
 	}()

@@ -3,6 +3,7 @@ package upgrade
 import (
 	"fmt"
 	"os"
+	"path/filepath"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -66,6 +67,11 @@ func TestRollingUpgrade(t *testing.T) {
 
 	w.leave(newer)
 	w.audit()
+}
+
+// TestTheProgramCompiles: what only make upgrade-test runs keeps compiling.
+func TestTheProgramCompiles(t *testing.T) {
+	does(t, ".", "go", "build", "-o", filepath.Join(t.TempDir(), "program"), "./testdata/program")
 }
 
 // send has all callers send again.

@@ -19,6 +19,7 @@ import (
 	gormlogger "gorm.io/gorm/logger"
 
 	"github.com/holdfastmq/holdfast/broker"
+	"github.com/holdfastmq/holdfast/internal/brokertest"
 	"github.com/holdfastmq/holdfast/internal/stack"
 	"github.com/holdfastmq/holdfast/internal/stack/stacktest"
 )
@@ -236,18 +237,7 @@ func (w *world) busy() string {
 	if err != nil || len(said) != len(w.running) {
 		return fmt.Sprintf("%d processes answer (%v)", len(said), err)
 	}
-	for _, s := range said {
-		for _, k := range s.Keepers {
-			if k.Held > 0 {
-				out = append(out, fmt.Sprintf("%s holds %d records, %d undecided", s.Instance, k.Held, k.Undecided))
-			}
-		}
-		for _, c := range s.Consumers {
-			if c.Handling > 0 {
-				out = append(out, fmt.Sprintf("%s handles %d", s.Instance, c.Handling))
-			}
-		}
-	}
+	out = append(out, brokertest.UnderWay(said)...)
 	if open := w.workflows("ExecutionStatus = 'Running'"); open != "" {
 		out = append(out, "open: "+open)
 	}
@@ -256,19 +246,15 @@ func (w *world) busy() string {
 
 // left says which queues are not empty.
 func (w *world) left() (out []string, err error) {
-	queues := append(w.broker.HalfQueues(group), w.broker.ConsumerQueue(consumer), w.broker.DeadQueue(), w.broker.OversizedQueue())
-	info, err := w.broker.Inspect(w.Context(), queues...)
-	for _, q := range info.Queues {
-		if q.Messages > 0 {
-			out = append(out, fmt.Sprintf("%d messages in %s", q.Messages, q.Name))
-		}
-	}
-	return out, err
+	queues := append(w.broker.HalfQueues(group), w.broker.ConsumerQueue(consumer), w.broker.DeadQueue(),
+		w.broker.OversizedQueue())
+	return brokertest.Left(w.Context(), w.broker, queues...)
 }
 
 // workflows names some workflows.
 func (w *world) workflows(query string) string {
-	found, err := w.temporal.ListWorkflow(w.Context(), &workflowservice.ListWorkflowExecutionsRequest{Query: query, PageSize: 10})
+	found, err := w.temporal.ListWorkflow(w.Context(),
+		&workflowservice.ListWorkflowExecutionsRequest{Query: query, PageSize: 10})
 	require.NoError(w, err)
 	var out []string
 	for _, x := range found.Executions {
