@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -430,6 +431,11 @@ func TestSharedRecordsBeyondTheMemoryOfAKeeper(t *testing.T) {
 			stats(s)
 		}
 		o.HandOver = func(ctx context.Context, halves []holdfast.Half) []error {
+			// On a slow machine some are due before their op comes. They are refused to the end: one
+			// that counted again would stay.
+			if slices.ContainsFunc(halves, func(h holdfast.Half) bool { return slices.Contains(settled, h.TxID) }) {
+				return nil
+			}
 			select {
 			case <-refused:
 				return take(ctx, halves)
