@@ -90,6 +90,9 @@ func (w *Worker) sagaProblems() {
 	if len(w.activities) > 0 && w.o.Temporal == nil {
 		w.problem(needsTemporal("Activity"))
 	}
+	if w.o.TrustBeginRows {
+		w.beginRowProblems(all)
+	}
 	if w.box.Seals() {
 		w.sealingProblems()
 	}
@@ -98,6 +101,24 @@ func (w *Worker) sagaProblems() {
 	}
 	if name, step := w.sagas.defs.Local(); name != "" && w.o.DB == nil {
 		w.problem(fmt.Errorf("%w: saga %s, step %s: a local step needs Options.DB", holdfast.ErrInvalid, name, step))
+	}
+}
+
+// beginRowProblems finds sagas of which one version takes a begin row, and another does not.
+func (w *Worker) beginRowProblems(all []*saga.Compiled) {
+	without := map[string]int{}
+	for _, c := range all {
+		if !c.Plan.BeginRow() {
+			without[c.Plan.Name] = c.Plan.Version
+		}
+	}
+	for _, c := range all {
+		if v, some := without[c.Plan.Name]; some && c.Plan.BeginRow() {
+			delete(without, c.Plan.Name) // said once
+			w.problem(fmt.Errorf("%w: TrustBeginRows is set, and of saga %s version %d has no begin row, version %d has one: "+
+				"unset it in all processes of the group, until the earlier one is gone", holdfast.ErrInvalid, c.Plan.Name, v,
+				c.Plan.Version))
+		}
 	}
 }
 
@@ -238,7 +259,7 @@ func (w *Worker) useExpress(replies *sagareplies.Replies) {
 // sagaReplies takes what participants reply to this process's sagas.
 func (w *Worker) sagaReplies() *sagareplies.Replies {
 	return sagareplies.New(sagareplies.Options{Prefix: w.o.Prefix, Group: w.o.Group, Broker: w.broker,
-		Temporal: w.o.Temporal, Definitions: &w.sagas.defs, Waiters: &w.sagas.waiters,
+		Temporal: w.o.Temporal, Definitions: &w.sagas.defs, TrustRows: w.o.TrustBeginRows, Waiters: &w.sagas.waiters,
 		Metrics: w.metrics, Trace: w.trace, Logger: w.o.Logger})
 }
 

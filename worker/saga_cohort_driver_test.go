@@ -11,6 +11,7 @@ import (
 
 	holdfast "github.com/holdfastmq/holdfast"
 	"github.com/holdfastmq/holdfast/barrier"
+	"github.com/holdfastmq/holdfast/broker"
 	"github.com/holdfastmq/holdfast/internal/stack/stacktest"
 	"github.com/holdfastmq/holdfast/saga"
 	"github.com/holdfastmq/holdfast/worker"
@@ -278,6 +279,15 @@ func TestTrustBeginRows(t *testing.T) {
 		require.ErrorIs(t, err, holdfast.ErrDuplicate)
 	}
 	require.Zero(t, looks.Load())
+	s.asked(s.broker(), "two that trust, and one that does not", func(answers []broker.ProcessStatus) bool {
+		trusting := 0
+		for _, p := range answers {
+			if len(p.Sagas) > 0 && p.Sagas[0].TrustsRows {
+				trusting++
+			}
+		}
+		return len(answers) == 3 && trusting == 2
+	})
 
 	o.RollingUpgrade = true
 	_, err := worker.New(o)

@@ -28,6 +28,16 @@ func TestInvalidSagas(t *testing.T) {
 	}
 	noDB := full
 	noDB.DB = nil
+	trusting := full
+	trusting.TrustBeginRows = true
+	versions := func(first, second saga.Step[journey]) func(*worker.Worker) {
+		return func(w *worker.Worker) {
+			one, two := travel(first), travel(second)
+			one.Version, two.Version = 1, 2
+			w.Saga(one)
+			w.Saga(two)
+		}
+	}
 	for name, x := range map[string]struct {
 		o        worker.Options
 		register func(*worker.Worker)
@@ -39,21 +49,23 @@ func TestInvalidSagas(t *testing.T) {
 		"without database": {noDB, func(w *worker.Worker) { w.Saga(travel(seat(), local("a"))) }, "saga travel, step a: a local step needs Options.DB"},
 		"two plans": {full, func(w *worker.Worker) { w.Saga(travel(local("a"))); w.Saga(travel(local("b"))) },
 			"saga travel version 1 is registered with two different plans"},
-		"an activity's name":  {full, func(w *worker.Worker) { w.Activity("SagaDo", func() error { return nil }) }, "one of Holdfast's own"},
-		"an activity twice":   {full, func(w *worker.Worker) { registerTwice(w, func() error { return nil }) }, "registered twice"},
-		"no activity":         {full, func(w *worker.Worker) { w.Activity("x", nil) }, "needs a name and a function"},
-		"no activity's shape": {full, func(w *worker.Worker) { w.Activity("x", func() {}) }, "needs a name and a function"},
-		"its worker":          {bare, func(w *worker.Worker) { w.Activity("x", func() error { return nil }) }, "needs Options.Temporal"},
-		"no topic":            {full, takes(func(p *worker.Participant) { p.Topic = "" }), "the topic is empty"},
-		"a wildcard":          {full, takes(func(p *worker.Participant) { p.Topic = "a.*" }), "topic"},
-		"no function":         {full, takes(func(p *worker.Participant) { p.Do = nil }), "Do is nil"},
-		"no Undo topic":       {full, takes(func(p *worker.Participant) { p.UndoTopic, p.Undo = "", nothing }), "Undo needs an UndoTopic"},
-		"one topic":           {full, takes(func(p *worker.Participant) { p.UndoTopic = p.Topic }), "give the Undo its own"},
-		"no database":         {bare, takes(func(p *worker.Participant) { p.DB = nil }), "needs a DB"},
-		"negative":            {full, takes(func(p *worker.Participant) { p.Tries = -1 }), "a negative limit"},
-		"a bad name":          {full, takes(func(p *worker.Participant) { p.Name = "a b" }), "participant's name"},
-		"little prefetch":     {full, takes(func(p *worker.Participant) { p.Prefetch, p.Concurrency = 1, 2 }), "Prefetch"},
-		"two of one name":     {full, func(w *worker.Worker) { takes(func(*worker.Participant) {})(w); takes(func(*worker.Participant) {})(w) }, "would share a queue"},
+		"a version without begin row":       {trusting, versions(seat(), local("a")), "version 1 has no begin row, version 2 has one"},
+		"a later version without begin row": {trusting, versions(local("a"), seat()), "version 2 has no begin row, version 1 has one"},
+		"an activity's name":                {full, func(w *worker.Worker) { w.Activity("SagaDo", func() error { return nil }) }, "one of Holdfast's own"},
+		"an activity twice":                 {full, func(w *worker.Worker) { registerTwice(w, func() error { return nil }) }, "registered twice"},
+		"no activity":                       {full, func(w *worker.Worker) { w.Activity("x", nil) }, "needs a name and a function"},
+		"no activity's shape":               {full, func(w *worker.Worker) { w.Activity("x", func() {}) }, "needs a name and a function"},
+		"its worker":                        {bare, func(w *worker.Worker) { w.Activity("x", func() error { return nil }) }, "needs Options.Temporal"},
+		"no topic":                          {full, takes(func(p *worker.Participant) { p.Topic = "" }), "the topic is empty"},
+		"a wildcard":                        {full, takes(func(p *worker.Participant) { p.Topic = "a.*" }), "topic"},
+		"no function":                       {full, takes(func(p *worker.Participant) { p.Do = nil }), "Do is nil"},
+		"no Undo topic":                     {full, takes(func(p *worker.Participant) { p.UndoTopic, p.Undo = "", nothing }), "Undo needs an UndoTopic"},
+		"one topic":                         {full, takes(func(p *worker.Participant) { p.UndoTopic = p.Topic }), "give the Undo its own"},
+		"no database":                       {bare, takes(func(p *worker.Participant) { p.DB = nil }), "needs a DB"},
+		"negative":                          {full, takes(func(p *worker.Participant) { p.Tries = -1 }), "a negative limit"},
+		"a bad name":                        {full, takes(func(p *worker.Participant) { p.Name = "a b" }), "participant's name"},
+		"little prefetch":                   {full, takes(func(p *worker.Participant) { p.Prefetch, p.Concurrency = 1, 2 }), "Prefetch"},
+		"two of one name":                   {full, func(w *worker.Worker) { takes(func(*worker.Participant) {})(w); takes(func(*worker.Participant) {})(w) }, "would share a queue"},
 		"a consumer's": {full, func(w *worker.Worker) {
 			w.Consume(worker.Consumer{Name: "a.do", Topics: []string{"x"}, HandleAtLeastOnce: func(context.Context, holdfast.Message) error { return nil }})
 			takes(func(*worker.Participant) {})(w)

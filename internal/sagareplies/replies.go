@@ -28,6 +28,7 @@ type Options struct {
 	Broker        replyBroker
 	Temporal      signals.Temporal
 	Definitions   *sagarun.Definitions
+	TrustRows     bool // the process's TrustBeginRows
 	Waiters       *sagarun.Waiters
 	Metrics       *metrics.Metrics
 	Trace         *telemetry.Tracer // nil: none
@@ -177,7 +178,7 @@ func (r *Replies) showSagas() (hide func(), err error) {
 			return nil, fmt.Errorf("the plan of saga %s: %w", c.Plan.Name, err)
 		}
 		defs = append(defs, broker.SagaDefinition{Group: r.o.Group, Name: c.Plan.Name, Version: c.Plan.Version,
-			Express: c.Plan.Express, Plan: plan})
+			Express: c.Plan.Express, TrustsRows: r.o.TrustRows, Plan: plan})
 	}
 	if len(defs) == 0 {
 		return func() {}, nil

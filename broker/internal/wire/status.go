@@ -300,6 +300,8 @@ type SagaDefinition struct {
 	Version int    `json:"version"`
 	// Express says that its lane is Express.
 	Express bool `json:"express,omitempty"`
+	// TrustsRows says that the process starts it in a cohort without a look in Temporal.
+	TrustsRows bool `json:"trusts_rows,omitempty"`
 	// Plan is its plan in JSON (saga/core.Plan); empty where the answer would be
 	// too large with it.
 	Plan json.RawMessage `json:"plan,omitempty"`

@@ -3,6 +3,7 @@ package doctor
 import (
 	"cmp"
 	"encoding/json"
+	"slices"
 
 	"github.com/holdfastmq/holdfast/broker"
 	"github.com/holdfastmq/holdfast/internal/operator/text"
@@ -13,6 +14,7 @@ import (
 // in one, and not in the other, RollingUpgrade explains it, and does no harm.
 func (f *Findings) sagaLanes(answers []broker.ProcessStatus) {
 	sagas := map[string]map[string][]string{}
+	trusting := map[string][]string{}
 	for _, p := range answers {
 		for _, d := range p.Sagas {
 			name := cmp.Or(d.Group, "?") + "/" + d.Name
@@ -21,11 +23,20 @@ func (f *Findings) sagaLanes(answers []broker.ProcessStatus) {
 			}
 			lane := laneOfSaga(d)
 			sagas[name][lane] = append(sagas[name][lane], text.OrDash(p.Instance))
+			if d.TrustsRows {
+				trusting[name] = append(trusting[name], text.OrDash(p.Instance))
+			}
 		}
 	}
 	for _, name := range text.SortedKeys(sagas) {
 		lanes := sagas[name]
 		switch {
+		case len(lanes) > 1 && trusting[name] != nil && lanes[laneAlone] != nil:
+			f.add(text.LevelProblem, "lane of saga "+name, "unset Options.TrustBeginRows in all processes of the group, "+
+				"until each version of the saga takes begin rows in all of them",
+				"saga %s does not take a begin row everywhere: %s; with TrustBeginRows (in %s), "+
+					"a key that was used may begin a second saga",
+				name, whoHas(lanes), text.Few(slices.Compact(trusting[name])))
 		case len(lanes) > 1 && lanes[laneExpress] != nil:
 			f.add(text.LevelProblem, "lane of saga "+name, "give all processes of the group the same Saga.Lane, "+
 				"Options.Lanes and RollingUpgrade; start no key in two of them until then",
@@ -40,7 +51,10 @@ func (f *Findings) sagaLanes(answers []broker.ProcessStatus) {
 	}
 }
 
-const laneExpress = "Express"
+const (
+	laneExpress = "Express"
+	laneAlone   = "Traced" // no begin row
+)
 
 // laneOfSaga is a saga's lane, and whether it shares workflows there.
 func laneOfSaga(d broker.SagaDefinition) string {
@@ -51,5 +65,5 @@ func laneOfSaga(d broker.SagaDefinition) string {
 	case json.Unmarshal(d.Plan, &plan) == nil && plan.Cohort:
 		return "Traced, in cohorts"
 	}
-	return "Traced"
+	return laneAlone
 }

@@ -28,4 +28,23 @@ func TestSagaLanesFinding(t *testing.T) {
 	f.sagaLanes([]broker.ProcessStatus{process("b", false), cohort})
 	require.Equal(t, text.LevelWarning, f.All[0].Level)
 	require.Contains(t, f.All[0].Detail, "Traced in b; Traced, in cohorts in d")
+
+	// Where a begin row alone tells of a used key, each version has to take one.
+	cohort.Sagas[0].TrustsRows = true
+	cohort.Sagas = append(cohort.Sagas, cohort.Sagas[0])
+	f = Findings{part: "P"}
+	alone := process("e", false)
+	alone.Sagas[0].Name, alone.Sagas[0].TrustsRows = "approval", true // each has a workflow of its own
+	f.sagaLanes([]broker.ProcessStatus{cohort, cohort, alone})
+	require.Empty(t, f.All)
+	f.sagaLanes([]broker.ProcessStatus{process("b", false), cohort})
+	require.Equal(t, text.LevelProblem, f.All[0].Level)
+	require.Equal(t, "saga orders/order does not take a begin row everywhere: Traced in b; Traced, in cohorts in d; "+
+		"with TrustBeginRows (in d), a key that was used may begin a second saga", f.All[0].Detail)
+	require.Contains(t, f.All[0].Remedy, "unset Options.TrustBeginRows")
+	later := cohort
+	later.Sagas = append([]broker.SagaDefinition{{Group: "orders", Name: "order", Version: 2, TrustsRows: true}}, later.Sagas...)
+	f = Findings{part: "P"}
+	f.sagaLanes([]broker.ProcessStatus{later})
+	require.Contains(t, f.All[0].Detail, "Traced in d; Traced, in cohorts in d; with TrustBeginRows (in d)", "two versions")
 }
